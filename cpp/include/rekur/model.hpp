@@ -1,0 +1,124 @@
+// A model: a graph of layers built from one JSON spec, all its parameters in one flat buffer.
+//
+//   rekur::Model model = rekur::Model::load("forecaster.safetensors");
+//   std::vector<rekur::Tensor> y = model.predict({x});
+//
+// A model is immutable while it runs; what a run needs is its own object. So one Model serves any number of threads at once, as long as
+// nobody changes its parameters meanwhile.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rekur/tensor.hpp"
+
+namespace rekur {
+
+namespace graph {
+class Graph;
+class Run;
+}  // namespace graph
+
+// A tensor of a model's interface: shape[0] is the batch (-1).
+struct TensorInfo {
+  std::string name;
+  Shape shape;
+  DType dtype = DType::float32;
+};
+
+// A named view into the flat parameter buffer: elements [offset, offset + element_count(shape)).
+struct ParameterInfo {
+  std::string name;  // "layer/kernel", "layer/forward/kernel", …
+  Shape shape;
+  Index offset = 0;
+};
+
+struct Tensor {
+  Shape shape;
+  std::vector<float> data;
+};
+
+// What a run is given. inputs and lengths follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be empty (all rows full).
+struct Batch {
+  std::vector<ConstView> inputs;
+  std::vector<std::span<const std::int32_t>> lengths;
+};
+
+// What one training forward pass keeps. Consumed by Model::backward. Movable; several may be alive.
+class Tape {
+ public:
+  Tape();
+  ~Tape();
+  Tape(Tape&&) noexcept;
+  Tape& operator=(Tape&&) noexcept;
+
+ private:
+  friend class Model;
+  friend class Trainer;
+  std::unique_ptr<graph::Run> run_;
+};
+
+class Model {
+ public:
+  // Builds the graph of a spec (docs/architecture.md, "The spec"). Parameters start at zero: call initialize or set them.
+  // Throws Error naming the layer at fault.
+  explicit Model(const std::string& spec_json);
+  ~Model();
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+
+  const std::string& spec() const;
+  const std::vector<TensorInfo>& inputs() const;
+  const std::vector<TensorInfo>& outputs() const;
+  const std::vector<ParameterInfo>& parameters() const;
+
+  // Draws every parameter by its layer's initialiser from a counter-based generator: the same seed, the same weights, on every machine.
+  void initialize(std::uint64_t seed);
+
+  std::span<const float> weights() const;          // the flat buffer
+  void set_weights(std::span<const float> flat);   // of the same size; throws Error otherwise
+
+  // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.
+  std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
+
+  // Inference. Outputs are written to `outputs`, in the order of outputs(), each of the shape output_shapes says.
+  void predict(const Batch& batch, std::span<const View> outputs) const;
+  std::vector<Tensor> predict(const Batch& batch) const;
+
+  // Training mode: dropout active, drawn from (seed, step). Outputs as above; the tape keeps what backward needs, copies of nothing
+  // the caller owns: the batch's arrays must stay valid and unchanged until backward has consumed the tape.
+  Tape forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed = 0, std::uint64_t step = 0) const;
+
+  // output_gradients follow outputs(); a null data pointer means zero. weight_gradients is a flat buffer like weights(), overwritten.
+  // input_gradients follow inputs(), overwritten; a null data pointer means not wanted; int32 inputs have none.
+  void backward(Tape tape, std::span<const ConstView> output_gradients, std::span<float> weight_gradients,
+                std::span<const View> input_gradients) const;
+
+  // One .safetensors file: parameters by name, the spec in the metadata; `extra` tensors and metadata may ride along (optimiser state).
+  // Written to a temporary file, synced, renamed: the path holds the old file or the new one, never a piece. Throws IoError.
+  struct Extras {
+    std::map<std::string, Tensor> tensors;             // names must not collide with parameters'
+    std::map<std::string, std::string> metadata;       // "rekur" is taken
+  };
+  void save(const std::string& path) const;
+  void save(const std::string& path, const Extras& extras) const;
+  static Model load(const std::string& path);
+  static Model load(const std::string& path, Extras& extras);
+
+ private:
+  friend class Trainer;
+  std::unique_ptr<graph::Graph> graph_;
+};
+
+// Shape inference for one layer, given by its JSON object ("inputs" is not read): what its outputs are for such inputs.
+// Throws Error naming the layer. This is what a description language on top (Python) asks while it builds a model.
+std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::vector<TensorInfo>& inputs);
+
+// Names of the layer types there are ("LSTM", "Dense", …), sorted.
+std::vector<std::string> layer_types();
+
+}  // namespace rekur

@@ -1,0 +1,55 @@
+// Shapes, element types and non-owning views: the vocabulary of every public header.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace rekur {
+
+using Index = std::int64_t;
+
+// What the library throws for anything a caller can get wrong. The message says which layer or file,
+// what was expected and what came.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Thrown when a file cannot be opened, read, written or understood as a file (bindings map it to OSError).
+class IoError : public Error {
+ public:
+  using Error::Error;
+};
+
+enum class DType : std::uint8_t { float32, int32 };
+
+// Dimensions, outermost first. -1 stands for "known only when data arrives" (the batch, and often the time).
+using Shape = std::vector<Index>;
+inline constexpr Index kUnknown = -1;
+
+// "(None, 50, 8)": as error messages and summaries print a shape.
+std::string to_string(const Shape& shape);
+
+// Product of the dimensions; throws Error when one is negative or the product does not fit in Index
+// divided by 8 (so that a count of bytes never overflows either).
+Index element_count(const Shape& shape);
+
+// A dense, row-major array that somebody else owns. `data` points to float or std::int32_t by `dtype`.
+struct ConstView {
+  const void* data = nullptr;
+  Shape shape;
+  DType dtype = DType::float32;
+
+  const float* f32() const { return static_cast<const float*>(data); }
+  const std::int32_t* i32() const { return static_cast<const std::int32_t*>(data); }
+};
+
+struct View {
+  float* data = nullptr;
+  Shape shape;
+};
+
+}  // namespace rekur

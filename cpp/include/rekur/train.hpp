@@ -1,0 +1,57 @@
+// Training: losses, optimisers and clipping around a Model.
+//
+//   rekur::Trainer trainer(model, R"({"optimizer": {"name": "adam"}, "losses": [{"name": "mean_squared_error"}]})");
+//   rekur::StepResult r = trainer.step(batch, targets);
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rekur/model.hpp"
+
+namespace rekur {
+
+struct StepResult {
+  double loss = 0;                     // what was minimised: Σ loss_weight · loss
+  std::vector<double> output_losses;   // per output, unweighted
+};
+
+// What the outputs should have been. targets follow Model::outputs(). Class indices (sparse_categorical_crossentropy) are int32.
+// sample_weights[i]: empty, or one float per row (B), or one per step (B·T) for outputs with a time axis.
+struct Targets {
+  std::vector<ConstView> targets;
+  std::vector<std::span<const float>> sample_weights;
+};
+
+class Trainer {
+ public:
+  // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..] (optional),
+  // "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. The model must outlive the trainer.
+  Trainer(Model& model, const std::string& config_json);
+  ~Trainer();
+  Trainer(Trainer&&) noexcept;
+  Trainer& operator=(Trainer&&) noexcept;
+
+  // Forward, loss, backward, clipping, update. `outputs` may be empty, or one View per output to receive the predictions made on the way.
+  // A target out of range, a shape that does not fit, … throws Error before any weight changes.
+  StepResult step(const Batch& batch, const Targets& targets, std::span<const View> outputs = {});
+
+  // Loss without dropout and without an update.
+  StepResult evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs = {}) const;
+
+  double learning_rate() const;
+  void set_learning_rate(double rate);
+  std::uint64_t iterations() const;
+
+  // What a checkpoint needs to go on as if it had never stopped: slot buffers by name ("optimizer/m", …) and the iteration count.
+  std::map<std::string, Tensor> state() const;
+  void set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rekur

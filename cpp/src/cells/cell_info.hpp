@@ -1,0 +1,42 @@
+// What the recurrent engine must know of a cell besides its equations. Ordinary C++: no vectors here.
+#pragma once
+
+#include "simd/kernels.hpp"
+
+namespace rekur::cells {
+
+inline constexpr int kMaxGates = 4;
+inline constexpr int kMaxSlots = 5;   // vectors a cell keeps per unit and step for its backward pass
+inline constexpr int kMaxStates = 2;  // h, then c
+
+// The second operand of a recurrent product: `count` gate slots starting at slot `first`, multiplied from the recurrent kernel.
+// `input_slot` is the tape slot that holds the product's input, or -1 for the previous hidden state h.
+struct Phase {
+  int first;
+  int count;
+  int input_slot;
+};
+
+// A step's record in the tape is `slots` blocks of H (padded) floats. In the forward pass a gate slot holds the activated gate;
+// the backward pass overwrites it, in place, by the gradient of the loss with respect to the gate's pre-activation.
+struct CellInfo {
+  const char* name;     // as in cells/list.inc
+  int gates;            // G: the kernel is [I, G·H], the recurrent kernel [H, G·H]
+  int states;           // 1: h; 2: h and c
+  int slots;            // blocks of the tape record; state c, if any, is kept in slot `state_slot`
+  int state_slot;       // -1 without a second state
+  int x_first, x_count; // slots whose gradients flow to the input projection: [x_first, x_first + x_count)
+  int phases;           // recurrent products a step: 1, or 2 where the candidate needs the reset state first
+  Phase phase[2];
+  int kernel_block[kMaxSlots];  // gate slot -> which block of H columns of the kernel (and recurrent kernel) belongs to it
+  bool recurrent_bias;          // the bias is [2, G·H] (input row, recurrent row) instead of [G·H]
+};
+
+// The pointwise functions of a cell. gate: σ of the gates; candidate: of the new content; output: of c on its way to h (LSTM).
+struct Activations {
+  Activation gate;
+  Activation candidate;
+  Activation output;
+};
+
+}  // namespace rekur::cells

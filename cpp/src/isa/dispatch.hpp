@@ -1,0 +1,26 @@
+// One table of kernels an ISA, and the one in use.
+#pragma once
+
+#include <string>
+
+#include "recurrent/kernels.hpp"
+#include "simd/kernels.hpp"
+
+namespace rekur::isa {
+
+struct Table {
+  const char* name;
+  simd::Kernels simd;
+  recurrent::Kernels recurrent;
+};
+
+// The table in use (see rekur::isa() in runtime.hpp for how it is chosen). Cheap: one atomic load after the first call.
+const Table& table();
+
+// The kernels of the ISA in use, for those who need nothing else.
+inline const simd::Kernels& kernels() { return table().simd; }
+
+// Changes whenever set_isa does: packed weights remember the number they were packed under.
+std::uint64_t epoch();
+
+}  // namespace rekur::isa

@@ -1,0 +1,95 @@
+// What every ISA provides to the layers, the training passes and the recurrent engine: one table of function pointers.
+// No argument may be null unless it says so. n and the dimensions may be zero. Inputs and outputs may be the same array
+// where marked "in place". Every element is computed alike wherever it stands (tails go through the same vector code),
+// so splitting a range between threads never changes a bit.
+#pragma once
+
+#include <cstdint>
+
+#include "rekur/tensor.hpp"
+
+namespace rekur {
+
+enum class ActivationKind : std::uint8_t { linear, tanh, sigmoid, relu, leaky_relu, elu, softsign, hard_sigmoid };
+
+// y = f(x). Every derivative is computed from the output y alone, so a tape keeps outputs only.
+//   linear        y = x
+//   tanh, sigmoid
+//   relu          y = max(x, 0)
+//   leaky_relu    y = x > 0 ? x : alpha x               (alpha >= 0)
+//   elu           y = x > 0 ? x : alpha (exp(x) - 1)    (alpha >= 0)
+//   softsign      y = x / (1 + |x|)
+//   hard_sigmoid  y = min(max(alpha x + beta, 0), 1)
+struct Activation {
+  ActivationKind kind = ActivationKind::linear;
+  float alpha = 0.0f;
+  float beta = 0.0f;
+};
+
+// A matrix given by the addresses of its rows: rows of a (B, T, F) array in any order, of a tape, of a state.
+using Rows = float* const*;
+using ConstRows = const float* const*;
+
+namespace simd {
+
+// Columns of a packed matrix B[K][N] for `gemm`: panels of `panel` columns (`panel` = vectors_per_panel · width), k-major:
+// panel j holds B[0][j·panel ..], B[1][j·panel ..], …; the last panel has as many whole vectors as it needs, zero-filled.
+// So a packed matrix has K · round_up(N, width) floats, and panel j starts at j · panel · K.
+// `pack` in simd/pack.hpp (ordinary C++) makes them.
+
+struct Kernels {
+  int width;  // floats in a vector
+  int panel;  // columns of a full gemm panel, a multiple of width
+
+  // --- products (float32, each output summed over k in ascending order by one accumulator) ---
+
+  // C[m][n] = bias[n] + Σ_k A[m][k] B[k][n]        (accumulate false; bias may be null, meaning 0)
+  // C[m][n] = C[m][n] + Σ_k A[m][k] B[k][n]        (accumulate true; bias is not read)
+  // B packed as above. Writes exactly N floats of each row of C.
+  void (*gemm)(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, bool accumulate);
+
+  // C[m][n] += Σ_k A[k][a_offset + m] B[k][b_offset + n] for m in [0, M), n in [0, N); C is dense with row stride ldc.
+  // The weight-gradient product: K runs over (time step, batch row) pairs in the order of the lists.
+  void (*gemm_tn)(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc);
+
+  // out[n] += Σ_k B[k][b_offset + n]
+  void (*column_sums)(Index N, Index K, ConstRows b, Index b_offset, float* out);
+
+  // --- elementwise ---
+  void (*activate)(Activation f, const float* x, float* y, Index n);                               // in place
+  void (*activate_backward)(Activation f, const float* y, const float* dy, float* dx, Index n);    // dx = dy f'(y); in place (dx == dy)
+  void (*exp)(const float* x, float* y, Index n);                                                  // in place
+  void (*softmax)(const float* x, float* y, Index rows, Index n);                                  // in place; row by row, max subtracted
+  void (*softmax_backward)(const float* y, const float* dy, float* dx, Index rows, Index n);       // in place (dx == dy)
+  void (*log_sum_exp)(const float* x, float* out, Index rows, Index n);                            // out[row] = log Σ exp(x)
+  void (*add)(const float* a, const float* b, float* out, Index n);                                // out = a + b; in place
+  void (*multiply)(const float* a, const float* b, float* out, Index n);                           // out = a b; in place
+  void (*multiply_add)(const float* a, const float* b, float* out, Index n);                       // out += a b
+  void (*scale)(float s, const float* a, float* out, Index n);                                     // out = s a; in place
+  void (*axpy)(float s, const float* a, float* out, Index n);                                      // out += s a
+  void (*clamp)(float low, float high, float* x, Index n);                                         // NaN stays NaN
+
+  // mask[i] = scale or 0: kept where a Philox4x32-10 stream (key = seed, counter = (i0 + i)/4, stream, step) draws u >= rate;
+  // out = x · mask. Element i's draw depends on i0 + i alone, so any split of the range gives the same mask. x and out may be null
+  // together (mask only).
+  void (*dropout)(std::uint64_t seed, std::uint64_t step, std::uint32_t stream, Index i0, float rate, const float* x, float* mask,
+                  float* out, Index n);
+
+  // Σ x[i]², in double, lanes folded in a fixed order. Callers sum blocks of fixed size in ascending order.
+  double (*sum_of_squares)(const float* x, Index n);
+
+  // --- optimisers: one pass over a range of the flat buffers; g is the (clipped) gradient, already scaled ---
+  // SGD: decay applied to w by the caller's flag; momentum v = momentum v - lr g; w += v, Nesterov w += momentum v - lr g.
+  void (*sgd)(float* w, const float* g, float* velocity /* null without momentum */, Index n, float lr, float momentum, bool nesterov,
+              float grad_scale);
+  // RMSprop: a = rho a + (1-rho) g²; step = lr g / (sqrt(a) + eps) or, centered by mean m: / (sqrt(a - m²) + eps); momentum as SGD.
+  void (*rmsprop)(float* w, const float* g, float* square, float* velocity /* may be null */, Index n, float lr, float rho,
+                  float momentum, float eps, float grad_scale);
+  // Adam: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g²; w -= lr (m/c1) / (sqrt(v/c2) + eps) + lr decay w   (decay > 0: AdamW).
+  // c1 = 1 - b1^t and c2 = 1 - b2^t.
+  void (*adam)(float* w, const float* g, float* m, float* v, Index n, float lr, float b1, float b2, float eps, float c1, float c2,
+               float decay, float grad_scale);
+};
+
+}  // namespace simd
+}  // namespace rekur

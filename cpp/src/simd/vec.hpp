@@ -1,0 +1,127 @@
+// A vector of floats of the ISA's own width, and the dozen operations the kernels are written in.
+//
+// Included only by the ISA units (src/isa/isa_*.cpp), which define REKUR_VEC_BYTES. Everything lives in an anonymous namespace and
+// uses no standard container, so that the linker can never merge an AVX-512 copy of a function into code for an older machine.
+// Compiled with -ffp-contract=off: a fused multiply-add happens where `fma` says so, and nowhere else; this is what makes
+// a row's result independent of the tile it was computed in.
+#pragma once
+
+#ifndef REKUR_VEC_BYTES
+#error "vec.hpp is for the ISA units only (they define REKUR_VEC_BYTES)"
+#endif
+
+#include <cstdint>
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#include "rekur/tensor.hpp"
+
+#define REKUR_INLINE inline __attribute__((always_inline))
+
+namespace rekur {
+namespace {
+
+inline constexpr int kWidth = REKUR_VEC_BYTES / 4;  // floats in a vector
+
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+inline constexpr int kRegisters = 32;
+#else
+inline constexpr int kRegisters = 16;
+#endif
+
+typedef float Vec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef std::int32_t IVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef std::uint32_t UVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+
+REKUR_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+
+REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that would turn -0 into +0
+REKUR_INLINE Vec zero() { return Vec{}; }
+REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
+
+// a * b + c, rounded once where the machine can (everywhere but baseline x86-64).
+REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_NEON)
+  return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
+
+REKUR_INLINE IVec as_int(Vec v) { return (IVec)v; }
+REKUR_INLINE Vec as_float(IVec v) { return (Vec)v; }
+
+// Lanes of a where the mask is all ones, of b where it is zero.
+REKUR_INLINE Vec select(IVec mask, Vec a, Vec b) { return (Vec)((mask & (IVec)a) | (~mask & (IVec)b)); }
+
+// A NaN in `v` stays a NaN; `bound` must not be one.
+REKUR_INLINE Vec at_most(Vec v, Vec bound) { return select(v > bound, bound, v); }
+REKUR_INLINE Vec at_least(Vec v, Vec bound) { return select(v < bound, bound, v); }
+
+REKUR_INLINE Vec abs(Vec v) { return (Vec)((IVec)v & 0x7fffffff); }
+REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) {
+  return (Vec)(((IVec)magnitude & 0x7fffffff) | ((IVec)sign & (std::int32_t)0x80000000));
+}
+
+REKUR_INLINE Vec sqrt(Vec v) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_sqrt_ps((__m512)v);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_sqrt_ps((__m256)v);
+#elif defined(__ARM_NEON)
+  return (Vec)vsqrtq_f32((float32x4_t)v);
+#else
+  for (int i = 0; i < kWidth; ++i) v[i] = __builtin_sqrtf(v[i]);
+  return v;
+#endif
+}
+
+// The first n floats (0 <= n <= kWidth) at p; the other lanes are zero. Reads nothing beyond them.
+REKUR_INLINE Vec load_partial(const float* p, Index n) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#else
+  if (n == kWidth) return load(p);
+  Vec v{};
+  for (Index i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+REKUR_INLINE void store_partial(float* p, Vec v, Index n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+#else
+  if (n == kWidth) return store(p, v);
+  for (Index i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+// Lanes that hold data when a row of n floats is walked from `i` in steps of a vector.
+REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
+
+// Sum of the lanes, always in the same order: halves are folded onto each other.
+REKUR_INLINE float horizontal_sum(Vec v) {
+  float s[kWidth];
+  __builtin_memcpy(s, &v, sizeof v);
+  for (int half = kWidth / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) s[i] += s[i + half];
+  return s[0];
+}
+
+}  // namespace
+}  // namespace rekur

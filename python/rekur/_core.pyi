@@ -1,0 +1,96 @@
+"""The C++ engine. Private: use the classes of ``rekur`` instead."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Shape = tuple[int | None, ...]
+_Array = NDArray[np.float32] | NDArray[np.int32]
+_Floats = NDArray[np.float32]
+_Ints = NDArray[np.int32]
+
+__version__: str
+
+def isa() -> str: ...
+def available_isas() -> list[str]: ...
+def set_isa(name: str) -> None: ...
+def num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def cpu_info() -> str: ...
+def layer_types() -> list[str]: ...
+def infer_layer(layer: str, inputs: Sequence[tuple[_Shape, str]]) -> list[tuple[_Shape, str]]:
+    """Output (shape, dtype) of one layer, given as JSON, for inputs of (shape, dtype); shape[0] is the batch (None)."""
+
+def activate(name: str, alpha: float, beta: float, x: _Floats) -> _Floats:
+    """An activation applied elementwise by the ISA in use (``"exp"`` too). For tests."""
+
+class Tape:
+    """What a training forward pass keeps; consumed by Model.backward."""
+
+class Model:
+    def __init__(self, spec: str) -> None: ...
+    @property
+    def spec(self) -> str: ...
+    @property
+    def inputs(self) -> list[tuple[str, _Shape, str]]: ...
+    @property
+    def outputs(self) -> list[tuple[str, _Shape, str]]: ...
+    @property
+    def parameters(self) -> list[tuple[str, tuple[int, ...], int]]:
+        """(name, shape, offset) of each parameter in the flat buffer."""
+    def initialize(self, seed: int) -> None: ...
+    def get_weights(self) -> _Floats:
+        """A copy of the flat parameter buffer."""
+    def set_weights(self, flat: _Floats) -> None: ...
+    def predict(self, inputs: Sequence[_Array], lengths: Sequence[_Ints | None] | None = None) -> list[_Floats]: ...
+    def forward(
+        self, inputs: Sequence[_Array], lengths: Sequence[_Ints | None] | None = None, seed: int = 0, step: int = 0
+    ) -> tuple[list[_Floats], Tape]: ...
+    def backward(
+        self, tape: Tape, output_gradients: Sequence[_Floats | None]
+    ) -> tuple[_Floats, list[_Floats | None]]:
+        """(flat weight gradients, gradient of each float32 input)."""
+    def save(
+        self,
+        path: str,
+        tensors: dict[str, _Floats] | None = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None: ...
+
+def load(path: str) -> tuple[Model, dict[str, _Floats], dict[str, str]]:
+    """(model, further tensors, further metadata) of a file written by Model.save."""
+
+class Trainer:
+    def __init__(self, model: Model, config: str) -> None: ...
+    def step(
+        self,
+        inputs: Sequence[_Array],
+        targets: Sequence[_Array | None],
+        lengths: Sequence[_Ints | None] | None = None,
+        sample_weights: Sequence[_Floats | None] | None = None,
+        want_outputs: bool = False,
+    ) -> tuple[float, list[float], list[_Floats] | None]:
+        """One training step: (loss, loss of each output, predictions or None)."""
+    def evaluate(
+        self,
+        inputs: Sequence[_Array],
+        targets: Sequence[_Array | None],
+        lengths: Sequence[_Ints | None] | None = None,
+        sample_weights: Sequence[_Floats | None] | None = None,
+        want_outputs: bool = False,
+    ) -> tuple[float, list[float], list[_Floats] | None]: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None: ...
+    @property
+    def iterations(self) -> int: ...
+    def state(self) -> dict[str, _Floats]: ...
+    def set_state(self, slots: dict[str, _Floats], iterations: int) -> None: ...
+
+def read_safetensors(path: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """(metadata, arrays by name) of any float32/int32/int64/float64 safetensors file."""
+
+def write_safetensors(path: str, metadata: dict[str, str], tensors: dict[str, Any]) -> None: ...
