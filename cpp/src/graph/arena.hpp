@@ -1,0 +1,42 @@
+// Big, 64-byte aligned blocks of floats, and a pool that hands used ones out again so that steady state allocates none.
+#pragma once
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "rekur/tensor.hpp"
+
+namespace rekur::graph {
+
+// A block of floats. Its contents are not initialised.
+class Arena {
+ public:
+  Arena() = default;
+  // Throws Error, saying how much was asked for and what for, when there is not that much memory.
+  Arena(Index floats, const char* purpose);
+  ~Arena();
+  Arena(Arena&& other) noexcept;
+  Arena& operator=(Arena&& other) noexcept;
+
+  float* data() const { return data_; }
+  Index size() const { return size_; }
+
+ private:
+  float* data_ = nullptr;
+  Index size_ = 0;
+};
+
+class ArenaPool {
+ public:
+  // The smallest block kept that is large enough, or a new one.
+  Arena take(Index floats);
+  void give(Arena arena);
+
+ private:
+  static constexpr std::size_t kKept = 4;  // blocks kept; more runs at once than this allocate
+  std::mutex mutex_;
+  std::vector<Arena> kept_;
+};
+
+}  // namespace rekur::graph

@@ -1,0 +1,118 @@
+// A spec made runnable: its layers in order, their parameters in one flat buffer, and runs through them.
+//
+//   std::unique_ptr<Run> run = graph.forward(batch, {.training = true, .seed = 7, .step = 3, .raw = {true}});
+//   loss over run->output(0), its gradient written to run->output_gradient(0)
+//   graph.backward(*run, weight_gradients, {});
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/arena.hpp"
+#include "graph/plan.hpp"
+#include "layers/layer.hpp"
+#include "rekur/model.hpp"
+
+namespace rekur::graph {
+
+struct RunOptions {
+  bool training = false;         // dropout draws, and the run can go backward
+  std::uint64_t seed = 0, step = 0;
+  std::vector<bool> raw = {};    // per output (empty: none): leave its final activation out; see Graph::final_activation
+  // Inference only: empty, or one view an output that is written directly; output(k) is then the view's data.
+  std::span<const View> outputs = {};
+};
+
+// One pass through a graph: its arrays, and what backward will need. Reads the batch's arrays again in backward.
+class Run {
+ public:
+  ~Run();
+
+  Index batch_size() const { return batch_size_; }
+  // Valid until backward has run. Sizes as output_shape(k) says; output k before its final activation if that was asked for.
+  const float* output(std::size_t k) const;
+  const Shape& output_shape(std::size_t k) const;
+  // Lengths [B] of output k's time axis; empty: it has none, or all rows are full. The caller's array, as given in the batch.
+  std::span<const std::int32_t> output_lengths(std::size_t k) const;
+  // Training runs: where the gradient of the loss with respect to output(k) goes (for a raw output: with respect to what it held
+  // before the activation). Asking for it says that one arrives: every element must then be written (not added to), before backward.
+  float* output_gradient(std::size_t k);
+
+ private:
+  friend class Graph;
+  Run() = default;
+
+  std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<ArenaPool> pool_;
+  Arena arena_;
+  std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
+  Index batch_size_ = 0;
+  bool training_ = false, consumed_ = false;
+  std::vector<bool> raw_;                                  // per output
+  std::vector<const void*> values_;                        // per tensor
+  std::vector<float*> gradients_;                          // per tensor: null until one arrives
+  std::vector<bool> gradient_given_;                       // per output
+  std::vector<std::span<const std::int32_t>> lengths_;     // per input
+};
+
+class Graph {
+ public:
+  // Throws Error naming the layer at fault.
+  explicit Graph(const std::string& spec_json);
+  ~Graph();
+
+  const std::string& spec() const { return spec_; }
+  const std::vector<TensorInfo>& inputs() const { return input_infos_; }
+  const std::vector<TensorInfo>& outputs() const { return output_infos_; }
+  const std::vector<ParameterInfo>& parameters() const { return parameter_infos_; }
+  // Follows parameters(); the name is relative to the layer.
+  const std::vector<layers::ParamSpec>& parameter_specs() const { return parameter_specs_; }
+
+  // The flat parameter buffer, 64-byte aligned. Whoever writes to it calls weights_changed() afterwards, before the next run.
+  std::span<const float> weights() const { return {weights_.data(), static_cast<std::size_t>(parameter_count_)}; }
+  std::span<float> mutable_weights() { return {weights_.data(), static_cast<std::size_t>(parameter_count_)}; }
+  void weights_changed() { ++version_; }
+
+  std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
+
+  // Validates everything first. Any number of threads may call it at once.
+  std::unique_ptr<Run> forward(const Batch& batch, const RunOptions& options) const;
+
+  // Consumes a training run. d_weights is overwritten; input gradients follow inputs(), overwritten, null: not wanted
+  // (an empty span: none wanted).
+  void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
+
+  // The activation that output k ends in, if a loss may take it over: output k is the whole output of a Dense or Activation layer
+  // that nothing else reads. `none` otherwise.
+  layers::FinalActivation final_activation(std::size_t k) const;
+  // out = activation(raw), rows of output k's features; in place. Copies where final_activation(k) is none.
+  void apply_final_activation(std::size_t k, const float* raw, float* out, Index rows) const;
+
+ private:
+  void add_layer(std::unique_ptr<layers::Layer> layer, const std::vector<std::string>& references);
+  int resolve(const std::string& reference, const std::string& where) const;
+  void allocate_parameters();
+  std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training) const;
+  std::vector<Shape> check(const Batch& batch) const;
+  void check_lengths(const Batch& batch, const Plan& plan) const;
+  layers::Context context(const Run& run, std::size_t node) const;
+
+  std::string spec_;
+  Topology topology_;
+  std::vector<TensorInfo> input_infos_, output_infos_;
+  std::vector<ParameterInfo> parameter_infos_;
+  std::vector<layers::ParamSpec> parameter_specs_;
+  Index parameter_count_ = 0;
+  Arena weights_;
+  std::atomic<std::uint64_t> version_{1};
+  std::uint64_t id_;
+  std::shared_ptr<ArenaPool> pool_;
+  mutable std::mutex plans_mutex_;
+  mutable std::vector<std::shared_ptr<const Plan>> plans_;  // the last few used, latest first
+};
+
+}  // namespace rekur::graph

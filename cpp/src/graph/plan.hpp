@@ -1,0 +1,34 @@
+// Where everything a run needs stands in its arena, for one set of input shapes.
+//
+// Time is counted in layer calls: node i runs forward at i and (in training) backward at 2N - 1 - i. Everything lives from the call
+// that first writes it to the call that last reads it, and things that never live at once may share memory. In inference this
+// shrinks a deep model to its two or three largest tensors; in training, gradients reuse what backward has left behind.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "graph/topology.hpp"
+
+namespace rekur::graph {
+
+inline constexpr Index kNowhere = -1;
+
+struct Plan {
+  std::vector<Shape> input_shapes;
+  bool training = false;
+
+  std::vector<layers::TensorSpec> tensors;  // every dimension known
+  std::vector<int> root;                    // tensor -> the tensor whose array it shares (mostly itself)
+  // Offsets in the arena, in floats.
+  std::vector<Index> value;            // per tensor
+  std::vector<Index> gradient;         // per tensor; kNowhere for ids, model inputs and in inference
+  std::vector<Index> output_gradient;  // per output: its own place where a tensor is listed a second time, else kNowhere
+  std::vector<Index> tape, scratch;    // per node
+  Index arena_size = 0;
+};
+
+// Runs shape inference with the shapes of a run and lays out the arena. Throws Error where shapes do not fit.
+std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training);
+
+}  // namespace rekur::graph

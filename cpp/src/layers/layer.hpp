@@ -1,0 +1,109 @@
+// A layer: one node of the graph. It knows its shapes, its parameters and how to run forward and backward on arrays that the graph
+// hands to it. It owns no parameter and no activation; what it caches are packed weights.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "rekur/tensor.hpp"
+
+namespace rekur::layers {
+
+// What flows along an edge of the graph: a dense, batch-major array (B, F) or (B, T, F), or of ids (B) or (B, T).
+// While a model is built shape[0] is kUnknown (and often the time); in a run every dimension is known.
+struct TensorSpec {
+  Shape shape;
+  DType dtype = DType::float32;
+  int time_source = -1;  // the model input that axis 1 is the time axis of; -1: there is no time axis
+
+  // Ids are (B, T), features (B, T, F).
+  bool has_time() const { return shape.size() == (dtype == DType::int32 ? 2 : 3); }
+};
+
+// A parameter as the layer wants it. `name` is relative to the layer: "kernel", "forward/bias".
+struct ParamSpec {
+  std::string name;
+  Shape shape;
+  std::string initializer;  // JSON text: a name in quotes or an object
+  Index units = 0;          // of the layer: what "rnn_uniform" and "unit_forget" go by
+};
+
+// One layer's share of a run. Gradients are added to what is there (the graph has zeroed them); a null gradient pointer means
+// "none arrives" among d_outputs and "not wanted" among d_inputs.
+struct Context {
+  std::span<const TensorSpec> input_specs, output_specs;
+  std::span<const void* const> inputs;   // float or std::int32_t
+  std::span<float* const> outputs;
+  std::span<float* const> d_outputs;     // the layer is their last reader and may overwrite them
+  std::span<float* const> d_inputs;
+  const float* weights = nullptr;        // the layer's parameters, one after the other
+  float* d_weights = nullptr;
+  float* tape = nullptr;                 // tape_size() floats, 64-byte aligned; in training they last until backward
+  float* scratch = nullptr;              // backward_scratch() floats
+  const std::int32_t* lengths = nullptr; // [B], of the first input's time axis; null: all rows are full
+  bool training = false;
+  bool raw = false;                      // leave out the final activation, forward and backward (final_activation() layers only)
+  std::uint64_t seed = 0, step = 0;      // of dropout
+  std::uint32_t stream = 0;              // the layer's own
+
+  const float* input(std::size_t i = 0) const { return static_cast<const float*>(inputs[i]); }
+  const std::int32_t* ids(std::size_t i = 0) const { return static_cast<const std::int32_t*>(inputs[i]); }
+  Index batch() const { return input_specs[0].shape[0]; }
+};
+
+enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
+
+class Layer {
+ public:
+  virtual ~Layer() = default;
+  Layer(const Layer&) = delete;
+  Layer& operator=(const Layer&) = delete;
+
+  const std::string& type() const { return type_; }
+  const std::string& name() const { return name_; }
+
+  // Outputs for such inputs; throws Error where they do not fit. Answers for the shapes of a spec and for those of a run alike.
+  virtual std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const = 0;
+  // In the order they stand in the flat buffer.
+  virtual std::vector<ParamSpec> parameters(std::span<const TensorSpec> /*inputs*/) const { return {}; }
+  // Called once, with the inputs the layer will have, before anything below.
+  virtual void build(std::span<const TensorSpec> /*inputs*/) {}
+
+  // Packs the weights unless that was done for this version. Several threads may call it at once with the same version.
+  virtual void prepare(const float* /*weights*/, std::uint64_t /*version*/, bool /*training*/) const {}
+
+  // Floats the layer wants besides its inputs and outputs.
+  virtual Index tape_size(std::span<const TensorSpec> /*inputs*/, bool /*training*/) const { return 0; }
+  virtual Index backward_scratch(std::span<const TensorSpec> /*inputs*/) const { return 0; }
+
+  // Looks at values that could lead the arithmetic astray (ids); throws Error.
+  virtual void check(const Context&) const {}
+  virtual void forward(const Context& run) const = 0;
+  virtual void backward(const Context& run) const = 0;
+
+  // Whether the layer ends in an activation that a loss can take over (Context::raw).
+  virtual FinalActivation final_activation() const { return FinalActivation::none; }
+  // Whether output 0 is input 0, unchanged, in inference (dropout).
+  virtual bool passes_through(bool /*training*/) const { return false; }
+
+  // Throws Error "TYPE 'name': message".
+  [[noreturn]] void fail(const std::string& message) const;
+
+ protected:
+  Layer(std::string type, std::string name) : type_(std::move(type)), name_(std::move(name)) {}
+
+  // Throws unless there are `least` to `most` inputs.
+  void expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const;
+  // Throws unless it is float32 of shape (B, F) or (B, T, F), F known.
+  void expect_features(const TensorSpec& input) const;
+
+ private:
+  std::string type_, name_;
+};
+
+// Rows of a (B, F) or (B, T, F) array and their length.
+Index rows_of(const Shape& shape);
+inline Index features_of(const Shape& shape) { return shape.back(); }
+
+}  // namespace rekur::layers
