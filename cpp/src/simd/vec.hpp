@@ -12,15 +12,14 @@
 
 #include <cstdint>
 
-#if defined(__AVX2__) || defined(__AVX512F__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
 
 #include "rekur/tensor.hpp"
-
-#define REKUR_INLINE inline __attribute__((always_inline))
+#include "simd/inline.hpp"
 
 namespace rekur {
 namespace {
@@ -33,6 +32,8 @@ inline constexpr int kRegisters = 32;
 inline constexpr int kRegisters = 16;
 #endif
 
+// The AVX-512 intrinsics below are the maskz forms with every lane on: the same instructions, without g++ 12's false warnings about the
+// undefined vector inside the plain forms.
 typedef float Vec __attribute__((vector_size(REKUR_VEC_BYTES)));
 typedef std::int32_t IVec __attribute__((vector_size(REKUR_VEC_BYTES)));
 typedef std::uint32_t UVec __attribute__((vector_size(REKUR_VEC_BYTES)));
@@ -66,11 +67,32 @@ REKUR_INLINE IVec as_int(Vec v) { return (IVec)v; }
 REKUR_INLINE Vec as_float(IVec v) { return (Vec)v; }
 
 // Lanes of a where the mask is all ones, of b where it is zero.
-REKUR_INLINE Vec select(IVec mask, Vec a, Vec b) { return (Vec)((mask & (IVec)a) | (~mask & (IVec)b)); }
+REKUR_INLINE Vec select(IVec mask, Vec a, Vec b) { return mask ? a : b; }
 
-// A NaN in `v` stays a NaN; `bound` must not be one.
-REKUR_INLINE Vec at_most(Vec v, Vec bound) { return select(v > bound, bound, v); }
-REKUR_INLINE Vec at_least(Vec v, Vec bound) { return select(v < bound, bound, v); }
+// A NaN in `v` stays a NaN; `bound` must not be one. (x86's min and max return their second operand if either is a NaN.)
+REKUR_INLINE Vec at_most(Vec v, Vec bound) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_min_ps((__mmask16)-1, (__m512)bound, (__m512)v);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_min_ps((__m256)bound, (__m256)v);
+#elif defined(__SSE2__)
+  return (Vec)_mm_min_ps((__m128)bound, (__m128)v);
+#else
+  return select(v > bound, bound, v);
+#endif
+}
+
+REKUR_INLINE Vec at_least(Vec v, Vec bound) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_max_ps((__mmask16)-1, (__m512)bound, (__m512)v);
+#elif defined(__AVX2__)
+  return (Vec)_mm256_max_ps((__m256)bound, (__m256)v);
+#elif defined(__SSE2__)
+  return (Vec)_mm_max_ps((__m128)bound, (__m128)v);
+#else
+  return select(v < bound, bound, v);
+#endif
+}
 
 REKUR_INLINE Vec abs(Vec v) { return (Vec)((IVec)v & 0x7fffffff); }
 REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) {
@@ -79,11 +101,13 @@ REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) {
 
 REKUR_INLINE Vec sqrt(Vec v) {
 #if defined(__AVX512F__)
-  return (Vec)_mm512_sqrt_ps((__m512)v);
+  return (Vec)_mm512_maskz_sqrt_ps((__mmask16)-1, (__m512)v);
 #elif defined(__AVX2__)
   return (Vec)_mm256_sqrt_ps((__m256)v);
 #elif defined(__ARM_NEON)
   return (Vec)vsqrtq_f32((float32x4_t)v);
+#elif defined(__SSE2__)
+  return (Vec)_mm_sqrt_ps((__m128)v);
 #else
   for (int i = 0; i < kWidth; ++i) v[i] = __builtin_sqrtf(v[i]);
   return v;
@@ -109,6 +133,14 @@ REKUR_INLINE void store_partial(float* p, Vec v, Index n) {
   if (n == kWidth) return store(p, v);
   for (Index i = 0; i < n; ++i) p[i] = v[i];
 #endif
+}
+
+// The first n lanes (0 <= n <= kWidth) of v; the others zero.
+REKUR_INLINE Vec first_lanes(Vec v, Index n) {
+  if (n == kWidth) return v;
+  IVec index;
+  for (int i = 0; i < kWidth; ++i) index[i] = i;
+  return select(index < static_cast<std::int32_t>(n), v, zero());
 }
 
 // Lanes that hold data when a row of n floats is walked from `i` in steps of a vector.

@@ -1,0 +1,98 @@
+// The activations of kernels.hpp on vectors, and their derivatives from the output. Included by the ISA units only.
+//
+// `activation(f, x)` chooses by f.kind every time it is called: right inside a cell, where the kind is loop-invariant and well predicted.
+// Loops over long arrays choose once by `with_kind` and call the form with the kind as a template argument.
+#pragma once
+
+#include "simd/kernels.hpp"
+#include "simd/math.hpp"
+
+namespace rekur {
+namespace {
+
+template <ActivationKind K>
+REKUR_INLINE Vec activation(Activation f, Vec x) {
+  const Vec one = set1(1.0f);
+  if constexpr (K == ActivationKind::tanh) {
+    return tanh(x);
+  } else if constexpr (K == ActivationKind::sigmoid) {
+    return sigmoid(x);
+  } else if constexpr (K == ActivationKind::relu) {
+    return at_least(x, zero());
+  } else if constexpr (K == ActivationKind::leaky_relu) {
+    return select(x > zero(), x, set1(f.alpha) * x);
+  } else if constexpr (K == ActivationKind::elu) {
+    return select(x > zero(), x, set1(f.alpha) * expm1_nonpositive(at_most(x, zero())));
+  } else if constexpr (K == ActivationKind::softsign) {
+    const Vec a = at_most(abs(x), set1(__FLT_MAX__));  // so that ±inf gives ±1 instead of inf / inf
+    return copysign(a / (one + a), x);
+  } else if constexpr (K == ActivationKind::hard_sigmoid) {
+    return at_most(at_least(fma(x, set1(f.alpha), set1(f.beta)), zero()), one);
+  } else {
+    return x;
+  }
+}
+
+// f'(x), given y = f(x).
+template <ActivationKind K>
+REKUR_INLINE Vec activation_slope(Activation f, Vec y) {
+  const Vec one = set1(1.0f);
+  if constexpr (K == ActivationKind::tanh) {
+    return fma(-y, y, one);
+  } else if constexpr (K == ActivationKind::sigmoid) {
+    return y * (one - y);
+  } else if constexpr (K == ActivationKind::relu) {
+    return select(y > zero(), one, zero());
+  } else if constexpr (K == ActivationKind::leaky_relu) {
+    return select(y > zero(), one, set1(f.alpha));
+  } else if constexpr (K == ActivationKind::elu) {
+    return select(y > zero(), one, y + set1(f.alpha));
+  } else if constexpr (K == ActivationKind::softsign) {
+    const Vec d = one - abs(y);
+    return d * d;
+  } else if constexpr (K == ActivationKind::hard_sigmoid) {
+    return select((y > zero()) & (y < one), set1(f.alpha), zero());
+  } else {
+    return one;
+  }
+}
+
+template <ActivationKind K>
+struct KindConstant {
+  static constexpr ActivationKind kind = K;
+};
+
+// Calls body(KindConstant<kind>{}): everything inside is compiled for that one activation.
+template <class Body>
+REKUR_INLINE auto with_kind(ActivationKind kind, const Body& body) {
+  switch (kind) {
+    case ActivationKind::tanh:
+      return body(KindConstant<ActivationKind::tanh>{});
+    case ActivationKind::sigmoid:
+      return body(KindConstant<ActivationKind::sigmoid>{});
+    case ActivationKind::relu:
+      return body(KindConstant<ActivationKind::relu>{});
+    case ActivationKind::leaky_relu:
+      return body(KindConstant<ActivationKind::leaky_relu>{});
+    case ActivationKind::elu:
+      return body(KindConstant<ActivationKind::elu>{});
+    case ActivationKind::softsign:
+      return body(KindConstant<ActivationKind::softsign>{});
+    case ActivationKind::hard_sigmoid:
+      return body(KindConstant<ActivationKind::hard_sigmoid>{});
+    case ActivationKind::linear:
+      break;
+  }
+  return body(KindConstant<ActivationKind::linear>{});
+}
+
+REKUR_INLINE Vec activation(Activation f, Vec x) {
+  return with_kind(f.kind, [&](auto k) __attribute__((always_inline)) { return activation<k.kind>(f, x); });
+}
+
+REKUR_INLINE Vec activation_slope(Activation f, Vec y) {
+  return with_kind(f.kind, [&](auto k) __attribute__((always_inline)) { return activation_slope<k.kind>(f, y); });
+}
+
+}  // namespace
+}  // namespace rekur
