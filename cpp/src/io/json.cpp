@@ -294,7 +294,7 @@ class Parser {
     }
     const std::string_view literal = text_.substr(start, at_ - start);
     const char *begin = literal.data(), *end = begin + literal.size();
-    if (integer) {
+    if (integer && literal != "-0") {  // which is no integer: its sign would be lost
       std::int64_t result = 0;
       if (std::from_chars(begin, end, result).ec != std::errc{}) fail("integer beyond 64 bits", start);
       return result;
