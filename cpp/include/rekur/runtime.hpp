@@ -8,7 +8,7 @@ namespace rekur {
 
 // The instruction set in use: "baseline", "avx2", "avx512" or "neon". Chosen at first use as the widest the
 // machine has, or by the environment variable REKUR_ISA; throws Error if that names one the machine lacks.
-std::string isa();
+std::string current_isa();
 
 // The instruction sets this build and this machine both have, narrowest first.
 std::vector<std::string> available_isas();

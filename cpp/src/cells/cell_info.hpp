@@ -9,18 +9,22 @@ inline constexpr int kMaxGates = 4;
 inline constexpr int kMaxSlots = 5;   // vectors a cell keeps per unit and step for its backward pass
 inline constexpr int kMaxStates = 2;  // h, then c
 
-// The second operand of a recurrent product: `count` gate slots starting at slot `first`, multiplied from the recurrent kernel.
-// `input_slot` is the tape slot that holds the product's input, or -1 for the previous hidden state h.
+// A recurrent product: its results belong to the `count` slots from `first` on. Its input is the previous hidden state h (input_slot -1),
+// or what an earlier phase of the same step left in tape slot `input_slot`.
 struct Phase {
   int first;
   int count;
   int input_slot;
 };
 
+// Which product a call of a cell's forward or backward follows or precedes.
+template <int P>
+struct PhaseTag {};
+
 // A step's record in the tape is `slots` blocks of H (padded) floats. In the forward pass a gate slot holds the activated gate;
 // the backward pass overwrites it, in place, by the gradient of the loss with respect to the gate's pre-activation.
 struct CellInfo {
-  const char* name;     // as in cells/list.inc
+  const char* name;
   int gates;            // G: the kernel is [I, G·H], the recurrent kernel [H, G·H]
   int states;           // 1: h; 2: h and c
   int slots;            // blocks of the tape record; state c, if any, is kept in slot `state_slot`

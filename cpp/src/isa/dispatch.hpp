@@ -14,7 +14,7 @@ struct Table {
   recurrent::Kernels recurrent;
 };
 
-// The table in use (see rekur::isa() in runtime.hpp for how it is chosen). Cheap: one atomic load after the first call.
+// The table in use (see current_isa() in runtime.hpp for how it is chosen). Cheap: one atomic load after the first call.
 const Table& table();
 
 // The kernels of the ISA in use, for those who need nothing else.

@@ -58,9 +58,10 @@ class Recurrence {
   // its own, i.e. return_sequences = false).
   Index tape_size(Index T, Index B, bool own_output) const;
 
+  struct Impl;  // private to recurrent/
+
  private:
   friend struct Engine;
-  struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 

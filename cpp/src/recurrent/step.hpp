@@ -1,0 +1,239 @@
+// The step kernels: recurrent product, then the cell's equations while the products are still in the first-level cache.
+// Included only by the ISA units.
+#pragma once
+
+#include "recurrent/kernels.hpp"
+#include "simd/activation.hpp"
+#include "simd/vec.hpp"
+
+namespace rekur {
+namespace {
+
+using recurrent::StepBackward;
+using recurrent::StepForward;
+
+// --- the functions a cell is written in ---
+
+struct StandardFunctions {
+  explicit StandardFunctions(const cells::Activations&) {}
+  REKUR_INLINE Vec gate(Vec v) const { return sigmoid(v); }
+  REKUR_INLINE Vec candidate(Vec v) const { return tanh(v); }
+  REKUR_INLINE Vec output(Vec v) const { return tanh(v); }
+  REKUR_INLINE Vec gate_slope(Vec y) const { return y - y * y; }
+  REKUR_INLINE Vec candidate_slope(Vec y) const { return set1(1.0f) - y * y; }
+  REKUR_INLINE Vec output_slope(Vec y) const { return set1(1.0f) - y * y; }
+};
+
+struct GivenFunctions {
+  cells::Activations f;
+  explicit GivenFunctions(const cells::Activations& given) : f(given) {}
+  REKUR_INLINE Vec gate(Vec v) const { return activation(f.gate, v); }
+  REKUR_INLINE Vec candidate(Vec v) const { return activation(f.candidate, v); }
+  REKUR_INLINE Vec output(Vec v) const { return activation(f.output, v); }
+  REKUR_INLINE Vec gate_slope(Vec y) const { return activation_slope(f.gate, y); }
+  REKUR_INLINE Vec candidate_slope(Vec y) const { return activation_slope(f.candidate, y); }
+  REKUR_INLINE Vec output_slope(Vec y) const { return activation_slope(f.output, y); }
+};
+
+// --- the recurrent product of a tile: MR rows times NP panels of G gates of a vector of units ---
+
+inline constexpr int kAccumulators = kRegisters == 32 ? 24 : 12;  // the rest holds a panel's row and a broadcast
+
+constexpr int tile_rows(int G) { return G == 1 ? 8 : kAccumulators / G; }
+
+// More panels where rows are few, so that enough sums are under way to hide the latency of fma.
+constexpr int tile_panels(int G, int rows) {
+  const int n = kAccumulators / (G * rows);
+  return n < 1 ? 1 : n > 4 ? 4 : n;
+}
+
+// out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
+template <int G, int MR, int NP>
+__attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias, Index Hp,
+                                            float* out) {
+  const float* a[MR];
+  const float* b[NP];
+  Vec acc[MR][NP][G];
+#pragma GCC unroll 16
+  for (int p = 0; p < NP; ++p) {
+    b[p] = w + p * panel_stride;
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+      const Vec start = bias ? load(bias + g * Hp + p * kWidth) : zero();
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) acc[m][p][g] = start;
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m) a[m] = a_rows[m];
+  for (Index k = 0; k < K; ++k) {
+#pragma GCC unroll 4
+    for (int p = 0; p < NP; ++p) {
+      Vec row[G];
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) row[g] = load(b[p] + g * kWidth);
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) {
+        const Vec v = set1(a[m][k]);
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[g], acc[m][p][g]);
+      }
+      b[p] += G * kWidth;
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 4
+    for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) store(out + ((m * NP + p) * G + g) * kWidth, acc[m][p][g]);
+}
+
+// Panels a tile takes when a step needs several tiles of rows: the number that suits the fullest.
+constexpr int shared_panels(int G) { return tile_panels(G, tile_rows(G)); }
+
+// Hands a tile of `rows` rows and `panels` panels (1, shared_panels(G) or tile_panels(G, rows)) to the code compiled for it.
+template <int G, int MR>
+REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias, Index Hp,
+                          float* out) {
+  if constexpr (MR > 1)
+    if (rows < MR) return product<G, MR - 1>(rows, panels, K, a, w, panel_stride, bias, Hp, out);
+  constexpr int own = tile_panels(G, MR), shared = shared_panels(G);
+  if constexpr (own > 1)
+    if (panels == own) return product_tile<G, MR, own>(K, a, w, panel_stride, bias, Hp, out);
+  if constexpr (shared > 1 && shared != own)
+    if (panels == shared) return product_tile<G, MR, shared>(K, a, w, panel_stride, bias, Hp, out);
+  product_tile<G, MR, 1>(K, a, w, panel_stride, bias, Hp, out);
+}
+
+// --- one step ---
+
+// The cell's equations for `panels` vectors of units of one row, whose recurrent products stand in `products`.
+template <class Cell, int P, class F>
+REKUR_INLINE void forward_units(const StepForward& s, const F& f, Index m, Index panel0, int panels, const float* products) {
+  constexpr cells::CellInfo info = Cell::info;
+  constexpr cells::Phase phase = info.phase[P];
+  constexpr bool last = P == info.phases - 1;
+  for (int p = 0; p < panels; ++p) {
+    const Index u = (panel0 + p) * kWidth;
+    Vec in[cells::kMaxSlots], rec[cells::kMaxSlots], state[cells::kMaxStates], slot[cells::kMaxSlots];
+#pragma GCC unroll 4
+    for (int g = 0; g < info.x_count; ++g) in[info.x_first + g] = load(s.input + (m * info.x_count + g) * s.Hp + u);
+#pragma GCC unroll 4
+    for (int g = 0; g < phase.count; ++g) rec[phase.first + g] = load(products + (p * phase.count + g) * kWidth);
+    float* record = s.tape ? s.tape[m] + u : nullptr;
+    if constexpr (P > 0) {
+#pragma GCC unroll 5
+      for (int k = 0; k < info.slots; ++k) slot[k] = load(record + k * s.Hp);
+    }
+    state[0] = load(s.h + m * s.Hp + u);
+    if constexpr (info.states > 1) state[1] = load(s.c + m * s.Hp + u);
+    Cell::forward(cells::PhaseTag<P>{}, f, in, rec, state, slot);
+    if (record) {
+      if constexpr (!last) {
+        // Only what this phase made: the other slots are a later phase's.
+#pragma GCC unroll 4
+        for (int g = 0; g < phase.count; ++g) store(record + (phase.first + g) * s.Hp, slot[phase.first + g]);
+        constexpr int next = info.phase[P + 1].input_slot;
+        store(record + next * s.Hp, slot[next]);
+      } else if constexpr (P > 0) {
+#pragma GCC unroll 4
+        for (int g = 0; g < phase.count; ++g) store(record + (phase.first + g) * s.Hp, slot[phase.first + g]);
+      } else {
+#pragma GCC unroll 5
+        for (int k = 0; k < info.slots; ++k) store(record + k * s.Hp, slot[k]);
+      }
+    }
+    if constexpr (last) {
+      store(s.h_next + m * s.Hp + u, state[0]);
+      if constexpr (info.states > 1) store(s.c + m * s.Hp + u, state[1]);
+      if (s.y) store_partial(s.y[m] + u, state[0], lanes(u, s.H));
+    }
+  }
+}
+
+template <class Cell, int P, class F>
+void forward_step(const StepForward& s) {
+  constexpr cells::Phase phase = Cell::info.phase[P];
+  constexpr int G = phase.count;
+  constexpr int MR = tile_rows(G);
+  const F f(*s.activations);
+  const Index panels = s.Hp / kWidth;
+  const Index tiles = (s.rows + MR - 1) / MR;
+  const int most = tiles == 1 ? tile_panels(G, static_cast<int>(s.rows)) : shared_panels(G);
+  const Index panel_stride = s.H * G * kWidth;
+  alignas(64) float products[kAccumulators * kWidth];
+  for (Index p = 0; p < panels;) {
+    const int taken = panels - p >= most ? most : 1;
+    for (Index tile = 0; tile < tiles; ++tile) {
+      // Rows dealt out evenly, so that no tile is left with a single row.
+      const Index m0 = tile * s.rows / tiles;
+      const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
+      const float* a[MR];
+      for (int m = 0; m < rows; ++m)
+        a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
+      product<G, MR>(rows, taken, s.product_length, a, s.weights + p * panel_stride, panel_stride, s.bias ? s.bias + p * kWidth : nullptr,
+                     s.Hp, products);
+      for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
+    }
+    p += taken;
+  }
+}
+
+template <class Cell, int P, class F>
+void backward_step(const StepBackward& s) {
+  constexpr cells::CellInfo info = Cell::info;
+  constexpr bool last = P == info.phases - 1;
+  const F f(*s.activations);
+  for (Index m = 0; m < s.rows; ++m) {
+    for (Index u = 0; u < s.Hp; u += kWidth) {
+      const Index n = lanes(u, s.H);
+      float* record = s.tape[m] + u;
+      Vec slot[cells::kMaxSlots], previous[cells::kMaxStates], d[cells::kMaxStates];
+#pragma GCC unroll 5
+      for (int k = 0; k < info.slots; ++k) slot[k] = load(record + k * s.Hp);
+      previous[0] = load_partial(s.h_previous[m] + u, n);
+      const Vec h = load_partial(s.h[m] + u, n);
+      d[0] = load(s.dh + m * s.Hp + u);
+      if constexpr (last)
+        if (s.dy) d[0] = d[0] + load_partial(s.dy[m] + u, n);
+      if constexpr (info.states > 1) {
+        previous[1] = load_partial(s.c_previous[m] + u, n);
+        d[1] = load(s.dc + m * s.Hp + u);
+      }
+      Vec dq{};
+      if constexpr (!last) dq = load(s.d_product + m * s.Hp + u);
+      Cell::backward(cells::PhaseTag<P>{}, f, dq, previous, h, d, slot);
+      // Units that do not exist get no gradient, whatever the input was (an infinite one leaves NaN in their gates).
+      store(s.dh + m * s.Hp + u, first_lanes(d[0], n));
+      if constexpr (info.states > 1) store(s.dc + m * s.Hp + u, first_lanes(d[1], n));
+#pragma GCC unroll 5
+      for (int k = 0; k < info.slots; ++k)
+        if (k != info.state_slot) store(record + k * s.Hp, first_lanes(slot[k], n));
+    }
+  }
+}
+
+// --- the table ---
+
+template <class Cell, class F>
+constexpr recurrent::CellKernels cell_kernels() {
+  recurrent::CellKernels k{};
+  k.forward[0] = forward_step<Cell, 0, F>;
+  k.backward[0] = backward_step<Cell, 0, F>;
+  if constexpr (Cell::info.phases > 1) {
+    k.forward[1] = forward_step<Cell, 1, F>;
+    k.backward[1] = backward_step<Cell, 1, F>;
+  }
+  return k;
+}
+
+template <class... Cells>
+constexpr recurrent::Kernels recurrent_kernels_of(cells::List<Cells...>) {
+  return {{{cell_kernels<Cells, StandardFunctions>(), cell_kernels<Cells, GivenFunctions>()}...}};
+}
+
+constexpr recurrent::Kernels make_recurrent_kernels() { return recurrent_kernels_of(cells::All{}); }
+
+}  // namespace
+}  // namespace rekur
