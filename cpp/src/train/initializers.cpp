@@ -1,0 +1,186 @@
+#include "train/initializers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "io/suggest.hpp"
+#include "runtime/parallel.hpp"
+#include "train/orthogonal.hpp"
+#include "train/random.hpp"
+
+namespace rekur::train {
+namespace {
+
+// Training counts its steps from 0; the draws of initialisers lie where it never gets, so dropout and initial weights share none.
+constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
+
+constexpr std::array<std::string_view, 13> kNames = {"zeros",       "ones",       "constant",      "uniform",        "normal",
+                                                     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",  "lecun_uniform",
+                                                     "lecun_normal", "orthogonal", "rnn_uniform"};
+constexpr std::string_view kUnitForget = "unit_forget";
+
+enum class Kind { constant, uniform, normal, truncated_normal, orthogonal, unit_forget };
+
+// An initialiser once its name, its parameters and the fans are worked out.
+struct Plan {
+  Kind kind = Kind::constant;
+  double a = 0;  // value; low; mean; gain
+  double b = 0;  // high; stddev
+};
+
+struct Fans {
+  double in = 1, out = 1;
+};
+
+Fans fans_of(const Shape& shape) {
+  if (shape.empty()) return {};
+  Fans fans{static_cast<double>(shape.size() == 1 ? shape[0] : shape[shape.size() - 2]), static_cast<double>(shape.back())};
+  for (std::size_t i = 0; i + 2 < shape.size(); ++i) {  // leading dimensions multiply both, as a convolution's window does
+    fans.in *= static_cast<double>(shape[i]);
+    fans.out *= static_cast<double>(shape[i]);
+  }
+  return fans;
+}
+
+// stddev of a standard normal truncated at ±2.
+constexpr double kTruncatedStddev = 0.87962566103423978;
+
+// "glorot_uniform" and its family: `scale` / fan is the variance.
+Plan variance_scaling(bool uniform, double scale, double fan) {
+  const double variance = scale / std::max(fan, 1.0);
+  if (uniform) return {Kind::uniform, -std::sqrt(3 * variance), std::sqrt(3 * variance)};
+  return {Kind::truncated_normal, 0, std::sqrt(variance) / kTruncatedStddev};
+}
+
+double finite(json::Reader& reader, std::string_view key, double fallback) {
+  const double value = reader.number(key, fallback);
+  if (std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) reader.fail(key, "within the range of float32");
+  return value;
+}
+
+Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, Index units) {
+  const Fans fans = fans_of(shape);
+  if (name == "zeros") return {Kind::constant, 0, 0};
+  if (name == "ones") return {Kind::constant, 1, 0};
+  if (name == "constant") {
+    reader.get("value");
+    return {Kind::constant, finite(reader, "value", 0), 0};
+  }
+  if (name == "uniform") {
+    const Plan plan{Kind::uniform, finite(reader, "low", -0.05), finite(reader, "high", 0.05)};
+    if (plan.b < plan.a) reader.fail("'low' must not be above 'high'");
+    return plan;
+  }
+  if (name == "normal") {
+    const Plan plan{Kind::normal, finite(reader, "mean", 0), finite(reader, "stddev", 0.05)};
+    if (plan.b < 0) reader.fail("stddev", "0 or more");
+    return plan;
+  }
+  if (name == "glorot_uniform") return variance_scaling(true, 2, fans.in + fans.out);
+  if (name == "glorot_normal") return variance_scaling(false, 2, fans.in + fans.out);
+  if (name == "he_uniform") return variance_scaling(true, 2, fans.in);
+  if (name == "he_normal") return variance_scaling(false, 2, fans.in);
+  if (name == "lecun_uniform") return variance_scaling(true, 1, fans.in);
+  if (name == "lecun_normal") return variance_scaling(false, 1, fans.in);
+  if (name == "orthogonal") return {Kind::orthogonal, finite(reader, "gain", 1), 0};
+  if (name == "rnn_uniform") {
+    const double bound = 1 / std::sqrt(std::max(static_cast<double>(units), 1.0));
+    return {Kind::uniform, -bound, bound};
+  }
+  if (name == kUnitForget) return {Kind::unit_forget, 0, 0};
+  reader.fail(unknown_name("initializer", name, kNames));
+}
+
+Plan plan_of(const json::Value& initializer, std::string_view context, const Shape& shape, Index units) {
+  if (!initializer.is_string() && !initializer.is_object()) {
+    throw Error(std::string(context) + ": expected the name of an initializer or an object, got " + json::describe(initializer));
+  }
+  const json::Value named(json::Object{{"name", initializer}});
+  json::Reader reader(initializer.is_string() ? named : initializer, std::string(context));
+  const std::string name = reader.string("name");
+  const Plan plan = plan_of(name, reader, shape, units);
+  reader.finish();
+  return plan;
+}
+
+using random::Stream;
+
+// out[i] = draw(i), in parallel; a draw costs `cost` floating-point operations or so.
+template <class Draw>
+void fill(std::span<float> out, double cost, const Draw& draw) {
+  const auto n = static_cast<Index>(out.size());
+  runtime::parallel_range(n, 1024, cost * static_cast<double>(n), [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) out[static_cast<std::size_t>(i)] = static_cast<float>(draw(static_cast<std::uint64_t>(i)));
+  });
+}
+
+// The first draw within ±2, each attempt from a step of its own.
+double truncated_normal(std::uint64_t seed, std::uint32_t stream, std::uint64_t index) {
+  for (std::uint64_t attempt = 0;; ++attempt) {
+    const double z = Stream(seed, kInitialStep + attempt, stream).normal(index);
+    if (std::abs(z) <= 2) return z;
+  }
+}
+
+void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::span<float> out) {
+  const Index columns = shape.empty() ? 1 : shape.back();
+  const Index rows = static_cast<Index>(out.size()) / std::max(columns, Index{1});
+  const Index k = std::min(rows, columns), n = std::max(rows, columns);
+  std::vector<double> matrix(out.size());
+  runtime::parallel_range(k * n, 1024, 100.0 * static_cast<double>(k * n), [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) matrix[static_cast<std::size_t>(i)] = draws.normal(static_cast<std::uint64_t>(i));
+  });
+  orthonormalize_rows(k, n, matrix);
+  for (Index r = 0; r < rows; ++r) {
+    for (Index c = 0; c < columns; ++c) {
+      const Index from = rows <= columns ? r * n + c : c * n + r;
+      out[static_cast<std::size_t>(r * columns + c)] = static_cast<float>(gain * matrix[static_cast<std::size_t>(from)]);
+    }
+  }
+}
+
+}  // namespace
+
+void check_initializer(const json::Value& initializer, std::string_view context) { plan_of(initializer, context, {}, 1); }
+
+void initialize(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed,
+                std::uint32_t stream, Index units, std::span<float> out) {
+  const Plan plan = plan_of(initializer, context, shape, units);
+  const Index count = element_count(shape);
+  if (static_cast<std::uint64_t>(count) != out.size()) {
+    throw Error(std::string(context) + ": shape " + to_string(shape) + " does not have the " + std::to_string(out.size()) + " elements to fill");
+  }
+  if (out.empty()) return;
+  if (out.size() > Stream::kMaxIndex) throw Error(std::string(context) + ": more than 2^34 elements to draw");
+  const Stream draws(seed, kInitialStep, stream);
+  switch (plan.kind) {
+    case Kind::constant:
+      std::fill(out.begin(), out.end(), static_cast<float>(plan.a));
+      break;
+    case Kind::uniform:
+      fill(out, 40, [&](std::uint64_t i) { return plan.a + (plan.b - plan.a) * draws.uniform(i); });
+      break;
+    case Kind::normal:
+      fill(out, 100, [&](std::uint64_t i) { return plan.a + plan.b * draws.normal(i); });
+      break;
+    case Kind::truncated_normal:
+      fill(out, 100, [&](std::uint64_t i) { return plan.a + plan.b * truncated_normal(seed, stream, i); });
+      break;
+    case Kind::orthogonal:
+      fill_orthogonal(shape, plan.a, draws, out);
+      break;
+    case Kind::unit_forget:
+      if (shape != Shape{4 * units}) {
+        throw Error(std::string(context) + ": 'unit_forget' is for the bias of an LSTM, of shape " + to_string({4 * units}) + ", got " + to_string(shape));
+      }
+      std::fill(out.begin(), out.end(), 0.0f);
+      std::fill_n(out.begin() + units, units, 1.0f);  // gates i, f, g, o
+      break;
+  }
+}
+
+}  // namespace rekur::train
