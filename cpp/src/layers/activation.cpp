@@ -1,0 +1,44 @@
+// y = f(x), elementwise or (softmax) over the last axis.
+#include "layers/activation_spec.hpp"
+#include "layers/elementwise.hpp"
+#include "layers/registry.hpp"
+
+namespace rekur::layers {
+namespace {
+
+class ActivationLayer final : public Layer {
+ public:
+  ActivationLayer(const std::string& type, const std::string& name, ActivationSpec f) : Layer(type, name), f_(f) {}
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    expect_inputs(inputs, 1, 1);
+    expect_features(inputs[0]);
+    return {inputs[0]};
+  }
+
+  void forward(const Context& run) const override {
+    const Shape& shape = run.input_specs[0].shape;
+    activate(run.raw ? ActivationSpec{} : f_, run.input(), run.outputs[0], rows_of(shape), features_of(shape));
+  }
+
+  void backward(const Context& run) const override {
+    if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
+    const Shape& shape = run.input_specs[0].shape;
+    const Index rows = rows_of(shape), n = features_of(shape);
+    if (!run.raw) activate_backward(f_, run.outputs[0], run.d_outputs[0], run.d_outputs[0], rows, n);
+    accumulate(run.d_outputs[0], run.d_inputs[0], rows * n);
+  }
+
+  FinalActivation final_activation() const override { return f_.final_activation(); }
+
+ private:
+  ActivationSpec f_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_activation(json::Reader& spec, const std::string& type, const std::string& name) {
+  return std::make_unique<ActivationLayer>(type, name, read_activation(spec, "activation", nullptr, true));
+}
+
+}  // namespace rekur::layers

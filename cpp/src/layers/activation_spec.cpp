@@ -1,0 +1,112 @@
+#include "layers/activation_spec.hpp"
+
+#include <cmath>
+#include <limits>
+
+#include "io/suggest.hpp"
+#include "layers/elementwise.hpp"
+
+namespace rekur::layers {
+namespace {
+
+struct Named {
+  const char* name;
+  ActivationKind kind;
+  bool has_alpha, has_beta;
+  double alpha, beta;  // defaults (Keras 3)
+};
+
+constexpr Named kActivations[] = {
+    {"linear", ActivationKind::linear, false, false, 0, 0},
+    {"tanh", ActivationKind::tanh, false, false, 0, 0},
+    {"sigmoid", ActivationKind::sigmoid, false, false, 0, 0},
+    {"relu", ActivationKind::relu, false, false, 0, 0},
+    {"leaky_relu", ActivationKind::leaky_relu, true, false, 0.2, 0},
+    {"elu", ActivationKind::elu, true, false, 1, 0},
+    {"softsign", ActivationKind::softsign, false, false, 0, 0},
+    {"hard_sigmoid", ActivationKind::hard_sigmoid, true, true, 1.0 / 6.0, 0.5},
+};
+
+constexpr double kActivationCost = 20;  // floating-point operations an element, roughly
+
+// A parameter as float: rounding must not make an infinity of it.
+float read_parameter(json::Reader& reader, const char* key, bool present, double fallback, bool negative_allowed) {
+  if (!present) return static_cast<float>(fallback);
+  const double value = reader.number(key, fallback);
+  if (!(std::abs(value) <= std::numeric_limits<float>::max())) reader.fail(key, "a float32 number");
+  if (!negative_allowed && value < 0) reader.fail(key, "at least 0");
+  return static_cast<float>(value);
+}
+
+ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_allowed, json::Reader* parameters) {
+  if (softmax_allowed && name == "softmax") return {.function = {}, .softmax = true};
+  std::vector<std::string> names;
+  for (const Named& known : kActivations) {
+    names.emplace_back(known.name);
+    if (name != known.name) continue;
+    ActivationSpec spec;
+    spec.function.kind = known.kind;
+    if (parameters != nullptr) {
+      spec.function.alpha = read_parameter(*parameters, "alpha", known.has_alpha, known.alpha, false);
+      spec.function.beta = read_parameter(*parameters, "beta", known.has_beta, known.beta, true);
+    } else {
+      spec.function.alpha = static_cast<float>(known.alpha);
+      spec.function.beta = static_cast<float>(known.beta);
+    }
+    return spec;
+  }
+  if (name == "softmax") reader.fail("activation 'softmax' works over whole rows and is for Dense and Activation layers only");
+  if (softmax_allowed) names.emplace_back("softmax");
+  reader.fail(unknown_name("activation", name, names));
+}
+
+}  // namespace
+
+FinalActivation ActivationSpec::final_activation() const {
+  if (softmax) return FinalActivation::softmax;
+  return function.kind == ActivationKind::sigmoid ? FinalActivation::sigmoid : FinalActivation::none;
+}
+
+ActivationSpec read_activation(json::Reader& reader, std::string_view key, const char* fallback, bool softmax_allowed) {
+  const json::Value* value = fallback == nullptr ? &reader.get(key) : reader.find(key);
+  if (value == nullptr) return find(reader, fallback, softmax_allowed, nullptr);
+  if (value->is_string()) return find(reader, value->string(), softmax_allowed, nullptr);
+  if (!value->is_object()) reader.fail(key, "a name or an object with a name");
+  json::Reader parameters(*value, reader.context() + ": " + std::string(key));
+  const std::string name = parameters.string("name");
+  const ActivationSpec spec = find(reader, name, softmax_allowed, &parameters);
+  parameters.finish();
+  return spec;
+}
+
+void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Index n) {
+  const auto& k = isa::kernels();
+  if (f.softmax) {
+    over_rows(rows, n, kActivationCost, [&](Index begin, Index end) { k.softmax(x + begin * n, y + begin * n, end - begin, n); });
+  } else if (!f.is_linear() || x != y) {
+    over_elements(rows * n, kActivationCost,
+                  [&](Index begin, Index end) { k.activate(f.function, x + begin, y + begin, end - begin); });
+  }
+}
+
+void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n) {
+  const auto& k = isa::kernels();
+  if (f.softmax) {
+    over_rows(rows, n, 4, [&](Index begin, Index end) {
+      k.softmax_backward(y + begin * n, dy + begin * n, dx + begin * n, end - begin, n);
+    });
+  } else if (!f.is_linear() || dx != dy) {
+    over_elements(rows * n, 4, [&](Index begin, Index end) {
+      k.activate_backward(f.function, y + begin, dy + begin, dx + begin, end - begin);
+    });
+  }
+}
+
+std::string read_initializer(json::Reader& reader, std::string_view key, const char* fallback) {
+  const json::Value* value = reader.find(key);
+  if (value == nullptr) return json::write(json::Value(fallback));
+  if (!value->is_string() && !value->is_object()) reader.fail(key, "a name or an object with a name");
+  return json::write(*value);
+}
+
+}  // namespace rekur::layers

@@ -1,0 +1,148 @@
+// Dense: y = f(x W + b), over the last axis.
+//   x [rows, in]   W [in, units]   b [units]   y [rows, units]       rows = B or B·T
+//   dz = dy ⊙ f'(y)   dx = dz Wᵀ   dW = xᵀ dz   db = Σ_rows dz
+#include <algorithm>
+#include <array>
+
+#include "layers/activation_spec.hpp"
+#include "layers/elementwise.hpp"
+#include "layers/packed.hpp"
+#include "layers/registry.hpp"
+
+namespace rekur::layers {
+namespace {
+
+constexpr Index kRowBlock = 64;       // rows of a task of a product
+constexpr Index kColumnBlock = 512;   // columns of a task, rounded to whole panels
+constexpr Index kTile = 128;          // a task of the weight gradient makes kTile x kTile of it
+constexpr Index kRowList = 512;       // rows whose addresses a task of the weight gradient lists at a time
+
+constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
+
+// The addresses of up to kRowList consecutive rows, on the stack.
+template <class T>
+struct RowList {
+  std::array<T*, kRowList> row;
+
+  T* const* fill(T* base, Index stride, Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) row[static_cast<std::size_t>(i - begin)] = base + i * stride;
+    return row.data();
+  }
+};
+
+// c[rows][N] = a[rows][K] · B (+ bias), or += without bias.
+void product(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c, bool accumulate) {
+  const auto& k = isa::kernels();
+  const Index columns = blocks(kColumnBlock, k.panel) * k.panel;
+  const Index row_blocks = blocks(rows, kRowBlock), column_blocks = blocks(N, columns);
+  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K);
+  runtime::parallel_tasks(row_blocks * column_blocks, work, [&](Index task) {
+    const Index row = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
+    const Index row_end = std::min(rows, row + kRowBlock), n = std::min(N - column, columns);
+    RowList<const float> from;
+    RowList<float> to;
+    k.gemm(row_end - row, n, K, from.fill(a, K, row, row_end), packed + column * K, bias ? bias + column : nullptr,
+           to.fill(c + column, N, row, row_end), accumulate);
+  });
+}
+
+// c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
+void product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c) {
+  const auto& k = isa::kernels();
+  const Index column_tiles = blocks(N, kTile);
+  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(N);
+  runtime::parallel_tasks(blocks(M, kTile) * column_tiles, work, [&](Index task) {
+    const Index m = task / column_tiles * kTile, n = task % column_tiles * kTile;
+    RowList<const float> a_rows, b_rows;
+    for (Index row = 0; row < rows; row += kRowList) {
+      const Index end = std::min(rows, row + kRowList);
+      k.gemm_tn(std::min(kTile, M - m), std::min(kTile, N - n), end - row, a_rows.fill(a, M, row, end), m,
+                b_rows.fill(b, N, row, end), n, c + m * N + n, N);
+    }
+  });
+}
+
+// out[N] += Σ_rows b[rows][N]
+void sum_rows(Index rows, Index N, const float* b, float* out) {
+  const auto& k = isa::kernels();
+  runtime::parallel_range(N, 64, static_cast<double>(rows) * static_cast<double>(N), [&](Index begin, Index end) {
+    RowList<const float> list;
+    for (Index row = 0; row < rows; row += kRowList) {
+      const Index last = std::min(rows, row + kRowList);
+      k.column_sums(end - begin, last - row, list.fill(b, N, row, last), begin, out + begin);
+    }
+  });
+}
+
+class Dense final : public Layer {
+ public:
+  struct Settings {
+    Index units;
+    ActivationSpec activation;
+    bool use_bias;
+    std::string kernel_initializer, bias_initializer;
+  };
+
+  Dense(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    expect_inputs(inputs, 1, 1);
+    expect_features(inputs[0]);
+    TensorSpec output = inputs[0];
+    output.shape.back() = s_.units;
+    return {output};
+  }
+
+  std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
+    std::vector<ParamSpec> specs{{"kernel", {features_of(inputs[0].shape), s_.units}, s_.kernel_initializer, s_.units}};
+    if (s_.use_bias) specs.push_back({"bias", {s_.units}, s_.bias_initializer, s_.units});
+    return specs;
+  }
+
+  void build(std::span<const TensorSpec> inputs) override { in_ = features_of(inputs[0].shape); }
+
+  void prepare(const float* weights, std::uint64_t version, bool training) const override {
+    kernel_.prepare(weights, in_, s_.units, s_.units, 1, version);
+    if (training) transposed_.prepare(weights, s_.units, in_, 1, s_.units, version);
+  }
+
+  void forward(const Context& run) const override {
+    const Index rows = rows_of(run.input_specs[0].shape);
+    const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
+    product(rows, s_.units, in_, run.input(), kernel_.data(), bias, run.outputs[0], false);
+    if (!run.raw) activate(s_.activation, run.outputs[0], run.outputs[0], rows, s_.units);
+  }
+
+  void backward(const Context& run) const override {
+    float* dz = run.d_outputs[0];
+    if (dz == nullptr) return;
+    const Index rows = rows_of(run.input_specs[0].shape), units = s_.units;
+    if (!run.raw) activate_backward(s_.activation, run.outputs[0], dz, dz, rows, units);
+    if (run.d_weights != nullptr) {
+      product_tn(rows, in_, units, run.input(), dz, run.d_weights);
+      if (s_.use_bias) sum_rows(rows, units, dz, run.d_weights + in_ * units);
+    }
+    if (run.d_inputs[0] != nullptr) product(rows, in_, units, dz, transposed_.data(), nullptr, run.d_inputs[0], true);
+  }
+
+  FinalActivation final_activation() const override { return s_.activation.final_activation(); }
+
+ private:
+  Settings s_;
+  Index in_ = 0;
+  mutable PackedMatrix kernel_, transposed_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_dense(json::Reader& spec, const std::string& type, const std::string& name) {
+  Dense::Settings settings;
+  settings.units = spec.positive_integer("units");
+  settings.activation = read_activation(spec, "activation", "linear", true);
+  settings.use_bias = spec.boolean("use_bias", true);
+  settings.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
+  settings.bias_initializer = read_initializer(spec, "bias_initializer", "zeros");
+  return std::make_unique<Dense>(type, name, std::move(settings));
+}
+
+}  // namespace rekur::layers

@@ -1,0 +1,75 @@
+// Embedding: y[b, t] = embeddings[x[b, t]].
+#include "layers/activation_spec.hpp"
+#include "layers/elementwise.hpp"
+#include "layers/registry.hpp"
+
+namespace rekur::layers {
+namespace {
+
+class Embedding final : public Layer {
+ public:
+  Embedding(const std::string& type, const std::string& name, Index rows, Index columns, std::string initializer)
+      : Layer(type, name), rows_(rows), columns_(columns), initializer_(std::move(initializer)) {}
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    expect_inputs(inputs, 1, 1);
+    const TensorSpec& ids = inputs[0];
+    if (ids.dtype != DType::int32) fail("expected int32 ids, got a float32 input of shape " + to_string(ids.shape));
+    TensorSpec output{ids.shape, DType::float32, ids.time_source};
+    output.shape.push_back(columns_);
+    return {output};
+  }
+
+  std::vector<ParamSpec> parameters(std::span<const TensorSpec>) const override {
+    return {{"embeddings", {rows_, columns_}, initializer_, columns_}};
+  }
+
+  void check(const Context& run) const override {
+    const Index n = element_count(run.input_specs[0].shape);
+    const std::int32_t* ids = run.ids();
+    for (Index i = 0; i < n; ++i) {
+      if (ids[i] >= 0 && ids[i] < rows_) continue;
+      const bool has_time = run.input_specs[0].shape.size() == 2;
+      const Index T = has_time ? run.input_specs[0].shape[1] : 1;
+      fail("id " + std::to_string(ids[i]) + " at row " + std::to_string(i / T) +
+           (has_time ? ", step " + std::to_string(i % T) : "") + " is not in [0, " + std::to_string(rows_) + ")");
+    }
+  }
+
+  void forward(const Context& run) const override {
+    const std::int32_t* ids = run.ids();
+    over_rows(element_count(run.input_specs[0].shape), columns_, 1, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) {
+        std::copy_n(run.weights + ids[i] * columns_, columns_, run.outputs[0] + i * columns_);
+      }
+    });
+  }
+
+  // Threads share the columns, never the rows: so every element sums its ids in the order they come, whatever the threads.
+  void backward(const Context& run) const override {
+    if (run.d_outputs[0] == nullptr || run.d_weights == nullptr) return;
+    const Index n = element_count(run.input_specs[0].shape);
+    const std::int32_t* ids = run.ids();
+    const auto& k = isa::kernels();
+    runtime::parallel_range(columns_, 16, static_cast<double>(n) * static_cast<double>(columns_), [&](Index begin, Index end) {
+      for (Index i = 0; i < n; ++i) {
+        float* sum = run.d_weights + ids[i] * columns_ + begin;
+        k.add(sum, run.d_outputs[0] + i * columns_ + begin, sum, end - begin);
+      }
+    });
+  }
+
+ private:
+  Index rows_, columns_;
+  std::string initializer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_embedding(json::Reader& spec, const std::string& type, const std::string& name) {
+  const Index input_dim = spec.positive_integer("input_dim");
+  const Index output_dim = spec.positive_integer("output_dim");
+  return std::make_unique<Embedding>(type, name, input_dim, output_dim, read_initializer(spec, "embeddings_initializer", "uniform"));
+}
+
+}  // namespace rekur::layers

@@ -1,0 +1,34 @@
+#include "layers/layer.hpp"
+
+namespace rekur::layers {
+
+void Layer::fail(const std::string& message) const { throw Error(type_ + " '" + name_ + "': " + message); }
+
+void Layer::expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const {
+  if (inputs.size() >= least && inputs.size() <= most) return;
+  std::string expected = std::to_string(least);
+  if (most == static_cast<std::size_t>(-1)) {
+    expected = "at least " + expected;
+  } else if (most != least) {
+    expected += " to " + std::to_string(most);
+  }
+  fail("expected " + expected + (most == 1 ? " input" : " inputs") + ", got " + std::to_string(inputs.size()));
+}
+
+void Layer::expect_features(const TensorSpec& input) const {
+  if (input.dtype != DType::float32) fail("expected a float32 input, got int32 ids of shape " + to_string(input.shape));
+  if (input.shape.size() != 2 && input.shape.size() != 3) {
+    fail("expected an input of shape (B, F) or (B, T, F), got " + to_string(input.shape));
+  }
+  if (input.shape.back() == kUnknown) {
+    fail("the number of features (the last dimension) must be known, got " + to_string(input.shape));
+  }
+}
+
+Index rows_of(const Shape& shape) {
+  Index rows = 1;
+  for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+  return rows;
+}
+
+}  // namespace rekur::layers

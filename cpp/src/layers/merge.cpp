@@ -1,0 +1,173 @@
+// Concatenate, Add, Multiply: layers that join two or more inputs.
+#include "layers/elementwise.hpp"
+#include "layers/registry.hpp"
+
+namespace rekur::layers {
+namespace {
+
+constexpr std::size_t kAny = static_cast<std::size_t>(-1);
+
+// The dimension both have; kUnknown fits anything. Returns false where they differ.
+bool unify(Index& a, Index b) {
+  if (a == kUnknown) a = b;
+  return b == kUnknown || a == b;
+}
+
+class Join : public Layer {
+ public:
+  Join(const std::string& type, const std::string& name) : Layer(type, name) {}
+
+ protected:
+
+  // Checks that the inputs agree in all dimensions but (with_last false) the last one; returns what they agree on.
+  TensorSpec agree(std::span<const TensorSpec> inputs, bool with_last) const {
+    expect_inputs(inputs, 2, kAny);
+    for (const TensorSpec& input : inputs) expect_features(input);
+    TensorSpec joined = inputs[0];
+    for (std::size_t i = 1; i < inputs.size(); ++i) {
+      const Shape& shape = inputs[i].shape;
+      bool fits = shape.size() == joined.shape.size();
+      for (std::size_t d = 0; fits && d < shape.size() - (with_last ? 0 : 1); ++d) fits = unify(joined.shape[d], shape[d]);
+      if (!fits) {
+        fail(std::string("expected inputs of equal shapes") + (with_last ? "" : " but for the last axis") + ", got " +
+             to_string(inputs[0].shape) + " and " + to_string(shape));
+      }
+      if (joined.time_source < 0) joined.time_source = inputs[i].time_source;
+    }
+    return joined;
+  }
+};
+
+class Concatenate final : public Join {
+ public:
+  Concatenate(const std::string& type, const std::string& name, Index axis) : Join(type, name), axis_(axis) {}
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    TensorSpec joined = agree(inputs, false);
+    const Index rank = static_cast<Index>(joined.shape.size());
+    if (axis_ != -1 && axis_ != rank - 1) {
+      fail("axis must be the last one (-1 or " + std::to_string(rank - 1) + "), got " + std::to_string(axis_));
+    }
+    for (std::size_t i = 1; i < inputs.size(); ++i) {
+      if (__builtin_add_overflow(joined.shape.back(), inputs[i].shape.back(), &joined.shape.back())) {
+        fail("the sum of the inputs' features does not fit in 63 bits");
+      }
+    }
+    return {joined};
+  }
+
+  void forward(const Context& run) const override {
+    const Index rows = rows_of(run.output_specs[0].shape), width = features_of(run.output_specs[0].shape);
+    over_rows(rows, width, 1, [&](Index begin, Index end) {
+      for (Index row = begin; row < end; ++row) {
+        float* to = run.outputs[0] + row * width;
+        for (std::size_t i = 0; i < run.inputs.size(); ++i) {
+          const Index n = features_of(run.input_specs[i].shape);
+          to = std::copy_n(run.input(i) + row * n, n, to);
+        }
+      }
+    });
+  }
+
+  void backward(const Context& run) const override {
+    if (run.d_outputs[0] == nullptr) return;
+    const Index rows = rows_of(run.output_specs[0].shape), width = features_of(run.output_specs[0].shape);
+    const auto& k = isa::kernels();
+    over_rows(rows, width, 1, [&](Index begin, Index end) {
+      for (Index row = begin; row < end; ++row) {
+        const float* from = run.d_outputs[0] + row * width;
+        for (std::size_t i = 0; i < run.inputs.size(); ++i) {
+          const Index n = features_of(run.input_specs[i].shape);
+          if (float* to = run.d_inputs[i]) k.add(to + row * n, from, to + row * n, n);
+          from += n;
+        }
+      }
+    });
+  }
+
+ private:
+  Index axis_;
+};
+
+class Add final : public Join {
+ public:
+  using Join::Join;
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true)}; }
+
+  void forward(const Context& run) const override {
+    const auto& k = isa::kernels();
+    over_elements(element_count(run.output_specs[0].shape), 1, [&](Index begin, Index end) {
+      k.add(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
+      for (std::size_t i = 2; i < run.inputs.size(); ++i) {
+        k.add(run.outputs[0] + begin, run.input(i) + begin, run.outputs[0] + begin, end - begin);
+      }
+    });
+  }
+
+  void backward(const Context& run) const override {
+    if (run.d_outputs[0] == nullptr) return;
+    const Index n = element_count(run.output_specs[0].shape);
+    for (float* d_input : run.d_inputs) {
+      if (d_input != nullptr) accumulate(run.d_outputs[0], d_input, n);
+    }
+  }
+};
+
+class Multiply final : public Join {
+ public:
+  using Join::Join;
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true)}; }
+
+  void forward(const Context& run) const override {
+    const auto& k = isa::kernels();
+    over_elements(element_count(run.output_specs[0].shape), 1, [&](Index begin, Index end) {
+      k.multiply(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
+      for (std::size_t i = 2; i < run.inputs.size(); ++i) {
+        k.multiply(run.outputs[0] + begin, run.input(i) + begin, run.outputs[0] + begin, end - begin);
+      }
+    });
+  }
+
+  Index backward_scratch(std::span<const TensorSpec> inputs) const override {
+    return inputs.size() > 2 ? element_count(inputs[0].shape) : 0;
+  }
+
+  // dx_i = dy ⊙ the product of the others. (Dividing y by x_i would fail at zeros.)
+  void backward(const Context& run) const override {
+    if (run.d_outputs[0] == nullptr) return;
+    const auto& k = isa::kernels();
+    const std::size_t count = run.inputs.size();
+    over_elements(element_count(run.output_specs[0].shape), 2, [&](Index begin, Index end) {
+      const Index n = end - begin;
+      for (std::size_t i = 0; i < count; ++i) {
+        if (run.d_inputs[i] == nullptr) continue;
+        const float* product = run.d_outputs[0] + begin;
+        const std::size_t last = i + 1 == count ? count - 2 : count - 1;  // the last of the others
+        for (std::size_t j = 0; j < last; ++j) {
+          if (j == i) continue;
+          k.multiply(product, run.input(j) + begin, run.scratch + begin, n);
+          product = run.scratch + begin;
+        }
+        k.multiply_add(product, run.input(last) + begin, run.d_inputs[i] + begin, n);
+      }
+    });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make_concatenate(json::Reader& spec, const std::string& type, const std::string& name) {
+  return std::make_unique<Concatenate>(type, name, spec.integer("axis", -1));
+}
+
+std::unique_ptr<Layer> make_add(json::Reader&, const std::string& type, const std::string& name) {
+  return std::make_unique<Add>(type, name);
+}
+
+std::unique_ptr<Layer> make_multiply(json::Reader&, const std::string& type, const std::string& name) {
+  return std::make_unique<Multiply>(type, name);
+}
+
+}  // namespace rekur::layers

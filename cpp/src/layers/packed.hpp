@@ -1,0 +1,27 @@
+// A weight matrix packed for the ISA's gemm, packed again whenever the weights or the ISA have changed.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "rekur/tensor.hpp"
+
+namespace rekur::layers {
+
+class PackedMatrix {
+ public:
+  // Packs B[k][n] = source[k * stride_k + n * stride_n] for k < K, n < N, unless this version is what is packed already.
+  // Several threads may call it at once with the same version.
+  void prepare(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
+
+  const float* data() const { return data_; }
+
+ private:
+  std::mutex mutex_;
+  std::vector<float> storage_;
+  float* data_ = nullptr;  // in storage_, on a cache line's border
+  std::uint64_t version_ = 0, epoch_ = 0;
+};
+
+}  // namespace rekur::layers

@@ -1,0 +1,254 @@
+// SimpleRNN, LSTM, GRU and Bidirectional: one or two directions of any cell, from the graph's arrays to the recurrent engine and back.
+//   inputs   x (B, T, I), then the initial states of each direction (B, H)
+//   outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
+#include <array>
+
+#include "io/suggest.hpp"
+#include "layers/directions.hpp"
+#include "layers/elementwise.hpp"
+#include "layers/recurrent_settings.hpp"
+#include "layers/registry.hpp"
+#include "recurrent/recurrent.hpp"
+
+namespace rekur::layers {
+namespace {
+
+constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+
+class RecurrentLayer final : public Layer {
+ public:
+  RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions, MergeMode mode)
+      : Layer(type, name), s_(std::move(settings)), D_(directions), S_(static_cast<std::size_t>(s_.cell->states)), mode_(mode) {}
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    expect_inputs(inputs, 1, 1 + D_ * S_);
+    const TensorSpec& x = inputs[0];
+    expect_features(x);
+    if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got " + to_string(x.shape));
+    if (D_ == 2 && inputs.size() != 1 && inputs.size() != 1 + D_ * S_) {
+      fail("expected no initial state or all " + std::to_string(D_ * S_) + " (forward, then backward), got " +
+           std::to_string(inputs.size() - 1));
+    }
+    if (!recurrences_.empty() && features_of(x.shape) != recurrences_[0].input_size()) {
+      fail("expected input of " + std::to_string(recurrences_[0].input_size()) + " features, got " +
+           std::to_string(features_of(x.shape)) + " (input shape " + to_string(x.shape) + ")");
+    }
+    const TensorSpec state{{x.shape[0], s_.units}, DType::float32, -1};
+    for (std::size_t i = 1; i < inputs.size(); ++i) {
+      const TensorSpec& given = inputs[i];
+      if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != s_.units) {
+        fail("expected initial state " + std::to_string(i) + " of shape " + to_string({kUnknown, s_.units}) + ", got " +
+             (given.dtype == DType::int32 ? "int32 ids of shape " : "") + to_string(given.shape));
+      }
+    }
+    TensorSpec y = state;
+    if (D_ == 2 && mode_ == MergeMode::concat) y.shape[1] *= 2;
+    if (s_.return_sequences) {
+      y.shape.insert(y.shape.begin() + 1, x.shape[1]);
+      y.time_source = x.time_source;
+    }
+    std::vector<TensorSpec> outputs{y};
+    if (s_.return_state) outputs.insert(outputs.end(), D_ * S_, state);
+    return outputs;
+  }
+
+  std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
+    const Index I = features_of(inputs[0].shape);
+    if (D_ == 1) return recurrent_parameters(s_, I, "");
+    std::vector<ParamSpec> specs = recurrent_parameters(s_, I, "forward/");
+    for (ParamSpec& spec : recurrent_parameters(s_, I, "backward/")) specs.push_back(std::move(spec));
+    return specs;
+  }
+
+  void build(std::span<const TensorSpec> inputs) override {
+    const Index I = features_of(inputs[0].shape);
+    for (std::size_t d = 0; d < D_; ++d) recurrences_.emplace_back(*s_.cell, s_.activations, I, s_.units, s_.use_bias);
+  }
+
+  void prepare(const float* weights, std::uint64_t version, bool training) const override {
+    for (std::size_t d = 0; d < D_; ++d) recurrences_[d].prepare(direction_weights(weights, d), version, training);
+  }
+
+  Index tape_size(std::span<const TensorSpec> inputs, bool training) const override {
+    return layout(inputs[0].shape, training).size;
+  }
+
+  Index backward_scratch(std::span<const TensorSpec> inputs) const override {
+    const Index B = inputs[0].shape[0], T = inputs[0].shape[1], states = static_cast<Index>(D_ * S_);
+    const Index state = aligned(element_count({B, s_.units}));
+    Index size = inputs.size() > 1 ? states * state : 0;
+    if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
+    if (own_sequences() && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
+    return size;
+  }
+
+  void forward(const Context& run) const override {
+    const Layout at = layout(run.input_specs[0].shape, run.training);
+    const std::array<recurrent::Forward, 2> runs = describe(run, at);
+    recurrent::forward(std::span(runs).first(D_));
+
+    const Index B = run.batch(), H = s_.units;
+    if (own_sequences()) {
+      merge(mode_, runs[0].y.data, runs[1].y.data, run.outputs[0], B * run.input_specs[0].shape[1], H);
+    } else if (!s_.return_sequences && D_ == 2) {
+      merge(mode_, runs[0].final[0], runs[1].final[0], run.outputs[0], B, H);
+    } else if (!s_.return_sequences && s_.return_state) {
+      copy(runs[0].final[0], run.outputs[0], B * H);
+    }
+  }
+
+  void backward(const Context& run) const override {
+    const Layout at = layout(run.input_specs[0].shape, true);
+    const std::array<recurrent::Forward, 2> forward_runs = describe(run, at);
+    const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1], H = s_.units;
+    float* scratch = run.scratch;
+    const auto take = [&](Index floats) { return std::exchange(scratch, scratch + aligned(floats)); };
+
+    std::array<recurrent::Backward, 2> runs;
+    for (std::size_t d = 0; d < D_; ++d) {
+      recurrent::Backward& b = runs[d];
+      b.forward = forward_runs[d];
+      b.weights = direction_weights(run.weights, d);
+      if (run.d_weights != nullptr) b.d_weights = direction_weights(run.d_weights, d);
+      if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
+      for (std::size_t s = 0; s < S_ && s_.return_state; ++s) b.d_final[s] = run.d_outputs[1 + d * S_ + s];
+    }
+    if (run.d_outputs[0] != nullptr && s_.return_sequences) share_sequence_gradient(run, runs, take);
+    if (run.d_outputs[0] != nullptr && !s_.return_sequences) share_last_gradient(run, runs, take);
+
+    // The same tensor may be the initial state of several: each gradient is computed apart, then they are added in order.
+    for (std::size_t i = 1; i < run.inputs.size(); ++i) {
+      if (run.d_inputs[i] == nullptr) continue;
+      float* d_initial = take(B * H);
+      std::fill_n(d_initial, B * H, 0.0f);
+      runs[(i - 1) / S_].d_initial[(i - 1) % S_] = d_initial;
+    }
+    recurrent::backward(std::span(runs).first(D_));
+    for (std::size_t i = 1; i < run.inputs.size(); ++i) {
+      if (run.d_inputs[i] != nullptr) accumulate(runs[(i - 1) / S_].d_initial[(i - 1) % S_], run.d_inputs[i], B * H);
+    }
+  }
+
+ private:
+  // Offsets in the tape (in inference: the workspace), by direction.
+  struct Layout {
+    std::array<Index, 2> engine{}, sequence{}, last{};
+    Index size = 0;
+  };
+
+  // Whether the directions write sequences of their own, to be joined afterwards.
+  bool own_sequences() const { return D_ == 2 && s_.return_sequences && mode_ != MergeMode::concat; }
+
+  Layout layout(const Shape& x, bool training) const {
+    Layout at;
+    const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
+    for (std::size_t d = 0; d < D_; ++d) {
+      if (training) at.engine[d] = reserve(recurrences_[d].tape_size(x[1], x[0], !s_.return_sequences));
+      if (own_sequences()) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
+      if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], s_.units}));
+    }
+    return at;
+  }
+
+  template <class T>
+  recurrent::Weights<T> direction_weights(T* base, std::size_t d) const {
+    const Index I = recurrences_[0].input_size(), GH = s_.cell->gates * s_.units;
+    const Index bias = !s_.use_bias ? 0 : s_.cell->recurrent_bias ? 2 * GH : GH;
+    T* kernel = base + static_cast<Index>(d) * ((I + s_.units) * GH + bias);
+    T* recurrent_kernel = kernel + I * GH;
+    return {kernel, recurrent_kernel, s_.use_bias ? recurrent_kernel + s_.units * GH : nullptr};
+  }
+
+  std::array<recurrent::Forward, 2> describe(const Context& run, const Layout& at) const {
+    const Shape& x = run.input_specs[0].shape;
+    const Index B = x[0], T = x[1], I = x[2], H = s_.units;
+    std::array<recurrent::Forward, 2> runs;
+    for (std::size_t d = 0; d < D_; ++d) {
+      recurrent::Forward& f = runs[d];
+      f.layer = &recurrences_[d];
+      f.T = T;
+      f.B = B;
+      f.x = {run.input(0), T * I, I};
+      f.lengths = run.lengths;
+      f.reverse = D_ == 2 ? d == 1 : s_.reverse;
+      for (std::size_t s = 0; s < S_ && 1 + d * S_ + s < run.inputs.size(); ++s) f.initial[s] = run.input(1 + d * S_ + s);
+      if (own_sequences()) {
+        f.y = {run.tape + at.sequence[d], T * H, H};
+      } else if (s_.return_sequences) {
+        const Index width = static_cast<Index>(D_) * H;
+        f.y = {run.outputs[0] + static_cast<Index>(d) * H, T * width, width};
+      }
+      for (std::size_t s = 0; s < S_ && s_.return_state; ++s) f.final[s] = run.outputs[1 + d * S_ + s];
+      if (!s_.return_sequences && !s_.return_state) f.final[0] = D_ == 2 ? run.tape + at.last[d] : run.outputs[0];
+      f.tape = run.training ? run.tape + at.engine[d] : nullptr;
+    }
+    return runs;
+  }
+
+  template <class Take>
+  void share_sequence_gradient(const Context& run, std::array<recurrent::Backward, 2>& runs, const Take& take) const {
+    const Index B = run.batch(), T = run.input_specs[0].shape[1], H = s_.units;
+    float* dy = run.d_outputs[0];
+    if (!own_sequences()) {
+      const Index width = static_cast<Index>(D_) * H;
+      for (std::size_t d = 0; d < D_; ++d) runs[d].dy = {dy + static_cast<Index>(d) * H, T * width, width};
+      return;
+    }
+    float* d_second = dy;
+    if (mode_ == MergeMode::mul) {
+      d_second = take(B * T * H);
+      merge_backward(mode_, runs[0].forward.y.data, runs[1].forward.y.data, dy, dy, d_second, B * T, H);
+    } else if (mode_ == MergeMode::ave) {
+      const auto& k = isa::kernels();
+      over_elements(B * T * H, 1, [&](Index begin, Index end) { k.scale(0.5f, dy + begin, dy + begin, end - begin); });
+    }
+    runs[0].dy = {dy, T * H, H};
+    runs[1].dy = {d_second, T * H, H};
+  }
+
+  // The last output is the final h (return_state shows it once more): their gradients add up.
+  template <class Take>
+  void share_last_gradient(const Context& run, std::array<recurrent::Backward, 2>& runs, const Take& take) const {
+    const Index B = run.batch(), H = s_.units;
+    std::array<float*, 2> share{run.d_outputs[0], nullptr};
+    if (D_ == 2) {
+      share = {take(B * H), take(B * H)};
+      merge_backward(mode_, runs[0].forward.final[0], runs[1].forward.final[0], run.d_outputs[0], share[0], share[1], B, H);
+    }
+    for (std::size_t d = 0; d < D_; ++d) {
+      if (runs[d].d_final[0] != nullptr) accumulate(runs[d].d_final[0], share[d], B * H);
+      runs[d].d_final[0] = share[d];
+    }
+  }
+
+  RecurrentSettings s_;
+  std::size_t D_, S_;
+  MergeMode mode_;
+  std::vector<recurrent::Recurrence> recurrences_;
+};
+
+MergeMode read_merge_mode(json::Reader& spec) {
+  static const std::vector<std::string> names{"concat", "sum", "mul", "ave"};
+  const std::string name = spec.string("merge_mode", "concat");
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (name == names[i]) return static_cast<MergeMode>(i);
+  }
+  spec.fail(unknown_name("merge_mode", name, names));
+}
+
+}  // namespace
+
+std::unique_ptr<Layer> make_recurrent(json::Reader& spec, const std::string& type, const std::string& name) {
+  return std::make_unique<RecurrentLayer>(type, name, read_recurrent(spec, type), 1, MergeMode::concat);
+}
+
+std::unique_ptr<Layer> make_bidirectional(json::Reader& spec, const std::string& type, const std::string& name) {
+  const MergeMode mode = read_merge_mode(spec);
+  json::Reader inner(spec.get("layer"), spec.context() + ": layer");
+  RecurrentSettings settings = read_recurrent(inner, inner.string("type"));
+  inner.finish();
+  if (settings.reverse) inner.fail("reverse", "false: a bidirectional layer runs both ways");
+  return std::make_unique<RecurrentLayer>(type, name, std::move(settings), 2, mode);
+}
+
+}  // namespace rekur::layers

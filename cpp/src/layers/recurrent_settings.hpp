@@ -1,0 +1,26 @@
+// What a spec says about a recurrent layer, whatever its cell.
+#pragma once
+
+#include <string>
+
+#include "cells/cell_info.hpp"
+#include "io/json.hpp"
+#include "layers/layer.hpp"
+
+namespace rekur::layers {
+
+struct RecurrentSettings {
+  const cells::CellInfo* cell = nullptr;
+  Index units = 0;
+  cells::Activations activations;
+  bool use_bias = true, return_sequences = false, return_state = false, reverse = false;
+  std::string kernel_initializer, recurrent_initializer, bias_initializer;
+};
+
+// Reads all keys of a recurrent layer of this type ("LSTM") but "type", "name" and "inputs".
+RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type);
+
+// The parameters of one direction, in order; their names begin with `prefix`.
+std::vector<ParamSpec> recurrent_parameters(const RecurrentSettings& settings, Index input_size, const std::string& prefix);
+
+}  // namespace rekur::layers

@@ -1,0 +1,66 @@
+#include "layers/registry.hpp"
+
+#include <algorithm>
+
+#include "io/suggest.hpp"
+
+namespace rekur::layers {
+namespace {
+
+struct Type {
+  const char* name;
+  Factory make;
+};
+
+constexpr Type kTypes[] = {
+    {"Activation", make_activation}, {"Add", make_add},         {"Bidirectional", make_bidirectional},
+    {"Concatenate", make_concatenate}, {"Dense", make_dense},   {"Dropout", make_dropout},
+    {"Embedding", make_embedding},   {"GRU", make_recurrent},   {"Input", make_input},
+    {"LSTM", make_recurrent},        {"Multiply", make_multiply}, {"SimpleRNN", make_recurrent},
+};
+
+bool is_name(const std::string& text) {
+  return !text.empty() && text.size() <= 255 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+  });
+}
+
+std::vector<std::string> read_references(json::Reader& reader) {
+  std::vector<std::string> references;
+  const json::Value* inputs = reader.find("inputs");
+  if (inputs == nullptr) return references;
+  if (!inputs->is_array()) reader.fail("inputs", "an array of layer names");
+  for (const json::Value& reference : inputs->array()) {
+    if (!reference.is_string()) reader.fail("inputs", "an array of layer names");
+    references.push_back(reference.string());
+  }
+  return references;
+}
+
+}  // namespace
+
+std::vector<std::string> type_names() {
+  std::vector<std::string> names;
+  for (const Type& type : kTypes) names.emplace_back(type.name);
+  return names;
+}
+
+Parsed parse_layer(const json::Value& value, std::size_t position) {
+  json::Reader anonymous(value, "layer " + std::to_string(position));
+  const std::string type = anonymous.string("type");
+  const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) { return type == t.name; });
+  if (found == std::end(kTypes)) anonymous.fail(unknown_name("layer type", type, type_names()));
+  const std::string name = anonymous.string("name");
+  if (!is_name(name)) anonymous.fail("name", "1 to 255 letters, digits, '_', '.' or '-'");
+
+  json::Reader reader(value, type + " '" + name + "'");
+  reader.find("type");
+  reader.find("name");
+  Parsed parsed;
+  parsed.references = read_references(reader);
+  parsed.layer = found->make(reader, type, name);
+  reader.finish();
+  return parsed;
+}
+
+}  // namespace rekur::layers

@@ -1,0 +1,39 @@
+// The layer types there are, and how a layer is made from its JSON object.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/json.hpp"
+#include "layers/layer.hpp"
+
+namespace rekur::layers {
+
+// Reads the layer's own keys ("type", "name" and "inputs" are the registry's) and makes it. Inputs are not known yet.
+using Factory = std::unique_ptr<Layer> (*)(json::Reader& spec, const std::string& type, const std::string& name);
+
+std::unique_ptr<Layer> make_input(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_recurrent(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_bidirectional(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_dense(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_activation(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_dropout(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_embedding(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_concatenate(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_add(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_multiply(json::Reader&, const std::string& type, const std::string& name);
+
+// Sorted.
+std::vector<std::string> type_names();
+
+// A layer object of a spec, and the references in its "inputs" ("layer" or "layer:k"; empty when the key is missing).
+struct Parsed {
+  std::unique_ptr<Layer> layer;
+  std::vector<std::string> references;
+};
+
+// `position` counts from 0; it names the layer in errors until its own name is known.
+Parsed parse_layer(const json::Value& value, std::size_t position);
+
+}  // namespace rekur::layers
