@@ -1,0 +1,159 @@
+#include "bindings.hpp"
+
+namespace rekur::bindings {
+namespace {
+
+py::list describe(const std::vector<TensorInfo>& tensors) {
+  py::list list;
+  for (const TensorInfo& t : tensors) list.append(py::make_tuple(t.name, to_tuple(t.shape), to_string(t.dtype)));
+  return list;
+}
+
+std::vector<std::pair<py::tuple, std::string>> infer(const std::string& layer, const py::sequence& inputs) {
+  std::vector<TensorInfo> in;
+  for (const py::handle item : inputs) {
+    const auto pair = item.cast<std::pair<py::object, std::string>>();
+    in.push_back({.name = "", .shape = to_shape(pair.first), .dtype = to_dtype(pair.second)});
+  }
+  std::vector<std::pair<py::tuple, std::string>> out;
+  for (const TensorInfo& t : infer_layer(layer, in)) out.emplace_back(to_tuple(t.shape), to_string(t.dtype));
+  return out;
+}
+
+std::vector<Shape> shapes_of(const Batch& batch) {
+  std::vector<Shape> shapes;
+  for (const ConstView& x : batch.inputs) shapes.push_back(x.shape);
+  return shapes;
+}
+
+std::vector<Floats> predict(const Model& model, const py::sequence& inputs, const py::object& lengths) {
+  const PyBatch b = to_batch(inputs, lengths);
+  std::vector<View> views;
+  auto outputs = new_outputs(model.output_shapes(shapes_of(b.batch)), views);
+  {
+    const py::gil_scoped_release release;
+    model.predict(b.batch, views);
+  }
+  return outputs;
+}
+
+// A tape as Python holds it: with the arrays it points into.
+struct PyTape {
+  Tape tape;
+  PyBatch batch;
+  std::vector<Shape> output_shapes;
+  bool used = false;
+};
+
+std::pair<std::vector<Floats>, std::unique_ptr<PyTape>> forward(const Model& model, const py::sequence& inputs, const py::object& lengths,
+                                                                std::uint64_t seed, std::uint64_t step) {
+  auto tape = std::make_unique<PyTape>();
+  tape->batch = to_batch(inputs, lengths);
+  tape->output_shapes = model.output_shapes(shapes_of(tape->batch.batch));
+  std::vector<View> views;
+  auto outputs = new_outputs(tape->output_shapes, views);
+  {
+    const py::gil_scoped_release release;
+    tape->tape = model.forward(tape->batch.batch, views, seed, step);
+  }
+  return {std::move(outputs), std::move(tape)};
+}
+
+std::pair<Floats, py::list> backward(const Model& model, PyTape& tape, const py::sequence& output_gradients) {
+  if (tape.used) throw py::value_error("this tape has been used: backward consumes it");
+  const auto& shapes = tape.output_shapes;
+  if (output_gradients.size() != shapes.size())
+    throw py::value_error("backward: expected " + std::to_string(shapes.size()) + " output gradients, got " +
+                          std::to_string(output_gradients.size()));
+  std::vector<ConstView> dy(shapes.size());
+  std::vector<py::object> keep;
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    keep.push_back(output_gradients[i]);
+    if (keep.back().is_none()) continue;
+    dy[i] = view(keep.back(), "output gradient");
+    if (dy[i].shape != shapes[i] || dy[i].dtype != DType::float32)
+      throw py::value_error("output gradient " + std::to_string(i) + ": expected float32 of shape " + rekur::to_string(shapes[i]) + ", got " +
+                            to_string(dy[i].dtype) + " of shape " + rekur::to_string(dy[i].shape));
+  }
+  std::vector<View> dx;
+  py::list input_gradients;
+  for (const ConstView& x : tape.batch.batch.inputs) {
+    if (x.dtype == DType::float32) {
+      Floats array = new_floats(x.shape);
+      dx.push_back(writable(array));
+      input_gradients.append(array);
+    } else {
+      dx.push_back({});
+      input_gradients.append(py::none());
+    }
+  }
+  Floats weights(static_cast<py::ssize_t>(model.weights().size()));
+  const std::span<float> dw(weights.mutable_data(), model.weights().size());
+  tape.used = true;
+  {
+    const py::gil_scoped_release release;
+    model.backward(std::move(tape.tape), dy, dw, dx);
+  }
+  return {std::move(weights), std::move(input_gradients)};
+}
+
+void save(const Model& model, const std::string& path, const std::optional<py::dict>& tensors,
+          const std::optional<std::map<std::string, std::string>>& metadata) {
+  Model::Extras extras;
+  if (tensors)
+    for (const auto& [name, array] : *tensors)
+      extras.tensors[name.cast<std::string>()] = to_tensor(array, name.cast<std::string>().c_str());
+  if (metadata) extras.metadata = *metadata;
+  const py::gil_scoped_release release;
+  model.save(path, extras);
+}
+
+py::tuple load(const std::string& path) {
+  Model::Extras extras;
+  std::optional<Model> model;
+  {
+    const py::gil_scoped_release release;
+    model.emplace(Model::load(path, extras));
+  }
+  py::dict tensors;
+  for (const auto& [name, tensor] : extras.tensors) tensors[py::str(name)] = to_array(tensor);
+  return py::make_tuple(std::move(*model), tensors, extras.metadata);
+}
+
+}  // namespace
+
+void bind_model(py::module_& m) {
+  m.def("infer_layer", &infer, py::arg("layer"), py::arg("inputs"));
+  m.def("load", &load, py::arg("path"));
+  py::class_<PyTape>(m, "Tape");
+  py::class_<Model>(m, "Model")
+      .def(py::init<const std::string&>(), py::arg("spec"))
+      .def_property_readonly("spec", &Model::spec)
+      .def_property_readonly("inputs", [](const Model& self) { return describe(self.inputs()); })
+      .def_property_readonly("outputs", [](const Model& self) { return describe(self.outputs()); })
+      .def_property_readonly("parameters",
+                             [](const Model& self) {
+                               py::list list;
+                               for (const auto& p : self.parameters()) list.append(py::make_tuple(p.name, to_tuple(p.shape), p.offset));
+                               return list;
+                             })
+      .def("initialize", &Model::initialize, py::arg("seed"), py::call_guard<py::gil_scoped_release>())
+      .def("get_weights",
+           [](const Model& self) {
+             const auto w = self.weights();
+             return Floats(static_cast<py::ssize_t>(w.size()), w.data());
+           })
+      .def(
+          "set_weights",
+          [](Model& self, const py::object& flat) {
+            const std::size_t n = self.weights().size();
+            self.set_weights({float_data(flat, "weights", static_cast<Index>(n)), n});
+          },
+          py::arg("flat"))
+      .def("predict", &predict, py::arg("inputs"), py::arg("lengths") = py::none())
+      .def("forward", &forward, py::arg("inputs"), py::arg("lengths") = py::none(), py::arg("seed") = 0, py::arg("step") = 0)
+      .def("backward", &backward, py::arg("tape"), py::arg("output_gradients"))
+      .def("save", &save, py::arg("path"), py::arg("tensors") = py::none(), py::arg("metadata") = py::none());
+}
+
+}  // namespace rekur::bindings

@@ -1,0 +1,54 @@
+#include "bindings.hpp"
+#include "isa/dispatch.hpp"
+
+namespace rekur::bindings {
+namespace {
+
+// The vector functions themselves, for tests of their accuracy; denormals as the caller has them.
+Floats activate(const std::string& name, float alpha, float beta, const py::object& x) {
+  static constexpr std::pair<const char*, ActivationKind> kKinds[] = {
+      {"linear", ActivationKind::linear},         {"tanh", ActivationKind::tanh}, {"sigmoid", ActivationKind::sigmoid},
+      {"relu", ActivationKind::relu},             {"leaky_relu", ActivationKind::leaky_relu}, {"elu", ActivationKind::elu},
+      {"softsign", ActivationKind::softsign},     {"hard_sigmoid", ActivationKind::hard_sigmoid}};
+  const ConstView v = view(x, "x");
+  if (v.dtype != DType::float32) throw py::type_error("x: expected float32, got int32");
+  Floats out = new_floats(v.shape);
+  const Index n = element_count(v.shape);
+  if (name == "exp") {
+    isa::kernels().exp(v.f32(), out.mutable_data(), n);
+    return out;
+  }
+  for (const auto& [known, kind] : kKinds) {
+    if (name != known) continue;
+    isa::kernels().activate({kind, alpha, beta}, v.f32(), out.mutable_data(), n);
+    return out;
+  }
+  throw py::value_error("unknown activation '" + name + "'");
+}
+
+}  // namespace
+
+void bind_errors(py::module_&) {
+  py::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const IoError& e) {
+      PyErr_SetString(PyExc_OSError, e.what());
+    } catch (const Error& e) {
+      PyErr_SetString(PyExc_ValueError, e.what());
+    }
+  });
+}
+
+void bind_runtime(py::module_& m) {
+  m.def("isa", &current_isa);
+  m.def("available_isas", &available_isas);
+  m.def("set_isa", &set_isa, py::arg("name"));
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def("cpu_info", &cpu_info);
+  m.def("layer_types", &layer_types);
+  m.def("activate", &activate, py::arg("name"), py::arg("alpha"), py::arg("beta"), py::arg("x"));
+}
+
+}  // namespace rekur::bindings

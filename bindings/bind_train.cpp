@@ -1,0 +1,114 @@
+#include "bindings.hpp"
+
+namespace rekur::bindings {
+namespace {
+
+struct PyTargets {
+  std::vector<py::object> keep;
+  Targets targets;
+};
+
+PyTargets to_targets(const py::sequence& targets, const py::object& weights) {
+  PyTargets t;
+  for (const py::handle y : targets) {
+    t.targets.targets.push_back(y.is_none() ? ConstView{} : view(y, "target"));
+    t.keep.push_back(py::reinterpret_borrow<py::object>(y));
+  }
+  t.targets.sample_weights.resize(t.targets.targets.size());
+  if (weights.is_none()) return t;
+  const auto given = weights.cast<py::sequence>();
+  if (given.size() != t.targets.targets.size())
+    throw py::value_error("sample_weights: expected one entry for each of " + std::to_string(t.targets.targets.size()) + " outputs, got " +
+                          std::to_string(given.size()));
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const py::object entry = given[i];
+    if (entry.is_none()) continue;
+    const ConstView v = view(entry, "sample_weight");
+    if (v.dtype != DType::float32) throw py::type_error("sample_weight: expected float32, got int32");
+    t.targets.sample_weights[i] = {v.f32(), static_cast<std::size_t>(element_count(v.shape))};
+    t.keep.push_back(entry);
+  }
+  return t;
+}
+
+using Result = std::tuple<double, std::vector<double>, std::optional<std::vector<Floats>>>;
+
+template <class Call>
+Result run(const Model& model, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
+           const py::object& sample_weights, bool want_outputs, const Call& call) {
+  const PyBatch b = to_batch(inputs, lengths);
+  const PyTargets t = to_targets(targets, sample_weights);
+  std::vector<View> views;
+  std::optional<std::vector<Floats>> outputs;
+  if (want_outputs) {
+    std::vector<Shape> shapes;
+    for (const ConstView& x : b.batch.inputs) shapes.push_back(x.shape);
+    outputs = new_outputs(model.output_shapes(shapes), views);
+  }
+  StepResult r;
+  {
+    const py::gil_scoped_release release;
+    r = call(b.batch, t.targets, views);
+  }
+  return {r.loss, std::move(r.output_losses), std::move(outputs)};
+}
+
+// A trainer together with the model it trains.
+struct PyTrainer {
+  py::object keep;
+  Model& model;
+  Trainer trainer;
+
+  PyTrainer(py::object model_object, const std::string& config)
+      : keep(std::move(model_object)), model(keep.cast<Model&>()), trainer(model, config) {}
+};
+
+}  // namespace
+
+void bind_train(py::module_& m) {
+  py::class_<PyTrainer>(m, "Trainer")
+      .def(py::init([](const py::object& model, const std::string& config) {
+             if (!py::isinstance<Model>(model)) throw py::type_error("Trainer: expected a Model");
+             return std::make_unique<PyTrainer>(model, config);
+           }),
+           py::arg("model"), py::arg("config"))
+      .def(
+          "step",
+          [](PyTrainer& self, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
+             const py::object& sample_weights, bool want_outputs) {
+            return run(self.model, inputs, targets, lengths, sample_weights, want_outputs,
+                       [&](const Batch& b, const Targets& t, std::span<const View> out) { return self.trainer.step(b, t, out); });
+          },
+          py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
+          py::arg("want_outputs") = false)
+      .def(
+          "evaluate",
+          [](const PyTrainer& self, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
+             const py::object& sample_weights, bool want_outputs) {
+            return run(self.model, inputs, targets, lengths, sample_weights, want_outputs,
+                       [&](const Batch& b, const Targets& t, std::span<const View> out) { return self.trainer.evaluate(b, t, out); });
+          },
+          py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
+          py::arg("want_outputs") = false)
+      .def_property(
+          "learning_rate", [](const PyTrainer& self) { return self.trainer.learning_rate(); },
+          [](PyTrainer& self, double rate) { self.trainer.set_learning_rate(rate); })
+      .def_property_readonly("iterations", [](const PyTrainer& self) { return self.trainer.iterations(); })
+      .def("state",
+           [](const PyTrainer& self) {
+             py::dict slots;
+             for (const auto& [name, tensor] : self.trainer.state()) slots[py::str(name)] = to_array(tensor);
+             return slots;
+           })
+      .def(
+          "set_state",
+          [](PyTrainer& self, const py::dict& slots, std::uint64_t iterations) {
+            std::map<std::string, Tensor> state;
+            for (const auto& [name, array] : slots)
+              state[name.cast<std::string>()] = to_tensor(array, name.cast<std::string>().c_str());
+            self.trainer.set_state(state, iterations);
+          },
+          py::arg("slots"), py::arg("iterations"));
+}
+
+}  // namespace rekur::bindings

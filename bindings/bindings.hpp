@@ -1,0 +1,55 @@
+// What the parts of the extension share: conversions between NumPy arrays and the library's views.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "rekur/model.hpp"
+#include "rekur/runtime.hpp"
+#include "rekur/train.hpp"
+
+namespace rekur::bindings {
+
+namespace py = pybind11;
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Ints = py::array_t<std::int32_t, py::array::c_style>;
+
+void bind_errors(py::module_& m);
+void bind_runtime(py::module_& m);
+void bind_model(py::module_& m);
+void bind_train(py::module_& m);
+void bind_io(py::module_& m);
+
+// A C-contiguous float32 or int32 array, seen in place; TypeError (naming `what`) for anything else: the extension never converts.
+ConstView view(const py::handle& array, const char* what);
+const float* float_data(const py::handle& array, const char* what, Index expected);
+
+Floats new_floats(const Shape& shape);
+View writable(Floats& array);
+std::vector<Floats> new_outputs(const std::vector<Shape>& shapes, std::vector<View>& views);
+
+// (B, None, F) for a Shape, None for an unknown dimension; and back.
+py::tuple to_tuple(const Shape& shape);
+Shape to_shape(const py::handle& tuple);
+const char* to_string(DType dtype);
+DType to_dtype(const std::string& name);
+
+// A batch as Python hands it over. It keeps the arrays alive while the GIL is released.
+struct PyBatch {
+  std::vector<py::object> keep;
+  Batch batch;
+};
+PyBatch to_batch(const py::sequence& inputs, const py::object& lengths);
+
+Floats to_array(const Tensor& tensor);
+Tensor to_tensor(const py::handle& array, const char* what);
+
+}  // namespace rekur::bindings

@@ -1,0 +1,108 @@
+#include "bindings.hpp"
+
+namespace rekur::bindings {
+namespace {
+
+std::string describe(const py::handle& value) {
+  if (!py::isinstance<py::array>(value)) return py::str(py::type::handle_of(value).attr("__name__"));
+  const auto array = py::reinterpret_borrow<py::array>(value);
+  const bool dense = (array.flags() & py::array::c_style) != 0;
+  return (dense ? "" : "non-contiguous ") + std::string(py::str(array.dtype())) + " array";
+}
+
+}  // namespace
+
+ConstView view(const py::handle& array, const char* what) {
+  const bool floats = Floats::check_(array), ints = Ints::check_(array);
+  if (!floats && !ints)
+    throw py::type_error(std::string(what) + ": expected a C-contiguous float32 or int32 array, got " + describe(array));
+  const auto a = py::reinterpret_borrow<py::array>(array);
+  ConstView v;
+  v.data = a.data();
+  v.shape.assign(a.shape(), a.shape() + a.ndim());
+  v.dtype = floats ? DType::float32 : DType::int32;
+  return v;
+}
+
+const float* float_data(const py::handle& array, const char* what, Index expected) {
+  const ConstView v = view(array, what);
+  if (v.dtype != DType::float32) throw py::type_error(std::string(what) + ": expected float32, got int32");
+  if (element_count(v.shape) != expected)
+    throw py::value_error(std::string(what) + ": expected " + std::to_string(expected) + " values, got shape " + rekur::to_string(v.shape));
+  return v.f32();
+}
+
+Floats new_floats(const Shape& shape) { return Floats(std::vector<py::ssize_t>(shape.begin(), shape.end())); }
+
+View writable(Floats& array) { return {array.mutable_data(), Shape(array.shape(), array.shape() + array.ndim())}; }
+
+std::vector<Floats> new_outputs(const std::vector<Shape>& shapes, std::vector<View>& views) {
+  std::vector<Floats> arrays;
+  for (const Shape& shape : shapes) {
+    arrays.push_back(new_floats(shape));
+    views.push_back(writable(arrays.back()));
+  }
+  return arrays;
+}
+
+py::tuple to_tuple(const Shape& shape) {
+  py::tuple t(shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i) t[i] = shape[i] == kUnknown ? py::object(py::none()) : py::int_(shape[i]);
+  return t;
+}
+
+Shape to_shape(const py::handle& tuple) {
+  Shape shape;
+  for (const py::handle d : tuple) {
+    shape.push_back(d.is_none() ? kUnknown : d.cast<Index>());
+    if (!d.is_none() && shape.back() < 0) throw py::value_error("a dimension must be None or at least 0, got " + std::string(py::str(d)));
+  }
+  return shape;
+}
+
+const char* to_string(DType dtype) { return dtype == DType::float32 ? "float32" : "int32"; }
+
+DType to_dtype(const std::string& name) {
+  if (name == "float32") return DType::float32;
+  if (name == "int32") return DType::int32;
+  throw py::value_error("expected dtype 'float32' or 'int32', got '" + name + "'");
+}
+
+PyBatch to_batch(const py::sequence& inputs, const py::object& lengths) {
+  PyBatch b;
+  for (const py::handle x : inputs) {
+    b.batch.inputs.push_back(view(x, "input"));
+    b.keep.push_back(py::reinterpret_borrow<py::object>(x));
+  }
+  b.batch.lengths.resize(b.batch.inputs.size());
+  if (lengths.is_none()) return b;
+  const auto given = lengths.cast<py::sequence>();
+  if (given.size() != b.batch.inputs.size())
+    throw py::value_error("lengths: expected one entry for each of " + std::to_string(b.batch.inputs.size()) + " inputs, got " +
+                          std::to_string(given.size()));
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const py::object entry = given[i];
+    if (entry.is_none()) continue;
+    const ConstView v = view(entry, "lengths");
+    if (v.dtype != DType::int32 || v.shape.size() != 1) throw py::type_error("lengths: expected an int32 array of shape (B,)");
+    // An empty array says "no rows", not "no lengths": the library tells these apart by the pointer.
+    static constexpr std::int32_t kNone = 0;
+    b.batch.lengths[i] = {v.shape[0] == 0 ? &kNone : v.i32(), static_cast<std::size_t>(v.shape[0])};
+    b.keep.push_back(entry);
+  }
+  return b;
+}
+
+Floats to_array(const Tensor& tensor) {
+  Floats array = new_floats(tensor.shape);
+  std::copy(tensor.data.begin(), tensor.data.end(), array.mutable_data());
+  return array;
+}
+
+Tensor to_tensor(const py::handle& array, const char* what) {
+  const ConstView v = view(array, what);
+  if (v.dtype != DType::float32) throw py::type_error(std::string(what) + ": expected float32, got int32");
+  return {v.shape, std::vector<float>(v.f32(), v.f32() + element_count(v.shape))};
+}
+
+}  // namespace rekur::bindings
