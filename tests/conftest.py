@@ -1,0 +1,32 @@
+"""Fixtures: every instruction set of this machine, thread counts that are put back, seeded random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from rekur import _core
+
+
+@pytest.fixture(params=_core.available_isas())
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once on every instruction set that this build and this machine both have."""
+    before = _core.isa()
+    _core.set_isa(request.param)
+    yield request.param
+    _core.set_isa(before)
+
+
+@pytest.fixture
+def restore_threads() -> Iterator[None]:
+    """The test may call set_num_threads."""
+    before = _core.num_threads()
+    yield
+    _core.set_num_threads(before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240521)

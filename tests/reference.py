@@ -1,0 +1,296 @@
+"""Recurrent networks in float64, from the equations of docs/architecture.md: what the engine is measured against.
+
+Shares nothing with the engine and does nothing cleverly.
+T time steps · B batch rows · I input features · H hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Spec = Mapping[str, Any]
+
+# ---------------------------------------------------------------------------------------------------------- activations
+
+
+def sigmoid(x: Array) -> Array:
+    return 0.5 * (1.0 + np.tanh(0.5 * x))
+
+
+def softmax(x: Array) -> Array:
+    e = np.exp(x - x.max(axis=-1, keepdims=True)) if x.size else x
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    "linear": lambda x: x,
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "relu": lambda x: np.maximum(x, 0.0),
+    "leaky_relu": lambda x, alpha=0.2: np.where(x > 0, x, alpha * x),
+    "elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
+    "softsign": lambda x: x / (1.0 + np.abs(x)),
+    "hard_sigmoid": lambda x, alpha=1 / 6, beta=0.5: np.clip(alpha * x + beta, 0.0, 1.0),
+    "softmax": softmax,
+}
+
+
+def activation(given: str | Spec) -> Callable[[Array], Array]:
+    """The function of an activation as a spec gives it: a name, or an object with parameters."""
+    if isinstance(given, str):
+        return ACTIVATIONS[given]
+    parameters = {key: value for key, value in given.items() if key != "name"}
+    return lambda x: ACTIVATIONS[given["name"]](x, **parameters)
+
+
+# ---------------------------------------------------------------------------------------------------------------- cells
+# A cell is step(x, state, kernel W, recurrent kernel R, bias b) -> state, with x (B, I) and states (B, H).
+
+State = tuple[Array, ...]
+
+
+def simple_rnn_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
+    f = activation(layer.get("activation", "tanh"))
+    (h,) = state
+    return (f(x @ W + h @ R + b),)
+
+
+def lstm_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
+    s = activation(layer.get("recurrent_activation", "sigmoid"))
+    f = activation(layer.get("activation", "tanh"))
+    h, c = state
+    a_i, a_f, a_g, a_o = np.split(x @ W + h @ R + b, 4, axis=-1)
+    c = s(a_f) * c + s(a_i) * f(a_g)
+    return s(a_o) * f(c), c
+
+
+def gru_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
+    s = activation(layer.get("recurrent_activation", "sigmoid"))
+    f = activation(layer.get("activation", "tanh"))
+    (h,) = state
+    W_z, W_r, W_n = np.split(W, 3, axis=1)
+    R_z, R_r, R_n = np.split(R, 3, axis=1)
+    if layer.get("reset_after", True):
+        b_W, b_R = b
+        z_bias, r_bias = np.split(b_W + b_R, 3)[:2]
+        z = s(x @ W_z + h @ R_z + z_bias)
+        r = s(x @ W_r + h @ R_r + r_bias)
+        n = f(x @ W_n + np.split(b_W, 3)[2] + r * (h @ R_n + np.split(b_R, 3)[2]))
+    else:
+        b_z, b_r, b_n = np.split(b, 3)
+        z = s(x @ W_z + h @ R_z + b_z)
+        r = s(x @ W_r + h @ R_r + b_r)
+        n = f(x @ W_n + b_n + (r * h) @ R_n)
+    return ((1 - z) * n + z * h,)
+
+
+class Cell(NamedTuple):
+    step: Callable[..., State]
+    gates: int
+    states: int
+
+    def bias_shape(self, layer: Spec) -> tuple[int, ...]:
+        size = self.gates * int(layer["units"])
+        return (2, size) if layer["type"] == "GRU" and layer.get("reset_after", True) else (size,)
+
+
+# Every recurrent layer type. The cell tests run over this table, and fail for a type of the engine that is not in it.
+CELLS: dict[str, Cell] = {
+    "SimpleRNN": Cell(simple_rnn_step, gates=1, states=1),
+    "LSTM": Cell(lstm_step, gates=4, states=2),
+    "GRU": Cell(gru_step, gates=3, states=1),
+}
+
+
+def recurrence(
+    layer: Spec,
+    weights: Mapping[str, Array],
+    x: Array,
+    lengths: NDArray[Any] | None = None,
+    initial: Sequence[Array] = (),
+) -> tuple[Array, list[Array]]:
+    """One direction of one layer over x (B, T, I): (outputs (B, T, H), final states, each (B, H)).
+
+    Row b takes lengths[b] steps, in the reverse direction from its last valid step to its first.
+    Outputs past them are zero.
+    """
+    cell, H = CELLS[layer["type"]], layer["units"]
+    B, T = x.shape[:2]
+    bias = weights["bias"] if layer.get("use_bias", True) else np.zeros(cell.bias_shape(layer))
+    steps = np.full(B, T) if lengths is None else np.asarray(lengths)
+    state = [np.array(s, np.float64) for s in initial] or [np.zeros((B, H)) for _ in range(cell.states)]
+    y = np.zeros((B, T, H))
+    for k in range(T):
+        rows = np.flatnonzero(k < steps)
+        time = steps[rows] - 1 - k if layer.get("reverse", False) else np.full(len(rows), k)
+        new = cell.step(
+            layer, x[rows, time], tuple(s[rows] for s in state), weights["kernel"], weights["recurrent_kernel"], bias
+        )
+        for s, value in zip(state, new, strict=True):
+            s[rows] = value
+        y[rows, time] = new[0]
+    return y, state
+
+
+# --------------------------------------------------------------------------------------------------------------- layers
+
+
+class Tensor(NamedTuple):
+    """A value and, where it has a time axis that came with lengths, those lengths."""
+
+    value: Array
+    lengths: NDArray[Any] | None = None
+
+
+MERGES: dict[str, Callable[[Array, Array], Array]] = {
+    "concat": lambda a, b: np.concatenate([a, b], axis=-1),
+    "sum": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "ave": lambda a, b: (a + b) / 2,
+}
+
+
+def run_recurrent(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    x, *initial = inputs
+    y, states = recurrence(layer, weights, x.value, x.lengths, [s.value for s in initial])
+    main = Tensor(y, x.lengths) if layer.get("return_sequences", False) else Tensor(states[0])
+    return [main, *(Tensor(s) for s in states if layer.get("return_state", False))]
+
+
+def run_bidirectional(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    inner, (x, *initial) = layer["layer"], inputs
+    half = len(initial) // 2
+    both = []
+    for direction, states in (("forward", initial[:half]), ("backward", initial[half:])):
+        own = {name.split("/", 1)[1]: w for name, w in weights.items() if name.startswith(direction + "/")}
+        both.append(run_recurrent({**inner, "reverse": direction == "backward"}, own, [x, *states]))
+    merged = MERGES[layer.get("merge_mode", "concat")](both[0][0].value, both[1][0].value)
+    return [Tensor(merged, both[0][0].lengths), *both[0][1:], *both[1][1:]]
+
+
+def run_dense(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    y = x.value @ weights["kernel"] + weights.get("bias", 0.0)
+    return [Tensor(activation(layer.get("activation", "linear"))(y), x.lengths)]
+
+
+def run_activation(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [Tensor(activation(layer["activation"])(inputs[0].value), inputs[0].lengths)]
+
+
+def run_dropout(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [inputs[0]]  # outside training
+
+
+def run_embedding(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [Tensor(weights["embeddings"][inputs[0].value], inputs[0].lengths)]
+
+
+def joined(combine: Callable[[list[Array]], Array]) -> Callable[..., list[Tensor]]:
+    def run_join(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+        lengths = next((x.lengths for x in inputs if x.lengths is not None), None)
+        return [Tensor(combine([x.value for x in inputs]), lengths)]
+
+    return run_join
+
+
+LAYERS: dict[str, Callable[..., list[Tensor]]] = {
+    **dict.fromkeys(CELLS, run_recurrent),
+    "Bidirectional": run_bidirectional,
+    "Dense": run_dense,
+    "Activation": run_activation,
+    "Dropout": run_dropout,
+    "Embedding": run_embedding,
+    "Concatenate": joined(lambda values: np.concatenate(values, axis=-1)),
+    "Add": joined(lambda values: np.sum(values, axis=0)),
+    "Multiply": joined(lambda values: np.prod(values, axis=0)),
+}
+
+
+def run(
+    spec: Spec, weights: Mapping[str, Any], inputs: Sequence[Any], lengths: Sequence[Any] | None = None
+) -> list[Array]:
+    """The outputs of a whole model. inputs and lengths follow spec["inputs"], the result follows spec["outputs"]."""
+    tensors: dict[str, Tensor] = {}
+    for name, value, steps in zip(spec["inputs"], inputs, lengths or [None] * len(inputs), strict=True):
+        value = np.asarray(value)
+        tensors[name] = Tensor(value if value.dtype.kind == "i" else value.astype(np.float64), steps)
+    for layer in spec["layers"]:
+        if layer["type"] == "Input":
+            continue
+        prefix = layer["name"] + "/"
+        own = {name[len(prefix) :]: np.asarray(w, np.float64) for name, w in weights.items() if name.startswith(prefix)}
+        outputs = LAYERS[layer["type"]](layer, own, [tensors[source] for source in layer["inputs"]])
+        for k, output in enumerate(outputs):
+            tensors[f"{layer['name']}:{k}"] = output
+        tensors[layer["name"]] = outputs[0]
+    return [tensors[name].value for name in spec["outputs"]]
+
+
+# --------------------------------------------------------------------------------------------------------------- losses
+
+
+def huber(error: Array, delta: float) -> Array:
+    return np.where(np.abs(error) <= delta, error**2 / 2, delta * (np.abs(error) - delta / 2))
+
+
+def loss_values(loss: Spec, y: Array, target: Array) -> Array:
+    """The loss of every row, or of every (row, step): y.shape without its last axis."""
+    name, from_logits = loss["name"], loss.get("from_logits", False)
+    if name == "mean_squared_error":
+        return np.mean((y - target) ** 2, axis=-1)
+    if name == "mean_absolute_error":
+        return np.mean(np.abs(y - target), axis=-1)
+    if name == "huber":
+        return np.mean(huber(y - target, loss.get("delta", 1.0)), axis=-1)
+    if name == "binary_crossentropy":
+        p = sigmoid(y) if from_logits else y
+        return np.mean(-target * np.log(p) - (1 - target) * np.log(1 - p), axis=-1)
+    p = softmax(y) if from_logits else y
+    if name == "categorical_crossentropy":
+        return -np.sum(target * np.log(p), axis=-1)
+    if name == "sparse_categorical_crossentropy":
+        return -np.log(np.take_along_axis(p, np.asarray(target)[..., None], axis=-1)[..., 0])
+    raise ValueError(f"no reference for the loss {name}")
+
+
+def loss(
+    given: Spec, y: Array, target: Any, lengths: NDArray[Any] | None = None, sample_weight: NDArray[Any] | None = None
+) -> float:
+    """Σ weight · value / number of valid (row, step) pairs; steps past a row's length are left out."""
+    values = loss_values(given, y, np.asarray(target))
+    if sample_weight is not None:
+        weight = np.asarray(sample_weight, np.float64)
+        values = values * weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+    if lengths is not None and values.ndim == 2:
+        values = values[np.arange(values.shape[1]) < np.asarray(lengths)[:, None]]
+    return float(np.sum(values) / max(values.size, 1))
+
+
+# ---------------------------------------------------------------------------------------------------------- derivatives
+
+
+def numeric_gradient(f: Callable[[Array], float], x: Any, eps: float = 1e-6) -> Array:
+    """df/dx by central differences, element by element: good to about 1e-9 of f where f is smooth."""
+    x = np.array(x, np.float64)
+    gradient = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        kept = x[i]
+        x[i] = kept + eps
+        above = f(x)
+        x[i] = kept - eps
+        below = f(x)
+        x[i] = kept
+        gradient[i] = (above - below) / (2 * eps)
+    return gradient
+
+
+def directional_derivative(f: Callable[[Array], float], x: Any, direction: Array, eps: float = 1e-6) -> float:
+    """Σ df/dx · direction: two evaluations, whatever the size of x."""
+    x = np.asarray(x, np.float64)
+    return (f(x + eps * direction) - f(x - eps * direction)) / (2 * eps)

@@ -1,0 +1,261 @@
+"""One contract for every layer type: shapes, errors that name the layer, empty batches, NaN, saving and loading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import Engine, floats, input_layer, model_spec
+from rekur import _core
+
+F32, I32 = "float32", "int32"
+Input = tuple[tuple[int | None, ...], str]
+SEQUENCE: Input = ((None, None, 3), F32)
+ROW: Input = ((None, 3), F32)
+STATE: Input = ((None, 4), F32)
+
+
+class Example:
+    """A layer with inputs that suit it, and inputs that do not."""
+
+    def __init__(self, layer: dict[str, Any], inputs: list[Input], wrong: list[list[Input]]) -> None:
+        self.layer, self.inputs, self.wrong = layer, inputs, wrong
+        self.type = layer["type"]
+
+    def spec(self) -> dict[str, Any]:
+        names = [f"in{k}" for k in range(len(self.inputs))]
+        sources = [
+            input_layer(n, *shape[1:], dtype=dtype) for n, (shape, dtype) in zip(names, self.inputs, strict=True)
+        ]
+        count = len(_core.infer_layer(json.dumps({**self.layer, "name": "subject"}), self.inputs))
+        layer = {**self.layer, "name": "subject", "inputs": names}
+        return model_spec([*sources, layer], [f"subject:{k}" for k in range(count)])
+
+    def arrays(self, rng: np.random.Generator, B: int, T: int) -> list[np.ndarray]:
+        result = []
+        for shape, dtype in self.inputs:
+            actual = [B, *(T if d is None else d for d in shape[1:])]
+            result.append(floats(rng, *actual) if dtype == F32 else rng.integers(0, 5, actual).astype(np.int32))
+        return result
+
+
+RECURRENT_WRONG: list[list[Input]] = [
+    [ROW],  # no time axis
+    [((None, None, None), F32)],  # unknown features
+    [((None, None, 3), I32)],
+    [SEQUENCE, ((None, 5), F32)],  # a state of the wrong width
+    [SEQUENCE, ((None, None, 4), F32)],
+    [SEQUENCE, STATE, STATE, STATE, STATE, STATE],
+    [],
+]
+ELEMENTWISE_WRONG: list[list[Input]] = [[ROW, STATE], [ROW, SEQUENCE], [ROW, ((None, 3), I32)], []]
+FULL = {"units": 4, "return_sequences": True, "return_state": True}
+
+
+def recurrent_examples(kind: str) -> list[Example]:
+    states = [STATE] * (len(_core.infer_layer(json.dumps({"type": kind, "name": "n", **FULL}), [SEQUENCE])) - 1)
+    return [
+        Example({"type": kind, "units": 4}, [SEQUENCE], RECURRENT_WRONG),
+        Example({"type": kind, **FULL}, [SEQUENCE, *states], RECURRENT_WRONG),
+        Example({"type": kind, **FULL, "reverse": True}, [((None, 6, 3), F32)], RECURRENT_WRONG),
+    ]
+
+
+EXAMPLES = [
+    *(example for kind in ("SimpleRNN", "LSTM", "GRU") for example in recurrent_examples(kind)),
+    Example({"type": "GRU", "units": 4, "reset_after": False}, [SEQUENCE], RECURRENT_WRONG),
+    Example({"type": "Bidirectional", "layer": {"type": "LSTM", **FULL}}, [SEQUENCE, *[STATE] * 4], RECURRENT_WRONG),
+    Example({"type": "Bidirectional", "layer": {"type": "GRU", "units": 4}, "merge_mode": "ave"}, [SEQUENCE], []),
+    Example({"type": "Dense", "units": 5}, [ROW], [[((None, None), F32)], [((None, 3), I32)], [ROW, ROW], []]),
+    Example({"type": "Dense", "units": 5, "activation": "softmax"}, [SEQUENCE], []),
+    Example({"type": "Activation", "activation": "tanh"}, [SEQUENCE], [[((None, 3), I32)], [ROW, ROW]]),
+    Example({"type": "Activation", "activation": "softmax"}, [ROW], []),
+    Example({"type": "Dropout", "rate": 0.5}, [SEQUENCE], [[((None, 3), I32)], [ROW, ROW]]),
+    Example({"type": "Embedding", "input_dim": 5, "output_dim": 3}, [((None, None), I32)], [[ROW], [SEQUENCE], []]),
+    Example({"type": "Embedding", "input_dim": 5, "output_dim": 3}, [((None,), I32)], []),
+    Example({"type": "Concatenate"}, [ROW, STATE], [[ROW, SEQUENCE], [ROW, ((None, 3), I32)], []]),
+    Example({"type": "Concatenate", "axis": -1}, [SEQUENCE, ((None, None, 2), F32)], []),
+    Example({"type": "Add"}, [SEQUENCE, SEQUENCE], ELEMENTWISE_WRONG),
+    Example({"type": "Multiply"}, [ROW, ROW, ROW], ELEMENTWISE_WRONG),
+]
+every_layer = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.type}-{len(e.inputs)}")
+EMPTY_OR_NOT = [(4, 5), (1, 1), (0, 5), (4, 0), (0, 0)]
+
+
+def test_every_layer_type_is_here() -> None:
+    assert {example.type for example in EXAMPLES} | {"Input"} == set(_core.layer_types())
+
+
+@every_layer
+@pytest.mark.parametrize(("B", "T"), EMPTY_OR_NOT)
+def test_inferred_shapes_are_those_of_the_results(rng: np.random.Generator, example: Example, B: int, T: int) -> None:
+    """Also of an empty batch, and of sequences without a step."""
+    engine = Engine(example.spec())
+    inputs = example.arrays(rng, B, T)
+    inferred = _core.infer_layer(json.dumps({**example.layer, "name": "subject"}), example.inputs)
+    assert [(tuple(shape), dtype) for _, shape, dtype in engine.model.outputs] == [(tuple(s), d) for s, d in inferred]
+    time = next((x.shape[1] for x, (s, _) in zip(inputs, example.inputs, strict=True) if len(s) > 1 and s[1] is None), T)
+    outputs = engine.predict(inputs)
+    for y, (shape, dtype) in zip(outputs, inferred, strict=True):
+        assert y.shape == tuple(size if d is None else d for d, size in zip(shape, (B, time, None), strict=False))
+        assert y.dtype == np.dtype(dtype)
+        assert np.isfinite(y).all()
+    trained, d_weights, d_inputs = engine.gradients(inputs, [np.ones_like(y) for y in outputs])
+    assert [y.shape for y in trained] == [y.shape for y in outputs]
+    for x, dx in zip(inputs, d_inputs, strict=True):
+        assert dx is None if x.dtype == np.int32 else dx is not None and dx.shape == x.shape
+    if B == 0:
+        assert all(not g.any() for g in d_weights.values())
+
+
+@every_layer
+def test_wrong_inputs_are_refused_by_name(example: Example) -> None:
+    layer = json.dumps({**example.layer, "name": "subject"})
+    for wrong in example.wrong:
+        with pytest.raises(ValueError, match=f"{example.type} 'subject': "):
+            _core.infer_layer(layer, wrong)
+
+
+@every_layer
+def test_wrong_arrays_are_refused(rng: np.random.Generator, example: Example) -> None:
+    engine = Engine(example.spec())
+    inputs = example.arrays(rng, 3, 4)
+    first = inputs[0]
+    if first.dtype == np.float32:
+        with pytest.raises(ValueError, match=r"in0.*features?.*\(3, "):
+            engine.predict([np.repeat(first, 2, axis=-1), *inputs[1:]])
+    with pytest.raises(ValueError, match="in0"):
+        engine.predict([first[None], *inputs[1:]])
+    with pytest.raises(TypeError):
+        engine.predict([first.astype(np.float64), *inputs[1:]])  # type: ignore[list-item]
+    with pytest.raises((TypeError, ValueError), match=r"in0|float32|int32"):
+        engine.predict([first.astype(np.int32 if first.dtype == np.float32 else np.float32), *inputs[1:]])
+    with pytest.raises(ValueError):
+        engine.predict([*inputs, first])
+    if len(inputs) > 1:
+        with pytest.raises(ValueError, match="in1"):
+            engine.predict([first, inputs[1][:-1].copy(), *inputs[2:]])
+
+
+@every_layer
+def test_nan_in_gives_nan_out_of_its_own_row_only(isa: str, rng: np.random.Generator, example: Example) -> None:
+    engine = Engine(example.spec())
+    inputs = example.arrays(rng, 5, 4)
+    if inputs[0].dtype != np.float32:
+        pytest.skip("ids cannot be NaN")
+    clean = engine.predict(inputs)
+    inputs[0][2, ..., 1] = np.nan
+    for y, want in zip(engine.predict(inputs), clean, strict=True):
+        assert np.isnan(y[2]).any()
+        np.testing.assert_array_equal(np.delete(y, 2, axis=0), np.delete(want, 2, axis=0))
+    _, d_weights, d_inputs = engine.gradients(inputs, [np.ones_like(y) for y in clean])
+    assert all(np.isnan(g).any() for name, g in d_weights.items() if name.endswith("/kernel"))
+    for dx in d_inputs:
+        assert dx is not None and np.isfinite(np.delete(dx, 2, axis=0)).all()
+
+
+@every_layer
+def test_infinite_and_huge_inputs_do_not_crash(isa: str, rng: np.random.Generator, example: Example) -> None:
+    engine = Engine(example.spec())
+    inputs = example.arrays(rng, 5, 4)
+    if inputs[0].dtype != np.float32:
+        pytest.skip("ids cannot be infinite")
+    for value in (np.inf, -np.inf, 3e38, 1e-42):
+        inputs[0][1] = value
+        y = engine.predict(inputs)
+        engine.gradients(inputs, [np.ones_like(v) for v in y])
+
+
+@every_layer
+def test_a_layer_survives_its_file(rng: np.random.Generator, example: Example, tmp_path: Path) -> None:
+    engine = Engine(example.spec())
+    inputs = example.arrays(rng, 3, 4)
+    path = str(tmp_path / "layer.safetensors")
+    engine.model.save(path)
+    loaded, tensors, _ = _core.load(path)
+    assert not tensors
+    assert json.loads(loaded.spec) == json.loads(engine.model.spec)
+    assert loaded.parameters == engine.model.parameters
+    np.testing.assert_array_equal(loaded.get_weights(), engine.model.get_weights())
+    for got, want in zip(loaded.predict(inputs), engine.predict(inputs), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@every_layer
+def test_unknown_missing_and_mistyped_keys_are_refused(example: Example) -> None:
+    layer = {**example.layer, "name": "subject"}
+    with pytest.raises(ValueError, match="unitz"):
+        _core.infer_layer(json.dumps({**layer, "unitz": 3}), example.inputs)
+    spec = example.spec()
+    spec["layers"][-1]["unitz"] = 3
+    with pytest.raises(ValueError, match=r"subject.*unitz"):
+        _core.Model(json.dumps(spec))
+    for key in ("units", "rate", "input_dim", "output_dim", "layer"):
+        if key not in layer:
+            continue
+        with pytest.raises(ValueError, match=key):
+            _core.infer_layer(json.dumps({k: v for k, v in layer.items() if k != key}), example.inputs)
+        for bad in ("four", -1, 0 if key != "rate" else 1.0, None, [], True, 2**70):
+            with pytest.raises(ValueError, match="subject"):
+                _core.infer_layer(json.dumps({**layer, key: bad}), example.inputs)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "keras"}, "format"),
+        ({"version": 2}, "version"),
+        ({"surprise": 1}, "surprise"),
+        ({"inputs": ["nowhere"]}, "nowhere"),
+        ({"outputs": ["nowhere"]}, "nowhere"),
+        ({"outputs": ["dense:1"]}, "dense:1"),
+        ({"outputs": []}, "output"),
+        ({"layers": []}, ""),
+    ],
+)
+def test_a_wrong_spec_is_refused(change: dict[str, Any], message: str) -> None:
+    dense = {"type": "Dense", "name": "dense", "inputs": ["x"], "units": 1}
+    spec = model_spec([input_layer("x", 2), dense], ["dense"])
+    _core.Model(json.dumps(spec))
+    with pytest.raises(ValueError, match=message):
+        _core.Model(json.dumps({**spec, **change}))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"type": "LSTN"}, r"LSTM"),  # the suggestion
+        ({"name": "x"}, "'x'"),  # taken
+        ({"name": "a/b"}, "a/b"),
+        ({"name": ""}, "name"),
+        ({"inputs": ["lstm"]}, "lstm"),  # itself
+        ({"inputs": ["later"]}, "later"),
+        ({"activation": "tahn"}, r"'lstm'.*tanh"),
+        ({"activation": "softmax"}, r"'lstm'.*softmax"),
+        ({"activation": {"name": "tanh", "alpha": 1}}, r"'lstm'.*alpha"),
+        ({"activation": {"name": "leaky_relu", "alpha": -1}}, r"'lstm'.*alpha"),
+        ({"kernel_initializer": "glorot"}, r"'lstm'.*glorot"),
+        ({"units": 2**40}, "lstm"),
+        ({"reset_after": True}, r"'lstm'.*reset_after"),
+        ({"return_state": 1}, r"'lstm'.*return_state"),
+    ],
+)
+def test_a_wrong_layer_is_refused_by_name(layer: dict[str, Any], message: str) -> None:
+    lstm = {"type": "LSTM", "name": "lstm", "inputs": ["x"], "units": 3}
+    source = input_layer("x", None, 2)
+    _core.Model(json.dumps(model_spec([source, lstm], ["lstm"])))
+    name = layer.get("name", "lstm")
+    with pytest.raises(ValueError, match=message):
+        _core.Model(json.dumps(model_spec([source, {**lstm, **layer}], [name])))
+
+
+@pytest.mark.parametrize("ids", [[[5]], [[-1]], [[0], [2**31 - 1]]])
+def test_ids_out_of_range_are_refused(ids: list[list[int]]) -> None:
+    embedding = {"type": "Embedding", "name": "words", "inputs": ["x"], "input_dim": 5, "output_dim": 2}
+    engine = Engine(model_spec([input_layer("x", None, dtype=I32), embedding], ["words"]))
+    with pytest.raises(ValueError, match=rf"words.*{ids[-1][0]}"):
+        engine.predict([np.array(ids, np.int32)])
