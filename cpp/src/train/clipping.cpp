@@ -1,0 +1,88 @@
+#include "train/clipping.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "isa/dispatch.hpp"
+#include "runtime/parallel.hpp"
+
+namespace rekur::train {
+namespace {
+
+constexpr Index kBlock = 4096;
+
+// Written so that a NaN norm gives a NaN factor.
+float factor(double norm, double limit) {
+  return norm <= limit ? 1.0f : static_cast<float>(limit / norm);
+}
+
+void clip_values(std::span<float> x, float limit) {
+  const Index size = static_cast<Index>(x.size());
+  runtime::parallel_range(size, kBlock, static_cast<double>(size),
+                          [&](Index begin, Index end) { isa::kernels().clamp(-limit, limit, x.data() + begin, end - begin); });
+}
+
+void scale(std::span<float> x, float s) {
+  const Index size = static_cast<Index>(x.size());
+  runtime::parallel_range(size, kBlock, static_cast<double>(size), [&](Index begin, Index end) {
+    isa::kernels().scale(s, x.data() + begin, x.data() + begin, end - begin);
+  });
+}
+
+}  // namespace
+
+Clipping read_clipping(json::Reader& optimizer) {
+  struct Key {
+    const char* name;
+    ClipKind kind;
+  };
+  Clipping clipping;
+  const char* given = nullptr;
+  for (const Key key :
+       {Key{"clipvalue", ClipKind::value}, Key{"clipnorm", ClipKind::norm}, Key{"global_clipnorm", ClipKind::global_norm}}) {
+    if (!optimizer.find(key.name)) continue;
+    if (given) optimizer.fail(std::string("'") + given + "' and '" + key.name + "' are both given; at most one can be");
+    given = key.name;
+    clipping = {key.kind, optimizer.number(key.name)};
+    const bool fits = clipping.limit >= std::numeric_limits<float>::min() && clipping.limit <= std::numeric_limits<float>::max();
+    if (!fits) optimizer.fail(key.name, "a positive number");
+  }
+  return clipping;
+}
+
+double norm(std::span<const float> x) {
+  const Index size = static_cast<Index>(x.size());
+  std::vector<double> squares(static_cast<std::size_t>((size + kBlock - 1) / kBlock));
+  runtime::parallel_tasks(static_cast<Index>(squares.size()), 2.0 * static_cast<double>(size), [&](Index i) {
+    const Index begin = i * kBlock;
+    squares[static_cast<std::size_t>(i)] = isa::kernels().sum_of_squares(x.data() + begin, std::min(kBlock, size - begin));
+  });
+  double sum = 0;
+  for (const double square : squares) sum += square;
+  return std::sqrt(sum);
+}
+
+float clip(const Clipping& clipping, std::span<const ParameterInfo> parameters, std::span<float> gradients) {
+  switch (clipping.kind) {
+    case ClipKind::none:
+      return 1.0f;
+    case ClipKind::value:
+      clip_values(gradients, static_cast<float>(clipping.limit));
+      return 1.0f;
+    case ClipKind::norm:
+      for (const ParameterInfo& parameter : parameters) {
+        const std::span<float> tensor =
+            gradients.subspan(static_cast<std::size_t>(parameter.offset), static_cast<std::size_t>(element_count(parameter.shape)));
+        const float s = factor(norm(tensor), clipping.limit);
+        if (s != 1.0f) scale(tensor, s);
+      }
+      return 1.0f;
+    case ClipKind::global_norm:
+      return factor(norm(gradients), clipping.limit);
+  }
+  return 1.0f;
+}
+
+}  // namespace rekur::train

@@ -1,0 +1,304 @@
+#include "train/losses.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string_view>
+#include <vector>
+
+#include "io/json.hpp"
+#include "io/suggest.hpp"
+#include "isa/dispatch.hpp"
+#include "runtime/parallel.hpp"
+
+namespace rekur::train {
+namespace {
+
+constexpr double kEpsilon = 1e-7;       // Keras's
+constexpr Index kBlockElements = 4096;  // partial sums cover blocks of about so many elements, whatever the number of threads
+
+constexpr std::array<std::string_view, 6> kNames = {
+    "mean_squared_error",  "mean_absolute_error",      "huber",
+    "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"};
+
+// One (row, step) pair: x [F], y [F] or a class label; dx [F] or null, to become s times the derivative of the value.
+struct Pair {
+  Index F;
+  const float* x;
+  const float* y;
+  std::int32_t label;
+  float* dx;
+  double s;
+  double delta;
+};
+
+// value(x, y) and its derivative, averaged over the features.
+template <class F>
+double mean_over_features(const Pair& p, F&& element) {
+  const double s = p.s / static_cast<double>(p.F);
+  double sum = 0;
+  for (Index f = 0; f < p.F; ++f) {
+    double derivative;
+    sum += element(static_cast<double>(p.x[f]), static_cast<double>(p.y[f]), derivative);
+    if (p.dx) p.dx[f] = static_cast<float>(s * derivative);
+  }
+  return sum / static_cast<double>(p.F);
+}
+
+double squared_error(const Pair& p) {
+  return mean_over_features(p, [](double x, double y, double& d) {
+    d = 2 * (x - y);
+    return (x - y) * (x - y);
+  });
+}
+
+double absolute_error(const Pair& p) {
+  return mean_over_features(p, [](double x, double y, double& d) {
+    const double e = x - y;
+    d = e > 0 ? 1 : e < 0 ? -1 : e;  // e itself where it is 0 or NaN
+    return std::abs(e);
+  });
+}
+
+double huber(const Pair& p) {
+  return mean_over_features(p, [delta = p.delta](double x, double y, double& d) {
+    const double e = x - y;
+    d = std::clamp(e, -delta, delta);  // NaN stays NaN
+    return std::abs(e) <= delta ? 0.5 * e * e : delta * (std::abs(e) - 0.5 * delta);
+  });
+}
+
+// -(y log σ(x) + (1-y) log(1-σ(x))) = max(x, 0) - x y + log(1 + exp(-|x|)); its derivative is σ(x) - y.
+double binary_from_logits(const Pair& p) {
+  return mean_over_features(p, [](double x, double y, double& d) {
+    const double e = std::exp(-std::abs(x));
+    d = (x >= 0 ? 1 : e) / (1 + e) - y;
+    return (x < 0 ? 0 : x) - x * y + std::log1p(e);
+  });
+}
+
+bool clipped(double p) {
+  return p < kEpsilon || p > 1 - kEpsilon;
+}
+
+double binary_from_values(const Pair& p) {
+  return mean_over_features(p, [](double x, double y, double& d) {
+    const double q = std::clamp(x, kEpsilon, 1 - kEpsilon);
+    d = clipped(x) ? 0 : (q - y) / (q * (1 - q));
+    return -(y * std::log(q) + (1 - y) * std::log1p(-q));
+  });
+}
+
+// Σ_c y_c (log Σ exp(x) - x_c); its derivative is softmax(x) Σy - y. A class of y = 0 adds nothing, be its x infinite.
+double categorical_from_logits(const Pair& p) {
+  float log_sum;
+  isa::kernels().log_sum_exp(p.x, &log_sum, 1, p.F);
+  double value = 0, total = 0;
+  for (Index c = 0; c < p.F; ++c) {
+    total += p.y[c];
+    if (p.y[c] != 0) value += p.y[c] * (static_cast<double>(log_sum) - p.x[c]);
+  }
+  if (p.dx) {
+    isa::kernels().softmax(p.x, p.dx, 1, p.F);
+    for (Index c = 0; c < p.F; ++c) p.dx[c] = static_cast<float>(p.s * (p.dx[c] * total - p.y[c]));
+  }
+  // A NaN must not vanish because its class has y = 0.
+  return std::isnan(log_sum) ? static_cast<double>(log_sum) : value;
+}
+
+double sparse_from_logits(const Pair& p) {
+  float log_sum;
+  isa::kernels().log_sum_exp(p.x, &log_sum, 1, p.F);
+  if (p.dx) {
+    isa::kernels().softmax(p.x, p.dx, 1, p.F);
+    for (Index c = 0; c < p.F; ++c) p.dx[c] = static_cast<float>(p.s * (c == p.label ? p.dx[c] - 1.0 : p.dx[c]));
+  }
+  return static_cast<double>(log_sum) - p.x[p.label];
+}
+
+// q = x / Σx, clipped; -Σ y log q. With g_c = -y_c / q_c where q was not clipped: dx_c = (g_c - Σ_k g_k x_k/Σx) / Σx.
+template <class Y>
+double categorical_from_probabilities(const Pair& p, Y&& y) {
+  double sum = 0;
+  for (Index c = 0; c < p.F; ++c) sum += p.x[c];
+  double value = 0, along = 0;
+  for (Index c = 0; c < p.F; ++c) {
+    const double q = p.x[c] / sum;
+    value -= y(c) * std::log(std::clamp(q, kEpsilon, 1 - kEpsilon));
+    if (!clipped(q)) along -= y(c);
+  }
+  if (p.dx) {
+    for (Index c = 0; c < p.F; ++c) {
+      const double q = p.x[c] / sum;
+      p.dx[c] = static_cast<float>(p.s * ((clipped(q) ? 0 : -y(c) / q) - along) / sum);
+    }
+  }
+  return value;
+}
+
+double categorical_from_values(const Pair& p) {
+  return categorical_from_probabilities(p, [y = p.y](Index c) { return static_cast<double>(y[c]); });
+}
+
+double sparse_from_values(const Pair& p) {
+  return categorical_from_probabilities(p, [label = p.label](Index c) { return c == label ? 1.0 : 0.0; });
+}
+
+using PairFunction = double (*)(const Pair&);
+
+PairFunction function(LossKind kind, Scores scores) {
+  const bool logits = scores == Scores::logits;
+  switch (kind) {
+    case LossKind::mean_squared_error:
+      return squared_error;
+    case LossKind::mean_absolute_error:
+      return absolute_error;
+    case LossKind::huber:
+      return huber;
+    case LossKind::binary_crossentropy:
+      return logits ? binary_from_logits : binary_from_values;
+    case LossKind::categorical_crossentropy:
+      return logits ? categorical_from_logits : categorical_from_values;
+    case LossKind::sparse_categorical_crossentropy:
+      return logits ? sparse_from_logits : sparse_from_values;
+  }
+  return squared_error;
+}
+
+bool has_shape(const ConstView& target, Shape expected, bool last_axis_optional) {
+  if (target.shape == expected) return true;
+  if (last_axis_optional) expected.pop_back();
+  return last_axis_optional && target.shape == expected;
+}
+
+}  // namespace
+
+std::string name(LossKind kind) {
+  return std::string(kNames[static_cast<std::size_t>(kind)]);
+}
+
+Loss read_loss(const json::Value& config) {
+  const std::string given = json::Reader(config, "loss").string("name");
+  const auto found = std::find(kNames.begin(), kNames.end(), given);
+  if (found == kNames.end()) throw Error(unknown_name("loss", given, kNames));
+  json::Reader reader(config, "loss '" + given + "'");
+  reader.string("name");
+  Loss loss;
+  loss.kind = static_cast<LossKind>(found - kNames.begin());
+  if (loss.kind == LossKind::huber) {
+    loss.delta = reader.number("delta", 1.0);
+    if (!(loss.delta > 0 && loss.delta <= std::numeric_limits<float>::max())) reader.fail("delta", "a positive number");
+  } else if (fused_activation(loss) != layers::FinalActivation::none) {
+    loss.from_logits = reader.boolean("from_logits", false);
+  }
+  reader.finish();
+  return loss;
+}
+
+layers::FinalActivation fused_activation(const Loss& loss) {
+  switch (loss.kind) {
+    case LossKind::binary_crossentropy:
+      return layers::FinalActivation::sigmoid;
+    case LossKind::categorical_crossentropy:
+    case LossKind::sparse_categorical_crossentropy:
+      return layers::FinalActivation::softmax;
+    default:
+      return layers::FinalActivation::none;
+  }
+}
+
+Index Rows::valid() const {
+  if (!lengths) return B * T;
+  Index n = 0;
+  for (Index b = 0; b < B; ++b) n += steps(b);
+  return n;
+}
+
+Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths) {
+  Rows rows;
+  rows.time = output.size() == 3;
+  rows.B = output.front();
+  rows.T = rows.time ? output[1] : 1;
+  rows.F = output.back();
+  rows.lengths = rows.time && !lengths.empty() ? lengths.data() : nullptr;
+  return rows;
+}
+
+void check_target(const Loss& loss, const Rows& rows, const ConstView& target, std::span<const float> weights,
+                  const std::string& output) {
+  const std::string where = "output '" + output + "': ";
+  const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
+  Shape expected = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
+  expected.push_back(sparse ? 1 : rows.F);
+  if (!target.data && target.shape.empty()) throw Error(where + name(loss.kind) + " needs a target, got none");
+  if (!has_shape(target, expected, sparse || rows.F == 1)) {
+    if (sparse) expected.pop_back();
+    throw Error(where + name(loss.kind) + " expected a target of shape " + to_string(expected) + ", got " +
+                to_string(target.shape));
+  }
+  const DType dtype = sparse ? DType::int32 : DType::float32;
+  if (target.dtype != dtype) {
+    throw Error(where + name(loss.kind) +
+                (sparse ? " expected int32 class indices, got float32" : " expected a float32 target, got int32"));
+  }
+  const Index pairs = rows.B * rows.T;
+  if (!target.data && pairs > 0) throw Error(where + name(loss.kind) + " needs a target, got none");
+
+  const Index given = static_cast<Index>(weights.size());
+  if (given != 0 && given != rows.B && given != pairs) {
+    throw Error(where + "expected " + std::to_string(rows.B) + " sample weights, one per row" +
+                (rows.time ? ", or " + std::to_string(pairs) + ", one per step" : "") + "; got " + std::to_string(given));
+  }
+  if (!sparse) return;
+  const std::int32_t* labels = target.i32();
+  for (Index b = 0; b < rows.B; ++b) {
+    for (Index t = 0; t < rows.steps(b); ++t) {
+      const std::int32_t label = labels[b * rows.T + t];
+      if (label >= 0 && label < rows.F) continue;
+      throw Error(where + "class index " + std::to_string(label) + " at row " + std::to_string(b) +
+                  (rows.time ? ", step " + std::to_string(t) : "") + " is out of range [0, " + std::to_string(rows.F) + ")");
+    }
+  }
+}
+
+double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* x, const ConstView& target,
+                std::span<const float> weights, float* dx, double gradient_scale) {
+  const Index pairs = rows.B * rows.T;
+  const Index N = rows.valid();
+  if (N == 0) {
+    if (dx) std::fill_n(dx, pairs * rows.F, 0.0f);
+    return 0;
+  }
+  const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
+  const bool per_step = static_cast<Index>(weights.size()) == pairs;
+  const PairFunction value = function(loss.kind, scores);
+  const Index block = std::max<Index>(1, kBlockElements / rows.F);
+  std::vector<double> partial(static_cast<std::size_t>((pairs + block - 1) / block));
+
+  runtime::parallel_tasks(static_cast<Index>(partial.size()), 30.0 * static_cast<double>(pairs * rows.F), [&](Index i) {
+    double sum = 0;
+    for (Index r = i * block; r < std::min(pairs, (i + 1) * block); ++r) {
+      const Index b = r / rows.T, t = r % rows.T;
+      float* gradient = dx ? dx + r * rows.F : nullptr;
+      if (t >= rows.steps(b)) {
+        if (gradient) std::fill_n(gradient, rows.F, 0.0f);
+        continue;
+      }
+      const double w = weights.empty() ? 1.0 : static_cast<double>(weights[static_cast<std::size_t>(per_step ? r : b)]);
+      sum += w * value({.F = rows.F,
+                        .x = x + r * rows.F,
+                        .y = sparse ? nullptr : target.f32() + r * rows.F,
+                        .label = sparse ? target.i32()[r] : 0,
+                        .dx = gradient,
+                        .s = gradient_scale * w / static_cast<double>(N),
+                        .delta = loss.delta});
+    }
+    partial[static_cast<std::size_t>(i)] = sum;
+  });
+  double total = 0;
+  for (const double sum : partial) total += sum;
+  return total / static_cast<double>(N);
+}
+
+}  // namespace rekur::train

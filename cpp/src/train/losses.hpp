@@ -1,0 +1,77 @@
+// Losses: one number for an output and its target, and the gradient of that number with respect to the output.
+//
+//   B batch rows · T time steps (1 for an output without a time axis) · F features
+//
+//   loss = Σ w · value / N      over the valid (row, step) pairs; N is their number, w the sample weight (1 without)
+//
+// A step is valid before its row's length. The value of a pair is a mean over its features (the three regressions and binary
+// cross-entropy) or the cross-entropy of its distribution. As in Keras the weights do not enter N. Without one valid pair the loss
+// and its gradient are zero. NaN in an output, a target or a weight of a valid pair is NaN in the loss.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "layers/layer.hpp"
+#include "rekur/tensor.hpp"
+
+namespace rekur::json {
+class Value;
+}
+
+namespace rekur::train {
+
+enum class LossKind : std::uint8_t {
+  mean_squared_error,
+  mean_absolute_error,
+  huber,
+  binary_crossentropy,
+  categorical_crossentropy,
+  sparse_categorical_crossentropy
+};
+
+struct Loss {
+  LossKind kind = LossKind::mean_squared_error;
+  double delta = 1;          // huber: where the parabola becomes a line
+  bool from_logits = false;  // the cross-entropies: the output holds x, not sigmoid(x) or softmax(x)
+};
+
+std::string name(LossKind kind);
+
+// {"name": "huber", "delta": 2}. Throws Error for an unknown name, with a suggestion, and for keys a loss does not have.
+Loss read_loss(const json::Value& config);
+
+// The final activation that this loss is better computed without: from logits it loses no digit of a probability near 0 or 1.
+layers::FinalActivation fused_activation(const Loss& loss);
+
+// What the numbers of an output are to the loss.
+enum class Scores : std::uint8_t { values, logits };
+
+// The output of one layer, seen as rows of F features.
+struct Rows {
+  Index B = 0, T = 1, F = 0;
+  bool time = false;                      // the output is (B, T, F), not (B, F)
+  const std::int32_t* lengths = nullptr;  // [B]; null: every row has T steps
+
+  Index steps(Index row) const { return lengths ? lengths[row] : T; }
+  Index valid() const;  // N
+};
+
+// (B, F) or (B, T, F).
+Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths);
+
+// Throws Error, naming the output, unless target and weights fit: float32 of the output's shape (a last axis of 1 may be left out);
+// for sparse_categorical_crossentropy int32 (B,) or (B, T), with or without a last axis of 1, every index of a valid step in [0,
+// F).
+void check_target(const Loss& loss, const Rows& rows, const ConstView& target, std::span<const float> weights,
+                  const std::string& output);
+
+// The loss of checked arguments; where dx is not null also its gradient times `gradient_scale`, written to all of dx [B, T, F].
+// With logits the cross-entropies are computed from x in their stable forms, without ever forming log(p). From values, p is clipped
+// to [1e-7, 1 - 1e-7] as Keras does, the categorical ones after dividing by the row's sum; the gradient is zero where p was
+// clipped.
+double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* x, const ConstView& target,
+                std::span<const float> weights, float* dx, double gradient_scale);
+
+}  // namespace rekur::train

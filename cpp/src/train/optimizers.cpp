@@ -1,0 +1,128 @@
+#include "train/optimizers.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string_view>
+
+#include "io/suggest.hpp"
+#include "isa/dispatch.hpp"
+#include "runtime/parallel.hpp"
+
+namespace rekur::train {
+namespace {
+
+constexpr std::array<std::string_view, 4> kNames = {"sgd", "rmsprop", "adam", "adamw"};
+constexpr Index kGrain = 4096;
+
+// The kernels compute in float32: what counts is the number that they get.
+float as_float(double x) {
+  return static_cast<float>(x);
+}
+
+bool is_amount(double x) {
+  return x >= 0 && x <= std::numeric_limits<float>::max();
+}
+
+double amount(json::Reader& config, const char* key, double fallback) {
+  const double x = config.number(key, fallback);
+  if (!is_amount(x)) config.fail(key, "a number >= 0");
+  return x;
+}
+
+double decay_rate(json::Reader& config, const char* key, double fallback) {
+  const double x = config.number(key, fallback);
+  if (!(x >= 0 && as_float(x) < 1)) config.fail(key, "a number in [0, 1)");
+  return x;
+}
+
+double small_positive(json::Reader& config, const char* key, double fallback) {
+  const double x = config.number(key, fallback);
+  if (!(is_amount(x) && as_float(x) >= std::numeric_limits<float>::min())) config.fail(key, "a positive number");
+  return x;
+}
+
+// 1 - β^t for the β that the kernel multiplies by: 0.999 is 0.99900001 there, and m̂ and v̂ are free of bias only if both agree.
+float bias_correction(double beta, std::uint64_t t) {
+  return as_float(1 - std::pow(double{as_float(beta)}, static_cast<double>(t)));
+}
+
+}  // namespace
+
+std::string name(OptimizerKind kind) {
+  return std::string(kNames[static_cast<std::size_t>(kind)]);
+}
+
+OptimizerKind read_optimizer_kind(const json::Value& config) {
+  const std::string given = json::Reader(config, "optimizer").string("name");
+  const auto found = std::find(kNames.begin(), kNames.end(), given);
+  if (found == kNames.end()) throw Error(unknown_name("optimizer", given, kNames));
+  return static_cast<OptimizerKind>(found - kNames.begin());
+}
+
+Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters) : kind_(kind) {
+  hyper_.learning_rate = amount(config, "learning_rate", kind == OptimizerKind::sgd ? 0.01 : 0.001);
+  const auto slot = [&](const char* name) { slots_.push_back({name, std::vector<float>(static_cast<std::size_t>(parameters))}); };
+  switch (kind) {
+    case OptimizerKind::sgd:
+      hyper_.momentum = decay_rate(config, "momentum", 0);
+      hyper_.nesterov = config.boolean("nesterov", false);
+      hyper_.weight_decay = amount(config, "weight_decay", 0);
+      if (hyper_.momentum > 0) slot("velocity");
+      break;
+    case OptimizerKind::rmsprop:
+      hyper_.rho = decay_rate(config, "rho", 0.9);
+      hyper_.momentum = decay_rate(config, "momentum", 0);
+      hyper_.epsilon = small_positive(config, "epsilon", 1e-7);
+      slot("square");
+      if (hyper_.momentum > 0) slot("velocity");
+      break;
+    case OptimizerKind::adam:
+    case OptimizerKind::adamw:
+      hyper_.beta_1 = decay_rate(config, "beta_1", 0.9);
+      hyper_.beta_2 = decay_rate(config, "beta_2", 0.999);
+      hyper_.epsilon = small_positive(config, "epsilon", 1e-7);
+      if (kind == OptimizerKind::adamw) hyper_.weight_decay = amount(config, "weight_decay", 0.004);
+      slot("m");
+      slot("v");
+      break;
+  }
+}
+
+void Optimizer::set_learning_rate(double rate) {
+  if (!is_amount(rate)) throw Error("learning rate: expected a finite number >= 0, got " + std::to_string(rate));
+  hyper_.learning_rate = rate;
+}
+
+void Optimizer::update(std::span<float> weights, std::span<const float> gradients, float scale, std::uint64_t iteration) {
+  const simd::Kernels& kernels = isa::kernels();
+  const Hyperparameters& p = hyper_;
+  const float lr = as_float(p.learning_rate), momentum = as_float(p.momentum), epsilon = as_float(p.epsilon);
+  const float decay = as_float(p.weight_decay), keep = as_float(1 - p.learning_rate * p.weight_decay);
+  const float c1 = bias_correction(p.beta_1, iteration), c2 = bias_correction(p.beta_2, iteration);
+  const auto slot = [&](std::size_t i, Index at) { return i < slots_.size() ? slots_[i].values.data() + at : nullptr; };
+  const Index size = static_cast<Index>(weights.size());
+
+  runtime::parallel_range(size, kGrain, 12.0 * static_cast<double>(size), [&](Index begin, Index end) {
+    float* w = weights.data() + begin;
+    const float* g = gradients.data() + begin;
+    const Index n = end - begin;
+    switch (kind_) {
+      case OptimizerKind::sgd:
+        if (p.weight_decay > 0) kernels.scale(keep, w, w, n);
+        kernels.sgd(w, g, slot(0, begin), n, lr, momentum, p.nesterov, scale);
+        break;
+      case OptimizerKind::rmsprop:
+        kernels.rmsprop(w, g, slot(0, begin), slot(1, begin), n, lr, as_float(p.rho), momentum, epsilon, scale);
+        break;
+      case OptimizerKind::adam:
+      case OptimizerKind::adamw:
+        kernels.adam(w, g, slot(0, begin), slot(1, begin), n, lr, as_float(p.beta_1), as_float(p.beta_2), epsilon, c1, c2, decay,
+                     scale);
+        break;
+    }
+  });
+}
+
+}  // namespace rekur::train

@@ -1,0 +1,65 @@
+// Optimisers: one pass over the flat buffers of weights, gradients and slots.
+//
+//   sgd      v = momentum v - lr g, w += v; Nesterov: w += momentum v - lr g
+//   rmsprop  a = rho a + (1-rho) g², step lr g / (√a + ε), momentum as sgd          (Tieleman & Hinton, 2012)
+//   adam     m = β₁ m + (1-β₁) g, v = β₂ v + (1-β₂) g², w -= lr m̂ / (√v̂ + ε)       (Kingma & Ba, 2015, algorithm 1)
+//   adamw    adam, and w -= lr decay w                                              (Loshchilov & Hutter, 2019)
+//
+// Weight decay (sgd, adamw) is decoupled from the gradient and covers every parameter, as in Keras.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io/json.hpp"
+
+namespace rekur::train {
+
+enum class OptimizerKind : std::uint8_t { sgd, rmsprop, adam, adamw };
+
+std::string name(OptimizerKind kind);
+
+// Numbers of the kinds that do not use them are left at what does nothing.
+struct Hyperparameters {
+  double learning_rate = 0;
+  double momentum = 0;
+  bool nesterov = false;
+  double rho = 0;
+  double beta_1 = 0, beta_2 = 0;
+  double epsilon = 0;
+  double weight_decay = 0;
+};
+
+// A buffer as long as the weights, part of a checkpoint.
+struct Slot {
+  std::string name;  // "m", "v", "velocity", "square"
+  std::vector<float> values;
+};
+
+// The name of an optimiser's configuration: the kind it stands for. Throws Error for an unknown one, with a suggestion.
+OptimizerKind read_optimizer_kind(const json::Value& config);
+
+class Optimizer {
+ public:
+  // Reads its hyperparameters (Keras's names and defaults) from `config`; whoever owns the reader asks for the rest and finishes
+  // it. Throws Error for a number out of range.
+  Optimizer(OptimizerKind kind, json::Reader& config, Index parameters);
+
+  double learning_rate() const { return hyper_.learning_rate; }
+  void set_learning_rate(double rate);  // 0 <= rate, as a float finite; throws Error otherwise
+
+  std::vector<Slot>& slots() { return slots_; }
+  const std::vector<Slot>& slots() const { return slots_; }
+
+  // Update number `iteration` (from 1) with the gradients times `scale`. All spans are as long as the slots.
+  void update(std::span<float> weights, std::span<const float> gradients, float scale, std::uint64_t iteration);
+
+ private:
+  OptimizerKind kind_;
+  Hyperparameters hyper_;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace rekur::train

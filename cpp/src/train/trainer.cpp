@@ -1,0 +1,258 @@
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "graph/graph.hpp"
+#include "io/json.hpp"
+#include "rekur/train.hpp"
+#include "runtime/parallel.hpp"
+#include "train/clipping.hpp"
+#include "train/losses.hpp"
+#include "train/optimizers.hpp"
+
+namespace rekur {
+namespace {
+
+constexpr const char* kSlotPrefix = "optimizer/";
+
+// What is minimised at one output of the model.
+struct Objective {
+  std::string output;
+  std::optional<train::Loss> loss;
+  double weight = 1;
+  bool raw = false;  // the loss takes the place of the output's final activation
+  train::Scores scores = train::Scores::values;
+};
+
+std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph& graph) {
+  const std::vector<TensorInfo>& outputs = graph.outputs();
+  const auto expect_one_per_output = [&](const char* key, std::size_t given) {
+    if (given == outputs.size()) return;
+    config.fail("expected " + std::to_string(outputs.size()) + " '" + key + "', one per output, got " + std::to_string(given));
+  };
+  const json::Array& losses = config.array("losses");
+  expect_one_per_output("losses", losses.size());
+  const json::Value* weights = config.find("loss_weights");
+  if (weights && !weights->is_array()) config.fail("loss_weights", "an array of numbers");
+  if (weights) expect_one_per_output("loss_weights", weights->array().size());
+
+  std::vector<Objective> objectives(outputs.size());
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    Objective& objective = objectives[k];
+    objective.output = outputs[k].name;
+    if (weights) {
+      const json::Value& weight = weights->array()[k];
+      if (!weight.is_number()) config.fail("loss_weights", "an array of numbers");
+      objective.weight = weight.number();
+    }
+    if (losses[k].is_null()) continue;
+    if (outputs[k].dtype != DType::float32)
+      throw Error("output '" + objective.output + "': a loss needs a float32 output, got int32");
+    objective.loss = train::read_loss(losses[k]);
+    const layers::FinalActivation fused = train::fused_activation(*objective.loss);
+    const bool activated = fused != layers::FinalActivation::none && graph.final_activation(k) == fused;
+    if (activated && objective.loss->from_logits) {
+      throw Error("output '" + objective.output + "': " + train::name(objective.loss->kind) +
+                  " expected logits (from_logits is true), but the output ends in " +
+                  (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax"));
+    }
+    objective.raw = activated;
+    if (activated || objective.loss->from_logits) objective.scores = train::Scores::logits;
+  }
+  if (std::none_of(objectives.begin(), objectives.end(), [](const Objective& o) { return o.loss.has_value(); })) {
+    config.fail("no output has a loss");
+  }
+  return objectives;
+}
+
+std::uint64_t read_seed(json::Reader& config) {
+  const Index seed = config.integer("seed", 0);
+  if (seed < 0) config.fail("seed", "an integer >= 0");
+  return static_cast<std::uint64_t>(seed);
+}
+
+}  // namespace
+
+struct Trainer::Impl {
+  graph::Graph& graph;
+  std::vector<Objective> objectives;
+  std::uint64_t seed;
+  train::Clipping clipping;
+  train::Optimizer optimizer;
+  std::vector<float> gradients;  // flat, as the weights
+  std::uint64_t iterations;
+
+  // Everything about a call that does not take a run to check.
+  void check(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
+    if (!batch.inputs.empty() && !batch.inputs[0].shape.empty() && batch.inputs[0].shape[0] == 0) {
+      throw Error("empty batch: training and evaluation need at least one row");
+    }
+    const auto expect = [&](const char* what, std::size_t given) {
+      if (given != objectives.size()) {
+        throw Error("expected " + std::to_string(objectives.size()) + " " + what + ", one per output, got " +
+                    std::to_string(given));
+      }
+    };
+    expect("targets", targets.targets.size());
+    if (!targets.sample_weights.empty()) expect("sample weights", targets.sample_weights.size());
+    if (!outputs.empty()) expect("views for the predictions", outputs.size());
+  }
+
+  std::unique_ptr<graph::Run> forward(const Batch& batch, bool training) const {
+    graph::RunOptions options;
+    options.training = training;
+    options.seed = seed;
+    options.step = iterations;
+    for (const Objective& objective : objectives) options.raw.push_back(objective.raw);
+    return graph.forward(batch, options);
+  }
+
+  train::Rows rows(const graph::Run& run, std::size_t k) const {
+    return train::rows_of(run.output_shape(k), run.output_lengths(k));
+  }
+
+  std::span<const float> sample_weights(const Targets& targets, std::size_t k) const {
+    return targets.sample_weights.empty() ? std::span<const float>() : targets.sample_weights[k];
+  }
+
+  void check(const graph::Run& run, const Targets& targets, std::span<const View> outputs) const {
+    for (std::size_t k = 0; k < objectives.size(); ++k) {
+      const Objective& objective = objectives[k];
+      if (objective.loss) {
+        train::check_target(*objective.loss, rows(run, k), targets.targets[k], sample_weights(targets, k), objective.output);
+      }
+      if (!outputs.empty() && outputs[k].data && outputs[k].shape != run.output_shape(k)) {
+        throw Error("output '" + objective.output + "': expected an array of shape " + to_string(run.output_shape(k)) +
+                    " for the predictions, got " + to_string(outputs[k].shape));
+      }
+    }
+  }
+
+  StepResult losses(graph::Run& run, const Targets& targets, bool want_gradients) const {
+    StepResult result;
+    for (std::size_t k = 0; k < objectives.size(); ++k) {
+      const Objective& objective = objectives[k];
+      result.output_losses.push_back(0);
+      if (!objective.loss) continue;
+      float* gradient = want_gradients ? run.output_gradient(k) : nullptr;
+      result.output_losses[k] = train::evaluate(*objective.loss, objective.scores, rows(run, k), run.output(k), targets.targets[k],
+                                                sample_weights(targets, k), gradient, objective.weight);
+      result.loss += objective.weight * result.output_losses[k];
+    }
+    return result;
+  }
+
+  void deliver(const graph::Run& run, std::span<const View> outputs) const {
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      if (!outputs[k].data) continue;
+      const Index size = element_count(run.output_shape(k));
+      if (objectives[k].raw) {
+        graph.apply_final_activation(k, run.output(k), outputs[k].data, layers::rows_of(run.output_shape(k)));
+      } else {
+        std::copy_n(run.output(k), size, outputs[k].data);
+      }
+    }
+  }
+
+  const train::Slot* find_slot(const std::string& name) const {
+    for (const train::Slot& slot : optimizer.slots())
+      if (name == kSlotPrefix + slot.name) return &slot;
+    return nullptr;
+  }
+};
+
+Trainer::Trainer(Model& model, const std::string& config_json) {
+  const json::Value parsed = json::parse(config_json);
+  json::Reader config(parsed, "training configuration");
+  const json::Value& chosen = config.get("optimizer");
+  const train::OptimizerKind kind = train::read_optimizer_kind(chosen);
+  json::Reader optimizer(chosen, "optimizer '" + train::name(kind) + "'");
+  optimizer.string("name");
+
+  graph::Graph& graph = *model.graph_;
+  const std::size_t size = graph.weights().size();
+  impl_ = std::unique_ptr<Impl>(new Impl{.graph = graph,
+                                         .objectives = read_objectives(config, graph),
+                                         .seed = read_seed(config),
+                                         .clipping = train::read_clipping(optimizer),
+                                         .optimizer = train::Optimizer(kind, optimizer, static_cast<Index>(size)),
+                                         .gradients = std::vector<float>(size),
+                                         .iterations = 0});
+  optimizer.finish();
+  config.finish();
+}
+
+Trainer::~Trainer() = default;
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+
+// Nothing of the model or the trainer changes before the update, the last thing that happens and one that cannot fail.
+StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<const View> outputs) {
+  const runtime::FlushDenormals flush;
+  Impl& self = *impl_;
+  self.check(batch, targets, outputs);
+  const std::unique_ptr<graph::Run> run = self.forward(batch, true);
+  self.check(*run, targets, outputs);
+  StepResult result = self.losses(*run, targets, true);
+  self.deliver(*run, outputs);
+  self.graph.backward(*run, self.gradients, {});
+  const float scale = train::clip(self.clipping, self.graph.parameters(), self.gradients);
+  self.optimizer.update(self.graph.mutable_weights(), self.gradients, scale, self.iterations + 1);
+  self.graph.weights_changed();
+  ++self.iterations;
+  return result;
+}
+
+StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
+  const runtime::FlushDenormals flush;
+  const Impl& self = *impl_;
+  self.check(batch, targets, outputs);
+  const std::unique_ptr<graph::Run> run = self.forward(batch, false);
+  self.check(*run, targets, outputs);
+  StepResult result = self.losses(*run, targets, false);
+  self.deliver(*run, outputs);
+  return result;
+}
+
+double Trainer::learning_rate() const {
+  return impl_->optimizer.learning_rate();
+}
+
+void Trainer::set_learning_rate(double rate) {
+  impl_->optimizer.set_learning_rate(rate);
+}
+
+std::uint64_t Trainer::iterations() const {
+  return impl_->iterations;
+}
+
+std::map<std::string, Tensor> Trainer::state() const {
+  std::map<std::string, Tensor> state;
+  for (const train::Slot& slot : impl_->optimizer.slots()) {
+    state[kSlotPrefix + slot.name] = {{static_cast<Index>(slot.values.size())}, slot.values};
+  }
+  return state;
+}
+
+void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
+  std::vector<train::Slot>& own = impl_->optimizer.slots();
+  for (const auto& [name, tensor] : slots) {
+    if (!impl_->find_slot(name)) throw Error("optimizer state: '" + name + "' is not a slot of this optimizer");
+  }
+  std::vector<std::vector<float>> values;
+  for (const train::Slot& slot : own) {
+    const std::string name = kSlotPrefix + slot.name;
+    const auto found = slots.find(name);
+    if (found == slots.end()) throw Error("optimizer state: '" + name + "' is missing");
+    const Shape expected = {static_cast<Index>(slot.values.size())};
+    if (found->second.shape != expected || found->second.data.size() != slot.values.size()) {
+      throw Error("optimizer state: expected '" + name + "' of shape " + to_string(expected) + ", got " +
+                  to_string(found->second.shape));
+    }
+    values.push_back(found->second.data);
+  }
+  for (std::size_t i = 0; i < own.size(); ++i) own[i].values.swap(values[i]);
+  impl_->iterations = iterations;
+}
+
+}  // namespace rekur
