@@ -1,7 +1,7 @@
 // One table of kernels an ISA, and the one in use.
 #pragma once
 
-#include <string>
+#include <cstdint>
 
 #include "recurrent/kernels.hpp"
 #include "simd/kernels.hpp"

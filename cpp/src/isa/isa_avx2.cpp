@@ -1,0 +1,5 @@
+// Every kernel for AVX2 and FMA: the flags are set in CMakeLists.txt.
+#define REKUR_VEC_BYTES 32
+#define REKUR_ISA_TABLE table_avx2
+#define REKUR_ISA_NAME "avx2"
+#include "isa/table.hpp"

@@ -1,0 +1,5 @@
+// Every kernel for AVX-512 F, DQ, BW and VL: the flags are set in CMakeLists.txt.
+#define REKUR_VEC_BYTES 64
+#define REKUR_ISA_TABLE table_avx512
+#define REKUR_ISA_NAME "avx512"
+#include "isa/table.hpp"

@@ -1,0 +1,48 @@
+// The whole of an ISA unit: defines rekur::isa::REKUR_ISA_TABLE, the table of every kernel compiled for REKUR_VEC_BYTES and the unit's flags.
+// Everything else in the headers below has internal linkage (tests/check_isa_symbols.cmake), so no kernel of one ISA can stand in for another's.
+#pragma once
+
+#include "isa/dispatch.hpp"
+#include "recurrent/step.hpp"
+#include "simd/dropout.hpp"
+#include "simd/gemm.hpp"
+#include "simd/optimizers.hpp"
+#include "simd/pointwise.hpp"
+
+namespace rekur {
+namespace {
+
+constexpr simd::Kernels make_simd_kernels() {
+  return {
+      .width = kWidth,
+      .panel = static_cast<int>(kPanel),
+      .gemm = gemm,
+      .gemm_tn = gemm_tn,
+      .column_sums = column_sums,
+      .activate = activate,
+      .activate_backward = activate_backward,
+      .exp = exp_all,
+      .softmax = softmax,
+      .softmax_backward = softmax_backward,
+      .log_sum_exp = log_sum_exp,
+      .add = add,
+      .multiply = multiply,
+      .multiply_add = multiply_add,
+      .scale = scale,
+      .axpy = axpy,
+      .clamp = clamp,
+      .dropout = dropout,
+      .sum_of_squares = sum_of_squares,
+      .sgd = sgd,
+      .rmsprop = rmsprop,
+      .adam = adam,
+  };
+}
+
+}  // namespace
+
+namespace isa {
+extern constinit const Table REKUR_ISA_TABLE = {REKUR_ISA_NAME, make_simd_kernels(), make_recurrent_kernels()};
+}  // namespace isa
+
+}  // namespace rekur

@@ -1,0 +1,83 @@
+#include "runtime/parallel.hpp"
+
+#include <algorithm>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+#include "rekur/runtime.hpp"
+
+namespace rekur::runtime {
+
+namespace {
+
+#if defined(__SSE2__)
+constexpr std::uint64_t kFlushBits = 0x8040;  // MXCSR: FTZ and DAZ
+std::uint64_t float_mode() { return _mm_getcsr(); }
+void set_float_mode(std::uint64_t mode) { _mm_setcsr(static_cast<unsigned>(mode)); }
+#elif defined(__aarch64__)
+constexpr std::uint64_t kFlushBits = std::uint64_t{1} << 24;  // FPCR: FZ
+std::uint64_t float_mode() {
+  std::uint64_t mode;
+  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+}
+void set_float_mode(std::uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+constexpr std::uint64_t kFlushBits = 0;
+std::uint64_t float_mode() { return 0; }
+void set_float_mode(std::uint64_t) {}
+#endif
+
+[[maybe_unused]] constexpr double kWorthThreads = 1e5;  // floating-point operations; a parallel region costs one to two microseconds
+
+// Threads worth using for so many tasks; 1 inside a parallel region, ours or the caller's.
+int useful_threads(Index count, double work) {
+#ifdef _OPENMP
+  if (count < 2 || work < kWorthThreads || omp_in_parallel()) return 1;
+  return static_cast<int>(std::min<Index>(count, num_threads()));
+#else
+  static_cast<void>(count);
+  static_cast<void>(work);
+  return 1;
+#endif
+}
+
+}  // namespace
+
+FlushDenormals::FlushDenormals() noexcept : saved_(float_mode()) { set_float_mode(saved_ | kFlushBits); }
+
+// Only the two modes are put back: exception flags raised meanwhile stay raised.
+FlushDenormals::~FlushDenormals() { set_float_mode((float_mode() & ~kFlushBits) | (saved_ & kFlushBits)); }
+
+void parallel_tasks(Index count, double work, const std::function<void(Index)>& task) {
+  const int threads = useful_threads(count, work);
+  if (threads == 1) {
+    const FlushDenormals flush;
+    for (Index i = 0; i < count; ++i) task(i);
+    return;
+  }
+#ifdef _OPENMP
+#pragma omp parallel num_threads(threads)
+  {
+    const FlushDenormals flush;
+#pragma omp for schedule(dynamic, 1)
+    for (Index i = 0; i < count; ++i) task(i);
+  }
+#endif
+}
+
+void parallel_range(Index n, Index grain, double work, const std::function<void(Index, Index)>& task) {
+  if (n <= 0) return;
+  const Index grains = (n - 1) / grain + 1;
+  const Index pieces = useful_threads(grains, work);
+  // Piece i covers whole grains [i * grains / pieces, (i + 1) * grains / pieces), computed without overflow.
+  const auto border = [&](Index i) { return std::min(n, (grains / pieces * i + grains % pieces * i / pieces) * grain); };
+  parallel_tasks(pieces, work, [&](Index i) { task(border(i), i + 1 == pieces ? n : border(i + 1)); });
+}
+
+}  // namespace rekur::runtime

@@ -1,0 +1,96 @@
+#include "rekur/runtime.hpp"
+
+#include <atomic>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+#include "rekur/tensor.hpp"
+
+namespace rekur {
+
+namespace {
+
+constexpr int kMostThreads = 1024;
+
+// Cores this process may run on.
+int usable_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    const int cores = CPU_COUNT(&set);
+    if (cores > 0) return cores < kMostThreads ? cores : kMostThreads;
+  }
+#endif
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return cores < 1 ? 1 : cores < kMostThreads ? cores : kMostThreads;
+}
+
+// The number at the start of `text`, if it is in range and followed by one of `ends` or nothing.
+std::optional<int> thread_count(const char* text, const char* ends) {
+  const char* const end = text + std::strlen(text);
+  int n = 0;
+  const auto [rest, error] = std::from_chars(text, end, n);
+  if (error != std::errc() || (rest != end && !std::strchr(ends, *rest)) || n < 1 || n > kMostThreads) return std::nullopt;
+  return n;
+}
+
+int initial_threads() {
+  if (const char* text = std::getenv("REKUR_NUM_THREADS"); text && *text) {
+    if (const auto n = thread_count(text, "")) return *n;
+    throw Error("REKUR_NUM_THREADS: expected a number from 1 to 1024, got '" + std::string(text) + "'");
+  }
+  if (const char* text = std::getenv("OMP_NUM_THREADS")) {
+    if (const auto n = thread_count(text, ", ")) return *n;  // OpenMP allows a list, one number for each level
+  }
+  return usable_cores();
+}
+
+std::atomic<int> threads{0};  // 0: not known yet
+
+std::string processor_model() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown processor";
+}
+
+}  // namespace
+
+int num_threads() {
+  int n = threads.load(std::memory_order_relaxed);
+  if (n > 0) return n;
+  const int initial = initial_threads();
+  // Another thread may have set it meanwhile: its number stands.
+  return threads.compare_exchange_strong(n, initial, std::memory_order_relaxed) ? initial : n;
+}
+
+void set_num_threads(int n) {
+  if (n < 1 || n > kMostThreads) throw Error("set_num_threads: expected a number from 1 to 1024, got " + std::to_string(n));
+  threads.store(n, std::memory_order_relaxed);
+}
+
+std::string cpu_info() {
+  std::string names;
+  for (const std::string& name : available_isas()) names += " " + name;
+  return "rekur " + std::string(version()) + "\nprocessor: " + processor_model() + "\ninstruction set: " + current_isa() + " (available:" + names +
+         ")\nthreads: " + std::to_string(num_threads()) + " of " + std::to_string(usable_cores()) + " usable cores" +
+#ifdef _OPENMP
+         ", OpenMP\n";
+#else
+         ", built without OpenMP\n";
+#endif
+}
+
+const char* version() { return REKUR_VERSION; }
+
+}  // namespace rekur

@@ -1,0 +1,152 @@
+// Elementwise kernels, row-wise softmax and reductions. Included by the ISA units only.
+// Tails go through the same vector code as everything else, so where a range is split never changes a bit.
+#pragma once
+
+#include "simd/activation.hpp"
+#include "simd/kernels.hpp"
+
+namespace rekur {
+namespace {
+
+// y[i] = f(x[i]) for vectors of values.
+template <class F>
+REKUR_INLINE void map(const float* x, float* y, Index n, const F& f) {
+  Index i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(y + i, f(load(x + i)));
+  if (i < n) store_partial(y + i, f(load_partial(x + i, n - i)), n - i);
+}
+
+template <class F>
+REKUR_INLINE void map(const float* a, const float* b, float* y, Index n, const F& f) {
+  Index i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(y + i, f(load(a + i), load(b + i)));
+  if (i < n) store_partial(y + i, f(load_partial(a + i, n - i), load_partial(b + i, n - i)), n - i);
+}
+
+inline void activate(Activation f, const float* x, float* y, Index n) {
+  with_kind(f.kind, [&](auto k) { map(x, y, n, [&](Vec v) { return activation<k.kind>(f, v); }); });
+}
+
+inline void activate_backward(Activation f, const float* y, const float* dy, float* dx, Index n) {
+  with_kind(f.kind, [&](auto k) { map(y, dy, dx, n, [&](Vec v, Vec d) { return d * activation_slope<k.kind>(f, v); }); });
+}
+
+inline void exp_all(const float* x, float* y, Index n) {
+  map(x, y, n, [](Vec v) { return exp(v); });
+}
+
+inline void add(const float* a, const float* b, float* out, Index n) {
+  map(a, b, out, n, [](Vec x, Vec y) { return x + y; });
+}
+
+inline void multiply(const float* a, const float* b, float* out, Index n) {
+  map(a, b, out, n, [](Vec x, Vec y) { return x * y; });
+}
+
+inline void multiply_add(const float* a, const float* b, float* out, Index n) {
+  Index i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(out + i, fma(load(a + i), load(b + i), load(out + i)));
+  if (i < n) {
+    const Index rest = n - i;
+    store_partial(out + i, fma(load_partial(a + i, rest), load_partial(b + i, rest), load_partial(out + i, rest)), rest);
+  }
+}
+
+inline void scale(float s, const float* a, float* out, Index n) {
+  map(a, out, n, [s](Vec x) { return set1(s) * x; });
+}
+
+inline void axpy(float s, const float* a, float* out, Index n) {
+  map(a, out, out, n, [s](Vec x, Vec y) { return fma(set1(s), x, y); });
+}
+
+inline void clamp(float low, float high, float* x, Index n) {
+  map(x, x, n, [=](Vec v) { return at_most(at_least(v, set1(low)), set1(high)); });
+}
+
+// --- rows ---
+
+// Lanes from n on become `fill`.
+REKUR_INLINE Vec fill_beyond(Vec v, Index n, float fill) {
+  for (Index i = n; i < kWidth; ++i) v[i] = fill;
+  return v;
+}
+
+// The largest number of a row; a NaN may or may not win. -inf for an empty row.
+inline float row_maximum(const float* x, Index n) {
+  const Vec lowest = set1(-__builtin_inff());
+  Vec best = lowest;
+  Index i = 0;
+  for (; i + kWidth <= n; i += kWidth) best = at_least(best, load(x + i));
+  if (i < n) best = at_least(best, fill_beyond(load_partial(x + i, n - i), n - i, -__builtin_inff()));
+  float largest = best[0];
+  for (int lane = 1; lane < kWidth; ++lane) largest = best[lane] > largest ? best[lane] : largest;
+  return largest;
+}
+
+// Writes e^(x - shift) to y (null: nowhere) and returns the sum.
+inline float exp_and_sum(const float* x, float shift, float* y, Index n) {
+  Vec sum = zero();
+  Index i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    const Vec e = exp(load(x + i) - set1(shift));
+    if (y) store(y + i, e);
+    sum += e;
+  }
+  if (i < n) {
+    const Vec e = fill_beyond(exp(load_partial(x + i, n - i) - set1(shift)), n - i, 0.0f);
+    if (y) store_partial(y + i, e, n - i);
+    sum += e;
+  }
+  return horizontal_sum(sum);
+}
+
+inline void softmax(const float* x, float* y, Index rows, Index n) {
+  for (Index row = 0; row < rows; ++row, x += n, y += n) {
+    const float sum = exp_and_sum(x, row_maximum(x, n), y, n);
+    map(y, y, n, [sum](Vec e) { return e / set1(sum); });
+  }
+}
+
+inline void softmax_backward(const float* y, const float* dy, float* dx, Index rows, Index n) {
+  for (Index row = 0; row < rows; ++row, y += n, dy += n, dx += n) {
+    Vec products = zero();
+    for (Index i = 0; i < n; i += kWidth)
+      products = fma(load_partial(y + i, lanes(i, n)), load_partial(dy + i, lanes(i, n)), products);
+    const float dot = horizontal_sum(products);
+    map(y, dy, dx, n, [dot](Vec p, Vec d) { return p * (d - set1(dot)); });
+  }
+}
+
+inline void log_sum_exp(const float* x, float* out, Index rows, Index n) {
+  for (Index row = 0; row < rows; ++row, x += n) {
+    const float largest = row_maximum(x, n);
+    const float shift = __builtin_fabsf(largest) <= __FLT_MAX__ ? largest : 0.0f;  // ±inf and NaN go through exp unharmed
+    out[row] = (float)((double)shift + __builtin_log((double)exp_and_sum(x, shift, nullptr, n)));
+  }
+}
+
+// --- reductions ---
+
+typedef double DVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef float HalfVec __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+
+inline double sum_of_squares(const float* x, Index n) {
+  DVec low{}, high{};
+  for (Index i = 0; i < n; i += kWidth) {
+    const Vec v = load_partial(x + i, lanes(i, n));
+    HalfVec half[2];
+    __builtin_memcpy(half, &v, sizeof v);
+    const DVec a = __builtin_convertvector(half[0], DVec);
+    const DVec b = __builtin_convertvector(half[1], DVec);
+    low += a * a;
+    high += b * b;
+  }
+  low += high;
+  double s = 0;
+  for (int lane = 0; lane < kWidth / 2; ++lane) s += low[lane];
+  return s;
+}
+
+}  // namespace
+}  // namespace rekur
