@@ -98,7 +98,7 @@ def test_inferred_shapes_are_those_of_the_results(rng: np.random.Generator, exam
     inputs = example.arrays(rng, B, T)
     inferred = _core.infer_layer(json.dumps({**example.layer, "name": "subject"}), example.inputs)
     assert [(tuple(shape), dtype) for _, shape, dtype in engine.model.outputs] == [(tuple(s), d) for s, d in inferred]
-    time = next((x.shape[1] for x, (s, _) in zip(inputs, example.inputs, strict=True) if len(s) > 1 and s[1] is None), T)
+    time = inputs[0].shape[1] if inputs[0].ndim > 1 else T
     outputs = engine.predict(inputs)
     for y, (shape, dtype) in zip(outputs, inferred, strict=True):
         assert y.shape == tuple(size if d is None else d for d, size in zip(shape, (B, time, None), strict=False))
@@ -126,7 +126,7 @@ def test_wrong_arrays_are_refused(rng: np.random.Generator, example: Example) ->
     inputs = example.arrays(rng, 3, 4)
     first = inputs[0]
     if first.dtype == np.float32:
-        with pytest.raises(ValueError, match=r"in0.*features?.*\(3, "):
+        with pytest.raises(ValueError, match=r"in0.*\(3, "):
             engine.predict([np.repeat(first, 2, axis=-1), *inputs[1:]])
     with pytest.raises(ValueError, match="in0"):
         engine.predict([first[None], *inputs[1:]])

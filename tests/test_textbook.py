@@ -143,7 +143,7 @@ def test_one_matrix_for_state_and_input(isa: str, rng: np.random.Generator, f: s
 def test_deep_output_network(isa: str, rng: np.random.Generator, joined: str) -> None:
     """h = tanh(W_hh h_{t-1} + W_xh x + b_h), C = tanh(W_hc h), o = tanh(W_ho h + W_xc x + b_o), y = tanh(W_oy o).
 
-    C and y are outputs; x feeds two places. o is one Dense over [h, x], or the sum of a Dense of h and a Dense of x and then a tanh.
+    C and y are outputs; x feeds two places. o is one Dense over [h, x], or a tanh over the sum of a Dense of each.
     """
     M, N = 2, 3  # the widths of C and o
 
