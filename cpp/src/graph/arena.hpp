@@ -9,7 +9,7 @@
 
 namespace rekur::graph {
 
-// A block of floats. Its contents are not initialised.
+// A block of floats, zero when new (used ones come from the pool as they were left).
 class Arena {
  public:
   Arena() = default;

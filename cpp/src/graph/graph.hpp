@@ -23,7 +23,7 @@ struct RunOptions {
   bool training = false;         // dropout draws, and the run can go backward
   std::uint64_t seed = 0, step = 0;
   std::vector<bool> raw = {};    // per output (empty: none): leave its final activation out; see Graph::final_activation
-  // Inference only: empty, or one view an output that is written directly; output(k) is then the view's data.
+  // Empty, or one view an output that receives it.
   std::span<const View> outputs = {};
 };
 
@@ -46,16 +46,18 @@ class Run {
   friend class Graph;
   Run() = default;
 
+  const Topology* topology_ = nullptr;  // the graph's
   std::shared_ptr<const Plan> plan_;
   std::shared_ptr<ArenaPool> pool_;
   Arena arena_;
   std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
   Index batch_size_ = 0;
   bool training_ = false, consumed_ = false;
-  std::vector<bool> raw_;                                  // per output
+  std::vector<bool> raw_;                                  // per node
+  std::vector<bool> wanted_;                               // per tensor: gradients that backward computes
   std::vector<const void*> values_;                        // per tensor
   std::vector<float*> gradients_;                          // per tensor: null until one arrives
-  std::vector<bool> gradient_given_;                       // per output
+  std::vector<float*> output_gradients_;                   // per output: null unless given apart from its tensor's
   std::vector<std::span<const std::int32_t>> lengths_;     // per input
 };
 
@@ -86,6 +88,9 @@ class Graph {
   // (an empty span: none wanted).
   void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
 
+  // Throws Error where backward would.
+  void check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
+
   // The activation that output k ends in, if a loss may take it over: output k is the whole output of a Dense or Activation layer
   // that nothing else reads. `none` otherwise.
   layers::FinalActivation final_activation(std::size_t k) const;
@@ -93,13 +98,17 @@ class Graph {
   void apply_final_activation(std::size_t k, const float* raw, float* out, Index rows) const;
 
  private:
-  void add_layer(std::unique_ptr<layers::Layer> layer, const std::vector<std::string>& references);
-  int resolve(const std::string& reference, const std::string& where) const;
   void allocate_parameters();
   std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training) const;
   std::vector<Shape> check(const Batch& batch) const;
-  void check_lengths(const Batch& batch, const Plan& plan) const;
-  layers::Context context(const Run& run, std::size_t node) const;
+  void check_lengths(const Batch& batch, Run& run) const;
+  void check_joins(const Run& run) const;
+  void check_options(const RunOptions& options, const Plan& plan) const;
+  void bind(Run& run, const Batch& batch, const RunOptions& options) const;
+  void run_forward(Run& run) const;
+  void run_backward(Run& run, std::span<float> d_weights) const;
+  void start_gradients(Run& run, std::span<const View> d_inputs) const;
+  std::vector<bool> wanted_gradients(std::span<const View> d_inputs) const;
 
   std::string spec_;
   Topology topology_;

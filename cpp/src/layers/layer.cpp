@@ -25,6 +25,14 @@ void Layer::expect_features(const TensorSpec& input) const {
   }
 }
 
+Index parameter_size(const Layer& layer, const ParamSpec& parameter) {
+  try {
+    return element_count(parameter.shape);
+  } catch (const Error&) {
+    layer.fail("its " + parameter.name + " of shape " + to_string(parameter.shape) + " is too large");
+  }
+}
+
 Index rows_of(const Shape& shape) {
   Index rows = 1;
   for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];

@@ -27,6 +27,7 @@ struct ParamSpec {
   Shape shape;
   std::string initializer;  // JSON text: a name in quotes or an object
   Index units = 0;          // of the layer: what "rnn_uniform" and "unit_forget" go by
+  std::string context = {}; // set by the graph: whose initialiser it is, for errors
 };
 
 // One layer's share of a run. Gradients are added to what is there (the graph has zeroed them); a null gradient pointer means
@@ -101,6 +102,9 @@ class Layer {
  private:
   std::string type_, name_;
 };
+
+// Elements of a parameter; throws Error naming the layer where that overflows.
+Index parameter_size(const Layer& layer, const ParamSpec& parameter);
 
 // Rows of a (B, F) or (B, T, F) array and their length.
 Index rows_of(const Shape& shape);

@@ -5,6 +5,7 @@
 
 #include "isa/dispatch.hpp"
 #include "runtime/parallel.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::layers {
 
@@ -13,21 +14,18 @@ void PackedMatrix::prepare(const float* source, Index K, Index N, Index stride_k
   const std::uint64_t epoch = isa::epoch();
   if (data_ != nullptr && version_ == version && epoch_ == epoch) return;
 
-  const Index width = isa::kernels().width, panel = isa::kernels().panel;
-  const Index columns = (N + width - 1) / width * width;
+  const simd::Kernels& kernels = isa::kernels();
   constexpr Index kLine = 16;  // floats
   data_ = nullptr;
-  storage_.resize(static_cast<std::size_t>(element_count({K, columns}) + kLine));
+  storage_.resize(static_cast<std::size_t>(simd::packed_size(kernels, K, N) + kLine));
   void* aligned = storage_.data();
   std::size_t space = storage_.size() * sizeof(float);
   float* packed = static_cast<float*>(std::align(kLine * sizeof(float), 1, aligned, space));
 
-  runtime::parallel_tasks((columns + panel - 1) / panel, 4.0 * static_cast<double>(K) * static_cast<double>(columns), [&](Index p) {
-    const Index begin = p * panel, end = std::min(begin + panel, columns);
-    float* to = packed + begin * K;
-    for (Index k = 0; k < K; ++k) {
-      for (Index n = begin; n < end; ++n) *to++ = n < N ? source[k * stride_k + n * stride_n] : 0.0f;
-    }
+  const Index panel = kernels.panel;
+  runtime::parallel_tasks((N + panel - 1) / panel, 4.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index p) {
+    const Index begin = p * panel;
+    simd::pack(kernels, K, std::min(panel, N - begin), source + begin * stride_n, stride_k, stride_n, packed + begin * K);
   });
   data_ = packed;
   version_ = version;

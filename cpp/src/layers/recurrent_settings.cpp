@@ -37,6 +37,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.units = spec.positive_integer("units");
   s.activations.candidate = read_activation(spec, "activation", "tanh", false).function;
   s.activations.output = s.activations.candidate;
+  s.activations.gate.kind = ActivationKind::sigmoid;
   if (found->gated) s.activations.gate = read_activation(spec, "recurrent_activation", "sigmoid", false).function;
   const bool reset_before = found->reset_before != nullptr && !spec.boolean("reset_after", true);
   s.cell = recurrent::find_cell(reset_before ? found->reset_before : found->cell);

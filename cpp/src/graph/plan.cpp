@@ -1,0 +1,175 @@
+#include "graph/plan.hpp"
+
+#include <algorithm>
+
+namespace rekur::graph {
+namespace {
+
+// Something that stands in the arena from call `first` to call `last`, both included.
+struct Item {
+  Index size;
+  Index first, last;
+  Index* offset;
+};
+
+Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+
+// Largest first, each at the lowest offset where nothing that lives at the same time stands. Returns the arena's size.
+Index place(std::vector<Item>& items) {
+  std::stable_sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.size > b.size; });
+  std::vector<const Item*> placed, neighbours;
+  Index total = 0;
+  for (const Item& item : items) {
+    neighbours.clear();
+    for (const Item* other : placed) {
+      if (other->first <= item.last && item.first <= other->last) neighbours.push_back(other);
+    }
+    std::sort(neighbours.begin(), neighbours.end(), [](const Item* a, const Item* b) { return *a->offset < *b->offset; });
+    Index offset = 0;
+    for (const Item* other : neighbours) {
+      if (*other->offset - offset >= item.size) break;
+      offset = std::max(offset, *other->offset + other->size);
+    }
+    Index end;
+    if (__builtin_add_overflow(offset, item.size, &end)) throw Error("the arrays of a run do not fit in memory");
+    *item.offset = offset;
+    total = std::max(total, end);
+    placed.push_back(&item);
+  }
+  return total;
+}
+
+// Shape inference with a run's shapes.
+void infer(const Topology& topology, Plan& plan) {
+  plan.tensors = topology.tensors;
+  std::vector<layers::TensorSpec> inputs;
+  for (const Node& node : topology.nodes) {
+    if (node.source) {
+      layers::TensorSpec& tensor = plan.tensors[static_cast<std::size_t>(node.first_output)];
+      const int position = topology.input_of[static_cast<std::size_t>(node.first_output)];
+      const Shape& given = plan.input_shapes[static_cast<std::size_t>(position)];
+      bool fits = given.size() == tensor.shape.size();
+      for (std::size_t d = 0; fits && d < given.size(); ++d) {
+        fits = given[d] >= 0 && (tensor.shape[d] == kUnknown || tensor.shape[d] == given[d]);
+      }
+      if (!fits) node.layer->fail("expected an array of shape " + to_string(tensor.shape) + ", got " + to_string(given));
+      tensor.shape = given;
+      element_count(given);
+    }
+    if (node.source || !node.used) continue;
+    inputs.clear();
+    for (const int tensor : node.inputs) inputs.push_back(plan.tensors[static_cast<std::size_t>(tensor)]);
+    const std::vector<layers::TensorSpec> outputs = node.layer->infer(inputs);
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      element_count(outputs[k].shape);
+      plan.tensors[static_cast<std::size_t>(node.first_output) + k] = outputs[k];
+    }
+  }
+}
+
+class Layout {
+ public:
+  Layout(const Topology& topology, Plan& plan) : t_(topology), plan_(plan), N_(static_cast<Index>(topology.nodes.size())) {}
+
+  void run() {
+    const std::size_t tensors = t_.tensors.size();
+    plan_.value.assign(tensors, kNowhere);
+    plan_.gradient.assign(tensors, kNowhere);
+    plan_.output_gradient.assign(t_.outputs.size(), kNowhere);
+    plan_.tape.assign(t_.nodes.size(), kNowhere);
+    plan_.scratch.assign(t_.nodes.size(), kNowhere);
+    find_roots();
+    find_last_readers();
+    for (std::size_t tensor = 0; tensor < tensors; ++tensor) add_tensor(tensor);
+    for (Index i = 0; i < N_; ++i) add_node(i);
+    if (plan_.training) add_output_gradients();
+    plan_.arena_size = place(items_);
+  }
+
+ private:
+  Index backward_time(Index node) const { return 2 * N_ - 1 - node; }
+
+  // An array that passes through a layer unchanged is not copied. Outputs of the model have their own: a caller's may stand there.
+  void find_roots() {
+    plan_.root.resize(t_.tensors.size());
+    for (std::size_t tensor = 0; tensor < plan_.root.size(); ++tensor) {
+      const Node& node = t_.nodes[static_cast<std::size_t>(t_.producer[tensor])];
+      const bool same = !plan_.training && !node.source && node.layer->passes_through(false) && !t_.is_output(static_cast<int>(tensor));
+      plan_.root[tensor] = same ? plan_.root[static_cast<std::size_t>(node.inputs[0])] : static_cast<int>(tensor);
+    }
+  }
+
+  void find_last_readers() {
+    last_reader_.assign(t_.tensors.size(), kNowhere);
+    last_root_reader_ = last_reader_;
+    for (Index i = 0; i < N_; ++i) {
+      const Node& node = t_.nodes[static_cast<std::size_t>(i)];
+      if (!node.used) continue;
+      for (const int tensor : node.inputs) {
+        last_reader_[static_cast<std::size_t>(tensor)] = i;
+        last_root_reader_[static_cast<std::size_t>(plan_.root[static_cast<std::size_t>(tensor)])] = i;
+      }
+    }
+  }
+
+  void add_tensor(std::size_t tensor) {
+    const Index producer = t_.producer[tensor];
+    const Node& node = t_.nodes[static_cast<std::size_t>(producer)];
+    if (node.source || !node.used) return;
+    const bool output = t_.is_output(static_cast<int>(tensor));
+    const Index size = element_count(plan_.tensors[tensor].shape);
+    if (plan_.root[tensor] == static_cast<int>(tensor)) {
+      Index last = std::max(producer, last_root_reader_[tensor]);
+      if (plan_.training) last = backward_time(producer);
+      if (output && !plan_.training) last = 2 * N_;
+      add(size, producer, last, plan_.value[tensor]);
+    }
+    if (plan_.training && (output || last_reader_[tensor] != kNowhere)) {
+      add(size, output ? N_ : backward_time(last_reader_[tensor]), backward_time(producer), plan_.gradient[tensor]);
+    }
+  }
+
+  void add_node(Index i) {
+    const Node& node = t_.nodes[static_cast<std::size_t>(i)];
+    if (node.source || !node.used) return;
+    std::vector<layers::TensorSpec> inputs;
+    for (const int tensor : node.inputs) inputs.push_back(plan_.tensors[static_cast<std::size_t>(tensor)]);
+    const Index tape = node.layer->tape_size(inputs, plan_.training);
+    add(tape, i, plan_.training ? backward_time(i) : i, plan_.tape[static_cast<std::size_t>(i)]);
+    if (!plan_.training) return;
+    add(node.layer->backward_scratch(inputs), backward_time(i), backward_time(i), plan_.scratch[static_cast<std::size_t>(i)]);
+  }
+
+  // Where a tensor is listed again, and where it is an input of the model, whose gradient is the caller's array.
+  void add_output_gradients() {
+    for (std::size_t k = 0; k < t_.outputs.size(); ++k) {
+      const auto tensor = static_cast<std::size_t>(t_.outputs[k]);
+      const auto first = std::find(t_.outputs.begin(), t_.outputs.end(), t_.outputs[k]) - t_.outputs.begin();
+      if (static_cast<std::size_t>(first) == k && t_.input_of[tensor] < 0) continue;
+      add(element_count(plan_.tensors[tensor].shape), N_, N_, plan_.output_gradient[k]);
+    }
+  }
+
+  void add(Index size, Index first, Index last, Index& offset) { items_.push_back({aligned(size), first, last, &offset}); }
+
+  const Topology& t_;
+  Plan& plan_;
+  const Index N_;
+  std::vector<Index> last_reader_, last_root_reader_;
+  std::vector<Item> items_;
+};
+
+}  // namespace
+
+bool Topology::is_output(int tensor) const { return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end(); }
+
+std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training, bool layout) {
+  auto plan = std::make_shared<Plan>();
+  plan->input_shapes = inputs;
+  plan->training = training;
+  infer(topology, *plan);
+  if (layout) Layout(topology, *plan).run();
+  return plan;
+}
+
+}  // namespace rekur::graph

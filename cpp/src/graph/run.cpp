@@ -1,0 +1,233 @@
+// Running a graph forward and backward.
+#include <algorithm>
+#include <new>
+
+#include "graph/call.hpp"
+#include "graph/graph.hpp"
+#include "isa/dispatch.hpp"
+#include "layers/elementwise.hpp"
+
+namespace rekur::graph {
+namespace {
+
+void fill_zero(float* data, Index n) {
+  layers::over_elements(n, 1, [=](Index begin, Index end) { std::fill(data + begin, data + end, 0.0f); });
+}
+
+[[noreturn]] void out_of_memory(Index batch_size) {
+  throw Error("not enough memory for a run of " + std::to_string(batch_size) + " rows");
+}
+
+}  // namespace
+
+Run::~Run() {
+  try {
+    pool_->give(std::move(arena_));
+  } catch (...) {  // the pool's list could not grow: the block is freed instead
+  }
+}
+
+const float* Run::output(std::size_t k) const {
+  return static_cast<const float*>(values_[static_cast<std::size_t>(topology_->outputs[k])]);
+}
+
+const Shape& Run::output_shape(std::size_t k) const {
+  return plan_->tensors[static_cast<std::size_t>(topology_->outputs[k])].shape;
+}
+
+std::span<const std::int32_t> Run::output_lengths(std::size_t k) const {
+  const int source = plan_->tensors[static_cast<std::size_t>(topology_->outputs[k])].time_source;
+  return source < 0 ? std::span<const std::int32_t>() : lengths_[static_cast<std::size_t>(source)];
+}
+
+float* Run::output_gradient(std::size_t k) {
+  const Index apart = plan_->output_gradient[k];
+  if (apart != kNowhere) return output_gradients_[k] = arena_.data() + apart;
+  const auto tensor = static_cast<std::size_t>(topology_->outputs[k]);
+  return gradients_[tensor] = arena_.data() + plan_->gradient[tensor];
+}
+
+std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& options) const {
+  const runtime::FlushDenormals flush;
+  const std::vector<Shape> shapes = check(batch);
+  std::unique_ptr<Run> run(new Run());
+  run->batch_size_ = shapes[0][0];
+  try {
+    run->topology_ = &topology_;
+    run->plan_ = plan(shapes, options.training);
+    check_lengths(batch, *run);
+    check_joins(*run);
+    check_options(options, *run->plan_);
+    run->pool_ = pool_;
+    run->arena_ = pool_->take(run->plan_->arena_size);
+    bind(*run, batch, options);
+    run_forward(*run);
+  } catch (const std::bad_alloc&) {
+    out_of_memory(run->batch_size_);
+  }
+  for (std::size_t k = 0; k < options.outputs.size(); ++k) {
+    const Index n = element_count(run->output_shape(k));
+    if (run->output(k) != options.outputs[k].data) layers::copy(run->output(k), options.outputs[k].data, n);
+  }
+  return run;
+}
+
+void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const {
+  const Topology& t = topology_;
+  const Plan& plan = *run.plan_;
+  run.graph_id_ = id_;
+  run.version_ = version_;
+  run.epoch_ = isa::epoch();
+  run.seed_ = options.seed;
+  run.step_ = options.step;
+  run.training_ = options.training;
+  run.raw_.assign(t.nodes.size(), false);
+  for (std::size_t k = 0; k < options.raw.size(); ++k) {
+    const int node = t.producer[static_cast<std::size_t>(t.outputs[k])];
+    if (options.raw[k]) run.raw_[static_cast<std::size_t>(node)] = true;
+  }
+  run.values_.assign(t.tensors.size(), nullptr);
+  run.gradients_.assign(t.tensors.size(), nullptr);
+  run.output_gradients_.assign(t.outputs.size(), nullptr);
+  for (std::size_t i = 0; i < t.inputs.size(); ++i) run.values_[static_cast<std::size_t>(t.inputs[i])] = batch.inputs[i].data;
+  // In inference outputs are computed where the caller wants them; a tape must not depend on what the caller does there.
+  for (std::size_t k = 0; k < options.outputs.size() && !options.training; ++k) {
+    const void*& value = run.values_[static_cast<std::size_t>(t.outputs[k])];
+    if (value == nullptr) value = options.outputs[k].data;
+  }
+  for (std::size_t tensor = 0; tensor < t.tensors.size(); ++tensor) {
+    const void*& value = run.values_[tensor];
+    if (value == nullptr && plan.value[tensor] != kNowhere) value = run.arena_.data() + plan.value[tensor];
+    if (value == nullptr) value = run.values_[static_cast<std::size_t>(plan.root[tensor])];
+  }
+}
+
+void Graph::run_forward(Run& run) const {
+  const Plan& plan = *run.plan_;
+  Call call;
+  const auto point = [&](std::size_t i) {
+    const Node& node = topology_.nodes[i];
+    call.point(node, plan, run.values_);
+    layers::Context& c = call.context;
+    c.weights = weights_.data() + node.weights_begin;
+    c.tape = plan.tape[i] == kNowhere ? nullptr : run.arena_.data() + plan.tape[i];
+    const int source = call.input_specs[0].time_source;
+    if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
+      c.lengths = run.lengths_[static_cast<std::size_t>(source)].data();
+    }
+    c.training = run.training_;
+    c.raw = run.raw_[i];
+    c.seed = run.seed_;
+    c.step = run.step_;
+    c.stream = static_cast<std::uint32_t>(i);
+  };
+  for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
+    const Node& node = topology_.nodes[i];
+    if (node.source || !node.used) continue;
+    point(i);
+    node.layer->check(call.context);
+  }
+  if (run.batch_size_ == 0) return;
+  for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
+    const Node& node = topology_.nodes[i];
+    if (node.source || !node.used) continue;
+    if (plan.root[static_cast<std::size_t>(node.first_output)] != node.first_output) continue;  // passes through
+    node.layer->prepare(weights_.data() + node.weights_begin, run.version_, run.training_);
+    point(i);
+    node.layer->forward(call.context);
+  }
+}
+
+void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
+  const runtime::FlushDenormals flush;
+  check_backward(run, d_weights, d_inputs);
+  run.consumed_ = true;
+  fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
+  try {
+    start_gradients(run, d_inputs);
+    if (run.batch_size_ > 0) run_backward(run, d_weights);
+  } catch (const std::bad_alloc&) {
+    out_of_memory(run.batch_size_);
+  }
+}
+
+// Zeroes the callers' arrays and brings to each output tensor the gradients that were given apart from it.
+void Graph::start_gradients(Run& run, std::span<const View> d_inputs) const {
+  for (std::size_t i = 0; i < d_inputs.size(); ++i) {
+    if (d_inputs[i].data == nullptr) continue;
+    fill_zero(d_inputs[i].data, element_count(d_inputs[i].shape));
+    run.gradients_[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data;
+  }
+  run.wanted_ = wanted_gradients(d_inputs);
+  for (std::size_t k = 0; k < run.output_gradients_.size(); ++k) {
+    const auto tensor = static_cast<std::size_t>(topology_.outputs[k]);
+    if (run.output_gradients_[k] == nullptr || !run.wanted_[tensor]) continue;
+    const Index n = element_count(run.output_shape(k));
+    float*& gradient = run.gradients_[tensor];
+    if (gradient == nullptr) {
+      gradient = run.arena_.data() + run.plan_->gradient[tensor];
+      fill_zero(gradient, n);
+    }
+    layers::accumulate(run.output_gradients_[k], gradient, n);
+  }
+}
+
+// Per tensor: whether a parameter or a wanted input lies behind it.
+std::vector<bool> Graph::wanted_gradients(std::span<const View> d_inputs) const {
+  std::vector<bool> wanted(topology_.tensors.size(), false);
+  for (std::size_t i = 0; i < d_inputs.size(); ++i) {
+    wanted[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data != nullptr;
+  }
+  for (const Node& node : topology_.nodes) {
+    if (node.source || !node.used) continue;
+    const bool needed = node.weights_end > node.weights_begin || std::any_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) {
+                          return wanted[static_cast<std::size_t>(tensor)];
+                        });
+    for (int k = 0; k < node.output_count; ++k) wanted[static_cast<std::size_t>(node.first_output + k)] = needed;
+  }
+  return wanted;
+}
+
+void Graph::run_backward(Run& run, std::span<float> d_weights) const {
+  const Plan& plan = *run.plan_;
+  float* arena = run.arena_.data();
+  Call call;
+  for (std::size_t i = topology_.nodes.size(); i-- > 0;) {
+    const Node& node = topology_.nodes[i];
+    if (node.source || !node.used || !run.wanted_[static_cast<std::size_t>(node.first_output)]) continue;
+    call.d_outputs.clear();
+    call.d_inputs.clear();
+    bool arrives = false;
+    for (int k = 0; k < node.output_count; ++k) {
+      call.d_outputs.push_back(run.gradients_[static_cast<std::size_t>(node.first_output + k)]);
+      arrives = arrives || call.d_outputs.back() != nullptr;
+    }
+    if (!arrives) continue;
+    for (const int input : node.inputs) {
+      const auto tensor = static_cast<std::size_t>(input);
+      float*& gradient = run.gradients_[tensor];
+      if (gradient == nullptr && run.wanted_[tensor]) {  // the first to arrive there
+        gradient = arena + plan.gradient[tensor];
+        fill_zero(gradient, element_count(plan.tensors[tensor].shape));
+      }
+      call.d_inputs.push_back(run.wanted_[tensor] ? gradient : nullptr);
+    }
+    call.point(node, plan, run.values_);
+    layers::Context& c = call.context;
+    c.d_outputs = call.d_outputs;
+    c.d_inputs = call.d_inputs;
+    c.weights = weights_.data() + node.weights_begin;
+    c.d_weights = node.weights_end > node.weights_begin ? d_weights.data() + node.weights_begin : nullptr;
+    c.tape = arena + plan.tape[i];
+    c.scratch = arena + plan.scratch[i];
+    const int source = call.input_specs[0].time_source;
+    if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
+      c.lengths = run.lengths_[static_cast<std::size_t>(source)].data();
+    }
+    c.training = true;
+    c.raw = run.raw_[i];
+    node.layer->backward(c);
+  }
+}
+
+}  // namespace rekur::graph
