@@ -1,0 +1,68 @@
+"""Recurrent networks on ordinary CPUs: train, forecast, and ship to ONNX.
+
+model = rekur.Sequential([rekur.layers.LSTM(50, input_shape=(24, 1)), rekur.layers.Dense(1)])
+model.compile(optimizer="adam", loss="mean_squared_error")
+model.fit(x, y, epochs=10)
+model.save("model.safetensors")
+rekur.onnx.export(model, "model.onnx")
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rekur import activations, callbacks, initializers, layers, losses, metrics, models, optimizers
+from rekur._core import (
+    __version__,
+    available_isas,
+    cpu_info,
+    isa,
+    num_threads,
+    set_isa,
+    set_num_threads,
+)
+from rekur._random import set_random_seed
+from rekur.layers import Input
+from rekur.models import Model, Sequential, load_model
+from rekur.models import load_model as load
+
+if TYPE_CHECKING:
+    from rekur import onnx
+
+get_num_threads = num_threads
+_LAZY = ("onnx",)  # imported when first used: they bring in packages that take time
+
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "__version__",
+    "activations",
+    "available_isas",
+    "callbacks",
+    "cpu_info",
+    "get_num_threads",
+    "initializers",
+    "isa",
+    "layers",
+    "load",
+    "load_model",
+    "losses",
+    "metrics",
+    "models",
+    "num_threads",
+    "onnx",
+    "optimizers",
+    "set_isa",
+    "set_num_threads",
+    "set_random_seed",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"rekur.{name}")
+    raise AttributeError(f"module 'rekur' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,79 @@
+"""The spec: the JSON that describes a model (docs/architecture.md), as Python writes and reads it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+Spec: TypeAlias = dict[str, Any]
+
+FORMAT = "rekur"
+VERSION = 1
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_RECURRENT = ("SimpleRNN", "LSTM", "GRU")
+
+
+def dumps(value: object) -> str:
+    """Strict JSON: NaN and infinities are refused."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+def check_name(name: object, what: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{what}: a name is a string, got {name!r}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{what}: a name holds letters, digits, '_', '.' and '-' only, got {name!r}")
+    return name
+
+
+def snake_case(name: str) -> str:
+    """``SimpleRNN`` → ``simple_rnn``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def unique_name(base: str, taken: Mapping[str, object]) -> str:
+    """``lstm``, ``lstm_1``, ``lstm_2``, …: the first that is free."""
+    name, k = base, 0
+    while name in taken:
+        k += 1
+        name = f"{base}_{k}"
+    return name
+
+
+def model_spec(name: str, layers: Sequence[Spec], inputs: Sequence[str], outputs: Sequence[str]) -> Spec:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": name,
+        "layers": list(layers),
+        "inputs": list(inputs),
+        "outputs": list(outputs),
+    }
+
+
+def reference(layer: str, output: int) -> str:
+    return f"{layer}:{output}" if output else layer
+
+
+def split_reference(ref: str) -> tuple[str, int]:
+    layer, _, output = ref.partition(":")
+    return layer, int(output or 0)
+
+
+def time_sources(spec: Spec) -> list[int | None]:
+    """For each output of the model, the input its time axis comes from; None where it has no time axis."""
+    sources: dict[tuple[str, int], int | None] = {}
+    for layer in spec["layers"]:
+        kind, name = layer["type"], layer["name"]
+        if kind == "Input":
+            features = 0 if layer.get("dtype", "float32") == "int32" else 1
+            has_time = len(layer["shape"]) == features + 1
+            sources[name, 0] = spec["inputs"].index(name) if has_time and name in spec["inputs"] else None
+            continue
+        arriving = [sources.get(split_reference(ref)) for ref in layer["inputs"]]
+        cell = layer.get("layer", {}) if kind == "Bidirectional" else layer
+        if kind in _RECURRENT or kind == "Bidirectional":
+            sources[name, 0] = arriving[0] if cell.get("return_sequences", False) else None
+        else:
+            sources[name, 0] = next((s for s in arriving if s is not None), None)
+    return [sources.get(split_reference(ref)) for ref in spec["outputs"]]

@@ -1,0 +1,80 @@
+"""Activations, by name or as an object where one has parameters.
+
+``linear``, ``tanh``, ``sigmoid``, ``relu``, ``leaky_relu``, ``elu``, ``softsign``, ``hard_sigmoid`` and, for Dense and
+Activation, ``softmax`` over the last axis.
+"""
+
+from typing import Any, ClassVar
+
+from rekur._validate import did_you_mean, real
+
+NAMES = ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "softsign", "hard_sigmoid", "softmax")
+_PARAMETERS = {"leaky_relu": ("alpha",), "elu": ("alpha",), "hard_sigmoid": ("alpha", "beta")}
+
+
+class ParametricActivation:
+    """An activation with parameters of its own."""
+
+    name: ClassVar[str]
+
+    def __init__(self, **parameters: float) -> None:
+        self.parameters = {key: real(value, f"{self.name}: {key}") for key, value in parameters.items()}
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.parameters}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v:g}' for k, v in self.parameters.items())})"
+
+
+class LeakyReLU(ParametricActivation):
+    """x for x > 0, else alpha·x."""
+
+    name = "leaky_relu"
+
+    def __init__(self, alpha: float = 0.2) -> None:
+        super().__init__(alpha=alpha)
+
+
+class ELU(ParametricActivation):
+    """x for x > 0, else alpha·(exp(x) − 1). Clevert et al., arXiv:1511.07289."""
+
+    name = "elu"
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__(alpha=alpha)
+
+
+class HardSigmoid(ParametricActivation):
+    """max(0, min(1, alpha·x + beta)); the defaults are those of Keras 3."""
+
+    name = "hard_sigmoid"
+
+    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5) -> None:
+        super().__init__(alpha=alpha, beta=beta)
+
+
+def to_spec(activation: object, what: str, softmax: bool = False) -> str | dict[str, Any]:
+    """The spec's form of a name, an object, a dict or None (linear)."""
+    if activation is None:
+        return "linear"
+    if isinstance(activation, ParametricActivation):
+        return activation.config()
+    name = activation.get("name") if isinstance(activation, dict) else activation
+    if not isinstance(name, str):
+        raise TypeError(f"{what}: an activation is a name, an object of rekur.activations or None, got {activation!r}")
+    known = NAMES if softmax else NAMES[:-1]
+    if name not in known:
+        if name == "softmax":
+            raise ValueError(f"{what}: softmax is for Dense and Activation layers")
+        raise ValueError(f"{what}: unknown activation '{name}'{did_you_mean(name, known)}")
+    if not isinstance(activation, dict):
+        return name
+    spec: dict[str, Any] = {"name": name}
+    for key, value in activation.items():
+        if key == "name":
+            continue
+        if key not in _PARAMETERS.get(name, ()):
+            raise ValueError(f"{what}: activation '{name}' has no parameter '{key}'")
+        spec[key] = real(value, f"{what}: {name}'s {key}")
+    return spec

@@ -1,0 +1,222 @@
+"""Callbacks that watch one number of the epoch's logs."""
+
+import math
+import os
+
+from rekur._validate import Floats, did_you_mean, integer, real
+from rekur.callbacks.base import Callback, Logs
+
+
+class _Monitor(Callback):
+    """Watches one number. ``mode`` "auto": larger is better where the name says accuracy, smaller elsewhere."""
+
+    def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
+        what = type(self).__name__
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"{what}: unknown mode {mode!r}; known are auto, min, max")
+        self.monitor = monitor
+        self.min_delta = abs(real(min_delta, f"{what}: min_delta"))
+        self.larger = mode == "max" or (mode == "auto" and ("acc" in monitor or monitor.endswith("auc")))
+
+    def value(self, logs: Logs | None) -> float:
+        if logs is None or self.monitor not in logs:
+            hint = "; give fit validation data" if self.monitor.startswith("val_") else ""
+            raise ValueError(
+                f"{type(self).__name__}: there is no '{self.monitor}' to monitor{hint}"
+                f"{did_you_mean(self.monitor, logs or {})}"
+            )
+        return float(logs[self.monitor])
+
+    def better(self, value: float, than: float) -> bool:
+        return value > than + self.min_delta if self.larger else value < than - self.min_delta
+
+    @property
+    def worst(self) -> float:
+        return -math.inf if self.larger else math.inf
+
+
+class EarlyStopping(_Monitor):
+    """Stop when a number has not improved for ``patience`` epochs.
+
+    Parameters
+    ----------
+    monitor : str
+        A key of the epoch's logs.
+    min_delta : float
+        What counts as an improvement.
+    patience : int
+        Epochs without one after which to stop.
+    verbose : int
+        1: print when stopping.
+    mode : {"auto", "min", "max"}
+    baseline : float, optional
+        Improvements count only beyond this.
+    restore_best_weights : bool
+        Whether the model ends with the weights of the best epoch instead of the last.
+    start_from_epoch : int
+        Epochs before this one are not looked at.
+
+    Raises
+    ------
+    ValueError
+        From fit, if there is no such number.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.patience = integer(patience, "EarlyStopping: patience", 0)
+        self.verbose = verbose
+        self.baseline = baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.best = self.worst
+        self.best_epoch = 0
+        self.best_weights: list[Floats] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        value = self.value(logs)
+        if epoch < self.start_from_epoch:
+            return
+        self.wait += 1
+        improved = self.better(value, self.best)
+        # The first epoch's weights are kept whatever their worth: after a NaN there may never be a better one.
+        if self.restore_best_weights and (improved or self.best_weights is None):
+            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
+        if improved:
+            self.best, self.best_epoch = value, epoch
+            if self.baseline is None or self.better(value, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self.stopped_epoch and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping; best was epoch {self.best_epoch + 1}")
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+
+
+class ModelCheckpoint(_Monitor):
+    """Save the model after each epoch.
+
+    Parameters
+    ----------
+    filepath : str or path
+        May hold ``{epoch:02d}``, counted from 1, and any key of the logs, ``{val_loss:.4f}``. The file is complete or
+        not there at all.
+    monitor, mode : str
+        What decides "best" with ``save_best_only``.
+    save_best_only : bool
+    verbose : int
+        1: print each file's name.
+
+    Raises
+    ------
+    ValueError
+        From fit, if the name holds an unknown key or there is nothing to monitor.
+    """
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        mode: str = "auto",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__(monitor, 0.0, mode)
+        self.filepath = os.fspath(filepath)
+        self.verbose = verbose
+        self.save_best_only = save_best_only
+        self.best = self.worst if initial_value_threshold is None else float(initial_value_threshold)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if self.save_best_only:
+            value = self.value(logs)
+            if not self.better(value, self.best):
+                return
+            self.best = value
+        try:
+            path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
+        except (KeyError, IndexError) as error:
+            known = ", ".join(["epoch", *(logs or {})])
+            raise ValueError(f"ModelCheckpoint: '{self.filepath}' needs {error}; known are {known}") from None
+        self.model.save(path)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: saved {path}")
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Multiply the learning rate by ``factor`` when a number has not improved for ``patience`` epochs.
+
+    Parameters
+    ----------
+    monitor, mode, min_delta
+        As in :class:`EarlyStopping`.
+    factor : float
+        Above 0, below 1.
+    patience, cooldown : int
+        Epochs to wait for an improvement; epochs to wait after a reduction.
+    min_lr : float
+        The learning rate does not fall below this.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.factor = real(factor, "ReduceLROnPlateau: factor", 0, 1)
+        if self.factor in (0, 1):
+            raise ValueError(f"ReduceLROnPlateau: factor must be between 0 and 1, got {factor!r}")
+        self.patience = integer(patience, "ReduceLROnPlateau: patience", 0)
+        self.verbose = verbose
+        self.cooldown = integer(cooldown, "ReduceLROnPlateau: cooldown", 0)
+        self.min_lr = real(min_lr, "ReduceLROnPlateau: min_lr", 0)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.best = self.worst
+        self.wait = 0
+        self.cooling = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        value = self.value(logs)
+        if self.cooling > 0:
+            self.cooling -= 1
+            self.wait = 0
+        if self.better(value, self.best):
+            self.best = value
+            self.wait = 0
+        elif self.cooling == 0:
+            self.wait += 1
+            rate = self.model.optimizer.learning_rate
+            if self.wait >= self.patience and rate > self.min_lr:
+                self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
+                self.cooling = self.cooldown
+                self.wait = 0
+                if self.verbose:
+                    print(f"Epoch {epoch + 1}: learning rate is now {self.model.optimizer.learning_rate:g}")

@@ -1,0 +1,93 @@
+"""Callbacks that write a log, call a function, stop at a NaN or follow a schedule."""
+
+import csv
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rekur.callbacks.base import Callback, Logs
+
+
+class CSVLogger(Callback):
+    """Write each epoch's logs as one line of a CSV file, which is complete after every epoch.
+
+    Parameters
+    ----------
+    filename : str or path
+    separator : str
+    append : bool
+        Whether to go on in a file that is there, whose columns then stay.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+        self.filename = os.fspath(filename)
+        self.separator = separator
+        self.append = append
+        self.columns: list[str] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.columns = None
+        if self.append and os.path.exists(self.filename):
+            with open(self.filename, newline="", encoding="utf-8") as file:
+                self.columns = next(csv.reader(file, delimiter=self.separator), None)
+        else:
+            with open(
+                self.filename, "w", encoding="utf-8"
+            ):  # found here, not after the first epoch, if it cannot be written
+                pass
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        row: dict[str, float | int] = {"epoch": epoch, **(logs or {})}
+        with open(self.filename, "a", newline="", encoding="utf-8") as file:
+            if self.columns is None:
+                self.columns = list(row)
+                csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(self.columns)
+            values = [row.get(column, "NA") for column in self.columns]
+            csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(values)
+
+
+class LambdaCallback(Callback):
+    """Functions as a callback: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(logs))``."""
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+    ) -> None:
+        given = {
+            "on_epoch_begin": on_epoch_begin, "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin, "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin, "on_train_batch_end": on_train_batch_end,
+        }  # fmt: skip
+        for name, function in given.items():
+            if function is not None:
+                setattr(self, name, function)
+
+
+class TerminateOnNaN(Callback):
+    """Stop as soon as the loss is NaN or infinite."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            print(f"Batch {batch}: the loss is {loss}, terminating training")
+            self.model.stop_training = True
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate at the beginning of each epoch to ``schedule(epoch, learning_rate)``."""
+
+    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0) -> None:
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self.model.optimizer.learning_rate = self.schedule(epoch, self.model.optimizer.learning_rate)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: learning rate is {self.model.optimizer.learning_rate:g}")

@@ -1,0 +1,159 @@
+"""Layers without recurrence. They work on (B, F) and, at every step alike, on (B, T, F)."""
+
+from typing import Any
+
+from rekur import activations, initializers
+from rekur._validate import boolean, integer, real
+from rekur.layers.base import Layer, SymbolicTensor
+
+
+class Dense(Layer):
+    """y = f(x W + b), over the last axis.
+
+    Parameters
+    ----------
+    units : int
+    activation : str or object, optional
+        f, of :mod:`rekur.activations`; softmax too. Linear by default.
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or Initializer
+
+    Notes
+    -----
+    Input ``(B, F)`` or ``(B, T, F)``, output ``(B, units)`` or ``(B, T, units)``.
+    Weights: kernel ``(F, units)``, bias ``(units,)``.
+    """
+
+    type = "Dense"
+    _keys = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        what = repr(self)
+        self.units = integer(units, f"{what}: units")
+        self.activation = activations.to_spec(activation, what, softmax=True)
+        self.use_bias = boolean(use_bias, f"{what}: use_bias")
+        self.kernel_initializer = initializers.to_spec(kernel_initializer, what)
+        self.bias_initializer = initializers.to_spec(bias_initializer, what)
+
+
+class Activation(Layer):
+    """y = f(x).
+
+    Parameters
+    ----------
+    activation : str or object
+        f, of :mod:`rekur.activations`; softmax, over the last axis, too.
+    """
+
+    type = "Activation"
+    _keys = ("activation",)
+
+    def __init__(self, activation: Any, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.activation = activations.to_spec(activation, repr(self), softmax=True)
+
+
+class Dropout(Layer):
+    """In training each element is 0 with probability ``rate``, else x / (1 − rate); in inference y = x.
+
+    Srivastava et al., JMLR 15, 2014. What is dropped is a function of the model's seed and the training step.
+
+    Parameters
+    ----------
+    rate : float
+        At least 0, below 1.
+    """
+
+    type = "Dropout"
+    _keys = ("rate",)
+
+    def __init__(self, rate: float, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.rate = real(rate, f"{self!r}: rate", 0, 1)
+        if self.rate == 1:
+            raise ValueError(f"{self!r}: rate must be below 1, got {rate!r}")
+
+
+class Embedding(Layer):
+    """y = E[x]: row x of a table.
+
+    Parameters
+    ----------
+    input_dim : int
+        Rows of the table; ids are 0 … input_dim − 1, anything else is an error.
+    output_dim : int
+        Features of a row.
+    embeddings_initializer : str or Initializer
+
+    Notes
+    -----
+    Input int32 ``(B,)`` or ``(B, T)``, output ``(B, output_dim)`` or ``(B, T, output_dim)``.
+    Weights: embeddings ``(input_dim, output_dim)``.
+    """
+
+    type = "Embedding"
+    _keys = ("input_dim", "output_dim", "embeddings_initializer")
+    input_dtype = "int32"
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        self.input_dim = integer(input_dim, f"{self!r}: input_dim")
+        self.output_dim = integer(output_dim, f"{self!r}: output_dim")
+        self.embeddings_initializer = initializers.to_spec(embeddings_initializer, repr(self))
+
+
+class Concatenate(Layer):
+    """The inputs side by side along the last axis.
+
+    Parameters
+    ----------
+    axis : int
+        −1, the last axis; there is no other.
+    """
+
+    type = "Concatenate"
+    _keys = ("axis",)
+
+    def __init__(self, axis: int = -1, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.axis = integer(axis, f"{self!r}: axis", -8)
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        # Keras's users also write the last axis as a positive number.
+        if inputs and self.axis == len(inputs[0].shape) - 1:
+            self.axis = -1
+        return super()._connect(inputs)
+
+
+class _Merge(Layer):
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+
+
+class Add(_Merge):
+    """The sum of the inputs, which have one shape."""
+
+    type = "Add"
+
+
+class Multiply(_Merge):
+    """The elementwise product of the inputs, which have one shape."""
+
+    type = "Multiply"

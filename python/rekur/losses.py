@@ -1,0 +1,123 @@
+"""Losses, by name or as an object.
+
+A loss is a mean over the batch's rows (and the valid steps of an output with a time axis), each times its sample
+weight. Cross-entropies of a Dense or Activation layer that ends in sigmoid or softmax are computed from what goes into
+it, where that is numerically right.
+"""
+
+from typing import Any, ClassVar
+
+from rekur._validate import boolean, did_you_mean, real
+
+
+class Loss:
+    """Base of the losses: a name and its parameters."""
+
+    name: ClassVar[str]
+    sparse: ClassVar[bool] = False  # the target is class indices, int32, without the features' axis
+
+    def __init__(self, **parameters: float | bool) -> None:
+        self.parameters = parameters
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.parameters}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self.parameters.items())})"
+
+
+class MeanSquaredError(Loss):
+    """mean (y − ŷ)² over the features."""
+
+    name = "mean_squared_error"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class MeanAbsoluteError(Loss):
+    """mean |y − ŷ| over the features."""
+
+    name = "mean_absolute_error"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class Huber(Loss):
+    """½e² for |e| ≤ delta, else delta·(|e| − ½delta), e = y − ŷ. Huber, Annals of Statistics 35, 1964."""
+
+    name = "huber"
+
+    def __init__(self, delta: float = 1.0) -> None:
+        super().__init__(delta=real(delta, "huber: delta", 0))
+        if delta == 0:
+            raise ValueError("huber: delta must be above 0, got 0")
+
+
+class _Crossentropy(Loss):
+    def __init__(self, from_logits: bool = False) -> None:
+        super().__init__(from_logits=boolean(from_logits, f"{self.name}: from_logits"))
+
+
+class BinaryCrossentropy(_Crossentropy):
+    """−y log p − (1 − y) log(1 − p), the mean over the features; p the output, with ``from_logits`` its sigmoid."""
+
+    name = "binary_crossentropy"
+
+
+class CategoricalCrossentropy(_Crossentropy):
+    """−Σ y log p over the classes; y one-hot or a distribution, p the output, or its softmax with ``from_logits``."""
+
+    name = "categorical_crossentropy"
+
+
+class SparseCategoricalCrossentropy(_Crossentropy):
+    """−log p[y]; y is the class index, p as in CategoricalCrossentropy."""
+
+    name = "sparse_categorical_crossentropy"
+    sparse = True
+
+
+_CLASSES: tuple[type[Loss], ...] = (
+    MeanSquaredError, MeanAbsoluteError, Huber, BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+)  # fmt: skip
+NAMES: dict[str, type[Loss]] = {c.name: c for c in _CLASSES}
+_ALIASES: dict[str, type[Loss]] = {
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "huber_loss": Huber,
+    "bce": BinaryCrossentropy,
+    **{c.__name__: c for c in _CLASSES},
+    **{c.__name__.lower(): c for c in _CLASSES},
+}
+
+
+def get(loss: object) -> Loss:
+    """A loss of a name, an object, a class or a ``{"name": …}`` dict.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with a suggestion.
+    TypeError
+        For anything else; functions of one's own have no gradient here.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        return loss()
+    parameters: dict[str, Any] = {}
+    name: object = loss
+    if isinstance(loss, dict):
+        parameters = {k: v for k, v in loss.items() if k != "name"}
+        name = loss.get("name")
+    if not isinstance(name, str):
+        raise TypeError(f"a loss is a name or an object of rekur.losses, got {loss!r}")
+    found = NAMES.get(name) or _ALIASES.get(name)
+    if found is None:
+        raise ValueError(f"unknown loss '{name}'{did_you_mean(name, [*NAMES, 'mse', 'mae', 'bce'])}")
+    try:
+        return found(**parameters)
+    except TypeError as error:
+        raise TypeError(f"loss '{name}': {error}") from None

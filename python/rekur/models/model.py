@@ -1,0 +1,352 @@
+"""A model: a graph of layers, its weights, its file."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rekur import _core
+from rekur._random import draw_seed
+from rekur._spec import Spec, check_name, dumps, model_spec, split_reference, time_sources, unique_name
+from rekur._summary import summary_lines
+from rekur._validate import Floats, Shape, as_numeric, did_you_mean, integer, show
+from rekur.layers import TYPES, base
+from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.models.graph import collect_layers
+from rekur.training.data import Port
+from rekur.training.trainable import Trainable, unflatten
+
+_TRAINING = "rekur.training"  # key of a file's metadata
+
+
+class Model(Trainable):
+    """A graph of layers between symbolic inputs and outputs.
+
+    Parameters
+    ----------
+    inputs : SymbolicTensor or list of them
+        What :func:`rekur.Input` returned; data is given in this order, or by the inputs' names.
+    outputs : SymbolicTensor or list of them
+        What layers returned.
+    name : str
+    seed : int, optional
+        Of the initial weights, of dropout and of the order of the rows. Drawn from the generator of
+        :func:`rekur.set_random_seed` by default.
+
+    Raises
+    ------
+    ValueError
+        If an output depends on an input that is not listed, names are not unique, or a layer belongs to another model.
+    TypeError
+        If an input or output is no symbolic tensor.
+
+    Notes
+    -----
+    A layer belongs to one model, and is called once: models share no weights.
+    """
+
+    _graph: list[Layer]  # in the order they were called
+    _inputs: list[SymbolicTensor]
+    _outputs: list[SymbolicTensor]
+    _native: _core.Model | None  # the engine's model; None until something needs it
+    _described: tuple[list[Port], list[Port]] | None  # what _ports returns, once asked
+
+    def __init__(self, inputs: Any, outputs: Any, name: str = "model", seed: int | None = None) -> None:
+        self._begin(name, seed)
+        self._inputs = base.symbolic(inputs, "Model: inputs")
+        self._outputs = base.symbolic(outputs, "Model: outputs")
+        self._adopt(collect_layers(self._inputs, self._outputs))
+        try:
+            self._build()
+        except ValueError:
+            for layer in self._graph:
+                layer._model = None
+            raise
+
+    def _begin(self, name: str, seed: int | None) -> None:
+        self.name = check_name(name, type(self).__name__)
+        self.seed = draw_seed() if seed is None else integer(seed, "seed", 0)
+        self._graph = []
+        self._inputs = []
+        self._outputs = []
+        self._native = None
+        self._described = None
+
+    def _adopt(self, layers: Sequence[Layer]) -> None:
+        """Take layers in: they get their final names."""
+        taken = {layer.name: layer for layer in self._graph}
+        for layer in layers:
+            if layer._model is not None and layer._model is not self:
+                raise ValueError(f"{layer!r} already belongs to model '{layer._model.name}'; make a layer of its own")
+            if layer._name is not None:
+                if layer._name in taken:
+                    raise ValueError(f"two layers of model '{self.name}' are named '{layer._name}'")
+                taken[layer._name] = layer
+        for layer in layers:
+            if layer._name is None:
+                layer._name = unique_name(layer.name, taken)
+                taken[layer._name] = layer
+            layer._model = self
+        self._graph += layers
+
+    # The engine's side.
+
+    @property
+    def spec(self) -> Spec:
+        """The JSON object that describes the model (docs/architecture.md)."""
+        self._engine()
+        return self._make_spec()
+
+    def _make_spec(self) -> Spec:
+        layers = [layer.spec() for layer in self._graph]
+        return model_spec(self.name, layers, [t.name for t in self._inputs], [t.name for t in self._outputs])
+
+    def _is_ready(self) -> bool:
+        return bool(self._outputs)
+
+    def _engine(self, x: object = None) -> _core.Model:
+        if self._native is None:
+            self._build()
+        assert self._native is not None
+        return self._native
+
+    def _build(self) -> None:
+        core = _core.Model(dumps(self._make_spec()))
+        core.initialize(self.seed)
+        self._native, self._described, self._bound = core, None, None
+
+    def _ports(self) -> tuple[list[Port], list[Port]]:
+        if self._described is None:
+            engine = self._engine()
+            spec = self._make_spec()
+            users: dict[str, str] = {}
+            for layer in self._graph:
+                for tensor in layer._inbound:
+                    users.setdefault(tensor.layer.name, f" (of {layer!r})")
+            inputs = []
+            for k, (name, shape, dtype) in enumerate(engine.inputs):
+                timed = len(shape) == (2 if dtype == "int32" else 3)
+                inputs.append(Port(name, tuple(shape), dtype, k if timed else None, users.get(name, "")))
+            outputs = [
+                Port(name, tuple(shape), dtype, source)
+                for (name, shape, dtype), source in zip(engine.outputs, time_sources(spec), strict=True)
+            ]
+            self._described = inputs, outputs
+        return self._described
+
+    # Layers and weights.
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in the order they were called."""
+        return list(self._graph)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or by its index in ``layers``.
+
+        Raises
+        ------
+        ValueError
+            If there is none, with a suggestion.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer: give a name or an index")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"get_layer: model '{self.name}' has {len(layers)} layers, no index {index}")
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"model '{self.name}' has no layer '{name}'{did_you_mean(name, [l.name for l in layers])}")
+
+    @property
+    def input_names(self) -> list[str]:
+        return [port.name for port in self._ports()[0]]
+
+    @property
+    def output_names(self) -> list[str]:
+        return [port.name for port in self._ports()[1]]
+
+    @property
+    def input_shape(self) -> Shape | list[Shape]:
+        """``(None, …)``, or a list of such shapes if there are several inputs."""
+        shapes = [port.shape for port in self._ports()[0]]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def output_shape(self) -> Shape | list[Shape]:
+        """``(None, …)``, or a list of such shapes if there are several outputs."""
+        shapes = [port.shape for port in self._ports()[1]]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    def named_weights(self) -> dict[str, Floats]:
+        """Copies of all parameters by name: ``"lstm/kernel"``, ``"lstm/recurrent_kernel"``, ….
+
+        Returns
+        -------
+        dict of str to float32 ndarray
+        """
+        engine = self._engine()
+        return {name: array.copy() for name, array in unflatten(engine, engine.get_weights()).items()}
+
+    def get_weights(self) -> list[Floats]:
+        """Copies of all parameters, layer by layer, each layer's in Keras's order: kernel, recurrent_kernel, bias."""
+        return list(self.named_weights().values())
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters from arrays in the order of ``get_weights``.
+
+        Raises
+        ------
+        ValueError
+            If their number or a shape is wrong; nothing is changed then.
+        """
+        self._set_weights(weights, "", f"model '{self.name}'")
+
+    def _set_weights(self, weights: Sequence[Any], prefix: str, what: str) -> None:
+        engine = self._engine()
+        flat = engine.get_weights()
+        named = {n: w for n, w in unflatten(engine, flat).items() if n.startswith(prefix)}
+        if len(weights) != len(named):
+            raise ValueError(f"{what} has {len(named)} weights, got {len(weights)}")
+        for (name, into), array in zip(named.items(), weights, strict=True):
+            values = as_numeric(array, name)
+            if values.shape != into.shape:
+                raise ValueError(f"{what}: expected '{name}' of shape {show(into.shape)}, got {show(values.shape)}")
+            into[...] = values
+        engine.set_weights(flat)
+
+    def count_params(self) -> int:
+        """Number of parameters."""
+        return sum(int(np.prod(shape, dtype=np.int64)) for _, shape, _ in self._engine().parameters)
+
+    def _layer_size(self, name: str) -> int:
+        parameters = self._engine().parameters
+        return sum(int(np.prod(shape, dtype=np.int64)) for p, shape, _ in parameters if p.startswith(f"{name}/"))
+
+    def summary(self, print_fn: Callable[[str], object] = print) -> None:
+        """Print a table of the layers: type, output shape, parameters, what each is connected to."""
+        self._engine()
+        for line in summary_lines(self.name, self._graph, self._layer_size):
+            print_fn(line)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.name}', {len(self.layers)} layers>"
+
+    def __call__(self, *_: object, **__: object) -> Any:
+        raise TypeError(
+            f"model '{self.name}' cannot be called: using a model as a layer is not supported; for outputs call predict"
+        )
+
+    # Files and copies.
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any], seed: int | None = None) -> "Model":
+        """A model of its spec, with new weights.
+
+        Raises
+        ------
+        ValueError
+            If the spec is not valid, naming the layer at fault.
+        """
+        core = _core.Model(dumps(dict(spec)))
+        model = cls._of_core(core, seed)
+        core.initialize(model.seed)
+        return model
+
+    @classmethod
+    def _of_core(cls, core: _core.Model, seed: int | None = None) -> "Model":
+        """The Python side of an engine's model, which has checked the spec."""
+        model: Model = cls.__new__(cls)
+        model._revive(core, seed)
+        return model
+
+    def _revive(self, core: _core.Model, seed: int | None) -> None:
+        spec = json.loads(core.spec)
+        self._begin(spec.get("name", "model"), seed)
+        tensors: dict[tuple[str, int], SymbolicTensor] = {}
+        layers = []
+        for entry in spec["layers"]:
+            config = {k: v for k, v in entry.items() if k not in ("type", "name", "inputs")}
+            layer = TYPES[entry["type"]].from_config(config, entry["name"])
+            if not isinstance(layer, InputLayer):
+                layer._connect([tensors[split_reference(ref)] for ref in entry["inputs"]])
+            tensors.update({(layer.name, k): tensor for k, tensor in enumerate(layer._outbound)})
+            layers.append(layer)
+        self._inputs = [tensors[split_reference(ref)] for ref in spec["inputs"]]
+        self._outputs = [tensors[split_reference(ref)] for ref in spec["outputs"]]
+        self._adopt(layers)
+        self._native = core
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one ``.safetensors`` file: weights, spec and, if compiled, what it was compiled with.
+
+        That is losses, metrics, the optimiser and its state, so that training can go on from the file.
+
+        The path holds the old file or the whole new one, never a piece. Metrics that are Python code are not saved (a
+        warning says so).
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        engine = self._engine()
+        tensors, training = self._training_state()
+        engine.save(os.fspath(path), tensors, {_TRAINING: dumps(training)})
+
+    def _training_state(self) -> tuple[dict[str, Floats], Spec]:
+        if self._compiled is None:
+            return {}, {"model_seed": self.seed}
+        bound = self._trainer()
+        return bound.state(), {"model_seed": self.seed, **bound.saved()}
+
+    def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:
+        """Compile as a saved model was, and take over its optimiser's state."""
+        if "model_seed" in training:
+            self.seed = integer(training["model_seed"], "seed of the file", 0)
+        if "optimizer" not in training:
+            return
+        self.compile(
+            optimizer=training["optimizer"],
+            loss=training["losses"],
+            metrics=training["metrics"] if any(training["metrics"]) else None,
+            loss_weights=training["loss_weights"],
+            seed=training["seed"],
+        )
+        self._trainer().trainer.set_state(tensors, training["iterations"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        tensors, training = self._training_state()
+        engine = self._engine()
+        return {"spec": engine.spec, "weights": engine.get_weights(), "tensors": tensors, "training": training}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        core = _core.Model(state["spec"])
+        core.set_weights(state["weights"])
+        self._revive(core, None)
+        self._resume(state["tensors"], state["training"])
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """A model from a file of :meth:`Model.save`, compiled as it was: training goes on as if it had never stopped.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read or is not a complete, valid file.
+    ValueError
+        If what it describes is not a valid model.
+    """
+    core, tensors, metadata = _core.load(os.fspath(path))
+    model = Model._of_core(core)
+    try:
+        training = json.loads(metadata.get(_TRAINING, "{}"))
+        model._resume(tensors, training)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{os.fspath(path)}: the training part of the file is not valid ({error!r})") from None
+    return model

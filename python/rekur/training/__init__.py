@@ -1,0 +1,1 @@
+"""Training and inference over arrays: what stands between ``fit`` and the engine's single step."""

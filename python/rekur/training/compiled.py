@@ -1,0 +1,188 @@
+"""What ``compile`` leaves behind: losses, optimiser, metrics, and the engine's trainer made from them."""
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rekur import _core
+from rekur import losses as losses_
+from rekur import metrics as metrics_
+from rekur import optimizers as optimizers_
+from rekur._spec import dumps
+from rekur._validate import Floats, did_you_mean, integer, real
+from rekur.training.data import Port, Rows
+
+Config = dict[str, Any]
+
+
+class Compiled:
+    """The arguments of ``compile``, checked as far as that goes without the model's outputs; see :meth:`bind`."""
+
+    def __init__(self, optimizer: object, loss: object, metrics: object, loss_weights: object, seed: int) -> None:
+        if loss is None:
+            raise ValueError("compile needs a loss, such as loss='mean_squared_error'")
+        self.optimizer = copy.copy(optimizers_.get(optimizer))
+        self.optimizer._changed = None
+        self.loss = _each(loss, losses_.get)
+        self.metrics = _each(metrics, metrics_.get)
+        self.loss_weights = _each(loss_weights, lambda w: real(w, "loss_weights"))
+        self.seed = integer(seed, "seed", 0)
+
+    def bind(self, model: _core.Model, outputs: Sequence[Port]) -> "Bound":
+        return Bound(self, model, outputs)
+
+
+def _each(value: Any, convert: Any) -> Any:
+    """``convert`` applied inside dicts, lists and lists of lists; None stays."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping) and not {"name", "type"} & set(value):
+        return {k: _each(v, convert) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_each(v, convert) for v in value]
+    return convert(value)
+
+
+def _per_output(value: Any, outputs: Sequence[Port], what: str) -> list[Any]:
+    """One value an output, of a single value, a list in their order or a dict by name."""
+    if isinstance(value, dict):
+        names = [o.name for o in outputs]
+        for key in value:
+            if key not in names:
+                raise ValueError(f"{what}: the model has no output '{key}'{did_you_mean(key, names)}")
+        return [value.get(n) for n in names]
+    if isinstance(value, list):
+        if len(value) != len(outputs):
+            raise ValueError(f"{what}: expected one for each of the {len(outputs)} outputs, got {len(value)}")
+        return list(value)
+    return [value] * len(outputs)
+
+
+class Bound:
+    """A compiled model's trainer, and what it takes to read its results."""
+
+    def __init__(self, compiled: Compiled, model: _core.Model, outputs: Sequence[Port]) -> None:
+        self.outputs = list(outputs)
+        self.losses: list[losses_.Loss | None] = _per_output(compiled.loss, outputs, "loss")
+        if all(loss is None for loss in self.losses):
+            raise ValueError("compile: no output has a loss")
+        weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
+        self.loss_weights = [1.0 if w is None else float(w) for w in weights]
+        self.metrics = self._metrics(compiled.metrics)
+        names = self.names()
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"metrics: '{name}' is there twice; give one of them another name")
+        self.optimizer = compiled.optimizer
+        self.seed = compiled.seed
+        self.trainer = _core.Trainer(model, dumps(self.config()))
+        self.optimizer._changed = self._set_rate
+
+    def _set_rate(self, rate: float) -> None:
+        self.trainer.learning_rate = rate
+
+    def config(self) -> Config:
+        """The engine's form of it all."""
+        return {
+            "optimizer": self.optimizer.config(),
+            "losses": [None if loss is None else loss.config() for loss in self.losses],
+            "loss_weights": self.loss_weights,
+            "seed": self.seed,
+        }
+
+    def _metrics(self, given: Any) -> list[list[metrics_.Metric]]:
+        """A list of metrics an output. A flat list is the single output's; for several it has one entry each."""
+        if len(self.outputs) == 1 and not isinstance(given, dict):
+            flat = given[0] if isinstance(given, list) and len(given) == 1 and isinstance(given[0], list) else given
+            entries = [flat]
+        else:
+            entries = _per_output(given, self.outputs, "metrics") if given is not None else [None] * len(self.outputs)
+        found: list[list[metrics_.Metric]] = []
+        for output, loss, entry in zip(self.outputs, self.losses, entries, strict=True):
+            metrics = [m for m in (entry if isinstance(entry, list) else [entry]) if m is not None]
+            if metrics and loss is None:
+                raise ValueError(f"metrics: output '{output.name}' has no loss, so fit is given no target for it")
+            found.append([metrics_.resolve(m, loss, output.shape[-1]) for m in metrics])
+        return found
+
+    @property
+    def wants_outputs(self) -> bool:
+        return any(self.metrics)
+
+    def names(self) -> list[str]:
+        """The keys of the logs, in the order of evaluate's results: loss, losses of several outputs, metrics."""
+        several = len(self.outputs) > 1
+        names = ["loss"]
+        if several:
+            names += [f"{o.name}_loss" for o, loss in zip(self.outputs, self.losses, strict=True) if loss is not None]
+        for output, metrics in zip(self.outputs, self.metrics, strict=True):
+            names += [f"{output.name}_{m.name}" if several else m.name for m in metrics]
+        return names
+
+    def saved(self) -> Config:
+        """What a file holds of it."""
+        left_out = [m.name for metrics in self.metrics for m in metrics if not metrics_.is_saved(m)]
+        if left_out:
+            warnings.warn(
+                f"not saved, since a file holds no Python code: the metrics {', '.join(left_out)}; "
+                "compile again after loading to have them back",
+                stacklevel=4,
+            )
+        metrics = [[m.config() for m in output if metrics_.is_saved(m)] for output in self.metrics]
+        return {**self.config(), "metrics": metrics, "iterations": self.trainer.iterations}
+
+    def state(self) -> dict[str, Floats]:
+        return self.trainer.state()
+
+
+class Totals:
+    """Means of losses and metrics over the batches of a pass."""
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._loss = [0.0] * len(bound.outputs)
+        self._count = [0] * len(bound.outputs)
+        self._metrics = copy.deepcopy(bound.metrics)
+        for metrics in self._metrics:
+            for metric in metrics:
+                metric.reset_state()
+
+    def add(self, batch: Rows, losses: Sequence[float], outputs: Sequence[Floats] | None) -> None:
+        for k, port in enumerate(self._bound.outputs):
+            if self._bound.losses[k] is None:
+                continue
+            count = batch.count(port)
+            if count:  # a loss without a valid step is no number to weigh by zero
+                self._loss[k] += losses[k] * count
+                self._count[k] += count
+            if outputs is not None and self._metrics[k] and count:
+                self._update(k, port, batch, outputs[k])
+
+    def _update(self, k: int, port: Port, batch: Rows, y_pred: Floats) -> None:
+        y_true = batch.targets[k]
+        assert y_true is not None
+        weight = batch.weights[k]
+        if port.time is not None:
+            steps = y_pred.shape[:2]
+            keep = batch.valid(port)
+            if keep is None:
+                keep = np.ones(steps, dtype=bool)
+            if weight is not None:
+                weight = np.broadcast_to(weight if weight.ndim == 2 else weight[:, None], steps)[keep]
+            y_true, y_pred = y_true[keep], y_pred[keep]
+        for metric in self._metrics[k]:
+            metric.update_state(y_true, y_pred, weight)
+
+    def results(self) -> dict[str, float]:
+        """By the names of :meth:`Bound.names`."""
+        means = [total / count if count else 0.0 for total, count in zip(self._loss, self._count, strict=True)]
+        used = [loss is not None for loss in self._bound.losses]
+        weighted = sum(w * m for w, m, u in zip(self._bound.loss_weights, means, used, strict=True) if u)
+        values = [weighted]
+        if len(means) > 1:
+            values += [m for m, u in zip(means, used, strict=True) if u]
+        values += [metric.result() for metrics in self._metrics for metric in metrics]
+        return dict(zip(self._bound.names(), (float(v) for v in values), strict=True))

@@ -1,0 +1,283 @@
+"""Arrays as callers have them, made into what the engine takes. All checks are done before the first step."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur._validate import Array, Floats, Ints, Shape, as_float32, as_int32, as_numeric, did_you_mean, fits, show
+from rekur.losses import Loss
+
+Index: TypeAlias = slice | NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of a model."""
+
+    name: str
+    shape: Shape  # shape[0] is the batch
+    dtype: str
+    time: int | None  # the input whose time axis this is (an input: its own place), None without one
+    user: str = ""  # inputs: the layer that reads it, for messages
+
+    def __str__(self) -> str:
+        return f"input '{self.name}'{self.user}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Aligned arrays of a call: row r of each belongs together."""
+
+    inputs: list[Array]
+    lengths: list[Ints | None]  # per input
+    targets: list[Array | None]  # per output
+    weights: list[Floats | None]  # per output
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+    def take(self, index: Index) -> "Rows":
+        """Some rows; a slice copies nothing."""
+        return Rows(
+            [a[index] for a in self.inputs],
+            [None if a is None else a[index] for a in self.lengths],
+            [None if a is None else a[index] for a in self.targets],
+            [None if a is None else a[index] for a in self.weights],
+        )
+
+    @property
+    def lengths_or_none(self) -> list[Ints | None] | None:
+        return None if all(a is None for a in self.lengths) else self.lengths
+
+    def valid(self, output: Port) -> NDArray[np.bool_] | None:
+        """Which steps (B, T) of an output are not padding; None: all."""
+        if output.time is None or (lengths := self.lengths[output.time]) is None:
+            return None
+        return np.arange(self.inputs[output.time].shape[1]) < lengths[:, None]
+
+    def count(self, output: Port) -> int:
+        """Rows, or valid steps, of an output: what its loss is a mean over."""
+        if output.time is None:
+            return len(self)
+        lengths = self.lengths[output.time]
+        return int(lengths.sum()) if lengths is not None else len(self) * self.inputs[output.time].shape[1]
+
+
+def per_port(value: object, ports: Sequence[Port], what: str, default: bool = False) -> list[Any]:
+    """One value a port, of a dict by name, a list in order, or for a single port the value itself.
+
+    With ``default`` a dict may leave names out: None.
+    """
+    if isinstance(value, Mapping):
+        names = [p.name for p in ports]
+        for key in value:
+            if key not in names:
+                raise ValueError(f"{what}: there is no '{key}'{did_you_mean(key, names)}")
+        missing = [n for n in names if n not in value]
+        if missing and not default:
+            raise ValueError(f"{what}: '{missing[0]}' is missing")
+        return [value.get(n) for n in names]
+    if len(ports) == 1:
+        wrapped = isinstance(value, (list, tuple)) and len(value) == 1
+        # [array] of a model with one input: the list is not the data, whose rank the array already has.
+        if wrapped and isinstance(value[0], np.ndarray) and value[0].ndim == len(ports[0].shape):  # type: ignore[index]
+            return [value[0]]  # type: ignore[index]
+        return [value]
+    if not isinstance(value, (list, tuple)) or len(value) != len(ports):
+        came = f"{len(value)} arrays" if isinstance(value, (list, tuple)) else type(value).__name__
+        wanted = ", ".join(f"'{p.name}'" for p in ports)
+        raise ValueError(f"{what}: expected a list of {len(ports)} arrays or a dict, for {wanted}; got {came}")
+    return list(value)
+
+
+def make_inputs(x: object, ports: Sequence[Port]) -> list[Array]:
+    """The model's inputs as the engine takes them.
+
+    Raises
+    ------
+    TypeError
+        For a dtype that is no number, or floats where ids are expected.
+    ValueError
+        For a wrong number of arrays, a shape that does not fit, or arrays with different numbers of rows.
+    """
+    arrays: list[Array] = []
+    for port, value in zip(ports, per_port(x, ports, "x"), strict=True):
+        if value is None:
+            raise ValueError(f"{port}: expected an array of shape {show(port.shape)}, got None")
+        array: Array = as_int32(value, str(port)) if port.dtype == "int32" else as_float32(value, str(port))
+        if not fits(array.shape, port.shape):
+            raise ValueError(f"{port}: expected shape {show(port.shape)}, got {show(array.shape)}")
+        if arrays and len(array) != len(arrays[0]):
+            raise ValueError(f"{port}: expected {len(arrays[0])} rows as '{ports[0].name}' has, got {len(array)}")
+        arrays.append(array)
+    return arrays
+
+
+def make_lengths(lengths: object, inputs: Sequence[Array], ports: Sequence[Port]) -> list[Ints | None]:
+    """Lengths per input: an int array of shape (B,) for the input with a time axis, or a dict by input name."""
+    if lengths is None:
+        return [None] * len(ports)
+    timed = [p for p in ports if p.time is not None]
+    if not timed:
+        raise ValueError("lengths: no input of the model has a time axis")
+    given: Mapping[str, object]
+    if isinstance(lengths, Mapping):
+        given = dict(zip([p.name for p in timed], per_port(lengths, timed, "lengths", default=True), strict=True))
+    elif len(timed) == 1:
+        given = {timed[0].name: lengths}
+    else:
+        names = ", ".join(f"'{p.name}'" for p in timed)
+        raise ValueError(f"lengths: several inputs have a time axis; give a dict with any of {names}")
+    return [_lengths(given.get(p.name), a, p) for p, a in zip(ports, inputs, strict=True)]
+
+
+def _lengths(value: object, array: Array, port: Port) -> Ints | None:
+    if value is None:
+        return None
+    what = f"lengths of input '{port.name}'"
+    ints = as_int32(value, what)
+    if ints.shape != (len(array),):
+        raise ValueError(f"{what}: expected shape ({len(array)},), one length a row, got {show(ints.shape)}")
+    steps = array.shape[1]
+    wrong = np.flatnonzero((ints < 0) | (ints > steps))
+    if len(wrong):
+        raise ValueError(
+            f"{what}: expected 0 to {steps}, the steps of the input, got {ints[wrong[0]]} at row {wrong[0]}"
+        )
+    return ints
+
+
+def _output_shape(port: Port, inputs: Sequence[Array]) -> tuple[int, ...]:
+    time = inputs[port.time].shape[1] if port.time is not None else 1
+    return tuple(len(inputs[0]) if i == 0 else time if n is None else n for i, n in enumerate(port.shape))
+
+
+def make_targets(
+    y: object, inputs: Sequence[Array], ports: Sequence[Port], losses: Sequence[Loss | None]
+) -> list[Array | None]:
+    """Targets per output, in the shape of the output; class indices without its last axis.
+
+    Raises
+    ------
+    ValueError
+        For a shape that does not fit, or a different number of rows than the inputs have.
+    TypeError
+        For a dtype that is no number, or floats where class indices are expected.
+    """
+    used = [(port, loss) for port, loss in zip(ports, losses, strict=True) if loss is not None]
+    if isinstance(y, Mapping) or (isinstance(y, (list, tuple)) and len(ports) > 1):
+        given = per_port(y, ports, "y", default=True)
+    else:
+        given = per_port(y, [port for port, _ in used], "y")
+        given = [given.pop(0) if loss is not None else None for loss in losses]
+    rows = len(inputs[0])
+    targets: list[Array | None] = []
+    for port, loss, value in zip(ports, losses, given, strict=True):
+        if loss is None:
+            targets.append(None)
+            continue
+        what = f"y of output '{port.name}'"
+        if value is None:
+            raise ValueError(f"{what}: {loss.name} needs a target, got None")
+        array = as_numeric(value, what)
+        if array.ndim == 0 or len(array) != rows:
+            came = f"{len(array)}" if array.ndim else "a single number"
+            raise ValueError(f"x and y must have the same number of rows: x has {rows}, {what} has {came}")
+        expected = _output_shape(port, inputs)
+        if loss.sparse:
+            targets.append(_classes(array, expected[:-1], what, loss))
+            continue
+        if expected[-1] == 1 and array.shape == expected[:-1]:
+            array = array[..., None]
+        if array.shape != expected:
+            hint = ""
+            if loss.name == "categorical_crossentropy" and array.shape == expected[:-1]:
+                hint = "; for class indices use sparse_categorical_crossentropy"
+            raise ValueError(f"{what}: {loss.name} expected shape {show(expected)}, got {show(array.shape)}{hint}")
+        targets.append(np.ascontiguousarray(array, dtype=np.float32))
+    return targets
+
+
+def _classes(array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Loss) -> Ints:
+    if array.shape == (*expected, 1):
+        array = array[..., 0]
+    if array.shape != expected:
+        hint = "; for one-hot targets use categorical_crossentropy" if array.shape[:-1] == expected else ""
+        raise ValueError(
+            f"{what}: {loss.name} expected class indices of shape {show(expected)}, got {show(array.shape)}{hint}"
+        )
+    return as_int32(array, what, whole_floats=True)
+
+
+def check_classes(rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None]) -> None:
+    """Class indices of all valid steps must be those of an output's features."""
+    for port, loss, target in zip(ports, losses, rows.targets, strict=True):
+        classes = port.shape[-1]
+        if loss is None or target is None or classes is None or not loss.sparse:
+            continue
+        valid = rows.valid(port)
+        labels = target if valid is None else target[valid]
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        if wrong.size:
+            raise ValueError(
+                f"y of output '{port.name}': expected class indices from 0 to {classes - 1}, got {wrong[0]}"
+            )
+
+
+def make_weights(sample_weight: object, inputs: Sequence[Array], ports: Sequence[Port]) -> list[Floats | None]:
+    """Sample weights per output, (B,) or, for an output with a time axis, (B, T); one array serves all outputs."""
+    if sample_weight is None:
+        return [None] * len(ports)
+    if isinstance(sample_weight, Mapping):
+        given = per_port(sample_weight, ports, "sample_weight", default=True)
+    elif len(ports) > 1 and isinstance(sample_weight, (list, tuple)) and len(sample_weight) == len(ports):
+        given = list(sample_weight)
+    else:
+        given = [sample_weight] * len(ports)
+    weights: list[Floats | None] = []
+    for port, value in zip(ports, given, strict=True):
+        if value is None:
+            weights.append(None)
+            continue
+        array = as_float32(value, "sample_weight")
+        full = _output_shape(port, inputs)[:-1]
+        allowed = [full] if len(full) == 1 else [full[:1], full]
+        if array.shape not in allowed:
+            expected = " or ".join(show(s) for s in allowed)
+            raise ValueError(
+                f"sample_weight of output '{port.name}': expected shape {expected}, got {show(array.shape)}"
+            )
+        weights.append(array)
+    return weights
+
+
+def batches(rows: Rows, size: int) -> Iterator[Rows]:
+    # No rows make one empty batch, whose outputs have the right shape.
+    for begin in range(0, max(len(rows), 1), size):
+        yield rows.take(slice(begin, begin + size))
+
+
+def validation(given: object) -> dict[str, Any]:
+    keys = ("x", "y", "sample_weight", "lengths")
+    empty: dict[str, Any] = dict.fromkeys(keys)
+    if isinstance(given, Mapping):
+        if set(given) <= set(keys) and "x" in given:
+            return {**empty, **given}
+    elif isinstance(given, (tuple, list)) and 2 <= len(given) <= 4:
+        return {**empty, **dict(zip(keys, given, strict=False))}
+    raise ValueError(
+        "validation_data must be (x, y), (x, y, sample_weight), (x, y, sample_weight, lengths) "
+        "or a dict with these keys"
+    )
+
+
+def split(rows: Rows, share: float) -> tuple[Rows, Rows]:
+    at = int(len(rows) * (1.0 - share))
+    if not 0 < at < len(rows):
+        raise ValueError(
+            f"validation_split={share} of {len(rows)} rows leaves nothing to train on or nothing to validate with"
+        )
+    return rows.take(slice(0, at)), rows.take(slice(at, None))

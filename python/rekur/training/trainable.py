@@ -1,0 +1,383 @@
+"""compile, fit, evaluate, predict: what a model can do with arrays."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rekur import _core
+from rekur._random import epoch_order
+from rekur._validate import Floats, as_float32, integer, real, show
+from rekur.callbacks import Callback, CallbackList, History
+from rekur.optimizers import Optimizer
+from rekur.training import data
+from rekur.training.compiled import Bound, Compiled, Totals
+from rekur.training.data import Port, Rows
+from rekur.training.progress import Progress, check_verbose
+
+
+class Trainable:
+    """The part of a model that works on arrays. ``rekur.Model`` gives it an engine."""
+
+    name: str
+    seed: int
+    stop_training: bool = False
+    history: History | None = None
+    _compiled: Compiled | None = None
+    _bound: Bound | None = None
+
+    def _engine(self, x: object = None) -> _core.Model:
+        """The engine's model, built if need be; from the shape of ``x`` where nobody said what goes in."""
+        raise NotImplementedError
+
+    def _ports(self) -> tuple[list[Port], list[Port]]:
+        """The inputs and outputs of the built model."""
+        raise NotImplementedError
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        seed: int | None = None,
+    ) -> None:
+        """Say how the model is to be trained. The optimiser starts anew; the weights stay.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+            Of :mod:`rekur.optimizers`.
+        loss : str or Loss, or a list or dict of them
+            Of :mod:`rekur.losses`; with several outputs one for all, a list in their order or a dict by their name.
+            None: no loss there.
+        metrics : list of str, Metric or function
+            Of :mod:`rekur.metrics`; with several outputs a list of one entry (or list) an output, or a dict by name.
+        loss_weights : list or dict of float, optional
+            What each output's loss counts in the sum that is minimised; 1 by default.
+        seed : int, optional
+            Of dropout and the order of the rows; the model's own by default.
+
+        Raises
+        ------
+        ValueError
+            For an unknown name, with a suggestion, or entries that do not match the outputs.
+        """
+        compiled = Compiled(optimizer, loss, metrics, loss_weights, self.seed if seed is None else seed)
+        bound = compiled.bind(self._engine(), self._ports()[1]) if self._is_ready() else None
+        self._compiled, self._bound = compiled, bound
+
+    def _is_ready(self) -> bool:
+        raise NotImplementedError
+
+    def _trainer(self, x: object = None) -> Bound:
+        if self._compiled is None:
+            raise RuntimeError(f"model '{self.name}' is not compiled: call compile(optimizer=…, loss=…) first")
+        engine = self._engine(x)
+        if self._bound is None:
+            self._bound = self._compiled.bind(engine, self._ports()[1])
+        return self._bound
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser compiled with; setting its ``learning_rate`` takes effect at the next step."""
+        if self._compiled is None:
+            raise RuntimeError(f"model '{self.name}' is not compiled: it has no optimizer")
+        return self._compiled.optimizer
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Names of what ``evaluate`` returns."""
+        return self._trainer().names()
+
+    def _rows(self, bound: Bound, x: object, y: object, sample_weight: object, lengths: object) -> Rows:
+        ports, outputs = self._ports()
+        inputs = data.make_inputs(x, ports)
+        rows = Rows(
+            inputs,
+            data.make_lengths(lengths, inputs, ports),
+            data.make_targets(y, inputs, outputs, bound.losses),
+            data.make_weights(sample_weight, inputs, outputs),
+        )
+        data.check_classes(rows, outputs, bound.losses)
+        if not len(rows):
+            raise ValueError(f"x holds no rows: its shape is {show(inputs[0].shape)}")
+        return rows
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: int | str = 1,
+        callbacks: Sequence[Callback] | Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        lengths: Any = None,
+    ) -> History:
+        """Train on arrays.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, …), or a list or dict of them
+            One array an input. Floats and integers of any width become float32; for an Embedding integers become int32.
+        y : ndarray, or a list or dict of them
+            One array an output, in the shape of the output (a last axis of 1 may be left out), or class indices without
+            the last axis.
+        batch_size : int
+            Rows of a step; the last step of an epoch takes what is left.
+        epochs, initial_epoch : int
+            Epochs are counted from ``initial_epoch`` to ``epochs``; the order of an epoch's rows depends on the seed
+            and its number only.
+        verbose : {0, 1, 2, "auto"}
+            Nothing, a progress bar, one line an epoch.
+        callbacks : list of Callback
+        validation_split : float
+            This share of the rows, the last ones, is not trained on but evaluated after each epoch.
+        validation_data : tuple or dict
+            ``(x, y)``, ``(x, y, sample_weight)``, ``(x, y, sample_weight, lengths)`` or a dict with these keys.
+        shuffle : bool
+            Whether each epoch takes the rows in another order. Everything given stays aligned.
+        sample_weight : ndarray of shape (B,) or (B, T), or a list or dict of them, optional
+        lengths : int ndarray of shape (B,), or a dict by input name, optional
+            Valid steps of each row, 0 … T; steps past them are not computed, nor counted in loss and metrics.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            Before the first step, for anything that does not fit.
+        RuntimeError
+            If the model is not compiled.
+
+        Notes
+        -----
+        An exception, Ctrl-C included, leaves the model as it was after the last whole step.
+        """
+        bound = self._trainer(x)
+        batch_size = integer(batch_size, "batch_size")
+        epochs = integer(epochs, "epochs", 0)
+        initial_epoch = integer(initial_epoch, "initial_epoch", 0)
+        shown = check_verbose(verbose)
+        rows = self._rows(bound, x, y, sample_weight, lengths)
+        validation: Rows | None = None
+        if validation_data is not None:
+            validation = self._rows(bound, **data.validation(validation_data))
+        elif real(validation_split, "validation_split", 0, 1):
+            rows, validation = data.split(rows, float(validation_split))
+
+        steps = -(-len(rows) // batch_size)
+        history = History()
+        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        params = {"epochs": epochs, "steps": steps, "verbose": shown}
+        hooks = CallbackList([history, *given], self, params)  # type: ignore[arg-type]
+        self.history = history
+        self.stop_training = False
+        hooks.on_train_begin()
+        logs: dict[str, float] = {}
+        for epoch in range(initial_epoch, epochs):
+            hooks.on_epoch_begin(epoch)
+            progress = Progress(shown, f"Epoch {epoch + 1}/{epochs}", steps)
+            try:
+                order = epoch_order(bound.seed, epoch, len(rows)) if shuffle else None
+                logs = self._train_epoch(bound, rows, batch_size, order, hooks, progress)
+                if validation is not None:
+                    results = self._evaluate(bound, validation, batch_size)
+                    logs.update({f"val_{name}": value for name, value in results.items()})
+                progress.close(logs)
+            finally:
+                progress.close()
+            hooks.on_epoch_end(epoch, logs)
+            if self.stop_training:
+                break
+        hooks.on_train_end(logs)
+        return history
+
+    def _train_epoch(
+        self, bound: Bound, rows: Rows, batch_size: int, order: Any, hooks: CallbackList, progress: Progress
+    ) -> dict[str, float]:
+        totals = Totals(bound)
+        for number, begin in enumerate(range(0, len(rows), batch_size)):
+            index = slice(begin, begin + batch_size)
+            batch = rows.take(index if order is None else order[index])
+            if hooks.reads_batches:
+                hooks.on_train_batch_begin(number)
+            _, losses, outputs = bound.trainer.step(
+                batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
+            )
+            totals.add(batch, losses, outputs)
+            logs = totals.results() if hooks.reads_batches or progress.due() else None
+            progress.step(logs)
+            if hooks.reads_batches:
+                hooks.on_train_batch_end(number, logs)
+                if self.stop_training:
+                    break
+        return totals.results()
+
+    def _evaluate(
+        self, bound: Bound, rows: Rows, batch_size: int, progress: Progress | None = None
+    ) -> dict[str, float]:
+        totals = Totals(bound)
+        for batch in data.batches(rows, batch_size):
+            _, losses, outputs = bound.trainer.evaluate(
+                batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
+            )
+            totals.add(batch, losses, outputs)
+            if progress is not None:
+                progress.step(totals.results() if progress.due() else None)
+        return totals.results()
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        batch_size: int = 32,
+        verbose: int | str = 0,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        lengths: Any = None,
+    ) -> Any:
+        """Loss and metrics, without dropout. Parameters as of :meth:`fit`.
+
+        Returns
+        -------
+        float, or a list of them if there are metrics or several outputs, in the order of ``metrics_names``; a dict with
+        ``return_dict``.
+        """
+        bound = self._trainer(x)
+        batch_size = integer(batch_size, "batch_size")
+        rows = self._rows(bound, x, y, sample_weight, lengths)
+        progress = Progress(check_verbose(verbose), "evaluate", -(-len(rows) // batch_size))
+        try:
+            results = self._evaluate(bound, rows, batch_size, progress)
+            progress.close(results)
+        finally:
+            progress.close()
+        return _returned(results, return_dict)
+
+    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = 0, lengths: Any = None) -> Any:
+        """Outputs for ``x``, without dropout.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, …), or a list or dict of them
+            B may be 0.
+        batch_size : int
+            Rows computed at a time; it does not change the result.
+        verbose : {0, 1, 2}
+        lengths : int ndarray of shape (B,), or a dict by input name, optional
+
+        Returns
+        -------
+        float32 ndarray of shape (B, …), or a list of them if the model has several outputs.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``x`` or ``lengths`` do not fit the model's inputs.
+        """
+        engine = self._engine(x)
+        ports, outputs = self._ports()
+        batch_size = integer(batch_size, "batch_size")
+        inputs = data.make_inputs(x, ports)
+        rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
+        progress = Progress(check_verbose(verbose), "predict", -(-len(rows) // batch_size))
+        pieces: list[list[Floats]] = []
+        try:
+            for batch in data.batches(rows, batch_size):
+                pieces.append(engine.predict(batch.inputs, batch.lengths_or_none))
+                progress.step()
+            progress.close({})
+        finally:
+            progress.close()
+        joined = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*pieces, strict=True)]
+        return joined[0] if len(outputs) == 1 else joined
+
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, lengths: Any = None
+    ) -> Any:
+        """One training step on all rows of ``x``; returns what :meth:`evaluate` does, as it was before the step."""
+        bound = self._trainer(x)
+        batch = self._rows(bound, x, y, sample_weight, lengths)
+        _, losses, outputs = bound.trainer.step(
+            batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
+        )
+        totals = Totals(bound)
+        totals.add(batch, losses, outputs)
+        return _returned(totals.results(), return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, lengths: Any = None
+    ) -> Any:
+        """Loss and metrics of all rows of ``x`` as one batch; see :meth:`evaluate`."""
+        bound = self._trainer(x)
+        rows = self._rows(bound, x, y, sample_weight, lengths)
+        return _returned(self._evaluate(bound, rows, len(rows)), return_dict)
+
+    def predict_on_batch(self, x: Any, lengths: Any = None) -> Any:
+        """Outputs for all rows of ``x`` as one batch; see :meth:`predict`."""
+        return self.predict(x, batch_size=2**31 - 1, lengths=lengths)
+
+    def gradients(
+        self, x: Any, output_gradients: Any, lengths: Any = None, seed: int = 0, step: int = 0
+    ) -> tuple[list[Floats], dict[str, Floats], list[Floats | None]]:
+        """One pass forward, in training mode, and back: for losses and loops of one's own.
+
+        Parameters
+        ----------
+        x : ndarray of shape (B, …), or a list or dict of them
+        output_gradients : ndarray in the shape of the output, or a list or dict of them, or a function
+            The gradient of a scalar with respect to each output, None for zero; or what maps the list of outputs to
+            such gradients.
+        lengths : int ndarray of shape (B,), or a dict by input name, optional
+        seed, step : int
+            What dropout draws from.
+
+        Returns
+        -------
+        outputs : list of ndarray
+        weight_gradients : dict of str to ndarray
+            By the names of ``named_weights``.
+        input_gradients : list of ndarray or None
+            None for int32 inputs.
+        """
+        engine = self._engine(x)
+        ports, outputs = self._ports()
+        inputs = data.make_inputs(x, ports)
+        rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
+        seed, step = integer(seed, "seed", 0), integer(step, "step", 0)
+        values, tape = engine.forward(rows.inputs, rows.lengths_or_none, seed, step)
+        given = output_gradients(values) if callable(output_gradients) else output_gradients
+        arriving: list[Floats | None] = []
+        for port, value, gradient in zip(
+            outputs, values, data.per_port(given, outputs, "output_gradients", default=True), strict=True
+        ):
+            what = f"gradient of output '{port.name}'"
+            array = None if gradient is None else as_float32(gradient, what)
+            if array is not None and array.shape != value.shape:
+                raise ValueError(f"{what}: expected shape {show(value.shape)}, got {show(array.shape)}")
+            arriving.append(array)
+        flat, input_gradients = engine.backward(tape, arriving)
+        return values, unflatten(engine, flat), input_gradients
+
+
+def unflatten(engine: _core.Model, flat: Floats) -> dict[str, Floats]:
+    """Views into a flat buffer, by parameter name."""
+    return {
+        name: flat[offset : offset + int(np.prod(shape, dtype=np.int64))].reshape(shape)
+        for name, shape, offset in engine.parameters
+    }
+
+
+def _returned(results: dict[str, float], return_dict: bool) -> Any:
+    if return_dict:
+        return results
+    values = list(results.values())
+    return values[0] if len(values) == 1 else values
