@@ -1,0 +1,49 @@
+"""One row per activation: the same names serve operators of their own and those inside RNN, GRU and LSTM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rekur.onnx._errors import ExportError
+
+
+@dataclass(frozen=True)
+class Form:
+    """The operator and the spec's defaults of its parameters; None: it has no such parameter.
+
+    ONNX's own defaults differ, and inside a recurrent node a missing one means 0 to onnxruntime, so what a form has is
+    always written.
+    """
+
+    op: str
+    alpha: float | None = None
+    beta: float | None = None
+
+
+FORMS: dict[str, Form] = {
+    "tanh": Form("Tanh"),
+    "sigmoid": Form("Sigmoid"),
+    "relu": Form("Relu"),
+    "leaky_relu": Form("LeakyRelu", 0.2),
+    "elu": Form("Elu", 1.0),
+    "softsign": Form("Softsign"),
+    "hard_sigmoid": Form("HardSigmoid", 1.0 / 6.0, 0.5),
+}
+INSIDE_ONLY = {"linear": Form("Affine", 1.0, 0.0)}  # a layer of its own it is nothing at all
+OUTSIDE_ONLY = {"softmax": Form("Softmax")}
+
+
+def resolve(given: str | Mapping[str, Any], where: str, *, inside: bool) -> Form:
+    """The form of an activation as the spec gives it, a name or an object, with its parameters filled in."""
+    options: Mapping[str, Any] = {"name": given} if isinstance(given, str) else given
+    table = {**FORMS, **(INSIDE_ONLY if inside else OUTSIDE_ONLY)}
+    form = table.get(options["name"])
+    if form is None:
+        raise ExportError(f"{where} '{options['name']}' has no ONNX form")
+    return Form(form.op, _parameter(options, "alpha", form.alpha), _parameter(options, "beta", form.beta))
+
+
+def _parameter(options: Mapping[str, Any], key: str, default: float | None) -> float | None:
+    return None if default is None else float(options.get(key, default))

@@ -1,0 +1,9 @@
+"""What the exporter raises. Both are ``ValueError``: the caller asked for something that cannot be given."""
+
+
+class ExportError(ValueError):
+    """The model cannot be said in ONNX as asked; the message names the layer and the reason. No file was written."""
+
+
+class VerificationError(ValueError):
+    """onnxruntime refuses the file or computes something else than the engine. No file was written."""

@@ -1,0 +1,161 @@
+"""An ONNX graph in the making, in plain Python; :func:`to_proto` turns it into onnx's own messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.onnx._errors import ExportError
+from rekur.onnx._plan import TimeAxis
+
+IR_VERSION = 8
+OPSETS = range(17, 22)  # above 21 onnxruntime's CUDA kernels of RNN, GRU and LSTM no longer match
+BATCH = "batch"
+MAX_BYTES = 2**31 - 2**20  # a protobuf message ends at 2 GiB; the rest is room for the graph itself
+
+
+@dataclass
+class Tensor:
+    """A value of the model: (B, F), (B, T, F), or ids (B,), (B, T).
+
+    A sequence may exist batch-major, time-major (as RNN, GRU and LSTM nodes read and write it), or both; Graph makes
+    the missing one when somebody asks. So stacked recurrent layers have no Transpose between them.
+    """
+
+    label: str  # the reference in the spec; the name of the batch-major value
+    features: int | None  # size of the last axis; None for ids
+    axis: TimeAxis | None = None
+    batch_major: str | None = None
+    time_major: str | None = None
+
+    @property
+    def shape(self) -> tuple[int | str, ...]:
+        """The batch-major shape, symbols included."""
+        time = () if self.axis is None else (self.axis.size,)
+        return (BATCH, *time, *(() if self.features is None else (self.features,)))
+
+    @property
+    def dtype(self) -> str:
+        return "int32" if self.features is None else "float32"
+
+
+@dataclass
+class Node:
+    op: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+    name: str
+
+
+Interface = list[tuple[str, str, tuple[int | str, ...]]]  # (name, dtype, shape)
+
+
+class Graph:
+    """Nodes, initialisers and interface, in the order they are emitted (which is topological)."""
+
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        self.weights = weights
+        self.nodes: list[Node] = []
+        self.initializers: dict[str, NDArray[Any]] = {}
+        self.inputs: Interface = []
+        self.outputs: Interface = []
+        self._made: set[str] = set()
+
+    def emit(self, op: str, inputs: Iterable[str], *outputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Append a node; returns its first output. Empty names stand for absent ones and are cut off at the end."""
+        trimmed = [_trim(list(inputs)), _trim(list(outputs))]
+        kept = {key: value for key, value in attributes.items() if value is not None}
+        first = next(output for output in outputs if output)
+        self.nodes.append(Node(op, trimmed[0], trimmed[1], kept, name or first))
+        self._made.update(filter(None, outputs))
+        return outputs[0]
+
+    def once(self, op: str, inputs: Iterable[str], output: str, **attributes: Any) -> str:
+        """The value called ``output``, emitted when it is asked for the first time."""
+        return output if output in self._made else self.emit(op, inputs, output, **attributes)
+
+    def initializer(self, name: str, array: NDArray[Any]) -> str:
+        self.initializers[name] = np.array(array, order="C")
+        return name
+
+    def integers(self, *values: int) -> str:
+        """A shared int64 vector: axes, shapes."""
+        return self.initializer("int64/" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    def weight(self, owner: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The parameter of that name, checked."""
+        if name not in self.weights:
+            raise ExportError(f"{owner}: parameter '{name}' is missing")
+        array = np.asarray(self.weights[name], np.float32)
+        if array.shape != shape:
+            raise ExportError(f"{owner}: expected parameter '{name}' of shape {shape}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ExportError(
+                f"{owner}: parameter '{name}' is not finite ({int((~np.isfinite(array)).sum())} of {array.size} values "
+                "are NaN or infinite); there is nothing to export"
+            )
+        return array
+
+    def batch_major(self, tensor: Tensor) -> str:
+        if tensor.batch_major is None:
+            assert tensor.time_major is not None
+            tensor.batch_major = self.emit("Transpose", [tensor.time_major], tensor.label, perm=[1, 0, 2])
+        return tensor.batch_major
+
+    def time_major(self, tensor: Tensor) -> str:
+        if tensor.time_major is None:
+            assert tensor.batch_major is not None
+            name = f"{tensor.label}/time_major"
+            tensor.time_major = self.emit("Transpose", [tensor.batch_major], name, perm=[1, 0, 2])
+        return tensor.time_major
+
+    def aligned(self, tensors: Sequence[Tensor]) -> tuple[list[str], bool]:
+        """Names of all tensors in one layout, for operators that do not care which; True: time-major."""
+        if all(tensor.batch_major for tensor in tensors):
+            return [self.batch_major(tensor) for tensor in tensors], False
+        return [self.time_major(tensor) for tensor in tensors], True
+
+    def output(self, tensor: Tensor, label: str) -> None:
+        """Make a tensor an output of the graph under its reference's name."""
+        taken = {name for name, _, _ in (*self.inputs, *self.outputs)}
+        value, name = self.batch_major(tensor), label
+        while name in taken or (name != value and name in self._made):
+            name += "_"
+        if value != name:  # an input handed through, a Dropout, an output listed twice
+            self.emit("Identity", [value], name)
+        self.outputs.append((name, tensor.dtype, tensor.shape))
+
+    def size(self) -> int:
+        return sum(array.nbytes for array in self.initializers.values())
+
+
+def _trim(names: list[str]) -> list[str]:
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def to_proto(graph: Graph, name: str, opset: int, producer: str, metadata: Mapping[str, str]) -> Any:
+    """An ``onnx.ModelProto``; initialisers as raw little-endian bytes."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
+    nodes = [helper.make_node(n.op, n.inputs, n.outputs, name=n.name, **n.attributes) for n in graph.nodes]
+    proto = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info(n, kinds[dtype], shape) for n, dtype, shape in graph.inputs],
+        [helper.make_tensor_value_info(n, kinds[dtype], shape) for n, dtype, shape in graph.outputs],
+        [numpy_helper.from_array(array, n) for n, array in graph.initializers.items()],
+    )
+    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
+    model.producer_name = "rekur"
+    model.producer_version = producer
+    model.doc_string = f"Model '{name}', exported by rekur {producer}".rstrip()
+    helper.set_model_props(model, dict(metadata))
+    return model

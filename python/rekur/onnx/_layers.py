@@ -1,0 +1,130 @@
+"""One row per layer type: how each becomes ONNX nodes. The recurrent ones stand in ``_recurrent.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rekur.onnx._activations import resolve
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._recurrent import bidirectional, recurrent
+
+Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the running value, attributes)
+
+
+def _activation_steps(layer: Layer, given: str | Mapping[str, Any]) -> list[Step]:
+    if given == "linear" or (not isinstance(given, str) and given["name"] == "linear"):
+        return []
+    form = resolve(given, f"{describe(layer)}: activation", inside=False)
+    if form.op == "Softmax":
+        return [(form.op, [], {"axis": -1})]
+    return [(form.op, [], {"alpha": form.alpha, "beta": form.beta})]
+
+
+def _apply(graph: Graph, layer: Layer, x: Tensor, features: int | None, steps: Sequence[Step]) -> Tensor:
+    """A chain of operators that work on the last axis or elementwise, in whichever layout x is at hand."""
+    (value,), time_major = graph.aligned([x])
+    label = layer["name"]
+    if not steps:
+        return x
+    for index, (op, extra, attributes) in enumerate(steps):
+        last = index == len(steps) - 1
+        name = (f"{label}/time_major" if time_major else label) if last else f"{label}/{op}"
+        value = graph.emit(op, [value, *extra], name, **attributes)
+    return _tensor(label, features, x, value, time_major)
+
+
+def _tensor(label: str, features: int | None, like: Tensor, value: str, time_major: bool) -> Tensor:
+    if time_major:
+        return Tensor(label, features, like.axis, time_major=value)
+    return Tensor(label, features, like.axis, batch_major=value)
+
+
+def _dense(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    units, owner, name = layer["units"], describe(layer), layer["name"]
+    assert x.features is not None
+    kernel = graph.weight(owner, f"{name}/kernel", (x.features, units))
+    steps: list[Step] = [("MatMul", [graph.initializer(f"{name}/kernel", kernel)], {})]
+    if layer.get("use_bias", True):
+        bias = graph.weight(owner, f"{name}/bias", (units,))
+        steps.append(("Add", [graph.initializer(f"{name}/bias", bias)], {}))
+    steps += _activation_steps(layer, layer.get("activation", "linear"))
+    return [_apply(graph, layer, x, units, steps)]
+
+
+def _activation(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    return [_apply(graph, layer, x, x.features, _activation_steps(layer, layer["activation"]))]
+
+
+def _dropout(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    return list(inputs)  # the identity at inference
+
+
+def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (ids,) = inputs
+    shape = (layer["input_dim"], layer["output_dim"])
+    table = graph.weight(describe(layer), f"{layer['name']}/embeddings", shape)
+    name = graph.initializer(f"{layer['name']}/embeddings", table)
+    value = graph.emit("Gather", [name, graph.batch_major(ids)], layer["name"], axis=0)
+    return [Tensor(layer["name"], layer["output_dim"], ids.axis, batch_major=value)]
+
+
+def _concatenate(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    rank = len(inputs[0].shape)
+    if layer.get("axis", -1) not in (-1, rank - 1):
+        raise ExportError(f"{describe(layer)}: joins the last axis only, not axis {layer['axis']}")
+    features = sum(tensor.features or 0 for tensor in inputs)
+    return [_join(graph, layer, inputs, features, "Concat", axis=-1)]
+
+
+def _add(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [_fold(graph, layer, inputs, "Add")]
+
+
+def _multiply(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [_fold(graph, layer, inputs, "Mul")]
+
+
+def _join(
+    graph: Graph, layer: Layer, inputs: Sequence[Tensor], features: int | None, op: str, **attributes: Any
+) -> Tensor:
+    values, time_major = graph.aligned(inputs)
+    name = f"{layer['name']}/time_major" if time_major else layer["name"]
+    graph.emit(op, values, name, **attributes)
+    return _tensor(layer["name"], features, inputs[0], name, time_major)
+
+
+def _fold(graph: Graph, layer: Layer, inputs: Sequence[Tensor], op: str) -> Tensor:
+    """Add and Mul take two operands; from left to right, as the engine does."""
+    if len({tensor.features for tensor in inputs}) > 1:
+        raise ExportError(f"{describe(layer)}: expected equal shapes, got {', '.join(str(t.shape) for t in inputs)}")
+    values, time_major = graph.aligned(inputs)
+    final = f"{layer['name']}/time_major" if time_major else layer["name"]
+    value = values[0]
+    if len(values) == 1:
+        return inputs[0]
+    for index, other in enumerate(values[1:], 1):
+        name = final if index == len(values) - 1 else f"{layer['name']}/{op}_{index}"
+        value = graph.emit(op, [value, other], name)
+    return _tensor(layer["name"], inputs[0].features, inputs[0], value, time_major)
+
+
+Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
+
+LAYERS: dict[str, Rule] = {
+    "SimpleRNN": recurrent,
+    "LSTM": recurrent,
+    "GRU": recurrent,
+    "Bidirectional": bidirectional,
+    "Dense": _dense,
+    "Activation": _activation,
+    "Dropout": _dropout,
+    "Embedding": _embedding,
+    "Concatenate": _concatenate,
+    "Add": _add,
+    "Multiply": _multiply,
+}

@@ -1,0 +1,128 @@
+"""What the exporter knows of a spec before it emits the first node: references, live layers, time axes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rekur.onnx._errors import ExportError
+
+Layer = Mapping[str, Any]
+Ref = tuple[str, int]  # (layer, output)
+
+RECURRENT = ("SimpleRNN", "LSTM", "GRU")
+
+
+def parse_ref(text: str) -> Ref:
+    """``"lstm"`` → ``("lstm", 0)``, ``"lstm:2"`` → ``("lstm", 2)``."""
+    name, _, index = text.partition(":")
+    return name, int(index) if index else 0
+
+
+def describe(layer: Layer) -> str:
+    """``LSTM 'lstm_1'``: how every message names a layer."""
+    return f"{layer['type']} '{layer['name']}'"
+
+
+def recurrent_core(layer: Layer) -> Layer | None:
+    """The object with units and options of a recurrent layer (Bidirectional: of the layer it wraps), else None."""
+    if layer["type"] == "Bidirectional":
+        core: Layer = layer["layer"]
+        return core
+    return layer if layer["type"] in RECURRENT else None
+
+
+def has_time_axis(layer: Layer) -> bool:
+    """Whether an Input is a sequence: (T, F) of float32, or (T,) of int32 for an Embedding."""
+    return len(layer["shape"]) == (1 if layer.get("dtype", "float32") == "int32" else 2)
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """A time axis, shared by every input that is joined with it somewhere in the graph."""
+
+    inputs: tuple[str, ...]
+    size: int | str  # fixed, or the symbol that stands for it
+    lengths: str | None  # the graph input that holds the rows' lengths
+
+
+class Plan:
+    """The spec read once. ``time[ref]`` is the time axis of a tensor, ``wanted`` the outputs somebody reads."""
+
+    def __init__(self, spec: Mapping[str, Any] | str, lengths: bool) -> None:
+        self.spec: Mapping[str, Any] = json.loads(spec) if isinstance(spec, str) else spec
+        self.layers: dict[str, Layer] = {layer["name"]: layer for layer in self.spec["layers"]}
+        self.inputs: list[str] = [parse_ref(text)[0] for text in self.spec["inputs"]]
+        self.outputs: list[Ref] = [parse_ref(text) for text in self.spec["outputs"]]
+        self.live, self.wanted = self._reachable()
+        sources = self._time_sources()
+        axes = self._time_axes(sources, lengths)
+        self.time: dict[Ref, TimeAxis | None] = {ref: axes[root] if root else None for ref, root in sources.items()}
+        self.axes: list[TimeAxis] = list(dict.fromkeys(axes.values()))
+
+    def _reachable(self) -> tuple[list[Layer], set[Ref]]:
+        wanted: set[Ref] = set(self.outputs)
+        live: list[Layer] = []
+        for layer in reversed(self.layers.values()):
+            if any(name == layer["name"] for name, _ in wanted):
+                live.append(layer)
+                wanted.update(parse_ref(text) for text in layer.get("inputs", ()))
+        return live[::-1], wanted
+
+    def _time_sources(self) -> dict[Ref, str | None]:
+        """For every tensor the input its time axis comes from; inputs whose axes are joined count as one."""
+        parent: dict[str, str] = {}
+
+        def root(name: str) -> str:
+            while parent[name] != name:
+                name = parent[name]
+            return name
+
+        sources: dict[Ref, str | None] = {}
+        for layer in self.layers.values():
+            name = layer["name"]
+            if layer["type"] == "Input":
+                timed = has_time_axis(layer)
+                if timed:
+                    parent[name] = name
+                sources[name, 0] = name if timed else None
+                continue
+            given = [source for text in layer["inputs"] if (source := sources.get(parse_ref(text))) is not None]
+            core = recurrent_core(layer)
+            if core is not None:
+                keeps = core.get("return_sequences", False)
+                sources[name, 0] = given[0] if keeps and given else None
+                continue
+            for other in given[1:]:
+                parent[root(other)] = root(given[0])
+            sources[name, 0] = given[0] if given else None
+        return {ref: root(source) if source else None for ref, source in sources.items()}
+
+    def _time_axes(self, sources: Mapping[Ref, str | None], lengths: bool) -> dict[str, TimeAxis]:
+        groups: dict[str, list[str]] = {}
+        for name in self.layers:
+            if self.layers[name]["type"] == "Input" and (source := sources[name, 0]):
+                groups.setdefault(source, []).append(name)
+        recurrent = {
+            sources.get(parse_ref(layer["inputs"][0])) for layer in self.live if recurrent_core(layer) is not None
+        }
+        if lengths and not recurrent:
+            raise ExportError("lengths=True: the model has no recurrent layer that could use them")
+        axes: dict[str, TimeAxis] = {}
+        for source, members in groups.items():
+            fixed = {size for name in members if (size := self.layers[name]["shape"][0]) is not None}
+            if len(fixed) > 1:
+                raise ExportError(f"inputs {', '.join(members)} are joined but have {sorted(fixed)} time steps")
+            symbol = "time" if len(groups) == 1 else f"{members[0]}_time"
+            wired = lengths and source in recurrent
+            count = sum(group in recurrent for group in groups)
+            label = self._free("lengths" if count == 1 else f"{members[0]}_lengths") if wired else None
+            axes[source] = TimeAxis(tuple(members), fixed.pop() if fixed else symbol, label)
+        return axes
+
+    def _free(self, name: str) -> str:
+        while name in self.layers:
+            name += "_"
+        return name

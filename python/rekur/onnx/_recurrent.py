@@ -1,0 +1,243 @@
+"""RNN, LSTM and GRU nodes: one row per cell, one function for every layer, direction and option.
+
+ONNX's forms: X [T, B, I], W [D, G·H, I], R [D, G·H, H], B [D, 2·G·H] = Wb‖Rb, states [D, B, H], Y [T, D, B, H].
+``layout`` stays 0 (onnxruntime refuses 1), default attributes are left out (with them its CUDA kernels give way to the
+CPU's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.onnx._activations import FORMS, resolve
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, describe
+
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How a layer type maps onto an ONNX operator."""
+
+    op: str
+    order: tuple[int, ...]  # which of our gate blocks stands at each place of ONNX's
+    states: tuple[str, ...]
+    activations: tuple[tuple[str, str], ...]  # per ONNX activation: the spec's key and its default
+    resets: bool = False  # has linear_before_reset
+
+
+CELLS: dict[str, Cell] = {
+    "SimpleRNN": Cell("RNN", (0,), ("h",), (("activation", "tanh"),)),
+    # ours i, f, g, o; ONNX i, o, f, c
+    "LSTM": Cell(
+        "LSTM",
+        (0, 3, 1, 2),
+        ("h", "c"),
+        (("recurrent_activation", "sigmoid"), ("activation", "tanh"), ("activation", "tanh")),
+    ),
+    # ours z, r, n; ONNX z, r, h
+    "GRU": Cell("GRU", (0, 1, 2), ("h",), (("recurrent_activation", "sigmoid"), ("activation", "tanh")), resets=True),
+}
+
+
+def recurrent(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """SimpleRNN, LSTM or GRU, forward or reverse."""
+    direction = "reverse" if layer.get("reverse", False) else "forward"
+    return _emit(graph, plan, layer, layer, inputs, direction, (layer["name"],))
+
+
+def bidirectional(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Both directions in one node; the merge follows it."""
+    core = layer["layer"]
+    if core["type"] not in CELLS:
+        raise ExportError(f"{describe(layer)}: cannot wrap a layer of type '{core['type']}'")
+    if core.get("reverse", False):
+        raise ExportError(f"{describe(layer)}: the wrapped layer must not be reversed itself")
+    prefixes = (f"{layer['name']}/forward", f"{layer['name']}/backward")
+    return _emit(graph, plan, layer, core, inputs, "bidirectional", prefixes)
+
+
+def _emit(
+    graph: Graph,
+    plan: Plan,
+    layer: Layer,
+    core: Layer,
+    inputs: Sequence[Tensor],
+    direction: str,
+    prefixes: tuple[str, ...],
+) -> list[Tensor]:
+    cell, name, units = CELLS[core["type"]], layer["name"], core["units"]
+    x = inputs[0]
+    if x.axis is None or x.features is None:
+        raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
+    used = {index for owner, index in plan.wanted if owner == name}
+    sequences = core.get("return_sequences", False)
+    initial = _initial_states(graph, layer, cell, units, inputs[1:], len(prefixes))
+    weights = _weights(graph, layer, core, cell, x.features, units, prefixes)
+
+    want_y = sequences and 0 in used
+    finals = _wanted_finals(cell, used, sequences, len(prefixes))
+    outputs = [f"{name}/Y" if want_y else ""]
+    outputs += [f"{name}/Y_{state}" if wanted else "" for state, wanted in zip(cell.states, finals, strict=True)]
+    lengths = x.axis.lengths or ""
+    graph.emit(
+        cell.op,
+        [graph.time_major(x), *weights, lengths, *initial],
+        *outputs,
+        name=f"{name}/{cell.op}",
+        direction=direction,
+        hidden_size=units,
+        linear_before_reset=int(core.get("reset_after", True)) if cell.resets else None,
+        **_activation_attributes(layer, core, cell, len(prefixes)),
+    )
+    states = outputs[1:]
+    if lengths:
+        for index, (value, start) in enumerate(zip(states, initial, strict=False)):
+            if value and start:
+                states[index] = _keep_initial(graph, lengths, value, start)
+
+    # outputs[0] and states now hold [T, D, B, H] and [D, B, H]; from here on the model's own shapes
+    result: list[Tensor] = []
+    merged = len(prefixes) == 2
+    mode = layer.get("merge_mode", "concat") if merged else ""
+    if 0 in used and sequences:
+        value, features = _join_directions(graph, layer, outputs[0], 1, mode, units, f"{name}/time_major")
+        result.append(Tensor(name, features, x.axis, time_major=value))
+    elif 0 in used:
+        value, features = _join_directions(graph, layer, states[0], 0, mode, units, name)
+        result.append(Tensor(name, features, batch_major=value))
+    else:
+        result.append(Tensor(name, units, x.axis if sequences else None))
+    count = len(prefixes) * len(cell.states) if core.get("return_state", False) else 0
+    for index in range(1, 1 + count):
+        which, state = divmod(index - 1, len(cell.states))
+        tensor = Tensor(f"{name}:{index}", units)
+        if index in used:
+            tensor.batch_major = _one_direction(graph, states[state], 0, which, merged, tensor.label)
+        result.append(tensor)
+    return result
+
+
+def _wanted_finals(cell: Cell, used: set[int], sequences: bool, directions: int) -> list[bool]:
+    count = len(cell.states)
+    wanted = [any(1 + d * count + state in used for d in range(directions)) for state in range(count)]
+    wanted[0] |= not sequences and 0 in used
+    return wanted
+
+
+def _initial_states(
+    graph: Graph, layer: Layer, cell: Cell, units: int, given: Sequence[Tensor], directions: int
+) -> list[str]:
+    """[D, B, H] for h and, where given, c. The spec's order is all of the forward direction, then the backward one."""
+    count, rest = divmod(len(given), directions)
+    if rest or count > len(cell.states):
+        raise ExportError(f"{describe(layer)}: {len(given)} initial states cannot be matched to its states")
+    stacked: list[str] = []
+    for state in range(count):
+        parts: list[str] = []
+        for which in range(directions):
+            tensor = given[which * count + state]
+            if tensor.features != units or tensor.axis is not None:
+                raise ExportError(f"{describe(layer)}: expected initial states (batch, {units}), got {tensor.shape}")
+            name = f"{layer['name']}/initial_{cell.states[state]}" + (f"_{which}" if directions == 2 else "")
+            parts.append(graph.emit("Unsqueeze", [graph.batch_major(tensor), graph.integers(0)], name))
+        if directions == 2:
+            parts = [graph.emit("Concat", parts, f"{layer['name']}/initial_{cell.states[state]}", axis=0)]
+        stacked += parts
+    return stacked
+
+
+def _weights(
+    graph: Graph, layer: Layer, core: Layer, cell: Cell, features: int, units: int, prefixes: Sequence[str]
+) -> list[str]:
+    """Names of W, R and B (empty without bias)."""
+    gates = len(cell.order)
+
+    def blocks(array: _Floats) -> _Floats:
+        """[N, G·H] in our gate order → [G·H, N] in ONNX's."""
+        split = array.reshape(-1, gates, units)[:, list(cell.order), :]
+        result: _Floats = split.reshape(-1, gates * units).T
+        return result
+
+    split_bias = cell.resets and core.get("reset_after", True)
+    kernels: list[_Floats] = []
+    recurrents: list[_Floats] = []
+    biases: list[_Floats] = []
+    for prefix in prefixes:
+        owner = describe(layer)
+        kernels.append(blocks(graph.weight(owner, f"{prefix}/kernel", (features, gates * units))))
+        recurrents.append(blocks(graph.weight(owner, f"{prefix}/recurrent_kernel", (units, gates * units))))
+        if core.get("use_bias", True):
+            shape = (2, gates * units) if split_bias else (gates * units,)
+            rows = graph.weight(owner, f"{prefix}/bias", shape).reshape(-1, gates * units)
+            rows = rows if split_bias else np.concatenate([rows, np.zeros_like(rows)])
+            biases.append(blocks(rows).T.reshape(-1))
+    name = layer["name"]
+    return [
+        graph.initializer(f"{name}/W", np.stack(kernels)),
+        graph.initializer(f"{name}/R", np.stack(recurrents)),
+        graph.initializer(f"{name}/B", np.stack(biases)) if biases else "",
+    ]
+
+
+def _activation_attributes(layer: Layer, core: Layer, cell: Cell, directions: int) -> dict[str, Any]:
+    """Nothing at all for the operator's own activations."""
+    forms = [
+        resolve(core.get(key, default), f"{describe(layer)}: {key}", inside=True) for key, default in cell.activations
+    ]
+    names = [form.op for form in forms]
+    if names == [FORMS[default].op for _, default in cell.activations]:
+        return {}
+    return {
+        "activations": names * directions,
+        "activation_alpha": [form.alpha for form in forms if form.alpha is not None] * directions or None,
+        "activation_beta": [form.beta for form in forms if form.beta is not None] * directions or None,
+    }
+
+
+def _keep_initial(graph: Graph, lengths: str, value: str, start: str) -> str:
+    """Rows of length 0 keep their initial state (onnxruntime gives zeros)."""
+    zero = graph.initializer("int32/0", np.array(0, np.int32))
+    empty = graph.once("Equal", [lengths, zero], f"{lengths}/empty")
+    mask = graph.once("Unsqueeze", [empty, graph.integers(0, 2)], f"{lengths}/empty_rows")
+    return graph.emit("Where", [mask, start, value], f"{value}/kept")
+
+
+def _one_direction(graph: Graph, value: str, axis: int, which: int, several: bool, name: str) -> str:
+    """Take one direction out of an array and drop the axis."""
+    if not several:
+        return graph.emit("Squeeze", [value, graph.integers(axis)], name)
+    index = graph.initializer(f"int64/scalar_{which}", np.array(which, np.int64))
+    return graph.emit("Gather", [value, index], name, axis=axis)
+
+
+def _join_directions(
+    graph: Graph, layer: Layer, value: str, axis: int, mode: str, units: int, name: str
+) -> tuple[str, int]:
+    """[T, D, B, H] (axis 1) or [D, B, H] (axis 0) → [T, B, F] or [B, F], and F."""
+    if not mode:
+        return _one_direction(graph, value, axis, 0, False, name), units
+    if mode == "concat":
+        perm = [0, 2, 1, 3] if axis else [1, 0, 2]
+        swapped = graph.emit("Transpose", [value], f"{layer['name']}/directions_last", perm=perm)
+        shape = graph.integers(*([0, 0] if axis else [0]), 2 * units)
+        return graph.emit("Reshape", [swapped, shape], name), 2 * units
+    op = {"sum": "Add", "ave": "Add", "mul": "Mul"}.get(mode)
+    if op is None:
+        raise ExportError(f"{describe(layer)}: unknown merge_mode '{mode}'")
+    halves = [
+        _one_direction(graph, value, axis, which, True, f"{layer['name']}/{side}")
+        for which, side in enumerate(("forward", "backward"))
+    ]
+    if mode != "ave":
+        return graph.emit(op, halves, name), units
+    total = graph.emit(op, halves, f"{layer['name']}/sum")
+    half = graph.initializer("float32/half", np.array(0.5, np.float32))
+    return graph.emit("Mul", [total, half], name), units
