@@ -1,5 +1,6 @@
-// The whole of an ISA unit: defines rekur::isa::REKUR_ISA_TABLE, the table of every kernel compiled for REKUR_VEC_BYTES and the unit's flags.
-// Everything else in the headers below has internal linkage (tests/check_isa_symbols.cmake), so no kernel of one ISA can stand in for another's.
+// The whole of an ISA unit: defines rekur::isa::REKUR_ISA_TABLE, the table of every kernel compiled for REKUR_VEC_BYTES and the
+// unit's flags. Everything else in the headers below has internal linkage (tests/check_isa_symbols.cmake), so no kernel of one ISA
+// can stand in for another's.
 #pragma once
 
 #include "isa/dispatch.hpp"

@@ -82,8 +82,9 @@ void set_num_threads(int n) {
 std::string cpu_info() {
   std::string names;
   for (const std::string& name : available_isas()) names += " " + name;
-  return "rekur " + std::string(version()) + "\nprocessor: " + processor_model() + "\ninstruction set: " + current_isa() + " (available:" + names +
-         ")\nthreads: " + std::to_string(num_threads()) + " of " + std::to_string(usable_cores()) + " usable cores" +
+  return "rekur " + std::string(version()) + "\nprocessor: " + processor_model() + "\ninstruction set: " + current_isa() +
+         " (available:" + names + ")\nthreads: " + std::to_string(num_threads()) + " of " + std::to_string(usable_cores()) +
+         " usable cores" +
 #ifdef _OPENMP
          ", OpenMP\n";
 #else
@@ -91,6 +92,8 @@ std::string cpu_info() {
 #endif
 }
 
-const char* version() { return REKUR_VERSION; }
+const char* version() {
+  return REKUR_VERSION;
+}
 
 }  // namespace rekur

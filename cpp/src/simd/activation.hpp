@@ -1,7 +1,7 @@
 // The activations of kernels.hpp on vectors, and their derivatives from the output. Included by the ISA units only.
 //
-// `activation(f, x)` chooses by f.kind every time it is called: right inside a cell, where the kind is loop-invariant and well predicted.
-// Loops over long arrays choose once by `with_kind` and call the form with the kind as a template argument.
+// `activation(f, x)` chooses by f.kind every time it is called: right inside a cell, where the kind is loop-invariant and well
+// predicted. Loops over long arrays choose once by `with_kind` and call the form with the kind as a template argument.
 #pragma once
 
 #include "simd/kernels.hpp"

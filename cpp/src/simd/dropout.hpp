@@ -72,10 +72,12 @@ REKUR_INLINE void interleave(Vec a, Vec b, Vec& first, Vec& last) {
 }
 
 // The 4·kWidth uniform numbers in [0, 1), multiples of 2^-24, of the counters from `first_counter` on.
-REKUR_INLINE void uniform_block(std::uint64_t seed, std::uint64_t step, std::uint32_t stream, std::uint64_t first_counter, Vec u[4]) {
+REKUR_INLINE void uniform_block(std::uint64_t seed, std::uint64_t step, std::uint32_t stream, std::uint64_t first_counter,
+                                Vec u[4]) {
   UVec lane;
   for (int i = 0; i < kWidth; ++i) lane[i] = (std::uint32_t)i;
-  UVec c[4] = {lane + (std::uint32_t)first_counter, stream - UVec{}, (std::uint32_t)step - UVec{}, (std::uint32_t)(step >> 32) - UVec{}};
+  UVec c[4] = {lane + (std::uint32_t)first_counter, stream - UVec{}, (std::uint32_t)step - UVec{},
+               (std::uint32_t)(step >> 32) - UVec{}};
   philox(c, seed);
   Vec w[4];
   for (int i = 0; i < 4; ++i) w[i] = __builtin_convertvector((IVec)(c[i] >> 8), Vec) * set1(0x1p-24f);

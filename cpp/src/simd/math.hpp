@@ -1,7 +1,7 @@
 // exp, tanh and sigmoid of a vector: branch-free, one division at most. Included by the ISA units only.
 //
-// Measured against float64 over every exponent (tests/test_math.cpp): exp, tanh and sigmoid within 2 ULP on every ISA, with or without
-// FMA. NaN in, NaN out; the limits at ±inf are exact; tanh keeps the sign of zero.
+// Measured against float64 over every exponent (tests/test_math.cpp): exp within 1.1 ULP, tanh 2.5, sigmoid 2.3 and 9e-8 on every
+// ISA, with or without FMA. NaN in, NaN out; the limits at ±inf are exact; tanh keeps the sign of zero.
 #pragma once
 
 #include "simd/vec.hpp"
@@ -9,8 +9,8 @@
 namespace rekur {
 namespace {
 
-// x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5·2^23 rounds to an integer and leaves it in the low bits; ln 2 is split so that n · high
-// is exact for |n| < 2^13, with or without a fused multiply-add.
+// x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5·2^23 rounds to an integer and leaves it in the low bits; ln 2 is split so that n
+// · high is exact for |n| < 2^13, with or without a fused multiply-add.
 struct Reduced {
   Vec n;
   IVec n_bits;  // n + the bits of 1.5·2^23
@@ -28,7 +28,8 @@ REKUR_INLINE Reduced reduce(Vec x) {
   return {n, as_int(shifted), r};
 }
 
-// e^r - 1 for |r| <= ln 2 / 2, relative error of 1 + it 3.2e-9 before rounding. Minimax for |error| · r², fitted by Lawson's iteration.
+// e^r - 1 for |r| <= ln 2 / 2, relative error of 1 + it 3.2e-9 before rounding. Minimax for |error| · r², fitted by Lawson's
+// iteration.
 REKUR_INLINE Vec expm1_reduced(Vec r) {
   Vec q = set1(0x1.6db5bcp-10f);
   q = fma(q, r, set1(0x1.123c78p-7f));
@@ -79,8 +80,7 @@ REKUR_INLINE Vec tanh(Vec x) {
 REKUR_INLINE Vec sigmoid(Vec x) {
   const Vec minus_x = at_least(at_most(-x, set1(89.0f)), set1(-87.0f));
   const Reduced s = reduce(minus_x);
-  const Vec scale = power_of_two(s.n_bits);
-  const Vec e = fma(scale, expm1_reduced(s.r), scale);
+  const Vec e = (set1(1.0f) + expm1_reduced(s.r)) * power_of_two(s.n_bits);
   return set1(1.0f) / (set1(1.0f) + e);
 }
 

@@ -21,8 +21,8 @@ inline void sgd(float* w, const float* g, float* velocity, Index n, float lr, fl
   }
 }
 
-inline void rmsprop(float* w, const float* g, float* square, float* velocity, Index n, float lr, float rho, float momentum, float eps,
-                    float grad_scale) {
+inline void rmsprop(float* w, const float* g, float* square, float* velocity, Index n, float lr, float rho, float momentum,
+                    float eps, float grad_scale) {
   for (Index i = 0; i < n; i += kWidth) {
     const Index count = lanes(i, n);
     const Vec gradient = set1(grad_scale) * load_partial(g + i, count);

@@ -8,7 +8,9 @@
 namespace rekur::simd {
 
 // Floats of a packed matrix.
-inline Index packed_size(const Kernels& kernels, Index K, Index N) { return K * ((N + kernels.width - 1) / kernels.width) * kernels.width; }
+inline Index packed_size(const Kernels& kernels, Index K, Index N) {
+  return K * ((N + kernels.width - 1) / kernels.width) * kernels.width;
+}
 
 // Element (k, n) stands at b[k * stride_k + n * stride_n]; so a transpose is packed by exchanging the strides.
 inline void pack(const Kernels& kernels, Index K, Index N, const float* b, Index stride_k, Index stride_n, float* out) {
