@@ -16,9 +16,25 @@ using json::Value;
 using tests::error_of;
 
 TEST_CASE("json: what is parsed is written back") {
-  const std::vector<std::string> same = {"null", "true", "false", "0", "-7", "9223372036854775807", "-9223372036854775808", "0.1", "-0.0",
-                                         "1e+300", "5e-324", "1.0", "\"\"", "\"a\\\"\\\\\\n\\t\\u0001\"", "\"\u00e9\u20ac\U0001F600\"",
-                                         "[]", "{}", "[1,[2.5,null],{\"a\":{}}]", "{\"b\":1,\"a\":[true,false]}"};
+  const std::vector<std::string> same = {"null",
+                                         "true",
+                                         "false",
+                                         "0",
+                                         "-7",
+                                         "9223372036854775807",
+                                         "-9223372036854775808",
+                                         "0.1",
+                                         "-0.0",
+                                         "1e+300",
+                                         "5e-324",
+                                         "1.0",
+                                         "\"\"",
+                                         "\"a\\\"\\\\\\n\\t\\u0001\"",
+                                         "\"\u00e9\u20ac\U0001F600\"",
+                                         "[]",
+                                         "{}",
+                                         "[1,[2.5,null],{\"a\":{}}]",
+                                         "{\"b\":1,\"a\":[true,false]}"};
   for (const std::string& text : same) CHECK(json::write(json::parse(text)) == text);
   CHECK(json::write(json::parse(" { \"a\" : [ 1 , 2 ] ,\r\n\t\"b\" : -0 } ")) == "{\"a\":[1,2],\"b\":-0.0}");
   CHECK(json::parse("\"\\u00e9\\u20AC\\ud83d\\uDE00\\/\\b\\f\\r\"").string() == "\u00e9\u20ac\U0001F600/\b\f\r");
@@ -122,7 +138,9 @@ TEST_CASE("json: what is not JSON is refused, with the place") {
 }
 
 TEST_CASE("json: depth is limited in reading and in writing") {
-  const auto nested = [](int depth) { return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']'); };
+  const auto nested = [](int depth) {
+    return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
+  };
   const Value deepest = json::parse(nested(json::kMaxDepth));
   CHECK(json::write(deepest) == nested(json::kMaxDepth));
   CHECK(error_of([&] { json::parse(nested(json::kMaxDepth + 1)); }) == "JSON: more than 64 levels of nesting at offset 64");
@@ -154,7 +172,8 @@ TEST_CASE("json: many keys cost no quadratic time") {
 }
 
 TEST_CASE("json: mutated documents give a value or an Error") {
-  const std::string seed = R"({"layers":[{"type":"LSTM","units":50,"rate":-1.5e-3,"name":"l\u00e9\ud83d\ude00"},null,true],"inputs":["x"]})";
+  const std::string seed =
+      R"({"layers":[{"type":"LSTM","units":50,"rate":-1.5e-3,"name":"l\u00e9\ud83d\ude00"},null,true],"inputs":["x"]})";
   const random::Stream draws(5, 0, 0);
   std::size_t accepted = 0;
   for (std::uint64_t i = 0; i < 5000; ++i) {
@@ -201,7 +220,8 @@ TEST_CASE("json::Reader: errors say where, what was expected and what came") {
   CHECK(message(R"({"units":5,"activation":null})", layer) == "LSTM 'lstm': 'activation' must be a string, got null");
   CHECK(message(R"({"units":5,"rate":[1,2]})", layer) == "LSTM 'lstm': 'rate' must be a number, got [1,2]");
   CHECK(message("[]", layer) == "LSTM 'lstm': expected an object, got []");
-  CHECK(message(R"({"a":5,"b":{}})", [](json::Reader& r) { r.array("a"), r.object("b"); }) == "LSTM 'lstm': 'a' must be an array, got 5");
+  CHECK(message(R"({"a":5,"b":{}})", [](json::Reader& r) { r.array("a"), r.object("b"); }) ==
+        "LSTM 'lstm': 'a' must be an array, got 5");
   const Value value = json::parse(R"({"a":-3})");
   json::Reader reader(value, "x");
   CHECK(reader.integer("a") == -3);

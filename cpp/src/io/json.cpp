@@ -34,9 +34,15 @@ Value& Object::set(std::string_view key, Value value) {
   return members_.emplace_back(Member{std::string(key), std::move(value)}).value;
 }
 
-std::size_t Object::size() const { return members_.size(); }
-const Member* Object::begin() const { return members_.data(); }
-const Member* Object::end() const { return members_.data() + members_.size(); }
+std::size_t Object::size() const {
+  return members_.size();
+}
+const Member* Object::begin() const {
+  return members_.data();
+}
+const Member* Object::end() const {
+  return members_.data() + members_.size();
+}
 
 bool Object::operator==(const Object& other) const {
   return size() == other.size() && std::all_of(begin(), end(), [&](const Member& member) {
@@ -56,13 +62,27 @@ auto& as(Data& data, const Value& value, const char* kind) {
 
 }  // namespace
 
-bool Value::boolean() const { return as<bool>(data_, *this, "true or false"); }
-std::int64_t Value::integer() const { return as<std::int64_t>(data_, *this, "an integer"); }
-const std::string& Value::string() const { return as<std::string>(data_, *this, "a string"); }
-const Array& Value::array() const { return as<Array>(data_, *this, "an array"); }
-Array& Value::array() { return as<Array>(data_, *this, "an array"); }
-const Object& Value::object() const { return as<Object>(data_, *this, "an object"); }
-Object& Value::object() { return as<Object>(data_, *this, "an object"); }
+bool Value::boolean() const {
+  return as<bool>(data_, *this, "true or false");
+}
+std::int64_t Value::integer() const {
+  return as<std::int64_t>(data_, *this, "an integer");
+}
+const std::string& Value::string() const {
+  return as<std::string>(data_, *this, "a string");
+}
+const Array& Value::array() const {
+  return as<Array>(data_, *this, "an array");
+}
+Array& Value::array() {
+  return as<Array>(data_, *this, "an array");
+}
+const Object& Value::object() const {
+  return as<Object>(data_, *this, "an object");
+}
+Object& Value::object() {
+  return as<Object>(data_, *this, "an object");
+}
 
 double Value::number() const {
   if (is_integer()) return static_cast<double>(integer());
@@ -71,12 +91,16 @@ double Value::number() const {
 
 namespace {
 
-// Length in bytes of the UTF-8 character at text[at], 0 when there is none: overlong forms, surrogates and anything beyond U+10FFFF included.
+// Length in bytes of the UTF-8 character at text[at], 0 when there is none: overlong forms, surrogates and anything beyond U+10FFFF
+// included.
 std::size_t utf8_length(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[at + i]); };
   const unsigned char first = byte(0);
   if (first < 0x80) return 1;
-  const std::size_t length = first >= 0xC2 && first <= 0xDF ? 2 : first >= 0xE0 && first <= 0xEF ? 3 : first >= 0xF0 && first <= 0xF4 ? 4 : 0;
+  const std::size_t length = first >= 0xC2 && first <= 0xDF   ? 2
+                             : first >= 0xE0 && first <= 0xEF ? 3
+                             : first >= 0xF0 && first <= 0xF4 ? 4
+                                                              : 0;
   if (length == 0 || text.size() - at < length) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0) != 0x80) return 0;
@@ -103,7 +127,9 @@ void append_utf8(std::string& out, std::uint32_t code) {
   }
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // Whether a valid, non-zero literal is at least 1 in magnitude: tells an overflow from an underflow.
 bool at_least_one(std::string_view literal) {
@@ -264,7 +290,8 @@ class Parser {
   std::uint32_t hex4(std::size_t start) {
     std::uint32_t code = 0;
     const char* begin = text_.data() + at_ + 1;
-    if (text_.size() - at_ < 5 || std::from_chars(begin, begin + 4, code, 16).ptr != begin + 4) fail("expected four hex digits", start);
+    if (text_.size() - at_ < 5 || std::from_chars(begin, begin + 4, code, 16).ptr != begin + 4)
+      fail("expected four hex digits", start);
     at_ += 5;
     return code;
   }
@@ -311,7 +338,9 @@ class Parser {
   std::size_t at_ = 0;
 };
 
-Value parse(std::string_view text) { return Parser(text).document(); }
+Value parse(std::string_view text) {
+  return Parser(text).document();
+}
 
 bool is_utf8(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {

@@ -29,12 +29,28 @@ struct TypeInfo {
   std::string_view name;
   Index size;
 };
-constexpr std::array<TypeInfo, 17> kTypes = {{{"BOOL", 1}, {"U8", 1}, {"I8", 1}, {"F8_E5M2", 1}, {"F8_E4M3", 1}, {"F8_E8M0", 1},
-                                              {"I16", 2}, {"U16", 2}, {"F16", 2}, {"BF16", 2}, {"I32", 4}, {"U32", 4},
-                                              {"F32", 4}, {"C64", 8}, {"F64", 8}, {"I64", 8}, {"U64", 8}}};
+constexpr std::array<TypeInfo, 17> kTypes = {{{"BOOL", 1},
+                                              {"U8", 1},
+                                              {"I8", 1},
+                                              {"F8_E5M2", 1},
+                                              {"F8_E4M3", 1},
+                                              {"F8_E8M0", 1},
+                                              {"I16", 2},
+                                              {"U16", 2},
+                                              {"F16", 2},
+                                              {"BF16", 2},
+                                              {"I32", 4},
+                                              {"U32", 4},
+                                              {"F32", 4},
+                                              {"C64", 8},
+                                              {"F64", 8},
+                                              {"I64", 8},
+                                              {"U64", 8}}};
 static_assert(kTypes.size() == static_cast<std::size_t>(Type::u64) + 1);
 
-Index byte_count(const Shape& shape, Type type) { return element_count(shape) * size(type); }
+Index byte_count(const Shape& shape, Type type) {
+  return element_count(shape) * size(type);
+}
 
 // Where an array stands, relative to the end of the header.
 struct Entry {
@@ -69,8 +85,8 @@ Entry read_entry(const json::Member& member) {
   reader.finish();
   if (entry.end < entry.begin) reader.fail("data_offsets", "[begin, end] with begin <= end");
   if (entry.end - entry.begin != byte_count(entry.shape, entry.type)) {
-    reader.fail("shape " + to_string(entry.shape) + " of " + type + " does not take the " + std::to_string(entry.end - entry.begin) +
-                " bytes that 'data_offsets' give it");
+    reader.fail("shape " + to_string(entry.shape) + " of " + type + " does not take the " +
+                std::to_string(entry.end - entry.begin) + " bytes that 'data_offsets' give it");
   }
   return entry;
 }
@@ -132,7 +148,8 @@ File read_from(std::uint64_t file_size, const std::function<void(std::uint64_t o
 void read_fully(int fd, std::uint64_t offset, void* out, std::size_t size, const std::string& path) {
   constexpr std::size_t kMost = std::size_t{1} << 30;
   for (std::size_t done = 0; done < size;) {
-    const ssize_t got = ::pread(fd, static_cast<char*>(out) + done, std::min(size - done, kMost), static_cast<off_t>(offset + done));
+    const ssize_t got =
+        ::pread(fd, static_cast<char*>(out) + done, std::min(size - done, kMost), static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) io::throw_system_error("read", path);
     if (got == 0) throw IoError("cannot read '" + path + "': it became shorter meanwhile");
@@ -173,9 +190,9 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
     }
     if (bytes > std::numeric_limits<Index>::max() - offset) throw Error("tensor " + quoted + ": too large for one file");
     json::Array shape(array.shape.begin(), array.shape.end());
-    add(tensor_name, json::Object{{"dtype", name(array.type)},
-                                  {"shape", std::move(shape)},
-                                  {"data_offsets", json::Array{offset, offset + bytes}}});
+    add(tensor_name,
+        json::Object{
+            {"dtype", name(array.type)}, {"shape", std::move(shape)}, {"data_offsets", json::Array{offset, offset + bytes}}});
     layout.data.push_back(array.bytes);
     offset += bytes;
   }
@@ -199,14 +216,18 @@ constexpr Type type_of() {
 
 }  // namespace
 
-std::string_view name(Type type) { return kTypes[static_cast<std::size_t>(type)].name; }
-Index size(Type type) { return kTypes[static_cast<std::size_t>(type)].size; }
+std::string_view name(Type type) {
+  return kTypes[static_cast<std::size_t>(type)].name;
+}
+Index size(Type type) {
+  return kTypes[static_cast<std::size_t>(type)].size;
+}
 
 File read(const std::string& path) {
   if (path.find('\0') != path.npos) throw IoError("cannot read '" + path + "': the path contains a null character");
   // O_NONBLOCK: opening a pipe by mistake must not wait for its other end.
   const io::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
+  struct stat status{};
   if (!fd.open() || ::fstat(fd.get(), &status) != 0) io::throw_system_error("read", path);
   if (S_ISDIR(status.st_mode)) io::throw_system_error("read", path, EISDIR);
   if (!S_ISREG(status.st_mode)) throw IoError("cannot read '" + path + "': not a regular file");
@@ -232,7 +253,8 @@ File parse(std::span<const std::byte> bytes, std::string_view source) {
 
 Views views(const File& file) {
   Views result;
-  for (const auto& [tensor_name, array] : file.tensors) result.emplace(tensor_name, ArrayView{array.type, array.shape, array.bytes});
+  for (const auto& [tensor_name, array] : file.tensors)
+    result.emplace(tensor_name, ArrayView{array.type, array.shape, array.bytes});
   return result;
 }
 

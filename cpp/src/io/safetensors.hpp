@@ -20,7 +20,23 @@ namespace rekur::safetensors {
 
 // The element types of the format that fill whole bytes, in the order in which the reference writer sorts them.
 enum class Type : std::uint8_t {
-  boolean, u8, i8, f8_e5m2, f8_e4m3, f8_e8m0, i16, u16, f16, bf16, i32, u32, f32, c64, f64, i64, u64
+  boolean,
+  u8,
+  i8,
+  f8_e5m2,
+  f8_e4m3,
+  f8_e8m0,
+  i16,
+  u16,
+  f16,
+  bf16,
+  i32,
+  u32,
+  f32,
+  c64,
+  f64,
+  i64,
+  u64
 };
 std::string_view name(Type type);  // "F32"
 Index size(Type type);             // in bytes

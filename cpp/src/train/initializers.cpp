@@ -18,10 +18,9 @@ namespace {
 // Training counts its steps from 0; the draws of initialisers lie where it never gets, so dropout and initial weights share none.
 constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
 
-constexpr std::array<std::string_view, 13> kNames = {"zeros",       "ones",       "constant",      "uniform",        "normal",
-                                                     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal",  "lecun_uniform",
-                                                     "lecun_normal", "orthogonal", "rnn_uniform"};
-constexpr std::string_view kUnitForget = "unit_forget";
+constexpr std::array<std::string_view, 14> kNames = {
+    "zeros",      "ones",      "constant",      "uniform",      "normal",     "glorot_uniform", "glorot_normal",
+    "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal", "rnn_uniform",    "unit_forget"};
 
 enum class Kind { constant, uniform, normal, truncated_normal, orthogonal, unit_forget };
 
@@ -91,7 +90,7 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
     const double bound = 1 / std::sqrt(std::max(static_cast<double>(units), 1.0));
     return {Kind::uniform, -bound, bound};
   }
-  if (name == kUnitForget) return {Kind::unit_forget, 0, 0};
+  if (name == "unit_forget") return {Kind::unit_forget, 0, 0};
   reader.fail(unknown_name("initializer", name, kNames));
 }
 
@@ -145,14 +144,17 @@ void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::
 
 }  // namespace
 
-void check_initializer(const json::Value& initializer, std::string_view context) { plan_of(initializer, context, {}, 1); }
+void check_initializer(const json::Value& initializer, std::string_view context) {
+  plan_of(initializer, context, {}, 1);
+}
 
 void initialize(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed,
                 std::uint32_t stream, Index units, std::span<float> out) {
   const Plan plan = plan_of(initializer, context, shape, units);
   const Index count = element_count(shape);
   if (static_cast<std::uint64_t>(count) != out.size()) {
-    throw Error(std::string(context) + ": shape " + to_string(shape) + " does not have the " + std::to_string(out.size()) + " elements to fill");
+    throw Error(std::string(context) + ": shape " + to_string(shape) + " does not have the " + std::to_string(out.size()) +
+                " elements to fill");
   }
   if (out.empty()) return;
   if (out.size() > Stream::kMaxIndex) throw Error(std::string(context) + ": more than 2^34 elements to draw");
@@ -175,7 +177,8 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
       break;
     case Kind::unit_forget:
       if (shape != Shape{4 * units}) {
-        throw Error(std::string(context) + ": 'unit_forget' is for the bias of an LSTM, of shape " + to_string({4 * units}) + ", got " + to_string(shape));
+        throw Error(std::string(context) + ": 'unit_forget' is for the bias of an LSTM, of shape " + to_string({4 * units}) +
+                    ", got " + to_string(shape));
       }
       std::fill(out.begin(), out.end(), 0.0f);
       std::fill_n(out.begin() + units, units, 1.0f);  // gates i, f, g, o

@@ -1,0 +1,152 @@
+#include "io/atomic_file.hpp"
+
+#include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "io_helpers.hpp"
+
+using namespace rekur;
+namespace fs = std::filesystem;
+using tests::error_of;
+using tests::read_text;
+using tests::TemporaryDirectory;
+
+namespace {
+
+void write(const std::string& path, const std::string& text) {
+  io::write_atomically(path, std::as_bytes(std::span(text)));
+}
+
+unsigned mode_of(const std::string& path) {
+  struct stat status{};
+  REQUIRE(stat(path.c_str(), &status) == 0);
+  return status.st_mode & 07777;
+}
+
+// Files of this process may not grow beyond `bytes` while it lives: what a full disk looks like.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &saved_);
+    const rlimit limit{bytes, saved_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &saved_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit saved_{};
+  void (*handler_)(int);
+};
+
+}  // namespace
+
+TEST_CASE("atomic file: writes, replaces and leaves nothing else behind") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("model");
+  write(path, "first");
+  CHECK(read_text(path) == "first");
+  struct stat before{}, after{};
+  REQUIRE(stat(path.c_str(), &before) == 0);
+  write(path, "second");
+  REQUIRE(stat(path.c_str(), &after) == 0);
+  CHECK(read_text(path) == "second");
+  CHECK(before.st_ino != after.st_ino);  // a new file took the old one's place: nobody could see a piece
+  write(path, "");
+  CHECK(read_text(path).empty());
+  const std::string pieces[] = {"a", "", std::string(3 << 20, 'b'), "c"};
+  std::vector<std::span<const std::byte>> spans;
+  for (const std::string& piece : pieces) spans.push_back(std::as_bytes(std::span(piece)));
+  io::write_atomically(path, spans);
+  CHECK(read_text(path) == "a" + pieces[2] + "c");
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("atomic file: permissions follow the umask, then the file that is there") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("model");
+  const mode_t old = umask(027);
+  write(path, "x");
+  CHECK(mode_of(path) == 0640);
+  REQUIRE(chmod(path.c_str(), 0604) == 0);
+  write(path, "y");
+  CHECK(mode_of(path) == 0604);
+  umask(old);
+  CHECK(read_text(path) == "y");
+}
+
+TEST_CASE("atomic file: a symbolic link stays and its target is written") {
+  const TemporaryDirectory directory;
+  fs::create_directory(directory.path() / "sub");
+  const std::string target = directory.file("sub/target"), link = directory.file("link"), chain = directory.file("chain");
+  fs::create_symlink("sub/target", link);
+  fs::create_symlink(link, chain);
+  write(chain, "through a link that points nowhere yet");
+  CHECK(read_text(target) == "through a link that points nowhere yet");
+  write(link, "again");
+  CHECK(read_text(target) == "again");
+  CHECK(fs::is_symlink(link));
+  CHECK(fs::is_symlink(chain));
+  CHECK(fs::is_regular_file(fs::symlink_status(target)));
+  fs::create_symlink("loop", directory.path() / "loop");
+  CHECK_THROWS_AS(write(directory.file("loop"), "x"), IoError);
+}
+
+TEST_CASE("atomic file: a relative path without a directory") {
+  const TemporaryDirectory directory;
+  const fs::path here = fs::current_path();
+  fs::current_path(directory.path());
+  const std::string error = error_of([] { write("model", "x"); });
+  fs::current_path(here);
+  CHECK(error == "");
+  CHECK(read_text(directory.file("model")) == "x");
+}
+
+TEST_CASE("atomic file: when the disk is full the old file stays and no piece of the new one") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("model");
+  write(path, "old");
+  std::string error;
+  {
+    const FileSizeLimit limit(1000);
+    error = error_of([&] { write(path, std::string(5000, 'n')); });
+  }
+  CHECK(error == "cannot write '" + path + "': File too large");
+  CHECK(read_text(path) == "old");
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("atomic file: what cannot be written is said with path and reason") {
+  const TemporaryDirectory directory;
+  const std::string missing = directory.file("missing/model");
+  CHECK_THROWS_AS(write(missing, "x"), IoError);
+  CHECK(error_of([&] { write(missing, "x"); }) == "cannot write '" + missing + "': No such file or directory");
+  CHECK(error_of([&] { write(directory.path().string(), "x"); }) ==
+        "cannot write '" + directory.path().string() + "': Is a directory");
+  const std::string pipe = directory.file("pipe");
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(error_of([&] { write(pipe, "x"); }) == "cannot write '" + pipe + "': not a regular file");
+  CHECK_THROWS_AS(write("", "x"), IoError);
+  CHECK_THROWS_AS(write(std::string("a\0b", 3), "x"), IoError);
+  const std::string file = directory.file("file");
+  write(file, "x");
+  CHECK(error_of([&] { write(file + "/model", "x"); }) == "cannot write '" + file + "/model': Not a directory");
+  if (geteuid() != 0) {  // root may write anywhere
+    REQUIRE(chmod(file.c_str(), 0444) == 0);
+    CHECK(error_of([&] { write(file, "y"); }) == "cannot write '" + file + "': Permission denied");
+    CHECK(read_text(file) == "x");
+    fs::create_directory(directory.path() / "closed");
+    REQUIRE(chmod(directory.file("closed").c_str(), 0555) == 0);
+    CHECK_THROWS_AS(write(directory.file("closed/model"), "x"), IoError);
+  }
+}
