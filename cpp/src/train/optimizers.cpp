@@ -37,6 +37,12 @@ double decay_rate(json::Reader& config, const char* key, double fallback) {
   return x;
 }
 
+double momentum_rate(json::Reader& config) {
+  const double x = config.number("momentum", 0.0);
+  if (!(x >= 0 && x <= 1)) config.fail("momentum", "a number in [0, 1]");
+  return x;
+}
+
 double small_positive(json::Reader& config, const char* key, double fallback) {
   const double x = config.number(key, fallback);
   if (!(is_amount(x) && as_float(x) >= std::numeric_limits<float>::min())) config.fail(key, "a positive number");
@@ -66,14 +72,14 @@ Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters)
   const auto slot = [&](const char* name) { slots_.push_back({name, std::vector<float>(static_cast<std::size_t>(parameters))}); };
   switch (kind) {
     case OptimizerKind::sgd:
-      hyper_.momentum = decay_rate(config, "momentum", 0);
+      hyper_.momentum = momentum_rate(config);
       hyper_.nesterov = config.boolean("nesterov", false);
       hyper_.weight_decay = amount(config, "weight_decay", 0);
       if (hyper_.momentum > 0) slot("velocity");
       break;
     case OptimizerKind::rmsprop:
       hyper_.rho = decay_rate(config, "rho", 0.9);
-      hyper_.momentum = decay_rate(config, "momentum", 0);
+      hyper_.momentum = momentum_rate(config);
       hyper_.epsilon = small_positive(config, "epsilon", 1e-7);
       slot("square");
       if (hyper_.momentum > 0) slot("velocity");
