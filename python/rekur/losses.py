@@ -80,7 +80,8 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
 
 _CLASSES: tuple[type[Loss], ...] = (
-    MeanSquaredError, MeanAbsoluteError, Huber, BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+    MeanSquaredError, MeanAbsoluteError, Huber,
+    BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy,
 )  # fmt: skip
 NAMES: dict[str, type[Loss]] = {c.name: c for c in _CLASSES}
 _ALIASES: dict[str, type[Loss]] = {

@@ -85,9 +85,9 @@ def _epsilon(value: float, what: str) -> float:
 
 
 class SGD(Optimizer):
-    """v' = momentum·v − rate·g, w' = w + v' (``nesterov``: w + momentum·v' − rate·g); with weight_decay also − rate·weight_decay·w.
+    """v' = momentum·v − rate·g, w' = w + v' (``nesterov``: w + momentum·v' − rate·g).
 
-    Sutskever et al., ICML 2013. Clipping as described in :class:`Optimizer`.
+    Sutskever et al., ICML 2013. With ``weight_decay`` also − rate·weight_decay·w. Clipping as in :class:`Optimizer`.
     """
 
     name = "sgd"
