@@ -310,6 +310,14 @@ def test_unused_outputs_are_pruned(tmp_path: Path) -> None:
     assert list(node.output) == ["rnn/Y"]
 
 
+@pytest.mark.parametrize("cell", CELL_OPTIONS)
+def test_states_of_empty_rows_do_not_rest_on_the_runtime(cell: str, tmp_path: Path) -> None:
+    """onnxruntime 1.17's RNN returns whatever it finds for a row of length 0: every final state is patched."""
+    subject = recurrent_subject(cell, "forward", sequences=False, initial=False)
+    rekur.onnx.export(subject, tmp_path / "m.onnx", lengths=True)
+    assert ops(tmp_path / "m.onnx").count("Where") == (2 if cell == "LSTM" else 1)
+
+
 def test_layers_nobody_reads_are_left_out(tmp_path: Path) -> None:
     subject = sequence_subject(
         {"type": "LSTM", "name": "used", "inputs": ["x"], "units": 4},

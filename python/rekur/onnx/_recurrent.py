@@ -99,9 +99,9 @@ def _emit(
     )
     states = outputs[1:]
     if lengths:
-        for index, (value, start) in enumerate(zip(states, initial, strict=False)):
-            if value and start:
-                states[index] = _keep_initial(graph, lengths, value, start)
+        for index, value in enumerate(states):
+            if value:
+                states[index] = _keep_initial(graph, lengths, value, initial[index] if initial else None)
 
     # outputs[0] and states now hold [T, D, B, H] and [D, B, H]; from here on the model's own shapes
     result: list[Tensor] = []
@@ -135,10 +135,11 @@ def _wanted_finals(cell: Cell, used: set[int], sequences: bool, directions: int)
 def _initial_states(
     graph: Graph, layer: Layer, cell: Cell, units: int, given: Sequence[Tensor], directions: int
 ) -> list[str]:
-    """[D, B, H] for h and, where given, c. The spec's order is all of the forward direction, then the backward one."""
+    """[D, B, H] for each state, or none. The spec's order is all of the forward direction, then the backward one."""
     count, rest = divmod(len(given), directions)
-    if rest or count > len(cell.states):
-        raise ExportError(f"{describe(layer)}: {len(given)} initial states cannot be matched to its states")
+    if rest or count not in (0, len(cell.states)):
+        wanted = directions * len(cell.states)
+        raise ExportError(f"{describe(layer)}: expected no initial state or all {wanted}, got {len(given)}")
     stacked: list[str] = []
     for state in range(count):
         parts: list[str] = []
@@ -202,8 +203,9 @@ def _activation_attributes(layer: Layer, core: Layer, cell: Cell, directions: in
     }
 
 
-def _keep_initial(graph: Graph, lengths: str, value: str, start: str) -> str:
-    """Rows of length 0 keep their initial state (onnxruntime gives zeros)."""
+def _keep_initial(graph: Graph, lengths: str, value: str, start: str | None) -> str:
+    """Rows of length 0 keep their initial state; onnxruntime gives zeros, and before 1.18 its RNN anything at all."""
+    start = start or graph.initializer("float32/zero", np.array(0, np.float32))
     zero = graph.initializer("int32/0", np.array(0, np.int32))
     empty = graph.once("Equal", [lengths, zero], f"{lengths}/empty")
     mask = graph.once("Unsqueeze", [empty, graph.integers(0, 2)], f"{lengths}/empty_rows")
