@@ -204,7 +204,7 @@ def _activation_attributes(layer: Layer, core: Layer, cell: Cell, directions: in
 
 
 def _keep_initial(graph: Graph, lengths: str, value: str, start: str | None) -> str:
-    """Rows of length 0 keep their initial state; onnxruntime gives zeros, and before 1.18 its RNN anything at all."""
+    """Rows of length 0 keep their initial state; onnxruntime gives zeros, the RNN of its 1.17 anything at all."""
     start = start or graph.initializer("float32/zero", np.array(0, np.float32))
     zero = graph.initializer("int32/0", np.array(0, np.int32))
     empty = graph.once("Equal", [lengths, zero], f"{lengths}/empty")
