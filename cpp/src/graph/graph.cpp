@@ -132,7 +132,7 @@ std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool t
   {
     const std::lock_guard lock(plans_mutex_);
     for (auto it = plans_.begin(); it != plans_.end(); ++it) {
-      if ((*it)->training != training || (*it)->input_shapes != inputs) continue;
+      if ((*it)->training != training || (*it)->epoch != isa::epoch() || (*it)->input_shapes != inputs) continue;
       std::rotate(plans_.begin(), it, it + 1);
       return plans_.front();
     }
@@ -147,6 +147,10 @@ std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool t
 std::vector<Shape> Graph::output_shapes(const std::vector<Shape>& shapes) const {
   expect_count("input shape", inputs().size(), shapes.size());
   for (std::size_t i = 0; i < shapes.size(); ++i) {
+    const TensorInfo& info = inputs()[i];
+    if (shapes[i].size() != info.shape.size()) {
+      throw Error("Input '" + info.name + "': expected an array of shape " + to_string(info.shape) + ", got " + to_string(shapes[i]));
+    }
     if (shapes[i].empty() || shapes[i][0] != shapes[0][0]) {
       throw Error("Input '" + inputs()[i].name + "': expected a shape with the same batch size as the others, got " + to_string(shapes[i]));
     }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "isa/dispatch.hpp"
+
 namespace rekur::graph {
 namespace {
 
@@ -167,6 +169,7 @@ std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vecto
   auto plan = std::make_shared<Plan>();
   plan->input_shapes = inputs;
   plan->training = training;
+  plan->epoch = isa::epoch();
   infer(topology, *plan);
   if (layout) Layout(topology, *plan).run();
   return plan;

@@ -17,6 +17,7 @@ inline constexpr Index kNowhere = -1;
 struct Plan {
   std::vector<Shape> input_shapes;
   bool training = false;
+  std::uint64_t epoch = 0;  // of the instruction set: how wide its vectors are goes into the size of a tape
 
   std::vector<layers::TensorSpec> tensors;  // every dimension known
   std::vector<int> root;                    // tensor -> the tensor whose array it shares (mostly itself)

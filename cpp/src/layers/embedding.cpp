@@ -15,6 +15,7 @@ class Embedding final : public Layer {
     expect_inputs(inputs, 1, 1);
     const TensorSpec& ids = inputs[0];
     if (ids.dtype != DType::int32) fail("expected int32 ids, got a float32 input of shape " + to_string(ids.shape));
+    if (ids.shape.size() != 1 && ids.shape.size() != 2) fail("expected ids of shape (B,) or (B, T), got " + to_string(ids.shape));
     TensorSpec output{ids.shape, DType::float32, ids.time_source};
     output.shape.push_back(columns_);
     return {output};

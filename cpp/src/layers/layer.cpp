@@ -23,6 +23,7 @@ void Layer::expect_features(const TensorSpec& input) const {
   if (input.shape.back() == kUnknown) {
     fail("the number of features (the last dimension) must be known, got " + to_string(input.shape));
   }
+  if (input.shape.back() < 1) fail("expected at least one feature (the last dimension), got " + to_string(input.shape));
 }
 
 Index parameter_size(const Layer& layer, const ParamSpec& parameter) {
