@@ -24,9 +24,8 @@ class Subject:
         return self.weights
 
     def predict(self, x: Any, *, lengths: Any = None) -> list[np.ndarray]:
-        if isinstance(x, list):
-            return self.engine.predict(x, lengths)
-        return self.engine.predict([x], None if lengths is None else [lengths])
+        rows = None if lengths is None else [lengths.get(name) for name in self.spec["inputs"]]
+        return self.engine.predict(x if isinstance(x, list) else [x], rows)
 
 
 def sequence_subject(*layers: Mapping[str, Any], outputs: Sequence[str], features: int = 3, seed: int = 0) -> Subject:

@@ -73,7 +73,8 @@ def export(
     Parameters
     ----------
     model
-        A ``rekur.Model``, or any object with its ``spec``, ``named_weights()`` and ``predict(x, lengths=)``.
+        A ``rekur.Model``, or any object with its ``spec``, ``named_weights()`` and ``predict(x, lengths=)``
+        (``lengths``: a dict by input name).
     path
         The file to write; its folder must exist.
     verify

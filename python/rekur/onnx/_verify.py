@@ -31,7 +31,8 @@ class Exportable(Protocol):
     @property
     def spec(self) -> Mapping[str, Any]: ...
     def named_weights(self) -> Mapping[str, NDArray[np.float32]]: ...
-    def predict(self, x: Any, *, lengths: Any = None) -> Any: ...
+    def predict(self, x: Any, *, lengths: Any = None) -> Any:
+        """x: one array, or a list of several; lengths: a dict by input. The outputs likewise, one or a list."""
 
 
 @dataclass
@@ -139,9 +140,8 @@ def compare(
     for case in _cases(inputs, bool(lengths_of)):
         feed = _feed(rng, case, inputs)
         lengths = _lengths(rng, case, inputs, lengths_of)
-        engine_lengths = [lengths.get(i.name) for i in inputs]
-        expected = _predict(model, [feed[i.name] for i in inputs], engine_lengths)
-        shaken = _predict(model, [_shake(rng, feed[i.name]) for i in inputs], engine_lengths)
+        expected = _predict(model, [feed[i.name] for i in inputs], lengths)
+        shaken = _predict(model, [_shake(rng, feed[i.name]) for i in inputs], lengths)
         feed.update({name: lengths[owners[0]] for name, owners in lengths_of.items()})
         try:
             actual = session.run(None, feed)
@@ -257,15 +257,9 @@ def _lengths(
     return result
 
 
-def _predict(
-    model: Exportable, inputs: Sequence[NDArray[Any]], lengths: Sequence[NDArray[Any] | None]
-) -> list[NDArray[Any]]:
-    single = len(inputs) == 1
-    x: Any = inputs[0] if single else list(inputs)
-    if any(rows is not None for rows in lengths):
-        outputs = model.predict(x, lengths=lengths[0] if single else list(lengths))
-    else:
-        outputs = model.predict(x)
+def _predict(model: Exportable, inputs: Sequence[NDArray[Any]], lengths: _Feed) -> list[NDArray[Any]]:
+    x: Any = inputs[0] if len(inputs) == 1 else list(inputs)
+    outputs = model.predict(x, lengths=lengths) if lengths else model.predict(x)
     return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
 
