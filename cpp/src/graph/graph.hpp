@@ -33,6 +33,7 @@ class Run {
   ~Run();
 
   Index batch_size() const { return batch_size_; }
+  Index arena_size() const { return plan_->arena_size; }  // floats
   // Valid until backward has run. Sizes as output_shape(k) says; output k before its final activation if that was asked for.
   const float* output(std::size_t k) const;
   const Shape& output_shape(std::size_t k) const;
