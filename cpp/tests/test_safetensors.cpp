@@ -155,6 +155,7 @@ TEST_CASE("safetensors: hostile headers are refused and the fault is named") {
       {R"({"a":[0,8]})", 8, "tensor \"a\": expected an object"},
       {R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0, ""},
       {R"({"a":{"dtype":"F32","shape":[2305843009213693952],"data_offsets":[0,0]}})", 0, ""},
+      {R"({"a":{"dtype":"F32","shape":[4611686018427387904,4,0],"data_offsets":[0,0]}})", 0, ""},
       {R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0, ""},
       {R"({"a":{"dtype":"F32","shape":[99999999999],"data_offsets":[0,399999999996]}})", 8,
        "the header describes 399999999996 bytes"},

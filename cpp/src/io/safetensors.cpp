@@ -48,7 +48,11 @@ constexpr std::array<TypeInfo, 17> kTypes = {{{"BOOL", 1},
                                               {"U64", 8}}};
 static_assert(kTypes.size() == static_cast<std::size_t>(Type::u64) + 1);
 
+// A shape whose other dimensions overflow is refused even where one of them is zero.
 Index byte_count(const Shape& shape, Type type) {
+  Shape others = shape;
+  std::erase(others, 0);
+  element_count(others);
   return element_count(shape) * size(type);
 }
 
