@@ -1,0 +1,5 @@
+"""``python -m rekur``."""
+
+from rekur.cli import main
+
+raise SystemExit(main())

