@@ -85,9 +85,11 @@ PyBatch to_batch(const py::sequence& inputs, const py::object& lengths) {
     if (entry.is_none()) continue;
     const ConstView v = view(entry, "lengths");
     if (v.dtype != DType::int32 || v.shape.size() != 1) throw py::type_error("lengths: expected an int32 array of shape (B,)");
-    // An empty array says "no rows", not "no lengths": the library tells these apart by the pointer.
-    static constexpr std::int32_t kNone = 0;
-    b.batch.lengths[i] = {v.shape[0] == 0 ? &kNone : v.i32(), static_cast<std::size_t>(v.shape[0])};
+    // To the library no lengths means that all rows are full, so an empty array must not reach it for rows that are there.
+    const Shape& shape = b.batch.inputs[i].shape;
+    if (v.shape[0] == 0 && !shape.empty() && shape[0] != 0)
+      throw py::value_error("lengths: expected " + std::to_string(shape[0]) + ", one a row, got none");
+    b.batch.lengths[i] = {v.i32(), static_cast<std::size_t>(v.shape[0])};
     b.keep.push_back(entry);
   }
   return b;

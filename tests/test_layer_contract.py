@@ -83,6 +83,9 @@ EXAMPLES = [
     Example({"type": "Multiply"}, [ROW, ROW, ROW], ELEMENTWISE_WRONG),
 ]
 every_layer = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.type}-{len(e.inputs)}")
+every_float_layer = pytest.mark.parametrize(
+    "example", [e for e in EXAMPLES if e.inputs[0][1] == F32], ids=lambda e: f"{e.type}-{len(e.inputs)}"
+)
 EMPTY_OR_NOT = [(4, 5), (1, 1), (0, 5), (4, 0), (0, 0)]
 
 
@@ -141,12 +144,10 @@ def test_wrong_arrays_are_refused(rng: np.random.Generator, example: Example) ->
             engine.predict([first, inputs[1][:-1].copy(), *inputs[2:]])
 
 
-@every_layer
+@every_float_layer
 def test_nan_in_gives_nan_out_of_its_own_row_only(isa: str, rng: np.random.Generator, example: Example) -> None:
     engine = Engine(example.spec())
     inputs = example.arrays(rng, 5, 4)
-    if inputs[0].dtype != np.float32:
-        pytest.skip("ids cannot be NaN")
     clean = engine.predict(inputs)
     inputs[0][2, ..., 1] = np.nan
     for y, want in zip(engine.predict(inputs), clean, strict=True):
@@ -158,12 +159,10 @@ def test_nan_in_gives_nan_out_of_its_own_row_only(isa: str, rng: np.random.Gener
         assert dx is not None and np.isfinite(np.delete(dx, 2, axis=0)).all()
 
 
-@every_layer
+@every_float_layer
 def test_infinite_and_huge_inputs_do_not_crash(isa: str, rng: np.random.Generator, example: Example) -> None:
     engine = Engine(example.spec())
     inputs = example.arrays(rng, 5, 4)
-    if inputs[0].dtype != np.float32:
-        pytest.skip("ids cannot be infinite")
     for value in (np.inf, -np.inf, 3e38, 1e-42):
         inputs[0][1] = value
         y = engine.predict(inputs)
@@ -199,7 +198,7 @@ def test_unknown_missing_and_mistyped_keys_are_refused(example: Example) -> None
             continue
         with pytest.raises(ValueError, match=key):
             _core.infer_layer(json.dumps({k: v for k, v in layer.items() if k != key}), example.inputs)
-        for bad in ("four", -1, 0 if key != "rate" else 1.0, None, [], True, 2**70):
+        for bad in ("four", -1, 0 if key != "rate" else 1.0, None, [], True, 2**62):
             with pytest.raises(ValueError, match="subject"):
                 _core.infer_layer(json.dumps({**layer, key: bad}), example.inputs)
 
@@ -214,7 +213,7 @@ def test_unknown_missing_and_mistyped_keys_are_refused(example: Example) -> None
         ({"outputs": ["nowhere"]}, "nowhere"),
         ({"outputs": ["dense:1"]}, "dense:1"),
         ({"outputs": []}, "output"),
-        ({"layers": []}, ""),
+        ({"layers": []}, "unknown layer 'x'"),
     ],
 )
 def test_a_wrong_spec_is_refused(change: dict[str, Any], message: str) -> None:

@@ -151,6 +151,7 @@ def test_joining_time_axes_of_different_lengths_is_refused(rng: np.random.Genera
     ("lengths", "error"),
     [
         (np.array([1, 2], np.int32), ValueError),  # three rows
+        (np.array([], np.int32), ValueError),
         (np.array([1, 2, 5], np.int32), ValueError),  # T is 4
         (np.array([1, -1, 4], np.int32), ValueError),
         (np.array([[1], [2], [3]], np.int32), (ValueError, TypeError)),
