@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from rekur._validate import integer
 
-_generator = np.random.default_rng()
+_generator: "np.random.Generator | None" = None  # made when first used: importing numpy.random takes as long as all of rekur
 
 
 def set_random_seed(seed: int) -> None:
@@ -25,6 +25,9 @@ def set_random_seed(seed: int) -> None:
 
 
 def draw_seed() -> int:
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
     return int(_generator.integers(0, 2**32))
 
 

@@ -72,14 +72,14 @@ def as_numeric(value: object, what: str) -> NDArray[Any]:
 
 def as_float32(value: object, what: str) -> Floats:
     """C-contiguous float32; no copy of what already is."""
-    return np.ascontiguousarray(as_numeric(value, what), dtype=np.float32)
+    return np.asarray(as_numeric(value, what), dtype=np.float32, order="C")
 
 
 def as_int32(value: object, what: str, whole_floats: bool = False) -> Ints:
     """C-contiguous int32. Values that do not fit are refused, not wrapped; floats too, unless whole and allowed."""
     array = as_numeric(value, what)
     if array.dtype == np.int32:
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
     if array.dtype.kind == "f":
         if array.size and not (whole_floats and bool(np.all(np.trunc(array) == array))):
             raise TypeError(f"{what}: expected integers, got an array of dtype {array.dtype}")
@@ -87,7 +87,7 @@ def as_int32(value: object, what: str, whole_floats: bool = False) -> Ints:
         raise TypeError(f"{what}: expected integers, got an array of dtype bool")
     if array.size and not (_INT32.min <= array.min() and array.max() <= _INT32.max):
         raise ValueError(f"{what}: values from {array.min()} to {array.max()} do not fit in int32")
-    return np.ascontiguousarray(array, dtype=np.int32)
+    return np.asarray(array, dtype=np.int32, order="C")
 
 
 def show(shape: Iterable[int | None]) -> str:

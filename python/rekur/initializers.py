@@ -1,7 +1,7 @@
 """Initialisers: how a layer's parameters are drawn, by name or as an object.
 
 The engine draws them from a counter-based generator (Philox4x32-10; Salmon et al., SC 2011), so a seed gives the same
-weights on every machine. Fan-in and fan-out are those of the whole fused matrix and normals are truncated at two
+weights on every machine. Fan-in and fan-out are those of the whole fused matrix and their normals are truncated at two
 standard deviations, as in Keras.
 """
 
@@ -58,7 +58,7 @@ class RandomUniform(Initializer):
 
 
 class RandomNormal(Initializer):
-    """Normal with this mean and standard deviation, truncated at two of them."""
+    """Normal with this mean and standard deviation, not truncated."""
 
     name = "normal"
 

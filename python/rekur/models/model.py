@@ -307,6 +307,8 @@ class Model(Trainable):
 
     def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:
         """Compile as a saved model was, and take over its optimiser's state."""
+        if not isinstance(training, dict):
+            raise TypeError(f"expected an object, got {training!r}")
         if "model_seed" in training:
             self.seed = integer(training["model_seed"], "seed of the file", 0)
         if "optimizer" not in training:

@@ -197,7 +197,7 @@ def make_targets(
             if loss.name == "categorical_crossentropy" and array.shape == expected[:-1]:
                 hint = "; for class indices use sparse_categorical_crossentropy"
             raise ValueError(f"{what}: {loss.name} expected shape {show(expected)}, got {show(array.shape)}{hint}")
-        targets.append(np.ascontiguousarray(array, dtype=np.float32))
+        targets.append(np.asarray(array, dtype=np.float32, order="C"))
     return targets
 
 

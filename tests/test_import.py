@@ -1,0 +1,51 @@
+"""What importing rekur costs, and the machine's settings."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import rekur
+
+
+def _python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_import_brings_in_numpy_only():
+    heavy = ("onnx", "onnxruntime", "matplotlib", "tqdm", "pandas", "torch", "vega_datasets")
+    loaded = _python("import sys, rekur; print(*sys.modules)").split()
+    assert "numpy" in loaded
+    assert not set(heavy) & set(loaded)
+
+
+def test_import_is_quick():
+    # NumPy included; the process's own time, which other work on the machine does not lengthen.
+    code = "import time; t = time.process_time(); import rekur; print(time.process_time() - t)"
+    assert min(float(_python(code)) for _ in range(5)) < 0.2
+
+
+def test_lazy_onnx_and_unknown_names():
+    assert "onnx" in dir(rekur)
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        _ = rekur.nothing_of_this_name
+
+
+def test_machine_settings():
+    assert rekur.__version__.count(".") == 2
+    assert rekur.isa() in rekur.available_isas()
+    assert rekur.isa() in rekur.cpu_info()
+    before = rekur.get_num_threads()
+    x = np.random.default_rng(0).normal(size=(32, 6, 5))
+    model = rekur.Sequential([rekur.layers.LSTM(17, input_shape=(6, 5))], seed=0)
+    try:
+        rekur.set_num_threads(1)
+        one = model.predict(x)
+        rekur.set_num_threads(3)
+        assert rekur.num_threads() == 3
+        np.testing.assert_array_equal(one, model.predict(x))
+    finally:
+        rekur.set_num_threads(before)
+    with pytest.raises(ValueError, match="sparc"):
+        rekur.set_isa("sparc")

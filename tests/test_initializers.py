@@ -1,0 +1,94 @@
+"""Initialisers: bounds, variances, and that a seed says it all."""
+
+import numpy as np
+import pytest
+
+from rekur import Sequential, initializers, layers
+
+FAN_IN, FAN_OUT = 120, 200
+
+
+def _kernel(initializer, seed=0):
+    return Sequential(
+        [layers.Dense(FAN_OUT, kernel_initializer=initializer, input_shape=(FAN_IN,))], seed=seed
+    ).get_weights()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [
+        ("glorot_uniform", np.sqrt(6 / (FAN_IN + FAN_OUT))),
+        ("he_uniform", np.sqrt(6 / FAN_IN)),
+        ("lecun_uniform", np.sqrt(3 / FAN_IN)),
+        ("rnn_uniform", 1 / np.sqrt(FAN_OUT)),
+        (initializers.RandomUniform(-0.3, 0.3), 0.3),
+        ("uniform", 0.05),
+    ],
+)
+def test_uniform(name, bound):
+    w = _kernel(name)
+    assert 0.99 * bound < np.abs(w).max() <= bound * (1 + 1e-6)
+    assert abs(w.mean()) < 0.02 * bound
+    assert w.std() == pytest.approx(bound / np.sqrt(3), rel=0.02)
+
+
+# As in Keras: truncated at two standard deviations of a normal that is widened so that the variance is the nominal one.
+@pytest.mark.parametrize(
+    ("name", "stddev"),
+    [
+        ("glorot_normal", np.sqrt(2 / (FAN_IN + FAN_OUT))),
+        ("he_normal", np.sqrt(2 / FAN_IN)),
+        ("lecun_normal", np.sqrt(1 / FAN_IN)),
+    ],
+)
+def test_normal(name, stddev):
+    w = _kernel(name)
+    assert w.std() == pytest.approx(stddev, rel=0.02)
+    assert np.abs(w).max() <= 2 * stddev / 0.8796 * (1 + 1e-4)
+
+
+def test_random_normal_and_constants():
+    w = _kernel(initializers.RandomNormal(mean=3.0, stddev=0.1))
+    assert w.mean() == pytest.approx(3.0, abs=0.01)
+    assert w.std() == pytest.approx(0.1, rel=0.02)
+    assert np.abs(w - 3).max() > 0.3  # the only normal that is not truncated
+    assert (_kernel(initializers.Constant(0.25)) == 0.25).all()
+    assert (_kernel("ones") == 1).all()
+    assert (_kernel(initializers.Zeros) == 0).all()
+
+
+def test_orthogonal():
+    for rows, columns in ((6, 20), (20, 6), (8, 8)):
+        layer = layers.Dense(columns, kernel_initializer=initializers.Orthogonal(2.0), input_shape=(rows,))
+        w = Sequential([layer], seed=1).get_weights()[0].astype(float)
+        product = w @ w.T if rows < columns else w.T @ w
+        np.testing.assert_allclose(product, 4 * np.eye(min(rows, columns)), atol=2e-5)
+
+
+def test_seeds_and_layers_differ():
+    np.testing.assert_array_equal(_kernel("he_normal", 1), _kernel("he_normal", 1))
+    assert (_kernel("he_normal", 1) != _kernel("he_normal", 2)).any()
+    twins = [layers.Dense(4, input_shape=(4,)), layers.Dense(4)]
+    first, _, second, _ = Sequential(twins, seed=0).get_weights()
+    assert (first != second).all()
+
+
+def test_names_of_keras():
+    assert initializers.to_spec("random_uniform", "x") == "uniform"
+    assert initializers.to_spec("HeNormal", "x") == "he_normal"
+    assert initializers.to_spec({"name": "constant", "value": 2}, "x") == {"name": "constant", "value": 2.0}
+
+
+def test_mistakes():
+    with pytest.raises(ValueError, match="Dense 'dense'.*did you mean 'glorot_uniform'"):
+        layers.Dense(1, kernel_initializer="glorot_unifrom")
+    with pytest.raises(ValueError, match="unit_forget"):
+        layers.Dense(1, bias_initializer="unit_forget")
+    with pytest.raises(TypeError, match="initialiser is a name"):
+        layers.Dense(1, kernel_initializer=3)
+    with pytest.raises(ValueError, match="finite"):
+        initializers.Constant(np.nan)
+    with pytest.raises(ValueError, match="no parameter 'gian'"):
+        layers.Dense(1, kernel_initializer={"name": "orthogonal", "gian": 2})
+    with pytest.raises(ValueError, match="minval"):
+        initializers.RandomUniform(1.0, -1.0)

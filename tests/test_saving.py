@@ -1,0 +1,139 @@
+"""Files: what comes back is what went in, and training goes on as if it had never stopped."""
+
+import json
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur import Input, Model, Sequential, layers, losses, optimizers
+
+
+def _everything():
+    x, ids, h = Input((None, 3), name="x"), Input((None,), dtype="int32", name="ids"), Input((4,), name="h")
+    e = layers.Embedding(7, 3, embeddings_initializer=rekur.initializers.RandomNormal(0, 0.3))(ids)
+    a = layers.Bidirectional(layers.GRU(4, return_sequences=True, reset_after=False), merge_mode="ave")(x)
+    b = layers.SimpleRNN(4, activation=rekur.activations.LeakyReLU(0.1), return_sequences=True, reverse=True)(e)
+    _, s, c = layers.LSTM(4, return_state=True, unit_forget_bias=False, bias_initializer="he_normal")(
+        layers.Dropout(0.25)(a), initial_state=[h, h]
+    )
+    last = layers.GRU(4)(b)
+    y = layers.Dense(3, activation="softmax", name="y")(layers.Concatenate()([s, c, last]))
+    z = layers.Activation("tanh", name="z")(layers.Add()([layers.Multiply()([s, last]), c]))
+    return Model([x, ids, h], [y, z], name="everything", seed=11)
+
+
+def _data():
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(12, 5, 3)), rng.integers(0, 7, size=(12, 4)), rng.normal(size=(12, 4))]
+    return x, [rng.integers(0, 3, size=12), rng.normal(size=(12, 4))]
+
+
+def test_round_trip_of_every_layer(tmp_path):
+    model, (x, _) = _everything(), _data()
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    loaded = rekur.load(path)
+    assert loaded.spec == model.spec
+    assert loaded.name == "everything"
+    for a, b in zip(model.predict(x), loaded.predict(x), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+    assert Model.from_spec(model.spec).spec == model.spec
+    with pytest.raises(RuntimeError, match="not compiled"):
+        loaded.fit(*_data())
+    assert loaded.seed == 11
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimizers.SGD(0.05, momentum=0.9, nesterov=True, clipnorm=1.0),
+        optimizers.RMSprop(0.002, momentum=0.5),
+        optimizers.Adam(0.01, global_clipnorm=0.5),
+        optimizers.AdamW(0.01, clipvalue=0.1),
+    ],
+    ids=lambda o: o.name,
+)
+def test_continuing_equals_never_having_stopped(tmp_path, optimizer):
+    x, y = _data()
+    path = tmp_path / "m.safetensors"
+
+    def compiled():
+        model = _everything()
+        model.compile(
+            optimizer, [losses.SparseCategoricalCrossentropy(), losses.Huber(0.7)], [["accuracy"], ["mae"]], [1.0, 0.5]
+        )
+        return model
+
+    straight = compiled()
+    expected = straight.fit(x, y, batch_size=5, epochs=4, verbose=0).history
+    stopped = compiled()
+    stopped.fit(x, y, batch_size=5, epochs=2, verbose=0)
+    stopped.optimizer.learning_rate = stopped.optimizer.learning_rate
+    stopped.save(path)
+    resumed = rekur.load(path)
+    assert resumed.metrics_names == ["loss", "y_loss", "z_loss", "y_accuracy", "z_mae"]
+    assert resumed.optimizer.config() == optimizer.config()
+    history = resumed.fit(x, y, batch_size=5, epochs=4, initial_epoch=2, verbose=0).history
+    assert {k: v[2:] for k, v in expected.items()} == history
+    for a, b in zip(straight.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_changed_learning_rate_is_saved(tmp_path):
+    model = Sequential([layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    model.optimizer.learning_rate = 0.123
+    model.save(tmp_path / "m")
+    assert rekur.load(tmp_path / "m").optimizer.learning_rate == 0.123
+
+
+def test_metrics_of_python_are_left_out_with_a_warning(tmp_path):
+    model = Sequential([layers.Dense(1, input_shape=(2,))])
+
+    def bias(y_true, y_pred):
+        return np.mean(y_pred - y_true, axis=-1)
+
+    model.compile("sgd", "mse", metrics=[bias, "mae"])
+    with pytest.warns(UserWarning, match="bias"):
+        model.save(tmp_path / "m")
+    assert rekur.load(tmp_path / "m").metrics_names == ["loss", "mae"]
+
+
+def test_damaged_files(tmp_path):
+    path = tmp_path / "m.safetensors"
+    _everything().save(path)
+    whole = path.read_bytes()
+    with pytest.raises(OSError, match="none"):
+        rekur.load(tmp_path / "none")
+    for name, content in {
+        "empty": b"",
+        "short": whole[:-1],
+        "cut": whole[: len(whole) // 2],
+        "text": b"hello world" * 9,
+    }.items():
+        path.write_bytes(content)
+        with pytest.raises((OSError, ValueError), match=r".+"):
+            rekur.load(path)
+        assert name
+    with pytest.raises(OSError, match=r".+"):
+        _everything().save(tmp_path / "no such folder" / "m")
+
+
+def test_hostile_specs():
+    spec = Sequential([layers.LSTM(2, input_shape=(3, 1))]).spec
+    unknown = json.loads(json.dumps(spec).replace('"LSTM"', '"LTSM"'))
+    with pytest.raises(ValueError, match="LTSM"):
+        Model.from_spec(unknown)
+    spec["layers"][1]["lambda"] = "print(1)"
+    with pytest.raises(ValueError, match="lambda"):
+        Model.from_spec(spec)
+
+
+def test_hostile_training_part(tmp_path):
+    model = Sequential([layers.Dense(1, input_shape=(2,))])
+    for training in ('{"optimizer": {"name": "adam"}}', "[1]", "{", '{"model_seed": "a"}'):
+        model._engine().save(str(tmp_path / "m"), {}, {"rekur.training": training})
+        with pytest.raises(ValueError, match="training part"):
+            rekur.load(tmp_path / "m")
