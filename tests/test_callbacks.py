@@ -105,7 +105,7 @@ def test_mode_auto_goes_by_the_name():
 
 
 def test_unknown_monitor():
-    with pytest.raises(ValueError, match="no 'val_loss'.*validation data"):
+    with pytest.raises(ValueError, match=r"no 'val_loss'.*validation data"):
         _model().fit(X, Y, verbose=0, callbacks=EarlyStopping())
     with pytest.raises(ValueError, match="did you mean 'loss'"):
         _model().fit(X, Y, verbose=0, callbacks=EarlyStopping("los"))
@@ -122,7 +122,7 @@ def test_checkpoints(tmp_path):
     assert saved.get_weights()[0].item() == script.weights[1]
     model.fit(X, Y, epochs=2, verbose=0, callbacks=ModelCheckpoint(tmp_path / "last"))
     np.testing.assert_array_equal(rekur.load(tmp_path / "last").get_weights()[0], model.get_weights()[0])
-    with pytest.raises(ValueError, match="'val_los'.*known are epoch, loss, mae"):
+    with pytest.raises(ValueError, match=r"'val_los'.*known are epoch, loss, mae"):
         model.fit(X, Y, verbose=0, callbacks=ModelCheckpoint(tmp_path / "{val_los}"))
     with pytest.raises(OSError, match=r".+"):
         model.fit(X, Y, verbose=0, callbacks=ModelCheckpoint(tmp_path / "none" / "m"))
@@ -157,7 +157,9 @@ def test_lambda_callback():
     seen = []
     _model().fit(
         X, Y, batch_size=2, verbose=0,
-        callbacks=LambdaCallback(on_epoch_begin=lambda e, _: seen.append(e), on_train_batch_end=lambda b, l: seen.append((b, "loss" in l))),
+        callbacks=LambdaCallback(
+            on_epoch_begin=lambda e, _: seen.append(e), on_train_batch_end=lambda b, logs: seen.append((b, "loss" in logs))
+        ),
     )  # fmt: skip
     assert seen == [0, (0, True), (1, True)]
     with pytest.raises(TypeError, match="on_epoch_ends"):

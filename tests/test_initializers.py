@@ -80,7 +80,7 @@ def test_names_of_keras():
 
 
 def test_mistakes():
-    with pytest.raises(ValueError, match="Dense 'dense'.*did you mean 'glorot_uniform'"):
+    with pytest.raises(ValueError, match=r"Dense 'dense'.*did you mean 'glorot_uniform'"):
         layers.Dense(1, kernel_initializer="glorot_unifrom")
     with pytest.raises(ValueError, match="unit_forget"):
         layers.Dense(1, bias_initializer="unit_forget")

@@ -37,7 +37,7 @@ LOG_P = np.log(_softmax(X))
         (losses.Huber(0.8), Y, np.mean(np.where(ERROR <= 0.8, ERROR**2 / 2, 0.8 * (ERROR - 0.4))), None),
         ("huber", Y, np.mean(np.where(ERROR <= 1, ERROR**2 / 2, ERROR - 0.5)), None),
         ("bce", BITS, -np.mean(BITS * np.log(SIGMOID) + (1 - BITS) * np.log(1 - SIGMOID)), "sigmoid"),
-        (losses.BinaryCrossentropy(from_logits=True), BITS, -np.mean(np.log(np.where(BITS > 0, SIGMOID, 1 - SIGMOID))), None),
+        (losses.BinaryCrossentropy(True), BITS, -np.mean(np.log(np.where(BITS > 0, SIGMOID, 1 - SIGMOID))), None),
         ("categorical_crossentropy", ONE_HOT, -np.mean(LOG_P[np.arange(6), CLASSES]), "softmax"),
         (losses.CategoricalCrossentropy(True), ONE_HOT, -np.mean(LOG_P[np.arange(6), CLASSES]), None),
         ("sparse_categorical_crossentropy", CLASSES, -np.mean(LOG_P[np.arange(6), CLASSES]), "softmax"),

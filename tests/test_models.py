@@ -1,4 +1,4 @@
-"""Building models: Sequential, the functional form, names, weights, summary, the two programs everybody writes first."""
+"""Building models: Sequential, the functional form, names, weights, summary, the two programs everybody writes."""
 
 import copy
 import pickle
@@ -17,12 +17,14 @@ def test_classifier_as_in_keras():
     X = rng.normal(size=(64, 10, 1))
     y = (X.sum(axis=(1, 2)) > 0).astype(int)
 
+    # fmt: off
     model = Sequential()
     model.add(LSTM(50, input_shape=(10, 1)))
-    model.add(Dense(1, activation="sigmoid"))
-    model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+    model.add(Dense(1, activation='sigmoid'))
+    model.compile(optimizer='adam', loss='binary_crossentropy', metrics=['accuracy'])
     model.fit(X, y, epochs=10, batch_size=32)
     loss, accuracy = model.evaluate(X, y)
+    # fmt: on
 
     assert loss < 0.69
     assert accuracy > 0.7
@@ -42,7 +44,7 @@ def test_stacked_forecaster_as_in_keras(capfd):
     model.add(LSTM(50))
     model.add(Dropout(0.2))
     model.add(Dense(F))
-    model.compile(loss="mean_squared_error", optimizer="adam")
+    model.compile(loss='mean_squared_error', optimizer='adam')  # fmt: skip
     history = model.fit(X_train, y_train, epochs=8, batch_size=8, verbose=0)
 
     assert capfd.readouterr() == ("", "")
@@ -147,7 +149,7 @@ def test_graph_mistakes_are_named():
         Model(x, layers.Add()([y, other]))
     with pytest.raises(ValueError, match=r"rekur\.Input"):
         Model(y, Dense(1)(y))
-    with pytest.raises(ValueError, match="GRU 'gru'.*"):
+    with pytest.raises(ValueError, match=r"GRU 'gru'.*"):
         layers.GRU(4)(y)
     model = Model(x, y)
     with pytest.raises(TypeError, match="not supported"):
@@ -163,7 +165,7 @@ def test_graph_mistakes_are_named():
 def test_unknown_arguments_are_explained():
     with pytest.raises(TypeError, match=r"return_sequence'.*did you mean 'return_sequences'"):
         LSTM(4, return_sequence=True)
-    with pytest.raises(TypeError, match="reverse=True.*order"):
+    with pytest.raises(TypeError, match=r"reverse=True.*order"):
         LSTM(4, go_backwards=True)
     with pytest.raises(TypeError, match="lengths="):
         layers.Embedding(10, 4, mask_zero=True)

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from rekur._validate import integer
 
-_generator: "np.random.Generator | None" = None  # made when first used: importing numpy.random takes as long as all of rekur
+# Made when first used: importing numpy.random takes as long as all of rekur.
+_generator: "np.random.Generator | None" = None
 
 
 def set_random_seed(seed: int) -> None:
