@@ -79,10 +79,10 @@ struct Kernels {
   double (*sum_of_squares)(const float* x, Index n);
 
   // --- optimisers: one pass over a range of the flat buffers; g is the (clipped) gradient, already scaled ---
-  // SGD: decay applied to w by the caller's flag; momentum v = momentum v - lr g; w += v, Nesterov w += momentum v - lr g.
+  // SGD: w -= lr g. With momentum: v = momentum v - lr g; w += v, or with Nesterov's w += momentum v - lr g.
   void (*sgd)(float* w, const float* g, float* velocity /* null without momentum */, Index n, float lr, float momentum, bool nesterov,
               float grad_scale);
-  // RMSprop: a = rho a + (1-rho) g²; step = lr g / (sqrt(a) + eps) or, centered by mean m: / (sqrt(a - m²) + eps); momentum as SGD.
+  // RMSprop: a = rho a + (1-rho) g²; step = lr g / (sqrt(a) + eps); w -= step, or with momentum v = momentum v - step; w += v.
   void (*rmsprop)(float* w, const float* g, float* square, float* velocity /* may be null */, Index n, float lr, float rho,
                   float momentum, float eps, float grad_scale);
   // Adam: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g²; w -= lr (m/c1) / (sqrt(v/c2) + eps) + lr decay w   (decay > 0: AdamW).
