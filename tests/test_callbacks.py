@@ -158,7 +158,8 @@ def test_lambda_callback():
     _model().fit(
         X, Y, batch_size=2, verbose=0,
         callbacks=LambdaCallback(
-            on_epoch_begin=lambda e, _: seen.append(e), on_train_batch_end=lambda b, logs: seen.append((b, "loss" in logs))
+            on_epoch_begin=lambda epoch, _: seen.append(epoch),
+            on_train_batch_end=lambda batch, logs: seen.append((batch, "loss" in logs)),
         ),
     )  # fmt: skip
     assert seen == [0, (0, True), (1, True)]

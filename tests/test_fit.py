@@ -123,6 +123,10 @@ def test_initial_epoch_continues_the_order():
     history = stopped.fit(x, y, batch_size=3, epochs=4, initial_epoch=2, verbose=0)
     assert history.epoch == [2, 3]
     np.testing.assert_array_equal(straight.get_weights()[0], stopped.get_weights()[0])
+    repeated = _linear()
+    for _ in range(4):
+        repeated.fit(x, y, batch_size=3, epochs=1, verbose=0)
+    assert repeated.get_weights()[0] != straight.get_weights()[0]  # epochs have orders of their own
 
 
 def test_shuffle_false_keeps_the_order_and_compile_seed_changes_it():
