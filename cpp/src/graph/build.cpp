@@ -166,7 +166,9 @@ std::uint64_t next_id() {
 std::string tensor_name(const Topology& topology, int tensor) {
   const Node& node = topology.nodes[static_cast<std::size_t>(topology.producer[static_cast<std::size_t>(tensor)])];
   const int output = tensor - node.first_output;
-  return node.layer->name() + (output == 0 ? "" : ":" + std::to_string(output));
+  std::string name = node.layer->name();
+  if (output > 0) name.append(":").append(std::to_string(output));
+  return name;
 }
 
 }  // namespace

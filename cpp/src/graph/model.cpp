@@ -178,7 +178,9 @@ std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::ve
   }
   std::vector<TensorInfo> infos;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    infos.push_back({layer->name() + (k == 0 ? "" : ":" + std::to_string(k)), outputs[k].shape, outputs[k].dtype});
+    std::string name = layer->name();
+    if (k > 0) name.append(":").append(std::to_string(k));
+    infos.push_back({std::move(name), outputs[k].shape, outputs[k].dtype});
   }
   return infos;
 }

@@ -21,6 +21,7 @@ void fill_zero(float* data, Index n) {
 }  // namespace
 
 Run::~Run() {
+  if (pool_ == nullptr) return;  // refused before it began
   try {
     pool_->give(std::move(arena_));
   } catch (...) {  // the pool's list could not grow: the block is freed instead
