@@ -128,7 +128,9 @@ inline double loss(const Model& model, const Data& data) {
   return sum;
 }
 
-inline bool near(double a, double b, double tolerance = 1e-2) { return std::abs(a - b) <= tolerance * (0.3 + std::abs(b)); }
+inline bool near(double a, double b, double tolerance = 1e-2) {
+  return std::abs(a - b) <= tolerance * (0.3 + std::abs(b));
+}
 
 inline bool same(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return false;
@@ -138,8 +140,8 @@ inline bool same(const std::vector<float>& a, const std::vector<float>& b) {
   return true;
 }
 
-// Gradients of all weights and float inputs against central differences of the loss, on every instruction set; outputs of a training
-// pass equal those of inference to the bit; and the gradients do not depend on the number of threads.
+// Gradients of all weights and float inputs against central differences of the loss, on every instruction set; outputs of a
+// training pass equal those of inference to the bit; and the gradients do not depend on the number of threads.
 inline void check_gradients(const std::string& spec_json, Data data) {
   const std::string before = current_isa();
   const int threads = num_threads();
@@ -181,7 +183,8 @@ inline void check_gradients(const std::string& spec_json, Data data) {
     for (std::size_t input = 0; input < data.shapes.size(); ++input) {
       for (std::size_t i = 0; i < data.floats[input].size(); ++i) {
         const double expected = difference(data.floats[input][i], [] {});
-        CHECK_MESSAGE(near(g.inputs[input][i], expected), "input ", input, " element ", i, ": ", g.inputs[input][i], " expected ", expected);
+        CHECK_MESSAGE(near(g.inputs[input][i], expected), "input ", input, " element ", i, ": ", g.inputs[input][i], " expected ",
+                      expected);
       }
     }
   }

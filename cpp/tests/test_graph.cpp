@@ -42,18 +42,26 @@ TEST_CASE("graph: a spec that is wrong is refused with the reason") {
   contains(build_error(spec(kX + ", " + kSeq + dense("y", "x"), "\"x\"", "\"y\"")), "Input 's': is not listed");
   contains(build_error(spec(kX + dense("y", "x"), "\"y\"", "\"y\"")), "of type Dense, not Input");
   contains(build_error(spec(kX + dense("y", "x"), "\"x\", \"x\"", "\"y\"")), "listed twice");
-  contains(build_error(spec(R"({"type": "Input", "name": "x", "shape": [4], "dtype": "int32"})", "\"x\"", "\"x\"")), "outputs must be float32");
-  contains(build_error(spec(R"({"type": "Input", "name": "x", "shape": [2000000]}, {"type": "Dense", "name": "y", "inputs": ["x"], "units": 2000000})",
-                            "\"x\"", "\"y\"")), "2^40");
+  contains(build_error(spec(R"({"type": "Input", "name": "x", "shape": [4], "dtype": "int32"})", "\"x\"", "\"x\"")),
+           "outputs must be float32");
+  contains(
+      build_error(spec(
+          R"({"type": "Input", "name": "x", "shape": [2000000]}, {"type": "Dense", "name": "y", "inputs": ["x"], "units": 2000000})",
+          "\"x\"", "\"y\"")),
+      "2^40");
 }
 
 TEST_CASE("graph: a batch that does not fit is refused before anything runs") {
-  const std::string json = spec(kX + ", " + kSeq + R"(, {"type": "GRU", "name": "g", "inputs": ["s", "x"], "units": 2})", R"("x", "s")", "\"g\"");
+  const std::string json =
+      spec(kX + ", " + kSeq + R"(, {"type": "GRU", "name": "g", "inputs": ["s", "x"], "units": 2})", R"("x", "s")", "\"g\"");
   contains(predict_error(json, Data().add_random({3, 2})), "expected 2 inputs, got 1");
-  contains(predict_error(json, Data().add_random({3, 4}).add_random({3, 5, 2})), "Input 'x': expected an array of shape (None, 2), got (3, 4)");
-  contains(predict_error(json, Data().add_random({3, 2}).add_random({3, 2})), "Input 's': expected an array of shape (None, None, 2)");
+  contains(predict_error(json, Data().add_random({3, 4}).add_random({3, 5, 2})),
+           "Input 'x': expected an array of shape (None, 2), got (3, 4)");
+  contains(predict_error(json, Data().add_random({3, 2}).add_random({3, 2})),
+           "Input 's': expected an array of shape (None, None, 2)");
   contains(predict_error(json, Data().add_random({3, 2}).add_random({4, 5, 2})), "Input 's': expected as many rows");
-  contains(predict_error(json, Data().add_ids({3, 2}, {0, 0, 0, 0, 0, 0}).add_random({3, 5, 2})), "Input 'x': expected float32, got int32");
+  contains(predict_error(json, Data().add_ids({3, 2}, {0, 0, 0, 0, 0, 0}).add_random({3, 5, 2})),
+           "Input 'x': expected float32, got int32");
   contains(predict_error(json, Data().add_random({3, 2}).add_random({3, 5, 2}, {1, 2})), "Input 's': expected 3 lengths");
   contains(predict_error(json, Data().add_random({3, 2}).add_random({3, 5, 2}, {1, 6, 2})), "length 6 of row 1 is not in [0, 5]");
   contains(predict_error(json, Data().add_random({3, 2}).add_random({3, 5, 2}, {1, 5, -1})), "length -1 of row 2");
@@ -61,17 +69,21 @@ TEST_CASE("graph: a batch that does not fit is refused before anything runs") {
 }
 
 TEST_CASE("graph: joined sequences must have the same lengths") {
-  const std::string json = spec(kSeq + R"(, {"type": "Input", "name": "t", "shape": [null, 2]}, {"type": "Add", "name": "y", "inputs": ["s", "t"]})",
-                                R"("s", "t")", "\"y\"");
+  const std::string json =
+      spec(kSeq + R"(, {"type": "Input", "name": "t", "shape": [null, 2]}, {"type": "Add", "name": "y", "inputs": ["s", "t"]})",
+           R"("s", "t")", "\"y\"");
   CHECK(predict_error(json, Data().add_random({2, 3, 2}, {3, 1}).add_random({2, 3, 2}, {3, 1})).empty());
   CHECK(predict_error(json, Data().add_random({2, 3, 2}, {3, 3}).add_random({2, 3, 2})).empty());
-  contains(predict_error(json, Data().add_random({2, 3, 2}, {3, 1}).add_random({2, 3, 2})), "Add 'y': joins sequences of different lengths");
+  contains(predict_error(json, Data().add_random({2, 3, 2}, {3, 1}).add_random({2, 3, 2})),
+           "Add 'y': joins sequences of different lengths");
   contains(predict_error(json, Data().add_random({2, 3, 2}).add_random({2, 4, 2})), "Add 'y': expected inputs of equal shapes");
 }
 
 TEST_CASE("graph: an empty batch and zero steps are ordinary") {
-  Model model(spec(kX + ", " + kSeq + R"(, {"type": "GRU", "name": "g", "inputs": ["s", "x"], "units": 2, "return_sequences": true, "return_state": true})",
-                   R"("x", "s")", R"("g", "g:1")"));
+  Model model(spec(
+      kX + ", " + kSeq +
+          R"(, {"type": "GRU", "name": "g", "inputs": ["s", "x"], "units": 2, "return_sequences": true, "return_state": true})",
+      R"("x", "s")", R"("g", "g:1")"));
   model.initialize(3);
   const Data none = Data().add({0, 2}, {}).add({0, 5, 2}, {});
   CHECK(model.predict(none.batch())[0].shape == Shape{0, 5, 2});
@@ -86,9 +98,10 @@ TEST_CASE("graph: an empty batch and zero steps are ordinary") {
 }
 
 TEST_CASE("graph: gradients of a tensor with several readers add up") {
-  const std::string json = spec(kX + dense("a", "x", R"(, "activation": "tanh")") + dense("b", "a") + dense("c", "a", R"(, "activation": "sigmoid")") +
-                                    R"(, {"type": "Add", "name": "d", "inputs": ["b", "c"]}, {"type": "Multiply", "name": "e", "inputs": ["d", "a"]})",
-                                "\"x\"", R"("e", "a", "c", "e", "x")");
+  const std::string json =
+      spec(kX + dense("a", "x", R"(, "activation": "tanh")") + dense("b", "a") + dense("c", "a", R"(, "activation": "sigmoid")") +
+               R"(, {"type": "Add", "name": "d", "inputs": ["b", "c"]}, {"type": "Multiply", "name": "e", "inputs": ["d", "a"]})",
+           "\"x\"", R"("e", "a", "c", "e", "x")");
   check_gradients(json, Data().add_random({3, 2}));
 }
 
@@ -148,7 +161,8 @@ TEST_CASE("graph: a final activation can be left to the loss") {
     linear.backward(*expected, b, {});
     CHECK(a == b);
   }
-  contains(message_of([&] { graph::Graph(make("tanh", "\"y\"")).forward(data.batch(), {.raw = {true}}); }), "output 'y' has no activation");
+  contains(message_of([&] { graph::Graph(make("tanh", "\"y\"")).forward(data.batch(), {.raw = {true}}); }),
+           "output 'y' has no activation");
 }
 
 TEST_CASE("graph: a tape serves once, its own model, and the weights it was made with") {

@@ -14,9 +14,13 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 const std::string kSequence = R"({"type": "Input", "name": "x", "shape": [null, 3]})";
 const std::string kVector = R"({"type": "Input", "name": "x", "shape": [3]})";
 
-std::string one(const std::string& input, const std::string& layer) { return spec(input + ", " + layer, "\"x\"", "\"y\""); }
+std::string one(const std::string& input, const std::string& layer) {
+  return spec(input + ", " + layer, "\"x\"", "\"y\"");
+}
 
-TensorInfo info(Shape shape, DType dtype = DType::float32) { return {"", std::move(shape), dtype}; }
+TensorInfo info(Shape shape, DType dtype = DType::float32) {
+  return {"", std::move(shape), dtype};
+}
 
 std::string infer_error(const std::string& json, const std::vector<TensorInfo>& inputs) {
   return message_of([&] { infer_layer(json, inputs); });
@@ -58,39 +62,54 @@ TEST_CASE("layers: errors name the layer, what was expected and what came") {
   contains(infer_error(R"({"type": "LSTM", "name": "l", "unit": 5})", {x}), "'units'");
   contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 0})", {x}), "LSTM 'l': 'units' must be a positive integer, got 0");
   contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "reset_after": true})", {x}), "unknown key 'reset_after'");
-  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5})", {info({-1, 3})}), "expected a sequence of shape (B, T, F), got (None, 3)");
+  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5})", {info({-1, 3})}),
+           "expected a sequence of shape (B, T, F), got (None, 3)");
   contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5})", {info({-1, 3}, DType::int32)}), "expected a float32 input");
   contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5})", {info({-1, 4, -1})}), "must be known");
-  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5})", {x, info({-1, 4})}), "expected initial state 1 of shape (None, 5), got (None, 4)");
+  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5})", {x, info({-1, 4})}),
+           "expected initial state 1 of shape (None, 5), got (None, 4)");
   contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5})", {}), "expected 1 to 3 inputs, got 0");
   contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "activation": "softmax"})", {x}), "whole rows");
   contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "activation": "tahn"})", {x}), "did you mean 'tanh'");
-  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 2147483647})", {x}), "recurrent_kernel of shape (2147483647, 8589934588) is too large");
-  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "kernel_initializer": "glorot"})", {x}), "initializer of kernel");
+  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 2147483647})", {x}),
+           "recurrent_kernel of shape (2147483647, 8589934588) is too large");
+  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "kernel_initializer": "glorot"})", {x}),
+           "initializer of kernel");
   contains(infer_error(R"({"type": "LSTM", "name": "a/b", "units": 5})", {x}), "'name' must be");
-  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "layer": {"type": "GRU", "units": 5, "reverse": true}})", {x}), "'reverse' must be false");
-  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "layer": {"type": "Dense", "units": 5}})", {x}), "recurrent layer type");
-  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "merge_mode": "add", "layer": {"type": "GRU", "units": 5}})", {x}), "merge_mode");
-  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "layer": {"type": "LSTM", "units": 5}})", {x, info({-1, 5})}), "all 4");
+  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "layer": {"type": "GRU", "units": 5, "reverse": true}})", {x}),
+           "'reverse' must be false");
+  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "layer": {"type": "Dense", "units": 5}})", {x}),
+           "recurrent layer type");
+  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "merge_mode": "add", "layer": {"type": "GRU", "units": 5}})", {x}),
+           "merge_mode");
+  contains(infer_error(R"({"type": "Bidirectional", "name": "b", "layer": {"type": "LSTM", "units": 5}})", {x, info({-1, 5})}),
+           "all 4");
   contains(infer_error(R"({"type": "Add", "name": "a"})", {x}), "expected at least 2 inputs, got 1");
-  contains(infer_error(R"({"type": "Add", "name": "a"})", {x, info({-1, -1, 4})}), "expected inputs of equal shapes, got (None, None, 3) and (None, None, 4)");
+  contains(infer_error(R"({"type": "Add", "name": "a"})", {x, info({-1, -1, 4})}),
+           "expected inputs of equal shapes, got (None, None, 3) and (None, None, 4)");
   contains(infer_error(R"({"type": "Concatenate", "name": "c", "axis": 1})", {x, x}), "axis must be the last one");
   contains(infer_error(R"({"type": "Dropout", "name": "d", "rate": 1})", {x}), "'rate' must be");
   contains(infer_error(R"({"type": "Dropout", "name": "d", "rate": 0.9999999999})", {x}), "'rate' must be");
-  contains(infer_error(R"({"type": "Embedding", "name": "e", "input_dim": 2147483647, "output_dim": 2147483647})", {info({-1}, DType::int32)}), "too large");
-  contains(infer_error(R"({"type": "Activation", "name": "a", "activation": {"name": "elu", "alpha": -1}})", {x}), "'alpha' must be at least 0");
+  contains(infer_error(R"({"type": "Embedding", "name": "e", "input_dim": 2147483647, "output_dim": 2147483647})",
+                       {info({-1}, DType::int32)}),
+           "too large");
+  contains(infer_error(R"({"type": "Activation", "name": "a", "activation": {"name": "elu", "alpha": -1}})", {x}),
+           "'alpha' must be at least 0");
   contains(infer_error(R"({"type": "Activation", "name": "a"})", {x}), "missing key 'activation'");
   contains(infer_error(R"({"type": "Input", "name": "i", "shape": [null, null]})", {}), "at least 1 feature");
 }
 
 TEST_CASE("layers: gradients of Dense and the pointwise layers") {
   for (const char* activation : {"linear", "tanh", "sigmoid", "softsign", "elu", "softmax"}) {
-    check_gradients(one(kVector, std::string(R"({"type": "Dense", "name": "y", "inputs": ["x"], "units": 4, "activation": ")") + activation + "\"}"),
+    check_gradients(one(kVector, std::string(R"({"type": "Dense", "name": "y", "inputs": ["x"], "units": 4, "activation": ")") +
+                                     activation + "\"}"),
                     Data().add_random({5, 3}));
-    check_gradients(one(kSequence, std::string(R"({"type": "Activation", "name": "y", "inputs": ["x"], "activation": ")") + activation + "\"}"),
-                    Data().add_random({2, 3, 3}));
+    check_gradients(
+        one(kSequence, std::string(R"({"type": "Activation", "name": "y", "inputs": ["x"], "activation": ")") + activation + "\"}"),
+        Data().add_random({2, 3, 3}));
   }
-  check_gradients(one(kSequence, R"({"type": "Dense", "name": "y", "inputs": ["x"], "units": 2, "use_bias": false})"), Data().add_random({2, 4, 3}));
+  check_gradients(one(kSequence, R"({"type": "Dense", "name": "y", "inputs": ["x"], "units": 2, "use_bias": false})"),
+                  Data().add_random({2, 4, 3}));
 }
 
 TEST_CASE("layers: gradients of the joins, with inputs that come twice") {
@@ -105,7 +124,8 @@ TEST_CASE("layers: gradients of the joins, with inputs that come twice") {
 
 TEST_CASE("layers: embedding looks up rows, adds gradients of repeated ids, refuses ids that are not there") {
   const std::string json = spec(R"({"type": "Input", "name": "x", "shape": [null], "dtype": "int32"},
-    {"type": "Embedding", "name": "y", "inputs": ["x"], "input_dim": 4, "output_dim": 2})", "\"x\"", "\"y\"");
+    {"type": "Embedding", "name": "y", "inputs": ["x"], "input_dim": 4, "output_dim": 2})",
+                                "\"x\"", "\"y\"");
   Model model(json);
   model.set_weights(std::vector<float>{0, 1, 10, 11, 20, 21, 30, 31});
   const Data data = Data().add_ids({2, 2}, {3, 1, 1, 0});
@@ -120,7 +140,8 @@ TEST_CASE("layers: embedding looks up rows, adds gradients of repeated ids, refu
 }
 
 TEST_CASE("layers: dropout is off in inference, draws from seed and step in training, and masks the gradient alike") {
-  const std::string json = one(R"({"type": "Input", "name": "x", "shape": [1000]})", R"({"type": "Dropout", "name": "y", "inputs": ["x"], "rate": 0.25})");
+  const std::string json = one(R"({"type": "Input", "name": "x", "shape": [1000]})",
+                               R"({"type": "Dropout", "name": "y", "inputs": ["x"], "rate": 0.25})");
   Model model(json);
   const Data data = Data().add({3, 1000}, std::vector<float>(3000, 3.0f));
   CHECK(model.predict(data.batch())[0].data == data.floats[0]);
@@ -145,12 +166,14 @@ TEST_CASE("layers: gradients of recurrent layers, with lengths, initial states a
                                 R"(, "return_sequences": true, "return_state": true)"}) {
       const bool states = std::string(options).find("state") != std::string::npos;
       const std::string outputs = states ? R"("y", "y:1")" : "\"y\"";
-      const std::string layer = std::string(R"({"type": ")") + type + R"(", "name": "y", "inputs": ["x", "h"], "units": 2)" + options + "}";
+      const std::string layer =
+          std::string(R"({"type": ")") + type + R"(", "name": "y", "inputs": ["x", "h"], "units": 2)" + options + "}";
       check_gradients(spec(x + layer, R"("x", "h")", outputs), Data().add_random({3, 4, 3}, {4, 2, 0}).add_random({3, 2}));
     }
   }
-  check_gradients(one(kSequence, R"({"type": "GRU", "name": "y", "inputs": ["x"], "units": 2, "reset_after": false, "use_bias": false})"),
-                  Data().add_random({2, 3, 3}));
+  check_gradients(
+      one(kSequence, R"({"type": "GRU", "name": "y", "inputs": ["x"], "units": 2, "reset_after": false, "use_bias": false})"),
+      Data().add_random({2, 3, 3}));
 }
 
 TEST_CASE("layers: gradients of bidirectional layers in every merge mode") {
@@ -160,8 +183,9 @@ TEST_CASE("layers: gradients of bidirectional layers in every merge mode") {
     for (const char* options : {"", R"(, "return_sequences": true)", R"(, "return_state": true)",
                                 R"(, "return_sequences": true, "return_state": true)"}) {
       const bool states = std::string(options).find("state") != std::string::npos;
-      const std::string layer = std::string(R"({"type": "Bidirectional", "name": "y", "inputs": ["x", "h", "h", "h", "h"], "merge_mode": ")") +
-                                mode + R"(", "layer": {"type": "LSTM", "units": 2)" + options + "}}";
+      const std::string layer =
+          std::string(R"({"type": "Bidirectional", "name": "y", "inputs": ["x", "h", "h", "h", "h"], "merge_mode": ")") + mode +
+          R"(", "layer": {"type": "LSTM", "units": 2)" + options + "}}";
       check_gradients(spec(x + layer, R"("x", "h")", states ? R"("y", "y:1", "y:4")" : "\"y\""),
                       Data().add_random({3, 3, 3}, {3, 1, 2}).add_random({3, 2}));
     }
@@ -170,7 +194,8 @@ TEST_CASE("layers: gradients of bidirectional layers in every merge mode") {
 
 TEST_CASE("layers: a NaN comes through, and stays in its row") {
   Model model(spec(kSequence + R"(, {"type": "LSTM", "name": "l", "inputs": ["x"], "units": 2},
-    {"type": "Dense", "name": "y", "inputs": ["l"], "units": 2, "activation": "softmax"})", "\"x\"", "\"y\""));
+    {"type": "Dense", "name": "y", "inputs": ["l"], "units": 2, "activation": "softmax"})",
+                   "\"x\"", "\"y\""));
   model.initialize(1);
   Data data = Data().add_random({2, 3, 3});
   data.floats[0][10] = kNaN;  // in row 1

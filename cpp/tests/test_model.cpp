@@ -13,7 +13,8 @@ namespace {
 const std::string kForecaster = spec(R"({"type": "Input", "name": "x", "shape": [null, 3]},
     {"type": "Bidirectional", "name": "b", "inputs": ["x"], "layer": {"type": "LSTM", "units": 5, "return_sequences": true}},
     {"type": "GRU", "name": "g", "inputs": ["b"], "units": 4, "return_state": true},
-    {"type": "Dense", "name": "y", "inputs": ["g"], "units": 2, "activation": "softmax"})", "\"x\"", R"("y", "g:1")");
+    {"type": "Dense", "name": "y", "inputs": ["g"], "units": 2, "activation": "softmax"})",
+                                     "\"x\"", R"("y", "g:1")");
 
 struct TemporaryFile {
   std::string path = (std::filesystem::temp_directory_path() / "rekur_test_model.safetensors").string();
@@ -23,8 +24,9 @@ struct TemporaryFile {
 }  // namespace
 
 TEST_CASE("model: a dense layer by hand") {
-  Model model(spec(R"({"type": "Input", "name": "x", "shape": [2]}, {"type": "Dense", "name": "y", "inputs": ["x"], "units": 2, "activation": "relu"})",
-                   "\"x\"", "\"y\""));
+  Model model(spec(
+      R"({"type": "Input", "name": "x", "shape": [2]}, {"type": "Dense", "name": "y", "inputs": ["x"], "units": 2, "activation": "relu"})",
+      "\"x\"", "\"y\""));
   CHECK(model.parameters()[0].name == "y/kernel");
   CHECK(model.parameters()[1].name == "y/bias");
   CHECK(model.parameters()[1].offset == 4);
@@ -73,7 +75,8 @@ TEST_CASE("model: outputs in the caller's arrays, in any batch size, one after t
     CHECK(model.output_shapes({{B, 6, 3}}) == std::vector<Shape>{{B, 2}, {B, 4}});
   }
   const std::vector<View> wrong{{nullptr, {1, 3}}, {nullptr, {1, 4}}};
-  contains(message_of([&] { model.predict(Data().add_random({1, 6, 3}).batch(), wrong); }), "output 'y': expected an array of shape (1, 2), got (1, 3)");
+  contains(message_of([&] { model.predict(Data().add_random({1, 6, 3}).batch(), wrong); }),
+           "output 'y': expected an array of shape (1, 2), got (1, 3)");
 }
 
 TEST_CASE("model: several threads at once, and several tapes alive") {

@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::size_t kLine = 64;
 
-// calloc gives large blocks as untouched zero pages: memory that is never used costs nothing. The block's own address stands before it.
+// calloc gives large blocks as untouched zero pages: memory that is never used costs nothing. The block's own address stands before
+// it.
 float* allocate(Index floats) {
   const std::size_t bytes = static_cast<std::size_t>(floats) * sizeof(float);
   void* block = std::calloc(bytes + 2 * kLine, 1);
@@ -33,7 +34,9 @@ Arena::Arena(Index floats, const char* purpose) : data_(allocate(element_count({
   }
 }
 
-Arena::~Arena() { release(data_); }
+Arena::~Arena() {
+  release(data_);
+}
 
 Arena::Arena(Arena&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

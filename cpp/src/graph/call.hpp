@@ -29,8 +29,8 @@ struct Call {
     }
     context = {};
     context.input_specs = input_specs;
-    context.output_specs = std::span(plan.tensors).subspan(static_cast<std::size_t>(node.first_output),
-                                                           static_cast<std::size_t>(node.output_count));
+    context.output_specs =
+        std::span(plan.tensors).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
     context.inputs = inputs;
     context.outputs = outputs;
   }

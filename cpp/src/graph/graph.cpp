@@ -9,11 +9,17 @@
 namespace rekur::graph {
 namespace {
 
-const char* name(DType dtype) { return dtype == DType::int32 ? "int32" : "float32"; }
+const char* name(DType dtype) {
+  return dtype == DType::int32 ? "int32" : "float32";
+}
 
-bool is_empty(const Shape& shape) { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
+bool is_empty(const Shape& shape) {
+  return std::find(shape.begin(), shape.end(), 0) != shape.end();
+}
 
-std::string count_of(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
+std::string count_of(std::size_t n, const char* what) {
+  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+}
 
 // A caller's list of one thing for each input or output.
 void expect_count(const char* what, std::size_t expected, std::size_t given) {
@@ -22,7 +28,8 @@ void expect_count(const char* what, std::size_t expected, std::size_t given) {
 
 // A caller's array that is written.
 void expect_view(const std::string& what, const View& view, const Shape& expected) {
-  if (view.shape != expected) throw Error(what + ": expected an array of shape " + to_string(expected) + ", got " + to_string(view.shape));
+  if (view.shape != expected)
+    throw Error(what + ": expected an array of shape " + to_string(expected) + ", got " + to_string(view.shape));
   if (view.data == nullptr && !is_empty(expected)) throw Error(what + ": its data pointer is null");
 }
 
@@ -59,7 +66,8 @@ void Graph::check_lengths(const Batch& batch, Run& run) const {
     if (lengths.empty()) continue;
     const layers::TensorSpec& input = run.plan_->tensors[static_cast<std::size_t>(topology_.inputs[i])];
     const std::string where = "Input '" + inputs()[i].name + "': ";
-    if (!input.has_time()) throw Error(where + "has no time axis that lengths could belong to (shape " + to_string(inputs()[i].shape) + ")");
+    if (!input.has_time())
+      throw Error(where + "has no time axis that lengths could belong to (shape " + to_string(inputs()[i].shape) + ")");
     if (static_cast<Index>(lengths.size()) != run.batch_size_) {
       throw Error(where + "expected " + count_of(static_cast<std::size_t>(run.batch_size_), "length") + ", one a row, got " +
                   std::to_string(lengths.size()));
@@ -100,7 +108,8 @@ void Graph::check_options(const RunOptions& options, const Plan& plan) const {
   if (!options.outputs.empty()) expect_count("output array", outputs().size(), options.outputs.size());
   if (!options.raw.empty()) expect_count("flag for raw outputs", outputs().size(), options.raw.size());
   for (std::size_t k = 0; k < options.outputs.size(); ++k) {
-    expect_view("output '" + outputs()[k].name + "'", options.outputs[k], plan.tensors[static_cast<std::size_t>(topology_.outputs[k])].shape);
+    expect_view("output '" + outputs()[k].name + "'", options.outputs[k],
+                plan.tensors[static_cast<std::size_t>(topology_.outputs[k])].shape);
   }
   for (std::size_t k = 0; k < options.raw.size(); ++k) {
     if (options.raw[k] && final_activation(k) == layers::FinalActivation::none) {
@@ -117,7 +126,8 @@ void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span
     throw Error("model: its parameters or the instruction set were changed after the tape's forward pass");
   }
   if (static_cast<Index>(d_weights.size()) != parameter_count_) {
-    throw Error("model: expected room for " + std::to_string(parameter_count_) + " weight gradients, got " + std::to_string(d_weights.size()));
+    throw Error("model: expected room for " + std::to_string(parameter_count_) + " weight gradients, got " +
+                std::to_string(d_weights.size()));
   }
   if (!d_inputs.empty()) expect_count("input gradient", inputs().size(), d_inputs.size());
   for (std::size_t i = 0; i < d_inputs.size(); ++i) {
@@ -149,10 +159,12 @@ std::vector<Shape> Graph::output_shapes(const std::vector<Shape>& shapes) const 
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     const TensorInfo& info = inputs()[i];
     if (shapes[i].size() != info.shape.size()) {
-      throw Error("Input '" + info.name + "': expected an array of shape " + to_string(info.shape) + ", got " + to_string(shapes[i]));
+      throw Error("Input '" + info.name + "': expected an array of shape " + to_string(info.shape) + ", got " +
+                  to_string(shapes[i]));
     }
     if (shapes[i].empty() || shapes[i][0] != shapes[0][0]) {
-      throw Error("Input '" + inputs()[i].name + "': expected a shape with the same batch size as the others, got " + to_string(shapes[i]));
+      throw Error("Input '" + inputs()[i].name + "': expected a shape with the same batch size as the others, got " +
+                  to_string(shapes[i]));
     }
   }
   const std::shared_ptr<const Plan> plan = make_plan(topology_, shapes, false, false);

@@ -20,9 +20,9 @@
 namespace rekur::graph {
 
 struct RunOptions {
-  bool training = false;         // dropout draws, and the run can go backward
+  bool training = false;  // dropout draws, and the run can go backward
   std::uint64_t seed = 0, step = 0;
-  std::vector<bool> raw = {};    // per output (empty: none): leave its final activation out; see Graph::final_activation
+  std::vector<bool> raw = {};  // per output (empty: none): leave its final activation out; see Graph::final_activation
   // Empty, or one view an output that receives it.
   std::span<const View> outputs = {};
 };
@@ -40,7 +40,8 @@ class Run {
   // Lengths [B] of output k's time axis; empty: it has none, or all rows are full. The caller's array, as given in the batch.
   std::span<const std::int32_t> output_lengths(std::size_t k) const;
   // Training runs: where the gradient of the loss with respect to output(k) goes (for a raw output: with respect to what it held
-  // before the activation). Asking for it says that one arrives: every element must then be written (not added to), before backward.
+  // before the activation). Asking for it says that one arrives: every element must then be written (not added to), before
+  // backward.
   float* output_gradient(std::size_t k);
 
  private:
@@ -54,12 +55,12 @@ class Run {
   std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
   Index batch_size_ = 0;
   bool training_ = false, consumed_ = false;
-  std::vector<bool> raw_;                                  // per node
-  std::vector<bool> wanted_;                               // per tensor: gradients that backward computes
-  std::vector<const void*> values_;                        // per tensor
-  std::vector<float*> gradients_;                          // per tensor: null until one arrives
-  std::vector<float*> output_gradients_;                   // per output: null unless given apart from its tensor's
-  std::vector<std::span<const std::int32_t>> lengths_;     // per input
+  std::vector<bool> raw_;                               // per node
+  std::vector<bool> wanted_;                            // per tensor: gradients that backward computes
+  std::vector<const void*> values_;                     // per tensor
+  std::vector<float*> gradients_;                       // per tensor: null until one arrives
+  std::vector<float*> output_gradients_;                // per output: null unless given apart from its tensor's
+  std::vector<std::span<const std::int32_t>> lengths_;  // per input
 };
 
 class Graph {

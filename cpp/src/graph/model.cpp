@@ -31,10 +31,18 @@ Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-const std::string& Model::spec() const { return graph_->spec(); }
-const std::vector<TensorInfo>& Model::inputs() const { return graph_->inputs(); }
-const std::vector<TensorInfo>& Model::outputs() const { return graph_->outputs(); }
-const std::vector<ParameterInfo>& Model::parameters() const { return graph_->parameters(); }
+const std::string& Model::spec() const {
+  return graph_->spec();
+}
+const std::vector<TensorInfo>& Model::inputs() const {
+  return graph_->inputs();
+}
+const std::vector<TensorInfo>& Model::outputs() const {
+  return graph_->outputs();
+}
+const std::vector<ParameterInfo>& Model::parameters() const {
+  return graph_->parameters();
+}
 
 void Model::initialize(std::uint64_t seed) {
   const std::vector<layers::ParamSpec>& specs = graph_->parameter_specs();
@@ -42,14 +50,17 @@ void Model::initialize(std::uint64_t seed) {
   std::vector<float> drawn(graph_->weights().size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const ParameterInfo& info = parameters()[i];
-    const auto out = std::span(drawn).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape)));
+    const auto out =
+        std::span(drawn).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape)));
     train::initialize(json::parse(specs[i].initializer), info.shape, specs[i].context, seed, static_cast<std::uint32_t>(i),
                       specs[i].units, out);
   }
   set_weights(drawn);
 }
 
-std::span<const float> Model::weights() const { return graph_->weights(); }
+std::span<const float> Model::weights() const {
+  return graph_->weights();
+}
 
 void Model::set_weights(std::span<const float> flat) {
   const std::span<float> own = graph_->mutable_weights();
@@ -60,11 +71,14 @@ void Model::set_weights(std::span<const float> flat) {
   graph_->weights_changed();
 }
 
-std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const { return graph_->output_shapes(inputs); }
+std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const {
+  return graph_->output_shapes(inputs);
+}
 
 void Model::predict(const Batch& batch, std::span<const View> outputs) const {
   if (outputs.size() != graph_->outputs().size()) {
-    throw Error("model: expected " + std::to_string(graph_->outputs().size()) + " output arrays, got " + std::to_string(outputs.size()));
+    throw Error("model: expected " + std::to_string(graph_->outputs().size()) + " output arrays, got " +
+                std::to_string(outputs.size()));
   }
   graph_->forward(batch, {.outputs = outputs});
 }
@@ -92,7 +106,8 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
   graph::Run& run = *tape.run_;
   graph_->check_backward(run, weight_gradients, input_gradients);
   if (output_gradients.size() != outputs().size()) {
-    throw Error("model: expected " + std::to_string(outputs().size()) + " output gradients, got " + std::to_string(output_gradients.size()));
+    throw Error("model: expected " + std::to_string(outputs().size()) + " output gradients, got " +
+                std::to_string(output_gradients.size()));
   }
   for (std::size_t k = 0; k < output_gradients.size(); ++k) {
     const ConstView& given = output_gradients[k];
@@ -109,7 +124,9 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
   graph_->backward(run, weight_gradients, input_gradients);
 }
 
-void Model::save(const std::string& path) const { save(path, {}); }
+void Model::save(const std::string& path) const {
+  save(path, {});
+}
 
 void Model::save(const std::string& path, const Extras& extras) const {
   std::map<std::string, std::string> metadata = extras.metadata;
@@ -147,7 +164,8 @@ Model Model::load(const std::string& path, Extras& extras) {
       const auto found = file.tensors.find(info.name);
       if (found == file.tensors.end()) throw IoError("parameter '" + info.name + "' is missing");
       if (found->second.shape != info.shape) {
-        throw IoError("parameter '" + info.name + "': expected shape " + to_string(info.shape) + ", got " + to_string(found->second.shape));
+        throw IoError("parameter '" + info.name + "': expected shape " + to_string(info.shape) + ", got " +
+                      to_string(found->second.shape));
       }
       const std::vector<float> values = safetensors::values<float>(found->second, info.name);
       std::copy(values.begin(), values.end(), weights.begin() + info.offset);
@@ -185,6 +203,8 @@ std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::ve
   return infos;
 }
 
-std::vector<std::string> layer_types() { return layers::type_names(); }
+std::vector<std::string> layer_types() {
+  return layers::type_names();
+}
 
 }  // namespace rekur

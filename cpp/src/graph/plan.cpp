@@ -14,7 +14,9 @@ struct Item {
   Index* offset;
 };
 
-Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+Index aligned(Index floats) {
+  return (floats + 15) / 16 * 16;
+}
 
 // Largest first, each at the lowest offset where nothing that lives at the same time stands. Returns the arena's size.
 Index place(std::vector<Item>& items) {
@@ -96,7 +98,8 @@ class Layout {
     plan_.root.resize(t_.tensors.size());
     for (std::size_t tensor = 0; tensor < plan_.root.size(); ++tensor) {
       const Node& node = t_.nodes[static_cast<std::size_t>(t_.producer[tensor])];
-      const bool same = !plan_.training && !node.source && node.layer->passes_through(false) && !t_.is_output(static_cast<int>(tensor));
+      const bool same =
+          !plan_.training && !node.source && node.layer->passes_through(false) && !t_.is_output(static_cast<int>(tensor));
       plan_.root[tensor] = same ? plan_.root[static_cast<std::size_t>(node.inputs[0])] : static_cast<int>(tensor);
     }
   }
@@ -163,7 +166,9 @@ class Layout {
 
 }  // namespace
 
-bool Topology::is_output(int tensor) const { return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end(); }
+bool Topology::is_output(int tensor) const {
+  return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end();
+}
 
 std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training, bool layout) {
   auto plan = std::make_shared<Plan>();

@@ -29,7 +29,9 @@ struct Plan {
   Index arena_size = 0;
 };
 
-// Runs shape inference with the shapes of a run and (unless `layout` is false) lays out the arena. Throws Error where shapes do not fit.
-std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training, bool layout = true);
+// Runs shape inference with the shapes of a run and (unless `layout` is false) lays out the arena. Throws Error where shapes do not
+// fit.
+std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training,
+                                      bool layout = true);
 
 }  // namespace rekur::graph

@@ -181,9 +181,9 @@ std::vector<bool> Graph::wanted_gradients(std::span<const View> d_inputs) const 
   }
   for (const Node& node : topology_.nodes) {
     if (node.source || !node.used) continue;
-    const bool needed = node.weights_end > node.weights_begin || std::any_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) {
-                          return wanted[static_cast<std::size_t>(tensor)];
-                        });
+    const bool needed =
+        node.weights_end > node.weights_begin ||
+        std::any_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) { return wanted[static_cast<std::size_t>(tensor)]; });
     for (int k = 0; k < node.output_count; ++k) wanted[static_cast<std::size_t>(node.first_output + k)] = needed;
   }
   return wanted;

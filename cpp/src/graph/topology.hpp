@@ -10,12 +10,12 @@ namespace rekur::graph {
 
 struct Node {
   std::unique_ptr<layers::Layer> layer;
-  std::vector<int> inputs;           // tensors
-  int first_output = 0;              // its outputs are the tensors [first_output, first_output + output_count)
+  std::vector<int> inputs;  // tensors
+  int first_output = 0;     // its outputs are the tensors [first_output, first_output + output_count)
   int output_count = 0;
   Index weights_begin = 0, weights_end = 0;  // in the flat buffer
-  bool used = false;                 // some model output depends on it; others are not run
-  bool source = false;               // an Input
+  bool used = false;                         // some model output depends on it; others are not run
+  bool source = false;                       // an Input
 };
 
 struct Topology {

@@ -92,13 +92,11 @@ void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Ind
 void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n) {
   const auto& k = isa::kernels();
   if (f.softmax) {
-    over_rows(rows, n, 4, [&](Index begin, Index end) {
-      k.softmax_backward(y + begin * n, dy + begin * n, dx + begin * n, end - begin, n);
-    });
+    over_rows(rows, n, 4,
+              [&](Index begin, Index end) { k.softmax_backward(y + begin * n, dy + begin * n, dx + begin * n, end - begin, n); });
   } else if (!f.is_linear() || dx != dy) {
-    over_elements(rows * n, 4, [&](Index begin, Index end) {
-      k.activate_backward(f.function, y + begin, dy + begin, dx + begin, end - begin);
-    });
+    over_elements(rows * n, 4,
+                  [&](Index begin, Index end) { k.activate_backward(f.function, y + begin, dy + begin, dx + begin, end - begin); });
   }
 }
 

@@ -25,28 +25,28 @@ struct TensorSpec {
 struct ParamSpec {
   std::string name;
   Shape shape;
-  std::string initializer;  // JSON text: a name in quotes or an object
-  Index units = 0;          // of the layer: what "rnn_uniform" and "unit_forget" go by
-  std::string context = {}; // set by the graph: whose initialiser it is, for errors
+  std::string initializer;   // JSON text: a name in quotes or an object
+  Index units = 0;           // of the layer: what "rnn_uniform" and "unit_forget" go by
+  std::string context = {};  // set by the graph: whose initialiser it is, for errors
 };
 
 // One layer's share of a run. Gradients are added to what is there (the graph has zeroed them); a null gradient pointer means
 // "none arrives" among d_outputs and "not wanted" among d_inputs.
 struct Context {
   std::span<const TensorSpec> input_specs, output_specs;
-  std::span<const void* const> inputs;   // float or std::int32_t
+  std::span<const void* const> inputs;  // float or std::int32_t
   std::span<float* const> outputs;
-  std::span<float* const> d_outputs;     // the layer is their last reader and may overwrite them
+  std::span<float* const> d_outputs;  // the layer is their last reader and may overwrite them
   std::span<float* const> d_inputs;
-  const float* weights = nullptr;        // the layer's parameters, one after the other
+  const float* weights = nullptr;  // the layer's parameters, one after the other
   float* d_weights = nullptr;
-  float* tape = nullptr;                 // tape_size() floats, 64-byte aligned; in training they last until backward
-  float* scratch = nullptr;              // backward_scratch() floats
-  const std::int32_t* lengths = nullptr; // [B], of the first input's time axis; null: all rows are full
+  float* tape = nullptr;                  // tape_size() floats, 64-byte aligned; in training they last until backward
+  float* scratch = nullptr;               // backward_scratch() floats
+  const std::int32_t* lengths = nullptr;  // [B], of the first input's time axis; null: all rows are full
   bool training = false;
-  bool raw = false;                      // leave out the final activation, forward and backward (final_activation() layers only)
-  std::uint64_t seed = 0, step = 0;      // of dropout
-  std::uint32_t stream = 0;              // the layer's own
+  bool raw = false;                  // leave out the final activation, forward and backward (final_activation() layers only)
+  std::uint64_t seed = 0, step = 0;  // of dropout
+  std::uint32_t stream = 0;          // the layer's own
 
   const float* input(std::size_t i = 0) const { return static_cast<const float*>(inputs[i]); }
   const std::int32_t* ids(std::size_t i = 0) const { return static_cast<const std::int32_t*>(inputs[i]); }
@@ -108,6 +108,8 @@ Index parameter_size(const Layer& layer, const ParamSpec& parameter);
 
 // Rows of a (B, F) or (B, T, F) array and their length.
 Index rows_of(const Shape& shape);
-inline Index features_of(const Shape& shape) { return shape.back(); }
+inline Index features_of(const Shape& shape) {
+  return shape.back();
+}
 
 }  // namespace rekur::layers

@@ -18,7 +18,6 @@ class Join : public Layer {
   Join(const std::string& type, const std::string& name) : Layer(type, name) {}
 
  protected:
-
   // Checks that the inputs agree in all dimensions but (with_last false) the last one; returns what they agree on.
   TensorSpec agree(std::span<const TensorSpec> inputs, bool with_last) const {
     expect_inputs(inputs, 2, kAny);

@@ -1,4 +1,5 @@
-// SimpleRNN, LSTM, GRU and Bidirectional: one or two directions of any cell, from the graph's arrays to the recurrent engine and back.
+// SimpleRNN, LSTM, GRU and Bidirectional: one or two directions of any cell, from the graph's arrays to the recurrent engine and
+// back.
 //   inputs   x (B, T, I), then the initial states of each direction (B, H)
 //   outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
 #include <array>
@@ -13,11 +14,14 @@
 namespace rekur::layers {
 namespace {
 
-constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+constexpr Index aligned(Index floats) {
+  return (floats + 15) / 16 * 16;
+}
 
 class RecurrentLayer final : public Layer {
  public:
-  RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions, MergeMode mode)
+  RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions,
+                 MergeMode mode)
       : Layer(type, name), s_(std::move(settings)), D_(directions), S_(static_cast<std::size_t>(s_.cell->states)), mode_(mode) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {

@@ -13,10 +13,10 @@ struct Type {
 };
 
 constexpr Type kTypes[] = {
-    {"Activation", make_activation}, {"Add", make_add},         {"Bidirectional", make_bidirectional},
-    {"Concatenate", make_concatenate}, {"Dense", make_dense},   {"Dropout", make_dropout},
-    {"Embedding", make_embedding},   {"GRU", make_recurrent},   {"Input", make_input},
-    {"LSTM", make_recurrent},        {"Multiply", make_multiply}, {"SimpleRNN", make_recurrent},
+    {"Activation", make_activation},   {"Add", make_add},           {"Bidirectional", make_bidirectional},
+    {"Concatenate", make_concatenate}, {"Dense", make_dense},       {"Dropout", make_dropout},
+    {"Embedding", make_embedding},     {"GRU", make_recurrent},     {"Input", make_input},
+    {"LSTM", make_recurrent},          {"Multiply", make_multiply}, {"SimpleRNN", make_recurrent},
 };
 
 bool is_name(const std::string& text) {
