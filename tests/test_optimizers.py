@@ -67,7 +67,7 @@ def _adam(decay=0.0):
         (optimizers.Adam(0.01), _adam()),
         (optimizers.AdamW(0.01, weight_decay=0.3), _adam(0.3)),
     ],
-    ids=repr,
+    ids=lambda value: value.name if hasattr(value, "name") else "",
 )
 def test_course(optimizer, update):
     np.testing.assert_allclose(_course(optimizer), _expected(update), rtol=2e-5, atol=2e-6)
@@ -86,7 +86,9 @@ def test_norms_are_of_a_parameter_or_of_all():
     assert np.linalg.norm(trained(global_clipnorm=0.25)) == pytest.approx(0.25, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["adam", "Adam", optimizers.Adam, {"name": "adam"}])
+@pytest.mark.parametrize(
+    "name", ["adam", "Adam", optimizers.Adam, {"name": "adam"}], ids=["name", "class name", "class", "dict"]
+)
 def test_ways_to_name_one(name):
     assert optimizers.get(name).config() == optimizers.Adam().config()
 
