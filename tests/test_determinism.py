@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +157,22 @@ def test_a_row_alone_equals_the_row_in_a_batch(
             part = engine.predict([x[start : start + size].copy()])
             for got, want in zip(part, together, strict=True):
                 np.testing.assert_array_equal(got, want[start : start + size])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_computes_the_same_and_does_not_hang() -> None:
+    """OpenMP's threads do not survive a fork; a child that waited for them would wait forever."""
+    program = """
+import multiprocessing, numpy as np, rekur
+rekur.set_num_threads(2)
+rekur.set_random_seed(1)
+model = rekur.Sequential([rekur.layers.LSTM(64, input_shape=(50, 8)), rekur.layers.Dense(1)])
+x = np.random.default_rng(0).standard_normal((64, 50, 8)).astype(np.float32)
+expected = model.predict(x)
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    for got in pool.map(model.predict, [x, x], chunksize=1):
+        assert got.tobytes() == expected.tobytes()
+print("same")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "same\n", done.stderr

@@ -4,6 +4,10 @@
 
 #ifdef _OPENMP
 #include <omp.h>
+#include <pthread.h>
+
+#include <atomic>
+#include <mutex>
 #endif
 #if defined(__SSE2__)
 #include <xmmintrin.h>
@@ -44,10 +48,21 @@ void set_float_mode(std::uint64_t) {}
 [[maybe_unused]] constexpr double kWorthThreads =
     1e5;  // floating-point operations; a parallel region costs one to two microseconds
 
+#ifdef _OPENMP
+// A process forked from one whose OpenMP threads had been started has none of them, yet its OpenMP would wait for them forever.
+// So such a child computes with one thread; the bits are the same.
+std::atomic<bool> threads_lost{false};
+
+void watch_forks() {
+  static std::once_flag once;
+  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { threads_lost = true; }); });
+}
+#endif
+
 // Threads worth using for so many tasks; 1 inside a parallel region, ours or the caller's.
 int useful_threads(Index count, double work) {
 #ifdef _OPENMP
-  if (count < 2 || work < kWorthThreads || omp_in_parallel()) return 1;
+  if (count < 2 || work < kWorthThreads || threads_lost || omp_in_parallel()) return 1;
   return static_cast<int>(std::min<Index>(count, num_threads()));
 #else
   static_cast<void>(count);
@@ -75,6 +90,7 @@ void parallel_tasks(Index count, double work, const std::function<void(Index)>& 
     return;
   }
 #ifdef _OPENMP
+  watch_forks();
 #pragma omp parallel num_threads(threads)
   {
     const FlushDenormals flush;
