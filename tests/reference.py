@@ -123,7 +123,8 @@ def recurrence(
     B, T = x.shape[:2]
     bias = weights["bias"] if layer.get("use_bias", True) else np.zeros(cell.bias_shape(layer))
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
-    state = [np.array(s, np.float64) for s in initial] or [np.zeros((B, H)) for _ in range(cell.states)]
+    state = [np.array(s, np.float64) for s in initial]
+    state += [np.zeros((B, H)) for _ in range(cell.states - len(state))]
     y = np.zeros((B, T, H))
     for k in range(T):
         rows = np.flatnonzero(k < steps)
