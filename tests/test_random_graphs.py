@@ -1,4 +1,4 @@
-"""Random graphs over all layer types: outputs and gradients against the reference, and the same bits on any number of threads.
+"""Random graphs over all layer types: outputs and gradients against the reference, the same bits on any threads.
 
 What the tests of single layers cannot know: tensors read by several layers or twice by one, states of one layer that
 start another, inputs that are outputs, outputs listed twice, layers that nothing reads, several time axes.
@@ -37,7 +37,7 @@ class Node(NamedTuple):
 
 
 class RandomGraph:
-    """A model of `layers` random layers with a batch for it. `sizes` are the numbers of features and units to draw from."""
+    """A model of random layers with a batch for it. `sizes`: the numbers of features and units to draw from."""
 
     def __init__(self, seed: int, layers: int, batch: int, steps: int, sizes: Sequence[int], rate: float) -> None:
         self.rng = np.random.default_rng([seed, 99])
