@@ -48,6 +48,9 @@ struct Packed {
   // For the backward pass:
   Buffer input_transposed;         // gemm panels: K = x_count·Hp, N = I
   Buffer recurrent_transposed[2];  // gemm panels: K = count·Hp, N = H
+
+  void fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights);
+  void fill_backward(const Recurrence::Impl& r, const Weights<const float>& weights);
 };
 
 struct Recurrence::Impl {

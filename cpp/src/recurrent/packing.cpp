@@ -1,0 +1,115 @@
+// The user's weights in the order the kernels read them. Runs once a training step, so it moves whole vectors where it can and
+// transposes in blocks where it must.
+#include <algorithm>
+#include <cstring>
+
+#include "isa/dispatch.hpp"
+#include "recurrent/recurrence.hpp"
+#include "runtime/parallel.hpp"
+
+namespace rekur::recurrent {
+namespace {
+
+// Where a run of gate slots, each padded to Hp units, stands in a row of the user's kernel.
+struct Columns {
+  const cells::CellInfo& cell;
+  int first_slot;
+  Index H, Hp;
+
+  Index begin(Index slot) const { return cell.kernel_block[first_slot + slot] * H; }
+};
+
+// Units [u0, u0 + width) of one slot from a row of the user's kernel; units past H are zero.
+void copy_units(const float* row, const Columns& columns, Index slot, Index u0, Index width, float* to) {
+  const Index count = std::clamp<Index>(columns.H - u0, 0, width);
+  std::memcpy(to, row + columns.begin(slot) + u0, static_cast<std::size_t>(count) * sizeof(float));
+  std::fill(to + count, to + width, 0.0f);
+}
+
+// B[K][count·Hp], its columns the given slots', as gemm panels (simd/kernels.hpp).
+void pack_rows(Index K, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width, panel = isa::kernels().panel, N = count * columns.Hp;
+  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
+  runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
+    const Index n1 = std::min(N, (p + 1) * panel);
+    float* to = out + p * panel * K;
+    for (Index k = 0; k < K; ++k)
+      for (Index n = p * panel; n < n1; n += width, to += width)
+        copy_units(rows + k * row_stride, columns, n / columns.Hp, n % columns.Hp, width, to);
+  });
+}
+
+// The transpose, B[count·Hp][N] with N the rows of the user's kernel, as gemm panels.
+void pack_transposed(Index N, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+  constexpr Index kBlock = 16;
+  const Index width = isa::kernels().width, panel = isa::kernels().panel, K = count * columns.Hp;
+  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
+  runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
+    const Index n0 = p * panel, present = std::min(panel, N - n0), padded = (present + width - 1) / width * width;
+    float* to = out + n0 * K;
+    std::fill_n(to, K * padded, 0.0f);
+    for (Index slot = 0; slot < count; ++slot)
+      for (Index u0 = 0; u0 < columns.H; u0 += kBlock) {
+        const Index u1 = std::min(u0 + kBlock, columns.H);
+        for (Index n = 0; n < present; ++n) {
+          const float* from = rows + (n0 + n) * row_stride + columns.begin(slot);
+          for (Index u = u0; u < u1; ++u) to[(slot * columns.Hp + u) * padded + n] = from[u];
+        }
+      }
+  });
+}
+
+// Recurrent kernel of a phase for the step kernels: [Hp/width][H][count][width].
+void pack_steps(Index H, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width;
+  const double work = 4.0 * static_cast<double>(H) * static_cast<double>(count * columns.Hp);
+  runtime::parallel_tasks(columns.Hp / width, work, [&](Index j) {
+    float* to = out + j * H * count * width;
+    for (Index k = 0; k < H; ++k)
+      for (Index slot = 0; slot < count; ++slot, to += width) copy_units(rows + k * row_stride, columns, slot, j * width, width, to);
+  });
+}
+
+void pack_bias(const float* bias, const Columns& columns, int count, float* out) {
+  for (Index slot = 0; slot < count; ++slot)
+    if (bias)
+      copy_units(bias, columns, slot, 0, columns.Hp, out + slot * columns.Hp);
+    else
+      std::fill_n(out + slot * columns.Hp, columns.Hp, 0.0f);
+}
+
+Index panels_size(Index K, Index N) {
+  const Index width = isa::kernels().width;
+  return K * ((N + width - 1) / width * width);
+}
+
+}  // namespace
+
+void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
+  const auto& cell = r.cell;
+  const Index H = r.H, GH = cell.gates * H, Hp = padded(H), X = cell.x_count * Hp;
+  const Columns x{cell, cell.x_first, H, Hp};
+  pack_rows(r.I, GH, weights.kernel, x, cell.x_count, input.reserve(panels_size(r.I, X)));
+  pack_bias(weights.bias, x, cell.x_count, input_bias.reserve(X));
+  for (int p = 0; p < cell.phases; ++p) {
+    const auto& phase = cell.phase[p];
+    const Columns columns{cell, phase.first, H, Hp};
+    pack_steps(H, GH, weights.recurrent_kernel, columns, phase.count, recurrent[p].reserve(H * phase.count * Hp));
+    if (cell.recurrent_bias)
+      pack_bias(weights.bias ? weights.bias + GH : nullptr, columns, phase.count, recurrent_bias[p].reserve(phase.count * Hp));
+  }
+}
+
+void Packed::fill_backward(const Recurrence::Impl& r, const Weights<const float>& weights) {
+  const auto& cell = r.cell;
+  const Index H = r.H, GH = cell.gates * H, Hp = padded(H);
+  pack_transposed(r.I, GH, weights.kernel, {cell, cell.x_first, H, Hp}, cell.x_count,
+                  input_transposed.reserve(panels_size(cell.x_count * Hp, r.I)));
+  for (int p = 0; p < cell.phases; ++p) {
+    const auto& phase = cell.phase[p];
+    pack_transposed(H, GH, weights.recurrent_kernel, {cell, phase.first, H, Hp}, phase.count,
+                    recurrent_transposed[p].reserve(panels_size(phase.count * Hp, H)));
+  }
+}
+
+}  // namespace rekur::recurrent
