@@ -1,5 +1,9 @@
 """fit, evaluate, predict: alignment of rows, lengths and weights, splits, continuation, determinism, progress."""
 
+import io
+import re
+import sys
+
 import numpy as np
 import pytest
 
@@ -273,12 +277,30 @@ def test_verbosity(capfd):
     assert out[1].startswith("Epoch 2/2")
     assert "val_loss: " in out[1]
     model.fit(x, y, epochs=1, validation_split=0.5, verbose=1)
-    err = capfd.readouterr().err
-    assert "Epoch 1/1" in err
-    assert "1/1" in err
-    assert "val_loss: " in err
+    out, err = capfd.readouterr()  # no terminal: a whole line, no bar
+    assert out == ""
+    assert re.fullmatch(r"Epoch 1/1 - 1/1 - \d+\.\ds - loss: \S+ - val_loss: \S+\n", err)
     with pytest.raises(ValueError, match="verbose"):
         model.fit(x, y, verbose=3)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_narrow_terminal_shows_a_bar_and_ends_with_the_whole_line(monkeypatch):
+    x, y = np.ones((8, 1)), np.ones(8)
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    model = _linear()
+    model.fit(x, y, epochs=2, batch_size=2, validation_split=0.5, verbose=1)
+    shown = terminal.getvalue()
+    assert "0/2 [00:00<?]" in shown
+    last = shown.split("\r")[-1]
+    assert re.fullmatch(r"Epoch 2/2 - 2/2 - \d+\.\ds - loss: \S+ - val_loss: \S+\n", last)
+    assert shown.count("val_loss") == 2
 
 
 def test_nan_in_nan_out():

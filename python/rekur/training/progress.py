@@ -29,18 +29,26 @@ def _number(value: float) -> str:
 
 
 class Progress:
-    """The bar (verbose 1), line (2) or silence (0) of one pass over the rows."""
+    """The bar (verbose 1), line (2) or silence (0) of one pass over the rows.
+
+    The bar is for whoever watches: it is drawn on a terminal (a notebook counts as one) only, and is cut at its edge. The
+    line that takes its place in the end is whole, and is all that a log file gets.
+    """
 
     def __init__(self, verbose: int, title: str, steps: int) -> None:
         self.verbose = verbose
         self.title = title
+        self.steps = steps
         self._bar: Any = None
+        self._open = verbose > 0
         self._shown = self._begin = time.monotonic()
-        if verbose == 1:
+        if verbose == 1 and _is_watched(sys.stderr):
             from tqdm import tqdm
 
             form = "{desc} {bar:20} {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
-            self._bar = tqdm(total=steps, desc=title, bar_format=form, file=sys.stderr, mininterval=_INTERVAL)
+            self._bar = tqdm(
+                total=steps, desc=title, bar_format=form, file=sys.stderr, mininterval=_INTERVAL, leave=False
+            )
 
     def due(self) -> bool:
         """Whether the numbers shown are old enough to be made anew."""
@@ -55,11 +63,18 @@ class Progress:
         self._bar.update()
 
     def close(self, logs: Mapping[str, float] | None = None) -> None:
-        """End the bar or print the line; without logs (an error) just end it."""
+        """End the bar and print the line; without logs (an error) just end it."""
         if self._bar is not None:
-            if logs is not None:
-                self._bar.set_postfix_str(describe(logs), refresh=True)
             self._bar.close()
             self._bar = None
-        elif self.verbose == 2 and logs is not None:
-            print(f"{self.title} - {time.monotonic() - self._begin:.1f}s - {describe(logs)}", flush=True)
+        if self._open and logs is not None:
+            parts = [self.title, f"{time.monotonic() - self._begin:.1f}s", *([describe(logs)] if logs else [])]
+            if self.verbose == 1:
+                parts.insert(1, f"{self.steps}/{self.steps}")
+            print(" - ".join(parts), file=sys.stderr if self.verbose == 1 else sys.stdout, flush=True)
+            self._open = False
+
+
+def _is_watched(stream: Any) -> bool:
+    """Whether a stream understands carriage returns: a terminal, or a notebook's, which says it is none."""
+    return stream is not None and (stream.isatty() or type(stream).__module__.startswith("ipykernel"))
