@@ -39,6 +39,9 @@ IDS, LABELS = np.zeros((6, 5), int), np.zeros((6, 5), int)
         (np.full((6, 10, 8), None), TypeError, "object"),
         ([np.zeros((3, 8)), np.zeros((4, 8))], ValueError, "lengths="),
         ({"wrong": X}, ValueError, "no 'wrong'"),
+        ((row for row in X), TypeError, "LSTM 'lstm'.*got a generator.*train_on_batch"),
+        (iter([X]), TypeError, "got a list_iterator"),
+        (np.zeros((6, 10, 8), object), TypeError, r"object.*astype\('float32'\)"),
     ],
     ids=lambda v: "",
 )
@@ -128,6 +131,25 @@ def test_labels(classifier):
         classifier.fit(IDS, LABELS, verbose=0)
 
 
+@pytest.mark.parametrize(
+    ("loss", "activation"), [("binary_crossentropy", "sigmoid"), ("categorical_crossentropy", "softmax")]
+)
+def test_labels_that_are_no_probabilities(loss, activation):
+    model = Sequential(
+        [layers.LSTM(2, input_shape=(10, 8), return_sequences=True), layers.Dense(2, activation=activation)]
+    )
+    model.compile("adam", loss)
+    for bad in (-1, 2, np.inf):
+        labels = np.zeros((6, 10, 2))
+        labels[2, 7, 1] = bad
+        with pytest.raises(ValueError, match=f"y of output 'dense': {loss} expected values from 0 to 1, got {bad:g}"):
+            model.fit(X, labels, verbose=0)
+        assert np.isfinite(model.evaluate(X, labels, lengths=np.full(6, 7)))  # there it is padding
+    labels[2, 7, 1] = np.nan  # NaN in, NaN out
+    assert np.isnan(model.evaluate(X, labels))
+    model.evaluate(X, np.full((6, 10, 2), 1 + 1e-7))
+
+
 def test_ids(classifier):
     for bad in (20, -1):
         with pytest.raises(ValueError, match=f"Embedding 'embedding'.*{bad}"):
@@ -161,8 +183,9 @@ def test_numbers_of_fit(model):
         model.fit(X, Y, validation_split=1.5)
     with pytest.raises(ValueError, match="validation_data must be"):
         model.fit(X, Y, validation_data=(X,), verbose=0)
-    with pytest.raises(TypeError, match="callbacks"):
-        model.fit(X, Y, callbacks=[print], verbose=0)
+    for callbacks in ([print], print):
+        with pytest.raises(TypeError, match=r"callbacks.*print"):
+            model.fit(X, Y, callbacks=callbacks, verbose=0)
 
 
 def test_not_compiled_and_badly_compiled():

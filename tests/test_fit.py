@@ -225,6 +225,18 @@ def test_batch_size_does_not_change_predictions():
         np.testing.assert_array_equal(model.predict(x, batch_size=batch_size), whole)
 
 
+def test_batch_size_none_is_32():
+    model = _sequence_model()
+    x, y = np.ones((33, 3, 2)), np.ones((33, 3, 1))
+    steps = []
+    model.fit(
+        x, y, None, verbose=0, callbacks=LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
+    )
+    assert steps == [0, 1]
+    assert model.evaluate(x, y, batch_size=None) == model.evaluate(x, y)
+    assert model.predict(x, None).shape == (33, 3, 1)
+
+
 def test_dtypes_are_converted():
     model = _linear()
     model.set_weights([[[2.0]]])

@@ -2,7 +2,7 @@
 
 import difflib
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,7 +58,12 @@ def boolean(value: object, what: str) -> bool:
 
 
 def as_numeric(value: object, what: str) -> NDArray[Any]:
-    """A NumPy array of booleans, integers or floats. Ragged lists and every other dtype are refused."""
+    """A NumPy array of booleans, integers or floats. Ragged lists, generators and every other dtype are refused."""
+    if isinstance(value, Iterator):
+        raise TypeError(
+            f"{what}: expected an array, got a {type(value).__name__}; generators are not read: collect the rows in an "
+            "array, or call train_on_batch for each batch"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -66,7 +71,8 @@ def as_numeric(value: object, what: str) -> NDArray[Any]:
             f"{what}: not a regular array ({error}); pad the rows to one length and pass their lengths as lengths="
         ) from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{what}: expected numbers, got an array of dtype {array.dtype}")
+        hint = "; where all of it is numbers, convert it with .astype('float32')" if array.dtype.kind == "O" else ""
+        raise TypeError(f"{what}: expected numbers, got an array of dtype {array.dtype}{hint}")
     return array
 
 

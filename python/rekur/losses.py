@@ -15,6 +15,7 @@ class Loss:
 
     name: ClassVar[str]
     sparse: ClassVar[bool] = False  # the target is class indices, int32, without the features' axis
+    of_probabilities: ClassVar[bool] = False  # the target's elements are probabilities, 0 to 1
 
     def __init__(self, **parameters: float | bool) -> None:
         self.parameters = parameters
@@ -61,15 +62,20 @@ class _Crossentropy(Loss):
 
 
 class BinaryCrossentropy(_Crossentropy):
-    """−y log p − (1 − y) log(1 − p), the mean over the features; p the output, with ``from_logits`` its sigmoid."""
+    """−y log p − (1 − y) log(1 − p), the mean over the features; p the output, with ``from_logits`` its sigmoid.
+
+    y is 0, 1 or between.
+    """
 
     name = "binary_crossentropy"
+    of_probabilities = True
 
 
 class CategoricalCrossentropy(_Crossentropy):
     """−Σ y log p over the classes; y one-hot or a distribution, p the output, or its softmax with ``from_logits``."""
 
     name = "categorical_crossentropy"
+    of_probabilities = True
 
 
 class SparseCategoricalCrossentropy(_Crossentropy):

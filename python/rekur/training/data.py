@@ -12,6 +12,8 @@ from rekur.losses import Loss
 
 Index: TypeAlias = slice | NDArray[np.int64]
 
+_ROUNDING = 1e-5  # how far a computed probability may be off
+
 
 @dataclass(frozen=True)
 class Port:
@@ -212,19 +214,23 @@ def _classes(array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Lo
     return as_int32(array, what, whole_floats=True)
 
 
-def check_classes(rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None]) -> None:
-    """Class indices of all valid steps must be those of an output's features."""
+def check_labels(rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None]) -> None:
+    """Labels of all valid steps must mean something: class indices that exist, probabilities from 0 to 1 (or NaN)."""
     for port, loss, target in zip(ports, losses, rows.targets, strict=True):
         classes = port.shape[-1]
-        if loss is None or target is None or classes is None or not loss.sparse:
+        if loss is None or target is None or not (loss.of_probabilities or (loss.sparse and classes is not None)):
             continue
         valid = rows.valid(port)
         labels = target if valid is None else target[valid]
-        wrong = labels[(labels < 0) | (labels >= classes)]
+        if loss.of_probabilities:
+            wrong = labels[(labels < -_ROUNDING) | (labels > 1 + _ROUNDING)]
+            expected = "values from 0 to 1"
+        else:
+            assert classes is not None
+            wrong = labels[(labels < 0) | (labels >= classes)]
+            expected = f"class indices from 0 to {classes - 1}"
         if wrong.size:
-            raise ValueError(
-                f"y of output '{port.name}': expected class indices from 0 to {classes - 1}, got {wrong[0]}"
-            )
+            raise ValueError(f"y of output '{port.name}': {loss.name} expected {expected}, got {wrong[0]:g}")
 
 
 def make_weights(sample_weight: object, inputs: Sequence[Array], ports: Sequence[Port]) -> list[Floats | None]:

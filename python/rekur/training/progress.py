@@ -31,8 +31,8 @@ def _number(value: float) -> str:
 class Progress:
     """The bar (verbose 1), line (2) or silence (0) of one pass over the rows.
 
-    The bar is for whoever watches: it is drawn on a terminal (a notebook counts as one) only, and is cut at its edge. The
-    line that takes its place in the end is whole, and is all that a log file gets.
+    The bar is for whoever watches: it is drawn on a terminal (a notebook counts as one) only, and is cut at its edge.
+    The line that takes its place in the end is whole, and is all that a log file gets.
     """
 
     def __init__(self, verbose: int, title: str, steps: int) -> None:

@@ -99,7 +99,7 @@ class Trainable:
             data.make_targets(y, inputs, outputs, bound.losses),
             data.make_weights(sample_weight, inputs, outputs),
         )
-        data.check_classes(rows, outputs, bound.losses)
+        data.check_labels(rows, outputs, bound.losses)
         if not len(rows):
             raise ValueError(f"x holds no rows: its shape is {show(inputs[0].shape)}")
         return rows
@@ -108,7 +108,7 @@ class Trainable:
         self,
         x: Any,
         y: Any = None,
-        batch_size: int = 32,
+        batch_size: int | None = 32,
         epochs: int = 1,
         verbose: int | str = 1,
         callbacks: Sequence[Callback] | Callback | None = None,
@@ -129,7 +129,7 @@ class Trainable:
             One array an output, in the shape of the output (a last axis of 1 may be left out), or class indices without
             the last axis.
         batch_size : int
-            Rows of a step; the last step of an epoch takes what is left.
+            Rows of a step; the last step of an epoch takes what is left. None is 32.
         epochs, initial_epoch : int
             Epochs are counted from ``initial_epoch`` to ``epochs``; the order of an epoch's rows depends on the seed
             and its number only.
@@ -162,7 +162,7 @@ class Trainable:
         An exception, Ctrl-C included, leaves the model as it was after the last whole step.
         """
         bound = self._trainer(x)
-        batch_size = integer(batch_size, "batch_size")
+        batch_size = _batch_size(batch_size)
         epochs = integer(epochs, "epochs", 0)
         initial_epoch = integer(initial_epoch, "initial_epoch", 0)
         shown = check_verbose(verbose)
@@ -175,7 +175,8 @@ class Trainable:
 
         steps = -(-len(rows) // batch_size)
         history = History()
-        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        several = callbacks is None or isinstance(callbacks, Sequence)
+        given: list[Any] = list(callbacks or ()) if several else [callbacks]  # type: ignore[arg-type]
         params = {"epochs": epochs, "steps": steps, "verbose": shown}
         hooks = CallbackList([history, *given], self, params)  # type: ignore[arg-type]
         self.history = history
@@ -238,7 +239,7 @@ class Trainable:
         self,
         x: Any,
         y: Any = None,
-        batch_size: int = 32,
+        batch_size: int | None = 32,
         verbose: int | str = 0,
         sample_weight: Any = None,
         return_dict: bool = False,
@@ -252,7 +253,7 @@ class Trainable:
         ``return_dict``.
         """
         bound = self._trainer(x)
-        batch_size = integer(batch_size, "batch_size")
+        batch_size = _batch_size(batch_size)
         rows = self._rows(bound, x, y, sample_weight, lengths)
         progress = Progress(check_verbose(verbose), "evaluate", -(-len(rows) // batch_size))
         try:
@@ -262,7 +263,7 @@ class Trainable:
             progress.close()
         return _returned(results, return_dict)
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: int | str = 0, lengths: Any = None) -> Any:
+    def predict(self, x: Any, batch_size: int | None = 32, verbose: int | str = 0, lengths: Any = None) -> Any:
         """Outputs for ``x``, without dropout.
 
         Parameters
@@ -285,7 +286,7 @@ class Trainable:
         """
         engine = self._engine(x)
         ports, outputs = self._ports()
-        batch_size = integer(batch_size, "batch_size")
+        batch_size = _batch_size(batch_size)
         inputs = data.make_inputs(x, ports)
         rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
         progress = Progress(check_verbose(verbose), "predict", -(-len(rows) // batch_size))
@@ -374,6 +375,10 @@ def unflatten(engine: _core.Model, flat: Floats) -> dict[str, Floats]:
         name: flat[offset : offset + int(np.prod(shape, dtype=np.int64))].reshape(shape)
         for name, shape, offset in engine.parameters
     }
+
+
+def _batch_size(given: int | None) -> int:
+    return 32 if given is None else integer(given, "batch_size")
 
 
 def _returned(results: dict[str, float], return_dict: bool) -> Any:
