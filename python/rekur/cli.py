@@ -104,14 +104,11 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    print(f"rekur {rekur.__version__}")
-    print(f"  instruction set  {rekur.isa()} (this machine has {', '.join(rekur.available_isas())})")
-    print(f"  threads          {rekur.num_threads()}")
-    print(f"  processor        {rekur.cpu_info()}")
-    print(f"  Python           {platform.python_version()} on {platform.platform()}")
+    print(rekur.cpu_info().rstrip())
+    print(f"Python: {platform.python_version()} on {platform.platform()}")
     for name in ("numpy", "onnx", "onnxruntime", "tqdm"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            print(f"  {name:15}  {importlib.metadata.version(name)}")
+            print(f"{name}: {importlib.metadata.version(name)}")
 
 
 def _summary(options: argparse.Namespace) -> None:
