@@ -185,6 +185,40 @@ def test_unknown_arguments_are_explained():
         Dense(1, name="a/b")
 
 
+def test_arguments_that_ask_for_nothing_are_taken():
+    plain = {"dropout": 0.0, "recurrent_dropout": 0, "go_backwards": False, "stateful": False, "unroll": False}
+    model = Sequential([layers.Embedding(10, 4, mask_zero=False, input_length=6), LSTM(3, **plain), Dense(1)])
+    assert model.input_shape == (None, 6)
+    assert Sequential([Dense(1, input_dim=3)]).input_shape == (None, 3)
+    for key, value in {"dropout": 0.2, "stateful": True, "go_backwards": True}.items():
+        with pytest.raises(TypeError, match=f"LSTM 'lstm' has no argument '{key}': "):
+            LSTM(3, **{**plain, key: value})
+    with pytest.raises(TypeError, match="Dense 'dense' has no argument 'unroll'"):
+        Dense(3, unroll=False)
+
+
+def test_ids_need_an_integer_input():
+    with pytest.raises(ValueError, match=r"Embedding 'embedding'.*float32 input 'words'.*dtype='int32'"):
+        layers.Embedding(5, 2)(Input((4,), name="words"))
+    ids = Input((4,), dtype="int64")
+    assert ids.dtype == "int32"
+    model = Model(ids, layers.Embedding(5, 2)(ids))
+    assert model.predict(np.zeros((2, 4), np.int64)).shape == (2, 4, 2)
+    with pytest.raises(ValueError, match="float64"):
+        Input((4,), dtype="float64")
+
+
+def test_joining_functions():
+    a, b = Input((3,)), Input((3,))
+    model = Model([a, b], [layers.concatenate([a, b], axis=1), layers.add([a, b]), layers.multiply([a, b], name="m")])
+    x, y = np.full((1, 3), 2.0), np.full((1, 3), 5.0)
+    joined, total, product = model.predict([x, y])
+    assert joined.tolist() == [[2, 2, 2, 5, 5, 5]]
+    assert total.tolist() == [[7] * 3]
+    assert product.tolist() == [[10] * 3]
+    assert model.output_names[2] == "m"
+
+
 def test_weights_in_keras_layout_and_order():
     model = Sequential([layers.Bidirectional(LSTM(3)), layers.Dense(2)])
     model.build((None, None, 5))

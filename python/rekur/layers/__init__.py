@@ -1,7 +1,18 @@
 """Layers: what a model is made of. A layer object is data; the engine does the arithmetic."""
 
 from rekur.layers.base import Input, InputLayer, Layer, SymbolicTensor
-from rekur.layers.core import Activation, Add, Concatenate, Dense, Dropout, Embedding, Multiply
+from rekur.layers.core import (
+    Activation,
+    Add,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Multiply,
+    add,
+    concatenate,
+    multiply,
+)
 from rekur.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 
 __all__ = [
@@ -20,6 +31,9 @@ __all__ = [
     "Multiply",
     "SimpleRNN",
     "SymbolicTensor",
+    "add",
+    "concatenate",
+    "multiply",
 ]
 
 # The closed list a spec names its layers from.

@@ -20,6 +20,7 @@ _ELSEWHERE = {
     "step t of the output belongs to step t of the input",
     "mask_zero": "give the lengths of the rows to fit, evaluate and predict as lengths=",
     "dropout": "put a Dropout layer before this one",
+    "stateful": "return_state=True gives the last states and initial_state= takes them",
     "recurrent_dropout": "put a Dropout layer before or after this one",
     "batch_input_shape": "use input_shape=, without the batch",
     "batch_shape": "use shape=, without the batch",
@@ -79,11 +80,14 @@ class Layer:
 
     type: ClassVar[str]
     _keys: ClassVar[tuple[str, ...]] = ()
+    # Arguments of Keras's layer that this one does not have, and the value that asks for nothing, which may be given.
+    _idle: ClassVar[dict[str, object]] = {}
     input_dtype: ClassVar[str] = "float32"
 
     def __init__(self, name: str | None, options: dict[str, Any]) -> None:
         self._name = None if name is None else check_name(name, type(self).__name__)
         shape = options.pop("input_shape", None)
+        options = {k: v for k, v in options.items() if k not in self._idle or v != self._idle[k]}
         self.input_shape: Shape | None = None if shape is None else feature_shape(shape, f"{self!r}: input_shape")
         if options:
             raise TypeError(self._unknown(next(iter(options))))
@@ -187,6 +191,7 @@ class InputLayer(Layer):
         Of one row: ``(T, F)`` or ``(None, F)`` for sequences, ``(F,)`` for features; ``(T,)`` or ``(None,)`` with
         ``dtype="int32"`` for the ids of an Embedding.
     dtype : {"float32", "int32"}
+        Other integers are taken for int32.
     name : str, optional
     """
 
@@ -230,6 +235,8 @@ def _dtype_name(dtype: object, what: str) -> str:
         name = np.dtype(dtype).name  # type: ignore[call-overload]
     except TypeError:
         name = str(dtype)
+    if name in ("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"):
+        return "int32"  # as the data will be, whose ids are checked to fit
     if name not in ("float32", "int32"):
         raise ValueError(
             f"{what}: dtype must be 'float32' or 'int32', got {dtype!r} (data of other dtypes is converted)"

@@ -1,10 +1,11 @@
 """Layers without recurrence. They work on (B, F) and, at every step alike, on (B, T, F)."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from rekur import activations, initializers
 from rekur._validate import boolean, integer, real
-from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.base import InputLayer, Layer, SymbolicTensor
 
 
 class Dense(Layer):
@@ -20,7 +21,8 @@ class Dense(Layer):
 
     Notes
     -----
-    Input ``(B, F)`` or ``(B, T, F)``, output ``(B, units)`` or ``(B, T, units)``.
+    Input ``(B, F)`` or ``(B, T, F)``, output ``(B, units)`` or ``(B, T, units)``. ``input_dim=F`` stands for
+    ``input_shape=(F,)``.
     Weights: kernel ``(F, units)``, bias ``(units,)``.
     """
 
@@ -37,6 +39,8 @@ class Dense(Layer):
         name: str | None = None,
         **options: Any,
     ) -> None:
+        if "input_dim" in options and "input_shape" not in options:
+            options["input_shape"] = (options.pop("input_dim"),)
         super().__init__(name, options)
         what = repr(self)
         self.units = integer(units, f"{what}: units")
@@ -97,12 +101,14 @@ class Embedding(Layer):
 
     Notes
     -----
-    Input int32 ``(B,)`` or ``(B, T)``, output ``(B, output_dim)`` or ``(B, T, output_dim)``.
+    Input int32 ``(B,)`` or ``(B, T)``, output ``(B, output_dim)`` or ``(B, T, output_dim)``. ``input_length=T`` stands
+    for ``input_shape=(T,)``.
     Weights: embeddings ``(input_dim, output_dim)``.
     """
 
     type = "Embedding"
     _keys = ("input_dim", "output_dim", "embeddings_initializer")
+    _idle: ClassVar[dict[str, object]] = {"mask_zero": False}
     input_dtype = "int32"
 
     def __init__(
@@ -113,10 +119,20 @@ class Embedding(Layer):
         name: str | None = None,
         **options: Any,
     ) -> None:
+        if "input_length" in options and "input_shape" not in options:
+            options["input_shape"] = (options.pop("input_length"),)
         super().__init__(name, options)
         self.input_dim = integer(input_dim, f"{self!r}: input_dim")
         self.output_dim = integer(output_dim, f"{self!r}: output_dim")
         self.embeddings_initializer = initializers.to_spec(embeddings_initializer, repr(self))
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if len(inputs) == 1 and inputs[0].dtype == "float32" and isinstance(inputs[0].layer, InputLayer):
+            raise ValueError(
+                f"{self!r}: expected int32 ids, got the float32 input '{inputs[0].name}': "
+                "make it with Input(shape, dtype='int32')"
+            )
+        return super()._connect(inputs)
 
 
 class Concatenate(Layer):
@@ -157,3 +173,21 @@ class Multiply(_Merge):
     """The elementwise product of the inputs, which have one shape."""
 
     type = "Multiply"
+
+
+def concatenate(inputs: Sequence[SymbolicTensor], axis: int = -1, name: str | None = None) -> SymbolicTensor:
+    """``Concatenate(axis)(inputs)``."""
+    joined: SymbolicTensor = Concatenate(axis, name=name)(inputs)
+    return joined
+
+
+def add(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Add()(inputs)``."""
+    joined: SymbolicTensor = Add(name=name)(inputs)
+    return joined
+
+
+def multiply(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Multiply()(inputs)``."""
+    joined: SymbolicTensor = Multiply(name=name)(inputs)
+    return joined

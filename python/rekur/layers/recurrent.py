@@ -51,6 +51,13 @@ class _Recurrent(_Stateful):
         "units", "activation", "use_bias", "return_sequences", "return_state", "reverse",
         "kernel_initializer", "recurrent_initializer", "bias_initializer",
     )  # fmt: skip
+    _idle: ClassVar[dict[str, object]] = {
+        "dropout": 0,
+        "recurrent_dropout": 0,
+        "go_backwards": False,
+        "stateful": False,
+        "unroll": False,
+    }
 
     def __init__(
         self,
