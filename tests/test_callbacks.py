@@ -124,8 +124,15 @@ def test_checkpoints(tmp_path):
     np.testing.assert_array_equal(rekur.load(tmp_path / "last").get_weights()[0], model.get_weights()[0])
     with pytest.raises(ValueError, match=r"'val_los'.*known are epoch, loss, mae"):
         model.fit(X, Y, verbose=0, callbacks=ModelCheckpoint(tmp_path / "{val_los}"))
-    with pytest.raises(OSError, match=r".+"):
+    before = model.get_weights()[0].copy()
+    with pytest.raises(OSError, match=r"no folder '.*none'"):
         model.fit(X, Y, verbose=0, callbacks=ModelCheckpoint(tmp_path / "none" / "m"))
+    np.testing.assert_array_equal(model.get_weights()[0], before)  # found before the first step
+    model.fit(X, Y, verbose=0, callbacks=ModelCheckpoint(tmp_path / "weights", save_weights_only=True))
+    weights_only = rekur.load(tmp_path / "weights")
+    np.testing.assert_array_equal(weights_only.get_weights()[0], model.get_weights()[0])
+    with pytest.raises(RuntimeError, match="not compiled"):
+        weights_only.fit(X, Y)
 
 
 def test_csv_log(tmp_path):

@@ -123,6 +123,8 @@ class ModelCheckpoint(_Monitor):
     monitor, mode : str
         What decides "best" with ``save_best_only``.
     save_best_only : bool
+    save_weights_only : bool
+        Write :meth:`rekur.Model.save_weights` instead of :meth:`rekur.Model.save`.
     verbose : int
         1: print each file's name.
 
@@ -130,6 +132,8 @@ class ModelCheckpoint(_Monitor):
     ------
     ValueError
         From fit, if the name holds an unknown key or there is nothing to monitor.
+    OSError
+        From fit, if the folder does not exist (before the first step) or the file cannot be written.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class ModelCheckpoint(_Monitor):
         monitor: str = "val_loss",
         verbose: int = 0,
         save_best_only: bool = False,
+        save_weights_only: bool = False,
         mode: str = "auto",
         initial_value_threshold: float | None = None,
     ) -> None:
@@ -145,7 +150,13 @@ class ModelCheckpoint(_Monitor):
         self.filepath = os.fspath(filepath)
         self.verbose = verbose
         self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
         self.best = self.worst if initial_value_threshold is None else float(initial_value_threshold)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        folder = os.path.dirname(self.filepath)
+        if folder and "{" not in folder and not os.path.isdir(folder):
+            raise FileNotFoundError(f"ModelCheckpoint: no folder '{folder}' to write '{self.filepath}' into")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only:
@@ -158,7 +169,7 @@ class ModelCheckpoint(_Monitor):
         except (KeyError, IndexError) as error:
             known = ", ".join(["epoch", *(logs or {})])
             raise ValueError(f"ModelCheckpoint: '{self.filepath}' needs {error}; known are {known}") from None
-        self.model.save(path)
+        (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
             print(f"Epoch {epoch + 1}: saved {path}")
 

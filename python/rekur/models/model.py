@@ -1,5 +1,6 @@
 """A model: a graph of layers, its weights, its file."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -299,6 +300,37 @@ class Model(Trainable):
         tensors, training = self._training_state()
         engine.save(os.fspath(path), tensors, {_TRAINING: dumps(training)})
 
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as :meth:`save` does, but as if it were not compiled: no losses, no optimiser's state.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        self._engine().save(os.fspath(path), {}, {_TRAINING: dumps({"model_seed": self.seed})})
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Take over the weights of a file of :meth:`save` or :meth:`save_weights`; the rest of the model stays.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read or is not a complete, valid file.
+        ValueError
+            If its parameters have other names or shapes than this model's; nothing is changed then.
+        """
+        engine = self._engine()
+        core, _, _ = _core.load(os.fspath(path))
+        own, other = ([(name, tuple(shape)) for name, shape, _ in c.parameters] for c in (engine, core))
+        for here, there in itertools.zip_longest(own, other):
+            if here != there:
+                wanted, found = (
+                    f"'{p[0]}' of shape {show(p[1])}" if p else "no further parameter" for p in (here, there)
+                )
+                raise ValueError(f"{os.fspath(path)}: model '{self.name}' expected {wanted}, the file has {found}")
+        engine.set_weights(core.get_weights())
+
     def _training_state(self) -> tuple[dict[str, Floats], Spec]:
         if self._compiled is None:
             return {}, {"model_seed": self.seed}
@@ -340,9 +372,9 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     OSError
-        If the file cannot be read or is not a complete, valid file.
+        If the file cannot be read, is not complete, or describes no valid model: an unknown layer is named.
     ValueError
-        If what it describes is not a valid model.
+        If what it says of the training is not valid.
     """
     core, tensors, metadata = _core.load(os.fspath(path))
     model = Model._of_core(core)
