@@ -179,6 +179,8 @@ def test_numbers_of_fit(model):
             model.fit(X, Y, **{name: -1})
         with pytest.raises(TypeError, match=name):
             model.fit(X, Y, **{name: 1.5})
+    with pytest.raises(ValueError, match="epochs must be below 2"):
+        model.fit(X, Y, epochs=2**63)
     with pytest.raises(ValueError, match="validation_split"):
         model.fit(X, Y, validation_split=1.5)
     with pytest.raises(ValueError, match="validation_data must be"):

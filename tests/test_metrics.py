@@ -96,3 +96,13 @@ def test_mistakes():
     model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: np.zeros(7)])
     with pytest.raises(ValueError, match=r"expected a number or an array of shape \(2,\).*\(7,\)"):
         model.evaluate(np.zeros((2, 1)), np.zeros(2))
+
+
+def test_names_in_capitals_and_how_metrics_are_shown():
+    assert type(losses.get("MSE")) is losses.MeanSquaredError
+    assert repr(metrics.get("MAE")) == "MeanAbsoluteError(name='MAE')"
+    assert repr(metrics.BinaryAccuracy(threshold=0.25)) == "BinaryAccuracy(name='binary_accuracy', threshold=0.25)"
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("adam", "mse")
+    history = model.fit([[1.0]], [[1.0]], epochs=2, verbose=0)
+    assert repr(history) == f"<History of 2 epochs: loss {history.history['loss'][-1]:.4g}>"

@@ -234,6 +234,13 @@ def test_output_shape_that_inference_contradicts(subject: Subject, old: Path, mo
     assert_untouched(old)
 
 
+def test_what_is_no_model(tmp_path: Path) -> None:
+    for call in (rekur.onnx.export, rekur.onnx.verify):
+        with pytest.raises(TypeError, match=f"{call.__name__}: expected a rekur model, got 3"):
+            call(3, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_folder_that_does_not_exist(subject: Subject, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no folder"):
         rekur.onnx.export(subject, tmp_path / "nowhere" / "m.onnx")

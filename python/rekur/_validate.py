@@ -32,8 +32,10 @@ def integer(value: object, what: str, minimum: int = 1) -> int:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{what} must be an integer, got {value!r}") from None
-    if not minimum <= number < 2**63:
+    if number < minimum:
         raise ValueError(f"{what} must be at least {minimum}, got {number}")
+    if number >= 2**63:
+        raise ValueError(f"{what} must be below 2^63, got {number}")
     return number
 
 

@@ -121,7 +121,7 @@ def get(loss: object) -> Loss:
         name = loss.get("name")
     if not isinstance(name, str):
         raise TypeError(f"a loss is a name or an object of rekur.losses, got {loss!r}")
-    found = NAMES.get(name) or _ALIASES.get(name)
+    found = NAMES.get(name) or _ALIASES.get(name) or _ALIASES.get(name.lower())
     if found is None:
         raise ValueError(f"unknown loss '{name}'{did_you_mean(name, [*NAMES, 'mse', 'mae', 'bce'])}")
     try:

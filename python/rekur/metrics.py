@@ -70,6 +70,9 @@ class Metric:
     def config(self) -> dict[str, Any]:
         return {"type": self.default_name, "name": self.name}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items() if k != 'type')})"
+
 
 class MeanSquaredError(Metric):
     """mean (y − ŷ)²."""
@@ -183,7 +186,7 @@ def get(metric: object) -> Metric:
             raise ValueError(f"unknown metric '{metric.get('type')}'{did_you_mean(metric.get('type'), _NAMES)}")
         return found(**{k: v for k, v in metric.items() if k != "type"})
     if isinstance(metric, str):
-        found = _NAMES.get(metric) or _ALIASES.get(metric)
+        found = _NAMES.get(metric) or _ALIASES.get(metric) or _ALIASES.get(metric.lower())
         if found is None:
             raise ValueError(f"unknown metric '{metric}'{did_you_mean(metric, ['accuracy', 'mae', 'mse', *_NAMES])}")
         return found(metric)

@@ -91,6 +91,8 @@ def export(
 
     Raises
     ------
+    TypeError
+        ``model`` is none.
     ExportError
         The model cannot be said in ONNX; names the layer and why. A ``ValueError``.
     VerificationError
@@ -98,6 +100,7 @@ def export(
     OSError
         The file cannot be written.
     """
+    _check_is_model(model, "export")
     target = Path(path)
     if opset not in OPSETS:
         raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
@@ -177,7 +180,13 @@ def verify(
         import rekur
 
         model = cast(Exportable, rekur.load(os.fspath(model)))
+    _check_is_model(model, "verify")
     return compare(model, read(path), tolerance=tolerance, providers=providers, seed=seed)
+
+
+def _check_is_model(model: object, what: str) -> None:
+    if not all(hasattr(type(model), name) for name in ("named_weights", "predict")):
+        raise TypeError(f"{what}: expected a rekur model, got {model!r}")
 
 
 def build(plan: Plan, weights: Mapping[str, Any]) -> Graph:
