@@ -68,7 +68,7 @@ class RandomGraph:
         self.spec = model_spec(self.layers, outputs)
 
     def pick(self, choices: Sequence[Any]) -> Any:
-        return choices[self.rng.integers(len(choices))]
+        return choices[int(self.rng.integers(len(choices)))]
 
     def flag(self, probability: float = 0.5) -> bool:
         return bool(self.rng.random() < probability)

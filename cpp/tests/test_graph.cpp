@@ -119,8 +119,7 @@ TEST_CASE("graph: inference shares memory between tensors that do not live at on
   layers += R"(, {"type": "Dropout", "name": "drop", "inputs": ["d19"], "rate": 0.5})" + dense("y", "drop");
   graph::Graph graph(spec(layers, "\"x\"", "\"y\""));
   const Data data = Data().add_random({80, 2});
-  for (float& w : graph.mutable_weights()) w = 0.1f;
-  graph.weights_changed();
+  graph.change_weights([](std::span<float> weights) { std::fill(weights.begin(), weights.end(), 0.1f); });
   const auto run = graph.forward(data.batch(), {});
   const auto training = graph.forward(data.batch(), {.training = true});
   CHECK(std::isfinite(run->output(0)[0]));
@@ -143,8 +142,7 @@ TEST_CASE("graph: a final activation can be left to the loss") {
     graph::Graph fused(make(activation, "\"y\"")), linear(make("linear", "\"y\""));
     const std::vector<float> weights = numbers(6, 1);
     for (graph::Graph* graph : {&fused, &linear}) {
-      std::copy(weights.begin(), weights.end(), graph->mutable_weights().begin());
-      graph->weights_changed();
+      graph->change_weights([&](std::span<float> own) { std::copy(weights.begin(), weights.end(), own.begin()); });
     }
     const auto raw = fused.forward(data.batch(), {.training = true, .raw = {true}});
     const auto expected = linear.forward(data.batch(), {.training = true});
@@ -178,6 +176,6 @@ TEST_CASE("graph: a tape serves once, its own model, and the weights it was made
   run = graph.forward(data.batch(), {});
   contains(back(graph, *run), "inference");
   run = graph.forward(data.batch(), {.training = true});
-  graph.weights_changed();
+  graph.change_weights([](std::span<float>) {});
   contains(back(graph, *run), "were changed");
 }

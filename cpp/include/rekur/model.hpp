@@ -3,8 +3,8 @@
 //   rekur::Model model = rekur::Model::load("forecaster.safetensors");
 //   std::vector<rekur::Tensor> y = model.predict({x});
 //
-// A model is immutable while it runs; what a run needs is its own object. So one Model serves any number of threads at once, as long as
-// nobody changes its parameters meanwhile.
+// A model is immutable while it runs; what a run needs is its own object. So one Model serves any number of threads at once. A change of
+// its parameters (initialize, set_weights, a trainer's update) waits for the runs under way, and the runs that come after for it.
 #pragma once
 
 #include <cstdint>

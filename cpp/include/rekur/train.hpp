@@ -25,6 +25,7 @@ struct Targets {
   std::vector<std::span<const float>> sample_weights;
 };
 
+// Calls from several threads take turns; evaluations go on side by side.
 class Trainer {
  public:
   // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..] (optional),

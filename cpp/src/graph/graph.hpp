@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,6 +64,23 @@ class Run {
   std::vector<std::span<const std::int32_t>> lengths_;  // per input
 };
 
+// Runs go on together, changes of the weights alone. Whoever waits to write goes before whoever comes to read after.
+class Turns {
+ public:
+  std::shared_lock<std::shared_mutex> read() {
+    const std::lock_guard turn(next_);
+    return std::shared_lock(mutex_);
+  }
+  std::unique_lock<std::shared_mutex> write() {
+    const std::lock_guard turn(next_);
+    return std::unique_lock(mutex_);
+  }
+
+ private:
+  std::mutex next_;
+  std::shared_mutex mutex_;
+};
+
 class Graph {
  public:
   // Throws Error naming the layer at fault.
@@ -76,10 +94,15 @@ class Graph {
   // Follows parameters(); the name is relative to the layer.
   const std::vector<layers::ParamSpec>& parameter_specs() const { return parameter_specs_; }
 
-  // The flat parameter buffer, 64-byte aligned. Whoever writes to it calls weights_changed() afterwards, before the next run.
+  // The flat parameter buffer, 64-byte aligned.
   std::span<const float> weights() const { return {weights_.data(), static_cast<std::size_t>(parameter_count_)}; }
-  std::span<float> mutable_weights() { return {weights_.data(), static_cast<std::size_t>(parameter_count_)}; }
-  void weights_changed() { ++version_; }
+  // change(weights), while no run is under way: none reads weights, or panels packed from them, that are half changed.
+  template <class Change>
+  void change_weights(const Change& change) {
+    const auto turn = turns_.write();
+    ++version_;
+    change(std::span<float>(weights_.data(), static_cast<std::size_t>(parameter_count_)));
+  }
 
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
 
@@ -120,6 +143,7 @@ class Graph {
   Index parameter_count_ = 0;
   Arena weights_;
   std::atomic<std::uint64_t> version_{1};
+  mutable Turns turns_;  // for weights_, version_ and what layers pack
   std::uint64_t id_;
   std::shared_ptr<ArenaPool> pool_;
   mutable std::mutex plans_mutex_;

@@ -63,12 +63,13 @@ std::span<const float> Model::weights() const {
 }
 
 void Model::set_weights(std::span<const float> flat) {
-  const std::span<float> own = graph_->mutable_weights();
+  const std::span<const float> own = graph_->weights();
   if (flat.size() != own.size()) {
     throw Error("model: expected " + std::to_string(own.size()) + " weights, got " + std::to_string(flat.size()));
   }
-  if (!own.empty()) std::memmove(own.data(), flat.data(), own.size_bytes());
-  graph_->weights_changed();
+  graph_->change_weights([&](std::span<float> weights) {
+    if (!weights.empty()) std::memmove(weights.data(), flat.data(), weights.size_bytes());
+  });
 }
 
 std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const {
@@ -159,19 +160,19 @@ Model Model::load(const std::string& path, Extras& extras) {
   if (spec == file.metadata.end()) throw IoError(path + ": not a rekur model: its metadata has no '" + kSpecKey + "'");
   try {
     Model model(spec->second);
-    const std::span<float> weights = model.graph_->mutable_weights();
-    for (const ParameterInfo& info : model.parameters()) {
-      const auto found = file.tensors.find(info.name);
-      if (found == file.tensors.end()) throw IoError("parameter '" + info.name + "' is missing");
-      if (found->second.shape != info.shape) {
-        throw IoError("parameter '" + info.name + "': expected shape " + to_string(info.shape) + ", got " +
-                      to_string(found->second.shape));
+    model.graph_->change_weights([&](std::span<float> weights) {
+      for (const ParameterInfo& info : model.parameters()) {
+        const auto found = file.tensors.find(info.name);
+        if (found == file.tensors.end()) throw IoError("parameter '" + info.name + "' is missing");
+        if (found->second.shape != info.shape) {
+          throw IoError("parameter '" + info.name + "': expected shape " + to_string(info.shape) + ", got " +
+                        to_string(found->second.shape));
+        }
+        const std::vector<float> values = safetensors::values<float>(found->second, info.name);
+        std::copy(values.begin(), values.end(), weights.begin() + info.offset);
+        file.tensors.erase(found);
       }
-      const std::vector<float> values = safetensors::values<float>(found->second, info.name);
-      std::copy(values.begin(), values.end(), weights.begin() + info.offset);
-      file.tensors.erase(found);
-    }
-    model.graph_->weights_changed();
+    });
     Extras read;
     for (const auto& [name, array] : file.tensors) read.tensors[name] = {array.shape, safetensors::values<float>(array, name)};
     file.metadata.erase(spec);

@@ -61,6 +61,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
     check_options(options, *run->plan_);
     run->pool_ = pool_;
     run->arena_ = pool_->take(run->plan_->arena_size);
+    const auto turn = turns_.read();
     bind(*run, batch, options);
     run_forward(*run);
   } catch (const std::bad_alloc&) {
@@ -141,6 +142,7 @@ void Graph::run_forward(Run& run) const {
 
 void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
   const runtime::FlushDenormals flush;
+  const auto turn = turns_.read();
   check_backward(run, d_weights, d_inputs);
   run.consumed_ = true;
   fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));

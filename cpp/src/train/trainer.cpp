@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <optional>
 
 #include "graph/graph.hpp"
@@ -81,6 +82,7 @@ struct Trainer::Impl {
   train::Optimizer optimizer;
   std::vector<float> gradients;  // flat, as the weights
   std::uint64_t iterations;
+  std::mutex turn = {};  // what a step changes: gradients, optimiser, iterations
 
   // Everything about a call that does not take a run to check.
   void check(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
@@ -101,8 +103,7 @@ struct Trainer::Impl {
   std::unique_ptr<graph::Run> forward(const Batch& batch, bool training) const {
     graph::RunOptions options;
     options.training = training;
-    options.seed = seed;
-    options.step = iterations;
+    if (training) options.seed = seed, options.step = iterations;  // of dropout
     for (const Objective& objective : objectives) options.raw.push_back(objective.raw);
     return graph.forward(batch, options);
   }
@@ -190,6 +191,7 @@ Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<const View> outputs) {
   const runtime::FlushDenormals flush;
   Impl& self = *impl_;
+  const std::lock_guard turn(self.turn);
   self.check(batch, targets, outputs);
   const std::unique_ptr<graph::Run> run = self.forward(batch, true);
   self.check(*run, targets, outputs);
@@ -197,8 +199,8 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   self.deliver(*run, outputs);
   self.graph.backward(*run, self.gradients, {});
   const float scale = train::clip(self.clipping, self.graph.parameters(), self.gradients);
-  self.optimizer.update(self.graph.mutable_weights(), self.gradients, scale, self.iterations + 1);
-  self.graph.weights_changed();
+  self.graph.change_weights(
+      [&](std::span<float> weights) { self.optimizer.update(weights, self.gradients, scale, self.iterations + 1); });
   ++self.iterations;
   return result;
 }
@@ -215,18 +217,22 @@ StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::sp
 }
 
 double Trainer::learning_rate() const {
+  const std::lock_guard turn(impl_->turn);
   return impl_->optimizer.learning_rate();
 }
 
 void Trainer::set_learning_rate(double rate) {
+  const std::lock_guard turn(impl_->turn);
   impl_->optimizer.set_learning_rate(rate);
 }
 
 std::uint64_t Trainer::iterations() const {
+  const std::lock_guard turn(impl_->turn);
   return impl_->iterations;
 }
 
 std::map<std::string, Tensor> Trainer::state() const {
+  const std::lock_guard turn(impl_->turn);
   std::map<std::string, Tensor> state;
   for (const train::Slot& slot : impl_->optimizer.slots()) {
     state[kSlotPrefix + slot.name] = {{static_cast<Index>(slot.values.size())}, slot.values};
@@ -251,6 +257,7 @@ void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_
     }
     values.push_back(found->second.data);
   }
+  const std::lock_guard turn(impl_->turn);
   for (std::size_t i = 0; i < own.size(); ++i) own[i].values.swap(values[i]);
   impl_->iterations = iterations;
 }
