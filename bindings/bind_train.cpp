@@ -8,11 +8,10 @@ struct PyTargets {
   Targets targets;
 };
 
-PyTargets to_targets(const py::sequence& targets, const py::object& weights) {
+PyTargets to_targets(const Batch& batch, const py::sequence& targets, const py::object& weights) {
   PyTargets t;
   for (const py::handle y : targets) {
-    t.targets.targets.push_back(y.is_none() ? ConstView{} : view(y, "target"));
-    t.keep.push_back(py::reinterpret_borrow<py::object>(y));
+    t.targets.targets.push_back(y.is_none() ? ConstView{} : kept_view(y, "target", t.keep));
   }
   t.targets.sample_weights.resize(t.targets.targets.size());
   if (weights.is_none()) return t;
@@ -23,10 +22,14 @@ PyTargets to_targets(const py::sequence& targets, const py::object& weights) {
   for (std::size_t i = 0; i < given.size(); ++i) {
     const py::object entry = given[i];
     if (entry.is_none()) continue;
-    const ConstView v = view(entry, "sample_weight");
+    const ConstView v = kept_view(entry, "sample_weight", t.keep);
     if (v.dtype != DType::float32) throw py::type_error("sample_weight: expected float32, got int32");
+    // The library sees their number only: an empty array would mean none at all, a transposed one would pass for (B, T).
+    const Index rows = batch.inputs.empty() || batch.inputs[0].shape.empty() ? 0 : batch.inputs[0].shape[0];
+    if (v.shape.empty() || v.shape.size() > 2 || v.shape[0] != rows)
+      throw py::value_error("sample_weight: expected shape (B,) or (B, T) for " + std::to_string(rows) + " rows, got " +
+                            rekur::to_string(v.shape));
     t.targets.sample_weights[i] = {v.f32(), static_cast<std::size_t>(element_count(v.shape))};
-    t.keep.push_back(entry);
   }
   return t;
 }
@@ -37,7 +40,7 @@ template <class Call>
 Result run(const Model& model, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
            const py::object& sample_weights, bool want_outputs, const Call& call) {
   const PyBatch b = to_batch(inputs, lengths);
-  const PyTargets t = to_targets(targets, sample_weights);
+  const PyTargets t = to_targets(b.batch, targets, sample_weights);
   std::vector<View> views;
   std::optional<std::vector<Floats>> outputs;
   if (want_outputs) {

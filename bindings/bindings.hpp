@@ -30,6 +30,9 @@ void bind_io(py::module_& m);
 
 // A C-contiguous float32 or int32 array, seen in place; TypeError (naming `what`) for anything else: the extension never converts.
 ConstView view(const py::handle& array, const char* what);
+// The same, and what keeps its memory alive. Integers are copied: were an id, a length or a class changed by another thread after
+// it was checked, or before backward reads it again, the arithmetic would leave its arrays.
+ConstView kept_view(const py::handle& array, const char* what, std::vector<py::object>& keep);
 const float* float_data(const py::handle& array, const char* what, Index expected);
 
 Floats new_floats(const Shape& shape);

@@ -24,6 +24,18 @@ ConstView view(const py::handle& array, const char* what) {
   return v;
 }
 
+ConstView kept_view(const py::handle& array, const char* what, std::vector<py::object>& keep) {
+  ConstView v = view(array, what);
+  if (v.dtype == DType::float32) {
+    keep.push_back(py::reinterpret_borrow<py::object>(array));
+    return v;
+  }
+  const Ints own(std::vector<py::ssize_t>(v.shape.begin(), v.shape.end()), v.i32());
+  v.data = own.data();
+  keep.push_back(own);
+  return v;
+}
+
 const float* float_data(const py::handle& array, const char* what, Index expected) {
   const ConstView v = view(array, what);
   if (v.dtype != DType::float32) throw py::type_error(std::string(what) + ": expected float32, got int32");
@@ -71,8 +83,7 @@ DType to_dtype(const std::string& name) {
 PyBatch to_batch(const py::sequence& inputs, const py::object& lengths) {
   PyBatch b;
   for (const py::handle x : inputs) {
-    b.batch.inputs.push_back(view(x, "input"));
-    b.keep.push_back(py::reinterpret_borrow<py::object>(x));
+    b.batch.inputs.push_back(kept_view(x, "input", b.keep));
   }
   b.batch.lengths.resize(b.batch.inputs.size());
   if (lengths.is_none()) return b;
@@ -83,14 +94,13 @@ PyBatch to_batch(const py::sequence& inputs, const py::object& lengths) {
   for (std::size_t i = 0; i < given.size(); ++i) {
     const py::object entry = given[i];
     if (entry.is_none()) continue;
-    const ConstView v = view(entry, "lengths");
+    const ConstView v = kept_view(entry, "lengths", b.keep);
     if (v.dtype != DType::int32 || v.shape.size() != 1) throw py::type_error("lengths: expected an int32 array of shape (B,)");
     // To the library no lengths means that all rows are full, so an empty array must not reach it for rows that are there.
     const Shape& shape = b.batch.inputs[i].shape;
     if (v.shape[0] == 0 && !shape.empty() && shape[0] != 0)
       throw py::value_error("lengths: expected " + std::to_string(shape[0]) + ", one a row, got none");
     b.batch.lengths[i] = {v.i32(), static_cast<std::size_t>(v.shape[0])};
-    b.keep.push_back(entry);
   }
   return b;
 }
