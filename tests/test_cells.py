@@ -167,9 +167,7 @@ def test_every_recurrent_layer_has_a_reference() -> None:
 def test_cell(isa: str, case: Case) -> None:
     spec, want = case.spec(), expected(case)
     engine = Engine(spec)
-    for name, y, e in zip(
-        spec["outputs"], engine.predict(want.inputs, want.lengths), want.outputs, strict=True
-    ):
+    for name, y, e in zip(spec["outputs"], engine.predict(want.inputs, want.lengths), want.outputs, strict=True):
         assert_close(y, e, 1e-5, f"predicted {name}")
     outputs, d_weights, d_inputs = engine.gradients(want.inputs, want.output_gradients, want.lengths)
     for name, y, e in zip(spec["outputs"], outputs, want.outputs, strict=True):

@@ -189,9 +189,7 @@ def test_losses_leave_out_padded_steps(rng: np.random.Generator) -> None:
     config = {"optimizer": {"name": "sgd", "learning_rate": 0.0}, "losses": [{"name": "mean_squared_error"}]}
     trainer = _core.Trainer(engine.model, json.dumps(config))
     x, target = floats(rng, B, T, I), floats(rng, B, T, 2)
-    want = reference.loss(
-        config["losses"][0], reference.run(spec, engine.weights, [x], [LENGTHS])[0], target, LENGTHS
-    )
+    want = reference.loss(config["losses"][0], reference.run(spec, engine.weights, [x], [LENGTHS])[0], target, LENGTHS)
     target[np.arange(T) >= LENGTHS[:, None]] = np.nan
     loss, _, _ = trainer.evaluate([x], [target], [LENGTHS])
     assert_close(np.asarray(loss), want, 1e-6, "loss")

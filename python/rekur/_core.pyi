@@ -48,9 +48,7 @@ class Model:
     def forward(
         self, inputs: Sequence[_Array], lengths: Sequence[_Ints | None] | None = None, seed: int = 0, step: int = 0
     ) -> tuple[list[_Floats], Tape]: ...
-    def backward(
-        self, tape: Tape, output_gradients: Sequence[_Floats | None]
-    ) -> tuple[_Floats, list[_Floats | None]]:
+    def backward(self, tape: Tape, output_gradients: Sequence[_Floats | None]) -> tuple[_Floats, list[_Floats | None]]:
         """(flat weight gradients, gradient of each float32 input)."""
     def save(
         self,
