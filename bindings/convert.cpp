@@ -3,11 +3,13 @@
 namespace rekur::bindings {
 namespace {
 
+constexpr int kAligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+
 std::string describe(const py::handle& value) {
   if (!py::isinstance<py::array>(value)) return py::str(py::type::handle_of(value).attr("__name__"));
   const auto array = py::reinterpret_borrow<py::array>(value);
-  const bool dense = (array.flags() & py::array::c_style) != 0;
-  return (dense ? "" : "non-contiguous ") + std::string(py::str(array.dtype())) + " array";
+  const bool dense = (array.flags() & py::array::c_style) != 0, aligned = (array.flags() & kAligned) != 0;
+  return std::string(dense ? "" : "non-contiguous ") + (aligned ? "" : "misaligned ") + std::string(py::str(array.dtype())) + " array";
 }
 
 }  // namespace
@@ -17,6 +19,7 @@ ConstView view(const py::handle& array, const char* what) {
   if (!floats && !ints)
     throw py::type_error(std::string(what) + ": expected a C-contiguous float32 or int32 array, got " + describe(array));
   const auto a = py::reinterpret_borrow<py::array>(array);
+  if (!(a.flags() & kAligned)) throw py::type_error(std::string(what) + ": expected an aligned array, got a " + describe(array));
   ConstView v;
   v.data = a.data();
   v.shape.assign(a.shape(), a.shape() + a.ndim());

@@ -1,9 +1,11 @@
 """What a caller can get wrong with data: found before the first step, with what was expected and what came."""
 
+import json
+
 import numpy as np
 import pytest
 
-from rekur import Input, Model, Sequential, layers, losses
+from rekur import Input, Model, Sequential, _core, layers, losses
 
 
 @pytest.fixture
@@ -213,3 +215,14 @@ def test_empty_models():
         Sequential().predict(np.zeros((1, 1)))
     with pytest.raises(ValueError, match="outputs is empty"):
         Model(Input((1,)), [])
+
+
+def test_misaligned_arrays_are_copied_by_the_face_and_refused_by_the_extension():
+    model = Sequential([layers.LSTM(3, input_shape=(None, 3))])
+    x = np.arange(9, dtype=np.float32).reshape(1, 3, 3)
+    misaligned = np.frombuffer(b"\0" + x.tobytes(), np.float32, 9, offset=1).reshape(1, 3, 3)
+    assert not misaligned.flags.aligned
+    np.testing.assert_array_equal(model.predict(misaligned), model.predict(x))
+    core = _core.Model(json.dumps(model.spec))
+    with pytest.raises(TypeError, match="misaligned float32 array"):
+        core.predict([misaligned])

@@ -21,9 +21,11 @@ def test_import_brings_in_numpy_only():
 
 
 def test_import_is_quick():
-    # NumPy included; the process's own time, which other work on the machine does not lengthen.
-    code = "import time; t = time.process_time(); import rekur; print(time.process_time() - t)"
-    assert min(float(_python(code)) for _ in range(5)) < 0.2
+    # The process's own time. NumPy's share says how fast this machine is just now: alone it takes 0.1 s where it is idle.
+    code = "from time import process_time as t; a = t(); import numpy; b = t(); import rekur; print(b - a, t() - b)"
+    numpy_s, own_s = min((tuple(map(float, _python(code).split())) for _ in range(5)), key=sum)
+    assert own_s < 0.6 * numpy_s
+    assert numpy_s + own_s < 0.2 * max(1.0, numpy_s / 0.12)
 
 
 def test_lazy_onnx_and_unknown_names():

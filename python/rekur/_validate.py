@@ -79,15 +79,15 @@ def as_numeric(value: object, what: str) -> NDArray[Any]:
 
 
 def as_float32(value: object, what: str) -> Floats:
-    """C-contiguous float32; no copy of what already is."""
-    return np.asarray(as_numeric(value, what), dtype=np.float32, order="C")
+    """C-contiguous, aligned float32; no copy of what already is."""
+    return np.require(as_numeric(value, what), np.float32, ["C", "A"])
 
 
 def as_int32(value: object, what: str, whole_floats: bool = False) -> Ints:
     """C-contiguous int32. Values that do not fit are refused, not wrapped; floats too, unless whole and allowed."""
     array = as_numeric(value, what)
     if array.dtype == np.int32:
-        return np.asarray(array, order="C")
+        return np.require(array, np.int32, ["C", "A"])
     if array.dtype.kind == "f":
         if array.size and not (whole_floats and bool(np.all(np.trunc(array) == array))):
             raise TypeError(f"{what}: expected integers, got an array of dtype {array.dtype}")

@@ -85,7 +85,8 @@ class Model {
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
 
-  // Inference. Outputs are written to `outputs`, in the order of outputs(), each of the shape output_shapes says.
+  // Inference. Outputs are written to `outputs`, in the order of outputs(), each of the shape output_shapes says; they must not overlap
+  // one another or an input.
   void predict(const Batch& batch, std::span<const View> outputs) const;
   std::vector<Tensor> predict(const Batch& batch) const;
 

@@ -1,4 +1,4 @@
-// Big, 64-byte aligned blocks of floats, and a pool that hands used ones out again so that steady state allocates none.
+// Big, 64-byte aligned blocks of floats, and a pool that hands used ones out again so that a steady stream of runs allocates none of them anew.
 #pragma once
 
 #include <mutex>

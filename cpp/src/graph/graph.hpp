@@ -96,6 +96,8 @@ class Graph {
 
   // The flat parameter buffer, 64-byte aligned.
   std::span<const float> weights() const { return {weights_.data(), static_cast<std::size_t>(parameter_count_)}; }
+  // While the result lives, weights() does not change. Not for a thread that is in a run, or already holds one.
+  [[nodiscard]] auto hold_weights() const { return turns_.read(); }
   // change(weights), while no run is under way: none reads weights, or panels packed from them, that are half changed.
   template <class Change>
   void change_weights(const Change& change) {

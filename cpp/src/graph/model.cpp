@@ -132,6 +132,7 @@ void Model::save(const std::string& path) const {
 void Model::save(const std::string& path, const Extras& extras) const {
   std::map<std::string, std::string> metadata = extras.metadata;
   if (!metadata.emplace(kSpecKey, spec()).second) throw Error("metadata '" + std::string(kSpecKey) + "' is the model's own");
+  const auto hold = graph_->hold_weights();
   safetensors::Views tensors;
   for (const ParameterInfo& info : parameters()) {
     const auto count = static_cast<std::size_t>(element_count(info.shape));

@@ -204,7 +204,7 @@ class LargeProducts {
 void pass_empty_rows(const Backward& run) {
   const Forward& f = run.forward;
   const auto& r = Engine::impl(*f.layer);
-  for (Index b = 0; b < f.B; ++b)
+  for (Index b = 0; b < (run.d_initial[0] || run.d_initial[1] ? f.B : 0); ++b)
     for (int k = 0; length_of(f, b) == 0 && k < r.cell.states; ++k)
       if (run.d_final[k] && run.d_initial[k])
         isa::kernels().axpy(1.0f, run.d_final[k] + b * r.H, run.d_initial[k] + b * r.H, r.H);

@@ -122,6 +122,7 @@ class ForwardSlice {
 
 // Rows without a single valid step: zeros out, states unchanged.
 void pass_empty_rows(const Forward& f) {
+  if (f.T == 0 && !f.final[0] && !f.final[1]) return;  // nothing to write, however many rows there are
   const auto& r = Engine::impl(*f.layer);
   const Strided<float> y = outputs(f);
   for (Index b = 0; b < f.B; ++b) {

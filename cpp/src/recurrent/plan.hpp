@@ -27,6 +27,7 @@ inline Index length_of(const Forward& f, Index b) { return f.lengths ? f.lengths
 
 // Slices of a run of B rows for `threads` threads. Below four rows a slice the weights are read for too little work.
 inline std::vector<Slice> slice_rows(const Forward& f, int threads) {
+  if (f.T == 0) return {};
   std::vector<Index> order;
   order.reserve(static_cast<std::size_t>(f.B));
   for (Index b = 0; b < f.B; ++b)
