@@ -10,10 +10,11 @@ struct DTypeName {
   safetensors::Type type;
   const char* numpy;
 };
-constexpr DTypeName kTypes[] = {{safetensors::Type::boolean, "bool"}, {safetensors::Type::u8, "uint8"},   {safetensors::Type::i8, "int8"},
-                                {safetensors::Type::i16, "int16"},    {safetensors::Type::u16, "uint16"}, {safetensors::Type::f16, "float16"},
-                                {safetensors::Type::i32, "int32"},    {safetensors::Type::u32, "uint32"}, {safetensors::Type::f32, "float32"},
-                                {safetensors::Type::f64, "float64"},  {safetensors::Type::i64, "int64"},  {safetensors::Type::u64, "uint64"}};
+constexpr DTypeName kTypes[] = {
+    {safetensors::Type::boolean, "bool"}, {safetensors::Type::u8, "uint8"},   {safetensors::Type::i8, "int8"},
+    {safetensors::Type::i16, "int16"},    {safetensors::Type::u16, "uint16"}, {safetensors::Type::f16, "float16"},
+    {safetensors::Type::i32, "int32"},    {safetensors::Type::u32, "uint32"}, {safetensors::Type::f32, "float32"},
+    {safetensors::Type::f64, "float64"},  {safetensors::Type::i64, "int64"},  {safetensors::Type::u64, "uint64"}};
 
 py::tuple read(const std::string& path) {
   const safetensors::File file = [&] {
@@ -48,7 +49,8 @@ void write(const std::string& path, const std::map<std::string, std::string>& me
       if (dtype == t.numpy) type = &t;
     if (!type) throw py::type_error("tensor '" + name + "': no safetensors type for dtype " + dtype);
     if (!(array.flags() & py::array::c_style)) throw py::type_error("tensor '" + name + "': expected a C-contiguous array");
-    views[name] = {type->type, Shape(array.shape(), array.shape() + array.ndim()),
+    views[name] = {type->type,
+                   Shape(array.shape(), array.shape() + array.ndim()),
                    {static_cast<const std::byte*>(array.data()), static_cast<std::size_t>(array.nbytes())}};
     keep.push_back(std::move(array));
   }

@@ -45,8 +45,8 @@ struct PyTape {
   bool used = false;
 };
 
-std::pair<std::vector<Floats>, std::unique_ptr<PyTape>> forward(const Model& model, const py::sequence& inputs, const py::object& lengths,
-                                                                std::uint64_t seed, std::uint64_t step) {
+std::pair<std::vector<Floats>, std::unique_ptr<PyTape>> forward(const Model& model, const py::sequence& inputs,
+                                                                const py::object& lengths, std::uint64_t seed, std::uint64_t step) {
   auto tape = std::make_unique<PyTape>();
   tape->batch = to_batch(inputs, lengths);
   tape->output_shapes = model.output_shapes(shapes_of(tape->batch.batch));
@@ -72,8 +72,8 @@ std::pair<Floats, py::list> backward(const Model& model, PyTape& tape, const py:
     if (keep.back().is_none()) continue;
     dy[i] = view(keep.back(), "output gradient");
     if (dy[i].shape != shapes[i] || dy[i].dtype != DType::float32)
-      throw py::value_error("output gradient " + std::to_string(i) + ": expected float32 of shape " + rekur::to_string(shapes[i]) + ", got " +
-                            to_string(dy[i].dtype) + " of shape " + rekur::to_string(dy[i].shape));
+      throw py::value_error("output gradient " + std::to_string(i) + ": expected float32 of shape " + rekur::to_string(shapes[i]) +
+                            ", got " + to_string(dy[i].dtype) + " of shape " + rekur::to_string(dy[i].shape));
   }
   std::vector<View> dx;
   py::list input_gradients;
@@ -134,7 +134,8 @@ void bind_model(py::module_& m) {
       .def_property_readonly("parameters",
                              [](const Model& self) {
                                py::list list;
-                               for (const auto& p : self.parameters()) list.append(py::make_tuple(p.name, to_tuple(p.shape), p.offset));
+                               for (const auto& p : self.parameters())
+                                 list.append(py::make_tuple(p.name, to_tuple(p.shape), p.offset));
                                return list;
                              })
       .def("initialize", &Model::initialize, py::arg("seed"), py::call_guard<py::gil_scoped_release>())

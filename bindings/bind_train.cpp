@@ -17,8 +17,8 @@ PyTargets to_targets(const Batch& batch, const py::sequence& targets, const py::
   if (weights.is_none()) return t;
   const auto given = weights.cast<py::sequence>();
   if (given.size() != t.targets.targets.size())
-    throw py::value_error("sample_weights: expected one entry for each of " + std::to_string(t.targets.targets.size()) + " outputs, got " +
-                          std::to_string(given.size()));
+    throw py::value_error("sample_weights: expected one entry for each of " + std::to_string(t.targets.targets.size()) +
+                          " outputs, got " + std::to_string(given.size()));
   for (std::size_t i = 0; i < given.size(); ++i) {
     const py::object entry = given[i];
     if (entry.is_none()) continue;
@@ -88,8 +88,9 @@ void bind_train(py::module_& m) {
           "evaluate",
           [](const PyTrainer& self, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
              const py::object& sample_weights, bool want_outputs) {
-            return run(self.model, inputs, targets, lengths, sample_weights, want_outputs,
-                       [&](const Batch& b, const Targets& t, std::span<const View> out) { return self.trainer.evaluate(b, t, out); });
+            return run(
+                self.model, inputs, targets, lengths, sample_weights, want_outputs,
+                [&](const Batch& b, const Targets& t, std::span<const View> out) { return self.trainer.evaluate(b, t, out); });
           },
           py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
           py::arg("want_outputs") = false)

@@ -9,7 +9,8 @@ std::string describe(const py::handle& value) {
   if (!py::isinstance<py::array>(value)) return py::str(py::type::handle_of(value).attr("__name__"));
   const auto array = py::reinterpret_borrow<py::array>(value);
   const bool dense = (array.flags() & py::array::c_style) != 0, aligned = (array.flags() & kAligned) != 0;
-  return std::string(dense ? "" : "non-contiguous ") + (aligned ? "" : "misaligned ") + std::string(py::str(array.dtype())) + " array";
+  return std::string(dense ? "" : "non-contiguous ") + (aligned ? "" : "misaligned ") + std::string(py::str(array.dtype())) +
+         " array";
 }
 
 }  // namespace
@@ -43,7 +44,8 @@ const float* float_data(const py::handle& array, const char* what, Index expecte
   const ConstView v = view(array, what);
   if (v.dtype != DType::float32) throw py::type_error(std::string(what) + ": expected float32, got int32");
   if (element_count(v.shape) != expected)
-    throw py::value_error(std::string(what) + ": expected " + std::to_string(expected) + " values, got shape " + rekur::to_string(v.shape));
+    throw py::value_error(std::string(what) + ": expected " + std::to_string(expected) + " values, got shape " +
+                          rekur::to_string(v.shape));
   return v.f32();
 }
 
@@ -70,7 +72,8 @@ Shape to_shape(const py::handle& tuple) {
   Shape shape;
   for (const py::handle d : tuple) {
     shape.push_back(d.is_none() ? kUnknown : d.cast<Index>());
-    if (!d.is_none() && shape.back() < 0) throw py::value_error("a dimension must be None or at least 0, got " + std::string(py::str(d)));
+    if (!d.is_none() && shape.back() < 0)
+      throw py::value_error("a dimension must be None or at least 0, got " + std::string(py::str(d)));
   }
   return shape;
 }

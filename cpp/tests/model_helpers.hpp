@@ -128,9 +128,7 @@ inline double loss(const Model& model, const Data& data) {
   return sum;
 }
 
-inline bool near(double a, double b, double tolerance = 1e-2) {
-  return std::abs(a - b) <= tolerance * (0.3 + std::abs(b));
-}
+inline bool near(double a, double b, double tolerance = 1e-2) { return std::abs(a - b) <= tolerance * (0.3 + std::abs(b)); }
 
 inline bool same(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return false;

@@ -41,9 +41,7 @@ const std::vector<Sizes> kSizes = {{0, 5, 3},     {1, 1, 1},     {2, 3, 0},    {
                                    {7, 70, 1025}, {65, 15, 511}, {12, 0, 4},   {385, 3, 2}};
 
 // A bound on the rounding of a sum of K products of numbers below 1.
-double tolerance(Index K) {
-  return 1.2e-7 * (static_cast<double>(K) + 4);
-}
+double tolerance(Index K) { return 1.2e-7 * (static_cast<double>(K) + 4); }
 
 }  // namespace
 

@@ -14,13 +14,9 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 const std::string kSequence = R"({"type": "Input", "name": "x", "shape": [null, 3]})";
 const std::string kVector = R"({"type": "Input", "name": "x", "shape": [3]})";
 
-std::string one(const std::string& input, const std::string& layer) {
-  return spec(input + ", " + layer, "\"x\"", "\"y\"");
-}
+std::string one(const std::string& input, const std::string& layer) { return spec(input + ", " + layer, "\"x\"", "\"y\""); }
 
-TensorInfo info(Shape shape, DType dtype = DType::float32) {
-  return {"", std::move(shape), dtype};
-}
+TensorInfo info(Shape shape, DType dtype = DType::float32) { return {"", std::move(shape), dtype}; }
 
 std::string infer_error(const std::string& json, const std::vector<TensorInfo>& inputs) {
   return message_of([&] { infer_layer(json, inputs); });

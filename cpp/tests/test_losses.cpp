@@ -26,9 +26,7 @@ using Reals = std::vector<Real>;
 const float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 // exp(1e4) fits a long double, so the naive forms hold for every logit tested here.
-Real softplus(Real x) {
-  return std::log1p(std::exp(x));
-}
+Real softplus(Real x) { return std::log1p(std::exp(x)); }
 
 Real categorical(const Reals& x, const Reals& y, Scores scores) {
   Real sum = 0, value = 0;

@@ -72,9 +72,7 @@ double exp_exact(double x) {
   return static_cast<float>(e) == kInf ? static_cast<double>(kInf) : e;
 }
 
-double sigmoid_exact(double x) {
-  return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x));
-}
+double sigmoid_exact(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
 
 }  // namespace
 

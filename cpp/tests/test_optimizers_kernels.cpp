@@ -19,9 +19,7 @@ std::vector<float> numbers(Index n, double phase) {
   return x;
 }
 
-std::vector<double> widened(const std::vector<float>& x) {
-  return {x.begin(), x.end()};
-}
+std::vector<double> widened(const std::vector<float>& x) { return {x.begin(), x.end()}; }
 
 double largest_difference(const std::vector<float>& got, const std::vector<double>& exact) {
   double worst = 0;

@@ -18,12 +18,8 @@ using tests::TemporaryDirectory;
 
 namespace {
 
-std::string as_text(const std::vector<std::byte>& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-st::File parse(const std::string& text) {
-  return st::parse(std::as_bytes(std::span(text)), "test");
-}
+std::string as_text(const std::vector<std::byte>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+st::File parse(const std::string& text) { return st::parse(std::as_bytes(std::span(text)), "test"); }
 
 std::string with_length(std::uint64_t length, const std::string& rest) {
   std::string text(8, '\0');

@@ -24,9 +24,7 @@ Floats noise(std::size_t n, unsigned seed) {
   return x;
 }
 
-Floats weights_of(const Model& model) {
-  return {model.weights().begin(), model.weights().end()};
-}
+Floats weights_of(const Model& model) { return {model.weights().begin(), model.weights().end()}; }
 
 bool same_bits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;

@@ -3,8 +3,9 @@
 //   rekur::Model model = rekur::Model::load("forecaster.safetensors");
 //   std::vector<rekur::Tensor> y = model.predict({x});
 //
-// A model is immutable while it runs; what a run needs is its own object. So one Model serves any number of threads at once. A change of
-// its parameters (initialize, set_weights, a trainer's update) waits for the runs under way, and the runs that come after for it.
+// A model is immutable while it runs; what a run needs is its own object. So one Model serves any number of threads at once. A
+// change of its parameters (initialize, set_weights, a trainer's update) waits for the runs under way, and the runs that come after
+// for it.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +43,8 @@ struct Tensor {
   std::vector<float> data;
 };
 
-// What a run is given. inputs and lengths follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be empty (all rows full).
+// What a run is given. inputs and lengths follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be empty
+// (all rows full).
 struct Batch {
   std::vector<ConstView> inputs;
   std::vector<std::span<const std::int32_t>> lengths;
@@ -76,17 +78,18 @@ class Model {
   const std::vector<TensorInfo>& outputs() const;
   const std::vector<ParameterInfo>& parameters() const;
 
-  // Draws every parameter by its layer's initialiser from a counter-based generator: the same seed, the same weights, on every machine.
+  // Draws every parameter by its layer's initialiser from a counter-based generator: the same seed, the same weights, on every
+  // machine.
   void initialize(std::uint64_t seed);
 
-  std::span<const float> weights() const;          // the flat buffer
-  void set_weights(std::span<const float> flat);   // of the same size; throws Error otherwise
+  std::span<const float> weights() const;         // the flat buffer
+  void set_weights(std::span<const float> flat);  // of the same size; throws Error otherwise
 
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
 
-  // Inference. Outputs are written to `outputs`, in the order of outputs(), each of the shape output_shapes says; they must not overlap
-  // one another or an input.
+  // Inference. Outputs are written to `outputs`, in the order of outputs(), each of the shape output_shapes says; they must not
+  // overlap one another or an input.
   void predict(const Batch& batch, std::span<const View> outputs) const;
   std::vector<Tensor> predict(const Batch& batch) const;
 
@@ -94,16 +97,17 @@ class Model {
   // the caller owns: the batch's arrays must stay valid and unchanged until backward has consumed the tape.
   Tape forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed = 0, std::uint64_t step = 0) const;
 
-  // output_gradients follow outputs(); a null data pointer means zero. weight_gradients is a flat buffer like weights(), overwritten.
-  // input_gradients follow inputs(), overwritten; a null data pointer means not wanted; int32 inputs have none.
+  // output_gradients follow outputs(); a null data pointer means zero. weight_gradients is a flat buffer like weights(),
+  // overwritten. input_gradients follow inputs(), overwritten; a null data pointer means not wanted; int32 inputs have none.
   void backward(Tape tape, std::span<const ConstView> output_gradients, std::span<float> weight_gradients,
                 std::span<const View> input_gradients) const;
 
-  // One .safetensors file: parameters by name, the spec in the metadata; `extra` tensors and metadata may ride along (optimiser state).
-  // Written to a temporary file, synced, renamed: the path holds the old file or the new one, never a piece. Throws IoError.
+  // One .safetensors file: parameters by name, the spec in the metadata; `extra` tensors and metadata may ride along (optimiser
+  // state). Written to a temporary file, synced, renamed: the path holds the old file or the new one, never a piece. Throws
+  // IoError.
   struct Extras {
-    std::map<std::string, Tensor> tensors;             // names must not collide with parameters'
-    std::map<std::string, std::string> metadata;       // "rekur" is taken
+    std::map<std::string, Tensor> tensors;        // names must not collide with parameters'
+    std::map<std::string, std::string> metadata;  // "rekur" is taken
   };
   void save(const std::string& path) const;
   void save(const std::string& path, const Extras& extras) const;

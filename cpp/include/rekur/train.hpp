@@ -14,8 +14,8 @@
 namespace rekur {
 
 struct StepResult {
-  double loss = 0;                     // what was minimised: Σ loss_weight · loss
-  std::vector<double> output_losses;   // per output, unweighted
+  double loss = 0;                    // what was minimised: Σ loss_weight · loss
+  std::vector<double> output_losses;  // per output, unweighted
 };
 
 // What the outputs should have been. targets follow Model::outputs(). Class indices (sparse_categorical_crossentropy) are int32.
@@ -28,15 +28,16 @@ struct Targets {
 // Calls from several threads take turns; evaluations go on side by side.
 class Trainer {
  public:
-  // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..] (optional),
-  // "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. The model must outlive the trainer.
+  // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..]
+  // (optional), "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. The model must outlive
+  // the trainer.
   Trainer(Model& model, const std::string& config_json);
   ~Trainer();
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  // Forward, loss, backward, clipping, update. `outputs` may be empty, or one View per output to receive the predictions made on the way.
-  // A target out of range, a shape that does not fit, … throws Error before any weight changes.
+  // Forward, loss, backward, clipping, update. `outputs` may be empty, or one View per output to receive the predictions made on
+  // the way. A target out of range, a shape that does not fit, … throws Error before any weight changes.
   StepResult step(const Batch& batch, const Targets& targets, std::span<const View> outputs = {});
 
   // Loss without dropout and without an update.

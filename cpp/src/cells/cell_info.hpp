@@ -9,8 +9,8 @@ inline constexpr int kMaxGates = 4;
 inline constexpr int kMaxSlots = 5;   // vectors a cell keeps per unit and step for its backward pass
 inline constexpr int kMaxStates = 2;  // h, then c
 
-// A recurrent product: its results belong to the `count` slots from `first` on. Its input is the previous hidden state h (input_slot -1),
-// or what an earlier phase of the same step left in tape slot `input_slot`.
+// A recurrent product: its results belong to the `count` slots from `first` on. Its input is the previous hidden state h
+// (input_slot -1), or what an earlier phase of the same step left in tape slot `input_slot`.
 struct Phase {
   int first;
   int count;
@@ -25,12 +25,12 @@ struct PhaseTag {};
 // the backward pass overwrites it, in place, by the gradient of the loss with respect to the gate's pre-activation.
 struct CellInfo {
   const char* name;
-  int gates;            // G: the kernel is [I, G·H], the recurrent kernel [H, G·H]
-  int states;           // 1: h; 2: h and c
-  int slots;            // blocks of the tape record; state c, if any, is kept in slot `state_slot`
-  int state_slot;       // -1 without a second state
-  int x_first, x_count; // slots whose gradients flow to the input projection: [x_first, x_first + x_count)
-  int phases;           // recurrent products a step: 1, or 2 where the candidate needs the reset state first
+  int gates;             // G: the kernel is [I, G·H], the recurrent kernel [H, G·H]
+  int states;            // 1: h; 2: h and c
+  int slots;             // blocks of the tape record; state c, if any, is kept in slot `state_slot`
+  int state_slot;        // -1 without a second state
+  int x_first, x_count;  // slots whose gradients flow to the input projection: [x_first, x_first + x_count)
+  int phases;            // recurrent products a step: 1, or 2 where the candidate needs the reset state first
   Phase phase[2];
   int kernel_block[kMaxSlots];  // gate slot -> which block of H columns of the kernel (and recurrent kernel) belongs to it
   bool recurrent_bias;          // the bias is [2, G·H] (input row, recurrent row) instead of [G·H]

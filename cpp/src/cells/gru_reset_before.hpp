@@ -1,4 +1,5 @@
-// Gated recurrent unit as first published (Cho et al., 2014): reset before the recurrent product, which makes it two products a step.
+// Gated recurrent unit as first published (Cho et al., 2014): reset before the recurrent product, which makes it two products a
+// step.
 //
 //   z = σ(a_z)   r = σ(a_r)   q = r⊙h   n = τ(W_n x + b_n + R_n q)   h' = (1−z)⊙n + z⊙h
 //   a = W x + b + R h

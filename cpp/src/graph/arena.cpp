@@ -34,9 +34,7 @@ Arena::Arena(Index floats, const char* purpose) : data_(allocate(element_count({
   }
 }
 
-Arena::~Arena() {
-  release(data_);
-}
+Arena::~Arena() { release(data_); }
 
 Arena::Arena(Arena&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

@@ -1,4 +1,5 @@
-// Big, 64-byte aligned blocks of floats, and a pool that hands used ones out again so that a steady stream of runs allocates none of them anew.
+// Big, 64-byte aligned blocks of floats, and a pool that hands used ones out again so that a steady stream of runs allocates none
+// of them anew.
 #pragma once
 
 #include <mutex>

@@ -9,17 +9,11 @@
 namespace rekur::graph {
 namespace {
 
-const char* name(DType dtype) {
-  return dtype == DType::int32 ? "int32" : "float32";
-}
+const char* name(DType dtype) { return dtype == DType::int32 ? "int32" : "float32"; }
 
-bool is_empty(const Shape& shape) {
-  return std::find(shape.begin(), shape.end(), 0) != shape.end();
-}
+bool is_empty(const Shape& shape) { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
 
-std::string count_of(std::size_t n, const char* what) {
-  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
-}
+std::string count_of(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
 
 // A caller's list of one thing for each input or output.
 void expect_count(const char* what, std::size_t expected, std::size_t given) {

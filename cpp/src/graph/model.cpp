@@ -31,18 +31,10 @@ Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-const std::string& Model::spec() const {
-  return graph_->spec();
-}
-const std::vector<TensorInfo>& Model::inputs() const {
-  return graph_->inputs();
-}
-const std::vector<TensorInfo>& Model::outputs() const {
-  return graph_->outputs();
-}
-const std::vector<ParameterInfo>& Model::parameters() const {
-  return graph_->parameters();
-}
+const std::string& Model::spec() const { return graph_->spec(); }
+const std::vector<TensorInfo>& Model::inputs() const { return graph_->inputs(); }
+const std::vector<TensorInfo>& Model::outputs() const { return graph_->outputs(); }
+const std::vector<ParameterInfo>& Model::parameters() const { return graph_->parameters(); }
 
 void Model::initialize(std::uint64_t seed) {
   const std::vector<layers::ParamSpec>& specs = graph_->parameter_specs();
@@ -58,9 +50,7 @@ void Model::initialize(std::uint64_t seed) {
   set_weights(drawn);
 }
 
-std::span<const float> Model::weights() const {
-  return graph_->weights();
-}
+std::span<const float> Model::weights() const { return graph_->weights(); }
 
 void Model::set_weights(std::span<const float> flat) {
   const std::span<const float> own = graph_->weights();
@@ -72,9 +62,7 @@ void Model::set_weights(std::span<const float> flat) {
   });
 }
 
-std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const {
-  return graph_->output_shapes(inputs);
-}
+std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const { return graph_->output_shapes(inputs); }
 
 void Model::predict(const Batch& batch, std::span<const View> outputs) const {
   if (outputs.size() != graph_->outputs().size()) {
@@ -125,9 +113,7 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
   graph_->backward(run, weight_gradients, input_gradients);
 }
 
-void Model::save(const std::string& path) const {
-  save(path, {});
-}
+void Model::save(const std::string& path) const { save(path, {}); }
 
 void Model::save(const std::string& path, const Extras& extras) const {
   std::map<std::string, std::string> metadata = extras.metadata;
@@ -205,8 +191,6 @@ std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::ve
   return infos;
 }
 
-std::vector<std::string> layer_types() {
-  return layers::type_names();
-}
+std::vector<std::string> layer_types() { return layers::type_names(); }
 
 }  // namespace rekur

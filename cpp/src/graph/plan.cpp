@@ -14,9 +14,7 @@ struct Item {
   Index* offset;
 };
 
-Index aligned(Index floats) {
-  return (floats + 15) / 16 * 16;
-}
+Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // Largest first, each at the lowest offset where nothing that lives at the same time stands. Returns the arena's size.
 Index place(std::vector<Item>& items) {
@@ -166,9 +164,7 @@ class Layout {
 
 }  // namespace
 
-bool Topology::is_output(int tensor) const {
-  return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end();
-}
+bool Topology::is_output(int tensor) const { return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end(); }
 
 std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training, bool layout) {
   auto plan = std::make_shared<Plan>();

@@ -33,7 +33,7 @@ fs::path follow_links(const std::string& path) {
 // What stands at the place to write to. Refuses what a rename must not replace: a directory, a device, a file protected from
 // writing.
 std::optional<struct stat> existing_file(const fs::path& file, const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   if (::stat(file.c_str(), &status) != 0) {
     if (errno == ENOENT) return std::nullopt;
     throw_system_error("write", path);
@@ -118,8 +118,6 @@ void write_atomically(const std::string& path, std::span<const std::span<const s
   sync_directory(file, path);
 }
 
-void write_atomically(const std::string& path, std::span<const std::byte> bytes) {
-  write_atomically(path, std::span(&bytes, 1));
-}
+void write_atomically(const std::string& path, std::span<const std::byte> bytes) { write_atomically(path, std::span(&bytes, 1)); }
 
 }  // namespace rekur::io

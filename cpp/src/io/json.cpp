@@ -34,15 +34,9 @@ Value& Object::set(std::string_view key, Value value) {
   return members_.emplace_back(Member{std::string(key), std::move(value)}).value;
 }
 
-std::size_t Object::size() const {
-  return members_.size();
-}
-const Member* Object::begin() const {
-  return members_.data();
-}
-const Member* Object::end() const {
-  return members_.data() + members_.size();
-}
+std::size_t Object::size() const { return members_.size(); }
+const Member* Object::begin() const { return members_.data(); }
+const Member* Object::end() const { return members_.data() + members_.size(); }
 
 bool Object::operator==(const Object& other) const {
   return size() == other.size() && std::all_of(begin(), end(), [&](const Member& member) {
@@ -62,27 +56,13 @@ auto& as(Data& data, const Value& value, const char* kind) {
 
 }  // namespace
 
-bool Value::boolean() const {
-  return as<bool>(data_, *this, "true or false");
-}
-std::int64_t Value::integer() const {
-  return as<std::int64_t>(data_, *this, "an integer");
-}
-const std::string& Value::string() const {
-  return as<std::string>(data_, *this, "a string");
-}
-const Array& Value::array() const {
-  return as<Array>(data_, *this, "an array");
-}
-Array& Value::array() {
-  return as<Array>(data_, *this, "an array");
-}
-const Object& Value::object() const {
-  return as<Object>(data_, *this, "an object");
-}
-Object& Value::object() {
-  return as<Object>(data_, *this, "an object");
-}
+bool Value::boolean() const { return as<bool>(data_, *this, "true or false"); }
+std::int64_t Value::integer() const { return as<std::int64_t>(data_, *this, "an integer"); }
+const std::string& Value::string() const { return as<std::string>(data_, *this, "a string"); }
+const Array& Value::array() const { return as<Array>(data_, *this, "an array"); }
+Array& Value::array() { return as<Array>(data_, *this, "an array"); }
+const Object& Value::object() const { return as<Object>(data_, *this, "an object"); }
+Object& Value::object() { return as<Object>(data_, *this, "an object"); }
 
 double Value::number() const {
   if (is_integer()) return static_cast<double>(integer());
@@ -127,9 +107,7 @@ void append_utf8(std::string& out, std::uint32_t code) {
   }
 }
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Whether a valid, non-zero literal is at least 1 in magnitude: tells an overflow from an underflow.
 bool at_least_one(std::string_view literal) {
@@ -338,9 +316,7 @@ class Parser {
   std::size_t at_ = 0;
 };
 
-Value parse(std::string_view text) {
-  return Parser(text).document();
-}
+Value parse(std::string_view text) { return Parser(text).document(); }
 
 bool is_utf8(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {

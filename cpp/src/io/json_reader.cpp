@@ -37,9 +37,7 @@ Reader::Reader(const Value& value, std::string context) : object_(nullptr), cont
   object_ = &value.object();
 }
 
-void Reader::fail(const std::string& message) const {
-  throw Error(context_ + ": " + message);
-}
+void Reader::fail(const std::string& message) const { throw Error(context_ + ": " + message); }
 
 void Reader::fail(std::string_view key, std::string_view expected) const {
   const Value* value = object_->find(key);
@@ -103,18 +101,10 @@ const Object& Reader::object(std::string_view key) {
   return value.object();
 }
 
-bool Reader::boolean(std::string_view key, bool fallback) {
-  return find(key) ? boolean(key) : fallback;
-}
-Index Reader::integer(std::string_view key, Index fallback) {
-  return find(key) ? integer(key) : fallback;
-}
-Index Reader::positive_integer(std::string_view key, Index fallback) {
-  return find(key) ? positive_integer(key) : fallback;
-}
-double Reader::number(std::string_view key, double fallback) {
-  return find(key) ? number(key) : fallback;
-}
+bool Reader::boolean(std::string_view key, bool fallback) { return find(key) ? boolean(key) : fallback; }
+Index Reader::integer(std::string_view key, Index fallback) { return find(key) ? integer(key) : fallback; }
+Index Reader::positive_integer(std::string_view key, Index fallback) { return find(key) ? positive_integer(key) : fallback; }
+double Reader::number(std::string_view key, double fallback) { return find(key) ? number(key) : fallback; }
 std::string Reader::string(std::string_view key, std::string_view fallback) {
   return find(key) ? string(key) : std::string(fallback);
 }

@@ -9,9 +9,7 @@ namespace {
 
 constexpr std::size_t kLongest = 64;  // names beyond this are nobody's typing error
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 // Damerau-Levenshtein distance (restricted), letter case ignored: insert, delete, replace or swap two neighbours costs 1.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -32,9 +30,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return previous[b.size()];
 }
 
-std::vector<std::string_view> views(const std::vector<std::string>& names) {
-  return {names.begin(), names.end()};
-}
+std::vector<std::string_view> views(const std::vector<std::string>& names) { return {names.begin(), names.end()}; }
 
 }  // namespace
 
@@ -54,9 +50,7 @@ std::string suggest(std::string_view name, std::span<const std::string_view> can
   return best.empty() ? "" : " (did you mean '" + std::string(best) + "'?)";
 }
 
-std::string suggest(std::string_view name, const std::vector<std::string>& candidates) {
-  return suggest(name, views(candidates));
-}
+std::string suggest(std::string_view name, const std::vector<std::string>& candidates) { return suggest(name, views(candidates)); }
 
 std::string unknown_name(std::string_view what, std::string_view name, std::span<const std::string_view> candidates) {
   std::string text = "unknown " + std::string(what) + " '" + std::string(name.substr(0, kLongest));

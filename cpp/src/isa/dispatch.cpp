@@ -82,17 +82,13 @@ const Table& table() {
   return chosen ? *chosen : choose();
 }
 
-std::uint64_t epoch() {
-  return current_epoch.load(std::memory_order_acquire);
-}
+std::uint64_t epoch() { return current_epoch.load(std::memory_order_acquire); }
 
 }  // namespace rekur::isa
 
 namespace rekur {
 
-std::string current_isa() {
-  return isa::table().name;
-}
+std::string current_isa() { return isa::table().name; }
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> names;

@@ -18,9 +18,7 @@ struct Table {
 const Table& table();
 
 // The kernels of the ISA in use, for those who need nothing else.
-inline const simd::Kernels& kernels() {
-  return table().simd;
-}
+inline const simd::Kernels& kernels() { return table().simd; }
 
 // Changes whenever set_isa does: packed weights remember the number they were packed under.
 std::uint64_t epoch();

@@ -17,9 +17,7 @@ constexpr Index kColumnBlock = 512;  // columns of a task, rounded to whole pane
 constexpr Index kTile = 128;         // a task of the weight gradient makes kTile x kTile of it
 constexpr Index kRowList = 512;      // rows whose addresses a task of the weight gradient lists at a time
 
-constexpr Index blocks(Index n, Index block) {
-  return (n + block - 1) / block;
-}
+constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 
 // The addresses of up to kRowList consecutive rows, on the stack.
 template <class T>

@@ -2,9 +2,7 @@
 
 namespace rekur::layers {
 
-void Layer::fail(const std::string& message) const {
-  throw Error(type_ + " '" + name_ + "': " + message);
-}
+void Layer::fail(const std::string& message) const { throw Error(type_ + " '" + name_ + "': " + message); }
 
 void Layer::expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const {
   if (inputs.size() >= least && inputs.size() <= most) return;

@@ -108,8 +108,6 @@ Index parameter_size(const Layer& layer, const ParamSpec& parameter);
 
 // Rows of a (B, F) or (B, T, F) array and their length.
 Index rows_of(const Shape& shape);
-inline Index features_of(const Shape& shape) {
-  return shape.back();
-}
+inline Index features_of(const Shape& shape) { return shape.back(); }
 
 }  // namespace rekur::layers

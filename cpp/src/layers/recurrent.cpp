@@ -14,9 +14,7 @@
 namespace rekur::layers {
 namespace {
 
-constexpr Index aligned(Index floats) {
-  return (floats + 15) / 16 * 16;
-}
+constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 class RecurrentLayer final : public Layer {
  public:

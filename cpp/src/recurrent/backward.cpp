@@ -1,5 +1,6 @@
-// The backward pass: each slice sweeps its steps in the opposite order of the forward pass, leaving the gradients of all pre-activations in
-// the tape; then weight and input gradients are large products over all (time step, row) pairs, split over what they write.
+// The backward pass: each slice sweeps its steps in the opposite order of the forward pass, leaving the gradients of all
+// pre-activations in the tape; then weight and input gradients are large products over all (time step, row) pairs, split over what
+// they write.
 #include <algorithm>
 #include <cstring>
 
@@ -15,7 +16,8 @@ class BackwardSlice {
   BackwardSlice(const Backward& run, const Slice& slice)
       : b_(run), f_(run.forward), slice_(slice), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)), M_(slice.rows()) {
     const auto n = static_cast<std::size_t>(M_);
-    tape_.resize(n), product_.resize(n), h_previous_.resize(n), c_previous_.resize(n), h_.resize(n), dy_.resize(n), d_rows_.resize(n);
+    tape_.resize(n), product_.resize(n), h_previous_.resize(n), c_previous_.resize(n), h_.resize(n), dy_.resize(n),
+        d_rows_.resize(n);
   }
 
   // dh, dc, the gradient of a second product's input, and a row of zeros.
@@ -206,8 +208,7 @@ void pass_empty_rows(const Backward& run) {
   const auto& r = Engine::impl(*f.layer);
   for (Index b = 0; b < (run.d_initial[0] || run.d_initial[1] ? f.B : 0); ++b)
     for (int k = 0; length_of(f, b) == 0 && k < r.cell.states; ++k)
-      if (run.d_final[k] && run.d_initial[k])
-        isa::kernels().axpy(1.0f, run.d_final[k] + b * r.H, run.d_initial[k] + b * r.H, r.H);
+      if (run.d_final[k] && run.d_initial[k]) isa::kernels().axpy(1.0f, run.d_final[k] + b * r.H, run.d_initial[k] + b * r.H, r.H);
 }
 
 }  // namespace
@@ -230,9 +231,8 @@ void backward(std::span<const Backward> runs) {
   }
   thread_local Buffer scratch;
   float* base = scratch.reserve(scratch_at.back());
-  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work, [&](Index i) {
-    tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]);
-  });
+  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work,
+                          [&](Index i) { tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]); });
 
   std::vector<LargeProducts> products;
   for (const Backward& run : runs) products.emplace_back(run);

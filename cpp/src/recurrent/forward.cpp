@@ -55,8 +55,8 @@ class ForwardSlice {
         input_rows_[static_cast<std::size_t>(n)] = f_.x.row(slice_.row[static_cast<std::size_t>(j)], t);
         projection_rows_[static_cast<std::size_t>(n)] = projection_ + ((t - low) * M_ + j) * X_;
       }
-    isa::kernels().gemm(n, X_, r_.I, input_rows_.data(), r_.packed.input.data(), r_.packed.input_bias.data(), projection_rows_.data(),
-                        false);
+    isa::kernels().gemm(n, X_, r_.I, input_rows_.data(), r_.packed.input.data(), r_.packed.input_bias.data(),
+                        projection_rows_.data(), false);
   }
 
   void step(Index t, Index low, bool first) {
@@ -67,8 +67,9 @@ class ForwardSlice {
     for (Index j = 0; j < active; ++j) {
       const Index b = slice_.row[static_cast<std::size_t>(j)];
       if (y_) y_rows_[static_cast<std::size_t>(j)] = y_.row(b, t);
-      tape_rows_[static_cast<std::size_t>(j)] =
-          f_.tape ? f_.tape + (t * f_.B + b) * r_.record(Hp_) : own_tape_ ? scratch_tape_ + j * r_.record(Hp_) : nullptr;
+      tape_rows_[static_cast<std::size_t>(j)] = f_.tape     ? f_.tape + (t * f_.B + b) * r_.record(Hp_)
+                                                : own_tape_ ? scratch_tape_ + j * r_.record(Hp_)
+                                                            : nullptr;
     }
     StepForward s{};
     s.rows = active;
@@ -158,9 +159,8 @@ void forward(std::span<const Forward> runs) {
   }
   thread_local Buffer scratch;
   float* base = scratch.reserve(scratch_at.back());
-  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work, [&](Index i) {
-    tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]);
-  });
+  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work,
+                          [&](Index i) { tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]); });
 }
 
 }  // namespace rekur::recurrent

@@ -9,17 +9,17 @@ namespace rekur::recurrent {
 
 // One phase of one time step. State and projection rows are Hp floats a block, Hp = H rounded up to whole vectors.
 struct StepForward {
-  Index rows;               // M
+  Index rows;  // M
   Index H, Hp;
-  const float* input;       // [M][x_count·Hp] projections W x + b of this step
-  Index product_length;     // H, or 0 where the previous hidden state is known to be zero
-  const float* weights;     // recurrent kernel of this phase: [Hp/width][H][count][width]
-  const float* bias;        // [count·Hp] recurrent bias of this phase, or null
-  const float* h;           // [M][Hp] h before the step
-  float* h_next;            // [M][Hp] h after it; another array than h
-  float* c;                 // [M][Hp] the second state, updated in place; null without one
-  Rows y;                   // [M] rows of H floats that receive h; null: not wanted
-  Rows tape;                // [M] records of slots·Hp floats; null only for an inference run of a cell of one phase
+  const float* input;    // [M][x_count·Hp] projections W x + b of this step
+  Index product_length;  // H, or 0 where the previous hidden state is known to be zero
+  const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]
+  const float* bias;     // [count·Hp] recurrent bias of this phase, or null
+  const float* h;        // [M][Hp] h before the step
+  float* h_next;         // [M][Hp] h after it; another array than h
+  float* c;              // [M][Hp] the second state, updated in place; null without one
+  Rows y;                // [M] rows of H floats that receive h; null: not wanted
+  Rows tape;             // [M] records of slots·Hp floats; null only for an inference run of a cell of one phase
   const cells::Activations* activations;
 };
 
@@ -28,18 +28,18 @@ struct StepBackward {
   Index rows;
   Index H, Hp;
   Rows tape;
-  ConstRows h_previous;     // [M] rows of at least H floats: h before the step
-  ConstRows c_previous;     // [M] rows of at least H floats; null without a second state
-  ConstRows h;              // [M] rows of at least H floats: h after the step
-  ConstRows dy;             // [M] rows of H floats added to dh in the last phase; null: none
-  float* dh;                // [M][Hp] in: gradient of h after the step; out: of h before it, without what comes through the recurrent product
-  float* dc;                // [M][Hp] likewise; null without a second state
-  const float* d_product;   // [M][Hp] gradient of the later phase's product input, for the earlier phase of a cell of two; else null
+  ConstRows h_previous;  // [M] rows of at least H floats: h before the step
+  ConstRows c_previous;  // [M] rows of at least H floats; null without a second state
+  ConstRows h;           // [M] rows of at least H floats: h after the step
+  ConstRows dy;          // [M] rows of H floats added to dh in the last phase; null: none
+  float* dh;  // [M][Hp] in: gradient of h after the step; out: of h before it, without what comes through the recurrent product
+  float* dc;  // [M][Hp] likewise; null without a second state
+  const float* d_product;  // [M][Hp] gradient of the later phase's product input, for the earlier phase of a cell of two; else null
   const cells::Activations* activations;
 };
 
 struct CellKernels {
-  void (*forward[2])(const StepForward&);    // by phase
+  void (*forward[2])(const StepForward&);  // by phase
   void (*backward[2])(const StepBackward&);
 };
 

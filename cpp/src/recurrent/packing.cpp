@@ -66,7 +66,8 @@ void pack_steps(Index H, Index row_stride, const float* rows, const Columns& col
   runtime::parallel_tasks(columns.Hp / width, work, [&](Index j) {
     float* to = out + j * H * count * width;
     for (Index k = 0; k < H; ++k)
-      for (Index slot = 0; slot < count; ++slot, to += width) copy_units(rows + k * row_stride, columns, slot, j * width, width, to);
+      for (Index slot = 0; slot < count; ++slot, to += width)
+        copy_units(rows + k * row_stride, columns, slot, j * width, width, to);
   });
 }
 

@@ -22,7 +22,8 @@ int index_of(const char* name) {
 }
 
 bool is_standard(const cells::Activations& f) {
-  return f.gate.kind == ActivationKind::sigmoid && f.candidate.kind == ActivationKind::tanh && f.output.kind == ActivationKind::tanh;
+  return f.gate.kind == ActivationKind::sigmoid && f.candidate.kind == ActivationKind::tanh &&
+         f.output.kind == ActivationKind::tanh;
 }
 
 }  // namespace

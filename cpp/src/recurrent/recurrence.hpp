@@ -41,9 +41,9 @@ class Buffer {
 
 // Weights in the order the kernels read them.
 struct Packed {
-  Buffer input;            // W_x as gemm panels: K = I, N = x_count·Hp
-  Buffer input_bias;       // [x_count·Hp]
-  Buffer recurrent[2];     // by phase: [Hp/width][H][count][width]
+  Buffer input;              // W_x as gemm panels: K = I, N = x_count·Hp
+  Buffer input_bias;         // [x_count·Hp]
+  Buffer recurrent[2];       // by phase: [Hp/width][H][count][width]
   Buffer recurrent_bias[2];  // [count·Hp], only for cells with a recurrent bias
   // For the backward pass:
   Buffer input_transposed;         // gemm panels: K = x_count·Hp, N = I

@@ -2,9 +2,9 @@
 //
 //   T time steps · B batch rows · I input features · H hidden units · Hp: H rounded up to whole vectors
 //
-// A Recurrence is one direction of one layer: its cell, sizes and packed weights. A run is described by a small struct of pointers; several
-// runs (the directions of a bidirectional layer) go through one call and share the threads.
-// Sequences are addressed by strides, so batch-first arrays and halves of a concatenated output are read and written in place.
+// A Recurrence is one direction of one layer: its cell, sizes and packed weights. A run is described by a small struct of pointers;
+// several runs (the directions of a bidirectional layer) go through one call and share the threads. Sequences are addressed by
+// strides, so batch-first arrays and halves of a concatenated output are read and written in place.
 #pragma once
 
 #include <memory>
@@ -69,24 +69,25 @@ class Recurrence {
 struct Forward {
   const Recurrence* layer = nullptr;
   Index T = 0, B = 0;
-  Strided<const float> x;              // (B, T, I)
-  const std::int32_t* lengths = nullptr;  // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
-  bool reverse = false;                // from each row's last valid step to its first; y keeps the input's order
+  Strided<const float> x;  // (B, T, I)
+  const std::int32_t* lengths =
+      nullptr;           // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
+  bool reverse = false;  // from each row's last valid step to its first; y keeps the input's order
   const float* initial[cells::kMaxStates] = {};  // h, c: [B, H]; null: zeros
-  Strided<float> y;                    // (B, T, H); null: not wanted
+  Strided<float> y;                              // (B, T, H); null: not wanted
   float* final[cells::kMaxStates] = {};          // h, c after the last step taken: [B, H]. Length 0: the initial state
-  float* tape = nullptr;               // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
+  float* tape = nullptr;                         // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
 };
 
-// The backward pass of a training run: `forward` is that run's description, unchanged, its tape and (where given) y still holding what it
-// left there. The tape is consumed. Gradients are added (+=) to what is there; null ones are not computed.
+// The backward pass of a training run: `forward` is that run's description, unchanged, its tape and (where given) y still holding
+// what it left there. The tape is consumed. Gradients are added (+=) to what is there; null ones are not computed.
 struct Backward {
   Forward forward;
   Weights<const float> weights;                  // as prepared for the run
   Strided<const float> dy;                       // null: no gradient arrives through y
   const float* d_final[cells::kMaxStates] = {};  // [B, H]; null: none arrives
   Strided<float> dx;
-  float* d_initial[cells::kMaxStates] = {};      // [B, H]
+  float* d_initial[cells::kMaxStates] = {};  // [B, H]
   Weights<float> d_weights;
 };
 

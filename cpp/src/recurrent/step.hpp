@@ -49,8 +49,8 @@ constexpr int tile_panels(int G, int rows) {
 
 // out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
 template <int G, int MR, int NP>
-__attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias, Index Hp,
-                                            float* out) {
+__attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias,
+                                            Index Hp, float* out) {
   const float* a[MR];
   const float* b[NP];
   Vec acc[MR][NP][G];
@@ -94,8 +94,8 @@ constexpr int shared_panels(int G) { return tile_panels(G, tile_rows(G)); }
 
 // Hands a tile of `rows` rows and `panels` panels (1, shared_panels(G) or tile_panels(G, rows)) to the code compiled for it.
 template <int G, int MR>
-REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias, Index Hp,
-                          float* out) {
+REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias,
+                          Index Hp, float* out) {
   if constexpr (MR > 1)
     if (rows < MR) return product<G, MR - 1>(rows, panels, K, a, w, panel_stride, bias, Hp, out);
   constexpr int own = tile_panels(G, MR), shared = shared_panels(G);
@@ -170,10 +170,9 @@ void forward_step(const StepForward& s) {
       const Index m0 = tile * s.rows / tiles;
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
       const float* a[MR];
-      for (int m = 0; m < rows; ++m)
-        a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
-      product<G, MR>(rows, taken, s.product_length, a, s.weights + p * panel_stride, panel_stride, s.bias ? s.bias + p * kWidth : nullptr,
-                     s.Hp, products);
+      for (int m = 0; m < rows; ++m) a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
+      product<G, MR>(rows, taken, s.product_length, a, s.weights + p * panel_stride, panel_stride,
+                     s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products);
       for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
     }
     p += taken;

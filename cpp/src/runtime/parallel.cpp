@@ -21,12 +21,8 @@ namespace {
 
 #if defined(__SSE2__)
 constexpr std::uint64_t kFlushBits = 0x8040;  // MXCSR: FTZ and DAZ
-std::uint64_t float_mode() {
-  return _mm_getcsr();
-}
-void set_float_mode(std::uint64_t mode) {
-  _mm_setcsr(static_cast<unsigned>(mode));
-}
+std::uint64_t float_mode() { return _mm_getcsr(); }
+void set_float_mode(std::uint64_t mode) { _mm_setcsr(static_cast<unsigned>(mode)); }
 #elif defined(__aarch64__)
 constexpr std::uint64_t kFlushBits = std::uint64_t{1} << 24;  // FPCR: FZ
 std::uint64_t float_mode() {
@@ -34,14 +30,10 @@ std::uint64_t float_mode() {
   asm volatile("mrs %0, fpcr" : "=r"(mode));
   return mode;
 }
-void set_float_mode(std::uint64_t mode) {
-  asm volatile("msr fpcr, %0" : : "r"(mode));
-}
+void set_float_mode(std::uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
 #else
 constexpr std::uint64_t kFlushBits = 0;
-std::uint64_t float_mode() {
-  return 0;
-}
+std::uint64_t float_mode() { return 0; }
 void set_float_mode(std::uint64_t) {}
 #endif
 
@@ -73,14 +65,10 @@ int useful_threads(Index count, double work) {
 
 }  // namespace
 
-FlushDenormals::FlushDenormals() noexcept : saved_(float_mode()) {
-  set_float_mode(saved_ | kFlushBits);
-}
+FlushDenormals::FlushDenormals() noexcept : saved_(float_mode()) { set_float_mode(saved_ | kFlushBits); }
 
 // Only the two modes are put back: exception flags raised meanwhile stay raised.
-FlushDenormals::~FlushDenormals() {
-  set_float_mode((float_mode() & ~kFlushBits) | (saved_ & kFlushBits));
-}
+FlushDenormals::~FlushDenormals() { set_float_mode((float_mode() & ~kFlushBits) | (saved_ & kFlushBits)); }
 
 void parallel_tasks(Index count, double work, const std::function<void(Index)>& task) {
   const int threads = useful_threads(count, work);

@@ -79,9 +79,7 @@ struct RowTiles {
   Index rows(Index tile) const { return base + (tile < longer ? 1 : 0); }
 };
 
-inline Index smaller(Index a, Index b) {
-  return a < b ? a : b;
-}
+inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
 inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, bool accumulate) {
   const Start first = accumulate ? Start::c : bias ? Start::bias : Start::zero;

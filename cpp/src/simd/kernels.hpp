@@ -56,18 +56,19 @@ struct Kernels {
   void (*column_sums)(Index N, Index K, ConstRows b, Index b_offset, float* out);
 
   // --- elementwise ---
-  void (*activate)(Activation f, const float* x, float* y, Index n);                               // in place
-  void (*activate_backward)(Activation f, const float* y, const float* dy, float* dx, Index n);    // dx = dy f'(y); in place (dx == dy)
-  void (*exp)(const float* x, float* y, Index n);                                                  // in place
-  void (*softmax)(const float* x, float* y, Index rows, Index n);                                  // in place; row by row, max subtracted
-  void (*softmax_backward)(const float* y, const float* dy, float* dx, Index rows, Index n);       // in place (dx == dy)
-  void (*log_sum_exp)(const float* x, float* out, Index rows, Index n);                            // out[row] = log Σ exp(x)
-  void (*add)(const float* a, const float* b, float* out, Index n);                                // out = a + b; in place
-  void (*multiply)(const float* a, const float* b, float* out, Index n);                           // out = a b; in place
-  void (*multiply_add)(const float* a, const float* b, float* out, Index n);                       // out += a b
-  void (*scale)(float s, const float* a, float* out, Index n);                                     // out = s a; in place
-  void (*axpy)(float s, const float* a, float* out, Index n);                                      // out += s a
-  void (*clamp)(float low, float high, float* x, Index n);                                         // NaN stays NaN
+  void (*activate)(Activation f, const float* x, float* y, Index n);  // in place
+  void (*activate_backward)(Activation f, const float* y, const float* dy, float* dx,
+                            Index n);                              // dx = dy f'(y); in place (dx == dy)
+  void (*exp)(const float* x, float* y, Index n);                  // in place
+  void (*softmax)(const float* x, float* y, Index rows, Index n);  // in place; row by row, max subtracted
+  void (*softmax_backward)(const float* y, const float* dy, float* dx, Index rows, Index n);  // in place (dx == dy)
+  void (*log_sum_exp)(const float* x, float* out, Index rows, Index n);                       // out[row] = log Σ exp(x)
+  void (*add)(const float* a, const float* b, float* out, Index n);                           // out = a + b; in place
+  void (*multiply)(const float* a, const float* b, float* out, Index n);                      // out = a b; in place
+  void (*multiply_add)(const float* a, const float* b, float* out, Index n);                  // out += a b
+  void (*scale)(float s, const float* a, float* out, Index n);                                // out = s a; in place
+  void (*axpy)(float s, const float* a, float* out, Index n);                                 // out += s a
+  void (*clamp)(float low, float high, float* x, Index n);                                    // NaN stays NaN
 
   // mask[i] = scale or 0: kept where a Philox4x32-10 stream (key = seed, counter = (i0 + i)/4, stream, step) draws u >= rate;
   // out = x · mask. Element i's draw depends on i0 + i alone, so any split of the range gives the same mask. x and out may be null
@@ -80,8 +81,8 @@ struct Kernels {
 
   // --- optimisers: one pass over a range of the flat buffers; g is the (clipped) gradient, already scaled ---
   // SGD: w -= lr g. With momentum: v = momentum v - lr g; w += v, or with Nesterov's w += momentum v - lr g.
-  void (*sgd)(float* w, const float* g, float* velocity /* null without momentum */, Index n, float lr, float momentum, bool nesterov,
-              float grad_scale);
+  void (*sgd)(float* w, const float* g, float* velocity /* null without momentum */, Index n, float lr, float momentum,
+              bool nesterov, float grad_scale);
   // RMSprop: a = rho a + (1-rho) g²; step = lr g / (sqrt(a) + eps); w -= step, or with momentum v = momentum v - step; w += v.
   void (*rmsprop)(float* w, const float* g, float* square, float* velocity /* may be null */, Index n, float lr, float rho,
                   float momentum, float eps, float grad_scale);

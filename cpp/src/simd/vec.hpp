@@ -44,19 +44,11 @@ REKUR_INLINE Vec load(const float* p) {
   return v;
 }
 
-REKUR_INLINE void store(float* p, Vec v) {
-  __builtin_memcpy(p, &v, sizeof v);
-}
+REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 
-REKUR_INLINE Vec set1(float s) {
-  return s - Vec{};
-}  // not `s + Vec{}`: that would turn -0 into +0
-REKUR_INLINE Vec zero() {
-  return Vec{};
-}
-REKUR_INLINE IVec set1i(std::int32_t s) {
-  return s - IVec{};
-}
+REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that would turn -0 into +0
+REKUR_INLINE Vec zero() { return Vec{}; }
+REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
 
 // a * b + c, rounded once where the machine can (everywhere but baseline x86-64).
 REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
@@ -71,17 +63,11 @@ REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #endif
 }
 
-REKUR_INLINE IVec as_int(Vec v) {
-  return (IVec)v;
-}
-REKUR_INLINE Vec as_float(IVec v) {
-  return (Vec)v;
-}
+REKUR_INLINE IVec as_int(Vec v) { return (IVec)v; }
+REKUR_INLINE Vec as_float(IVec v) { return (Vec)v; }
 
 // Lanes of a where the mask is all ones, of b where it is zero.
-REKUR_INLINE Vec select(IVec mask, Vec a, Vec b) {
-  return mask ? a : b;
-}
+REKUR_INLINE Vec select(IVec mask, Vec a, Vec b) { return mask ? a : b; }
 
 // A NaN in `v` stays a NaN; `bound` must not be one. (x86's min and max return their second operand if either is a NaN.)
 REKUR_INLINE Vec at_most(Vec v, Vec bound) {
@@ -108,9 +94,7 @@ REKUR_INLINE Vec at_least(Vec v, Vec bound) {
 #endif
 }
 
-REKUR_INLINE Vec abs(Vec v) {
-  return (Vec)((IVec)v & 0x7fffffff);
-}
+REKUR_INLINE Vec abs(Vec v) { return (Vec)((IVec)v & 0x7fffffff); }
 REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) {
   return (Vec)(((IVec)magnitude & 0x7fffffff) | ((IVec)sign & (std::int32_t)0x80000000));
 }
@@ -160,9 +144,7 @@ REKUR_INLINE Vec first_lanes(Vec v, Index n) {
 }
 
 // Lanes that hold data when a row of n floats is walked from `i` in steps of a vector.
-REKUR_INLINE Index lanes(Index i, Index n) {
-  return n - i < kWidth ? n - i : kWidth;
-}
+REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
 
 // Sum of the lanes, always in the same order: halves are folded onto each other.
 REKUR_INLINE float horizontal_sum(Vec v) {

@@ -14,9 +14,7 @@ namespace {
 constexpr Index kBlock = 4096;
 
 // Written so that a NaN norm gives a NaN factor.
-float factor(double norm, double limit) {
-  return norm <= limit ? 1.0f : static_cast<float>(limit / norm);
-}
+float factor(double norm, double limit) { return norm <= limit ? 1.0f : static_cast<float>(limit / norm); }
 
 void clip_values(std::span<float> x, float limit) {
   const Index size = static_cast<Index>(x.size());

@@ -144,9 +144,7 @@ void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::
 
 }  // namespace
 
-void check_initializer(const json::Value& initializer, std::string_view context) {
-  plan_of(initializer, context, {}, 1);
-}
+void check_initializer(const json::Value& initializer, std::string_view context) { plan_of(initializer, context, {}, 1); }
 
 void initialize(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed,
                 std::uint32_t stream, Index units, std::span<float> out) {

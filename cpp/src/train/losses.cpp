@@ -78,9 +78,7 @@ double binary_from_logits(const Pair& p) {
   });
 }
 
-bool clipped(double p) {
-  return p < kEpsilon || p > 1 - kEpsilon;
-}
+bool clipped(double p) { return p < kEpsilon || p > 1 - kEpsilon; }
 
 double binary_from_values(const Pair& p) {
   return mean_over_features(p, [](double x, double y, double& d) {
@@ -174,9 +172,7 @@ bool has_shape(const ConstView& target, Shape expected, bool last_axis_optional)
 
 }  // namespace
 
-std::string name(LossKind kind) {
-  return std::string(kNames[static_cast<std::size_t>(kind)]);
-}
+std::string name(LossKind kind) { return std::string(kNames[static_cast<std::size_t>(kind)]); }
 
 Loss read_loss(const json::Value& config) {
   const std::string given = json::Reader(config, "loss").string("name");

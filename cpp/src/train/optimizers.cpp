@@ -17,13 +17,9 @@ constexpr std::array<std::string_view, 4> kNames = {"sgd", "rmsprop", "adam", "a
 constexpr Index kGrain = 4096;
 
 // The kernels compute in float32: what counts is the number that they get.
-float as_float(double x) {
-  return static_cast<float>(x);
-}
+float as_float(double x) { return static_cast<float>(x); }
 
-bool is_amount(double x) {
-  return x >= 0 && x <= std::numeric_limits<float>::max();
-}
+bool is_amount(double x) { return x >= 0 && x <= std::numeric_limits<float>::max(); }
 
 double amount(json::Reader& config, const char* key, double fallback) {
   const double x = config.number(key, fallback);
@@ -56,9 +52,7 @@ float bias_correction(double beta, std::uint64_t t) {
 
 }  // namespace
 
-std::string name(OptimizerKind kind) {
-  return std::string(kNames[static_cast<std::size_t>(kind)]);
-}
+std::string name(OptimizerKind kind) { return std::string(kNames[static_cast<std::size_t>(kind)]); }
 
 OptimizerKind read_optimizer_kind(const json::Value& config) {
   const std::string given = json::Reader(config, "optimizer").string("name");

@@ -14,9 +14,7 @@ constexpr Index kGroup = 4;  // rows removed in one pass
 
 using Lanes = std::array<double, kLanes>;
 
-double total(const Lanes& sums) {
-  return (sums[0] + sums[2]) + (sums[1] + sums[3]);
-}
+double total(const Lanes& sums) { return (sums[0] + sums[2]) + (sums[1] + sums[3]); }
 
 double dot(const double* a, const double* b, Index n) {
   Lanes sums{};
