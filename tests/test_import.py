@@ -21,7 +21,7 @@ def test_import_brings_in_numpy_only():
 
 
 def test_import_is_quick():
-    # The process's own time. NumPy's share says how fast this machine is just now: alone it takes 0.1 s where it is idle.
+    # The process's own time. NumPy's share says how fast the machine is just now: idle, it takes 0.1 s.
     code = "from time import process_time as t; a = t(); import numpy; b = t(); import rekur; print(b - a, t() - b)"
     numpy_s, own_s = min((tuple(map(float, _python(code).split())) for _ in range(5)), key=sum)
     assert own_s < 0.6 * numpy_s
