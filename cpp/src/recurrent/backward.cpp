@@ -6,7 +6,6 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
-#include "runtime/parallel.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -215,24 +214,8 @@ void pass_empty_rows(const Backward& run) {
 
 void backward(std::span<const Backward> runs) {
   const runtime::FlushDenormals flush;
-  const int threads = num_threads();
-  std::vector<std::vector<Slice>> slices;
-  std::vector<BackwardSlice> tasks;
-  std::vector<Index> scratch_at{0};
-  double work = 0;
-  for (const Backward& run : runs) slices.push_back(slice_rows(run.forward, threads));
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    pass_empty_rows(runs[i]);
-    work += flops(runs[i].forward);
-    for (const Slice& s : slices[i]) {
-      tasks.emplace_back(runs[i], s);
-      scratch_at.push_back(scratch_at.back() + (tasks.back().scratch_size() + 15) / 16 * 16);
-    }
-  }
-  thread_local Buffer scratch;
-  float* base = scratch.reserve(scratch_at.back());
-  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work,
-                          [&](Index i) { tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]); });
+  for (const Backward& run : runs) pass_empty_rows(run);
+  const double work = run_slices<BackwardSlice>(runs);
 
   std::vector<LargeProducts> products;
   for (const Backward& run : runs) products.emplace_back(run);

@@ -4,7 +4,6 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
-#include "runtime/parallel.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -143,24 +142,8 @@ void pass_empty_rows(const Forward& f) {
 
 void forward(std::span<const Forward> runs) {
   const runtime::FlushDenormals flush;
-  const int threads = num_threads();
-  std::vector<std::vector<Slice>> slices;
-  std::vector<ForwardSlice> tasks;
-  std::vector<Index> scratch_at{0};
-  double work = 0;
-  for (const Forward& f : runs) slices.push_back(slice_rows(f, threads));
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    pass_empty_rows(runs[i]);
-    work += flops(runs[i]);
-    for (const Slice& s : slices[i]) {
-      tasks.emplace_back(runs[i], s);
-      scratch_at.push_back(scratch_at.back() + (tasks.back().scratch_size() + 15) / 16 * 16);
-    }
-  }
-  thread_local Buffer scratch;
-  float* base = scratch.reserve(scratch_at.back());
-  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work,
-                          [&](Index i) { tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]); });
+  for (const Forward& run : runs) pass_empty_rows(run);
+  run_slices<ForwardSlice>(runs);
 }
 
 }  // namespace rekur::recurrent

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <span>
 #include <vector>
 
 #include "recurrent/recurrence.hpp"
 #include "rekur/runtime.hpp"
+#include "runtime/parallel.hpp"
 
 namespace rekur::recurrent {
 
@@ -56,6 +58,33 @@ inline double flops(const Forward& f) {
   const auto& r = Engine::impl(*f.layer);
   return 2.0 * r.cell.gates * static_cast<double>(r.H) * static_cast<double>(r.I + r.H + 16) * static_cast<double>(f.B) *
          static_cast<double>(f.T);
+}
+
+inline const Forward& forward_of(const Forward& run) { return run; }
+inline const Forward& forward_of(const Backward& run) { return run.forward; }
+
+// Cuts runs into slices and runs a Task(run, slice) for each, all sharing the threads of one parallel region, each with
+// scratch_size() floats of its own. The scratch stays with the calling thread for its next call. Returns the work of a forward
+// pass.
+template <class Task, class Run>
+double run_slices(std::span<const Run> runs) {
+  double work = 0;
+  std::vector<std::vector<Slice>> slices;
+  for (const Run& run : runs) slices.push_back(slice_rows(forward_of(run), num_threads()));
+  std::vector<Task> tasks;
+  std::vector<Index> scratch_at{0};
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    work += flops(forward_of(runs[i]));
+    for (const Slice& slice : slices[i]) {
+      tasks.emplace_back(runs[i], slice);
+      scratch_at.push_back(scratch_at.back() + (tasks.back().scratch_size() + 15) / 16 * 16);
+    }
+  }
+  thread_local Buffer scratch;
+  float* base = scratch.reserve(scratch_at.back());
+  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work,
+                          [&](Index i) { tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]); });
+  return work;
 }
 
 }  // namespace rekur::recurrent
