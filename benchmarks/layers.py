@@ -1,32 +1,36 @@
 """Recurrent layers side by side with their peers, in turns inside one run.
 
-    python -m benchmarks.layers          # the published shapes, inference and training, 1 and 2 threads
+    python -m benchmarks.layers          # the published shapes, inference and training, 1 and 2 threads, all peers
     python -m benchmarks.layers --shapes 16,50,64,128 --cells gru --modes train --threads 1 --json out.json
 
 A shape is B,T,I,H: batch rows, time steps, input features, hidden units. A training step is the forward and the
 backward pass with the gradients of the input and of all weights. GFLOP/s count 2·G·H·(I+H)·B·T a forward pass and three
 times that a training step, G gates. Each round times ours, then each peer, after a warm-up; times are the minimum over
-the rounds, with the median beside ours. Peers run as well as they can: torch under ``no_grad`` for inference, its
-threads set to ours.
+the rounds, with the median beside ours. Peers run as well as they can (benchmarks.peers); each case runs on as many
+cores as it has threads, for all alike. A peer that is not installed, or has no training, is left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import json
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
 import rekur
+from benchmarks.peers import PEERS, Case, Step
 from rekur import _core
 
+ALL_CORES = os.sched_getaffinity(0)
+SETTLE = 0.05  # seconds before a turn: the threads of whoever ran last spin for a while, on the cores of the next
 SHAPES = (
     "1,1,64,64",
     "1,100,32,32",
@@ -37,32 +41,11 @@ SHAPES = (
     "64,25,512,512",
     "128,28,28,128",
 )
-CELLS = {"lstm": ("LSTM", 4), "gru": ("GRU", 3), "rnn": ("SimpleRNN", 1)}
-Step = Callable[[], object]
-
-
-class Case(NamedTuple):
-    """One measurement: a cell at a shape, inference or training, on some threads."""
-
-    cell: str
-    B: int
-    T: int
-    I: int
-    H: int
-    mode: str
-    threads: int
-
-    def flops(self) -> float:
-        forward = 2.0 * CELLS[self.cell][1] * self.H * (self.I + self.H) * self.B * self.T
-        return forward * (3 if self.mode == "train" else 1)
-
-    def input(self) -> np.ndarray:
-        return np.random.default_rng(0).standard_normal((self.B, self.T, self.I), dtype=np.float32)
 
 
 def ours(case: Case) -> Step:
     """The engine as Python meets it: arrays in, arrays out."""
-    layer = {"type": CELLS[case.cell][0], "name": "layer", "inputs": ["x"], "units": case.H, "return_sequences": True}
+    layer = {"type": case.layer, "name": "layer", "inputs": ["x"], "units": case.H, "return_sequences": True}
     spec = {
         "format": "rekur",
         "version": 1,
@@ -88,38 +71,6 @@ def ours(case: Case) -> Step:
     return step
 
 
-def torch_peer(case: Case) -> Step:
-    """torch.nn's own layer."""
-    import torch
-
-    torch.set_num_threads(case.threads)
-    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[case.cell]
-    layer = kind(case.I, case.H, batch_first=True)
-    x = torch.from_numpy(case.input())
-    if case.mode == "infer":
-        layer.eval()
-
-        def infer() -> object:
-            with torch.no_grad():
-                return layer(x)
-
-        return infer
-    x.requires_grad_(True)
-    dy = torch.ones(case.B, case.T, case.H)
-
-    def train() -> object:
-        layer.zero_grad(set_to_none=True)
-        x.grad = None
-        y, _ = layer(x)
-        y.backward(dy)
-        return x.grad
-
-    return train
-
-
-PEERS: dict[str, Callable[[Case], Step]] = {"torch": torch_peer}
-
-
 def measure(steps: dict[str, Step], seconds: float, rounds: int) -> dict[str, list[float]]:
     """Seconds a call of each step, one figure a round; each round gives each step its turn."""
     repeats = {}
@@ -132,12 +83,31 @@ def measure(steps: dict[str, Step], seconds: float, rounds: int) -> dict[str, li
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
+            time.sleep(SETTLE)
+            step()
             step()
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 step()
             times[name].append((time.perf_counter() - start) / repeats[name])
     return times
+
+
+def use_cores(count: int) -> None:
+    """Every thread of this process on the first `count` cores it may use, whatever pool it belongs to."""
+    cores = sorted(ALL_CORES)[:count]
+    for task in os.listdir("/proc/self/task"):
+        # A thread may have ended meanwhile.
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(task), cores)
+
+
+def available(names: list[str]) -> list[str]:
+    """The peers that are installed."""
+    found = [name for name in names if importlib.util.find_spec(name)]
+    for name in set(names) - set(found):
+        print(f"left out: {name} is not installed")
+    return found
 
 
 def cases(args: argparse.Namespace) -> Iterator[Case]:
@@ -154,25 +124,33 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cells", default="lstm,gru,rnn")
     parser.add_argument("--modes", default="infer,train")
     parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--peers", default="torch")
+    parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="for each of ours and its peers, a case")
     parser.add_argument("--json", help="write every figure to this file")
     args = parser.parse_args(argv)
-    peers = [p for p in args.peers.split(",") if p]
+    peers = available([p for p in args.peers.split(",") if p])
 
     print(f"rekur {rekur.__version__}, ISA {_core.isa()}, {platform.machine()}, {os.cpu_count()} cores")
     heading = f"{'case':34} {'µs':>10} {'median':>10} {'GFLOP/s':>8}"
     print(heading + "".join(f" {p + ' µs':>12} {'ratio':>6}" for p in peers))
     rows, ratios = [], []
     for case in cases(args):
-        steps = {"rekur": ours(case), **{p: PEERS[p](case) for p in peers}}
+        use_cores(len(ALL_CORES))
+        made = {"rekur": ours(case), **{p: PEERS[p](case) for p in peers}}
+        steps = {name: step for name, step in made.items() if step is not None}
+        for step in steps.values():
+            step()  # compiles, and starts its threads
+        use_cores(case.threads)
         times = measure(steps, args.seconds, args.rounds)
         best = {name: min(t) for name, t in times.items()}
         label = f"{case.cell:4} {case.B},{case.T},{case.I},{case.H} {case.mode} {case.threads}t"
         line = f"{label:34} {best['rekur'] * 1e6:10.1f} {statistics.median(times['rekur']) * 1e6:10.1f}"
         line += f" {case.flops() / best['rekur'] / 1e9:8.1f}"
         for p in peers:
+            if p not in best:
+                line += f" {'–':>12} {'–':>6}"
+                continue
             ratio = best[p] / best["rekur"]
             ratios.append((ratio, p, label))
             line += f" {best[p] * 1e6:12.1f} {ratio:6.2f}"
