@@ -2,7 +2,7 @@
 // them. Every fraction of a peak that rekur reports is a fraction of what this program measures.
 //
 //   c++ -std=c++20 -O3 -pthread roofline.cpp -o roofline
-//   roofline [--json]                                            the whole table, about ten seconds
+//   roofline [--json]                                            the whole table, about fifteen seconds
 //   roofline --fma [--isa ISA] [--threads N]                     one line of JSON, under half a second
 //   roofline --bandwidth --bytes N [--isa ISA] [--kind read|write|copy] [--threads N]
 //
@@ -466,6 +466,9 @@ Isa find_isa(const std::string& name) {
 }
 
 }  // namespace
+
+// GFLOP/s of multiply-adds, for the programs beside this one, which link it with its main under another name.
+double roofline_gflops(const std::string& isa, int threads) { return gflops(find_isa(isa), threads); }
 
 int main(int argc, char** argv) {
   try {
