@@ -1,169 +1,300 @@
 """Recurrent layers side by side with their peers, in turns inside one run.
 
-    python -m benchmarks.layers          # the published shapes, inference and training, 1 and 2 threads, all peers
+    python -m benchmarks.layers                        # --set published: 8 shapes, about 10 minutes on two cores
+    python -m benchmarks.layers --set regimes          # 12 further shapes, one or more of each regime: about 30 minutes
     python -m benchmarks.layers --shapes 16,50,64,128 --cells gru --modes train --threads 1 --json out.json
+    python -m benchmarks.layers --peers onednn --check # first compares results: outputs and gradients
 
 A shape is B,T,I,H: batch rows, time steps, input features, hidden units. A training step is the forward and the
-backward pass with the gradients of the input and of all weights. GFLOP/s count 2·G·H·(I+H)·B·T a forward pass and three
-times that a training step, G gates. Each round times ours, then each peer, after a warm-up; times are the minimum over
-the rounds, with the median beside ours. Peers run as well as they can (benchmarks.peers); each case runs on as many
-cores as it has threads, for all alike. A peer that is not installed, or has no training, is left out.
+backward pass with the gradients of the input and of all weights; ours packs its weights anew each step, as after an
+optimiser. GFLOP/s count 2·G·H·(I+H)·B·T a forward pass and three times that a training step, G gates; *peak* is their
+fraction of the multiply-adds that cpp/bench/roofline.cpp reached at the start of this run, with the instructions ours
+uses, on as many cores as threads. Each round times ours, then each peer, after a warm-up; times are the minimum over
+the rounds, with the median beside ours. A ratio is the peer's time divided by ours: below 1 is a loss. Peers run as
+well as they can (benchmarks.peers, benchmarks.onednn); each case runs on as many cores as it has threads, for all
+alike. *best* is the fastest of torch, jax and onnxruntime in each case. A peer that is not installed, or has no
+training, is left out, and so is the peak where there is no compiler.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib.util
 import json
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 import rekur
-from benchmarks.peers import PEERS, Case, Step
+from benchmarks.case import CELLS, Case, Runner
+from benchmarks.native import ALL_CORES, Unavailable, fma_peak, use_cores
+from benchmarks.onednn import OneDnn
+from benchmarks.peers import PEERS, version
 from rekur import _core
 
-ALL_CORES = os.sched_getaffinity(0)
 SETTLE = 0.05  # seconds before a turn: the threads of whoever ran last spin for a while, on the cores of the next
-SHAPES = (
-    "1,1,64,64",
-    "1,100,32,32",
-    "1,200,64,128",
-    "1,25,512,512",
-    "16,50,64,128",
-    "64,50,128,256",
-    "64,25,512,512",
-    "128,28,28,128",
-)
+TOLERANCE = 1e-5  # of results, relative to the largest of a tensor where that is above 1
+IN_PYTHON = ("torch", "jax", "onnxruntime")  # what Python's users meet, and whose best ours is compared with
+SETS = {
+    "published": (
+        "1,1,64,64",
+        "1,100,32,32",
+        "1,200,64,128",
+        "1,25,512,512",
+        "16,50,64,128",
+        "64,50,128,256",
+        "64,25,512,512",
+        "128,28,28,128",
+    ),
+    "regimes": (
+        "1,1,32,32",
+        "1,1,128,128",
+        "1,500,64,64",
+        "8,50,32,32",
+        "8,50,64,64",
+        "8,50,128,256",
+        "32,50,32,32",
+        "32,50,64,64",
+        "32,50,64,128",
+        "32,50,256,256",
+        "20,35,650,650",
+        "64,25,1024,1024",
+    ),
+}
 
 
-def ours(case: Case) -> Step:
+class Ours(Runner):
     """The engine as Python meets it: arrays in, arrays out."""
-    layer = {"type": case.layer, "name": "layer", "inputs": ["x"], "units": case.H, "return_sequences": True}
-    spec = {
-        "format": "rekur",
-        "version": 1,
-        "name": "bench",
-        "layers": [{"type": "Input", "name": "x", "shape": [None, case.I]}, layer],
-        "inputs": ["x"],
-        "outputs": ["layer"],
-    }
-    model = _core.Model(json.dumps(spec))
-    model.initialize(1)
-    x = case.input()
-    rekur.set_num_threads(case.threads)
-    if case.mode == "infer":
-        return lambda: model.predict([x])
-    dy = np.ones((case.B, case.T, case.H), np.float32)
-    weights = model.get_weights()
 
-    def step() -> object:
-        model.set_weights(weights)  # as after an optimiser's step: nothing packed survives
-        _, tape = model.forward([x])
-        return model.backward(tape, [dy])
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        layer = {"type": case.layer, "name": "layer", "inputs": ["x"], "units": case.H, "return_sequences": True}
+        spec = {
+            "format": "rekur",
+            "version": 1,
+            "name": "bench",
+            "layers": [{"type": "Input", "name": "x", "shape": [None, case.I]}, layer],
+            "inputs": ["x"],
+            "outputs": ["layer"],
+        }
+        self.model = model = _core.Model(json.dumps(spec))
+        self.x = x = case.input()
+        self.weights = weights = np.concatenate([part.ravel() for part in case.weights()])
+        self.dy = dy = np.ones((case.B, case.T, case.H), np.float32)
+        model.set_weights(weights)
+        rekur.set_num_threads(case.threads)
 
-    return step
+        def train() -> object:
+            model.set_weights(weights)  # as after an optimiser's step: nothing packed survives
+            _, tape = model.forward([x])
+            return model.backward(tape, [dy])
+
+        super().__init__(train if case.mode == "train" else lambda: model.predict([x]))
+
+    def outputs(self) -> dict[str, np.ndarray]:
+        """What a step yields, named as OneDnn.outputs does."""
+        if self.case.mode == "infer":
+            return {"output": self.model.predict([self.x])[0]}
+        outputs, tape = self.model.forward([self.x])
+        flat, (dx,) = self.model.backward(tape, [self.dy])
+        sizes = np.cumsum([part.size for part in self.case.weights()])
+        kernel, recurrent, bias = np.split(flat, sizes[:-1])
+        H = self.case.H
+        bias = bias.reshape(-1, H)
+        if self.case.cell == "gru":
+            bias = bias[[0, 1, 2, 5]]
+        gradients = (dx, kernel.reshape(-1, self.case.gates * H), recurrent.reshape(H, -1), bias)
+        names = ("input gradient", "kernel gradient", "recurrent kernel gradient", "bias gradient")
+        return {"output": outputs[0], **dict(zip(names, gradients, strict=True))}
 
 
-def measure(steps: dict[str, Step], seconds: float, rounds: int) -> dict[str, list[float]]:
-    """Seconds a call of each step, one figure a round; each round gives each step its turn."""
-    repeats = {}
-    for name, step in steps.items():
-        step()
-        start = time.perf_counter()
-        step()
-        once = time.perf_counter() - start
-        repeats[name] = max(1, int(seconds / rounds / max(once, 1e-7)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
+def check(case: Case, mine: Ours, peer: OneDnn) -> float:
+    """The largest deviation of a peer's results from ours; ends the run where they are not the same mathematics."""
+    largest = 0.0
+    theirs = peer.outputs()
+    for name, a in mine.outputs().items():
+        b = theirs[name]
+        deviation = float(np.max(np.abs(a - b)) / max(1.0, float(np.max(np.abs(a)))))
+        largest = max(largest, deviation)
+        if not deviation <= TOLERANCE:
+            raise SystemExit(f"{case}: the {name} of onednn deviates from ours by {deviation:.1e}")
+    return largest
+
+
+def measure(runners: dict[str, Runner], seconds: float, rounds: int) -> dict[str, list[float]]:
+    """Seconds a step of each, one figure a round; each round gives each its turn."""
+    once = {}
+    for name, runner in runners.items():
+        once[name] = max(runner.run(1), 1e-7)
+        if once[name] < 0.1:  # the first was slow to start, and other work of the machine may have come between
+            once[name] = max(min(runner.run(2) / 2 for _ in range(4)), 1e-7)
+    # Steps of a second need no seven rounds to be told apart.
+    rounds = min(rounds, max(3, int(4 * seconds / max(once.values()))))
+    times: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):
-        for name, step in steps.items():
+        for name, runner in runners.items():
+            count = max(1, int(seconds / rounds / once[name]))
             time.sleep(SETTLE)
-            step()
-            step()
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                step()
-            times[name].append((time.perf_counter() - start) / repeats[name])
+            runner.run(2 if once[name] < 0.1 else 1)
+            times[name].append(runner.run(count) / count)
     return times
 
 
-def use_cores(count: int) -> None:
-    """Every thread of this process on the first `count` cores it may use, whatever pool it belongs to."""
-    cores = sorted(ALL_CORES)[:count]
-    for task in os.listdir("/proc/self/task"):
-        # A thread may have ended meanwhile.
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(task), cores)
-
-
-def available(names: list[str]) -> list[str]:
-    """The peers that are installed."""
-    found = [name for name in names if importlib.util.find_spec(name)]
-    for name in set(names) - set(found):
-        print(f"left out: {name} is not installed")
+def available(names: list[str]) -> dict[str, str]:
+    """The peers that are installed, with their versions."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except Unavailable as why:
+            print(f"left out: {name}: {why}")
     return found
 
 
+def peaks(isa: str, threads: list[int]) -> dict[int, float]:
+    """GFLOP/s of multiply-adds for each number of threads; empty without the means to measure it."""
+    try:
+        return {n: fma_peak(isa, n) for n in threads}
+    except Unavailable as why:
+        print(f"left out: peak: {why}")
+        return {}
+
+
 def cases(args: argparse.Namespace) -> Iterator[Case]:
-    for threads in map(int, args.threads.split(",")):
-        for mode in args.modes.split(","):
+    for threads in args.threads:
+        for mode in args.modes:
             for shape in args.shapes:
-                for cell in args.cells.split(","):
-                    yield Case(cell, *map(int, shape.split(",")), mode, threads)
+                for cell in args.cells:
+                    yield Case(cell, *shape, mode, threads)
+
+
+def with_best(seconds: dict[str, float]) -> dict[str, float]:
+    """The peers' times, and the best of those that Python's users meet."""
+    met = [seconds[name] for name in IN_PYTHON if name in seconds]
+    return {**seconds, "best": min(met)} if met else seconds
+
+
+def row(case: Case, times: dict[str, list[float]], columns: list[str], peak: float | None) -> str:
+    best = with_best({name: min(t) for name, t in times.items()})
+    rate = case.flops() / best["rekur"] / 1e9
+    share = "–" if peak is None else f"{rate / peak:.2f}"
+    median = statistics.median(times["rekur"])
+    line = f"{case!s:34} {best['rekur'] * 1e6:10.1f} {median * 1e6:10.1f} {rate:8.1f} {share:>5}"
+    for name in columns:
+        if name != "best":
+            line += f" {best[name] * 1e6:14.1f}" if name in best else f" {'–':>14}"
+        line += f" {best[name] / best['rekur']:6.2f}" if name in best else f" {'–':>6}"
+    return line
+
+
+def summary(results: dict[Case, dict[str, list[float]]], columns: list[str]) -> None:
+    """Geometric mean, worst ratio and losses: of each peer, then of each regime, mode and cell."""
+    ratios: dict[str, dict[Case, float]] = {name: {} for name in columns}
+    for case, times in results.items():
+        best = with_best({name: min(t) for name, t in times.items()})
+        for name in set(best) & set(ratios):
+            ratios[name][case] = best[name] / best["rekur"]
+
+    def line(label: str, of: dict[Case, float]) -> None:
+        if not of:
+            return
+        worst = min(of, key=of.__getitem__)
+        mean, lost = statistics.geometric_mean(of.values()), sum(ratio < 1 for ratio in of.values())
+        print(f"{label}: geometric mean {mean:.2f}, worst {of[worst]:.2f} ({worst}), {lost} of {len(of)} lost")
+
+    print()
+    for name in columns:
+        line("best of " + ", ".join(p for p in IN_PYTHON if p in columns) if name == "best" else name, ratios[name])
+    groups = sorted({(c.regime(), c.mode, list(CELLS).index(c.cell), c.cell) for c in results})
+    for name in ("best", "onednn"):
+        if len(groups) > 1 and ratios.get(name):
+            print(f"\n{name}, by regime")
+            for regime, mode, _, cell in groups:
+                own = {c: r for c, r in ratios[name].items() if (c.regime(), c.mode, c.cell) == (regime, mode, cell)}
+                line(f"  {regime:12} {mode} {cell:4}", own)
+
+
+def parsed(argv: list[str] | None) -> argparse.Namespace:
+    def listed(kind: Callable[[str], object], known: object = None) -> Callable[[str], list]:
+        def parse(text: str) -> list:
+            values = [kind(part) for part in text.split(",") if part]
+            for value in values:
+                if known is not None and value not in known:
+                    raise argparse.ArgumentTypeError(f"{value!r} is not one of {', '.join(known)}")
+            return values
+
+        return parse
+
+    def shape(text: str) -> tuple[int, ...]:
+        sizes = tuple(map(int, text.split(",")))
+        if len(sizes) != 4 or min(sizes) < 1:
+            raise argparse.ArgumentTypeError(f"{text!r} is not B,T,I,H")
+        return sizes
+
+    parser = argparse.ArgumentParser(prog="benchmarks.layers", description=__doc__.splitlines()[0])
+    parser.add_argument("--set", choices=[*SETS, "all"], default="published", help="named shapes, unless --shapes")
+    parser.add_argument("--shapes", nargs="+", type=shape, metavar="B,T,I,H", help="any shapes")
+    parser.add_argument("--cells", type=listed(str, CELLS), default="lstm,gru,rnn")
+    parser.add_argument("--modes", type=listed(str, ("infer", "train")), default="infer,train")
+    parser.add_argument("--threads", type=listed(int), default="1,2")
+    parser.add_argument("--peers", type=listed(str, PEERS), default=",".join(PEERS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5, help="for each of ours and its peers, a case")
+    parser.add_argument("--check", action="store_true", help="compare onednn's results with ours before timing")
+    parser.add_argument("--json", help="write every figure to this file")
+    args = parser.parse_args(argv)
+    if args.shapes is None:
+        args.shapes = [shape(text) for name in (SETS if args.set == "all" else [args.set]) for text in SETS[name]]
+    usable = [n for n in args.threads if 1 <= n <= len(ALL_CORES)]
+    if usable != args.threads:
+        print(f"left out: threads beyond the {len(ALL_CORES)} cores of this process")
+        args.threads = usable
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="benchmarks.layers", description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="B,T,I,H …")
-    parser.add_argument("--cells", default="lstm,gru,rnn")
-    parser.add_argument("--modes", default="infer,train")
-    parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--peers", default=",".join(PEERS))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.5, help="for each of ours and its peers, a case")
-    parser.add_argument("--json", help="write every figure to this file")
-    args = parser.parse_args(argv)
-    peers = available([p for p in args.peers.split(",") if p])
+    args = parsed(argv)
+    isa = _core.isa()
+    print(f"rekur {rekur.__version__}, ISA {isa}, {platform.machine()}, {os.cpu_count()} cores")
+    peers = available(args.peers)
+    peak = peaks(isa, args.threads)
+    print(", ".join(f"{name} {number}" for name, number in peers.items()))
+    print(", ".join(f"peak of {n} thread{'s' * (n > 1)} {rate:.0f} GFLOP/s" for n, rate in peak.items()))
+    columns = list(peers)
+    if sum(name in IN_PYTHON for name in columns) > 1:
+        columns.append("best")
+    heading = f"{'case':34} {'µs':>10} {'median':>10} {'GFLOP/s':>8} {'peak':>5}"
+    print(heading + "".join(f" {p + ' µs':>14} {'ratio':>6}" if p != "best" else f" {p:>6}" for p in columns))
 
-    print(f"rekur {rekur.__version__}, ISA {_core.isa()}, {platform.machine()}, {os.cpu_count()} cores")
-    heading = f"{'case':34} {'µs':>10} {'median':>10} {'GFLOP/s':>8}"
-    print(heading + "".join(f" {p + ' µs':>12} {'ratio':>6}" for p in peers))
-    rows, ratios = [], []
+    results: dict[Case, dict[str, list[float]]] = {}
+    deviation = 0.0
     for case in cases(args):
         use_cores(len(ALL_CORES))
-        made = {"rekur": ours(case), **{p: PEERS[p](case) for p in peers}}
-        steps = {name: step for name, step in made.items() if step is not None}
-        for step in steps.values():
-            step()  # compiles, and starts its threads
-        use_cores(case.threads)
-        times = measure(steps, args.seconds, args.rounds)
-        best = {name: min(t) for name, t in times.items()}
-        label = f"{case.cell:4} {case.B},{case.T},{case.I},{case.H} {case.mode} {case.threads}t"
-        line = f"{label:34} {best['rekur'] * 1e6:10.1f} {statistics.median(times['rekur']) * 1e6:10.1f}"
-        line += f" {case.flops() / best['rekur'] / 1e9:8.1f}"
-        for p in peers:
-            if p not in best:
-                line += f" {'–':>12} {'–':>6}"
-                continue
-            ratio = best[p] / best["rekur"]
-            ratios.append((ratio, p, label))
-            line += f" {best[p] * 1e6:12.1f} {ratio:6.2f}"
-        print(line, flush=True)
-        rows.append({**case._asdict(), "seconds": times})
-    for p in peers:
-        mine = sorted(r for r in ratios if r[1] == p)
-        mean = statistics.geometric_mean(r[0] for r in mine)
-        lost = sum(r[0] < 1 for r in mine)
-        print(f"{p}: geometric mean {mean:.2f}, worst {mine[0][0]:.2f} ({mine[0][2]}), {lost} of {len(mine)} lost")
+        made = {"rekur": Ours(case), **{name: PEERS[name](case) for name in peers}}
+        runners = {name: runner for name, runner in made.items() if runner is not None}
+        try:
+            if args.check and "onednn" in runners:
+                deviation = max(deviation, check(case, runners["rekur"], runners["onednn"]))
+            for runner in runners.values():
+                runner.run(1)  # compiles, and starts its threads
+            use_cores(case.threads)
+            results[case] = measure(runners, args.seconds, args.rounds)
+        finally:
+            for runner in runners.values():
+                runner.close()
+        print(row(case, results[case], columns, peak.get(case.threads)), flush=True)
+    summary(results, columns)
+    if args.check:
+        print(f"checked: onednn's results deviate from ours by at most {deviation:.1e}")
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"isa": _core.isa(), "cases": rows}, file, indent=1)
+            rows = [{**case._asdict(), "flops": case.flops(), "seconds": t} for case, t in results.items()]
+            about = {"version": rekur.__version__, "isa": isa, "peers": peers, "peak": peak}
+            json.dump({**about, "cases": rows}, file, indent=1)
     return 0
 
 

@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 import rekur
-
-CELLS = {"lstm": ("LSTM", 4), "gru": ("GRU", 3), "rnn": ("SimpleRNN", 1)}
-Step = Callable[[], object]
-
-
-class Case(NamedTuple):
-    """One measurement: a cell at a shape, inference or training, on some threads."""
-
-    cell: str
-    B: int
-    T: int
-    I: int
-    H: int
-    mode: str
-    threads: int
-
-    @property
-    def layer(self) -> str:
-        return CELLS[self.cell][0]
-
-    @property
-    def gates(self) -> int:
-        return CELLS[self.cell][1]
-
-    def flops(self) -> float:
-        forward = 2.0 * self.gates * self.H * (self.I + self.H) * self.B * self.T
-        return forward * (3 if self.mode == "train" else 1)
-
-    def input(self) -> np.ndarray:
-        return np.random.default_rng(0).standard_normal((self.B, self.T, self.I), dtype=np.float32)
+from benchmarks.case import Case, Runner
+from benchmarks.native import Unavailable
+from benchmarks.onednn import OneDnn, compiled
 
 
-def torch_peer(case: Case) -> Step:
-    """torch.nn's own layer, under no_grad for inference."""
+def torch_peer(case: Case) -> Runner:
+    """torch.nn's own layer, in inference mode for inference."""
     import torch
 
     torch.set_num_threads(case.threads)
@@ -54,10 +26,10 @@ def torch_peer(case: Case) -> Step:
         layer.eval()
 
         def infer() -> object:
-            with torch.no_grad():
+            with torch.inference_mode():
                 return layer(x)
 
-        return infer
+        return Runner(infer)
     x.requires_grad_(True)
     dy = torch.ones(case.B, case.T, case.H)
 
@@ -68,10 +40,10 @@ def torch_peer(case: Case) -> Step:
         y.backward(dy)
         return x.grad
 
-    return train
+    return Runner(train)
 
 
-def onnxruntime_peer(case: Case) -> Step | None:
+def onnxruntime_peer(case: Case) -> Runner | None:
     """The operator of onnxruntime, from the file rekur exports. Inference only."""
     import onnxruntime
 
@@ -86,10 +58,10 @@ def onnxruntime_peer(case: Case) -> Step | None:
         rekur.onnx.export(model, path, verify=False)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     feed = {"x": case.input()}
-    return lambda: session.run(None, feed)
+    return Runner(lambda: session.run(None, feed))
 
 
-def jax_peer(case: Case) -> Step:
+def jax_peer(case: Case) -> Runner:
     """lax.scan over a fused step, the input projection of all steps in one product, jitted."""
     import jax
     import jax.numpy as jnp
@@ -131,7 +103,7 @@ def jax_peer(case: Case) -> Step:
 
     if case.mode == "infer":
         infer = jax.jit(layer)
-        return lambda: infer(x, W, R, b).block_until_ready()
+        return Runner(lambda: infer(x, W, R, b).block_until_ready())
     dy = jnp.ones((case.T, case.B, H))
 
     @jax.jit
@@ -139,11 +111,24 @@ def jax_peer(case: Case) -> Step:
         y, back = jax.vjp(layer, x, W, R, b)
         return y, back(dy)
 
-    return lambda: jax.block_until_ready(train(x, W, R, b))
+    return Runner(lambda: jax.block_until_ready(train(x, W, R, b)))
 
 
-PEERS: dict[str, Callable[[Case], Step | None]] = {
+def version(name: str) -> str:
+    """The version of a peer, or Unavailable."""
+    if name == "onednn":
+        compiled()
+        runner = OneDnn(Case("rnn", 1, 1, 16, 16, "infer", 1))
+        runner.close()
+        return runner.implementation.split()[0]
+    if importlib.util.find_spec(name) is None:
+        raise Unavailable("not installed")
+    return importlib.metadata.version(name)
+
+
+PEERS: dict[str, Callable[[Case], Runner | None]] = {
     "torch": torch_peer,
     "jax": jax_peer,
     "onnxruntime": onnxruntime_peer,
+    "onednn": OneDnn,
 }
