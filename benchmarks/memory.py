@@ -1,7 +1,8 @@
 """Peak memory of a training step, each library in a process of its own.
 
-    python -m benchmarks.memory rekur char           # one of benchmarks.models
-    python -m benchmarks.memory torch lstm,4,10000,64,64    # cell,B,T,I,H: forward and backward of a bare layer
+    python -m benchmarks.memory rekur char                              # one of benchmarks.models
+    python -m benchmarks.memory torch lstm,4,10000,64,64 --loss last    # cell,B,T,I,H, then Dense, loss and Adam
+    python -m benchmarks.memory torch lstm,4,10000,64,64                # forward and backward of the bare layer
 
 Prints one line of JSON, in bytes: ``imported``, what importing the library added; ``ready``, the process with model and
 data; ``peak``, how far it rose above that in three training steps. Before the model is built, a tiny one of its kind
@@ -11,11 +12,12 @@ takes a step, so that code read from disk and threads started for the first time
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import dataclasses
 import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.models import TASKS, TorchWay, rekur_model, rekur_step, torch_step
+from benchmarks.models import TASKS, Task, TorchWay, rekur_model, rekur_step, torch_step
 
 STEPS = 3
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
@@ -40,21 +42,24 @@ def _status(key: str) -> int:
 def peak_growth(step: Callable[[], object]) -> tuple[int, int]:
     """(bytes in memory before, bytes the most there were above that during a few steps)."""
     gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)  # so that nothing is built in what was freed before
     before = _status("VmRSS")
-    try:
+    # Where this is refused the peak includes what came before: still right as long as the steps go beyond that.
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
-        peak = lambda: _status("VmHWM")  # noqa: E731
-    except OSError:  # then the peak includes what came before: it is right as long as the steps go beyond that
-        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # noqa: E731
     for _ in range(STEPS):
         step()
-    return before, max(0, peak() - before)
+    return before, max(0, _status("VmHWM") - before)
 
 
-def model_step(side: str, name: str, tiny: bool, way: TorchWay) -> Callable[[], object]:
-    task = TASKS[name].tiny() if tiny else TASKS[name]
+def layer_task(loss: str, cell: str, B: int, T: int, I: int, H: int) -> Task:
+    """A whole model around one layer: a number after the last step, or a class at each."""
+    task = Task(loss, f"one {cell}", CELLS[cell], H, 1, B, T, I, 16, every_step=loss == "each")
+    return dataclasses.replace(task, embedding=I) if task.every_step else task
+
+
+def model_step(side: str, task: Task, way: TorchWay) -> Callable[[], object]:
     step = rekur_step(rekur_model(task)) if side == "rekur" else torch_step(task, way)
     batch = task.batch(0)
     return lambda: step(batch)
@@ -96,6 +101,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("side", choices=("rekur", "torch"))
     parser.add_argument("what", help=f"{', '.join(TASKS)}, or cell,B,T,I,H")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--loss", choices=("last", "each"), help="cell,B,T,I,H: a whole training step, not the bare layer's"
+    )
     parser.add_argument("--time-first", action="store_true", help="torch: time before batch")
     parser.add_argument("--packed", action="store_true", help="torch: packed sequences where there are lengths")
     parser.add_argument("--adam", default="fused", help="torch: fused or foreach")
@@ -112,12 +120,13 @@ def main(argv: list[str] | None = None) -> int:
 
         torch.set_num_threads(args.threads)
     imported = _status("VmRSS") - before
-    if args.what in TASKS:
+    cell, *shape = args.what.split(",")
+    if args.what in TASKS or args.loss:
+        task = TASKS[args.what] if args.what in TASKS else layer_task(args.loss, cell, *map(int, shape))
         way = TorchWay(args.time_first, args.adam, args.packed)
-        model_step(args.side, args.what, True, way)()
-        step = model_step(args.side, args.what, False, way)
+        model_step(args.side, task.tiny(), way)()
+        step = model_step(args.side, task, way)
     else:
-        cell, *shape = args.what.split(",")
         layer_step(args.side, cell, 1, 3, 16, 16)()
         step = layer_step(args.side, cell, *map(int, shape))
     ready, peak = peak_growth(step)

@@ -65,7 +65,7 @@ class Task:
             tags = ids[:, :-1] % 4 * 4 + ids[:, 1:] % 4
             return Batch(np.ascontiguousarray(ids[:, :-1]), tags % self.outputs, lengths)
         ids = np.cumsum(rng.integers(1, 4, (B, T + 1)), axis=1) % self.inputs  # the next character, of three
-        return Batch(ids[:, :-1].astype(np.int32), ids[:, 1:].astype(np.int32), lengths)
+        return Batch(ids[:, :-1].astype(np.int32), (ids[:, 1:] % self.outputs).astype(np.int32), lengths)
 
 
 TASKS = {
@@ -119,13 +119,13 @@ def torch_ways(packed: bool) -> list[TorchWay]:
 def torch_step(task: Task, way: TorchWay, weights: dict[str, np.ndarray] | None = None) -> TrainStep:
     """A training loop's body as torch's users tune it. ``weights``: a rekur model's, by name; torch's own without.
 
-    torch's LSTM has two biases that are only ever added; one of them stays at zero here, as rekur has one. Targets at
+    torch's LSTM and RNN have two biases that are only ever added; one stays at zero here, as rekur has one. Targets at
     padding are -100, cross entropy's ignore_index.
     """
     import torch
     from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-    stack = getattr(torch.nn, task.cell)(
+    stack = getattr(torch.nn, task.cell.replace("SimpleRNN", "RNN"))(
         task.embedding or task.inputs,
         task.units,
         task.layers,
@@ -137,7 +137,7 @@ def torch_step(task: Task, way: TorchWay, weights: dict[str, np.ndarray] | None 
     with torch.no_grad():
         if weights is not None:
             _copy_weights(task, weights, stack, embedding, head)
-        if task.cell == "LSTM":
+        if task.cell != "GRU":
             for name, p in stack.named_parameters():
                 if name.startswith("bias_hh"):
                     p.zero_()
@@ -168,7 +168,7 @@ def torch_step(task: Task, way: TorchWay, weights: dict[str, np.ndarray] | None 
         if task.every_step:
             loss = functional.cross_entropy(head(h).reshape(-1, task.outputs), y.reshape(-1))
         else:
-            loss = functional.mse_loss(head(last[-1]), y)
+            loss = functional.mse_loss(head((last[0] if task.cell == "LSTM" else last)[-1]), y)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True)
         optimizer.step()

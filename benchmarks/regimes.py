@@ -50,7 +50,7 @@ class Row(NamedTuple):
     def __str__(self) -> str:
         wanted = "" if self.target is None else f"{'<=' if self.at_most else '>='} {self.target:g}"
         verdict = "" if self.target is None else "ok" if self.met else "MISSED"
-        return f"{self.regime:14} {self.case:44} {self.value:9.3f} {self.unit:8} {wanted:8} {verdict}".rstrip()
+        return f"{self.regime:14} {self.case:48} {self.value:9.3f} {self.unit:8} {wanted:8} {verdict}".rstrip()
 
 
 class Bench:
@@ -228,17 +228,21 @@ def streaming(bench: Bench) -> Iterator[Row]:
 
 
 def memory(bench: Bench) -> Iterator[Row]:
-    """Peak of a training step at T = 10,000 against torch's."""
+    """Peak of a training step at T = 10,000 against torch's: of a layer, a Dense, a loss at the last step or one at
+    each, and Adam; and of the bare layer, with the gradient of its input, all arrays handed in and out."""
     if not importlib.util.find_spec("torch"):
         print("memory: torch is not installed")
         return
-    for cell in bench.cells:
-        for B in (1, 4):
-            case = f"{cell},{B},10000,64,64"
-            m = {side: in_subprocess(side, case, 1) for side in ("rekur", "torch")}
-            ours, theirs = m["rekur"]["peak"], m["torch"]["peak"]
-            note = f"{ours / 2**20:.0f} MB, torch {theirs / 2**20:.0f}"
-            yield Row("memory", label(cell, "train", (B, 10000, 64, 64), note), ours / theirs, "x", 0.5, True, m)
+    for loss, what in (("last", "+ loss"), ("each", "+ losses"), ("", "layer")):
+        options = ["--loss", loss] if loss else []
+        for cell in bench.cells:
+            for B in (1, 4):
+                shape = (B, 10000, 64, 64)
+                case = f"{cell},{','.join(map(str, shape))}"
+                m = {side: in_subprocess(side, case, 1, *options) for side in ("rekur", "torch")}
+                ours, theirs = m["rekur"]["peak"], m["torch"]["peak"]
+                note = f"{what}, {ours / 2**20:.0f}:{theirs / 2**20:.0f} MB"
+                yield Row("memory", label(cell, "train", shape, note), ours / theirs, "x", 0.5, True, m)
 
 
 def gemm(bench: Bench) -> Iterator[Row]:
@@ -284,7 +288,7 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"--only: no regime '{name}'; there are {', '.join(REGIMES)}")
 
     print(f"rekur {rekur.__version__}, ISA {_core.isa()}, {platform.machine()}, {os.cpu_count()} cores")
-    print(f"{'regime':14} {'case':44} {'measured':>9} {'':8} target")
+    print(f"{'regime':14} {'case':48} {'measured':>9} {'':8} target")
     bench, rows = Bench(args), []
     for name in chosen:
         for row in REGIMES[name](bench):
