@@ -1,7 +1,7 @@
 """Recurrent layers side by side with their peers, in turns inside one run.
 
-    python -m benchmarks.layers                        # --set published: 8 shapes, about 10 minutes on two cores
-    python -m benchmarks.layers --set regimes          # 12 further shapes, one or more of each regime: about 30 minutes
+    python -m benchmarks.layers                        # --set published: 8 shapes, about 12 minutes on two cores
+    python -m benchmarks.layers --set regimes          # 12 further shapes, for each regime: about 20 minutes
     python -m benchmarks.layers --shapes 16,50,64,128 --cells gru --modes train --threads 1 --json out.json
     python -m benchmarks.layers --peers onednn --check # first compares results: outputs and gradients
 
@@ -262,8 +262,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"rekur {rekur.__version__}, ISA {isa}, {platform.machine()}, {os.cpu_count()} cores")
     peers = available(args.peers)
     peak = peaks(isa, args.threads)
-    print(", ".join(f"{name} {number}" for name, number in peers.items()))
-    print(", ".join(f"peak of {n} thread{'s' * (n > 1)} {rate:.0f} GFLOP/s" for n, rate in peak.items()))
+    about = [f"{name} {number}" for name, number in peers.items()]
+    about += [f"peak of {n} thread{'s' * (n > 1)} {rate:.0f} GFLOP/s" for n, rate in peak.items()]
+    print(", ".join(about) or "no peers")
     columns = list(peers)
     if sum(name in IN_PYTHON for name in columns) > 1:
         columns.append("best")
@@ -293,8 +294,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         with open(args.json, "w", encoding="utf-8") as file:
             rows = [{**case._asdict(), "flops": case.flops(), "seconds": t} for case, t in results.items()]
-            about = {"version": rekur.__version__, "isa": isa, "peers": peers, "peak": peak}
-            json.dump({**about, "cases": rows}, file, indent=1)
+            setting = {"version": rekur.__version__, "isa": isa, "peers": peers, "peak": peak}
+            json.dump({**setting, "cases": rows}, file, indent=1)
     return 0
 
 

@@ -1,19 +1,17 @@
-// One recurrent layer by oneDNN's own RNN primitives, as a peer of benchmarks/layers.py, which takes turns with it over stdin and
-// stdout.
+// One recurrent layer by oneDNN's own RNN primitives: a peer of benchmarks/layers.py, which takes turns with it through pipes.
 //
 //     c++ -std=c++20 -O3 onednn_rnn.cpp -o onednn_rnn -I ROOT/include -L ROOT/lib -Wl,-rpath,ROOT/lib -ldnnl
 //     onednn_rnn lstm|gru|rnn infer|train B T I H DATA
 //
-// DATA holds float32: the input (T, B, I), kernel (I, G, H), recurrent kernel (H, G, H) and bias (G, H), gates and biases in
-// oneDNN's order: i f g o; z r n, with a fourth bias row, that of the recurrent product of n; one. GRU is the one that multiplies
-// before it resets. Says "ready VERSION IMPLEMENTATION" and obeys, a line each:
+// DATA holds float32: the input (T, B, I), kernel (I, G, H), recurrent kernel (H, G, H) and bias (G, H), gates in oneDNN's order:
+// i f g o for LSTM; z r n for GRU, whose bias has a fourth row, that of the recurrent product of n. GRU is the one that multiplies
+// before it resets. The program says "ready VERSION IMPLEMENTATION" and obeys, a line each:
 //     run N        N steps; answers with their seconds
-//     write PATH   the last step's output (T, B, H); after a training step also the gradients of input, kernel, recurrent kernel,
-//     bias
+//     write PATH   the last step's output; after a training step also the gradients of input, kernel, recurrent kernel and bias
 //
-// At its best: sequences time-major and in the strides the primitive likes, every buffer made beforehand. For
+// It runs as well as it can: sequences time-major and in the strides the primitive likes, every buffer made beforehand. For
 // inference the weights were reordered once. A training step is forward, backward and the gradients of input, weights and bias for
-// an output gradient of ones; an optimiser has just changed the weights, in their ordinary layout, so the step reorders them, once
+// an output gradient of ones; an optimiser has just changed the weights, in their ordinary layout, so a step reorders them, once
 // for each pass.
 #include <algorithm>
 #include <chrono>
