@@ -37,6 +37,7 @@ from benchmarks.peers import PEERS, version
 from rekur import _core
 
 SETTLE = 0.05  # seconds before a turn: the threads of whoever ran last spin for a while, on the cores of the next
+WARM = 0.01  # seconds of warm-up: until threads that woke on one core have been moved to different ones
 TOLERANCE = 1e-5  # of results, relative to the largest of a tensor where that is above 1
 IN_PYTHON = ("torch", "jax", "onnxruntime")  # what Python's users meet, and whose best ours is compared with
 SETS = {
@@ -139,7 +140,7 @@ def measure(runners: dict[str, Runner], seconds: float, rounds: int) -> dict[str
         for name, runner in runners.items():
             count = max(1, int(seconds / rounds / once[name]))
             time.sleep(SETTLE)
-            runner.run(2 if once[name] < 0.1 else 1)
+            runner.run(max(2 if once[name] < 0.1 else 1, int(WARM / once[name])))
             times[name].append(runner.run(count) / count)
     return times
 
