@@ -1,204 +1,128 @@
-// The backward pass: each slice sweeps its steps in the opposite order of the forward pass, leaving the gradients of all
-// pre-activations in the tape; then weight and input gradients are large products over all (time step, row) pairs, split over what
-// they write.
-#include <algorithm>
+// The backward pass. Each slice sweeps its steps in the opposite order of the forward pass, a chunk at a time, leaving the gradients
+// of all pre-activations in the tape. Then the chunk's (time step, row) pairs go into the large products: weight gradients, split over
+// what they write, and input gradients. With several threads these products lag a chunk behind, so that whoever has no slice to
+// sweep, or is done, works on them.
 #include <cstring>
 
 #include "isa/dispatch.hpp"
+#include "recurrent/large_products.hpp"
 #include "recurrent/plan.hpp"
 
 namespace rekur::recurrent {
 namespace {
 
+// Pairs of a chunk: enough for the products, few enough to be still in a cache.
+constexpr Index kChunkPairs = 256;
+
 class BackwardSlice {
  public:
-  BackwardSlice(const Backward& run, const Slice& slice)
-      : b_(run), f_(run.forward), slice_(slice), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)), M_(slice.rows()) {
-    const auto n = static_cast<std::size_t>(M_);
-    tape_.resize(n), product_.resize(n), h_previous_.resize(n), c_previous_.resize(n), h_.resize(n), dy_.resize(n),
-        d_rows_.resize(n);
+  BackwardSlice(const Backward& run, const Slice& slice, int members, Scratch& scratch)
+      : b_(run), f_(run.forward), slice_(slice), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)), M_(slice.rows()),
+        members_(members), y_(outputs(f_)) {
+    for (float** state : {&dh_, &dc_, &dq_}) {
+      *state = scratch.take<float>(M_ * Hp_).data();
+      std::memset(*state, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
+    }
+    zeros_ = scratch.take<float>(Hp_).data();
+    std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
+    float* state[] = {dh_, dc_};
+    for (int k = 0; k < r_.cell.states; ++k)
+      for (Index j = 0; b_.d_final[k] && j < M_; ++j) std::copy_n(b_.d_final[k] + row(j) * r_.H, r_.H, state[k] + j * Hp_);
+    for (auto* rows : {&tape_, &ahead_, &d_rows_}) *rows = scratch.take<float*>(members * M_).data();
+    for (auto* rows : {&product_, &h_previous_, &c_previous_, &h_, &dy_})
+      *rows = scratch.take<const float*>(members * M_).data();
   }
 
-  // dh, dc, the gradient of a second product's input, and a row of zeros.
-  Index scratch_size() const { return 3 * M_ * Hp_ + Hp_; }
-
-  void run(float* scratch) {
-    dh_ = scratch;
-    dc_ = dh_ + M_ * Hp_;
-    dq_ = dc_ + M_ * Hp_;
-    zeros_ = dq_ + M_ * Hp_;
-    std::memset(scratch, 0, static_cast<std::size_t>(scratch_size()) * sizeof(float));
-    y_ = outputs(f_);
-    const Index steps = slice_.steps();
-    for (Index i = 0; i < steps; ++i) step(f_.reverse ? i : steps - 1 - i);
+  // Member `member`'s part of steps [low, high).
+  void sweep(Index low, Index high, int member, runtime::Barrier& meeting) {
+    high = std::min(high, slice_.steps());
+    for (Index i = 0; i < high - low; ++i) step(f_.reverse ? low + i : high - 1 - i, member, meeting);
   }
 
  private:
   float* record(Index b, Index t) const { return f_.tape + (t * f_.B + b) * r_.record(Hp_); }
+  Index row(Index j) const { return slice_.row[static_cast<std::size_t>(j)]; }
 
-  void step(Index t) {
-    const Index active = slice_.active(t);
-    for (Index j = joined_; j < active; ++j) start_row(j);
-    joined_ = std::max(joined_, active);
-    for (Index j = 0; j < active; ++j) point(j, t);
+  void step(Index t, int member, runtime::Barrier& meeting) {
+    const Index active = slice_.active(t), own = member * M_;
+    const Index panel = isa::kernels().panel, panels = (Hp_ + panel - 1) / panel;
+    const Index ahead = f_.reverse ? t + 1 : t - 1;
+    for (Index j = 0; j < active; ++j) point(j, t, own);
 
     StepBackward s{};
     s.rows = active;
     s.H = r_.H;
     s.Hp = Hp_;
-    s.tape = tape_.data();
-    s.h_previous = h_previous_.data();
-    s.c_previous = r_.cell.states > 1 ? c_previous_.data() : nullptr;
-    s.h = h_.data();
-    s.dy = b_.dy ? dy_.data() : nullptr;
+    s.begin = std::min(panels * member / members_ * panel, Hp_);
+    s.end = std::min(panels * (member + 1) / members_ * panel, Hp_);
+    s.tape = tape_ + own;
+    s.tape_ahead = ahead >= 0 && ahead < f_.T ? ahead_ + own : nullptr;
+    s.h_previous = h_previous_ + own;
+    s.c_previous = r_.cell.states > 1 ? c_previous_ + own : nullptr;
+    s.h = h_ + own;
+    s.dy = b_.dy ? dy_ + own : nullptr;
     s.dh = dh_;
     s.dc = r_.cell.states > 1 ? dc_ : nullptr;
     s.activations = &r_.activations;
     // Nobody asks for the gradient of the initial h: the product that would bring it there is left out.
-    const bool through_h = b_.d_initial[0] || t != (f_.reverse ? slice_.length[0] - 1 : 0);
+    const bool through_h = b_.d_initial[0] || t != (f_.reverse ? slice_.steps() - 1 : 0);
     for (int p = r_.cell.phases - 1; p >= 0; --p) {
       s.d_product = p < r_.cell.phases - 1 ? dq_ : nullptr;
       r_.kernels().backward[p](s);
+      meeting.wait();
       if (p == 0 && !through_h) continue;
-      const auto& phase = r_.cell.phase[p];
-      float* into = p == 0 ? dh_ : dq_;
-      for (Index j = 0; j < active; ++j) {
-        product_[static_cast<std::size_t>(j)] = tape_[static_cast<std::size_t>(j)] + phase.first * Hp_;
-        d_rows_[static_cast<std::size_t>(j)] = into + j * Hp_;
-      }
-      isa::kernels().gemm(active, r_.H, phase.count * Hp_, product_.data(), r_.packed.recurrent_transposed[p].data(), nullptr,
-                          d_rows_.data(), p == 0);
+      product_of_phase(p, active, s.begin, std::min(s.end, r_.H), own);
     }
     // Rows whose first step this was.
-    for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j) finish_row(j);
+    for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j)
+      finish(j, s.begin, std::min(s.end, r_.H));
+  }
+
+  // The gradient of units [begin, end) of what phase p multiplied with the recurrent kernel.
+  void product_of_phase(int p, Index active, Index begin, Index end, Index own) {
+    if (begin >= end) return;
+    const auto& phase = r_.cell.phase[p];
+    const Index K = phase.count * Hp_;
+    float* into = p == 0 ? dh_ : dq_;
+    for (Index j = 0; j < active; ++j) {
+      product_[own + j] = tape_[own + j] + phase.first * Hp_;
+      d_rows_[own + j] = into + j * Hp_ + begin;
+    }
+    isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
+                        d_rows_ + own, p == 0);
   }
 
   // Where row j's operands of step t stand.
-  void point(Index j, Index t) {
-    const auto i = static_cast<std::size_t>(j);
-    const Index b = slice_.row[i], last = slice_.length[i] - 1;
-    tape_[i] = record(b, t);
-    h_[i] = y_.row(b, t);
-    if (b_.dy) dy_[i] = b_.dy.row(b, t);
+  void point(Index j, Index t, Index own) {
+    const Index b = row(j), last = slice_.length[static_cast<std::size_t>(j)] - 1, i = own + j;
     const bool first = f_.reverse ? t == last : t == 0;
     const Index previous = f_.reverse ? t + 1 : t - 1;
+    tape_[i] = record(b, t);
+    ahead_[i] = first ? tape_[i] : record(b, previous);
+    h_[i] = y_.row(b, t);
+    if (b_.dy) dy_[i] = b_.dy.row(b, t);
     h_previous_[i] = !first ? y_.row(b, previous) : f_.initial[0] ? f_.initial[0] + b * r_.H : zeros_;
     if (r_.cell.states > 1)
       c_previous_[i] = !first ? record(b, previous) + r_.cell.state_slot * Hp_ : f_.initial[1] ? f_.initial[1] + b * r_.H : zeros_;
   }
 
-  void start_row(Index j) {
-    const Index b = slice_.row[static_cast<std::size_t>(j)];
-    float* state[] = {dh_, dc_};
-    for (int k = 0; k < r_.cell.states; ++k)
-      if (b_.d_final[k]) std::copy_n(b_.d_final[k] + b * r_.H, r_.H, state[k] + j * Hp_);
-  }
-
-  void finish_row(Index j) {
-    const Index b = slice_.row[static_cast<std::size_t>(j)];
+  void finish(Index j, Index begin, Index end) {
     const float* state[] = {dh_, dc_};
     for (int k = 0; k < r_.cell.states; ++k)
-      if (b_.d_initial[k]) isa::kernels().axpy(1.0f, state[k] + j * Hp_, b_.d_initial[k] + b * r_.H, r_.H);
+      if (b_.d_initial[k] && begin < end)
+        isa::kernels().axpy(1.0f, state[k] + j * Hp_ + begin, b_.d_initial[k] + row(j) * r_.H + begin, end - begin);
   }
 
   const Backward& b_;
   const Forward& f_;
-  const Slice& slice_;
+  const Slice slice_;
   const Recurrence::Impl& r_;
   const Index Hp_, M_;
-  Index joined_ = 0;
-  Strided<float> y_;
-  float *dh_ = nullptr, *dc_ = nullptr, *dq_ = nullptr, *zeros_ = nullptr;
-  std::vector<float*> tape_, d_rows_;
-  std::vector<const float*> product_, h_previous_, c_previous_, h_, dy_;
-};
-
-// The large products of a run. Pairs (t, b) are always listed in the same order, so that sums over them never depend on the slices.
-class LargeProducts {
- public:
-  explicit LargeProducts(const Backward& run) : b_(run), f_(run.forward), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)) {
-    const Strided<float> y = outputs(f_);
-    const Index size = r_.record(Hp_);
-    const bool weights = b_.d_weights.kernel || b_.d_weights.recurrent_kernel;
-    for (Index t = 0; t < f_.T; ++t)
-      for (Index b = 0; b < f_.B; ++b) {
-        const Index length = length_of(f_, b);
-        if (t >= length) continue;
-        const float* record = f_.tape + (t * f_.B + b) * size;
-        records_.push_back(record);
-        if (weights) x_.push_back(f_.x.row(b, t));
-        if (b_.dx) dx_.push_back(b_.dx.row(b, t));
-        // A previous state of zeros adds nothing to the recurrent kernel's gradient.
-        const bool first = f_.reverse ? t == length - 1 : t == 0;
-        if (!weights || (first && !f_.initial[0])) continue;
-        h_previous_.push_back(first ? f_.initial[0] + b * r_.H : y.row(b, f_.reverse ? t + 1 : t - 1));
-        h_records_.push_back(record);
-      }
-    if (b_.dx) dx_records_.assign(records_.size(), nullptr);
-    for (std::size_t i = 0; i < dx_records_.size(); ++i) dx_records_[i] = records_[i] + r_.cell.x_first * Hp_;
-  }
-
-  Index pairs() const { return static_cast<Index>(records_.size()); }
-
-  // Adds the tiles of this run's weight gradients to a list of tasks.
-  struct Tile {
-    const LargeProducts* of;
-    int phase;  // -1: kernel; -2: bias; else the recurrent kernel's product of that phase
-    int slot;
-    Index m0, m1, n0, n1;
-  };
-  void list_tiles(std::vector<Tile>& tiles) const {
-    constexpr Index kRows = 96, kColumns = 256;
-    const auto add = [&](int phase, int first, int count, Index rows) {
-      for (int slot = first; slot < first + count; ++slot)
-        for (Index m = 0; m < rows; m += kRows)
-          for (Index n = 0; n < r_.H; n += kColumns)
-            tiles.push_back({this, phase, slot, m, std::min(m + kRows, rows), n, std::min(n + kColumns, r_.H)});
-    };
-    if (b_.d_weights.kernel) add(-1, r_.cell.x_first, r_.cell.x_count, r_.I);
-    if (b_.d_weights.recurrent_kernel)
-      for (int p = 0; p < r_.cell.phases; ++p) add(p, r_.cell.phase[p].first, r_.cell.phase[p].count, r_.H);
-    if (b_.d_weights.bias) add(-2, 0, r_.cell.slots, 1);
-  }
-
-  void run(const Tile& tile) const {
-    const auto& k = isa::kernels();
-    const Index GH = r_.cell.gates * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
-    const Index from = tile.slot * Hp_ + tile.n0, to = r_.cell.kernel_block[tile.slot] * r_.H + tile.n0;
-    if (tile.phase == -1) {
-      k.gemm_tn(M, N, pairs(), x_.data(), tile.m0, records_.data(), from, b_.d_weights.kernel + tile.m0 * GH + to, GH);
-    } else if (tile.phase >= 0) {
-      const int input = r_.cell.phase[tile.phase].input_slot;
-      const bool h = input < 0;
-      k.gemm_tn(M, N, static_cast<Index>(h_records_.size()), h ? h_previous_.data() : h_records_.data(),
-                tile.m0 + (h ? 0 : input * Hp_), h_records_.data(), from, b_.d_weights.recurrent_kernel + tile.m0 * GH + to, GH);
-    } else {
-      const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
-      if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, pairs(), records_.data(), from, b_.d_weights.bias + to);
-      if (!r_.cell.recurrent_bias) return;
-      for (int p = 0; p < r_.cell.phases; ++p)
-        if (within(r_.cell.phase[p].first, r_.cell.phase[p].count))
-          k.column_sums(N, pairs(), records_.data(), from, b_.d_weights.bias + GH + to);
-    }
-  }
-
-  void input_gradient() const {
-    if (!b_.dx) return;
-    const Index K = r_.cell.x_count * Hp_;
-    const double work = 2.0 * static_cast<double>(pairs()) * static_cast<double>(K) * static_cast<double>(r_.I);
-    runtime::parallel_range(pairs(), 48, work, [&](Index begin, Index end) {
-      isa::kernels().gemm(end - begin, r_.I, K, dx_records_.data() + begin, r_.packed.input_transposed.data(), nullptr,
-                          dx_.data() + begin, true);
-    });
-  }
-
- private:
-  const Backward& b_;
-  const Forward& f_;
-  const Recurrence::Impl& r_;
-  const Index Hp_;
-  std::vector<const float*> records_, x_, h_previous_, h_records_, dx_records_;
-  std::vector<float*> dx_;
+  const int members_;
+  const Strided<float> y_;
+  float *dh_, *dc_, *dq_, *zeros_;
+  float **tape_, **ahead_, **d_rows_;
+  const float **product_, **h_previous_, **c_previous_, **h_, **dy_;
 };
 
 // Rows without a valid step hand their gradient from the final to the initial state.
@@ -210,23 +134,95 @@ void pass_empty_rows(const Backward& run) {
       if (run.d_final[k] && run.d_initial[k]) isa::kernels().axpy(1.0f, run.d_final[k] + b * r.H, run.d_initial[k] + b * r.H, r.H);
 }
 
+class BackwardCall {
+ public:
+  BackwardCall(std::span<const Backward> runs, const Plan& plan, Scratch& scratch)
+      : plan_(plan), R_(static_cast<Index>(runs.size())), lag_(plan.alone() ? 0 : 1), meeting_(plan.threads), dealer_(plan.threads) {
+    runs_ = scratch.take<Run>(R_).data();
+    slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
+    meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();
+    for (int g = 0; g < plan.groups; ++g) new (&meetings_[g]) runtime::Barrier(plan.members);
+    for (Index r = 0; r < R_; ++r) {
+      const Backward& b = runs[static_cast<std::size_t>(r)];
+      const Forward& f = b.forward;
+      // With two runs the chunks must not depend on the threads: both may add to the same dx, in an order that follows from them.
+      const Index chunk = std::clamp<Index>(kChunkPairs / std::max<Index>(f.B, 1), 1, std::max<Index>(f.T, 1));
+      new (&runs_[r]) Run{&f, chunk, (f.T + chunk - 1) / chunk, b.source ? runs_[b.source - runs.data()].start + lag_ + 1 : 0,
+                          LargeProducts(b, chunk, plan.threads, scratch)};
+      phases_ = std::max(phases_, runs_[r].start + runs_[r].chunks + lag_);
+      const std::span<Slice> slices = slice_rows(f, plan.slices, scratch);
+      for (Index s = 0; s < plan.slices; ++s)
+        new (&slices_[r * plan.slices + s]) BackwardSlice(b, slices[static_cast<std::size_t>(s)], plan.members, scratch);
+    }
+  }
+
+  void run(int thread) {
+    Index dealt = 0;
+    for (Index phase = 0; phase < phases_; ++phase) {
+      for (Index r = 0; r < R_; ++r) sweep(r, phase - runs_[r].start, thread);
+      // Runs that add to the same dx take turns.
+      for (Index r = 0; r < R_; ++r) {
+        const Index chunk = phase - lag_ - runs_[r].start;
+        if (chunk < 0 || chunk >= runs_[r].chunks) continue;
+        dealer_.deal(runs_[r].products.tiles(chunk), dealt, [&](Index i) { runs_[r].products.run(chunk, i); });
+        meeting_.wait();
+      }
+      if (idle(phase)) meeting_.wait();
+    }
+  }
+
+ private:
+  struct Run {
+    const Forward* forward;
+    Index chunk, chunks;
+    Index start;  // phase of the first chunk
+    LargeProducts products;
+
+    // Chunk i's steps, in the order of the sweep.
+    Index low(Index i) const { return forward->reverse ? i * chunk : std::max<Index>(forward->T - (i + 1) * chunk, 0); }
+    Index high(Index i) const { return forward->reverse ? std::min((i + 1) * chunk, forward->T) : forward->T - i * chunk; }
+  };
+
+  void sweep(Index r, Index chunk, int thread) {
+    if (chunk < 0 || chunk >= runs_[r].chunks) return;
+    const Index low = runs_[r].low(chunk), high = runs_[r].high(chunk);
+    if (thread == plan_.threads - 1) runs_[r].products.list(chunk, low, high);
+    const int group = thread / plan_.members, member = thread % plan_.members;
+    for (Index s = 0; s < plan_.slices && group < plan_.groups; ++s)
+      if (plan_.group_of(r, R_, s) == group) slices_[r * plan_.slices + s].sweep(low, high, member, meetings_[group]);
+  }
+
+  // Whether no run had products to share out in this phase.
+  bool idle(Index phase) const {
+    for (Index r = 0; r < R_; ++r) {
+      const Index chunk = phase - lag_ - runs_[r].start;
+      if (chunk >= 0 && chunk < runs_[r].chunks) return false;
+    }
+    return true;
+  }
+
+  const Plan& plan_;
+  const Index R_, lag_;
+  Index phases_ = 0;
+  runtime::Barrier meeting_;
+  Dealer dealer_;
+  runtime::Barrier* meetings_;
+  Run* runs_;
+  BackwardSlice* slices_;
+};
+
 }  // namespace
 
 void backward(std::span<const Backward> runs) {
   const runtime::FlushDenormals flush;
-  for (const Backward& run : runs) pass_empty_rows(run);
-  const double work = run_slices<BackwardSlice>(runs);
-
-  std::vector<LargeProducts> products;
-  for (const Backward& run : runs) products.emplace_back(run);
-  std::vector<LargeProducts::Tile> tiles;
-  for (const LargeProducts& p : products) p.list_tiles(tiles);
-  runtime::parallel_tasks(static_cast<Index>(tiles.size()), work, [&](Index i) {
-    const auto& tile = tiles[static_cast<std::size_t>(i)];
-    tile.of->run(tile);
-  });
-  // One run after the other: the directions of a bidirectional layer add to the same dx.
-  for (const LargeProducts& p : products) p.input_gradient();
+  double work = 0;
+  for (const Backward& run : runs) {
+    pass_empty_rows(run);
+    work += 2 * flops(run.forward);
+  }
+  ScratchUse scratch;
+  run_planned(make_plan(runs, work, isa::kernels().panel), *scratch,
+              [&](const Plan& plan) { return BackwardCall(runs, plan, *scratch); });
 }
 
 }  // namespace rekur::recurrent

@@ -1,5 +1,4 @@
 // The forward pass: for each slice, chunk by chunk, the input projection of some time steps and then those steps.
-#include <algorithm>
 #include <cstring>
 
 #include "isa/dispatch.hpp"
@@ -11,117 +10,122 @@ namespace {
 // Rows of input projections held at once: few enough to stay in the second-level cache, enough to reuse W_x.
 constexpr Index kChunkRows = 192;
 
+// In a wavefront: layers start one chunk apart, so there should be several; but a chunk's projection is one product.
+constexpr Index kWavefrontChunks = 12, kWavefrontRows = 12;
+
 class ForwardSlice {
  public:
-  ForwardSlice(const Forward& f, const Slice& slice)
-      : f_(f), slice_(slice), r_(Engine::impl(*f.layer)), Hp_(padded(r_.H)), X_(r_.cell.x_count * Hp_), M_(slice.rows()) {
-    chunk_ = std::clamp<Index>(kChunkRows / std::max<Index>(M_, 1), 1, slice.steps());
-    input_rows_.resize(static_cast<std::size_t>(chunk_ * M_));
-    projection_rows_.resize(static_cast<std::size_t>(chunk_ * M_));
-    y_rows_.resize(static_cast<std::size_t>(M_));
-    tape_rows_.resize(static_cast<std::size_t>(M_));
-    own_tape_ = !f.tape && r_.cell.phases > 1;
+  ForwardSlice(const Forward& f, const Slice& slice, Index chunk, int members, Scratch& scratch)
+      : f_(f), slice_(slice), r_(Engine::impl(*f.layer)), Hp_(padded(r_.H)), X_(r_.cell.x_count * Hp_), M_(slice.rows()),
+        chunk_(std::min(chunk, slice.steps())), members_(members), y_(outputs(f)) {
+    const bool own_tape = !f.tape && r_.cell.phases > 1;
+    projection_ = scratch.take<float>(chunk_ * M_ * X_).data();
+    for (float*& h : h_) h = scratch.take<float>(M_ * Hp_).data();
+    if (r_.cell.states > 1) c_ = scratch.take<float>(M_ * Hp_).data();
+    if (own_tape) own_tape_ = scratch.take<float>(M_ * r_.record(Hp_)).data();
+    input_rows_ = scratch.take<const float*>(chunk_ * M_).data();
+    projection_rows_ = scratch.take<float*>(chunk_ * M_).data();
+    y_rows_ = scratch.take<float*>(members * M_).data();
+    tape_rows_ = scratch.take<float*>(members * M_).data();
+    // Both buffers of h: a row that joins later finds its state in whichever is current.
+    for (float* h : h_) start(h, f.initial[0]);
+    if (c_) start(c_, f.initial[1]);
   }
 
-  Index scratch_size() const {
-    return chunk_ * M_ * X_ + (2 + r_.cell.states - 1) * M_ * Hp_ + (own_tape_ ? M_ * r_.record(Hp_) : 0);
-  }
-
-  void run(float* scratch) {
-    projection_ = scratch;
-    h_ = projection_ + chunk_ * M_ * X_;
-    h_next_ = h_ + M_ * Hp_;
-    c_ = r_.cell.states > 1 ? h_next_ + M_ * Hp_ : nullptr;
-    scratch_tape_ = h_next_ + r_.cell.states * M_ * Hp_;
-    std::memset(h_, 0, static_cast<std::size_t>((1 + r_.cell.states) * M_ * Hp_) * sizeof(float));
-    y_ = outputs(f_);
-
-    const Index steps = slice_.steps();
-    for (Index done = 0; done < steps; done += chunk_) {
-      const Index count = std::min(chunk_, steps - done);
-      const Index low = f_.reverse ? steps - done - count : done;
-      project(low, count);
-      for (Index i = 0; i < count; ++i) step(f_.reverse ? low + count - 1 - i : low + i, low, done + i == 0);
-    }
+  // Member `member`'s part of chunk i; all members call it alike, with the meeting point they share.
+  void chunk(Index i, int member, runtime::Barrier& meeting) {
+    const Index steps = slice_.steps(), done = i * chunk_;
+    if (done >= steps) return;
+    const Index count = std::min(chunk_, steps - done), low = f_.reverse ? steps - done - count : done;
+    project(low, count, member);
+    meeting.wait();
+    for (Index n = 0; n < count; ++n) step(f_.reverse ? low + count - 1 - n : low + n, low, done + n, member, meeting);
   }
 
  private:
-  // W x + b for the active rows of steps [low, low + count).
-  void project(Index low, Index count) {
-    Index n = 0;
-    for (Index t = low; t < low + count; ++t)
-      for (Index j = 0, active = slice_.active(t); j < active; ++j, ++n) {
-        input_rows_[static_cast<std::size_t>(n)] = f_.x.row(slice_.row[static_cast<std::size_t>(j)], t);
-        projection_rows_[static_cast<std::size_t>(n)] = projection_ + ((t - low) * M_ + j) * X_;
-      }
-    isa::kernels().gemm(n, X_, r_.I, input_rows_.data(), r_.packed.input.data(), r_.packed.input_bias.data(),
-                        projection_rows_.data(), false);
+  void start(float* state, const float* initial) {
+    std::memset(state, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
+    for (Index j = 0; initial && j < M_; ++j) std::copy_n(initial + row(j) * r_.H, r_.H, state + j * Hp_);
   }
 
-  void step(Index t, Index low, bool first) {
-    const Index active = slice_.active(t);
-    // In the reverse direction rows join at their last valid step; in the forward direction all are there from the start.
-    for (Index j = joined_; j < active; ++j) start_row(j);
-    joined_ = std::max(joined_, active);
+  // W x + b for the active rows of steps [low, low + count); a member takes its share of the rows.
+  void project(Index low, Index count, int member) {
+    Index rows = 0;
+    for (Index t = low; t < low + count; ++t) rows += slice_.active(t);
+    const Index begin = rows * member / members_, end = rows * (member + 1) / members_;
+    Index n = 0;
+    for (Index t = low; t < low + count; ++t) {
+      const Index active = slice_.active(t);
+      for (Index j = std::max<Index>(begin - n, 0); j < std::min(active, end - n); ++j) {
+        input_rows_[n + j] = f_.x.row(row(j), t);
+        projection_rows_[n + j] = projection_ + ((t - low) * M_ + j) * X_;
+      }
+      n += active;
+    }
+    isa::kernels().gemm(end - begin, X_, r_.I, input_rows_ + begin, r_.packed.input.data(), r_.packed.input_bias.data(),
+                        projection_rows_ + begin, false);
+  }
+
+  // Step number `n` of the slice, at time t.
+  void step(Index t, Index low, Index n, int member, runtime::Barrier& meeting) {
+    const Index active = slice_.active(t), vectors = Hp_ / isa::kernels().width;
+    float** const y_rows = y_rows_ + member * M_;
+    float** const tape_rows = tape_rows_ + member * M_;
     for (Index j = 0; j < active; ++j) {
-      const Index b = slice_.row[static_cast<std::size_t>(j)];
-      if (y_) y_rows_[static_cast<std::size_t>(j)] = y_.row(b, t);
-      tape_rows_[static_cast<std::size_t>(j)] = f_.tape     ? f_.tape + (t * f_.B + b) * r_.record(Hp_)
-                                                : own_tape_ ? scratch_tape_ + j * r_.record(Hp_)
-                                                            : nullptr;
+      if (y_) y_rows[j] = y_.row(row(j), t);
+      tape_rows[j] = f_.tape ? f_.tape + (t * f_.B + row(j)) * r_.record(Hp_) : own_tape_ ? own_tape_ + j * r_.record(Hp_) : nullptr;
     }
     StepForward s{};
     s.rows = active;
     s.H = r_.H;
     s.Hp = Hp_;
+    s.begin = vectors * member / members_ * isa::kernels().width;
+    s.end = vectors * (member + 1) / members_ * isa::kernels().width;
+    s.descending = n % 2 != 0;
     s.input = projection_ + (t - low) * M_ * X_;
-    s.h = h_;
-    s.h_next = h_next_;
+    s.h = h_[n % 2];
+    s.h_next = h_[(n + 1) % 2];
     s.c = c_;
-    s.y = y_ ? y_rows_.data() : nullptr;
-    s.tape = f_.tape || own_tape_ ? tape_rows_.data() : nullptr;
+    s.y = y_ ? y_rows : nullptr;
+    s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
     s.activations = &r_.activations;
-    s.product_length = first && !f_.initial[0] ? 0 : r_.H;
+    s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
     for (int p = 0; p < r_.cell.phases; ++p) {
       s.weights = r_.packed.recurrent[p].data();
       s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[p].data() : nullptr;
       r_.kernels().forward[p](s);
+      meeting.wait();
     }
-    std::swap(h_, h_next_);
-    for (Index j = f_.reverse ? 0 : slice_.active(t + 1); j < (f_.reverse && t > 0 ? 0 : active); ++j) finish_row(j);
+    // Rows whose last step this was.
+    for (Index j = f_.reverse ? 0 : slice_.active(t + 1); j < (f_.reverse && t > 0 ? 0 : active); ++j)
+      finish(j, s.h_next + j * Hp_, s.begin, std::min(s.end, r_.H), member);
   }
 
-  void start_row(Index j) {
-    const Index b = slice_.row[static_cast<std::size_t>(j)];
-    float* state[] = {h_, c_};
+  // Hands out units [begin, end) of row j's final states; the first member clears what lies beyond its length.
+  void finish(Index j, const float* h, Index begin, Index end, int member) {
+    const float* state[] = {h, c_ + j * Hp_};
     for (int k = 0; k < r_.cell.states; ++k)
-      if (f_.initial[k]) std::copy_n(f_.initial[k] + b * r_.H, r_.H, state[k] + j * Hp_);
+      if (f_.final[k] && begin < end) std::copy(state[k] + begin, state[k] + end, f_.final[k] + row(j) * r_.H + begin);
+    if (!f_.y || member != 0) return;
+    for (Index t = slice_.length[static_cast<std::size_t>(j)]; t < f_.T; ++t) std::fill_n(y_.row(row(j), t), r_.H, 0.0f);
   }
 
-  void finish_row(Index j) {
-    const Index b = slice_.row[static_cast<std::size_t>(j)];
-    const float* state[] = {h_, c_};
-    for (int k = 0; k < r_.cell.states; ++k)
-      if (f_.final[k]) std::copy_n(state[k] + j * Hp_, r_.H, f_.final[k] + b * r_.H);
-    if (!f_.y) return;
-    for (Index t = slice_.length[static_cast<std::size_t>(j)]; t < f_.T; ++t) std::fill_n(y_.row(b, t), r_.H, 0.0f);
-  }
+  Index row(Index j) const { return slice_.row[static_cast<std::size_t>(j)]; }
 
   const Forward& f_;
-  const Slice& slice_;
+  const Slice slice_;
   const Recurrence::Impl& r_;
-  const Index Hp_, X_, M_;
-  Index chunk_ = 1;
-  bool own_tape_ = false;
-  Index joined_ = 0;
-  Strided<float> y_;
-  float *projection_ = nullptr, *h_ = nullptr, *h_next_ = nullptr, *c_ = nullptr, *scratch_tape_ = nullptr;
-  std::vector<const float*> input_rows_;
-  std::vector<float*> projection_rows_, y_rows_, tape_rows_;
+  const Index Hp_, X_, M_, chunk_;
+  const int members_;
+  const Strided<float> y_;
+  float *projection_, *h_[2], *c_ = nullptr, *own_tape_ = nullptr;
+  const float** input_rows_;
+  float **projection_rows_, **y_rows_, **tape_rows_;
 };
 
 // Rows without a single valid step: zeros out, states unchanged.
 void pass_empty_rows(const Forward& f) {
+  if (!f.lengths && f.T > 0) return;
   if (f.T == 0 && !f.final[0] && !f.final[1]) return;  // nothing to write, however many rows there are
   const auto& r = Engine::impl(*f.layer);
   const Strided<float> y = outputs(f);
@@ -138,12 +142,63 @@ void pass_empty_rows(const Forward& f) {
   }
 }
 
+Index chunk_steps(const Plan& plan, const Forward& f) {
+  const Index rows = std::max<Index>((f.B + plan.slices - 1) / plan.slices, 1);
+  const Index steps = std::max<Index>(kChunkRows / rows, 1);
+  return plan.wavefront ? std::clamp<Index>(f.T / kWavefrontChunks, (kWavefrontRows + rows - 1) / rows, steps) : steps;
+}
+
+class ForwardCall {
+ public:
+  ForwardCall(std::span<const Forward> runs, const Plan& plan, Scratch& scratch)
+      : plan_(plan), R_(static_cast<Index>(runs.size())), meeting_(plan.threads) {
+    tasks_ = scratch.take<ForwardSlice>(R_ * plan.slices).data();
+    depth_ = scratch.take<Index>(R_).data();
+    meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();
+    for (int g = 0; g < plan.groups; ++g) new (&meetings_[g]) runtime::Barrier(plan.members);
+    for (Index r = 0; r < R_; ++r) {
+      const Forward& f = runs[static_cast<std::size_t>(r)];
+      const Index chunk = chunk_steps(plan, f);
+      depth_[r] = plan.wavefront && f.source ? depth_[f.source - runs.data()] + 1 : 0;
+      phases_ = std::max(phases_, depth_[r] + (f.T + chunk - 1) / chunk);
+      const std::span<Slice> slices = slice_rows(f, plan.slices, scratch);
+      for (Index s = 0; s < plan.slices; ++s)
+        new (&tasks_[r * plan.slices + s]) ForwardSlice(f, slices[static_cast<std::size_t>(s)], chunk, plan.members, scratch);
+    }
+  }
+
+  void run(int thread) {
+    const int group = thread / plan_.members, member = thread % plan_.members;
+    for (Index phase = 0; phase < phases_; ++phase) {
+      for (Index r = 0; r < R_ && group < plan_.groups; ++r)
+        for (Index s = 0; s < plan_.slices && phase >= depth_[r]; ++s)
+          if (plan_.group_of(r, R_, s) == group) tasks_[r * plan_.slices + s].chunk(phase - depth_[r], member, meetings_[group]);
+      if (plan_.wavefront) meeting_.wait();
+    }
+  }
+
+ private:
+  const Plan& plan_;
+  const Index R_;
+  Index phases_ = 0;
+  runtime::Barrier meeting_;
+  runtime::Barrier* meetings_;
+  ForwardSlice* tasks_;
+  Index* depth_;
+};
+
 }  // namespace
 
 void forward(std::span<const Forward> runs) {
   const runtime::FlushDenormals flush;
-  for (const Forward& run : runs) pass_empty_rows(run);
-  run_slices<ForwardSlice>(runs);
+  double work = 0;
+  for (const Forward& run : runs) {
+    pass_empty_rows(run);
+    work += flops(run);
+  }
+  ScratchUse scratch;
+  run_planned(make_plan(runs, work, isa::kernels().width), *scratch,
+              [&](const Plan& plan) { return ForwardCall(runs, plan, *scratch); });
 }
 
 }  // namespace rekur::recurrent

@@ -11,6 +11,8 @@ namespace rekur::recurrent {
 struct StepForward {
   Index rows;  // M
   Index H, Hp;
+  Index begin, end;   // units to compute: multiples of the width, [0, Hp) for all
+  bool descending;    // last units first. Taken in turns, so that the weights read last are still in the cache for the next step
   const float* input;    // [M][x_count·Hp] projections W x + b of this step
   Index product_length;  // H, or 0 where the previous hidden state is known to be zero
   const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]
@@ -27,7 +29,9 @@ struct StepForward {
 struct StepBackward {
   Index rows;
   Index H, Hp;
+  Index begin, end;  // units to compute, as above
   Rows tape;
+  ConstRows tape_ahead;  // [M] records of the step that will be next: fetched meanwhile; null: none
   ConstRows h_previous;  // [M] rows of at least H floats: h before the step
   ConstRows c_previous;  // [M] rows of at least H floats; null without a second state
   ConstRows h;           // [M] rows of at least H floats: h after the step

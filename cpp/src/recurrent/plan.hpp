@@ -1,11 +1,18 @@
-// Who computes what: the rows of a run, longest first, dealt out to slices that need nothing of one another.
+// Who computes what: slices of a batch, the threads that share a slice by hidden units, and how a call goes through time.
+//
+// A call walks its runs in chunks of time steps. Each slice of each run is a task, done by a group of `members` threads:
+//   batch slices   as many slices as threads, one member each: nothing is shared but the weights
+//   hidden slices  few rows: the members of a group split the hidden units and meet once a step
+//   wavefront      a stack of layers on few rows: a layer a thread, each a chunk behind the one it reads
+// None of it changes a bit of the result: a row does not depend on the rows beside it, a unit not on its neighbours.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <span>
-#include <vector>
 
 #include "recurrent/recurrence.hpp"
+#include "recurrent/scratch.hpp"
 #include "rekur/runtime.hpp"
 #include "runtime/parallel.hpp"
 
@@ -14,37 +21,20 @@ namespace rekur::recurrent {
 // A share of a batch: rows in descending order of length, so that at any time step the active ones are the first few.
 // A slice is walked from one time step to the next in either direction; rows join or leave at their length.
 struct Slice {
-  std::vector<Index> row;     // batch index
-  std::vector<Index> length;  // of row[j], > 0, descending
+  std::span<Index> row;     // batch index
+  std::span<Index> length;  // of row[j], > 0, descending
 
   Index rows() const { return static_cast<Index>(row.size()); }
   Index steps() const { return row.empty() ? 0 : length[0]; }
   // Rows whose length is greater than t.
   Index active(Index t) const {
+    if (row.empty()) return 0;
+    if (length.back() > t) return rows();
     return std::partition_point(length.begin(), length.end(), [t](Index l) { return l > t; }) - length.begin();
   }
 };
 
 inline Index length_of(const Forward& f, Index b) { return f.lengths ? f.lengths[b] : f.T; }
-
-// Slices of a run of B rows for `threads` threads. Below four rows a slice the weights are read for too little work.
-inline std::vector<Slice> slice_rows(const Forward& f, int threads) {
-  if (f.T == 0) return {};
-  std::vector<Index> order;
-  order.reserve(static_cast<std::size_t>(f.B));
-  for (Index b = 0; b < f.B; ++b)
-    if (length_of(f, b) > 0) order.push_back(b);
-  if (f.lengths) std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return f.lengths[a] > f.lengths[b]; });
-  const Index rows = static_cast<Index>(order.size());
-  const Index count = std::clamp<Index>(rows / 4, 1, threads);
-  std::vector<Slice> slices(static_cast<std::size_t>(rows == 0 ? 0 : count));
-  for (Index j = 0; j < rows; ++j) {
-    Slice& s = slices[static_cast<std::size_t>(j % count)];  // dealt like cards: every slice gets its share of long rows
-    s.row.push_back(order[static_cast<std::size_t>(j)]);
-    s.length.push_back(length_of(f, order[static_cast<std::size_t>(j)]));
-  }
-  return slices;
-}
 
 // Outputs of a training run: its y, or the tape's own.
 inline Strided<float> outputs(const Forward& f) {
@@ -53,38 +43,82 @@ inline Strided<float> outputs(const Forward& f) {
   return {f.tape + f.T * f.B * r.record(padded(r.H)), r.H, f.B * r.H};
 }
 
-// Floating-point operations of a run's forward pass; an estimate for choosing threads.
-inline double flops(const Forward& f) {
-  const auto& r = Engine::impl(*f.layer);
-  return 2.0 * r.cell.gates * static_cast<double>(r.H) * static_cast<double>(r.I + r.H + 16) * static_cast<double>(f.B) *
-         static_cast<double>(f.T);
-}
-
 inline const Forward& forward_of(const Forward& run) { return run; }
 inline const Forward& forward_of(const Backward& run) { return run.forward; }
 
-// Cuts runs into slices and runs a Task(run, slice) for each, all sharing the threads of one parallel region, each with
-// scratch_size() floats of its own. The scratch stays with the calling thread for its next call. Returns the work of a forward
-// pass.
-template <class Task, class Run>
-double run_slices(std::span<const Run> runs) {
-  double work = 0;
-  std::vector<std::vector<Slice>> slices;
-  for (const Run& run : runs) slices.push_back(slice_rows(forward_of(run), num_threads()));
-  std::vector<Task> tasks;
-  std::vector<Index> scratch_at{0};
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    work += flops(forward_of(runs[i]));
-    for (const Slice& slice : slices[i]) {
-      tasks.emplace_back(runs[i], slice);
-      scratch_at.push_back(scratch_at.back() + (tasks.back().scratch_size() + 15) / 16 * 16);
-    }
+// How the threads of a call share it.
+struct Plan {
+  int threads = 1;            // of the parallel region
+  int members = 1;            // threads that share a slice
+  int groups = 1;             // of `members` threads each
+  Index slices = 1;           // of each run
+  bool wavefront = false;     // layers that read one another's output run a chunk apart, on different groups
+  bool stacked = false;       // there are such layers
+  bool alone() const { return threads == 1; }
+
+  // The group that does slice s of run r.
+  int group_of(Index r, Index runs, Index s) const {
+    const Index task = wavefront ? s * runs + r : stacked ? s : r * slices + s;
+    return static_cast<int>(task % groups);
   }
-  thread_local Buffer scratch;
-  float* base = scratch.reserve(scratch_at.back());
-  runtime::parallel_tasks(static_cast<Index>(tasks.size()), work,
-                          [&](Index i) { tasks[static_cast<std::size_t>(i)].run(base + scratch_at[static_cast<std::size_t>(i)]); });
-  return work;
+};
+
+// `work`: floating-point operations of all runs. unit_grain: hidden units a member takes at least.
+template <class Run>
+Plan make_plan(std::span<const Run> runs, double work, Index unit_grain);
+
+// Floating-point operations of a run's forward pass; an estimate for choosing threads.
+double flops(const Forward& f);
+
+// The slices of a run; rows without a valid step are in none.
+std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch);
+
+// The calling thread's scratch memory, released when this goes out of scope.
+class ScratchUse {
+ public:
+  ScratchUse();
+  ~ScratchUse() { scratch_.release(); }
+  ScratchUse(const ScratchUse&) = delete;
+  ScratchUse& operator=(const ScratchUse&) = delete;
+  Scratch& operator*() { return scratch_; }
+
+ private:
+  Scratch& scratch_;
+};
+
+// Runs make(plan).run(thread) on the plan's threads. If the system has fewer for us, one does it all.
+template <class Make>
+void run_planned(Plan plan, Scratch& scratch, Make&& make) {
+  {
+    auto call = make(plan);
+    if (runtime::run_team(plan.threads, [&](int thread) { call.run(thread); })) return;
+  }
+  scratch.release();
+  plan = Plan{.stacked = plan.stacked};
+  auto call = make(plan);
+  runtime::run_team(1, [&](int thread) { call.run(thread); });
 }
+
+// Deals out the numbers [0, count) to the threads of a region, each number once. All threads of the region call `deal` alike, and
+// meet between two calls.
+class Dealer {
+ public:
+  explicit Dealer(int threads) : threads_(threads) {}
+
+  // `dealt`: the caller's own count of the numbers handed out so far, zero at first.
+  template <class F>
+  void deal(Index count, Index& dealt, F&& f) {
+    for (;;) {
+      const Index i = next_.fetch_add(1, std::memory_order_relaxed) - dealt;
+      if (i >= count) break;
+      f(i);
+    }
+    dealt += count + threads_;  // each thread draws one number too many
+  }
+
+ private:
+  const int threads_;
+  std::atomic<Index> next_{0};
+};
 
 }  // namespace rekur::recurrent

@@ -77,6 +77,8 @@ struct Forward {
   Strided<float> y;                              // (B, T, H); null: not wanted
   float* final[cells::kMaxStates] = {};          // h, c after the last step taken: [B, H]. Length 0: the initial state
   float* tape = nullptr;                         // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
+  // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
+  const Forward* source = nullptr;
 };
 
 // The backward pass of a training run: `forward` is that run's description, unchanged, its tape and (where given) y still holding
@@ -89,6 +91,8 @@ struct Backward {
   Strided<float> dx;
   float* d_initial[cells::kMaxStates] = {};  // [B, H]
   Weights<float> d_weights;
+  // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes first.
+  const Backward* source = nullptr;
 };
 
 // Run all of them, sharing the threads of one parallel region. noexcept but for allocation failure (std::bad_alloc).

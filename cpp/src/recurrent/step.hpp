@@ -158,13 +158,16 @@ void forward_step(const StepForward& s) {
   constexpr int G = phase.count;
   constexpr int MR = tile_rows(G);
   const F f(*s.activations);
-  const Index panels = s.Hp / kWidth;
+  const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
   const int most = tiles == 1 ? tile_panels(G, static_cast<int>(s.rows)) : shared_panels(G);
+  const Index blocks = panels / most + panels % most;  // of `most` panels, then single ones
   const Index panel_stride = s.H * G * kWidth;
   alignas(64) float products[kAccumulators * kWidth];
-  for (Index p = 0; p < panels;) {
-    const int taken = panels - p >= most ? most : 1;
+  for (Index i = 0; i < blocks; ++i) {
+    const Index block = s.descending ? blocks - 1 - i : i, full = panels / most;
+    const int taken = block < full ? most : 1;
+    const Index p = first + (block < full ? block * most : full * most + block - full);
     for (Index tile = 0; tile < tiles; ++tile) {
       // Rows dealt out evenly, so that no tile is left with a single row.
       const Index m0 = tile * s.rows / tiles;
@@ -175,7 +178,6 @@ void forward_step(const StepForward& s) {
                      s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products);
       for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
     }
-    p += taken;
   }
 }
 
@@ -185,9 +187,11 @@ void backward_step(const StepBackward& s) {
   constexpr bool last = P == info.phases - 1;
   const F f(*s.activations);
   for (Index m = 0; m < s.rows; ++m) {
-    for (Index u = 0; u < s.Hp; u += kWidth) {
+    for (Index u = s.begin; u < s.end; u += kWidth) {
       const Index n = lanes(u, s.H);
       float* record = s.tape[m] + u;
+      if (s.tape_ahead)
+        for (int k = 0; k < info.slots; ++k) __builtin_prefetch(s.tape_ahead[m] + u + k * s.Hp, 1, 2);
       Vec slot[cells::kMaxSlots], previous[cells::kMaxStates], d[cells::kMaxStates];
 #pragma GCC unroll 5
       for (int k = 0; k < info.slots; ++k) slot[k] = load(record + k * s.Hp);

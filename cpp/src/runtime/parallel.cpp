@@ -1,12 +1,12 @@
 #include "runtime/parallel.hpp"
 
 #include <algorithm>
+#include <thread>
 
 #ifdef _OPENMP
 #include <omp.h>
 #include <pthread.h>
 
-#include <atomic>
 #include <mutex>
 #endif
 #if defined(__SSE2__)
@@ -18,6 +18,15 @@
 namespace rekur::runtime {
 
 namespace {
+
+// Tells the core that it is waiting in a loop.
+void pause() {
+#if defined(__SSE2__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 #if defined(__SSE2__)
 constexpr std::uint64_t kFlushBits = 0x8040;  // MXCSR: FTZ and DAZ
@@ -51,18 +60,6 @@ void watch_forks() {
 }
 #endif
 
-// Threads worth using for so many tasks; 1 inside a parallel region, ours or the caller's.
-int useful_threads(Index count, double work) {
-#ifdef _OPENMP
-  if (count < 2 || work < kWorthThreads || threads_lost || omp_in_parallel()) return 1;
-  return static_cast<int>(std::min<Index>(count, num_threads()));
-#else
-  static_cast<void>(count);
-  static_cast<void>(work);
-  return 1;
-#endif
-}
-
 }  // namespace
 
 FlushDenormals::FlushDenormals() noexcept : saved_(float_mode()) { set_float_mode(saved_ | kFlushBits); }
@@ -70,8 +67,19 @@ FlushDenormals::FlushDenormals() noexcept : saved_(float_mode()) { set_float_mod
 // Only the two modes are put back: exception flags raised meanwhile stay raised.
 FlushDenormals::~FlushDenormals() { set_float_mode((float_mode() & ~kFlushBits) | (saved_ & kFlushBits)); }
 
+int threads_for(double work, Index most) {
+#ifdef _OPENMP
+  if (most < 2 || work < kWorthThreads || threads_lost || omp_in_parallel()) return 1;
+  return static_cast<int>(std::min<Index>(most, num_threads()));
+#else
+  static_cast<void>(work);
+  static_cast<void>(most);
+  return 1;
+#endif
+}
+
 void parallel_tasks(Index count, double work, const std::function<void(Index)>& task) {
-  const int threads = useful_threads(count, work);
+  const int threads = threads_for(work, count);
   if (threads == 1) {
     const FlushDenormals flush;
     for (Index i = 0; i < count; ++i) task(i);
@@ -88,10 +96,50 @@ void parallel_tasks(Index count, double work, const std::function<void(Index)>& 
 #endif
 }
 
+bool run_team(int threads, const std::function<void(int)>& body) {
+  if (threads == 1) {
+    const FlushDenormals flush;
+    body(0);
+    return true;
+  }
+#ifdef _OPENMP
+  watch_forks();
+  std::atomic<bool> complete{true};
+#pragma omp parallel num_threads(threads)
+  {
+    if (omp_get_num_threads() < threads) {
+      complete = false;
+    } else {
+      const FlushDenormals flush;
+      body(omp_get_thread_num());
+    }
+  }
+  return complete;
+#else
+  static_cast<void>(body);
+  return false;
+#endif
+}
+
+void Barrier::meet() noexcept {
+  constexpr int kSpins = 10000;  // some tens of microseconds: a step's share of work, not a time slice
+  const unsigned round = round_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    round_.store(round + 1, std::memory_order_release);
+    return;
+  }
+  for (int spin = 0; round_.load(std::memory_order_acquire) == round; ++spin)
+    if (spin < kSpins)
+      pause();
+    else
+      std::this_thread::yield();
+}
+
 void parallel_range(Index n, Index grain, double work, const std::function<void(Index, Index)>& task) {
   if (n <= 0) return;
   const Index grains = (n - 1) / grain + 1;
-  const Index pieces = useful_threads(grains, work);
+  const Index pieces = threads_for(work, grains);
   // Piece i covers whole grains [i * grains / pieces, (i + 1) * grains / pieces), computed without overflow.
   const auto border = [&](Index i) { return std::min(n, (grains / pieces * i + grains % pieces * i / pieces) * grain); };
   parallel_tasks(pieces, work, [&](Index i) { task(border(i), i + 1 == pieces ? n : border(i + 1)); });

@@ -1,0 +1,101 @@
+#include "recurrent/large_products.hpp"
+
+#include "isa/dispatch.hpp"
+
+namespace rekur::recurrent {
+
+LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scratch& scratch)
+    : b_(run), f_(run.forward), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)),
+      weights_(run.d_weights.kernel || run.d_weights.recurrent_kernel), y_(outputs(f_)) {
+  const Index pairs = chunk * f_.B;
+  for (Lists& l : lists_) {
+    for (auto* rows : {&l.records, &l.x, &l.dx_records, &l.h_records, &l.h_previous}) *rows = scratch.take<const float*>(pairs).data();
+    l.dx = scratch.take<float*>(pairs).data();
+    l.pairs = l.h_pairs = 0;
+  }
+  cut(threads, [&](const Tile&) { ++tile_count_; });
+  tiles_ = scratch.take<Tile>(tile_count_).data();
+  Index n = 0;
+  cut(threads, [&](const Tile& tile) { tiles_[n++] = tile; });
+}
+
+// Few large tiles read the tape least often; several a thread share the work evenly. The cut changes no sum.
+template <class F>
+void LargeProducts::cut(int threads, F&& tile) const {
+  constexpr Index kColumns = 256;
+  const Index most = threads == 1 ? 480 : 192;
+  const auto add = [&](int phase, int first, int count, Index rows) {
+    for (int slot = first; slot < first + count; ++slot)
+      for (Index m = 0; m < rows; m += most)
+        for (Index n = 0; n < r_.H; n += kColumns) tile(Tile{phase, slot, m, std::min(m + most, rows), n, std::min(n + kColumns, r_.H)});
+  };
+  if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I);
+  if (b_.d_weights.recurrent_kernel)
+    for (int p = 0; p < r_.cell.phases; ++p) add(p, r_.cell.phase[p].first, r_.cell.phase[p].count, r_.H);
+  if (b_.d_weights.bias) add(kBias, 0, r_.cell.slots, 1);
+}
+
+void LargeProducts::list(Index i, Index low, Index high) {
+  Lists& l = lists_[i % 2];
+  const Index size = r_.record(Hp_);
+  Index n = 0, h = 0;
+  for (Index step = 0; step < high - low; ++step) {
+    const Index t = f_.reverse ? low + step : high - 1 - step;
+    for (Index b = 0; b < f_.B; ++b) {
+      const Index length = length_of(f_, b);
+      if (t >= length) continue;
+      const float* record = f_.tape + (t * f_.B + b) * size;
+      l.records[n] = record;
+      if (weights_) l.x[n] = f_.x.row(b, t);
+      if (b_.dx) {
+        l.dx_records[n] = record + r_.cell.x_first * Hp_;
+        l.dx[n] = b_.dx.row(b, t);
+      }
+      ++n;
+      // A previous state of zeros adds nothing to the recurrent kernel's gradient.
+      const bool first = f_.reverse ? t == length - 1 : t == 0;
+      if (!weights_ || (first && !f_.initial[0])) continue;
+      l.h_previous[h] = first ? f_.initial[0] + b * r_.H : y_.row(b, f_.reverse ? t + 1 : t - 1);
+      l.h_records[h++] = record;
+    }
+  }
+  l.pairs = n;
+  l.h_pairs = h;
+}
+
+void LargeProducts::run(Index i, Index tile) const {
+  const Lists& lists = lists_[i % 2];
+  if (tile < tile_count_)
+    weight_tile(lists, tiles_[tile]);
+  else
+    input_tile(lists, tile - tile_count_);
+}
+
+void LargeProducts::weight_tile(const Lists& l, const Tile& tile) const {
+  const auto& k = isa::kernels();
+  const Index GH = r_.cell.gates * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
+  const Index from = tile.slot * Hp_ + tile.n0, to = r_.cell.kernel_block[tile.slot] * r_.H + tile.n0;
+  if (tile.phase == kKernel) {
+    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH);
+  } else if (tile.phase >= 0) {
+    const int input = r_.cell.phase[tile.phase].input_slot;
+    const bool h = input < 0;
+    k.gemm_tn(M, N, l.h_pairs, h ? l.h_previous : l.h_records, tile.m0 + (h ? 0 : input * Hp_), l.h_records, from,
+              b_.d_weights.recurrent_kernel + tile.m0 * GH + to, GH);
+  } else {
+    const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
+    if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + to);
+    if (!r_.cell.recurrent_bias) return;
+    for (int p = 0; p < r_.cell.phases; ++p)
+      if (within(r_.cell.phase[p].first, r_.cell.phase[p].count))
+        k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + GH + to);
+  }
+}
+
+void LargeProducts::input_tile(const Lists& l, Index tile) const {
+  const Index begin = tile * kPairsPerTile, end = std::min(begin + kPairsPerTile, l.pairs);
+  isa::kernels().gemm(end - begin, r_.I, r_.cell.x_count * Hp_, l.dx_records + begin, r_.packed.input_transposed.data(), nullptr,
+                      l.dx + begin, true);
+}
+
+}  // namespace rekur::recurrent

@@ -1,0 +1,56 @@
+// The large products of a backward pass: weight and input gradients of a chunk of time steps, from the gradients of the
+// pre-activations that the sweep left in the tape.
+//
+// (Time step, row) pairs are listed in the order of the sweep, so a weight gradient's sum has one order, however the steps are cut
+// into chunks and the tiles shared among threads.
+#pragma once
+
+#include "recurrent/plan.hpp"
+
+namespace rekur::recurrent {
+
+class LargeProducts {
+ public:
+  LargeProducts(const Backward& run, Index chunk, int threads, Scratch& scratch);
+
+  // Notes where the operands of chunk i's pairs stand: steps [low, high). The lists of the last two chunks are kept.
+  void list(Index i, Index low, Index high);
+
+  // The chunk's products in pieces that may be computed in any order, by any thread.
+  Index tiles(Index i) const { return tile_count_ + (b_.dx ? (lists_[i % 2].pairs + kPairsPerTile - 1) / kPairsPerTile : 0); }
+  void run(Index i, Index tile) const;
+
+ private:
+  static constexpr Index kPairsPerTile = 48;
+
+  // A part of a weight gradient: the phase whose product it belongs to (kKernel, kBias: of the kernel, the bias), its slot in the
+  // record, rows [m0, m1) and columns [n0, n1) of the slot's block.
+  static constexpr int kKernel = -1, kBias = -2;
+  struct Tile {
+    int phase, slot;
+    Index m0, m1, n0, n1;
+  };
+
+  struct Lists {
+    Index pairs, h_pairs;  // h_pairs: those with a previous state
+    const float **records, **x, **dx_records, **h_records, **h_previous;
+    float** dx;
+  };
+
+  template <class F>
+  void cut(int threads, F&& tile) const;
+  void weight_tile(const Lists& lists, const Tile& tile) const;
+  void input_tile(const Lists& lists, Index tile) const;
+
+  const Backward& b_;
+  const Forward& f_;
+  const Recurrence::Impl& r_;
+  const Index Hp_;
+  const bool weights_;  // a gradient of a kernel is wanted
+  const Strided<float> y_;
+  Lists lists_[2];
+  Tile* tiles_;
+  Index tile_count_ = 0;
+};
+
+}  // namespace rekur::recurrent

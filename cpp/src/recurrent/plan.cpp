@@ -1,0 +1,80 @@
+#include "recurrent/plan.hpp"
+
+namespace rekur::recurrent {
+namespace {
+
+constexpr Index kRowsPerSlice = 4;  // with fewer the weights are read for too little work
+
+// Multiply-adds of a step from which on half of them are worth a meeting of two threads.
+constexpr double kWorthMeeting = 15000;
+
+thread_local Scratch thread_scratch;
+
+}  // namespace
+
+double flops(const Forward& f) {
+  const auto& r = Engine::impl(*f.layer);
+  return 2.0 * r.cell.gates * static_cast<double>(r.H) * static_cast<double>(r.I + r.H + 16) * static_cast<double>(f.B) *
+         static_cast<double>(f.T);
+}
+
+template <class Run>
+Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
+  Plan plan;
+  plan.stacked = std::any_of(runs.begin(), runs.end(), [](const Run& run) { return run.source != nullptr; });
+  plan.threads = runtime::threads_for(work, runtime::kAllThreads);
+  if (plan.alone()) return plan;
+
+  const Index p = plan.threads, R = static_cast<Index>(runs.size());
+  Index rows = 0, units = forward_of(runs[0]).layer->hidden_size();
+  double macs = 0;  // of a step of a row
+  for (const Run& run : runs) {
+    const auto& r = Engine::impl(*forward_of(run).layer);
+    rows = std::max(rows, forward_of(run).B);
+    units = std::min(units, r.H);
+    macs = std::max(macs, static_cast<double>(r.cell.gates) * static_cast<double>(r.H) * static_cast<double>(r.H));
+  }
+  plan.slices = std::clamp<Index>(rows / kRowsPerSlice, 1, plan.stacked ? p : (p + R - 1) / R);
+  const Index tasks = plan.stacked ? plan.slices : R * plan.slices;  // that can be done side by side
+  if (tasks < p) {
+    const double step = macs * static_cast<double>(rows) / static_cast<double>(plan.slices);
+    if (step >= kWorthMeeting)
+      plan.members = static_cast<int>(std::clamp<Index>(units / unit_grain, 1, p / tasks));
+    else if (plan.stacked)
+      plan.wavefront = true;
+  }
+  plan.groups = plan.threads / plan.members;
+  return plan;
+}
+
+template Plan make_plan<Forward>(std::span<const Forward>, double, Index);
+template Plan make_plan<Backward>(std::span<const Backward>, double, Index);
+
+std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch) {
+  const std::span<Index> order = scratch.take<Index>(f.B);
+  Index rows = 0;
+  for (Index b = 0; b < f.B; ++b)
+    if (length_of(f, b) > 0) order[static_cast<std::size_t>(rows++)] = b;
+  const auto end = order.begin() + rows;
+  // By length, and by position among equals.
+  if (f.lengths)
+    std::sort(order.begin(), end, [&](Index a, Index b) { return f.lengths[a] != f.lengths[b] ? f.lengths[a] > f.lengths[b] : a < b; });
+
+  const std::span<Slice> all = scratch.take<Slice>(slices);
+  for (Index s = 0; s < slices; ++s) {
+    // Dealt like cards: every slice gets its share of long rows.
+    const Index count = (rows - s + slices - 1) / slices;
+    Slice slice{scratch.take<Index>(std::max<Index>(count, 0)), scratch.take<Index>(std::max<Index>(count, 0))};
+    for (Index j = 0; j < count; ++j) {
+      const Index b = order[static_cast<std::size_t>(s + j * slices)];
+      slice.row[static_cast<std::size_t>(j)] = b;
+      slice.length[static_cast<std::size_t>(j)] = length_of(f, b);
+    }
+    all[static_cast<std::size_t>(s)] = slice;
+  }
+  return all;
+}
+
+ScratchUse::ScratchUse() : scratch_(thread_scratch) {}
+
+}  // namespace rekur::recurrent
