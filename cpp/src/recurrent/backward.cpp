@@ -28,8 +28,8 @@ class BackwardSlice {
     float* state[] = {dh_, dc_};
     for (int k = 0; k < r_.cell.states; ++k)
       for (Index j = 0; b_.d_final[k] && j < M_; ++j) std::copy_n(b_.d_final[k] + row(j) * r_.H, r_.H, state[k] + j * Hp_);
-    for (auto* rows : {&tape_, &ahead_, &d_rows_}) *rows = scratch.take<float*>(members * M_).data();
-    for (auto* rows : {&product_, &h_previous_, &c_previous_, &h_, &dy_})
+    for (auto* rows : {&tape_, &d_rows_}) *rows = scratch.take<float*>(members * M_).data();
+    for (auto* rows : {&product_, &h_previous_, &c_previous_, &h_, &dy_, &tape_ahead_, &dy_ahead_, &h_ahead_, &c_ahead_})
       *rows = scratch.take<const float*>(members * M_).data();
   }
 
@@ -56,7 +56,12 @@ class BackwardSlice {
     s.begin = std::min(panels * member / members_ * panel, Hp_);
     s.end = std::min(panels * (member + 1) / members_ * panel, Hp_);
     s.tape = tape_ + own;
-    s.tape_ahead = ahead >= 0 && ahead < f_.T ? ahead_ + own : nullptr;
+    if (ahead >= 0 && ahead < slice_.steps()) {
+      s.tape_ahead = tape_ahead_ + own;
+      s.dy_ahead = dy_ahead_ + own;
+      s.h_ahead = h_ahead_ + own;
+      s.c_ahead = c_ahead_ + own;
+    }
     s.h_previous = h_previous_ + own;
     s.c_previous = r_.cell.states > 1 ? c_previous_ + own : nullptr;
     s.h = h_ + own;
@@ -98,12 +103,18 @@ class BackwardSlice {
     const bool first = f_.reverse ? t == last : t == 0;
     const Index previous = f_.reverse ? t + 1 : t - 1;
     tape_[i] = record(b, t);
-    ahead_[i] = first ? tape_[i] : record(b, previous);
     h_[i] = y_.row(b, t);
     if (b_.dy) dy_[i] = b_.dy.row(b, t);
     h_previous_[i] = !first ? y_.row(b, previous) : f_.initial[0] ? f_.initial[0] + b * r_.H : zeros_;
     if (r_.cell.states > 1)
       c_previous_[i] = !first ? record(b, previous) + r_.cell.state_slot * Hp_ : f_.initial[1] ? f_.initial[1] + b * r_.H : zeros_;
+    // A row that ends here, or the next step, has nothing further to fetch.
+    const Index second = f_.reverse ? t + 2 : t - 2;
+    const bool last_but_one = f_.reverse ? second > last : second < 0;
+    tape_ahead_[i] = first ? tape_[i] : record(b, previous);
+    dy_ahead_[i] = first || !b_.dy ? h_[i] : b_.dy.row(b, previous);
+    h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, second);
+    c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.cell.state_slot * Hp_;
   }
 
   void finish(Index j, Index begin, Index end) {
@@ -121,8 +132,9 @@ class BackwardSlice {
   const int members_;
   const Strided<float> y_;
   float *dh_, *dc_, *dq_, *zeros_;
-  float **tape_, **ahead_, **d_rows_;
+  float **tape_, **d_rows_;
   const float **product_, **h_previous_, **c_previous_, **h_, **dy_;
+  const float **tape_ahead_, **dy_ahead_, **h_ahead_, **c_ahead_;
 };
 
 // Rows without a valid step hand their gradient from the final to the initial state.

@@ -31,13 +31,15 @@ struct StepBackward {
   Index H, Hp;
   Index begin, end;  // units to compute, as above
   Rows tape;
-  ConstRows tape_ahead;  // [M] records of the step that will be next: fetched meanwhile; null: none
   ConstRows h_previous;  // [M] rows of at least H floats: h before the step
   ConstRows c_previous;  // [M] rows of at least H floats; null without a second state
   ConstRows h;           // [M] rows of at least H floats: h after the step
   ConstRows dy;          // [M] rows of H floats added to dh in the last phase; null: none
   float* dh;  // [M][Hp] in: gradient of h after the step; out: of h before it, without what comes through the recurrent product
   float* dc;  // [M][Hp] likewise; null without a second state
+  // What the step that will be next reads and this one does not, fetched into the cache meanwhile: its record, dy, and the states
+  // before it. All null or all [M] rows.
+  ConstRows tape_ahead, dy_ahead, h_ahead, c_ahead;
   const float* d_product;  // [M][Hp] gradient of the later phase's product input, for the earlier phase of a cell of two; else null
   const cells::Activations* activations;
 };

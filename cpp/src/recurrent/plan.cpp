@@ -43,6 +43,9 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
     else if (plan.stacked)
       plan.wavefront = true;
   }
+  // Beyond the slices there is no work in a forward pass.
+  const Index parts = plan.wavefront ? R * plan.slices : tasks;
+  if constexpr (std::is_same_v<Run, Forward>) plan.threads = static_cast<int>(std::min<Index>(p, parts * plan.members));
   plan.groups = plan.threads / plan.members;
   return plan;
 }

@@ -39,7 +39,7 @@ struct GivenFunctions {
 
 inline constexpr int kAccumulators = kRegisters == 32 ? 24 : 12;  // the rest holds a panel's row and a broadcast
 
-constexpr int tile_rows(int G) { return G == 1 ? 8 : kAccumulators / G; }
+constexpr int tile_rows(int G) { return G == 1 ? 6 : kAccumulators / G; }
 
 // More panels where rows are few, so that enough sums are under way to hide the latency of fma.
 constexpr int tile_panels(int G, int rows) {
@@ -190,8 +190,13 @@ void backward_step(const StepBackward& s) {
     for (Index u = s.begin; u < s.end; u += kWidth) {
       const Index n = lanes(u, s.H);
       float* record = s.tape[m] + u;
-      if (s.tape_ahead)
-        for (int k = 0; k < info.slots; ++k) __builtin_prefetch(s.tape_ahead[m] + u + k * s.Hp, 1, 2);
+      if (s.tape_ahead) {
+#pragma GCC unroll 5
+        for (int k = 0; k < info.slots; ++k) __builtin_prefetch(s.tape_ahead[m] + u + k * s.Hp, 1);
+        __builtin_prefetch(s.dy_ahead[m] + u);
+        __builtin_prefetch(s.h_ahead[m] + u);
+        if constexpr (info.states > 1) __builtin_prefetch(s.c_ahead[m] + u);
+      }
       Vec slot[cells::kMaxSlots], previous[cells::kMaxStates], d[cells::kMaxStates];
 #pragma GCC unroll 5
       for (int k = 0; k < info.slots; ++k) slot[k] = load(record + k * s.Hp);

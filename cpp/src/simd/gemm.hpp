@@ -202,6 +202,9 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
         for (Index t = 0, m = 0; t < tiles.count; m += tiles.rows(t), ++t)
           for (Index n = n0; n < n1; n += kPanel) {
             const Index vectors = vectors_in(n, n1);
+            float* below = c + (m0 + m + tiles.rows(t)) * ldc + n;  // where the next row of tiles will add
+            for (Index i = 0; i < (m0 + m + 2 * tiles.rows(t) <= M ? tiles.rows(t) : 0); ++i, below += ldc)
+              for (Index v = 0; v < vectors; ++v) __builtin_prefetch(below + v * kWidth, 1);
             gemm_tn_tiles(vectors)[tiles.rows(t) - 1](rows, columns + m, strips + (n - n0) * rows, c + (m0 + m) * ldc + n, ldc,
                                                       lanes(n + (vectors - 1) * kWidth, n1));
           }
