@@ -121,7 +121,7 @@ struct Engine {
     weights = inputs((s.I + s.H + (info.recurrent_bias ? 2 : 1)), columns);
     for (float& w : weights) w *= 1.0f / std::sqrt(static_cast<float>(s.H));
     const float* kernel = weights.data();
-    layer.prepare({kernel, kernel + s.I * columns, kernel + (s.I + s.H) * columns}, 1, false);
+    layer.prepare({kernel, kernel + s.I * columns, kernel + (s.I + s.H) * columns}, 1);
   }
   const cells::CellInfo& info;
   recurrent::Recurrence layer;

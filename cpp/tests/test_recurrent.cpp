@@ -118,7 +118,7 @@ Result engine(const Case& k, const Data& d) {
   o.y = like(cy), o.h = like(h0), o.c = like(c0), o.dx = like(x), o.dkernel = like(w), o.drecurrent = like(r), o.dbias = like(bias);
   o.dh0 = like(h0), o.dc0 = like(c0);
   const recurrent::Weights<const float> weights{w.data(), r.data(), bias.data()};
-  layer.prepare(weights, 1, true);
+  layer.prepare(weights, 1);
   const recurrent::Buffer tape(layer.tape_size(k.T, k.B, false));
   recurrent::Forward f;
   f.layer = &layer, f.T = k.T, f.B = k.B, f.reverse = k.reverse;
@@ -253,7 +253,7 @@ TEST_CASE("no rows and no steps are ordinary inputs") {
   const auto& cell = *recurrent::find_cell("lstm");
   const Recurrence layer(cell, {{ActivationKind::sigmoid}, {ActivationKind::tanh}, {ActivationKind::tanh}}, 2, 3, false);
   const std::vector<float> w(2 * 12), r(3 * 12), h0 = {1, 2, 3};
-  layer.prepare({w.data(), r.data(), nullptr}, 1, false);
+  layer.prepare({w.data(), r.data(), nullptr}, 1);
   std::vector<float> h(3, -1.0f), y(1);
   recurrent::Forward f;
   f.layer = &layer, f.B = 1, f.T = 0;

@@ -9,6 +9,7 @@
 #include "simd/gemm.hpp"
 #include "simd/optimizers.hpp"
 #include "simd/pointwise.hpp"
+#include "simd/transpose.hpp"
 
 namespace rekur {
 namespace {
@@ -20,6 +21,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .gemm = gemm,
       .gemm_tn = gemm_tn,
       .column_sums = column_sums,
+      .transpose = transpose,
       .activate = activate,
       .activate_backward = activate_backward,
       .exp = exp_all,

@@ -67,8 +67,8 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d) recurrences_.emplace_back(*s_.cell, s_.activations, I, s_.units, s_.use_bias);
   }
 
-  void prepare(const float* weights, std::uint64_t version, bool training) const override {
-    for (std::size_t d = 0; d < D_; ++d) recurrences_[d].prepare(direction_weights(weights, d), version, training);
+  void prepare(const float* weights, std::uint64_t version, bool /*training*/) const override {
+    for (std::size_t d = 0; d < D_; ++d) recurrences_[d].prepare(direction_weights(weights, d), version);
   }
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override {

@@ -230,6 +230,8 @@ void backward(std::span<const Backward> runs) {
   double work = 0;
   for (const Backward& run : runs) {
     pass_empty_rows(run);
+    const auto& r = Engine::impl(*run.forward.layer);
+    r.prepare_backward(run.weights, r.cell.phases > 1 || run.forward.T > 1 || run.d_initial[0], static_cast<bool>(run.dx));
     work += 2 * flops(run.forward);
   }
   ScratchUse scratch;

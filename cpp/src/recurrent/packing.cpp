@@ -1,5 +1,5 @@
-// The user's weights in the order the kernels read them. Runs once a training step, so it moves whole vectors where it can and
-// transposes in blocks where it must.
+// The user's weights in the order the kernels read them. Runs once a training step, so it moves whole vectors, and both what it reads
+// and what it writes is contiguous for as long as can be.
 #include <algorithm>
 #include <cstring>
 
@@ -33,54 +33,32 @@ void copy_vector(float* to, const float* from, Index width) {
   }
 }
 
-// Units [u0, u0 + width) of one slot from a row of the user's kernel; units past H are zero.
-void copy_units(const float* row, const Columns& columns, Index slot, Index u0, Index width, float* to) {
+// Units [u0, u0 + width) of one slot from a row of the user's kernel; units past H are zero. Fetches what stands `ahead` further.
+void copy_units(const float* row, const Columns& columns, Index slot, Index u0, Index width, Index ahead, float* to) {
   const float* from = row + columns.begin(slot) + u0;
+  __builtin_prefetch(from + ahead);
   if (u0 + width <= columns.H) return copy_vector(to, from, width);
   const Index count = std::clamp<Index>(columns.H - u0, 0, width);
   std::copy_n(from, count, to);
   std::fill(to + count, to + width, 0.0f);
 }
 
+// Rows fetched ahead. What is written is contiguous; what is read lies a row apart, which no hardware foresees.
+constexpr Index kAhead = 8;
+
 // B[K][count·Hp], its columns the given slots', as gemm panels (simd/kernels.hpp).
 void pack_rows(Index K, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
   const Index width = isa::kernels().width, panel = isa::kernels().panel, N = count * columns.Hp;
   const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
   runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
-    const Index n1 = std::min(N, (p + 1) * panel);
-    float* to = out + p * panel * K;
-    for (Index k = 0; k < K; ++k)
-      for (Index n = p * panel; n < n1; n += width, to += width)
-        copy_units(rows + k * row_stride, columns, n / columns.Hp, n % columns.Hp, width, to);
-  });
-}
-
-// The transpose, B[count·Hp][N] with N the rows of the user's kernel, as gemm panels.
-void pack_transposed(Index N, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
-  constexpr Index kBlock = 16;
-  const Index width = isa::kernels().width, panel = isa::kernels().panel, K = count * columns.Hp;
-  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
-  runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
-    const Index n0 = p * panel, present = std::min(panel, N - n0), padded = (present + width - 1) / width * width;
+    const Index n0 = p * panel, vectors = (std::min(N - n0, panel) + width - 1) / width;
     float* to = out + n0 * K;
-    std::fill_n(to, K * padded, 0.0f);
-    // Through a block that stays in the first-level cache: whole lines are read and written. Scattering units straight into the
-    // panel took about twice the time at H 512, most of it waiting for the next row.
-    float block[kBlock][kBlock];
-    for (Index slot = 0; slot < count; ++slot)
-      for (Index u0 = 0; u0 < columns.H; u0 += kBlock)
-        for (Index m0 = 0; m0 < present; m0 += kBlock) {
-          const Index units = std::min(kBlock, columns.H - u0), n1 = std::min(kBlock, present - m0);
-          const float* from = rows + (n0 + m0) * row_stride + columns.begin(slot) + u0;
-          if (units == kBlock && n1 == kBlock) {
-            for (Index n = 0; n < kBlock; ++n)
-              for (Index u = 0; u < kBlock; ++u) block[u][n] = from[n * row_stride + u];
-            for (Index u = 0; u < kBlock; ++u) copy_vector(to + (slot * columns.Hp + u0 + u) * padded + m0, block[u], kBlock);
-            continue;
-          }
-          for (Index n = 0; n < n1; ++n)
-            for (Index u = 0; u < units; ++u) to[(slot * columns.Hp + u0 + u) * padded + m0 + n] = from[n * row_stride + u];
-        }
+    for (Index k = 0; k < K; ++k)
+      for (Index v = 0, slot = n0 / columns.Hp, u0 = n0 % columns.Hp; v < vectors; ++v, to += width) {
+        copy_units(rows + k * row_stride, columns, slot, u0, width, std::min(kAhead, K - 1 - k) * row_stride, to);
+        u0 += width;
+        if (u0 == columns.Hp) u0 = 0, ++slot;
+      }
   });
 }
 
@@ -92,14 +70,28 @@ void pack_steps(Index H, Index row_stride, const float* rows, const Columns& col
     float* to = out + j * H * count * width;
     for (Index k = 0; k < H; ++k)
       for (Index slot = 0; slot < count; ++slot, to += width)
-        copy_units(rows + k * row_stride, columns, slot, j * width, width, to);
+        copy_units(rows + k * row_stride, columns, slot, j * width, width, std::min(kAhead, H - 1 - k) * row_stride, to);
+  });
+}
+
+// The transpose, B[count·Hp][N] with N the rows of the user's kernel, as gemm panels.
+void pack_transposed(Index N, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width, panel = isa::kernels().panel, K = count * columns.Hp;
+  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
+  runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
+    const Index n0 = p * panel, present = std::min(panel, N - n0), padded = (present + width - 1) / width * width;
+    float* to = out + n0 * K;
+    if (present < padded || columns.H < columns.Hp) std::fill_n(to, K * padded, 0.0f);
+    for (Index slot = 0; slot < count; ++slot)
+      isa::kernels().transpose(present, columns.H, rows + n0 * row_stride + columns.begin(slot), row_stride,
+                               to + slot * columns.Hp * padded, padded);
   });
 }
 
 void pack_bias(const float* bias, const Columns& columns, int count, float* out) {
   for (Index slot = 0; slot < count; ++slot)
     if (bias)
-      copy_units(bias, columns, slot, 0, columns.Hp, out + slot * columns.Hp);
+      copy_units(bias, columns, slot, 0, columns.Hp, 0, out + slot * columns.Hp);
     else
       std::fill_n(out + slot * columns.Hp, columns.Hp, 0.0f);
 }
@@ -126,16 +118,21 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
   }
 }
 
-void Packed::fill_backward(const Recurrence::Impl& r, const Weights<const float>& weights) {
+void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const auto& cell = r.cell;
-  const Index H = r.H, GH = cell.gates * H, Hp = padded(H);
-  pack_transposed(r.I, GH, weights.kernel, {cell, cell.x_first, H, Hp}, cell.x_count,
-                  input_transposed.reserve(panels_size(cell.x_count * Hp, r.I)));
+  const Index H = r.H, Hp = padded(H);
   for (int p = 0; p < cell.phases; ++p) {
     const auto& phase = cell.phase[p];
-    pack_transposed(H, GH, weights.recurrent_kernel, {cell, phase.first, H, Hp}, phase.count,
+    pack_transposed(H, cell.gates * H, weights.recurrent_kernel, {cell, phase.first, H, Hp}, phase.count,
                     recurrent_transposed[p].reserve(panels_size(phase.count * Hp, H)));
   }
+}
+
+void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
+  const auto& cell = r.cell;
+  const Index H = r.H, Hp = padded(H);
+  pack_transposed(r.I, cell.gates * H, weights.kernel, {cell, cell.x_first, H, Hp}, cell.x_count,
+                  input_transposed.reserve(panels_size(cell.x_count * Hp, r.I)));
 }
 
 }  // namespace rekur::recurrent

@@ -59,25 +59,27 @@ const cells::CellInfo& Recurrence::cell() const { return impl_->cell; }
 Index Recurrence::input_size() const { return impl_->I; }
 Index Recurrence::hidden_size() const { return impl_->H; }
 
-void Recurrence::prepare(const Weights<const float>& weights, std::uint64_t version, bool for_training) const {
+void Recurrence::prepare(const Weights<const float>& weights, std::uint64_t version) const {
   const Impl& r = *impl_;
   const std::lock_guard lock(r.mutex);
-  const bool same = r.version == version && r.epoch == isa::epoch();
-  const bool need_forward = !(same && r.ready);
-  const bool need_backward = for_training && !(same && r.ready_for_training);
-  if (!need_forward && !need_backward) return;
-
-  if (need_forward) {
-    r.ready = r.ready_for_training = false;
-    r.packed.fill_forward(r, weights);
-    r.ready = true;
-  }
-  if (need_backward) {
-    r.packed.fill_backward(r, weights);
-    r.ready_for_training = true;
-  }
+  if (r.ready && r.version == version && r.epoch == isa::epoch()) return;
+  r.ready = r.recurrent_transposed_ready = r.input_transposed_ready = false;
+  r.packed.fill_forward(r, weights);
+  r.ready = true;
   r.version = version;
   r.epoch = isa::epoch();
+}
+
+void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, bool through_h, bool to_input) const {
+  const std::lock_guard lock(mutex);
+  if (through_h && !recurrent_transposed_ready) {
+    packed.fill_recurrent_transposed(*this, weights);
+    recurrent_transposed_ready = true;
+  }
+  if (to_input && !input_transposed_ready) {
+    packed.fill_input_transposed(*this, weights);
+    input_transposed_ready = true;
+  }
 }
 
 Index Recurrence::tape_size(Index T, Index B, bool own_output) const {

@@ -45,12 +45,13 @@ struct Packed {
   Buffer input_bias;         // [x_count·Hp]
   Buffer recurrent[2];       // by phase: [Hp/width][H][count][width]
   Buffer recurrent_bias[2];  // [count·Hp], only for cells with a recurrent bias
-  // For the backward pass:
+  // For the backward pass, each made when it is first needed:
   Buffer input_transposed;         // gemm panels: K = x_count·Hp, N = I
   Buffer recurrent_transposed[2];  // gemm panels: K = count·Hp, N = H
 
   void fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights);
-  void fill_backward(const Recurrence::Impl& r, const Weights<const float>& weights);
+  void fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights);
+  void fill_input_transposed(const Recurrence::Impl& r, const Weights<const float>& weights);
 };
 
 struct Recurrence::Impl {
@@ -64,7 +65,10 @@ struct Recurrence::Impl {
   mutable std::mutex mutex;
   mutable Packed packed;
   mutable std::uint64_t version = 0, epoch = 0;
-  mutable bool ready = false, ready_for_training = false;
+  mutable bool ready = false, recurrent_transposed_ready = false, input_transposed_ready = false;
+
+  // Packs what a backward pass reads of the weights that the forward pass was prepared with: only what it needs, only once.
+  void prepare_backward(const Weights<const float>& weights, bool through_h, bool to_input) const;
 
   Index record(Index Hp) const { return cell.slots * Hp; }
   const CellKernels& kernels() const;

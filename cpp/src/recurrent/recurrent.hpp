@@ -50,9 +50,9 @@ class Recurrence {
   Index hidden_size() const;
 
   // Makes the weights ready for runs. Packs again only if `version` or the ISA differ from the last call's, so it is cheap to
-  // call before every run; the caller numbers the versions of its weights. for_training packs what `backward` reads as well.
+  // call before every run; the caller numbers the versions of its weights. What `backward` reads it packs itself.
   // Safe to call from several threads at once as long as they pass the same version.
-  void prepare(const Weights<const float>& weights, std::uint64_t version, bool for_training) const;
+  void prepare(const Weights<const float>& weights, std::uint64_t version) const;
 
   // Floats of the tape of a training run. With own_output the tape also keeps the outputs h (needed when the run has no y of
   // its own, i.e. return_sequences = false).
@@ -85,7 +85,7 @@ struct Forward {
 // what it left there. The tape is consumed. Gradients are added (+=) to what is there; null ones are not computed.
 struct Backward {
   Forward forward;
-  Weights<const float> weights;                  // as prepared for the run
+  Weights<const float> weights;                  // those the run was prepared with, still the same
   Strided<const float> dy;                       // null: no gradient arrives through y
   const float* d_final[cells::kMaxStates] = {};  // [B, H]; null: none arrives
   Strided<float> dx;

@@ -55,6 +55,9 @@ struct Kernels {
   // out[n] += Σ_k B[k][b_offset + n]
   void (*column_sums)(Index N, Index K, ConstRows b, Index b_offset, float* out);
 
+  // to[c · to_stride + r] = from[r · from_stride + c] for r in [0, rows), c in [0, columns)
+  void (*transpose)(Index rows, Index columns, const float* from, Index from_stride, float* to, Index to_stride);
+
   // --- elementwise ---
   void (*activate)(Activation f, const float* x, float* y, Index n);  // in place
   void (*activate_backward)(Activation f, const float* y, const float* dy, float* dx,
