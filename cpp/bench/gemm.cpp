@@ -96,7 +96,7 @@ Times time_gemm(const simd::Kernels& kernels, const Shape& s) {
   float* packed = storage.data() + (16 - misplaced) % 16;
   simd::pack(kernels, s.K, s.N, b.data.data(), s.N, 1, packed);
   return measure([&] {
-    kernels.gemm(s.M, s.N, s.K, a.row.data(), packed, bias.data.data(), c.row.data(), false);
+    kernels.gemm(s.M, s.N, s.K, a.row.data(), packed, bias.data.data(), c.row.data(), 0, false);
     keep(c.data.data());
   });
 }

@@ -59,7 +59,7 @@ TEST_CASE("gemm equals the float64 product, with bias, without, and accumulating
             mode == 2 ? numbers(M * ldc, 4) : std::vector<float>(static_cast<std::size_t>(M * ldc), kSentinel);
         std::vector<float> c = before;
         const std::vector<float*> c_rows = rows_of(c, M, ldc);
-        k.gemm(M, N, K, a_rows.data(), packed.data(), mode == 0 ? nullptr : bias.data(), c_rows.data(), mode == 2);
+        k.gemm(M, N, K, a_rows.data(), packed.data(), mode == 0 ? nullptr : bias.data(), c_rows.data(), 0, mode == 2);
         double worst = 0;
         bool outside = true;
         for (Index m = 0; m < M; ++m) {
@@ -95,8 +95,8 @@ TEST_CASE("a row of gemm has the same bits alone and among others") {
       simd::pack(k, K, N, b.data(), N, 1, packed.data());
       std::vector<float> together(static_cast<std::size_t>(M * N)), alone = together;
       const std::vector<float*> c = rows_of(together, M, N), c_alone = rows_of(alone, M, N);
-      k.gemm(M, N, K, a_rows.data(), packed.data(), bias.data(), c.data(), false);
-      for (Index m = 0; m < M; ++m) k.gemm(1, N, K, a_rows.data() + m, packed.data(), bias.data(), c_alone.data() + m, false);
+      k.gemm(M, N, K, a_rows.data(), packed.data(), bias.data(), c.data(), 0, false);
+      for (Index m = 0; m < M; ++m) k.gemm(1, N, K, a_rows.data() + m, packed.data(), bias.data(), c_alone.data() + m, 0, false);
       const bool same = together.empty() || std::memcmp(together.data(), alone.data(), together.size() * sizeof(float)) == 0;
       CHECK(same);
       // Ascending over k by one accumulator: the same as one step of k at a time.
@@ -108,7 +108,7 @@ TEST_CASE("a row of gemm has the same bits alone and among others") {
           simd::pack(k, 1, N, b.data() + i * N, N, 1, step_packed.data());
           std::vector<float*> column = a_rows;
           for (float*& row : column) row += i;
-          k.gemm(M, N, 1, column.data(), step_packed.data(), bias.data(), s.data(), i > 0);
+          k.gemm(M, N, 1, column.data(), step_packed.data(), bias.data(), s.data(), 0, i > 0);
         }
         const bool same_stepwise = std::memcmp(together.data(), stepwise.data(), together.size() * sizeof(float)) == 0;
         CHECK(same_stepwise);
@@ -191,7 +191,7 @@ TEST_CASE("a NaN in one row of A or column of B stays there") {
     const std::vector<float*> a_rows = rows_of(a, M, K), c_rows = rows_of(c, M, N);
     std::vector<float> packed(static_cast<std::size_t>(simd::packed_size(k, K, N)));
     simd::pack(k, K, N, b.data(), N, 1, packed.data());
-    k.gemm(M, N, K, a_rows.data(), packed.data(), nullptr, c_rows.data(), false);
+    k.gemm(M, N, K, a_rows.data(), packed.data(), nullptr, c_rows.data(), 0, false);
     bool right = true;
     for (Index m = 0; m < M; ++m)
       for (Index n = 0; n < N; ++n) right = right && std::isnan(c[static_cast<std::size_t>(m * N + n)]) == (m == 2);

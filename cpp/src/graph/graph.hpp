@@ -20,6 +20,8 @@
 
 namespace rekur::graph {
 
+struct Call;
+
 struct RunOptions {
   bool training = false;  // dropout draws, and the run can go backward
   std::uint64_t seed = 0, step = 0;
@@ -134,6 +136,7 @@ class Graph {
   void bind(Run& run, const Batch& batch, const RunOptions& options) const;
   void run_forward(Run& run) const;
   void run_backward(Run& run, std::span<float> d_weights) const;
+  bool point_backward(Run& run, std::size_t i, std::span<float> d_weights, Call& call) const;
   void start_gradients(Run& run, std::span<const View> d_inputs) const;
   std::vector<bool> wanted_gradients(std::span<const View> d_inputs) const;
 

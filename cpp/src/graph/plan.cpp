@@ -81,6 +81,7 @@ class Layout {
     plan_.tape.assign(t_.nodes.size(), kNowhere);
     plan_.scratch.assign(t_.nodes.size(), kNowhere);
     find_roots();
+    find_stacks();
     find_last_readers();
     for (std::size_t tensor = 0; tensor < tensors; ++tensor) add_tensor(tensor);
     for (Index i = 0; i < N_; ++i) add_node(i);
@@ -89,7 +90,11 @@ class Layout {
   }
 
  private:
-  Index backward_time(Index node) const { return 2 * N_ - 1 - node; }
+  // When a node runs: forward in [begin, end], backward in [backward_begin, backward_end].
+  Index begin(Index node) const { return plan_.stack_first[static_cast<std::size_t>(node)]; }
+  Index end(Index node) const { return plan_.stack_last[static_cast<std::size_t>(node)]; }
+  Index backward_begin(Index node) const { return 2 * N_ - 1 - end(node); }
+  Index backward_end(Index node) const { return 2 * N_ - 1 - begin(node); }
 
   // An array that passes through a layer unchanged is not copied. Outputs of the model have their own: a caller's may stand there.
   void find_roots() {
@@ -100,6 +105,36 @@ class Layout {
           !plan_.training && !node.source && node.layer->passes_through(false) && !t_.is_output(static_cast<int>(tensor));
       plan_.root[tensor] = same ? plan_.root[static_cast<std::size_t>(node.inputs[0])] : static_cast<int>(tensor);
     }
+  }
+
+  int root_of(int tensor) const { return plan_.root[static_cast<std::size_t>(tensor)]; }
+
+  // A stack grows while a layer can run on the one before it and needs nothing else of the stack.
+  void find_stacks() {
+    plan_.stack_first.resize(t_.nodes.size());
+    plan_.stack_last.resize(t_.nodes.size());
+    std::vector<Index> stack;
+    for (Index i = 0; i < N_; ++i) {
+      const Node& node = t_.nodes[static_cast<std::size_t>(i)];
+      plan_.stack_first[static_cast<std::size_t>(i)] = plan_.stack_last[static_cast<std::size_t>(i)] = i;
+      if (node.source || !node.used || root_of(node.first_output) != node.first_output) continue;
+      if (!extends(stack, node)) stack.clear();
+      stack.push_back(i);
+      for (const Index member : stack) {
+        plan_.stack_first[static_cast<std::size_t>(member)] = stack.front();
+        plan_.stack_last[static_cast<std::size_t>(member)] = i;
+      }
+    }
+  }
+
+  bool extends(const std::vector<Index>& stack, const Node& node) const {
+    if (stack.empty() || stack.size() == layers::Layer::kMostStacked) return false;
+    const Node& top = t_.nodes[static_cast<std::size_t>(stack.back())];
+    if (root_of(node.inputs[0]) != top.first_output || !node.layer->stacks_on(*top.layer)) return false;
+    return std::none_of(node.inputs.begin() + 1, node.inputs.end(), [&](int tensor) {
+      const Index producer = t_.producer[static_cast<std::size_t>(root_of(tensor))];
+      return std::find(stack.begin(), stack.end(), producer) != stack.end();
+    });
   }
 
   void find_last_readers() {
@@ -122,13 +157,13 @@ class Layout {
     const bool output = t_.is_output(static_cast<int>(tensor));
     const Index size = element_count(plan_.tensors[tensor].shape);
     if (plan_.root[tensor] == static_cast<int>(tensor)) {
-      Index last = std::max(producer, last_root_reader_[tensor]);
-      if (plan_.training) last = backward_time(producer);
+      Index last = last_root_reader_[tensor] == kNowhere ? end(producer) : std::max(end(producer), end(last_root_reader_[tensor]));
+      if (plan_.training) last = backward_end(producer);
       if (output && !plan_.training) last = 2 * N_;
-      add(size, producer, last, plan_.value[tensor]);
+      add(size, begin(producer), last, plan_.value[tensor]);
     }
     if (plan_.training && (output || last_reader_[tensor] != kNowhere)) {
-      add(size, output ? N_ : backward_time(last_reader_[tensor]), backward_time(producer), plan_.gradient[tensor]);
+      add(size, output ? N_ : backward_begin(last_reader_[tensor]), backward_end(producer), plan_.gradient[tensor]);
     }
   }
 
@@ -138,9 +173,9 @@ class Layout {
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(plan_.tensors[static_cast<std::size_t>(tensor)]);
     const Index tape = node.layer->tape_size(inputs, plan_.training);
-    add(tape, i, plan_.training ? backward_time(i) : i, plan_.tape[static_cast<std::size_t>(i)]);
+    add(tape, begin(i), plan_.training ? backward_end(i) : end(i), plan_.tape[static_cast<std::size_t>(i)]);
     if (!plan_.training) return;
-    add(node.layer->backward_scratch(inputs), backward_time(i), backward_time(i), plan_.scratch[static_cast<std::size_t>(i)]);
+    add(node.layer->backward_scratch(inputs), backward_begin(i), backward_end(i), plan_.scratch[static_cast<std::size_t>(i)]);
   }
 
   // Where a tensor is listed again, and where it is an input of the model, whose gradient is the caller's array.

@@ -2,7 +2,8 @@
 //
 // Time is counted in layer calls: node i runs forward at i and (in training) backward at 2N - 1 - i. Everything lives from the call
 // that first writes it to the call that last reads it, and things that never live at once may share memory. In inference this
-// shrinks a deep model to its two or three largest tensors; in training, gradients reuse what backward has left behind.
+// shrinks a deep model to its two or three largest tensors; in training, gradients reuse what backward has left behind. Layers that
+// run as a stack run at once: whatever one of them needs lives from the first call to the last.
 #pragma once
 
 #include <memory>
@@ -26,6 +27,8 @@ struct Plan {
   std::vector<Index> gradient;         // per tensor; kNowhere for ids, model inputs and in inference
   std::vector<Index> output_gradient;  // per output: its own place where a tensor is listed a second time, else kNowhere
   std::vector<Index> tape, scratch;    // per node
+  // Per node: the first and the last node of the stack it runs in (Layer::stacks_on); itself, if it runs alone.
+  std::vector<Index> stack_first, stack_last;
   Index arena_size = 0;
 };
 

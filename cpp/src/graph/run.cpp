@@ -1,5 +1,6 @@
 // Running a graph forward and backward.
 #include <algorithm>
+#include <array>
 #include <new>
 
 #include "graph/call.hpp"
@@ -106,8 +107,8 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
 
 void Graph::run_forward(Run& run) const {
   const Plan& plan = *run.plan_;
-  Call call;
-  const auto point = [&](std::size_t i) {
+  std::array<Call, layers::Layer::kMostStacked> calls;
+  const auto point = [&](std::size_t i, Call& call) {
     const Node& node = topology_.nodes[i];
     call.point(node, plan, run.values_);
     layers::Context& c = call.context;
@@ -126,17 +127,26 @@ void Graph::run_forward(Run& run) const {
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
     const Node& node = topology_.nodes[i];
     if (node.source || !node.used) continue;
-    point(i);
-    node.layer->check(call.context);
+    point(i, calls[0]);
+    node.layer->check(calls[0].context);
   }
   if (run.batch_size_ == 0) return;
+  std::array<layers::LayerCall, layers::Layer::kMostStacked> stack;
+  std::size_t n = 0;
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
     const Node& node = topology_.nodes[i];
     if (node.source || !node.used) continue;
     if (plan.root[static_cast<std::size_t>(node.first_output)] != node.first_output) continue;  // passes through
     node.layer->prepare(weights_.data() + node.weights_begin, run.version_, run.training_);
-    point(i);
-    node.layer->forward(call.context);
+    point(i, calls[n]);
+    stack[n] = {node.layer.get(), &calls[n].context};
+    ++n;
+    if (plan.stack_last[i] > static_cast<Index>(i)) continue;  // the stack goes on
+    if (n == 1)
+      node.layer->forward(calls[0].context);
+    else
+      stack[0].layer->forward_stack(std::span(stack).first(n));
+    n = 0;
   }
 }
 
@@ -193,44 +203,62 @@ std::vector<bool> Graph::wanted_gradients(std::span<const View> d_inputs) const 
 
 void Graph::run_backward(Run& run, std::span<float> d_weights) const {
   const Plan& plan = *run.plan_;
-  float* arena = run.arena_.data();
-  Call call;
+  std::array<Call, layers::Layer::kMostStacked> calls;
+  std::array<layers::LayerCall, layers::Layer::kMostStacked> stack;
+  std::size_t n = 0;
   for (std::size_t i = topology_.nodes.size(); i-- > 0;) {
     const Node& node = topology_.nodes[i];
-    if (node.source || !node.used || !run.wanted_[static_cast<std::size_t>(node.first_output)]) continue;
-    call.d_outputs.clear();
-    call.d_inputs.clear();
-    bool arrives = false;
-    for (int k = 0; k < node.output_count; ++k) {
-      call.d_outputs.push_back(run.gradients_[static_cast<std::size_t>(node.first_output + k)]);
-      arrives = arrives || call.d_outputs.back() != nullptr;
+    if (node.source || !node.used) continue;
+    if (run.wanted_[static_cast<std::size_t>(node.first_output)] && point_backward(run, i, d_weights, calls[n])) {
+      stack[n] = {node.layer.get(), &calls[n].context};
+      ++n;
     }
-    if (!arrives) continue;
-    for (const int input : node.inputs) {
-      const auto tensor = static_cast<std::size_t>(input);
-      float*& gradient = run.gradients_[tensor];
-      if (gradient == nullptr && run.wanted_[tensor]) {  // the first to arrive there
-        gradient = arena + plan.gradient[tensor];
-        fill_zero(gradient, element_count(plan.tensors[tensor].shape));
-      }
-      call.d_inputs.push_back(run.wanted_[tensor] ? gradient : nullptr);
-    }
-    call.point(node, plan, run.values_);
-    layers::Context& c = call.context;
-    c.d_outputs = call.d_outputs;
-    c.d_inputs = call.d_inputs;
-    c.weights = weights_.data() + node.weights_begin;
-    c.d_weights = node.weights_end > node.weights_begin ? d_weights.data() + node.weights_begin : nullptr;
-    c.tape = arena + plan.tape[i];
-    c.scratch = arena + plan.scratch[i];
-    const int source = call.input_specs[0].time_source;
-    if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
-      c.lengths = run.lengths_[static_cast<std::size_t>(source)].data();
-    }
-    c.training = true;
-    c.raw = run.raw_[i];
-    node.layer->backward(c);
+    if (n == 0 || plan.stack_first[i] < static_cast<Index>(i)) continue;  // the stack goes on
+    if (n == 1)
+      stack[0].layer->backward(*stack[0].run);
+    else
+      stack[0].layer->backward_stack(std::span(stack).first(n));
+    n = 0;
   }
+}
+
+// Collects what node i's backward call needs. False if no gradient arrives there.
+bool Graph::point_backward(Run& run, std::size_t i, std::span<float> d_weights, Call& call) const {
+  const Plan& plan = *run.plan_;
+  const Node& node = topology_.nodes[i];
+  float* arena = run.arena_.data();
+  call.d_outputs.clear();
+  call.d_inputs.clear();
+  bool arrives = false;
+  for (int k = 0; k < node.output_count; ++k) {
+    call.d_outputs.push_back(run.gradients_[static_cast<std::size_t>(node.first_output + k)]);
+    arrives = arrives || call.d_outputs.back() != nullptr;
+  }
+  if (!arrives) return false;
+  for (const int input : node.inputs) {
+    const auto tensor = static_cast<std::size_t>(input);
+    float*& gradient = run.gradients_[tensor];
+    if (gradient == nullptr && run.wanted_[tensor]) {  // the first to arrive there
+      gradient = arena + plan.gradient[tensor];
+      fill_zero(gradient, element_count(plan.tensors[tensor].shape));
+    }
+    call.d_inputs.push_back(run.wanted_[tensor] ? gradient : nullptr);
+  }
+  call.point(node, plan, run.values_);
+  layers::Context& c = call.context;
+  c.d_outputs = call.d_outputs;
+  c.d_inputs = call.d_inputs;
+  c.weights = weights_.data() + node.weights_begin;
+  c.d_weights = node.weights_end > node.weights_begin ? d_weights.data() + node.weights_begin : nullptr;
+  c.tape = arena + plan.tape[i];
+  c.scratch = arena + plan.scratch[i];
+  const int source = call.input_specs[0].time_source;
+  if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
+    c.lengths = run.lengths_[static_cast<std::size_t>(source)].data();
+  }
+  c.training = true;
+  c.raw = run.raw_[i];
+  return true;
 }
 
 }  // namespace rekur::graph

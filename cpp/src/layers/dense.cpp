@@ -42,7 +42,7 @@ void product(Index rows, Index N, Index K, const float* a, const float* packed, 
     RowList<const float> from;
     RowList<float> to;
     k.gemm(row_end - row, n, K, from.fill(a, K, row, row_end), packed + column * K, bias ? bias + column : nullptr,
-           to.fill(c + column, N, row, row_end), accumulate);
+           to.fill(c, N, row, row_end), column, accumulate);
   });
 }
 

@@ -53,6 +53,14 @@ struct Context {
   Index batch() const { return input_specs[0].shape[0]; }
 };
 
+class Layer;
+
+// A layer and its share of a run.
+struct LayerCall {
+  const Layer* layer;
+  const Context* run;
+};
+
 enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
 
 class Layer {
@@ -82,6 +90,14 @@ class Layer {
   virtual void check(const Context&) const {}
   virtual void forward(const Context& run) const = 0;
   virtual void backward(const Context& run) const = 0;
+
+  // Layers that walk through time alike can run as a stack, each a little behind the one it reads, so that few rows keep several
+  // threads busy. stacks_on: whether this layer can do so on `below`, whose output 0 is its input 0. The calls go to the first layer
+  // of the list: the lowest forward, the highest backward.
+  static constexpr std::size_t kMostStacked = 8;
+  virtual bool stacks_on(const Layer& /*below*/) const { return false; }
+  virtual void forward_stack(std::span<const LayerCall> /*upwards*/) const {}
+  virtual void backward_stack(std::span<const LayerCall> /*downwards*/) const {}
 
   // Whether the layer ends in an activation that a loss can take over (Context::raw).
   virtual FinalActivation final_activation() const { return FinalActivation::none; }

@@ -84,11 +84,86 @@ class RecurrentLayer final : public Layer {
     return size;
   }
 
-  void forward(const Context& run) const override {
-    const Layout at = layout(run.input_specs[0].shape, run.training);
-    const std::array<recurrent::Forward, 2> runs = describe(run, at);
-    recurrent::forward(std::span(runs).first(D_));
+  bool stacks_on(const Layer& below) const override {
+    const auto* lower = dynamic_cast<const RecurrentLayer*>(&below);
+    return lower != nullptr && D_ == 1 && lower->D_ == 1 && lower->s_.return_sequences && lower->s_.reverse == s_.reverse;
+  }
 
+  void forward(const Context& run) const override {
+    const LayerCall call{this, &run};
+    forward_stack({&call, 1});
+  }
+
+  void backward(const Context& run) const override {
+    const LayerCall call{this, &run};
+    backward_stack({&call, 1});
+  }
+
+  void forward_stack(std::span<const LayerCall> upwards) const override {
+    std::array<recurrent::Forward, kMostStacked> runs;
+    std::size_t n = 0;
+    for (const LayerCall& call : upwards) {
+      const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
+      layer.describe(*call.run, &runs[n]);
+      if (n > 0) runs[n].source = &runs[n - 1];
+      n += layer.D_;
+    }
+    recurrent::forward(std::span(runs).first(n));
+    n = 0;
+    for (const LayerCall& call : upwards) {
+      const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
+      layer.join_outputs(*call.run, &runs[n]);
+      n += layer.D_;
+    }
+  }
+
+  void backward_stack(std::span<const LayerCall> downwards) const override {
+    std::array<recurrent::Backward, kMostStacked> runs;
+    std::size_t n = 0;
+    for (const LayerCall& call : downwards) {
+      const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
+      layer.describe_backward(*call.run, &runs[n]);
+      if (n > 0) runs[n].source = &runs[n - 1];
+      n += layer.D_;
+    }
+    recurrent::backward(std::span(runs).first(n));
+    n = 0;
+    for (const LayerCall& call : downwards) {
+      const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
+      layer.add_state_gradients(*call.run, &runs[n]);
+      n += layer.D_;
+    }
+  }
+
+ private:
+  // The engine's runs of this layer, one a direction.
+  void describe(const Context& run, recurrent::Forward* runs) const {
+    const Layout at = layout(run.input_specs[0].shape, run.training);
+    const Shape& x = run.input_specs[0].shape;
+    const Index B = x[0], T = x[1], I = x[2], H = s_.units;
+    for (std::size_t d = 0; d < D_; ++d) {
+      recurrent::Forward& f = runs[d];
+      f.layer = &recurrences_[d];
+      f.T = T;
+      f.B = B;
+      f.x = {run.input(0), T * I, I};
+      f.lengths = run.lengths;
+      f.reverse = D_ == 2 ? d == 1 : s_.reverse;
+      for (std::size_t s = 0; s < S_ && 1 + d * S_ + s < run.inputs.size(); ++s) f.initial[s] = run.input(1 + d * S_ + s);
+      if (own_sequences()) {
+        f.y = {run.tape + at.sequence[d], T * H, H};
+      } else if (s_.return_sequences) {
+        const Index width = static_cast<Index>(D_) * H;
+        f.y = {run.outputs[0] + static_cast<Index>(d) * H, T * width, width};
+      }
+      for (std::size_t s = 0; s < S_ && s_.return_state; ++s) f.final[s] = run.outputs[1 + d * S_ + s];
+      if (!s_.return_sequences && !s_.return_state) f.final[0] = D_ == 2 ? run.tape + at.last[d] : run.outputs[0];
+      f.tape = run.training ? run.tape + at.engine[d] : nullptr;
+    }
+  }
+
+  // After the engine's forward pass: what several of its outputs make together.
+  void join_outputs(const Context& run, const recurrent::Forward* runs) const {
     const Index B = run.batch(), H = s_.units;
     if (own_sequences()) {
       merge(mode_, runs[0].y.data, runs[1].y.data, run.outputs[0], B * run.input_specs[0].shape[1], H);
@@ -99,14 +174,12 @@ class RecurrentLayer final : public Layer {
     }
   }
 
-  void backward(const Context& run) const override {
-    const Layout at = layout(run.input_specs[0].shape, true);
-    const std::array<recurrent::Forward, 2> forward_runs = describe(run, at);
+  void describe_backward(const Context& run, recurrent::Backward* runs) const {
+    std::array<recurrent::Forward, 2> forward_runs;
+    describe(run, forward_runs.data());
     const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1], H = s_.units;
     float* scratch = run.scratch;
     const auto take = [&](Index floats) { return std::exchange(scratch, scratch + aligned(floats)); };
-
-    std::array<recurrent::Backward, 2> runs;
     for (std::size_t d = 0; d < D_; ++d) {
       recurrent::Backward& b = runs[d];
       b.forward = forward_runs[d];
@@ -125,13 +198,14 @@ class RecurrentLayer final : public Layer {
       std::fill_n(d_initial, B * H, 0.0f);
       runs[(i - 1) / S_].d_initial[(i - 1) % S_] = d_initial;
     }
-    recurrent::backward(std::span(runs).first(D_));
+  }
+
+  void add_state_gradients(const Context& run, const recurrent::Backward* runs) const {
     for (std::size_t i = 1; i < run.inputs.size(); ++i) {
-      if (run.d_inputs[i] != nullptr) accumulate(runs[(i - 1) / S_].d_initial[(i - 1) % S_], run.d_inputs[i], B * H);
+      if (run.d_inputs[i] != nullptr) accumulate(runs[(i - 1) / S_].d_initial[(i - 1) % S_], run.d_inputs[i], run.batch() * s_.units);
     }
   }
 
- private:
   // Offsets in the tape (in inference: the workspace), by direction.
   struct Layout {
     std::array<Index, 2> engine{}, sequence{}, last{};
@@ -161,34 +235,8 @@ class RecurrentLayer final : public Layer {
     return {kernel, recurrent_kernel, s_.use_bias ? recurrent_kernel + s_.units * GH : nullptr};
   }
 
-  std::array<recurrent::Forward, 2> describe(const Context& run, const Layout& at) const {
-    const Shape& x = run.input_specs[0].shape;
-    const Index B = x[0], T = x[1], I = x[2], H = s_.units;
-    std::array<recurrent::Forward, 2> runs;
-    for (std::size_t d = 0; d < D_; ++d) {
-      recurrent::Forward& f = runs[d];
-      f.layer = &recurrences_[d];
-      f.T = T;
-      f.B = B;
-      f.x = {run.input(0), T * I, I};
-      f.lengths = run.lengths;
-      f.reverse = D_ == 2 ? d == 1 : s_.reverse;
-      for (std::size_t s = 0; s < S_ && 1 + d * S_ + s < run.inputs.size(); ++s) f.initial[s] = run.input(1 + d * S_ + s);
-      if (own_sequences()) {
-        f.y = {run.tape + at.sequence[d], T * H, H};
-      } else if (s_.return_sequences) {
-        const Index width = static_cast<Index>(D_) * H;
-        f.y = {run.outputs[0] + static_cast<Index>(d) * H, T * width, width};
-      }
-      for (std::size_t s = 0; s < S_ && s_.return_state; ++s) f.final[s] = run.outputs[1 + d * S_ + s];
-      if (!s_.return_sequences && !s_.return_state) f.final[0] = D_ == 2 ? run.tape + at.last[d] : run.outputs[0];
-      f.tape = run.training ? run.tape + at.engine[d] : nullptr;
-    }
-    return runs;
-  }
-
   template <class Take>
-  void share_sequence_gradient(const Context& run, std::array<recurrent::Backward, 2>& runs, const Take& take) const {
+  void share_sequence_gradient(const Context& run, recurrent::Backward* runs, const Take& take) const {
     const Index B = run.batch(), T = run.input_specs[0].shape[1], H = s_.units;
     float* dy = run.d_outputs[0];
     if (!own_sequences()) {
@@ -210,7 +258,7 @@ class RecurrentLayer final : public Layer {
 
   // The last output is the final h (return_state shows it once more): their gradients add up.
   template <class Take>
-  void share_last_gradient(const Context& run, std::array<recurrent::Backward, 2>& runs, const Take& take) const {
+  void share_last_gradient(const Context& run, recurrent::Backward* runs, const Take& take) const {
     const Index B = run.batch(), H = s_.units;
     std::array<float*, 2> share{run.d_outputs[0], nullptr};
     if (D_ == 2) {

@@ -91,10 +91,10 @@ class BackwardSlice {
     float* into = p == 0 ? dh_ : dq_;
     for (Index j = 0; j < active; ++j) {
       product_[own + j] = tape_[own + j] + phase.first * Hp_;
-      d_rows_[own + j] = into + j * Hp_ + begin;
+      d_rows_[own + j] = into + j * Hp_;
     }
     isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
-                        d_rows_ + own, p == 0);
+                        d_rows_ + own, begin, p == 0);
   }
 
   // Where row j's operands of step t stand.

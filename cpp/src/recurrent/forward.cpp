@@ -63,7 +63,7 @@ class ForwardSlice {
       n += active;
     }
     isa::kernels().gemm(end - begin, X_, r_.I, input_rows_ + begin, r_.packed.input.data(), r_.packed.input_bias.data(),
-                        projection_rows_ + begin, false);
+                        projection_rows_ + begin, 0, false);
   }
 
   // Step number `n` of the slice, at time t.

@@ -17,6 +17,10 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scra
   tiles_ = scratch.take<Tile>(tile_count_).data();
   Index n = 0;
   cut(threads, [&](const Tile& tile) { tiles_[n++] = tile; });
+  // All pairs at once read W_x once; so it is cut by columns, and by pairs only where there are few columns.
+  const Index panels = (r_.I + isa::kernels().panel - 1) / isa::kernels().panel;
+  column_parts_ = threads == 1 ? 1 : std::min<Index>(panels, 2 * threads);
+  pairs_per_tile_ = threads == 1 || column_parts_ >= threads ? std::max<Index>(pairs, 1) : 48;
 }
 
 // Few large tiles read the tape least often; several a thread share the work evenly. The cut changes no sum.
@@ -93,9 +97,12 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile) const {
 }
 
 void LargeProducts::input_tile(const Lists& l, Index tile) const {
-  const Index begin = tile * kPairsPerTile, end = std::min(begin + kPairsPerTile, l.pairs);
-  isa::kernels().gemm(end - begin, r_.I, r_.cell.x_count * Hp_, l.dx_records + begin, r_.packed.input_transposed.data(), nullptr,
-                      l.dx + begin, true);
+  const Index panel = isa::kernels().panel, panels = (r_.I + panel - 1) / panel, K = r_.cell.x_count * Hp_;
+  const Index part = tile % column_parts_, begin = tile / column_parts_ * pairs_per_tile_;
+  const Index end = std::min(begin + pairs_per_tile_, l.pairs);
+  const Index n0 = panels * part / column_parts_ * panel, n1 = std::min(panels * (part + 1) / column_parts_ * panel, r_.I);
+  isa::kernels().gemm(end - begin, n1 - n0, K, l.dx_records + begin, r_.packed.input_transposed.data() + n0 * K, nullptr,
+                      l.dx + begin, n0, true);
 }
 
 }  // namespace rekur::recurrent

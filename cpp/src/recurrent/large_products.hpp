@@ -17,12 +17,10 @@ class LargeProducts {
   void list(Index i, Index low, Index high);
 
   // The chunk's products in pieces that may be computed in any order, by any thread.
-  Index tiles(Index i) const { return tile_count_ + (b_.dx ? (lists_[i % 2].pairs + kPairsPerTile - 1) / kPairsPerTile : 0); }
+  Index tiles(Index i) const { return tile_count_ + (b_.dx ? column_parts_ * row_parts(lists_[i % 2]) : 0); }
   void run(Index i, Index tile) const;
 
  private:
-  static constexpr Index kPairsPerTile = 48;
-
   // A part of a weight gradient: the phase whose product it belongs to (kKernel, kBias: of the kernel, the bias), its slot in the
   // record, rows [m0, m1) and columns [n0, n1) of the slot's block.
   static constexpr int kKernel = -1, kBias = -2;
@@ -36,6 +34,8 @@ class LargeProducts {
     const float **records, **x, **dx_records, **h_records, **h_previous;
     float** dx;
   };
+
+  Index row_parts(const Lists& l) const { return (l.pairs + pairs_per_tile_ - 1) / pairs_per_tile_; }
 
   template <class F>
   void cut(int threads, F&& tile) const;
@@ -51,6 +51,7 @@ class LargeProducts {
   Lists lists_[2];
   Tile* tiles_;
   Index tile_count_ = 0;
+  Index column_parts_, pairs_per_tile_;  // of the input gradient
 };
 
 }  // namespace rekur::recurrent

@@ -44,13 +44,14 @@ constexpr int tile_rows(int G) { return G == 1 ? 6 : kAccumulators / G; }
 // More panels where rows are few, so that enough sums are under way to hide the latency of fma.
 constexpr int tile_panels(int G, int rows) {
   const int n = kAccumulators / (G * rows);
-  return n < 1 ? 1 : n > 4 ? 4 : n;
+  return n < 1 ? 1 : n > 8 / G + 2 ? 8 / G + 2 : n;
 }
 
+// `ahead`: K lines of memory to fetch meanwhile.
 // out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
 template <int G, int MR, int NP>
 __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias,
-                                            Index Hp, float* out) {
+                                            Index Hp, float* out, const float* ahead) {
   const float* a[MR];
   const float* b[NP];
   Vec acc[MR][NP][G];
@@ -67,6 +68,7 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) a[m] = a_rows[m];
   for (Index k = 0; k < K; ++k) {
+    __builtin_prefetch(ahead + k * kLine, 0, 2);
 #pragma GCC unroll 4
     for (int p = 0; p < NP; ++p) {
       Vec row[G];
@@ -89,21 +91,15 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
       for (int g = 0; g < G; ++g) store(out + ((m * NP + p) * G + g) * kWidth, acc[m][p][g]);
 }
 
-// Panels a tile takes when a step needs several tiles of rows: the number that suits the fullest.
-constexpr int shared_panels(int G) { return tile_panels(G, tile_rows(G)); }
-
-// Hands a tile of `rows` rows and `panels` panels (1, shared_panels(G) or tile_panels(G, rows)) to the code compiled for it.
-template <int G, int MR>
+// Hands a tile of `rows` <= MR rows and `panels` <= NP panels to the code compiled for it.
+template <int G, int MR, int NP>
 REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias,
-                          Index Hp, float* out) {
+                          Index Hp, float* out, const float* ahead) {
   if constexpr (MR > 1)
-    if (rows < MR) return product<G, MR - 1>(rows, panels, K, a, w, panel_stride, bias, Hp, out);
-  constexpr int own = tile_panels(G, MR), shared = shared_panels(G);
-  if constexpr (own > 1)
-    if (panels == own) return product_tile<G, MR, own>(K, a, w, panel_stride, bias, Hp, out);
-  if constexpr (shared > 1 && shared != own)
-    if (panels == shared) return product_tile<G, MR, shared>(K, a, w, panel_stride, bias, Hp, out);
-  product_tile<G, MR, 1>(K, a, w, panel_stride, bias, Hp, out);
+    if (rows < MR) return product<G, MR - 1, tile_panels(G, MR - 1)>(rows, panels, K, a, w, panel_stride, bias, Hp, out, ahead);
+  if constexpr (NP > 1)
+    if (panels < NP) return product<G, MR, NP - 1>(rows, panels, K, a, w, panel_stride, bias, Hp, out, ahead);
+  product_tile<G, MR, NP>(K, a, w, panel_stride, bias, Hp, out, ahead);
 }
 
 // --- one step ---
@@ -160,22 +156,28 @@ void forward_step(const StepForward& s) {
   const F f(*s.activations);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
-  const int most = tiles == 1 ? tile_panels(G, static_cast<int>(s.rows)) : shared_panels(G);
-  const Index blocks = panels / most + panels % most;  // of `most` panels, then single ones
+  // Several tiles of rows share the number of panels that suits the fullest.
+  const int most = tile_panels(G, tiles == 1 ? static_cast<int>(s.rows) : MR);
+  const Index blocks = (panels + most - 1) / most;
   const Index panel_stride = s.H * G * kWidth;
   alignas(64) float products[kAccumulators * kWidth];
   for (Index i = 0; i < blocks; ++i) {
-    const Index block = s.descending ? blocks - 1 - i : i, full = panels / most;
-    const int taken = block < full ? most : 1;
-    const Index p = first + (block < full ? block * most : full * most + block - full);
+    const Index block = s.descending ? blocks - 1 - i : i;
+    const Index p = first + block * most;
+    const int taken = static_cast<int>(panels - block * most < most ? panels - block * most : most);
+    const float* const weights = s.weights + p * panel_stride;
+    // The tiles after the first fetch the panel that comes next.
+    const float* const next = s.descending ? (block > 0 ? weights - most * panel_stride : weights)
+                                           : (p + taken < first + panels ? weights + taken * panel_stride : weights);
     for (Index tile = 0; tile < tiles; ++tile) {
       // Rows dealt out evenly, so that no tile is left with a single row.
       const Index m0 = tile * s.rows / tiles;
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
       const float* a[MR];
       for (int m = 0; m < rows; ++m) a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
-      product<G, MR>(rows, taken, s.product_length, a, s.weights + p * panel_stride, panel_stride,
-                     s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products);
+      const Index fetched = tile * s.H * kLine;
+      product<G, MR, tile_panels(G, MR)>(rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
+                     next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
       for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
     }
   }

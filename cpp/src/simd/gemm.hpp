@@ -15,16 +15,16 @@ inline constexpr int kTileRows = 6;
 inline constexpr Index kPanel = Index{kPanelVectors} * kWidth;
 
 inline constexpr Index kBlockK = 512;  // a panel's block is 128 KiB on AVX-512: it stays in the second-level cache
-inline constexpr Index kBlockM = 192;  // rows of A that all panels pass over while they stay in the second-level cache
+inline constexpr Index kBlockM = 256;  // rows of A that all panels pass over while they stay in the second-level cache
 
 // How a tile's accumulators start.
 enum class Start : std::uint8_t { zero, bias, c };
 
 // One tile: rows a[0..MR) from a_offset on, K steps down a panel of NV vectors, into c[0..MR) from c_offset on.
-// `tail` is the number of lanes in the last vector.
+// `tail` is the number of lanes in the last vector. `ahead`: K lines of memory to fetch meanwhile.
 template <int MR, int NV>
 __attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, const float* b, Start start, const float* bias,
-                                         Rows c, Index c_offset, Index tail) {
+                                         Rows c, Index c_offset, Index tail, const float* ahead) {
   Vec acc[MR][NV];
   const float* row[MR];
   REKUR_UNROLL
@@ -37,6 +37,7 @@ __attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, c
     }
   }
   for (Index k = 0; k < K; ++k) {
+    __builtin_prefetch(ahead + k * kLine, 0, 2);
     Vec column[NV];
     REKUR_UNROLL
     for (int v = 0; v < NV; ++v) column[v] = load(b + v * kWidth);
@@ -57,7 +58,7 @@ __attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, c
   }
 }
 
-using GemmTile = void (*)(Index, ConstRows, Index, const float*, Start, const float*, Rows, Index, Index);
+using GemmTile = void (*)(Index, ConstRows, Index, const float*, Start, const float*, Rows, Index, Index, const float*);
 
 template <int NV>
 inline constexpr GemmTile kGemmTiles[kTileRows] = {gemm_tile<1, NV>, gemm_tile<2, NV>, gemm_tile<3, NV>,
@@ -81,7 +82,8 @@ struct RowTiles {
 
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
-inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, bool accumulate) {
+inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
+                 bool accumulate) {
   const Start first = accumulate ? Start::c : bias ? Start::bias : Start::zero;
   for (Index m0 = 0; m0 < M; m0 += kBlockM) {
     const RowTiles tiles(smaller(kBlockM, M - m0));
@@ -93,9 +95,14 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
         const Index tail = N - n0 - (vectors - 1) * kWidth;
         const GemmTile* tile = gemm_tiles(vectors);
         const float* panel = b_packed + n0 * K + k0 * vectors * kWidth;
-        for (Index t = 0, m = m0; t < tiles.count; m += tiles.rows(t), ++t)
-          tile[tiles.rows(t) - 1](smaller(kBlockK, K - k0), a + m, k0, panel, start, bias ? bias + n0 : nullptr, c + m, n0,
-                                  smaller(tail, kWidth));
+        const Index rows = smaller(kBlockK, K - k0), lines = rows * vectors * kWidth / kLine;
+        // The first tile would wait for the panel; so while the others run they fetch the next one, a few lines a row each.
+        const float* next = n0 + kPanel < N ? panel + (K * vectors) * kWidth : panel;
+        for (Index t = 0, m = m0; t < tiles.count; m += tiles.rows(t), ++t) {
+          const Index done = smaller(t * rows, lines > rows ? lines - rows : 0);
+          tile[tiles.rows(t) - 1](rows, a + m, k0, panel, start, bias ? bias + n0 : nullptr, c + m, c_offset + n0, smaller(tail, kWidth),
+                                  next + done * kLine);
+        }
       }
     }
   }

@@ -43,10 +43,11 @@ struct Kernels {
 
   // --- products (float32, each output summed over k in ascending order by one accumulator) ---
 
-  // C[m][n] = bias[n] + Σ_k A[m][k] B[k][n]        (accumulate false; bias may be null, meaning 0)
-  // C[m][n] = C[m][n] + Σ_k A[m][k] B[k][n]        (accumulate true; bias is not read)
+  // C[m][c_offset + n] = bias[n]             + Σ_k A[m][k] B[k][n]        (accumulate false; bias may be null, meaning 0)
+  // C[m][c_offset + n] = C[m][c_offset + n]  + Σ_k A[m][k] B[k][n]        (accumulate true; bias is not read)
   // B packed as above. Writes exactly N floats of each row of C.
-  void (*gemm)(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, bool accumulate);
+  void (*gemm)(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
+               bool accumulate);
 
   // C[m][n] += Σ_k A[k][a_offset + m] B[k][b_offset + n] for m in [0, M), n in [0, N); C is dense with row stride ldc.
   // The weight-gradient product: K runs over (time step, batch row) pairs in the order of the lists.

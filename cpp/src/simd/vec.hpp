@@ -25,6 +25,7 @@ namespace rekur {
 namespace {
 
 inline constexpr int kWidth = REKUR_VEC_BYTES / 4;  // floats in a vector
+inline constexpr Index kLine = 16;                  // floats in a cache line
 
 #if defined(__AVX512F__) || defined(__ARM_NEON)
 inline constexpr int kRegisters = 32;
