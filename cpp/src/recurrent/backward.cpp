@@ -146,6 +146,16 @@ void pass_empty_rows(const Backward& run) {
       if (run.d_final[k] && run.d_initial[k]) isa::kernels().axpy(1.0f, run.d_final[k] + b * r.H, run.d_initial[k] + b * r.H, r.H);
 }
 
+// Where threads are to spare, or layers wait for one another, more and shorter chunks keep them busy.
+Index chunk_steps(const Plan& plan, std::span<const Backward> runs, const Forward& f) {
+  constexpr Index kChunks = 6, kLeastPairs = 8;
+  const Index B = std::max<Index>(f.B, 1), most = std::max<Index>(kChunkPairs / B, 1), T = std::max<Index>(f.T, 1);
+  // Directions add to the same dx, in an order that follows from their chunks: these must not depend on the threads.
+  const bool directions = runs.size() > 1 && !plan.stacked;
+  if (directions || plan.alone() || (!plan.wavefront && plan.slices * plan.members >= plan.threads)) return std::min(most, T);
+  return std::clamp<Index>((T + kChunks - 1) / kChunks, std::min((kLeastPairs + B - 1) / B, most), most);
+}
+
 class BackwardCall {
  public:
   BackwardCall(std::span<const Backward> runs, const Plan& plan, Scratch& scratch)
@@ -157,8 +167,7 @@ class BackwardCall {
     for (Index r = 0; r < R_; ++r) {
       const Backward& b = runs[static_cast<std::size_t>(r)];
       const Forward& f = b.forward;
-      // With two runs the chunks must not depend on the threads: both may add to the same dx, in an order that follows from them.
-      const Index chunk = std::clamp<Index>(kChunkPairs / std::max<Index>(f.B, 1), 1, std::max<Index>(f.T, 1));
+      const Index chunk = chunk_steps(plan, runs, f);
       new (&runs_[r]) Run{&f, chunk, (f.T + chunk - 1) / chunk, b.source ? runs_[b.source - runs.data()].start + lag_ + 1 : 0,
                           LargeProducts(b, chunk, plan.threads, scratch)};
       phases_ = std::max(phases_, runs_[r].start + runs_[r].chunks + lag_);

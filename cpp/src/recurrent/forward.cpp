@@ -11,7 +11,7 @@ namespace {
 constexpr Index kChunkRows = 192;
 
 // In a wavefront: layers start one chunk apart, so there should be several; but a chunk's projection is one product.
-constexpr Index kWavefrontChunks = 12, kWavefrontRows = 12;
+constexpr Index kWavefrontChunks = 10, kWavefrontRows = 6;
 
 class ForwardSlice {
  public:

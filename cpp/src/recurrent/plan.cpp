@@ -8,6 +8,9 @@ constexpr Index kRowsPerSlice = 4;  // with fewer the weights are read for too l
 // Multiply-adds of a step from which on half of them are worth a meeting of two threads.
 constexpr double kWorthMeeting = 15000;
 
+// Weights of a recurrent kernel that stay in a core's second-level cache, activations beside them.
+constexpr double kNearMacs = 128 * 1024;
+
 thread_local Scratch thread_scratch;
 
 }  // namespace
@@ -38,7 +41,9 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
   const Index tasks = plan.stacked ? plan.slices : R * plan.slices;  // that can be done side by side
   if (tasks < p) {
     const double step = macs * static_cast<double>(rows) / static_cast<double>(plan.slices);
-    if (step >= kWorthMeeting)
+    // A wavefront has no meetings in a step, but each core needs all of its layer's weights.
+    plan.wavefront = plan.stacked && R % (p / tasks) == 0 && macs <= kNearMacs;
+    if (!plan.wavefront && step >= kWorthMeeting)
       plan.members = static_cast<int>(std::clamp<Index>(units / unit_grain, 1, p / tasks));
     else if (plan.stacked)
       plan.wavefront = true;

@@ -47,6 +47,11 @@ constexpr int tile_panels(int G, int rows) {
   return n < 1 ? 1 : n > 8 / G + 2 ? 8 / G + 2 : n;
 }
 
+// The fewest panels of a single row whose sums hide the latency of fma: two units, four cycles.
+constexpr int single_row_panels(int G) { return (8 + G - 1) / G < tile_panels(G, 1) ? (8 + G - 1) / G : tile_panels(G, 1); }
+
+inline constexpr Index kFirstCache = 48 * 1024;  // bytes
+
 // `ahead`: K lines of memory to fetch meanwhile.
 // out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
 template <int G, int MR, int NP>
@@ -69,23 +74,39 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
   for (int m = 0; m < MR; ++m) a[m] = a_rows[m];
   for (Index k = 0; k < K; ++k) {
     __builtin_prefetch(ahead + k * kLine, 0, 2);
+    // Whichever are fewer stay in registers, weights or broadcasts.
+    if constexpr (NP * G <= MR) {
+      Vec row[NP][G];
+#pragma GCC unroll 16
+      for (int p = 0; p < NP; ++p)
 #pragma GCC unroll 4
-    for (int p = 0; p < NP; ++p) {
-      Vec row[G];
-#pragma GCC unroll 4
-      for (int g = 0; g < G; ++g) row[g] = load(b[p] + g * kWidth);
+        for (int g = 0; g < G; ++g) row[p][g] = load(b[p] + (k * G + g) * kWidth);
 #pragma GCC unroll 16
       for (int m = 0; m < MR; ++m) {
         const Vec v = set1(a[m][k]);
+#pragma GCC unroll 16
+        for (int p = 0; p < NP; ++p)
 #pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[g], acc[m][p][g]);
+          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[p][g], acc[m][p][g]);
       }
-      b[p] += G * kWidth;
+    } else {
+#pragma GCC unroll 16
+      for (int p = 0; p < NP; ++p) {
+        Vec row[G];
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) row[g] = load(b[p] + (k * G + g) * kWidth);
+#pragma GCC unroll 16
+        for (int m = 0; m < MR; ++m) {
+          const Vec v = set1(a[m][k]);
+#pragma GCC unroll 4
+          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[g], acc[m][p][g]);
+        }
+      }
     }
   }
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m)
-#pragma GCC unroll 4
+#pragma GCC unroll 16
     for (int p = 0; p < NP; ++p)
 #pragma GCC unroll 4
       for (int g = 0; g < G; ++g) store(out + ((m * NP + p) * G + g) * kWidth, acc[m][p][g]);
@@ -156,10 +177,12 @@ void forward_step(const StepForward& s) {
   const F f(*s.activations);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
-  // Several tiles of rows share the number of panels that suits the fullest.
-  const int most = tile_panels(G, tiles == 1 ? static_cast<int>(s.rows) : MR);
-  const Index blocks = (panels + most - 1) / most;
   const Index panel_stride = s.H * G * kWidth;
+  // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level cache
+  // go in small blocks: the one read last is still there when the next step begins with it.
+  const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
+  const int most = s.rows == 1 && !near ? single_row_panels(G) : tile_panels(G, tiles == 1 ? static_cast<int>(s.rows) : MR);
+  const Index blocks = (panels + most - 1) / most;
   alignas(64) float products[kAccumulators * kWidth];
   for (Index i = 0; i < blocks; ++i) {
     const Index block = s.descending ? blocks - 1 - i : i;

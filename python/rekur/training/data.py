@@ -109,7 +109,11 @@ def make_inputs(x: object, ports: Sequence[Port]) -> list[Array]:
     for port, value in zip(ports, per_port(x, ports, "x"), strict=True):
         if value is None:
             raise ValueError(f"{port}: expected an array of shape {show(port.shape)}, got None")
-        array: Array = as_int32(value, str(port)) if port.dtype == "int32" else as_float32(value, str(port))
+        array: Array
+        if type(value) is np.ndarray and value.dtype == port.dtype and value.flags.c_contiguous and value.flags.aligned:
+            array = value
+        else:
+            array = as_int32(value, str(port)) if port.dtype == "int32" else as_float32(value, str(port))
         if not fits(array.shape, port.shape):
             raise ValueError(f"{port}: expected shape {show(port.shape)}, got {show(array.shape)}")
         if arrays and len(array) != len(arrays[0]):

@@ -288,8 +288,12 @@ class Trainable:
         ports, outputs = self._ports()
         batch_size = _batch_size(batch_size)
         inputs = data.make_inputs(x, ports)
+        verbosity = check_verbose(verbose)
+        if lengths is None and verbosity == 0 and len(inputs[0]) <= batch_size:
+            joined = engine.predict(inputs, None)  # a step at a time every microsecond shows
+            return joined[0] if len(outputs) == 1 else joined
         rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
-        progress = Progress(check_verbose(verbose), "predict", -(-len(rows) // batch_size))
+        progress = Progress(verbosity, "predict", -(-len(rows) // batch_size))
         pieces: list[list[Floats]] = []
         try:
             for batch in data.batches(rows, batch_size):
