@@ -92,8 +92,8 @@ class Layer {
   virtual void backward(const Context& run) const = 0;
 
   // Layers that walk through time alike can run as a stack, each a little behind the one it reads, so that few rows keep several
-  // threads busy. stacks_on: whether this layer can do so on `below`, whose output 0 is its input 0. The calls go to the first layer
-  // of the list: the lowest forward, the highest backward.
+  // threads busy. stacks_on: whether this layer can do so on `below`, whose output 0 is its input 0. The calls go to the first
+  // layer of the list: the lowest forward, the highest backward.
   static constexpr std::size_t kMostStacked = 8;
   virtual bool stacks_on(const Layer& /*below*/) const { return false; }
   virtual void forward_stack(std::span<const LayerCall> /*upwards*/) const {}

@@ -202,7 +202,8 @@ class RecurrentLayer final : public Layer {
 
   void add_state_gradients(const Context& run, const recurrent::Backward* runs) const {
     for (std::size_t i = 1; i < run.inputs.size(); ++i) {
-      if (run.d_inputs[i] != nullptr) accumulate(runs[(i - 1) / S_].d_initial[(i - 1) % S_], run.d_inputs[i], run.batch() * s_.units);
+      if (run.d_inputs[i] != nullptr)
+        accumulate(runs[(i - 1) / S_].d_initial[(i - 1) % S_], run.d_inputs[i], run.batch() * s_.units);
     }
   }
 

@@ -1,7 +1,7 @@
-// The backward pass. Each slice sweeps its steps in the opposite order of the forward pass, a chunk at a time, leaving the gradients
-// of all pre-activations in the tape. Then the chunk's (time step, row) pairs go into the large products: weight gradients, split over
-// what they write, and input gradients. With several threads these products lag a chunk behind, so that whoever has no slice to
-// sweep, or is done, works on them.
+// The backward pass. Each slice sweeps its steps in the opposite order of the forward pass, a chunk at a time, leaving the
+// gradients of all pre-activations in the tape. Then the chunk's (time step, row) pairs go into the large products: weight
+// gradients, split over what they write, and input gradients. With several threads these products lag a chunk behind, so that
+// whoever has no slice to sweep, or is done, works on them.
 #include <cstring>
 
 #include "isa/dispatch.hpp"
@@ -17,8 +17,14 @@ constexpr Index kChunkPairs = 256;
 class BackwardSlice {
  public:
   BackwardSlice(const Backward& run, const Slice& slice, int members, Scratch& scratch)
-      : b_(run), f_(run.forward), slice_(slice), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)), M_(slice.rows()),
-        members_(members), y_(outputs(f_)) {
+      : b_(run),
+        f_(run.forward),
+        slice_(slice),
+        r_(Engine::impl(*run.forward.layer)),
+        Hp_(padded(r_.H)),
+        M_(slice.rows()),
+        members_(members),
+        y_(outputs(f_)) {
     for (float** state : {&dh_, &dc_, &dq_}) {
       *state = scratch.take<float>(M_ * Hp_).data();
       std::memset(*state, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
@@ -159,7 +165,11 @@ Index chunk_steps(const Plan& plan, std::span<const Backward> runs, const Forwar
 class BackwardCall {
  public:
   BackwardCall(std::span<const Backward> runs, const Plan& plan, Scratch& scratch)
-      : plan_(plan), R_(static_cast<Index>(runs.size())), lag_(plan.alone() ? 0 : 1), meeting_(plan.threads), dealer_(plan.threads) {
+      : plan_(plan),
+        R_(static_cast<Index>(runs.size())),
+        lag_(plan.alone() ? 0 : 1),
+        meeting_(plan.threads),
+        dealer_(plan.threads) {
     runs_ = scratch.take<Run>(R_).data();
     slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
     meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();

@@ -16,8 +16,15 @@ constexpr Index kWavefrontChunks = 10, kWavefrontRows = 6;
 class ForwardSlice {
  public:
   ForwardSlice(const Forward& f, const Slice& slice, Index chunk, int members, Scratch& scratch)
-      : f_(f), slice_(slice), r_(Engine::impl(*f.layer)), Hp_(padded(r_.H)), X_(r_.cell.x_count * Hp_), M_(slice.rows()),
-        chunk_(std::min(chunk, slice.steps())), members_(members), y_(outputs(f)) {
+      : f_(f),
+        slice_(slice),
+        r_(Engine::impl(*f.layer)),
+        Hp_(padded(r_.H)),
+        X_(r_.cell.x_count * Hp_),
+        M_(slice.rows()),
+        chunk_(std::min(chunk, slice.steps())),
+        members_(members),
+        y_(outputs(f)) {
     const bool own_tape = !f.tape && r_.cell.phases > 1;
     projection_ = scratch.take<float>(chunk_ * M_ * X_).data();
     for (float*& h : h_) h = scratch.take<float>(M_ * Hp_).data();
@@ -73,7 +80,9 @@ class ForwardSlice {
     float** const tape_rows = tape_rows_ + member * M_;
     for (Index j = 0; j < active; ++j) {
       if (y_) y_rows[j] = y_.row(row(j), t);
-      tape_rows[j] = f_.tape ? f_.tape + (t * f_.B + row(j)) * r_.record(Hp_) : own_tape_ ? own_tape_ + j * r_.record(Hp_) : nullptr;
+      tape_rows[j] = f_.tape     ? f_.tape + (t * f_.B + row(j)) * r_.record(Hp_)
+                     : own_tape_ ? own_tape_ + j * r_.record(Hp_)
+                                 : nullptr;
     }
     StepForward s{};
     s.rows = active;

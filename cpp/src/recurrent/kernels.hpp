@@ -11,8 +11,8 @@ namespace rekur::recurrent {
 struct StepForward {
   Index rows;  // M
   Index H, Hp;
-  Index begin, end;   // units to compute: multiples of the width, [0, Hp) for all
-  bool descending;    // last units first. Taken in turns, so that the weights read last are still in the cache for the next step
+  Index begin, end;      // units to compute: multiples of the width, [0, Hp) for all
+  bool descending;       // last units first. Taken in turns, so that the weights read last are still in the cache for the next step
   const float* input;    // [M][x_count·Hp] projections W x + b of this step
   Index product_length;  // H, or 0 where the previous hidden state is known to be zero
   const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]

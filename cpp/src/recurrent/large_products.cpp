@@ -5,11 +5,16 @@
 namespace rekur::recurrent {
 
 LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scratch& scratch)
-    : b_(run), f_(run.forward), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)),
-      weights_(run.d_weights.kernel || run.d_weights.recurrent_kernel), y_(outputs(f_)) {
+    : b_(run),
+      f_(run.forward),
+      r_(Engine::impl(*run.forward.layer)),
+      Hp_(padded(r_.H)),
+      weights_(run.d_weights.kernel || run.d_weights.recurrent_kernel),
+      y_(outputs(f_)) {
   const Index pairs = chunk * f_.B;
   for (Lists& l : lists_) {
-    for (auto* rows : {&l.records, &l.x, &l.dx_records, &l.h_records, &l.h_previous}) *rows = scratch.take<const float*>(pairs).data();
+    for (auto* rows : {&l.records, &l.x, &l.dx_records, &l.h_records, &l.h_previous})
+      *rows = scratch.take<const float*>(pairs).data();
     l.dx = scratch.take<float*>(pairs).data();
     l.pairs = l.h_pairs = 0;
   }
@@ -31,7 +36,8 @@ void LargeProducts::cut(int threads, F&& tile) const {
   const auto add = [&](int phase, int first, int count, Index rows) {
     for (int slot = first; slot < first + count; ++slot)
       for (Index m = 0; m < rows; m += most)
-        for (Index n = 0; n < r_.H; n += kColumns) tile(Tile{phase, slot, m, std::min(m + most, rows), n, std::min(n + kColumns, r_.H)});
+        for (Index n = 0; n < r_.H; n += kColumns)
+          tile(Tile{phase, slot, m, std::min(m + most, rows), n, std::min(n + kColumns, r_.H)});
   };
   if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I);
   if (b_.d_weights.recurrent_kernel)

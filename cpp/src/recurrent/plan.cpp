@@ -3,13 +3,17 @@
 namespace rekur::recurrent {
 namespace {
 
-constexpr Index kRowsPerSlice = 4;  // with fewer the weights are read for too little work
+// With fewer rows a slice reads the weights for too little work: from a core's own cache, and from beyond it.
+constexpr Index kRowsPerSlice = 4, kRowsPerFarSlice = 24;
 
 // Multiply-adds of a step from which on half of them are worth a meeting of two threads.
 constexpr double kWorthMeeting = 15000;
 
 // Weights of a recurrent kernel that stay in a core's second-level cache, activations beside them.
 constexpr double kNearMacs = 128 * 1024;
+
+// … and those that a core would fetch anew in every step.
+constexpr double kFarMacs = 256 * 1024;
 
 thread_local Scratch thread_scratch;
 
@@ -37,14 +41,16 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
     units = std::min(units, r.H);
     macs = std::max(macs, static_cast<double>(r.cell.gates) * static_cast<double>(r.H) * static_cast<double>(r.H));
   }
-  plan.slices = std::clamp<Index>(rows / kRowsPerSlice, 1, plan.stacked ? p : (p + R - 1) / R);
+  plan.slices =
+      std::clamp<Index>(rows / (macs > kFarMacs ? kRowsPerFarSlice : kRowsPerSlice), 1, plan.stacked ? p : (p + R - 1) / R);
   const Index tasks = plan.stacked ? plan.slices : R * plan.slices;  // that can be done side by side
   if (tasks < p) {
     const double step = macs * static_cast<double>(rows) / static_cast<double>(plan.slices);
     // A wavefront has no meetings in a step, but each core needs all of its layer's weights.
     plan.wavefront = plan.stacked && R % (p / tasks) == 0 && macs <= kNearMacs;
     if (!plan.wavefront && step >= kWorthMeeting)
-      plan.members = static_cast<int>(std::clamp<Index>(units / unit_grain, 1, p / tasks));
+      plan.members = static_cast<int>(
+          std::clamp<Index>(std::min(units / unit_grain, static_cast<Index>(2 * step / kWorthMeeting)), 1, p / tasks));
     else if (plan.stacked)
       plan.wavefront = true;
   }
@@ -66,7 +72,8 @@ std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch) {
   const auto end = order.begin() + rows;
   // By length, and by position among equals.
   if (f.lengths)
-    std::sort(order.begin(), end, [&](Index a, Index b) { return f.lengths[a] != f.lengths[b] ? f.lengths[a] > f.lengths[b] : a < b; });
+    std::sort(order.begin(), end,
+              [&](Index a, Index b) { return f.lengths[a] != f.lengths[b] ? f.lengths[a] > f.lengths[b] : a < b; });
 
   const std::span<Slice> all = scratch.take<Slice>(slices);
   for (Index s = 0; s < slices; ++s) {

@@ -48,12 +48,12 @@ inline const Forward& forward_of(const Backward& run) { return run.forward; }
 
 // How the threads of a call share it.
 struct Plan {
-  int threads = 1;            // of the parallel region
-  int members = 1;            // threads that share a slice
-  int groups = 1;             // of `members` threads each
-  Index slices = 1;           // of each run
-  bool wavefront = false;     // layers that read one another's output run a chunk apart, on different groups
-  bool stacked = false;       // there are such layers
+  int threads = 1;         // of the parallel region
+  int members = 1;         // threads that share a slice
+  int groups = 1;          // of `members` threads each
+  Index slices = 1;        // of each run
+  bool wavefront = false;  // layers that read one another's output run a chunk apart, on different groups
+  bool stacked = false;    // there are such layers
   bool alone() const { return threads == 1; }
 
   // The group that does slice s of run r.

@@ -91,7 +91,8 @@ struct Backward {
   Strided<float> dx;
   float* d_initial[cells::kMaxStates] = {};  // [B, H]
   Weights<float> d_weights;
-  // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes first.
+  // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes
+  // first.
   const Backward* source = nullptr;
 };
 

@@ -178,8 +178,8 @@ void forward_step(const StepForward& s) {
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
   const Index panel_stride = s.H * G * kWidth;
-  // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level cache
-  // go in small blocks: the one read last is still there when the next step begins with it.
+  // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level
+  // cache go in small blocks: the one read last is still there when the next step begins with it.
   const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
   const int most = s.rows == 1 && !near ? single_row_panels(G) : tile_panels(G, tiles == 1 ? static_cast<int>(s.rows) : MR);
   const Index blocks = (panels + most - 1) / most;
@@ -199,8 +199,9 @@ void forward_step(const StepForward& s) {
       const float* a[MR];
       for (int m = 0; m < rows; ++m) a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
       const Index fetched = tile * s.H * kLine;
-      product<G, MR, tile_panels(G, MR)>(rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
-                     next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
+      product<G, MR, tile_panels(G, MR)>(rows, taken, s.product_length, a, weights, panel_stride,
+                                         s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
+                                         next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
       for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
     }
   }

@@ -100,8 +100,8 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
         const float* next = n0 + kPanel < N ? panel + (K * vectors) * kWidth : panel;
         for (Index t = 0, m = m0; t < tiles.count; m += tiles.rows(t), ++t) {
           const Index done = smaller(t * rows, lines > rows ? lines - rows : 0);
-          tile[tiles.rows(t) - 1](rows, a + m, k0, panel, start, bias ? bias + n0 : nullptr, c + m, c_offset + n0, smaller(tail, kWidth),
-                                  next + done * kLine);
+          tile[tiles.rows(t) - 1](rows, a + m, k0, panel, start, bias ? bias + n0 : nullptr, c + m, c_offset + n0,
+                                  smaller(tail, kWidth), next + done * kLine);
         }
       }
     }
@@ -113,8 +113,8 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
 // Rows are far apart, often by a multiple of 4 KiB, and then a column of them falls into a few sets of the cache. So both sides are
 // copied, a block of rows at a time: strips of B for the second-level cache, a few tiles' columns of A for the first.
 
-inline constexpr Index kBlockTn = 128;                  // rows summed at a time
-inline constexpr Index kStripRows = 4 * kBlockTn;       // rows of all strips together: 64 KiB on AVX-512
+inline constexpr Index kBlockTn = 128;                     // rows summed at a time
+inline constexpr Index kStripRows = 4 * kBlockTn;          // rows of all strips together: 64 KiB on AVX-512
 inline constexpr Index kColumnsTn = Index{8} * kTileRows;  // columns of A copied at a time
 
 // Columns of A and the strip of B are dense: kColumnsTn and NV vectors a row.
