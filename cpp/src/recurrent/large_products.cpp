@@ -32,7 +32,7 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scra
 template <class F>
 void LargeProducts::cut(int threads, F&& tile) const {
   constexpr Index kColumns = 256;
-  const Index most = threads == 1 ? 480 : 192;
+  const Index most = threads <= 2 ? 480 : 192;
   const auto add = [&](int phase, int first, int count, Index rows) {
     for (int slot = first; slot < first + count; ++slot)
       for (Index m = 0; m < rows; m += most)
