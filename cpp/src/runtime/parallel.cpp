@@ -122,7 +122,7 @@ bool run_team(int threads, const std::function<void(int)>& body) {
 }
 
 void Barrier::meet() noexcept {
-  constexpr int kSpins = 10000;  // some tens of microseconds: a step's share of work, not a time slice
+  constexpr int kSpins = 2000;  // some twenty microseconds: a step's share of work, not a time slice
   const unsigned round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
