@@ -105,7 +105,7 @@ Times time_gemm_tn(const simd::Kernels& kernels, const Shape& s) {
   const Matrix a(s.K, s.M), b(s.K, s.N);
   Matrix c(s.M, s.N);
   return measure([&] {
-    kernels.gemm_tn(s.M, s.N, s.K, a.row.data(), 0, b.row.data(), 0, c.data.data(), s.N);
+    kernels.gemm_tn(s.M, s.N, s.K, a.row.data(), 0, b.row.data(), 0, c.data.data(), s.N, true);
     keep(c.data.data());
   });
 }

@@ -131,16 +131,18 @@ TEST_CASE("a transposed matrix is packed by exchanging the strides") {
   });
 }
 
-TEST_CASE("gemm_tn and column_sums add to what is there, and touch nothing else") {
+TEST_CASE("gemm_tn and column_sums add to what is there or write over it, and touch nothing else") {
   test::each_isa([](const simd::Kernels& k) {
-    for (const auto& [M, N, K] : kSizes) {
-      INFO("M " << M << " N " << N << " K " << K);
+    for (std::size_t i = 0; i < 2 * kSizes.size(); ++i) {
+      const auto& [M, N, K] = kSizes[i / 2];
+      const bool accumulate = i % 2 == 0;
+      INFO("M " << M << " N " << N << " K " << K << " accumulate " << accumulate);
       const Index a_offset = 2, b_offset = 1, ldc = N + 3;
       std::vector<float> a = numbers(K * (M + 4), 9), b = numbers(K * (N + 4), 10);
       std::vector<float*> a_rows = rows_of(a, K, M + 4), b_rows = rows_of(b, K, N + 4);
       const std::vector<float> before = numbers(M * ldc, 11);
       std::vector<float> c = before;
-      k.gemm_tn(M, N, K, a_rows.data(), a_offset, b_rows.data(), b_offset, c.data(), ldc);
+      k.gemm_tn(M, N, K, a_rows.data(), a_offset, b_rows.data(), b_offset, c.data(), ldc, accumulate);
       double worst = 0;
       bool outside = true;
       for (Index m = 0; m < M; ++m) {
@@ -150,9 +152,9 @@ TEST_CASE("gemm_tn and column_sums add to what is there, and touch nothing else"
             outside = outside && c[at] == before[at];
             continue;
           }
-          double exact = static_cast<double>(before[at]);
-          for (std::size_t i = 0; i < static_cast<std::size_t>(K); ++i)
-            exact += static_cast<double>(a_rows[i][a_offset + m]) * static_cast<double>(b_rows[i][b_offset + n]);
+          double exact = accumulate ? static_cast<double>(before[at]) : 0.0;
+          for (std::size_t k0 = 0; k0 < static_cast<std::size_t>(K); ++k0)
+            exact += static_cast<double>(a_rows[k0][a_offset + m]) * static_cast<double>(b_rows[k0][b_offset + n]);
           worst = std::max(worst, std::abs(c[at] - exact));
         }
       }
@@ -165,15 +167,15 @@ TEST_CASE("gemm_tn and column_sums add to what is there, and touch nothing else"
       for (const auto& [m0, m1] : {std::pair<Index, Index>{0, cut_m}, {cut_m, M}})
         for (const auto& [n0, n1] : {std::pair<Index, Index>{0, cut_n}, {cut_n, N}})
           k.gemm_tn(m1 - m0, n1 - n0, K, a_rows.data(), a_offset + m0, b_rows.data(), b_offset + n0, parts.data() + m0 * ldc + n0,
-                    ldc);
+                    ldc, accumulate);
       CHECK(parts == c);
 
       const std::vector<float> sums_before = numbers(N + 1, 12);
       std::vector<float> sums = sums_before;
-      k.column_sums(N, K, b_rows.data(), b_offset, sums.data());
+      k.column_sums(N, K, b_rows.data(), b_offset, sums.data(), accumulate);
       worst = 0;
       for (std::size_t n = 0; n < static_cast<std::size_t>(N); ++n) {
-        double exact = static_cast<double>(sums_before[n]);
+        double exact = accumulate ? static_cast<double>(sums_before[n]) : 0.0;
         for (const float* row : b_rows) exact += static_cast<double>(row[static_cast<std::size_t>(b_offset) + n]);
         worst = std::max(worst, std::abs(sums[n] - exact));
       }

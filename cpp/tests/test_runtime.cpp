@@ -179,4 +179,43 @@ TEST_CASE("parallel calls may be nested and may come from several threads at onc
   CHECK(total == 3 * 20 * 4 * 3);
 }
 
+TEST_CASE("a team runs at once and meets: nobody passes a barrier before all have come") {
+  const RestoreThreads restore;
+  for (const int threads : {1, 2, 3}) {
+    runtime::Barrier meeting(threads);
+    std::vector<std::atomic<int>> at(static_cast<std::size_t>(threads));
+    std::atomic<bool> early{false}, kept_denormals{false};
+    const bool ran = runtime::run_team(threads, [&](int member) {
+      if (small_product() != 0.0f) kept_denormals = true;
+      for (int round = 1; round <= 500; ++round) {
+        at[static_cast<std::size_t>(member)] = round;
+        meeting.wait();
+        for (const auto& other : at)
+          if (other < round) early = true;
+        meeting.wait();
+      }
+    });
+#ifdef REKUR_TEST_OPENMP
+    CHECK(ran);
+#else
+    CHECK(ran == (threads == 1));
+#endif
+    if (!ran) continue;
+    CHECK(!early);
+    CHECK(!kept_denormals);
+    CHECK(std::all_of(at.begin(), at.end(), [](const auto& n) { return n == 500; }));
+  }
+}
+
+TEST_CASE("a team within a team has too few threads, and nothing runs") {
+#ifdef REKUR_TEST_OPENMP
+  std::atomic<int> inner{0}, refused{0};
+  CHECK(runtime::run_team(2, [&](int) {
+    if (!runtime::run_team(2, [&](int) { ++inner; })) ++refused;
+  }));
+  CHECK(inner == 0);
+  CHECK(refused == 2);
+#endif
+}
+
 }  // namespace rekur

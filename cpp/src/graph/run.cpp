@@ -155,10 +155,12 @@ void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View>
   const auto turn = turns_.read();
   check_backward(run, d_weights, d_inputs);
   run.consumed_ = true;
-  fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
   try {
     start_gradients(run, d_inputs);
-    if (run.batch_size_ > 0) run_backward(run, d_weights);
+    if (run.batch_size_ > 0)
+      run_backward(run, d_weights);
+    else
+      fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
   } catch (const std::bad_alloc&) {
     out_of_memory(run.batch_size_);
   }
@@ -208,8 +210,13 @@ void Graph::run_backward(Run& run, std::span<float> d_weights) const {
   std::size_t n = 0;
   for (std::size_t i = topology_.nodes.size(); i-- > 0;) {
     const Node& node = topology_.nodes[i];
+    const bool runs = !node.source && node.used && run.wanted_[static_cast<std::size_t>(node.first_output)] &&
+                      point_backward(run, i, d_weights, calls[n]);
+    if (!runs || !node.layer->writes_gradients()) {
+      fill_zero(d_weights.data() + node.weights_begin, node.weights_end - node.weights_begin);
+    }
     if (node.source || !node.used) continue;
-    if (run.wanted_[static_cast<std::size_t>(node.first_output)] && point_backward(run, i, d_weights, calls[n])) {
+    if (runs) {
       stack[n] = {node.layer.get(), &calls[n].context};
       ++n;
     }

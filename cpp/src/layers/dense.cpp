@@ -57,7 +57,7 @@ void product_tn(Index rows, Index M, Index N, const float* a, const float* b, fl
     for (Index row = 0; row < rows; row += kRowList) {
       const Index end = std::min(rows, row + kRowList);
       k.gemm_tn(std::min(kTile, M - m), std::min(kTile, N - n), end - row, a_rows.fill(a, M, row, end), m,
-                b_rows.fill(b, N, row, end), n, c + m * N + n, N);
+                b_rows.fill(b, N, row, end), n, c + m * N + n, N, true);
     }
   });
 }
@@ -69,7 +69,7 @@ void sum_rows(Index rows, Index N, const float* b, float* out) {
     RowList<const float> list;
     for (Index row = 0; row < rows; row += kRowList) {
       const Index last = std::min(rows, row + kRowList);
-      k.column_sums(end - begin, last - row, list.fill(b, N, row, last), begin, out + begin);
+      k.column_sums(end - begin, last - row, list.fill(b, N, row, last), begin, out + begin, true);
     }
   });
 }

@@ -30,8 +30,8 @@ struct ParamSpec {
   std::string context = {};  // set by the graph: whose initialiser it is, for errors
 };
 
-// One layer's share of a run. Gradients are added to what is there (the graph has zeroed them); a null gradient pointer means
-// "none arrives" among d_outputs and "not wanted" among d_inputs.
+// One layer's share of a run. Gradients are added to what is there (the graph has zeroed them, but see writes_gradients()); a null
+// gradient pointer means "none arrives" among d_outputs and "not wanted" among d_inputs.
 struct Context {
   std::span<const TensorSpec> input_specs, output_specs;
   std::span<const void* const> inputs;  // float or std::int32_t
@@ -90,6 +90,9 @@ class Layer {
   virtual void check(const Context&) const {}
   virtual void forward(const Context& run) const = 0;
   virtual void backward(const Context& run) const = 0;
+
+  // Whether backward writes every element of d_weights instead of adding to what the graph has zeroed.
+  virtual bool writes_gradients() const { return false; }
 
   // Layers that walk through time alike can run as a stack, each a little behind the one it reads, so that few rows keep several
   // threads busy. stacks_on: whether this layer can do so on `below`, whose output 0 is its input 0. The calls go to the first

@@ -89,6 +89,8 @@ class RecurrentLayer final : public Layer {
     return lower != nullptr && D_ == 1 && lower->D_ == 1 && lower->s_.return_sequences && lower->s_.reverse == s_.reverse;
   }
 
+  bool writes_gradients() const override { return true; }
+
   void forward(const Context& run) const override {
     const LayerCall call{this, &run};
     forward_stack({&call, 1});
@@ -185,6 +187,7 @@ class RecurrentLayer final : public Layer {
       b.forward = forward_runs[d];
       b.weights = direction_weights(run.weights, d);
       if (run.d_weights != nullptr) b.d_weights = direction_weights(run.d_weights, d);
+      b.fresh = true;
       if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
       for (std::size_t s = 0; s < S_ && s_.return_state; ++s) b.d_final[s] = run.d_outputs[1 + d * S_ + s];
     }

@@ -242,6 +242,16 @@ class BackwardCall {
   BackwardSlice* slices_;
 };
 
+// Without a time step there are no products to write the gradients.
+void clear_gradients(const Backward& run) {
+  if (!run.fresh || run.forward.T > 0) return;
+  const auto& r = Engine::impl(*run.forward.layer);
+  const Index GH = r.cell.gates * r.H;
+  if (run.d_weights.kernel) std::fill_n(run.d_weights.kernel, r.I * GH, 0.0f);
+  if (run.d_weights.recurrent_kernel) std::fill_n(run.d_weights.recurrent_kernel, r.H * GH, 0.0f);
+  if (run.d_weights.bias) std::fill_n(run.d_weights.bias, r.cell.recurrent_bias ? 2 * GH : GH, 0.0f);
+}
+
 }  // namespace
 
 void backward(std::span<const Backward> runs) {
@@ -249,6 +259,7 @@ void backward(std::span<const Backward> runs) {
   double work = 0;
   for (const Backward& run : runs) {
     pass_empty_rows(run);
+    clear_gradients(run);
     const auto& r = Engine::impl(*run.forward.layer);
     r.prepare_backward(run.weights, r.cell.phases > 1 || run.forward.T > 1 || run.d_initial[0], static_cast<bool>(run.dx));
     work += 2 * flops(run.forward);

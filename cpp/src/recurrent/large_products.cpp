@@ -76,29 +76,29 @@ void LargeProducts::list(Index i, Index low, Index high) {
 void LargeProducts::run(Index i, Index tile) const {
   const Lists& lists = lists_[i % 2];
   if (tile < tile_count_)
-    weight_tile(lists, tiles_[tile]);
+    weight_tile(lists, tiles_[tile], !b_.fresh || i > 0);
   else
     input_tile(lists, tile - tile_count_);
 }
 
-void LargeProducts::weight_tile(const Lists& l, const Tile& tile) const {
+void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate) const {
   const auto& k = isa::kernels();
   const Index GH = r_.cell.gates * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
   const Index from = tile.slot * Hp_ + tile.n0, to = r_.cell.kernel_block[tile.slot] * r_.H + tile.n0;
   if (tile.phase == kKernel) {
-    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH);
+    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH, accumulate);
   } else if (tile.phase >= 0) {
     const int input = r_.cell.phase[tile.phase].input_slot;
     const bool h = input < 0;
     k.gemm_tn(M, N, l.h_pairs, h ? l.h_previous : l.h_records, tile.m0 + (h ? 0 : input * Hp_), l.h_records, from,
-              b_.d_weights.recurrent_kernel + tile.m0 * GH + to, GH);
+              b_.d_weights.recurrent_kernel + tile.m0 * GH + to, GH, accumulate);
   } else {
     const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
-    if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + to);
+    if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + to, accumulate);
     if (!r_.cell.recurrent_bias) return;
     for (int p = 0; p < r_.cell.phases; ++p)
       if (within(r_.cell.phase[p].first, r_.cell.phase[p].count))
-        k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + GH + to);
+        k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + GH + to, accumulate);
   }
 }
 

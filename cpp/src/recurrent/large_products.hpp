@@ -39,7 +39,7 @@ class LargeProducts {
 
   template <class F>
   void cut(int threads, F&& tile) const;
-  void weight_tile(const Lists& lists, const Tile& tile) const;
+  void weight_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
   void input_tile(const Lists& lists, Index tile) const;
 
   const Backward& b_;

@@ -91,6 +91,7 @@ struct Backward {
   Strided<float> dx;
   float* d_initial[cells::kMaxStates] = {};  // [B, H]
   Weights<float> d_weights;
+  bool fresh = false;  // d_weights hold nothing yet: they are written, not added to
   // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes
   // first.
   const Backward* source = nullptr;

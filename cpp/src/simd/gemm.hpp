@@ -119,14 +119,15 @@ inline constexpr Index kColumnsTn = Index{8} * kTileRows;  // columns of A copie
 
 // Columns of A and the strip of B are dense: kColumnsTn and NV vectors a row.
 template <int MR, int NV>
-__attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float* strip, float* c, Index ldc, Index tail) {
+__attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float* strip, float* c, Index ldc, Index tail,
+                                            bool accumulate) {
   Vec acc[MR][NV];
   REKUR_UNROLL
   for (int m = 0; m < MR; ++m) {
     REKUR_UNROLL
     for (int v = 0; v < NV; ++v) {
       const float* from = c + m * ldc + v * kWidth;
-      acc[m][v] = v + 1 < NV ? load(from) : load_partial(from, tail);
+      acc[m][v] = !accumulate ? zero() : v + 1 < NV ? load(from) : load_partial(from, tail);
     }
   }
   for (Index k = 0; k < K; ++k) {
@@ -151,7 +152,7 @@ __attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float
   }
 }
 
-using GemmTnTile = void (*)(Index, const float*, const float*, float*, Index, Index);
+using GemmTnTile = void (*)(Index, const float*, const float*, float*, Index, Index, bool);
 
 template <int NV>
 inline constexpr GemmTnTile kGemmTnTiles[kTileRows] = {gemm_tn_tile<1, NV>, gemm_tn_tile<2, NV>, gemm_tn_tile<3, NV>,
@@ -193,9 +194,13 @@ inline void copy_columns(Index rows, ConstRows a, Index offset, Index count, flo
   }
 }
 
-inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc) {
+inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc,
+                    bool accumulate) {
   alignas(64) float strips[kStripRows * kPanel];
   alignas(64) float columns[kBlockTn * kColumnsTn];
+  if (K == 0 && !accumulate)
+    for (Index m = 0; m < M; ++m)
+      for (Index n = 0; n < N; ++n) c[m * ldc + n] = 0.0f;
   for (Index k0 = 0; k0 < K; k0 += kBlockTn) {
     const Index rows = smaller(kBlockTn, K - k0);
     const Index block = kStripRows / rows * kPanel;
@@ -213,19 +218,19 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
             for (Index i = 0; i < (m0 + m + 2 * tiles.rows(t) <= M ? tiles.rows(t) : 0); ++i, below += ldc)
               for (Index v = 0; v < vectors; ++v) __builtin_prefetch(below + v * kWidth, 1);
             gemm_tn_tiles(vectors)[tiles.rows(t) - 1](rows, columns + m, strips + (n - n0) * rows, c + (m0 + m) * ldc + n, ldc,
-                                                      lanes(n + (vectors - 1) * kWidth, n1));
+                                                      lanes(n + (vectors - 1) * kWidth, n1), accumulate || k0 > 0);
           }
       }
     }
   }
 }
 
-inline void column_sums(Index N, Index K, ConstRows b, Index b_offset, float* out) {
+inline void column_sums(Index N, Index K, ConstRows b, Index b_offset, float* out, bool accumulate) {
   Index n = 0;
   for (; n + kPanel <= N; n += kPanel) {
     Vec sum[kPanelVectors];
     REKUR_UNROLL
-    for (int v = 0; v < kPanelVectors; ++v) sum[v] = load(out + n + v * kWidth);
+    for (int v = 0; v < kPanelVectors; ++v) sum[v] = accumulate ? load(out + n + v * kWidth) : zero();
     for (Index k = 0; k < K; ++k) {
       REKUR_UNROLL
       for (int v = 0; v < kPanelVectors; ++v) sum[v] += load(b[k] + b_offset + n + v * kWidth);
@@ -235,7 +240,7 @@ inline void column_sums(Index N, Index K, ConstRows b, Index b_offset, float* ou
   }
   for (; n < N; n += kWidth) {
     const Index count = lanes(n, N);
-    Vec sum = load_partial(out + n, count);
+    Vec sum = accumulate ? load_partial(out + n, count) : zero();
     for (Index k = 0; k < K; ++k) sum += load_partial(b[k] + b_offset + n, count);
     store_partial(out + n, sum, count);
   }

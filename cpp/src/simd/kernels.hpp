@@ -49,12 +49,14 @@ struct Kernels {
   void (*gemm)(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                bool accumulate);
 
-  // C[m][n] += Σ_k A[k][a_offset + m] B[k][b_offset + n] for m in [0, M), n in [0, N); C is dense with row stride ldc.
+  // C[m][n] += Σ_k A[k][a_offset + m] B[k][b_offset + n] for m in [0, M), n in [0, N); C is dense with row stride ldc. Not
+  // accumulating, C is written without being read.
   // The weight-gradient product: K runs over (time step, batch row) pairs in the order of the lists.
-  void (*gemm_tn)(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc);
+  void (*gemm_tn)(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc,
+                  bool accumulate);
 
-  // out[n] += Σ_k B[k][b_offset + n]
-  void (*column_sums)(Index N, Index K, ConstRows b, Index b_offset, float* out);
+  // out[n] += Σ_k B[k][b_offset + n], or = where it does not accumulate
+  void (*column_sums)(Index N, Index K, ConstRows b, Index b_offset, float* out, bool accumulate);
 
   // to[c · to_stride + r] = from[r · from_stride + c] for r in [0, rows), c in [0, columns)
   void (*transpose)(Index rows, Index columns, const float* from, Index from_stride, float* to, Index to_stride);
