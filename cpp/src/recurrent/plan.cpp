@@ -6,8 +6,17 @@ namespace {
 // With fewer rows a slice reads the weights for too little work: from a core's own cache, and from beyond it.
 constexpr Index kRowsPerSlice = 4, kRowsPerFarSlice = 24;
 
-// Multiply-adds of a step from which on half of them are worth a meeting of two threads.
-constexpr double kWorthMeeting = 15000;
+// Multiply-adds a nanosecond of one thread: of a single row, whose weights come from the second-level cache, and of many.
+constexpr double kSingleRowRate = 35, kManyRowsRate = 100;
+
+// Nanoseconds of a step from which on half of them are worth a meeting of two threads.
+constexpr double kWorthMeeting = 400;
+
+// Floating-point operations of a call from which on a parallel region is worth its microsecond.
+constexpr double kWorthRegion = 1e6;
+
+// … and of a backward pass whose sweep keeps only some threads busy, from which on others are called for its products.
+constexpr double kWorthHelpers = 1e7;
 
 // Weights of a recurrent kernel that stay in a core's second-level cache, activations beside them.
 constexpr double kNearMacs = 128 * 1024;
@@ -29,7 +38,7 @@ template <class Run>
 Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
   Plan plan;
   plan.stacked = std::any_of(runs.begin(), runs.end(), [](const Run& run) { return run.source != nullptr; });
-  plan.threads = runtime::threads_for(work, runtime::kAllThreads);
+  plan.threads = work < kWorthRegion ? 1 : runtime::threads_for(work, runtime::kAllThreads);
   if (plan.alone()) return plan;
 
   const Index p = plan.threads, R = static_cast<Index>(runs.size());
@@ -45,7 +54,8 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
       std::clamp<Index>(rows / (macs > kFarMacs ? kRowsPerFarSlice : kRowsPerSlice), 1, plan.stacked ? p : (p + R - 1) / R);
   const Index tasks = plan.stacked ? plan.slices : R * plan.slices;  // that can be done side by side
   if (tasks < p) {
-    const double step = macs * static_cast<double>(rows) / static_cast<double>(plan.slices);
+    const double rows_of_slice = static_cast<double>(rows) / static_cast<double>(plan.slices);
+    const double step = std::max(macs / kSingleRowRate, macs * rows_of_slice / kManyRowsRate);
     // A wavefront has no meetings in a step, but each core needs all of its layer's weights.
     plan.wavefront = plan.stacked && R % (p / tasks) == 0 && macs <= kNearMacs;
     if (!plan.wavefront && step >= kWorthMeeting)
@@ -54,9 +64,10 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
     else if (plan.stacked)
       plan.wavefront = true;
   }
-  // Beyond the slices there is no work in a forward pass.
+  // Beyond the slices there is no work in a forward pass; in a backward pass there are the large products, if they are large.
   const Index parts = plan.wavefront ? R * plan.slices : tasks;
-  if constexpr (std::is_same_v<Run, Forward>) plan.threads = static_cast<int>(std::min<Index>(p, parts * plan.members));
+  if (std::is_same_v<Run, Forward> || work < kWorthHelpers)
+    plan.threads = static_cast<int>(std::min<Index>(p, parts * plan.members));
   plan.groups = plan.threads / plan.members;
   return plan;
 }
