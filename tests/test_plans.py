@@ -166,3 +166,20 @@ def test_dropout_in_a_stack_is_passed_over_in_inference_only(rng: np.random.Gene
     for result in results[1:]:
         for got, want in zip(result, results[0], strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_without_a_step_are_zero(isa: str, rng: np.random.Generator, cell: str, direction: str) -> None:
+    """Weight gradients are written, not added to zeroed arrays: also where there is no product to write them."""
+    inner = {**CELLS[cell], "units": 6, "return_sequences": True}
+    own = inner if direction == "forward" else {"type": "Bidirectional", "layer": inner}
+    engine = Engine(model_spec([input_layer("x", None, 3), {**own, "name": "rnn", "inputs": ["x"]}], ["rnn"]))
+    H = 6 if direction == "forward" else 12
+    for T, lengths in ((0, None), (7, [np.zeros(4, np.int32)])):
+        _, before, _ = engine.gradients([floats(rng, 4, 7, 3)], [floats(rng, 4, 7, H)])
+        assert all(np.any(gradient) for gradient in before.values())
+        del before  # its memory is likely to be used again
+        _, gradients, _ = engine.gradients([floats(rng, 4, T, 3)], [floats(rng, 4, T, H)], lengths)
+        for name, gradient in gradients.items():
+            np.testing.assert_array_equal(gradient, 0, err_msg=name)

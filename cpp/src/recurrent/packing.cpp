@@ -1,5 +1,5 @@
-// The user's weights in the order the kernels read them. Runs once a training step, so it moves whole vectors, and both what it
-// reads and what it writes is contiguous for as long as can be.
+// The user's weights in the order the kernels read them. Runs once a training step, so it moves whole vectors, writes contiguously
+// and fetches ahead what it reads.
 #include <algorithm>
 #include <cstring>
 
