@@ -9,8 +9,8 @@ A shape is B,T,I,H: batch rows, time steps, input features, hidden units. A trai
 backward pass with the gradients of the input and of all weights; ours packs its weights anew each step, as after an
 optimiser. GFLOP/s count 2·G·H·(I+H)·B·T a forward pass and three times that a training step, G gates; *peak* is their
 fraction of the multiply-adds that cpp/bench/roofline.cpp reached at the start of this run, with the instructions ours
-uses, on as many cores as threads. Each round times ours, then each peer, after a warm-up; times are the minimum over
-the rounds, with the median beside ours. A ratio is the peer's time divided by ours: below 1 is a loss. Peers run as
+uses, on as many cores as threads. Each round times ours, then each peer, after a warm-up; a turn counts by the
+quickest of its five parts, times are the minimum over the rounds, with the median beside ours. A ratio is the peer's time divided by ours: below 1 is a loss. Peers run as
 well as they can (benchmarks.peers, benchmarks.onednn); each case runs on as many cores as it has threads, for all
 alike. *best* is the fastest of torch, jax and onnxruntime in each case. A peer that is not installed, or has no
 training, is left out, and so is the peak where there is no compiler.
@@ -34,10 +34,9 @@ from benchmarks.case import CELLS, Case, Runner
 from benchmarks.native import ALL_CORES, Unavailable, fma_peak, use_cores
 from benchmarks.onednn import OneDnn
 from benchmarks.peers import PEERS, version
+from benchmarks.turns import SETTLE, WARM, quickest
 from rekur import _core
 
-SETTLE = 0.05  # seconds before a turn: the threads of whoever ran last spin for a while, on the cores of the next
-WARM = 0.01  # seconds of warm-up: until threads that woke on one core have been moved to different ones
 TOLERANCE = 1e-5  # of results, relative to the largest of a tensor where that is above 1
 IN_PYTHON = ("torch", "jax", "onnxruntime")  # what Python's users meet, and whose best ours is compared with
 SETS = {
@@ -141,7 +140,7 @@ def measure(runners: dict[str, Runner], seconds: float, rounds: int) -> dict[str
             count = max(1, int(seconds / rounds / once[name]))
             time.sleep(SETTLE)
             runner.run(max(2 if once[name] < 0.1 else 1, int(WARM / once[name])))
-            times[name].append(runner.run(count) / count)
+            times[name].append(quickest(runner.run, count))
     return times
 
 

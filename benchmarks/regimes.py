@@ -63,7 +63,7 @@ class Bench:
 
     def best(self, **turns: Turn) -> dict[str, float]:
         """Seconds of each: the minimum over the rounds."""
-        return {name: min(times) for name, times in in_turns(turns, self.seconds, self.rounds).items()}
+        return {name: min(times) for name, times in in_turns(turns, self.seconds, self.rounds, settle=0).items()}
 
     def kinds(self) -> Iterator[tuple[str, str]]:
         for mode in MODES:

@@ -11,28 +11,42 @@ from benchmarks.native import ALL_CORES, use_cores
 
 SETTLE = 0.05  # seconds before a turn: the threads of whoever ran last spin for a while, on the cores of the next
 WARM = 0.01  # seconds of warm-up: until threads that woke on one core have been moved to different ones
+BURSTS = 5  # parts of a turn, of which the quickest counts: what the host does to one of them is not ours, nor a peer's
 
 
 class Turn(NamedTuple):
-    """What is timed, and the threads (and so the cores) it is given."""
+    """What is timed, and the threads it is given."""
 
     step: Callable[[], object]
     threads: int = 1
 
 
-def _enter(turn: Turn) -> None:
-    rekur.set_num_threads(turn.threads)
-    use_cores(turn.threads)
+def quickest(run: Callable[[int], float], count: int) -> float:
+    """Seconds a step in the quickest part of a turn of `count` steps; run(n) gives the seconds of n."""
+    each = max(1, count // BURSTS)
+    return min(run(each) / each for _ in range(max(1, min(BURSTS, count))))
 
 
-def in_turns(turns: Mapping[str, Turn], seconds: float, rounds: int) -> dict[str, list[float]]:
-    """Seconds a call of each, one figure a round; `seconds` is what all rounds of one of them take together."""
+def in_turns(
+    turns: Mapping[str, Turn], seconds: float, rounds: int, settle: float = SETTLE
+) -> dict[str, list[float]]:
+    """Seconds a call of each, one figure a round; `seconds` is what all rounds of one of them take together.
+
+    All have the cores of the one with most threads: cores that came and went would leave threads together on one for
+    a while. settle: seconds before a turn; none are needed where all turns are one library's, whose threads stay.
+    """
+
+    def run(count: int) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            turn.step()
+        return time.perf_counter() - start
+
+    use_cores(max(turn.threads for turn in turns.values()))
     repeats = {}
     for name, turn in turns.items():
-        use_cores(len(ALL_CORES))
         rekur.set_num_threads(turn.threads)
         turn.step()  # starts its threads
-        _enter(turn)
         turn.step()
         start = time.perf_counter()
         turn.step()
@@ -41,15 +55,12 @@ def in_turns(turns: Mapping[str, Turn], seconds: float, rounds: int) -> dict[str
     times: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(rounds):
         for name, turn in turns.items():
-            time.sleep(SETTLE)
-            _enter(turn)
+            time.sleep(settle)
+            rekur.set_num_threads(turn.threads)
             warm_until = time.perf_counter() + WARM
             turn.step()
             while time.perf_counter() < warm_until:
                 turn.step()
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                turn.step()
-            times[name].append((time.perf_counter() - start) / repeats[name])
+            times[name].append(quickest(run, repeats[name]))
     use_cores(len(ALL_CORES))
     return times
