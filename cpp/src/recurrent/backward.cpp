@@ -169,7 +169,7 @@ class BackwardCall {
         R_(static_cast<Index>(runs.size())),
         lag_(plan.alone() ? 0 : 1),
         meeting_(plan.threads),
-        dealer_(plan.threads) {
+        dealer_(plan.threads, scratch) {
     runs_ = scratch.take<Run>(R_).data();
     slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
     meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();
@@ -191,14 +191,12 @@ class BackwardCall {
     Index dealt = 0;
     for (Index phase = 0; phase < phases_; ++phase) {
       for (Index r = 0; r < R_; ++r) sweep(r, phase - runs_[r].start, thread);
-      // Runs that add to the same dx take turns.
-      for (Index r = 0; r < R_; ++r) {
-        const Index chunk = phase - lag_ - runs_[r].start;
-        if (chunk < 0 || chunk >= runs_[r].chunks) continue;
-        dealer_.deal(runs_[r].products.tiles(chunk), dealt, [&](Index i) { runs_[r].products.run(chunk, i); });
+      // Directions add to the same dx: each after the one before it. All else may be done in any order.
+      const Index turns = plan_.stacked ? 1 : R_;
+      for (Index turn = 0; turn < turns; ++turn) {
+        products(phase - lag_, turn, thread, dealt);
         meeting_.wait();
       }
-      if (idle(phase)) meeting_.wait();
     }
   }
 
@@ -223,13 +221,26 @@ class BackwardCall {
       if (plan_.group_of(r, R_, s) == group) slices_[r * plan_.slices + s].sweep(low, high, member, meetings_[group]);
   }
 
-  // Whether no run had products to share out in this phase.
-  bool idle(Index phase) const {
-    for (Index r = 0; r < R_; ++r) {
-      const Index chunk = phase - lag_ - runs_[r].start;
-      if (chunk >= 0 && chunk < runs_[r].chunks) return false;
-    }
-    return true;
+  // What all threads share of a phase's products: in the first turn those of the weights, and in each the input gradients of the
+  // directions whose turn it is.
+  void products(Index phase, Index turn, int thread, Index& dealt) {
+    const auto each = [&](auto&& f) {
+      for (Index r = 0; r < R_; ++r) {
+        const Index chunk = phase - runs_[r].start;
+        if (chunk < 0 || chunk >= runs_[r].chunks) continue;
+        if (plan_.stacked || turn == r) f(runs_[r].products.input_tiles(chunk), r, chunk, false);
+        if (turn == 0) f(runs_[r].products.weight_tiles(), r, chunk, true);
+      }
+    };
+    Index count = 0;
+    each([&](Index tiles, Index, Index, bool) { count += tiles; });
+    if (count == 0) return;
+    dealer_.deal(count, thread, dealt++, [&](Index i) {
+      each([&](Index tiles, Index r, Index chunk, bool weights) {
+        if (i >= 0 && i < tiles) weights ? runs_[r].products.weights(chunk, i) : runs_[r].products.input(chunk, i);
+        i -= tiles;
+      });
+    });
   }
 
   const Plan& plan_;

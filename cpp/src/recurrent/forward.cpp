@@ -11,7 +11,10 @@ namespace {
 constexpr Index kChunkRows = 192;
 
 // In a wavefront: layers start one chunk apart, so there should be several; but a chunk's projection is one product.
-constexpr Index kWavefrontChunks = 10, kWavefrontRows = 6;
+constexpr Index kWavefrontChunks = 20, kWavefrontRows = 4;
+
+// Floats of a chunk's inputs that are fetched before its projection: a part of the first-level cache.
+constexpr Index kFewInputs = 4096;
 
 class ForwardSlice {
  public:
@@ -60,11 +63,14 @@ class ForwardSlice {
     Index rows = 0;
     for (Index t = low; t < low + count; ++t) rows += slice_.active(t);
     const Index begin = rows * member / members_, end = rows * (member + 1) / members_;
+    const bool few = (end - begin) * r_.I <= kFewInputs;
     Index n = 0;
     for (Index t = low; t < low + count; ++t) {
       const Index active = slice_.active(t);
       for (Index j = std::max<Index>(begin - n, 0); j < std::min(active, end - n); ++j) {
-        input_rows_[n + j] = f_.x.row(row(j), t);
+        const float* const input = input_rows_[n + j] = f_.x.row(row(j), t);
+        // What another core has just written: the product would wait for one line after the other.
+        for (Index i = 0; few && i < r_.I; i += 16) __builtin_prefetch(input + i);
         projection_rows_[n + j] = projection_ + ((t - low) * M_ + j) * X_;
       }
       n += active;
@@ -160,15 +166,19 @@ Index chunk_steps(const Plan& plan, const Forward& f) {
 class ForwardCall {
  public:
   ForwardCall(std::span<const Forward> runs, const Plan& plan, Scratch& scratch)
-      : plan_(plan), R_(static_cast<Index>(runs.size())), meeting_(plan.threads) {
+      : plan_(plan), R_(static_cast<Index>(runs.size())) {
     tasks_ = scratch.take<ForwardSlice>(R_ * plan.slices).data();
+    progress_ = scratch.take<runtime::Progress>(plan.wavefront ? R_ * plan.slices : 0).data();
+    for (Index i = 0; plan.wavefront && i < R_ * plan.slices; ++i) new (&progress_[i]) runtime::Progress;
+    source_ = scratch.take<Index>(R_).data();
     depth_ = scratch.take<Index>(R_).data();
     meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();
     for (int g = 0; g < plan.groups; ++g) new (&meetings_[g]) runtime::Barrier(plan.members);
     for (Index r = 0; r < R_; ++r) {
       const Forward& f = runs[static_cast<std::size_t>(r)];
       const Index chunk = chunk_steps(plan, f);
-      depth_[r] = plan.wavefront && f.source ? depth_[f.source - runs.data()] + 1 : 0;
+      source_[r] = plan.wavefront && f.source ? f.source - runs.data() : -1;
+      depth_[r] = source_[r] >= 0 ? depth_[source_[r]] + 1 : 0;
       phases_ = std::max(phases_, depth_[r] + (f.T + chunk - 1) / chunk);
       const std::span<Slice> slices = slice_rows(f, plan.slices, scratch);
       for (Index s = 0; s < plan.slices; ++s)
@@ -178,22 +188,27 @@ class ForwardCall {
 
   void run(int thread) {
     const int group = thread / plan_.members, member = thread % plan_.members;
-    for (Index phase = 0; phase < phases_; ++phase) {
-      for (Index r = 0; r < R_ && group < plan_.groups; ++r)
-        for (Index s = 0; s < plan_.slices && phase >= depth_[r]; ++s)
-          if (plan_.group_of(r, R_, s) == group) tasks_[r * plan_.slices + s].chunk(phase - depth_[r], member, meetings_[group]);
-      if (plan_.wavefront) meeting_.wait();
-    }
+    for (Index phase = 0; phase < phases_ && group < plan_.groups; ++phase)
+      for (Index r = 0; r < R_; ++r)
+        for (Index s = 0; s < plan_.slices && phase >= depth_[r]; ++s) {
+          if (plan_.group_of(r, R_, s) != group) continue;
+          const Index task = r * plan_.slices + s, chunk = phase - depth_[r];
+          // A chunk reads the one that its source has left a phase before.
+          for (Index from = 0; source_[r] >= 0 && from < plan_.slices; ++from)
+            progress_[source_[r] * plan_.slices + from].wait_for(chunk + 1);
+          tasks_[task].chunk(chunk, member, meetings_[group]);
+          if (plan_.wavefront) progress_[task].advance();
+        }
   }
 
  private:
   const Plan& plan_;
   const Index R_;
   Index phases_ = 0;
-  runtime::Barrier meeting_;
   runtime::Barrier* meetings_;
   ForwardSlice* tasks_;
-  Index* depth_;
+  runtime::Progress* progress_;  // of the tasks, in a wavefront
+  Index *source_, *depth_;       // of a run in a wavefront: the run that it reads, or -1; how many stand before it
 };
 
 }  // namespace

@@ -73,14 +73,6 @@ void LargeProducts::list(Index i, Index low, Index high) {
   l.h_pairs = h;
 }
 
-void LargeProducts::run(Index i, Index tile) const {
-  const Lists& lists = lists_[i % 2];
-  if (tile < tile_count_)
-    weight_tile(lists, tiles_[tile], !b_.fresh || i > 0);
-  else
-    input_tile(lists, tile - tile_count_);
-}
-
 void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate) const {
   const auto& k = isa::kernels();
   const Index GH = r_.cell.gates * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;

@@ -16,9 +16,11 @@ class LargeProducts {
   // Notes where the operands of chunk i's pairs stand: steps [low, high). The lists of the last two chunks are kept.
   void list(Index i, Index low, Index high);
 
-  // The chunk's products in pieces that may be computed in any order, by any thread.
-  Index tiles(Index i) const { return tile_count_ + (b_.dx ? column_parts_ * row_parts(lists_[i % 2]) : 0); }
-  void run(Index i, Index tile) const;
+  // The chunk's products in pieces that may be computed in any order, by any thread: of the weights, of the input.
+  Index weight_tiles() const { return tile_count_; }
+  Index input_tiles(Index i) const { return b_.dx ? column_parts_ * row_parts(lists_[i % 2]) : 0; }
+  void weights(Index i, Index tile) const { weight_tile(lists_[i % 2], tiles_[tile], !b_.fresh || i > 0); }
+  void input(Index i, Index tile) const { input_tile(lists_[i % 2], tile); }
 
  private:
   // A part of a weight gradient: the phase whose product it belongs to (kKernel, kBias: of the kernel, the bias), its slot in the

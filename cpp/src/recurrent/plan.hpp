@@ -99,26 +99,34 @@ void run_planned(Plan plan, Scratch& scratch, Make&& make) {
   runtime::run_team(1, [&](int thread) { call.run(thread); });
 }
 
-// Deals out the numbers [0, count) to the threads of a region, each number once. All threads of the region call `deal` alike, and
-// meet between two calls.
+// Deals out the numbers [0, count) to the threads of a region, each number once: first those of its own share, where what a thread
+// has just written is likely to be needed, then what others have left of theirs. All threads call `deal` alike, and meet after it.
 class Dealer {
  public:
-  explicit Dealer(int threads) : threads_(threads) {}
+  Dealer(int threads, Scratch& scratch) : threads_(threads), shares_(scratch.take<Share>(2 * threads).data()) {
+    for (int i = 0; i < 2 * threads; ++i) new (&shares_[i]) Share;
+  }
 
-  // `dealt`: the caller's own count of the numbers handed out so far, zero at first.
+  // `round`: the thread's own count of these calls.
   template <class F>
-  void deal(Index count, Index& dealt, F&& f) {
-    for (;;) {
-      const Index i = next_.fetch_add(1, std::memory_order_relaxed) - dealt;
-      if (i >= count) break;
-      f(i);
+  void deal(Index count, int thread, Index round, F&& f) {
+    Share* const shares = shares_ + round % 2 * threads_;
+    for (int n = 0; n < threads_; ++n) {
+      const int owner = (thread + n) % threads_;
+      const Index begin = count * owner / threads_, end = count * (owner + 1) / threads_;
+      for (Index i; (i = begin + shares[owner].taken.fetch_add(1, std::memory_order_relaxed)) < end;) f(i);
     }
-    dealt += count + threads_;  // each thread draws one number too many
+    // Nobody reads the last round's any more; all will see this after they have met.
+    shares_[(round + 1) % 2 * threads_ + thread].taken.store(0, std::memory_order_relaxed);
   }
 
  private:
+  struct Share {
+    alignas(64) std::atomic<Index> taken{0};
+  };
+
   const int threads_;
-  std::atomic<Index> next_{0};
+  Share* shares_;  // of this round and the next
 };
 
 }  // namespace rekur::recurrent

@@ -28,6 +28,16 @@ void pause() {
 #endif
 }
 
+template <class F>
+void spin_until(F&& reached) noexcept {
+  constexpr int kSpins = 2000;  // some twenty microseconds: a step's share of work, not a time slice
+  for (int spin = 0; !reached(); ++spin)
+    if (spin < kSpins)
+      pause();
+    else
+      std::this_thread::yield();
+}
+
 #if defined(__SSE2__)
 constexpr std::uint64_t kFlushBits = 0x8040;  // MXCSR: FTZ and DAZ
 std::uint64_t float_mode() { return _mm_getcsr(); }
@@ -122,18 +132,17 @@ bool run_team(int threads, const std::function<void(int)>& body) {
 }
 
 void Barrier::meet() noexcept {
-  constexpr int kSpins = 2000;  // some twenty microseconds: a step's share of work, not a time slice
   const unsigned round = round_.load(std::memory_order_relaxed);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
     round_.store(round + 1, std::memory_order_release);
     return;
   }
-  for (int spin = 0; round_.load(std::memory_order_acquire) == round; ++spin)
-    if (spin < kSpins)
-      pause();
-    else
-      std::this_thread::yield();
+  spin_until([&] { return round_.load(std::memory_order_acquire) != round; });
+}
+
+void Progress::wait_for(Index count) const noexcept {
+  spin_until([&] { return done_.load(std::memory_order_acquire) >= count; });
 }
 
 void parallel_range(Index n, Index grain, double work, const std::function<void(Index, Index)>& task) {

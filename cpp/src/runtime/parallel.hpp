@@ -54,4 +54,15 @@ class Barrier {
   alignas(64) std::atomic<unsigned> round_{0};
 };
 
+// How far a thread has come, for others that run at the same time and wait for it. They spin, as at a Barrier.
+class Progress {
+ public:
+  void advance() noexcept { done_.store(done_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  // Until advance() has been called `count` times; what was written before is then seen.
+  void wait_for(Index count) const noexcept;
+
+ private:
+  alignas(128) std::atomic<Index> done_{0};
+};
+
 }  // namespace rekur::runtime
