@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <limits>
 #include <string>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "isa/dispatch.hpp"
+#include "recurrent/plan.hpp"
 #include "rekur/runtime.hpp"
 #include "runtime/parallel.hpp"
 
@@ -204,6 +206,52 @@ TEST_CASE("a team runs at once and meets: nobody passes a barrier before all hav
     CHECK(!early);
     CHECK(!kept_denormals);
     CHECK(std::all_of(at.begin(), at.end(), [](const auto& n) { return n == 500; }));
+  }
+}
+
+TEST_CASE("whoever waits for another's progress sees all that was written before it") {
+  const RestoreThreads restore;
+  constexpr int kSteps = 2000;
+  runtime::Progress progress;
+  std::vector<int> written(kSteps, 0);
+  int wrong = 0;
+  const bool ran = runtime::run_team(2, [&](int member) {
+    for (int i = 0; i < kSteps; ++i) {
+      if (member == 0) {
+        written[static_cast<std::size_t>(i)] = i + 1;
+        progress.advance();
+      } else {
+        progress.wait_for(i + 1);
+        wrong += written[static_cast<std::size_t>(i)] != i + 1;
+      }
+    }
+  });
+#ifdef REKUR_TEST_OPENMP
+  CHECK(ran);
+#endif
+  if (ran) CHECK(wrong == 0);
+  progress.wait_for(0);  // what has been reached, or never was asked for, is not waited for
+}
+
+TEST_CASE("dealt numbers come to one thread each, however many there are and whoever is slow") {
+  for (const int threads : {1, 2, 3}) {
+    recurrent::Scratch scratch;
+    recurrent::Dealer dealer(threads, scratch);
+    runtime::Barrier meeting(threads);
+    const std::vector<Index> counts = {5, 1, 2, 64, 3, 1, 7};
+    std::vector<std::vector<std::atomic<int>>> dealt;
+    for (const Index count : counts) dealt.emplace_back(static_cast<std::size_t>(count));
+    const bool ran = runtime::run_team(threads, [&](int thread) {
+      for (std::size_t round = 0; round < counts.size(); ++round) {
+        dealer.deal(counts[round], thread, static_cast<Index>(round), [&](Index i) {
+          if (thread == static_cast<int>(round) % threads) std::this_thread::sleep_for(std::chrono::microseconds(200));
+          ++dealt[round].at(static_cast<std::size_t>(i));
+        });
+        meeting.wait();
+      }
+    });
+    if (!ran) continue;
+    for (const auto& round : dealt) CHECK(std::all_of(round.begin(), round.end(), [](const auto& n) { return n == 1; }));
   }
 }
 

@@ -154,7 +154,7 @@ void pass_empty_rows(const Backward& run) {
 
 // Where threads are to spare, or layers wait for one another, more and shorter chunks keep them busy.
 Index chunk_steps(const Plan& plan, std::span<const Backward> runs, const Forward& f) {
-  constexpr Index kChunks = 6, kLeastPairs = 8;
+  constexpr Index kChunks = 4, kLeastPairs = 8;
   const Index B = std::max<Index>(f.B, 1), most = std::max<Index>(kChunkPairs / B, 1), T = std::max<Index>(f.T, 1);
   // Directions add to the same dx, in an order that follows from their chunks: these must not depend on the threads.
   const bool directions = runs.size() > 1 && !plan.stacked;
@@ -228,8 +228,8 @@ class BackwardCall {
       for (Index r = 0; r < R_; ++r) {
         const Index chunk = phase - runs_[r].start;
         if (chunk < 0 || chunk >= runs_[r].chunks) continue;
-        if (plan_.stacked || turn == r) f(runs_[r].products.input_tiles(chunk), r, chunk, false);
         if (turn == 0) f(runs_[r].products.weight_tiles(), r, chunk, true);
+        if (plan_.stacked || turn == r) f(runs_[r].products.input_tiles(chunk), r, chunk, false);
       }
     };
     Index count = 0;

@@ -18,7 +18,12 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scra
     l.dx = scratch.take<float*>(pairs).data();
     l.pairs = l.h_pairs = 0;
   }
-  cut(threads, [&](const Tile&) { ++tile_count_; });
+  constexpr Index kMostColumns = 256, kFewestColumns = 64, kTilesPerThread = 4;
+  for (columns_ = kMostColumns;; columns_ /= 2) {
+    tile_count_ = 0;
+    cut(threads, [&](const Tile&) { ++tile_count_; });
+    if (threads == 1 || tile_count_ >= kTilesPerThread * threads || columns_ == kFewestColumns) break;
+  }
   tiles_ = scratch.take<Tile>(tile_count_).data();
   Index n = 0;
   cut(threads, [&](const Tile& tile) { tiles_[n++] = tile; });
@@ -28,20 +33,19 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scra
   pairs_per_tile_ = threads == 1 || column_parts_ >= threads ? std::max<Index>(pairs, 1) : 48;
 }
 
-// Few large tiles read the tape least often; several a thread share the work evenly. The cut changes no sum.
+// Few large tiles read the tape least often; several a thread share the work evenly, the largest first. The cut changes no sum.
 template <class F>
 void LargeProducts::cut(int threads, F&& tile) const {
-  constexpr Index kColumns = 256;
   const Index most = threads <= 2 ? 480 : 192;
   const auto add = [&](int phase, int first, int count, Index rows) {
     for (int slot = first; slot < first + count; ++slot)
       for (Index m = 0; m < rows; m += most)
-        for (Index n = 0; n < r_.H; n += kColumns)
-          tile(Tile{phase, slot, m, std::min(m + most, rows), n, std::min(n + kColumns, r_.H)});
+        for (Index n = 0; n < r_.H; n += columns_)
+          tile(Tile{phase, slot, m, std::min(m + most, rows), n, std::min(n + columns_, r_.H)});
   };
-  if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I);
   if (b_.d_weights.recurrent_kernel)
     for (int p = 0; p < r_.cell.phases; ++p) add(p, r_.cell.phase[p].first, r_.cell.phase[p].count, r_.H);
+  if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I);
   if (b_.d_weights.bias) add(kBias, 0, r_.cell.slots, 1);
 }
 

@@ -53,6 +53,7 @@ class LargeProducts {
   Lists lists_[2];
   Tile* tiles_;
   Index tile_count_ = 0;
+  Index columns_;                        // of a tile, at most
   Index column_parts_, pairs_per_tile_;  // of the input gradient
 };
 
