@@ -10,10 +10,10 @@ backward pass with the gradients of the input and of all weights; ours packs its
 optimiser. GFLOP/s count 2·G·H·(I+H)·B·T a forward pass and three times that a training step, G gates; *peak* is their
 fraction of the multiply-adds that cpp/bench/roofline.cpp reached at the start of this run, with the instructions ours
 uses, on as many cores as threads. Each round times ours, then each peer, after a warm-up; a turn counts by the
-quickest of its five parts, times are the minimum over the rounds, with the median beside ours. A ratio is the peer's time divided by ours: below 1 is a loss. Peers run as
-well as they can (benchmarks.peers, benchmarks.onednn); each case runs on as many cores as it has threads, for all
-alike. *best* is the fastest of torch, jax and onnxruntime in each case. A peer that is not installed, or has no
-training, is left out, and so is the peak where there is no compiler.
+quickest of its five parts, times are the minimum over the rounds, with the median beside ours. A ratio is the peer's
+time divided by ours: below 1 is a loss. Peers run as well as they can (benchmarks.peers, benchmarks.onednn); each case
+runs on as many cores as it has threads, for all alike. *best* is the fastest of torch, jax and onnxruntime in each
+case. A peer that is not installed, or has no training, is left out, and so is the peak where there is no compiler.
 """
 
 from __future__ import annotations
@@ -244,6 +244,7 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", type=listed(str, PEERS), default=",".join(PEERS))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="for each of ours and its peers, a case")
+    parser.add_argument("--passes", type=int, default=1, help="through all cases: a host's busy minute meets one")
     parser.add_argument("--check", action="store_true", help="compare onednn's results with ours before timing")
     parser.add_argument("--json", help="write every figure to this file")
     args = parser.parse_args(argv)
@@ -273,7 +274,7 @@ def main(argv: list[str] | None = None) -> int:
 
     results: dict[Case, dict[str, list[float]]] = {}
     deviation = 0.0
-    for case in cases(args):
+    for once, case in ((n, case) for n in range(args.passes) for case in cases(args)):
         use_cores(len(ALL_CORES))
         made = {"rekur": Ours(case), **{name: PEERS[name](case) for name in peers}}
         runners = {name: runner for name, runner in made.items() if runner is not None}
@@ -283,11 +284,13 @@ def main(argv: list[str] | None = None) -> int:
             for runner in runners.values():
                 runner.run(1)  # compiles, and starts its threads
             use_cores(case.threads)
-            results[case] = measure(runners, args.seconds, args.rounds)
+            for name, times in measure(runners, args.seconds, args.rounds).items():
+                results.setdefault(case, {}).setdefault(name, []).extend(times)
         finally:
             for runner in runners.values():
                 runner.close()
-        print(row(case, results[case], columns, peak.get(case.threads)), flush=True)
+        if once + 1 == args.passes:
+            print(row(case, results[case], columns, peak.get(case.threads)), flush=True)
     summary(results, columns)
     if args.check:
         print(f"checked: onednn's results deviate from ours by at most {deviation:.1e}")

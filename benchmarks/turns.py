@@ -27,9 +27,7 @@ def quickest(run: Callable[[int], float], count: int) -> float:
     return min(run(each) / each for _ in range(max(1, min(BURSTS, count))))
 
 
-def in_turns(
-    turns: Mapping[str, Turn], seconds: float, rounds: int, settle: float = SETTLE
-) -> dict[str, list[float]]:
+def in_turns(turns: Mapping[str, Turn], seconds: float, rounds: int, settle: float = SETTLE) -> dict[str, list[float]]:
     """Seconds a call of each, one figure a round; `seconds` is what all rounds of one of them take together.
 
     All have the cores of the one with most threads: cores that came and went would leave threads together on one for
