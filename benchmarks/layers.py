@@ -8,7 +8,7 @@
 A shape is B,T,I,H: batch rows, time steps, input features, hidden units. A training step is the forward and the
 backward pass with the gradients of the input and of all weights; ours packs its weights anew each step, as after an
 optimiser. GFLOP/s count 2·G·H·(I+H)·B·T a forward pass and three times that a training step, G gates; *peak* is their
-fraction of the multiply-adds that cpp/bench/roofline.cpp reached at the start of this run, with the instructions ours
+fraction of the multiply-adds that cpp/bench/roofline.cpp reached at the start of a pass, with the instructions ours
 uses, on as many cores as threads. Each round times ours, then each peer, after a warm-up; a turn counts by the
 quickest of its five parts, times are the minimum over the rounds, with the median beside ours. A ratio is the peer's
 time divided by ours: below 1 is a loss. Peers run as well as they can (benchmarks.peers, benchmarks.onednn); each case
@@ -144,6 +144,24 @@ def measure(runners: dict[str, Runner], seconds: float, rounds: int) -> dict[str
     return times
 
 
+def run_case(case: Case, peers: list[str], args: argparse.Namespace, times: dict[str, list[float]]) -> float:
+    """Adds a pass's rounds to what `times` holds; with --check, how far onednn's results are from ours."""
+    use_cores(len(ALL_CORES))
+    made = {"rekur": Ours(case), **{name: PEERS[name](case) for name in peers}}
+    runners = {name: runner for name, runner in made.items() if runner is not None}
+    try:
+        deviation = check(case, runners["rekur"], runners["onednn"]) if args.check and "onednn" in runners else 0.0
+        for runner in runners.values():
+            runner.run(1)  # compiles, and starts its threads
+        use_cores(case.threads)
+        for name, seconds in measure(runners, args.seconds, args.rounds).items():
+            times.setdefault(name, []).extend(seconds)
+    finally:
+        for runner in runners.values():
+            runner.close()
+    return deviation
+
+
 def available(names: list[str]) -> dict[str, str]:
     """The peers that are installed, with their versions."""
     found = {}
@@ -274,23 +292,13 @@ def main(argv: list[str] | None = None) -> int:
 
     results: dict[Case, dict[str, list[float]]] = {}
     deviation = 0.0
-    for once, case in ((n, case) for n in range(args.passes) for case in cases(args)):
-        use_cores(len(ALL_CORES))
-        made = {"rekur": Ours(case), **{name: PEERS[name](case) for name in peers}}
-        runners = {name: runner for name, runner in made.items() if runner is not None}
-        try:
-            if args.check and "onednn" in runners:
-                deviation = max(deviation, check(case, runners["rekur"], runners["onednn"]))
-            for runner in runners.values():
-                runner.run(1)  # compiles, and starts its threads
-            use_cores(case.threads)
-            for name, times in measure(runners, args.seconds, args.rounds).items():
-                results.setdefault(case, {}).setdefault(name, []).extend(times)
-        finally:
-            for runner in runners.values():
-                runner.close()
-        if once + 1 == args.passes:
-            print(row(case, results[case], columns, peak.get(case.threads)), flush=True)
+    for n in range(args.passes):
+        if n > 0:  # a peak that a busy moment had lowered would flatter us
+            peak = {threads: max(rate, peak[threads]) for threads, rate in peaks(isa, list(peak)).items()}
+        for case in cases(args):
+            deviation = max(deviation, run_case(case, list(peers), args, results.setdefault(case, {})))
+            if n + 1 == args.passes:
+                print(row(case, results[case], columns, peak.get(case.threads)), flush=True)
     summary(results, columns)
     if args.check:
         print(f"checked: onednn's results deviate from ours by at most {deviation:.1e}")
