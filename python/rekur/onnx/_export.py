@@ -25,7 +25,7 @@ from rekur.onnx._metadata import (
 )
 from rekur.onnx._plan import Plan
 from rekur.onnx._states import STATES_KEY, States, hold_states
-from rekur.onnx._verify import Exportable, VerifyReport, compare, read
+from rekur.onnx._verify import Exportable, Providers, VerifyReport, compare, read
 
 MAX_SPEC = 64 * 1024  # characters; a longer spec stays out of the file
 
@@ -179,15 +179,15 @@ def verify(
     path: str | os.PathLike[str],
     *,
     tolerance: float = 1e-5,
-    providers: Sequence[str] | None = None,
+    providers: Providers | None = None,
     seed: int = 0,
 ) -> VerifyReport:
     """Compare an ONNX file written by :func:`export` with the engine, in onnxruntime.
 
-    A one-step file is run over whole sequences, a file with states in random pieces; both must come to what the engine
-    makes of the whole. Runs batches of 1, 2, 3 and 7 at 1, 2, 5 and 13 time steps (fixed ones as they are) on normal inputs, further cases
+    Runs batches of 1, 2, 3 and 7 at 1, 2, 5 and 13 time steps (fixed ones as they are) on normal inputs, further cases
     on zeros and on inputs of ±50, and, where the file takes lengths, random ones with empty and full rows as well as
-    all rows full.
+    all rows full. A one-step file is looped over the sequences, a file with states gets them in random pieces: both
+    must come to what the engine makes of the whole.
 
     A case passes when ``|difference| <= tolerance · max(1, m)`` everywhere, m the largest magnitude of that output in
     that case. Where the engine's own output moves by more than an eighth of that when its inputs change in their last
@@ -202,7 +202,8 @@ def verify(
     path
         The ONNX file.
     providers
-        onnxruntime's execution providers; by default the CPU's.
+        onnxruntime's execution providers, names or (name, options); by default the CPU's. CUDA by its name alone runs
+        without TensorFloat-32.
     seed
         Of the random inputs.
 

@@ -57,7 +57,7 @@ class QuantizeReport:
     def __str__(self) -> str:
         ratio = self.size_before / self.size_after
         lines = [
-            f"{self.path}: {self.size_after:,} bytes, the float file has {self.size_before:,} ({ratio:.2f} times as many)"
+            f"{self.path}: {self.size_after:,} bytes, the float file has {self.size_before:,}: {ratio:.2f} times as many"
         ]
         if self.speed is not None:
             lines.append(f"speed: {self.speed:.2f} times the float file's (onnxruntime {self.onnxruntime}, one thread)")
@@ -101,9 +101,9 @@ def quantize(
     out
         The file to write; its folder must exist.
     data
-        On what the change of the outputs is measured: an array for the only input, a list in the order of the inputs, or
-        a dict by name. For a one-step file whole sequences (B, T, F). Lengths may be left out (full rows), and states
-        (zeros). None: random data. Nothing is fitted to it.
+        On what the change of the outputs is measured: an array for the only input, a list in the order of the inputs,
+        or a dict by name. For a one-step file whole sequences (B, T, F). Lengths may be left out (full rows), and
+        states (zeros). None: random data. Nothing is fitted to it.
     weights_only
         True: int8 weights for LSTM and MatMul too, all arithmetic in float32.
     keep
@@ -144,7 +144,9 @@ def quantize(
     weights = Weights(proto.graph)
     nodes = judge(proto.graph, weights, keep, weights_only)
     if unknown := set(keep) - {node.name for node in nodes}:
-        raise QuantizationError(f"keep: no node with weights is called {sorted(unknown)}; there are {[node.name for node in nodes]}")
+        raise QuantizationError(
+            f"keep: no node with weights is called {sorted(unknown)}; there are {[node.name for node in nodes]}"
+        )
     after = _transform(proto, nodes, reduce_range)
     if not any(node.how in (INT8, WEIGHTS) for node in nodes):
         why = "; ".join(f"{node.op} '{node.name}': {node.reason}" for node in nodes) or "no node has float32 weights"

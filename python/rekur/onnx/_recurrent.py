@@ -79,7 +79,11 @@ def _emit(
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
     used = {index for owner, index in plan.wanted if owner == name}
     sequences = core.get("return_sequences", False) and not plan.streaming
-    initial = _held(graph, name, cell, held) if held else _initial_states(graph, layer, cell, units, inputs[1:], len(prefixes))
+    initial = (
+        _held(graph, name, cell, held)
+        if held
+        else _initial_states(graph, layer, cell, units, inputs[1:], len(prefixes))
+    )
     weights = _weights(graph, layer, core, cell, x.features, units, prefixes)
 
     want_y = sequences and 0 in used

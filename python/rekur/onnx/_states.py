@@ -39,9 +39,7 @@ class States:
         try:
             read = json.loads(text)
             states = tuple(State(**entry) for entry in read["states"])
-            result = States(
-                bool(read["streaming"]), tuple(read["timed_inputs"]), tuple(read["timed_outputs"]), states
-            )
+            result = States(bool(read["streaming"]), tuple(read["timed_inputs"]), tuple(read["timed_outputs"]), states)
             names = [*result.timed_inputs, *result.timed_outputs]
             names += [text for s in states for text in (s.layer, s.input, s.output, s.initial or "")]
             if not all(isinstance(name, str) for name in names) or not all(type(s.units) is int for s in states):
@@ -139,9 +137,7 @@ def hold_states(plan: Plan, streaming: bool) -> None:
         letters, units = CELLS[core["type"]].states, core["units"]
         initial = [_initial(plan, layer, text, units, option, unit) for text in layer["inputs"][1:]]
         if len(initial) not in (0, len(letters)):
-            raise ExportError(
-                f"{describe(layer)}: expected no initial state or all {len(letters)}, got {len(initial)}"
-            )
+            raise ExportError(f"{describe(layer)}: expected no initial state or all {len(letters)}, got {len(initial)}")
         started.update(initial)
         plan.states[layer["name"]] = tuple(
             State(layer["name"], free(f"{layer['name']}_{s}_in"), free(f"{layer['name']}_{s}_out"), units, start)

@@ -24,6 +24,10 @@ SHAKE = 2.0**-21  # four units in the last place of an input of 1
 SLACK = 8.0  # how much more than a shaken input rounding on the way may move an output
 PIECES = 3  # at most so many of a sequence, where the file carries states from one to the next
 
+# of onnxruntime's execution providers: TensorFloat-32 rounds the factors of products to 10 bits
+DEFAULTS: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+
+Providers = Sequence[str | tuple[str, Mapping[str, Any]]]
 _Feed = dict[str, NDArray[Any]]
 
 
@@ -111,7 +115,7 @@ class _Case:
 
 
 def compare(
-    model: Exportable, data: bytes, *, tolerance: float, providers: Sequence[str] | None = None, seed: int = 0
+    model: Exportable, data: bytes, *, tolerance: float, providers: Providers | None = None, seed: int = 0
 ) -> VerifyReport:
     """Run the ONNX model in ``data`` and the engine on the same inputs; see :func:`rekur.onnx.verify`."""
     import onnx
@@ -177,21 +181,21 @@ def read(path: str | os.PathLike[str]) -> bytes:
     return Path(path).read_bytes()
 
 
-def open_session(data: bytes, providers: Sequence[str] | None = None, threads: int = 0) -> Any:
+def open_session(data: bytes, providers: Providers | None = None, threads: int = 0) -> Any:
     """An onnxruntime session of a model in memory; by default on the CPU. threads: 0 as onnxruntime likes."""
     import onnxruntime
 
-    wanted = list(providers) if providers is not None else ["CPUExecutionProvider"]
-    missing = set(wanted) - set(onnxruntime.get_available_providers())
-    if missing:
-        raise VerificationError(
-            f"this onnxruntime has no {', '.join(sorted(missing))}; it has {onnxruntime.get_available_providers()}"
-        )
+    wanted = [(p, DEFAULTS.get(p, {})) if isinstance(p, str) else p for p in providers or ["CPUExecutionProvider"]]
+    available = onnxruntime.get_available_providers()
+    if missing := sorted({name for name, _ in wanted} - set(available)):
+        raise VerificationError(f"this onnxruntime has no {', '.join(missing)}; it has {available}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; they arrive as exceptions too
     options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(data, options, providers=wanted)
+        return onnxruntime.InferenceSession(
+            data, options, providers=[name for name, _ in wanted], provider_options=[dict(own) for _, own in wanted]
+        )
     except Exception as error:  # onnxruntime's exceptions share no public base class
         raise VerificationError(f"onnxruntime refuses the model: {error}") from error
 

@@ -1,8 +1,8 @@
 """Which weights of an ONNX graph can be stored in eight bits, and how: the transformation without a runtime.
 
 Weights only: int8 values and a float32 scale per channel (a row of a recurrent matrix, a column of a product, a row of
-an embedding), w ≈ q · s with s = max|w| / 127. They become float32 again by Cast and Mul, which every runtime folds into
-one constant when it loads the file (a DequantizeLinear would be kept, and done again in every run).
+an embedding), w ≈ q · s with s = max|w| / 127. They become float32 again by Cast and Mul, which onnxruntime folds into
+one constant when it loads the file (a DequantizeLinear it keeps, and does again in every run).
 """
 
 from __future__ import annotations
