@@ -143,7 +143,7 @@ def test_the_report_reads_well(tmp_path: Path) -> None:
     text = str(rekur.onnx.quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", seconds=0.01, keep=["y/MatMul"]))
     for part in (
         "q.onnx: ",
-        "times as many",
+        "times that",
         "times the float file's",
         "weights only  GRU 'r/GRU': onnxruntime has no dynamic int8 kernel for GRU",
         "weights only  Gather 'e': a table, nothing is computed",
@@ -266,7 +266,7 @@ def test_weights_that_must_stay(tmp_path: Path, rng: np.random.Generator) -> Non
     path = save(tmp_path / "m.onnx", nodes, weights, [info("x", "n", 5), info("given", 5, 5)], [info("y", "n", 2)])
     report = rekur.onnx.quantize(path, tmp_path / "q.onnx", seconds=0)
     assert {node.name: (node.how, node.reason) for node in report.nodes} == {
-        "if": ("float", "weights inside a If stay"),
+        "if": ("float", "weights inside If stay"),
         "given": ("float", "its weights are an input of the file"),
         "half": ("float", "its weights are not float32"),
         "plain": ("int8", ""),

@@ -57,7 +57,7 @@ class QuantizeReport:
     def __str__(self) -> str:
         ratio = self.size_before / self.size_after
         lines = [
-            f"{self.path}: {self.size_after:,} bytes, the float file has {self.size_before:,}: {ratio:.2f} times as many"
+            f"{self.path}: {self.size_after:,} bytes; the float file has {self.size_before:,}, {ratio:.2f} times that"
         ]
         if self.speed is not None:
             lines.append(f"speed: {self.speed:.2f} times the float file's (onnxruntime {self.onnxruntime}, one thread)")

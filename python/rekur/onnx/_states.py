@@ -133,7 +133,9 @@ def hold_states(plan: Plan, streaming: bool) -> None:
             _check_step(layer, option, unit, streaming, plan)
             continue
         if layer["type"] == "Bidirectional" or core.get("reverse", False):
-            raise ExportError(f"{describe(layer)}: {option}: it reads the sequence from its end, and {unit} has not it")
+            raise ExportError(
+                f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
+            )
         letters, units = CELLS[core["type"]].states, core["units"]
         initial = [_initial(plan, layer, text, units, option, unit) for text in layer["inputs"][1:]]
         if len(initial) not in (0, len(letters)):

@@ -112,7 +112,7 @@ def judge(graph: Any, weights: Weights, keep: Collection[str], weights_only: boo
     for node in graph.node:
         inner = [a.g for a in node.attribute if a.HasField("g")]
         if inner and any(n.op_type in OPERANDS for body in inner for n in body.node):
-            result.append(QuantizedNode(node.name, node.op_type, FLOAT, f"weights inside a {node.op_type} stay"))
+            result.append(QuantizedNode(node.name, node.op_type, FLOAT, f"weights inside {node.op_type} stay"))
         if node.op_type not in OPERANDS or node.domain not in ("", "ai.onnx"):
             continue
         operands = [node.input[index] for index in OPERANDS[node.op_type]]
