@@ -82,15 +82,18 @@ def test_what_becomes_of_each_node(cell: str, both: bool, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_changes_are_those_of_the_files(cell: str, tmp_path: Path, rng: np.random.Generator) -> None:
-    """The report's numbers, computed again from the two files; the quantised one is near the engine too."""
+    """The report's numbers, computed again from the two files; the quantised one is near the engine too.
+
+    Not to the digit: onnxruntime's int8 LSTM quantises what each of its threads has by itself.
+    """
     subject = tagger(cell)
     rekur.onnx.export(subject, tmp_path / "m.onnx")
     ids = rng.integers(0, 50, (6, 11)).astype(np.int32)
     report = rekur.onnx.quantize(tmp_path / "m.onnx", tmp_path / "q.onnx", data=ids, seconds=0)
     plain, small = (run_file(tmp_path / f"{name}.onnx", {"ids": ids})["y"] for name in "mq")
     assert not report.random_data
-    assert report.changes[0].largest == pytest.approx(np.abs(plain - small).max(), rel=1e-4)
-    assert report.changes[0].mean == pytest.approx(np.abs(plain - small).mean(), rel=1e-3)
+    assert report.changes[0].largest == pytest.approx(np.abs(plain - small).max(), rel=0.05)
+    assert report.changes[0].mean == pytest.approx(np.abs(plain - small).mean(), rel=0.05)
     with pytest.raises(rekur.onnx.VerificationError):
         rekur.onnx.verify(subject, tmp_path / "q.onnx")
     assert rekur.onnx.verify(subject, tmp_path / "q.onnx", tolerance=0.1).largest_difference < 0.1
@@ -287,7 +290,8 @@ def test_a_recurrent_file_of_someone_else(tmp_path: Path, rng: np.random.Generat
             direction="reverse",
         )
     ]
-    weights = {"W": floats(rng, 1, 32, 6), "R": floats(rng, 1, 32, 8), "B": floats(rng, 1, 64), "P": floats(rng, 1, 24)}
+    sizes = {"W": (1, 32, 6), "R": (1, 32, 8), "B": (1, 64), "P": (1, 24)}
+    weights = {name: floats(rng, *shape) / 3 for name, shape in sizes.items()}
     inputs = [
         info("x", "t", "n", 6),
         info("steps", "n", kind=TensorProto.INT32),
@@ -422,8 +426,8 @@ def test_what_does_not_run_is_not_written(
         if breaks == "operator":
             after.graph.node[-1].op_type = "NoSuchOperator"
         elif breaks == "nan":
-            scale = next(i for i in after.graph.initializer if i.name.startswith("e") and "scale" in i.name)
-            scale.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(scale) * np.nan, scale.name))
+            bias = next(i for i in after.graph.initializer if i.name == "y/bias")
+            bias.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(bias) * np.nan, bias.name))
         else:
             output = after.graph.output[0].name
             after.graph.output[0].ClearField("type")

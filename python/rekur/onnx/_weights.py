@@ -66,9 +66,8 @@ class Weights:
         self._float = int(TensorProto.FLOAT)
         self.arrays = {array.name: array for array in graph.initializer}
         self.inputs = {value.name for value in graph.input}
-        self.readers = Counter(name for node in graph.node for name in node.input if name)
-        self.readers.update(value.name for value in graph.output)
-        self.names = {name for node in graph.node for name in (*node.input, *node.output)} | set(self.arrays)
+        self.readers = Counter(_read(graph))
+        self.names = {name for node in graph.node for name in node.output} | set(self.readers) | set(self.arrays)
 
     def fault(self, name: str) -> str:
         """Why the value of that name is no weight that could be stored smaller, or nothing."""
@@ -100,10 +99,21 @@ class Weights:
 
     def drop_unread(self) -> None:
         """Remove the initialisers nobody reads any more."""
-        read = {name for node in self.graph.node for name in node.input} | {v.name for v in self.graph.output}
+        read = set(_read(self.graph))
         kept = [array for array in self.graph.initializer if array.name in read or array.name in self.inputs]
         del self.graph.initializer[:]
         self.graph.initializer.extend(kept)
+
+
+def _read(graph: Any) -> Iterator[str]:
+    """Every name that a node of the graph or of one inside it reads, and the outputs."""
+    for node in graph.node:
+        yield from node.input
+        for entry in node.attribute:
+            for body in (entry.g, *entry.graphs):
+                yield from _read(body)
+    for value in graph.output:
+        yield value.name
 
 
 def judge(graph: Any, weights: Weights, keep: Collection[str], weights_only: bool) -> list[QuantizedNode]:
