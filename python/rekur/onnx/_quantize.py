@@ -20,7 +20,18 @@ from rekur.onnx._graph import MAX_BYTES
 from rekur.onnx._metadata import QUANTIZED_KEY, Metadata, describe_file
 from rekur.onnx._sample import Feed, as_feed, random_feed
 from rekur.onnx._verify import open_session
-from rekur.onnx._weights import DYNAMIC, FLOAT, INT8, WEIGHTS, QuantizedNode, Weights, judge, name_nodes, shrink
+from rekur.onnx._weights import (
+    DYNAMIC,
+    FLOAT,
+    INT8,
+    WEIGHTS,
+    QuantizedNode,
+    Weights,
+    judge,
+    name_nodes,
+    name_sequences,
+    shrink,
+)
 
 TURN = 0.02  # seconds of a turn, at least
 ROUNDS = 5  # turns of each, at least
@@ -228,6 +239,7 @@ def _transform(proto: Any, nodes: list[QuantizedNode], reduce_range: bool) -> An
                 node.how, node.reason = WEIGHTS, "onnxruntime's quantiser declines it"
     else:
         after.CopyFrom(proto)
+    name_sequences(after.graph)
     shrink(after.graph, Weights(after.graph), {node.name for node in nodes if node.how == WEIGHTS})
     return after
 

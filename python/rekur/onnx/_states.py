@@ -143,7 +143,7 @@ def hold_states(plan: Plan, streaming: bool) -> None:
         started.update(initial)
         plan.states[layer["name"]] = tuple(
             State(layer["name"], free(f"{layer['name']}_{s}_in"), free(f"{layer['name']}_{s}_out"), units, start)
-            for s, start in zip(letters, initial or [None] * len(letters), strict=True)
+            for s, start in zip(letters, initial or (None,) * len(letters), strict=True)
         )
     if not streaming and not plan.states:
         raise ExportError(f"{option}: the model has no recurrent layer whose state could be held")

@@ -55,6 +55,21 @@ def name_nodes(graph: Any) -> None:
             node.name = name
 
 
+def name_sequences(graph: Any) -> None:
+    """An int8 LSTM with lengths gets its output Y, read or not.
+
+    Without it onnxruntime's kernel returns final states out of memory that nobody wrote: always in 1.17, now and then
+    in 1.31.
+    """
+    taken = {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.op_type == "DynamicQuantizeLSTM" and len(node.input) > 4 and node.input[4] and not node.output[0]:
+            name = f"{node.name}/Y"
+            while name in taken:
+                name += "_"
+            node.output[0] = name
+
+
 class Weights:
     """The float32 initialisers of a graph, and who reads them."""
 
