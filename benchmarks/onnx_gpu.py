@@ -4,7 +4,7 @@
     python -m benchmarks.onnx_gpu --provider CPUExecutionProvider    # the same table without a GPU
 
 For each model: the largest difference between engine and GPU over the cases of rekur.onnx.verify, what was allowed,
-milliseconds a call of the GPU and of onnxruntime's CPU at a batch of 64 sequences of 100 steps (one-step files: one
+milliseconds a call and those of onnxruntime's CPU at a batch of 64 sequences of 100 steps (one-step files: one
 step), in turns, the quickest of each, and the nodes that onnxruntime's own profile has on the CPU. The GPU's times
 hold the copies to it and back. TensorFloat-32, which would round the products to 10 bits, is off.
 """
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.provider != CPU:
         providers.append(CPU)
     print(f"onnxruntime {onnxruntime.__version__}, {options.provider}, {options.units} units")
-    print(f"{'model':<26} {'difference':>10} {'allowed':>8} {'GPU ms':>9} {'CPU ms':>9}  on the CPU")
+    print(f"{'model':<26} {'difference':>10} {'allowed':>8} {'ms':>9} {'CPU ms':>9}  on the CPU")
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

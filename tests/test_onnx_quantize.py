@@ -17,6 +17,8 @@ import rekur.onnx
 from harness import floats, input_layer
 from onnx_subject import Subject, run_file, sequence_subject
 from rekur.onnx import QuantizationError, _quantize
+from rekur.onnx._metadata import describe_file
+from rekur.onnx._sample import BATCH, STEPS, random_feed
 from rekur.onnx._weights import _to_int8
 
 if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 17):
@@ -36,6 +38,10 @@ def ops(path: Path) -> list[str]:
 
 def hows(report: rekur.onnx.QuantizeReport) -> dict[str, str]:
     return {node.name: node.how for node in report.nodes}
+
+
+def scales(path: Path) -> dict[str, tuple[int, ...]]:
+    return {i.name: tuple(i.dims) for i in onnx.load(path).graph.initializer if i.name.endswith("/scale")}
 
 
 def tagger(cell: str, *, both: bool = False, units: int = 32) -> Subject:
@@ -112,6 +118,13 @@ def test_weights_only_is_nearer(cell: str, tmp_path: Path) -> None:
     assert set(hows(stored).values()) == {"weights only"}
     assert not {"MatMulInteger", "DynamicQuantizeLSTM", "DynamicQuantizeLinear"} & set(ops(tmp_path / "b.onnx"))
     assert stored.largest_change < dynamic.largest_change
+    rows = {"SimpleRNN": 32, "LSTM": 128}.get(cell, 96)
+    assert scales(tmp_path / "b.onnx") == {
+        "e/embeddings/scale": (50, 1),
+        "r/W/scale": (1, rows, 1),
+        "r/R/scale": (1, rows, 1),
+        "y/kernel/scale": (1, 5),
+    }
     assert stored.size_after < 0.5 * stored.size_before
 
 
@@ -245,6 +258,13 @@ def test_operators_of_other_exporters(tmp_path: Path, rng: np.random.Generator) 
     ]
     assert len({node.name for node in report.nodes}) == len(report.nodes)
     assert 0 < report.largest_change < 0.05 * report.changes[0].magnitude
+    assert scales(tmp_path / "q.onnx") == {
+        "w1/scale": (6, 1),
+        "w2/scale": (1, 8),
+        "shared/scale": (1, 8),
+        "kernel/scale": (4, 1, 1),
+        "deep/scale": (1, 1, 3),
+    }
     kept = {i.name for i in onnx.load(tmp_path / "q.onnx").graph.initializer if i.data_type == TensorProto.FLOAT}
     assert not {"w1", "w2", "shared", "kernel", "deep"} & kept
 
@@ -313,6 +333,12 @@ def test_a_recurrent_file_of_someone_else(tmp_path: Path, rng: np.random.Generat
     assert [node.how for node in report.nodes] == ["int8"] and 0 < report.largest_change < 0.1
     (node,) = [n for n in onnx.load(tmp_path / "q.onnx").graph.node if n.op_type == "DynamicQuantizeLSTM"]
     assert {a.name for a in node.attribute} == {"hidden_size", "clip", "direction"}
+    proto = onnx.load(path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    drawn = random_feed(session, proto.graph, describe_file(proto), seed=0)
+    assert drawn["x"].shape == (STEPS, BATCH, 6) and drawn["steps"].tolist() == [STEPS] * BATCH
+    assert drawn["h"].shape == drawn["c"].shape == (1, BATCH, 8)
+    assert rekur.onnx.quantize(path, tmp_path / "q.onnx", seconds=0).random_data
 
 
 @pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])

@@ -70,12 +70,14 @@ def random_feed(session: Any, graph: Any, described: Metadata, seed: int) -> Fee
     sizes: dict[str, int] = {}
     states = described.states
     held = {state.input for state in states.states} if states else set()
-    lengths, bounds = _roles(graph)
+    lengths, bounds, time_major = _roles(graph)
     feed: Feed = {}
-    for value in session.get_inputs():
+    # those of which the batch is known come first: their symbols say where it is in the others
+    for value in sorted(session.get_inputs(), key=lambda value: value.name not in time_major):
         if value.name in held or value.name in described.lengths:
             continue
-        shape = [_size(dim, axis, sizes) for axis, dim in enumerate(value.shape)]
+        batch_axis = 1 if value.name in time_major else 0
+        shape = [_size(dim, axis == batch_axis, sizes) for axis, dim in enumerate(value.shape)]
         if states is not None and states.streaming and value.name in states.timed_inputs:
             shape.insert(1, STEPS)
         if value.name in lengths:
@@ -88,25 +90,27 @@ def random_feed(session: Any, graph: Any, described: Metadata, seed: int) -> Fee
     return _with_lengths(feed, described)
 
 
-def _size(dim: Any, axis: int, sizes: dict[str, int]) -> int:
+def _size(dim: Any, is_batch: bool, sizes: dict[str, int]) -> int:
     if isinstance(dim, int):
         return dim
-    usual = BATCH if axis == 0 else STEPS
+    usual = BATCH if is_batch else STEPS
     return sizes.setdefault(dim, usual) if isinstance(dim, str) and dim else usual
 
 
-def _roles(graph: Any) -> tuple[set[str], dict[str, int]]:
-    """Inputs that are lengths of a recurrent node, and the exclusive bounds of those that are ids."""
+def _roles(graph: Any) -> tuple[set[str], dict[str, int], set[str]]:
+    """Inputs that are lengths of a recurrent node, the exclusive bounds of ids, inputs with the batch as second axis."""
     tables = {array.name: array.dims for array in graph.initializer}
     lengths: set[str] = set()
     bounds: dict[str, int] = {}
+    time_major: set[str] = set()
     for node in graph.node:
-        if node.op_type in RECURRENT and len(node.input) > 4 and node.input[4]:
-            lengths.add(node.input[4])
+        if node.op_type in RECURRENT:
+            time_major.update(node.input[:1], node.input[5:7])
+            lengths.update(filter(None, node.input[4:5]))
         if node.op_type == "Gather" and node.input[0] in tables and tables[node.input[0]]:
             rows = int(tables[node.input[0]][0])
             bounds[node.input[1]] = min(rows, bounds.get(node.input[1], rows))
-    return lengths, bounds
+    return lengths, bounds, time_major
 
 
 def _with_lengths(feed: Feed, described: Metadata) -> Feed:
