@@ -98,7 +98,7 @@ def _size(dim: Any, is_batch: bool, sizes: dict[str, int]) -> int:
 
 
 def _roles(graph: Any) -> tuple[set[str], dict[str, int], set[str]]:
-    """Inputs that are lengths of a recurrent node, the exclusive bounds of ids, inputs with the batch as second axis."""
+    """Inputs that are lengths of a recurrent node, exclusive bounds of ids, inputs with the batch as second axis."""
     tables = {array.name: array.dims for array in graph.initializer}
     lengths: set[str] = set()
     bounds: dict[str, int] = {}
