@@ -437,6 +437,37 @@ def test_files_that_are_none(source: Path, old: Path, tmp_path: Path) -> None:
     assert_untouched(old)
 
 
+def test_external_data_outside_the_folder_is_not_read(old: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    (tmp_path / "in").mkdir()
+    nodes, ends = [helper.make_node("MatMul", ["x", "w"], ["y"])], ([info("x", "n", 64)], [info("y", "n", 64)])
+    options = {"save_as_external_data": True, "size_threshold": 0, "location": "w.data"}
+    path = save(tmp_path / "in" / "m.onnx", nodes, {"w": floats(rng, 64, 64)}, *ends, **options)
+    (tmp_path / "in" / "w.data").rename(tmp_path / "w.data")
+    for place in ("../w.data", str(tmp_path / "w.data")):
+        proto = onnx.load(path, load_external_data=False)
+        next(e for e in proto.graph.initializer[0].external_data if e.key == "location").value = place
+        path.write_bytes(proto.SerializeToString())
+        with pytest.raises(QuantizationError, match="not a readable ONNX model"):
+            rekur.onnx.quantize(path, old)
+    assert_untouched(old)
+
+
+def test_states_that_nobody_wrote(old: Path, tmp_path: Path, rng: np.random.Generator) -> None:
+    rekur.onnx.export(tagger("GRU"), tmp_path / "m.onnx", streaming=True, verify=False)
+    proto = onnx.load(tmp_path / "m.onnx")
+    for text in ('{"streaming": true, "timed_inputs": ["zz"], "timed_outputs": [], "states": []}', "{"):
+        onnx.helper.set_model_props(proto, {"rekur.states": text})
+        onnx.save(proto, tmp_path / "bad.onnx")
+        for data in (
+            None,
+            np.zeros((2, 3), np.int32),
+            {"ids": np.zeros((2, 3), np.int32), "r_h_in": np.zeros((2, 32))},
+        ):
+            with pytest.raises(QuantizationError):
+                rekur.onnx.quantize(tmp_path / "bad.onnx", old, data=data, seconds=0)
+    assert_untouched(old)
+
+
 def test_the_float_file_is_never_overwritten(source: Path, tmp_path: Path) -> None:
     before = source.read_bytes()
     os.link(source, tmp_path / "same.onnx")

@@ -50,8 +50,10 @@ def as_feed(data: Any, session: Any, described: Metadata) -> Feed:
         raise QuantizationError(f"data: nothing for input {missing}")
     feed = {name: _typed(name, array, types.get(name, "tensor(float)")) for name, array in given.items()}
     for name in described.states.timed_inputs if described.states else ():
-        if feed[name].ndim < 2 or not feed[name].shape[1]:
-            raise QuantizationError(f"data: '{name}': expected sequences, got shape {feed[name].shape}")
+        x = feed.get(name)
+        if x is None or x.ndim < 2 or not x.shape[1]:
+            shape = "nothing" if x is None else f"shape {x.shape}"
+            raise QuantizationError(f"data: '{name}': expected sequences, got {shape}")
     return _with_lengths(feed, described)
 
 
