@@ -69,8 +69,59 @@ def test_verify_disagrees(saved: tuple[Path, Path], tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.parametrize(
+    ("options", "inputs"),
+    [
+        ([], ["x"]),
+        (["--lengths"], ["x", "lengths"]),
+        (["--streaming"], ["x", "lstm_h_in", "lstm_c_in"]),
+        (["--states", "--lengths", "--opset", "18"], ["x", "lengths", "lstm_h_in", "lstm_c_in"]),
+    ],
+)
+def test_export(
+    options: list[str], inputs: list[str], saved: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.onnx"
+    assert cli.main(["onnx", "export", str(saved[0]), str(out), *options]) == 0
+    printed = capsys.readouterr().out
+    assert f"{out}: " in printed and "largest |difference|" in printed
+    said = rekur.onnx.metadata(out)
+    assert [name for name, _, _ in said.inputs][1:] == inputs[1:] and said.opset == (18 if "--opset" in options else 17)
+    assert cli.main(["onnx", "verify", str(saved[0]), str(out), "--providers", "CPUExecutionProvider"]) == 0
+    assert ("one step at a time" in capsys.readouterr().out) == ("--streaming" in options)
+
+
+def test_verify_with_a_provider_that_is_not_there(saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["onnx", "verify", *map(str, saved), "--providers", "NoSuch, CPUExecutionProvider"]) == 1
+    assert "this onnxruntime has no NoSuch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["none", "npy", "npz"])
+def test_quantize(
+    form: str, saved: tuple[Path, Path], tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, options = rng.standard_normal((3, 5, 3)), []
+    if form != "none":
+        options = ["--data", str(tmp_path / f"x.{form}"), "--full-range"]
+        name = rekur.onnx.metadata(saved[1]).inputs[0][0]
+        if form == "npy":
+            np.save(tmp_path / "x.npy", x)
+        else:
+            np.savez(tmp_path / "x.npz", **{name: x})
+    assert cli.main(["onnx", "quantize", str(saved[1]), str(tmp_path / "q.onnx"), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "int8" in printed and ("on random inputs" in printed) == (form == "none")
+    assert "speed:" in printed and (tmp_path / "q.onnx").exists()
+    keep = ["--weights-only", "--keep", "dense/MatMul", "--keep", "lstm/LSTM"]
+    assert cli.main(["onnx", "quantize", str(saved[1]), str(tmp_path / "r.onnx"), *keep]) == 1
+    assert "nothing can be quantised" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["onnx", "export", "nowhere.safetensors", "m.onnx"], "nowhere.safetensors"),
+        (["onnx", "quantize", "nowhere.onnx", "q.onnx"], "nowhere.onnx"),
+        (["onnx", "quantize", "nowhere.onnx", "q.onnx", "--data", "nowhere.npy"], "nowhere.npy"),
         (["summary", "nowhere.safetensors"], "nowhere.safetensors"),
         (["onnx", "verify", "nowhere.safetensors", "nowhere.onnx"], "nowhere.safetensors"),
         (["demo", "--dataset", "paris"], "unknown data set 'paris': expected one of jfk, lga"),
@@ -105,6 +156,10 @@ def test_a_file_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
         [],
         ["train"],
         ["onnx"],
+        ["onnx", "export", "m.safetensors"],
+        ["onnx", "export", "m.safetensors", "m.onnx", "--opset", "x"],
+        ["onnx", "verify", "m.safetensors", "m.onnx", "--providers", "a,,b"],
+        ["onnx", "quantize", "m.onnx"],
         ["summary"],
         ["demo", "--epochs", "0"],
         ["demo", "--epochs", "x"],

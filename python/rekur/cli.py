@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 import rekur
 from rekur import data
 
@@ -73,15 +75,54 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("model", metavar="MODEL", help="a .safetensors file written by model.save")
     summary.set_defaults(command=_summary)
 
-    onnx = commands.add_parser("onnx", help="work with ONNX files").add_subparsers(required=True, metavar="COMMAND")
-    verify = onnx.add_parser("verify", help="compare an ONNX file, in onnxruntime, with the model it was exported from")
-    verify.add_argument("model", metavar="MODEL", help="a .safetensors file written by model.save")
-    verify.add_argument("onnx", metavar="ONNX", help="a file written by rekur.onnx.export")
-    allowed = "largest difference allowed, times the largest output if that exceeds 1 (1e-5)"
-    verify.add_argument("--tolerance", type=float, default=1e-5, metavar="X", help=allowed)
-    verify.add_argument("--seed", type=_natural, default=0, metavar="N", help="of the random inputs (0)")
-    verify.set_defaults(command=_verify)
+    _add_onnx(commands.add_parser("onnx", help="work with ONNX files"))
     return parser
+
+
+def _add_onnx(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    saved = "a .safetensors file written by model.save"
+    tolerance = "largest difference allowed, times the largest output if that exceeds 1 (1e-5)"
+
+    export = commands.add_parser("export", help="write a saved model as an ONNX file, verified in onnxruntime")
+    add = export.add_argument
+    add("model", metavar="MODEL", help=saved)
+    add("out", metavar="ONNX", help="the file to write")
+    add("--streaming", action="store_true", help="one time step, with the states as inputs and outputs")
+    add("--states", action="store_true", help="sequences, with the states as inputs and outputs")
+    add("--lengths", action="store_true", help="an input with the rows' lengths")
+    add("--opset", type=_natural, default=17, metavar="N", help="17 to 21 (17)")
+    add("--tolerance", type=float, default=1e-5, metavar="X", help=tolerance)
+    export.set_defaults(command=_export)
+
+    verify = commands.add_parser(
+        "verify", help="compare an ONNX file, in onnxruntime, with the model it was exported from"
+    )
+    add = verify.add_argument
+    add("model", metavar="MODEL", help=saved)
+    add("onnx", metavar="ONNX", help="a file written by rekur.onnx.export")
+    add("--tolerance", type=float, default=1e-5, metavar="X", help=tolerance)
+    add("--seed", type=_natural, default=0, metavar="N", help="of the random inputs (0)")
+    names = "onnxruntime's execution providers, in order, with commas: CUDAExecutionProvider,CPUExecutionProvider (CPU)"
+    add("--providers", type=_names, default=None, metavar="NAMES", help=names)
+    verify.set_defaults(command=_verify)
+
+    quantize = commands.add_parser("quantize", help="write an ONNX file again with its weights in eight bits")
+    add = quantize.add_argument
+    add("onnx", metavar="IN", help="the float file")
+    add("out", metavar="OUT", help="the file to write")
+    add("--weights-only", action="store_true", help="small weights, all arithmetic in float32")
+    add("--full-range", action="store_true", help="weights of 8 bits, not 7, in integer kernels: needs VNNI or ARM")
+    add("--keep", action="append", default=[], metavar="NODE", help="a node that stays in float32; may be repeated")
+    add("--data", metavar="FILE", help=".npy, or .npz by input: what the changes are measured on (random)")
+    quantize.set_defaults(command=_quantize)
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names with commas between them, got {text!r}")
+    return names
 
 
 def _natural(text: str) -> int:
@@ -115,6 +156,38 @@ def _summary(options: argparse.Namespace) -> None:
     rekur.load(options.model).summary()
 
 
+def _export(options: argparse.Namespace) -> None:
+    report = rekur.onnx.export(
+        rekur.load(options.model),
+        options.out,
+        streaming=options.streaming,
+        states=options.states,
+        lengths=options.lengths,
+        opset=options.opset,
+        tolerance=options.tolerance,
+    )
+    print(report)
+
+
 def _verify(options: argparse.Namespace) -> None:
-    print(rekur.onnx.verify(options.model, options.onnx, tolerance=options.tolerance, seed=options.seed))
+    report = rekur.onnx.verify(
+        options.model, options.onnx, tolerance=options.tolerance, seed=options.seed, providers=options.providers
+    )
+    print(report)
     print("verified: onnxruntime agrees with the engine")
+
+
+def _quantize(options: argparse.Namespace) -> None:
+    given = None
+    if options.data is not None:
+        loaded = np.load(options.data, allow_pickle=False)
+        given = loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    report = rekur.onnx.quantize(
+        options.onnx,
+        options.out,
+        data=given,
+        weights_only=options.weights_only,
+        reduce_range=not options.full_range,
+        keep=options.keep,
+    )
+    print(report)

@@ -8,16 +8,31 @@ onnx and onnxruntime are imported when a function here is called, not before.
 
 from __future__ import annotations
 
-from rekur.onnx._errors import ExportError, VerificationError
+from rekur.onnx._errors import ExportError, QuantizationError, VerificationError
 from rekur.onnx._export import ExportReport, export, verify
+from rekur.onnx._metadata import Metadata, Scaling, metadata
+from rekur.onnx._plan import State
+from rekur.onnx._quantize import OutputChange, QuantizeReport, quantize
+from rekur.onnx._states import States
 from rekur.onnx._verify import OutputDifference, VerifyReport
+from rekur.onnx._weights import QuantizedNode
 
 __all__ = [
     "ExportError",
     "ExportReport",
+    "Metadata",
+    "OutputChange",
     "OutputDifference",
+    "QuantizationError",
+    "QuantizeReport",
+    "QuantizedNode",
+    "Scaling",
+    "State",
+    "States",
     "VerificationError",
     "VerifyReport",
     "export",
+    "metadata",
+    "quantize",
     "verify",
 ]

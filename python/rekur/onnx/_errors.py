@@ -1,4 +1,4 @@
-"""What the exporter raises. Both are ``ValueError``: the caller asked for something that cannot be given."""
+"""What this package raises. All are ``ValueError``: the caller asked for something that cannot be given."""
 
 
 class ExportError(ValueError):
@@ -7,3 +7,7 @@ class ExportError(ValueError):
 
 class VerificationError(ValueError):
     """onnxruntime refuses the file or computes something else than the engine. No file was written."""
+
+
+class QuantizationError(ValueError):
+    """The file cannot be quantised, or the result does not run in onnxruntime. No file was written."""

@@ -10,14 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from rekur.onnx._build import build
 from rekur.onnx._check import check_model, write_atomic
 from rekur.onnx._errors import ExportError
-from rekur.onnx._graph import BATCH, IR_VERSION, MAX_BYTES, OPSETS, Graph, Interface, Tensor, to_proto
-from rekur.onnx._layers import LAYERS
-from rekur.onnx._plan import Layer, Plan, describe, has_time_axis, parse_ref
-from rekur.onnx._verify import LENGTHS_KEY, Exportable, VerifyReport, compare, read
+from rekur.onnx._graph import IR_VERSION, MAX_BYTES, OPSETS, Graph, Interface, to_proto
+from rekur.onnx._metadata import (
+    CLASSES_KEY,
+    LENGTHS_KEY,
+    SCALING_KEY,
+    SPEC_KEY,
+    class_entry,
+    general_entries,
+    scaling_entry,
+)
+from rekur.onnx._plan import Plan
+from rekur.onnx._states import STATES_KEY, States, hold_states
+from rekur.onnx._verify import Exportable, Providers, VerifyReport, compare, read
 
-SPEC_KEY = "rekur.spec"
 MAX_SPEC = 64 * 1024  # characters; a longer spec stays out of the file
 
 
@@ -60,8 +69,13 @@ def export(
     *,
     verify: bool = True,
     lengths: bool = False,
+    streaming: bool = False,
+    states: bool = False,
     opset: int = 17,
     tolerance: float = 1e-5,
+    class_names: Sequence[str] | None = None,
+    input_scaling: Mapping[str, tuple[Any, Any]] | None = None,
+    doc: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> ExportReport:
     """Write a model as one ONNX file, with symbolic batch and time axes.
@@ -82,10 +96,25 @@ def export(
     lengths
         True: the file has an int32 input ``lengths`` (B,), or ``<input>_lengths`` for each of several time axes, wired
         to every recurrent layer. onnxruntime then asks for it in every run: leave it False for users without lengths.
+    streaming
+        True: a model of one time step, for live use. Inputs with a time axis keep their names but are (batch, F) (ids:
+        (batch,)), outputs are (batch, F): what the sequence model has at this step, or for a last output after it.
+        Every state of a recurrent layer is an input ``<layer>_h_in`` and an output ``<layer>_h_out`` (LSTM also ``c``),
+        (batch, units), zeros at the start; an underscore is appended where a layer has that name. An input of the model
+        that was only an initial state gives way to them: feed its value there at the first step.
+    states
+        True: a sequence model with the same state inputs and outputs, so that a long sequence can be fed in pieces.
     opset
         17 to 21. 17 is what the most runtimes read.
     tolerance
         See :func:`verify`.
+    class_names
+        Names of the classes, kept in the file: as many as an output has features, or two for one of one feature.
+    input_scaling
+        By input the mean and standard deviation (numbers, or of shape (F,)) with which its features were scaled, kept
+        in the file. It is a note to whoever feeds it, who is to give ``(x - mean) / std``; no node does it.
+    doc
+        The file's docstring.
     metadata
         Further text for the file's ``metadata_props``; keys must not begin with ``rekur.``.
 
@@ -110,9 +139,13 @@ def export(
         raise IsADirectoryError(f"'{target}' is a folder; give the path of the file to write")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no folder '{target.parent}' to write '{target.name}' into")
-    properties = _check_metadata(metadata or {})
+    properties = general_entries(metadata or {})
 
+    if lengths and streaming:
+        raise ExportError("lengths=True: a one-step model has no lengths; whoever feeds it stops with a row that ends")
     plan = Plan(model.spec, lengths)
+    if streaming or states:
+        hold_states(plan, streaming)
     weights = model.named_weights()
     graph = build(plan, weights)
     if graph.size() > MAX_BYTES:
@@ -120,9 +153,10 @@ def export(
     text = json.dumps(plan.spec)
     if len(text) <= MAX_SPEC:
         properties[SPEC_KEY] = text
-    if plan.axes and any(axis.lengths for axis in plan.axes):
-        properties[LENGTHS_KEY] = json.dumps({axis.lengths: axis.inputs for axis in plan.axes if axis.lengths})
-    proto = to_proto(graph, str(plan.spec.get("name") or "model"), opset, _version(), properties)
+    properties.update(_entries(plan, graph, class_names, input_scaling))
+    if streaming or states:
+        properties[STATES_KEY] = _states(plan, graph).to_json()
+    proto = to_proto(graph, str(plan.spec.get("name") or "model"), opset, _version(), properties, doc)
     check_model(proto, graph.outputs)
     data: bytes = proto.SerializeToString(deterministic=True)
     report = compare(model, data, tolerance=tolerance) if verify else None
@@ -145,14 +179,15 @@ def verify(
     path: str | os.PathLike[str],
     *,
     tolerance: float = 1e-5,
-    providers: Sequence[str] | None = None,
+    providers: Providers | None = None,
     seed: int = 0,
 ) -> VerifyReport:
     """Compare an ONNX file written by :func:`export` with the engine, in onnxruntime.
 
     Runs batches of 1, 2, 3 and 7 at 1, 2, 5 and 13 time steps (fixed ones as they are) on normal inputs, further cases
     on zeros and on inputs of ±50, and, where the file takes lengths, random ones with empty and full rows as well as
-    all rows full.
+    all rows full. A one-step file is looped over the sequences, a file with states gets them in random pieces: both
+    must come to what the engine makes of the whole.
 
     A case passes when ``|difference| <= tolerance · max(1, m)`` everywhere, m the largest magnitude of that output in
     that case. Where the engine's own output moves by more than an eighth of that when its inputs change in their last
@@ -167,7 +202,8 @@ def verify(
     path
         The ONNX file.
     providers
-        onnxruntime's execution providers; by default the CPU's.
+        onnxruntime's execution providers, names or (name, options); by default the CPU's. CUDA by its name alone runs
+        without TensorFloat-32.
     seed
         Of the random inputs.
 
@@ -189,59 +225,27 @@ def _check_is_model(model: object, what: str) -> None:
         raise TypeError(f"{what}: expected a rekur model, got {model!r}")
 
 
-def build(plan: Plan, weights: Mapping[str, Any]) -> Graph:
-    """The graph of everything the outputs need. Every input stays, read or not: it is the model's interface."""
-    graph = Graph(weights)
-    tensors: dict[tuple[str, int], Tensor] = {}
-    for name in plan.inputs:
-        tensor = _input(plan, plan.layers[name])
-        tensors[name, 0] = tensor
-        graph.inputs.append((name, tensor.dtype, tensor.shape))
-    for axis in plan.axes:
-        if axis.lengths:
-            graph.inputs.append((axis.lengths, "int32", (BATCH,)))
-    for layer in plan.live:
-        if layer["type"] == "Input":
-            continue
-        rule = LAYERS.get(layer["type"])
-        if rule is None:
-            raise ExportError(f"{describe(layer)}: layers of this type have no ONNX form")
-        inputs = [_resolve(tensors, layer, text) for text in layer["inputs"]]
-        for index, output in enumerate(rule(graph, plan, layer, inputs)):
-            tensors[layer["name"], index] = output
-    for text in plan.spec["outputs"]:
-        name, index = parse_ref(text)
-        if (name, index) not in tensors:
-            raise ExportError(f"the model's output '{text}' does not exist")
-        graph.output(tensors[name, index], f"{name}:{index}" if index else name)
-    return graph
+def _entries(
+    plan: Plan, graph: Graph, class_names: Sequence[str] | None, scaling: Mapping[str, Any] | None
+) -> dict[str, str]:
+    result: dict[str, str] = {}
+    if any(axis.lengths for axis in plan.axes):
+        result[LENGTHS_KEY] = json.dumps({axis.lengths: axis.inputs for axis in plan.axes if axis.lengths})
+    if class_names is not None:
+        result[CLASSES_KEY] = class_entry(class_names, graph.outputs[: len(plan.outputs)])
+    if scaling is not None:
+        result[SCALING_KEY] = scaling_entry(scaling, plan)
+    return result
 
 
-def _input(plan: Plan, layer: Layer) -> Tensor:
-    shape, name = layer["shape"], layer["name"]
-    ids = layer.get("dtype", "float32") == "int32"
-    if len(shape) not in ((0, 1) if ids else (1, 2)):
-        raise ExportError(f"{describe(layer)}: expected (F) or (T, F), of int32 () or (T), got {tuple(shape)}")
-    if not ids and shape[-1] is None:
-        raise ExportError(f"{describe(layer)}: the number of features must be known, got {tuple(shape)}")
-    axis = plan.time[name, 0] if has_time_axis(layer) else None
-    return Tensor(name, None if ids else shape[-1], axis, batch_major=name)
-
-
-def _resolve(tensors: Mapping[tuple[str, int], Tensor], layer: Layer, text: str) -> Tensor:
-    tensor = tensors.get(parse_ref(text))
-    if tensor is None:
-        raise ExportError(f"{describe(layer)}: its input '{text}' does not exist")
-    return tensor
-
-
-def _check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    for key, value in metadata.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ExportError(f"metadata must be text to text, got {key!r}: {value!r}")
-        if key.startswith("rekur."):
-            raise ExportError(f"metadata key '{key}': keys beginning with 'rekur.' are taken")
-    return dict(metadata)
+def _states(plan: Plan, graph: Graph) -> States:
+    outputs = zip(plan.outputs, graph.outputs, strict=False)  # those of states come after
+    return States(
+        streaming=plan.streaming,
+        timed_inputs=tuple(name for name in plan.inputs if (name, 0) in plan.timed),
+        timed_outputs=tuple(name for ref, (name, _, _) in outputs if ref in plan.timed),
+        states=tuple(state for held in plan.states.values() for state in held),
+    )
 
 
 def _version() -> str:

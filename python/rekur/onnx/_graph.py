@@ -140,7 +140,9 @@ def _trim(names: list[str]) -> list[str]:
     return names
 
 
-def to_proto(graph: Graph, name: str, opset: int, producer: str, metadata: Mapping[str, str]) -> Any:
+def to_proto(
+    graph: Graph, name: str, opset: int, producer: str, metadata: Mapping[str, str], doc: str | None = None
+) -> Any:
     """An ``onnx.ModelProto``; initialisers as raw little-endian bytes."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -156,6 +158,6 @@ def to_proto(graph: Graph, name: str, opset: int, producer: str, metadata: Mappi
     model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
     model.producer_name = "rekur"
     model.producer_version = producer
-    model.doc_string = f"Model '{name}', exported by rekur {producer}".rstrip()
+    model.doc_string = f"Model '{name}', exported by rekur {producer}".rstrip() if doc is None else doc
     helper.set_model_props(model, dict(metadata))
     return model

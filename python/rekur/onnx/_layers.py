@@ -74,7 +74,7 @@ def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
 
 
 def _concatenate(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
-    rank = len(inputs[0].shape)
+    rank = 3 if (layer["name"], 0) in plan.timed else 2  # in the model, also where this graph is a single step
     if layer.get("axis", -1) not in (-1, rank - 1):
         raise ExportError(f"{describe(layer)}: joins the last axis only, not axis {layer['axis']}")
     features = sum(tensor.features or 0 for tensor in inputs)

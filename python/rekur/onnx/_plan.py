@@ -48,8 +48,24 @@ class TimeAxis:
     lengths: str | None  # the graph input that holds the rows' lengths
 
 
+@dataclass(frozen=True)
+class State:
+    """A state (batch, units) of a recurrent layer as an input and an output of the file."""
+
+    layer: str
+    input: str
+    output: str
+    units: int
+    initial: str | None = None  # the model's input that holds its value before the first step; None: zeros
+
+
 class Plan:
-    """The spec read once. ``time[ref]`` is the time axis of a tensor, ``wanted`` the outputs somebody reads."""
+    """The spec read once. ``time[ref]`` is the time axis of a tensor, ``wanted`` the outputs somebody reads.
+
+    ``states``, ``replaced`` and ``streaming`` are set by ``hold_states``: states by layer, the inputs of the model that
+    state inputs stand for, and whether every tensor is one step, without a time axis. ``timed`` are those with one in
+    the model.
+    """
 
     def __init__(self, spec: Mapping[str, Any] | str, lengths: bool) -> None:
         self.spec: Mapping[str, Any] = json.loads(spec) if isinstance(spec, str) else spec
@@ -61,6 +77,10 @@ class Plan:
         axes = self._time_axes(sources, lengths)
         self.time: dict[Ref, TimeAxis | None] = {ref: axes[root] if root else None for ref, root in sources.items()}
         self.axes: list[TimeAxis] = list(dict.fromkeys(axes.values()))
+        self.timed: frozenset[Ref] = frozenset(ref for ref, root in sources.items() if root)
+        self.states: dict[str, tuple[State, ...]] = {}
+        self.replaced: set[str] = set()
+        self.streaming = False
 
     def _reachable(self) -> tuple[list[Layer], set[Ref]]:
         wanted: set[Ref] = set(self.outputs)

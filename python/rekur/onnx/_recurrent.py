@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rekur.onnx._activations import FORMS, resolve
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._plan import Layer, Plan, State, describe
 
 _Floats = NDArray[np.float32]
 
@@ -74,22 +74,26 @@ def _emit(
     prefixes: tuple[str, ...],
 ) -> list[Tensor]:
     cell, name, units = CELLS[core["type"]], layer["name"], core["units"]
-    x = inputs[0]
-    if x.axis is None or x.features is None:
+    x, held = inputs[0], plan.states.get(name)
+    if (x.axis is None and not plan.streaming) or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
     used = {index for owner, index in plan.wanted if owner == name}
-    sequences = core.get("return_sequences", False)
-    initial = _initial_states(graph, layer, cell, units, inputs[1:], len(prefixes))
+    sequences = core.get("return_sequences", False) and not plan.streaming
+    initial = (
+        _held(graph, name, cell, held)
+        if held
+        else _initial_states(graph, layer, cell, units, inputs[1:], len(prefixes))
+    )
     weights = _weights(graph, layer, core, cell, x.features, units, prefixes)
 
     want_y = sequences and 0 in used
-    finals = _wanted_finals(cell, used, sequences, len(prefixes))
+    finals = [True for _ in held] if held else _wanted_finals(cell, used, sequences, len(prefixes))
     outputs = [f"{name}/Y" if want_y else ""]
     outputs += [f"{name}/Y_{state}" if wanted else "" for state, wanted in zip(cell.states, finals, strict=True)]
-    lengths = x.axis.lengths or ""
+    lengths = (x.axis.lengths if x.axis else None) or ""
     graph.emit(
         cell.op,
-        [graph.time_major(x), *weights, lengths, *initial],
+        [_sequence(graph, plan, x), *weights, lengths, *initial],
         *outputs,
         name=f"{name}/{cell.op}",
         direction=direction,
@@ -103,6 +107,10 @@ def _emit(
             if value:
                 states[index] = _keep_initial(graph, lengths, value, initial[index] if initial else None)
 
+    if held:
+        for kept, value in zip(held, states, strict=True):
+            graph.emit("Squeeze", [value, graph.integers(0)], kept.output)
+
     # outputs[0] and states now hold [T, D, B, H] and [D, B, H]; from here on the model's own shapes
     result: list[Tensor] = []
     merged = len(prefixes) == 2
@@ -110,6 +118,8 @@ def _emit(
     if 0 in used and sequences:
         value, features = _join_directions(graph, layer, outputs[0], 1, mode, units, f"{name}/time_major")
         result.append(Tensor(name, features, x.axis, time_major=value))
+    elif held and not sequences:
+        result.append(Tensor(name, units, batch_major=held[0].output))
     elif 0 in used:
         value, features = _join_directions(graph, layer, states[0], 0, mode, units, name)
         result.append(Tensor(name, features, batch_major=value))
@@ -119,10 +129,27 @@ def _emit(
     for index in range(1, 1 + count):
         which, state = divmod(index - 1, len(cell.states))
         tensor = Tensor(f"{name}:{index}", units)
-        if index in used:
+        if held:
+            tensor.batch_major = held[state].output
+        elif index in used:
             tensor.batch_major = _one_direction(graph, states[state], 0, which, merged, tensor.label)
         result.append(tensor)
     return result
+
+
+def _sequence(graph: Graph, plan: Plan, x: Tensor) -> str:
+    """[T, B, I]; in a one-step model [1, B, I]."""
+    if not plan.streaming:
+        return graph.time_major(x)
+    return graph.once("Unsqueeze", [graph.batch_major(x), graph.integers(0)], f"{x.label}/step")
+
+
+def _held(graph: Graph, name: str, cell: Cell, states: Sequence[State]) -> list[str]:
+    """[1, B, H] for each state input (B, H)."""
+    return [
+        graph.emit("Unsqueeze", [state.input, graph.integers(0)], f"{name}/initial_{letter}")
+        for letter, state in zip(cell.states, states, strict=True)
+    ]
 
 
 def _wanted_finals(cell: Cell, used: set[int], sequences: bool, directions: int) -> list[bool]:

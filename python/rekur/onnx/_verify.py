@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,15 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._errors import VerificationError
-from rekur.onnx._plan import parse_ref
+from rekur.onnx._metadata import describe_file
+from rekur.onnx._plan import has_time_axis, parse_ref
+from rekur.onnx._states import States
 
 BATCHES = (1, 2, 3, 7)
 TIMES = (1, 2, 5, 13)
 LARGE = 50.0
 SHAKE = 2.0**-21  # four units in the last place of an input of 1
 SLACK = 8.0  # how much more than a shaken input rounding on the way may move an output
-LENGTHS_KEY = "rekur.lengths"  # metadata: {lengths input: [inputs it belongs to]}
+PIECES = 3  # at most so many of a sequence, where the file carries states from one to the next
 
+# of onnxruntime's execution providers: TensorFloat-32 rounds the factors of products to 10 bits
+DEFAULTS: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+
+Providers = Sequence[str | tuple[str, Mapping[str, Any]]]
 _Feed = dict[str, NDArray[Any]]
 
 
@@ -60,6 +66,7 @@ class VerifyReport:
     onnxruntime: str
     batches: tuple[int, ...]
     times: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    mode: str = ""  # how sequences were fed where not as a whole
 
     @property
     def largest_difference(self) -> float:
@@ -72,7 +79,8 @@ class VerifyReport:
             f"onnxruntime {self.onnxruntime} ({', '.join(self.providers)}), opset {self.opset}, IR {self.ir_version}, "
             f"{self.file_size:,} bytes",
             f"{self.cases} cases: batches {', '.join(map(str, self.batches))}"
-            + "".join(f"; {axis} {', '.join(map(str, steps))}" for axis, steps in self.times.items()),
+            + "".join(f"; {axis} {', '.join(map(str, steps))}" for axis, steps in self.times.items())
+            + (f"; {self.mode}" if self.mode else ""),
             f"{'output':<{width}}  largest |difference|   allowed  worst case",
         ]
         lines += [f"{o.name:<{width}}  {o.difference:>20.3g}  {o.allowed:>8.2g}  {o.case}" for o in self.outputs]
@@ -89,7 +97,8 @@ class _Input:
     name: str
     dtype: str
     shape: tuple[int | None, ...]  # without the batch
-    axis: str | None  # inputs of one axis have the same number of steps
+    axis: str | None  # inputs of one axis have the same number of steps; None: no time axis, or a fixed one
+    cut: str | None  # inputs of one name here are cut into the same pieces; None: no time axis
     ids: int  # exclusive upper bound of an int32 input
 
 
@@ -106,7 +115,7 @@ class _Case:
 
 
 def compare(
-    model: Exportable, data: bytes, *, tolerance: float, providers: Sequence[str] | None = None, seed: int = 0
+    model: Exportable, data: bytes, *, tolerance: float, providers: Providers | None = None, seed: int = 0
 ) -> VerifyReport:
     """Run the ONNX model in ``data`` and the engine on the same inputs; see :func:`rekur.onnx.verify`."""
     import onnx
@@ -116,12 +125,15 @@ def compare(
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own, which is not ours to name
         raise VerificationError(f"not an ONNX model: {error}") from error
-    session = _session(onnxruntime, data, providers)
-    lengths_of: dict[str, list[str]] = json.loads(
-        {entry.key: entry.value for entry in proto.metadata_props}.get(LENGTHS_KEY, "{}")
-    )
-    inputs = _inputs(model.spec, session, lengths_of)
-    names = [output.name for output in session.get_outputs()]
+    session = open_session(data, providers)
+    try:
+        described = describe_file(proto)
+    except ValueError as error:
+        raise VerificationError(str(error)) from None
+    lengths_of, states = described.lengths, described.states
+    inputs = _inputs(model.spec, session, lengths_of, states)
+    held = {state.output for state in states.states} if states else set()
+    names = [output.name for output in session.get_outputs() if output.name not in held]
     if len(names) != len(model.spec["outputs"]):
         raise VerificationError(f"the ONNX model has outputs {names}, the model {list(model.spec['outputs'])}")
     report = VerifyReport(
@@ -129,11 +141,12 @@ def compare(
         tolerance=tolerance,
         cases=0,
         providers=list(session.get_providers()),
-        opset=next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")),
+        opset=described.opset,
         ir_version=proto.ir_version,
         file_size=len(data),
         onnxruntime=onnxruntime.__version__,
         batches=BATCHES,
+        mode="" if states is None else "one step at a time" if states.streaming else f"in up to {PIECES} pieces",
     )
     rng = np.random.default_rng(seed)
     seen: dict[str, set[int]] = {}
@@ -144,7 +157,10 @@ def compare(
         shaken = _predict(model, [_shake(rng, feed[i.name]) for i in inputs], lengths)
         feed.update({name: lengths[owners[0]] for name, owners in lengths_of.items()})
         try:
-            actual = session.run(None, feed)
+            if states is None:
+                actual = session.run(None, feed)
+            else:
+                actual = states.run(session, feed, _pieces(rng, inputs, feed, states), lengths_of)
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise VerificationError(f"onnxruntime fails at {case}: {error}") from error
         note = str(case) + (f", lengths {_show(lengths)}" if lengths else "")
@@ -165,40 +181,61 @@ def read(path: str | os.PathLike[str]) -> bytes:
     return Path(path).read_bytes()
 
 
-def _session(onnxruntime: Any, data: bytes, providers: Sequence[str] | None) -> Any:
-    wanted = list(providers) if providers is not None else ["CPUExecutionProvider"]
-    missing = set(wanted) - set(onnxruntime.get_available_providers())
-    if missing:
-        raise VerificationError(
-            f"this onnxruntime has no {', '.join(sorted(missing))}; it has {onnxruntime.get_available_providers()}"
-        )
+def open_session(data: bytes, providers: Providers | None = None, threads: int = 0) -> Any:
+    """An onnxruntime session of a model in memory; by default on the CPU. threads: 0 as onnxruntime likes."""
+    import onnxruntime
+
+    wanted = [(p, DEFAULTS.get(p, {})) if isinstance(p, str) else p for p in providers or ["CPUExecutionProvider"]]
+    available = onnxruntime.get_available_providers()
+    if missing := sorted({name for name, _ in wanted} - set(available)):
+        raise VerificationError(f"this onnxruntime has no {', '.join(missing)}; it has {available}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors; they arrive as exceptions too
+    options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(data, options, providers=wanted)
+        return onnxruntime.InferenceSession(
+            data, options, providers=[name for name, _ in wanted], provider_options=[dict(own) for _, own in wanted]
+        )
     except Exception as error:  # onnxruntime's exceptions share no public base class
         raise VerificationError(f"onnxruntime refuses the model: {error}") from error
 
 
-def _inputs(spec: Mapping[str, Any], session: Any, lengths_of: Mapping[str, Sequence[str]]) -> list[_Input]:
+def _inputs(
+    spec: Mapping[str, Any], session: Any, lengths_of: Mapping[str, Sequence[str]], states: States | None
+) -> list[_Input]:
     """The model's inputs as the spec has them; which share a time axis is read off the ONNX model's symbols."""
     layers = {layer["name"]: layer for layer in spec["layers"]}
     shapes = {value.name: value.shape for value in session.get_inputs()}
+    sources = [layers[parse_ref(text)[0]] for text in spec["inputs"]]
+    streaming = states is not None and states.streaming
+    steps = {layer["shape"][0] for layer in sources if has_time_axis(layer)} - {None} if streaming else set()
+    replaced = {state.initial for state in states.states} if states else set()
     result: list[_Input] = []
-    for text in spec["inputs"]:
-        layer = layers[parse_ref(text)[0]]
+    for layer in sources:
         name, shape = layer["name"], tuple(layer["shape"])
-        if name not in shapes:
+        if name not in shapes and name not in replaced:
             raise VerificationError(f"the ONNX model has no input '{name}'; it has {list(shapes)}")
         dtype = layer.get("dtype", "float32")
-        timed = len(shape) == (1 if dtype == "int32" else 2)
-        if timed and isinstance(shapes[name][1], int):
-            shape = (shapes[name][1], *shape[1:])
+        cut = None
+        if has_time_axis(layer):
+            if not streaming and len(shapes[name]) != len(shape) + 1:
+                raise VerificationError(f"input '{name}': expected a sequence, the ONNX model has {shapes[name]}")
+            cut = "time" if streaming else str(shapes[name][1])
+            if streaming:  # all inputs step together
+                shape = (min(steps, default=None), *shape[1:])
+            elif isinstance(shapes[name][1], int):
+                shape = (shapes[name][1], *shape[1:])
         readers = [i for i in layers.values() if i["type"] == "Embedding" and parse_ref(i["inputs"][0])[0] == name]
         ids = min((reader["input_dim"] for reader in readers), default=1)
-        result.append(_Input(name, dtype, shape, shapes[name][1] if timed and shape[0] is None else None, ids))
-    if surplus := set(shapes) - {i.name for i in result} - set(lengths_of):
+        result.append(_Input(name, dtype, shape, cut if cut and shape[0] is None else None, cut, ids))
+    known = {i.name for i in result} | set(lengths_of) | {state.input for state in (states.states if states else ())}
+    if surplus := set(shapes) - known:
         raise VerificationError(f"the ONNX model has inputs the model does not know: {sorted(surplus)}")
+    timed = {i.name for i in result if i.cut is not None}
+    if states is not None and set(states.timed_inputs) != timed:
+        raise VerificationError(f"the ONNX model's metadata has steps of {states.timed_inputs}, the model {timed}")
+    if not timed.issuperset(owner for owners in lengths_of.values() for owner in owners):
+        raise VerificationError(f"the ONNX model's metadata has lengths of {lengths_of}, the model steps of {timed}")
     return result
 
 
@@ -255,6 +292,22 @@ def _lengths(
         for owner in owners:
             result[owner] = rows
     return result
+
+
+def _pieces(
+    rng: np.random.Generator, inputs: Sequence[_Input], feed: _Feed, states: States
+) -> dict[str, list[slice]] | None:
+    """By input with a time axis where it is cut: as many pieces for each, none of them empty."""
+    if states.streaming:
+        return None
+    steps = {i.cut: feed[i.name].shape[1] for i in inputs if i.cut is not None}
+    count = int(rng.integers(1, min(PIECES, *steps.values()) + 1))
+    cuts: dict[str, list[slice]] = {}
+    for axis, total in steps.items():
+        inner = sorted(rng.permutation(total - 1)[: count - 1] + 1)
+        edges = [0, *map(int, inner), total]
+        cuts[axis] = [slice(*edge) for edge in pairwise(edges)]
+    return {i.name: cuts[i.cut] for i in inputs if i.cut is not None}
 
 
 def _predict(model: Exportable, inputs: Sequence[NDArray[Any]], lengths: _Feed) -> list[NDArray[Any]]:

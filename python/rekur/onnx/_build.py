@@ -1,0 +1,72 @@
+"""From the plan of a model to its graph: inputs, layers in order, outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import BATCH, Graph, Tensor
+from rekur.onnx._layers import LAYERS, Rule
+from rekur.onnx._plan import Layer, Plan, describe, has_time_axis, parse_ref
+from rekur.onnx._states import latest
+
+STEPWISE: dict[str, Rule] = {"Step": latest}  # layers that are something else in a one-step model
+
+
+def build(plan: Plan, weights: Mapping[str, Any]) -> Graph:
+    """The graph of everything the outputs need. Every input stays, read or not: it is the model's interface.
+
+    States come after the model's own inputs and outputs, in the order of the layers.
+    """
+    graph = Graph(weights)
+    tensors: dict[tuple[str, int], Tensor] = {}
+    states = [state for held in plan.states.values() for state in held]
+    for name in plan.inputs:
+        if name not in plan.replaced:
+            tensor = _input(plan, plan.layers[name])
+            tensors[name, 0] = tensor
+            graph.inputs.append((name, tensor.dtype, tensor.shape))
+    for axis in plan.axes:
+        if axis.lengths:
+            graph.inputs.append((axis.lengths, "int32", (BATCH,)))
+    for state in states:
+        graph.inputs.append((state.input, "float32", (BATCH, state.units)))
+    for layer in plan.live:
+        if layer["type"] == "Input":
+            continue
+        rule = LAYERS.get(layer["type"])
+        if plan.streaming:
+            rule = STEPWISE.get(layer["type"], rule)
+        if rule is None:
+            raise ExportError(f"{describe(layer)}: layers of this type have no ONNX form")
+        given = layer["inputs"][:1] if layer["name"] in plan.states else layer["inputs"]
+        inputs = [_resolve(tensors, layer, text) for text in given]
+        for index, output in enumerate(rule(graph, plan, layer, inputs)):
+            tensors[layer["name"], index] = output
+    for text in plan.spec["outputs"]:
+        name, index = parse_ref(text)
+        if (name, index) not in tensors:
+            raise ExportError(f"the model's output '{text}' does not exist")
+        graph.output(tensors[name, index], f"{name}:{index}" if index else name)
+    for state in states:
+        graph.output(Tensor(state.output, state.units, batch_major=state.output), state.output)
+    return graph
+
+
+def _input(plan: Plan, layer: Layer) -> Tensor:
+    shape, name = layer["shape"], layer["name"]
+    ids = layer.get("dtype", "float32") == "int32"
+    if len(shape) not in ((0, 1) if ids else (1, 2)):
+        raise ExportError(f"{describe(layer)}: expected (F) or (T, F), of int32 () or (T), got {tuple(shape)}")
+    if not ids and shape[-1] is None:
+        raise ExportError(f"{describe(layer)}: the number of features must be known, got {tuple(shape)}")
+    axis = plan.time[name, 0] if has_time_axis(layer) else None
+    return Tensor(name, None if ids else shape[-1], axis, batch_major=name)
+
+
+def _resolve(tensors: Mapping[tuple[str, int], Tensor], layer: Layer, text: str) -> Tensor:
+    tensor = tensors.get(parse_ref(text))
+    if tensor is None:
+        raise ExportError(f"{describe(layer)}: its input '{text}' does not exist")
+    return tensor

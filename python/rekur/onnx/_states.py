@@ -1,0 +1,198 @@
+"""Recurrent state as inputs and outputs of a file: for one step at a time, or for a long sequence in pieces.
+
+A file with states names them in its metadata (``rekur.states``), so whoever runs it needs nothing but the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core
+from rekur.onnx._recurrent import CELLS
+
+STATES_KEY = "rekur.states"
+
+
+@dataclass(frozen=True)
+class States:
+    """How a file with states is run. Between runs, each state's output becomes its input."""
+
+    streaming: bool  # True: an input in `timed_inputs` is one step (batch, F); False: a piece (batch, time, F)
+    timed_inputs: tuple[str, ...]
+    timed_outputs: tuple[str, ...]  # the outputs that the sequence model has for every step
+    states: tuple[State, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> States:
+        """Raises ValueError for anything that :meth:`to_json` did not write."""
+        try:
+            read = json.loads(text)
+            states = tuple(State(**entry) for entry in read["states"])
+            result = States(bool(read["streaming"]), tuple(read["timed_inputs"]), tuple(read["timed_outputs"]), states)
+            names = [*result.timed_inputs, *result.timed_outputs]
+            names += [text for s in states for text in (s.layer, s.input, s.output, s.initial or "")]
+            if not all(isinstance(name, str) for name in names) or not all(type(s.units) is int for s in states):
+                raise TypeError("names must be text and units whole numbers")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"metadata '{STATES_KEY}' is not valid: {error!r}") from None
+        return result
+
+    def start(self, feed: Mapping[str, NDArray[Any]], batch: int) -> dict[str, NDArray[Any]]:
+        """The states before the first step: what the model's inputs give, else zeros."""
+        result: dict[str, NDArray[Any]] = {}
+        for state in self.states:
+            given = feed.get(state.input, feed.get(state.initial) if state.initial else None)
+            result[state.input] = np.zeros((batch, state.units), np.float32) if given is None else given
+        return result
+
+    def run(
+        self,
+        session: Any,
+        feed: Mapping[str, NDArray[Any]],
+        pieces: Mapping[str, Sequence[slice]] | None = None,
+        lengths_of: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[NDArray[Any]]:
+        """Whole sequences through an onnxruntime session, step by step or in pieces; the model's outputs as a whole.
+
+        feed: by input, what a sequence model takes: (batch, time, F). pieces: by timed input its cuts, equally many
+        for all; None: every step of its own, or for a file that takes sequences all in one piece.
+        lengths_of: {lengths input: the inputs it belongs to}.
+        """
+        lengths_of = lengths_of or {}
+        if pieces is None:
+            steps = {name: feed[name].shape[1] for name in self.timed_inputs}
+            if self.streaming:
+                pieces = {name: [slice(t, t + 1) for t in range(count)] for name, count in steps.items()}
+            else:
+                pieces = {name: [slice(0, count)] for name, count in steps.items()}
+        wanted = {value.name for value in session.get_inputs()}
+        names = [value.name for value in session.get_outputs()]
+        held = {state.output for state in self.states}
+        now = self.start(feed, next(iter(feed.values())).shape[0])
+        fixed = {name: x for name, x in feed.items() if name in wanted and name not in (*pieces, *lengths_of)}
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in names if name not in held}
+        for k in range(len(next(iter(pieces.values())))):
+            piece = {name: feed[name][:, cuts[k]] for name, cuts in pieces.items()}
+            if self.streaming:
+                piece = {name: x[:, 0] for name, x in piece.items()}
+            for name, owners in lengths_of.items():
+                cut = pieces[owners[0]][k]
+                piece[name] = np.clip(feed[name] - cut.start, 0, cut.stop - cut.start).astype(np.int32)
+            outputs = dict(zip(names, session.run(None, {**fixed, **piece, **now}), strict=True))
+            now = {state.input: outputs[state.output] for state in self.states}
+            for name, values in parts.items():
+                values.append(outputs[name])
+        join = np.stack if self.streaming else np.concatenate
+        return [
+            np.asarray(join(values, axis=1)) if name in self.timed_outputs else values[-1]
+            for name, values in parts.items()
+        ]
+
+
+def hold_states(plan: Plan, streaming: bool) -> None:
+    """Give every recurrent layer of the plan a state input and output; refuse what then has no meaning.
+
+    An input of the model that is nothing but an initial state gives way to the state inputs: what it would have held
+    is fed to them at the first step.
+
+    Raises
+    ------
+    ExportError
+        A layer reads backwards, takes a computed initial state, or picks a step that cannot be told; nothing has a
+        time axis, or (without ``streaming``) nothing a state.
+    """
+    option, unit = ("streaming=True", "one step") if streaming else ("states=True", "a piece of the sequence")
+    if not plan.axes:
+        raise ExportError(f"{option}: no input of the model has a time axis")
+    taken = set(plan.layers) | {axis.lengths for axis in plan.axes if axis.lengths}
+
+    def free(name: str) -> str:
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
+    read: set[str] = {name for name, _ in plan.outputs}
+    started: set[str] = set()
+    for layer in plan.live:
+        read.update(parse_ref(text)[0] for text in layer.get("inputs", ())[:1])
+        core = recurrent_core(layer)
+        if core is None:
+            read.update(parse_ref(text)[0] for text in layer.get("inputs", ()))
+            _check_step(layer, option, unit, streaming, plan)
+            continue
+        if layer["type"] == "Bidirectional" or core.get("reverse", False):
+            raise ExportError(
+                f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
+            )
+        letters, units = CELLS[core["type"]].states, core["units"]
+        initial = [_initial(plan, layer, text, units, option, unit) for text in layer["inputs"][1:]]
+        if len(initial) not in (0, len(letters)):
+            raise ExportError(f"{describe(layer)}: expected no initial state or all {len(letters)}, got {len(initial)}")
+        started.update(initial)
+        plan.states[layer["name"]] = tuple(
+            State(layer["name"], free(f"{layer['name']}_{s}_in"), free(f"{layer['name']}_{s}_out"), units, start)
+            for s, start in zip(letters, initial or (None,) * len(letters), strict=True)
+        )
+    if not streaming and not plan.states:
+        raise ExportError(f"{option}: the model has no recurrent layer whose state could be held")
+    plan.replaced = started - read
+    if streaming:
+        _drop_time(plan)
+    else:  # a piece may be shorter than the sequence
+        several = len(plan.axes) > 1
+        renamed = {axis: replace(axis, size=f"{axis.inputs[0]}_time" if several else "time") for axis in plan.axes}
+        plan.axes = list(renamed.values())
+        plan.time = {ref: renamed[axis] if axis else None for ref, axis in plan.time.items()}
+
+
+def _drop_time(plan: Plan) -> None:
+    fixed = sorted({axis.size for axis in plan.axes if isinstance(axis.size, int)})
+    if len(fixed) > 1:
+        raise ExportError(f"streaming=True: all inputs step together, but the model's have {fixed} time steps")
+    plan.streaming = True
+    plan.time = dict.fromkeys(plan.time)
+    plan.axes = []
+
+
+def _initial(plan: Plan, layer: Layer, text: str, units: int, option: str, unit: str) -> str:
+    """The input of the model that an initial state comes from."""
+    source = plan.layers.get(parse_ref(text)[0])
+    if source is None:
+        raise ExportError(f"{describe(layer)}: its input '{text}' does not exist")
+    if source["type"] != "Input":
+        raise ExportError(
+            f"{describe(layer)}: {option}: its initial state is computed by {describe(source)}, and {unit} cannot tell "
+            "whether it is the first; make the initial state an input of the model"
+        )
+    if list(source["shape"]) != [units]:
+        raise ExportError(f"{describe(layer)}: expected initial states (batch, {units}), got {tuple(source['shape'])}")
+    name: str = source["name"]
+    return name
+
+
+def _check_step(layer: Layer, option: str, unit: str, streaming: bool, plan: Plan) -> None:
+    """Only the last step is told by what is at hand; with lengths a piece may hold none of a row's."""
+    if layer["type"] != "Step":
+        return
+    if layer["index"] != -1 or any(axis.lengths for axis in plan.axes):
+        with_lengths = " of rows with lengths" if layer["index"] == -1 else ""
+        raise ExportError(
+            f"{describe(layer)}: {option}: step {layer['index']}{with_lengths} cannot be told from {unit}"
+        )
+
+
+def latest(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """``Step`` with index −1 in a one-step model: the step at hand."""
+    return list(inputs)

@@ -1,0 +1,517 @@
+"""One-step files and files with states: looped over a sequence, or fed in pieces, they are the sequence model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import reference
+import rekur.onnx
+from harness import assert_close, floats, input_layer
+from onnx_subject import Subject, sequence_subject
+from rekur import _core
+from rekur.onnx import ExportError, State, States, VerificationError, _states
+from test_layer_contract import EXAMPLES, Example
+from test_random_graphs import RandomGraph
+
+BATCH, TIME = 3, 7
+CELLS: dict[str, dict[str, Any]] = {
+    "SimpleRNN": {"type": "SimpleRNN"},
+    "LSTM": {"type": "LSTM"},
+    "GRU": {"type": "GRU"},
+    "GRU before": {"type": "GRU", "reset_after": False},
+}
+
+
+def session(path: Path) -> Any:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def loop(
+    path: Path,
+    steps: Mapping[str, np.ndarray],
+    states: Mapping[str, np.ndarray],
+    fixed: Mapping[str, np.ndarray] | None = None,
+) -> list[dict[str, np.ndarray]]:
+    """What a live user does, by the names of the contract: `<layer>_h_in` gets what `<layer>_h_out` gave."""
+    run = session(path)
+    names = [output.name for output in run.get_outputs()]
+    now, result = dict(states), []
+    for t in range(next(iter(steps.values())).shape[1]):
+        feed = {**{name: x[:, t] for name, x in steps.items()}, **(fixed or {}), **now}
+        outputs = dict(zip(names, run.run(names, feed), strict=True))
+        now = {name: outputs[re.sub(r"_in(_*)$", r"_out\1", name)] for name in now}
+        result.append(outputs)
+    return result
+
+
+def zeros(path: Path, batch: int) -> dict[str, np.ndarray]:
+    given = [value for value in session(path).get_inputs() if re.search(r"_[hc]_in_*$", value.name)]
+    return {value.name: np.zeros((batch, value.shape[1]), np.float32) for value in given}
+
+
+def assert_loop_matches_reference(
+    path: Path,
+    subject: Subject,
+    steps: Mapping[str, np.ndarray],
+    fixed: Mapping[str, np.ndarray] | None = None,
+    states: Mapping[str, np.ndarray] | None = None,
+    model_inputs: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Every step's outputs are what the float64 equations give for the sequence up to there."""
+    batch, time, *_ = next(iter(steps.values())).shape
+    seen = loop(path, steps, states or zeros(path, batch), fixed)
+    others = {**(fixed or {}), **(model_inputs or {})}
+    for t in range(1, time + 1):
+        inputs = [steps[n][:, :t] if n in steps else others[n] for n in subject.spec["inputs"]]
+        expected = reference.run(subject.spec, subject.weights, inputs)
+        for (name, y), e in zip(seen[t - 1].items(), expected, strict=False):  # states come after
+            last = e[:, -1] if e.ndim == y.ndim + 1 else e
+            assert_close(y, last, 1e-5, f"{name} after {t} steps")
+
+
+def stack(cell: str, *, sequences: bool, **options: Any) -> Subject:
+    """Two recurrent layers with something between them, and a head."""
+    core = {**CELLS[cell], **options}
+    return sequence_subject(
+        {**core, "name": "a", "inputs": ["x"], "units": 5, "return_sequences": True},
+        {"type": "Dropout", "name": "drop", "inputs": ["a"], "rate": 0.3},
+        {"type": "Dense", "name": "mid", "inputs": ["drop"], "units": 4, "activation": "tanh"},
+        {**core, "name": "b", "inputs": ["mid"], "units": 6, "return_sequences": sequences, "return_state": True},
+        {"type": "Dense", "name": "y", "inputs": ["b"], "units": 2, "activation": "softmax"},
+        outputs=["y", "b", "b:1"],
+    )
+
+
+@pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_looped_is_the_sequence_model(cell: str, sequences: bool, tmp_path: Path, rng: np.random.Generator) -> None:
+    subject = stack(cell, sequences=sequences)
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    assert report.verification is not None and report.verification.cases == 20
+    assert report.verification.mode == "one step at a time" and "one step at a time" in str(report)
+    assert_loop_matches_reference(tmp_path / "m.onnx", subject, {"x": floats(rng, BATCH, TIME, 3)})
+    assert "Transpose" not in report.nodes
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_options_of_the_cells(cell: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    options: dict[str, Any] = {"activation": {"name": "leaky_relu", "alpha": 0.3}, "use_bias": False}
+    if cell != "SimpleRNN":
+        options["recurrent_activation"] = "hard_sigmoid"
+    subject = stack(cell, sequences=True, **options)
+    rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    assert_loop_matches_reference(tmp_path / "m.onnx", subject, {"x": floats(rng, BATCH, TIME, 3)})
+
+
+def test_the_contract_of_names_and_shapes(tmp_path: Path) -> None:
+    subject = stack("LSTM", sequences=False)
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    states = [(f"{layer}_{s}", units) for layer, units in (("a", 5), ("b", 6)) for s in "hc"]
+    assert report.inputs == [
+        ("x", "float32", ("batch", 3)),
+        *((f"{name}_in", "float32", ("batch", units)) for name, units in states),
+    ]
+    assert report.outputs == [
+        ("y", "float32", ("batch", 2)),
+        ("b", "float32", ("batch", 6)),
+        ("b:1", "float32", ("batch", 6)),
+        *((f"{name}_out", "float32", ("batch", units)) for name, units in states),
+    ]
+    described = rekur.onnx.metadata(tmp_path / "m.onnx")
+    assert described.states == States(
+        True, ("x",), (), tuple(State(n[0], f"{n}_in", f"{n}_out", units) for n, units in states)
+    )
+
+
+def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) -> bool:
+    """Whether a model can be stepped at all, told from the rules and not from the code."""
+    layers = {layer["name"]: layer for layer in spec["layers"]}
+    sources = [layers[name] for name in spec["inputs"]]
+    if not any(len(i["shape"]) == (1 if i["dtype"] == "int32" else 2) for i in sources):
+        return False
+    live, waiting, held = set(), list(spec["outputs"]), 0
+    while waiting:
+        name = waiting.pop().partition(":")[0]
+        if name in live:
+            continue
+        live.add(name)
+        layer = layers[name]
+        waiting += layer.get("inputs", [])
+        if layer["type"] == "Bidirectional" or layer.get("reverse"):
+            return False
+        if layer["type"] == "Step" and (layer["index"] != -1 or lengths):
+            return False
+        if layer["type"] in ("SimpleRNN", "LSTM", "GRU"):
+            held += 1
+            if any(layers[text.partition(":")[0]]["type"] != "Input" for text in layer["inputs"][1:]):
+                return False
+    return streaming or held > 0
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "states"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.type}-{len(e.inputs)}")
+def test_every_layer_type(example: Example, streaming: bool, tmp_path: Path) -> None:
+    spec = example.spec()
+    subject = Subject(spec["layers"], spec["outputs"])
+    options = {"streaming": True} if streaming else {"states": True}
+    if allowed(subject.spec, streaming=streaming):
+        report = rekur.onnx.export(subject, tmp_path / "m.onnx", **options)
+        assert report.verification is not None and report.verification.mode
+    else:
+        with pytest.raises(ExportError, match="streaming=True" if streaming else "states=True"):
+            rekur.onnx.export(subject, tmp_path / "m.onnx", **options)
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("streaming", [True, False], ids=["streaming", "states"])
+def test_random_graphs(streaming: bool, tmp_path: Path) -> None:
+    """Tensors read twice, initial states from inputs, several time axes, ids, rows: verified, or refused by rule."""
+    done = 0
+    for seed in range(60):
+        graph = RandomGraph(seed, layers=4, batch=2, steps=4, sizes=(2, 3), rate=0.2)
+        subject = Subject(graph.spec["layers"], graph.spec["outputs"], seed)
+        lengths = not streaming and seed % 2 == 0
+        options = {"streaming": True} if streaming else {"states": True, "lengths": lengths}
+        try:
+            rekur.onnx.export(subject, tmp_path / "m.onnx", tolerance=1e-4, **options)
+            done += 1
+        except ExportError:
+            assert not allowed(subject.spec, streaming=streaming, lengths=lengths), seed
+    assert done >= 8
+
+
+def test_ids_and_joins_between_the_layers(tmp_path: Path, rng: np.random.Generator) -> None:
+    """An embedding of ids beside floats, joined; a row given at every step; rows merged with last outputs."""
+    subject = Subject(
+        [
+            input_layer("ids", None, dtype="int32"),
+            input_layer("x", None, 3),
+            input_layer("site", 4),
+            {"type": "Embedding", "name": "e", "inputs": ["ids"], "input_dim": 11, "output_dim": 4},
+            {"type": "Concatenate", "name": "both", "inputs": ["e", "x"], "axis": 2},
+            {"type": "GRU", "name": "g", "inputs": ["both"], "units": 4, "return_sequences": True},
+            {"type": "Add", "name": "skip", "inputs": ["g", "e"]},
+            {"type": "Activation", "name": "act", "inputs": ["skip"], "activation": "elu"},
+            {"type": "LSTM", "name": "l", "inputs": ["act"], "units": 4},
+            {"type": "Multiply", "name": "gated", "inputs": ["l", "site"]},
+            {"type": "Dense", "name": "y", "inputs": ["gated"], "units": 2},
+        ],
+        ["y", "act"],
+    )
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    assert report.inputs[:3] == [
+        ("ids", "int32", ("batch",)),
+        ("x", "float32", ("batch", 3)),
+        ("site", "float32", ("batch", 4)),
+    ]
+    ids = rng.integers(0, 11, (BATCH, TIME)).astype(np.int32)
+    steps = {"ids": ids, "x": floats(rng, BATCH, TIME, 3)}
+    assert_loop_matches_reference(tmp_path / "m.onnx", subject, steps, {"site": floats(rng, BATCH, 4)})
+
+
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+def test_an_initial_state_that_is_an_input(cell: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    """It gives way to the state input, which gets its value at the first step; one that is also read stays."""
+    letters = ["h", "c"] if cell == "LSTM" else ["h"]
+    subject = Subject(
+        [
+            input_layer("x", None, 3),
+            *(input_layer(f"s_{letter}", 4) for letter in letters),
+            {**CELLS[cell], "name": "r", "inputs": ["x", *(f"s_{k}" for k in letters)], "units": 4},
+            {"type": "Add", "name": "y", "inputs": ["r", "s_h"]},
+        ],
+        ["y"],
+    )
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    assert [name for name, _, _ in report.inputs] == ["x", "s_h", *(f"r_{k}_in" for k in letters)]
+    start = {f"s_{k}": floats(rng, BATCH, 4) for k in letters}
+    assert_loop_matches_reference(
+        tmp_path / "m.onnx",
+        subject,
+        {"x": floats(rng, BATCH, TIME, 3)},
+        fixed={"s_h": start["s_h"]},
+        states={f"r_{k}_in": start[f"s_{k}"] for k in letters},
+        model_inputs=start,
+    )
+    described = rekur.onnx.metadata(tmp_path / "m.onnx").states
+    assert described is not None and [s.initial for s in described.states] == [f"s_{k}" for k in letters]
+
+
+def test_a_fixed_number_of_steps(tmp_path: Path) -> None:
+    """The engine only runs 10 steps; a step has no such number, and pieces are free."""
+    layer = {"type": "LSTM", "name": "l", "inputs": ["x"], "units": 4, "return_sequences": True}
+    subject = Subject([input_layer("x", 10, 2), layer], ["l"])
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    assert report.inputs[0] == ("x", "float32", ("batch", 2))
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", states=True)
+    assert report.inputs[0] == ("x", "float32", ("batch", "time", 2))
+    assert report.outputs[0] == ("l", "float32", ("batch", "time", 4))
+
+
+def test_names_that_layers_already_have(tmp_path: Path) -> None:
+    layers = [
+        {"type": "GRU", "name": "g", "inputs": ["x"], "units": 3, "return_sequences": True},
+        {"type": "Dense", "name": "g_h_in", "inputs": ["g"], "units": 2},
+        {"type": "LSTM", "name": "g_h_out", "inputs": ["g_h_in"], "units": 2},
+    ]
+    subject = sequence_subject(*layers, outputs=["g_h_out", "g", "g_h_out"])
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    inputs, outputs = ([name for name, _, _ in side] for side in (report.inputs, report.outputs))
+    assert inputs == ["x", "g_h_in_", "g_h_out_h_in", "g_h_out_c_in"]
+    assert outputs == ["g_h_out", "g", "g_h_out__", "g_h_out_", "g_h_out_h_out", "g_h_out_c_out"]
+    states = rekur.onnx.metadata(tmp_path / "m.onnx").states
+    assert states is not None and states.states[0] == State("g", "g_h_in_", "g_h_out_", 3)
+    assert states.timed_outputs == ("g",)
+
+
+def test_layers_nobody_reads_have_no_state(tmp_path: Path) -> None:
+    subject = sequence_subject(
+        {"type": "LSTM", "name": "used", "inputs": ["x"], "units": 4},
+        {"type": "Bidirectional", "name": "idle", "inputs": ["x"], "layer": {"type": "GRU", "units": 4}},
+        outputs=["used"],
+    )
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    assert [name for name, _, _ in report.inputs] == ["x", "used_h_in", "used_c_in"]
+
+
+def test_without_a_recurrent_layer_a_step_has_no_state(tmp_path: Path) -> None:
+    dense = {"type": "Dense", "name": "y", "inputs": ["x"], "units": 2}
+    subject = sequence_subject(dense, outputs=["y"])
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    assert report.outputs == [("y", "float32", ("batch", 2))]
+
+
+def test_export_is_reproducible(tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        rekur.onnx.export(stack("GRU", sequences=True), tmp_path / name, streaming=True)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+RNN = {"type": "GRU", "name": "r", "inputs": ["x"], "units": 3}
+X, ROW = input_layer("x", None, 3), input_layer("row", 3)
+
+
+@pytest.mark.parametrize(
+    ("layers", "outputs", "message"),
+    [
+        (
+            [X, {"type": "Bidirectional", "name": "b", "inputs": ["x"], "layer": {"type": "GRU", "units": 4}}],
+            ["b"],
+            r"Bidirectional 'b': {}: it reads the sequence from its end",
+        ),
+        ([X, {**RNN, "reverse": True}], ["r"], r"GRU 'r': {}: it reads the sequence from its end"),
+        ([ROW, {"type": "Dense", "name": "y", "inputs": ["row"], "units": 2}], ["y"], "{}: no input .* time axis"),
+        (
+            [
+                X,
+                ROW,
+                {"type": "Dense", "name": "d", "inputs": ["row"], "units": 3},
+                {**RNN, "inputs": ["x", "d"]},
+            ],
+            ["r"],
+            r"GRU 'r': {}: its initial state is computed by Dense 'd'",
+        ),
+        (
+            [X, {**RNN, "name": "coder"}, {**RNN, "inputs": ["x", "coder"], "name": "decoder"}],
+            ["decoder"],
+            r"GRU 'decoder': {}: its initial state is computed by GRU 'coder'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("option", ["streaming", "states"])
+def test_what_has_no_step(
+    layers: Sequence[dict[str, Any]], outputs: list[str], message: str, option: str, tmp_path: Path
+) -> None:
+    subject = Subject(layers, outputs)
+    with pytest.raises(ExportError, match=message.format(f"{option}=True")):
+        rekur.onnx.export(subject, tmp_path / "m.onnx", **{option: True})
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_that_contradict(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="lengths=True: a one-step model has no lengths"):
+        rekur.onnx.export(stack("GRU", sequences=False), tmp_path / "m.onnx", streaming=True, lengths=True)
+    dense = {"type": "Dense", "name": "y", "inputs": ["x"], "units": 2}
+    with pytest.raises(ExportError, match="states=True: the model has no recurrent layer"):
+        rekur.onnx.export(sequence_subject(dense, outputs=["y"]), tmp_path / "m.onnx", states=True)
+    two = Subject([input_layer("a", 4, 2), input_layer("b", 5, 2), *_two_layers()], ["ra", "rb"])
+    with pytest.raises(ExportError, match=r"all inputs step together, but the model's have \[4, 5\] time steps"):
+        rekur.onnx.export(two, tmp_path / "m.onnx", streaming=True)
+    assert not list(tmp_path.iterdir())
+    rekur.onnx.export(two, tmp_path / "m.onnx", states=True)
+
+
+def _two_layers() -> list[dict[str, Any]]:
+    return [{**RNN, "name": f"r{k}", "inputs": [k]} for k in "ab"]
+
+
+@pytest.mark.skipif("Step" not in _core.layer_types(), reason="the engine has no layer Step")
+def test_step(tmp_path: Path, rng: np.random.Generator) -> None:
+    """The last step is the one at hand; another cannot be told."""
+
+    def subject(index: int) -> Subject:
+        return sequence_subject(
+            {"type": "GRU", "name": "g", "inputs": ["x"], "units": 4, "return_sequences": True},
+            {"type": "Step", "name": "s", "inputs": ["g"], "index": index},
+            {"type": "Dense", "name": "y", "inputs": ["s"], "units": 2},
+            outputs=["y"],
+        )
+
+    rekur.onnx.export(subject(-1), tmp_path / "m.onnx", streaming=True)
+    assert_loop_matches_reference(tmp_path / "m.onnx", subject(-1), {"x": floats(rng, BATCH, TIME, 3)})
+    rekur.onnx.export(subject(-1), tmp_path / "m.onnx", states=True)
+    for option in ("streaming", "states"):
+        with pytest.raises(ExportError, match=r"Step 's': .* step 0 cannot be told"):
+            rekur.onnx.export(subject(0), tmp_path / "m.onnx", **{option: True})
+    with pytest.raises(ExportError, match=r"Step 's': .* step -1 of rows with lengths cannot be told"):
+        rekur.onnx.export(subject(-1), tmp_path / "m.onnx", states=True, lengths=True)
+
+
+# ---------------------------------------------------------------------------------------------------------- in pieces
+
+
+@pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
+@pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_piecewise_is_the_whole(
+    cell: str, sequences: bool, lengths: bool, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    subject = stack(cell, sequences=sequences)
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", states=True, lengths=lengths)
+    assert report.verification is not None and report.verification.mode == "in up to 3 pieces"
+    x, rows = floats(rng, 4, TIME, 3), np.array([0, 7, 2, 5], np.int32)
+    run = session(tmp_path / "m.onnx")
+    names = [output.name for output in run.get_outputs()]
+    now, parts = zeros(tmp_path / "m.onnx", 4), []
+    assert len(now) == (4 if cell == "LSTM" else 2)
+    for begin, end in ((0, 1), (1, 4), (4, 7)):
+        feed = {"x": x[:, begin:end], **now}
+        if lengths:
+            feed["lengths"] = np.clip(rows - begin, 0, end - begin).astype(np.int32)
+        outputs = dict(zip(names, run.run(names, feed), strict=True))
+        now = {name: outputs[name[:-3] + "_out"] for name in now}
+        parts.append(outputs)
+    expected = reference.run(subject.spec, subject.weights, [x], [rows if lengths else None])
+    for name, e in zip(names, expected, strict=False):
+        whole = np.concatenate([part[name] for part in parts], axis=1) if e.ndim == 3 else parts[-1][name]
+        assert_close(whole, e, 1e-5, name)
+
+
+def test_states_of_a_sequence_model_by_name(tmp_path: Path) -> None:
+    subject = stack("GRU", sequences=False)
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", states=True, lengths=True)
+    assert [name for name, _, _ in report.inputs] == ["x", "lengths", "a_h_in", "b_h_in"]
+    assert [name for name, _, _ in report.outputs] == ["y", "b", "b:1", "a_h_out", "b_h_out"]
+    states = rekur.onnx.metadata(tmp_path / "m.onnx").states
+    assert states is not None and not states.streaming and states.timed_inputs == ("x",)
+
+
+# ------------------------------------------------------------------------------------------------ verification finds it
+
+
+def _swapped(graph: onnx.GraphProto) -> None:
+    """The outputs of h and c change names."""
+    for output in graph.output[-2:]:
+        output.name = {"l_h_out": "l_c_out", "l_c_out": "l_h_out"}[output.name]
+    ends = [*graph.output[-2:]]
+    del graph.output[-2:]
+    graph.output.extend(ends[::-1])
+    for node in graph.node:
+        for index, name in enumerate(node.output):
+            node.output[index] = {"l_h_out": "l_c_out", "l_c_out": "l_h_out"}.get(name, name)
+        for index, name in enumerate(node.input):
+            node.input[index] = {"l_h_out": "l_c_out"}.get(name, name)
+
+
+def _forgotten(graph: onnx.GraphProto) -> None:
+    """The node does not read its state."""
+    (node,) = [node for node in graph.node if node.op_type == "LSTM"]
+    del node.input[5:]
+
+
+@pytest.mark.parametrize("fault", [_swapped, _forgotten])
+@pytest.mark.parametrize("option", ["streaming", "states"])
+def test_a_state_that_is_lost_is_found(option: str, fault: Any, tmp_path: Path) -> None:
+    layer = {"type": "LSTM", "name": "l", "inputs": ["x"], "units": 4}
+    subject = sequence_subject(layer, outputs=["l"])
+    path = tmp_path / "m.onnx"
+    rekur.onnx.export(subject, path, **{option: True})
+    again = rekur.onnx.verify(subject, path, seed=5)
+    assert again.mode and again.largest_difference <= 1e-5
+    proto = onnx.load(path)
+    fault(proto.graph)
+    onnx.save(proto, path)
+    with pytest.raises(VerificationError, match="disagree"):
+        rekur.onnx.verify(subject, path)
+
+
+def test_an_exporter_that_forgets_the_state_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rekur.onnx import _recurrent
+
+    monkeypatch.setattr(_recurrent, "_held", lambda graph, name, cell, states: [])
+    with pytest.raises(VerificationError):
+        rekur.onnx.export(stack("GRU", sequences=False), tmp_path / "m.onnx", streaming=True)
+    assert not list(tmp_path.iterdir())
+
+
+def _rewritten(path: Path, key: str, text: str | None) -> None:
+    proto = onnx.load(path)
+    entries = {entry.key: entry.value for entry in proto.metadata_props}
+    entries.pop(key)
+    onnx.helper.set_model_props(proto, entries if text is None else {**entries, key: text})
+    onnx.save(proto, path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "expected a sequence, the ONNX model has"),
+        ("{", "metadata 'rekur.states' is not valid"),
+        ("[]", "metadata 'rekur.states' is not valid"),
+        ('{"streaming": true, "timed_inputs": ["zz"], "timed_outputs": [], "states": []}', "metadata|does not know"),
+        ('{"streaming": true, "timed_inputs": ["x"], "timed_outputs": [], "states": [{}]}', "is not valid"),
+        (
+            '{"streaming": true, "timed_inputs": ["x"], "timed_outputs": [], "states": '
+            '[{"layer": "l", "input": "l_h_in", "output": "l_h_out", "units": "4"}]}',
+            "is not valid",
+        ),
+    ],
+)
+def test_metadata_of_states_that_is_wrong(text: str | None, message: str, tmp_path: Path) -> None:
+    subject = sequence_subject({"type": "GRU", "name": "l", "inputs": ["x"], "units": 4}, outputs=["l"])
+    rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True)
+    _rewritten(tmp_path / "m.onnx", _states.STATES_KEY, text)
+    with pytest.raises(VerificationError, match=message):
+        rekur.onnx.verify(subject, tmp_path / "m.onnx")
+
+
+def test_states_to_json_and_back() -> None:
+    states = States(True, ("x",), ("y",), (State("l", "l_h_in", "l_h_out", 4, "s"),))
+    assert States.from_json(states.to_json()) == states
+    assert json.loads(states.to_json())["states"][0]["initial"] == "s"
+
+
+def test_a_python_model_streams(tmp_path: Path, rng: np.random.Generator) -> None:
+    """The user's way, as docs/onnx.md shows it."""
+    import rekur
+    from rekur import layers
+
+    model = rekur.Sequential(
+        [layers.LSTM(8, input_shape=(None, 2), return_sequences=True), layers.GRU(6), layers.Dense(3)]
+    )
+    report = rekur.onnx.export(model, tmp_path / "m.onnx", streaming=True)
+    assert [name for name, _, _ in report.inputs[1:]] == ["lstm_h_in", "lstm_c_in", "gru_h_in"]
+    x = floats(rng, 1, 20, 2)
+    last = loop(tmp_path / "m.onnx", {report.inputs[0][0]: x}, zeros(tmp_path / "m.onnx", 1))[-1]
+    assert_close(last[report.outputs[0][0]], model.predict(x), 1e-5)
+    model.save(tmp_path / "m.safetensors")
+    assert rekur.onnx.verify(tmp_path / "m.safetensors", tmp_path / "m.onnx").mode == "one step at a time"
