@@ -18,8 +18,9 @@ from types import TracebackType
 from typing import Any
 
 FLAGS = (
-    "--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--disable-quic", "--hide-scrollbars",
+    "--headless=new", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--disable-quic",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--hide-scrollbars",
 )  # fmt: skip
 
 
@@ -91,7 +92,9 @@ class Chromium:
 
     def screenshot(self, path: Path) -> None:
         """The whole page, as PNG."""
-        answer = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        size = self._call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {**size, "scale": 1}
+        answer = self._call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:

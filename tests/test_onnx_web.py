@@ -73,7 +73,7 @@ def live() -> Subject:
 class Case(NamedTuple):
     subject: Callable[[], Subject]
     ids: bool = False
-    options: Mapping[str, Any] = {}  # noqa: RUF012
+    options: Mapping[str, Any] = {}
 
     @property
     def streaming(self) -> bool:
@@ -166,8 +166,10 @@ def run_node(source: str) -> subprocess.CompletedProcess[str]:
 
 FAKE = """
 class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
-const session = (...inputs) => ({ inputNames: inputs.map((i) => i.name), inputMetadata: inputs, outputNames: ["y", "gru_h_out"] });
-const x = { name: "x", type: "float32", shape: ["batch", 2] }, h = { name: "gru_h_in", type: "float32", shape: ["batch", 4] };
+const names = { outputNames: ["y", "gru_h_out"] };
+const session = (...inputs) => ({ inputNames: inputs.map((i) => i.name), inputMetadata: inputs, ...names });
+const x = { name: "x", type: "float32", shape: ["batch", 2] };
+const h = { name: "gru_h_in", type: "float32", shape: ["batch", 4] };
 """
 
 

@@ -21,8 +21,11 @@ def node() -> str:
 
 def chromium() -> str:
     """REKUR_CHROMIUM, or the first of the usual names on the PATH."""
-    path = os.environ.get("REKUR_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    given = os.environ.get("REKUR_CHROMIUM")
+    path = next(filter(None, map(shutil.which, [given] if given else CHROMIUMS)), None)
     if path is None:
+        if given:
+            pytest.fail(f"REKUR_CHROMIUM: there is no program {given}")
         pytest.skip("Chromium is not installed")
     return path
 

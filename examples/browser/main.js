@@ -149,7 +149,7 @@ async function fetched(address) {
 
 async function start() {
   const ort = await load("onnxruntime-web", (name) => import(name), "run `npm install` in this folder.");
-  ort.env.wasm.numThreads = 1; // a small network is quickest so, and several threads need headers that static servers do not send
+  ort.env.wasm.numThreads = 1; // quickest for a small network; more would need headers that static servers do not send
   const made = "run make_model.py.";
   const check = await load("model/check.json", async (address) => (await fetched(address)).json(), made);
   const bytes = await load("model/forecaster.onnx", async (address) => (await fetched(address)).arrayBuffer(), made);
