@@ -70,9 +70,20 @@ def live() -> Subject:
     return Subject(layers, ["y", "gru"])
 
 
+def live_from_states() -> Subject:
+    layers = [
+        input_layer("x", None, 5),
+        input_layer("h", 7),
+        input_layer("c", 7),
+        {"type": "LSTM", "name": "lstm", "inputs": ["x", "h", "c"], "units": 7, "return_sequences": True},
+    ]
+    return Subject(layers, ["lstm"])
+
+
 class Case(NamedTuple):
     subject: Callable[[], Subject]
     ids: bool = False
+    states: Mapping[str, str] = {}  # input of the model: the state input that a streaming file has in its place
     options: Mapping[str, Any] = {}
 
     @property
@@ -85,6 +96,9 @@ CASES = {
     "bidirectional GRU": Case(bidirectional_gru),
     "embedding": Case(words, ids=True),
     "streaming": Case(live, options={"streaming": True}),
+    "streaming from states": Case(
+        live_from_states, states={"h": "lstm_h_in", "c": "lstm_c_in"}, options={"streaming": True}
+    ),
     "streaming embedding": Case(words, ids=True, options={"streaming": True}),
 }
 CAN_STREAM = "streaming" in inspect.signature(rekur.onnx.export).parameters
@@ -107,18 +121,20 @@ def prepare(case: Case, path: Path, rng: np.random.Generator) -> tuple[Arrays, d
     """Exports; returns what the engine says and what the script is asked."""
     subject = case.subject()
     rekur.onnx.export(subject, path, verify=False, **case.options)
-    (name,), outputs = subject.spec["inputs"], subject.spec["outputs"]
+    (name, *initial), outputs = subject.spec["inputs"], subject.spec["outputs"]
     x = rng.integers(0, 20, (BATCH, TIME)).astype(np.int32) if case.ids else floats(rng, BATCH, TIME, 5)
+    states = [floats(rng, BATCH, 7) for _ in initial]
     rows = LENGTHS if case.options.get("lengths") else None
-    y = subject.predict(x, lengths=None if rows is None else {name: rows})
+    y = subject.predict([x, *states], lengths=None if rows is None else {name: rows})
     inputs = {name: np.moveaxis(x, 1, 0) if case.streaming else x}
     if rows is not None:
         inputs["lengths"] = rows
     request = {
         "model": str(path),
-        "inputs": {name: as_json(array) for name, array in inputs.items()},
+        "inputs": {key: as_json(array) for key, array in inputs.items()},
         "outputs": outputs,
         "streaming": case.streaming,
+        "states": {case.states[key]: as_json(array) for key, array in zip(initial, states, strict=True)},
     }
     return dict(zip(outputs, y, strict=True)), request
 

@@ -5,7 +5,8 @@
  * Nothing here is about a page: it runs in a browser and in Node, with the onnxruntime module it is given.
  */
 
-const STATE = /^(.+_[hc])_in$/; // <layer>_h_in, <layer>_c_in: each comes out again as <layer>_h_out, <layer>_c_out
+// <layer>_h_in comes out again as <layer>_h_out, c likewise. Where a layer of that name exists, underscores follow.
+const STATE = /^(.+_[hc])_(in|out)_*$/;
 const ARRAYS = { float32: Float32Array, int32: Int32Array };
 
 export class Stream {
@@ -29,9 +30,11 @@ export class Stream {
     this.#ort = ort;
     this.#session = session;
     this.#batch = batch;
-    this.#states = session.inputMetadata.flatMap(({ name, shape }) => {
-      const output = STATE.test(name) && name.replace(/_in$/, "_out");
-      return output && session.outputNames.includes(output) ? [{ input: name, output, units: shape.at(-1) }] : [];
+    const returned = stateNames(session.outputNames, "out");
+    const taken = stateNames(session.inputNames, "in");
+    this.#states = [...taken].flatMap(([state, input]) => {
+      const { shape } = session.inputMetadata.find(({ name }) => name === input);
+      return returned.has(state) ? [{ input, output: returned.get(state), units: shape.at(-1) }] : [];
     });
     if (!this.#states.length) {
       throw new Error(`not a streaming model: no input <layer>_h_in among ${session.inputNames.join(", ")}`);
@@ -45,10 +48,15 @@ export class Stream {
     this.reset();
   }
 
-  /** Forget everything: the next step is the first. */
-  reset() {
+  /**
+   * Forget everything: the next step is the first.
+   * @param {Object<string, ArrayLike<number>>} states to begin with, by their input, (batch, units) row after row; else zeros
+   */
+  reset(states = {}) {
     for (const { input, units } of this.#states) {
-      this.#tensors[input] = new this.#ort.Tensor("float32", new Float32Array(this.#batch * units), [this.#batch, units]);
+      const dims = [this.#batch, units];
+      const zeros = new Float32Array(this.#batch * units);
+      this.#tensors[input] = this.#tensor(input, "float32", dims, input in states ? states[input] : zeros);
     }
   }
 
@@ -60,19 +68,28 @@ export class Stream {
   async step(values) {
     const feed = { ...this.#tensors };
     for (const { name, type, shape } of this.inputs) {
-      const dims = [this.#batch, ...shape.slice(1)];
-      const size = dims.reduce((a, b) => a * b, 1);
-      if (values[name]?.length !== size) {
-        throw new Error(`input ${name}: expected ${size} numbers (${dims.join(" × ")}), got ${values[name]?.length ?? "none"}`);
-      }
-      feed[name] = new this.#ort.Tensor(type, ARRAYS[type].from(values[name]), dims);
+      feed[name] = this.#tensor(name, type, [this.#batch, ...shape.slice(1)], values[name]);
     }
     const results = await this.#session.run(feed);
     for (const { input, output } of this.#states) this.#tensors[input] = results[output];
     return Object.fromEntries(this.outputNames.map((name) => [name, results[name].data]));
   }
 
+  #tensor(name, type, dims, values) {
+    const size = dims.reduce((a, b) => a * b, 1);
+    if (values?.length !== size) {
+      throw new Error(`input ${name}: expected ${size} numbers (${dims.join(" × ")}), got ${values?.length ?? "none"}`);
+    }
+    return new this.#ort.Tensor(type, ARRAYS[type].from(values), dims);
+  }
+
   async close() {
     await this.#session.release();
   }
+}
+
+/** Map from <layer>_h or <layer>_c to the longest of the names that say so. */
+function stateNames(names, side) {
+  const matches = names.map((name) => STATE.exec(name)).filter((match) => match?.[2] === side);
+  return new Map(matches.sort(([a], [b]) => a.length - b.length).map(([name, state]) => [state, name]));
 }

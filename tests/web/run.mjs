@@ -2,9 +2,10 @@
  * node run.mjs CASES.json RESULTS.json: runs exported models in onnxruntime-web's WASM backend, on one thread.
  *
  * CASES: {"ort": FOLDER that holds node_modules/onnxruntime-web,
- *         "cases": [{"model": PATH, "inputs": {NAME: TENSOR}, "outputs": [NAME], "streaming": BOOL}]}
+ *         "cases": [{"model": PATH, "inputs": {NAME: TENSOR}, "outputs": [NAME], "streaming": BOOL,
+ *                    "states": {NAME: TENSOR}}]}
  * TENSOR: {"dims": [...], "type": "float32" | "int32", "data": [...]}; streaming: dims are (steps, batch, ...), and the
- *         model is stepped through them by the Stream of examples/browser, twice, with a reset between.
+ *         model is stepped through them from these states by the Stream of examples/browser, twice.
  * RESULTS: {"version": TEXT, "cases": [[{NAME: TENSOR}, ...]]}: each run's outputs; streaming: (steps, batch, features).
  */
 
@@ -37,12 +38,12 @@ async function runSequence({ model, inputs, outputs }) {
   return [Object.fromEntries(outputs.map((name) => [name, tensor(result[name].dims, result[name].data)]))];
 }
 
-async function runStream({ model, inputs, outputs }) {
+async function runStream({ model, inputs, outputs, states }) {
   const [steps, batch] = Object.values(inputs)[0].dims;
   const stream = await Stream.open(ort, await readFile(model), batch);
   const runs = [];
   for (let run = 0; run < 2; run++) {
-    stream.reset();
+    stream.reset(Object.fromEntries(Object.entries(states).map(([name, { data }]) => [name, data])));
     const collected = Object.fromEntries(outputs.map((name) => [name, []]));
     for (let t = 0; t < steps; t++) {
       const step = Object.entries(inputs).map(([name, { data }]) => {
