@@ -30,7 +30,7 @@ class Chromium:
     def __init__(self, binary: str, folder: Path, timeout: float = 60) -> None:
         self.binary, self.folder, self.timeout = binary, folder, timeout
         self.problems: list[str] = []  # exceptions, console errors and failed requests of the page
-        self._last_id, self._buffer, self._session = 0, b"", ""
+        self._last_id, self._buffer, self._session, self._loaded = 0, b"", "", False
 
     def __enter__(self) -> Chromium:
         command = [self.binary, *FLAGS, f"--user-data-dir={self.folder / 'profile'}", "about:blank"]
@@ -65,11 +65,15 @@ class Chromium:
         self._stop()
 
     def open(self, address: str, width: int = 1100, height: int = 1000) -> None:
-        """Go there; returns when the browser has the document, not when its scripts have run."""
+        """Go there; returns at the document's load event."""
         self.problems.clear()
+        self._loaded = False
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         error = self._call("Page.navigate", url=address).get("errorText")
         assert not error, f"{address}: {error}"
+        end = time.monotonic() + self.timeout
+        while not self._loaded:
+            self._note(self._receive(end, address))
 
     def prefer(self, **features: str) -> None:
         """Media features, as in ``prefer(color_scheme="dark")``; none: the browser's own."""
@@ -125,7 +129,9 @@ class Chromium:
 
     def _note(self, event: dict[str, Any]) -> None:
         method, parameters = event.get("method"), event.get("params", {})
-        if method == "Runtime.exceptionThrown":
+        if method == "Page.loadEventFired":
+            self._loaded = True
+        elif method == "Runtime.exceptionThrown":
             self.problems.append(json.dumps(parameters["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
             self.problems.append(" ".join(str(a.get("value", a.get("description"))) for a in parameters["args"]))

@@ -59,7 +59,7 @@ def site(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
         if path.is_file():
             shutil.copy(path, folder)
     (folder / "node_modules").symlink_to(packages.resolve(), target_is_directory=True)
-    command = [sys.executable, str(folder / "make_model.py"), "--epochs", "2", "--sequences", "256"]
+    command = [sys.executable, str(folder / "make_model.py"), "--epochs", "4", "--sequences", "512"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     handler = functools.partial(Handler, directory=str(folder))
@@ -99,7 +99,7 @@ def test_the_page_agrees_with_the_engine(page: Chromium, site: Site) -> None:
     assert 0 <= check["difference"] <= 1e-5 * max(1, check["magnitude"])
     made = json.loads((site.folder / "model" / "check.json").read_text())
     assert check["magnitude"] == pytest.approx(np.abs(made["forecast"]).max())
-    assert text(page, "check").startswith("✓ Self-check: 96 steps here agrees with rekur's engine")
+    assert text(page, "check").startswith("✓ Self-check: 96 steps computed here agree with rekur's engine")
     assert page.evaluate("document.getElementById('check').className") == "agrees"
     assert "WebAssembly" in text(page, "runtime")
     print(text(page, "check"), text(page, "runtime"))
@@ -110,11 +110,15 @@ def test_the_live_forecasts_are_the_engines(page: Chromium, site: Site) -> None:
     page.wait_for("rekur.live.steps >= 40")
     click(page, "pause")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    samples, forecast = page.evaluate("[rekur.live.records.map((r) => r.sample), Array.from(rekur.live.forecast)]")
+    records = page.evaluate(
+        "rekur.live.records.map(({ forecast, ...r }) => ({ ...r, forecast: Array.from(forecast) }))"
+    )
+    samples = np.array([record["sample"] for record in records], np.float32)
     model = rekur.load(site.folder / "model" / "forecaster.safetensors")
-    expected = model.predict(np.array(samples, np.float32)[None, :, None])[0]
-    assert_close(np.array(forecast), expected[-1], 1e-5)
-    error = np.array(samples[1:]) - expected[:-1, 0]
+    expected = model.predict(samples[None, :, None])[0]
+    assert_close(np.array([record["forecast"] for record in records]), expected, 1e-5)
+    ordinary = [not record["anomaly"] for record in records[1:]]
+    error = (samples[1:] - expected[:-1, 0])[ordinary]
     shown = float(text(page, "error-first"))
     assert shown == pytest.approx(np.sqrt(np.mean(error**2)), abs=0.002)
     assert 0 < float(text(page, "milliseconds").removesuffix(" ms")) < 50
@@ -216,7 +220,7 @@ def test_a_model_that_is_not_the_checked_one_is_told(browser: Chromium, site: Si
     try:
         browser.open(site.address)
         browser.wait_for("document.documentElement.dataset.state === 'live'")
-        assert "does NOT agree" in text(browser, "check")
+        assert "do NOT agree" in text(browser, "check")
         assert browser.evaluate("document.getElementById('check').className") == "differs"
     finally:
         path.write_text(kept)

@@ -1,46 +1,52 @@
 /** Two canvases on one time axis: the signal with its forecast, and below it the surprise of each sample. */
 
-const MARGIN = { left: 40, right: 10, top: 8, bottom: 22 };
+const MARGIN = { left: 40, right: 10, top: 8, bottom: 24 };
+const SAMPLE_WIDTH = 4; // pixels at least: a narrow screen shows fewer samples
 
 export class Chart {
   #signal;
   #surprise;
-  #past; // samples shown before now
+  #mostPast; // samples shown before now where there is room
+  #past;
   #ahead;
   #limits = [-2, 2]; // of the value axis; they widen at once and narrow slowly
 
   constructor(signalCanvas, surpriseCanvas, past, ahead) {
     this.#signal = signalCanvas;
     this.#surprise = surpriseCanvas;
-    this.#past = past;
+    this.#mostPast = past;
     this.#ahead = ahead;
   }
 
   /**
-   * @param {{sample: number, surprise: number, limit: number, anomaly: boolean}[]} records the newest last
-   * @param {ArrayLike<number>} forecast from the sample after the last record on
+   * @param {{sample: number, forecast: ArrayLike<number>, surprise: number, limit: number, anomaly: boolean}[]} records
+   *   the newest last; each has the forecast of the samples after it
    * @param {(lead: number) => number} error the typical error of a forecast so many samples ahead; NaN: not known
    */
-  draw(records, forecast, error) {
+  draw(records, error) {
+    this.#past = Math.min(this.#mostPast, Math.floor(this.#signal.clientWidth / SAMPLE_WIDTH));
     const shown = records.slice(-this.#past);
-    this.#drawSignal(shown, Array.from(forecast), error);
+    this.#drawSignal(shown, error);
     this.#drawSurprise(shown);
   }
 
-  #drawSignal(records, forecast, error) {
+  #drawSignal(records, error) {
+    const forecast = Array.from(records.at(-1)?.forecast ?? []);
     const pen = new Pen(this.#signal, [-this.#past, this.#ahead], this.#follow(records, forecast));
     pen.grid(wholes(pen.y.range));
     pen.vertical(0);
     pen.labels([
       [-this.#past, `${this.#past} samples ago`, "left"],
-      [0, "now", "center"],
+      [0, "now", "right"],
       [this.#ahead, `+${this.#ahead}`, "right"],
     ]);
     if (!records.length) return;
     const line = records.map(({ sample }, i) => [i + 1 - records.length, sample]);
     const ahead = [line.at(-1), ...forecast.map((value, k) => [k + 1, value])];
+    const earlier = Array.from(records.at(-1 - this.#ahead)?.forecast ?? [], (value, k) => [k + 1 - this.#ahead, value]);
     const band = forecast.map((value, k) => [k + 1, value, error(k + 1)]).filter(([, , width]) => width > 0);
     pen.area(band.map(([x, y, w]) => [x, y + w]), band.map(([x, y, w]) => [x, y - w]), "--band");
+    pen.dashed(() => pen.line(earlier, "--forecast", 2));
     pen.line(ahead, "--forecast", 2.5);
     pen.line(line, "--signal", 2);
     pen.dots(line.filter((_, i) => records[i].anomaly), "--anomaly", 4);
@@ -51,7 +57,7 @@ export class Chart {
     const limit = records.at(-1)?.limit ?? Infinity;
     const known = Number.isFinite(limit) ? limit : 0;
     const top = Math.max(0.1, 1.5 * known, ...records.map(({ surprise }) => surprise));
-    const pen = new Pen(this.#surprise, [-this.#past, this.#ahead], [0, top]);
+    const pen = new Pen(this.#surprise, [-this.#past, this.#ahead], [0, top], { ...MARGIN, bottom: 4 });
     pen.grid([0]);
     records.forEach(({ surprise, anomaly }, i) => {
       pen.bar(i + 1 - records.length, surprise, anomaly ? "--anomaly" : "--soft");
@@ -70,7 +76,7 @@ export class Chart {
 
 /** Draws in the units of the data, in the colours of the style sheet. */
 class Pen {
-  constructor(canvas, xRange, yRange) {
+  constructor(canvas, xRange, yRange, margin = MARGIN) {
     const scale = window.devicePixelRatio || 1;
     const { clientWidth: width, clientHeight: height } = canvas;
     const [pixelWidth, pixelHeight] = [Math.round(width * scale), Math.round(height * scale)];
@@ -83,8 +89,8 @@ class Pen {
     this.context.clearRect(0, 0, width, height);
     this.context.lineJoin = "round";
     this.context.font = `12px ${this.style.fontFamily}`;
-    this.x = axis(xRange, [MARGIN.left, width - MARGIN.right]);
-    this.y = axis(yRange, [height - MARGIN.bottom, MARGIN.top]);
+    this.x = axis(xRange, [margin.left, width - margin.right]);
+    this.y = axis(yRange, [height - margin.bottom, margin.top]);
   }
 
   colour(name) {
@@ -130,20 +136,22 @@ class Pen {
     this.context.textBaseline = "middle";
     for (const value of values) {
       this.line([[this.x.range[0], value], [this.x.range[1], value]], "--line", 1);
-      this.context.fillText(value.toFixed(0).replace("-", "−"), MARGIN.left - 8, this.y(value));
+      this.context.fillText(value.toFixed(0).replace("-", "−"), this.x(this.x.range[0]) - 8, this.y(value));
     }
   }
 
-  vertical(x) {
+  dashed(draw) {
     this.context.setLineDash([4, 4]);
-    this.line(this.y.range.map((y) => [x, y]), "--soft", 1);
+    draw();
     this.context.setLineDash([]);
   }
 
+  vertical(x) {
+    this.dashed(() => this.line(this.y.range.map((y) => [x, y]), "--soft", 1));
+  }
+
   threshold(y, text) {
-    this.context.setLineDash([4, 4]);
-    this.line(this.x.range.map((x) => [x, y]), "--soft", 1);
-    this.context.setLineDash([]);
+    this.dashed(() => this.line(this.x.range.map((x) => [x, y]), "--soft", 1));
     this.context.fillStyle = this.colour("--soft");
     this.context.textAlign = "right";
     this.context.textBaseline = "bottom";

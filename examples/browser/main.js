@@ -29,7 +29,6 @@ class Live {
     this.signal = Object.assign(new Signal(), this.signal && { period: this.signal.period, noise: this.signal.noise });
     this.scores = new Scores(this.check.horizon);
     this.records = [];
-    this.forecast = [];
     this.times = [];
     this.steps = 0;
   }
@@ -40,14 +39,13 @@ class Live {
     const begin = performance.now();
     const forecast = (await this.stream.step({ [this.check.input]: [sample] }))[this.check.output];
     this.times = [...this.times.slice(1 - TIMED), performance.now() - begin];
-    this.forecast = forecast;
-    this.records.push({ sample, ...this.scores.add(sample, forecast) });
+    this.records.push({ sample, forecast, ...this.scores.add(sample, forecast) });
     if (this.records.length > KEPT) this.records.shift();
     this.steps += 1;
   }
 
   draw() {
-    this.chart.draw(this.records, this.forecast, (lead) => this.scores.error(lead));
+    this.chart.draw(this.records, (lead) => this.scores.error(lead));
     const mean = this.times.reduce((sum, time) => sum + time, 0) / this.times.length;
     $("milliseconds").textContent = known(mean, (ms) => `${ms.toFixed(ms < 0.1 ? 3 : 2)} ms`);
     $("error-first").textContent = known(this.scores.error(1), (error) => error.toFixed(3));
@@ -91,10 +89,10 @@ async function compare(stream, check) {
 
 function showCheck(check, { difference, magnitude }) {
   const agrees = difference <= TOLERANCE * Math.max(1, magnitude);
-  const verdict = agrees ? "agrees with" : "does NOT agree with";
+  const verdict = agrees ? "agree with" : "do NOT agree with";
   $("check").className = agrees ? "agrees" : "differs";
   $("check").textContent =
-    `${agrees ? "✓" : "✗"} Self-check: ${check.signal.length} steps here ${verdict} rekur's engine; ` +
+    `${agrees ? "✓" : "✗"} Self-check: ${check.signal.length} steps computed here ${verdict} rekur's engine; ` +
     `the largest difference is ${difference.toExponential(1)}.`;
 }
 
@@ -154,7 +152,7 @@ async function start() {
   const check = await load("model/check.json", async (address) => (await fetched(address)).json(), made);
   const bytes = await load("model/forecaster.onnx", async (address) => (await fetched(address)).arrayBuffer(), made);
   const stream = await Stream.open(ort, new Uint8Array(bytes));
-  $("horizon").textContent = $("last-lead").textContent = check.horizon;
+  for (const place of document.querySelectorAll(".horizon")) place.textContent = check.horizon;
   $("runtime").textContent =
     `onnxruntime-web ${ort.env.versions.web}, WebAssembly, one thread; model of ${(bytes.byteLength / 1024).toFixed(0)} KB made by ` +
     `rekur ${check.rekur}. Nothing leaves this computer.`;

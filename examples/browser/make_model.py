@@ -45,8 +45,9 @@ def main(folder: Path, epochs: int, sequences: int) -> None:
     signal = Input((None, 1), name="signal")
     hidden = GRU(64, return_sequences=True, name="gru")(signal)
     model = rekur.Model(signal, Dense(HORIZON, name="forecast")(hidden), seed=1)
-    model.compile(optimizer=rekur.optimizers.Adam(4e-3, clipnorm=1.0), loss="mean_squared_error")
-    model.fit(x, y, batch_size=32, epochs=epochs, validation_split=0.1)
+    model.compile(optimizer=rekur.optimizers.Adam(clipnorm=1.0), loss="mean_squared_error")
+    cosine = rekur.callbacks.LearningRateScheduler(lambda epoch, _: 0.005 * (1 + np.cos(np.pi * epoch / epochs)))
+    model.fit(x, y, batch_size=16, epochs=epochs, validation_split=0.1, callbacks=cosine)
 
     folder.mkdir(parents=True, exist_ok=True)
     print(rekur.onnx.export(model, folder / "forecaster.onnx", streaming=True))
@@ -67,7 +68,7 @@ def main(folder: Path, epochs: int, sequences: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the page's forecaster and write its model folder.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model", help="the folder to write")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--sequences", type=int, default=2048, help="made to train on")
     options = parser.parse_args()
     main(options.out, options.epochs, options.sequences)
