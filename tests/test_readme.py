@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/onnx.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/architecture.md",
+    "docs/onnx.md",
+    "examples/browser/README.md",
+)
 
 if not (ROOT / "README.md").is_file():
     pytest.skip("no source tree around the tests", allow_module_level=True)
@@ -49,6 +56,6 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_paths_that_contributing_names_exist() -> None:
-    for path in re.findall(r"`((?:cpp|python|tests|bindings|docs|\.ci)/[\w./-]*)`", read("CONTRIBUTING.md")):
+    for path in re.findall(r"`((?:cpp|python|tests|bindings|docs|examples|\.ci)/[\w./-]*)`", read("CONTRIBUTING.md")):
         if "NAME" not in path:
             assert (ROOT / path).exists(), path
