@@ -81,7 +81,8 @@ def export(
         Compare onnxruntime with the engine (see :func:`verify`) before writing.
     lengths
         True: the file has an int32 input ``lengths`` (B,), or ``<input>_lengths`` for each of several time axes, wired
-        to every recurrent layer. onnxruntime then asks for it in every run: leave it False for users without lengths.
+        to every recurrent layer and Step. onnxruntime then asks for it in every run: leave it False for users without
+        lengths.
     opset
         17 to 21. 17 is what the most runtimes read.
     tolerance

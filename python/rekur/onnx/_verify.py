@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._errors import VerificationError
-from rekur.onnx._plan import parse_ref
+from rekur.onnx._plan import Plan, parse_ref
 
 BATCHES = (1, 2, 3, 7)
 TIMES = (1, 2, 5, 13)
@@ -91,6 +91,7 @@ class _Input:
     shape: tuple[int | None, ...]  # without the batch
     axis: str | None  # inputs of one axis have the same number of steps
     ids: int  # exclusive upper bound of an int32 input
+    least: int  # steps the model needs
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ def _session(onnxruntime: Any, data: bytes, providers: Sequence[str] | None) -> 
 
 def _inputs(spec: Mapping[str, Any], session: Any, lengths_of: Mapping[str, Sequence[str]]) -> list[_Input]:
     """The model's inputs as the spec has them; which share a time axis is read off the ONNX model's symbols."""
-    layers = {layer["name"]: layer for layer in spec["layers"]}
+    plan = Plan(spec, lengths=False)
+    layers = plan.layers
     shapes = {value.name: value.shape for value in session.get_inputs()}
     result: list[_Input] = []
     for text in spec["inputs"]:
@@ -196,7 +198,9 @@ def _inputs(spec: Mapping[str, Any], session: Any, lengths_of: Mapping[str, Sequ
             shape = (shapes[name][1], *shape[1:])
         readers = [i for i in layers.values() if i["type"] == "Embedding" and parse_ref(i["inputs"][0])[0] == name]
         ids = min((reader["input_dim"] for reader in readers), default=1)
-        result.append(_Input(name, dtype, shape, shapes[name][1] if timed and shape[0] is None else None, ids))
+        time = plan.time[name, 0]
+        symbol = shapes[name][1] if timed and shape[0] is None else None
+        result.append(_Input(name, dtype, shape, symbol, ids, max(1, time.least if time else 0)))
     if surplus := set(shapes) - {i.name for i in result} - set(lengths_of):
         raise VerificationError(f"the ONNX model has inputs the model does not know: {sorted(surplus)}")
     return result
@@ -204,11 +208,11 @@ def _inputs(spec: Mapping[str, Any], session: Any, lengths_of: Mapping[str, Sequ
 
 def _cases(inputs: Sequence[_Input], with_lengths: bool) -> Iterator[_Case]:
     """Every batch size with every number of steps; then zeros and large values. With lengths, also all rows full."""
-    axes = list(dict.fromkeys(i.axis for i in inputs if i.axis is not None))
+    axes = {i.axis: i.least for i in inputs if i.axis is not None}
 
     def times(first: int) -> dict[str, int]:
-        # different axes get different numbers of steps
-        return {axis: TIMES[(first + k) % len(TIMES)] for k, axis in enumerate(axes)}
+        # different axes get different numbers of steps, none fewer than the model needs
+        return {axis: least - 1 + TIMES[(first + k) % len(TIMES)] for k, (axis, least) in enumerate(axes.items())}
 
     for batch in BATCHES:
         for first in range(len(TIMES) if axes else 1):
