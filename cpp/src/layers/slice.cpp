@@ -32,8 +32,8 @@ class Slice final : public Layer {
 
   void forward(const Context& run) const override {
     const Index from = features_of(run.input_specs[0].shape), to = features_of(run.output_specs[0].shape);
-    const float* first = run.input() + from_start(start_, from);
     over_rows(rows_of(run.output_specs[0].shape), to, 1, [&](Index begin, Index end) {
+      const float* first = run.input() + from_start(start_, from);
       for (Index row = begin; row < end; ++row) std::copy_n(first + row * from, to, run.outputs[0] + row * to);
     });
   }
@@ -41,9 +41,9 @@ class Slice final : public Layer {
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Index from = features_of(run.input_specs[0].shape), to = features_of(run.output_specs[0].shape);
-    float* first = run.d_inputs[0] + from_start(start_, from);
     const auto& k = isa::kernels();
     over_rows(rows_of(run.output_specs[0].shape), to, 1, [&](Index begin, Index end) {
+      float* first = run.d_inputs[0] + from_start(start_, from);
       for (Index row = begin; row < end; ++row) k.add(first + row * from, run.d_outputs[0] + row * to, first + row * from, to);
     });
   }
