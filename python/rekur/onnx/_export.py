@@ -151,9 +151,9 @@ def verify(
 ) -> VerifyReport:
     """Compare an ONNX file written by :func:`export` with the engine, in onnxruntime.
 
-    Runs batches of 1, 2, 3 and 7 at 1, 2, 5 and 13 time steps (fixed ones as they are) on normal inputs, further cases
-    on zeros and on inputs of ±50, and, where the file takes lengths, random ones with empty and full rows as well as
-    all rows full.
+    Runs batches of 1, 2, 3 and 7 at 1, 2, 5 and 13 time steps (fixed ones as they are, more where a Step needs more) on
+    normal inputs, further cases on zeros and on inputs of ±50, and, where the file takes lengths, random ones with
+    empty and full rows as well as all rows full.
 
     A case passes when ``|difference| <= tolerance · max(1, m)`` everywhere, m the largest magnitude of that output in
     that case. Where the engine's own output moves by more than an eighth of that when its inputs change in their last
