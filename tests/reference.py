@@ -192,6 +192,38 @@ def run_embedding(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Te
     return [Tensor(weights["embeddings"][inputs[0].value], inputs[0].lengths)]
 
 
+def run_layer_normalization(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    centred = x.value - x.value.mean(axis=-1, keepdims=True)
+    variance = np.mean(centred**2, axis=-1, keepdims=True)
+    y = centred / np.sqrt(variance + layer.get("epsilon", 1e-3))
+    return [Tensor(y * weights.get("gamma", 1.0) + weights.get("beta", 0.0), x.lengths)]
+
+
+def run_affine(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [Tensor(inputs[0].value * weights["gamma"] + weights["beta"], inputs[0].lengths)]
+
+
+def run_rescaling(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    y = inputs[0].value * np.array(layer.get("scale", 1.0)) + np.array(layer.get("offset", 0.0))
+    return [Tensor(y, inputs[0].lengths)]
+
+
+def run_step(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), index = inputs, layer["index"]
+    B, T, F = x.value.shape
+    y = np.zeros((B, F))
+    for b, steps in enumerate([T] * B if x.lengths is None else x.lengths):
+        if -steps <= index < steps:
+            y[b] = x.value[b, :steps][index]
+    return [Tensor(y)]
+
+
+def run_slice(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    return [Tensor(x.value[..., layer.get("start", 0) : layer.get("stop")], x.lengths)]
+
+
 def joined(combine: Callable[[list[Array]], Array]) -> Callable[..., list[Tensor]]:
     def run_join(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
         lengths = next((x.lengths for x in inputs if x.lengths is not None), None)
@@ -210,6 +242,13 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     "Concatenate": joined(lambda values: np.concatenate(values, axis=-1)),
     "Add": joined(lambda values: np.sum(values, axis=0)),
     "Multiply": joined(lambda values: np.prod(values, axis=0)),
+    "Subtract": joined(lambda values: values[0] - values[1]),
+    "Divide": joined(lambda values: values[0] / values[1]),
+    "LayerNormalization": run_layer_normalization,
+    "Affine": run_affine,
+    "Rescaling": run_rescaling,
+    "Step": run_step,
+    "Slice": run_slice,
 }
 
 

@@ -22,9 +22,12 @@ STATE: Input = ((None, 4), F32)
 class Example:
     """A layer with inputs that suit it, and inputs that do not."""
 
-    def __init__(self, layer: dict[str, Any], inputs: list[Input], wrong: list[list[Input]]) -> None:
+    def __init__(
+        self, layer: dict[str, Any], inputs: list[Input], wrong: list[list[Input]], least_steps: int = 0
+    ) -> None:
         self.layer, self.inputs, self.wrong = layer, inputs, wrong
         self.type = layer["type"]
+        self.least_steps = least_steps  # shorter sequences are an error
 
     def spec(self) -> dict[str, Any]:
         names = [f"in{k}" for k in range(len(self.inputs))]
@@ -52,6 +55,7 @@ RECURRENT_WRONG: list[list[Input]] = [
     [SEQUENCE, STATE, STATE, STATE, STATE, STATE],
     [],
 ]
+POINTWISE_WRONG: list[list[Input]] = [[((None, 3), I32)], [((None, None), F32)], [ROW, ROW], []]
 ELEMENTWISE_WRONG: list[list[Input]] = [[ROW, STATE], [ROW, SEQUENCE], [ROW, ((None, 3), I32)], []]
 FULL = {"units": 4, "return_sequences": True, "return_state": True}
 
@@ -81,6 +85,17 @@ EXAMPLES = [
     Example({"type": "Concatenate", "axis": -1}, [SEQUENCE, ((None, None, 2), F32)], []),
     Example({"type": "Add"}, [SEQUENCE, SEQUENCE], ELEMENTWISE_WRONG),
     Example({"type": "Multiply"}, [ROW, ROW, ROW], ELEMENTWISE_WRONG),
+    Example({"type": "Subtract"}, [SEQUENCE, SEQUENCE], [*ELEMENTWISE_WRONG, [ROW, ROW, ROW], [ROW]]),
+    Example({"type": "Divide"}, [ROW, ROW], [*ELEMENTWISE_WRONG, [ROW, ROW, ROW], [ROW]]),
+    Example({"type": "LayerNormalization"}, [ROW], POINTWISE_WRONG),
+    Example({"type": "LayerNormalization", "epsilon": 1e-5, "center": False, "scale": False}, [SEQUENCE], []),
+    Example({"type": "Affine"}, [SEQUENCE], POINTWISE_WRONG),
+    Example({"type": "Rescaling", "scale": 3, "offset": [1, 2.5, -3]}, [ROW], [*POINTWISE_WRONG, [STATE]]),
+    Example({"type": "Rescaling", "scale": [0.5, 0, 1e-3]}, [SEQUENCE], [[((None, None, 2), F32)]]),
+    Example({"type": "Step", "index": -1}, [SEQUENCE], [[ROW], [((None, 0, 3), F32)], *POINTWISE_WRONG], 1),
+    Example({"type": "Step", "index": 2}, [SEQUENCE], [[((None, 2, 3), F32)]], 3),
+    Example({"type": "Slice", "start": 1, "stop": 3}, [SEQUENCE], [*POINTWISE_WRONG, [((None, 2), F32)]]),
+    Example({"type": "Slice", "start": -2}, [ROW], [[((None, 1), F32)]]),
 ]
 every_layer = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.type}-{len(e.inputs)}")
 every_float_layer = pytest.mark.parametrize(
@@ -98,7 +113,7 @@ def test_every_layer_type_is_here() -> None:
 def test_inferred_shapes_are_those_of_the_results(rng: np.random.Generator, example: Example, B: int, T: int) -> None:
     """Also of an empty batch, and of sequences without a step."""
     engine = Engine(example.spec())
-    inputs = example.arrays(rng, B, T)
+    inputs = example.arrays(rng, B, max(T, example.least_steps))
     inferred = _core.infer_layer(json.dumps({**example.layer, "name": "subject"}), example.inputs)
     assert [(tuple(shape), dtype) for _, shape, dtype in engine.model.outputs] == [(tuple(s), d) for s, d in inferred]
     time = inputs[0].shape[1] if inputs[0].ndim > 1 else T
@@ -258,3 +273,52 @@ def test_ids_out_of_range_are_refused(ids: list[list[int]]) -> None:
     engine = Engine(model_spec([input_layer("x", None, dtype=I32), embedding], ["words"]))
     with pytest.raises(ValueError, match=rf"words.*{ids[-1][0]}"):
         engine.predict([np.array(ids, np.int32)])
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"type": "Rescaling", "scale": [1, 2]}, r"'subject': 'scale': expected a number or 3 .*, got 2 .*\(None, 3\)"),
+        ({"type": "Rescaling", "offset": [1, 2, 3, 4]}, r"'subject': 'offset': expected a number or 3 .*, got 4 "),
+        ({"type": "Rescaling", "scale": []}, r"'subject': 'scale' must be a number or a list"),
+        ({"type": "Rescaling", "scale": "2"}, r"'subject': 'scale' must be a number or a list"),
+        ({"type": "Rescaling", "scale": None}, r"'subject': 'scale' must be a number or a list"),
+        ({"type": "Rescaling", "scale": True}, r"'subject': 'scale' must be a number or a list"),
+        ({"type": "Rescaling", "scale": [1, [2], 3]}, r"'subject': 'scale' must be a number or a list"),
+        ({"type": "Rescaling", "offset": [1, 2, 1e39]}, r"'subject': 'offset' must hold finite float32 .* 1e\+39"),
+        ({"type": "Rescaling", "offset": -1e39}, r"'subject': 'offset' must hold finite float32"),
+        ({"type": "LayerNormalization", "epsilon": 0}, r"'subject': 'epsilon' must be a positive"),
+        ({"type": "LayerNormalization", "epsilon": 1e-40}, r"'subject': 'epsilon' must be a positive"),
+        ({"type": "LayerNormalization", "epsilon": 1e39}, r"'subject': 'epsilon' must be a positive"),
+        ({"type": "LayerNormalization", "epsilon": "1"}, r"'subject': 'epsilon' must be a number"),
+        ({"type": "LayerNormalization", "center": 1}, r"'subject': 'center' must be true or false"),
+        ({"type": "LayerNormalization", "gamma_initializer": "one"}, r"'subject': initializer of gamma"),
+        ({"type": "Affine", "scale": 1}, r"'subject': unknown key 'scale'"),
+        ({"type": "Slice", "start": 2, "stop": 2}, r"'subject': features \[2, 2\) are none of the input's 3"),
+        ({"type": "Slice", "start": 3}, r"'subject': features \[3, end\) are none of the input's 3"),
+        ({"type": "Slice", "start": -1, "stop": 1}, r"'subject': features \[-1, 1\) are none of"),
+        ({"type": "Slice", "stop": 4}, r"'subject': features \[0, 4\) do not lie within the input's 3"),
+        ({"type": "Slice", "start": -4}, r"'subject': features \[-4, end\) do not lie within"),
+        ({"type": "Slice", "start": -(2**63), "stop": 2**63 - 1}, r"'subject': features .* do not lie within"),
+        ({"type": "Slice", "stop": 1.5}, r"'subject': 'stop' must be an integer or null"),
+        ({"type": "Step"}, r"'subject': missing key 'index'"),
+        ({"type": "Step", "index": 1.0}, r"'subject': 'index' must be an integer"),
+        ({"type": "Step", "index": -(2**40)}, r"'subject': 'index' must be an integer of 32 bits"),
+        ({"type": "Step", "index": 0}, r"'subject': expected a sequence of shape \(B, T, F\), got \(None, 3\)"),
+    ],
+)
+def test_wrong_keys_of_the_layers_around_recurrent_ones(layer: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _core.infer_layer(json.dumps({**layer, "name": "subject"}), [ROW])
+
+
+@pytest.mark.parametrize("index", [2, -3])
+def test_a_sequence_without_the_step_is_refused(rng: np.random.Generator, index: int) -> None:
+    layer = {"type": "Step", "name": "third", "inputs": ["x"], "index": index}
+    with pytest.raises(ValueError, match=rf"Step 'third': .* at least 3 steps for index {index}, got 2"):
+        _core.Model(json.dumps(model_spec([input_layer("x", 2, 4), layer], ["third"])))
+    engine = Engine(model_spec([input_layer("x", None, 4), layer], ["third"]))
+    for T in (0, 2):
+        with pytest.raises(ValueError, match=rf"Step 'third': .* at least 3 steps for index {index}, got {T}"):
+            engine.predict([floats(rng, 2, T, 4)])
+    assert engine.predict([floats(rng, 2, 3, 4)])[0].shape == (2, 4)

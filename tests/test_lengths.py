@@ -139,7 +139,38 @@ def two_sequences(join: str) -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("join", ["Concatenate", "Add", "Multiply"])
+def test_lengths_travel_through_the_layers_around_recurrent_ones(isa: str) -> None:
+    spec = model_spec(
+        [
+            input_layer("x", None, 4),
+            {"type": "LayerNormalization", "name": "n", "inputs": ["x"]},
+            {"type": "Affine", "name": "a", "inputs": ["n"]},
+            {"type": "Rescaling", "name": "r", "inputs": ["a"], "scale": 0.5, "offset": 1},
+            {"type": "Slice", "name": "s", "inputs": ["r"], "start": 1},
+            {"type": "Slice", "name": "t", "inputs": ["r"], "stop": 3},
+            {"type": "Subtract", "name": "d", "inputs": ["s", "t"]},
+            {"type": "GRU", "name": "g", "inputs": ["d"], "units": 2, "return_sequences": True},
+            {"type": "Step", "name": "last", "inputs": ["g"], "index": -1},
+            {"type": "Step", "name": "second", "inputs": ["g"], "index": 1},
+        ],
+        ["last", "second", "g"],
+    )
+    lengths = np.array([5, 2, 0, 1], np.int32)
+    assert_gradients(spec, batch=lambda rng: ([floats(rng, 4, 5, 4)], [lengths]))
+
+
+def test_the_last_step_is_the_last_output(isa: str, rng: np.random.Generator) -> None:
+    """Step(-1) behind a sequence is what return_sequences=False gives, whatever the lengths."""
+    spec = spec_of("gru", "forward")
+    spec["layers"].append({"type": "Step", "name": "last", "inputs": ["rnn"], "index": -1})
+    spec["outputs"] = ["last", "rnn:1"]
+    engine = Engine(spec)
+    for lengths in (None, [LENGTHS]):
+        last, final = engine.predict([floats(rng, B, T, I)], lengths)
+        np.testing.assert_array_equal(last, final)
+
+
+@pytest.mark.parametrize("join", ["Concatenate", "Add", "Multiply", "Subtract", "Divide"])
 def test_joining_time_axes_of_different_lengths_is_refused(rng: np.random.Generator, join: str) -> None:
     engine = Engine(two_sequences(join))
     x = [floats(rng, 2, 4, 2), floats(rng, 2, 4, 2)]

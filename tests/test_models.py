@@ -210,12 +210,15 @@ def test_ids_need_an_integer_input():
 
 def test_joining_functions():
     a, b = Input((3,)), Input((3,))
-    model = Model([a, b], [layers.concatenate([a, b], axis=1), layers.add([a, b]), layers.multiply([a, b], name="m")])
+    joins = [layers.concatenate([a, b], axis=1), layers.add([a, b]), layers.multiply([a, b], name="m")]
+    model = Model([a, b], [*joins, layers.subtract([a, b]), layers.divide([a, b])])
     x, y = np.full((1, 3), 2.0), np.full((1, 3), 5.0)
-    joined, total, product = model.predict([x, y])
+    joined, total, product, difference, quotient = model.predict([x, y])
     assert joined.tolist() == [[2, 2, 2, 5, 5, 5]]
     assert total.tolist() == [[7] * 3]
     assert product.tolist() == [[10] * 3]
+    assert difference.tolist() == [[-3] * 3]
+    np.testing.assert_allclose(quotient, [[0.4] * 3], rtol=1e-6)
     assert model.output_names[2] == "m"
 
 
@@ -309,3 +312,59 @@ def test_initialise_forget_bias():
     np.testing.assert_array_equal(bias, np.zeros(8))
     with pytest.raises(ValueError, match="unit_forget_bias=False"):
         LSTM(2, bias_initializer=rekur.initializers.Constant(0.5))
+
+
+def test_layers_around_recurrent_ones(tmp_path):
+    """Described, saved, loaded; the spec of each says all of it."""
+    x = Input((None, 3), name="x")
+    scaled = layers.Rescaling(np.array([1, 2, 3]), offset=-1)(x)
+    hidden = layers.GRU(6, return_sequences=True)(layers.LayerNormalization(axis=-1, epsilon=1e-5)(scaled))
+    half = layers.Slice(stop=3)(hidden)
+    last = layers.Step(-1)(layers.Affine()(half))
+    model = Model(x, [last, half], seed=1)
+    assert [output.shape for output in (last, half)] == [(None, 3), (None, None, 3)]
+    names = ["layer_normalization/gamma", "layer_normalization/beta", "affine/gamma", "affine/beta"]
+    weights = model.named_weights()
+    assert [float(weights[name].mean()) for name in names] == [1, 0, 1, 0]
+    assert model.spec["layers"][1] == {
+        "type": "Rescaling", "name": "rescaling", "inputs": ["x"], "scale": [1.0, 2.0, 3.0], "offset": -1.0
+    }  # fmt: skip
+    model.save(tmp_path / "m.safetensors")
+    again = rekur.load(tmp_path / "m.safetensors")
+    data = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    for got, want in zip(again.predict(data), model.predict(data), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: layers.LayerNormalization(epsilon=0), ValueError, "'layer_normalization': epsilon must be a finite"),
+        (lambda: layers.LayerNormalization(axis=1), TypeError, "has no argument 'axis'"),
+        (lambda: layers.Rescaling([1, np.nan]), ValueError, r"'rescaling': scale\[1\] must be a finite number"),
+        (lambda: layers.Rescaling(2, offset="1"), TypeError, "'rescaling': offset must be a number"),
+        (lambda: layers.Rescaling(np.ones((2, 2))), ValueError, r"'rescaling': scale: .* got shape \(2, 2\)"),
+        (lambda: layers.Rescaling([1, 2])(Input((3,))), ValueError, "'rescaling': 'scale': expected a number or 3"),
+        (lambda: layers.Step(1.0), TypeError, "'step': index must be an integer"),
+        (lambda: layers.Step(5)(Input((5, 2))), ValueError, "'step': expected a sequence of at least 6 steps"),
+        (lambda: layers.Slice(2, 2)(Input((3,))), ValueError, r"'slice': features \[2, 2\) are none of"),
+        (lambda: layers.Slice(stop=1.5), TypeError, "'slice': stop must be an integer"),
+    ],
+)
+def test_layers_around_recurrent_ones_refuse(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_step_takes_the_time_axis_away():
+    """A (B, F) behind it is not masked by lengths: a row of length 0 counts in the loss."""
+    x = Input((None, 2))
+    model = Model(x, layers.Step(-1)(layers.Dense(1, kernel_initializer="ones")(x)), seed=0)
+    model.compile(optimizer="sgd", loss="mse", metrics=["mae"])
+    lengths = [0, 1, 3]
+    data, target = np.ones((3, 3, 2)), np.zeros((3, 1))
+    np.testing.assert_array_equal(model.predict(data, lengths=lengths), [[0], [2], [2]])
+    found = model.evaluate(data, target, batch_size=2, lengths=lengths)
+    assert found == pytest.approx([8 / 3, 4 / 3])
+    history = model.fit(data, target, lengths=lengths, epochs=100, verbose=0)
+    assert history.history["loss"][-1] < 0.1

@@ -21,6 +21,8 @@ Rng = np.random.Generator
 # Without kinks: central differences and float32 may fall on either side of one.
 SMOOTH = ["linear", "tanh", "sigmoid", "softsign", {"name": "elu", "alpha": 0.7}]
 
+SCALING = ["LayerNormalization", "Affine", "Rescaling", "Slice"]
+
 
 class Clock(NamedTuple):
     """A time axis: how many steps it has, and the lengths that come with it."""
@@ -58,6 +60,7 @@ class RandomGraph:
             self.pointwise,
             self.embedding,
             self.join,
+            self.step,
         ]
         while len(self.layers) < len(self.inputs) + layers:
             self.pick(makers)()
@@ -144,7 +147,7 @@ class RandomGraph:
 
     def pointwise(self) -> None:
         x = self.pick(self.feature_nodes())
-        type = self.pick(["Dense", "Dense", "Activation", "Dropout"])
+        type = self.pick(["Dense", "Dense", "Activation", "Dropout", *SCALING])
         if type == "Dense":
             units = int(self.pick(self.sizes))
             activation = self.pick([*SMOOTH, "softmax"])
@@ -153,6 +156,17 @@ class RandomGraph:
             )
         elif type == "Activation":
             self.add(type, [x], [x], activation=self.pick([*SMOOTH, "softmax"]))
+        elif type == "Slice":
+            start = int(self.rng.integers(x.features))
+            stop = int(self.rng.integers(start, x.features)) + 1
+            self.add(type, [x], [x._replace(features=stop - start)], start=start - x.features, stop=stop)
+        elif type == "Rescaling":
+            scale = self.rng.uniform(-1.5, 1.5, x.features).tolist()
+            self.add(type, [x], [x], scale=scale, offset=float(self.rng.uniform(-1, 1)))
+        elif type == "LayerNormalization":
+            self.add(type, [x], [x], epsilon=0.1, center=self.flag(0.7), scale=self.flag(0.7))
+        elif type == "Affine":
+            self.add(type, [x], [x])
         else:
             self.add(type, [x], [x], rate=self.rate)
 
@@ -162,15 +176,24 @@ class RandomGraph:
             x, columns = self.pick(ids), int(self.pick(self.sizes))
             self.add("Embedding", [x], [Node("", columns, x.clock)], input_dim=5, output_dim=columns)
 
+    def step(self) -> None:
+        sequences = [node for node in self.feature_nodes() if node.clock is not None]
+        x = self.pick(sequences)
+        assert x.clock is not None
+        steps = self.clocks[x.clock].steps
+        if steps:
+            self.add("Step", [x], [Node("", x.features)], index=int(self.rng.integers(-steps, steps)))
+
     def join(self) -> None:
-        type = self.pick(["Concatenate", "Add", "Multiply"])
+        type = self.pick(["Concatenate", "Add", "Multiply", "Subtract"])
         first = self.pick(self.feature_nodes())
         fitting = [
             node
             for node in self.feature_nodes()
             if node.clock == first.clock and (type == "Concatenate" or node.features == first.features)
         ]
-        inputs = [first] + [self.pick(fitting) for _ in range(self.rng.integers(1, 4))]
+        count = 1 if type == "Subtract" else self.rng.integers(1, 4)
+        inputs = [first] + [self.pick(fitting) for _ in range(count)]
         features = sum(node.features for node in inputs) if type == "Concatenate" else first.features
         if features <= 4 * max(self.sizes):
             self.add(type, inputs, [first._replace(features=features)])

@@ -26,7 +26,7 @@ std::string infer_error(const std::string& json, const std::vector<TensorInfo>& 
 
 TEST_CASE("layers: types are listed, sorted") {
   const std::vector<std::string> types = layer_types();
-  CHECK(types.size() == 12);
+  CHECK(types.size() == 19);
   CHECK(std::is_sorted(types.begin(), types.end()));
   CHECK(std::find(types.begin(), types.end(), "Bidirectional") != types.end());
 }
@@ -49,6 +49,9 @@ TEST_CASE("layers: shape inference") {
   CHECK(shapes(R"({"type": "Embedding", "name": "e", "input_dim": 9, "output_dim": 4})", {info({-1, 8}, DType::int32)}) ==
         std::vector<Shape>{{-1, 8, 4}});
   CHECK(shapes(R"({"type": "Concatenate", "name": "c"})", {info({-1, -1, 3}), info({-1, 8, 2})}) == std::vector<Shape>{{-1, 8, 5}});
+  CHECK(shapes(R"({"type": "Step", "name": "s", "index": -8})", {info({-1, 8, 3})}) == std::vector<Shape>{{-1, 3}});
+  CHECK(shapes(R"({"type": "Slice", "name": "s", "start": -2, "stop": 3})", {x}) == std::vector<Shape>{{-1, -1, 2}});
+  CHECK(shapes(R"({"type": "Slice", "name": "s", "stop": null})", {x}) == std::vector<Shape>{{-1, -1, 3}});
   CHECK(shapes(R"({"type": "Input", "name": "i", "shape": [], "dtype": "int32"})", {}) == std::vector<Shape>{{-1}});
 }
 
@@ -93,6 +96,17 @@ TEST_CASE("layers: errors name the layer, what was expected and what came") {
            "'alpha' must be at least 0");
   contains(infer_error(R"({"type": "Activation", "name": "a"})", {x}), "missing key 'activation'");
   contains(infer_error(R"({"type": "Input", "name": "i", "shape": [null, null]})", {}), "at least 1 feature");
+  contains(infer_error(R"({"type": "Divide", "name": "d"})", {x, x, x}), "Divide 'd': expected 2 inputs, got 3");
+  contains(infer_error(R"({"type": "Step", "name": "s", "index": 8})", {info({-1, 8, 3})}),
+           "Step 's': expected a sequence of at least 9 steps for index 8, got 8 (input shape (None, 8, 3))");
+  contains(infer_error(R"({"type": "Slice", "name": "s", "start": 1, "stop": 4})", {x}),
+           "Slice 's': features [1, 4) do not lie within the input's 3");
+  contains(infer_error(R"({"type": "Slice", "name": "s", "start": -1, "stop": 2})", {x}),
+           "Slice 's': features [-1, 2) are none of the input's 3");
+  contains(infer_error(R"({"type": "Rescaling", "name": "r", "scale": [1, 2]})", {x}),
+           "Rescaling 'r': 'scale': expected a number or 3 of them, one a feature, got 2 (input shape (None, None, 3))");
+  contains(infer_error(R"({"type": "Rescaling", "name": "r", "offset": 1e300})", {x}), "'offset' must hold finite float32 numbers");
+  contains(infer_error(R"({"type": "LayerNormalization", "name": "l", "epsilon": 0})", {x}), "'epsilon' must be a positive");
 }
 
 TEST_CASE("layers: gradients of Dense and the pointwise layers") {
@@ -116,6 +130,44 @@ TEST_CASE("layers: gradients of the joins, with inputs that come twice") {
                       Data().add_random({4, 3}).add_random({4, 3}));
     }
   }
+}
+
+TEST_CASE("layers: gradients of normalisation, scaling, slices and differences") {
+  for (const char* layer :
+       {R"("type": "LayerNormalization")", R"("type": "LayerNormalization", "epsilon": 0.1, "center": false)",
+        R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")", R"("type": "Slice", "start": 1)",
+        R"("type": "Rescaling", "scale": [2, 0, -1], "offset": 0.5)", R"("type": "Step", "index": 1)"}) {
+    check_gradients(one(kSequence, std::string("{") + layer + R"(, "name": "y", "inputs": ["x"]})"),
+                    Data().add_random({3, 4, 3}, {4, 2, 0}));
+  }
+  const std::string two = R"({"type": "Input", "name": "a", "shape": [3]}, {"type": "Input", "name": "b", "shape": [3]}, )";
+  check_gradients(spec(two + R"({"type": "Subtract", "name": "y", "inputs": ["a", "b"]})", R"("a", "b")", "\"y\""),
+                  Data().add_random({4, 3}).add_random({4, 3}));
+  const std::string divisor = R"({"type": "Activation", "name": "c", "inputs": ["b"], "activation": "sigmoid"}, )";
+  check_gradients(spec(two + divisor + R"({"type": "Divide", "name": "y", "inputs": ["a", "c"]})", R"("a", "b")", "\"y\""),
+                  Data().add_random({4, 3}).add_random({4, 3}));
+}
+
+TEST_CASE("layers: a step counts from the row's own end; rows without it give zeros and take no gradient") {
+  const auto run = [](int index, std::vector<std::int32_t> lengths) {
+    Model model(
+        spec(R"({"type": "Input", "name": "x", "shape": [null, 1]}, {"type": "Step", "name": "y", "inputs": ["x"], "index": )" +
+                 std::to_string(index) + "}",
+             "\"x\"", "\"y\""));
+    const Gradients g = gradients(model, Data().add({3, 3, 1}, {1, 2, 3, 4, 5, 6, 7, kNaN, kNaN}, std::move(lengths)));
+    const std::vector<float> dy = numbers(3, 100);
+    std::vector<float> taken(3);
+    for (std::size_t i = 0; i < 9; ++i) {
+      if (g.inputs[0][i] != 0) taken[i / 3] = g.inputs[0][i] == dy[i / 3] ? static_cast<float>(i % 3 + 1) : kNaN;
+    }
+    return std::pair(g.outputs[0].data, taken);  // the values, and the step that takes the gradient (from 1; 0: none)
+  };
+  using Floats = std::vector<float>;
+  CHECK(run(-1, {3, 2, 1}) == std::pair(Floats{3, 5, 7}, Floats{3, 2, 1}));
+  CHECK(run(-2, {3, 2, 1}) == std::pair(Floats{2, 4, 0}, Floats{2, 1, 0}));
+  CHECK(run(1, {3, 2, 1}) == std::pair(Floats{2, 5, 0}, Floats{2, 2, 0}));
+  CHECK(run(0, {3, 0, 1}) == std::pair(Floats{1, 0, 7}, Floats{1, 0, 1}));
+  CHECK(run(-3, {}) == std::pair(Floats{1, 4, 7}, Floats{1, 1, 1}));
 }
 
 TEST_CASE("layers: embedding looks up rows, adds gradients of repeated ids, refuses ids that are not there") {

@@ -42,10 +42,15 @@ TEST_CASE("arithmetic on arrays") {
     for (const Index n : kSizes) {
       INFO("n = " << n);
       const std::vector<float> a = numbers(n, 0.3f), b = numbers(n, 1.1f);
+      std::vector<float> shifted = b;  // clear of zero
+      for (float& value : shifted) value += 4.0f;
       const auto A = [&](std::size_t i) { return static_cast<double>(a[i]); };
       const auto B = [&](std::size_t i) { return static_cast<double>(b[i]); };
       check_map(n, [&](float* y) { k.add(a.data(), b.data(), y, n); }, [&](auto i) { return A(i) + B(i); });
       check_map(n, [&](float* y) { k.add(y, b.data(), y, n); }, [&](auto i) { return A(i) + B(i); }, a);  // in place
+      check_map(n, [&](float* y) { k.subtract(a.data(), b.data(), y, n); }, [&](auto i) { return A(i) - B(i); });
+      check_map(n, [&](float* y) { k.subtract(a.data(), y, y, n); }, [&](auto i) { return A(i) - B(i); }, b);  // in place
+      check_map(n, [&](float* y) { k.divide(a.data(), shifted.data(), y, n); }, [&](auto i) { return A(i) / (B(i) + 4); });
       check_map(n, [&](float* y) { k.multiply(a.data(), b.data(), y, n); }, [&](auto i) { return A(i) * B(i); });
       check_map(n, [&](float* y) { k.multiply_add(a.data(), b.data(), y, n); }, [&](auto i) { return A(i) * B(i) + B(i); }, b);
       check_map(n, [&](float* y) { k.scale(0.7f, a.data(), y, n); }, [&](auto i) { return 0.7 * A(i); });

@@ -74,6 +74,8 @@ def time_sources(spec: Spec) -> list[int | None]:
         cell = layer.get("layer", {}) if kind == "Bidirectional" else layer
         if kind in _RECURRENT or kind == "Bidirectional":
             sources[name, 0] = arriving[0] if cell.get("return_sequences", False) else None
+        elif kind == "Step":
+            sources[name, 0] = None
         else:
             sources[name, 0] = next((s for s in arriving if s is not None), None)
     return [sources.get(split_reference(ref)) for ref in spec["outputs"]]

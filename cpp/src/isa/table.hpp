@@ -7,6 +7,7 @@
 #include "recurrent/step.hpp"
 #include "simd/dropout.hpp"
 #include "simd/gemm.hpp"
+#include "simd/normalization.hpp"
 #include "simd/optimizers.hpp"
 #include "simd/pointwise.hpp"
 #include "simd/transpose.hpp"
@@ -29,11 +30,17 @@ constexpr simd::Kernels make_simd_kernels() {
       .softmax_backward = softmax_backward,
       .log_sum_exp = log_sum_exp,
       .add = add,
+      .subtract = subtract,
       .multiply = multiply,
+      .divide = divide,
       .multiply_add = multiply_add,
       .scale = scale,
       .axpy = axpy,
       .clamp = clamp,
+      .affine = affine,
+      .layer_norm = layer_norm,
+      .layer_norm_backward = layer_norm_backward,
+      .affine_gradients = affine_gradients,
       .dropout = dropout,
       .sum_of_squares = sum_of_squares,
       .sgd = sgd,

@@ -23,6 +23,12 @@ void over_rows(Index rows, Index n, double cost, const Task& task) {
   if (rows > 0) runtime::parallel_range(rows, 1, static_cast<double>(rows) * static_cast<double>(n) * cost, task);
 }
 
+// task(begin, end) over the columns of `rows` rows of n: who sums over rows shares the columns, so that every sum keeps its order.
+template <class Task>
+void over_columns(Index rows, Index n, double cost, const Task& task) {
+  if (n > 0) runtime::parallel_range(n, 64, static_cast<double>(rows) * static_cast<double>(n) * cost, task);
+}
+
 inline void copy(const float* from, float* to, Index n) {
   over_elements(n, 1, [=](Index begin, Index end) { std::copy(from + begin, from + end, to + begin); });
 }

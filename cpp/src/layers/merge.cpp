@@ -1,4 +1,4 @@
-// Concatenate, Add, Multiply: layers that join two or more inputs.
+// Concatenate, Add, Multiply: layers that join two or more inputs. Subtract, Divide: exactly two.
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 
@@ -19,8 +19,8 @@ class Join : public Layer {
 
  protected:
   // Checks that the inputs agree in all dimensions but (with_last false) the last one; returns what they agree on.
-  TensorSpec agree(std::span<const TensorSpec> inputs, bool with_last) const {
-    expect_inputs(inputs, 2, kAny);
+  TensorSpec agree(std::span<const TensorSpec> inputs, bool with_last, std::size_t most = kAny) const {
+    expect_inputs(inputs, 2, most);
     for (const TensorSpec& input : inputs) expect_features(input);
     TensorSpec joined = inputs[0];
     for (std::size_t i = 1; i < inputs.size(); ++i) {
@@ -155,6 +155,60 @@ class Multiply final : public Join {
   }
 };
 
+class Subtract final : public Join {
+ public:
+  using Join::Join;
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true, 2)}; }
+
+  void forward(const Context& run) const override {
+    const auto& k = isa::kernels();
+    over_elements(element_count(run.output_specs[0].shape), 1, [&](Index begin, Index end) {
+      k.subtract(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
+    });
+  }
+
+  void backward(const Context& run) const override {
+    if (run.d_outputs[0] == nullptr) return;
+    const Index n = element_count(run.output_specs[0].shape);
+    if (run.d_inputs[0] != nullptr) accumulate(run.d_outputs[0], run.d_inputs[0], n);
+    if (run.d_inputs[1] == nullptr) return;
+    const auto& k = isa::kernels();
+    over_elements(n, 1, [&](Index begin, Index end) {
+      k.subtract(run.d_inputs[1] + begin, run.d_outputs[0] + begin, run.d_inputs[1] + begin, end - begin);
+    });
+  }
+};
+
+class Divide final : public Join {
+ public:
+  using Join::Join;
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true, 2)}; }
+
+  void forward(const Context& run) const override {
+    const auto& k = isa::kernels();
+    over_elements(element_count(run.output_specs[0].shape), 4, [&](Index begin, Index end) {
+      k.divide(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
+    });
+  }
+
+  // y = a / b   da = dy / b   db = -y da
+  void backward(const Context& run) const override {
+    float* dy = run.d_outputs[0];
+    if (dy == nullptr) return;
+    const auto& k = isa::kernels();
+    over_elements(element_count(run.output_specs[0].shape), 6, [&](Index begin, Index end) {
+      const Index n = end - begin;
+      k.divide(dy + begin, run.input(1) + begin, dy + begin, n);
+      if (run.d_inputs[0] != nullptr) k.add(run.d_inputs[0] + begin, dy + begin, run.d_inputs[0] + begin, n);
+      if (run.d_inputs[1] == nullptr) return;
+      k.multiply(dy + begin, run.outputs[0] + begin, dy + begin, n);
+      k.subtract(run.d_inputs[1] + begin, dy + begin, run.d_inputs[1] + begin, n);
+    });
+  }
+};
+
 }  // namespace
 
 std::unique_ptr<Layer> make_concatenate(json::Reader& spec, const std::string& type, const std::string& name) {
@@ -167,6 +221,14 @@ std::unique_ptr<Layer> make_add(json::Reader&, const std::string& type, const st
 
 std::unique_ptr<Layer> make_multiply(json::Reader&, const std::string& type, const std::string& name) {
   return std::make_unique<Multiply>(type, name);
+}
+
+std::unique_ptr<Layer> make_subtract(json::Reader&, const std::string& type, const std::string& name) {
+  return std::make_unique<Subtract>(type, name);
+}
+
+std::unique_ptr<Layer> make_divide(json::Reader&, const std::string& type, const std::string& name) {
+  return std::make_unique<Divide>(type, name);
 }
 
 }  // namespace rekur::layers

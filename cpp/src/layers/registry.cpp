@@ -13,10 +13,25 @@ struct Type {
 };
 
 constexpr Type kTypes[] = {
-    {"Activation", make_activation},   {"Add", make_add},           {"Bidirectional", make_bidirectional},
-    {"Concatenate", make_concatenate}, {"Dense", make_dense},       {"Dropout", make_dropout},
-    {"Embedding", make_embedding},     {"GRU", make_recurrent},     {"Input", make_input},
-    {"LSTM", make_recurrent},          {"Multiply", make_multiply}, {"SimpleRNN", make_recurrent},
+    {"Activation", make_activation},
+    {"Add", make_add},
+    {"Affine", make_affine},
+    {"Bidirectional", make_bidirectional},
+    {"Concatenate", make_concatenate},
+    {"Dense", make_dense},
+    {"Divide", make_divide},
+    {"Dropout", make_dropout},
+    {"Embedding", make_embedding},
+    {"GRU", make_recurrent},
+    {"Input", make_input},
+    {"LSTM", make_recurrent},
+    {"LayerNormalization", make_layer_normalization},
+    {"Multiply", make_multiply},
+    {"Rescaling", make_rescaling},
+    {"SimpleRNN", make_recurrent},
+    {"Slice", make_slice},
+    {"Step", make_step},
+    {"Subtract", make_subtract},
 };
 
 bool is_name(const std::string& text) {

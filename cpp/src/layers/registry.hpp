@@ -23,6 +23,13 @@ std::unique_ptr<Layer> make_embedding(json::Reader&, const std::string& type, co
 std::unique_ptr<Layer> make_concatenate(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_add(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_multiply(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_subtract(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_divide(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_affine(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_rescaling(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_slice(json::Reader&, const std::string& type, const std::string& name);
 
 // Sorted.
 std::vector<std::string> type_names();

@@ -70,11 +70,32 @@ struct Kernels {
   void (*softmax_backward)(const float* y, const float* dy, float* dx, Index rows, Index n);  // in place (dx == dy)
   void (*log_sum_exp)(const float* x, float* out, Index rows, Index n);                       // out[row] = log Σ exp(x)
   void (*add)(const float* a, const float* b, float* out, Index n);                           // out = a + b; in place
+  void (*subtract)(const float* a, const float* b, float* out, Index n);                      // out = a - b; in place
   void (*multiply)(const float* a, const float* b, float* out, Index n);                      // out = a b; in place
+  void (*divide)(const float* a, const float* b, float* out, Index n);                        // out = a / b; in place
   void (*multiply_add)(const float* a, const float* b, float* out, Index n);                  // out += a b
   void (*scale)(float s, const float* a, float* out, Index n);                                // out = s a; in place
   void (*axpy)(float s, const float* a, float* out, Index n);                                 // out += s a
   void (*clamp)(float low, float high, float* x, Index n);                                    // NaN stays NaN
+
+  // --- rows of n features ---
+
+  // y = x ⊙ scale + offset, both [n]; in place
+  void (*affine)(const float* x, const float* scale, const float* offset, float* y, Index rows, Index n);
+
+  // y = x̂ ⊙ gamma + beta (null: ones, zeros) with x̂ = ((x - shift) - rest) · inverse, where shift + rest is the row's mean (rest:
+  // what rounding took from shift) and inverse = 1 / sqrt(variance + epsilon). moments: [rows][3] for those three, or null.
+  void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* moments, Index rows,
+                     Index n);
+
+  // dx += the gradient through x̂: (g - mean g - x̂ mean(g x̂)) · inverse, g = dy ⊙ gamma (null: ones)
+  void (*layer_norm_backward)(const float* x, const float* moments, const float* gamma, const float* dy, float* dx, Index rows,
+                              Index n);
+
+  // d_gamma += Σ_rows dy ⊙ x̂ and d_beta += Σ_rows dy (each may be null), over n columns of rows that stand `stride` floats apart,
+  // in ascending order. moments null: x̂ is x itself.
+  void (*affine_gradients)(const float* x, const float* moments, const float* dy, Index rows, Index n, Index stride, float* d_gamma,
+                           float* d_beta);
 
   // mask[i] = scale or 0: kept where a Philox4x32-10 stream (key = seed, counter = (i0 + i)/4, stream, step) draws u >= rate;
   // out = x · mask. Element i's draw depends on i0 + i alone, so any split of the range gives the same mask. x and out may be null

@@ -39,8 +39,16 @@ inline void add(const float* a, const float* b, float* out, Index n) {
   map(a, b, out, n, [](Vec x, Vec y) { return x + y; });
 }
 
+inline void subtract(const float* a, const float* b, float* out, Index n) {
+  map(a, b, out, n, [](Vec x, Vec y) { return x - y; });
+}
+
 inline void multiply(const float* a, const float* b, float* out, Index n) {
   map(a, b, out, n, [](Vec x, Vec y) { return x * y; });
+}
+
+inline void divide(const float* a, const float* b, float* out, Index n) {
+  map(a, b, out, n, [](Vec x, Vec y) { return x / y; });
 }
 
 inline void multiply_add(const float* a, const float* b, float* out, Index n) {

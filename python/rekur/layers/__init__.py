@@ -4,14 +4,23 @@ from rekur.layers.base import Input, InputLayer, Layer, SymbolicTensor
 from rekur.layers.core import (
     Activation,
     Add,
+    Affine,
     Concatenate,
     Dense,
+    Divide,
     Dropout,
     Embedding,
+    LayerNormalization,
     Multiply,
+    Rescaling,
+    Slice,
+    Step,
+    Subtract,
     add,
     concatenate,
+    divide,
     multiply,
+    subtract,
 )
 from rekur.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 
@@ -20,20 +29,29 @@ __all__ = [
     "LSTM",
     "Activation",
     "Add",
+    "Affine",
     "Bidirectional",
     "Concatenate",
     "Dense",
+    "Divide",
     "Dropout",
     "Embedding",
     "Input",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
     "Multiply",
+    "Rescaling",
     "SimpleRNN",
+    "Slice",
+    "Step",
+    "Subtract",
     "SymbolicTensor",
     "add",
     "concatenate",
+    "divide",
     "multiply",
+    "subtract",
 ]
 
 # The closed list a spec names its layers from.
@@ -41,6 +59,7 @@ TYPES: dict[str, type[Layer]] = {
     c.type: c
     for c in (
         InputLayer, SimpleRNN, LSTM, GRU, Bidirectional,
-        Dense, Activation, Dropout, Embedding, Concatenate, Add, Multiply,
+        Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice,
+        Concatenate, Add, Multiply, Subtract, Divide,
     )
 }  # fmt: skip

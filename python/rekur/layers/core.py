@@ -1,10 +1,12 @@
-"""Layers without recurrence. They work on (B, F) and, at every step alike, on (B, T, F)."""
+"""Layers without recurrence. They work on (B, F) and, at every step alike, on (B, T, F); Step on sequences alone."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from rekur import activations, initializers
-from rekur._validate import boolean, integer, real
+from rekur._validate import as_numeric, boolean, integer, real
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
 
 
@@ -135,6 +137,128 @@ class Embedding(Layer):
         return super()._connect(inputs)
 
 
+class LayerNormalization(Layer):
+    """y = x̂⊙gamma + beta, x̂ = (x − mean) / √(variance + epsilon), both over the last axis. Ba et al., arXiv:1607.06450.
+
+    Parameters
+    ----------
+    epsilon : float
+        Above 0.
+    center, scale : bool
+        Whether there is a beta, and a gamma.
+    gamma_initializer, beta_initializer : str or Initializer
+
+    Notes
+    -----
+    Weights: gamma ``(F,)``, beta ``(F,)``.
+    """
+
+    type = "LayerNormalization"
+    _keys = ("epsilon", "center", "scale", "gamma_initializer", "beta_initializer")
+    _idle: ClassVar[dict[str, object]] = {"axis": -1}
+
+    def __init__(
+        self,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        gamma_initializer: Any = "ones",
+        beta_initializer: Any = "zeros",
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        what = repr(self)
+        self.epsilon = real(epsilon, f"{what}: epsilon", float(np.finfo(np.float32).tiny))
+        self.center = boolean(center, f"{what}: center")
+        self.scale = boolean(scale, f"{what}: scale")
+        self.gamma_initializer = initializers.to_spec(gamma_initializer, what)
+        self.beta_initializer = initializers.to_spec(beta_initializer, what)
+
+
+class Affine(Layer):
+    """y = x⊙gamma + beta: what a batch normalisation is once its statistics are fixed.
+
+    Notes
+    -----
+    Weights: gamma ``(F,)``, ones at first, beta ``(F,)``, zeros at first.
+    """
+
+    type = "Affine"
+
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+
+
+class Rescaling(Layer):
+    """y = x⊙scale + offset, with constants.
+
+    Parameters
+    ----------
+    scale, offset : float, or sequence of F floats
+        For all features, or one each. Finite.
+    """
+
+    type = "Rescaling"
+    _keys = ("scale", "offset")
+
+    def __init__(self, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.scale = _constants(scale, f"{self!r}: scale")
+        self.offset = _constants(offset, f"{self!r}: offset")
+
+
+def _constants(value: object, what: str) -> float | list[float]:
+    if isinstance(value, (str, bytes)) or not np.iterable(value):
+        return real(value, what)
+    array = as_numeric(value, what)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{what}: expected a number or a list of numbers, one a feature, got shape {array.shape}")
+    return [real(v, f"{what}[{k}]") for k, v in enumerate(array.tolist())]
+
+
+class Step(Layer):
+    """y = x at step ``index``: one time step of a sequence.
+
+    Parameters
+    ----------
+    index : int
+        From 0; a negative one counts from each row's own end (its length, where lengths are given): −1 is the last
+        step.
+
+    Notes
+    -----
+    Input ``(B, T, F)``, output ``(B, F)``. A row whose length leaves it without that step gives zeros, and no gradient
+    flows into it; sequences of too few steps for any row to have it are an error.
+    """
+
+    type = "Step"
+    _keys = ("index",)
+
+    def __init__(self, index: int, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.index = integer(index, f"{self!r}: index", -(2**31))
+
+
+class Slice(Layer):
+    """Features ``start`` … ``stop`` − 1 of the last axis.
+
+    Parameters
+    ----------
+    start, stop : int
+        Negative ones count from the end, as in Python; ``stop=None`` is the end. Places that do not exist are an
+        error, and so is a slice without a feature.
+    """
+
+    type = "Slice"
+    _keys = ("start", "stop")
+
+    def __init__(self, start: int = 0, stop: int | None = None, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.start = integer(start, f"{self!r}: start", -(2**31))
+        self.stop = None if stop is None else integer(stop, f"{self!r}: stop", -(2**31))
+
+
 class Concatenate(Layer):
     """The inputs side by side along the last axis.
 
@@ -175,6 +299,18 @@ class Multiply(_Merge):
     type = "Multiply"
 
 
+class Subtract(_Merge):
+    """The first input less the second; they have one shape."""
+
+    type = "Subtract"
+
+
+class Divide(_Merge):
+    """The first input by the second, elementwise; they have one shape. x / 0 is infinite, 0 / 0 NaN."""
+
+    type = "Divide"
+
+
 def concatenate(inputs: Sequence[SymbolicTensor], axis: int = -1, name: str | None = None) -> SymbolicTensor:
     """``Concatenate(axis)(inputs)``."""
     joined: SymbolicTensor = Concatenate(axis, name=name)(inputs)
@@ -190,4 +326,16 @@ def add(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTe
 def multiply(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
     """``Multiply()(inputs)``."""
     joined: SymbolicTensor = Multiply(name=name)(inputs)
+    return joined
+
+
+def subtract(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Subtract()(inputs)``."""
+    joined: SymbolicTensor = Subtract(name=name)(inputs)
+    return joined
+
+
+def divide(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Divide()(inputs)``."""
+    joined: SymbolicTensor = Divide(name=name)(inputs)
     return joined

@@ -95,7 +95,8 @@ def export(
         Compare onnxruntime with the engine (see :func:`verify`) before writing.
     lengths
         True: the file has an int32 input ``lengths`` (B,), or ``<input>_lengths`` for each of several time axes, wired
-        to every recurrent layer. onnxruntime then asks for it in every run: leave it False for users without lengths.
+        to every recurrent layer and Step. onnxruntime then asks for it in every run: leave it False for users without
+        lengths.
     streaming
         True: a model of one time step, for live use. Inputs with a time axis keep their names but are (batch, F) (ids:
         (batch,)), outputs are (batch, F): what the sequence model has at this step, or for a last output after it.
@@ -184,10 +185,10 @@ def verify(
 ) -> VerifyReport:
     """Compare an ONNX file written by :func:`export` with the engine, in onnxruntime.
 
-    Runs batches of 1, 2, 3 and 7 at 1, 2, 5 and 13 time steps (fixed ones as they are) on normal inputs, further cases
-    on zeros and on inputs of ±50, and, where the file takes lengths, random ones with empty and full rows as well as
-    all rows full. A one-step file is looped over the sequences, a file with states gets them in random pieces: both
-    must come to what the engine makes of the whole.
+    Runs batches of 1, 2, 3 and 7 at 1, 2, 5 and 13 time steps (fixed ones as they are, more where a Step needs more) on
+    normal inputs, further cases on zeros and on inputs of ±50, and, where the file takes lengths, random ones with
+    empty and full rows as well as all rows full. A one-step file is looped over the sequences, a file with states gets
+    them in random pieces: both must come to what the engine makes of the whole.
 
     A case passes when ``|difference| <= tolerance · max(1, m)`` everywhere, m the largest magnitude of that output in
     that case. Where the engine's own output moves by more than an eighth of that when its inputs change in their last

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rekur.onnx._activations import resolve
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
@@ -12,6 +15,7 @@ from rekur.onnx._plan import Layer, Plan, describe
 from rekur.onnx._recurrent import bidirectional, recurrent
 
 Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the running value, attributes)
+INT64 = 7  # onnx.TensorProto.INT64
 
 
 def _activation_steps(layer: Layer, given: str | Mapping[str, Any]) -> list[Step]:
@@ -64,6 +68,89 @@ def _dropout(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -
     return list(inputs)  # the identity at inference
 
 
+def _constant(graph: Graph, name: str, values: Any) -> list[str]:
+    return [graph.initializer(name, np.asarray(values, np.float32))]
+
+
+def _parameter(graph: Graph, layer: Layer, name: str, x: Tensor) -> NDArray[np.float32]:
+    """One of a layer's vectors, a value for each feature of x."""
+    assert x.features is not None
+    return graph.weight(describe(layer), f"{layer['name']}/{name}", (x.features,))
+
+
+def _layer_normalization(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    assert x.features is not None
+    scaled = layer.get("scale", True)  # the operator asks for a scale
+    gamma = _parameter(graph, layer, "gamma", x) if scaled else np.ones(x.features)
+    extra = _constant(graph, f"{layer['name']}/gamma", gamma)
+    if layer.get("center", True):
+        extra += _constant(graph, f"{layer['name']}/beta", _parameter(graph, layer, "beta", x))
+    attributes = {"axis": -1, "epsilon": float(layer.get("epsilon", 1e-3))}
+    return [_apply(graph, layer, x, x.features, [("LayerNormalization", extra, attributes)])]
+
+
+def _affine(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    steps: list[Step] = [
+        (op, _constant(graph, f"{layer['name']}/{name}", _parameter(graph, layer, name, x)), {})
+        for op, name in (("Mul", "gamma"), ("Add", "beta"))
+    ]
+    return [_apply(graph, layer, x, x.features, steps)]
+
+
+def _rescaling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    steps: list[Step] = []
+    for op, key, neutral in (("Mul", "scale", 1.0), ("Add", "offset", 0.0)):
+        values = layer.get(key, neutral)
+        if np.size(values) not in (1, x.features):
+            raise ExportError(
+                f"{describe(layer)}: expected a number or {x.features} of them as {key}, got {np.size(values)}"
+            )
+        if np.any(np.asarray(values) != neutral):
+            steps.append((op, _constant(graph, f"{layer['name']}/{key}", values), {}))
+    return [_apply(graph, layer, x, x.features, steps)]
+
+
+def _step(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """With lengths, rows without that step give zeros, as in the engine."""
+    (x,) = inputs
+    if x.axis is None or x.features is None:
+        raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
+    name, index = layer["name"], layer["index"]
+    taken = f"{name}/taken" if x.axis.lengths else name
+    if x.axis.lengths is None or index >= 0:
+        (value,), time_major = graph.aligned([x])
+        scalar = graph.initializer(f"int64/scalar_{index}", np.array(index, np.int64))
+        graph.emit("Gather", [value, scalar], taken, axis=0 if time_major else 1)
+    if x.axis.lengths is not None:
+        lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
+        if index >= 0:
+            valid = graph.emit("Greater", [lengths, graph.integers(index)], f"{name}/valid")
+        else:
+            place = graph.emit("Add", [lengths, graph.integers(index)], f"{name}/place")
+            valid = graph.emit("GreaterOrEqual", [place, graph.integers(0)], f"{name}/valid")
+            within = graph.emit("Max", [place, graph.integers(0)], f"{name}/within")
+            column = graph.emit("Unsqueeze", [within, graph.integers(1)], f"{name}/places")
+            graph.emit("GatherND", [graph.batch_major(x), column], taken, batch_dims=1)
+        rows = graph.emit("Unsqueeze", [valid, graph.integers(1)], f"{name}/valid_rows")
+        zero = graph.initializer("float32/zero", np.array(0, np.float32))
+        graph.emit("Where", [rows, taken, zero], name)
+    return [Tensor(name, x.features, batch_major=name)]
+
+
+def _slice(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    assert x.features is not None
+    stop = layer.get("stop")
+    places = range(x.features)[layer.get("start", 0) : stop]
+    if not places:
+        raise ExportError(f"{describe(layer)}: no features [{layer.get('start', 0)}, {stop}) in {x.shape}")
+    extra = [graph.integers(value) for value in (places.start, places.stop, -1)]
+    return [_apply(graph, layer, x, len(places), [("Slice", extra, {})])]
+
+
 def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (ids,) = inputs
     shape = (layer["input_dim"], layer["output_dim"])
@@ -89,6 +176,14 @@ def _multiply(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     return [_fold(graph, layer, inputs, "Mul")]
 
 
+def _subtract(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [_fold(graph, layer, inputs, "Sub")]
+
+
+def _divide(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [_fold(graph, layer, inputs, "Div")]
+
+
 def _join(
     graph: Graph, layer: Layer, inputs: Sequence[Tensor], features: int | None, op: str, **attributes: Any
 ) -> Tensor:
@@ -99,7 +194,7 @@ def _join(
 
 
 def _fold(graph: Graph, layer: Layer, inputs: Sequence[Tensor], op: str) -> Tensor:
-    """Add and Mul take two operands; from left to right, as the engine does."""
+    """The operators take two operands; from left to right, as the engine does."""
     if len({tensor.features for tensor in inputs}) > 1:
         raise ExportError(f"{describe(layer)}: expected equal shapes, got {', '.join(str(t.shape) for t in inputs)}")
     values, time_major = graph.aligned(inputs)
@@ -124,7 +219,14 @@ LAYERS: dict[str, Rule] = {
     "Activation": _activation,
     "Dropout": _dropout,
     "Embedding": _embedding,
+    "LayerNormalization": _layer_normalization,
+    "Affine": _affine,
+    "Rescaling": _rescaling,
+    "Step": _step,
+    "Slice": _slice,
     "Concatenate": _concatenate,
     "Add": _add,
     "Multiply": _multiply,
+    "Subtract": _subtract,
+    "Divide": _divide,
 }

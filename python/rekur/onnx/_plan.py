@@ -13,6 +13,7 @@ Layer = Mapping[str, Any]
 Ref = tuple[str, int]  # (layer, output)
 
 RECURRENT = ("SimpleRNN", "LSTM", "GRU")
+READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step")  # the types that treat a row by its length
 
 
 def parse_ref(text: str) -> Ref:
@@ -39,6 +40,14 @@ def has_time_axis(layer: Layer) -> bool:
     return len(layer["shape"]) == (1 if layer.get("dtype", "float32") == "int32" else 2)
 
 
+def keeps_time(layer: Layer) -> bool:
+    """Whether output 0 of a layer has the time axis of its inputs."""
+    if layer["type"] == "Step":
+        return False
+    core = recurrent_core(layer)
+    return core is None or bool(core.get("return_sequences", False))
+
+
 @dataclass(frozen=True)
 class TimeAxis:
     """A time axis, shared by every input that is joined with it somewhere in the graph."""
@@ -46,6 +55,7 @@ class TimeAxis:
     inputs: tuple[str, ...]
     size: int | str  # fixed, or the symbol that stands for it
     lengths: str | None  # the graph input that holds the rows' lengths
+    least: int = 0  # fewer steps than this the model refuses
 
 
 @dataclass(frozen=True)
@@ -110,14 +120,9 @@ class Plan:
                 sources[name, 0] = name if timed else None
                 continue
             given = [source for text in layer["inputs"] if (source := sources.get(parse_ref(text))) is not None]
-            core = recurrent_core(layer)
-            if core is not None:
-                keeps = core.get("return_sequences", False)
-                sources[name, 0] = given[0] if keeps and given else None
-                continue
             for other in given[1:]:
                 parent[root(other)] = root(given[0])
-            sources[name, 0] = given[0] if given else None
+            sources[name, 0] = given[0] if given and keeps_time(layer) else None
         return {ref: root(source) if source else None for ref, source in sources.items()}
 
     def _time_axes(self, sources: Mapping[Ref, str | None], lengths: bool) -> dict[str, TimeAxis]:
@@ -125,21 +130,25 @@ class Plan:
         for name in self.layers:
             if self.layers[name]["type"] == "Input" and (source := sources[name, 0]):
                 groups.setdefault(source, []).append(name)
-        recurrent = {
-            sources.get(parse_ref(layer["inputs"][0])) for layer in self.live if recurrent_core(layer) is not None
-        }
-        if lengths and not recurrent:
-            raise ExportError("lengths=True: the model has no recurrent layer that could use them")
+        readers = [layer for layer in self.live if layer["type"] in READ_LENGTHS]
+        read = {sources.get(parse_ref(layer["inputs"][0])) for layer in readers}
+        if lengths and not read:
+            raise ExportError("lengths=True: the model has no recurrent layer and no Step that could use them")
+        least: dict[str | None, int] = {}
+        for layer in self.live:
+            if layer["type"] == "Step":
+                source, index = sources.get(parse_ref(layer["inputs"][0])), layer["index"]
+                least[source] = max(least.get(source, 0), -index if index < 0 else index + 1)
         axes: dict[str, TimeAxis] = {}
         for source, members in groups.items():
             fixed = {size for name in members if (size := self.layers[name]["shape"][0]) is not None}
             if len(fixed) > 1:
                 raise ExportError(f"inputs {', '.join(members)} are joined but have {sorted(fixed)} time steps")
             symbol = "time" if len(groups) == 1 else f"{members[0]}_time"
-            wired = lengths and source in recurrent
-            count = sum(group in recurrent for group in groups)
+            wired = lengths and source in read
+            count = sum(group in read for group in groups)
             label = self._free("lengths" if count == 1 else f"{members[0]}_lengths") if wired else None
-            axes[source] = TimeAxis(tuple(members), fixed.pop() if fixed else symbol, label)
+            axes[source] = TimeAxis(tuple(members), fixed.pop() if fixed else symbol, label, least.get(source, 0))
         return axes
 
     def _free(self, name: str) -> str:

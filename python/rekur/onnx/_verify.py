@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import VerificationError
 from rekur.onnx._metadata import describe_file
-from rekur.onnx._plan import has_time_axis, parse_ref
+from rekur.onnx._plan import Plan, has_time_axis, parse_ref
 from rekur.onnx._states import States
 
 BATCHES = (1, 2, 3, 7)
@@ -100,6 +100,7 @@ class _Input:
     axis: str | None  # inputs of one axis have the same number of steps; None: no time axis, or a fixed one
     cut: str | None  # inputs of one name here are cut into the same pieces; None: no time axis
     ids: int  # exclusive upper bound of an int32 input
+    least: int  # steps the model needs
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,8 @@ def _inputs(
     spec: Mapping[str, Any], session: Any, lengths_of: Mapping[str, Sequence[str]], states: States | None
 ) -> list[_Input]:
     """The model's inputs as the spec has them; which share a time axis is read off the ONNX model's symbols."""
-    layers = {layer["name"]: layer for layer in spec["layers"]}
+    plan = Plan(spec, lengths=False)
+    layers = plan.layers
     shapes = {value.name: value.shape for value in session.get_inputs()}
     sources = [layers[parse_ref(text)[0]] for text in spec["inputs"]]
     streaming = states is not None and states.streaming
@@ -227,7 +229,9 @@ def _inputs(
                 shape = (shapes[name][1], *shape[1:])
         readers = [i for i in layers.values() if i["type"] == "Embedding" and parse_ref(i["inputs"][0])[0] == name]
         ids = min((reader["input_dim"] for reader in readers), default=1)
-        result.append(_Input(name, dtype, shape, cut if cut and shape[0] is None else None, cut, ids))
+        time = plan.time[name, 0]
+        least = max(1, time.least if time else 0)
+        result.append(_Input(name, dtype, shape, cut if cut and shape[0] is None else None, cut, ids, least))
     known = {i.name for i in result} | set(lengths_of) | {state.input for state in (states.states if states else ())}
     if surplus := set(shapes) - known:
         raise VerificationError(f"the ONNX model has inputs the model does not know: {sorted(surplus)}")
@@ -241,11 +245,11 @@ def _inputs(
 
 def _cases(inputs: Sequence[_Input], with_lengths: bool) -> Iterator[_Case]:
     """Every batch size with every number of steps; then zeros and large values. With lengths, also all rows full."""
-    axes = list(dict.fromkeys(i.axis for i in inputs if i.axis is not None))
+    axes = {i.axis: i.least for i in inputs if i.axis is not None}
 
     def times(first: int) -> dict[str, int]:
-        # different axes get different numbers of steps
-        return {axis: TIMES[(first + k) % len(TIMES)] for k, axis in enumerate(axes)}
+        # different axes get different numbers of steps, none fewer than the model needs
+        return {axis: least - 1 + TIMES[(first + k) % len(TIMES)] for k, (axis, least) in enumerate(axes.items())}
 
     for batch in BATCHES:
         for first in range(len(TIMES) if axes else 1):

@@ -1,0 +1,135 @@
+// Affine and Rescaling: y = x ⊙ scale + offset over the last axis, with parameters gamma and beta or with constants.
+//   dx = dy ⊙ gamma   dgamma = Σ_rows dy ⊙ x   dbeta = Σ_rows dy
+#include <cmath>
+#include <limits>
+
+#include "layers/elementwise.hpp"
+#include "layers/registry.hpp"
+
+namespace rekur::layers {
+namespace {
+
+class Scaling : public Layer {
+ public:
+  using Layer::Layer;
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    expect_inputs(inputs, 1, 1);
+    expect_features(inputs[0]);
+    return {inputs[0]};
+  }
+
+ protected:
+  static void scale(const Context& run, const float* by, const float* offset) {
+    const Index n = features_of(run.input_specs[0].shape);
+    const auto& k = isa::kernels();
+    over_rows(rows_of(run.input_specs[0].shape), n, 2, [&](Index begin, Index end) {
+      k.affine(run.input() + begin * n, by, offset, run.outputs[0] + begin * n, end - begin, n);
+    });
+  }
+
+  static void scale_backward(const Context& run, const float* by) {
+    if (run.d_inputs[0] == nullptr) return;
+    const Index n = features_of(run.input_specs[0].shape);
+    const auto& k = isa::kernels();
+    over_rows(rows_of(run.input_specs[0].shape), n, 2, [&](Index begin, Index end) {
+      for (Index row = begin; row < end; ++row) k.multiply_add(run.d_outputs[0] + row * n, by, run.d_inputs[0] + row * n, n);
+    });
+  }
+};
+
+class Affine final : public Scaling {
+ public:
+  Affine(const std::string& type, const std::string& name) : Scaling(type, name) {}
+
+  std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
+    const Index n = features_of(inputs[0].shape);
+    return {{"gamma", {n}, "\"ones\"", n}, {"beta", {n}, "\"zeros\"", n}};
+  }
+
+  void forward(const Context& run) const override { scale(run, run.weights, run.weights + features_of(run.input_specs[0].shape)); }
+
+  void backward(const Context& run) const override {
+    const float* dy = run.d_outputs[0];
+    if (dy == nullptr) return;
+    if (run.d_weights != nullptr) {
+      const Index rows = rows_of(run.input_specs[0].shape), n = features_of(run.input_specs[0].shape);
+      const auto& k = isa::kernels();
+      over_columns(rows, n, 3, [&](Index begin, Index end) {
+        k.affine_gradients(run.input() + begin, nullptr, dy + begin, rows, end - begin, n, run.d_weights + begin,
+                           run.d_weights + n + begin);
+      });
+    }
+    scale_backward(run, run.weights);
+  }
+};
+
+class Rescaling final : public Scaling {
+ public:
+  // One value for all features, or one each.
+  using Values = std::vector<float>;
+
+  Rescaling(const std::string& type, const std::string& name, Values scale, bool scales, Values offset, bool offsets)
+      : Scaling(type, name), scale_(std::move(scale)), offset_(std::move(offset)), scales_(scales), offsets_(offsets) {}
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    std::vector<TensorSpec> outputs = Scaling::infer(inputs);
+    if (scales_) check(inputs[0], "scale", scale_);
+    if (offsets_) check(inputs[0], "offset", offset_);
+    return outputs;
+  }
+
+  void build(std::span<const TensorSpec> inputs) override {
+    const auto n = static_cast<std::size_t>(features_of(inputs[0].shape));
+    if (!scales_) scale_.assign(n, scale_[0]);
+    if (!offsets_) offset_.assign(n, offset_[0]);
+  }
+
+  void forward(const Context& run) const override { scale(run, scale_.data(), offset_.data()); }
+
+  void backward(const Context& run) const override {
+    if (run.d_outputs[0] != nullptr) scale_backward(run, scale_.data());
+  }
+
+ private:
+  void check(const TensorSpec& input, const char* key, const Values& values) const {
+    if (static_cast<Index>(values.size()) == features_of(input.shape)) return;
+    fail(std::string("'") + key + "': expected a number or " + std::to_string(features_of(input.shape)) +
+         " of them, one a feature, got " + std::to_string(values.size()) + " (input shape " + to_string(input.shape) + ")");
+  }
+
+  Values scale_, offset_;
+  bool scales_, offsets_;  // whether a list was given
+};
+
+// Whether a list stands there; it may be of any length, but not empty.
+bool read_values(json::Reader& spec, const char* key, double fallback, std::vector<float>& values) {
+  const json::Value* given = spec.find(key);
+  const bool list = given != nullptr && given->is_array();
+  const json::Array one{given != nullptr ? *given : json::Value(fallback)};
+  const json::Array& numbers = list ? given->array() : one;
+  if (numbers.empty()) spec.fail(key, "a number or a list of numbers, one a feature");
+  values.reserve(numbers.size());
+  for (const json::Value& number : numbers) {
+    if (!number.is_number()) spec.fail(key, "a number or a list of numbers, one a feature");
+    if (!(std::abs(number.number()) <= static_cast<double>(std::numeric_limits<float>::max()))) {
+      spec.fail("'" + std::string(key) + "' must hold finite float32 numbers, got " + json::describe(number));
+    }
+    values.push_back(static_cast<float>(number.number()));
+  }
+  return list;
+}
+
+}  // namespace
+
+std::unique_ptr<Layer> make_affine(json::Reader&, const std::string& type, const std::string& name) {
+  return std::make_unique<Affine>(type, name);
+}
+
+std::unique_ptr<Layer> make_rescaling(json::Reader& spec, const std::string& type, const std::string& name) {
+  Rescaling::Values scale, offset;
+  const bool scales = read_values(spec, "scale", 1, scale), offsets = read_values(spec, "offset", 0, offset);
+  return std::make_unique<Rescaling>(type, name, std::move(scale), scales, std::move(offset), offsets);
+}
+
+}  // namespace rekur::layers
