@@ -36,6 +36,9 @@ def recurrent_types() -> list[str]:
 CELLS: dict[str, dict[str, Any]] = {
     **{name.lower(): {"type": name} for name in recurrent_types()},
     "gru_reset_before": {"type": "GRU", "reset_after": False},
+    "lstm_peephole": {"type": "LSTM", "peepholes": True},
+    "lstm_coupled": {"type": "LSTM", "coupled_gates": True},
+    "lstm_peephole_coupled": {"type": "LSTM", "peepholes": True, "coupled_gates": True},
 }
 # ... and these over a handful of its corners.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -46,6 +49,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "lstm_relu": {"type": "LSTM", "activation": "relu"},
     "gru_elu": {"type": "GRU", "activation": "elu", "recurrent_activation": "hard_sigmoid"},
     "gru_before_softsign": {"type": "GRU", "reset_after": False, "activation": "softsign"},
+    "simplernn_softplus": {"type": "SimpleRNN", "activation": "softplus"},
+    "simplernn_scaled": {"type": "SimpleRNN", "activation": {"name": "scaled_tanh", "alpha": -0.8, "beta": 0.7}},
+    "simplernn_thresholded": {"type": "SimpleRNN", "activation": {"name": "thresholded_relu", "alpha": 0.3}},
+    "gru_affine": {
+        "type": "GRU",
+        "activation": "scaled_tanh",
+        "recurrent_activation": {"name": "affine", "alpha": 0.1, "beta": 0.4},
+    },
+    "lstm_output": {"type": "LSTM", "output_activation": {"name": "affine", "alpha": 0.5, "beta": 0.1}},
+    "lstm_peephole_output": {
+        "type": "LSTM",
+        "peepholes": True,
+        "activation": "softsign",
+        "output_activation": "softplus",
+    },
+    "lstm_coupled_hard": {"type": "LSTM", "coupled_gates": True, "recurrent_activation": "hard_sigmoid"},
+    **{f"{name}_clip": {**layer, "clip": 0.7} for name, layer in CELLS.items()},
+    "lstm_peephole_clip_softplus": {"type": "LSTM", "peepholes": True, "activation": "softplus", "clip": 0.4},
+    "simplernn_clip_leaky": {"type": "SimpleRNN", "activation": "leaky_relu", "clip": 0.3},
     **{f"{name}_no_bias": {**layer, "use_bias": False} for name, layer in CELLS.items()},
 }
 
