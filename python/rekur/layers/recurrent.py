@@ -149,8 +149,8 @@ class LSTM(_Recurrent):
 
     Hochreiter and Schmidhuber, Neural Computation 9, 1997, with the forget gate of Gers et al., Neural Computation 12,
     2000. With ``peepholes`` the gates see the cell state: p_i⊙c and p_f⊙c are added to what σ gets for i and f, p_o⊙c'
-    for o (Gers and Schmidhuber, IJCNN 2000). With ``coupled_gates`` f = 1 − i, and f has no weights of its own (Greff et
-    al., IEEE TNNLS 28, 2017).
+    for o (Gers and Schmidhuber, IJCNN 2000). With ``coupled_gates`` f = 1 − i, and f has no weights of its own (Greff
+    et al., IEEE TNNLS 28, 2017).
 
     Parameters
     ----------
