@@ -23,6 +23,7 @@ LSTMS: dict[str, dict[str, Any]] = {
     "all": PEEPHOLES | COUPLED | {"clip": 0.8, "output_activation": "softsign", "recurrent_activation": "hard_sigmoid"},
     "clip": PEEPHOLES | {"clip": 0.8},
     "output": {"output_activation": {"name": "scaled_tanh", "alpha": 1.3, "beta": 0.4}},
+    "softplus": {"output_activation": "softplus"},
     "three": {"activation": "softsign", "output_activation": {"name": "affine", "alpha": 0.5, "beta": 0.1}},
 }
 
