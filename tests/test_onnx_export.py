@@ -118,7 +118,7 @@ def test_recurrent_activations(cell: str, activation: Any, tmp_path: Path, rng: 
     options = {"activation": activation}
     if activation == "softplus":
         options["clip"] = (
-            60.0  # onnxruntime's own, inside these nodes, is infinite from 88.7 on; an LSTM's c has no clip
+            60.0  # onnxruntime's own, inside these nodes, is infinite from 88.7 on; c has no clip
         )
         options |= {"output_activation": "tanh"} if cell == "LSTM" else {}
     if CELLS[CELL_OPTIONS[cell]["type"]].op != "RNN":
