@@ -7,10 +7,12 @@ namespace {
 // The vector functions themselves, for tests of their accuracy; denormals as the caller has them.
 Floats activate(const std::string& name, float alpha, float beta, const py::object& x) {
   static constexpr std::pair<const char*, ActivationKind> kKinds[] = {
-      {"linear", ActivationKind::linear},         {"tanh", ActivationKind::tanh},
-      {"sigmoid", ActivationKind::sigmoid},       {"relu", ActivationKind::relu},
-      {"leaky_relu", ActivationKind::leaky_relu}, {"elu", ActivationKind::elu},
-      {"softsign", ActivationKind::softsign},     {"hard_sigmoid", ActivationKind::hard_sigmoid}};
+      {"linear", ActivationKind::linear},           {"tanh", ActivationKind::tanh},
+      {"sigmoid", ActivationKind::sigmoid},         {"relu", ActivationKind::relu},
+      {"leaky_relu", ActivationKind::leaky_relu},   {"elu", ActivationKind::elu},
+      {"softsign", ActivationKind::softsign},       {"hard_sigmoid", ActivationKind::hard_sigmoid},
+      {"affine", ActivationKind::affine},           {"thresholded_relu", ActivationKind::thresholded_relu},
+      {"scaled_tanh", ActivationKind::scaled_tanh}, {"softplus", ActivationKind::softplus}};
   const ConstView v = view(x, "x");
   if (v.dtype != DType::float32) throw py::type_error("x: expected float32, got int32");
   Floats out = new_floats(v.shape);

@@ -36,6 +36,10 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "elu": lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0))),
     "softsign": lambda x: x / (1.0 + np.abs(x)),
     "hard_sigmoid": lambda x, alpha=1 / 6, beta=0.5: np.clip(alpha * x + beta, 0.0, 1.0),
+    "affine": lambda x, alpha=1.0, beta=0.0: alpha * x + beta,
+    "thresholded_relu": lambda x, alpha=1.0: np.where(x > alpha, x, 0.0),
+    "scaled_tanh": lambda x, alpha=1.7159, beta=2 / 3: alpha * np.tanh(beta * x),
+    "softplus": lambda x: np.logaddexp(0.0, x),
     "softmax": softmax,
 }
 
@@ -49,29 +53,47 @@ def activation(given: str | Spec) -> Callable[[Array], Array]:
 
 
 # ---------------------------------------------------------------------------------------------------------------- cells
-# A cell is step(x, state, kernel W, recurrent kernel R, bias b) -> state, with x (B, I) and states (B, H).
+# A cell is step(x, state, kernel W, recurrent kernel R, bias b, peephole p if it has one) -> state, with x (B, I) and
+# states (B, H).
 
 State = tuple[Array, ...]
 
 
+def clipped(layer: Spec, key: str, default: str) -> Callable[[Array], Array]:
+    """An activation of gate or candidate: what it is given is clamped first if the layer says so."""
+    f, bound = activation(layer.get(key, default)), layer.get("clip", np.inf)
+    return lambda a: f(np.clip(a, -bound, bound))
+
+
 def simple_rnn_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
-    f = activation(layer.get("activation", "tanh"))
+    f = clipped(layer, "activation", "tanh")
     (h,) = state
     return (f(x @ W + h @ R + b),)
 
 
-def lstm_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
-    s = activation(layer.get("recurrent_activation", "sigmoid"))
-    f = activation(layer.get("activation", "tanh"))
+def lstm_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array, p: Array | None = None) -> State:
+    s = clipped(layer, "recurrent_activation", "sigmoid")
+    f = clipped(layer, "activation", "tanh")
+    out = activation(layer.get("output_activation", layer.get("activation", "tanh")))
     h, c = state
-    a_i, a_f, a_g, a_o = np.split(x @ W + h @ R + b, 4, axis=-1)
-    c = s(a_f) * c + s(a_i) * f(a_g)
-    return s(a_o) * f(c), c
+    a = x @ W + h @ R + b
+    if layer.get("coupled_gates", False):
+        a_i, a_g, a_o = np.split(a, 3, axis=-1)
+        p_i, p_o = np.zeros((2, h.shape[1])) if p is None else p
+        i = s(a_i + p_i * c)
+        forget = 1 - i
+    else:
+        a_i, a_f, a_g, a_o = np.split(a, 4, axis=-1)
+        p_i, p_f, p_o = np.zeros((3, h.shape[1])) if p is None else p
+        i = s(a_i + p_i * c)
+        forget = s(a_f + p_f * c)
+    c = forget * c + i * f(a_g)
+    return s(a_o + p_o * c) * out(c), c
 
 
 def gru_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
-    s = activation(layer.get("recurrent_activation", "sigmoid"))
-    f = activation(layer.get("activation", "tanh"))
+    s = clipped(layer, "recurrent_activation", "sigmoid")
+    f = clipped(layer, "activation", "tanh")
     (h,) = state
     W_z, W_r, W_n = np.split(W, 3, axis=1)
     R_z, R_r, R_n = np.split(R, 3, axis=1)
@@ -95,7 +117,7 @@ class Cell(NamedTuple):
     states: int
 
     def bias_shape(self, layer: Spec) -> tuple[int, ...]:
-        size = self.gates * int(layer["units"])
+        size = (self.gates - bool(layer.get("coupled_gates", False))) * int(layer["units"])
         return (2, size) if layer["type"] == "GRU" and layer.get("reset_after", True) else (size,)
 
 
@@ -122,6 +144,7 @@ def recurrence(
     cell, H = CELLS[layer["type"]], layer["units"]
     B, T = x.shape[:2]
     bias = weights["bias"] if layer.get("use_bias", True) else np.zeros(cell.bias_shape(layer))
+    peephole = [weights["peephole"]] if "peephole" in weights else []
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
     state = [np.array(s, np.float64) for s in initial]
     state += [np.zeros((B, H)) for _ in range(cell.states - len(state))]
@@ -129,9 +152,8 @@ def recurrence(
     for k in range(T):
         rows = np.flatnonzero(k < steps)
         time = steps[rows] - 1 - k if layer.get("reverse", False) else np.full(len(rows), k)
-        new = cell.step(
-            layer, x[rows, time], tuple(s[rows] for s in state), weights["kernel"], weights["recurrent_kernel"], bias
-        )
+        before = tuple(s[rows] for s in state)
+        new = cell.step(layer, x[rows, time], before, weights["kernel"], weights["recurrent_kernel"], bias, *peephole)
         for s, value in zip(state, new, strict=True):
             s[rows] = value
         y[rows, time] = new[0]

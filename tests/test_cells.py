@@ -33,9 +33,16 @@ def recurrent_types() -> list[str]:
 
 
 # Run over the full product of directions, lengths, states and outputs ...
-CELLS: dict[str, dict[str, Any]] = {
+PLAIN: dict[str, dict[str, Any]] = {
     **{name.lower(): {"type": name} for name in recurrent_types()},
     "gru_reset_before": {"type": "GRU", "reset_after": False},
+}
+# ... these three share it among them ...
+CELLS: dict[str, dict[str, Any]] = {
+    **PLAIN,
+    "lstm_peephole": {"type": "LSTM", "peepholes": True},
+    "lstm_coupled": {"type": "LSTM", "coupled_gates": True},
+    "lstm_peephole_coupled": {"type": "LSTM", "peepholes": True, "coupled_gates": True},
 }
 # ... and these over a handful of its corners.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -47,6 +54,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gru_elu": {"type": "GRU", "activation": "elu", "recurrent_activation": "hard_sigmoid"},
     "gru_before_softsign": {"type": "GRU", "reset_after": False, "activation": "softsign"},
     **{f"{name}_no_bias": {**layer, "use_bias": False} for name, layer in CELLS.items()},
+    "simplernn_softplus": {"type": "SimpleRNN", "activation": "softplus"},
+    "simplernn_scaled": {"type": "SimpleRNN", "activation": {"name": "scaled_tanh", "alpha": -0.8, "beta": 0.7}},
+    "simplernn_thresholded": {"type": "SimpleRNN", "activation": {"name": "thresholded_relu", "alpha": 0.3}},
+    "gru_affine": {
+        "type": "GRU",
+        "activation": "scaled_tanh",
+        "recurrent_activation": {"name": "affine", "alpha": 0.1, "beta": 0.4},
+    },
+    "lstm_output": {"type": "LSTM", "output_activation": {"name": "affine", "alpha": 0.5, "beta": 0.1}},
+    "lstm_peephole_output": {
+        "type": "LSTM",
+        "peepholes": True,
+        "activation": "softsign",
+        "output_activation": "softplus",
+    },
+    "lstm_coupled_hard": {"type": "LSTM", "coupled_gates": True, "recurrent_activation": "hard_sigmoid"},
+    **{f"{name}_clip": {**layer, "clip": 0.7} for name, layer in CELLS.items()},
+    "lstm_peephole_clip_softplus": {"type": "LSTM", "peepholes": True, "activation": "softplus", "clip": 0.4},
+    "simplernn_clip_leaky": {"type": "SimpleRNN", "activation": "leaky_relu", "clip": 0.3},
 }
 
 SIZES = (1, 2, 3, 5, 7, 17, 31, 33, 65)
@@ -106,8 +132,9 @@ def sized(i: int) -> dict[str, int]:
 
 def cases() -> list[Case]:
     flags = list(itertools.product(DIRECTIONS, *[(False, True)] * 4))
-    chosen = [(cell, *f) for cell in CELLS for f in flags]
+    chosen = [(cell, *f) for cell in PLAIN for f in flags]
     chosen += [(cell, *f) for n, cell in enumerate(VARIANTS) for f in flags[n % 7 :: 13]]
+    chosen += [(cell, *f) for n, cell in enumerate(list(CELLS)[len(PLAIN) :]) for f in flags[n::3]]
     result = []
     for i, (cell, direction, lengths, initial, sequences, states) in enumerate(chosen):
         arrives = ARRIVES[i // 2 % 3] if states else "y"

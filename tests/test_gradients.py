@@ -21,7 +21,15 @@ def dense(name: str, source: str, units: int, activation: Any = "linear", **opti
     return {"type": "Dense", "name": name, "inputs": [source], "units": units, "activation": activation, **options}
 
 
-ACTIVATIONS = [*reference.ACTIVATIONS, {"name": "leaky_relu", "alpha": 0.05}, {"name": "hard_sigmoid", "alpha": 0.3}]
+ACTIVATIONS = [
+    *reference.ACTIVATIONS,
+    {"name": "leaky_relu", "alpha": 0.05},
+    {"name": "hard_sigmoid", "alpha": 0.3},
+    {"name": "affine", "alpha": -0.4, "beta": 0.3},
+    {"name": "thresholded_relu", "alpha": -0.5},
+    {"name": "scaled_tanh", "alpha": -2.0, "beta": 0.6},
+    {"name": "scaled_tanh", "alpha": 0.0},
+]
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)

@@ -12,7 +12,14 @@ from rekur import _core
 
 FLT_MIN = float(np.finfo(np.float32).tiny)
 FLT_MAX = float(np.finfo(np.float32).max)
-DEFAULTS = {"leaky_relu": (0.2, 0.0), "elu": (1.0, 0.0), "hard_sigmoid": (1 / 6, 0.5)}
+DEFAULTS = {
+    "leaky_relu": (0.2, 0.0),
+    "elu": (1.0, 0.0),
+    "hard_sigmoid": (1 / 6, 0.5),
+    "affine": (1.0, 0.0),
+    "thresholded_relu": (1.0, 0.0),
+    "scaled_tanh": (1.7159, 2 / 3),
+}
 ELEMENTWISE = [name for name in reference.ACTIVATIONS if name != "softmax"]
 
 
@@ -41,11 +48,11 @@ def ulps(actual: np.ndarray, exact: np.ndarray) -> np.ndarray:
     return error
 
 
-@pytest.mark.parametrize("name", ["exp", "tanh"])
+@pytest.mark.parametrize("name", ["exp", "tanh", "softplus"])
 def test_within_four_ulp_of_float64(isa: str, name: str) -> None:
     x = samples()
     with np.errstate(over="ignore", under="ignore"):
-        exact = getattr(np, name)(x.astype(np.float64))
+        exact = getattr(np, name, reference.ACTIVATIONS.get(name))(x.astype(np.float64))
     error = ulps(activate(name, x), exact)
     worst = int(np.argmax(error))
     assert error[worst] <= 4, f"{name}({x[worst]!r}) is off by {error[worst]:.2f} ULP"
@@ -67,9 +74,12 @@ def test_every_activation_follows_its_equation(isa: str, name: str) -> None:
 
 def test_activations_take_their_parameters(isa: str) -> None:
     x = np.linspace(-5, 5, 1001, dtype=np.float32)
-    for name, alpha, beta in [("leaky_relu", 0.01, 0.0), ("elu", 0.5, 0.0), ("hard_sigmoid", 0.2, 0.4)]:
-        parameters = {"alpha": alpha, "beta": beta} if name == "hard_sigmoid" else {"alpha": alpha}
-        exact = reference.ACTIVATIONS[name](x.astype(np.float64), **parameters)
+    for name, *parameters in [
+        ("leaky_relu", 0.01), ("elu", 0.5), ("hard_sigmoid", 0.2, 0.4), ("affine", -0.7, 0.3), ("affine", 0.0, 2.0),
+        ("thresholded_relu", 0.5), ("thresholded_relu", -0.5), ("scaled_tanh", 1.5, -0.4), ("scaled_tanh", 0.0, 1.0),
+    ]:  # fmt: skip
+        exact = reference.ACTIVATIONS[name](x.astype(np.float64), *parameters)
+        alpha, beta = (*parameters, 0.0)[:2]
         assert np.abs(_core.activate(name, alpha, beta, x) - exact).max() < 2e-6
 
 
@@ -80,6 +90,8 @@ def test_special_values(isa: str) -> None:
     result = activate("tanh", special)
     np.testing.assert_array_equal(result, np.float32([0, -0.0, 1, -1]))
     np.testing.assert_array_equal(np.signbit(result), [False, True, False, True])
+    np.testing.assert_array_equal(activate("softplus", special), np.float32([np.log(2), np.log(2), np.inf, 0]))
+    np.testing.assert_array_equal(activate("thresholded_relu", special), np.float32([0, 0, np.inf, 0]))
 
 
 @pytest.mark.parametrize("name", ["exp", *ELEMENTWISE])

@@ -19,7 +19,7 @@ from rekur import _core
 Rng = np.random.Generator
 
 # Without kinks: central differences and float32 may fall on either side of one.
-SMOOTH = ["linear", "tanh", "sigmoid", "softsign", {"name": "elu", "alpha": 0.7}]
+SMOOTH = ["linear", "tanh", "sigmoid", "softsign", {"name": "elu", "alpha": 0.7}, "softplus", "scaled_tanh"]
 
 SCALING = ["LayerNormalization", "Affine", "Rescaling", "Slice"]
 
@@ -117,6 +117,10 @@ class RandomGraph:
             keys["recurrent_activation"] = self.pick(["sigmoid", "tanh", "softsign"])
         if type == "GRU":
             keys["reset_after"] = self.flag()
+        if type == "LSTM":
+            keys |= {"peepholes": self.flag(0.3), "coupled_gates": self.flag(0.3)}
+            if self.flag(0.2):
+                keys["output_activation"] = self.pick(SMOOTH)
         return keys | {"return_sequences": self.flag(0.6), "return_state": self.flag()}
 
     def states(self, units: int, counts: Sequence[int]) -> list[Node]:

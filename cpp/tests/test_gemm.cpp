@@ -131,7 +131,7 @@ TEST_CASE("a transposed matrix is packed by exchanging the strides") {
   });
 }
 
-TEST_CASE("gemm_tn and column_sums add to what is there or write over it, and touch nothing else") {
+TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write over it, and touch nothing else") {
   test::each_isa([](const simd::Kernels& k) {
     for (std::size_t i = 0; i < 2 * kSizes.size(); ++i) {
       const auto& [M, N, K] = kSizes[i / 2];
@@ -181,6 +181,24 @@ TEST_CASE("gemm_tn and column_sums add to what is there or write over it, and to
       }
       CHECK(worst <= tolerance(K) * 8);
       CHECK(sums.back() == sums_before.back());
+
+      std::vector<float> other = numbers(K * (N + 4), 15), dots = sums_before;
+      const std::vector<float*> other_rows = rows_of(other, K, N + 4);
+      k.column_dots(N, K, b_rows.data(), b_offset, other_rows.data(), 3, dots.data(), accumulate);
+      worst = 0;
+      for (std::size_t n = 0; n < static_cast<std::size_t>(N); ++n) {
+        double exact = accumulate ? static_cast<double>(sums_before[n]) : 0.0;
+        for (std::size_t k0 = 0; k0 < static_cast<std::size_t>(K); ++k0)
+          exact +=
+              static_cast<double>(b_rows[k0][static_cast<std::size_t>(b_offset) + n]) * static_cast<double>(other_rows[k0][3 + n]);
+        worst = std::max(worst, std::abs(dots[n] - exact));
+      }
+      CHECK(worst <= tolerance(K) * 8);
+      CHECK(dots.back() == sums_before.back());
+      std::vector<float> halves = sums_before;
+      for (const auto& [n0, n1] : {std::pair<Index, Index>{0, cut_n}, {cut_n, N}})
+        k.column_dots(n1 - n0, K, b_rows.data(), b_offset + n0, other_rows.data(), 3 + n0, halves.data() + n0, accumulate);
+      CHECK(halves == dots);
     }
   });
 }

@@ -95,6 +95,20 @@ TEST_CASE("layers: errors name the layer, what was expected and what came") {
   contains(infer_error(R"({"type": "Activation", "name": "a", "activation": {"name": "elu", "alpha": -1}})", {x}),
            "'alpha' must be at least 0");
   contains(infer_error(R"({"type": "Activation", "name": "a"})", {x}), "missing key 'activation'");
+  contains(infer_error(R"({"type": "Activation", "name": "a", "activation": {"name": "affine", "beta": 1e39}})", {x}),
+           "'beta' must be a float32 number");
+  contains(infer_error(R"({"type": "Activation", "name": "a", "activation": {"name": "softplus", "beta": 1}})", {x}),
+           "unknown key 'beta'");
+  for (const char* clip : {"0", "-1", "1e39", "1e-46", "null", "true", "\"big\""})
+    contains(infer_error(std::string(R"({"type": "GRU", "name": "g", "units": 5, "clip": )") + clip + "}", {x}), "GRU 'g': 'clip'");
+  contains(infer_error(R"({"type": "GRU", "name": "g", "units": 5, "peepholes": true})", {x}), "unknown key 'peepholes'");
+  contains(infer_error(R"({"type": "GRU", "name": "g", "units": 5, "output_activation": "tanh"})", {x}),
+           "unknown key 'output_activation'");
+  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "output_activation": "tahn"})", {x}), "did you mean 'tanh'");
+  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "coupled_gates": 1})", {x}),
+           "'coupled_gates' must be true or false");
+  contains(infer_error(R"({"type": "LSTM", "name": "l", "units": 5, "peephole_initializer": "ones"})", {x}),
+           "unknown key 'peephole_initializer'");
   contains(infer_error(R"({"type": "Input", "name": "i", "shape": [null, null]})", {}), "at least 1 feature");
   contains(infer_error(R"({"type": "Divide", "name": "d"})", {x, x, x}), "Divide 'd': expected 2 inputs, got 3");
   contains(infer_error(R"({"type": "Step", "name": "s", "index": 8})", {info({-1, 8, 3})}),
@@ -222,6 +236,29 @@ TEST_CASE("layers: gradients of recurrent layers, with lengths, initial states a
   check_gradients(
       one(kSequence, R"({"type": "GRU", "name": "y", "inputs": ["x"], "units": 2, "reset_after": false, "use_bias": false})"),
       Data().add_random({2, 3, 3}));
+}
+
+TEST_CASE("layers: options of recurrent layers: parameters and gradients") {
+  const auto layer = [](const std::string& options) {
+    return one(kSequence, R"({"type": "LSTM", "name": "y", "inputs": ["x"], "units": 2, "return_sequences": true)" + options + "}");
+  };
+  const auto parameters = [&](const std::string& options) {
+    std::string text;
+    const Model model(layer(options));
+    for (const ParameterInfo& p : model.parameters()) text += p.name + to_string(p.shape) + " ";
+    return text;
+  };
+  CHECK(parameters(R"(, "peepholes": true)") == "y/kernel(3, 8) y/recurrent_kernel(2, 8) y/bias(8,) y/peephole(3, 2) ");
+  CHECK(parameters(R"(, "coupled_gates": true)") == "y/kernel(3, 6) y/recurrent_kernel(2, 6) y/bias(6,) ");
+  CHECK(parameters(R"(, "coupled_gates": true, "peepholes": true, "use_bias": false)") ==
+        "y/kernel(3, 6) y/recurrent_kernel(2, 6) y/peephole(2, 2) ");
+  for (const char* options :
+       {R"(, "peepholes": true)", R"(, "coupled_gates": true)", R"(, "coupled_gates": true, "peepholes": true)",
+        R"(, "output_activation": "softsign")", R"(, "peepholes": true, "use_bias": false, "clip": 5)"})
+    check_gradients(layer(options), Data().add_random({3, 4, 3}, {4, 2, 0}));
+  check_gradients(one(kSequence, R"({"type": "Bidirectional", "name": "y", "inputs": ["x"],
+                                     "layer": {"type": "LSTM", "units": 2, "peepholes": true}})"),
+                  Data().add_random({3, 4, 3}, {4, 2, 0}));
 }
 
 TEST_CASE("layers: gradients of bidirectional layers in every merge mode") {

@@ -76,7 +76,7 @@ double sigmoid_exact(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::e
 
 }  // namespace
 
-TEST_CASE("exp and tanh are within 4 ULP, sigmoid within 1e-7 and 4 ULP, over all exponents") {
+TEST_CASE("exp, tanh and softplus are within 4 ULP, sigmoid within 1e-7 and 4 ULP, over all exponents") {
   test::each_isa([](const simd::Kernels& k) {
     const Worst e = sweep([&](auto... a) { k.exp(a...); }, exp_exact, ulps);
     INFO("exp at " << e.at << ": " << e.error << " ULP");
@@ -86,6 +86,11 @@ TEST_CASE("exp and tanh are within 4 ULP, sigmoid within 1e-7 and 4 ULP, over al
         sweep([&](auto... a) { k.activate({ActivationKind::tanh}, a...); }, [](double x) { return std::tanh(x); }, ulps);
     INFO("tanh at " << t.at << ": " << t.error << " ULP");
     CHECK(t.error <= 3.0);
+
+    const auto softplus = [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); };
+    const Worst p = sweep([&](auto... a) { k.activate({ActivationKind::softplus}, a...); }, softplus, ulps);
+    INFO("softplus at " << p.at << ": " << p.error << " ULP");
+    CHECK(p.error <= 4.0);
 
     const auto sigmoid = [&](auto... a) { k.activate({ActivationKind::sigmoid}, a...); };
     const Worst s = sweep(sigmoid, sigmoid_exact, [](float got, double exact) { return std::abs(got - exact); });
@@ -141,6 +146,11 @@ TEST_CASE("zeros, infinities, NaN and denormals") {
     CHECK(apply(k, sigmoid, -kInf) == 0.0f);
     CHECK(std::isnan(apply(k, sigmoid, kNan)));
     CHECK(apply(k, sigmoid, kDenormal) == 0.5f);
+
+    const Activation softplus{ActivationKind::softplus};
+    CHECK(apply(k, softplus, kInf) == kInf);
+    CHECK(apply(k, softplus, -kInf) == 0.0f);
+    CHECK(apply(k, softplus, kDenormal) == doctest::Approx(std::log(2.0)).epsilon(1e-7));
   });
 }
 
@@ -161,6 +171,8 @@ TEST_CASE("the other activations, NaN included") {
     const Activation leaky{ActivationKind::leaky_relu, 0.2f};
     const Activation elu{ActivationKind::elu, 1.5f};
     const Activation hard{ActivationKind::hard_sigmoid, 0.25f, 0.5f};
+    const Activation affine{ActivationKind::affine, -0.25f, 0.5f};
+    const Activation scaled{ActivationKind::scaled_tanh, -2.0f, 0.5f};
     for (const float x : {-kInf, -30.0f, -3.0f, -1.0f, -1e-6f, 0.0f, 1e-6f, 0.5f, 1.0f, 3.0f, 30.0f, kInf}) {
       INFO("x = " << x);
       const double d = static_cast<double>(x);
@@ -170,8 +182,12 @@ TEST_CASE("the other activations, NaN included") {
       CHECK(ulps(apply(k, elu, x), x > 0 ? d : 1.5 * std::expm1(d)) <= 4);
       CHECK(ulps(apply(k, {ActivationKind::softsign}, x), std::isinf(x) ? std::copysign(1.0, d) : d / (1 + std::abs(d))) <= 2);
       CHECK(ulps(apply(k, hard, x), std::min(std::max(0.25 * d + 0.5, 0.0), 1.0)) <= 2);
+      CHECK(ulps(apply(k, affine, x), -0.25 * d + 0.5) <= 2);
+      CHECK(ulps(apply(k, scaled, x), -2 * std::tanh(0.5 * d)) <= 4);
+      for (const float alpha : {-1.0f, 0.5f})
+        CHECK(apply(k, {ActivationKind::thresholded_relu, alpha}, x) == (x > alpha ? x : 0.0f));
     }
-    for (int kind = 0; kind <= static_cast<int>(ActivationKind::hard_sigmoid); ++kind)
+    for (int kind = 0; kind <= static_cast<int>(ActivationKind::softplus); ++kind)
       CHECK(std::isnan(apply(k, {static_cast<ActivationKind>(kind), 0.2f, 0.5f}, kNan)));
   });
 }

@@ -66,15 +66,16 @@ TEST_CASE("arithmetic on arrays") {
 
 TEST_CASE("an activation's slope from its output is its derivative") {
   test::each_isa([](const simd::Kernels& k) {
-    for (int kind = 0; kind <= static_cast<int>(ActivationKind::hard_sigmoid); ++kind) {
+    for (int kind = 0; kind <= static_cast<int>(ActivationKind::softplus); ++kind) {
       const Activation f{static_cast<ActivationKind>(kind), 0.3f, 0.5f};
       for (const Index n : kSizes) {
         INFO("kind " << kind << " n " << n);
-        // Away from the kinks, where there is no derivative to compare with (hard_sigmoid's are at ±5/3).
+        // Away from the kinks, where there is no derivative to compare with (hard_sigmoid's are at ±5/3, thresholded_relu's at
+        // 0.3).
         std::vector<float> x = numbers(n, 0.4f), up = x, down = x, y(x.size());
         for (std::size_t i = 0; i < x.size(); ++i) {
           if (std::abs(x[i]) < 0.05f) x[i] = 0.1f;
-          if (std::abs(std::abs(x[i]) - 5.0f / 3) < 0.05f) x[i] = 1.0f;
+          if (std::abs(std::abs(x[i]) - 5.0f / 3) < 0.05f || std::abs(x[i] - 0.3f) < 0.05f) x[i] = 1.0f;
           up[i] = x[i] + 0.01f;
           down[i] = x[i] - 0.01f;
         }
@@ -95,6 +96,25 @@ TEST_CASE("an activation's slope from its output is its derivative") {
         CHECK(dx.back() == kSentinel);
       }
     }
+  });
+}
+
+TEST_CASE("the slope of softplus keeps its precision far out, that of scaled_tanh without a scale is 0") {
+  test::each_isa([](const simd::Kernels& k) {
+    const auto slope = [&](Activation f, float x) {
+      float y = 0, dx = 1;
+      k.activate(f, &x, &y, 1);
+      k.activate_backward(f, &y, &dx, &dx, 1);
+      return static_cast<double>(dx);
+    };
+    for (const float x : {-80.0f, -30.0f, -12.0f, -1.0f, 0.0f, 1.0f, 12.0f, 200.0f})
+      CHECK(slope({ActivationKind::softplus}, x) == doctest::Approx(1 / (1 + std::exp(-static_cast<double>(x)))).epsilon(1e-6));
+    for (const float x : {-kInf, -2.0f, 0.0f, 2.0f, kInf}) CHECK(slope({ActivationKind::scaled_tanh, 0.0f, 1.5f}, x) == 0);
+    CHECK(slope({ActivationKind::scaled_tanh, 1e30f, 1e30f}, kInf) == 0);
+    CHECK(slope({ActivationKind::scaled_tanh, -2.0f, 0.5f}, 0.0f) == -1);
+    CHECK(slope({ActivationKind::affine, -2.0f, 0.5f}, 1e30f) == -2);
+    CHECK(slope({ActivationKind::thresholded_relu, -1.0f}, -0.5f) == 1);
+    CHECK(slope({ActivationKind::thresholded_relu, -1.0f}, -1.0f) == 0);
   });
 }
 
@@ -230,7 +250,7 @@ TEST_CASE("sum of squares in double") {
 TEST_CASE("an element's bits do not depend on where the range begins") {
   test::each_isa([](const simd::Kernels& k) {
     const std::vector<float> x = numbers(65, 0.7f);
-    for (int kind = 0; kind <= static_cast<int>(ActivationKind::hard_sigmoid); ++kind) {
+    for (int kind = 0; kind <= static_cast<int>(ActivationKind::softplus); ++kind) {
       const Activation f{static_cast<ActivationKind>(kind), 0.3f, 0.5f};
       std::vector<float> whole(65), split(65);
       k.activate(f, x.data(), whole.data(), 65);

@@ -27,7 +27,7 @@ struct Case {
 
 // Everything a run reads, in double; the engine gets it rounded.
 struct Data {
-  Doubles x, kernel, recurrent_kernel, bias, h0, c0, cy, ch, cc;
+  Doubles x, kernel, recurrent_kernel, bias, peephole, h0, c0, cy, ch, cc;
   std::vector<std::int32_t> lengths;
 };
 
@@ -64,6 +64,16 @@ void step(const Case& k, const Data& d, const double* x, double* h, double* c) {
       const auto a = [&](Index gate) { return from_input(gate * H + u) + from(before, gate * H + u); };
       c[u] = sigmoid(a(1)) * c[u] + sigmoid(a(0)) * std::tanh(a(2));
       h[u] = sigmoid(a(3)) * std::tanh(c[u]);
+    }
+  } else if (k.cell.starts_with("lstm_")) {
+    const bool coupled = k.cell.ends_with("coupled");
+    const Index o = coupled ? 2 : 3;
+    for (Index u = 0; u < H; ++u) {
+      const auto a = [&](Index gate) { return from_input(gate * H + u) + from(before, gate * H + u); };
+      const auto p = [&](Index row) { return d.peephole.empty() ? 0 : at(d.peephole, row * H + u); };
+      const double i = sigmoid(a(0) + p(0) * c[u]), f = coupled ? 1 - i : sigmoid(a(1) + p(1) * c[u]);
+      c[u] = f * c[u] + i * std::tanh(a(o - 1));
+      h[u] = sigmoid(a(o) + p(o - 1) * c[u]) * std::tanh(c[u]);
     }
   } else if (k.cell == "gru") {
     for (Index u = 0; u < H; ++u) {
@@ -104,20 +114,22 @@ double dot(const Doubles& a, const Doubles& b) {
 std::vector<float> rounded(const Doubles& v) { return {v.begin(), v.end()}; }
 
 struct Result {
-  std::vector<float> y, h, c, dx, dkernel, drecurrent, dbias, dh0, dc0;
+  std::vector<float> y, h, c, dx, dkernel, drecurrent, dbias, dpeephole, dh0, dc0;
 };
 
 Result engine(const Case& k, const Data& d) {
   const auto& cell = *recurrent::find_cell(k.cell.c_str());
   const cells::Activations standard{{ActivationKind::sigmoid}, {ActivationKind::tanh}, {ActivationKind::tanh}};
   const Recurrence layer(cell, standard, k.I, k.H, true);
-  const auto x = rounded(d.x), w = rounded(d.kernel), r = rounded(d.recurrent_kernel), bias = rounded(d.bias), h0 = rounded(d.h0),
-             c0 = rounded(d.c0), cy = rounded(d.cy), ch = rounded(d.ch), cc = rounded(d.cc);
+  const auto x = rounded(d.x), w = rounded(d.kernel), r = rounded(d.recurrent_kernel), bias = rounded(d.bias),
+             peephole = rounded(d.peephole), h0 = rounded(d.h0), c0 = rounded(d.c0), cy = rounded(d.cy), ch = rounded(d.ch),
+             cc = rounded(d.cc);
   Result o;
   const auto like = [](const auto& v) { return std::vector<float>(v.size()); };
   o.y = like(cy), o.h = like(h0), o.c = like(c0), o.dx = like(x), o.dkernel = like(w), o.drecurrent = like(r), o.dbias = like(bias);
+  o.dpeephole = like(peephole);
   o.dh0 = like(h0), o.dc0 = like(c0);
-  const recurrent::Weights<const float> weights{w.data(), r.data(), bias.data()};
+  const recurrent::Weights<const float> weights{w.data(), r.data(), bias.data(), peephole.data()};
   layer.prepare(weights, 1);
   const recurrent::Buffer tape(layer.tape_size(k.T, k.B, false));
   recurrent::Forward f;
@@ -148,7 +160,7 @@ Result engine(const Case& k, const Data& d) {
   b.forward = f, b.weights = weights;
   b.dy = {cy.data(), k.T * k.H, k.H};
   b.dx = {o.dx.data(), k.T * k.I, k.I};
-  b.d_weights = {o.dkernel.data(), o.drecurrent.data(), o.dbias.data()};
+  b.d_weights = {o.dkernel.data(), o.drecurrent.data(), o.dbias.data(), cell.peepholes > 0 ? o.dpeephole.data() : nullptr};
   recurrent::backward({&b, 1});
   return o;
 }
@@ -194,6 +206,7 @@ void check(const Case& k) {
   d.kernel = draw(k.I * G * k.H, 0.5, rng);
   d.recurrent_kernel = draw(k.H * G * k.H, 0.7 / std::sqrt(k.H), rng);
   d.bias = draw((cell.recurrent_bias ? 2 : 1) * G * k.H, 0.3, rng);
+  d.peephole = draw(cell.peepholes * k.H, 0.5, rng);
   d.h0 = k.initial ? draw(states, 0.5, rng) : Doubles(static_cast<std::size_t>(states));
   d.c0 = k.initial && cell.states > 1 ? draw(states, 0.5, rng) : Doubles(static_cast<std::size_t>(states));
   d.cy = draw(k.B * k.T * k.H, 1, rng);
@@ -211,6 +224,7 @@ void check(const Case& k) {
   check_close(got.dkernel, numeric(k, d, &Data::kernel), 2e-5, "d kernel");
   check_close(got.drecurrent, numeric(k, d, &Data::recurrent_kernel), 2e-5, "d recurrent kernel");
   check_close(got.dbias, numeric(k, d, &Data::bias), 2e-5, "d bias");
+  check_close(got.dpeephole, numeric(k, d, &Data::peephole), 2e-5, "d peephole");
   check_close(got.dh0, numeric(k, d, &Data::h0), 2e-5, "d initial h");
   if (cell.states > 1) check_close(got.dc0, numeric(k, d, &Data::c0), 2e-5, "d initial c");
 
@@ -223,10 +237,14 @@ void check(const Case& k) {
     CHECK(again.dkernel == got.dkernel);
     CHECK(again.drecurrent == got.drecurrent);
     CHECK(again.dbias == got.dbias);
+    CHECK(again.dpeephole == got.dpeephole);
     CHECK(again.dh0 == got.dh0);
   }
   set_num_threads(threads);
 }
+
+const std::vector<std::string> kCells = {"simple_rnn",           "lstm", "gru", "gru_reset_before", "lstm_peephole", "lstm_coupled",
+                                         "lstm_peephole_coupled"};
 
 }  // namespace
 
@@ -234,14 +252,14 @@ TEST_CASE("every cell, direction, length and initial state, on every ISA") {
   const std::string before = current_isa();
   for (const std::string& isa : available_isas()) {
     set_isa(isa);
-    for (const char* cell : {"simple_rnn", "lstm", "gru", "gru_reset_before"})
+    for (const std::string& cell : kCells)
       for (const bool lengths : {false, true})
         for (const bool initial : {false, true})
           for (const bool reverse : {false, true}) {
             check({cell, 4, 3, 2, 5, lengths, initial, reverse});
             check({cell, 1, 1, 1, 1, lengths, initial, reverse});
           }
-    for (const char* cell : {"simple_rnn", "lstm", "gru", "gru_reset_before"}) {
+    for (const std::string& cell : kCells) {
       check({cell, 3, 13, 3, 17, true, true, true});  // several tiles of rows, several panels with a tail
       check({cell, 2, 2, 5, 33, false, true, false});
     }

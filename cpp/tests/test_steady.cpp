@@ -42,17 +42,18 @@ TEST_CASE("steady state: passes of a size seen before take no memory") {
   const int before = num_threads();
   const cells::Activations standard{{ActivationKind::sigmoid}, {ActivationKind::tanh}, {ActivationKind::tanh}};
   constexpr Index T = 60, I = 9, H = 70;
-  for (const std::string cell : {"simple_rnn", "lstm", "gru", "gru_reset_before"}) {
+  for (const std::string cell : {"simple_rnn", "lstm", "gru", "gru_reset_before", "lstm_peephole_coupled"}) {
     for (const Index B : {1, 3, 16}) {
       const auto& info = *recurrent::find_cell(cell.c_str());
       const recurrent::Recurrence layer(info, standard, I, H, true);
       const Index GH = info.gates * H;
       const auto zeros = [](Index n) { return std::vector<float>(static_cast<std::size_t>(n), 0.01f); };
-      const auto x = zeros(B * T * I), w = zeros(I * GH), r = zeros(H * GH), bias = zeros(2 * GH), dy = zeros(B * T * H);
-      auto y = zeros(B * T * H), dx = x, dw = w, dr = r, dbias = bias;
+      const auto x = zeros(B * T * I), w = zeros(I * GH), r = zeros(H * GH), bias = zeros(2 * GH),
+                 peephole = zeros(info.peepholes * H), dy = zeros(B * T * H);
+      auto y = zeros(B * T * H), dx = x, dw = w, dr = r, dbias = bias, dpeephole = peephole;
       std::vector<std::int32_t> lengths(static_cast<std::size_t>(B), T);
       lengths[0] = T / 2;
-      const recurrent::Weights<const float> weights{w.data(), r.data(), bias.data()};
+      const recurrent::Weights<const float> weights{w.data(), r.data(), bias.data(), peephole.data()};
       layer.prepare(weights, 1);
       const recurrent::Buffer tape(layer.tape_size(T, B, false));
       recurrent::Forward infer;
@@ -65,7 +66,7 @@ TEST_CASE("steady state: passes of a size seen before take no memory") {
       back.weights = weights;
       back.dy = {dy.data(), T * H, H};
       back.dx = {dx.data(), T * I, I};
-      back.d_weights = {dw.data(), dr.data(), dbias.data()};
+      back.d_weights = {dw.data(), dr.data(), dbias.data(), info.peepholes > 0 ? dpeephole.data() : nullptr};
       const auto pass = [&] {
         recurrent::forward({&infer, 1});
         recurrent::forward({&back.forward, 1});

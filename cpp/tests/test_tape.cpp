@@ -16,7 +16,9 @@ struct Promise {
   std::string cell;
   Index most;
 };
-const std::vector<Promise> kPromises = {{"lstm", 6}, {"gru", 5}, {"simple_rnn", 2}, {"gru_reset_before", 5}};
+const std::vector<Promise> kPromises = {
+    {"lstm", 6},          {"gru", 5},          {"simple_rnn", 2},           {"gru_reset_before", 5},
+    {"lstm_peephole", 6}, {"lstm_coupled", 5}, {"lstm_peephole_coupled", 5}};
 
 recurrent::Recurrence recurrence(const std::string& cell, Index H) {
   const cells::Activations standard{{ActivationKind::sigmoid}, {ActivationKind::tanh}, {ActivationKind::tanh}};

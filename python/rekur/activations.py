@@ -1,15 +1,26 @@
 """Activations, by name or as an object where one has parameters.
 
-``linear``, ``tanh``, ``sigmoid``, ``relu``, ``leaky_relu``, ``elu``, ``softsign``, ``hard_sigmoid`` and, for Dense and
-Activation, ``softmax`` over the last axis.
+``linear``, ``tanh``, ``sigmoid``, ``relu``, ``leaky_relu``, ``elu``, ``softsign``, ``hard_sigmoid``, ``affine``,
+``thresholded_relu``, ``scaled_tanh``, ``softplus`` (ln(1 + exp(x))) and, for Dense and Activation, ``softmax`` over the
+last axis.
 """
 
 from typing import Any, ClassVar
 
 from rekur._validate import did_you_mean, real
 
-NAMES = ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "softsign", "hard_sigmoid", "softmax")
-_PARAMETERS = {"leaky_relu": ("alpha",), "elu": ("alpha",), "hard_sigmoid": ("alpha", "beta")}
+NAMES = (
+    "linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "softsign", "hard_sigmoid", "affine", "thresholded_relu",
+    "scaled_tanh", "softplus", "softmax",
+)  # fmt: skip
+_PARAMETERS = {
+    "leaky_relu": ("alpha",),
+    "elu": ("alpha",),
+    "hard_sigmoid": ("alpha", "beta"),
+    "affine": ("alpha", "beta"),
+    "thresholded_relu": ("alpha",),
+    "scaled_tanh": ("alpha", "beta"),
+}
 
 
 class ParametricActivation:
@@ -51,6 +62,33 @@ class HardSigmoid(ParametricActivation):
     name = "hard_sigmoid"
 
     def __init__(self, alpha: float = 1 / 6, beta: float = 0.5) -> None:
+        super().__init__(alpha=alpha, beta=beta)
+
+
+class Affine(ParametricActivation):
+    """alpha·x + beta."""
+
+    name = "affine"
+
+    def __init__(self, alpha: float = 1.0, beta: float = 0.0) -> None:
+        super().__init__(alpha=alpha, beta=beta)
+
+
+class ThresholdedReLU(ParametricActivation):
+    """x for x > alpha, else 0. Konda et al., arXiv:1402.3337."""
+
+    name = "thresholded_relu"
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__(alpha=alpha)
+
+
+class ScaledTanh(ParametricActivation):
+    """alpha·tanh(beta·x); the defaults are those of LeCun et al., Efficient BackProp, 1998."""
+
+    name = "scaled_tanh"
+
+    def __init__(self, alpha: float = 1.7159, beta: float = 2 / 3) -> None:
         super().__init__(alpha=alpha, beta=beta)
 
 

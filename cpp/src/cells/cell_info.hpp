@@ -1,6 +1,8 @@
 // What the recurrent engine must know of a cell besides its equations. Ordinary C++: no vectors here.
 #pragma once
 
+#include <limits>
+
 #include "simd/kernels.hpp"
 
 namespace rekur::cells {
@@ -8,6 +10,7 @@ namespace rekur::cells {
 inline constexpr int kMaxGates = 4;
 inline constexpr int kMaxSlots = 5;   // vectors a cell keeps per unit and step for its backward pass
 inline constexpr int kMaxStates = 2;  // h, then c
+inline constexpr int kMaxPeepholes = 3;
 
 // A recurrent product: its results belong to the `count` slots from `first` on. Its input is the previous hidden state h
 // (input_slot -1), or what an earlier phase of the same step left in tape slot `input_slot`.
@@ -15,6 +18,12 @@ struct Phase {
   int first;
   int count;
   int input_slot;
+};
+
+// A gate that looks at its unit's own state c, through a weight a unit: at c before the step, or at the new one.
+struct Peephole {
+  int slot;
+  bool new_c;
 };
 
 // Which product a call of a cell's forward or backward follows or precedes.
@@ -34,13 +43,19 @@ struct CellInfo {
   Phase phase[2];
   int kernel_block[kMaxSlots];  // gate slot -> which block of H columns of the kernel (and recurrent kernel) belongs to it
   bool recurrent_bias;          // the bias is [2, G·H] (input row, recurrent row) instead of [G·H]
+  int peepholes = 0;            // rows of the parameter `peephole`, [peepholes, H]
+  Peephole peephole[kMaxPeepholes] = {};
 };
 
 // The pointwise functions of a cell. gate: σ of the gates; candidate: of the new content; output: of c on its way to h (LSTM).
+// What gate and candidate are given is clamped to ±clip first; infinity: not at all.
 struct Activations {
   Activation gate;
   Activation candidate;
   Activation output;
+  float clip = std::numeric_limits<float>::infinity();
+
+  bool clips() const { return clip < std::numeric_limits<float>::infinity(); }
 };
 
 }  // namespace rekur::cells

@@ -25,7 +25,7 @@ struct Gru {
                                  .recurrent_bias = true};
 
   template <class V, class F>
-  static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, V* state, V* slot) {
+  static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, const V*, V* state, V* slot) {
     slot[z] = fn.gate(in[z] + rec[z]);
     slot[r] = fn.gate(in[r] + rec[r]);
     slot[q] = rec[q];
@@ -34,7 +34,7 @@ struct Gru {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V&, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V&, const V*, V* d, V* slot) {
     const V vn = slot[n], vz = slot[z], vr = slot[r], vq = slot[q];
     slot[z] = d[0] * (previous[0] - vn) * fn.gate_slope(vz);
     slot[n] = (d[0] - d[0] * vz) * fn.candidate_slope(vn);

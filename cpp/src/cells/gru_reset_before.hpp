@@ -26,21 +26,21 @@ struct GruResetBefore {
                                  .recurrent_bias = false};
 
   template <class V, class F>
-  static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, V* state, V* slot) {
+  static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, const V*, V* state, V* slot) {
     slot[z] = fn.gate(in[z] + rec[z]);
     slot[r] = fn.gate(in[r] + rec[r]);
     slot[q] = slot[r] * state[0];
   }
 
   template <class V, class F>
-  static REKUR_INLINE void forward(PhaseTag<1>, const F& fn, const V* in, const V* rec, V* state, V* slot) {
+  static REKUR_INLINE void forward(PhaseTag<1>, const F& fn, const V* in, const V* rec, const V*, V* state, V* slot) {
     slot[n] = fn.candidate(in[n] + rec[n]);
     state[0] = slot[n] + slot[z] * (state[0] - slot[n]);
   }
 
   // Before the gradient passes R_n: everything but r, whose gradient comes through q.
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<1>, const F& fn, const V&, const V* previous, const V&, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<1>, const F& fn, const V&, const V* previous, const V&, const V*, V* d, V* slot) {
     const V vn = slot[n], vz = slot[z];
     slot[z] = d[0] * (previous[0] - vn) * fn.gate_slope(vz);
     slot[n] = (d[0] - d[0] * vz) * fn.candidate_slope(vn);
@@ -48,7 +48,7 @@ struct GruResetBefore {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V& dq, const V* previous, const V&, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V& dq, const V* previous, const V&, const V*, V* d, V* slot) {
     const V vr = slot[r];
     slot[r] = dq * previous[0] * fn.gate_slope(vr);
     d[0] = d[0] + dq * vr;

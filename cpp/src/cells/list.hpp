@@ -4,6 +4,7 @@
 #include "cells/gru.hpp"
 #include "cells/gru_reset_before.hpp"
 #include "cells/lstm.hpp"
+#include "cells/lstm_variants.hpp"
 #include "cells/simple_rnn.hpp"
 
 namespace rekur::cells {
@@ -13,6 +14,6 @@ struct List {
   static constexpr int size = sizeof...(Cells);
 };
 
-using All = List<SimpleRnn, Lstm, Gru, GruResetBefore>;
+using All = List<SimpleRnn, Lstm, Gru, GruResetBefore, LstmPeephole, LstmCoupled, LstmPeepholeCoupled>;
 
 }  // namespace rekur::cells

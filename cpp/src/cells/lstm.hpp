@@ -25,7 +25,7 @@ struct Lstm {
                                  .recurrent_bias = false};
 
   template <class V, class F>
-  static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, V* state, V* slot) {
+  static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, const V*, V* state, V* slot) {
     slot[i] = fn.gate(in[i] + rec[i]);
     slot[f] = fn.gate(in[f] + rec[f]);
     slot[g] = fn.candidate(in[g] + rec[g]);
@@ -35,7 +35,7 @@ struct Lstm {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V&, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V&, const V*, V* d, V* slot) {
     const V vi = slot[i], vf = slot[f], vg = slot[g], vo = slot[o];
     const V phi = fn.output(slot[c]);
     const V dc = d[1] + d[0] * vo * fn.output_slope(phi);

@@ -22,12 +22,12 @@ struct SimpleRnn {
                                  .recurrent_bias = false};
 
   template <class V, class F>
-  static REKUR_INLINE void forward(PhaseTag<0>, const F& f, const V* in, const V* rec, V* state, V* slot) {
+  static REKUR_INLINE void forward(PhaseTag<0>, const F& f, const V* in, const V* rec, const V*, V* state, V* slot) {
     state[0] = slot[a] = f.candidate(in[a] + rec[a]);
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& f, const V&, const V*, const V& h, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& f, const V&, const V*, const V& h, const V*, V* d, V* slot) {
     slot[a] = d[0] * f.candidate_slope(h);
     d[0] = V{};
   }

@@ -22,6 +22,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .gemm = gemm,
       .gemm_tn = gemm_tn,
       .column_sums = column_sums,
+      .column_dots = column_dots,
       .transpose = transpose,
       .activate = activate,
       .activate_backward = activate_backward,

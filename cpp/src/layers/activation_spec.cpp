@@ -13,7 +13,8 @@ struct Named {
   const char* name;
   ActivationKind kind;
   bool has_alpha, has_beta;
-  double alpha, beta;  // defaults (Keras 3)
+  double alpha, beta;             // defaults (Keras 3; scaled_tanh: LeCun et al., 1998)
+  bool negative_allowed = false;  // alpha may be below 0
 };
 
 constexpr Named kActivations[] = {
@@ -25,6 +26,10 @@ constexpr Named kActivations[] = {
     {"elu", ActivationKind::elu, true, false, 1, 0},
     {"softsign", ActivationKind::softsign, false, false, 0, 0},
     {"hard_sigmoid", ActivationKind::hard_sigmoid, true, true, 1.0 / 6.0, 0.5},
+    {"affine", ActivationKind::affine, true, true, 1, 0, true},
+    {"thresholded_relu", ActivationKind::thresholded_relu, true, false, 1, 0, true},
+    {"scaled_tanh", ActivationKind::scaled_tanh, true, true, 1.7159, 2.0 / 3.0, true},
+    {"softplus", ActivationKind::softplus, false, false, 0, 0},
 };
 
 constexpr double kActivationCost = 20;  // floating-point operations an element, roughly
@@ -47,7 +52,7 @@ ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_
     ActivationSpec spec;
     spec.function.kind = known.kind;
     if (parameters != nullptr) {
-      spec.function.alpha = read_parameter(*parameters, "alpha", known.has_alpha, known.alpha, false);
+      spec.function.alpha = read_parameter(*parameters, "alpha", known.has_alpha, known.alpha, known.negative_allowed);
       spec.function.beta = read_parameter(*parameters, "beta", known.has_beta, known.beta, true);
     } else {
       spec.function.alpha = static_cast<float>(known.alpha);

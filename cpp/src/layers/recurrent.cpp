@@ -233,10 +233,11 @@ class RecurrentLayer final : public Layer {
   template <class T>
   recurrent::Weights<T> direction_weights(T* base, std::size_t d) const {
     const Index I = recurrences_[0].input_size(), GH = s_.cell->gates * s_.units;
-    const Index bias = !s_.use_bias ? 0 : s_.cell->recurrent_bias ? 2 * GH : GH;
-    T* kernel = base + static_cast<Index>(d) * ((I + s_.units) * GH + bias);
+    const Index bias = !s_.use_bias ? 0 : s_.cell->recurrent_bias ? 2 * GH : GH, peephole = s_.cell->peepholes * s_.units;
+    T* kernel = base + static_cast<Index>(d) * ((I + s_.units) * GH + bias + peephole);
     T* recurrent_kernel = kernel + I * GH;
-    return {kernel, recurrent_kernel, s_.use_bias ? recurrent_kernel + s_.units * GH : nullptr};
+    T* after = recurrent_kernel + s_.units * GH;
+    return {kernel, recurrent_kernel, s_.use_bias ? after : nullptr, peephole > 0 ? after + bias : nullptr};
   }
 
   template <class Take>

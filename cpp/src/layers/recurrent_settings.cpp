@@ -1,6 +1,7 @@
 #include "layers/recurrent_settings.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "io/suggest.hpp"
 #include "layers/activation_spec.hpp"
@@ -12,17 +13,35 @@ namespace {
 // The layer types that are a cell in the time loop, as data.
 struct RecurrentType {
   const char* type;
-  const char* cell;
-  const char* reset_before;  // the cell for "reset_after": false; null where there is no such key
-  bool gated;                // has "recurrent_activation"
+  const char* (*cell)(json::Reader& spec);  // by the keys that choose one
+  bool gated;                               // has "recurrent_activation"
   const char* bias_initializer;
 };
 
+const char* gru_cell(json::Reader& spec) { return spec.boolean("reset_after", true) ? "gru" : "gru_reset_before"; }
+
+const char* lstm_cell(json::Reader& spec) {
+  const bool peepholes = spec.boolean("peepholes", false), coupled = spec.boolean("coupled_gates", false);
+  if (peepholes) return coupled ? "lstm_peephole_coupled" : "lstm_peephole";
+  return coupled ? "lstm_coupled" : "lstm";
+}
+
+const char* simple_rnn_cell(json::Reader&) { return "simple_rnn"; }
+
 constexpr RecurrentType kTypes[] = {
-    {"GRU", "gru", "gru_reset_before", true, "zeros"},
-    {"LSTM", "lstm", nullptr, true, "unit_forget"},
-    {"SimpleRNN", "simple_rnn", nullptr, false, "zeros"},
+    {"GRU", gru_cell, true, "zeros"},
+    {"LSTM", lstm_cell, true, "unit_forget"},
+    {"SimpleRNN", simple_rnn_cell, false, "zeros"},
 };
+
+// ±clip of the pre-activations; infinity where the key is missing.
+float read_clip(json::Reader& spec) {
+  if (spec.find("clip") == nullptr) return std::numeric_limits<float>::infinity();
+  const double clip = spec.number("clip");
+  if (!(clip >= std::numeric_limits<float>::min() && clip <= std::numeric_limits<float>::max()))
+    spec.fail("clip", "a float32 number above 0");
+  return static_cast<float>(clip);
+}
 
 }  // namespace
 
@@ -37,18 +56,22 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.units = spec.positive_integer("units");
   s.activations.candidate = read_activation(spec, "activation", "tanh", false).function;
   s.activations.output = s.activations.candidate;
+  s.activations.clip = read_clip(spec);
   s.activations.gate.kind = ActivationKind::sigmoid;
   if (found->gated) s.activations.gate = read_activation(spec, "recurrent_activation", "sigmoid", false).function;
-  const bool reset_before = found->reset_before != nullptr && !spec.boolean("reset_after", true);
-  s.cell = recurrent::find_cell(reset_before ? found->reset_before : found->cell);
+  s.cell = recurrent::find_cell(found->cell(spec));
   if (s.cell == nullptr) spec.fail("this build has no cell for it");
+  if (s.cell->states > 1 && spec.find("output_activation") != nullptr)
+    s.activations.output = read_activation(spec, "output_activation", nullptr, false).function;
   s.use_bias = spec.boolean("use_bias", true);
   s.return_sequences = spec.boolean("return_sequences", false);
   s.return_state = spec.boolean("return_state", false);
   s.reverse = spec.boolean("reverse", false);
   s.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   s.recurrent_initializer = read_initializer(spec, "recurrent_initializer", "orthogonal");
-  s.bias_initializer = read_initializer(spec, "bias_initializer", found->bias_initializer);
+  const bool forgets = s.cell->gates == cells::kMaxGates;  // "unit_forget" needs a forget gate with a bias of its own
+  s.bias_initializer = read_initializer(spec, "bias_initializer", forgets ? found->bias_initializer : "zeros");
+  if (s.cell->peepholes > 0) s.peephole_initializer = read_initializer(spec, "peephole_initializer", "zeros");
   return s;
 }
 
@@ -61,6 +84,7 @@ std::vector<ParamSpec> recurrent_parameters(const RecurrentSettings& s, Index in
   if (s.use_bias) {
     specs.push_back({prefix + "bias", s.cell->recurrent_bias ? Shape{2, GH} : Shape{GH}, s.bias_initializer, s.units});
   }
+  if (s.cell->peepholes > 0) specs.push_back({prefix + "peephole", {s.cell->peepholes, s.units}, s.peephole_initializer, s.units});
   return specs;
 }
 

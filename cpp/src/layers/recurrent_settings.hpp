@@ -14,7 +14,7 @@ struct RecurrentSettings {
   Index units = 0;
   cells::Activations activations;
   bool use_bias = true, return_sequences = false, return_state = false, reverse = false;
-  std::string kernel_initializer, recurrent_initializer, bias_initializer;
+  std::string kernel_initializer, recurrent_initializer, bias_initializer, peephole_initializer;
 };
 
 // Reads all keys of a recurrent layer of this type ("LSTM") but "type", "name" and "inputs".

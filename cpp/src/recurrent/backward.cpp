@@ -74,6 +74,7 @@ class BackwardSlice {
     s.dy = b_.dy ? dy_ + own : nullptr;
     s.dh = dh_;
     s.dc = r_.cell.states > 1 ? dc_ : nullptr;
+    s.peephole = r_.packed.peephole.data();
     s.activations = &r_.activations;
     // Nobody asks for the gradient of the initial h: the product that would bring it there is left out.
     const bool through_h = b_.d_initial[0] || t != (f_.reverse ? slice_.steps() - 1 : 0);
@@ -261,6 +262,7 @@ void clear_gradients(const Backward& run) {
   if (run.d_weights.kernel) std::fill_n(run.d_weights.kernel, r.I * GH, 0.0f);
   if (run.d_weights.recurrent_kernel) std::fill_n(run.d_weights.recurrent_kernel, r.H * GH, 0.0f);
   if (run.d_weights.bias) std::fill_n(run.d_weights.bias, r.cell.recurrent_bias ? 2 * GH : GH, 0.0f);
+  if (run.d_weights.peephole) std::fill_n(run.d_weights.peephole, r.cell.peepholes * r.H, 0.0f);
 }
 
 }  // namespace

@@ -103,6 +103,7 @@ class ForwardSlice {
     s.c = c_;
     s.y = y_ ? y_rows : nullptr;
     s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
+    s.peephole = r_.packed.peephole.data();
     s.activations = &r_.activations;
     s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
     for (int p = 0; p < r_.cell.phases; ++p) {

@@ -17,11 +17,12 @@ struct StepForward {
   Index product_length;  // H, or 0 where the previous hidden state is known to be zero
   const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]
   const float* bias;     // [count·Hp] recurrent bias of this phase, or null
-  const float* h;        // [M][Hp] h before the step
-  float* h_next;         // [M][Hp] h after it; another array than h
-  float* c;              // [M][Hp] the second state, updated in place; null without one
-  Rows y;                // [M] rows of H floats that receive h; null: not wanted
-  Rows tape;             // [M] records of slots·Hp floats; null only for an inference run of a cell of one phase
+  const float* peephole;  // [peepholes][Hp], or null for a cell without
+  const float* h;         // [M][Hp] h before the step
+  float* h_next;          // [M][Hp] h after it; another array than h
+  float* c;               // [M][Hp] the second state, updated in place; null without one
+  Rows y;                 // [M] rows of H floats that receive h; null: not wanted
+  Rows tape;              // [M] records of slots·Hp floats; null only for an inference run of a cell of one phase
   const cells::Activations* activations;
 };
 
@@ -40,6 +41,7 @@ struct StepBackward {
   // What the step that will be next reads and this one does not, fetched into the cache meanwhile: its record, dy, and the states
   // before it. All null or all [M] rows.
   ConstRows tape_ahead, dy_ahead, h_ahead, c_ahead;
+  const float* peephole;   // [peepholes][Hp], or null for a cell without
   const float* d_product;  // [M][Hp] gradient of the later phase's product input, for the earlier phase of a cell of two; else null
   const cells::Activations* activations;
 };
@@ -49,9 +51,12 @@ struct CellKernels {
   void (*backward[2])(const StepBackward&);
 };
 
+// Which functions a cell's kernels were compiled with: sigmoid and tanh themselves, any activations, any with clipping.
+enum class Functions : std::uint8_t { standard, given, clipped };
+inline constexpr int kFunctions = 3;
+
 struct Kernels {
-  // By position in cells::All; [0]: gates sigmoid, candidate and output tanh, compiled in; [1]: any activations.
-  CellKernels cell[cells::All::size][2];
+  CellKernels cell[cells::All::size][kFunctions];  // by position in cells::All
 };
 
 }  // namespace rekur::recurrent

@@ -15,8 +15,9 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scra
   for (Lists& l : lists_) {
     for (auto* rows : {&l.records, &l.x, &l.dx_records, &l.h_records, &l.h_previous})
       *rows = scratch.take<const float*>(pairs).data();
+    for (auto* rows : {&l.c_records, &l.c_previous}) *rows = scratch.take<const float*>(r_.cell.peepholes > 0 ? pairs : 0).data();
     l.dx = scratch.take<float*>(pairs).data();
-    l.pairs = l.h_pairs = 0;
+    l.pairs = l.h_pairs = l.c_pairs = 0;
   }
   constexpr Index kMostColumns = 256, kFewestColumns = 64, kTilesPerThread = 4;
   for (columns_ = kMostColumns;; columns_ /= 2) {
@@ -47,12 +48,13 @@ void LargeProducts::cut(int threads, F&& tile) const {
     for (int p = 0; p < r_.cell.phases; ++p) add(p, r_.cell.phase[p].first, r_.cell.phase[p].count, r_.H);
   if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I);
   if (b_.d_weights.bias) add(kBias, 0, r_.cell.slots, 1);
+  if (b_.d_weights.peephole) add(kPeephole, 0, r_.cell.peepholes, 1);
 }
 
 void LargeProducts::list(Index i, Index low, Index high) {
   Lists& l = lists_[i % 2];
   const Index size = r_.record(Hp_);
-  Index n = 0, h = 0;
+  Index n = 0, h = 0, c = 0;
   for (Index step = 0; step < high - low; ++step) {
     const Index t = f_.reverse ? low + step : high - 1 - step;
     for (Index b = 0; b < f_.B; ++b) {
@@ -66,20 +68,29 @@ void LargeProducts::list(Index i, Index low, Index high) {
         l.dx[n] = b_.dx.row(b, t);
       }
       ++n;
-      // A previous state of zeros adds nothing to the recurrent kernel's gradient.
+      // A previous state of zeros adds nothing to the gradient of what it was multiplied with.
       const bool first = f_.reverse ? t == length - 1 : t == 0;
-      if (!weights_ || (first && !f_.initial[0])) continue;
-      l.h_previous[h] = first ? f_.initial[0] + b * r_.H : y_.row(b, f_.reverse ? t + 1 : t - 1);
-      l.h_records[h++] = record;
+      const Index previous = f_.reverse ? t + 1 : t - 1;
+      if (weights_ && (!first || f_.initial[0])) {
+        l.h_previous[h] = first ? f_.initial[0] + b * r_.H : y_.row(b, previous);
+        l.h_records[h++] = record;
+      }
+      // The sweep leaves the states c in the tape as they are.
+      if (b_.d_weights.peephole && (!first || f_.initial[1])) {
+        l.c_previous[c] = first ? f_.initial[1] + b * r_.H : f_.tape + (previous * f_.B + b) * size + r_.cell.state_slot * Hp_;
+        l.c_records[c++] = record;
+      }
     }
   }
   l.pairs = n;
   l.h_pairs = h;
+  l.c_pairs = c;
 }
 
 void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate) const {
   const auto& k = isa::kernels();
   const Index GH = r_.cell.gates * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
+  if (tile.phase == kPeephole) return peephole_tile(l, tile, accumulate);
   const Index from = tile.slot * Hp_ + tile.n0, to = r_.cell.kernel_block[tile.slot] * r_.H + tile.n0;
   if (tile.phase == kKernel) {
     k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH, accumulate);
@@ -96,6 +107,17 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
       if (within(r_.cell.phase[p].first, r_.cell.phase[p].count))
         k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + GH + to, accumulate);
   }
+}
+
+// Σ over pairs of a gate's gradient ⊙ the c that the gate saw.
+void LargeProducts::peephole_tile(const Lists& l, const Tile& tile, bool accumulate) const {
+  const cells::Peephole& look = r_.cell.peephole[tile.slot];
+  const Index gate = look.slot * Hp_ + tile.n0, N = tile.n1 - tile.n0;
+  float* const to = b_.d_weights.peephole + tile.slot * r_.H + tile.n0;
+  if (look.new_c)
+    isa::kernels().column_dots(N, l.pairs, l.records, gate, l.records, r_.cell.state_slot * Hp_ + tile.n0, to, accumulate);
+  else
+    isa::kernels().column_dots(N, l.c_pairs, l.c_records, gate, l.c_previous, tile.n0, to, accumulate);
 }
 
 void LargeProducts::input_tile(const Lists& l, Index tile) const {

@@ -23,17 +23,17 @@ class LargeProducts {
   void input(Index i, Index tile) const { input_tile(lists_[i % 2], tile); }
 
  private:
-  // A part of a weight gradient: the phase whose product it belongs to (kKernel, kBias: of the kernel, the bias), its slot in the
-  // record, rows [m0, m1) and columns [n0, n1) of the slot's block.
-  static constexpr int kKernel = -1, kBias = -2;
+  // A part of a weight gradient: the phase whose product it belongs to (kKernel, kBias, kPeephole: of the kernel, the bias, the
+  // peephole), its slot in the record (of the peephole: its row), rows [m0, m1) and columns [n0, n1) of the slot's block.
+  static constexpr int kKernel = -1, kBias = -2, kPeephole = -3;
   struct Tile {
     int phase, slot;
     Index m0, m1, n0, n1;
   };
 
   struct Lists {
-    Index pairs, h_pairs;  // h_pairs: those with a previous state
-    const float **records, **x, **dx_records, **h_records, **h_previous;
+    Index pairs, h_pairs, c_pairs;  // h_pairs, c_pairs: those with a previous h, a previous c; others would add zeros
+    const float **records, **x, **dx_records, **h_records, **h_previous, **c_records, **c_previous;
     float** dx;
   };
 
@@ -42,6 +42,7 @@ class LargeProducts {
   template <class F>
   void cut(int threads, F&& tile) const;
   void weight_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
+  void peephole_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
   void input_tile(const Lists& lists, Index tile) const;
 
   const Backward& b_;

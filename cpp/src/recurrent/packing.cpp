@@ -116,6 +116,10 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
     if (cell.recurrent_bias)
       pack_bias(weights.bias ? weights.bias + GH : nullptr, columns, phase.count, recurrent_bias[p].reserve(phase.count * Hp));
   }
+  if (cell.peepholes == 0) return;
+  float* rows = peephole.reserve(cell.peepholes * Hp);
+  std::fill_n(rows, cell.peepholes * Hp, 0.0f);
+  for (int row = 0; row < cell.peepholes; ++row) std::copy_n(weights.peephole + row * H, H, rows + row * Hp);
 }
 
 void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {

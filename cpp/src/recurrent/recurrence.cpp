@@ -21,9 +21,11 @@ int index_of(const char* name) {
   return -1;
 }
 
-bool is_standard(const cells::Activations& f) {
-  return f.gate.kind == ActivationKind::sigmoid && f.candidate.kind == ActivationKind::tanh &&
-         f.output.kind == ActivationKind::tanh;
+Functions functions_for(const cells::Activations& f) {
+  if (f.clips()) return Functions::clipped;
+  return f.gate.kind == ActivationKind::sigmoid && f.candidate.kind == ActivationKind::tanh && f.output.kind == ActivationKind::tanh
+             ? Functions::standard
+             : Functions::given;
 }
 
 }  // namespace
@@ -38,14 +40,16 @@ Index padded(Index H) {
   return (H + width - 1) / width * width;
 }
 
-const CellKernels& Recurrence::Impl::kernels() const { return isa::table().recurrent.cell[cell_index][standard ? 0 : 1]; }
+const CellKernels& Recurrence::Impl::kernels() const {
+  return isa::table().recurrent.cell[cell_index][static_cast<int>(functions)];
+}
 
 Recurrence::Recurrence(const cells::CellInfo& cell, cells::Activations activations, Index input_size, Index hidden_size, bool bias)
     : impl_(std::make_unique<Impl>()) {
   impl_->cell = cell;
   impl_->activations = activations;
   impl_->cell_index = index_of(cell.name);
-  impl_->standard = is_standard(activations);
+  impl_->functions = functions_for(activations);
   impl_->I = input_size;
   impl_->H = hidden_size;
   impl_->bias = bias;

@@ -45,6 +45,7 @@ struct Packed {
   Buffer input_bias;         // [x_count·Hp]
   Buffer recurrent[2];       // by phase: [Hp/width][H][count][width]
   Buffer recurrent_bias[2];  // [count·Hp], only for cells with a recurrent bias
+  Buffer peephole;           // [peepholes][Hp], only for cells with peepholes
   // For the backward pass, each made when it is first needed:
   Buffer input_transposed;         // gemm panels: K = x_count·Hp, N = I
   Buffer recurrent_transposed[2];  // gemm panels: K = count·Hp, N = H
@@ -58,7 +59,7 @@ struct Recurrence::Impl {
   cells::CellInfo cell;
   cells::Activations activations;
   int cell_index;
-  bool standard;  // the activations are the ones compiled in
+  Functions functions;
   Index I, H;
   bool bias;
 

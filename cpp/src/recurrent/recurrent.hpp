@@ -26,15 +26,18 @@ struct Strided {
   explicit operator bool() const { return data != nullptr; }
 };
 
-// Weights in the user's layout: kernel [I, G·H], recurrent_kernel [H, G·H], bias [G·H] or [2, G·H] or null.
+// Weights in the user's layout: kernel [I, G·H], recurrent_kernel [H, G·H], bias [G·H] or [2, G·H] or null, peephole [peepholes, H]
+// or, for a cell without, null.
 template <class T>
 struct Weights {
   T* kernel = nullptr;
   T* recurrent_kernel = nullptr;
   T* bias = nullptr;
+  T* peephole = nullptr;
 };
 
-// The cells by name ("simple_rnn", "lstm", "gru", "gru_reset_before"); null for an unknown one.
+// The cells by name ("simple_rnn", "lstm", "gru", "gru_reset_before", "lstm_peephole", "lstm_coupled", "lstm_peephole_coupled");
+// null for an unknown one.
 const cells::CellInfo* find_cell(const char* name);
 
 class Recurrence {

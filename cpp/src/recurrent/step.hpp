@@ -35,6 +35,28 @@ struct GivenFunctions {
   REKUR_INLINE Vec output_slope(Vec y) const { return activation_slope(f.output, y); }
 };
 
+// What the clamp makes of anything beyond it has no slope; it is known by the output, which then is f(±clip) to the bit.
+struct ClippedFunctions {
+  GivenFunctions f;
+  Vec clip, gate_low, gate_high, candidate_low, candidate_high;
+  explicit ClippedFunctions(const cells::Activations& given)
+      : f(given),
+        clip(set1(given.clip)),
+        gate_low(f.gate(-clip)),
+        gate_high(f.gate(clip)),
+        candidate_low(f.candidate(-clip)),
+        candidate_high(f.candidate(clip)) {}
+  REKUR_INLINE Vec clamped(Vec v) const { return at_most(at_least(v, -clip), clip); }
+  REKUR_INLINE Vec gate(Vec v) const { return f.gate(clamped(v)); }
+  REKUR_INLINE Vec candidate(Vec v) const { return f.candidate(clamped(v)); }
+  REKUR_INLINE Vec output(Vec v) const { return f.output(v); }
+  REKUR_INLINE Vec gate_slope(Vec y) const { return select((y == gate_low) | (y == gate_high), zero(), f.gate_slope(y)); }
+  REKUR_INLINE Vec candidate_slope(Vec y) const {
+    return select((y == candidate_low) | (y == candidate_high), zero(), f.candidate_slope(y));
+  }
+  REKUR_INLINE Vec output_slope(Vec y) const { return f.output_slope(y); }
+};
+
 // --- the recurrent product of a tile: MR rows times NP panels of G gates of a vector of units ---
 
 inline constexpr int kAccumulators = kRegisters == 32 ? 24 : 12;  // the rest holds a panel's row and a broadcast
@@ -125,6 +147,13 @@ REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const floa
 
 // --- one step ---
 
+// The peephole weights of a vector of units.
+template <class Cell>
+REKUR_INLINE void load_peephole(const float* peephole, Index Hp, Index u, Vec* out) {
+#pragma GCC unroll 4
+  for (int k = 0; k < Cell::info.peepholes; ++k) out[k] = load(peephole + k * Hp + u);
+}
+
 // The cell's equations for `panels` vectors of units of one row, whose recurrent products stand in `products`.
 template <class Cell, int P, class F>
 REKUR_INLINE void forward_units(const StepForward& s, const F& f, Index m, Index panel0, int panels, const float* products) {
@@ -138,6 +167,8 @@ REKUR_INLINE void forward_units(const StepForward& s, const F& f, Index m, Index
     for (int g = 0; g < info.x_count; ++g) in[info.x_first + g] = load(s.input + (m * info.x_count + g) * s.Hp + u);
 #pragma GCC unroll 4
     for (int g = 0; g < phase.count; ++g) rec[phase.first + g] = load(products + (p * phase.count + g) * kWidth);
+    Vec peephole[cells::kMaxPeepholes];
+    load_peephole<Cell>(s.peephole, s.Hp, u, peephole);
     float* record = s.tape ? s.tape[m] + u : nullptr;
     if constexpr (P > 0) {
 #pragma GCC unroll 5
@@ -145,7 +176,7 @@ REKUR_INLINE void forward_units(const StepForward& s, const F& f, Index m, Index
     }
     state[0] = load(s.h + m * s.Hp + u);
     if constexpr (info.states > 1) state[1] = load(s.c + m * s.Hp + u);
-    Cell::forward(cells::PhaseTag<P>{}, f, in, rec, state, slot);
+    Cell::forward(cells::PhaseTag<P>{}, f, in, rec, peephole, state, slot);
     if (record) {
       if constexpr (!last) {
         // Only what this phase made: the other slots are a later phase's.
@@ -235,9 +266,11 @@ void backward_step(const StepBackward& s) {
         previous[1] = load_partial(s.c_previous[m] + u, n);
         d[1] = load(s.dc + m * s.Hp + u);
       }
+      Vec peephole[cells::kMaxPeepholes];
+      load_peephole<Cell>(s.peephole, s.Hp, u, peephole);
       Vec dq{};
       if constexpr (!last) dq = load(s.d_product + m * s.Hp + u);
-      Cell::backward(cells::PhaseTag<P>{}, f, dq, previous, h, d, slot);
+      Cell::backward(cells::PhaseTag<P>{}, f, dq, previous, h, peephole, d, slot);
       // Units that do not exist get no gradient, whatever the input was (an infinite one leaves NaN in their gates).
       store(s.dh + m * s.Hp + u, first_lanes(d[0], n));
       if constexpr (info.states > 1) store(s.dc + m * s.Hp + u, first_lanes(d[1], n));
@@ -264,7 +297,8 @@ constexpr recurrent::CellKernels cell_kernels() {
 
 template <class... Cells>
 constexpr recurrent::Kernels recurrent_kernels_of(cells::List<Cells...>) {
-  return {{{cell_kernels<Cells, StandardFunctions>(), cell_kernels<Cells, GivenFunctions>()}...}};
+  return {{{cell_kernels<Cells, StandardFunctions>(), cell_kernels<Cells, GivenFunctions>(),
+            cell_kernels<Cells, ClippedFunctions>()}...}};
 }
 
 constexpr recurrent::Kernels make_recurrent_kernels() { return recurrent_kernels_of(cells::All{}); }

@@ -28,6 +28,14 @@ REKUR_INLINE Vec activation(Activation f, Vec x) {
     return copysign(a / (one + a), x);
   } else if constexpr (K == ActivationKind::hard_sigmoid) {
     return at_most(at_least(fma(x, set1(f.alpha), set1(f.beta)), zero()), one);
+  } else if constexpr (K == ActivationKind::affine) {
+    return fma(x, set1(f.alpha), set1(f.beta));
+  } else if constexpr (K == ActivationKind::thresholded_relu) {
+    return select(x <= set1(f.alpha), zero(), x);  // not `x > alpha ? x : 0`, which would lose a NaN
+  } else if constexpr (K == ActivationKind::scaled_tanh) {
+    return set1(f.alpha) * tanh(set1(f.beta) * x);
+  } else if constexpr (K == ActivationKind::softplus) {
+    return softplus(x);
   } else {
     return x;
   }
@@ -52,6 +60,15 @@ REKUR_INLINE Vec activation_slope(Activation f, Vec y) {
     return d * d;
   } else if constexpr (K == ActivationKind::hard_sigmoid) {
     return select((y > zero()) & (y < one), set1(f.alpha), zero());
+  } else if constexpr (K == ActivationKind::affine) {
+    return set1(f.alpha);
+  } else if constexpr (K == ActivationKind::thresholded_relu) {
+    return select(y == zero(), zero(), one);
+  } else if constexpr (K == ActivationKind::scaled_tanh) {
+    const Vec alpha = set1(f.alpha), t = y / alpha;
+    return select(alpha == zero(), zero(), set1(f.beta) * (alpha * fma(-t, t, one)));
+  } else if constexpr (K == ActivationKind::softplus) {
+    return -expm1_nonpositive(-y);
   } else {
     return one;
   }
@@ -80,6 +97,14 @@ REKUR_INLINE auto with_kind(ActivationKind kind, const Body& body) {
       return body(KindConstant<ActivationKind::softsign>{});
     case ActivationKind::hard_sigmoid:
       return body(KindConstant<ActivationKind::hard_sigmoid>{});
+    case ActivationKind::affine:
+      return body(KindConstant<ActivationKind::affine>{});
+    case ActivationKind::thresholded_relu:
+      return body(KindConstant<ActivationKind::thresholded_relu>{});
+    case ActivationKind::scaled_tanh:
+      return body(KindConstant<ActivationKind::scaled_tanh>{});
+    case ActivationKind::softplus:
+      return body(KindConstant<ActivationKind::softplus>{});
     case ActivationKind::linear:
       break;
   }

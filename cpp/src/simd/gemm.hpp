@@ -246,5 +246,15 @@ inline void column_sums(Index N, Index K, ConstRows b, Index b_offset, float* ou
   }
 }
 
+inline void column_dots(Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* out, bool accumulate) {
+  for (Index n = 0; n < N; n += kWidth) {
+    const Index count = lanes(n, N);
+    Vec sum = accumulate ? load_partial(out + n, count) : zero();
+    for (Index k = 0; k < K; ++k)
+      sum = fma(load_partial(a[k] + a_offset + n, count), load_partial(b[k] + b_offset + n, count), sum);
+    store_partial(out + n, sum, count);
+  }
+}
+
 }  // namespace
 }  // namespace rekur

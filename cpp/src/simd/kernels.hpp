@@ -10,16 +10,33 @@
 
 namespace rekur {
 
-enum class ActivationKind : std::uint8_t { linear, tanh, sigmoid, relu, leaky_relu, elu, softsign, hard_sigmoid };
+enum class ActivationKind : std::uint8_t {
+  linear,
+  tanh,
+  sigmoid,
+  relu,
+  leaky_relu,
+  elu,
+  softsign,
+  hard_sigmoid,
+  affine,
+  thresholded_relu,
+  scaled_tanh,
+  softplus,
+};
 
 // y = f(x). Every derivative is computed from the output y alone, so a tape keeps outputs only.
-//   linear        y = x
+//   linear            y = x
 //   tanh, sigmoid
-//   relu          y = max(x, 0)
-//   leaky_relu    y = x > 0 ? x : alpha x               (alpha >= 0)
-//   elu           y = x > 0 ? x : alpha (exp(x) - 1)    (alpha >= 0)
-//   softsign      y = x / (1 + |x|)
-//   hard_sigmoid  y = min(max(alpha x + beta, 0), 1)
+//   relu              y = max(x, 0)
+//   leaky_relu        y = x > 0 ? x : alpha x               (alpha >= 0)
+//   elu               y = x > 0 ? x : alpha (exp(x) - 1)    (alpha >= 0)
+//   softsign          y = x / (1 + |x|)
+//   hard_sigmoid      y = min(max(alpha x + beta, 0), 1)
+//   affine            y = alpha x + beta
+//   thresholded_relu  y = x > alpha ? x : 0
+//   scaled_tanh       y = alpha tanh(beta x)
+//   softplus          y = ln(1 + exp(x))
 struct Activation {
   ActivationKind kind = ActivationKind::linear;
   float alpha = 0.0f;
@@ -57,6 +74,9 @@ struct Kernels {
 
   // out[n] += Σ_k B[k][b_offset + n], or = where it does not accumulate
   void (*column_sums)(Index N, Index K, ConstRows b, Index b_offset, float* out, bool accumulate);
+
+  // out[n] += Σ_k A[k][a_offset + n] B[k][b_offset + n], or = where it does not accumulate
+  void (*column_dots)(Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* out, bool accumulate);
 
   // to[c · to_stride + r] = from[r · from_stride + c] for r in [0, rows), c in [0, columns)
   void (*transpose)(Index rows, Index columns, const float* from, Index from_stride, float* to, Index to_stride);

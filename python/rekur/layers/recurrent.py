@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from rekur import activations, initializers
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, integer
+from rekur._validate import boolean, did_you_mean, integer, real
 from rekur.layers.base import Layer, SymbolicTensor, symbolic
 
 _MERGE_MODES = ("concat", "sum", "mul", "ave")
@@ -49,8 +49,10 @@ class _Stateful(Layer):
 class _Recurrent(_Stateful):
     _keys: ClassVar[tuple[str, ...]] = (
         "units", "activation", "use_bias", "return_sequences", "return_state", "reverse",
-        "kernel_initializer", "recurrent_initializer", "bias_initializer",
+        "kernel_initializer", "recurrent_initializer", "bias_initializer", "clip",
     )  # fmt: skip
+    # Keys that a spec leaves out at these values.
+    _optional: ClassVar[Spec] = {"clip": None}
     _idle: ClassVar[dict[str, object]] = {
         "dropout": 0,
         "recurrent_dropout": 0,
@@ -70,6 +72,7 @@ class _Recurrent(_Stateful):
         kernel_initializer: Any,
         recurrent_initializer: Any,
         bias_initializer: Any,
+        clip: float | None,
         name: str | None,
         options: dict[str, Any],
     ) -> None:
@@ -84,6 +87,12 @@ class _Recurrent(_Stateful):
         self.kernel_initializer = initializers.to_spec(kernel_initializer, what)
         self.recurrent_initializer = initializers.to_spec(recurrent_initializer, what)
         self.bias_initializer = initializers.to_spec(bias_initializer, what, unit_forget=self.type == "LSTM")
+        self.clip = None if clip is None else real(clip, f"{what}: clip")
+        if self.clip is not None and self.clip <= 0:
+            raise ValueError(f"{what}: clip must be above 0, or None for no clipping, got {clip!r}")
+
+    def config(self) -> Spec:
+        return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
 
 
 class SimpleRNN(_Recurrent):
@@ -102,6 +111,9 @@ class SimpleRNN(_Recurrent):
         Whether to return the last state too.
     reverse : bool
         Whether to read each row from its end. Outputs stay in the order of the input.
+    clip : float, optional
+        Bound of what goes into the activation: x W + h R + b is clamped to ±clip. A clamped value passes no gradient
+        on.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
 
     Notes
@@ -122,12 +134,13 @@ class SimpleRNN(_Recurrent):
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
+        clip: float | None = None,
         name: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             units, activation, use_bias, return_sequences, return_state, reverse,
-            kernel_initializer, recurrent_initializer, bias_initializer, name, options,
+            kernel_initializer, recurrent_initializer, bias_initializer, clip, name, options,
         )  # fmt: skip
 
 
@@ -135,7 +148,9 @@ class LSTM(_Recurrent):
     """i, f, o = σ(x W + h R + b), g = tanh(x W + h R + b), c' = f⊙c + i⊙g, h' = o⊙tanh(c').
 
     Hochreiter and Schmidhuber, Neural Computation 9, 1997, with the forget gate of Gers et al., Neural Computation 12,
-    2000.
+    2000. With ``peepholes`` the gates see the cell state: p_i⊙c and p_f⊙c are added to what σ gets for i and f, p_o⊙c'
+    for o (Gers and Schmidhuber, IJCNN 2000). With ``coupled_gates`` f = 1 − i, and f has no weights of its own (Greff
+    et al., IEEE TNNLS 28, 2017).
 
     Parameters
     ----------
@@ -143,25 +158,47 @@ class LSTM(_Recurrent):
         H.
     activation, recurrent_activation : str or object
         Of :mod:`rekur.activations`: tanh (of g and of c') and σ above.
+    output_activation : str or object, optional
+        tanh of c' above, where it is another than that of g.
     use_bias : bool
     unit_forget_bias : bool
-        Start the forget gate's bias at one, the others at zero. Jozefowicz et al., ICML 2015.
+        Start the forget gate's bias at one, the others at zero. Jozefowicz et al., ICML 2015. Idle with
+        ``coupled_gates``, where the forget gate has no bias.
     return_sequences : bool
         Whether the output is that of every step, ``(B, T, H)``, or of the last one, ``(B, H)``.
     return_state : bool
         Whether to return the last h and c too.
     reverse : bool
         Whether to read each row from its end. Outputs stay in the order of the input.
+    clip : float, optional
+        Bound of what goes into σ and tanh of g: x W + h R + b, peepholes included, is clamped to ±clip. A clamped value
+        passes no gradient on. c' is not clipped.
+    peepholes, coupled_gates : bool
+        See above.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
         A ``bias_initializer`` other than zeros and ones needs ``unit_forget_bias=False``.
+    peephole_initializer : str or Initializer
+        Zeros: training starts from the LSTM without peepholes. (TensorFlow's LSTMCell draws them like its kernel.)
 
     Notes
     -----
-    Weights: kernel ``(I, 4H)`` with the columns of i, f, g, o, recurrent_kernel ``(H, 4H)``, bias ``(4H,)``.
+    Weights: kernel ``(I, 4H)`` with the columns of i, f, g, o, recurrent_kernel ``(H, 4H)``, bias ``(4H,)``, with
+    ``peepholes`` peephole ``(3, H)`` with the rows p_i, p_f, p_o. With ``coupled_gates`` kernel ``(I, 3H)`` with the
+    columns of i, g, o, recurrent_kernel ``(H, 3H)``, bias ``(3H,)``, peephole ``(2, H)`` with the rows p_i, p_o.
     """
 
     type = "LSTM"
-    _keys = (*_Recurrent._keys, "recurrent_activation")
+    _keys = (
+        *_Recurrent._keys,
+        "recurrent_activation", "output_activation", "peepholes", "coupled_gates", "peephole_initializer",
+    )  # fmt: skip
+    _optional: ClassVar[Spec] = {
+        **_Recurrent._optional,
+        "output_activation": None,
+        "peepholes": False,
+        "coupled_gates": False,
+        "peephole_initializer": None,
+    }
 
     def __init__(
         self,
@@ -176,20 +213,33 @@ class LSTM(_Recurrent):
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
+        clip: float | None = None,
+        output_activation: Any = None,
+        peepholes: bool = False,
+        coupled_gates: bool = False,
+        peephole_initializer: Any = "zeros",
         name: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             units, activation, use_bias, return_sequences, return_state, reverse,
-            kernel_initializer, recurrent_initializer, bias_initializer, name, options,
+            kernel_initializer, recurrent_initializer, bias_initializer, clip, name, options,
         )  # fmt: skip
-        self.recurrent_activation = activations.to_spec(recurrent_activation, repr(self))
-        if boolean(unit_forget_bias, f"{self!r}: unit_forget_bias"):
+        what = repr(self)
+        self.recurrent_activation = activations.to_spec(recurrent_activation, what)
+        self.output_activation = None if output_activation is None else activations.to_spec(output_activation, what)
+        self.peepholes = boolean(peepholes, f"{what}: peepholes")
+        self.coupled_gates = boolean(coupled_gates, f"{what}: coupled_gates")
+        drawn = initializers.to_spec(peephole_initializer, what)
+        self.peephole_initializer = drawn if self.peepholes else None
+        if self.coupled_gates and self.bias_initializer == "unit_forget":
+            raise ValueError(f"{what}: coupled_gates leave the forget gate no bias that 'unit_forget' could set")
+        if boolean(unit_forget_bias, f"{what}: unit_forget_bias") and not self.coupled_gates:
             if self.bias_initializer == "zeros":
                 self.bias_initializer = "unit_forget"
             elif self.bias_initializer not in ("unit_forget", "ones"):
                 raise ValueError(
-                    f"{self!r}: bias_initializer {bias_initializer!r} draws the forget gate's bias too; "
+                    f"{what}: bias_initializer {bias_initializer!r} draws the forget gate's bias too; "
                     "say so with unit_forget_bias=False"
                 )
 
@@ -220,6 +270,8 @@ class GRU(_Recurrent):
         Whether to read each row from its end. Outputs stay in the order of the input.
     reset_after : bool
         Whether r acts after the product with R (cuDNN, PyTorch, Keras) or on h before it (the paper).
+    clip : float, optional
+        Bound of what goes into σ and tanh: it is clamped to ±clip. A clamped value passes no gradient on.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
 
     Notes
@@ -244,12 +296,13 @@ class GRU(_Recurrent):
         return_state: bool = False,
         reverse: bool = False,
         reset_after: bool = True,
+        clip: float | None = None,
         name: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(
             units, activation, use_bias, return_sequences, return_state, reverse,
-            kernel_initializer, recurrent_initializer, bias_initializer, name, options,
+            kernel_initializer, recurrent_initializer, bias_initializer, clip, name, options,
         )  # fmt: skip
         self.recurrent_activation = activations.to_spec(recurrent_activation, repr(self))
         self.reset_after = boolean(reset_after, f"{self!r}: reset_after")

@@ -30,6 +30,10 @@ FORMS: dict[str, Form] = {
     "elu": Form("Elu", 1.0),
     "softsign": Form("Softsign"),
     "hard_sigmoid": Form("HardSigmoid", 1.0 / 6.0, 0.5),
+    "affine": Form("Affine", 1.0, 0.0),
+    "thresholded_relu": Form("ThresholdedRelu", 1.0),
+    "scaled_tanh": Form("ScaledTanh", 1.7159, 2.0 / 3.0),
+    "softplus": Form("Softplus"),
 }
 INSIDE_ONLY = {"linear": Form("Affine", 1.0, 0.0)}  # a layer of its own it is nothing at all
 OUTSIDE_ONLY = {"softmax": Form("Softmax")}

@@ -18,12 +18,21 @@ Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the runn
 INT64 = 7  # onnx.TensorProto.INT64
 
 
-def _activation_steps(layer: Layer, given: str | Mapping[str, Any]) -> list[Step]:
+def _activation_steps(graph: Graph, layer: Layer, given: str | Mapping[str, Any]) -> list[Step]:
     if given == "linear" or (not isinstance(given, str) and given["name"] == "linear"):
         return []
     form = resolve(given, f"{describe(layer)}: activation", inside=False)
+
+    def with_constant(op: str, key: str, value: float | None) -> Step:
+        return (op, [graph.initializer(f"{layer['name']}/{key}", np.array(value, np.float32))], {})
+
     if form.op == "Softmax":
         return [(form.op, [], {"axis": -1})]
+    # These two are functions inside recurrent nodes only; outside there is no such operator.
+    if form.op == "Affine":
+        return [with_constant("Mul", "alpha", form.alpha), with_constant("Add", "beta", form.beta)]
+    if form.op == "ScaledTanh":
+        return [with_constant("Mul", "beta", form.beta), ("Tanh", [], {}), with_constant("Mul", "alpha", form.alpha)]
     return [(form.op, [], {"alpha": form.alpha, "beta": form.beta})]
 
 
@@ -35,7 +44,7 @@ def _apply(graph: Graph, layer: Layer, x: Tensor, features: int | None, steps: S
         return x
     for index, (op, extra, attributes) in enumerate(steps):
         last = index == len(steps) - 1
-        name = (f"{label}/time_major" if time_major else label) if last else f"{label}/{op}"
+        name = (f"{label}/time_major" if time_major else label) if last else f"{label}/{op}_{index}"
         value = graph.emit(op, [value, *extra], name, **attributes)
     return _tensor(label, features, x, value, time_major)
 
@@ -55,13 +64,13 @@ def _dense(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> 
     if layer.get("use_bias", True):
         bias = graph.weight(owner, f"{name}/bias", (units,))
         steps.append(("Add", [graph.initializer(f"{name}/bias", bias)], {}))
-    steps += _activation_steps(layer, layer.get("activation", "linear"))
+    steps += _activation_steps(graph, layer, layer.get("activation", "linear"))
     return [_apply(graph, layer, x, units, steps)]
 
 
 def _activation(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,) = inputs
-    return [_apply(graph, layer, x, x.features, _activation_steps(layer, layer["activation"]))]
+    return [_apply(graph, layer, x, x.features, _activation_steps(graph, layer, layer["activation"]))]
 
 
 def _dropout(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:

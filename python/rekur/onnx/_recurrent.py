@@ -1,6 +1,7 @@
 """RNN, LSTM and GRU nodes: one row per cell, one function for every layer, direction and option.
 
-ONNX's forms: X [T, B, I], W [D, G·H, I], R [D, G·H, H], B [D, 2·G·H] = Wb‖Rb, states [D, B, H], Y [T, D, B, H].
+ONNX's forms: X [T, B, I], W [D, G·H, I], R [D, G·H, H], B [D, 2·G·H] = Wb‖Rb, P [D, 3·H], states [D, B, H],
+Y [T, D, B, H].
 ``layout`` stays 0 (onnxruntime refuses 1), default attributes are left out (with them its CUDA kernels give way to the
 CPU's).
 """
@@ -27,24 +28,36 @@ class Cell:
     """How a layer type maps onto an ONNX operator."""
 
     op: str
-    order: tuple[int, ...]  # which of our gate blocks stands at each place of ONNX's
+    order: tuple[int | None, ...]  # which of our gate blocks stands at each place of ONNX's; None: one we lack, zeros
     states: tuple[str, ...]
-    activations: tuple[tuple[str, str], ...]  # per ONNX activation: the spec's key and its default
+    # Per ONNX activation: the spec's key and its default; where one stands in for a missing one, all keys in turn.
+    activations: tuple[tuple[tuple[str, ...], str], ...]
     resets: bool = False  # has linear_before_reset
+    peephole_order: tuple[int | None, ...] = ()  # which row of our peephole stands at each place of ONNX's P, as order
 
+    @property
+    def gates(self) -> int:
+        """How many of them we have."""
+        return sum(block is not None for block in self.order)
+
+
+_SIGMA = (("recurrent_activation",), "sigmoid")
+_TANH = (("activation",), "tanh")
+_LSTM_ACTIVATIONS = (_SIGMA, _TANH, (("output_activation", "activation"), "tanh"))
 
 CELLS: dict[str, Cell] = {
-    "SimpleRNN": Cell("RNN", (0,), ("h",), (("activation", "tanh"),)),
-    # ours i, f, g, o; ONNX i, o, f, c
-    "LSTM": Cell(
-        "LSTM",
-        (0, 3, 1, 2),
-        ("h", "c"),
-        (("recurrent_activation", "sigmoid"), ("activation", "tanh"), ("activation", "tanh")),
-    ),
+    "SimpleRNN": Cell("RNN", (0,), ("h",), (_TANH,)),
+    # ours i, f, g, o; ONNX i, o, f, c, and P i, o, f
+    "LSTM": Cell("LSTM", (0, 3, 1, 2), ("h", "c"), _LSTM_ACTIVATIONS, peephole_order=(0, 2, 1)),
     # ours z, r, n; ONNX z, r, h
-    "GRU": Cell("GRU", (0, 1, 2), ("h",), (("recurrent_activation", "sigmoid"), ("activation", "tanh")), resets=True),
+    "GRU": Cell("GRU", (0, 1, 2), ("h",), (_SIGMA, _TANH), resets=True),
 }
+# ours i, g, o; with input_forget ONNX's f = 1 − i reads nothing of its own
+_COUPLED = Cell("LSTM", (0, 2, None, 1), ("h", "c"), _LSTM_ACTIVATIONS, peephole_order=(0, 1, None))
+
+
+def _cell_of(core: Layer) -> Cell:
+    return _COUPLED if core.get("coupled_gates", False) else CELLS[core["type"]]
 
 
 def recurrent(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -73,7 +86,7 @@ def _emit(
     direction: str,
     prefixes: tuple[str, ...],
 ) -> list[Tensor]:
-    cell, name, units = CELLS[core["type"]], layer["name"], core["units"]
+    cell, name, units = _cell_of(core), layer["name"], core["units"]
     x, held = inputs[0], plan.states.get(name)
     if (x.axis is None and not plan.streaming) or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
@@ -85,6 +98,7 @@ def _emit(
         else _initial_states(graph, layer, cell, units, inputs[1:], len(prefixes))
     )
     weights = _weights(graph, layer, core, cell, x.features, units, prefixes)
+    peephole = _peephole(graph, layer, cell, units, prefixes) if core.get("peepholes", False) else ""
 
     want_y = sequences and 0 in used
     finals = [True for _ in held] if held else _wanted_finals(cell, used, sequences, len(prefixes))
@@ -93,12 +107,14 @@ def _emit(
     lengths = (x.axis.lengths if x.axis else None) or ""
     graph.emit(
         cell.op,
-        [_sequence(graph, plan, x), *weights, lengths, *initial],
+        [_sequence(graph, plan, x), *weights, lengths, *(initial or [""] * len(cell.states)), peephole],
         *outputs,
         name=f"{name}/{cell.op}",
         direction=direction,
         hidden_size=units,
         linear_before_reset=int(core.get("reset_after", True)) if cell.resets else None,
+        clip=float(core["clip"]) if "clip" in core else None,
+        input_forget=1 if core.get("coupled_gates", False) else None,
         **_activation_attributes(layer, core, cell, len(prefixes)),
     )
     states = outputs[1:]
@@ -186,12 +202,12 @@ def _weights(
     graph: Graph, layer: Layer, core: Layer, cell: Cell, features: int, units: int, prefixes: Sequence[str]
 ) -> list[str]:
     """Names of W, R and B (empty without bias)."""
-    gates = len(cell.order)
+    gates = cell.gates
 
     def blocks(array: _Floats) -> _Floats:
         """[N, G·H] in our gate order → [G·H, N] in ONNX's."""
-        split = array.reshape(-1, gates, units)[:, list(cell.order), :]
-        result: _Floats = split.reshape(-1, gates * units).T
+        split = _ordered(array.reshape(-1, gates, units), cell.order)
+        result: _Floats = split.reshape(-1, len(cell.order) * units).T
         return result
 
     split_bias = cell.resets and core.get("reset_after", True)
@@ -215,11 +231,27 @@ def _weights(
     ]
 
 
+def _peephole(graph: Graph, layer: Layer, cell: Cell, units: int, prefixes: Sequence[str]) -> str:
+    """Name of P."""
+    rows = sum(row is not None for row in cell.peephole_order)
+    ours = [graph.weight(describe(layer), f"{prefix}/peephole", (rows, units)) for prefix in prefixes]
+    return graph.initializer(
+        f"{layer['name']}/P", np.stack([_ordered(p[None], cell.peephole_order).reshape(-1) for p in ours])
+    )
+
+
+def _ordered(array: _Floats, order: Sequence[int | None]) -> _Floats:
+    """[N, blocks, H] in our order → in ONNX's; zeros for what we lack."""
+    parts = [np.zeros_like(array[:, 0]) if block is None else array[:, block] for block in order]
+    return np.stack(parts, axis=1)
+
+
 def _activation_attributes(layer: Layer, core: Layer, cell: Cell, directions: int) -> dict[str, Any]:
     """Nothing at all for the operator's own activations."""
-    forms = [
-        resolve(core.get(key, default), f"{describe(layer)}: {key}", inside=True) for key, default in cell.activations
-    ]
+    forms = []
+    for keys, default in cell.activations:
+        key = next((key for key in keys if key in core), keys[-1])
+        forms.append(resolve(core.get(key, default), f"{describe(layer)}: {key}", inside=True))
     names = [form.op for form in forms]
     if names == [FORMS[default].op for _, default in cell.activations]:
         return {}
