@@ -1,23 +1,28 @@
-"""ONNX: ship a model to onnxruntime, and prove that it computes the same there.
+"""ONNX: ship a model to onnxruntime, and prove that it computes the same there; load one that was trained elsewhere.
 
     report = rekur.onnx.export(model, "forecaster.onnx")
     print(report)
+
+    model = rekur.onnx.load("theirs.onnx")  # and train it further
 
 onnx and onnxruntime are imported when a function here is called, not before.
 """
 
 from __future__ import annotations
 
-from rekur.onnx._errors import ExportError, VerificationError
+from rekur.onnx._errors import ExportError, LoadError, VerificationError
 from rekur.onnx._export import ExportReport, export, verify
+from rekur.onnx._import.load import load
 from rekur.onnx._verify import OutputDifference, VerifyReport
 
 __all__ = [
     "ExportError",
     "ExportReport",
+    "LoadError",
     "OutputDifference",
     "VerificationError",
     "VerifyReport",
     "export",
+    "load",
     "verify",
 ]

@@ -1,4 +1,4 @@
-"""What the exporter raises. Both are ``ValueError``: the caller asked for something that cannot be given."""
+"""What this package raises. All are ``ValueError``: the caller asked for something that cannot be given."""
 
 
 class ExportError(ValueError):
@@ -7,3 +7,7 @@ class ExportError(ValueError):
 
 class VerificationError(ValueError):
     """onnxruntime refuses the file or computes something else than the engine. No file was written."""
+
+
+class LoadError(ValueError):
+    """The ONNX file is damaged, hostile, or holds what no layer computes; the message names the node and the reason."""
