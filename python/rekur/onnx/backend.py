@@ -9,6 +9,7 @@ inputs of the graph: they are bound in each run. NaN in gives NaN out.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,10 +35,8 @@ class RekurBackendRep(BackendRep):  # type: ignore[misc]
         self._model = model
         self._inputs = [value for value in model.graph.input if value.name not in stored]
         self._loaded: Loaded | None = None
-        try:
+        with contextlib.suppress(NeedsInput):  # then weights come with the inputs of each run
             self._loaded = build(model, None)
-        except NeedsInput:
-            pass  # weights come with the inputs of each run
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The graph's outputs.

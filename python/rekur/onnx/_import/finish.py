@@ -59,7 +59,9 @@ def finish(walked: Walked, name: str) -> Finished:
     inputs = [names.of[id(layer)] for layer in graph.layers if layer.type == "Input"]
     entries = [_entry(layer, names) for layer in graph.layers] + names.extra
     spec = model_spec(clean(name) or "model", entries, inputs, [ref for parts in refs.values() for ref in parts])
-    weights = {f"{names.of[id(layer)]}/{key}": array for layer in graph.layers for key, array in layer.parameters.items()}
+    weights = {
+        f"{names.of[id(layer)]}/{key}": array for layer in graph.layers for key, array in layer.parameters.items()
+    }
     return Finished(spec, weights, walked.inputs, walked.outputs, refs, sources, names.of)
 
 

@@ -103,7 +103,9 @@ def make(graph: Graph, value: Any, role: Role | None) -> View | Rows:
     what = f"graph input '{value.name}'"
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or tensor.elem_type not in (FLOAT, *INTEGERS):
-        raise LoadError(f"{what}: element type {tensor.elem_type}; expected float32, or int32 or int64 for ids and lengths")
+        raise LoadError(
+            f"{what}: element type {tensor.elem_type}; expected float32, or int32 or int64 for ids and lengths"
+        )
     if not tensor.HasField("shape"):
         raise LoadError(f"{what} has no shape; expected one, of symbols where only the data will tell")
     sizes = [_size(dim, what) for dim in tensor.shape.dim]
@@ -146,7 +148,8 @@ def _state(graph: Graph, name: str, sizes: list[int | None], role: Role, what: s
     features = sizes[-1] if sizes else None
     if count is None or not 1 <= count <= MAX_PARTS or not features:
         shown = ", ".join("?" if size is None else str(size) for size in sizes)
-        raise LoadError(f"{what}: an initial state ({shown}); expected ({'directions, batch' if not stack else 'batch, directions'}, units)")
+        wanted = "batch, directions" if stack else "directions, batch"
+        raise LoadError(f"{what}: an initial state ({shown}); expected ({wanted}, units)")
     batch = Dim(f"axis {1 - stack} of '{name}'", sizes[1 - stack])
     names = [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
     axes: list[Axis] = [batch, FEATURES]
@@ -160,7 +163,9 @@ def _sequence(graph: Graph, name: str, sizes: list[int | None], role: Role | Non
         shown = _dims(name, sizes)
         return View(((_input(graph, name, name, 1, shown),),), tuple(shown))
     if len(sizes) not in (2, 3):
-        raise LoadError(f"{what}: {len(sizes)} axes; expected (batch, features) or (batch, time, features), or time-major")
+        raise LoadError(
+            f"{what}: {len(sizes)} axes; expected (batch, features) or (batch, time, features), or time-major"
+        )
     features = sizes[-1]
     if not features:
         raise LoadError(f"{what}: the number of features, its last axis, is {'0' if features == 0 else 'not given'}")

@@ -42,7 +42,6 @@ def to_file(parts: Sequence[Array], view: View) -> Array:
     """Outputs of the model, one for each part, as one output of the file."""
     own: list[object] = [PARTS, *_own_axes(view)]
     stacked = np.stack(parts)
-    sizes = dict(zip(map(id, own), stacked.shape, strict=True))
     flat: list[object] = []
     shape: list[int] = []
     for axis in view.axes:
@@ -51,7 +50,7 @@ def to_file(parts: Sequence[Array], view: View) -> Array:
             continue
         members = [dim.root for dim in axis] if isinstance(axis, tuple) else [_root(axis)]
         flat += members
-        shape.append(int(np.prod([sizes[id(member)] for member in members])))
+        shape.append(int(np.prod([stacked.shape[own.index(member)] for member in members])))
     order = [own.index(axis) for axis in flat]
     left = [k for k in range(len(own)) if k not in order]  # of size 1
     return np.ascontiguousarray(stacked.transpose([*order, *left]).reshape(shape))

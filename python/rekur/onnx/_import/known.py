@@ -109,7 +109,9 @@ def _unary(function: Callable[[Any], Any]) -> Callable[[Call], Value]:
     def rule(call: Call) -> Value:
         array = _array(call, 0)
         if array.dtype.kind not in "fiu":
-            raise Refused("expected numbers, got sizes" if array.dtype == object else f"expected numbers, got {array.dtype}")
+            raise Refused(
+                "expected numbers, got sizes" if array.dtype == object else f"expected numbers, got {array.dtype}"
+            )
         call.budget.take(array.shape)
         with np.errstate(all="ignore"):
             return known(np.asarray(function(array)).astype(array.dtype))

@@ -102,12 +102,10 @@ def transpose(call: Call, x: View | Filled) -> Value:
 def squeeze(call: Call, x: View | Filled) -> Value:
     shape = x.shape
     axes = call.integers("axes", 1)
-    if axes is None:
-        drop = [k for k, v in enumerate(shape) if same(v, 1)]
-    else:
-        drop = normal_axes(axes, len(shape))
+    ones = [k for k, v in enumerate(shape) if same(v, 1)]
+    drop = ones if axes is None else normal_axes(axes, len(shape))
     for k in drop:
-        if not same(shape[k], 1):
+        if k not in ones:
             raise Refused(f"drops axis {k} of ({', '.join(map(str, shape))}), which is not known to be of size 1")
     return _rebuild(x, [k for k in range(len(shape)) if k not in drop])
 

@@ -33,10 +33,11 @@ def load(path: str | os.PathLike[str], *, seed: int | None = None) -> Model:
     Transpose, Reshape, Shape, …) becomes layers or nothing at all; docs/onnx.md has the table. Weights become
     parameters, to be trained further with ``compile`` and ``fit``.
 
-    The model is batch-first, whatever the file is: an input that is ``(T, B, F)`` in the file is ``(B, T, F)`` here, and
-    outputs likewise. An input of rows' lengths becomes the ``lengths=`` of ``predict``, ``fit`` and ``evaluate``. Inputs
-    and outputs keep the file's names, with ``_`` for characters that a name cannot have; one that holds several states
-    ``(directions, B, H)`` becomes as many of ``(B, H)``: ``h0_0``, ``h0_1``, …. Layers are named after the file's nodes.
+    The model is batch-first, whatever the file is: an input that is ``(T, B, F)`` in the file is ``(B, T, F)`` here,
+    and outputs likewise. An input of rows' lengths becomes the ``lengths=`` of ``predict``, ``fit`` and ``evaluate``.
+    Inputs and outputs keep the file's names, with ``_`` for characters that a name cannot have; one that holds several
+    states ``(directions, B, H)`` becomes as many of ``(B, H)``: ``h0_0``, ``h0_1``, …. Layers are named after the
+    file's nodes.
 
     Parameters
     ----------

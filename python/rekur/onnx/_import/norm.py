@@ -86,9 +86,7 @@ def layer_normalization(call: Call) -> View:
     if call.has(2):
         parameters["beta"] = vector(call, 2, "the bias", x.features)
     epsilon = number(call.attribute("epsilon", 1e-5))
-    return call.layer(
-        "LayerNormalization", x, x.features, parameters, epsilon=epsilon, center=call.has(2), scale=True
-    )
+    return call.layer("LayerNormalization", x, x.features, parameters, epsilon=epsilon, center=call.has(2), scale=True)
 
 
 def batch_normalization(call: Call) -> View:

@@ -52,7 +52,9 @@ def _matmul(call: Call) -> View:
     if kernel.ndim == 1:
         dense = _dense(call, x, kernel[:, None], None)
         return dense.with_axes(dense.axes[:-1])
-    return _dense(call, x, kernel.reshape(kernel.shape[-2:]) if kernel.shape[:-2].count(1) == kernel.ndim - 2 else kernel, None)
+    return _dense(
+        call, x, kernel.reshape(kernel.shape[-2:]) if kernel.shape[:-2].count(1) == kernel.ndim - 2 else kernel, None
+    )
 
 
 def _factors(call: Call, x: View, value: Known | Filled) -> NDArray[Any]:
@@ -186,7 +188,9 @@ def _cast(call: Call) -> Value:
         return Filled(value.array.astype(to), value.shape)
     integers = isinstance(value, Rows) or (isinstance(value, View) and value.ids)
     if to not in ((np.int32, np.int64) if integers else (np.float32,)):
-        raise Refused(f"{'integers' if integers else 'float32'} cast to {np.dtype(to).name}; the model computes in float32")
+        raise Refused(
+            f"{'integers' if integers else 'float32'} cast to {np.dtype(to).name}; the model computes in float32"
+        )
     return _given(value)
 
 

@@ -196,12 +196,12 @@ def _embedding(call: Call, ids: View) -> Value:
     if not ids.ids:
         raise Refused("an index that the model computes; only an input of ids can be looked up")
     if table.ndim != 2 or normal_axis(call.attribute("axis", 0), table.ndim) != 0 or table.dtype != np.float32:
-        raise Refused(f"looks up axis {call.attribute('axis', 0)} of {table.dtype} {table.shape}; expected rows of float32")
+        raise Refused(
+            f"looks up axis {call.attribute('axis', 0)} of {table.dtype} {table.shape}; expected rows of float32"
+        )
     rows, features = table.shape
     options = {"input_dim": rows, "output_dim": features}
-    tensor = call.graph.add(
-        "Embedding", call.at, [call.whole(ids.parts[0])], features, options, {"embeddings": table}
-    )
+    tensor = call.graph.add("Embedding", call.at, [call.whole(ids.parts[0])], features, options, {"embeddings": table})
     return View(((tensor,),), (*ids.axes, FEATURES))
 
 
@@ -218,7 +218,11 @@ def concat(call: Call) -> Value:
     axis = normal_axis(call.attribute("axis", 1), len(views[0].axes))
     if axis == len(views[0].axes) - 1 and any(FEATURES in view.axes[-1:] for view in views):
         views = [last_features(view) for view in views]
-    kinds = {view.axes[axis] if isinstance(view.axes[axis], str) else "rows or steps" for view in views if axis < len(view.axes)}
+    kinds = {
+        view.axes[axis] if isinstance(view.axes[axis], str) else "rows or steps"
+        for view in views
+        if axis < len(view.axes)
+    }
     if kinds == {FEATURES}:
         for view in views[1:]:
             align(views[0], view)
@@ -258,4 +262,3 @@ def _concat_filled(call: Call) -> Value:
             raise Refused("joins constants along an axis whose size only the data will tell")
         total = int(product((1, extent))) + int(total)  # type: ignore[arg-type]
     return Filled(array, (*values[0].shape[:axis], total, *values[0].shape[axis + 1 :]))
-

@@ -46,8 +46,8 @@ KEYS = {
     "LSTM": (("recurrent_activation", "Sigmoid"), ("activation", "Tanh"), ("output_activation", "Tanh")),
 }
 
-# ONNX's name in lower case: the spec's name, ONNX's defaults of alpha and beta; None: has no such parameter, NaN: has no
-# default.
+# ONNX's name in lower case: the spec's name, ONNX's defaults of alpha and beta. None: there is no such parameter; NaN:
+# there is no default.
 NONE = float("nan")
 ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
     "tanh": ("tanh", None, None),
@@ -300,7 +300,9 @@ def _initial(call: Call, node: _Node, name: str, index: int, x: View, batch: Dim
     fits = len(value.axes) == 3 and value.axes[where] == axes[where] and len(value.parts) == directions
     row = value.axes[1 - where] if fits else None
     if not fits or not isinstance(row, Dim) or value.axes[2] != FEATURES or value.features != node.units:
-        raise Refused(f"{name} has shape {value.describe()}; expected {directions} direction(s) of (batch, {node.units})")
+        raise Refused(
+            f"{name} has shape {value.describe()}; expected {directions} direction(s) of (batch, {node.units})"
+        )
     if len(value.dims) != 1:
         raise Refused(f"{name} has a time axis")
     batch.join(row)

@@ -75,9 +75,7 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     return result
 
 
-def _node(
-    node: Any, label: str, version: int, values: _Values, read: set[str], result: Walked, budget: Budget
-) -> None:
+def _node(node: Any, label: str, version: int, values: _Values, read: set[str], result: Walked, budget: Budget) -> None:
     call = Call(
         op=node.op_type,
         at=(label, hint(node)),
@@ -149,7 +147,9 @@ def _short_vectors(nodes: list[Any], values: _Values) -> dict[str, list[int]]:
     tensors = dict(values.stored)
     for node in nodes:
         if node.op_type == "Constant" and node.output:
-            tensors.update({node.output[0]: entry.t for entry in node.attribute if entry.name == "value"})
+            for entry in node.attribute:
+                if entry.name == "value":
+                    tensors[node.output[0]] = entry.t
     wanted = {node.input[1] for node in nodes if node.op_type in ("Unsqueeze", "Reshape") and len(node.input) > 1}
     for name in wanted & set(tensors):
         tensor = tensors[name]
