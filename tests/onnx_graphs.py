@@ -24,8 +24,9 @@ def model_of(
     outputs: Sequence[str],
     constants: Mapping[str, np.ndarray] | None = None,
     opset: int = 17,
+    infer: bool = True,
 ) -> onnx.ModelProto:
-    """inputs: shapes of float32, or (dtype, shape)."""
+    """inputs: shapes of float32, or (dtype, shape). infer: outputs get shapes, which onnx's checker wants."""
     given = []
     for name, shape in inputs.items():
         dtype, shape = shape if len(shape) == 2 and shape[0] in DTYPES else ("float32", shape)
@@ -37,7 +38,8 @@ def model_of(
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in (constants or {}).items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(model, data_prop=True) if infer else model
 
 
 def recurrent_weights(

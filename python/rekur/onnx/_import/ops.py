@@ -44,7 +44,10 @@ def _gemm(call: Call) -> View:
 
 def _matmul(call: Call) -> View:
     if call.has(0) and isinstance(call.inputs[0], (Known, Filled)):
-        raise Refused("a constant times a tensor; only a tensor times a constant is a Dense layer")
+        raise Refused(
+            "a constant times a tensor; only a tensor times a constant is a Dense layer. A recurrence that an exporter "
+            "wrote out step by step is not put together again: PyTorch does that to nn.RNN unless dynamo=False"
+        )
     x = last_features(call.view(0))
     if call.has(1) and isinstance(call.inputs[1], View):
         raise Refused("the product of two tensors that the model computes; no layer does that")
@@ -185,7 +188,9 @@ def _cast(call: Call) -> Value:
     if to is None:
         raise Refused(f"element type {call.attribute('to')} is not understood")
     if isinstance(value, Filled):
-        return Filled(value.array.astype(to), value.shape)
+        if value.array.dtype == object and np.dtype(to).kind not in "iu":
+            raise Refused(f"sizes cast to {np.dtype(to).name}")
+        return value if value.array.dtype == object else Filled(value.array.astype(to), value.shape)
     integers = isinstance(value, Rows) or (isinstance(value, View) and value.ids)
     if to not in ((np.int32, np.int64) if integers else (np.float32,)):
         raise Refused(

@@ -69,6 +69,8 @@ def _take(call: Call, value: Value, axis: int, chosen: range) -> Value:
     kind = value.axes[axis]
     if not chosen:
         raise Refused("takes nothing: a tensor of size 0")
+    if kind == ONE:
+        return value
     if kind == PARTS:
         parts = tuple(value.parts[k] for k in chosen)
         axes = value.axes if len(parts) > 1 else (*value.axes[:axis], ONE, *value.axes[axis + 1 :])

@@ -69,9 +69,28 @@ def check_envelope(model: Any, what: str) -> Any:
         raise LoadError(f"{what} is not an ONNX model: it has no graph with outputs")
     if len(model.graph.node) > MAX_NODES:
         raise LoadError(f"{what} has {len(model.graph.node):,} nodes; at most {MAX_NODES:,} are read")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise LoadError(f"{what} is not an ONNX model, or damaged: a name in it is no text")
     if len(model.graph.sparse_initializer):
         raise LoadError(f"{what} has sparse initialisers, which are not understood")
     return model
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """Everything that is used as text; protobuf gives bytes where it is none."""
+    graph = model.graph
+    yield graph.name
+    for entry in (*graph.input, *graph.output, *graph.initializer):
+        yield entry.name
+    for entry in model.opset_import:
+        yield entry.domain
+    for tensor in graph.initializer:
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            yield from (text for entry in attribute.t.external_data for text in (entry.key, entry.value))
 
 
 def opset(model: Any) -> int:
