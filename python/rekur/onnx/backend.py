@@ -166,7 +166,8 @@ class RekurBackend(Backend):  # type: ignore[misc]
 
 
 def _dtype(value: Any) -> np.dtype[Any]:
-    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+    dtype: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+    return dtype
 
 
 is_compatible = RekurBackend.is_compatible

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
-from rekur.onnx._import.values import Extent, Filled, Known, Refused, Size, Value, View, divide, product, same
+from rekur.onnx._import.values import Extent, Filled, Known, Refused, Size, Value, View, divide, fixed, product, same
 
 Array = NDArray[Any]
 
@@ -185,11 +185,12 @@ def _fill(call: Call, array: Array, shape: Sequence[Extent]) -> Value:
     if array.ndim > len(shape):
         raise Refused(f"a constant of shape {array.shape} does not broadcast to {len(shape)} axes")
     array = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
-    for given, extent in zip(array.shape, shape, strict=True):
+    for k, extent in enumerate(shape):
+        given = int(array.shape[k])
         if given != 1 and not same(given, extent):
             raise Refused(f"a constant of shape {array.shape} does not broadcast to ({', '.join(map(str, shape))})")
     numbers = [extent for extent in shape if isinstance(extent, int)]
-    if len(numbers) < len(shape) or array.dtype == object or int(product(numbers)) > max(1024, array.size):  # type: ignore[arg-type]
+    if len(numbers) < len(shape) or array.dtype == object or fixed(product(numbers), "") > max(1024, array.size):
         return Filled(array, tuple(shape))
     call.budget.take(numbers)
     return Known(np.broadcast_to(array, numbers).copy())
@@ -201,10 +202,17 @@ def _expand(call: Call) -> Value:
         array, shape = value.array, list(value.shape)
     else:
         array = _array(call, 0)
-        shape = list(array.shape)
-    rank = max(len(shape), len(target))
-    shape, target = [1] * (rank - len(shape)) + shape, [1] * (rank - len(target)) + target
-    return _fill(call, array, [a if isinstance(b, int) and b == 1 else b for a, b in zip(shape, target, strict=True)])
+        shape = [*array.shape]
+    shape, target = padded(shape, len(target)), padded(target, len(shape))
+    for a, b in zip(shape, target, strict=True):
+        if not (same(a, 1) or same(b, 1) or same(a, b)):
+            raise Refused(f"broadcasts ({', '.join(map(str, shape))}) to ({', '.join(map(str, target))})")
+    return _fill(call, array, [a if same(b, 1) else b for a, b in zip(shape, target, strict=True)])
+
+
+def padded(shape: list[Extent], rank: int) -> list[Extent]:
+    """With axes of size 1 in front, up to that many."""
+    return [1 for _ in range(rank - len(shape))] + shape
 
 
 def _range(call: Call) -> Value:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._import.call import Call, normal_axes, normal_axis
 from rekur.onnx._import.known import RULES as KNOWN
+from rekur.onnx._import.known import padded
 from rekur.onnx._import.values import (
     FEATURES,
     MAX_PARTS,
@@ -26,6 +27,7 @@ from rekur.onnx._import.values import (
     divide,
     product,
     same,
+    solve,
 )
 
 
@@ -126,8 +128,7 @@ def expand(call: Call, x: View | Filled) -> Value:
     if isinstance(x, Filled):
         return KNOWN["Expand"](call)
     target = call.sizes(1, "the shape")
-    shape = [1] * (len(target) - len(x.shape)) + list(x.shape)
-    target = [1] * (len(shape) - len(target)) + target
+    shape, target = padded(list(x.shape), len(target)), padded(target, len(x.shape))
     if not all(same(b, 1) or same(a, b) for a, b in zip(shape, target, strict=True)):
         raise Refused(f"broadcasts a tensor of shape {x.describe()} to ({', '.join(map(str, target))})")
     return _rebuild(x, [None] * (len(shape) - len(x.axes)) + list(range(len(x.axes))))
@@ -161,6 +162,7 @@ def _reshape(call: Call, x: View | Filled, target: list[Extent]) -> Value:
         if not x.uniform or not same(product(x.shape), product(target)):
             raise Refused(f"reshapes a constant of ({', '.join(map(str, x.shape))}) to ({', '.join(map(str, target))})")
         return Filled(x.array.reshape((1,) * len(target)), tuple(target))
+    solve(product(x.shape), product(target))
     return _Reshape(call, x, target).run()
 
 

@@ -234,7 +234,8 @@ def _weights(
     def blocks(array: NDArray[Any]) -> NDArray[Any]:
         """[G·H, N] or [G·H] of ONNX → [N, G·H] or [G·H] of ours."""
         chosen = array.reshape(gates, units, -1)[places]
-        return chosen.reshape(len(places) * units, -1).T
+        turned: NDArray[Any] = chosen.reshape(len(places) * units, -1).T
+        return turned
 
     result = []
     for d, options in enumerate(node.options):
@@ -273,7 +274,7 @@ def _initial_states(call: Call, node: _Node, x: View, batch: Dim) -> list[list[T
     """Per direction none, or all states of the cell."""
     names = [f"initial_{state}" for state in node.cell.states]
     given = [_initial(call, node, name, 5 + k, x, batch) for k, name in enumerate(names)]
-    result = []
+    result: list[list[Tensor]] = []
     for d in range(len(node.directions)):
         states = [parts[d] for parts in given]
         known = next((state for state in states if state is not None), None)

@@ -66,6 +66,9 @@ class Dim:
             raise Refused(f"{self.label} is the {root._kind} axis elsewhere and would be the {kind} axis here")
         root._kind = kind
 
+    def fix(self, size: int) -> None:
+        self.root._size = size
+
     def join(self, other: Dim) -> None:
         one, two = self.root, other.root
         if one is two:
@@ -179,6 +182,13 @@ def divide(one: Extent, two: Extent) -> Extent:
     if b == 0 or a % b:
         raise Refused(f"{one} divided by {two}")
     return _size(a // b, tuple(dims_a))
+
+
+def solve(symbolic: Extent, number: Extent) -> None:
+    """If they can be equal at one size of one axis only, then that is its size: exporters build some sizes in."""
+    (factor, open_dims), (value, rest) = _normal(symbolic), _normal(number)
+    if len(open_dims) == 1 and not rest and factor > 0 and value > 0 and value % factor == 0:
+        open_dims[0].fix(value // factor)
 
 
 @dataclass(eq=False)
