@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -31,17 +32,12 @@ FROZEN = sorted(NAMES)
 
 
 def node_cases() -> list[Any]:
-    from onnx.backend.test.loader import load_model_tests
+    """Those of onnx.backend.test.loader; it makes all operators' cases, here only these operators' are made."""
+    from onnx.backend.test.case import node
 
-    try:
-        cases = load_model_tests(kind="node")
-    except Exception as error:  # its generators need packages of their own
-        pytest.skip(f"onnx.backend.test cannot make its cases: {error}", allow_module_level=True)
-    return [
-        case
-        for case in cases
-        if case.model is not None and any(node.op_type in OPERATORS for node in case.model.graph.node)
-    ]
+    for operator in OPERATORS:
+        importlib.import_module(f"onnx.backend.test.case.node.{operator.lower()}")
+    return [case for case in node._NodeTestCases if any(n.op_type in OPERATORS for n in case.model.graph.node)]
 
 
 CASES = node_cases()
