@@ -445,6 +445,38 @@ def test_one_step_at_a_time(fixed: bool, rng: np.random.Generator) -> None:
     assert_as_onnxruntime(model, {"x": floats(rng, B, 2), "h_in": floats(rng, B, H)})
 
 
+def test_one_step_through_a_stack(rng: np.random.Generator) -> None:
+    """The state of the first layer, and what a Dense makes of it beside the input, is what the second one reads."""
+    made = [
+        node("Unsqueeze", ["x", "zero"], ["X"]),
+        node("Unsqueeze", ["h_in", "zero"], ["H"]),
+        cell("GRU", ["X", "W", "R", "B", "", "H"], ["", "Y_h"]),
+        node("Squeeze", ["Y_h", "zero"], ["h_out"]),
+        node("MatMul", ["h_out", "k"], ["wide"]),
+        node("Relu", ["wide"], ["relu"]),
+        node("Concat", ["relu", "x"], ["both"], axis=-1),
+        node("Unsqueeze", ["both", "zero"], ["X2"]),
+        cell("LSTM", ["X2", "W2", "R2", "B2"], ["", "Y2_h"]),
+        node("Squeeze", ["Y2_h", "zero"], ["y"]),
+    ]
+    second = {f"{name}2": array for name, array in recurrent_weights(rng, "LSTM", 2 + I, H).items()}
+    constants = {**COMMON, "k": f32(H, 2), **recurrent_weights(rng, "GRU", I, H), **second}
+    model = model_of(made, {"x": ("B", I), "h_in": ("B", H)}, ["y", "h_out"], constants)
+    assert_as_onnxruntime(model, {"x": floats(rng, B, I), "h_in": floats(rng, B, H)})
+
+
+def test_a_sequence_made_of_features_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    made = [
+        *LAST,
+        node("Unsqueeze", ["last", "zero"], ["X"]),
+        cell("GRU", ["X", "W2", "R", "B"], ["Y2"]),
+        node("Squeeze", ["Y2", "one"], ["y"]),
+    ]
+    onnx.save(around(made, rng, **COMMON, W2=f32(1, 3 * H, H)), tmp_path / "m.onnx")
+    with pytest.raises(LoadError, match="GRU node 'cell': X has no time axis"):
+        rekur.onnx.load(tmp_path / "m.onnx")
+
+
 def test_one_row_without_a_batch(rng: np.random.Generator) -> None:
     made = [
         node("Unsqueeze", ["x", "one"], ["X"]),

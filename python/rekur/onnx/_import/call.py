@@ -123,7 +123,7 @@ def describe(value: Value | None) -> str:
     if isinstance(value, Moment):
         return f"the {value.stage} of a layer normalisation"
     if isinstance(value, Rows):
-        return f"made of the lengths '{value.name}'"
+        return f"the {value.stage} of rows, made of the lengths '{value.name}'"
     if isinstance(value, Filled):
         return f"a constant of shape ({', '.join(map(str, value.shape))})"
     return f"a constant of shape {value.array.shape}"

@@ -77,7 +77,7 @@ def _lengths(graph: Graph) -> dict[Dim, str]:
                 f"{layer.node}: sequence_lens is {layer.lengths or 'absent'}, another layer on the same time axis has "
                 f"{found[time] or 'none'}; rows have one length in all layers"
             )
-    for dim, node in graph.steps:
+    for dim, node in graph.steps.values():
         if found.get(dim.root):
             raise LoadError(f"{node}: takes one time step where rows have lengths; take the final state Y_h instead")
     return {dim: lengths for dim, lengths in found.items() if lengths}

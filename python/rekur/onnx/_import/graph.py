@@ -35,7 +35,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
-        self.steps: list[tuple[Dim, str]] = []  # time axes of which a node takes one step
+        self.steps: dict[int, tuple[Dim, str]] = {}  # by tensor: of which time axis which node takes one step
         self._joined: dict[tuple[int, ...], Tensor] = {}
         self._steps: dict[tuple[int, int], Tensor] = {}
 

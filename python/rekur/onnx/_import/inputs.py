@@ -13,7 +13,7 @@ from typing import Any
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.graph import Graph
 from rekur.onnx._import.read import MAX_ELEMENTS
-from rekur.onnx._import.recurrent import TYPES
+from rekur.onnx._import.recurrent import CELLS
 from rekur.onnx._import.values import FEATURES, MAX_PARTS, ONE, PARTS, Axis, Dim, Refused, Rows, Tensor, View
 
 FLOAT, INTEGERS = 1, (6, 7)  # onnx.TensorProto's float32; int32, int64
@@ -34,7 +34,7 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
     found: dict[str, Role] = {}
     waiting: list[tuple[str, Role]] = []
     for node in nodes:
-        if node.op_type not in TYPES:
+        if node.op_type not in CELLS:
             continue
         stack = next((int(a.i) for a in node.attribute if a.name == "layout"), 0)
         wanted = [Role("sequence"), None, None, None, Role("lengths"), Role("state", stack), Role("state", stack)]
@@ -45,7 +45,7 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
             continue
         found[name] = role
         node = makers.get(name)
-        if node is not None and node.op_type not in TYPES and node.op_type != "Shape":
+        if node is not None and node.op_type not in CELLS and node.op_type != "Shape":
             waiting += _above(node, role, constants)
     return found
 

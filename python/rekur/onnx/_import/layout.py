@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rekur.onnx._import.call import Call, normal_axes, normal_axis
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.known import padded
+from rekur.onnx._import.onestep import one_step
 from rekur.onnx._import.values import (
     FEATURES,
     MAX_PARTS,
@@ -47,8 +48,24 @@ def last_features(x: View) -> View:
     raise Refused(f"works on the last axis of {x.describe()}, which does not hold the features")
 
 
-def align(one: View, two: View) -> None:
-    """Both are read elementwise, or stand side by side: their axes are the same ones."""
+def align(views: Sequence[View]) -> list[View]:
+    """All are read elementwise, or stand side by side: their axes are the same ones."""
+    if len({len(view.dims) for view in views}) > 1:
+        views = [_as_one_step(view) for view in views]
+    for view in views[1:]:
+        _join(views[0], view)
+    return list(views)
+
+
+def _as_one_step(view: View) -> View:
+    """Beside a sequence of one step whose time axis the file leaves out."""
+    hidden = [dim for dim in view.dims if dim.size == 1]
+    if len(view.dims) == 2 and not hidden:
+        raise Refused("one tensor has a time axis and another has none: nothing is broadcast over time")
+    return View(tuple(tuple(map(one_step, part)) for part in view.parts), view.axes)
+
+
+def _join(one: View, two: View) -> None:
     if len(one.axes) != len(two.axes):
         raise Refused(f"shapes {one.describe()} and {two.describe()}: nothing is broadcast")
     for a, b in zip(one.axes, two.axes, strict=True):
@@ -59,8 +76,6 @@ def align(one: View, two: View) -> None:
                 p.join(q)
         elif a != b:
             raise Refused(f"shapes {one.describe()} and {two.describe()}: nothing is broadcast")
-    if len(one.dims) != len(two.dims):
-        raise Refused("one tensor has a time axis and the other has none: nothing is broadcast over time")
     left, right = ([dim for dim in v.dims if dim.root not in roots(w)] for v, w in ((one, two), (two, one)))
     for p, q in zip(left, right, strict=True):  # axes of size 1 that the file leaves out
         p.join(q)

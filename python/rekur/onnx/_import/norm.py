@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from rekur.onnx._import.activations import number
 from rekur.onnx._import.call import Call
 from rekur.onnx._import.layout import last_features
-from rekur.onnx._import.recurrent import number
 from rekur.onnx._import.values import FEATURES, Known, Moment, Refused, Value, View
 
 # what a node makes of a stage: (operator, stage) → stage

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import import layout, norm, pick
+from rekur.onnx._import import layout, norm, pick, rows
+from rekur.onnx._import.activations import ACTIVATIONS, activation, number
 from rekur.onnx._import.call import Call, describe, normal_axis
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.layout import align, last_features
-from rekur.onnx._import.recurrent import ACTIVATIONS, activation, number, recurrent
-from rekur.onnx._import.values import FEATURES, Filled, Known, Moment, Refused, Rows, Value, View, zeros
+from rekur.onnx._import.recurrent import recurrent
+from rekur.onnx._import.values import FEATURES, Filled, Known, Moment, Refused, Rows, Value, View
 
 Rule = Callable[[Call], Value | list[Value]]
 
@@ -112,6 +113,8 @@ def _binary(call: Call) -> Value:
     one, two = call.inputs[0], call.inputs[1] if call.has(1) else None
     if isinstance(one, Moment) or isinstance(two, Moment):
         return norm.binary(call)
+    if isinstance(one, Rows) or isinstance(two, Rows):
+        return rows.arithmetic(call)
     if isinstance(one, View) and isinstance(two, View):
         return _merge(call, [one, two], MERGES[call.op])
     for x, other, first in ((one, two, False), (two, one, True)):
@@ -121,9 +124,9 @@ def _binary(call: Call) -> Value:
 
 
 def _merge(call: Call, views: list[View], type: str) -> View:
+    views = align(views)
     first = views[0]
     for view in views[1:]:
-        align(first, view)
         if first.features != view.features or len(first.parts) != len(view.parts):
             raise Refused(f"shapes {first.describe()} and {view.describe()}: nothing is broadcast")
     if first.ids or any(view.ids for view in views):
@@ -209,49 +212,6 @@ def _identity(call: Call) -> Value:
     return _given(call.inputs[0] if call.inputs else None)
 
 
-def _rows_or(rule: Callable[[Call], Value]) -> Callable[[Call], Value]:
-    """Axes of size 1 around the lengths mean nothing."""
-
-    def either(call: Call) -> Value:
-        value = call.inputs[0] if call.inputs else None
-        if isinstance(value, Rows):
-            call.integers("axes", 1)
-            return value
-        return rule(call)
-
-    return either
-
-
-def _equal(call: Call) -> Value:
-    for rows, other in ((0, 1), (1, 0)):
-        value = call.inputs[rows] if call.has(rows) else None
-        if isinstance(value, Rows) and not value.empty and not call.known(other).any():
-            return Rows(value.name, empty=True)
-    return KNOWN["Equal"](call)
-
-
-def _where(call: Call) -> Value:
-    """Our exporter's: rows of length 0 keep their initial state, as the engine's do anyway."""
-    condition = call.inputs[0] if call.has(0) else None
-    if not isinstance(condition, Rows):
-        return KNOWN["Where"](call)
-    start, x = call.inputs[1], call.view(2)
-    for k, part in enumerate(x.parts):
-        (piece,) = part if len(part) == 1 else (None,)
-        layer = piece.layer if piece is not None else None
-        if piece is None or layer is None or piece.port not in layer.states or layer.lengths != condition.name:
-            raise Refused("chooses by the lengths of rows between anything but a layer's initial and final state")
-        initial = layer.inputs[1:]
-        if isinstance(start, View):
-            own = initial[list(layer.states).index(piece.port)] if initial else None
-            fits = len(start.parts) == len(x.parts) and own is call.whole(start.parts[k])
-        else:
-            fits = isinstance(start, (Known, Filled)) and zeros(start) and not initial
-        if not fits:
-            raise Refused("gives rows without a step something else than their initial state")
-    return x
-
-
 def _reads_model(rule: Callable[[Call], Value]) -> Callable[[Call], Value]:
     """The rule for what the model computes; constants have their own."""
 
@@ -287,16 +247,20 @@ RULES: dict[str, Rule] = {
     "Reshape": layout.reshape,
     "Flatten": layout.flatten,
     "Expand": layout.expand,
-    "Squeeze": _rows_or(layout.squeeze),
-    "Unsqueeze": _rows_or(layout.unsqueeze),
+    "Squeeze": rows.through(layout.squeeze),
+    "Unsqueeze": rows.through(layout.unsqueeze),
     "Slice": pick.slice_,
     "Split": pick.split,
     "Gather": pick.gather,
     "Concat": pick.concat,
     "Identity": _identity,
     "Cast": _cast,
-    "Equal": _equal,
-    "Where": _where,
+    "Equal": rows.compare,
+    "Greater": rows.compare,
+    "GreaterOrEqual": rows.compare,
+    "Max": rows.arithmetic,
+    "GatherND": rows.gather,
+    "Where": rows.where,
     **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor")},
 }
 

@@ -37,15 +37,17 @@ def step(call: Call, tensor: Tensor, dim: Dim, index: int) -> Tensor:
     layer, steps = tensor.layer, dim.size
     if steps is not None and not -steps <= index < steps:
         raise Refused(f"takes step {index} of {steps}")
-    call.graph.steps.append((dim, call.at[0]))
     first = index == 0 or index == -(steps or 0)
     last = index == -1 or index == (steps or 0) - 1
     rest = tuple(d for d in tensor.dims if d.root is not dim.root)
-    if tensor.port == "y" and layer.states and (first if layer.options.get("reverse") else last):
+    ends = first if layer.options.get("reverse") else last
+    if tensor.port == "y" and layer.states and layer.lengths is None and ends:
         return layer.states["h"]
     if tensor.layer.type == "Input" and tensor.features == 0:
         raise Refused("takes one time step of ids")
-    return call.graph.step(tensor, -1 if last else index, call.at, rest)
+    made = call.graph.step(tensor, index, call.at, rest)
+    call.graph.steps[id(made)] = dim, call.at[0]
+    return made
 
 
 def _step_view(call: Call, x: View, axis: int, index: int, keep: bool) -> View:
@@ -226,16 +228,14 @@ def concat(call: Call) -> Value:
         if axis < len(view.axes)
     }
     if kinds == {FEATURES}:
-        for view in views[1:]:
-            align(views[0], view)
+        views = align(views)
         pieces = (tuple(p for view in views for p in view.parts[k]) for k in range(len(views[0].parts)))
         return View(tuple(pieces), views[0].axes)
     if kinds <= {ONE, PARTS} and all(PARTS not in view.axes or view.axes[axis] == PARTS for view in views):
         stacked = (*views[0].axes[:axis], ONE, *views[0].axes[axis + 1 :])
-        for view in views:
-            align(views[0].with_axes(stacked), view.with_axes((*view.axes[:axis], ONE, *view.axes[axis + 1 :])))
-            if view.features != views[0].features:
-                raise Refused(f"stacks tensors of {views[0].features} and {view.features} features")
+        align([view.with_axes((*view.axes[:axis], ONE, *view.axes[axis + 1 :])) for view in views])
+        if len({view.features for view in views}) > 1 or len({len(view.dims) for view in views}) > 1:
+            raise Refused(f"stacks tensors of shapes {', '.join(view.describe() for view in views)}")
         parts = tuple(part for view in views for part in view.parts)
         return View(parts, (*stacked[:axis], PARTS if len(parts) > 1 else ONE, *stacked[axis + 1 :]))
     raise Refused(f"joins {', '.join(v.describe() for v in views)} along axis {axis}: only features can be joined")

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._activations import FORMS
+from rekur.onnx._import.activations import chosen, number
 from rekur.onnx._import.call import Call, describe
 from rekur.onnx._import.graph import Layer
+from rekur.onnx._import.onestep import one_step
 from rekur.onnx._import.values import (
     BATCH,
     FEATURES,
@@ -36,56 +37,33 @@ from rekur.onnx._import.values import (
     same,
     zeros,
 )
-from rekur.onnx._recurrent import CELLS, Cell
 
-TYPES = {cell.op: (type, cell) for type, cell in CELLS.items()}
-# per operator its activations, in ONNX's order: the spec's key and ONNX's default
-KEYS = {
-    "RNN": (("activation", "Tanh"),),
-    "GRU": (("recurrent_activation", "Sigmoid"), ("activation", "Tanh")),
-    "LSTM": (("recurrent_activation", "Sigmoid"), ("activation", "Tanh"), ("output_activation", "Tanh")),
+
+@dataclass(frozen=True)
+class Cell:
+    """How an operator maps onto a layer type."""
+
+    type: str
+    places: tuple[int, ...]  # where each of our gates stands in ONNX's W, R and B
+    states: tuple[str, ...]
+    resets: bool = False  # has linear_before_reset
+
+
+CELLS = {
+    "RNN": Cell("SimpleRNN", (0,), ("h",)),
+    # ours i, f, g, o; ONNX i, o, f, c
+    "LSTM": Cell("LSTM", (0, 2, 3, 1), ("h", "c")),
+    # ours z, r, n; ONNX z, r, h
+    "GRU": Cell("GRU", (0, 1, 2), ("h",), resets=True),
 }
-
-# ONNX's name in lower case: the spec's name, ONNX's defaults of alpha and beta. None: there is no such parameter; NaN:
-# there is no default.
-NONE = float("nan")
-ACTIVATIONS: dict[str, tuple[str, float | None, float | None]] = {
-    "tanh": ("tanh", None, None),
-    "sigmoid": ("sigmoid", None, None),
-    "relu": ("relu", None, None),
-    "softsign": ("softsign", None, None),
-    "softplus": ("softplus", None, None),
-    "leakyrelu": ("leaky_relu", 0.01, None),
-    "elu": ("elu", 1.0, None),
-    "thresholdedrelu": ("thresholded_relu", 1.0, None),
-    "hardsigmoid": ("hard_sigmoid", 0.2, 0.5),
-    "scaledtanh": ("scaled_tanh", NONE, NONE),
-    "affine": ("affine", NONE, NONE),
-}
-
-
-def number(value: float) -> float:
-    """The shortest decimal number that is the same float32: attributes are float32, the spec is text."""
-    return float(str(np.float32(value)))
-
-
-def activation(op: str, alpha: float | None, beta: float | None) -> str | dict[str, Any]:
-    """The spec's form of an ONNX activation with its parameters."""
-    name = ACTIVATIONS[op.lower()][0]
-    if name == "affine" and (alpha, beta) == (1.0, 0.0):
-        return "linear"
-    given = {key: number(v) for key, v in (("alpha", alpha), ("beta", beta)) if v is not None}
-    form = FORMS.get(name)
-    if form is not None and all(np.float32(getattr(form, key) or 0.0) == np.float32(v) for key, v in given.items()):
-        return name
-    return {"name": name, **given}
+GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
+COUPLED = (0, 3, 1)  # input_forget: ours i, g, o; the forget gate's block is not used
 
 
 @dataclass(frozen=True)
 class _Node:
     """The attributes of one node, read and checked."""
 
-    type: str
     cell: Cell
     directions: tuple[str, ...]
     units: int
@@ -100,7 +78,7 @@ def recurrent(call: Call) -> list[Value]:
     bias = call.known(3, "B") if call.has(3) else None
     peephole = call.known(7, "P") if call.has(7) and call.op == "LSTM" else None
     limit = 8 if call.op == "LSTM" else 6
-    if len(call.inputs) > limit or len(call.wanted) > 1 + len(TYPES[call.op][1].states):
+    if len(call.inputs) > limit or len(call.wanted) > 1 + len(CELLS[call.op].states):
         raise Refused(f"{len(call.inputs)} inputs and {len(call.wanted)} outputs")
     node = _attributes(call, recurrent_kernel, peephole is not None)
     x, time, batch = _sequence(x, node.batch_first)
@@ -113,7 +91,7 @@ def recurrent(call: Call) -> list[Value]:
     layers: list[Layer] = []
     for direction, options, parameters, initial in zip(node.directions, node.options, weights, states, strict=True):
         options = {**options, "reverse": True} if direction == "reverse" else options
-        layer = call.graph.add(node.type, call.at, [source, *initial], node.units, options, parameters).layer
+        layer = call.graph.add(node.cell.type, call.at, [source, *initial], node.units, options, parameters).layer
         layer.lengths = lengths
         layer.states = {state: Tensor(layer, state, node.units, hidden) for state in node.cell.states}
         layers.append(layer)
@@ -123,7 +101,7 @@ def recurrent(call: Call) -> list[Value]:
 
 
 def _attributes(call: Call, recurrent_kernel: NDArray[Any], peepholes: bool) -> _Node:
-    type, cell = TYPES[call.op]
+    cell = CELLS[call.op]
     direction = call.attribute("direction", "forward")
     directions = {"forward": ("forward",), "reverse": ("reverse",), "bidirectional": ("forward", "reverse")}
     if direction not in directions:
@@ -149,36 +127,8 @@ def _attributes(call: Call, recurrent_kernel: NDArray[Any], peepholes: bool) -> 
             common["coupled_gates"] = True
         if peepholes:
             common["peepholes"] = True
-    options = tuple({**common, **chosen} for chosen in _activations(call, len(directions[direction])))
-    return _Node(type, cell, directions[direction], units, layout == 1, options)
-
-
-def _activations(call: Call, directions: int) -> list[dict[str, Any]]:
-    """Per direction; alpha and beta are handed out to the activations that have them, in order."""
-    keys = [key for key, _ in KEYS[call.op]]
-    names = call.attribute("activations") or [default for _, default in KEYS[call.op]] * directions
-    alphas, betas = list(call.attribute("activation_alpha") or []), list(call.attribute("activation_beta") or [])
-    if len(names) != len(keys) * directions:
-        raise Refused(f"{len(names)} activations; expected {len(keys) * directions}")
-    specs: list[str | dict[str, Any]] = []
-    for op in names:
-        if not isinstance(op, str) or op.lower() not in ACTIVATIONS:
-            raise Refused(f"activation {op!r} is not understood; known are {', '.join(ACTIVATIONS)}")
-        _, alpha, beta = ACTIVATIONS[op.lower()]
-        alpha = alphas.pop(0) if alpha is not None and alphas else alpha
-        beta = betas.pop(0) if beta is not None and betas else beta
-        if not all(v is None or np.isfinite(v) for v in (alpha, beta)):
-            raise Refused(f"activation {op} needs finite activation_alpha and activation_beta, got {alpha} and {beta}")
-        specs.append(activation(op, alpha, beta))
-    if alphas or betas:
-        raise Refused(f"{len(alphas)} activation_alpha and {len(betas)} activation_beta too many")
-    result = []
-    for k in range(directions):
-        chosen = dict(zip(keys, specs[k * len(keys) : (k + 1) * len(keys)], strict=True))
-        if chosen.get("output_activation") == chosen["activation"]:
-            del chosen["output_activation"]  # its default
-        result.append(chosen)
-    return result
+    options = tuple({**common, **own} for own in chosen(call, len(directions[direction])))
+    return _Node(cell, directions[direction], units, layout == 1, options)
 
 
 def _sequence(x: View, batch_first: bool) -> tuple[View, Dim, Dim]:
@@ -187,8 +137,8 @@ def _sequence(x: View, batch_first: bool) -> tuple[View, Dim, Dim]:
         raise Refused(f"X is {'ids' if x.ids else 'a tensor'} of shape {x.describe()}; expected 3 axes")
     if x.axes[2] != FEATURES and not (x.axes[2] == ONE and x.features == 1 and FEATURES not in x.axes):
         raise Refused(f"the last axis of X, of shape {x.describe()}, does not hold the features")
-    if len(x.dims) != 2:
-        raise Refused(f"X, of shape {x.describe()}, has no time axis: one would have to be made of a (batch, features)")
+    if len(x.dims) == 1:
+        x = View((tuple(one_step(piece) for piece in x.parts[0]),), x.axes)
     shown = [axis.root for axis in x.axes[:2] if isinstance(axis, Dim)]
     left_out = [dim for dim in x.dims if dim.root not in shown and dim.size == 1]
     found: list[Dim] = []
@@ -213,7 +163,7 @@ def _weights(
     peephole: NDArray[Any] | None,
 ) -> list[dict[str, NDArray[Any]]]:
     """Per direction, in rekur's shapes and order of gates."""
-    gates, units, directions = len(node.cell.order), node.units, len(node.directions)
+    gates, units, directions = GATES[call.op], node.units, len(node.directions)
     rows = gates * units
     for what, array, shape in (
         ("W", kernel, (directions, rows, features)),
@@ -228,12 +178,11 @@ def _weights(
         if array.shape != shape:
             raise Refused(f"{what} has shape {array.shape}; expected {shape}")
     coupled = call.op == "LSTM" and bool(node.options[0].get("coupled_gates"))
-    # ONNX's block k is our block order[k]; coupled: ours are i, g, o, the forget gate's block is not used
-    places = [k for _, k in sorted((ours, k) for k, ours in enumerate(node.cell.order)) if not (coupled and k == 2)]
+    places = COUPLED if coupled else node.cell.places
 
     def blocks(array: NDArray[Any]) -> NDArray[Any]:
         """[G·H, N] or [G·H] of ONNX → [N, G·H] or [G·H] of ours."""
-        chosen = array.reshape(gates, units, -1)[places]
+        chosen = array.reshape(gates, units, -1)[list(places)]
         turned: NDArray[Any] = chosen.reshape(len(places) * units, -1).T
         return turned
 
@@ -257,7 +206,7 @@ def _lengths(call: Call, time: Dim) -> str | None:
     value = call.inputs[4] if call.has(4) else None
     if value is None:
         return None
-    if isinstance(value, Rows) and not value.empty:
+    if isinstance(value, Rows) and value.stage == "lengths":
         return value.name
     if isinstance(value, Filled) and value.uniform:
         extent = value.array.flat[0]

@@ -3,7 +3,7 @@
 ===========  ==========================================================================================
 Known        an array; its elements may be sizes of axes that only the data will tell (:class:`Size`)
 Filled       an array broadcast to a shape that holds such sizes: zero initial states
-Rows         the graph input with the rows' lengths, or which rows it says are empty
+Rows         the graph input with the rows' lengths, or what was made of them
 View         tensors of the model and how the file lays them out
 Moment       a step of a layer normalisation that the exporter took apart
 ===========  ==========================================================================================
@@ -276,10 +276,11 @@ class Filled:
 
 @dataclass(frozen=True)
 class Rows:
-    """The lengths of the rows (a graph input), or with ``empty`` which of them are 0."""
+    """The lengths of the rows (a graph input), or what a node made of them (``rows``)."""
 
     name: str
-    empty: bool = False
+    stage: str = "lengths"
+    index: int = 0
 
 
 @dataclass(frozen=True, eq=False)
