@@ -456,7 +456,7 @@ def test_one_step_through_a_stack(rng: np.random.Generator) -> None:
         node("Relu", ["wide"], ["relu"]),
         node("Concat", ["relu", "x"], ["both"], axis=-1),
         node("Unsqueeze", ["both", "zero"], ["X2"]),
-        cell("LSTM", ["X2", "W2", "R2", "B2"], ["", "Y2_h"]),
+        node("LSTM", ["X2", "W2", "R2", "B2"], ["", "Y2_h"], name="second", hidden_size=H),
         node("Squeeze", ["Y2_h", "zero"], ["y"]),
     ]
     second = {f"{name}2": array for name, array in recurrent_weights(rng, "LSTM", 2 + I, H).items()}

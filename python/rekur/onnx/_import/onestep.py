@@ -5,11 +5,10 @@ from __future__ import annotations
 from rekur.onnx._import.values import TIME, Refused, Tensor
 
 # Layers that do the same at every step: of a sequence they make a sequence.
-POINTWISE = frozenset(
-    """
-    Dense Activation Dropout Concatenate Add Multiply Subtract Divide Rescaling Affine LayerNormalization Slice
-    """.split()
-)
+POINTWISE = {
+    *("Dense", "Activation", "Dropout", "Concatenate", "Add", "Multiply", "Subtract", "Divide"),
+    *("Rescaling", "Affine", "LayerNormalization", "Slice"),
+}
 
 
 def one_step(tensor: Tensor) -> Tensor:
