@@ -110,7 +110,74 @@ def test_recurrent_activations(cell: str, activation: Any, tmp_path: Path, rng: 
         model = check_round_trip(subject, tmp_path / "m.onnx", {"x": floats(rng, BATCH, 3, 3)})
         (layer,) = [layer for layer in model.spec["layers"] if layer["name"] == "rnn"]
         core = layer.get("layer", layer)
+        same = {"affine": "linear"}.get(activation, activation) if isinstance(activation, str) else activation
+        assert {key: core[key] for key in options} == {**options, "activation": same}
+
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    *((cell, {"clip": 0.4}) for cell in CELL_OPTIONS),
+    ("LSTM", {"peepholes": True}),
+    ("LSTM", {"coupled_gates": True}),
+    ("LSTM", {"coupled_gates": True, "peepholes": True, "clip": 0.7}),
+    ("LSTM", {"output_activation": "softsign"}),
+    ("LSTM", {"activation": {"name": "scaled_tanh", "alpha": 0.9, "beta": 1.1}, "output_activation": "tanh"}),
+]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "lengths"])
+@pytest.mark.parametrize(("cell", "options"), OPTIONS, ids=str)
+def test_recurrent_options(
+    cell: str, options: dict[str, Any], lengths: np.ndarray | None, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    need({**CELL_OPTIONS[cell], "units": 5, **options})
+    for direction in ("reverse", "concat"):
+        subject = recurrent_subject(cell, direction, sequences=True, initial=False, **options)
+        inputs = {"x": floats(rng, BATCH, TIME, 3)}
+        model = check_round_trip(subject, tmp_path / "m.onnx", inputs, lengths)
+        (layer,) = [layer for layer in model.spec["layers"] if layer["name"] == "rnn"]
+        core = layer.get("layer", layer)
         assert {key: core[key] for key in options} == options
+    if lengths is None:
+        train_a_step(model, inputs)
+
+
+AROUND: list[dict[str, Any]] = [
+    {"type": "LayerNormalization", "epsilon": 1e-4},
+    {"type": "LayerNormalization", "center": False},
+    {"type": "LayerNormalization", "scale": False, "center": False},
+    {"type": "Affine"},
+    {"type": "Rescaling", "scale": 0.25, "offset": [0.5, -1.0, 2.0, 0.0, 1.0]},
+    {"type": "Rescaling", "scale": [0.5, -1.0, 2.0, 0.1, 1.5]},
+    {"type": "Rescaling", "offset": -0.75},
+    {"type": "Slice", "start": 1, "stop": 4},
+    {"type": "Step", "index": 2},
+    {"type": "Step", "index": 0},
+    {"type": "Step", "index": -1},
+    {"type": "Step", "index": -3},
+]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "lengths"])
+@pytest.mark.parametrize("layer", AROUND, ids=str)
+def test_layers_around(
+    layer: dict[str, Any], lengths: np.ndarray | None, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    need(layer, (None, None, 5))
+    gru = {"type": "GRU", "name": "g", "inputs": ["x"], "units": 5, "return_sequences": True}
+    subject = sequence_subject(gru, {**layer, "name": "y", "inputs": ["g"]}, outputs=["g", "y"])
+    model = check_round_trip(subject, tmp_path / "m.onnx", {"x": floats(rng, BATCH, TIME, 3)}, lengths)
+    assert model.output_names == ["g", "y"]
+    (loaded,) = [entry for entry in model.spec["layers"] if entry["name"] == "y"]
+    if layer["type"] == "Rescaling":
+        assert {key: loaded[key] for key in layer} == layer
+
+
+@pytest.mark.parametrize("kind", ["Subtract", "Divide"])
+def test_differences_and_quotients(kind: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    need({"type": kind}, (None, 3), (None, 3))
+    layers = [input_layer("a", None, 3), input_layer("b", None, 3), {"type": kind, "name": "y", "inputs": ["a", "b"]}]
+    inputs = {"a": floats(rng, 4, 5, 3), "b": 1 + np.abs(floats(rng, 4, 5, 3))}
+    check_round_trip(Subject(layers, ["y"]), tmp_path / "m.onnx", inputs)
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -123,7 +190,7 @@ def test_dense_and_activation(kind: str, activation: Any, rank: int, tmp_path: P
     shape, data = ([4], floats(rng, 5, 4)) if rank == 2 else ([None, 4], floats(rng, 5, 8, 4))
     subject = Subject([input_layer("x", *shape), layer], ["y"])
     model = check_round_trip(subject, tmp_path / "m.onnx", {"x": 3 * data})
-    if activation != "linear":  # one layer again, with its activation
+    if activation not in ("linear", "affine", "scaled_tanh"):  # one layer again, with its activation
         assert [(entry["type"], entry["name"]) for entry in model.spec["layers"]] == [("Input", "x"), (kind, "y")]
         assert model.spec["layers"][1]["activation"] == activation
 

@@ -103,7 +103,15 @@ def _normalization(layer: Layer, follower: Layer) -> bool:
     return False
 
 
-ABSORBS = {"Dense": _dense, "LayerNormalization": _normalization}
+def _rescaling(layer: Layer, follower: Layer) -> bool:
+    """A factor, then an offset."""
+    if follower.type != "Rescaling" or layer.options["offset"] != 0.0 or follower.options["scale"] != 1.0:
+        return False
+    layer.options["offset"] = follower.options["offset"]
+    return follower.options["offset"] != 0.0
+
+
+ABSORBS = {"Dense": _dense, "LayerNormalization": _normalization, "Rescaling": _rescaling}
 
 
 def _directions(layer: Layer, uses: Uses) -> set[int]:
