@@ -1,15 +1,18 @@
-"""ONNX: ship a model to onnxruntime, and prove that it computes the same there.
+"""ONNX: ship a model to onnxruntime, and prove that it computes the same there; load one that was trained elsewhere.
 
     report = rekur.onnx.export(model, "forecaster.onnx")
     print(report)
+
+    model = rekur.onnx.load("theirs.onnx")  # and train it further
 
 onnx and onnxruntime are imported when a function here is called, not before.
 """
 
 from __future__ import annotations
 
-from rekur.onnx._errors import ExportError, QuantizationError, VerificationError
+from rekur.onnx._errors import ExportError, LoadError, QuantizationError, VerificationError
 from rekur.onnx._export import ExportReport, export, verify
+from rekur.onnx._import.load import load
 from rekur.onnx._metadata import Metadata, Scaling, metadata
 from rekur.onnx._plan import State
 from rekur.onnx._quantize import OutputChange, QuantizeReport, quantize
@@ -20,6 +23,7 @@ from rekur.onnx._weights import QuantizedNode
 __all__ = [
     "ExportError",
     "ExportReport",
+    "LoadError",
     "Metadata",
     "OutputChange",
     "OutputDifference",
@@ -32,6 +36,7 @@ __all__ = [
     "VerificationError",
     "VerifyReport",
     "export",
+    "load",
     "metadata",
     "quantize",
     "verify",

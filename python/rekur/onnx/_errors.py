@@ -11,3 +11,7 @@ class VerificationError(ValueError):
 
 class QuantizationError(ValueError):
     """The file cannot be quantised, or the result does not run in onnxruntime. No file was written."""
+
+
+class LoadError(ValueError):
+    """The ONNX file is damaged, hostile, or holds what no layer computes; the message names the node and the reason."""

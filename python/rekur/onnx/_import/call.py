@@ -1,0 +1,142 @@
+"""A node as the rules see it: its inputs' values, its attributes, and where a layer of it would belong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.onnx._import.graph import Graph
+from rekur.onnx._import.values import Extent, Filled, Known, Moment, Refused, Rows, Size, Tensor, Value, View, fixed
+
+
+class NeedsConstant(Refused):
+    """A weight is a graph input. The backend, which has its value, binds it and loads again."""
+
+    def __init__(self, input: str, what: str) -> None:
+        super().__init__(f"{what} must be a constant, it is the graph input '{input}'")
+        self.input = input
+
+
+@dataclass
+class Budget:
+    """Elements that may still be written while constants are computed: in proportion to what the file holds."""
+
+    left: int
+
+    def take(self, shape: Sequence[int]) -> None:
+        count = 1
+        for size in shape:
+            count *= int(size)
+        self.left -= count
+        if self.left < 0:
+            raise Refused(f"a constant of shape {tuple(map(int, shape))} is beyond what the file's own data call for")
+
+
+@dataclass
+class Call:
+    """Rules take what they understand; an attribute that nobody took is refused."""
+
+    op: str
+    at: tuple[str, str]  # the node in messages, and what a layer's name is made of
+    attributes: dict[str, Any]
+    inputs: list[Value | None]
+    wanted: list[bool]  # per output: whether anything reads it
+    opset: int
+    graph: Graph
+    budget: Budget
+    taken: set[str] = field(default_factory=set)
+    interface: dict[int, str] = field(default_factory=dict)  # inputs handed through from the graph's: their names
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        self.taken.add(name)
+        return self.attributes.get(name, default)
+
+    def ignore(self, *names: str) -> None:
+        """Attributes that say nothing about what is computed here."""
+        self.taken.update(names)
+
+    def has(self, index: int) -> bool:
+        return index < len(self.inputs) and self.inputs[index] is not None
+
+    def view(self, index: int = 0) -> View:
+        value = self.inputs[index] if self.has(index) else None
+        if isinstance(value, View):
+            return value
+        raise Refused(f"input {index} is {describe(value)}; expected a tensor that the model computes")
+
+    def known(self, index: int, what: str | None = None) -> NDArray[Any]:
+        """The numbers of an input that must be constant."""
+        value = self.inputs[index] if self.has(index) else None
+        what = what or f"input {index}"
+        if isinstance(value, Known) and not value.symbolic:
+            return value.array
+        if isinstance(value, Known):
+            return np.array([fixed(v, what) for v in value.array.flat], np.int64).reshape(value.array.shape)
+        if index in self.interface:
+            raise NeedsConstant(self.interface[index], what)
+        raise Refused(f"{what} must be a constant, it is {describe(value)}")
+
+    def sizes(self, index: int, what: str) -> list[Extent]:
+        """A vector of numbers and sizes."""
+        value = self.inputs[index] if self.has(index) else None
+        if not isinstance(value, Known) or value.array.ndim > 1:
+            raise Refused(f"{what} must be known, it is {describe(value)}")
+        if not value.symbolic and value.array.dtype.kind not in "iu":
+            raise Refused(f"{what} must be integers, got {value.array.dtype}")
+        return [v if isinstance(v, Size) else int(v) for v in value.array.reshape(-1)]
+
+    def integers(self, name: str, index: int, default: list[int] | None = None) -> list[int] | None:
+        """What older opsets say with an attribute and newer ones with an input."""
+        if self.has(index):
+            array = self.known(index, name)
+            if array.dtype.kind not in "iu" or array.ndim > 1:
+                raise Refused(f"{name} must be a vector of integers, got {array.dtype} of shape {array.shape}")
+            return [int(v) for v in array.reshape(-1)]
+        given = self.attribute(name)
+        return default if given is None else [int(v) for v in given]
+
+    def layer(self, type: str, x: View, features: int, parameters: Any = None, **options: Any) -> View:
+        """One layer for each part of x, which works on the last axis or elementwise; the file's axes stay."""
+        if x.ids:
+            raise Refused(f"its input holds ids; expected float32 of shape (…, features), got {x.describe()}")
+        made = [
+            self.graph.add(type, self.at, [self.graph.whole(part, self.at)], features, options, parameters)
+            for part in x.parts
+        ]
+        if len(made) > 1 and parameters:
+            raise Refused("one set of weights in several places: layers share none here")
+        return View(tuple((tensor,) for tensor in made), x.axes)
+
+    def whole(self, part: tuple[Tensor, ...]) -> Tensor:
+        return self.graph.whole(part, self.at)
+
+
+def describe(value: Value | None) -> str:
+    if value is None:
+        return "absent"
+    if isinstance(value, View):
+        return f"a tensor of shape {value.describe()}"
+    if isinstance(value, Moment):
+        return f"the {value.stage} of a layer normalisation"
+    if isinstance(value, Rows):
+        return f"the {value.stage} of rows, made of the lengths '{value.name}'"
+    if isinstance(value, Filled):
+        return f"a constant of shape ({', '.join(map(str, value.shape))})"
+    return f"a constant of shape {value.array.shape}"
+
+
+def normal_axis(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise Refused(f"axis {axis} of a tensor of {rank} axes")
+    return axis % rank
+
+
+def normal_axes(axes: Sequence[int], rank: int) -> list[int]:
+    result = [normal_axis(axis, rank) for axis in axes]
+    if len(set(result)) != len(result):
+        raise Refused(f"axes {list(axes)} name one axis twice")
+    return result

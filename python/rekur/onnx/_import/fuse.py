@@ -1,0 +1,159 @@
+"""What the file says in several nodes and a layer says at once: biases, activations, gains, both directions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rekur.onnx._import.graph import Graph, Layer
+from rekur.onnx._import.values import Tensor
+
+MERGES = {"Concatenate": "concat", "Add": "sum", "Multiply": "mul"}
+HALF = {"scale": 0.5, "offset": 0.0}
+
+
+class Uses:
+    """Who reads each tensor."""
+
+    def __init__(self, graph: Graph, outputs: Sequence[Tensor]) -> None:
+        self.readers: dict[int, list[Layer | None]] = defaultdict(list)  # None: the model's outputs
+        for tensor in outputs:
+            self.readers[id(tensor)].append(None)
+        for layer in graph.layers:
+            for tensor in layer.inputs:
+                self.readers[id(tensor)].append(layer)
+
+    def of(self, tensor: Tensor) -> list[Layer | None]:
+        return self.readers.get(id(tensor), [])
+
+    def sole(self, tensor: Tensor) -> Layer | None:
+        """The one layer that reads it, and nothing else does."""
+        readers = self.of(tensor)
+        return readers[0] if len(readers) == 1 else None
+
+
+def fuse(graph: Graph, outputs: Sequence[Tensor]) -> None:
+    """Rewrite the layers; outputs: what the model gives."""
+    uses = Uses(graph, outputs)
+    gone: set[int] = set()
+    for layer in graph.layers:
+        if id(layer) in gone:
+            continue
+        if layer.twin is not None:
+            gone |= _directions(layer, uses)
+        elif layer.type in ABSORBS:
+            gone |= _absorb(layer, uses)
+    graph.layers = [layer for layer in graph.layers if id(layer) not in gone]
+
+
+def _absorb(layer: Layer, uses: Uses) -> set[int]:
+    """Take in what follows as long as nothing else reads what is between."""
+    gone: set[int] = set()
+    while (follower := uses.sole(layer.output)) is not None and ABSORBS[layer.type](layer, follower):
+        _take_over(layer, follower)
+        gone.add(id(follower))
+    return gone
+
+
+def _take_over(layer: Layer, follower: Layer) -> None:
+    layer.output = follower.output
+    layer.output.layer = layer
+
+
+def _offset(follower: Layer, units: int) -> Any:
+    """The vector that a layer adds and does nothing else; one number counts where there is one feature."""
+    offset = follower.options.get("offset")
+    fits = isinstance(offset, list) or units == 1
+    if follower.type != "Rescaling" or follower.options["scale"] != 1.0 or not fits:
+        return None
+    return np.asarray(offset, np.float32).reshape(units)
+
+
+def _dense(layer: Layer, follower: Layer) -> bool:
+    options = layer.options
+    if "activation" in options:
+        return False
+    if not options.get("use_bias", True) and (bias := _offset(follower, options["units"])) is not None:
+        layer.parameters["bias"] = bias
+        options["use_bias"] = True
+        return True
+    if follower.type == "Activation":
+        options["activation"] = follower.options["activation"]
+        return True
+    return False
+
+
+def _normalization(layer: Layer, follower: Layer) -> bool:
+    options = layer.options
+    if follower.type != "Rescaling" or options["center"]:
+        return False
+    features = layer.inputs[0].features
+    scale, offset = follower.options["scale"], follower.options["offset"]
+    if not options["scale"] and isinstance(scale, list) and offset == 0.0:
+        layer.parameters["gamma"] = np.asarray(scale, np.float32)
+        options["scale"] = True
+        return True
+    if (beta := _offset(follower, features)) is not None:
+        layer.parameters["beta"] = beta
+        options["center"] = True
+        return True
+    return False
+
+
+def _rescaling(layer: Layer, follower: Layer) -> bool:
+    """A factor, then an offset."""
+    if follower.type != "Rescaling" or layer.options["offset"] != 0.0 or follower.options["scale"] != 1.0:
+        return False
+    layer.options["offset"] = follower.options["offset"]
+    return follower.options["offset"] != 0.0
+
+
+ABSORBS = {"Dense": _dense, "LayerNormalization": _normalization, "Rescaling": _rescaling}
+
+
+def _directions(layer: Layer, uses: Uses) -> set[int]:
+    """Two directions of one node become a Bidirectional layer if their sequences are read only side by side."""
+    other = layer.twin
+    assert other is not None
+    core = {key: value for key, value in other.options.items() if key != "reverse"}
+    if core != layer.options or len(layer.inputs) != len(other.inputs):
+        return set()
+    sequences = bool(uses.of(layer.output) or uses.of(other.output))
+    pair = [layer.output, other.output] if sequences else [layer.states["h"], other.states["h"]]
+    merge = next(
+        (
+            reader
+            for reader in uses.of(pair[0])
+            if reader is not None and reader.type in MERGES and [id(t) for t in reader.inputs] == [id(t) for t in pair]
+        ),
+        None,
+    )
+    if sequences and (merge is None or any(uses.sole(tensor) is not merge for tensor in pair)):
+        return set()
+
+    gone = {id(other)}
+    mode = "concat"
+    if merge is not None:
+        mode, result = MERGES[merge.type], merge.output
+        gone.add(id(merge))
+        half = uses.sole(result)
+        if mode == "sum" and half is not None and half.type == "Rescaling" and half.options == HALF:
+            mode, result = "ave", half.output
+            gone.add(id(half))
+        result.layer, result.port = layer, "merged"
+        layer.output = result
+    for side, member in (("forward", layer), ("backward", other)):
+        for state, tensor in member.states.items():
+            tensor.layer, tensor.port = layer, f"{side}.{state}"
+    layer.options = {"layer": {"type": layer.type, **core, "return_sequences": sequences}, "merge_mode": mode}
+    layer.type = "Bidirectional"
+    layer.inputs = [*layer.inputs, *other.inputs[1:]]
+    layer.parameters = {
+        f"{side}/{key}": array
+        for side, member in (("forward", layer), ("backward", other))
+        for key, array in member.parameters.items()
+    }
+    return gone

@@ -1,0 +1,74 @@
+"""The model in the making: layers with their parameters, before they have names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.onnx._import.values import Dim, Tensor
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class Layer:
+    """An entry of the spec without its name; recurrent ones get return_sequences and return_state at the end."""
+
+    type: str
+    node: str  # as messages name it
+    hint: str  # what the name is made of
+    inputs: list[Tensor]
+    options: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Floats] = field(default_factory=dict)
+    output: Tensor = field(init=False)  # the only one, or of a recurrent layer that of every step
+    lengths: str | None = None  # recurrent: the graph input with the rows' lengths
+    twin: Layer | None = None  # recurrent: the backward direction of the same node
+    states: dict[str, Tensor] = field(default_factory=dict)  # recurrent: "h" and, for LSTM, "c"
+
+
+class Graph:
+    """Layers in the order they are made, which is topological."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.steps: dict[int, tuple[Dim, str]] = {}  # by tensor: of which time axis which node takes one step
+        self._joined: dict[tuple[int, ...], Tensor] = {}
+        self._steps: dict[tuple[int, int], Tensor] = {}
+
+    def add(
+        self,
+        type: str,
+        at: tuple[str, str],
+        inputs: Sequence[Tensor],
+        features: int,
+        options: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, NDArray[Any]] | None = None,
+        dims: tuple[Dim, ...] | None = None,
+    ) -> Tensor:
+        """Append a layer; ``at``: the node's name in messages, and what the layer's name is made of."""
+        kept = {key: np.ascontiguousarray(array, np.float32) for key, array in (parameters or {}).items()}
+        layer = Layer(type, *at, list(inputs), dict(options or {}), kept)
+        layer.output = Tensor(layer, "y", features, inputs[0].dims if dims is None else dims)
+        self.layers.append(layer)
+        return layer.output
+
+    def whole(self, pieces: tuple[Tensor, ...], at: tuple[str, str]) -> Tensor:
+        """The pieces as one tensor."""
+        if len(pieces) == 1:
+            return pieces[0]
+        key = tuple(map(id, pieces))
+        if key not in self._joined:
+            features = sum(piece.features for piece in pieces)
+            self._joined[key] = self.add("Concatenate", at, pieces, features)
+        return self._joined[key]
+
+    def step(self, x: Tensor, index: int, at: tuple[str, str], dims: tuple[Dim, ...]) -> Tensor:
+        """One time step, a layer for each only once."""
+        key = id(x), index
+        if key not in self._steps:
+            self._steps[key] = self.add("Step", at, [x], x.features, {"index": index}, dims=dims)
+        return self._steps[key]

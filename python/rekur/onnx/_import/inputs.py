@@ -1,0 +1,196 @@
+"""The graph's inputs: sequences, features, ids, initial states or the rows' lengths.
+
+The file does not say which is which, and of a (7, 3, 8) not which axis is time. What a recurrent node reads an input as
+decides; the time and batch axes show themselves during the walk (``values.Dim``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rekur.onnx._errors import LoadError
+from rekur.onnx._import.graph import Graph
+from rekur.onnx._import.read import MAX_ELEMENTS
+from rekur.onnx._import.recurrent import CELLS
+from rekur.onnx._import.values import FEATURES, MAX_PARTS, ONE, PARTS, Axis, Dim, Refused, Rows, Tensor, View
+
+FLOAT, INTEGERS = 1, (6, 7)  # onnx.TensorProto's float32; int32, int64
+DROPS_NOTHING = frozenset(("Identity", "Cast", "Dropout"))
+
+
+@dataclass(frozen=True)
+class Role:
+    """What an input is read as."""
+
+    kind: str  # "lengths", "state", "sequence", "series": a sequence of one feature without an axis for it
+    stack: int | None = None  # state: which axis holds directions or layers
+
+
+def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[str, Role]:
+    """By tensor, walking up from the recurrent nodes; constants: short vectors of integers by name."""
+    makers = {name: node for node in nodes for name in node.output if name}
+    found: dict[str, Role] = {}
+    waiting: list[tuple[str, Role]] = []
+    for node in nodes:
+        if node.op_type not in CELLS:
+            continue
+        stack = next((int(a.i) for a in node.attribute if a.name == "layout"), 0)
+        wanted = [Role("sequence"), None, None, None, Role("lengths"), Role("state", stack), Role("state", stack)]
+        waiting += [(name, role) for name, role in zip(node.input, wanted, strict=False) if name and role]
+    while waiting:
+        name, role = waiting.pop()
+        if name in found:
+            continue
+        found[name] = role
+        node = makers.get(name)
+        if node is not None and node.op_type not in CELLS and node.op_type != "Shape":
+            waiting += _above(node, role, constants)
+    return found
+
+
+def _above(node: Any, role: Role, constants: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Role]]:
+    """What a node's inputs are read as."""
+    if role.kind in ("sequence", "series"):
+        if _makes_features(node, constants):
+            role = Role("series")
+        yield from ((name, role) for name in node.input if name)
+        return
+    first = node.input[0] if node.input else ""
+    if not first:
+        return
+    if role.kind == "lengths":
+        if node.op_type in DROPS_NOTHING | {"Squeeze", "Unsqueeze"}:
+            yield first, role
+        return
+    attributes = {entry.name: entry for entry in node.attribute}
+    match node.op_type:
+        case "Identity" | "Cast" | "Dropout" | "Slice" | "Split":
+            yield first, role
+        case "Concat":
+            yield from ((name, role) for name in node.input if name)
+        case "Unsqueeze":
+            yield first, Role("state")
+        case "Gather":
+            yield first, Role("state", int(attributes["axis"].i) if "axis" in attributes else 0)
+        case "Squeeze":
+            yield first, Role("state", 0)
+        case "Transpose" if "perm" in attributes and role.stack is not None:
+            perm = list(attributes["perm"].ints)
+            yield first, Role("state", int(perm[role.stack]) if role.stack < len(perm) else None)
+
+
+def _makes_features(node: Any, constants: Mapping[str, Sequence[int]]) -> bool:
+    """Whether it gives a (batch, time) an axis for its one feature."""
+    if node.op_type not in ("Unsqueeze", "Reshape"):
+        return False
+    given = next((entry.ints for entry in node.attribute if entry.name == "axes"), None)
+    numbers = constants.get(node.input[1]) if given is None and len(node.input) > 1 else given
+    if not numbers:
+        return False
+    return numbers[-1] in (-1, 2) if node.op_type == "Unsqueeze" else len(numbers) == 3 and numbers[-1] == 1
+
+
+def make(graph: Graph, value: Any, role: Role | None) -> View | Rows:
+    """The symbolic value of a graph input; its Input layers join the graph.
+
+    Raises
+    ------
+    LoadError
+        Its type or shape is none that a model here can take.
+    """
+    what = f"graph input '{value.name}'"
+    tensor = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or tensor.elem_type not in (FLOAT, *INTEGERS):
+        raise LoadError(
+            f"{what}: element type {tensor.elem_type}; expected float32, or int32 or int64 for ids and lengths"
+        )
+    if not tensor.HasField("shape"):
+        raise LoadError(f"{what} has no shape; expected one, of symbols where only the data will tell")
+    sizes = [_size(dim, what) for dim in tensor.shape.dim]
+    if tensor.elem_type in INTEGERS:
+        return _integers(graph, value.name, sizes, role, what)
+    if role is not None and role.kind == "state":
+        return _state(graph, value.name, sizes, role, what)
+    return _sequence(graph, value.name, sizes, role, what)
+
+
+def _size(dim: Any, what: str) -> int | None:
+    if not dim.HasField("dim_value"):
+        return None
+    if not 0 <= dim.dim_value <= MAX_ELEMENTS:
+        raise LoadError(f"{what}: a dimension of {dim.dim_value}")
+    return int(dim.dim_value)
+
+
+def _dims(name: str, sizes: Sequence[int | None]) -> list[Dim]:
+    return [Dim(f"axis {k} of '{name}'", size) for k, size in enumerate(sizes)]
+
+
+def _integers(graph: Graph, name: str, sizes: list[int | None], role: Role | None, what: str) -> View | Rows:
+    if role is not None and role.kind == "lengths":
+        if len(sizes) != 1:
+            raise LoadError(f"{what}: lengths of {len(sizes)} axes; expected (batch)")
+        return Rows(name)
+    if len(sizes) not in (1, 2):
+        raise LoadError(f"{what}: ids of {len(sizes)} axes; expected (batch) or (batch, time)")
+    shown = _dims(name, sizes)
+    hidden = [Dim(f"a step of '{name}'", 1)] if len(sizes) == 1 and role is not None else []
+    return View(((_input(graph, name, name, 0, [*shown, *hidden]),),), tuple(shown))
+
+
+def _state(graph: Graph, name: str, sizes: list[int | None], role: Role, what: str) -> View:
+    if len(sizes) == 2:
+        return _sequence(graph, name, sizes, None, what)
+    stack = role.stack if role.stack in (0, 1) else 0
+    count = sizes[stack] if len(sizes) == 3 else None
+    features = sizes[-1] if sizes else None
+    if count is None or not 1 <= count <= MAX_PARTS or not features:
+        shown = ", ".join("?" if size is None else str(size) for size in sizes)
+        wanted = "batch, directions" if stack else "directions, batch"
+        raise LoadError(f"{what}: an initial state ({shown}); expected ({wanted}, units)")
+    batch = Dim(f"axis {1 - stack} of '{name}'", sizes[1 - stack])
+    names = [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
+    axes: list[Axis] = [batch, FEATURES]
+    axes.insert(stack, ONE if count == 1 else PARTS)
+    return View(tuple((_input(graph, own, name, features, [batch]),) for own in names), tuple(axes))
+
+
+def _sequence(graph: Graph, name: str, sizes: list[int | None], role: Role | None, what: str) -> View:
+    series = len(sizes) == 2 and (sizes[1] is None or (role is not None and role.kind == "series"))
+    if series:
+        shown = _dims(name, sizes)
+        return View(((_input(graph, name, name, 1, shown),),), tuple(shown))
+    if len(sizes) not in (2, 3):
+        raise LoadError(
+            f"{what}: {len(sizes)} axes; expected (batch, features) or (batch, time, features), or time-major"
+        )
+    features = sizes[-1]
+    if not features:
+        raise LoadError(f"{what}: the number of features, its last axis, is {'0' if features == 0 else 'not given'}")
+    shown = _dims(name, sizes[:-1])
+    hidden = [Dim(f"a step of '{name}'", 1)] if len(shown) == 1 and role is not None else []
+    return View(((_input(graph, name, name, features, [*shown, *hidden]),),), (*shown, FEATURES))
+
+
+def _input(graph: Graph, name: str, source: str, features: int, dims: Sequence[Dim]) -> Tensor:
+    return graph.add("Input", (f"graph input '{source}'", name), [], features, dims=tuple(dims))
+
+
+def settle(tensor: Tensor) -> tuple[Dim, ...]:
+    """The axes of an input in the model's order: batch, then time. What no node told is as it stands."""
+    dims = tensor.dims
+    if len(dims) == 2:
+        first, second = (dim.kind for dim in dims)
+        if first == "time" or second == "batch":
+            dims = dims[::-1]
+        try:
+            dims[1].mark("time")
+        except Refused as reason:
+            raise LoadError(f"{tensor.layer.node}: {reason}") from None
+    try:
+        dims[0].mark("batch")
+    except Refused as reason:
+        raise LoadError(f"{tensor.layer.node}: {reason}") from None
+    return dims

@@ -1,0 +1,281 @@
+"""Transpose, Reshape, Squeeze, Unsqueeze, Flatten, Expand of model tensors: only the axes change, no layer is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rekur.onnx._import.call import Call, normal_axes, normal_axis
+from rekur.onnx._import.known import RULES as KNOWN
+from rekur.onnx._import.known import padded
+from rekur.onnx._import.onestep import one_step
+from rekur.onnx._import.values import (
+    FEATURES,
+    MAX_PARTS,
+    ONE,
+    PARTS,
+    Axis,
+    Dim,
+    Extent,
+    Filled,
+    Refused,
+    Size,
+    Tensor,
+    Value,
+    View,
+    divide,
+    product,
+    same,
+    solve,
+)
+
+
+def name(axis: Axis) -> str:
+    """For messages: ``time``, ``features``."""
+    if isinstance(axis, Dim):
+        return axis.kind or axis.label
+    return "merged" if isinstance(axis, tuple) else axis
+
+
+def last_features(x: View) -> View:
+    """x with its features on the last axis, as Gemm, Softmax and the like read it."""
+    if x.axes and x.axes[-1] == FEATURES:
+        return x
+    if FEATURES not in x.axes and x.features == 1 and x.axes and x.axes[-1] == ONE:
+        return x.with_axes([*x.axes[:-1], FEATURES])
+    raise Refused(f"works on the last axis of {x.describe()}, which does not hold the features")
+
+
+def align(views: Sequence[View]) -> list[View]:
+    """All are read elementwise, or stand side by side: their axes are the same ones."""
+    if len({len(view.dims) for view in views}) > 1:
+        views = [_as_one_step(view) for view in views]
+    for view in views[1:]:
+        _join(views[0], view)
+    return list(views)
+
+
+def _as_one_step(view: View) -> View:
+    """Beside a sequence of one step whose time axis the file leaves out."""
+    hidden = [dim for dim in view.dims if dim.size == 1]
+    if len(view.dims) == 2 and not hidden:
+        raise Refused("one tensor has a time axis and another has none: nothing is broadcast over time")
+    return View(tuple(tuple(map(one_step, part)) for part in view.parts), view.axes)
+
+
+def _join(one: View, two: View) -> None:
+    if len(one.axes) != len(two.axes):
+        raise Refused(f"shapes {one.describe()} and {two.describe()}: nothing is broadcast")
+    for a, b in zip(one.axes, two.axes, strict=True):
+        if isinstance(a, Dim) and isinstance(b, Dim):
+            a.join(b)
+        elif isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+            for p, q in zip(a, b, strict=True):
+                p.join(q)
+        elif a != b:
+            raise Refused(f"shapes {one.describe()} and {two.describe()}: nothing is broadcast")
+    left, right = ([dim for dim in v.dims if dim.root not in roots(w)] for v, w in ((one, two), (two, one)))
+    for p, q in zip(left, right, strict=True):  # axes of size 1 that the file leaves out
+        p.join(q)
+
+
+def roots(x: View) -> set[Dim]:
+    return {dim.root for dim in x.dims}
+
+
+def _known_or(rule: Callable[[Call, Any], Value]) -> Callable[[Call], Value]:
+    """The rule for model tensors and filled constants; known arrays have their own."""
+
+    def either(call: Call) -> Value:
+        if isinstance(call.inputs[0], (View, Filled)):
+            return rule(call, call.inputs[0])
+        return KNOWN[call.op](call)
+
+    return either
+
+
+def _rebuild(x: View | Filled, order: Sequence[int | None]) -> View | Filled:
+    """Axes in another order; None: a new one of size 1."""
+    if isinstance(x, View):
+        return x.with_axes([ONE if k is None else x.axes[k] for k in order])
+    array = x.array.transpose([k for k in order if k is not None] + [k for k in range(x.array.ndim) if k not in order])
+    shape = [1 if k is None else x.array.shape[k] for k in order]
+    return Filled(array.reshape(shape), tuple(1 if k is None else x.shape[k] for k in order))
+
+
+@_known_or
+def transpose(call: Call, x: View | Filled) -> Value:
+    rank = len(x.shape)
+    perm = call.attribute("perm")
+    perm = list(range(rank))[::-1] if perm is None else normal_axes(perm, rank)
+    if len(perm) != rank:
+        raise Refused(f"perm {perm} for {rank} axes")
+    return _rebuild(x, perm)
+
+
+@_known_or
+def squeeze(call: Call, x: View | Filled) -> Value:
+    shape = x.shape
+    axes = call.integers("axes", 1)
+    ones = [k for k, v in enumerate(shape) if same(v, 1)]
+    drop = ones if axes is None else normal_axes(axes, len(shape))
+    for k in drop:
+        if k not in ones:
+            raise Refused(f"drops axis {k} of ({', '.join(map(str, shape))}), which is not known to be of size 1")
+    return _rebuild(x, [k for k in range(len(shape)) if k not in drop])
+
+
+@_known_or
+def unsqueeze(call: Call, x: View | Filled) -> Value:
+    given = call.integers("axes", 1)
+    if given is None:
+        raise Refused("names no axes")
+    rank = len(x.shape) + len(given)
+    axes = normal_axes(given, rank)
+    old = iter(range(len(x.shape)))
+    return _rebuild(x, [None if k in axes else next(old) for k in range(rank)])
+
+
+@_known_or
+def expand(call: Call, x: View | Filled) -> Value:
+    if isinstance(x, Filled):
+        return KNOWN["Expand"](call)
+    target = call.sizes(1, "the shape")
+    shape, target = padded(list(x.shape), len(target)), padded(target, len(x.shape))
+    if not all(same(b, 1) or same(a, b) for a, b in zip(shape, target, strict=True)):
+        raise Refused(f"broadcasts a tensor of shape {x.describe()} to ({', '.join(map(str, target))})")
+    return _rebuild(x, [None] * (len(shape) - len(x.axes)) + list(range(len(x.axes))))
+
+
+@_known_or
+def flatten(call: Call, x: View | Filled) -> Value:
+    rank = len(x.shape)
+    axis = call.attribute("axis", 1)
+    axis = axis if axis == rank else normal_axis(axis, rank)
+    return _reshape(call, x, [product(x.shape[:axis]), product(x.shape[axis:])])
+
+
+@_known_or
+def reshape(call: Call, x: View | Filled) -> Value:
+    target = call.sizes(1, "the shape")
+    if not call.attribute("allowzero", 0):
+        if any(isinstance(v, int) and v == 0 and k >= len(x.shape) for k, v in enumerate(target)):
+            raise Refused("the shape copies an axis that is not there")
+        target = [x.shape[k] if isinstance(v, int) and v == 0 else v for k, v in enumerate(target)]
+    free = [k for k, v in enumerate(target) if isinstance(v, int) and v < 0]
+    if len(free) > 1 or any(target[k] != -1 for k in free):
+        raise Refused("the shape has more than one -1, or another negative size")
+    for k in free:
+        target[k] = divide(product(x.shape), product(v for i, v in enumerate(target) if i != k))
+    return _reshape(call, x, target)
+
+
+def _reshape(call: Call, x: View | Filled, target: list[Extent]) -> Value:
+    if isinstance(x, Filled):
+        if not x.uniform or not same(product(x.shape), product(target)):
+            raise Refused(f"reshapes a constant of ({', '.join(map(str, x.shape))}) to ({', '.join(map(str, target))})")
+        return Filled(x.array.reshape((1,) * len(target)), tuple(target))
+    solve(product(x.shape), product(target))
+    return _Reshape(call, x, target).run()
+
+
+class _Reshape:
+    """Walks the old and the new axes side by side; both are row-major, so equal products mean equal elements."""
+
+    def __init__(self, call: Call, x: View, target: list[Extent]) -> None:
+        self.call, self.x, self.target = call, x, target
+        self.parts = x.parts
+        self.axes: list[Axis] = []
+
+    def run(self) -> View:
+        old, new = list(self.x.axes), list(self.target)
+        while old or new:
+            if new and same(new[0], 1):
+                # an axis of size 1 that has a meaning keeps it
+                self.axes.append(old.pop(0) if old and same(self.x.extent(old[0]), 1) else ONE)
+                new.pop(0)
+            elif old and same(self.x.extent(old[0]), 1):
+                old.pop(0)
+            elif not old or not new:
+                raise self._refusal()
+            elif same(self.x.extent(old[0]), new[0]):
+                self.axes.append(old.pop(0))
+                new.pop(0)
+            elif count := self._reach(new[0], [self.x.extent(axis) for axis in old]):
+                self._merge(old[:count])
+                old, new = old[count:], new[1:]
+            elif count := self._reach(self.x.extent(old[0]), new):
+                self._split(old[0], new[:count])
+                old, new = old[1:], new[count:]
+            else:
+                raise self._refusal()
+        return View(self.parts, tuple(self.axes))
+
+    def _reach(self, goal: Extent, extents: Sequence[Extent]) -> int:
+        """How many extents multiply to the goal; 0: none do."""
+        total: Extent = 1
+        for count, extent in enumerate(extents, 1):
+            total = product((total, extent))
+            if same(total, goal):
+                return count
+        return 0
+
+    def _refusal(self, reason: str = "") -> Refused:
+        target = ", ".join(map(str, self.target))
+        return Refused(
+            f"reshapes {self.x.describe()} to ({target})" + (f": {reason}" if reason else ", which no layer does")
+        )
+
+    def _merge(self, group: list[Axis]) -> None:
+        kept = [axis for axis in group if not same(self.x.extent(axis), 1)]
+        dims = [dim for axis in kept for dim in (axis if isinstance(axis, tuple) else (axis,))]
+        if all(isinstance(dim, Dim) for dim in dims):
+            self.axes.append(tuple(dim for dim in dims if isinstance(dim, Dim)))
+        elif kept == [PARTS, FEATURES]:
+            self.parts = (tuple(piece for part in self.parts for piece in part),)
+            self.axes.append(FEATURES)
+        elif FEATURES in kept and any(isinstance(dim, Dim) for dim in dims):
+            raise self._refusal("it puts time steps or rows side by side as features")
+        else:
+            raise self._refusal()
+
+    def _split(self, axis: Axis, sizes: Sequence[Extent]) -> None:
+        kept = [size for size in sizes if not same(size, 1)]
+        if isinstance(axis, tuple) and len(kept) == len(axis):
+            found = list(axis)
+            if all(same(Size(1, (dim,)), size) for dim, size in zip(found, kept, strict=True)):
+                self.axes += [ONE if same(size, 1) else found.pop(0) for size in sizes]
+                return
+        if axis == FEATURES and PARTS not in self.x.axes and len(kept) == len(sizes) == 2:
+            count, width = (int(size) for size in sizes if isinstance(size, int))
+            if count > MAX_PARTS:
+                raise self._refusal(f"more than {MAX_PARTS} tensors")
+            whole = self.parts[0]
+            self.parts = tuple(cut(self.call, whole, k * width, (k + 1) * width) for k in range(count))
+            self.axes += [PARTS, FEATURES]
+            return
+        raise self._refusal()
+
+
+def cut(call: Call, pieces: tuple[Tensor, ...], start: int, stop: int) -> tuple[Tensor, ...]:
+    """Features [start, stop): whole pieces as they are, of others a Slice."""
+    result: list[Tensor] = []
+    at = 0
+    for piece in pieces:
+        low, high = max(start - at, 0), min(stop - at, piece.features)
+        if low < high:
+            if (low, high) == (0, piece.features):
+                result.append(piece)
+            else:
+                result.append(call.graph.add("Slice", call.at, [piece], high - low, {"start": low, "stop": high}))
+        at += piece.features
+    return tuple(result)
+
+
+def uniform(values: Sequence[Filled]) -> NDArray[Any]:
+    """The one number that all of them are filled with."""
+    if all(v.uniform and v.array.flat[0] == values[0].array.flat[0] for v in values):
+        return values[0].array.reshape(-1)[:1]
+    raise Refused("joins constants of different values and sizes that only the data will tell")

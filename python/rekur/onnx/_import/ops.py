@@ -1,0 +1,275 @@
+"""One row per operator: how a node becomes layers, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.onnx._import import layout, norm, pick, rows
+from rekur.onnx._import.activations import ACTIVATIONS, activation, number
+from rekur.onnx._import.call import Call, describe, normal_axis
+from rekur.onnx._import.known import DTYPES
+from rekur.onnx._import.known import RULES as KNOWN
+from rekur.onnx._import.layout import align, last_features
+from rekur.onnx._import.recurrent import recurrent
+from rekur.onnx._import.values import FEATURES, Filled, Known, Moment, Refused, Rows, Value, View
+
+Rule = Callable[[Call], Value | list[Value]]
+
+
+def _dense(call: Call, x: View, kernel: NDArray[Any], bias: NDArray[Any] | None) -> View:
+    if kernel.dtype != np.float32 or kernel.ndim != 2 or kernel.shape[0] != x.features or kernel.shape[1] < 1:
+        raise Refused(f"weights {kernel.dtype} of shape {kernel.shape}; expected float32 ({x.features}, units)")
+    units = int(kernel.shape[1])
+    parameters = {"kernel": kernel}
+    if bias is not None:
+        if bias.dtype != np.float32 or bias.size not in (1, units) or bias.shape[-1:] not in ((), (1,), (units,)):
+            raise Refused(f"a bias {bias.dtype} of shape {bias.shape}; expected float32 ({units},)")
+        parameters["bias"] = np.broadcast_to(bias.reshape(-1), (units,))
+    return call.layer("Dense", x, units, parameters, units=units, use_bias=bias is not None)
+
+
+def _gemm(call: Call) -> View:
+    x = last_features(call.view(0))
+    alpha, beta = np.float32(call.attribute("alpha", 1.0)), np.float32(call.attribute("beta", 1.0))
+    if len(x.axes) != 2 or call.attribute("transA", 0):
+        raise Refused(f"A has shape {x.describe()}, transA {call.attribute('transA', 0)}; expected (rows, features)")
+    kernel = call.known(1, "B")
+    kernel = kernel.T if call.attribute("transB", 0) else kernel
+    bias = call.known(2, "C") if call.has(2) else None
+    return _dense(call, x, kernel * alpha, None if bias is None else bias * beta)
+
+
+def _matmul(call: Call) -> View:
+    if call.has(0) and isinstance(call.inputs[0], (Known, Filled)):
+        raise Refused(
+            "a constant times a tensor; only a tensor times a constant is a Dense layer. A recurrence that an exporter "
+            "wrote out step by step is not put together again: PyTorch does that to nn.RNN unless dynamo=False"
+        )
+    x = last_features(call.view(0))
+    if call.has(1) and isinstance(call.inputs[1], View):
+        raise Refused("the product of two tensors that the model computes; no layer does that")
+    kernel = call.known(1, "the second factor")
+    if kernel.ndim == 1:
+        dense = _dense(call, x, kernel[:, None], None)
+        return dense.with_axes(dense.axes[:-1])
+    return _dense(
+        call, x, kernel.reshape(kernel.shape[-2:]) if kernel.shape[:-2].count(1) == kernel.ndim - 2 else kernel, None
+    )
+
+
+def _factors(call: Call, x: View, value: Known | Filled) -> NDArray[Any]:
+    """A constant operand: one number, or one for each feature."""
+    array = value.array
+    if array.dtype != np.float32:
+        raise Refused(f"the constant is of {array.dtype}; expected float32")
+    if array.ndim > len(x.axes):
+        raise Refused(f"a constant of shape {array.shape} gives {x.describe()} more axes")
+    shape = (1,) * (len(x.axes) - array.ndim) + array.shape
+    along = [k for k, size in enumerate(shape) if size != 1]
+    if isinstance(value, Filled) and not value.uniform:
+        raise Refused(f"the constant is {describe(value)}")
+    if along and (len(along) > 1 or x.axes[along[0]] != FEATURES or shape[along[0]] != x.features):
+        raise Refused(f"a constant of shape {array.shape} with {x.describe()}: expected one number, or one a feature")
+    if not np.isfinite(array).all():
+        raise Refused("the constant is not finite")
+    return array.reshape(-1)
+
+
+def _rescaled(call: Call, x: View, scale: NDArray[Any], offset: NDArray[Any]) -> View:
+    """scale, offset: one number, or one for each feature."""
+    values = [[number(v) for v in array.tolist()] for array in (scale, offset)]
+    if not all(np.isfinite(v).all() for v in values):
+        raise Refused("divides by zero, or by next to nothing")
+    scales, offsets = (v[0] if len(v) == 1 else v for v in values)
+    return call.layer("Rescaling", x, x.features, None, scale=scales, offset=offsets)
+
+
+ONE, ZERO = np.ones(1, np.float32), np.zeros(1, np.float32)
+
+
+def _with_constant(call: Call, x: View, array: NDArray[Any], first: bool) -> View:
+    """first: the constant is the first operand."""
+    with np.errstate(all="ignore"):
+        match call.op:
+            case "Add":
+                return _rescaled(call, x, ONE, array)
+            case "Sub":
+                return _rescaled(call, x, -ONE, array) if first else _rescaled(call, x, ONE, -array)
+            case "Mul":
+                return _rescaled(call, x, array, ZERO)
+            case "Div" if not first:
+                return _rescaled(call, x, ONE / array, ZERO)
+    raise Refused("a constant divided by a tensor; no layer does that")
+
+
+MERGES = {"Add": "Add", "Mul": "Multiply", "Sub": "Subtract", "Div": "Divide"}
+
+
+def _binary(call: Call) -> Value:
+    one, two = call.inputs[0], call.inputs[1] if call.has(1) else None
+    if isinstance(one, Moment) or isinstance(two, Moment):
+        return norm.binary(call)
+    if isinstance(one, Rows) or isinstance(two, Rows):
+        return rows.arithmetic(call)
+    if isinstance(one, View) and isinstance(two, View):
+        return _merge(call, [one, two], MERGES[call.op])
+    for x, other, first in ((one, two, False), (two, one, True)):
+        if isinstance(x, View) and isinstance(other, (Known, Filled)):
+            return _with_constant(call, x, _factors(call, x, other), first)
+    return KNOWN[call.op](call)
+
+
+def _merge(call: Call, views: list[View], type: str) -> View:
+    views = align(views)
+    first = views[0]
+    for view in views[1:]:
+        if first.features != view.features or len(first.parts) != len(view.parts):
+            raise Refused(f"shapes {first.describe()} and {view.describe()}: nothing is broadcast")
+    if first.ids or any(view.ids for view in views):
+        raise Refused("arithmetic on ids")
+    made = [
+        call.graph.add(type, call.at, [call.whole(view.parts[k]) for view in views], first.features)
+        for k in range(len(first.parts))
+    ]
+    return View(tuple((tensor,) for tensor in made), first.axes)
+
+
+def _sum(call: Call) -> View:
+    return _merge(call, [call.view(k) for k in range(len(call.inputs))], "Add")
+
+
+def _activation(call: Call) -> View:
+    op = call.op.lower()
+    _, alpha, beta = ACTIVATIONS[op]
+    alpha = call.attribute("alpha", alpha) if alpha is not None else None
+    beta = call.attribute("beta", beta) if beta is not None else None
+    return call.layer("Activation", call.view(), call.view().features, None, activation=activation(op, alpha, beta))
+
+
+def _prelu(call: Call) -> View:
+    slope = call.known(1, "the slope")
+    if slope.size != 1:
+        raise Refused(f"a slope of shape {slope.shape}; expected one number")
+    form = activation("LeakyRelu", float(slope.flat[0]), None)
+    return call.layer("Activation", call.view(), call.view().features, None, activation=form)
+
+
+def _softmax(call: Call) -> View:
+    x = call.view()
+    axis = normal_axis(call.attribute("axis", -1 if call.opset >= 13 else 1), len(x.axes))
+    flattens = call.opset < 13 and axis != len(x.axes) - 1
+    if x.axes[axis] != FEATURES or flattens:
+        raise Refused(f"over axis {axis} of {x.describe()}; expected the features")
+    return call.layer("Activation", x, x.features, None, activation="softmax")
+
+
+def _dropout(call: Call) -> Value:
+    call.ignore("seed")
+    if call.has(2) and call.known(2, "training_mode").any():
+        raise Refused("training_mode is set: its output is random")
+    if any(call.wanted[1:]):
+        raise Refused("its mask is read")
+    value = call.inputs[0]
+    if not isinstance(value, View):
+        return KNOWN["Identity"](call)
+    rate = float(call.known(1, "the ratio").flat[0]) if call.has(1) else float(call.attribute("ratio", 0.5))
+    if not 0 <= rate < 1:
+        raise Refused(f"a ratio of {rate}; expected one from 0 up to 1")
+    return call.layer("Dropout", value, value.features, None, rate=number(rate)) if rate else value
+
+
+def _cast(call: Call) -> Value:
+    value = call.inputs[0]
+    if isinstance(value, Known):
+        return KNOWN["Cast"](call)
+    to = DTYPES.get(call.attribute("to"))
+    call.ignore("saturate", "round_mode")
+    if to is None:
+        raise Refused(f"element type {call.attribute('to')} is not understood")
+    if isinstance(value, Filled):
+        if value.array.dtype == object and np.dtype(to).kind not in "iu":
+            raise Refused(f"sizes cast to {np.dtype(to).name}")
+        return value if value.array.dtype == object else Filled(value.array.astype(to), value.shape)
+    integers = isinstance(value, Rows) or (isinstance(value, View) and value.ids)
+    if to not in ((np.int32, np.int64) if integers else (np.float32,)):
+        raise Refused(
+            f"{'integers' if integers else 'float32'} cast to {np.dtype(to).name}; the model computes in float32"
+        )
+    return _given(value)
+
+
+def _given(value: Value | None) -> Value:
+    if value is None:
+        raise Refused("its input is absent")
+    return value
+
+
+def _identity(call: Call) -> Value:
+    return _given(call.inputs[0] if call.inputs else None)
+
+
+def _reads_model(rule: Callable[[Call], Value]) -> Callable[[Call], Value]:
+    """The rule for what the model computes; constants have their own."""
+
+    def either(call: Call) -> Value:
+        if call.op in KNOWN and not any(isinstance(value, (View, Moment, Rows)) for value in call.inputs):
+            return KNOWN[call.op](call)
+        return rule(call)
+
+    return either
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("RNN", "LSTM", "GRU"), recurrent),
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _binary),
+    "Sum": _sum,
+    **dict.fromkeys(
+        ("Tanh", "Sigmoid", "Relu", "Softsign", "Softplus", "LeakyRelu", "Elu", "ThresholdedRelu", "HardSigmoid"),
+        _activation,
+    ),
+    "PRelu": _prelu,
+    "Softmax": _softmax,
+    "Neg": _reads_model(lambda call: _rescaled(call, call.view(), -ONE, ZERO)),
+    "Dropout": _dropout,
+    "LayerNormalization": norm.layer_normalization,
+    "BatchNormalization": norm.batch_normalization,
+    "ReduceMean": norm.reduce_mean,
+    "Pow": norm.binary,
+    "Sqrt": _reads_model(norm.advance),
+    "Reciprocal": _reads_model(norm.advance),
+    "Transpose": layout.transpose,
+    "Reshape": layout.reshape,
+    "Flatten": layout.flatten,
+    "Expand": layout.expand,
+    "Squeeze": rows.through(layout.squeeze),
+    "Unsqueeze": rows.through(layout.unsqueeze),
+    "Slice": pick.slice_,
+    "Split": pick.split,
+    "Gather": pick.gather,
+    "Concat": pick.concat,
+    "Identity": _identity,
+    "Cast": _cast,
+    "Equal": rows.compare,
+    "Greater": rows.compare,
+    "GreaterOrEqual": rows.compare,
+    "Max": rows.arithmetic,
+    "GatherND": rows.gather,
+    "Where": rows.where,
+    **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor")},
+}
+
+# Why what exporters are known to write cannot be had.
+REASONS = {
+    "LogSoftmax": "no layer gives log-probabilities; export the model up to its logits, or with a softmax",
+    "If": "a model here has no branches; exporters write them for squeeze on an axis of unknown size: name the axis",
+    "Loop": "a model here has no loops; write the recurrence as RNN, LSTM or GRU",
+    "Scan": "a model here has no loops; write the recurrence as RNN, LSTM or GRU",
+    "ReverseSequence": "for a layer that reads from the end write direction=reverse",
+    "DynamicQuantizeLSTM": "quantised weights cannot be trained; load the float32 model",
+}

@@ -1,0 +1,266 @@
+"""Slice, Split, Gather and Concat: one step of a sequence, some of its features, one of stacked tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
+from rekur.onnx._import.known import RULES as KNOWN
+from rekur.onnx._import.known import known
+from rekur.onnx._import.layout import align, cut, last_features, name, uniform
+from rekur.onnx._import.values import (
+    FEATURES,
+    ONE,
+    PARTS,
+    TIME,
+    Dim,
+    Extent,
+    Filled,
+    Known,
+    Refused,
+    Size,
+    Tensor,
+    Value,
+    View,
+    product,
+    same,
+)
+
+FAR = 2**31 - 1  # and beyond: exporters' "to the end"
+
+
+def step(call: Call, tensor: Tensor, dim: Dim, index: int) -> Tensor:
+    """One time step of a tensor: the final state where that is what it is, else a Step layer."""
+    dim.mark(TIME)
+    layer, steps = tensor.layer, dim.size
+    if steps is not None and not -steps <= index < steps:
+        raise Refused(f"takes step {index} of {steps}")
+    first = index == 0 or index == -(steps or 0)
+    last = index == -1 or index == (steps or 0) - 1
+    rest = tuple(d for d in tensor.dims if d.root is not dim.root)
+    ends = first if layer.options.get("reverse") else last
+    if tensor.port == "y" and layer.states and layer.lengths is None and ends:
+        return layer.states["h"]
+    if tensor.layer.type == "Input" and tensor.features == 0:
+        raise Refused("takes one time step of ids")
+    made = call.graph.step(tensor, index, call.at, rest)
+    call.graph.steps[id(made)] = dim, call.at[0]
+    return made
+
+
+def _step_view(call: Call, x: View, axis: int, index: int, keep: bool) -> View:
+    dim = x.axes[axis]
+    assert isinstance(dim, Dim)
+    parts = tuple(tuple(step(call, piece, dim, index) for piece in part) for part in x.parts)
+    return View(parts, (*x.axes[:axis], *((ONE,) if keep else ()), *x.axes[axis + 1 :]))
+
+
+def _take(call: Call, value: Value, axis: int, chosen: range) -> Value:
+    """Some indices along an axis whose size is a number."""
+    if isinstance(value, Known):
+        index = slice(chosen.start, chosen.stop if chosen.stop >= 0 else None, chosen.step)
+        array = value.array[(slice(None),) * axis + (index,)]
+        call.budget.take(array.shape)
+        return known(array)
+    if isinstance(value, Filled):
+        array = value.array if value.array.shape[axis] == 1 else np.take(value.array, np.array(chosen, np.int64), axis)
+        return Filled(array, (*value.shape[:axis], len(chosen), *value.shape[axis + 1 :]))
+    assert isinstance(value, View)
+    kind = value.axes[axis]
+    if not chosen:
+        raise Refused("takes nothing: a tensor of size 0")
+    if kind == ONE:
+        return value
+    if kind == PARTS:
+        parts = tuple(value.parts[k] for k in chosen)
+        axes = value.axes if len(parts) > 1 else (*value.axes[:axis], ONE, *value.axes[axis + 1 :])
+        return View(parts, axes)
+    if kind == FEATURES and chosen.step == 1:
+        return View(tuple(cut(call, part, chosen.start, chosen.stop) for part in value.parts), value.axes)
+    raise Refused(f"takes {len(chosen)} of the {name(kind)} axis in another order, which no layer does")
+
+
+def _bounds(call: Call) -> tuple[list[Extent], list[Extent], list[int] | None, list[int]]:
+    """starts, ends, axes, steps of a Slice of any opset."""
+    if call.opset < 10:
+        starts: list[Extent] = list(call.attribute("starts", []))
+        ends: list[Extent] = list(call.attribute("ends", []))
+        return starts, ends, call.attribute("axes"), [1] * len(starts)
+    starts, ends = call.sizes(1, "starts"), call.sizes(2, "ends")
+    axes = call.integers("axes", 3)
+    return starts, ends, axes, call.integers("steps", 4) or [1] * len(starts)
+
+
+def slice_(call: Call) -> Value:
+    value = call.inputs[0]
+    if not isinstance(value, (View, Filled, Known)):
+        raise Refused(f"slices what is {describe(value)}")
+    shape: Sequence[Extent] = value.array.shape if isinstance(value, Known) else value.shape
+    starts, ends, given, steps = _bounds(call)
+    axes = normal_axes(list(range(len(starts))) if given is None else given, len(shape))
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise Refused("starts, ends, axes and steps do not belong together")
+    for start, end, axis, by in zip(starts, ends, axes, steps, strict=True):
+        value = _slice_one(call, value, axis, start, end, by)
+    return value
+
+
+def _slice_one(call: Call, value: Value, axis: int, start: Extent, end: Extent, by: int) -> Value:
+    extent: Extent = value.array.shape[axis] if isinstance(value, Known) else value.shape[axis]  # type: ignore[union-attr]
+    if by == 1 and same(start, 0) and (same(end, extent) or (isinstance(end, int) and end >= FAR)):
+        return value
+    one = isinstance(value, View) and isinstance(value.axes[axis], Dim)
+    if not isinstance(start, int) or not isinstance(end, int):
+        raise Refused(f"takes [{start}, {end}) of axis {axis}: only the data will tell what that is")
+    if isinstance(extent, int):
+        return _take(call, value, axis, range(*slice(start, end, by).indices(extent)))
+    if not one or not isinstance(value, View):
+        raise Refused(f"takes a part of axis {axis}, whose size only the data will tell")
+    dim = value.axes[axis]
+    assert isinstance(dim, Dim)
+    if dim.size is not None:
+        chosen = range(*slice(start, end, by).indices(dim.size))
+        if len(chosen) == dim.size and by == 1:
+            return value
+        if len(chosen) == 1:
+            return _step_view(call, value, axis, chosen[0], keep=True)
+    elif by == 1 and (start, end) == (-1, max(end, FAR)):
+        return _step_view(call, value, axis, -1, keep=True)
+    elif by == 1 and end - start == 1 and (start >= 0) == (end > 0):
+        return _step_view(call, value, axis, start, keep=True)
+    if by < 0:
+        raise Refused(f"turns the {name(dim)} axis around; for a reversed layer write direction=reverse")
+    raise Refused(f"takes [{start}, {end}) of the {name(dim)} axis; only a single step can be taken")
+
+
+def split(call: Call) -> list[Value]:
+    value = call.inputs[0]
+    if not isinstance(value, (View, Filled, Known)):
+        raise Refused(f"splits what is {describe(value)}")
+    shape: Sequence[Extent] = value.array.shape if isinstance(value, Known) else value.shape
+    axis = normal_axis(call.attribute("axis", 0), len(shape))
+    extent, count = shape[axis], len(call.wanted)
+    if not isinstance(extent, int):
+        raise Refused(f"splits axis {axis} of ({', '.join(map(str, shape))}), which is no axis of features")
+    sizes = call.integers("split", 1)
+    if call.attribute("num_outputs", count) != count:
+        raise Refused(f"num_outputs is {call.attribute('num_outputs')}, it has {count} outputs")
+    if sizes is None:
+        width = -(-extent // count)
+        sizes = [width] * (count - 1) + [extent - width * (count - 1)]
+    if len(sizes) != count or sum(sizes) != extent or min(sizes) < 0:
+        raise Refused(f"splits an axis of {extent} into {sizes} for {count} outputs")
+    starts = [sum(sizes[:k]) for k in range(count)]
+    return [
+        _take(call, value, axis, range(s, s + n)) if wanted else known(np.zeros(0))
+        for s, n, wanted in zip(starts, sizes, call.wanted, strict=True)
+    ]
+
+
+def gather(call: Call) -> Value:
+    value = call.inputs[0]
+    index = call.inputs[1] if call.has(1) else None
+    if isinstance(value, Known) and isinstance(index, View):
+        return _embedding(call, index)
+    if isinstance(value, Known):
+        return KNOWN["Gather"](call)
+    if not isinstance(value, (View, Filled)):
+        raise Refused(f"gathers from what is {describe(value)}")
+    rank = len(value.shape)
+    axis = normal_axis(call.attribute("axis", 0), rank)
+    wanted = call.known(1, "the index")
+    if wanted.dtype.kind not in "iu" or wanted.ndim > 1 or wanted.size == 0:
+        raise Refused(f"an index of {wanted.dtype} and shape {wanted.shape}; expected a number or a vector of integers")
+    numbers, extent = [int(v) for v in wanted.reshape(-1)], value.shape[axis]
+    if isinstance(value, View) and isinstance(value.axes[axis], Dim):
+        if len(numbers) != 1:
+            raise Refused(f"takes {len(numbers)} steps of the {name(value.axes[axis])} axis; one can be taken")
+        return _step_view(call, value, axis, numbers[0], keep=wanted.ndim == 1)
+    if not isinstance(extent, int):
+        raise Refused(f"takes a part of axis {axis}, whose size only the data will tell")
+    if any(not -extent <= k < extent for k in numbers):
+        raise Refused(f"index {numbers} is out of range for an axis of {extent}")
+    numbers = [k % extent for k in numbers]
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise Refused(f"takes {numbers} of an axis of {extent}; expected them to follow each other")
+    taken = _take(call, value, axis, range(numbers[0], numbers[-1] + 1))
+    if wanted.ndim == 1:
+        return taken
+    if isinstance(taken, Filled):
+        shape = [n for k, n in enumerate(taken.array.shape) if k != axis]
+        return Filled(taken.array.reshape(shape), taken.shape[:axis] + taken.shape[axis + 1 :])
+    assert isinstance(taken, View)
+    return taken.with_axes(taken.axes[:axis] + taken.axes[axis + 1 :])
+
+
+def _embedding(call: Call, ids: View) -> Value:
+    table = call.known(0, "the table of the embedding")
+    if not ids.ids:
+        raise Refused("an index that the model computes; only an input of ids can be looked up")
+    if table.ndim != 2 or normal_axis(call.attribute("axis", 0), table.ndim) != 0 or table.dtype != np.float32:
+        raise Refused(
+            f"looks up axis {call.attribute('axis', 0)} of {table.dtype} {table.shape}; expected rows of float32"
+        )
+    rows, features = table.shape
+    options = {"input_dim": rows, "output_dim": features}
+    tensor = call.graph.add("Embedding", call.at, [call.whole(ids.parts[0])], features, options, {"embeddings": table})
+    return View(((tensor,),), (*ids.axes, FEATURES))
+
+
+def concat(call: Call) -> Value:
+    values = list(call.inputs)
+    if all(isinstance(value, Known) for value in values):
+        return KNOWN["Concat"](call)
+    if not any(isinstance(value, View) for value in values):
+        return _concat_filled(call)
+    views = [value for value in values if isinstance(value, View)]
+    if len(views) < len(values):
+        other = next(value for value in values if not isinstance(value, View))
+        raise Refused(f"joins a tensor that the model computes with what is {describe(other)}")
+    axis = normal_axis(call.attribute("axis", 1), len(views[0].axes))
+    if axis == len(views[0].axes) - 1 and any(FEATURES in view.axes[-1:] for view in views):
+        views = [last_features(view) for view in views]
+    kinds = {
+        view.axes[axis] if isinstance(view.axes[axis], str) else "rows or steps"
+        for view in views
+        if axis < len(view.axes)
+    }
+    if kinds == {FEATURES}:
+        views = align(views)
+        pieces = (tuple(p for view in views for p in view.parts[k]) for k in range(len(views[0].parts)))
+        return View(tuple(pieces), views[0].axes)
+    if kinds <= {ONE, PARTS} and all(PARTS not in view.axes or view.axes[axis] == PARTS for view in views):
+        stacked = (*views[0].axes[:axis], ONE, *views[0].axes[axis + 1 :])
+        align([view.with_axes((*view.axes[:axis], ONE, *view.axes[axis + 1 :])) for view in views])
+        if len({view.features for view in views}) > 1 or len({len(view.dims) for view in views}) > 1:
+            raise Refused(f"stacks tensors of shapes {', '.join(view.describe() for view in views)}")
+        parts = tuple(part for view in views for part in view.parts)
+        return View(parts, (*stacked[:axis], PARTS if len(parts) > 1 else ONE, *stacked[axis + 1 :]))
+    raise Refused(f"joins {', '.join(v.describe() for v in views)} along axis {axis}: only features can be joined")
+
+
+def _concat_filled(call: Call) -> Value:
+    values: list[Filled] = []
+    for value in call.inputs:
+        if isinstance(value, Known) and value.array.size and (value.array == value.array.flat[0]).all():
+            number = value.array.reshape(-1)[:1].reshape((1,) * value.array.ndim)
+            value = Filled(number, value.array.shape)
+        if not isinstance(value, Filled):
+            raise Refused(f"joins a constant with what is {describe(value)}")
+        values.append(value)
+    rank = len(values[0].shape)
+    axis = normal_axis(call.attribute("axis", 1), rank)
+    array = uniform(values).reshape((1,) * rank)
+    for value in values:
+        rest = [k for k in range(rank) if k != axis]
+        if len(value.shape) != rank or not all(same(value.shape[k], values[0].shape[k]) for k in rest):
+            raise Refused("joins constants of different shapes")
+    total: Extent = 0
+    for value in values:
+        extent = value.shape[axis]
+        if isinstance(extent, Size):
+            raise Refused("joins constants along an axis whose size only the data will tell")
+        total = int(product((1, extent))) + int(total)  # type: ignore[arg-type]
+    return Filled(array, (*values[0].shape[:axis], total, *values[0].shape[axis + 1 :]))

@@ -1,0 +1,299 @@
+"""What a tensor of the file can be while the graph is walked.
+
+===========  ==========================================================================================
+Known        an array; its elements may be sizes of axes that only the data will tell (:class:`Size`)
+Filled       an array broadcast to a shape that holds such sizes: zero initial states
+Rows         the graph input with the rows' lengths, or what was made of them
+View         tensors of the model and how the file lays them out
+Moment       a step of a layer normalisation that the exporter took apart
+===========  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from rekur.onnx._import.graph import Layer
+
+BATCH, TIME = "batch", "time"
+FEATURES, PARTS, ONE = "features", "parts", "one"
+MAX_FEATURES = 2**31 - 1
+MAX_PARTS = 1024  # tensors in one value; files double them with a few bytes
+_MAX_INT = 2**62
+
+
+class Refused(Exception):
+    """Why a node cannot be understood. The walk puts the node's name before it."""
+
+
+class Dim:
+    """The batch or the time axis of a tensor. Which of the two, and its size, may become known later.
+
+    Axes that a node brings together are joined: from then on they are one.
+    """
+
+    def __init__(self, label: str, size: int | None = None) -> None:
+        self.label = label
+        self._size = size
+        self._kind: str | None = None
+        self._root: Dim | None = None
+
+    @property
+    def root(self) -> Dim:
+        dim = self
+        while dim._root is not None:
+            dim = dim._root
+        return dim
+
+    @property
+    def size(self) -> int | None:
+        return self.root._size
+
+    @property
+    def kind(self) -> str | None:
+        return self.root._kind
+
+    def mark(self, kind: str) -> None:
+        """Say which of the two it is."""
+        root = self.root
+        if root._kind not in (None, kind):
+            raise Refused(f"{self.label} is the {root._kind} axis elsewhere and would be the {kind} axis here")
+        root._kind = kind
+
+    def fix(self, size: int) -> None:
+        self.root._size = size
+
+    def join(self, other: Dim) -> None:
+        one, two = self.root, other.root
+        if one is two:
+            return
+        if one._size is not None and two._size is not None and one._size != two._size:
+            raise Refused(f"{self.label} has size {one._size}, {other.label} has size {two._size}")
+        if two._kind is not None:
+            one.mark(two._kind)
+        one._size = one._size if one._size is not None else two._size
+        two._root = one
+
+
+@dataclass(frozen=True, eq=False)
+class Size:
+    """A product of axes' sizes: what Shape gives, as far as only the data will tell."""
+
+    factor: int
+    dims: tuple[Dim, ...]
+
+    def __mul__(self, other: Any) -> Any:
+        if isinstance(other, Size):
+            return _size(self.factor * other.factor, self.dims + other.dims)
+        return _size(self.factor * int(other), self.dims)
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: Any) -> Any:
+        return divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return divide(other, self)
+
+    def __add__(self, other: Any) -> Any:
+        return self if is_zero(other) else fixed(self, "a sum of") + fixed(other, "a sum of")
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Any:
+        return self if is_zero(other) else fixed(self, "a difference of") - fixed(other, "a difference of")
+
+    def __rsub__(self, other: Any) -> Any:
+        return fixed(other, "a difference of") - fixed(self, "a difference of")
+
+    def __str__(self) -> str:
+        names = " × ".join(dim.label for dim in self.dims)
+        return names if self.factor == 1 else f"{self.factor} × {names}"
+
+
+Extent: TypeAlias = int | Size
+
+
+def is_zero(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and int(value) == 0
+
+
+def fixed(value: Any, what: str) -> int:
+    """The number, or a refusal."""
+    if isinstance(value, Size):
+        factor, rest = _normal(value)
+        if rest:
+            raise Refused(f"{what} sizes that only the data will tell ({value})")
+        return factor
+    return int(value)
+
+
+def _size(factor: int, dims: tuple[Dim, ...]) -> Extent:
+    if abs(factor) > _MAX_INT or len(dims) > 8:
+        raise Refused("a size beyond all bounds")
+    return Size(factor, dims) if dims and factor else factor
+
+
+def product(extents: Iterable[Extent]) -> Extent:
+    result: Extent = 1
+    for extent in extents:
+        result = result * extent
+        if isinstance(result, int) and abs(result) > _MAX_INT:
+            raise Refused("a size beyond all bounds")
+    return result
+
+
+def _normal(extent: Extent) -> tuple[int, list[Dim]]:
+    """(what is a number by now, the axes of unknown size); all batch axes count as one."""
+    if not isinstance(extent, Size):
+        return int(extent), []
+    factor, rest = extent.factor, []
+    for dim in extent.dims:
+        if dim.size is not None:
+            factor *= dim.size
+        else:
+            rest.append(dim.root)
+    return factor, rest
+
+
+def _key(dim: Dim) -> Any:
+    return BATCH if dim.kind == BATCH else id(dim.root)
+
+
+def same(one: Extent, two: Extent) -> bool:
+    (a, dims_a), (b, dims_b) = _normal(one), _normal(two)
+    return a == b and sorted(map(str, map(_key, dims_a))) == sorted(map(str, map(_key, dims_b)))
+
+
+def divide(one: Extent, two: Extent) -> Extent:
+    """The exact quotient, or a refusal."""
+    (a, dims_a), (b, dims_b) = _normal(one), _normal(two)
+    for dim in dims_b:
+        match = next((other for other in dims_a if _key(other) == _key(dim)), None)
+        if match is None:
+            raise Refused(f"{one} divided by {two}")
+        dims_a.remove(match)
+    if b == 0 or a % b:
+        raise Refused(f"{one} divided by {two}")
+    return _size(a // b, tuple(dims_a))
+
+
+def solve(symbolic: Extent, number: Extent) -> None:
+    """If they can be equal at one size of one axis only, then that is its size: exporters build some sizes in."""
+    (factor, open_dims), (value, rest) = _normal(symbolic), _normal(number)
+    if len(open_dims) == 1 and not rest and factor > 0 and value > 0 and value % factor == 0:
+        open_dims[0].fix(value // factor)
+
+
+@dataclass(eq=False)
+class Tensor:
+    """An output of a layer in the making. Its own order of axes is batch, time (if it has one), features."""
+
+    layer: Layer
+    port: str  # "y": the only output, or the sequence; "h", "c": final states
+    features: int  # 0: ids
+    dims: tuple[Dim, ...]  # which of two is the batch may become known later
+
+
+Axis: TypeAlias = Dim | tuple[Dim, ...] | str  # a tuple: several axes in one, the first one outermost
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Tensors of the model, and which axis of the file's tensor is what.
+
+    ``parts`` lie along the PARTS axis (directions, stacked states), the pieces of one part side by side along FEATURES.
+    Axes of size 1 may be left out; ONE stands for an axis of size 1 that has no meaning.
+    """
+
+    parts: tuple[tuple[Tensor, ...], ...]
+    axes: tuple[Axis, ...]
+    features: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        features = sum(piece.features for piece in self.parts[0])
+        if features > MAX_FEATURES:
+            raise Refused(f"{features} features are beyond all bounds")
+        if len(self.parts) * max(map(len, self.parts)) > MAX_PARTS:
+            raise Refused(f"more than {MAX_PARTS} tensors side by side")
+        object.__setattr__(self, "features", features)
+
+    @property
+    def ids(self) -> bool:
+        return self.features == 0
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        return self.parts[0][0].dims
+
+    @property
+    def shape(self) -> tuple[Extent, ...]:
+        return tuple(self.extent(axis) for axis in self.axes)
+
+    def extent(self, axis: Axis) -> Extent:
+        if isinstance(axis, Dim):
+            return Size(1, (axis,))
+        if isinstance(axis, tuple):
+            return Size(1, axis)
+        return {FEATURES: self.features, PARTS: len(self.parts), ONE: 1}[axis]
+
+    def with_axes(self, axes: Sequence[Axis]) -> View:
+        return View(self.parts, tuple(axes))
+
+    def describe(self) -> str:
+        """``(time, batch, 8)``"""
+        return "(" + ", ".join(str(extent) for extent in self.shape) + ")"
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """An array; of dtype object where elements are sizes."""
+
+    array: NDArray[Any]
+
+    @property
+    def symbolic(self) -> bool:
+        return self.array.dtype == object
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """``array`` broadcast to ``shape``; the two have one rank."""
+
+    array: NDArray[Any]
+    shape: tuple[Extent, ...]
+
+    @property
+    def uniform(self) -> bool:
+        return self.array.size == 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The lengths of the rows (a graph input), or what a node made of them (``rows``)."""
+
+    name: str
+    stage: str = "lengths"
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A stage on the way to a layer normalisation of x (``norm``)."""
+
+    stage: str
+    x: View
+    epsilon: float = 0.0
+
+
+Value: TypeAlias = Known | Filled | Rows | View | Moment
+
+
+def zeros(value: Known | Filled) -> bool:
+    return value.array.dtype != object and not value.array.any()
