@@ -20,21 +20,29 @@ class Scaling : public Layer {
   }
 
  protected:
-  static void scale(const Context& run, const float* by, const float* offset) {
-    const Index n = features_of(run.input_specs[0].shape);
+  // `by` and `offset` repeat every `width` elements.
+  static void scale(const Context& run, Index width, const float* by, const float* offset) {
     const auto& k = isa::kernels();
-    over_rows(rows_of(run.input_specs[0].shape), n, 2, [&](Index begin, Index end) {
-      k.affine(run.input() + begin * n, by, offset, run.outputs[0] + begin * n, end - begin, n);
+    over_periods(run, width, [&](Index begin, Index rows, Index n) {
+      k.affine(run.input() + begin, by, offset, run.outputs[0] + begin, rows, n);
     });
   }
 
-  static void scale_backward(const Context& run, const float* by) {
+  static void scale_backward(const Context& run, Index width, const float* by) {
     if (run.d_inputs[0] == nullptr) return;
-    const Index n = features_of(run.input_specs[0].shape);
     const auto& k = isa::kernels();
-    over_rows(rows_of(run.input_specs[0].shape), n, 2, [&](Index begin, Index end) {
-      for (Index row = begin; row < end; ++row) k.multiply_add(run.d_outputs[0] + row * n, by, run.d_inputs[0] + row * n, n);
+    over_periods(run, width, [&](Index begin, Index rows, Index n) {
+      for (Index at = begin; at < begin + rows * n; at += n) k.multiply_add(run.d_outputs[0] + at, by, run.d_inputs[0] + at, n);
     });
+  }
+
+ private:
+  // task(begin, rows, n): rows of n elements from element `begin` on; the last row may be shorter than the others.
+  template <class Task>
+  static void over_periods(const Context& run, Index width, const Task& task) {
+    const Index size = element_count(run.input_specs[0].shape), rest = size % width;
+    over_rows(size / width, width, 2, [&](Index begin, Index end) { task(begin * width, end - begin, width); });
+    if (rest > 0) task(size - rest, 1, rest);
   }
 };
 
@@ -47,20 +55,24 @@ class Affine final : public Scaling {
     return {{"gamma", {n}, "\"ones\"", n}, {"beta", {n}, "\"zeros\"", n}};
   }
 
-  void forward(const Context& run) const override { scale(run, run.weights, run.weights + features_of(run.input_specs[0].shape)); }
+  void forward(const Context& run) const override {
+    const Index n = features_of(run.input_specs[0].shape);
+    scale(run, n, run.weights, run.weights + n);
+  }
 
   void backward(const Context& run) const override {
     const float* dy = run.d_outputs[0];
     if (dy == nullptr) return;
+    const Index n = features_of(run.input_specs[0].shape);
     if (run.d_weights != nullptr) {
-      const Index rows = rows_of(run.input_specs[0].shape), n = features_of(run.input_specs[0].shape);
+      const Index rows = rows_of(run.input_specs[0].shape);
       const auto& k = isa::kernels();
       over_columns(rows, n, 3, [&](Index begin, Index end) {
         k.affine_gradients(run.input() + begin, nullptr, dy + begin, rows, end - begin, n, run.d_weights + begin,
                            run.d_weights + n + begin);
       });
     }
-    scale_backward(run, run.weights);
+    scale_backward(run, n, run.weights);
   }
 };
 
@@ -80,18 +92,22 @@ class Rescaling final : public Scaling {
   }
 
   void build(std::span<const TensorSpec> inputs) override {
-    const auto n = static_cast<std::size_t>(features_of(inputs[0].shape));
+    // Two numbers repeat however long the row; a list has the row's length, which the spec has paid for.
+    constexpr std::size_t kUniform = 256;
+    const auto n = scales_ || offsets_ ? static_cast<std::size_t>(features_of(inputs[0].shape)) : kUniform;
     if (!scales_) scale_.assign(n, scale_[0]);
     if (!offsets_) offset_.assign(n, offset_[0]);
   }
 
-  void forward(const Context& run) const override { scale(run, scale_.data(), offset_.data()); }
+  void forward(const Context& run) const override { scale(run, width(), scale_.data(), offset_.data()); }
 
   void backward(const Context& run) const override {
-    if (run.d_outputs[0] != nullptr) scale_backward(run, scale_.data());
+    if (run.d_outputs[0] != nullptr) scale_backward(run, width(), scale_.data());
   }
 
  private:
+  Index width() const { return static_cast<Index>(scale_.size()); }
+
   void check(const TensorSpec& input, const char* key, const Values& values) const {
     if (static_cast<Index>(values.size()) == features_of(input.shape)) return;
     fail(std::string("'") + key + "': expected a number or " + std::to_string(features_of(input.shape)) +
