@@ -69,13 +69,13 @@ def _lengths(graph: Graph) -> dict[Dim, str]:
     """Per time axis the lengths that all its recurrent layers read."""
     found: dict[Dim, str | None] = {}
     for layer in graph.layers:
-        if not layer.states:
+        if not layer.states and not layer.lengths:
             continue
         time = next(dim.root for dim in layer.inputs[0].dims if dim.kind == TIME)
         if found.setdefault(time, layer.lengths) != layer.lengths:
             raise LoadError(
-                f"{layer.node}: sequence_lens is {layer.lengths or 'absent'}, another layer on the same time axis has "
-                f"{found[time] or 'none'}; rows have one length in all layers"
+                f"{layer.node}: the rows' lengths are {layer.lengths or 'absent'}, another layer on the same time axis "
+                f"has {found[time] or 'none'}; rows have one length in all layers"
             )
     for dim, node in graph.steps.values():
         if found.get(dim.root):

@@ -37,7 +37,6 @@ class Graph:
         self.layers: list[Layer] = []
         self.steps: dict[int, tuple[Dim, str]] = {}  # by tensor: of which time axis which node takes one step
         self._joined: dict[tuple[int, ...], Tensor] = {}
-        self._steps: dict[tuple[int, int], Tensor] = {}
 
     def add(
         self,
@@ -65,10 +64,3 @@ class Graph:
             features = sum(piece.features for piece in pieces)
             self._joined[key] = self.add("Concatenate", at, pieces, features)
         return self._joined[key]
-
-    def step(self, x: Tensor, index: int, at: tuple[str, str], dims: tuple[Dim, ...]) -> Tensor:
-        """One time step, a layer for each only once."""
-        key = id(x), index
-        if key not in self._steps:
-            self._steps[key] = self.add("Step", at, [x], x.features, {"index": index}, dims=dims)
-        return self._steps[key]

@@ -45,7 +45,7 @@ def step(call: Call, tensor: Tensor, dim: Dim, index: int) -> Tensor:
         return layer.states["h"]
     if tensor.layer.type == "Input" and tensor.features == 0:
         raise Refused("takes one time step of ids")
-    made = call.graph.step(tensor, index, call.at, rest)
+    made = call.graph.add("Step", call.at, [tensor], tensor.features, {"index": index}, dims=rest)
     call.graph.steps[id(made)] = dim, call.at[0]
     return made
 
