@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rekur._spec import Spec, model_spec, reference, snake_case, unique_name
+from rekur._spec import Spec, model_spec, reference, snake_case
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.fuse import Uses, fuse
 from rekur.onnx._import.graph import Floats, Graph, Layer
@@ -135,11 +135,16 @@ class _Names:
     def __init__(self) -> None:
         self.of: dict[int, str] = {}
         self.extra: list[Spec] = []  # layers that only give an output its name
-        self._taken: dict[str, None] = {}
+        self._taken: set[str] = set()
+        self._next: dict[str, int] = {}
 
     def take(self, base: str) -> str:
-        name = unique_name(base, self._taken)
-        self._taken[name] = None
+        """``lstm``, ``lstm_1``, …: the first that is free."""
+        name = base
+        while name in self._taken:
+            self._next[base] = self._next.get(base, 0) + 1
+            name = f"{base}_{self._next[base]}"
+        self._taken.add(name)
         return name
 
     def free(self, name: str) -> bool:
