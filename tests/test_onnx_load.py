@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -331,3 +332,27 @@ def test_a_file_without_names(tmp_path: Path, rng: np.random.Generator) -> None:
     x = floats(rng, 2, 5, 3)
     for y, e in zip(model.predict(x), subject.predict([x]), strict=True):
         assert_close(y, e, 1e-6)
+
+
+def test_streaming_models(tmp_path: Path, rng: np.random.Generator) -> None:
+    """One step at a time: looped over a sequence, the loaded model gives what the sequence model gives."""
+    if "streaming" not in inspect.signature(rekur.onnx.export).parameters:
+        pytest.skip("export has no streaming models")
+    subject = sequence_subject(
+        {"type": "Dense", "name": "wide", "inputs": ["x"], "units": 5, "activation": "relu"},
+        {"type": "GRU", "name": "first", "inputs": ["wide"], "units": 4, "return_sequences": True},
+        {"type": "Dense", "name": "between", "inputs": ["first"], "units": 3},
+        {"type": "LSTM", "name": "second", "inputs": ["between"], "units": 4, "return_sequences": True},
+        {"type": "Dense", "name": "y", "inputs": ["second"], "units": 2},
+        outputs=["y"],
+    )
+    rekur.onnx.export(subject, tmp_path / "m.onnx", streaming=True, verify=False)
+    model = rekur.onnx.load(tmp_path / "m.onnx")
+    x = floats(rng, BATCH, TIME, 3)
+    (expected,) = subject.predict([x])
+    states = {name: np.zeros((BATCH, 4), np.float32) for name in model.input_names if name != "x"}
+    assert set(states) == {"first_h_in", "second_h_in", "second_c_in"}
+    for t in range(TIME):
+        made = dict(zip(model.output_names, model.predict({"x": x[:, t : t + 1], **states}), strict=True))
+        assert_close(made["y"].reshape(BATCH, 2), expected[:, t], 1e-5)
+        states = {name: made[name.replace("_in", "_out")] for name in states}

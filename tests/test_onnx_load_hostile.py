@@ -246,6 +246,25 @@ def test_tensors_that_would_double_forever(axis: int, path: Path) -> None:
     refuse(path, model_of(nodes, {"x": ("B", 3)}, ["t60"], {"zero": np.array([0])}), "Concat node")
 
 
+def test_layers_that_would_multiply_forever(path: Path) -> None:
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "zero"], ["u"]),
+        helper.make_node("Concat", ["u"] * 1000, ["t0"], axis=0),
+    ]
+    nodes += [helper.make_node("Relu", [f"t{k}"], [f"t{k + 1}"]) for k in range(100)]
+    refuse(path, model_of(nodes, {"x": ("B", 3)}, ["t100"], {"zero": np.array([0])}), "more than 10,000 layers")
+
+
+def test_weights_that_every_node_would_copy(path: Path) -> None:
+    nodes = []
+    for k in range(1000):
+        nodes.append(helper.make_node("GRU", [f"s{k}", "W", "R"], [f"y{k}"]))
+        nodes.append(helper.make_node("Squeeze", [f"y{k}", "one"], [f"s{k + 1}"]))
+    weights = recurrent_weights(np.random.default_rng(0), "GRU", 300, 300)
+    constants = {"W": weights["W"], "R": weights["R"], "one": np.array([1])}
+    refuse(path, model_of(nodes, {"s0": ("T", "B", 300)}, ["s1000"], constants), "beyond what the file's own data")
+
+
 def test_sizes_that_would_multiply_forever(path: Path) -> None:
     nodes = [helper.make_node("Shape", ["x"], ["s0"])]
     nodes += [helper.make_node("Mul", [f"s{k}"] * 2, [f"s{k + 1}"]) for k in range(60)]

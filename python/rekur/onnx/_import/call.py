@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import.graph import Graph
+from rekur.onnx._import.graph import Budget, Graph
 from rekur.onnx._import.values import Extent, Filled, Known, Moment, Refused, Rows, Size, Tensor, Value, View, fixed
 
 
@@ -19,21 +19,6 @@ class NeedsConstant(Refused):
     def __init__(self, input: str, what: str) -> None:
         super().__init__(f"{what} must be a constant, it is the graph input '{input}'")
         self.input = input
-
-
-@dataclass
-class Budget:
-    """Elements that may still be written while constants are computed: in proportion to what the file holds."""
-
-    left: int
-
-    def take(self, shape: Sequence[int]) -> None:
-        count = 1
-        for size in shape:
-            count *= int(size)
-        self.left -= count
-        if self.left < 0:
-            raise Refused(f"a constant of shape {tuple(map(int, shape))} is beyond what the file's own data call for")
 
 
 @dataclass
@@ -47,9 +32,12 @@ class Call:
     wanted: list[bool]  # per output: whether anything reads it
     opset: int
     graph: Graph
-    budget: Budget
     taken: set[str] = field(default_factory=set)
     interface: dict[int, str] = field(default_factory=dict)  # inputs handed through from the graph's: their names
+
+    @property
+    def budget(self) -> Budget:
+        return self.graph.budget
 
     def attribute(self, name: str, default: Any = None) -> Any:
         self.taken.add(name)
@@ -103,13 +91,12 @@ class Call:
         """One layer for each part of x, which works on the last axis or elementwise; the file's axes stay."""
         if x.ids:
             raise Refused(f"its input holds ids; expected float32 of shape (…, features), got {x.describe()}")
-        made = [
-            self.graph.add(type, self.at, [self.graph.whole(part, self.at)], features, options, parameters)
-            for part in x.parts
-        ]
-        if len(made) > 1 and parameters:
-            raise Refused("one set of weights in several places: layers share none here")
-        return View(tuple((tensor,) for tensor in made), x.axes)
+        return View(
+            tuple(
+                (self.graph.add(type, self.at, [self.whole(part)], features, options, parameters),) for part in x.parts
+            ),
+            x.axes,
+        )
 
     def whole(self, part: tuple[Tensor, ...]) -> Tensor:
         return self.graph.whole(part, self.at)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rekur._spec import Spec, model_spec, reference, snake_case, unique_name
+from rekur._spec import Spec, model_spec, reference, snake_case
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.fuse import Uses, fuse
 from rekur.onnx._import.graph import Floats, Graph, Layer
@@ -69,13 +69,13 @@ def _lengths(graph: Graph) -> dict[Dim, str]:
     """Per time axis the lengths that all its recurrent layers read."""
     found: dict[Dim, str | None] = {}
     for layer in graph.layers:
-        if not layer.states:
+        if not layer.states and not layer.lengths:
             continue
         time = next(dim.root for dim in layer.inputs[0].dims if dim.kind == TIME)
         if found.setdefault(time, layer.lengths) != layer.lengths:
             raise LoadError(
-                f"{layer.node}: sequence_lens is {layer.lengths or 'absent'}, another layer on the same time axis has "
-                f"{found[time] or 'none'}; rows have one length in all layers"
+                f"{layer.node}: the rows' lengths are {layer.lengths or 'absent'}, another layer on the same time axis "
+                f"has {found[time] or 'none'}; rows have one length in all layers"
             )
     for dim, node in graph.steps.values():
         if found.get(dim.root):
@@ -135,11 +135,16 @@ class _Names:
     def __init__(self) -> None:
         self.of: dict[int, str] = {}
         self.extra: list[Spec] = []  # layers that only give an output its name
-        self._taken: dict[str, None] = {}
+        self._taken: set[str] = set()
+        self._next: dict[str, int] = {}
 
     def take(self, base: str) -> str:
-        name = unique_name(base, self._taken)
-        self._taken[name] = None
+        """``lstm``, ``lstm_1``, …: the first that is free."""
+        name = base
+        while name in self._taken:
+            self._next[base] = self._next.get(base, 0) + 1
+            name = f"{base}_{self._next[base]}"
+        self._taken.add(name)
         return name
 
     def free(self, name: str) -> bool:

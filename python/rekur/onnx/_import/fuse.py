@@ -108,7 +108,7 @@ def _rescaling(layer: Layer, follower: Layer) -> bool:
     if follower.type != "Rescaling" or layer.options["offset"] != 0.0 or follower.options["scale"] != 1.0:
         return False
     layer.options["offset"] = follower.options["offset"]
-    return follower.options["offset"] != 0.0
+    return True
 
 
 ABSORBS = {"Dense": _dense, "LayerNormalization": _normalization, "Rescaling": _rescaling}

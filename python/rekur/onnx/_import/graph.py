@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import.values import Dim, Tensor
+from rekur.onnx._import.values import Dim, Refused, Tensor
 
 Floats = NDArray[np.float32]
+MAX_LAYERS = 10_000
 
 
 @dataclass(eq=False)
@@ -30,14 +31,29 @@ class Layer:
     states: dict[str, Tensor] = field(default_factory=dict)  # recurrent: "h" and, for LSTM, "c"
 
 
+@dataclass
+class Budget:
+    """Elements that may still be written, as constants or parameters: in proportion to what the file holds."""
+
+    left: int
+
+    def take(self, shape: Sequence[int]) -> None:
+        count = 1
+        for size in shape:
+            count *= int(size)
+        self.left -= count
+        if self.left < 0:
+            raise Refused(f"an array of shape {tuple(map(int, shape))} is beyond what the file's own data call for")
+
+
 class Graph:
     """Layers in the order they are made, which is topological."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
         self.layers: list[Layer] = []
         self.steps: dict[int, tuple[Dim, str]] = {}  # by tensor: of which time axis which node takes one step
         self._joined: dict[tuple[int, ...], Tensor] = {}
-        self._steps: dict[tuple[int, int], Tensor] = {}
 
     def add(
         self,
@@ -50,6 +66,10 @@ class Graph:
         dims: tuple[Dim, ...] | None = None,
     ) -> Tensor:
         """Append a layer; ``at``: the node's name in messages, and what the layer's name is made of."""
+        if len(self.layers) >= MAX_LAYERS:
+            raise Refused(f"the model would have more than {MAX_LAYERS:,} layers")
+        for array in (parameters or {}).values():
+            self.budget.take(array.shape)  # nodes can share weights, layers cannot
         kept = {key: np.ascontiguousarray(array, np.float32) for key, array in (parameters or {}).items()}
         layer = Layer(type, *at, list(inputs), dict(options or {}), kept)
         layer.output = Tensor(layer, "y", features, inputs[0].dims if dims is None else dims)
@@ -65,10 +85,3 @@ class Graph:
             features = sum(piece.features for piece in pieces)
             self._joined[key] = self.add("Concatenate", at, pieces, features)
         return self._joined[key]
-
-    def step(self, x: Tensor, index: int, at: tuple[str, str], dims: tuple[Dim, ...]) -> Tensor:
-        """One time step, a layer for each only once."""
-        key = id(x), index
-        if key not in self._steps:
-            self._steps[key] = self.add("Step", at, [x], x.features, {"index": index}, dims=dims)
-        return self._steps[key]

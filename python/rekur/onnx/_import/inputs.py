@@ -32,22 +32,34 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
     """By tensor, walking up from the recurrent nodes; constants: short vectors of integers by name."""
     makers = {name: node for node in nodes for name in node.output if name}
     found: dict[str, Role] = {}
-    waiting: list[tuple[str, Role]] = []
-    for node in nodes:
-        if node.op_type not in CELLS:
-            continue
-        stack = next((int(a.i) for a in node.attribute if a.name == "layout"), 0)
-        wanted = [Role("sequence"), None, None, None, Role("lengths"), Role("state", stack), Role("state", stack)]
-        waiting += [(name, role) for name, role in zip(node.input, wanted, strict=False) if name and role]
-    while waiting:
-        name, role = waiting.pop()
-        if name in found:
-            continue
-        found[name] = role
-        node = makers.get(name)
-        if node is not None and node.op_type not in CELLS and node.op_type != "Shape":
-            waiting += _above(node, role, constants)
+    for starts in (_sequences, _lengths, _states):  # what is read as a sequence somewhere is one
+        waiting = [(name, role) for node in nodes for name, role in starts(node) if name]
+        while waiting:
+            name, role = waiting.pop()
+            if name in found:
+                continue
+            found[name] = role
+            node = makers.get(name)
+            if node is not None and node.op_type not in CELLS and node.op_type != "Shape":
+                waiting += _above(node, role, constants)
     return found
+
+
+def _sequences(node: Any) -> list[tuple[str, Role]]:
+    return [(name, Role("sequence")) for name in node.input[:1] if node.op_type in CELLS]
+
+
+def _lengths(node: Any) -> list[tuple[str, Role]]:
+    """Besides recurrent nodes what our exporter takes one step of each row with compares them."""
+    names = {"Greater": node.input[:1], "GreaterOrEqual": node.input[:1]}
+    return [
+        (name, Role("lengths")) for name in (node.input[4:5] if node.op_type in CELLS else names.get(node.op_type, ()))
+    ]
+
+
+def _states(node: Any) -> list[tuple[str, Role]]:
+    stack = next((int(a.i) for a in node.attribute if a.name == "layout"), 0)
+    return [(name, Role("state", stack)) for name in node.input[5:7] if node.op_type in CELLS]
 
 
 def _above(node: Any, role: Role, constants: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Role]]:
@@ -61,7 +73,7 @@ def _above(node: Any, role: Role, constants: Mapping[str, Sequence[int]]) -> Ite
     if not first:
         return
     if role.kind == "lengths":
-        if node.op_type in DROPS_NOTHING | {"Squeeze", "Unsqueeze"}:
+        if node.op_type in DROPS_NOTHING | {"Squeeze", "Unsqueeze", "Add"}:
             yield first, role
         return
     attributes = {entry.name: entry for entry in node.attribute}
@@ -72,8 +84,9 @@ def _above(node: Any, role: Role, constants: Mapping[str, Sequence[int]]) -> Ite
             yield from ((name, role) for name in node.input if name)
         case "Unsqueeze":
             yield first, Role("state")
-        case "Gather":
-            yield first, Role("state", int(attributes["axis"].i) if "axis" in attributes else 0)
+        case "Gather":  # of the first axis one of several states, of any other a step of a sequence
+            first_axis = "axis" not in attributes or attributes["axis"].i == 0
+            yield first, Role("state", 0 if first_axis else None)
         case "Squeeze":
             yield first, Role("state", 0)
         case "Transpose" if "perm" in attributes and role.stack is not None:
@@ -143,13 +156,12 @@ def _integers(graph: Graph, name: str, sizes: list[int | None], role: Role | Non
 def _state(graph: Graph, name: str, sizes: list[int | None], role: Role, what: str) -> View:
     if len(sizes) == 2:
         return _sequence(graph, name, sizes, None, what)
-    stack = role.stack if role.stack in (0, 1) else 0
-    count = sizes[stack] if len(sizes) == 3 else None
-    features = sizes[-1] if sizes else None
-    if count is None or not 1 <= count <= MAX_PARTS or not features:
-        shown = ", ".join("?" if size is None else str(size) for size in sizes)
-        wanted = "batch, directions" if stack else "directions, batch"
-        raise LoadError(f"{what}: an initial state ({shown}); expected ({wanted}, units)")
+    stack, features = role.stack, sizes[-1] if sizes else None
+    count = sizes[stack] if len(sizes) == 3 and stack in (0, 1) else None
+    if stack is None or count is None or not features:
+        return _sequence(graph, name, sizes, None, what)
+    if not 1 <= count <= MAX_PARTS:
+        raise LoadError(f"{what}: initial states of {count} layers or directions")
     batch = Dim(f"axis {1 - stack} of '{name}'", sizes[1 - stack])
     names = [name] if count == 1 else [f"{name}_{k}" for k in range(count)]
     axes: list[Axis] = [batch, FEATURES]

@@ -197,7 +197,8 @@ class _Reshape:
                 self.axes.append(old.pop(0) if old and same(self.x.extent(old[0]), 1) else ONE)
                 new.pop(0)
             elif old and same(self.x.extent(old[0]), 1):
-                old.pop(0)
+                if old.pop(0) == FEATURES and self.axes[-1:] == [PARTS]:
+                    self._join_parts()  # one feature of each part: they are features now
             elif not old or not new:
                 raise self._refusal()
             elif same(self.x.extent(old[0]), new[0]):
@@ -211,7 +212,13 @@ class _Reshape:
                 old, new = old[1:], new[count:]
             else:
                 raise self._refusal()
+        if FEATURES not in self.axes and self.axes[-1:] == [ONE] and FEATURES in self.x.axes:
+            self.axes[-1] = FEATURES  # of size 1
         return View(self.parts, tuple(self.axes))
+
+    def _join_parts(self) -> None:
+        self.parts = (tuple(piece for part in self.parts for piece in part),)
+        self.axes[-1] = FEATURES
 
     def _reach(self, goal: Extent, extents: Sequence[Extent]) -> int:
         """How many extents multiply to the goal; 0: none do."""
@@ -234,8 +241,8 @@ class _Reshape:
         if all(isinstance(dim, Dim) for dim in dims):
             self.axes.append(tuple(dim for dim in dims if isinstance(dim, Dim)))
         elif kept == [PARTS, FEATURES]:
-            self.parts = (tuple(piece for part in self.parts for piece in part),)
-            self.axes.append(FEATURES)
+            self.axes.append(PARTS)
+            self._join_parts()
         elif FEATURES in kept and any(isinstance(dim, Dim) for dim in dims):
             raise self._refusal("it puts time steps or rows side by side as features")
         else:

@@ -28,6 +28,7 @@ from rekur.onnx._import.values import (
     same,
 )
 
+MAX_PIECES = 16  # side by side without a layer that joins them
 FAR = 2**31 - 1  # and beyond: exporters' "to the end"
 
 
@@ -45,7 +46,7 @@ def step(call: Call, tensor: Tensor, dim: Dim, index: int) -> Tensor:
         return layer.states["h"]
     if tensor.layer.type == "Input" and tensor.features == 0:
         raise Refused("takes one time step of ids")
-    made = call.graph.step(tensor, index, call.at, rest)
+    made = call.graph.add("Step", call.at, [tensor], tensor.features, {"index": index}, dims=rest)
     call.graph.steps[id(made)] = dim, call.at[0]
     return made
 
@@ -229,8 +230,9 @@ def concat(call: Call) -> Value:
     }
     if kinds == {FEATURES}:
         views = align(views)
-        pieces = (tuple(p for view in views for p in view.parts[k]) for k in range(len(views[0].parts)))
-        return View(tuple(pieces), views[0].axes)
+        joined = (tuple(p for view in views for p in view.parts[k]) for k in range(len(views[0].parts)))
+        parts = tuple(pieces if len(pieces) <= MAX_PIECES else (call.whole(pieces),) for pieces in joined)
+        return View(parts, views[0].axes)
     if kinds <= {ONE, PARTS} and all(PARTS not in view.axes or view.axes[axis] == PARTS for view in views):
         stacked = (*views[0].axes[:axis], ONE, *views[0].axes[axis + 1 :])
         align([view.with_axes((*view.axes[:axis], ONE, *view.axes[axis + 1 :])) for view in views])

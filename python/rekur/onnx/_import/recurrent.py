@@ -281,7 +281,8 @@ def _constant_states(
         raise Refused(f"{name} is {describe(value)}; expected {len(node.directions)} direction(s), {node.units} units")
     time = next(d for d in x.dims if d.kind == TIME)
     source = call.whole(x.parts[0])
-    first = call.graph.step(source, 0, call.at, tuple(d for d in source.dims if d.root is not time.root))
+    rest = tuple(d for d in source.dims if d.root is not time.root)
+    first = call.graph.add("Step", call.at, [source], source.features, {"index": 0}, dims=rest)
     nothing = _zeros(call, first)
     result: list[Tensor | None] = []
     for row in rows:

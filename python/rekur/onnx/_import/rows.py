@@ -90,6 +90,7 @@ def _valid_step(call: Call, condition: Rows) -> View:
         if piece.layer.type != "Step" or piece.layer.options["index"] != condition.index:
             raise Refused("chooses rows that are long enough of anything but that step of theirs")
         call.graph.steps.pop(id(piece), None)
+        piece.layer.lengths = condition.name
     return x
 
 

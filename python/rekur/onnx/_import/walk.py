@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
-from rekur.onnx._import.call import Budget, Call, NeedsConstant, describe
-from rekur.onnx._import.graph import Graph
+from rekur.onnx._import.call import Call, NeedsConstant, describe
+from rekur.onnx._import.graph import Budget, Graph
 from rekur.onnx._import.ops import REASONS, RULES
 from rekur.onnx._import.order import describe as describe_node
 from rekur.onnx._import.order import ordered
 from rekur.onnx._import.read import Tensors, opset
 from rekur.onnx._import.values import Known, Refused, Rows, Value, View
 
-SPARE = 2**20  # elements of constants that any file may compute, besides eight times what it holds
+SPARE = 2**20  # elements that any file may make, besides eight times what it holds
 OWN = re.compile(r"/time_major$")  # our exporter's suffix
 
 
@@ -49,19 +49,18 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     for node in nodes:
         if node.domain not in ("", "ai.onnx") or node.op_type not in RULES:
             raise LoadError(f"{describe_node(node)}: {_reason(node)}")
-    result = Walked(Graph())
     values = _Values(tensors, proto, bound)
+    result = Walked(Graph(Budget(SPARE + 8 * values.elements)))
     read = {name for node in nodes for name in node.input} | {value.name for value in proto.output}
     found = interface.roles(nodes, _short_vectors(nodes, values))
     for value in proto.input:
         if value.name not in values.stored and value.name not in bound:
             made = interface.make(result.graph, value, found.get(value.name))
             result.inputs[value.name] = values.made[value.name] = made
-    budget = Budget(SPARE + 8 * values.elements)
     for node in nodes:
         label = describe_node(node)
         try:
-            _node(node, label, version, values, read, result, budget)
+            _node(node, label, version, values, read, result)
         except NeedsConstant as reason:
             raise NeedsInput(f"{label}: {reason}", reason.input) from None
         except Refused as reason:
@@ -75,7 +74,7 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     return result
 
 
-def _node(node: Any, label: str, version: int, values: _Values, read: set[str], result: Walked, budget: Budget) -> None:
+def _node(node: Any, label: str, version: int, values: _Values, read: set[str], result: Walked) -> None:
     call = Call(
         op=node.op_type,
         at=(label, hint(node)),
@@ -84,7 +83,6 @@ def _node(node: Any, label: str, version: int, values: _Values, read: set[str], 
         wanted=[bool(name) and name in read for name in node.output],
         opset=version,
         graph=result.graph,
-        budget=budget,
         interface={k: name for k, name in enumerate(node.input) if name in result.inputs},
     )
     made = RULES[node.op_type](call)
