@@ -246,6 +246,16 @@ def test_an_initial_state_that_is_an_input(cell: str, tmp_path: Path, rng: np.ra
     assert described is not None and [s.initial for s in described.states] == [f"s_{k}" for k in letters]
 
 
+@pytest.mark.parametrize("option", ["streaming", "states"])
+def test_an_lstm_that_is_given_h_alone(option: str, tmp_path: Path) -> None:
+    layer = {"type": "LSTM", "name": "l", "inputs": ["x", "h"], "units": 4}
+    subject = Subject([input_layer("x", None, 3), input_layer("h", 4), layer], ["l"])
+    report = rekur.onnx.export(subject, tmp_path / "m.onnx", **{option: True})
+    assert [name for name, _, _ in report.inputs] == ["x", "l_h_in", "l_c_in"]
+    states = rekur.onnx.metadata(tmp_path / "m.onnx").states
+    assert states is not None and [state.initial for state in states.states] == ["h", None]
+
+
 def test_a_fixed_number_of_steps(tmp_path: Path) -> None:
     """The engine only runs 10 steps; a step has no such number, and pieces are free."""
     layer = {"type": "LSTM", "name": "l", "inputs": ["x"], "units": 4, "return_sequences": True}
