@@ -81,6 +81,13 @@ def test_recurrent(
     check_recurrent(subject, tmp_path / "m.onnx", lengths, rng)
 
 
+@pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
+def test_an_lstm_that_is_given_h_alone(lengths: bool, tmp_path: Path, rng: np.random.Generator) -> None:
+    layer = {"type": "LSTM", "name": "l", "inputs": ["x", "h"], "units": 5, "return_state": True}
+    subject = Subject([input_layer("x", None, 3), input_layer("h", 5), layer], ["l", "l:1", "l:2"])
+    check_recurrent(subject, tmp_path / "m.onnx", lengths, rng)
+
+
 @pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])
 @pytest.mark.parametrize("merge", ["sum", "mul", "ave"])
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])

@@ -121,7 +121,7 @@ def _emit(
     if lengths:
         for index, value in enumerate(states):
             if value:
-                states[index] = _keep_initial(graph, lengths, value, initial[index] if initial else None)
+                states[index] = _keep_initial(graph, lengths, value, initial[index] if initial else "")
 
     if held:
         for kept, value in zip(held, states, strict=True):
@@ -178,11 +178,14 @@ def _wanted_finals(cell: Cell, used: set[int], sequences: bool, directions: int)
 def _initial_states(
     graph: Graph, layer: Layer, cell: Cell, units: int, given: Sequence[Tensor], directions: int
 ) -> list[str]:
-    """[D, B, H] for each state, or none. The spec's order is all of the forward direction, then the backward one."""
+    """[D, B, H] for each state, empty for one that is zero, or none at all.
+
+    The spec's order is all of the forward direction, then the backward one; an LSTM may be given h alone.
+    """
     count, rest = divmod(len(given), directions)
-    if rest or count not in (0, len(cell.states)):
-        wanted = directions * len(cell.states)
-        raise ExportError(f"{describe(layer)}: expected no initial state or all {wanted}, got {len(given)}")
+    if rest or count > len(cell.states):
+        wanted = " or ".join(str(directions * n) for n in range(len(cell.states) + 1))
+        raise ExportError(f"{describe(layer)}: expected {wanted} initial states, got {len(given)}")
     stacked: list[str] = []
     for state in range(count):
         parts: list[str] = []
@@ -195,7 +198,7 @@ def _initial_states(
         if directions == 2:
             parts = [graph.emit("Concat", parts, f"{layer['name']}/initial_{cell.states[state]}", axis=0)]
         stacked += parts
-    return stacked
+    return stacked + [""] * (len(cell.states) - count) if count else []
 
 
 def _weights(
@@ -262,7 +265,7 @@ def _activation_attributes(layer: Layer, core: Layer, cell: Cell, directions: in
     }
 
 
-def _keep_initial(graph: Graph, lengths: str, value: str, start: str | None) -> str:
+def _keep_initial(graph: Graph, lengths: str, value: str, start: str) -> str:
     """Rows of length 0 keep their initial state; onnxruntime gives zeros, the RNN of its 1.17 anything at all."""
     start = start or graph.initializer("float32/zero", np.array(0, np.float32))
     zero = graph.initializer("int32/0", np.array(0, np.int32))

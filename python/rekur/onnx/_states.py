@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -138,12 +139,12 @@ def hold_states(plan: Plan, streaming: bool) -> None:
             )
         letters, units = CELLS[core["type"]].states, core["units"]
         initial = [_initial(plan, layer, text, units, option, unit) for text in layer["inputs"][1:]]
-        if len(initial) not in (0, len(letters)):
-            raise ExportError(f"{describe(layer)}: expected no initial state or all {len(letters)}, got {len(initial)}")
+        if len(initial) > len(letters):
+            raise ExportError(f"{describe(layer)}: expected at most {len(letters)} initial states, got {len(initial)}")
         started.update(initial)
         plan.states[layer["name"]] = tuple(
             State(layer["name"], free(f"{layer['name']}_{s}_in"), free(f"{layer['name']}_{s}_out"), units, start)
-            for s, start in zip(letters, initial or (None,) * len(letters), strict=True)
+            for s, start in zip_longest(letters, initial)
         )
     if not streaming and not plan.states:
         raise ExportError(f"{option}: the model has no recurrent layer whose state could be held")
