@@ -13,11 +13,5 @@ class QuantizationError(ValueError):
     """The file cannot be quantised, or the result does not run in onnxruntime. No file was written."""
 
 
-
-
 class LoadError(ValueError):
     """The ONNX file is damaged, hostile, or holds what no layer computes; the message names the node and the reason."""
-
-
-class VerificationError(ValueError):
-    """onnxruntime refuses the file or computes something else than the engine. No file was written."""
