@@ -117,9 +117,7 @@ RECURRENT_ACTIVATIONS: list[Any] = [
 def test_recurrent_activations(cell: str, activation: Any, tmp_path: Path, rng: np.random.Generator) -> None:
     options = {"activation": activation}
     if activation == "softplus":
-        options["clip"] = (
-            60.0  # onnxruntime's own, inside these nodes, is infinite from 88.7 on; c has no clip
-        )
+        options["clip"] = 60.0  # onnxruntime's own, inside these nodes, is infinite from 88.7 on; c has no clip
         options |= {"output_activation": "tanh"} if cell == "LSTM" else {}
     if CELLS[CELL_OPTIONS[cell]["type"]].op != "RNN":
         options["recurrent_activation"] = {"name": "hard_sigmoid", "alpha": 0.25, "beta": 0.45}
