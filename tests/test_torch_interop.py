@@ -177,6 +177,10 @@ def test_the_references_activations_equal_torch(rng: np.random.Generator, name: 
         "softsign": lambda: functional.softsign(t),
         "softmax": lambda: torch.softmax(t, -1),
         "hard_sigmoid": lambda: functional.hardsigmoid(t),
+        "affine": lambda: t,
+        "thresholded_relu": lambda: functional.threshold(t, 1.0, 0.0),
+        "scaled_tanh": lambda: 1.7159 * torch.tanh(t * 2 / 3),
+        "softplus": lambda: functional.softplus(t, threshold=1000),
     }[name]()
     np.testing.assert_allclose(reference.ACTIVATIONS[name](x), want.numpy(), atol=1e-14)
 

@@ -259,6 +259,11 @@ TEST_CASE("layers: options of recurrent layers: parameters and gradients") {
   check_gradients(one(kSequence, R"({"type": "Bidirectional", "name": "y", "inputs": ["x"],
                                      "layer": {"type": "LSTM", "units": 2, "peepholes": true}})"),
                   Data().add_random({3, 4, 3}, {4, 2, 0}));
+  // An initial h without a c.
+  check_gradients(spec(kSequence + R"(, {"type": "Input", "name": "h", "shape": [2]},
+                                      {"type": "LSTM", "name": "y", "inputs": ["x", "h"], "units": 2, "peepholes": true})",
+                       R"("x", "h")", "\"y\""),
+                  Data().add_random({3, 4, 3}, {4, 2, 0}).add_random({3, 2}));
 }
 
 TEST_CASE("layers: gradients of bidirectional layers in every merge mode") {

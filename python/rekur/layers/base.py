@@ -163,7 +163,9 @@ class Layer:
         return self._owner()._layer_size(self.name)
 
     def get_weights(self) -> list[Floats]:
-        """Copies of the layer's parameters: kernel, recurrent_kernel, bias (a Bidirectional's forward ones first)."""
+        """Copies of the layer's parameters: kernel, recurrent_kernel, bias, peephole, as far as it has them (a
+        Bidirectional's forward ones first).
+        """
         return [w for name, w in self._owner().named_weights().items() if name.startswith(f"{self.name}/")]
 
     def set_weights(self, weights: Sequence[Any]) -> None:

@@ -195,7 +195,9 @@ class Model(Trainable):
         return {name: array.copy() for name, array in unflatten(engine, engine.get_weights()).items()}
 
     def get_weights(self) -> list[Floats]:
-        """Copies of all parameters, layer by layer, each layer's in Keras's order: kernel, recurrent_kernel, bias."""
+        """Copies of all parameters, layer by layer, each layer's in Keras's order: kernel, recurrent_kernel, bias (then
+        peephole).
+        """
         return list(self.named_weights().values())
 
     def set_weights(self, weights: Sequence[Any]) -> None:
