@@ -191,7 +191,7 @@ def test_another_step_than_the_lengths_speak_of(index: int, tmp_path: Path) -> N
         gathered.attribute.append(onnx.helper.make_attribute("axis", 1))
         proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(index), "last"))
     onnx.save(proto, tmp_path / "m.onnx")
-    with pytest.raises(rekur.onnx.LoadError, match="Where node .*long enough of anything but that step"):
+    with pytest.raises(rekur.onnx.LoadError, match=r"Where node .*long enough of anything but that step"):
         rekur.onnx.load(tmp_path / "m.onnx")
 
 
