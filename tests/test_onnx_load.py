@@ -173,6 +173,42 @@ def test_layers_around(
         assert {key: loaded[key] for key in layer} == layer
 
 
+@pytest.mark.parametrize("index", [2, -1])
+def test_another_step_than_the_lengths_speak_of(index: int, tmp_path: Path) -> None:
+    need({"type": "Step", "index": index}, (None, None, 3))
+    gru = {"type": "GRU", "name": "g", "inputs": ["x"], "units": 5, "return_sequences": True}
+    subject = sequence_subject(gru, {"type": "Step", "index": index, "name": "y", "inputs": ["g"]}, outputs=["y"])
+    rekur.onnx.export(subject, tmp_path / "m.onnx", lengths=True, verify=False)
+    rekur.onnx.load(tmp_path / "m.onnx")
+    proto = onnx.load(tmp_path / "m.onnx")
+    (compared,) = [n for n in proto.graph.node if n.op_type in ("Greater", "Add") and "lengths" in n.input[0]]
+    compared.input[1] = "other"
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([index + (1 if index > 0 else -1)]), "other"))
+    if index < 0:  # the step that is taken stays what it was
+        (gathered,) = [n for n in proto.graph.node if n.op_type == "GatherND"]
+        gathered.op_type, gathered.input[1] = "Gather", "last"
+        del gathered.attribute[:]
+        gathered.attribute.append(onnx.helper.make_attribute("axis", 1))
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(index), "last"))
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(rekur.onnx.LoadError, match=r"Where node .*long enough of anything but that step"):
+        rekur.onnx.load(tmp_path / "m.onnx")
+
+
+def test_layers_of_one_unit(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Where directions and features are hard to tell apart."""
+    core = {"type": "GRU", "units": 1, "return_sequences": True, "return_state": True}
+    subject = sequence_subject(
+        {"type": "Bidirectional", "name": "b", "inputs": ["x"], "layer": core, "merge_mode": "concat"},
+        {"type": "Dense", "name": "d", "inputs": ["b"], "units": 1},
+        {"type": "LSTM", "name": "r", "inputs": ["d"], "units": 1},
+        {"type": "Concatenate", "name": "y", "inputs": ["r", "b:1"]},
+        outputs=["b", "y"],
+        features=1,
+    )
+    check_round_trip(subject, tmp_path / "m.onnx", {"x": floats(rng, BATCH, TIME, 1)}, LENGTHS)
+
+
 @pytest.mark.parametrize("kind", ["Subtract", "Divide"])
 def test_differences_and_quotients(kind: str, tmp_path: Path, rng: np.random.Generator) -> None:
     need({"type": kind}, (None, 3), (None, 3))

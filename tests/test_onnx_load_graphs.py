@@ -149,22 +149,28 @@ def test_activations(
     assert_as_onnxruntime(recurrent(op, rng, "bidirectional", **attributes), {"x": floats(rng, 3, B, I)})
 
 
+DIFFERENT = {
+    "RNN": ["Tanh", "Softsign"],
+    "GRU": ["Sigmoid", "Tanh", "Sigmoid", "Softsign"],
+    "LSTM": ["Sigmoid", "Tanh", "Tanh", "HardSigmoid", "Tanh", "Tanh"],
+}
+
+
 @pytest.mark.parametrize("op", GATES)
 def test_directions_of_different_activations(op: str, tmp_path: Path, rng: np.random.Generator) -> None:
-    names = {"RNN": [], "GRU": ["Sigmoid"], "LSTM": ["Sigmoid", "Tanh"]}[op]
-    last = ["Tanh", "Softsign"] if op != "LSTM" else ["Tanh", "Tanh"]
-    first = ["Sigmoid", "HardSigmoid"] if op == "LSTM" else None
-    activations = [*(names or []), last[0], *(names or []), last[1]]
-    if first:
-        activations[3] = first[1]
-    model = recurrent(op, rng, "bidirectional", activations=activations)
-    if op == "LSTM":
-        model.graph.node[0].attribute.append(helper.make_attribute("activation_alpha", [0.2]))
-        model.graph.node[0].attribute.append(helper.make_attribute("activation_beta", [0.5]))
-    assert_as_onnxruntime(model, {"x": floats(rng, T, B, I)})
-    onnx.save(model, tmp_path / "m.onnx")
-    kinds = [layer["type"] for layer in rekur.onnx.load(tmp_path / "m.onnx").spec["layers"]]
-    assert "Bidirectional" not in kinds
+    """Side by side, as a Bidirectional layer would have them, which is of one kind."""
+    for activations in (None, DIFFERENT[op]):
+        made = [
+            cell(op, ["x", "W", "R", "B"], ["Y"], direction="bidirectional", activations=activations),
+            node("Transpose", ["Y"], ["t"], perm=[0, 2, 1, 3]),
+            node("Reshape", ["t", "shape"], ["y"]),
+        ]
+        constants = {"shape": np.array([0, 0, -1]), **recurrent_weights(rng, op, I, H, 2)}
+        model = model_of(made, {"x": ("T", "B", I)}, ["y"], constants)
+        assert_as_onnxruntime(model, {"x": floats(rng, T, B, I)})
+        onnx.save(model, tmp_path / "m.onnx")
+        kinds = [layer["type"] for layer in rekur.onnx.load(tmp_path / "m.onnx").spec["layers"]]
+        assert ("Bidirectional" in kinds) == (activations is None)
 
 
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
@@ -425,6 +431,21 @@ def test_embedding_before_a_time_major_layer(tmp_path: Path, rng: np.random.Gene
         assert_as_onnxruntime(model, {"ids": rng.integers(0, 11, (T, B))})
     onnx.save(model, tmp_path / "m.onnx")
     assert rekur.onnx.load(tmp_path / "m.onnx").input_shape == (None, T)
+
+
+def test_ids_that_the_file_takes_as_floats(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As Keras models with an Embedding do."""
+    made = [
+        node("Cast", ["x"], ["ids"], to=onnx.TensorProto.INT32),
+        node("Gather", ["table", "ids"], ["words"]),
+        node("Transpose", ["words"], ["X"], perm=[1, 0, 2]),
+        cell("LSTM", ["X", "W", "R", "B"], ["", "Y_h"]),
+    ]
+    constants = {"table": f32(11, I), **recurrent_weights(rng, "LSTM", I, H)}
+    model = model_of(made, {"x": ("B", "T")}, ["Y_h"], constants)
+    assert_as_onnxruntime(model, {"x": rng.integers(0, 11, (B, T)).astype(np.float32)})
+    onnx.save(model, tmp_path / "m.onnx")
+    assert rekur.onnx.load(tmp_path / "m.onnx").input_shape == (None, None)
 
 
 @pytest.mark.parametrize("fixed", [False, True])

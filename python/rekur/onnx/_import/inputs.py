@@ -24,7 +24,7 @@ DROPS_NOTHING = frozenset(("Identity", "Cast", "Dropout"))
 class Role:
     """What an input is read as."""
 
-    kind: str  # "lengths", "state", "sequence", "series": a sequence of one feature without an axis for it
+    kind: str  # "lengths", "state", "sequence", "series": of one feature, without an axis for it
     stack: int | None = None  # state: which axis holds directions or layers
 
 
@@ -43,6 +43,16 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
             if node is not None and node.op_type not in CELLS and node.op_type != "Shape":
                 waiting += _above(node, role, constants)
     return found
+
+
+def ids_as_floats(nodes: Sequence[Any]) -> set[str]:
+    """Tensors that are read only to be cast to integers: Keras's models take ids as floats."""
+    cast = {name for node in nodes if _to_integers(node) for name in node.input}
+    return cast - {name for node in nodes if not _to_integers(node) for name in node.input}
+
+
+def _to_integers(node: Any) -> bool:
+    return node.op_type == "Cast" and any(entry.name == "to" and entry.i in INTEGERS for entry in node.attribute)
 
 
 def _sequences(node: Any) -> list[tuple[str, Role]]:
@@ -105,8 +115,8 @@ def _makes_features(node: Any, constants: Mapping[str, Sequence[int]]) -> bool:
     return numbers[-1] in (-1, 2) if node.op_type == "Unsqueeze" else len(numbers) == 3 and numbers[-1] == 1
 
 
-def make(graph: Graph, value: Any, role: Role | None) -> View | Rows:
-    """The symbolic value of a graph input; its Input layers join the graph.
+def make(graph: Graph, value: Any, role: Role | None, ids: bool) -> View | Rows:
+    """The symbolic value of a graph input; its Input layers join the graph. ids: whatever its type, it holds ids.
 
     Raises
     ------
@@ -122,7 +132,7 @@ def make(graph: Graph, value: Any, role: Role | None) -> View | Rows:
     if not tensor.HasField("shape"):
         raise LoadError(f"{what} has no shape; expected one, of symbols where only the data will tell")
     sizes = [_size(dim, what) for dim in tensor.shape.dim]
-    if tensor.elem_type in INTEGERS:
+    if tensor.elem_type in INTEGERS or ids:
         return _integers(graph, value.name, sizes, role, what)
     if role is not None and role.kind == "state":
         return _state(graph, value.name, sizes, role, what)

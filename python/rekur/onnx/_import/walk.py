@@ -52,10 +52,11 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     values = _Values(tensors, proto, bound)
     result = Walked(Graph(Budget(SPARE + 8 * values.elements)))
     read = {name for node in nodes for name in node.input} | {value.name for value in proto.output}
+    ids = interface.ids_as_floats(nodes)
     found = interface.roles(nodes, _short_vectors(nodes, values))
     for value in proto.input:
         if value.name not in values.stored and value.name not in bound:
-            made = interface.make(result.graph, value, found.get(value.name))
+            made = interface.make(result.graph, value, found.get(value.name), value.name in ids)
             result.inputs[value.name] = values.made[value.name] = made
     for node in nodes:
         label = describe_node(node)
