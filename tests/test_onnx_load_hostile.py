@@ -18,6 +18,7 @@ import onnx_graphs
 import rekur.onnx
 from onnx_graphs import recurrent_weights
 from rekur.onnx import LoadError
+from rekur.onnx._import.ops import RULES
 
 ABSURD = 2**40
 # onnx's own shape inference would run out of memory on some of these
@@ -73,6 +74,52 @@ def test_truncated_and_garbled_files_never_crash(path: Path) -> None:
         except LoadError:
             refused += 1
     assert refused > 200
+    assert time.perf_counter() - start < 20
+
+
+def mutated(model: onnx.ModelProto, rng: random.Random) -> onnx.ModelProto:
+    """One thing changed that leaves it a protobuf message."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    node = rng.choice(graph.node)
+    names = [name for n in graph.node for name in n.output] + [tensor.name for tensor in graph.initializer]
+    number = rng.choice([-(2**63), -2, -1, 0, 1, 2, 3, 7, 2**31, 2**62])
+    match rng.randrange(7):
+        case 0:
+            node.input[rng.randrange(len(node.input))] = rng.choice([*names, "x", ""])
+        case 1:
+            node.op_type = rng.choice(list(RULES))
+        case 2:
+            del node.input[rng.randrange(len(node.input)) :]
+        case 3:
+            node.input.append(rng.choice(names))
+        case 4:
+            entry = graph.node[0].attribute[0]
+            entry.i, entry.f = number, float(number)
+            entry.type = rng.choice([1, 2, 3, 4, 6, 7, 8])
+        case 5:
+            rng.choice(graph.input[0].type.tensor_type.shape.dim).dim_value = number
+        case 6:
+            tensor = rng.choice(graph.initializer)
+            array = numpy_helper.to_array(tensor).copy().reshape(-1)
+            if array.dtype == np.int64:
+                array[0] = number
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return result
+
+
+def test_changed_graphs_never_crash(path: Path) -> None:
+    """A changed graph loads as what it now says, or is refused as LoadError."""
+    rng, refused = random.Random(2), 0
+    start = time.perf_counter()
+    for _ in range(600):
+        path.write_bytes(mutated(lstm_model(), rng).SerializeToString())
+        try:
+            rekur.onnx.load(path)
+        except LoadError:
+            refused += 1
+    assert 300 < refused < 600
     assert time.perf_counter() - start < 20
 
 

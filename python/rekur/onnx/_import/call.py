@@ -21,6 +21,30 @@ class NeedsConstant(Refused):
         self.input = input
 
 
+# what the attributes of the operators hold; one name means one kind in all of them
+KINDS = {
+    **dict.fromkeys(("activations",), "texts"),
+    **dict.fromkeys(("direction",), "text"),
+    **dict.fromkeys(("activation_alpha", "activation_beta"), "numbers"),
+    **dict.fromkeys(("alpha", "beta", "clip", "epsilon", "ratio"), "a number"),
+    **dict.fromkeys(("axes", "ends", "perm", "split", "starts", "steps"), "integers"),
+    **dict.fromkeys(
+        ("allowzero", "axis", "batch_dims", "end", "hidden_size", "input_forget", "keepdims"), "an integer"
+    ),
+    **dict.fromkeys(("layout", "linear_before_reset", "num_outputs", "spatial", "start", "to"), "an integer"),
+    **dict.fromkeys(("training_mode", "transA", "transB"), "an integer"),
+    **dict.fromkeys(("value",), "a tensor"),
+}
+_ONE = {"text": str, "a number": float, "an integer": int, "a tensor": np.ndarray}
+_MANY = {"texts": str, "numbers": float, "integers": int}
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind in _ONE:
+        return isinstance(value, _ONE[kind])
+    return isinstance(value, list) and all(isinstance(v, _MANY[kind]) for v in value)
+
+
 @dataclass
 class Call:
     """Rules take what they understand; an attribute that nobody took is refused."""
@@ -41,7 +65,10 @@ class Call:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         self.taken.add(name)
-        return self.attributes.get(name, default)
+        value = self.attributes.get(name, default)
+        if name in self.attributes and not _fits(value, KINDS[name]):
+            raise Refused(f"attribute '{name}' is {value!r:.60}; expected {KINDS[name]}")
+        return value
 
     def ignore(self, *names: str) -> None:
         """Attributes that say nothing about what is computed here."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.finish import Finished, finish
 from rekur.onnx._import.read import check_envelope, read_model
+from rekur.onnx._import.values import Refused
 from rekur.onnx._import.walk import walk
 
 if TYPE_CHECKING:
@@ -66,11 +67,14 @@ def build(
     from rekur.models import Model
 
     check_envelope(proto, "the model")
-    finished = finish(walk(proto, folder, bound or {}), proto.graph.name)
     try:
+        finished = finish(walk(proto, folder, bound or {}), proto.graph.name)
         core = _core.Model(dumps(finished.spec))
+        model = Model._of_core(core, seed)
         flat = core.get_weights()
-    except ValueError as error:
+    except LoadError:
+        raise
+    except (Refused, ValueError) as error:
         raise LoadError(f"the file's layers do not make a model: {error}") from None
     expected = {name for name, _, _ in core.parameters}
     if expected != set(finished.weights):
@@ -81,4 +85,4 @@ def build(
             raise LoadError(f"parameter '{name}': expected shape {tuple(shape)}, the file has {array.shape}")
         flat[offset : offset + array.size] = np.ravel(array)
     core.set_weights(flat)
-    return Loaded(Model._of_core(core, seed), finished)
+    return Loaded(model, finished)

@@ -56,7 +56,10 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     found = interface.roles(nodes, _short_vectors(nodes, values))
     for value in proto.input:
         if value.name not in values.stored and value.name not in bound:
-            made = interface.make(result.graph, value, found.get(value.name), value.name in ids)
+            try:
+                made = interface.make(result.graph, value, found.get(value.name), value.name in ids)
+            except Refused as reason:
+                raise LoadError(f"graph input '{value.name}': {reason}") from None
             result.inputs[value.name] = values.made[value.name] = made
     for node in nodes:
         label = describe_node(node)
@@ -86,6 +89,8 @@ def _node(node: Any, label: str, version: int, values: _Values, read: set[str], 
         graph=result.graph,
         interface={k: name for k, name in enumerate(node.input) if name in result.inputs},
     )
+    if not call.inputs and call.op != "Constant":
+        raise Refused("it has no input")
     made = RULES[node.op_type](call)
     if unread := set(call.attributes) - call.taken:
         raise Refused(f"attribute '{min(unread)}' is not understood")
