@@ -187,3 +187,13 @@ def test_one_step_of_rows_with_lengths(tmp_path: Path, rng: np.random.Generator)
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(LoadError, match="Gather node 'pick': takes one time step where rows have lengths"):
         rekur.onnx.load(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("shape", [[T, -1, H], [T, B, H], [-1, B, H], [T, 0, -1]], ids=str)
+def test_sizes_that_the_exporter_built_in(shape: list[int], tmp_path: Path, rng: np.random.Generator) -> None:
+    """Declared as symbols, but a Reshape says what it means at one size only: the model takes that one."""
+    made = [node("Transpose", ["Y"], ["t"], perm=[0, 2, 1, 3]), node("Reshape", ["t", "shape"], ["y"])]
+    model = around(made, rng, shape=shape)
+    assert_as_onnxruntime(model, {"x": floats(rng, T, B, I)})
+    onnx.save(model, tmp_path / "m.onnx")
+    assert rekur.onnx.load(tmp_path / "m.onnx").input_shape == (None, T if T in shape else None, I)
