@@ -18,6 +18,10 @@ Shape = Sequence[int | str]
 DTYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "int64": TensorProto.INT64}
 
 
+T, B, I, H = 5, 3, 4, 6
+node = helper.make_node
+
+
 def model_of(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, Shape | tuple[str, Shape]],
@@ -82,3 +86,32 @@ def need(layer: Mapping[str, Any], *shapes: tuple[int | None, ...]) -> None:
         _core.infer_layer(json.dumps(entry), [(shape, "float32") for shape in given])
     except ValueError as error:
         pytest.skip(f"the engine does not know {json.dumps(dict(layer))}: {error}")
+
+
+def cell(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
+    return node(op, inputs, outputs, name="cell", hidden_size=H, **attributes)
+
+
+def recurrent(op: str, rng: np.random.Generator, direction: str = "forward", **attributes: Any) -> onnx.ModelProto:
+    """One node, all its outputs."""
+    directions = 2 if direction == "bidirectional" else 1
+    weights = recurrent_weights(rng, op, I, H, directions)
+    outputs = ["Y", "Y_h", "Y_c"] if op == "LSTM" else ["Y", "Y_h"]
+    made = cell(op, ["x", "W", "R", "B"], outputs, direction=direction, **attributes)
+    return model_of([made], {"x": ("T", "B", I)}, outputs, weights)
+
+
+def around(nodes: list[onnx.NodeProto], rng: np.random.Generator, opset: int = 17, **constants: Any) -> onnx.ModelProto:
+    """A GRU over x, its sequence ``Y`` and state ``Y_h``; the nodes make ``y`` of them."""
+    made = [cell("GRU", ["x", "W", "R", "B"], ["Y", "Y_h"]), *nodes]
+    kept = {name: np.asarray(value) for name, value in constants.items()}
+    return model_of(made, {"x": ("T", "B", I)}, ["y"], {**recurrent_weights(rng, "GRU", I, H), **kept}, opset)
+
+
+LAST = [node("Squeeze", ["Y_h", "zero"], ["last"])]
+SEQUENCE = [node("Squeeze", ["Y", "one"], ["seq"])]
+COMMON = {"zero": np.array([0]), "one": np.array([1]), "minus": np.array([-1])}
+
+
+def f32(*shape: int) -> np.ndarray:
+    return np.random.default_rng(7).standard_normal(shape).astype(np.float32)

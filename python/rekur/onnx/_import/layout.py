@@ -164,6 +164,27 @@ def reshape(call: Call, x: View | Filled) -> Value:
         if any(isinstance(v, int) and v == 0 and k >= len(x.shape) for k, v in enumerate(target)):
             raise Refused("the shape copies an axis that is not there")
         target = [x.shape[k] if isinstance(v, int) and v == 0 else v for k, v in enumerate(target)]
+    try:
+        return _to_shape(call, x, list(target))
+    except Refused:
+        if not isinstance(x, View) or not _fix_leading(x, target):
+            raise
+    return _to_shape(call, x, target)
+
+
+def _fix_leading(x: View, target: Sequence[Extent]) -> bool:
+    """Sizes that the exporter built in, axis by axis from the first: at these the file says what it means."""
+    fixed = False
+    for axis, extent in zip(x.axes, target, strict=False):
+        if isinstance(axis, Dim) and axis.size is None and isinstance(extent, int) and extent > 1:
+            axis.fix(extent)
+            fixed = True
+        elif extent != -1 and not same(x.extent(axis), extent):
+            break
+    return fixed
+
+
+def _to_shape(call: Call, x: View | Filled, target: list[Extent]) -> Value:
     free = [k for k, v in enumerate(target) if isinstance(v, int) and v < 0]
     if len(free) > 1 or any(target[k] != -1 for k in free):
         raise Refused("the shape has more than one -1, or another negative size")
