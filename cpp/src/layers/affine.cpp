@@ -86,8 +86,8 @@ class Rescaling final : public Scaling {
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     std::vector<TensorSpec> outputs = Scaling::infer(inputs);
-    if (scales_) check(inputs[0], "scale", scale_);
-    if (offsets_) check(inputs[0], "offset", offset_);
+    if (scales_) check_values(inputs[0], "scale", scale_);
+    if (offsets_) check_values(inputs[0], "offset", offset_);
     return outputs;
   }
 
@@ -108,7 +108,7 @@ class Rescaling final : public Scaling {
  private:
   Index width() const { return static_cast<Index>(scale_.size()); }
 
-  void check(const TensorSpec& input, const char* key, const Values& values) const {
+  void check_values(const TensorSpec& input, const char* key, const Values& values) const {
     if (static_cast<Index>(values.size()) == features_of(input.shape)) return;
     fail(std::string("'") + key + "': expected a number or " + std::to_string(features_of(input.shape)) +
          " of them, one a feature, got " + std::to_string(values.size()) + " (input shape " + to_string(input.shape) + ")");
