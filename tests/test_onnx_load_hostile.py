@@ -186,6 +186,14 @@ def _drop(graph: onnx.GraphProto, name: str) -> None:
         (lambda g: g.node[2].attribute.append(helper.make_attribute("odd", 1)), "'fc': attribute 'odd' is not under"),
         (lambda g: g.node[0].attribute.append(g.node[0].attribute[0]), "attribute 'hidden_size' is given twice"),
         (lambda g: g.node[0].attribute.append(helper.make_attribute("direction", b"\xff")), "is no text"),
+        (
+            lambda g: g.node[0].attribute.append(helper.make_attribute("direction", 7)),
+            "'direction' is 7; expected text",
+        ),
+        (
+            lambda g: g.node[2].attribute.append(helper.make_attribute("transB", [1, 0])),
+            r"'transB' is \[1, 0\]; expected",
+        ),
         (lambda g: g.node[0].attribute.append(helper.make_attribute("clip", -1.0)), "'cell': clip is -1"),
         (lambda g: g.node[0].attribute.append(helper.make_attribute("layout", 7)), "'cell': layout 7"),
         (lambda g: g.node[0].attribute.append(helper.make_attribute("direction", "up")), "'cell': direction 'up'"),

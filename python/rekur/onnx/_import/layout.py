@@ -28,7 +28,6 @@ from rekur.onnx._import.values import (
     divide,
     product,
     same,
-    solve,
 )
 
 
@@ -198,7 +197,6 @@ def _reshape(call: Call, x: View | Filled, target: list[Extent]) -> Value:
         if not x.uniform or not same(product(x.shape), product(target)):
             raise Refused(f"reshapes a constant of ({', '.join(map(str, x.shape))}) to ({', '.join(map(str, target))})")
         return Filled(x.array.reshape((1,) * len(target)), tuple(target))
-    solve(product(x.shape), product(target))
     return _Reshape(call, x, target).run()
 
 

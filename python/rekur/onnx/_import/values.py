@@ -184,13 +184,6 @@ def divide(one: Extent, two: Extent) -> Extent:
     return _size(a // b, tuple(dims_a))
 
 
-def solve(symbolic: Extent, number: Extent) -> None:
-    """If they can be equal at one size of one axis only, then that is its size: exporters build some sizes in."""
-    (factor, open_dims), (value, rest) = _normal(symbolic), _normal(number)
-    if len(open_dims) == 1 and not rest and factor > 0 and value > 0 and value % factor == 0:
-        open_dims[0].fix(value // factor)
-
-
 @dataclass(eq=False)
 class Tensor:
     """An output of a layer in the making. Its own order of axes is batch, time (if it has one), features."""
