@@ -10,6 +10,16 @@ import numpy as np
 
 import reference
 from harness import Engine, assert_close, input_layer, model_spec
+from rekur.onnx._activations import FORMS
+
+# what a recurrent node can have: every function of ONNX's list, and some of other parameters than its own
+RECURRENT_ACTIVATIONS: list[Any] = [
+    "linear",
+    *FORMS,
+    {"name": "leaky_relu", "alpha": 0.05},
+    {"name": "elu", "alpha": 0.3},
+    {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.4},
+]
 
 
 class Subject:

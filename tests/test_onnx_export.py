@@ -14,7 +14,7 @@ import pytest
 
 import rekur.onnx
 from harness import floats, input_layer
-from onnx_subject import Subject, assert_file_matches_reference, sequence_subject
+from onnx_subject import RECURRENT_ACTIVATIONS, Subject, assert_file_matches_reference, sequence_subject
 from rekur.onnx._activations import FORMS
 from rekur.onnx._layers import LAYERS
 from rekur.onnx._recurrent import CELLS
@@ -108,15 +108,6 @@ def test_every_layer_type_has_a_row() -> None:
     from rekur import _core
 
     assert set(LAYERS) | {"Input"} == set(_core.layer_types())
-
-
-RECURRENT_ACTIVATIONS: list[Any] = [
-    "linear",
-    *FORMS,
-    {"name": "leaky_relu", "alpha": 0.05},
-    {"name": "elu", "alpha": 0.3},
-    {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.4},
-]
 
 
 @pytest.mark.parametrize("activation", RECURRENT_ACTIVATIONS, ids=str)

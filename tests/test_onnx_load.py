@@ -14,8 +14,7 @@ import pytest
 import rekur
 from harness import assert_close, floats, input_layer
 from onnx_graphs import need
-from onnx_subject import Subject, sequence_subject
-from rekur.onnx._activations import FORMS
+from onnx_subject import RECURRENT_ACTIVATIONS, Subject, sequence_subject
 from rekur.onnx._recurrent import CELLS
 from test_onnx_export import CELL_OPTIONS, recurrent_subject
 
@@ -89,15 +88,6 @@ def test_without_bias(cell: str, tmp_path: Path, rng: np.random.Generator) -> No
     subject = recurrent_subject(cell, "concat", sequences=True, initial=False, use_bias=False)
     model = check_round_trip(subject, tmp_path / "m.onnx", {"x": floats(rng, BATCH, TIME, 3)})
     assert not any(name.endswith("bias") for name in model.named_weights())
-
-
-RECURRENT_ACTIVATIONS: list[Any] = [
-    "linear",
-    *FORMS,
-    {"name": "leaky_relu", "alpha": 0.05},
-    {"name": "elu", "alpha": 0.3},
-    {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.4},
-]
 
 
 @pytest.mark.parametrize("activation", RECURRENT_ACTIVATIONS, ids=str)
