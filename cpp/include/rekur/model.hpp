@@ -8,6 +8,7 @@
 // for it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -23,6 +24,9 @@ namespace graph {
 class Graph;
 class Run;
 }  // namespace graph
+namespace safetensors {
+struct File;
+}  // namespace safetensors
 
 // A tensor of a model's interface: shape[0] is the batch (-1).
 struct TensorInfo {
@@ -51,7 +55,7 @@ struct Batch {
 };
 
 // What one training forward pass keeps. Consumed by Model::backward. Movable; several may be alive.
-class Tape {
+class REKUR_API Tape {
  public:
   Tape();
   ~Tape();
@@ -64,7 +68,7 @@ class Tape {
   std::unique_ptr<graph::Run> run_;
 };
 
-class Model {
+class REKUR_API Model {
  public:
   // Builds the graph of a spec (docs/architecture.md, "The spec"). Parameters start at zero: call initialize or set them.
   // Throws Error naming the layer at fault.
@@ -113,17 +117,21 @@ class Model {
   void save(const std::string& path, const Extras& extras) const;
   static Model load(const std::string& path);
   static Model load(const std::string& path, Extras& extras);
+  // The same from memory, e.g. a file compiled into the program; nothing of `file` is kept. `source` names it in messages.
+  static Model load(std::span<const std::byte> file, const std::string& source = "model in memory");
 
  private:
+  friend class Stream;
   friend class Trainer;
+  static Model from(safetensors::File file, const std::string& source, Extras& extras);
   std::unique_ptr<graph::Graph> graph_;
 };
 
 // Shape inference for one layer, given by its JSON object ("inputs" is not read): what its outputs are for such inputs.
 // Throws Error naming the layer. This is what a description language on top (Python) asks while it builds a model.
-std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::vector<TensorInfo>& inputs);
+REKUR_API std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::vector<TensorInfo>& inputs);
 
 // Names of the layer types there are ("LSTM", "Dense", …), sorted.
-std::vector<std::string> layer_types();
+REKUR_API std::vector<std::string> layer_types();
 
 }  // namespace rekur

@@ -4,27 +4,29 @@
 #include <string>
 #include <vector>
 
+#include "rekur/config.h"
+
 namespace rekur {
 
 // The instruction set in use: "baseline", "avx2", "avx512" or "neon". Chosen at first use as the widest the
 // machine has, or by the environment variable REKUR_ISA; throws Error if that names one the machine lacks.
-std::string current_isa();
+REKUR_API std::string current_isa();
 
 // The instruction sets this build and this machine both have, narrowest first.
-std::vector<std::string> available_isas();
+REKUR_API std::vector<std::string> available_isas();
 
 // Switches the instruction set of the whole process. For tests and measurements: no model may be running, and tapes and
 // streams made before the call must not be used after it. Throws Error for an unknown or missing instruction set.
-void set_isa(const std::string& name);
+REKUR_API void set_isa(const std::string& name);
 
 // Threads used by one call into the engine. Initially REKUR_NUM_THREADS, else OMP_NUM_THREADS, else the cores this
 // process may run on. Results never depend on it, not by one bit. Throws Error unless 1 <= n <= 1024.
-int num_threads();
-void set_num_threads(int n);
+REKUR_API int num_threads();
+REKUR_API void set_num_threads(int n);
 
 // Processor model, instruction sets, threads: a few lines for a bug report.
-std::string cpu_info();
+REKUR_API std::string cpu_info();
 
-const char* version();
+REKUR_API const char* version();
 
 }  // namespace rekur

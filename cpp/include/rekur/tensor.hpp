@@ -7,19 +7,21 @@
 #include <string>
 #include <vector>
 
+#include "rekur/config.h"
+
 namespace rekur {
 
 using Index = std::int64_t;
 
 // What the library throws for anything a caller can get wrong. The message says which layer or file,
 // what was expected and what came.
-class Error : public std::runtime_error {
+class REKUR_API Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 // Thrown when a file cannot be opened, read, written or understood as a file (bindings map it to OSError).
-class IoError : public Error {
+class REKUR_API IoError : public Error {
  public:
   using Error::Error;
 };
@@ -31,11 +33,11 @@ using Shape = std::vector<Index>;
 inline constexpr Index kUnknown = -1;
 
 // "(None, 50, 8)": as error messages and summaries print a shape.
-std::string to_string(const Shape& shape);
+REKUR_API std::string to_string(const Shape& shape);
 
 // Product of the dimensions; throws Error when one is negative or the product does not fit in Index
 // divided by 8 (so that a count of bytes never overflows either).
-Index element_count(const Shape& shape);
+REKUR_API Index element_count(const Shape& shape);
 
 // A dense, row-major array that somebody else owns. `data` points to float or std::int32_t by `dtype`.
 struct ConstView {

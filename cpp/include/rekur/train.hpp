@@ -26,7 +26,7 @@ struct Targets {
 };
 
 // Calls from several threads take turns; evaluations go on side by side.
-class Trainer {
+class REKUR_API Trainer {
  public:
   // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..]
   // (optional), "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. The model must outlive

@@ -141,10 +141,16 @@ Model Model::load(const std::string& path) {
   return load(path, extras);
 }
 
-Model Model::load(const std::string& path, Extras& extras) {
-  safetensors::File file = safetensors::read(path);
+Model Model::load(const std::string& path, Extras& extras) { return from(safetensors::read(path), path, extras); }
+
+Model Model::load(std::span<const std::byte> file, const std::string& source) {
+  Extras extras;
+  return from(safetensors::parse(file, source), source, extras);
+}
+
+Model Model::from(safetensors::File file, const std::string& source, Extras& extras) {
   const auto spec = file.metadata.find(kSpecKey);
-  if (spec == file.metadata.end()) throw IoError(path + ": not a rekur model: its metadata has no '" + kSpecKey + "'");
+  if (spec == file.metadata.end()) throw IoError(source + ": not a rekur model: its metadata has no '" + kSpecKey + "'");
   try {
     Model model(spec->second);
     model.graph_->change_weights([&](std::span<float> weights) {
@@ -167,7 +173,7 @@ Model Model::load(const std::string& path, Extras& extras) {
     extras = std::move(read);
     return model;
   } catch (const Error& error) {
-    throw IoError(path + ": " + error.what());
+    throw IoError(source + ": " + error.what());
   }
 }
 

@@ -1,0 +1,63 @@
+// A live sequence: one time step a call, the states carried along.
+//
+//   rekur::Model model = rekur::Model::load("amp.safetensors");
+//   rekur::Stream stream(model, {.batch = 1});
+//   stream.step(x, y);  // in the audio callback
+//
+// All memory is taken at construction. step, reset and the functions of the states allocate nothing, take no lock, make no system
+// call and throw nothing. Looped over a sequence, step gives what Model::predict gives for the whole: at every step what a layer
+// has there, or, of a layer with return_sequences = false, what it would give if the sequence ended there.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "rekur/model.hpp"
+
+namespace rekur {
+
+struct StreamOptions {
+  Index batch = 1;  // sequences that go side by side
+};
+
+class REKUR_API Stream {
+ public:
+#if REKUR_THROWS
+  // Takes the model's weights as they are now: changing them, or destroying the model, does not touch the stream. Streams of the
+  // same weights share them. Throws Error naming the layer that cannot go one step at a time, and why: Bidirectional and reverse
+  // begin at the end; an initial state computed in the model; a Step of another index than -1; a model without a time axis.
+  // A model input that is nothing but a layer's initial state is no input of the stream: set_state gives it.
+  explicit Stream(const Model& model, const StreamOptions& options = {});
+#endif
+  ~Stream();
+  Stream(Stream&&) noexcept;
+  Stream& operator=(Stream&&) noexcept;
+
+  // One step's arrays: the model's inputs and outputs without their time axis; shape[0] is the batch.
+  const std::vector<TensorInfo>& inputs() const noexcept;
+  const std::vector<TensorInfo>& outputs() const noexcept;
+
+  // One step. x: the only input, [batch, F]; y: the only output, [batch, F]. They must not overlap.
+  void step(const float* x, float* y) noexcept;
+  // Of any number of inputs (float, or std::int32_t of an input of ids) and outputs, in the order of inputs() and outputs().
+  // An id out of range gives NaN.
+  void step(std::span<const void* const> x, std::span<float* const> y) noexcept;
+
+  // The beginning of a sequence: every state zero. Of all rows, or of one of the batch.
+  void reset() noexcept;
+  void reset(Index row) noexcept;
+
+  // All states: of each recurrent layer in the model's order h [batch, units], then, if it has one, c [batch, units].
+  std::size_t state_size() const noexcept;                 // floats
+  const std::vector<TensorInfo>& states() const noexcept;  // "lstm/h", "lstm/c", …
+  // `state` has state_size() elements; of another size nothing is done and false returned.
+  bool get_state(std::span<float> state) const noexcept;
+  bool set_state(std::span<const float> state) noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rekur
