@@ -3,9 +3,9 @@
 
 #include <string>
 
-#include "cells/cell_info.hpp"
 #include "io/json.hpp"
 #include "layers/layer.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
 
 namespace rekur::layers {
 

@@ -1,8 +1,8 @@
 // What every ISA provides to the recurrent engine: one step of one cell, forward and backward, on some rows of a batch.
 #pragma once
 
-#include "cells/cell_info.hpp"
-#include "cells/list.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
+#include "rekur/detail/cells/list.hpp"
 #include "simd/kernels.hpp"
 
 namespace rekur::recurrent {

@@ -10,7 +10,7 @@
 #include <memory>
 #include <span>
 
-#include "cells/cell_info.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::recurrent {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "recurrent/kernels.hpp"
-#include "simd/activation.hpp"
 #include "simd/vec.hpp"
 
 namespace rekur {

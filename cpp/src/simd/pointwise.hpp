@@ -2,8 +2,8 @@
 // Tails go through the same vector code as everything else, so where a range is split never changes a bit.
 #pragma once
 
-#include "simd/activation.hpp"
 #include "simd/kernels.hpp"
+#include "simd/vec.hpp"
 
 namespace rekur {
 namespace {

@@ -1,14 +1,12 @@
-// The activations of kernels.hpp on vectors, and their derivatives from the output. Included by the ISA units only.
+// The activations of rekur/activation.hpp on vectors, and their derivatives from the output. Included after math.hpp, as often as
+// that is.
 //
 // `activation(f, x)` chooses by f.kind every time it is called: right inside a cell, where the kind is loop-invariant and well
 // predicted. Loops over long arrays choose once by `with_kind` and call the form with the kind as a template argument.
-#pragma once
-
-#include "simd/kernels.hpp"
-#include "simd/math.hpp"
+#include "rekur/activation.hpp"
 
 namespace rekur {
-namespace {
+namespace REKUR_SIMD_NAMESPACE {
 
 template <ActivationKind K>
 REKUR_INLINE Vec activation(Activation f, Vec x) {
@@ -119,5 +117,5 @@ REKUR_INLINE Vec activation_slope(Activation f, Vec y) {
   return with_kind(f.kind, [&](auto k) __attribute__((always_inline)) { return activation_slope<k.kind>(f, y); });
 }
 
-}  // namespace
+}  // namespace REKUR_SIMD_NAMESPACE
 }  // namespace rekur

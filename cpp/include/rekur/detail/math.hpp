@@ -1,14 +1,10 @@
-// exp, tanh, sigmoid and softplus of a vector: branch-free, one division at most. Included by the ISA units only.
+// exp, tanh, sigmoid and softplus of a vector: branch-free, one division at most. Included after vec.hpp, as often as that is.
 //
 // Measured against float64 over every exponent (tests/test_math.cpp), on every ISA, with or without FMA: exp within 1.1 ULP,
 // tanh 2.5, sigmoid 2.3 and 9e-8, softplus 2.7. NaN in, NaN out; the limits at ±inf are exact; tanh keeps the sign of
 // zero. On a Zen 5 core a vector of 16 takes about 7 cycles (exp), 11 (tanh), 9 (sigmoid).
-#pragma once
-
-#include "simd/vec.hpp"
-
 namespace rekur {
-namespace {
+namespace REKUR_SIMD_NAMESPACE {
 
 // x = n ln 2 + r with |r| <= ln 2 / 2. Adding 1.5·2^23 rounds to an integer and leaves it in the low bits; ln 2 is split so that n
 // · high is exact for |n| < 2^13, with or without a fused multiply-add.
@@ -51,7 +47,7 @@ REKUR_INLINE Vec exp(Vec x) {
   x = at_least(at_most(x, set1(89.0f)), set1(-104.0f));
   const Reduced s = reduce(x);
   const Vec y = set1(1.0f) + expm1_reduced(s.r);
-#if defined(__AVX512F__)
+#if REKUR_VEC_BYTES == 64
   return (Vec)_mm512_maskz_scalef_ps((__mmask16)-1, (__m512)y, (__m512)s.n);
 #else
   // 2^n in two factors: n reaches from -150 (denormal results) to 128. The first product is exact.
@@ -100,5 +96,5 @@ REKUR_INLINE Vec log1p_of_unit(Vec u) {
 // ln(1 + e^x), in relative precision at both ends.
 REKUR_INLINE Vec softplus(Vec x) { return at_least(x, zero()) + log1p_of_unit(exp(-abs(x))); }
 
-}  // namespace
+}  // namespace REKUR_SIMD_NAMESPACE
 }  // namespace rekur

@@ -5,8 +5,8 @@
 //   a = W x + b + R h
 #pragma once
 
-#include "cells/cell_info.hpp"
-#include "simd/inline.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
+#include "rekur/detail/inline.hpp"
 
 namespace rekur::cells {
 

@@ -4,8 +4,8 @@
 //   c' = f⊙c + i⊙g            h' = o⊙φ(c')                 τ, φ: tanh unless told otherwise
 #pragma once
 
-#include "cells/cell_info.hpp"
-#include "simd/inline.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
+#include "rekur/detail/inline.hpp"
 
 namespace rekur::cells {
 

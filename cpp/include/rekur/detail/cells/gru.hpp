@@ -4,8 +4,8 @@
 //   a = W x + b + R h + b_R
 #pragma once
 
-#include "cells/cell_info.hpp"
-#include "simd/inline.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
+#include "rekur/detail/inline.hpp"
 
 namespace rekur::cells {
 

@@ -3,7 +3,7 @@
 
 #include <limits>
 
-#include "simd/kernels.hpp"
+#include "rekur/activation.hpp"
 
 namespace rekur::cells {
 

@@ -5,8 +5,8 @@
 //   coupled: f = 1 − i, and neither a_f nor p_f exists                      a = W x + R h + b
 #pragma once
 
-#include "cells/cell_info.hpp"
-#include "simd/inline.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
+#include "rekur/detail/inline.hpp"
 
 namespace rekur::cells {
 

@@ -1,8 +1,8 @@
 // Simple recurrent network (Elman, 1990).   h' = f(W x + R h + b)
 #pragma once
 
-#include "cells/cell_info.hpp"
-#include "simd/inline.hpp"
+#include "rekur/detail/cells/cell_info.hpp"
+#include "rekur/detail/inline.hpp"
 
 namespace rekur::cells {
 

@@ -1,11 +1,11 @@
 // Every cell there is. A new one: its header here, its type at the end of the list.
 #pragma once
 
-#include "cells/gru.hpp"
-#include "cells/gru_reset_before.hpp"
-#include "cells/lstm.hpp"
-#include "cells/lstm_variants.hpp"
-#include "cells/simple_rnn.hpp"
+#include "rekur/detail/cells/gru.hpp"
+#include "rekur/detail/cells/gru_reset_before.hpp"
+#include "rekur/detail/cells/lstm.hpp"
+#include "rekur/detail/cells/lstm_variants.hpp"
+#include "rekur/detail/cells/simple_rnn.hpp"
 
 namespace rekur::cells {
 

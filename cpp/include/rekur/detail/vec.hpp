@@ -1,0 +1,169 @@
+// A vector of floats, and the dozen operations the kernels are written in.
+//
+// Included, without a guard, once for every width and instruction set that something is compiled for: REKUR_VEC_BYTES says how
+// wide, REKUR_SIMD_NAMESPACE where it lives. The engine's ISA units (src/isa/isa_*.cpp, by simd/vec.hpp) have one width each and an
+// anonymous namespace, so that the linker can never merge an AVX-512 copy of a function into code for an older machine; for the
+// same reason nothing here uses a standard container. static.hpp has a namespace for each instruction set and width.
+// The engine is compiled with -ffp-contract=off: a fused multiply-add happens where `fma` says so, and nowhere else; this is what
+// makes a row's result independent of the tile it was computed in.
+#if !defined(REKUR_VEC_BYTES) || !defined(REKUR_SIMD_NAMESPACE)
+#error "vec.hpp: include rekur/static.hpp, or inside the engine simd/vec.hpp in an ISA unit"
+#endif
+#if (REKUR_VEC_BYTES == 64 && !defined(__AVX512F__)) || (REKUR_VEC_BYTES == 32 && !defined(__AVX2__))
+#error "vec.hpp: vectors wider than the instruction set's"
+#endif
+
+#include <cstdint>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#include "rekur/detail/inline.hpp"
+
+namespace rekur {
+
+using Index = std::int64_t;  // as in tensor.hpp
+
+namespace REKUR_SIMD_NAMESPACE {
+
+inline constexpr int kWidth = REKUR_VEC_BYTES / 4;  // floats in a vector
+inline constexpr Index kLine = 16;                  // floats in a cache line
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int kRegisters = 32;
+#else
+inline constexpr int kRegisters = 16;
+#endif
+
+// The AVX-512 intrinsics below are the maskz forms with every lane on: the same instructions, without g++ 12's false warnings about
+// the undefined vector inside the plain forms.
+typedef float Vec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef std::int32_t IVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef std::uint32_t UVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+
+REKUR_INLINE Vec load(const float* p) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
+
+REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that would turn -0 into +0
+REKUR_INLINE Vec zero() { return Vec{}; }
+REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
+
+// a * b + c, rounded once where the machine can (everywhere but baseline x86-64 and ARM before VFPv4).
+REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if REKUR_VEC_BYTES == 64
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif REKUR_VEC_BYTES == 32 && defined(__FMA__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__FMA__)
+  return (Vec)_mm_fmadd_ps((__m128)a, (__m128)b, (__m128)c);
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
+  return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(__ARM_NEON)
+  return (Vec)vmlaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
+
+REKUR_INLINE IVec as_int(Vec v) { return (IVec)v; }
+REKUR_INLINE Vec as_float(IVec v) { return (Vec)v; }
+
+// Lanes of a where the mask is all ones, of b where it is zero.
+REKUR_INLINE Vec select(IVec mask, Vec a, Vec b) { return mask ? a : b; }
+
+// A NaN in `v` stays a NaN; `bound` must not be one. (x86's min and max return their second operand if either is a NaN.)
+REKUR_INLINE Vec at_most(Vec v, Vec bound) {
+#if REKUR_VEC_BYTES == 64
+  return (Vec)_mm512_maskz_min_ps((__mmask16)-1, (__m512)bound, (__m512)v);
+#elif REKUR_VEC_BYTES == 32
+  return (Vec)_mm256_min_ps((__m256)bound, (__m256)v);
+#elif defined(__SSE2__)
+  return (Vec)_mm_min_ps((__m128)bound, (__m128)v);
+#else
+  return select(v > bound, bound, v);
+#endif
+}
+
+REKUR_INLINE Vec at_least(Vec v, Vec bound) {
+#if REKUR_VEC_BYTES == 64
+  return (Vec)_mm512_maskz_max_ps((__mmask16)-1, (__m512)bound, (__m512)v);
+#elif REKUR_VEC_BYTES == 32
+  return (Vec)_mm256_max_ps((__m256)bound, (__m256)v);
+#elif defined(__SSE2__)
+  return (Vec)_mm_max_ps((__m128)bound, (__m128)v);
+#else
+  return select(v < bound, bound, v);
+#endif
+}
+
+REKUR_INLINE Vec abs(Vec v) { return (Vec)((IVec)v & 0x7fffffff); }
+REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) {
+  return (Vec)(((IVec)magnitude & 0x7fffffff) | ((IVec)sign & (std::int32_t)0x80000000));
+}
+
+REKUR_INLINE Vec sqrt(Vec v) {
+#if REKUR_VEC_BYTES == 64
+  return (Vec)_mm512_maskz_sqrt_ps((__mmask16)-1, (__m512)v);
+#elif REKUR_VEC_BYTES == 32
+  return (Vec)_mm256_sqrt_ps((__m256)v);
+#elif defined(__aarch64__)
+  return (Vec)vsqrtq_f32((float32x4_t)v);
+#elif defined(__SSE2__)
+  return (Vec)_mm_sqrt_ps((__m128)v);
+#else
+  for (int i = 0; i < kWidth; ++i) v[i] = __builtin_sqrtf(v[i]);
+  return v;
+#endif
+}
+
+// The first n floats (0 <= n <= kWidth) at p; the other lanes are zero. Reads nothing beyond them.
+REKUR_INLINE Vec load_partial(const float* p, Index n) {
+#if REKUR_VEC_BYTES == 64
+  return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#else
+  if (n == kWidth) return load(p);
+  Vec v{};
+  for (Index i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+REKUR_INLINE void store_partial(float* p, Vec v, Index n) {
+#if REKUR_VEC_BYTES == 64
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+#else
+  if (n == kWidth) return store(p, v);
+  for (Index i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+// The first n lanes (0 <= n <= kWidth) of v; the others zero.
+REKUR_INLINE Vec first_lanes(Vec v, Index n) {
+  if (n == kWidth) return v;
+  IVec index;
+  for (int i = 0; i < kWidth; ++i) index[i] = i;
+  return select(index < static_cast<std::int32_t>(n), v, zero());
+}
+
+// Lanes that hold data when a row of n floats is walked from `i` in steps of a vector.
+REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
+
+// Sum of the lanes, always in the same order: halves are folded onto each other.
+REKUR_INLINE float horizontal_sum(Vec v) {
+  float s[kWidth];
+  __builtin_memcpy(s, &v, sizeof v);
+  for (int half = kWidth / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) s[i] += s[i + half];
+  return s[0];
+}
+
+}  // namespace REKUR_SIMD_NAMESPACE
+}  // namespace rekur
