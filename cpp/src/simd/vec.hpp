@@ -27,7 +27,7 @@ namespace {
 inline constexpr int kWidth = REKUR_VEC_BYTES / 4;  // floats in a vector
 inline constexpr Index kLine = 16;                  // floats in a cache line
 
-#if defined(__AVX512F__) || defined(__ARM_NEON)
+#if defined(__AVX512F__) || defined(__aarch64__)
 inline constexpr int kRegisters = 32;
 #else
 inline constexpr int kRegisters = 16;
@@ -51,14 +51,16 @@ REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that w
 REKUR_INLINE Vec zero() { return Vec{}; }
 REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
 
-// a * b + c, rounded once where the machine can (everywhere but baseline x86-64).
+// a * b + c, rounded once where the machine can (everywhere but baseline x86-64 and ARM before VFPv4).
 REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #if defined(__AVX512F__)
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__FMA__)
   return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#elif defined(__ARM_NEON)
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
   return (Vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#elif defined(__ARM_NEON)
+  return (Vec)vmlaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
   return a * b + c;
 #endif
@@ -105,7 +107,7 @@ REKUR_INLINE Vec sqrt(Vec v) {
   return (Vec)_mm512_maskz_sqrt_ps((__mmask16)-1, (__m512)v);
 #elif defined(__AVX2__)
   return (Vec)_mm256_sqrt_ps((__m256)v);
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
   return (Vec)vsqrtq_f32((float32x4_t)v);
 #elif defined(__SSE2__)
   return (Vec)_mm_sqrt_ps((__m128)v);
