@@ -23,4 +23,13 @@ void each_isa(const Check& check) {
   }
 }
 
+// Whether the instruction set in use takes denormals for zeros whatever the mode: NEON does on 32-bit ARM.
+inline bool always_flushes() {
+#if defined(__arm__)
+  return current_isa() == "neon";
+#else
+  return false;
+#endif
+}
+
 }  // namespace rekur::test

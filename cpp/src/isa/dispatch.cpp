@@ -6,6 +6,11 @@
 #include <string>
 #include <vector>
 
+#if defined(__arm__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "rekur/runtime.hpp"
 
 namespace rekur::isa {
@@ -25,23 +30,42 @@ extern const Table table_neon;
 
 namespace {
 
-// Tables of this build that this machine can run, narrowest first. Never empty.
-std::vector<const Table*> find_available() {
-  std::vector<const Table*> tables;
+#if defined(REKUR_HAVE_NEON) && defined(__arm__) && defined(__linux__)
+// 32-bit ARM: NEON is an option of the processor, and so is its fused multiply-add.
+bool has_neon() { return (getauxval(AT_HWCAP) & (HWCAP_NEON | HWCAP_VFPv4)) == (HWCAP_NEON | HWCAP_VFPv4); }
+#elif defined(REKUR_HAVE_NEON)
+bool has_neon() { return true; }
+#endif
+
+struct Built {
+  const Table* table;
+  bool runs_here;
+};
+
+// Tables of this build, narrowest first.
+std::vector<Built> all_built() {
+  return {
 #ifdef REKUR_HAVE_BASELINE
-  tables.push_back(&table_baseline);
+      {&table_baseline, true},
 #endif
 #ifdef REKUR_HAVE_AVX2
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) tables.push_back(&table_avx2);
+      {&table_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
 #endif
 #ifdef REKUR_HAVE_AVX512
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
-    tables.push_back(&table_avx512);
+      {&table_avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")},
 #endif
 #ifdef REKUR_HAVE_NEON
-  tables.push_back(&table_neon);
+      {&table_neon, has_neon()},
 #endif
+  };
+}
+
+// Those that this machine can run. None, if the build is for one instruction set and the machine has another.
+std::vector<const Table*> find_available() {
+  std::vector<const Table*> tables;
+  for (const Built& built : all_built())
+    if (built.runs_here) tables.push_back(built.table);
   return tables;
 }
 
@@ -59,7 +83,14 @@ const Table& find(const std::string& name, const std::string& source) {
   }
   const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "neon";
   throw Error(source + (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '") + name +
-              "' (available: " + names + ")");
+              "' (available: " + (names.empty() ? "none" : names) + ")");
+}
+
+const Table& widest() {
+  if (!available().empty()) return *available().back();
+  std::string names;
+  for (const Built& built : all_built()) names += (names.empty() ? "" : ", ") + std::string(built.table->name);
+  throw Error("this machine lacks every instruction set that this rekur was built for: " + names + " (CMake option REKUR_ISAS)");
 }
 
 std::atomic<const Table*> current{nullptr};
@@ -70,7 +101,7 @@ const Table& choose() {
   const std::lock_guard lock(choosing);
   if (const Table* chosen = current.load(std::memory_order_acquire)) return *chosen;
   const char* wanted = std::getenv("REKUR_ISA");
-  const Table& table = wanted && *wanted ? find(wanted, "REKUR_ISA") : *available().back();
+  const Table& table = wanted && *wanted ? find(wanted, "REKUR_ISA") : widest();
   current.store(&table, std::memory_order_release);
   return table;
 }

@@ -23,7 +23,7 @@ namespace {
 void pause() {
 #if defined(__SSE2__)
   _mm_pause();
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) || (defined(__arm__) && __ARM_ARCH >= 7)
   asm volatile("yield");
 #endif
 }
@@ -50,6 +50,14 @@ std::uint64_t float_mode() {
   return mode;
 }
 void set_float_mode(std::uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+#elif defined(__arm__) && defined(__ARM_FP)
+constexpr std::uint64_t kFlushBits = std::uint64_t{1} << 24;  // FPSCR: FZ; NEON flushes in any case
+std::uint64_t float_mode() {
+  std::uint32_t mode;
+  asm volatile("vmrs %0, fpscr" : "=r"(mode));
+  return mode;
+}
+void set_float_mode(std::uint64_t mode) { asm volatile("vmsr fpscr, %0" : : "r"(static_cast<std::uint32_t>(mode))); }
 #else
 constexpr std::uint64_t kFlushBits = 0;
 std::uint64_t float_mode() { return 0; }

@@ -20,7 +20,8 @@ REKUR_INLINE HighLow wide_multiply(UVec v, std::uint32_t m) {
   const uint32x2_t factor = vdup_n_u32(m);
   const uint32x4_t first = vreinterpretq_u32_u64(vmull_u32(vget_low_u32((uint32x4_t)v), factor));
   const uint32x4_t last = vreinterpretq_u32_u64(vmull_u32(vget_high_u32((uint32x4_t)v), factor));
-  return {(UVec)vuzp2q_u32(first, last), (UVec)vuzp1q_u32(first, last)};
+  const uint32x4x2_t words = vuzpq_u32(first, last);
+  return {(UVec)words.val[1], (UVec)words.val[0]};
 #else
   const UVec factor = m - UVec{};
 #if defined(__AVX512F__)
@@ -35,8 +36,8 @@ REKUR_INLINE HighLow wide_multiply(UVec v, std::uint32_t m) {
 #else
   UVec64 even{}, odd{};
   for (int i = 0; i < kWidth / 2; ++i) {
-    even[i] = std::uint64_t{v[2 * i]} * m;
-    odd[i] = std::uint64_t{v[2 * i + 1]} * m;
+    even[i] = std::uint64_t{v[2 * i]} * factor[2 * i];
+    odd[i] = std::uint64_t{v[2 * i + 1]} * factor[2 * i + 1];
   }
 #endif
   const UVec64 low_word = (UVec64)(std::uint64_t{0xffffffffu} - UVec64{});

@@ -1,0 +1,48 @@
+# REKUR_ISAS: the instruction sets whose kernels are compiled. The widest that the machine has is chosen when the program first
+# computes; with only one there is nothing to choose, and a machine that lacks it gets an error instead of an illegal instruction.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(known baseline avx2 avx512)
+  set(default ${known})
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
+  set(known neon baseline)  # baseline would be the same instructions
+  set(default neon)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm")
+  set(known baseline neon)
+  set(default ${known})
+else()
+  set(known baseline)
+  set(default ${known})
+endif()
+set(REKUR_ISAS "${default}" CACHE STRING "Instruction sets to build for, a list: ${known}")
+
+if(NOT REKUR_ISAS)
+  message(FATAL_ERROR "rekur: REKUR_ISAS is empty; of ${CMAKE_SYSTEM_PROCESSOR} there are: ${known}")
+endif()
+foreach(isa IN LISTS REKUR_ISAS)
+  if(NOT isa IN_LIST known)
+    message(FATAL_ERROR "rekur: REKUR_ISAS names '${isa}'; of ${CMAKE_SYSTEM_PROCESSOR} there are: ${known}")
+  endif()
+endforeach()
+set(ordered ${known})  # narrowest first, as everywhere, each once
+foreach(isa IN LISTS known)
+  if(NOT isa IN_LIST REKUR_ISAS)
+    list(REMOVE_ITEM ordered ${isa})
+  endif()
+endforeach()
+set(REKUR_ISAS ${ordered})
+
+set(REKUR_FLAGS_avx2 -mavx2 -mfma)
+set(REKUR_FLAGS_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
+  set(REKUR_FLAGS_neon -mfpu=neon-vfpv4)  # the first with a fused multiply-add
+endif()
+if(NOT REKUR_SANITIZE)
+  # Kernels are useless without it, whatever the build type; only in debug and sanitised builds it would hide errors.
+  set(optimised "$<$<NOT:$<CONFIG:Debug>>:-O3>")
+endif()
+foreach(isa IN LISTS REKUR_ISAS)
+  set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/isa_${isa}.cpp PROPERTIES
+    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${optimised}")
+  string(TOUPPER ${isa} upper)
+  list(APPEND REKUR_ISA_DEFINITIONS REKUR_HAVE_${upper})
+endforeach()

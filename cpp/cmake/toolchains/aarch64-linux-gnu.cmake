@@ -1,0 +1,10 @@
+# 64-bit ARM by Debian's cross compiler (g++-aarch64-linux-gnu); tests run under qemu-user where it is installed.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+find_program(REKUR_QEMU_AARCH64 qemu-aarch64)
+mark_as_advanced(REKUR_QEMU_AARCH64)
+if(REKUR_QEMU_AARCH64)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${REKUR_QEMU_AARCH64} -L /usr/aarch64-linux-gnu)
+endif()

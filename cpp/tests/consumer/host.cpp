@@ -1,0 +1,17 @@
+// host PLUGIN: loads it twice over, as hosts do, and runs it.
+#include <dlfcn.h>
+
+#include <cstdio>
+
+int main(int argc, char** argv) {
+  for (int turn = 0; turn < 2; ++turn) {
+    void* plugin = argc == 2 ? dlopen(argv[1], RTLD_NOW | RTLD_LOCAL) : nullptr;
+    void* function = plugin ? dlsym(plugin, "plugin_run") : nullptr;
+    if (!function) return std::fprintf(stderr, "host: %s\n", dlerror()), 1;
+    if (dlsym(plugin, "rekur_version")) return std::fprintf(stderr, "host: the plugin shows the library inside it\n"), 1;
+    float y = 0;
+    const int failed = reinterpret_cast<int (*)(float, float*)>(function)(1.0f, &y);
+    if (failed || y != 3.0f) return std::fprintf(stderr, "host: the plugin failed (%d, %g)\n", failed, double(y)), 1;
+    dlclose(plugin);
+  }
+}

@@ -1,0 +1,72 @@
+// A consumer in C++20, with the compiler's own settings but for warnings: every public header, a model, an error.
+#include <cstdio>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include <rekur/model.hpp>
+#include <rekur/runtime.hpp>
+#include <rekur/stream.hpp>
+#include <rekur/tensor.hpp>
+#if REKUR_TRAINING
+#include <rekur/train.hpp>
+#endif
+#if !REKUR_THROWS
+#include <rekur/status.hpp>
+#endif
+
+#include "model_file.h"
+
+#if defined(_OPENMP) || defined(__AVX__) || defined(__FMA__) || defined(REKUR_BUILDING)
+#error "a flag of the library's own sources has reached this one"
+#endif
+#if defined(__STRICT_ANSI__)
+#error "rekur chose between -std=c++20 and -std=gnu++20 for its consumer"
+#endif
+
+namespace {
+
+int failures = 0;
+
+void check(bool right, const char* what) {
+  if (right) return;
+  std::fprintf(stderr, "consumer: %s\n", what);
+  ++failures;
+}
+
+}  // namespace
+
+int main() {
+  unsigned char bytes[MODEL_FILE_SIZE];
+  const std::span<const std::byte> file = std::as_bytes(std::span(bytes, write_model_file(bytes)));
+  const float x[2] = {1.0f, 1.0f};
+  float y[2] = {};
+  const rekur::View to[] = {{y, {1, 2, 1}}};
+  rekur::Batch batch;
+  batch.inputs.push_back({x, {1, 2, 1}, rekur::DType::float32});
+#if REKUR_THROWS
+  try {
+    const rekur::Model model = rekur::Model::load(file);
+    model.predict(batch, to);
+    std::printf("rekur %s, %s\n", rekur::version(), rekur::current_isa().c_str());
+  } catch (const rekur::Error& e) {
+    check(false, e.what());
+  }
+  bool caught = false;
+  try {
+    rekur::Model::load(file.first(100));
+  } catch (const rekur::IoError& e) {  // thrown in the library, caught here: its type must be one, shared library or not
+    caught = std::strstr(e.what(), "model in memory") != nullptr;
+  }
+  check(caught, "no IoError of a file that is cut off");
+#else
+  rekur::Result<rekur::Model> model = rekur::try_load(file);
+  check(bool(model), model.status().message);
+  if (model) check(bool(rekur::try_predict(*model, batch, to)), "try_predict failed");
+  const rekur::Result<rekur::Model> broken = rekur::try_load(file.first(100));
+  check(!broken && broken.status().code == rekur::Code::io, "no status of a file that is cut off");
+#endif
+  check(y[0] == 3.0f && y[1] == 4.5f, "wrong numbers");
+  check(std::strcmp(rekur::version(), REKUR_VERSION) == 0, "headers of one version, library of another");
+  return failures;
+}
