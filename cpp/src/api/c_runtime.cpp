@@ -7,9 +7,9 @@ namespace {
 
 using rekur::api::Call;
 
-// Never destroyed: programs may ask until they end.
+// What rekur_isa and rekur_available_isa point into.
 const std::vector<std::string>& isas() {
-  static const std::vector<std::string>& names = *new std::vector<std::string>(rekur::available_isas());
+  static const std::vector<std::string> names = rekur::available_isas();
   return names;
 }
 
