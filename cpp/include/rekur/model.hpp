@@ -6,6 +6,10 @@
 // A model is immutable while it runs; what a run needs is its own object. So one Model serves any number of threads at once. A
 // change of its parameters (initialize, set_weights, a trainer's update) waits for the runs under way, and the runs that come after
 // for it.
+//
+// Where a program is compiled without exceptions, or the library with REKUR_EXCEPTIONS=OFF, the functions that throw are not
+// declared: rekur/status.hpp has the same ones as functions that return a Status. A model that was moved from can only be destroyed
+// or assigned to.
 #pragma once
 
 #include <cstddef>
@@ -57,7 +61,7 @@ struct Batch {
 // What one training forward pass keeps. Consumed by Model::backward. Movable; several may be alive.
 class REKUR_API Tape {
  public:
-  Tape();
+  Tape() noexcept;
   ~Tape();
   Tape(Tape&&) noexcept;
   Tape& operator=(Tape&&) noexcept;
@@ -70,24 +74,34 @@ class REKUR_API Tape {
 
 class REKUR_API Model {
  public:
+#if REKUR_THROWS
   // Builds the graph of a spec (docs/architecture.md, "The spec"). Parameters start at zero: call initialize or set them.
   // Throws Error naming the layer at fault.
   explicit Model(const std::string& spec_json);
+#endif
   ~Model();
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
 
-  const std::string& spec() const;
-  const std::vector<TensorInfo>& inputs() const;
-  const std::vector<TensorInfo>& outputs() const;
-  const std::vector<ParameterInfo>& parameters() const;
+  const std::string& spec() const noexcept;
+  const std::vector<TensorInfo>& inputs() const noexcept;
+  const std::vector<TensorInfo>& outputs() const noexcept;
+  const std::vector<ParameterInfo>& parameters() const noexcept;
 
+  std::span<const float> weights() const noexcept;  // the flat buffer
+
+  // What may ride along in a file: names of tensors must not collide with parameters', the metadata "rekur" is taken.
+  struct Extras {
+    std::map<std::string, Tensor> tensors;
+    std::map<std::string, std::string> metadata;
+  };
+
+#if REKUR_THROWS
   // Draws every parameter by its layer's initialiser from a counter-based generator: the same seed, the same weights, on every
   // machine.
   void initialize(std::uint64_t seed);
 
-  std::span<const float> weights() const;         // the flat buffer
-  void set_weights(std::span<const float> flat);  // of the same size; throws Error otherwise
+  void set_weights(std::span<const float> flat);  // as many as weights() has; throws Error otherwise
 
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
@@ -109,29 +123,30 @@ class REKUR_API Model {
   // One .safetensors file: parameters by name, the spec in the metadata; `extra` tensors and metadata may ride along (optimiser
   // state). Written to a temporary file, synced, renamed: the path holds the old file or the new one, never a piece. Throws
   // IoError.
-  struct Extras {
-    std::map<std::string, Tensor> tensors;        // names must not collide with parameters'
-    std::map<std::string, std::string> metadata;  // "rekur" is taken
-  };
   void save(const std::string& path) const;
   void save(const std::string& path, const Extras& extras) const;
   static Model load(const std::string& path);
   static Model load(const std::string& path, Extras& extras);
   // The same from memory, e.g. a file compiled into the program; nothing of `file` is kept. `source` names it in messages.
   static Model load(std::span<const std::byte> file, const std::string& source = "model in memory");
+#endif
 
  private:
   friend class Stream;
   friend class Trainer;
+#if REKUR_THROWS
   static Model from(safetensors::File file, const std::string& source, Extras& extras);
+#endif
   std::unique_ptr<graph::Graph> graph_;
 };
 
+#if REKUR_THROWS
 // Shape inference for one layer, given by its JSON object ("inputs" is not read): what its outputs are for such inputs.
 // Throws Error naming the layer. This is what a description language on top (Python) asks while it builds a model.
 REKUR_API std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::vector<TensorInfo>& inputs);
 
 // Names of the layer types there are ("LSTM", "Dense", …), sorted.
 REKUR_API std::vector<std::string> layer_types();
+#endif
 
 }  // namespace rekur

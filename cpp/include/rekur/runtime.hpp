@@ -1,4 +1,4 @@
-// The machine: which instruction set runs, how many threads, how denormals are treated.
+// The machine: which instruction set runs, how many threads, how denormals are treated. Without exceptions: rekur/status.hpp.
 #pragma once
 
 #include <string>
@@ -8,6 +8,7 @@
 
 namespace rekur {
 
+#if REKUR_THROWS
 // The instruction set in use: "baseline", "avx2", "avx512" or "neon". Chosen at first use as the widest the
 // machine has, or by the environment variable REKUR_ISA; throws Error if that names one the machine lacks.
 REKUR_API std::string current_isa();
@@ -26,7 +27,8 @@ REKUR_API void set_num_threads(int n);
 
 // Processor model, instruction sets, threads: a few lines for a bug report.
 REKUR_API std::string cpu_info();
+#endif
 
-REKUR_API const char* version();
+REKUR_API const char* version() noexcept;
 
 }  // namespace rekur

@@ -3,16 +3,20 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "rekur/config.h"
 
+#if REKUR_THROWS
+#include <stdexcept>
+#endif
+
 namespace rekur {
 
 using Index = std::int64_t;
 
+#if REKUR_THROWS
 // What the library throws for anything a caller can get wrong. The message says which layer or file,
 // what was expected and what came.
 class REKUR_API Error : public std::runtime_error {
@@ -26,18 +30,27 @@ class REKUR_API IoError : public Error {
   using Error::Error;
 };
 
+// Thrown when the memory for a model's weights or for a run cannot be had. Small allocations that fail throw std::bad_alloc.
+class REKUR_API OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+#endif
+
 enum class DType : std::uint8_t { float32, int32 };
 
 // Dimensions, outermost first. -1 stands for "known only when data arrives" (the batch, and often the time).
 using Shape = std::vector<Index>;
 inline constexpr Index kUnknown = -1;
 
+#if REKUR_THROWS
 // "(None, 50, 8)": as error messages and summaries print a shape.
 REKUR_API std::string to_string(const Shape& shape);
 
 // Product of the dimensions; throws Error when one is negative or the product does not fit in Index
 // divided by 8 (so that a count of bytes never overflows either).
 REKUR_API Index element_count(const Shape& shape);
+#endif
 
 // A dense, row-major array that somebody else owns. `data` points to float or std::int32_t by `dtype`.
 struct ConstView {
@@ -45,8 +58,8 @@ struct ConstView {
   Shape shape;
   DType dtype = DType::float32;
 
-  const float* f32() const { return static_cast<const float*>(data); }
-  const std::int32_t* i32() const { return static_cast<const std::int32_t*>(data); }
+  const float* f32() const noexcept { return static_cast<const float*>(data); }
+  const std::int32_t* i32() const noexcept { return static_cast<const std::int32_t*>(data); }
 };
 
 struct View {

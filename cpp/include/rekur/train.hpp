@@ -28,14 +28,17 @@ struct Targets {
 // Calls from several threads take turns; evaluations go on side by side.
 class REKUR_API Trainer {
  public:
+#if REKUR_THROWS
   // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..]
   // (optional), "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. The model must outlive
   // the trainer.
   Trainer(Model& model, const std::string& config_json);
+#endif
   ~Trainer();
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
+#if REKUR_THROWS
   // Forward, loss, backward, clipping, update. `outputs` may be empty, or one View per output to receive the predictions made on
   // the way. A target out of range, a shape that does not fit, … throws Error before any weight changes.
   StepResult step(const Batch& batch, const Targets& targets, std::span<const View> outputs = {});
@@ -43,13 +46,15 @@ class REKUR_API Trainer {
   // Loss without dropout and without an update.
   StepResult evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs = {}) const;
 
-  double learning_rate() const;
   void set_learning_rate(double rate);
-  std::uint64_t iterations() const;
 
   // What a checkpoint needs to go on as if it had never stopped: slot buffers by name ("optimizer/m", …) and the iteration count.
   std::map<std::string, Tensor> state() const;
   void set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations);
+#endif
+
+  double learning_rate() const noexcept;
+  std::uint64_t iterations() const noexcept;
 
  private:
   struct Impl;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <utility>
 
 namespace rekur::graph {
@@ -13,6 +14,8 @@ constexpr std::size_t kLine = 64;
 // calloc gives large blocks as untouched zero pages: memory that is never used costs nothing. The block's own address stands before
 // it.
 float* allocate(Index floats) {
+  constexpr std::size_t kMost = (std::numeric_limits<std::size_t>::max() - 2 * kLine) / sizeof(float);
+  if (static_cast<std::uint64_t>(floats) > kMost) return nullptr;  // where an address has fewer bits than an Index
   const std::size_t bytes = static_cast<std::size_t>(floats) * sizeof(float);
   void* block = std::calloc(bytes + 2 * kLine, 1);
   if (block == nullptr) return nullptr;
@@ -29,8 +32,8 @@ void release(float* data) {
 
 Arena::Arena(Index floats, const char* purpose) : data_(allocate(element_count({floats}))), size_(floats) {
   if (data_ == nullptr) {
-    throw Error("not enough memory for " + std::string(purpose) + ": " + std::to_string(floats) + " floats (" +
-                std::to_string(floats / (Index{1} << 18)) + " MiB)");
+    throw OutOfMemory("not enough memory for " + std::string(purpose) + ": " + std::to_string(floats) + " floats (" +
+                      std::to_string(floats / (Index{1} << 18)) + " MiB)");
   }
 }
 

@@ -17,7 +17,7 @@ constexpr const char* kSpecKey = "rekur";
 
 }  // namespace
 
-Tape::Tape() = default;
+Tape::Tape() noexcept = default;
 Tape::~Tape() = default;
 Tape::Tape(Tape&&) noexcept = default;
 Tape& Tape::operator=(Tape&&) noexcept = default;
@@ -31,10 +31,10 @@ Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-const std::string& Model::spec() const { return graph_->spec(); }
-const std::vector<TensorInfo>& Model::inputs() const { return graph_->inputs(); }
-const std::vector<TensorInfo>& Model::outputs() const { return graph_->outputs(); }
-const std::vector<ParameterInfo>& Model::parameters() const { return graph_->parameters(); }
+const std::string& Model::spec() const noexcept { return graph_->spec(); }
+const std::vector<TensorInfo>& Model::inputs() const noexcept { return graph_->inputs(); }
+const std::vector<TensorInfo>& Model::outputs() const noexcept { return graph_->outputs(); }
+const std::vector<ParameterInfo>& Model::parameters() const noexcept { return graph_->parameters(); }
 
 void Model::initialize(std::uint64_t seed) {
   const std::vector<layers::ParamSpec>& specs = graph_->parameter_specs();
@@ -50,7 +50,7 @@ void Model::initialize(std::uint64_t seed) {
   set_weights(drawn);
 }
 
-std::span<const float> Model::weights() const { return graph_->weights(); }
+std::span<const float> Model::weights() const noexcept { return graph_->weights(); }
 
 void Model::set_weights(std::span<const float> flat) {
   const std::span<const float> own = graph_->weights();
@@ -172,6 +172,8 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
     read.metadata = std::move(file.metadata);
     extras = std::move(read);
     return model;
+  } catch (const OutOfMemory&) {
+    throw;
   } catch (const Error& error) {
     throw IoError(source + ": " + error.what());
   }

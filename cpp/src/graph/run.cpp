@@ -16,7 +16,7 @@ void fill_zero(float* data, Index n) {
 }
 
 [[noreturn]] void out_of_memory(Index batch_size) {
-  throw Error("not enough memory for a run of " + std::to_string(batch_size) + " rows");
+  throw OutOfMemory("not enough memory for a run of " + std::to_string(batch_size) + " rows");
 }
 
 }  // namespace

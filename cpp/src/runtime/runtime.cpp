@@ -92,6 +92,6 @@ std::string cpu_info() {
 #endif
 }
 
-const char* version() { return REKUR_VERSION; }
+const char* version() noexcept { return REKUR_VERSION; }
 
 }  // namespace rekur

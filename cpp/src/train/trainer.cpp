@@ -216,7 +216,7 @@ StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::sp
   return result;
 }
 
-double Trainer::learning_rate() const {
+double Trainer::learning_rate() const noexcept {
   const std::lock_guard turn(impl_->turn);
   return impl_->optimizer.learning_rate();
 }
@@ -226,7 +226,7 @@ void Trainer::set_learning_rate(double rate) {
   impl_->optimizer.set_learning_rate(rate);
 }
 
-std::uint64_t Trainer::iterations() const {
+std::uint64_t Trainer::iterations() const noexcept {
   const std::lock_guard turn(impl_->turn);
   return impl_->iterations;
 }

@@ -1,0 +1,119 @@
+// Streams in rekur.h. On the way of a step that succeeds there are comparisons and the step: no exception is caught, nothing
+// allocated.
+#include <algorithm>
+
+#include "api/c_call.hpp"
+
+namespace {
+
+using rekur::DType;
+using rekur::Stream;
+using rekur::TensorInfo;
+using rekur::api::Call;
+
+std::size_t count(const Call& call, const rekur_stream* stream, const std::vector<TensorInfo>& (Stream::*infos)() const noexcept) {
+  if (stream == nullptr) return call.refuse("stream", "is null"), 0;
+  return (stream->stream.*infos)().size();
+}
+
+template <class T>
+bool any_null(T* const* pointers, std::size_t n) {
+  return std::any_of(pointers, pointers + n, [](T* p) { return p == nullptr; });
+}
+
+}  // namespace
+
+rekur_code rekur_stream_create(const rekur_model* model, int64_t batch, rekur_stream** stream) noexcept {
+  const Call call(__func__);
+  return call.run([&] {
+    call.expect(stream, "stream") = nullptr;
+    const rekur::Model& m = call.expect(model, "model").model;
+    if (batch < 1) call.wrong("batch", "must be at least 1, got " + std::to_string(batch));
+    *stream = new rekur_stream{Stream(m, {.batch = batch}), batch};
+  });
+}
+
+void rekur_stream_free(rekur_stream* stream) noexcept { delete stream; }
+
+size_t rekur_stream_input_count(const rekur_stream* stream) noexcept { return count(Call(__func__), stream, &Stream::inputs); }
+
+size_t rekur_stream_output_count(const rekur_stream* stream) noexcept { return count(Call(__func__), stream, &Stream::outputs); }
+
+size_t rekur_stream_state_count(const rekur_stream* stream) noexcept { return count(Call(__func__), stream, &Stream::states); }
+
+rekur_code rekur_stream_input(const rekur_stream* stream, size_t index, rekur_tensor_info* info) noexcept {
+  const Call call(__func__);
+  return call.run([&] { call.describe(call.expect(stream, "stream").stream.inputs(), index, info); });
+}
+
+rekur_code rekur_stream_output(const rekur_stream* stream, size_t index, rekur_tensor_info* info) noexcept {
+  const Call call(__func__);
+  return call.run([&] { call.describe(call.expect(stream, "stream").stream.outputs(), index, info); });
+}
+
+rekur_code rekur_stream_state(const rekur_stream* stream, size_t index, rekur_tensor_info* info) noexcept {
+  const Call call(__func__);
+  return call.run([&] { call.describe(call.expect(stream, "stream").stream.states(), index, info); });
+}
+
+rekur_code rekur_stream_step(rekur_stream* stream, const float* x, float* y) noexcept {
+  const Call call(__func__);
+  if (stream == nullptr) return call.refuse("stream", "is null");
+  if (x == nullptr) return call.refuse("x", "is null");
+  if (y == nullptr) return call.refuse("y", "is null");
+  const std::vector<TensorInfo>& inputs = stream->stream.inputs();
+  if (inputs.size() != 1 || inputs[0].dtype != DType::float32 || stream->stream.outputs().size() != 1) {
+    return call.refuse("stream", "is not one of one input of floats and one output: rekur_stream_step_many serves any");
+  }
+  stream->stream.step(x, y);
+  return REKUR_OK;
+}
+
+rekur_code rekur_stream_step_many(rekur_stream* stream, const void* const* x, size_t x_count, float* const* y,
+                                  size_t y_count) noexcept {
+  const Call call(__func__);
+  if (stream == nullptr) return call.refuse("stream", "is null");
+  if (x == nullptr) return call.refuse("x", "is null");
+  if (x_count != stream->stream.inputs().size()) return call.refuse("x_count", "is not the stream's number of inputs");
+  if (any_null(x, x_count)) return call.refuse("x", "holds a null pointer");
+  if (y == nullptr) return call.refuse("y", "is null");
+  if (y_count != stream->stream.outputs().size()) return call.refuse("y_count", "is not the stream's number of outputs");
+  if (any_null(y, y_count)) return call.refuse("y", "holds a null pointer");
+  stream->stream.step(std::span(x, x_count), std::span(y, y_count));
+  return REKUR_OK;
+}
+
+rekur_code rekur_stream_reset(rekur_stream* stream) noexcept {
+  if (stream == nullptr) return Call(__func__).refuse("stream", "is null");
+  stream->stream.reset();
+  return REKUR_OK;
+}
+
+rekur_code rekur_stream_reset_row(rekur_stream* stream, int64_t row) noexcept {
+  const Call call(__func__);
+  if (stream == nullptr) return call.refuse("stream", "is null");
+  if (row < 0 || row >= stream->batch) return call.refuse("row", "is not one of the batch's");
+  stream->stream.reset(row);
+  return REKUR_OK;
+}
+
+size_t rekur_stream_state_size(const rekur_stream* stream) noexcept {
+  if (stream == nullptr) return Call(__func__).refuse("stream", "is null"), 0;
+  return stream->stream.state_size();
+}
+
+rekur_code rekur_stream_state_get(const rekur_stream* stream, float* state, size_t size) noexcept {
+  const Call call(__func__);
+  if (stream == nullptr) return call.refuse("stream", "is null");
+  if (state == nullptr && size > 0) return call.refuse("state", "is null");
+  if (!stream->stream.get_state({state, size})) return call.refuse("size", "is not rekur_stream_state_size");
+  return REKUR_OK;
+}
+
+rekur_code rekur_stream_state_set(rekur_stream* stream, const float* state, size_t size) noexcept {
+  const Call call(__func__);
+  if (stream == nullptr) return call.refuse("stream", "is null");
+  if (state == nullptr && size > 0) return call.refuse("state", "is null");
+  if (!stream->stream.set_state({state, size})) return call.refuse("size", "is not rekur_stream_state_size");
+  return REKUR_OK;
+}

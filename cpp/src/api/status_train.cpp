@@ -1,0 +1,48 @@
+// The part of status.hpp that trains.
+#include "api/guard.hpp"
+
+#if REKUR_TRAINING
+
+namespace rekur {
+
+using api::result_of;
+using api::status_of;
+
+Result<Tape> try_forward(const Model& model, const Batch& batch, std::span<const View> outputs, std::uint64_t seed,
+                         std::uint64_t step) noexcept {
+  return result_of([&] { return model.forward(batch, outputs, seed, step); });
+}
+
+Status try_backward(const Model& model, Tape tape, std::span<const ConstView> output_gradients, std::span<float> weight_gradients,
+                    std::span<const View> input_gradients) noexcept {
+  return status_of([&] { model.backward(std::move(tape), output_gradients, weight_gradients, input_gradients); });
+}
+
+Result<Trainer> try_trainer(Model& model, Text config_json) noexcept {
+  return result_of([&] { return Trainer(model, api::to_string(config_json, "the training configuration")); });
+}
+
+Result<StepResult> try_step(Trainer& trainer, const Batch& batch, const Targets& targets, std::span<const View> outputs) noexcept {
+  return result_of([&] { return trainer.step(batch, targets, outputs); });
+}
+
+Result<StepResult> try_evaluate(const Trainer& trainer, const Batch& batch, const Targets& targets,
+                                std::span<const View> outputs) noexcept {
+  return result_of([&] { return trainer.evaluate(batch, targets, outputs); });
+}
+
+Status try_set_learning_rate(Trainer& trainer, double rate) noexcept {
+  return status_of([&] { trainer.set_learning_rate(rate); });
+}
+
+Result<std::map<std::string, Tensor>> try_state(const Trainer& trainer) noexcept {
+  return result_of([&] { return trainer.state(); });
+}
+
+Status try_set_state(Trainer& trainer, const std::map<std::string, Tensor>& slots, std::uint64_t iterations) noexcept {
+  return status_of([&] { trainer.set_state(slots, iterations); });
+}
+
+}  // namespace rekur
+
+#endif

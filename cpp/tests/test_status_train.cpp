@@ -1,0 +1,94 @@
+// status.hpp: training.
+#include <cmath>
+
+#include "model_helpers.hpp"
+#include "rekur/status.hpp"
+
+#if REKUR_TRAINING
+
+using namespace rekur;
+using namespace rekur::test;
+
+namespace {
+
+const std::string kModel = spec(R"({"type": "Input", "name": "x", "shape": [null, 2]},
+    {"type": "GRU", "name": "gru", "inputs": ["x"], "units": 3},
+    {"type": "Dense", "name": "y", "inputs": ["gru"], "units": 1})",
+                                "\"x\"", "\"y\"");
+const char* const kConfig = R"({"optimizer": {"name": "adam", "learning_rate": 0.05}, "losses": [{"name": "mean_squared_error"}]})";
+
+struct Problem {
+  Data data = Data().add_random({4, 5, 2});
+  std::vector<float> target{0.5f, -0.5f, 0.25f, 1};
+  Targets targets() const { return {{{target.data(), {4, 1}, DType::float32}}, {}}; }
+};
+
+}  // namespace
+
+TEST_CASE("status: a trainer does what the throwing one does") {
+  const Problem problem;
+  Model model(kModel), reference(kModel);
+  model.initialize(1);
+  reference.initialize(1);
+  Result<Trainer> trainer = try_trainer(model, kConfig);
+  REQUIRE(trainer);
+  Trainer other(reference, kConfig);
+  for (int i = 0; i < 3; ++i) {
+    const auto result = try_step(*trainer, problem.data.batch(), problem.targets());
+    REQUIRE(result);
+    CHECK(result->loss == other.step(problem.data.batch(), problem.targets()).loss);
+  }
+  CHECK(trainer->iterations() == 3);
+  const auto evaluated = try_evaluate(*trainer, problem.data.batch(), problem.targets());
+  REQUIRE(evaluated);
+  CHECK(evaluated->loss == other.evaluate(problem.data.batch(), problem.targets()).loss);
+
+  const auto state = try_state(*trainer);
+  REQUIRE(state);
+  CHECK(state->size() == 2);
+  REQUIRE(try_set_state(*trainer, *state, 7));
+  CHECK(trainer->iterations() == 7);
+  REQUIRE(try_set_learning_rate(*trainer, 0.5));
+  CHECK(trainer->learning_rate() == 0.5);
+}
+
+TEST_CASE("status: forward and backward") {
+  const Problem problem;
+  Model model(kModel);
+  model.initialize(1);
+  const Gradients expected = gradients(model, problem.data);
+  std::vector<float> y(4), weights(model.weights().size());
+  const std::vector<View> outputs{{y.data(), {4, 1}}};
+  Result<Tape> tape = try_forward(model, problem.data.batch(), outputs);
+  REQUIRE(tape);
+  CHECK(y == expected.outputs[0].data);
+  const std::vector<float> upstream = numbers(4, 100);
+  const std::vector<ConstView> views{{upstream.data(), {4, 1}, DType::float32}};
+  REQUIRE(try_backward(model, std::move(*tape), views, weights, {}));
+  CHECK(weights == expected.weights);
+  const Status again = try_backward(model, Tape(), views, weights, {});
+  CHECK(again.code == Code::invalid_argument);
+  contains(again.message, "the tape is empty");
+  CHECK(try_forward(model, {}, outputs).status().code == Code::invalid_argument);
+}
+
+TEST_CASE("status: what is wrong in training leaves everything as it was") {
+  const Problem problem;
+  Model model(kModel);
+  model.initialize(1);
+  contains(try_trainer(model, R"({"optimizer": {"name": "adm"}, "losses": [null]})").status().message, "did you mean 'adam'?");
+  CHECK(try_trainer(model, nullptr).status().code == Code::invalid_argument);
+  Result<Trainer> trainer = try_trainer(model, kConfig);
+  REQUIRE(trainer);
+  const std::vector<float> before(model.weights().begin(), model.weights().end());
+  CHECK(try_step(*trainer, problem.data.batch(), {}).status().code == Code::invalid_argument);
+  CHECK(try_step(*trainer, {}, problem.targets()).status().code == Code::invalid_argument);
+  CHECK(try_evaluate(*trainer, {}, problem.targets()).status().code == Code::invalid_argument);
+  CHECK(try_set_learning_rate(*trainer, std::nan("")).code == Code::invalid_argument);
+  CHECK(try_set_state(*trainer, {}, 1).code == Code::invalid_argument);
+  CHECK(std::equal(before.begin(), before.end(), model.weights().begin()));
+  CHECK(trainer->iterations() == 0);
+  CHECK(trainer->learning_rate() == 0.05);
+}
+
+#endif
