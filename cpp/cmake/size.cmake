@@ -1,14 +1,20 @@
 # What is compiled for size, and REKUR_COMPACT.
 
-# Kernels are compiled for speed, as is what runs between them once a step. All else (reading, checking, planning, building) is a
-# small part of any call's time, and most of the code.
+# The kernels are compiled for speed (CMakeLists.txt), and so is what runs in every call; all else, reading, checking, planning and
+# building, is most of the code and a small part of the time. The compact library spends its bytes on time steps alone.
 function(rekur_compile_for_size sources)
   if(REKUR_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
     return()
   endif()
+  set(fast "/src/(recurrent|runtime|stream)/|/graph/(run|graph|arena)\\.cpp|/layers/(recurrent|dense)\\.cpp")
+  if(REKUR_COMPACT)
+    set(fast "/recurrent/forward\\.cpp|/src/stream/")
+  endif()
   foreach(source IN LISTS sources)
-    if(NOT source MATCHES "/src/(recurrent|isa|runtime|stream)/")
+    if(NOT source MATCHES "${fast}")
       set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -Os)
+    elseif(REKUR_COMPACT)
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O2)
     endif()
   endforeach()
 endfunction()

@@ -124,11 +124,11 @@ __attribute__((noinline)) Vec slope_function(Vec y, float alpha, float beta) {
   return activation_slope<K>({K, alpha, beta}, y);
 }
 
-inline VectorFunction function_of(ActivationKind kind) {
+__attribute__((noinline)) inline VectorFunction function_of(ActivationKind kind) {
   return with_kind(kind, [](auto k) -> VectorFunction { return activation_function<k.kind>; });
 }
 
-inline VectorFunction slope_of(ActivationKind kind) {
+__attribute__((noinline)) inline VectorFunction slope_of(ActivationKind kind) {
   return with_kind(kind, [](auto k) -> VectorFunction { return slope_function<k.kind>; });
 }
 
