@@ -51,9 +51,9 @@ struct CellKernels {
   void (*backward[2])(const StepBackward&);
 };
 
-// Which functions a cell's kernels were compiled with: sigmoid and tanh themselves, any activations, any with clipping.
-enum class Functions : std::uint8_t { standard, given, clipped };
-inline constexpr int kFunctions = 3;
+// Which functions a cell's kernels were compiled with: sigmoid and tanh themselves, or any activations with or without clipping.
+enum class Functions : std::uint8_t { standard, given };
+inline constexpr int kFunctions = 2;
 
 struct Kernels {
   CellKernels cell[cells::All::size][kFunctions];  // by position in cells::All

@@ -22,10 +22,9 @@ int index_of(const char* name) {
 }
 
 Functions functions_for(const cells::Activations& f) {
-  if (f.clips()) return Functions::clipped;
-  return f.gate.kind == ActivationKind::sigmoid && f.candidate.kind == ActivationKind::tanh && f.output.kind == ActivationKind::tanh
-             ? Functions::standard
-             : Functions::given;
+  const bool standard = f.gate.kind == ActivationKind::sigmoid && f.candidate.kind == ActivationKind::tanh &&
+                        f.output.kind == ActivationKind::tanh && !f.clips();
+  return standard ? Functions::standard : Functions::given;
 }
 
 }  // namespace

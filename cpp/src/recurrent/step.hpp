@@ -23,37 +23,85 @@ struct StandardFunctions {
   REKUR_INLINE Vec output_slope(Vec y) const { return set1(1.0f) - y * y; }
 };
 
-struct GivenFunctions {
-  cells::Activations f;
-  explicit GivenFunctions(const cells::Activations& given) : f(given) {}
-  REKUR_INLINE Vec gate(Vec v) const { return activation(f.gate, v); }
-  REKUR_INLINE Vec candidate(Vec v) const { return activation(f.candidate, v); }
-  REKUR_INLINE Vec output(Vec v) const { return activation(f.output, v); }
-  REKUR_INLINE Vec gate_slope(Vec y) const { return activation_slope(f.gate, y); }
-  REKUR_INLINE Vec candidate_slope(Vec y) const { return activation_slope(f.candidate, y); }
-  REKUR_INLINE Vec output_slope(Vec y) const { return activation_slope(f.output, y); }
+// An activation f of clamped values. The usual ones of its place are inlined, the others called by their address: with all twelve
+// inlined in every cell, these kernels were half the library.
+template <ActivationKind... Usual>
+class GivenFunction {
+ public:
+  GivenFunction(Activation f, float clip) : f_(f), clip_(clip), clips_(clip < __builtin_inff()), value_(function_of(f.kind)) {}
+
+  REKUR_INLINE Vec operator()(Vec v) const {
+    Vec y;
+    if (__builtin_expect(!clips_ && (is<Usual>(v, y) || ...), 1)) return y;
+    return value_(at_most(at_least(v, set1(-clip_)), set1(clip_)), f_.alpha, f_.beta);
+  }
+
+ private:
+  template <ActivationKind K>
+  REKUR_INLINE bool is(Vec v, Vec& y) const {
+    if (f_.kind == K) y = activation<K>(f_, v);
+    return f_.kind == K;
+  }
+
+  Activation f_;
+  float clip_;
+  bool clips_;
+  VectorFunction value_;
 };
 
-// What the clamp makes of anything beyond it has no slope; it is known by the output, which then is f(±clip) to the bit.
-struct ClippedFunctions {
-  GivenFunctions f;
-  Vec clip, gate_low, gate_high, candidate_low, candidate_high;
-  explicit ClippedFunctions(const cells::Activations& given)
-      : f(given),
-        clip(set1(given.clip)),
-        gate_low(f.gate(-clip)),
-        gate_high(f.gate(clip)),
-        candidate_low(f.candidate(-clip)),
-        candidate_high(f.candidate(clip)) {}
-  REKUR_INLINE Vec clamped(Vec v) const { return at_most(at_least(v, -clip), clip); }
-  REKUR_INLINE Vec gate(Vec v) const { return f.gate(clamped(v)); }
-  REKUR_INLINE Vec candidate(Vec v) const { return f.candidate(clamped(v)); }
-  REKUR_INLINE Vec output(Vec v) const { return f.output(v); }
-  REKUR_INLINE Vec gate_slope(Vec y) const { return select((y == gate_low) | (y == gate_high), zero(), f.gate_slope(y)); }
-  REKUR_INLINE Vec candidate_slope(Vec y) const {
-    return select((y == candidate_low) | (y == candidate_high), zero(), f.candidate_slope(y));
+// f' by the output y. What the clamp makes of anything beyond it has no slope; it is known by the output, which then is f(±clip) to
+// the bit.
+template <ActivationKind... Usual>
+class GivenSlope {
+ public:
+  GivenSlope(Activation f, float clip) : f_(f), clips_(clip < __builtin_inff()), slope_(slope_of(f.kind)) {
+    if (!clips_) return;
+    const GivenFunction<> value(f, clip);
+    low_ = value(set1(-clip));
+    high_ = value(set1(clip));
   }
-  REKUR_INLINE Vec output_slope(Vec y) const { return f.output_slope(y); }
+
+  REKUR_INLINE Vec operator()(Vec y) const {
+    Vec d;
+    if (__builtin_expect(!(is<Usual>(y, d) || ...), 0)) d = slope_(y, f_.alpha, f_.beta);
+    return clips_ ? select((y == low_) | (y == high_), zero(), d) : d;
+  }
+
+ private:
+  template <ActivationKind K>
+  REKUR_INLINE bool is(Vec y, Vec& d) const {
+    if (f_.kind == K) d = activation_slope<K>(f_, y);
+    return f_.kind == K;
+  }
+
+  Activation f_;
+  bool clips_;
+  VectorFunction slope_;
+  Vec low_{}, high_{};
+};
+
+template <template <ActivationKind...> class Of>
+using Gate = Of<ActivationKind::sigmoid>;
+template <template <ActivationKind...> class Of>
+using Content = Of<ActivationKind::tanh, ActivationKind::relu>;
+
+// Any activations, with or without `clip`.
+struct GivenFunctions {
+  explicit GivenFunctions(const cells::Activations& f)
+      : gate(f.gate, f.clip), candidate(f.candidate, f.clip), output(f.output, __builtin_inff()) {}
+  Gate<GivenFunction> gate;
+  Content<GivenFunction> candidate, output;
+};
+
+struct GivenSlopes {
+  explicit GivenSlopes(const cells::Activations& f)
+      : output(f.output, __builtin_inff()),
+        gate_slope(f.gate, f.clip),
+        candidate_slope(f.candidate, f.clip),
+        output_slope(f.output, __builtin_inff()) {}
+  Content<GivenFunction> output;
+  Gate<GivenSlope> gate_slope;
+  Content<GivenSlope> candidate_slope, output_slope;
 };
 
 // --- the recurrent product of a tile: MR rows times NP panels of G gates of a vector of units ---
@@ -133,16 +181,28 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
       for (int g = 0; g < G; ++g) store(out + ((m * NP + p) * G + g) * kWidth, acc[m][p][g]);
 }
 
-// Hands a tile of `rows` <= MR rows and `panels` <= NP panels to the code compiled for it.
-template <int G, int MR, int NP>
-REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias,
-                          Index Hp, float* out, const float* ahead) {
-  if constexpr (MR > 1)
-    if (rows < MR) return product<G, MR - 1, tile_panels(G, MR - 1)>(rows, panels, K, a, w, panel_stride, bias, Hp, out, ahead);
-  if constexpr (NP > 1)
-    if (panels < NP) return product<G, MR, NP - 1>(rows, panels, K, a, w, panel_stride, bias, Hp, out, ahead);
-  product_tile<G, MR, NP>(K, a, w, panel_stride, bias, Hp, out, ahead);
-}
+using ProductTile = void (*)(Index, ConstRows, const float*, Index, const float*, Index, float*, const float*);
+
+// The tiles there are, by rows and panels.
+template <int G>
+struct ProductTiles {
+  ProductTile tile[tile_rows(G)][tile_panels(G, 1)] = {};
+
+  constexpr ProductTiles() { add<tile_rows(G), tile_panels(G, tile_rows(G))>(); }
+
+ private:
+  template <int MR, int NP>
+  constexpr void add() {
+    tile[MR - 1][NP - 1] = product_tile<G, MR, NP>;
+    if constexpr (NP > 1)
+      add<MR, NP - 1>();
+    else if constexpr (MR > 1)
+      add<MR - 1, tile_panels(G, MR - 1)>();
+  }
+};
+
+template <int G>
+inline constexpr ProductTiles<G> kProductTiles;
 
 // --- one step ---
 
@@ -229,9 +289,8 @@ void forward_step(const StepForward& s) {
       const float* a[MR];
       for (int m = 0; m < rows; ++m) a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
       const Index fetched = tile * s.H * kLine;
-      product<G, MR, tile_panels(G, MR)>(rows, taken, s.product_length, a, weights, panel_stride,
-                                         s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
-                                         next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
+      kProductTiles<G>.tile[rows - 1][taken - 1](s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr,
+                                                 s.Hp, products, next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
       for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
     }
   }
@@ -282,22 +341,21 @@ void backward_step(const StepBackward& s) {
 
 // --- the table ---
 
-template <class Cell, class F>
+template <class Cell, class F, class Slopes>
 constexpr recurrent::CellKernels cell_kernels() {
   recurrent::CellKernels k{};
   k.forward[0] = forward_step<Cell, 0, F>;
-  k.backward[0] = backward_step<Cell, 0, F>;
+  k.backward[0] = backward_step<Cell, 0, Slopes>;
   if constexpr (Cell::info.phases > 1) {
     k.forward[1] = forward_step<Cell, 1, F>;
-    k.backward[1] = backward_step<Cell, 1, F>;
+    k.backward[1] = backward_step<Cell, 1, Slopes>;
   }
   return k;
 }
 
 template <class... Cells>
 constexpr recurrent::Kernels recurrent_kernels_of(cells::List<Cells...>) {
-  return {{{cell_kernels<Cells, StandardFunctions>(), cell_kernels<Cells, GivenFunctions>(),
-            cell_kernels<Cells, ClippedFunctions>()}...}};
+  return {{{cell_kernels<Cells, StandardFunctions, StandardFunctions>(), cell_kernels<Cells, GivenFunctions, GivenSlopes>()}...}};
 }
 
 constexpr recurrent::Kernels make_recurrent_kernels() { return recurrent_kernels_of(cells::All{}); }

@@ -1,8 +1,8 @@
 // The activations of rekur/activation.hpp on vectors, and their derivatives from the output. Included after math.hpp, as often as
 // that is.
 //
-// `activation(f, x)` chooses by f.kind every time it is called: right inside a cell, where the kind is loop-invariant and well
-// predicted. Loops over long arrays choose once by `with_kind` and call the form with the kind as a template argument.
+// Loops over arrays choose the kind once by `with_kind` and inline it; a cell of the recurrent engine asks once for the address of
+// a function (`function_of`, `slope_of`).
 #include "rekur/activation.hpp"
 
 namespace rekur {
@@ -109,12 +109,25 @@ REKUR_INLINE auto with_kind(ActivationKind kind, const Body& body) {
   return body(KindConstant<ActivationKind::linear>{});
 }
 
-REKUR_INLINE Vec activation(Activation f, Vec x) {
-  return with_kind(f.kind, [&](auto k) __attribute__((always_inline)) { return activation<k.kind>(f, x); });
+// The same as functions that can be called by their addresses, one a kind.
+using VectorFunction = Vec (*)(Vec v, float alpha, float beta);
+
+template <ActivationKind K>
+__attribute__((noinline)) Vec activation_function(Vec x, float alpha, float beta) {
+  return activation<K>({K, alpha, beta}, x);
 }
 
-REKUR_INLINE Vec activation_slope(Activation f, Vec y) {
-  return with_kind(f.kind, [&](auto k) __attribute__((always_inline)) { return activation_slope<k.kind>(f, y); });
+template <ActivationKind K>
+__attribute__((noinline)) Vec slope_function(Vec y, float alpha, float beta) {
+  return activation_slope<K>({K, alpha, beta}, y);
+}
+
+__attribute__((noinline)) inline VectorFunction function_of(ActivationKind kind) {
+  return with_kind(kind, [](auto k) -> VectorFunction { return activation_function<k.kind>; });
+}
+
+__attribute__((noinline)) inline VectorFunction slope_of(ActivationKind kind) {
+  return with_kind(kind, [](auto k) -> VectorFunction { return slope_function<k.kind>; });
 }
 
 }  // namespace REKUR_SIMD_NAMESPACE

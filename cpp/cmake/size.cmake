@@ -1,0 +1,44 @@
+# What is compiled for size, and REKUR_COMPACT.
+
+# The kernels are compiled for speed (CMakeLists.txt), and so is what runs in every call; all else, reading, checking, planning and
+# building, is most of the code and a small part of the time. The compact library spends its bytes on time steps alone.
+function(rekur_compile_for_size sources)
+  if(REKUR_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
+    return()
+  endif()
+  set(fast "/src/(recurrent|runtime|stream)/|/graph/(run|graph|arena)\\.cpp|/layers/(recurrent|dense)\\.cpp")
+  if(REKUR_COMPACT)
+    set(fast "/recurrent/forward\\.cpp|/src/stream/")
+  endif()
+  foreach(source IN LISTS sources)
+    if(NOT source MATCHES "${fast}")
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -Os)
+    elseif(REKUR_COMPACT)
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O2)
+    endif()
+  endforeach()
+endfunction()
+
+if(NOT REKUR_COMPACT)
+  return()
+endif()
+if(BUILD_SHARED_LIBS OR REKUR_TESTS OR REKUR_PYTHON OR SKBUILD)
+  message(FATAL_ERROR "REKUR_COMPACT is for the static library alone: tests and the Python extension need what it hides")
+endif()
+if(REKUR_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
+  message(FATAL_ERROR "REKUR_COMPACT is for builds that optimise")
+endif()
+# Unwinding happens at calls only, and never through a kernel.
+set(REKUR_COMPACT_FLAGS -fno-asynchronous-unwind-tables)
+set(REKUR_KERNEL_FLAGS -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-exceptions)
+set(REKUR_COMPACT_HOW merged)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(REKUR_COMPACT_HOW whole)
+  list(APPEND REKUR_COMPACT_FLAGS -flto)
+  list(APPEND REKUR_KERNEL_FLAGS -fno-lto)
+endif()
+string(JOIN " " REKUR_COMPACT_LINK_FLAGS ${REKUR_COMPACT_FLAGS})
+set(CMAKE_CXX_ARCHIVE_CREATE
+    "${CMAKE_CURRENT_LIST_DIR}/compact.sh <TARGET> <CMAKE_AR> ${CMAKE_NM} ${CMAKE_OBJCOPY} ${REKUR_COMPACT_HOW} \
+<CMAKE_CXX_COMPILER> -Os ${REKUR_COMPACT_LINK_FLAGS} -- <OBJECTS>")
+set(CMAKE_CXX_ARCHIVE_FINISH "")
