@@ -62,6 +62,7 @@ struct SingleRow {
   Index I, H;
   Index panels;        // Hp / width
   Index panel_stride;  // floats
+  bool recurrent_bias;
   const float* weights;
 };
 

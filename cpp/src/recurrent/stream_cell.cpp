@@ -64,7 +64,7 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
   }
   const Index width = simd_->width, recurrent_rows = r.H + (cell.recurrent_bias ? 1 : 0);
   const Index vectors = cell.x_count * (1 + r.I) + cell.phase[0].count * recurrent_rows + cell.peepholes;
-  packed_ = {r.I, r.H, Hp_ / width, vectors * width, nullptr};
+  packed_ = {r.I, r.H, Hp_ / width, vectors * width, cell.recurrent_bias, nullptr};
   packed_.weights = panels_.reserve(element_count({packed_.panels, packed_.panel_stride}));
   PanelWriter writer(cell, r.H, width, panels_.data());
   for (Index panel = 0; panel < packed_.panels; ++panel) writer.write(panel, r.I, weights);
