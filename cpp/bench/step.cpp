@@ -2,7 +2,7 @@
 //
 //   rekur_bench_step [--isa ISA] [--threads N] [--cell NAME]
 //
-// Nanoseconds a step. model: Model::predict, the public interface. engine: recurrent::forward, without graph and spec.
+// Nanoseconds a step. stream: Stream::step, the public interface for that. model: Model::predict, the public interface. engine: recurrent::forward, without graph and spec.
 // min and median are over rounds of many steps; worst is the longest of some thousand single calls, the clock's own time and the
 // system's interruptions included. long: the engine over T = 1000 in one call; what a call costs is long's distance from engine.
 #include <algorithm>
@@ -20,6 +20,7 @@
 #include "recurrent/recurrent.hpp"
 #include "rekur/model.hpp"
 #include "rekur/runtime.hpp"
+#include "rekur/stream.hpp"
 #include "timing.hpp"
 
 namespace rekur::bench {
@@ -69,18 +70,20 @@ void print(const char* what, const Cell& cell, const Sizes& s, const Times& time
   std::fflush(stdout);
 }
 
-Model make_model(const Cell& cell, const Sizes& s) {
+// One that takes its initial states and gives its final ones, or one that keeps them to itself.
+Model make_model(const Cell& cell, const Sizes& s, bool states) {
   const std::string H = std::to_string(s.H);
   std::string layers = R"({"type": "Input", "name": "x", "shape": [null, )" + std::to_string(s.I) + R"(], "dtype": "float32"})";
   std::string names = R"("x")", outputs;
-  for (std::size_t i = 0; i < cell.states; ++i) {
+  for (std::size_t i = 0; i < cell.states && states; ++i) {
     const std::string name = i == 0 ? "h" : "c";
     layers += R"(, {"type": "Input", "name": ")" + name + R"(", "shape": [)" + H + R"(], "dtype": "float32"})";
     names += R"(, ")" + name + '"';
     outputs += (i == 0 ? R"("rnn:)" : R"(, "rnn:)") + std::to_string(i + 1) + '"';
   }
   layers += std::string(R"(, {"type": ")") + cell.layer + R"(", "name": "rnn", "inputs": [)" + names + R"(], "units": )" + H +
-            R"(, "return_state": true})";
+            (states ? R"(, "return_state": true})" : "}");
+  if (!states) outputs = R"("rnn")";
   Model model(R"({"format": "rekur", "version": 1, "name": "step", "layers": [)" + layers + R"(], "inputs": [)" + names +
               R"(], "outputs": [)" + outputs + "]}");
   model.initialize(1);
@@ -88,7 +91,7 @@ Model make_model(const Cell& cell, const Sizes& s) {
 }
 
 void time_model(const Cell& cell, const Sizes& s) {
-  const Model model = make_model(cell, s);
+  const Model model = make_model(cell, s, true);
   std::vector<float> x = inputs(kInputs, s.I);
   States states(cell, s.H);
   std::array<Batch, 2> batches;
@@ -110,6 +113,19 @@ void time_model(const Cell& cell, const Sizes& s) {
   };
   const Times times = measure(step);
   print("model", cell, s, times, longest(step, kSingles), 1);
+}
+
+void time_stream(const Cell& cell, const Sizes& s) {
+  Stream stream(make_model(cell, s, false));
+  const std::vector<float> x = inputs(kInputs, s.I);
+  std::vector<float> y(static_cast<std::size_t>(s.H));
+  Index at = 0;
+  const auto step = [&] {
+    stream.step(x.data() + at * s.I, y.data());
+    at = (at + 1) % kInputs;
+  };
+  const Times times = measure(step);
+  print("stream", cell, s, times, longest(step, kSingles), 1);
 }
 
 // The engine's own layer, and its weights.
@@ -187,6 +203,7 @@ void run(const std::vector<std::string>& arguments) {
   for (const Cell& cell : kCells) {
     if (!wanted.empty() && wanted != cell.layer) continue;
     for (const Sizes& sizes : kSizes) {
+      time_stream(cell, sizes);
       time_model(cell, sizes);
       time_engine(cell, sizes);
       time_long(cell, sizes);

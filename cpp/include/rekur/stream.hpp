@@ -38,15 +38,16 @@ class REKUR_API Stream {
   const std::vector<TensorInfo>& inputs() const noexcept;
   const std::vector<TensorInfo>& outputs() const noexcept;
 
-  // One step. x: the only input, [batch, F]; y: the only output, [batch, F]. They must not overlap.
-  void step(const float* x, float* y) noexcept;
-  // Of any number of inputs (float, or std::int32_t of an input of ids) and outputs, in the order of inputs() and outputs().
-  // An id out of range gives NaN.
-  void step(std::span<const void* const> x, std::span<float* const> y) noexcept;
+  // One step. x: the only input, [batch, F]; y: the only output, [batch, F]. They must not overlap. False, and nothing done, if the
+  // stream has more of either, or takes ids.
+  bool step(const float* x, float* y) noexcept;
+  // Of any number of inputs (float, or std::int32_t of an input of ids) and outputs, in the order of inputs() and outputs(); no
+  // output may overlap another or an input. An id out of range gives NaN. False, and nothing done, for another number of them.
+  bool step(std::span<const void* const> x, std::span<float* const> y) noexcept;
 
-  // The beginning of a sequence: every state zero. Of all rows, or of one of the batch.
+  // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).
   void reset() noexcept;
-  void reset(Index row) noexcept;
+  bool reset(Index row) noexcept;
 
   // All states: of each recurrent layer in the model's order h [batch, units], then, if it has one, c [batch, units].
   std::size_t state_size() const noexcept;                 // floats

@@ -21,6 +21,7 @@
 namespace rekur::graph {
 
 struct Call;
+struct Program;
 
 struct RunOptions {
   bool training = false;  // dropout draws, and the run can go backward
@@ -120,6 +121,10 @@ class Graph {
   // Throws Error where backward would.
   void check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
 
+  // The graph one time step at a time, with the weights as they are now, for the ISA in use (graph/program.hpp). Shared by all who
+  // ask for the same while one of them keeps it. Throws Error naming the layer that cannot go so.
+  std::shared_ptr<const Program> program(bool single_row) const;
+
   // The activation that output k ends in, if a loss may take it over: output k is the whole output of a Dense or Activation layer
   // that nothing else reads. `none` otherwise.
   layers::FinalActivation final_activation(std::size_t k) const;
@@ -153,6 +158,8 @@ class Graph {
   std::shared_ptr<ArenaPool> pool_;
   mutable std::mutex plans_mutex_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;  // the last few used, latest first
+  mutable std::mutex programs_mutex_;
+  mutable std::vector<std::weak_ptr<const Program>> programs_;
 };
 
 }  // namespace rekur::graph

@@ -12,6 +12,7 @@ struct Table {
   const char* name;
   simd::Kernels simd;
   recurrent::Kernels recurrent;
+  recurrent::SingleRowKernels single_row;
 };
 
 // The table in use (see current_isa() in runtime.hpp for how it is chosen). Cheap: one atomic load after the first call.

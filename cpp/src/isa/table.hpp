@@ -4,6 +4,7 @@
 #pragma once
 
 #include "isa/dispatch.hpp"
+#include "recurrent/single_row.hpp"
 #include "recurrent/step.hpp"
 #include "simd/dropout.hpp"
 #include "simd/gemm.hpp"
@@ -53,7 +54,8 @@ constexpr simd::Kernels make_simd_kernels() {
 }  // namespace
 
 namespace isa {
-extern constinit const Table REKUR_ISA_TABLE = {REKUR_ISA_NAME, make_simd_kernels(), make_recurrent_kernels()};
+extern constinit const Table REKUR_ISA_TABLE = {REKUR_ISA_NAME, make_simd_kernels(), make_recurrent_kernels(),
+                                                  make_single_row_kernels()};
 }  // namespace isa
 
 }  // namespace rekur

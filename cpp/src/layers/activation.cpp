@@ -2,6 +2,7 @@
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -30,6 +31,12 @@ class ActivationLayer final : public Layer {
   }
 
   FinalActivation final_activation() const override { return f_.final_activation(); }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    return make_stream_op([f = f_, n = features_of(build.inputs[0].shape), &k = isa::kernels()](const StreamCall& c) {
+      activate(k, f, c.input(), c.output(), c.batch, n);
+    });
+  }
 
  private:
   ActivationSpec f_;

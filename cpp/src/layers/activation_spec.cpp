@@ -94,6 +94,14 @@ void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Ind
   }
 }
 
+void activate(const simd::Kernels& kernels, const ActivationSpec& f, const float* x, float* y, Index rows, Index n) noexcept {
+  if (f.softmax) {
+    kernels.softmax(x, y, rows, n);
+  } else if (!f.is_linear() || x != y) {
+    kernels.activate(f.function, x, y, rows * n);
+  }
+}
+
 void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n) {
   const auto& k = isa::kernels();
   if (f.softmax) {

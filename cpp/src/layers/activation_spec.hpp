@@ -23,6 +23,8 @@ ActivationSpec read_activation(json::Reader& reader, std::string_view key, const
 
 // Over rows of n features: y = f(x), in place; dx = dy f'(y), in place.
 void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Index n);
+// The same on this thread alone, by the kernels given: for streams.
+void activate(const simd::Kernels& kernels, const ActivationSpec& f, const float* x, float* y, Index rows, Index n) noexcept;
 void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n);
 
 // The initialiser under `key` as JSON text, or `fallback` in quotes. What it means is checked by whoever draws.

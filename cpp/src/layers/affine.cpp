@@ -5,6 +5,7 @@
 
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -33,6 +34,16 @@ class Scaling : public Layer {
     const auto& k = isa::kernels();
     over_periods(run, width, [&](Index begin, Index rows, Index n) {
       for (Index at = begin; at < begin + rows * n; at += n) k.multiply_add(run.d_outputs[0] + at, by, run.d_inputs[0] + at, n);
+    });
+  }
+
+  // The same for streams.
+  static std::unique_ptr<const StreamOp> stream_scale(const StreamBuild& build, std::vector<float> by, std::vector<float> offset) {
+    const Index features = features_of(build.inputs[0].shape);
+    return make_stream_op([by = std::move(by), offset = std::move(offset), features, &k = isa::kernels()](const StreamCall& c) {
+      const Index width = static_cast<Index>(by.size()), n = c.batch * features, rest = n % width;
+      k.affine(c.input(), by.data(), offset.data(), c.output(), n / width, width);
+      k.affine(c.input() + n - rest, by.data(), offset.data(), c.output() + n - rest, 1, rest);
     });
   }
 
@@ -74,6 +85,11 @@ class Affine final : public Scaling {
     }
     scale_backward(run, n, run.weights);
   }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    const float *gamma = build.weights, *beta = gamma + features_of(build.inputs[0].shape);
+    return stream_scale(build, {gamma, beta}, {beta, beta + (beta - gamma)});
+  }
 };
 
 class Rescaling final : public Scaling {
@@ -104,6 +120,8 @@ class Rescaling final : public Scaling {
   void backward(const Context& run) const override {
     if (run.d_outputs[0] != nullptr) scale_backward(run, width(), scale_.data());
   }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override { return stream_scale(build, scale_, offset_); }
 
  private:
   Index width() const { return static_cast<Index>(scale_.size()); }

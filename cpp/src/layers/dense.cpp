@@ -8,6 +8,7 @@
 #include "layers/elementwise.hpp"
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -74,6 +75,38 @@ void sum_rows(Index rows, Index N, const float* b, float* out) {
   });
 }
 
+// Dense in a stream. In memory: the addresses of the rows of x and of y.
+class DenseOp final : public StreamOp {
+ public:
+  DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f)
+      : in_(in), units_(units), f_(f), kernels_(isa::kernels()) {
+    kernel_.prepare(weights, in, units, units, 1, 1);
+    if (use_bias) bias_.assign(weights + in * units, weights + (in + 1) * units);
+  }
+
+  Index memory(Index batch) const override { return element_count({batch, 2 * kAddress}); }
+
+  void step(const StreamCall& c, int) const noexcept override {
+    const float** const x = reinterpret_cast<const float**>(c.memory);
+    float** const y = reinterpret_cast<float**>(c.memory + c.batch * kAddress);
+    for (Index row = 0; row < c.batch; ++row) {
+      x[row] = c.input() + row * in_;
+      y[row] = c.output() + row * units_;
+    }
+    kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias_.empty() ? nullptr : bias_.data(), y, 0, false);
+    activate(kernels_, f_, c.output(), c.output(), c.batch, units_);
+  }
+
+ private:
+  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
+
+  Index in_, units_;
+  ActivationSpec f_;
+  const simd::Kernels& kernels_;
+  PackedMatrix kernel_;
+  std::vector<float> bias_;
+};
+
 class Dense final : public Layer {
  public:
   struct Settings {
@@ -126,6 +159,10 @@ class Dense final : public Layer {
   }
 
   FinalActivation final_activation() const override { return s_.activation.final_activation(); }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation);
+  }
 
  private:
   Settings s_;

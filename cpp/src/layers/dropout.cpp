@@ -1,6 +1,7 @@
 // Dropout: in training y = x ⊙ m with m = 1/(1 - rate) or 0, each kept with probability 1 - rate; in inference y = x.
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -41,6 +42,7 @@ class Dropout final : public Layer {
   }
 
   bool passes_through(bool training) const override { return !training || rate_ == 0; }
+  std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override { return nullptr; }
 
  private:
   float rate_;

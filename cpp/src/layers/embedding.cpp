@@ -1,7 +1,10 @@
 // Embedding: y[b, t] = embeddings[x[b, t]].
+#include <limits>
+
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -56,6 +59,21 @@ class Embedding final : public Layer {
       for (Index i = 0; i < n; ++i) {
         float* sum = run.d_weights + ids[i] * columns_ + begin;
         k.add(sum, run.d_outputs[0] + i * columns_ + begin, sum, end - begin);
+      }
+    });
+  }
+
+  // A step cannot refuse an id: one out of range gives a row of NaN.
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    std::vector<float> table(build.weights, build.weights + rows_ * columns_);
+    return make_stream_op([table = std::move(table), rows = rows_, columns = columns_](const StreamCall& c) {
+      float* to = c.output();
+      for (Index i = 0; i < c.batch; ++i, to += columns) {
+        const Index id = c.ids()[i];
+        if (id >= 0 && id < rows)
+          std::copy_n(table.data() + id * columns, columns, to);
+        else
+          std::fill_n(to, columns, std::numeric_limits<float>::quiet_NaN());
       }
     });
   }

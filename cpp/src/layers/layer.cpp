@@ -1,8 +1,14 @@
 #include "layers/layer.hpp"
 
+#include "layers/stream_op.hpp"
+
 namespace rekur::layers {
 
 void Layer::fail(const std::string& message) const { throw Error(type_ + " '" + name_ + "': " + message); }
+
+void Layer::cannot_stream(const std::string& reason) const { fail("cannot go one step at a time: " + reason); }
+
+std::unique_ptr<const StreamOp> Layer::stream(const StreamBuild&) const { cannot_stream("this layer does not say how"); }
 
 void Layer::expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const {
   if (inputs.size() >= least && inputs.size() <= most) return;

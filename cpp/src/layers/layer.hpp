@@ -2,6 +2,7 @@
 // hands to it. It owns no parameter and no activation; what it caches are packed weights.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -54,6 +55,14 @@ struct Context {
 };
 
 class Layer;
+class StreamOp;
+
+// What a layer is told when it is to go one time step at a time (layers/stream_op.hpp).
+struct StreamBuild {
+  std::span<const TensorSpec> inputs, outputs;  // of one step: shapes (B) or (B, F), the batch unknown
+  const float* weights = nullptr;               // the layer's parameters, only during the call
+  bool single_row = false;                      // the batch will be 1
+};
 
 // A layer and its share of a run.
 struct LayerCall {
@@ -106,6 +115,15 @@ class Layer {
   virtual FinalActivation final_activation() const { return FinalActivation::none; }
   // Whether output 0 is input 0, unchanged, in inference (dropout).
   virtual bool passes_through(bool /*training*/) const { return false; }
+
+  // The layer one time step at a time, for streams (layers/stream_op.hpp). Null: output 0 is input 0, unchanged. Throws Error with
+  // the reason (cannot_stream) where a step at a time is not enough, which is also what a layer does that does not say how.
+  virtual std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const;
+  // The first of its inputs that is an initial state: a stream keeps that itself.
+  static constexpr std::size_t kNoInitialState = static_cast<std::size_t>(-1);
+  virtual std::size_t first_initial_state() const { return kNoInitialState; }
+  // Throws Error "TYPE 'name': cannot go one step at a time: reason".
+  [[noreturn]] void cannot_stream(const std::string& reason) const;
 
   // Throws Error "TYPE 'name': message".
   [[noreturn]] void fail(const std::string& message) const;

@@ -7,6 +7,7 @@
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -67,6 +68,16 @@ class LayerNormalization final : public Layer {
     over_rows(rows, n, 12, [&](Index begin, Index end) {
       k.layer_norm_backward(run.input() + begin * n, run.tape + kMoments * begin, gamma(run.weights, n), dy + begin * n,
                             run.d_inputs[0] + begin * n, end - begin, n);
+    });
+  }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    const Index n = features_of(build.inputs[0].shape);
+    const auto copy_of = [n](const float* from) { return from ? std::vector<float>(from, from + n) : std::vector<float>(); };
+    return make_stream_op([n, gamma = copy_of(gamma(build.weights, n)), beta = copy_of(beta(build.weights, n)),
+                           epsilon = s_.epsilon, &k = isa::kernels()](const StreamCall& c) {
+      k.layer_norm(c.input(), gamma.empty() ? nullptr : gamma.data(), beta.empty() ? nullptr : beta.data(), epsilon, c.output(),
+                   nullptr, c.batch, n);
     });
   }
 

@@ -1,11 +1,24 @@
 // Concatenate, Add, Multiply: layers that join two or more inputs. Subtract, Divide: exactly two.
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
 
 constexpr std::size_t kAny = static_cast<std::size_t>(-1);
+
+// out = a op b of all inputs, from the first on.
+using Pairwise = void (*)(const float* a, const float* b, float* out, Index n);
+
+std::unique_ptr<const StreamOp> stream_pairwise(Pairwise op, const StreamBuild& build) {
+  const int count = static_cast<int>(build.inputs.size());
+  return make_stream_op([op, count, features = features_of(build.outputs[0].shape)](const StreamCall& c) {
+    const Index n = c.batch * features;
+    op(c.input(0), c.input(1), c.output(), n);
+    for (int i = 2; i < count; ++i) op(c.output(), c.input(i), c.output(), n);
+  });
+}
 
 // The dimension both have; kUnknown fits anything. Returns false where they differ.
 bool unify(Index& a, Index b) {
@@ -84,6 +97,17 @@ class Concatenate final : public Join {
     });
   }
 
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    std::vector<Index> features;
+    for (const TensorSpec& input : build.inputs) features.push_back(features_of(input.shape));
+    return make_stream_op([features = std::move(features)](const StreamCall& c) {
+      float* to = c.output();
+      for (Index row = 0; row < c.batch; ++row)
+        for (std::size_t i = 0; i < features.size(); ++i)
+          to = std::copy_n(c.input(static_cast<int>(i)) + row * features[i], features[i], to);
+    });
+  }
+
  private:
   Index axis_;
 };
@@ -110,6 +134,10 @@ class Add final : public Join {
     for (float* d_input : run.d_inputs) {
       if (d_input != nullptr) accumulate(run.d_outputs[0], d_input, n);
     }
+  }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    return stream_pairwise(isa::kernels().add, build);
   }
 };
 
@@ -153,6 +181,10 @@ class Multiply final : public Join {
       }
     });
   }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    return stream_pairwise(isa::kernels().multiply, build);
+  }
 };
 
 class Subtract final : public Join {
@@ -177,6 +209,10 @@ class Subtract final : public Join {
     over_elements(n, 1, [&](Index begin, Index end) {
       k.subtract(run.d_inputs[1] + begin, run.d_outputs[0] + begin, run.d_inputs[1] + begin, end - begin);
     });
+  }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    return stream_pairwise(isa::kernels().subtract, build);
   }
 };
 
@@ -206,6 +242,10 @@ class Divide final : public Join {
       k.multiply(dy + begin, run.outputs[0] + begin, dy + begin, n);
       k.subtract(run.d_inputs[1] + begin, dy + begin, run.d_inputs[1] + begin, n);
     });
+  }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    return stream_pairwise(isa::kernels().divide, build);
   }
 };
 

@@ -9,12 +9,42 @@
 #include "layers/elementwise.hpp"
 #include "layers/recurrent_settings.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 #include "recurrent/recurrent.hpp"
+#include "recurrent/stream_cell.hpp"
 
 namespace rekur::layers {
 namespace {
 
 constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+
+class RecurrentOp final : public StreamOp {
+ public:
+  RecurrentOp(recurrent::StreamCell cell, bool return_state) : cell_(std::move(cell)), return_state_(return_state) {}
+
+  Index memory(Index batch) const override { return cell_.memory(batch); }
+
+  std::vector<StreamState> states(Index batch) const override {
+    static constexpr const char* kNames[cells::kMaxStates] = {"h", "c"};
+    std::vector<StreamState> states;
+    for (int k = 0; k < cell_.states(); ++k)
+      states.push_back({kNames[k], cell_.units(), cell_.stride(), {cell_.state(k, 0, batch), cell_.state(k, 1, batch)}});
+    return states;
+  }
+
+  void step(const StreamCall& c, int turn) const noexcept override {
+    cell_.step(c.batch, turn, c.input(), c.output(), c.memory);
+    for (int k = 0; return_state_ && k < cell_.states(); ++k) {
+      const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);
+      float* to = c.output(1 + k);
+      for (Index row = 0; row < c.batch; ++row, from += cell_.stride()) to = std::copy_n(from, cell_.units(), to);
+    }
+  }
+
+ private:
+  recurrent::StreamCell cell_;
+  bool return_state_;
+};
 
 class RecurrentLayer final : public Layer {
  public:
@@ -90,6 +120,15 @@ class RecurrentLayer final : public Layer {
   }
 
   bool writes_gradients() const override { return true; }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
+    const Index I = features_of(build.inputs[0].shape);
+    return std::make_unique<RecurrentOp>(recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units,
+                                                               direction_weights(build.weights, 0), build.single_row),
+                                         s_.return_state);
+  }
+  std::size_t first_initial_state() const override { return 1; }
 
   void forward(const Context& run) const override {
     const LayerCall call{this, &run};

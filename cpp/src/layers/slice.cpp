@@ -4,6 +4,7 @@
 
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -45,6 +46,13 @@ class Slice final : public Layer {
     over_rows(rows_of(run.output_specs[0].shape), to, 1, [&](Index begin, Index end) {
       float* first = run.d_inputs[0] + from_start(start_, from);
       for (Index row = begin; row < end; ++row) k.add(first + row * from, run.d_outputs[0] + row * to, first + row * from, to);
+    });
+  }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    const Index from = features_of(build.inputs[0].shape), to = features_of(build.outputs[0].shape);
+    return make_stream_op([first = from_start(start_, from), from, to](const StreamCall& c) {
+      for (Index row = 0; row < c.batch; ++row) std::copy_n(c.input() + first + row * from, to, c.output() + row * to);
     });
   }
 

@@ -5,6 +5,7 @@
 
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
+#include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -53,6 +54,12 @@ class Step final : public Layer {
         if (at != kNone) k.add(run.d_inputs[0] + at, run.d_outputs[0] + row * n, run.d_inputs[0] + at, n);
       }
     });
+  }
+
+  // The last step of a sequence that ends here is the one at hand.
+  std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override {
+    if (index_ != -1) cannot_stream("step " + std::to_string(index_) + " of a sequence cannot be told from one step of it");
+    return nullptr;
   }
 
  private:

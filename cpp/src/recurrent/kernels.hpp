@@ -55,8 +55,27 @@ struct CellKernels {
 enum class Functions : std::uint8_t { standard, given };
 inline constexpr int kFunctions = 2;
 
+// A layer on one row, both products of a step in one pass over the weights: for streams. By panel of a vector of units: the input
+// bias [x_count][width], the recurrent one [count][width] of a cell that has it, the kernel [I][x_count][width], the recurrent
+// kernel [H][count][width], the peepholes [peepholes][width].
+struct SingleRow {
+  Index I, H;
+  Index panels;        // Hp / width
+  Index panel_stride;  // floats
+  bool recurrent_bias;
+  const float* weights;
+};
+
+// h, h_next and c as in StepForward, [Hp]; x [I], y [H].
+using SingleRowStep = void (*)(const SingleRow& layer, const float* x, const float* h, float* h_next, float* c, float* y,
+                               bool descending);
+
 struct Kernels {
   CellKernels cell[cells::All::size][kFunctions];  // by position in cells::All
+};
+
+struct SingleRowKernels {
+  SingleRowStep cell[cells::All::size];  // for sigmoid and tanh without clip; null for a cell of two phases
 };
 
 }  // namespace rekur::recurrent

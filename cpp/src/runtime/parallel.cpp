@@ -14,6 +14,7 @@
 #endif
 
 #include "rekur/runtime.hpp"
+#include "runtime/float_mode.hpp"
 
 namespace rekur::runtime {
 
@@ -37,32 +38,6 @@ void spin_until(F&& reached) noexcept {
     else
       std::this_thread::yield();
 }
-
-#if defined(__SSE2__)
-constexpr std::uint64_t kFlushBits = 0x8040;  // MXCSR: FTZ and DAZ
-std::uint64_t float_mode() { return _mm_getcsr(); }
-void set_float_mode(std::uint64_t mode) { _mm_setcsr(static_cast<unsigned>(mode)); }
-#elif defined(__aarch64__)
-constexpr std::uint64_t kFlushBits = std::uint64_t{1} << 24;  // FPCR: FZ
-std::uint64_t float_mode() {
-  std::uint64_t mode;
-  asm volatile("mrs %0, fpcr" : "=r"(mode));
-  return mode;
-}
-void set_float_mode(std::uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
-#elif defined(__arm__) && defined(__ARM_FP)
-constexpr std::uint64_t kFlushBits = std::uint64_t{1} << 24;  // FPSCR: FZ; NEON flushes in any case
-std::uint64_t float_mode() {
-  std::uint32_t mode;
-  asm volatile("vmrs %0, fpscr" : "=r"(mode));
-  return mode;
-}
-void set_float_mode(std::uint64_t mode) { asm volatile("vmsr fpscr, %0" : : "r"(static_cast<std::uint32_t>(mode))); }
-#else
-constexpr std::uint64_t kFlushBits = 0;
-std::uint64_t float_mode() { return 0; }
-void set_float_mode(std::uint64_t) {}
-#endif
 
 [[maybe_unused]] constexpr double kWorthThreads =
     1e5;  // floating-point operations; a parallel region costs one to two microseconds

@@ -1,0 +1,134 @@
+// Graph → program.
+#include "graph/program.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "graph/graph.hpp"
+
+namespace rekur::graph {
+namespace {
+
+class Compiler {
+ public:
+  Compiler(const Topology& topology, const float* weights, Program& program)
+      : t_(topology), weights_(weights), p_(program), read_(topology.tensors.size(), false) {}
+
+  void run() {
+    check_time();
+    for (const layers::TensorSpec& tensor : t_.tensors) {
+      steps_.push_back(one_step(tensor));
+      root_.push_back(static_cast<int>(root_.size()));
+    }
+    for (const Node& node : t_.nodes)
+      if (node.used && !node.source) add(node);
+    for (const int tensor : t_.outputs) p_.outputs.push_back(read(tensor));
+    // An input that is nothing but an initial state gives way to the state.
+    for (const int tensor : t_.inputs)
+      if (read_[static_cast<std::size_t>(tensor)] || !is_initial_state(tensor)) p_.inputs.push_back(tensor);
+    for (std::size_t tensor = 0; tensor < steps_.size(); ++tensor)
+      p_.arrays.push_back({layer_of(static_cast<int>(tensor)).name(), steps_[tensor].shape, steps_[tensor].dtype});
+  }
+
+ private:
+  // All inputs step together, so there must be a time, and one only.
+  void check_time() const {
+    Index steps = kUnknown;
+    bool timed = false;
+    for (const int tensor : t_.inputs) {
+      const layers::TensorSpec& input = t_.tensors[static_cast<std::size_t>(tensor)];
+      if (!input.has_time()) continue;
+      timed = true;
+      if (steps == kUnknown) steps = input.shape[1];
+      if (input.shape[1] != kUnknown && input.shape[1] != steps)
+        layer_of(tensor).cannot_stream("all inputs step together, but this one has " + std::to_string(input.shape[1]) +
+                                       " time steps and another " + std::to_string(steps));
+    }
+    if (!timed) throw Error("model: cannot go one step at a time: none of its inputs has a time axis");
+  }
+
+  static layers::TensorSpec one_step(layers::TensorSpec tensor) {
+    if (tensor.has_time()) tensor.shape.erase(tensor.shape.begin() + 1);
+    tensor.time_source = -1;
+    return tensor;
+  }
+
+  void add(const Node& node) {
+    const layers::Layer& layer = *node.layer;
+    const std::size_t sequences = std::min(node.inputs.size(), layer.first_initial_state());
+    for (std::size_t i = sequences; i < node.inputs.size(); ++i) {
+      const Node& source = t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(node.inputs[i])])];
+      if (!source.source)
+        layer.cannot_stream("its initial state is computed by " + source.layer->type() + " '" + source.layer->name() +
+                            "', and a step cannot tell whether it is the first; make it an input of the model");
+    }
+    Program::Instruction instruction;
+    std::vector<layers::TensorSpec> inputs;
+    for (std::size_t i = 0; i < sequences; ++i) {
+      instruction.inputs.push_back(read(node.inputs[i]));
+      inputs.push_back(steps_[static_cast<std::size_t>(node.inputs[i])]);
+    }
+    for (int k = 0; k < node.output_count; ++k) instruction.outputs.push_back(node.first_output + k);
+    const auto outputs =
+        std::span(steps_).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
+    instruction.layer = layer.name();
+    instruction.op = layer.stream({inputs, outputs, weights_ + node.weights_begin, p_.single_row});
+    if (instruction.op != nullptr)
+      p_.instructions.push_back(std::move(instruction));
+    else
+      root_[static_cast<std::size_t>(node.first_output)] = instruction.inputs[0];
+  }
+
+  // The array where a tensor stands.
+  int read(int tensor) {
+    const int root = root_[static_cast<std::size_t>(tensor)];
+    read_[static_cast<std::size_t>(root)] = true;
+    return root;
+  }
+
+  bool is_initial_state(int tensor) const {
+    return std::any_of(t_.nodes.begin(), t_.nodes.end(), [&](const Node& node) {
+      const std::size_t first = std::min(node.inputs.size(), node.layer->first_initial_state());
+      return node.used && std::find(node.inputs.begin() + static_cast<std::ptrdiff_t>(first), node.inputs.end(), tensor) !=
+                              node.inputs.end();
+    });
+  }
+
+  const layers::Layer& layer_of(int tensor) const {
+    return *t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(tensor)])].layer;
+  }
+
+  const Topology& t_;
+  const float* weights_;
+  Program& p_;
+  std::vector<layers::TensorSpec> steps_;  // by tensor
+  std::vector<int> root_;                  // tensor -> the one whose array it shares
+  std::vector<bool> read_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Program> make_program(const Topology& topology, const float* weights, std::uint64_t version, bool single_row) {
+  auto program = std::make_shared<Program>();
+  program->version = version;
+  program->isa = &isa::table();
+  program->single_row = single_row;
+  Compiler(topology, weights, *program).run();
+  return program;
+}
+
+std::shared_ptr<const Program> Graph::program(bool single_row) const {
+  const auto hold = hold_weights();
+  const std::lock_guard lock(programs_mutex_);
+  std::erase_if(programs_, [](const auto& program) { return program.expired(); });
+  for (const std::weak_ptr<const Program>& known : programs_) {
+    std::shared_ptr<const Program> program = known.lock();
+    if (program && program->version == version_ && program->isa == &isa::table() && program->single_row == single_row)
+      return program;
+  }
+  std::shared_ptr<const Program> made = make_program(topology_, weights_.data(), version_, single_row);
+  programs_.push_back(made);
+  return made;
+}
+
+}  // namespace rekur::graph

@@ -1,0 +1,194 @@
+// Stream: a program, and the memory of one batch of sequences.
+#include "rekur/stream.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "graph/arena.hpp"
+#include "graph/graph.hpp"
+#include "graph/program.hpp"
+#include "runtime/float_mode.hpp"
+
+namespace rekur {
+namespace {
+
+const std::vector<TensorInfo> kNone;  // of a stream that was moved from
+
+Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+
+// Elements of a batch of rows of this array.
+Index size_of(const TensorInfo& array, Index batch) {
+  Shape shape = array.shape;
+  shape[0] = batch;
+  return element_count(shape);
+}
+
+}  // namespace
+
+struct Stream::Impl {
+  struct Step {
+    const layers::StreamOp* op;
+    layers::StreamCall call;
+  };
+  struct State {
+    float* at[2];  // [batch][stride], before a step of turn 0 and of turn 1
+    Index units, stride;
+  };
+  // An output that another has too, or that is an input: it is not computed where the caller wants it.
+  struct Copy {
+    int array;
+    std::size_t output, bytes;
+  };
+
+  Impl(const graph::Graph& graph, Index rows) : program(graph.program(rows == 1)), batch(rows) {
+    lay_out();
+    list_interface(graph);
+    // One step before the first: whatever a step touches, its code and the stack too, is then in memory.
+    std::vector<const void*> x;
+    std::vector<float*> y;
+    std::vector<graph::Arena> room;
+    for (const TensorInfo& info : inputs) x.push_back(room.emplace_back(element_count(info.shape), "an input").data());
+    for (const TensorInfo& info : outputs) y.push_back(room.emplace_back(element_count(info.shape), "an output").data());
+    step(x.data(), y.data());
+    reset(0, batch);
+  }
+
+  // A place in the arena for every array and for the memory of every op.
+  void lay_out() {
+    Index size = 0;
+    const auto place = [&](Index floats) {
+      const Index at = size;
+      if (__builtin_add_overflow(size, aligned(floats), &size)) throw Error("the arrays of a stream do not fit in memory");
+      return at;
+    };
+    std::vector<Index> array_at, memory_at;
+    for (const TensorInfo& array : program->arrays) array_at.push_back(place(size_of(array, batch)));
+    for (const auto& instruction : program->instructions) memory_at.push_back(place(instruction.op->memory(batch)));
+    arena = graph::Arena(size, "the arrays of a stream");
+    std::fill_n(arena.data(), size, 0.0f);  // new memory is not there before it is written
+    for (const Index at : array_at) arrays.push_back(arena.data() + at);
+    for (std::size_t i = 0; i < memory_at.size(); ++i) {
+      const graph::Program::Instruction& from = program->instructions[i];
+      float* const memory = arena.data() + memory_at[i];
+      steps.push_back({from.op.get(), {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory}});
+      for (const layers::StreamState& s : from.op->states(batch)) {
+        states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride});
+        state_infos.push_back({from.layer + "/" + s.name, {batch, s.units}, DType::float32});
+        state_size += static_cast<std::size_t>(batch * s.units);
+      }
+    }
+  }
+
+  void list_interface(const graph::Graph& graph) {
+    const auto info = [&](int array, std::string name) {
+      TensorInfo one = program->arrays[static_cast<std::size_t>(array)];
+      one.shape[0] = batch;
+      one.name = std::move(name);
+      return one;
+    };
+    for (const int array : program->inputs) inputs.push_back(info(array, program->arrays[static_cast<std::size_t>(array)].name));
+    std::vector<int> taken = program->inputs;
+    for (std::size_t k = 0; k < program->outputs.size(); ++k) {
+      const int array = program->outputs[k];
+      outputs.push_back(info(array, graph.outputs()[k].name));
+      if (std::find(taken.begin(), taken.end(), array) == taken.end()) {
+        taken.push_back(array);
+        computed.push_back(k);
+      } else {
+        copies.push_back({array, k, static_cast<std::size_t>(element_count(outputs.back().shape)) * sizeof(float)});
+      }
+    }
+  }
+
+  void step(const void* const* x, float* const* y) noexcept {
+    const runtime::FlushDenormalsBriefly flush;
+    for (std::size_t i = 0; i < inputs.size(); ++i) arrays[static_cast<std::size_t>(program->inputs[i])] = const_cast<void*>(x[i]);
+    for (const std::size_t k : computed) arrays[static_cast<std::size_t>(program->outputs[k])] = y[k];
+    for (const Step& s : steps) s.op->step(s.call, turn);
+    for (const Copy& copy : copies) std::memcpy(y[copy.output], arrays[static_cast<std::size_t>(copy.array)], copy.bytes);
+    turn = 1 - turn;
+  }
+
+  void reset(Index begin, Index end) noexcept {
+    for (const State& s : states) std::fill(s.at[turn] + begin * s.stride, s.at[turn] + end * s.stride, 0.0f);
+  }
+
+  // task(row of the caller's, row of the state's, units) over all states.
+  template <class Task>
+  void over_states(const Task& task) const noexcept {
+    std::size_t at = 0;
+    for (const State& s : states)
+      for (Index row = 0; row < batch; ++row, at += static_cast<std::size_t>(s.units))
+        task(at, s.at[turn] + row * s.stride, s.units);
+  }
+
+  std::shared_ptr<const graph::Program> program;
+  Index batch;
+  graph::Arena arena;
+  std::vector<void*> arrays;  // by number; those of inputs and outputs are the caller's, anew every step
+  std::vector<Step> steps;
+  std::vector<State> states;
+  std::vector<TensorInfo> inputs, outputs, state_infos;
+  std::vector<std::size_t> computed;  // outputs
+  std::vector<Copy> copies;
+  std::size_t state_size = 0;
+  int turn = 0;  // which of two places a state is in
+};
+
+Stream::Stream(const Model& model, const StreamOptions& options) {
+  if (model.graph_ == nullptr) throw Error("stream: the model was moved from");
+  if (options.batch < 1) throw Error("stream: expected a batch of at least 1, got " + std::to_string(options.batch));
+  try {
+    impl_ = std::make_unique<Impl>(*model.graph_, options.batch);
+  } catch (const std::bad_alloc&) {
+    throw Error("not enough memory for a stream of " + std::to_string(options.batch) + " rows");
+  }
+}
+
+Stream::~Stream() = default;
+Stream::Stream(Stream&&) noexcept = default;
+Stream& Stream::operator=(Stream&&) noexcept = default;
+
+const std::vector<TensorInfo>& Stream::inputs() const noexcept { return impl_ ? impl_->inputs : kNone; }
+const std::vector<TensorInfo>& Stream::outputs() const noexcept { return impl_ ? impl_->outputs : kNone; }
+const std::vector<TensorInfo>& Stream::states() const noexcept { return impl_ ? impl_->state_infos : kNone; }
+std::size_t Stream::state_size() const noexcept { return impl_ ? impl_->state_size : 0; }
+
+bool Stream::step(const float* x, float* y) noexcept {
+  if (!impl_ || impl_->inputs.size() != 1 || impl_->outputs.size() != 1 || impl_->inputs[0].dtype != DType::float32) return false;
+  const void* const from = x;
+  impl_->step(&from, &y);
+  return true;
+}
+
+bool Stream::step(std::span<const void* const> x, std::span<float* const> y) noexcept {
+  if (!impl_ || x.size() != impl_->inputs.size() || y.size() != impl_->outputs.size()) return false;
+  impl_->step(x.data(), y.data());
+  return true;
+}
+
+void Stream::reset() noexcept {
+  if (impl_) impl_->reset(0, impl_->batch);
+}
+
+bool Stream::reset(Index row) noexcept {
+  if (!impl_ || row < 0 || row >= impl_->batch) return false;
+  impl_->reset(row, row + 1);
+  return true;
+}
+
+bool Stream::get_state(std::span<float> state) const noexcept {
+  if (!impl_ || state.size() != impl_->state_size) return false;
+  impl_->over_states([&](std::size_t at, const float* row, Index units) { std::copy_n(row, units, state.data() + at); });
+  return true;
+}
+
+bool Stream::set_state(std::span<const float> state) noexcept {
+  if (!impl_ || state.size() != impl_->state_size) return false;
+  impl_->over_states([&](std::size_t at, float* row, Index units) { std::copy_n(state.data() + at, units, row); });
+  return true;
+}
+
+}  // namespace rekur

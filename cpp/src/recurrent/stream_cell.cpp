@@ -1,0 +1,129 @@
+#include "recurrent/stream_cell.hpp"
+
+#include <algorithm>
+
+#include "isa/dispatch.hpp"
+
+namespace rekur::recurrent {
+namespace {
+
+constexpr Index kAddress = sizeof(void*) / sizeof(float);  // floats that hold an address
+
+Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+
+// The weights as SingleRow says, panel after panel.
+class PanelWriter {
+ public:
+  PanelWriter(const cells::CellInfo& cell, Index H, Index width, float* to) : cell_(cell), H_(H), width_(width), to_(to) {}
+
+  void write(Index panel, Index I, const Weights<const float>& w) {
+    const Index GH = cell_.gates * H_;
+    const cells::Phase& phase = cell_.phase[0];
+    u0_ = panel * width_;
+    row(w.bias, cell_.x_first, cell_.x_count);
+    if (cell_.recurrent_bias) row(w.bias ? w.bias + GH : nullptr, phase.first, phase.count);
+    for (Index i = 0; i < I; ++i) row(w.kernel + i * GH, cell_.x_first, cell_.x_count);
+    for (Index k = 0; k < H_; ++k) row(w.recurrent_kernel + k * GH, phase.first, phase.count);
+    for (int p = 0; p < cell_.peepholes; ++p) units(w.peephole + p * H_);
+  }
+
+ private:
+  // The panel's units of some slots of a row of the user's weights.
+  void row(const float* from, int first_slot, int count) {
+    for (int slot = first_slot; slot < first_slot + count; ++slot)
+      units(from ? from + cell_.kernel_block[slot] * H_ : nullptr);
+  }
+
+  // Units past H are zero.
+  void units(const float* from) {
+    const Index count = from ? std::clamp<Index>(H_ - u0_, 0, width_) : 0;
+    if (count > 0) std::copy_n(from + u0_, count, to_);
+    std::fill(to_ + count, to_ + width_, 0.0f);
+    to_ += width_;
+  }
+
+  const cells::CellInfo& cell_;
+  const Index H_, width_;
+  Index u0_ = 0;
+  float* to_;
+};
+
+}  // namespace
+
+StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& activations, Index input_size, Index hidden_size,
+                       const Weights<const float>& weights, bool single_row)
+    : engine_(cell, activations, input_size, hidden_size, weights.bias != nullptr),
+      Hp_(padded(hidden_size)),
+      simd_(&isa::kernels()),
+      kernels_(Engine::impl(engine_).kernels()) {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  if (single_row && r.functions == Functions::standard) single_row_ = isa::table().single_row.cell[r.cell_index];
+  if (!single_row_) {
+    engine_.prepare(weights, 1);
+    return;
+  }
+  const Index width = simd_->width, recurrent_rows = r.H + (cell.recurrent_bias ? 1 : 0);
+  const Index vectors = cell.x_count * (1 + r.I) + cell.phase[0].count * recurrent_rows + cell.peepholes;
+  packed_ = {r.I, r.H, Hp_ / width, vectors * width, cell.recurrent_bias, nullptr};
+  packed_.weights = panels_.reserve(element_count({packed_.panels, packed_.panel_stride}));
+  PanelWriter writer(cell, r.H, width, panels_.data());
+  for (Index panel = 0; panel < packed_.panels; ++panel) writer.write(panel, r.I, weights);
+}
+
+Index StreamCell::state_size(Index batch) const { return aligned(batch * Hp_); }
+
+// Beyond the states, of the engine's kernels alone: the projections, for a cell of two phases the records, and the addresses of
+// the rows of x, projections, y and records.
+Index StreamCell::memory(Index batch) const {
+  const cells::CellInfo& cell = engine_.cell();
+  element_count({batch + 16, Hp_, 16 + cell.slots});  // more than all of it: finds what overflows
+  if (single_row_) return kStatePlaces * state_size(batch);
+  const Index blocks = cell.x_count + (cell.phases > 1 ? cell.slots : 0);
+  return kStatePlaces * state_size(batch) + aligned(batch * blocks * Hp_) + batch * 4 * kAddress;
+}
+
+void StreamCell::step(Index batch, int turn, const float* x, float* y, float* memory) const noexcept {
+  if (!single_row_) return step_rows(batch, turn, x, y, memory);
+  const Index size = state_size(1);
+  single_row_(packed_, x, memory + turn * size, memory + (1 - turn) * size, memory + 2 * size, y, turn != 0);
+}
+
+// What ForwardSlice does (forward.cpp), for one step of all rows.
+void StreamCell::step_rows(Index batch, int turn, const float* x, float* y, float* memory) const noexcept {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  const cells::CellInfo& cell = r.cell;
+  const Index X = cell.x_count * Hp_, record = cell.phases > 1 ? cell.slots * Hp_ : 0;
+  float* const projections = memory + kStatePlaces * state_size(batch);
+  float* const records = projections + batch * X;
+  float* const addresses = projections + aligned(batch * (X + record));
+  const auto rows = [&](Index i) { return reinterpret_cast<float**>(addresses + i * batch * kAddress); };
+  const float** const x_rows = const_cast<const float**>(rows(0));
+  float **const projection_rows = rows(1), **const y_rows = rows(2), **const record_rows = rows(3);
+  for (Index row = 0; row < batch; ++row) {
+    x_rows[row] = x + row * r.I;
+    projection_rows[row] = projections + row * X;
+    y_rows[row] = y + row * r.H;
+    record_rows[row] = records + row * record;
+  }
+  simd_->gemm(batch, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
+  StepForward s{};
+  s.rows = batch;
+  s.H = s.product_length = r.H;
+  s.Hp = s.end = Hp_;
+  s.descending = turn != 0;
+  s.input = projections;
+  s.h = memory + state(0, turn, batch);
+  s.h_next = memory + state(0, 1 - turn, batch);
+  s.c = cell.states > 1 ? memory + state(1, turn, batch) : nullptr;
+  s.y = y_rows;
+  s.tape = record > 0 ? record_rows : nullptr;
+  s.peephole = r.packed.peephole.data();
+  s.activations = &r.activations;
+  for (int p = 0; p < cell.phases; ++p) {
+    s.weights = r.packed.recurrent[p].data();
+    s.bias = cell.recurrent_bias ? r.packed.recurrent_bias[p].data() : nullptr;
+    kernels_.forward[p](s);
+  }
+}
+
+}  // namespace rekur::recurrent

@@ -1,0 +1,192 @@
+// Streams: every layer, cell and option, one step at a time, against predict over the sequence.
+#include <string>
+#include <vector>
+
+#include "stream_helpers.hpp"
+
+using namespace rekur;
+using namespace rekur::test;
+
+namespace {
+
+const std::string kSequence = R"("return_sequences": true)";
+
+std::string recurrent(const std::string& type, Index I, Index H, const std::string& options) {
+  return spec(input("x", "[null, " + std::to_string(I) + "]") + ", " +
+                  layer(type, "rnn", R"("x")", R"("units": )" + std::to_string(H) + (options.empty() ? "" : ", " + options)),
+              R"("x")", R"("rnn")");
+}
+
+// Layers between a sequence of 7 features and the output.
+std::string between(const std::string& layers, const std::string& output) {
+  return spec(input("x", "[null, 7]") + ", " + layers, R"("x")", '"' + output + '"');
+}
+
+}  // namespace
+
+TEST_CASE("stream: every cell, every option, awkward sizes") {
+  struct Cell {
+    const char* type;
+    std::vector<std::string> options;
+  };
+  const std::string relu = R"("activation": "relu")", hard = R"("recurrent_activation": "hard_sigmoid")";
+  const std::vector<Cell> cells{
+      {"SimpleRNN", {"", R"("use_bias": false)", relu, R"("clip": 0.4)"}},
+      {"LSTM",
+       {"", R"("use_bias": false)", hard, R"("output_activation": "linear")", R"("clip": 0.3)", R"("peepholes": true)",
+        R"("coupled_gates": true)", R"("peepholes": true, "coupled_gates": true)", R"("peepholes": true, "clip": 0.3)",
+        R"("activation": {"name": "scaled_tanh"}, "coupled_gates": true)"}},
+      {"GRU",
+       {"", R"("use_bias": false)", hard, R"("clip": 0.3)", R"("reset_after": false)", R"("reset_after": false, "use_bias": false)",
+        R"("reset_after": false, "clip": 0.2, "activation": "softsign")"}}};
+  for (const Cell& cell : cells)
+    for (const std::string& options : cell.options) {
+      check_stream(recurrent(cell.type, 3, 5, options));
+      check_stream(recurrent(cell.type, 2, 17, options + (options.empty() ? "" : ", ") + kSequence));
+    }
+  for (const Cell& cell : cells)
+    for (const auto& [I, H] : std::vector<std::pair<Index, Index>>{{1, 1}, {1, 8}, {5, 16}, {17, 33}, {1, 64}, {40, 70}})
+      check_stream(recurrent(cell.type, I, H, ""), {}, 0.2f);
+}
+
+// More panels than are taken at once, more weights than the first-level cache holds: blocks of all sizes, up and down.
+TEST_CASE("stream: large layers") {
+  const std::string before = current_isa();
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    for (const char* type : {"SimpleRNN", "LSTM", "GRU"})
+      for (const Index H : {48, 80, 96, 113, 131}) check_steps(random_model(recurrent(type, 6, H, ""), 0.1f), 1, {}, 3);
+    check_steps(random_model(recurrent("LSTM", 600, 20, ""), 0.05f), 1, {}, 3);  // sums over several blocks of gemm
+    check_steps(random_model(recurrent("LSTM", 600, 20, ""), 0.05f), 2, {}, 3);
+  }
+  set_isa(before);
+}
+
+TEST_CASE("stream: Dense and activations") {
+  for (const char* activation :
+       {"linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "softsign", "hard_sigmoid", "softplus", "softmax"}) {
+    const std::string f = R"("activation": ")" + std::string(activation) + '"';
+    check_stream(between(layer("Dense", "d", R"("x")", R"("units": 9, )" + f), "d"));
+    check_stream(between(layer("Activation", "a", R"("x")", f), "a"));
+  }
+  check_stream(between(layer("Dense", "d", R"("x")", R"("units": 70, "use_bias": false)"), "d"));
+  check_stream(between(layer("Dense", "d", R"("x")", R"("units": 1)"), "d"));
+}
+
+TEST_CASE("stream: layers that work on every step alike") {
+  check_stream(between(layer("LayerNormalization", "n", R"("x")", ""), "n"));
+  check_stream(between(layer("LayerNormalization", "n", R"("x")", R"("scale": false)"), "n"));
+  check_stream(between(layer("LayerNormalization", "n", R"("x")", R"("center": false, "epsilon": 0.1)"), "n"));
+  check_stream(between(layer("LayerNormalization", "n", R"("x")", R"("center": false, "scale": false)"), "n"));
+  check_stream(between(layer("Affine", "a", R"("x")", ""), "a"));
+  check_stream(between(layer("Rescaling", "r", R"("x")", R"("scale": 0.3, "offset": -1)"), "r"));
+  check_stream(between(layer("Rescaling", "r", R"("x")", R"("scale": [1, 2, 3, 4, 5, 6, 7])"), "r"));
+  check_stream(between(layer("Slice", "s", R"("x")", R"("start": -4, "stop": 6)"), "s"));
+  check_stream(between(layer("Slice", "s", R"("x")", R"("start": 2)"), "s"));
+  check_stream(between(layer("Dropout", "o", R"("x")", R"("rate": 0.5)"), "o"));
+  check_stream(between(layer("LSTM", "l", R"("x")", R"("units": 4, "return_sequences": true)") + ", " +
+                           layer("Dropout", "o", R"("l")", R"("rate": 0.5)") + ", " + layer("Step", "s", R"("o")", R"("index": -1)"),
+                       "s"));
+  for (const char* join : {"Concatenate", "Add", "Multiply"})
+    check_stream(between(layer("Activation", "a", R"("x")", R"("activation": "tanh")") + ", " +
+                             layer("Affine", "b", R"("x")", "") + ", " + layer(join, "j", R"("a", "x", "b")", ""),
+                         "j"));
+  for (const char* join : {"Subtract", "Divide"})
+    check_stream(between(layer("Activation", "a", R"("x")", R"("activation": "softplus")") + ", " + layer(join, "j", R"("x", "a")", ""), "j"));
+  check_stream(spec(input("ids", "[null]", "int32") + ", " + layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 6)"),
+                    R"("ids")", R"("e")"));
+}
+
+TEST_CASE("stream: a wide Rescaling, longer than its constants repeat") {
+  const Model model(spec(input("x", "[null, 300]") + ", " + layer("Rescaling", "r", R"("x")", R"("scale": 3, "offset": 1)"), R"("x")", R"("r")"));
+  check_steps(model, 1);
+  check_steps(model, 3);
+}
+
+TEST_CASE("stream: a stack, with everything in it") {
+  check_stream(spec(
+      input("x", "[null, 3]") + ", " + input("ids", "[null]", "int32") + ", " + input("fixed", "[4]") + ", " +
+          layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 6)") + ", " +
+          layer("Concatenate", "in", R"("x", "e")", "") + ", " + layer("LSTM", "l1", R"("in")", R"("units": 9, "return_sequences": true)") +
+          ", " + layer("LayerNormalization", "n", R"("l1")", "") + ", " + layer("Dropout", "drop", R"("n")", R"("rate": 0.2)") + ", " +
+          layer("GRU", "g", R"("drop")", R"("units": 9, "return_sequences": true, "return_state": true)") + ", " +
+          layer("Add", "skip", R"("g", "l1")", "") + ", " +
+          layer("LSTM", "l2", R"("skip")", R"("units": 5, "return_state": true, "peepholes": true)") + ", " +
+          layer("Concatenate", "out", R"("l2", "fixed", "g:1")", "") + ", " +
+          layer("Dense", "head", R"("out")", R"("units": 3, "activation": "softmax")") + ", " + layer("Slice", "s", R"("skip")", R"("stop": 2)"),
+      R"("x", "ids", "fixed")", R"("head", "s", "l2:2", "l2", "drop", "x", "head", "g:1")"));
+}
+
+TEST_CASE("stream: initial states") {
+  const std::string states = input("h", "[5]") + ", " + input("c", "[5]");
+  check_stream(spec(input("x", "[null, 3]") + ", " + states + ", " + layer("LSTM", "l", R"("x", "h", "c")", R"("units": 5)"), R"("x", "h", "c")", R"("l")"),
+               {{"l/h", "h"}, {"l/c", "c"}});
+  check_stream(spec(input("x", "[null, 3]") + ", " + input("h", "[5]") + ", " + layer("LSTM", "l", R"("x", "h")", R"("units": 5)"), R"("h", "x")", R"("l")"),
+               {{"l/h", "h"}});
+  // One input for two layers, and one that is read besides: that one stays an input.
+  const std::string both = spec(input("x", "[null, 3]") + ", " + states + ", " +
+                                    layer("LSTM", "l", R"("x", "h", "c")", R"("units": 5, "return_sequences": true)") + ", " +
+                                    layer("GRU", "g", R"("l", "h")", R"("units": 5)") + ", " + layer("Add", "a", R"("g", "c")", ""),
+                                R"("x", "h", "c")", R"("a")");
+  check_stream(both, {{"l/h", "h"}, {"l/c", "c"}, {"g/h", "h"}});
+  const Model model = random_model(both);
+  const Stream stream(model, {.batch = 2});
+  REQUIRE(stream.inputs().size() == 2);
+  CHECK(stream.inputs()[0].name == "x");
+  CHECK(stream.inputs()[0].shape == Shape{2, 3});
+  CHECK(stream.inputs()[1].name == "c");
+  CHECK(stream.inputs()[1].shape == Shape{2, 5});
+  REQUIRE(stream.outputs().size() == 1);
+  CHECK(stream.outputs()[0].shape == Shape{2, 5});
+  REQUIRE(stream.states().size() == 3);
+  CHECK(stream.states()[0].name == "l/h");
+  CHECK(stream.states()[1].name == "l/c");
+  CHECK(stream.states()[2].name == "g/h");
+  CHECK(stream.state_size() == 30);
+}
+
+// Chains of random layers over a sequence and an id.
+TEST_CASE("stream: random graphs") {
+  std::uint32_t state = 1;
+  const auto draw = [&](int n) {
+    state = state * 1664525u + 1013904223u;
+    return static_cast<int>((state >> 8) % static_cast<std::uint32_t>(n));
+  };
+  for (int graph = 0; graph < 25; ++graph) {
+    const int features = 1 + draw(9);
+    std::string layers = input("x", "[null, " + std::to_string(features) + "]"), last = "x", outputs = R"("x")";
+    int width = features, depth = 2 + draw(5);
+    for (int i = 0; i < depth; ++i) {
+      const std::string name = "n" + std::to_string(i), from = '"' + last + '"';
+      const int units = 1 + draw(20);
+      const std::string of_units = R"("units": )" + std::to_string(units);
+      switch (draw(7)) {
+        case 0:
+          layers += ", " + layer("LSTM", name, from, of_units + ", " + kSequence), width = units;
+          break;
+        case 1:
+          layers += ", " + layer("GRU", name, from, of_units + ", " + kSequence), width = units;
+          break;
+        case 2:
+          layers += ", " + layer("GRU", name, from, of_units + R"(, "reset_after": false, )" + kSequence), width = units;
+          break;
+        case 3:
+          layers += ", " + layer("Dense", name, from, of_units + R"(, "activation": "elu")"), width = units;
+          break;
+        case 4:
+          layers += ", " + layer("LayerNormalization", name, from, "");
+          break;
+        case 5:
+          layers += ", " + layer("Concatenate", name, from + R"(, "x")", ""), width += features;
+          break;
+        default:
+          layers += ", " + layer("Multiply", name, from + ", " + from, "");
+      }
+      last = name;
+      if (draw(3) == 0) outputs += ", \"" + name + '"';
+    }
+    const Model model = random_model(spec(layers + ", " + layer("SimpleRNN", "end", '"' + last + '"', R"("units": 3)"), R"("x")", outputs + R"(, "end")"));
+    check_steps(model, 1);
+    check_steps(model, 4);
+  }
+}
