@@ -17,7 +17,8 @@ from rekur.models import Model
 
 _OWN = ("bits", "model", "rekur", "spec", "std", "try_model", "weight_count", "weights")  # names no layer may take
 _COLUMNS = 120
-_PIECE = 4000  # characters of one string literal; compilers may stop at 65,536
+_PIECE = 4000  # characters of one string literal
+_LONGEST_STRING = 65_000  # all pieces together: compilers need not take more than 65,536
 _BITS = """\
 // What no literal says.
 constexpr float bits(::std::uint32_t pattern) noexcept { return ::std::bit_cast<float>(pattern); }
@@ -155,7 +156,7 @@ def _introduction(engine: _core.Model, namespace: str, name: str) -> Iterator[st
 
 
 def _spec_literals(spec: Spec) -> Iterator[str]:
-    """Adjacent string literals, a layer a line, that together are the spec."""
+    """Adjacent string literals, a layer a line, that together are the spec; numbers where they would be too long."""
     head, tail = dict(spec), {key: spec[key] for key in ("inputs", "outputs")}
     for key in ("layers", *tail):
         del head[key]
@@ -165,6 +166,11 @@ def _spec_literals(spec: Spec) -> Iterator[str]:
     lines.append(json.dumps(tail)[1:])
     text = "".join(lines)
     assert json.loads(text) == spec
+    if len(text) > _LONGEST_STRING:
+        yield " {"
+        yield from _filled(map(str, (text + "\0").encode("ascii")))
+        yield "}"
+        return
     delimiter = "json"
     while f'){delimiter}"' in text:
         delimiter += "_"
