@@ -36,7 +36,11 @@ inline ::rekur::Model model() {
 #endif
 // The same without exceptions.
 inline ::rekur::Result<::rekur::Model> try_model() noexcept {
-  return ::rekur::try_model(spec, {weights, weight_count});
+  ::rekur::Result<::rekur::Model> result = ::rekur::try_model(spec);
+  if (!result) return result;
+  const ::rekur::Status status = ::rekur::try_set_weights(*result, {weights, weight_count});
+  if (!status) return status;
+  return result;
 }
 #endif
 """
