@@ -20,6 +20,7 @@ from rekur._core import (
     set_isa,
     set_num_threads,
 )
+from rekur._export_cpp import CppReport, export_cpp
 from rekur._random import set_random_seed
 from rekur.layers import Input
 from rekur.models import Model, Sequential, load_model
@@ -32,6 +33,7 @@ get_num_threads = num_threads
 _LAZY = ("onnx",)  # imported when first used: they bring in packages that take time
 
 __all__ = [
+    "CppReport",
     "Input",
     "Model",
     "Sequential",
@@ -40,6 +42,7 @@ __all__ = [
     "available_isas",
     "callbacks",
     "cpu_info",
+    "export_cpp",
     "get_num_threads",
     "initializers",
     "isa",

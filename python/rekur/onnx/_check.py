@@ -1,11 +1,7 @@
-"""Structural checks of a finished model, and the atomic write."""
+"""Structural checks of a finished model."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import uuid
-from pathlib import Path
 from typing import Any
 
 from rekur.onnx._errors import ExportError
@@ -36,19 +32,3 @@ def check_model(model: Any, outputs: Interface) -> None:
         got = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param for d in found)
         if len(got) != len(shape) or got[-1] != shape[-1]:
             raise ExportError(f"output '{name}': shape inference arrives at {got}, expected {shape}")
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """The path holds the old file or the new one, never a piece."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

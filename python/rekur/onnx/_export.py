@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from rekur._files import check_writable, write_atomic
 from rekur.onnx._build import build
-from rekur.onnx._check import check_model, write_atomic
+from rekur.onnx._check import check_model
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import IR_VERSION, MAX_BYTES, OPSETS, Graph, Interface, to_proto
 from rekur.onnx._metadata import (
@@ -136,10 +137,7 @@ def export(
         raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     if not tolerance > 0:
         raise ExportError(f"tolerance must be positive, got {tolerance}")
-    if target.is_dir():
-        raise IsADirectoryError(f"'{target}' is a folder; give the path of the file to write")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"no folder '{target.parent}' to write '{target.name}' into")
+    check_writable(target)
     properties = general_entries(metadata or {})
 
     if lengths and streaming:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._check import write_atomic
+from rekur._files import check_writable, write_atomic
 from rekur.onnx._errors import QuantizationError, VerificationError
 from rekur.onnx._graph import MAX_BYTES
 from rekur.onnx._metadata import QUANTIZED_KEY, Metadata, describe_file
@@ -139,10 +139,7 @@ def quantize(
     import onnxruntime
 
     source, target = Path(path), Path(out)
-    if target.is_dir():
-        raise IsADirectoryError(f"'{target}' is a folder; give the path of the file to write")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"no folder '{target.parent}' to write '{target.name}' into")
+    check_writable(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise QuantizationError(f"'{target}' is the float file itself; give another path to write")
     proto, before = _load(onnx, source)

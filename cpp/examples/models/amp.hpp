@@ -1,0 +1,252 @@
+// The model "amp", written by `rekur export-cpp` (0.1.0). Do not edit.
+//
+//   input   signal: float32 [batch, time, 1]
+//   output  output: float32 [batch, time, 1]
+//
+//   #include <rekur/stream.hpp>
+//
+//   const rekur::Model model = amp::model();  // for predict, for streams; not const: for a trainer
+//   rekur::Stream stream(model);
+//   stream.step(x, y);
+//
+// Without exceptions: amp::try_model() and rekur::try_stream. With REKUR_WEIGHTS_ONLY defined before the
+// include there are the numbers alone, which need nothing of rekur: for the fixed-size cells of <rekur/static.hpp>.
+#pragma once
+
+#include <cstddef>
+
+#ifndef REKUR_WEIGHTS_ONLY
+#include <rekur/model.hpp>
+#include <rekur/status.hpp>
+#endif
+
+namespace amp {
+
+// The graph, as rekur's documentation of the spec has it.
+inline constexpr char spec[] =
+    R"json({"format": "rekur", "version": 1, "name": "amp", "layers": [)json"
+    R"json({"type": "Input", "name": "signal", "shape": [null, 1], "dtype": "float32"}, )json"
+    R"json({"type": "LSTM", "name": "lstm", "inputs": ["signal"], "units": 16, "activation": "tanh", "use_bias": true, "return_sequences": true, "return_state": false, "reverse": false, "kernel_initializer": "glorot_uniform", "recurrent_initializer": "orthogonal", "bias_initializer": "unit_forget", "recurrent_activation": "sigmoid"}, )json"
+    R"json({"type": "Dense", "name": "dense", "inputs": ["lstm"], "units": 1, "activation": "linear", "use_bias": true, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros"}, )json"
+    R"json({"type": "Add", "name": "output", "inputs": ["dense", "signal"]}], )json"
+    R"json("inputs": ["signal"], "outputs": ["output"]})json";
+
+// All parameters, one after the other.
+inline constexpr ::std::size_t weight_count = 1169;
+alignas(64) inline constexpr float weights[] = {
+    -0x1.4075bp-1f, -0x1.285ca6p0f, 0x1.0cb0fap-2f, -0x1.5fb724p-2f, -0x1.94e1dp1f, -0x1.03234cp-3f, 0x1.4ebcbap-2f,
+    0x1.276b74p1f, -0x1.1097a4p1f, -0x1.e74ab8p-1f, -0x1.839c0ep-2f, -0x1.d508dep-3f, -0x1.4790b6p-3f, 0x1.1ae70ep-4f,
+    -0x1.0532a6p-1f, 0x1.02555p-1f, -0x1.2cff1p-1f, -0x1.f90c9p-2f, -0x1.e69c0ap-2f, 0x1.3df762p-6f, -0x1.edefa2p-1f,
+    0x1.a4adcep-5f, -0x1.402218p-3f, 0x1.55fb16p1f, 0x1.b959b2p-4f, 0x1.ce2ae6p-1f, -0x1.949858p-4f, -0x1.963ba8p-1f,
+    -0x1.6097fep-2f, -0x1.41ea3p-1f, -0x1.9858f6p-3f, 0x1.40ed1ap-2f, -0x1.a7603ap-5f, -0x1.bcc7bap-9f, -0x1.178e2p-3f,
+    0x1.775adap-2f, 0x1.443332p0f, 0x1.e652e6p-4f, 0x1.2f7284p-2f, -0x1.cce338p-1f, 0x1.85b242p-2f, -0x1.85af46p-2f,
+    0x1.8c61bep-2f, -0x1.ed108p-3f, 0x1.415514p-2f, -0x1.b1b3p-3f, 0x1.c880c6p-3f, -0x1.034552p-2f, -0x1.7b7662p0f,
+    -0x1.88a0dap-2f, -0x1.d42b44p-1f, 0x1.940564p-6f, 0x1.538708p-2f, 0x1.38c83p0f, 0x1.5ec71p-5f, -0x1.2a03ccp0f,
+    -0x1.427db2p-1f, -0x1.194b62p-1f, -0x1.ae1d26p-2f, 0x1.2547e4p-1f, 0x1.3eb196p-1f, -0x1.a3f0f2p-5f, 0x1.471392p0f,
+    0x1.2c019ep0f, -0x1.3dfb9ep-3f, 0x1.7dc934p-2f, -0x1.40ce34p-4f, -0x1.5950fcp-2f, 0x1.9dc546p-1f, 0x1.5963f4p-3f,
+    -0x1.c3df22p-3f, 0x1.7787bap-1f, -0x1.bdfac8p-4f, 0x1.c15e12p-4f, -0x1.663c1ap-3f, 0x1.1381ecp-4f, -0x1.46459cp-2f,
+    -0x1.ebf652p-3f, -0x1.9cc56p-3f, -0x1.091c4ap-3f, -0x1.c856c8p-3f, 0x1.6335fap-2f, 0x1.07c97p-3f, -0x1.04d2c2p-3f,
+    0x1.90e5b4p-3f, 0x1.805da6p-4f, 0x1.24032p-4f, 0x1.1a25e2p-2f, -0x1.862fb2p-5f, 0x1.169dbcp-2f, -0x1.35acaap-3f,
+    -0x1.127ffcp-3f, -0x1.cd1902p-3f, -0x1.70c3dap-4f, -0x1.183068p-4f, -0x1.751ep-2f, -0x1.79b5c4p-4f,
+    -0x1.496bf8p-4f, -0x1.5301dep-3f, 0x1.fa8bdap-2f, -0x1.1cbf68p-4f, 0x1.1598e4p-3f, 0x1.119796p-7f, 0x1.409ae4p-2f,
+    0x1.28fcecp-3f, -0x1.f6e33ap-4f, -0x1.69552ap-4f, -0x1.9cca5cp-8f, -0x1.510a6p-2f, 0x1.265884p-5f, -0x1.50b3fap-3f,
+    0x1.7c1e58p-3f, -0x1.ab03f8p-3f, -0x1.fdbaf6p-4f, -0x1.72ff8cp-3f, -0x1.07c278p-2f, -0x1.bfb5c2p-1f,
+    0x1.57339ep-3f, -0x1.ad516ap-3f, -0x1.bf9b6ap-4f, 0x1.fb9614p-3f, 0x1.bed658p-4f, -0x1.011aep-3f, -0x1.e966c6p-4f,
+    -0x1.2d3ac4p-3f, -0x1.a6499p-3f, 0x1.238b94p-4f, -0x1.3acd72p-2f, -0x1.31df9cp-2f, 0x1.34169cp-2f, -0x1.34fd18p-5f,
+    0x1.6ae458p-3f, -0x1.d93f9ap-5f, 0x1.2998b6p-2f, -0x1.568fd4p-2f, 0x1.48a1c8p-1f, 0x1.2781ep-3f, 0x1.5f0128p-4f,
+    0x1.a13cbap-4f, -0x1.7ae07ap-5f, -0x1.2c21e2p-2f, 0x1.89f34ep-4f, 0x1.07c37ep-2f, 0x1.48e528p-12f, -0x1.95a774p-2f,
+    0x1.2d507ep-4f, -0x1.188cf2p-6f, -0x1.c8bfa4p-7f, 0x1.99a51ap-2f, 0x1.c197c2p-3f, -0x1.8fd526p-3f, 0x1.77f2a2p-3f,
+    -0x1.48199ep-4f, 0x1.5286ccp-4f, -0x1.17ec22p-2f, 0x1.8967ccp-4f, -0x1.55be44p-3f, -0x1.0274b4p-2f, 0x1.3c1f4p-3f,
+    -0x1.2b06d8p-6f, -0x1.068116p-3f, 0x1.ac4084p-6f, 0x1.bdb41ap-5f, 0x1.a84a5ap-3f, 0x1.c34202p-4f, 0x1.15786ep-2f,
+    0x1.6bf9b6p-3f, -0x1.fc49d4p-3f, 0x1.f9ee46p-9f, -0x1.1e8f44p-3f, -0x1.e82808p-3f, -0x1.8e9f96p-9f,
+    -0x1.2e801ep-3f, 0x1.3c7b8cp-3f, 0x1.40a32ep-4f, -0x1.947862p-4f, -0x1.967614p-1f, 0x1.b4ba9p-7f, -0x1.0e9ff4p-3f,
+    0x1.7ffceap-2f, -0x1.b8b7dep0f, 0x1.9ad1bcp-3f, -0x1.f45e92p-4f, -0x1.d758eap-2f, -0x1.76e76cp-6f, 0x1.77c6f6p-5f,
+    -0x1.4f1c5ep-2f, -0x1.3e5494p-7f, 0x1.347c96p-6f, 0x1.72851p-4f, -0x1.fb97b4p-9f, 0x1.51e784p-5f, 0x1.280aaep-3f,
+    0x1.d91954p-3f, -0x1.4d4fb6p-10f, -0x1.9dd5b6p-4f, 0x1.1a71e8p0f, 0x1.dc52fep-2f, -0x1.06413ap-2f, 0x1.7a7da2p0f,
+    0x1.ab4976p-4f, 0x1.8102f4p-2f, -0x1.8d0ef4p-4f, 0x1.3c5246p-3f, -0x1.e3ef2ep-3f, 0x1.9687d6p-4f, 0x1.a3cb36p-5f,
+    -0x1.06f8b2p-2f, -0x1.943d9ap-2f, 0x1.1ca15ap-3f, 0x1.5e9b3ep-5f, -0x1.349768p-3f, 0x1.212edcp-1f, 0x1.26c354p-2f,
+    -0x1.799f8ap-3f, -0x1.2443dp-2f, 0x1.71fceap-7f, 0x1.20f8bcp-2f, -0x1.c786c8p-3f, 0x1.03f536p-1f, -0x1.0b0b7cp-1f,
+    0x1.a59ce2p-4f, 0x1.5201bp-6f, 0x1.ff9392p-4f, 0x1.561c46p-3f, 0x1.0254dap-3f, -0x1.e6bd16p-4f, 0x1.0cfadp-3f,
+    -0x1.0905f4p-3f, 0x1.b5e39cp-2f, 0x1.907444p-5f, -0x1.8190cp-3f, 0x1.8d8b76p-4f, -0x1.0bcde8p-4f, 0x1.cd735p-3f,
+    0x1.ba4a82p-3f, -0x1.b3931p-4f, 0x1.b465bcp-4f, 0x1.9f0a34p-4f, -0x1.8df046p-5f, -0x1.be4336p-5f, -0x1.83800cp-6f,
+    -0x1.55b40ep-4f, 0x1.d1c7e2p-5f, -0x1.39a4fap-1f, 0x1.6fc884p-2f, -0x1.2df7e8p-3f, 0x1.4d01f8p-3f, 0x1.d22d0ap-5f,
+    0x1.eedacp-5f, 0x1.761a02p-3f, 0x1.d4631cp-3f, 0x1.ab951p-6f, 0x1.2a6b26p-4f, 0x1.055c3p-2f, 0x1.9da46ep-6f,
+    -0x1.a10e8ep-5f, 0x1.2b5c68p-3f, -0x1.00445cp-5f, 0x1.84df8cp-4f, -0x1.d32dd6p-1f, -0x1.191dcp-2f, 0x1.7ae914p-3f,
+    -0x1.4ad8ep-1f, -0x1.a511dp-4f, -0x1.623096p-4f, -0x1.3b703p-2f, -0x1.4bacbcp-3f, 0x1.184b38p-3f, 0x1.10271p-7f,
+    -0x1.59ec16p-2f, 0x1.b8a638p-4f, -0x1.0339f4p-2f, -0x1.0d043p-3f, -0x1.4ca8d4p-2f, 0x1.9e8d9cp-4f, -0x1.81a1d8p-1f,
+    0x1.3f75c2p-5f, 0x1.79f464p-9f, 0x1.25feap-1f, 0x1.112bd8p-4f, -0x1.b4f2a2p-4f, -0x1.1a6e12p-3f, -0x1.4e422cp-3f,
+    -0x1.49366ap-3f, -0x1.f04c2p-3f, -0x1.ddb254p-3f, -0x1.2de79cp-12f, -0x1.9c036ap-3f, -0x1.4c2f18p-2f,
+    -0x1.104714p-2f, -0x1.a72ee8p-3f, 0x1.937e5p-3f, -0x1.7968eap-3f, 0x1.4c44e8p-5f, 0x1.1fdba4p-1f, -0x1.d8023cp-3f,
+    0x1.33b61p-3f, 0x1.443e2ep-3f, -0x1.d2dd8cp-5f, -0x1.bc8e62p-3f, -0x1.30f31ap-2f, -0x1.9aec12p-3f, -0x1.53f5b6p-4f,
+    0x1.c65f6p-5f, -0x1.057138p-4f, -0x1.1338dcp-2f, -0x1.6cb084p-5f, 0x1.97a0aep-1f, -0x1.781956p-2f, 0x1.3e4546p-3f,
+    0x1.21c14cp-2f, -0x1.64ae1p-11f, -0x1.841a3cp-4f, -0x1.28e65ep-4f, -0x1.f499bp-7f, -0x1.fcc5eap-2f,
+    -0x1.cc71b4p-3f, -0x1.8141fp-3f, -0x1.08bc54p-4f, -0x1.a36af8p-4f, -0x1.27c6dep-2f, -0x1.08f244p-4f,
+    -0x1.5b3548p-5f, -0x1.47ca98p0f, -0x1.91c7d2p-1f, 0x1.e156bep-7f, -0x1.8db8ccp-1f, 0x1.b8c33ep-3f, -0x1.b2ee4ep-4f,
+    -0x1.6f1d7p-4f, -0x1.7f36b2p-3f, 0x1.d737fap-5f, -0x1.f93d46p-3f, -0x1.e57f4ap-3f, -0x1.bfd75cp-4f, 0x1.ad0612p-2f,
+    -0x1.0af13p-2f, -0x1.4156c6p-3f, 0x1.289938p-5f, -0x1.7c8ff8p-3f, -0x1.27da78p-2f, 0x1.8da6f6p-6f, 0x1.635a7cp-1f,
+    -0x1.e06cep-3f, -0x1.e35116p-3f, 0x1.ae8248p-3f, -0x1.3f02a6p-4f, 0x1.644536p-3f, -0x1.6ba464p-3f, -0x1.c4a756p-6f,
+    -0x1.70379cp-3f, -0x1.0b9bf8p-4f, -0x1.c374fcp-5f, 0x1.07ce52p-3f, -0x1.40ebbcp-2f, 0x1.7bf9d8p-3f,
+    -0x1.765edep-2f, -0x1.ffba26p-5f, 0x1.fe130cp-2f, -0x1.3aa77p-3f, -0x1.531ac8p-3f, -0x1.f21a26p-4f,
+    -0x1.1ed916p-2f, -0x1.b791bap-3f, -0x1.b50428p-4f, -0x1.54e192p-2f, 0x1.7541d8p-4f, 0x1.c1fb0ap-3f, 0x1.05bb9ap-1f,
+    -0x1.4ada3ap-7f, -0x1.104914p-4f, 0x1.a83636p-1f, -0x1.88863ap-1f, 0x1.55cac4p-3f, 0x1.fddab6p-3f, -0x1.6f1762p-3f,
+    -0x1.738f84p-4f, 0x1.fc15fcp-3f, 0x1.f502aap-4f, -0x1.ee2244p-2f, -0x1.c2f8bp-5f, -0x1.ffcd54p-3f, -0x1.5f6402p-2f,
+    0x1.0b3028p-1f, -0x1.7f5312p-4f, 0x1.cc1d06p-5f, -0x1.6701b2p-6f, -0x1.ea6b32p-1f, 0x1.c4e60cp-7f, 0x1.4ec348p-4f,
+    -0x1.5b213ap-5f, 0x1.15db32p-2f, 0x1.79d9aep-7f, 0x1.2a108ap-4f, 0x1.d84106p-4f, 0x1.1ef13p-2f, 0x1.2d53cp-3f,
+    -0x1.f68476p-4f, -0x1.2b1948p-5f, -0x1.cac662p-2f, -0x1.9559c6p-2f, -0x1.16ad9ap-2f, 0x1.41be98p-5f,
+    -0x1.eb1a2cp-1f, 0x1.cd8f6cp-3f, 0x1.ccda2ap-7f, 0x1.e1d592p-1f, 0x1.3445d4p-3f, -0x1.955454p-2f, 0x1.cafd78p-2f,
+    -0x1.3f3938p-3f, -0x1.d08ff4p-3f, -0x1.897928p-6f, -0x1.ef7042p-5f, 0x1.47f1c2p-2f, -0x1.b2a3dcp-2f,
+    -0x1.69f874p-2f, -0x1.029edcp-5f, -0x1.a3ac16p-10f, 0x1.ce2b5ap-3f, -0x1.464f52p-4f, -0x1.2e078cp-3f,
+    0x1.d394d6p-2f, -0x1.242dc2p-2f, -0x1.250138p-4f, 0x1.53c2cp-5f, -0x1.115dccp-2f, -0x1.88df6ep-2f, -0x1.339096p-2f,
+    -0x1.b0527ap-4f, -0x1.90ae54p-8f, 0x1.10ca7ep-3f, -0x1.594a26p-2f, 0x1.780ebp-4f, -0x1.5f8e3ap-7f, -0x1.c5e922p-2f,
+    0x1.f054b2p-3f, 0x1.02c9dcp-5f, 0x1.fc003ep0f, -0x1.0764cep-5f, -0x1.7356e2p-4f, 0x1.3ff9bp-5f, -0x1.6ba9p-4f,
+    -0x1.61dd1ap-2f, 0x1.61f04ep-3f, -0x1.c2d78p-2f, -0x1.8ba332p-4f, -0x1.d8d1e4p-6f, 0x1.489e7ep-4f, -0x1.f30c4cp-5f,
+    -0x1.15818cp-2f, -0x1.6a873ep-2f, -0x1.3b0e4p-7f, -0x1.0b526ap-6f, -0x1.2cfc14p-2f, 0x1.c282c8p-6f,
+    -0x1.55cc34p-3f, 0x1.2a06a4p-3f, -0x1.7ad97ep-5f, -0x1.6cc674p-2f, 0x1.4c182ep-6f, -0x1.8714d4p-4f, 0x1.9f112ap-3f,
+    -0x1.b204fp-5f, 0x1.3cbe54p-8f, 0x1.8fc5eap-4f, 0x1.207e94p-5f, 0x1.c82bccp-5f, -0x1.0b7a02p-4f, -0x1.2b22b4p-3f,
+    -0x1.911058p-5f, 0x1.04303ap-3f, -0x1.ebcfe4p-3f, 0x1.c5691p-4f, -0x1.b444dp-6f, 0x1.024338p-5f, -0x1.378774p-2f,
+    -0x1.df9c7cp-3f, 0x1.e930a8p-8f, -0x1.0f399cp-3f, -0x1.4dbcdep-6f, -0x1.24f4ecp-3f, 0x1.2b3a2cp-4f, 0x1.508b08p-4f,
+    -0x1.72620ap-3f, 0x1.3c6bf4p-4f, 0x1.30f37cp-7f, 0x1.fddce4p-4f, -0x1.9d072cp-4f, 0x1.5471fp-2f, -0x1.eb371ep-4f,
+    -0x1.b022e4p-2f, -0x1.11cdc8p-3f, -0x1.cc37f8p-2f, 0x1.8c86a8p-3f, -0x1.0a10a2p-3f, 0x1.c87bbcp-5f,
+    -0x1.1e60e8p-5f, -0x1.0c4c64p-3f, -0x1.045294p-2f, -0x1.f98208p-3f, -0x1.853ac6p-7f, -0x1.04d9b6p-1f,
+    -0x1.11706cp-3f, -0x1.871f22p-2f, 0x1.7cfa8cp-6f, -0x1.fccfe4p-4f, -0x1.5c577ap-2f, -0x1.155fcep-3f,
+    -0x1.d385cp-3f, 0x1.10d2f8p-4f, 0x1.955bcp-4f, 0x1.d27652p-8f, -0x1.1245bcp-4f, -0x1.98f718p-3f, 0x1.523d8cp0f,
+    -0x1.7d8dccp-4f, -0x1.24e6a4p-6f, 0x1.825accp-2f, -0x1.f43408p-5f, 0x1.dc53e2p-3f, -0x1.e9c794p-4f,
+    -0x1.f4b9a4p-6f, 0x1.7c41a4p-3f, -0x1.741dcp-4f, 0x1.aeaf48p-3f, 0x1.2edda2p-3f, -0x1.18144p-2f, -0x1.c905p-2f,
+    -0x1.951646p-3f, -0x1.c62cf8p-2f, 0x1.57ce32p-15f, -0x1.00d842p-1f, -0x1.badae4p-6f, -0x1.0281c2p-1f,
+    0x1.541044p-2f, 0x1.9cb578p-5f, -0x1.e902a2p-5f, 0x1.95c8b8p-3f, 0x1.1189cp-2f, -0x1.1ff694p-5f, 0x1.3065aap-2f,
+    0x1.c9df18p-3f, 0x1.e3cbccp-2f, 0x1.044ebp-3f, 0x1.ad6f34p-3f, 0x1.6adeaap-3f, -0x1.e3dd5cp-3f, 0x1.8362fp-5f,
+    0x1.c3e234p-3f, -0x1.f3d92ap-2f, 0x1.a1ef0cp-2f, 0x1.57a5e8p-5f, 0x1.6a8b5ep-4f, 0x1.760618p-2f, 0x1.5dc292p-1f,
+    0x1.e8c47ap-3f, 0x1.302e36p-4f, -0x1.08215p-2f, 0x1.9c2c2p-3f, 0x1.9a2262p-4f, 0x1.38a43p-2f, -0x1.37eff2p-3f,
+    0x1.1c123p1f, 0x1.c5e5fep-6f, 0x1.07fecep-3f, -0x1.23bd9cp-2f, 0x1.35ff22p-3f, -0x1.1a59b4p-5f, -0x1.23ed74p-3f,
+    0x1.ee785ap-2f, 0x1.c42ccep-2f, -0x1.dcf994p-4f, 0x1.d9faf4p-4f, 0x1.bbec92p-4f, 0x1.d35c02p-2f, 0x1.e17106p-4f,
+    0x1.0d8df2p-1f, 0x1.2c2bbep-3f, 0x1.d61c36p-1f, 0x1.042ad6p-2f, -0x1.7f47fap-5f, 0x1.8ca9bap-1f, 0x1.c3def8p-4f,
+    0x1.0cc7e2p-1f, -0x1.17ea9ep-4f, 0x1.bd10a2p-4f, 0x1.546422p-3f, -0x1.17e0b6p-5f, 0x1.eb450cp-5f, 0x1.62588cp-3f,
+    -0x1.14569ep-1f, 0x1.66d8d2p-5f, -0x1.146dc6p-3f, -0x1.90d58ep-3f, -0x1.48993p-9f, -0x1.323f14p-2f,
+    -0x1.297faep-4f, 0x1.50469p-1f, 0x1.05a18ep-3f, -0x1.005176p-3f, 0x1.438bd8p-5f, 0x1.871fcp-6f, -0x1.2e84acp-3f,
+    0x1.144142p-8f, -0x1.2ceac8p-3f, 0x1.81f2dp-4f, -0x1.69c26ep-4f, -0x1.12524p-3f, -0x1.1afa88p-8f, 0x1.8e8aa4p-6f,
+    0x1.1f1a6p-3f, -0x1.0cce12p-4f, -0x1.a8bbc4p-2f, 0x1.8641fep-1f, -0x1.8f9a16p-5f, -0x1.805c8ep-3f, 0x1.0b3788p-2f,
+    -0x1.52ad36p-3f, -0x1.1c96cap-2f, -0x1.81d9fap-5f, -0x1.de28e6p-4f, -0x1.4a43ep-6f, 0x1.085636p-3f, 0x1.11c06p-2f,
+    0x1.f23a16p-3f, -0x1.62e468p-4f, 0x1.a6b696p0f, -0x1.3661a6p-3f, -0x1.e528f2p-7f, 0x1.da4686p-1f, 0x1.2d615ep-2f,
+    0x1.e6f486p-5f, 0x1.82aeecp-7f, 0x1.8e9016p-3f, 0x1.059b3ap-4f, 0x1.3e243ep-3f, 0x1.bcbe62p-3f, 0x1.a916aep-10f,
+    0x1.a4daf6p-4f, 0x1.293292p-3f, 0x1.f88194p-4f, -0x1.ddc766p-4f, 0x1.e8d84cp-3f, 0x1.8a8e5ep-3f, 0x1.3df47ap-5f,
+    0x1.745122p-5f, -0x1.31ef28p-2f, 0x1.9a9fb4p-5f, -0x1.0fbcd8p-3f, -0x1.78f166p-2f, -0x1.7d9652p-4f, 0x1.f65244p-5f,
+    -0x1.c8176ap-4f, -0x1.1c35e4p-2f, 0x1.504cb8p-4f, 0x1.8edd2ep-2f, 0x1.0d7af6p-1f, 0x1.8b67bp-5f, 0x1.7c5af8p-2f,
+    0x1.7a5c9cp-2f, 0x1.8edc88p-4f, -0x1.676d3cp-3f, 0x1.4e86c4p-5f, 0x1.ddf81p-4f, -0x1.530e72p-3f, -0x1.50841p-8f,
+    0x1.b6daa6p-3f, -0x1.92f67ep-6f, 0x1.724f5cp-3f, -0x1.8d7db8p-3f, 0x1.433a58p-3f, 0x1.bd396cp-6f, 0x1.a48caap-5f,
+    0x1.085aa8p-2f, 0x1.ece0dcp-6f, 0x1.2e3cbep-2f, 0x1.ebbdf8p-7f, -0x1.ae894cp-2f, 0x1.642fa8p-4f, 0x1.9597dap-4f,
+    -0x1.335b86p-4f, 0x1.eb2dbcp-4f, 0x1.65ab4ep-5f, 0x1.1fca9cp-3f, 0x1.20b1fcp-3f, -0x1.2f9488p-2f, -0x1.e97656p-4f,
+    -0x1.2519d4p-4f, 0x1.c0808cp-5f, 0x1.8692acp-5f, -0x1.67ffa4p0f, 0x1.41de8p-2f, -0x1.262406p-2f, -0x1.d36034p-2f,
+    -0x1.516d12p-2f, 0x1.66a8p-3f, -0x1.396bcap-3f, 0x1.11f6d4p-2f, 0x1.9fa2c6p-4f, 0x1.be3208p-4f, 0x1.a25f0ep-3f,
+    -0x1.1059dep-3f, -0x1.62ca4p-2f, -0x1.4b6f36p-4f, 0x1.316f66p-4f, -0x1.1aeceap-2f, -0x1.4cd646p-2f,
+    -0x1.cdeb4ap-3f, 0x1.6f0206p-3f, 0x1.aeb7cp-5f, -0x1.befec2p-4f, 0x1.c6f0b4p-5f, 0x1.63080ap-2f, -0x1.130502p-4f,
+    -0x1.213c14p-2f, 0x1.1ac4cep-4f, -0x1.05a1d2p-2f, -0x1.06d918p-6f, -0x1.68334ep-1f, -0x1.40cab6p-2f,
+    -0x1.11b314p-3f, -0x1.e60f5p-4f, -0x1.ba1128p-2f, -0x1.d53f7ap-6f, -0x1.d815dp-4f, 0x1.498caep-2f, 0x1.eebc4cp-4f,
+    -0x1.6ba056p-4f, 0x1.ad77e4p-4f, -0x1.852814p-3f, -0x1.096b8ap-1f, -0x1.05fbfcp-3f, -0x1.6135dap-2f,
+    0x1.90a146p-4f, 0x1.3a67bep-4f, -0x1.8cdf8ep-4f, -0x1.0e2542p-4f, 0x1.4b9224p-5f, 0x1.40c668p-4f, -0x1.be1962p-4f,
+    -0x1.94e7c6p-5f, 0x1.d7dc7ap-2f, -0x1.ea62p-6f, -0x1.f73672p-4f, 0x1.058f2ap-5f, -0x1.801676p-2f, -0x1.29ee92p-3f,
+    -0x1.3b776ap-2f, -0x1.02b82ap-2f, -0x1.2abd44p-4f, -0x1.8a42dep-2f, -0x1.270cb2p-5f, -0x1.cc4a3ep-5f,
+    -0x1.17089ap-8f, 0x1.a1ae38p-1f, -0x1.c4317cp-3f, 0x1.4b213ep-3f, 0x1.61659ap-1f, 0x1.6a9538p-5f, -0x1.488586p-5f,
+    -0x1.167ac6p-7f, -0x1.05d16cp-3f, -0x1.42c5d2p-3f, -0x1.029c02p-3f, -0x1.0fc7c6p-3f, 0x1.193abcp-4f,
+    0x1.350804p-1f, 0x1.39092cp-4f, -0x1.623aa2p-10f, 0x1.e212cap-3f, 0x1.c852ap-1f, 0x1.725078p-3f, -0x1.39dab8p-7f,
+    0x1.72017p-1f, -0x1.f0c5b8p-3f, 0x1.64fbc6p-2f, 0x1.0f71a2p-3f, 0x1.b11df4p-7f, 0x1.36edep-6f, 0x1.68aed2p-4f,
+    0x1.cee9a4p-6f, -0x1.9889fap-4f, 0x1.a7e0bap-3f, -0x1.835ed6p-3f, 0x1.2513aap-2f, -0x1.5c9e1p-2f, 0x1.6352fcp-3f,
+    -0x1.d21a1p-4f, -0x1.532ed8p-3f, 0x1.287d32p-3f, 0x1.6f5aeap-6f, 0x1.0ac6p-4f, 0x1.5f7d18p-3f, -0x1.0c8bf2p-7f,
+    -0x1.db4b4p-3f, 0x1.33d0bap-4f, -0x1.3e1de8p-5f, -0x1.f4cbb8p-3f, -0x1.5e7168p-3f, -0x1.40028p-3f, 0x1.002d4cp-3f,
+    0x1.a2fccep-4f, 0x1.40586ap-4f, -0x1.8503b8p-6f, -0x1.8f82dep-7f, 0x1.96940cp-5f, 0x1.a4e982p-4f, -0x1.5fdbecp-4f,
+    -0x1.eeffbap-7f, -0x1.f6a862p-6f, -0x1.2d57ap-4f, 0x1.6576a2p-3f, 0x1.673252p-3f, 0x1.22cc32p-2f, 0x1.ec5b74p-1f,
+    0x1.16cb76p-3f, -0x1.c01beap-4f, 0x1.250bf4p-2f, 0x1.598922p-2f, 0x1.57dba8p-5f, -0x1.6c40bep-9f, 0x1.1dcd7ep0f,
+    0x1.142226p-3f, 0x1.cac9aap-2f, 0x1.1ca1c4p-2f, -0x1.11f496p-3f, -0x1.bfdeaep-6f, 0x1.870f48p-4f, 0x1.07a59p-3f,
+    -0x1.b4e8e4p-2f, 0x1.5246f4p-3f, -0x1.3ef3e8p-2f, 0x1.16f756p-2f, 0x1.dc37b6p-3f, 0x1.81958ap-3f, 0x1.e8819ep-4f,
+    0x1.755348p-4f, 0x1.84195p-1f, -0x1.1fbd34p-2f, -0x1.447144p-5f, 0x1.a62662p-6f, 0x1.d7ec52p-3f, 0x1.36d5fap-5f,
+    0x1.573bfcp-4f, 0x1.00b976p-3f, -0x1.04d5b2p-2f, -0x1.b24d04p-4f, -0x1.85358cp-6f, -0x1.6c6dcap-3f,
+    -0x1.10bf14p-3f, -0x1.384378p-4f, -0x1.4a447ap-1f, -0x1.359442p-5f, -0x1.e4b9bep-6f, 0x1.ae78a2p-5f,
+    -0x1.9e5f2ap-6f, 0x1.5587dcp-2f, 0x1.9a5bc8p-3f, -0x1.4bd564p-2f, 0x1.bd46b2p-3f, -0x1.ff146p-5f, -0x1.a3ed92p-3f,
+    -0x1.3fed34p-3f, -0x1.171dd4p-2f, -0x1.4a4dd2p-4f, -0x1.c2f7p-4f, 0x1.5a833p-2f, -0x1.416922p-4f, -0x1.63d28ap-4f,
+    0x1.5db8c8p-3f, 0x1.908c84p-6f, -0x1.ceba5p-3f, -0x1.df3844p-4f, 0x1.1a1ed4p-5f, -0x1.b2392cp-3f, -0x1.0c0efep-2f,
+    0x1.7683f4p-3f, 0x1.b14382p-3f, 0x1.af00bep-3f, -0x1.5b1194p-6f, -0x1.0f3b0cp-3f, 0x1.8caf8ep-3f, 0x1.f18ac6p-3f,
+    0x1.21b288p-3f, -0x1.5240bap-4f, 0x1.bcccf8p-1f, 0x1.c6762ep-3f, 0x1.84d7cp-2f, -0x1.16eaap-9f, 0x1.32fa64p-3f,
+    0x1.e35776p-4f, -0x1.d196e8p-6f, -0x1.abc582p-5f, -0x1.7dd7c2p-3f, 0x1.e1cdb2p-2f, -0x1.2b587p-3f, 0x1.59272p-3f,
+    0x1.6dc58p-3f, 0x1.3d506cp-1f, 0x1.3628c2p-8f, -0x1.b3619cp-4f, 0x1.174348p-1f, -0x1.24744cp-2f, -0x1.621afap-7f,
+    -0x1.03a8bap-7f, -0x1.a1b0e8p-3f, -0x1.060ffcp-3f, 0x1.aed9a6p-4f, -0x1.426c24p-6f, -0x1.cff3d2p-5f,
+    0x1.1744e2p-2f, 0x1.c6d8d2p-2f, 0x1.460914p-4f, 0x1.1a8f9ep-5f, -0x1.e4a22cp-4f, -0x1.ca7e9cp-6f, -0x1.74e208p-3f,
+    -0x1.62594ep-3f, -0x1.754298p-2f, 0x1.a08f6ep-4f, 0x1.6005e6p-5f, 0x1.1c7dc8p-5f, 0x1.1f1c5ap-8f, 0x1.6d2e5cp-4f,
+    0x1.7c0d5ap-4f, -0x1.3a39b4p-8f, -0x1.9a188ap-4f, -0x1.9fdbb2p-3f, -0x1.a4b244p-2f, 0x1.3fefcap-4f, 0x1.b6a3dp-3f,
+    -0x1.5d02c4p-6f, -0x1.063f36p-3f, -0x1.c3872p-9f, 0x1.86b02ep-5f, -0x1.49300ep-2f, -0x1.1ddd6cp-4f, 0x1.933dep-5f,
+    0x1.1131f2p-2f, 0x1.3907acp-2f, 0x1.a9f5p-3f, 0x1.caf18p-4f, 0x1.54c2e8p-1f, 0x1.6501d6p-3f, 0x1.ef6c76p-4f,
+    0x1.744a5p-5f, 0x1.8371a2p-5f, 0x1.e122a6p-4f, 0x1.c4158cp-4f, 0x1.69c95cp-1f, 0x1.efbc68p-4f, 0x1.248686p-2f,
+    0x1.7561a8p-4f, -0x1.8ec9d6p-5f, -0x1.66cb92p-6f, 0x1.668636p-3f, -0x1.a34d5p-7f, -0x1.19b1e8p-3f, 0x1.77356p-3f,
+    0x1.4d7adp-5f, 0x1.b49bd4p-4f, 0x1.718382p-4f, 0x1.2dbd16p-7f, 0x1.ed82fep-6f, -0x1.5464dep-3f, 0x1.391a02p-2f,
+    -0x1.0b60f6p-4f, 0x1.40f142p-3f, 0x1.74631p-5f, -0x1.f44494p-4f, 0x1.b1d7d2p-3f, 0x1.404b8ap-4f, -0x1.774af8p-4f,
+    -0x1.1e58bap-2f, -0x1.d41cp-4f, 0x1.54a51ap-8f, 0x1.12d6a6p-4f, -0x1.6c7e3ap-2f, -0x1.19defcp-2f, -0x1.4624bep-2f,
+    -0x1.437fcp-3f, -0x1.30b82p-2f, 0x1.1aee02p-3f, 0x1.349616p-2f, 0x1.d97d9cp-3f, 0x1.6c8d8p-4f, -0x1.1e4e0cp-3f,
+    -0x1.7dc0cp-3f, -0x1.524ce8p-8f, -0x1.7f2cdcp-3f, -0x1.81d62ap-3f, -0x1.db6278p-4f, -0x1.3525p-3f, -0x1.cc6762p-4f,
+    0x1.57ae24p-3f, 0x1.c177ecp-5f, -0x1.2fc792p-2f, 0x1.27d58cp-2f, -0x1.643f28p-2f, -0x1.0c5a26p-2f, -0x1.6e68ecp-4f,
+    -0x1.2e9e66p-6f, 0x1.403e2ep-6f, 0x1.a409c6p-4f, -0x1.dc9c2p-5f, 0x1.edffdap-4f, 0x1.f9b96ep-4f, -0x1.319924p-4f,
+    0x1.67facep-4f, 0x1.30181ap-2f, 0x1.dbc17ap-2f, -0x1.9cd9c2p-6f, -0x1.cd0276p-4f, 0x1.dde55ap-1f, 0x1.6c8024p-4f,
+    0x1.6f95f4p-3f, -0x1.8c0f18p-4f, 0x1.a45492p-6f, -0x1.cdc9b6p-4f, 0x1.9cfd7ap-4f, -0x1.39cd92p-6f, 0x1.cb93c6p-5f,
+    -0x1.89f53ap-2f, -0x1.cdfdcap-5f, 0x1.9b170cp-4f, -0x1.a677f6p-5f, -0x1.2fb188p-2f, -0x1.7b4fdap-3f,
+    0x1.9964d8p-3f, -0x1.191bdp-1f, -0x1.b6c2bp-5f, 0x1.7d2ea2p-4f, -0x1.0a86e6p-2f, -0x1.fcd6f2p-4f, -0x1.f1cdc2p-4f,
+    0x1.f8ae0ap-4f, 0x1.1d658ep-4f, -0x1.d82b4ap-4f, 0x1.7e8b6cp-2f, -0x1.7b9c8cp-3f, -0x1.3fe6bap-4f, 0x1.5470cp-2f,
+    -0x1.602d3ep-3f, 0x1.c7ceeap-5f, 0x1.c9a7aep-5f, -0x1.b2fc8ep-4f, -0x1.bad184p-3f, -0x1.6375e6p-4f, -0x1.703f7p-4f,
+    0x1.15a5ecp-4f, 0x1.ce1d8p-2f, -0x1.790d56p-3f, -0x1.2b9806p-4f, -0x1.6d62e2p-5f, 0x1.4d8842p-3f, 0x1.29ba2p-3f,
+    -0x1.2e7b7p-6f, 0x1.c50ebap-6f, 0x1.6060f6p-3f, -0x1.6f68dep-6f, -0x1.220fb4p-5f, -0x1.8f3d3cp-3f, -0x1.089662p-6f,
+    0x1.41668ep-4f, -0x1.59899ep-5f, 0x1.a4486ap-3f, 0x1.69ecc2p-4f, 0x1.d2a81p-3f, 0x1.56ea22p-2f, 0x1.e61d1ap-3f,
+    0x1.61dc0cp-4f, -0x1.644378p-2f, -0x1.be2494p-4f, 0x1.719764p-6f, -0x1.f1c304p-3f, -0x1.e5495ep-8f, 0x1.5f335cp-2f,
+    -0x1.e06b2cp-2f, -0x1.107ad6p-2f, -0x1.5fa758p-3f, -0x1.a3eb74p-3f, -0x1.01393ap-5f, 0x1.724268p-6f,
+    -0x1.66c6a6p-4f, 0x1.febed6p-6f, -0x1.b57424p-4f, 0x1.bc84dap-4f, 0x1.f937b6p-6f, 0x1.65f75p-4f, 0x1.4848e6p-5f,
+    0x1.2b61acp-2f, 0x1.d5ccfep-4f, -0x1.edf288p-4f, 0x1.3d5b02p-1f, -0x1.ab9188p-5f, 0x1.04870ep-3f, 0x1.16a18p-6f,
+    0x1.33ec64p-5f, 0x1.9d966ap-3f, 0x1.43897ap-5f, 0x1.825f5p-5f, -0x1.a0487ap-4f, 0x1.7ef042p-1f, 0x1.f0362ap-1f,
+    0x1.06db52p0f, 0x1.8a78a4p-1f, 0x1.dd51ccp-1f, 0x1.7afc0ap-1f, 0x1.bda2e6p-1f, 0x1.664e14p-1f, 0x1.0bd1dep0f,
+    0x1.125946p0f, 0x1.213bd8p0f, 0x1.065b2ep0f, 0x1.74b916p-1f, 0x1.11e3a2p0f, 0x1.017806p0f, 0x1.0bd8bcp0f,
+    -0x1.2310d2p-6f, -0x1.10895cp-9f, 0x1.68ef94p-7f, 0x1.d1d636p-7f, -0x1.51560ap-6f, 0x1.15f65cp-4f, -0x1.fae1eap-7f,
+    0x1.5fd1c8p-4f, 0x1.0bc69p-6f, -0x1.0fbbb8p-7f, 0x1.f4a39p-6f, 0x1.294732p-6f, 0x1.bfaa94p-6f, 0x1.06ee34p-7f,
+    0x1.521274p-4f, -0x1.8710acp-6f, 0x1.ff8b44p-8f, -0x1.5ab524p-7f, 0x1.5af838p-4f, 0x1.29a22ap-5f, 0x1.05b61p-3f,
+    0x1.9fa474p-4f, -0x1.edf3ap-4f, 0x1.dd6de2p-1f, 0x1.2804bap-7f, 0x1.ac285p-4f, 0x1.98bfccp-7f, 0x1.36ce06p-5f,
+    0x1.660c4cp-3f, 0x1.03f9c6p-4f, 0x1.6f3dfap-5f, -0x1.35e228p-4f, -0x1.3b309p-2f, -0x1.030678p-1f, -0x1.6065eep-3f,
+    -0x1.043deep-3f, 0x1.ae1444p-1f, -0x1.902d3p-5f, -0x1.f80edep-3f, 0x1.ad52f8p-2f, -0x1.64fe9cp-3f, -0x1.8b1202p-3f,
+    -0x1.9bb29cp-4f, -0x1.4ee11ep-4f, -0x1.e7f626p-2f, -0x1.35684cp-4f, -0x1.505ba4p-2f, 0x1.85ceccp-2f,
+    -0x1.9e7ce6p-8f,
+};
+
+// LSTM 'lstm'
+namespace lstm {
+inline constexpr int features = 1;
+inline constexpr int units = 16;
+inline constexpr const float* kernel = weights + 0;  // [1, 64]
+inline constexpr ::std::size_t kernel_size = 64;
+inline constexpr const float* recurrent_kernel = weights + 64;  // [16, 64]
+inline constexpr ::std::size_t recurrent_kernel_size = 1024;
+inline constexpr const float* bias = weights + 1088;  // [64]
+inline constexpr ::std::size_t bias_size = 64;
+}  // namespace lstm
+
+// Dense 'dense'
+namespace dense {
+inline constexpr int features = 16;
+inline constexpr int units = 1;
+inline constexpr const float* kernel = weights + 1152;  // [16, 1]
+inline constexpr ::std::size_t kernel_size = 16;
+inline constexpr const float* bias = weights + 1168;  // [1]
+inline constexpr ::std::size_t bias_size = 1;
+}  // namespace dense
+
+#ifndef REKUR_WEIGHTS_ONLY
+#if REKUR_THROWS
+// The model, with its weights. Throws rekur::Error if the library is an older one that lacks something it is made of.
+inline ::rekur::Model model() {
+  ::rekur::Model result{::std::string(spec)};
+  result.set_weights({weights, weight_count});
+  return result;
+}
+#endif
+// The same without exceptions.
+inline ::rekur::Result<::rekur::Model> try_model() noexcept {
+  ::rekur::Result<::rekur::Model> result = ::rekur::try_model(spec);
+  if (!result) return result;
+  const ::rekur::Status status = ::rekur::try_set_weights(*result, {weights, weight_count});
+  if (!status) return status;
+  return result;
+}
+#endif
+
+}  // namespace amp

@@ -1,0 +1,246 @@
+// The model "forecaster", written by `rekur export-cpp` (0.1.0). Do not edit.
+//
+//   input   temperature: float32 [batch, time, 1]
+//   output  forecast: float32 [batch, time, 12]
+//
+//   #include <rekur/stream.hpp>
+//
+//   const rekur::Model model = forecaster::model();  // for predict, for streams; not const: for a trainer
+//   rekur::Stream stream(model);
+//   stream.step(x, y);
+//
+// Without exceptions: forecaster::try_model() and rekur::try_stream. With REKUR_WEIGHTS_ONLY defined before the
+// include there are the numbers alone, which need nothing of rekur: for the fixed-size cells of <rekur/static.hpp>.
+#pragma once
+
+#include <cstddef>
+
+#ifndef REKUR_WEIGHTS_ONLY
+#include <rekur/model.hpp>
+#include <rekur/status.hpp>
+#endif
+
+namespace forecaster {
+
+// The graph, as rekur's documentation of the spec has it.
+inline constexpr char spec[] =
+    R"json({"format": "rekur", "version": 1, "name": "forecaster", "layers": [)json"
+    R"json({"type": "Input", "name": "temperature", "shape": [null, 1], "dtype": "float32"}, )json"
+    R"json({"type": "Rescaling", "name": "scaled", "inputs": ["temperature"], "scale": 0.1, "offset": -1.2}, )json"
+    R"json({"type": "GRU", "name": "gru", "inputs": ["scaled"], "units": 16, "activation": "tanh", "use_bias": true, "return_sequences": true, "return_state": false, "reverse": false, "kernel_initializer": "glorot_uniform", "recurrent_initializer": "orthogonal", "bias_initializer": "zeros", "recurrent_activation": "sigmoid", "reset_after": true}, )json"
+    R"json({"type": "Concatenate", "name": "both", "inputs": ["gru", "scaled"], "axis": -1}, )json"
+    R"json({"type": "Dense", "name": "head", "inputs": ["both"], "units": 12, "activation": "linear", "use_bias": true, "kernel_initializer": "glorot_uniform", "bias_initializer": "zeros"}, )json"
+    R"json({"type": "Rescaling", "name": "forecast", "inputs": ["head"], "scale": 10.0, "offset": 12.0}], )json"
+    R"json("inputs": ["temperature"], "outputs": ["forecast"]})json";
+
+// All parameters, one after the other.
+inline constexpr ::std::size_t weight_count = 1128;
+alignas(64) inline constexpr float weights[] = {
+    0x1.0aa958p-3f, -0x1.772fdap-3f, -0x1.ffbfdap-5f, -0x1.9c64a8p-2f, 0x1.7cf23cp-1f, 0x1.38205p-3f, -0x1.4835bcp-3f,
+    0x1.abe07p-1f, -0x1.29177ep-2f, 0x1.c23438p-2f, 0x1.cff12ep-1f, 0x1.452934p-1f, 0x1.4d57f8p-1f, -0x1.7161acp-2f,
+    -0x1.8910ccp-2f, -0x1.2c7038p-3f, 0x1.5338ccp-1f, -0x1.41c662p-5f, 0x1.5ef17p-3f, 0x1.bf14dp-3f, 0x1.38cb9ep-1f,
+    -0x1.d67276p-3f, 0x1.b93392p-2f, 0x1.a9a178p-3f, 0x1.00bb62p-2f, 0x1.1cf07p-1f, 0x1.3eae4cp-2f, 0x1.8a1606p-4f,
+    -0x1.0fb8a8p-2f, -0x1.18d76cp-1f, -0x1.ba00b2p-3f, -0x1.1aa076p-1f, -0x1.44a9dp-2f, 0x1.6a9edep-2f, 0x1.6b357cp-2f,
+    0x1.93656cp-2f, 0x1.0aab76p-1f, 0x1.9f4506p-2f, -0x1.b76c4ep-4f, -0x1.1c23d2p-2f, -0x1.1ee32cp-3f, -0x1.bd4116p-2f,
+    0x1.1110eap-2f, 0x1.aa735ep-3f, 0x1.f4f27p-3f, 0x1.b17338p-2f, 0x1.3af41p-3f, -0x1.53fc0cp-2f, -0x1.9545b6p-1f,
+    -0x1.5c664cp-1f, -0x1.5d2f98p0f, 0x1.976656p-2f, -0x1.447e4cp-2f, -0x1.994a46p-1f, -0x1.81bca6p-1f,
+    -0x1.30215cp-1f, -0x1.796bcep-2f, -0x1.334c46p0f, -0x1.68d4fcp-2f, -0x1.4b9302p-2f, -0x1.d5b0ap-1f,
+    -0x1.c1284ap-3f, -0x1.c5da72p-1f, 0x1.af796p-2f, -0x1.74a47p0f, 0x1.6785eep-3f, 0x1.8cdc86p-2f, -0x1.d2b11ap-2f,
+    -0x1.85ccc2p-4f, 0x1.e4c9acp-6f, 0x1.6e4d62p-1f, -0x1.ac5266p-1f, 0x1.460c2ep-6f, -0x1.022004p-1f, -0x1.972e38p-4f,
+    -0x1.709f3ep-2f, -0x1.cba7eep-4f, 0x1.8f45f2p-3f, -0x1.9347cap-2f, 0x1.76626ap-4f, 0x1.20388p-1f, -0x1.a70e0cp-2f,
+    -0x1.aba112p-2f, 0x1.1292ecp0f, 0x1.068b5p-1f, -0x1.5eb132p-3f, 0x1.3691b6p-4f, -0x1.553656p-3f, 0x1.f552a2p-3f,
+    -0x1.ffebe6p-3f, 0x1.6c9edp-4f, 0x1.9b9b0ep-4f, -0x1.386ee8p-2f, 0x1.003c2cp-4f, -0x1.370a2cp-3f, 0x1.bb6cf4p-2f,
+    -0x1.425bbp-1f, 0x1.a5fb22p-2f, 0x1.19da06p-1f, -0x1.8c3608p-1f, -0x1.206bb6p-2f, 0x1.53c65ep-2f, 0x1.0f7358p-1f,
+    -0x1.01c5c8p-1f, 0x1.57fd48p0f, 0x1.216682p-1f, 0x1.861628p-4f, 0x1.1f4cfp-2f, 0x1.ef639ep-2f, -0x1.4ca936p-2f,
+    0x1.3ef826p-4f, 0x1.c76dfep-5f, 0x1.48f13p-3f, 0x1.b525bap-3f, -0x1.badd7cp-4f, 0x1.ee2b16p-5f, -0x1.a273a4p-2f,
+    0x1.340c82p-4f, -0x1.ca149cp-2f, 0x1.5ad4dp-2f, -0x1.2c6456p-2f, 0x1.b12916p-6f, 0x1.816e14p-3f, -0x1.ec49ap-5f,
+    -0x1.ebd01cp-3f, 0x1.be09f8p-2f, 0x1.9988dap-2f, 0x1.917716p-2f, 0x1.d1b846p-2f, 0x1.2674bep-8f, -0x1.039724p-1f,
+    0x1.4dcbbp-3f, -0x1.36928ap-2f, 0x1.655af2p-3f, -0x1.4c021ap-4f, 0x1.260458p-3f, -0x1.6d4d68p-3f, -0x1.1804ap-3f,
+    -0x1.f362fap-4f, 0x1.aaad92p-3f, 0x1.1cc09p-1f, -0x1.55975cp-1f, 0x1.98ee7ep-2f, 0x1.bce51p-3f, 0x1.bb9f38p-2f,
+    0x1.6e4dap-1f, 0x1.395902p0f, -0x1.65511ap-2f, 0x1.212ea8p-2f, 0x1.98648ep-2f, 0x1.67f642p-1f, -0x1.cd5da8p-3f,
+    0x1.0e2166p0f, 0x1.9efa72p-3f, -0x1.988a1ap-3f, 0x1.99427ap-3f, 0x1.57218ap-5f, 0x1.c9f2e4p-3f, -0x1.011ea4p-2f,
+    0x1.a6cf36p-2f, 0x1.2fa4e2p-2f, 0x1.05b2cep-8f, -0x1.ed8158p-2f, 0x1.74bdb8p-3f, -0x1.3fa374p-1f, -0x1.71bbd4p-4f,
+    -0x1.35c796p-3f, 0x1.2face8p-3f, 0x1.5c772ap-9f, 0x1.8313d4p-4f, -0x1.1dc282p-2f, 0x1.01c0e6p-1f, 0x1.3da6cp-1f,
+    0x1.65946p-2f, -0x1.e7374ap-4f, 0x1.d57bep-4f, 0x1.817e58p-3f, 0x1.3ea25p-2f, 0x1.c50feep-9f, -0x1.56df04p-1f,
+    -0x1.73e786p-1f, 0x1.228bbep-3f, -0x1.1b3a18p-3f, 0x1.c99392p-2f, 0x1.062932p-2f, 0x1.fda786p-2f, -0x1.e01e9p-3f,
+    -0x1.7cd7f2p-3f, 0x1.cb50b2p-5f, -0x1.887bc8p-2f, -0x1.02951ep-1f, 0x1.1e99ccp-3f, -0x1.28afcp0f, 0x1.284c62p-2f,
+    -0x1.a62598p-1f, -0x1.396454p-1f, -0x1.3d2a6cp0f, 0x1.30c1f6p0f, -0x1.94f1c4p-5f, -0x1.3135aap0f, -0x1.697feap-1f,
+    -0x1.dcd9cap0f, -0x1.bd9e0ep-1f, 0x1.56d17p0f, 0x1.00f87cp-1f, -0x1.7bbf6ap0f, -0x1.080e9p1f, -0x1.1a183ep-1f,
+    -0x1.54ebcep-2f, -0x1.7180f8p-2f, 0x1.6b906p-4f, -0x1.3040c8p-2f, 0x1.bb72ap-10f, 0x1.040b46p-2f, 0x1.36da52p-2f,
+    -0x1.bf55b4p-2f, -0x1.829226p-3f, -0x1.a641acp-2f, -0x1.fb8344p-6f, 0x1.61f386p-4f, 0x1.0dd058p-6f, 0x1.df5606p-2f,
+    -0x1.681792p-5f, 0x1.c53304p-2f, 0x1.892128p-2f, -0x1.ea1886p-3f, -0x1.2cee86p-2f, 0x1.cdaa7cp-4f, -0x1.3ff6ccp-4f,
+    -0x1.482008p-2f, 0x1.bd779ep-7f, 0x1.849f0cp-5f, -0x1.b0e5f8p-4f, -0x1.fa0db2p-3f, -0x1.1cc6fep-4f, 0x1.15bc2ap-2f,
+    0x1.35c2b2p-4f, -0x1.3223bap-4f, 0x1.04de46p-4f, 0x1.892ddep-3f, -0x1.b432d4p-2f, 0x1.ae68eep-1f, -0x1.12c598p-1f,
+    0x1.1c1cfcp-2f, -0x1.93e65cp-1f, 0x1.a233f6p-1f, -0x1.b45146p-3f, -0x1.013e92p-1f, -0x1.bf5f94p-1f, -0x1.8859fp-2f,
+    -0x1.f4e0c4p-3f, 0x1.b7c3ep-1f, 0x1.5be758p0f, -0x1.1c1f8p0f, -0x1.bee3e8p-1f, -0x1.89ab8p-1f, 0x1.416baep-4f,
+    -0x1.1837dp-1f, -0x1.745632p-4f, -0x1.06ab42p-2f, 0x1.2a962ep-4f, 0x1.6ae7eap-4f, 0x1.49eb46p-2f, -0x1.ec6a32p-4f,
+    0x1.15b4bep-4f, -0x1.6a6278p-3f, -0x1.94ad3ep-4f, -0x1.2d33c6p-3f, -0x1.34747ap-3f, 0x1.a2a4cep-3f, 0x1.b5ef3cp-2f,
+    0x1.7defccp-2f, -0x1.24a208p-2f, -0x1.94fe9ep-3f, 0x1.349a46p-4f, -0x1.a6af04p-6f, -0x1.5c155p-7f, -0x1.e78c1p-3f,
+    0x1.3512d2p-2f, 0x1.6195d6p-4f, -0x1.91b6b6p-3f, 0x1.09bd4ap-2f, -0x1.c6b4e2p-3f, 0x1.0e310ep-2f, 0x1.3ff93ep-3f,
+    -0x1.7cfbaep-8f, 0x1.9a3a3p-6f, -0x1.8dbfd4p-4f, 0x1.87c17p-2f, -0x1.5ce2ccp-2f, -0x1.9730a2p-2f, 0x1.51620ep-1f,
+    0x1.34962p-1f, -0x1.7c831ap-1f, 0x1.2945fp0f, -0x1.220c32p-1f, 0x1.c1c33ep-2f, 0x1.05c11p-1f, 0x1.90766cp-6f,
+    0x1.19228ep-1f, -0x1.d7d84ap-1f, 0x1.2ce32p-2f, 0x1.1cb806p-3f, 0x1.2aee04p-2f, -0x1.12a392p0f, -0x1.1d7824p-5f,
+    0x1.0573f2p-6f, -0x1.548e4ep-2f, -0x1.bdd3e4p-2f, -0x1.ebc146p-3f, -0x1.aa38a8p-3f, 0x1.104f5p-3f, 0x1.1e53f8p-4f,
+    0x1.22990ep-3f, -0x1.8ad4f6p-2f, -0x1.a9d584p-3f, 0x1.101aa6p-4f, 0x1.9ef4dep-2f, -0x1.7437cap-3f, 0x1.9f07ecp-2f,
+    0x1.c6bcd4p-1f, 0x1.8dcacp-3f, -0x1.fb88fp-6f, 0x1.ee29fp-3f, -0x1.1ddd66p-2f, 0x1.70e67cp-3f, -0x1.2f3042p-2f,
+    -0x1.6adeacp-2f, 0x1.86d7dap-3f, -0x1.7a7f6p-2f, 0x1.a24fdap-3f, -0x1.ff0d94p-4f, 0x1.5f3954p-2f, -0x1.d8b63ap-3f,
+    0x1.65d1a4p-2f, 0x1.45ff02p-1f, 0x1.020cep-2f, -0x1.924676p-3f, -0x1.37904cp-2f, 0x1.3ca2b4p-2f, -0x1.a4d6fcp-2f,
+    0x1.641a7ap-1f, -0x1.041d9p-1f, 0x1.1ff67ep0f, -0x1.3df5cp-2f, -0x1.fa7b12p-1f, -0x1.36a75ap-2f, -0x1.76f74ep-2f,
+    0x1.6e75e6p-1f, -0x1.db687p-2f, -0x1.d62424p-1f, -0x1.26ce02p-1f, 0x1.44f4cp-6f, 0x1.96b17p-4f, 0x1.136abcp-2f,
+    -0x1.8bfacp-4f, -0x1.b17204p-2f, -0x1.0589fep-1f, -0x1.473ecep-2f, -0x1.b51f18p-1f, 0x1.c2f7fep-2f,
+    -0x1.65453cp-1f, 0x1.af01e8p-4f, -0x1.dfd4ap-4f, -0x1.215618p-1f, -0x1.9a2e6ep-2f, 0x1.0fd41ep-3f, -0x1.7ede94p-1f,
+    -0x1.07d4e8p-3f, 0x1.f5e978p-4f, 0x1.00b7d4p-5f, 0x1.26d696p-3f, 0x1.493784p-2f, -0x1.869354p-4f, 0x1.dc6e4ep-6f,
+    -0x1.ce22a6p-5f, 0x1.2da532p-5f, -0x1.dcdecp-4f, -0x1.2f272cp-5f, 0x1.d50a4ep-3f, 0x1.08b1b2p-3f, 0x1.6a202cp-2f,
+    0x1.57d44ap-3f, -0x1.62662cp-2f, 0x1.f296f2p-7f, -0x1.192006p-1f, -0x1.dcc25cp-2f, 0x1.55daf4p-2f, 0x1.f6b9cap-2f,
+    -0x1.132ffp-1f, -0x1.8f7d2ap-2f, 0x1.ca67dp-2f, 0x1.1f8f3ep-2f, -0x1.4ff84ep-2f, 0x1.98c48ap-3f, -0x1.87f0d4p-2f,
+    -0x1.8483f4p-2f, 0x1.4c5eaep-2f, 0x1.f9edcep-2f, 0x1.119a0cp-1f, -0x1.fc0c8ep-2f, 0x1.c8c17cp-4f, -0x1.33888cp-4f,
+    0x1.8f687ep-3f, 0x1.38d5bap-10f, 0x1.eb8c42p-6f, -0x1.d18daep-3f, 0x1.e4e058p-3f, 0x1.318b66p-9f, 0x1.25f16cp-2f,
+    0x1.3abc18p-3f, -0x1.bbedd2p-3f, -0x1.e3800ep-4f, -0x1.c95a5p-3f, -0x1.23fc8p-4f, -0x1.f79b3p-2f, 0x1.8d3aap-3f,
+    -0x1.dd7a2ap-3f, 0x1.170182p-3f, 0x1.b11a28p-9f, -0x1.65bc3cp-4f, 0x1.1ea41ep-2f, 0x1.edfb7cp-6f, 0x1.d4fdfap-3f,
+    0x1.5dd022p-3f, 0x1.1af692p-6f, 0x1.65938p-2f, 0x1.0853ap-2f, -0x1.45706cp-11f, 0x1.824e6ap-3f, -0x1.7a6994p-3f,
+    -0x1.4be012p-3f, -0x1.efd994p-3f, 0x1.b5a01cp-1f, 0x1.5ce312p-2f, -0x1.0a0084p0f, -0x1.264c2ap-1f, 0x1.631d78p0f,
+    0x1.34d3b2p-1f, -0x1.14148cp0f, -0x1.388112p-1f, -0x1.37c99ap1f, -0x1.ef4704p-3f, 0x1.1f52dp-2f, 0x1.c3ac76p-1f,
+    -0x1.0061ccp-1f, -0x1.2dcc6p0f, -0x1.21cb8p-2f, 0x1.661072p-1f, 0x1.8e733ep-3f, 0x1.9b66bap-2f, 0x1.19a396p-2f,
+    -0x1.f5992ep-7f, -0x1.4d6d88p-3f, -0x1.1185eep-1f, -0x1.f67f3p-2f, 0x1.6237c8p-3f, -0x1.363404p-1f, 0x1.7c45f2p-4f,
+    -0x1.1a4486p-3f, -0x1.51bc4ep-3f, -0x1.87145ep-3f, -0x1.93f752p-5f, 0x1.7a71a6p-3f, -0x1.6198dcp-5f,
+    0x1.a31f2ap-2f, -0x1.7eb49cp-7f, 0x1.3b4d18p-1f, 0x1.144d7cp-3f, 0x1.2a1e4cp-4f, 0x1.3203dp-7f, -0x1.ba441p-3f,
+    -0x1.66b902p-8f, -0x1.2db71p-3f, 0x1.737e6ap-2f, -0x1.6b4d96p-5f, -0x1.4123dap-5f, -0x1.1df4a2p-2f,
+    -0x1.71b326p-2f, 0x1.854f1ap-2f, 0x1.09d996p-2f, -0x1.56c42cp-2f, -0x1.1de35ap-2f, 0x1.590accp-7f, 0x1.8309fep-3f,
+    -0x1.392e22p-1f, -0x1.ec2898p-2f, 0x1.c3da76p-7f, -0x1.5627aep-2f, -0x1.dda362p-1f, -0x1.8b6334p-3f,
+    -0x1.4994f2p-2f, -0x1.64934ep-2f, 0x1.881116p-2f, -0x1.5ec198p-6f, 0x1.7f682p-4f, -0x1.71d84ap-2f, -0x1.62b3cep-7f,
+    0x1.7cfc44p-4f, -0x1.db13f2p-4f, 0x1.56cd9ep-4f, -0x1.0bf8d8p-5f, -0x1.384526p-3f, -0x1.75efccp-6f, -0x1.1ffc6p-5f,
+    -0x1.50b7p-9f, 0x1.3f6feep-5f, -0x1.2c3024p-2f, -0x1.3c9ae2p-4f, -0x1.9711b8p-6f, -0x1.c7ce18p-4f, -0x1.a508f8p-2f,
+    0x1.e38e9ep-4f, -0x1.3ca6eep-2f, -0x1.15653cp-2f, -0x1.1e8952p-4f, 0x1.972096p-4f, 0x1.98f7eap-2f, -0x1.a41738p-4f,
+    0x1.75325ep-4f, 0x1.ae0b9cp-3f, 0x1.2aec8cp-5f, 0x1.369372p-5f, 0x1.21f1e2p-3f, -0x1.3b68aep-7f, 0x1.6717eap-10f,
+    0x1.3fdd04p-2f, -0x1.cf0cdcp-6f, -0x1.f06b6ep-2f, 0x1.577fbep-2f, 0x1.303b46p-2f, -0x1.39297ep-1f, -0x1.6e77ccp-2f,
+    0x1.ddc628p-2f, 0x1.9b93b2p-2f, -0x1.f59a8cp-1f, -0x1.5c08ccp-3f, -0x1.bf2dfcp-1f, -0x1.cbeb48p-2f, 0x1.9d157p-1f,
+    0x1.195cdcp0f, -0x1.b9ea6ep-3f, -0x1.7e6f22p0f, -0x1.7daf32p-2f, 0x1.195d12p-1f, -0x1.53e466p-4f, 0x1.adc598p-4f,
+    0x1.53fb4ep-4f, 0x1.5bb86cp-2f, 0x1.41bfcp-2f, 0x1.5e8694p-3f, -0x1.01ea36p-3f, -0x1.0655aap-3f, -0x1.4d10e6p-2f,
+    -0x1.50f89ap-3f, 0x1.7a0346p-2f, -0x1.f25c2ap-3f, 0x1.7855ep-4f, 0x1.2f6602p-3f, 0x1.5324f6p-3f, 0x1.26c318p-5f,
+    0x1.42f64cp-2f, 0x1.270454p-1f, 0x1.942c22p-2f, -0x1.1c00b4p-5f, 0x1.0d0ee2p-2f, 0x1.479f9ap-6f, 0x1.1e3798p-5f,
+    -0x1.08e3b6p-2f, 0x1.276998p-2f, -0x1.57eee2p-3f, -0x1.415d6cp-5f, 0x1.97363cp-3f, 0x1.c836f2p-4f, 0x1.eda52ep-6f,
+    0x1.6e1588p-3f, 0x1.dae584p-3f, -0x1.c37704p-1f, -0x1.b2f9b6p-1f, 0x1.28dd04p0f, 0x1.39aae4p0f, -0x1.5d8c22p-1f,
+    0x1.4ac6dap-6f, 0x1.0999fep0f, -0x1.0f0b22p-3f, 0x1.267ba4p-1f, 0x1.bb5c7ep-2f, 0x1.13abb4p-4f, -0x1.378c82p-2f,
+    0x1.39c2acp-1f, 0x1.cf42acp-4f, 0x1.14c33ep-3f, -0x1.1e0da2p0f, -0x1.5de72ap-5f, -0x1.2a6d44p-2f, -0x1.ae9128p-2f,
+    -0x1.05157cp-1f, -0x1.8d7cdep-7f, -0x1.833134p-2f, 0x1.34c1b2p-4f, -0x1.13ca2cp-2f, 0x1.98af74p-2f, 0x1.c88952p-7f,
+    0x1.1b8da8p-3f, 0x1.20f6c2p-10f, 0x1.2100dap-2f, -0x1.11ef92p-4f, -0x1.c1284p-4f, 0x1.d1a6f6p-3f, 0x1.19213ep-7f,
+    -0x1.2f190ep-5f, 0x1.832efep-4f, 0x1.26a228p-2f, -0x1.677974p-3f, 0x1.ccafb8p-5f, -0x1.162958p-2f, 0x1.a10754p-9f,
+    -0x1.a8e6c4p-3f, -0x1.387ec6p-2f, -0x1.c04d5ap-3f, 0x1.09ee9cp-2f, -0x1.469ff2p-4f, 0x1.60944cp-3f, 0x1.83b05ep-2f,
+    0x1.c240dap-3f, -0x1.5b5508p-1f, -0x1.419f64p-3f, 0x1.722f4ap-1f, 0x1.ea9a5p-1f, -0x1.d36ab8p-1f, 0x1.cc6d7cp-1f,
+    0x1.558694p-3f, 0x1.74f55ap-1f, 0x1.08dcb8p1f, 0x1.52bf96p-2f, -0x1.6e6962p-2f, -0x1.4d966ap0f, 0x1.32bfa2p0f,
+    -0x1.038546p-3f, 0x1.4b673ap-1f, -0x1.67eb98p-1f, -0x1.2c78aap-6f, 0x1.7e941ep-4f, -0x1.1e1cacp-3f,
+    -0x1.793f34p-2f, -0x1.49c3ccp-5f, 0x1.1d4138p-3f, -0x1.287a14p-3f, -0x1.10afa6p-3f, -0x1.179b7p-4f,
+    -0x1.704d3ap-7f, -0x1.01c42ep-4f, 0x1.021ebcp-2f, -0x1.39f42cp-5f, 0x1.3567dcp-2f, -0x1.39d6cap-4f, 0x1.805036p-2f,
+    -0x1.a4204ap-2f, -0x1.75c2bap-2f, 0x1.caec0ep-3f, 0x1.350e2p-3f, -0x1.5849b2p-5f, -0x1.12d60cp-2f, -0x1.53e28ep-2f,
+    -0x1.119068p-2f, -0x1.d395c4p-2f, -0x1.382782p-3f, 0x1.5bb6a8p-3f, 0x1.a77f86p-4f, 0x1.68ea72p-7f, 0x1.c201e2p-3f,
+    -0x1.53650ep-3f, 0x1.9fcb6ep-4f, 0x1.13b582p-1f, -0x1.53e3fp-1f, 0x1.6c7502p-1f, -0x1.909c5ap-3f, 0x1.111abap-1f,
+    -0x1.ec699ap-2f, 0x1.72a9bap-2f, -0x1.cdb9d2p-1f, 0x1.12ac1ap0f, 0x1.742872p-2f, 0x1.aad85ap-1f, 0x1.724396p0f,
+    -0x1.33adbcp-1f, 0x1.d2deccp-1f, -0x1.94c7bcp0f, 0x1.60f78p-2f, -0x1.33cb88p-2f, 0x1.26ee22p-3f, 0x1.4f7ccep-5f,
+    -0x1.05837cp-7f, -0x1.e1e35p-3f, 0x1.2650ccp-2f, 0x1.4c001cp-2f, -0x1.3540fp-3f, 0x1.a55358p-2f, 0x1.9d640cp-2f,
+    -0x1.240996p-3f, 0x1.49ddc2p-5f, 0x1.dbf1b4p-4f, 0x1.38be26p-2f, 0x1.e87af6p-8f, -0x1.1dab72p-1f, 0x1.4b6f2cp-4f,
+    0x1.8b17ccp-2f, -0x1.7f7a26p-2f, -0x1.252794p-2f, 0x1.96eb9ep-4f, -0x1.7b292ep-3f, 0x1.eafc44p-2f, -0x1.e4b8cep-6f,
+    0x1.63385ap-2f, -0x1.1903f4p-2f, -0x1.1e008cp-3f, 0x1.a735c4p-5f, -0x1.a32af4p-5f, -0x1.802662p-2f, 0x1.5f6e86p-3f,
+    -0x1.46dc7ep-3f, 0x1.acae12p-4f, -0x1.61dbeep-2f, 0x1.b7a226p-1f, 0x1.e1e6aap-2f, -0x1.070588p-2f, -0x1.9f3e42p-6f,
+    0x1.791724p-2f, 0x1.28603p-3f, 0x1.dfe97p-1f, -0x1.61f046p-4f, 0x1.894b7cp-2f, 0x1.ab1a04p-4f, 0x1.74af0ap-2f,
+    0x1.22f52p-2f, 0x1.1ca2a4p-5f, -0x1.d5a386p-3f, -0x1.9a5e72p-2f, 0x1.8dcc1ep-3f, 0x1.3fb71ep-8f, 0x1.6663aep-5f,
+    -0x1.1795cp-4f, 0x1.5efc08p-3f, 0x1.0a1404p-1f, -0x1.1f5988p-3f, -0x1.82c7bap-4f, 0x1.b7cfe8p-5f, -0x1.dcd69ap-3f,
+    0x1.2744e6p-3f, -0x1.4e1642p-4f, 0x1.432612p-2f, -0x1.1abd9ep-2f, 0x1.d5fd8ep-9f, -0x1.a2c352p-3f, -0x1.41adbcp-2f,
+    -0x1.87b708p-4f, -0x1.6f1e08p-3f, -0x1.f74cc4p-6f, 0x1.975a8ap-5f, -0x1.c0e4aep-3f, -0x1.d699p-3f, 0x1.5a62a2p-4f,
+    -0x1.846696p-3f, 0x1.00d65ap-2f, -0x1.4b3322p-8f, 0x1.534844p-3f, 0x1.09797cp-3f, 0x1.6c5276p-2f, -0x1.8ae22ep-1f,
+    0x1.b64702p-3f, 0x1.d572f6p-2f, -0x1.4f2f42p0f, -0x1.0d3596p0f, 0x1.281d3p-1f, 0x1.3b248ap-2f, -0x1.2d160ap0f,
+    0x1.878edep-4f, -0x1.bf58d8p0f, -0x1.c9fcep-2f, -0x1.ff79b8p-1f, -0x1.24c4p-1f, -0x1.11a22p-1f, -0x1.eda57ap-1f,
+    0x1.554c7cp-6f, 0x1.52fa68p-3f, -0x1.d0eaecp-5f, 0x1.4b15eep-2f, 0x1.2c6cb8p-1f, 0x1.c4eb2cp-5f, 0x1.c559e8p-3f,
+    0x1.fa0e24p-4f, -0x1.b65a88p-2f, 0x1.8dc792p-3f, -0x1.e573aap-2f, 0x1.4ce3d8p-3f, -0x1.241728p-4f, -0x1.71152ep-5f,
+    0x1.61040cp-2f, -0x1.3a064ap-5f, 0x1.78fd5p-1f, 0x1.c6063ap-2f, -0x1.d265dp-4f, -0x1.c1abc2p-2f, 0x1.88a79ep-2f,
+    0x1.ef54bap-2f, -0x1.2ab4c8p-2f, 0x1.949462p-1f, -0x1.601df2p-2f, 0x1.a738e4p-2f, -0x1.f93a58p-4f, 0x1.be0c3ep-2f,
+    -0x1.41cc58p-2f, -0x1.1e6edcp-3f, -0x1.bc559cp-3f, 0x1.dc279ep-3f, -0x1.556eep-4f, 0x1.844cf2p-4f, 0x1.d3a7aap-4f,
+    0x1.16b5e2p-3f, -0x1.0af27p-1f, -0x1.768642p-2f, 0x1.548c3p-7f, -0x1.d64faep-8f, -0x1.95be2cp-2f, 0x1.2d8f8ap-6f,
+    -0x1.3c4abep-1f, -0x1.846f18p-1f, 0x1.df167ep-7f, -0x1.e803c6p-3f, -0x1.5d2caep-2f, -0x1.ea92fap-5f,
+    -0x1.46e33ap-1f, 0x1.2a90aap-1f, 0x1.bcaeb2p-3f, 0x1.31d894p-2f, 0x1.8db65cp-2f, 0x1.76258ap-3f, 0x1.51b766p-4f,
+    -0x1.8c5286p-4f, -0x1.1128dcp-3f, 0x1.624e6ep-3f, -0x1.9cc4e4p-4f, 0x1.8d909ep-4f, 0x1.d0dcf2p-4f, 0x1.4bb01p-3f,
+    0x1.a3e40ep-6f, 0x1.ee0b28p-3f, 0x1.d4124ap-2f, -0x1.073d8p-5f, 0x1.0e9034p-3f, 0x1.501d42p-4f, 0x1.ad0bbap-5f,
+    0x1.ef2eb2p-6f, -0x1.b2eaep-3f, -0x1.96c08ep-5f, -0x1.44373ep-3f, 0x1.fe17cp-3f, -0x1.b06accp-3f, 0x1.ede584p-7f,
+    -0x1.c7a8f6p-3f, -0x1.6630fap-3f, 0x1.7027cep-4f, -0x1.93495p-5f, 0x1.2d602p-2f, 0x1.844cf2p-4f, 0x1.d3a7aap-4f,
+    0x1.16b5e2p-3f, -0x1.0af27p-1f, -0x1.768642p-2f, 0x1.548c3p-7f, -0x1.d64faep-8f, -0x1.95be2cp-2f, 0x1.2d8f8ap-6f,
+    -0x1.3c4abep-1f, -0x1.846f18p-1f, 0x1.df167ep-7f, -0x1.e803c6p-3f, -0x1.5d2caep-2f, -0x1.ea92fap-5f,
+    -0x1.46e33ap-1f, 0x1.2a90aap-1f, 0x1.bcaeb2p-3f, 0x1.31d894p-2f, 0x1.8db65cp-2f, 0x1.76258ap-3f, 0x1.51b766p-4f,
+    -0x1.8c5286p-4f, -0x1.1128dcp-3f, 0x1.624e6ep-3f, -0x1.9cc4e4p-4f, 0x1.8d909ep-4f, 0x1.d0dcf2p-4f, 0x1.4bb01p-3f,
+    0x1.a3e40ep-6f, 0x1.ee0b28p-3f, 0x1.d4124ap-2f, -0x1.fc8a04p-4f, 0x1.466b0ep-3f, 0x1.193dc6p-3f, 0x1.63a132p-4f,
+    0x1.57e858p-4f, -0x1.d6ddfp-3f, 0x1.ecd58p-5f, -0x1.e32434p-4f, 0x1.9c4946p-3f, -0x1.db3b56p-3f, 0x1.fcd20ep-7f,
+    -0x1.b7083cp-3f, -0x1.d91668p-3f, -0x1.5ff5aep-3f, -0x1.2c029ap-4f, 0x1.16f944p-1f, -0x1.07469ep-3f,
+    -0x1.342adep-2f, -0x1.3cc042p-2f, -0x1.f63856p-2f, -0x1.493e5ep-2f, -0x1.cdf516p-3f, -0x1.4fd638p-2f,
+    0x1.f1497ep-4f, 0x1.4cdcfcp-3f, 0x1.c48552p-3f, 0x1.865cbp-2f, 0x1.06924ap-2f, 0x1.b78f3cp-3f, 0x1.a35b22p-7f,
+    0x1.758456p-5f, 0x1.961788p-5f, -0x1.3d4c7p-6f, 0x1.c3ef5cp-3f, 0x1.a3202cp-3f, 0x1.17b18cp-2f, 0x1.09616cp-2f,
+    0x1.0b6d28p-1f, 0x1.7c183p-2f, 0x1.1e890ap-1f, 0x1.a639eep-5f, 0x1.25fabap-3f, 0x1.3f8d08p-2f, -0x1.0924eap-2f,
+    -0x1.a577e8p-3f, -0x1.eb55a4p-3f, -0x1.3dcbfp-1f, -0x1.f2b53cp-2f, -0x1.cfe7f2p-2f, -0x1.855fcp-2f, 0x1.61218ep-5f,
+    0x1.903ff6p-3f, 0x1.0da0c2p-2f, 0x1.b1ce1cp-2f, 0x1.918cbap-2f, 0x1.067cc6p-1f, 0x1.df9afcp-3f, 0x1.161354p-2f,
+    0x1.98263cp-2f, 0x1.3bd15ep-4f, 0x1.641e9ep-3f, 0x1.3d8252p-2f, 0x1.2c27c2p-3f, 0x1.df3cc2p-2f, 0x1.fd7f7cp-3f,
+    0x1.10af22p-2f, 0x1.327db4p-2f, 0x1.688ebcp-3f, 0x1.69e58p-3f, 0x1.54eb6ep-1f, 0x1.e6d74p-2f, 0x1.b5522cp-2f,
+    0x1.f5965cp-2f, 0x1.1511aap-2f, 0x1.0e4b5ap-1f, 0x1.af0444p-5f, 0x1.05dc5ap-4f, -0x1.317de6p-6f, -0x1.eee534p-4f,
+    0x1.3a04d6p-2f, -0x1.1fbaap-4f, 0x1.4c0ba4p-2f, 0x1.a894a4p-2f, 0x1.60f0bep-3f, 0x1.20f8eep-4f, 0x1.606bdep-3f,
+    0x1.74641cp-3f, 0x1.5aec18p-2f, -0x1.5bae2ap-2f, -0x1.aceceap-5f, -0x1.8f14bp-3f, -0x1.5677ap-5f, 0x1.1ab3d6p-2f,
+    0x1.f85652p-4f, -0x1.1eb6fcp-3f, 0x1.54df86p-4f, -0x1.df6d56p-7f, -0x1.7db028p-2f, -0x1.133bb8p-4f,
+    -0x1.a41608p-3f, -0x1.45ee4p-1f, -0x1.8f2382p-2f, -0x1.25470ep-3f, -0x1.da5eep-2f, -0x1.8c44f2p-3f, -0x1.05ed7p-1f,
+    -0x1.e6b912p-6f, -0x1.0c1224p-1f, -0x1.2e8c8p-7f, -0x1.f78d1ep-2f, -0x1.1bb184p-2f, -0x1.08d16ap-1f,
+    -0x1.026bc6p-3f, -0x1.fceb12p-2f, -0x1.85ed78p-5f, -0x1.b3d26ep-6f, -0x1.ac98d8p-3f, 0x1.94d722p-3f,
+    -0x1.53cc1p-4f, 0x1.66413ep-2f, -0x1.922ab4p-5f, -0x1.7944d6p-3f, 0x1.012542p-2f, 0x1.04d058p-3f, -0x1.029caap-4f,
+    0x1.632d28p-5f, -0x1.15b59ep-1f, -0x1.f90932p-2f, -0x1.f6b338p-3f, -0x1.e6809ap-3f, -0x1.37bdaap-1f,
+    -0x1.9bb1ap-2f, -0x1.128204p-1f, -0x1.0cf53p-1f, -0x1.0acd3cp-1f, -0x1.3ccbe4p-2f, 0x1.20abe6p-10f, 0x1.9fb12p-3f,
+    0x1.20bddcp-1f, -0x1.31e6a6p-5f, 0x1.17e3b2p-1f, 0x1.306d4cp-3f, -0x1.eff224p-8f, 0x1.5b7ce4p-2f, 0x1.42cb42p-3f,
+    0x1.774374p-2f, -0x1.11f018p-3f, 0x1.9a796ep-3f, -0x1.cfffc8p-3f, -0x1.ea20cap-4f, 0x1.2f0b54p-4f, -0x1.db42b6p-4f,
+    0x1.355fcp-2f, 0x1.3dea28p-5f, 0x1.07d5aap-2f, 0x1.2086c4p-1f, 0x1.c21b52p-2f, 0x1.20bc76p-1f, 0x1.08733p-2f,
+    0x1.b4b0d6p-2f, -0x1.7d9338p-3f, 0x1.ff97e8p-7f, 0x1.d71378p-6f, -0x1.67766ap-5f, 0x1.5e839cp-2f, 0x1.16e44p-1f,
+    0x1.3b4c86p-3f, 0x1.629cbap-1f, 0x1.38a59ap-1f, 0x1.1b6554p-2f, 0x1.3bf86cp-1f, 0x1.1ba956p-1f, 0x1.f192b2p-2f,
+    0x1.459a1ap-3f, 0x1.7708eep-1f, 0x1.c81p-2f, 0x1.ac7be2p-2f, 0x1.214828p-1f, 0x1.39c8e2p-4f, 0x1.2b4f8ep-2f,
+    -0x1.5069f6p-3f, 0x1.0a35fcp-2f, -0x1.572f04p-3f, 0x1.dfd8fep-3f, -0x1.b8432ep-6f, 0x1.665388p-4f, 0x1.e460ccp-1f,
+    0x1.f510aep-2f, 0x1.442402p-1f, 0x1.5c5914p-2f, 0x1.8ca05ap-2f, 0x1.958512p-4f, -0x1.df5c6ep-5f, -0x1.0b34b6p-6f,
+    -0x1.dc363p-5f, 0x1.97c6a2p-3f, -0x1.72a134p-2f, -0x1.9e54d8p-2f, -0x1.98f044p-2f, -0x1.cec964p-3f, 0x1.69918cp-3f,
+    -0x1.bf6efep-3f, 0x1.171a7p-6f, -0x1.77580ep-4f, -0x1.7d87ap-6f, -0x1.3c80bp-6f, -0x1.f7846ep-4f, -0x1.12ba9ap-3f,
+    0x1.13ba3cp-1f, 0x1.1d73aep-1f, 0x1.fd62b6p-4f, 0x1.49844ep-2f, 0x1.b3fddep-2f, 0x1.3c10acp-3f, 0x1.5a0ae6p-2f,
+    0x1.2e7966p-2f, 0x1.cd345p-2f, 0x1.5d71b6p-3f, 0x1.3d90cp-2f, 0x1.066ebep-4f, -0x1.63c618p-5f, 0x1.3e8454p-4f,
+    0x1.d8e9dcp-6f, -0x1.8ae904p-4f, -0x1.3177e2p-5f, 0x1.28afd8p-5f, 0x1.5c7dfp-8f, 0x1.038c9ep-3f, 0x1.eeed9cp-4f,
+    0x1.b45ea4p-4f, 0x1.279598p-4f, 0x1.3b3932p-3f,
+};
+
+// GRU 'gru'
+namespace gru {
+inline constexpr int features = 1;
+inline constexpr int units = 16;
+inline constexpr const float* kernel = weights + 0;  // [1, 48]
+inline constexpr ::std::size_t kernel_size = 48;
+inline constexpr const float* recurrent_kernel = weights + 48;  // [16, 48]
+inline constexpr ::std::size_t recurrent_kernel_size = 768;
+inline constexpr const float* bias = weights + 816;  // [2, 48]
+inline constexpr ::std::size_t bias_size = 96;
+}  // namespace gru
+
+// Dense 'head'
+namespace head {
+inline constexpr int features = 17;
+inline constexpr int units = 12;
+inline constexpr const float* kernel = weights + 912;  // [17, 12]
+inline constexpr ::std::size_t kernel_size = 204;
+inline constexpr const float* bias = weights + 1116;  // [12]
+inline constexpr ::std::size_t bias_size = 12;
+}  // namespace head
+
+#ifndef REKUR_WEIGHTS_ONLY
+#if REKUR_THROWS
+// The model, with its weights. Throws rekur::Error if the library is an older one that lacks something it is made of.
+inline ::rekur::Model model() {
+  ::rekur::Model result{::std::string(spec)};
+  result.set_weights({weights, weight_count});
+  return result;
+}
+#endif
+// The same without exceptions.
+inline ::rekur::Result<::rekur::Model> try_model() noexcept {
+  ::rekur::Result<::rekur::Model> result = ::rekur::try_model(spec);
+  if (!result) return result;
+  const ::rekur::Status status = ::rekur::try_set_weights(*result, {weights, weight_count});
+  if (!status) return status;
+  return result;
+}
+#endif
+
+}  // namespace forecaster

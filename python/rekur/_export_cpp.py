@@ -1,0 +1,244 @@
+"""``export_cpp``: a model as one C++ header, for devices without a file system."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rekur import _core
+from rekur._cpp_names import check_namespace, identifier, unique_identifier
+from rekur._files import check_writable, write_atomic
+from rekur._spec import Spec
+from rekur.models import Model
+
+_OWN = ("bits", "model", "rekur", "spec", "std", "try_model", "weight_count", "weights")  # names no layer may take
+_COLUMNS = 120
+_PIECE = 4000  # characters of one string literal
+_LONGEST_STRING = 65_000  # all pieces together: compilers need not take more than 65,536
+_BITS = """\
+// What no literal says.
+constexpr float bits(::std::uint32_t pattern) noexcept { return ::std::bit_cast<float>(pattern); }
+
+"""
+_MODEL = """\
+#ifndef REKUR_WEIGHTS_ONLY
+#if REKUR_THROWS
+// The model, with its weights. Throws rekur::Error if the library is an older one that lacks something it is made of.
+inline ::rekur::Model model() {
+  ::rekur::Model result{::std::string(spec)};
+  result.set_weights({weights, weight_count});
+  return result;
+}
+#endif
+// The same without exceptions.
+inline ::rekur::Result<::rekur::Model> try_model() noexcept {
+  ::rekur::Result<::rekur::Model> result = ::rekur::try_model(spec);
+  if (!result) return result;
+  const ::rekur::Status status = ::rekur::try_set_weights(*result, {weights, weight_count});
+  if (!status) return status;
+  return result;
+}
+#endif
+"""
+
+
+@dataclass
+class CppReport:
+    """What was written. ``print`` it for a table."""
+
+    path: Path
+    file_size: int
+    namespace: str
+    parameters: dict[str, tuple[int, ...]]  # C++ name, without the namespace: shape
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.parameters.values())
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.path}: {self.file_size:,} bytes, namespace {self.namespace}, {self.parameter_count:,} parameters"
+        ]
+        width = max((len(name) for name in self.parameters), default=0)
+        lines += [f"{name:<{width}}  {_shape(shape)}" for name, shape in self.parameters.items()]
+        return "\n".join(lines)
+
+
+def export_cpp(
+    model: Model | str | os.PathLike[str], path: str | os.PathLike[str], namespace: str | None = None
+) -> CppReport:
+    """Write a model as one C++20 header: its graph as a string, its weights as an array, exact to the bit.
+
+    A program that includes it needs no file: ``NAMESPACE::model()`` is the model (``try_model()`` without exceptions),
+    ``NAMESPACE::lstm::kernel`` the kernel of its layer ``lstm``, to fill a fixed-size cell with. The header says how.
+    The same model gives the same bytes. The file appears whole or not at all; an older one is replaced.
+
+    Parameters
+    ----------
+    model
+        A model, or the path of one saved with ``model.save``.
+    path
+        The header to write; its folder must exist.
+    namespace
+        ``a`` or ``a::b``. By default the file's name, as far as C++ allows it: ``tone-2.hpp`` → ``tone_2``.
+
+    Raises
+    ------
+    TypeError
+        ``model`` is neither.
+    ValueError
+        The namespace cannot be one, or the model has no layers yet.
+    OSError
+        The model cannot be read or is none, or the header cannot be written.
+    """
+    target = Path(path)
+    check_writable(target)
+    if isinstance(model, Model):
+        engine = model._engine()
+    elif isinstance(model, (str, os.PathLike)):
+        source = os.fspath(model)
+        engine = _core.load(source)[0]
+        if target.exists() and target.samefile(source):
+            raise ValueError(f"export_cpp: '{target}' is the model itself; give the header another name")
+    else:
+        raise TypeError(f"export_cpp: expected a rekur model or the path of one, got {model!r}")
+    if namespace is None:
+        space = identifier(target.stem, "model")
+        namespace = f"{space}_model" if space in ("rekur", "std") else space
+    space = check_namespace(namespace)
+    names = _identifiers(engine)
+    data = "".join(_header(engine, space, names)).encode("ascii")
+    write_atomic(target, data)
+    shapes = {name: tuple(shape) for name, shape, _ in engine.parameters}
+    return CppReport(target, len(data), space, {"::".join(names[name]): shape for name, shape in shapes.items()})
+
+
+def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]]) -> Iterator[str]:
+    spec = json.loads(engine.spec)
+    flat = engine.get_weights()
+    yield from _introduction(engine, namespace, spec.get("name", "model"))
+    special = not np.isfinite(flat).all()
+    yield "#pragma once\n\n"
+    yield "#include <bit>\n" if special else ""
+    yield "#include <cstddef>\n#include <cstdint>\n" if special else "#include <cstddef>\n"
+    yield "\n#ifndef REKUR_WEIGHTS_ONLY\n#include <rekur/model.hpp>\n#include <rekur/status.hpp>\n#endif\n\n"
+    yield f"namespace {namespace} {{\n\n"
+    yield "// The graph, as rekur's documentation of the spec has it.\ninline constexpr char spec[] ="
+    yield from _spec_literals(spec)
+    yield ";\n\n"
+    yield _BITS if special else ""
+    yield "// All parameters, one after the other.\n"
+    yield f"inline constexpr ::std::size_t weight_count = {len(flat)};\n"
+    yield "alignas(64) inline constexpr float weights[] = {"
+    yield from _filled(map(_literal, flat)) if len(flat) else ["0"]
+    yield "};\n\n"
+    yield from _parameters(engine, spec, names)
+    yield _MODEL
+    yield f"\n}}  // namespace {namespace}\n"
+
+
+def _introduction(engine: _core.Model, namespace: str, name: str) -> Iterator[str]:
+    yield f"// The model {json.dumps(name)}, written by `rekur export-cpp` ({_core.__version__}). Do not edit.\n//\n"
+    for kind, ports in (("input", engine.inputs), ("output", engine.outputs)):
+        for port, shape, dtype in ports:
+            axes = ["batch", *("time" if d is None else str(d) for d in shape[1:])]
+            yield f"//   {kind:<6}  {port}: {dtype} [{', '.join(axes)}]\n"
+    yield f"""//
+//   #include <rekur/stream.hpp>
+//
+//   const rekur::Model model = {namespace}::model();  // for predict, for streams; not const: for a trainer
+//   rekur::Stream stream(model);
+//   stream.step(x, y);
+//
+// Without exceptions: {namespace}::try_model() and rekur::try_stream. With REKUR_WEIGHTS_ONLY defined before the
+// include there are the numbers alone, which need nothing of rekur: for the fixed-size cells of <rekur/static.hpp>.
+"""
+
+
+def _spec_literals(spec: Spec) -> Iterator[str]:
+    """Adjacent string literals, a layer a line, that together are the spec; numbers where they would be too long."""
+    head, tail = dict(spec), {key: spec[key] for key in ("inputs", "outputs")}
+    for key in ("layers", *tail):
+        del head[key]
+    lines = [json.dumps(head)[:-1] + ', "layers": [']
+    lines += [json.dumps(layer) + ", " for layer in spec["layers"]]
+    lines[-1] = lines[-1].removesuffix(", ") + "], "
+    lines.append(json.dumps(tail)[1:])
+    text = "".join(lines)
+    assert json.loads(text) == spec
+    if len(text) > _LONGEST_STRING:
+        yield " {"
+        yield from _filled(map(str, (text + "\0").encode("ascii")))
+        yield "}"
+        return
+    delimiter = "json"
+    while f'){delimiter}"' in text:
+        delimiter += "_"
+    for line in lines:
+        for start in range(0, len(line), _PIECE):
+            yield f'\n    R"{delimiter}({line[start : start + _PIECE]}){delimiter}"'
+
+
+def _literal(value: np.float32) -> str:
+    """Exact: hexadecimal, or the bit pattern of what is no number."""
+    if not np.isfinite(value):
+        return f"bits(0x{int(value.view(np.uint32)):08x}u)"
+    mantissa, exponent = float(value).hex().split("p")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".")
+    return f"{mantissa}p{int(exponent)}f"
+
+
+def _filled(items: Iterable[str]) -> Iterator[str]:
+    """Lines as full as they may be."""
+    line = "\n   "
+    for item in items:
+        if len(line) + len(item) + 2 > _COLUMNS:
+            yield line
+            line = "\n   "
+        line += f" {item},"
+    yield line + "\n"
+
+
+def _identifiers(engine: _core.Model) -> dict[str, list[str]]:
+    """By parameter its C++ name in parts: ``["lstm", "kernel"]``, ``["both", "forward", "kernel"]``."""
+    layers: dict[str, str] = {}
+    result = {}
+    for name, _, _ in engine.parameters:
+        layer, *rest = name.split("/")
+        if layer not in layers:
+            layers[layer] = unique_identifier(layer, {*_OWN, *layers.values()})
+        result[name] = [layers[layer], *rest]
+    return result
+
+
+def _parameters(engine: _core.Model, spec: Spec, names: dict[str, list[str]]) -> Iterator[str]:
+    """A namespace a layer (and direction), with its parameters and, where it has a kernel, its sizes."""
+    layers = {layer["name"]: layer for layer in spec["layers"]}
+    groups: dict[str, list[tuple[str, tuple[int, ...], int]]] = {}
+    for parameter in engine.parameters:
+        groups.setdefault(parameter[0].rpartition("/")[0], []).append(parameter)
+    for group, parameters in groups.items():
+        layer = layers[group.partition("/")[0]]
+        space = "::".join(names[parameters[0][0]][:-1])
+        yield f"// {layer['type']} '{group}'\nnamespace {space} {{\n"
+        yield from _sizes(layer.get("layer", layer), dict((name, shape) for name, shape, _ in parameters), group)
+        for name, shape, offset in parameters:
+            own = names[name][-1]
+            yield f"inline constexpr const float* {own} = weights + {offset};  // {_shape(shape)}\n"
+            yield f"inline constexpr ::std::size_t {own}_size = {int(np.prod(shape, dtype=np.int64))};\n"
+        yield f"}}  // namespace {space}\n\n"
+
+
+def _sizes(layer: dict[str, Any], shapes: dict[str, tuple[int, ...]], group: str) -> Iterator[str]:
+    if f"{group}/kernel" in shapes:
+        yield f"inline constexpr int features = {shapes[f'{group}/kernel'][0]};\n"
+        yield f"inline constexpr int units = {layer['units']};\n"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

@@ -1,0 +1,114 @@
+"""The C++ library as a user has it: found, compiled against, linked.
+
+``REKUR_CPP_PREFIX`` names an installed copy (``cmake --install BUILD --prefix PREFIX``). Without it, a build of this
+very source tree will do, such as ``pip install .`` leaves in ``build/``. Where there is neither, or no compiler, the
+tests that ask are skipped.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CXX = shutil.which(os.environ.get("CXX", "g++"))
+CC = shutil.which(os.environ.get("CC", "gcc"))
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+needs_compiler = pytest.mark.skipif(CXX is None, reason="no C++ compiler")
+
+
+@dataclass(frozen=True)
+class Library:
+    include: tuple[Path, ...]
+    file: Path
+    link: tuple[str, ...]  # what the linker needs besides
+
+    @functools.cached_property
+    def config(self) -> dict[str, bool]:
+        """SHARED, EXCEPTIONS, TRAINING, as config.h has them."""
+        text = next(p / "rekur/config.h" for p in self.include if (p / "rekur/config.h").is_file()).read_text()
+        return {name: value == "1" for name, value in re.findall(r"^#define REKUR_(\w+) ([01])$", text, re.M)}
+
+    def compile(self, source: Path, out: Path, *flags: str, link: bool = True) -> Path:
+        """A program (or, without link, an object) of one source, C or C++ by its name."""
+        c = source.suffix == ".c"
+        assert CXX is not None
+        compiler = [CC or "cc", "-std=c99"] if c else [CXX, "-std=c++20"]
+        includes = [f"-I{path}" for path in self.include]
+        object_ = out.with_suffix(".o") if link else out
+        run([*compiler, "-O1", *WARNINGS, *includes, *flags, "-c", str(source), "-o", str(object_)])
+        if link:
+            run([CXX, str(object_), "-o", str(out), *linked(self.file), *self.link])
+        return out
+
+
+def linked(file: Path) -> list[str]:
+    return [str(file), f"-Wl,-rpath,{file.parent}"] if file.suffix == ".so" else [str(file)]
+
+
+def run(command: Sequence[str | Path], **environment: str) -> str:
+    """What the command prints; the test fails with what it says where it does not end well."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=300,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\nexit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def usable(include: tuple[Path, ...], file: Path) -> Library | None:
+    """The library if a program can be linked to it and runs: builds for other machines and under sanitisers cannot."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, out = Path(folder, "try.cpp"), Path(folder, "try")
+        source.write_text("#include <rekur/runtime.hpp>\nint main() { return rekur::version()[0] == 0; }\n")
+        for link in ((), ("-pthread",), ("-fopenmp",), ("-lgomp", "-pthread")):
+            library = Library(include, file, link)
+            try:
+                run([library.compile(source, out)])
+            except (AssertionError, OSError):
+                continue
+            return library
+    return None
+
+
+@functools.cache
+def find() -> Library | None:
+    if CXX is None:
+        return None
+    if prefix := os.environ.get("REKUR_CPP_PREFIX"):
+        files = [f for name in ("librekur.so", "librekur.a") for f in sorted(Path(prefix).glob(f"lib*/**/{name}"))]
+        library = usable((Path(prefix) / "include",), files[0]) if files else None
+        assert library is not None, f"REKUR_CPP_PREFIX={prefix}: no library there that a program can be linked to"
+        return library
+    sources = newest([*ROOT.glob("cpp/src/**/*"), *ROOT.glob("cpp/include/**/*")])
+    for file in sorted(ROOT.glob("build/*/librekur.a"), key=lambda path: -path.stat().st_mtime):
+        if file.stat().st_mtime > sources:
+            include = (ROOT / "cpp/include", file.parent / "include")
+            if library := usable(include, file):
+                return library
+    return None
+
+
+def newest(paths: Iterable[Path]) -> float:
+    return max((path.stat().st_mtime for path in paths if path.is_file()), default=0.0)
+
+
+def library() -> Library:
+    """Skips the test where there is none."""
+    found = find()
+    if found is None:
+        pytest.skip("no compiler" if CXX is None else "no C++ library: REKUR_CPP_PREFIX names none, build/ holds none")
+    return found
