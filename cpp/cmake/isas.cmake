@@ -42,7 +42,7 @@ if(NOT REKUR_SANITIZE)
 endif()
 foreach(isa IN LISTS REKUR_ISAS)
   set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/isa_${isa}.cpp PROPERTIES
-    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${optimised}")
+    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${REKUR_KERNEL_FLAGS};${optimised}")
   string(TOUPPER ${isa} upper)
   list(APPEND REKUR_ISA_DEFINITIONS REKUR_HAVE_${upper})
 endforeach()
