@@ -123,7 +123,7 @@ class REKUR_API Model {
  private:
   friend class Stream;
   friend class Trainer;
-  static Model from(safetensors::File file, const std::string& source, Extras& extras);
+  __attribute__((visibility("hidden"))) static Model from(safetensors::File file, const std::string& source, Extras& extras);
   std::unique_ptr<graph::Graph> graph_;
 };
 
