@@ -15,7 +15,7 @@ def main(folder: Path) -> None:
     assert any(name.startswith("rekur/_core.") and name.endswith(".so") for name in inside), "no extension"
     assert any(name.endswith("/LICENSE") for name in inside), "no licence"
     strangers = [name for name in inside if not name.startswith(("rekur/", "rekur-"))]
-    strangers += [name for name in inside if name.endswith((".cpp", ".hpp", ".a", ".pyc"))]
+    strangers += [name for name in inside if name.endswith((".cpp", ".hpp", ".h", ".a", ".cmake", ".pc", ".pyc"))]
     assert not strangers, f"{wheel.name} holds {strangers}"
     with tarfile.open(sdist) as archive:
         source = {name.partition("/")[2] for name in archive.getnames()}
@@ -23,7 +23,11 @@ def main(folder: Path) -> None:
         "CMakeLists.txt",
         "LICENSE",
         "README.md",
-        "cpp/src/cells/lstm.hpp",
+        "cpp/cmake/rekur-config.cmake.in",
+        "cpp/cmake/toolchains/aarch64-linux-gnu.cmake",
+        "cpp/examples/CMakeLists.txt",
+        "cpp/src/layers/registry.cpp",
+        "cpp/tests/consumer/CMakeLists.txt",
         "bindings/module.cpp",
         "tests/reference.py",
     ):

@@ -135,7 +135,7 @@ class REKUR_API Model {
   friend class Stream;
   friend class Trainer;
 #if REKUR_THROWS
-  static Model from(safetensors::File file, const std::string& source, Extras& extras);
+  __attribute__((visibility("hidden"))) static Model from(safetensors::File file, const std::string& source, Extras& extras);
 #endif
   std::unique_ptr<graph::Graph> graph_;
 };

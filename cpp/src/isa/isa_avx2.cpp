@@ -1,4 +1,4 @@
-// Every kernel for AVX2 and FMA: the flags are set in CMakeLists.txt.
+// Every kernel for AVX2 and FMA: the flags are set in cpp/cmake/isas.cmake.
 #define REKUR_VEC_BYTES 32
 #define REKUR_ISA_TABLE table_avx2
 #define REKUR_ISA_NAME "avx2"

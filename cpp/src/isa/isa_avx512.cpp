@@ -1,4 +1,4 @@
-// Every kernel for AVX-512 F, DQ, BW and VL: the flags are set in CMakeLists.txt.
+// Every kernel for AVX-512 F, DQ, BW and VL: the flags are set in cpp/cmake/isas.cmake.
 #define REKUR_VEC_BYTES 64
 #define REKUR_ISA_TABLE table_avx512
 #define REKUR_ISA_NAME "avx512"
