@@ -307,8 +307,8 @@ class RecurrentCore {
 
   using First = StaticWeights<Cell, 0, In, Hidden>;
   using Second = std::conditional_t<(info.phases > 1), StaticWeights<Cell, info.phases - 1, In, Hidden>, NoWeights>;
-  // A step of several passes must not write what a later one reads. (The second phase of two reads another array.)
-  static constexpr int kBuffers = info.phases == 1 && kPanels > First::kPassPanels ? 2 : 1;
+  // When h is made in several passes, none may write what a later one reads.
+  static constexpr int kBuffers = kPanels > StaticWeights<Cell, info.phases - 1, In, Hidden>::kPassPanels ? 2 : 1;
 
   First first_{};
   Second second_{};
