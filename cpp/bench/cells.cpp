@@ -1,0 +1,321 @@
+// One step of one cell, one row, the states carried over: fixed-size cells, rekur::Stream and the same cells written with Eigen (of
+// sizes known to the compiler and not), in turns in one run, as a table in Markdown.
+//
+//   rekur_bench_cells [--rounds N]    medians of N rounds (31), in nanoseconds a step
+//   rekur_bench_cells --worst N       N single steps (1000000) of ours by the cycle counter: median, quantiles and the worst
+//   rekur_bench_cells --silence       the same work on a signal and on the silence after it
+//
+// "known": the best compile-time library's step on this class of machine. This file is compiled for the machine it runs on
+// (rekur_bench_cells_plain: for every x86-64); the library behind Stream chooses by itself.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "eigen_cells.hpp"
+#include "rekur/model.hpp"
+#include "rekur/runtime.hpp"
+#include "rekur/static.hpp"
+#ifdef REKUR_BENCH_STREAM
+#include "rekur/stream.hpp"
+#endif
+#include "timing.hpp"
+
+namespace rekur::bench {
+namespace {
+
+// Inputs of many steps: a repeated input lets the states settle, and settled ones are no ordinary numbers.
+constexpr int kInputs = 64;
+
+std::vector<float> waves(std::size_t n, float scale) {
+  std::vector<float> v(n);
+  for (std::size_t i = 0; i < n; ++i) v[i] = scale * std::sin(0.7f * static_cast<float>(i * i % 1009));
+  return v;
+}
+
+struct Weights {
+  Weights(int in, int hidden, int gates, int bias_rows)
+      : kernel(waves(static_cast<std::size_t>(in * gates * hidden), 0.5f)),
+        recurrent(waves(static_cast<std::size_t>(hidden * gates * hidden), 1.0f / std::sqrt(static_cast<float>(hidden)))),
+        bias(waves(static_cast<std::size_t>(bias_rows * gates * hidden), 0.1f)) {}
+  std::vector<float> kernel, recurrent, bias;
+};
+
+// Something that takes steps. `run` takes many, so that no call through a pointer is timed; `step` takes one and tells h.
+struct Contender {
+  std::string name;
+  std::function<void(long steps)> run;
+  std::function<const float*(const float* x)> step;
+  std::vector<double> times = {};  // seconds a step, one a round
+
+  double median() {
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2];
+  }
+};
+
+template <class Step>
+Contender contender(const std::string& name, int in, const std::vector<float>& x, const Step& step) {
+  Contender c{name, {}, step};
+  c.run = [=, &x, at = 0](long steps) mutable {
+    for (long i = 0; i < steps; ++i) {
+      keep(step(x.data() + at * in));
+      at = (at + 1) % kInputs;
+    }
+  };
+  return c;
+}
+
+template <class Cell>
+Contender static_contender(const Weights& w, const std::vector<float>& x) {
+  const auto cell = std::make_shared<Cell>();
+  cell->set_weights(w.kernel.data(), w.recurrent.data(), w.bias.data());
+  return contender("static", Cell::in, x, [cell](const float* input) { return cell->step(input); });
+}
+
+template <class Cell>
+Contender eigen_contender(const char* name, int in, int hidden, const Weights& w, const std::vector<float>& x) {
+  const std::shared_ptr<Cell> cell(new Cell(in, hidden));
+  cell->set_weights(w.kernel.data(), w.recurrent.data(), w.bias.data());
+  return contender(name, in, x, [cell](const float* input) { return cell->step(input); });
+}
+
+#ifdef REKUR_BENCH_STREAM
+Contender stream_contender(const char* type, int in, int hidden, const Weights& w, const std::vector<float>& x) {
+  const std::string I = std::to_string(in), H = std::to_string(hidden);
+  Model model(R"({"format": "rekur", "version": 1, "name": "step", "layers": [
+      {"type": "Input", "name": "x", "shape": [null, )" +
+              I + R"(], "dtype": "float32"},
+      {"type": ")" +
+              type + R"(", "name": "rnn", "inputs": ["x"], "units": )" + H + R"(, "return_sequences": true}],
+      "inputs": ["x"], "outputs": ["rnn"]})");
+  std::vector<float> weights = w.kernel;
+  weights.insert(weights.end(), w.recurrent.begin(), w.recurrent.end());
+  weights.insert(weights.end(), w.bias.begin(), w.bias.end());
+  model.set_weights(weights);
+  const auto stream = std::make_shared<Stream>(model);
+  const auto y = std::make_shared<std::vector<float>>(static_cast<std::size_t>(hidden));
+  return contender("Stream", in, x, [stream, y](const float* input) {
+    stream->step(input, y->data());
+    return static_cast<const float*>(y->data());
+  });
+}
+#endif
+
+struct Row {
+  const char* type;
+  int in, hidden;
+  double known;  // nanoseconds
+  std::vector<float> x;
+  std::vector<Contender> contenders;  // static, Stream (if there is one), Eigen fixed, Eigen dynamic
+};
+
+template <template <int, int> class EigenCell, class Cell>
+std::unique_ptr<Row> make_row(const char* type, double known) {
+  constexpr int I = Cell::in, H = Cell::hidden;
+  auto row = std::make_unique<Row>(Row{type, I, H, known, waves(kInputs * I, 1.0f), {}});
+  const Weights w(I, H, Cell::gates, Cell::bias_rows);
+  row->contenders.push_back(static_contender<Cell>(w, row->x));
+#ifdef REKUR_BENCH_STREAM
+  row->contenders.push_back(stream_contender(type, I, H, w, row->x));
+#endif
+  row->contenders.push_back(eigen_contender<EigenCell<I, H>>("Eigen fixed", I, H, w, row->x));
+  row->contenders.push_back(eigen_contender<EigenCell<Eigen::Dynamic, Eigen::Dynamic>>("Eigen dynamic", I, H, w, row->x));
+  return row;
+}
+
+// Known figures of GRU 64→64: none.
+std::vector<std::unique_ptr<Row>> make_rows() {
+  std::vector<std::unique_ptr<Row>> rows;
+  rows.push_back(make_row<EigenLstm, StaticLstm<1, 8>>("LSTM", 52));
+  rows.push_back(make_row<EigenLstm, StaticLstm<1, 16>>("LSTM", 58));
+  rows.push_back(make_row<EigenLstm, StaticLstm<1, 32>>("LSTM", 86));
+  rows.push_back(make_row<EigenLstm, StaticLstm<1, 64>>("LSTM", 617));
+  rows.push_back(make_row<EigenLstm, StaticLstm<64, 64>>("LSTM", 1125));
+  rows.push_back(make_row<EigenGru, StaticGru<1, 8>>("GRU", 46));
+  rows.push_back(make_row<EigenGru, StaticGru<1, 16>>("GRU", 55));
+  rows.push_back(make_row<EigenGru, StaticGru<1, 32>>("GRU", 80));
+  rows.push_back(make_row<EigenGru, StaticGru<1, 64>>("GRU", 440));
+  rows.push_back(make_row<EigenGru, StaticGru<64, 64>>("GRU", 0));
+  return rows;
+}
+
+// All contenders take the same steps: what they say must agree.
+void check(Row& row) {
+  for (int t = 0; t < kInputs; ++t) {
+    const float* const expected = row.contenders[0].step(row.x.data() + t * row.in);
+    for (std::size_t i = 1; i < row.contenders.size(); ++i) {
+      const float* const h = row.contenders[i].step(row.x.data() + t * row.in);
+      for (int u = 0; u < row.hidden; ++u)
+        if (!(std::abs(h[u] - expected[u]) <= 1e-4f))
+          throw std::runtime_error(std::string(row.type) + " " + std::to_string(row.hidden) + ": " + row.contenders[i].name +
+                                   " disagrees with static at step " + std::to_string(t));
+    }
+  }
+}
+
+void time_in_turns(Row& row, int rounds) {
+  std::vector<long> steps;
+  for (Contender& c : row.contenders) {
+    c.run(1000);
+    double passed = 1;
+    for (int i = 0; i < 5; ++i) passed = std::min(passed, time_calls([&] { c.run(1000); }, 1) / 1000);
+    steps.push_back(static_cast<long>(500e-6 / passed) + 1);
+  }
+  for (int round = 0; round < rounds; ++round)
+    for (std::size_t i = 0; i < row.contenders.size(); ++i) {
+      Contender& c = row.contenders[i];
+      c.times.push_back(time_calls([&] { c.run(steps[i]); }, 1) / static_cast<double>(steps[i]));
+    }
+}
+
+void table(int rounds) {
+  bool header = false;
+  for (const auto& row : make_rows()) {
+    check(*row);
+    time_in_turns(*row, rounds);
+    if (!header) {
+      std::printf("| cell |");
+      for (const Contender& c : row->contenders) std::printf(" %s |", c.name.c_str());
+      std::printf(" known | Eigen fixed / static | known / static |\n|---|");
+      for (std::size_t i = 0; i < row->contenders.size() + 3; ++i) std::printf("--:|");
+      std::printf("\n");
+      header = true;
+    }
+    const double ours = row->contenders[0].median();
+    std::printf("| %s %d→%d |", row->type, row->in, row->hidden);
+    for (Contender& c : row->contenders) std::printf(" %.1f |", c.median() * 1e9);
+    if (row->known > 0)
+      std::printf(" %.0f |", row->known);
+    else
+      std::printf(" |");
+    std::printf(" %.2f |", row->contenders[row->contenders.size() - 2].median() / ours);
+    if (row->known > 0)
+      std::printf(" %.2f |\n", row->known * 1e-9 / ours);
+    else
+      std::printf(" |\n");
+    std::fflush(stdout);
+  }
+}
+
+// --- single steps ---
+
+#if defined(__x86_64__)
+std::uint64_t ticks() {
+  std::uint32_t low, high;
+  asm volatile("lfence\n\trdtsc\n\tlfence" : "=a"(low), "=d"(high) : : "memory");
+  return std::uint64_t{high} << 32 | low;
+}
+#else
+std::uint64_t ticks() { return static_cast<std::uint64_t>(Clock::now().time_since_epoch().count()); }
+#endif
+
+double seconds_a_tick() {
+  const auto start = Clock::now();
+  const std::uint64_t first = ticks();
+  while (seconds_since(start) < 0.05) {
+  }
+  return seconds_since(start) / static_cast<double>(ticks() - first);
+}
+
+// The counter's own time, about 10 ns, included.
+void worst(long count) {
+  const double tick = seconds_a_tick();
+  std::printf("| cell | | median | 99.9 %% | 99.99 %% | worst | worst / median |\n|---|---|--:|--:|--:|--:|--:|\n");
+  std::vector<std::uint32_t> times(static_cast<std::size_t>(count));  // written once before: no page fault is timed
+  for (const auto& row : make_rows()) {
+    for (Contender& c : row->contenders) {
+      if (c.name.rfind("Eigen", 0) == 0) continue;
+      const FlushDenormals flush;
+      c.run(10000);
+      for (std::size_t i = 0; i < times.size(); ++i) {
+        const float* const x = row->x.data() + static_cast<int>(i % kInputs) * row->in;
+        const std::uint64_t before = ticks();
+        keep(c.step(x));
+        times[i] = static_cast<std::uint32_t>(std::min<std::uint64_t>(ticks() - before, UINT32_MAX));
+      }
+      std::sort(times.begin(), times.end());
+      const auto at = [&](double q) {
+        return static_cast<double>(times[static_cast<std::size_t>(q * static_cast<double>(times.size() - 1))]) * tick * 1e9;
+      };
+      std::printf("| %s %d→%d | %s | %.0f | %.0f | %.0f | %.0f | %.1f |\n", row->type, row->in, row->hidden, c.name.c_str(),
+                  at(0.5), at(0.999), at(0.9999), at(1), at(1) / at(0.5));
+      std::fflush(stdout);
+    }
+  }
+}
+
+// --- silence ---
+
+// No bias, so that states decay to nothing, and through the denormals.
+template <class Cell>
+void silence(const char* name) {
+  const Weights w(Cell::in, Cell::hidden, Cell::gates, Cell::bias_rows);
+  const auto cell = std::make_unique<Cell>();
+  cell->set_weights(w.kernel.data(), w.recurrent.data(), nullptr);
+  const std::vector<float> signal = waves(480000, 1.0f), zeros(480000);  // 10 s at 48 kHz
+  const auto time = [&](const std::vector<float>& x) {
+    const auto start = Clock::now();
+    for (const float& value : x) keep(cell->step(&value));
+    return seconds_since(start) * 1e3;
+  };
+  for (const bool flushed : {true, false}) {
+    double heard = 1e9, silent = 1e9;
+    for (int i = 0; i < 5; ++i) {
+      const auto both = [&] {
+        heard = std::min(heard, time(signal));
+        silent = std::min(silent, time(zeros));
+      };
+      if (flushed) {
+        const FlushDenormals flush;
+        both();
+      } else {
+        both();
+      }
+    }
+    std::printf("%s, %s: signal %.2f ms, silence after it %.2f ms\n", name, flushed ? "FlushDenormals" : "denormals as they are",
+                heard, silent);
+  }
+}
+
+void run(const std::vector<std::string>& arguments) {
+  int rounds = 31;
+  set_num_threads(1);
+  const auto number = [&](std::size_t i) {
+    const long n = i < arguments.size() ? std::atol(arguments[i].c_str()) : 0;
+    if (n < 1) throw std::invalid_argument(arguments[i - 1] + " wants a number above 0");
+    return n;
+  };
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--rounds")
+      rounds = static_cast<int>(number(++i));
+    else if (arguments[i] == "--worst")
+      return worst(number(++i));
+    else if (arguments[i] == "--silence")
+      return silence<StaticLstm<1, 8>>("LSTM 1→8"), silence<StaticGru<1, 32>>("GRU 1→32"), silence<StaticLstm<1, 64>>("LSTM 1→64");
+    else
+      throw std::invalid_argument("unknown option '" + arguments[i] + "'");
+  }
+  std::printf("ns a step, median of %d rounds; compiled for %s, Stream on %s\n\n", rounds, REKUR_BENCH_FLAGS,
+              current_isa().c_str());
+  table(rounds);
+}
+
+}  // namespace
+}  // namespace rekur::bench
+
+int main(int argc, char** argv) {
+  try {
+    rekur::bench::run({argv + 1, argv + argc});
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "rekur_bench_cells: %s\n", e.what());
+    return 2;
+  }
+  return 0;
+}

@@ -1,0 +1,376 @@
+// The fixed-size layers for one width of vector. Included, without a guard, by static.hpp once for every width that the consumer's
+// instruction set has. The order of every sum is the engine's (docs/architecture.md, "Numbers"), and so are the bits.
+#include "rekur/detail/vec.hpp"
+//
+#include "rekur/detail/math.hpp"
+//
+#include "rekur/detail/activation.hpp"
+
+namespace rekur {
+namespace REKUR_SIMD_NAMESPACE {
+
+// A vector as a cell's equations see it. Compilers may contract a product and a sum into one rounding (g++ does by default); the
+// engine is compiled without that, so here a product goes through an empty instruction that no compiler looks into.
+struct Value {
+  Vec v;
+};
+
+REKUR_INLINE Value operator+(Value a, Value b) { return {a.v + b.v}; }
+REKUR_INLINE Value operator+(Value a, float b) { return {a.v + set1(b)}; }
+REKUR_INLINE Value operator-(Value a, Value b) { return {a.v - b.v}; }
+REKUR_INLINE Value operator*(Value a, Value b) {
+  Vec product = a.v * b.v;
+#if defined(__AVX512F__)
+  asm("" : "+v"(product));
+#elif defined(__FMA__)
+  asm("" : "+x"(product));
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
+  asm("" : "+w"(product));
+#endif
+  return {product};
+}
+
+// The functions a cell is written in, chosen when it is compiled.
+template <class Options>
+struct StaticFunctions {
+  static REKUR_INLINE Vec clamped(Vec v) {
+    if constexpr (Options::clip < std::numeric_limits<float>::infinity())
+      return at_most(at_least(v, set1(-Options::clip)), set1(Options::clip));
+    else
+      return v;
+  }
+  REKUR_INLINE Value gate(Value x) const {
+    constexpr Activation f = Options::recurrent_activation;
+    return {activation<f.kind>(f, clamped(x.v))};
+  }
+  REKUR_INLINE Value candidate(Value x) const {
+    constexpr Activation f = Options::activation;
+    return {activation<f.kind>(f, clamped(x.v))};
+  }
+  REKUR_INLINE Value output(Value x) const {
+    constexpr Activation f = static_detail::output_activation<Options>();
+    return {activation<f.kind>(f, x.v)};
+  }
+};
+
+// --- products ---
+
+template <int N>
+REKUR_INLINE void start(const float* bias, Vec* sum) {
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) sum[n] = bias ? load(bias + n * kWidth) : zero();
+}
+
+// One row: sum[n] += a w[n].
+template <int N>
+REKUR_INLINE void add_row(float a, const float* w, Vec* sum) {
+  const Vec x = set1(a);
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) sum[n] = fma(x, load(w + n * kWidth), sum[n]);
+}
+
+template <int N>
+REKUR_INLINE void fetch_row(const float* w) {
+  constexpr int kVectors = kWidth < kLine ? static_cast<int>(kLine) / kWidth : 1;
+  REKUR_UNROLL
+  for (int n = 0; n < N; n += kVectors) __builtin_prefetch(w + n * kWidth);
+}
+
+// sum[n] += Σ_k a[k] w[k][n] over Begin <= k < End, ascending, one accumulator each. w: [K][N] vectors.
+template <int Begin, int End, int N>
+REKUR_INLINE void accumulate(const float* a, const float* w, Vec* sum) {
+  constexpr int K = End - Begin, kBlock = N * K <= 64 && K <= 32 ? K : K < 4 ? K : 4;
+  if constexpr (K > 0) {
+    for (int k = Begin; k + kBlock <= End; k += kBlock) {
+      REKUR_UNROLL
+      for (int j = 0; j < kBlock; ++j) add_row<N>(a[k + j], w + (k + j) * N * kWidth, sum);
+    }
+    REKUR_UNROLL
+    for (int k = End - K % kBlock; k < End; ++k) add_row<N>(a[k], w + k * N * kWidth, sum);
+  }
+}
+
+// What a pass reads of the weights, and where the next one's are.
+struct Rows {
+  const float *w, *next;
+};
+
+// Two such sums side by side over 0 <= k < K: two chains hide more of the latency than one. Reads ahead by half a pass: evenly, and
+// far enough for the second-level cache. MA = 0: only the second.
+template <int K, int MA, int MB>
+REKUR_INLINE void accumulate_ahead(const float* a, const Rows& v, Vec* sum_a, const float* b, const Rows& w, Vec* sum_b) {
+  constexpr int half = K / 2;
+  for (int part = 0; part < 2; ++part) {
+    const int first = part == 0 ? 0 : half, count = part == 0 ? half : K - half;
+    const float* const ahead_v = part == 0 ? v.w + half * MA * kWidth : v.next;
+    const float* const ahead_w = part == 0 ? w.w + half * MB * kWidth : w.next;
+    for (int k = 0; k < count; ++k) {
+      if constexpr (MA > 0) {
+        fetch_row<MA>(ahead_v + k * MA * kWidth);
+        add_row<MA>(a[first + k], v.w + (first + k) * MA * kWidth, sum_a);
+      }
+      fetch_row<MB>(ahead_w + k * MB * kWidth);
+      add_row<MB>(b[first + k], w.w + (first + k) * MB * kWidth, sum_b);
+    }
+  }
+}
+
+// A matrix [K][…] whose columns are `Slots` blocks of `Units` each, cut into passes of a few panels (a panel: a vector of units of
+// all slots), so that the sums of a pass stay in registers: [pass][K][panel][slot][width].
+template <int K, int Slots, int Units, int PassPanels>
+struct Panels {
+  static constexpr int kPanels = (Units + kWidth - 1) / kWidth;
+  alignas(64) float data[static_cast<std::size_t>(K) * kPanels * (Slots > 0 ? Slots : 1) * kWidth];
+
+  const float* pass(int first_panel) const { return data + first_panel * K * Slots * kWidth; }
+
+  // Columns that no unit has are never written: they stay zero.
+  float& at(int k, int slot, int unit) {
+    const int panel = unit / kWidth, first = panel / PassPanels * PassPanels;
+    const int taken = kPanels - first < PassPanels ? kPanels - first : PassPanels;
+    return data[((first * K + k * taken + panel - first) * Slots + slot) * kWidth + unit % kWidth];
+  }
+};
+
+inline constexpr int kStaticSums = kRegisters == 32 ? 24 : 12;  // the rest holds a broadcast, and weights where they must
+inline constexpr int kStreamedSums = 8;                         // two units, four cycles: enough to hide the latency of fma
+inline constexpr int kNearBytes = 32 * 1024;                    // what a first-level cache holds besides other things
+
+// Panels of a pass: as many as `sums` hold, dealt out evenly.
+constexpr int pass_panels(int panels, int slots, int sums) {
+  const int most = sums / slots < 1 ? 1 : sums / slots;
+  const int passes = (panels + most - 1) / most;
+  return (panels + passes - 1) / passes;
+}
+
+// --- recurrent layers ---
+
+// One recurrent product of a cell and the slots that the input's product feeds with it.
+template <class Cell, int P>
+struct StaticPhase {
+  static constexpr cells::CellInfo info = Cell::info;
+  static constexpr int first = info.phase[P].first, count = info.phase[P].count;
+  // With one phase all slots of the input; with two, those of the phase.
+  static constexpr int x_first = info.phases == 1 || first < info.x_first ? info.x_first : first;
+  static constexpr int x_end = info.x_first + info.x_count;
+  static constexpr int x_count = info.phases == 1 || first + count > x_end ? x_end - x_first : first + count - x_first;
+};
+
+template <class Cell, int P, int In, int Hidden>
+struct StaticWeights {
+  using Phase = StaticPhase<Cell, P>;
+  static constexpr int kPanels = (Hidden + kWidth - 1) / kWidth;
+  // Weights that the first-level cache does not hold stream from the second. Passes then go up and down in turns, so that what was
+  // read last is read first by the next step, and the input's product, if long, goes beside the recurrent one.
+  static constexpr bool kStreams = (In * Phase::x_count + Hidden * Phase::count) * kPanels * kWidth * 4 > kNearBytes;
+  static constexpr bool kBeside = kStreams && In >= 8;
+  static constexpr int kPassPanels =
+      pass_panels(kPanels, kBeside ? Phase::count + Phase::x_count : Phase::count, kStreams ? kStreamedSums : kStaticSums);
+  Panels<In, Phase::x_count, Hidden, kPassPanels> input;
+  Panels<1, Phase::x_count, Hidden, kPassPanels> input_bias;
+  Panels<Hidden, Phase::count, Hidden, kPassPanels> recurrent;
+  Panels<1, Cell::info.recurrent_bias ? Phase::count : 0, Hidden, kPassPanels> recurrent_bias;
+};
+
+struct NoWeights {};
+
+template <class Cell, class Options, int In, int Hidden>
+class RecurrentCore {
+  static constexpr cells::CellInfo info = Cell::info;
+  static constexpr int kPanels = (Hidden + kWidth - 1) / kWidth, kPadded = kPanels * kWidth;
+
+ public:
+  void set_weights(const float* kernel, const float* recurrent_kernel, const float* bias, const float* peephole) noexcept {
+    pack(first_, kernel, recurrent_kernel, bias);
+    if constexpr (info.phases > 1) pack(second_, kernel, recurrent_kernel, bias);
+    for (int row = 0; row < info.peepholes; ++row)
+      for (int u = 0; u < Hidden; ++u) peephole_[row * kPadded + u] = peephole[row * Hidden + u];
+  }
+
+  __attribute__((noinline)) const float* step(const float* x) noexcept {
+    alignas(64) float record[info.phases > 1 ? info.slots * kPadded : 1];
+    const float* const h = this->h();
+    turn_ ^= 1;
+    float* const h_next = h_[kBuffers > 1 ? turn_ : 0];
+    run<0>(first_, {x, h, h, h_next, record});
+    if constexpr (info.phases > 1) run<1>(second_, {x, record + info.phase[1].input_slot * kPadded, h, h_next, record});
+    return h_next;
+  }
+
+  const float* h() const noexcept { return h_[kBuffers > 1 ? turn_ : 0]; }
+  const float* c() const noexcept { return c_; }
+
+  void set_state(const float* h, const float* c) noexcept {
+    float* const to = h_[kBuffers > 1 ? turn_ : 0];
+    for (int u = 0; u < Hidden; ++u) to[u] = h ? h[u] : 0.0f;
+    if constexpr (info.states > 1)
+      for (int u = 0; u < Hidden; ++u) c_[u] = c ? c[u] : 0.0f;
+  }
+
+ private:
+  // One phase of a step: the input, what the recurrent product takes, the states before and after, what one phase leaves the next.
+  struct Step {
+    const float *x, *from, *h;
+    float *h_next, *record;
+  };
+
+  template <class Weights>
+  static void pack(Weights& w, const float* kernel, const float* recurrent_kernel, const float* bias) noexcept {
+    using Phase = typename Weights::Phase;
+    constexpr int columns = info.gates * Hidden;
+    for (int slot = 0; slot < Phase::x_count; ++slot) {
+      const int column = info.kernel_block[Phase::x_first + slot] * Hidden;
+      for (int u = 0; u < Hidden; ++u) {
+        for (int k = 0; k < In; ++k) w.input.at(k, slot, u) = kernel[k * columns + column + u];
+        w.input_bias.at(0, slot, u) = bias ? bias[column + u] : 0.0f;
+      }
+    }
+    for (int slot = 0; slot < Phase::count; ++slot) {
+      const int column = info.kernel_block[Phase::first + slot] * Hidden;
+      for (int u = 0; u < Hidden; ++u) {
+        for (int k = 0; k < Hidden; ++k) w.recurrent.at(k, slot, u) = recurrent_kernel[k * columns + column + u];
+        if constexpr (info.recurrent_bias) w.recurrent_bias.at(0, slot, u) = bias ? bias[columns + column + u] : 0.0f;
+      }
+    }
+  }
+
+  template <int P, class Weights>
+  REKUR_INLINE void run(const Weights& w, const Step& s) noexcept {
+    constexpr int NP = Weights::kPassPanels, full = kPanels / NP, rest = kPanels % NP;
+    if (!Weights::kStreams || turn_) {
+      for (int i = 0; i < full; ++i) run_pass<P, NP>(w, i * NP, i + 1 < full ? (i + 1) * NP : i * NP, s);
+      if constexpr (rest > 0) run_pass<P, rest>(w, full * NP, full * NP, s);
+    } else {
+      if constexpr (rest > 0) run_pass<P, rest>(w, full * NP, full * NP, s);
+      for (int i = full - 1; i >= 0; --i) run_pass<P, NP>(w, i * NP, i > 0 ? (i - 1) * NP : 0, s);
+    }
+  }
+
+  template <int P, int NP, class Weights>
+  REKUR_INLINE void run_pass(const Weights& w, int panel, int next, const Step& s) noexcept {
+    using Phase = typename Weights::Phase;
+    constexpr int X = NP * Phase::x_count, G = NP * Phase::count;
+    const Rows input{w.input.pass(panel), w.input.pass(next)}, recurrent{w.recurrent.pass(panel), w.recurrent.pass(next)};
+    Vec in[X], rec[G];
+    start<X>(w.input_bias.pass(panel), in);
+    start<G>(info.recurrent_bias ? w.recurrent_bias.pass(panel) : nullptr, rec);
+    if constexpr (Weights::kBeside) {
+      constexpr int common = In < Hidden ? In : Hidden;
+      accumulate_ahead<common, X, G>(s.x, input, in, s.from, recurrent, rec);
+      accumulate<common, In, X>(s.x, input.w, in);
+      accumulate<common, Hidden, G>(s.from, recurrent.w, rec);
+    } else {
+      accumulate<0, In, X>(s.x, input.w, in);
+      if constexpr (Weights::kStreams)
+        accumulate_ahead<Hidden, 0, G>(nullptr, input, nullptr, s.from, recurrent, rec);
+      else
+        accumulate<0, Hidden, G>(s.from, recurrent.w, rec);
+    }
+    finish<P, NP>(panel, in, rec, s);
+  }
+
+  // The cell's equations for the panels of a pass.
+  template <int P, int NP>
+  REKUR_INLINE void finish(int panel, const Vec* in, const Vec* rec, const Step& s) noexcept {
+    using Phase = StaticPhase<Cell, P>;
+    constexpr int X = Phase::x_count, G = Phase::count;
+    REKUR_UNROLL
+    for (int p = 0; p < NP; ++p) {
+      const int u = (panel + p) * kWidth;
+      Value in_slot[cells::kMaxSlots], rec_slot[cells::kMaxSlots], state[cells::kMaxStates], slot[cells::kMaxSlots];
+      Value peephole[cells::kMaxPeepholes];
+      REKUR_UNROLL
+      for (int g = 0; g < X; ++g) in_slot[Phase::x_first + g] = {in[p * X + g]};
+      REKUR_UNROLL
+      for (int g = 0; g < G; ++g) rec_slot[Phase::first + g] = {rec[p * G + g]};
+      REKUR_UNROLL
+      for (int row = 0; row < info.peepholes; ++row) peephole[row] = {load(peephole_ + row * kPadded + u)};
+      if constexpr (P > 0) {
+        REKUR_UNROLL
+        for (int k = 0; k < info.slots; ++k) slot[k] = {load(s.record + k * kPadded + u)};
+      }
+      state[0] = {load(s.h + u)};
+      if constexpr (info.states > 1) state[1] = {load(c_ + u)};
+      Cell::forward(cells::PhaseTag<P>{}, StaticFunctions<Options>{}, in_slot, rec_slot, peephole, state, slot);
+      if constexpr (P == info.phases - 1) {
+        store(s.h_next + u, state[0].v);
+        if constexpr (info.states > 1) store(c_ + u, state[1].v);
+      } else {
+        // Only what this phase made: the other slots are a later phase's.
+        REKUR_UNROLL
+        for (int g = 0; g < G; ++g) store(s.record + (Phase::first + g) * kPadded + u, slot[Phase::first + g].v);
+        constexpr int product = info.phase[P + 1].input_slot;
+        store(s.record + product * kPadded + u, slot[product].v);
+      }
+    }
+  }
+
+  using First = StaticWeights<Cell, 0, In, Hidden>;
+  using Second = std::conditional_t<(info.phases > 1), StaticWeights<Cell, info.phases - 1, In, Hidden>, NoWeights>;
+  // When h is made in several passes, none may write what a later one reads.
+  static constexpr int kBuffers = kPanels > StaticWeights<Cell, info.phases - 1, In, Hidden>::kPassPanels ? 2 : 1;
+
+  First first_{};
+  Second second_{};
+  alignas(64) float peephole_[info.peepholes > 0 ? info.peepholes* kPadded : 1]{};
+  alignas(64) float h_[kBuffers][kPadded]{};
+  alignas(64) float c_[info.states > 1 ? kPadded : 1]{};
+  int turn_ = 0;  // of the passes' direction, and which h is current
+};
+
+// --- dense layers ---
+
+template <class Options, int In, int Out>
+class DenseCore {
+  static constexpr int kPanels = (Out + kWidth - 1) / kWidth, kPassPanels = pass_panels(kPanels, 1, kStreamedSums);
+
+ public:
+  void set_weights(const float* kernel, const float* bias) noexcept {
+    for (int u = 0; u < Out; ++u) {
+      for (int k = 0; k < In; ++k) kernel_.at(k, 0, u) = kernel[k * Out + u];
+      bias_.at(0, 0, u) = bias ? bias[u] : 0.0f;
+    }
+  }
+
+  __attribute__((noinline)) const float* step(const float* x) noexcept {
+    constexpr int full = kPanels / kPassPanels, rest = kPanels % kPassPanels;
+    for (int i = 0; i < full; ++i) run_pass<kPassPanels>(i * kPassPanels, x);
+    if constexpr (rest > 0) run_pass<rest>(full * kPassPanels, x);
+    if constexpr (Options::softmax) softmax_row();
+    return y_;
+  }
+
+  const float* y() const noexcept { return y_; }
+
+ private:
+  template <int NP>
+  REKUR_INLINE void run_pass(int panel, const float* x) noexcept {
+    constexpr Activation f = Options::activation;
+    Vec sum[NP];
+    start<NP>(bias_.pass(panel), sum);
+    accumulate<0, In, NP>(x, kernel_.pass(panel), sum);
+    REKUR_UNROLL
+    for (int p = 0; p < NP; ++p) store(y_ + (panel + p) * kWidth, activation<f.kind>(f, sum[p]));
+  }
+
+  // As in the engine (simd/pointwise.hpp): e^(y - the largest), summed by lanes, then over them.
+  REKUR_INLINE void softmax_row() noexcept {
+    float largest = y_[0];
+    for (int u = 1; u < Out; ++u) largest = y_[u] > largest ? y_[u] : largest;
+    Vec total = zero();
+    for (int u = 0; u < Out; u += kWidth) {
+      const Vec e = first_lanes(exp(load(y_ + u) - set1(largest)), lanes(u, Out));
+      store(y_ + u, e);
+      total += e;
+    }
+    const float sum = horizontal_sum(total);
+    for (int u = 0; u < Out; u += kWidth) store(y_ + u, load(y_ + u) / set1(sum));
+  }
+
+  Panels<In, 1, Out, kPassPanels> kernel_{};
+  Panels<1, 1, Out, kPassPanels> bias_{};
+  alignas(64) float y_[kPanels * kWidth]{};
+};
+
+}  // namespace REKUR_SIMD_NAMESPACE
+}  // namespace rekur
