@@ -21,8 +21,8 @@ class PanelWriter {
     const cells::Phase& phase = cell_.phase[0];
     u0_ = panel * width_;
     row(w.bias, cell_.x_first, cell_.x_count);
-    if (cell_.recurrent_bias) row(w.bias ? w.bias + GH : nullptr, phase.first, phase.count);
     for (Index i = 0; i < I; ++i) row(w.kernel + i * GH, cell_.x_first, cell_.x_count);
+    if (cell_.recurrent_bias) row(w.bias ? w.bias + GH : nullptr, phase.first, phase.count);
     for (Index k = 0; k < H_; ++k) row(w.recurrent_kernel + k * GH, phase.first, phase.count);
     for (int p = 0; p < cell_.peepholes; ++p) units(w.peephole + p * H_);
   }
