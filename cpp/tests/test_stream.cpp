@@ -21,10 +21,10 @@ using namespace rekur::test;
 namespace {
 
 // LSTM and GRU over 3 features, and a head of 2.
-const std::string kStack = spec(input("x", "[null, 3]") + ", " +
-                                    layer("LSTM", "l", R"("x")", R"("units": 9, "return_sequences": true)") + ", " +
-                                    layer("GRU", "g", R"("l")", R"("units": 5)") + ", " + layer("Dense", "d", R"("g")", R"("units": 2)"),
-                                R"("x")", R"("d")");
+const std::string kStack =
+    spec(input("x", "[null, 3]") + ", " + layer("LSTM", "l", R"("x")", R"("units": 9, "return_sequences": true)") + ", " +
+             layer("GRU", "g", R"("l")", R"("units": 5)") + ", " + layer("Dense", "d", R"("g")", R"("units": 2)"),
+         R"("x")", R"("d")");
 
 using Steps = std::vector<std::vector<float>>;  // one output's values at every step
 
@@ -143,9 +143,9 @@ TEST_CASE("stream: a NaN stays in its row, and leaves it with a reset") {
 }
 
 TEST_CASE("stream: an id out of range gives NaN") {
-  const Model model = random_model(spec(input("ids", "[null]", "int32") + ", " +
-                                            layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 3)"),
-                                        R"("ids")", R"("e")"));
+  const Model model = random_model(
+      spec(input("ids", "[null]", "int32") + ", " + layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 3)"),
+           R"("ids")", R"("e")"));
   Stream stream(model, {.batch = 4});
   CHECK(stream.inputs()[0].dtype == DType::int32);
   CHECK(stream.inputs()[0].shape == Shape{4});
@@ -160,30 +160,32 @@ TEST_CASE("stream: an id out of range gives NaN") {
 }
 
 TEST_CASE("stream: what cannot go one step at a time is refused, with the layer and the reason") {
-  contains(refusal(with_layer(R"({"type": "Bidirectional", "name": "b", "inputs": ["x"], "layer": {"type": "GRU", "units": 2}})", "b")),
-           "Bidirectional 'b': cannot go one step at a time: it begins at the end of the sequence");
+  contains(
+      refusal(with_layer(R"({"type": "Bidirectional", "name": "b", "inputs": ["x"], "layer": {"type": "GRU", "units": 2}})", "b")),
+      "Bidirectional 'b': cannot go one step at a time: it begins at the end of the sequence");
   contains(refusal(with_layer(layer("LSTM", "l", R"("x")", R"("units": 2, "reverse": true)"), "l")),
            "LSTM 'l': cannot go one step at a time: it begins at the end of the sequence");
   for (const char* index : {"0", "-2", "3"})
     contains(refusal(with_layer(layer("Step", "s", R"("x")", R"("index": )" + std::string(index)), "s")),
              "Step 's': cannot go one step at a time: step " + std::string(index) + " ");
-  contains(refusal(spec(input("x", "[null, 3]") + ", " + input("z", "[3]") + ", " + layer("Dense", "d", R"("z")", R"("units": 2)") + ", " +
-                            layer("GRU", "g", R"("x", "d")", R"("units": 2)"),
+  contains(refusal(spec(input("x", "[null, 3]") + ", " + input("z", "[3]") + ", " + layer("Dense", "d", R"("z")", R"("units": 2)") +
+                            ", " + layer("GRU", "g", R"("x", "d")", R"("units": 2)"),
                         R"("x", "z")", R"("g")")),
            "GRU 'g': cannot go one step at a time: its initial state is computed by Dense 'd'");
   contains(refusal(spec(input("x", "[3]") + ", " + layer("Dense", "d", R"("x")", R"("units": 2)"), R"("x")", R"("d")")),
            "model: cannot go one step at a time: none of its inputs has a time axis");
-  contains(refusal(spec(input("x", "[4, 3]") + ", " + input("z", "[5, 3]") + ", " + layer("LSTM", "l", R"("x")", R"("units": 2)") + ", " +
-                            layer("LSTM", "m", R"("z")", R"("units": 2)"),
+  contains(refusal(spec(input("x", "[4, 3]") + ", " + input("z", "[5, 3]") + ", " + layer("LSTM", "l", R"("x")", R"("units": 2)") +
+                            ", " + layer("LSTM", "m", R"("z")", R"("units": 2)"),
                         R"("x", "z")", R"("l", "m")")),
            "Input 'z': cannot go one step at a time: all inputs step together, but this one has 5 time steps and another 4");
   // What nothing depends on is not looked at.
-  CHECK(refusal(with_layer(layer("LSTM", "l", R"("x")", R"("units": 2, "reverse": true)") + ", " +
-                               layer("Dense", "d", R"("x")", R"("units": 2)"),
-                           "d")) == "");
+  CHECK(refusal(with_layer(
+            layer("LSTM", "l", R"("x")", R"("units": 2, "reverse": true)") + ", " + layer("Dense", "d", R"("x")", R"("units": 2)"),
+            "d")) == "");
   const Model model(kStack);
   for (const Index batch : {Index{0}, Index{-1}})
-    contains(message_of([&] { const Stream stream(model, {.batch = batch}); }), "batch of at least 1, got " + std::to_string(batch));
+    contains(message_of([&] { const Stream stream(model, {.batch = batch}); }),
+             "batch of at least 1, got " + std::to_string(batch));
   for (const Index batch : {std::numeric_limits<Index>::max(), Index{1} << 58, Index{1} << 45})
     CHECK(message_of([&] { const Stream stream(model, {.batch = batch}); }) != "");
 }
@@ -198,7 +200,8 @@ TEST_CASE("stream: a step of other arrays than the stream has does nothing") {
   CHECK_FALSE(stream.step(std::span(in, 1), out));
   CHECK_FALSE(stream.step(std::span<const void* const>(), std::span<float* const>()));
   CHECK(y[0] == 777);
-  const Model two = random_model(spec(input("x", "[null, 3]") + ", " + layer("Dense", "d", R"("x")", R"("units": 2)"), R"("x")", R"("d", "x")"));
+  const Model two =
+      random_model(spec(input("x", "[null, 3]") + ", " + layer("Dense", "d", R"("x")", R"("units": 2)"), R"("x")", R"("d", "x")"));
   Stream both(two);
   CHECK_FALSE(both.step(x, y));
 }

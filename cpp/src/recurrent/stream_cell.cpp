@@ -30,8 +30,7 @@ class PanelWriter {
  private:
   // The panel's units of some slots of a row of the user's weights.
   void row(const float* from, int first_slot, int count) {
-    for (int slot = first_slot; slot < first_slot + count; ++slot)
-      units(from ? from + cell_.kernel_block[slot] * H_ : nullptr);
+    for (int slot = first_slot; slot < first_slot + count; ++slot) units(from ? from + cell_.kernel_block[slot] * H_ : nullptr);
   }
 
   // Units past H are zero.
