@@ -4,8 +4,8 @@
 //
 // Nanoseconds a step. stream: Stream::step, the public interface for that. model: Model::predict, the public interface. engine:
 // recurrent::forward, without graph and spec. min and median are over rounds of many steps; worst is the longest of some thousand
-// single calls, the clock's own time and the system's interruptions included. long: the engine over T = 1000 in one call; what a
-// call costs is long's distance from engine.
+// single calls (of a stream: of a million), the clock's own time and the system's interruptions included. long: the engine over
+// T = 1000 in one call; what a call costs is long's distance from engine.
 #include <algorithm>
 #include <array>
 #include <cmath>
