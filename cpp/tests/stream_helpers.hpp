@@ -40,7 +40,8 @@ class Sequences {
     for (std::size_t i = 0; i < infos_.size(); ++i) {
       values_.push_back(numbers(batch * steps * features(i), 50 + static_cast<std::uint32_t>(i)));
       ids_.emplace_back();
-      for (const float value : values_[i]) ids_[i].push_back(static_cast<std::int32_t>((value * 0.5f + 0.5f) * static_cast<float>(ids)));
+      for (const float value : values_[i])
+        ids_[i].push_back(static_cast<std::int32_t>((value * 0.5f + 0.5f) * static_cast<float>(ids)));
     }
   }
 

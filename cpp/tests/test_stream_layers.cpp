@@ -85,43 +85,51 @@ TEST_CASE("stream: layers that work on every step alike") {
   check_stream(between(layer("Slice", "s", R"("x")", R"("start": 2)"), "s"));
   check_stream(between(layer("Dropout", "o", R"("x")", R"("rate": 0.5)"), "o"));
   check_stream(between(layer("LSTM", "l", R"("x")", R"("units": 4, "return_sequences": true)") + ", " +
-                           layer("Dropout", "o", R"("l")", R"("rate": 0.5)") + ", " + layer("Step", "s", R"("o")", R"("index": -1)"),
+                           layer("Dropout", "o", R"("l")", R"("rate": 0.5)") + ", " +
+                           layer("Step", "s", R"("o")", R"("index": -1)"),
                        "s"));
   for (const char* join : {"Concatenate", "Add", "Multiply"})
-    check_stream(between(layer("Activation", "a", R"("x")", R"("activation": "tanh")") + ", " +
-                             layer("Affine", "b", R"("x")", "") + ", " + layer(join, "j", R"("a", "x", "b")", ""),
+    check_stream(between(layer("Activation", "a", R"("x")", R"("activation": "tanh")") + ", " + layer("Affine", "b", R"("x")", "") +
+                             ", " + layer(join, "j", R"("a", "x", "b")", ""),
                          "j"));
   for (const char* join : {"Subtract", "Divide"})
-    check_stream(between(layer("Activation", "a", R"("x")", R"("activation": "softplus")") + ", " + layer(join, "j", R"("x", "a")", ""), "j"));
-  check_stream(spec(input("ids", "[null]", "int32") + ", " + layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 6)"),
-                    R"("ids")", R"("e")"));
+    check_stream(between(
+        layer("Activation", "a", R"("x")", R"("activation": "softplus")") + ", " + layer(join, "j", R"("x", "a")", ""), "j"));
+  check_stream(
+      spec(input("ids", "[null]", "int32") + ", " + layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 6)"),
+           R"("ids")", R"("e")"));
 }
 
 TEST_CASE("stream: a wide Rescaling, longer than its constants repeat") {
-  const Model model(spec(input("x", "[null, 300]") + ", " + layer("Rescaling", "r", R"("x")", R"("scale": 3, "offset": 1)"), R"("x")", R"("r")"));
+  const Model model(
+      spec(input("x", "[null, 300]") + ", " + layer("Rescaling", "r", R"("x")", R"("scale": 3, "offset": 1)"), R"("x")", R"("r")"));
   check_steps(model, 1);
   check_steps(model, 3);
 }
 
 TEST_CASE("stream: a stack, with everything in it") {
-  check_stream(spec(
-      input("x", "[null, 3]") + ", " + input("ids", "[null]", "int32") + ", " + input("fixed", "[4]") + ", " +
-          layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 6)") + ", " +
-          layer("Concatenate", "in", R"("x", "e")", "") + ", " + layer("LSTM", "l1", R"("in")", R"("units": 9, "return_sequences": true)") +
-          ", " + layer("LayerNormalization", "n", R"("l1")", "") + ", " + layer("Dropout", "drop", R"("n")", R"("rate": 0.2)") + ", " +
-          layer("GRU", "g", R"("drop")", R"("units": 9, "return_sequences": true, "return_state": true)") + ", " +
-          layer("Add", "skip", R"("g", "l1")", "") + ", " +
-          layer("LSTM", "l2", R"("skip")", R"("units": 5, "return_state": true, "peepholes": true)") + ", " +
-          layer("Concatenate", "out", R"("l2", "fixed", "g:1")", "") + ", " +
-          layer("Dense", "head", R"("out")", R"("units": 3, "activation": "softmax")") + ", " + layer("Slice", "s", R"("skip")", R"("stop": 2)"),
-      R"("x", "ids", "fixed")", R"("head", "s", "l2:2", "l2", "drop", "x", "head", "g:1")"));
+  check_stream(spec(input("x", "[null, 3]") + ", " + input("ids", "[null]", "int32") + ", " + input("fixed", "[4]") + ", " +
+                        layer("Embedding", "e", R"("ids")", R"("input_dim": 5, "output_dim": 6)") + ", " +
+                        layer("Concatenate", "in", R"("x", "e")", "") + ", " +
+                        layer("LSTM", "l1", R"("in")", R"("units": 9, "return_sequences": true)") + ", " +
+                        layer("LayerNormalization", "n", R"("l1")", "") + ", " +
+                        layer("Dropout", "drop", R"("n")", R"("rate": 0.2)") + ", " +
+                        layer("GRU", "g", R"("drop")", R"("units": 9, "return_sequences": true, "return_state": true)") + ", " +
+                        layer("Add", "skip", R"("g", "l1")", "") + ", " +
+                        layer("LSTM", "l2", R"("skip")", R"("units": 5, "return_state": true, "peepholes": true)") + ", " +
+                        layer("Concatenate", "out", R"("l2", "fixed", "g:1")", "") + ", " +
+                        layer("Dense", "head", R"("out")", R"("units": 3, "activation": "softmax")") + ", " +
+                        layer("Slice", "s", R"("skip")", R"("stop": 2)"),
+                    R"("x", "ids", "fixed")", R"("head", "s", "l2:2", "l2", "drop", "x", "head", "g:1")"));
 }
 
 TEST_CASE("stream: initial states") {
   const std::string states = input("h", "[5]") + ", " + input("c", "[5]");
-  check_stream(spec(input("x", "[null, 3]") + ", " + states + ", " + layer("LSTM", "l", R"("x", "h", "c")", R"("units": 5)"), R"("x", "h", "c")", R"("l")"),
+  check_stream(spec(input("x", "[null, 3]") + ", " + states + ", " + layer("LSTM", "l", R"("x", "h", "c")", R"("units": 5)"),
+                    R"("x", "h", "c")", R"("l")"),
                {{"l/h", "h"}, {"l/c", "c"}});
-  check_stream(spec(input("x", "[null, 3]") + ", " + input("h", "[5]") + ", " + layer("LSTM", "l", R"("x", "h")", R"("units": 5)"), R"("h", "x")", R"("l")"),
+  check_stream(spec(input("x", "[null, 3]") + ", " + input("h", "[5]") + ", " + layer("LSTM", "l", R"("x", "h")", R"("units": 5)"),
+                    R"("h", "x")", R"("l")"),
                {{"l/h", "h"}});
   // One input for two layers, and one that is read besides: that one stays an input.
   const std::string both = spec(input("x", "[null, 3]") + ", " + states + ", " +
@@ -185,7 +193,8 @@ TEST_CASE("stream: random graphs") {
       last = name;
       if (draw(3) == 0) outputs += ", \"" + name + '"';
     }
-    const Model model = random_model(spec(layers + ", " + layer("SimpleRNN", "end", '"' + last + '"', R"("units": 3)"), R"("x")", outputs + R"(, "end")"));
+    const Model model = random_model(
+        spec(layers + ", " + layer("SimpleRNN", "end", '"' + last + '"', R"("units": 3)"), R"("x")", outputs + R"(, "end")"));
     check_steps(model, 1);
     check_steps(model, 4);
   }

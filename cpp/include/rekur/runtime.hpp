@@ -16,8 +16,8 @@ REKUR_API std::string current_isa();
 // The instruction sets this build and this machine both have, narrowest first.
 REKUR_API std::vector<std::string> available_isas();
 
-// Switches the instruction set of the whole process. For tests and measurements: no model may be running, and tapes and
-// streams made before the call must not be used after it. Throws Error for an unknown or missing instruction set.
+// Switches the instruction set of the whole process. For tests and measurements: no model may be running, and tapes made before the
+// call must not be used after it; streams keep the one they were made for. Throws Error for an unknown or missing instruction set.
 REKUR_API void set_isa(const std::string& name);
 
 // Threads used by one call into the engine. Initially REKUR_NUM_THREADS, else OMP_NUM_THREADS, else the cores this

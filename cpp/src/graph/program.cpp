@@ -89,8 +89,8 @@ class Compiler {
   bool is_initial_state(int tensor) const {
     return std::any_of(t_.nodes.begin(), t_.nodes.end(), [&](const Node& node) {
       const std::size_t first = std::min(node.inputs.size(), node.layer->first_initial_state());
-      return node.used && std::find(node.inputs.begin() + static_cast<std::ptrdiff_t>(first), node.inputs.end(), tensor) !=
-                              node.inputs.end();
+      return node.used &&
+             std::find(node.inputs.begin() + static_cast<std::ptrdiff_t>(first), node.inputs.end(), tensor) != node.inputs.end();
     });
   }
 
@@ -108,7 +108,8 @@ class Compiler {
 
 }  // namespace
 
-std::shared_ptr<const Program> make_program(const Topology& topology, const float* weights, std::uint64_t version, bool single_row) {
+std::shared_ptr<const Program> make_program(const Topology& topology, const float* weights, std::uint64_t version,
+                                            bool single_row) {
   auto program = std::make_shared<Program>();
   program->version = version;
   program->isa = &isa::table();

@@ -55,7 +55,7 @@ constexpr simd::Kernels make_simd_kernels() {
 
 namespace isa {
 extern constinit const Table REKUR_ISA_TABLE = {REKUR_ISA_NAME, make_simd_kernels(), make_recurrent_kernels(),
-                                                  make_single_row_kernels()};
+                                                make_single_row_kernels()};
 }  // namespace isa
 
 }  // namespace rekur

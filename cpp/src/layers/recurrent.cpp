@@ -124,9 +124,9 @@ class RecurrentLayer final : public Layer {
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
     const Index I = features_of(build.inputs[0].shape);
-    return std::make_unique<RecurrentOp>(recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units,
-                                                               direction_weights(build.weights, 0), build.single_row),
-                                         s_.return_state);
+    return std::make_unique<RecurrentOp>(
+        recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, direction_weights(build.weights, 0), build.single_row),
+        s_.return_state);
   }
   std::size_t first_initial_state() const override { return 1; }
 

@@ -55,9 +55,9 @@ struct CellKernels {
 enum class Functions : std::uint8_t { standard, given };
 inline constexpr int kFunctions = 2;
 
-// A layer on one row, both products of a step in one pass over the weights: for streams. By panel of a vector of units: the input
-// bias [x_count][width], the recurrent one [count][width] of a cell that has it, the kernel [I][x_count][width], the recurrent
-// kernel [H][count][width], the peepholes [peepholes][width].
+// A layer on one row, both products of a step in one pass over the weights: for streams. By panel of a vector of units: the bias
+// [x_count][width], the kernel [I][x_count][width], of a cell that has it the recurrent bias [count][width], the recurrent kernel
+// [H][count][width], the peepholes [peepholes][width].
 struct SingleRow {
   Index I, H;
   Index panels;        // Hp / width

@@ -1,5 +1,6 @@
-// One step of one row for a stream: both products of some panels of units in one pass over their weights, then the cell's equations.
-// Sums run in the engine's order (simd/gemm.hpp, recurrent/step.hpp), so the bits are the engine's. Included only by the ISA units.
+// One step of one row for a stream: both products of some panels of units in one pass over their weights, then the cell's
+// equations. Sums run in the engine's order (simd/gemm.hpp, recurrent/step.hpp), so the bits are the engine's. Included only by the
+// ISA units.
 #pragma once
 
 #include "recurrent/kernels.hpp"
@@ -11,10 +12,11 @@ namespace {
 
 using recurrent::SingleRow;
 
-// Panels taken at once: as many as the registers have room for the sums of; and of weights beyond the first-level cache only as many
-// as hide the latency of fma (two units, four cycles), so that the block read last is still there when the next step begins with it.
+// Panels taken at once: enough sums to hide the latency of fma (two units, four cycles). Of weights within the first-level cache
+// more, where there are registers for them, to save broadcasts; of others no more than that, so that the block read last is still
+// there when the next step begins with it.
 constexpr int single_row_most(int G, bool near) {
-  const int sums = near && kRegisters == 32 ? 16 : 8, panels = (sums + (near ? 0 : G - 1)) / G;
+  const int panels = near && kRegisters == 32 ? 16 / G : (8 + G - 1) / G;
   return panels < 4 ? panels : 4;
 }
 
@@ -31,7 +33,8 @@ REKUR_INLINE void add_products(Index K, const float* a, const float* w, Index st
   }
 }
 
-// Both products of NP panels of G gates from `panel` on: out[0][p][g] of x, out[1][p][g] of h. Compiled once for all cells of G gates.
+// Both products of NP panels of G gates from `panel` on: out[0][p][g] of x, out[1][p][g] of h. Compiled once for all cells of G
+// gates.
 template <int G, int NP>
 __attribute__((noinline)) void single_row_products(const SingleRow& s, const float* panel, const float* x, const float* h,
                                                    float* out) {
@@ -70,17 +73,17 @@ void single_row_step(const SingleRow& s, const float* x, const float* h, float* 
   constexpr cells::CellInfo info = Cell::info;
   constexpr int G = info.phase[0].count;
   static_assert(G == info.x_count, "both products of a panel have the same shape");
-  constexpr int nearby = single_row_most(G, true), far = single_row_most(G, false), larger = nearby > far ? nearby : far;
+  constexpr int most_near = single_row_most(G, true), most_far = single_row_most(G, false);
   const StandardFunctions f{cells::Activations{}};
   const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
-  const Index most = near ? nearby : far, blocks = (s.panels + most - 1) / most;
-  alignas(64) float products[2 * larger * G * kWidth];
+  const Index most = near ? most_near : most_far, blocks = (s.panels + most - 1) / most;
+  alignas(64) float products[2 * most_near * G * kWidth];
   for (Index i = 0; i < blocks; ++i) {
     const Index block = descending ? blocks - 1 - i : i;
     const Index begin = s.panels * block / blocks;
     const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
     const float* const panel = s.weights + begin * s.panel_stride;
-    single_row_products_of<G, larger>(count, s, panel, x, h, products);
+    single_row_products_of<G, most_near>(count, s, panel, x, h, products);
     for (int p = 0; p < count; ++p) {
       const Index u = (begin + p) * kWidth;
       Vec in[cells::kMaxSlots], rec[cells::kMaxSlots], state[cells::kMaxStates], slot[cells::kMaxSlots];

@@ -21,8 +21,8 @@ class PanelWriter {
     const cells::Phase& phase = cell_.phase[0];
     u0_ = panel * width_;
     row(w.bias, cell_.x_first, cell_.x_count);
-    if (cell_.recurrent_bias) row(w.bias ? w.bias + GH : nullptr, phase.first, phase.count);
     for (Index i = 0; i < I; ++i) row(w.kernel + i * GH, cell_.x_first, cell_.x_count);
+    if (cell_.recurrent_bias) row(w.bias ? w.bias + GH : nullptr, phase.first, phase.count);
     for (Index k = 0; k < H_; ++k) row(w.recurrent_kernel + k * GH, phase.first, phase.count);
     for (int p = 0; p < cell_.peepholes; ++p) units(w.peephole + p * H_);
   }
@@ -30,8 +30,7 @@ class PanelWriter {
  private:
   // The panel's units of some slots of a row of the user's weights.
   void row(const float* from, int first_slot, int count) {
-    for (int slot = first_slot; slot < first_slot + count; ++slot)
-      units(from ? from + cell_.kernel_block[slot] * H_ : nullptr);
+    for (int slot = first_slot; slot < first_slot + count; ++slot) units(from ? from + cell_.kernel_block[slot] * H_ : nullptr);
   }
 
   // Units past H are zero.

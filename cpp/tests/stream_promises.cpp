@@ -1,0 +1,373 @@
+// What rekur/stream.hpp promises of step, reset, get_state and set_state: nothing allocated, no lock, no page fault, no system
+// call, no slower in silence. A program of its own, because it stands in for malloc and the locks of the whole process. Prints what
+// it saw; exits with 1 where a promise is broken.
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "rekur/runtime.hpp"
+#include "rekur/stream.hpp"
+
+#if defined(__linux__)
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define REKUR_TEST_SANITIZED
+#endif
+
+namespace {
+
+std::atomic<bool> watching{false};
+std::atomic<long> allocations{0}, locks{0};
+
+void saw(std::atomic<long>& what) {
+  if (watching.load(std::memory_order_relaxed)) ++what;
+}
+
+}  // namespace
+
+// --- standing in for the allocator and the locks ---
+
+#if defined(REKUR_TEST_SANITIZED)
+// The sanitizers have an allocator of their own, and ways to be told of its calls.
+extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*, size_t), void (*)(const volatile void*));
+
+namespace {
+void watch_allocator() {
+  __sanitizer_install_malloc_and_free_hooks([](const volatile void*, size_t) { saw(allocations); },
+                                            [](const volatile void*) { saw(allocations); });
+}
+}  // namespace
+#elif defined(__GLIBC__)
+#include <dlfcn.h>
+#include <malloc.h>
+#include <pthread.h>
+#define REKUR_TEST_LOCKS
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+void __libc_free(void*);
+
+// operator new ends in these as well.
+void* malloc(size_t size) { return saw(allocations), __libc_malloc(size); }
+void* calloc(size_t count, size_t size) { return saw(allocations), __libc_calloc(count, size); }
+void* realloc(void* p, size_t size) { return saw(allocations), __libc_realloc(p, size); }
+void* memalign(size_t alignment, size_t size) { return saw(allocations), __libc_memalign(alignment, size); }
+void* aligned_alloc(size_t alignment, size_t size) { return saw(allocations), __libc_memalign(alignment, size); }
+int posix_memalign(void** p, size_t alignment, size_t size) {
+  saw(allocations);
+  *p = __libc_memalign(alignment, size);
+  return *p ? 0 : 12;
+}
+void free(void* p) { saw(allocations), __libc_free(p); }
+
+#define REKUR_STAND_IN(name, parameters, arguments)                                        \
+  int name parameters noexcept(noexcept(::name arguments)) {                               \
+    static const auto real = reinterpret_cast<int(*) parameters>(dlsym(RTLD_NEXT, #name)); \
+    saw(locks);                                                                            \
+    return real arguments;                                                                 \
+  }
+REKUR_STAND_IN(pthread_mutex_lock, (pthread_mutex_t * m), (m))
+REKUR_STAND_IN(pthread_mutex_trylock, (pthread_mutex_t * m), (m))
+REKUR_STAND_IN(pthread_rwlock_rdlock, (pthread_rwlock_t * m), (m))
+REKUR_STAND_IN(pthread_rwlock_wrlock, (pthread_rwlock_t * m), (m))
+REKUR_STAND_IN(pthread_cond_wait, (pthread_cond_t * c, pthread_mutex_t* m), (c, m))
+REKUR_STAND_IN(pthread_cond_signal, (pthread_cond_t * c), (c))
+REKUR_STAND_IN(pthread_cond_broadcast, (pthread_cond_t * c), (c))
+}
+
+namespace {
+void watch_allocator() {}
+}  // namespace
+#else
+#define REKUR_TEST_UNWATCHED
+namespace {
+void watch_allocator() {}
+}  // namespace
+#endif
+
+namespace {
+
+using namespace rekur;
+
+int failures = 0;
+
+void expect(bool kept, const std::string& promise) {
+  if (kept) return;
+  ++failures;
+  std::printf("BROKEN: %s\n", promise.c_str());
+}
+
+// --- what is tried ---
+
+std::string model_of(const std::string& layers, const std::string& inputs, const std::string& outputs) {
+  return R"({"format": "rekur", "version": 1, "name": "m", "layers": [)" + layers + R"(], "inputs": [)" + inputs +
+         R"(], "outputs": [)" + outputs + "]}";
+}
+
+std::string after_x(const std::string& layer) {
+  return model_of(R"({"type": "Input", "name": "x", "shape": [null, 6]}, {"name": "y", "inputs": ["x"], )" + layer + "}", R"("x")",
+                  R"("y")");
+}
+
+struct Case {
+  std::string name, spec;
+};
+
+// Every layer there is, each cell by itself.
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const std::string size : {"8", "21", "70"})
+    for (const std::string cell : {R"("type": "SimpleRNN")", R"("type": "SimpleRNN", "activation": "relu")", R"("type": "LSTM")",
+                                   R"("type": "LSTM", "peepholes": true)", R"("type": "LSTM", "coupled_gates": true)",
+                                   R"("type": "LSTM", "clip": 1)", R"("type": "GRU")", R"("type": "GRU", "reset_after": false)"})
+      all.push_back({cell + " " + size, after_x(cell + R"(, "units": )" + size)});
+  for (const std::string layer :
+       {R"("type": "Dense", "units": 33, "activation": "softmax")", R"("type": "Activation", "activation": "softplus")",
+        R"("type": "Dropout", "rate": 0.5)", R"("type": "LayerNormalization")", R"("type": "Affine")",
+        R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)", R"("type": "Slice", "start": 2)"})
+    all.push_back({layer, after_x(layer)});
+  for (const std::string join : {"Concatenate", "Add", "Multiply", "Subtract", "Divide"})
+    all.push_back(
+        {join,
+         model_of(R"({"type": "Input", "name": "x", "shape": [null, 6]}, {"type": "Activation", "name": "a", "activation": "elu",
+                                     "inputs": ["x"]}, {"type": ")" +
+                      join + R"(", "name": "y", "inputs": ["x", "a"]})",
+                  R"("x")", R"("y")")});
+  all.push_back({"Embedding", model_of(R"({"type": "Input", "name": "x", "shape": [null], "dtype": "int32"}, {"type": "Embedding",
+                                          "name": "y", "inputs": ["x"], "input_dim": 3, "output_dim": 40})",
+                                       R"("x")", R"("y")")});
+  all.push_back({"a stack", model_of(R"({"type": "Input", "name": "x", "shape": [null, 6]},
+       {"type": "LSTM", "name": "a", "inputs": ["x"], "units": 40, "return_sequences": true, "return_state": true},
+       {"type": "GRU", "name": "b", "inputs": ["a"], "units": 33},
+       {"type": "Dense", "name": "y", "inputs": ["b"], "units": 3})",
+                                     R"("x")", R"("y", "a:2", "x", "y")")});
+  return all;
+}
+
+// A stream and the arrays of its steps, none of them taken while it runs.
+class Run {
+ public:
+  Run(const Model& model, Index batch) : stream_(model, {.batch = batch}) {
+    for (const TensorInfo& info : stream_.inputs()) {
+      std::vector<float>& x = x_.emplace_back();
+      for (Index i = 0; i < element_count(info.shape); ++i)
+        x.push_back(info.dtype == DType::int32 ? 0.0f : std::sin(static_cast<float>(i)));  // the id 0
+      in_.push_back(x.data());
+    }
+    for (const TensorInfo& info : stream_.outputs()) y_.emplace_back(static_cast<std::size_t>(element_count(info.shape)));
+    for (auto& y : y_) out_.push_back(y.data());
+    state_.resize(stream_.state_size());
+  }
+
+  void go(int steps) noexcept {
+    for (int i = 0; i < steps; ++i) {
+      stream_.step(in_, out_);
+      if (i % 100 == 50) stream_.get_state(state_);
+      if (i % 100 == 70) stream_.set_state(state_);
+      if (i % 1000 == 500) stream_.reset(0);
+      if (i % 1000 == 999) stream_.reset();
+    }
+  }
+
+ private:
+  Stream stream_;
+  std::vector<std::vector<float>> x_, y_;
+  std::vector<const void*> in_;
+  std::vector<float*> out_;
+  std::vector<float> state_;
+};
+
+// --- memory, locks, page faults ---
+
+struct Usage {
+  long faults, switches;
+
+  static Usage now() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return {usage.ru_minflt + usage.ru_majflt, usage.ru_nvcsw};
+  }
+};
+
+void check_quiet(const Case& c, const Model& model, Index batch, bool faults_told) {
+  Run run(model, batch);
+  if (!faults_told) run.go(100);
+  Usage least{1, 1};
+  // The system may take pages away, or a core; not every time.
+  for (int attempt = 0; attempt < 3 && (least.faults > 0 || least.switches > 0); ++attempt) {
+    const Usage before = Usage::now();
+    watching = true;
+    run.go(3000);
+    watching = false;
+    const Usage after = Usage::now();
+    least.faults = std::min(attempt > 0 ? least.faults : 1 << 30, after.faults - before.faults);
+    least.switches = std::min(attempt > 0 ? least.switches : 1 << 30, after.switches - before.switches);
+  }
+  const std::string where = " in a stream of " + c.name + ", batch " + std::to_string(batch) + ", " + current_isa();
+  expect(allocations == 0, std::to_string(allocations) + " calls of the allocator" + where);
+  expect(locks == 0, std::to_string(locks) + " locks" + where);
+  expect(least.switches == 0, std::to_string(least.switches) + " waits" + where);
+  if (faults_told) expect(least.faults == 0, std::to_string(least.faults) + " page faults" + where);
+  allocations = locks = 0;
+}
+
+// --- system calls ---
+
+#if defined(__linux__) && defined(SECCOMP_MODE_FILTER)
+// From here on any system call but those that end the process ends it with a signal.
+bool forbid_system_calls() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_exit_group, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{sizeof program / sizeof *program, program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+#else
+bool forbid_system_calls() { return false; }
+#endif
+
+constexpr int kCannotForbid = 77;
+
+// How a child that may not call the system ends: 0, 77 where that cannot be forbidden here, -1 if it was killed.
+template <class Work>
+int without_system_calls(const Work& work) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    if (!forbid_system_calls()) _exit(kCannotForbid);
+    work();
+    _exit(0);
+  }
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) != child) return kCannotForbid;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+// --- silence ---
+
+// Of the thread, not of the clock: others may have the core meanwhile.
+double seconds(Stream& stream, const std::vector<float>& x) {
+  float y[8];
+  const auto now = [] {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double start = now();
+  for (const float sample : x) stream.step(&sample, y);
+  return now() - start;
+}
+
+void check_silence(const std::string& layer, double most) {
+  Model model(
+      model_of(R"({"type": "Input", "name": "x", "shape": [null, 1]}, {"name": "y", "inputs": ["x"], "units": 8, )" + layer + "}",
+               R"("x")", R"("y")"));
+  std::vector<float> weights(model.weights().size());
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.3f * std::sin(static_cast<float>(i));
+  for (const ParameterInfo& info : model.parameters())
+    if (info.name == "y/bias") std::fill_n(weights.begin() + info.offset, element_count(info.shape), 0.0f);
+  model.set_weights(weights);
+  Stream stream(model);
+  constexpr int kRate = 44100;
+  std::vector<float> signal(kRate), silence(10 * kRate, 0.0f);
+  for (std::size_t i = 0; i < signal.size(); ++i) signal[i] = std::sin(static_cast<float>(i) * 0.06f);
+  double slower = 1e9;
+  for (int attempt = 0; attempt < 5 && slower > most; ++attempt) {
+    const double sound = seconds(stream, signal), quiet = seconds(stream, silence) / 10;
+    slower = std::min(slower, quiet / sound);
+    std::printf("%-10s %-36s signal %6.1f ns a step, 10 s of silence %6.1f\n", current_isa().c_str(), layer.c_str(),
+                sound / kRate * 1e9, quiet / kRate * 1e9);
+  }
+  expect(slower <= most, "silence is " + std::to_string(slower) + " times as slow as a signal: " + layer + ", " + current_isa());
+}
+
+void run_all() {
+#if defined(REKUR_TEST_SANITIZED) || defined(REKUR_TEST_EMULATED)
+  constexpr bool faults_told = false;  // there are others' faults
+#else
+  constexpr bool faults_told = true;
+#endif
+  watch_allocator();
+  // Whoever stands in must see something.
+  watching = true;
+  void* volatile memory = std::malloc(10);
+  std::free(memory);
+#if defined(REKUR_TEST_LOCKS)
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  pthread_mutex_lock(&mutex);
+  pthread_mutex_unlock(&mutex);
+  expect(locks == 1, "the locks are not watched");
+#endif
+  watching = false;
+#if !defined(REKUR_TEST_UNWATCHED)
+  expect(allocations >= 2, "the allocator is not watched");
+#endif
+  allocations = locks = 0;
+  expect(without_system_calls([] { static_cast<void>(getppid()); }) != 0, "system calls are not watched");
+
+  int forbidden = 0, tried = 0;
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    for (const Case& c : cases()) {
+      Model model(c.spec);
+      model.initialize(1);
+      for (const Index batch : {1, 3}) {
+        check_quiet(c, model, batch, faults_told);
+        Run run(model, batch);
+        const int ended = without_system_calls([&] { run.go(1500); });
+        expect(ended == 0 || ended == kCannotForbid, "a system call in a stream of " + c.name + ", batch " + std::to_string(batch));
+        forbidden += ended == 0;
+        ++tried;
+      }
+    }
+#if !defined(REKUR_TEST_SANITIZED) && !defined(REKUR_TEST_EMULATED)
+    for (const std::string layer :
+         {R"("type": "LSTM")", R"("type": "GRU")", R"("type": "SimpleRNN")", R"("type": "SimpleRNN", "activation": "linear")"})
+      check_silence(layer, 2.0);
+#endif
+  }
+  std::printf("%d streams took 3000 steps each; page faults %s; system calls %s\n", tried,
+              faults_told ? "counted" : "not counted here",
+              forbidden == tried ? "forbidden" : "could not be forbidden here: not checked");
+}
+
+}  // namespace
+
+int main() {
+  try {
+    run_all();
+  } catch (const std::exception& error) {
+    std::printf("%s\n", error.what());
+    return 1;
+  }
+  return failures > 0 ? 1 : 0;
+}
