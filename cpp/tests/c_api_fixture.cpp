@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "model_file.hpp"
 #include "rekur/status.hpp"
 
 namespace {
@@ -37,7 +38,8 @@ Status make(const std::string& path, const std::string& spec_json, const Batch& 
   Result<Model> model = try_model(spec_json);
   if (!model) return model.status();
   if (Status set = try_set_weights(*model, numbers(static_cast<Index>(model->weights().size()), 3)); !set) return set;
-  if (Status saved = try_save(*model, path + ".safetensors"); !saved) return saved;
+  const std::string file = test::model_file(*model);
+  if (!write(path + ".safetensors", std::vector<char>(file.begin(), file.end()))) return {Code::io, "cannot write"};
   const Result<std::vector<Tensor>> outputs = try_predict(*model, batch);
   if (!outputs) return outputs.status();
   for (std::size_t k = 0; k < outputs->size(); ++k) {

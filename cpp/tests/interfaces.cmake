@@ -39,9 +39,16 @@ target_link_libraries(rekur_no_exceptions PRIVATE rekur::rekur)
 target_compile_options(rekur_no_exceptions PRIVATE ${REKUR_CONSUMER_CXX} ${REKUR_CONSUMER_SANITIZE} ${REKUR_NO_EXCEPTIONS})
 target_link_options(rekur_no_exceptions PRIVATE ${REKUR_CONSUMER_SANITIZE})
 add_test(NAME no_exceptions COMMAND rekur_no_exceptions ${CMAKE_CURRENT_BINARY_DIR})
-add_test(NAME no_exceptions_misuse COMMAND sh -c "\"$1\" misuse 2>&1; test $? -ne 0 && echo ended" sh $<TARGET_FILE:rekur_no_exceptions>)
+add_test(NAME no_exceptions_misuse
+  COMMAND sh -c "\"$@\" misuse 2>&1; test $? -ne 0 && echo ended" sh ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:rekur_no_exceptions>)
 set_tests_properties(no_exceptions_misuse PROPERTIES
   PASS_REGULAR_EXPRESSION "a value it does not have: .*/nowhere/model.safetensors.*ended")
+
+add_executable(rekur_allocation_failures allocation_failures.cpp)
+target_link_libraries(rekur_allocation_failures PRIVATE rekur::rekur)
+target_compile_options(rekur_allocation_failures PRIVATE ${REKUR_CONSUMER_CXX} ${REKUR_CONSUMER_SANITIZE})
+target_link_options(rekur_allocation_failures PRIVATE ${REKUR_CONSUMER_SANITIZE})
+add_test(NAME allocation_failures COMMAND rekur_allocation_failures ${CMAKE_CURRENT_BINARY_DIR})
 
 # A cross build has a C compiler if it is told of one.
 if(NOT CMAKE_CROSSCOMPILING OR CMAKE_C_COMPILER)

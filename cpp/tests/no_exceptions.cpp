@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
+#include "model_file.hpp"
 #include "rekur/status.hpp"
 
 #if REKUR_THROWS
@@ -27,7 +29,8 @@ using rekur::Status;
 // What throws is not there to be called.
 template <class M>
 concept HasThrowing = requires(M& m) { m.initialize(1); } || requires(M& m) { m.predict(Batch()); } || requires { M("{}"); } ||
-                      requires { M::load("path"); } || requires(M& m) { m.save("path"); };
+                      requires { M::load("path"); } || requires(M& m) { m.save("path"); } ||
+                      requires(M& m) { m.set_weights(std::span<const float>()); };
 static_assert(!HasThrowing<Model>);
 static_assert(!std::is_constructible_v<rekur::Stream, const Model&>);
 
@@ -126,7 +129,12 @@ int main(int argc, char** argv) {
   REQUIRE(rekur::try_predict(*model, batch_of(x), views));
 
   const std::string path = folder + "/no_exceptions.safetensors";
+#if REKUR_TRAINING
   REQUIRE(rekur::try_save(*model, path));
+#else
+  const std::string file = rekur::test::model_file(*model);
+  std::ofstream(path, std::ios::binary).write(file.data(), static_cast<std::streamsize>(file.size()));
+#endif
   const Result<Model> loaded = rekur::try_load(path);
   REQUIRE(loaded);
   const Result<std::vector<rekur::Tensor>> again = rekur::try_predict(*loaded, batch_of(x));

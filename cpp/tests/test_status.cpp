@@ -7,6 +7,7 @@
 
 #include "api/guard.hpp"
 #include "io_helpers.hpp"
+#include "model_file.hpp"
 #include "model_helpers.hpp"
 
 using namespace rekur;
@@ -19,9 +20,9 @@ const std::string kModel = spec(R"({"type": "Input", "name": "x", "shape": [null
     {"type": "Dense", "name": "y", "inputs": ["lstm"], "units": 1})",
                                 "\"x\"", "\"y\"");
 
-Model model_of(std::uint64_t seed) {
+Model model_of(std::uint32_t seed) {
   Model model(kModel);
-  model.initialize(seed);
+  model.set_weights(numbers(static_cast<Index>(model.weights().size()), seed));
   return model;
 }
 
@@ -93,9 +94,9 @@ TEST_CASE("status: models") {
   const tests::TemporaryDirectory directory;
   Result<Model> built = try_model(kModel);
   REQUIRE(built);
-  REQUIRE(try_initialize(*built, 4));
   Model& model = *built;
   Model same = model_of(4);
+  REQUIRE(try_set_weights(model, same.weights()));
   CHECK(std::equal(model.weights().begin(), model.weights().end(), same.weights().begin(), same.weights().end()));
 
   const Data data = Data().add_random({2, 5, 2});
@@ -111,24 +112,18 @@ TEST_CASE("status: models") {
   REQUIRE(predicted);
   CHECK((*predicted)[0].data == expected[0].data);
 
-  const std::string path = directory.file("model.safetensors");
-  Model::Extras extras, read;
-  extras.metadata["note"] = "n";
-  REQUIRE(try_save(model, path));
+  const std::string path = directory.file("model.safetensors"), bytes = model_file(same);
+  tests::write_text(path, bytes);
   REQUIRE(try_load(path));
-  REQUIRE(try_save(model, path, extras));
+  Model::Extras read;
+  read.metadata["of"] = "before";
   const auto loaded = try_load(path, read);
   REQUIRE(loaded);
-  CHECK(read.metadata == extras.metadata);
+  CHECK(read.metadata.empty());
   CHECK(loaded->predict(data.batch())[0].data == expected[0].data);
-  const std::string bytes = tests::read_text(path);
   const auto in_memory = try_load(std::as_bytes(std::span(bytes)));
   REQUIRE(in_memory);
   CHECK(in_memory->predict(data.batch())[0].data == expected[0].data);
-
-  std::vector<float> weights(model.weights().size(), 0.25f);
-  REQUIRE(try_set_weights(model, weights));
-  CHECK(std::equal(weights.begin(), weights.end(), model.weights().begin()));
 }
 
 TEST_CASE("status: what is wrong with a model is said as the exceptions say it") {
@@ -143,11 +138,6 @@ TEST_CASE("status: what is wrong with a model is said as the exceptions say it")
   expect(try_load("/nowhere/at all").status(), Code::io, "/nowhere/at all");
   expect(try_load(static_cast<const char*>(nullptr)).status(), Code::invalid_argument, "the path is null");
   expect(try_load(std::span<const std::byte>(), "resource 7").status(), Code::io, "resource 7: too short");
-  expect(try_save(model, "/nowhere/at all"), Code::io, "/nowhere/at all");
-  expect(try_save(model, nullptr), Code::invalid_argument, "the path is null");
-  Model::Extras extras;
-  extras.metadata["rekur"] = "mine";
-  expect(try_save(model, "unused", extras), Code::invalid_argument, "'rekur' is the model's own");
   expect(try_set_weights(model, {}), Code::invalid_argument, "got 0");
   expect(try_output_shapes(model, {{1, 5, 3}}).status(), Code::invalid_argument, "Input 'x'");
   expect(try_predict(model, {}).status(), Code::invalid_argument, "expected 1 input, got 0");
@@ -155,7 +145,7 @@ TEST_CASE("status: what is wrong with a model is said as the exceptions say it")
   // Memory that no machine has: of a model, and of a run.
   std::string huge = kModel;
   huge.replace(huge.find("\"units\": 3"), 10, "\"units\": 500000");
-#if !defined(__SANITIZE_ADDRESS__)
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   if (const Result<Model> large = try_model(huge); !large) expect(large.status(), Code::out_of_memory, "not enough memory");
   std::vector<float> x(2);
   Batch batch;
@@ -218,10 +208,7 @@ TEST_CASE("status: layers, shapes and the machine") {
 
 // A file in a caller's memory may hold anything.
 TEST_CASE("status: damaged models in memory are refused or load, nothing else") {
-  const tests::TemporaryDirectory directory;
-  const std::string path = directory.file("model.safetensors");
-  model_of(2).save(path);
-  const std::string file = tests::read_text(path);
+  const std::string file = model_file(model_of(2));
   for (std::size_t size = 0; size < file.size(); ++size) {
     // Of its own size, so that the address sanitiser sees a byte too many.
     const std::vector<char> piece(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(size));
@@ -239,7 +226,7 @@ TEST_CASE("status: damaged models in memory are refused or load, nothing else") 
   for (int i = 0; i < 1000; ++i) {
     std::string damaged = file;
     for (std::size_t flips = 1 + random(3); flips > 0; --flips) {
-      damaged[random(i % 2 == 0 ? damaged.size() : damaged.find("}  "))] ^= static_cast<char>(1u << random(8));
+      damaged[random(i % 2 == 0 ? damaged.size() : damaged.find("]}}"))] ^= static_cast<char>(1u << random(8));
     }
     const Result<Model> model = try_load(std::as_bytes(std::span(damaged)));
     if (!model) {

@@ -1,6 +1,8 @@
 // status.hpp: training.
+#include <algorithm>
 #include <cmath>
 
+#include "io_helpers.hpp"
 #include "model_helpers.hpp"
 #include "rekur/status.hpp"
 
@@ -70,6 +72,31 @@ TEST_CASE("status: forward and backward") {
   CHECK(again.code == Code::invalid_argument);
   contains(again.message, "the tape is empty");
   CHECK(try_forward(model, {}, outputs).status().code == Code::invalid_argument);
+}
+
+TEST_CASE("status: drawing and saving") {
+  const tests::TemporaryDirectory directory;
+  const std::string path = directory.file("model.safetensors");
+  Model model(kModel), reference(kModel);
+  reference.initialize(5);
+  REQUIRE(try_initialize(model, 5));
+  CHECK(std::equal(model.weights().begin(), model.weights().end(), reference.weights().begin(), reference.weights().end()));
+  REQUIRE(try_save(model, path));
+  const auto loaded = try_load(path);
+  REQUIRE(loaded);
+  CHECK(std::equal(model.weights().begin(), model.weights().end(), loaded->weights().begin(), loaded->weights().end()));
+  Model::Extras extras, read;
+  extras.metadata["note"] = "n";
+  REQUIRE(try_save(model, path, extras));
+  REQUIRE(try_load(path, read));
+  CHECK(read.metadata == extras.metadata);
+
+  contains(try_save(model, "/nowhere/at all").message, "/nowhere/at all");
+  CHECK(try_save(model, "/nowhere/at all").code == Code::io);
+  CHECK(try_save(model, nullptr).code == Code::invalid_argument);
+  extras.metadata["rekur"] = "mine";
+  contains(try_save(model, path, extras).message, "'rekur' is the model's own");
+  REQUIRE(try_load(path));
 }
 
 TEST_CASE("status: what is wrong in training leaves everything as it was") {

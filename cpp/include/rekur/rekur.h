@@ -168,7 +168,7 @@ REKUR_API const char* rekur_isa(void) REKUR_NOEXCEPT;
 /* Those that this library and this machine have, narrowest first; null behind the last, or on failure. */
 REKUR_API const char* rekur_available_isa(size_t index) REKUR_NOEXCEPT;
 
-/* For tests and measurements: no other call may be under way, and streams made before must not be used after. */
+/* For tests and measurements: no other call may be under way. Streams keep the one they were made with. */
 REKUR_API rekur_code rekur_set_isa(const char* name) REKUR_NOEXCEPT;
 
 #ifdef __cplusplus

@@ -24,18 +24,6 @@ Result<Model> try_load(std::span<const std::byte> file, Text source) noexcept {
   return result_of([&] { return Model::load(file, api::to_string(source, "the source's name")); });
 }
 
-Status try_save(const Model& model, Text path) noexcept {
-  return status_of([&] { model.save(api::to_string(path, "the path")); });
-}
-
-Status try_save(const Model& model, Text path, const Model::Extras& extras) noexcept {
-  return status_of([&] { model.save(api::to_string(path, "the path"), extras); });
-}
-
-Status try_initialize(Model& model, std::uint64_t seed) noexcept {
-  return status_of([&] { model.initialize(seed); });
-}
-
 Status try_set_weights(Model& model, std::span<const float> flat) noexcept {
   return status_of([&] { model.set_weights(flat); });
 }

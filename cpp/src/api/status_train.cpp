@@ -8,6 +8,18 @@ namespace rekur {
 using api::result_of;
 using api::status_of;
 
+Status try_save(const Model& model, Text path) noexcept {
+  return status_of([&] { model.save(api::to_string(path, "the path")); });
+}
+
+Status try_save(const Model& model, Text path, const Model::Extras& extras) noexcept {
+  return status_of([&] { model.save(api::to_string(path, "the path"), extras); });
+}
+
+Status try_initialize(Model& model, std::uint64_t seed) noexcept {
+  return status_of([&] { model.initialize(seed); });
+}
+
 Result<Tape> try_forward(const Model& model, const Batch& batch, std::span<const View> outputs, std::uint64_t seed,
                          std::uint64_t step) noexcept {
   return result_of([&] { return model.forward(batch, outputs, seed, step); });
