@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "graph/check.hpp"
 #include "isa/dispatch.hpp"
-#include "layers/activation_spec.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -13,21 +13,19 @@ const char* name(DType dtype) { return dtype == DType::int32 ? "int32" : "float3
 
 bool is_empty(const Shape& shape) { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
 
+}  // namespace
+
 std::string count_of(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
 
-// A caller's list of one thing for each input or output.
 void expect_count(const char* what, std::size_t expected, std::size_t given) {
   if (given != expected) throw Error("model: expected " + count_of(expected, what) + ", got " + std::to_string(given));
 }
 
-// A caller's array that is written.
 void expect_view(const std::string& what, const View& view, const Shape& expected) {
   if (view.shape != expected)
     throw Error(what + ": expected an array of shape " + to_string(expected) + ", got " + to_string(view.shape));
   if (view.data == nullptr && !is_empty(expected)) throw Error(what + ": its data pointer is null");
 }
-
-}  // namespace
 
 // Types, shapes and batch sizes. Returns the shapes.
 std::vector<Shape> Graph::check(const Batch& batch) const {
@@ -105,30 +103,13 @@ void Graph::check_options(const RunOptions& options, const Plan& plan) const {
     expect_view("output '" + outputs()[k].name + "'", options.outputs[k],
                 plan.tensors[static_cast<std::size_t>(topology_.outputs[k])].shape);
   }
+#if REKUR_TRAINING
   for (std::size_t k = 0; k < options.raw.size(); ++k) {
     if (options.raw[k] && final_activation(k) == layers::FinalActivation::none) {
       throw Error("output '" + outputs()[k].name + "' has no activation of its own that could be left out");
     }
   }
-}
-
-void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
-  if (run.graph_id_ != id_) throw Error("model: the tape belongs to another model");
-  if (!run.training_) throw Error("model: the run was one of inference; only a training run goes backward");
-  if (run.consumed_) throw Error("model: the tape was used already; each serves one backward pass");
-  if (run.version_ != version_ || run.epoch_ != isa::epoch()) {
-    throw Error("model: its parameters or the instruction set were changed after the tape's forward pass");
-  }
-  if (static_cast<Index>(d_weights.size()) != parameter_count_) {
-    throw Error("model: expected room for " + std::to_string(parameter_count_) + " weight gradients, got " +
-                std::to_string(d_weights.size()));
-  }
-  if (!d_inputs.empty()) expect_count("input gradient", inputs().size(), d_inputs.size());
-  for (std::size_t i = 0; i < d_inputs.size(); ++i) {
-    if (d_inputs[i].data == nullptr) continue;
-    if (inputs()[i].dtype != DType::float32) throw Error("Input '" + inputs()[i].name + "': int32 ids have no gradient");
-    expect_view("gradient of input '" + inputs()[i].name + "'", d_inputs[i], run.plan_->input_shapes[i]);
-  }
+#endif
 }
 
 std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool training) const {
@@ -165,20 +146,6 @@ std::vector<Shape> Graph::output_shapes(const std::vector<Shape>& shapes) const 
   std::vector<Shape> result;
   for (const int tensor : topology_.outputs) result.push_back(plan->tensors[static_cast<std::size_t>(tensor)].shape);
   return result;
-}
-
-layers::FinalActivation Graph::final_activation(std::size_t k) const {
-  const auto tensor = static_cast<std::size_t>(topology_.outputs[k]);
-  if (topology_.readers[tensor] != 1) return layers::FinalActivation::none;
-  return topology_.nodes[static_cast<std::size_t>(topology_.producer[tensor])].layer->final_activation();
-}
-
-void Graph::apply_final_activation(std::size_t k, const float* raw, float* out, Index rows) const {
-  layers::ActivationSpec activation;
-  const layers::FinalActivation kind = final_activation(k);
-  activation.softmax = kind == layers::FinalActivation::softmax;
-  if (kind == layers::FinalActivation::sigmoid) activation.function.kind = ActivationKind::sigmoid;
-  layers::activate(activation, raw, out, rows, layers::features_of(outputs()[k].shape));
 }
 
 }  // namespace rekur::graph

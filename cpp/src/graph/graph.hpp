@@ -22,6 +22,8 @@ namespace rekur::graph {
 
 struct Call;
 
+inline constexpr const char* kSpecKey = "rekur";  // of a file's metadata: the spec
+
 struct RunOptions {
   bool training = false;  // dropout draws, and the run can go backward
   std::uint64_t seed = 0, step = 0;
@@ -50,6 +52,7 @@ class Run {
  private:
   friend class Graph;
   Run() = default;
+  [[noreturn]] void out_of_memory() const;
 
   const Topology* topology_ = nullptr;  // the graph's
   std::shared_ptr<const Plan> plan_;

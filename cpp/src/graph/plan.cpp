@@ -174,8 +174,10 @@ class Layout {
     for (const int tensor : node.inputs) inputs.push_back(plan_.tensors[static_cast<std::size_t>(tensor)]);
     const Index tape = node.layer->tape_size(inputs, plan_.training);
     add(tape, begin(i), plan_.training ? backward_end(i) : end(i), plan_.tape[static_cast<std::size_t>(i)]);
+#if REKUR_TRAINING
     if (!plan_.training) return;
     add(node.layer->backward_scratch(inputs), backward_begin(i), backward_end(i), plan_.scratch[static_cast<std::size_t>(i)]);
+#endif
   }
 
   // Where a tensor is listed again, and where it is an input of the model, whose gradient is the caller's array.

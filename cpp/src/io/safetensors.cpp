@@ -1,4 +1,4 @@
-#include "io/safetensors.hpp"
+#include "io/safetensors_format.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +11,6 @@
 #include <limits>
 #include <optional>
 
-#include "io/atomic_file.hpp"
 #include "io/descriptor.hpp"
 #include "io/json.hpp"
 
@@ -20,10 +19,6 @@ namespace rekur::safetensors {
 static_assert(std::endian::native == std::endian::little, "arrays are taken from the file as they stand there, little-endian");
 
 namespace {
-
-constexpr std::size_t kLengthSize = 8;
-constexpr std::uint64_t kMaxHeader = 100'000'000;  // the reference reader's limit
-constexpr char kMetadata[] = "__metadata__";
 
 struct TypeInfo {
   std::string_view name;
@@ -47,14 +42,6 @@ constexpr std::array<TypeInfo, 17> kTypes = {{{"BOOL", 1},
                                               {"I64", 8},
                                               {"U64", 8}}};
 static_assert(kTypes.size() == static_cast<std::size_t>(Type::u64) + 1);
-
-// A shape whose other dimensions overflow is refused even where one of them is zero.
-Index byte_count(const Shape& shape, Type type) {
-  Shape others = shape;
-  std::erase(others, 0);
-  element_count(others);
-  return element_count(shape) * size(type);
-}
 
 // Where an array stands, relative to the end of the header.
 struct Entry {
@@ -161,55 +148,6 @@ void read_fully(int fd, std::uint64_t offset, void* out, std::size_t size, const
   }
 }
 
-// The file's beginning, up to the arrays' bytes, and the arrays in the order in which they follow.
-struct Layout {
-  std::string head;
-  std::vector<std::span<const std::byte>> data;
-};
-
-Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& tensors) {
-  std::vector<const Views::value_type*> order;
-  for (const auto& tensor : tensors) order.push_back(&tensor);
-  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->second.type > b->second.type; });
-  // The header is written entry by entry: json::Object looks for a key before it adds one, and there may be many.
-  Layout layout;
-  std::string text;
-  const auto add = [&](std::string_view key, json::Value value) {
-    text += (text.empty() ? "{" : ",") + json::write(json::Value(key)) + ":" + json::write(value);
-  };
-  if (!metadata.empty()) {
-    json::Object strings;
-    for (const auto& [key, value] : metadata) strings.set(key, value);
-    add(kMetadata, std::move(strings));
-  }
-  Index offset = 0;
-  for (const auto* tensor : order) {
-    const auto& [tensor_name, array] = *tensor;
-    const std::string quoted = json::describe(json::Value(tensor_name));
-    if (tensor_name == kMetadata) throw Error("tensor " + quoted + ": the format keeps this name for itself");
-    const Index bytes = byte_count(array.shape, array.type);
-    if (static_cast<std::uint64_t>(bytes) != array.bytes.size()) {
-      throw Error("tensor " + quoted + ": shape " + to_string(array.shape) + " of " + std::string(name(array.type)) + " takes " +
-                  std::to_string(bytes) + " bytes, got " + std::to_string(array.bytes.size()));
-    }
-    if (bytes > std::numeric_limits<Index>::max() - offset) throw Error("tensor " + quoted + ": too large for one file");
-    json::Array shape(array.shape.begin(), array.shape.end());
-    add(tensor_name,
-        json::Object{
-            {"dtype", name(array.type)}, {"shape", std::move(shape)}, {"data_offsets", json::Array{offset, offset + bytes}}});
-    layout.data.push_back(array.bytes);
-    offset += bytes;
-  }
-  text += text.empty() ? "{}" : "}";
-  text.append((8 - text.size() % 8) % 8, ' ');  // so that the data are aligned where the file is mapped
-  if (text.size() > kMaxHeader) throw Error("safetensors: a header of more than 100 MB, which no reader takes");
-  const auto length = static_cast<std::uint64_t>(text.size());
-  layout.head.resize(kLengthSize);
-  std::memcpy(layout.head.data(), &length, kLengthSize);
-  layout.head += text;
-  return layout;
-}
-
 template <class T>
 constexpr Type type_of() {
   if constexpr (std::is_same_v<T, float>) return Type::f32;
@@ -219,6 +157,13 @@ constexpr Type type_of() {
 }
 
 }  // namespace
+
+Index byte_count(const Shape& shape, Type type) {
+  Shape others = shape;
+  std::erase(others, 0);
+  element_count(others);
+  return element_count(shape) * size(type);
+}
 
 std::string_view name(Type type) { return kTypes[static_cast<std::size_t>(type)].name; }
 Index size(Type type) { return kTypes[static_cast<std::size_t>(type)].size; }
@@ -249,28 +194,6 @@ File parse(std::span<const std::byte> bytes, std::string_view source) {
   } catch (const Error& error) {
     throw IoError("cannot read " + std::string(source) + ": " + error.what());
   }
-}
-
-Views views(const File& file) {
-  Views result;
-  for (const auto& [tensor_name, array] : file.tensors)
-    result.emplace(tensor_name, ArrayView{array.type, array.shape, array.bytes});
-  return result;
-}
-
-std::vector<std::byte> serialize(const std::map<std::string, std::string>& metadata, const Views& tensors) {
-  const Layout layout = lay_out(metadata, tensors);
-  const auto head = std::as_bytes(std::span(layout.head));
-  std::vector<std::byte> bytes(head.begin(), head.end());
-  for (const auto piece : layout.data) bytes.insert(bytes.end(), piece.begin(), piece.end());
-  return bytes;
-}
-
-void write(const std::string& path, const std::map<std::string, std::string>& metadata, const Views& tensors) {
-  const Layout layout = lay_out(metadata, tensors);
-  std::vector<std::span<const std::byte>> pieces{std::as_bytes(std::span(layout.head))};
-  pieces.insert(pieces.end(), layout.data.begin(), layout.data.end());
-  io::write_atomically(path, pieces);
 }
 
 template <class T>

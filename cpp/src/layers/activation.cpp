@@ -21,6 +21,7 @@ class ActivationLayer final : public Layer {
     activate(run.raw ? ActivationSpec{} : f_, run.input(), run.outputs[0], rows_of(shape), features_of(shape));
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Shape& shape = run.input_specs[0].shape;
@@ -30,6 +31,7 @@ class ActivationLayer final : public Layer {
   }
 
   FinalActivation final_activation() const override { return f_.final_activation(); }
+#endif
 
  private:
   ActivationSpec f_;

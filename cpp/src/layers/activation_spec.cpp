@@ -94,6 +94,7 @@ void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Ind
   }
 }
 
+#if REKUR_TRAINING
 void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n) {
   const auto& k = isa::kernels();
   if (f.softmax) {
@@ -104,6 +105,7 @@ void activate_backward(const ActivationSpec& f, const float* y, const float* dy,
                   [&](Index begin, Index end) { k.activate_backward(f.function, y + begin, dy + begin, dx + begin, end - begin); });
   }
 }
+#endif
 
 std::string read_initializer(json::Reader& reader, std::string_view key, const char* fallback) {
   const json::Value* value = reader.find(key);

@@ -28,6 +28,7 @@ class Scaling : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   static void scale_backward(const Context& run, Index width, const float* by) {
     if (run.d_inputs[0] == nullptr) return;
     const auto& k = isa::kernels();
@@ -35,6 +36,7 @@ class Scaling : public Layer {
       for (Index at = begin; at < begin + rows * n; at += n) k.multiply_add(run.d_outputs[0] + at, by, run.d_inputs[0] + at, n);
     });
   }
+#endif
 
  private:
   // task(begin, rows, n): rows of n elements from element `begin` on; the last row may be shorter than the others.
@@ -60,6 +62,7 @@ class Affine final : public Scaling {
     scale(run, n, run.weights, run.weights + n);
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     const float* dy = run.d_outputs[0];
     if (dy == nullptr) return;
@@ -74,6 +77,7 @@ class Affine final : public Scaling {
     }
     scale_backward(run, n, run.weights);
   }
+#endif
 };
 
 class Rescaling final : public Scaling {
@@ -101,9 +105,11 @@ class Rescaling final : public Scaling {
 
   void forward(const Context& run) const override { scale(run, width(), scale_.data(), offset_.data()); }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] != nullptr) scale_backward(run, width(), scale_.data());
   }
+#endif
 
  private:
   Index width() const { return static_cast<Index>(scale_.size()); }

@@ -46,6 +46,7 @@ void product(Index rows, Index N, Index K, const float* a, const float* packed, 
   });
 }
 
+#if REKUR_TRAINING
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
 void product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c) {
   const auto& k = isa::kernels();
@@ -73,6 +74,7 @@ void sum_rows(Index rows, Index N, const float* b, float* out) {
     }
   });
 }
+#endif
 
 class Dense final : public Layer {
  public:
@@ -113,6 +115,7 @@ class Dense final : public Layer {
     if (!run.raw) activate(s_.activation, run.outputs[0], run.outputs[0], rows, s_.units);
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     float* dz = run.d_outputs[0];
     if (dz == nullptr) return;
@@ -126,6 +129,7 @@ class Dense final : public Layer {
   }
 
   FinalActivation final_activation() const override { return s_.activation.final_activation(); }
+#endif
 
  private:
   Settings s_;

@@ -46,6 +46,7 @@ class Embedding final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   // Threads share the columns, never the rows: so every element sums its ids in the order they come, whatever the threads.
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_weights == nullptr) return;
@@ -59,6 +60,7 @@ class Embedding final : public Layer {
       }
     });
   }
+#endif
 
  private:
   Index rows_, columns_;

@@ -52,6 +52,7 @@ class LayerNormalization final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     const float* dy = run.d_outputs[0];
     if (dy == nullptr) return;
@@ -69,6 +70,7 @@ class LayerNormalization final : public Layer {
                             run.d_inputs[0] + begin * n, end - begin, n);
     });
   }
+#endif
 
  private:
   // Null where there is none.

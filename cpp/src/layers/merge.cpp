@@ -68,6 +68,7 @@ class Concatenate final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr) return;
     const Index rows = rows_of(run.output_specs[0].shape), width = features_of(run.output_specs[0].shape);
@@ -83,6 +84,7 @@ class Concatenate final : public Join {
       }
     });
   }
+#endif
 
  private:
   Index axis_;
@@ -104,6 +106,7 @@ class Add final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr) return;
     const Index n = element_count(run.output_specs[0].shape);
@@ -111,6 +114,7 @@ class Add final : public Join {
       if (d_input != nullptr) accumulate(run.d_outputs[0], d_input, n);
     }
   }
+#endif
 };
 
 class Multiply final : public Join {
@@ -129,6 +133,7 @@ class Multiply final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   Index backward_scratch(std::span<const TensorSpec> inputs) const override {
     return inputs.size() > 2 ? element_count(inputs[0].shape) : 0;
   }
@@ -153,6 +158,7 @@ class Multiply final : public Join {
       }
     });
   }
+#endif
 };
 
 class Subtract final : public Join {
@@ -168,6 +174,7 @@ class Subtract final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr) return;
     const Index n = element_count(run.output_specs[0].shape);
@@ -178,6 +185,7 @@ class Subtract final : public Join {
       k.subtract(run.d_inputs[1] + begin, run.d_outputs[0] + begin, run.d_inputs[1] + begin, end - begin);
     });
   }
+#endif
 };
 
 class Divide final : public Join {
@@ -193,6 +201,7 @@ class Divide final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   // y = a / b   da = dy / b   db = -y da
   void backward(const Context& run) const override {
     float* dy = run.d_outputs[0];
@@ -207,6 +216,7 @@ class Divide final : public Join {
       k.subtract(run.d_inputs[1] + begin, dy + begin, run.d_inputs[1] + begin, n);
     });
   }
+#endif
 };
 
 }  // namespace

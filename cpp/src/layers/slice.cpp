@@ -38,6 +38,7 @@ class Slice final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Index from = features_of(run.input_specs[0].shape), to = features_of(run.output_specs[0].shape);
@@ -47,6 +48,7 @@ class Slice final : public Layer {
       for (Index row = begin; row < end; ++row) k.add(first + row * from, run.d_outputs[0] + row * to, first + row * from, to);
     });
   }
+#endif
 
  private:
   static Index from_start(Index place, Index n) { return place < 0 ? place + n : place; }

@@ -43,6 +43,7 @@ class Step final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Index n = features_of(run.input_specs[0].shape);
@@ -54,6 +55,7 @@ class Step final : public Layer {
       }
     });
   }
+#endif
 
  private:
   // Where the row's step begins in the input, or kNone.

@@ -346,11 +346,11 @@ template <class Cell, class F, class Slopes>
 constexpr recurrent::CellKernels cell_kernels() {
   recurrent::CellKernels k{};
   k.forward[0] = forward_step<Cell, 0, F>;
+  if constexpr (Cell::info.phases > 1) k.forward[1] = forward_step<Cell, 1, F>;
+#if REKUR_TRAINING
   k.backward[0] = backward_step<Cell, 0, Slopes>;
-  if constexpr (Cell::info.phases > 1) {
-    k.forward[1] = forward_step<Cell, 1, F>;
-    k.backward[1] = backward_step<Cell, 1, Slopes>;
-  }
+  if constexpr (Cell::info.phases > 1) k.backward[1] = backward_step<Cell, 1, Slopes>;
+#endif
   return k;
 }
 
