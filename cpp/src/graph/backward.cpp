@@ -6,6 +6,7 @@
 #include "graph/call.hpp"
 #include "graph/check.hpp"
 #include "graph/graph.hpp"
+#include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
@@ -27,20 +28,19 @@ float* Run::output_gradient(std::size_t k) {
 }
 
 void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
-  if (run.graph_id_ != id_) throw Error("model: the tape belongs to another model");
-  if (!run.training_) throw Error("model: the run was one of inference; only a training run goes backward");
-  if (run.consumed_) throw Error("model: the tape was used already; each serves one backward pass");
+  if (run.graph_id_ != id_) throw_error({"model: the tape belongs to another model"});
+  if (!run.training_) throw_error({"model: the run was one of inference; only a training run goes backward"});
+  if (run.consumed_) throw_error({"model: the tape was used already; each serves one backward pass"});
   if (run.version_ != version_ || run.epoch_ != isa::epoch()) {
-    throw Error("model: its parameters or the instruction set were changed after the tape's forward pass");
+    throw_error({"model: its parameters or the instruction set were changed after the tape's forward pass"});
   }
   if (static_cast<Index>(d_weights.size()) != parameter_count_) {
-    throw Error("model: expected room for " + std::to_string(parameter_count_) + " weight gradients, got " +
-                std::to_string(d_weights.size()));
+    throw_error({"model: expected room for ", parameter_count_, " weight gradients, got ", d_weights.size()});
   }
   if (!d_inputs.empty()) expect_count("input gradient", inputs().size(), d_inputs.size());
   for (std::size_t i = 0; i < d_inputs.size(); ++i) {
     if (d_inputs[i].data == nullptr) continue;
-    if (inputs()[i].dtype != DType::float32) throw Error("Input '" + inputs()[i].name + "': int32 ids have no gradient");
+    if (inputs()[i].dtype != DType::float32) throw_error({"Input '", inputs()[i].name, "': int32 ids have no gradient"});
     expect_view("gradient of input '" + inputs()[i].name + "'", d_inputs[i], run.plan_->input_shapes[i]);
   }
 }

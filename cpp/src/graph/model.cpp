@@ -1,5 +1,6 @@
 // Model: the public face of a graph.
 #include "rekur/model.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -43,7 +44,7 @@ std::span<const float> Model::weights() const { return graph_->weights(); }
 void Model::set_weights(std::span<const float> flat) {
   const std::span<const float> own = graph_->weights();
   if (flat.size() != own.size()) {
-    throw Error("model: expected " + std::to_string(own.size()) + " weights, got " + std::to_string(flat.size()));
+    throw_error({"model: expected ", own.size(), " weights, got ", flat.size()});
   }
   graph_->change_weights([&](std::span<float> weights) {
     if (!weights.empty()) std::memmove(weights.data(), flat.data(), weights.size_bytes());
@@ -54,8 +55,7 @@ std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const 
 
 void Model::predict(const Batch& batch, std::span<const View> outputs) const {
   if (outputs.size() != graph_->outputs().size()) {
-    throw Error("model: expected " + std::to_string(graph_->outputs().size()) + " output arrays, got " +
-                std::to_string(outputs.size()));
+    throw_error({"model: expected ", graph_->outputs().size(), " output arrays, got ", outputs.size()});
   }
   graph_->forward(batch, {.outputs = outputs});
 }
@@ -85,16 +85,15 @@ Model Model::load(std::span<const std::byte> file, const std::string& source) {
 
 Model Model::from(safetensors::File file, const std::string& source, Extras& extras) {
   const auto spec = file.metadata.find(graph::kSpecKey);
-  if (spec == file.metadata.end()) throw IoError(source + ": not a rekur model: its metadata has no '" + graph::kSpecKey + "'");
+  if (spec == file.metadata.end()) throw_io_error({source, ": not a rekur model: its metadata has no '", graph::kSpecKey, "'"});
   try {
     Model model(spec->second);
     model.graph_->change_weights([&](std::span<float> weights) {
       for (const ParameterInfo& info : model.parameters()) {
         const auto found = file.tensors.find(info.name);
-        if (found == file.tensors.end()) throw IoError("parameter '" + info.name + "' is missing");
+        if (found == file.tensors.end()) throw_io_error({"parameter '", info.name, "' is missing"});
         if (found->second.shape != info.shape) {
-          throw IoError("parameter '" + info.name + "': expected shape " + to_string(info.shape) + ", got " +
-                        to_string(found->second.shape));
+          throw_io_error({"parameter '", info.name, "': expected shape ", info.shape, ", got ", found->second.shape});
         }
         const std::vector<float> values = safetensors::values<float>(found->second, info.name);
         std::copy(values.begin(), values.end(), weights.begin() + info.offset);
@@ -108,7 +107,7 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
     extras = std::move(read);
     return model;
   } catch (const Error& error) {
-    throw IoError(source + ": " + error.what());
+    throw_io_error({source, ": ", error.what()});
   }
 }
 

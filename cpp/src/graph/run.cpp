@@ -5,6 +5,7 @@
 
 #include "graph/call.hpp"
 #include "graph/graph.hpp"
+#include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/elementwise.hpp"
 
@@ -31,7 +32,7 @@ std::span<const std::int32_t> Run::output_lengths(std::size_t k) const {
   return source < 0 ? std::span<const std::int32_t>() : lengths_[static_cast<std::size_t>(source)];
 }
 
-void Run::out_of_memory() const { throw Error("not enough memory for a run of " + std::to_string(batch_size_) + " rows"); }
+void Run::out_of_memory() const { throw_error({"not enough memory for a run of ", batch_size_, " rows"}); }
 
 std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& options) const {
   const runtime::FlushDenormals flush;

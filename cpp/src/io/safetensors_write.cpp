@@ -6,6 +6,7 @@
 #include "io/atomic_file.hpp"
 #include "io/json.hpp"
 #include "io/safetensors_format.hpp"
+#include "io/text.hpp"
 
 namespace rekur::safetensors {
 namespace {
@@ -35,13 +36,13 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
   for (const auto* tensor : order) {
     const auto& [tensor_name, array] = *tensor;
     const std::string quoted = json::describe(json::Value(tensor_name));
-    if (tensor_name == kMetadata) throw Error("tensor " + quoted + ": the format keeps this name for itself");
+    if (tensor_name == kMetadata) throw_error({"tensor ", quoted, ": the format keeps this name for itself"});
     const Index bytes = byte_count(array.shape, array.type);
     if (static_cast<std::uint64_t>(bytes) != array.bytes.size()) {
-      throw Error("tensor " + quoted + ": shape " + to_string(array.shape) + " of " + std::string(name(array.type)) + " takes " +
-                  std::to_string(bytes) + " bytes, got " + std::to_string(array.bytes.size()));
+      throw_error({"tensor ", quoted, ": shape ", array.shape, " of ", name(array.type), " takes ", bytes, " bytes, got ",
+                   array.bytes.size()});
     }
-    if (bytes > std::numeric_limits<Index>::max() - offset) throw Error("tensor " + quoted + ": too large for one file");
+    if (bytes > std::numeric_limits<Index>::max() - offset) throw_error({"tensor ", quoted, ": too large for one file"});
     json::Array shape(array.shape.begin(), array.shape.end());
     add(tensor_name,
         json::Object{
@@ -51,7 +52,7 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
   }
   text += text.empty() ? "{}" : "}";
   text.append((8 - text.size() % 8) % 8, ' ');  // so that the data are aligned where the file is mapped
-  if (text.size() > kMaxHeader) throw Error("safetensors: a header of more than 100 MB, which no reader takes");
+  if (text.size() > kMaxHeader) throw_error({"safetensors: a header of more than 100 MB, which no reader takes"});
   const auto length = static_cast<std::uint64_t>(text.size());
   layout.head.resize(kLengthSize);
   std::memcpy(layout.head.data(), &length, kLengthSize);

@@ -1,4 +1,5 @@
 #include "isa/dispatch.hpp"
+#include "io/text.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -58,8 +59,8 @@ const Table& find(const std::string& name, const std::string& source) {
     names += (names.empty() ? "" : ", ") + std::string(t->name);
   }
   const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "neon";
-  throw Error(source + (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '") + name +
-              "' (available: " + names + ")");
+  throw_error({source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
+               "' (available: ", names, ")"});
 }
 
 std::atomic<const Table*> current{nullptr};

@@ -60,9 +60,9 @@ ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_
     }
     return spec;
   }
-  if (name == "softmax") reader.fail("activation 'softmax' works over whole rows and is for Dense and Activation layers only");
+  if (name == "softmax") reader.fail({"activation 'softmax' works over whole rows and is for Dense and Activation layers only"});
   if (softmax_allowed) names.emplace_back("softmax");
-  reader.fail(unknown_name("activation", name, names));
+  reader.fail({unknown_name("activation", name, names)});
 }
 
 }  // namespace

@@ -116,8 +116,8 @@ class Rescaling final : public Scaling {
 
   void check_values(const TensorSpec& input, const char* key, const Values& values) const {
     if (static_cast<Index>(values.size()) == features_of(input.shape)) return;
-    fail(std::string("'") + key + "': expected a number or " + std::to_string(features_of(input.shape)) +
-         " of them, one a feature, got " + std::to_string(values.size()) + " (input shape " + to_string(input.shape) + ")");
+    fail({"'", key, "': expected a number or ", features_of(input.shape), " of them, one a feature, got ", values.size(),
+          " (input shape ", input.shape, ")"});
   }
 
   Values scale_, offset_;
@@ -135,7 +135,7 @@ bool read_values(json::Reader& spec, const char* key, double fallback, std::vect
   for (const json::Value& number : numbers) {
     if (!number.is_number()) spec.fail(key, "a number or a list of numbers, one a feature");
     if (!(std::abs(number.number()) <= static_cast<double>(std::numeric_limits<float>::max()))) {
-      spec.fail("'" + std::string(key) + "' must hold finite float32 numbers, got " + json::describe(number));
+      spec.fail({"'", key, "' must hold finite float32 numbers, got ", json::describe(number)});
     }
     values.push_back(static_cast<float>(number.number()));
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/text.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::layers {
@@ -112,7 +113,7 @@ class Layer {
   virtual bool passes_through(bool /*training*/) const { return false; }
 
   // Throws Error "TYPE 'name': message".
-  [[noreturn]] void fail(const std::string& message) const;
+  [[noreturn]] void fail(std::initializer_list<Part> message) const;
 
  protected:
   Layer(std::string type, std::string name) : type_(std::move(type)), name_(std::move(name)) {}

@@ -26,21 +26,20 @@ class RecurrentLayer final : public Layer {
     expect_inputs(inputs, 1, 1 + D_ * S_);
     const TensorSpec& x = inputs[0];
     expect_features(x);
-    if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got " + to_string(x.shape));
+    if (!x.has_time()) fail({"expected a sequence of shape (B, T, F), got ", x.shape});
     if (D_ == 2 && inputs.size() != 1 && inputs.size() != 1 + D_ * S_) {
-      fail("expected no initial state or all " + std::to_string(D_ * S_) + " (forward, then backward), got " +
-           std::to_string(inputs.size() - 1));
+      fail({"expected no initial state or all ", D_ * S_, " (forward, then backward), got ", inputs.size() - 1});
     }
     if (!recurrences_.empty() && features_of(x.shape) != recurrences_[0].input_size()) {
-      fail("expected input of " + std::to_string(recurrences_[0].input_size()) + " features, got " +
-           std::to_string(features_of(x.shape)) + " (input shape " + to_string(x.shape) + ")");
+      fail({"expected input of ", recurrences_[0].input_size(), " features, got ", features_of(x.shape), " (input shape ", x.shape,
+            ")"});
     }
     const TensorSpec state{{x.shape[0], s_.units}, DType::float32, -1};
     for (std::size_t i = 1; i < inputs.size(); ++i) {
       const TensorSpec& given = inputs[i];
       if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != s_.units) {
-        fail("expected initial state " + std::to_string(i) + " of shape " + to_string({kUnknown, s_.units}) + ", got " +
-             (given.dtype == DType::int32 ? "int32 ids of shape " : "") + to_string(given.shape));
+        fail({"expected initial state ", i, " of shape ", to_string({kUnknown, s_.units}), ", got ",
+              (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
       }
     }
     TensorSpec y = state;
@@ -292,7 +291,7 @@ MergeMode read_merge_mode(json::Reader& spec) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (name == names[i]) return static_cast<MergeMode>(i);
   }
-  spec.fail(unknown_name("merge_mode", name, names));
+  spec.fail({unknown_name("merge_mode", name, names)});
 }
 
 }  // namespace
