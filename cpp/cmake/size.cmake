@@ -30,8 +30,9 @@ if(REKUR_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
   message(FATAL_ERROR "REKUR_COMPACT is for builds that optimise")
 endif()
 # Unwinding happens at calls only, and never through a kernel.
-set(REKUR_COMPACT_FLAGS -fno-asynchronous-unwind-tables)
-set(REKUR_KERNEL_FLAGS -O2 -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-exceptions)
+# Constants that could be merged with others' each have a symbol.
+set(REKUR_COMPACT_FLAGS -fno-asynchronous-unwind-tables -fno-merge-constants)
+set(REKUR_KERNEL_FLAGS -O2 -fno-merge-constants -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-exceptions)
 set(REKUR_COMPACT_HOW merged)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(REKUR_COMPACT_HOW whole)

@@ -354,9 +354,17 @@ constexpr recurrent::CellKernels cell_kernels() {
   return k;
 }
 
+template <class Cell>
+constexpr recurrent::CellKernels standard_kernels() {
+  if constexpr (requires { Cell::rare; })
+    return cell_kernels<Cell, GivenFunctions, GivenSlopes>();
+  else
+    return cell_kernels<Cell, StandardFunctions, StandardFunctions>();
+}
+
 template <class... Cells>
 constexpr recurrent::Kernels recurrent_kernels_of(cells::List<Cells...>) {
-  return {{{cell_kernels<Cells, StandardFunctions, StandardFunctions>(), cell_kernels<Cells, GivenFunctions, GivenSlopes>()}...}};
+  return {{{standard_kernels<Cells>(), cell_kernels<Cells, GivenFunctions, GivenSlopes>()}...}};
 }
 
 constexpr recurrent::Kernels make_recurrent_kernels() { return recurrent_kernels_of(cells::All{}); }

@@ -92,7 +92,7 @@ Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters)
 }
 
 void Optimizer::set_learning_rate(double rate) {
-  if (!is_amount(rate)) throw_error({"learning rate: expected a finite number >= 0, got ", rate});
+  if (!is_amount(rate)) throw_error({"learning rate: expected a finite number >= 0, got ", std::to_string(rate)});
   hyper_.learning_rate = rate;
 }
 
