@@ -38,11 +38,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
 endif()
 if(NOT REKUR_SANITIZE)
   # Kernels are useless without it, whatever the build type; only in debug and sanitised builds it would hide errors.
-  set(optimised "$<$<NOT:$<CONFIG:Debug>>:-O3>")
+  list(TRANSFORM REKUR_KERNEL_FLAGS REPLACE "(.+)" "$<$<NOT:$<CONFIG:Debug>>:\\1>" OUTPUT_VARIABLE optimised)
 endif()
 foreach(isa IN LISTS REKUR_ISAS)
   set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/isa_${isa}.cpp PROPERTIES
-    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${REKUR_KERNEL_FLAGS};${optimised}")
+    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${optimised}")
   string(TOUPPER ${isa} upper)
   list(APPEND REKUR_ISA_DEFINITIONS REKUR_HAVE_${upper})
 endforeach()

@@ -58,6 +58,7 @@ struct Batch {
   std::vector<std::span<const std::int32_t>> lengths;
 };
 
+#if REKUR_TRAINING
 // What one training forward pass keeps. Consumed by Model::backward. Movable; several may be alive.
 class REKUR_API Tape {
  public:
@@ -71,6 +72,7 @@ class REKUR_API Tape {
   friend class Trainer;
   std::unique_ptr<graph::Run> run_;
 };
+#endif
 
 class REKUR_API Model {
  public:
@@ -97,9 +99,11 @@ class REKUR_API Model {
   };
 
 #if REKUR_THROWS
+#if REKUR_TRAINING
   // Draws every parameter by its layer's initialiser from a counter-based generator: the same seed, the same weights, on every
   // machine.
   void initialize(std::uint64_t seed);
+#endif
 
   void set_weights(std::span<const float> flat);  // as many as weights() has; throws Error otherwise
 
@@ -111,6 +115,7 @@ class REKUR_API Model {
   void predict(const Batch& batch, std::span<const View> outputs) const;
   std::vector<Tensor> predict(const Batch& batch) const;
 
+#if REKUR_TRAINING
   // Training mode: dropout active, drawn from (seed, step). Outputs as above; the tape keeps what backward needs, copies of nothing
   // the caller owns: the batch's arrays must stay valid and unchanged until backward has consumed the tape.
   Tape forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed = 0, std::uint64_t step = 0) const;
@@ -119,12 +124,15 @@ class REKUR_API Model {
   // overwritten. input_gradients follow inputs(), overwritten; a null data pointer means not wanted; int32 inputs have none.
   void backward(Tape tape, std::span<const ConstView> output_gradients, std::span<float> weight_gradients,
                 std::span<const View> input_gradients) const;
+#endif
 
   // One .safetensors file: parameters by name, the spec in the metadata; `extra` tensors and metadata may ride along (optimiser
-  // state). Written to a temporary file, synced, renamed: the path holds the old file or the new one, never a piece. Throws
-  // IoError.
+  // state). save: written to a temporary file, synced, renamed, so that the path holds the old file or the new one, never a piece.
+  // Both throw IoError.
+#if REKUR_TRAINING
   void save(const std::string& path) const;
   void save(const std::string& path, const Extras& extras) const;
+#endif
   static Model load(const std::string& path);
   static Model load(const std::string& path, Extras& extras);
   // The same from memory, e.g. a file compiled into the program; nothing of `file` is kept. `source` names it in messages.

@@ -117,6 +117,9 @@ using GruCell = std::conditional_t<Options::reset_after, cells::Gru, cells::GruR
 #define REKUR_STATIC_BYTES 16
 #endif
 
+// Vectors change their type by casts, which is all that an old-style cast can do to them.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wold-style-cast"
 #define REKUR_VEC_BYTES 16
 #define REKUR_SIMD_NAMESPACE REKUR_STATIC_ISA::bytes16
 #include "rekur/detail/static_width.hpp"
@@ -136,6 +139,7 @@ using GruCell = std::conditional_t<Options::reset_after, cells::Gru, cells::GruR
 #undef REKUR_VEC_BYTES
 #undef REKUR_SIMD_NAMESPACE
 #endif
+#pragma GCC diagnostic pop
 
 namespace rekur {
 namespace REKUR_STATIC_ISA {

@@ -43,10 +43,10 @@ enum class DType : std::uint8_t { float32, int32 };
 using Shape = std::vector<Index>;
 inline constexpr Index kUnknown = -1;
 
-#if REKUR_THROWS
 // "(None, 50, 8)": as error messages and summaries print a shape.
 REKUR_API std::string to_string(const Shape& shape);
 
+#if REKUR_THROWS
 // Product of the dimensions; throws Error when one is negative or the product does not fit in Index
 // divided by 8 (so that a count of bytes never overflows either).
 REKUR_API Index element_count(const Shape& shape);

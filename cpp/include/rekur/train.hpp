@@ -11,6 +11,10 @@
 
 #include "rekur/model.hpp"
 
+#if !REKUR_TRAINING
+#error "this rekur was built for inference only (REKUR_TRAINING=OFF)"
+#endif
+
 namespace rekur {
 
 struct StepResult {

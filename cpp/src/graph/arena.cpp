@@ -1,4 +1,5 @@
 #include "graph/arena.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -32,8 +33,7 @@ void release(float* data) {
 
 Arena::Arena(Index floats, const char* purpose) : data_(allocate(element_count({floats}))), size_(floats) {
   if (data_ == nullptr) {
-    throw OutOfMemory("not enough memory for " + std::string(purpose) + ": " + std::to_string(floats) + " floats (" +
-                      std::to_string(floats / (Index{1} << 18)) + " MiB)");
+    throw_out_of_memory({"not enough memory for ", purpose, ": ", floats, " floats (", floats / (Index{1} << 18), " MiB)"});
   }
 }
 

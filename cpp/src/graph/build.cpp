@@ -6,6 +6,7 @@
 #include "graph/graph.hpp"
 #include "io/json.hpp"
 #include "io/suggest.hpp"
+#include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/registry.hpp"
 
@@ -58,7 +59,7 @@ class Builder {
     for (std::size_t i = 0; i < layers.size(); ++i) {
       parsed.push_back(layers::parse_layer(layers[i], i));
       const layers::Layer& layer = *parsed.back().layer;
-      if (!node_of_.emplace(layer.name(), static_cast<int>(i)).second) layer.fail("there is more than one layer of this name");
+      if (!node_of_.emplace(layer.name(), static_cast<int>(i)).second) layer.fail({"there is more than one layer of this name"});
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) list_input(inputs[i], static_cast<int>(i), parsed);
     t_.inputs.assign(inputs.size(), -1);
@@ -70,10 +71,10 @@ class Builder {
  private:
   void list_input(const std::string& name, int position, const std::vector<layers::Parsed>& parsed) {
     const auto found = node_of_.find(name);
-    if (found == node_of_.end()) spec_.fail("inputs: " + unknown_name("layer", name, names()));
+    if (found == node_of_.end()) spec_.fail({"inputs: ", unknown_name("layer", name, names())});
     const layers::Layer& layer = *parsed[static_cast<std::size_t>(found->second)].layer;
-    if (layer.type() != "Input") spec_.fail("inputs: '" + name + "' is a layer of type " + layer.type() + ", not Input");
-    if (!position_of_.emplace(name, position).second) spec_.fail("inputs: '" + name + "' is listed twice");
+    if (layer.type() != "Input") spec_.fail({"inputs: '", name, "' is a layer of type ", layer.type(), ", not Input"});
+    if (!position_of_.emplace(name, position).second) spec_.fail({"inputs: '", name, "' is listed twice"});
   }
 
   void add(layers::Parsed parsed) {
@@ -81,7 +82,7 @@ class Builder {
     node.layer = std::move(parsed.layer);
     const layers::Layer& layer = *node.layer;
     node.source = layer.type() == "Input";
-    const std::string where = layer.type() + " '" + layer.name() + "'";
+    const std::string where = compose({layer.type(), " '", layer.name(), "'"});
     std::vector<layers::TensorSpec> inputs;
     for (const std::string& reference : parsed.references) {
       node.inputs.push_back(resolve(reference, where + ": input"));
@@ -93,7 +94,7 @@ class Builder {
     node.output_count = static_cast<int>(outputs.size());
     if (node.source) {
       const auto position = position_of_.find(layer.name());
-      if (position == position_of_.end()) layer.fail("is not listed in the model's inputs");
+      if (position == position_of_.end()) layer.fail({"is not listed in the model's inputs"});
       t_.inputs[static_cast<std::size_t>(position->second)] = node.first_output;
       if (outputs[0].has_time()) outputs[0].time_source = position->second;
     }
@@ -108,7 +109,7 @@ class Builder {
   void add_output(const std::string& name) {
     const int tensor = resolve(name, spec_.context() + ": output");
     if (t_.tensors[static_cast<std::size_t>(tensor)].dtype != DType::float32) {
-      spec_.fail("output '" + name + "' is an array of int32 ids; outputs must be float32");
+      spec_.fail({"output '", name, "' is an array of int32 ids; outputs must be float32"});
     }
     t_.outputs.push_back(tensor);
   }
@@ -116,16 +117,16 @@ class Builder {
   // The tensor of a reference to a layer that is there already.
   int resolve(const std::string& text, const std::string& where) const {
     const Reference reference(text);
-    if (!reference.valid) throw Error(where + " '" + text + "' must be \"layer\" or \"layer:k\", k a number");
+    if (!reference.valid) throw_error({where, " '", text, "' must be \"layer\" or \"layer:k\", k a number"});
     const auto found = node_of_.find(reference.layer);
-    if (found == node_of_.end()) throw Error(where + " '" + text + "': " + unknown_name("layer", reference.layer, names()));
+    if (found == node_of_.end()) throw_error({where, " '", text, "': ", unknown_name("layer", reference.layer, names())});
     if (static_cast<std::size_t>(found->second) >= t_.nodes.size()) {
-      throw Error(where + " '" + text + "' does not come before it: layers must stand in topological order, without cycles");
+      throw_error({where, " '", text, "' does not come before it: layers must stand in topological order, without cycles"});
     }
     const Node& node = t_.nodes[static_cast<std::size_t>(found->second)];
     if (reference.output >= node.output_count) {
-      throw Error(where + " '" + text + "': " + node.layer->type() + " '" + reference.layer + "' has " +
-                  std::to_string(node.output_count) + (node.output_count == 1 ? " output" : " outputs"));
+      throw_error({where, " '", text, "': ", node.layer->type(), " '", reference.layer, "' has ", node.output_count,
+                   (node.output_count == 1 ? " output" : " outputs")});
     }
     return node.first_output + reference.output;
   }
@@ -198,7 +199,7 @@ void Graph::allocate_parameters() {
     for (layers::ParamSpec& parameter : node.layer->parameters(inputs)) {
       parameter_infos_.push_back({node.layer->name() + "/" + parameter.name, parameter.shape, parameter_count_});
       parameter_count_ += layers::parameter_size(*node.layer, parameter);
-      if (parameter_count_ > kMaxParameters) node.layer->fail("the model would have more than 2^40 parameters");
+      if (parameter_count_ > kMaxParameters) node.layer->fail({"the model would have more than 2^40 parameters"});
       parameter.context = node.layer->type() + " '" + node.layer->name() + "': initializer of " + parameter.name;
       parameter_specs_.push_back(std::move(parameter));
     }

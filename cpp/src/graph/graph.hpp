@@ -23,6 +23,8 @@ namespace rekur::graph {
 struct Call;
 struct Program;
 
+inline constexpr const char* kSpecKey = "rekur";  // of a file's metadata: the spec
+
 struct RunOptions {
   bool training = false;  // dropout draws, and the run can go backward
   std::uint64_t seed = 0, step = 0;
@@ -51,6 +53,7 @@ class Run {
  private:
   friend class Graph;
   Run() = default;
+  [[noreturn]] void out_of_memory() const;
 
   const Topology* topology_ = nullptr;  // the graph's
   std::shared_ptr<const Plan> plan_;

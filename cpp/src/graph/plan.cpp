@@ -1,4 +1,5 @@
 #include "graph/plan.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 
@@ -33,7 +34,7 @@ Index place(std::vector<Item>& items) {
       offset = std::max(offset, *other->offset + other->size);
     }
     Index end;
-    if (__builtin_add_overflow(offset, item.size, &end)) throw Error("the arrays of a run do not fit in memory");
+    if (__builtin_add_overflow(offset, item.size, &end)) throw_error({"the arrays of a run do not fit in memory"});
     *item.offset = offset;
     total = std::max(total, end);
     placed.push_back(&item);
@@ -54,7 +55,7 @@ void infer(const Topology& topology, Plan& plan) {
       for (std::size_t d = 0; fits && d < given.size(); ++d) {
         fits = given[d] >= 0 && (tensor.shape[d] == kUnknown || tensor.shape[d] == given[d]);
       }
-      if (!fits) node.layer->fail("expected an array of shape " + to_string(tensor.shape) + ", got " + to_string(given));
+      if (!fits) node.layer->fail({"expected an array of shape ", tensor.shape, ", got ", given});
       tensor.shape = given;
       element_count(given);
     }
@@ -174,8 +175,10 @@ class Layout {
     for (const int tensor : node.inputs) inputs.push_back(plan_.tensors[static_cast<std::size_t>(tensor)]);
     const Index tape = node.layer->tape_size(inputs, plan_.training);
     add(tape, begin(i), plan_.training ? backward_end(i) : end(i), plan_.tape[static_cast<std::size_t>(i)]);
+#if REKUR_TRAINING
     if (!plan_.training) return;
     add(node.layer->backward_scratch(inputs), backward_begin(i), backward_end(i), plan_.scratch[static_cast<std::size_t>(i)]);
+#endif
   }
 
   // Where a tensor is listed again, and where it is an input of the model, whose gradient is the caller's array.

@@ -1,25 +1,15 @@
-// Running a graph forward and backward.
+// Running a graph forward.
 #include <algorithm>
 #include <array>
 #include <new>
 
 #include "graph/call.hpp"
 #include "graph/graph.hpp"
+#include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/elementwise.hpp"
 
 namespace rekur::graph {
-namespace {
-
-void fill_zero(float* data, Index n) {
-  layers::over_elements(n, 1, [=](Index begin, Index end) { std::fill(data + begin, data + end, 0.0f); });
-}
-
-[[noreturn]] void out_of_memory(Index batch_size) {
-  throw OutOfMemory("not enough memory for a run of " + std::to_string(batch_size) + " rows");
-}
-
-}  // namespace
 
 Run::~Run() {
   if (pool_ == nullptr) return;  // refused before it began
@@ -42,12 +32,7 @@ std::span<const std::int32_t> Run::output_lengths(std::size_t k) const {
   return source < 0 ? std::span<const std::int32_t>() : lengths_[static_cast<std::size_t>(source)];
 }
 
-float* Run::output_gradient(std::size_t k) {
-  const Index apart = plan_->output_gradient[k];
-  if (apart != kNowhere) return output_gradients_[k] = arena_.data() + apart;
-  const auto tensor = static_cast<std::size_t>(topology_->outputs[k]);
-  return gradients_[tensor] = arena_.data() + plan_->gradient[tensor];
-}
+void Run::out_of_memory() const { throw_out_of_memory({"not enough memory for a run of ", batch_size_, " rows"}); }
 
 std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& options) const {
   const runtime::FlushDenormals flush;
@@ -66,7 +51,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
     bind(*run, batch, options);
     run_forward(*run);
   } catch (const std::bad_alloc&) {
-    out_of_memory(run->batch_size_);
+    run->out_of_memory();
   }
   for (std::size_t k = 0; k < options.outputs.size(); ++k) {
     const Index n = element_count(run->output_shape(k));
@@ -148,124 +133,6 @@ void Graph::run_forward(Run& run) const {
       stack[0].layer->forward_stack(std::span(stack).first(n));
     n = 0;
   }
-}
-
-void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
-  const runtime::FlushDenormals flush;
-  const auto turn = turns_.read();
-  check_backward(run, d_weights, d_inputs);
-  run.consumed_ = true;
-  try {
-    start_gradients(run, d_inputs);
-    if (run.batch_size_ > 0)
-      run_backward(run, d_weights);
-    else
-      fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
-  } catch (const std::bad_alloc&) {
-    out_of_memory(run.batch_size_);
-  }
-}
-
-// Zeroes the callers' arrays and brings to each output tensor the gradients that were given apart from it.
-void Graph::start_gradients(Run& run, std::span<const View> d_inputs) const {
-  for (std::size_t i = 0; i < d_inputs.size(); ++i) {
-    if (d_inputs[i].data == nullptr) continue;
-    fill_zero(d_inputs[i].data, element_count(d_inputs[i].shape));
-    run.gradients_[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data;
-  }
-  run.wanted_ = wanted_gradients(d_inputs);
-  for (std::size_t k = 0; k < run.output_gradients_.size(); ++k) {
-    const auto tensor = static_cast<std::size_t>(topology_.outputs[k]);
-    if (run.output_gradients_[k] == nullptr || !run.wanted_[tensor]) continue;
-    const Index n = element_count(run.output_shape(k));
-    float*& gradient = run.gradients_[tensor];
-    if (gradient == nullptr) {
-      gradient = run.arena_.data() + run.plan_->gradient[tensor];
-      fill_zero(gradient, n);
-    }
-    layers::accumulate(run.output_gradients_[k], gradient, n);
-  }
-}
-
-// Per tensor: whether a parameter or a wanted input lies behind it.
-std::vector<bool> Graph::wanted_gradients(std::span<const View> d_inputs) const {
-  std::vector<bool> wanted(topology_.tensors.size(), false);
-  for (std::size_t i = 0; i < d_inputs.size(); ++i) {
-    wanted[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data != nullptr;
-  }
-  for (const Node& node : topology_.nodes) {
-    if (node.source || !node.used) continue;
-    const bool needed =
-        node.weights_end > node.weights_begin ||
-        std::any_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) { return wanted[static_cast<std::size_t>(tensor)]; });
-    for (int k = 0; k < node.output_count; ++k) wanted[static_cast<std::size_t>(node.first_output + k)] = needed;
-  }
-  return wanted;
-}
-
-void Graph::run_backward(Run& run, std::span<float> d_weights) const {
-  const Plan& plan = *run.plan_;
-  std::array<Call, layers::Layer::kMostStacked> calls;
-  std::array<layers::LayerCall, layers::Layer::kMostStacked> stack;
-  std::size_t n = 0;
-  for (std::size_t i = topology_.nodes.size(); i-- > 0;) {
-    const Node& node = topology_.nodes[i];
-    const bool runs = !node.source && node.used && run.wanted_[static_cast<std::size_t>(node.first_output)] &&
-                      point_backward(run, i, d_weights, calls[n]);
-    if (!runs || !node.layer->writes_gradients()) {
-      fill_zero(d_weights.data() + node.weights_begin, node.weights_end - node.weights_begin);
-    }
-    if (node.source || !node.used) continue;
-    if (runs) {
-      stack[n] = {node.layer.get(), &calls[n].context};
-      ++n;
-    }
-    if (n == 0 || plan.stack_first[i] < static_cast<Index>(i)) continue;  // the stack goes on
-    if (n == 1)
-      stack[0].layer->backward(*stack[0].run);
-    else
-      stack[0].layer->backward_stack(std::span(stack).first(n));
-    n = 0;
-  }
-}
-
-// Collects what node i's backward call needs. False if no gradient arrives there.
-bool Graph::point_backward(Run& run, std::size_t i, std::span<float> d_weights, Call& call) const {
-  const Plan& plan = *run.plan_;
-  const Node& node = topology_.nodes[i];
-  float* arena = run.arena_.data();
-  call.d_outputs.clear();
-  call.d_inputs.clear();
-  bool arrives = false;
-  for (int k = 0; k < node.output_count; ++k) {
-    call.d_outputs.push_back(run.gradients_[static_cast<std::size_t>(node.first_output + k)]);
-    arrives = arrives || call.d_outputs.back() != nullptr;
-  }
-  if (!arrives) return false;
-  for (const int input : node.inputs) {
-    const auto tensor = static_cast<std::size_t>(input);
-    float*& gradient = run.gradients_[tensor];
-    if (gradient == nullptr && run.wanted_[tensor]) {  // the first to arrive there
-      gradient = arena + plan.gradient[tensor];
-      fill_zero(gradient, element_count(plan.tensors[tensor].shape));
-    }
-    call.d_inputs.push_back(run.wanted_[tensor] ? gradient : nullptr);
-  }
-  call.point(node, plan, run.values_);
-  layers::Context& c = call.context;
-  c.d_outputs = call.d_outputs;
-  c.d_inputs = call.d_inputs;
-  c.weights = weights_.data() + node.weights_begin;
-  c.d_weights = node.weights_end > node.weights_begin ? d_weights.data() + node.weights_begin : nullptr;
-  c.tape = arena + plan.tape[i];
-  c.scratch = arena + plan.scratch[i];
-  const int source = call.input_specs[0].time_source;
-  if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
-    c.lengths = run.lengths_[static_cast<std::size_t>(source)].data();
-  }
-  c.training = true;
-  c.raw = run.raw_[i];
-  return true;
 }
 
 }  // namespace rekur::graph

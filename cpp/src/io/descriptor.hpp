@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "io/text.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::io {
@@ -32,7 +33,7 @@ class Descriptor {
 
 // "cannot write 'model.safetensors': No space left on device"
 [[noreturn]] inline void throw_system_error(std::string_view verb, const std::string& path, int error = errno) {
-  throw IoError("cannot " + std::string(verb) + " '" + path + "': " + std::generic_category().message(error));
+  throw_io_error({"cannot ", verb, " '", path, "': ", std::generic_category().message(error)});
 }
 
 }  // namespace rekur::io

@@ -1,4 +1,5 @@
 #include "io/json.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -50,7 +51,7 @@ namespace {
 template <class T, class Data>
 auto& as(Data& data, const Value& value, const char* kind) {
   auto* held = std::get_if<T>(&data);
-  if (held == nullptr) throw Error(std::string("expected ") + kind + ", got " + describe(value));
+  if (held == nullptr) throw_error({"expected ", kind, ", got ", describe(value)});
   return *held;
 }
 
@@ -139,7 +140,7 @@ class Parser {
 
  private:
   [[noreturn]] static void fail(const std::string& message, std::size_t offset) {
-    throw Error("JSON: " + message + " at offset " + std::to_string(offset));
+    throw_error({"JSON: ", message, " at offset ", offset});
   }
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -330,7 +331,7 @@ bool is_utf8(std::string_view text) {
 namespace {
 
 void write_string(std::string& out, std::string_view text) {
-  if (!is_utf8(text)) throw Error("JSON: a string to write is not UTF-8");
+  if (!is_utf8(text)) throw_error({"JSON: a string to write is not UTF-8"});
   static constexpr std::string_view kNames = "\"\\bfnrt", kMeant = "\"\\\b\f\n\r\t";
   out += '"';
   for (const char c : text) {
@@ -350,7 +351,7 @@ void write_string(std::string& out, std::string_view text) {
 }
 
 void write_double(std::string& out, double value) {
-  if (!std::isfinite(value)) throw Error("JSON: NaN and infinity cannot be written");
+  if (!std::isfinite(value)) throw_error({"JSON: NaN and infinity cannot be written"});
   char digits[32];
   const std::string_view text(digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr - digits));
   out += text;
@@ -359,7 +360,7 @@ void write_double(std::string& out, double value) {
 
 void write_value(std::string& out, const Value& value, int depth) {
   if (depth == kMaxDepth && (value.is_array() || value.is_object())) {
-    throw Error("JSON: more than " + std::to_string(kMaxDepth) + " levels of nesting to write");
+    throw_error({"JSON: more than ", kMaxDepth, " levels of nesting to write"});
   }
   if (value.is_null()) {
     out += "null";

@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "io/text.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::json {
@@ -138,7 +139,7 @@ class Reader {
   void finish() const;
 
   // "context: message"; "context: 'key' must be <expected>, got <value>".
-  [[noreturn]] void fail(const std::string& message) const;
+  [[noreturn]] void fail(std::initializer_list<Part> message) const;
   [[noreturn]] void fail(std::string_view key, std::string_view expected) const;
 
  private:

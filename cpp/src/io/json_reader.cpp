@@ -5,6 +5,7 @@
 
 #include "io/json.hpp"
 #include "io/suggest.hpp"
+#include "io/text.hpp"
 
 namespace rekur::json {
 namespace {
@@ -33,15 +34,15 @@ std::string describe(const Value& value) {
 }
 
 Reader::Reader(const Value& value, std::string context) : object_(nullptr), context_(std::move(context)) {
-  if (!value.is_object()) fail("expected an object, got " + describe(value));
+  if (!value.is_object()) fail({"expected an object, got ", describe(value)});
   object_ = &value.object();
 }
 
-void Reader::fail(const std::string& message) const { throw Error(context_ + ": " + message); }
+void Reader::fail(std::initializer_list<Part> message) const { throw_error({context_, ": ", compose(message)}); }
 
 void Reader::fail(std::string_view key, std::string_view expected) const {
   const Value* value = object_->find(key);
-  fail("'" + std::string(key) + "' must be " + std::string(expected) + ", got " + (value ? describe(*value) : "nothing"));
+  fail({"'", key, "' must be ", expected, ", got ", (value ? describe(*value) : "nothing")});
 }
 
 const Value* Reader::find(std::string_view key) {
@@ -53,9 +54,9 @@ const Value& Reader::get(std::string_view key) {
   if (const Value* value = find(key)) return *value;
   for (const Member& member : *object_) {  // a misspelt key says more than a missing one
     const bool asked = std::find(asked_.begin(), asked_.end(), member.key) != asked_.end();
-    if (!asked && !suggest(member.key, std::vector{std::string(key)}).empty()) fail(unknown_key(member.key));
+    if (!asked && !suggest(member.key, std::vector{std::string(key)}).empty()) fail({unknown_key(member.key)});
   }
-  fail("missing key '" + std::string(key) + "'");
+  fail({"missing key '", key, "'"});
 }
 
 bool Reader::boolean(std::string_view key) {
@@ -111,7 +112,7 @@ std::string Reader::string(std::string_view key, std::string_view fallback) {
 
 void Reader::finish() const {
   for (const Member& member : *object_) {
-    if (std::find(asked_.begin(), asked_.end(), member.key) == asked_.end()) fail(unknown_key(member.key));
+    if (std::find(asked_.begin(), asked_.end(), member.key) == asked_.end()) fail({unknown_key(member.key)});
   }
 }
 

@@ -1,4 +1,5 @@
 #include "isa/dispatch.hpp"
+#include "io/text.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -53,7 +54,8 @@ std::vector<Built> all_built() {
 #endif
 #ifdef REKUR_HAVE_AVX512
       {&table_avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")},
+                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                          __builtin_cpu_supports("fma")},
 #endif
 #ifdef REKUR_HAVE_NEON
       {&table_neon, has_neon()},
@@ -82,15 +84,15 @@ const Table& find(const std::string& name, const std::string& source) {
     names += (names.empty() ? "" : ", ") + std::string(t->name);
   }
   const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "neon";
-  throw Error(source + (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '") + name +
-              "' (available: " + (names.empty() ? "none" : names) + ")");
+  throw_error({source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
+               "' (available: ", (names.empty() ? "none" : names), ")"});
 }
 
 const Table& widest() {
   if (!available().empty()) return *available().back();
   std::string names;
-  for (const Built& built : all_built()) names += (names.empty() ? "" : ", ") + std::string(built.table->name);
-  throw Error("this machine lacks every instruction set that this rekur was built for: " + names + " (CMake option REKUR_ISAS)");
+  for (const Built& built : all_built()) names.append(names.empty() ? "" : ", ").append(built.table->name);
+  throw_error({"this machine lacks every instruction set that this rekur was built for: ", names, " (CMake option REKUR_ISAS)"});
 }
 
 std::atomic<const Table*> current{nullptr};

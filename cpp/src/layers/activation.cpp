@@ -22,6 +22,7 @@ class ActivationLayer final : public Layer {
     activate(run.raw ? ActivationSpec{} : f_, run.input(), run.outputs[0], rows_of(shape), features_of(shape));
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Shape& shape = run.input_specs[0].shape;
@@ -31,6 +32,7 @@ class ActivationLayer final : public Layer {
   }
 
   FinalActivation final_activation() const override { return f_.final_activation(); }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return make_stream_op([f = f_, n = features_of(build.inputs[0].shape), &k = isa::kernels()](const StreamCall& c) {

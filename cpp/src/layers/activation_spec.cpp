@@ -60,9 +60,9 @@ ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_
     }
     return spec;
   }
-  if (name == "softmax") reader.fail("activation 'softmax' works over whole rows and is for Dense and Activation layers only");
+  if (name == "softmax") reader.fail({"activation 'softmax' works over whole rows and is for Dense and Activation layers only"});
   if (softmax_allowed) names.emplace_back("softmax");
-  reader.fail(unknown_name("activation", name, names));
+  reader.fail({unknown_name("activation", name, names)});
 }
 
 }  // namespace
@@ -102,6 +102,7 @@ void activate(const simd::Kernels& kernels, const ActivationSpec& f, const float
   }
 }
 
+#if REKUR_TRAINING
 void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n) {
   const auto& k = isa::kernels();
   if (f.softmax) {
@@ -112,6 +113,7 @@ void activate_backward(const ActivationSpec& f, const float* y, const float* dy,
                   [&](Index begin, Index end) { k.activate_backward(f.function, y + begin, dy + begin, dx + begin, end - begin); });
   }
 }
+#endif
 
 std::string read_initializer(json::Reader& reader, std::string_view key, const char* fallback) {
   const json::Value* value = reader.find(key);

@@ -29,6 +29,7 @@ class Scaling : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   static void scale_backward(const Context& run, Index width, const float* by) {
     if (run.d_inputs[0] == nullptr) return;
     const auto& k = isa::kernels();
@@ -36,6 +37,7 @@ class Scaling : public Layer {
       for (Index at = begin; at < begin + rows * n; at += n) k.multiply_add(run.d_outputs[0] + at, by, run.d_inputs[0] + at, n);
     });
   }
+#endif
 
   // The same for streams.
   static std::unique_ptr<const StreamOp> stream_scale(const StreamBuild& build, std::vector<float> by, std::vector<float> offset) {
@@ -71,6 +73,7 @@ class Affine final : public Scaling {
     scale(run, n, run.weights, run.weights + n);
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     const float* dy = run.d_outputs[0];
     if (dy == nullptr) return;
@@ -85,6 +88,7 @@ class Affine final : public Scaling {
     }
     scale_backward(run, n, run.weights);
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const float *gamma = build.weights, *beta = gamma + features_of(build.inputs[0].shape);
@@ -117,9 +121,11 @@ class Rescaling final : public Scaling {
 
   void forward(const Context& run) const override { scale(run, width(), scale_.data(), offset_.data()); }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] != nullptr) scale_backward(run, width(), scale_.data());
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override { return stream_scale(build, scale_, offset_); }
 
@@ -128,8 +134,8 @@ class Rescaling final : public Scaling {
 
   void check_values(const TensorSpec& input, const char* key, const Values& values) const {
     if (static_cast<Index>(values.size()) == features_of(input.shape)) return;
-    fail(std::string("'") + key + "': expected a number or " + std::to_string(features_of(input.shape)) +
-         " of them, one a feature, got " + std::to_string(values.size()) + " (input shape " + to_string(input.shape) + ")");
+    fail({"'", key, "': expected a number or ", features_of(input.shape), " of them, one a feature, got ", values.size(),
+          " (input shape ", input.shape, ")"});
   }
 
   Values scale_, offset_;
@@ -147,7 +153,7 @@ bool read_values(json::Reader& spec, const char* key, double fallback, std::vect
   for (const json::Value& number : numbers) {
     if (!number.is_number()) spec.fail(key, "a number or a list of numbers, one a feature");
     if (!(std::abs(number.number()) <= static_cast<double>(std::numeric_limits<float>::max()))) {
-      spec.fail("'" + std::string(key) + "' must hold finite float32 numbers, got " + json::describe(number));
+      spec.fail({"'", key, "' must hold finite float32 numbers, got ", json::describe(number)});
     }
     values.push_back(static_cast<float>(number.number()));
   }

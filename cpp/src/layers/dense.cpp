@@ -47,6 +47,7 @@ void product(Index rows, Index N, Index K, const float* a, const float* packed, 
   });
 }
 
+#if REKUR_TRAINING
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
 void product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c) {
   const auto& k = isa::kernels();
@@ -74,6 +75,7 @@ void sum_rows(Index rows, Index N, const float* b, float* out) {
     }
   });
 }
+#endif
 
 // Dense in a stream. In memory: the addresses of the rows of x and of y.
 class DenseOp final : public StreamOp {
@@ -146,6 +148,7 @@ class Dense final : public Layer {
     if (!run.raw) activate(s_.activation, run.outputs[0], run.outputs[0], rows, s_.units);
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     float* dz = run.d_outputs[0];
     if (dz == nullptr) return;
@@ -159,6 +162,7 @@ class Dense final : public Layer {
   }
 
   FinalActivation final_activation() const override { return s_.activation.final_activation(); }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation);

@@ -22,6 +22,7 @@ void merge(MergeMode mode, const float* a, const float* b, float* y, Index rows,
   });
 }
 
+#if REKUR_TRAINING
 void merge_backward(MergeMode mode, const float* a, const float* b, const float* dy, float* da, float* db, Index rows, Index H) {
   const auto& k = isa::kernels();
   if (mode == MergeMode::concat) {
@@ -45,5 +46,6 @@ void merge_backward(MergeMode mode, const float* a, const float* b, const float*
     }
   });
 }
+#endif
 
 }  // namespace rekur::layers

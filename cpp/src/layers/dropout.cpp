@@ -24,13 +24,16 @@ class Dropout final : public Layer {
   void forward(const Context& run) const override {
     const Index n = element_count(run.input_specs[0].shape);
     if (!run.training || rate_ == 0) return copy(run.input(), run.outputs[0], n);
+#if REKUR_TRAINING
     const auto& k = isa::kernels();
     over_elements(n, 20, [&](Index begin, Index end) {
       k.dropout(run.seed, run.step, run.stream, begin, rate_, run.input() + begin, run.tape + begin, run.outputs[0] + begin,
                 end - begin);
     });
+#endif
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Index n = element_count(run.input_specs[0].shape);
@@ -40,6 +43,7 @@ class Dropout final : public Layer {
       k.multiply_add(run.d_outputs[0] + begin, run.tape + begin, run.d_inputs[0] + begin, end - begin);
     });
   }
+#endif
 
   bool passes_through(bool training) const override { return !training || rate_ == 0; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override { return nullptr; }

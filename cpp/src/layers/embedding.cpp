@@ -17,8 +17,8 @@ class Embedding final : public Layer {
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
     const TensorSpec& ids = inputs[0];
-    if (ids.dtype != DType::int32) fail("expected int32 ids, got a float32 input of shape " + to_string(ids.shape));
-    if (ids.shape.size() != 1 && ids.shape.size() != 2) fail("expected ids of shape (B,) or (B, T), got " + to_string(ids.shape));
+    if (ids.dtype != DType::int32) fail({"expected int32 ids, got a float32 input of shape ", ids.shape});
+    if (ids.shape.size() != 1 && ids.shape.size() != 2) fail({"expected ids of shape (B,) or (B, T), got ", ids.shape});
     TensorSpec output{ids.shape, DType::float32, ids.time_source};
     output.shape.push_back(columns_);
     return {output};
@@ -35,8 +35,7 @@ class Embedding final : public Layer {
       if (ids[i] >= 0 && ids[i] < rows_) continue;
       const bool has_time = run.input_specs[0].shape.size() == 2;
       const Index T = has_time ? run.input_specs[0].shape[1] : 1;
-      fail("id " + std::to_string(ids[i]) + " at row " + std::to_string(i / T) +
-           (has_time ? ", step " + std::to_string(i % T) : "") + " is not in [0, " + std::to_string(rows_) + ")");
+      fail({"id ", ids[i], " at row ", i / T, (has_time ? ", step " + std::to_string(i % T) : ""), " is not in [0, ", rows_, ")"});
     }
   }
 
@@ -49,6 +48,7 @@ class Embedding final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   // Threads share the columns, never the rows: so every element sums its ids in the order they come, whatever the threads.
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_weights == nullptr) return;
@@ -62,6 +62,7 @@ class Embedding final : public Layer {
       }
     });
   }
+#endif
 
   // A step cannot refuse an id: one out of range gives a row of NaN.
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {

@@ -13,7 +13,9 @@ class Input final : public Layer {
     return {output_};
   }
   void forward(const Context&) const override {}
+#if REKUR_TRAINING
   void backward(const Context&) const override {}
+#endif
 
  private:
   TensorSpec output_;

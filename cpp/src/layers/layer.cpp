@@ -1,12 +1,13 @@
 #include "layers/layer.hpp"
+#include "io/text.hpp"
 
 #include "layers/stream_op.hpp"
 
 namespace rekur::layers {
 
-void Layer::fail(const std::string& message) const { throw Error(type_ + " '" + name_ + "': " + message); }
+void Layer::fail(std::initializer_list<Part> message) const { throw_error({type_, " '", name_, "': ", compose(message)}); }
 
-void Layer::cannot_stream(const std::string& reason) const { fail("cannot go one step at a time: " + reason); }
+void Layer::cannot_stream(const std::string& reason) const { fail({"cannot go one step at a time: ", reason}); }
 
 std::unique_ptr<const StreamOp> Layer::stream(const StreamBuild&) const { cannot_stream("this layer does not say how"); }
 
@@ -18,25 +19,25 @@ void Layer::expect_inputs(std::span<const TensorSpec> inputs, std::size_t least,
   } else if (most != least) {
     expected += " to " + std::to_string(most);
   }
-  fail("expected " + expected + (most == 1 ? " input" : " inputs") + ", got " + std::to_string(inputs.size()));
+  fail({"expected ", expected, (most == 1 ? " input" : " inputs"), ", got ", inputs.size()});
 }
 
 void Layer::expect_features(const TensorSpec& input) const {
-  if (input.dtype != DType::float32) fail("expected a float32 input, got int32 ids of shape " + to_string(input.shape));
+  if (input.dtype != DType::float32) fail({"expected a float32 input, got int32 ids of shape ", input.shape});
   if (input.shape.size() != 2 && input.shape.size() != 3) {
-    fail("expected an input of shape (B, F) or (B, T, F), got " + to_string(input.shape));
+    fail({"expected an input of shape (B, F) or (B, T, F), got ", input.shape});
   }
   if (input.shape.back() == kUnknown) {
-    fail("the number of features (the last dimension) must be known, got " + to_string(input.shape));
+    fail({"the number of features (the last dimension) must be known, got ", input.shape});
   }
-  if (input.shape.back() < 1) fail("expected at least one feature (the last dimension), got " + to_string(input.shape));
+  if (input.shape.back() < 1) fail({"expected at least one feature (the last dimension), got ", input.shape});
 }
 
 Index parameter_size(const Layer& layer, const ParamSpec& parameter) {
   try {
     return element_count(parameter.shape);
   } catch (const Error&) {
-    layer.fail("its " + parameter.name + " of shape " + to_string(parameter.shape) + " is too large");
+    layer.fail({"its ", parameter.name, " of shape ", parameter.shape, " is too large"});
   }
 }
 

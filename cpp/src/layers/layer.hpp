@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "io/text.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::layers {
@@ -91,17 +92,21 @@ class Layer {
   // Packs the weights unless that was done for this version. Several threads may call it at once with the same version.
   virtual void prepare(const float* /*weights*/, std::uint64_t /*version*/, bool /*training*/) const {}
 
-  // Floats the layer wants besides its inputs and outputs.
+  // Floats the layer wants besides its inputs and outputs; backward_scratch: while it goes backward.
   virtual Index tape_size(std::span<const TensorSpec> /*inputs*/, bool /*training*/) const { return 0; }
-  virtual Index backward_scratch(std::span<const TensorSpec> /*inputs*/) const { return 0; }
 
   // Looks at values that could lead the arithmetic astray (ids); throws Error.
   virtual void check(const Context&) const {}
   virtual void forward(const Context& run) const = 0;
-  virtual void backward(const Context& run) const = 0;
 
+#if REKUR_TRAINING
+  virtual void backward(const Context& run) const = 0;
+  virtual Index backward_scratch(std::span<const TensorSpec> /*inputs*/) const { return 0; }
   // Whether backward writes every element of d_weights instead of adding to what the graph has zeroed.
   virtual bool writes_gradients() const { return false; }
+  // Whether the layer ends in an activation that a loss can take over (Context::raw).
+  virtual FinalActivation final_activation() const { return FinalActivation::none; }
+#endif
 
   // Layers that walk through time alike can run as a stack, each a little behind the one it reads, so that few rows keep several
   // threads busy. stacks_on: whether this layer can do so on `below`, whose output 0 is its input 0. The calls go to the first
@@ -109,10 +114,10 @@ class Layer {
   static constexpr std::size_t kMostStacked = 8;
   virtual bool stacks_on(const Layer& /*below*/) const { return false; }
   virtual void forward_stack(std::span<const LayerCall> /*upwards*/) const {}
+#if REKUR_TRAINING
   virtual void backward_stack(std::span<const LayerCall> /*downwards*/) const {}
+#endif
 
-  // Whether the layer ends in an activation that a loss can take over (Context::raw).
-  virtual FinalActivation final_activation() const { return FinalActivation::none; }
   // Whether output 0 is input 0, unchanged, in inference (dropout).
   virtual bool passes_through(bool /*training*/) const { return false; }
 
@@ -126,7 +131,7 @@ class Layer {
   [[noreturn]] void cannot_stream(const std::string& reason) const;
 
   // Throws Error "TYPE 'name': message".
-  [[noreturn]] void fail(const std::string& message) const;
+  [[noreturn]] void fail(std::initializer_list<Part> message) const;
 
  protected:
   Layer(std::string type, std::string name) : type_(std::move(type)), name_(std::move(name)) {}

@@ -53,6 +53,7 @@ class LayerNormalization final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     const float* dy = run.d_outputs[0];
     if (dy == nullptr) return;
@@ -70,6 +71,7 @@ class LayerNormalization final : public Layer {
                             run.d_inputs[0] + begin * n, end - begin, n);
     });
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const Index n = features_of(build.inputs[0].shape);

@@ -41,8 +41,8 @@ class Join : public Layer {
       bool fits = shape.size() == joined.shape.size();
       for (std::size_t d = 0; fits && d < shape.size() - (with_last ? 0 : 1); ++d) fits = unify(joined.shape[d], shape[d]);
       if (!fits) {
-        fail(std::string("expected inputs of equal shapes") + (with_last ? "" : " but for the last axis") + ", got " +
-             to_string(inputs[0].shape) + " and " + to_string(shape));
+        fail({"expected inputs of equal shapes", (with_last ? "" : " but for the last axis"), ", got ", inputs[0].shape, " and ",
+              shape});
       }
       if (joined.time_source < 0) joined.time_source = inputs[i].time_source;
     }
@@ -58,11 +58,11 @@ class Concatenate final : public Join {
     TensorSpec joined = agree(inputs, false);
     const Index rank = static_cast<Index>(joined.shape.size());
     if (axis_ != -1 && axis_ != rank - 1) {
-      fail("axis must be the last one (-1 or " + std::to_string(rank - 1) + "), got " + std::to_string(axis_));
+      fail({"axis must be the last one (-1 or ", rank - 1, "), got ", axis_});
     }
     for (std::size_t i = 1; i < inputs.size(); ++i) {
       if (__builtin_add_overflow(joined.shape.back(), inputs[i].shape.back(), &joined.shape.back())) {
-        fail("the sum of the inputs' features does not fit in 63 bits");
+        fail({"the sum of the inputs' features does not fit in 63 bits"});
       }
     }
     return {joined};
@@ -81,6 +81,7 @@ class Concatenate final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr) return;
     const Index rows = rows_of(run.output_specs[0].shape), width = features_of(run.output_specs[0].shape);
@@ -96,6 +97,7 @@ class Concatenate final : public Join {
       }
     });
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     std::vector<Index> features;
@@ -128,6 +130,7 @@ class Add final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr) return;
     const Index n = element_count(run.output_specs[0].shape);
@@ -135,6 +138,7 @@ class Add final : public Join {
       if (d_input != nullptr) accumulate(run.d_outputs[0], d_input, n);
     }
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return stream_pairwise(isa::kernels().add, build);
@@ -157,6 +161,7 @@ class Multiply final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   Index backward_scratch(std::span<const TensorSpec> inputs) const override {
     return inputs.size() > 2 ? element_count(inputs[0].shape) : 0;
   }
@@ -181,6 +186,7 @@ class Multiply final : public Join {
       }
     });
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return stream_pairwise(isa::kernels().multiply, build);
@@ -200,6 +206,7 @@ class Subtract final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr) return;
     const Index n = element_count(run.output_specs[0].shape);
@@ -210,6 +217,7 @@ class Subtract final : public Join {
       k.subtract(run.d_inputs[1] + begin, run.d_outputs[0] + begin, run.d_inputs[1] + begin, end - begin);
     });
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return stream_pairwise(isa::kernels().subtract, build);
@@ -229,6 +237,7 @@ class Divide final : public Join {
     });
   }
 
+#if REKUR_TRAINING
   // y = a / b   da = dy / b   db = -y da
   void backward(const Context& run) const override {
     float* dy = run.d_outputs[0];
@@ -243,6 +252,7 @@ class Divide final : public Join {
       k.subtract(run.d_inputs[1] + begin, dy + begin, run.d_inputs[1] + begin, n);
     });
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return stream_pairwise(isa::kernels().divide, build);

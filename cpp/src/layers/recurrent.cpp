@@ -56,21 +56,20 @@ class RecurrentLayer final : public Layer {
     expect_inputs(inputs, 1, 1 + D_ * S_);
     const TensorSpec& x = inputs[0];
     expect_features(x);
-    if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got " + to_string(x.shape));
+    if (!x.has_time()) fail({"expected a sequence of shape (B, T, F), got ", x.shape});
     if (D_ == 2 && inputs.size() != 1 && inputs.size() != 1 + D_ * S_) {
-      fail("expected no initial state or all " + std::to_string(D_ * S_) + " (forward, then backward), got " +
-           std::to_string(inputs.size() - 1));
+      fail({"expected no initial state or all ", D_ * S_, " (forward, then backward), got ", inputs.size() - 1});
     }
     if (!recurrences_.empty() && features_of(x.shape) != recurrences_[0].input_size()) {
-      fail("expected input of " + std::to_string(recurrences_[0].input_size()) + " features, got " +
-           std::to_string(features_of(x.shape)) + " (input shape " + to_string(x.shape) + ")");
+      fail({"expected input of ", recurrences_[0].input_size(), " features, got ", features_of(x.shape), " (input shape ", x.shape,
+            ")"});
     }
     const TensorSpec state{{x.shape[0], s_.units}, DType::float32, -1};
     for (std::size_t i = 1; i < inputs.size(); ++i) {
       const TensorSpec& given = inputs[i];
       if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != s_.units) {
-        fail("expected initial state " + std::to_string(i) + " of shape " + to_string({kUnknown, s_.units}) + ", got " +
-             (given.dtype == DType::int32 ? "int32 ids of shape " : "") + to_string(given.shape));
+        fail({"expected initial state ", i, " of shape ", to_string({kUnknown, s_.units}), ", got ",
+              (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
       }
     }
     TensorSpec y = state;
@@ -105,21 +104,10 @@ class RecurrentLayer final : public Layer {
     return layout(inputs[0].shape, training).size;
   }
 
-  Index backward_scratch(std::span<const TensorSpec> inputs) const override {
-    const Index B = inputs[0].shape[0], T = inputs[0].shape[1], states = static_cast<Index>(D_ * S_);
-    const Index state = aligned(element_count({B, s_.units}));
-    Index size = inputs.size() > 1 ? states * state : 0;
-    if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
-    if (own_sequences() && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
-    return size;
-  }
-
   bool stacks_on(const Layer& below) const override {
     const auto* lower = dynamic_cast<const RecurrentLayer*>(&below);
     return lower != nullptr && D_ == 1 && lower->D_ == 1 && lower->s_.return_sequences && lower->s_.reverse == s_.reverse;
   }
-
-  bool writes_gradients() const override { return true; }
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
@@ -133,11 +121,6 @@ class RecurrentLayer final : public Layer {
   void forward(const Context& run) const override {
     const LayerCall call{this, &run};
     forward_stack({&call, 1});
-  }
-
-  void backward(const Context& run) const override {
-    const LayerCall call{this, &run};
-    backward_stack({&call, 1});
   }
 
   void forward_stack(std::span<const LayerCall> upwards) const override {
@@ -158,6 +141,23 @@ class RecurrentLayer final : public Layer {
     }
   }
 
+#if REKUR_TRAINING
+  Index backward_scratch(std::span<const TensorSpec> inputs) const override {
+    const Index B = inputs[0].shape[0], T = inputs[0].shape[1], states = static_cast<Index>(D_ * S_);
+    const Index state = aligned(element_count({B, s_.units}));
+    Index size = inputs.size() > 1 ? states * state : 0;
+    if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
+    if (own_sequences() && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
+    return size;
+  }
+
+  bool writes_gradients() const override { return true; }
+
+  void backward(const Context& run) const override {
+    const LayerCall call{this, &run};
+    backward_stack({&call, 1});
+  }
+
   void backward_stack(std::span<const LayerCall> downwards) const override {
     std::array<recurrent::Backward, kMostStacked> runs;
     std::size_t n = 0;
@@ -175,6 +175,7 @@ class RecurrentLayer final : public Layer {
       n += layer.D_;
     }
   }
+#endif
 
  private:
   // The engine's runs of this layer, one a direction.
@@ -215,6 +216,37 @@ class RecurrentLayer final : public Layer {
     }
   }
 
+  // Offsets in the tape (in inference: the workspace), by direction.
+  struct Layout {
+    std::array<Index, 2> engine{}, sequence{}, last{};
+    Index size = 0;
+  };
+
+  // Whether the directions write sequences of their own, to be joined afterwards.
+  bool own_sequences() const { return D_ == 2 && s_.return_sequences && mode_ != MergeMode::concat; }
+
+  Layout layout(const Shape& x, bool training) const {
+    Layout at;
+    const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
+    for (std::size_t d = 0; d < D_; ++d) {
+      if (training) at.engine[d] = reserve(recurrences_[d].tape_size(x[1], x[0], !s_.return_sequences));
+      if (own_sequences()) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
+      if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], s_.units}));
+    }
+    return at;
+  }
+
+  template <class T>
+  recurrent::Weights<T> direction_weights(T* base, std::size_t d) const {
+    const Index I = recurrences_[0].input_size(), GH = s_.cell->gates * s_.units;
+    const Index bias = !s_.use_bias ? 0 : s_.cell->recurrent_bias ? 2 * GH : GH, peephole = s_.cell->peepholes * s_.units;
+    T* kernel = base + static_cast<Index>(d) * ((I + s_.units) * GH + bias + peephole);
+    T* recurrent_kernel = kernel + I * GH;
+    T* after = recurrent_kernel + s_.units * GH;
+    return {kernel, recurrent_kernel, s_.use_bias ? after : nullptr, peephole > 0 ? after + bias : nullptr};
+  }
+
+#if REKUR_TRAINING
   void describe_backward(const Context& run, recurrent::Backward* runs) const {
     std::array<recurrent::Forward, 2> forward_runs;
     describe(run, forward_runs.data());
@@ -247,36 +279,6 @@ class RecurrentLayer final : public Layer {
       if (run.d_inputs[i] != nullptr)
         accumulate(runs[(i - 1) / S_].d_initial[(i - 1) % S_], run.d_inputs[i], run.batch() * s_.units);
     }
-  }
-
-  // Offsets in the tape (in inference: the workspace), by direction.
-  struct Layout {
-    std::array<Index, 2> engine{}, sequence{}, last{};
-    Index size = 0;
-  };
-
-  // Whether the directions write sequences of their own, to be joined afterwards.
-  bool own_sequences() const { return D_ == 2 && s_.return_sequences && mode_ != MergeMode::concat; }
-
-  Layout layout(const Shape& x, bool training) const {
-    Layout at;
-    const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
-    for (std::size_t d = 0; d < D_; ++d) {
-      if (training) at.engine[d] = reserve(recurrences_[d].tape_size(x[1], x[0], !s_.return_sequences));
-      if (own_sequences()) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
-      if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], s_.units}));
-    }
-    return at;
-  }
-
-  template <class T>
-  recurrent::Weights<T> direction_weights(T* base, std::size_t d) const {
-    const Index I = recurrences_[0].input_size(), GH = s_.cell->gates * s_.units;
-    const Index bias = !s_.use_bias ? 0 : s_.cell->recurrent_bias ? 2 * GH : GH, peephole = s_.cell->peepholes * s_.units;
-    T* kernel = base + static_cast<Index>(d) * ((I + s_.units) * GH + bias + peephole);
-    T* recurrent_kernel = kernel + I * GH;
-    T* after = recurrent_kernel + s_.units * GH;
-    return {kernel, recurrent_kernel, s_.use_bias ? after : nullptr, peephole > 0 ? after + bias : nullptr};
   }
 
   template <class Take>
@@ -314,6 +316,7 @@ class RecurrentLayer final : public Layer {
       runs[d].d_final[0] = share[d];
     }
   }
+#endif
 
   RecurrentSettings s_;
   std::size_t D_, S_;
@@ -327,7 +330,7 @@ MergeMode read_merge_mode(json::Reader& spec) {
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (name == names[i]) return static_cast<MergeMode>(i);
   }
-  spec.fail(unknown_name("merge_mode", name, names));
+  spec.fail({unknown_name("merge_mode", name, names)});
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   if (found == std::end(kTypes)) {
     std::vector<std::string> names;
     for (const RecurrentType& t : kTypes) names.emplace_back(t.type);
-    spec.fail(unknown_name("recurrent layer type", type, names));
+    spec.fail({unknown_name("recurrent layer type", type, names)});
   }
   RecurrentSettings s;
   s.units = spec.positive_integer("units");
@@ -60,7 +60,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.activations.gate.kind = ActivationKind::sigmoid;
   if (found->gated) s.activations.gate = read_activation(spec, "recurrent_activation", "sigmoid", false).function;
   s.cell = recurrent::find_cell(found->cell(spec));
-  if (s.cell == nullptr) spec.fail("this build has no cell for it");
+  if (s.cell == nullptr) spec.fail({"this build has no cell for it"});
   if (s.cell->states > 1 && spec.find("output_activation") != nullptr)
     s.activations.output = read_activation(spec, "output_activation", nullptr, false).function;
   s.use_bias = spec.boolean("use_bias", true);

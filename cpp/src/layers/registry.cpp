@@ -64,7 +64,7 @@ Parsed parse_layer(const json::Value& value, std::size_t position) {
   json::Reader anonymous(value, "layer " + std::to_string(position));
   const std::string type = anonymous.string("type");
   const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) { return type == t.name; });
-  if (found == std::end(kTypes)) anonymous.fail(unknown_name("layer type", type, type_names()));
+  if (found == std::end(kTypes)) anonymous.fail({unknown_name("layer type", type, type_names())});
   const std::string name = anonymous.string("name");
   if (!is_name(name)) anonymous.fail("name", "1 to 255 letters, digits, '_', '.' or '-'");
 

@@ -22,9 +22,8 @@ class Slice final : public Layer {
     const Index start = from_start(start_, n), stop = from_start(stop_.value_or(n), n);
     const bool within = start >= 0 && start <= n && stop >= 0 && stop <= n;
     if (!within || start >= stop) {
-      fail("features [" + std::to_string(start_) + ", " + (stop_ ? std::to_string(*stop_) : "end") + ") " +
-           (within ? "are none of" : "do not lie within") + " the input's " + std::to_string(n) + " (input shape " +
-           to_string(inputs[0].shape) + ")");
+      fail({"features [", start_, ", ", (stop_ ? std::to_string(*stop_) : "end"), ") ",
+            (within ? "are none of" : "do not lie within"), " the input's ", n, " (input shape ", inputs[0].shape, ")"});
     }
     TensorSpec output = inputs[0];
     output.shape.back() = stop - start;
@@ -39,6 +38,7 @@ class Slice final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Index from = features_of(run.input_specs[0].shape), to = features_of(run.output_specs[0].shape);
@@ -48,6 +48,7 @@ class Slice final : public Layer {
       for (Index row = begin; row < end; ++row) k.add(first + row * from, run.d_outputs[0] + row * to, first + row * from, to);
     });
   }
+#endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const Index from = features_of(build.inputs[0].shape), to = features_of(build.outputs[0].shape);

@@ -21,11 +21,11 @@ class Step final : public Layer {
     expect_inputs(inputs, 1, 1);
     expect_features(inputs[0]);
     const Shape& shape = inputs[0].shape;
-    if (shape.size() != 3) fail("expected a sequence of shape (B, T, F), got " + to_string(shape));
+    if (shape.size() != 3) fail({"expected a sequence of shape (B, T, F), got ", shape});
     const Index least = index_ < 0 ? -index_ : index_ + 1;
     if (shape[1] != kUnknown && shape[1] < least) {
-      fail("expected a sequence of at least " + std::to_string(least) + (least == 1 ? " step" : " steps") + " for index " +
-           std::to_string(index_) + ", got " + std::to_string(shape[1]) + " (input shape " + to_string(shape) + ")");
+      fail({"expected a sequence of at least ", least, (least == 1 ? " step" : " steps"), " for index ", index_, ", got ", shape[1],
+            " (input shape ", shape, ")"});
     }
     return {{{shape[0], shape[2]}, DType::float32, -1}};
   }
@@ -44,6 +44,7 @@ class Step final : public Layer {
     });
   }
 
+#if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Index n = features_of(run.input_specs[0].shape);
@@ -55,6 +56,7 @@ class Step final : public Layer {
       }
     });
   }
+#endif
 
   // The last step of a sequence that ends here is the one at hand.
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override {

@@ -48,7 +48,9 @@ struct StepBackward {
 
 struct CellKernels {
   void (*forward[2])(const StepForward&);  // by phase
+#if REKUR_TRAINING
   void (*backward[2])(const StepBackward&);
+#endif
 };
 
 // Which functions a cell's kernels were compiled with: sigmoid and tanh themselves, or any activations with or without clipping.

@@ -74,6 +74,20 @@ void pack_steps(Index H, Index row_stride, const float* rows, const Columns& col
   });
 }
 
+void pack_bias(const float* bias, const Columns& columns, int count, float* out) {
+  for (Index slot = 0; slot < count; ++slot)
+    if (bias)
+      copy_units(bias, columns, slot, 0, columns.Hp, 0, out + slot * columns.Hp);
+    else
+      std::fill_n(out + slot * columns.Hp, columns.Hp, 0.0f);
+}
+
+Index panels_size(Index K, Index N) {
+  const Index width = isa::kernels().width;
+  return K * ((N + width - 1) / width * width);
+}
+
+#if REKUR_TRAINING
 // The transpose, B[count·Hp][N] with N the rows of the user's kernel, as gemm panels.
 void pack_transposed(Index N, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
   const Index width = isa::kernels().width, panel = isa::kernels().panel, K = count * columns.Hp;
@@ -87,19 +101,7 @@ void pack_transposed(Index N, Index row_stride, const float* rows, const Columns
                                to + slot * columns.Hp * padded, padded);
   });
 }
-
-void pack_bias(const float* bias, const Columns& columns, int count, float* out) {
-  for (Index slot = 0; slot < count; ++slot)
-    if (bias)
-      copy_units(bias, columns, slot, 0, columns.Hp, 0, out + slot * columns.Hp);
-    else
-      std::fill_n(out + slot * columns.Hp, columns.Hp, 0.0f);
-}
-
-Index panels_size(Index K, Index N) {
-  const Index width = isa::kernels().width;
-  return K * ((N + width - 1) / width * width);
-}
+#endif
 
 }  // namespace
 
@@ -122,6 +124,7 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
   for (int row = 0; row < cell.peepholes; ++row) std::copy_n(weights.peephole + row * H, H, rows + row * Hp);
 }
 
+#if REKUR_TRAINING
 void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const auto& cell = r.cell;
   const Index H = r.H, Hp = padded(H);
@@ -138,5 +141,6 @@ void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<cons
   pack_transposed(r.I, cell.gates * H, weights.kernel, {cell, cell.x_first, H, Hp}, cell.x_count,
                   input_transposed.reserve(panels_size(cell.x_count * Hp, r.I)));
 }
+#endif
 
 }  // namespace rekur::recurrent

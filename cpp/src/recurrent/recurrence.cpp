@@ -73,6 +73,7 @@ void Recurrence::prepare(const Weights<const float>& weights, std::uint64_t vers
   r.epoch = isa::epoch();
 }
 
+#if REKUR_TRAINING
 void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, bool through_h, bool to_input) const {
   const std::lock_guard lock(mutex);
   if (through_h && !recurrent_transposed_ready) {
@@ -84,6 +85,7 @@ void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, boo
     input_transposed_ready = true;
   }
 }
+#endif
 
 Index Recurrence::tape_size(Index T, Index B, bool own_output) const {
   return element_count({T, B, impl_->record(padded(impl_->H)) + (own_output ? impl_->H : 0)});

@@ -345,17 +345,25 @@ template <class Cell, class F, class Slopes>
 constexpr recurrent::CellKernels cell_kernels() {
   recurrent::CellKernels k{};
   k.forward[0] = forward_step<Cell, 0, F>;
+  if constexpr (Cell::info.phases > 1) k.forward[1] = forward_step<Cell, 1, F>;
+#if REKUR_TRAINING
   k.backward[0] = backward_step<Cell, 0, Slopes>;
-  if constexpr (Cell::info.phases > 1) {
-    k.forward[1] = forward_step<Cell, 1, F>;
-    k.backward[1] = backward_step<Cell, 1, Slopes>;
-  }
+  if constexpr (Cell::info.phases > 1) k.backward[1] = backward_step<Cell, 1, Slopes>;
+#endif
   return k;
+}
+
+template <class Cell>
+constexpr recurrent::CellKernels standard_kernels() {
+  if constexpr (requires { Cell::rare; })
+    return cell_kernels<Cell, GivenFunctions, GivenSlopes>();
+  else
+    return cell_kernels<Cell, StandardFunctions, StandardFunctions>();
 }
 
 template <class... Cells>
 constexpr recurrent::Kernels recurrent_kernels_of(cells::List<Cells...>) {
-  return {{{cell_kernels<Cells, StandardFunctions, StandardFunctions>(), cell_kernels<Cells, GivenFunctions, GivenSlopes>()}...}};
+  return {{{standard_kernels<Cells>(), cell_kernels<Cells, GivenFunctions, GivenSlopes>()}...}};
 }
 
 constexpr recurrent::Kernels make_recurrent_kernels() { return recurrent_kernels_of(cells::All{}); }

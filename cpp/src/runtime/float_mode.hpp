@@ -28,7 +28,9 @@ inline std::uint64_t float_mode() noexcept {
   asm volatile("vmrs %0, fpscr" : "=r"(mode));
   return mode;
 }
-inline void set_float_mode(std::uint64_t mode) noexcept { asm volatile("vmsr fpscr, %0" : : "r"(static_cast<std::uint32_t>(mode))); }
+inline void set_float_mode(std::uint64_t mode) noexcept {
+  asm volatile("vmsr fpscr, %0" : : "r"(static_cast<std::uint32_t>(mode)));
+}
 #else
 inline constexpr std::uint64_t kFlushBits = 0;
 inline std::uint64_t float_mode() noexcept { return 0; }

@@ -1,4 +1,5 @@
 #include "rekur/runtime.hpp"
+#include "io/text.hpp"
 
 #include <atomic>
 #include <charconv>
@@ -45,7 +46,7 @@ std::optional<int> thread_count(const char* text, const char* ends) {
 int initial_threads() {
   if (const char* text = std::getenv("REKUR_NUM_THREADS"); text && *text) {
     if (const auto n = thread_count(text, "")) return *n;
-    throw Error("REKUR_NUM_THREADS: expected a number from 1 to 1024, got '" + std::string(text) + "'");
+    throw_error({"REKUR_NUM_THREADS: expected a number from 1 to 1024, got '", text, "'"});
   }
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     if (const auto n = thread_count(text, ", ")) return *n;  // OpenMP allows a list, one number for each level
@@ -75,7 +76,7 @@ int num_threads() {
 }
 
 void set_num_threads(int n) {
-  if (n < 1 || n > kMostThreads) throw Error("set_num_threads: expected a number from 1 to 1024, got " + std::to_string(n));
+  if (n < 1 || n > kMostThreads) throw_error({"set_num_threads: expected a number from 1 to 1024, got ", n});
   threads.store(n, std::memory_order_relaxed);
 }
 

@@ -34,6 +34,28 @@ struct Kernels {
   void (*gemm)(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                bool accumulate);
 
+  // --- elementwise ---
+  void (*activate)(Activation f, const float* x, float* y, Index n);      // in place
+  void (*softmax)(const float* x, float* y, Index rows, Index n);         // in place; row by row, max subtracted
+  void (*add)(const float* a, const float* b, float* out, Index n);       // out = a + b; in place
+  void (*subtract)(const float* a, const float* b, float* out, Index n);  // out = a - b; in place
+  void (*multiply)(const float* a, const float* b, float* out, Index n);  // out = a b; in place
+  void (*divide)(const float* a, const float* b, float* out, Index n);    // out = a / b; in place
+  void (*scale)(float s, const float* a, float* out, Index n);            // out = s a; in place
+
+  // --- rows of n features ---
+
+  // y = x ⊙ scale + offset, both [n]; in place
+  void (*affine)(const float* x, const float* scale, const float* offset, float* y, Index rows, Index n);
+
+  // y = x̂ ⊙ gamma + beta (null: ones, zeros) with x̂ = ((x - shift) - rest) · inverse, where shift + rest is the row's mean (rest:
+  // what rounding took from shift) and inverse = 1 / sqrt(variance + epsilon). moments: [rows][3] for those three, or null.
+  void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* moments, Index rows,
+                     Index n);
+
+#if REKUR_TRAINING
+  // --- what only training asks for ---
+
   // C[m][n] += Σ_k A[k][a_offset + m] B[k][b_offset + n] for m in [0, M), n in [0, N); C is dense with row stride ldc. Not
   // accumulating, C is written without being read.
   // The weight-gradient product: K runs over (time step, batch row) pairs in the order of the lists.
@@ -49,32 +71,14 @@ struct Kernels {
   // to[c · to_stride + r] = from[r · from_stride + c] for r in [0, rows), c in [0, columns)
   void (*transpose)(Index rows, Index columns, const float* from, Index from_stride, float* to, Index to_stride);
 
-  // --- elementwise ---
-  void (*activate)(Activation f, const float* x, float* y, Index n);  // in place
-  void (*activate_backward)(Activation f, const float* y, const float* dy, float* dx,
-                            Index n);                              // dx = dy f'(y); in place (dx == dy)
-  void (*exp)(const float* x, float* y, Index n);                  // in place
-  void (*softmax)(const float* x, float* y, Index rows, Index n);  // in place; row by row, max subtracted
+  // dx = dy f'(y); in place (dx == dy)
+  void (*activate_backward)(Activation f, const float* y, const float* dy, float* dx, Index n);
   void (*softmax_backward)(const float* y, const float* dy, float* dx, Index rows, Index n);  // in place (dx == dy)
   void (*log_sum_exp)(const float* x, float* out, Index rows, Index n);                       // out[row] = log Σ exp(x)
-  void (*add)(const float* a, const float* b, float* out, Index n);                           // out = a + b; in place
-  void (*subtract)(const float* a, const float* b, float* out, Index n);                      // out = a - b; in place
-  void (*multiply)(const float* a, const float* b, float* out, Index n);                      // out = a b; in place
-  void (*divide)(const float* a, const float* b, float* out, Index n);                        // out = a / b; in place
+  void (*exp)(const float* x, float* y, Index n);                                             // in place
   void (*multiply_add)(const float* a, const float* b, float* out, Index n);                  // out += a b
-  void (*scale)(float s, const float* a, float* out, Index n);                                // out = s a; in place
   void (*axpy)(float s, const float* a, float* out, Index n);                                 // out += s a
   void (*clamp)(float low, float high, float* x, Index n);                                    // NaN stays NaN
-
-  // --- rows of n features ---
-
-  // y = x ⊙ scale + offset, both [n]; in place
-  void (*affine)(const float* x, const float* scale, const float* offset, float* y, Index rows, Index n);
-
-  // y = x̂ ⊙ gamma + beta (null: ones, zeros) with x̂ = ((x - shift) - rest) · inverse, where shift + rest is the row's mean (rest:
-  // what rounding took from shift) and inverse = 1 / sqrt(variance + epsilon). moments: [rows][3] for those three, or null.
-  void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* moments, Index rows,
-                     Index n);
 
   // dx += the gradient through x̂: (g - mean g - x̂ mean(g x̂)) · inverse, g = dy ⊙ gamma (null: ones)
   void (*layer_norm_backward)(const float* x, const float* moments, const float* gamma, const float* dy, float* dx, Index rows,
@@ -105,6 +109,7 @@ struct Kernels {
   // c1 = 1 - b1^t and c2 = 1 - b2^t.
   void (*adam)(float* w, const float* g, float* m, float* v, Index n, float lr, float b1, float b2, float eps, float c1, float c2,
                float decay, float grad_scale);
+#endif
 };
 
 }  // namespace simd

@@ -41,7 +41,7 @@ Clipping read_clipping(json::Reader& optimizer) {
   for (const Key key :
        {Key{"clipvalue", ClipKind::value}, Key{"clipnorm", ClipKind::norm}, Key{"global_clipnorm", ClipKind::global_norm}}) {
     if (!optimizer.find(key.name)) continue;
-    if (given) optimizer.fail(std::string("'") + given + "' and '" + key.name + "' are both given; at most one can be");
+    if (given) optimizer.fail({"'", given, "' and '", key.name, "' are both given; at most one can be"});
     given = key.name;
     clipping = {key.kind, optimizer.number(key.name)};
     const bool fits = clipping.limit >= std::numeric_limits<float>::min() && clipping.limit <= std::numeric_limits<float>::max();

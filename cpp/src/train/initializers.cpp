@@ -1,4 +1,5 @@
 #include "train/initializers.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 #include <array>
@@ -71,7 +72,7 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
   }
   if (name == "uniform") {
     const Plan plan{Kind::uniform, finite(reader, "low", -0.05), finite(reader, "high", 0.05)};
-    if (plan.b < plan.a) reader.fail("'low' must not be above 'high'");
+    if (plan.b < plan.a) reader.fail({"'low' must not be above 'high'"});
     return plan;
   }
   if (name == "normal") {
@@ -91,12 +92,12 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
     return {Kind::uniform, -bound, bound};
   }
   if (name == "unit_forget") return {Kind::unit_forget, 0, 0};
-  reader.fail(unknown_name("initializer", name, kNames));
+  reader.fail({unknown_name("initializer", name, kNames)});
 }
 
 Plan plan_of(const json::Value& initializer, std::string_view context, const Shape& shape, Index units) {
   if (!initializer.is_string() && !initializer.is_object()) {
-    throw Error(std::string(context) + ": expected the name of an initializer or an object, got " + json::describe(initializer));
+    throw_error({context, ": expected the name of an initializer or an object, got ", json::describe(initializer)});
   }
   const json::Value named(json::Object{{"name", initializer}});
   json::Reader reader(initializer.is_string() ? named : initializer, std::string(context));
@@ -151,11 +152,10 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
   const Plan plan = plan_of(initializer, context, shape, units);
   const Index count = element_count(shape);
   if (static_cast<std::uint64_t>(count) != out.size()) {
-    throw Error(std::string(context) + ": shape " + to_string(shape) + " does not have the " + std::to_string(out.size()) +
-                " elements to fill");
+    throw_error({context, ": shape ", shape, " does not have the ", out.size(), " elements to fill"});
   }
   if (out.empty()) return;
-  if (out.size() > Stream::kMaxIndex) throw Error(std::string(context) + ": more than 2^34 elements to draw");
+  if (out.size() > Stream::kMaxIndex) throw_error({context, ": more than 2^34 elements to draw"});
   const Stream draws(seed, kInitialStep, stream);
   switch (plan.kind) {
     case Kind::constant:
@@ -175,8 +175,7 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
       break;
     case Kind::unit_forget:
       if (shape != Shape{4 * units}) {
-        throw Error(std::string(context) + ": 'unit_forget' is for the bias of an LSTM, of shape " + to_string({4 * units}) +
-                    ", got " + to_string(shape));
+        throw_error({context, ": 'unit_forget' is for the bias of an LSTM, of shape ", to_string({4 * units}), ", got ", shape});
       }
       std::fill(out.begin(), out.end(), 0.0f);
       std::fill_n(out.begin() + units, units, 1.0f);  // gates i, f, g, o

@@ -1,4 +1,5 @@
 #include "train/losses.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 #include <array>
@@ -177,7 +178,7 @@ std::string name(LossKind kind) { return std::string(kNames[static_cast<std::siz
 Loss read_loss(const json::Value& config) {
   const std::string given = json::Reader(config, "loss").string("name");
   const auto found = std::find(kNames.begin(), kNames.end(), given);
-  if (found == kNames.end()) throw Error(unknown_name("loss", given, kNames));
+  if (found == kNames.end()) throw_error({unknown_name("loss", given, kNames)});
   json::Reader reader(config, "loss '" + given + "'");
   reader.string("name");
   Loss loss;
@@ -223,28 +224,27 @@ Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths) {
 
 void check_target(const Loss& loss, const Rows& rows, const ConstView& target, std::span<const float> weights,
                   const std::string& output) {
-  const std::string where = "output '" + output + "': ";
+  const std::string where = compose({"output '", output, "': "});
   const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
   Shape expected = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
   expected.push_back(sparse ? 1 : rows.F);
-  if (!target.data && target.shape.empty()) throw Error(where + name(loss.kind) + " needs a target, got none");
+  if (!target.data && target.shape.empty()) throw_error({where, name(loss.kind), " needs a target, got none"});
   if (!has_shape(target, expected, sparse || rows.F == 1)) {
     if (sparse) expected.pop_back();
-    throw Error(where + name(loss.kind) + " expected a target of shape " + to_string(expected) + ", got " +
-                to_string(target.shape));
+    throw_error({where, name(loss.kind), " expected a target of shape ", expected, ", got ", target.shape});
   }
   const DType dtype = sparse ? DType::int32 : DType::float32;
   if (target.dtype != dtype) {
-    throw Error(where + name(loss.kind) +
-                (sparse ? " expected int32 class indices, got float32" : " expected a float32 target, got int32"));
+    throw_error({where, name(loss.kind),
+                 (sparse ? " expected int32 class indices, got float32" : " expected a float32 target, got int32")});
   }
   const Index pairs = rows.B * rows.T;
-  if (!target.data && pairs > 0) throw Error(where + name(loss.kind) + " needs a target, got none");
+  if (!target.data && pairs > 0) throw_error({where, name(loss.kind), " needs a target, got none"});
 
   const Index given = static_cast<Index>(weights.size());
   if (given != 0 && given != rows.B && given != pairs) {
-    throw Error(where + "expected " + std::to_string(rows.B) + " sample weights, one per row" +
-                (rows.time ? ", or " + std::to_string(pairs) + ", one per step" : "") + "; got " + std::to_string(given));
+    throw_error({where, "expected ", rows.B, " sample weights, one per row",
+                 (rows.time ? ", or " + std::to_string(pairs) + ", one per step" : ""), "; got ", given});
   }
   if (!sparse) return;
   const std::int32_t* labels = target.i32();
@@ -252,8 +252,8 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
     for (Index t = 0; t < rows.steps(b); ++t) {
       const std::int32_t label = labels[b * rows.T + t];
       if (label >= 0 && label < rows.F) continue;
-      throw Error(where + "class index " + std::to_string(label) + " at row " + std::to_string(b) +
-                  (rows.time ? ", step " + std::to_string(t) : "") + " is out of range [0, " + std::to_string(rows.F) + ")");
+      throw_error({where, "class index ", label, " at row ", b, (rows.time ? ", step " + std::to_string(t) : ""),
+                   " is out of range [0, ", rows.F, ")"});
     }
   }
 }

@@ -1,4 +1,5 @@
 #include "train/optimizers.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 #include <array>
@@ -57,7 +58,7 @@ std::string name(OptimizerKind kind) { return std::string(kNames[static_cast<std
 OptimizerKind read_optimizer_kind(const json::Value& config) {
   const std::string given = json::Reader(config, "optimizer").string("name");
   const auto found = std::find(kNames.begin(), kNames.end(), given);
-  if (found == kNames.end()) throw Error(unknown_name("optimizer", given, kNames));
+  if (found == kNames.end()) throw_error({unknown_name("optimizer", given, kNames)});
   return static_cast<OptimizerKind>(found - kNames.begin());
 }
 
@@ -91,7 +92,7 @@ Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters)
 }
 
 void Optimizer::set_learning_rate(double rate) {
-  if (!is_amount(rate)) throw Error("learning rate: expected a finite number >= 0, got " + std::to_string(rate));
+  if (!is_amount(rate)) throw_error({"learning rate: expected a finite number >= 0, got ", std::to_string(rate)});
   hyper_.learning_rate = rate;
 }
 

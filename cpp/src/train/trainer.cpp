@@ -5,6 +5,7 @@
 
 #include "graph/graph.hpp"
 #include "io/json.hpp"
+#include "io/text.hpp"
 #include "rekur/train.hpp"
 #include "runtime/parallel.hpp"
 #include "train/clipping.hpp"
@@ -29,7 +30,7 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
   const std::vector<TensorInfo>& outputs = graph.outputs();
   const auto expect_one_per_output = [&](const char* key, std::size_t given) {
     if (given == outputs.size()) return;
-    config.fail("expected " + std::to_string(outputs.size()) + " '" + key + "', one per output, got " + std::to_string(given));
+    config.fail({"expected ", outputs.size(), " '", key, "', one per output, got ", given});
   };
   const json::Array& losses = config.array("losses");
   expect_one_per_output("losses", losses.size());
@@ -48,20 +49,20 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
     }
     if (losses[k].is_null()) continue;
     if (outputs[k].dtype != DType::float32)
-      throw Error("output '" + objective.output + "': a loss needs a float32 output, got int32");
+      throw_error({"output '", objective.output, "': a loss needs a float32 output, got int32"});
     objective.loss = train::read_loss(losses[k]);
     const layers::FinalActivation fused = train::fused_activation(*objective.loss);
     const bool activated = fused != layers::FinalActivation::none && graph.final_activation(k) == fused;
     if (activated && objective.loss->from_logits) {
-      throw Error("output '" + objective.output + "': " + train::name(objective.loss->kind) +
-                  " expected logits (from_logits is true), but the output ends in " +
-                  (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax"));
+      throw_error({"output '", objective.output, "': ", train::name(objective.loss->kind),
+                   " expected logits (from_logits is true), but the output ends in ",
+                   (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax")});
     }
     objective.raw = activated;
     if (activated || objective.loss->from_logits) objective.scores = train::Scores::logits;
   }
   if (std::none_of(objectives.begin(), objectives.end(), [](const Objective& o) { return o.loss.has_value(); })) {
-    config.fail("no output has a loss");
+    config.fail({"no output has a loss"});
   }
   return objectives;
 }
@@ -87,12 +88,11 @@ struct Trainer::Impl {
   // Everything about a call that does not take a run to check.
   void check(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
     if (!batch.inputs.empty() && !batch.inputs[0].shape.empty() && batch.inputs[0].shape[0] == 0) {
-      throw Error("empty batch: training and evaluation need at least one row");
+      throw_error({"empty batch: training and evaluation need at least one row"});
     }
     const auto expect = [&](const char* what, std::size_t given) {
       if (given != objectives.size()) {
-        throw Error("expected " + std::to_string(objectives.size()) + " " + what + ", one per output, got " +
-                    std::to_string(given));
+        throw_error({"expected ", objectives.size(), " ", what, ", one per output, got ", given});
       }
     };
     expect("targets", targets.targets.size());
@@ -123,8 +123,8 @@ struct Trainer::Impl {
         train::check_target(*objective.loss, rows(run, k), targets.targets[k], sample_weights(targets, k), objective.output);
       }
       if (!outputs.empty() && outputs[k].data && outputs[k].shape != run.output_shape(k)) {
-        throw Error("output '" + objective.output + "': expected an array of shape " + to_string(run.output_shape(k)) +
-                    " for the predictions, got " + to_string(outputs[k].shape));
+        throw_error({"output '", objective.output, "': expected an array of shape ", run.output_shape(k),
+                     " for the predictions, got ", outputs[k].shape});
       }
     }
   }
@@ -243,17 +243,16 @@ std::map<std::string, Tensor> Trainer::state() const {
 void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
   std::vector<train::Slot>& own = impl_->optimizer.slots();
   for (const auto& [name, tensor] : slots) {
-    if (!impl_->find_slot(name)) throw Error("optimizer state: '" + name + "' is not a slot of this optimizer");
+    if (!impl_->find_slot(name)) throw_error({"optimizer state: '", name, "' is not a slot of this optimizer"});
   }
   std::vector<std::vector<float>> values;
   for (const train::Slot& slot : own) {
     const std::string name = kSlotPrefix + slot.name;
     const auto found = slots.find(name);
-    if (found == slots.end()) throw Error("optimizer state: '" + name + "' is missing");
+    if (found == slots.end()) throw_error({"optimizer state: '", name, "' is missing"});
     const Shape expected = {static_cast<Index>(slot.values.size())};
     if (found->second.shape != expected || found->second.data.size() != slot.values.size()) {
-      throw Error("optimizer state: expected '" + name + "' of shape " + to_string(expected) + ", got " +
-                  to_string(found->second.shape));
+      throw_error({"optimizer state: expected '", name, "' of shape ", expected, ", got ", found->second.shape});
     }
     values.push_back(found->second.data);
   }

@@ -124,10 +124,20 @@ REKUR_INLINE Vec sqrt(Vec v) {
 #endif
 }
 
+#if REKUR_VEC_BYTES == 32 && defined(__AVX2__)
+// All ones in the first n lanes.
+REKUR_INLINE __m256i lanes_below(Index n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+#endif
+
 // The first n floats (0 <= n <= kWidth) at p; the other lanes are zero. Reads nothing beyond them.
 REKUR_INLINE Vec load_partial(const float* p, Index n) {
 #if REKUR_VEC_BYTES == 64
   return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#elif REKUR_VEC_BYTES == 32 && defined(__AVX2__)
+  if (n == kWidth) return load(p);
+  return (Vec)_mm256_maskload_ps(p, lanes_below(n));
 #else
   if (n == kWidth) return load(p);
   Vec v{};
@@ -139,6 +149,9 @@ REKUR_INLINE Vec load_partial(const float* p, Index n) {
 REKUR_INLINE void store_partial(float* p, Vec v, Index n) {
 #if REKUR_VEC_BYTES == 64
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+#elif REKUR_VEC_BYTES == 32 && defined(__AVX2__)
+  if (n == kWidth) return store(p, v);
+  _mm256_maskstore_ps(p, lanes_below(n), (__m256)v);
 #else
   if (n == kWidth) return store(p, v);
   for (Index i = 0; i < n; ++i) p[i] = v[i];

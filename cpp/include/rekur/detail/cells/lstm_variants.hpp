@@ -13,6 +13,7 @@ namespace rekur::cells {
 template <bool Peepholes, bool Coupled>
 struct LstmVariant {
   static_assert(Peepholes || Coupled, "that one is Lstm");
+  static constexpr bool rare = true;              // compiled for any functions alone, which inline the usual ones too
   enum Slot { i, f, g = Coupled ? 1 : 2, o, c };  // coupled: there is no f
   enum Look { look_i, look_f, look_o = Coupled ? 1 : 2 };
 

@@ -1,0 +1,82 @@
+// Model: what only training asks of it.
+#include <algorithm>
+
+#include "graph/graph.hpp"
+#include "io/json.hpp"
+#include "io/safetensors.hpp"
+#include "io/text.hpp"
+#include "train/initializers.hpp"
+
+namespace rekur {
+
+Tape::Tape() noexcept = default;
+Tape::~Tape() = default;
+Tape::Tape(Tape&&) noexcept = default;
+Tape& Tape::operator=(Tape&&) noexcept = default;
+
+void Model::initialize(std::uint64_t seed) {
+  const std::vector<layers::ParamSpec>& specs = graph_->parameter_specs();
+  // Drawn apart: where one cannot be, none is changed.
+  std::vector<float> drawn(graph_->weights().size());
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const ParameterInfo& info = parameters()[i];
+    const auto out =
+        std::span(drawn).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape)));
+    train::initialize(json::parse(specs[i].initializer), info.shape, specs[i].context, seed, static_cast<std::uint32_t>(i),
+                      specs[i].units, out);
+  }
+  set_weights(drawn);
+}
+
+Tape Model::forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed, std::uint64_t step) const {
+  Tape tape;
+  tape.run_ = graph_->forward(batch, {.training = true, .seed = seed, .step = step, .outputs = outputs});
+  return tape;
+}
+
+void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std::span<float> weight_gradients,
+                     std::span<const View> input_gradients) const {
+  if (tape.run_ == nullptr) throw_error({"model: the tape is empty or was used already"});
+  graph::Run& run = *tape.run_;
+  graph_->check_backward(run, weight_gradients, input_gradients);
+  if (output_gradients.size() != outputs().size()) {
+    throw_error({"model: expected ", outputs().size(), " output gradients, got ", output_gradients.size()});
+  }
+  for (std::size_t k = 0; k < output_gradients.size(); ++k) {
+    const ConstView& given = output_gradients[k];
+    if (given.data == nullptr) continue;
+    if (given.dtype != DType::float32 || given.shape != run.output_shape(k)) {
+      throw_error({"gradient of output '", outputs()[k].name, "': expected float32 of shape ", run.output_shape(k), ", got ",
+                   (given.dtype == DType::int32 ? "int32" : "float32"), " of shape ", given.shape});
+    }
+  }
+  for (std::size_t k = 0; k < output_gradients.size(); ++k) {
+    const ConstView& given = output_gradients[k];
+    if (given.data != nullptr) std::copy_n(given.f32(), element_count(given.shape), run.output_gradient(k));
+  }
+  graph_->backward(run, weight_gradients, input_gradients);
+}
+
+void Model::save(const std::string& path) const { save(path, {}); }
+
+void Model::save(const std::string& path, const Extras& extras) const {
+  std::map<std::string, std::string> metadata = extras.metadata;
+  if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error({"metadata '", graph::kSpecKey, "' is the model's own"});
+  const auto hold = graph_->hold_weights();
+  safetensors::Views tensors;
+  for (const ParameterInfo& info : parameters()) {
+    const auto count = static_cast<std::size_t>(element_count(info.shape));
+    tensors.emplace(info.name, safetensors::view(info.shape, weights().subspan(static_cast<std::size_t>(info.offset), count)));
+  }
+  for (const auto& [name, tensor] : extras.tensors) {
+    if (static_cast<Index>(tensor.data.size()) != element_count(tensor.shape)) {
+      throw_error({"tensor '", name, "': expected data of shape ", tensor.shape, ", got ", tensor.data.size(), " values"});
+    }
+    if (!tensors.emplace(name, safetensors::view(tensor.shape, std::span<const float>(tensor.data))).second) {
+      throw_error({"tensor '", name, "' has the name of a parameter"});
+    }
+  }
+  safetensors::write(path, metadata, tensors);
+}
+
+}  // namespace rekur

@@ -1,0 +1,87 @@
+// Writing safetensors.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "io/atomic_file.hpp"
+#include "io/json.hpp"
+#include "io/safetensors_format.hpp"
+#include "io/text.hpp"
+
+namespace rekur::safetensors {
+namespace {
+
+// The file's beginning, up to the arrays' bytes, and the arrays in the order in which they follow.
+struct Layout {
+  std::string head;
+  std::vector<std::span<const std::byte>> data;
+};
+
+Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& tensors) {
+  std::vector<const Views::value_type*> order;
+  for (const auto& tensor : tensors) order.push_back(&tensor);
+  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->second.type > b->second.type; });
+  // The header is written entry by entry: json::Object looks for a key before it adds one, and there may be many.
+  Layout layout;
+  std::string text;
+  const auto add = [&](std::string_view key, json::Value value) {
+    text += (text.empty() ? "{" : ",") + json::write(json::Value(key)) + ":" + json::write(value);
+  };
+  if (!metadata.empty()) {
+    json::Object strings;
+    for (const auto& [key, value] : metadata) strings.set(key, value);
+    add(kMetadata, std::move(strings));
+  }
+  Index offset = 0;
+  for (const auto* tensor : order) {
+    const auto& [tensor_name, array] = *tensor;
+    const std::string quoted = json::describe(json::Value(tensor_name));
+    if (tensor_name == kMetadata) throw_error({"tensor ", quoted, ": the format keeps this name for itself"});
+    const Index bytes = byte_count(array.shape, array.type);
+    if (static_cast<std::uint64_t>(bytes) != array.bytes.size()) {
+      throw_error({"tensor ", quoted, ": shape ", array.shape, " of ", name(array.type), " takes ", bytes, " bytes, got ",
+                   array.bytes.size()});
+    }
+    if (bytes > std::numeric_limits<Index>::max() - offset) throw_error({"tensor ", quoted, ": too large for one file"});
+    json::Array shape(array.shape.begin(), array.shape.end());
+    add(tensor_name,
+        json::Object{
+            {"dtype", name(array.type)}, {"shape", std::move(shape)}, {"data_offsets", json::Array{offset, offset + bytes}}});
+    layout.data.push_back(array.bytes);
+    offset += bytes;
+  }
+  text += text.empty() ? "{}" : "}";
+  text.append((8 - text.size() % 8) % 8, ' ');  // so that the data are aligned where the file is mapped
+  if (text.size() > kMaxHeader) throw_error({"safetensors: a header of more than 100 MB, which no reader takes"});
+  const auto length = static_cast<std::uint64_t>(text.size());
+  layout.head.resize(kLengthSize);
+  std::memcpy(layout.head.data(), &length, kLengthSize);
+  layout.head += text;
+  return layout;
+}
+
+}  // namespace
+
+Views views(const File& file) {
+  Views result;
+  for (const auto& [tensor_name, array] : file.tensors)
+    result.emplace(tensor_name, ArrayView{array.type, array.shape, array.bytes});
+  return result;
+}
+
+std::vector<std::byte> serialize(const std::map<std::string, std::string>& metadata, const Views& tensors) {
+  const Layout layout = lay_out(metadata, tensors);
+  const auto head = std::as_bytes(std::span(layout.head));
+  std::vector<std::byte> bytes(head.begin(), head.end());
+  for (const auto piece : layout.data) bytes.insert(bytes.end(), piece.begin(), piece.end());
+  return bytes;
+}
+
+void write(const std::string& path, const std::map<std::string, std::string>& metadata, const Views& tensors) {
+  const Layout layout = lay_out(metadata, tensors);
+  std::vector<std::span<const std::byte>> pieces{std::as_bytes(std::span(layout.head))};
+  pieces.insert(pieces.end(), layout.data.begin(), layout.data.end());
+  io::write_atomically(path, pieces);
+}
+
+}  // namespace rekur::safetensors
