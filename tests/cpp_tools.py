@@ -7,6 +7,7 @@ tests that ask are skipped.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -30,7 +31,7 @@ needs_compiler = pytest.mark.skipif(CXX is None, reason="no C++ compiler")
 class Library:
     include: tuple[Path, ...]
     file: Path
-    link: tuple[str, ...]  # what the linker needs besides
+    link: tuple[str, ...]  # what the linker is given
 
     @functools.cached_property
     def config(self) -> dict[str, bool]:
@@ -47,12 +48,8 @@ class Library:
         object_ = out.with_suffix(".o") if link else out
         run([*compiler, "-O1", *WARNINGS, *includes, *flags, "-c", str(source), "-o", str(object_)])
         if link:
-            run([CXX, str(object_), "-o", str(out), *linked(self.file), *self.link])
+            run([CXX, str(object_), "-o", str(out), *self.link])
         return out
-
-
-def linked(file: Path) -> list[str]:
-    return [str(file), f"-Wl,-rpath,{file.parent}"] if file.suffix == ".so" else [str(file)]
 
 
 def run(command: Sequence[str | Path], **environment: str) -> str:
@@ -70,17 +67,18 @@ def run(command: Sequence[str | Path], **environment: str) -> str:
 
 
 def usable(include: tuple[Path, ...], file: Path) -> Library | None:
-    """The library if a program can be linked to it and runs: builds for other machines and under sanitisers cannot."""
+    """The library if a program can be linked to all of it and runs: builds for other machines or sanitisers cannot."""
+    if file.suffix == ".so":
+        whole = plain = [str(file), f"-Wl,-rpath,{file.parent}"]
+    else:
+        whole, plain = ["-Wl,--whole-archive", str(file), "-Wl,--no-whole-archive"], [str(file)]
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "try.cpp"), Path(folder, "try")
         source.write_text("#include <rekur/runtime.hpp>\nint main() { return rekur::version()[0] == 0; }\n")
-        for link in ((), ("-pthread",), ("-fopenmp",), ("-lgomp", "-pthread")):
-            library = Library(include, file, link)
-            try:
-                run([library.compile(source, out)])
-            except (AssertionError, OSError):
-                continue
-            return library
+        for needs in ((), ("-pthread",), ("-fopenmp",), ("-lgomp", "-pthread")):
+            with contextlib.suppress(AssertionError, OSError):
+                run([Library(include, file, (*whole, *needs)).compile(source, out)])
+                return Library(include, file, (*plain, *needs))
     return None
 
 
