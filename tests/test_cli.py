@@ -35,7 +35,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert done.value.code == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("demo", "info", "summary", "onnx"))
+    assert all(command in out for command in ("demo", "info", "summary", "export-cpp", "onnx"))
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,14 @@ def test_cpp_snippets(number: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.frombuffer(out, "<i2"), (np.clip(y, -1, 1) * np.float32(32767)).astype("<i2"))
 
 
+def test_the_lines_of_the_readme(tmp_path: Path) -> None:
+    library = cpp_tools.library()
+    if not library.config["EXCEPTIONS"] or not library.config["TRAINING"]:
+        pytest.skip("a library without exceptions, or without training")
+    (code,) = re.findall(r"^```cpp\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    compiled(f"// given: const float* x, float* y\n{code}", ".cpp", tmp_path, library)
+
+
 def test_the_c_program(tmp_path: Path) -> None:
     (code,) = blocks("c")
     program = compiled(code, ".c", tmp_path, cpp_tools.library())
