@@ -24,6 +24,13 @@ ROOT = Path(__file__).parent.parent
 CXX = shutil.which(os.environ.get("CXX", "g++"))
 CC = shutil.which(os.environ.get("CC", "gcc"))
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+LISTING = """\
+#include <rekur/rekur.h>
+#include <cstdio>
+int main() {
+  for (std::size_t k = 0; const char* isa = rekur_available_isa(k); ++k) std::printf("%s\\n", isa);
+}
+"""
 needs_compiler = pytest.mark.skipif(CXX is None, reason="no C++ compiler")
 
 
@@ -32,6 +39,7 @@ class Library:
     include: tuple[Path, ...]
     file: Path
     link: tuple[str, ...]  # what the linker is given
+    isas: tuple[str, ...] = ()  # what it and this machine have
 
     @functools.cached_property
     def config(self) -> dict[str, bool]:
@@ -74,11 +82,11 @@ def usable(include: tuple[Path, ...], file: Path) -> Library | None:
         whole, plain = ["-Wl,--whole-archive", str(file), "-Wl,--no-whole-archive"], [str(file)]
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "try.cpp"), Path(folder, "try")
-        source.write_text("#include <rekur/runtime.hpp>\nint main() { return rekur::version()[0] == 0; }\n")
+        source.write_text(LISTING)
         for needs in ((), ("-pthread",), ("-fopenmp",), ("-lgomp", "-pthread")):
             with contextlib.suppress(AssertionError, OSError):
-                run([Library(include, file, (*whole, *needs)).compile(source, out)])
-                return Library(include, file, (*plain, *needs))
+                isas = run([Library(include, file, (*whole, *needs)).compile(source, out)]).split()
+                return Library(include, file, (*plain, *needs), tuple(isas))
     return None
 
 

@@ -142,14 +142,14 @@ def assert_same_bits(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray
         assert not len(different), f"{what}, output {k}: {len(different)} of {y.size} numbers differ in their bits"
 
 
-def test_sequences(driver: Path, isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
+def test_sequences(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
     cases = [*contract_cases(rng), large_case(rng), *map(random_case, range(25))]
     assert {layer["type"] for case in cases for layer in case.engine.spec["layers"]} >= set(_core.layer_types())
     packed = [
         struct.pack("<q", PREDICT) + pack_text(saved(c.engine, tmp_path)) + pack_arrays(c.inputs, c.lengths)
         for c in cases
     ]
-    for case, (arrays, failure) in zip(cases, run(driver, packed, tmp_path, isa), strict=True):
+    for case, (arrays, failure) in zip(cases, run(driver, packed, tmp_path, cpp_isa), strict=True):
         assert not failure, case.name
         assert_same_bits(arrays, case.engine.predict(case.inputs, case.lengths), case.name)
 
@@ -222,7 +222,7 @@ def stream_cases(rng: np.random.Generator) -> Iterator[Case]:
             yield Case(f"random graph {seed}", Engine(graph.spec, seed), graph.inputs, [])
 
 
-def test_streams(driver: Path, isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
+def test_streams(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
     """Step by step what the whole sequence gives; and what cannot go step by step is refused by name."""
     cases = list(stream_cases(rng))
     states = [first_states(case.engine.spec, case.inputs) for case in cases]
@@ -234,7 +234,7 @@ def test_streams(driver: Path, isa: str, rng: np.random.Generator, tmp_path: Pat
         for case, state in zip(cases, states, strict=True)
     ]
     streamed = 0
-    for case, state, (arrays, failure) in zip(cases, states, run(driver, packed, tmp_path, isa), strict=True):
+    for case, state, (arrays, failure) in zip(cases, states, run(driver, packed, tmp_path, cpp_isa), strict=True):
         if state is None:
             assert failure, f"{case.name} was not refused"
             continue
@@ -245,7 +245,7 @@ def test_streams(driver: Path, isa: str, rng: np.random.Generator, tmp_path: Pat
 
 
 @pytest.mark.parametrize("driver", ["driver.cpp"], indirect=True, ids=["C++"])  # the C interface does not train
-def test_training(driver: Path, isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
+def test_training(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
     if not cpp_tools.library().config["TRAINING"]:
         pytest.skip("a library for inference only")
     layers = [
@@ -262,7 +262,7 @@ def test_training(driver: Path, isa: str, rng: np.random.Generator, tmp_path: Pa
     packed = struct.pack("<q", TRAIN) + pack_text(saved(engine, tmp_path)) + pack_arrays([x], [lengths])
     packed += pack_text(config) + pack_arrays([y]) + struct.pack("<q", 3)
     before = engine.model.get_weights()
-    ((arrays, failure),) = run(driver, [packed], tmp_path, isa)
+    ((arrays, failure),) = run(driver, [packed], tmp_path, cpp_isa)
     trainer = _core.Trainer(engine.model, config)
     for _ in range(3):
         trainer.step([x], [y], [lengths])

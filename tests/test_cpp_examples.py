@@ -16,7 +16,6 @@ import pytest
 import cpp_tools
 import rekur
 from cpp_tools import ROOT
-from rekur import _core
 
 EXAMPLES = ROOT / "cpp/examples"
 MODELS = EXAMPLES / "models"
@@ -70,12 +69,12 @@ def test_the_forecast_is_the_models(make_models: ModuleType, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["forecast", "c_forecast"])
-def test_forecasts(name: str, programs: dict[str, Path], make_models: ModuleType, isa: str, tmp_path: Path) -> None:
+def test_forecasts(name: str, programs: dict[str, Path], make_models: ModuleType, cpp_isa: str, tmp_path: Path) -> None:
     """What C++ forecasts is bit for bit what this Python does, on each instruction set; the program itself compares."""
     values = np.loadtxt(WEATHER, np.float32, delimiter=",", skiprows=1, usecols=1)
     make_models.write_forecast(rekur.load(FORECASTER), values, tmp_path / "forecast.csv")
     compared = [tmp_path / "forecast.csv"] if name == "forecast" else []
-    out = cpp_tools.run([programs[name], FORECASTER, WEATHER, *compared], REKUR_ISA=isa)
+    out = cpp_tools.run([programs[name], FORECASTER, WEATHER, *compared], REKUR_ISA=cpp_isa)
     if compared:
         assert "on the same instruction set: 0 of 864 numbers differ" in out
     last = (tmp_path / "forecast.csv").read_text().splitlines()[-1].split(",")
@@ -83,7 +82,7 @@ def test_forecasts(name: str, programs: dict[str, Path], make_models: ModuleType
 
 
 def test_a_forecast_that_is_not_ours_is_noticed(
-    programs: dict[str, Path], make_models: ModuleType, tmp_path: Path
+    programs: dict[str, Path], make_models: ModuleType, common_isa: str, tmp_path: Path
 ) -> None:
     values = np.loadtxt(WEATHER, np.float32, delimiter=",", skiprows=1, usecols=1)
     make_models.write_forecast(rekur.load(FORECASTER), values, tmp_path / "forecast.csv")
@@ -92,23 +91,25 @@ def test_a_forecast_that_is_not_ours_is_noticed(
     next_bit = float(np.nextafter(np.float32(last), np.float32(99)))
     (tmp_path / "forecast.csv").write_text(text.replace(last, f"{next_bit:.9g}"))
     with pytest.raises(AssertionError, match=r"exit 1(.|\n)*1 of 864 numbers differ"):
-        cpp_tools.run([programs["forecast"], FORECASTER, WEATHER, tmp_path / "forecast.csv"], REKUR_ISA=_core.isa())
+        cpp_tools.run([programs["forecast"], FORECASTER, WEATHER, tmp_path / "forecast.csv"], REKUR_ISA=common_isa)
 
 
-def test_ctypes(make_models: ModuleType, isa: str, tmp_path: Path) -> None:
+def test_ctypes(make_models: ModuleType, cpp_isa: str, tmp_path: Path) -> None:
     library = cpp_tools.library()
     if not library.config["SHARED"]:
         pytest.skip("a static library")
     values = np.loadtxt(WEATHER, np.float32, delimiter=",", skiprows=1, usecols=1)
     make_models.write_forecast(rekur.load(FORECASTER), values, tmp_path / "forecast.csv")
     command = [sys.executable, EXAMPLES / "ctypes_call.py", library.file, FORECASTER, WEATHER]
-    out = cpp_tools.run([*command, tmp_path / "forecast.csv"], REKUR_ISA=isa)
-    assert f"on {isa}\n" in out and out.endswith("the same bits\n")
+    out = cpp_tools.run([*command, tmp_path / "forecast.csv"], REKUR_ISA=cpp_isa)
+    assert f"on {cpp_isa}\n" in out and out.endswith("the same bits\n")
     with pytest.raises(AssertionError, match=r"missing\.safetensors"):
         cpp_tools.run([*command[:3], "missing.safetensors", WEATHER])
 
 
-def test_the_amplifier_plays_a_file(programs: dict[str, Path], tmp_path: Path, rng: np.random.Generator) -> None:
+def test_the_amplifier_plays_a_file(
+    programs: dict[str, Path], common_isa: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
     """Stereo, sixteen bits, with a chunk that nobody knows: what comes out is the model's, sample by sample."""
     dry = (rng.standard_normal((1500, 2)) * 6000).clip(-32768, 32767).astype("<i2")
     with wave.open(str(tmp_path / "dry.wav"), "wb") as file:
@@ -118,7 +119,7 @@ def test_the_amplifier_plays_a_file(programs: dict[str, Path], tmp_path: Path, r
     odd = b"note" + struct.pack("<I", 3) + b"abc\0"
     (tmp_path / "dry.wav").write_bytes(whole[:12] + odd + whole[12:])
     command = [programs["amp_stream"], AMP, tmp_path / "dry.wav", tmp_path / "wet.wav"]
-    assert "2 channels at 44100 Hz" in cpp_tools.run(command, REKUR_ISA=_core.isa())
+    assert "2 channels at 44100 Hz" in cpp_tools.run(command, REKUR_ISA=common_isa)
     with wave.open(str(tmp_path / "wet.wav"), "rb") as file:
         assert file.getparams()[:4] == (2, 2, 44100, 1500)
         wet = np.frombuffer(file.readframes(1500), "<i2").reshape(1500, 2)
@@ -132,11 +133,11 @@ def test_the_amplifier_plays_a_file(programs: dict[str, Path], tmp_path: Path, r
 
 
 @pytest.mark.parametrize("name", ["amp_stream", "fine_tune", "fixed_size", "no_files"])
-def test_programs(name: str, programs: dict[str, Path], isa: str, tmp_path: Path) -> None:
+def test_programs(name: str, programs: dict[str, Path], cpp_isa: str, tmp_path: Path) -> None:
     given = {"amp_stream": [AMP], "fine_tune": [FORECASTER, WEATHER, tmp_path / "adapted.safetensors"]}
     if name == "fine_tune" and not cpp_tools.library().config["TRAINING"]:
         pytest.skip("a library for inference only")
-    cpp_tools.run([programs[name], *given.get(name, [])], REKUR_ISA=isa)
+    cpp_tools.run([programs[name], *given.get(name, [])], REKUR_ISA=cpp_isa)
     if name == "fine_tune":  # Python reads what C++ has trained
         adapted, before = rekur.load(tmp_path / "adapted.safetensors"), rekur.load(FORECASTER)
         assert adapted.spec == before.spec

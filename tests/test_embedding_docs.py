@@ -18,7 +18,6 @@ import pytest
 import cpp_tools
 import rekur
 from cpp_tools import ROOT, Library
-from rekur import _core
 
 PAGE = ROOT / "docs/embedding.md"
 MODELS = ROOT / "cpp/examples/models"
@@ -50,7 +49,7 @@ def compiled(code: str, suffix: str, folder: Path, library: Library) -> Path | N
 
 
 @pytest.mark.parametrize("number", range(len(blocks("cpp"))))
-def test_cpp_snippets(number: int, tmp_path: Path) -> None:
+def test_cpp_snippets(number: int, common_isa: str, tmp_path: Path) -> None:
     library, code = cpp_tools.library(), blocks("cpp")[number]
     throws = "Result" not in code and "static.hpp" not in code
     if throws and not library.config["EXCEPTIONS"]:
@@ -67,7 +66,7 @@ def test_cpp_snippets(number: int, tmp_path: Path) -> None:
         return
     # The first program of the page: what it makes of a signal is what Python makes of it.
     samples = np.random.default_rng(0).integers(-(2**15), 2**15, 500).astype("<i2")
-    environment = {**os.environ, "REKUR_ISA": _core.isa()}
+    environment = {**os.environ, "REKUR_ISA": common_isa}
     command = [program, "amp.safetensors"]
     out = subprocess.run(command, cwd=tmp_path, input=samples.tobytes(), stdout=-1, check=True, env=environment).stdout
     x = samples.astype(np.float32) / np.float32(32768)
