@@ -100,12 +100,20 @@ def find() -> Library | None:
         assert library is not None, f"REKUR_CPP_PREFIX={prefix}: no library there that a program can be linked to"
         return library
     sources = newest([*ROOT.glob("cpp/src/**/*"), *ROOT.glob("cpp/include/**/*")])
-    for file in sorted(ROOT.glob("build/*/librekur.a"), key=lambda path: -path.stat().st_mtime):
-        if file.stat().st_mtime > sources:
-            include = (ROOT / "cpp/include", file.parent / "include")
-            if library := usable(include, file):
-                return library
+    files = [file for file in ROOT.glob("build/*/librekur.a") if file.stat().st_mtime > sources]
+    for file in sorted(files, key=completeness, reverse=True):
+        if library := usable((ROOT / "cpp/include", file.parent / "include"), file):
+            return library
     return None
+
+
+def completeness(file: Path) -> tuple[int, float]:
+    """Of several builds the one with the most in it, then the newest."""
+    config = file.parent / "include/rekur/config.h"
+    options = (
+        re.findall(r"^#define REKUR_(?:EXCEPTIONS|TRAINING) 1", config.read_text(), re.M) if config.is_file() else []
+    )
+    return len(options), file.stat().st_mtime
 
 
 def newest(paths: Iterable[Path]) -> float:
