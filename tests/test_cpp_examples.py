@@ -76,7 +76,7 @@ def test_forecasts(name: str, programs: dict[str, Path], make_models: ModuleType
     compared = [tmp_path / "forecast.csv"] if name == "forecast" else []
     out = cpp_tools.run([programs[name], FORECASTER, WEATHER, *compared], REKUR_ISA=cpp_isa)
     if compared:
-        assert "on the same instruction set: 0 of 864 numbers differ" in out
+        assert "of this instruction set: 0 of 864 numbers differ" in out
     last = (tmp_path / "forecast.csv").read_text().splitlines()[-1].split(",")
     assert " ".join(f"{float(value):.1f}" for value in last) in out
 
