@@ -97,9 +97,7 @@ TEST_CASE("denormals are flushed while the guard lives, and the caller's mode re
   {
     const runtime::FlushDenormals outer;
     CHECK(small_product() == 0.0f);
-    {
-      const runtime::FlushDenormals inner;
-    }
+    { const runtime::FlushDenormals inner; }
     CHECK(small_product() == 0.0f);
   }
   CHECK(small_product() != 0.0f);

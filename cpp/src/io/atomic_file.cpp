@@ -33,7 +33,7 @@ fs::path follow_links(const std::string& path) {
 // What stands at the place to write to. Refuses what a rename must not replace: a directory, a device, a file protected from
 // writing.
 std::optional<struct stat> existing_file(const fs::path& file, const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   if (::stat(file.c_str(), &status) != 0) {
     if (errno == ENOENT) return std::nullopt;
     throw_system_error("write", path);

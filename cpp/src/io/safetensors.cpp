@@ -227,7 +227,7 @@ File read(const std::string& path) {
   if (path.find('\0') != path.npos) throw IoError("cannot read '" + path + "': the path contains a null character");
   // O_NONBLOCK: opening a pipe by mistake must not wait for its other end.
   const io::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status{};
+  struct stat status {};
   if (!fd.open() || ::fstat(fd.get(), &status) != 0) io::throw_system_error("read", path);
   if (S_ISDIR(status.st_mode)) io::throw_system_error("read", path, EISDIR);
   if (!S_ISREG(status.st_mode)) throw IoError("cannot read '" + path + "': not a regular file");
