@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+import cpp_tools
 from rekur import _core
 
 
@@ -16,6 +17,24 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     before = _core.isa()
     _core.set_isa(request.param)
     yield request.param
+    _core.set_isa(before)
+
+
+@pytest.fixture
+def cpp_isa(isa: str) -> str:
+    """The same, of those that the C++ library under test has, too."""
+    if isa not in cpp_tools.library().isas:
+        pytest.skip(f"a C++ library without {isa}")
+    return isa
+
+
+@pytest.fixture
+def common_isa() -> Iterator[str]:
+    """Runs the test on the widest instruction set that Python and the C++ library under test both have."""
+    library, before = cpp_tools.library(), _core.isa()
+    widest = [isa for isa in _core.available_isas() if isa in library.isas][-1]
+    _core.set_isa(widest)
+    yield widest
     _core.set_isa(before)
 
 

@@ -7,6 +7,7 @@ tests that ask are skipped.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -23,6 +24,13 @@ ROOT = Path(__file__).parent.parent
 CXX = shutil.which(os.environ.get("CXX", "g++"))
 CC = shutil.which(os.environ.get("CC", "gcc"))
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+LISTING = """\
+#include <rekur/rekur.h>
+#include <cstdio>
+int main() {
+  for (std::size_t k = 0; const char* isa = rekur_available_isa(k); ++k) std::printf("%s\\n", isa);
+}
+"""
 needs_compiler = pytest.mark.skipif(CXX is None, reason="no C++ compiler")
 
 
@@ -30,7 +38,8 @@ needs_compiler = pytest.mark.skipif(CXX is None, reason="no C++ compiler")
 class Library:
     include: tuple[Path, ...]
     file: Path
-    link: tuple[str, ...]  # what the linker needs besides
+    link: tuple[str, ...]  # what the linker is given
+    isas: tuple[str, ...] = ()  # what it and this machine have
 
     @functools.cached_property
     def config(self) -> dict[str, bool]:
@@ -47,12 +56,8 @@ class Library:
         object_ = out.with_suffix(".o") if link else out
         run([*compiler, "-O1", *WARNINGS, *includes, *flags, "-c", str(source), "-o", str(object_)])
         if link:
-            run([CXX, str(object_), "-o", str(out), *linked(self.file), *self.link])
+            run([CXX, str(object_), "-o", str(out), *self.link])
         return out
-
-
-def linked(file: Path) -> list[str]:
-    return [str(file), f"-Wl,-rpath,{file.parent}"] if file.suffix == ".so" else [str(file)]
 
 
 def run(command: Sequence[str | Path], **environment: str) -> str:
@@ -70,17 +75,18 @@ def run(command: Sequence[str | Path], **environment: str) -> str:
 
 
 def usable(include: tuple[Path, ...], file: Path) -> Library | None:
-    """The library if a program can be linked to it and runs: builds for other machines and under sanitisers cannot."""
+    """The library if a program can be linked to all of it and runs: builds for other machines or sanitisers cannot."""
+    if file.suffix == ".so":
+        whole = plain = [str(file), f"-Wl,-rpath,{file.parent}"]
+    else:
+        whole, plain = ["-Wl,--whole-archive", str(file), "-Wl,--no-whole-archive"], [str(file)]
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "try.cpp"), Path(folder, "try")
-        source.write_text("#include <rekur/runtime.hpp>\nint main() { return rekur::version()[0] == 0; }\n")
-        for link in ((), ("-pthread",), ("-fopenmp",), ("-lgomp", "-pthread")):
-            library = Library(include, file, link)
-            try:
-                run([library.compile(source, out)])
-            except (AssertionError, OSError):
-                continue
-            return library
+        source.write_text(LISTING)
+        for needs in ((), ("-pthread",), ("-fopenmp",), ("-lgomp", "-pthread")):
+            with contextlib.suppress(AssertionError, OSError):
+                isas = run([Library(include, file, (*whole, *needs)).compile(source, out)]).split()
+                return Library(include, file, (*plain, *needs), tuple(isas))
     return None
 
 
@@ -94,12 +100,20 @@ def find() -> Library | None:
         assert library is not None, f"REKUR_CPP_PREFIX={prefix}: no library there that a program can be linked to"
         return library
     sources = newest([*ROOT.glob("cpp/src/**/*"), *ROOT.glob("cpp/include/**/*")])
-    for file in sorted(ROOT.glob("build/*/librekur.a"), key=lambda path: -path.stat().st_mtime):
-        if file.stat().st_mtime > sources:
-            include = (ROOT / "cpp/include", file.parent / "include")
-            if library := usable(include, file):
-                return library
+    files = [file for file in ROOT.glob("build/*/librekur.a") if file.stat().st_mtime > sources]
+    for file in sorted(files, key=completeness, reverse=True):
+        if library := usable((ROOT / "cpp/include", file.parent / "include"), file):
+            return library
     return None
+
+
+def completeness(file: Path) -> tuple[int, float]:
+    """Of several builds the one with the most in it, then the newest."""
+    config = file.parent / "include/rekur/config.h"
+    options = (
+        re.findall(r"^#define REKUR_(?:EXCEPTIONS|TRAINING) 1", config.read_text(), re.M) if config.is_file() else []
+    )
+    return len(options), file.stat().st_mtime
 
 
 def newest(paths: Iterable[Path]) -> float:

@@ -35,7 +35,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     assert done.value.code == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("demo", "info", "summary", "onnx"))
+    assert all(command in out for command in ("demo", "info", "summary", "export-cpp", "onnx"))
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +125,7 @@ def test_quantize(
         (["onnx", "quantize", "nowhere.onnx", "q.onnx"], "nowhere.onnx"),
         (["onnx", "quantize", "nowhere.onnx", "q.onnx", "--data", "nowhere.npy"], "nowhere.npy"),
         (["summary", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["export-cpp", "nowhere.safetensors", "-o", "m.hpp"], "nowhere.safetensors"),
         (["onnx", "verify", "nowhere.safetensors", "nowhere.onnx"], "nowhere.safetensors"),
         (["demo", "--dataset", "paris"], "unknown data set 'paris': expected one of jfk, lga"),
     ],
@@ -163,6 +164,8 @@ def test_a_file_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ["onnx", "verify", "m.safetensors", "m.onnx", "--providers", "a,,b"],
         ["onnx", "quantize", "m.onnx"],
         ["summary"],
+        ["export-cpp", "m.safetensors"],
+        ["export-cpp", "-o", "m.hpp"],
         ["demo", "--epochs", "0"],
         ["demo", "--epochs", "x"],
         ["demo", "--seed", "-1"],

@@ -16,6 +16,8 @@ PAGES = (
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/onnx.md",
+    "docs/embedding.md",
+    "cpp/examples/README.md",
     "examples/browser/README.md",
 )
 

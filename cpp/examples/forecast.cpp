@@ -3,8 +3,9 @@
 //
 //   forecast models/forecaster.safetensors models/weather.csv [models/forecast.csv]
 //
-// With a third file, Python's forecast, the two are compared: bit for bit where both ran on the same instruction set, and within
-// what single precision allows elsewhere.
+// With a third file, Python's forecast, the two are compared: bit for bit where that says it was computed on the instruction set in
+// use
+// (`make_models.py --check` writes such a file), within what single precision allows elsewhere.
 #include <rekur/model.hpp>
 #include <rekur/runtime.hpp>
 #include <rekur/stream.hpp>
@@ -91,7 +92,7 @@ bool agrees_with_python(const char* path, const std::vector<float>& ours) {
     largest = std::abs(ours[i] - theirs[i]) <= largest ? largest : std::abs(ours[i] - theirs[i]);
   }
   std::printf("Python's forecast, %s: %zu of %zu numbers differ in a bit, at most by %g °C\n",
-              same_isa ? "on the same instruction set" : "on another instruction set", different, ours.size(),
+              same_isa ? "of this instruction set" : "perhaps of another instruction set", different, ours.size(),
               static_cast<double>(largest));
   return same_isa ? different == 0 : largest < 1e-4F;
 }

@@ -142,7 +142,7 @@ def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]]) ->
 
 
 def _introduction(engine: _core.Model, namespace: str, name: str) -> Iterator[str]:
-    yield f"// The model {json.dumps(name)}, written by `rekur export-cpp` ({_core.__version__}). Do not edit.\n//\n"
+    yield f"// The model {json.dumps(name)}, written by `rekur export-cpp`. Do not edit.\n//\n"
     for kind, ports in (("input", engine.inputs), ("output", engine.outputs)):
         for port, shape, dtype in ports:
             axes = ["batch", *("time" if d is None else str(d) for d in shape[1:])]

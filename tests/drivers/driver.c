@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREDICT, STREAM, MOST = 8 };
+enum { PREDICT, STREAM, MOST = 32 };
 
 static FILE* cases;
 static FILE* results;

@@ -1,4 +1,4 @@
-// The model "amp", written by `rekur export-cpp` (0.1.0). Do not edit.
+// The model "amp", written by `rekur export-cpp`. Do not edit.
 //
 //   input   signal: float32 [batch, time, 1]
 //   output  output: float32 [batch, time, 1]

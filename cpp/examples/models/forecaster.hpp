@@ -1,4 +1,4 @@
-// The model "forecaster", written by `rekur export-cpp` (0.1.0). Do not edit.
+// The model "forecaster", written by `rekur export-cpp`. Do not edit.
 //
 //   input   temperature: float32 [batch, time, 1]
 //   output  forecast: float32 [batch, time, 12]
