@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
         "CMakeLists.txt",
         "LICENSE",
         "README.md",
-        "cpp/src/cells/lstm.hpp",
+        "cpp/include/rekur/detail/cells/lstm.hpp",
         "bindings/module.cpp",
         "tests/reference.py",
     ):
