@@ -26,6 +26,7 @@ def main(folder: Path) -> None:
         "cpp/cmake/rekur-config.cmake.in",
         "cpp/cmake/toolchains/aarch64-linux-gnu.cmake",
         "cpp/examples/CMakeLists.txt",
+        "cpp/include/rekur/detail/cells/lstm.hpp",
         "cpp/src/layers/registry.cpp",
         "cpp/tests/consumer/CMakeLists.txt",
         "bindings/module.cpp",

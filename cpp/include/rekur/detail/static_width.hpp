@@ -95,22 +95,32 @@ struct Rows {
   const float *w, *next;
 };
 
-// Two such sums side by side over 0 <= k < K: two chains hide more of the latency than one. Reads ahead by half a pass: evenly, and
-// far enough for the second-level cache. MA = 0: only the second.
-template <int K, int MA, int MB>
-REKUR_INLINE void accumulate_ahead(const float* a, const Rows& v, Vec* sum_a, const float* b, const Rows& w, Vec* sum_b) {
+// The same, of rows beyond the first-level cache: while row k is added, one half a pass further is fetched: evenly, and far enough
+// for the second-level cache.
+template <int K, int N>
+REKUR_INLINE void accumulate_ahead(const float* a, const Rows& w, Vec* sum) {
   constexpr int half = K / 2;
   for (int part = 0; part < 2; ++part) {
     const int first = part == 0 ? 0 : half, count = part == 0 ? half : K - half;
-    const float* const ahead_v = part == 0 ? v.w + half * MA * kWidth : v.next;
-    const float* const ahead_w = part == 0 ? w.w + half * MB * kWidth : w.next;
+    const float* const ahead = part == 0 ? w.w + half * N * kWidth : w.next;
     for (int k = 0; k < count; ++k) {
-      if constexpr (MA > 0) {
-        fetch_row<MA>(ahead_v + k * MA * kWidth);
-        add_row<MA>(a[first + k], v.w + (first + k) * MA * kWidth, sum_a);
-      }
-      fetch_row<MB>(ahead_w + k * MB * kWidth);
-      add_row<MB>(b[first + k], w.w + (first + k) * MB * kWidth, sum_b);
+      fetch_row<N>(ahead + k * N * kWidth);
+      add_row<N>(a[first + k], w.w + (first + k) * N * kWidth, sum);
+    }
+  }
+}
+
+// Two such sums side by side: two chains hide more of the latency than one. A whole pass ahead and of the first product only: the
+// loads are at their limit here.
+template <int K, int NA, int NB>
+REKUR_INLINE void accumulate_both(const float* a, const Rows& v, Vec* sum_a, const float* b, const Rows& w, Vec* sum_b) {
+  constexpr int kBlock = K % 2 == 0 ? 2 : 1;
+  for (int k = 0; k < K; k += kBlock) {
+    REKUR_UNROLL
+    for (int j = 0; j < kBlock; ++j) {
+      fetch_row<NA>(v.next + (k + j) * NA * kWidth);
+      add_row<NA>(a[k + j], v.w + (k + j) * NA * kWidth, sum_a);
+      add_row<NB>(b[k + j], w.w + (k + j) * NB * kWidth, sum_b);
     }
   }
 }
@@ -256,13 +266,13 @@ class RecurrentCore {
     start<G>(info.recurrent_bias ? w.recurrent_bias.pass(panel) : nullptr, rec);
     if constexpr (Weights::kBeside) {
       constexpr int common = In < Hidden ? In : Hidden;
-      accumulate_ahead<common, X, G>(s.x, input, in, s.from, recurrent, rec);
+      accumulate_both<common, X, G>(s.x, input, in, s.from, recurrent, rec);
       accumulate<common, In, X>(s.x, input.w, in);
       accumulate<common, Hidden, G>(s.from, recurrent.w, rec);
     } else {
       accumulate<0, In, X>(s.x, input.w, in);
       if constexpr (Weights::kStreams)
-        accumulate_ahead<Hidden, 0, G>(nullptr, input, nullptr, s.from, recurrent, rec);
+        accumulate_ahead<Hidden, G>(s.from, recurrent, rec);
       else
         accumulate<0, Hidden, G>(s.from, recurrent.w, rec);
     }
