@@ -186,8 +186,11 @@ TEST_CASE("stream: what cannot go one step at a time is refused, with the layer 
   for (const Index batch : {Index{0}, Index{-1}})
     contains(message_of([&] { const Stream stream(model, {.batch = batch}); }),
              "batch of at least 1, got " + std::to_string(batch));
-  for (const Index batch : {std::numeric_limits<Index>::max(), Index{1} << 58, Index{1} << 45})
-    CHECK(message_of([&] { const Stream stream(model, {.batch = batch}); }) != "");
+  for (const Index batch : {std::numeric_limits<Index>::max(), Index{1} << 58})
+    contains(message_of([&] { const Stream stream(model, {.batch = batch}); }), "more elements than can be addressed");
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they end the program instead
+  contains(message_of([&] { const Stream stream(model, {.batch = Index{1} << 45}); }), "not enough memory");
+#endif
 }
 
 TEST_CASE("stream: a step of other arrays than the stream has does nothing") {

@@ -33,14 +33,15 @@ REKUR_INLINE void add_products(Index K, const float* a, const float* w, Index st
   }
 }
 
-// Both products of NP panels of G gates from `panel` on: out[0][p][g] of x, out[1][p][g] of h. Compiled once for all cells of G
-// gates.
+// Both products of NP panels of G gates from `panel` on: out[0][p][g] of x, out[1][p][g] of h. h_first: the other way
+// round, for weights that the step before read last. Compiled once for all cells of G gates.
 template <int G, int NP>
 __attribute__((noinline)) void single_row_products(const SingleRow& s, const float* panel, const float* x, const float* h,
-                                                   float* out) {
-  const float* w = panel;
-  for (int product = 0; product < 2; ++product, out += NP * G * kWidth) {
-    const bool bias = product == 0 || s.recurrent_bias;
+                                                   bool h_first, float* out) {
+  for (int i = 0; i < 2; ++i) {
+    const bool recurrent = (i == 0) == h_first, bias = !recurrent || s.recurrent_bias;
+    const float* w = recurrent ? panel + (1 + s.I) * G * kWidth : panel;
+    float* const to = recurrent ? out + NP * G * kWidth : out;
     Vec acc[NP][G];
     REKUR_UNROLL
     for (int p = 0; p < NP; ++p) {
@@ -48,13 +49,11 @@ __attribute__((noinline)) void single_row_products(const SingleRow& s, const flo
       for (int g = 0; g < G; ++g) acc[p][g] = bias ? load(w + p * s.panel_stride + g * kWidth) : zero();
     }
     if (bias) w += G * kWidth;
-    const Index K = product == 0 ? s.I : s.H;
-    add_products<G, NP>(K, product == 0 ? x : h, w, s.panel_stride, acc);
-    w += K * G * kWidth;
+    add_products<G, NP>(recurrent ? s.H : s.I, recurrent ? h : x, w, s.panel_stride, acc);
     REKUR_UNROLL
     for (int p = 0; p < NP; ++p) {
       REKUR_UNROLL
-      for (int g = 0; g < G; ++g) store(out + (p * G + g) * kWidth, acc[p][g]);
+      for (int g = 0; g < G; ++g) store(to + (p * G + g) * kWidth, acc[p][g]);
     }
   }
 }
@@ -62,10 +61,10 @@ __attribute__((noinline)) void single_row_products(const SingleRow& s, const flo
 // Hands `count` <= NP panels to the code compiled for so many.
 template <int G, int NP>
 REKUR_INLINE void single_row_products_of(int count, const SingleRow& s, const float* panel, const float* x, const float* h,
-                                         float* out) {
+                                         bool h_first, float* out) {
   if constexpr (NP > 1)
-    if (count < NP) return single_row_products_of<G, NP - 1>(count, s, panel, x, h, out);
-  single_row_products<G, NP>(s, panel, x, h, out);
+    if (count < NP) return single_row_products_of<G, NP - 1>(count, s, panel, x, h, h_first, out);
+  single_row_products<G, NP>(s, panel, x, h, h_first, out);
 }
 
 template <class Cell>
@@ -74,6 +73,7 @@ void single_row_step(const SingleRow& s, const float* x, const float* h, float* 
   constexpr int G = info.phase[0].count;
   static_assert(G == info.x_count, "both products of a panel have the same shape");
   constexpr int most_near = single_row_most(G, true), most_far = single_row_most(G, false);
+  static_assert(most_near >= most_far);
   const StandardFunctions f{cells::Activations{}};
   const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
   const Index most = near ? most_near : most_far, blocks = (s.panels + most - 1) / most;
@@ -83,7 +83,7 @@ void single_row_step(const SingleRow& s, const float* x, const float* h, float* 
     const Index begin = s.panels * block / blocks;
     const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
     const float* const panel = s.weights + begin * s.panel_stride;
-    single_row_products_of<G, most_near>(count, s, panel, x, h, products);
+    single_row_products_of<G, most_near>(count, s, panel, x, h, descending && !near, products);
     for (int p = 0; p < count; ++p) {
       const Index u = (begin + p) * kWidth;
       Vec in[cells::kMaxSlots], rec[cells::kMaxSlots], state[cells::kMaxStates], slot[cells::kMaxSlots];
