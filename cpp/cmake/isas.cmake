@@ -41,13 +41,18 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
     list(APPEND REKUR_FLAGS_neon -funsafe-math-optimizations -fno-associative-math -fno-reciprocal-math -fsigned-zeros -ftrapping-math)
   endif()
 endif()
-if(NOT REKUR_SANITIZE)
-  # Kernels are useless without it, whatever the build type; only in debug and sanitised builds it would hide errors.
-  set(optimised "$<$<NOT:$<CONFIG:Debug>>:-O3>")
+if(NOT REKUR_KERNEL_FLAGS)
+  set(REKUR_KERNEL_FLAGS -O3)  # kernels are useless without it, whatever the build type
+endif()
+set(optimised "")
+if(NOT REKUR_SANITIZE)  # in debug and sanitised builds it would hide errors
+  foreach(flag IN LISTS REKUR_KERNEL_FLAGS)
+    list(APPEND optimised "$<$<NOT:$<CONFIG:Debug>>:${flag}>")
+  endforeach()
 endif()
 foreach(isa IN LISTS REKUR_ISAS)
   set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/isa_${isa}.cpp PROPERTIES
-    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${REKUR_KERNEL_FLAGS};${optimised}")
+    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${optimised}")
   string(TOUPPER ${isa} upper)
   list(APPEND REKUR_ISA_DEFINITIONS REKUR_HAVE_${upper})
 endforeach()
