@@ -53,7 +53,8 @@ std::vector<Built> all_built() {
 #endif
 #ifdef REKUR_HAVE_AVX512
       {&table_avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")},
+                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                          __builtin_cpu_supports("fma")},
 #endif
 #ifdef REKUR_HAVE_NEON
       {&table_neon, has_neon()},
