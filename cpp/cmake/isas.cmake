@@ -35,6 +35,11 @@ set(REKUR_FLAGS_avx2 -mavx2 -mfma)
 set(REKUR_FLAGS_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
   set(REKUR_FLAGS_neon -mfpu=neon-vfpv4)  # the first with a fused multiply-add
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # g++ takes NEON, which flushes denormals, for vectors of floats only if it may be unsafe; nothing else of that is wanted: with the
+    # other flags no sum is reordered, no division becomes a product, and zeros keep their signs.
+    list(APPEND REKUR_FLAGS_neon -funsafe-math-optimizations -fno-associative-math -fno-reciprocal-math -fsigned-zeros -ftrapping-math)
+  endif()
 endif()
 if(NOT REKUR_SANITIZE)
   # Kernels are useless without it, whatever the build type; only in debug and sanitised builds it would hide errors.

@@ -93,6 +93,7 @@ struct Gradients {
   std::vector<std::vector<float>> inputs;
 };
 
+#if REKUR_TRAINING
 // Output k's gradient is numbers(…, 100 + k): the loss is Σ_k Σ numbers ⊙ output k.
 inline Gradients gradients(const Model& model, const Data& data, std::uint64_t seed = 0, std::uint64_t step = 0) {
   Gradients g;
@@ -117,6 +118,7 @@ inline Gradients gradients(const Model& model, const Data& data, std::uint64_t s
   model.backward(std::move(tape), upstream_views, g.weights, input_views);
   return g;
 }
+#endif
 
 inline double loss(const Model& model, const Data& data) {
   double sum = 0;
@@ -138,6 +140,7 @@ inline bool same(const std::vector<float>& a, const std::vector<float>& b) {
   return true;
 }
 
+#if REKUR_TRAINING
 // Gradients of all weights and float inputs against central differences of the loss, on every instruction set; outputs of a
 // training pass equal those of inference to the bit; and the gradients do not depend on the number of threads.
 inline void check_gradients(const std::string& spec_json, Data data) {
@@ -188,5 +191,6 @@ inline void check_gradients(const std::string& spec_json, Data data) {
   }
   set_isa(before);
 }
+#endif
 
 }  // namespace rekur::test

@@ -79,6 +79,7 @@ TEST_CASE("graph: joined sequences must have the same lengths") {
   contains(predict_error(json, Data().add_random({2, 3, 2}).add_random({2, 4, 2})), "Add 'y': expected inputs of equal shapes");
 }
 
+#if REKUR_TRAINING
 TEST_CASE("graph: an empty batch and zero steps are ordinary") {
   Model model(spec(
       kX + ", " + kSeq +
@@ -179,3 +180,4 @@ TEST_CASE("graph: a tape serves once, its own model, and the weights it was made
   graph.change_weights([](std::span<float>) {});
   contains(back(graph, *run), "were changed");
 }
+#endif

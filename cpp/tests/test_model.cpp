@@ -48,6 +48,7 @@ TEST_CASE("model: a recurrent layer by hand: a sum that remembers") {
   CHECK(y[1].data == std::vector<float>{6, 8.5f});
 }
 
+#if REKUR_TRAINING
 TEST_CASE("model: initialisation is by seed, and draws what the layer says") {
   Model a(kForecaster), b(kForecaster);
   for (const float w : a.weights()) CHECK(w == 0.0f);
@@ -127,3 +128,4 @@ TEST_CASE("model: a file gives back the spec, the weights and what rode along, e
   contains(message_of([&] { model.save(file.path, extras); }), "'y/bias' has the name of a parameter");
   CHECK_THROWS_AS(Model::load(file.path + ".none"), IoError);
 }
+#endif

@@ -37,6 +37,7 @@ void check_map(Index n, const Kernel& kernel, const Exact& exact, std::vector<fl
 
 }  // namespace
 
+#if REKUR_TRAINING
 TEST_CASE("arithmetic on arrays") {
   test::each_isa([](const simd::Kernels& k) {
     for (const Index n : kSizes) {
@@ -246,6 +247,7 @@ TEST_CASE("sum of squares in double") {
     }
   });
 }
+#endif
 
 TEST_CASE("an element's bits do not depend on where the range begins") {
   test::each_isa([](const simd::Kernels& k) {
