@@ -1,7 +1,7 @@
 // Spec → graph.
 #include <algorithm>
 #include <atomic>
-#include <unordered_map>
+#include <map>
 
 #include "graph/graph.hpp"
 #include "io/json.hpp"
@@ -148,14 +148,13 @@ class Builder {
   std::vector<std::string> names() const {
     std::vector<std::string> all;
     for (const auto& [name, node] : node_of_) all.push_back(name);
-    std::sort(all.begin(), all.end());
     return all;
   }
 
   json::Reader& spec_;
   Topology& t_;
-  std::unordered_map<std::string, int> node_of_;
-  std::unordered_map<std::string, int> position_of_;  // of Inputs, in the model's list
+  std::map<std::string, int> node_of_;
+  std::map<std::string, int> position_of_;  // of Inputs, in the model's list
 };
 
 std::uint64_t next_id() {
