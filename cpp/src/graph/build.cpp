@@ -197,7 +197,7 @@ void Graph::allocate_parameters() {
       parameter_infos_.push_back({node.layer->name() + "/" + parameter.name, parameter.shape, parameter_count_});
       parameter_count_ += layers::parameter_size(*node.layer, parameter);
       if (parameter_count_ > kMaxParameters) node.layer->fail({"the model would have more than 2^40 parameters"});
-      parameter.context = node.layer->type() + " '" + node.layer->name() + "': initializer of " + parameter.name;
+      parameter.context = compose({node.layer->type(), " '", node.layer->name(), "': initializer of ", parameter.name});
       parameter_specs_.push_back(std::move(parameter));
     }
     node.weights_end = parameter_count_;
