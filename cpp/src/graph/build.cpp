@@ -1,7 +1,7 @@
 // Spec → graph.
 #include <algorithm>
 #include <atomic>
-#include <unordered_map>
+#include <map>
 
 #include "graph/graph.hpp"
 #include "io/json.hpp"
@@ -149,14 +149,13 @@ class Builder {
   std::vector<std::string> names() const {
     std::vector<std::string> all;
     for (const auto& [name, node] : node_of_) all.push_back(name);
-    std::sort(all.begin(), all.end());
     return all;
   }
 
   json::Reader& spec_;
   Topology& t_;
-  std::unordered_map<std::string, int> node_of_;
-  std::unordered_map<std::string, int> position_of_;  // of Inputs, in the model's list
+  std::map<std::string, int> node_of_;
+  std::map<std::string, int> position_of_;  // of Inputs, in the model's list
 };
 
 std::uint64_t next_id() {
@@ -200,7 +199,7 @@ void Graph::allocate_parameters() {
       parameter_infos_.push_back({node.layer->name() + "/" + parameter.name, parameter.shape, parameter_count_});
       parameter_count_ += layers::parameter_size(*node.layer, parameter);
       if (parameter_count_ > kMaxParameters) node.layer->fail({"the model would have more than 2^40 parameters"});
-      parameter.context = node.layer->type() + " '" + node.layer->name() + "': initializer of " + parameter.name;
+      parameter.context = compose({node.layer->type(), " '", node.layer->name(), "': initializer of ", parameter.name});
       parameter_specs_.push_back(std::move(parameter));
     }
     node.weights_end = parameter_count_;

@@ -182,7 +182,7 @@ class Parser {
   }
 
   void enter(int depth) {
-    if (depth > kMaxDepth) fail("more than " + std::to_string(kMaxDepth) + " levels of nesting", at_);
+    if (depth > kMaxDepth) fail(compose({"more than ", kMaxDepth, " levels of nesting"}), at_);
     ++at_;
   }
 
@@ -221,7 +221,7 @@ class Parser {
     for (const Member& member : object) keys.push_back(member.key);
     std::sort(keys.begin(), keys.end());
     const auto twice = std::adjacent_find(keys.begin(), keys.end());
-    if (twice != keys.end()) fail("duplicate key " + describe(Value(*twice)) + " in the object", start - 1);
+    if (twice != keys.end()) fail(compose({"duplicate key ", describe(Value(*twice)), " in the object"}), start - 1);
   }
 
   std::string string() {

@@ -20,7 +20,9 @@ struct Layout {
 Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& tensors) {
   std::vector<const Views::value_type*> order;
   for (const auto& tensor : tensors) order.push_back(&tensor);
-  std::stable_sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->second.type > b->second.type; });
+  std::sort(order.begin(), order.end(), [](auto* a, auto* b) {
+    return a->second.type != b->second.type ? a->second.type > b->second.type : a->first < b->first;
+  });
   // The header is written entry by entry: json::Object looks for a key before it adds one, and there may be many.
   Layout layout;
   std::string text;

@@ -68,7 +68,7 @@ Parsed parse_layer(const json::Value& value, std::size_t position) {
   const std::string name = anonymous.string("name");
   if (!is_name(name)) anonymous.fail("name", "1 to 255 letters, digits, '_', '.' or '-'");
 
-  json::Reader reader(value, type + " '" + name + "'");
+  json::Reader reader(value, compose({type, " '", name, "'"}));
   reader.find("type");
   reader.find("name");
   Parsed parsed;

@@ -108,7 +108,7 @@ struct GivenSlopes {
 
 inline constexpr int kAccumulators = kRegisters == 32 ? 24 : 12;  // the rest holds a panel's row and a broadcast
 
-constexpr int tile_rows(int G) { return G == 1 ? 6 : kAccumulators / G; }
+constexpr int tile_rows(int G) { return G <= 2 ? 6 : kAccumulators / G; }
 
 // More panels where rows are few, so that enough sums are under way to hide the latency of fma.
 constexpr int tile_panels(int G, int rows) {

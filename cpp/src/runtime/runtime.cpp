@@ -81,16 +81,15 @@ void set_num_threads(int n) {
 }
 
 std::string cpu_info() {
-  std::string names;
-  for (const std::string& name : available_isas()) names += " " + name;
-  return "rekur " + std::string(version()) + "\nprocessor: " + processor_model() + "\ninstruction set: " + current_isa() +
-         " (available:" + names + ")\nthreads: " + std::to_string(num_threads()) + " of " + std::to_string(usable_cores()) +
-         " usable cores" +
 #ifdef _OPENMP
-         ", OpenMP\n";
+  constexpr const char* threads = ", OpenMP\n";
 #else
-         ", built without OpenMP\n";
+  constexpr const char* threads = ", built without OpenMP\n";
 #endif
+  std::string names;
+  for (const std::string& name : available_isas()) names.append(" ").append(name);
+  return compose({"rekur ", version(), "\nprocessor: ", processor_model(), "\ninstruction set: ", current_isa(),
+                  " (available:", names, ")\nthreads: ", num_threads(), " of ", usable_cores(), " usable cores", threads});
 }
 
 const char* version() noexcept { return REKUR_VERSION; }
