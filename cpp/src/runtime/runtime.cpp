@@ -82,14 +82,14 @@ void set_num_threads(int n) {
 
 std::string cpu_info() {
 #ifdef _OPENMP
-  constexpr const char* threads = ", OpenMP\n";
+  constexpr const char* built = ", OpenMP\n";
 #else
-  constexpr const char* threads = ", built without OpenMP\n";
+  constexpr const char* built = ", built without OpenMP\n";
 #endif
   std::string names;
   for (const std::string& name : available_isas()) names.append(" ").append(name);
   return compose({"rekur ", version(), "\nprocessor: ", processor_model(), "\ninstruction set: ", current_isa(),
-                  " (available:", names, ")\nthreads: ", num_threads(), " of ", usable_cores(), " usable cores", threads});
+                  " (available:", names, ")\nthreads: ", num_threads(), " of ", usable_cores(), " usable cores", built});
 }
 
 const char* version() noexcept { return REKUR_VERSION; }
