@@ -240,7 +240,7 @@ TEST_CASE("copy_weights: by the layer's name, and only what fits") {
                       {"type": "Bidirectional", "name": "both", "inputs": ["lstm"], "layer": {"type": "GRU", "units": 3}},
                       {"type": "Dense", "name": "dense", "inputs": ["both"], "units": 4, "use_bias": false})",
                    R"("x")", R"("dense")"));
-  model.initialize(1);
+  model.set_weights(numbers(static_cast<Index>(model.weights().size()), 1));
   const std::vector<float> x{0.5f, -1.0f};
   StaticLstm<2, 5> lstm;
   StaticGru<5, 3> forward, backward;
