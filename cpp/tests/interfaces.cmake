@@ -8,6 +8,9 @@ if(REKUR_SANITIZE)
   set(REKUR_CONSUMER_SANITIZE -fsanitize=${REKUR_SANITIZE} -fno-omit-frame-pointer)
 endif()
 set(REKUR_CONSUMER_CXX ${REKUR_CONSUMER_WARNINGS} -Wold-style-cast)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  list(APPEND REKUR_CONSUMER_CXX -Wno-restrict)  # false alarms inside its own std::string
+endif()
 set(REKUR_NO_EXCEPTIONS -fno-exceptions -fno-rtti -fno-sanitize=vptr)
 
 # Each header alone, as a library with exceptions and one without gives it to its consumers.
