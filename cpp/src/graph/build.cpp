@@ -167,9 +167,7 @@ std::uint64_t next_id() {
 std::string tensor_name(const Topology& topology, int tensor) {
   const Node& node = topology.nodes[static_cast<std::size_t>(topology.producer[static_cast<std::size_t>(tensor)])];
   const int output = tensor - node.first_output;
-  std::string name = node.layer->name();
-  if (output > 0) name.append(":").append(std::to_string(output));
-  return name;
+  return output == 0 ? node.layer->name() : compose({node.layer->name(), ":", output});
 }
 
 }  // namespace
@@ -196,7 +194,7 @@ void Graph::allocate_parameters() {
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(topology_.tensors[static_cast<std::size_t>(tensor)]);
     for (layers::ParamSpec& parameter : node.layer->parameters(inputs)) {
-      parameter_infos_.push_back({node.layer->name() + "/" + parameter.name, parameter.shape, parameter_count_});
+      parameter_infos_.push_back({compose({node.layer->name(), "/", parameter.name}), parameter.shape, parameter_count_});
       parameter_count_ += layers::parameter_size(*node.layer, parameter);
       if (parameter_count_ > kMaxParameters) node.layer->fail({"the model would have more than 2^40 parameters"});
       parameter.context = compose({node.layer->type(), " '", node.layer->name(), "': initializer of ", parameter.name});

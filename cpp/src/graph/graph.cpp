@@ -16,7 +16,7 @@ bool is_empty(const Shape& shape) { return std::find(shape.begin(), shape.end(),
 
 }  // namespace
 
-std::string count_of(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
+std::string count_of(std::size_t n, const char* what) { return compose({n, " ", what, (n == 1 ? "" : "s")}); }
 
 void expect_count(const char* what, std::size_t expected, std::size_t given) {
   if (given != expected) throw_error({"model: expected ", count_of(expected, what), ", got ", given});
@@ -98,7 +98,7 @@ void Graph::check_options(const RunOptions& options, const Plan& plan) const {
   if (!options.outputs.empty()) expect_count("output array", outputs().size(), options.outputs.size());
   if (!options.raw.empty()) expect_count("flag for raw outputs", outputs().size(), options.raw.size());
   for (std::size_t k = 0; k < options.outputs.size(); ++k) {
-    expect_view("output '" + outputs()[k].name + "'", options.outputs[k],
+    expect_view(compose({"output '", outputs()[k].name, "'"}), options.outputs[k],
                 plan.tensors[static_cast<std::size_t>(topology_.outputs[k])].shape);
   }
 #if REKUR_TRAINING

@@ -125,8 +125,7 @@ std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::ve
   }
   std::vector<TensorInfo> infos;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    std::string name = layer->name();
-    if (k > 0) name.append(":").append(std::to_string(k));
+    std::string name = k == 0 ? layer->name() : compose({layer->name(), ":", k});
     infos.push_back({std::move(name), outputs[k].shape, outputs[k].dtype});
   }
   return infos;

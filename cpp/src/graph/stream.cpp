@@ -9,6 +9,7 @@
 #include "graph/arena.hpp"
 #include "graph/graph.hpp"
 #include "graph/program.hpp"
+#include "io/text.hpp"
 #include "runtime/float_mode.hpp"
 
 namespace rekur {
@@ -60,7 +61,7 @@ struct Stream::Impl {
     Index size = 0;
     const auto place = [&](Index floats) {
       const Index at = size;
-      if (__builtin_add_overflow(size, aligned(floats), &size)) throw Error("the arrays of a stream do not fit in memory");
+      if (__builtin_add_overflow(size, aligned(floats), &size)) throw_error({"the arrays of a stream do not fit in memory"});
       return at;
     };
     std::vector<Index> array_at, memory_at;
@@ -138,12 +139,12 @@ struct Stream::Impl {
 };
 
 Stream::Stream(const Model& model, const StreamOptions& options) {
-  if (model.graph_ == nullptr) throw Error("stream: the model was moved from");
-  if (options.batch < 1) throw Error("stream: expected a batch of at least 1, got " + std::to_string(options.batch));
+  if (model.graph_ == nullptr) throw_error({"stream: the model was moved from"});
+  if (options.batch < 1) throw_error({"stream: expected a batch of at least 1, got ", options.batch});
   try {
     impl_ = std::make_unique<Impl>(*model.graph_, options.batch);
   } catch (const std::bad_alloc&) {
-    throw Error("not enough memory for a stream of " + std::to_string(options.batch) + " rows");
+    throw_error({"not enough memory for a stream of ", options.batch, " rows"});
   }
 }
 

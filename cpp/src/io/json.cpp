@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "io/suggest.hpp"
+#include "runtime/sort.hpp"
 
 namespace rekur::json {
 
@@ -216,12 +217,12 @@ class Parser {
 
   // By sorting, once the object is read: a hostile text of a million keys costs no quadratic time.
   static void refuse_duplicates(const Object& object, std::size_t start) {
-    std::vector<std::string_view> keys;
-    keys.reserve(object.size());
-    for (const Member& member : object) keys.push_back(member.key);
-    std::sort(keys.begin(), keys.end());
-    const auto twice = std::adjacent_find(keys.begin(), keys.end());
-    if (twice != keys.end()) fail(compose({"duplicate key ", describe(Value(*twice)), " in the object"}), start - 1);
+    const auto key = [members = object.begin()](Index i) -> const std::string& { return members[i].key; };
+    const std::vector<Index> order = sorted(object.size(), [&](Index a, Index b) { return key(a) < key(b); });
+    for (std::size_t i = 1; i < order.size(); ++i) {
+      if (key(order[i]) == key(order[i - 1]))
+        fail(compose({"duplicate key ", describe(Value(key(order[i]))), " in the object"}), start - 1);
+    }
   }
 
   std::string string() {
@@ -367,7 +368,7 @@ void write_value(std::string& out, const Value& value, int depth) {
   } else if (value.is_boolean()) {
     out += value.boolean() ? "true" : "false";
   } else if (value.is_integer()) {
-    out += std::to_string(value.integer());
+    Part(value.integer()).append_to(out);
   } else if (value.is_double()) {
     write_double(out, value.number());
   } else if (value.is_string()) {

@@ -30,7 +30,7 @@ std::string describe(const Value& value) {
   const bool plain = array.size() <= 8 && std::all_of(array.begin(), array.end(), [](const Value& element) {
                        return element.is_integer() || element.is_null() || element.is_boolean();
                      });
-  return plain ? write(value) : "an array of " + std::to_string(array.size());
+  return plain ? write(value) : compose({"an array of ", array.size()});
 }
 
 Reader::Reader(const Value& value, std::string context) : object_(nullptr), context_(std::move(context)) {

@@ -8,12 +8,13 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <optional>
 
 #include "io/descriptor.hpp"
 #include "io/json.hpp"
+#include "runtime/function_ref.hpp"
+#include "runtime/sort.hpp"
 
 namespace rekur::safetensors {
 
@@ -54,7 +55,8 @@ struct Entry {
 
 struct Header {
   std::map<std::string, std::string> metadata;
-  std::vector<Entry> entries;  // in the order of the file
+  std::vector<Entry> entries;
+  std::vector<Index> order;  // of the entries in the file
 };
 
 Index dimension_or_offset(const json::Reader& reader, std::string_view key, const json::Value& value) {
@@ -98,10 +100,12 @@ Header read_header(std::string_view text, std::uint64_t data_size) {
       header.metadata.emplace(key, value.string());
     }
   }
-  std::sort(header.entries.begin(), header.entries.end(),
-            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  header.order = sorted(header.entries.size(), [entries = header.entries.data()](Index a, Index b) {
+    return entries[a].begin != entries[b].begin ? entries[a].begin < entries[b].begin : entries[a].end < entries[b].end;
+  });
   Index expected = 0;
-  for (const Entry& entry : header.entries) {
+  for (const Index i : header.order) {
+    const Entry& entry = header.entries[static_cast<std::size_t>(i)];
     if (entry.begin != expected) {
       throw_error({"tensor ", json::describe(json::Value(entry.name)), ": its data begin at byte ", entry.begin,
                    ", not where the data before them end (", expected, ")"});
@@ -115,7 +119,7 @@ Header read_header(std::string_view text, std::uint64_t data_size) {
 }
 
 // The whole of reading, over anything that can copy `size` bytes at `offset` to `out`. Offsets asked for lie within file_size.
-File read_from(std::uint64_t file_size, const std::function<void(std::uint64_t offset, void* out, std::size_t size)>& copy) {
+File read_from(std::uint64_t file_size, FunctionRef<void(std::uint64_t offset, void* out, std::size_t size)> copy) {
   if (file_size < kLengthSize) throw_error({"too short for a safetensors file (", file_size, " bytes)"});
   std::uint64_t length = 0;
   copy(0, &length, kLengthSize);
@@ -129,7 +133,8 @@ File read_from(std::uint64_t file_size, const std::function<void(std::uint64_t o
   Header header = read_header(text, file_size - data_start);
   File file;
   file.metadata = std::move(header.metadata);
-  for (Entry& entry : header.entries) {
+  for (const Index i : header.order) {
+    Entry& entry = header.entries[static_cast<std::size_t>(i)];
     std::vector<std::byte> bytes(static_cast<std::size_t>(entry.end - entry.begin));
     copy(data_start + static_cast<std::uint64_t>(entry.begin), bytes.data(), bytes.size());
     file.tensors.emplace(std::move(entry.name), Array{entry.type, std::move(entry.shape), std::move(bytes)});

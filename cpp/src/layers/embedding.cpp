@@ -35,7 +35,7 @@ class Embedding final : public Layer {
       if (ids[i] >= 0 && ids[i] < rows_) continue;
       const bool has_time = run.input_specs[0].shape.size() == 2;
       const Index T = has_time ? run.input_specs[0].shape[1] : 1;
-      fail({"id ", ids[i], " at row ", i / T, (has_time ? ", step " + std::to_string(i % T) : ""), " is not in [0, ", rows_, ")"});
+      fail({"id ", ids[i], " at row ", i / T, (has_time ? compose({", step ", i % T}) : ""), " is not in [0, ", rows_, ")"});
     }
   }
 

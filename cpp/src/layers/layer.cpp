@@ -7,19 +7,16 @@ namespace rekur::layers {
 
 void Layer::fail(std::initializer_list<Part> message) const { throw_error({type_, " '", name_, "': ", compose(message)}); }
 
-void Layer::cannot_stream(const std::string& reason) const { fail({"cannot go one step at a time: ", reason}); }
+void Layer::cannot_stream(std::initializer_list<Part> reason) const { fail({"cannot go one step at a time: ", compose(reason)}); }
 
-std::unique_ptr<const StreamOp> Layer::stream(const StreamBuild&) const { cannot_stream("this layer does not say how"); }
+std::unique_ptr<const StreamOp> Layer::stream(const StreamBuild&) const { cannot_stream({"this layer does not say how"}); }
 
 void Layer::expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const {
   if (inputs.size() >= least && inputs.size() <= most) return;
-  std::string expected = std::to_string(least);
-  if (most == static_cast<std::size_t>(-1)) {
-    expected = "at least " + expected;
-  } else if (most != least) {
-    expected += " to " + std::to_string(most);
-  }
-  fail({"expected ", expected, (most == 1 ? " input" : " inputs"), ", got ", inputs.size()});
+  const char* const what = most == 1 ? " input" : " inputs";
+  if (most == static_cast<std::size_t>(-1)) fail({"expected at least ", least, what, ", got ", inputs.size()});
+  if (most == least) fail({"expected ", least, what, ", got ", inputs.size()});
+  fail({"expected ", least, " to ", most, what, ", got ", inputs.size()});
 }
 
 void Layer::expect_features(const TensorSpec& input) const {

@@ -71,6 +71,9 @@ struct LayerCall {
   const Context* run;
 };
 
+// How a layer goes through time, if it can do so in a stack.
+enum class Walk : std::uint8_t { none, onwards, backwards };
+
 enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
 
 class Layer {
@@ -108,11 +111,10 @@ class Layer {
   virtual FinalActivation final_activation() const { return FinalActivation::none; }
 #endif
 
-  // Layers that walk through time alike can run as a stack, each a little behind the one it reads, so that few rows keep several
-  // threads busy. stacks_on: whether this layer can do so on `below`, whose output 0 is its input 0. The calls go to the first
-  // layer of the list: the lowest forward, the highest backward.
+  // Layers that walk through time alike can run as a stack, each a little behind the one whose output 0 is its input 0, so that few
+  // rows keep several threads busy. The calls go to the first layer of the list: the lowest forward, the highest backward.
   static constexpr std::size_t kMostStacked = 8;
-  virtual bool stacks_on(const Layer& /*below*/) const { return false; }
+  virtual Walk walk() const { return Walk::none; }
   virtual void forward_stack(std::span<const LayerCall> /*upwards*/) const {}
 #if REKUR_TRAINING
   virtual void backward_stack(std::span<const LayerCall> /*downwards*/) const {}
@@ -128,7 +130,7 @@ class Layer {
   static constexpr std::size_t kNoInitialState = static_cast<std::size_t>(-1);
   virtual std::size_t first_initial_state() const { return kNoInitialState; }
   // Throws Error "TYPE 'name': cannot go one step at a time: reason".
-  [[noreturn]] void cannot_stream(const std::string& reason) const;
+  [[noreturn]] void cannot_stream(std::initializer_list<Part> reason) const;
 
   // Throws Error "TYPE 'name': message".
   [[noreturn]] void fail(std::initializer_list<Part> message) const;

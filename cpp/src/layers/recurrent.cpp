@@ -104,13 +104,10 @@ class RecurrentLayer final : public Layer {
     return layout(inputs[0].shape, training).size;
   }
 
-  bool stacks_on(const Layer& below) const override {
-    const auto* lower = dynamic_cast<const RecurrentLayer*>(&below);
-    return lower != nullptr && D_ == 1 && lower->D_ == 1 && lower->s_.return_sequences && lower->s_.reverse == s_.reverse;
-  }
+  Walk walk() const override { return D_ == 2 ? Walk::none : s_.reverse ? Walk::backwards : Walk::onwards; }
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
+    if (D_ == 2 || s_.reverse) cannot_stream({"it begins at the end of the sequence, which no step but the last knows"});
     const Index I = features_of(build.inputs[0].shape);
     return std::make_unique<RecurrentOp>(
         recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, direction_weights(build.weights, 0), build.single_row),

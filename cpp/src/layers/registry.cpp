@@ -61,7 +61,7 @@ std::vector<std::string> type_names() {
 }
 
 Parsed parse_layer(const json::Value& value, std::size_t position) {
-  json::Reader anonymous(value, "layer " + std::to_string(position));
+  json::Reader anonymous(value, compose({"layer ", position}));
   const std::string type = anonymous.string("type");
   const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) { return type == t.name; });
   if (found == std::end(kTypes)) anonymous.fail({unknown_name("layer type", type, type_names())});

@@ -22,7 +22,7 @@ class Slice final : public Layer {
     const Index start = from_start(start_, n), stop = from_start(stop_.value_or(n), n);
     const bool within = start >= 0 && start <= n && stop >= 0 && stop <= n;
     if (!within || start >= stop) {
-      fail({"features [", start_, ", ", (stop_ ? std::to_string(*stop_) : "end"), ") ",
+      fail({"features [", start_, ", ", (stop_ ? compose({*stop_}) : "end"), ") ",
             (within ? "are none of" : "do not lie within"), " the input's ", n, " (input shape ", inputs[0].shape, ")"});
     }
     TensorSpec output = inputs[0];

@@ -60,7 +60,7 @@ class Step final : public Layer {
 
   // The last step of a sequence that ends here is the one at hand.
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override {
-    if (index_ != -1) cannot_stream("step " + std::to_string(index_) + " of a sequence cannot be told from one step of it");
+    if (index_ != -1) cannot_stream({"step ", index_, " of a sequence cannot be told from one step of it"});
     return nullptr;
   }
 

@@ -3,9 +3,9 @@
 
 #include <atomic>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -57,12 +57,18 @@ int initial_threads() {
 std::atomic<int> threads{0};  // 0: not known yet
 
 std::string processor_model() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t colon = line.find(": ");
-    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) return line.substr(colon + 2);
+  std::string model = "unknown processor";
+  std::FILE* const file = std::fopen("/proc/cpuinfo", "re");
+  if (file == nullptr) return model;
+  char line[256];
+  while (std::fgets(line, sizeof line, file)) {
+    const char* const colon = std::strstr(line, ": ");
+    if (std::strncmp(line, "model name", 10) != 0 || colon == nullptr) continue;
+    model.assign(colon + 2, std::strcspn(colon + 2, "\n"));
+    break;
   }
-  return "unknown processor";
+  std::fclose(file);
+  return model;
 }
 
 }  // namespace
