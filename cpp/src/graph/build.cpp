@@ -85,7 +85,7 @@ class Builder {
     const std::string where = compose({layer.type(), " '", layer.name(), "'"});
     std::vector<layers::TensorSpec> inputs;
     for (const std::string& reference : parsed.references) {
-      node.inputs.push_back(resolve(reference, where + ": input"));
+      node.inputs.push_back(resolve(reference, compose({where, ": input"})));
       inputs.push_back(t_.tensors[static_cast<std::size_t>(node.inputs.back())]);
     }
     std::vector<layers::TensorSpec> outputs = layer.infer(inputs);
@@ -107,7 +107,7 @@ class Builder {
   }
 
   void add_output(const std::string& name) {
-    const int tensor = resolve(name, spec_.context() + ": output");
+    const int tensor = resolve(name, compose({spec_.context(), ": output"}));
     if (t_.tensors[static_cast<std::size_t>(tensor)].dtype != DType::float32) {
       spec_.fail({"output '", name, "' is an array of int32 ids; outputs must be float32"});
     }

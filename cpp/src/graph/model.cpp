@@ -121,7 +121,7 @@ std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::ve
   const std::vector<layers::TensorSpec> outputs = layer->infer(specs);
   for (const layers::ParamSpec& parameter : layer->parameters(specs)) {
     layers::parameter_size(*layer, parameter);
-    check_initializer(parameter, layer->type() + " '" + layer->name() + "': initializer of " + parameter.name);
+    check_initializer(parameter, compose({layer->type(), " '", layer->name(), "': initializer of ", parameter.name}));
   }
   std::vector<TensorInfo> infos;
   for (std::size_t k = 0; k < outputs.size(); ++k) {

@@ -76,7 +76,7 @@ struct Stream::Impl {
       steps.push_back({from.op.get(), {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory}});
       for (const layers::StreamState& s : from.op->states(batch)) {
         states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride});
-        state_infos.push_back({from.layer + "/" + s.name, {batch, s.units}, DType::float32});
+        state_infos.push_back({compose({from.layer, "/", s.name}), {batch, s.units}, DType::float32});
         state_size += static_cast<std::size_t>(batch * s.units);
       }
     }

@@ -16,7 +16,7 @@ std::string describe_string(const std::string& text) {
   if (text.size() <= kLongest) return write(text);
   std::size_t end = kLongest;
   while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // never cut inside a character
-  return write(text.substr(0, end) + "…");
+  return write(compose({std::string_view(text).substr(0, end), "…"}));
 }
 
 }  // namespace
@@ -123,7 +123,7 @@ std::string Reader::unknown_key(std::string_view key) const {
     if (object_->find(asked) == nullptr) lacking.push_back(asked);
   }
   const std::string nearest = suggest(key, lacking);
-  return nearest.empty() ? unknown_name("key", key, asked_) : "unknown key '" + std::string(key) + "'" + nearest;
+  return nearest.empty() ? unknown_name("key", key, asked_) : compose({"unknown key '", key, "'", nearest});
 }
 
 }  // namespace rekur::json

@@ -65,7 +65,7 @@ Index dimension_or_offset(const json::Reader& reader, std::string_view key, cons
 }
 
 Entry read_entry(const json::Member& member) {
-  json::Reader reader(member.value, "tensor " + json::describe(json::Value(member.key)));
+  json::Reader reader(member.value, compose({"tensor ", json::describe(json::Value(member.key))}));
   Entry entry{member.key, Type::f32, {}, 0, 0};
   const std::string type = reader.string("dtype");
   const auto found = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeInfo& info) { return info.name == type; });

@@ -48,7 +48,7 @@ std::string suggest(std::string_view name, std::span<const std::string_view> can
       best_distance = distance;
     }
   }
-  return best.empty() ? "" : " (did you mean '" + std::string(best) + "'?)";
+  return best.empty() ? "" : compose({" (did you mean '", best, "'?)"});
 }
 
 std::string suggest(std::string_view name, const std::vector<std::string>& candidates) { return suggest(name, views(candidates)); }

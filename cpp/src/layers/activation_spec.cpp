@@ -77,7 +77,7 @@ ActivationSpec read_activation(json::Reader& reader, std::string_view key, const
   if (value == nullptr) return find(reader, fallback, softmax_allowed, nullptr);
   if (value->is_string()) return find(reader, value->string(), softmax_allowed, nullptr);
   if (!value->is_object()) reader.fail(key, "a name or an object with a name");
-  json::Reader parameters(*value, reader.context() + ": " + std::string(key));
+  json::Reader parameters(*value, compose({reader.context(), ": ", key}));
   const std::string name = parameters.string("name");
   const ActivationSpec spec = find(reader, name, softmax_allowed, &parameters);
   parameters.finish();

@@ -14,11 +14,7 @@ class Scaling : public Layer {
  public:
   using Layer::Layer;
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
-    return {inputs[0]};
-  }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
  protected:
   // `by` and `offset` repeat every `width` elements.
@@ -65,7 +61,10 @@ class Affine final : public Scaling {
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index n = features_of(inputs[0].shape);
-    return {{"gamma", {n}, "\"ones\"", n}, {"beta", {n}, "\"zeros\"", n}};
+    std::vector<ParamSpec> specs;
+    add_parameter(specs, {"gamma"}, {n}, "\"ones\"", n);
+    add_parameter(specs, {"beta"}, {n}, "\"zeros\"", n);
+    return specs;
   }
 
   void forward(const Context& run) const override {

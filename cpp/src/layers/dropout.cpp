@@ -10,11 +10,7 @@ class Dropout final : public Layer {
  public:
   Dropout(const std::string& type, const std::string& name, float rate) : Layer(type, name), rate_(rate) {}
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
-    return {inputs[0]};
-  }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
   // The mask.
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override {

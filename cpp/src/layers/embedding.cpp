@@ -21,11 +21,13 @@ class Embedding final : public Layer {
     if (ids.shape.size() != 1 && ids.shape.size() != 2) fail({"expected ids of shape (B,) or (B, T), got ", ids.shape});
     TensorSpec output{ids.shape, DType::float32, ids.time_source};
     output.shape.push_back(columns_);
-    return {output};
+    return one(std::move(output));
   }
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec>) const override {
-    return {{"embeddings", {rows_, columns_}, initializer_, columns_}};
+    std::vector<ParamSpec> specs;
+    add_parameter(specs, {"embeddings"}, {rows_, columns_}, initializer_, columns_);
+    return specs;
   }
 
   void check(const Context& run) const override {

@@ -10,7 +10,7 @@ class Input final : public Layer {
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 0, 0);
-    return {output_};
+    return one(output_);
   }
   void forward(const Context&) const override {}
 #if REKUR_TRAINING

@@ -5,6 +5,10 @@
 
 namespace rekur::layers {
 
+Layer::Layer(const std::string& type, const std::string& name) : type_(type), name_(name) {}
+
+Layer::~Layer() = default;
+
 void Layer::fail(std::initializer_list<Part> message) const { throw_error({type_, " '", name_, "': ", compose(message)}); }
 
 void Layer::cannot_stream(std::initializer_list<Part> reason) const { fail({"cannot go one step at a time: ", compose(reason)}); }
@@ -28,6 +32,23 @@ void Layer::expect_features(const TensorSpec& input) const {
     fail({"the number of features (the last dimension) must be known, got ", input.shape});
   }
   if (input.shape.back() < 1) fail({"expected at least one feature (the last dimension), got ", input.shape});
+}
+
+std::vector<TensorSpec> Layer::infer_like_input(std::span<const TensorSpec> inputs) const {
+  expect_inputs(inputs, 1, 1);
+  expect_features(inputs[0]);
+  return one(inputs[0]);
+}
+
+std::vector<TensorSpec> one(TensorSpec output) {
+  std::vector<TensorSpec> outputs;
+  outputs.push_back(std::move(output));
+  return outputs;
+}
+
+void add_parameter(std::vector<ParamSpec>& specs, std::initializer_list<Part> name, std::initializer_list<Index> shape,
+                   std::string_view initializer, Index units) {
+  specs.push_back({compose(name), shape, std::string(initializer), units});
 }
 
 Index parameter_size(const Layer& layer, const ParamSpec& parameter) {

@@ -78,7 +78,7 @@ enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
 
 class Layer {
  public:
-  virtual ~Layer() = default;
+  virtual ~Layer();
   Layer(const Layer&) = delete;
   Layer& operator=(const Layer&) = delete;
 
@@ -136,16 +136,25 @@ class Layer {
   [[noreturn]] void fail(std::initializer_list<Part> message) const;
 
  protected:
-  Layer(std::string type, std::string name) : type_(std::move(type)), name_(std::move(name)) {}
+  Layer(const std::string& type, const std::string& name);
 
   // Throws unless there are `least` to `most` inputs.
   void expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const;
   // Throws unless it is float32 of shape (B, F) or (B, T, F), F known.
   void expect_features(const TensorSpec& input) const;
+  // For layers with one such input, whose output looks like it.
+  std::vector<TensorSpec> infer_like_input(std::span<const TensorSpec> inputs) const;
 
  private:
   std::string type_, name_;
 };
+
+// The outputs of a layer that has one.
+std::vector<TensorSpec> one(TensorSpec output);
+
+// Adds a parameter; its name is put together.
+void add_parameter(std::vector<ParamSpec>& specs, std::initializer_list<Part> name, std::initializer_list<Index> shape,
+                   std::string_view initializer, Index units);
 
 // Elements of a parameter; throws Error naming the layer where that overflows.
 Index parameter_size(const Layer& layer, const ParamSpec& parameter);

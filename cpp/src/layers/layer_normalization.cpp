@@ -25,17 +25,13 @@ class LayerNormalization final : public Layer {
   LayerNormalization(const std::string& type, const std::string& name, Settings settings)
       : Layer(type, name), s_(std::move(settings)) {}
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
-    return {inputs[0]};
-  }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index n = features_of(inputs[0].shape);
     std::vector<ParamSpec> specs;
-    if (s_.scale) specs.push_back({"gamma", {n}, s_.gamma_initializer, n});
-    if (s_.center) specs.push_back({"beta", {n}, s_.beta_initializer, n});
+    if (s_.scale) add_parameter(specs, {"gamma"}, {n}, s_.gamma_initializer, n);
+    if (s_.center) add_parameter(specs, {"beta"}, {n}, s_.beta_initializer, n);
     return specs;
   }
 

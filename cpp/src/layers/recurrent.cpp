@@ -85,9 +85,9 @@ class RecurrentLayer final : public Layer {
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index I = features_of(inputs[0].shape);
-    if (D_ == 1) return recurrent_parameters(s_, I, "");
-    std::vector<ParamSpec> specs = recurrent_parameters(s_, I, "forward/");
-    for (ParamSpec& spec : recurrent_parameters(s_, I, "backward/")) specs.push_back(std::move(spec));
+    std::vector<ParamSpec> specs;
+    add_recurrent_parameters(specs, s_, I, D_ == 1 ? "" : "forward/");
+    if (D_ == 2) add_recurrent_parameters(specs, s_, I, "backward/");
     return specs;
   }
 
@@ -338,7 +338,7 @@ std::unique_ptr<Layer> make_recurrent(json::Reader& spec, const std::string& typ
 
 std::unique_ptr<Layer> make_bidirectional(json::Reader& spec, const std::string& type, const std::string& name) {
   const MergeMode mode = read_merge_mode(spec);
-  json::Reader inner(spec.get("layer"), spec.context() + ": layer");
+  json::Reader inner(spec.get("layer"), compose({spec.context(), ": layer"}));
   RecurrentSettings settings = read_recurrent(inner, inner.string("type"));
   inner.finish();
   if (settings.reverse) inner.fail("reverse", "false: a bidirectional layer runs both ways");

@@ -75,17 +75,15 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   return s;
 }
 
-std::vector<ParamSpec> recurrent_parameters(const RecurrentSettings& s, Index input_size, const std::string& prefix) {
-  const Index GH = s.cell->gates * s.units;
-  std::vector<ParamSpec> specs{
-      {prefix + "kernel", {input_size, GH}, s.kernel_initializer, s.units},
-      {prefix + "recurrent_kernel", {s.units, GH}, s.recurrent_initializer, s.units},
-  };
-  if (s.use_bias) {
-    specs.push_back({prefix + "bias", s.cell->recurrent_bias ? Shape{2, GH} : Shape{GH}, s.bias_initializer, s.units});
-  }
-  if (s.cell->peepholes > 0) specs.push_back({prefix + "peephole", {s.cell->peepholes, s.units}, s.peephole_initializer, s.units});
-  return specs;
+void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix) {
+  const Index H = s.units, GH = s.cell->gates * H;
+  add_parameter(specs, {prefix, "kernel"}, {input_size, GH}, s.kernel_initializer, H);
+  add_parameter(specs, {prefix, "recurrent_kernel"}, {H, GH}, s.recurrent_initializer, H);
+  if (s.use_bias && s.cell->recurrent_bias)
+    add_parameter(specs, {prefix, "bias"}, {2, GH}, s.bias_initializer, H);
+  else if (s.use_bias)
+    add_parameter(specs, {prefix, "bias"}, {GH}, s.bias_initializer, H);
+  if (s.cell->peepholes > 0) add_parameter(specs, {prefix, "peephole"}, {s.cell->peepholes, H}, s.peephole_initializer, H);
 }
 
 }  // namespace rekur::layers

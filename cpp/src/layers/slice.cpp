@@ -27,7 +27,7 @@ class Slice final : public Layer {
     }
     TensorSpec output = inputs[0];
     output.shape.back() = stop - start;
-    return {output};
+    return one(std::move(output));
   }
 
   void forward(const Context& run) const override {

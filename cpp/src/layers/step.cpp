@@ -27,7 +27,7 @@ class Step final : public Layer {
       fail({"expected a sequence of at least ", least, (least == 1 ? " step" : " steps"), " for index ", index_, ", got ", shape[1],
             " (input shape ", shape, ")"});
     }
-    return {{{shape[0], shape[2]}, DType::float32, -1}};
+    return one({{shape[0], shape[2]}, DType::float32, -1});
   }
 
   void forward(const Context& run) const override {
