@@ -83,8 +83,8 @@ void Graph::start_gradients(Run& run, std::span<const View> d_inputs) const {
 }
 
 // Per tensor: whether a parameter or a wanted input lies behind it.
-std::vector<bool> Graph::wanted_gradients(std::span<const View> d_inputs) const {
-  std::vector<bool> wanted(topology_.tensors.size(), false);
+std::vector<char> Graph::wanted_gradients(std::span<const View> d_inputs) const {
+  std::vector<char> wanted(topology_.tensors.size(), false);
   for (std::size_t i = 0; i < d_inputs.size(); ++i) {
     wanted[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data != nullptr;
   }

@@ -103,7 +103,7 @@ class Compiler {
   Program& p_;
   std::vector<layers::TensorSpec> steps_;  // by tensor
   std::vector<int> root_;                  // tensor -> the one whose array it shares
-  std::vector<bool> read_;
+  std::vector<char> read_;  // flags
 };
 
 }  // namespace

@@ -50,8 +50,11 @@ struct Stream::Impl {
     std::vector<const void*> x;
     std::vector<float*> y;
     std::vector<graph::Arena> room;
-    for (const TensorInfo& info : inputs) x.push_back(room.emplace_back(element_count(info.shape), "an input").data());
-    for (const TensorInfo& info : outputs) y.push_back(room.emplace_back(element_count(info.shape), "an output").data());
+    const auto room_for = [&](const TensorInfo& info, const char* what) {
+      return room.emplace_back(element_count(info.shape), what).data();
+    };
+    for (const TensorInfo& info : inputs) x.push_back(room_for(info, "an input"));
+    for (const TensorInfo& info : outputs) y.push_back(room_for(info, "an output"));
     step(x.data(), y.data());
     reset(0, batch);
   }

@@ -40,17 +40,17 @@ Reader::Reader(const Value& value, std::string context) : object_(nullptr), cont
 
 void Reader::fail(std::initializer_list<Part> message) const { throw_error({context_, ": ", compose(message)}); }
 
-void Reader::fail(std::string_view key, std::string_view expected) const {
+void Reader::fail(const char* key, const char* expected) const {
   const Value* value = object_->find(key);
   fail({"'", key, "' must be ", expected, ", got ", (value ? describe(*value) : "nothing")});
 }
 
-const Value* Reader::find(std::string_view key) {
+const Value* Reader::find(const char* key) {
   if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) asked_.emplace_back(key);
   return object_->find(key);
 }
 
-const Value& Reader::get(std::string_view key) {
+const Value& Reader::get(const char* key) {
   if (const Value* value = find(key)) return *value;
   for (const Member& member : *object_) {  // a misspelt key says more than a missing one
     const bool asked = std::find(asked_.begin(), asked_.end(), member.key) != asked_.end();
@@ -59,54 +59,54 @@ const Value& Reader::get(std::string_view key) {
   fail({"missing key '", key, "'"});
 }
 
-bool Reader::boolean(std::string_view key) {
+bool Reader::boolean(const char* key) {
   const Value& value = get(key);
   if (!value.is_boolean()) fail(key, "true or false");
   return value.boolean();
 }
 
-Index Reader::integer(std::string_view key) {
+Index Reader::integer(const char* key) {
   const Value& value = get(key);
   if (!value.is_integer()) fail(key, "an integer");
   return value.integer();
 }
 
-Index Reader::positive_integer(std::string_view key) {
+Index Reader::positive_integer(const char* key) {
   const Value& value = get(key);
   if (!value.is_integer() || value.integer() < 1) fail(key, "a positive integer");
   if (value.integer() > std::numeric_limits<std::int32_t>::max()) fail(key, "at most 2147483647");
   return value.integer();
 }
 
-double Reader::number(std::string_view key) {
+double Reader::number(const char* key) {
   const Value& value = get(key);
   if (!value.is_number()) fail(key, "a number");
   return value.number();
 }
 
-std::string Reader::string(std::string_view key) {
+std::string Reader::string(const char* key) {
   const Value& value = get(key);
   if (!value.is_string()) fail(key, "a string");
   return value.string();
 }
 
-const Array& Reader::array(std::string_view key) {
+const Array& Reader::array(const char* key) {
   const Value& value = get(key);
   if (!value.is_array()) fail(key, "an array");
   return value.array();
 }
 
-const Object& Reader::object(std::string_view key) {
+const Object& Reader::object(const char* key) {
   const Value& value = get(key);
   if (!value.is_object()) fail(key, "an object");
   return value.object();
 }
 
-bool Reader::boolean(std::string_view key, bool fallback) { return find(key) ? boolean(key) : fallback; }
-Index Reader::integer(std::string_view key, Index fallback) { return find(key) ? integer(key) : fallback; }
-Index Reader::positive_integer(std::string_view key, Index fallback) { return find(key) ? positive_integer(key) : fallback; }
-double Reader::number(std::string_view key, double fallback) { return find(key) ? number(key) : fallback; }
-std::string Reader::string(std::string_view key, std::string_view fallback) {
+bool Reader::boolean(const char* key, bool fallback) { return find(key) ? boolean(key) : fallback; }
+Index Reader::integer(const char* key, Index fallback) { return find(key) ? integer(key) : fallback; }
+Index Reader::positive_integer(const char* key, Index fallback) { return find(key) ? positive_integer(key) : fallback; }
+double Reader::number(const char* key, double fallback) { return find(key) ? number(key) : fallback; }
+std::string Reader::string(const char* key, const char* fallback) {
   return find(key) ? string(key) : std::string(fallback);
 }
 

@@ -59,7 +59,7 @@ struct Header {
   std::vector<Index> order;  // of the entries in the file
 };
 
-Index dimension_or_offset(const json::Reader& reader, std::string_view key, const json::Value& value) {
+Index dimension_or_offset(const json::Reader& reader, const char* key, const json::Value& value) {
   if (!value.is_integer() || value.integer() < 0) reader.fail(key, "an array of integers, none negative");
   return value.integer();
 }

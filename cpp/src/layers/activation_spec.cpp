@@ -45,7 +45,7 @@ float read_parameter(json::Reader& reader, const char* key, bool present, double
 
 ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_allowed, json::Reader* parameters) {
   if (softmax_allowed && name == "softmax") return {.function = {}, .softmax = true};
-  std::vector<std::string> names;
+  std::vector<std::string_view> names;
   for (const Named& known : kActivations) {
     names.emplace_back(known.name);
     if (name != known.name) continue;
@@ -72,7 +72,7 @@ FinalActivation ActivationSpec::final_activation() const {
   return function.kind == ActivationKind::sigmoid ? FinalActivation::sigmoid : FinalActivation::none;
 }
 
-ActivationSpec read_activation(json::Reader& reader, std::string_view key, const char* fallback, bool softmax_allowed) {
+ActivationSpec read_activation(json::Reader& reader, const char* key, const char* fallback, bool softmax_allowed) {
   const json::Value* value = fallback == nullptr ? &reader.get(key) : reader.find(key);
   if (value == nullptr) return find(reader, fallback, softmax_allowed, nullptr);
   if (value->is_string()) return find(reader, value->string(), softmax_allowed, nullptr);
@@ -115,7 +115,7 @@ void activate_backward(const ActivationSpec& f, const float* y, const float* dy,
 }
 #endif
 
-std::string read_initializer(json::Reader& reader, std::string_view key, const char* fallback) {
+std::string read_initializer(json::Reader& reader, const char* key, const char* fallback) {
   const json::Value* value = reader.find(key);
   if (value == nullptr) return json::write(json::Value(fallback));
   if (!value->is_string() && !value->is_object()) reader.fail(key, "a name or an object with a name");

@@ -322,9 +322,9 @@ class RecurrentLayer final : public Layer {
 };
 
 MergeMode read_merge_mode(json::Reader& spec) {
-  static const std::vector<std::string> names{"concat", "sum", "mul", "ave"};
+  static constexpr std::string_view names[] = {"concat", "sum", "mul", "ave"};
   const std::string name = spec.string("merge_mode", "concat");
-  for (std::size_t i = 0; i < names.size(); ++i) {
+  for (std::size_t i = 0; i < std::size(names); ++i) {
     if (name == names[i]) return static_cast<MergeMode>(i);
   }
   spec.fail({unknown_name("merge_mode", name, names)});

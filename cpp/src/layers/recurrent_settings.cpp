@@ -48,7 +48,7 @@ float read_clip(json::Reader& spec) {
 RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const RecurrentType& t) { return type == t.type; });
   if (found == std::end(kTypes)) {
-    std::vector<std::string> names;
+    std::vector<std::string_view> names;
     for (const RecurrentType& t : kTypes) names.emplace_back(t.type);
     spec.fail({unknown_name("recurrent layer type", type, names)});
   }

@@ -56,7 +56,7 @@ Plan variance_scaling(bool uniform, double scale, double fan) {
   return {Kind::truncated_normal, 0, std::sqrt(variance) / kTruncatedStddev};
 }
 
-double finite(json::Reader& reader, std::string_view key, double fallback) {
+double finite(json::Reader& reader, const char* key, double fallback) {
   const double value = reader.number(key, fallback);
   if (std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) reader.fail(key, "within the range of float32");
   return value;
