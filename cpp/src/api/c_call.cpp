@@ -33,17 +33,17 @@ rekur_code Call::refuse(const char* argument, const char* fault) const noexcept 
   return fail({Code::invalid_argument, text});
 }
 
-void Call::wrong(std::initializer_list<Part> fault) const { throw_error({function_, ": ", compose(fault)}); }
+void Call::wrong(const char* format, Parts parts) const { throw_error("%: %", {function_, compose(format, parts)}); }
 
 void Call::expect_count(const char* argument, std::size_t expected, std::size_t given) const {
-  if (given != expected) wrong({argument, " is expected to be ", expected, ", got ", given});
+  if (given != expected) wrong("% is expected to be %, got %", {argument, expected, given});
 }
 
 void Call::describe(const std::vector<TensorInfo>& infos, std::size_t index, rekur_tensor_info* info) const {
   expect(info, "info");
-  if (index >= infos.size()) wrong({"index must be less than ", infos.size(), ", got ", index});
+  if (index >= infos.size()) wrong("index must be less than %, got %", {infos.size(), index});
   const TensorInfo& found = infos[index];
-  if (found.shape.size() > REKUR_MAX_RANK) wrong({"index is that of a tensor with too many dimensions"});
+  if (found.shape.size() > REKUR_MAX_RANK) wrong("index is that of a tensor with too many dimensions");
   *info = {};
   info->name = found.name.c_str();
   std::copy(found.shape.begin(), found.shape.end(), info->dims);

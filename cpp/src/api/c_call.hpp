@@ -34,11 +34,11 @@ class Call {
 
   template <class T>
   T& expect(T* pointer, const char* argument) const {
-    if (pointer == nullptr) wrong({argument, " is null"});
+    if (pointer == nullptr) wrong("% is null", {argument});
     return *pointer;
   }
   void expect_count(const char* argument, std::size_t expected, std::size_t given) const;
-  [[noreturn]] void wrong(std::initializer_list<Part> fault) const;
+  [[noreturn]] void wrong(const char* format, Parts parts = {}) const;
 
   // infos[index], for C.
   void describe(const std::vector<TensorInfo>& infos, std::size_t index, rekur_tensor_info* info) const;

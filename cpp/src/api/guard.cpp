@@ -55,7 +55,7 @@ Status caught() noexcept {
 }
 
 std::string to_string(Text text, const char* what) {
-  if (text.is_null()) throw_error({what, " is null"});
+  if (text.is_null()) throw_error("% is null", {what});
   return std::string(text.view());
 }
 

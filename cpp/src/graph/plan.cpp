@@ -31,7 +31,7 @@ Index place(const std::vector<Item>& items) {
       offset = std::max(offset, *other->offset + other->size);
     }
     Index end;
-    if (__builtin_add_overflow(offset, item.size, &end)) throw_error({"the arrays of a run do not fit in memory"});
+    if (__builtin_add_overflow(offset, item.size, &end)) throw_error("the arrays of a run do not fit in memory");
     *item.offset = offset;
     total = std::max(total, end);
     placed.insert(std::find_if(placed.begin(), placed.end(), [&](const Item* other) { return *other->offset > offset; }), &item);
@@ -52,7 +52,7 @@ void infer(const Topology& topology, Plan& plan) {
       for (std::size_t d = 0; fits && d < given.size(); ++d) {
         fits = given[d] >= 0 && (tensor.shape[d] == kUnknown || tensor.shape[d] == given[d]);
       }
-      if (!fits) node.layer->fail({"expected an array of shape ", tensor.shape, ", got ", given});
+      if (!fits) node.layer->fail("expected an array of shape %, got %", {tensor.shape, given});
       tensor.shape = given;
       element_count(given);
     }

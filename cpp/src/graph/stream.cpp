@@ -64,7 +64,7 @@ struct Stream::Impl {
     Index size = 0;
     const auto place = [&](Index floats) {
       const Index at = size;
-      if (__builtin_add_overflow(size, aligned(floats), &size)) throw_error({"the arrays of a stream do not fit in memory"});
+      if (__builtin_add_overflow(size, aligned(floats), &size)) throw_error("the arrays of a stream do not fit in memory");
       return at;
     };
     std::vector<Index> array_at, memory_at;
@@ -79,7 +79,7 @@ struct Stream::Impl {
       steps.push_back({from.op.get(), {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory}});
       for (const layers::StreamState& s : from.op->states(batch)) {
         states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride});
-        state_infos.push_back({compose({from.layer, "/", s.name}), {batch, s.units}, DType::float32});
+        state_infos.push_back({compose("%/%", {from.layer, s.name}), {batch, s.units}, DType::float32});
         state_size += static_cast<std::size_t>(batch * s.units);
       }
     }
@@ -142,12 +142,12 @@ struct Stream::Impl {
 };
 
 Stream::Stream(const Model& model, const StreamOptions& options) {
-  if (model.graph_ == nullptr) throw_error({"stream: the model was moved from"});
-  if (options.batch < 1) throw_error({"stream: expected a batch of at least 1, got ", options.batch});
+  if (model.graph_ == nullptr) throw_error("stream: the model was moved from");
+  if (options.batch < 1) throw_error("stream: expected a batch of at least 1, got %", {options.batch});
   try {
     impl_ = std::make_unique<Impl>(*model.graph_, options.batch);
   } catch (const std::bad_alloc&) {
-    throw_error({"not enough memory for a stream of ", options.batch, " rows"});
+    throw_error("not enough memory for a stream of % rows", {options.batch});
   }
 }
 

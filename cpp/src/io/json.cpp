@@ -52,7 +52,7 @@ namespace {
 template <class T, class Data>
 auto& as(Data& data, const Value& value, const char* kind) {
   auto* held = std::get_if<T>(&data);
-  if (held == nullptr) throw_error({"expected ", kind, ", got ", describe(value)});
+  if (held == nullptr) throw_error("expected %, got %", {kind, describe(value)});
   return *held;
 }
 
@@ -141,7 +141,7 @@ class Parser {
 
  private:
   [[noreturn]] static void fail(const std::string& message, std::size_t offset) {
-    throw_error({"JSON: ", message, " at offset ", offset});
+    throw_error("JSON: % at offset %", {message, offset});
   }
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -183,7 +183,7 @@ class Parser {
   }
 
   void enter(int depth) {
-    if (depth > kMaxDepth) fail(compose({"more than ", kMaxDepth, " levels of nesting"}), at_);
+    if (depth > kMaxDepth) fail(compose("more than % levels of nesting", {kMaxDepth}), at_);
     ++at_;
   }
 
@@ -221,7 +221,7 @@ class Parser {
     const std::vector<Index> order = sorted(object.size(), [&](Index a, Index b) { return key(a) < key(b); });
     for (std::size_t i = 1; i < order.size(); ++i) {
       if (key(order[i]) == key(order[i - 1]))
-        fail(compose({"duplicate key ", describe(Value(key(order[i]))), " in the object"}), start - 1);
+        fail(compose("duplicate key % in the object", {describe(Value(key(order[i])))}), start - 1);
     }
   }
 
@@ -332,7 +332,7 @@ bool is_utf8(std::string_view text) {
 namespace {
 
 void write_string(std::string& out, std::string_view text) {
-  if (!is_utf8(text)) throw_error({"JSON: a string to write is not UTF-8"});
+  if (!is_utf8(text)) throw_error("JSON: a string to write is not UTF-8");
   static constexpr std::string_view kNames = "\"\\bfnrt", kMeant = "\"\\\b\f\n\r\t";
   out += '"';
   for (const char c : text) {
@@ -352,7 +352,7 @@ void write_string(std::string& out, std::string_view text) {
 }
 
 void write_double(std::string& out, double value) {
-  if (!std::isfinite(value)) throw_error({"JSON: NaN and infinity cannot be written"});
+  if (!std::isfinite(value)) throw_error("JSON: NaN and infinity cannot be written");
   char digits[32];
   const std::string_view text(digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr - digits));
   out += text;
@@ -361,7 +361,7 @@ void write_double(std::string& out, double value) {
 
 void write_value(std::string& out, const Value& value, int depth) {
   if (depth == kMaxDepth && (value.is_array() || value.is_object())) {
-    throw_error({"JSON: more than ", kMaxDepth, " levels of nesting to write"});
+    throw_error("JSON: more than % levels of nesting to write", {kMaxDepth});
   }
   if (value.is_null()) {
     out += "null";

@@ -139,8 +139,8 @@ class Reader {
   void finish() const;
 
   // "context: message"; "context: 'key' must be <expected>, got <value>".
-  [[noreturn]] void fail(std::initializer_list<Part> message) const;
-  [[noreturn]] void fail(const char* key, const char* expected) const;
+  [[noreturn]] void fail(const char* format, Parts parts = {}) const;
+  [[noreturn]] void refuse(const char* key, const char* expected) const;
 
  private:
   std::string unknown_key(std::string_view key) const;

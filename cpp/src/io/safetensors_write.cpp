@@ -39,13 +39,13 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
   for (const Index i : order) {
     const auto& [tensor_name, array] = *all[static_cast<std::size_t>(i)];
     const std::string quoted = json::describe(json::Value(tensor_name));
-    if (tensor_name == kMetadata) throw_error({"tensor ", quoted, ": the format keeps this name for itself"});
+    if (tensor_name == kMetadata) throw_error("tensor %: the format keeps this name for itself", {quoted});
     const Index bytes = byte_count(array.shape, array.type);
     if (static_cast<std::uint64_t>(bytes) != array.bytes.size()) {
-      throw_error({"tensor ", quoted, ": shape ", array.shape, " of ", name(array.type), " takes ", bytes, " bytes, got ",
-                   array.bytes.size()});
+      throw_error("tensor %: shape % of % takes % bytes, got %",
+                  {quoted, array.shape, name(array.type), bytes, array.bytes.size()});
     }
-    if (bytes > std::numeric_limits<Index>::max() - offset) throw_error({"tensor ", quoted, ": too large for one file"});
+    if (bytes > std::numeric_limits<Index>::max() - offset) throw_error("tensor %: too large for one file", {quoted});
     json::Array shape(array.shape.begin(), array.shape.end());
     add(tensor_name,
         json::Object{
@@ -55,7 +55,7 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
   }
   text += text.empty() ? "{}" : "}";
   text.append((8 - text.size() % 8) % 8, ' ');  // so that the data are aligned where the file is mapped
-  if (text.size() > kMaxHeader) throw_error({"safetensors: a header of more than 100 MB, which no reader takes"});
+  if (text.size() > kMaxHeader) throw_error("safetensors: a header of more than 100 MB, which no reader takes");
   const auto length = static_cast<std::uint64_t>(text.size());
   layout.head.resize(kLengthSize);
   std::memcpy(layout.head.data(), &length, kLengthSize);

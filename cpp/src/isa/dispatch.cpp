@@ -77,8 +77,9 @@ const Table& find(const std::string& name, const char* source) {
     if (name == built.table->name && built.runs_here()) return *built.table;
   const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "neon";
   const std::string available = names(false);
-  throw_error({source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
-               "' (available: ", (available.empty() ? "none" : available), ")"});
+  throw_error("%%%' (available: %)",
+              {source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
+               (available.empty() ? "none" : available)});
 }
 
 const Table& widest() {
@@ -86,8 +87,7 @@ const Table& widest() {
   for (const Built& built : kBuilt)
     if (built.runs_here()) widest = built.table;
   if (widest != nullptr) return *widest;
-  throw_error({"this machine lacks every instruction set that this rekur was built for: ", names(true),
-               " (CMake option REKUR_ISAS)"});
+  throw_error("this machine lacks every instruction set that this rekur was built for: % (CMake option REKUR_ISAS)", {names(true)});
 }
 
 std::atomic<const Table*> current{nullptr};

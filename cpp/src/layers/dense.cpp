@@ -130,8 +130,8 @@ class Dense final : public Layer {
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     std::vector<ParamSpec> specs;
-    add_parameter(specs, {"kernel"}, {features_of(inputs[0].shape), s_.units}, s_.kernel_initializer, s_.units);
-    if (s_.use_bias) add_parameter(specs, {"bias"}, {s_.units}, s_.bias_initializer, s_.units);
+    add_parameter(specs, "", "kernel", {features_of(inputs[0].shape), s_.units}, s_.kernel_initializer, s_.units);
+    if (s_.use_bias) add_parameter(specs, "", "bias", {s_.units}, s_.bias_initializer, s_.units);
     return specs;
   }
 

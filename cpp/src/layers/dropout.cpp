@@ -53,7 +53,7 @@ class Dropout final : public Layer {
 std::unique_ptr<Layer> make_dropout(json::Reader& spec, const std::string& type, const std::string& name) {
   const double rate = spec.number("rate");
   // As float32 too: a rate that rounds to 1 would scale by infinity.
-  if (!(rate >= 0) || !(static_cast<float>(rate) < 1.0f)) spec.fail("rate", "at least 0 and less than 1");
+  if (!(rate >= 0) || !(static_cast<float>(rate) < 1.0f)) spec.refuse("rate", "at least 0 and less than 1");
   return std::make_unique<Dropout>(type, name, static_cast<float>(rate));
 }
 

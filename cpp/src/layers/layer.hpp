@@ -130,10 +130,10 @@ class Layer {
   static constexpr std::size_t kNoInitialState = static_cast<std::size_t>(-1);
   virtual std::size_t first_initial_state() const { return kNoInitialState; }
   // Throws Error "TYPE 'name': cannot go one step at a time: reason".
-  [[noreturn]] void cannot_stream(std::initializer_list<Part> reason) const;
+  [[noreturn]] void cannot_stream(const char* format, Parts parts = {}) const;
 
   // Throws Error "TYPE 'name': message".
-  [[noreturn]] void fail(std::initializer_list<Part> message) const;
+  [[noreturn]] void fail(const char* format, Parts parts = {}) const;
 
  protected:
   Layer(const std::string& type, const std::string& name);
@@ -152,8 +152,8 @@ class Layer {
 // The outputs of a layer that has one.
 std::vector<TensorSpec> one(TensorSpec output);
 
-// Adds a parameter; its name is put together.
-void add_parameter(std::vector<ParamSpec>& specs, std::initializer_list<Part> name, std::initializer_list<Index> shape,
+// Adds a parameter; its name begins with `prefix`.
+void add_parameter(std::vector<ParamSpec>& specs, std::string_view prefix, const char* name, std::initializer_list<Index> shape,
                    std::string_view initializer, Index units);
 
 // Elements of a parameter; throws Error naming the layer where that overflows.

@@ -29,8 +29,8 @@ class Join : public Layer {
       bool fits = shape.size() == joined.shape.size();
       for (std::size_t d = 0; fits && d < shape.size() - (with_last ? 0 : 1); ++d) fits = unify(joined.shape[d], shape[d]);
       if (!fits) {
-        fail({"expected inputs of equal shapes", (with_last ? "" : " but for the last axis"), ", got ", inputs[0].shape, " and ",
-              shape});
+        fail("expected inputs of equal shapes%, got % and %",
+             {(with_last ? "" : " but for the last axis"), inputs[0].shape, shape});
       }
       if (joined.time_source < 0) joined.time_source = inputs[i].time_source;
     }
@@ -46,11 +46,11 @@ class Concatenate final : public Join {
     TensorSpec joined = agree(inputs, false);
     const Index rank = static_cast<Index>(joined.shape.size());
     if (axis_ != -1 && axis_ != rank - 1) {
-      fail({"axis must be the last one (-1 or ", rank - 1, "), got ", axis_});
+      fail("axis must be the last one (-1 or %), got %", {rank - 1, axis_});
     }
     for (std::size_t i = 1; i < inputs.size(); ++i) {
       if (__builtin_add_overflow(joined.shape.back(), inputs[i].shape.back(), &joined.shape.back())) {
-        fail({"the sum of the inputs' features does not fit in 63 bits"});
+        fail("the sum of the inputs' features does not fit in 63 bits");
       }
     }
     return one(std::move(joined));

@@ -46,7 +46,7 @@ std::optional<int> thread_count(const char* text, const char* ends) {
 int initial_threads() {
   if (const char* text = std::getenv("REKUR_NUM_THREADS"); text && *text) {
     if (const auto n = thread_count(text, "")) return *n;
-    throw_error({"REKUR_NUM_THREADS: expected a number from 1 to 1024, got '", text, "'"});
+    throw_error("REKUR_NUM_THREADS: expected a number from 1 to 1024, got '%'", {text});
   }
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     if (const auto n = thread_count(text, ", ")) return *n;  // OpenMP allows a list, one number for each level
@@ -82,7 +82,7 @@ int num_threads() {
 }
 
 void set_num_threads(int n) {
-  if (n < 1 || n > kMostThreads) throw_error({"set_num_threads: expected a number from 1 to 1024, got ", n});
+  if (n < 1 || n > kMostThreads) throw_error("set_num_threads: expected a number from 1 to 1024, got %", {n});
   threads.store(n, std::memory_order_relaxed);
 }
 
@@ -94,8 +94,8 @@ std::string cpu_info() {
 #endif
   std::string names;
   for (const std::string& name : available_isas()) names.append(" ").append(name);
-  return compose({"rekur ", version(), "\nprocessor: ", processor_model(), "\ninstruction set: ", current_isa(),
-                  " (available:", names, ")\nthreads: ", num_threads(), " of ", usable_cores(), " usable cores", threads});
+  return compose("rekur %\nprocessor: %\ninstruction set: % (available:%)\nthreads: % of % usable cores%",
+                 {version(), processor_model(), current_isa(), names, num_threads(), usable_cores(), threads});
 }
 
 const char* version() noexcept { return REKUR_VERSION; }
