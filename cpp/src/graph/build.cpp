@@ -18,17 +18,17 @@ constexpr Index kMaxParameters = Index{1} << 40;
 
 // "layer" or "layer:k".
 struct Reference {
-  std::string layer;
+  std::string_view layer;
   int output = 0;
   bool valid = true;
 
-  explicit Reference(const std::string& text) {
+  explicit Reference(std::string_view text) {
     const std::size_t colon = text.find(':');
     layer = text.substr(0, colon);
-    if (colon == std::string::npos) return;
-    const std::string digits = text.substr(colon + 1);
-    valid = !digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == std::string::npos;
-    if (valid) output = std::stoi(digits);
+    if (colon == text.npos) return;
+    const std::string_view digits = text.substr(colon + 1);
+    valid = !digits.empty() && digits.size() <= 4 && digits.find_first_not_of("0123456789") == digits.npos;
+    for (const char digit : digits) output = valid ? 10 * output + (digit - '0') : 0;
   }
 };
 

@@ -114,7 +114,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // Whether a valid, non-zero literal is at least 1 in magnitude: tells an overflow from an underflow.
 bool at_least_one(std::string_view literal) {
   const std::size_t e = std::min(literal.find_first_of("eE"), literal.size());
-  long long exponent = 0;
+  std::int64_t exponent = 0;
   if (e < literal.size()) {
     const char* begin = literal.data() + e + (literal[e + 1] == '+' ? 2 : 1);
     const auto [end, status] = std::from_chars(begin, literal.data() + literal.size(), exponent);
@@ -122,7 +122,7 @@ bool at_least_one(std::string_view literal) {
   }
   const std::string_view digits = literal.substr(0, e);
   const std::size_t point = std::min(digits.find('.'), e), leading = digits.find_first_of("123456789");
-  const auto magnitude = static_cast<long long>(point) - static_cast<long long>(leading) - (leading < point ? 1 : 0);
+  const auto magnitude = static_cast<std::int64_t>(point) - static_cast<std::int64_t>(leading) - (leading < point ? 1 : 0);
   return exponent >= 0 ? magnitude >= -exponent : magnitude + exponent >= 0;
 }
 
@@ -269,10 +269,12 @@ class Parser {
   // at_ stands on the 'u'.
   std::uint32_t hex4(std::size_t start) {
     std::uint32_t code = 0;
-    const char* begin = text_.data() + at_ + 1;
-    if (text_.size() - at_ < 5 || std::from_chars(begin, begin + 4, code, 16).ptr != begin + 4)
-      fail("expected four hex digits", start);
-    at_ += 5;
+    ++at_;
+    for (int i = 0; i < 4; ++i, ++at_) {
+      const char c = peek(), letter = static_cast<char>(c | 0x20);
+      if (!is_digit(c) && !(letter >= 'a' && letter <= 'f')) fail("expected four hex digits", start);
+      code = 16 * code + static_cast<std::uint32_t>(is_digit(c) ? c - '0' : letter - 'a' + 10);
+    }
     return code;
   }
 

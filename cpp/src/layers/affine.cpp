@@ -145,8 +145,8 @@ class Rescaling final : public Scaling {
 bool read_values(json::Reader& spec, const char* key, double fallback, std::vector<float>& values) {
   const json::Value* given = spec.find(key);
   const bool list = given != nullptr && given->is_array();
-  const json::Array one{given != nullptr ? *given : json::Value(fallback)};
-  const json::Array& numbers = list ? given->array() : one;
+  const json::Value missing(fallback);
+  const std::span<const json::Value> numbers = list ? std::span(given->array()) : std::span(given != nullptr ? given : &missing, 1);
   if (numbers.empty()) spec.refuse(key, "a number or a list of numbers, one a feature");
   values.reserve(numbers.size());
   for (const json::Value& number : numbers) {

@@ -37,10 +37,10 @@ int usable_cores() {
 // The number at the start of `text`, if it is in range and followed by one of `ends` or nothing.
 std::optional<int> thread_count(const char* text, const char* ends) {
   const char* const end = text + std::strlen(text);
-  int n = 0;
+  std::int64_t n = 0;
   const auto [rest, error] = std::from_chars(text, end, n);
   if (error != std::errc() || (rest != end && !std::strchr(ends, *rest)) || n < 1 || n > kMostThreads) return std::nullopt;
-  return n;
+  return static_cast<int>(n);
 }
 
 int initial_threads() {
