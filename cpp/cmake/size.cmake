@@ -11,6 +11,9 @@ function(rekur_compile_for_size sources)
     set(fast "/recurrent/forward\\.cpp|/src/stream/")
   endif()
   foreach(source IN LISTS sources)
+    if(REKUR_COMPACT AND source MATCHES "/io/text\\.cpp")  # the exceptions' own: callers may ask for their type
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -frtti)
+    endif()
     if(NOT source MATCHES "${fast}")
       set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -Os)
     elseif(REKUR_COMPACT)
@@ -31,7 +34,7 @@ if(REKUR_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
 endif()
 # Unwinding happens at calls only, and never through a kernel.
 # Constants that could be merged with others' each have a symbol.
-set(REKUR_COMPACT_FLAGS -fno-asynchronous-unwind-tables -fno-merge-constants)
+set(REKUR_COMPACT_FLAGS -fno-asynchronous-unwind-tables -fno-merge-constants -fno-rtti)
 set(REKUR_KERNEL_FLAGS -O2 -fno-merge-constants -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-exceptions)
 set(REKUR_COMPACT_HOW merged)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

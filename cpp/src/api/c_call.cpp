@@ -22,25 +22,28 @@ rekur_code fail(const Status& status) noexcept {
   return static_cast<rekur_code>(status.code);
 }
 
+rekur_code Call::run(FunctionRef<void()> action) const noexcept {
+  const Status status = status_of(action);
+  return status ? REKUR_OK : fail(status);
+}
+
 rekur_code Call::refuse(const char* argument, const char* fault) const noexcept {
   char text[Status::kMessageSize];
   std::snprintf(text, sizeof text, "%s: %s %s", function_, argument, fault);
   return fail({Code::invalid_argument, text});
 }
 
-void Call::wrong(const std::string& argument, const std::string& fault) const {
-  throw Error(std::string(function_) + ": " + argument + " " + fault);
-}
+void Call::wrong(const char* format, Parts parts) const { throw_error("%: %", {function_, compose(format, parts)}); }
 
 void Call::expect_count(const char* argument, std::size_t expected, std::size_t given) const {
-  if (given != expected) wrong(argument, "is expected to be " + std::to_string(expected) + ", got " + std::to_string(given));
+  if (given != expected) wrong("% is expected to be %, got %", {argument, expected, given});
 }
 
 void Call::describe(const std::vector<TensorInfo>& infos, std::size_t index, rekur_tensor_info* info) const {
   expect(info, "info");
-  if (index >= infos.size()) wrong("index", "must be less than " + std::to_string(infos.size()) + ", got " + std::to_string(index));
+  if (index >= infos.size()) wrong("index must be less than %, got %", {infos.size(), index});
   const TensorInfo& found = infos[index];
-  if (found.shape.size() > REKUR_MAX_RANK) wrong("index", "is that of a tensor with too many dimensions");
+  if (found.shape.size() > REKUR_MAX_RANK) wrong("index is that of a tensor with too many dimensions");
   *info = {};
   info->name = found.name.c_str();
   std::copy(found.shape.begin(), found.shape.end(), info->dims);

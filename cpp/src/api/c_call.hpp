@@ -4,7 +4,9 @@
 #include <string>
 
 #include "api/guard.hpp"
+#include "io/text.hpp"
 #include "rekur/rekur.h"
+#include "runtime/function_ref.hpp"
 
 struct rekur_model {
   rekur::Model model;
@@ -25,22 +27,18 @@ class Call {
  public:
   explicit Call(const char* function) noexcept : function_(function) {}
 
-  template <class Action>
-  rekur_code run(const Action& action) const noexcept {
-    const Status status = status_of(action);
-    return status ? REKUR_OK : fail(status);
-  }
+  rekur_code run(FunctionRef<void()> action) const noexcept;
 
   // run's result for what cannot fail otherwise; no exception is thrown on the way.
   rekur_code refuse(const char* argument, const char* fault) const noexcept;
 
   template <class T>
-  T& expect(T* pointer, const std::string& argument) const {
-    if (pointer == nullptr) wrong(argument, "is null");
+  T& expect(T* pointer, const char* argument) const {
+    if (pointer == nullptr) wrong("% is null", {argument});
     return *pointer;
   }
   void expect_count(const char* argument, std::size_t expected, std::size_t given) const;
-  [[noreturn]] void wrong(const std::string& argument, const std::string& fault) const;
+  [[noreturn]] void wrong(const char* format, Parts parts = {}) const;
 
   // infos[index], for C.
   void describe(const std::vector<TensorInfo>& infos, std::size_t index, rekur_tensor_info* info) const;

@@ -11,15 +11,15 @@ using rekur::Index;
 using rekur::Shape;
 using rekur::api::Call;
 
-std::string element(const char* array, std::size_t i) { return std::string(array) + "[" + std::to_string(i) + "]"; }
+std::string element(const char* array, std::size_t i) { return rekur::compose("%[%]", {array, i}); }
 
 Shape shape_of(const Call& call, const rekur_tensor& tensor, const std::string& where) {
   if (tensor.rank < 0 || tensor.rank > REKUR_MAX_RANK) {
-    call.wrong(where + ".rank", "must be 0 to " + std::to_string(REKUR_MAX_RANK) + ", got " + std::to_string(tensor.rank));
+    call.wrong("%.rank must be 0 to %, got %", {where, REKUR_MAX_RANK, tensor.rank});
   }
   Shape shape(tensor.dims, tensor.dims + tensor.rank);
   for (const Index d : shape) {
-    if (d < 0) call.wrong(where + ".dims", "must not be negative, got " + rekur::to_string(shape));
+    if (d < 0) call.wrong("%.dims must not be negative, got %", {where, shape});
   }
   return shape;
 }
@@ -28,17 +28,17 @@ Index count_of(const Call& call, const Shape& shape, const std::string& where) {
   try {
     return rekur::element_count(shape);
   } catch (const rekur::Error&) {
-    call.wrong(where + ".dims", "have more elements than can be addressed, got " + rekur::to_string(shape));
+    call.wrong("%.dims have more elements than can be addressed, got %", {where, shape});
   }
 }
 
 void check_fields(const Call& call, const rekur_tensor& tensor, Index count, const std::string& where) {
   if (std::any_of(std::begin(tensor.reserved), std::end(tensor.reserved), [](Index r) { return r != 0; })) {
-    call.wrong(where + ".reserved", "must be zero: begin with `rekur_tensor t = {0};`");
+    call.wrong("%.reserved must be zero: begin with `rekur_tensor t = {0};`", {where});
   }
-  if (tensor.data == nullptr && count > 0) call.wrong(where + ".data", "is null");
+  if (tensor.data == nullptr && count > 0) call.wrong("%.data is null", {where});
   if (reinterpret_cast<std::uintptr_t>(tensor.data) % alignof(float) != 0) {
-    call.wrong(where + ".data", "is not aligned to " + std::to_string(alignof(float)) + " bytes");
+    call.wrong("%.data is not aligned to % bytes", {where, alignof(float)});
   }
 }
 
@@ -46,22 +46,20 @@ void add_input(const Call& call, const rekur_tensor& tensor, const std::string& 
   Shape shape = shape_of(call, tensor, where);
   const Index count = count_of(call, shape, where);
   if (tensor.dtype != REKUR_FLOAT32 && tensor.dtype != REKUR_INT32) {
-    call.wrong(where + ".dtype", "must be REKUR_FLOAT32 (0) or REKUR_INT32 (1), got " + std::to_string(tensor.dtype));
+    call.wrong("%.dtype must be REKUR_FLOAT32 (0) or REKUR_INT32 (1), got %", {where, tensor.dtype});
   }
   if (tensor.count != count) {
-    call.wrong(where + ".count", "must be " + std::to_string(count) + ", the elements of dims " + rekur::to_string(shape) +
-                                     ", got " + std::to_string(tensor.count));
+    call.wrong("%.count must be %, the elements of dims %, got %", {where, count, shape, tensor.count});
   }
   check_fields(call, tensor, count, where);
   std::span<const std::int32_t> lengths;
   const Index expected = tensor.lengths == nullptr ? 0 : shape.empty() ? 1 : shape[0];
   if (tensor.lengths_count != expected) {
-    call.wrong(where + ".lengths_count", "must be " + std::to_string(expected) +
-                                             (tensor.lengths == nullptr ? " where lengths is null" : ", one a row") + ", got " +
-                                             std::to_string(tensor.lengths_count));
+    call.wrong("%.lengths_count must be %%, got %",
+               {where, expected, (tensor.lengths == nullptr ? " where lengths is null" : ", one a row"), tensor.lengths_count});
   }
   if (reinterpret_cast<std::uintptr_t>(tensor.lengths) % alignof(std::int32_t) != 0) {
-    call.wrong(where + ".lengths", "is not aligned to " + std::to_string(alignof(std::int32_t)) + " bytes");
+    call.wrong("%.lengths is not aligned to % bytes", {where, alignof(std::int32_t)});
   }
   if (expected > 0) lengths = {tensor.lengths, static_cast<std::size_t>(expected)};
   batch.inputs.push_back(
@@ -97,7 +95,7 @@ rekur_code rekur_model_load_memory(const void* bytes, size_t size, rekur_model**
   const Call call(__func__);
   return call.run([&] {
     call.expect(model, "model") = nullptr;
-    if (bytes == nullptr) call.wrong("bytes", "is null");
+    if (bytes == nullptr) call.wrong("bytes is null");
     *model = new rekur_model{rekur::Model::load(std::span(static_cast<const std::byte*>(bytes), size))};
   });
 }
@@ -162,8 +160,7 @@ rekur_code rekur_model_predict(const rekur_model* model, const rekur_tensor* inp
       const std::string where = element("outputs", k);
       const Index needed = rekur::element_count(shapes[k]);
       if (outputs[k].count < needed) {
-        call.wrong(where + ".count", "must be at least " + std::to_string(needed) + ", for an array of shape " +
-                                         rekur::to_string(shapes[k]) + ", got " + std::to_string(outputs[k].count));
+        call.wrong("%.count must be at least %, for an array of shape %, got %", {where, needed, shapes[k], outputs[k].count});
       }
       check_fields(call, outputs[k], needed, where);
       views.push_back({static_cast<float*>(outputs[k].data), shapes[k]});

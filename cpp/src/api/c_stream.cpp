@@ -28,7 +28,7 @@ rekur_code rekur_stream_create(const rekur_model* model, int64_t batch, rekur_st
   return call.run([&] {
     call.expect(stream, "stream") = nullptr;
     const rekur::Model& m = call.expect(model, "model").model;
-    if (batch < 1) call.wrong("batch", "must be at least 1, got " + std::to_string(batch));
+    if (batch < 1) call.wrong("batch must be at least 1, got %", {batch});
     *stream = new rekur_stream{Stream(m, {.batch = batch}), batch};
   });
 }

@@ -1,4 +1,5 @@
 #include "api/guard.hpp"
+#include "io/text.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -54,7 +55,7 @@ Status caught() noexcept {
 }
 
 std::string to_string(Text text, const char* what) {
-  if (text.is_null()) throw Error(std::string(what) + " is null");
+  if (text.is_null()) throw_error("% is null", {what});
   return std::string(text.view());
 }
 

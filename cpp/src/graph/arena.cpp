@@ -33,7 +33,7 @@ void release(float* data) {
 
 Arena::Arena(Index floats, const char* purpose) : data_(allocate(element_count({floats}))), size_(floats) {
   if (data_ == nullptr) {
-    throw_out_of_memory({"not enough memory for ", purpose, ": ", floats, " floats (", floats / (Index{1} << 18), " MiB)"});
+    throw_out_of_memory("not enough memory for %: % floats (% MiB)", {purpose, floats, floats / (Index{1} << 18)});
   }
 }
 

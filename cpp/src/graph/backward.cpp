@@ -28,19 +28,19 @@ float* Run::output_gradient(std::size_t k) {
 }
 
 void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
-  if (run.graph_id_ != id_) throw_error({"model: the tape belongs to another model"});
-  if (!run.training_) throw_error({"model: the run was one of inference; only a training run goes backward"});
-  if (run.consumed_) throw_error({"model: the tape was used already; each serves one backward pass"});
+  if (run.graph_id_ != id_) throw_error("model: the tape belongs to another model");
+  if (!run.training_) throw_error("model: the run was one of inference; only a training run goes backward");
+  if (run.consumed_) throw_error("model: the tape was used already; each serves one backward pass");
   if (run.version_ != version_ || run.epoch_ != isa::epoch()) {
-    throw_error({"model: its parameters or the instruction set were changed after the tape's forward pass"});
+    throw_error("model: its parameters or the instruction set were changed after the tape's forward pass");
   }
   if (static_cast<Index>(d_weights.size()) != parameter_count_) {
-    throw_error({"model: expected room for ", parameter_count_, " weight gradients, got ", d_weights.size()});
+    throw_error("model: expected room for % weight gradients, got %", {parameter_count_, d_weights.size()});
   }
   if (!d_inputs.empty()) expect_count("input gradient", inputs().size(), d_inputs.size());
   for (std::size_t i = 0; i < d_inputs.size(); ++i) {
     if (d_inputs[i].data == nullptr) continue;
-    if (inputs()[i].dtype != DType::float32) throw_error({"Input '", inputs()[i].name, "': int32 ids have no gradient"});
+    if (inputs()[i].dtype != DType::float32) throw_error("Input '%': int32 ids have no gradient", {inputs()[i].name});
     expect_view("gradient of input '" + inputs()[i].name + "'", d_inputs[i], run.plan_->input_shapes[i]);
   }
 }
@@ -83,8 +83,8 @@ void Graph::start_gradients(Run& run, std::span<const View> d_inputs) const {
 }
 
 // Per tensor: whether a parameter or a wanted input lies behind it.
-std::vector<bool> Graph::wanted_gradients(std::span<const View> d_inputs) const {
-  std::vector<bool> wanted(topology_.tensors.size(), false);
+std::vector<char> Graph::wanted_gradients(std::span<const View> d_inputs) const {
+  std::vector<char> wanted(topology_.tensors.size(), false);
   for (std::size_t i = 0; i < d_inputs.size(); ++i) {
     wanted[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data != nullptr;
   }

@@ -16,15 +16,15 @@ bool is_empty(const Shape& shape) { return std::find(shape.begin(), shape.end(),
 
 }  // namespace
 
-std::string count_of(std::size_t n, const char* what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); }
+std::string count_of(std::size_t n, const char* what) { return compose("% %%", {n, what, (n == 1 ? "" : "s")}); }
 
 void expect_count(const char* what, std::size_t expected, std::size_t given) {
-  if (given != expected) throw_error({"model: expected ", count_of(expected, what), ", got ", given});
+  if (given != expected) throw_error("model: expected %, got %", {count_of(expected, what), given});
 }
 
 void expect_view(const std::string& what, const View& view, const Shape& expected) {
-  if (view.shape != expected) throw_error({what, ": expected an array of shape ", expected, ", got ", view.shape});
-  if (view.data == nullptr && !is_empty(expected)) throw_error({what, ": its data pointer is null"});
+  if (view.shape != expected) throw_error("%: expected an array of shape %, got %", {what, expected, view.shape});
+  if (view.data == nullptr && !is_empty(expected)) throw_error("%: its data pointer is null", {what});
 }
 
 // Types, shapes and batch sizes. Returns the shapes.
@@ -35,16 +35,16 @@ std::vector<Shape> Graph::check(const Batch& batch) const {
   for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
     const TensorInfo& info = inputs()[i];
     const ConstView& given = batch.inputs[i];
-    const std::string where = compose({"Input '", info.name, "': "});
-    if (given.dtype != info.dtype) throw_error({where, "expected ", name(info.dtype), ", got ", name(given.dtype)});
+    const std::string where = compose("Input '%': ", {info.name});
+    if (given.dtype != info.dtype) throw_error("%expected %, got %", {where, name(info.dtype), name(given.dtype)});
     if (given.shape.size() != info.shape.size()) {
-      throw_error({where, "expected an array of shape ", info.shape, ", got ", given.shape});
+      throw_error("%expected an array of shape %, got %", {where, info.shape, given.shape});
     }
     if (!shapes.empty() && given.shape[0] != shapes[0][0]) {
-      throw_error({where, "expected as many rows as input '", inputs()[0].name, "' has (", shapes[0][0], "), got ", given.shape[0],
-                   " (input shape ", given.shape, ")"});
+      throw_error("%expected as many rows as input '%' has (%), got % (input shape %)",
+                  {where, inputs()[0].name, shapes[0][0], given.shape[0], given.shape});
     }
-    if (given.data == nullptr && !is_empty(given.shape)) throw_error({where, "its data pointer is null"});
+    if (given.data == nullptr && !is_empty(given.shape)) throw_error("%its data pointer is null", {where});
     shapes.push_back(given.shape);
   }
   return shapes;
@@ -57,16 +57,16 @@ void Graph::check_lengths(const Batch& batch, Run& run) const {
     const std::span<const std::int32_t> lengths = batch.lengths[i];
     if (lengths.empty()) continue;
     const layers::TensorSpec& input = run.plan_->tensors[static_cast<std::size_t>(topology_.inputs[i])];
-    const std::string where = compose({"Input '", inputs()[i].name, "': "});
-    if (!input.has_time()) throw_error({where, "has no time axis that lengths could belong to (shape ", inputs()[i].shape, ")"});
+    const std::string where = compose("Input '%': ", {inputs()[i].name});
+    if (!input.has_time()) throw_error("%has no time axis that lengths could belong to (shape %)", {where, inputs()[i].shape});
     if (static_cast<Index>(lengths.size()) != run.batch_size_) {
-      throw_error(
-          {where, "expected ", count_of(static_cast<std::size_t>(run.batch_size_), "length"), ", one a row, got ", lengths.size()});
+      throw_error("%expected %, one a row, got %",
+                  {where, count_of(static_cast<std::size_t>(run.batch_size_), "length"), lengths.size()});
     }
     const Index T = input.shape[1];
     for (std::size_t row = 0; row < lengths.size(); ++row) {
       if (lengths[row] >= 0 && lengths[row] <= T) continue;
-      throw_error({where, "length ", lengths[row], " of row ", row, " is not in [0, ", T, "], the steps there are"});
+      throw_error("%length % of row % is not in [0, %], the steps there are", {where, lengths[row], row, T});
     }
     if (std::any_of(lengths.begin(), lengths.end(), [T](std::int32_t l) { return l != T; })) run.lengths_[i] = lengths;
   }
@@ -87,8 +87,8 @@ void Graph::check_joins(const Run& run) const {
       const auto& a = run.lengths_[static_cast<std::size_t>(first)];
       const auto& b = run.lengths_[static_cast<std::size_t>(source)];
       if (!std::equal(a.begin(), a.end(), b.begin(), b.end())) {
-        node.layer->fail({"joins sequences of different lengths, those of input '", inputs()[static_cast<std::size_t>(first)].name,
-                          "' and of input '", inputs()[static_cast<std::size_t>(source)].name, "'"});
+        node.layer->fail("joins sequences of different lengths, those of input '%' and of input '%'",
+                         {inputs()[static_cast<std::size_t>(first)].name, inputs()[static_cast<std::size_t>(source)].name});
       }
     }
   }
@@ -98,13 +98,13 @@ void Graph::check_options(const RunOptions& options, const Plan& plan) const {
   if (!options.outputs.empty()) expect_count("output array", outputs().size(), options.outputs.size());
   if (!options.raw.empty()) expect_count("flag for raw outputs", outputs().size(), options.raw.size());
   for (std::size_t k = 0; k < options.outputs.size(); ++k) {
-    expect_view("output '" + outputs()[k].name + "'", options.outputs[k],
+    expect_view(compose("output '%'", {outputs()[k].name}), options.outputs[k],
                 plan.tensors[static_cast<std::size_t>(topology_.outputs[k])].shape);
   }
 #if REKUR_TRAINING
   for (std::size_t k = 0; k < options.raw.size(); ++k) {
     if (options.raw[k] && final_activation(k) == layers::FinalActivation::none) {
-      throw_error({"output '", outputs()[k].name, "' has no activation of its own that could be left out"});
+      throw_error("output '%' has no activation of its own that could be left out", {outputs()[k].name});
     }
   }
 #endif
@@ -132,10 +132,10 @@ std::vector<Shape> Graph::output_shapes(const std::vector<Shape>& shapes) const 
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     const TensorInfo& info = inputs()[i];
     if (shapes[i].size() != info.shape.size()) {
-      throw_error({"Input '", info.name, "': expected an array of shape ", info.shape, ", got ", shapes[i]});
+      throw_error("Input '%': expected an array of shape %, got %", {info.name, info.shape, shapes[i]});
     }
     if (shapes[i].empty() || shapes[i][0] != shapes[0][0]) {
-      throw_error({"Input '", inputs()[i].name, "': expected a shape with the same batch size as the others, got ", shapes[i]});
+      throw_error("Input '%': expected a shape with the same batch size as the others, got %", {inputs()[i].name, shapes[i]});
     }
   }
   const std::shared_ptr<const Plan> plan = make_plan(topology_, shapes, false, false);

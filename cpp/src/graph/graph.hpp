@@ -62,8 +62,8 @@ class Run {
   std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
   Index batch_size_ = 0;
   bool training_ = false, consumed_ = false;
-  std::vector<bool> raw_;                               // per node
-  std::vector<bool> wanted_;                            // per tensor: gradients that backward computes
+  std::vector<char> raw_;                               // per node
+  std::vector<char> wanted_;                            // per tensor: gradients that backward computes
   std::vector<const void*> values_;                     // per tensor
   std::vector<float*> gradients_;                       // per tensor: null until one arrives
   std::vector<float*> output_gradients_;                // per output: null unless given apart from its tensor's
@@ -146,7 +146,7 @@ class Graph {
   void run_backward(Run& run, std::span<float> d_weights) const;
   bool point_backward(Run& run, std::size_t i, std::span<float> d_weights, Call& call) const;
   void start_gradients(Run& run, std::span<const View> d_inputs) const;
-  std::vector<bool> wanted_gradients(std::span<const View> d_inputs) const;
+  std::vector<char> wanted_gradients(std::span<const View> d_inputs) const;
 
   std::string spec_;
   Topology topology_;

@@ -44,7 +44,7 @@ std::span<const float> Model::weights() const noexcept { return graph_->weights(
 void Model::set_weights(std::span<const float> flat) {
   const std::span<const float> own = graph_->weights();
   if (flat.size() != own.size()) {
-    throw_error({"model: expected ", own.size(), " weights, got ", flat.size()});
+    throw_error("model: expected % weights, got %", {own.size(), flat.size()});
   }
   graph_->change_weights([&](std::span<float> weights) {
     if (!weights.empty()) std::memmove(weights.data(), flat.data(), weights.size_bytes());
@@ -55,7 +55,7 @@ std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const 
 
 void Model::predict(const Batch& batch, std::span<const View> outputs) const {
   if (outputs.size() != graph_->outputs().size()) {
-    throw_error({"model: expected ", graph_->outputs().size(), " output arrays, got ", outputs.size()});
+    throw_error("model: expected % output arrays, got %", {graph_->outputs().size(), outputs.size()});
   }
   graph_->forward(batch, {.outputs = outputs});
 }
@@ -85,15 +85,15 @@ Model Model::load(std::span<const std::byte> file, const std::string& source) {
 
 Model Model::from(safetensors::File file, const std::string& source, Extras& extras) {
   const auto spec = file.metadata.find(graph::kSpecKey);
-  if (spec == file.metadata.end()) throw_io_error({source, ": not a rekur model: its metadata has no '", graph::kSpecKey, "'"});
+  if (spec == file.metadata.end()) throw_io_error("%: not a rekur model: its metadata has no '%'", {source, graph::kSpecKey});
   try {
     Model model(spec->second);
     model.graph_->change_weights([&](std::span<float> weights) {
       for (const ParameterInfo& info : model.parameters()) {
         const auto found = file.tensors.find(info.name);
-        if (found == file.tensors.end()) throw_io_error({"parameter '", info.name, "' is missing"});
+        if (found == file.tensors.end()) throw_io_error("parameter '%' is missing", {info.name});
         if (found->second.shape != info.shape) {
-          throw_io_error({"parameter '", info.name, "': expected shape ", info.shape, ", got ", found->second.shape});
+          throw_io_error("parameter '%': expected shape %, got %", {info.name, info.shape, found->second.shape});
         }
         const std::vector<float> values = safetensors::values<float>(found->second, info.name);
         std::copy(values.begin(), values.end(), weights.begin() + info.offset);
@@ -109,7 +109,7 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
   } catch (const OutOfMemory&) {
     throw;
   } catch (const Error& error) {
-    throw_io_error({source, ": ", error.what()});
+    throw_io_error("%: %", {source, error.what()});
   }
 }
 
@@ -121,12 +121,11 @@ std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::ve
   const std::vector<layers::TensorSpec> outputs = layer->infer(specs);
   for (const layers::ParamSpec& parameter : layer->parameters(specs)) {
     layers::parameter_size(*layer, parameter);
-    check_initializer(parameter, layer->type() + " '" + layer->name() + "': initializer of " + parameter.name);
+    check_initializer(parameter, compose("% '%': initializer of %", {layer->type(), layer->name(), parameter.name}));
   }
   std::vector<TensorInfo> infos;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    std::string name = layer->name();
-    if (k > 0) name.append(":").append(std::to_string(k));
+    std::string name = k == 0 ? layer->name() : compose("%:%", {layer->name(), k});
     infos.push_back({std::move(name), outputs[k].shape, outputs[k].dtype});
   }
   return infos;

@@ -36,18 +36,18 @@ Tape Model::forward(const Batch& batch, std::span<const View> outputs, std::uint
 
 void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std::span<float> weight_gradients,
                      std::span<const View> input_gradients) const {
-  if (tape.run_ == nullptr) throw_error({"model: the tape is empty or was used already"});
+  if (tape.run_ == nullptr) throw_error("model: the tape is empty or was used already");
   graph::Run& run = *tape.run_;
   graph_->check_backward(run, weight_gradients, input_gradients);
   if (output_gradients.size() != outputs().size()) {
-    throw_error({"model: expected ", outputs().size(), " output gradients, got ", output_gradients.size()});
+    throw_error("model: expected % output gradients, got %", {outputs().size(), output_gradients.size()});
   }
   for (std::size_t k = 0; k < output_gradients.size(); ++k) {
     const ConstView& given = output_gradients[k];
     if (given.data == nullptr) continue;
     if (given.dtype != DType::float32 || given.shape != run.output_shape(k)) {
-      throw_error({"gradient of output '", outputs()[k].name, "': expected float32 of shape ", run.output_shape(k), ", got ",
-                   (given.dtype == DType::int32 ? "int32" : "float32"), " of shape ", given.shape});
+      throw_error("gradient of output '%': expected float32 of shape %, got % of shape %",
+                  {outputs()[k].name, run.output_shape(k), (given.dtype == DType::int32 ? "int32" : "float32"), given.shape});
     }
   }
   for (std::size_t k = 0; k < output_gradients.size(); ++k) {
@@ -61,7 +61,7 @@ void Model::save(const std::string& path) const { save(path, {}); }
 
 void Model::save(const std::string& path, const Extras& extras) const {
   std::map<std::string, std::string> metadata = extras.metadata;
-  if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error({"metadata '", graph::kSpecKey, "' is the model's own"});
+  if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error("metadata '%' is the model's own", {graph::kSpecKey});
   const auto hold = graph_->hold_weights();
   safetensors::Views tensors;
   for (const ParameterInfo& info : parameters()) {
@@ -70,10 +70,10 @@ void Model::save(const std::string& path, const Extras& extras) const {
   }
   for (const auto& [name, tensor] : extras.tensors) {
     if (static_cast<Index>(tensor.data.size()) != element_count(tensor.shape)) {
-      throw_error({"tensor '", name, "': expected data of shape ", tensor.shape, ", got ", tensor.data.size(), " values"});
+      throw_error("tensor '%': expected data of shape %, got % values", {name, tensor.shape, tensor.data.size()});
     }
     if (!tensors.emplace(name, safetensors::view(tensor.shape, std::span<const float>(tensor.data))).second) {
-      throw_error({"tensor '", name, "' has the name of a parameter"});
+      throw_error("tensor '%' has the name of a parameter", {name});
     }
   }
   safetensors::write(path, metadata, tensors);

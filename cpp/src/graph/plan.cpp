@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "isa/dispatch.hpp"
+#include "runtime/sort.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -18,26 +19,22 @@ struct Item {
 Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // Largest first, each at the lowest offset where nothing that lives at the same time stands. Returns the arena's size.
-Index place(std::vector<Item>& items) {
-  std::stable_sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.size > b.size; });
-  std::vector<const Item*> placed, neighbours;
+Index place(const std::vector<Item>& items) {
+  std::vector<const Item*> placed;  // by offset
   Index total = 0;
-  for (const Item& item : items) {
-    neighbours.clear();
-    for (const Item* other : placed) {
-      if (other->first <= item.last && item.first <= other->last) neighbours.push_back(other);
-    }
-    std::sort(neighbours.begin(), neighbours.end(), [](const Item* a, const Item* b) { return *a->offset < *b->offset; });
+  for (const Index i : sorted(items.size(), [all = items.data()](Index a, Index b) { return all[a].size > all[b].size; })) {
+    const Item& item = items[static_cast<std::size_t>(i)];
     Index offset = 0;
-    for (const Item* other : neighbours) {
+    for (const Item* other : placed) {
+      if (other->first > item.last || item.first > other->last) continue;
       if (*other->offset - offset >= item.size) break;
       offset = std::max(offset, *other->offset + other->size);
     }
     Index end;
-    if (__builtin_add_overflow(offset, item.size, &end)) throw_error({"the arrays of a run do not fit in memory"});
+    if (__builtin_add_overflow(offset, item.size, &end)) throw_error("the arrays of a run do not fit in memory");
     *item.offset = offset;
     total = std::max(total, end);
-    placed.push_back(&item);
+    placed.insert(std::find_if(placed.begin(), placed.end(), [&](const Item* other) { return *other->offset > offset; }), &item);
   }
   return total;
 }
@@ -55,7 +52,7 @@ void infer(const Topology& topology, Plan& plan) {
       for (std::size_t d = 0; fits && d < given.size(); ++d) {
         fits = given[d] >= 0 && (tensor.shape[d] == kUnknown || tensor.shape[d] == given[d]);
       }
-      if (!fits) node.layer->fail({"expected an array of shape ", tensor.shape, ", got ", given});
+      if (!fits) node.layer->fail("expected an array of shape %, got %", {tensor.shape, given});
       tensor.shape = given;
       element_count(given);
     }
@@ -131,7 +128,8 @@ class Layout {
   bool extends(const std::vector<Index>& stack, const Node& node) const {
     if (stack.empty() || stack.size() == layers::Layer::kMostStacked) return false;
     const Node& top = t_.nodes[static_cast<std::size_t>(stack.back())];
-    if (root_of(node.inputs[0]) != top.first_output || !node.layer->stacks_on(*top.layer)) return false;
+    if (root_of(node.inputs[0]) != top.first_output) return false;
+    if (node.layer->walk() == layers::Walk::none || node.layer->walk() != top.layer->walk()) return false;
     return std::none_of(node.inputs.begin() + 1, node.inputs.end(), [&](int tensor) {
       const Index producer = t_.producer[static_cast<std::size_t>(root_of(tensor))];
       return std::find(stack.begin(), stack.end(), producer) != stack.end();

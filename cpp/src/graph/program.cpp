@@ -41,10 +41,10 @@ class Compiler {
       timed = true;
       if (steps == kUnknown) steps = input.shape[1];
       if (input.shape[1] != kUnknown && input.shape[1] != steps)
-        layer_of(tensor).cannot_stream("all inputs step together, but this one has " + std::to_string(input.shape[1]) +
-                                       " time steps and another " + std::to_string(steps));
+        layer_of(tensor).cannot_stream("all inputs step together, but this one has % time steps and another %",
+                                       {input.shape[1], steps});
     }
-    if (!timed) throw Error("model: cannot go one step at a time: none of its inputs has a time axis");
+    if (!timed) throw_error("model: cannot go one step at a time: none of its inputs has a time axis");
   }
 
   static layers::TensorSpec one_step(layers::TensorSpec tensor) {
@@ -59,8 +59,9 @@ class Compiler {
     for (std::size_t i = sequences; i < node.inputs.size(); ++i) {
       const Node& source = t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(node.inputs[i])])];
       if (!source.source)
-        layer.cannot_stream("its initial state is computed by " + source.layer->type() + " '" + source.layer->name() +
-                            "', and a step cannot tell whether it is the first; make it an input of the model");
+        layer.cannot_stream(
+            "its initial state is computed by % '%', and a step cannot tell whether it is the first; make it an input of the model",
+            {source.layer->type(), source.layer->name()});
     }
     Program::Instruction instruction;
     std::vector<layers::TensorSpec> inputs;
@@ -103,7 +104,7 @@ class Compiler {
   Program& p_;
   std::vector<layers::TensorSpec> steps_;  // by tensor
   std::vector<int> root_;                  // tensor -> the one whose array it shares
-  std::vector<bool> read_;
+  std::vector<char> read_;                 // flags
 };
 
 }  // namespace

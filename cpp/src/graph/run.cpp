@@ -32,7 +32,7 @@ std::span<const std::int32_t> Run::output_lengths(std::size_t k) const {
   return source < 0 ? std::span<const std::int32_t>() : lengths_[static_cast<std::size_t>(source)];
 }
 
-void Run::out_of_memory() const { throw_out_of_memory({"not enough memory for a run of ", batch_size_, " rows"}); }
+void Run::out_of_memory() const { throw_out_of_memory("not enough memory for a run of % rows", {batch_size_}); }
 
 std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& options) const {
   const runtime::FlushDenormals flush;

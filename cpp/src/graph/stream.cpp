@@ -9,6 +9,7 @@
 #include "graph/arena.hpp"
 #include "graph/graph.hpp"
 #include "graph/program.hpp"
+#include "io/text.hpp"
 #include "runtime/float_mode.hpp"
 
 namespace rekur {
@@ -49,8 +50,11 @@ struct Stream::Impl {
     std::vector<const void*> x;
     std::vector<float*> y;
     std::vector<graph::Arena> room;
-    for (const TensorInfo& info : inputs) x.push_back(room.emplace_back(element_count(info.shape), "an input").data());
-    for (const TensorInfo& info : outputs) y.push_back(room.emplace_back(element_count(info.shape), "an output").data());
+    const auto room_for = [&](const TensorInfo& info, const char* what) {
+      return room.emplace_back(element_count(info.shape), what).data();
+    };
+    for (const TensorInfo& info : inputs) x.push_back(room_for(info, "an input"));
+    for (const TensorInfo& info : outputs) y.push_back(room_for(info, "an output"));
     step(x.data(), y.data());
     reset(0, batch);
   }
@@ -60,7 +64,7 @@ struct Stream::Impl {
     Index size = 0;
     const auto place = [&](Index floats) {
       const Index at = size;
-      if (__builtin_add_overflow(size, aligned(floats), &size)) throw Error("the arrays of a stream do not fit in memory");
+      if (__builtin_add_overflow(size, aligned(floats), &size)) throw_error("the arrays of a stream do not fit in memory");
       return at;
     };
     std::vector<Index> array_at, memory_at;
@@ -75,7 +79,7 @@ struct Stream::Impl {
       steps.push_back({from.op.get(), {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory}});
       for (const layers::StreamState& s : from.op->states(batch)) {
         states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride});
-        state_infos.push_back({from.layer + "/" + s.name, {batch, s.units}, DType::float32});
+        state_infos.push_back({compose("%/%", {from.layer, s.name}), {batch, s.units}, DType::float32});
         state_size += static_cast<std::size_t>(batch * s.units);
       }
     }
@@ -138,12 +142,12 @@ struct Stream::Impl {
 };
 
 Stream::Stream(const Model& model, const StreamOptions& options) {
-  if (model.graph_ == nullptr) throw Error("stream: the model was moved from");
-  if (options.batch < 1) throw Error("stream: expected a batch of at least 1, got " + std::to_string(options.batch));
+  if (model.graph_ == nullptr) throw_error("stream: the model was moved from");
+  if (options.batch < 1) throw_error("stream: expected a batch of at least 1, got %", {options.batch});
   try {
     impl_ = std::make_unique<Impl>(*model.graph_, options.batch);
   } catch (const std::bad_alloc&) {
-    throw Error("not enough memory for a stream of " + std::to_string(options.batch) + " rows");
+    throw_error("not enough memory for a stream of % rows", {options.batch});
   }
 }
 

@@ -40,7 +40,7 @@ std::optional<struct stat> existing_file(const fs::path& file, const std::string
     throw_system_error("write", path);
   }
   if (S_ISDIR(status.st_mode)) throw_system_error("write", path, EISDIR);
-  if (!S_ISREG(status.st_mode)) throw_io_error({"cannot write '", path, "': not a regular file"});
+  if (!S_ISREG(status.st_mode)) throw_io_error("cannot write '%': not a regular file", {path});
   if (::access(file.c_str(), W_OK) != 0) throw_system_error("write", path);
   return status;
 }
@@ -109,7 +109,7 @@ void sync_directory(const fs::path& file, const std::string& path) {
 }  // namespace
 
 void write_atomically(const std::string& path, std::span<const std::span<const std::byte>> pieces) {
-  if (path.find('\0') != path.npos) throw_io_error({"cannot write '", path, "': the path contains a null character"});
+  if (path.find('\0') != path.npos) throw_io_error("cannot write '%': the path contains a null character", {path});
   const fs::path file = follow_links(path);
   const std::optional<struct stat> existing = existing_file(file, path);
   TemporaryFile temporary(file, path);

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "io/suggest.hpp"
+#include "runtime/sort.hpp"
 
 namespace rekur::json {
 
@@ -51,7 +52,7 @@ namespace {
 template <class T, class Data>
 auto& as(Data& data, const Value& value, const char* kind) {
   auto* held = std::get_if<T>(&data);
-  if (held == nullptr) throw_error({"expected ", kind, ", got ", describe(value)});
+  if (held == nullptr) throw_error("expected %, got %", {kind, describe(value)});
   return *held;
 }
 
@@ -113,7 +114,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // Whether a valid, non-zero literal is at least 1 in magnitude: tells an overflow from an underflow.
 bool at_least_one(std::string_view literal) {
   const std::size_t e = std::min(literal.find_first_of("eE"), literal.size());
-  long long exponent = 0;
+  std::int64_t exponent = 0;
   if (e < literal.size()) {
     const char* begin = literal.data() + e + (literal[e + 1] == '+' ? 2 : 1);
     const auto [end, status] = std::from_chars(begin, literal.data() + literal.size(), exponent);
@@ -121,7 +122,7 @@ bool at_least_one(std::string_view literal) {
   }
   const std::string_view digits = literal.substr(0, e);
   const std::size_t point = std::min(digits.find('.'), e), leading = digits.find_first_of("123456789");
-  const auto magnitude = static_cast<long long>(point) - static_cast<long long>(leading) - (leading < point ? 1 : 0);
+  const auto magnitude = static_cast<std::int64_t>(point) - static_cast<std::int64_t>(leading) - (leading < point ? 1 : 0);
   return exponent >= 0 ? magnitude >= -exponent : magnitude + exponent >= 0;
 }
 
@@ -140,7 +141,7 @@ class Parser {
 
  private:
   [[noreturn]] static void fail(const std::string& message, std::size_t offset) {
-    throw_error({"JSON: ", message, " at offset ", offset});
+    throw_error("JSON: % at offset %", {message, offset});
   }
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -182,7 +183,7 @@ class Parser {
   }
 
   void enter(int depth) {
-    if (depth > kMaxDepth) fail(compose({"more than ", kMaxDepth, " levels of nesting"}), at_);
+    if (depth > kMaxDepth) fail(compose("more than % levels of nesting", {kMaxDepth}), at_);
     ++at_;
   }
 
@@ -216,12 +217,12 @@ class Parser {
 
   // By sorting, once the object is read: a hostile text of a million keys costs no quadratic time.
   static void refuse_duplicates(const Object& object, std::size_t start) {
-    std::vector<std::string_view> keys;
-    keys.reserve(object.size());
-    for (const Member& member : object) keys.push_back(member.key);
-    std::sort(keys.begin(), keys.end());
-    const auto twice = std::adjacent_find(keys.begin(), keys.end());
-    if (twice != keys.end()) fail(compose({"duplicate key ", describe(Value(*twice)), " in the object"}), start - 1);
+    const auto key = [members = object.begin()](Index i) -> const std::string& { return members[i].key; };
+    const std::vector<Index> order = sorted(object.size(), [&](Index a, Index b) { return key(a) < key(b); });
+    for (std::size_t i = 1; i < order.size(); ++i) {
+      if (key(order[i]) == key(order[i - 1]))
+        fail(compose("duplicate key % in the object", {describe(Value(key(order[i])))}), start - 1);
+    }
   }
 
   std::string string() {
@@ -268,10 +269,12 @@ class Parser {
   // at_ stands on the 'u'.
   std::uint32_t hex4(std::size_t start) {
     std::uint32_t code = 0;
-    const char* begin = text_.data() + at_ + 1;
-    if (text_.size() - at_ < 5 || std::from_chars(begin, begin + 4, code, 16).ptr != begin + 4)
-      fail("expected four hex digits", start);
-    at_ += 5;
+    ++at_;
+    for (int i = 0; i < 4; ++i, ++at_) {
+      const char c = peek(), letter = static_cast<char>(c | 0x20);
+      if (!is_digit(c) && !(letter >= 'a' && letter <= 'f')) fail("expected four hex digits", start);
+      code = 16 * code + static_cast<std::uint32_t>(is_digit(c) ? c - '0' : letter - 'a' + 10);
+    }
     return code;
   }
 
@@ -331,7 +334,7 @@ bool is_utf8(std::string_view text) {
 namespace {
 
 void write_string(std::string& out, std::string_view text) {
-  if (!is_utf8(text)) throw_error({"JSON: a string to write is not UTF-8"});
+  if (!is_utf8(text)) throw_error("JSON: a string to write is not UTF-8");
   static constexpr std::string_view kNames = "\"\\bfnrt", kMeant = "\"\\\b\f\n\r\t";
   out += '"';
   for (const char c : text) {
@@ -351,7 +354,7 @@ void write_string(std::string& out, std::string_view text) {
 }
 
 void write_double(std::string& out, double value) {
-  if (!std::isfinite(value)) throw_error({"JSON: NaN and infinity cannot be written"});
+  if (!std::isfinite(value)) throw_error("JSON: NaN and infinity cannot be written");
   char digits[32];
   const std::string_view text(digits, static_cast<std::size_t>(std::to_chars(digits, digits + sizeof digits, value).ptr - digits));
   out += text;
@@ -360,14 +363,14 @@ void write_double(std::string& out, double value) {
 
 void write_value(std::string& out, const Value& value, int depth) {
   if (depth == kMaxDepth && (value.is_array() || value.is_object())) {
-    throw_error({"JSON: more than ", kMaxDepth, " levels of nesting to write"});
+    throw_error("JSON: more than % levels of nesting to write", {kMaxDepth});
   }
   if (value.is_null()) {
     out += "null";
   } else if (value.is_boolean()) {
     out += value.boolean() ? "true" : "false";
   } else if (value.is_integer()) {
-    out += std::to_string(value.integer());
+    Part(value.integer()).append_to(out);
   } else if (value.is_double()) {
     write_double(out, value.number());
   } else if (value.is_string()) {

@@ -119,28 +119,28 @@ class Reader {
   Reader(const Value& value, std::string context);
 
   const std::string& context() const { return context_; }
-  const Value* find(std::string_view key);  // null when there is none
-  const Value& get(std::string_view key);   // throws Error when there is none
+  const Value* find(const char* key);  // null when there is none
+  const Value& get(const char* key);   // throws Error when there is none
 
-  bool boolean(std::string_view key);
-  bool boolean(std::string_view key, bool fallback);
-  Index integer(std::string_view key);
-  Index integer(std::string_view key, Index fallback);
-  Index positive_integer(std::string_view key);  // a number of units: 1 … 2^31 - 1
-  Index positive_integer(std::string_view key, Index fallback);
-  double number(std::string_view key);
-  double number(std::string_view key, double fallback);
-  std::string string(std::string_view key);
-  std::string string(std::string_view key, std::string_view fallback);
-  const Array& array(std::string_view key);
-  const Object& object(std::string_view key);
+  bool boolean(const char* key);
+  bool boolean(const char* key, bool fallback);
+  Index integer(const char* key);
+  Index integer(const char* key, Index fallback);
+  Index positive_integer(const char* key);  // a number of units: 1 … 2^31 - 1
+  Index positive_integer(const char* key, Index fallback);
+  double number(const char* key);
+  double number(const char* key, double fallback);
+  std::string string(const char* key);
+  std::string string(const char* key, const char* fallback);
+  const Array& array(const char* key);
+  const Object& object(const char* key);
 
   // Call when every key was asked for: throws Error if the object has one that never was.
   void finish() const;
 
   // "context: message"; "context: 'key' must be <expected>, got <value>".
-  [[noreturn]] void fail(std::initializer_list<Part> message) const;
-  [[noreturn]] void fail(std::string_view key, std::string_view expected) const;
+  [[noreturn]] void fail(const char* format, Parts parts = {}) const;
+  [[noreturn]] void refuse(const char* key, const char* expected) const;
 
  private:
   std::string unknown_key(std::string_view key) const;

@@ -16,7 +16,7 @@ std::string describe_string(const std::string& text) {
   if (text.size() <= kLongest) return write(text);
   std::size_t end = kLongest;
   while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // never cut inside a character
-  return write(text.substr(0, end) + "…");
+  return write(compose("%…", {std::string_view(text).substr(0, end)}));
 }
 
 }  // namespace
@@ -30,89 +30,87 @@ std::string describe(const Value& value) {
   const bool plain = array.size() <= 8 && std::all_of(array.begin(), array.end(), [](const Value& element) {
                        return element.is_integer() || element.is_null() || element.is_boolean();
                      });
-  return plain ? write(value) : "an array of " + std::to_string(array.size());
+  return plain ? write(value) : compose("an array of %", {array.size()});
 }
 
 Reader::Reader(const Value& value, std::string context) : object_(nullptr), context_(std::move(context)) {
-  if (!value.is_object()) fail({"expected an object, got ", describe(value)});
+  if (!value.is_object()) fail("expected an object, got %", {describe(value)});
   object_ = &value.object();
 }
 
-void Reader::fail(std::initializer_list<Part> message) const { throw_error({context_, ": ", compose(message)}); }
+void Reader::fail(const char* format, Parts parts) const { throw_error("%: %", {context_, compose(format, parts)}); }
 
-void Reader::fail(std::string_view key, std::string_view expected) const {
+void Reader::refuse(const char* key, const char* expected) const {
   const Value* value = object_->find(key);
-  fail({"'", key, "' must be ", expected, ", got ", (value ? describe(*value) : "nothing")});
+  fail("'%' must be %, got %", {key, expected, (value ? describe(*value) : "nothing")});
 }
 
-const Value* Reader::find(std::string_view key) {
+const Value* Reader::find(const char* key) {
   if (std::find(asked_.begin(), asked_.end(), key) == asked_.end()) asked_.emplace_back(key);
   return object_->find(key);
 }
 
-const Value& Reader::get(std::string_view key) {
+const Value& Reader::get(const char* key) {
   if (const Value* value = find(key)) return *value;
   for (const Member& member : *object_) {  // a misspelt key says more than a missing one
     const bool asked = std::find(asked_.begin(), asked_.end(), member.key) != asked_.end();
-    if (!asked && !suggest(member.key, std::vector{std::string(key)}).empty()) fail({unknown_key(member.key)});
+    if (!asked && !suggest(member.key, std::vector{std::string(key)}).empty()) fail("%", {unknown_key(member.key)});
   }
-  fail({"missing key '", key, "'"});
+  fail("missing key '%'", {key});
 }
 
-bool Reader::boolean(std::string_view key) {
+bool Reader::boolean(const char* key) {
   const Value& value = get(key);
-  if (!value.is_boolean()) fail(key, "true or false");
+  if (!value.is_boolean()) refuse(key, "true or false");
   return value.boolean();
 }
 
-Index Reader::integer(std::string_view key) {
+Index Reader::integer(const char* key) {
   const Value& value = get(key);
-  if (!value.is_integer()) fail(key, "an integer");
+  if (!value.is_integer()) refuse(key, "an integer");
   return value.integer();
 }
 
-Index Reader::positive_integer(std::string_view key) {
+Index Reader::positive_integer(const char* key) {
   const Value& value = get(key);
-  if (!value.is_integer() || value.integer() < 1) fail(key, "a positive integer");
-  if (value.integer() > std::numeric_limits<std::int32_t>::max()) fail(key, "at most 2147483647");
+  if (!value.is_integer() || value.integer() < 1) refuse(key, "a positive integer");
+  if (value.integer() > std::numeric_limits<std::int32_t>::max()) refuse(key, "at most 2147483647");
   return value.integer();
 }
 
-double Reader::number(std::string_view key) {
+double Reader::number(const char* key) {
   const Value& value = get(key);
-  if (!value.is_number()) fail(key, "a number");
+  if (!value.is_number()) refuse(key, "a number");
   return value.number();
 }
 
-std::string Reader::string(std::string_view key) {
+std::string Reader::string(const char* key) {
   const Value& value = get(key);
-  if (!value.is_string()) fail(key, "a string");
+  if (!value.is_string()) refuse(key, "a string");
   return value.string();
 }
 
-const Array& Reader::array(std::string_view key) {
+const Array& Reader::array(const char* key) {
   const Value& value = get(key);
-  if (!value.is_array()) fail(key, "an array");
+  if (!value.is_array()) refuse(key, "an array");
   return value.array();
 }
 
-const Object& Reader::object(std::string_view key) {
+const Object& Reader::object(const char* key) {
   const Value& value = get(key);
-  if (!value.is_object()) fail(key, "an object");
+  if (!value.is_object()) refuse(key, "an object");
   return value.object();
 }
 
-bool Reader::boolean(std::string_view key, bool fallback) { return find(key) ? boolean(key) : fallback; }
-Index Reader::integer(std::string_view key, Index fallback) { return find(key) ? integer(key) : fallback; }
-Index Reader::positive_integer(std::string_view key, Index fallback) { return find(key) ? positive_integer(key) : fallback; }
-double Reader::number(std::string_view key, double fallback) { return find(key) ? number(key) : fallback; }
-std::string Reader::string(std::string_view key, std::string_view fallback) {
-  return find(key) ? string(key) : std::string(fallback);
-}
+bool Reader::boolean(const char* key, bool fallback) { return find(key) ? boolean(key) : fallback; }
+Index Reader::integer(const char* key, Index fallback) { return find(key) ? integer(key) : fallback; }
+Index Reader::positive_integer(const char* key, Index fallback) { return find(key) ? positive_integer(key) : fallback; }
+double Reader::number(const char* key, double fallback) { return find(key) ? number(key) : fallback; }
+std::string Reader::string(const char* key, const char* fallback) { return find(key) ? string(key) : std::string(fallback); }
 
 void Reader::finish() const {
   for (const Member& member : *object_) {
-    if (std::find(asked_.begin(), asked_.end(), member.key) == asked_.end()) fail({unknown_key(member.key)});
+    if (std::find(asked_.begin(), asked_.end(), member.key) == asked_.end()) fail("%", {unknown_key(member.key)});
   }
 }
 
@@ -123,7 +121,7 @@ std::string Reader::unknown_key(std::string_view key) const {
     if (object_->find(asked) == nullptr) lacking.push_back(asked);
   }
   const std::string nearest = suggest(key, lacking);
-  return nearest.empty() ? unknown_name("key", key, asked_) : "unknown key '" + std::string(key) + "'" + nearest;
+  return nearest.empty() ? unknown_name("key", key, asked_) : compose("unknown key '%'%", {key, nearest});
 }
 
 }  // namespace rekur::json

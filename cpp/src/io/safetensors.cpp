@@ -8,12 +8,13 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <optional>
 
 #include "io/descriptor.hpp"
 #include "io/json.hpp"
+#include "runtime/function_ref.hpp"
+#include "runtime/sort.hpp"
 
 namespace rekur::safetensors {
 
@@ -54,37 +55,37 @@ struct Entry {
 
 struct Header {
   std::map<std::string, std::string> metadata;
-  std::vector<Entry> entries;  // in the order of the file
+  std::vector<Entry> entries;
+  std::vector<Index> order;  // of the entries in the file
 };
 
-Index dimension_or_offset(const json::Reader& reader, std::string_view key, const json::Value& value) {
-  if (!value.is_integer() || value.integer() < 0) reader.fail(key, "an array of integers, none negative");
+Index dimension_or_offset(const json::Reader& reader, const char* key, const json::Value& value) {
+  if (!value.is_integer() || value.integer() < 0) reader.refuse(key, "an array of integers, none negative");
   return value.integer();
 }
 
 Entry read_entry(const json::Member& member) {
-  json::Reader reader(member.value, "tensor " + json::describe(json::Value(member.key)));
+  json::Reader reader(member.value, compose("tensor %", {json::describe(json::Value(member.key))}));
   Entry entry{member.key, Type::f32, {}, 0, 0};
   const std::string type = reader.string("dtype");
   const auto found = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeInfo& info) { return info.name == type; });
-  if (found == kTypes.end()) reader.fail("dtype", "a type known here, such as \"F32\"");
+  if (found == kTypes.end()) reader.refuse("dtype", "a type known here, such as \"F32\"");
   entry.type = static_cast<Type>(found - kTypes.begin());
   for (const json::Value& value : reader.array("shape")) entry.shape.push_back(dimension_or_offset(reader, "shape", value));
   const json::Array& offsets = reader.array("data_offsets");
-  if (offsets.size() != 2) reader.fail("data_offsets", "[begin, end]");
+  if (offsets.size() != 2) reader.refuse("data_offsets", "[begin, end]");
   entry.begin = dimension_or_offset(reader, "data_offsets", offsets[0]);
   entry.end = dimension_or_offset(reader, "data_offsets", offsets[1]);
   reader.finish();
-  if (entry.end < entry.begin) reader.fail("data_offsets", "[begin, end] with begin <= end");
+  if (entry.end < entry.begin) reader.refuse("data_offsets", "[begin, end] with begin <= end");
   if (entry.end - entry.begin != byte_count(entry.shape, entry.type)) {
-    reader.fail({"shape ", entry.shape, " of ", type, " does not take the ", entry.end - entry.begin,
-                 " bytes that 'data_offsets' give it"});
+    reader.fail("shape % of % does not take the % bytes that 'data_offsets' give it", {entry.shape, type, entry.end - entry.begin});
   }
   return entry;
 }
 
 Header read_header(std::string_view text, std::uint64_t data_size) {
-  if (text.empty() || text.front() != '{') throw_error({"the header does not begin with '{'"});
+  if (text.empty() || text.front() != '{') throw_error("the header does not begin with '{'");
   const json::Value document = json::parse(text);
   Header header;
   for (const json::Member& member : document.object()) {
@@ -92,36 +93,38 @@ Header read_header(std::string_view text, std::uint64_t data_size) {
       header.entries.push_back(read_entry(member));
       continue;
     }
-    if (!member.value.is_object()) throw_error({"'__metadata__' must be an object, got ", json::describe(member.value)});
+    if (!member.value.is_object()) throw_error("'__metadata__' must be an object, got %", {json::describe(member.value)});
     for (const auto& [key, value] : member.value.object()) {
-      if (!value.is_string()) throw_error({"'__metadata__' must hold strings only, got ", json::describe(value)});
+      if (!value.is_string()) throw_error("'__metadata__' must hold strings only, got %", {json::describe(value)});
       header.metadata.emplace(key, value.string());
     }
   }
-  std::sort(header.entries.begin(), header.entries.end(),
-            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  header.order = sorted(header.entries.size(), [entries = header.entries.data()](Index a, Index b) {
+    return entries[a].begin != entries[b].begin ? entries[a].begin < entries[b].begin : entries[a].end < entries[b].end;
+  });
   Index expected = 0;
-  for (const Entry& entry : header.entries) {
+  for (const Index i : header.order) {
+    const Entry& entry = header.entries[static_cast<std::size_t>(i)];
     if (entry.begin != expected) {
-      throw_error({"tensor ", json::describe(json::Value(entry.name)), ": its data begin at byte ", entry.begin,
-                   ", not where the data before them end (", expected, ")"});
+      throw_error("tensor %: its data begin at byte %, not where the data before them end (%)",
+                  {json::describe(json::Value(entry.name)), entry.begin, expected});
     }
     expected = entry.end;
   }
   if (static_cast<std::uint64_t>(expected) != data_size) {
-    throw_error({"the header describes ", expected, " bytes of data, the file has ", data_size});
+    throw_error("the header describes % bytes of data, the file has %", {expected, data_size});
   }
   return header;
 }
 
 // The whole of reading, over anything that can copy `size` bytes at `offset` to `out`. Offsets asked for lie within file_size.
-File read_from(std::uint64_t file_size, const std::function<void(std::uint64_t offset, void* out, std::size_t size)>& copy) {
-  if (file_size < kLengthSize) throw_error({"too short for a safetensors file (", file_size, " bytes)"});
+File read_from(std::uint64_t file_size, FunctionRef<void(std::uint64_t offset, void* out, std::size_t size)> copy) {
+  if (file_size < kLengthSize) throw_error("too short for a safetensors file (% bytes)", {file_size});
   std::uint64_t length = 0;
   copy(0, &length, kLengthSize);
-  if (length > kMaxHeader) throw_error({"not a safetensors file, or one with a header of more than 100 MB"});
+  if (length > kMaxHeader) throw_error("not a safetensors file, or one with a header of more than 100 MB");
   if (length > file_size - kLengthSize) {
-    throw_error({"truncated: a header of ", length, " bytes in a file of ", file_size});
+    throw_error("truncated: a header of % bytes in a file of %", {length, file_size});
   }
   const std::uint64_t data_start = kLengthSize + length;
   std::string text(static_cast<std::size_t>(length), '\0');
@@ -129,7 +132,8 @@ File read_from(std::uint64_t file_size, const std::function<void(std::uint64_t o
   Header header = read_header(text, file_size - data_start);
   File file;
   file.metadata = std::move(header.metadata);
-  for (Entry& entry : header.entries) {
+  for (const Index i : header.order) {
+    Entry& entry = header.entries[static_cast<std::size_t>(i)];
     std::vector<std::byte> bytes(static_cast<std::size_t>(entry.end - entry.begin));
     copy(data_start + static_cast<std::uint64_t>(entry.begin), bytes.data(), bytes.size());
     file.tensors.emplace(std::move(entry.name), Array{entry.type, std::move(entry.shape), std::move(bytes)});
@@ -144,7 +148,7 @@ void read_fully(int fd, std::uint64_t offset, void* out, std::size_t size, const
         ::pread(fd, static_cast<char*>(out) + done, std::min(size - done, kMost), static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) io::throw_system_error("read", path);
-    if (got == 0) throw_io_error({"cannot read '", path, "': it became shorter meanwhile"});
+    if (got == 0) throw_io_error("cannot read '%': it became shorter meanwhile", {path});
     done += static_cast<std::size_t>(got);
   }
 }
@@ -170,20 +174,20 @@ std::string_view name(Type type) { return kTypes[static_cast<std::size_t>(type)]
 Index size(Type type) { return kTypes[static_cast<std::size_t>(type)].size; }
 
 File read(const std::string& path) {
-  if (path.find('\0') != path.npos) throw_io_error({"cannot read '", path, "': the path contains a null character"});
+  if (path.find('\0') != path.npos) throw_io_error("cannot read '%': the path contains a null character", {path});
   // O_NONBLOCK: opening a pipe by mistake must not wait for its other end.
   const io::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
   if (!fd.open() || ::fstat(fd.get(), &status) != 0) io::throw_system_error("read", path);
   if (S_ISDIR(status.st_mode)) io::throw_system_error("read", path, EISDIR);
-  if (!S_ISREG(status.st_mode)) throw_io_error({"cannot read '", path, "': not a regular file"});
+  if (!S_ISREG(status.st_mode)) throw_io_error("cannot read '%': not a regular file", {path});
   try {
     return read_from(static_cast<std::uint64_t>(status.st_size),
                      [&](std::uint64_t offset, void* out, std::size_t n) { read_fully(fd.get(), offset, out, n, path); });
   } catch (const IoError&) {
     throw;
   } catch (const Error& error) {
-    throw_io_error({"cannot read '", path, "': ", error.what()});
+    throw_io_error("cannot read '%': %", {path, error.what()});
   }
 }
 
@@ -193,15 +197,14 @@ File parse(std::span<const std::byte> bytes, std::string_view source) {
       if (n > 0) std::memcpy(out, bytes.data() + offset, n);
     });
   } catch (const Error& error) {
-    throw_io_error({"cannot read ", source, ": ", error.what()});
+    throw_io_error("cannot read %: %", {source, error.what()});
   }
 }
 
 template <class T>
 std::vector<T> values(const Array& array, std::string_view tensor_name) {
   if (array.type != type_of<T>()) {
-    throw_error(
-        {"tensor ", json::describe(json::Value(tensor_name)), ": expected ", name(type_of<T>()), ", got ", name(array.type)});
+    throw_error("tensor %: expected %, got %", {json::describe(json::Value(tensor_name)), name(type_of<T>()), name(array.type)});
   }
   std::vector<T> result(array.bytes.size() / sizeof(T));
   if (!result.empty()) std::memcpy(result.data(), array.bytes.data(), result.size() * sizeof(T));

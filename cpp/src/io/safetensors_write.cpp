@@ -7,6 +7,7 @@
 #include "io/json.hpp"
 #include "io/safetensors_format.hpp"
 #include "io/text.hpp"
+#include "runtime/sort.hpp"
 
 namespace rekur::safetensors {
 namespace {
@@ -18,11 +19,11 @@ struct Layout {
 };
 
 Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& tensors) {
-  std::vector<const Views::value_type*> order;
-  for (const auto& tensor : tensors) order.push_back(&tensor);
-  std::sort(order.begin(), order.end(), [](auto* a, auto* b) {
-    return a->second.type != b->second.type ? a->second.type > b->second.type : a->first < b->first;
-  });
+  // By type, then by name, which is how they stand in the map.
+  std::vector<const Views::value_type*> all;
+  for (const auto& tensor : tensors) all.push_back(&tensor);
+  const auto type = [&](Index i) { return all[static_cast<std::size_t>(i)]->second.type; };
+  const std::vector<Index> order = sorted(all.size(), [&](Index a, Index b) { return type(a) > type(b); });
   // The header is written entry by entry: json::Object looks for a key before it adds one, and there may be many.
   Layout layout;
   std::string text;
@@ -35,16 +36,16 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
     add(kMetadata, std::move(strings));
   }
   Index offset = 0;
-  for (const auto* tensor : order) {
-    const auto& [tensor_name, array] = *tensor;
+  for (const Index i : order) {
+    const auto& [tensor_name, array] = *all[static_cast<std::size_t>(i)];
     const std::string quoted = json::describe(json::Value(tensor_name));
-    if (tensor_name == kMetadata) throw_error({"tensor ", quoted, ": the format keeps this name for itself"});
+    if (tensor_name == kMetadata) throw_error("tensor %: the format keeps this name for itself", {quoted});
     const Index bytes = byte_count(array.shape, array.type);
     if (static_cast<std::uint64_t>(bytes) != array.bytes.size()) {
-      throw_error({"tensor ", quoted, ": shape ", array.shape, " of ", name(array.type), " takes ", bytes, " bytes, got ",
-                   array.bytes.size()});
+      throw_error("tensor %: shape % of % takes % bytes, got %",
+                  {quoted, array.shape, name(array.type), bytes, array.bytes.size()});
     }
-    if (bytes > std::numeric_limits<Index>::max() - offset) throw_error({"tensor ", quoted, ": too large for one file"});
+    if (bytes > std::numeric_limits<Index>::max() - offset) throw_error("tensor %: too large for one file", {quoted});
     json::Array shape(array.shape.begin(), array.shape.end());
     add(tensor_name,
         json::Object{
@@ -54,7 +55,7 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
   }
   text += text.empty() ? "{}" : "}";
   text.append((8 - text.size() % 8) % 8, ' ');  // so that the data are aligned where the file is mapped
-  if (text.size() > kMaxHeader) throw_error({"safetensors: a header of more than 100 MB, which no reader takes"});
+  if (text.size() > kMaxHeader) throw_error("safetensors: a header of more than 100 MB, which no reader takes");
   const auto length = static_cast<std::uint64_t>(text.size());
   layout.head.resize(kLengthSize);
   std::memcpy(layout.head.data(), &length, kLengthSize);

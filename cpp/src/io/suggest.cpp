@@ -48,13 +48,13 @@ std::string suggest(std::string_view name, std::span<const std::string_view> can
       best_distance = distance;
     }
   }
-  return best.empty() ? "" : " (did you mean '" + std::string(best) + "'?)";
+  return best.empty() ? "" : compose(" (did you mean '%'?)", {best});
 }
 
 std::string suggest(std::string_view name, const std::vector<std::string>& candidates) { return suggest(name, views(candidates)); }
 
 std::string unknown_name(std::string_view what, std::string_view name, std::span<const std::string_view> candidates) {
-  std::string text = compose({"unknown ", what, " '", name.substr(0, kLongest)});
+  std::string text = compose("unknown % '%", {what, name.substr(0, kLongest)});
   text += name.size() > kLongest ? "…'" : "'";
   const std::string nearest = suggest(name, candidates);
   if (!nearest.empty() || candidates.empty()) return text + nearest;

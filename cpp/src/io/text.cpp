@@ -11,14 +11,20 @@ void Part::append_to(std::string& text) const {
     text.append(static_cast<const char*>(data_), static_cast<std::size_t>(number_));
 }
 
-std::string compose(std::initializer_list<Part> parts) {
+std::string compose(const char* format, Parts parts) {
   std::string result;
-  for (const Part& part : parts) part.append_to(result);
+  const Part* part = parts.begin();
+  for (const char* c = format; *c != '\0'; ++c) {
+    if (*c == '%' && part != parts.end())
+      (part++)->append_to(result);
+    else
+      result += *c;
+  }
   return result;
 }
 
-void throw_error(std::initializer_list<Part> parts) { throw Error(compose(parts)); }
-void throw_io_error(std::initializer_list<Part> parts) { throw IoError(compose(parts)); }
-void throw_out_of_memory(std::initializer_list<Part> parts) { throw OutOfMemory(compose(parts)); }
+void throw_error(const char* format, Parts parts) { throw Error(compose(format, parts)); }
+void throw_io_error(const char* format, Parts parts) { throw IoError(compose(format, parts)); }
+void throw_out_of_memory(const char* format, Parts parts) { throw OutOfMemory(compose(format, parts)); }
 
 }  // namespace rekur

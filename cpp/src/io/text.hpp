@@ -1,7 +1,7 @@
-// Messages put together from parts, in one place: a chain of `+` costs its memory management wherever it stands, and messages are
-// many.
+// Messages put together from a format and parts, in one place: a chain of `+` costs its memory management wherever it stands, and
+// messages are many.
 //
-//   throw_error({"expected ", n, " inputs of shape ", shape, ", got '", name, "'"});
+//   throw_error("expected % inputs of shape %, got '%'", {n, shape, name});
 #pragma once
 
 #include <concepts>
@@ -31,10 +31,13 @@ class Part {
   Index number_;      // or how many characters
 };
 
-std::string compose(std::initializer_list<Part> parts);
+using Parts = std::initializer_list<Part>;
 
-[[noreturn]] void throw_error(std::initializer_list<Part> parts);
-[[noreturn]] void throw_io_error(std::initializer_list<Part> parts);
-[[noreturn]] void throw_out_of_memory(std::initializer_list<Part> parts);
+// Each % of the format stands for a part.
+std::string compose(const char* format, Parts parts);
+
+[[noreturn]] void throw_error(const char* format, Parts parts = {});
+[[noreturn]] void throw_io_error(const char* format, Parts parts = {});
+[[noreturn]] void throw_out_of_memory(const char* format, Parts parts = {});
 
 }  // namespace rekur

@@ -40,59 +40,54 @@ bool has_neon() { return true; }
 
 struct Built {
   const Table* table;
-  bool runs_here;
+  bool (*runs_here)();
 };
 
 // Tables of this build, narrowest first.
-std::vector<Built> all_built() {
-  return {
+constexpr Built kBuilt[] = {
 #ifdef REKUR_HAVE_BASELINE
-      {&table_baseline, true},
+    {&table_baseline, [] { return true; }},
 #endif
 #ifdef REKUR_HAVE_AVX2
-      {&table_avx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+    {&table_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
 #ifdef REKUR_HAVE_AVX512
-      {&table_avx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                          __builtin_cpu_supports("fma")},
+    {&table_avx512,
+     [] {
+       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+     }},
 #endif
 #ifdef REKUR_HAVE_NEON
-      {&table_neon, has_neon()},
+    {&table_neon, has_neon},
 #endif
-  };
-}
+};
 
-// Those that this machine can run. None, if the build is for one instruction set and the machine has another.
-std::vector<const Table*> find_available() {
-  std::vector<const Table*> tables;
-  for (const Built& built : all_built())
-    if (built.runs_here) tables.push_back(built.table);
-  return tables;
-}
-
-const std::vector<const Table*>& available() {
-  static const std::vector<const Table*> tables = find_available();
-  return tables;
+// "baseline, avx2": those that this machine can run, or all.
+std::string names(bool all) {
+  std::string names;
+  for (const Built& built : kBuilt)
+    if (all || built.runs_here()) names.append(names.empty() ? "" : ", ").append(built.table->name);
+  return names;
 }
 
 // `source` says in the message where the name came from.
-const Table& find(const std::string& name, const std::string& source) {
-  std::string names;
-  for (const Table* t : available()) {
-    if (name == t->name) return *t;
-    names += (names.empty() ? "" : ", ") + std::string(t->name);
-  }
+const Table& find(const std::string& name, const char* source) {
+  for (const Built& built : kBuilt)
+    if (name == built.table->name && built.runs_here()) return *built.table;
   const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "neon";
-  throw_error({source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
-               "' (available: ", (names.empty() ? "none" : names), ")"});
+  const std::string available = names(false);
+  throw_error("%%%' (available: %)",
+              {source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
+               (available.empty() ? "none" : available)});
 }
 
 const Table& widest() {
-  if (!available().empty()) return *available().back();
-  std::string names;
-  for (const Built& built : all_built()) names.append(names.empty() ? "" : ", ").append(built.table->name);
-  throw_error({"this machine lacks every instruction set that this rekur was built for: ", names, " (CMake option REKUR_ISAS)"});
+  const Table* widest = nullptr;
+  for (const Built& built : kBuilt)
+    if (built.runs_here()) widest = built.table;
+  if (widest != nullptr) return *widest;
+  throw_error("this machine lacks every instruction set that this rekur was built for: % (CMake option REKUR_ISAS)", {names(true)});
 }
 
 std::atomic<const Table*> current{nullptr};
@@ -125,7 +120,8 @@ std::string current_isa() { return isa::table().name; }
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> names;
-  for (const isa::Table* t : isa::available()) names.emplace_back(t->name);
+  for (const isa::Built& built : isa::kBuilt)
+    if (built.runs_here()) names.emplace_back(built.table->name);
   return names;
 }
 

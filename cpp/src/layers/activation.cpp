@@ -11,11 +11,7 @@ class ActivationLayer final : public Layer {
  public:
   ActivationLayer(const std::string& type, const std::string& name, ActivationSpec f) : Layer(type, name), f_(f) {}
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
-    return {inputs[0]};
-  }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
   void forward(const Context& run) const override {
     const Shape& shape = run.input_specs[0].shape;

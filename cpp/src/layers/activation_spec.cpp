@@ -38,14 +38,14 @@ constexpr double kActivationCost = 20;  // floating-point operations an element,
 float read_parameter(json::Reader& reader, const char* key, bool present, double fallback, bool negative_allowed) {
   if (!present) return static_cast<float>(fallback);
   const double value = reader.number(key, fallback);
-  if (!(std::abs(value) <= std::numeric_limits<float>::max())) reader.fail(key, "a float32 number");
-  if (!negative_allowed && value < 0) reader.fail(key, "at least 0");
+  if (!(std::abs(value) <= std::numeric_limits<float>::max())) reader.refuse(key, "a float32 number");
+  if (!negative_allowed && value < 0) reader.refuse(key, "at least 0");
   return static_cast<float>(value);
 }
 
 ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_allowed, json::Reader* parameters) {
   if (softmax_allowed && name == "softmax") return {.function = {}, .softmax = true};
-  std::vector<std::string> names;
+  std::vector<std::string_view> names;
   for (const Named& known : kActivations) {
     names.emplace_back(known.name);
     if (name != known.name) continue;
@@ -60,9 +60,9 @@ ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_
     }
     return spec;
   }
-  if (name == "softmax") reader.fail({"activation 'softmax' works over whole rows and is for Dense and Activation layers only"});
+  if (name == "softmax") reader.fail("activation 'softmax' works over whole rows and is for Dense and Activation layers only");
   if (softmax_allowed) names.emplace_back("softmax");
-  reader.fail({unknown_name("activation", name, names)});
+  reader.fail("%", {unknown_name("activation", name, names)});
 }
 
 }  // namespace
@@ -72,12 +72,12 @@ FinalActivation ActivationSpec::final_activation() const {
   return function.kind == ActivationKind::sigmoid ? FinalActivation::sigmoid : FinalActivation::none;
 }
 
-ActivationSpec read_activation(json::Reader& reader, std::string_view key, const char* fallback, bool softmax_allowed) {
+ActivationSpec read_activation(json::Reader& reader, const char* key, const char* fallback, bool softmax_allowed) {
   const json::Value* value = fallback == nullptr ? &reader.get(key) : reader.find(key);
   if (value == nullptr) return find(reader, fallback, softmax_allowed, nullptr);
   if (value->is_string()) return find(reader, value->string(), softmax_allowed, nullptr);
-  if (!value->is_object()) reader.fail(key, "a name or an object with a name");
-  json::Reader parameters(*value, reader.context() + ": " + std::string(key));
+  if (!value->is_object()) reader.refuse(key, "a name or an object with a name");
+  json::Reader parameters(*value, compose("%: %", {reader.context(), key}));
   const std::string name = parameters.string("name");
   const ActivationSpec spec = find(reader, name, softmax_allowed, &parameters);
   parameters.finish();
@@ -115,10 +115,10 @@ void activate_backward(const ActivationSpec& f, const float* y, const float* dy,
 }
 #endif
 
-std::string read_initializer(json::Reader& reader, std::string_view key, const char* fallback) {
+std::string read_initializer(json::Reader& reader, const char* key, const char* fallback) {
   const json::Value* value = reader.find(key);
   if (value == nullptr) return json::write(json::Value(fallback));
-  if (!value->is_string() && !value->is_object()) reader.fail(key, "a name or an object with a name");
+  if (!value->is_string() && !value->is_object()) reader.refuse(key, "a name or an object with a name");
   return json::write(*value);
 }
 

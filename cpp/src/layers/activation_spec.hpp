@@ -19,7 +19,7 @@ struct ActivationSpec {
 };
 
 // Reads `key`, or `fallback` where it is missing.
-ActivationSpec read_activation(json::Reader& reader, std::string_view key, const char* fallback, bool softmax_allowed);
+ActivationSpec read_activation(json::Reader& reader, const char* key, const char* fallback, bool softmax_allowed);
 
 // Over rows of n features: y = f(x), in place; dx = dy f'(y), in place.
 void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Index n);
@@ -28,6 +28,6 @@ void activate(const simd::Kernels& kernels, const ActivationSpec& f, const float
 void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n);
 
 // The initialiser under `key` as JSON text, or `fallback` in quotes. What it means is checked by whoever draws.
-std::string read_initializer(json::Reader& reader, std::string_view key, const char* fallback);
+std::string read_initializer(json::Reader& reader, const char* key, const char* fallback);
 
 }  // namespace rekur::layers

@@ -14,11 +14,7 @@ class Scaling : public Layer {
  public:
   using Layer::Layer;
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
-    return {inputs[0]};
-  }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
  protected:
   // `by` and `offset` repeat every `width` elements.
@@ -65,7 +61,10 @@ class Affine final : public Scaling {
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index n = features_of(inputs[0].shape);
-    return {{"gamma", {n}, "\"ones\"", n}, {"beta", {n}, "\"zeros\"", n}};
+    std::vector<ParamSpec> specs;
+    add_parameter(specs, "", "gamma", {n}, "\"ones\"", n);
+    add_parameter(specs, "", "beta", {n}, "\"zeros\"", n);
+    return specs;
   }
 
   void forward(const Context& run) const override {
@@ -134,8 +133,8 @@ class Rescaling final : public Scaling {
 
   void check_values(const TensorSpec& input, const char* key, const Values& values) const {
     if (static_cast<Index>(values.size()) == features_of(input.shape)) return;
-    fail({"'", key, "': expected a number or ", features_of(input.shape), " of them, one a feature, got ", values.size(),
-          " (input shape ", input.shape, ")"});
+    fail("'%': expected a number or % of them, one a feature, got % (input shape %)",
+         {key, features_of(input.shape), values.size(), input.shape});
   }
 
   Values scale_, offset_;
@@ -146,14 +145,14 @@ class Rescaling final : public Scaling {
 bool read_values(json::Reader& spec, const char* key, double fallback, std::vector<float>& values) {
   const json::Value* given = spec.find(key);
   const bool list = given != nullptr && given->is_array();
-  const json::Array one{given != nullptr ? *given : json::Value(fallback)};
-  const json::Array& numbers = list ? given->array() : one;
-  if (numbers.empty()) spec.fail(key, "a number or a list of numbers, one a feature");
+  const json::Value missing(fallback);
+  const std::span<const json::Value> numbers = list ? std::span(given->array()) : std::span(given != nullptr ? given : &missing, 1);
+  if (numbers.empty()) spec.refuse(key, "a number or a list of numbers, one a feature");
   values.reserve(numbers.size());
   for (const json::Value& number : numbers) {
-    if (!number.is_number()) spec.fail(key, "a number or a list of numbers, one a feature");
+    if (!number.is_number()) spec.refuse(key, "a number or a list of numbers, one a feature");
     if (!(std::abs(number.number()) <= static_cast<double>(std::numeric_limits<float>::max()))) {
-      spec.fail({"'", key, "' must hold finite float32 numbers, got ", json::describe(number)});
+      spec.fail("'%' must hold finite float32 numbers, got %", {key, json::describe(number)});
     }
     values.push_back(static_cast<float>(number.number()));
   }

@@ -125,12 +125,13 @@ class Dense final : public Layer {
     expect_features(inputs[0]);
     TensorSpec output = inputs[0];
     output.shape.back() = s_.units;
-    return {output};
+    return one(std::move(output));
   }
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
-    std::vector<ParamSpec> specs{{"kernel", {features_of(inputs[0].shape), s_.units}, s_.kernel_initializer, s_.units}};
-    if (s_.use_bias) specs.push_back({"bias", {s_.units}, s_.bias_initializer, s_.units});
+    std::vector<ParamSpec> specs;
+    add_parameter(specs, "", "kernel", {features_of(inputs[0].shape), s_.units}, s_.kernel_initializer, s_.units);
+    if (s_.use_bias) add_parameter(specs, "", "bias", {s_.units}, s_.bias_initializer, s_.units);
     return specs;
   }
 

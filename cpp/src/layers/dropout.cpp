@@ -10,11 +10,7 @@ class Dropout final : public Layer {
  public:
   Dropout(const std::string& type, const std::string& name, float rate) : Layer(type, name), rate_(rate) {}
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
-    return {inputs[0]};
-  }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
   // The mask.
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override {
@@ -57,7 +53,7 @@ class Dropout final : public Layer {
 std::unique_ptr<Layer> make_dropout(json::Reader& spec, const std::string& type, const std::string& name) {
   const double rate = spec.number("rate");
   // As float32 too: a rate that rounds to 1 would scale by infinity.
-  if (!(rate >= 0) || !(static_cast<float>(rate) < 1.0f)) spec.fail("rate", "at least 0 and less than 1");
+  if (!(rate >= 0) || !(static_cast<float>(rate) < 1.0f)) spec.refuse("rate", "at least 0 and less than 1");
   return std::make_unique<Dropout>(type, name, static_cast<float>(rate));
 }
 

@@ -17,15 +17,17 @@ class Embedding final : public Layer {
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
     const TensorSpec& ids = inputs[0];
-    if (ids.dtype != DType::int32) fail({"expected int32 ids, got a float32 input of shape ", ids.shape});
-    if (ids.shape.size() != 1 && ids.shape.size() != 2) fail({"expected ids of shape (B,) or (B, T), got ", ids.shape});
+    if (ids.dtype != DType::int32) fail("expected int32 ids, got a float32 input of shape %", {ids.shape});
+    if (ids.shape.size() != 1 && ids.shape.size() != 2) fail("expected ids of shape (B,) or (B, T), got %", {ids.shape});
     TensorSpec output{ids.shape, DType::float32, ids.time_source};
     output.shape.push_back(columns_);
-    return {output};
+    return one(std::move(output));
   }
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec>) const override {
-    return {{"embeddings", {rows_, columns_}, initializer_, columns_}};
+    std::vector<ParamSpec> specs;
+    add_parameter(specs, "", "embeddings", {rows_, columns_}, initializer_, columns_);
+    return specs;
   }
 
   void check(const Context& run) const override {
@@ -35,7 +37,7 @@ class Embedding final : public Layer {
       if (ids[i] >= 0 && ids[i] < rows_) continue;
       const bool has_time = run.input_specs[0].shape.size() == 2;
       const Index T = has_time ? run.input_specs[0].shape[1] : 1;
-      fail({"id ", ids[i], " at row ", i / T, (has_time ? ", step " + std::to_string(i % T) : ""), " is not in [0, ", rows_, ")"});
+      fail("id % at row %% is not in [0, %)", {ids[i], i / T, (has_time ? compose(", step %", {i % T}) : ""), rows_});
     }
   }
 

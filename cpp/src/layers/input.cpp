@@ -10,7 +10,7 @@ class Input final : public Layer {
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 0, 0);
-    return {output_};
+    return one(output_);
   }
   void forward(const Context&) const override {}
 #if REKUR_TRAINING
@@ -26,21 +26,21 @@ class Input final : public Layer {
 std::unique_ptr<Layer> make_input(json::Reader& spec, const std::string& type, const std::string& name) {
   TensorSpec output;
   const std::string dtype = spec.string("dtype", "float32");
-  if (dtype != "float32" && dtype != "int32") spec.fail("dtype", "\"float32\" or \"int32\"");
+  if (dtype != "float32" && dtype != "int32") spec.refuse("dtype", "\"float32\" or \"int32\"");
   output.dtype = dtype == "int32" ? DType::int32 : DType::float32;
 
   output.shape = {kUnknown};
   for (const json::Value& dimension : spec.array("shape")) {
     if (!dimension.is_null() && !(dimension.is_integer() && dimension.integer() >= 0)) {
-      spec.fail("shape", "an array of sizes or nulls (null: known only when data arrives)");
+      spec.refuse("shape", "an array of sizes or nulls (null: known only when data arrives)");
     }
     output.shape.push_back(dimension.is_null() ? kUnknown : dimension.integer());
   }
   if (output.dtype == DType::int32) {
-    if (output.shape.size() > 2) spec.fail("shape", "[] or [T] for int32 ids");
+    if (output.shape.size() > 2) spec.refuse("shape", "[] or [T] for int32 ids");
   } else {
-    if (output.shape.size() < 2 || output.shape.size() > 3) spec.fail("shape", "[F] or [T, F]");
-    if (output.shape.back() < 1) spec.fail("shape", "[F] or [T, F] with at least 1 feature (F)");
+    if (output.shape.size() < 2 || output.shape.size() > 3) spec.refuse("shape", "[F] or [T, F]");
+    if (output.shape.back() < 1) spec.refuse("shape", "[F] or [T, F] with at least 1 feature (F)");
   }
   Shape known = output.shape;  // sizes whose product overflows are found here
   for (Index& dimension : known) dimension = dimension == kUnknown ? 1 : dimension;

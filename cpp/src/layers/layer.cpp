@@ -5,39 +5,59 @@
 
 namespace rekur::layers {
 
-void Layer::fail(std::initializer_list<Part> message) const { throw_error({type_, " '", name_, "': ", compose(message)}); }
+Layer::Layer(const std::string& type, const std::string& name) : type_(type), name_(name) {}
 
-void Layer::cannot_stream(const std::string& reason) const { fail({"cannot go one step at a time: ", reason}); }
+Layer::~Layer() = default;
+
+void Layer::fail(const char* format, Parts parts) const { throw_error("% '%': %", {type_, name_, compose(format, parts)}); }
+
+void Layer::cannot_stream(const char* format, Parts parts) const {
+  fail("cannot go one step at a time: %", {compose(format, parts)});
+}
 
 std::unique_ptr<const StreamOp> Layer::stream(const StreamBuild&) const { cannot_stream("this layer does not say how"); }
 
 void Layer::expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const {
   if (inputs.size() >= least && inputs.size() <= most) return;
-  std::string expected = std::to_string(least);
-  if (most == static_cast<std::size_t>(-1)) {
-    expected = "at least " + expected;
-  } else if (most != least) {
-    expected += " to " + std::to_string(most);
-  }
-  fail({"expected ", expected, (most == 1 ? " input" : " inputs"), ", got ", inputs.size()});
+  const char* const what = most == 1 ? " input" : " inputs";
+  if (most == static_cast<std::size_t>(-1)) fail("expected at least %%, got %", {least, what, inputs.size()});
+  if (most == least) fail("expected %%, got %", {least, what, inputs.size()});
+  fail("expected % to %%, got %", {least, most, what, inputs.size()});
 }
 
 void Layer::expect_features(const TensorSpec& input) const {
-  if (input.dtype != DType::float32) fail({"expected a float32 input, got int32 ids of shape ", input.shape});
+  if (input.dtype != DType::float32) fail("expected a float32 input, got int32 ids of shape %", {input.shape});
   if (input.shape.size() != 2 && input.shape.size() != 3) {
-    fail({"expected an input of shape (B, F) or (B, T, F), got ", input.shape});
+    fail("expected an input of shape (B, F) or (B, T, F), got %", {input.shape});
   }
   if (input.shape.back() == kUnknown) {
-    fail({"the number of features (the last dimension) must be known, got ", input.shape});
+    fail("the number of features (the last dimension) must be known, got %", {input.shape});
   }
-  if (input.shape.back() < 1) fail({"expected at least one feature (the last dimension), got ", input.shape});
+  if (input.shape.back() < 1) fail("expected at least one feature (the last dimension), got %", {input.shape});
+}
+
+std::vector<TensorSpec> Layer::infer_like_input(std::span<const TensorSpec> inputs) const {
+  expect_inputs(inputs, 1, 1);
+  expect_features(inputs[0]);
+  return one(inputs[0]);
+}
+
+std::vector<TensorSpec> one(TensorSpec output) {
+  std::vector<TensorSpec> outputs;
+  outputs.push_back(std::move(output));
+  return outputs;
+}
+
+void add_parameter(std::vector<ParamSpec>& specs, std::string_view prefix, const char* name, std::initializer_list<Index> shape,
+                   std::string_view initializer, Index units) {
+  specs.push_back({compose("%%", {prefix, name}), shape, std::string(initializer), units});
 }
 
 Index parameter_size(const Layer& layer, const ParamSpec& parameter) {
   try {
     return element_count(parameter.shape);
   } catch (const Error&) {
-    layer.fail({"its ", parameter.name, " of shape ", parameter.shape, " is too large"});
+    layer.fail("its % of shape % is too large", {parameter.name, parameter.shape});
   }
 }
 

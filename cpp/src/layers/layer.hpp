@@ -71,11 +71,14 @@ struct LayerCall {
   const Context* run;
 };
 
+// How a layer goes through time, if it can do so in a stack.
+enum class Walk : std::uint8_t { none, onwards, backwards };
+
 enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
 
 class Layer {
  public:
-  virtual ~Layer() = default;
+  virtual ~Layer();
   Layer(const Layer&) = delete;
   Layer& operator=(const Layer&) = delete;
 
@@ -108,11 +111,10 @@ class Layer {
   virtual FinalActivation final_activation() const { return FinalActivation::none; }
 #endif
 
-  // Layers that walk through time alike can run as a stack, each a little behind the one it reads, so that few rows keep several
-  // threads busy. stacks_on: whether this layer can do so on `below`, whose output 0 is its input 0. The calls go to the first
-  // layer of the list: the lowest forward, the highest backward.
+  // Layers that walk through time alike can run as a stack, each a little behind the one whose output 0 is its input 0, so that few
+  // rows keep several threads busy. The calls go to the first layer of the list: the lowest forward, the highest backward.
   static constexpr std::size_t kMostStacked = 8;
-  virtual bool stacks_on(const Layer& /*below*/) const { return false; }
+  virtual Walk walk() const { return Walk::none; }
   virtual void forward_stack(std::span<const LayerCall> /*upwards*/) const {}
 #if REKUR_TRAINING
   virtual void backward_stack(std::span<const LayerCall> /*downwards*/) const {}
@@ -128,22 +130,31 @@ class Layer {
   static constexpr std::size_t kNoInitialState = static_cast<std::size_t>(-1);
   virtual std::size_t first_initial_state() const { return kNoInitialState; }
   // Throws Error "TYPE 'name': cannot go one step at a time: reason".
-  [[noreturn]] void cannot_stream(const std::string& reason) const;
+  [[noreturn]] void cannot_stream(const char* format, Parts parts = {}) const;
 
   // Throws Error "TYPE 'name': message".
-  [[noreturn]] void fail(std::initializer_list<Part> message) const;
+  [[noreturn]] void fail(const char* format, Parts parts = {}) const;
 
  protected:
-  Layer(std::string type, std::string name) : type_(std::move(type)), name_(std::move(name)) {}
+  Layer(const std::string& type, const std::string& name);
 
   // Throws unless there are `least` to `most` inputs.
   void expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const;
   // Throws unless it is float32 of shape (B, F) or (B, T, F), F known.
   void expect_features(const TensorSpec& input) const;
+  // For layers with one such input, whose output looks like it.
+  std::vector<TensorSpec> infer_like_input(std::span<const TensorSpec> inputs) const;
 
  private:
   std::string type_, name_;
 };
+
+// The outputs of a layer that has one.
+std::vector<TensorSpec> one(TensorSpec output);
+
+// Adds a parameter; its name begins with `prefix`.
+void add_parameter(std::vector<ParamSpec>& specs, std::string_view prefix, const char* name, std::initializer_list<Index> shape,
+                   std::string_view initializer, Index units);
 
 // Elements of a parameter; throws Error naming the layer where that overflows.
 Index parameter_size(const Layer& layer, const ParamSpec& parameter);

@@ -25,17 +25,13 @@ class LayerNormalization final : public Layer {
   LayerNormalization(const std::string& type, const std::string& name, Settings settings)
       : Layer(type, name), s_(std::move(settings)) {}
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
-    return {inputs[0]};
-  }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index n = features_of(inputs[0].shape);
     std::vector<ParamSpec> specs;
-    if (s_.scale) specs.push_back({"gamma", {n}, s_.gamma_initializer, n});
-    if (s_.center) specs.push_back({"beta", {n}, s_.beta_initializer, n});
+    if (s_.scale) add_parameter(specs, "", "gamma", {n}, s_.gamma_initializer, n);
+    if (s_.center) add_parameter(specs, "", "beta", {n}, s_.beta_initializer, n);
     return specs;
   }
 
@@ -104,7 +100,7 @@ std::unique_ptr<Layer> make_layer_normalization(json::Reader& spec, const std::s
   // As float32, and no denormal, which would count as 0: rows of equal features would be 0 / 0.
   using Limits = std::numeric_limits<float>;
   if (!(epsilon >= static_cast<double>(Limits::min()) && epsilon <= static_cast<double>(Limits::max()))) {
-    spec.fail("epsilon", "a positive float32 number");
+    spec.refuse("epsilon", "a positive float32 number");
   }
   LayerNormalization::Settings settings;
   settings.epsilon = static_cast<float>(epsilon);

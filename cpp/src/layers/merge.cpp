@@ -8,18 +8,6 @@ namespace {
 
 constexpr std::size_t kAny = static_cast<std::size_t>(-1);
 
-// out = a op b of all inputs, from the first on.
-using Pairwise = void (*)(const float* a, const float* b, float* out, Index n);
-
-std::unique_ptr<const StreamOp> stream_pairwise(Pairwise op, const StreamBuild& build) {
-  const int count = static_cast<int>(build.inputs.size());
-  return make_stream_op([op, count, features = features_of(build.outputs[0].shape)](const StreamCall& c) {
-    const Index n = c.batch * features;
-    op(c.input(0), c.input(1), c.output(), n);
-    for (int i = 2; i < count; ++i) op(c.output(), c.input(i), c.output(), n);
-  });
-}
-
 // The dimension both have; kUnknown fits anything. Returns false where they differ.
 bool unify(Index& a, Index b) {
   if (a == kUnknown) a = b;
@@ -28,7 +16,7 @@ bool unify(Index& a, Index b) {
 
 class Join : public Layer {
  public:
-  Join(const std::string& type, const std::string& name) : Layer(type, name) {}
+  using Layer::Layer;
 
  protected:
   // Checks that the inputs agree in all dimensions but (with_last false) the last one; returns what they agree on.
@@ -41,8 +29,8 @@ class Join : public Layer {
       bool fits = shape.size() == joined.shape.size();
       for (std::size_t d = 0; fits && d < shape.size() - (with_last ? 0 : 1); ++d) fits = unify(joined.shape[d], shape[d]);
       if (!fits) {
-        fail({"expected inputs of equal shapes", (with_last ? "" : " but for the last axis"), ", got ", inputs[0].shape, " and ",
-              shape});
+        fail("expected inputs of equal shapes%, got % and %",
+             {(with_last ? "" : " but for the last axis"), inputs[0].shape, shape});
       }
       if (joined.time_source < 0) joined.time_source = inputs[i].time_source;
     }
@@ -58,14 +46,14 @@ class Concatenate final : public Join {
     TensorSpec joined = agree(inputs, false);
     const Index rank = static_cast<Index>(joined.shape.size());
     if (axis_ != -1 && axis_ != rank - 1) {
-      fail({"axis must be the last one (-1 or ", rank - 1, "), got ", axis_});
+      fail("axis must be the last one (-1 or %), got %", {rank - 1, axis_});
     }
     for (std::size_t i = 1; i < inputs.size(); ++i) {
       if (__builtin_add_overflow(joined.shape.back(), inputs[i].shape.back(), &joined.shape.back())) {
-        fail({"the sum of the inputs' features does not fit in 63 bits"});
+        fail("the sum of the inputs' features does not fit in 63 bits");
       }
     }
-    return {joined};
+    return one(std::move(joined));
   }
 
   void forward(const Context& run) const override {
@@ -114,21 +102,44 @@ class Concatenate final : public Join {
   Index axis_;
 };
 
-class Add final : public Join {
+// out = a op b of all inputs, from the first on.
+class Pairwise : public Join {
  public:
-  using Join::Join;
-
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true)}; }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return one(agree(inputs, true, most_)); }
 
   void forward(const Context& run) const override {
-    const auto& k = isa::kernels();
-    over_elements(element_count(run.output_specs[0].shape), 1, [&](Index begin, Index end) {
-      k.add(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
-      for (std::size_t i = 2; i < run.inputs.size(); ++i) {
-        k.add(run.outputs[0] + begin, run.input(i) + begin, run.outputs[0] + begin, end - begin);
-      }
+    const Kernel op = isa::kernels().*op_;
+    over_elements(element_count(run.output_specs[0].shape), cost_, [&](Index begin, Index end) {
+      op(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
+      for (std::size_t i = 2; i < run.inputs.size(); ++i)
+        op(run.outputs[0] + begin, run.input(i) + begin, run.outputs[0] + begin, end - begin);
     });
   }
+
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    const int count = static_cast<int>(build.inputs.size());
+    return make_stream_op([op = isa::kernels().*op_, count, features = features_of(build.outputs[0].shape)](const StreamCall& c) {
+      const Index n = c.batch * features;
+      op(c.input(0), c.input(1), c.output(), n);
+      for (int i = 2; i < count; ++i) op(c.output(), c.input(i), c.output(), n);
+    });
+  }
+
+ protected:
+  using Kernel = void (*)(const float* a, const float* b, float* out, Index n);
+
+  Pairwise(const std::string& type, const std::string& name, Kernel simd::Kernels::*op, double cost, std::size_t most = kAny)
+      : Join(type, name), op_(op), cost_(cost), most_(most) {}
+
+ private:
+  Kernel simd::Kernels::*op_;
+  double cost_;  // of an element
+  std::size_t most_;
+};
+
+class Add final : public Pairwise {
+ public:
+  Add(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::add, 1) {}
 
 #if REKUR_TRAINING
   void backward(const Context& run) const override {
@@ -139,27 +150,11 @@ class Add final : public Join {
     }
   }
 #endif
-
-  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return stream_pairwise(isa::kernels().add, build);
-  }
 };
 
-class Multiply final : public Join {
+class Multiply final : public Pairwise {
  public:
-  using Join::Join;
-
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true)}; }
-
-  void forward(const Context& run) const override {
-    const auto& k = isa::kernels();
-    over_elements(element_count(run.output_specs[0].shape), 1, [&](Index begin, Index end) {
-      k.multiply(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
-      for (std::size_t i = 2; i < run.inputs.size(); ++i) {
-        k.multiply(run.outputs[0] + begin, run.input(i) + begin, run.outputs[0] + begin, end - begin);
-      }
-    });
-  }
+  Multiply(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::multiply, 1) {}
 
 #if REKUR_TRAINING
   Index backward_scratch(std::span<const TensorSpec> inputs) const override {
@@ -187,24 +182,11 @@ class Multiply final : public Join {
     });
   }
 #endif
-
-  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return stream_pairwise(isa::kernels().multiply, build);
-  }
 };
 
-class Subtract final : public Join {
+class Subtract final : public Pairwise {
  public:
-  using Join::Join;
-
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true, 2)}; }
-
-  void forward(const Context& run) const override {
-    const auto& k = isa::kernels();
-    over_elements(element_count(run.output_specs[0].shape), 1, [&](Index begin, Index end) {
-      k.subtract(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
-    });
-  }
+  Subtract(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::subtract, 1, 2) {}
 
 #if REKUR_TRAINING
   void backward(const Context& run) const override {
@@ -218,24 +200,11 @@ class Subtract final : public Join {
     });
   }
 #endif
-
-  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return stream_pairwise(isa::kernels().subtract, build);
-  }
 };
 
-class Divide final : public Join {
+class Divide final : public Pairwise {
  public:
-  using Join::Join;
-
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return {agree(inputs, true, 2)}; }
-
-  void forward(const Context& run) const override {
-    const auto& k = isa::kernels();
-    over_elements(element_count(run.output_specs[0].shape), 4, [&](Index begin, Index end) {
-      k.divide(run.input(0) + begin, run.input(1) + begin, run.outputs[0] + begin, end - begin);
-    });
-  }
+  Divide(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::divide, 4, 2) {}
 
 #if REKUR_TRAINING
   // y = a / b   da = dy / b   db = -y da
@@ -253,10 +222,6 @@ class Divide final : public Join {
     });
   }
 #endif
-
-  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return stream_pairwise(isa::kernels().divide, build);
-  }
 };
 
 }  // namespace

@@ -56,20 +56,19 @@ class RecurrentLayer final : public Layer {
     expect_inputs(inputs, 1, 1 + D_ * S_);
     const TensorSpec& x = inputs[0];
     expect_features(x);
-    if (!x.has_time()) fail({"expected a sequence of shape (B, T, F), got ", x.shape});
+    if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
     if (D_ == 2 && inputs.size() != 1 && inputs.size() != 1 + D_ * S_) {
-      fail({"expected no initial state or all ", D_ * S_, " (forward, then backward), got ", inputs.size() - 1});
+      fail("expected no initial state or all % (forward, then backward), got %", {D_ * S_, inputs.size() - 1});
     }
     if (!recurrences_.empty() && features_of(x.shape) != recurrences_[0].input_size()) {
-      fail({"expected input of ", recurrences_[0].input_size(), " features, got ", features_of(x.shape), " (input shape ", x.shape,
-            ")"});
+      fail("expected input of % features, got % (input shape %)", {recurrences_[0].input_size(), features_of(x.shape), x.shape});
     }
     const TensorSpec state{{x.shape[0], s_.units}, DType::float32, -1};
     for (std::size_t i = 1; i < inputs.size(); ++i) {
       const TensorSpec& given = inputs[i];
       if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != s_.units) {
-        fail({"expected initial state ", i, " of shape ", to_string({kUnknown, s_.units}), ", got ",
-              (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
+        fail("expected initial state % of shape %, got %%",
+             {i, to_string({kUnknown, s_.units}), (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
       }
     }
     TensorSpec y = state;
@@ -85,9 +84,9 @@ class RecurrentLayer final : public Layer {
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index I = features_of(inputs[0].shape);
-    if (D_ == 1) return recurrent_parameters(s_, I, "");
-    std::vector<ParamSpec> specs = recurrent_parameters(s_, I, "forward/");
-    for (ParamSpec& spec : recurrent_parameters(s_, I, "backward/")) specs.push_back(std::move(spec));
+    std::vector<ParamSpec> specs;
+    add_recurrent_parameters(specs, s_, I, D_ == 1 ? "" : "forward/");
+    if (D_ == 2) add_recurrent_parameters(specs, s_, I, "backward/");
     return specs;
   }
 
@@ -104,10 +103,7 @@ class RecurrentLayer final : public Layer {
     return layout(inputs[0].shape, training).size;
   }
 
-  bool stacks_on(const Layer& below) const override {
-    const auto* lower = dynamic_cast<const RecurrentLayer*>(&below);
-    return lower != nullptr && D_ == 1 && lower->D_ == 1 && lower->s_.return_sequences && lower->s_.reverse == s_.reverse;
-  }
+  Walk walk() const override { return D_ == 2 ? Walk::none : s_.reverse ? Walk::backwards : Walk::onwards; }
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
@@ -325,12 +321,12 @@ class RecurrentLayer final : public Layer {
 };
 
 MergeMode read_merge_mode(json::Reader& spec) {
-  static const std::vector<std::string> names{"concat", "sum", "mul", "ave"};
+  static constexpr std::string_view names[] = {"concat", "sum", "mul", "ave"};
   const std::string name = spec.string("merge_mode", "concat");
-  for (std::size_t i = 0; i < names.size(); ++i) {
+  for (std::size_t i = 0; i < std::size(names); ++i) {
     if (name == names[i]) return static_cast<MergeMode>(i);
   }
-  spec.fail({unknown_name("merge_mode", name, names)});
+  spec.fail("%", {unknown_name("merge_mode", name, names)});
 }
 
 }  // namespace
@@ -341,10 +337,10 @@ std::unique_ptr<Layer> make_recurrent(json::Reader& spec, const std::string& typ
 
 std::unique_ptr<Layer> make_bidirectional(json::Reader& spec, const std::string& type, const std::string& name) {
   const MergeMode mode = read_merge_mode(spec);
-  json::Reader inner(spec.get("layer"), spec.context() + ": layer");
+  json::Reader inner(spec.get("layer"), compose("%: layer", {spec.context()}));
   RecurrentSettings settings = read_recurrent(inner, inner.string("type"));
   inner.finish();
-  if (settings.reverse) inner.fail("reverse", "false: a bidirectional layer runs both ways");
+  if (settings.reverse) inner.refuse("reverse", "false: a bidirectional layer runs both ways");
   return std::make_unique<RecurrentLayer>(type, name, std::move(settings), 2, mode);
 }
 

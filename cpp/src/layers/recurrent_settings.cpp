@@ -39,7 +39,7 @@ float read_clip(json::Reader& spec) {
   if (spec.find("clip") == nullptr) return std::numeric_limits<float>::infinity();
   const double clip = spec.number("clip");
   if (!(clip >= std::numeric_limits<float>::min() && clip <= std::numeric_limits<float>::max()))
-    spec.fail("clip", "a float32 number above 0");
+    spec.refuse("clip", "a float32 number above 0");
   return static_cast<float>(clip);
 }
 
@@ -48,9 +48,9 @@ float read_clip(json::Reader& spec) {
 RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const RecurrentType& t) { return type == t.type; });
   if (found == std::end(kTypes)) {
-    std::vector<std::string> names;
+    std::vector<std::string_view> names;
     for (const RecurrentType& t : kTypes) names.emplace_back(t.type);
-    spec.fail({unknown_name("recurrent layer type", type, names)});
+    spec.fail("%", {unknown_name("recurrent layer type", type, names)});
   }
   RecurrentSettings s;
   s.units = spec.positive_integer("units");
@@ -60,7 +60,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.activations.gate.kind = ActivationKind::sigmoid;
   if (found->gated) s.activations.gate = read_activation(spec, "recurrent_activation", "sigmoid", false).function;
   s.cell = recurrent::find_cell(found->cell(spec));
-  if (s.cell == nullptr) spec.fail({"this build has no cell for it"});
+  if (s.cell == nullptr) spec.fail("this build has no cell for it");
   if (s.cell->states > 1 && spec.find("output_activation") != nullptr)
     s.activations.output = read_activation(spec, "output_activation", nullptr, false).function;
   s.use_bias = spec.boolean("use_bias", true);
@@ -75,17 +75,15 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   return s;
 }
 
-std::vector<ParamSpec> recurrent_parameters(const RecurrentSettings& s, Index input_size, const std::string& prefix) {
-  const Index GH = s.cell->gates * s.units;
-  std::vector<ParamSpec> specs{
-      {prefix + "kernel", {input_size, GH}, s.kernel_initializer, s.units},
-      {prefix + "recurrent_kernel", {s.units, GH}, s.recurrent_initializer, s.units},
-  };
-  if (s.use_bias) {
-    specs.push_back({prefix + "bias", s.cell->recurrent_bias ? Shape{2, GH} : Shape{GH}, s.bias_initializer, s.units});
-  }
-  if (s.cell->peepholes > 0) specs.push_back({prefix + "peephole", {s.cell->peepholes, s.units}, s.peephole_initializer, s.units});
-  return specs;
+void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix) {
+  const Index H = s.units, GH = s.cell->gates * H;
+  add_parameter(specs, prefix, "kernel", {input_size, GH}, s.kernel_initializer, H);
+  add_parameter(specs, prefix, "recurrent_kernel", {H, GH}, s.recurrent_initializer, H);
+  if (s.use_bias && s.cell->recurrent_bias)
+    add_parameter(specs, prefix, "bias", {2, GH}, s.bias_initializer, H);
+  else if (s.use_bias)
+    add_parameter(specs, prefix, "bias", {GH}, s.bias_initializer, H);
+  if (s.cell->peepholes > 0) add_parameter(specs, prefix, "peephole", {s.cell->peepholes, H}, s.peephole_initializer, H);
 }
 
 }  // namespace rekur::layers

@@ -20,7 +20,8 @@ struct RecurrentSettings {
 // Reads all keys of a recurrent layer of this type ("LSTM") but "type", "name" and "inputs".
 RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type);
 
-// The parameters of one direction, in order; their names begin with `prefix`.
-std::vector<ParamSpec> recurrent_parameters(const RecurrentSettings& settings, Index input_size, const std::string& prefix);
+// Adds the parameters of one direction, in order; their names begin with `prefix`.
+void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& settings, Index input_size,
+                              const char* prefix);
 
 }  // namespace rekur::layers

@@ -44,9 +44,9 @@ std::vector<std::string> read_references(json::Reader& reader) {
   std::vector<std::string> references;
   const json::Value* inputs = reader.find("inputs");
   if (inputs == nullptr) return references;
-  if (!inputs->is_array()) reader.fail("inputs", "an array of layer names");
+  if (!inputs->is_array()) reader.refuse("inputs", "an array of layer names");
   for (const json::Value& reference : inputs->array()) {
-    if (!reference.is_string()) reader.fail("inputs", "an array of layer names");
+    if (!reference.is_string()) reader.refuse("inputs", "an array of layer names");
     references.push_back(reference.string());
   }
   return references;
@@ -61,14 +61,14 @@ std::vector<std::string> type_names() {
 }
 
 Parsed parse_layer(const json::Value& value, std::size_t position) {
-  json::Reader anonymous(value, "layer " + std::to_string(position));
+  json::Reader anonymous(value, compose("layer %", {position}));
   const std::string type = anonymous.string("type");
   const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const Type& t) { return type == t.name; });
-  if (found == std::end(kTypes)) anonymous.fail({unknown_name("layer type", type, type_names())});
+  if (found == std::end(kTypes)) anonymous.fail("%", {unknown_name("layer type", type, type_names())});
   const std::string name = anonymous.string("name");
-  if (!is_name(name)) anonymous.fail("name", "1 to 255 letters, digits, '_', '.' or '-'");
+  if (!is_name(name)) anonymous.refuse("name", "1 to 255 letters, digits, '_', '.' or '-'");
 
-  json::Reader reader(value, compose({type, " '", name, "'"}));
+  json::Reader reader(value, compose("% '%'", {type, name}));
   reader.find("type");
   reader.find("name");
   Parsed parsed;

@@ -22,12 +22,12 @@ class Slice final : public Layer {
     const Index start = from_start(start_, n), stop = from_start(stop_.value_or(n), n);
     const bool within = start >= 0 && start <= n && stop >= 0 && stop <= n;
     if (!within || start >= stop) {
-      fail({"features [", start_, ", ", (stop_ ? std::to_string(*stop_) : "end"), ") ",
-            (within ? "are none of" : "do not lie within"), " the input's ", n, " (input shape ", inputs[0].shape, ")"});
+      fail("features [%, %) % the input's % (input shape %)",
+           {start_, (stop_ ? compose("%", {*stop_}) : "end"), (within ? "are none of" : "do not lie within"), n, inputs[0].shape});
     }
     TensorSpec output = inputs[0];
     output.shape.back() = stop - start;
-    return {output};
+    return one(std::move(output));
   }
 
   void forward(const Context& run) const override {
@@ -70,7 +70,7 @@ std::unique_ptr<Layer> make_slice(json::Reader& spec, const std::string& type, c
   const Index start = spec.integer("start", 0);
   const json::Value* stop = spec.find("stop");
   const bool given = stop != nullptr && !stop->is_null();
-  if (given && !stop->is_integer()) spec.fail("stop", "an integer or null (the end)");
+  if (given && !stop->is_integer()) spec.refuse("stop", "an integer or null (the end)");
   return std::make_unique<Slice>(type, name, start, given ? std::optional<Index>(stop->integer()) : std::nullopt);
 }
 

@@ -21,13 +21,13 @@ class Step final : public Layer {
     expect_inputs(inputs, 1, 1);
     expect_features(inputs[0]);
     const Shape& shape = inputs[0].shape;
-    if (shape.size() != 3) fail({"expected a sequence of shape (B, T, F), got ", shape});
+    if (shape.size() != 3) fail("expected a sequence of shape (B, T, F), got %", {shape});
     const Index least = index_ < 0 ? -index_ : index_ + 1;
     if (shape[1] != kUnknown && shape[1] < least) {
-      fail({"expected a sequence of at least ", least, (least == 1 ? " step" : " steps"), " for index ", index_, ", got ", shape[1],
-            " (input shape ", shape, ")"});
+      fail("expected a sequence of at least %% for index %, got % (input shape %)",
+           {least, (least == 1 ? " step" : " steps"), index_, shape[1], shape});
     }
-    return {{{shape[0], shape[2]}, DType::float32, -1}};
+    return one({{shape[0], shape[2]}, DType::float32, -1});
   }
 
   void forward(const Context& run) const override {
@@ -60,7 +60,7 @@ class Step final : public Layer {
 
   // The last step of a sequence that ends here is the one at hand.
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override {
-    if (index_ != -1) cannot_stream("step " + std::to_string(index_) + " of a sequence cannot be told from one step of it");
+    if (index_ != -1) cannot_stream("step % of a sequence cannot be told from one step of it", {index_});
     return nullptr;
   }
 
@@ -81,7 +81,7 @@ class Step final : public Layer {
 std::unique_ptr<Layer> make_step(json::Reader& spec, const std::string& type, const std::string& name) {
   using Limits = std::numeric_limits<std::int32_t>;
   const Index index = spec.integer("index");
-  if (index < Limits::min() || index > Limits::max()) spec.fail("index", "an integer of 32 bits");
+  if (index < Limits::min() || index > Limits::max()) spec.refuse("index", "an integer of 32 bits");
   return std::make_unique<Step>(type, name, index);
 }
 

@@ -1,5 +1,7 @@
 #include "recurrent/plan.hpp"
 
+#include "runtime/sort.hpp"
+
 namespace rekur::recurrent {
 namespace {
 
@@ -80,11 +82,10 @@ std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch) {
   Index rows = 0;
   for (Index b = 0; b < f.B; ++b)
     if (length_of(f, b) > 0) order[static_cast<std::size_t>(rows++)] = b;
-  const auto end = order.begin() + rows;
   // By length, and by position among equals.
   if (f.lengths)
-    std::sort(order.begin(), end,
-              [&](Index a, Index b) { return f.lengths[a] != f.lengths[b] ? f.lengths[a] > f.lengths[b] : a < b; });
+    sort(order.first(static_cast<std::size_t>(rows)),
+         [&](Index a, Index b) { return f.lengths[a] != f.lengths[b] ? f.lengths[a] > f.lengths[b] : a < b; });
 
   const std::span<Slice> all = scratch.take<Slice>(slices);
   for (Index s = 0; s < slices; ++s) {

@@ -71,7 +71,7 @@ int threads_for(double work, Index most) {
 #endif
 }
 
-void parallel_tasks(Index count, double work, const std::function<void(Index)>& task) {
+void parallel_tasks(Index count, double work, FunctionRef<void(Index)> task) {
   const int threads = threads_for(work, count);
   if (threads == 1) {
     const FlushDenormals flush;
@@ -89,7 +89,7 @@ void parallel_tasks(Index count, double work, const std::function<void(Index)>& 
 #endif
 }
 
-bool run_team(int threads, const std::function<void(int)>& body) {
+bool run_team(int threads, FunctionRef<void(int)> body) {
   if (threads == 1) {
     const FlushDenormals flush;
     body(0);
@@ -128,7 +128,7 @@ void Progress::wait_for(Index count) const noexcept {
   spin_until([&] { return done_.load(std::memory_order_acquire) >= count; });
 }
 
-void parallel_range(Index n, Index grain, double work, const std::function<void(Index, Index)>& task) {
+void parallel_range(Index n, Index grain, double work, FunctionRef<void(Index, Index)> task) {
   if (n <= 0) return;
   const Index grains = (n - 1) / grain + 1;
   const Index pieces = threads_for(work, grains);

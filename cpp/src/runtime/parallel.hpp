@@ -2,9 +2,9 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 
 #include "rekur/tensor.hpp"
+#include "runtime/function_ref.hpp"
 
 namespace rekur::runtime {
 
@@ -23,10 +23,10 @@ class FlushDenormals {
 // Runs task(i) for i in [0, count), each exactly once, on up to num_threads() threads, denormals flushed on each of them.
 // Which thread runs which task is not specified, so a task must write only what is its own; tasks must not throw.
 // `work` is an estimate of the total work in floating-point operations: below about 100,000 one thread does it all.
-void parallel_tasks(Index count, double work, const std::function<void(Index)>& task);
+void parallel_tasks(Index count, double work, FunctionRef<void(Index)> task);
 
 // Splits [0, n) into ranges whose borders are multiples of `grain` and runs task(begin, end) on them in parallel.
-void parallel_range(Index n, Index grain, double work, const std::function<void(Index, Index)>& task);
+void parallel_range(Index n, Index grain, double work, FunctionRef<void(Index, Index)> task);
 
 inline constexpr Index kAllThreads = 1 << 20;
 
@@ -35,7 +35,7 @@ int threads_for(double work, Index most);
 
 // Runs body(0) … body(threads - 1) at the same time, denormals flushed, so that they may wait for one another. body must not throw.
 // False, with nothing run, if the system gives fewer threads.
-bool run_team(int threads, const std::function<void(int)>& body);
+bool run_team(int threads, FunctionRef<void(int)> body);
 
 // A meeting point of `threads` threads that run at the same time. It spins: about 50 ns between two cores, where an OpenMP barrier
 // takes 200 and a parallel region 500; a thread that has waited long lets others run.

@@ -3,9 +3,9 @@
 
 #include <atomic>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -37,16 +37,16 @@ int usable_cores() {
 // The number at the start of `text`, if it is in range and followed by one of `ends` or nothing.
 std::optional<int> thread_count(const char* text, const char* ends) {
   const char* const end = text + std::strlen(text);
-  int n = 0;
+  std::int64_t n = 0;
   const auto [rest, error] = std::from_chars(text, end, n);
   if (error != std::errc() || (rest != end && !std::strchr(ends, *rest)) || n < 1 || n > kMostThreads) return std::nullopt;
-  return n;
+  return static_cast<int>(n);
 }
 
 int initial_threads() {
   if (const char* text = std::getenv("REKUR_NUM_THREADS"); text && *text) {
     if (const auto n = thread_count(text, "")) return *n;
-    throw_error({"REKUR_NUM_THREADS: expected a number from 1 to 1024, got '", text, "'"});
+    throw_error("REKUR_NUM_THREADS: expected a number from 1 to 1024, got '%'", {text});
   }
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     if (const auto n = thread_count(text, ", ")) return *n;  // OpenMP allows a list, one number for each level
@@ -57,12 +57,18 @@ int initial_threads() {
 std::atomic<int> threads{0};  // 0: not known yet
 
 std::string processor_model() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t colon = line.find(": ");
-    if (line.rfind("model name", 0) == 0 && colon != std::string::npos) return line.substr(colon + 2);
+  std::string model = "unknown processor";
+  std::FILE* const file = std::fopen("/proc/cpuinfo", "re");
+  if (file == nullptr) return model;
+  char line[256];
+  while (std::fgets(line, sizeof line, file)) {
+    const char* const colon = std::strstr(line, ": ");
+    if (std::strncmp(line, "model name", 10) != 0 || colon == nullptr) continue;
+    model.assign(colon + 2, std::strcspn(colon + 2, "\n"));
+    break;
   }
-  return "unknown processor";
+  std::fclose(file);
+  return model;
 }
 
 }  // namespace
@@ -76,7 +82,7 @@ int num_threads() {
 }
 
 void set_num_threads(int n) {
-  if (n < 1 || n > kMostThreads) throw_error({"set_num_threads: expected a number from 1 to 1024, got ", n});
+  if (n < 1 || n > kMostThreads) throw_error("set_num_threads: expected a number from 1 to 1024, got %", {n});
   threads.store(n, std::memory_order_relaxed);
 }
 
@@ -88,8 +94,8 @@ std::string cpu_info() {
 #endif
   std::string names;
   for (const std::string& name : available_isas()) names.append(" ").append(name);
-  return compose({"rekur ", version(), "\nprocessor: ", processor_model(), "\ninstruction set: ", current_isa(),
-                  " (available:", names, ")\nthreads: ", num_threads(), " of ", usable_cores(), " usable cores", built});
+  return compose("rekur %\nprocessor: %\ninstruction set: % (available:%)\nthreads: % of % usable cores%",
+                 {version(), processor_model(), current_isa(), names, num_threads(), usable_cores(), built});
 }
 
 const char* version() noexcept { return REKUR_VERSION; }

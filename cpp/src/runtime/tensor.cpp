@@ -17,14 +17,14 @@ std::string to_string(const Shape& shape) {
 Index element_count(const Shape& shape) {
   bool empty = false;
   for (const Index d : shape) {
-    if (d < 0) throw_error({"shape ", shape, " has an unknown or negative dimension"});
+    if (d < 0) throw_error("shape % has an unknown or negative dimension", {shape});
     empty = empty || d == 0;
   }
   if (empty) return 0;
   constexpr Index kLargest = std::numeric_limits<Index>::max() / 8;
   Index count = 1;
   for (const Index d : shape) {
-    if (d > kLargest / count) throw_error({"shape ", shape, " has more elements than can be addressed"});
+    if (d > kLargest / count) throw_error("shape % has more elements than can be addressed", {shape});
     count *= d;
   }
   return count;

@@ -41,11 +41,11 @@ Clipping read_clipping(json::Reader& optimizer) {
   for (const Key key :
        {Key{"clipvalue", ClipKind::value}, Key{"clipnorm", ClipKind::norm}, Key{"global_clipnorm", ClipKind::global_norm}}) {
     if (!optimizer.find(key.name)) continue;
-    if (given) optimizer.fail({"'", given, "' and '", key.name, "' are both given; at most one can be"});
+    if (given) optimizer.fail("'%' and '%' are both given; at most one can be", {given, key.name});
     given = key.name;
     clipping = {key.kind, optimizer.number(key.name)};
     const bool fits = clipping.limit >= std::numeric_limits<float>::min() && clipping.limit <= std::numeric_limits<float>::max();
-    if (!fits) optimizer.fail(key.name, "a positive number");
+    if (!fits) optimizer.refuse(key.name, "a positive number");
   }
   return clipping;
 }

@@ -56,9 +56,9 @@ Plan variance_scaling(bool uniform, double scale, double fan) {
   return {Kind::truncated_normal, 0, std::sqrt(variance) / kTruncatedStddev};
 }
 
-double finite(json::Reader& reader, std::string_view key, double fallback) {
+double finite(json::Reader& reader, const char* key, double fallback) {
   const double value = reader.number(key, fallback);
-  if (std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) reader.fail(key, "within the range of float32");
+  if (std::abs(value) > static_cast<double>(std::numeric_limits<float>::max())) reader.refuse(key, "within the range of float32");
   return value;
 }
 
@@ -72,12 +72,12 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
   }
   if (name == "uniform") {
     const Plan plan{Kind::uniform, finite(reader, "low", -0.05), finite(reader, "high", 0.05)};
-    if (plan.b < plan.a) reader.fail({"'low' must not be above 'high'"});
+    if (plan.b < plan.a) reader.fail("'low' must not be above 'high'");
     return plan;
   }
   if (name == "normal") {
     const Plan plan{Kind::normal, finite(reader, "mean", 0), finite(reader, "stddev", 0.05)};
-    if (plan.b < 0) reader.fail("stddev", "0 or more");
+    if (plan.b < 0) reader.refuse("stddev", "0 or more");
     return plan;
   }
   if (name == "glorot_uniform") return variance_scaling(true, 2, fans.in + fans.out);
@@ -92,12 +92,12 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
     return {Kind::uniform, -bound, bound};
   }
   if (name == "unit_forget") return {Kind::unit_forget, 0, 0};
-  reader.fail({unknown_name("initializer", name, kNames)});
+  reader.fail("%", {unknown_name("initializer", name, kNames)});
 }
 
 Plan plan_of(const json::Value& initializer, std::string_view context, const Shape& shape, Index units) {
   if (!initializer.is_string() && !initializer.is_object()) {
-    throw_error({context, ": expected the name of an initializer or an object, got ", json::describe(initializer)});
+    throw_error("%: expected the name of an initializer or an object, got %", {context, json::describe(initializer)});
   }
   const json::Value named(json::Object{{"name", initializer}});
   json::Reader reader(initializer.is_string() ? named : initializer, std::string(context));
@@ -152,10 +152,10 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
   const Plan plan = plan_of(initializer, context, shape, units);
   const Index count = element_count(shape);
   if (static_cast<std::uint64_t>(count) != out.size()) {
-    throw_error({context, ": shape ", shape, " does not have the ", out.size(), " elements to fill"});
+    throw_error("%: shape % does not have the % elements to fill", {context, shape, out.size()});
   }
   if (out.empty()) return;
-  if (out.size() > Stream::kMaxIndex) throw_error({context, ": more than 2^34 elements to draw"});
+  if (out.size() > Stream::kMaxIndex) throw_error("%: more than 2^34 elements to draw", {context});
   const Stream draws(seed, kInitialStep, stream);
   switch (plan.kind) {
     case Kind::constant:
@@ -175,7 +175,7 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
       break;
     case Kind::unit_forget:
       if (shape != Shape{4 * units}) {
-        throw_error({context, ": 'unit_forget' is for the bias of an LSTM, of shape ", to_string({4 * units}), ", got ", shape});
+        throw_error("%: 'unit_forget' is for the bias of an LSTM, of shape %, got %", {context, to_string({4 * units}), shape});
       }
       std::fill(out.begin(), out.end(), 0.0f);
       std::fill_n(out.begin() + units, units, 1.0f);  // gates i, f, g, o

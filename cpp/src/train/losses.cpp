@@ -178,14 +178,14 @@ std::string name(LossKind kind) { return std::string(kNames[static_cast<std::siz
 Loss read_loss(const json::Value& config) {
   const std::string given = json::Reader(config, "loss").string("name");
   const auto found = std::find(kNames.begin(), kNames.end(), given);
-  if (found == kNames.end()) throw_error({unknown_name("loss", given, kNames)});
+  if (found == kNames.end()) throw_error("%", {unknown_name("loss", given, kNames)});
   json::Reader reader(config, "loss '" + given + "'");
   reader.string("name");
   Loss loss;
   loss.kind = static_cast<LossKind>(found - kNames.begin());
   if (loss.kind == LossKind::huber) {
     loss.delta = reader.number("delta", 1.0);
-    if (!(loss.delta > 0 && loss.delta <= std::numeric_limits<float>::max())) reader.fail("delta", "a positive number");
+    if (!(loss.delta > 0 && loss.delta <= std::numeric_limits<float>::max())) reader.refuse("delta", "a positive number");
   } else if (fused_activation(loss) != layers::FinalActivation::none) {
     loss.from_logits = reader.boolean("from_logits", false);
   }
@@ -224,27 +224,27 @@ Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths) {
 
 void check_target(const Loss& loss, const Rows& rows, const ConstView& target, std::span<const float> weights,
                   const std::string& output) {
-  const std::string where = compose({"output '", output, "': "});
+  const std::string where = compose("output '%': ", {output});
   const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
   Shape expected = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
   expected.push_back(sparse ? 1 : rows.F);
-  if (!target.data && target.shape.empty()) throw_error({where, name(loss.kind), " needs a target, got none"});
+  if (!target.data && target.shape.empty()) throw_error("%% needs a target, got none", {where, name(loss.kind)});
   if (!has_shape(target, expected, sparse || rows.F == 1)) {
     if (sparse) expected.pop_back();
-    throw_error({where, name(loss.kind), " expected a target of shape ", expected, ", got ", target.shape});
+    throw_error("%% expected a target of shape %, got %", {where, name(loss.kind), expected, target.shape});
   }
   const DType dtype = sparse ? DType::int32 : DType::float32;
   if (target.dtype != dtype) {
-    throw_error({where, name(loss.kind),
-                 (sparse ? " expected int32 class indices, got float32" : " expected a float32 target, got int32")});
+    throw_error("%%%", {where, name(loss.kind),
+                        (sparse ? " expected int32 class indices, got float32" : " expected a float32 target, got int32")});
   }
   const Index pairs = rows.B * rows.T;
-  if (!target.data && pairs > 0) throw_error({where, name(loss.kind), " needs a target, got none"});
+  if (!target.data && pairs > 0) throw_error("%% needs a target, got none", {where, name(loss.kind)});
 
   const Index given = static_cast<Index>(weights.size());
   if (given != 0 && given != rows.B && given != pairs) {
-    throw_error({where, "expected ", rows.B, " sample weights, one per row",
-                 (rows.time ? ", or " + std::to_string(pairs) + ", one per step" : ""), "; got ", given});
+    throw_error("%expected % sample weights, one per row%; got %",
+                {where, rows.B, (rows.time ? ", or " + std::to_string(pairs) + ", one per step" : ""), given});
   }
   if (!sparse) return;
   const std::int32_t* labels = target.i32();
@@ -252,8 +252,8 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
     for (Index t = 0; t < rows.steps(b); ++t) {
       const std::int32_t label = labels[b * rows.T + t];
       if (label >= 0 && label < rows.F) continue;
-      throw_error({where, "class index ", label, " at row ", b, (rows.time ? ", step " + std::to_string(t) : ""),
-                   " is out of range [0, ", rows.F, ")"});
+      throw_error("%class index % at row %% is out of range [0, %)",
+                  {where, label, b, (rows.time ? ", step " + std::to_string(t) : ""), rows.F});
     }
   }
 }

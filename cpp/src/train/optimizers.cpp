@@ -24,25 +24,25 @@ bool is_amount(double x) { return x >= 0 && x <= std::numeric_limits<float>::max
 
 double amount(json::Reader& config, const char* key, double fallback) {
   const double x = config.number(key, fallback);
-  if (!is_amount(x)) config.fail(key, "a number >= 0");
+  if (!is_amount(x)) config.refuse(key, "a number >= 0");
   return x;
 }
 
 double decay_rate(json::Reader& config, const char* key, double fallback) {
   const double x = config.number(key, fallback);
-  if (!(x >= 0 && as_float(x) < 1)) config.fail(key, "a number in [0, 1)");
+  if (!(x >= 0 && as_float(x) < 1)) config.refuse(key, "a number in [0, 1)");
   return x;
 }
 
 double momentum_rate(json::Reader& config) {
   const double x = config.number("momentum", 0.0);
-  if (!(x >= 0 && x <= 1)) config.fail("momentum", "a number in [0, 1]");
+  if (!(x >= 0 && x <= 1)) config.refuse("momentum", "a number in [0, 1]");
   return x;
 }
 
 double small_positive(json::Reader& config, const char* key, double fallback) {
   const double x = config.number(key, fallback);
-  if (!(is_amount(x) && as_float(x) >= std::numeric_limits<float>::min())) config.fail(key, "a positive number");
+  if (!(is_amount(x) && as_float(x) >= std::numeric_limits<float>::min())) config.refuse(key, "a positive number");
   return x;
 }
 
@@ -58,7 +58,7 @@ std::string name(OptimizerKind kind) { return std::string(kNames[static_cast<std
 OptimizerKind read_optimizer_kind(const json::Value& config) {
   const std::string given = json::Reader(config, "optimizer").string("name");
   const auto found = std::find(kNames.begin(), kNames.end(), given);
-  if (found == kNames.end()) throw_error({unknown_name("optimizer", given, kNames)});
+  if (found == kNames.end()) throw_error("%", {unknown_name("optimizer", given, kNames)});
   return static_cast<OptimizerKind>(found - kNames.begin());
 }
 
@@ -92,7 +92,7 @@ Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters)
 }
 
 void Optimizer::set_learning_rate(double rate) {
-  if (!is_amount(rate)) throw_error({"learning rate: expected a finite number >= 0, got ", std::to_string(rate)});
+  if (!is_amount(rate)) throw_error("learning rate: expected a finite number >= 0, got %", {std::to_string(rate)});
   hyper_.learning_rate = rate;
 }
 

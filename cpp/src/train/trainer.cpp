@@ -30,12 +30,12 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
   const std::vector<TensorInfo>& outputs = graph.outputs();
   const auto expect_one_per_output = [&](const char* key, std::size_t given) {
     if (given == outputs.size()) return;
-    config.fail({"expected ", outputs.size(), " '", key, "', one per output, got ", given});
+    config.fail("expected % '%', one per output, got %", {outputs.size(), key, given});
   };
   const json::Array& losses = config.array("losses");
   expect_one_per_output("losses", losses.size());
   const json::Value* weights = config.find("loss_weights");
-  if (weights && !weights->is_array()) config.fail("loss_weights", "an array of numbers");
+  if (weights && !weights->is_array()) config.refuse("loss_weights", "an array of numbers");
   if (weights) expect_one_per_output("loss_weights", weights->array().size());
 
   std::vector<Objective> objectives(outputs.size());
@@ -44,32 +44,31 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
     objective.output = outputs[k].name;
     if (weights) {
       const json::Value& weight = weights->array()[k];
-      if (!weight.is_number()) config.fail("loss_weights", "an array of numbers");
+      if (!weight.is_number()) config.refuse("loss_weights", "an array of numbers");
       objective.weight = weight.number();
     }
     if (losses[k].is_null()) continue;
-    if (outputs[k].dtype != DType::float32)
-      throw_error({"output '", objective.output, "': a loss needs a float32 output, got int32"});
+    if (outputs[k].dtype != DType::float32) throw_error("output '%': a loss needs a float32 output, got int32", {objective.output});
     objective.loss = train::read_loss(losses[k]);
     const layers::FinalActivation fused = train::fused_activation(*objective.loss);
     const bool activated = fused != layers::FinalActivation::none && graph.final_activation(k) == fused;
     if (activated && objective.loss->from_logits) {
-      throw_error({"output '", objective.output, "': ", train::name(objective.loss->kind),
-                   " expected logits (from_logits is true), but the output ends in ",
+      throw_error("output '%': % expected logits (from_logits is true), but the output ends in %",
+                  {objective.output, train::name(objective.loss->kind),
                    (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax")});
     }
     objective.raw = activated;
     if (activated || objective.loss->from_logits) objective.scores = train::Scores::logits;
   }
   if (std::none_of(objectives.begin(), objectives.end(), [](const Objective& o) { return o.loss.has_value(); })) {
-    config.fail({"no output has a loss"});
+    config.fail("no output has a loss");
   }
   return objectives;
 }
 
 std::uint64_t read_seed(json::Reader& config) {
   const Index seed = config.integer("seed", 0);
-  if (seed < 0) config.fail("seed", "an integer >= 0");
+  if (seed < 0) config.refuse("seed", "an integer >= 0");
   return static_cast<std::uint64_t>(seed);
 }
 
@@ -88,11 +87,11 @@ struct Trainer::Impl {
   // Everything about a call that does not take a run to check.
   void check(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
     if (!batch.inputs.empty() && !batch.inputs[0].shape.empty() && batch.inputs[0].shape[0] == 0) {
-      throw_error({"empty batch: training and evaluation need at least one row"});
+      throw_error("empty batch: training and evaluation need at least one row");
     }
     const auto expect = [&](const char* what, std::size_t given) {
       if (given != objectives.size()) {
-        throw_error({"expected ", objectives.size(), " ", what, ", one per output, got ", given});
+        throw_error("expected % %, one per output, got %", {objectives.size(), what, given});
       }
     };
     expect("targets", targets.targets.size());
@@ -123,8 +122,8 @@ struct Trainer::Impl {
         train::check_target(*objective.loss, rows(run, k), targets.targets[k], sample_weights(targets, k), objective.output);
       }
       if (!outputs.empty() && outputs[k].data && outputs[k].shape != run.output_shape(k)) {
-        throw_error({"output '", objective.output, "': expected an array of shape ", run.output_shape(k),
-                     " for the predictions, got ", outputs[k].shape});
+        throw_error("output '%': expected an array of shape % for the predictions, got %",
+                    {objective.output, run.output_shape(k), outputs[k].shape});
       }
     }
   }
@@ -243,16 +242,16 @@ std::map<std::string, Tensor> Trainer::state() const {
 void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
   std::vector<train::Slot>& own = impl_->optimizer.slots();
   for (const auto& [name, tensor] : slots) {
-    if (!impl_->find_slot(name)) throw_error({"optimizer state: '", name, "' is not a slot of this optimizer"});
+    if (!impl_->find_slot(name)) throw_error("optimizer state: '%' is not a slot of this optimizer", {name});
   }
   std::vector<std::vector<float>> values;
   for (const train::Slot& slot : own) {
     const std::string name = kSlotPrefix + slot.name;
     const auto found = slots.find(name);
-    if (found == slots.end()) throw_error({"optimizer state: '", name, "' is missing"});
+    if (found == slots.end()) throw_error("optimizer state: '%' is missing", {name});
     const Shape expected = {static_cast<Index>(slot.values.size())};
     if (found->second.shape != expected || found->second.data.size() != slot.values.size()) {
-      throw_error({"optimizer state: expected '", name, "' of shape ", expected, ", got ", found->second.shape});
+      throw_error("optimizer state: expected '%' of shape %, got %", {name, expected, found->second.shape});
     }
     values.push_back(found->second.data);
   }
