@@ -287,12 +287,39 @@ REKUR_INLINE void forward_units(const StepForward& s, const F& f, Index m, Index
   }
 }
 
+// The cell's equations for the rows [m0, m0 + rows) of a tile.
 template <class Cell, int P, class F>
-void forward_step(const StepForward& s) {
-  constexpr cells::Phase phase = Cell::info.phase[P];
-  constexpr int G = phase.count;
+struct TileUnits {
+  const F& f;
+
+  REKUR_INLINE void operator()(const StepForward& s, Index m0, int rows, Index panel0, int panels, const float* products) const {
+    constexpr int G = Cell::info.phase[P].count;
+    for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, panel0, panels, products + m * panels * G * kWidth);
+  }
+};
+
+// The same by its address: in the compact library, the loops over tiles are compiled once for all cells of G gates.
+struct TileUnitsByAddress {
+  template <class Units>
+  explicit TileUnitsByAddress(const Units& units) : units_(&units), call_(call<Units>) {}
+
+  void operator()(const StepForward& s, Index m0, int rows, Index panel0, int panels, const float* products) const {
+    call_(units_, s, m0, rows, panel0, panels, products);
+  }
+
+ private:
+  template <class Units>
+  static void call(const void* units, const StepForward& s, Index m0, int rows, Index panel0, int panels, const float* products) {
+    (*static_cast<const Units*>(units))(s, m0, rows, panel0, panels, products);
+  }
+
+  const void* units_;
+  void (*call_)(const void*, const StepForward&, Index, int, Index, int, const float*);
+};
+
+template <int G, class Units>
+void forward_tiles(const StepForward& s, int input_slot, const Units& units) {
   constexpr int MR = tile_rows(G);
-  const F f(*s.activations);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
   const Index panel_stride = s.H * G * kWidth;
@@ -315,13 +342,24 @@ void forward_step(const StepForward& s) {
       const Index m0 = tile * s.rows / tiles;
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
       const float* a[MR];
-      for (int m = 0; m < rows; ++m) a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
+      for (int m = 0; m < rows; ++m) a[m] = input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + input_slot * s.Hp;
       const Index fetched = tile * s.H * kLine;
       product<G>(rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
                  next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
-      for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
+      units(s, m0, rows, p, taken, products);
     }
   }
+}
+
+template <class Cell, int P, class F>
+void forward_step(const StepForward& s) {
+  constexpr cells::Phase phase = Cell::info.phase[P];
+  const F f(*s.activations);
+  const TileUnits<Cell, P, F> units{f};
+  if constexpr (kCompact)
+    forward_tiles<phase.count>(s, phase.input_slot, TileUnitsByAddress(units));
+  else
+    forward_tiles<phase.count>(s, phase.input_slot, units);
 }
 
 template <class Cell, int P, class F>
