@@ -1,7 +1,8 @@
 # Of the library as one assembly (compact.sh), what makes its object larger than its code, for GCC's x86-64 and AArch64:
 #
 # - Constants go into the section of the code, behind it, so that the assembler knows the distance and no relocation is left.
-# - A function of others that is called more than once is reached by one jump, which alone has a relocation.
+# - A function of others that is called more than once is reached by one jump, which alone has a relocation; one of the interface
+#   by a label that only the assembler sees.
 # - A function through which no exception can pass has no unwind table: none of what it calls throws, directly or not. What calls by
 #   an address may.
 # - An unwind table tells how the frame is at calls, and nothing of the way between them.
@@ -18,7 +19,6 @@ function edge(caller, to, call) {
   from[edges] = caller
   target[edges] = to
   calls[edges] = call
-  if (call) uses[to]++
 }
 
 BEGIN {
@@ -87,8 +87,10 @@ END {
       edge(to, name, 0)
     }
   }
-  for (i = 1; i <= edges; i++)
+  for (i = 1; i <= edges; i++) {
     while (target[i] in alias) target[i] = alias[target[i]]
+    uses[target[i]]++
+  }
   do {
     changed = 0
     for (i = 1; i <= edges; i++)
@@ -119,13 +121,16 @@ END {
       text = "\t.section\t.data.rel.ro,\"aw\""
     } else if (text ~ /^\t\.(weak|hidden)\tDW\.ref\./) {
       continue
-    } else if (text ~ /^\t(call|blr?)\t/) {
-      print_frame()
-      to = branches(text)
-      if (to != "" && to != "*") {
-        if (to in defined) sub(/@PLT$/, "", text)
-        else if (jumps_to(to)) text = substr(text, 1, index(substr(text, 2), "\t") + 1) ".Ljump_" to
-      }
+    } else if ((to = branches(text)) != "") {
+      if (text ~ /^\t(call|blr?)\t/) print_frame()
+      while (to in alias) to = alias[to]
+      before = substr(text, 1, index(substr(text, 2), "\t") + 1)
+      if (to in defined) text = before ".Lhere_" to
+      else if (jumps_to(to)) text = before ".Ljump_" to
+    } else if (text ~ /^[^ \t.][^ \t]*:/) {
+      label = text
+      sub(/:.*/, "", label)
+      if (label in uses) text = ".Lhere_" label ":\n" text
     }
     print text
   }
