@@ -59,12 +59,17 @@ LD
 esac
 
 "$nm" -g --defined-only --format=posix "$work/all.o" >"$work/symbols"
-# Copies of the standard library's templates and the like are nobody else's.
-awk '$2 !~ /[VWu]/ && $1 !~ /^(_Z[A-Z]*5rekur|rekur_)/ { print $1 }' "$work/symbols" >"$work/local"
+# Copies of the standard library's templates and the like are nobody else's, nor is what is in a room of the library, a namespace in
+# rekur's.
+interface='^(_Z[A-Z]*5rekur|rekur_)' room='^_Z[A-Z]*5rekur[0-9]+[a-z_]+[0-9]'
+awk -v interface="$interface" -v room="$room" '$2 !~ /[VWu]/ && ($1 !~ interface || $1 ~ room && $1 !~ /5rekur6detail/) { print $1 }' \
+  "$work/symbols" >"$work/local"
 "$objcopy" --localize-symbols="$work/local" "$work/all.o"
 # A reference of hidden visibility makes the symbol hidden where the two meet.
 {
-  awk '$1 ~ /^(_Z[A-Z]*5rekur|rekur_)/ { print ".globl " $1 "\n.hidden " $1 }' "$work/symbols"
+  awk -v interface="$interface" -v room="$room" '$1 ~ interface && ($1 !~ room || $1 ~ /5rekur6detail/) {
+    print ".globl " $1 "\n.hidden " $1
+  }' "$work/symbols"
   echo '.section .note.GNU-stack,"",%progbits'
 } >"$work/hidden.s"
 # shellcheck disable=SC2086
