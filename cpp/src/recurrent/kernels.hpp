@@ -77,7 +77,7 @@ struct Kernels {
 };
 
 struct SingleRowKernels {
-  SingleRowStep cell[cells::All::size];  // for sigmoid and tanh without clip; null for a cell of two phases
+  SingleRowStep cell[cells::All::size];  // for sigmoid and tanh without clip; null for a cell of two phases and others left out
 };
 
 }  // namespace rekur::recurrent

@@ -106,7 +106,8 @@ void single_row_step(const SingleRow& s, const float* x, const float* h, float* 
 
 template <class Cell>
 constexpr recurrent::SingleRowStep single_row_kernel() {
-  if constexpr (Cell::info.phases == 1) return single_row_step<Cell>;
+  constexpr bool left_out = kCompact && requires { Cell::rare; };
+  if constexpr (Cell::info.phases == 1 && !left_out) return single_row_step<Cell>;
   return nullptr;
 }
 

@@ -80,10 +80,17 @@ class GivenSlope {
   Vec low_{}, high_{};
 };
 
+#if REKUR_COMPACT_KERNELS
+template <template <ActivationKind...> class Of>
+using Gate = Of<>;
+template <template <ActivationKind...> class Of>
+using Content = Of<>;
+#else
 template <template <ActivationKind...> class Of>
 using Gate = Of<ActivationKind::sigmoid>;
 template <template <ActivationKind...> class Of>
 using Content = Of<ActivationKind::tanh, ActivationKind::relu>;
+#endif
 
 // Any activations, with or without `clip`.
 struct GivenFunctions {
@@ -110,22 +117,32 @@ inline constexpr int kAccumulators = kRegisters == 32 ? 24 : 12;  // the rest ho
 
 constexpr int tile_rows(int G) { return G <= 2 ? 6 : kAccumulators / G; }
 
+// Of the tiles there are, the largest of at most so many panels. The compact library has those of 1, 2, 4 and 8.
+constexpr int panels_at_once(int panels) {
+  while (kCompact && (panels & (panels - 1)) != 0) panels &= panels - 1;
+  return panels;
+}
+
 // More panels where rows are few, so that enough sums are under way to hide the latency of fma.
 constexpr int tile_panels(int G, int rows) {
   const int n = kAccumulators / (G * rows);
-  return n < 1 ? 1 : n > 8 / G + 2 ? 8 / G + 2 : n;
+  return panels_at_once(n < 1 ? 1 : n > 8 / G + 2 ? 8 / G + 2 : n);
 }
 
 // The fewest panels of a single row whose sums hide the latency of fma: two units, four cycles.
-constexpr int single_row_panels(int G) { return (8 + G - 1) / G < tile_panels(G, 1) ? (8 + G - 1) / G : tile_panels(G, 1); }
+constexpr int single_row_panels(int G) {
+  const int fewest = (8 + G - 1) / G;
+  return panels_at_once(fewest) == fewest && fewest < tile_panels(G, 1) ? fewest : tile_panels(G, 1);
+}
 
 inline constexpr Index kFirstCache = 48 * 1024;  // bytes
 
 // `ahead`: K lines of memory to fetch meanwhile.
 // out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
+// `out` has `row_panels` panels a row.
 template <int G, int MR, int NP>
 __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias,
-                                            Index Hp, float* out, const float* ahead) {
+                                            Index Hp, float* out, Index row_panels, const float* ahead) {
   const float* a[MR];
   const float* b[NP];
   Vec acc[MR][NP][G];
@@ -178,10 +195,10 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
 #pragma GCC unroll 16
     for (int p = 0; p < NP; ++p)
 #pragma GCC unroll 4
-      for (int g = 0; g < G; ++g) store(out + ((m * NP + p) * G + g) * kWidth, acc[m][p][g]);
+      for (int g = 0; g < G; ++g) store(out + ((m * row_panels + p) * G + g) * kWidth, acc[m][p][g]);
 }
 
-using ProductTile = void (*)(Index, ConstRows, const float*, Index, const float*, Index, float*, const float*);
+using ProductTile = void (*)(Index, ConstRows, const float*, Index, const float*, Index, float*, Index, const float*);
 
 // The tiles there are, by rows and panels.
 template <int G>
@@ -193,7 +210,7 @@ struct ProductTiles {
  private:
   template <int MR, int NP>
   constexpr void add() {
-    tile[MR - 1][NP - 1] = product_tile<G, MR, NP>;
+    if constexpr (panels_at_once(NP) == NP) tile[MR - 1][NP - 1] = product_tile<G, MR, NP>;
     if constexpr (NP > 1)
       add<MR, NP - 1>();
     else if constexpr (MR > 1)
@@ -203,6 +220,17 @@ struct ProductTiles {
 
 template <int G>
 inline constexpr ProductTiles<G> kProductTiles;
+
+template <int G>
+REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias, Index Hp,
+                          float* out, const float* ahead) {
+  for (int p = 0, n; p < panels; p += n) {
+    n = panels_at_once(panels - p);
+    kProductTiles<G>.tile[rows - 1][n - 1](K, a, w + p * panel_stride, panel_stride, bias ? bias + p * kWidth : nullptr, Hp,
+                                           out + p * G * kWidth, panels, ahead);
+    if constexpr (!kCompact) return;
+  }
+}
 
 // --- one step ---
 
@@ -259,12 +287,39 @@ REKUR_INLINE void forward_units(const StepForward& s, const F& f, Index m, Index
   }
 }
 
+// The cell's equations for the rows [m0, m0 + rows) of a tile.
 template <class Cell, int P, class F>
-void forward_step(const StepForward& s) {
-  constexpr cells::Phase phase = Cell::info.phase[P];
-  constexpr int G = phase.count;
+struct TileUnits {
+  const F& f;
+
+  REKUR_INLINE void operator()(const StepForward& s, Index m0, int rows, Index panel0, int panels, const float* products) const {
+    constexpr int G = Cell::info.phase[P].count;
+    for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, panel0, panels, products + m * panels * G * kWidth);
+  }
+};
+
+// The same by its address: in the compact library, the loops over tiles are compiled once for all cells of G gates.
+struct TileUnitsByAddress {
+  template <class Units>
+  explicit TileUnitsByAddress(const Units& units) : units_(&units), call_(call<Units>) {}
+
+  void operator()(const StepForward& s, Index m0, int rows, Index panel0, int panels, const float* products) const {
+    call_(units_, s, m0, rows, panel0, panels, products);
+  }
+
+ private:
+  template <class Units>
+  static void call(const void* units, const StepForward& s, Index m0, int rows, Index panel0, int panels, const float* products) {
+    (*static_cast<const Units*>(units))(s, m0, rows, panel0, panels, products);
+  }
+
+  const void* units_;
+  void (*call_)(const void*, const StepForward&, Index, int, Index, int, const float*);
+};
+
+template <int G, class Units>
+void forward_tiles(const StepForward& s, int input_slot, const Units& units) {
   constexpr int MR = tile_rows(G);
-  const F f(*s.activations);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
   const Index panel_stride = s.H * G * kWidth;
@@ -287,13 +342,24 @@ void forward_step(const StepForward& s) {
       const Index m0 = tile * s.rows / tiles;
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
       const float* a[MR];
-      for (int m = 0; m < rows; ++m) a[m] = phase.input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + phase.input_slot * s.Hp;
+      for (int m = 0; m < rows; ++m) a[m] = input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + input_slot * s.Hp;
       const Index fetched = tile * s.H * kLine;
-      kProductTiles<G>.tile[rows - 1][taken - 1](s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr,
-                                                 s.Hp, products, next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
-      for (int m = 0; m < rows; ++m) forward_units<Cell, P>(s, f, m0 + m, p, taken, products + m * taken * G * kWidth);
+      product<G>(rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
+                 next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
+      units(s, m0, rows, p, taken, products);
     }
   }
+}
+
+template <class Cell, int P, class F>
+void forward_step(const StepForward& s) {
+  constexpr cells::Phase phase = Cell::info.phase[P];
+  const F f(*s.activations);
+  const TileUnits<Cell, P, F> units{f};
+  if constexpr (kCompact)
+    forward_tiles<phase.count>(s, phase.input_slot, TileUnitsByAddress(units));
+  else
+    forward_tiles<phase.count>(s, phase.input_slot, units);
 }
 
 template <class Cell, int P, class F>

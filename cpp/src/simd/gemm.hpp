@@ -4,6 +4,8 @@
 // A tile is MR rows × NV vectors of accumulators in registers: 24 of 32, or 12 of 16; the rest holds a row of B and a broadcast.
 #pragma once
 
+#include <type_traits>
+
 #include "simd/kernels.hpp"
 #include "simd/vec.hpp"
 
@@ -60,9 +62,18 @@ __attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, c
 
 using GemmTile = void (*)(Index, ConstRows, Index, const float*, Start, const float*, Rows, Index, Index, const float*);
 
+// The compact library has tiles of 1, 2, 4 and 6 rows.
+constexpr bool has_tile(int rows) { return !kCompact || rows == 1 || rows % 2 == 0; }
+
+template <int MR, int NV>
+constexpr GemmTile gemm_tile_of() {
+  if constexpr (has_tile(MR)) return gemm_tile<MR, NV>;
+  return nullptr;
+}
+
 template <int NV>
-inline constexpr GemmTile kGemmTiles[kTileRows] = {gemm_tile<1, NV>, gemm_tile<2, NV>, gemm_tile<3, NV>,
-                                                   gemm_tile<4, NV>, gemm_tile<5, NV>, gemm_tile<6, NV>};
+inline constexpr GemmTile kGemmTiles[kTileRows] = {gemm_tile_of<1, NV>(), gemm_tile_of<2, NV>(), gemm_tile_of<3, NV>(),
+                                                   gemm_tile_of<4, NV>(), gemm_tile_of<5, NV>(), gemm_tile_of<6, NV>()};
 
 // Tiles of 1 to 6 rows for a panel of so many vectors.
 inline const GemmTile* gemm_tiles(Index vectors) {
@@ -74,11 +85,20 @@ inline const GemmTile* gemm_tiles(Index vectors) {
 }
 
 // Splits M rows into the fewest tiles of at most kTileRows rows, as even as can be (7 rows: 4 and 3, not 6 and 1).
-struct RowTiles {
+struct EvenRowTiles {
   Index count, base, longer;
-  explicit RowTiles(Index M) : count((M + kTileRows - 1) / kTileRows), base(count ? M / count : 0), longer(count ? M % count : 0) {}
+  explicit EvenRowTiles(Index M) : count((M + kTileRows - 1) / kTileRows), base(count ? M / count : 0), longer(count ? M % count : 0) {}
   Index rows(Index tile) const { return base + (tile < longer ? 1 : 0); }
 };
+
+// Full tiles, then one of 2 or 4 rows, then one of a single row.
+struct CompactRowTiles {
+  Index full, rest, count;
+  explicit CompactRowTiles(Index M) : full(M / kTileRows), rest(M % kTileRows), count(full + (rest > 1) + rest % 2) {}
+  Index rows(Index tile) const { return tile < full ? kTileRows : tile == full && rest > 1 ? rest - rest % 2 : 1; }
+};
+
+using RowTiles = std::conditional_t<kCompact, CompactRowTiles, EvenRowTiles>;
 
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
@@ -154,9 +174,15 @@ __attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float
 
 using GemmTnTile = void (*)(Index, const float*, const float*, float*, Index, Index, bool);
 
+template <int MR, int NV>
+constexpr GemmTnTile gemm_tn_tile_of() {
+  if constexpr (has_tile(MR)) return gemm_tn_tile<MR, NV>;
+  return nullptr;
+}
+
 template <int NV>
-inline constexpr GemmTnTile kGemmTnTiles[kTileRows] = {gemm_tn_tile<1, NV>, gemm_tn_tile<2, NV>, gemm_tn_tile<3, NV>,
-                                                       gemm_tn_tile<4, NV>, gemm_tn_tile<5, NV>, gemm_tn_tile<6, NV>};
+inline constexpr GemmTnTile kGemmTnTiles[kTileRows] = {gemm_tn_tile_of<1, NV>(), gemm_tn_tile_of<2, NV>(), gemm_tn_tile_of<3, NV>(),
+                                                       gemm_tn_tile_of<4, NV>(), gemm_tn_tile_of<5, NV>(), gemm_tn_tile_of<6, NV>()};
 
 inline const GemmTnTile* gemm_tn_tiles(Index vectors) {
   if constexpr (kPanelVectors == 4) {

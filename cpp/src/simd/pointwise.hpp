@@ -23,6 +23,17 @@ REKUR_INLINE void map(const float* a, const float* b, float* y, Index n, const F
   if (i < n) store_partial(y + i, f(load_partial(a + i, n - i), load_partial(b + i, n - i)), n - i);
 }
 
+#if REKUR_COMPACT_KERNELS
+inline void activate(Activation f, const float* x, float* y, Index n) {
+  const VectorFunction value = function_of(f.kind);
+  map(x, y, n, [&](Vec v) { return value(v, f.alpha, f.beta); });
+}
+
+inline void activate_backward(Activation f, const float* y, const float* dy, float* dx, Index n) {
+  const VectorFunction slope = slope_of(f.kind);
+  map(y, dy, dx, n, [&](Vec v, Vec d) { return d * slope(v, f.alpha, f.beta); });
+}
+#else
 inline void activate(Activation f, const float* x, float* y, Index n) {
   with_kind(f.kind, [&](auto k) { map(x, y, n, [&](Vec v) { return activation<k.kind>(f, v); }); });
 }
@@ -30,6 +41,7 @@ inline void activate(Activation f, const float* x, float* y, Index n) {
 inline void activate_backward(Activation f, const float* y, const float* dy, float* dx, Index n) {
   with_kind(f.kind, [&](auto k) { map(y, dy, dx, n, [&](Vec v, Vec d) { return d * activation_slope<k.kind>(f, v); }); });
 }
+#endif
 
 inline void exp_all(const float* x, float* y, Index n) {
   map(x, y, n, [](Vec v) { return exp(v); });

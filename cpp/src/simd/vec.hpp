@@ -6,9 +6,22 @@
 #error "simd/vec.hpp is for the ISA units only (they define REKUR_VEC_BYTES)"
 #endif
 
+// REKUR_COMPACT (cpp/cmake/size.cmake): what few programs need most is compiled for size.
+#ifndef REKUR_COMPACT_KERNELS
+#define REKUR_COMPACT_KERNELS 0
+#endif
+
 #define REKUR_SIMD_NAMESPACE  // none: `namespace {`
 #include "rekur/detail/vec.hpp"
 //
 #include "rekur/detail/math.hpp"
 //
 #include "rekur/detail/activation.hpp"
+
+namespace rekur {
+namespace {
+
+inline constexpr bool kCompact = REKUR_COMPACT_KERNELS;
+
+}  // namespace
+}  // namespace rekur
