@@ -37,8 +37,10 @@ class EigenLstm {
   const float* step(const float* x) {
     v_.template head<I>(I_) = Eigen::Map<const EigenVector<I>>(x, I_);
     z_.noalias() = m_ * v_;
-    const auto i = z_.template segment<H>(0, H_).array().logistic(), f = z_.template segment<H>(H_, H_).array().logistic();
-    const auto g = z_.template segment<H>(2 * H_, H_).array().tanh(), o = z_.template segment<H>(3 * H_, H_).array().logistic();
+    const auto i = z_.template segment<H>(0, H_).array().logistic();
+    const auto f = z_.template segment<H>(H_, H_).array().logistic();
+    const auto g = z_.template segment<H>(2 * H_, H_).array().tanh();
+    const auto o = z_.template segment<H>(3 * H_, H_).array().logistic();
     c_.array() = f * c_.array() + i * g;
     v_.template segment<H>(I_, H_).array() = o * c_.array().tanh();
     return v_.data() + I_;
