@@ -56,8 +56,10 @@ REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 // (Zen 5).
 REKUR_INLINE void store_for_elements(float* p, Vec v) {
 #if REKUR_VEC_BYTES == 64
-  _mm256_storeu_ps(p, _mm512_castps512_ps256((__m512)v));
-  _mm256_storeu_ps(p + 8, (__m256)_mm512_maskz_extractf64x4_pd((__mmask8)-1, (__m512d)v, 1));
+  const auto low = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+  const auto high = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  __builtin_memcpy(p, &low, sizeof low);
+  __builtin_memcpy(p + 8, &high, sizeof high);
 #else
   store(p, v);
 #endif
