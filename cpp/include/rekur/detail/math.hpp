@@ -64,19 +64,27 @@ REKUR_INLINE Vec expm1_nonpositive(Vec x) {
   return fma(scale, expm1_reduced(s.r), scale - set1(1.0f));
 }
 
+// A cell waits for tanh and sigmoid twice a step, so what can be done beside the chain to the result is kept off it: arguments whose
+// result is a limit are computed like all others, whatever that gives, and replaced at the end.
+
 // tanh |x| = (1 - e) / (1 + e) with e = e^(-2|x|): never beyond ±1, relative precision at both ends, denormals pass through.
 REKUR_INLINE Vec tanh(Vec x) {
-  const Vec y = at_least(-abs(x), set1(-10.0f));
+  const Vec y = negative_abs(x);
   const Reduced s = reduce(y + y, y, 2.0f);
   const Vec scale = power_of_two(s.n_bits), p = expm1_reduced(s.r);
-  return copysign(fma(scale, p, scale - set1(1.0f)), x) / fma(scale, p, scale + set1(1.0f));
+  // e - 1 with its sign turned where x is positive. At 0 that would turn the zero's.
+  const IVec positive = ~as_int(x) & kSignBit;
+  const Vec numerator = fma(flip(scale, positive), p, flip(scale - set1(1.0f), positive));
+  const Vec inside = numerator / fma(scale, p, scale + set1(1.0f));
+  return select((y < set1(-10.0f)) | (y == zero()), at_most(at_least(x, set1(-1.0f)), set1(1.0f)), inside);
 }
 
 // 1 / (1 + e^-x), in relative precision as well; 0 where the result would be denormal.
 REKUR_INLINE Vec sigmoid(Vec x) {
-  x = at_most(at_least(x, set1(-89.0f)), set1(87.0f));
   const Reduced s = reduce(-x, x, -1.0f);
-  return set1(1.0f) / fma(set1(1.0f) + expm1_reduced(s.r), power_of_two(s.n_bits), set1(1.0f));
+  const Vec inside = set1(1.0f) / fma(set1(1.0f) + expm1_reduced(s.r), power_of_two(s.n_bits), set1(1.0f));
+  const Vec limit = as_float((as_int(x) >= 0) & as_int(set1(1.0f)));
+  return select(abs(x + set1(1.0f)) > set1(88.0f), limit, inside);  // not from -89 to 87
 }
 
 // ln(1 + u) for 0 <= u <= 1 (or NaN), in relative precision: 2 atanh(s) with s = u / (2 + u) <= 1/3. Minimax for the relative
