@@ -240,7 +240,9 @@ TEST_CASE("copy_weights: by the layer's name, and only what fits") {
                       {"type": "Bidirectional", "name": "both", "inputs": ["lstm"], "layer": {"type": "GRU", "units": 3}},
                       {"type": "Dense", "name": "dense", "inputs": ["both"], "units": 4, "use_bias": false})",
                    R"("x")", R"("dense")"));
-  model.initialize(1);
+  std::vector<float> weights(model.weights().size());
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.5f * std::sin(static_cast<float>(i));
+  model.set_weights(weights);
   const std::vector<float> x{0.5f, -1.0f};
   StaticLstm<2, 5> lstm;
   StaticGru<5, 3> forward, backward;
