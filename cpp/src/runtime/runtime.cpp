@@ -88,14 +88,14 @@ void set_num_threads(int n) {
 
 std::string cpu_info() {
 #ifdef _OPENMP
-  constexpr const char* built = ", OpenMP\n";
+  constexpr const char* openmp = ", OpenMP\n";
 #else
-  constexpr const char* built = ", built without OpenMP\n";
+  constexpr const char* openmp = ", built without OpenMP\n";
 #endif
   std::string names;
   for (const std::string& name : available_isas()) names.append(" ").append(name);
   return compose("rekur %\nprocessor: %\ninstruction set: % (available:%)\nthreads: % of % usable cores%",
-                 {version(), processor_model(), current_isa(), names, num_threads(), usable_cores(), built});
+                 {version(), processor_model(), current_isa(), names, num_threads(), usable_cores(), openmp});
 }
 
 const char* version() noexcept { return REKUR_VERSION; }
