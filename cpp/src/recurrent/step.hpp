@@ -222,8 +222,8 @@ template <int G>
 inline constexpr ProductTiles<G> kProductTiles;
 
 template <int G>
-REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias, Index Hp,
-                          float* out, const float* ahead) {
+REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias,
+                          Index Hp, float* out, const float* ahead) {
   for (int p = 0, n; p < panels; p += n) {
     n = panels_at_once(panels - p);
     kProductTiles<G>.tile[rows - 1][n - 1](K, a, w + p * panel_stride, panel_stride, bias ? bias + p * kWidth : nullptr, Hp,

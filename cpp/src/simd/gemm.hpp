@@ -87,7 +87,8 @@ inline const GemmTile* gemm_tiles(Index vectors) {
 // Splits M rows into the fewest tiles of at most kTileRows rows, as even as can be (7 rows: 4 and 3, not 6 and 1).
 struct EvenRowTiles {
   Index count, base, longer;
-  explicit EvenRowTiles(Index M) : count((M + kTileRows - 1) / kTileRows), base(count ? M / count : 0), longer(count ? M % count : 0) {}
+  explicit EvenRowTiles(Index M)
+      : count((M + kTileRows - 1) / kTileRows), base(count ? M / count : 0), longer(count ? M % count : 0) {}
   Index rows(Index tile) const { return base + (tile < longer ? 1 : 0); }
 };
 
@@ -181,8 +182,9 @@ constexpr GemmTnTile gemm_tn_tile_of() {
 }
 
 template <int NV>
-inline constexpr GemmTnTile kGemmTnTiles[kTileRows] = {gemm_tn_tile_of<1, NV>(), gemm_tn_tile_of<2, NV>(), gemm_tn_tile_of<3, NV>(),
-                                                       gemm_tn_tile_of<4, NV>(), gemm_tn_tile_of<5, NV>(), gemm_tn_tile_of<6, NV>()};
+inline constexpr GemmTnTile kGemmTnTiles[kTileRows] = {gemm_tn_tile_of<1, NV>(), gemm_tn_tile_of<2, NV>(),
+                                                       gemm_tn_tile_of<3, NV>(), gemm_tn_tile_of<4, NV>(),
+                                                       gemm_tn_tile_of<5, NV>(), gemm_tn_tile_of<6, NV>()};
 
 inline const GemmTnTile* gemm_tn_tiles(Index vectors) {
   if constexpr (kPanelVectors == 4) {
