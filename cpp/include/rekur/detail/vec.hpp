@@ -120,9 +120,7 @@ REKUR_INLINE Vec at_least(Vec v, Vec bound) {
 inline constexpr std::int32_t kSignBit = (std::int32_t)0x80000000;
 REKUR_INLINE Vec abs(Vec v) { return (Vec)((IVec)v & ~kSignBit); }
 REKUR_INLINE Vec negative_abs(Vec v) { return (Vec)((IVec)v | kSignBit); }
-REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) {
-  return (Vec)(((IVec)magnitude & ~kSignBit) | ((IVec)sign & kSignBit));
-}
+REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) { return (Vec)(((IVec)magnitude & ~kSignBit) | ((IVec)sign & kSignBit)); }
 REKUR_INLINE Vec flip(Vec v, IVec sign_bits) { return (Vec)((IVec)v ^ sign_bits); }
 
 REKUR_INLINE Vec sqrt(Vec v) {
