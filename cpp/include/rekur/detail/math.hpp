@@ -64,8 +64,8 @@ REKUR_INLINE Vec expm1_nonpositive(Vec x) {
   return fma(scale, expm1_reduced(s.r), scale - set1(1.0f));
 }
 
-// A cell waits for tanh and sigmoid twice a step, so what can be done beside the chain to the result is kept off it: arguments whose
-// result is a limit are computed like all others, whatever that gives, and replaced at the end.
+// A cell waits for tanh and sigmoid twice a step, so what can be done beside the chain to the result is kept off it: arguments
+// whose result is a limit are computed like all others, whatever that gives, and replaced at the end.
 
 // tanh |x| = (1 - e) / (1 + e) with e = e^(-2|x|): never beyond ±1, relative precision at both ends, denormals pass through.
 REKUR_INLINE Vec tanh(Vec x) {
