@@ -1,23 +1,18 @@
 # What is compiled for size, and REKUR_COMPACT.
 
 # The kernels are compiled for speed (CMakeLists.txt), and so is what runs in every call; all else, reading, checking, planning and
-# building, is most of the code and a small part of the time. The compact library spends its bytes on time steps alone.
+# building, is most of the code and a small part of the time. In the compact library even the kernels are compiled for size.
 function(rekur_compile_for_size sources)
   if(REKUR_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
     return()
   endif()
-  set(fast "/src/(recurrent|runtime|stream)/|/graph/(run|graph|arena)\\.cpp|/layers/(recurrent|dense)\\.cpp")
-  if(REKUR_COMPACT)
-    set(fast "/nothing/")
-  endif()
+  set(fast "/src/(recurrent|runtime)/|/graph/(run|graph|arena|stream)\\.cpp|/layers/(recurrent|dense)\\.cpp")
   foreach(source IN LISTS sources)
     if(REKUR_COMPACT AND source MATCHES "/io/text\\.cpp")  # the exceptions' own: callers may ask for their type
       set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -frtti)
     endif()
-    if(NOT source MATCHES "${fast}")
+    if(REKUR_COMPACT OR NOT source MATCHES "${fast}")
       set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -Os)
-    elseif(REKUR_COMPACT)
-      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O2)
     endif()
   endforeach()
 endfunction()
