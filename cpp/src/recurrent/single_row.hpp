@@ -97,7 +97,7 @@ void single_row_step(const SingleRow& s, const float* x, const float* h, float* 
       state[0] = load(h + u);
       if constexpr (info.states > 1) state[1] = load(c + u);
       Cell::forward(cells::PhaseTag<0>{}, f, in, rec, peephole, state, slot);
-      store_for_elements(h_next + u, state[0]);
+      store(h_next + u, state[0]);
       if constexpr (info.states > 1) store(c + u, state[1]);
       store_partial(y + u, state[0], lanes(u, s.H));
     }
