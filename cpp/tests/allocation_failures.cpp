@@ -1,5 +1,5 @@
-// Every allocation of every call fails once: the call must say out_of_memory, change nothing, and work when it is made again.
-// A program of its own, as it replaces operator new.
+// Every allocation of every call fails once, alone and with all after it: the call must say out_of_memory, change nothing, and work
+// when it is made again. A program of its own, as it replaces operator new.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -18,10 +18,12 @@ namespace {
 constexpr long kNever = -1;
 thread_local long until_failure = kNever;  // allocations of this thread that still succeed
 thread_local bool failed = false;
+thread_local bool alone = false;  // whether memory is there again after a failure
 
 void* allocate(std::size_t size) {
   if (until_failure == 0) {
     failed = true;
+    if (alone) until_failure = kNever;
     throw std::bad_alloc();
   }
   if (until_failure > 0) --until_failure;
@@ -60,9 +62,9 @@ const char* const kSpec = R"({"format": "rekur", "version": 1, "name": "m", "lay
   std::exit(1);
 }
 
-// Fails the first allocation of `call`, then the second alone, … until it needs no more. call() gives a Status.
+// Fails the first allocation of `call`, then the second, … until it needs no more. call() gives a Status.
 template <class Call>
-void exhaust(const char* what, const Call& call) {
+void exhaust_once(const char* what, const Call& call) {
   for (long n = 0; n < 100000; ++n) {
     until_failure = n;
     failed = false;
@@ -79,6 +81,15 @@ void exhaust(const char* what, const Call& call) {
     if (status.message[0] == '\0') give_up(what, n, "no message");
   }
   give_up(what, -1, "no end");
+}
+
+// That allocation alone, and it with all that follow.
+template <class Call>
+void exhaust(const char* what, const Call& call) {
+  for (const bool once : {true, false}) {
+    alone = once;
+    exhaust_once(what, call);
+  }
 }
 
 Status of_c(rekur_code code) { return code == REKUR_OK ? Status() : Status(static_cast<Code>(code), rekur_last_error()); }
@@ -153,8 +164,10 @@ int main(int argc, char** argv) {
   if (!trainer) give_up("trainer", -1, trainer.status().message);
   Targets targets;
   targets.targets.push_back({expected.data(), {2, 3, 1}, DType::float32});
-  const std::vector<float> before(model.weights().begin(), model.weights().end());
   exhaust("step", [&] {
+    const long until = std::exchange(until_failure, kNever);
+    const std::vector<float> before(model.weights().begin(), model.weights().end());
+    until_failure = until;
     const Status status = try_step(*trainer, batch, targets).status();
     if (!status && !std::equal(before.begin(), before.end(), model.weights().begin())) {
       give_up("step", -1, "the weights changed in spite of the failure");

@@ -31,7 +31,7 @@ Index place(const std::vector<Item>& items) {
       offset = std::max(offset, *other->offset + other->size);
     }
     Index end;
-    if (__builtin_add_overflow(offset, item.size, &end)) throw_error("the arrays of a run do not fit in memory");
+    if (__builtin_add_overflow(offset, item.size, &end)) throw_out_of_memory("the arrays of a run do not fit in memory");
     *item.offset = offset;
     total = std::max(total, end);
     placed.insert(std::find_if(placed.begin(), placed.end(), [&](const Item* other) { return *other->offset > offset; }), &item);

@@ -64,7 +64,7 @@ struct Stream::Impl {
     Index size = 0;
     const auto place = [&](Index floats) {
       const Index at = size;
-      if (__builtin_add_overflow(size, aligned(floats), &size)) throw_error("the arrays of a stream do not fit in memory");
+      if (__builtin_add_overflow(size, aligned(floats), &size)) throw_out_of_memory("the arrays of a stream do not fit in memory");
       return at;
     };
     std::vector<Index> array_at, memory_at;
@@ -147,7 +147,7 @@ Stream::Stream(const Model& model, const StreamOptions& options) {
   try {
     impl_ = std::make_unique<Impl>(*model.graph_, options.batch);
   } catch (const std::bad_alloc&) {
-    throw_error("not enough memory for a stream of % rows", {options.batch});
+    throw_out_of_memory("not enough memory for a stream of % rows", {options.batch});
   }
 }
 
