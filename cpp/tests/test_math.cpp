@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "each_isa.hpp"
+#include "rekur/denormals.hpp"
 #include "runtime/parallel.hpp"
 
 namespace rekur {
@@ -164,7 +165,7 @@ TEST_CASE("zeros, infinities, NaN and denormals") {
 
 TEST_CASE("with denormals flushed, a denormal result or input may be zero and nothing else changes") {
   test::each_isa([](const simd::Kernels& k) {
-    const runtime::FlushDenormals flush;
+    const FlushDenormals flush;
     const float e = apply_exp(k, -100.0f);
     CHECK(e >= 0.0f);
     CHECK(e <= 4e-44f);

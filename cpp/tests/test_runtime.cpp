@@ -12,6 +12,7 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
+#include "rekur/denormals.hpp"
 #include "rekur/runtime.hpp"
 #include "runtime/parallel.hpp"
 
@@ -95,9 +96,9 @@ TEST_CASE("cpu_info says what runs") {
 TEST_CASE("denormals are flushed while the guard lives, and the caller's mode returns") {
   CHECK(small_product() != 0.0f);
   {
-    const runtime::FlushDenormals outer;
+    const FlushDenormals outer;
     CHECK(small_product() == 0.0f);
-    { const runtime::FlushDenormals inner; }
+    { const FlushDenormals inner; }
     CHECK(small_product() == 0.0f);
   }
   CHECK(small_product() != 0.0f);

@@ -12,7 +12,7 @@
 
 #include "graph/graph.hpp"
 #include "graph/program.hpp"
-#include "runtime/float_mode.hpp"
+#include "rekur/detail/float_mode.hpp"
 #include "stream_helpers.hpp"
 
 using namespace rekur;
@@ -331,7 +331,7 @@ TEST_CASE("stream: denormals are flushed inside, and the caller's mode comes bac
   for (const std::string& isa : available_isas()) {
     set_isa(isa);
     for (const Index batch : {1, 2}) {
-      const std::uint64_t mode = runtime::float_mode();
+      const detail::FloatMode mode = detail::float_mode();
       Stream stream(model, {.batch = batch});
       float x[2] = {1, 1}, y[2];
       stream.step(x, y);
@@ -339,13 +339,13 @@ TEST_CASE("stream: denormals are flushed inside, and the caller's mode comes bac
       for (int t = 0; t < 126; ++t) stream.step(x, y);
       CHECK(y[0] == std::numeric_limits<float>::min());
       for (const bool flushing : {false, true}) {
-        if (flushing) runtime::set_float_mode(mode | runtime::kFlushBits);
-        const std::uint64_t given = runtime::float_mode();
+        if (flushing) detail::set_float_mode(mode | detail::kFlushBits);
+        const detail::FloatMode given = detail::float_mode();
         stream.step(x, y);
-        CHECK((runtime::float_mode() & runtime::kFlushBits) == (given & runtime::kFlushBits));
-        if (runtime::kFlushBits != 0) CHECK(y[0] == 0.0f);
+        CHECK((detail::float_mode() & detail::kFlushBits) == (given & detail::kFlushBits));
+        if (detail::kFlushBits != 0) CHECK(y[0] == 0.0f);
       }
-      runtime::set_float_mode(mode);
+      detail::set_float_mode(mode);
     }
   }
   set_isa(before);

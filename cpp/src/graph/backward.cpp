@@ -10,6 +10,7 @@
 #include "isa/dispatch.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
+#include "rekur/denormals.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -46,7 +47,7 @@ void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span
 }
 
 void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
-  const runtime::FlushDenormals flush;
+  const FlushDenormals flush;
   const auto turn = turns_.read();
   check_backward(run, d_weights, d_inputs);
   run.consumed_ = true;

@@ -8,6 +8,7 @@
 #include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/elementwise.hpp"
+#include "rekur/denormals.hpp"
 
 namespace rekur::graph {
 
@@ -35,7 +36,7 @@ std::span<const std::int32_t> Run::output_lengths(std::size_t k) const {
 void Run::out_of_memory() const { throw_out_of_memory("not enough memory for a run of % rows", {batch_size_}); }
 
 std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& options) const {
-  const runtime::FlushDenormals flush;
+  const FlushDenormals flush;
   const std::vector<Shape> shapes = check(batch);
   std::unique_ptr<Run> run(new Run());
   run->batch_size_ = shapes[0][0];

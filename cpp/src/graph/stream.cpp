@@ -10,7 +10,7 @@
 #include "graph/graph.hpp"
 #include "graph/program.hpp"
 #include "io/text.hpp"
-#include "runtime/float_mode.hpp"
+#include "runtime/flush_briefly.hpp"
 
 namespace rekur {
 namespace {

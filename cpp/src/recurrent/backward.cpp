@@ -7,6 +7,7 @@
 #include "isa/dispatch.hpp"
 #include "recurrent/large_products.hpp"
 #include "recurrent/plan.hpp"
+#include "rekur/denormals.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -268,7 +269,7 @@ void clear_gradients(const Backward& run) {
 }  // namespace
 
 void backward(std::span<const Backward> runs) {
-  const runtime::FlushDenormals flush;
+  const FlushDenormals flush;
   double work = 0;
   for (const Backward& run : runs) {
     pass_empty_rows(run);

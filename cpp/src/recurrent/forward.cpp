@@ -3,6 +3,7 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
+#include "rekur/denormals.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -215,7 +216,7 @@ class ForwardCall {
 }  // namespace
 
 void forward(std::span<const Forward> runs) {
-  const runtime::FlushDenormals flush;
+  const FlushDenormals flush;
   double work = 0;
   for (const Forward& run : runs) {
     pass_empty_rows(run);

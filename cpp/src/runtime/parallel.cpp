@@ -13,8 +13,8 @@
 #include <xmmintrin.h>
 #endif
 
+#include "rekur/denormals.hpp"
 #include "rekur/runtime.hpp"
-#include "runtime/float_mode.hpp"
 
 namespace rekur::runtime {
 
@@ -54,11 +54,6 @@ void watch_forks() {
 #endif
 
 }  // namespace
-
-FlushDenormals::FlushDenormals() noexcept : saved_(float_mode()) { set_float_mode(saved_ | kFlushBits); }
-
-// Only the two modes are put back: exception flags raised meanwhile stay raised.
-FlushDenormals::~FlushDenormals() { set_float_mode((float_mode() & ~kFlushBits) | (saved_ & kFlushBits)); }
 
 int threads_for(double work, Index most) {
 #ifdef _OPENMP

@@ -8,18 +8,6 @@
 
 namespace rekur::runtime {
 
-// While it lives, denormal inputs and results are treated as zero on this thread; the caller's mode returns with its end.
-class FlushDenormals {
- public:
-  FlushDenormals() noexcept;
-  ~FlushDenormals();
-  FlushDenormals(const FlushDenormals&) = delete;
-  FlushDenormals& operator=(const FlushDenormals&) = delete;
-
- private:
-  std::uint64_t saved_;
-};
-
 // Runs task(i) for i in [0, count), each exactly once, on up to num_threads() threads, denormals flushed on each of them.
 // Which thread runs which task is not specified, so a task must write only what is its own; tasks must not throw.
 // `work` is an estimate of the total work in floating-point operations: below about 100,000 one thread does it all.

@@ -6,6 +6,7 @@
 #include "graph/graph.hpp"
 #include "io/json.hpp"
 #include "io/text.hpp"
+#include "rekur/denormals.hpp"
 #include "rekur/train.hpp"
 #include "runtime/parallel.hpp"
 #include "train/clipping.hpp"
@@ -188,7 +189,7 @@ Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
 // Nothing of the model or the trainer changes before the update, the last thing that happens and one that cannot fail.
 StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<const View> outputs) {
-  const runtime::FlushDenormals flush;
+  const FlushDenormals flush;
   Impl& self = *impl_;
   const std::lock_guard turn(self.turn);
   self.check(batch, targets, outputs);
@@ -205,7 +206,7 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
 }
 
 StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
-  const runtime::FlushDenormals flush;
+  const FlushDenormals flush;
   const Impl& self = *impl_;
   self.check(batch, targets, outputs);
   const std::unique_ptr<graph::Run> run = self.forward(batch, false);
