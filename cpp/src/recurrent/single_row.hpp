@@ -12,13 +12,19 @@ namespace {
 
 using recurrent::SingleRow;
 
-// Panels taken at once: enough sums to hide the latency of fma (two units, four cycles). Of weights within the first-level cache
-// more, where there are registers for them, to save broadcasts; of others no more than that, so that the block read last is still
-// there when the next step begins with it.
+// Compiled for size where that matters more, or where hardly anybody is (x86 without FMA, ARM of 32 bits): the products of all
+// cells of as many gates are one code, and leave their sums in memory.
+constexpr bool kSharedProducts = kCompact || (kWidth == 4 && kRegisters == 16);
+
+// Panels taken at once: enough sums to hide the latency of fma (two units, four cycles), and no more than that, so that of weights
+// beyond the first-level cache the block read last is still there when the next step begins with it. Of nearer ones more where it
+// costs no code, to save broadcasts.
 constexpr int single_row_most(int G, bool near) {
-  const int panels = near && kRegisters == 32 ? 16 / G : (8 + G - 1) / G;
+  const int panels = kSharedProducts && near && kRegisters == 32 ? 16 / G : (8 + G - 1) / G;
   return panels < 4 ? panels : 4;
 }
+
+// --- products ---
 
 // acc[p][g] += Σ_k a[k] w[p][k][g], k ascending, one accumulator each.
 template <int G, int NP>
@@ -33,74 +39,176 @@ REKUR_INLINE void add_products(Index K, const float* a, const float* w, Index st
   }
 }
 
-// Both products of NP panels of G gates from `panel` on: out[0][p][g] of x, out[1][p][g] of h. h_first: the other way
-// round, for weights that the step before read last. Compiled once for all cells of G gates.
+// One of the two products of NP panels of G gates, from the bias on, if there is one.
 template <int G, int NP>
-__attribute__((noinline)) void single_row_products(const SingleRow& s, const float* panel, const float* x, const float* h,
-                                                   bool h_first, float* out) {
-  for (int i = 0; i < 2; ++i) {
-    const bool recurrent = (i == 0) == h_first, bias = !recurrent || s.recurrent_bias;
-    const float* w = recurrent ? panel + (1 + s.I) * G * kWidth : panel;
-    float* const to = recurrent ? out + NP * G * kWidth : out;
-    Vec acc[NP][G];
+REKUR_INLINE void single_row_product(Index K, const float* a, bool bias, const float* w, Index stride, Vec* sums) {
+  Vec acc[NP][G];
+  REKUR_UNROLL
+  for (int p = 0; p < NP; ++p) {
     REKUR_UNROLL
-    for (int p = 0; p < NP; ++p) {
-      REKUR_UNROLL
-      for (int g = 0; g < G; ++g) acc[p][g] = bias ? load(w + p * s.panel_stride + g * kWidth) : zero();
-    }
-    if (bias) w += G * kWidth;
-    add_products<G, NP>(recurrent ? s.H : s.I, recurrent ? h : x, w, s.panel_stride, acc);
+    for (int g = 0; g < G; ++g) acc[p][g] = bias ? load(w + p * stride + g * kWidth) : zero();
+  }
+  add_products<G, NP>(K, a, bias ? w + G * kWidth : w, stride, acc);
+  REKUR_UNROLL
+  for (int p = 0; p < NP; ++p) {
     REKUR_UNROLL
-    for (int p = 0; p < NP; ++p) {
-      REKUR_UNROLL
-      for (int g = 0; g < G; ++g) store(to + (p * G + g) * kWidth, acc[p][g]);
+    for (int g = 0; g < G; ++g) sums[p * G + g] = acc[p][g];
+  }
+}
+
+// Both, in[p][g] of x and rec[p][g] of h. h_first: the other way round, for weights that the step before read last.
+template <int G, int NP>
+REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, const float* x, const float* h, bool h_first, Vec* in,
+                                      Vec* rec) {
+  const auto of_x = [&]() __attribute__((always_inline)) { single_row_product<G, NP>(s.I, x, true, panel, s.panel_stride, in); };
+  const auto of_h = [&]() __attribute__((always_inline)) {
+    single_row_product<G, NP>(s.H, h, s.recurrent_bias, panel + (1 + s.I) * G * kWidth, s.panel_stride, rec);
+  };
+  if (h_first) {
+    of_h();
+    of_x();
+  } else {
+    of_x();
+    of_h();
+  }
+}
+
+template <int G, int NP>
+__attribute__((noinline)) void shared_products(int count, const SingleRow& s, const float* panel, const float* x, const float* h,
+                                               bool h_first, Vec* in, Vec* rec) {
+  if constexpr (NP > 1)
+    if (count < NP) return shared_products<G, NP - 1>(count, s, panel, x, h, h_first, in, rec);
+  for (const bool recurrent : {h_first, !h_first})
+    single_row_product<G, NP>(recurrent ? s.H : s.I, recurrent ? h : x, !recurrent || s.recurrent_bias,
+                              recurrent ? panel + (1 + s.I) * G * kWidth : panel, s.panel_stride, recurrent ? rec : in);
+}
+
+// --- equations ---
+
+// A vector of each of N panels as one value of a cell's equations: their chains run side by side. Those of one panel after those of
+// another fill the processor's schedulers with instructions that wait.
+template <int N>
+struct Abreast {
+  Vec v[N];
+};
+
+template <int N, class Operation>
+REKUR_INLINE Abreast<N> each(const Operation& operation) {
+  Abreast<N> result;
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) result.v[n] = operation(n);
+  return result;
+}
+
+template <int N>
+REKUR_INLINE Abreast<N> operator+(const Abreast<N>& a, const Abreast<N>& b) {
+  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] + b.v[n]; });
+}
+
+template <int N>
+REKUR_INLINE Abreast<N> operator+(const Abreast<N>& a, float b) {
+  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] + b; });
+}
+
+template <int N>
+REKUR_INLINE Abreast<N> operator-(const Abreast<N>& a, const Abreast<N>& b) {
+  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] - b.v[n]; });
+}
+
+template <int N>
+REKUR_INLINE Abreast<N> operator*(const Abreast<N>& a, const Abreast<N>& b) {
+  return each<N>([&](int n) __attribute__((always_inline)) { return a.v[n] * b.v[n]; });
+}
+
+template <int N>
+struct AbreastFunctions {
+  REKUR_INLINE Abreast<N> gate(const Abreast<N>& a) const {
+    return each<N>([&](int n) __attribute__((always_inline)) { return sigmoid(a.v[n]); });
+  }
+  REKUR_INLINE Abreast<N> candidate(const Abreast<N>& a) const {
+    return each<N>([&](int n) __attribute__((always_inline)) { return tanh(a.v[n]); });
+  }
+  REKUR_INLINE Abreast<N> output(const Abreast<N>& a) const { return candidate(a); }
+};
+
+// Where a layer's states and its output are.
+struct SingleRowStates {
+  const float* h;
+  float *h_next, *c, *y;
+};
+
+// Of N panels from unit u on.
+template <class Cell, int N>
+REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, Index u, const Vec* in, const Vec* rec,
+                                       const SingleRowStates& at) {
+  constexpr cells::CellInfo info = Cell::info;
+  constexpr int G = info.phase[0].count;
+  using V = Abreast<N>;
+  V in_slot[cells::kMaxSlots], rec_slot[cells::kMaxSlots], state[cells::kMaxStates], slot[cells::kMaxSlots];
+  V peephole[cells::kMaxPeepholes];
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) {
+    REKUR_UNROLL
+    for (int g = 0; g < G; ++g) {
+      in_slot[info.x_first + g].v[n] = in[n * G + g];
+      rec_slot[info.phase[0].first + g].v[n] = rec[n * G + g];
     }
+    REKUR_UNROLL
+    for (int row = 0; row < info.peepholes; ++row)
+      peephole[row].v[n] = load(panel + (n + 1) * s.panel_stride - (info.peepholes - row) * kWidth);
+    state[0].v[n] = load(at.h + u + n * kWidth);
+    if constexpr (info.states > 1) state[1].v[n] = load(at.c + u + n * kWidth);
+  }
+  Cell::forward(cells::PhaseTag<0>{}, AbreastFunctions<N>{}, in_slot, rec_slot, peephole, state, slot);
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) {
+    const Index unit = u + n * kWidth;
+    store(at.h_next + unit, state[0].v[n]);
+    if constexpr (info.states > 1) store(at.c + unit, state[1].v[n]);
+    store_partial(at.y + unit, state[0].v[n], lanes(unit, s.H));
+  }
+}
+
+// --- a step ---
+
+// A step of NP panels from unit u on; where products are shared, of `count` <= NP.
+template <class Cell, int NP>
+__attribute__((noinline)) void single_row_panels(int count, const SingleRow& s, const float* panel, Index u, const float* x,
+                                                 bool h_first, const SingleRowStates& at) {
+  constexpr int G = Cell::info.phase[0].count;
+  static_assert(G == Cell::info.x_count, "both products of a panel have the same shape");
+  Vec in[NP * G], rec[NP * G];
+  if constexpr (kSharedProducts) {
+    shared_products<G, NP>(count, s, panel, x, at.h, h_first, in, rec);
+    for (int p = 0; p < count; ++p)
+      single_row_equations<Cell, 1>(s, panel + p * s.panel_stride, u + p * kWidth, in + p * G, rec + p * G, at);
+  } else {
+    single_row_products<G, NP>(s, panel, x, at.h, h_first, in, rec);
+    single_row_equations<Cell, NP>(s, panel, u, in, rec, at);
   }
 }
 
 // Hands `count` <= NP panels to the code compiled for so many.
-template <int G, int NP>
-REKUR_INLINE void single_row_products_of(int count, const SingleRow& s, const float* panel, const float* x, const float* h,
-                                         bool h_first, float* out) {
-  if constexpr (NP > 1)
-    if (count < NP) return single_row_products_of<G, NP - 1>(count, s, panel, x, h, h_first, out);
-  single_row_products<G, NP>(s, panel, x, h, h_first, out);
+template <class Cell, int NP, class... Arguments>
+REKUR_INLINE void single_row_panels_of(int count, const Arguments&... arguments) {
+  if constexpr (NP > 1 && !kSharedProducts)
+    if (count < NP) return single_row_panels_of<Cell, NP - 1>(count, arguments...);
+  single_row_panels<Cell, NP>(count, arguments...);
 }
 
 template <class Cell>
 void single_row_step(const SingleRow& s, const float* x, const float* h, float* h_next, float* c, float* y, bool descending) {
-  constexpr cells::CellInfo info = Cell::info;
-  constexpr int G = info.phase[0].count;
-  static_assert(G == info.x_count, "both products of a panel have the same shape");
+  constexpr int G = Cell::info.phase[0].count;
   constexpr int most_near = single_row_most(G, true), most_far = single_row_most(G, false);
   static_assert(most_near >= most_far);
-  const StandardFunctions f{cells::Activations{}};
   const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
   const Index most = near ? most_near : most_far, blocks = (s.panels + most - 1) / most;
-  alignas(64) float products[2 * most_near * G * kWidth];
   for (Index i = 0; i < blocks; ++i) {
     const Index block = descending ? blocks - 1 - i : i;
     const Index begin = s.panels * block / blocks;
     const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
-    const float* const panel = s.weights + begin * s.panel_stride;
-    single_row_products_of<G, most_near>(count, s, panel, x, h, descending && !near, products);
-    for (int p = 0; p < count; ++p) {
-      const Index u = (begin + p) * kWidth;
-      Vec in[cells::kMaxSlots], rec[cells::kMaxSlots], state[cells::kMaxStates], slot[cells::kMaxSlots];
-      Vec peephole[cells::kMaxPeepholes];
-      REKUR_UNROLL
-      for (int g = 0; g < G; ++g) {
-        in[info.x_first + g] = load(products + (p * G + g) * kWidth);
-        rec[info.phase[0].first + g] = load(products + ((count + p) * G + g) * kWidth);
-      }
-      load_peephole<Cell>(panel + (p + 1) * s.panel_stride - info.peepholes * kWidth, kWidth, 0, peephole);
-      state[0] = load(h + u);
-      if constexpr (info.states > 1) state[1] = load(c + u);
-      Cell::forward(cells::PhaseTag<0>{}, f, in, rec, peephole, state, slot);
-      store(h_next + u, state[0]);
-      if constexpr (info.states > 1) store(c + u, state[1]);
-      store_partial(y + u, state[0], lanes(u, s.H));
-    }
+    single_row_panels_of<Cell, most_near>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, x, descending && !near,
+                                          SingleRowStates{h, h_next, c, y});
   }
 }
 
