@@ -6,6 +6,7 @@
 # - A function through which no exception can pass has no unwind table: none of what it calls throws, directly or not. What calls by
 #   an address may.
 # - An unwind table tells how the frame is at calls, and nothing of the way between them.
+# - The functions that handle no exception stand together, and have one table, in which each begins as the first did.
 
 function branches(line, words) {  # to what: a symbol, "*" for an address, "" for no branch that leaves the function
   if (line !~ /^\t(call|j[a-z]+|bl?r?)\t/ || split(line, words, "\t") < 3) return ""
@@ -42,9 +43,27 @@ function frame(change) {
 }
 
 function print_frame() {
-  for (j = 1; j <= changes; j++)
-    if (change_at[j] != "") print change_at[j]
+  for (j = 1; j <= changes; j++) {
+    if (change_at[j] == "") continue
+    print change_at[j]
+    if (change_at[j] ~ /remember_state/) remembered++
+    if (change_at[j] ~ /restore_state/) remembered--
+  }
   changes = 0
+}
+
+# Where the code that table `t` is of goes: 3 for what has its table together with others, 2 for the rest.
+function place(t) { return of[t] in needs_table && !(t in special) ? 3 : 2 }
+
+# Begins and ends a function's part of the common table.
+function begin_part() {
+  if (!parts++) print "\t.cfi_startproc"
+  else print "\t.cfi_restore_state"
+  print "\t.cfi_remember_state"
+}
+
+function end_part() {
+  for (; remembered > 0; remembered--) print "\t.cfi_restore_state"
 }
 
 # The linker knows calls of __tls_get_addr by what is around them.
@@ -59,8 +78,13 @@ function jumps_to(name) { return uses[name] > 1 && name != "*" && name != "__tls
   defined[label] = 1
   if (is_function[label]) {
     current = label
-    if (table && !of[table]) of[table] = label  # a function's cold part begins with the table
-    else of[table + 1] = label
+    if (table && !of[table]) {
+      of[table] = label  # a function's cold part begins with the table
+      cold[table] = 1
+    } else {
+      of[table + 1] = label
+      begins[NR] = table + 1
+    }
   }
 }
 /^\t\.set\t/ {
@@ -70,6 +94,7 @@ function jumps_to(name) { return uses[name] > 1 && name != "*" && name != "__tls
 }
 /^\t\.cfi_startproc/ { table++ }
 /^\t\.cfi_lsda/ { guarded[table] = 1 }
+/^\t\.cfi_(lsda|personality)/ { special[table] = 1 }
 {
   to = branches($0)
   if (to != "") edge(current, to, $1 ~ /^(call|blr?)$/)
@@ -103,20 +128,26 @@ END {
     if (calls[i] && !calm[target[i]]) needs_table[from[i]] = 1
 
   table = 0
+  home = 2
   for (i = 1; i <= NR; i++) {
     text = line[i]
     if (text ~ /^\t\.cfi_/) {
-      if (text ~ /startproc/) table++
+      if (text ~ /startproc/ && (++table in cold)) print "\t.text " (home = place(table))
       if (!(of[table] in needs_table)) continue
       if (text ~ /endproc/) changes = 0
       if (text !~ /startproc|endproc|personality|lsda/) {
         frame(text)
         continue
       }
+      if (place(table) == 3) {
+        if (text ~ /startproc/) begin_part()
+        else end_part()
+        continue
+      }
     } else if (text ~ /^\t\.section\t\.rodata/) {
       text = "\t.text 1"
-    } else if (text ~ /^\t\.section\t\.text/) {
-      text = "\t.text 2"
+    } else if (text ~ /^\t(\.section\t)?\.text/) {
+      text = "\t.text " home
     } else if (text ~ /^\t\.section\t\.data\.rel(\.ro)?\.local/) {
       text = "\t.section\t.data.rel.ro,\"aw\""
     } else if (text ~ /^\t\.(weak|hidden)\tDW\.ref\./) {
@@ -131,9 +162,11 @@ END {
       label = text
       sub(/:.*/, "", label)
       if (label in uses) text = ".Lhere_" label ":\n" text
+      if (i in begins) text = "\t.text " (home = place(begins[i])) "\n" text
     }
     print text
   }
+  if (parts) print "\t.text 3\n\t.cfi_endproc"
   print "\t.text 2"
   for (name in uses)
     if (jumps_to(name)) print ".Ljump_" name ":\n" (x86 ? "\tjmp\t" name "@PLT" : "\tb\t" name)
