@@ -2,7 +2,9 @@
 // sizes known to the compiler and not), in turns in one run, as a table in Markdown.
 //
 //   rekur_bench_cells [--rounds N]    medians of N rounds (31), in nanoseconds a step
-//   rekur_bench_cells --worst N       N single steps (1000000) of ours by the cycle counter: median, quantiles and the worst
+//   rekur_bench_cells --worst N       N single steps (1000000) of ours by the cycle counter: median, quantiles and the worst, and
+//   the
+//                                     same of a loop that is always as long, to tell what is slow from who is interrupted
 //   rekur_bench_cells --silence       the same work on a signal and on the silence after it
 //
 // "known": the best compile-time library's step on this class of machine. This file is compiled for the machine it runs on
@@ -23,9 +25,7 @@
 #include "rekur/model.hpp"
 #include "rekur/runtime.hpp"
 #include "rekur/static.hpp"
-#ifdef REKUR_BENCH_STREAM
 #include "rekur/stream.hpp"
-#endif
 #include "timing.hpp"
 
 namespace rekur::bench {
@@ -87,7 +87,6 @@ Contender eigen_contender(const char* name, int in, int hidden, const Weights& w
   return contender(name, in, x, [cell](const float* input) { return cell->step(input); });
 }
 
-#ifdef REKUR_BENCH_STREAM
 Contender stream_contender(const char* type, int in, int hidden, const Weights& w, const std::vector<float>& x) {
   const std::string I = std::to_string(in), H = std::to_string(hidden);
   Model model(R"({"format": "rekur", "version": 1, "name": "step", "layers": [
@@ -107,14 +106,13 @@ Contender stream_contender(const char* type, int in, int hidden, const Weights& 
     return static_cast<const float*>(y->data());
   });
 }
-#endif
 
 struct Row {
   const char* type;
   int in, hidden;
   double known;  // nanoseconds
   std::vector<float> x;
-  std::vector<Contender> contenders;  // static, Stream (if there is one), Eigen fixed, Eigen dynamic
+  std::vector<Contender> contenders;  // static, Stream, Eigen fixed, Eigen dynamic
 };
 
 template <template <int, int> class EigenCell, class Cell>
@@ -123,9 +121,7 @@ std::unique_ptr<Row> make_row(const char* type, double known) {
   auto row = std::make_unique<Row>(Row{type, I, H, known, waves(kInputs * I, 1.0f), {}});
   const Weights w(I, H, Cell::gates, Cell::bias_rows);
   row->contenders.push_back(static_contender<Cell>(w, row->x));
-#ifdef REKUR_BENCH_STREAM
   row->contenders.push_back(stream_contender(type, I, H, w, row->x));
-#endif
   row->contenders.push_back(eigen_contender<EigenCell<I, H>>("Eigen fixed", I, H, w, row->x));
   row->contenders.push_back(eigen_contender<EigenCell<Eigen::Dynamic, Eigen::Dynamic>>("Eigen dynamic", I, H, w, row->x));
   return row;
@@ -226,30 +222,50 @@ double seconds_a_tick() {
 }
 
 // The counter's own time, about 10 ns, included.
-void worst(long count) {
-  const double tick = seconds_a_tick();
-  std::printf("| cell | | median | 99.9 %% | 99.99 %% | worst | worst / median |\n|---|---|--:|--:|--:|--:|--:|\n");
-  std::vector<std::uint32_t> times(static_cast<std::size_t>(count));  // written once before: no page fault is timed
-  for (const auto& row : make_rows()) {
-    for (Contender& c : row->contenders) {
-      if (c.name.rfind("Eigen", 0) == 0) continue;
-      const FlushDenormals flush;
-      c.run(10000);
-      for (std::size_t i = 0; i < times.size(); ++i) {
-        const float* const x = row->x.data() + static_cast<int>(i % kInputs) * row->in;
-        const std::uint64_t before = ticks();
-        keep(c.step(x));
-        times[i] = static_cast<std::uint32_t>(std::min<std::uint64_t>(ticks() - before, UINT32_MAX));
-      }
-      std::sort(times.begin(), times.end());
-      const auto at = [&](double q) {
-        return static_cast<double>(times[static_cast<std::size_t>(q * static_cast<double>(times.size() - 1))]) * tick * 1e9;
-      };
-      std::printf("| %s %d→%d | %s | %.0f | %.0f | %.0f | %.0f | %.1f |\n", row->type, row->in, row->hidden, c.name.c_str(),
-                  at(0.5), at(0.999), at(0.9999), at(1), at(1) / at(0.5));
-      std::fflush(stdout);
-    }
+class SingleSteps {
+ public:
+  explicit SingleSteps(long count) : times_(static_cast<std::size_t>(count)), tick_(seconds_a_tick()) {
+    std::printf("| cell | | median | 99.9 %% | 99.99 %% | worst | worst / median | of a million above 3 × median |\n");
+    std::printf("|---|---|--:|--:|--:|--:|--:|--:|\n");
   }
+
+  // step(i)
+  template <class Step>
+  void row(const std::string& cell, const std::string& name, const Step& step) {
+    const FlushDenormals flush;
+    for (std::size_t i = 0; i < 10000; ++i) step(i);
+    for (std::size_t i = 0; i < times_.size(); ++i) {
+      const std::uint64_t before = ticks();
+      step(i);
+      times_[i] = static_cast<std::uint32_t>(std::min<std::uint64_t>(ticks() - before, UINT32_MAX));
+    }
+    std::sort(times_.begin(), times_.end());
+    const auto at = [&](double q) {
+      return times_[static_cast<std::size_t>(q * static_cast<double>(times_.size() - 1))] * tick_ * 1e9;
+    };
+    const auto slow = times_.end() - std::upper_bound(times_.begin(), times_.end(), 3 * times_[times_.size() / 2]);
+    std::printf("| %s | %s | %.0f | %.0f | %.0f | %.0f | %.1f | %.0f |\n", cell.c_str(), name.c_str(), at(0.5), at(0.999),
+                at(0.9999), at(1), at(1) / at(0.5), static_cast<double>(slow) * 1e6 / static_cast<double>(times_.size()));
+    std::fflush(stdout);
+  }
+
+ private:
+  std::vector<std::uint32_t> times_;  // written once before: no page fault is timed
+  double tick_;                       // seconds
+};
+
+// The first rows are of additions in registers: what is slow in them is the machine, taken away by its host or for an interrupt.
+void worst(long count) {
+  SingleSteps steps(count);
+  for (const int additions : {250, 2500})
+    steps.row("none", std::to_string(additions) + " additions", [&](std::size_t i) {
+      for (int k = 0; k < additions; ++k) keep(reinterpret_cast<const void*>(i += 1));
+    });
+  for (const auto& row : make_rows())
+    for (const Contender& c : row->contenders)
+      if (c.name.rfind("Eigen", 0) != 0)
+        steps.row(std::string(row->type) + ' ' + std::to_string(row->in) + "→" + std::to_string(row->hidden), c.name,
+                  [&](std::size_t i) { keep(c.step(row->x.data() + static_cast<int>(i % kInputs) * row->in)); });
 }
 
 // --- silence ---
