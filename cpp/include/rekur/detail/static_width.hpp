@@ -303,7 +303,7 @@ class RecurrentCore {
       if constexpr (info.states > 1) state[1] = {load(c_ + u)};
       Cell::forward(cells::PhaseTag<P>{}, StaticFunctions<Options>{}, in_slot, rec_slot, peephole, state, slot);
       if constexpr (P == info.phases - 1) {
-        store_for_elements(s.h_next + u, state[0].v);
+        store(s.h_next + u, state[0].v);
         if constexpr (info.states > 1) store(c_ + u, state[1].v);
       } else {
         // Only what this phase made: the other slots are a later phase's.

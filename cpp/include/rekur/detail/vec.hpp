@@ -52,19 +52,6 @@ REKUR_INLINE Vec load(const float* p) {
 
 REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 
-// The same for what is soon read element by element: 64 bytes in two stores, from which a load gets its element two cycles earlier
-// (Zen 5).
-REKUR_INLINE void store_for_elements(float* p, Vec v) {
-#if REKUR_VEC_BYTES == 64
-  const auto low = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
-  const auto high = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-  __builtin_memcpy(p, &low, sizeof low);
-  __builtin_memcpy(p + 8, &high, sizeof high);
-#else
-  store(p, v);
-#endif
-}
-
 REKUR_INLINE Vec set1(float s) { return s - Vec{}; }  // not `s + Vec{}`: that would turn -0 into +0
 REKUR_INLINE Vec zero() { return Vec{}; }
 REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
