@@ -47,7 +47,8 @@ double tolerance(Index K) { return 1.2e-7 * (static_cast<double>(K) + 4); }
 
 TEST_CASE("gemm equals the float64 product, with bias, without, and accumulating, and writes nothing else") {
   test::each_isa([](const simd::Kernels& k) {
-    for (const auto& [M, N, K] : kSizes) {
+    for (const auto& size : kSizes) {
+      const Index M = size.M, N = size.N, K = size.K;  // not a structured binding: clang 14 does not capture those
       INFO("M " << M << " N " << N << " K " << K);
       std::vector<float> a = numbers(M * (K + 3), 1), b = numbers(K * N, 2), bias = numbers(N, 3);
       const std::vector<float*> a_rows = rows_of(a, M, K + 3);
@@ -87,7 +88,8 @@ TEST_CASE("gemm equals the float64 product, with bias, without, and accumulating
 
 TEST_CASE("a row of gemm has the same bits alone and among others") {
   test::each_isa([](const simd::Kernels& k) {
-    for (const auto& [M, N, K] : kSizes) {
+    for (const auto& size : kSizes) {
+      const Index M = size.M, N = size.N, K = size.K;  // not a structured binding: clang 14 does not capture those
       INFO("M " << M << " N " << N << " K " << K);
       std::vector<float> a = numbers(M * K, 5), b = numbers(K * N, 6), bias = numbers(N, 7);
       const std::vector<float*> a_rows = rows_of(a, M, K);
@@ -135,7 +137,7 @@ TEST_CASE("a transposed matrix is packed by exchanging the strides") {
 TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write over it, and touch nothing else") {
   test::each_isa([](const simd::Kernels& k) {
     for (std::size_t i = 0; i < 2 * kSizes.size(); ++i) {
-      const auto& [M, N, K] = kSizes[i / 2];
+      const Index M = kSizes[i / 2].M, N = kSizes[i / 2].N, K = kSizes[i / 2].K;
       const bool accumulate = i % 2 == 0;
       INFO("M " << M << " N " << N << " K " << K << " accumulate " << accumulate);
       const Index a_offset = 2, b_offset = 1, ldc = N + 3;
