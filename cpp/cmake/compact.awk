@@ -24,7 +24,7 @@ function edge(caller, to, call) {
 
 BEGIN {
   split("_ZdlPv _ZdlPvm free memcpy memmove memset memcmp memchr strlen strcmp aligned_alloc malloc getenv __errno_location " \
-        "__tls_get_addr __cxa_guard_release __cxa_guard_abort __stack_chk_fail close sched_yield abort", quiet, " ")
+        "__tls_get_addr __cxa_guard_release __cxa_guard_abort __stack_chk_fail sched_yield abort", quiet, " ")
   for (i in quiet) calm[quiet[i]] = 1
 }
 
@@ -63,6 +63,7 @@ function begin_part() {
 }
 
 function end_part() {
+  changes = 0
   for (; remembered > 0; remembered--) print "\t.cfi_restore_state"
 }
 
@@ -134,7 +135,7 @@ END {
     if (text ~ /^\t\.cfi_/) {
       if (text ~ /startproc/ && (++table in cold)) print "\t.text " (home = place(table))
       if (!(of[table] in needs_table)) continue
-      if (text ~ /endproc/) changes = 0
+      if (text ~ /endproc/ && place(table) == 2) changes = remembered = 0
       if (text !~ /startproc|endproc|personality|lsda/) {
         frame(text)
         continue
@@ -162,7 +163,8 @@ END {
       label = text
       sub(/:.*/, "", label)
       if (label in uses) text = ".Lhere_" label ":\n" text
-      if (i in begins) text = "\t.text " (home = place(begins[i])) "\n" text
+      # At even addresses, as the pointers to members of x86-64 need it: what GCC said of that stands where the function was.
+      if (i in begins) text = "\t.text " (home = place(begins[i])) "\n\t.p2align 1\n" text
     }
     print text
   }
