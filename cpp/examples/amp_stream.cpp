@@ -5,6 +5,7 @@
 //
 // The channels are the rows of one batch: they share the weights, each has states of its own, and an interleaved frame is just what
 // a step takes. At the end the stream is compared with the same model run over the whole signal at once.
+#include <rekur/denormals.hpp>
 #include <rekur/model.hpp>
 #include <rekur/runtime.hpp>
 #include <rekur/stream.hpp>
@@ -145,6 +146,7 @@ int run(const char* path, const char* in, const char* out) {
     throw std::runtime_error(std::string(path) + ": expected a model of one sample in and one out");
   }
   const auto callback = [&](const float* input, float* output, std::size_t frames) noexcept {
+    const rekur::FlushDenormals flush;
     for (std::size_t t = 0; t < frames; ++t) stream.step(input + t * dry.channels, output + t * dry.channels);
   };
 
