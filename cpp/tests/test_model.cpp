@@ -80,6 +80,41 @@ TEST_CASE("model: outputs in the caller's arrays, in any batch size, one after t
            "output 'y': expected an array of shape (1, 2), got (1, 3)");
 }
 
+TEST_CASE("model: a negative dimension is named, and so is a type that is none") {
+  Model model(kForecaster);
+  contains(message_of([&] { model.output_shapes({{-1, 6, 3}}); }), "Input 'x': dimension 0 must not be negative, got -1");
+  std::vector<float> x(3);
+  Batch batch;
+  batch.inputs.push_back({x.data(), {1, -6, 3}, DType::float32});
+  contains(message_of([&] { model.predict(batch); }), "Input 'x': dimension 1 must not be negative, got -6");
+  batch.inputs[0] = {x.data(), {1, 1, 3}, static_cast<DType>(9)};
+  contains(message_of([&] { model.predict(batch); }), "Input 'x': expected float32, got a value that is no DType");
+  contains(message_of([&] { infer_layer(R"({"type": "Dense", "name": "d", "units": 7})", {{"x", {-5, 3}, DType::float32}}); }),
+           "Dense 'd': input 0 (None is -1): dimension 0 must not be negative, got -5");
+}
+
+TEST_CASE("model: moved from, it has nothing and says so") {
+  Model model(kForecaster);
+  const Model taken = std::move(model);
+  CHECK(model.spec().empty());
+  CHECK(model.inputs().empty());
+  CHECK(model.outputs().empty());
+  CHECK(model.parameters().empty());
+  CHECK(model.weights().empty());
+  const Data data = Data().add_random({1, 6, 3});
+  for (const std::string& message :
+       {message_of([&] { model.predict(data.batch()); }), message_of([&] { model.predict(data.batch(), {}); }),
+        message_of([&] { model.set_weights({}); }), message_of([&] { model.output_shapes({}); })})
+    contains(message, "model: it was moved from");
+#if REKUR_TRAINING
+  for (const std::string& message : {message_of([&] { model.initialize(1); }), message_of([&] { model.forward(data.batch(), {}); }),
+                                     message_of([&] { model.save("never.safetensors"); })})
+    contains(message, "model: it was moved from");
+#endif
+  model = Model(kForecaster);
+  CHECK(model.predict(data.batch()).size() == 2);
+}
+
 TEST_CASE("model: several threads at once, and several tapes alive") {
   Model model(kForecaster);
   model.initialize(5);
@@ -126,6 +161,14 @@ TEST_CASE("model: a file gives back the spec, the weights and what rode along, e
 
   extras.tensors["y/bias"] = {{1}, {0}};
   contains(message_of([&] { model.save(file.path, extras); }), "'y/bias' has the name of a parameter");
+  extras.tensors = {{"a", {{-1}, {}}}};
+  contains(message_of([&] { model.save(file.path, extras); }), "tensor 'a': dimension 0 must not be negative, got -1");
+  extras.tensors = {{"\xFF", {{1}, {0}}}};
+  contains(message_of([&] { model.save(file.path, extras); }), "tensor of shape (1,): its name is not UTF-8");
+  extras.tensors.clear();
+  extras.metadata["note"] = "\xFF";
+  contains(message_of([&] { model.save(file.path, extras); }), "metadata \"note\": not UTF-8");
+  CHECK(Model::load(file.path).spec() == json);
   CHECK_THROWS_AS(Model::load(file.path + ".none"), IoError);
 }
 #endif

@@ -270,11 +270,43 @@ TEST_CASE("trainer: a state that does not fit is refused whole") {
                        doctest::Contains("'optimizer/v' of shape"), Error);
   CHECK_THROWS_WITH_AS(trainer.set_state({{"optimizer/m", good}, {"optimizer/v", good}, {"optimizer/w", good}}, 1),
                        doctest::Contains("'optimizer/w' is not a slot"), Error);
+  Tensor cut = good;
+  cut.data.pop_back();
+  CHECK_THROWS_WITH_AS(trainer.set_state({{"optimizer/m", good}, {"optimizer/v", cut}}, 1),
+                       doctest::Contains((std::to_string(n) + " values), got").c_str()), Error);
+  CHECK_THROWS_WITH_AS(trainer.set_state({{"optimizer/m", good}, {"optimizer/v", good}}, UINT64_MAX),
+                       doctest::Contains("expected iterations up to 9007199254740992, got 18446744073709551615"), Error);
   CHECK(trainer.iterations() == 0);
   CHECK(trainer.state().at("optimizer/m").data[0] == 0);
   trainer.set_state({{"optimizer/m", good}, {"optimizer/v", good}}, 5);
   CHECK(trainer.iterations() == 5);
   CHECK(trainer.state().at("optimizer/v").data[0] == 1);
+}
+
+TEST_CASE("trainer: it outlives the object it was made of, and says when it was moved from") {
+  const Data data(5, 6, 4, true, 1);
+  Model model = make_model(forecaster("linear", 4, true)), reference = make_model(forecaster("linear", 4, true));
+  Trainer trainer(model, training(kMse)), expected(reference, training(kMse));
+  expected.step(data.batch(), data.targets());
+  const double loss = expected.step(data.batch(), data.targets()).loss;
+  Model moved = std::move(model);
+  trainer.step(data.batch(), data.targets());
+  moved = make_model(forecaster("linear"));
+  CHECK(trainer.step(data.batch(), data.targets()).loss == loss);
+
+  Trainer taken = std::move(trainer);
+  CHECK(taken.iterations() == 2);
+  CHECK(trainer.iterations() == 0);
+  CHECK(trainer.learning_rate() == 0);
+  const auto refused = [](const auto& call) {
+    CHECK_THROWS_WITH_AS(call(), doctest::Contains("trainer: it was moved from"), Error);
+  };
+  refused([&] { trainer.step(data.batch(), data.targets()); });
+  refused([&] { trainer.evaluate(data.batch(), data.targets()); });
+  refused([&] { trainer.set_learning_rate(1); });
+  refused([&] { trainer.state(); });
+  refused([&] { trainer.set_state({}, 1); });
+  CHECK_THROWS_WITH_AS(Trainer(model, training(kMse)), doctest::Contains("model: it was moved from"), Error);
 }
 
 TEST_CASE("trainer: an error changes neither weights nor slots nor the count") {

@@ -8,8 +8,8 @@
 // for it.
 //
 // Where a program is compiled without exceptions, or the library with REKUR_EXCEPTIONS=OFF, the functions that throw are not
-// declared: rekur/status.hpp has the same ones as functions that return a Status. A model that was moved from can only be destroyed
-// or assigned to.
+// declared: rekur/status.hpp has the same ones as functions that return a Status. A model that was moved from has
+// nothing, and what is asked of it throws Error.
 #pragma once
 
 #include <cstddef>
@@ -145,7 +145,10 @@ class REKUR_API Model {
 #if REKUR_THROWS
   __attribute__((visibility("hidden"))) static Model from(safetensors::File file, const std::string& source, Extras& extras);
 #endif
-  std::unique_ptr<graph::Graph> graph_;
+  // Throws Error where the model was moved from.
+  __attribute__((visibility("hidden"))) graph::Graph& graph() const;
+
+  std::shared_ptr<graph::Graph> graph_;  // a Trainer has it, too
 };
 
 #if REKUR_THROWS

@@ -10,8 +10,8 @@
 // sequence ended there.
 //
 // One thread at a time may use a stream; any number of streams, of one model or several, go on side by side. A step works on the
-// calling thread alone. It flushes denormals and puts the caller's mode back; a thread that flushes them itself saves some
-// nanoseconds.
+// calling thread alone. It flushes denormals and puts the caller's mode back; a thread that flushes them itself
+// (denormals.hpp, once a block) saves some nanoseconds a step.
 #pragma once
 
 #include <memory>
@@ -44,10 +44,11 @@ class REKUR_API Stream {
   const std::vector<TensorInfo>& outputs() const noexcept;
 
   // One step. x: the only input, [batch, F]; y: the only output, [batch, F]. They must not overlap. False, and nothing done, if the
-  // stream has more of either, or takes ids.
+  // stream has more of either, takes ids or was moved from, or a pointer is null.
   bool step(const float* x, float* y) noexcept;
   // Of any number of inputs (float, or std::int32_t of an input of ids) and outputs, in the order of inputs() and outputs(); no
-  // output may overlap another or an input. An id out of range gives NaN. False, and nothing done, for another number of them.
+  // output may overlap another or an input. An id out of range gives NaN. False, and nothing done, for another number of them or a
+  // null pointer among them.
   bool step(std::span<const void* const> x, std::span<float* const> y) noexcept;
 
   // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).

@@ -22,20 +22,21 @@ struct StepResult {
   std::vector<double> output_losses;  // per output, unweighted
 };
 
-// What the outputs should have been. targets follow Model::outputs(). Class indices (sparse_categorical_crossentropy) are int32.
+// What the outputs should have been. targets follow Model::outputs(); the last dimension may be left out where it is 1. Class
+// indices (sparse_categorical_crossentropy) are int32.
 // sample_weights[i]: empty, or one float per row (B), or one per step (B·T) for outputs with a time axis.
 struct Targets {
   std::vector<ConstView> targets;
   std::vector<std::span<const float>> sample_weights;
 };
 
-// Calls from several threads take turns; evaluations go on side by side.
+// Calls from several threads take turns; evaluations go on side by side. One that was moved from throws Error.
 class REKUR_API Trainer {
  public:
 #if REKUR_THROWS
   // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..]
-  // (optional), "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. The model must outlive
-  // the trainer.
+  // (optional), "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. What is trained is
+  // what the model is now: it may be moved or destroyed; assigned to, it is another model, which this trainer does not touch.
   Trainer(Model& model, const std::string& config_json);
 #endif
   ~Trainer();
@@ -62,6 +63,8 @@ class REKUR_API Trainer {
 
  private:
   struct Impl;
+  __attribute__((visibility("hidden"))) Impl& self() const;  // throws Error where it was moved from
+
   std::unique_ptr<Impl> impl_;
 };
 

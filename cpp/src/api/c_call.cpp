@@ -33,6 +33,12 @@ rekur_code Call::refuse(const char* argument, const char* fault) const noexcept 
   return fail({Code::invalid_argument, text});
 }
 
+rekur_code Call::refuse_count(const char* argument, std::size_t expected, std::size_t given) const noexcept {
+  char fault[64];
+  std::snprintf(fault, sizeof fault, "is expected to be %zu, got %zu", expected, given);
+  return refuse(argument, fault);
+}
+
 void Call::wrong(const char* format, Parts parts) const { throw_error("%: %", {function_, compose(format, parts)}); }
 
 void Call::expect_count(const char* argument, std::size_t expected, std::size_t given) const {

@@ -31,6 +31,7 @@ class Call {
 
   // run's result for what cannot fail otherwise; no exception is thrown on the way.
   rekur_code refuse(const char* argument, const char* fault) const noexcept;
+  rekur_code refuse_count(const char* argument, std::size_t expected, std::size_t given) const noexcept;
 
   template <class T>
   T& expect(T* pointer, const char* argument) const {

@@ -18,8 +18,8 @@ Shape shape_of(const Call& call, const rekur_tensor& tensor, const std::string& 
     call.wrong("%.rank must be 0 to %, got %", {where, REKUR_MAX_RANK, tensor.rank});
   }
   Shape shape(tensor.dims, tensor.dims + tensor.rank);
-  for (const Index d : shape) {
-    if (d < 0) call.wrong("%.dims must not be negative, got %", {where, shape});
+  for (std::size_t d = 0; d < shape.size(); ++d) {
+    if (shape[d] < 0) call.wrong("%.dims[%] must not be negative, got %", {where, d, shape[d]});
   }
   return shape;
 }

@@ -1,6 +1,7 @@
 // Streams in rekur.h. On the way of a step that succeeds there are comparisons and the step: no exception is caught, nothing
 // allocated.
 #include <algorithm>
+#include <cstdio>
 
 #include "api/c_call.hpp"
 
@@ -74,10 +75,11 @@ rekur_code rekur_stream_step_many(rekur_stream* stream, const void* const* x, si
   const Call call(__func__);
   if (stream == nullptr) return call.refuse("stream", "is null");
   if (x == nullptr) return call.refuse("x", "is null");
-  if (x_count != stream->stream.inputs().size()) return call.refuse("x_count", "is not the stream's number of inputs");
+  const std::size_t inputs = stream->stream.inputs().size(), outputs = stream->stream.outputs().size();
+  if (x_count != inputs) return call.refuse_count("x_count", inputs, x_count);
   if (any_null(x, x_count)) return call.refuse("x", "holds a null pointer");
   if (y == nullptr) return call.refuse("y", "is null");
-  if (y_count != stream->stream.outputs().size()) return call.refuse("y_count", "is not the stream's number of outputs");
+  if (y_count != outputs) return call.refuse_count("y_count", outputs, y_count);
   if (any_null(y, y_count)) return call.refuse("y", "holds a null pointer");
   stream->stream.step(std::span(x, x_count), std::span(y, y_count));
   return REKUR_OK;
@@ -92,9 +94,11 @@ rekur_code rekur_stream_reset(rekur_stream* stream) noexcept {
 rekur_code rekur_stream_reset_row(rekur_stream* stream, int64_t row) noexcept {
   const Call call(__func__);
   if (stream == nullptr) return call.refuse("stream", "is null");
-  if (row < 0 || row >= stream->batch) return call.refuse("row", "is not one of the batch's");
-  stream->stream.reset(row);
-  return REKUR_OK;
+  if (stream->stream.reset(row)) return REKUR_OK;
+  char fault[80];
+  std::snprintf(fault, sizeof fault, "must be from 0 to %lld, got %lld", static_cast<long long>(stream->batch - 1),
+                static_cast<long long>(row));
+  return call.refuse("row", fault);
 }
 
 size_t rekur_stream_state_size(const rekur_stream* stream) noexcept {
@@ -106,7 +110,7 @@ rekur_code rekur_stream_state_get(const rekur_stream* stream, float* state, size
   const Call call(__func__);
   if (stream == nullptr) return call.refuse("stream", "is null");
   if (state == nullptr && size > 0) return call.refuse("state", "is null");
-  if (!stream->stream.get_state({state, size})) return call.refuse("size", "is not rekur_stream_state_size");
+  if (!stream->stream.get_state({state, size})) return call.refuse_count("size", stream->stream.state_size(), size);
   return REKUR_OK;
 }
 
@@ -114,6 +118,6 @@ rekur_code rekur_stream_state_set(rekur_stream* stream, const float* state, size
   const Call call(__func__);
   if (stream == nullptr) return call.refuse("stream", "is null");
   if (state == nullptr && size > 0) return call.refuse("state", "is null");
-  if (!stream->stream.set_state({state, size})) return call.refuse("size", "is not rekur_stream_state_size");
+  if (!stream->stream.set_state({state, size})) return call.refuse_count("size", stream->stream.state_size(), size);
   return REKUR_OK;
 }

@@ -10,7 +10,9 @@
 namespace rekur::graph {
 namespace {
 
-const char* name(DType dtype) { return dtype == DType::int32 ? "int32" : "float32"; }
+const char* name(DType dtype) {
+  return dtype == DType::int32 ? "int32" : dtype == DType::float32 ? "float32" : "a value that is no DType";
+}
 
 bool is_empty(const Shape& shape) { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
 

@@ -8,6 +8,7 @@
 #include "graph/graph.hpp"
 #include "io/json.hpp"
 #include "io/safetensors.hpp"
+#include "isa/dispatch.hpp"
 #include "layers/registry.hpp"
 #if REKUR_TRAINING
 #include "train/initializers.hpp"
@@ -25,45 +26,55 @@ void check_initializer(const layers::ParamSpec& parameter, const std::string& co
 #endif
 }
 
+// Of a model that was moved from.
+const std::string kNoSpec;
+const std::vector<TensorInfo> kNoTensors;
+const std::vector<ParameterInfo> kNoParameters;
+
 }  // namespace
 
-Model::Model(const std::string& spec_json) : graph_(std::make_unique<graph::Graph>(spec_json)) {
+Model::Model(const std::string& spec_json) : graph_(std::make_shared<graph::Graph>(spec_json)) {
   for (const layers::ParamSpec& parameter : graph_->parameter_specs()) check_initializer(parameter, parameter.context);
 }
 Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-const std::string& Model::spec() const noexcept { return graph_->spec(); }
-const std::vector<TensorInfo>& Model::inputs() const noexcept { return graph_->inputs(); }
-const std::vector<TensorInfo>& Model::outputs() const noexcept { return graph_->outputs(); }
-const std::vector<ParameterInfo>& Model::parameters() const noexcept { return graph_->parameters(); }
+graph::Graph& Model::graph() const {
+  if (graph_ == nullptr) throw_error("model: it was moved from");
+  return *graph_;
+}
 
-std::span<const float> Model::weights() const noexcept { return graph_->weights(); }
+const std::string& Model::spec() const noexcept { return graph_ ? graph_->spec() : kNoSpec; }
+const std::vector<TensorInfo>& Model::inputs() const noexcept { return graph_ ? graph_->inputs() : kNoTensors; }
+const std::vector<TensorInfo>& Model::outputs() const noexcept { return graph_ ? graph_->outputs() : kNoTensors; }
+const std::vector<ParameterInfo>& Model::parameters() const noexcept { return graph_ ? graph_->parameters() : kNoParameters; }
+
+std::span<const float> Model::weights() const noexcept { return graph_ ? graph_->weights() : std::span<const float>(); }
 
 void Model::set_weights(std::span<const float> flat) {
-  const std::span<const float> own = graph_->weights();
+  const std::span<const float> own = graph().weights();
   if (flat.size() != own.size()) {
     throw_error("model: expected % weights, got %", {own.size(), flat.size()});
   }
-  graph_->change_weights([&](std::span<float> weights) {
+  graph().change_weights([&](std::span<float> weights) {
     if (!weights.empty()) std::memmove(weights.data(), flat.data(), weights.size_bytes());
   });
 }
 
-std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const { return graph_->output_shapes(inputs); }
+std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const { return graph().output_shapes(inputs); }
 
 void Model::predict(const Batch& batch, std::span<const View> outputs) const {
-  if (outputs.size() != graph_->outputs().size()) {
-    throw_error("model: expected % output arrays, got %", {graph_->outputs().size(), outputs.size()});
+  if (outputs.size() != graph().outputs().size()) {
+    throw_error("model: expected % output arrays, got %", {graph().outputs().size(), outputs.size()});
   }
-  graph_->forward(batch, {.outputs = outputs});
+  graph().forward(batch, {.outputs = outputs});
 }
 
 std::vector<Tensor> Model::predict(const Batch& batch) const {
-  const std::unique_ptr<graph::Run> run = graph_->forward(batch, {});
+  const std::unique_ptr<graph::Run> run = graph().forward(batch, {});
   std::vector<Tensor> outputs;
-  for (std::size_t k = 0; k < graph_->outputs().size(); ++k) {
+  for (std::size_t k = 0; k < graph().outputs().size(); ++k) {
     const float* data = run->output(k);
     const Shape& shape = run->output_shape(k);
     outputs.push_back({shape, std::vector<float>(data, data + element_count(shape))});
@@ -86,6 +97,7 @@ Model Model::load(std::span<const std::byte> file, const std::string& source) {
 Model Model::from(safetensors::File file, const std::string& source, Extras& extras) {
   const auto spec = file.metadata.find(graph::kSpecKey);
   if (spec == file.metadata.end()) throw_io_error("%: not a rekur model: its metadata has no '%'", {source, graph::kSpecKey});
+  isa::table();  // what there is none for is no fault of the file
   try {
     Model model(spec->second);
     model.graph_->change_weights([&](std::span<float> weights) {
@@ -117,7 +129,12 @@ std::vector<TensorInfo> infer_layer(const std::string& layer_json, const std::ve
   const json::Value value = json::parse(layer_json);
   const std::unique_ptr<layers::Layer> layer = layers::parse_layer(value, 0).layer;
   std::vector<layers::TensorSpec> specs;
-  for (const TensorInfo& input : inputs) specs.push_back({input.shape, input.dtype, -1});
+  for (const TensorInfo& input : inputs) {
+    Shape sizes = input.shape;
+    std::replace(sizes.begin(), sizes.end(), kUnknown, Index{0});
+    expect_sizes(compose("% '%': input % (None is -1)", {layer->type(), layer->name(), specs.size()}), sizes);
+    specs.push_back({input.shape, input.dtype, -1});
+  }
   const std::vector<layers::TensorSpec> outputs = layer->infer(specs);
   for (const layers::ParamSpec& parameter : layer->parameters(specs)) {
     layers::parameter_size(*layer, parameter);

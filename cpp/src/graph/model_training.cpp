@@ -15,9 +15,9 @@ Tape::Tape(Tape&&) noexcept = default;
 Tape& Tape::operator=(Tape&&) noexcept = default;
 
 void Model::initialize(std::uint64_t seed) {
-  const std::vector<layers::ParamSpec>& specs = graph_->parameter_specs();
+  const std::vector<layers::ParamSpec>& specs = graph().parameter_specs();
   // Drawn apart: where one cannot be, none is changed.
-  std::vector<float> drawn(graph_->weights().size());
+  std::vector<float> drawn(graph().weights().size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const ParameterInfo& info = parameters()[i];
     const auto out =
@@ -30,7 +30,7 @@ void Model::initialize(std::uint64_t seed) {
 
 Tape Model::forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed, std::uint64_t step) const {
   Tape tape;
-  tape.run_ = graph_->forward(batch, {.training = true, .seed = seed, .step = step, .outputs = outputs});
+  tape.run_ = graph().forward(batch, {.training = true, .seed = seed, .step = step, .outputs = outputs});
   return tape;
 }
 
@@ -38,7 +38,7 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
                      std::span<const View> input_gradients) const {
   if (tape.run_ == nullptr) throw_error("model: the tape is empty or was used already");
   graph::Run& run = *tape.run_;
-  graph_->check_backward(run, weight_gradients, input_gradients);
+  graph().check_backward(run, weight_gradients, input_gradients);
   if (output_gradients.size() != outputs().size()) {
     throw_error("model: expected % output gradients, got %", {outputs().size(), output_gradients.size()});
   }
@@ -54,7 +54,7 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
     const ConstView& given = output_gradients[k];
     if (given.data != nullptr) std::copy_n(given.f32(), element_count(given.shape), run.output_gradient(k));
   }
-  graph_->backward(run, weight_gradients, input_gradients);
+  graph().backward(run, weight_gradients, input_gradients);
 }
 
 void Model::save(const std::string& path) const { save(path, {}); }
@@ -62,13 +62,14 @@ void Model::save(const std::string& path) const { save(path, {}); }
 void Model::save(const std::string& path, const Extras& extras) const {
   std::map<std::string, std::string> metadata = extras.metadata;
   if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error("metadata '%' is the model's own", {graph::kSpecKey});
-  const auto hold = graph_->hold_weights();
+  const auto hold = graph().hold_weights();
   safetensors::Views tensors;
   for (const ParameterInfo& info : parameters()) {
     const auto count = static_cast<std::size_t>(element_count(info.shape));
     tensors.emplace(info.name, safetensors::view(info.shape, weights().subspan(static_cast<std::size_t>(info.offset), count)));
   }
   for (const auto& [name, tensor] : extras.tensors) {
+    expect_sizes(compose("tensor '%'", {name}), tensor.shape);
     if (static_cast<Index>(tensor.data.size()) != element_count(tensor.shape)) {
       throw_error("tensor '%': expected data of shape %, got % values", {name, tensor.shape, tensor.data.size()});
     }

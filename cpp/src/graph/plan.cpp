@@ -48,10 +48,9 @@ void infer(const Topology& topology, Plan& plan) {
       layers::TensorSpec& tensor = plan.tensors[static_cast<std::size_t>(node.first_output)];
       const int position = topology.input_of[static_cast<std::size_t>(node.first_output)];
       const Shape& given = plan.input_shapes[static_cast<std::size_t>(position)];
+      expect_sizes(compose("% '%'", {node.layer->type(), node.layer->name()}), given);
       bool fits = given.size() == tensor.shape.size();
-      for (std::size_t d = 0; fits && d < given.size(); ++d) {
-        fits = given[d] >= 0 && (tensor.shape[d] == kUnknown || tensor.shape[d] == given[d]);
-      }
+      for (std::size_t d = 0; fits && d < given.size(); ++d) fits = tensor.shape[d] == kUnknown || tensor.shape[d] == given[d];
       if (!fits) node.layer->fail("expected an array of shape %, got %", {tensor.shape, given});
       tensor.shape = given;
       element_count(given);

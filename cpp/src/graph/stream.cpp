@@ -142,10 +142,12 @@ struct Stream::Impl {
 };
 
 Stream::Stream(const Model& model, const StreamOptions& options) {
-  if (model.graph_ == nullptr) throw_error("stream: the model was moved from");
+  const graph::Graph& graph = model.graph();
   if (options.batch < 1) throw_error("stream: expected a batch of at least 1, got %", {options.batch});
+  constexpr Index kMostRows = Index{1} << 40;  // of one float each, more than there is memory anywhere
+  if (options.batch > kMostRows) throw_out_of_memory("not enough memory for a stream of % rows", {options.batch});
   try {
-    impl_ = std::make_unique<Impl>(*model.graph_, options.batch);
+    impl_ = std::make_unique<Impl>(graph, options.batch);
   } catch (const std::bad_alloc&) {
     throw_out_of_memory("not enough memory for a stream of % rows", {options.batch});
   }
@@ -161,7 +163,9 @@ const std::vector<TensorInfo>& Stream::states() const noexcept { return impl_ ? 
 std::size_t Stream::state_size() const noexcept { return impl_ ? impl_->state_size : 0; }
 
 bool Stream::step(const float* x, float* y) noexcept {
-  if (!impl_ || impl_->inputs.size() != 1 || impl_->outputs.size() != 1 || impl_->inputs[0].dtype != DType::float32) return false;
+  if (!impl_ || x == nullptr || y == nullptr || impl_->inputs.size() != 1 || impl_->outputs.size() != 1 ||
+      impl_->inputs[0].dtype != DType::float32)
+    return false;
   const void* const from = x;
   impl_->step(&from, &y);
   return true;
@@ -169,6 +173,10 @@ bool Stream::step(const float* x, float* y) noexcept {
 
 bool Stream::step(std::span<const void* const> x, std::span<float* const> y) noexcept {
   if (!impl_ || x.size() != impl_->inputs.size() || y.size() != impl_->outputs.size()) return false;
+  for (const void* const array : x)
+    if (array == nullptr) return false;
+  for (const float* const array : y)
+    if (array == nullptr) return false;
   impl_->step(x.data(), y.data());
   return true;
 }

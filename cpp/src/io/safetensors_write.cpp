@@ -32,13 +32,17 @@ Layout lay_out(const std::map<std::string, std::string>& metadata, const Views& 
   };
   if (!metadata.empty()) {
     json::Object strings;
-    for (const auto& [key, value] : metadata) strings.set(key, value);
+    for (const auto& [key, value] : metadata) {
+      if (!json::is_utf8(key) || !json::is_utf8(value)) throw_error("metadata %: not UTF-8", {json::describe(json::Value(key))});
+      strings.set(key, value);
+    }
     add(kMetadata, std::move(strings));
   }
   Index offset = 0;
   for (const Index i : order) {
     const auto& [tensor_name, array] = *all[static_cast<std::size_t>(i)];
     const std::string quoted = json::describe(json::Value(tensor_name));
+    if (!json::is_utf8(tensor_name)) throw_error("tensor of shape %: its name is not UTF-8", {array.shape});
     if (tensor_name == kMetadata) throw_error("tensor %: the format keeps this name for itself", {quoted});
     const Index bytes = byte_count(array.shape, array.type);
     if (static_cast<std::uint64_t>(bytes) != array.bytes.size()) {

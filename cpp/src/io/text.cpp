@@ -27,4 +27,9 @@ void throw_error(const char* format, Parts parts) { throw Error(compose(format, 
 void throw_io_error(const char* format, Parts parts) { throw IoError(compose(format, parts)); }
 void throw_out_of_memory(const char* format, Parts parts) { throw OutOfMemory(compose(format, parts)); }
 
+void expect_sizes(const std::string& what, const Shape& shape) {
+  for (std::size_t d = 0; d < shape.size(); ++d)
+    if (shape[d] < 0) throw_error("%: dimension % must not be negative, got %", {what, d, shape[d]});
+}
+
 }  // namespace rekur

@@ -40,4 +40,7 @@ std::string compose(const char* format, Parts parts);
 [[noreturn]] void throw_io_error(const char* format, Parts parts = {});
 [[noreturn]] void throw_out_of_memory(const char* format, Parts parts = {});
 
+// Throws Error, which begins with `what`, where a dimension of an array's shape is negative.
+void expect_sizes(const std::string& what, const Shape& shape);
+
 }  // namespace rekur

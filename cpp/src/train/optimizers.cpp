@@ -24,7 +24,7 @@ bool is_amount(double x) { return x >= 0 && x <= std::numeric_limits<float>::max
 
 double amount(json::Reader& config, const char* key, double fallback) {
   const double x = config.number(key, fallback);
-  if (!is_amount(x)) config.refuse(key, "a number >= 0");
+  if (!is_amount(x)) config.refuse(key, "a number from 0 to 3.4e38");
   return x;
 }
 
@@ -92,7 +92,9 @@ Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters)
 }
 
 void Optimizer::set_learning_rate(double rate) {
-  if (!is_amount(rate)) throw_error("learning rate: expected a finite number >= 0, got %", {std::to_string(rate)});
+  if (!is_amount(rate)) {
+    throw_error("learning rate: expected a number from 0 to 3.4e38, got %", {json::describe(json::Value(rate))});
+  }
   hyper_.learning_rate = rate;
 }
 

@@ -17,6 +17,7 @@ namespace rekur {
 namespace {
 
 constexpr const char* kSlotPrefix = "optimizer/";
+constexpr std::uint64_t kMostIterations = std::uint64_t{1} << 53;  // what JSON and a double hold; more steps than anybody takes
 
 // What is minimised at one output of the model.
 struct Objective {
@@ -76,7 +77,7 @@ std::uint64_t read_seed(json::Reader& config) {
 }  // namespace
 
 struct Trainer::Impl {
-  graph::Graph& graph;
+  std::shared_ptr<graph::Graph> graph;  // the model's, whatever becomes of the object
   std::vector<Objective> objectives;
   std::uint64_t seed;
   train::Clipping clipping;
@@ -105,7 +106,7 @@ struct Trainer::Impl {
     options.training = training;
     if (training) options.seed = seed, options.step = iterations;  // of dropout
     for (const Objective& objective : objectives) options.raw.push_back(objective.raw);
-    return graph.forward(batch, options);
+    return graph->forward(batch, options);
   }
 
   train::Rows rows(const graph::Run& run, std::size_t k) const {
@@ -148,7 +149,7 @@ struct Trainer::Impl {
       if (!outputs[k].data) continue;
       const Index size = element_count(run.output_shape(k));
       if (objectives[k].raw) {
-        graph.apply_final_activation(k, run.output(k), outputs[k].data, layers::rows_of(run.output_shape(k)));
+        graph->apply_final_activation(k, run.output(k), outputs[k].data, layers::rows_of(run.output_shape(k)));
       } else {
         std::copy_n(run.output(k), size, outputs[k].data);
       }
@@ -170,9 +171,9 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
   json::Reader optimizer(chosen, "optimizer '" + train::name(kind) + "'");
   optimizer.string("name");
 
-  graph::Graph& graph = *model.graph_;
+  const graph::Graph& graph = model.graph();
   const std::size_t size = graph.weights().size();
-  impl_ = std::unique_ptr<Impl>(new Impl{.graph = graph,
+  impl_ = std::unique_ptr<Impl>(new Impl{.graph = model.graph_,
                                          .objectives = read_objectives(config, graph),
                                          .seed = read_seed(config),
                                          .clipping = train::read_clipping(optimizer),
@@ -187,19 +188,24 @@ Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
+Trainer::Impl& Trainer::self() const {
+  if (impl_ == nullptr) throw_error("trainer: it was moved from");
+  return *impl_;
+}
+
 // Nothing of the model or the trainer changes before the update, the last thing that happens and one that cannot fail.
 StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<const View> outputs) {
   const FlushDenormals flush;
-  Impl& self = *impl_;
+  Impl& self = this->self();
   const std::lock_guard turn(self.turn);
   self.check(batch, targets, outputs);
   const std::unique_ptr<graph::Run> run = self.forward(batch, true);
   self.check(*run, targets, outputs);
   StepResult result = self.losses(*run, targets, true);
   self.deliver(*run, outputs);
-  self.graph.backward(*run, self.gradients, {});
-  const float scale = train::clip(self.clipping, self.graph.parameters(), self.gradients);
-  self.graph.change_weights(
+  self.graph->backward(*run, self.gradients, {});
+  const float scale = train::clip(self.clipping, self.graph->parameters(), self.gradients);
+  self.graph->change_weights(
       [&](std::span<float> weights) { self.optimizer.update(weights, self.gradients, scale, self.iterations + 1); });
   ++self.iterations;
   return result;
@@ -207,7 +213,7 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
 
 StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
   const FlushDenormals flush;
-  const Impl& self = *impl_;
+  const Impl& self = this->self();
   self.check(batch, targets, outputs);
   const std::unique_ptr<graph::Run> run = self.forward(batch, false);
   self.check(*run, targets, outputs);
@@ -217,22 +223,24 @@ StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::sp
 }
 
 double Trainer::learning_rate() const noexcept {
+  if (impl_ == nullptr) return 0;
   const std::lock_guard turn(impl_->turn);
   return impl_->optimizer.learning_rate();
 }
 
 void Trainer::set_learning_rate(double rate) {
-  const std::lock_guard turn(impl_->turn);
+  const std::lock_guard turn(self().turn);
   impl_->optimizer.set_learning_rate(rate);
 }
 
 std::uint64_t Trainer::iterations() const noexcept {
+  if (impl_ == nullptr) return 0;
   const std::lock_guard turn(impl_->turn);
   return impl_->iterations;
 }
 
 std::map<std::string, Tensor> Trainer::state() const {
-  const std::lock_guard turn(impl_->turn);
+  const std::lock_guard turn(self().turn);
   std::map<std::string, Tensor> state;
   for (const train::Slot& slot : impl_->optimizer.slots()) {
     state[kSlotPrefix + slot.name] = {{static_cast<Index>(slot.values.size())}, slot.values};
@@ -241,7 +249,9 @@ std::map<std::string, Tensor> Trainer::state() const {
 }
 
 void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
-  std::vector<train::Slot>& own = impl_->optimizer.slots();
+  std::vector<train::Slot>& own = self().optimizer.slots();
+  if (iterations > kMostIterations)
+    throw_error("optimizer state: expected iterations up to %, got %", {kMostIterations, std::to_string(iterations)});
   for (const auto& [name, tensor] : slots) {
     if (!impl_->find_slot(name)) throw_error("optimizer state: '%' is not a slot of this optimizer", {name});
   }
@@ -251,8 +261,10 @@ void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_
     const auto found = slots.find(name);
     if (found == slots.end()) throw_error("optimizer state: '%' is missing", {name});
     const Shape expected = {static_cast<Index>(slot.values.size())};
-    if (found->second.shape != expected || found->second.data.size() != slot.values.size()) {
-      throw_error("optimizer state: expected '%' of shape %, got %", {name, expected, found->second.shape});
+    const Tensor& given = found->second;
+    if (given.shape != expected || given.data.size() != slot.values.size()) {
+      throw_error("optimizer state: expected '%' of shape % (% values), got % (% values)",
+                  {name, expected, slot.values.size(), given.shape, given.data.size()});
     }
     values.push_back(found->second.data);
   }
