@@ -2,9 +2,8 @@
 // sizes known to the compiler and not), in turns in one run, as a table in Markdown.
 //
 //   rekur_bench_cells [--rounds N]    medians of N rounds (31), in nanoseconds a step
-//   rekur_bench_cells --worst N       N single steps (1000000) of ours by the cycle counter: median, quantiles and the worst, and
-//   the
-//                                     same of a loop that is always as long, to tell what is slow from who is interrupted
+//   rekur_bench_cells --worst N       N single steps (1000000) of ours by the cycle counter: median, quantiles and the worst;
+//                                     beside them a loop that is always as long, which tells what is slow from who is interrupted
 //   rekur_bench_cells --silence       the same work on a signal and on the silence after it
 //
 // "known": the best compile-time library's step on this class of machine. This file is compiled for the machine it runs on

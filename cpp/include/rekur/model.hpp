@@ -9,7 +9,7 @@
 //
 // Where a program is compiled without exceptions, or the library with REKUR_EXCEPTIONS=OFF, the functions that throw are not
 // declared: rekur/status.hpp has the same ones as functions that return a Status. A model that was moved from has
-// nothing, and what is asked of it throws Error.
+// no tensors and no weights, and whatever else is asked of it throws Error.
 #pragma once
 
 #include <cstddef>

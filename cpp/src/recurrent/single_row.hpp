@@ -17,12 +17,8 @@ using recurrent::SingleRow;
 constexpr bool kSharedProducts = kCompact || (kWidth == 4 && kRegisters == 16);
 
 // Panels taken at once: enough sums to hide the latency of fma (two units, four cycles), and no more than that, so that of weights
-// beyond the first-level cache the block read last is still there when the next step begins with it. Of nearer ones more where it
-// costs no code, to save broadcasts.
-constexpr int single_row_most(int G, bool near) {
-  const int panels = kSharedProducts && near && kRegisters == 32 ? 16 / G : (8 + G - 1) / G;
-  return panels < 4 ? panels : 4;
-}
+// beyond the first-level cache the block read last is still there when the next step begins with it.
+constexpr Index single_row_most(int G) { return G < 3 ? 4 : (8 + G - 1) / G; }
 
 // --- products ---
 
@@ -199,16 +195,15 @@ REKUR_INLINE void single_row_panels_of(int count, const Arguments&... arguments)
 template <class Cell>
 void single_row_step(const SingleRow& s, const float* x, const float* h, float* h_next, float* c, float* y, bool descending) {
   constexpr int G = Cell::info.phase[0].count;
-  constexpr int most_near = single_row_most(G, true), most_far = single_row_most(G, false);
-  static_assert(most_near >= most_far);
+  constexpr Index most = single_row_most(G);
   const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
-  const Index most = near ? most_near : most_far, blocks = (s.panels + most - 1) / most;
+  const Index blocks = (s.panels + most - 1) / most;
   for (Index i = 0; i < blocks; ++i) {
     const Index block = descending ? blocks - 1 - i : i;
     const Index begin = s.panels * block / blocks;
     const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
-    single_row_panels_of<Cell, most_near>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, x, descending && !near,
-                                          SingleRowStates{h, h_next, c, y});
+    single_row_panels_of<Cell, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, x, descending && !near,
+                                     SingleRowStates{h, h_next, c, y});
   }
 }
 
