@@ -18,7 +18,7 @@ constexpr DTypeName kTypes[] = {
 
 py::tuple read(const std::string& path) {
   const safetensors::File file = [&] {
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     return safetensors::read(path);
   }();
   py::dict tensors;
@@ -54,7 +54,7 @@ void write(const std::string& path, const std::map<std::string, std::string>& me
                    {static_cast<const std::byte*>(array.data()), static_cast<std::size_t>(array.nbytes())}};
     keep.push_back(std::move(array));
   }
-  const py::gil_scoped_release release;
+  const ReleaseGil release;
   safetensors::write(path, metadata, views);
 }
 

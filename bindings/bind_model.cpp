@@ -31,7 +31,7 @@ std::vector<Floats> predict(const Model& model, const py::sequence& inputs, cons
   std::vector<View> views;
   auto outputs = new_outputs(model.output_shapes(shapes_of(b.batch)), views);
   {
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     model.predict(b.batch, views);
   }
   return outputs;
@@ -53,7 +53,7 @@ std::pair<std::vector<Floats>, std::unique_ptr<PyTape>> forward(const Model& mod
   std::vector<View> views;
   auto outputs = new_outputs(tape->output_shapes, views);
   {
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     tape->tape = model.forward(tape->batch.batch, views, seed, step);
   }
   return {std::move(outputs), std::move(tape)};
@@ -91,7 +91,7 @@ std::pair<Floats, py::list> backward(const Model& model, PyTape& tape, const py:
   const std::span<float> dw(weights.mutable_data(), model.weights().size());
   tape.used = true;
   {
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     model.backward(std::move(tape.tape), dy, dw, dx);
   }
   return {std::move(weights), std::move(input_gradients)};
@@ -104,7 +104,7 @@ void save(const Model& model, const std::string& path, const std::optional<py::d
     for (const auto& [name, array] : *tensors)
       extras.tensors[name.cast<std::string>()] = to_tensor(array, name.cast<std::string>().c_str());
   if (metadata) extras.metadata = *metadata;
-  const py::gil_scoped_release release;
+  const ReleaseGil release;
   model.save(path, extras);
 }
 
@@ -112,7 +112,7 @@ py::tuple load(const std::string& path) {
   Model::Extras extras;
   std::optional<Model> model;
   {
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     model.emplace(Model::load(path, extras));
   }
   py::dict tensors;
@@ -138,7 +138,7 @@ void bind_model(py::module_& m) {
                                  list.append(py::make_tuple(p.name, to_tuple(p.shape), p.offset));
                                return list;
                              })
-      .def("initialize", &Model::initialize, py::arg("seed"), py::call_guard<py::gil_scoped_release>())
+      .def("initialize", &Model::initialize, py::arg("seed"), py::call_guard<ReleaseGil>())
       .def("get_weights",
            [](const Model& self) {
              const auto w = self.weights();

@@ -50,7 +50,7 @@ Result run(const Model& model, const py::sequence& inputs, const py::sequence& t
   }
   StepResult r;
   {
-    const py::gil_scoped_release release;
+    const ReleaseGil release;
     r = call(b.batch, t.targets, views);
   }
   return {r.loss, std::move(r.output_losses), std::move(outputs)};

@@ -19,6 +19,29 @@ namespace rekur::bindings {
 
 namespace py = pybind11;
 
+// Lets other Python threads run while the engine computes. When the interpreter ends meanwhile, this thread must not take the GIL
+// again: up to Python 3.13 taking it ends the thread there and then, by unwinding its stack, and destructors that never throw turn
+// that into the end of the program (SIGABRT). So such a thread sleeps from then on, as from Python 3.14 on by itself, holding
+// nothing of the engine, and the program ends as it would have.
+class ReleaseGil {
+ public:
+  ReleaseGil() : state_(PyEval_SaveThread()) {}
+  ~ReleaseGil() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {  // that unwinding: nothing else is thrown there. Leaving the handler would go on with it.
+      sleep_for_ever();
+    }
+  }
+  ReleaseGil(const ReleaseGil&) = delete;
+  ReleaseGil& operator=(const ReleaseGil&) = delete;
+
+ private:
+  [[noreturn]] static void sleep_for_ever();
+
+  PyThreadState* state_;
+};
+
 using Floats = py::array_t<float, py::array::c_style>;
 using Ints = py::array_t<std::int32_t, py::array::c_style>;
 

@@ -1,5 +1,8 @@
 #include "bindings.hpp"
 
+#include <chrono>
+#include <thread>
+
 namespace rekur::bindings {
 namespace {
 
@@ -14,6 +17,10 @@ std::string describe(const py::handle& value) {
 }
 
 }  // namespace
+
+void ReleaseGil::sleep_for_ever() {
+  for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
 
 ConstView view(const py::handle& array, const char* what) {
   const bool floats = Floats::check_(array), ints = Ints::check_(array);
