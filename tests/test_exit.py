@@ -1,4 +1,4 @@
-"""The end of the interpreter while a daemon thread computes: the program ends, with its own exit code and without a word."""
+"""The interpreter ends while a daemon thread computes: the program ends too, with its own exit code, without a word."""
 
 from __future__ import annotations
 
