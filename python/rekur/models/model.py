@@ -48,7 +48,7 @@ class Model(Trainable):
     A layer belongs to one model, and is called once: models share no weights.
     """
 
-    _graph: list[Layer]  # in the order they were called
+    _graph: list[Layer]  # in the order of `layers`, with the inputs
     _inputs: list[SymbolicTensor]
     _outputs: list[SymbolicTensor]
     _native: _core.Model | None  # the engine's model; None until something needs it
@@ -58,7 +58,9 @@ class Model(Trainable):
         self._begin(name, seed)
         self._inputs = base.symbolic(inputs, "Model: inputs")
         self._outputs = base.symbolic(outputs, "Model: outputs")
-        self._adopt(collect_layers(self._inputs, self._outputs))
+        layers = collect_layers(self._inputs, self._outputs)
+        self._adopt(sorted(layers, key=lambda layer: layer._serial))  # names count in the order of the calls
+        self._graph = layers
         try:
             self._build()
         except ValueError:
@@ -141,7 +143,10 @@ class Model(Trainable):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in the order they were called."""
+        """The layers as Keras orders them: by their distance from the outputs, the farthest first.
+
+        The inputs are among them; a :class:`Sequential` leaves its own out. A model of a file has the file's order.
+        """
         return list(self._graph)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:

@@ -127,8 +127,8 @@ class Plan:
 
     def _time_axes(self, sources: Mapping[Ref, str | None], lengths: bool) -> dict[str, TimeAxis]:
         groups: dict[str, list[str]] = {}
-        for name in self.layers:
-            if self.layers[name]["type"] == "Input" and (source := sources[name, 0]):
+        for name in self.inputs:
+            if source := sources[name, 0]:
                 groups.setdefault(source, []).append(name)
         readers = [layer for layer in self.live if layer["type"] in READ_LENGTHS]
         read = {sources.get(parse_ref(layer["inputs"][0])) for layer in readers}
