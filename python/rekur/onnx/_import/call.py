@@ -10,14 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._import.graph import Budget, Graph
-from rekur.onnx._import.values import Extent, Filled, Known, Moment, Refused, Rows, Size, Tensor, Value, View, fixed
+from rekur.onnx._import.values import (
+    Extent,
+    Filled,
+    Given,
+    Known,
+    Moment,
+    Refused,
+    Rows,
+    Size,
+    Tensor,
+    Value,
+    View,
+    fixed,
+)
 
 
 class NeedsConstant(Refused):
     """A weight is a graph input. The backend, which has its value, binds it and loads again."""
 
     def __init__(self, input: str, what: str) -> None:
-        super().__init__(f"{what} must be a constant, it is the graph input '{input}'")
+        super().__init__(
+            f"{what} must be a constant, it is the graph input '{input}'; "
+            f"load(…, constants={{'{input}': …}}) makes it one"
+        )
         self.input = input
 
 
@@ -31,7 +47,8 @@ KINDS = {
     **dict.fromkeys(
         ("allowzero", "axis", "batch_dims", "end", "hidden_size", "input_forget", "keepdims"), "an integer"
     ),
-    **dict.fromkeys(("layout", "linear_before_reset", "num_outputs", "spatial", "start", "to"), "an integer"),
+    **dict.fromkeys(("layout", "linear_before_reset", "noop_with_empty_axes", "num_outputs"), "an integer"),
+    **dict.fromkeys(("spatial", "start", "stash_type", "to"), "an integer"),
     **dict.fromkeys(("training_mode", "transA", "transB"), "an integer"),
     **dict.fromkeys(("value",), "a tensor"),
 }
@@ -57,7 +74,7 @@ class Call:
     opset: int
     graph: Graph
     taken: set[str] = field(default_factory=set)
-    interface: dict[int, str] = field(default_factory=dict)  # inputs handed through from the graph's: their names
+    interface: dict[int, str] = field(default_factory=dict)  # inputs that are the graph's own: their names
 
     @property
     def budget(self) -> Budget:
@@ -69,6 +86,13 @@ class Call:
         if name in self.attributes and not _fits(value, KINDS[name]):
             raise Refused(f"attribute '{name}' is {value!r:.60}; expected {KINDS[name]}")
         return value
+
+    def flag(self, name: str, default: int = 0) -> bool:
+        """An attribute that is 0 or 1."""
+        value = self.attribute(name, default)
+        if value not in (0, 1):
+            raise Refused(f"{name} is {value}; expected 0 or 1")
+        return bool(value)
 
     def ignore(self, *names: str) -> None:
         """Attributes that say nothing about what is computed here."""
@@ -98,8 +122,8 @@ class Call:
     def sizes(self, index: int, what: str) -> list[Extent]:
         """A vector of numbers and sizes."""
         value = self.inputs[index] if self.has(index) else None
-        if not isinstance(value, Known) or value.array.ndim > 1:
-            raise Refused(f"{what} must be known, it is {describe(value)}")
+        if not isinstance(value, Known) or value.array.ndim != 1:
+            raise Refused(f"{what} must be a known vector, it is {describe(value)}")
         if not value.symbolic and value.array.dtype.kind not in "iu":
             raise Refused(f"{what} must be integers, got {value.array.dtype}")
         return [v if isinstance(v, Size) else int(v) for v in value.array.reshape(-1)]
@@ -108,7 +132,8 @@ class Call:
         """What older opsets say with an attribute and newer ones with an input."""
         if self.has(index):
             array = self.known(index, name)
-            if array.dtype.kind not in "iu" or array.ndim > 1:
+            scalar = self.op == "Unsqueeze" and array.ndim == 0
+            if array.dtype.kind not in "iu" or (array.ndim != 1 and not scalar):
                 raise Refused(f"{name} must be a vector of integers, got {array.dtype} of shape {array.shape}")
             return [int(v) for v in array.reshape(-1)]
         given = self.attribute(name)
@@ -136,6 +161,8 @@ def describe(value: Value | None) -> str:
         return f"a tensor of shape {value.describe()}"
     if isinstance(value, Moment):
         return f"the {value.stage} of a layer normalisation"
+    if isinstance(value, Given):
+        return f"known only when the model runs: it depends on {value}"
     if isinstance(value, Rows):
         return f"the {value.stage} of rows, made of the lengths '{value.name}'"
     if isinstance(value, Filled):

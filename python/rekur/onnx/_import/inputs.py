@@ -14,9 +14,10 @@ from rekur.onnx._errors import LoadError
 from rekur.onnx._import.graph import Graph
 from rekur.onnx._import.read import MAX_ELEMENTS
 from rekur.onnx._import.recurrent import CELLS
-from rekur.onnx._import.values import FEATURES, MAX_PARTS, ONE, PARTS, Axis, Dim, Refused, Rows, Tensor, View
+from rekur.onnx._import.values import FEATURES, MAX_PARTS, ONE, PARTS, Axis, Dim, Given, Refused, Rows, Tensor, View
 
-FLOAT, INTEGERS = 1, (6, 7)  # onnx.TensorProto's float32; int32, int64
+FLOAT, BOOL, INTEGERS = 1, 9, (6, 7)  # onnx.TensorProto's float32; bool; int32, int64
+DTYPES = {FLOAT: "float32", 6: "int32", 7: "int64"}
 DROPS_NOTHING = frozenset(("Identity", "Cast", "Dropout"))
 
 
@@ -30,7 +31,10 @@ class Role:
 
 def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[str, Role]:
     """By tensor, walking up from the recurrent nodes; constants: short vectors of integers by name."""
-    makers = {name: node for node in nodes for name in node.output if name}
+    makers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in filter(None, node.output):
+            makers.setdefault(name, []).append(node)
     found: dict[str, Role] = {}
     for starts in (_sequences, _lengths, _states):  # what is read as a sequence somewhere is one
         waiting = [(name, role) for node in nodes for name, role in starts(node) if name]
@@ -39,9 +43,9 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
             if name in found:
                 continue
             found[name] = role
-            node = makers.get(name)
-            if node is not None and node.op_type not in CELLS and node.op_type != "Shape":
-                waiting += _above(node, role, constants)
+            for node in makers.get(name, ()):
+                if node.op_type not in CELLS and node.op_type != "Shape":
+                    waiting += _above(node, role, constants)
     return found
 
 
@@ -115,8 +119,10 @@ def _makes_features(node: Any, constants: Mapping[str, Sequence[int]]) -> bool:
     return numbers[-1] in (-1, 2) if node.op_type == "Unsqueeze" else len(numbers) == 3 and numbers[-1] == 1
 
 
-def make(graph: Graph, value: Any, role: Role | None, ids: bool) -> View | Rows:
+def make(graph: Graph, value: Any, role: Role | None, ids: bool) -> View | Rows | Given:
     """The symbolic value of a graph input; its Input layers join the graph. ids: whatever its type, it holds ids.
+
+    One number, or one truth value, is no input of a model here: what it decides must be decided while loading.
 
     Raises
     ------
@@ -125,6 +131,10 @@ def make(graph: Graph, value: Any, role: Role | None, ids: bool) -> View | Rows:
     """
     what = f"graph input '{value.name}'"
     tensor = value.type.tensor_type
+    dims = [dim.dim_value for dim in tensor.shape.dim]
+    one = not dims or (tensor.elem_type == BOOL and set(dims) == {1})
+    if one and value.type.HasField("tensor_type") and tensor.HasField("shape"):
+        return Given(inputs=(value.name,))
     if not value.type.HasField("tensor_type") or tensor.elem_type not in (FLOAT, *INTEGERS):
         raise LoadError(
             f"{what}: element type {tensor.elem_type}; expected float32, or int32 or int64 for ids and lengths"
@@ -133,7 +143,7 @@ def make(graph: Graph, value: Any, role: Role | None, ids: bool) -> View | Rows:
         raise LoadError(f"{what} has no shape; expected one, of symbols where only the data will tell")
     sizes = [_size(dim, what) for dim in tensor.shape.dim]
     if tensor.elem_type in INTEGERS or ids:
-        return _integers(graph, value.name, sizes, role, what)
+        return _integers(graph, value.name, sizes, role, what, DTYPES[tensor.elem_type])
     if role is not None and role.kind == "state":
         return _state(graph, value.name, sizes, role, what)
     return _sequence(graph, value.name, sizes, role, what)
@@ -151,11 +161,13 @@ def _dims(name: str, sizes: Sequence[int | None]) -> list[Dim]:
     return [Dim(f"axis {k} of '{name}'", size) for k, size in enumerate(sizes)]
 
 
-def _integers(graph: Graph, name: str, sizes: list[int | None], role: Role | None, what: str) -> View | Rows:
+def _integers(
+    graph: Graph, name: str, sizes: list[int | None], role: Role | None, what: str, dtype: str
+) -> View | Rows:
     if role is not None and role.kind == "lengths":
         if len(sizes) != 1:
             raise LoadError(f"{what}: lengths of {len(sizes)} axes; expected (batch)")
-        return Rows(name)
+        return Rows(name, dtype=dtype)
     if len(sizes) not in (1, 2):
         raise LoadError(f"{what}: ids of {len(sizes)} axes; expected (batch) or (batch, time)")
     shown = _dims(name, sizes)

@@ -10,7 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
-from rekur.onnx._import.values import Extent, Filled, Known, Refused, Size, Value, View, divide, fixed, product, same
+from rekur.onnx._import.values import (
+    Extent,
+    Filled,
+    Known,
+    Refused,
+    Size,
+    Undecided,
+    Value,
+    View,
+    divide,
+    fixed,
+    product,
+    same,
+)
 
 Array = NDArray[Any]
 
@@ -87,8 +100,30 @@ def _equal_one(one: Any, two: Any) -> bool:
         other = two if isinstance(one, Size) else one
         if not isinstance(other, Size) and int(other) < 0:
             return False  # no size is negative
-        raise Refused(f"whether {one} equals {two} only the data will tell")
+        raise Undecided(f"whether {one} equals {two} only the data will tell", _labels(one, two))
     return bool(one == two)
+
+
+def _labels(*extents: Any) -> list[str]:
+    return [dim.label for extent in extents if isinstance(extent, Size) for dim in extent.dims if dim.size is None]
+
+
+def _ordered(function: Callable[[Any, Any], Any]) -> Callable[[Array, Array], Any]:
+    """A comparison by size; of sizes that only the data will tell, it is known only where they are the same one."""
+
+    def one_pair(one: Any, two: Any) -> bool:
+        if isinstance(one, Size) and isinstance(two, Size) and same(one, two):
+            return bool(function(0, 0))
+        if labels := _labels(one, two):
+            raise Undecided(f"how {one} compares with {two} only the data will tell", labels)
+        return bool(function(fixed(one, "a comparison of"), fixed(two, "a comparison of")))
+
+    def either(one: Array, two: Array) -> Any:
+        if one.dtype == object:
+            return np.frompyfunc(one_pair, 2, 1)(one, two).astype(bool)
+        return function(one, two)
+
+    return either
 
 
 def _equal(one: Array, two: Array) -> Any:
@@ -251,7 +286,7 @@ def _gather(call: Call) -> Value:
 def _reshape(call: Call) -> Value:
     array = _array(call, 0)
     target = [_fixed_extent(v) for v in call.sizes(1, "the shape")]
-    if not call.attribute("allowzero", 0):
+    if not call.flag("allowzero"):
         if any(v == 0 and k >= array.ndim for k, v in enumerate(target)):
             raise Refused(f"shape {target} copies an axis that is not there")
         target = [array.shape[k] if v == 0 else v for k, v in enumerate(target)]
@@ -285,8 +320,8 @@ def _unsqueeze(call: Call) -> Value:
 def _transpose(call: Call) -> Value:
     array = _array(call, 0)
     perm = call.attribute("perm")
-    perm = list(range(array.ndim))[::-1] if perm is None else normal_axes(perm, array.ndim)
-    if len(perm) != array.ndim:
+    perm = list(range(array.ndim))[::-1] if perm is None else perm
+    if sorted(perm) != list(range(array.ndim)):
         raise Refused(f"perm {perm} for {array.ndim} axes")
     return known(array.transpose(perm))
 
@@ -301,9 +336,10 @@ def _flatten(call: Call) -> Value:
 def _reduce_prod(call: Call) -> Value:
     array = _array(call, 0)
     axes = call.integers("axes", 1)
-    keep = call.attribute("keepdims", 1)
-    call.ignore("noop_with_empty_axes")
-    if array.ndim != 1 or axes not in (None, [0], [-1]):
+    keep = call.flag("keepdims", 1)
+    if call.flag("noop_with_empty_axes") and not axes:
+        raise Refused("noop_with_empty_axes is set and it has no axes: it takes no product")
+    if array.ndim != 1 or axes not in (None, [0], [-1]) or array.dtype.kind not in "Oiu":
         raise Refused("a product of anything but a vector of sizes")
     result = np.empty((1,) if keep else (), object)
     result[...] = product(v if isinstance(v, Size) else int(v) for v in array)
@@ -316,6 +352,14 @@ RULES: dict[str, Callable[[Call], Value]] = {
     "Mul": _binary(operator.mul),
     "Div": _binary(_divide),
     "Equal": _binary(_equal),
+    "Less": _binary(_ordered(operator.lt)),
+    "LessOrEqual": _binary(_ordered(operator.le)),
+    "Greater": _binary(_ordered(operator.gt)),
+    "GreaterOrEqual": _binary(_ordered(operator.ge)),
+    "And": _binary(np.logical_and),
+    "Or": _binary(np.logical_or),
+    "Xor": _binary(np.logical_xor),
+    "Not": lambda call: Known(~call.known(0).astype(bool)),
     "Neg": _unary(np.negative),
     "Sqrt": _unary(np.sqrt),
     "Reciprocal": _unary(lambda x: 1 / x),

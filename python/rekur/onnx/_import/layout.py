@@ -20,12 +20,14 @@ from rekur.onnx._import.values import (
     Dim,
     Extent,
     Filled,
+    Known,
     Refused,
     Size,
     Tensor,
     Value,
     View,
     divide,
+    fixed,
     product,
     same,
 )
@@ -56,6 +58,17 @@ def align(views: Sequence[View]) -> list[View]:
     return list(views)
 
 
+def stays_within(x: View, value: Known | Filled) -> None:
+    """x is as wide as the constant on every axis: nothing of x is repeated to meet it."""
+    given = value.array.shape if isinstance(value, Known) else value.shape
+    extents = x.shape[max(len(x.shape) - len(given), 0) :]
+    if len(given) > len(x.shape) or not all(
+        same(extent, 1) or same(extent, own) for extent, own in zip(given, extents, strict=True)
+    ):
+        shown = ", ".join(map(str, given))
+        raise Refused(f"a constant of shape ({shown}) would repeat {x.describe()}: nothing is broadcast")
+
+
 def _as_one_step(view: View) -> View:
     """Beside a sequence of one step whose time axis the file leaves out."""
     hidden = [dim for dim in view.dims if dim.size == 1]
@@ -65,7 +78,8 @@ def _as_one_step(view: View) -> View:
 
 
 def _join(one: View, two: View) -> None:
-    if len(one.axes) != len(two.axes):
+    parts = {len(view.parts) for view in (one, two) if PARTS in view.axes}
+    if len(one.axes) != len(two.axes) or len(parts) > 1:
         raise Refused(f"shapes {one.describe()} and {two.describe()}: nothing is broadcast")
     for a, b in zip(one.axes, two.axes, strict=True):
         if isinstance(a, Dim) and isinstance(b, Dim):
@@ -108,8 +122,8 @@ def _rebuild(x: View | Filled, order: Sequence[int | None]) -> View | Filled:
 def transpose(call: Call, x: View | Filled) -> Value:
     rank = len(x.shape)
     perm = call.attribute("perm")
-    perm = list(range(rank))[::-1] if perm is None else normal_axes(perm, rank)
-    if len(perm) != rank:
+    perm = list(range(rank))[::-1] if perm is None else perm
+    if sorted(perm) != list(range(rank)):
         raise Refused(f"perm {perm} for {rank} axes")
     return _rebuild(x, perm)
 
@@ -159,7 +173,7 @@ def flatten(call: Call, x: View | Filled) -> Value:
 @_known_or
 def reshape(call: Call, x: View | Filled) -> Value:
     target = call.sizes(1, "the shape")
-    if not call.attribute("allowzero", 0):
+    if not call.flag("allowzero"):
         if any(isinstance(v, int) and v == 0 and k >= len(x.shape) for k, v in enumerate(target)):
             raise Refused("the shape copies an axis that is not there")
         target = [x.shape[k] if isinstance(v, int) and v == 0 else v for k, v in enumerate(target)]
@@ -275,7 +289,7 @@ class _Reshape:
                 self.axes += [ONE if same(size, 1) else found.pop(0) for size in sizes]
                 return
         if axis == FEATURES and PARTS not in self.x.axes and len(kept) == len(sizes) == 2:
-            count, width = (int(size) for size in sizes if isinstance(size, int))
+            count, width = (fixed(size, "splits features into") for size in sizes)
             if count > MAX_PARTS:
                 raise self._refusal(f"more than {MAX_PARTS} tensors")
             whole = self.parts[0]

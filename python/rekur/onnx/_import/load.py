@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.finish import Finished, finish
+from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.read import check_envelope, read_model
 from rekur.onnx._import.values import Refused
 from rekur.onnx._import.walk import walk
@@ -27,7 +28,7 @@ class Loaded:
     finished: Finished
 
 
-def load(path: str | os.PathLike[str], *, seed: int | None = None) -> Model:
+def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = None, seed: int | None = None) -> Model:
     """A trainable model of an ONNX file: of any exporter, as far as layers here compute what its nodes do.
 
     RNN, LSTM and GRU nodes with every attribute become recurrent layers, what exporters write around them (Gemm,
@@ -44,6 +45,10 @@ def load(path: str | os.PathLike[str], *, seed: int | None = None) -> Model:
     ----------
     path
         The file, of opset 7 or newer. External data is read from the file's own folder only, through no link.
+    constants
+        Inputs of the file that are no inputs of the model but have this value once and for all, by their names in the
+        file: ``{"sr": 16000}`` of a model that chooses a branch by the sampling rate. Anything that ``numpy.asarray``
+        takes, of the shape that the file says; it is converted to the file's element type.
     seed
         Of dropout and the order of the rows in training; see :class:`rekur.Model`.
 
@@ -51,11 +56,42 @@ def load(path: str | os.PathLike[str], *, seed: int | None = None) -> Model:
     ------
     LoadError
         The file is damaged, or a node does what no layer can; the message names it. A ``ValueError``.
+    ValueError
+        A name in ``constants`` is no input of the file, or its value does not fit.
     OSError
         The file cannot be read.
     """
     source = Path(path)
-    return build(read_model(source), source.parent, seed=seed).model
+    proto = read_model(source)
+    return build(proto, source.parent, _bound(proto, constants or {}), seed).model
+
+
+def _bound(proto: Any, constants: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """The constants as the file's inputs have them."""
+    inputs = {value.name: value.type.tensor_type for value in proto.graph.input}
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    result: dict[str, NDArray[Any]] = {}
+    for name, value in constants.items():
+        if name not in inputs or name in stored:
+            known = [given for given in inputs if given not in stored]
+            raise ValueError(f"constants: the file has no input {name!r}; it has {known}")
+        dtype = DTYPES.get(inputs[name].elem_type)
+        if dtype is None:
+            raise ValueError(f"constants: input '{name}' has elements of type {inputs[name].elem_type}, not understood")
+        try:
+            given = np.asarray(value)
+            array = given.astype(dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"constants: input '{name}': {error}") from None
+        if np.dtype(dtype).kind in "iub" and (given.dtype.kind not in "iubf" or (array != given).any()):
+            raise ValueError(f"constants: input '{name}' is of {np.dtype(dtype)}, which {value!r} does not fit")
+        sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in inputs[name].shape.dim]
+        fits = len(sizes) == array.ndim and all(n in (None, m) for n, m in zip(sizes, array.shape, strict=True))
+        if inputs[name].HasField("shape") and not fits:
+            shown = ", ".join("?" if size is None else str(size) for size in sizes)
+            raise ValueError(f"constants: input '{name}' has shape ({shown}), got shape {array.shape}")
+        result[name] = array
+    return result
 
 
 def build(

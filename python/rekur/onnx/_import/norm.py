@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rekur.onnx._import.activations import number
-from rekur.onnx._import.call import Call
+from rekur.onnx._import.call import Call, normal_axes
 from rekur.onnx._import.layout import last_features
 from rekur.onnx._import.values import FEATURES, Known, Moment, Refused, Value, View
 
@@ -13,6 +13,7 @@ from rekur.onnx._import.values import FEATURES, Known, Moment, Refused, Value, V
 STAGES = {
     ("ReduceMean", "squares"): "variance",
     ("Sqrt", "variance"): "deviation",
+    ("Sqrt", "variance and epsilon"): "deviation",
     ("Reciprocal", "deviation"): "inverse",
 }
 
@@ -20,10 +21,10 @@ STAGES = {
 def reduce_mean(call: Call) -> Value:
     value = call.inputs[0]
     x = value.x if isinstance(value, Moment) else call.view(0)
-    axes, keep = call.integers("axes", 1), call.attribute("keepdims", 1)
+    axes, keep = call.integers("axes", 1), call.flag("keepdims", 1)
     call.ignore("noop_with_empty_axes")
     rank = len(x.axes)
-    if axes is None or [axis % rank for axis in axes] != [rank - 1] or x.axes[-1] != FEATURES or not keep:
+    if not axes or normal_axes(axes, rank) != [rank - 1] or x.axes[-1] != FEATURES or not keep:
         raise Refused("a mean over anything but the features, as part of a layer normalisation; no layer takes means")
     if isinstance(value, Moment):
         return advance(call)
@@ -47,9 +48,14 @@ def binary(call: Call) -> Value:
     if not moments:
         raise Refused("is understood only as part of a layer normalisation")
     x = moments[0].x
-    if any(v.x is not x and v.x.parts != x.parts for v in moments) or (isinstance(one, View) and one.parts != x.parts):
+    views = [v.x for v in moments] + [v for v in (one, two) if isinstance(v, View)]
+    if any((v.parts, v.axes) != (x.parts, x.axes) for v in views):
         raise Refused("mixes the moments of different tensors")
-    known = next((v.array for v in (one, two) if isinstance(v, Known) and v.array.size == 1), None)
+    known = next((v.array for v in (one, two) if isinstance(v, Known)), None)
+    if known is not None and (known.size != 1 or known.ndim > len(x.axes)):
+        raise Refused(
+            f"a constant of shape {known.shape} in a layer normalisation of {x.describe()}; expected a number"
+        )
     match call.op, stages:
         case "Sub", ("View", "mean"):
             return Moment("centred", x)
@@ -58,11 +64,11 @@ def binary(call: Call) -> Value:
         case "Mul", ("centred", "centred"):
             return Moment("squares", x)
         case "Add", ("variance", "Known") | ("Known", "variance") if known is not None:
-            return Moment("variance", x, float(known.flat[0]))
+            return Moment("variance and epsilon", x, float(known.flat[0]))
         case "Div", ("centred", "deviation"):
             return normalized(call, x, moments[1].epsilon)
         case "Mul", ("centred", "inverse") | ("inverse", "centred"):
-            return normalized(call, x, max(m.epsilon for m in moments))
+            return normalized(call, x, next(m.epsilon for m in moments if m.stage == "inverse"))
     raise Refused("is not understood here: it is no part of a layer normalisation")
 
 
@@ -76,15 +82,17 @@ def layer_normalization(call: Call) -> View:
     """The operator of that name (opset 17)."""
     x = last_features(call.view(0))
     axis = call.attribute("axis", -1)
-    call.ignore("stash_type")
+    if call.attribute("stash_type", 1) != 1:
+        raise Refused(f"stash_type is {call.attribute('stash_type')}; expected 1: mean and deviation in float32")
     if axis not in (-1, len(x.axes) - 1):
         raise Refused(f"normalises from axis {axis} on; expected the last axis only")
     if any(call.wanted[1:]):
         raise Refused("its mean or deviation is read")
-    gamma = vector(call, 1, "the scale", x.features)
+    rank = len(x.axes)
+    gamma = vector(call, 1, "the scale", x.features, rank)
     parameters = {"gamma": gamma}
     if call.has(2):
-        parameters["beta"] = vector(call, 2, "the bias", x.features)
+        parameters["beta"] = vector(call, 2, "the bias", x.features, rank)
     epsilon = number(call.attribute("epsilon", 1e-5))
     return call.layer("LayerNormalization", x, x.features, parameters, epsilon=epsilon, center=call.has(2), scale=True)
 
@@ -93,7 +101,7 @@ def batch_normalization(call: Call) -> View:
     """At inference it is a scale and an offset for each feature."""
     x = call.view(0)
     call.ignore("momentum")
-    if call.attribute("training_mode", 0) or any(call.wanted[1:]) or not call.attribute("spatial", 1):
+    if call.flag("training_mode") or any(call.wanted[1:]) or not call.flag("spatial", 1):
         raise Refused("only batch normalisation at inference is understood")
     if len(x.axes) < 2 or x.axes[1] != FEATURES:
         raise Refused(f"normalises axis 1 of {x.describe()}, which does not hold the features")
@@ -107,8 +115,15 @@ def batch_normalization(call: Call) -> View:
     return call.layer("Affine", x, x.features, {"gamma": gamma, "beta": beta})
 
 
-def vector(call: Call, index: int, what: str, features: int) -> np.ndarray:
+def vector(call: Call, index: int, what: str, features: int, rank: int = 1) -> np.ndarray:
+    """A number for each feature, on the last of at most ``rank`` axes; those before it are of size 1."""
     array = call.known(index, what)
-    if array.dtype != np.float32 or array.reshape(-1).shape != (features,):
+    leading = array.shape[:-1]
+    if (
+        array.dtype != np.float32
+        or array.shape[-1:] != (features,)
+        or leading.count(1) != len(leading)
+        or len(leading) >= rank
+    ):
         raise Refused(f"{what} is {array.dtype} of shape {array.shape}; expected float32 ({features},)")
     return array.reshape(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from rekur.onnx._import.activations import ACTIVATIONS, activation, number
 from rekur.onnx._import.call import Call, describe, normal_axis
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.known import RULES as KNOWN
-from rekur.onnx._import.layout import align, last_features
+from rekur.onnx._import.layout import align, last_features, stays_within
 from rekur.onnx._import.recurrent import recurrent
 from rekur.onnx._import.values import FEATURES, Filled, Known, Moment, Refused, Rows, Value, View
 
@@ -26,7 +27,7 @@ def _dense(call: Call, x: View, kernel: NDArray[Any], bias: NDArray[Any] | None)
     units = int(kernel.shape[1])
     parameters = {"kernel": kernel}
     if bias is not None:
-        if bias.dtype != np.float32 or bias.size not in (1, units) or bias.shape[-1:] not in ((), (1,), (units,)):
+        if bias.dtype != np.float32 or bias.shape not in ((), (1,), (1, 1), (units,), (1, units)):
             raise Refused(f"a bias {bias.dtype} of shape {bias.shape}; expected float32 ({units},)")
         parameters["bias"] = np.broadcast_to(bias.reshape(-1), (units,))
     return call.layer("Dense", x, units, parameters, units=units, use_bias=bias is not None)
@@ -35,10 +36,10 @@ def _dense(call: Call, x: View, kernel: NDArray[Any], bias: NDArray[Any] | None)
 def _gemm(call: Call) -> View:
     x = last_features(call.view(0))
     alpha, beta = np.float32(call.attribute("alpha", 1.0)), np.float32(call.attribute("beta", 1.0))
-    if len(x.axes) != 2 or call.attribute("transA", 0):
+    if len(x.axes) != 2 or call.flag("transA"):
         raise Refused(f"A has shape {x.describe()}, transA {call.attribute('transA', 0)}; expected (rows, features)")
     kernel = call.known(1, "B")
-    kernel = kernel.T if call.attribute("transB", 0) else kernel
+    kernel = kernel.T if call.flag("transB") else kernel
     bias = call.known(2, "C") if call.has(2) else None
     return _dense(call, x, kernel * alpha, None if bias is None else bias * beta)
 
@@ -56,9 +57,11 @@ def _matmul(call: Call) -> View:
     if kernel.ndim == 1:
         dense = _dense(call, x, kernel[:, None], None)
         return dense.with_axes(dense.axes[:-1])
-    return _dense(
-        call, x, kernel.reshape(kernel.shape[-2:]) if kernel.shape[:-2].count(1) == kernel.ndim - 2 else kernel, None
-    )
+    if kernel.ndim > len(x.axes):
+        raise Refused(f"weights of shape {kernel.shape} give {x.describe()} more axes")
+    if kernel.shape[:-2].count(1) == kernel.ndim - 2:
+        kernel = kernel.reshape(kernel.shape[-2:])  # it is the same for all that x has there
+    return _dense(call, x, kernel, None)
 
 
 def _factors(call: Call, x: View, value: Known | Filled) -> NDArray[Any]:
@@ -66,6 +69,8 @@ def _factors(call: Call, x: View, value: Known | Filled) -> NDArray[Any]:
     array = value.array
     if array.dtype != np.float32:
         raise Refused(f"the constant is of {array.dtype}; expected float32")
+    if isinstance(value, Filled):
+        stays_within(x, value)
     if array.ndim > len(x.axes):
         raise Refused(f"a constant of shape {array.shape} gives {x.describe()} more axes")
     shape = (1,) * (len(x.axes) - array.ndim) + array.shape
@@ -152,8 +157,8 @@ def _activation(call: Call) -> View:
 
 def _prelu(call: Call) -> View:
     slope = call.known(1, "the slope")
-    if slope.size != 1:
-        raise Refused(f"a slope of shape {slope.shape}; expected one number")
+    if slope.size != 1 or slope.ndim > len(call.view().axes):
+        raise Refused(f"a slope of shape {slope.shape} for {call.view().describe()}; expected one number")
     form = activation("LeakyRelu", float(slope.flat[0]), None)
     return call.layer("Activation", call.view(), call.view().features, None, activation=form)
 
@@ -171,6 +176,8 @@ def _dropout(call: Call) -> Value:
     call.ignore("seed")
     if call.has(2) and call.known(2, "training_mode").any():
         raise Refused("training_mode is set: its output is random")
+    if call.has(1) and call.known(1, "the ratio").size != 1:
+        raise Refused(f"the ratio is {describe(call.inputs[1])}; expected one number")
     if any(call.wanted[1:]):
         raise Refused("its mask is read")
     value = call.inputs[0]
@@ -199,6 +206,8 @@ def _cast(call: Call) -> Value:
         raise Refused(
             f"{'integers' if integers else 'float32'} cast to {np.dtype(to).name}; the model computes in float32"
         )
+    if isinstance(value, Rows):
+        return replace(value, dtype=np.dtype(to).name)
     return _given(value)
 
 
@@ -255,19 +264,17 @@ RULES: dict[str, Rule] = {
     "Concat": pick.concat,
     "Identity": _identity,
     "Cast": _cast,
-    "Equal": rows.compare,
-    "Greater": rows.compare,
-    "GreaterOrEqual": rows.compare,
+    **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), rows.compare),
     "Max": rows.arithmetic,
     "GatherND": rows.gather,
     "Where": rows.where,
     **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor")},
+    **{op: KNOWN[op] for op in ("Not", "And", "Or", "Xor")},
 }
 
 # Why what exporters are known to write cannot be had.
 REASONS = {
     "LogSoftmax": "no layer gives log-probabilities; export the model up to its logits, or with a softmax",
-    "If": "a model here has no branches; exporters write them for squeeze on an axis of unknown size: name the axis",
     "Loop": "a model here has no loops; write the recurrence as RNN, LSTM or GRU",
     "Scan": "a model here has no loops; write the recurrence as RNN, LSTM or GRU",
     "ReverseSequence": "for a layer that reads from the end write direction=reverse",

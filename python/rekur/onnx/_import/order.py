@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from rekur.onnx._errors import LoadError
@@ -23,8 +23,24 @@ def unique(names: Iterable[str], what: str) -> set[str]:
     return seen
 
 
-def ordered(graph: Any) -> list[Any]:
-    """Live nodes in topological order.
+def graphs(node: Any) -> list[Any]:
+    """The graphs in a node's attributes: branches of an If, bodies of loops."""
+    return [graph for entry in node.attribute for graph in ([entry.g] if entry.type == 5 else entry.graphs)]
+
+
+def reads(node: Any) -> Iterator[str]:
+    """The tensors that a node reads, those that the graphs in it take from around them too."""
+    yield from filter(None, node.input)
+    for graph in graphs(node):
+        own = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+        own.update(name for inner in graph.node for name in inner.output)
+        for inner in graph.node:
+            yield from (name for name in reads(inner) if name not in own)
+        yield from (value.name for value in graph.output if value.name not in own)
+
+
+def ordered(graph: Any, outer: Container[str] = ()) -> list[Any]:
+    """Live nodes in topological order; outer: what a branch may read of the graphs around it.
 
     Raises
     ------
@@ -35,19 +51,21 @@ def ordered(graph: Any) -> list[Any]:
     inputs = unique((value.name for value in graph.input), "graph input")
     unique((value.name for value in graph.output), "graph output")
     given = initialisers | inputs
+    if shadowed := [name for name in given if name in outer]:
+        raise LoadError(f"'{shadowed[0]}' is there twice: in a branch, and around it")
     made: dict[str, int] = {}
     for index, node in enumerate(graph.node):
         for name in filter(None, node.output):
-            if name in given or name in made:
+            if name in given or name in made or name in outer:
                 raise LoadError(f"{describe(node)}: its output '{name}' is made elsewhere too")
             made[name] = index
     for value in graph.output:
-        if value.name not in given and value.name not in made:
+        if value.name not in given and value.name not in made and value.name not in outer:
             raise LoadError(f"graph output '{value.name}' is made by no node")
-    return [graph.node[k] for k in _walk(graph, given, made)]
+    return [graph.node[k] for k in _walk(graph, given, made, outer)]
 
 
-def _walk(graph: Any, given: set[str], made: dict[str, int]) -> list[int]:
+def _walk(graph: Any, given: set[str], made: dict[str, int], outer: Container[str]) -> list[int]:
     result: list[int] = []
     done: dict[int, bool] = {}  # False: on the way
     waiting = [made[value.name] for value in reversed(graph.output) if value.name in made]
@@ -63,8 +81,8 @@ def _walk(graph: Any, given: set[str], made: dict[str, int]) -> list[int]:
             waiting.pop()
             continue
         done[index] = False
-        for name in filter(None, node.input):
-            if name in given:
+        for name in reads(node):
+            if name in given or (name in outer and name not in made):
                 continue
             if name not in made:
                 raise LoadError(f"{describe(node)}: its input '{name}' is made by no node and is no initialiser")

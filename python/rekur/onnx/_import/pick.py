@@ -110,7 +110,8 @@ def slice_(call: Call) -> Value:
 
 def _slice_one(call: Call, value: Value, axis: int, start: Extent, end: Extent, by: int) -> Value:
     extent: Extent = value.array.shape[axis] if isinstance(value, Known) else value.shape[axis]  # type: ignore[union-attr]
-    if by == 1 and same(start, 0) and (same(end, extent) or (isinstance(end, int) and end >= FAR)):
+    from_first = same(start, 0) or (isinstance(start, int) and start <= -FAR)
+    if by == 1 and from_first and (same(end, extent) or (isinstance(end, int) and end >= FAR)):
         return value
     one = isinstance(value, View) and isinstance(value.axes[axis], Dim)
     if not isinstance(start, int) or not isinstance(end, int):
@@ -129,7 +130,7 @@ def _slice_one(call: Call, value: Value, axis: int, start: Extent, end: Extent, 
             return _step_view(call, value, axis, chosen[0], keep=True)
     elif by == 1 and (start, end) == (-1, max(end, FAR)):
         return _step_view(call, value, axis, -1, keep=True)
-    elif by == 1 and end - start == 1 and (start >= 0) == (end > 0):
+    elif by == 1 and end - start == 1 and (start >= 0 or end < 0):  # [-1, 0) is nothing
         return _step_view(call, value, axis, start, keep=True)
     if by < 0:
         raise Refused(f"turns the {name(dim)} axis around; for a reversed layer write direction=reverse")
@@ -149,6 +150,10 @@ def split(call: Call) -> list[Value]:
     if call.attribute("num_outputs", count) != count:
         raise Refused(f"num_outputs is {call.attribute('num_outputs')}, it has {count} outputs")
     if sizes is None:
+        if call.opset >= 18 and "num_outputs" not in call.attributes:
+            raise Refused("it has neither sizes nor num_outputs")
+        if call.opset < 18 and extent % count:
+            raise Refused(f"splits an axis of {extent} into {count} equal parts")
         width = -(-extent // count)
         sizes = [width] * (count - 1) + [extent - width * (count - 1)]
     if len(sizes) != count or sum(sizes) != extent or min(sizes) < 0:
@@ -206,8 +211,11 @@ def _embedding(call: Call, ids: View) -> Value:
         )
     rows, features = table.shape
     options = {"input_dim": rows, "output_dim": features}
-    tensor = call.graph.add("Embedding", call.at, [call.whole(ids.parts[0])], features, options, {"embeddings": table})
-    return View(((tensor,),), (*ids.axes, FEATURES))
+    made = [
+        call.graph.add("Embedding", call.at, [call.whole(part)], features, options, {"embeddings": table})
+        for part in ids.parts
+    ]
+    return View(tuple((tensor,) for tensor in made), (*ids.axes, FEATURES))
 
 
 def concat(call: Call) -> Value:
@@ -252,6 +260,8 @@ def _concat_filled(call: Call) -> Value:
         if not isinstance(value, Filled):
             raise Refused(f"joins a constant with what is {describe(value)}")
         values.append(value)
+    if len({value.array.dtype for value in values}) > 1:
+        raise Refused("joins constants of different types")
     rank = len(values[0].shape)
     axis = normal_axis(call.attribute("axis", 1), rank)
     array = uniform(values).reshape((1,) * rank)

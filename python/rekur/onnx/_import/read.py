@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.known import DTYPES
+from rekur.onnx._import.order import graphs
+from rekur.onnx._import.schema import NEWEST
 
 MAX_BYTES = 2**31  # protobuf's own limit; external data may add as much per tensor
 MAX_ELEMENTS = 2**31
@@ -67,23 +69,32 @@ def check_envelope(model: Any, what: str) -> Any:
     """What every model has: a graph with nodes, an opset that is understood."""
     if not model.HasField("graph") or not model.graph.output:
         raise LoadError(f"{what} is not an ONNX model: it has no graph with outputs")
-    if len(model.graph.node) > MAX_NODES:
-        raise LoadError(f"{what} has {len(model.graph.node):,} nodes; at most {MAX_NODES:,} are read")
-    if not all(isinstance(text, str) for text in _texts(model)):
+    nested = all_graphs(model.graph)
+    if (count := sum(len(graph.node) for graph in nested)) > MAX_NODES:
+        raise LoadError(f"{what} has {count:,} nodes; at most {MAX_NODES:,} are read")
+    texts = [entry.domain for entry in model.opset_import]
+    if not all(isinstance(text, str) for text in (*texts, *(text for graph in nested for text in _texts(graph)))):
         raise LoadError(f"{what} is not an ONNX model, or damaged: a name in it is no text")
-    if len(model.graph.sparse_initializer):
+    if any(len(graph.sparse_initializer) for graph in nested):
         raise LoadError(f"{what} has sparse initialisers, which are not understood")
+    if any(function.domain in ("", "ai.onnx") for function in model.functions):
+        raise LoadError(f"{what} has functions of its own in the domain ai.onnx, which are not understood")
     return model
 
 
-def _texts(model: Any) -> Iterator[Any]:
+def all_graphs(graph: Any) -> list[Any]:
+    """The graph and those inside its nodes: branches of an If, bodies of loops."""
+    result = [graph]
+    for one in result:  # grows meanwhile
+        result += [inner for node in one.node for inner in graphs(node)]
+    return result
+
+
+def _texts(graph: Any) -> Iterator[Any]:
     """Everything that is used as text; protobuf gives bytes where it is none."""
-    graph = model.graph
     yield graph.name
     for entry in (*graph.input, *graph.output, *graph.initializer):
         yield entry.name
-    for entry in model.opset_import:
-        yield entry.domain
     for tensor in graph.initializer:
         yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
     for node in graph.node:
@@ -94,10 +105,12 @@ def _texts(model: Any) -> Iterator[Any]:
 
 
 def opset(model: Any) -> int:
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if len(versions) != 1 or not 7 <= versions[0] < 1000:
-        raise LoadError(f"the file's opsets of the domain ai.onnx are {versions}; expected one, 7 or newer")
-    return int(versions[0])
+    versions = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
+    if len(versions) != 1 or not 7 <= min(versions) <= NEWEST:
+        raise LoadError(
+            f"the file's opsets of the domain ai.onnx are {sorted(versions)}; expected one of 7 to {NEWEST}"
+        )
+    return int(versions.pop())
 
 
 class Tensors:
@@ -194,10 +207,13 @@ class Tensors:
             One is given twice, or is of a type that no understood operator has.
         """
         result: dict[str, Any] = {}
+        seen: set[str] = set()
         for entry in node.attribute:
-            if entry.name in result:
+            if entry.name in seen:
                 raise LoadError(f"{label}: attribute '{entry.name}' is given twice")
-            result[entry.name] = self._attribute(entry, f"{label}: attribute '{entry.name}'")
+            seen.add(entry.name)
+            if entry.type not in (5, 10):  # graphs, which the walk goes through itself
+                result[entry.name] = self._attribute(entry, f"{label}: attribute '{entry.name}'")
         return result
 
     def _attribute(self, entry: Any, what: str) -> Any:

@@ -26,6 +26,7 @@ from rekur.onnx._import.values import (
     TIME,
     Axis,
     Dim,
+    Extent,
     Filled,
     Known,
     Refused,
@@ -83,7 +84,7 @@ def recurrent(call: Call) -> list[Value]:
     node = _attributes(call, recurrent_kernel, peephole is not None)
     x, time, batch = _sequence(x, node.batch_first)
     weights = _weights(call, node, x.features, kernel, recurrent_kernel, bias, peephole)
-    lengths = _lengths(call, time)
+    lengths = _lengths(call, time, batch)
     states = _initial_states(call, node, x, batch)
     source = call.whole(x.parts[0])
     hidden = tuple(d for d in source.dims if d.root is not time.root)
@@ -116,14 +117,14 @@ def _attributes(call: Call, recurrent_kernel: NDArray[Any], peepholes: bool) -> 
         raise Refused(f"layout {layout} is not understood")
     common: dict[str, Any] = {"units": units, "use_bias": call.has(3)}
     if cell.resets:
-        common["reset_after"] = bool(call.attribute("linear_before_reset", 0))
+        common["reset_after"] = call.flag("linear_before_reset")
     clip = call.attribute("clip")
     if clip is not None:
         if not 0 < clip < float("inf"):
             raise Refused(f"clip is {clip}; expected a positive number")
         common["clip"] = number(clip)
     if call.op == "LSTM":
-        if call.attribute("input_forget", 0):
+        if call.flag("input_forget"):
             common["coupled_gates"] = True
         if peepholes:
             common["peepholes"] = True
@@ -201,22 +202,33 @@ def _weights(
     return result
 
 
-def _lengths(call: Call, time: Dim) -> str | None:
+def _lengths(call: Call, time: Dim, batch: Dim) -> str | None:
     """The graph input that holds the lengths; None: all rows are as long as the sequence."""
     value = call.inputs[4] if call.has(4) else None
     if value is None:
         return None
-    if isinstance(value, Rows) and value.stage == "lengths":
+    if isinstance(value, Rows) and value.stage == "lengths" and value.axes == (BATCH,):
         return value.name
-    if isinstance(value, Filled) and value.uniform:
-        extent = value.array.flat[0]
-        if same(extent if isinstance(extent, Size) else int(extent), Size(1, (time,))):
+    if isinstance(value, (Known, Filled)):
+        extents = list(value.array.flat)
+        steps = [extent if isinstance(extent, Size) else int(extent) for extent in extents]
+        if steps and all(same(extent, Size(1, (time,))) for extent in steps) and _rows_fit(value, batch):
             return None
-    if isinstance(value, Known) and not value.symbolic and time.size is not None and (value.array == time.size).all():
-        return None
     raise Refused(
         f"sequence_lens is {describe(value)}; expected an input of the graph, or the number of time steps for every row"
     )
+
+
+def _rows_fit(value: Known | Filled, batch: Dim) -> bool:
+    """Whether a constant has one axis, the batch; a number there is the batch from here on."""
+    shape = value.array.shape if isinstance(value, Known) else value.shape
+    return len(shape) == 1 and _is_batch(shape[0], batch)
+
+
+def _is_batch(extent: Extent, batch: Dim) -> bool:
+    if isinstance(extent, int) and batch.size is None and extent > 0:
+        batch.fix(extent)  # built in by the exporter
+    return same(extent, Size(1, (batch,)))
 
 
 def _initial_states(call: Call, node: _Node, x: View, batch: Dim) -> list[list[Tensor]]:
@@ -238,10 +250,13 @@ def _initial(call: Call, node: _Node, name: str, index: int, x: View, batch: Dim
     """One initial state per direction; None: zeros."""
     directions = len(node.directions)
     value = call.inputs[index] if call.has(index) else None
-    if value is None or (isinstance(value, (Known, Filled)) and zeros(value)):
+    if value is None:
         return [None] * directions
     where = 1 if node.batch_first else 0
     if isinstance(value, (Known, Filled)):
+        _check_constant_state(node, name, value, batch, where)
+        if zeros(value):
+            return [None] * directions
         return _constant_states(call, node, name, value, x, where)
     if not isinstance(value, View) or value.ids:
         raise Refused(f"{name} is {describe(value)}")
@@ -249,6 +264,8 @@ def _initial(call: Call, node: _Node, name: str, index: int, x: View, batch: Dim
     axes.insert(where, PARTS if directions > 1 else ONE)
     fits = len(value.axes) == 3 and value.axes[where] == axes[where] and len(value.parts) == directions
     row = value.axes[1 - where] if fits else None
+    if fits and name == "initial_c" and value.axes[2] == FEATURES:
+        _not_projected(value.features, node.units)
     if not fits or not isinstance(row, Dim) or value.axes[2] != FEATURES or value.features != node.units:
         raise Refused(
             f"{name} has shape {value.describe()}; expected {directions} direction(s) of (batch, {node.units})"
@@ -259,26 +276,43 @@ def _initial(call: Call, node: _Node, name: str, index: int, x: View, batch: Dim
     return [call.whole(part) for part in value.parts]
 
 
+def _not_projected(found: Extent, units: int) -> None:
+    """c has as many units as h, except in what PyTorch's exporter makes of an LSTM with a projection."""
+    if not same(found, units):
+        raise Refused(
+            f"initial_c has {found} units, R has {units}: PyTorch's exporter writes nn.LSTM(proj_size=…) so, whose h "
+            "is a projection to fewer features; no layer here projects"
+        )
+
+
 def _zeros(call: Call, like: Tensor) -> Tensor:
     """A state of zeros beside one that is given."""
     return call.graph.add("Rescaling", call.at, [like], like.features, {"scale": 0.0, "offset": 0.0})
+
+
+def _check_constant_state(node: _Node, name: str, value: Known | Filled, batch: Dim, where: int) -> None:
+    """A constant state, zeros or not, has the element type and the shape that ONNX asks for."""
+    shape = list(value.array.shape if isinstance(value, Known) else value.shape)
+    if value.array.dtype != np.float32 or len(shape) != 3:
+        raise Refused(f"{name} is {describe(value)} of {value.array.dtype}; expected float32 of 3 axes")
+    own: Extent = shape.pop(1 - where)
+    directions, units = len(node.directions), node.units
+    if name == "initial_c" and same(shape[0], directions):
+        _not_projected(shape[1], units)
+    if not same(shape[0], directions) or not same(shape[1], units):
+        raise Refused(f"{name} is {describe(value)}; expected {directions} direction(s), {units} units")
+    if not _is_batch(own, batch):
+        raise Refused(f"{name} is {describe(value)}; expected {batch.size or 'the batch'} on axis {1 - where}")
 
 
 def _constant_states(
     call: Call, node: _Node, name: str, value: Known | Filled, x: View, where: int
 ) -> list[Tensor | None]:
     """A state that is the same for every row: the bias of a Dense on zeros made of the input's first step."""
-    array = value.array
-    if array.dtype != np.float32 or array.ndim != 3:
-        raise Refused(f"{name} is {describe(value)} of {array.dtype}")
-    rows = np.moveaxis(array, where, 0)  # [D, B, H]
+    rows = np.moveaxis(value.array, where, 0)  # [D, B, H]
     if not (rows == rows[:, :1]).all():
         raise Refused(f"{name} is a constant with a state for each row: the batch is built into the file")
-    rows = np.broadcast_to(rows[:, 0], (rows.shape[0], node.units)) if rows.shape[2] in (1, node.units) else rows[:, 0]
-    if rows.shape[0] == 1:
-        rows = np.repeat(rows, len(node.directions), axis=0) if isinstance(value, Filled) else rows
-    if rows.shape != (len(node.directions), node.units):
-        raise Refused(f"{name} is {describe(value)}; expected {len(node.directions)} direction(s), {node.units} units")
+    rows = np.broadcast_to(rows[:, 0], (len(node.directions), node.units))  # of a Filled they may be of size 1
     time = next(d for d in x.dims if d.kind == TIME)
     source = call.whole(x.parts[0])
     rest = tuple(d for d in source.dims if d.root is not time.root)

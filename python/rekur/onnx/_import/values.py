@@ -4,6 +4,7 @@
 Known        an array; its elements may be sizes of axes that only the data will tell (:class:`Size`)
 Filled       an array broadcast to a shape that holds such sizes: zero initial states
 Rows         the graph input with the rows' lengths, or what was made of them
+Given        what only the data of a run will tell: a graph input of one number, or whether two sizes are equal
 View         tensors of the model and how the file lays them out
 Moment       a step of a layer normalisation that the exporter took apart
 ===========  ==========================================================================================
@@ -30,6 +31,14 @@ _MAX_INT = 2**62
 
 class Refused(Exception):
     """Why a node cannot be understood. The walk puts the node's name before it."""
+
+
+class Undecided(Refused):
+    """Only the data will tell; ``labels`` names the axes whose sizes decide."""
+
+    def __init__(self, message: str, labels: Iterable[str]) -> None:
+        super().__init__(message)
+        self.labels = tuple(labels)
 
 
 class Dim:
@@ -274,6 +283,22 @@ class Rows:
     name: str
     stage: str = "lengths"
     index: int = 0
+    axes: tuple[str, ...] = (BATCH,)  # and ONE around it
+    dtype: str = "int32"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What only the data of a run will tell: made of inputs of one number and of sizes of axes."""
+
+    inputs: tuple[str, ...] = ()  # names of the graph's inputs
+    sizes: tuple[str, ...] = ()  # ``axis 1 of 'x'``
+
+    def __str__(self) -> str:
+        parts = [f"the value of input '{name}'" for name in self.inputs] + [
+            f"the size of {text}" for text in self.sizes
+        ]
+        return " and ".join(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +310,7 @@ class Moment:
     epsilon: float = 0.0
 
 
-Value: TypeAlias = Known | Filled | Rows | View | Moment
+Value: TypeAlias = Known | Filled | Rows | View | Moment | Given
 
 
 def zeros(value: Known | Filled) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.graph import Budget, Graph
 from rekur.onnx._import.ops import REASONS, RULES
 from rekur.onnx._import.order import describe as describe_node
-from rekur.onnx._import.order import ordered
-from rekur.onnx._import.read import Tensors, opset
-from rekur.onnx._import.values import Known, Refused, Rows, Value, View
+from rekur.onnx._import.order import graphs, ordered, reads
+from rekur.onnx._import.read import Tensors, all_graphs, opset
+from rekur.onnx._import.schema import check_form, check_types
+from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Undecided, Value, View
 
 SPARE = 2**20  # elements that any file may make, besides eight times what it holds
 OWN = re.compile(r"/time_major$")  # our exporter's suffix
@@ -46,60 +47,158 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     """bound: graph inputs that are constants this time."""
     proto, version, tensors = model.graph, opset(model), Tensors(folder)
     nodes = ordered(proto)
-    for node in nodes:
-        if node.domain not in ("", "ai.onnx") or node.op_type not in RULES:
-            raise LoadError(f"{describe_node(node)}: {_reason(node)}")
-    values = _Values(tensors, proto, bound)
-    result = Walked(Graph(Budget(SPARE + 8 * values.elements)))
-    read = {name for node in nodes for name in node.input} | {value.name for value in proto.output}
-    ids = interface.ids_as_floats(nodes)
-    found = interface.roles(nodes, _short_vectors(nodes, values))
+    _check_operators(nodes)
+    values = _Values(tensors, proto.initializer)
+    values.made.update({name: Known(np.asarray(array)) for name, array in bound.items()})
+    elements = sum(array.size for array in bound.values())
+    elements += sum(_count(tensor) for graph in all_graphs(proto) for tensor in graph.initializer)
+    result = Walked(Graph(Budget(SPARE + 8 * elements)))
+    deep = list(_flat(nodes))
+    ids = interface.ids_as_floats(deep)
+    found = interface.roles(deep, _short_vectors(deep, values))
+    given: set[str] = set()
     for value in proto.input:
         if value.name not in values.stored and value.name not in bound:
             try:
                 made = interface.make(result.graph, value, found.get(value.name), value.name in ids)
             except Refused as reason:
                 raise LoadError(f"graph input '{value.name}': {reason}") from None
-            result.inputs[value.name] = values.made[value.name] = made
-    for node in nodes:
-        label = describe_node(node)
-        try:
-            _node(node, label, version, values, read, result)
-        except NeedsConstant as reason:
-            raise NeedsInput(f"{label}: {reason}", reason.input) from None
-        except Refused as reason:
-            raise LoadError(f"{label}: {reason}") from None
+            values.made[value.name] = made
+            given.add(value.name)
+            if not isinstance(made, Given):
+                result.inputs[value.name] = made
+    _Walk(version, tensors, result.graph, given).run(proto, nodes, values)
     for value in proto.output:
         output = values.get(value.name)
         if not isinstance(output, View) or output.ids:
             what = "ids" if isinstance(output, View) else describe(output)
             raise LoadError(f"graph output '{value.name}' is {what}; expected a tensor that the model computes")
+        if value.type.tensor_type.elem_type not in (0, interface.FLOAT):
+            raise LoadError(
+                f"graph output '{value.name}' says element type {value.type.tensor_type.elem_type}; it is float32"
+            )
         result.outputs[value.name] = output
     return result
 
 
-def _node(node: Any, label: str, version: int, values: _Values, read: set[str], result: Walked) -> None:
-    call = Call(
-        op=node.op_type,
-        at=(label, hint(node)),
-        attributes=values.tensors.attributes(node, label),
-        inputs=[values.get(name) if name else None for name in node.input],
-        wanted=[bool(name) and name in read for name in node.output],
-        opset=version,
-        graph=result.graph,
-        interface={k: name for k, name in enumerate(node.input) if name in result.inputs},
-    )
-    if not call.inputs and call.op != "Constant":
-        raise Refused("it has no input")
-    made = RULES[node.op_type](call)
-    if unread := set(call.attributes) - call.taken:
-        raise Refused(f"attribute '{min(unread)}' is not understood")
-    outputs = made if isinstance(made, list) else [made]
-    for name, value in zip(node.output, outputs, strict=False):
-        if name:
-            values.made[name] = value
-    if any(call.wanted[len(outputs) :]):
-        raise Refused(f"output {len(outputs)} is read; it has {len(outputs)}")
+def _check_operators(nodes: Iterable[Any]) -> None:
+    for node in nodes:
+        if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type != "If"):
+            raise LoadError(f"{describe_node(node)}: {_reason(node)}")
+
+
+def _flat(nodes: Iterable[Any]) -> Iterator[Any]:
+    """The nodes, those of an If's branches too; what a branch gives is handed on to what the If gives."""
+    import onnx
+
+    for node in nodes:
+        yield node
+        for graph in graphs(node) if node.op_type == "If" else ():
+            yield from _flat(graph.node)
+            for inner, outer in zip(graph.output, node.output, strict=False):
+                if outer and inner.name != outer:
+                    yield onnx.NodeProto(op_type="Identity", input=[inner.name], output=[outer])
+
+
+@dataclass
+class _Walk:
+    """One graph, and the branches in it that are taken."""
+
+    version: int
+    tensors: Tensors
+    graph: Graph
+    given: set[str]  # the inputs of the file
+
+    def run(self, proto: Any, nodes: Sequence[Any], values: _Values) -> None:
+        read = {name for node in nodes for name in reads(node)} | {value.name for value in proto.output}
+        for node in nodes:
+            label = describe_node(node)
+            try:
+                if node.op_type == "If":
+                    self._branch(node, label, values)
+                else:
+                    self._node(node, label, values, read)
+            except NeedsConstant as reason:
+                raise NeedsInput(f"{label}: {reason}", reason.input) from None
+            except Refused as reason:
+                raise LoadError(f"{label}: {reason}") from None
+
+    def _node(self, node: Any, label: str, values: _Values, read: set[str]) -> None:
+        check_form(node, self.version)
+        call = Call(
+            op=node.op_type,
+            at=(label, hint(node)),
+            attributes=self.tensors.attributes(node, label),
+            inputs=[values.get(name) if name else None for name in node.input],
+            wanted=[bool(name) and name in read for name in node.output],
+            opset=self.version,
+            graph=self.graph,
+            interface={k: name for k, name in enumerate(node.input) if name in self.given},
+        )
+        constants = all(value is None or isinstance(value, (Known, Filled)) for value in call.inputs)
+        if constants:
+            check_types(node, self.version, call.inputs)
+        made: Value | list[Value]
+        try:
+            made = _open(call) or RULES[node.op_type](call)
+        except Undecided as reason:
+            made = Given(sizes=reason.labels)
+        if not constants:
+            check_types(node, self.version, call.inputs)
+        outputs = made if isinstance(made, list) else [made]
+        if isinstance(outputs[0], Given):
+            outputs = [outputs[0]] * len(node.output)
+        elif unread := set(call.attributes) - call.taken:
+            raise Refused(f"attribute '{min(unread)}' is not understood")
+        for name, value in zip(node.output, outputs, strict=False):
+            if name:
+                values.made[name] = value
+        if any(call.wanted[len(outputs) :]):
+            raise Refused(f"output {len(outputs)} is read; it has {len(outputs)}")
+
+    def _branch(self, node: Any, label: str, values: _Values) -> None:
+        """An If whose condition is known: the nodes of that branch, as if they stood here."""
+        branches = {entry.name: entry.g for entry in node.attribute if entry.type == 5}
+        if set(branches) != {"then_branch", "else_branch"} or len(node.attribute) != 2 or len(node.input) != 1:
+            raise Refused("expected a condition and two branches")
+        for graph in branches.values():
+            if len(graph.output) != len(node.output) or len(graph.input):
+                raise Refused(f"a branch of {len(graph.output)} outputs; expected {len(node.output)}, and no input")
+        both = zip(branches["then_branch"].output, branches["else_branch"].output, strict=True)
+        if any(a.type.tensor_type.elem_type != b.type.tensor_type.elem_type for a, b in both):
+            raise Refused("its branches give different element types")
+        chosen = branches["then_branch" if _decided(values.get(node.input[0])) else "else_branch"]
+        nodes = ordered(chosen, values)
+        _check_operators(nodes)
+        inside = _Values(self.tensors, chosen.initializer, values)
+        self.run(chosen, nodes, inside)
+        for name, value in zip(node.output, chosen.output, strict=True):
+            if name:
+                values.made[name] = inside.get(value.name)
+
+
+def _open(call: Call) -> Given | None:
+    """What is made of something that only a run's data will tell is something of that kind."""
+    open_ = [value for value in call.inputs if isinstance(value, Given)]
+    if not open_ or any(isinstance(value, (View, Moment, Rows)) for value in call.inputs):
+        return None
+    inputs = dict.fromkeys(name for value in open_ for name in value.inputs)
+    return Given(tuple(inputs), tuple(dict.fromkeys(text for value in open_ for text in value.sizes)))
+
+
+def _decided(condition: Value) -> bool:
+    """Whether an If goes to its then branch."""
+    if isinstance(condition, Known) and condition.array.dtype == np.bool_ and condition.array.size == 1:
+        return bool(condition.array.flat[0])
+    if not isinstance(condition, Given):
+        raise Refused(f"its condition is {describe(condition)}; a model here has no branches")
+    advice = []
+    if condition.inputs:
+        values = ", ".join(f"'{name}': …" for name in condition.inputs)
+        advice.append(f"choose by load(…, constants={{{values}}})")
+    if condition.sizes:
+        advice.append("exporters write that for squeeze on an axis of unknown size: name the axis, or fix its size")
+    raise Refused(f"which branch to take depends on {condition}; a model here has no branches: {'; '.join(advice)}")
 
 
 def hint(node: Any) -> str:
@@ -122,16 +221,21 @@ def _reason(node: Any) -> str:
 
 
 class _Values:
-    """Values by name; initialisers are decoded when they are first read."""
+    """Values by name; initialisers are decoded when they are first read. outer: of the graph around a branch."""
 
-    def __init__(self, tensors: Tensors, proto: Any, bound: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, tensors: Tensors, stored: Iterable[Any], outer: _Values | None = None) -> None:
         self.tensors = tensors
-        self.stored = {tensor.name: tensor for tensor in proto.initializer}
-        self.made: dict[str, Value] = {name: Known(np.asarray(array)) for name, array in bound.items()}
-        self.elements = sum(array.size for array in bound.values()) + sum(map(_count, proto.initializer))
+        self.stored = {tensor.name: tensor for tensor in stored}
+        self.outer = outer
+        self.made: dict[str, Value] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.made or name in self.stored or (self.outer is not None and name in self.outer)
 
     def get(self, name: str) -> Value:
         if name not in self.made:
+            if name not in self.stored and self.outer is not None:
+                return self.outer.get(name)
             self.made[name] = Known(self.tensors.array(self.stored[name], f"initialiser '{name}'"))
         return self.made[name]
 
