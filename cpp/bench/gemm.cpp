@@ -16,6 +16,7 @@
 
 #include "isa/dispatch.hpp"
 #include "rekur/runtime.hpp"
+#include "runtime/scratch.hpp"
 #include "simd/pack.hpp"
 #include "timing.hpp"
 
@@ -104,8 +105,10 @@ Times time_gemm(const simd::Kernels& kernels, const Shape& s) {
 Times time_gemm_tn(const simd::Kernels& kernels, const Shape& s) {
   const Matrix a(s.K, s.M), b(s.K, s.N);
   Matrix c(s.M, s.N);
+  Scratch scratch;
+  float* const work = scratch.take<float>(kernels.gemm_tn_work).data();
   return measure([&] {
-    kernels.gemm_tn(s.M, s.N, s.K, a.row.data(), 0, b.row.data(), 0, c.data.data(), s.N, true);
+    kernels.gemm_tn(s.M, s.N, s.K, a.row.data(), 0, b.row.data(), 0, c.data.data(), s.N, true, work);
     keep(c.data.data());
   });
 }

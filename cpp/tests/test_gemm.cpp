@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "each_isa.hpp"
+#include "runtime/scratch.hpp"
 #include "simd/pack.hpp"
 
 namespace rekur {
@@ -136,6 +137,8 @@ TEST_CASE("a transposed matrix is packed by exchanging the strides") {
 #if REKUR_TRAINING
 TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write over it, and touch nothing else") {
   test::each_isa([](const simd::Kernels& k) {
+    Scratch scratch;
+    const std::span<float> work = scratch.take<float>(k.gemm_tn_work);
     for (std::size_t i = 0; i < 2 * kSizes.size(); ++i) {
       const Index M = kSizes[i / 2].M, N = kSizes[i / 2].N, K = kSizes[i / 2].K;
       const bool accumulate = i % 2 == 0;
@@ -145,7 +148,7 @@ TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write ov
       std::vector<float*> a_rows = rows_of(a, K, M + 4), b_rows = rows_of(b, K, N + 4);
       const std::vector<float> before = numbers(M * ldc, 11);
       std::vector<float> c = before;
-      k.gemm_tn(M, N, K, a_rows.data(), a_offset, b_rows.data(), b_offset, c.data(), ldc, accumulate);
+      k.gemm_tn(M, N, K, a_rows.data(), a_offset, b_rows.data(), b_offset, c.data(), ldc, accumulate, work.data());
       double worst = 0;
       bool outside = true;
       for (Index m = 0; m < M; ++m) {
@@ -170,7 +173,7 @@ TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write ov
       for (const auto& [m0, m1] : {std::pair<Index, Index>{0, cut_m}, {cut_m, M}})
         for (const auto& [n0, n1] : {std::pair<Index, Index>{0, cut_n}, {cut_n, N}})
           k.gemm_tn(m1 - m0, n1 - n0, K, a_rows.data(), a_offset + m0, b_rows.data(), b_offset + n0, parts.data() + m0 * ldc + n0,
-                    ldc, accumulate);
+                    ldc, accumulate, work.data());
       CHECK(parts == c);
 
       const std::vector<float> sums_before = numbers(N + 1, 12);

@@ -236,7 +236,7 @@ TEST_CASE("whoever waits for another's progress sees all that was written before
 
 TEST_CASE("dealt numbers come to one thread each, however many there are and whoever is slow") {
   for (const int threads : {1, 2, 3}) {
-    recurrent::Scratch scratch;
+    Scratch scratch;
     recurrent::Dealer dealer(threads, scratch);
     runtime::Barrier meeting(threads);
     const std::vector<Index> counts = {5, 1, 2, 64, 3, 1, 7};

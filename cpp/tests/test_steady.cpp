@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "recurrent/recurrence.hpp"
-#include "recurrent/scratch.hpp"
 #include "rekur/runtime.hpp"
+#include "runtime/scratch.hpp"
 
 // The sanitizers have an operator new of their own, which tells them more.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -87,7 +87,7 @@ TEST_CASE("steady state: passes of a size seen before take no memory") {
 }
 
 TEST_CASE("scratch memory: pieces are apart, aligned, and after a release there is room for as much in one block") {
-  recurrent::Scratch scratch;
+  Scratch scratch;
   const float* first = nullptr;
   for (int round = 0; round < 3; ++round) {
     std::vector<std::span<float>> pieces;

@@ -32,6 +32,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .layer_norm = layer_norm,
 #if REKUR_TRAINING
       .gemm_tn = gemm_tn,
+      .gemm_tn_work = kWorkTn,
       .column_sums = column_sums,
       .column_dots = column_dots,
       .transpose = transpose,

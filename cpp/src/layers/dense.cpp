@@ -9,6 +9,7 @@
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/scratch.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -16,14 +17,14 @@ namespace {
 constexpr Index kRowBlock = 64;                // rows of a task of a product
 constexpr Index kColumnBlock = 512;            // columns of a task, rounded to whole panels
 [[maybe_unused]] constexpr Index kTile = 128;  // a task of the weight gradient makes kTile x kTile of it
-constexpr Index kRowList = 512;                // rows whose addresses a task of the weight gradient lists at a time
+constexpr Index kRowList = 128;                // rows whose addresses a task of the weight gradient lists at a time
 
 constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 
-// The addresses of up to kRowList consecutive rows, on the stack.
-template <class T>
+// The addresses of up to N consecutive rows, on the stack.
+template <class T, Index N>
 struct RowList {
-  std::array<T*, kRowList> row;
+  std::array<T*, N> row;
 
   T* const* fill(T* base, Index stride, Index begin, Index end) {
     for (Index i = begin; i < end; ++i) row[static_cast<std::size_t>(i - begin)] = base + i * stride;
@@ -40,8 +41,8 @@ void product(Index rows, Index N, Index K, const float* a, const float* packed, 
   runtime::parallel_tasks(row_blocks * column_blocks, work, [&](Index task) {
     const Index row = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
     const Index row_end = std::min(rows, row + kRowBlock), n = std::min(N - column, columns);
-    RowList<const float> from;
-    RowList<float> to;
+    RowList<const float, kRowBlock> from;
+    RowList<float, kRowBlock> to;
     k.gemm(row_end - row, n, K, from.fill(a, K, row, row_end), packed + column * K, bias ? bias + column : nullptr,
            to.fill(c, N, row, row_end), column, accumulate);
   });
@@ -53,13 +54,17 @@ void product_tn(Index rows, Index M, Index N, const float* a, const float* b, fl
   const auto& k = isa::kernels();
   const Index column_tiles = blocks(N, kTile);
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(N);
-  runtime::parallel_tasks(blocks(M, kTile) * column_tiles, work, [&](Index task) {
+  const Index tasks = blocks(M, kTile) * column_tiles;
+  const int threads = runtime::threads_for(work, tasks);
+  ScratchUse scratch;
+  float* const copies = scratch->take<float>(threads * k.gemm_tn_work).data();
+  runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index m = task / column_tiles * kTile, n = task % column_tiles * kTile;
-    RowList<const float> a_rows, b_rows;
+    RowList<const float, kRowList> a_rows, b_rows;
     for (Index row = 0; row < rows; row += kRowList) {
       const Index end = std::min(rows, row + kRowList);
       k.gemm_tn(std::min(kTile, M - m), std::min(kTile, N - n), end - row, a_rows.fill(a, M, row, end), m,
-                b_rows.fill(b, N, row, end), n, c + m * N + n, N, true);
+                b_rows.fill(b, N, row, end), n, c + m * N + n, N, true, copies + thread * k.gemm_tn_work);
     }
   });
 }
@@ -68,7 +73,7 @@ void product_tn(Index rows, Index M, Index N, const float* a, const float* b, fl
 void sum_rows(Index rows, Index N, const float* b, float* out) {
   const auto& k = isa::kernels();
   runtime::parallel_range(N, 64, static_cast<double>(rows) * static_cast<double>(N), [&](Index begin, Index end) {
-    RowList<const float> list;
+    RowList<const float, kRowList> list;
     for (Index row = 0; row < rows; row += kRowList) {
       const Index last = std::min(rows, row + kRowList);
       k.column_sums(end - begin, last - row, list.fill(b, N, row, last), begin, out + begin, true);

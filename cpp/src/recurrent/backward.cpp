@@ -171,7 +171,8 @@ class BackwardCall {
         R_(static_cast<Index>(runs.size())),
         lag_(plan.alone() ? 0 : 1),
         meeting_(plan.threads),
-        dealer_(plan.threads, scratch) {
+        dealer_(plan.threads, scratch),
+        work_(scratch.take<float>(plan.threads * isa::kernels().gemm_tn_work).data()) {
     runs_ = scratch.take<Run>(R_).data();
     slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
     meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();
@@ -237,9 +238,10 @@ class BackwardCall {
     Index count = 0;
     each([&](Index tiles, Index, Index, bool) { count += tiles; });
     if (count == 0) return;
+    float* const work = work_ + thread * isa::kernels().gemm_tn_work;
     dealer_.deal(count, thread, dealt++, [&](Index i) {
       each([&](Index tiles, Index r, Index chunk, bool weights) {
-        if (i >= 0 && i < tiles) weights ? runs_[r].products.weights(chunk, i) : runs_[r].products.input(chunk, i);
+        if (i >= 0 && i < tiles) weights ? runs_[r].products.weights(chunk, i, work) : runs_[r].products.input(chunk, i);
         i -= tiles;
       });
     });
@@ -250,6 +252,7 @@ class BackwardCall {
   Index phases_ = 0;
   runtime::Barrier meeting_;
   Dealer dealer_;
+  float* const work_;  // of the weights' products, by thread
   runtime::Barrier* meetings_;
   Run* runs_;
   BackwardSlice* slices_;

@@ -87,18 +87,19 @@ void LargeProducts::list(Index i, Index low, Index high) {
   l.c_pairs = c;
 }
 
-void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate) const {
+void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate, float* work) const {
   const auto& k = isa::kernels();
   const Index GH = r_.cell.gates * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
   if (tile.phase == kPeephole) return peephole_tile(l, tile, accumulate);
   const Index from = tile.slot * Hp_ + tile.n0, to = r_.cell.kernel_block[tile.slot] * r_.H + tile.n0;
   if (tile.phase == kKernel) {
-    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH, accumulate);
+    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH, accumulate,
+              work);
   } else if (tile.phase >= 0) {
     const int input = r_.cell.phase[tile.phase].input_slot;
     const bool h = input < 0;
     k.gemm_tn(M, N, l.h_pairs, h ? l.h_previous : l.h_records, tile.m0 + (h ? 0 : input * Hp_), l.h_records, from,
-              b_.d_weights.recurrent_kernel + tile.m0 * GH + to, GH, accumulate);
+              b_.d_weights.recurrent_kernel + tile.m0 * GH + to, GH, accumulate, work);
   } else {
     const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
     if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + to, accumulate);

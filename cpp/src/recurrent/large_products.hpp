@@ -16,10 +16,11 @@ class LargeProducts {
   // Notes where the operands of chunk i's pairs stand: steps [low, high). The lists of the last two chunks are kept.
   void list(Index i, Index low, Index high);
 
-  // The chunk's products in pieces that may be computed in any order, by any thread: of the weights, of the input.
+  // The chunk's products in pieces that may be computed in any order, by any thread: of the weights, of the input. `work`: the
+  // thread's gemm_tn_work floats.
   Index weight_tiles() const { return tile_count_; }
   Index input_tiles(Index i) const { return b_.dx ? column_parts_ * row_parts(lists_[i % 2]) : 0; }
-  void weights(Index i, Index tile) const { weight_tile(lists_[i % 2], tiles_[tile], !b_.fresh || i > 0); }
+  void weights(Index i, Index tile, float* work) const { weight_tile(lists_[i % 2], tiles_[tile], !b_.fresh || i > 0, work); }
   void input(Index i, Index tile) const { input_tile(lists_[i % 2], tile); }
 
  private:
@@ -41,7 +42,7 @@ class LargeProducts {
 
   template <class F>
   void cut(int threads, F&& tile) const;
-  void weight_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
+  void weight_tile(const Lists& lists, const Tile& tile, bool accumulate, float* work) const;
   void peephole_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
   void input_tile(const Lists& lists, Index tile) const;
 

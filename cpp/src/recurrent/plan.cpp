@@ -26,8 +26,6 @@ constexpr double kNearMacs = 128 * 1024;
 // … and those that a core would fetch anew in every step.
 constexpr double kFarMacs = 256 * 1024;
 
-thread_local Scratch thread_scratch;
-
 }  // namespace
 
 double flops(const Forward& f) {
@@ -101,7 +99,5 @@ std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch) {
   }
   return all;
 }
-
-ScratchUse::ScratchUse() : scratch_(thread_scratch) {}
 
 }  // namespace rekur::recurrent

@@ -12,9 +12,9 @@
 #include <span>
 
 #include "recurrent/recurrence.hpp"
-#include "recurrent/scratch.hpp"
 #include "rekur/runtime.hpp"
 #include "runtime/parallel.hpp"
+#include "runtime/scratch.hpp"
 
 namespace rekur::recurrent {
 
@@ -72,19 +72,6 @@ double flops(const Forward& f);
 
 // The slices of a run; rows without a valid step are in none.
 std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch);
-
-// The calling thread's scratch memory, released when this goes out of scope.
-class ScratchUse {
- public:
-  ScratchUse();
-  ~ScratchUse() { scratch_.release(); }
-  ScratchUse(const ScratchUse&) = delete;
-  ScratchUse& operator=(const ScratchUse&) = delete;
-  Scratch& operator*() { return scratch_; }
-
- private:
-  Scratch& scratch_;
-};
 
 // Runs make(plan).run(thread) on the plan's threads. If the system has fewer for us, one does it all.
 template <class Make>

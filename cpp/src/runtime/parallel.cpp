@@ -67,10 +67,13 @@ int threads_for(double work, Index most) {
 }
 
 void parallel_tasks(Index count, double work, FunctionRef<void(Index)> task) {
-  const int threads = threads_for(work, count);
+  numbered_tasks(threads_for(work, count), count, [&](Index i, int) { task(i); });
+}
+
+void numbered_tasks(int threads, Index count, FunctionRef<void(Index, int)> task) {
   if (threads == 1) {
     const FlushDenormals flush;
-    for (Index i = 0; i < count; ++i) task(i);
+    for (Index i = 0; i < count; ++i) task(i, 0);
     return;
   }
 #ifdef _OPENMP
@@ -79,7 +82,7 @@ void parallel_tasks(Index count, double work, FunctionRef<void(Index)> task) {
   {
     const FlushDenormals flush;
 #pragma omp for schedule(dynamic, 1)
-    for (Index i = 0; i < count; ++i) task(i);
+    for (Index i = 0; i < count; ++i) task(i, omp_get_thread_num());
   }
 #endif
 }

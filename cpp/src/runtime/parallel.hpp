@@ -13,6 +13,9 @@ namespace rekur::runtime {
 // `work` is an estimate of the total work in floating-point operations: below about 100,000 one thread does it all.
 void parallel_tasks(Index count, double work, FunctionRef<void(Index)> task);
 
+// The same on `threads` threads (threads_for(work, count)), each told by its number, 0 … threads - 1: for memory of its own.
+void numbered_tasks(int threads, Index count, FunctionRef<void(Index, int thread)> task);
+
 // Splits [0, n) into ranges whose borders are multiples of `grain` and runs task(begin, end) on them in parallel.
 void parallel_range(Index n, Index grain, double work, FunctionRef<void(Index, Index)> task);
 

@@ -135,8 +135,9 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
 // copied, a block of rows at a time: strips of B for the second-level cache, a few tiles' columns of A for the first.
 
 inline constexpr Index kBlockTn = 128;                     // rows summed at a time
-inline constexpr Index kStripRows = 4 * kBlockTn;          // rows of all strips together: 64 KiB on AVX-512
+inline constexpr Index kStripRows = 4 * kBlockTn;          // rows of all strips together: 128 KiB on AVX-512
 inline constexpr Index kColumnsTn = Index{8} * kTileRows;  // columns of A copied at a time
+inline constexpr Index kWorkTn = kStripRows * kPanel + kBlockTn * kColumnsTn;  // floats of both copies
 
 // Columns of A and the strip of B are dense: kColumnsTn and NV vectors a row.
 template <int MR, int NV>
@@ -223,9 +224,9 @@ inline void copy_columns(Index rows, ConstRows a, Index offset, Index count, flo
 }
 
 inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc,
-                    bool accumulate) {
-  alignas(64) float strips[kStripRows * kPanel];
-  alignas(64) float columns[kBlockTn * kColumnsTn];
+                    bool accumulate, float* work) {
+  float* const strips = work;
+  float* const columns = work + kStripRows * kPanel;
   if (K == 0 && !accumulate)
     for (Index m = 0; m < M; ++m)
       for (Index n = 0; n < N; ++n) c[m * ldc + n] = 0.0f;

@@ -58,9 +58,11 @@ struct Kernels {
 
   // C[m][n] += Σ_k A[k][a_offset + m] B[k][b_offset + n] for m in [0, M), n in [0, N); C is dense with row stride ldc. Not
   // accumulating, C is written without being read.
-  // The weight-gradient product: K runs over (time step, batch row) pairs in the order of the lists.
+  // The weight-gradient product: K runs over (time step, batch row) pairs in the order of the lists. `work`: gemm_tn_work floats on
+  // a cache line's border, this call's alone; too much to stand on a thread's stack.
   void (*gemm_tn)(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc,
-                  bool accumulate);
+                  bool accumulate, float* work);
+  Index gemm_tn_work;
 
   // out[n] += Σ_k B[k][b_offset + n], or = where it does not accumulate
   void (*column_sums)(Index N, Index K, ConstRows b, Index b_offset, float* out, bool accumulate);

@@ -13,7 +13,7 @@
 
 #include "rekur/tensor.hpp"
 
-namespace rekur::recurrent {
+namespace rekur {
 
 class Scratch {
  public:
@@ -66,4 +66,18 @@ class Scratch {
   std::size_t total_ = 0, most_ = 0;                 // taken since release(); the most that ever was
 };
 
-}  // namespace rekur::recurrent
+// The calling thread's scratch memory, released when this goes out of scope. One at a time.
+class ScratchUse {
+ public:
+  ScratchUse();
+  ~ScratchUse() { scratch_.release(); }
+  ScratchUse(const ScratchUse&) = delete;
+  ScratchUse& operator=(const ScratchUse&) = delete;
+  Scratch& operator*() { return scratch_; }
+  Scratch* operator->() { return &scratch_; }
+
+ private:
+  Scratch& scratch_;
+};
+
+}  // namespace rekur
