@@ -36,6 +36,7 @@ from benchmarks.onednn import OneDnn
 from benchmarks.peers import PEERS, version
 from benchmarks.turns import SETTLE, WARM, quickest
 from rekur import _core
+from rekur._files import write_atomic
 
 TOLERANCE = 1e-5  # of results, relative to the largest of a tensor where that is above 1
 IN_PYTHON = ("torch", "jax", "onnxruntime")  # what Python's users meet, and whose best ours is compared with
@@ -303,10 +304,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.check:
         print(f"checked: onednn's results deviate from ours by at most {deviation:.1e}")
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            rows = [{**case._asdict(), "flops": case.flops(), "seconds": t} for case, t in results.items()]
-            setting = {"version": rekur.__version__, "isa": isa, "peers": peers, "peak": peak}
-            json.dump({**setting, "cases": rows}, file, indent=1)
+        rows = [{**case._asdict(), "flops": case.flops(), "seconds": t} for case, t in results.items()]
+        setting = {"version": rekur.__version__, "isa": isa, "peers": peers, "peak": peak}
+        write_atomic(args.json, json.dumps({**setting, "cases": rows}, indent=1).encode())
     return 0
 
 

@@ -27,6 +27,7 @@ from benchmarks import native
 from benchmarks.memory import CELLS, in_subprocess
 from benchmarks.turns import Turn, in_turns
 from rekur import _core
+from rekur._files import write_atomic
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 MODES = ("infer", "train")
@@ -326,8 +327,8 @@ def main(argv: list[str] | None = None) -> int:
             missed = sum(not row.met for row in mine)
             print(f"{name}: {missed} of {len(mine)} fall short; worst {worst.value:.3f} ({worst.case})")
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"isa": _core.isa(), "rows": [{**row._asdict(), "met": row.met} for row in rows]}, file, indent=1)
+        found = {"isa": _core.isa(), "rows": [{**row._asdict(), "met": row.met} for row in rows]}
+        write_atomic(args.json, json.dumps(found, indent=1).encode())
     return 0
 
 

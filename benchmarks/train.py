@@ -36,6 +36,7 @@ from benchmarks.models import TASKS, Batch, Task, TorchWay, TrainStep, rekur_mod
 from benchmarks.native import ALL_CORES, use_cores
 from benchmarks.turns import Turn, in_turns
 from rekur import _core
+from rekur._files import write_atomic
 
 # Relative, of the losses at any step. Sums in another order differ in their last digits, and Adam's division makes the
 # most of it: at step 24 of the character model torch in float32 is 5e-5 from torch in float64, we are 5e-6.
@@ -150,8 +151,8 @@ def main(argv: list[str] | None = None) -> int:
     for row in rows:
         print(f"  {row['model']:12} {row['threads']}t {row['ratio']:6.2f} {row['memory_ratio']:6.2f}")
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump({"isa": _core.isa(), "torch": torch.__version__, "losses": curves, "cases": rows}, file, indent=1)
+        found = {"isa": _core.isa(), "torch": torch.__version__, "losses": curves, "cases": rows}
+        write_atomic(args.json, json.dumps(found, indent=1).encode())
     return 0
 
 

@@ -1,6 +1,9 @@
 #include <cstring>
+#include <span>
+#include <string_view>
 
 #include "bindings.hpp"
+#include "io/atomic_file.hpp"
 #include "io/safetensors.hpp"
 
 namespace rekur::bindings {
@@ -58,9 +61,17 @@ void write(const std::string& path, const std::map<std::string, std::string>& me
   safetensors::write(path, metadata, views);
 }
 
+void write_file(const std::string& path, const py::bytes& data) {
+  const auto bytes = static_cast<std::string_view>(data);
+  const py::gil_scoped_release release;
+  io::write_atomically(path, std::as_bytes(std::span(bytes)));
+}
+
 }  // namespace
 
 void bind_io(py::module_& m) {
+  m.def("write_file", &write_file, py::arg("path"), py::arg("data"));
+  m.def("check_writable", &io::check_writable, py::arg("path"), py::call_guard<py::gil_scoped_release>());
   m.def("read_safetensors", &read, py::arg("path"));
   m.def("write_safetensors", &write, py::arg("path"), py::arg("metadata"), py::arg("tensors"));
 }

@@ -31,18 +31,6 @@ Floats activate(const std::string& name, float alpha, float beta, const py::obje
 
 }  // namespace
 
-void bind_errors(py::module_&) {
-  py::register_exception_translator([](std::exception_ptr p) {
-    try {
-      if (p) std::rethrow_exception(p);
-    } catch (const IoError& e) {
-      PyErr_SetString(PyExc_OSError, e.what());
-    } catch (const Error& e) {
-      PyErr_SetString(PyExc_ValueError, e.what());
-    }
-  });
-}
-
 void bind_runtime(py::module_& m) {
   m.def("isa", &current_isa);
   m.def("available_isas", &available_isas);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,3 +51,22 @@ def restore_threads() -> Iterator[None]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240521)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the engine writes fails after some bytes, as on a disk that is full."""
+
+    def failing(write: Any) -> Any:
+        def limited(*arguments: Any) -> Any:
+            before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+            try:
+                return write(*arguments)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+        return limited
+
+    for owner, name in ((_core, "write_file"), (_core.Model, "save")):
+        monkeypatch.setattr(owner, name, failing(getattr(owner, name)))

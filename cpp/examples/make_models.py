@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import rekur
+from rekur._files import write_atomic
 from rekur.data import load
 from rekur.layers import GRU, LSTM, Add, Concatenate, Dense, Rescaling
 
@@ -109,14 +110,15 @@ def write_readings(values: np.ndarray, path: Path) -> None:
     series = load("jfk")
     first = len(series) - len(values)
     lines = [f"{series.time(first + k):%Y-%m-%d %H:%M},{value:.2f}" for k, value in enumerate(values)]
-    path.write_text("\n".join(["time,temperature", *lines, ""]))
+    write_atomic(path, "\n".join(["time,temperature", *lines, ""]).encode())
 
 
 def write_forecast(model: rekur.Model, values: np.ndarray, path: Path, exact: bool = True) -> None:
     """exact: says on which instruction set it was computed, so that whoever compares may ask for the very bits."""
     forecast = model.predict(values[None, -CONTEXT:, None])[0]
     lines = [",".join(f"{value:.9g}" for value in row) for row in forecast]
-    path.write_text("\n".join([f"# Python's forecast{f', isa {rekur.isa()}' if exact else ''}", *lines, ""]))
+    text = "\n".join([f"# Python's forecast{f', isa {rekur.isa()}' if exact else ''}", *lines, ""])
+    write_atomic(path, text.encode())
 
 
 def main() -> None:

@@ -1,14 +1,18 @@
 #include "io/atomic_file.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "io_helpers.hpp"
@@ -111,6 +115,75 @@ TEST_CASE("atomic file: a relative path without a directory") {
   CHECK(read_text(directory.file("model")) == "x");
 }
 
+TEST_CASE("atomic file: what killed writers left is removed by the next write of the same path, and nothing else") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("model.st"), link = directory.file("link");
+  const auto left = [&](const std::string& name) {
+    tests::write_text(directory.file(name), "a piece");
+    return directory.file(name);
+  };
+  const std::string killed = left(".model.st.rekur-0123456789abcdef.tmp"), other = left(".model.rekur-0123456789abcdef.tmp");
+  const std::string longer = left(".model.st.rekur-0123456789abcdef0.tmp"), mine = left(".model.st.rekur-notes.tmp");
+  const std::string alive = left(".model.st.rekur-00000000feedbeef.tmp");
+  const int writer = open(alive.c_str(), O_WRONLY);  // another writer's, in the middle of its work
+  REQUIRE(flock(writer, LOCK_EX) == 0);
+  write(path, "x");
+  CHECK(!fs::exists(killed));
+  for (const std::string& stays : {other, longer, mine, alive}) CHECK(fs::exists(stays));
+  close(writer);
+  fs::create_symlink("model.st", link);
+  write(link, "y");  // the same path, seen through a link
+  CHECK(!fs::exists(alive));
+  CHECK(read_text(path) == "y");
+  CHECK(directory.entries() == 5);
+}
+
+TEST_CASE("atomic file: writers of one path do not disturb each other") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("model");
+  std::vector<std::thread> threads;
+  std::atomic<int> failures = 0;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      for (int k = 0; k < 25; ++k) failures += error_of([&] { write(path, std::string(100, static_cast<char>('a' + i))); }) != "";
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(failures == 0);
+  const std::string text = read_text(path);
+  CHECK(text.size() == 100);
+  CHECK(text == std::string(100, text[0]));
+  CHECK(directory.entries() == 1);
+}
+
+TEST_CASE("atomic file: the longest name that a file system takes") {
+  const TemporaryDirectory directory;
+  std::string name(251, 'n');
+  name += "\xe2\x82\xac";  // a character of three bytes
+  for (const std::string& any : {name, std::string(199, 'n') + "\xe2\x82\xac" + ".st"}) {
+    write(directory.file(any), "x");
+    CHECK(read_text(directory.file(any)) == "x");
+  }
+  CHECK(directory.entries() == 2);
+}
+
+TEST_CASE("atomic file: check_writable says what a write would, before there is anything to write") {
+  const TemporaryDirectory directory;
+  const std::string pipe = directory.file("pipe"), file = directory.file("file");
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  fs::create_symlink("nowhere/model", directory.file("dangling"));
+  write(file, "x");
+  for (const std::string& path : {pipe, directory.path().string(), directory.file("missing/model"), file + "/model",
+                                  directory.file("dangling"), std::string(), std::string("a\0b", 3)}) {
+    const std::string error = error_of([&] { io::check_writable(path); });
+    CHECK(error != "");
+    CHECK(error == error_of([&] { write(path, "x"); }));
+  }
+  io::check_writable(file);
+  io::check_writable(directory.file("new"));
+  CHECK(directory.entries() == 3);
+}
+
 TEST_CASE("atomic file: when the disk is full the old file stays and no piece of the new one") {
   const TemporaryDirectory directory;
   const std::string path = directory.file("model");
@@ -132,6 +205,11 @@ TEST_CASE("atomic file: what cannot be written is said with path and reason") {
   CHECK(error_of([&] { write(missing, "x"); }) == "cannot write '" + missing + "': No such file or directory");
   CHECK(error_of([&] { write(directory.path().string(), "x"); }) ==
         "cannot write '" + directory.path().string() + "': Is a directory");
+  try {
+    write(missing, "x");
+  } catch (const IoError& error) {
+    CHECK(error.system_error() == ENOENT);
+  }
   const std::string pipe = directory.file("pipe");
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
   CHECK(error_of([&] { write(pipe, "x"); }) == "cannot write '" + pipe + "': not a regular file");

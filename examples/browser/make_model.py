@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import rekur
+from rekur._files import write_atomic
 from rekur.layers import GRU, Dense, Input
 
 HORIZON = 24  # samples forecast ahead
@@ -61,7 +62,7 @@ def main(folder: Path, epochs: int, sequences: int) -> None:
         "signal": checked[0].tolist(),
         "forecast": model.predict(checked[..., None])[0].tolist(),
     }
-    (folder / "check.json").write_text(json.dumps(check), encoding="utf-8")
+    write_atomic(folder / "check.json", json.dumps(check).encode())
     print(f"now serve the folder: python -m http.server --bind localhost --directory {folder.parent}")
 
 

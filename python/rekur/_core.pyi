@@ -10,6 +10,7 @@ _Shape = tuple[int | None, ...]
 _Array = NDArray[np.float32] | NDArray[np.int32]
 _Floats = NDArray[np.float32]
 _Ints = NDArray[np.int32]
+_Path = str | bytes  # bytes (os.fsencode) where it need not be UTF-8
 
 __version__: str
 
@@ -52,12 +53,12 @@ class Model:
         """(flat weight gradients, gradient of each float32 input)."""
     def save(
         self,
-        path: str,
+        path: _Path,
         tensors: dict[str, _Floats] | None = None,
         metadata: dict[str, str] | None = None,
     ) -> None: ...
 
-def load(path: str) -> tuple[Model, dict[str, _Floats], dict[str, str]]:
+def load(path: _Path) -> tuple[Model, dict[str, _Floats], dict[str, str]]:
     """(model, further tensors, further metadata) of a file written by Model.save."""
 
 class Trainer:
@@ -88,7 +89,12 @@ class Trainer:
     def state(self) -> dict[str, _Floats]: ...
     def set_state(self, slots: dict[str, _Floats], iterations: int) -> None: ...
 
-def read_safetensors(path: str) -> tuple[dict[str, str], dict[str, Any]]:
+def read_safetensors(path: _Path) -> tuple[dict[str, str], dict[str, Any]]:
     """(metadata, arrays by name) of any float32/int32/int64/float64 safetensors file."""
 
-def write_safetensors(path: str, metadata: dict[str, str], tensors: dict[str, Any]) -> None: ...
+def write_safetensors(path: _Path, metadata: dict[str, str], tensors: dict[str, Any]) -> None: ...
+def write_file(path: _Path, data: bytes) -> None:
+    """The path holds the old file or the new one, never a piece; what a rename must not replace is refused."""
+
+def check_writable(path: _Path) -> None:
+    """Raise what write_file would raise at once."""

@@ -101,7 +101,7 @@ def export_cpp(
         engine = model._engine()
     elif isinstance(model, (str, os.PathLike)):
         source = os.fspath(model)
-        engine = _core.load(source)[0]
+        engine = _core.load(os.fsencode(source))[0]
         if target.exists() and target.samefile(source):
             raise ValueError(f"export_cpp: '{target}' is the model itself; give the header another name")
     else:

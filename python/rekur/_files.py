@@ -1,36 +1,31 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all: the engine's own way of writing, for everything that writes a file."""
 
-import contextlib
 import os
-import uuid
-from pathlib import Path
+
+from rekur import _core
 
 
-def check_writable(path: Path) -> None:
-    """Say early, and in words, what would go wrong at the end.
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Say early what would go wrong at the end.
 
     Raises
     ------
     OSError
-        If the path is a folder, or its folder does not exist.
+        If the folder does not exist or takes no new file, or a folder, a device, a pipe or a file protected from
+        writing stands at the path.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"'{path}' is a folder; give the path of the file to write")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder '{path.parent}' to write '{path.name}' into")
+    _core.check_writable(os.fsencode(path))
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """The path holds the old file or the new one, never a piece."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """The path holds the old file or the new one, never a piece.
+
+    A symbolic link stays and the file behind it is replaced; a file that is there keeps its permissions. A process
+    that is killed meanwhile leaves ``.NAME.rekur-….tmp``, which the next write of the same path removes.
+
+    Raises
+    ------
+    OSError
+        As :func:`check_writable`, or the disk is full; the old file is then as it was.
+    """
+    _core.write_file(os.fsencode(path), data)

@@ -128,7 +128,7 @@ class REKUR_API Model {
 
   // One .safetensors file: parameters by name, the spec in the metadata; `extra` tensors and metadata may ride along (optimiser
   // state). save: written to a temporary file, synced, renamed, so that the path holds the old file or the new one, never a piece.
-  // Both throw IoError.
+  // A save that is killed leaves `.NAME.rekur-….tmp` beside it, which the next save to the path removes. Both throw IoError.
 #if REKUR_TRAINING
   void save(const std::string& path) const;
   void save(const std::string& path, const Extras& extras) const;

@@ -27,7 +27,13 @@ class REKUR_API Error : public std::runtime_error {
 // Thrown when a file cannot be opened, read, written or understood as a file (bindings map it to OSError).
 class REKUR_API IoError : public Error {
  public:
-  using Error::Error;
+  explicit IoError(const std::string& what, int system = 0) : Error(what), system_(system) {}
+
+  // The system's error number (ENOENT, …); 0 where the system was content and the file's content was not.
+  int system_error() const noexcept { return system_; }
+
+ private:
+  int system_;
 };
 
 // Thrown when the memory for a model's weights or for a run cannot be had. Small allocations that fail throw std::bad_alloc.

@@ -33,7 +33,7 @@ class Descriptor {
 
 // "cannot write 'model.safetensors': No space left on device"
 [[noreturn]] inline void throw_system_error(std::string_view verb, const std::string& path, int error = errno) {
-  throw_io_error("cannot % '%': %", {verb, path, std::generic_category().message(error)});
+  throw IoError(compose("cannot % '%': %", {verb, path, std::generic_category().message(error)}), error);
 }
 
 }  // namespace rekur::io

@@ -1,5 +1,6 @@
 """The picture of the demo: a stretch of the test part, and the error hour by hour."""
 
+import io
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._files import write_atomic
 from rekur.data import Hourly, Part
 from rekur.demo.scores import Score
 
@@ -77,7 +79,9 @@ def draw(
         for axis in (left, right):
             axis.grid(color=_GRID, linewidth=0.8)
             axis.set_axisbelow(True)
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=110, metadata={"Software": None})
+        write_atomic(path, image.getvalue())
         pyplot.close(figure)
 
 

@@ -1,6 +1,7 @@
 """The demo itself: read, train, score, save, export, verify, draw."""
 
 import csv
+import io
 import sys
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rekur
+from rekur._files import write_atomic
 from rekur.data import Hourly, Part, Windows, forecast_windows, load
 from rekur.demo.plot import draw
 from rekur.demo.scores import Score, scores, table
@@ -161,15 +163,16 @@ def _run_onnx(path: Path, x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _write_csv(path: Path, series: Hourly, part: Part, forecast: NDArray[np.float64]) -> None:
     """One forecast a day, at the hour of the first test window: a row for each hour ahead."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["issued", "hours_ahead", "time", "observed_c", "forecast_c", "same_hour_yesterday_c"])
-        for index in range(len(part)):
-            row = int(part.row[index])
-            if (row - int(part.row[0])) % 24:
-                continue
-            issued = series.time(row - 1).isoformat(" ", "minutes")
-            for hour in range(forecast.shape[1]):
-                values = (part.target[index, hour], forecast[index, hour], part.yesterday[index, hour])
-                when = series.time(row + hour).isoformat(" ", "minutes")
-                writer.writerow([issued, hour + 1, when, *(f"{value:.2f}" for value in values)])
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow(["issued", "hours_ahead", "time", "observed_c", "forecast_c", "same_hour_yesterday_c"])
+    for index in range(len(part)):
+        row = int(part.row[index])
+        if (row - int(part.row[0])) % 24:
+            continue
+        issued = series.time(row - 1).isoformat(" ", "minutes")
+        for hour in range(forecast.shape[1]):
+            values = (part.target[index, hour], forecast[index, hour], part.yesterday[index, hour])
+            when = series.time(row + hour).isoformat(" ", "minutes")
+            writer.writerow([issued, hour + 1, when, *(f"{value:.2f}" for value in values)])
+    write_atomic(path, stream.getvalue().encode())

@@ -295,8 +295,10 @@ class Model(Trainable):
 
         That is losses, metrics, the optimiser and its state, so that training can go on from the file.
 
-        The path holds the old file or the whole new one, never a piece. Metrics that are Python code are not saved (a
-        warning says so).
+        The path holds the old file or the whole new one, never a piece. A symbolic link stays and the file behind it is
+        replaced; a file that is there keeps its permissions. A process that is killed while it saves leaves
+        ``.NAME.rekur-….tmp`` beside the path, which the next save to the same path removes. Metrics that are Python
+        code are not saved (a warning says so).
 
         Raises
         ------
@@ -305,7 +307,7 @@ class Model(Trainable):
         """
         engine = self._engine()
         tensors, training = self._training_state()
-        engine.save(os.fspath(path), tensors, {_TRAINING: dumps(training)})
+        engine.save(os.fsencode(path), tensors, {_TRAINING: dumps(training)})
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
         """Write the model as :meth:`save` does, but as if it were not compiled: no losses, no optimiser's state.
@@ -315,7 +317,7 @@ class Model(Trainable):
         OSError
             If the file cannot be written.
         """
-        self._engine().save(os.fspath(path), {}, {_TRAINING: dumps({"model_seed": self.seed})})
+        self._engine().save(os.fsencode(path), {}, {_TRAINING: dumps({"model_seed": self.seed})})
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take over the weights of a file of :meth:`save` or :meth:`save_weights`; the rest of the model stays.
@@ -328,7 +330,7 @@ class Model(Trainable):
             If its parameters have other names or shapes than this model's; nothing is changed then.
         """
         engine = self._engine()
-        core, _, _ = _core.load(os.fspath(path))
+        core, _, _ = _core.load(os.fsencode(path))
         own, other = ([(name, tuple(shape)) for name, shape, _ in c.parameters] for c in (engine, core))
         for here, there in itertools.zip_longest(own, other):
             if here != there:
@@ -383,7 +385,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     ValueError
         If what it says of the training is not valid.
     """
-    core, tensors, metadata = _core.load(os.fspath(path))
+    core, tensors, metadata = _core.load(os.fsencode(path))
     model = Model._of_core(core)
     try:
         training = json.loads(metadata.get(_TRAINING, "{}"))
