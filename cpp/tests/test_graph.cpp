@@ -51,6 +51,46 @@ TEST_CASE("graph: a spec that is wrong is refused with the reason") {
       "2^40");
 }
 
+// What overflows is found by the sanitiser of undefined behaviour (preset asan).
+TEST_CASE("graph: integers at the borders of 64 bits are taken or refused, by every key of every layer") {
+  const char* numbers[] = {
+      "-9223372036854775808", "-9223372036854775807", "-4611686018427387904", "-1", "0", "1", "3", "1152921504606846975",
+      "1152921504606846976",  "4611686018427387904",  "9223372036854775807"};
+  const char* layers[] = {R"("Slice", "inputs": ["s"], "start": #)",
+                          R"("Slice", "inputs": ["s"], "stop": #)",
+                          R"("Slice", "inputs": ["s"], "start": #, "stop": #)",
+                          R"("Step", "inputs": ["s"], "index": #)",
+                          R"("Concatenate", "inputs": ["s", "s"], "axis": #)",
+                          R"("Concatenate", "inputs": ["s", "s", "s"])",
+                          R"("Add", "inputs": ["s", "s"])",
+                          R"("Dense", "inputs": ["s"], "units": #)",
+                          R"("Dense", "inputs": ["s"], "units": 2147483647)",
+                          R"("LSTM", "inputs": ["s"], "units": #)",
+                          R"("LSTM", "inputs": ["s"], "units": 3)",
+                          R"("GRU", "inputs": ["s"], "units": 2147483647)",
+                          R"("Bidirectional", "inputs": ["s"], "layer": {"type": "LSTM", "units": #})",
+                          R"("Embedding", "inputs": ["i"], "input_dim": #, "output_dim": 3)",
+                          R"("Embedding", "inputs": ["i"], "input_dim": 3, "output_dim": #)",
+                          R"("Embedding", "inputs": ["i"], "input_dim": #, "output_dim": #)",
+                          R"("LayerNormalization", "inputs": ["s"])",
+                          R"("Affine", "inputs": ["s"])"};
+  int built = 0, refused = 0;
+  for (const char* layer : layers) {
+    for (const char* number : numbers) {
+      for (const std::string& features : {std::string("5"), std::string(number)}) {
+        std::string json = spec(
+            R"({"type": "Input", "name": "s", "shape": [null, )" + features +
+                R"(]}, {"type": "Input", "name": "i", "shape": [null], "dtype": "int32"}, {"name": "y", "type": )" + layer + "}",
+            R"("s", "i")", "\"y\"");
+        for (std::size_t at; (at = json.find('#')) != json.npos;) json.replace(at, 1, number);
+        ++(build_error(json).empty() ? built : refused);
+      }
+    }
+  }
+  CHECK(built > 30);
+  CHECK(refused > 200);
+}
+
 TEST_CASE("graph: a batch that does not fit is refused before anything runs") {
   const std::string json =
       spec(kX + ", " + kSeq + R"(, {"type": "GRU", "name": "g", "inputs": ["s", "x"], "units": 2})", R"("x", "s")", "\"g\"");

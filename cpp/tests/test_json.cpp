@@ -192,6 +192,47 @@ TEST_CASE("json: mutated documents give a value or an Error") {
   CHECK(accepted < 4900);
 }
 
+TEST_CASE("json: exponents beyond every integer overflow or vanish, and nothing else") {
+  const std::string lowest = "-9223372036854775808", highest = "9223372036854775807", beyond = "99999999999999999999";
+  for (const std::string& exponent : {lowest, "-" + beyond, std::string("-9223372036854775807")}) {
+    for (const char* digits : {"0.1", "1", "123.4", "0.0001", "-0.1", "-7"}) {
+      const double value = json::parse(digits + ("e" + exponent)).number();
+      CHECK(value == 0);
+      CHECK(std::signbit(value) == (digits[0] == '-'));
+    }
+  }
+  for (const std::string& exponent : {highest, beyond, "+" + highest, "+" + beyond}) {
+    for (const char* digits : {"0.1", "1", "123.4", "0.0001", "-0.1"}) {
+      CHECK(error_of([&] { json::parse(digits + ("E" + exponent)); }) == "JSON: number beyond the range of double at offset 0");
+    }
+  }
+  for (const std::string& exponent : {lowest, highest, beyond, "-" + beyond}) {
+    for (const char* zero : {"0", "0.0", "-0.000"}) CHECK(json::parse(zero + ("e" + exponent)).number() == 0);
+  }
+  CHECK(json::parse("0." + std::string(400, '0') + "1e400").number() == doctest::Approx(0.1));
+  CHECK(json::parse("0." + std::string(400, '0') + "1e50").number() == 0);
+  CHECK(error_of([] { json::parse("1" + std::string(400, '0') + "e-50"); }) ==
+        "JSON: number beyond the range of double at offset 0");
+}
+
+TEST_CASE("json: random numbers read as they are written, or overflow, or vanish") {
+  const random::Stream draws(6, 0, 0);
+  for (std::uint64_t i = 0; i < 20000; ++i) {
+    const random::Words words = draws.block(4 * i);
+    static constexpr char kCharacters[] = "00123456789999.eE+-";
+    std::string text;
+    for (std::uint32_t k = 0; k <= words[0] % 40; ++k) {
+      text += kCharacters[draws.block(4 * i + 1 + k)[k % 4] % (sizeof kCharacters - 1)];
+    }
+    if (words[1] % 2 == 0) text = std::to_string(words[2] % 100) + ".5e" + (words[3] % 2 ? "-" : "") + text;
+    try {
+      const Value value = json::parse(text);
+      REQUIRE(json::parse(json::write(value)) == value);
+    } catch (const Error&) {
+    }
+  }
+}
+
 TEST_CASE("json::Reader: errors say where, what was expected and what came") {
   const auto message = [](const std::string& text, auto&& read) {
     return error_of([&] {

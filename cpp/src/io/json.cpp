@@ -111,19 +111,23 @@ void append_utf8(std::string& out, std::uint32_t code) {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// Whether a valid, non-zero literal is at least 1 in magnitude: tells an overflow from an underflow.
+// Whether a valid literal that double cannot hold is at least 1 in magnitude: tells an overflow from an underflow.
 bool at_least_one(std::string_view literal) {
+  // Beyond these an exponent is stronger than any number of digits that fits into memory, and sums with it stay in range.
+  constexpr std::int64_t kMost = std::int64_t{1} << 62;
   const std::size_t e = std::min(literal.find_first_of("eE"), literal.size());
+  const std::string_view digits = literal.substr(0, e);
+  const std::size_t point = std::min(digits.find('.'), e), leading = digits.find_first_of("123456789");
+  if (leading == digits.npos) return false;  // zero, whatever its exponent
   std::int64_t exponent = 0;
   if (e < literal.size()) {
     const char* begin = literal.data() + e + (literal[e + 1] == '+' ? 2 : 1);
     const auto [end, status] = std::from_chars(begin, literal.data() + literal.size(), exponent);
-    if (status == std::errc::result_out_of_range) return *begin != '-';
+    if (status == std::errc::result_out_of_range) exponent = *begin == '-' ? -kMost : kMost;
+    exponent = std::clamp(exponent, -kMost, kMost);
   }
-  const std::string_view digits = literal.substr(0, e);
-  const std::size_t point = std::min(digits.find('.'), e), leading = digits.find_first_of("123456789");
   const auto magnitude = static_cast<std::int64_t>(point) - static_cast<std::int64_t>(leading) - (leading < point ? 1 : 0);
-  return exponent >= 0 ? magnitude >= -exponent : magnitude + exponent >= 0;
+  return magnitude + exponent >= 0;
 }
 
 }  // namespace
