@@ -269,6 +269,79 @@ TEST_CASE("losses: no valid step gives zero; NaN counts exactly where a step is 
   }
 }
 
+TEST_CASE("losses: what has weight 0 is not there: neither its output nor its target is read") {
+  const auto scramble = [](Case& c, std::size_t pair) {
+    const auto features = static_cast<std::size_t>(c.F);
+    std::fill_n(c.x.begin() + static_cast<std::ptrdiff_t>(pair * features), features, kNaN);
+    std::fill_n(c.y.begin() + static_cast<std::ptrdiff_t>(pair * features), features, kNaN);
+    c.labels[pair] = -100;
+  };
+  for (const LossKind kind : kKinds) {
+    for (const Scores scores : {Scores::values, Scores::logits}) {
+      CAPTURE(train::name(kind));
+      std::vector<float> clean, dx;
+      Case steps = make(kind, scores, 2, 3, 4, true, 5);  // a weight a step
+      steps.lengths = {3, 2};
+      steps.weights = {1.0f, 0.0f, 2.0f, -0.0f, 0.5f, kNaN};
+      const double loss = steps.run(&clean);
+      for (const std::size_t pair : {1, 3, 5}) scramble(steps, pair);
+      CHECK(steps.run(&dx) == loss);
+      CHECK(dx == clean);
+      Case rows = make(kind, scores, 3, 2, 4, true, 5);  // a weight a row
+      rows.weights = {0.0f, 1.0f, 0.0f};
+      const double row_loss = rows.run(&clean);
+      for (const std::size_t pair : {0, 1, 4, 5}) scramble(rows, pair);
+      CHECK(rows.run(&dx) == row_loss);
+      CHECK(dx == clean);
+      rows.weights = {0.0f, 0.0f, 0.0f};  // nothing is there
+      for (const std::size_t pair : {2, 3}) scramble(rows, pair);
+      CHECK(rows.run(&dx) == 0);
+      CHECK(dx == std::vector<float>(24));
+    }
+  }
+}
+
+TEST_CASE("losses: finite, with a finite gradient, where probabilities are zeros, denormal or cancel out") {
+  for (const LossKind kind :
+       {LossKind::binary_crossentropy, LossKind::categorical_crossentropy, LossKind::sparse_categorical_crossentropy}) {
+    CAPTURE(train::name(kind));
+    std::vector<float> dx;
+    Case c = make(kind, Scores::values, 1, 1, 3, false, 1);
+    c.y = {1.0f, 0.0f, 0.0f};
+    c.labels = {0};
+    const float tiny = std::numeric_limits<float>::min();
+    for (const std::vector<float>& x :
+         {std::vector<float>{0.0f, 0.0f, 0.0f}, {tiny, tiny, 0.0f}, {-1.0f, 1.0f, 0.0f}, {0.0f, tiny, tiny}}) {
+      c.x = x;
+      const bool mean = kind == LossKind::binary_crossentropy;
+      if (x[0] <= tiny && x[1] <= tiny) CHECK(c.run(&dx) == doctest::Approx(-std::log(1e-7) / (mean ? 3 : 1)));
+      CHECK(std::isfinite(c.run(&dx)));
+      for (const float g : dx) CHECK(std::isfinite(g));
+    }
+    c.x = {1e-20f, 2e-20f, 1e-20f};  // small, and as good as large
+    CHECK(std::isfinite(c.run(&dx)));
+    if (kind != LossKind::binary_crossentropy) {
+      CHECK(c.run(&dx) == doctest::Approx(std::log(4.0)));
+      CHECK(dx[0] == doctest::Approx(-3.0 / 4e-20));
+      CHECK(dx[1] == doctest::Approx(1.0 / 4e-20));
+    }
+  }
+}
+
+TEST_CASE("losses: an infinite logit that is right costs nothing, one that is wrong everything") {
+  const float inf = std::numeric_limits<float>::infinity();
+  std::vector<float> dx;
+  Case c = make(LossKind::binary_crossentropy, Scores::logits, 1, 1, 1, false, 1);
+  for (const float y : {0.0f, 1.0f}) {
+    for (const float x : {-inf, inf}) {
+      c.x = {x};
+      c.y = {y};
+      CHECK(c.run(&dx) == ((x > 0) == (y == 1) ? 0 : std::numeric_limits<double>::infinity()));
+      CHECK(dx[0] == (x > 0 ? 1 : 0) - y);
+    }
+  }
+}
+
 TEST_CASE("losses: not a bit depends on the number of threads") {
   const int before = num_threads();
   for (const LossKind kind : kKinds) {

@@ -1,8 +1,9 @@
 """Losses, by name or as an object.
 
 A loss is a mean over the batch's rows (and the valid steps of an output with a time axis), each times its sample
-weight. Cross-entropies of a Dense or Activation layer that ends in sigmoid or softmax are computed from what goes into
-it, where that is numerically right.
+weight. What has weight 0 is not there: its target is never read and may be NaN, or a class that does not exist (−100),
+and it has no gradient; it still counts as one of the rows that the mean is over, as in Keras. Cross-entropies of a
+Dense or Activation layer that ends in sigmoid or softmax are computed from what goes into it, where that is right.
 """
 
 from typing import Any, ClassVar
@@ -72,7 +73,11 @@ class BinaryCrossentropy(_Crossentropy):
 
 
 class CategoricalCrossentropy(_Crossentropy):
-    """−Σ y log p over the classes; y one-hot or a distribution, p the output, or its softmax with ``from_logits``."""
+    """−Σ y log p over the classes; y one-hot or a distribution, p the output, or its softmax with ``from_logits``.
+
+    An output that is no softmax is divided by its sum and clipped to 1e-7 … 1 − 1e-7, as in Keras. Where a row's sum is
+    0 (below 1e-30), as behind a relu, its p are 1e-7 and its gradient is 0, where Keras gives NaN.
+    """
 
     name = "categorical_crossentropy"
     of_probabilities = True

@@ -25,6 +25,7 @@ struct StepResult {
 // What the outputs should have been. targets follow Model::outputs(); the last dimension may be left out where it is 1. Class
 // indices (sparse_categorical_crossentropy) are int32.
 // sample_weights[i]: empty, or one float per row (B), or one per step (B·T) for outputs with a time axis.
+// What has weight 0 is not there: its target is never read and may be NaN or a class that does not exist.
 struct Targets {
   std::vector<ConstView> targets;
   std::vector<std::span<const float>> sample_weights;

@@ -70,12 +70,13 @@ double huber(const Pair& p) {
   });
 }
 
-// -(y log σ(x) + (1-y) log(1-σ(x))) = max(x, 0) - x y + log(1 + exp(-|x|)); its derivative is σ(x) - y.
+// -(y log σ(x) + (1-y) log(1-σ(x))) = |x| (1-y or y) + log(1 + exp(-|x|)); its derivative is σ(x) - y. What has no probability to
+// be wrong adds nothing, be x infinite.
 double binary_from_logits(const Pair& p) {
   return mean_over_features(p, [](double x, double y, double& d) {
-    const double e = std::exp(-std::abs(x));
+    const double e = std::exp(-std::abs(x)), other = x < 0 ? y : 1 - y;
     d = (x >= 0 ? 1 : e) / (1 + e) - y;
-    return (x < 0 ? 0 : x) - x * y + std::log1p(e);
+    return (other == 0 ? 0 : std::abs(x) * other) + std::log1p(e);
   });
 }
 
@@ -117,11 +118,20 @@ double sparse_from_logits(const Pair& p) {
 }
 
 // q = x / Σx, clipped; -Σ y log q. With g_c = -y_c / q_c where q was not clipped: dx_c = (g_c - Σ_k g_k x_k/Σx) / Σx.
+//
+// A row of zeros, as relu gives them, has no direction: its probabilities are 0, that is all clipped, and its gradient is 0. So is
+// a row whose sum is so small that the gradient would not be a float: |dx| <= Σy / (q |Σx|), q >= 1e-7.
 template <class Y>
 double categorical_from_probabilities(const Pair& p, Y&& y) {
+  constexpr double kLeastSum = 1e-30;
   double sum = 0;
   for (Index c = 0; c < p.F; ++c) sum += p.x[c];
   double value = 0, along = 0;
+  if (std::abs(sum) < kLeastSum) {
+    for (Index c = 0; c < p.F; ++c) value -= y(c) * std::log(kEpsilon);
+    if (p.dx) std::fill_n(p.dx, p.F, 0.0f);
+    return value;
+  }
   for (Index c = 0; c < p.F; ++c) {
     const double q = p.x[c] / sum;
     value -= y(c) * std::log(std::clamp(q, kEpsilon, 1 - kEpsilon));
@@ -164,6 +174,22 @@ PairFunction function(LossKind kind, Scores scores) {
   }
   return squared_error;
 }
+
+// The sample weight of a pair: of its row, or its own.
+class PairWeights {
+ public:
+  PairWeights(std::span<const float> weights, const Rows& rows)
+      : weights_(weights), T_(rows.T), per_step_(static_cast<Index>(weights.size()) == rows.B * rows.T) {}
+
+  double operator()(Index b, Index t) const {
+    return weights_.empty() ? 1.0 : static_cast<double>(weights_[static_cast<std::size_t>(per_step_ ? b * T_ + t : b)]);
+  }
+
+ private:
+  std::span<const float> weights_;
+  Index T_;
+  bool per_step_;
+};
 
 bool has_shape(const ConstView& target, Shape expected, bool last_axis_optional) {
   if (target.shape == expected) return true;
@@ -248,10 +274,11 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
   }
   if (!sparse) return;
   const std::int32_t* labels = target.i32();
+  const PairWeights weight(weights, rows);
   for (Index b = 0; b < rows.B; ++b) {
     for (Index t = 0; t < rows.steps(b); ++t) {
       const std::int32_t label = labels[b * rows.T + t];
-      if (label >= 0 && label < rows.F) continue;
+      if ((label >= 0 && label < rows.F) || weight(b, t) == 0) continue;
       throw_error("%class index % at row %% is out of range [0, %)",
                   {where, label, b, (rows.time ? ", step " + std::to_string(t) : ""), rows.F});
     }
@@ -267,7 +294,7 @@ double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* 
     return 0;
   }
   const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
-  const bool per_step = static_cast<Index>(weights.size()) == pairs;
+  const PairWeights weight(weights, rows);
   const PairFunction value = function(loss.kind, scores);
   const Index block = std::max<Index>(1, kBlockElements / rows.F);
   std::vector<double> partial(static_cast<std::size_t>((pairs + block - 1) / block));
@@ -277,11 +304,11 @@ double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* 
     for (Index r = i * block; r < std::min(pairs, (i + 1) * block); ++r) {
       const Index b = r / rows.T, t = r % rows.T;
       float* gradient = dx ? dx + r * rows.F : nullptr;
-      if (t >= rows.steps(b)) {
+      const double w = t < rows.steps(b) ? weight(b, t) : 0;
+      if (w == 0) {  // not there: neither x nor y is read
         if (gradient) std::fill_n(gradient, rows.F, 0.0f);
         continue;
       }
-      const double w = weights.empty() ? 1.0 : static_cast<double>(weights[static_cast<std::size_t>(per_step ? r : b)]);
       sum += w * value({.F = rows.F,
                         .x = x + r * rows.F,
                         .y = sparse ? nullptr : target.f32() + r * rows.F,

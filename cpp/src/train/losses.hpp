@@ -4,9 +4,11 @@
 //
 //   loss = Σ w · value / N      over the valid (row, step) pairs; N is their number, w the sample weight (1 without)
 //
-// A step is valid before its row's length. The value of a pair is a mean over its features (the three regressions and binary
-// cross-entropy) or the cross-entropy of its distribution. As in Keras the weights do not enter N. Without one valid pair the loss
-// and its gradient are zero. NaN in an output, a target or a weight of a valid pair is NaN in the loss.
+// A step is valid before its row's length. A pair of weight 0 is not there: neither its output nor its target is read, they may be
+// NaN or a class that does not exist, and its gradient is zero. The value of a pair is a mean over its features (the three
+// regressions and binary cross-entropy) or the cross-entropy of its distribution. As in Keras the weights do not enter N. Without
+// one valid pair the loss and its gradient are zero. NaN in an output, a target or a weight of a valid pair is NaN in the loss,
+// unless its weight is 0.
 #pragma once
 
 #include <cstdint>
@@ -62,15 +64,15 @@ struct Rows {
 Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths);
 
 // Throws Error, naming the output, unless target and weights fit: float32 of the output's shape (a last axis of 1 may be left out);
-// for sparse_categorical_crossentropy int32 (B,) or (B, T), with or without a last axis of 1, every index of a valid step in [0,
-// F).
+// for sparse_categorical_crossentropy int32 (B,) or (B, T), with or without a last axis of 1, every index of a valid step whose
+// weight is not 0 in [0, F).
 void check_target(const Loss& loss, const Rows& rows, const ConstView& target, std::span<const float> weights,
                   const std::string& output);
 
 // The loss of checked arguments; where dx is not null also its gradient times `gradient_scale`, written to all of dx [B, T, F].
 // With logits the cross-entropies are computed from x in their stable forms, without ever forming log(p). From values, p is clipped
 // to [1e-7, 1 - 1e-7] as Keras does, the categorical ones after dividing by the row's sum; the gradient is zero where p was
-// clipped.
+// clipped. A row whose sum is 0 (below 1e-30) counts as probabilities of 0: finite, where Keras divides by zero.
 double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* x, const ConstView& target,
                 std::span<const float> weights, float* dx, double gradient_scale);
 

@@ -165,14 +165,18 @@ class Totals:
         y_true = batch.targets[k]
         assert y_true is not None
         weight = batch.weights[k]
+        keep = batch.present(k, port)  # what has weight 0 is not there: its target may be anything
         if port.time is not None:
             steps = y_pred.shape[:2]
-            keep = batch.valid(port)
             if keep is None:
                 keep = np.ones(steps, dtype=bool)
             if weight is not None:
-                weight = np.broadcast_to(weight if weight.ndim == 2 else weight[:, None], steps)[keep]
+                weight = np.broadcast_to(weight if weight.ndim == 2 else weight[:, None], steps)
+        if keep is not None:
+            if not keep.any():
+                return
             y_true, y_pred = y_true[keep], y_pred[keep]
+            weight = None if weight is None else weight[keep]
         for metric in self._metrics[k]:
             metric.update_state(y_true, y_pred, weight)
 

@@ -60,6 +60,19 @@ class Rows:
             return None
         return np.arange(self.inputs[output.time].shape[1]) < lengths[:, None]
 
+    def present(self, k: int, output: Port) -> NDArray[np.bool_] | None:
+        """Which rows (B,), or steps (B, T), of output k are there: no padding, no weight of 0. None: all."""
+        valid, weight = self.valid(output), self.weights[k]
+        if weight is None or weight.all():
+            return valid
+        there = weight != 0
+        if output.time is None:
+            return there
+        steps = there if there.ndim == 2 else there[:, None]
+        if valid is not None:
+            return valid & steps
+        return np.broadcast_to(steps, (len(self), self.inputs[output.time].shape[1]))
+
     def count(self, output: Port) -> int:
         """Rows, or valid steps, of an output: what its loss is a mean over."""
         if output.time is None:
@@ -162,9 +175,11 @@ def _output_shape(port: Port, inputs: Sequence[Array]) -> tuple[int, ...]:
 
 
 def make_targets(
-    y: object, inputs: Sequence[Array], ports: Sequence[Port], losses: Sequence[Loss | None]
+    y: object, given_rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None]
 ) -> list[Array | None]:
     """Targets per output, in the shape of the output; class indices without its last axis.
+
+    What is padding or has weight 0 may be anything, also NaN or a number that is no class.
 
     Raises
     ------
@@ -179,9 +194,9 @@ def make_targets(
     else:
         given = per_port(y, [port for port, _ in used], "y")
         given = [given.pop(0) if loss is not None else None for loss in losses]
-    rows = len(inputs[0])
+    inputs, rows = given_rows.inputs, len(given_rows)
     targets: list[Array | None] = []
-    for port, loss, value in zip(ports, losses, given, strict=True):
+    for k, (port, loss, value) in enumerate(zip(ports, losses, given, strict=True)):
         if loss is None:
             targets.append(None)
             continue
@@ -194,7 +209,7 @@ def make_targets(
             raise ValueError(f"x and y must have the same number of rows: x has {rows}, {what} has {came}")
         expected = _output_shape(port, inputs)
         if loss.sparse:
-            targets.append(_classes(array, expected[:-1], what, loss))
+            targets.append(_classes(array, expected[:-1], what, loss, given_rows.present(k, port)))
             continue
         if expected[-1] == 1 and array.shape == expected[:-1]:
             array = array[..., None]
@@ -207,7 +222,9 @@ def make_targets(
     return targets
 
 
-def _classes(array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Loss) -> Ints:
+def _classes(
+    array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Loss, present: NDArray[np.bool_] | None
+) -> Ints:
     if array.shape == (*expected, 1):
         array = array[..., 0]
     if array.shape != expected:
@@ -215,17 +232,19 @@ def _classes(array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Lo
         raise ValueError(
             f"{what}: {loss.name} expected class indices of shape {show(expected)}, got {show(array.shape)}{hint}"
         )
+    if present is not None and array.dtype != np.int32:
+        array = np.where(present, array, array.dtype.type(0))
     return as_int32(array, what, whole_floats=True)
 
 
 def check_labels(rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None]) -> None:
-    """Labels of all valid steps must mean something: class indices that exist, probabilities from 0 to 1 (or NaN)."""
-    for port, loss, target in zip(ports, losses, rows.targets, strict=True):
+    """Labels of all that is there must mean something: class indices that exist, probabilities from 0 to 1 (or NaN)."""
+    for k, (port, loss, target) in enumerate(zip(ports, losses, rows.targets, strict=True)):
         classes = port.shape[-1]
         if loss is None or target is None or not (loss.of_probabilities or (loss.sparse and classes is not None)):
             continue
-        valid = rows.valid(port)
-        labels = target if valid is None else target[valid]
+        present = rows.present(k, port)
+        labels = target if present is None else target[present]
         if loss.of_probabilities:
             wrong = labels[(labels < -_ROUNDING) | (labels > 1 + _ROUNDING)]
             expected = "values from 0 to 1"

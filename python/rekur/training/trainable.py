@@ -1,5 +1,6 @@
 """compile, fit, evaluate, predict: what a model can do with arrays."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,9 +97,10 @@ class Trainable:
         rows = Rows(
             inputs,
             data.make_lengths(lengths, inputs, ports),
-            data.make_targets(y, inputs, outputs, bound.losses),
+            [],
             data.make_weights(sample_weight, inputs, outputs),
         )
+        rows = dataclasses.replace(rows, targets=data.make_targets(y, rows, outputs, bound.losses))
         data.check_labels(rows, outputs, bound.losses)
         if not len(rows):
             raise ValueError(f"x holds no rows: its shape is {show(inputs[0].shape)}")
@@ -143,6 +145,7 @@ class Trainable:
         shuffle : bool
             Whether each epoch takes the rows in another order. Everything given stays aligned.
         sample_weight : ndarray of shape (B,) or (B, T), or a list or dict of them, optional
+            What has weight 0 is not there: its target, and the output there, may be anything, NaN too.
         lengths : int ndarray of shape (B,), or a dict by input name, optional
             Valid steps of each row, 0 … T; steps past them are not computed, nor counted in loss and metrics.
 
