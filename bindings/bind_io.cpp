@@ -63,7 +63,7 @@ void write(const std::string& path, const std::map<std::string, std::string>& me
 
 void write_file(const std::string& path, const py::bytes& data) {
   const auto bytes = static_cast<std::string_view>(data);
-  const py::gil_scoped_release release;
+  const ReleaseGil release;
   io::write_atomically(path, std::as_bytes(std::span(bytes)));
 }
 
@@ -71,7 +71,7 @@ void write_file(const std::string& path, const py::bytes& data) {
 
 void bind_io(py::module_& m) {
   m.def("write_file", &write_file, py::arg("path"), py::arg("data"));
-  m.def("check_writable", &io::check_writable, py::arg("path"), py::call_guard<py::gil_scoped_release>());
+  m.def("check_writable", &io::check_writable, py::arg("path"), py::call_guard<ReleaseGil>());
   m.def("read_safetensors", &read, py::arg("path"));
   m.def("write_safetensors", &write, py::arg("path"), py::arg("metadata"), py::arg("tensors"));
 }

@@ -65,13 +65,11 @@ class Rows:
         valid, weight = self.valid(output), self.weights[k]
         if weight is None or weight.all():
             return valid
-        there = weight != 0
+        there: NDArray[np.bool_] = weight != 0
         if output.time is None:
             return there
-        steps = there if there.ndim == 2 else there[:, None]
-        if valid is not None:
-            return valid & steps
-        return np.broadcast_to(steps, (len(self), self.inputs[output.time].shape[1]))
+        steps = np.broadcast_to(there.reshape(len(self), -1), (len(self), self.inputs[output.time].shape[1]))
+        return steps if valid is None else np.logical_and(valid, steps)
 
     def count(self, output: Port) -> int:
         """Rows, or valid steps, of an output: what its loss is a mean over."""
