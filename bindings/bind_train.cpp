@@ -94,9 +94,9 @@ void bind_train(py::module_& m) {
           },
           py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
           py::arg("want_outputs") = false)
-      .def_property(
-          "learning_rate", [](const PyTrainer& self) { return self.trainer.learning_rate(); },
-          [](PyTrainer& self, double rate) { self.trainer.set_learning_rate(rate); })
+      .def(
+          "set_optimizer", [](PyTrainer& self, const std::string& config) { self.trainer.set_optimizer(config); },
+          py::arg("config"), py::call_guard<ReleaseGil>())
       .def_property_readonly("iterations", [](const PyTrainer& self) { return self.trainer.iterations(); })
       .def("state",
            [](const PyTrainer& self) {

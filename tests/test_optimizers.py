@@ -93,15 +93,6 @@ def test_ways_to_name_one(name):
     assert optimizers.get(name).config() == optimizers.Adam().config()
 
 
-def test_a_model_has_its_own_optimizer():
-    shared = optimizers.SGD(0.5)
-    models = [Sequential([layers.Dense(1, input_shape=(2,))]) for _ in range(2)]
-    for model in models:
-        model.compile(shared, "mse")
-    models[0].optimizer.learning_rate = 0.1
-    assert models[1].optimizer.learning_rate == shared.learning_rate == 0.5
-
-
 def test_mistakes():
     with pytest.raises(ValueError, match="did you mean 'rmsprop'"):
         optimizers.get("rmsprob")

@@ -177,6 +177,7 @@ int main(int argc, char** argv) {
   if (trainer->iterations() == 0) give_up("step", -1, "none done");
   exhaust("evaluate", [&] { return try_evaluate(*trainer, batch, targets).status(); });
   exhaust("state", [&] { return try_state(*trainer).status(); });
+  exhaust("set_optimizer", [&] { return try_set_optimizer(*trainer, R"({"name": "adam", "beta_1": 0.8, "clipnorm": 1})"); });
 #endif
   std::puts("all well");
   return 0;

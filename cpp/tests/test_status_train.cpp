@@ -52,6 +52,8 @@ TEST_CASE("status: a trainer does what the throwing one does") {
   CHECK(trainer->iterations() == 7);
   REQUIRE(try_set_learning_rate(*trainer, 0.5));
   CHECK(trainer->learning_rate() == 0.5);
+  REQUIRE(try_set_optimizer(*trainer, R"({"name": "adam", "learning_rate": 0.25, "beta_1": 0.8})"));
+  CHECK(trainer->learning_rate() == 0.25);
 }
 
 TEST_CASE("status: forward and backward") {
@@ -112,6 +114,8 @@ TEST_CASE("status: what is wrong in training leaves everything as it was") {
   CHECK(try_step(*trainer, {}, problem.targets()).status().code == Code::invalid_argument);
   CHECK(try_evaluate(*trainer, {}, problem.targets()).status().code == Code::invalid_argument);
   CHECK(try_set_learning_rate(*trainer, std::nan("")).code == Code::invalid_argument);
+  CHECK(try_set_optimizer(*trainer, R"({"name": "adam", "beta_1": 2})").code == Code::invalid_argument);
+  CHECK(try_set_optimizer(*trainer, nullptr).code == Code::invalid_argument);
   CHECK(try_set_state(*trainer, {}, 1).code == Code::invalid_argument);
   CHECK(std::equal(before.begin(), before.end(), model.weights().begin()));
   CHECK(trainer->iterations() == 0);

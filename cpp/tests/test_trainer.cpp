@@ -304,6 +304,7 @@ TEST_CASE("trainer: it outlives the object it was made of, and says when it was 
   refused([&] { trainer.step(data.batch(), data.targets()); });
   refused([&] { trainer.evaluate(data.batch(), data.targets()); });
   refused([&] { trainer.set_learning_rate(1); });
+  refused([&] { trainer.set_optimizer(R"({"name": "adam"})"); });
   refused([&] { trainer.state(); });
   refused([&] { trainer.set_state({}, 1); });
   CHECK_THROWS_WITH_AS(Trainer(model, training(kMse)), doctest::Contains("model: it was moved from"), Error);
@@ -417,4 +418,58 @@ TEST_CASE("trainer: the configuration is read strictly") {
   trainer.set_learning_rate(0.5);
   CHECK(trainer.learning_rate() == 0.5);
   CHECK_THROWS_AS(trainer.set_learning_rate(std::nan("")), Error);
+}
+
+TEST_CASE("trainer: other hyperparameters act at the next step, and the state stays") {
+  struct Form {
+    const char *before, *after;
+  };
+  for (const Form form :
+       {Form{R"({"name": "sgd", "learning_rate": 0.1, "momentum": 0.9})",
+             R"({"name": "sgd", "learning_rate": 0.05, "momentum": 0.5, "nesterov": true, "weight_decay": 0.01})"},
+        Form{R"({"name": "rmsprop", "momentum": 0.4})", R"({"name": "rmsprop", "rho": 0.5, "momentum": 0.1})"},
+        Form{R"({"name": "adam"})", R"({"name": "adam", "beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.01})"},
+        Form{R"({"name": "adam", "clipvalue": 0.001})", R"({"name": "adam", "global_clipnorm": 0.01})"},
+        Form{R"({"name": "adamw"})", R"({"name": "adamw", "weight_decay": 0.5})"}}) {
+    CAPTURE(form.after);
+    Model model = make_model(forecaster("linear", 2, true)), other = make_model(forecaster("linear", 2, true));
+    Trainer trainer(model, training(kMse, form.before)), fresh(other, training(kMse, form.after));
+    fit(model, trainer, 0, 5);
+    other.set_weights(model.weights());
+    fresh.set_state(trainer.state(), trainer.iterations());
+    trainer.set_optimizer(form.after);
+    const Floats unchanged = weights_of(model);
+    CHECK(same_bits(fit(model, trainer, 5, 10), fit(other, fresh, 5, 10)));
+    CHECK_FALSE(same_bits(unchanged, weights_of(model)));
+  }
+}
+
+TEST_CASE("trainer: a velocity begins with zeros where momentum becomes positive, and goes with it") {
+  Model model = make_model(forecaster("linear", 2, true)), other = make_model(forecaster("linear", 2, true));
+  Trainer trainer(model, training(kMse, R"({"name": "sgd"})"));
+  fit(model, trainer, 0, 3);
+  other.set_weights(model.weights());
+  Trainer fresh(other, training(kMse, R"({"name": "sgd", "momentum": 0.9})"));
+  fresh.set_state(fresh.state(), 3);
+  trainer.set_optimizer(R"({"name": "sgd", "momentum": 0.9})");
+  CHECK(trainer.state().size() == 1);
+  CHECK(same_bits(fit(model, trainer, 3, 6), fit(other, fresh, 3, 6)));
+  trainer.set_optimizer(R"({"name": "sgd"})");
+  CHECK(trainer.state().empty());
+}
+
+TEST_CASE("trainer: hyperparameters that the constructor would refuse change nothing") {
+  Model model = make_model(forecaster("linear", 2, true)), other = make_model(forecaster("linear", 2, true));
+  Trainer trainer(model, training(kMse)), expected(other, training(kMse));
+  fit(model, trainer, 0, 2);
+  const auto refused = [&](const char* config, const char* message) {
+    CHECK_THROWS_WITH_AS(trainer.set_optimizer(config), doctest::Contains(message), Error);
+  };
+  refused(R"({"name": "sgd"})", "optimizer: expected 'adam', whose state this trainer holds, got 'sgd'");
+  refused(R"({"name": "adam", "beta_1": 1})", "'beta_1' must be a number in [0, 1)");
+  refused(R"({"name": "adam", "learning_rate": 5, "clipnorm": 0})", "'clipnorm' must be a positive number");
+  refused(R"({"name": "adam", "learning_rate": 5, "rate": 1})", "unknown key 'rate'");
+  refused("{", "JSON");
+  fit(model, trainer, 2, 4);
+  CHECK(same_bits(weights_of(model), fit(other, expected, 0, 4)));
 }

@@ -1,16 +1,53 @@
 """Optimisers, by name or as an object. Their defaults are those of Keras 3."""
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
+from rekur._settings import Guarded, Setting
 from rekur._validate import boolean, did_you_mean, real
 
+_FLOAT = np.finfo(np.float32)  # what the engine computes in: what counts is the number that it gets
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
-class Optimizer:
+def _rate(value: object, what: str) -> float:
+    if callable(value) or hasattr(value, "get_config"):
+        raise TypeError(
+            f"{what} must be a number, got {value!r}; for one that changes give fit a "
+            "callbacks.LearningRateScheduler, or set the optimizer's learning_rate between steps"
+        )
+    return real(value, what, 0, float(_FLOAT.max))
+
+
+def _momentum(value: object, what: str) -> float:
+    return real(value, what, 0, 1)
+
+
+def _amount(value: object, what: str) -> float:
+    return real(value, what, 0, float(_FLOAT.max))
+
+
+def _fraction(value: object, what: str) -> float:
+    number = real(value, what, 0, 1)
+    if np.float32(number) == 1:
+        raise ValueError(f"{what} must be below 1, got {value!r}")
+    return number
+
+
+def _epsilon(value: object, what: str) -> float:
+    return real(value, what, float(_FLOAT.tiny), float(_FLOAT.max))
+
+
+def _clip(value: object, what: str) -> float | None:
+    if value is None:
+        return None
+    if real(value, what, 0) == 0:
+        raise ValueError(f"{what} must be above 0, got 0")
+    return real(value, what, float(_FLOAT.tiny), float(_FLOAT.max))
+
+
+class Optimizer(Guarded):
     """Base of the optimisers: a name, a learning rate and hyperparameters.
 
     Parameters
@@ -28,60 +65,66 @@ class Optimizer:
     ------
     TypeError, ValueError
         For a hyperparameter that is no number or out of range, or more than one kind of clipping.
+
+    Notes
+    -----
+    Every parameter is an attribute under its name. One that is set acts from the next step on in each model that was
+    compiled with this object; what has gathered (moments, velocity, the count of steps) stays, but for the velocity,
+    which begins with zeros when ``momentum`` becomes positive. What gathers belongs to the model: one object may be
+    compiled into several. A copy, by ``copy``, ``deepcopy`` or ``pickle``, is an optimiser that no model uses.
     """
 
     name: ClassVar[str]
+    _keys: ClassVar[tuple[str, ...]] = ()  # the hyperparameters beside the learning rate and clipping
+    _advice: ClassVar[dict[str, str]] = {
+        "lr": "it is called learning_rate",
+        "decay": "give fit a callbacks.LearningRateScheduler",
+        "iterations": "the count of steps belongs to the model and begins with 0 at compile",
+        "name": "it says which optimizer this is; make another",
+    }
+
+    learning_rate = Setting(_rate)
+    clipnorm = Setting(_clip)
+    clipvalue = Setting(_clip)
+    global_clipnorm = Setting(_clip)
 
     def __init__(
         self,
         learning_rate: float,
-        parameters: dict[str, float | bool],
         clipnorm: float | None,
         clipvalue: float | None,
         global_clipnorm: float | None,
     ) -> None:
-        self._rate = real(learning_rate, f"{self.name}: learning_rate", 0)
-        self._changed: Callable[[float], None] | None = None  # tells the trainer of a compiled model
-        self.parameters = parameters
-        clips = dict(zip(_CLIPS, (clipnorm, clipvalue, global_clipnorm), strict=True))
-        given = {k: real(v, f"{self.name}: {k}", 0) for k, v in clips.items() if v is not None}
+        self.learning_rate = learning_rate
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self._version = 0  # counts changes, so that a model sees before a step that there is one
+        self._check_clipping()
+
+    def _check_clipping(self) -> None:
+        given = [key for key in _CLIPS if getattr(self, key) is not None]
         if len(given) > 1:
             raise ValueError(
                 f"{self.name}: give one of clipnorm, clipvalue and global_clipnorm, not {' and '.join(given)}"
             )
-        for key, value in given.items():
-            if value == 0:
-                raise ValueError(f"{self.name}: {key} must be above 0, got 0")
-        self.clipping = given
 
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate; that of a compiled model's optimizer may be changed at any time."""
-        return self._rate
+    def _whose(self) -> str:
+        return self.name
 
-    @learning_rate.setter
-    def learning_rate(self, rate: float) -> None:
-        self._rate = real(rate, f"{self.name}: learning_rate", 0)
-        if self._changed is not None:
-            self._changed(self._rate)
+    def _was_set(self, name: str) -> None:
+        self._check_clipping()
+        self._version += 1
 
     def config(self) -> dict[str, Any]:
-        return {"name": self.name, "learning_rate": self._rate, **self.parameters, **self.clipping}
+        """The engine's form: the name, and what has a value."""
+        keys = ("learning_rate", *self._keys, *_CLIPS)
+        given = {key: getattr(self, key) for key in keys}
+        return {"name": self.name, **{key: value for key, value in given.items() if value is not None}}
 
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self.config().items() if k != "name")
         return f"{type(self).__name__}({options})"
-
-
-def _fraction(value: float, what: str) -> float:
-    number = real(value, what, 0, 1)
-    if number == 1:
-        raise ValueError(f"{what} must be below 1, got {value!r}")
-    return number
-
-
-def _epsilon(value: float, what: str) -> float:
-    return real(value, what, float(np.finfo(np.float32).tiny))  # the engine computes in float32
 
 
 class SGD(Optimizer):
@@ -91,6 +134,11 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
+    _keys = ("momentum", "nesterov", "weight_decay")
+
+    momentum = Setting(_momentum)
+    nesterov = Setting(boolean)
+    weight_decay = Setting(_amount)
 
     def __init__(
         self,
@@ -103,12 +151,10 @@ class SGD(Optimizer):
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
-        parameters: dict[str, float | bool] = {
-            "momentum": real(momentum, "sgd: momentum", 0, 1),
-            "nesterov": boolean(nesterov, "sgd: nesterov"),
-            "weight_decay": real(weight_decay, "sgd: weight_decay", 0),
-        }
-        super().__init__(learning_rate, parameters, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
 
 
 class RMSprop(Optimizer):
@@ -118,6 +164,11 @@ class RMSprop(Optimizer):
     """
 
     name = "rmsprop"
+    _keys = ("rho", "momentum", "epsilon")
+
+    rho = Setting(_fraction)
+    momentum = Setting(_momentum)
+    epsilon = Setting(_epsilon)
 
     def __init__(
         self,
@@ -130,12 +181,10 @@ class RMSprop(Optimizer):
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
-        parameters: dict[str, float | bool] = {
-            "rho": _fraction(rho, "rmsprop: rho"),
-            "momentum": real(momentum, "rmsprop: momentum", 0, 1),
-            "epsilon": _epsilon(epsilon, "rmsprop: epsilon"),
-        }
-        super().__init__(learning_rate, parameters, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.rho = rho
+        self.momentum = momentum
+        self.epsilon = epsilon
 
 
 class Adam(Optimizer):
@@ -145,6 +194,11 @@ class Adam(Optimizer):
     """
 
     name = "adam"
+    _keys: ClassVar[tuple[str, ...]] = ("beta_1", "beta_2", "epsilon")
+
+    beta_1 = Setting(_fraction)
+    beta_2 = Setting(_fraction)
+    epsilon = Setting(_epsilon)
 
     def __init__(
         self,
@@ -157,18 +211,19 @@ class Adam(Optimizer):
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
-        parameters: dict[str, float | bool] = {
-            "beta_1": _fraction(beta_1, f"{self.name}: beta_1"),
-            "beta_2": _fraction(beta_2, f"{self.name}: beta_2"),
-            "epsilon": _epsilon(epsilon, f"{self.name}: epsilon"),
-        }
-        super().__init__(learning_rate, parameters, clipnorm, clipvalue, global_clipnorm)
+        super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
 
 
 class AdamW(Adam):
     """Adam, and − rate·weight_decay·w. Loshchilov and Hutter, arXiv:1711.05101."""
 
     name = "adamw"
+    _keys = (*Adam._keys, "weight_decay")
+
+    weight_decay = Setting(_amount)
 
     def __init__(
         self,
@@ -186,7 +241,7 @@ class AdamW(Adam):
             learning_rate, beta_1, beta_2, epsilon,
             clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
         )  # fmt: skip
-        self.parameters["weight_decay"] = real(weight_decay, "adamw: weight_decay", 0)
+        self.weight_decay = weight_decay
 
 
 _CLASSES: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adam, AdamW)

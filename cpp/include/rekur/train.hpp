@@ -54,6 +54,11 @@ class REKUR_API Trainer {
 
   void set_learning_rate(double rate);
 
+  // Other hyperparameters and clipping for the next step on: the "optimizer" of the configuration, whole, of the same name. Its
+  // state stays; a velocity begins with zeros when momentum becomes positive and is dropped when it becomes 0. Throws Error and
+  // changes nothing for what the constructor would refuse.
+  void set_optimizer(const std::string& config_json);
+
   // What a checkpoint needs to go on as if it had never stopped: slot buffers by name ("optimizer/m", …) and the iteration count.
   std::map<std::string, Tensor> state() const;
   void set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations);

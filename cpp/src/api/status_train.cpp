@@ -47,6 +47,10 @@ Status try_set_learning_rate(Trainer& trainer, double rate) noexcept {
   return status_of([&] { trainer.set_learning_rate(rate); });
 }
 
+Status try_set_optimizer(Trainer& trainer, Text config_json) noexcept {
+  return status_of([&] { trainer.set_optimizer(api::to_string(config_json, "the optimizer's configuration")); });
+}
+
 Result<std::map<std::string, Tensor>> try_state(const Trainer& trainer) noexcept {
   return result_of([&] { return trainer.state(); });
 }

@@ -15,6 +15,7 @@ namespace rekur::train {
 namespace {
 
 constexpr std::array<std::string_view, 4> kNames = {"sgd", "rmsprop", "adam", "adamw"};
+constexpr const char* kVelocity = "velocity";  // the last slot, there as long as momentum is positive
 constexpr Index kGrain = 4096;
 
 // The kernels compute in float32: what counts is the number that they get.
@@ -62,33 +63,54 @@ OptimizerKind read_optimizer_kind(const json::Value& config) {
   return static_cast<OptimizerKind>(found - kNames.begin());
 }
 
-Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters) : kind_(kind) {
-  hyper_.learning_rate = amount(config, "learning_rate", kind == OptimizerKind::sgd ? 0.01 : 0.001);
-  const auto slot = [&](const char* name) { slots_.push_back({name, std::vector<float>(static_cast<std::size_t>(parameters))}); };
+Hyperparameters read_hyperparameters(OptimizerKind kind, json::Reader& config) {
+  Hyperparameters p;
+  p.learning_rate = amount(config, "learning_rate", kind == OptimizerKind::sgd ? 0.01 : 0.001);
   switch (kind) {
     case OptimizerKind::sgd:
-      hyper_.momentum = momentum_rate(config);
-      hyper_.nesterov = config.boolean("nesterov", false);
-      hyper_.weight_decay = amount(config, "weight_decay", 0);
-      if (hyper_.momentum > 0) slot("velocity");
+      p.momentum = momentum_rate(config);
+      p.nesterov = config.boolean("nesterov", false);
+      p.weight_decay = amount(config, "weight_decay", 0);
       break;
     case OptimizerKind::rmsprop:
-      hyper_.rho = decay_rate(config, "rho", 0.9);
-      hyper_.momentum = momentum_rate(config);
-      hyper_.epsilon = small_positive(config, "epsilon", 1e-7);
-      slot("square");
-      if (hyper_.momentum > 0) slot("velocity");
+      p.rho = decay_rate(config, "rho", 0.9);
+      p.momentum = momentum_rate(config);
+      p.epsilon = small_positive(config, "epsilon", 1e-7);
       break;
     case OptimizerKind::adam:
     case OptimizerKind::adamw:
-      hyper_.beta_1 = decay_rate(config, "beta_1", 0.9);
-      hyper_.beta_2 = decay_rate(config, "beta_2", 0.999);
-      hyper_.epsilon = small_positive(config, "epsilon", 1e-7);
-      if (kind == OptimizerKind::adamw) hyper_.weight_decay = amount(config, "weight_decay", 0.004);
+      p.beta_1 = decay_rate(config, "beta_1", 0.9);
+      p.beta_2 = decay_rate(config, "beta_2", 0.999);
+      p.epsilon = small_positive(config, "epsilon", 1e-7);
+      if (kind == OptimizerKind::adamw) p.weight_decay = amount(config, "weight_decay", 0.004);
+      break;
+  }
+  return p;
+}
+
+Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters)
+    : kind_(kind), size_(static_cast<std::size_t>(parameters)) {
+  const auto slot = [&](const char* name) { slots_.push_back({name, std::vector<float>(size_)}); };
+  switch (kind) {
+    case OptimizerKind::sgd:
+      break;
+    case OptimizerKind::rmsprop:
+      slot("square");
+      break;
+    case OptimizerKind::adam:
+    case OptimizerKind::adamw:
       slot("m");
       slot("v");
       break;
   }
+  set_hyperparameters(read_hyperparameters(kind, config));
+}
+
+void Optimizer::set_hyperparameters(const Hyperparameters& hyper) {
+  const bool has_velocity = !slots_.empty() && slots_.back().name == kVelocity;
+  if (hyper.momentum > 0 && !has_velocity) slots_.push_back({kVelocity, std::vector<float>(size_)});
+  if (!(hyper.momentum > 0) && has_velocity) slots_.pop_back();
+  hyper_ = hyper;
 }
 
 void Optimizer::set_learning_rate(double rate) {

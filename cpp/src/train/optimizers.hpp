@@ -41,11 +41,20 @@ struct Slot {
 // The name of an optimiser's configuration: the kind it stands for. Throws Error for an unknown one, with a suggestion.
 OptimizerKind read_optimizer_kind(const json::Value& config);
 
+// Keras's names and defaults, from `config`; whoever owns the reader asks for the rest and finishes it. Throws Error for a number
+// out of range.
+Hyperparameters read_hyperparameters(OptimizerKind kind, json::Reader& config);
+
 class Optimizer {
  public:
-  // Reads its hyperparameters (Keras's names and defaults) from `config`; whoever owns the reader asks for the rest and finishes
-  // it. Throws Error for a number out of range.
+  // Reads its hyperparameters from `config`, as above.
   Optimizer(OptimizerKind kind, json::Reader& config, Index parameters);
+
+  OptimizerKind kind() const { return kind_; }
+
+  // For the next update on, of this kind and in range. Slots stay; a velocity begins with zeros when momentum becomes positive and
+  // is dropped when it becomes 0.
+  void set_hyperparameters(const Hyperparameters& hyper);
 
   double learning_rate() const { return hyper_.learning_rate; }
   void set_learning_rate(double rate);  // 0 <= rate, as a float finite; throws Error otherwise
@@ -58,6 +67,7 @@ class Optimizer {
 
  private:
   OptimizerKind kind_;
+  std::size_t size_;  // of a slot
   Hyperparameters hyper_;
   std::vector<Slot> slots_;
 };

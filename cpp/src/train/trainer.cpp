@@ -228,6 +228,24 @@ double Trainer::learning_rate() const noexcept {
   return impl_->optimizer.learning_rate();
 }
 
+void Trainer::set_optimizer(const std::string& config_json) {
+  Impl& self = this->self();
+  const json::Value config = json::parse(config_json);
+  const train::OptimizerKind kind = train::read_optimizer_kind(config);
+  if (kind != self.optimizer.kind()) {
+    throw_error("optimizer: expected '%', whose state this trainer holds, got '%'",
+                {train::name(self.optimizer.kind()), train::name(kind)});
+  }
+  json::Reader reader(config, "optimizer '" + train::name(kind) + "'");
+  reader.string("name");
+  const train::Hyperparameters hyper = train::read_hyperparameters(kind, reader);
+  const train::Clipping clipping = train::read_clipping(reader);
+  reader.finish();
+  const std::lock_guard turn(self.turn);
+  self.optimizer.set_hyperparameters(hyper);
+  self.clipping = clipping;
+}
+
 void Trainer::set_learning_rate(double rate) {
   const std::lock_guard turn(self().turn);
   impl_->optimizer.set_learning_rate(rate);
@@ -249,7 +267,8 @@ std::map<std::string, Tensor> Trainer::state() const {
 }
 
 void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
-  std::vector<train::Slot>& own = self().optimizer.slots();
+  const std::lock_guard turn(self().turn);
+  std::vector<train::Slot>& own = impl_->optimizer.slots();
   if (iterations > kMostIterations)
     throw_error("optimizer state: expected iterations up to %, got %", {kMostIterations, std::to_string(iterations)});
   for (const auto& [name, tensor] : slots) {
@@ -268,7 +287,6 @@ void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_
     }
     values.push_back(found->second.data);
   }
-  const std::lock_guard turn(impl_->turn);
   for (std::size_t i = 0; i < own.size(); ++i) own[i].values.swap(values[i]);
   impl_->iterations = iterations;
 }

@@ -24,8 +24,7 @@ class Compiled:
     def __init__(self, optimizer: object, loss: object, metrics: object, loss_weights: object, seed: int) -> None:
         if loss is None:
             raise ValueError("compile needs a loss, such as loss='mean_squared_error'")
-        self.optimizer = copy.copy(optimizers_.get(optimizer))
-        self.optimizer._changed = None
+        self.optimizer = optimizers_.get(optimizer)
         self.loss = _each(loss, losses_.get)
         self.metrics = _each(metrics, metrics_.get)
         self.loss_weights = _each(loss_weights, lambda w: real(w, "loss_weights"))
@@ -78,11 +77,17 @@ class Bound:
                 raise ValueError(f"metrics: '{name}' is there twice; give one of them another name")
         self.optimizer = compiled.optimizer
         self.seed = compiled.seed
-        self.trainer = _core.Trainer(model, dumps(self.config()))
-        self.optimizer._changed = self._set_rate
+        self._version = self.optimizer._version
+        self._trainer = _core.Trainer(model, dumps(self.config()))
 
-    def _set_rate(self, rate: float) -> None:
-        self.trainer.learning_rate = rate
+    @property
+    def trainer(self) -> _core.Trainer:
+        """The engine's trainer, with the optimiser's hyperparameters as they are now."""
+        version = self.optimizer._version
+        if version != self._version:
+            self._trainer.set_optimizer(dumps(self.optimizer.config()))
+            self._version = version
+        return self._trainer
 
     def config(self) -> Config:
         """The engine's form of it all."""

@@ -48,7 +48,7 @@ class Trainable:
         Parameters
         ----------
         optimizer : str or Optimizer
-            Of :mod:`rekur.optimizers`.
+            Of :mod:`rekur.optimizers`. An object is used itself, not a copy: what is set on it later acts.
         loss : str or Loss, or a list or dict of them
             Of :mod:`rekur.losses`; with several outputs one for all, a list in their order or a dict by their name.
             None: no loss there.
@@ -81,7 +81,7 @@ class Trainable:
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimiser compiled with; setting its ``learning_rate`` takes effect at the next step."""
+        """The optimiser compiled with, the very object; what is set on it takes effect at the next step."""
         if self._compiled is None:
             raise RuntimeError(f"model '{self.name}' is not compiled: it has no optimizer")
         return self._compiled.optimizer

@@ -1,0 +1,189 @@
+"""The optimiser of a compiled model is the caller's object: what is set on it acts at the next step."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur import layers
+from rekur.optimizers import SGD, Adam, AdamW, RMSprop
+
+X = np.random.default_rng(0).normal(size=(24, 6, 3)).astype(np.float32)
+Y = np.random.default_rng(1).normal(size=(24, 2)).astype(np.float32)
+
+
+def make_model():
+    return rekur.Sequential([layers.GRU(4, input_shape=(None, 3)), layers.Dense(2)], seed=3)
+
+
+def trained(optimizer, steps=0):
+    model = make_model()
+    model.compile(optimizer, "mse")
+    for _ in range(steps):
+        model.train_on_batch(X, Y)
+    return model
+
+
+def same(a, b):
+    return all(np.array_equal(p, q) for p, q in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+def test_the_compiled_optimizer_is_the_callers_object():
+    for optimizer in (SGD(), RMSprop(), Adam(), AdamW()):
+        assert trained(optimizer).optimizer is optimizer
+    unbuilt = rekur.Sequential([layers.GRU(4), layers.Dense(2)])
+    unbuilt.compile(optimizer, "mse")
+    optimizer.learning_rate = 0.5
+    unbuilt.train_on_batch(X, Y)
+    assert unbuilt.optimizer is optimizer
+
+
+# A number for every hyperparameter that there is.
+CHANGES = {
+    SGD: {"learning_rate": 0.2, "momentum": 0.7, "nesterov": True, "weight_decay": 0.3},
+    RMSprop: {"learning_rate": 0.2, "rho": 0.2, "momentum": 0.5, "epsilon": 0.1},
+    Adam: {"learning_rate": 0.2, "beta_1": 0.2, "beta_2": 0.3, "epsilon": 0.1},
+    AdamW: {"learning_rate": 0.2, "beta_1": 0.2, "beta_2": 0.3, "epsilon": 0.1, "weight_decay": 0.3},
+}
+CLIPS = {"clipnorm": 0.01, "clipvalue": 0.001, "global_clipnorm": 0.01}
+CASES = [(kind, key, value) for kind, keys in CHANGES.items() for key, value in {**keys, **CLIPS}.items()]
+
+
+@pytest.mark.parametrize(("kind", "key", "value"), CASES, ids=lambda v: getattr(v, "__name__", str(v)))
+def test_every_hyperparameter_acts_at_the_next_step_and_the_state_stays(kind, key, value):
+    start = {"momentum": 0.3} if kind in (SGD, RMSprop) else {}
+    model, untouched = trained(kind(**start), 3), trained(kind(**start), 3)
+    assert getattr(model.optimizer, key) != value
+    setattr(model.optimizer, key, value)
+    assert getattr(model.optimizer, key) == value
+    # What follows is what would follow had the state been taken into a trainer of those hyperparameters.
+    expected = trained(kind(**{**start, key: value}))
+    expected.set_weights(model.get_weights())
+    expected._trainer().trainer.set_state(model._trainer().state(), 3)
+    for m in (model, untouched, expected):
+        m.train_on_batch(X, Y)
+        m.train_on_batch(X, Y)
+    assert same(model, expected)
+    assert not same(model, untouched)
+
+
+def test_every_hyperparameter_of_the_signature_is_tried_above():
+    for kind, keys in CHANGES.items():
+        assert {"name", *keys} == {*kind().config()}
+
+
+def test_a_learning_rate_of_zero_set_after_compile_stops_the_weights():
+    optimizer = SGD(0.1)
+    model = trained(optimizer, 1)
+    before = model.get_weights()
+    optimizer.learning_rate = 0
+    model.fit(X, Y, epochs=2, verbose=0)
+    assert all(np.array_equal(p, q) for p, q in zip(before, model.get_weights(), strict=True))
+
+
+def test_one_optimizer_in_two_models_gathers_for_each_and_both_see_changes():
+    shared = Adam(0.01)
+    a, b = trained(shared), trained(shared)
+    for _ in range(3):
+        a.train_on_batch(X, Y)
+        b.train_on_batch(-X, Y)
+    shared.beta_1 = 0.5
+    a.train_on_batch(X, Y)
+    b.train_on_batch(-X, Y)
+
+    def alone(x):
+        model = trained(Adam(0.01))
+        for _ in range(3):
+            model.train_on_batch(x, Y)
+        model.optimizer.beta_1 = 0.5
+        model.train_on_batch(x, Y)
+        return model
+
+    assert same(a, alone(X))
+    assert same(b, alone(-X))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+@pytest.mark.parametrize("kind", CHANGES)
+def test_a_copy_of_an_optimizer_is_no_models(kind, duplicate):
+    optimizer = kind(0.05, clipnorm=2)
+    model, other = trained(optimizer, 2), trained(kind(0.05, clipnorm=2), 2)
+    twin = duplicate(optimizer)
+    assert twin is not optimizer
+    assert twin.config() == optimizer.config()
+    twin.learning_rate = 0
+    assert optimizer.learning_rate == 0.05
+    model.train_on_batch(X, Y)
+    other.train_on_batch(X, Y)
+    assert same(model, other)
+    assert trained(twin, 2).optimizer is twin
+
+
+def test_a_file_holds_what_was_set_and_training_goes_on_from_it(tmp_path):
+    model = trained(SGD(0.1), 2)
+    model.optimizer.momentum = 0.9
+    model.optimizer.clipvalue = 0.5
+    model.train_on_batch(X, Y)
+    model.save(tmp_path / "m.safetensors")
+    again = rekur.load(tmp_path / "m.safetensors")
+    assert again.optimizer.config() == model.optimizer.config()
+    model.train_on_batch(X, Y)
+    again.train_on_batch(X, Y)
+    assert same(model, again)
+    model.optimizer.momentum = 0  # and no velocity is left in the file, where there is none
+    model.save(tmp_path / "m.safetensors")
+    again = rekur.load(tmp_path / "m.safetensors")
+    model.train_on_batch(X, Y)
+    again.train_on_batch(X, Y)
+    assert same(model, again)
+
+
+REFUSED = [
+    (Adam, "lr", 0.1, AttributeError, "adam: 'lr' cannot be set: it is called learning_rate"),
+    (Adam, "beta1", 0.1, AttributeError, "adam has no attribute 'beta1' to set; did you mean 'beta_1'?"),
+    (Adam, "momentum", 0.1, AttributeError, "adam has no attribute 'momentum' to set"),
+    (Adam, "iterations", 0, AttributeError, "the count of steps belongs to the model"),
+    (Adam, "name", "sgd", AttributeError, "make another"),
+    (Adam, "config", 1, AttributeError, "'config' can be read, not set"),
+    (Adam, "beta_1", 1, ValueError, "adam: beta_1 must be below 1, got 1"),
+    (Adam, "beta_2", 0.9999999999, ValueError, "adam: beta_2 must be below 1"),
+    (Adam, "epsilon", 0, ValueError, "adam: epsilon must be a finite number"),
+    (Adam, "learning_rate", 1e300, ValueError, "adam: learning_rate must be a finite number"),
+    (Adam, "learning_rate", "0.1", TypeError, "adam: learning_rate must be a number, got '0.1'"),
+    (SGD, "learning_rate", lambda epoch: 0.1, TypeError, "for one that changes give fit a callbacks.LearningRate"),
+    (SGD, "nesterov", 1, TypeError, "sgd: nesterov must be True or False, got 1"),
+    (SGD, "clipnorm", 0, ValueError, "sgd: clipnorm must be above 0, got 0"),
+    (RMSprop, "rho", -0.1, ValueError, "rmsprop: rho must be a finite number"),
+]
+
+
+@pytest.mark.parametrize(("kind", "key", "value", "error", "message"), REFUSED)
+def test_what_cannot_be_set_says_so_and_changes_nothing(kind, key, value, error, message):
+    model = trained(kind())
+    before = model.optimizer.config()
+    with pytest.raises(error) as caught:
+        setattr(model.optimizer, key, value)
+    assert message in str(caught.value)
+    assert model.optimizer.config() == before
+
+
+def test_two_kinds_of_clipping_cannot_be_set_one_after_the_other():
+    optimizer = SGD(clipnorm=1)
+    with pytest.raises(ValueError, match="give one of clipnorm, clipvalue and global_clipnorm"):
+        optimizer.clipvalue = 1
+    assert optimizer.clipvalue is None
+    optimizer.clipnorm = None
+    optimizer.clipvalue = 1
+    assert optimizer.config()["clipvalue"] == 1
+
+
+def test_a_schedule_as_learning_rate_is_told_what_to_use():
+    class ExponentialDecay:
+        def get_config(self):
+            return {}
+
+    for schedule in (ExponentialDecay(), lambda step: 0.1):
+        with pytest.raises(TypeError, match=r"adam: learning_rate must be a number.*LearningRateScheduler"):
+            Adam(schedule)
