@@ -93,8 +93,7 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   if (tile.phase == kPeephole) return peephole_tile(l, tile, accumulate);
   const Index from = tile.slot * Hp_ + tile.n0, to = r_.cell.kernel_block[tile.slot] * r_.H + tile.n0;
   if (tile.phase == kKernel) {
-    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH, accumulate,
-              work);
+    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH, accumulate, work);
   } else if (tile.phase >= 0) {
     const int input = r_.cell.phase[tile.phase].input_slot;
     const bool h = input < 0;

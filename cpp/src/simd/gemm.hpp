@@ -134,9 +134,9 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
 // Rows are far apart, often by a multiple of 4 KiB, and then a column of them falls into a few sets of the cache. So both sides are
 // copied, a block of rows at a time: strips of B for the second-level cache, a few tiles' columns of A for the first.
 
-inline constexpr Index kBlockTn = 128;                     // rows summed at a time
-inline constexpr Index kStripRows = 4 * kBlockTn;          // rows of all strips together: 128 KiB on AVX-512
-inline constexpr Index kColumnsTn = Index{8} * kTileRows;  // columns of A copied at a time
+inline constexpr Index kBlockTn = 128;                                         // rows summed at a time
+inline constexpr Index kStripRows = 4 * kBlockTn;                              // rows of all strips together: 128 KiB on AVX-512
+inline constexpr Index kColumnsTn = Index{8} * kTileRows;                      // columns of A copied at a time
 inline constexpr Index kWorkTn = kStripRows * kPanel + kBlockTn * kColumnsTn;  // floats of both copies
 
 // Columns of A and the strip of B are dense: kColumnsTn and NV vectors a row.
