@@ -7,6 +7,7 @@ last axis.
 
 from typing import Any, ClassVar
 
+from rekur._settings import Value
 from rekur._validate import did_you_mean, real
 
 NAMES = (
@@ -23,13 +24,13 @@ _PARAMETERS = {
 }
 
 
-class ParametricActivation:
-    """An activation with parameters of its own."""
+class ParametricActivation(Value):
+    """An activation with parameters of its own, which never change."""
 
     name: ClassVar[str]
 
     def __init__(self, **parameters: float) -> None:
-        self.parameters = {key: real(value, f"{self.name}: {key}") for key, value in parameters.items()}
+        super().__init__(**{key: real(value, f"{self.name}: {key}") for key, value in parameters.items()})
 
     def config(self) -> dict[str, Any]:
         return {"name": self.name, **self.parameters}

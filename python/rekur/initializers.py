@@ -7,16 +7,17 @@ standard deviations, as in Keras.
 
 from typing import Any, ClassVar
 
+from rekur._settings import Value
 from rekur._validate import did_you_mean, real
 
 
-class Initializer:
-    """Base of the initialisers: a name and its parameters."""
+class Initializer(Value):
+    """Base of the initialisers: a name and its parameters, which never change."""
 
     name: ClassVar[str]
 
     def __init__(self, **parameters: float) -> None:
-        self.parameters = {key: real(value, f"{self.name}: {key}") for key, value in parameters.items()}
+        super().__init__(**{key: real(value, f"{self.name}: {key}") for key, value in parameters.items()})
 
     def to_spec(self) -> str | dict[str, Any]:
         return {"name": self.name, **self.parameters} if self.parameters else self.name

@@ -8,18 +8,16 @@ Dense or Activation layer that ends in sigmoid or softmax are computed from what
 
 from typing import Any, ClassVar
 
+from rekur._settings import Value
 from rekur._validate import boolean, did_you_mean, real
 
 
-class Loss:
-    """Base of the losses: a name and its parameters."""
+class Loss(Value):
+    """Base of the losses: a name and its parameters, which are attributes to read and never change."""
 
     name: ClassVar[str]
     sparse: ClassVar[bool] = False  # the target is class indices, int32, without the features' axis
     of_probabilities: ClassVar[bool] = False  # the target's elements are probabilities, 0 to 1
-
-    def __init__(self, **parameters: float | bool) -> None:
-        self.parameters = parameters
 
     def config(self) -> dict[str, Any]:
         return {"name": self.name, **self.parameters}

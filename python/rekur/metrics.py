@@ -6,7 +6,6 @@ has weight 0 is not there: a metric never sees its target.
 outputs the step was made with.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,25 +13,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur import losses
+from rekur._settings import Guarded, Setting
 from rekur._validate import did_you_mean, real
 
 _Any = NDArray[Any]
 
 
-class Metric:
+def _name(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{what} must be a text, got {value!r}")
+    return value
+
+
+class Metric(Guarded):
     """Base of the metrics. Your own overrides :meth:`values`, or ``update_state``, ``result`` and ``reset_state``.
 
     Parameters
     ----------
     name : str, optional
         What it is called in logs and in ``History``.
+
+    Notes
+    -----
+    Parameters are attributes; one that is set acts from the next pass over data on, in each model compiled with the
+    object. What a pass gathers it gathers in a copy: the object's own state is the caller's.
     """
 
     default_name: ClassVar[str] = "metric"
 
+    name = Setting(_name)
+
     def __init__(self, name: str | None = None) -> None:
         self.name = name or self.default_name
         self.reset_state()
+
+    def _whose(self) -> str:
+        return f"metric '{vars(self).get('name', self.default_name)}'"
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
         """One value a row.
@@ -107,9 +123,11 @@ class BinaryAccuracy(Metric):
 
     default_name = "binary_accuracy"
 
+    threshold = Setting(real)
+
     def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
         super().__init__(name)
-        self.threshold = real(threshold, f"{self.name}: threshold")
+        self.threshold = threshold
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
         return np.asarray(np.mean((y_pred > self.threshold) == (y_true > 0.5), axis=-1))
@@ -140,10 +158,10 @@ class SparseCategoricalAccuracy(Metric):
 class _Function(Metric):
     def __init__(self, function: Callable[[_Any, _Any], Any]) -> None:
         super().__init__(getattr(function, "__name__", type(function).__name__))
-        self.function = function
+        self._function = function
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
-        return np.asarray(self.function(y_true, y_pred))
+        return np.asarray(self._function(y_true, y_pred))
 
 
 class _Accuracy(Metric):
@@ -178,7 +196,7 @@ def get(metric: object) -> Metric:
         For anything else.
     """
     if isinstance(metric, Metric):
-        return copy.deepcopy(metric)
+        return metric
     if isinstance(metric, type) and issubclass(metric, Metric):
         return metric()
     if isinstance(metric, dict):
@@ -203,7 +221,7 @@ def resolve(metric: Metric, loss: losses.Loss | None, features: int | None) -> M
     if isinstance(loss, losses.SparseCategoricalCrossentropy):
         return SparseCategoricalAccuracy(metric.name)
     if isinstance(loss, losses.BinaryCrossentropy):
-        return BinaryAccuracy(metric.name, threshold=0.0 if loss.parameters["from_logits"] else 0.5)
+        return BinaryAccuracy(metric.name, threshold=0.0 if loss.from_logits else 0.5)
     return BinaryAccuracy(metric.name) if features == 1 else CategoricalAccuracy(metric.name)
 
 

@@ -1,15 +1,17 @@
 """What all layers share: their keys, their place in a graph, access to their weights."""
 
+import copy
 import inspect
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
 from rekur import _core
+from rekur._settings import Guarded, Setting, thawed
 from rekur._spec import Spec, check_name, dumps, reference, snake_case
-from rekur._validate import Floats, Shape, did_you_mean, integer
+from rekur._validate import Floats, Shape, boolean, did_you_mean, integer
 
 if TYPE_CHECKING:
     from rekur.models import Model
@@ -40,15 +42,37 @@ class SymbolicTensor:
     layer : Layer
         The layer whose output ``index`` this is.
     index : int
+
+    Notes
+    -----
+    It never changes. A copy of it is the tensor itself, and it cannot be pickled: it stands for a place in a graph.
     """
 
     __slots__ = ("dtype", "index", "layer", "shape")
 
+    shape: Shape
+    dtype: str
+    layer: "Layer"
+    index: int
+
     def __init__(self, shape: Shape, dtype: str, layer: "Layer", index: int = 0) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.layer = layer
-        self.index = index
+        for name, value in (("shape", shape), ("dtype", dtype), ("layer", layer), ("index", index)):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{self!r}: '{name}' cannot be set: a symbolic tensor is what its layer gives")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{self!r}: '{name}' cannot be deleted: a symbolic tensor is what its layer gives")
+
+    def __copy__(self) -> "SymbolicTensor":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "SymbolicTensor":
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be pickled: it stands for a place in a graph; pickle the Model made of it")
 
     @property
     def name(self) -> str:
@@ -61,7 +85,29 @@ class SymbolicTensor:
         raise TypeError(f"{self!r} holds no numbers: build a Model from it and call predict")
 
 
-class Layer:
+def feature_shape(shape: object, what: str) -> Shape:
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise TypeError(f"{what}: expected a tuple such as (10, 1), without the batch, got {shape!r}")
+    return tuple(None if n is None else integer(n, f"{what}: a dimension") for n in shape)
+
+
+def _dtype_name(dtype: object, what: str) -> str:
+    try:
+        name = np.dtype(dtype).name  # type: ignore[call-overload]
+    except TypeError:
+        name = str(dtype)
+    if name in ("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"):
+        return "int32"  # as the data will be, whose ids are checked to fit
+    if name not in ("float32", "int32"):
+        raise ValueError(f"{what} must be 'float32' or 'int32', got {dtype!r} (data of other dtypes is converted)")
+    return str(name)
+
+
+def _input_shape(shape: object, what: str) -> Shape | None:
+    return None if shape is None else feature_shape(shape, what)
+
+
+class Layer(Guarded):
     """Base of all layers.
 
     Parameters
@@ -76,25 +122,44 @@ class Layer:
     ------
     TypeError
         For a keyword that the layer does not have, with a suggestion.
+
+    Notes
+    -----
+    Every parameter of a layer is an attribute under its name. It may be set until the layer is called, with the checks
+    of the constructor; after that the layer is what its model was made of, and setting raises AttributeError. Dicts and
+    lists among them (an activation with parameters) cannot be changed in place.
+
+    A copy, by ``copy``, ``deepcopy`` or ``pickle``, is a layer of the same name and parameters that was not called.
+    Weights belong to the model: ``copy.set_weights(layer.get_weights())`` once the copy is part of one.
     """
 
     type: ClassVar[str]
     _keys: ClassVar[tuple[str, ...]] = ()
+    _advice: ClassVar[dict[str, str]] = {
+        "weights": "get_weights gives them and set_weights takes them",
+        "kernel": "get_weights gives it and set_weights takes it",
+        "bias": "get_weights gives it and set_weights takes it",
+        "dtype": "layers compute in float32",
+        "output_shape": "it follows from what the layer was called on; see output_shapes",
+        "output_shapes": "they follow from what the layer was called on",
+    }
     # Arguments of Keras's layer that this one does not have, and the value that asks for nothing, which may be given.
     _idle: ClassVar[dict[str, object]] = {}
     input_dtype: ClassVar[str] = "float32"
+    _serial = -1  # its place in the order of calls; -1: not called
+    _model: "Model | None" = None
+
+    input_shape = Setting(_input_shape)
 
     def __init__(self, name: str | None, options: dict[str, Any]) -> None:
         self._name = None if name is None else check_name(name, type(self).__name__)
         shape = options.pop("input_shape", None)
         options = {k: v for k, v in options.items() if k not in self._idle or v != self._idle[k]}
-        self.input_shape: Shape | None = None if shape is None else feature_shape(shape, f"{self!r}: input_shape")
+        self.input_shape = shape
         if options:
             raise TypeError(self._unknown(next(iter(options))))
         self._inbound: list[SymbolicTensor] = []
         self._outbound: list[SymbolicTensor] = []
-        self._serial = -1  # its place in the order of calls; -1: not called
-        self._model: Model | None = None
 
     def _unknown(self, key: str) -> str:
         if key in _ELSEWHERE:
@@ -106,9 +171,51 @@ class Layer:
     def name(self) -> str:
         return self._name or snake_case(type(self).__name__)
 
+    @name.setter
+    def name(self, name: str) -> None:
+        self._may_set("name")
+        self._name = check_name(name, f"{self!r}: name")
+
+    @property
+    def trainable(self) -> bool:
+        """True: every layer is trained."""
+        return True
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        refuse_freezing(value, repr(self))
+
+    def _is_connected(self) -> bool:
+        return self._serial >= 0
+
+    def _may_set(self, name: str) -> None:
+        if self._is_connected():
+            of = "" if self._model is None else f" is part of model '{self._model.name}' and"
+            raise AttributeError(
+                f"{self!r}{of} has been called: '{name}' cannot be set any more; make a layer with the value wanted "
+                "and a model of it (set_weights takes weights over)"
+            )
+
+    def _was_set(self, name: str) -> None:
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        """Raises ValueError where the parameters do not go together."""
+
+    def _disconnect(self) -> None:
+        """As before the call that connected it."""
+        self._inbound, self._outbound, self._serial, self._model = [], [], -1, None
+
+    def __getstate__(self) -> dict[str, Any]:
+        left_out = ("_model", "_serial", "_inbound", "_outbound")
+        return {"_inbound": [], "_outbound": [], **{k: v for k, v in vars(self).items() if k not in left_out}}
+
+    def __copy__(self) -> "Layer":
+        return copy.deepcopy(self)
+
     def config(self) -> Spec:
-        """The layer's keys in the spec, all of them."""
-        return {key: getattr(self, key) for key in self._keys}
+        """The layer's keys in the spec, all of them; a copy."""
+        return {key: thawed(getattr(self, key)) for key in self._keys}
 
     def spec(self) -> Spec:
         """The layer's object in the spec."""
@@ -184,6 +291,15 @@ class Layer:
         return self._model
 
 
+def refuse_freezing(value: object, what: str) -> None:
+    """Raises AttributeError for ``trainable = False``."""
+    if not boolean(value, f"{what}: trainable"):
+        raise AttributeError(
+            f"{what}: trainable cannot be False: all layers of a model are trained. To train only what follows, "
+            "predict with a model that ends here and fit a second model on its outputs"
+        )
+
+
 class InputLayer(Layer):
     """Where data enters a model.
 
@@ -200,18 +316,32 @@ class InputLayer(Layer):
     type = "Input"
     _keys = ("shape", "dtype")
 
+    shape = Setting(feature_shape)
+    dtype = Setting(_dtype_name)
+
     def __init__(
         self, shape: Sequence[int | None], dtype: Any = "float32", name: str | None = None, **options: Any
     ) -> None:
         super().__init__(name, options)
-        self.shape = feature_shape(shape, f"{self!r}: shape")
-        self.dtype = _dtype_name(dtype, repr(self))
-        self._outbound = [SymbolicTensor((None, *self.shape), self.dtype, self)]
-        self._serial = next(_serials)
+        self.shape = shape
+        self.dtype = dtype
+        self._begin()
 
     @property
     def name(self) -> str:
         return self._name or "input"
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._may_set("name")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._outbound = [SymbolicTensor((None, *self.shape), self.dtype, self)]
+        self._serial = next(_serials)
 
     def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor]) -> Any:
         raise ValueError(f"{self!r} takes no inputs: it is where a model begins")
@@ -224,26 +354,6 @@ class InputLayer(Layer):
 def Input(shape: Sequence[int | None], dtype: Any = "float32", name: str | None = None) -> SymbolicTensor:
     """A symbolic tensor where data enters a model; see :class:`InputLayer` for the parameters."""
     return InputLayer(shape, dtype, name).tensor
-
-
-def feature_shape(shape: object, what: str) -> Shape:
-    if not isinstance(shape, Sequence) or isinstance(shape, str):
-        raise TypeError(f"{what}: expected a tuple such as (10, 1), without the batch, got {shape!r}")
-    return tuple(None if n is None else integer(n, f"{what}: a dimension") for n in shape)
-
-
-def _dtype_name(dtype: object, what: str) -> str:
-    try:
-        name = np.dtype(dtype).name  # type: ignore[call-overload]
-    except TypeError:
-        name = str(dtype)
-    if name in ("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"):
-        return "int32"  # as the data will be, whose ids are checked to fit
-    if name not in ("float32", "int32"):
-        raise ValueError(
-            f"{what}: dtype must be 'float32' or 'int32', got {dtype!r} (data of other dtypes is converted)"
-        )
-    return str(name)
 
 
 def symbolic(inputs: object, what: str) -> list[SymbolicTensor]:

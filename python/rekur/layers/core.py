@@ -6,8 +6,45 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rekur import activations, initializers
+from rekur._settings import Setting
 from rekur._validate import as_numeric, boolean, integer, real
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+
+
+def _activation(value: object, what: str) -> Any:
+    return activations.to_spec(value, what, softmax=True)
+
+
+def _rate(value: object, what: str) -> float:
+    rate = real(value, what, 0, 1)
+    if rate == 1:
+        raise ValueError(f"{what} must be below 1, got {value!r}")
+    return rate
+
+
+def _epsilon(value: object, what: str) -> float:
+    return real(value, what, float(np.finfo(np.float32).tiny))
+
+
+def _constants(value: object, what: str) -> float | list[float]:
+    if isinstance(value, (str, bytes)) or not np.iterable(value):
+        return real(value, what)
+    array = as_numeric(value, what)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{what}: expected a number or a list of numbers, one a feature, got shape {array.shape}")
+    return [real(v, f"{what}[{k}]") for k, v in enumerate(array.tolist())]
+
+
+def _place(value: object, what: str) -> int:
+    return integer(value, what, -(2**31))
+
+
+def _place_or_end(value: object, what: str) -> int | None:
+    return None if value is None else _place(value, what)
+
+
+def _axis(value: object, what: str) -> int:
+    return integer(value, what, -8)
 
 
 class Dense(Layer):
@@ -31,6 +68,12 @@ class Dense(Layer):
     type = "Dense"
     _keys = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
 
+    units = Setting(integer)
+    activation = Setting(_activation)
+    use_bias = Setting(boolean)
+    kernel_initializer = Setting(initializers.to_spec)
+    bias_initializer = Setting(initializers.to_spec)
+
     def __init__(
         self,
         units: int,
@@ -44,12 +87,11 @@ class Dense(Layer):
         if "input_dim" in options and "input_shape" not in options:
             options["input_shape"] = (options.pop("input_dim"),)
         super().__init__(name, options)
-        what = repr(self)
-        self.units = integer(units, f"{what}: units")
-        self.activation = activations.to_spec(activation, what, softmax=True)
-        self.use_bias = boolean(use_bias, f"{what}: use_bias")
-        self.kernel_initializer = initializers.to_spec(kernel_initializer, what)
-        self.bias_initializer = initializers.to_spec(bias_initializer, what)
+        self.units = units
+        self.activation = activation
+        self.use_bias = use_bias
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
 
 
 class Activation(Layer):
@@ -64,9 +106,11 @@ class Activation(Layer):
     type = "Activation"
     _keys = ("activation",)
 
+    activation = Setting(_activation)
+
     def __init__(self, activation: Any, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
-        self.activation = activations.to_spec(activation, repr(self), softmax=True)
+        self.activation = activation
 
 
 class Dropout(Layer):
@@ -83,11 +127,11 @@ class Dropout(Layer):
     type = "Dropout"
     _keys = ("rate",)
 
+    rate = Setting(_rate)
+
     def __init__(self, rate: float, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
-        self.rate = real(rate, f"{self!r}: rate", 0, 1)
-        if self.rate == 1:
-            raise ValueError(f"{self!r}: rate must be below 1, got {rate!r}")
+        self.rate = rate
 
 
 class Embedding(Layer):
@@ -113,6 +157,10 @@ class Embedding(Layer):
     _idle: ClassVar[dict[str, object]] = {"mask_zero": False}
     input_dtype = "int32"
 
+    input_dim = Setting(integer)
+    output_dim = Setting(integer)
+    embeddings_initializer = Setting(initializers.to_spec)
+
     def __init__(
         self,
         input_dim: int,
@@ -124,9 +172,9 @@ class Embedding(Layer):
         if "input_length" in options and "input_shape" not in options:
             options["input_shape"] = (options.pop("input_length"),)
         super().__init__(name, options)
-        self.input_dim = integer(input_dim, f"{self!r}: input_dim")
-        self.output_dim = integer(output_dim, f"{self!r}: output_dim")
-        self.embeddings_initializer = initializers.to_spec(embeddings_initializer, repr(self))
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+        self.embeddings_initializer = embeddings_initializer
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         if len(inputs) == 1 and inputs[0].dtype == "float32" and isinstance(inputs[0].layer, InputLayer):
@@ -157,6 +205,12 @@ class LayerNormalization(Layer):
     _keys = ("epsilon", "center", "scale", "gamma_initializer", "beta_initializer")
     _idle: ClassVar[dict[str, object]] = {"axis": -1}
 
+    epsilon = Setting(_epsilon)
+    center = Setting(boolean)
+    scale = Setting(boolean)
+    gamma_initializer = Setting(initializers.to_spec)
+    beta_initializer = Setting(initializers.to_spec)
+
     def __init__(
         self,
         epsilon: float = 1e-3,
@@ -168,12 +222,11 @@ class LayerNormalization(Layer):
         **options: Any,
     ) -> None:
         super().__init__(name, options)
-        what = repr(self)
-        self.epsilon = real(epsilon, f"{what}: epsilon", float(np.finfo(np.float32).tiny))
-        self.center = boolean(center, f"{what}: center")
-        self.scale = boolean(scale, f"{what}: scale")
-        self.gamma_initializer = initializers.to_spec(gamma_initializer, what)
-        self.beta_initializer = initializers.to_spec(beta_initializer, what)
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.gamma_initializer = gamma_initializer
+        self.beta_initializer = beta_initializer
 
 
 class Affine(Layer):
@@ -202,19 +255,13 @@ class Rescaling(Layer):
     type = "Rescaling"
     _keys = ("scale", "offset")
 
+    scale = Setting(_constants)
+    offset = Setting(_constants)
+
     def __init__(self, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
-        self.scale = _constants(scale, f"{self!r}: scale")
-        self.offset = _constants(offset, f"{self!r}: offset")
-
-
-def _constants(value: object, what: str) -> float | list[float]:
-    if isinstance(value, (str, bytes)) or not np.iterable(value):
-        return real(value, what)
-    array = as_numeric(value, what)
-    if array.ndim != 1 or not array.size:
-        raise ValueError(f"{what}: expected a number or a list of numbers, one a feature, got shape {array.shape}")
-    return [real(v, f"{what}[{k}]") for k, v in enumerate(array.tolist())]
+        self.scale = scale
+        self.offset = offset
 
 
 class Step(Layer):
@@ -235,9 +282,11 @@ class Step(Layer):
     type = "Step"
     _keys = ("index",)
 
+    index = Setting(_place)
+
     def __init__(self, index: int, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
-        self.index = integer(index, f"{self!r}: index", -(2**31))
+        self.index = index
 
 
 class Slice(Layer):
@@ -253,10 +302,13 @@ class Slice(Layer):
     type = "Slice"
     _keys = ("start", "stop")
 
+    start = Setting(_place)
+    stop = Setting(_place_or_end)
+
     def __init__(self, start: int = 0, stop: int | None = None, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
-        self.start = integer(start, f"{self!r}: start", -(2**31))
-        self.stop = None if stop is None else integer(stop, f"{self!r}: stop", -(2**31))
+        self.start = start
+        self.stop = stop
 
 
 class Concatenate(Layer):
@@ -271,9 +323,11 @@ class Concatenate(Layer):
     type = "Concatenate"
     _keys = ("axis",)
 
+    axis = Setting(_axis)
+
     def __init__(self, axis: int = -1, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
-        self.axis = integer(axis, f"{self!r}: axis", -8)
+        self.axis = axis
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         # Keras's users also write the last axis as a positive number.

@@ -6,14 +6,41 @@ last state is that of its last step.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur import activations, initializers
+from rekur._settings import Setting, frozen
 from rekur._spec import Spec
 from rekur._validate import boolean, did_you_mean, integer, real
 from rekur.layers.base import Layer, SymbolicTensor, symbolic
 
+if TYPE_CHECKING:
+    from rekur.models import Model
+
 _MERGE_MODES = ("concat", "sum", "mul", "ave")
+
+
+def _bias_initializer(value: object, what: str) -> Any:
+    return initializers.to_spec(value, what, unit_forget=True)
+
+
+def _optional_activation(value: object, what: str) -> Any:
+    return None if value is None else activations.to_spec(value, what)
+
+
+def _clip(value: object, what: str) -> float | None:
+    if value is None:
+        return None
+    limit = real(value, what)
+    if limit <= 0:
+        raise ValueError(f"{what} must be above 0, or None for no clipping, got {value!r}")
+    return limit
+
+
+def _merge_mode(value: object, what: str) -> str:
+    if not isinstance(value, str) or value not in _MERGE_MODES:
+        raise ValueError(f"{what}: unknown merge_mode {value!r}{did_you_mean(value, _MERGE_MODES)}")
+    return value
 
 
 class _Stateful(Layer):
@@ -60,6 +87,18 @@ class _Recurrent(_Stateful):
         "stateful": False,
         "unroll": False,
     }
+    _wrapper: "Bidirectional | None" = None
+
+    units = Setting(integer)
+    activation = Setting(activations.to_spec)
+    use_bias = Setting(boolean)
+    return_sequences = Setting(boolean)
+    return_state = Setting(boolean)
+    reverse = Setting(boolean)
+    kernel_initializer = Setting(initializers.to_spec)
+    recurrent_initializer = Setting(initializers.to_spec)
+    bias_initializer: Setting[Any] = Setting(initializers.to_spec)
+    clip = Setting(_clip)
 
     def __init__(
         self,
@@ -77,19 +116,42 @@ class _Recurrent(_Stateful):
         options: dict[str, Any],
     ) -> None:
         super().__init__(name, options)
-        what = repr(self)
-        self.units = integer(units, f"{what}: units")
-        self.activation = activations.to_spec(activation, what)
-        self.use_bias = boolean(use_bias, f"{what}: use_bias")
-        self.return_sequences = boolean(return_sequences, f"{what}: return_sequences")
-        self.return_state = boolean(return_state, f"{what}: return_state")
-        self.reverse = boolean(reverse, f"{what}: reverse")
-        self.kernel_initializer = initializers.to_spec(kernel_initializer, what)
-        self.recurrent_initializer = initializers.to_spec(recurrent_initializer, what)
-        self.bias_initializer = initializers.to_spec(bias_initializer, what, unit_forget=self.type == "LSTM")
-        self.clip = None if clip is None else real(clip, f"{what}: clip")
-        if self.clip is not None and self.clip <= 0:
-            raise ValueError(f"{what}: clip must be above 0, or None for no clipping, got {clip!r}")
+        self.units = units
+        self.activation = activation
+        self.use_bias = use_bias
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.reverse = reverse
+        self.kernel_initializer = kernel_initializer
+        self.recurrent_initializer = recurrent_initializer
+        self.bias_initializer = bias_initializer
+        self.clip = clip
+
+    def _is_connected(self) -> bool:
+        return super()._is_connected() or (self._wrapper is not None and self._wrapper._is_connected())
+
+    def _may_set(self, name: str) -> None:
+        if self._wrapper is not None and name in ("name", "input_shape"):
+            raise AttributeError(f"{self!r}: set '{name}' of {self._wrapper!r}, which this layer is a part of")
+        super()._may_set(name)
+
+    def _was_set(self, name: str) -> None:
+        super()._was_set(name)
+        if self._wrapper is not None:
+            self._wrapper._check_inner(self)
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if self._wrapper is not None:
+            raise ValueError(f"{self!r} is a part of {self._wrapper!r}; make a layer of its own")
+        return super()._connect(inputs)
+
+    def _owner(self) -> "Model":
+        if self._wrapper is not None:
+            raise ValueError(f"{self!r}: its weights are those of {self._wrapper!r}, forward ones first")
+        return super()._owner()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k != "_wrapper"}
 
     def config(self) -> Spec:
         return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
@@ -197,8 +259,15 @@ class LSTM(_Recurrent):
         "output_activation": None,
         "peepholes": False,
         "coupled_gates": False,
-        "peephole_initializer": None,
     }
+
+    bias_initializer = Setting(_bias_initializer)
+    recurrent_activation = Setting(activations.to_spec)
+    output_activation = Setting(_optional_activation)
+    unit_forget_bias = Setting(boolean)
+    peepholes = Setting(boolean)
+    coupled_gates = Setting(boolean)
+    peephole_initializer = Setting(initializers.to_spec)
 
     def __init__(
         self,
@@ -225,28 +294,39 @@ class LSTM(_Recurrent):
             units, activation, use_bias, return_sequences, return_state, reverse,
             kernel_initializer, recurrent_initializer, bias_initializer, clip, name, options,
         )  # fmt: skip
-        what = repr(self)
-        self.recurrent_activation = activations.to_spec(recurrent_activation, what)
-        self.output_activation = None if output_activation is None else activations.to_spec(output_activation, what)
-        self.peepholes = boolean(peepholes, f"{what}: peepholes")
-        self.coupled_gates = boolean(coupled_gates, f"{what}: coupled_gates")
-        drawn = initializers.to_spec(peephole_initializer, what)
-        self.peephole_initializer = drawn if self.peepholes else None
-        if self.coupled_gates and self.bias_initializer == "unit_forget":
-            raise ValueError(f"{what}: coupled_gates leave the forget gate no bias that 'unit_forget' could set")
-        if boolean(unit_forget_bias, f"{what}: unit_forget_bias") and not self.coupled_gates:
-            if self.bias_initializer == "zeros":
-                self.bias_initializer = "unit_forget"
-            elif self.bias_initializer not in ("unit_forget", "ones"):
-                raise ValueError(
-                    f"{what}: bias_initializer {bias_initializer!r} draws the forget gate's bias too; "
-                    "say so with unit_forget_bias=False"
-                )
+        self.recurrent_activation = recurrent_activation
+        self.output_activation = output_activation
+        self.unit_forget_bias = unit_forget_bias
+        self.peepholes = peepholes
+        self.coupled_gates = coupled_gates
+        self.peephole_initializer = peephole_initializer
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        if self.coupled_gates:
+            if self.bias_initializer == "unit_forget":
+                raise ValueError(f"{self!r}: coupled_gates leave the forget gate no bias that 'unit_forget' could set")
+        elif self.unit_forget_bias and self.bias_initializer not in ("zeros", "unit_forget", "ones"):
+            raise ValueError(
+                f"{self!r}: bias_initializer {self.bias_initializer!r} draws the forget gate's bias too; "
+                "say so with unit_forget_bias=False"
+            )
+
+    def config(self) -> Spec:
+        config = super().config()
+        # In the spec the bias_initializer says all.
+        if self.unit_forget_bias and not self.coupled_gates and self.bias_initializer == "zeros":
+            config["bias_initializer"] = "unit_forget"
+        if not self.peepholes:
+            del config["peephole_initializer"]
+        return config
 
     @classmethod
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
-        # In the spec the bias_initializer says all.
-        return cls(**{"unit_forget_bias": "bias_initializer" not in config, **config}, name=name)
+        given = dict(config)
+        bias = given.pop("bias_initializer", "zeros" if given.get("coupled_gates") else "unit_forget")
+        forget = bias == "unit_forget" and not given.get("coupled_gates")
+        return cls(**given, bias_initializer="zeros" if forget else bias, unit_forget_bias=forget, name=name)
 
 
 class GRU(_Recurrent):
@@ -283,6 +363,9 @@ class GRU(_Recurrent):
     type = "GRU"
     _keys = (*_Recurrent._keys, "recurrent_activation", "reset_after")
 
+    recurrent_activation = Setting(activations.to_spec)
+    reset_after = Setting(boolean)
+
     def __init__(
         self,
         units: int,
@@ -304,8 +387,8 @@ class GRU(_Recurrent):
             units, activation, use_bias, return_sequences, return_state, reverse,
             kernel_initializer, recurrent_initializer, bias_initializer, clip, name, options,
         )  # fmt: skip
-        self.recurrent_activation = activations.to_spec(recurrent_activation, repr(self))
-        self.reset_after = boolean(reset_after, f"{self!r}: reset_after")
+        self.recurrent_activation = recurrent_activation
+        self.reset_after = reset_after
 
 
 class Bidirectional(_Stateful):
@@ -326,28 +409,59 @@ class Bidirectional(_Stateful):
 
     type = "Bidirectional"
     _keys = ("layer", "merge_mode")
+    _advice: ClassVar[dict[str, str]] = {
+        **Layer._advice,
+        "layer": "it says in the spec's words what inner is; set inner, or the parameters of inner",
+    }
+
+    merge_mode = Setting(_merge_mode)
 
     def __init__(self, layer: Layer, merge_mode: str = "concat", name: str | None = None, **options: Any) -> None:
         if isinstance(layer, _Recurrent) and layer.input_shape is not None:
             options.setdefault("input_shape", layer.input_shape)
         super().__init__(name, options)
+        self.merge_mode = merge_mode
+        self._name = self._name or getattr(layer, "_name", None)
+        self._inner = self._take(layer)
+
+    @property
+    def inner(self) -> _Recurrent:
+        """The recurrent layer; its parameters may be set until this layer is called."""
+        return self._inner
+
+    @inner.setter
+    def inner(self, layer: Layer) -> None:
+        self._may_set("inner")
+        before, self._inner = self._inner, self._take(layer)
+        if before is not layer:
+            before._wrapper = None
+
+    def _take(self, layer: object) -> _Recurrent:
         if not isinstance(layer, _Recurrent):
             raise TypeError(f"{self!r}: expected a SimpleRNN, LSTM or GRU layer, got {layer!r}")
         if layer._serial >= 0:
             raise ValueError(f"{self!r}: {layer!r} was called before; make a layer of its own")
+        if layer._wrapper is not None and layer._wrapper is not self:
+            raise ValueError(f"{self!r}: {layer!r} is a part of {layer._wrapper!r}; make a layer of its own")
+        self._check_inner(layer)
+        layer._wrapper = self
+        return layer
+
+    def _check_inner(self, layer: _Recurrent) -> None:
         if layer.reverse:
             raise ValueError(
                 f"{self!r}: {layer!r} must not have reverse=True; one of the two directions is reversed already"
             )
-        if merge_mode not in _MERGE_MODES:
-            raise ValueError(f"{self!r}: unknown merge_mode {merge_mode!r}{did_you_mean(merge_mode, _MERGE_MODES)}")
-        self._name = self._name or layer._name
-        self.inner = layer
-        self.merge_mode = merge_mode
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._inner._wrapper = self
 
     @property
     def layer(self) -> Spec:
-        return {"type": self.inner.type, **self.inner.config()}
+        """The recurrent layer as the spec has it; a description, to be read."""
+        described: Spec = frozen({"type": self._inner.type, **self._inner.config()})
+        return described
 
     @classmethod
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":

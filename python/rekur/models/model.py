@@ -1,25 +1,38 @@
 """A model: a graph of layers, its weights, its file."""
 
+import copy
 import itertools
 import json
 import os
+import pickle
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rekur import _core
 from rekur._random import draw_seed
+from rekur._settings import FixedList, Setting
 from rekur._spec import Spec, check_name, dumps, model_spec, split_reference, time_sources, unique_name
 from rekur._summary import summary_lines
 from rekur._validate import Floats, Shape, as_numeric, did_you_mean, integer, show
 from rekur.layers import TYPES, base
-from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.layers.base import InputLayer, Layer, SymbolicTensor, refuse_freezing
 from rekur.models.graph import collect_layers
 from rekur.training.data import Port
 from rekur.training.trainable import Trainable, unflatten
 
 _TRAINING = "rekur.training"  # key of a file's metadata
+
+
+class Layers(FixedList):
+    """The layers of a model, as a list to read."""
+
+    _reason = "layers is a list to read; add a layer with add of a Sequential, or make a model of the layers wanted"
+
+
+def _seed(value: object, what: str) -> int:
+    return integer(value, what, 0)
 
 
 class Model(Trainable):
@@ -46,7 +59,28 @@ class Model(Trainable):
     Notes
     -----
     A layer belongs to one model, and is called once: models share no weights.
+
+    A copy, by ``copy``, ``deepcopy`` or ``pickle``, is a model of its own: built or not, with weights, losses, metrics,
+    the optimiser and its state, and ``history``. Function metrics that cannot be pickled are left out of a pickle, with
+    a warning.
     """
+
+    _advice: ClassVar[dict[str, str]] = {
+        "optimizer": "call compile(optimizer=…); to change the one compiled with set its attributes",
+        "loss": "call compile(loss=…)",
+        "metrics": "call compile(metrics=…)",
+        "loss_weights": "call compile(loss_weights=…)",
+        "learning_rate": "set optimizer.learning_rate",
+        "lr": "set optimizer.learning_rate",
+        "history": "fit makes it",
+        "layers": "make a model of the layers wanted, or add one to a Sequential",
+        "inputs": "make a Model(inputs, outputs)",
+        "outputs": "make a Model(inputs, outputs)",
+        "weights": "call set_weights",
+    }
+
+    name = Setting(check_name)
+    seed = Setting(_seed)
 
     _graph: list[Layer]  # in the order of `layers`, with the inputs
     _inputs: list[SymbolicTensor]
@@ -55,7 +89,7 @@ class Model(Trainable):
     _described: tuple[list[Port], list[Port]] | None  # what _ports returns, once asked
 
     def __init__(self, inputs: Any, outputs: Any, name: str = "model", seed: int | None = None) -> None:
-        self._begin(name, seed)
+        self._call(name, seed)
         self._inputs = base.symbolic(inputs, "Model: inputs")
         self._outputs = base.symbolic(outputs, "Model: outputs")
         layers = collect_layers(self._inputs, self._outputs)
@@ -68,14 +102,40 @@ class Model(Trainable):
                 layer._model = None
             raise
 
-    def _begin(self, name: str, seed: int | None) -> None:
-        self.name = check_name(name, type(self).__name__)
-        self.seed = draw_seed() if seed is None else integer(seed, "seed", 0)
+    def _call(self, name: str, seed: int | None) -> None:
+        self.name = name
+        self.seed = draw_seed() if seed is None else seed
+        self._clear()
+
+    def _clear(self) -> None:
         self._graph = []
         self._inputs = []
         self._outputs = []
         self._native = None
         self._described = None
+
+    def _whose(self) -> str:
+        return f"model '{vars(self)['name']}'" if "name" in vars(self) else type(self).__name__
+
+    def _may_set(self, name: str) -> None:
+        if name == "name" and self._native is not None:
+            raise AttributeError(
+                f"{self._whose()} is built: 'name' cannot be set any more; give name= to the constructor"
+            )
+        if name == "seed" and self._native is not None:
+            raise AttributeError(
+                f"{self._whose()} is built: its seed has drawn the weights; give seed= to the constructor, or to "
+                "compile for dropout and the order of the rows"
+            )
+
+    @property
+    def trainable(self) -> bool:
+        """True: every layer is trained."""
+        return True
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        refuse_freezing(value, self._whose())
 
     def _adopt(self, layers: Sequence[Layer]) -> None:
         """Take layers in: they get their final names."""
@@ -147,7 +207,7 @@ class Model(Trainable):
 
         The inputs are among them; a :class:`Sequential` leaves its own out. A model of a file has the file's order.
         """
-        return list(self._graph)
+        return Layers(self._graph)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or by its index in ``layers``.
@@ -275,7 +335,7 @@ class Model(Trainable):
 
     def _revive(self, core: _core.Model, seed: int | None) -> None:
         spec = json.loads(core.spec)
-        self._begin(spec.get("name", "model"), seed)
+        self._call(spec.get("name", "model"), seed)
         tensors: dict[tuple[str, int], SymbolicTensor] = {}
         layers = []
         for entry in spec["layers"]:
@@ -317,7 +377,7 @@ class Model(Trainable):
         OSError
             If the file cannot be written.
         """
-        self._engine().save(os.fsencode(path), {}, {_TRAINING: dumps({"model_seed": self.seed})})
+        self._engine().save(os.fsencode(path), {}, {_TRAINING: dumps(self._saved())})
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take over the weights of a file of :meth:`save` or :meth:`save_weights`; the rest of the model stays.
@@ -342,16 +402,16 @@ class Model(Trainable):
 
     def _training_state(self) -> tuple[dict[str, Floats], Spec]:
         if self._compiled is None:
-            return {}, {"model_seed": self.seed}
+            return {}, self._saved()
         bound = self._trainer()
-        return bound.state(), {"model_seed": self.seed, **bound.saved()}
+        return bound.state(), {**self._saved(), **bound.saved()}
+
+    def _saved(self) -> Spec:
+        """What a file says of the model beside the spec: its seed, and whether it is a Sequential."""
+        return {"model_seed": self.seed}
 
     def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:
         """Compile as a saved model was, and take over its optimiser's state."""
-        if not isinstance(training, dict):
-            raise TypeError(f"expected an object, got {training!r}")
-        if "model_seed" in training:
-            self.seed = integer(training["model_seed"], "seed of the file", 0)
         if "optimizer" not in training:
             return
         self.compile(
@@ -364,19 +424,76 @@ class Model(Trainable):
         self._trainer().trainer.set_state(tensors, training["iterations"])
 
     def __getstate__(self) -> dict[str, Any]:
-        tensors, training = self._training_state()
-        engine = self._engine()
-        return {"spec": engine.spec, "weights": engine.get_weights(), "tensors": tensors, "training": training}
+        state = self._state()
+        compiled = state["compiled"]
+        if compiled is not None:
+            state["compiled"] = compiled.without(lambda metric: not _can_be_pickled(metric), "pickled")
+        return state
+
+    def _state(self) -> dict[str, Any]:
+        """What a copy is made of."""
+        if not self._is_ready():
+            graph: dict[str, Any] = self._unbuilt()
+        else:
+            engine = self._engine()
+            graph = {"spec": engine.spec, "weights": engine.get_weights()}
+        trainer = None if self._bound is None else (self._bound.state(), self._bound.trainer.iterations)
+        training = {"compiled": self._compiled, "trainer": trainer, "history": self._history}
+        return {"name": self.name, "seed": self.seed, **graph, **training}
+
+    def _unbuilt(self) -> dict[str, Any]:
+        raise NotImplementedError  # only a Sequential is made without its inputs and outputs
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        core = _core.Model(state["spec"])
-        core.set_weights(state["weights"])
-        self._revive(core, None)
-        self._resume(state["tensors"], state["training"])
+        if "spec" in state:
+            core = _core.Model(state["spec"])
+            core.set_weights(state["weights"])
+            self._revive(core, state["seed"])
+        else:
+            self._call(state["name"], state["seed"])
+            self._wait_again(state)
+        self._compiled, self._history = state["compiled"], state["history"]
+        if self._history is not None:
+            self._history.set_model(self)
+        if state["trainer"] is not None:
+            self._trainer().trainer.set_state(*state["trainer"])
+
+    def _wait_again(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def __copy__(self) -> "Model":
+        return copy.deepcopy(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Model":
+        twin: Model = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__setstate__(copy.deepcopy(self._state(), memo))
+        return twin
+
+
+def _can_be_pickled(metric: object) -> bool:
+    try:
+        pickle.dumps(metric)
+    except Exception:  # whatever the metric's own state raises
+        return False
+    return True
+
+
+def _class_of(training: Spec) -> type[Model]:
+    """The class that a file was saved from; files that do not say are Models."""
+    from rekur.models.sequential import Sequential  # which is made of this module
+
+    found = {"Model": Model, "Sequential": Sequential}.get(training.get("model_class", "Model"))
+    if found is None:
+        raise TypeError(f"'model_class' must be 'Model' or 'Sequential', got {training['model_class']!r}")
+    return found
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
     """A model from a file of :meth:`Model.save`, compiled as it was: training goes on as if it had never stopped.
+
+    A saved Sequential is one again. (Files written before this was so do not say what they were saved from: they give a
+    Model; ``Sequential.from_spec(model.spec)`` and ``set_weights`` make a Sequential of it.)
 
     Raises
     ------
@@ -386,9 +503,11 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         If what it says of the training is not valid.
     """
     core, tensors, metadata = _core.load(os.fsencode(path))
-    model = Model._of_core(core)
     try:
         training = json.loads(metadata.get(_TRAINING, "{}"))
+        if not isinstance(training, dict):
+            raise TypeError(f"expected an object, got {training!r}")
+        model = _class_of(training)._of_core(core, training.get("model_seed"))
         model._resume(tensors, training)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{os.fspath(path)}: the training part of the file is not valid ({error!r})") from None

@@ -1,13 +1,14 @@
 """Sequential: a chain of layers, built one by one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rekur import _core
-from rekur._spec import unique_name
+from rekur._spec import Spec, unique_name
 from rekur._validate import Shape, as_numeric
 from rekur.layers import base
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
-from rekur.models.model import Model
+from rekur.models.model import Layers, Model
 
 
 class Sequential(Model):
@@ -25,7 +26,7 @@ class Sequential(Model):
     def __init__(
         self, layers: Sequence[Layer | SymbolicTensor] | None = None, name: str = "sequential", seed: int | None = None
     ) -> None:
-        self._begin(name, seed)
+        self._call(name, seed)
         self._waiting: list[Layer] = []  # layers added before the shape of the data is known
         for layer in layers or ():
             self.add(layer)
@@ -76,8 +77,8 @@ class Sequential(Model):
         except (TypeError, ValueError):
             # As if it had not been tried.
             for layer in self._graph[1:]:
-                layer._inbound, layer._outbound, layer._serial, layer._model = [], [], -1, None
-            self._begin(self.name, self.seed)
+                layer._disconnect()
+            self._clear()
             raise
         self._waiting = []
 
@@ -94,7 +95,8 @@ class Sequential(Model):
             layer._name = named
             raise
         if isinstance(out, list):
-            layer._inbound, layer._outbound, layer._serial, layer._name = [], [], -1, named
+            layer._disconnect()
+            layer._name = named
             raise ValueError(
                 f"{layer!r} has several outputs (return_state), a Sequential has one: use rekur.Model(inputs, outputs)"
             )
@@ -134,7 +136,23 @@ class Sequential(Model):
     @property
     def layers(self) -> list[Layer]:
         """The layers, without the input."""
-        return [layer for layer in [*self._graph, *self._waiting] if not isinstance(layer, InputLayer)]
+        return Layers(layer for layer in [*self._graph, *self._waiting] if not isinstance(layer, InputLayer))
+
+    def _is_ready(self) -> bool:
+        if not self._inputs and self._waiting and (shape := self._waiting[0].input_shape) is not None:
+            self._begin_with(shape)  # it was set after the layer had been added
+        return super()._is_ready()
+
+    def _saved(self) -> Spec:
+        return {**super()._saved(), "model_class": "Sequential"}
+
+    def _unbuilt(self) -> dict[str, Any]:
+        return {"inputs": [tensor.layer for tensor in self._inputs], "waiting": self._waiting}
+
+    def _wait_again(self, state: dict[str, Any]) -> None:
+        self._waiting = []
+        for layer in (*state["inputs"], *state["waiting"]):
+            self.add(layer)
 
     def _revive(self, core: _core.Model, seed: int | None) -> None:
         self._waiting = []

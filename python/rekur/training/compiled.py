@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,17 +21,48 @@ Config = dict[str, Any]
 class Compiled:
     """The arguments of ``compile``, checked as far as that goes without the model's outputs; see :meth:`bind`."""
 
-    def __init__(self, optimizer: object, loss: object, metrics: object, loss_weights: object, seed: int) -> None:
+    def __init__(
+        self, optimizer: object, loss: object, metrics: object, loss_weights: object, seed: int | None
+    ) -> None:
         if loss is None:
             raise ValueError("compile needs a loss, such as loss='mean_squared_error'")
         self.optimizer = optimizers_.get(optimizer)
         self.loss = _each(loss, losses_.get)
         self.metrics = _each(metrics, metrics_.get)
         self.loss_weights = _each(loss_weights, lambda w: real(w, "loss_weights"))
-        self.seed = integer(seed, "seed", 0)
+        self.seed = None if seed is None else integer(seed, "seed", 0)  # None: the model's
 
-    def bind(self, model: _core.Model, outputs: Sequence[Port]) -> "Bound":
-        return Bound(self, model, outputs)
+    def bind(self, model: _core.Model, outputs: Sequence[Port], seed: int) -> "Bound":
+        """The trainer of a model and all around it; ``seed`` is the model's."""
+        return Bound(self, model, outputs, seed if self.seed is None else self.seed)
+
+    def without(self, is_left_out: Callable[[metrics_.Metric], bool], how: str) -> "Compiled":
+        """The same but for some metrics; a warning names them."""
+        left_out: list[str] = []
+
+        def keep(entry: Any) -> Any:
+            if isinstance(entry, dict):
+                return {key: keep(value) for key, value in entry.items()}
+            if isinstance(entry, list):
+                return [keep(value) for value in entry]
+            if entry is None or not is_left_out(entry):
+                return entry
+            left_out.append(entry.name)
+            return None
+
+        rest = copy.copy(self)
+        rest.metrics = keep(self.metrics)
+        if left_out:
+            _warn_of(left_out, how, 4)
+        return rest
+
+
+def _warn_of(left_out: Sequence[str], how: str, level: int) -> None:
+    warnings.warn(
+        f"not {how}, since a file holds no Python code: the metrics {', '.join(left_out)}; "
+        "compile again after loading to have them back",
+        stacklevel=level,
+    )
 
 
 def _each(value: Any, convert: Any) -> Any:
@@ -63,7 +94,7 @@ def _per_output(value: Any, outputs: Sequence[Port], what: str) -> list[Any]:
 class Bound:
     """A compiled model's trainer, and what it takes to read its results."""
 
-    def __init__(self, compiled: Compiled, model: _core.Model, outputs: Sequence[Port]) -> None:
+    def __init__(self, compiled: Compiled, model: _core.Model, outputs: Sequence[Port], seed: int) -> None:
         self.outputs = list(outputs)
         self.losses: list[losses_.Loss | None] = _per_output(compiled.loss, outputs, "loss")
         if all(loss is None for loss in self.losses):
@@ -71,12 +102,9 @@ class Bound:
         weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
         self.metrics = self._metrics(compiled.metrics)
-        names = self.names()
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"metrics: '{name}' is there twice; give one of them another name")
+        self.names()
         self.optimizer = compiled.optimizer
-        self.seed = compiled.seed
+        self.seed = seed
         self._version = self.optimizer._version
         self._trainer = _core.Trainer(model, dumps(self.config()))
 
@@ -125,17 +153,16 @@ class Bound:
             names += [f"{o.name}_loss" for o, loss in zip(self.outputs, self.losses, strict=True) if loss is not None]
         for output, metrics in zip(self.outputs, self.metrics, strict=True):
             names += [f"{output.name}_{m.name}" if several else m.name for m in metrics]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"metrics: '{name}' is there twice; give one of them another name")
         return names
 
     def saved(self) -> Config:
         """What a file holds of it."""
         left_out = [m.name for metrics in self.metrics for m in metrics if not metrics_.is_saved(m)]
         if left_out:
-            warnings.warn(
-                f"not saved, since a file holds no Python code: the metrics {', '.join(left_out)}; "
-                "compile again after loading to have them back",
-                stacklevel=4,
-            )
+            _warn_of(left_out, "saved", 5)
         metrics = [[m.config() for m in output if metrics_.is_saved(m)] for output in self.metrics]
         return {**self.config(), "metrics": metrics, "iterations": self.trainer.iterations}
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from rekur import _core
 from rekur._random import epoch_order
-from rekur._validate import Floats, as_float32, integer, real, show
+from rekur._settings import Guarded, Setting
+from rekur._validate import Floats, as_float32, boolean, integer, real, show
 from rekur.callbacks import Callback, CallbackList, History
 from rekur.optimizers import Optimizer
 from rekur.training import data
@@ -17,15 +18,29 @@ from rekur.training.data import Port, Rows
 from rekur.training.progress import Progress, check_verbose
 
 
-class Trainable:
+class Trainable(Guarded):
     """The part of a model that works on arrays. ``rekur.Model`` gives it an engine."""
 
-    name: str
-    seed: int
-    stop_training: bool = False
-    history: History | None = None
+    name: Setting[str]
+    seed: Setting[int]
+    _stop = False
+    _history: History | None = None
     _compiled: Compiled | None = None
     _bound: Bound | None = None
+
+    @property
+    def stop_training(self) -> bool:
+        """True ends the fit that is running after the step at hand; fit begins with False."""
+        return self._stop
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._stop = boolean(value, f"{self._whose()}: stop_training")
+
+    @property
+    def history(self) -> History | None:
+        """What the last fit returned."""
+        return self._history
 
     def _engine(self, x: object = None) -> _core.Model:
         """The engine's model, built if need be; from the shape of ``x`` where nobody said what goes in."""
@@ -64,8 +79,8 @@ class Trainable:
         ValueError
             For an unknown name, with a suggestion, or entries that do not match the outputs.
         """
-        compiled = Compiled(optimizer, loss, metrics, loss_weights, self.seed if seed is None else seed)
-        bound = compiled.bind(self._engine(), self._ports()[1]) if self._is_ready() else None
+        compiled = Compiled(optimizer, loss, metrics, loss_weights, seed)
+        bound = compiled.bind(self._engine(), self._ports()[1], self.seed) if self._is_ready() else None
         self._compiled, self._bound = compiled, bound
 
     def _is_ready(self) -> bool:
@@ -76,7 +91,7 @@ class Trainable:
             raise RuntimeError(f"model '{self.name}' is not compiled: call compile(optimizer=…, loss=…) first")
         engine = self._engine(x)
         if self._bound is None:
-            self._bound = self._compiled.bind(engine, self._ports()[1])
+            self._bound = self._compiled.bind(engine, self._ports()[1], self.seed)
         return self._bound
 
     @property
@@ -182,7 +197,7 @@ class Trainable:
         given: list[Any] = list(callbacks or ()) if several else [callbacks]  # type: ignore[arg-type]
         params = {"epochs": epochs, "steps": steps, "verbose": shown}
         hooks = CallbackList([history, *given], self, params)  # type: ignore[arg-type]
-        self.history = history
+        self._history = history
         self.stop_training = False
         hooks.on_train_begin()
         logs: dict[str, float] = {}
