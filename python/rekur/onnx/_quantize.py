@@ -19,6 +19,7 @@ from rekur.onnx._errors import QuantizationError, VerificationError
 from rekur.onnx._graph import MAX_BYTES
 from rekur.onnx._metadata import QUANTIZED_KEY, Metadata, describe_file
 from rekur.onnx._sample import Feed, as_feed, random_feed
+from rekur.onnx._session import EmptyInput, run_session
 from rekur.onnx._verify import open_session
 from rekur.onnx._weights import (
     DYNAMIC,
@@ -214,11 +215,13 @@ def _run(session: Any, described: Metadata, feed: Feed, what: str) -> dict[str, 
     names = [value.name for value in session.get_outputs()]
     try:
         if described.states is None:
-            values = session.run(None, feed)
+            values = run_session(session, feed)
         else:
             held = {state.output for state in described.states.states}
             names = [name for name in names if name not in held]
             values = described.states.run(session, feed, None, described.lengths)
+    except EmptyInput as error:
+        raise QuantizationError(f"data: {error}") from None
     except Exception as error:  # onnxruntime's exceptions share no public base class
         raise QuantizationError(f"onnxruntime cannot run {what}: {error}") from error
     pairs = zip(names, values, strict=True)

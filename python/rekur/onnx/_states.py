@@ -18,6 +18,7 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core
 from rekur.onnx._recurrent import CELLS
+from rekur.onnx._session import check_filled, run_session
 
 STATES_KEY = "rekur.states"
 
@@ -69,8 +70,16 @@ class States:
         feed: by input, what a sequence model takes: (batch, time, F). pieces: by timed input its cuts, equally many
         for all; None: every step of its own, or for a file that takes sequences all in one piece.
         lengths_of: {lengths input: the inputs it belongs to}.
+
+        Raises
+        ------
+        ValueError
+            A timed input is missing, or an input or a piece is empty, on which onnxruntime would end the process.
         """
         lengths_of = lengths_of or {}
+        if missing := [name for name in (*self.timed_inputs, *lengths_of) if name not in feed]:
+            raise ValueError(f"nothing for input {missing}; the file's sequences are {list(self.timed_inputs)}")
+        check_filled(feed)
         if pieces is None:
             steps = {name: feed[name].shape[1] for name in self.timed_inputs}
             if self.streaming:
@@ -90,7 +99,7 @@ class States:
             for name, owners in lengths_of.items():
                 cut = pieces[owners[0]][k]
                 piece[name] = np.clip(feed[name] - cut.start, 0, cut.stop - cut.start).astype(np.int32)
-            outputs = dict(zip(names, session.run(None, {**fixed, **piece, **now}), strict=True))
+            outputs = dict(zip(names, run_session(session, {**fixed, **piece, **now}), strict=True))
             now = {state.input: outputs[state.output] for state in self.states}
             for name, values in parts.items():
                 values.append(outputs[name])

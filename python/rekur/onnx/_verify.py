@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rekur.onnx._errors import VerificationError
 from rekur.onnx._metadata import describe_file
 from rekur.onnx._plan import Plan, has_time_axis, parse_ref
+from rekur.onnx._session import EmptyInput, run_session
 from rekur.onnx._states import States
 
 BATCHES = (1, 2, 3, 7)
@@ -159,9 +160,11 @@ def compare(
         feed.update({name: lengths[owners[0]] for name, owners in lengths_of.items()})
         try:
             if states is None:
-                actual = session.run(None, feed)
+                actual = run_session(session, feed)
             else:
                 actual = states.run(session, feed, _pieces(rng, inputs, feed, states), lengths_of)
+        except EmptyInput as error:
+            raise VerificationError(f"nothing to verify: {error}") from None
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise VerificationError(f"onnxruntime fails at {case}: {error}") from error
         note = str(case) + (f", lengths {_show(lengths)}" if lengths else "")

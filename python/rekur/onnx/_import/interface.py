@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import.values import BATCH, FEATURES, ONE, PARTS, Axis, Dim, View
+from rekur.onnx._import.values import BATCH, FEATURES, ONE, PARTS, Axis, Dim, Extent, Refused, View, fixed
 
 Array = NDArray[Any]
 
@@ -23,10 +23,21 @@ def _own_axes(view: View) -> list[object]:
     return [*dims] if view.ids else [*dims, FEATURES]
 
 
+def fits(extent: Extent, size: int) -> bool:
+    """Whether an axis can have this size: what the file, or a node that reads the input, says of it."""
+    try:
+        return fixed(extent, "") == size
+    except Refused:
+        return True
+
+
 def to_model(array: Array, view: View, name: str) -> list[Array]:
     """An input of the file as inputs of the model, one for each part."""
     if array.ndim != len(view.axes):
         raise ValueError(f"input '{name}': expected {len(view.axes)} axes, got shape {array.shape}")
+    for axis, (extent, size) in enumerate(zip(view.shape, array.shape, strict=True)):
+        if not fits(extent, size):
+            raise ValueError(f"input '{name}': expected {extent} on axis {axis}, as the file says; got {array.shape}")
     kept = [_root(axis) for axis in view.axes if axis not in (PARTS, ONE)]
     own = _own_axes(view)
     result = []
@@ -53,4 +64,4 @@ def to_file(parts: Sequence[Array], view: View) -> Array:
         shape.append(int(np.prod([stacked.shape[own.index(member)] for member in members])))
     order = [own.index(axis) for axis in flat]
     left = [k for k in range(len(own)) if k not in order]  # of size 1
-    return np.ascontiguousarray(stacked.transpose([*order, *left]).reshape(shape))
+    return np.array(stacked.transpose([*order, *left]).reshape(shape), order="C")

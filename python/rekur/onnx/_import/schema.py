@@ -42,7 +42,10 @@ def _types(value: Value) -> frozenset[str] | None:
 def _schema(node: Any, version: int) -> Any:
     import onnx
 
-    return onnx.defs.get_schema(node.op_type, min(version, onnx.defs.onnx_opset_version()), "")
+    try:
+        return onnx.defs.get_schema(node.op_type, min(version, onnx.defs.onnx_opset_version()), "")
+    except onnx.defs.SchemaError:
+        raise Refused(f"opset {version} has no such operator") from None
 
 
 def _formal(parameters: Sequence[Any], count: int) -> Iterator[Any]:
