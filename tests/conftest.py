@@ -13,6 +13,12 @@ import cpp_tools
 from rekur import _core
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--onnx-cases", type=int, default=0, help="random ONNX graphs in the differential test, instead of a few"
+    )
+
+
 @pytest.fixture(params=_core.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once on every instruction set that this build and this machine both have."""

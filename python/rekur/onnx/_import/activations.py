@@ -53,7 +53,10 @@ def activation(op: str, alpha: float | None, beta: float | None) -> str | dict[s
 
 
 def chosen(call: Call, directions: int) -> list[dict[str, Any]]:
-    """Options of each direction of a recurrent node. alpha and beta go to the activations that have them, in order."""
+    """Options of each direction of a recurrent node.
+
+    alpha and beta go to the activations that have them, in order; those left over are not read, as in onnxruntime.
+    """
     keys = [key for key, _ in KEYS[call.op]]
     names = call.attribute("activations") or [default for _, default in KEYS[call.op]] * directions
     alphas, betas = list(call.attribute("activation_alpha") or []), list(call.attribute("activation_beta") or [])
@@ -69,8 +72,6 @@ def chosen(call: Call, directions: int) -> list[dict[str, Any]]:
         if not all(v is None or np.isfinite(v) for v in (alpha, beta)):
             raise Refused(f"activation {op} needs finite activation_alpha and activation_beta, got {alpha} and {beta}")
         specs.append(activation(op, alpha, beta))
-    if alphas or betas:
-        raise Refused(f"{len(alphas)} activation_alpha and {len(betas)} activation_beta too many")
     result = []
     for k in range(directions):
         options = dict(zip(keys, specs[k * len(keys) : (k + 1) * len(keys)], strict=True))

@@ -46,10 +46,7 @@ def _gemm(call: Call) -> View:
 
 def _matmul(call: Call) -> View:
     if call.has(0) and isinstance(call.inputs[0], (Known, Filled)):
-        raise Refused(
-            "a constant times a tensor; only a tensor times a constant is a Dense layer. A recurrence that an exporter "
-            "wrote out step by step is not put together again: PyTorch does that to nn.RNN unless dynamo=False"
-        )
+        raise Refused("a constant times a tensor; only a tensor times a constant is a Dense layer")
     x = last_features(call.view(0))
     if call.has(1) and isinstance(call.inputs[1], View):
         raise Refused("the product of two tensors that the model computes; no layer does that")
@@ -270,13 +267,4 @@ RULES: dict[str, Rule] = {
     "Where": rows.where,
     **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor")},
     **{op: KNOWN[op] for op in ("Not", "And", "Or", "Xor")},
-}
-
-# Why what exporters are known to write cannot be had.
-REASONS = {
-    "LogSoftmax": "no layer gives log-probabilities; export the model up to its logits, or with a softmax",
-    "Loop": "a model here has no loops; write the recurrence as RNN, LSTM or GRU",
-    "Scan": "a model here has no loops; write the recurrence as RNN, LSTM or GRU",
-    "ReverseSequence": "for a layer that reads from the end write direction=reverse",
-    "DynamicQuantizeLSTM": "quantised weights cannot be trained; load the float32 model",
 }

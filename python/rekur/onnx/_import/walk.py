@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
+from rekur.onnx._import import reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.graph import Budget, Graph
-from rekur.onnx._import.ops import REASONS, RULES
+from rekur.onnx._import.ops import RULES
 from rekur.onnx._import.order import describe as describe_node
 from rekur.onnx._import.order import graphs, ordered, reads
 from rekur.onnx._import.read import Tensors, all_graphs, opset
@@ -81,10 +82,10 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     return result
 
 
-def _check_operators(nodes: Iterable[Any]) -> None:
+def _check_operators(nodes: Sequence[Any]) -> None:
     for node in nodes:
         if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type != "If"):
-            raise LoadError(f"{describe_node(node)}: {_reason(node)}")
+            raise LoadError(f"{describe_node(node)}: {reasons.reason(node)}{reasons.hint(nodes)}")
 
 
 def _flat(nodes: Iterable[Any]) -> Iterator[Any]:
@@ -121,7 +122,7 @@ class _Walk:
             except NeedsConstant as reason:
                 raise NeedsInput(f"{label}: {reason}", reason.input) from None
             except Refused as reason:
-                raise LoadError(f"{label}: {reason}") from None
+                raise LoadError(f"{label}: {reason}{reasons.hint(nodes)}") from None
 
     def _node(self, node: Any, label: str, values: _Values, read: set[str]) -> None:
         check_form(node, self.version)
@@ -180,8 +181,13 @@ class _Walk:
 def _open(call: Call) -> Given | None:
     """What is made of something that only a run's data will tell is something of that kind."""
     open_ = [value for value in call.inputs if isinstance(value, Given)]
-    if not open_ or any(isinstance(value, (View, Moment, Rows)) for value in call.inputs):
+    if not open_:
         return None
+    if any(isinstance(value, (View, Moment, Rows)) for value in call.inputs):
+        index = call.inputs.index(open_[0])
+        if index in call.interface:
+            raise NeedsConstant(call.interface[index], f"input {index}")
+        raise Refused(f"input {index} is {describe(open_[0])}{_advice(open_[0])}")
     inputs = dict.fromkeys(name for value in open_ for name in value.inputs)
     return Given(tuple(inputs), tuple(dict.fromkeys(text for value in open_ for text in value.sizes)))
 
@@ -192,13 +198,17 @@ def _decided(condition: Value) -> bool:
         return bool(condition.array.flat[0])
     if not isinstance(condition, Given):
         raise Refused(f"its condition is {describe(condition)}; a model here has no branches")
-    advice = []
-    if condition.inputs:
-        values = ", ".join(f"'{name}': …" for name in condition.inputs)
-        advice.append(f"choose by load(…, constants={{{values}}})")
-    if condition.sizes:
-        advice.append("exporters write that for squeeze on an axis of unknown size: name the axis, or fix its size")
-    raise Refused(f"which branch to take depends on {condition}; a model here has no branches: {'; '.join(advice)}")
+    raise Refused(f"which branch to take depends on {condition}; a model here has no branches{_advice(condition)}")
+
+
+def _advice(given: Given) -> str:
+    advice = ""
+    if given.inputs:
+        values = ", ".join(f"'{name}': …" for name in given.inputs)
+        advice += f"; choose by load(…, constants={{{values}}})"
+    if given.sizes:
+        advice += "; exporters write that for squeeze on an axis of unknown size: name the axis, or fix its size"
+    return advice
 
 
 def hint(node: Any) -> str:
@@ -210,14 +220,6 @@ def hint(node: Any) -> str:
     if re.fullmatch(rf"{re.escape(node.op_type)}(_+\d+)?", parts[-1]):
         parts.pop()
     return "_".join(parts)
-
-
-def _reason(node: Any) -> str:
-    if node.op_type in REASONS:
-        return REASONS[node.op_type]
-    if node.domain not in ("", "ai.onnx"):
-        return f"operators of the domain '{node.domain}' are not understood"
-    return "this operator is not understood"
 
 
 class _Values:
