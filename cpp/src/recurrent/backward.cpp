@@ -155,12 +155,10 @@ void pass_empty_rows(const Backward& run) {
 }
 
 // Where threads are to spare, or layers wait for one another, more and shorter chunks keep them busy.
-Index chunk_steps(const Plan& plan, std::span<const Backward> runs, const Forward& f) {
+Index chunk_steps(const Plan& plan, const Forward& f) {
   constexpr Index kChunks = 4, kLeastPairs = 8;
   const Index B = std::max<Index>(f.B, 1), most = std::max<Index>(kChunkPairs / B, 1), T = std::max<Index>(f.T, 1);
-  // Directions add to the same dx, in an order that follows from their chunks: these must not depend on the threads.
-  const bool directions = runs.size() > 1 && !plan.stacked;
-  if (directions || plan.alone() || (!plan.wavefront && plan.slices * plan.members >= plan.threads)) return std::min(most, T);
+  if (plan.alone() || (!plan.wavefront && plan.slices * plan.members >= plan.threads)) return std::min(most, T);
   return std::clamp<Index>((T + kChunks - 1) / kChunks, std::min((kLeastPairs + B - 1) / B, most), most);
 }
 
@@ -180,9 +178,15 @@ class BackwardCall {
     for (Index r = 0; r < R_; ++r) {
       const Backward& b = runs[static_cast<std::size_t>(r)];
       const Forward& f = b.forward;
-      const Index chunk = chunk_steps(plan, runs, f);
-      new (&runs_[r]) Run{&f, chunk, (f.T + chunk - 1) / chunk, b.source ? runs_[b.source - runs.data()].start + lag_ + 1 : 0,
-                          LargeProducts(b, chunk, plan.threads, scratch)};
+      const Index chunk = chunk_steps(plan, f);
+      const Run* const first = plan.stacked ? nullptr : with_this_dx(runs, r);
+      new (&runs_[r]) Run{&f,
+                          chunk,
+                          (f.T + chunk - 1) / chunk,
+                          b.source ? runs_[b.source - runs.data()].start + lag_ + 1 : 0,
+                          first,
+                          {},
+                          LargeProducts(b, chunk, first ? 2 : 1, plan.threads, scratch)};
       phases_ = std::max(phases_, runs_[r].start + runs_[r].chunks + lag_);
       const std::span<Slice> slices = slice_rows(f, plan.slices, scratch);
       for (Index s = 0; s < plan.slices; ++s)
@@ -194,7 +198,7 @@ class BackwardCall {
     Index dealt = 0;
     for (Index phase = 0; phase < phases_; ++phase) {
       for (Index r = 0; r < R_; ++r) sweep(r, phase - runs_[r].start, thread);
-      // Directions add to the same dx: each after the one before it. All else may be done in any order.
+      // Directions add to the same dx, each after the one before it. All else may be done in any order.
       const Index turns = plan_.stacked ? 1 : R_;
       for (Index turn = 0; turn < turns; ++turn) {
         products(phase - lag_, turn, thread, dealt);
@@ -207,18 +211,40 @@ class BackwardCall {
   struct Run {
     const Forward* forward;
     Index chunk, chunks;
-    Index start;  // phase of the first chunk
+    Index start;       // phase of the first chunk
+    const Run* first;  // the direction that adds to the same dx before this one; null: there is none
+    Steps done;        // where this one's input gradients have been listed
     LargeProducts products;
 
     // Chunk i's steps, in the order of the sweep.
     Index low(Index i) const { return forward->reverse ? i * chunk : std::max<Index>(forward->T - (i + 1) * chunk, 0); }
     Index high(Index i) const { return forward->reverse ? std::min((i + 1) * chunk, forward->T) : forward->T - i * chunk; }
+
+    // Chunk i has been swept. Which direction comes first at a time step must not follow from how far their sweeps are there, that
+    // is from the chunks and so from the number of rows: the second waits at each step for the first. Where the sweeps come from
+    // opposite ends, it has nothing to add until they meet, and from then on what lies between them, a span at either end.
+    void list(Index i) {
+      Steps now{forward->reverse ? 0 : low(i), forward->reverse ? high(i) : forward->T};
+      if (first) now = {std::max(now.low, first->done.low), std::min(now.high, first->done.high)};
+      if (now.empty()) now = {};
+      const Steps before = done.empty() ? Steps{now.low, now.low} : done;
+      products.list(i, {low(i), high(i)}, {{now.low, before.low}, {before.high, now.high}});
+      done = now;
+    }
   };
+
+  // The last of the runs before r that adds to the same dx.
+  const Run* with_this_dx(std::span<const Backward> runs, Index r) const {
+    const float* const dx = runs[static_cast<std::size_t>(r)].dx.data;
+    for (Index before = r - 1; dx != nullptr && before >= 0; --before)
+      if (runs[static_cast<std::size_t>(before)].dx.data == dx) return &runs_[before];
+    return nullptr;
+  }
 
   void sweep(Index r, Index chunk, int thread) {
     if (chunk < 0 || chunk >= runs_[r].chunks) return;
     const Index low = runs_[r].low(chunk), high = runs_[r].high(chunk);
-    if (thread == plan_.threads - 1) runs_[r].products.list(chunk, low, high);
+    if (thread == plan_.threads - 1) runs_[r].list(chunk);
     const int group = thread / plan_.members, member = thread % plan_.members;
     for (Index s = 0; s < plan_.slices && group < plan_.groups; ++s)
       if (plan_.group_of(r, R_, s) == group) slices_[r * plan_.slices + s].sweep(low, high, member, meetings_[group]);

@@ -4,20 +4,20 @@
 
 namespace rekur::recurrent {
 
-LargeProducts::LargeProducts(const Backward& run, Index chunk, int threads, Scratch& scratch)
+LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs, int threads, Scratch& scratch)
     : b_(run),
       f_(run.forward),
       r_(Engine::impl(*run.forward.layer)),
       Hp_(padded(r_.H)),
       weights_(run.d_weights.kernel || run.d_weights.recurrent_kernel),
       y_(outputs(f_)) {
-  const Index pairs = chunk * f_.B;
+  const Index pairs = chunk * f_.B, dx_pairs = b_.dx ? most_inputs * pairs : 0;
   for (Lists& l : lists_) {
-    for (auto* rows : {&l.records, &l.x, &l.dx_records, &l.h_records, &l.h_previous})
-      *rows = scratch.take<const float*>(pairs).data();
+    for (auto* rows : {&l.records, &l.x, &l.h_records, &l.h_previous}) *rows = scratch.take<const float*>(pairs).data();
     for (auto* rows : {&l.c_records, &l.c_previous}) *rows = scratch.take<const float*>(r_.cell.peepholes > 0 ? pairs : 0).data();
-    l.dx = scratch.take<float*>(pairs).data();
-    l.pairs = l.h_pairs = l.c_pairs = 0;
+    l.dx_records = scratch.take<const float*>(dx_pairs).data();
+    l.dx = scratch.take<float*>(dx_pairs).data();
+    l.pairs = l.h_pairs = l.c_pairs = l.dx_pairs = 0;
   }
   constexpr Index kMostColumns = 256, kFewestColumns = 64, kTilesPerThread = 4;
   for (columns_ = kMostColumns;; columns_ /= 2) {
@@ -51,40 +51,51 @@ void LargeProducts::cut(int threads, F&& tile) const {
   if (b_.d_weights.peephole) add(kPeephole, 0, r_.cell.peepholes, 1);
 }
 
-void LargeProducts::list(Index i, Index low, Index high) {
-  Lists& l = lists_[i % 2];
+// pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
+template <class F>
+void LargeProducts::each_pair(Steps steps, F&& pair) const {
   const Index size = r_.record(Hp_);
-  Index n = 0, h = 0, c = 0;
-  for (Index step = 0; step < high - low; ++step) {
-    const Index t = f_.reverse ? low + step : high - 1 - step;
+  for (Index step = 0; step < steps.high - steps.low; ++step) {
+    const Index t = f_.reverse ? steps.low + step : steps.high - 1 - step;
     for (Index b = 0; b < f_.B; ++b) {
       const Index length = length_of(f_, b);
-      if (t >= length) continue;
-      const float* record = f_.tape + (t * f_.B + b) * size;
-      l.records[n] = record;
-      if (weights_) l.x[n] = f_.x.row(b, t);
-      if (b_.dx) {
-        l.dx_records[n] = record + r_.cell.x_first * Hp_;
-        l.dx[n] = b_.dx.row(b, t);
-      }
-      ++n;
-      // A previous state of zeros adds nothing to the gradient of what it was multiplied with.
-      const bool first = f_.reverse ? t == length - 1 : t == 0;
-      const Index previous = f_.reverse ? t + 1 : t - 1;
-      if (weights_ && (!first || f_.initial[0])) {
-        l.h_previous[h] = first ? f_.initial[0] + b * r_.H : y_.row(b, previous);
-        l.h_records[h++] = record;
-      }
-      // The sweep leaves the states c in the tape as they are.
-      if (b_.d_weights.peephole && (!first || f_.initial[1])) {
-        l.c_previous[c] = first ? f_.initial[1] + b * r_.H : f_.tape + (previous * f_.B + b) * size + r_.cell.state_slot * Hp_;
-        l.c_records[c++] = record;
-      }
+      if (t < length) pair(t, b, length, f_.tape + (t * f_.B + b) * size);
     }
+  }
+}
+
+void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
+  Lists& l = lists_[i % 2];
+  Index n = 0, h = 0, c = 0, dx = 0;
+  each_pair(swept, [&](Index t, Index b, Index length, const float* record) {
+    l.records[n] = record;
+    if (weights_) l.x[n] = f_.x.row(b, t);
+    ++n;
+    // A previous state of zeros adds nothing to the gradient of what it was multiplied with.
+    const bool first = f_.reverse ? t == length - 1 : t == 0;
+    const Index previous = f_.reverse ? t + 1 : t - 1;
+    if (weights_ && (!first || f_.initial[0])) {
+      l.h_previous[h] = first ? f_.initial[0] + b * r_.H : y_.row(b, previous);
+      l.h_records[h++] = record;
+    }
+    // The sweep leaves the states c in the tape as they are.
+    if (b_.d_weights.peephole && (!first || f_.initial[1])) {
+      const auto before = [&] { return f_.tape + (previous * f_.B + b) * r_.record(Hp_) + r_.cell.state_slot * Hp_; };
+      l.c_previous[c] = first ? f_.initial[1] + b * r_.H : before();
+      l.c_records[c++] = record;
+    }
+  });
+  for (const Steps& steps : inputs) {
+    if (!b_.dx) break;
+    each_pair(steps, [&](Index t, Index b, Index, const float* record) {
+      l.dx_records[dx] = record + r_.cell.x_first * Hp_;
+      l.dx[dx++] = b_.dx.row(b, t);
+    });
   }
   l.pairs = n;
   l.h_pairs = h;
   l.c_pairs = c;
+  l.dx_pairs = dx;
 }
 
 void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate, float* work) const {
@@ -123,7 +134,7 @@ void LargeProducts::peephole_tile(const Lists& l, const Tile& tile, bool accumul
 void LargeProducts::input_tile(const Lists& l, Index tile) const {
   const Index panel = isa::kernels().panel, panels = (r_.I + panel - 1) / panel, K = r_.cell.x_count * Hp_;
   const Index part = tile % column_parts_, begin = tile / column_parts_ * pairs_per_tile_;
-  const Index end = std::min(begin + pairs_per_tile_, l.pairs);
+  const Index end = std::min(begin + pairs_per_tile_, l.dx_pairs);
   const Index n0 = panels * part / column_parts_ * panel, n1 = std::min(panels * (part + 1) / column_parts_ * panel, r_.I);
   isa::kernels().gemm(end - begin, n1 - n0, K, l.dx_records + begin, r_.packed.input_transposed.data() + n0 * K, nullptr,
                       l.dx + begin, n0, true);

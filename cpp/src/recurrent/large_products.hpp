@@ -9,12 +9,20 @@
 
 namespace rekur::recurrent {
 
+// Time steps [low, high).
+struct Steps {
+  Index low = 0, high = 0;
+  bool empty() const { return low >= high; }
+};
+
 class LargeProducts {
  public:
-  LargeProducts(const Backward& run, Index chunk, int threads, Scratch& scratch);
+  // most_inputs: chunks of steps whose input gradients are computed at once, at most.
+  LargeProducts(const Backward& run, Index chunk, Index most_inputs, int threads, Scratch& scratch);
 
-  // Notes where the operands of chunk i's pairs stand: steps [low, high). The lists of the last two chunks are kept.
-  void list(Index i, Index low, Index high);
+  // Notes where the operands of chunk i's pairs stand: of the weight gradients in the steps swept, of the input gradients in two
+  // spans of steps. The lists of the last two chunks are kept.
+  void list(Index i, Steps swept, const Steps (&inputs)[2]);
 
   // The chunk's products in pieces that may be computed in any order, by any thread: of the weights, of the input. `work`: the
   // thread's gemm_tn_work floats.
@@ -34,14 +42,17 @@ class LargeProducts {
 
   struct Lists {
     Index pairs, h_pairs, c_pairs;  // h_pairs, c_pairs: those with a previous h, a previous c; others would add zeros
+    Index dx_pairs;
     const float **records, **x, **dx_records, **h_records, **h_previous, **c_records, **c_previous;
     float** dx;
   };
 
-  Index row_parts(const Lists& l) const { return (l.pairs + pairs_per_tile_ - 1) / pairs_per_tile_; }
+  Index row_parts(const Lists& l) const { return (l.dx_pairs + pairs_per_tile_ - 1) / pairs_per_tile_; }
 
   template <class F>
   void cut(int threads, F&& tile) const;
+  template <class F>
+  void each_pair(Steps steps, F&& pair) const;
   void weight_tile(const Lists& lists, const Tile& tile, bool accumulate, float* work) const;
   void peephole_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
   void input_tile(const Lists& lists, Index tile) const;
