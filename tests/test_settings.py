@@ -1,0 +1,424 @@
+"""Whatever can be set acts, or setting it raises and says what to do: layers, models, losses, metrics, initialisers."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur import activations, initializers, layers, losses, metrics
+from rekur.layers import TYPES
+
+X = np.random.default_rng(0).normal(size=(6, 5, 4)).astype(np.float32)
+
+# For each type of layer: how to make one, and for each parameter another value.
+EXAMPLES = {
+    "Input": (lambda: layers.InputLayer((5, 4)), {}),
+    "Dense": (
+        lambda: layers.Dense(4),
+        {
+            "units": 7,
+            "activation": {"name": "elu", "alpha": 0.5},
+            "use_bias": False,
+            "kernel_initializer": "he_normal",
+            "bias_initializer": initializers.Constant(0.3),
+        },
+    ),
+    "Activation": (lambda: layers.Activation("relu"), {"activation": activations.LeakyReLU(0.1)}),
+    "Dropout": (lambda: layers.Dropout(0.5), {"rate": 0.25}),
+    "Embedding": (
+        lambda: layers.Embedding(9, 4),
+        {"input_dim": 8, "output_dim": 3, "embeddings_initializer": "glorot_normal"},
+    ),
+    "LayerNormalization": (
+        layers.LayerNormalization,
+        {"epsilon": 0.1, "center": False, "scale": False, "gamma_initializer": "zeros", "beta_initializer": "ones"},
+    ),
+    "Affine": (layers.Affine, {}),
+    "Rescaling": (lambda: layers.Rescaling(2.0), {"scale": [1.0, 2.0, 3.0, 4.0], "offset": 1}),
+    "Step": (lambda: layers.Step(0), {"index": -2}),
+    "Slice": (lambda: layers.Slice(0, 2), {"start": 1, "stop": None}),
+    "Concatenate": (layers.Concatenate, {"axis": 2}),
+    **{name: (getattr(layers, name), {}) for name in ("Add", "Multiply", "Subtract", "Divide")},
+    "Bidirectional": (lambda: layers.Bidirectional(layers.GRU(4)), {"merge_mode": "sum"}),
+}
+RECURRENT = {
+    "units": 7,
+    "activation": "relu",
+    "use_bias": False,
+    "return_sequences": True,
+    "return_state": True,
+    "reverse": True,
+    "kernel_initializer": "he_normal",
+    "recurrent_initializer": initializers.Orthogonal(0.5),
+    "bias_initializer": "ones",
+    "clip": 2.0,
+}
+GATED = {**RECURRENT, "recurrent_activation": {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.5}}
+LSTM = {
+    **GATED,
+    "output_activation": "softsign",
+    "unit_forget_bias": False,
+    "peepholes": True,
+    "coupled_gates": True,
+    "peephole_initializer": "ones",
+}
+EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4), RECURRENT)
+EXAMPLES["GRU"] = (lambda: layers.GRU(4), {**GATED, "reset_after": False})
+EXAMPLES["LSTM"] = (lambda: layers.LSTM(4), LSTM)
+
+# What a constructor refuses, by parameter.
+WRONG = {
+    "units": 0,
+    "activation": "rely",
+    "use_bias": 1,
+    "kernel_initializer": "he",
+    "bias_initializer": 3,
+    "rate": 1,
+    "input_dim": 1.5,
+    "output_dim": -1,
+    "embeddings_initializer": None,
+    "epsilon": 0,
+    "center": "yes",
+    "scale": "large",
+    "gamma_initializer": "gamma",
+    "beta_initializer": "beta",
+    "offset": float("nan"),
+    "index": "last",
+    "start": 0.5,
+    "stop": "end",
+    "axis": None,
+    "merge_mode": "add",
+    "return_sequences": None,
+    "return_state": 0,
+    "reverse": "yes",
+    "recurrent_initializer": "orthogon",
+    "clip": 0,
+    "recurrent_activation": "softmax",
+    "output_activation": 3,
+    "unit_forget_bias": 1,
+    "peepholes": 1,
+    "coupled_gates": 1,
+    "peephole_initializer": "peep",
+    "reset_after": "yes",
+}
+PARAMETERS = [(kind, key) for kind, (_, changes) in EXAMPLES.items() for key in changes]
+
+
+def parameters_of(cls):
+    given = inspect.signature(cls.__init__).parameters
+    return {p for p in given if p not in ("self", "name", "options", "layer", "input_shape")}
+
+
+def connect(layer):
+    """A model around the layer."""
+    if isinstance(layer, layers.InputLayer):
+        return rekur.Model(layer.tensor, layers.LSTM(3)(layer.tensor), seed=1)
+    entrance = rekur.Input((5,), dtype="int32") if layer.input_dtype == "int32" else rekur.Input((5, 4))
+    several = isinstance(layer, (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide))
+    return rekur.Model(entrance, layer([entrance, entrance] if several else entrance), seed=1)
+
+
+def test_every_layer_and_every_parameter_is_tried_below():
+    assert set(EXAMPLES) == set(TYPES)
+    for kind, (_, changes) in EXAMPLES.items():
+        if kind != "Input":
+            assert set(changes) == parameters_of(TYPES[kind])
+            assert set(changes) <= set(WRONG)
+
+
+@pytest.mark.parametrize(("kind", "key"), PARAMETERS)
+def test_a_parameter_set_before_the_call_is_as_if_constructed_so(kind, key):
+    make, changes = EXAMPLES[kind]
+    value = changes[key]
+    layer = make()
+    given = {p: getattr(layer, p) for p in parameters_of(TYPES[kind])}
+    if kind == "Bidirectional":
+        given["layer"] = layers.GRU(4)
+    expected = TYPES[kind](**{**given, key: value})
+    before = layer.config()
+    setattr(layer, key, value)
+    assert getattr(layer, key) == getattr(expected, key)
+    assert layer.config() == expected.config()
+    idle = key == "peephole_initializer"  # of an LSTM without peepholes
+    assert (layer.config() == before) == idle
+    one, two = connect(layer), connect(expected)
+    assert one.spec == two.spec
+    assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(("kind", "key"), PARAMETERS)
+def test_a_parameter_set_wrongly_is_refused_as_by_the_constructor(kind, key):
+    layer = EXAMPLES[kind][0]()
+    given = {p: getattr(layer, p) for p in parameters_of(TYPES[kind])}
+    if kind == "Bidirectional":
+        given["layer"] = layers.GRU(4)
+    with pytest.raises((ValueError, TypeError)) as constructed:
+        TYPES[kind](**{**given, key: WRONG[key]})
+    before = layer.config()
+    with pytest.raises(type(constructed.value)) as caught:
+        setattr(layer, key, WRONG[key])
+    assert str(caught.value) == str(constructed.value)
+    assert key in str(caught.value)
+    assert layer.config() == before
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_nothing_of_a_connected_layer_can_be_set(kind):
+    layer = EXAMPLES[kind][0]()
+    model = connect(layer)
+    spec, weights = model.spec, model.get_weights()
+    names = [n for n in dir(layer) if not n.startswith("_") and n != "trainable"]
+    assert {"name", "input_shape", *layer._keys} <= set(names)
+    for name in names:
+        with pytest.raises(AttributeError) as caught:
+            setattr(layer, name, EXAMPLES[kind][1].get(name, 3))
+        assert repr(layer) in str(caught.value), name
+    assert model.spec == spec
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+    inner = getattr(layer, "inner", None)
+    if inner is not None:
+        with pytest.raises(AttributeError, match="has been called: 'units' cannot be set"):
+            inner.units = 9
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_a_misspelt_attribute_is_refused_with_a_suggestion(kind):
+    layer = EXAMPLES[kind][0]()
+    with pytest.raises(AttributeError, match=r"no attribute 'nam' to set; did you mean 'name'\?"):
+        layer.nam = "x"
+    for key in EXAMPLES[kind][1]:
+        with pytest.raises(AttributeError, match=rf"did you mean '{key}'\?"):
+            setattr(layer, f"{key}_", 3)
+
+
+def test_the_settings_of_an_lstm_that_do_not_go_together_are_refused_in_any_order():
+    layer = layers.LSTM(4)
+    with pytest.raises(ValueError, match="unit_forget_bias=False"):
+        layer.bias_initializer = "he_normal"
+    assert layer.config() == layers.LSTM(4).config()
+    layer.unit_forget_bias = False
+    layer.bias_initializer = "he_normal"
+    with pytest.raises(ValueError, match="unit_forget_bias=False"):
+        layer.unit_forget_bias = True
+    assert layer.config()["bias_initializer"] == "he_normal"
+
+
+def test_a_bidirectional_layer_follows_its_inner_layer_until_it_is_called():
+    inner = layers.GRU(4)
+    layer = layers.Bidirectional(inner)
+    inner.units = 6
+    assert layer.config()["layer"]["units"] == 6
+    with pytest.raises(ValueError, match="must not have reverse=True"):
+        inner.reverse = True
+    assert not inner.reverse
+    for name, value in (("name", "x"), ("input_shape", (5, 4))):
+        with pytest.raises(AttributeError, match=f"set '{name}' of Bidirectional"):
+            setattr(inner, name, value)
+    other = layers.LSTM(2)
+    layer.inner = other
+    assert layer.config()["layer"]["type"] == "LSTM"
+    inner.reverse = True  # it is on its own again
+    with pytest.raises(TypeError, match="expected a SimpleRNN, LSTM or GRU"):
+        layer.inner = layers.Dense(3)
+    with pytest.raises(AttributeError, match="set inner"):
+        layer.layer = inner
+    with pytest.raises(ValueError, match="is a part of Bidirectional"):
+        layers.Bidirectional(other)
+    with pytest.raises(ValueError, match="is a part of Bidirectional"):
+        other(rekur.Input((5, 4)))
+    assert connect(layer).output_shape == (None, 4)
+
+
+def test_values_of_settings_cannot_be_changed_in_place():
+    layer = layers.LSTM(4, activation={"name": "elu", "alpha": 0.5})
+    scale = layers.Rescaling([1.0, 2.0, 3.0, 4.0])
+    both = layers.Bidirectional(layers.GRU(4))
+    for change in (
+        lambda: layer.activation.update(alpha=2.0),
+        lambda: layer.activation.__setitem__("alpha", 2.0),
+        lambda: layer.activation.pop("alpha"),
+        lambda: scale.scale.append(1.0),
+        lambda: scale.scale.sort(),
+        lambda: both.layer.clear(),
+        lambda: both.layer.__setitem__("units", 9),
+    ):
+        with pytest.raises(TypeError, match="cannot be changed in place; set the attribute"):
+            change()
+    given = {"name": "elu", "alpha": 0.5}
+    layer.activation = given
+    given["alpha"] = 9.0  # the caller's dict is the caller's
+    assert layer.activation == {"name": "elu", "alpha": 0.5}
+    spec = connect(layer).spec
+    spec["layers"][1]["activation"]["alpha"] = 9.0  # and so is a spec
+    assert layer.activation["alpha"] == 0.5
+    assert type(layer.config()["activation"]) is dict
+
+
+def test_freezing_is_refused_until_it_exists():
+    model = connect(layers.LSTM(4))
+    for subject in (model, *model.layers, layers.Dense(3)):
+        assert subject.trainable is True
+        subject.trainable = True
+        with pytest.raises(AttributeError, match=r"trainable cannot be False.*fit a second model"):
+            subject.trainable = False
+        with pytest.raises(TypeError, match="trainable must be True or False, got 0"):
+            subject.trainable = 0
+
+
+def test_a_name_set_before_the_call_is_the_layers_name():
+    layer = layers.LSTM(4)
+    layer.name = "front"
+    assert connect(layer).spec["layers"][1]["name"] == "front"
+    with pytest.raises(ValueError, match="a name holds"):
+        layers.Dense(3).name = "a b"
+
+
+def test_layers_waiting_in_a_sequential_can_still_be_set():
+    model = rekur.Sequential([layers.LSTM(4), layers.Dense(2)], seed=1)
+    model.layers[0].units = 6
+    model.layers[1].name = "head"
+    model.name, model.seed = "late", 7
+    model.layers[0].input_shape = (5, 4)
+    model.compile("adam", "mse")  # the shape is known: this builds it
+    expected = rekur.Sequential([layers.LSTM(6, input_shape=(5, 4)), layers.Dense(2, name="head")], name="late", seed=7)
+    assert model.spec == expected.spec
+    assert np.array_equal(model.predict(X), expected.predict(X))
+
+
+def test_a_seed_set_after_compile_and_before_the_data_is_that_of_the_fit():
+    def fitted(late):
+        model = rekur.Sequential([layers.LSTM(4), layers.Dropout(0.5), layers.Dense(2)], seed=1 if late else 7)
+        model.compile("adam", "mse")
+        if late:
+            model.seed = 7
+        model.fit(X, X[:, 0, :2], epochs=2, batch_size=2, verbose=0)
+        return model.get_weights()
+
+    assert all(np.array_equal(a, b) for a, b in zip(fitted(True), fitted(False), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("name", "other", "model 'model' is built: 'name' cannot be set any more; give name= to the constructor"),
+        ("seed", 3, "model 'model' is built: its seed has drawn the weights; give seed= to the constructor"),
+        ("optimizer", "adam", "model 'model': 'optimizer' cannot be set: call compile(optimizer=…)"),
+        ("loss", "mse", "call compile(loss=…)"),
+        ("metrics", ["mae"], "call compile(metrics=…)"),
+        ("learning_rate", 0.1, "set optimizer.learning_rate"),
+        ("layers", [], "make a model of the layers wanted"),
+        ("inputs", [], "make a Model(inputs, outputs)"),
+        ("outputs", [], "make a Model(inputs, outputs)"),
+        ("history", None, "fit makes it"),
+        ("weights", [], "call set_weights"),
+        ("spec", {}, "'spec' can be read, not set"),
+        ("input_names", ["x"], "'input_names' can be read, not set"),
+        ("output_shape", (None, 3), "'output_shape' can be read, not set"),
+        ("metrics_names", [], "'metrics_names' can be read, not set"),
+        ("predict", 3, "'predict' can be read, not set"),
+        ("stop_trainin", True, "no attribute 'stop_trainin' to set; did you mean 'stop_training'?"),
+    ],
+)
+def test_what_cannot_be_set_of_a_model_says_what_to_do(name, value, message):
+    model = connect(layers.LSTM(4))
+    with pytest.raises(AttributeError) as caught:
+        setattr(model, name, value)
+    assert message in str(caught.value)
+
+
+def test_every_public_name_of_a_model_can_be_set_with_effect_or_raises():
+    model = connect(layers.LSTM(4))
+    model.compile("adam", "mse")
+    for name in dir(model):
+        if not name.startswith("_") and name not in ("stop_training", "trainable"):
+            with pytest.raises(AttributeError):
+                setattr(model, name, 3)
+
+
+def test_the_list_of_layers_cannot_be_changed():
+    for model in (connect(layers.LSTM(4)), rekur.Sequential([layers.LSTM(4)])):
+        for change in (
+            lambda m: m.layers.append(layers.Dense(3)),
+            lambda m: m.layers.pop(),
+            lambda m: m.layers.__setitem__(0, layers.Dense(3)),
+            lambda m: m.layers.__delitem__(0),
+            lambda m: m.layers.reverse(),
+        ):
+            with pytest.raises(TypeError, match="layers is a list to read"):
+                change(model)
+        assert isinstance(model.layers, list)
+        assert [*model.layers] == model.layers[:]
+
+
+def test_stop_training_takes_what_a_comparison_gives():
+    model = connect(layers.LSTM(4))
+    model.stop_training = np.float32(1) < 2
+    assert model.stop_training is True
+    with pytest.raises(TypeError, match="stop_training must be True or False, got 1"):
+        model.stop_training = 1
+
+
+def test_what_a_model_was_given_never_changes():
+    for value, key in (
+        (losses.Huber(0.5), "delta"),
+        (losses.BinaryCrossentropy(from_logits=True), "from_logits"),
+        (initializers.Constant(0.5), "value"),
+        (initializers.Orthogonal(0.5), "gain"),
+        (activations.LeakyReLU(0.5), "alpha"),
+    ):
+        shown = repr(value)
+        assert getattr(value, key) in (0.5, True)
+        with pytest.raises(AttributeError, match=f"'{key}' is fixed; make another: {type(value).__name__}"):
+            setattr(value, key, 2.0)
+        with pytest.raises(TypeError, match="cannot be changed in place"):
+            value.parameters[key] = 2.0
+        for name in ("name", "parameters", f"{key}s"):
+            with pytest.raises(AttributeError):
+                setattr(value, name, 2.0)
+        assert repr(value) == shown
+
+
+def test_a_metrics_threshold_acts_in_the_next_pass():
+    metric = metrics.BinaryAccuracy(threshold=0.5)
+    model = rekur.Sequential([layers.Dense(1, "sigmoid", input_shape=(3,))], seed=1)
+    model.compile("sgd", "binary_crossentropy", metrics=[metric])
+    x, y = np.random.default_rng(0).normal(size=(50, 3)), np.ones(50)
+    assert 0 < model.evaluate(x, y)[1] < 1
+    metric.threshold = 0.0
+    assert model.evaluate(x, y)[1] == 1
+    metric.name = "above"
+    assert set(model.evaluate(x, y, return_dict=True)) == {"loss", "above"}
+    with pytest.raises(AttributeError, match=r"did you mean 'threshold'\?"):
+        metric.treshold = 0.3
+    with pytest.raises(TypeError, match="threshold must be a number"):
+        metric.threshold = "high"
+    metric.name = "loss"
+    with pytest.raises(ValueError, match="'loss' is there twice"):
+        model.evaluate(x, y)
+
+
+def test_a_metric_of_ones_own_may_hold_whatever_it_likes():
+    class Largest(metrics.Metric):
+        def reset_state(self):
+            self.largest = 0.0
+
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            self.largest = max(self.largest, float(np.max(y_pred)))
+
+        def result(self):
+            return self.largest
+
+    model = rekur.Sequential([layers.Dense(1, input_shape=(3,))], seed=1)
+    model.compile("sgd", "mse", metrics=[Largest(name="largest")])
+    x = np.ones((4, 3), np.float32)
+    assert model.evaluate(x, np.ones(4))[1] == pytest.approx(float(model.predict(x).max()))
+
+
+def test_a_symbolic_tensor_never_changes():
+    tensor = layers.LSTM(4)(rekur.Input((5, 4)))
+    for name in ("shape", "dtype", "layer", "index", "name", "anything"):
+        with pytest.raises(AttributeError, match="a symbolic tensor is what its layer gives"):
+            setattr(tensor, name, 3)
+    with pytest.raises(AttributeError, match="cannot be deleted"):
+        del tensor.shape
