@@ -368,3 +368,21 @@ def test_step_takes_the_time_axis_away():
     assert found == pytest.approx([8 / 3, 4 / 3])
     history = model.fit(data, target, lengths=lengths, epochs=100, verbose=0)
     assert history.history["loss"][-1] < 0.1
+
+
+def test_what_is_no_weights_no_spec_no_index_and_no_function_is_named():
+    model = Sequential([layers.Dense(2, input_shape=(3,))])
+    for call, message in (
+        (lambda: model.set_weights(3), "model 'sequential': weights must be a list of 2 arrays, got int"),
+        (lambda: model.set_weights(np.zeros(2)), "weights must be a list of 2 arrays, got ndarray"),
+        (lambda: model.layers[0].set_weights("ab"), "Dense 'dense': weights must be a list of 2 arrays, got str"),
+        (lambda: Model.from_spec("LSTM"), "from_spec: expected a dict such as model.spec, got 'LSTM'"),
+        (lambda: model.get_layer(index="dense"), "get_layer: index must be an integer, got 'dense'"),
+        (lambda: model.summary(print_fn="x"), "summary: print_fn must be a function of a line, got 'x'"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert message in str(caught.value)
+    pair = np.empty(2, object)
+    pair[:] = model.get_weights()
+    model.set_weights(pair)

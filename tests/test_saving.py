@@ -166,3 +166,43 @@ def test_hostile_training_part(tmp_path):
         model._engine().save(str(tmp_path / "m"), {}, {"rekur.training": training})
         with pytest.raises(ValueError, match="training part"):
             rekur.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("write", ["save", "save_weights"])
+def test_a_saved_sequential_is_a_sequential_again(tmp_path, write):
+    model = Sequential([layers.LSTM(4, input_shape=(None, 3)), layers.Dense(2)], seed=3)
+    model.compile("adam", "mse")
+    getattr(model, write)(tmp_path / "m.safetensors")
+    again = rekur.load(tmp_path / "m.safetensors")
+    assert type(again) is Sequential
+    assert [layer.name for layer in again.layers] == ["lstm", "dense"]
+    assert [type(layer) for layer in again.layers] == [layers.LSTM, layers.Dense]
+    assert again.spec == model.spec
+    again.add(layers.Dense(1))
+    assert again.output_shape == (None, 1)
+    assert np.array_equal(again.layers[0].get_weights()[0], model.layers[0].get_weights()[0])
+
+
+def test_a_saved_graph_is_a_graph_again_also_where_it_is_a_chain(tmp_path):
+    x = rekur.Input((None, 3))
+    model = Model(x, layers.Dense(2)(layers.LSTM(4)(x)))
+    model.save(tmp_path / "m.safetensors")
+    again = rekur.load(tmp_path / "m.safetensors")
+    assert type(again) is Model
+    assert [layer.name for layer in again.layers] == ["input", "lstm", "dense"]
+
+
+def test_a_file_that_does_not_say_what_it_was_is_a_graph(tmp_path):
+    model = Sequential([layers.LSTM(4, input_shape=(None, 3)), layers.Dense(2)], seed=3)
+    model._engine().save(str(tmp_path / "m"), {}, {"rekur.training": '{"model_seed": 3}'})
+    old = rekur.load(tmp_path / "m")
+    assert type(old) is Model
+    assert old.seed == 3
+    again = Sequential.from_spec(old.spec)
+    again.set_weights(old.get_weights())
+    x = np.ones((2, 4, 3), np.float32)
+    assert np.array_equal(again.predict(x), model.predict(x))
+    for given in ('"Forest"', "3"):
+        model._engine().save(str(tmp_path / "m"), {}, {"rekur.training": f'{{"model_class": {given}}}'})
+        with pytest.raises(ValueError, match=r"training part of the file is not valid.*'model_class' must be"):
+            rekur.load(tmp_path / "m")

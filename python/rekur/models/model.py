@@ -221,6 +221,7 @@ class Model(Trainable):
             raise ValueError("get_layer: give a name or an index")
         layers = self.layers
         if index is not None:
+            index = integer(index, "get_layer: index", -(2**31))
             if not -len(layers) <= index < len(layers):
                 raise ValueError(f"get_layer: model '{self.name}' has {len(layers)} layers, no index {index}")
             return layers[index]
@@ -275,10 +276,14 @@ class Model(Trainable):
         """
         self._set_weights(weights, "", f"model '{self.name}'")
 
-    def _set_weights(self, weights: Sequence[Any], prefix: str, what: str) -> None:
+    def _set_weights(self, weights: Any, prefix: str, what: str) -> None:
         engine = self._engine()
         flat = engine.get_weights()
         named = {n: w for n, w in unflatten(engine, flat).items() if n.startswith(prefix)}
+        if isinstance(weights, np.ndarray) and weights.dtype == object:
+            weights = list(weights)  # of arrays of several shapes
+        if not isinstance(weights, Sequence) or isinstance(weights, (str, bytes)):
+            raise TypeError(f"{what}: weights must be a list of {len(named)} arrays, got {type(weights).__name__}")
         if len(weights) != len(named):
             raise ValueError(f"{what} has {len(named)} weights, got {len(weights)}")
         for (name, into), array in zip(named.items(), weights, strict=True):
@@ -298,6 +303,8 @@ class Model(Trainable):
 
     def summary(self, print_fn: Callable[[str], object] = print) -> None:
         """Print a table of the layers: type, output shape, parameters, what each is connected to."""
+        if not callable(print_fn):
+            raise TypeError(f"summary: print_fn must be a function of a line, got {print_fn!r}")
         self._engine()
         for line in summary_lines(self.name, self._graph, self._layer_size):
             print_fn(line)
@@ -320,7 +327,11 @@ class Model(Trainable):
         ------
         ValueError
             If the spec is not valid, naming the layer at fault.
+        TypeError
+            If it is no dict.
         """
+        if not isinstance(spec, Mapping):
+            raise TypeError(f"from_spec: expected a dict such as model.spec, got {spec!r}")
         core = _core.Model(dumps(dict(spec)))
         model = cls._of_core(core, seed)
         core.initialize(model.seed)
