@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
+import rekur
 import rekur.onnx
 from harness import floats, input_layer
 from onnx_subject import Subject, assert_file_matches_reference
@@ -106,3 +108,18 @@ def test_a_missing_peephole_is_named(tmp_path: Path) -> None:
     subject.weights = {k: w for k, w in subject.weights.items() if k != "rnn/peephole"}
     with pytest.raises(rekur.onnx.ExportError, match="LSTM 'rnn': parameter 'rnn/peephole' is missing"):
         rekur.onnx.export(subject, tmp_path / "m.onnx", verify=False)
+
+
+def test_clip_leaves_c_alone_on_its_way_to_h(tmp_path: Path) -> None:
+    """What docs/onnx.md says of onnxruntime's issue 27224: c goes beyond clip, and h is made of all of it, in both."""
+    clip, path = 0.5, tmp_path / "m.onnx"
+    model = rekur.Sequential([rekur.Input((None, 3), name="x"), rekur.layers.LSTM(2, clip=clip)])
+    model.set_weights([np.full_like(w, 9.0) if w.ndim == 1 else np.zeros_like(w) for w in model.get_weights()])
+    rekur.onnx.export(model, path)
+    x = np.zeros((1, 60, 3), np.float32)
+    (h,) = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    gate = 1 / (1 + np.exp(-clip))
+    c = gate * np.tanh(clip) / (1 - gate)  # where it has settled
+    assert c > 1.4 * clip
+    np.testing.assert_allclose(h, np.full((1, 2), gate * np.tanh(c)), atol=1e-5)
+    np.testing.assert_allclose(model.predict(x), h, atol=1e-5)
