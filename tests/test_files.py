@@ -157,7 +157,7 @@ def test_on_a_full_disk_the_old_file_stays(tmp_path: Path, write: Callable[[Path
 
 @writers
 def test_names_need_not_be_utf8(tmp_path: Path, write: Callable[[Path], object]) -> None:
-    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff.hpp"))
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff.out"))
     write(path)
     assert path.stat().st_size > 100
     with pytest.raises(FileNotFoundError, match="m\udcff"):

@@ -127,10 +127,37 @@ def test_initial_epoch_continues_the_order():
     history = stopped.fit(x, y, batch_size=3, epochs=4, initial_epoch=2, verbose=0)
     assert history.epoch == [2, 3]
     np.testing.assert_array_equal(straight.get_weights()[0], stopped.get_weights()[0])
-    repeated = _linear()
-    for _ in range(4):
-        repeated.fit(x, y, batch_size=3, epochs=1, verbose=0)
-    assert repeated.get_weights()[0] != straight.get_weights()[0]  # epochs have orders of their own
+
+
+def test_many_fits_of_one_epoch_do_what_one_fit_of_many_does(tmp_path):
+    """Also where the model is saved and loaded between them."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(64, 1)), rng.normal(size=64)
+    straight, repeated = _linear(), _linear()
+    straight.fit(x, y, batch_size=8, epochs=6, verbose=0)
+    for epoch in range(6):
+        repeated.fit(x, y, batch_size=8, epochs=1, verbose=0)
+        if epoch == 2:
+            repeated.save(tmp_path / "m")
+            repeated = rekur.load(tmp_path / "m")
+    np.testing.assert_array_equal(repeated.get_weights()[0], straight.get_weights()[0])
+    repeated.compile(repeated.optimizer, "mse")  # training begins anew
+    assert repeated._trainer().epochs == 0
+
+
+def test_rows_meet_other_rows_in_every_fit_of_one_epoch(monkeypatch):
+    """Of 2016 pairs of 64 rows, 20 epochs of batches of 8 bring most together."""
+    from rekur.training import trainable
+
+    orders = []
+    drawn = trainable.epoch_order
+    monkeypatch.setattr(trainable, "epoch_order", lambda *a: orders.append(drawn(*a)) or orders[-1])
+    x = np.arange(64.0)[:, None]
+    model = _linear()
+    for _ in range(20):
+        model.fit(x, np.zeros(64), batch_size=8, epochs=1, verbose=0)
+    pairs = {tuple(sorted((a, b))) for o in orders for k in range(0, 64, 8) for a in o[k : k + 8] for b in o[k : k + 8]}
+    assert len(pairs) - 64 > 1800
 
 
 def test_shuffle_false_keeps_the_order_and_compile_seed_changes_it():

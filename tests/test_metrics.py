@@ -1,5 +1,7 @@
 """Metrics against NumPy, and which one 'accuracy' is."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -78,7 +80,7 @@ def test_functions_and_objects_of_ones_own():
     model.compile("sgd", "mse", metrics=[bias, Largest(), metrics.MeanAbsoluteError("l1")])
     x, y, lengths = np.ones((5, 4, 2)), np.zeros((5, 4, 1)), np.array([4, 3, 0, 1, 2])
     result = model.evaluate(x, y, lengths=lengths, batch_size=5, return_dict=True)
-    assert shapes == [(10, 1)]  # the valid steps only
+    assert shapes[-1] == (10, 1)  # the valid steps only
     valid = model.predict(x, lengths=lengths)[np.arange(4) < lengths[:, None]]
     assert result["bias"] == pytest.approx(valid.mean(), rel=1e-5)
     assert result["largest"] == pytest.approx(valid.max())
@@ -94,7 +96,9 @@ def test_mistakes():
         metrics.get(3)
     model = Sequential([layers.Dense(1, input_shape=(1,))])
     model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: np.zeros(7)])
-    with pytest.raises(ValueError, match=r"expected a number or an array of shape \(2,\).*\(7,\)"):
+    with pytest.raises(
+        ValueError, match=r"expected a number, or one for each of the 2 rows, got an array of shape \(7,\)"
+    ):
         model.evaluate(np.zeros((2, 1)), np.zeros(2))
 
 
@@ -106,3 +110,84 @@ def test_names_in_capitals_and_how_metrics_are_shown():
     model.compile("adam", "mse")
     history = model.fit([[1.0]], [[1.0]], epochs=2, verbose=0)
     assert repr(history) == f"<History of 2 epochs: loss {history.history['loss'][-1]:.4g}>"
+
+
+@pytest.mark.parametrize(
+    ("returned", "kind", "message"),
+    [
+        (np.zeros(7), ValueError, r"one for each of the 4 rows, got an array of shape \(7,\)"),
+        (np.zeros((4, 0)), ValueError, r"got an array of shape \(4, 0\)"),
+        (None, TypeError, "expected a number.*NoneType"),
+        ("good", TypeError, "expected a number.*str"),
+        (1j, TypeError, "expected a number.*complex"),
+        ([[1], [1, 2]], ValueError, "ragged"),
+    ],
+)
+@pytest.mark.parametrize("call", ["fit", "train_on_batch", "evaluate", "test_on_batch"])
+def test_what_a_metric_gets_wrong_is_found_before_the_first_step(returned, kind, message, call):
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+
+    def mine(y_true, y_pred):
+        return returned
+
+    model.compile("sgd", "mse", metrics=[mine])
+    before = model.get_weights()
+    with pytest.raises(kind, match=f"metric 'mine': .*{message}"):
+        getattr(model, call)(np.ones((4, 1)), np.ones(4))
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def test_a_metric_that_throws_does_so_before_the_first_step():
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: y_true.nothing])
+    before = model.get_weights()
+    with pytest.raises(AttributeError, match="nothing"):
+        model.fit(np.ones((4, 1)), np.ones(4), verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3)])
+def test_a_metric_may_return_more_than_one_number_a_row_whose_mean_counts(shape):
+    values = np.arange(np.prod(shape), dtype=float).reshape(shape)
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: values[y_true[:, 0].astype(int)]])
+    weights = np.array([1, 0, 2, 1, 0, 1.0])
+    expected = np.average(values.reshape(6, -1).mean(axis=1), weights=weights)
+    got = model.evaluate(np.ones((6, 1)), np.arange(6.0), sample_weight=weights, return_dict=True)
+    assert got["<lambda>"] == pytest.approx(expected)
+
+
+def r2(y_true, y_pred):
+    return 1 - np.sum((y_true - y_pred) ** 2) / np.sum((y_true - y_true.mean()) ** 2)
+
+
+def test_one_number_that_is_no_mean_over_rows_is_told_apart():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 1)), rng.normal(size=(40, 1))
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse", metrics=[r2])
+    with pytest.warns(UserWarning, match=r"metric 'r2' returns one number .* no mean.*OverAllRows\(r2\)"):
+        model.evaluate(x, y, batch_size=8)
+    model.evaluate(x, y, batch_size=8)  # said once
+    model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: float(np.mean(y_pred))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.evaluate(x, y, batch_size=8)
+
+
+@pytest.mark.parametrize("batch_size", [7, 40])
+def test_over_all_rows_is_one_number_of_all_rows(batch_size):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 1)), rng.normal(size=(40, 1))
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse", metrics=[metrics.OverAllRows(r2)])
+    got = model.evaluate(x, y, batch_size=batch_size, return_dict=True)
+    assert got["r2"] == pytest.approx(r2(y, model.predict(x)), rel=1e-5)
+    history = model.fit(x, y, epochs=2, batch_size=batch_size, verbose=0, validation_data=(x, y)).history
+    assert history["val_r2"][-1] == pytest.approx(r2(y, model.predict(x)), rel=1e-5)
+    weighted = metrics.OverAllRows(lambda y_true, y_pred, sample_weight: float(np.sum(sample_weight)), "weights")
+    model.compile("sgd", "mse", metrics=[weighted])
+    assert model.evaluate(x, y, sample_weight=np.full(40, 0.5), return_dict=True)["weights"] == 20
+    model.compile("sgd", "mse", metrics=[metrics.OverAllRows(lambda y_true, y_pred: y_pred, "rows")])
+    with pytest.raises(TypeError, match="metric 'rows': expected a number for all rows"):
+        model.evaluate(x, y)

@@ -1,5 +1,5 @@
-"""A row is computed by itself: its outputs and the gradients of its inputs have the same bits alone, among others, in another place,
-beside longer rows, and on any number of threads. Only gradients of weights sum over rows."""
+"""A row is computed by itself: its outputs and the gradients of its inputs have the same bits alone, among others, in
+another place, beside longer rows, and on any number of threads. Only gradients of weights sum over rows."""
 
 from __future__ import annotations
 
@@ -75,9 +75,11 @@ def test_every_cell_in_every_direction(
     rng: np.random.Generator, restore_threads: None, cell: str, direction: str, units: int
 ) -> None:
     layer = {**(CELLS | VARIANTS)[cell], "units": units, **SEQUENCES}
-    layer = {"onwards": layer, "reverse": {**layer, "reverse": True}, "both": {"type": "Bidirectional", "layer": layer}}[
-        direction
-    ]
+    layer = {
+        "onwards": layer,
+        "reverse": {**layer, "reverse": True},
+        "both": {"type": "Bidirectional", "layer": layer},
+    }[direction]
     assert_rows_by_themselves(recurrent(layer, 19), [floats(rng, B, T, 19)], rng)
 
 

@@ -1,8 +1,11 @@
 """Checks of what a caller passes in: each says what was expected and what came."""
 
+import array as array_
 import difflib
 import operator
-from collections.abc import Iterable, Iterator
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,22 +63,122 @@ def boolean(value: object, what: str) -> bool:
 
 
 def as_numeric(value: object, what: str) -> NDArray[Any]:
-    """A NumPy array of booleans, integers or floats. Ragged lists, generators and every other dtype are refused."""
-    if isinstance(value, Iterator):
-        raise TypeError(
-            f"{what}: expected an array, got a {type(value).__name__}; generators are not read: collect the rows in an "
-            "array, or call train_on_batch for each batch"
-        )
+    """A NumPy array of booleans, integers or floats.
+
+    Refused are what is no array (generators, data sets, sets, strings), ragged lists, masked arrays with something
+    masked, missing values of pandas, and every other dtype. NaN is a number.
+    """
+    check_data(value, what)
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(
             f"{what}: not a regular array ({error}); pad the rows to one length and pass their lengths as lengths="
         ) from None
+    if array.dtype.kind == "O":
+        check_missing(array, value, what)
     if array.dtype.kind not in "biuf":
         hint = "; where all of it is numbers, convert it with .astype('float32')" if array.dtype.kind == "O" else ""
         raise TypeError(f"{what}: expected numbers, got an array of dtype {array.dtype}{hint}")
     return array
+
+
+_NUMBERS = (bool, int, float, np.generic)
+_SEQUENCES = (list, tuple, range, deque)
+_ARRAY_METHODS = ("__array__", "__array_interface__", "__array_struct__")
+
+
+def check_data(value: object, what: str) -> None:
+    """Refuse what NumPy would misread: it drops a mask, and reads what can be indexed until memory is gone.
+
+    Raises
+    ------
+    TypeError
+        For what is neither an array, nor a number, nor a list of them.
+    ValueError
+        For a masked array that hides something.
+    """
+    if isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray:
+            _check_mask(value, what)
+        return
+    if isinstance(value, _NUMBERS):
+        return
+    if isinstance(value, _SEQUENCES):
+        for item in value:
+            if type(item) is not float and type(item) is not int:
+                check_data(item, what)
+        return
+    if type(value).__module__.partition(".")[0] in ("pandas", "polars"):
+        _check_frame(value, what)
+    if any(hasattr(type(value), name) for name in _ARRAY_METHODS) or isinstance(value, (array_.array, memoryview)):
+        return
+    if value is None:
+        raise TypeError(f"{what}: expected an array, got None")
+    name = type(value).__name__
+    if isinstance(value, (str, bytes, bytearray)):
+        raise TypeError(f"{what}: expected numbers, got {value!r:.60}")
+    if isinstance(value, (dict, Mapping)):
+        raise TypeError(f"{what}: expected an array, got a {name}")
+    if isinstance(value, Iterator):
+        hint = "generators are not read: collect the rows in an array, or call train_on_batch for each batch"
+    elif hasattr(type(value), "__getitem__") or hasattr(type(value), "__iter__"):
+        hint = "data sets and loaders are not read: make arrays of their items, or call train_on_batch for each batch"
+    else:
+        hint = "numbers in a NumPy array, a list, or what NumPy can make an array of"
+    raise TypeError(f"{what}: expected an array, got a {name}; {hint}")
+
+
+def _check_mask(value: Any, what: str) -> None:
+    masked = getattr(value, "mask", None)
+    if masked is None or not np.any(masked):
+        return
+    place = tuple(int(i) for i in np.argwhere(np.broadcast_to(masked, value.shape))[0])
+    raise ValueError(
+        f"{what}: {int(np.sum(masked))} of {value.size} values are masked, the first at {place}, and a mask is not "
+        "read: fill them with .filled(…), leave the rows out, or say what does not count by lengths= or sample_weight= "
+        "(0 where a target is missing)"
+    )
+
+
+def _check_frame(value: Any, what: str) -> None:
+    """Refuse a missing value of a column that has a word of its own for it, which NumPy makes a NaN of or an object."""
+    columns = getattr(value, "columns", None)
+    for number in range(1 if columns is None else len(columns)):
+        if columns is None:
+            column, where = value, ""
+        elif hasattr(value, "iloc"):
+            column, where = value.iloc[:, number], f", column {columns[number]!r}"
+        else:
+            column, where = value[columns[number]], f", column {columns[number]!r}"
+        if isinstance(getattr(column, "dtype", None), np.dtype) and column.dtype.kind != "O":
+            continue  # NumPy's own numbers, where NaN is a number as everywhere
+        absent = getattr(column, "isna", None) or getattr(column, "is_null", None)
+        if absent is None:
+            continue
+        rows = np.flatnonzero(np.asarray(absent()))
+        if len(rows):
+            raise ValueError(
+                f"{what}: row {rows[0]}{where} is missing ({len(rows)} of {len(column)} are): fill or drop it first, "
+                "such as by fillna or dropna (polars: fill_null, drop_nulls)"
+            )
+
+
+def check_missing(array: NDArray[Any], given: object, what: str) -> None:
+    """Refuse an object array with a missing value (None, pandas.NA, NaT), naming its row and column."""
+    for place, item in np.ndenumerate(array):
+        if item is not None and type(item).__name__ not in ("NAType", "NaTType", "MaskedConstant"):
+            continue
+        where = f"row {place[0]}" if place else "it"
+        columns = getattr(given, "columns", None)
+        if columns is not None and len(place) == 2:
+            where += f", column {columns[place[1]]!r}"
+        elif len(place) > 1:
+            where = f"place {place}"
+        raise ValueError(
+            f"{what}: {where} is missing ({item}): fill or drop it first, such as by .fillna(…) or .dropna(); with "
+            ".astype('float32') it becomes NaN"
+        )
 
 
 def as_float32(value: object, what: str) -> Floats:
@@ -96,6 +199,34 @@ def as_int32(value: object, what: str, whole_floats: bool = False) -> Ints:
     if array.size and not (_INT32.min <= array.min() and array.max() <= _INT32.max):
         raise ValueError(f"{what}: values from {array.min()} to {array.max()} do not fit in int32")
     return np.asarray(array, dtype=np.int32, order="C")
+
+
+# What files of other formats end in, and who writes them.
+_FOREIGN = {
+    **dict.fromkeys((".h5", ".hdf5", ".keras"), "files of Keras are not written"),
+    ".onnx": "ONNX is written by rekur.onnx.export",
+    **dict.fromkeys((".pt", ".pth", ".ckpt"), "files of PyTorch are not written"),
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), "to pickle a model call pickle.dump(model, file)"),
+    **dict.fromkeys((".npz", ".npy"), "weights alone are model.get_weights(), for numpy.savez"),
+    **dict.fromkeys((".hpp", ".h"), "a C++ header is written by rekur.export_cpp"),
+    **dict.fromkeys((".tflite", ".pb"), "files of TensorFlow are not written"),
+    ".json": "the description alone is model.spec",
+}
+
+
+def check_suffix(path: str | os.PathLike[str], what: str) -> str:
+    """The path of a model file, unless its name says that it is to be one of another format.
+
+    Raises
+    ------
+    ValueError
+        For the suffix of another format, with who writes that.
+    """
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1].lower() if isinstance(name, str) else ""
+    if suffix in _FOREIGN:
+        raise ValueError(f"{what}: a model is saved as .safetensors, got '{name}'; {_FOREIGN[suffix]}")
+    return name
 
 
 def show(shape: Iterable[int | None]) -> str:

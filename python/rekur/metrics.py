@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rekur import losses
 from rekur._settings import Guarded, Setting
-from rekur._validate import did_you_mean, real
+from rekur._validate import check_data, did_you_mean, real
 
 _Any = NDArray[Any]
 
@@ -33,6 +33,11 @@ class Metric(Guarded):
     name : str, optional
         What it is called in logs and in ``History``.
 
+    Attributes
+    ----------
+    larger_is_better : bool or None
+        What EarlyStopping, ModelCheckpoint and ReduceLROnPlateau go by with ``mode="auto"``.
+
     Notes
     -----
     Parameters are attributes; one that is set acts from the next pass over data on, in each model compiled with the
@@ -40,6 +45,9 @@ class Metric(Guarded):
     """
 
     default_name: ClassVar[str] = "metric"
+    _one_number = False  # whether the last values were one number for all rows
+    # What EarlyStopping and others go by; None: it is not said, and has to be given there as mode=.
+    larger_is_better: bool | None = None
 
     name = Setting(_name)
 
@@ -60,7 +68,7 @@ class Metric(Guarded):
 
         Returns
         -------
-        ndarray of shape (N,), or a number that holds for all of them.
+        ndarray of shape (N, …), of which the mean over all but the first axis counts, or a number that holds for all.
         """
         raise NotImplementedError(f"{type(self).__name__} must define values(y_true, y_pred)")
 
@@ -70,15 +78,30 @@ class Metric(Guarded):
 
     def update_state(self, y_true: _Any, y_pred: _Any, sample_weight: _Any | None = None) -> None:
         """Take in the rows of a batch; ``sample_weight`` of shape (N,)."""
-        values = np.asarray(self.values(y_true, y_pred), dtype=np.float64)
-        if values.ndim not in (0, 1) or (values.ndim == 1 and len(values) != len(y_pred)):
-            raise ValueError(
-                f"metric '{self.name}': expected a number or an array of shape ({len(y_pred)},), "
-                f"got shape {values.shape}"
-            )
+        check_data(y_true, f"metric '{self.name}': y_true")
+        check_data(y_pred, f"metric '{self.name}': y_pred")
+        values = self._checked(self.values(y_true, y_pred), len(y_pred))
         weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         self._sum += float(np.sum(values * weight))
         self._weight += float(np.sum(weight))
+
+    def _checked(self, given: Any, rows: int) -> _Any:
+        """What ``values`` returned, as one number a row or one for all."""
+        expected = f"metric '{self.name}': expected a number, or one for each of the {rows} rows"
+        try:
+            values = np.asarray(given)
+        except ValueError as error:
+            raise ValueError(f"{expected}, got a ragged list ({error})") from None
+        if values.dtype.kind not in "biuf":
+            raise TypeError(f"{expected}, got {type(given).__name__} of dtype {values.dtype}")
+        if values.ndim and len(values) != rows:
+            raise ValueError(f"{expected}, got an array of shape {values.shape}")
+        if values.ndim > 1:
+            if not values[:1].size and rows:
+                raise ValueError(f"{expected}, got an array of shape {values.shape}")
+            values = values.reshape(rows, -1).mean(axis=1, dtype=np.float64) if rows else np.zeros(0)
+        self._one_number = values.ndim == 0
+        return np.asarray(values, dtype=np.float64)
 
     def result(self) -> float:
         """The metric of all rows since the last reset; 0 without any."""
@@ -95,6 +118,7 @@ class MeanSquaredError(Metric):
     """mean (y − ŷ)²."""
 
     default_name = "mean_squared_error"
+    larger_is_better = False
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
         return np.asarray(np.mean(np.square(np.subtract(y_pred, y_true, dtype=np.float64)), axis=-1))
@@ -113,6 +137,7 @@ class MeanAbsoluteError(Metric):
     """mean |y − ŷ|."""
 
     default_name = "mean_absolute_error"
+    larger_is_better = False
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
         return np.asarray(np.mean(np.abs(np.subtract(y_pred, y_true, dtype=np.float64)), axis=-1))
@@ -122,6 +147,7 @@ class BinaryAccuracy(Metric):
     """Share of outputs on the right side of ``threshold``."""
 
     default_name = "binary_accuracy"
+    larger_is_better = True
 
     threshold = Setting(real)
 
@@ -140,6 +166,7 @@ class CategoricalAccuracy(Metric):
     """Share of rows whose largest output is the one-hot target's class."""
 
     default_name = "categorical_accuracy"
+    larger_is_better = True
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
         return np.asarray(np.argmax(y_pred, axis=-1) == np.argmax(y_true, axis=-1))
@@ -149,6 +176,7 @@ class SparseCategoricalAccuracy(Metric):
     """Share of rows whose largest output is the class the target names."""
 
     default_name = "sparse_categorical_accuracy"
+    larger_is_better = True
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
         labels = y_true[..., 0] if y_true.ndim == y_pred.ndim else y_true
@@ -156,12 +184,67 @@ class SparseCategoricalAccuracy(Metric):
 
 
 class _Function(Metric):
+    _attributes = ("larger_is_better",)
+
     def __init__(self, function: Callable[[_Any, _Any], Any]) -> None:
         super().__init__(getattr(function, "__name__", type(function).__name__))
         self._function = function
+        self.larger_is_better = getattr(function, "larger_is_better", None)
 
-    def values(self, y_true: _Any, y_pred: _Any) -> _Any:
-        return np.asarray(self._function(y_true, y_pred))
+    def values(self, y_true: _Any, y_pred: _Any) -> Any:
+        return self._function(y_true, y_pred)
+
+
+class OverAllRows(Metric):
+    """A function of all rows at once, for what is no mean over them: R², F1, correlations, quantiles.
+
+    Targets and outputs of an epoch (or of ``evaluate``) are kept until it ends, so it takes their memory.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(y_true, y_pred)`` of arrays of shape (N, …) and (N, F), with ``sample_weight`` (N,) as a third
+        argument where weights are given and the function takes one; returns a number.
+    name : str, optional
+        The function's by default.
+    larger_is_better : bool, optional
+        As in :class:`Metric`.
+    """
+
+    default_name = "over_all_rows"
+    _attributes = ("larger_is_better",)
+
+    def __init__(
+        self, function: Callable[..., Any], name: str | None = None, larger_is_better: bool | None = None
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"OverAllRows: expected a function of (y_true, y_pred), got {function!r}")
+        super().__init__(name or getattr(function, "__name__", type(function).__name__))
+        self._function = function
+        self.larger_is_better = getattr(function, "larger_is_better", larger_is_better)
+
+    def reset_state(self) -> None:
+        self._kept: list[tuple[_Any, _Any, _Any | None]] = []
+
+    def update_state(self, y_true: _Any, y_pred: _Any, sample_weight: _Any | None = None) -> None:
+        self._kept.append(
+            (np.array(y_true), np.array(y_pred), None if sample_weight is None else np.array(sample_weight))
+        )
+
+    def result(self) -> float:
+        if not self._kept:
+            return 0.0
+        y_true, y_pred, weight = (
+            None if part[0] is None else np.concatenate(part) for part in zip(*self._kept, strict=True)
+        )
+        found = self._function(y_true, y_pred) if weight is None else self._function(y_true, y_pred, weight)
+        value = np.asarray(found)
+        if value.size != 1 or value.dtype.kind not in "biuf":
+            raise TypeError(f"metric '{self.name}': expected a number for all rows, got {found!r}")
+        return float(value.reshape(()))
+
+    def config(self) -> dict[str, Any]:
+        return {"type": self.default_name, "name": self.name}
 
 
 class _Accuracy(Metric):
@@ -223,6 +306,46 @@ def resolve(metric: Metric, loss: losses.Loss | None, features: int | None) -> M
     if isinstance(loss, losses.BinaryCrossentropy):
         return BinaryAccuracy(metric.name, threshold=0.0 if loss.from_logits else 0.5)
     return BinaryAccuracy(metric.name) if features == 1 else CategoricalAccuracy(metric.name)
+
+
+# Which way is better, by names that mean one thing.
+_LARGER = frozenset(
+    (
+        *("accuracy", "acc", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"),
+        *("top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy", "balanced_accuracy"),
+        *("auc", "roc_auc", "pr_auc", "average_precision", "precision", "recall", "sensitivity", "specificity"),
+        *("f1", "f1_score", "fbeta", "fbeta_score", "f2_score", "r2", "r2_score", "explained_variance"),
+        *("true_positives", "true_negatives", "matthews_corrcoef", "mcc", "cohen_kappa", "kappa"),
+        *("iou", "binary_iou", "mean_iou", "one_hot_iou", "one_hot_mean_iou", "dice", "bleu", "ndcg", "mrr"),
+        *("pearson", "pearsonr", "pearson_correlation", "spearman", "spearmanr", "concordance_correlation"),
+    )
+)
+_SMALLER = frozenset(
+    (
+        *("loss", "mean_squared_error", "mse", "root_mean_squared_error", "rmse", "mean_absolute_error", "mae"),
+        *("mean_absolute_percentage_error", "mape", "smape", "mase", "mean_squared_logarithmic_error", "msle", "rmsle"),
+        *("huber", "log_cosh", "logcosh", "binary_crossentropy", "categorical_crossentropy", "bce", "log_loss"),
+        *("sparse_categorical_crossentropy", "kl_divergence", "poisson", "hinge", "squared_hinge", "brier_score"),
+        *("categorical_hinge", "false_positives", "false_negatives", "perplexity", "bits_per_character", "wer", "cer"),
+        *("crps", "pinball_loss", "quantile_loss", "error", "median_absolute_error", "max_error"),
+    )
+)
+
+
+def larger_is_better(name: str) -> bool | None:
+    """Which way a number of that exact name is better; None where it cannot be told."""
+    if name in _LARGER:
+        return True
+    return False if name in _SMALLER or name.endswith("_loss") else None
+
+
+def check_result(metric: Metric) -> None:
+    """Throw for a result that is no number, naming the metric."""
+    found = metric.result()
+    try:
+        float(found)
+    except (TypeError, ValueError):
+        raise TypeError(f"metric '{metric.name}': result() must return a number, got {found!r}") from None
 
 
 def is_saved(metric: Metric) -> bool:

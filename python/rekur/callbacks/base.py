@@ -1,32 +1,39 @@
-"""The base of callbacks, the list of a fit's callbacks, History."""
+"""The base of callbacks, the list of a call's callbacks, History."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rekur.models import Model
 
-Logs = dict[str, float]
+Logs = dict[str, Any]
 
 
 class Callback:
     """Base of the callbacks: override what you need.
 
+    The hooks, when they are called and what their logs hold are those of Keras.
+
     Attributes
     ----------
     model : Model
-        The model being trained; ``model.stop_training = True`` ends the fit after the step at hand.
+        The model at work; ``model.stop_training = True`` ends the fit after the step at hand.
     params : dict
-        ``epochs``, ``steps``, ``verbose``.
+        ``epochs``, ``steps`` and ``verbose``; of a fit also ``metrics``, the names that an epoch's logs will have.
 
     Notes
     -----
     ``logs`` maps names to numbers: after a batch the means so far of the loss and the metrics, after an epoch also
-    ``val_…``.
+    ``val_…``. After a batch of predict it holds ``outputs``. What a callback adds to the logs of an epoch the callbacks
+    after it see, and History keeps.
+
+    The validation of a fit calls the hooks of a test. ``on_batch_begin`` and ``on_batch_end`` are other names of
+    ``on_train_batch_begin`` and ``on_train_batch_end``.
     """
 
     model: "Model"
     params: Mapping[str, Any]
+    _beside: Sequence["Callback"] = ()  # all callbacks of the call
 
     def set_model(self, model: "Model") -> None:
         self.model = model
@@ -38,49 +45,70 @@ class Callback:
     def on_train_end(self, logs: Logs | None = None) -> None: ...
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
-
-
-class CallbackList(Callback):
-    """All callbacks of a fit as one."""
-
-    def __init__(self, callbacks: Sequence[Callback], model: "Model", params: Mapping[str, Any]) -> None:
-        for callback in callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks: expected objects of rekur.callbacks.Callback, got {callback!r}")
-            callback.set_params(params)
-            callback.set_model(model)
-        self.callbacks = list(callbacks)
-        # Logs of a batch cost time, so they are made only where somebody reads them.
-        hooks = ("on_train_batch_begin", "on_train_batch_end")
-        self.reads_batches = any(
-            getattr(getattr(c, h), "__func__", None) is not getattr(Callback, h) for c in self.callbacks for h in hooks
-        )
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        for callback in self.callbacks:
-            callback.on_train_begin(logs)
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        for callback in self.callbacks:
-            callback.on_train_end(logs)
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        for callback in self.callbacks:
-            callback.on_epoch_begin(epoch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        for callback in self.callbacks:
-            callback.on_epoch_end(epoch, logs)
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        for callback in self.callbacks:
-            callback.on_train_batch_begin(batch, logs)
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None: ...
+    def on_test_end(self, logs: Logs | None = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
+    def on_predict_end(self, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+
+def as_list(given: object) -> list[Callback]:
+    """The callbacks of a call: none, one, or a list of them.
+
+    Raises
+    ------
+    TypeError
+        For anything that is no callback.
+    """
+    callbacks: list[Any] = [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks: expected objects of rekur.callbacks.Callback, got {callback!r}")
+    return callbacks
+
+
+class CallbackList:
+    """All callbacks of a call as one: ``call("on_epoch_end", 3, logs)``."""
+
+    def __init__(self, callbacks: Iterable[Callback], model: "Model", params: Mapping[str, Any]) -> None:
+        self.callbacks: Sequence[Callback] = list(callbacks)
         for callback in self.callbacks:
-            callback.on_train_batch_end(batch, logs)
+            callback.set_params(params)
+            callback.set_model(model)
+            callback._beside = self.callbacks
+        # Logs of a batch cost time, so they are made only where somebody reads them.
+        self._reads = {
+            kind: any(self._overrides(f"on_{kind}_batch_{when}") for when in ("begin", "end"))
+            for kind in ("train", "test", "predict")
+        }
+
+    def _overrides(self, hook: str) -> bool:
+        hooks = (hook, hook.replace("_train", "")) if "_train_" in hook else (hook,)
+        return any(
+            getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name)
+            for callback in self.callbacks
+            for name in hooks
+        )
+
+    def reads_batches(self, kind: str) -> bool:
+        """Whether anybody listens to the batches of a ``train``, ``test`` or ``predict``."""
+        return self._reads[kind]
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments)
 
 
 class History(Callback):
@@ -89,7 +117,7 @@ class History(Callback):
     Attributes
     ----------
     history : dict of str to list of float
-        Loss, metrics and their ``val_`` counterparts, one number an epoch.
+        Loss, metrics and their ``val_`` counterparts, one number an epoch, and what callbacks added to the logs.
     epoch : list of int
     """
 

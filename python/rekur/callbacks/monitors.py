@@ -2,29 +2,77 @@
 
 import math
 import os
+from collections.abc import Iterable
 
-from rekur._validate import Floats, did_you_mean, integer, real
+from rekur import metrics
+from rekur._validate import Floats, check_suffix, did_you_mean, integer, real
 from rekur.callbacks.base import Callback, Logs
+from rekur.callbacks.simple import LambdaCallback
 
 
-class _Monitor(Callback):
-    """Watches one number. ``mode`` "auto": larger is better where the name says accuracy, smaller elsewhere."""
+class Monitor(Callback):
+    """Watches one number, and knows which way is better.
+
+    With ``mode`` "auto" the metric itself says whether larger is better (:attr:`rekur.metrics.Metric.larger_is_better`,
+    of a function its attribute of that name), else its exact name does, where it is a usual one; what cannot be known
+    is asked for when the fit begins. What the number is called is looked at then, too.
+    """
 
     def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
         what = type(self).__name__
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{what}: unknown mode {mode!r}; known are auto, min, max")
+        if not isinstance(monitor, str):
+            raise TypeError(f"{what}: monitor is a name of the epoch's logs, got {monitor!r}")
         self.monitor = monitor
+        self.mode = mode
         self.min_delta = abs(real(min_delta, f"{what}: min_delta"))
-        self.larger = mode == "max" or (mode == "auto" and ("acc" in monitor or monitor.endswith("auc")))
+        known = metrics.larger_is_better(monitor.removeprefix("val_"))
+        self.larger = {"auto": known, "min": False, "max": True}[mode]
+
+    def begin(self) -> None:
+        """What every fit begins with: is the number there, and which way is better?
+
+        Raises
+        ------
+        ValueError
+            If there will be no such number, or it is not known which way is better.
+        """
+        what = type(self).__name__
+        names: list[str] = list(self.params["metrics"])
+        if self.monitor not in names and not self._may_come_later(names):
+            raise ValueError(self._missing(names))
+        if self.mode != "auto":
+            return
+        name = self.monitor.removeprefix("val_")
+        self.larger = self.model._larger_is_better(name) if name in names else None
+        if self.larger is None:
+            self.larger = metrics.larger_is_better(name)
+        if self.larger is None:
+            raise ValueError(
+                f"{what}: whether a larger or a smaller '{self.monitor}' is better cannot be told from its name: give "
+                "mode='max' or mode='min' (or the metric says so itself: larger_is_better = True)"
+            )
+
+    def _may_come_later(self, names: list[str]) -> bool:
+        """Whether a callback may add the number: the learning rate's do, and those that people write can."""
+        others = [c for c in self._beside if c is not self]
+        if self.monitor == "learning_rate":
+            return bool(others)
+        return any(not type(c).__module__.startswith("rekur.") for c in others) or any(
+            isinstance(c, LambdaCallback) for c in others
+        )
+
+    def _missing(self, known: Iterable[str]) -> str:
+        names = list(known)
+        hint = did_you_mean(self.monitor, names)
+        if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in names):
+            hint = "; give fit validation data"
+        return f"{type(self).__name__}: there is no '{self.monitor}' to monitor{hint}"
 
     def value(self, logs: Logs | None) -> float:
         if logs is None or self.monitor not in logs:
-            hint = "; give fit validation data" if self.monitor.startswith("val_") else ""
-            raise ValueError(
-                f"{type(self).__name__}: there is no '{self.monitor}' to monitor{hint}"
-                f"{did_you_mean(self.monitor, logs or {})}"
-            )
+            raise ValueError(self._missing(logs or {}))
         return float(logs[self.monitor])
 
     def better(self, value: float, than: float) -> bool:
@@ -35,7 +83,7 @@ class _Monitor(Callback):
         return -math.inf if self.larger else math.inf
 
 
-class EarlyStopping(_Monitor):
+class EarlyStopping(Monitor):
     """Stop when a number has not improved for ``patience`` epochs.
 
     Parameters
@@ -59,7 +107,7 @@ class EarlyStopping(_Monitor):
     Raises
     ------
     ValueError
-        From fit, if there is no such number.
+        From fit, before the first step, if there is no such number or it is not known which way is better.
     """
 
     def __init__(
@@ -79,9 +127,13 @@ class EarlyStopping(_Monitor):
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = start_from_epoch
-        self.on_train_begin()
+        self._reset()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.begin()
+        self._reset()
+
+    def _reset(self) -> None:
         self.wait = 0
         self.stopped_epoch = 0
         self.best = self.worst
@@ -112,7 +164,7 @@ class EarlyStopping(_Monitor):
             self.model.set_weights(self.best_weights)
 
 
-class ModelCheckpoint(_Monitor):
+class ModelCheckpoint(Monitor):
     """Save the model after each epoch.
 
     Parameters
@@ -147,13 +199,20 @@ class ModelCheckpoint(_Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, 0.0, mode)
-        self.filepath = os.fspath(filepath)
+        self.filepath = check_suffix(filepath, "ModelCheckpoint: filepath")
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
-        self.best = self.worst if initial_value_threshold is None else float(initial_value_threshold)
+        self.best: float | None = None if initial_value_threshold is None else float(initial_value_threshold)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self.save_best_only:
+            self.begin()
+            if self.best is None:
+                self.best = self.worst
+        names = list(self.params["metrics"])
+        if not self._may_come_later(names):
+            self._path(0, dict.fromkeys(names, 0.0))  # a name that the logs will not have is found now
         folder = os.path.dirname(self.filepath)
         if folder and "{" not in folder and not os.path.isdir(folder):
             raise FileNotFoundError(f"ModelCheckpoint: no folder '{folder}' to write '{self.filepath}' into")
@@ -161,21 +220,26 @@ class ModelCheckpoint(_Monitor):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.save_best_only:
             value = self.value(logs)
-            if not self.better(value, self.best):
+            if not self.better(value, self.worst if self.best is None else self.best):
                 return
             self.best = value
-        try:
-            path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
-        except (KeyError, IndexError) as error:
-            known = ", ".join(["epoch", *(logs or {})])
-            raise ValueError(f"ModelCheckpoint: '{self.filepath}' needs {error}; known are {known}") from None
+        path = self._path(epoch, logs or {})
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
             print(f"Epoch {epoch + 1}: saved {path}")
 
+    def _path(self, epoch: int, logs: Logs) -> str:
+        try:
+            return self.filepath.format(epoch=epoch + 1, **logs)
+        except (KeyError, IndexError) as error:
+            known = ", ".join(["epoch", *logs])
+            raise ValueError(f"ModelCheckpoint: '{self.filepath}' needs {error}; known are {known}") from None
 
-class ReduceLROnPlateau(_Monitor):
+
+class ReduceLROnPlateau(Monitor):
     """Multiply the learning rate by ``factor`` when a number has not improved for ``patience`` epochs.
+
+    The logs of the epoch hold the learning rate as ``learning_rate``, as the epoch had it.
 
     Parameters
     ----------
@@ -210,11 +274,14 @@ class ReduceLROnPlateau(_Monitor):
         self.min_lr = real(min_lr, "ReduceLROnPlateau: min_lr", 0)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.begin()
         self.best = self.worst
         self.wait = 0
         self.cooling = 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = self.model.optimizer.learning_rate
         value = self.value(logs)
         if self.cooling > 0:
             self.cooling -= 1

@@ -1,12 +1,14 @@
 """Callbacks that write a log, call a function, stop at a NaN or follow a schedule."""
 
 import csv
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from rekur._validate import did_you_mean, real
 from rekur.callbacks.base import Callback, Logs
 
 
@@ -49,7 +51,19 @@ class CSVLogger(Callback):
 
 
 class LambdaCallback(Callback):
-    """Functions as a callback: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(logs))``."""
+    """Functions as a callback: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(logs))``.
+
+    Parameters
+    ----------
+    on_epoch_begin, on_epoch_end, on_train_begin, on_train_end, on_train_batch_begin, on_train_batch_end : callable
+    **hooks : callable
+        Any other hook of :class:`Callback`.
+
+    Raises
+    ------
+    TypeError
+        For a name that is no hook, or what is no function.
+    """
 
     def __init__(
         self,
@@ -59,15 +73,23 @@ class LambdaCallback(Callback):
         on_train_end: Callable[..., Any] | None = None,
         on_train_batch_begin: Callable[..., Any] | None = None,
         on_train_batch_end: Callable[..., Any] | None = None,
+        **hooks: Callable[..., Any] | None,
     ) -> None:
         given = {
             "on_epoch_begin": on_epoch_begin, "on_epoch_end": on_epoch_end,
             "on_train_begin": on_train_begin, "on_train_end": on_train_end,
             "on_train_batch_begin": on_train_batch_begin, "on_train_batch_end": on_train_batch_end,
+            **hooks,
         }  # fmt: skip
+        known = [name for name in dir(Callback) if name.startswith("on_")]
         for name, function in given.items():
-            if function is not None:
-                setattr(self, name, function)
+            if name not in known:
+                raise TypeError(f"LambdaCallback: there is no hook '{name}'{did_you_mean(name, known)}")
+            if function is None:
+                continue
+            if not callable(function):
+                raise TypeError(f"LambdaCallback: {name} must be a function, got {function!r}")
+            setattr(self, name, function)
 
 
 class TerminateOnNaN(Callback):
@@ -81,13 +103,42 @@ class TerminateOnNaN(Callback):
 
 
 class LearningRateScheduler(Callback):
-    """Set the learning rate at the beginning of each epoch to ``schedule(epoch, learning_rate)``."""
+    """Set the learning rate at the beginning of each epoch. The logs of the epoch hold it as ``learning_rate``.
 
-    def __init__(self, schedule: Callable[[int, float], float], verbose: int = 0) -> None:
+    Parameters
+    ----------
+    schedule : callable
+        ``schedule(epoch, learning_rate)`` or ``schedule(epoch)``, which returns the new learning rate; epochs are
+        counted from 0.
+    verbose : int
+        1: print it.
+    """
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        if not callable(schedule):
+            raise TypeError(f"LearningRateScheduler: schedule must be a function of (epoch, rate), got {schedule!r}")
         self.schedule = schedule
         self.verbose = verbose
+        self._takes_rate = _takes_two(schedule)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self.model.optimizer.learning_rate = self.schedule(epoch, self.model.optimizer.learning_rate)
+        before = self.model.optimizer.learning_rate
+        rate = self.schedule(epoch, before) if self._takes_rate else self.schedule(epoch)
+        self.model.optimizer.learning_rate = real(rate, "LearningRateScheduler: what schedule returns", 0)
         if self.verbose:
             print(f"Epoch {epoch + 1}: learning rate is {self.model.optimizer.learning_rate:g}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        if logs is not None:
+            logs["learning_rate"] = self.model.optimizer.learning_rate
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with two positional arguments."""
+    try:
+        inspect.signature(function).bind(0, 0.0)
+    except TypeError:
+        return False
+    except ValueError:  # a function of C code without a signature
+        return True
+    return True

@@ -15,7 +15,7 @@ from rekur._random import draw_seed
 from rekur._settings import FixedList, Setting
 from rekur._spec import Spec, check_name, dumps, model_spec, split_reference, time_sources, unique_name
 from rekur._summary import summary_lines
-from rekur._validate import Floats, Shape, as_numeric, did_you_mean, integer, show
+from rekur._validate import Floats, Shape, as_numeric, check_suffix, did_you_mean, integer, show
 from rekur.layers import TYPES, base
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor, refuse_freezing
 from rekur.models.graph import collect_layers
@@ -376,6 +376,7 @@ class Model(Trainable):
         OSError
             If the file cannot be written.
         """
+        path = check_suffix(path, "save")
         engine = self._engine()
         tensors, training = self._training_state()
         engine.save(os.fsencode(path), tensors, {_TRAINING: dumps(training)})
@@ -388,7 +389,7 @@ class Model(Trainable):
         OSError
             If the file cannot be written.
         """
-        self._engine().save(os.fsencode(path), {}, {_TRAINING: dumps(self._saved())})
+        self._engine().save(os.fsencode(check_suffix(path, "save_weights")), {}, {_TRAINING: dumps(self._saved())})
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Take over the weights of a file of :meth:`save` or :meth:`save_weights`; the rest of the model stays.
@@ -432,7 +433,9 @@ class Model(Trainable):
             loss_weights=training["loss_weights"],
             seed=training["seed"],
         )
-        self._trainer().trainer.set_state(tensors, training["iterations"])
+        bound = self._trainer()
+        bound.trainer.set_state(tensors, training["iterations"])
+        bound.epochs = integer(training.get("epochs", 0), "epochs of the file", 0)  # older files do not say
 
     def __getstate__(self) -> dict[str, Any]:
         state = self._state()
@@ -448,7 +451,8 @@ class Model(Trainable):
         else:
             engine = self._engine()
             graph = {"spec": engine.spec, "weights": engine.get_weights()}
-        trainer = None if self._bound is None else (self._bound.state(), self._bound.trainer.iterations)
+        bound = self._bound
+        trainer = None if bound is None else (bound.state(), bound.trainer.iterations, bound.epochs)
         training = {"compiled": self._compiled, "trainer": trainer, "history": self._history}
         return {"name": self.name, "seed": self.seed, **graph, **training}
 
@@ -467,7 +471,9 @@ class Model(Trainable):
         if self._history is not None:
             self._history.set_model(self)
         if state["trainer"] is not None:
-            self._trainer().trainer.set_state(*state["trainer"])
+            tensors, iterations, epochs = state["trainer"]
+            self._trainer().trainer.set_state(tensors, iterations)
+            self._trainer().epochs = epochs
 
     def _wait_again(self, state: dict[str, Any]) -> None:
         raise NotImplementedError

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._validate import as_numeric
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Interface
 from rekur.onnx._plan import Plan, describe
@@ -33,7 +34,7 @@ class Scaling:
 
     def apply(self, x: Any) -> NDArray[np.float32]:
         """(x − mean) / std over the last axis, float32."""
-        return np.asarray((np.asarray(x, np.float64) - self.mean) / self.std, np.float32)
+        return np.asarray((as_numeric(x, "x") - self.mean) / self.std, np.float32)
 
 
 @dataclass(frozen=True)
@@ -181,9 +182,13 @@ def scaling_entry(given: Mapping[str, Any], plan: Plan) -> str:
             raise ExportError(f"input_scaling: {describe(layer)} holds ids, which have no scale")
         features = layer["shape"][-1]
         try:
-            mean, std = (np.asarray(part, np.float64) for part in pair)
+            given_mean, given_std = pair
         except (TypeError, ValueError):
             raise ExportError(f"input_scaling: '{name}': expected (mean, std), got {pair!r}") from None
+        try:
+            mean, std = (np.asarray(as_numeric(v, "a value"), np.float64) for v in (given_mean, given_std))
+        except (TypeError, ValueError) as error:
+            raise ExportError(f"input_scaling: '{name}': expected (mean, std): {error}") from None
         for what, array in (("mean", mean), ("std", std)):
             if array.shape not in ((), (features,)):
                 raise ExportError(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._validate import check_data
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core
@@ -76,6 +77,8 @@ class States:
         ValueError
             A timed input is missing, or an input or a piece is empty, on which onnxruntime would end the process.
         """
+        for name, x in feed.items():
+            check_data(x, f"input '{name}'")
         lengths_of = lengths_of or {}
         if missing := [name for name in (*self.timed_inputs, *lengths_of) if name not in feed]:
             raise ValueError(f"nothing for input {missing}; the file's sequences are {list(self.timed_inputs)}")

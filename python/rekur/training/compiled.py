@@ -105,6 +105,8 @@ class Bound:
         self.names()
         self.optimizer = compiled.optimizer
         self.seed = seed
+        self.epochs = 0  # begun so far: an epoch's order of rows follows it
+        self.probed = False  # whether the metrics were tried on data
         self._version = self.optimizer._version
         self._trainer = _core.Trainer(model, dumps(self.config()))
 
@@ -158,13 +160,76 @@ class Bound:
                 raise ValueError(f"metrics: '{name}' is there twice; give one of them another name")
         return names
 
+    def larger_is_better(self, name: str) -> bool | None:
+        """Which way one of :meth:`names` is better, where the metric says so."""
+        several = len(self.outputs) > 1
+        for output, metrics in zip(self.outputs, self.metrics, strict=True):
+            for metric in metrics:
+                if name == (f"{output.name}_{metric.name}" if several else metric.name):
+                    known = metric.larger_is_better
+                    return metrics_.larger_is_better(metric.name) if known is None else known
+        return False if name == "loss" or name.endswith("_loss") else None
+
     def saved(self) -> Config:
         """What a file holds of it."""
         left_out = [m.name for metrics in self.metrics for m in metrics if not metrics_.is_saved(m)]
         if left_out:
             _warn_of(left_out, "saved", 5)
         metrics = [[m.config() for m in output if metrics_.is_saved(m)] for output in self.metrics]
-        return {**self.config(), "metrics": metrics, "iterations": self.trainer.iterations}
+        return {**self.config(), "metrics": metrics, "iterations": self.trainer.iterations, "epochs": self.epochs}
+
+    def probe(self, batch: Rows, predict: Callable[[Rows], Sequence[Floats]]) -> None:
+        """Try the metrics on a batch, once, before the first step: what they can get wrong is found then.
+
+        ``predict`` gives the outputs of some rows. A function that returns one number is also told apart: where its
+        number of all rows is not the mean of its numbers of both halves, what the logs show is no such number either.
+        """
+        if self.probed or not self.wants_outputs or not len(batch):
+            return
+        tried = Totals(self)
+        if all(metrics_.is_saved(m) for metrics in tried.metrics for m in metrics):
+            self.probed = True  # ours can do nothing wrong
+            return
+        outputs = predict(batch)
+        tried.add(batch, [0.0] * len(self.outputs), outputs)
+        for k, metrics in enumerate(tried.metrics):
+            for metric in metrics:
+                metrics_.check_result(metric)
+                if metric._one_number and not metrics_.is_saved(metric) and len(batch) > 1:
+                    self._tell_apart(metric, k, batch, outputs[k])
+        self.probed = True
+
+    def _tell_apart(self, metric: metrics_.Metric, k: int, batch: Rows, y_pred: Floats) -> None:
+        if batch.weights[k] is not None:
+            return
+        half = len(batch) // 2
+        index = (slice(None), slice(0, half), slice(half, None))
+        parts = [batch.take(i) for i in index]
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                whole, first, second = (
+                    self._value(metric, k, part, y_pred[i]) for part, i in zip(parts, index, strict=True)
+                )
+        except Exception:  # the halves are ours, not what the caller asked for
+            return
+        counts = [part.count(self.outputs[k]) for part in parts]
+        mean = (first * counts[1] + second * counts[2]) / max(counts[0], 1)
+        if np.isfinite([whole, mean]).all() and not np.isclose(whole, mean, rtol=1e-3, atol=1e-6):
+            warnings.warn(
+                f"metric '{metric.name}' returns one number for many rows that is no mean over them ({whole:.4g} of a "
+                f"batch, {mean:.4g} as the mean of its halves): what the logs show is the mean over batches; "
+                f"rekur.metrics.OverAllRows({metric.name}) computes it once over all rows",
+                stacklevel=5,
+            )
+
+    def _value(self, metric: metrics_.Metric, k: int, batch: Rows, y_pred: Floats) -> float:
+        totals = Totals(self)
+        alone = copy.deepcopy(metric)
+        alone.reset_state()
+        totals.metrics = [[alone] if i == k else [] for i in range(len(self.outputs))]
+        totals.update(k, self.outputs[k], batch, y_pred)
+        return float(alone.result())
 
     def state(self) -> dict[str, Floats]:
         return self.trainer.state()
@@ -177,8 +242,8 @@ class Totals:
         self._bound = bound
         self._loss = [0.0] * len(bound.outputs)
         self._count = [0] * len(bound.outputs)
-        self._metrics = copy.deepcopy(bound.metrics)
-        for metrics in self._metrics:
+        self.metrics = copy.deepcopy(bound.metrics)
+        for metrics in self.metrics:
             for metric in metrics:
                 metric.reset_state()
 
@@ -190,10 +255,10 @@ class Totals:
             if count:  # a loss without a valid step is no number to weigh by zero
                 self._loss[k] += losses[k] * count
                 self._count[k] += count
-            if outputs is not None and self._metrics[k] and count:
-                self._update(k, port, batch, outputs[k])
+            if outputs is not None and self.metrics[k] and count:
+                self.update(k, port, batch, outputs[k])
 
-    def _update(self, k: int, port: Port, batch: Rows, y_pred: Floats) -> None:
+    def update(self, k: int, port: Port, batch: Rows, y_pred: Floats) -> None:
         y_true = batch.targets[k]
         assert y_true is not None
         weight = batch.weights[k]
@@ -209,7 +274,7 @@ class Totals:
                 return
             y_true, y_pred = y_true[keep], y_pred[keep]
             weight = None if weight is None else weight[keep]
-        for metric in self._metrics[k]:
+        for metric in self.metrics[k]:
             metric.update_state(y_true, y_pred, weight)
 
     def results(self) -> dict[str, float]:
@@ -220,5 +285,5 @@ class Totals:
         values = [weighted]
         if len(means) > 1:
             values += [m for m, u in zip(means, used, strict=True) if u]
-        values += [metric.result() for metrics in self._metrics for metric in metrics]
+        values += [metric.result() for metrics in self.metrics for metric in metrics]
         return dict(zip(self._bound.names(), (float(v) for v in values), strict=True))

@@ -193,6 +193,10 @@ def make_targets(
         given = per_port(y, [port for port, _ in used], "y")
         given = [given.pop(0) if loss is not None else None for loss in losses]
     inputs, rows = given_rows.inputs, len(given_rows)
+    # [y] of a model with one output: the list is not the data, which has more rows than one.
+    wrapped = len(ports) == 1 and isinstance(given[0], (list, tuple)) and len(given[0]) == 1 != rows
+    if wrapped and _is_rows(given[0][0], rows):
+        given = [given[0][0]]
     targets: list[Array | None] = []
     for k, (port, loss, value) in enumerate(zip(ports, losses, given, strict=True)):
         if loss is None:
@@ -218,6 +222,13 @@ def make_targets(
             raise ValueError(f"{what}: {loss.name} expected shape {show(expected)}, got {show(array.shape)}{hint}")
         targets.append(np.asarray(array, dtype=np.float32, order="C"))
     return targets
+
+
+def _is_rows(value: object, rows: int) -> bool:
+    try:
+        return len(value) == rows  # type: ignore[arg-type]
+    except TypeError:
+        return False
 
 
 def _classes(
@@ -302,9 +313,13 @@ def validation(given: object) -> dict[str, Any]:
 
 
 def split(rows: Rows, share: float) -> tuple[Rows, Rows]:
-    at = int(len(rows) * (1.0 - share))
+    # Rounded down as in Keras, but 10 rows · (1 - 0.9) is 1, not the 0.9999999999999998 of binary fractions.
+    at = int(len(rows) * (1.0 - share) + 1e-6)
     if not 0 < at < len(rows):
+        left = "train on" if at <= 0 else "validate with"
+        count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
         raise ValueError(
-            f"validation_split={share} of {len(rows)} rows leaves nothing to train on or nothing to validate with"
+            f"validation_split={share} of {count} trains on {at} and validates with {len(rows) - at}: nothing is left "
+            f"to {left}"
         )
     return rows.take(slice(0, at)), rows.take(slice(at, None))

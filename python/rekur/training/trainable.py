@@ -11,6 +11,7 @@ from rekur._random import epoch_order
 from rekur._settings import Guarded, Setting
 from rekur._validate import Floats, as_float32, boolean, integer, real, show
 from rekur.callbacks import Callback, CallbackList, History
+from rekur.callbacks.base import as_list
 from rekur.optimizers import Optimizer
 from rekur.training import data
 from rekur.training.compiled import Bound, Compiled, Totals
@@ -101,6 +102,10 @@ class Trainable(Guarded):
             raise RuntimeError(f"model '{self.name}' is not compiled: it has no optimizer")
         return self._compiled.optimizer
 
+    def _larger_is_better(self, name: str) -> bool | None:
+        """Which way a number of the logs is better, where its metric says so."""
+        return self._trainer().larger_is_better(name)
+
     @property
     def metrics_names(self) -> list[str]:
         """Names of what ``evaluate`` returns."""
@@ -120,6 +125,10 @@ class Trainable(Guarded):
         if not len(rows):
             raise ValueError(f"x holds no rows: its shape is {show(inputs[0].shape)}")
         return rows
+
+    def _probe(self, bound: Bound, rows: Rows, batch_size: int) -> None:
+        engine = self._engine()
+        bound.probe(rows.take(slice(0, batch_size)), lambda batch: engine.predict(batch.inputs, batch.lengths_or_none))
 
     def fit(
         self,
@@ -148,8 +157,9 @@ class Trainable(Guarded):
         batch_size : int
             Rows of a step; the last step of an epoch takes what is left. None is 32.
         epochs, initial_epoch : int
-            Epochs are counted from ``initial_epoch`` to ``epochs``; the order of an epoch's rows depends on the seed
-            and its number only.
+            Epochs are counted from ``initial_epoch`` to ``epochs``. The order of an epoch's rows depends on the seed
+            and on how many epochs were trained since ``compile`` (or ``initial_epoch``, where that is more): 20 calls
+            with ``epochs=1`` do what one with ``epochs=20`` does. A saved model goes on counting.
         verbose : {0, 1, 2, "auto"}
             Nothing, a progress bar, one line an epoch.
         callbacks : list of Callback
@@ -193,65 +203,86 @@ class Trainable(Guarded):
 
         steps = -(-len(rows) // batch_size)
         history = History()
-        several = callbacks is None or isinstance(callbacks, Sequence)
-        given: list[Any] = list(callbacks or ()) if several else [callbacks]  # type: ignore[arg-type]
-        params = {"epochs": epochs, "steps": steps, "verbose": shown}
-        hooks = CallbackList([history, *given], self, params)  # type: ignore[arg-type]
+        names = bound.names()
+        if validation is not None:
+            names += [f"val_{name}" for name in names]
+        self._probe(bound, rows, batch_size)
+        params = {"epochs": epochs, "steps": steps, "verbose": shown, "metrics": names}
+        # History comes last: it keeps what the others add.
+        hooks = CallbackList([*as_list(callbacks), history], self, params)  # type: ignore[arg-type]
         self._history = history
         self.stop_training = False
-        hooks.on_train_begin()
+        bound.epochs = max(bound.epochs, initial_epoch)
+        hooks.call("on_train_begin", {})
         logs: dict[str, float] = {}
         for epoch in range(initial_epoch, epochs):
-            hooks.on_epoch_begin(epoch)
+            hooks.call("on_epoch_begin", epoch, {})
             progress = Progress(shown, f"Epoch {epoch + 1}/{epochs}", steps)
             try:
-                order = epoch_order(bound.seed, epoch, len(rows)) if shuffle else None
+                order = epoch_order(bound.seed, bound.epochs, len(rows)) if shuffle else None
+                bound.epochs += 1
                 logs = self._train_epoch(bound, rows, batch_size, order, hooks, progress)
                 if validation is not None:
-                    results = self._evaluate(bound, validation, batch_size)
+                    results = self._evaluate(bound, validation, batch_size, hooks=hooks)
                     logs.update({f"val_{name}": value for name, value in results.items()})
                 progress.close(logs)
             finally:
                 progress.close()
-            hooks.on_epoch_end(epoch, logs)
+            hooks.call("on_epoch_end", epoch, logs)
             if self.stop_training:
                 break
-        hooks.on_train_end(logs)
+        hooks.call("on_train_end", logs)
         return history
 
     def _train_epoch(
         self, bound: Bound, rows: Rows, batch_size: int, order: Any, hooks: CallbackList, progress: Progress
     ) -> dict[str, float]:
         totals = Totals(bound)
+        listened = hooks.reads_batches("train")
         for number, begin in enumerate(range(0, len(rows), batch_size)):
             index = slice(begin, begin + batch_size)
             batch = rows.take(index if order is None else order[index])
-            if hooks.reads_batches:
-                hooks.on_train_batch_begin(number)
+            if listened:
+                hooks.call("on_train_batch_begin", number, {})
             _, losses, outputs = bound.trainer.step(
                 batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
             )
             totals.add(batch, losses, outputs)
-            logs = totals.results() if hooks.reads_batches or progress.due() else None
+            logs = totals.results() if listened or progress.due() else None
             progress.step(logs)
-            if hooks.reads_batches:
-                hooks.on_train_batch_end(number, logs)
+            if listened:
+                hooks.call("on_train_batch_end", number, logs)
                 if self.stop_training:
                     break
         return totals.results()
 
     def _evaluate(
-        self, bound: Bound, rows: Rows, batch_size: int, progress: Progress | None = None
+        self,
+        bound: Bound,
+        rows: Rows,
+        batch_size: int,
+        progress: Progress | None = None,
+        hooks: CallbackList | None = None,
     ) -> dict[str, float]:
         totals = Totals(bound)
-        for batch in data.batches(rows, batch_size):
+        listened = hooks is not None and hooks.reads_batches("test")
+        if hooks is not None:
+            hooks.call("on_test_begin", {})
+        for number, batch in enumerate(data.batches(rows, batch_size)):
+            if hooks is not None and listened:
+                hooks.call("on_test_batch_begin", number, {})
             _, losses, outputs = bound.trainer.evaluate(
                 batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
             )
             totals.add(batch, losses, outputs)
             if progress is not None:
                 progress.step(totals.results() if progress.due() else None)
-        return totals.results()
+            if hooks is not None and listened:
+                hooks.call("on_test_batch_end", number, totals.results())
+        results = totals.results()
+        if hooks is not None:
+            hooks.call("on_test_end", results)
+        return results
 
     def evaluate(
         self,
@@ -262,6 +293,7 @@ class Trainable(Guarded):
         sample_weight: Any = None,
         return_dict: bool = False,
         lengths: Any = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
     ) -> Any:
         """Loss and metrics, without dropout. Parameters as of :meth:`fit`.
 
@@ -273,15 +305,26 @@ class Trainable(Guarded):
         bound = self._trainer(x)
         batch_size = _batch_size(batch_size)
         rows = self._rows(bound, x, y, sample_weight, lengths)
-        progress = Progress(check_verbose(verbose), "evaluate", -(-len(rows) // batch_size))
+        steps, shown = -(-len(rows) // batch_size), check_verbose(verbose)
+        params = {"epochs": 1, "steps": steps, "verbose": shown}
+        hooks = CallbackList(as_list(callbacks), self, params)  # type: ignore[arg-type]
+        self._probe(bound, rows, batch_size)
+        progress = Progress(shown, "evaluate", steps)
         try:
-            results = self._evaluate(bound, rows, batch_size, progress)
+            results = self._evaluate(bound, rows, batch_size, progress, hooks)
             progress.close(results)
         finally:
             progress.close()
         return _returned(results, return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = 32, verbose: int | str = 0, lengths: Any = None) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = 32,
+        verbose: int | str = 0,
+        lengths: Any = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
+    ) -> Any:
         """Outputs for ``x``, without dropout.
 
         Parameters
@@ -292,6 +335,7 @@ class Trainable(Guarded):
             Rows computed at a time; it does not change the result.
         verbose : {0, 1, 2}
         lengths : int ndarray of shape (B,), or a dict by input name, optional
+        callbacks : list of Callback, optional
 
         Returns
         -------
@@ -307,19 +351,30 @@ class Trainable(Guarded):
         batch_size = _batch_size(batch_size)
         inputs = data.make_inputs(x, ports)
         verbosity = check_verbose(verbose)
-        if lengths is None and verbosity == 0 and len(inputs[0]) <= batch_size:
+        if lengths is None and verbosity == 0 and callbacks is None and len(inputs[0]) <= batch_size:
             joined = engine.predict(inputs, None)  # a step at a time every microsecond shows
             return joined[0] if len(outputs) == 1 else joined
         rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
-        progress = Progress(verbosity, "predict", -(-len(rows) // batch_size))
+        steps = -(-len(rows) // batch_size)
+        params = {"epochs": 1, "steps": steps, "verbose": verbosity}
+        hooks = CallbackList(as_list(callbacks), self, params)  # type: ignore[arg-type]
+        listened = hooks.reads_batches("predict")
+        progress = Progress(verbosity, "predict", steps)
         pieces: list[list[Floats]] = []
+        hooks.call("on_predict_begin", {})
         try:
-            for batch in data.batches(rows, batch_size):
+            for number, batch in enumerate(data.batches(rows, batch_size)):
+                if listened:
+                    hooks.call("on_predict_batch_begin", number, {})
                 pieces.append(engine.predict(batch.inputs, batch.lengths_or_none))
                 progress.step()
+                if listened:
+                    outs = pieces[-1]
+                    hooks.call("on_predict_batch_end", number, {"outputs": outs[0] if len(outs) == 1 else outs})
             progress.close({})
         finally:
             progress.close()
+        hooks.call("on_predict_end", {})
         joined = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*pieces, strict=True)]
         return joined[0] if len(outputs) == 1 else joined
 
@@ -329,6 +384,7 @@ class Trainable(Guarded):
         """One training step on all rows of ``x``; returns what :meth:`evaluate` does, as it was before the step."""
         bound = self._trainer(x)
         batch = self._rows(bound, x, y, sample_weight, lengths)
+        self._probe(bound, batch, len(batch))
         _, losses, outputs = bound.trainer.step(
             batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
         )
@@ -342,6 +398,7 @@ class Trainable(Guarded):
         """Loss and metrics of all rows of ``x`` as one batch; see :meth:`evaluate`."""
         bound = self._trainer(x)
         rows = self._rows(bound, x, y, sample_weight, lengths)
+        self._probe(bound, rows, len(rows))
         return _returned(self._evaluate(bound, rows, len(rows)), return_dict)
 
     def predict_on_batch(self, x: Any, lengths: Any = None) -> Any:
