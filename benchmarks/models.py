@@ -14,7 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     import rekur
 
-RATE, EPSILON, CLIP = 0.001, 1e-8, 1.0  # Adam's, and the global norm that gradients are clipped to
+RATE, CLIP = 0.001, 1.0  # Adam's, and the global norm that gradients are clipped to
+EPSILON = 1e-14  # Adam's too, so small that it does not matter where it stands, which torch sees otherwise than Keras
 
 
 class Batch(NamedTuple):

@@ -113,12 +113,12 @@ TEST_CASE("optimizers: SGD, its momentum, Nesterov's and decay") {
 TEST_CASE("optimizers: RMSprop") {
   check(R"({"name": "rmsprop"})", [](double& w, double g, double& a, double&, int) {
     a = 0.9 * a + 0.1 * g * g;
-    w -= 0.001 * g / (std::sqrt(a) + 1e-7);
+    w -= 0.001 * g / std::sqrt(a + 1e-7);
   });
   check(R"({"name": "rmsprop", "learning_rate": 0.01, "rho": 0.8, "momentum": 0.5, "epsilon": 0.001})",
         [](double& w, double g, double& a, double& v, int) {
           a = 0.8 * a + 0.2 * g * g;
-          v = 0.5 * v - 0.01 * g / (std::sqrt(a) + 0.001);
+          v = 0.5 * v - 0.01 * g / std::sqrt(a + 0.001);
           w += v;
         });
 }
@@ -129,7 +129,7 @@ TEST_CASE("optimizers: Adam and AdamW, bias-corrected from the first step") {
       w -= lr * decay * w;
       m = b1 * m + (1 - b1) * g;
       v = b2 * v + (1 - b2) * g * g;
-      w -= lr * (m / (1 - std::pow(b1, t))) / (std::sqrt(v / (1 - std::pow(b2, t))) + epsilon);
+      w -= lr * std::sqrt(1 - std::pow(b2, t)) / (1 - std::pow(b1, t)) * m / (std::sqrt(v) + epsilon);
     };
   };
   check(R"({"name": "adam"})", adam(0.001, 0.9, 0.999, 1e-7, 0));
@@ -139,7 +139,7 @@ TEST_CASE("optimizers: Adam and AdamW, bias-corrected from the first step") {
   check(R"({"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.5})", adam(0.01, 0.9, 0.999, 1e-7, 0.5));
 
   // The first step is lr · sign(g) to float precision, whatever β₂ rounds to.
-  train::Optimizer optimizer = make(R"({"name": "adam", "learning_rate": 1, "beta_2": 0.9999})", 1);
+  train::Optimizer optimizer = make(R"({"name": "adam", "learning_rate": 1, "beta_2": 0.9999, "epsilon": 1e-12})", 1);
   std::vector<float> w = {0}, g = {3};
   optimizer.update(w, g, 1, 1);
   CHECK(std::abs(w[0] + 1) < 5e-7);

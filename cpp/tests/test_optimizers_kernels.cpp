@@ -68,7 +68,7 @@ TEST_CASE("rmsprop: with and without momentum") {
           for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
             const double gradient = 2.0 * static_cast<double>(g[i]);
             A[i] = 0.9 * A[i] + 0.1 * gradient * gradient;
-            V[i] = momentum * V[i] - 0.01 * gradient / (std::sqrt(A[i]) + 1e-7);
+            V[i] = momentum * V[i] - 0.01 * gradient / std::sqrt(A[i] + 1e-7);
             W[i] += V[i];
           }
         }
@@ -94,7 +94,7 @@ TEST_CASE("adam and adamw") {
             const double gradient = 0.5 * static_cast<double>(g[i]);
             M[i] = 0.9 * M[i] + 0.1 * gradient;
             V[i] = 0.999 * V[i] + 0.001 * gradient * gradient;
-            W[i] -= 0.01 * (M[i] / c1) / (std::sqrt(V[i] / c2) + 1e-7) + 0.01 * decay * W[i];
+            W[i] -= 0.01 * std::sqrt(c2) / c1 * M[i] / (std::sqrt(V[i]) + 1e-7) + 0.01 * decay * W[i];
           }
         }
         CHECK(largest_difference(w, W) < 5e-6);

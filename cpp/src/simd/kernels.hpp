@@ -104,10 +104,10 @@ struct Kernels {
   // SGD: w -= lr g. With momentum: v = momentum v - lr g; w += v, or with Nesterov's w += momentum v - lr g.
   void (*sgd)(float* w, const float* g, float* velocity /* null without momentum */, Index n, float lr, float momentum,
               bool nesterov, float grad_scale);
-  // RMSprop: a = rho a + (1-rho) g²; step = lr g / (sqrt(a) + eps); w -= step, or with momentum v = momentum v - step; w += v.
+  // RMSprop: a = rho a + (1-rho) g²; step = lr g / sqrt(a + eps); w -= step, or with momentum v = momentum v - step; w += v.
   void (*rmsprop)(float* w, const float* g, float* square, float* velocity /* may be null */, Index n, float lr, float rho,
                   float momentum, float eps, float grad_scale);
-  // Adam: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g²; w -= lr (m/c1) / (sqrt(v/c2) + eps) + lr decay w   (decay > 0: AdamW).
+  // Adam: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g²; w -= lr (sqrt(c2)/c1) m / (sqrt(v) + eps) + lr decay w   (decay > 0: AdamW).
   // c1 = 1 - b1^t and c2 = 1 - b2^t.
   void (*adam)(float* w, const float* g, float* m, float* v, Index n, float lr, float b1, float b2, float eps, float c1, float c2,
                float decay, float grad_scale);

@@ -28,7 +28,7 @@ inline void rmsprop(float* w, const float* g, float* square, float* velocity, In
     const Vec gradient = set1(grad_scale) * load_partial(g + i, count);
     const Vec a = fma(set1(rho), load_partial(square + i, count), set1(1.0f - rho) * gradient * gradient);
     store_partial(square + i, a, count);
-    Vec change = -(set1(lr) * gradient) / (sqrt(a) + set1(eps));
+    Vec change = -(set1(lr) * gradient) / sqrt(a + set1(eps));
     if (velocity) {
       change = fma(set1(momentum), load_partial(velocity + i, count), change);
       store_partial(velocity + i, change, count);
@@ -39,8 +39,7 @@ inline void rmsprop(float* w, const float* g, float* square, float* velocity, In
 
 inline void adam(float* w, const float* g, float* m, float* v, Index n, float lr, float b1, float b2, float eps, float c1, float c2,
                  float decay, float grad_scale) {
-  const Vec rate = set1(lr / c1);
-  const Vec root = set1(1.0f / __builtin_sqrtf(c2));
+  const Vec rate = set1(lr * __builtin_sqrtf(c2) / c1);
   const Vec shrink = set1(lr * decay);
   for (Index i = 0; i < n; i += kWidth) {
     const Index count = lanes(i, n);
@@ -50,7 +49,7 @@ inline void adam(float* w, const float* g, float* m, float* v, Index n, float lr
     store_partial(m + i, first, count);
     store_partial(v + i, second, count);
     const Vec old = load_partial(w + i, count);
-    const Vec step = rate * first / fma(sqrt(second), root, set1(eps));
+    const Vec step = rate * first / (sqrt(second) + set1(eps));
     store_partial(w + i, old - fma(shrink, old, step), count);
   }
 }

@@ -1,10 +1,12 @@
 // Optimisers: one pass over the flat buffers of weights, gradients and slots.
 //
 //   sgd      v = momentum v - lr g, w += v; Nesterov: w += momentum v - lr g
-//   rmsprop  a = rho a + (1-rho) g², step lr g / (√a + ε), momentum as sgd          (Tieleman & Hinton, 2012)
-//   adam     m = β₁ m + (1-β₁) g, v = β₂ v + (1-β₂) g², w -= lr m̂ / (√v̂ + ε)       (Kingma & Ba, 2015, algorithm 1)
+//   rmsprop  a = rho a + (1-rho) g², step lr g / √(a + ε), momentum as sgd          (Tieleman & Hinton, 2012)
+//   adam     m = β₁ m + (1-β₁) g, v = β₂ v + (1-β₂) g², w -= lr √(1-β₂ᵗ)/(1-β₁ᵗ) m / (√v + ε)
+//                                                     (Kingma & Ba, 2015, end of section 2: their "epsilon hat")
 //   adamw    adam, and w -= lr decay w                                              (Loshchilov & Hutter, 2019)
 //
+// Where ε stands is where Keras has it, which matters to small gradients: PyTorch's Adam divides by √v̂ + ε, its RMSprop by √a + ε.
 // Weight decay (sgd, adamw) is decoupled from the gradient and covers every parameter, as in Keras.
 #pragma once
 
