@@ -305,6 +305,18 @@ def test_hooks_of_fit_evaluate_and_predict_come_as_in_keras():
         model.predict(X, callbacks="early")
 
 
+def test_a_callback_has_its_model_before_its_params():
+    seen = []
+
+    class First(Callback):
+        def set_params(self, params):
+            seen.append((self.model, params["epochs"]))
+
+    model = _model()
+    model.fit(X, Y, epochs=1, verbose=0, callbacks=First())
+    assert seen == [(model, 1)]
+
+
 def test_hooks_of_a_batch_by_their_short_names():
     seen = []
 

@@ -4,6 +4,14 @@ A metric is a mean over rows and valid steps, each times its sample weight, gath
 has weight 0 is not there: a metric never sees its target.
 (Keras leaves sample weights out of ``metrics=``; here they count everywhere.) In training it is computed from the
 outputs the step was made with.
+
+``"accuracy"`` is the accuracy that goes with the loss: class indices that are right for
+sparse_categorical_crossentropy; for binary_crossentropy the share of all outputs on the right side of 0.5, with
+``from_logits`` of 0; for any other loss the same of one output, and of several whether the largest is the right one.
+Keras looks at the shapes alone, and so differs in two places. Where binary_crossentropy has several outputs, its
+number is :class:`CategoricalAccuracy` (``CategoricalAccuracy("accuracy")`` here), and ours is written
+``BinaryAccuracy(threshold=0.5)`` there. Where the output is a logit, its number is that of a threshold of 0.5
+(``BinaryAccuracy("accuracy", threshold=0.5)`` here), and ours is ``BinaryAccuracy(threshold=0.0)`` there.
 """
 
 from collections.abc import Callable
@@ -298,7 +306,7 @@ def get(metric: object) -> Metric:
 
 
 def resolve(metric: Metric, loss: losses.Loss | None, features: int | None) -> Metric:
-    """'accuracy' made definite: by the loss, else (as in Keras) by the number of features."""
+    """'accuracy' made definite: by the loss, else by the number of features; Keras's differs as said at the top."""
     if not isinstance(metric, _Accuracy):
         return metric
     if isinstance(loss, losses.SparseCategoricalCrossentropy):

@@ -85,8 +85,8 @@ class CallbackList:
     def __init__(self, callbacks: Iterable[Callback], model: "Model", params: Mapping[str, Any]) -> None:
         self.callbacks: Sequence[Callback] = list(callbacks)
         for callback in self.callbacks:
-            callback.set_params(params)
             callback.set_model(model)
+            callback.set_params(params)
             callback._beside = self.callbacks
         # Logs of a batch cost time, so they are made only where somebody reads them.
         self._reads = {
