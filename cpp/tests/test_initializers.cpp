@@ -177,6 +177,26 @@ TEST_CASE("initializers: the same seed gives the same weights on every machine")
   CHECK(hash(draw("\"orthogonal\"", {64, 256}, 42, 7)) == 0x0012269e8faa952fu);
 }
 
+TEST_CASE("initializers: unit_forget draws the gates beside the forget gate by its others, i alone, then g and o together") {
+  const std::vector<float> constant = draw(R"({"name":"unit_forget","others":{"name":"constant","value":0.5}})", {12}, 1, 0, 3);
+  for (std::size_t i = 0; i < 12; ++i) CHECK(constant[i] == (i >= 3 && i < 6 ? 1.0f : 0.5f));
+
+  const Index H = 200;
+  const std::vector<float> drawn = draw(R"({"name":"unit_forget","others":"he_uniform"})", {4 * H}, 1, 0, H);
+  const auto largest = [&](Index from, Index to) {
+    float found = 0;
+    for (Index i = from; i < to; ++i) found = std::max(found, std::abs(drawn[static_cast<std::size_t>(i)]));
+    return static_cast<double>(found);
+  };
+  const double alone = std::sqrt(6.0 / 200), together = std::sqrt(6.0 / 400);
+  CHECK(largest(0, H) <= alone);
+  CHECK(largest(0, H) > 0.95 * alone);
+  CHECK(largest(2 * H, 4 * H) <= together);
+  CHECK(largest(2 * H, 4 * H) > 0.95 * together);
+  for (Index i = H; i < 2 * H; ++i) CHECK(drawn[static_cast<std::size_t>(i)] == 1.0f);
+  CHECK(std::abs(drawn[0] / alone - drawn[static_cast<std::size_t>(2 * H)] / together) > 1e-6);  // of other random numbers
+}
+
 TEST_CASE("initializers: mistakes are named") {
   const auto check = [](const std::string& text) {
     return error_of([&] { train::check_initializer(json::parse(text), "Dense 'd': kernel_initializer"); });
@@ -198,6 +218,10 @@ TEST_CASE("initializers: mistakes are named") {
   CHECK(check(R"({"name":"normal","sttdev":1})") == prefix + "unknown key 'sttdev' (did you mean 'stddev'?)");
   CHECK(check(R"({"name":"normal","stddev":-1})") == prefix + "'stddev' must be 0 or more, got -1");
   CHECK(check(R"({"name":"uniform","low":1,"high":0})") == prefix + "'low' must not be above 'high'");
+  CHECK(check(R"({"name":"unit_forget","others":"onse"})") == prefix + "others: unknown initializer 'onse' (did you mean 'ones'?)");
+  CHECK(check(R"({"name":"unit_forget","others":"unit_forget"})") ==
+        prefix + "'others' must be another initializer than unit_forget, got \"unit_forget\"");
+  CHECK(check(R"({"name":"ones","others":"ones"})").starts_with(prefix + "unknown key 'others'"));
   CHECK(error_of([] { draw("\"unit_forget\"", {4, 4}, 1, 0, 4); }) ==
         prefix + "'unit_forget' is for the bias of an LSTM, of shape (16,), got (4, 4)");
   std::vector<float> wrong(5);

@@ -18,6 +18,7 @@ namespace {
 
 // Training counts its steps from 0; the draws of initialisers lie where it never gets, so dropout and initial weights share none.
 constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
+constexpr std::uint64_t kNextDraw = std::uint64_t{1} << 32;  // between the steps of two draws into one parameter
 
 constexpr std::array<std::string_view, 14> kNames = {
     "zeros",      "ones",      "constant",      "uniform",      "normal",     "glorot_uniform", "glorot_normal",
@@ -28,8 +29,9 @@ enum class Kind { constant, uniform, normal, truncated_normal, orthogonal, unit_
 // An initialiser once its name, its parameters and the fans are worked out.
 struct Plan {
   Kind kind = Kind::constant;
-  double a = 0;  // value; low; mean; gain
-  double b = 0;  // high; stddev
+  double a = 0;                         // value; low; mean; gain
+  double b = 0;                         // high; stddev
+  const json::Value* others = nullptr;  // unit_forget: what draws the other gates; null: zeros
 };
 
 struct Fans {
@@ -91,7 +93,7 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
     const double bound = 1 / std::sqrt(std::max(static_cast<double>(units), 1.0));
     return {Kind::uniform, -bound, bound};
   }
-  if (name == "unit_forget") return {Kind::unit_forget, 0, 0};
+  if (name == "unit_forget") return {Kind::unit_forget, 0, 0, reader.find("others")};
   reader.fail("%", {unknown_name("initializer", name, kNames)});
 }
 
@@ -104,6 +106,9 @@ Plan plan_of(const json::Value& initializer, std::string_view context, const Sha
   const std::string name = reader.string("name");
   const Plan plan = plan_of(name, reader, shape, units);
   reader.finish();
+  if (plan.others != nullptr && plan_of(*plan.others, compose("%: others", {context}), {}, units).kind == Kind::unit_forget) {
+    reader.refuse("others", "another initializer than unit_forget");
+  }
   return plan;
 }
 
@@ -119,9 +124,9 @@ void fill(std::span<float> out, double cost, const Draw& draw) {
 }
 
 // The first draw within ±2, each attempt from a step of its own.
-double truncated_normal(std::uint64_t seed, std::uint32_t stream, std::uint64_t index) {
+double truncated_normal(std::uint64_t seed, std::uint64_t step, std::uint32_t stream, std::uint64_t index) {
   for (std::uint64_t attempt = 0;; ++attempt) {
-    const double z = Stream(seed, kInitialStep + attempt, stream).normal(index);
+    const double z = Stream(seed, step + attempt, stream).normal(index);
     if (std::abs(z) <= 2) return z;
   }
 }
@@ -143,12 +148,9 @@ void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::
   }
 }
 
-}  // namespace
-
-void check_initializer(const json::Value& initializer, std::string_view context) { plan_of(initializer, context, {}, 1); }
-
-void initialize(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed,
-                std::uint32_t stream, Index units, std::span<float> out) {
+// What `initialize` does, with the step from which it takes its random numbers.
+void draw(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed, std::uint64_t step,
+          std::uint32_t stream, Index units, std::span<float> out) {
   const Plan plan = plan_of(initializer, context, shape, units);
   const Index count = element_count(shape);
   if (static_cast<std::uint64_t>(count) != out.size()) {
@@ -156,7 +158,7 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
   }
   if (out.empty()) return;
   if (out.size() > Stream::kMaxIndex) throw_error("%: more than 2^34 elements to draw", {context});
-  const Stream draws(seed, kInitialStep, stream);
+  const Stream draws(seed, step, stream);
   switch (plan.kind) {
     case Kind::constant:
       std::fill(out.begin(), out.end(), static_cast<float>(plan.a));
@@ -168,7 +170,7 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
       fill(out, 100, [&](std::uint64_t i) { return plan.a + plan.b * draws.normal(i); });
       break;
     case Kind::truncated_normal:
-      fill(out, 100, [&](std::uint64_t i) { return plan.a + plan.b * truncated_normal(seed, stream, i); });
+      fill(out, 100, [&](std::uint64_t i) { return plan.a + plan.b * truncated_normal(seed, step, stream, i); });
       break;
     case Kind::orthogonal:
       fill_orthogonal(shape, plan.a, draws, out);
@@ -177,10 +179,26 @@ void initialize(const json::Value& initializer, const Shape& shape, std::string_
       if (shape != Shape{4 * units}) {
         throw_error("%: 'unit_forget' is for the bias of an LSTM, of shape %, got %", {context, to_string({4 * units}), shape});
       }
+      // Gates i, f, g, o: drawn as Keras draws them, i alone, then g and o together.
       std::fill(out.begin(), out.end(), 0.0f);
-      std::fill_n(out.begin() + units, units, 1.0f);  // gates i, f, g, o
+      std::fill_n(out.begin() + units, units, 1.0f);
+      if (plan.others != nullptr) {
+        const auto gate = static_cast<std::size_t>(units);
+        const std::string part = compose("%: others", {context});
+        draw(*plan.others, {units}, part, seed, step, stream, units, out.first(gate));
+        draw(*plan.others, {2 * units}, part, seed, step + kNextDraw, stream, units, out.subspan(2 * gate));
+      }
       break;
   }
+}
+
+}  // namespace
+
+void check_initializer(const json::Value& initializer, std::string_view context) { plan_of(initializer, context, {}, 1); }
+
+void initialize(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed,
+                std::uint32_t stream, Index units, std::span<float> out) {
+  draw(initializer, shape, context, seed, kInitialStep, stream, units, out);
 }
 
 }  // namespace rekur::train

@@ -16,7 +16,8 @@ void check_initializer(const json::Value& initializer, std::string_view context)
 
 // Fills `out` (of element_count(shape) floats) with draws from (seed, stream): the same numbers on every machine and for every
 // number of threads. `units` is the layer's: what "rnn_uniform" and "unit_forget" go by. Throws Error as check_initializer does,
-// and where the shape does not suit the initialiser ("unit_forget" is for an LSTM's bias of 4 · units).
+// and where the shape does not suit the initialiser ("unit_forget" is for an LSTM's bias of 4 · units; its key "others" is the
+// initialiser of the gates beside the forget gate, zeros by default).
 //
 // glorot, he, lecun: fan-in and fan-out are the first and the last dimension of a matrix, both the length of a vector; the normal
 // forms are truncated at two standard deviations and scaled up so that the variance is the one named (Keras). orthogonal: the
