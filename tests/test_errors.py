@@ -159,8 +159,19 @@ def test_ids(classifier):
             classifier.predict(np.full((2, 3), bad))
     with pytest.raises(ValueError, match="do not fit in int32"):
         classifier.predict(np.full((2, 3), 2**32))
-    with pytest.raises(TypeError, match="expected integers, got an array of dtype float64"):
-        classifier.predict(np.zeros((2, 3)))
+    whole = np.array([[1, 2, 19]])
+    for dtype in (np.float16, np.float32, np.float64):
+        np.testing.assert_array_equal(classifier.predict(whole.astype(dtype)), classifier.predict(whole))
+    for bad in (0.5, np.nan):
+        with pytest.raises(
+            TypeError, match=rf"expected integers, got {bad:g} at \(0, 2\) of an array of dtype float64"
+        ):
+            classifier.predict([[0.0, 1.0, bad]])
+    for bad in (np.inf, 1e20):
+        with pytest.raises(ValueError, match="do not fit in int32"):
+            classifier.predict([[0.0, 1.0, bad]])
+    with pytest.raises(ValueError, match="Embedding 'embedding': id 20 at row 0, step 2"):
+        classifier.predict([[0.0, 1.0, 20.0]])
 
 
 def test_no_rows(model):

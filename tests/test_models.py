@@ -197,15 +197,37 @@ def test_arguments_that_ask_for_nothing_are_taken():
         Dense(3, unroll=False)
 
 
-def test_ids_need_an_integer_input():
-    with pytest.raises(ValueError, match=r"Embedding 'embedding'.*float32 input 'words'.*dtype='int32'"):
-        layers.Embedding(5, 2)(Input((4,), name="words"))
+def test_an_input_that_an_embedding_reads_holds_ids_whatever_its_dtype():
     ids = Input((4,), dtype="int64")
     assert ids.dtype == "int32"
-    model = Model(ids, layers.Embedding(5, 2)(ids))
-    assert model.predict(np.zeros((2, 4), np.int64)).shape == (2, 4, 2)
+    floats = Input((None,), name="words")  # Keras's default is float32, and holds ids all the same
+    assert floats.dtype == "float32"
+    y = layers.GRU(2)(layers.Embedding(5, 2)(floats))
+    assert floats.dtype == floats.layer.dtype == "int32"
+    model = Model(floats, y)
+    assert model.spec["layers"][0]["dtype"] == "int32"
+    assert model.predict(np.zeros((2, 4), np.int64), lengths=[1, 3]).shape == (2, 2)
+    chain = Sequential([Input(shape=(None,)), layers.Embedding(5, 2), layers.GRU(2)])
+    assert chain.predict([[1.0, 2.0]]).shape == (1, 2)
     with pytest.raises(ValueError, match="float64"):
         Input((4,), dtype="float64")
+
+
+def test_an_input_that_no_embedding_can_read_stays_what_it_was():
+    sequence, shared = Input((4, 2)), Input((4,))
+    with pytest.raises(ValueError, match="Embedding 'embedding'"):
+        layers.Embedding(5, 2)(sequence)
+    assert sequence.dtype == sequence.layer.dtype == "float32"
+    hidden = layers.Dense(3)(shared)
+    words = layers.Embedding(5, 2)(shared)
+    with pytest.raises(ValueError, match="Dense 'dense': expected a float32 input, got int32 ids"):
+        Model(shared, [hidden, words])
+    built = Input((4,))
+    model = Model(built, layers.Dense(3)(built))
+    model.predict(np.zeros((1, 4)))
+    with pytest.raises(ValueError, match="'embedding': Input 'input' is the float32 input of a model that is built"):
+        layers.Embedding(5, 2)(built)
+    assert model.predict(np.full((1, 4), 0.5)).shape == (1, 3)
 
 
 def test_joining_functions():
@@ -310,8 +332,28 @@ def test_initialise_forget_bias():
     np.testing.assert_array_equal(bias, [0, 0, 1, 1, 0, 0, 0, 0])
     bias = Sequential([LSTM(2, input_shape=(1, 1), unit_forget_bias=False)]).get_weights()[2]
     np.testing.assert_array_equal(bias, np.zeros(8))
-    with pytest.raises(ValueError, match="unit_forget_bias=False"):
-        LSTM(2, bias_initializer=rekur.initializers.Constant(0.5))
+    layer = LSTM(2, input_shape=(1, 1), bias_initializer=rekur.initializers.Constant(0.5))
+    model = Sequential([layer])
+    np.testing.assert_array_equal(model.get_weights()[2], [0.5, 0.5, 1, 1, 0.5, 0.5, 0.5, 0.5])
+    assert layer.config()["bias_initializer"] == {"name": "unit_forget", "others": {"name": "constant", "value": 0.5}}
+    again = Model.from_spec(model.spec).layers[1]
+    assert again.unit_forget_bias
+    assert again.config() == layer.config()
+    direct = LSTM(2, input_shape=(1, 1), bias_initializer={"name": "unit_forget", "others": "ones"})
+    np.testing.assert_array_equal(Sequential([direct]).get_weights()[2], np.ones(8))
+    with pytest.raises(ValueError, match="bias_initializer: others: unknown initialiser 'onse'; did you mean 'ones'"):
+        LSTM(2, bias_initializer={"name": "unit_forget", "others": "onse"})
+
+
+def test_what_is_said_of_a_bias_that_does_not_exist_is_idle():
+    for options in (
+        {"bias_initializer": rekur.initializers.Constant(0.03)},
+        {"bias_initializer": "unit_forget", "coupled_gates": True},
+        {"bias_initializer": "he_normal", "unit_forget_bias": False},
+    ):
+        model = Sequential([LSTM(2, use_bias=False, input_shape=(1, 1), **options)])
+        assert len(model.get_weights()) == 2
+        assert len(Model.from_spec(model.spec).get_weights()) == 2
 
 
 def test_layers_around_recurrent_ones(tmp_path):
@@ -340,7 +382,7 @@ def test_layers_around_recurrent_ones(tmp_path):
     ("make", "error", "message"),
     [
         (lambda: layers.LayerNormalization(epsilon=0), ValueError, "'layer_normalization': epsilon must be a finite"),
-        (lambda: layers.LayerNormalization(axis=1), TypeError, "has no argument 'axis'"),
+        (lambda: layers.LayerNormalization(axis=1), ValueError, "axis must be the last one, written -1, got 1"),
         (lambda: layers.Rescaling([1, np.nan]), ValueError, r"'rescaling': scale\[1\] must be a finite number"),
         (lambda: layers.Rescaling(2, offset="1"), TypeError, "'rescaling': offset must be a number"),
         (lambda: layers.Rescaling(np.ones((2, 2))), ValueError, r"'rescaling': scale: .* got shape \(2, 2\)"),

@@ -171,5 +171,5 @@ def test_mistakes():
         optimizers.SGD(clipnorm=1, clipvalue=1)
     with pytest.raises(ValueError, match="beta_1"):
         optimizers.Adam(beta_1=1.0)
-    with pytest.raises(TypeError, match="optimizer 'adam'"):
+    with pytest.raises(TypeError, match="Adam has no argument 'lr': it is called learning_rate"):
         optimizers.get({"name": "adam", "lr": 0.1})

@@ -21,6 +21,7 @@ from rekur._core import (
     set_num_threads,
 )
 from rekur._export_cpp import CppReport, export_cpp
+from rekur._own import no_attribute
 from rekur._random import set_random_seed
 from rekur.layers import Input
 from rekur.models import Model, Sequential, load_model
@@ -64,7 +65,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"rekur.{name}")
-    raise AttributeError(f"module 'rekur' has no attribute '{name}'")
+    no_attribute(__name__, "top", name)
 
 
 def __dir__() -> list[str]:

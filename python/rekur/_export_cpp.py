@@ -12,6 +12,7 @@ import numpy as np
 from rekur import _core
 from rekur._cpp_names import check_namespace, identifier, unique_identifier
 from rekur._files import check_writable, write_atomic
+from rekur._model_files import read_model
 from rekur._spec import Spec
 from rekur.models import Model
 
@@ -101,7 +102,7 @@ def export_cpp(
         engine = model._engine()
     elif isinstance(model, (str, os.PathLike)):
         source = os.fspath(model)
-        engine = _core.load(os.fsencode(source))[0]
+        engine = read_model(source)[0]
         if target.exists() and target.samefile(source):
             raise ValueError(f"export_cpp: '{target}' is the model itself; give the header another name")
     else:

@@ -192,11 +192,15 @@ def as_int32(value: object, what: str, whole_floats: bool = False) -> Ints:
     if array.dtype == np.int32:
         return np.require(array, np.int32, ["C", "A"])
     if array.dtype.kind == "f":
-        if array.size and not (whole_floats and bool(np.all(np.trunc(array) == array))):
+        if array.size and not whole_floats:
             raise TypeError(f"{what}: expected integers, got an array of dtype {array.dtype}")
+        broken = np.argwhere(np.trunc(array) != array)  # NaN too
+        if len(broken):
+            at = tuple(int(i) for i in broken[0])
+            raise TypeError(f"{what}: expected integers, got {array[at]:g} at {at} of an array of dtype {array.dtype}")
     elif array.dtype.kind == "b":
         raise TypeError(f"{what}: expected integers, got an array of dtype bool")
-    if array.size and not (_INT32.min <= array.min() and array.max() <= _INT32.max):
+    if array.size and not (_INT32.min <= array.min().item() and array.max().item() <= _INT32.max):
         raise ValueError(f"{what}: values from {array.min()} to {array.max()} do not fit in int32")
     return np.asarray(array, dtype=np.int32, order="C")
 

@@ -5,10 +5,11 @@
 last axis.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rekur._own import check_options, no_attribute
 from rekur._settings import Value
-from rekur._validate import did_you_mean, real
+from rekur._validate import real
 
 NAMES = (
     "linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "softsign", "hard_sigmoid", "affine", "thresholded_relu",
@@ -29,7 +30,8 @@ class ParametricActivation(Value):
 
     name: ClassVar[str]
 
-    def __init__(self, **parameters: float) -> None:
+    def _begin(self, options: dict[str, Any], **parameters: float) -> None:
+        check_options("activation", type(self), options)
         super().__init__(**{key: real(value, f"{self.name}: {key}") for key, value in parameters.items()})
 
     def config(self) -> dict[str, Any]:
@@ -44,8 +46,8 @@ class LeakyReLU(ParametricActivation):
 
     name = "leaky_relu"
 
-    def __init__(self, alpha: float = 0.2) -> None:
-        super().__init__(alpha=alpha)
+    def __init__(self, alpha: float = 0.2, **options: Any) -> None:
+        self._begin(options, alpha=alpha)
 
 
 class ELU(ParametricActivation):
@@ -53,8 +55,8 @@ class ELU(ParametricActivation):
 
     name = "elu"
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__(alpha=alpha)
+    def __init__(self, alpha: float = 1.0, **options: Any) -> None:
+        self._begin(options, alpha=alpha)
 
 
 class HardSigmoid(ParametricActivation):
@@ -62,8 +64,8 @@ class HardSigmoid(ParametricActivation):
 
     name = "hard_sigmoid"
 
-    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5) -> None:
-        super().__init__(alpha=alpha, beta=beta)
+    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5, **options: Any) -> None:
+        self._begin(options, alpha=alpha, beta=beta)
 
 
 class Affine(ParametricActivation):
@@ -71,8 +73,8 @@ class Affine(ParametricActivation):
 
     name = "affine"
 
-    def __init__(self, alpha: float = 1.0, beta: float = 0.0) -> None:
-        super().__init__(alpha=alpha, beta=beta)
+    def __init__(self, alpha: float = 1.0, beta: float = 0.0, **options: Any) -> None:
+        self._begin(options, alpha=alpha, beta=beta)
 
 
 class ThresholdedReLU(ParametricActivation):
@@ -80,8 +82,8 @@ class ThresholdedReLU(ParametricActivation):
 
     name = "thresholded_relu"
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        super().__init__(alpha=alpha)
+    def __init__(self, alpha: float = 1.0, **options: Any) -> None:
+        self._begin(options, alpha=alpha)
 
 
 class ScaledTanh(ParametricActivation):
@@ -89,8 +91,8 @@ class ScaledTanh(ParametricActivation):
 
     name = "scaled_tanh"
 
-    def __init__(self, alpha: float = 1.7159, beta: float = 2 / 3) -> None:
-        super().__init__(alpha=alpha, beta=beta)
+    def __init__(self, alpha: float = 1.7159, beta: float = 2 / 3, **options: Any) -> None:
+        self._begin(options, alpha=alpha, beta=beta)
 
 
 def to_spec(activation: object, what: str, softmax: bool = False) -> str | dict[str, Any]:
@@ -106,7 +108,9 @@ def to_spec(activation: object, what: str, softmax: bool = False) -> str | dict[
     if name not in known:
         if name == "softmax":
             raise ValueError(f"{what}: softmax is for Dense and Activation layers")
-        raise ValueError(f"{what}: unknown activation '{name}'{did_you_mean(name, known)}")
+        from rekur._keras.names import unknown
+
+        raise ValueError(f"{what}: {unknown('activation', name, known)}")
     if not isinstance(activation, dict):
         return name
     spec: dict[str, Any] = {"name": name}
@@ -117,3 +121,9 @@ def to_spec(activation: object, what: str, softmax: bool = False) -> str | dict[
             raise ValueError(f"{what}: activation '{name}' has no parameter '{key}'")
         spec[key] = real(value, f"{what}: {name}'s {key}")
     return spec
+
+
+if not TYPE_CHECKING:  # a type checker is to see what is not there
+
+    def __getattr__(name: str) -> Any:
+        no_attribute(__name__, "activation", name)

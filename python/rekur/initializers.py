@@ -5,10 +5,11 @@ weights on every machine. Fan-in and fan-out are those of the whole fused matrix
 standard deviations, as in Keras.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rekur._own import check_options, no_attribute, refuse_methods
 from rekur._settings import Value
-from rekur._validate import did_you_mean, real
+from rekur._validate import real
 
 
 class Initializer(Value):
@@ -16,8 +17,16 @@ class Initializer(Value):
 
     name: ClassVar[str]
 
-    def __init__(self, **parameters: float) -> None:
+    def __init__(self, **options: Any) -> None:
+        self._begin(options)
+
+    def _begin(self, options: dict[str, Any], **parameters: float) -> None:
+        check_options("initializer", type(self), options)
         super().__init__(**{key: real(value, f"{self.name}: {key}") for key, value in parameters.items()})
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_methods(cls, "initializer", "__call__")
 
     def to_spec(self) -> str | dict[str, Any]:
         return {"name": self.name, **self.parameters} if self.parameters else self.name
@@ -43,8 +52,8 @@ class Constant(Initializer):
 
     name = "constant"
 
-    def __init__(self, value: float = 0.0) -> None:
-        super().__init__(value=value)
+    def __init__(self, value: float = 0.0, **options: Any) -> None:
+        self._begin(options, value=value)
 
 
 class RandomUniform(Initializer):
@@ -52,8 +61,8 @@ class RandomUniform(Initializer):
 
     name = "uniform"
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05) -> None:
-        super().__init__(low=minval, high=maxval)
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, **options: Any) -> None:
+        self._begin(options, low=minval, high=maxval)
         if minval > maxval:
             raise ValueError(f"uniform: minval {minval} is above maxval {maxval}")
 
@@ -63,9 +72,9 @@ class RandomNormal(Initializer):
 
     name = "normal"
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05) -> None:
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, **options: Any) -> None:
         real(stddev, "normal: stddev", 0)
-        super().__init__(mean=mean, stddev=stddev)
+        self._begin(options, mean=mean, stddev=stddev)
 
 
 class GlorotUniform(Initializer):
@@ -109,8 +118,8 @@ class Orthogonal(Initializer):
 
     name = "orthogonal"
 
-    def __init__(self, gain: float = 1.0) -> None:
-        super().__init__(gain=gain)
+    def __init__(self, gain: float = 1.0, **options: Any) -> None:
+        self._begin(options, gain=gain)
 
 
 class RNNUniform(Initializer):
@@ -123,7 +132,14 @@ _CLASSES: tuple[type[Initializer], ...] = (
     Zeros, Ones, Constant, RandomUniform, RandomNormal, GlorotUniform, GlorotNormal,
     HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, RNNUniform,
 )  # fmt: skip
-_ALIASES = {"random_uniform": "uniform", "random_normal": "normal"}
+_ALIASES = {
+    "random_uniform": "uniform",
+    "random_normal": "normal",
+    "zero": "zeros",
+    "one": "ones",
+    "OrthogonalInitializer": "orthogonal",
+    **{c.__name__: c.name for c in _CLASSES},
+}
 NAMES = tuple(c.name for c in _CLASSES)
 _PARAMETERS = {
     "constant": ("value",), "uniform": ("low", "high"), "normal": ("mean", "stddev"), "orthogonal": ("gain",)
@@ -140,16 +156,42 @@ def to_spec(initializer: object, what: str, unit_forget: bool = False) -> str | 
     if not isinstance(name, str):
         raise TypeError(f"{what}: an initialiser is a name or an object of rekur.initializers, got {initializer!r}")
     known = (*NAMES, "unit_forget") if unit_forget else NAMES
-    name = {**_ALIASES, **{c.__name__: c.name for c in _CLASSES}}.get(name, name)
+    name = _ALIASES.get(name, name)
     if name not in known:
-        raise ValueError(f"{what}: unknown initialiser '{name}'{did_you_mean(name, known)}")
-    if not isinstance(initializer, dict):
-        return name
-    spec: dict[str, Any] = {"name": name}
-    for key, value in initializer.items():
-        if key == "name":
-            continue
-        if key not in _PARAMETERS.get(name, ()):
+        from rekur._keras.names import unknown
+
+        raise ValueError(f"{what}: {unknown('initializer', name, known, 'initialiser')}")
+    given = {k: v for k, v in initializer.items() if k != "name"} if isinstance(initializer, dict) else {}
+    spec: dict[str, Any] = {"name": name, "value": 0.0} if name == "constant" else {"name": name}
+    for key, value in given.items():
+        if name == "unit_forget" and key == "others":
+            spec[key] = to_spec(value, f"{what}: others")
+        elif key in _PARAMETERS.get(name, ()):
+            spec[key] = real(value, f"{what}: {name}'s {key}")
+        else:
             raise ValueError(f"{what}: initialiser '{name}' has no parameter '{key}'")
-        spec[key] = real(value, f"{what}: {name}'s {key}")
-    return spec
+    return spec if isinstance(initializer, dict) or len(spec) > 1 else name
+
+
+def is_unit_forget(spec: str | dict[str, Any]) -> bool:
+    """Whether an initialiser, in the spec's form, starts the forget gate at one."""
+    return (spec["name"] if isinstance(spec, dict) else spec) == "unit_forget"
+
+
+def with_unit_forget(spec: str | dict[str, Any]) -> str | dict[str, Any]:
+    """The initialiser of an LSTM's bias whose forget gate starts at one and whose other gates are drawn by ``spec``."""
+    if spec == "zeros":
+        return "unit_forget"
+    return spec if spec == "ones" or is_unit_forget(spec) else {"name": "unit_forget", "others": spec}
+
+
+def without_unit_forget(spec: str | dict[str, Any]) -> str | dict[str, Any]:
+    """What :func:`with_unit_forget` made its argument into ``spec``."""
+    others: str | dict[str, Any] = spec.get("others", "zeros") if isinstance(spec, dict) else "zeros"
+    return others
+
+
+if not TYPE_CHECKING:  # a type checker is to see what is not there
+
+    def __getattr__(name: str) -> Any:
+        no_attribute(__name__, "initializer", name)

@@ -6,10 +6,11 @@ and it has no gradient; it still counts as one of the rows that the mean is over
 Dense or Activation layer that ends in sigmoid or softmax are computed from what goes into it, where that is right.
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from rekur._own import check_options, no_attribute, refuse_methods
 from rekur._settings import Value
-from rekur._validate import boolean, did_you_mean, real
+from rekur._validate import boolean, real
 
 
 class Loss(Value):
@@ -18,6 +19,17 @@ class Loss(Value):
     name: ClassVar[str]
     sparse: ClassVar[bool] = False  # the target is class indices, int32, without the features' axis
     of_probabilities: ClassVar[bool] = False  # the target's elements are probabilities, 0 to 1
+
+    def __init__(self, **options: Any) -> None:
+        self._begin(options)
+
+    def _begin(self, options: dict[str, Any], **parameters: float | bool) -> None:
+        check_options("loss", type(self), options)
+        super().__init__(**parameters)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_methods(cls, "loss", "call", "__call__")
 
     def config(self) -> dict[str, Any]:
         return {"name": self.name, **self.parameters}
@@ -31,17 +43,11 @@ class MeanSquaredError(Loss):
 
     name = "mean_squared_error"
 
-    def __init__(self) -> None:
-        super().__init__()
-
 
 class MeanAbsoluteError(Loss):
     """mean |y − ŷ| over the features."""
 
     name = "mean_absolute_error"
-
-    def __init__(self) -> None:
-        super().__init__()
 
 
 class Huber(Loss):
@@ -49,15 +55,15 @@ class Huber(Loss):
 
     name = "huber"
 
-    def __init__(self, delta: float = 1.0) -> None:
-        super().__init__(delta=real(delta, "huber: delta", 0))
+    def __init__(self, delta: float = 1.0, **options: Any) -> None:
+        self._begin(options, delta=real(delta, "huber: delta", 0))
         if delta == 0:
             raise ValueError("huber: delta must be above 0, got 0")
 
 
 class _Crossentropy(Loss):
-    def __init__(self, from_logits: bool = False) -> None:
-        super().__init__(from_logits=boolean(from_logits, f"{self.name}: from_logits"))
+    def __init__(self, from_logits: bool = False, **options: Any) -> None:
+        self._begin(options, from_logits=boolean(from_logits, f"{self.name}: from_logits"))
 
 
 class BinaryCrossentropy(_Crossentropy):
@@ -123,11 +129,17 @@ def get(loss: object) -> Loss:
         parameters = {k: v for k, v in loss.items() if k != "name"}
         name = loss.get("name")
     if not isinstance(name, str):
-        raise TypeError(f"a loss is a name or an object of rekur.losses, got {loss!r}")
+        hint = "; functions of one's own are not here yet, since nothing would know their gradient"
+        raise TypeError(f"a loss is a name or an object of rekur.losses, got {loss!r}{hint if callable(loss) else ''}")
     found = NAMES.get(name) or _ALIASES.get(name) or _ALIASES.get(name.lower())
     if found is None:
-        raise ValueError(f"unknown loss '{name}'{did_you_mean(name, [*NAMES, 'mse', 'mae', 'bce'])}")
-    try:
-        return found(**parameters)
-    except TypeError as error:
-        raise TypeError(f"loss '{name}': {error}") from None
+        from rekur._keras.names import unknown
+
+        raise ValueError(unknown("loss", name, [*NAMES, "mse", "mae", "bce"]))
+    return found(**parameters)
+
+
+if not TYPE_CHECKING:  # a type checker is to see what is not there
+
+    def __getattr__(name: str) -> Any:
+        no_attribute(__name__, "loss", name)

@@ -15,14 +15,15 @@ number is :class:`CategoricalAccuracy` (``CategoricalAccuracy("accuracy")`` here
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rekur import losses
+from rekur._own import check_options, no_attribute
 from rekur._settings import Guarded, Setting
-from rekur._validate import check_data, did_you_mean, real
+from rekur._validate import check_data, real
 
 _Any = NDArray[Any]
 
@@ -59,7 +60,8 @@ class Metric(Guarded):
 
     name = Setting(_name)
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        check_options("metric", type(self), options)
         self.name = name or self.default_name
         self.reset_state()
 
@@ -159,8 +161,8 @@ class BinaryAccuracy(Metric):
 
     threshold = Setting(real)
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5, **options: Any) -> None:
+        super().__init__(name, **options)
         self.threshold = threshold
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
@@ -276,6 +278,12 @@ _ALIASES: dict[str, type[Metric]] = {
 }
 
 
+def _unknown(name: object) -> str:
+    from rekur._keras.names import unknown
+
+    return unknown("metric", name, ["accuracy", "mae", "mse", *_NAMES])
+
+
 def get(metric: object) -> Metric:
     """A metric of a name, an object, a class, a function or the dict of ``config()``.
 
@@ -293,12 +301,12 @@ def get(metric: object) -> Metric:
     if isinstance(metric, dict):
         found = {**_NAMES, **_ALIASES}.get(str(metric.get("type")))
         if found is None:
-            raise ValueError(f"unknown metric '{metric.get('type')}'{did_you_mean(metric.get('type'), _NAMES)}")
+            raise ValueError(_unknown(metric.get("type")))
         return found(**{k: v for k, v in metric.items() if k != "type"})
     if isinstance(metric, str):
         found = _NAMES.get(metric) or _ALIASES.get(metric) or _ALIASES.get(metric.lower())
         if found is None:
-            raise ValueError(f"unknown metric '{metric}'{did_you_mean(metric, ['accuracy', 'mae', 'mse', *_NAMES])}")
+            raise ValueError(_unknown(metric))
         return found(metric)
     if callable(metric):
         return _Function(metric)
@@ -359,3 +367,9 @@ def check_result(metric: Metric) -> None:
 def is_saved(metric: Metric) -> bool:
     """Whether a file can hold the metric: those of this module."""
     return type(metric) in _CLASSES or type(metric) is _Accuracy
+
+
+if not TYPE_CHECKING:  # a type checker is to see what is not there
+
+    def __getattr__(name: str) -> Any:
+        no_attribute(__name__, "metric", name)

@@ -1,11 +1,12 @@
 """Optimisers, by name or as an object. Rules, defaults and the place of epsilon are those of Keras 3."""
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rekur._own import check_options, no_attribute, refuse_methods
 from rekur._settings import Guarded, Setting
-from rekur._validate import boolean, did_you_mean, real
+from rekur._validate import boolean, real
 
 _FLOAT = np.finfo(np.float32)  # what the engine computes in: what counts is the number that it gets
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -26,6 +27,10 @@ def _momentum(value: object, what: str) -> float:
 
 def _amount(value: object, what: str) -> float:
     return real(value, what, 0, float(_FLOAT.max))
+
+
+def _decay(value: object, what: str) -> float:
+    return 0.0 if value is None else _amount(value, what)
 
 
 def _fraction(value: object, what: str) -> float:
@@ -102,6 +107,10 @@ class Optimizer(Guarded):
         self._version = 0  # counts changes, so that a model sees before a step that there is one
         self._check_clipping()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_methods(cls, "optimizer", "update_step", "apply_gradients", "apply")
+
     def _check_clipping(self) -> None:
         given = [key for key in _CLIPS if getattr(self, key) is not None]
         if len(given) > 1:
@@ -138,19 +147,21 @@ class SGD(Optimizer):
 
     momentum = Setting(_momentum)
     nesterov = Setting(boolean)
-    weight_decay = Setting(_amount)
+    weight_decay = Setting(_decay)
 
     def __init__(
         self,
         learning_rate: float = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = 0.0,
         *,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        **options: Any,
     ) -> None:
+        check_options("optimizer", type(self), options)
         super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
         self.momentum = momentum
         self.nesterov = nesterov
@@ -182,7 +193,9 @@ class RMSprop(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        **options: Any,
     ) -> None:
+        check_options("optimizer", type(self), options)
         super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
         self.rho = rho
         self.momentum = momentum
@@ -213,7 +226,9 @@ class Adam(Optimizer):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        **options: Any,
     ) -> None:
+        check_options("optimizer", type(self), options)
         super().__init__(learning_rate, clipnorm, clipvalue, global_clipnorm)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
@@ -226,12 +241,12 @@ class AdamW(Adam):
     name = "adamw"
     _keys = (*Adam._keys, "weight_decay")
 
-    weight_decay = Setting(_amount)
+    weight_decay = Setting(_decay)
 
     def __init__(
         self,
         learning_rate: float = 0.001,
-        weight_decay: float = 0.004,
+        weight_decay: float | None = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -239,7 +254,9 @@ class AdamW(Adam):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        **options: Any,
     ) -> None:
+        check_options("optimizer", type(self), options)
         super().__init__(
             learning_rate, beta_1, beta_2, epsilon,
             clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
@@ -274,8 +291,13 @@ def get(optimizer: object) -> Optimizer:
         raise TypeError(f"an optimizer is a name or an object of rekur.optimizers, got {optimizer!r}")
     found = NAMES.get(name.lower())
     if found is None:
-        raise ValueError(f"unknown optimizer '{name}'{did_you_mean(name, NAMES)}")
-    try:
-        return found(**parameters)
-    except TypeError as error:
-        raise TypeError(f"optimizer '{name}': {error}") from None
+        from rekur._keras.names import unknown
+
+        raise ValueError(unknown("optimizer", name, NAMES))
+    return found(**parameters)
+
+
+if not TYPE_CHECKING:  # a type checker is to see what is not there
+
+    def __getattr__(name: str) -> Any:
+        no_attribute(__name__, "optimizer", name)

@@ -1,5 +1,8 @@
 """Layers: what a model is made of. A layer object is data; the engine does the arithmetic."""
 
+from typing import TYPE_CHECKING, Any
+
+from rekur._own import no_attribute
 from rekur.layers.base import Input, InputLayer, Layer, SymbolicTensor
 from rekur.layers.core import (
     Activation,
@@ -63,3 +66,9 @@ TYPES: dict[str, type[Layer]] = {
         Concatenate, Add, Multiply, Subtract, Divide,
     )
 }  # fmt: skip
+
+
+if not TYPE_CHECKING:  # a type checker is to see what is not there
+
+    def __getattr__(name: str) -> Any:
+        no_attribute(__name__, "layer", name)

@@ -9,24 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from rekur import _core
+from rekur._own import refuse_class, refuse_methods
 from rekur._settings import Guarded, Setting, thawed
 from rekur._spec import Spec, check_name, dumps, reference, snake_case
-from rekur._validate import Floats, Shape, boolean, did_you_mean, integer
+from rekur._validate import Floats, Shape, boolean, integer
 
 if TYPE_CHECKING:
     from rekur.models import Model
 
-# What Keras's layers take and these do not, with what to do instead.
-_ELSEWHERE = {
-    "go_backwards": "use reverse=True; unlike go_backwards it leaves the outputs in the order of the input: "
-    "step t of the output belongs to step t of the input",
-    "mask_zero": "give the lengths of the rows to fit, evaluate and predict as lengths=",
-    "dropout": "put a Dropout layer before this one",
-    "stateful": "return_state=True gives the last states and initial_state= takes them",
-    "recurrent_dropout": "put a Dropout layer before or after this one",
-    "batch_input_shape": "use input_shape=, without the batch",
-    "batch_shape": "use shape=, without the batch",
-}
 _serials = itertools.count()
 
 
@@ -143,29 +133,29 @@ class Layer(Guarded):
         "output_shape": "it follows from what the layer was called on; see output_shapes",
         "output_shapes": "they follow from what the layer was called on",
     }
-    # Arguments of Keras's layer that this one does not have, and the value that asks for nothing, which may be given.
-    _idle: ClassVar[dict[str, object]] = {}
     input_dtype: ClassVar[str] = "float32"
     _serial = -1  # its place in the order of calls; -1: not called
     _model: "Model | None" = None
 
     input_shape = Setting(_input_shape)
 
-    def __init__(self, name: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, name: str | None = None, options: dict[str, Any] | None = None, **others: Any) -> None:
+        if not hasattr(type(self), "type"):
+            refuse_class(type(self), "layer")
+        options = others if options is None else options
         self._name = None if name is None else check_name(name, type(self).__name__)
-        shape = options.pop("input_shape", None)
-        options = {k: v for k, v in options.items() if k not in self._idle or v != self._idle[k]}
-        self.input_shape = shape
+        self.input_shape = options.pop("input_shape", None)
         if options:
-            raise TypeError(self._unknown(next(iter(options))))
+            from rekur._keras import arguments  # which only scripts of Keras need
+
+            names = [p for p in inspect.signature(type(self).__init__).parameters if p not in ("self", "options")]
+            arguments.check(self.type, repr(self), options, [*names, "input_shape"])
         self._inbound: list[SymbolicTensor] = []
         self._outbound: list[SymbolicTensor] = []
 
-    def _unknown(self, key: str) -> str:
-        if key in _ELSEWHERE:
-            return f"{self!r} has no argument '{key}': {_ELSEWHERE[key]}"
-        known = [p for p in inspect.signature(type(self).__init__).parameters if p not in ("self", "options")]
-        return f"{self!r} has no argument '{key}'{did_you_mean(key, [*known, 'input_shape'])}"
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_methods(cls, "layer", "call")
 
     @property
     def name(self) -> str:
@@ -306,10 +296,10 @@ class InputLayer(Layer):
     Parameters
     ----------
     shape : tuple
-        Of one row: ``(T, F)`` or ``(None, F)`` for sequences, ``(F,)`` for features; ``(T,)`` or ``(None,)`` with
-        ``dtype="int32"`` for the ids of an Embedding.
+        Of one row: ``(T, F)`` or ``(None, F)`` for sequences, ``(F,)`` for features; ``(T,)`` or ``(None,)`` for the
+        ids of an Embedding.
     dtype : {"float32", "int32"}
-        Other integers are taken for int32.
+        Other integers are taken for int32. An input that an Embedding reads becomes int32.
     name : str, optional
     """
 
@@ -320,12 +310,23 @@ class InputLayer(Layer):
     dtype = Setting(_dtype_name)
 
     def __init__(
-        self, shape: Sequence[int | None], dtype: Any = "float32", name: str | None = None, **options: Any
+        self,
+        shape: Sequence[int | None] | None = None,
+        *,
+        dtype: Any = "float32",
+        name: str | None = None,
+        **options: Any,
     ) -> None:
+        shape = options.pop("input_shape", None) if shape is None else shape
         super().__init__(name, options)
         self.shape = shape
-        self.dtype = dtype
+        self.dtype = "float32" if dtype is None else dtype
         self._begin()
+
+    def _hold(self, dtype: str) -> None:
+        """Become an input of another dtype: see Embedding."""
+        vars(self)["dtype"] = dtype
+        object.__setattr__(self.tensor, "dtype", dtype)
 
     @property
     def name(self) -> str:
@@ -351,9 +352,11 @@ class InputLayer(Layer):
         return self._outbound[0]
 
 
-def Input(shape: Sequence[int | None], dtype: Any = "float32", name: str | None = None) -> SymbolicTensor:
+def Input(
+    shape: Sequence[int | None] | None = None, *, dtype: Any = "float32", name: str | None = None, **options: Any
+) -> SymbolicTensor:
     """A symbolic tensor where data enters a model; see :class:`InputLayer` for the parameters."""
-    return InputLayer(shape, dtype, name).tensor
+    return InputLayer(shape, dtype=dtype, name=name, **options).tensor
 
 
 def symbolic(inputs: object, what: str) -> list[SymbolicTensor]:

@@ -1,7 +1,7 @@
 """Layers without recurrence. They work on (B, F) and, at every step alike, on (B, T, F); Step on sequences alone."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        *,
         name: str | None = None,
         **options: Any,
     ) -> None:
@@ -108,7 +109,7 @@ class Activation(Layer):
 
     activation = Setting(_activation)
 
-    def __init__(self, activation: Any, name: str | None = None, **options: Any) -> None:
+    def __init__(self, activation: Any, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
         self.activation = activation
 
@@ -129,7 +130,7 @@ class Dropout(Layer):
 
     rate = Setting(_rate)
 
-    def __init__(self, rate: float, name: str | None = None, **options: Any) -> None:
+    def __init__(self, rate: float, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
         self.rate = rate
 
@@ -147,14 +148,13 @@ class Embedding(Layer):
 
     Notes
     -----
-    Input int32 ``(B,)`` or ``(B, T)``, output ``(B, output_dim)`` or ``(B, T, output_dim)``. ``input_length=T`` stands
-    for ``input_shape=(T,)``.
+    Input ids ``(B,)`` or ``(B, T)``, integers or floats that are whole numbers; output ``(B, output_dim)`` or
+    ``(B, T, output_dim)``. ``input_length=T`` stands for ``input_shape=(T,)``.
     Weights: embeddings ``(input_dim, output_dim)``.
     """
 
     type = "Embedding"
     _keys = ("input_dim", "output_dim", "embeddings_initializer")
-    _idle: ClassVar[dict[str, object]] = {"mask_zero": False}
     input_dtype = "int32"
 
     input_dim = Setting(integer)
@@ -166,6 +166,7 @@ class Embedding(Layer):
         input_dim: int,
         output_dim: int,
         embeddings_initializer: Any = "uniform",
+        *,
         name: str | None = None,
         **options: Any,
     ) -> None:
@@ -177,12 +178,17 @@ class Embedding(Layer):
         self.embeddings_initializer = embeddings_initializer
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
-        if len(inputs) == 1 and inputs[0].dtype == "float32" and isinstance(inputs[0].layer, InputLayer):
-            raise ValueError(
-                f"{self!r}: expected int32 ids, got the float32 input '{inputs[0].name}': "
-                "make it with Input(shape, dtype='int32')"
-            )
-        return super()._connect(inputs)
+        entrance = inputs[0].layer if len(inputs) == 1 else None
+        if not isinstance(entrance, InputLayer) or entrance.dtype == "int32" or len(entrance.shape) > 1:
+            return super()._connect(inputs)
+        if entrance._model is not None and entrance._model._native is not None:
+            raise ValueError(f"{self!r}: {entrance!r} is the float32 input of a model that is built already")
+        entrance._hold("int32")  # Keras's inputs are float32 where nobody says more, and hold ids all the same
+        try:
+            return super()._connect(inputs)
+        except (TypeError, ValueError):
+            entrance._hold("float32")
+            raise
 
 
 class LayerNormalization(Layer):
@@ -190,11 +196,13 @@ class LayerNormalization(Layer):
 
     Parameters
     ----------
+    axis : int
+        −1, the last axis; there is no other.
     epsilon : float
         Above 0.
     center, scale : bool
         Whether there is a beta, and a gamma.
-    gamma_initializer, beta_initializer : str or Initializer
+    beta_initializer, gamma_initializer : str or Initializer
 
     Notes
     -----
@@ -203,7 +211,6 @@ class LayerNormalization(Layer):
 
     type = "LayerNormalization"
     _keys = ("epsilon", "center", "scale", "gamma_initializer", "beta_initializer")
-    _idle: ClassVar[dict[str, object]] = {"axis": -1}
 
     epsilon = Setting(_epsilon)
     center = Setting(boolean)
@@ -213,15 +220,19 @@ class LayerNormalization(Layer):
 
     def __init__(
         self,
+        axis: Any = -1,
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        gamma_initializer: Any = "ones",
         beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        *,
         name: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(name, options)
+        if axis not in (-1, [-1], (-1,)):
+            raise ValueError(f"{self!r}: axis must be the last one, written -1, got {axis!r}")
         self.epsilon = epsilon
         self.center = center
         self.scale = scale
@@ -239,7 +250,7 @@ class Affine(Layer):
 
     type = "Affine"
 
-    def __init__(self, name: str | None = None, **options: Any) -> None:
+    def __init__(self, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
 
 
@@ -258,7 +269,7 @@ class Rescaling(Layer):
     scale = Setting(_constants)
     offset = Setting(_constants)
 
-    def __init__(self, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None, **options: Any) -> None:
+    def __init__(self, scale: Any = 1.0, offset: Any = 0.0, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
         self.scale = scale
         self.offset = offset
@@ -284,7 +295,7 @@ class Step(Layer):
 
     index = Setting(_place)
 
-    def __init__(self, index: int, name: str | None = None, **options: Any) -> None:
+    def __init__(self, index: int, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
         self.index = index
 
@@ -305,7 +316,7 @@ class Slice(Layer):
     start = Setting(_place)
     stop = Setting(_place_or_end)
 
-    def __init__(self, start: int = 0, stop: int | None = None, name: str | None = None, **options: Any) -> None:
+    def __init__(self, start: int = 0, stop: int | None = None, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
         self.start = start
         self.stop = stop
@@ -325,7 +336,7 @@ class Concatenate(Layer):
 
     axis = Setting(_axis)
 
-    def __init__(self, axis: int = -1, name: str | None = None, **options: Any) -> None:
+    def __init__(self, axis: int = -1, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
         self.axis = axis
 
@@ -337,7 +348,7 @@ class Concatenate(Layer):
 
 
 class _Merge(Layer):
-    def __init__(self, name: str | None = None, **options: Any) -> None:
+    def __init__(self, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
 
 

@@ -38,6 +38,10 @@ def _clip(value: object, what: str) -> float | None:
 
 
 def _merge_mode(value: object, what: str) -> str:
+    if value is None:
+        raise ValueError(
+            f"{what} None, both outputs by themselves, is not here yet: call two layers, one of them with reverse=True"
+        )
     if not isinstance(value, str) or value not in _MERGE_MODES:
         raise ValueError(f"{what}: unknown merge_mode {value!r}{did_you_mean(value, _MERGE_MODES)}")
     return value
@@ -80,13 +84,6 @@ class _Recurrent(_Stateful):
     )  # fmt: skip
     # Keys that a spec leaves out at these values.
     _optional: ClassVar[Spec] = {"clip": None}
-    _idle: ClassVar[dict[str, object]] = {
-        "dropout": 0,
-        "recurrent_dropout": 0,
-        "go_backwards": False,
-        "stateful": False,
-        "unroll": False,
-    }
     _wrapper: "Bidirectional | None" = None
 
     units = Setting(integer)
@@ -193,6 +190,7 @@ class SimpleRNN(_Recurrent):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        *,
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
@@ -224,8 +222,8 @@ class LSTM(_Recurrent):
         tanh of c' above, where it is another than that of g.
     use_bias : bool
     unit_forget_bias : bool
-        Start the forget gate's bias at one, the others at zero. Jozefowicz et al., ICML 2015. Idle with
-        ``coupled_gates``, where the forget gate has no bias.
+        Start the forget gate's bias at one, the other gates' as ``bias_initializer`` says. Jozefowicz et al., ICML
+        2015. Idle with ``coupled_gates``, where the forget gate has no bias, and without ``use_bias``.
     return_sequences : bool
         Whether the output is that of every step, ``(B, T, H)``, or of the last one, ``(B, H)``.
     return_state : bool
@@ -238,7 +236,8 @@ class LSTM(_Recurrent):
     peepholes, coupled_gates : bool
         See above.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
-        A ``bias_initializer`` other than zeros and ones needs ``unit_forget_bias=False``.
+        With ``unit_forget_bias`` the ``bias_initializer`` draws the bias of i, then that of g and o together, as in
+        Keras.
     peephole_initializer : str or Initializer
         Zeros: training starts from the LSTM without peepholes. (TensorFlow's LSTMCell draws them like its kernel.)
 
@@ -279,6 +278,7 @@ class LSTM(_Recurrent):
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
         unit_forget_bias: bool = True,
+        *,
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
@@ -303,20 +303,15 @@ class LSTM(_Recurrent):
         self._check_settings()
 
     def _check_settings(self) -> None:
-        if self.coupled_gates:
-            if self.bias_initializer == "unit_forget":
-                raise ValueError(f"{self!r}: coupled_gates leave the forget gate no bias that 'unit_forget' could set")
-        elif self.unit_forget_bias and self.bias_initializer not in ("zeros", "unit_forget", "ones"):
-            raise ValueError(
-                f"{self!r}: bias_initializer {self.bias_initializer!r} draws the forget gate's bias too; "
-                "say so with unit_forget_bias=False"
-            )
+        forgets = initializers.is_unit_forget(self.bias_initializer)
+        if self.use_bias and self.coupled_gates and forgets:
+            raise ValueError(f"{self!r}: coupled_gates leave the forget gate no bias that 'unit_forget' could set")
 
     def config(self) -> Spec:
         config = super().config()
         # In the spec the bias_initializer says all.
-        if self.unit_forget_bias and not self.coupled_gates and self.bias_initializer == "zeros":
-            config["bias_initializer"] = "unit_forget"
+        if self.unit_forget_bias and not self.coupled_gates:
+            config["bias_initializer"] = initializers.with_unit_forget(self.bias_initializer)
         if not self.peepholes:
             del config["peephole_initializer"]
         return config
@@ -325,8 +320,9 @@ class LSTM(_Recurrent):
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
         given = dict(config)
         bias = given.pop("bias_initializer", "zeros" if given.get("coupled_gates") else "unit_forget")
-        forget = bias == "unit_forget" and not given.get("coupled_gates")
-        return cls(**given, bias_initializer="zeros" if forget else bias, unit_forget_bias=forget, name=name)
+        forget = initializers.is_unit_forget(bias) and not given.get("coupled_gates")
+        drawn = initializers.without_unit_forget(bias) if forget else bias
+        return cls(**given, bias_initializer=drawn, unit_forget_bias=forget, name=name)
 
 
 class GRU(_Recurrent):
@@ -375,6 +371,7 @@ class GRU(_Recurrent):
         kernel_initializer: Any = "glorot_uniform",
         recurrent_initializer: Any = "orthogonal",
         bias_initializer: Any = "zeros",
+        *,
         return_sequences: bool = False,
         return_state: bool = False,
         reverse: bool = False,
@@ -416,7 +413,7 @@ class Bidirectional(_Stateful):
 
     merge_mode = Setting(_merge_mode)
 
-    def __init__(self, layer: Layer, merge_mode: str = "concat", name: str | None = None, **options: Any) -> None:
+    def __init__(self, layer: Layer, merge_mode: str = "concat", *, name: str | None = None, **options: Any) -> None:
         if isinstance(layer, _Recurrent) and layer.input_shape is not None:
             options.setdefault("input_shape", layer.input_shape)
         super().__init__(name, options)

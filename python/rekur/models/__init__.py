@@ -1,6 +1,15 @@
 """Models: graphs of layers, their weights, their files."""
 
+from typing import TYPE_CHECKING, Any
+
+from rekur._own import no_attribute
 from rekur.models.model import Model, load_model
 from rekur.models.sequential import Sequential
 
 __all__ = ["Model", "Sequential", "load_model"]
+
+
+if not TYPE_CHECKING:  # a type checker is to see what is not there
+
+    def __getattr__(name: str) -> Any:
+        no_attribute(__name__, "model", name)

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rekur import _core
+from rekur._model_files import read_model
+from rekur._own import check_options, refuse_class, refuse_methods
 from rekur._random import draw_seed
 from rekur._settings import FixedList, Setting
 from rekur._spec import Spec, check_name, dumps, model_spec, split_reference, time_sources, unique_name
 from rekur._summary import summary_lines
-from rekur._validate import Floats, Shape, as_numeric, check_suffix, did_you_mean, integer, show
+from rekur._validate import Floats, Shape, as_numeric, boolean, check_suffix, did_you_mean, integer, show
 from rekur.layers import TYPES, base
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor, refuse_freezing
 from rekur.models.graph import collect_layers
@@ -23,6 +25,11 @@ from rekur.training.data import Port
 from rekur.training.trainable import Trainable, unflatten
 
 _TRAINING = "rekur.training"  # key of a file's metadata
+# What Keras would call in a class of one's own.
+_KERAS_METHODS = (
+    "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "compute_mask",
+    "make_train_function", "make_test_function", "make_predict_function",
+)  # fmt: skip
 
 
 class Layers(FixedList):
@@ -88,8 +95,16 @@ class Model(Trainable):
     _native: _core.Model | None  # the engine's model; None until something needs it
     _described: tuple[list[Port], list[Port]] | None  # what _ports returns, once asked
 
-    def __init__(self, inputs: Any, outputs: Any, name: str = "model", seed: int | None = None) -> None:
-        self._call(name, seed)
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, seed: int | None = None, **options: Any
+    ) -> None:
+        if inputs is None and outputs is None and type(self) is not Model:
+            refuse_class(type(self), "model")
+        check_options("model", Model, options)
+        for what, given in (("inputs", inputs), ("outputs", outputs)):
+            if given is None:
+                raise TypeError(f"Model: {what} is missing: rekur.Model(inputs, outputs) goes from one to the other")
+        self._call("model" if name is None else name, seed)
         self._inputs = base.symbolic(inputs, "Model: inputs")
         self._outputs = base.symbolic(outputs, "Model: outputs")
         layers = collect_layers(self._inputs, self._outputs)
@@ -101,6 +116,10 @@ class Model(Trainable):
             for layer in self._graph:
                 layer._model = None
             raise
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_methods(cls, "model", *_KERAS_METHODS)
 
     def _call(self, name: str, seed: int | None) -> None:
         self.name = name
@@ -402,7 +421,7 @@ class Model(Trainable):
             If its parameters have other names or shapes than this model's; nothing is changed then.
         """
         engine = self._engine()
-        core, _, _ = _core.load(os.fsencode(path))
+        core, _, _ = read_model(path)
         own, other = ([(name, tuple(shape)) for name, shape, _ in c.parameters] for c in (engine, core))
         for here, there in itertools.zip_longest(own, other):
             if here != there:
@@ -506,8 +525,10 @@ def _class_of(training: Spec) -> type[Model]:
     return found
 
 
-def load_model(path: str | os.PathLike[str]) -> Model:
+def load_model(path: str | os.PathLike[str], compile: bool = True, **options: Any) -> Model:
     """A model from a file of :meth:`Model.save`, compiled as it was: training goes on as if it had never stopped.
+
+    With ``compile=False`` it is not compiled.
 
     A saved Sequential is one again. (Files written before this was so do not say what they were saved from: they give a
     Model; ``Sequential.from_spec(model.spec)`` and ``set_weights`` make a Sequential of it.)
@@ -515,17 +536,24 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     OSError
-        If the file cannot be read, is not complete, or describes no valid model: an unknown layer is named.
+        If the file cannot be read, is not complete, or describes no valid model: an unknown layer is named. Files of
+        other programs (Keras, ONNX, PyTorch, NumPy, …) are recognised, and the message says what to do with them.
     ValueError
         If what it says of the training is not valid.
     """
-    core, tensors, metadata = _core.load(os.fsencode(path))
+    if options:
+        from rekur._keras import arguments
+
+        arguments.check("load_model", "load_model", options, ["path", "compile"])
+    boolean(compile, "load_model: compile")
+    core, tensors, metadata = read_model(path)
     try:
         training = json.loads(metadata.get(_TRAINING, "{}"))
         if not isinstance(training, dict):
             raise TypeError(f"expected an object, got {training!r}")
         model = _class_of(training)._of_core(core, training.get("model_seed"))
-        model._resume(tensors, training)
+        if compile:
+            model._resume(tensors, training)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{os.fspath(path)}: the training part of the file is not valid ({error!r})") from None
     return model

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rekur import _core
+from rekur._own import check_options
 from rekur._spec import Spec, unique_name
 from rekur._validate import Shape, as_numeric
 from rekur.layers import base
@@ -24,9 +25,15 @@ class Sequential(Model):
     """
 
     def __init__(
-        self, layers: Sequence[Layer | SymbolicTensor] | None = None, name: str = "sequential", seed: int | None = None
+        self,
+        layers: Sequence[Layer | SymbolicTensor] | None = None,
+        *,
+        name: str | None = None,
+        seed: int | None = None,
+        **options: Any,
     ) -> None:
-        self._call(name, seed)
+        check_options("model", Sequential, options)
+        self._call("sequential" if name is None else name, seed)
         self._waiting: list[Layer] = []  # layers added before the shape of the data is known
         for layer in layers or ():
             self.add(layer)
@@ -61,7 +68,7 @@ class Sequential(Model):
             if shape is None:
                 self._wait(layer)
             else:
-                self._start(InputLayer(shape, layer.input_dtype), [layer])
+                self._start(InputLayer(shape, dtype=layer.input_dtype), [layer])
 
     def _wait(self, layer: Layer) -> None:
         if layer._model is not None or layer._serial >= 0 or layer in self._waiting:
@@ -117,7 +124,7 @@ class Sequential(Model):
     def _begin_with(self, shape: Shape) -> None:
         if not self._waiting:
             raise ValueError(f"model '{self.name}' has no layers")
-        self._start(InputLayer(shape, self._waiting[0].input_dtype), list(self._waiting))
+        self._start(InputLayer(shape, dtype=self._waiting[0].input_dtype), list(self._waiting))
 
     def _engine(self, x: object = None) -> _core.Model:
         if not self._is_ready():

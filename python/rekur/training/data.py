@@ -112,7 +112,7 @@ def make_inputs(x: object, ports: Sequence[Port]) -> list[Array]:
     Raises
     ------
     TypeError
-        For a dtype that is no number, or floats where ids are expected.
+        For a dtype that is no number, or floats that are not whole where ids are expected.
     ValueError
         For a wrong number of arrays, a shape that does not fit, or arrays with different numbers of rows.
     """
@@ -124,7 +124,9 @@ def make_inputs(x: object, ports: Sequence[Port]) -> list[Array]:
         if type(value) is np.ndarray and value.dtype == port.dtype and value.flags.c_contiguous and value.flags.aligned:
             array = value
         else:
-            array = as_int32(value, str(port)) if port.dtype == "int32" else as_float32(value, str(port))
+            array = (
+                as_int32(value, str(port), whole_floats=True) if port.dtype == "int32" else as_float32(value, str(port))
+            )
         if not fits(array.shape, port.shape):
             raise ValueError(f"{port}: expected shape {show(port.shape)}, got {show(array.shape)}")
         if arrays and len(array) != len(arrays[0]):

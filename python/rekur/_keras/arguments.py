@@ -1,0 +1,292 @@
+"""Arguments that Keras has and rekur does not: which values ask for nothing, and what to do instead of the others."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rekur._validate import did_you_mean
+
+
+class Foreign(NamedTuple):
+    """An argument of Keras's."""
+
+    idle: Callable[[Any], bool]  # whether a value asks for nothing (its default, what is done anyway) and may be given
+    advice: str
+
+
+Table = dict[str, Foreign]
+
+
+def _values(*allowed: object) -> Callable[[Any], bool]:
+    def idle(value: Any) -> bool:
+        if value is None or isinstance(value, (bool, int, float, str, list, tuple, np.generic)):
+            return any(value == a for a in allowed)
+        return False
+
+    return idle
+
+
+def _anything(value: object) -> bool:
+    return True
+
+
+def _is_float32(value: Any) -> bool:
+    if value is None:
+        return True
+    name = getattr(value, "name", value)  # TensorFlow's dtypes and Keras's policies have one
+    try:
+        return bool(np.dtype(name) == np.float32)
+    except TypeError:
+        return str(name) == "float32"
+
+
+def _is_label(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_none = _values(None)
+_SEED = Foreign(_none, "a model has one seed, from which all is drawn: give seed= to it, or call rekur.set_random_seed")
+_FLOAT32 = Foreign(_is_float32, "all is computed in float32")
+_WEIGHTS = Foreign(_none, "call set_weights on the layer once it is part of a model")
+_LORA = Foreign(_none, "low-rank adapters are not here yet: the whole layer is trained")
+_QUANTIZATION = Foreign(_none, "layers compute in float32; rekur.onnx.quantize makes an int8 file of a trained model")
+_WITHOUT_BATCH = "models take any number of rows"
+
+
+def _regularizer(what: str) -> Foreign:
+    how = "" if what == "activity" else "; weight_decay= of rekur.optimizers.AdamW and SGD draws weights to zero too"
+    return Foreign(_none, f"regularizers are not here yet{how}")
+
+
+def _penalties(*parameters: str) -> Table:
+    table = {f"{p}_regularizer": _regularizer(p) for p in parameters}
+    limit = Foreign(_none, "constraints are not here yet; a callback's on_train_batch_end may call set_weights")
+    return {**table, **{f"{p}_constraint": limit for p in parameters}}
+
+
+FREEZING = (
+    "all layers of a model are trained; to train only what follows, predict with a model that ends here and fit a "
+    "second model on its outputs"
+)
+
+_LAYER: Table = {
+    "trainable": Foreign(_values(True), FREEZING),
+    "dtype": _FLOAT32,
+    "autocast": Foreign(_anything, "all is float32"),
+    "activity_regularizer": _regularizer("activity"),
+    "batch_input_shape": Foreign(_none, "use input_shape=, without the batch"),
+    "batch_shape": Foreign(_none, "use input_shape=, without the batch"),
+    "batch_size": Foreign(_none, f"leave it out: {_WITHOUT_BATCH}"),
+    "weights": _WEIGHTS,
+    "input_dim": Foreign(_none, "use input_shape="),
+    "input_length": Foreign(_none, "use input_shape="),
+}
+
+_RECURRENT: Table = {
+    **_penalties("kernel", "recurrent", "bias"),
+    "dropout": Foreign(
+        _values(0),
+        "dropout inside a recurrent layer is not here yet. Near it is a Dropout layer before this one, which is not "
+        "the same: it draws another mask at each step, where dropout= keeps one mask for a whole sequence",
+    ),
+    "recurrent_dropout": Foreign(
+        _values(0),
+        "dropout between the steps of a recurrent layer is not here yet, and no other layer does the same; a Dropout "
+        "layer before or after this one drops its inputs or outputs, by another mask at each step",
+    ),
+    "seed": _SEED,
+    "go_backwards": Foreign(
+        _values(False),
+        "use reverse=True; unlike go_backwards it leaves the outputs in the order of the input: step t of the output "
+        "belongs to step t of the input",
+    ),
+    "stateful": Foreign(
+        _values(False), "return_state=True gives the last states and initial_state= takes them, so that a call goes on"
+    ),
+    # How Keras computes, not what.
+    "unroll": Foreign(_values(False, True), "leave it out: it changes no numbers"),
+    "implementation": Foreign(_values(0, 1, 2), "leave it out: it changes no numbers"),
+    "use_cudnn": Foreign(_values("auto", None, False, True), "leave it out: it changes no numbers"),
+    "time_major": Foreign(_values(False), "arrays are (rows, steps, features): swap the axes with numpy.swapaxes"),
+    "zero_output_for_mask": Foreign(
+        _values(None, True), "outputs past a row's length are zeros here; leave it out, or write True"
+    ),
+    "input_dim": Foreign(_none, "use input_shape=(steps, features); steps may be None"),
+    "input_length": Foreign(_none, "use input_shape=(steps, features); steps may be None"),
+}
+
+_INPUT: Table = {
+    "batch_size": Foreign(_none, f"leave it out: {_WITHOUT_BATCH}"),
+    "batch_shape": Foreign(_none, "use shape=, without the batch"),
+    "batch_input_shape": Foreign(_none, "use shape=, without the batch"),
+    "sparse": Foreign(_values(None, False), "inputs are NumPy arrays: call toarray() on a sparse matrix"),
+    "ragged": Foreign(_values(None, False), "pad the rows at their end and give lengths= to fit, evaluate and predict"),
+    "tensor": Foreign(_none, "data is given to fit and predict"),
+    "input_tensor": Foreign(_none, "data is given to fit and predict"),
+    "optional": Foreign(_values(False), "every input of a model gets data"),
+}
+
+_LAYERS: dict[str, Table] = {
+    "Input": _INPUT,
+    "SimpleRNN": _RECURRENT,
+    "LSTM": _RECURRENT,
+    "GRU": _RECURRENT,
+    "Bidirectional": {
+        "backward_layer": Foreign(
+            _none,
+            "both directions are alike; for two that differ call two layers, one of them with reverse=True, and join "
+            "them with Concatenate",
+        ),
+    },
+    "Dense": {
+        **_penalties("kernel", "bias"),
+        "lora_rank": _LORA,
+        "lora_alpha": _LORA,
+        "quantization_config": _QUANTIZATION,
+    },
+    "Embedding": {
+        **_penalties("embeddings"),
+        "mask_zero": Foreign(
+            _values(False),
+            "pad the rows at their end (padding='post' of pad_sequences, whose default is the front) and give their "
+            "lengths to fit, evaluate and predict as lengths=",
+        ),
+        "lora_rank": _LORA,
+        "lora_alpha": _LORA,
+        "quantization_config": _QUANTIZATION,
+    },
+    "Dropout": {
+        "noise_shape": Foreign(_none, "each element is dropped by itself; shared masks are not here yet"),
+        "seed": _SEED,
+    },
+    "LayerNormalization": {
+        **_penalties("gamma", "beta"),
+        "rms_scaling": Foreign(_values(False), "normalisation by the root mean square is not here yet"),
+    },
+}
+
+_AVERAGES = "averages of weights are not here yet; ModelCheckpoint keeps the best"
+
+_OPTIMIZER: Table = {
+    "name": Foreign(_is_label, "leave it out: an optimizer has no name of its own"),
+    "use_ema": Foreign(_values(False, None), "averages of weights are not here yet; ModelCheckpoint keeps the best"),
+    "ema_momentum": Foreign(
+        _values(0.99, None), "averages of weights are not here yet; ModelCheckpoint keeps the best"
+    ),
+    "ema_overwrite_frequency": Foreign(_none, "averages of weights are not here yet"),
+    "loss_scale_factor": Foreign(_values(None, 1), "all is float32, whose gradients need no scaling"),
+    "gradient_accumulation_steps": Foreign(_values(None, 1), "give fit a larger batch_size"),
+    "jit_compile": Foreign(_anything, "there is nothing to compile"),
+    "weight_decay": Foreign(_values(None, 0), "rekur.optimizers.AdamW and SGD have it"),
+    "lr": Foreign(_none, "it is called learning_rate"),
+    "decay": Foreign(_values(None, 0), "give fit a callbacks.LearningRateScheduler"),
+}
+
+_LOSS: Table = {
+    "name": Foreign(_is_label, "leave it out: logs name the loss of an output after the output"),
+    "dtype": _FLOAT32,
+    "reduction": Foreign(
+        _values("sum_over_batch_size", "mean", "auto"),
+        "a loss is the mean over the rows, Keras's default 'sum_over_batch_size'; loss_weights= of compile scales it",
+    ),
+}
+
+_METRIC: Table = {"dtype": _FLOAT32}
+
+_ACTIVATION: Table = {
+    "negative_slope": Foreign(_none, "it is called alpha"),
+    "max_value": Foreign(_none, "rectifiers with a ceiling are not here yet"),
+    "name": Foreign(_none, "name the layer"),
+}
+
+_MODEL: Table = {
+    "trainable": Foreign(_values(True), FREEZING),
+    "dtype": _FLOAT32,
+    "autocast": Foreign(_anything, "all is float32"),
+}
+
+_AMSGRAD: Table = {"amsgrad": Foreign(_values(False), "AMSGrad is not here yet")}
+_AXIS: Table = {"axis": Foreign(_values(-1), "classes stand on the last axis, axis=-1")}
+_PROBABILITIES: Table = {
+    **_AXIS,
+    "label_smoothing": Foreign(
+        _values(0), "smooth the targets: y * (1 - s) + s / classes, for binary_crossentropy y * (1 - s) + s / 2"
+    ),
+}
+_DRAWN: Table = {"seed": _SEED}
+_FANS: Table = {
+    **_DRAWN,
+    "input_axes": Foreign(_none, "the fans are those of the whole matrix"),
+    "output_axes": Foreign(_none, "the fans are those of the whole matrix"),
+}
+_CLASSES: dict[str, Table] = {
+    "Adam": _AMSGRAD,
+    "AdamW": _AMSGRAD,
+    "RMSprop": {"centered": Foreign(_values(False), "centred RMSprop is not here yet")},
+    "BinaryCrossentropy": _PROBABILITIES,
+    "CategoricalCrossentropy": _PROBABILITIES,
+    "SparseCategoricalCrossentropy": {
+        **_AXIS,
+        "ignore_class": Foreign(_none, "give sample_weight= with zeros there: what has weight 0 is never read"),
+    },
+    "RandomUniform": _DRAWN,
+    "RandomNormal": _DRAWN,
+    "Orthogonal": _DRAWN,
+    "RNNUniform": _DRAWN,
+    **dict.fromkeys(("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"), _FANS),
+}
+
+_KINDS: dict[str, Table] = {
+    "optimizer": _OPTIMIZER,
+    "loss": _LOSS,
+    "metric": _METRIC,
+    "initializer": {},
+    "activation": _ACTIVATION,
+    "model": _MODEL,
+    "load_model": {
+        "custom_objects": Foreign(lambda value: not value, "a file holds no code, and needs none"),
+        "safe_mode": Foreign(_anything, "a file holds no code: loading is always safe"),
+    },
+}
+
+
+def table(kind: str, made: str = "") -> Table:
+    """The foreign arguments of a class ``made`` of ``"optimizer"``, ``"loss"``, … or, by its type, of a layer."""
+    return {**_KINDS[kind], **_CLASSES.get(made, {})} if kind in _KINDS else {**_LAYER, **_LAYERS.get(kind, {})}
+
+
+def check(kind: str, what: str, given: Mapping[str, object], known: Iterable[str], made: str = "") -> None:
+    """Let idle arguments pass.
+
+    Parameters
+    ----------
+    kind, made : str
+        As of :func:`table`.
+    what : str
+        Whose arguments they are, for the message.
+    given : dict
+        Those that the signature does not name.
+    known : list of str
+        Those that it names.
+
+    Raises
+    ------
+    TypeError
+        For the first that asks for something: what to do instead, or the nearest name.
+    """
+    foreign, names = table(kind, made), list(known)
+    for key, value in given.items():
+        if key not in foreign:
+            hint = did_you_mean(key, names) if names else "; it takes none"
+            raise TypeError(f"{what} has no argument '{key}'{hint}")
+        if not foreign[key].idle(value):
+            raise TypeError(f"{what} has no argument '{key}': {foreign[key].advice}")
+
+
+def check_constructor(kind: str, made: type, given: Mapping[str, object]) -> None:
+    """:func:`check` for a constructor's ``**options``; the other names are those of its signature."""
+    names = [p.name for p in inspect.signature(made).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    ours = next((c.__name__ for c in made.__mro__ if c.__module__.startswith("rekur.")), "")
+    check(kind, made.__name__, given, names, ours)

@@ -1,0 +1,312 @@
+"""Names that Keras has and rekur does not, with what does the same or comes near."""
+
+import importlib
+import sys
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from rekur._validate import did_you_mean
+
+
+def _all(names: str, text: str) -> dict[str, str]:
+    return dict.fromkeys(names.split(), text)
+
+
+def _plain(names: str) -> dict[str, str]:
+    """Names without a counterpart."""
+    return _all(names, "")
+
+
+_STEPS = "a layer without recurrence works on each step of (rows, steps, features) by itself: leave it out"
+_CELL = "it stands inside the layers LSTM, GRU and SimpleRNN, which run over the sequence"
+_IDS = "make integer ids of the text first and feed an Embedding"
+_NUMPY = "do it to the arrays with NumPy before fit and predict"
+_FUNCTION = "rekur.metrics.OverAllRows takes a function of all targets and outputs of an epoch"
+_MEAN = "a function of (y_true, y_pred) that returns one value a row is a metric too"
+
+_LAYERS: dict[str, str] = {
+    "TimeDistributed": _STEPS,
+    "Masking": "pad the rows at their end and give their lengths to fit, evaluate and predict as lengths=",
+    "BatchNormalization": "LayerNormalization normalises each row by itself; Affine is a batch normalisation whose "
+    "statistics are fixed",
+    "RMSNormalization": "LayerNormalization comes near",
+    "UnitNormalization": "",
+    "GroupNormalization": "LayerNormalization comes near",
+    "Normalization": "Rescaling(scale=1 / deviation, offset=-mean / deviation) does the same with NumPy's mean and std",
+    "Flatten": "a recurrent layer with return_sequences=False, or Step, gives one vector a row; arrays are reshaped "
+    "with NumPy",
+    "Reshape": _NUMPY,
+    "Permute": _NUMPY,
+    "Cropping1D": "Step takes one step, Slice some features; otherwise cut the arrays",
+    "ZeroPadding1D": _NUMPY,
+    "UpSampling1D": _NUMPY,
+    "RepeatVector": "a decoder takes the encoder's last states as initial_state= and an input sequence, its targets "
+    "one step earlier or zeros",
+    "Lambda": "Python code inside a model is not here yet; Rescaling, Slice, Step, Activation, Add, Subtract, Multiply "
+    "and Divide cover common uses",
+    "Average": "Add, then Rescaling(1 / number of inputs)",
+    "Softmax": "Activation('softmax') or Dense(…, activation='softmax')",
+    "ReLU": "Activation('relu')",
+    "LeakyReLU": "Activation(rekur.activations.LeakyReLU(alpha)), Keras's negative_slope",
+    "ELU": "Activation(rekur.activations.ELU(alpha))",
+    "PReLU": "Activation(rekur.activations.LeakyReLU(alpha)) has a fixed slope",
+    "ThresholdedReLU": "Activation(rekur.activations.ThresholdedReLU(alpha)), Keras's theta",
+    "Identity": "leave it out",
+    "SpatialDropout1D": "Dropout drops each element by itself",
+    "GaussianDropout": "Dropout comes near",
+    "AlphaDropout": "Dropout comes near",
+    "GaussianNoise": "Dropout is the noise that there is",
+    "RNN": _CELL,
+    "LSTMCell": _CELL,
+    "GRUCell": _CELL,
+    "SimpleRNNCell": _CELL,
+    "StackedRNNCells": "put layers with return_sequences=True on top of one another",
+    "CuDNNLSTM": "LSTM",
+    "CuDNNGRU": "GRU",
+    "ReversibleEmbedding": "Embedding, and a Dense layer with weights of its own",
+    "EinsumDense": "Dense works over the last axis",
+    "TextVectorization": _IDS,
+    "StringLookup": _IDS,
+    "IntegerLookup": _IDS,
+    "Hashing": _IDS,
+    "HashedCrossing": _IDS,
+    "Discretization": _NUMPY,
+    "CategoryEncoding": _NUMPY,
+    "STFTSpectrogram": _NUMPY,
+    "MelSpectrogram": _NUMPY,
+    "InputSpec": "a layer checks its inputs when it is called",
+    "average": "add, then Rescaling(1 / number of inputs)",
+    "serialize": "a model's description is model.spec",
+    "deserialize": "rekur.Model.from_spec makes a model of its spec",
+    **_plain(
+        """ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+        AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AdditiveAttention Attention AugMix AutoContrast
+        AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D CenterCrop
+        ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
+        Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Convolution1D Convolution1DTranspose Convolution2D
+        Convolution2DTranspose Convolution3D Convolution3DTranspose Cropping2D Cropping3D CutMix DepthwiseConv1D
+        DepthwiseConv2D Dot Equalization FlaxLayer GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
+        GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D
+        GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D GroupQueryAttention JaxLayer MaxNumBoundingBoxes
+        MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MixUp MultiHeadAttention
+        Pipeline RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop
+        RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue RandomInvert
+        RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear
+        RandomTranslation RandomZoom Resizing SeparableConv1D SeparableConv2D SeparableConvolution1D
+        SeparableConvolution2D Solarization SpatialDropout2D SpatialDropout3D SpectralNormalization TFSMLayer
+        TorchModuleWrapper UpSampling2D UpSampling3D Wrapper ZeroPadding2D ZeroPadding3D dot maximum minimum"""
+    ),
+}
+
+_INITIALIZERS: dict[str, str] = {
+    "TruncatedNormal": "glorot_normal, he_normal and lecun_normal are truncated at two standard deviations, "
+    "RandomNormal is not truncated",
+    "VarianceScaling": "he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal and lecun_uniform are its "
+    "usual cases",
+    "Identity": "layer.set_weights takes numpy.eye(n) once the layer is part of a model; 'orthogonal' comes near",
+    "IdentityInitializer": "layer.set_weights takes numpy.eye(n) once the layer is part of a model",
+    **_plain("STFT STFTInitializer"),
+}
+
+_ACTIVATIONS: dict[str, str] = {
+    "relu6": "'relu' without the ceiling",
+    "celu": "rekur.activations.ELU(alpha) is it for alpha 1",
+    "hard_tanh": "'tanh' comes near",
+    "gelu": "'relu', 'elu' and 'softplus' come near",
+    "silu": "'relu', 'elu' and 'softplus' come near",
+    "swish": "'relu', 'elu' and 'softplus' come near",
+    "mish": "'relu', 'elu' and 'softplus' come near",
+    "selu": "'elu' comes near",
+    "exponential": "'elu' and 'softplus' grow slower",
+    "threshold": "rekur.activations.ThresholdedReLU(alpha)",
+    "squareplus": "'softplus' comes near",
+    "log_softmax": "'linear' with a loss from_logits=True is the same to the loss",
+    **_plain(
+        "log_sigmoid glu hard_shrink hard_silu hard_swish soft_shrink sparse_plus sparse_sigmoid sparsemax tanh_shrink"
+    ),
+}
+
+_LOSSES: dict[str, str] = {
+    "LogCosh": "'huber' comes near",
+    "logcosh": "'huber' comes near",
+    "MeanSquaredLogarithmicError": "'mse' with numpy.log1p of the targets is the same for outputs of the logarithm",
+    "msle": "'mse' with numpy.log1p of the targets is the same for outputs of the logarithm",
+    "MeanAbsolutePercentageError": "'mae' with sample_weight=100 / abs(y) is the same for one output",
+    "mape": "'mae' with sample_weight=100 / abs(y) is the same for one output",
+    "KLDivergence": "'categorical_crossentropy' has the same gradients",
+    "kld": "'categorical_crossentropy' has the same gradients",
+    "BinaryFocalCrossentropy": "'binary_crossentropy', with sample_weight= for rare classes",
+    "CategoricalFocalCrossentropy": "'categorical_crossentropy', with sample_weight= for rare classes",
+    "CategoricalGeneralizedCrossEntropy": "'categorical_crossentropy' is its limit",
+    **_plain("CTC CategoricalHinge Circle CosineSimilarity Dice Hinge Poisson SquaredHinge Tversky"),
+}
+
+_METRICS: dict[str, str] = {
+    "Accuracy": "the string 'accuracy' chooses one by the loss; a function of (y_true, y_pred) is a metric too",
+    **_all(
+        """AUC F1Score FBetaScore Precision PrecisionAtRecall Recall RecallAtPrecision R2Score SensitivityAtSpecificity
+        SpecificityAtSensitivity TruePositives TrueNegatives FalsePositives FalseNegatives BinaryIoU IoU MeanIoU
+        OneHotIoU OneHotMeanIoU ConcordanceCorrelation PearsonCorrelation Sum""",
+        _FUNCTION,
+    ),
+    **_all(
+        """BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy CategoricalHinge CosineSimilarity
+        Hinge KLDivergence LogCosh LogCoshError MeanAbsolutePercentageError MeanSquaredLogarithmicError Poisson
+        SquaredHinge TopKCategoricalAccuracy SparseTopKCategoricalAccuracy BinaryFocalCrossentropy Huber
+        CategoricalFocalCrossentropy mape msle kld bce Mean MeanMetricWrapper""",
+        _MEAN,
+    ),
+}
+
+_OPTIMIZERS: dict[str, str] = {
+    "Nadam": "'adam' comes nearest",
+    "Adamax": "'adam' comes nearest",
+    "Adagrad": "'rmsprop' comes nearest",
+    "Adadelta": "'rmsprop' comes nearest",
+    "Ftrl": "'sgd' comes nearest",
+    "Adafactor": "'adam' comes nearest",
+    "Lion": "'adamw' comes nearest",
+    "Lamb": "'adamw' comes nearest",
+    "Muon": "'adamw' comes nearest",
+    "ScheduleFreeAdamW": "'adamw' comes nearest",
+    "LossScaleOptimizer": "all is float32, whose gradients need no scaling",
+    "schedules": "give fit a callbacks.LearningRateScheduler, or set optimizer.learning_rate between steps",
+    "legacy": "the optimizers here are those of Keras 3",
+    **_plain("MultiOptimizer OptimizerMap"),
+}
+
+_CALLBACKS: dict[str, str] = {
+    "BackupAndRestore": "ModelCheckpoint writes a whole model; after rekur.load go on with fit(initial_epoch=…)",
+    "OrbaxCheckpoint": "ModelCheckpoint",
+    "TensorBoard": "CSVLogger writes the logs",
+    "ProgbarLogger": "fit(verbose=1)",
+    "RemoteMonitor": "LambdaCallback(on_epoch_end=…) may send the logs",
+    "SwapEMAWeights": "ModelCheckpoint keeps the best weights",
+}
+
+_MODELS: dict[str, str] = {
+    "model_from_json": "rekur.Model.from_spec(json.loads(text)) of model.spec",
+    "clone_model": "rekur.Model.from_spec(model.spec) has the same layers and new weights",
+    "save_model": "model.save(path)",
+    "Functional": "rekur.Model(inputs, outputs)",
+}
+
+_TOP: dict[str, str] = {
+    "Layer": "here it is rekur.layers.Layer",
+    "Initializer": "here it is rekur.initializers.Initializer",
+    "Loss": "here it is rekur.losses.Loss",
+    "Metric": "here it is rekur.metrics.Metric",
+    "Optimizer": "here it is rekur.optimizers.Optimizer",
+    "KerasTensor": "here it is rekur.layers.SymbolicTensor",
+    "InputSpec": "a layer checks its inputs when it is called",
+    "Function": "rekur.Model(inputs, outputs)",
+    "utils": "numpy.eye(classes)[labels] is to_categorical, rekur.set_random_seed sets the seed; pad with NumPy at the "
+    "end of the rows and give lengths=",
+    "preprocessing": "pad the rows at their end with NumPy and give their lengths as lengths=",
+    "saving": "model.save and rekur.load",
+    "datasets": "rekur.data has real series; arrays come from anywhere",
+    "regularizers": "weight_decay= of rekur.optimizers.AdamW and SGD draws weights to zero too",
+    "constraints": "a callback's on_train_batch_end may call set_weights",
+    "ops": "models are made of layers; numbers are NumPy's",
+    "backend": "the engine is rekur's own",
+    "random": "rekur.set_random_seed",
+    "config": "all is float32; rekur.set_num_threads sets the threads",
+    "mixed_precision": "all is float32",
+    "dtype_policies": "all is float32",
+    "export": "rekur.onnx.export and rekur.export_cpp",
+    "quantizers": "rekur.onnx.quantize makes an int8 file of a trained model",
+    "wrappers": "",
+    **_plain("Regularizer Operation Quantizer StatelessScope SymbolicScope Variable DTypePolicy FloatDTypePolicy"),
+    **_plain("RematScope applications distribution distillation legacy name_scope remat tree visualization device"),
+}
+
+_KINDS = {
+    "layer": _LAYERS,
+    "initializer": _INITIALIZERS,
+    "activation": _ACTIVATIONS,
+    "loss": _LOSSES,
+    "metric": _METRICS,
+    "optimizer": _OPTIMIZERS,
+    "callback": _CALLBACKS,
+    "model": _MODELS,
+    "top": _TOP,
+}
+
+
+def _plainest(name: str) -> str:
+    """What names in any spelling share: ``LogCosh``, ``log_cosh`` and ``logcosh``."""
+    return name.replace("_", "").lower()
+
+
+def advice(kind: str, name: object) -> str | None:
+    """What to do instead of a name that Keras has; empty where there is nothing, None for a name it does not have."""
+    if not isinstance(name, str):
+        return None
+    names = {_plainest(n): text for n, text in _KINDS[kind].items()}
+    return names.get(_plainest(name))
+
+
+def unknown(kind: str, name: object, known: Iterable[str], word: str = "") -> str:
+    """The message for a name that is not there.
+
+    ``"activation 'gelu' is Keras's and not here yet: …"``, or for any other ``"unknown activation 'rellu'; did you mean
+    'relu'?"``. ``word`` is what the kind is called.
+    """
+    word, names = word or kind, list(known)
+    found = advice(kind, name)
+    if found is None:
+        return f"unknown {word} '{name}'{did_you_mean(name, names)}"
+    return f"{word} '{name}' is Keras's and not here yet{_instead(found, names)}"
+
+
+def _instead(text: str, known: list[str]) -> str:
+    return f": {text}" if text else f"; known are {', '.join(known)}"
+
+
+def no_attribute(module: str, kind: str, name: str, depth: int) -> NoReturn:
+    """What a module's ``__getattr__`` raises; ``depth`` is the distance of the frame that asked.
+
+    Raises
+    ------
+    ImportError
+        Where ``from … import`` asks: an AttributeError's words would be lost there.
+    AttributeError
+        Everywhere else.
+    """
+    found = advice(kind, name)
+    if found is not None:
+        text = f"module '{module}' has no '{name}', which Keras has{f': {found}' if found else '; it is not here yet'}"
+    elif name in _spellings(kind):
+        text = f"module '{module}' has no '{name}': give its name, '{name}', as a string"
+    else:
+        text = f"module '{module}' has no attribute '{name}'{did_you_mean(name, _public(module))}"
+    if _is_import(sys._getframe(depth)):
+        raise ImportError(text, name=module)
+    raise AttributeError(text, name=name)
+
+
+def _public(module: str) -> list[str]:
+    found = vars(sys.modules[module])
+    names = found.get("__all__") or [n for n, value in found.items() if getattr(value, "__module__", "") == module]
+    return [n for n in names if not n.startswith("_")]
+
+
+def _spellings(kind: str) -> tuple[str, ...]:
+    """What is a function or a lower-case name in Keras and a string here."""
+    if kind == "activation":
+        return tuple(importlib.import_module("rekur.activations").NAMES)
+    if kind == "loss":
+        return tuple(importlib.import_module("rekur.losses").NAMES)
+    if kind == "metric":
+        return tuple(importlib.import_module("rekur.metrics")._NAMES)
+    if kind == "initializer":
+        module = importlib.import_module("rekur.initializers")
+        return (*module.NAMES, *module._ALIASES)
+    return ()
+
+
+def _is_import(frame: Any) -> bool:
+    """Whether the frame stands in ``from … import``."""
+    import dis
+
+    return bool(dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM")

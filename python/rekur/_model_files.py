@@ -1,0 +1,124 @@
+"""Reading a model's file; whatever else stands there is recognised, and the error says what to do with it."""
+
+import codecs
+import os
+import zipfile
+from typing import Any
+
+from rekur import _core
+
+_CONVERT = "with set_weights of the same model made here (docs/coming-from-keras.md)"
+_KERAS = f"open it in Keras, and hand the arrays of its model.get_weights() over {_CONVERT}"
+_TORCH = "export the model there to ONNX and read that with rekur.onnx.load"
+# What a file begins with, what that is, what to do.
+_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes .h5 and .weights.h5", _KERAS),
+    (b"\x93NUMPY", "a NumPy array", f"numpy.load reads it; hand weights over {_CONVERT}"),
+    (b"GGUF", "a GGUF file", "there is no reader for it here"),
+    (b"\x1f\x8b", "a gzip archive", "unpack it first"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself", "fetch it with 'git lfs pull'"),
+)
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[_core.Model, dict[str, Any], dict[str, str]]:
+    """The engine's model, further tensors and metadata of a file of :meth:`rekur.Model.save`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read or is none; what it is instead is said as far as its first bytes tell.
+    """
+    try:
+        return _core.load(os.fsencode(path))
+    except OSError as error:
+        found = recognise(path)
+        if found is None:
+            raise
+        name = os.fsdecode(path)
+        text = f"cannot read '{name}': it is {found[0]}, not a model of rekur: {found[1]}"
+        raise (OSError(text) if error.errno is None else type(error)(error.errno, text)) from None
+
+
+def recognise(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """What stands at a path and what to do with it; None where that cannot be told, or it looks like a model."""
+    try:
+        if os.path.isdir(path):
+            return _folder(path)
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return None
+    return _file(path, head)
+
+
+def _folder(path: str | os.PathLike[str]) -> tuple[str, str]:
+    if os.path.exists(os.path.join(os.fsdecode(path), "saved_model.pb")):
+        return "a folder, TensorFlow's SavedModel", "convert it with tf2onnx and read that with rekur.onnx.load"
+    return "a folder", "give the path of a file in it"
+
+
+def _file(path: str | os.PathLike[str], head: bytes) -> tuple[str, str] | None:
+    if not head:
+        return "an empty file", "save the model again"
+    for beginning, what, advice in _BEGINNINGS:
+        if head.startswith(beginning):
+            return what, advice
+    if head.startswith(b"PK\x03\x04"):
+        return _archive(path)
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite model", "convert what it was made of with tf2onnx and read that with rekur.onnx.load"
+    if head[0] == 0x80 and len(head) > 1 and head[1] in range(2, 6):
+        return "a Python pickle, as older files of PyTorch are", f"reading it could run any code; {_TORCH}"
+    if _looks_like_safetensors(head):
+        return None
+    if _looks_like_onnx(path, head):
+        return "an ONNX model", "read it with rekur.onnx.load"
+    return _text(head)
+
+
+def _archive(path: str | os.PathLike[str]) -> tuple[str, str]:
+    try:
+        with zipfile.ZipFile(os.fsdecode(path)) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return "a ZIP archive, not a whole one", "copy it again"
+    if "model.weights.h5" in names or "config.json" in names:
+        return "a model of Keras (.keras)", _KERAS
+    if any(name.endswith("data.pkl") for name in names):
+        return "a file of PyTorch", _TORCH
+    if any(name.endswith(".npy") for name in names):
+        return "an archive of NumPy arrays (.npz)", f"numpy.load reads it; hand weights over {_CONVERT}"
+    return "a ZIP archive", "unpack it first"
+
+
+def _looks_like_safetensors(head: bytes) -> bool:
+    return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
+
+
+def _looks_like_onnx(path: str | os.PathLike[str], head: bytes) -> bool:
+    if os.fsdecode(path).endswith((".onnx", ".ort")):
+        return True
+    # ModelProto: ir_version, then any of its other fields, by tag.
+    return (
+        len(head) > 2
+        and head[0] == 0x08
+        and 1 <= head[1] < 0x20
+        and head[2] in (0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42)
+    )
+
+
+def _text(head: bytes) -> tuple[str, str] | None:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return None
+    start = text.lstrip().lower()
+    if not text.replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
+        return None
+    if start.startswith(("<!doctype", "<html", "<?xml")):
+        return "a page of HTML or XML", "what was downloaded is not the model"
+    if start.startswith("{"):
+        return "JSON text", "rekur.Model.from_spec makes a model, without weights, of the spec of one"
+    return "a text file", "give the path of what Model.save wrote"

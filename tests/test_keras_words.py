@@ -1,0 +1,491 @@
+"""What scripts written for Keras say and rekur does not have: idle arguments pass, all else is told what to do."""
+
+import inspect
+import io
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur import Input, Model, Sequential, initializers, layers, losses, metrics, optimizers
+from rekur._keras import arguments
+
+RECURRENT = (layers.SimpleRNN, layers.LSTM, layers.GRU)
+IDLE_RECURRENT = {
+    "trainable": True, "dtype": "float32", "activity_regularizer": None, "kernel_regularizer": None,
+    "recurrent_regularizer": None, "bias_regularizer": None, "kernel_constraint": None, "recurrent_constraint": None,
+    "bias_constraint": None, "dropout": 0.0, "recurrent_dropout": 0.0, "seed": None, "go_backwards": False,
+    "stateful": False, "unroll": True, "implementation": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_arguments_of_recurrent_layers_that_ask_for_nothing_pass(cell):
+    plain = cell(3, input_shape=(None, 2))
+    given = cell(3, input_shape=(None, 2), **IDLE_RECURRENT)
+    assert given.config() == plain.config()
+    for key, value in IDLE_RECURRENT.items():
+        assert cell(3, **{key: value}).config() == plain.config()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **idle: layers.Dense(3, kernel_regularizer=None, bias_constraint=None, lora_rank=None, **idle),
+        lambda **idle: layers.Embedding(5, 2, mask_zero=False, embeddings_regularizer=None, weights=None, **idle),
+        lambda **idle: layers.Dropout(0.5, noise_shape=None, seed=None, **idle),
+        lambda **idle: layers.Activation("relu", **idle),
+        lambda **idle: layers.LayerNormalization(-1, gamma_regularizer=None, beta_constraint=None, **idle),
+        lambda **idle: layers.LayerNormalization(axis=[-1], **idle),
+        lambda **idle: layers.Bidirectional(layers.GRU(2), weights=None, backward_layer=None, **idle),
+        lambda **idle: layers.Rescaling(2.0, **idle),
+        lambda **idle: layers.Concatenate(**idle),
+        lambda **idle: layers.Add(**idle),
+    ],
+)
+def test_arguments_of_other_layers_that_ask_for_nothing_pass(make):
+    layer = make(trainable=True, dtype=np.float32, activity_regularizer=None, autocast=True)
+    assert layer.config() == make().config()
+
+
+def test_inputs_and_models_take_what_asks_for_nothing():
+    x = Input(shape=(3, 1), batch_size=None, dtype=None, sparse=False, ragged=None, tensor=None, optional=False)
+    assert (x.shape, x.dtype) == ((None, 3, 1), "float32")
+    assert layers.InputLayer(input_shape=(3,)).shape == (3,)
+    assert Sequential([x, layers.GRU(2)], trainable=True, name=None).name == "sequential"
+    y = Input((2,))
+    assert Model(y, layers.Dense(1)(y), name=None, trainable=True).name == "model"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.LSTM(2, dropout=0.2), "one mask for a whole sequence"),
+        (lambda: layers.GRU(2, recurrent_dropout=0.2), "no other layer does the same"),
+        (lambda: layers.LSTM(2, kernel_regularizer="l2"), "regularizers are not here yet.*weight_decay="),
+        (lambda: layers.Dense(2, kernel_constraint="max_norm"), "constraints are not here yet"),
+        (lambda: layers.LSTM(2, trainable=False), "all layers of a model are trained"),
+        (lambda: layers.LSTM(2, dtype="float16"), "computed in float32"),
+        (lambda: layers.Dropout(0.5, seed=3), "a model has one seed"),
+        (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 8)), "shared masks are not here yet"),
+        (lambda: layers.LSTM(2, stateful=True), "initial_state="),
+        (lambda: layers.LSTM(2, go_backwards=True), "use reverse=True"),
+        (lambda: layers.LSTM(2, zero_output_for_mask=False), "zeros here"),
+        (lambda: layers.LSTM(2, input_dim=3, input_length=5), r"input_shape=\(steps, features\)"),
+        (lambda: layers.Embedding(9, 2, mask_zero=True), "padding='post'.*front.*lengths="),
+        (lambda: layers.Embedding(9, 2, weights=[np.zeros((9, 2))]), "call set_weights"),
+        (lambda: layers.Dense(2, batch_input_shape=(None, 3)), "without the batch"),
+        (lambda: layers.Dense(2, kernal_initializer="zeros"), "did you mean 'kernel_initializer'"),
+        (lambda: layers.Bidirectional(layers.GRU(2), backward_layer=layers.GRU(2)), "reverse=True"),
+        (lambda: Input((2,), batch_size=32), "any number of rows"),
+        (lambda: Input(batch_shape=(None, 2)), "use shape="),
+        (lambda: Input((2,), sparse=True), "toarray"),
+        (lambda: Input((2,), nmae="x"), "did you mean 'name'"),
+        (lambda: Sequential(trainable=False), "all layers of a model are trained"),
+        (lambda: Sequential(layer=[]), "did you mean 'layers'"),
+        (lambda: initializers.HeNormal(sed=3), "HeNormal has no argument 'sed'; it takes none"),
+        (lambda: initializers.HeNormal(seed=3), "a model has one seed"),
+        (lambda: initializers.Constant(vaule=3), "did you mean 'value'"),
+        (lambda: initializers.Zeros(value=3), "Zeros has no argument 'value'"),
+        (lambda: rekur.activations.LeakyReLU(negative_slope=0.1), "called alpha"),
+        (lambda: losses.MeanSquaredError(reduction="sum"), "mean over the rows"),
+        (lambda: losses.MeanSquaredError(reduction=None), "mean over the rows"),
+        (lambda: losses.BinaryCrossentropy(label_smoothing=0.1), "smooth the targets"),
+        (lambda: losses.SparseCategoricalCrossentropy(ignore_class=0), "sample_weight="),
+        (lambda: losses.Huber(dleta=1), "did you mean 'delta'"),
+        (lambda: metrics.BinaryAccuracy(treshold=0.1), "did you mean 'threshold'"),
+        (lambda: metrics.MeanSquaredError(dtype="float16"), "computed in float32"),
+        (lambda: optimizers.Adam(amsgrad=True), "AMSGrad is not here yet"),
+        (lambda: optimizers.Adam(weight_decay=0.01), "AdamW"),
+        (lambda: optimizers.Adam(lr=0.01), "called learning_rate"),
+        (lambda: optimizers.RMSprop(centered=True), "centred"),
+        (lambda: optimizers.SGD(use_ema=True), "averages of weights"),
+        (lambda: optimizers.SGD(momemtum=0.9), "did you mean 'momentum'"),
+        (lambda: rekur.load("none", custom_object={}), "did you mean 'compile'|known are"),
+        (lambda: rekur.load("none", custom_objects={"a": 1}), "holds no code"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_arguments_that_ask_for_something_else_say_what_to_do(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+def test_optimizers_losses_metrics_and_initializers_take_what_asks_for_nothing():
+    assert optimizers.Adam(amsgrad=False, weight_decay=None, use_ema=False, name="adam", clipnorm=None).config() == (
+        optimizers.Adam().config()
+    )
+    assert optimizers.SGD(weight_decay=None).config() == optimizers.SGD().config()
+    assert optimizers.RMSprop(centered=False, loss_scale_factor=None).config() == optimizers.RMSprop().config()
+    loss = losses.BinaryCrossentropy(
+        label_smoothing=0.0, axis=-1, reduction="sum_over_batch_size", name="b", dtype=None
+    )
+    assert loss.config() == losses.BinaryCrossentropy().config()
+    assert losses.SparseCategoricalCrossentropy(ignore_class=None).config()["from_logits"] is False
+    assert metrics.MeanAbsoluteError(name="m", dtype="float32").name == "m"
+    assert initializers.GlorotUniform(seed=None).to_spec() == "glorot_uniform"
+    assert initializers.Orthogonal(gain=2, seed=None).to_spec() == {"name": "orthogonal", "gain": 2.0}
+
+
+def test_every_name_of_an_initializer_in_keras_is_one_here():
+    assert initializers.to_spec("zero", "x") == "zeros"
+    assert initializers.to_spec("one", "x") == "ones"
+    assert initializers.to_spec("OrthogonalInitializer", "x") == "orthogonal"
+    assert initializers.to_spec("constant", "x") == {"name": "constant", "value": 0.0}  # Keras's default
+    layer = layers.Dense(2, bias_initializer="constant", input_shape=(1,))
+    assert (Sequential([layer]).get_weights()[1] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.Dense(2, activation="gelu"), "activation 'gelu' is Keras's and not here yet"),
+        (lambda: layers.Dense(2, activation="swish"), "'swish' is Keras's"),
+        (lambda: layers.Dense(2, activation="glu"), "'glu' is Keras's and not here yet; known are linear, tanh"),
+        (lambda: layers.Dense(2, activation="rellu"), "unknown activation 'rellu'; did you mean 'relu'"),
+        (lambda: layers.Dense(2, kernel_initializer="truncated_normal"), "'truncated_normal' is Keras's.*he_normal"),
+        (lambda: layers.Dense(2, kernel_initializer="VarianceScaling"), "'VarianceScaling' is Keras's"),
+        (lambda: losses.get("mape"), "loss 'mape' is Keras's and not here yet: 'mae' with sample_weight"),
+        (lambda: losses.get("log_cosh"), "loss 'log_cosh' is Keras's and not here yet: 'huber'"),
+        (lambda: losses.get("LogCosh"), "loss 'LogCosh' is Keras's and not here yet: 'huber'"),
+        (lambda: losses.get("mes"), "unknown loss 'mes'; did you mean 'mse'"),
+        (lambda: metrics.get("auc"), "metric 'auc' is Keras's and not here yet"),
+        (lambda: metrics.get("top_k_categorical_accuracy"), "one value a row"),
+        (lambda: metrics.get({"type": "AUC"}), "metric 'AUC' is Keras's"),
+        (lambda: optimizers.get("nadam"), "optimizer 'nadam' is Keras's and not here yet: 'adam'"),
+        (lambda: optimizers.get("Lion"), "optimizer 'Lion' is Keras's and not here yet: 'adamw'"),
+        (lambda: optimizers.get("adm"), "unknown optimizer 'adm'; did you mean 'adam'"),
+        (lambda: layers.Bidirectional(layers.GRU(2), merge_mode=None), "merge_mode None.*reverse=True"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_names_of_keras_that_are_not_here_never_suggest_another_thing(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "message"),
+    [
+        ("rekur.layers", "TimeDistributed", "works on each step"),
+        ("rekur.layers", "Masking", "lengths="),
+        ("rekur.layers", "Conv1D", "which Keras has; it is not here yet"),
+        ("rekur.layers", "BatchNormalization", "LayerNormalization"),
+        ("rekur.layers", "LTSM", "did you mean 'LSTM'"),
+        ("rekur.callbacks", "TensorBoard", "CSVLogger"),
+        ("rekur.optimizers", "Nadam", "'adam' comes nearest"),
+        ("rekur.optimizers", "schedules", "LearningRateScheduler"),
+        ("rekur.losses", "mean_squared_error", "as a string"),
+        ("rekur.activations", "relu", "as a string"),
+        ("rekur.initializers", "TruncatedNormal", "he_normal"),
+        ("rekur.metrics", "AUC", "rekur.metrics.OverAllRows"),
+        ("rekur.models", "clone_model", "from_spec"),
+        ("rekur", "Layer", "here it is rekur.layers.Layer"),
+        ("rekur", "utils", "numpy.eye"),
+        ("rekur", "Sequental", "did you mean 'Sequential'"),
+    ],
+)
+def test_missing_names_say_what_to_do_where_they_are_asked_for(module, name, message):
+    __import__(module)
+    found = sys.modules[module]
+    assert not hasattr(found, name)
+    with pytest.raises(AttributeError, match=message):
+        getattr(found, name)
+    with pytest.raises(ImportError, match=message):  # an AttributeError's words would be lost
+        exec(f"from {module} import {name}", {})
+
+
+def test_private_names_stay_plain_attribute_errors():
+    with pytest.raises(AttributeError, match="has no attribute '_nothing'"):
+        _ = layers._nothing
+    assert not hasattr(layers, "__wrapped__")
+    inspect.getmembers(rekur)
+    pickle.loads(pickle.dumps(rekur.layers.Dense(2)))
+
+
+def test_nothing_of_keras_is_imported_before_it_is_needed():
+    code = (
+        "import sys, rekur; rekur.Sequential([rekur.layers.LSTM(2, input_shape=(3, 1))]).compile('adam', 'mse')\n"
+        "print([name for name in sys.modules if name.startswith('rekur._keras')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_layers_of_ones_own_are_refused_where_they_are_defined():
+    with pytest.raises(TypeError, match="class MyLayer: layers of one's own are not here yet"):
+
+        class MyLayer(layers.Layer):
+            def __init__(self, units, **kwargs):
+                super().__init__(**kwargs)
+                self.units = units
+
+            def call(self, x):
+                return x
+
+    class Silent(layers.Layer):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+
+    with pytest.raises(TypeError, match="class Silent: layers of one's own are not here yet"):
+        Silent(3)
+    with pytest.raises(TypeError, match="layers of one's own"):
+        layers.Layer(name="x")
+    with pytest.raises(TypeError, match="class Louder: layers of one's own"):
+
+        class Louder(layers.LSTM):
+            def call(self, x):
+                return x
+
+
+def test_models_of_ones_own_code_are_refused_where_they_are_defined():
+    for base in (Model, Sequential):
+        with pytest.raises(TypeError, match="class MyModel: models whose call or training step is Python code"):
+            type("MyModel", (base,), {"call": lambda self, x: x})
+        with pytest.raises(TypeError, match="train_on_batch"):
+            type("MyModel", (base,), {"train_step": lambda self, data: {}})
+
+    class Later(Model):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.lstm = layers.LSTM(units)
+
+    with pytest.raises(TypeError, match=r"class Later: .*super\(\).__init__\(inputs, outputs\)"):
+        Later(3)
+    with pytest.raises(TypeError, match="Model: outputs is missing"):
+        Model(Input((2,)))
+    with pytest.raises(TypeError, match="Model has no argument 'ouputs'; did you mean 'outputs'"):
+        Model(Input((2,)), ouputs=[])
+
+
+def test_subclasses_that_only_put_layers_together_work():
+    class Forecaster(Sequential):
+        def __init__(self, units):
+            super().__init__([layers.LSTM(units, input_shape=(None, 1)), layers.Dense(1)], name="forecaster")
+
+    class Branched(Model):
+        def __init__(self, units):
+            x = Input((None, 1))
+            super().__init__(x, layers.Dense(1)(layers.GRU(units)(x)))
+
+    for model in (Forecaster(3), Branched(3)):
+        assert model.predict(np.zeros((2, 4, 1))).shape == (2, 1)
+
+
+def test_losses_optimizers_and_initializers_of_ones_own_are_refused_where_they_are_defined():
+    nothing = {"call": lambda self, *a: 0, "__call__": lambda self, *a: 0, "update_step": lambda self, *a: 0}
+    for base, word in (
+        (losses.Loss, "losses"),
+        (optimizers.Optimizer, "optimizers"),
+        (initializers.Initializer, "initializers"),
+    ):
+        with pytest.raises(TypeError, match=f"class Mine: {word} of one's own are not here yet"):
+            type("Mine", (base,), nothing)
+    with pytest.raises(TypeError, match="functions of one's own are not here yet"):
+        losses.get(lambda y, p: 0)
+
+
+def _zip(*names):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x" * 50)
+    return buffer.getvalue()
+
+
+def _npz():
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.zeros(3))
+    return buffer.getvalue()
+
+
+FILES = {
+    "m.keras": (_zip("metadata.json", "config.json", "model.weights.h5"), "a model of Keras", "get_weights"),
+    "m.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "get_weights"),
+    "m.onnx": (b"\x08\x0a\x12\x07pytorch" + bytes(range(200)), "ONNX model", r"rekur\.onnx\.load"),
+    "renamed": (b"\x08\x08\x12\x07pytorch" + bytes(range(200)), "ONNX model", r"rekur\.onnx\.load"),
+    "m.pt": (_zip("archive/data.pkl", "archive/data/0"), "PyTorch", r"rekur\.onnx\.load"),
+    "old.pt": (pickle.dumps({"a": 1}), "pickle", "any code"),
+    "m.tflite": (b"\x1c\0\0\0TFL3" + bytes(50), "TensorFlow Lite", "tf2onnx"),
+    "m.npz": (_npz(), "NumPy arrays", "set_weights"),
+    "m.npy": (b"\x93NUMPY\x01\0" + bytes(90), "NumPy array", "set_weights"),
+    "m.zip": (_zip("readme"), "ZIP archive", "unpack"),
+    "half.zip": (_zip("readme")[:40], "ZIP archive, not a whole one", "copy it again"),
+    "m.gz": (b"\x1f\x8b\x08" + bytes(20), "gzip", "unpack"),
+    "m.gguf": (b"GGUF" + bytes(20), "GGUF", "no reader"),
+    "lfs.safetensors": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "a pointer of Git LFS", "git lfs pull",
+    ),
+    "page.safetensors": (b"\n<!DOCTYPE html><html>", "a page of HTML", "downloaded"),
+    "m.json": (b'{"format": "rekur"}', "JSON text", "from_spec"),
+    "m.txt": ("Größe\n".encode() * 900, "a text file", "Model.save"),
+    "empty.safetensors": (b"", "an empty file", "save the model again"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_other_programs_are_recognised(tmp_path, name):
+    content, what, advice = FILES[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    for read in (rekur.load, model.load_weights, lambda p: rekur.export_cpp(p, tmp_path / "m.hpp")):
+        with pytest.raises(
+            OSError, match=rf"cannot read '.*{name}': it is .*{what}.*, not a model of rekur: .*{advice}"
+        ):
+            read(path)
+    with pytest.raises(OSError, match="not a model of rekur"):
+        rekur.load(bytes(path))
+
+
+def test_folders_are_recognised_and_keep_their_error(tmp_path):
+    with pytest.raises(IsADirectoryError, match="it is a folder") as caught:
+        rekur.load(tmp_path)
+    assert caught.value.errno is not None
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(IsADirectoryError, match=r"SavedModel.*tf2onnx"):
+        rekur.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        rekur.load(tmp_path / "none")
+
+
+def test_what_may_be_a_damaged_model_keeps_the_readers_reason(tmp_path):
+    path = tmp_path / "m.safetensors"
+    Sequential([layers.Dense(1, input_shape=(1,))]).save(path)
+    whole = path.read_bytes()
+    for broken, reason in ((whole[:40], "truncated"), (whole[:-1], "bytes of data"), (bytes(range(90, 200)), "header")):
+        path.write_bytes(broken)
+        with pytest.raises(OSError, match=reason):
+            rekur.load(path)
+
+
+def test_loading_without_what_it_was_compiled_with(tmp_path):
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("adam", "mse")
+    model.save(tmp_path / "m.safetensors")
+    loaded = rekur.load(tmp_path / "m.safetensors", compile=False, custom_objects=None, safe_mode=True)
+    with pytest.raises(RuntimeError, match="not compiled"):
+        loaded.evaluate(np.zeros((1, 1)), np.zeros(1))
+    assert rekur.load(tmp_path / "m.safetensors", compile=True).optimizer.name == "adam"
+
+
+# Against Keras itself, where it is installed.
+
+PAIRS = {
+    "layers": (
+        "SimpleRNN", "LSTM", "GRU", "Bidirectional", "Dense", "Embedding", "Dropout", "Activation",
+        "LayerNormalization", "Rescaling", "Concatenate", "Add", "Multiply", "Subtract", "InputLayer",
+    ),
+    "optimizers": ("SGD", "RMSprop", "Adam", "AdamW"),
+    "losses": (
+        "MeanSquaredError", "MeanAbsoluteError", "Huber", "BinaryCrossentropy", "CategoricalCrossentropy",
+        "SparseCategoricalCrossentropy",
+    ),
+    "metrics": (
+        "MeanSquaredError", "MeanAbsoluteError", "RootMeanSquaredError", "BinaryAccuracy", "CategoricalAccuracy",
+        "SparseCategoricalAccuracy",
+    ),
+    "initializers": (
+        "Zeros", "Ones", "Constant", "RandomUniform", "RandomNormal", "GlorotUniform", "GlorotNormal", "HeUniform",
+        "HeNormal", "LecunUniform", "LecunNormal", "Orthogonal",
+    ),
+}  # fmt: skip
+KINDS = {"optimizers": "optimizer", "losses": "loss", "metrics": "metric", "initializers": "initializer"}
+# Where our default is another on purpose (docs/coming-from-keras.md).
+OTHER_DEFAULTS = {("Rescaling", "scale"), ("InputLayer", "dtype"), ("Huber", "name"), ("SGD", "weight_decay")}
+
+
+def _parameters(made):
+    found = inspect.signature(made.__init__).parameters.values()
+    return {p.name: p for p in found if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+
+
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m, names in PAIRS.items() for n in names])
+def test_every_argument_of_keras_is_ours_or_idle_at_its_default_or_told_what_to_do(module, name):
+    keras = pytest.importorskip("keras")
+    theirs = _parameters(getattr(getattr(keras, module), name))
+    if module == "layers":
+        theirs = {**_parameters(keras.layers.Layer), **theirs}
+    made = getattr(getattr(rekur, module), name)
+    ours = _parameters(made)
+    foreign = arguments.table(KINDS.get(module) or made.type, name)
+    order = []
+    for key, parameter in theirs.items():
+        default = parameter.default
+        if key in ours and key != "options":
+            order.append(key)
+            if default is not parameter.empty and (name, key) not in OTHER_DEFAULTS and key != "name":
+                assert ours[key].default == default, (key, default)
+        else:
+            assert key in foreign, f"{name}: '{key}' of Keras is neither taken nor explained"
+            assert foreign[key].advice
+            if default is not parameter.empty:
+                assert foreign[key].idle(default), f"{name}: the default of '{key}', {default!r}, asks for nothing"
+    positional = [k for k, p in ours.items() if p.kind is p.POSITIONAL_OR_KEYWORD and k in theirs]
+    keras_order = [k for k in theirs if k in positional]
+    if module == "layers":
+        keras_order = [k for k in keras_order if k != "name"]
+        positional = [k for k in positional if k != "name"]
+    assert positional == keras_order[: len(positional)]
+
+
+NAMES = ("layers", "initializers", "activations", "losses", "metrics", "optimizers", "callbacks")
+PLUMBING = {"get", "serialize", "deserialize"}  # functions that turn names into objects
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_every_name_of_keras_is_here_or_told_what_to_do(module):
+    keras = pytest.importorskip("keras")
+    ours = sys.modules[f"rekur.{module}"]
+    for name in dir(getattr(keras, module)):
+        if name.startswith("_") or name in PLUMBING or hasattr(ours, name):
+            continue
+        with pytest.raises(AttributeError, match=r"which Keras has|as a string"):
+            getattr(ours, name)
+
+
+@pytest.mark.parametrize("kind", ["losses", "metrics", "activations", "initializers", "optimizers"])
+def test_every_string_that_keras_takes_is_taken_or_told_what_to_do(kind):
+    keras = pytest.importorskip("keras")
+    source = __import__(f"keras.src.{kind}", fromlist=["ALL_OBJECTS_DICT"]).ALL_OBJECTS_DICT
+    take = {
+        "losses": losses.get,
+        "metrics": metrics.get,
+        "optimizers": optimizers.get,
+        "activations": lambda name: rekur.activations.to_spec(name, "x", softmax=True),
+        "initializers": lambda name: initializers.to_spec(name, "x"),
+    }[kind]
+    bases = {"Loss", "LossFunctionWrapper", "Metric", "metric", "Initializer", "initializer", "optimizer"}
+    assert keras
+    for name in source:
+        if name in bases:
+            continue
+        try:
+            take(name)
+        except ValueError as error:
+            assert "is Keras's and not here yet" in str(error), (name, str(error))
+
+
+@pytest.mark.parametrize("bias", ["zeros", "ones", 0.03])
+def test_the_bias_of_an_lstm_starts_as_in_keras(bias):
+    keras = pytest.importorskip("keras")
+    theirs = keras.initializers.Constant(bias) if isinstance(bias, float) else bias
+    mine = initializers.Constant(bias) if isinstance(bias, float) else bias
+    for forget in (True, False):
+        twin = keras.layers.LSTM(3, bias_initializer=theirs, unit_forget_bias=forget)
+        twin.build((None, 4, 2))
+        expected = twin.cell.bias.numpy() if hasattr(twin.cell.bias, "numpy") else np.asarray(twin.cell.bias)
+        model = Sequential([layers.LSTM(3, bias_initializer=mine, unit_forget_bias=forget, input_shape=(4, 2))])
+        np.testing.assert_array_equal(model.get_weights()[2], expected)
+
+
+def test_whole_number_ids_of_floats_give_what_keras_gives():
+    keras = pytest.importorskip("keras")
+    twin = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(20, 3), keras.layers.GRU(2)])
+    model = Sequential([Input((None,)), layers.Embedding(20, 3), layers.GRU(2)])
+    model.set_weights(twin.get_weights())
+    ids = np.array([[1.0, 5.0, 19.0], [0.0, 2.0, 3.0]])
+    np.testing.assert_allclose(model.predict(ids), np.asarray(twin(ids)), atol=1e-6)
