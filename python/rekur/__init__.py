@@ -28,10 +28,10 @@ from rekur.models import Model, Sequential, load_model
 from rekur.models import load_model as load
 
 if TYPE_CHECKING:
-    from rekur import onnx
+    from rekur import data, onnx
 
 get_num_threads = num_threads
-_LAZY = ("onnx",)  # imported when first used: they bring in packages that take time
+_LAZY = ("data", "onnx")  # imported when first used: they bring in packages that take time
 
 __all__ = [
     "CppReport",
@@ -43,6 +43,7 @@ __all__ = [
     "available_isas",
     "callbacks",
     "cpu_info",
+    "data",
     "export_cpp",
     "get_num_threads",
     "initializers",
