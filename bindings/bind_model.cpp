@@ -142,7 +142,7 @@ void bind_model(py::module_& m) {
       .def("get_weights",
            [](const Model& self) {
              const auto w = self.weights();
-             return Floats(static_cast<py::ssize_t>(w.size()), w.data());
+             return copied<float>({static_cast<Index>(w.size())}, w.data());
            })
       .def(
           "set_weights",

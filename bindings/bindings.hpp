@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -59,6 +60,13 @@ ConstView kept_view(const py::handle& array, const char* what, std::vector<py::o
 const float* float_data(const py::handle& array, const char* what, Index expected);
 
 Floats new_floats(const Shape& shape);
+// An array of its own. (py::array_t's constructor from a pointer forgets to look whether there was memory for the copy.)
+template <class T>
+py::array_t<T, py::array::c_style> copied(const Shape& shape, const T* values) {
+  py::array_t<T, py::array::c_style> array(std::vector<py::ssize_t>(shape.begin(), shape.end()));
+  std::copy_n(values, array.size(), array.mutable_data());
+  return array;
+}
 View writable(Floats& array);
 std::vector<Floats> new_outputs(const std::vector<Shape>& shapes, std::vector<View>& views);
 

@@ -41,7 +41,7 @@ ConstView kept_view(const py::handle& array, const char* what, std::vector<py::o
     keep.push_back(py::reinterpret_borrow<py::object>(array));
     return v;
   }
-  const Ints own(std::vector<py::ssize_t>(v.shape.begin(), v.shape.end()), v.i32());
+  const Ints own = copied(v.shape, v.i32());
   v.data = own.data();
   keep.push_back(own);
   return v;
@@ -118,11 +118,7 @@ PyBatch to_batch(const py::sequence& inputs, const py::object& lengths) {
   return b;
 }
 
-Floats to_array(const Tensor& tensor) {
-  Floats array = new_floats(tensor.shape);
-  std::copy(tensor.data.begin(), tensor.data.end(), array.mutable_data());
-  return array;
-}
+Floats to_array(const Tensor& tensor) { return copied(tensor.shape, tensor.data.data()); }
 
 Tensor to_tensor(const py::handle& array, const char* what) {
   const ConstView v = view(array, what);

@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error}{hint}")
     except (OSError, ValueError) as error:
         return _fail(str(error))
+    except MemoryError as error:
+        return _fail(str(error) or "not enough memory")
     return 0
 
 
