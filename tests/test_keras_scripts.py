@@ -84,7 +84,7 @@ def test_regression_with_checkpoints(tmp_path):
 
     model = Sequential([GRU(16, input_shape=(X.shape[1], X.shape[2])), Dropout(0.1), Dense(1)])
     model.compile(loss="mae", optimizer="rmsprop", metrics=["mse"])
-    best, weights = tmp_path / "best.keras", tmp_path / "w.weights.h5"
+    best, weights = tmp_path / "best.safetensors", tmp_path / "weights.safetensors"
     callbacks = [
         EarlyStopping(monitor="val_loss", patience=3, restore_best_weights=True),
         ModelCheckpoint(str(best), monitor="val_loss", save_best_only=True),

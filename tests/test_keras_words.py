@@ -115,6 +115,18 @@ def test_arguments_that_ask_for_something_else_say_what_to_do(make, message):
         make()
 
 
+def test_calls_of_layers_take_what_asks_for_nothing():
+    x = Input((None, 2))
+    y = layers.Dense(2)(layers.GRU(3)(x, mask=None, training=None, initial_state=None), training=None)
+    assert y.shape == (None, 2)
+    with pytest.raises(TypeError, match=r"the call of GRU 'gru' has no argument 'training': .*fit trains"):
+        layers.GRU(3)(x, training=True)
+    with pytest.raises(TypeError, match=r"the call of Dense 'dense' has no argument 'mask': .*lengths="):
+        layers.Dense(3)(x, mask=x)
+    with pytest.raises(TypeError, match="did you mean 'initial_state'"):
+        layers.GRU(3)(x, initial_states=x)
+
+
 def test_optimizers_losses_metrics_and_initializers_take_what_asks_for_nothing():
     assert optimizers.Adam(amsgrad=False, weight_decay=None, use_ema=False, name="adam", clipnorm=None).config() == (
         optimizers.Adam().config()
@@ -321,8 +333,8 @@ FILES = {
     ),
     "page.safetensors": (b"\n<!DOCTYPE html><html>", "a page of HTML", "downloaded"),
     "m.json": (b'{"format": "rekur"}', "JSON text", "from_spec"),
-    "m.txt": ("Größe\n".encode() * 900, "a text file", "Model.save"),
-    "empty.safetensors": (b"", "an empty file", "save the model again"),
+    "m.txt": ("Größe\n".encode() * 900, "a text file", "path of the model"),
+    "empty.safetensors": (b"", "an empty file", "write it again"),
 }  # fmt: skip
 
 
@@ -339,6 +351,24 @@ def test_files_of_other_programs_are_recognised(tmp_path, name):
             read(path)
     with pytest.raises(OSError, match="not a model of rekur"):
         rekur.load(bytes(path))
+
+
+def test_readers_of_onnx_recognise_files_of_other_programs(tmp_path):
+    pytest.importorskip("onnx")
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    known = {name: FILES[name] for name in ("m.keras", "m.h5", "m.pt", "lfs.safetensors", "m.txt", "empty.safetensors")}
+    for content, what, advice in [(path.read_bytes(), "a .safetensors file", r"load reads it"), *known.values()]:
+        path.write_bytes(content)
+        for read in (
+            rekur.onnx.load,
+            rekur.onnx.metadata,
+            lambda p: rekur.onnx.verify(model, p),
+            lambda p: rekur.onnx.quantize(p, tmp_path / "q.onnx"),
+        ):
+            with pytest.raises(ValueError, match=rf"it is .*{what}.*: .*{advice}"):
+                read(path)
 
 
 def test_folders_are_recognised_and_keep_their_error(tmp_path):

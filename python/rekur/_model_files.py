@@ -1,6 +1,7 @@
-"""Reading a model's file; whatever else stands there is recognised, and the error says what to do with it."""
+"""Reading a model's file; whatever else stands in a file is recognised, and the error says what to do with it."""
 
 import codecs
+import io
 import os
 import zipfile
 from typing import Any
@@ -10,6 +11,7 @@ from rekur import _core
 _CONVERT = "with set_weights of the same model made here (docs/coming-from-keras.md)"
 _KERAS = f"open it in Keras, and hand the arrays of its model.get_weights() over {_CONVERT}"
 _TORCH = "export the model there to ONNX and read that with rekur.onnx.load"
+_ONNX = ("an ONNX model", "read it with rekur.onnx.load")
 # What a file begins with, what that is, what to do.
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes .h5 and .weights.h5", _KERAS),
@@ -50,7 +52,18 @@ def recognise(path: str | os.PathLike[str]) -> tuple[str, str] | None:
             head = file.read(4096)
     except OSError:
         return None
-    return _file(path, head)
+    if os.fsdecode(path).endswith((".onnx", ".ort")) and _text(head) is None and head:
+        return _ONNX
+    return None if _looks_like_safetensors(head) else _recognise(head, os.fsdecode(path))
+
+
+def instead_of_onnx(data: bytes) -> str:
+    """For the error of a reader of ONNX: what the bytes of the file are instead, and what to do, where that is told."""
+    head = data[:4096]
+    if _looks_like_safetensors(head):
+        return "; it is a .safetensors file: rekur.load reads it, rekur.onnx.export writes the model as ONNX"
+    found = _recognise(head, io.BytesIO(data))
+    return "" if found in (None, _ONNX) else f"; it is {found[0]}: {found[1]}"
 
 
 def _folder(path: str | os.PathLike[str]) -> tuple[str, str]:
@@ -59,28 +72,24 @@ def _folder(path: str | os.PathLike[str]) -> tuple[str, str]:
     return "a folder", "give the path of a file in it"
 
 
-def _file(path: str | os.PathLike[str], head: bytes) -> tuple[str, str] | None:
+def _recognise(head: bytes, file: str | io.BytesIO) -> tuple[str, str] | None:
     if not head:
-        return "an empty file", "save the model again"
+        return "an empty file", "write it again"
     for beginning, what, advice in _BEGINNINGS:
         if head.startswith(beginning):
             return what, advice
     if head.startswith(b"PK\x03\x04"):
-        return _archive(path)
+        return _archive(file)
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model", "convert what it was made of with tf2onnx and read that with rekur.onnx.load"
     if head[0] == 0x80 and len(head) > 1 and head[1] in range(2, 6):
         return "a Python pickle, as older files of PyTorch are", f"reading it could run any code; {_TORCH}"
-    if _looks_like_safetensors(head):
-        return None
-    if _looks_like_onnx(path, head):
-        return "an ONNX model", "read it with rekur.onnx.load"
-    return _text(head)
+    return _ONNX if _looks_like_onnx(head) else _text(head)
 
 
-def _archive(path: str | os.PathLike[str]) -> tuple[str, str]:
+def _archive(file: str | io.BytesIO) -> tuple[str, str]:
     try:
-        with zipfile.ZipFile(os.fsdecode(path)) as archive:
+        with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return "a ZIP archive, not a whole one", "copy it again"
@@ -97,9 +106,7 @@ def _looks_like_safetensors(head: bytes) -> bool:
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
 
-def _looks_like_onnx(path: str | os.PathLike[str], head: bytes) -> bool:
-    if os.fsdecode(path).endswith((".onnx", ".ort")):
-        return True
+def _looks_like_onnx(head: bytes) -> bool:
     # ModelProto: ir_version, then any of its other fields, by tag.
     return (
         len(head) > 2
@@ -121,4 +128,4 @@ def _text(head: bytes) -> tuple[str, str] | None:
         return "a page of HTML or XML", "what was downloaded is not the model"
     if start.startswith("{"):
         return "JSON text", "rekur.Model.from_spec makes a model, without weights, of the spec of one"
-    return "a text file", "give the path of what Model.save wrote"
+    return "a text file", "give the path of the model"

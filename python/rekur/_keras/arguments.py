@@ -245,6 +245,10 @@ _KINDS: dict[str, Table] = {
     "initializer": {},
     "activation": _ACTIVATION,
     "model": _MODEL,
+    "call": {
+        "training": Foreign(_none, "leave it out: fit trains, predict and evaluate do not"),
+        "mask": Foreign(_none, "give the rows' lengths to fit, evaluate and predict as lengths="),
+    },
     "load_model": {
         "custom_objects": Foreign(lambda value: not value, "a file holds no code, and needs none"),
         "safe_mode": Foreign(_anything, "a file holds no code: loading is always safe"),
@@ -276,7 +280,7 @@ def check(kind: str, what: str, given: Mapping[str, object], known: Iterable[str
     TypeError
         For the first that asks for something: what to do instead, or the nearest name.
     """
-    foreign, names = table(kind, made), list(known)
+    foreign, names = table(kind, made), [name for name in known if name not in ("self", "options")]
     for key, value in given.items():
         if key not in foreign:
             hint = did_you_mean(key, names) if names else "; it takes none"

@@ -148,8 +148,8 @@ class Layer(Guarded):
         if options:
             from rekur._keras import arguments  # which only scripts of Keras need
 
-            names = [p for p in inspect.signature(type(self).__init__).parameters if p not in ("self", "options")]
-            arguments.check(self.type, repr(self), options, [*names, "input_shape"])
+            names = [*inspect.signature(type(self).__init__).parameters, "input_shape"]
+            arguments.check(self.type, repr(self), options, names)
         self._inbound: list[SymbolicTensor] = []
         self._outbound: list[SymbolicTensor] = []
 
@@ -222,7 +222,7 @@ class Layer(Guarded):
     def __repr__(self) -> str:
         return f"{self.type} '{self.name}'"
 
-    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor]) -> Any:
+    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
         """Connect the layer to ``inputs``.
 
         Returns
@@ -236,7 +236,14 @@ class Layer(Guarded):
         TypeError
             If an input is anything but a symbolic tensor.
         """
+        self._check_call(options)
         return self._connect(symbolic(inputs, repr(self)))
+
+    def _check_call(self, options: dict[str, Any]) -> None:
+        if options:
+            from rekur._keras import arguments
+
+            arguments.check("call", f"the call of {self!r}", options, inspect.signature(self.__call__).parameters)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         if self._serial >= 0:
@@ -344,7 +351,7 @@ class InputLayer(Layer):
         self._outbound = [SymbolicTensor((None, *self.shape), self.dtype, self)]
         self._serial = next(_serials)
 
-    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor]) -> Any:
+    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
         raise ValueError(f"{self!r} takes no inputs: it is where a model begins")
 
     @property

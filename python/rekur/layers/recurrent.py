@@ -52,6 +52,7 @@ class _Stateful(Layer):
         self,
         inputs: SymbolicTensor | Sequence[SymbolicTensor],
         initial_state: SymbolicTensor | Sequence[SymbolicTensor] | None = None,
+        **options: Any,
     ) -> Any:
         """Connect the layer to a sequence and, optionally, its initial states.
 
@@ -71,6 +72,7 @@ class _Stateful(Layer):
         ValueError
             If the shapes do not fit, or the layer was called before.
         """
+        self._check_call(options)
         tensors = symbolic(inputs, repr(self))
         if initial_state is not None:
             tensors = [*tensors, *symbolic(initial_state, f"{self!r}: initial_state")]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._model_files import instead_of_onnx
 from rekur._validate import as_numeric
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Interface
@@ -74,7 +75,9 @@ def metadata(path: str | os.PathLike[str]) -> Metadata:
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own, which is not ours to name
-        raise ValueError(f"{os.fspath(path)}: not an ONNX model: {error}") from error
+        raise ValueError(f"{os.fspath(path)}: not an ONNX model: {error}{instead_of_onnx(data)}") from error
+    if not data:
+        raise ValueError(f"{os.fspath(path)}: not an ONNX model{instead_of_onnx(data)}")
     try:
         return describe_file(proto)
     except ValueError as error:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._files import check_writable, write_atomic
+from rekur._model_files import instead_of_onnx
 from rekur.onnx._errors import QuantizationError, VerificationError
 from rekur.onnx._graph import MAX_BYTES
 from rekur.onnx._metadata import QUANTIZED_KEY, Metadata, describe_file
@@ -190,7 +191,10 @@ def _load(onnx: Any, path: Path) -> tuple[Any, bytes]:
     try:
         proto = onnx.load(str(path))
     except Exception as error:  # protobuf's own, or what is wrong with external data
-        raise QuantizationError(f"'{path}': not a readable ONNX model: {error}") from error
+        hint = instead_of_onnx(path.read_bytes())
+        raise QuantizationError(f"'{path}': not a readable ONNX model: {error}{hint}") from error
+    if not path.stat().st_size:
+        raise QuantizationError(f"'{path}': not a readable ONNX model{instead_of_onnx(b'')}")
     if proto.ByteSize() > MAX_BYTES:
         raise QuantizationError(f"'{path}': {proto.ByteSize():,} bytes of model do not fit into one ONNX file")
     return proto, proto.SerializeToString(deterministic=True)

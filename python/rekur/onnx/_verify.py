@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._model_files import instead_of_onnx
 from rekur.onnx._errors import VerificationError
 from rekur.onnx._metadata import describe_file
 from rekur.onnx._plan import Plan, has_time_axis, parse_ref
@@ -126,7 +127,9 @@ def compare(
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own, which is not ours to name
-        raise VerificationError(f"not an ONNX model: {error}") from error
+        raise VerificationError(f"not an ONNX model: {error}{instead_of_onnx(data)}") from error
+    if not data:
+        raise VerificationError(f"not an ONNX model{instead_of_onnx(data)}")
     session = open_session(data, providers)
     try:
         described = describe_file(proto)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._model_files import instead_of_onnx
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.order import graphs
@@ -61,7 +62,9 @@ def parse(data: bytes, what: str) -> Any:
     try:
         model.ParseFromString(data)
     except Exception as error:  # protobuf's own, which is not ours to name
-        raise LoadError(f"{what} is not an ONNX model, or not all of one: {error}") from None
+        raise LoadError(f"{what} is not an ONNX model, or not all of one: {error}{instead_of_onnx(data)}") from None
+    if not data:
+        raise LoadError(f"{what} is not an ONNX model{instead_of_onnx(data)}")
     return check_envelope(model, what)
 
 
