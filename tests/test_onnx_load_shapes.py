@@ -222,6 +222,11 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {"axis": np.int64(0)},
         "axes must be a vector",
     ),
+    "a constant of a negative size": (
+        [node("Reshape", ["c", "s"], ["k"]), *LAST, node("MatMul", ["last", "k"], ["y"])],
+        {"s": [H, -2], "c": f32(2 * H)},
+        "a negative size other than -1",
+    ),
     "a shape that is no vector": ([*LAST, node("Reshape", ["last", "s"], ["y"])], {"s": [[-1, H]]}, "a known vector"),
     "an index out of opset 13": ([*LAST, node("Squeeze", ["last"], ["y"], axes=[1])], {}, "attribute 'axes'"),
     "no axis": ([*LAST, node("Concat", ["last", "last"], ["y"])], {}, "attribute 'axis' is missing"),

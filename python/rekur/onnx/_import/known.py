@@ -286,6 +286,8 @@ def _gather(call: Call) -> Value:
 def _reshape(call: Call) -> Value:
     array = _array(call, 0)
     target = [_fixed_extent(v) for v in call.sizes(1, "the shape")]
+    if min(target, default=0) < -1:
+        raise Refused(f"shape {target} has a negative size other than -1")
     if not call.flag("allowzero"):
         if any(v == 0 and k >= array.ndim for k, v in enumerate(target)):
             raise Refused(f"shape {target} copies an axis that is not there")

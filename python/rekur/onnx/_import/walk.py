@@ -159,9 +159,10 @@ class _Walk:
 
     def _branch(self, node: Any, label: str, values: _Values) -> None:
         """An If whose condition is known: the nodes of that branch, as if they stood here."""
+        check_form(node, self.version)
         branches = {entry.name: entry.g for entry in node.attribute if entry.type == 5}
-        if set(branches) != {"then_branch", "else_branch"} or len(node.attribute) != 2 or len(node.input) != 1:
-            raise Refused("expected a condition and two branches")
+        if len(branches) != 2 or len(node.attribute) != 2:
+            raise Refused("expected two branches")
         for graph in branches.values():
             if len(graph.output) != len(node.output) or len(graph.input):
                 raise Refused(f"a branch of {len(graph.output)} outputs; expected {len(node.output)}, and no input")
