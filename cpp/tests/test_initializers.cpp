@@ -17,9 +17,9 @@ using tests::error_of;
 namespace {
 
 std::vector<float> draw(const std::string& initializer, const Shape& shape, std::uint64_t seed = 1, std::uint32_t stream = 0,
-                        Index units = 0) {
+                        Index units = 0, Index forget = -1) {
   std::vector<float> out(static_cast<std::size_t>(element_count(shape)), std::nanf(""));
-  train::initialize(json::parse(initializer), shape, "Dense 'd': kernel_initializer", seed, stream, units, out);
+  train::initialize(json::parse(initializer), shape, "Dense 'd': kernel_initializer", seed, stream, units, forget, out);
   return out;
 }
 
@@ -64,7 +64,7 @@ TEST_CASE("initializers: constants") {
   CHECK(draw("\"glorot_uniform\"", {0, 5}).empty());
   CHECK(draw("\"orthogonal\"", {0, 5}).empty());
   CHECK(draw("\"orthogonal\"", {5, 0}).empty());
-  const std::vector<float> bias = draw("\"unit_forget\"", {12}, 1, 0, 3);
+  const std::vector<float> bias = draw("\"unit_forget\"", {12}, 1, 0, 3, 3);
   CHECK(bias == std::vector<float>{0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0});
 }
 
@@ -178,11 +178,11 @@ TEST_CASE("initializers: the same seed gives the same weights on every machine")
 }
 
 TEST_CASE("initializers: unit_forget draws the gates beside the forget gate by its others, i alone, then g and o together") {
-  const std::vector<float> constant = draw(R"({"name":"unit_forget","others":{"name":"constant","value":0.5}})", {12}, 1, 0, 3);
+  const std::vector<float> constant = draw(R"({"name":"unit_forget","others":{"name":"constant","value":0.5}})", {12}, 1, 0, 3, 3);
   for (std::size_t i = 0; i < 12; ++i) CHECK(constant[i] == (i >= 3 && i < 6 ? 1.0f : 0.5f));
 
   const Index H = 200;
-  const std::vector<float> drawn = draw(R"({"name":"unit_forget","others":"he_uniform"})", {4 * H}, 1, 0, H);
+  const std::vector<float> drawn = draw(R"({"name":"unit_forget","others":"he_uniform"})", {4 * H}, 1, 0, H, H);
   const auto largest = [&](Index from, Index to) {
     float found = 0;
     for (Index i = from; i < to; ++i) found = std::max(found, std::abs(drawn[static_cast<std::size_t>(i)]));
@@ -223,7 +223,7 @@ TEST_CASE("initializers: mistakes are named") {
         prefix + "'others' must be another initializer than unit_forget, got \"unit_forget\"");
   CHECK(check(R"({"name":"ones","others":"ones"})").starts_with(prefix + "unknown key 'others'"));
   CHECK(error_of([] { draw("\"unit_forget\"", {4, 4}, 1, 0, 4); }) ==
-        prefix + "'unit_forget' is for the bias of an LSTM, of shape (16,), got (4, 4)");
+        prefix + "'unit_forget' is for the bias of a forget gate, which this parameter of shape (4, 4) has not");
   std::vector<float> wrong(5);
-  CHECK_THROWS_AS(train::initialize(json::Value("zeros"), {2, 3}, "x", 0, 0, 0, wrong), Error);
+  CHECK_THROWS_AS(train::initialize(json::Value("zeros"), {2, 3}, "x", 0, 0, 0, -1, wrong), Error);
 }

@@ -23,7 +23,7 @@ void Model::initialize(std::uint64_t seed) {
     const auto out =
         std::span(drawn).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape)));
     train::initialize(json::parse(specs[i].initializer), info.shape, specs[i].context, seed, static_cast<std::uint32_t>(i),
-                      specs[i].units, out);
+                      specs[i].units, specs[i].forget, out);
   }
   set_weights(drawn);
 }

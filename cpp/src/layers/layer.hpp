@@ -29,6 +29,7 @@ struct ParamSpec {
   Shape shape;
   std::string initializer;   // JSON text: a name in quotes or an object
   Index units = 0;           // of the layer: what "rnn_uniform" and "unit_forget" go by
+  Index forget = -1;         // of a bias: its element where the forget gate's `units` begin; -1: it has none
   std::string context = {};  // set by the graph: whose initialiser it is, for errors
 };
 

@@ -15,7 +15,6 @@ struct RecurrentType {
   const char* type;
   const char* (*cell)(json::Reader& spec);  // by the keys that choose one
   bool gated;                               // has "recurrent_activation"
-  const char* bias_initializer;
 };
 
 const char* gru_cell(json::Reader& spec) { return spec.boolean("reset_after", true) ? "gru" : "gru_reset_before"; }
@@ -29,9 +28,9 @@ const char* lstm_cell(json::Reader& spec) {
 const char* simple_rnn_cell(json::Reader&) { return "simple_rnn"; }
 
 constexpr RecurrentType kTypes[] = {
-    {"GRU", gru_cell, true, "zeros"},
-    {"LSTM", lstm_cell, true, "unit_forget"},
-    {"SimpleRNN", simple_rnn_cell, false, "zeros"},
+    {"GRU", gru_cell, true},
+    {"LSTM", lstm_cell, true},
+    {"SimpleRNN", simple_rnn_cell, false},
 };
 
 // ±clip of the pre-activations; infinity where the key is missing.
@@ -69,8 +68,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.reverse = spec.boolean("reverse", false);
   s.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   s.recurrent_initializer = read_initializer(spec, "recurrent_initializer", "orthogonal");
-  const bool forgets = s.cell->gates == cells::kMaxGates;  // "unit_forget" needs a forget gate with a bias of its own
-  s.bias_initializer = read_initializer(spec, "bias_initializer", forgets ? found->bias_initializer : "zeros");
+  s.bias_initializer = read_initializer(spec, "bias_initializer", s.cell->forget_gate >= 0 ? "unit_forget" : "zeros");
   if (s.cell->peepholes > 0) s.peephole_initializer = read_initializer(spec, "peephole_initializer", "zeros");
   return s;
 }
@@ -83,6 +81,7 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
     add_parameter(specs, prefix, "bias", {2, GH}, s.bias_initializer, H);
   else if (s.use_bias)
     add_parameter(specs, prefix, "bias", {GH}, s.bias_initializer, H);
+  if (s.use_bias && s.cell->forget_gate >= 0) specs.back().forget = s.cell->kernel_block[s.cell->forget_gate] * H;
   if (s.cell->peepholes > 0) add_parameter(specs, prefix, "peephole", {s.cell->peepholes, H}, s.peephole_initializer, H);
 }
 

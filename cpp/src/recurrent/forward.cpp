@@ -120,7 +120,7 @@ class ForwardSlice {
 
   // Hands out units [begin, end) of row j's final states; the first member clears what lies beyond its length.
   void finish(Index j, const float* h, Index begin, Index end, int member) {
-    const float* state[] = {h, c_ + j * Hp_};
+    const float* state[] = {h, c_ ? c_ + j * Hp_ : nullptr};
     for (int k = 0; k < r_.cell.states; ++k)
       if (f_.final[k] && begin < end) std::copy(state[k] + begin, state[k] + end, f_.final[k] + row(j) * r_.H + begin);
     if (!f_.y || member != 0) return;

@@ -150,7 +150,7 @@ void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::
 
 // What `initialize` does, with the step from which it takes its random numbers.
 void draw(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed, std::uint64_t step,
-          std::uint32_t stream, Index units, std::span<float> out) {
+          std::uint32_t stream, Index units, Index forget, std::span<float> out) {
   const Plan plan = plan_of(initializer, context, shape, units);
   const Index count = element_count(shape);
   if (static_cast<std::uint64_t>(count) != out.size()) {
@@ -176,17 +176,18 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
       fill_orthogonal(shape, plan.a, draws, out);
       break;
     case Kind::unit_forget:
-      if (shape != Shape{4 * units}) {
-        throw_error("%: 'unit_forget' is for the bias of an LSTM, of shape %, got %", {context, to_string({4 * units}), shape});
+      if (forget < 0) {
+        throw_error("%: 'unit_forget' is for the bias of a forget gate, which this parameter of shape % has not", {context, shape});
       }
-      // Gates i, f, g, o: drawn as Keras draws them, i alone, then g and o together.
       std::fill(out.begin(), out.end(), 0.0f);
-      std::fill_n(out.begin() + units, units, 1.0f);
+      std::fill_n(out.begin() + forget, units, 1.0f);
       if (plan.others != nullptr) {
-        const auto gate = static_cast<std::size_t>(units);
+        // As Keras draws them: those before the forget gate (i), then those after it (g and o) together.
         const std::string part = compose("%: others", {context});
-        draw(*plan.others, {units}, part, seed, step, stream, units, out.first(gate));
-        draw(*plan.others, {2 * units}, part, seed, step + kNextDraw, stream, units, out.subspan(2 * gate));
+        const Index after = forget + units;
+        draw(*plan.others, {forget}, part, seed, step, stream, units, -1, out.first(static_cast<std::size_t>(forget)));
+        draw(*plan.others, {count - after}, part, seed, step + kNextDraw, stream, units, -1,
+             out.subspan(static_cast<std::size_t>(after)));
       }
       break;
   }
@@ -197,8 +198,8 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
 void check_initializer(const json::Value& initializer, std::string_view context) { plan_of(initializer, context, {}, 1); }
 
 void initialize(const json::Value& initializer, const Shape& shape, std::string_view context, std::uint64_t seed,
-                std::uint32_t stream, Index units, std::span<float> out) {
-  draw(initializer, shape, context, seed, kInitialStep, stream, units, out);
+                std::uint32_t stream, Index units, Index forget, std::span<float> out) {
+  draw(initializer, shape, context, seed, kInitialStep, stream, units, forget, out);
 }
 
 }  // namespace rekur::train

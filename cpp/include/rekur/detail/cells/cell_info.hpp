@@ -45,6 +45,7 @@ struct CellInfo {
   bool recurrent_bias;          // the bias is [2, G·H] (input row, recurrent row) instead of [G·H]
   int peepholes = 0;            // rows of the parameter `peephole`, [peepholes, H]
   Peephole peephole[kMaxPeepholes] = {};
+  int forget_gate = -1;  // slot of the gate that keeps the state where it is 1, if it has a bias of its own: it may start at 1
 };
 
 // The pointwise functions of a cell. gate: σ of the gates; candidate: of the new content; output: of c on its way to h (LSTM).

@@ -22,7 +22,8 @@ struct Lstm {
                                  .phases = 1,
                                  .phase = {{.first = i, .count = 4, .input_slot = -1}},
                                  .kernel_block = {0, 1, 2, 3},
-                                 .recurrent_bias = false};
+                                 .recurrent_bias = false,
+                                 .forget_gate = f};
 
   template <class V, class F>
   static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, const V*, V* state, V* slot) {

@@ -32,7 +32,8 @@ struct LstmVariant {
       .kernel_block = {0, 1, 2, Coupled ? -1 : 3, -1},
       .recurrent_bias = false,
       .peepholes = Peepholes ? look_o + 1 : 0,
-      .peephole = {{.slot = i, .new_c = false}, {.slot = Coupled ? o : f, .new_c = Coupled}, {.slot = o, .new_c = true}}};
+      .peephole = {{.slot = i, .new_c = false}, {.slot = Coupled ? o : f, .new_c = Coupled}, {.slot = o, .new_c = true}},
+      .forget_gate = Coupled ? -1 : f};
 
   template <class V, class F>
   static REKUR_INLINE void forward(PhaseTag<0>, const F& fn, const V* in, const V* rec, const V* p, V* state, V* slot) {
