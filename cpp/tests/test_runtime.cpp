@@ -91,6 +91,7 @@ TEST_CASE("cpu_info says what runs") {
   const std::string info = cpu_info();
   CHECK(info.find(current_isa()) != std::string::npos);
   CHECK(info.find(version()) != std::string::npos);
+  CHECK(info.find("cells: simple_rnn, lstm, gru, gru_reset_before,") != std::string::npos);
 }
 
 TEST_CASE("denormals are flushed while the guard lives, and the caller's mode returns") {

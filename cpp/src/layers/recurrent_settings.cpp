@@ -58,8 +58,10 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.activations.clip = read_clip(spec);
   s.activations.gate.kind = ActivationKind::sigmoid;
   if (found->gated) s.activations.gate = read_activation(spec, "recurrent_activation", "sigmoid", false).function;
-  s.cell = recurrent::find_cell(found->cell(spec));
-  if (s.cell == nullptr) spec.fail("this build has no cell for it");
+  const char* const cell = found->cell(spec);
+  s.cell = recurrent::find_cell(cell);
+  if (s.cell == nullptr)
+    spec.fail("it needs the cell '%', which this rekur was built without (REKUR_CELLS: %)", {cell, REKUR_CELLS});
   if (s.cell->states > 1 && spec.find("output_activation") != nullptr)
     s.activations.output = read_activation(spec, "output_activation", nullptr, false).function;
   s.use_bias = spec.boolean("use_bias", true);

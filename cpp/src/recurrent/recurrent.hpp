@@ -37,7 +37,8 @@ struct Weights {
 };
 
 // The cells by name ("simple_rnn", "lstm", "gru", "gru_reset_before", "lstm_peephole", "lstm_coupled", "lstm_peephole_coupled");
-// null for an unknown one.
+// null for an unknown one, and
+// for one that this build leaves out.
 const cells::CellInfo* find_cell(const char* name);
 
 class Recurrence {

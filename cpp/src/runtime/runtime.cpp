@@ -94,8 +94,8 @@ std::string cpu_info() {
 #endif
   std::string names;
   for (const std::string& name : available_isas()) names.append(" ").append(name);
-  return compose("rekur %\nprocessor: %\ninstruction set: % (available:%)\nthreads: % of % usable cores%",
-                 {version(), processor_model(), current_isa(), names, num_threads(), usable_cores(), openmp});
+  return compose("rekur %\nprocessor: %\ninstruction set: % (available:%)\nthreads: % of % usable cores%cells: %\n",
+                 {version(), processor_model(), current_isa(), names, num_threads(), usable_cores(), openmp, REKUR_CELLS});
 }
 
 const char* version() noexcept { return REKUR_VERSION; }

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <cstring>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <rekur/model.hpp>
@@ -32,6 +33,26 @@ void check(bool right, const char* what) {
   if (right) return;
   std::fprintf(stderr, "consumer: %s\n", what);
   ++failures;
+}
+
+// Whether a model of this layer is refused by name exactly where the library was built without its cell.
+void check_cell(const char* layer, const char* cell, bool built) {
+  const std::string spec = std::string(R"({"format": "rekur", "version": 1, "name": "m", "layers": [{"type": "Input", "name": "x",
+      "shape": [null, 1]}, {"name": "y", "inputs": ["x"], "units": 2, )") +
+                           layer + R"(}], "inputs": ["x"], "outputs": ["y"]})";
+  std::string message;
+#if REKUR_THROWS
+  try {
+    const rekur::Model model(spec);
+  } catch (const rekur::Error& e) {
+    message = e.what();
+  }
+#else
+  if (const rekur::Result<rekur::Model> model = rekur::try_model(spec); !model) message = model.status().message;
+#endif
+  const bool refused =
+      message.find("it needs the cell '" + std::string(cell) + "', which this rekur was built without") != std::string::npos;
+  check(built ? message.empty() : refused, cell);
 }
 
 }  // namespace
@@ -67,6 +88,14 @@ int main() {
   check(!broken && broken.status().code == rekur::Code::io, "no status of a file that is cut off");
 #endif
   check(y[0] == 3.0f && y[1] == 4.5f, "wrong numbers");
+  check_cell(R"("type": "SimpleRNN")", "simple_rnn", REKUR_CELL_SIMPLE_RNN);
+  check_cell(R"("type": "LSTM")", "lstm", REKUR_CELL_LSTM);
+  check_cell(R"("type": "GRU")", "gru", REKUR_CELL_GRU);
+  check_cell(R"("type": "GRU", "reset_after": false)", "gru_reset_before", REKUR_CELL_GRU_RESET_BEFORE);
+  check_cell(R"("type": "LSTM", "peepholes": true)", "lstm_peephole", REKUR_CELL_LSTM_PEEPHOLE);
+  check_cell(R"("type": "LSTM", "coupled_gates": true)", "lstm_coupled", REKUR_CELL_LSTM_COUPLED);
+  check_cell(R"("type": "LSTM", "peepholes": true, "coupled_gates": true)", "lstm_peephole_coupled",
+             REKUR_CELL_LSTM_PEEPHOLE_COUPLED);
   check(std::strcmp(rekur::version(), REKUR_VERSION) == 0, "headers of one version, library of another");
   return failures;
 }

@@ -1,0 +1,31 @@
+# REKUR_CELLS: the cells that are compiled in. A model that needs another is refused by name when it is made. To add one: its name
+# here and its line in cpp/include/rekur/detail/cells/list.hpp.
+set(REKUR_KNOWN_CELLS simple_rnn lstm gru gru_reset_before lstm_peephole lstm_coupled lstm_peephole_coupled)
+set(REKUR_CELLS "${REKUR_KNOWN_CELLS}" CACHE STRING "Cells to build, a list: ${REKUR_KNOWN_CELLS}")
+
+if(NOT REKUR_CELLS)
+  message(FATAL_ERROR "rekur: REKUR_CELLS is empty; there are: ${REKUR_KNOWN_CELLS}")
+endif()
+foreach(cell IN LISTS REKUR_CELLS)
+  if(NOT cell IN_LIST REKUR_KNOWN_CELLS)
+    message(FATAL_ERROR "rekur: REKUR_CELLS names '${cell}'; there are: ${REKUR_KNOWN_CELLS}")
+  endif()
+endforeach()
+
+# In the order of the list, each once; and for rekur/config.h.
+set(REKUR_ALL_CELLS ON)
+set(built "")
+set(REKUR_CELL_DEFINES "")
+foreach(cell IN LISTS REKUR_KNOWN_CELLS)
+  set(in 0)
+  if(cell IN_LIST REKUR_CELLS)
+    set(in 1)
+    list(APPEND built ${cell})
+  else()
+    set(REKUR_ALL_CELLS OFF)
+  endif()
+  string(TOUPPER ${cell} upper)
+  string(APPEND REKUR_CELL_DEFINES "#define REKUR_CELL_${upper} ${in}\n")
+endforeach()
+set(REKUR_CELLS ${built})
+string(REPLACE ";" ", " REKUR_CELL_NAMES "${REKUR_CELLS}")
