@@ -462,6 +462,67 @@ def test_every_argument_of_keras_is_ours_or_idle_at_its_default_or_told_what_to_
     assert positional == keras_order[: len(positional)]
 
 
+@pytest.mark.parametrize(
+    ("of", "name", "message"),
+    [
+        ("model", "to_json", r"model 'sequential' has no 'to_json': model\.spec"),
+        ("model", "fit_generator", "train_on_batch"),
+        ("model", "export", r"rekur\.onnx\.export"),
+        ("model", "trainable_weights", "get_weights"),
+        ("model", "output", "keep the tensor"),
+        ("layer", "get_config", r"LSTM 'lstm' has no 'get_config': config\(\)"),
+        ("layer", "dropout", "one mask for a whole sequence"),
+        ("layer", "kernel_regularizer", "regularizers are not here yet"),
+        ("optimizer", "apply_gradients", "train_on_batch"),
+        ("optimizer", "amsgrad", "AMSGrad is not here yet"),
+    ],
+)
+def test_attributes_of_keras_say_what_to_do(of, name, message):
+    model = Sequential([layers.LSTM(2, input_shape=(3, 1))])
+    model.compile("adam", "mse")
+    found = {"model": model, "layer": model.layers[0], "optimizer": model.optimizer}[of]
+    assert not hasattr(found, name)
+    with pytest.raises(AttributeError, match=message):
+        getattr(found, name)
+    with pytest.raises(AttributeError, match="object has no attribute 'nonsense'"):
+        _ = found.nonsense
+
+
+# Inner workings, which scripts do not call.
+INNER = {
+    "build_from_config", "compile_from_config", "compute_loss_and_updates", "compute_output_spec", "get_build_config",
+    "get_compile_config", "get_quantization_layer_structure", "get_state_tree", "input_spec", "jax_state_sync",
+    "load_own_variables", "metrics_variables", "path", "quantization_mode", "quantized_build", "quantized_call",
+    "rematerialized_call", "save_own_variables", "set_state_tree", "stateless_call", "stateless_compute_loss",
+    "symbolic_call", "input_dtype", "get_initial_state", "inner_loop", "reset_recurrent_dropout_mask",
+}  # fmt: skip
+
+
+def test_methods_and_attributes_of_keras_are_here_or_told_what_to_do():
+    keras = pytest.importorskip("keras")
+    model = Sequential([layers.LSTM(2, input_shape=(3, 1))])
+    model.compile("adam", "mse")
+    twin = keras.Sequential([keras.Input((3, 1)), keras.layers.LSTM(2)])
+    functional = keras.Model(twin.inputs, twin.outputs)
+    graph = Model(x := Input((3,)), layers.Dense(1)(x))
+    graph.compile("adam", "mse")
+    for ours, theirs in (
+        (graph, functional),
+        (model, twin),
+        (model.layers[0], twin.layers[0]),
+    ):
+        missing = []
+        for name in dir(type(theirs)):
+            if name.startswith("_") or name in INNER or hasattr(ours, name):
+                continue
+            try:
+                getattr(ours, name)
+            except AttributeError as error:
+                if f"has no '{name}': " not in str(error):
+                    missing.append(name)
+        assert not missing, (ours, missing)
+
+
 NAMES = ("layers", "initializers", "activations", "losses", "metrics", "optimizers", "callbacks")
 PLUMBING = {"get", "serialize", "deserialize"}  # functions that turn names into objects
 

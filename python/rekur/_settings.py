@@ -64,6 +64,7 @@ class Guarded:
     """Base of the classes whose attributes act or raise."""
 
     _advice: ClassVar[Mapping[str, str]] = {}  # what to do instead of setting (or asking for) a name
+    _kind: ClassVar[str] = ""  # what Keras calls it: its attributes are told what to do (rekur._keras.attributes)
     _attributes: ClassVar[tuple[str, ...]] = ()  # public names that hold what the class's own code reads, unchecked
     _open: ClassVar[bool] = False
 
@@ -88,7 +89,13 @@ class Guarded:
             raise AttributeError(self._refusal(name))
 
     def __getattr__(self, name: str) -> Any:  # called for names that are not there
-        advice = "" if name.startswith("_") or self._open else self._advice.get(name, "")
+        advice = ""
+        if not name.startswith("_") and not self._open:
+            advice = self._advice.get(name, "")
+            if not advice and self._kind:
+                from rekur._keras import attributes
+
+                advice = attributes.advice(self._kind, name)
         raise AttributeError(
             f"{self._whose()} has no '{name}': {advice}"
             if advice

@@ -81,6 +81,7 @@ class Optimizer(Guarded):
 
     name: ClassVar[str]
     _keys: ClassVar[tuple[str, ...]] = ()  # the hyperparameters beside the learning rate and clipping
+    _kind = "optimizer"
     _advice: ClassVar[dict[str, str]] = {
         "lr": "it is called learning_rate",
         "decay": "give fit a callbacks.LearningRateScheduler",

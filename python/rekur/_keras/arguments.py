@@ -256,6 +256,10 @@ _KINDS: dict[str, Table] = {
 }
 
 
+LAYERS = (_LAYER, *_LAYERS.values())
+OPTIMIZERS = (_OPTIMIZER, *(_CLASSES[name] for name in ("Adam", "RMSprop")))
+
+
 def table(kind: str, made: str = "") -> Table:
     """The foreign arguments of a class ``made`` of ``"optimizer"``, ``"loss"``, … or, by its type, of a layer."""
     return {**_KINDS[kind], **_CLASSES.get(made, {})} if kind in _KINDS else {**_LAYER, **_LAYERS.get(kind, {})}

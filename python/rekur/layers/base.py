@@ -125,6 +125,7 @@ class Layer(Guarded):
 
     type: ClassVar[str]
     _keys: ClassVar[tuple[str, ...]] = ()
+    _kind = "layer"
     _advice: ClassVar[dict[str, str]] = {
         "weights": "get_weights gives them and set_weights takes them",
         "kernel": "get_weights gives it and set_weights takes it",

@@ -43,6 +43,12 @@ def _place_or_end(value: object, what: str) -> int | None:
     return None if value is None else _place(value, what)
 
 
+def _last_axis(value: object, what: str) -> int:
+    if isinstance(value, bool) or value not in (-1, [-1], (-1,)):
+        raise ValueError(f"{what} must be the last one, written -1, got {value!r}")
+    return -1
+
+
 def _axis(value: object, what: str) -> int:
     return integer(value, what, -8)
 
@@ -212,6 +218,7 @@ class LayerNormalization(Layer):
     type = "LayerNormalization"
     _keys = ("epsilon", "center", "scale", "gamma_initializer", "beta_initializer")
 
+    axis = Setting(_last_axis)
     epsilon = Setting(_epsilon)
     center = Setting(boolean)
     scale = Setting(boolean)
@@ -231,8 +238,7 @@ class LayerNormalization(Layer):
         **options: Any,
     ) -> None:
         super().__init__(name, options)
-        if axis not in (-1, [-1], (-1,)):
-            raise ValueError(f"{self!r}: axis must be the last one, written -1, got {axis!r}")
+        self.axis = axis
         self.epsilon = epsilon
         self.center = center
         self.scale = scale

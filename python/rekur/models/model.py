@@ -72,6 +72,7 @@ class Model(Trainable):
     a warning.
     """
 
+    _kind = "model"
     _advice: ClassVar[dict[str, str]] = {
         "optimizer": "call compile(optimizer=…); to change the one compiled with set its attributes",
         "loss": "call compile(loss=…)",
@@ -83,7 +84,7 @@ class Model(Trainable):
         "layers": "make a model of the layers wanted, or add one to a Sequential",
         "inputs": "make a Model(inputs, outputs)",
         "outputs": "make a Model(inputs, outputs)",
-        "weights": "call set_weights",
+        "weights": "get_weights gives the arrays, set_weights takes them",
     }
 
     name = Setting(check_name)

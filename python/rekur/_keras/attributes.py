@@ -1,0 +1,99 @@
+"""Methods and attributes of Keras's models, layers and optimisers that those of rekur lack, with what to do instead."""
+
+from rekur._keras import arguments
+
+_WEIGHTS = "get_weights gives the arrays, set_weights takes them"
+_ALL_TRAINED = "every weight is trained: get_weights"
+_FLOAT32 = "all is float32"
+_OWN = "Python code inside a model is not here yet (docs/coming-from-keras.md)"
+_TENSOR = "keep the tensor that Input or the call of a layer returned"
+
+_COMMON = {
+    "variables": _WEIGHTS,
+    "weights": _WEIGHTS,
+    "trainable_variables": _WEIGHTS,
+    "trainable_weights": _WEIGHTS,
+    "non_trainable_variables": _ALL_TRAINED,
+    "non_trainable_weights": _ALL_TRAINED,
+    "dtype": _FLOAT32,
+    "dtype_policy": _FLOAT32,
+    "compute_dtype": _FLOAT32,
+    "variable_dtype": _FLOAT32,
+    "autocast": _FLOAT32,
+    "add_loss": _OWN,
+    "add_metric": _OWN,
+    "add_weight": _OWN,
+    "add_variable": _OWN,
+    "call": _OWN,
+    "compute_mask": "rows have lengths, not masks",
+    "supports_masking": "rows have lengths, not masks",
+    "quantize": "rekur.onnx.quantize makes an int8 file of a trained model",
+    "input": _TENSOR,
+    "output": _TENSOR,
+}
+
+_MODEL = {
+    **_COMMON,
+    "to_json": "model.spec is the description, rekur.Model.from_spec reads it",
+    "to_yaml": "model.spec is the description, rekur.Model.from_spec reads it",
+    "get_config": "model.spec is the description, rekur.Model.from_spec reads it",
+    "from_config": "rekur.Model.from_spec reads a description",
+    "export": "rekur.onnx.export writes ONNX, rekur.export_cpp a C++ header",
+    "build": "a Model is built when it is made",
+    "operations": "layers",
+    "pop": "make a Sequential of the layers wanted",
+    "fit_generator": "train_on_batch takes what a generator gives",
+    "evaluate_generator": "evaluate reads arrays",
+    "predict_generator": "predict reads arrays",
+    "predict_classes": "numpy.argmax(model.predict(x), axis=-1)",
+    "predict_proba": "predict",
+    "reset_states": "states begin anew with every call, from initial_state= where it is given",
+    "reset_metrics": "metrics begin anew with every call",
+    "get_metrics_result": "evaluate gives the metrics",
+    "losses": "evaluate gives the loss",
+    "run_eagerly": "the engine computes, always",
+    "jit_compile": "there is nothing to compile",
+    "train_step": _OWN,
+    "test_step": _OWN,
+    "predict_step": _OWN,
+    "compute_loss": _OWN,
+    "compute_metrics": _OWN,
+    "make_train_function": _OWN,
+    "make_test_function": _OWN,
+    "make_predict_function": _OWN,
+    "compute_output_shape": "see output_shape",
+}
+
+_LAYER = {
+    **_COMMON,
+    "get_config": "config() gives the layer's settings",
+    "build": "a layer is built with its model",
+    "compute_output_shape": "see output_shapes once the layer was called",
+    "reset_states": "states begin anew with every call, from initial_state= where it is given",
+    "reset_state": "states begin anew with every call, from initial_state= where it is given",
+    "states": "return_state=True gives the last states",
+    "cell": "the settings are the layer's own",
+    "losses": _OWN,
+    "metrics": _OWN,
+}
+
+_OPTIMIZER = {
+    "get_config": "config() gives its settings",
+    "variables": "what it gathers belongs to the model, and is saved with it",
+    "build": "compile does",
+    "apply_gradients": "train_on_batch takes a step",
+    "apply": "train_on_batch takes a step",
+    "update_step": "the engine takes the steps",
+    "minimize": "train_on_batch takes a step",
+}
+
+_KINDS: dict[str, dict[str, str]] = {"model": _MODEL, "layer": _LAYER, "optimizer": _OPTIMIZER}
+
+
+def advice(kind: str, name: str) -> str:
+    """What to do instead of an attribute of a model, layer or optimizer, by that word; empty where nothing is known."""
+    found = _KINDS[kind].get(name)
+    if found is None:  # what is no argument is no attribute either
+        tables = {"layer": arguments.LAYERS, "optimizer": arguments.OPTIMIZERS}.get(kind, ())
+        found = next((table[name].advice for table in tables if name in table), "")
+    return found
