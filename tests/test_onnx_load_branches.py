@@ -278,3 +278,17 @@ def test_surplus_alphas_and_betas_are_not_read(op: str, rng: np.random.Generator
     ]  # fmt: skip
     model = model_of(made, {"x": ("T", "B", I)}, ["Y"], recurrent_weights(rng, op, I, H))
     assert_as_onnxruntime(model, {"x": floats(rng, T, B, I)})
+
+
+@pytest.mark.parametrize("op", ["RNN", "GRU", "LSTM"])
+def test_a_threshold_that_onnx_and_onnxruntime_default_differently_must_be_given(
+    op: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    names = ["ThresholdedRelu"] + ["Tanh"] * ({"RNN": 1, "GRU": 2, "LSTM": 3}[op] - 1)
+    for alphas in ({}, {"activation_alpha": [0.3]}):
+        made = [cell(op, ["x", "W", "R", "B"], ["Y"], activations=names, **alphas)]
+        model = model_of(made, {"x": ("T", "B", I)}, ["Y"], recurrent_weights(rng, op, I, H))
+        if alphas:
+            assert_as_onnxruntime(model, {"x": floats(rng, T, B, I)})
+        else:
+            refuse(model, tmp_path, f"{op} node 'cell': activation ThresholdedRelu needs activation_alpha")

@@ -67,6 +67,8 @@ def chosen(call: Call, directions: int) -> list[dict[str, Any]]:
         if not isinstance(op, str) or op.lower() not in ACTIVATIONS:
             raise Refused(f"activation {op!r} is not understood; known are {', '.join(ACTIVATIONS)}")
         _, alpha, beta = ACTIVATIONS[op.lower()]
+        if op.lower() == "thresholdedrelu" and not alphas:
+            raise Refused(f"activation {op} needs activation_alpha: without it ONNX takes 1 and onnxruntime 0")
         alpha = alphas.pop(0) if alpha is not None and alphas else alpha
         beta = betas.pop(0) if beta is not None and betas else beta
         if not all(v is None or np.isfinite(v) for v in (alpha, beta)):
