@@ -26,6 +26,7 @@ from onnx import helper
 from onnx_mutants import mutate
 from onnx_random_graph import SIZES
 from onnx_random_nodes import GATES, random_model
+from onnx_sweeps import Make, sweeps
 
 OTHERS = ({"T": 4, "B": 4}, {"T": 1, "B": 2}, {"T": 2, "B": 1})
 TOLERANCE = 1e-5
@@ -51,6 +52,10 @@ def live(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
+def _has_axes(value: onnx.ValueInfoProto) -> bool:
+    return len(value.type.tensor_type.shape.dim) > 0
+
+
 def as_onnxruntime_takes_it(model: onnx.ModelProto) -> onnx.ModelProto:
     """What ONNX allows and onnxruntime refuses, said otherwise.
 
@@ -61,7 +66,9 @@ def as_onnxruntime_takes_it(model: onnx.ModelProto) -> onnx.ModelProto:
     result.CopyFrom(model)
     nodes = list(result.graph.node)
     del result.graph.node[:]
-    units = {tensor.name: tensor.dims[-1] for tensor in model.graph.initializer if tensor.dims}
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+    units = {value.name: value.type.tensor_type.shape.dim[-1].dim_value for value in inferred if _has_axes(value)}
+    units.update((tensor.name, tensor.dims[-1]) for tensor in model.graph.initializer if tensor.dims)
     for k, node in enumerate(nodes):
         while node.input and not node.input[-1]:
             del node.input[-1]
@@ -260,29 +267,35 @@ def exported() -> list[onnx.ModelProto]:
     return result
 
 
-def case(index: int, seed: int, files: Sequence[onnx.ModelProto]) -> onnx.ModelProto | None:
-    """Two thirds random graphs, a third of them changed; else changed files."""
+def case(
+    index: int, seed: int, files: Sequence[onnx.ModelProto], combinations: Sequence[Make]
+) -> onnx.ModelProto | None:
+    """In turns: a random graph as it is, a changed one, a changed file, a combination of a sweep."""
     rng = np.random.default_rng((seed, index))
-    if index % 3:
-        model = random_model(rng)
-        if model is None or index % 2:
-            return model
-    else:
-        model = files[rng.integers(len(files))]
+    match index % 4:
+        case 0:
+            return random_model(rng)
+        case 1:
+            model = random_model(rng)
+        case 2:
+            model = files[rng.integers(len(files))]
+        case _:
+            return combinations[rng.integers(len(combinations))]()
     for _ in range(rng.integers(1, 4)):
-        model = mutate(model, rng)
+        model = model and mutate(model, rng)
     return model
 
 
 def run(cases: int, seed: int, seconds: float, extra: Sequence[Path] = (), keep: Path | None = None) -> dict[str, Any]:
     files = sources() + [onnx.load(path) for path in extra]
+    combinations = sweeps()
     counts: Counter[str] = Counter()
     faults: list[str] = []
     end = time.monotonic() + seconds
     for index in range(cases):
         if time.monotonic() > end:
             break
-        model = case(index, seed, files)
+        model = case(index, seed, files, combinations)
         if model is None:
             counts["nothing"] += 1
             continue
