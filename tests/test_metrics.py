@@ -191,3 +191,14 @@ def test_over_all_rows_is_one_number_of_all_rows(batch_size):
     model.compile("sgd", "mse", metrics=[metrics.OverAllRows(lambda y_true, y_pred: y_pred, "rows")])
     with pytest.raises(TypeError, match="metric 'rows': expected a number for all rows"):
         model.evaluate(x, y)
+
+
+def test_only_metrics_of_ones_own_are_tried_before_the_first_step():
+    """Trying costs a prediction, and looking whether to try costs every ``train_on_batch``."""
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse", metrics=["mae", "accuracy"])
+    assert model._trainer().probed
+    model.compile("sgd", "mse")
+    assert model._trainer().probed
+    model.compile("sgd", "mse", metrics=[r2])
+    assert not model._trainer().probed

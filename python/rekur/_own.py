@@ -1,10 +1,30 @@
-"""What a class says to keywords it does not name and to classes that derive from it, a module to names it lacks.
+"""What functions and classes say to keywords that they do not name, to classes that derive from them, a module to names
+it lacks.
 
 The messages come from rekur._keras, which is imported when there is something to say.
 """
 
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
+
+
+def check_arguments(options: Mapping[str, object], function: Callable[..., Any]) -> None:
+    """For a method that takes ``**options: NoReturn``, and so nothing more: see :func:`check_options`.
+
+    Where a microsecond counts it is called only if there are any.
+
+    Raises
+    ------
+    TypeError
+        For any that asks for something: what to do instead, or the nearest name.
+    """
+    if options:
+        from rekur._keras import arguments
+
+        arguments.check_method(function, options)
 
 
 def check_options(kind: str, made: type, options: Mapping[str, object]) -> None:
@@ -53,3 +73,15 @@ def no_attribute(module: str, kind: str, name: str) -> NoReturn:
     from rekur._keras import names
 
     names.no_attribute(module, kind, name, 3)
+
+
+def named_after(module: str, cls: str) -> Callable[[type[T]], type[T]]:
+    """A decorator for a base class that callers never see: Python's messages name its methods after a public class."""
+
+    def rename(base: type[T]) -> type[T]:
+        for function in vars(base).values():
+            if isinstance(function, FunctionType):
+                function.__module__, function.__qualname__ = module, f"{cls}.{function.__name__}"
+        return base
+
+    return rename

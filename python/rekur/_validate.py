@@ -17,11 +17,14 @@ Array: TypeAlias = Floats | Ints
 Shape: TypeAlias = tuple[int | None, ...]
 
 _INT32 = np.iinfo(np.int32)
+_INT64 = 2**63
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """``"; did you mean 'adam'?"``, or the list of what there is where nothing is close."""
+    """``"; did you mean 'adam'?"``, or the list of what there is where nothing is close; empty without any."""
     names = list(known)
+    if not names:
+        return ""
     lower = {n.lower(): n for n in names}
     close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.6)
     return f"; did you mean '{lower[close[0]]}'?" if close else f"; known are {', '.join(names)}"
@@ -29,6 +32,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 def integer(value: object, what: str, minimum: int = 1) -> int:
     """An int (NumPy's too, a bool not) of at least ``minimum``."""
+    if type(value) is int and minimum <= value < _INT64:
+        return value
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{what} must be an integer, got {value!r}")
     try:
@@ -37,7 +42,7 @@ def integer(value: object, what: str, minimum: int = 1) -> int:
         raise TypeError(f"{what} must be an integer, got {value!r}") from None
     if number < minimum:
         raise ValueError(f"{what} must be at least {minimum}, got {number}")
-    if number >= 2**63:
+    if number >= _INT64:
         raise ValueError(f"{what} must be below 2^63, got {number}")
     return number
 
@@ -68,6 +73,8 @@ def as_numeric(value: object, what: str) -> NDArray[Any]:
     Refused are what is no array (generators, data sets, sets, strings), ragged lists, masked arrays with something
     masked, missing values of pandas, and every other dtype. NaN is a number.
     """
+    if type(value) is np.ndarray and value.dtype.kind in "biuf":
+        return value
     check_data(value, what)
     try:
         array = np.asarray(value)

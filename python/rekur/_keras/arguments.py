@@ -261,7 +261,13 @@ OPTIMIZERS = (_OPTIMIZER, *(_CLASSES[name] for name in ("Adam", "RMSprop")))
 
 
 def table(kind: str, made: str = "") -> Table:
-    """The foreign arguments of a class ``made`` of ``"optimizer"``, ``"loss"``, … or, by its type, of a layer."""
+    """The foreign arguments of a class ``made`` of ``"optimizer"``, ``"loss"``, … or, by its type, of a layer; of a
+    ``"method"`` of models by its name.
+    """
+    if kind in ("method", "callback"):
+        from rekur._keras.calls import CALLBACKS, METHODS
+
+        return (METHODS if kind == "method" else CALLBACKS).get(made, {})
     return {**_KINDS[kind], **_CLASSES.get(made, {})} if kind in _KINDS else {**_LAYER, **_LAYERS.get(kind, {})}
 
 
@@ -298,3 +304,9 @@ def check_constructor(kind: str, made: type, given: Mapping[str, object]) -> Non
     names = [p.name for p in inspect.signature(made).parameters.values() if p.kind is not p.VAR_KEYWORD]
     ours = next((c.__name__ for c in made.__mro__ if c.__module__.startswith("rekur.")), "")
     check(kind, made.__name__, given, names, ours)
+
+
+def check_method(function: Callable[..., Any], given: Mapping[str, object]) -> None:
+    """:func:`check` for a method's ``**options``; the other names are those of its signature."""
+    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    check("method", function.__name__, given, names, function.__name__)

@@ -3,8 +3,10 @@
 import math
 import os
 from collections.abc import Iterable
+from typing import NoReturn
 
 from rekur import metrics
+from rekur._own import check_options
 from rekur._validate import Floats, check_suffix, did_you_mean, integer, real
 from rekur.callbacks.base import Callback, Logs
 from rekur.callbacks.simple import LambdaCallback
@@ -120,7 +122,9 @@ class EarlyStopping(Monitor):
         baseline: float | None = None,
         restore_best_weights: bool = False,
         start_from_epoch: int = 0,
+        **options: NoReturn,
     ) -> None:
+        check_options("callback", type(self), options)
         super().__init__(monitor, min_delta, mode)
         self.patience = integer(patience, "EarlyStopping: patience", 0)
         self.verbose = verbose
@@ -197,7 +201,9 @@ class ModelCheckpoint(Monitor):
         save_weights_only: bool = False,
         mode: str = "auto",
         initial_value_threshold: float | None = None,
+        **options: NoReturn,
     ) -> None:
+        check_options("callback", type(self), options)
         super().__init__(monitor, 0.0, mode)
         self.filepath = check_suffix(filepath, "ModelCheckpoint: filepath")
         self.verbose = verbose
@@ -263,7 +269,9 @@ class ReduceLROnPlateau(Monitor):
         min_delta: float = 1e-4,
         cooldown: int = 0,
         min_lr: float = 0.0,
+        **options: NoReturn,
     ) -> None:
+        check_options("callback", type(self), options)
         super().__init__(monitor, min_delta, mode)
         self.factor = real(factor, "ReduceLROnPlateau: factor", 0, 1)
         if self.factor in (0, 1):

@@ -4,10 +4,11 @@ import csv
 import inspect
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+from rekur._own import check_options
 from rekur._validate import did_you_mean, real
 from rekur.callbacks.base import Callback, Logs
 
@@ -23,7 +24,10 @@ class CSVLogger(Callback):
         Whether to go on in a file that is there, whose columns then stay.
     """
 
-    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+    def __init__(
+        self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False, **options: NoReturn
+    ) -> None:
+        check_options("callback", type(self), options)
         self.filename = os.fspath(filename)
         self.separator = separator
         self.append = append
@@ -95,6 +99,9 @@ class LambdaCallback(Callback):
 class TerminateOnNaN(Callback):
     """Stop as soon as the loss is NaN or infinite."""
 
+    def __init__(self, **options: NoReturn) -> None:
+        check_options("callback", type(self), options)
+
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss):
@@ -114,7 +121,8 @@ class LearningRateScheduler(Callback):
         1: print it.
     """
 
-    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0, **options: NoReturn) -> None:
+        check_options("callback", type(self), options)
         if not callable(schedule):
             raise TypeError(f"LearningRateScheduler: schedule must be a function of (epoch, rate), got {schedule!r}")
         self.schedule = schedule

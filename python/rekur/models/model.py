@@ -6,13 +6,13 @@ import json
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from rekur import _core
 from rekur._model_files import read_model
-from rekur._own import check_options, refuse_class, refuse_methods
+from rekur._own import check_arguments, check_options, refuse_class, refuse_methods
 from rekur._random import draw_seed
 from rekur._settings import FixedList, Setting
 from rekur._spec import Spec, check_name, dumps, model_spec, split_reference, time_sources, unique_name
@@ -321,8 +321,10 @@ class Model(Trainable):
         parameters = self._engine().parameters
         return sum(int(np.prod(shape, dtype=np.int64)) for p, shape, _ in parameters if p.startswith(f"{name}/"))
 
-    def summary(self, print_fn: Callable[[str], object] = print) -> None:
+    def summary(self, print_fn: Callable[[str], object] = print, **options: NoReturn) -> None:
         """Print a table of the layers: type, output shape, parameters, what each is connected to."""
+        if options:
+            check_arguments(options, Model.summary)
         if not callable(print_fn):
             raise TypeError(f"summary: print_fn must be a function of a line, got {print_fn!r}")
         self._engine()
@@ -381,7 +383,7 @@ class Model(Trainable):
         self._adopt(layers)
         self._native = core
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
         """Write the model to one ``.safetensors`` file: weights, spec and, if compiled, what it was compiled with.
 
         That is losses, metrics, the optimiser and its state, so that training can go on from the file.
@@ -396,12 +398,14 @@ class Model(Trainable):
         OSError
             If the file cannot be written.
         """
-        path = check_suffix(path, "save")
+        if options:
+            check_arguments(options, Model.save)
+        path = check_suffix(filepath, "save")
         engine = self._engine()
         tensors, training = self._training_state()
         engine.save(os.fsencode(path), tensors, {_TRAINING: dumps(training)})
 
-    def save_weights(self, path: str | os.PathLike[str]) -> None:
+    def save_weights(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
         """Write the model as :meth:`save` does, but as if it were not compiled: no losses, no optimiser's state.
 
         Raises
@@ -409,9 +413,11 @@ class Model(Trainable):
         OSError
             If the file cannot be written.
         """
-        self._engine().save(os.fsencode(check_suffix(path, "save_weights")), {}, {_TRAINING: dumps(self._saved())})
+        if options:
+            check_arguments(options, Model.save_weights)
+        self._engine().save(os.fsencode(check_suffix(filepath, "save_weights")), {}, {_TRAINING: dumps(self._saved())})
 
-    def load_weights(self, path: str | os.PathLike[str]) -> None:
+    def load_weights(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
         """Take over the weights of a file of :meth:`save` or :meth:`save_weights`; the rest of the model stays.
 
         Raises
@@ -421,15 +427,17 @@ class Model(Trainable):
         ValueError
             If its parameters have other names or shapes than this model's; nothing is changed then.
         """
+        if options:
+            check_arguments(options, Model.load_weights)
         engine = self._engine()
-        core, _, _ = read_model(path)
+        core, _, _ = read_model(filepath)
         own, other = ([(name, tuple(shape)) for name, shape, _ in c.parameters] for c in (engine, core))
         for here, there in itertools.zip_longest(own, other):
             if here != there:
                 wanted, found = (
                     f"'{p[0]}' of shape {show(p[1])}" if p else "no further parameter" for p in (here, there)
                 )
-                raise ValueError(f"{os.fspath(path)}: model '{self.name}' expected {wanted}, the file has {found}")
+                raise ValueError(f"{os.fspath(filepath)}: model '{self.name}' expected {wanted}, the file has {found}")
         engine.set_weights(core.get_weights())
 
     def _training_state(self) -> tuple[dict[str, Floats], Spec]:
@@ -526,7 +534,7 @@ def _class_of(training: Spec) -> type[Model]:
     return found
 
 
-def load_model(path: str | os.PathLike[str], compile: bool = True, **options: Any) -> Model:
+def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options: Any) -> Model:
     """A model from a file of :meth:`Model.save`, compiled as it was: training goes on as if it had never stopped.
 
     With ``compile=False`` it is not compiled.
@@ -545,9 +553,9 @@ def load_model(path: str | os.PathLike[str], compile: bool = True, **options: An
     if options:
         from rekur._keras import arguments
 
-        arguments.check("load_model", "load_model", options, ["path", "compile"])
+        arguments.check("load_model", "load_model", options, ["filepath", "compile"])
     boolean(compile, "load_model: compile")
-    core, tensors, metadata = read_model(path)
+    core, tensors, metadata = read_model(filepath)
     try:
         training = json.loads(metadata.get(_TRAINING, "{}"))
         if not isinstance(training, dict):
@@ -556,5 +564,5 @@ def load_model(path: str | os.PathLike[str], compile: bool = True, **options: An
         if compile:
             model._resume(tensors, training)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{os.fspath(path)}: the training part of the file is not valid ({error!r})") from None
+        raise ValueError(f"{os.fspath(filepath)}: the training part of the file is not valid ({error!r})") from None
     return model

@@ -106,7 +106,8 @@ class Bound:
         self.optimizer = compiled.optimizer
         self.seed = seed
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
-        self.probed = False  # whether the metrics were tried on data
+        ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
+        self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
         self._version = self.optimizer._version
         self._trainer = _core.Trainer(model, dumps(self.config()))
 
@@ -184,12 +185,9 @@ class Bound:
         ``predict`` gives the outputs of some rows. A function that returns one number is also told apart: where its
         number of all rows is not the mean of its numbers of both halves, what the logs show is no such number either.
         """
-        if self.probed or not self.wants_outputs or not len(batch):
+        if self.probed or not len(batch):
             return
         tried = Totals(self)
-        if all(metrics_.is_saved(m) for metrics in tried.metrics for m in metrics):
-            self.probed = True  # ours can do nothing wrong
-            return
         outputs = predict(batch)
         tried.add(batch, [0.0] * len(self.outputs), outputs)
         for k, metrics in enumerate(tried.metrics):

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from rekur import _core
+from rekur._own import check_arguments, named_after
 from rekur._random import epoch_order
 from rekur._settings import Guarded, Setting
 from rekur._validate import Floats, as_float32, boolean, integer, real, show
@@ -19,6 +20,7 @@ from rekur.training.data import Port, Rows
 from rekur.training.progress import Progress, check_verbose
 
 
+@named_after("rekur.models", "Model")
 class Trainable(Guarded):
     """The part of a model that works on arrays. ``rekur.Model`` gives it an engine."""
 
@@ -58,6 +60,7 @@ class Trainable(Guarded):
         metrics: Any = None,
         loss_weights: Any = None,
         seed: int | None = None,
+        **options: NoReturn,
     ) -> None:
         """Say how the model is to be trained. The optimiser starts anew; the weights stay.
 
@@ -69,7 +72,8 @@ class Trainable(Guarded):
             Of :mod:`rekur.losses`; with several outputs one for all, a list in their order or a dict by their name.
             None: no loss there.
         metrics : list of str, Metric or function
-            Of :mod:`rekur.metrics`; with several outputs a list of one entry (or list) an output, or a dict by name.
+            Of :mod:`rekur.metrics`, which says where "accuracy" is another number than Keras's; with several outputs a
+            list of one entry (or list) an output, or a dict by name. Keras's third argument is ``loss_weights``.
         loss_weights : list or dict of float, optional
             What each output's loss counts in the sum that is minimised; 1 by default.
         seed : int, optional
@@ -80,6 +84,8 @@ class Trainable(Guarded):
         ValueError
             For an unknown name, with a suggestion, or entries that do not match the outputs.
         """
+        if options:
+            check_arguments(options, Trainable.compile)
         compiled = Compiled(optimizer, loss, metrics, loss_weights, seed)
         bound = compiled.bind(self._engine(), self._ports()[1], self.seed) if self._is_ready() else None
         self._compiled, self._bound = compiled, bound
@@ -127,6 +133,8 @@ class Trainable(Guarded):
         return rows
 
     def _probe(self, bound: Bound, rows: Rows, batch_size: int) -> None:
+        if bound.probed:
+            return
         engine = self._engine()
         bound.probe(rows.take(slice(0, batch_size)), lambda batch: engine.predict(batch.inputs, batch.lengths_or_none))
 
@@ -144,6 +152,7 @@ class Trainable(Guarded):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         lengths: Any = None,
+        **options: NoReturn,
     ) -> History:
         """Train on arrays.
 
@@ -189,6 +198,8 @@ class Trainable(Guarded):
         -----
         An exception, Ctrl-C included, leaves the model as it was after the last whole step.
         """
+        if options:
+            check_arguments(options, Trainable.fit)
         bound = self._trainer(x)
         batch_size = _batch_size(batch_size)
         epochs = integer(epochs, "epochs", 0)
@@ -294,6 +305,7 @@ class Trainable(Guarded):
         return_dict: bool = False,
         lengths: Any = None,
         callbacks: Sequence[Callback] | Callback | None = None,
+        **options: NoReturn,
     ) -> Any:
         """Loss and metrics, without dropout. Parameters as of :meth:`fit`.
 
@@ -302,6 +314,8 @@ class Trainable(Guarded):
         float, or a list of them if there are metrics or several outputs, in the order of ``metrics_names``; a dict with
         ``return_dict``.
         """
+        if options:
+            check_arguments(options, Trainable.evaluate)
         bound = self._trainer(x)
         batch_size = _batch_size(batch_size)
         rows = self._rows(bound, x, y, sample_weight, lengths)
@@ -324,6 +338,7 @@ class Trainable(Guarded):
         verbose: int | str = 0,
         lengths: Any = None,
         callbacks: Sequence[Callback] | Callback | None = None,
+        **options: NoReturn,
     ) -> Any:
         """Outputs for ``x``, without dropout.
 
@@ -346,6 +361,8 @@ class Trainable(Guarded):
         ValueError, TypeError
             If ``x`` or ``lengths`` do not fit the model's inputs.
         """
+        if options:
+            check_arguments(options, Trainable.predict)
         engine = self._engine(x)
         ports, outputs = self._ports()
         batch_size = _batch_size(batch_size)
@@ -379,9 +396,17 @@ class Trainable(Guarded):
         return joined[0] if len(outputs) == 1 else joined
 
     def train_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, lengths: Any = None
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        lengths: Any = None,
+        **options: NoReturn,
     ) -> Any:
         """One training step on all rows of ``x``; returns what :meth:`evaluate` does, as it was before the step."""
+        if options:
+            check_arguments(options, Trainable.train_on_batch)
         bound = self._trainer(x)
         batch = self._rows(bound, x, y, sample_weight, lengths)
         self._probe(bound, batch, len(batch))
@@ -393,16 +418,26 @@ class Trainable(Guarded):
         return _returned(totals.results(), return_dict)
 
     def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False, lengths: Any = None
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        lengths: Any = None,
+        **options: NoReturn,
     ) -> Any:
         """Loss and metrics of all rows of ``x`` as one batch; see :meth:`evaluate`."""
+        if options:
+            check_arguments(options, Trainable.test_on_batch)
         bound = self._trainer(x)
         rows = self._rows(bound, x, y, sample_weight, lengths)
         self._probe(bound, rows, len(rows))
         return _returned(self._evaluate(bound, rows, len(rows)), return_dict)
 
-    def predict_on_batch(self, x: Any, lengths: Any = None) -> Any:
+    def predict_on_batch(self, x: Any, lengths: Any = None, **options: NoReturn) -> Any:
         """Outputs for all rows of ``x`` as one batch; see :meth:`predict`."""
+        if options:
+            check_arguments(options, Trainable.predict_on_batch)
         return self.predict(x, batch_size=2**31 - 1, lengths=lengths)
 
     def gradients(

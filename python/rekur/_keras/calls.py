@@ -1,0 +1,123 @@
+"""Arguments of Keras's methods and callbacks that there are not here; see arguments.py."""
+
+from rekur._keras.arguments import Foreign, Table, _none, _values
+
+
+def _never(_: object) -> bool:
+    return False
+
+
+def _of(where: str, *names: str) -> Table:
+    """Arguments that another function takes."""
+    return dict.fromkeys(names, Foreign(_never, where))
+
+
+_RATE = _of(
+    "the optimizer has it: compile(optimizer=rekur.optimizers.Adam(learning_rate=…))",
+    *("learning_rate", "lr", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm"),
+)
+_COMPILED = _of("give it to compile", "optimizer", "loss", "metrics", "loss_weights", "seed")
+_MASK = _of(
+    "pad the rows at their end and give their lengths as lengths=; steps that do not count have sample_weight= 0",
+    *("mask", "masks", "sequence_length", "sequence_lengths", "input_length"),
+)
+# How Keras 2 read generators.
+_QUEUE: Table = {
+    "max_queue_size": Foreign(_values(10), "data is arrays in memory: nothing is loaded beside the computation"),
+    "workers": Foreign(_values(1), "data is arrays in memory; rekur.set_num_threads sets the threads that compute"),
+    "use_multiprocessing": Foreign(
+        _values(False), "data is arrays in memory; rekur.set_num_threads sets the threads that compute"
+    ),
+}
+_CLASS_WEIGHT: Table = {
+    "class_weight": Foreign(
+        _none, "give each row its class's weight: sample_weight=numpy.array([weights[c] for c in labels])"
+    ),
+}
+_RESET: Table = {
+    "reset_metrics": Foreign(_values(True), "what it returns is of this batch alone; evaluate gathers over batches"),
+}
+_STEPS: Table = {"steps": Foreign(_none, "all rows are computed: give fewer rows, such as x[:steps * batch_size]")}
+_OVERWRITE: Table = {
+    "overwrite": Foreign(_values(True), "what stands at the path is replaced: ask os.path.exists first"),
+    "save_format": Foreign(_none, "models are saved as .safetensors; rekur.onnx.export writes ONNX"),
+    "options": Foreign(_none, "files are written to a path of this machine"),
+}
+_FILEPATH = _of("it is called filepath", "path", "filename", "file")
+
+METHODS: dict[str, Table] = {
+    "compile": {
+        "weighted_metrics": Foreign(_values(None, []), "metrics= are weighted by sample_weight already"),
+        "run_eagerly": Foreign(
+            _values(None, False), "the engine runs no Python code; a callback's on_train_batch_end sees every step"
+        ),
+        "steps_per_execution": Foreign(_values(None, 1, "auto"), "every step is one call of the engine"),
+        "jit_compile": Foreign(_values("auto", None, False), "the engine is compiled already"),
+        "auto_scale_loss": Foreign(_values(True, False, None), "all is float32, whose gradients need no scaling"),
+        "sample_weight_mode": Foreign(_none, "sample_weight= of shape (B, T) weighs steps"),
+        "target_tensors": Foreign(_none, "targets are given to fit"),
+        "distribute": Foreign(_none, "a model is trained on one machine"),
+        "pss_evaluation_shards": Foreign(_values(0), "a model is trained on one machine"),
+        **_RATE,
+        **_of("give it to fit", "batch_size", "epochs", "callbacks", "validation_data", "shuffle", "sample_weight"),
+    },
+    "fit": {
+        **_CLASS_WEIGHT,
+        "steps_per_epoch": Foreign(_none, "an epoch takes all rows: give fewer rows, or more epochs"),
+        "validation_steps": Foreign(_none, "all rows of validation_data are computed: give fewer rows"),
+        "validation_batch_size": Foreign(_none, "validation takes batch_size rows at a time"),
+        "validation_freq": Foreign(
+            _values(None, 1), "validation runs after every epoch; a callback's on_epoch_end may call evaluate instead"
+        ),
+        **_QUEUE,
+        **_RATE,
+        **_COMPILED,
+        **_MASK,
+    },
+    "evaluate": {**_CLASS_WEIGHT, **_STEPS, **_QUEUE, **_COMPILED, **_MASK},
+    "predict": {**_STEPS, **_QUEUE, **_MASK},
+    "train_on_batch": {**_CLASS_WEIGHT, **_RESET, **_RATE, **_COMPILED, **_MASK},
+    "test_on_batch": {**_CLASS_WEIGHT, **_RESET, **_COMPILED, **_MASK},
+    "predict_on_batch": dict(_MASK),
+    "save": {
+        **_OVERWRITE,
+        **_FILEPATH,
+        "zipped": Foreign(_none, "a model is one .safetensors file"),
+        "include_optimizer": Foreign(_values(True), "save_weights leaves out the optimizer"),
+        "signatures": Foreign(_none, "rekur.onnx.export writes what other programs run"),
+        "save_traces": Foreign(_values(True), "a file holds no code"),
+    },
+    "save_weights": {
+        **_OVERWRITE,
+        **_FILEPATH,
+        "max_shard_size": Foreign(_none, "all weights are in one file"),
+    },
+    "load_weights": {
+        **_FILEPATH,
+        "skip_mismatch": Foreign(
+            _values(False), "all names and shapes must be the model's; layer.set_weights sets one layer"
+        ),
+        "by_name": Foreign(_values(False, True), "weights are found by their names"),
+        "options": Foreign(_none, "files are read from a path of this machine"),
+    },
+    "summary": {
+        "line_length": Foreign(_none, "columns are as wide as what they hold"),
+        "positions": Foreign(_none, "columns are as wide as what they hold"),
+        "expand_nested": Foreign(_values(False, True), "no model is nested"),
+        "show_trainable": Foreign(_values(False), "all layers are trained"),
+        "layer_range": Foreign(_none, "all layers are listed; print_fn= gets them line by line"),
+    },
+}
+
+CALLBACKS: dict[str, Table] = {
+    "ModelCheckpoint": {
+        "save_freq": Foreign(_values("epoch"), "a file is written after each epoch; a callback may save after a batch"),
+        "period": Foreign(_values(1), "a file is written after each epoch; a callback may save after every tenth"),
+        "options": Foreign(_none, "files are written to a path of this machine"),
+        **_FILEPATH,
+    },
+    "ReduceLROnPlateau": {"epsilon": Foreign(_never, "it is called min_delta")},
+    "TerminateOnNaN": {
+        "raise_error": Foreign(_values(False), "fit ends and returns its history; look at history['loss'][-1]"),
+    },
+}
