@@ -1,4 +1,5 @@
 #include "bindings.hpp"
+#include "runtime/interrupt.hpp"
 
 namespace rekur::bindings {
 namespace {
@@ -97,6 +98,21 @@ std::pair<Floats, py::list> backward(const Model& model, PyTape& tape, const py:
   return {std::move(weights), std::move(input_gradients)};
 }
 
+// Ends a long computation when Ctrl-C has been pressed.
+void raise_signals() {
+  const py::gil_scoped_acquire acquire;
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+void initialize(Model& model, std::uint64_t seed, const std::vector<std::string>& keep) {
+  // Python handles signals on its main thread only; others need not ask.
+  const py::module_ threading = py::module_::import("threading");
+  const bool main = threading.attr("current_thread")().is(threading.attr("main_thread")());
+  const runtime::InterruptCheck check(main ? &raise_signals : nullptr);
+  const ReleaseGil release;
+  model.initialize(seed, keep);
+}
+
 void save(const Model& model, const std::string& path, const std::optional<py::dict>& tensors,
           const std::optional<std::map<std::string, std::string>>& metadata) {
   Model::Extras extras;
@@ -138,7 +154,7 @@ void bind_model(py::module_& m) {
                                  list.append(py::make_tuple(p.name, to_tuple(p.shape), p.offset));
                                return list;
                              })
-      .def("initialize", &Model::initialize, py::arg("seed"), py::call_guard<ReleaseGil>())
+      .def("initialize", &initialize, py::arg("seed"), py::arg("keep") = std::vector<std::string>())
       .def("get_weights",
            [](const Model& self) {
              const auto w = self.weights();

@@ -1,11 +1,15 @@
 """Initialisers: bounds, variances, and that a seed says it all."""
 
+import signal
+
 import numpy as np
 import pytest
 
-from rekur import Sequential, initializers, layers
+import rekur
+from rekur import Sequential, _core, initializers, layers
 
 FAN_IN, FAN_OUT = 120, 200
+_ORTHOGONAL = {}  # by shape: what the first instruction set gave
 
 
 def _kernel(initializer, seed=0):
@@ -92,3 +96,61 @@ def test_mistakes():
         layers.Dense(1, kernel_initializer={"name": "orthogonal", "gian": 2})
     with pytest.raises(ValueError, match="minval"):
         initializers.RandomUniform(1.0, -1.0)
+
+
+def test_a_layer_that_is_added_leaves_the_weights_that_are_there_and_draws_only_its_own(monkeypatch):
+    drawn = []
+    real = _core.Model.initialize
+
+    def initialize(self, seed, keep=()):
+        drawn.append([name for name, _, _ in self.parameters if name not in keep])
+        return real(self, seed, keep)
+
+    monkeypatch.setattr(_core.Model, "initialize", initialize)
+    model = rekur.Sequential(
+        [rekur.layers.Dense(4, name="a", input_shape=(3,), kernel_initializer="orthogonal")], seed=3
+    )
+    first = model.get_weights()
+    changed = [w + 1 for w in first]
+    model.set_weights(changed)
+    for name in "bcd":
+        model.add(rekur.layers.Dense(4, name=name, kernel_initializer="orthogonal"))
+        if name != "c":
+            model.count_params()
+    for a, b in zip(model.get_weights()[:2], changed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [[name[0] for name in names] for names in drawn] == [["a", "a"], ["b", "b"], ["c", "c", "d", "d"]]
+    whole = rekur.Sequential([rekur.layers.Dense(4, name=n, kernel_initializer="orthogonal") for n in "abcd"], seed=3)
+    whole.build((None, 3))
+    for a, b in zip(model.get_weights()[2:], whole.get_weights()[2:], strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="no parameter 'e/kernel' to keep"):
+        real(_core.Model(model._engine().spec), 1, ["e/kernel"])
+
+
+def test_drawing_orthogonal_weights_hears_ctrl_c():
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    model = rekur.Sequential([rekur.layers.Dense(2600, input_shape=(2600,), kernel_initializer="orthogonal")])
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.count_params()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert model._native is None
+
+
+def test_orthogonal_weights_are_the_same_bits_on_every_instruction_set(isa):
+    for shape in [(70, 300), (300, 70), (257, 257)]:
+        model = rekur.Sequential(
+            [rekur.layers.Dense(shape[1], input_shape=(shape[0],), kernel_initializer="orthogonal")], seed=5
+        )
+        kernel = model.get_weights()[0]
+        gram = kernel.astype(np.float64)
+        gram = gram @ gram.T if shape[0] <= shape[1] else gram.T @ gram
+        np.testing.assert_allclose(gram, np.eye(len(gram)), atol=2e-7)
+        assert _ORTHOGONAL.setdefault(shape, kernel.tobytes()) == kernel.tobytes()

@@ -1,4 +1,6 @@
 #include "train/initializers.hpp"
+#include "train/orthogonal.hpp"
+#include "train/random.hpp"
 
 #include <doctest/doctest.h>
 
@@ -116,6 +118,43 @@ TEST_CASE("initializers: orthogonal matrices are") {
   }
   CHECK(departure(draw(R"({"name":"orthogonal","gain":3})", {20, 80}), 20, 80, 3) < 1e-5);
   CHECK(departure(draw("\"orthogonal\"", {2, 3, 8}), 6, 8) < 1e-5);
+}
+
+TEST_CASE("orthonormalize_rows: orthonormal to a double's digits, the same bits for all threads and instruction sets") {
+  const int threads = num_threads();
+  const std::string isa = current_isa();
+  for (const auto& [rows, columns] : {std::pair<Index, Index>{1, 1}, {7, 7}, {9, 40}, {300, 300}, {530, 700}}) {
+    CAPTURE(rows);
+    std::vector<double> drawn(static_cast<std::size_t>(rows * columns)), first;
+    const random::Stream draws(11, 0, 0);
+    for (std::size_t i = 0; i < drawn.size(); ++i) drawn[i] = draws.normal(i);
+    for (const std::string& name : available_isas()) {
+      set_isa(name);
+      for (const int n : {1, 2, 3}) {
+        set_num_threads(n);
+        std::vector<double> matrix = drawn;
+        train::orthonormalize_rows(rows, columns, matrix);
+        if (first.empty()) first = matrix;
+        CHECK(std::memcmp(first.data(), matrix.data(), matrix.size() * sizeof(double)) == 0);
+      }
+    }
+    double worst = 0;
+    for (Index i = 0; i < rows; ++i) {
+      double along = 0;  // of the row it came from: the triangular factor's diagonal
+      for (Index k = 0; k < columns; ++k)
+        along += first[static_cast<std::size_t>(i * columns + k)] * drawn[static_cast<std::size_t>(i * columns + k)];
+      CHECK(along > 0);
+      for (Index j = 0; j <= i; ++j) {
+        double sum = 0;
+        for (Index k = 0; k < columns; ++k)
+          sum += first[static_cast<std::size_t>(i * columns + k)] * first[static_cast<std::size_t>(j * columns + k)];
+        worst = std::max(worst, std::abs(sum - (i == j ? 1 : 0)));
+      }
+    }
+    CHECK(worst < 1e-11);
+  }
+  set_isa(isa);
+  set_num_threads(threads);
 }
 
 TEST_CASE("initializers: an orthogonal matrix is spread uniformly") {

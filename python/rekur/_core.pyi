@@ -41,7 +41,8 @@ class Model:
     @property
     def parameters(self) -> list[tuple[str, tuple[int, ...], int]]:
         """(name, shape, offset) of each parameter in the flat buffer."""
-    def initialize(self, seed: int) -> None: ...
+    def initialize(self, seed: int, keep: Sequence[str] = ()) -> None:
+        """Draw all parameters but those named in `keep`. Ctrl-C ends it, with no parameter changed."""
     def get_weights(self) -> _Floats:
         """A copy of the flat parameter buffer."""
     def set_weights(self, flat: _Floats) -> None: ...

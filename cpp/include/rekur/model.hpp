@@ -103,6 +103,8 @@ class REKUR_API Model {
   // Draws every parameter by its layer's initialiser from a counter-based generator: the same seed, the same weights, on every
   // machine.
   void initialize(std::uint64_t seed);
+  // The same but for the parameters of these names, which stay. Throws Error for a name that the model does not have.
+  void initialize(std::uint64_t seed, std::span<const std::string> keep);
 #endif
 
   void set_weights(std::span<const float> flat);  // as many as weights() has; throws Error otherwise

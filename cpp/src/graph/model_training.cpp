@@ -5,6 +5,7 @@
 #include "io/json.hpp"
 #include "io/safetensors.hpp"
 #include "io/text.hpp"
+#include "runtime/interrupt.hpp"
 #include "train/initializers.hpp"
 
 namespace rekur {
@@ -14,12 +15,20 @@ Tape::~Tape() = default;
 Tape::Tape(Tape&&) noexcept = default;
 Tape& Tape::operator=(Tape&&) noexcept = default;
 
-void Model::initialize(std::uint64_t seed) {
+void Model::initialize(std::uint64_t seed) { initialize(seed, {}); }
+
+void Model::initialize(std::uint64_t seed, std::span<const std::string> keep) {
   const std::vector<layers::ParamSpec>& specs = graph().parameter_specs();
-  // Drawn apart: where one cannot be, none is changed.
-  std::vector<float> drawn(graph().weights().size());
+  for (const std::string& name : keep) {
+    const bool known = std::any_of(parameters().begin(), parameters().end(), [&](const auto& info) { return info.name == name; });
+    if (!known) throw_error("initialize: the model has no parameter '%' to keep", {name});
+  }
+  // Drawn apart: where one cannot be, or the caller ends it, none is changed.
+  std::vector<float> drawn(weights().begin(), weights().end());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const ParameterInfo& info = parameters()[i];
+    if (std::find(keep.begin(), keep.end(), info.name) != keep.end()) continue;
+    runtime::check_interrupt();
     const auto out =
         std::span(drawn).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape)));
     train::initialize(json::parse(specs[i].initializer), info.shape, specs[i].context, seed, static_cast<std::uint32_t>(i),

@@ -11,6 +11,9 @@
 #include "simd/normalization.hpp"
 #include "simd/optimizers.hpp"
 #include "simd/pointwise.hpp"
+#if REKUR_TRAINING
+#include "simd/products_f64.hpp"
+#endif
 #include "simd/transpose.hpp"
 
 namespace rekur {
@@ -50,6 +53,8 @@ constexpr simd::Kernels make_simd_kernels() {
       .sgd = sgd,
       .rmsprop = rmsprop,
       .adam = adam,
+      .product_f64 = product_f64,
+      .panel_f64 = kDoublePanel,
 #endif
   };
 }

@@ -111,6 +111,13 @@ struct Kernels {
   // c1 = 1 - b1^t and c2 = 1 - b2^t.
   void (*adam)(float* w, const float* g, float* m, float* v, Index n, float lr, float b1, float b2, float eps, float c1, float c2,
                float decay, float grad_scale);
+
+  // --- products in double, with the same bits from every ISA ---
+
+  // C[m][n] = Σ_k A[m][k] B[k][n], or with `subtract` C[m][n] - Σ_k A[m][k] B[k][n]; row strides lda and ldc. B in panels of
+  // `panel_f64` columns, k-major, the last one filled with zeros: panel j begins at j · panel_f64 · K.
+  void (*product_f64)(Index M, Index N, Index K, const double* a, Index lda, const double* b, double* c, Index ldc, bool subtract);
+  Index panel_f64;
 #endif
 };
 

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <vector>
 
+#include "isa/dispatch.hpp"
+#include "runtime/interrupt.hpp"
 #include "runtime/parallel.hpp"
 
 namespace rekur::train {
@@ -57,26 +60,98 @@ void normalize(double* row, Index n) {
   for (Index i = 0; i < n; ++i) row[i] *= scale;
 }
 
+// The rows of a matrix, and what it takes to remove some of them from others by two products.
+class Rows {
+ public:
+  Rows(Index rows, Index columns, double* data)
+      : columns_(columns),
+        data_(data),
+        panel_(isa::kernels().panel_f64),
+        as_rows_(static_cast<std::size_t>(std::min(rows, kPanel) * round_up(columns))),
+        as_columns_(static_cast<std::size_t>(round_up(std::min(rows, kPanel)) * columns)),
+        coefficients_(static_cast<std::size_t>(runtime::threads_for(1e18, rows) * kChunk * kPanel)) {}
+
+  // Rows [begin, end) one after the other, by halves: half of a half's work is then products.
+  void orthonormalize(Index begin, Index end) {
+    if (end - begin > kSmall) {
+      const Index middle = begin + (end - begin) / 2;
+      orthonormalize(begin, middle);
+      remove(begin, middle, middle, end);
+      orthonormalize(middle, end);
+      return;
+    }
+    for (Index i = begin; i < end; ++i) {
+      Index j = begin;
+      for (; j + kGroup <= i; j += kGroup) remove_group({row(j), row(j + 1), row(j + 2), row(j + 3)}, row(i), columns_);
+      for (; j < i; ++j) remove_one(row(j), row(i), columns_);
+      normalize(row(i), columns_);
+    }
+  }
+
+  // R -= (R Qᵀ) Q for the orthonormal rows Q = [begin, end), at most kPanel, and the rows R = [from, to), dealt out in chunks.
+  void remove(Index begin, Index end, Index from, Index to) {
+    const Index count = end - begin, chunks = (to - from + kChunk - 1) / kChunk;
+    if (chunks == 0) return;
+    const double work = 4.0 * static_cast<double>(to - from) * static_cast<double>(count * columns_);
+    const int threads = work < kWorthThreads ? 1 : runtime::threads_for(work, chunks);
+    pack(begin, count, threads);
+    runtime::numbered_tasks(threads, chunks, [&](Index chunk, int thread) {
+      const Index first = from + chunk * kChunk, rows = std::min(kChunk, to - first);
+      double* coefficients = coefficients_.data() + thread * kChunk * kPanel;
+      const simd::Kernels& kernels = isa::kernels();
+      kernels.product_f64(rows, count, columns_, row(first), columns_, as_columns_.data(), coefficients, count, false);
+      kernels.product_f64(rows, columns_, count, coefficients, count, as_rows_.data(), row(first), columns_, true);
+    });
+  }
+
+  static constexpr Index kPanel = 256;
+
+ private:
+  static constexpr Index kSmall = 8;
+  static constexpr Index kChunk = 40;
+  // A meeting of the threads costs a time slice where another process has one of the cores; below so many operations, a
+  // millisecond's, that is more than what is shared.
+  static constexpr double kWorthThreads = 5e7;
+
+  Index round_up(Index n) const { return (n + panel_ - 1) / panel_ * panel_; }
+  double* row(Index i) const { return data_ + i * columns_; }
+
+  // Q and Qᵀ in the panels of the product.
+  void pack(Index begin, Index count, int threads) {
+    runtime::numbered_tasks(threads, (columns_ + panel_ - 1) / panel_, [&](Index j, int) {
+      const Index first = j * panel_, columns = std::min(panel_, columns_ - first);
+      double* out = as_rows_.data() + first * count;
+      for (Index k = 0; k < count; ++k, out += panel_) {
+        std::copy_n(row(begin + k) + first, columns, out);
+        std::fill(out + columns, out + panel_, 0.0);
+      }
+    });
+    runtime::numbered_tasks(threads, (count + panel_ - 1) / panel_, [&](Index j, int) {
+      const Index first = j * panel_, rows = std::min(panel_, count - first);
+      double* out = as_columns_.data() + first * columns_;
+      for (Index n = 0; n < panel_; ++n) {
+        for (Index k = 0; k < columns_; ++k) out[k * panel_ + n] = n < rows ? row(begin + first + n)[k] : 0.0;
+      }
+    });
+  }
+
+  Index columns_;
+  double* data_;
+  Index panel_;
+  std::vector<double> as_rows_, as_columns_, coefficients_;
+};
+
 }  // namespace
 
 void orthonormalize_rows(Index rows, Index columns, std::span<double> matrix) {
-  // Right-looking, by panels: once a panel's rows are orthonormal they are removed from each later row while that row is in the
-  // cache. A row's arithmetic is one task's and its order is fixed, so the result does not depend on the threads.
-  constexpr Index kPanel = 32;
-  const auto row = [&](Index i) { return matrix.data() + i * columns; };
-  const auto remove = [&](Index begin, Index end, Index from) {
-    Index j = begin;
-    for (; j + kGroup <= end; j += kGroup) remove_group({row(j), row(j + 1), row(j + 2), row(j + 3)}, row(from), columns);
-    for (; j < end; ++j) remove_one(row(j), row(from), columns);
-  };
-  for (Index begin = 0; begin < rows; begin += kPanel) {
-    const Index end = std::min(begin + kPanel, rows);
-    for (Index i = begin; i < end; ++i) {
-      remove(begin, i, i);
-      normalize(row(i), columns);
-    }
-    const double work = 4.0 * static_cast<double>(rows - end) * static_cast<double>((end - begin) * columns);
-    runtime::parallel_tasks(rows - end, work, [&](Index i) { remove(begin, end, end + i); });
+  // Once a panel's rows are orthonormal they are removed from all later rows. A row's arithmetic is one task's and its order is
+  // fixed, so the result does not depend on the threads; the products have the same bits on every instruction set.
+  Rows all(rows, columns, matrix.data());
+  for (Index begin = 0; begin < rows; begin += Rows::kPanel) {
+    const Index end = std::min(begin + Rows::kPanel, rows);
+    all.orthonormalize(begin, end);
+    all.remove(begin, end, end, rows);
+    runtime::check_interrupt();
   }
 }
 

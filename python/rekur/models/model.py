@@ -133,6 +133,7 @@ class Model(Trainable):
         self._outputs = []
         self._native = None
         self._described = None
+        self._carried: dict[str, Floats] = {}  # weights that the model keeps when it is made again
 
     def _whose(self) -> str:
         return f"model '{vars(self)['name']}'" if "name" in vars(self) else type(self).__name__
@@ -197,8 +198,14 @@ class Model(Trainable):
 
     def _build(self) -> None:
         core = _core.Model(dumps(self._make_spec()))
-        core.initialize(self.seed)
-        self._native, self._described, self._bound = core, None, None
+        if self._carried:
+            flat = core.get_weights()
+            into = unflatten(core, flat)
+            for name, array in self._carried.items():
+                into[name][...] = array
+            core.set_weights(flat)
+        core.initialize(self.seed, list(self._carried))
+        self._native, self._described, self._bound, self._carried = core, None, None, {}
 
     def _ports(self) -> tuple[list[Port], list[Port]]:
         if self._described is None:

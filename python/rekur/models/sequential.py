@@ -109,11 +109,9 @@ class Sequential(Model):
             )
         self._adopt([layer])
         self._outputs = [out]
-        old = None if self._native is None else self.named_weights()
+        if self._native is not None:
+            self._carried = self.named_weights()  # the model is made again, with these, when it is needed
         self._native = self._described = self._bound = None
-        if old:
-            weights = self.named_weights()
-            self.set_weights([old.get(name, array) for name, array in weights.items()])
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the model for data of this shape, the batch first: ``(None, 10, 1)``."""
