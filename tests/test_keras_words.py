@@ -52,6 +52,17 @@ def test_arguments_of_other_layers_that_ask_for_nothing_pass(make):
     assert layer.config() == make().config()
 
 
+def test_sizes_of_inputs_in_keras_older_words():
+    assert layers.Dense(2, input_dim=3).input_shape == (3,)
+    assert layers.Dense(2, input_dim=3, input_shape=(3,)).input_shape == (3,)
+    assert layers.Dense(2, input_dim=None).input_shape is None
+    assert layers.Embedding(5, 2, input_length=7).input_shape == (7,)
+    with pytest.raises(TypeError, match="has no argument 'input_length': use input_shape="):
+        layers.Embedding(5, 2, input_length=7, input_shape=(6,))
+    assert Sequential([layers.Embedding(5, 2, input_length=None), layers.GRU(2)]).input_shape == (None, None)
+    assert layers.Dense(2, activation=rekur.activations.ELU).activation == {"name": "elu", "alpha": 1.0}
+
+
 def test_inputs_and_models_take_what_asks_for_nothing():
     x = Input(shape=(3, 1), batch_size=None, dtype=None, sparse=False, ragged=None, tensor=None, optional=False)
     assert (x.shape, x.dtype) == ((None, 3, 1), "float32")

@@ -99,6 +99,8 @@ def to_spec(activation: object, what: str, softmax: bool = False) -> str | dict[
     """The spec's form of a name, an object, a dict or None (linear)."""
     if activation is None:
         return "linear"
+    if isinstance(activation, type) and issubclass(activation, ParametricActivation) and "name" in vars(activation):
+        activation = activation()
     if isinstance(activation, ParametricActivation):
         return activation.config()
     name = activation.get("name") if isinstance(activation, dict) else activation

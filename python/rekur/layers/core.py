@@ -43,6 +43,13 @@ def _place_or_end(value: object, what: str) -> int | None:
     return None if value is None else _place(value, what)
 
 
+def _as_input_shape(key: str, options: dict[str, Any]) -> None:
+    """``input_dim=F`` and ``input_length=T`` are ``input_shape`` of one dimension, also beside it where they agree."""
+    size = options.get(key)
+    if size is not None and options.setdefault("input_shape", (size,)) == (size,):
+        del options[key]
+
+
 def _last_axis(value: object, what: str) -> int:
     if isinstance(value, bool) or value not in (-1, [-1], (-1,)):
         raise ValueError(f"{what} must be the last one, written -1, got {value!r}")
@@ -91,8 +98,7 @@ class Dense(Layer):
         name: str | None = None,
         **options: Any,
     ) -> None:
-        if "input_dim" in options and "input_shape" not in options:
-            options["input_shape"] = (options.pop("input_dim"),)
+        _as_input_shape("input_dim", options)
         super().__init__(name, options)
         self.units = units
         self.activation = activation
@@ -176,8 +182,7 @@ class Embedding(Layer):
         name: str | None = None,
         **options: Any,
     ) -> None:
-        if "input_length" in options and "input_shape" not in options:
-            options["input_shape"] = (options.pop("input_length"),)
+        _as_input_shape("input_length", options)
         super().__init__(name, options)
         self.input_dim = input_dim
         self.output_dim = output_dim
