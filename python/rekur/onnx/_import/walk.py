@@ -208,7 +208,9 @@ def _advice(given: Given) -> str:
         values = ", ".join(f"'{name}': …" for name in given.inputs)
         advice += f"; choose by load(…, constants={{{values}}})"
     if given.sizes:
-        advice += "; exporters write that for squeeze on an axis of unknown size: name the axis, or fix its size"
+        advice += (
+            "; PyTorch writes that for squeeze(axis) of a symbolic axis: leave it out, or export with a fixed size"
+        )
     return advice
 
 
