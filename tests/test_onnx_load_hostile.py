@@ -44,10 +44,10 @@ def lstm_model(**changes: np.ndarray) -> onnx.ModelProto:
 
 def refuse(path: Path, model: onnx.ModelProto | bytes, message: str) -> None:
     path.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(LoadError, match=message):
         rekur.onnx.load(path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_the_file_that_the_others_spoil_is_good(path: Path) -> None:
 def test_truncated_and_garbled_files_never_crash(path: Path) -> None:
     """Whatever a damaged file still says, it loads or is refused as LoadError."""
     data, rng, refused = lstm_model().SerializeToString(), random.Random(1), 0
-    start = time.perf_counter()
+    start = time.process_time()
     for trial in range(300):
         bad = bytearray(data[: rng.randrange(len(data))] if trial % 3 == 0 else data)
         for _ in range(trial % 3 * 4):
@@ -74,7 +74,7 @@ def test_truncated_and_garbled_files_never_crash(path: Path) -> None:
         except LoadError:
             refused += 1
     assert refused > 200
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def mutated(model: onnx.ModelProto, rng: random.Random) -> onnx.ModelProto:
@@ -112,7 +112,7 @@ def mutated(model: onnx.ModelProto, rng: random.Random) -> onnx.ModelProto:
 def test_changed_graphs_never_crash(path: Path) -> None:
     """A changed graph loads as what it now says, or is refused as LoadError."""
     rng, refused = random.Random(2), 0
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(600):
         path.write_bytes(mutated(lstm_model(), rng).SerializeToString())
         try:
@@ -120,7 +120,7 @@ def test_changed_graphs_never_crash(path: Path) -> None:
         except LoadError:
             refused += 1
     assert 300 < refused < 600
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
 def test_a_file_beyond_two_gigabytes_is_not_read(path: Path) -> None:
     with open(path, "wb") as file:
         file.truncate(3 * 2**30)  # sparse
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(LoadError, match="at most"):
         rekur.onnx.load(path)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 # The graph.

@@ -5,7 +5,9 @@ The rules then need to look only at what is particular to them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,19 +41,48 @@ def _types(value: Value) -> frozenset[str] | None:
             return None
 
 
-def _schema(node: Any, version: int) -> Any:
+@dataclass(frozen=True)
+class _Schema:
+    """What is asked of onnx's schema, read once: its own objects are slow."""
+
+    inputs: tuple[int, int]  # fewest, most
+    outputs: int  # at most
+    parameters: tuple[tuple[str, str, bool, bool], ...]  # name, type parameter, optional, homogeneous
+    attributes: frozenset[str]
+    required: tuple[str, ...]  # of the attributes
+    types: Mapping[str, frozenset[str]]  # by type parameter, what it may be
+
+    def formal(self, count: int) -> Iterator[tuple[str, str, bool, bool]]:
+        """The parameter that each of ``count`` inputs is; the last one may be variadic."""
+        for index in range(count):
+            yield self.parameters[min(index, len(self.parameters) - 1)]
+
+
+@cache
+def _schema(op: str, version: int) -> _Schema | None:
+    """None: there is no such operator in this opset."""
     import onnx
 
     try:
-        return onnx.defs.get_schema(node.op_type, min(version, onnx.defs.onnx_opset_version()), "")
+        found = onnx.defs.get_schema(op, min(version, onnx.defs.onnx_opset_version()), "")
     except onnx.defs.SchemaError:
-        raise Refused(f"opset {version} has no such operator") from None
+        return None
+    optional = onnx.defs.OpSchema.FormalParameterOption.Optional
+    return _Schema(
+        inputs=(found.min_input, found.max_input),
+        outputs=found.max_output,
+        parameters=tuple((p.name, p.type_str, p.option == optional, p.is_homogeneous) for p in found.inputs),
+        attributes=frozenset(found.attributes),
+        required=tuple(name for name, attribute in found.attributes.items() if attribute.required),
+        types={c.type_param_str: frozenset(c.allowed_type_strs) for c in found.type_constraints},
+    )
 
 
-def _formal(parameters: Sequence[Any], count: int) -> Iterator[Any]:
-    """The parameter that each of ``count`` inputs is; the last one may be variadic."""
-    for index in range(count):
-        yield parameters[min(index, len(parameters) - 1)]
+def _known(node: Any, version: int) -> _Schema:
+    schema = _schema(node.op_type, version)
+    if schema is None:
+        raise Refused(f"opset {version} has no such operator")
+    return schema
 
 
 def check_form(node: Any, version: int) -> None:
@@ -62,26 +93,23 @@ def check_form(node: Any, version: int) -> None:
     Refused
         They are not those of the operator in this opset.
     """
-    import onnx
-
-    schema = _schema(node, version)
-    given = len(node.input)
-    if not schema.min_input <= given <= schema.max_input:
-        wanted = str(schema.min_input)
-        if schema.max_input > schema.min_input:
-            wanted += f" to {schema.max_input}" if schema.max_input < 2**31 - 1 else " or more"
+    schema = _known(node, version)
+    given, (least, most) = len(node.input), schema.inputs
+    if not least <= given <= most:
+        wanted = str(least)
+        if most > least:
+            wanted += f" to {most}" if most < 2**31 - 1 else " or more"
         raise Refused(f"it has {given or 'no'} input{'s' if given != 1 else ''}; expected {wanted} in opset {version}")
-    if len(node.output) > schema.max_output:
-        raise Refused(f"it has {len(node.output)} outputs; expected at most {schema.max_output}")
-    optional = onnx.defs.OpSchema.FormalParameterOption.Optional
-    for index, parameter in enumerate(_formal(schema.inputs, given)):
-        if not node.input[index] and parameter.option != optional:
-            raise Refused(f"input {index} ({parameter.name}) is left out; it is required")
+    if len(node.output) > schema.outputs:
+        raise Refused(f"it has {len(node.output)} outputs; expected at most {schema.outputs}")
+    for index, (name, _, optional, _) in enumerate(schema.formal(given)):
+        if not optional and not node.input[index]:
+            raise Refused(f"input {index} ({name}) is left out; it is required")
     names = {entry.name for entry in node.attribute}
-    if unknown := names - set(schema.attributes):
+    if unknown := names - schema.attributes:
         raise Refused(f"attribute '{min(unknown)}' is not understood; opset {version} has none of that name here")
-    for name, attribute in schema.attributes.items():
-        if attribute.required and name not in names:
+    for name in schema.required:
+        if name not in names:
             raise Refused(f"attribute '{name}' is missing; it is required")
 
 
@@ -93,16 +121,16 @@ def check_types(node: Any, version: int, inputs: Sequence[Value | None]) -> None
     Refused
         They do not fit.
     """
-    schema = _schema(node, version)
-    left = {c.type_param_str: frozenset(c.allowed_type_strs) for c in schema.type_constraints}
-    for index, (value, parameter) in enumerate(zip(inputs, _formal(schema.inputs, len(inputs)), strict=True)):
+    schema = _known(node, version)
+    left = dict(schema.types)
+    for index, (value, parameter) in enumerate(zip(inputs, schema.formal(len(inputs)), strict=True)):
         given = _types(value) if value is not None else None
         if given is None:
             continue
-        name = parameter.type_str
+        label, name, _, homogeneous = parameter
         allowed = left.get(name, frozenset((name,)))
         if not allowed & given:
             own = " or ".join(sorted(allowed)) if len(allowed) < 3 else "another"
-            raise Refused(f"input {index} ({parameter.name}) is a {' or '.join(sorted(given))}; expected {own}")
-        if name in left and parameter.is_homogeneous:
+            raise Refused(f"input {index} ({label}) is a {' or '.join(sorted(given))}; expected {own}")
+        if name in left and homogeneous:
             left[name] = allowed & given

@@ -208,9 +208,7 @@ def _advice(given: Given) -> str:
         values = ", ".join(f"'{name}': …" for name in given.inputs)
         advice += f"; choose by load(…, constants={{{values}}})"
     if given.sizes:
-        advice += (
-            "; PyTorch writes that for squeeze(axis) of a symbolic axis: leave it out, or export with a fixed size"
-        )
+        advice += "; PyTorch writes that for squeeze(axis) of a symbolic axis: leave it out, or fix the size"
     return advice
 
 
