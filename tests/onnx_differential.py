@@ -35,7 +35,11 @@ HUGE = 1e4  # beyond that outputs are not compared
 
 
 def live(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the nodes that no output needs: the import leaves them alone, onnxruntime refuses a graph for them."""
+    """Without what has no say in the numbers and confuses onnxruntime.
+
+    Nodes that no output needs, for which it refuses a graph; shapes that a file notes beside its nodes, which a change
+    of these makes false, and by which it then goes.
+    """
     from rekur.onnx._import.order import reads
 
     needed = {value.name for value in model.graph.output}
@@ -49,6 +53,9 @@ def live(model: onnx.ModelProto) -> onnx.ModelProto:
     result.CopyFrom(model)
     del result.graph.node[:]
     result.graph.node.extend(kept)
+    del result.graph.value_info[:]
+    for value in result.graph.output:
+        value.type.tensor_type.ClearField("shape")
     return result
 
 
