@@ -350,3 +350,31 @@ def test_nan_in_nan_out():
     assert np.isnan(y[0, 1:]).all()
     assert np.isfinite(y[1]).all()
     assert np.isfinite(y[0, 0]).all()
+
+
+class Frame:
+    """An array of another library: it has dimensions and can be made a NumPy array, and is none."""
+
+    def __init__(self, array):
+        self.array, self.ndim = array, array.ndim
+
+    def __len__(self):
+        return len(self.array)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.array, dtype)
+
+
+@pytest.mark.parametrize("wrap", [lambda a: [a], lambda a: (a,), lambda a: [Frame(a)]], ids=["list", "tuple", "frame"])
+def test_arrays_of_a_single_input_and_output_may_stand_in_lists(wrap):
+    """As in Keras; a list of one entry a row is the data itself."""
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(6, 1)), rng.normal(size=6), rng.uniform(size=6)
+    plain, wrapped, listed = _linear(), _linear(), _linear()
+    expected = plain.fit(x, y, sample_weight=weight, validation_data=(x, y, weight), verbose=0).history
+    given = wrap(x), wrap(y), wrap(weight)
+    got = wrapped.fit(*given[:2], sample_weight=given[2], validation_data=given, verbose=0).history
+    assert got == expected
+    numbers = x.tolist(), y.tolist(), weight.tolist()
+    assert listed.fit(*numbers[:2], sample_weight=numbers[2], validation_data=numbers, verbose=0).history == expected
+    np.testing.assert_array_equal(wrapped.predict(wrap(x)), plain.predict(x))

@@ -96,7 +96,7 @@ def per_port(value: object, ports: Sequence[Port], what: str, default: bool = Fa
     if len(ports) == 1:
         wrapped = isinstance(value, (list, tuple)) and len(value) == 1
         # [array] of a model with one input: the list is not the data, whose rank the array already has.
-        if wrapped and isinstance(value[0], np.ndarray) and value[0].ndim == len(ports[0].shape):  # type: ignore[index]
+        if wrapped and getattr(value[0], "ndim", None) == len(ports[0].shape):  # type: ignore[index]
             return [value[0]]  # type: ignore[index]
         return [value]
     if not isinstance(value, (list, tuple)) or len(value) != len(ports):
@@ -195,10 +195,8 @@ def make_targets(
         given = per_port(y, [port for port, _ in used], "y")
         given = [given.pop(0) if loss is not None else None for loss in losses]
     inputs, rows = given_rows.inputs, len(given_rows)
-    # [y] of a model with one output: the list is not the data, which has more rows than one.
-    wrapped = len(ports) == 1 and isinstance(given[0], (list, tuple)) and len(given[0]) == 1 != rows
-    if wrapped and _is_rows(given[0][0], rows):
-        given = [given[0][0]]
+    if len(ports) == 1:
+        given = [_unwrapped(given[0], rows)]
     targets: list[Array | None] = []
     for k, (port, loss, value) in enumerate(zip(ports, losses, given, strict=True)):
         if loss is None:
@@ -226,11 +224,14 @@ def make_targets(
     return targets
 
 
-def _is_rows(value: object, rows: int) -> bool:
-    try:
-        return len(value) == rows  # type: ignore[arg-type]
-    except TypeError:
-        return False
+def _unwrapped(value: Any, rows: int) -> Any:
+    """The array of ``[array]``, where the list has not one entry a row and so is not the data itself."""
+    if isinstance(value, (list, tuple)) and len(value) == 1 != rows:
+        try:
+            return value[0] if len(value[0]) == rows else value
+        except TypeError:  # a number has no length
+            pass
+    return value
 
 
 def _classes(
@@ -276,7 +277,7 @@ def make_weights(sample_weight: object, inputs: Sequence[Array], ports: Sequence
     elif len(ports) > 1 and isinstance(sample_weight, (list, tuple)) and len(sample_weight) == len(ports):
         given = list(sample_weight)
     else:
-        given = [sample_weight] * len(ports)
+        given = [_unwrapped(sample_weight, len(inputs[0]))] * len(ports)
     weights: list[Floats | None] = []
     for port, value in zip(ports, given, strict=True):
         if value is None:
