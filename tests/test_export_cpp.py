@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import rekur
 from cpp_tools import CXX, WARNINGS, needs_compiler
 from harness import Engine, floats, input_layer, model_spec
 from rekur import cli
-from rekur._cpp_names import check_namespace, identifier, unique_identifier
+from rekur._cpp_names import check_namespace, layer_namespace
 from rekur.layers import GRU, LSTM, Bidirectional, Dense, Embedding, Rescaling
 from test_layer_contract import EXAMPLES, Example
 
@@ -79,16 +80,16 @@ def test_every_parameter_has_its_name(tmp_path: Path) -> None:
     report = rekur.export_cpp(model, tmp_path / "my-model.2.hpp")
     assert report.namespace == "my_model_2" and str(report.file_size // 1000) in str(report)
     assert {name.rpartition("::")[0] for name in report.parameters} == {
-        "both::forward",
-        "both::backward",
+        "layer_both::forward",
+        "layer_both::backward",
         "layer_1st_lstm_x",
         "layer_1st_lstm_x_2",
-        "new_",
-        "weights_2",
+        "layer_new",
+        "layer_weights",
     }
     body = "".join(f"bytes({n}, sizeof(float) * {n}_size);\n" for n in (f"my_model_2::{p}" for p in report.parameters))
-    body += "static_assert(my_model_2::weights_2::features == 2 && my_model_2::weights_2::units == 5);\n"
-    body += "static_assert(my_model_2::both::forward::features == 3 && my_model_2::both::forward::units == 4);\n"
+    body += "static_assert(my_model_2::layer_weights::features == 2 && my_model_2::layer_weights::units == 5);\n"
+    body += "static_assert(my_model_2::layer_both::forward::features == 3);\n"
     expected = b"".join(array.tobytes() for array in model.named_weights().values())
     assert output(program(tmp_path / "my-model.2.hpp", body)) == expected
 
@@ -106,6 +107,124 @@ def test_hostile_names_compile(tmp_path: Path) -> None:
     assert len(set(report.parameters)) == 2 * len(names) == 2 * len(kernels)
     body = "".join(f"bytes(m::{p}, sizeof(float) * m::{p}_size);" for p in report.parameters)
     assert output(program(tmp_path / "m.hpp", body), "-std=gnu++20") == engine.model.get_weights().tobytes()
+
+
+_HEADERS = [
+    "algorithm",
+    "any",
+    "array",
+    "atomic",
+    "bit",
+    "bitset",
+    "cassert",
+    "cctype",
+    "cerrno",
+    "cfenv",
+    "cfloat",
+    "charconv",
+    "chrono",
+    "cinttypes",
+    "climits",
+    "clocale",
+    "cmath",
+    "complex",
+    "complex.h",
+    "condition_variable",
+    "csetjmp",
+    "csignal",
+    "cstdarg",
+    "cstddef",
+    "cstdint",
+    "cstdio",
+    "cstdlib",
+    "cstring",
+    "ctime",
+    "cwchar",
+    "cwctype",
+    "deque",
+    "errno.h",
+    "exception",
+    "fcntl.h",
+    "fenv.h",
+    "filesystem",
+    "forward_list",
+    "fstream",
+    "functional",
+    "future",
+    "iomanip",
+    "iostream",
+    "iso646.h",
+    "iterator",
+    "limits",
+    "limits.h",
+    "list",
+    "locale",
+    "map",
+    "math.h",
+    "memory",
+    "mutex",
+    "new",
+    "numeric",
+    "optional",
+    "pthread.h",
+    "queue",
+    "random",
+    "ratio",
+    "regex",
+    "set",
+    "shared_mutex",
+    "signal.h",
+    "sstream",
+    "stack",
+    "stdexcept",
+    "stdio.h",
+    "stdlib.h",
+    "streambuf",
+    "string",
+    "string.h",
+    "string_view",
+    "sys/param.h",
+    "sys/stat.h",
+    "sys/sysmacros.h",
+    "sys/time.h",
+    "sys/types.h",
+    "sys/wait.h",
+    "system_error",
+    "tgmath.h",
+    "thread",
+    "time.h",
+    "tuple",
+    "type_traits",
+    "typeinfo",
+    "unistd.h",
+    "unordered_map",
+    "utility",
+    "valarray",
+    "variant",
+    "vector",
+    "version",
+]
+
+
+@needs_compiler
+def test_layers_named_as_any_macro_of_any_standard_header_compile_behind_it(tmp_path: Path) -> None:
+    before = "".join(f"#if __has_include(<{h}>)\n#include <{h}>\n#endif\n" for h in _HEADERS)
+    (tmp_path / "headers.hpp").write_text(before)
+    command = [CXX or "", "-std=gnu++20", "-dM", "-E", "-x", "c++", str(tmp_path / "headers.hpp")]
+    macros = re.findall(r"^#define ([A-Za-z0-9_]+)", cpp_tools.run(command), re.MULTILINE)
+    names = sorted({"linux", "unix", "errno", "EOF", "NULL", *macros})
+    assert {"INT_MAX", "CHAR_BIT", "SEEK_SET", "CLOCKS_PER_SEC", "MB_CUR_MAX"} < set(names) and len(names) > 500
+    names = names[:: max(1, len(names) // 800)] + ["INT_MAX", "CHAR_BIT", "PATH_MAX", "SEEK_SET", "CLOCKS_PER_SEC",
+                                                   "MB_CUR_MAX", "major", "unix", "linux", "errno", "EOF"]  # fmt: skip
+    names = list(dict.fromkeys(names))
+    layers = [{"type": "Affine", "name": n, "inputs": ["x"]} for n in names]
+    engine = Engine(model_spec([input_layer("x", 1), *layers], names))
+    engine.model.save(str(tmp_path / "macros.safetensors"))
+    report = rekur.export_cpp(tmp_path / "macros.safetensors", tmp_path / "m.hpp")
+    body = "".join(f"bytes(m::{p}, sizeof(float) * m::{p}_size);" for p in report.parameters)
+    source = program(tmp_path / "m.hpp", body)
+    source.write_text(before + source.read_text())
+    assert output(source, "-std=gnu++20", "-Wno-error") == engine.model.get_weights().tobytes()
 
 
 @needs_compiler
@@ -145,7 +264,7 @@ def test_two_hundred_thousand_parameters_compile_in_seconds(tmp_path: Path) -> N
     model = rekur.Sequential([LSTM(200, input_shape=(None, 48), name="lstm"), Dense(4)], seed=0)
     assert model.count_params() > 190_000
     rekur.export_cpp(model, tmp_path / "m.hpp")
-    source = program(tmp_path / "m.hpp", "bytes(m::lstm::bias, 4);")
+    source = program(tmp_path / "m.hpp", "bytes(m::layer_lstm::bias, 4);")
     usage = os.times()
     assert output(source, "-O2") == b"\0" * 4
     after = os.times()
@@ -208,10 +327,22 @@ def test_namespaces_and_identifiers(tmp_path: Path) -> None:
     assert [check_namespace(n) for n in ("a", "a::b_2::C")] == ["a", "a::b_2::C"]
     with pytest.raises(TypeError, match="expected a string, got 3"):
         check_namespace(3)
-    found = [identifier(n) for n in ("lstm", "1st", "new", "a.-b", "__", "_A_", "NULL")]
-    assert found == ["lstm", "layer_1st", "new_", "a_b", "layer", "A", "NULL_"]
-    assert unique_identifier("a-b", {"a_b", "a_b_2"}) == "a_b_3" and unique_identifier("new", {"new_"}) == "new_2"
-    for file, namespace in [("std.hpp", "std_model"), ("größe-1.hpp", "gr_e_1"), ("7.hpp", "model_7"), ("…", "model")]:
+    found = [layer_namespace(n, ()) for n in ("lstm", "1st", "new", "a.-b", "__", "_A_", "NULL")]
+    assert found == [f"layer{n}" for n in ("_lstm", "_1st", "_new", "_a_b", "", "_A", "_NULL")]
+    assert layer_namespace("a-b", {"layer_a_b", "layer_a_b_2"}) == "layer_a_b_3"
+    files = [
+        ("std.hpp", "std_model"),
+        ("größe-1.hpp", "gr_e_1"),
+        ("7.hpp", "model_7"),
+        ("…", "model"),
+        ("new.h", "new_model"),
+    ]
+    for file, namespace in [
+        *files,
+        ("INT_MAX.hpp", "INT_MAX_model"),
+        ("errno.hpp", "errno_model"),
+        ("tone.hpp", "tone"),
+    ]:
         assert rekur.export_cpp(small(), tmp_path / file).namespace == namespace
 
 

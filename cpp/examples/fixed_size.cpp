@@ -22,8 +22,8 @@ namespace {
 class Amp {
  public:
   Amp() noexcept {
-    lstm_.set_weights(amp::lstm::kernel, amp::lstm::recurrent_kernel, amp::lstm::bias);
-    dense_.set_weights(amp::dense::kernel, amp::dense::bias);
+    lstm_.set_weights(amp::layer_lstm::kernel, amp::layer_lstm::recurrent_kernel, amp::layer_lstm::bias);
+    dense_.set_weights(amp::layer_dense::kernel, amp::layer_dense::bias);
   }
 
   void process(const float* x, float* y, std::size_t samples) noexcept {
@@ -33,8 +33,8 @@ class Amp {
   void reset() noexcept { lstm_.reset(); }
 
  private:
-  rekur::StaticLstm<amp::lstm::features, amp::lstm::units> lstm_;
-  rekur::StaticDense<amp::dense::features, amp::dense::units> dense_;
+  rekur::StaticLstm<amp::layer_lstm::features, amp::layer_lstm::units> lstm_;
+  rekur::StaticDense<amp::layer_dense::features, amp::layer_dense::units> dense_;
 };
 
 // Nanoseconds a sample, of the fastest of a few runs.

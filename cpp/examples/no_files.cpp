@@ -19,7 +19,7 @@ constexpr std::array<float, 48> kReadings = {11.1F, 10.9F, 10.2F, 9.8F,  9.3F,  
                                              15.3F, 15.6F, 15.4F, 14.9F, 14.0F, 13.2F, 12.5F, 12.0F, 11.6F, 11.2F, 10.8F, 10.5F,
                                              10.1F, 9.7F,  9.2F,  8.8F,  8.5F,  8.3F,  8.6F,  9.6F,  11.0F, 12.4F, 13.5F, 14.3F,
                                              14.8F, 15.0F, 14.7F, 14.1F, 13.1F, 12.2F, 11.4F, 10.8F, 10.3F, 9.9F,  9.5F,  9.2F};
-constexpr std::size_t kHorizon = forecaster::head::units;  // hours ahead: sizes are constants of the header
+constexpr std::size_t kHorizon = forecaster::layer_head::units;  // hours ahead: sizes are constants of the header
 
 // Sends what went wrong to where it can be read, and gives main something to return.
 int failed(const rekur::Status& status) {

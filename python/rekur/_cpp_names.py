@@ -11,12 +11,14 @@ _KEYWORDS = """
     requires return short signed sizeof static static_assert static_cast struct switch template this thread_local throw
     true try typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq
 """
-# What compilers and C's headers define as macros in the users' name space: a namespace of that name is no name at all.
+# Macros of compilers and C's headers that somebody might choose as a namespace. No list is whole: the names of layers
+# (layer_namespace) do not lean on it.
 _MACROS = """
-    BUFSIZ EOF HUGE_VAL I INFINITY NAN NDEBUG NULL RAND_MAX arm assert complex errno i386 imaginary linux major makedev
-    max min minor offsetof setjmp stderr stdin stdout unix
+    BUFSIZ CHAR_BIT EOF HUGE_VAL I INFINITY INT_MAX NAN NDEBUG NULL RAND_MAX arm assert complex errno i386 imaginary
+    linux major makedev max min minor offsetof setjmp stderr stdin stdout unix
 """
 _TAKEN = frozenset(_KEYWORDS.split() + _MACROS.split())
+_LIBRARIES = ("rekur", "std")
 _PART = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -25,22 +27,36 @@ def is_reserved(name: str) -> bool:
     return name in _TAKEN or "__" in name or re.match(r"_(?:[A-Z]|$)", name) is not None
 
 
-def identifier(name: str, otherwise: str = "layer") -> str:
-    """The identifier most like the name: ``in-1.a`` → ``in_1_a``, ``1st`` → ``layer_1st``, ``new`` → ``new_``."""
-    result = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_") or otherwise
-    if result[0].isdigit():
-        result = f"{otherwise}_{result}"
-    return f"{result}_" if result in _TAKEN else result
+def file_namespace(stem: str) -> str:
+    """The namespace most like a file's name: ``tone-2`` → ``tone_2``.
+
+    ``model_`` stands before what begins with a digit, ``_model`` behind what may be taken: a keyword, a name of the
+    library's, or one in capitals, which may be a macro.
+    """
+    result = _words(stem)
+    if not re.match("[A-Za-z]", result):
+        return f"model_{result}".rstrip("_")
+    taken = result.isupper() or result in _TAKEN or result in _LIBRARIES
+    return f"{result}_model" if taken else result
 
 
-def unique_identifier(name: str, taken: Container[str]) -> str:
-    """:func:`identifier`, with ``_2``, ``_3``, … where two names would become one."""
-    base = result = identifier(name)
+def layer_namespace(name: str, taken: Container[str]) -> str:
+    """``layer_`` before the layer's name, as far as C++ allows that: ``in-1.a`` → ``layer_in_1_a``.
+
+    With the prefix no keyword and no macro is met, whatever the layer is called. ``_2``, ``_3``, … follow where two
+    names would become one.
+    """
+    base = result = f"layer_{_words(name)}".rstrip("_")
     k = 1
     while result in taken:
         k += 1
-        result = f"{base.rstrip('_')}_{k}"
+        result = f"{base}_{k}"
     return result
+
+
+def _words(name: str) -> str:
+    """Never two underscores in a row, none at the ends: C++ keeps those names for itself."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
 
 
 def check_namespace(namespace: object) -> str:
@@ -64,7 +80,7 @@ def check_namespace(namespace: object) -> str:
             )
         if is_reserved(part):
             raise ValueError(f"namespace {namespace!r}: {part!r} is reserved in C++")
-    if parts[0] in ("rekur", "std"):
+    if parts[0] in _LIBRARIES:
         raise ValueError(f"namespace {namespace!r}: '{parts[0]}' is a library's own, choose another")
     if parts[0].startswith("_"):
         raise ValueError(

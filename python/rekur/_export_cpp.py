@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from rekur import _core
-from rekur._cpp_names import check_namespace, identifier, unique_identifier
+from rekur._cpp_names import check_namespace, file_namespace, layer_namespace
 from rekur._files import check_writable, write_atomic
 from rekur._model_files import read_model
 from rekur._spec import Spec
 from rekur.models import Model
 
-_OWN = ("bits", "model", "rekur", "spec", "std", "try_model", "weight_count", "weights")  # names no layer may take
 _COLUMNS = 120
 _PIECE = 4000  # characters of one string literal
 _LONGEST_STRING = 65_000  # all pieces together: compilers need not take more than 65,536
@@ -75,7 +74,8 @@ def export_cpp(
     """Write a model as one C++20 header: its graph as a string, its weights as an array, exact to the bit.
 
     A program that includes it needs no file: ``NAMESPACE::model()`` is the model (``try_model()`` without exceptions),
-    ``NAMESPACE::lstm::kernel`` the kernel of its layer ``lstm``, to fill a fixed-size cell with. The header says how.
+    ``NAMESPACE::layer_lstm::kernel`` the kernel of its layer ``lstm``, to fill a fixed-size cell with. The header says
+    how.
     The same model gives the same bytes. The file appears whole or not at all; an older one is replaced.
 
     Parameters
@@ -108,8 +108,7 @@ def export_cpp(
     else:
         raise TypeError(f"export_cpp: expected a rekur model or the path of one, got {model!r}")
     if namespace is None:
-        space = identifier(target.stem, "model")
-        namespace = f"{space}_model" if space in ("rekur", "std") else space
+        namespace = file_namespace(target.stem)
     space = check_namespace(namespace)
     names = _identifiers(engine)
     data = "".join(_header(engine, space, names)).encode("ascii")
@@ -206,13 +205,13 @@ def _filled(items: Iterable[str]) -> Iterator[str]:
 
 
 def _identifiers(engine: _core.Model) -> dict[str, list[str]]:
-    """By parameter its C++ name in parts: ``["lstm", "kernel"]``, ``["both", "forward", "kernel"]``."""
+    """By parameter its C++ name in parts: ``["layer_lstm", "kernel"]``, ``["layer_both", "forward", "kernel"]``."""
     layers: dict[str, str] = {}
     result = {}
     for name, _, _ in engine.parameters:
         layer, *rest = name.split("/")
         if layer not in layers:
-            layers[layer] = unique_identifier(layer, {*_OWN, *layers.values()})
+            layers[layer] = layer_namespace(layer, set(layers.values()))
         result[name] = [layers[layer], *rest]
     return result
 

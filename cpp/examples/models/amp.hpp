@@ -209,7 +209,7 @@ alignas(64) inline constexpr float weights[] = {
 };
 
 // LSTM 'lstm'
-namespace lstm {
+namespace layer_lstm {
 inline constexpr int features = 1;
 inline constexpr int units = 16;
 inline constexpr const float* kernel = weights + 0;  // [1, 64]
@@ -218,17 +218,17 @@ inline constexpr const float* recurrent_kernel = weights + 64;  // [16, 64]
 inline constexpr ::std::size_t recurrent_kernel_size = 1024;
 inline constexpr const float* bias = weights + 1088;  // [64]
 inline constexpr ::std::size_t bias_size = 64;
-}  // namespace lstm
+}  // namespace layer_lstm
 
 // Dense 'dense'
-namespace dense {
+namespace layer_dense {
 inline constexpr int features = 16;
 inline constexpr int units = 1;
 inline constexpr const float* kernel = weights + 1152;  // [16, 1]
 inline constexpr ::std::size_t kernel_size = 16;
 inline constexpr const float* bias = weights + 1168;  // [1]
 inline constexpr ::std::size_t bias_size = 1;
-}  // namespace dense
+}  // namespace layer_dense
 
 #ifndef REKUR_WEIGHTS_ONLY
 #if REKUR_THROWS

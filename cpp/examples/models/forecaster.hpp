@@ -203,7 +203,7 @@ alignas(64) inline constexpr float weights[] = {
 };
 
 // GRU 'gru'
-namespace gru {
+namespace layer_gru {
 inline constexpr int features = 1;
 inline constexpr int units = 16;
 inline constexpr const float* kernel = weights + 0;  // [1, 48]
@@ -212,17 +212,17 @@ inline constexpr const float* recurrent_kernel = weights + 48;  // [16, 48]
 inline constexpr ::std::size_t recurrent_kernel_size = 768;
 inline constexpr const float* bias = weights + 816;  // [2, 48]
 inline constexpr ::std::size_t bias_size = 96;
-}  // namespace gru
+}  // namespace layer_gru
 
 // Dense 'head'
-namespace head {
+namespace layer_head {
 inline constexpr int features = 17;
 inline constexpr int units = 12;
 inline constexpr const float* kernel = weights + 912;  // [17, 12]
 inline constexpr ::std::size_t kernel_size = 204;
 inline constexpr const float* bias = weights + 1116;  // [12]
 inline constexpr ::std::size_t bias_size = 12;
-}  // namespace head
+}  // namespace layer_head
 
 #ifndef REKUR_WEIGHTS_ONLY
 #if REKUR_THROWS
