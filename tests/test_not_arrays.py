@@ -122,6 +122,16 @@ def test_sequential_looks_before_it_builds() -> None:
             unbuilt.predict(value)
 
 
+def test_masks_inside_arrays_of_arrays_are_seen() -> None:
+    rows = np.empty(2, object)
+    rows[:] = [np.ma.masked_array(np.ones(3), mask=[False, True, False]), np.ones(3)]
+    with pytest.raises(ValueError, match=r"x: 1 of 3 values are masked, the first at \(1,\)"):
+        as_float32(rows, "x")
+    rows[0] = np.ones(3)
+    with pytest.raises(TypeError, match="x: expected numbers, got an array of dtype object"):
+        as_float32(rows, "x")
+
+
 def test_masks_inside_lists_are_seen() -> None:
     rows = [np.ma.masked_array([1.0, 2.0], mask=[False, True]), np.zeros(2)]
     with pytest.raises(ValueError, match="1 of 2 values are masked"):

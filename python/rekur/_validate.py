@@ -108,6 +108,10 @@ def check_data(value: object, what: str) -> None:
     if isinstance(value, np.ndarray):
         if type(value) is not np.ndarray:
             _check_mask(value, what)
+        if value.dtype.kind == "O":
+            for item in value.flat:
+                if isinstance(item, np.ndarray) and item.ndim:
+                    check_data(item, what)
         return
     if isinstance(value, _NUMBERS):
         return
