@@ -1,5 +1,8 @@
 #include "bindings.hpp"
 #include "isa/dispatch.hpp"
+#include "runtime/cores.hpp"
+#include "runtime/spare.hpp"
+#include "runtime/team.hpp"
 
 namespace rekur::bindings {
 namespace {
@@ -38,6 +41,10 @@ void bind_runtime(py::module_& m) {
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("cpu_info", &cpu_info);
+  // For the tests: what they cannot have of a machine.
+  m.def("_allow_any_number_of_threads", &runtime::allow_any_number_of_threads, py::arg("allow"));
+  m.def("_disturb_teams", &runtime::disturb_teams, py::arg("seed"));
+  m.def("_cgroup_cores", &runtime::cgroup_cores, py::arg("root"));
   m.def("layer_types", &layer_types);
   m.def("activate", &activate, py::arg("name"), py::arg("alpha"), py::arg("beta"), py::arg("x"));
 }

@@ -1,6 +1,6 @@
 // What docs/embedding.md says of stacks ("Stack"): every call below runs in a thread of 64 KB whose stack was painted before, and
 // what it used is counted. Prints the most of each kind and instruction set; exits with 1 where it is more than is promised, or
-// where the numbers are not those of another stack or number of threads. With OMP_STACKSIZE=64k the engine's threads are as small.
+// where the numbers are not those of another stack or number of threads.
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "isa/dispatch.hpp"
-#include "recurrent/plan.hpp"
 #include "rekur/denormals.hpp"
 #include "rekur/runtime.hpp"
+#include "runtime/cores.hpp"
 #include "runtime/parallel.hpp"
+#include "runtime/spare.hpp"
+#include "runtime/team.hpp"
 
 namespace rekur {
 namespace {
@@ -130,7 +132,7 @@ TEST_CASE("every task runs exactly once, denormals flushed, for any number of th
 }
 
 TEST_CASE("several threads do work at once when there is enough of it") {
-#ifdef REKUR_TEST_OPENMP
+#ifdef REKUR_TEST_THREADS
   const RestoreThreads restore;
   set_num_threads(2);
   // Each task waits for the other: one thread alone would never finish (so it gives up after a while).
@@ -183,88 +185,123 @@ TEST_CASE("parallel calls may be nested and may come from several threads at onc
   CHECK(total == 3 * 20 * 4 * 3);
 }
 
-TEST_CASE("a team runs at once and meets: nobody passes a barrier before all have come") {
-  const RestoreThreads restore;
-  for (const int threads : {1, 2, 3}) {
-    runtime::Barrier meeting(threads);
-    std::vector<std::atomic<int>> at(static_cast<std::size_t>(threads));
-    std::atomic<bool> early{false}, kept_denormals{false};
-    const bool ran = runtime::run_team(threads, [&](int member) {
-      if (small_product() != 0.0f) kept_denormals = true;
-      for (int round = 1; round <= 500; ++round) {
-        at[static_cast<std::size_t>(member)] = round;
-        meeting.wait();
-        for (const auto& other : at)
-          if (other < round) early = true;
-        meeting.wait();
-      }
-    });
-#ifdef REKUR_TEST_OPENMP
-    CHECK(ran);
-#else
-    CHECK(ran == (threads == 1));
-#endif
-    if (!ran) continue;
-    CHECK(!early);
-    CHECK(!kept_denormals);
-    CHECK(std::all_of(at.begin(), at.end(), [](const auto& n) { return n == 500; }));
+namespace {
+
+// Rounds that each read what all items of the one before have written, beside pieces.
+struct Relay {
+  int tracks, members;
+  Index rounds, pieces;
+  std::vector<std::atomic<int>> done;   // by track, round and member
+  std::vector<std::atomic<int>> taken;  // pieces
+  std::atomic<int> early{0}, kept_denormals{0};
+
+  Relay(int tracks_, int members_, Index rounds_, Index pieces_)
+      : tracks(tracks_),
+        members(members_),
+        rounds(rounds_),
+        pieces(pieces_),
+        done(static_cast<std::size_t>(tracks_ * members_ * rounds_)),
+        taken(static_cast<std::size_t>(pieces_)) {}
+
+  std::atomic<int>& at(int track, Index round, int member) {
+    return done[static_cast<std::size_t>((track * rounds + round) * members + member)];
   }
+
+  // chained: a track's round waits for the same round of the track before it.
+  void run(int threads, bool chained) {
+    runtime::run(threads, {.tracks = tracks,
+                           .members = members,
+                           .rounds = rounds,
+                           .pieces = pieces,
+                           .item =
+                               [&](int track, Index round, int member) {
+                                 for (int m = 0; chained && track > 0 && m < members; ++m)
+                                   if (at(track - 1, round, m).load(std::memory_order_acquire) == 0) return false;
+                                 for (int m = 0; round > 0 && m < members; ++m)
+                                   if (at(track, round - 1, m).load(std::memory_order_relaxed) != 1) ++early;
+                                 if (small_product() != 0.0f) ++kept_denormals;
+                                 at(track, round, member).fetch_add(1, std::memory_order_release);
+                                 return true;
+                               },
+                           .piece = [&](Index i, int) { ++taken[static_cast<std::size_t>(i)]; }});
+  }
+
+  bool whole() const {
+    const auto once = [](const auto& n) { return n == 1; };
+    return std::all_of(done.begin(), done.end(), once) && std::all_of(taken.begin(), taken.end(), once);
+  }
+};
+
+struct Undisturbed {
+  ~Undisturbed() { runtime::disturb_teams(0); }
+};
+
+}  // namespace
+
+TEST_CASE("a team does every item and every piece once, and no round before the last is done, however threads come and go") {
+  const Undisturbed restore;
+  std::uint64_t taken_over = 0;
+  for (const std::uint32_t seed : {0u, 1u, 2u}) {
+    runtime::disturb_teams(seed);
+    for (const int threads : {1, 2, 3, 5})
+      for (const int members : {1, 2, 3})
+        for (const int tracks : {0, 1, 2, 3})
+          for (const bool chained : {false, true}) {
+            Relay relay(tracks, members, seed == 0 ? 300 : 40, 37);
+            relay.run(threads, chained);
+            CHECK(relay.whole());
+            CHECK(relay.early == 0);
+            CHECK(relay.kept_denormals == 0);
+          }
+    taken_over += runtime::disturb_teams(0);
+  }
+#ifdef REKUR_TEST_THREADS
+  CHECK(taken_over > 0);
+#endif
 }
 
-TEST_CASE("whoever waits for another's progress sees all that was written before it") {
-  const RestoreThreads restore;
-  constexpr int kSteps = 2000;
-  runtime::Progress progress;
-  std::vector<int> written(kSteps, 0);
-  int wrong = 0;
-  const bool ran = runtime::run_team(2, [&](int member) {
-    for (int i = 0; i < kSteps; ++i) {
-      if (member == 0) {
-        written[static_cast<std::size_t>(i)] = i + 1;
-        progress.advance();
-      } else {
-        progress.wait_for(i + 1);
-        wrong += written[static_cast<std::size_t>(i)] != i + 1;
-      }
+TEST_CASE("many short jobs: whoever comes late to one takes nothing of the next") {
+  const Undisturbed restore;
+  for (const std::uint32_t seed : {0u, 3u}) {
+    runtime::disturb_teams(seed);
+    for (int job = 0; job < 3000; ++job) {
+      Relay relay(1 + job % 2, 1 + job % 3, 1 + job % 5, job % 7);
+      relay.run(2 + job % 3, false);
+      REQUIRE(relay.whole());
+      REQUIRE(relay.early == 0);
     }
-  });
-#ifdef REKUR_TEST_OPENMP
-  CHECK(ran);
-#endif
-  if (ran) CHECK(wrong == 0);
-  progress.wait_for(0);  // what has been reached, or never was asked for, is not waited for
-}
-
-TEST_CASE("dealt numbers come to one thread each, however many there are and whoever is slow") {
-  for (const int threads : {1, 2, 3}) {
-    Scratch scratch;
-    recurrent::Dealer dealer(threads, scratch);
-    runtime::Barrier meeting(threads);
-    const std::vector<Index> counts = {5, 1, 2, 64, 3, 1, 7};
-    std::vector<std::vector<std::atomic<int>>> dealt;
-    for (const Index count : counts) dealt.emplace_back(static_cast<std::size_t>(count));
-    const bool ran = runtime::run_team(threads, [&](int thread) {
-      for (std::size_t round = 0; round < counts.size(); ++round) {
-        dealer.deal(counts[round], thread, static_cast<Index>(round), [&](Index i) {
-          if (thread == static_cast<int>(round) % threads) std::this_thread::sleep_for(std::chrono::microseconds(200));
-          ++dealt[round].at(static_cast<std::size_t>(i));
-        });
-        meeting.wait();
-      }
-    });
-    if (!ran) continue;
-    for (const auto& round : dealt) CHECK(std::all_of(round.begin(), round.end(), [](const auto& n) { return n == 1; }));
   }
 }
 
-TEST_CASE("a team within a team has too few threads, and nothing runs") {
-#ifdef REKUR_TEST_OPENMP
-  std::atomic<int> inner{0}, refused{0};
-  CHECK(runtime::run_team(2, [&](int) {
-    if (!runtime::run_team(2, [&](int) { ++inner; })) ++refused;
-  }));
-  CHECK(inner == 0);
-  CHECK(refused == 2);
+TEST_CASE("a team within a team is the thread that asks") {
+  std::atomic<int> inner{0}, elsewhere{0};
+  runtime::run(2, {.pieces = 4, .piece = [&](Index, int) {
+                     const std::thread::id self = std::this_thread::get_id();
+                     if (runtime::in_team()) CHECK(runtime::threads_for(kPlenty, 8) == 1);
+                     runtime::run(2, {.pieces = 3, .piece = [&](Index, int) {
+                                        ++inner;
+                                        elsewhere += std::this_thread::get_id() != self;
+                                      }});
+                   }});
+  CHECK(inner == 12);
+#ifdef REKUR_TEST_THREADS
+  CHECK(elsewhere == 0);
+#endif
+}
+
+TEST_CASE("a call uses no more threads than there are cores, and fewer for a while after one was found waiting for a core") {
+#ifdef REKUR_TEST_THREADS
+  const RestoreThreads restore;
+  struct Allow {
+    ~Allow() { runtime::allow_any_number_of_threads(true); }
+  } allow;
+  runtime::allow_any_number_of_threads(false);
+  const int cores = runtime::usable_cores();
+  CHECK(runtime::spare_threads(1000) == cores);
+  runtime::note_stall(cores, 1'000'000);
+  CHECK(runtime::spare_threads(cores) == std::max(cores / 2, 1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  CHECK(runtime::spare_threads(cores) == cores);
 #endif
 }
 

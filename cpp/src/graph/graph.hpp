@@ -17,6 +17,7 @@
 #include "graph/plan.hpp"
 #include "layers/layer.hpp"
 #include "rekur/model.hpp"
+#include "runtime/calls.hpp"
 
 namespace rekur::graph {
 
@@ -73,16 +74,26 @@ class Run {
 // Runs go on together, changes of the weights alone. Whoever waits to write goes before whoever comes to read after.
 class Turns {
  public:
-  std::shared_lock<std::shared_mutex> read() {
-    const std::lock_guard turn(next_);
-    return std::shared_lock(mutex_);
-  }
-  std::unique_lock<std::shared_mutex> write() {
-    const std::lock_guard turn(next_);
-    return std::unique_lock(mutex_);
-  }
+  auto read() { return Turn<std::shared_lock<std::shared_mutex>>(*this); }
+  auto write() { return Turn<std::unique_lock<std::shared_mutex>>(*this); }
 
  private:
+  template <class Lock>
+  class Turn {
+   public:
+    explicit Turn(Turns& turns) : lock_(turns.take<Lock>()) {}
+
+   private:
+    runtime::Call call_;
+    Lock lock_;
+  };
+
+  template <class Lock>
+  Lock take() {
+    const std::lock_guard turn(next_);
+    return Lock(mutex_);
+  }
+
   std::mutex next_;
   std::shared_mutex mutex_;
 };

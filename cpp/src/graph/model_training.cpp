@@ -18,6 +18,7 @@ Tape& Tape::operator=(Tape&&) noexcept = default;
 void Model::initialize(std::uint64_t seed) { initialize(seed, {}); }
 
 void Model::initialize(std::uint64_t seed, std::span<const std::string> keep) {
+  const runtime::Call call;
   const std::vector<layers::ParamSpec>& specs = graph().parameter_specs();
   for (const std::string& name : keep) {
     const bool known = std::any_of(parameters().begin(), parameters().end(), [&](const auto& info) { return info.name == name; });

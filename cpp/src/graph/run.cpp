@@ -14,6 +14,8 @@ namespace rekur::graph {
 
 Run::~Run() {
   if (pool_ == nullptr) return;  // refused before it began
+  const runtime::QuietCall call;
+  if (!call) return;
   try {
     pool_->give(std::move(arena_));
   } catch (...) {  // the pool's list could not grow: the block is freed instead
@@ -36,6 +38,7 @@ std::span<const std::int32_t> Run::output_lengths(std::size_t k) const {
 void Run::out_of_memory() const { throw_out_of_memory("not enough memory for a run of % rows", {batch_size_}); }
 
 std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& options) const {
+  const runtime::Call call;
   const FlushDenormals flush;
   const std::vector<Shape> shapes = check(batch);
   std::unique_ptr<Run> run(new Run());

@@ -13,6 +13,7 @@
 #endif
 
 #include "rekur/runtime.hpp"
+#include "runtime/calls.hpp"
 
 namespace rekur::isa {
 
@@ -95,6 +96,7 @@ std::atomic<std::uint64_t> current_epoch{1};
 std::mutex choosing;
 
 const Table& choose() {
+  const runtime::Call call;
   const std::lock_guard lock(choosing);
   if (const Table* chosen = current.load(std::memory_order_acquire)) return *chosen;
   const char* wanted = std::getenv("REKUR_ISA");
@@ -127,6 +129,7 @@ std::vector<std::string> available_isas() {
 
 void set_isa(const std::string& name) {
   const isa::Table& table = isa::find(name, "set_isa");
+  const runtime::Call call;
   const std::lock_guard lock(isa::choosing);
   isa::current.store(&table, std::memory_order_release);
   isa::current_epoch.fetch_add(1, std::memory_order_acq_rel);

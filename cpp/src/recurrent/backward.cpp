@@ -30,6 +30,10 @@ class BackwardSlice {
       *state = scratch.take<float>(M_ * Hp_).data();
       std::memset(*state, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
     }
+    const Index panel = isa::kernels().panel, panels = (Hp_ + panel - 1) / panel;
+    units_ = scratch.take<Units>(members).data();
+    for (int m = 0; m < members; ++m)
+      units_[m] = {std::min(panels * m / members * panel, Hp_), std::min(panels * (m + 1) / members * panel, Hp_)};
     zeros_ = scratch.take<float>(Hp_).data();
     std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
     float* state[] = {dh_, dc_};
@@ -40,28 +44,48 @@ class BackwardSlice {
       *rows = scratch.take<const float*>(members * M_).data();
   }
 
-  // Member `member`'s part of steps [low, high).
-  void sweep(Index low, Index high, int member, runtime::Barrier& meeting) {
-    high = std::min(high, slice_.steps());
-    for (Index i = 0; i < high - low; ++i) step(f_.reverse ? low + i : high - 1 - i, member, meeting);
+  // All of steps [low, high), for a slice that one thread has to itself.
+  void sweep(Index low, Index high) {
+    for (Index i = 0; i < rounds(low, high); ++i) round(low, high, i, 0);
+  }
+
+  // The steps in rounds between which members meet. Between two kernels a member needs the others' gradients only for the product
+  // that brings them to its own units: so that belongs to the round of the next kernel, and there is one more round than kernels.
+  Index rounds(Index low, Index high) const {
+    const Index count = std::min(high, slice_.steps()) - low;
+    return count > 0 ? count * r_.cell.phases + 1 : 0;
+  }
+  void round(Index low, Index high, Index round, int member) {
+    const Index n = rounds(low, high), phases = r_.cell.phases;
+    if (round >= n) return;
+    const auto call = [&](Index i, auto f) {
+      const auto [step, p] = divide(i, phases);
+      (this->*f)(f_.reverse ? low + step : std::min(high, slice_.steps()) - 1 - step, static_cast<int>(phases - 1 - p), member);
+    };
+    if (round > 0) call(round - 1, &BackwardSlice::product);
+    if (round + 1 < n) call(round, &BackwardSlice::kernel);
   }
 
  private:
   float* record(Index b, Index t) const { return f_.tape + (t * f_.B + b) * r_.record(Hp_); }
   Index row(Index j) const { return slice_.row[static_cast<std::size_t>(j)]; }
 
-  void step(Index t, int member, runtime::Barrier& meeting) {
+  struct Units {
+    Index begin, end;
+  };
+
+  void kernel(Index t, int phase, int member) {
     const Index active = slice_.active(t), own = member * M_;
-    const Index panel = isa::kernels().panel, panels = (Hp_ + panel - 1) / panel;
     const Index ahead = f_.reverse ? t + 1 : t - 1;
+    const Units units = units_[member];
     for (Index j = 0; j < active; ++j) point(j, t, own);
 
     StepBackward s{};
     s.rows = active;
     s.H = r_.H;
     s.Hp = Hp_;
-    s.begin = std::min(panels * member / members_ * panel, Hp_);
-    s.end = std::min(panels * (member + 1) / members_ * panel, Hp_);
+    s.begin = units.begin;
+    s.end = units.end;
     s.tape = tape_ + own;
     if (ahead >= 0 && ahead < slice_.steps()) {
       s.tape_ahead = tape_ahead_ + own;
@@ -77,28 +101,30 @@ class BackwardSlice {
     s.dc = r_.cell.states > 1 ? dc_ : nullptr;
     s.peephole = r_.packed.peephole.data();
     s.activations = &r_.activations;
+    s.d_product = phase < r_.cell.phases - 1 ? dq_ : nullptr;
+    r_.kernels().backward[phase](s);
+  }
+
+  void product(Index t, int phase, int member) {
+    const Index active = slice_.active(t);
+    const auto [begin, end] = units_[member];
     // Nobody asks for the gradient of the initial h: the product that would bring it there is left out.
     const bool through_h = b_.d_initial[0] || t != (f_.reverse ? slice_.steps() - 1 : 0);
-    for (int p = r_.cell.phases - 1; p >= 0; --p) {
-      s.d_product = p < r_.cell.phases - 1 ? dq_ : nullptr;
-      r_.kernels().backward[p](s);
-      meeting.wait();
-      if (p == 0 && !through_h) continue;
-      product_of_phase(p, active, s.begin, std::min(s.end, r_.H), own);
-    }
+    if (phase > 0 || through_h) product_of_phase(phase, t, active, begin, std::min(end, r_.H), member * M_);
+    if (phase > 0) return;
     // Rows whose first step this was.
     for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j)
-      finish(j, s.begin, std::min(s.end, r_.H));
+      finish(j, begin, std::min(end, r_.H));
   }
 
   // The gradient of units [begin, end) of what phase p multiplied with the recurrent kernel.
-  void product_of_phase(int p, Index active, Index begin, Index end, Index own) {
+  void product_of_phase(int p, Index t, Index active, Index begin, Index end, Index own) {
     if (begin >= end) return;
     const auto& phase = r_.cell.phase[p];
     const Index K = phase.count * Hp_;
     float* into = p == 0 ? dh_ : dq_;
     for (Index j = 0; j < active; ++j) {
-      product_[own + j] = tape_[own + j] + phase.first * Hp_;
+      product_[own + j] = record(row(j), t) + phase.first * Hp_;
       d_rows_[own + j] = into + j * Hp_;
     }
     isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
@@ -139,6 +165,7 @@ class BackwardSlice {
   const Index Hp_, M_;
   const int members_;
   const Strided<float> y_;
+  Units* units_;  // of each member
   float *dh_, *dc_, *dq_, *zeros_;
   float **tape_, **d_rows_;
   const float **product_, **h_previous_, **c_previous_, **h_, **dy_;
@@ -168,13 +195,10 @@ class BackwardCall {
       : plan_(plan),
         R_(static_cast<Index>(runs.size())),
         lag_(plan.alone() ? 0 : 1),
-        meeting_(plan.threads),
-        dealer_(plan.threads, scratch),
+        groups_(plan, R_, scratch),
         work_(scratch.take<float>(plan.threads * isa::kernels().gemm_tn_work).data()) {
     runs_ = scratch.take<Run>(R_).data();
     slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
-    meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();
-    for (int g = 0; g < plan.groups; ++g) new (&meetings_[g]) runtime::Barrier(plan.members);
     for (Index r = 0; r < R_; ++r) {
       const Backward& b = runs[static_cast<std::size_t>(r)];
       const Forward& f = b.forward;
@@ -194,16 +218,15 @@ class BackwardCall {
     }
   }
 
-  void run(int thread) {
-    Index dealt = 0;
+  void run() {
+    // Directions add to the same dx: each after the one before it. All else may be done in any order.
+    const Index turns = plan_.stacked ? 1 : R_;
     for (Index phase = 0; phase < phases_; ++phase) {
-      for (Index r = 0; r < R_; ++r) sweep(r, phase - runs_[r].start, thread);
-      // Directions add to the same dx, each after the one before it. All else may be done in any order.
-      const Index turns = plan_.stacked ? 1 : R_;
-      for (Index turn = 0; turn < turns; ++turn) {
-        products(phase - lag_, turn, thread, dealt);
-        meeting_.wait();
+      if (plan_.alone()) {  // the products of a chunk follow its sweep
+        list(phase);
+        for (Index n = 0; n < groups_.most(); ++n) sweep(0, n, 0, phase, 0);
       }
+      for (Index turn = 0; turn < turns; ++turn) work(phase, turn);
     }
   }
 
@@ -241,45 +264,82 @@ class BackwardCall {
     return nullptr;
   }
 
-  void sweep(Index r, Index chunk, int thread) {
-    if (chunk < 0 || chunk >= runs_[r].chunks) return;
-    const Index low = runs_[r].low(chunk), high = runs_[r].high(chunk);
-    if (thread == plan_.threads - 1) runs_[r].list(chunk);
-    const int group = thread / plan_.members, member = thread % plan_.members;
-    for (Index s = 0; s < plan_.slices && group < plan_.groups; ++s)
-      if (plan_.group_of(r, R_, s) == group) slices_[r * plan_.slices + s].sweep(low, high, member, meetings_[group]);
+  // f(run, chunk) for the runs that have a chunk in a phase.
+  template <class F>
+  void each(Index phase, F&& f) {
+    for (Index r = 0; r < R_; ++r) {
+      const Index chunk = phase - runs_[r].start;
+      if (chunk >= 0 && chunk < runs_[r].chunks) f(runs_[r], chunk);
+    }
   }
 
-  // What all threads share of a phase's products: in the first turn those of the weights, and in each the input gradients of the
-  // directions whose turn it is.
-  void products(Index phase, Index turn, int thread, Index& dealt) {
-    const auto each = [&](auto&& f) {
-      for (Index r = 0; r < R_; ++r) {
-        const Index chunk = phase - runs_[r].start;
-        if (chunk < 0 || chunk >= runs_[r].chunks) continue;
-        if (turn == 0) f(runs_[r].products.weight_tiles(), r, chunk, true);
-        if (plan_.stacked || turn == r) f(runs_[r].products.input_tiles(chunk), r, chunk, false);
-      }
-    };
-    Index count = 0;
-    each([&](Index tiles, Index, Index, bool) { count += tiles; });
-    if (count == 0) return;
-    float* const work = work_ + thread * isa::kernels().gemm_tn_work;
-    dealer_.deal(count, thread, dealt++, [&](Index i) {
-      each([&](Index tiles, Index r, Index chunk, bool weights) {
-        if (i >= 0 && i < tiles) weights ? runs_[r].products.weights(chunk, i, work) : runs_[r].products.input(chunk, i);
-        i -= tiles;
+  // In the order of the directions.
+  void list(Index phase) {
+    each(phase, [](Run& run, Index chunk) { run.list(chunk); });
+  }
+
+  // A round of the n-th task of a group.
+  void sweep(int group, Index n, Index round, Index phase, int member) {
+    const std::span<const Index> own = groups_.of(group);
+    if (n >= static_cast<Index>(own.size())) return;
+    const Index task = own[static_cast<std::size_t>(n)];
+    const Run& run = runs_[task / plan_.slices];
+    const Index chunk = phase - run.start;
+    if (chunk < 0 || chunk >= run.chunks) return;
+    if (plan_.members > 1)
+      slices_[task].round(run.low(chunk), run.high(chunk), round, member);
+    else
+      slices_[task].sweep(run.low(chunk), run.high(chunk));
+  }
+
+  // What is done side by side: in the first turn the sweeps, unless they are done already, the lists of what they leave, and of the
+  // chunk before theirs the products of the weights; in each turn the input gradients of the directions whose turn it is.
+  void work(Index phase, Index turn) {
+    const Index behind = phase - lag_;
+    const bool sweeps = turn == 0 && !plan_.alone();
+    Index meetings = 1, tiles = 0, swept = 0;
+    each(phase, [&](const Run&, Index) { ++swept; });
+    for (Index task = 0; sweeps && plan_.members > 1 && task < R_ * plan_.slices; ++task) {
+      const Run& run = runs_[task / plan_.slices];
+      const Index chunk = phase - run.start;
+      if (chunk >= 0 && chunk < run.chunks) meetings = std::max(meetings, slices_[task].rounds(run.low(chunk), run.high(chunk)));
+    }
+    const auto each_product = [&](auto&& f) {
+      each(behind, [&](const Run& run, Index chunk) {
+        if (turn == 0) f(run.products.weight_tiles(), run.products, chunk, true);
+        if (plan_.stacked || turn == &run - runs_) f(run.products.input_tiles(chunk), run.products, chunk, false);
       });
-    });
+    };
+    each_product([&](Index n, const LargeProducts&, Index, bool) { tiles += n; });
+    const Index lists = sweeps && swept > 0 ? 1 : 0;
+    runtime::run(plan_.threads, {.tracks = sweeps && swept > 0 ? plan_.groups : 0,
+                                 .members = plan_.members,
+                                 .rounds = groups_.most() * meetings,
+                                 .pieces = tiles + lists,
+                                 .item =
+                                     [&](int group, Index round, int member) {
+                                       const auto [n, meeting] = divide(round, meetings);
+                                       sweep(group, n, meeting, phase, member);
+                                       return true;
+                                     },
+                                 .piece =
+                                     [&](Index i, int thread) {
+                                       // The last: those who have nothing to sweep come to it first.
+                                       if (i == tiles) return list(phase);
+                                       each_product([&](Index n, const LargeProducts& products, Index chunk, bool weights) {
+                                         if (i >= 0 && i < n)
+                                           weights ? products.weights(chunk, i, work_ + thread * isa::kernels().gemm_tn_work)
+                                                   : products.input(chunk, i);
+                                         i -= n;
+                                       });
+                                     }});
   }
 
   const Plan& plan_;
   const Index R_, lag_;
-  Index phases_ = 0;
-  runtime::Barrier meeting_;
-  Dealer dealer_;
+  const Groups groups_;
   float* const work_;  // of the weights' products, by thread
-  runtime::Barrier* meetings_;
+  Index phases_ = 0;
   Run* runs_;
   BackwardSlice* slices_;
 };
@@ -308,8 +368,8 @@ void backward(std::span<const Backward> runs) {
     work += 2 * flops(run.forward);
   }
   ScratchUse scratch;
-  run_planned(make_plan(runs, work, isa::kernels().panel), *scratch,
-              [&](const Plan& plan) { return BackwardCall(runs, plan, *scratch); });
+  const Plan plan = make_plan(runs, work, isa::kernels().panel);
+  BackwardCall(runs, plan, *scratch).run();
 }
 
 }  // namespace rekur::recurrent

@@ -1,4 +1,5 @@
 // The forward pass: for each slice, chunk by chunk, the input projection of some time steps and then those steps.
+#include <atomic>
 #include <cstring>
 
 #include "isa/dispatch.hpp"
@@ -43,14 +44,26 @@ class ForwardSlice {
     if (c_) start(c_, f.initial[1]);
   }
 
-  // Member `member`'s part of chunk i; all members call it alike, with the meeting point they share.
-  void chunk(Index i, int member, runtime::Barrier& meeting) {
-    const Index steps = slice_.steps(), done = i * chunk_;
-    if (done >= steps) return;
-    const Index count = std::min(chunk_, steps - done), low = f_.reverse ? steps - done - count : done;
-    project(low, count, member);
-    meeting.wait();
-    for (Index n = 0; n < count; ++n) step(f_.reverse ? low + count - 1 - n : low + n, low, done + n, member, meeting);
+  // All of chunk i, for a slice that one thread has to itself.
+  void chunk(Index i) {
+    const Chunk c = at(i);
+    if (c.count == 0) return;
+    project(c, 0);
+    for (Index n = 0; n < c.count; ++n)
+      for (int p = 0; p < r_.cell.phases; ++p) step(c, n, p, 0);
+  }
+
+  // Chunk i in rounds between which members meet: the projection, then the phases of each step.
+  void round(Index i, Index round, int member) {
+    const Chunk c = at(i);
+    const Index phase = round - 1;
+    if (c.count == 0 || phase >= c.count * r_.cell.phases) return;
+    if (round == 0)
+      project(c, member);
+    else {
+      const auto [step_of_chunk, p] = divide(phase, r_.cell.phases);
+      step(c, step_of_chunk, static_cast<int>(p), member);
+    }
   }
 
  private:
@@ -59,8 +72,17 @@ class ForwardSlice {
     for (Index j = 0; initial && j < M_; ++j) std::copy_n(initial + row(j) * r_.H, r_.H, state + j * Hp_);
   }
 
-  // W x + b for the active rows of steps [low, low + count); a member takes its share of the rows.
-  void project(Index low, Index count, int member) {
+  struct Chunk {
+    Index low, count, done;  // steps [low, low + count), and how many come before them
+  };
+  Chunk at(Index i) const {
+    const Index steps = slice_.steps(), done = i * chunk_, count = std::clamp<Index>(steps - done, 0, chunk_);
+    return {f_.reverse ? steps - done - count : done, count, done};
+  }
+
+  // W x + b for the active rows of a chunk's steps; a member takes its share of the rows.
+  void project(const Chunk& c, int member) {
+    const Index low = c.low, count = c.count;
     Index rows = 0;
     for (Index t = low; t < low + count; ++t) rows += slice_.active(t);
     const Index begin = rows * member / members_, end = rows * (member + 1) / members_;
@@ -80,8 +102,9 @@ class ForwardSlice {
                         projection_rows_ + begin, 0, false);
   }
 
-  // Step number `n` of the slice, at time t.
-  void step(Index t, Index low, Index n, int member, runtime::Barrier& meeting) {
+  // Member `member`'s units in a phase of step `i` of a chunk.
+  void step(const Chunk& c, Index i, int phase, int member) {
+    const Index n = c.done + i, t = f_.reverse ? c.low + c.count - 1 - i : c.low + i;
     const Index active = slice_.active(t), vectors = Hp_ / isa::kernels().width;
     float** const y_rows = y_rows_ + member * M_;
     float** const tape_rows = tape_rows_ + member * M_;
@@ -98,7 +121,7 @@ class ForwardSlice {
     s.begin = vectors * member / members_ * isa::kernels().width;
     s.end = vectors * (member + 1) / members_ * isa::kernels().width;
     s.descending = n % 2 != 0;
-    s.input = projection_ + (t - low) * M_ * X_;
+    s.input = projection_ + (t - c.low) * M_ * X_;
     s.h = h_[n % 2];
     s.h_next = h_[(n + 1) % 2];
     s.c = c_;
@@ -107,12 +130,10 @@ class ForwardSlice {
     s.peephole = r_.packed.peephole.data();
     s.activations = &r_.activations;
     s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
-    for (int p = 0; p < r_.cell.phases; ++p) {
-      s.weights = r_.packed.recurrent[p].data();
-      s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[p].data() : nullptr;
-      r_.kernels().forward[p](s);
-      meeting.wait();
-    }
+    s.weights = r_.packed.recurrent[phase].data();
+    s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[phase].data() : nullptr;
+    r_.kernels().forward[phase](s);
+    if (phase + 1 < r_.cell.phases) return;
     // Rows whose last step this was.
     for (Index j = f_.reverse ? 0 : slice_.active(t + 1); j < (f_.reverse && t > 0 ? 0 : active); ++j)
       finish(j, s.h_next + j * Hp_, s.begin, std::min(s.end, r_.H), member);
@@ -159,58 +180,76 @@ void pass_empty_rows(const Forward& f) {
   }
 }
 
-Index chunk_steps(const Plan& plan, const Forward& f) {
+// `longest`: steps of the longest row.
+Index chunk_steps(const Plan& plan, const Forward& f, Index longest) {
   const Index rows = std::max<Index>((f.B + plan.slices - 1) / plan.slices, 1);
   const Index steps = std::max<Index>(kChunkRows / rows, 1);
-  return plan.wavefront ? std::clamp<Index>(f.T / kWavefrontChunks, (kWavefrontRows + rows - 1) / rows, steps) : steps;
+  if (plan.wavefront) return std::clamp<Index>(f.T / kWavefrontChunks, (kWavefrontRows + rows - 1) / rows, steps);
+  if (plan.members == 1 || longest <= steps) return steps;
+  const Index chunks = (longest + steps - 1) / steps;  // of one length, since all have the same number of rounds
+  return (longest + chunks - 1) / chunks;
 }
 
 class ForwardCall {
  public:
   ForwardCall(std::span<const Forward> runs, const Plan& plan, Scratch& scratch)
-      : plan_(plan), R_(static_cast<Index>(runs.size())) {
-    tasks_ = scratch.take<ForwardSlice>(R_ * plan.slices).data();
-    progress_ = scratch.take<runtime::Progress>(plan.wavefront ? R_ * plan.slices : 0).data();
-    for (Index i = 0; plan.wavefront && i < R_ * plan.slices; ++i) new (&progress_[i]) runtime::Progress;
+      : plan_(plan), R_(static_cast<Index>(runs.size())), groups_(plan, R_, scratch) {
+    const Index tasks = R_ * plan.slices;
+    tasks_ = scratch.take<ForwardSlice>(tasks).data();
+    progress_ = scratch.take<std::atomic<Index>>(plan.wavefront ? tasks : 0).data();
+    for (Index i = 0; plan.wavefront && i < tasks; ++i) new (&progress_[i]) std::atomic<Index>(0);
     source_ = scratch.take<Index>(R_).data();
     depth_ = scratch.take<Index>(R_).data();
-    meetings_ = scratch.take<runtime::Barrier>(plan.groups).data();
-    for (int g = 0; g < plan.groups; ++g) new (&meetings_[g]) runtime::Barrier(plan.members);
     for (Index r = 0; r < R_; ++r) {
       const Forward& f = runs[static_cast<std::size_t>(r)];
-      const Index chunk = chunk_steps(plan, f);
+      const std::span<Slice> slices = slice_rows(f, plan.slices, scratch);
+      const Index steps = slices[0].steps();  // the first has the longest row
+      const Index chunk = chunk_steps(plan, f, steps);
       source_[r] = plan.wavefront && f.source ? f.source - runs.data() : -1;
       depth_[r] = source_[r] >= 0 ? depth_[source_[r]] + 1 : 0;
-      phases_ = std::max(phases_, depth_[r] + (f.T + chunk - 1) / chunk);
-      const std::span<Slice> slices = slice_rows(f, plan.slices, scratch);
+      phases_ = std::max(phases_, depth_[r] + (steps + chunk - 1) / chunk);
+      meetings_ = std::max(meetings_, 1 + std::min(chunk, steps) * Engine::impl(*f.layer).cell.phases);
       for (Index s = 0; s < plan.slices; ++s)
         new (&tasks_[r * plan.slices + s]) ForwardSlice(f, slices[static_cast<std::size_t>(s)], chunk, plan.members, scratch);
     }
+    if (plan.members == 1) meetings_ = 1;
   }
 
-  void run(int thread) {
-    const int group = thread / plan_.members, member = thread % plan_.members;
-    for (Index phase = 0; phase < phases_ && group < plan_.groups; ++phase)
-      for (Index r = 0; r < R_; ++r)
-        for (Index s = 0; s < plan_.slices && phase >= depth_[r]; ++s) {
-          if (plan_.group_of(r, R_, s) != group) continue;
-          const Index task = r * plan_.slices + s, chunk = phase - depth_[r];
-          // A chunk reads the one that its source has left a phase before.
-          for (Index from = 0; source_[r] >= 0 && from < plan_.slices; ++from)
-            progress_[source_[r] * plan_.slices + from].wait_for(chunk + 1);
-          tasks_[task].chunk(chunk, member, meetings_[group]);
-          if (plan_.wavefront) progress_[task].advance();
-        }
+  void run() {
+    runtime::run(plan_.threads, {.tracks = plan_.groups,
+                                 .members = plan_.members,
+                                 .rounds = phases_ * groups_.most() * meetings_,
+                                 .item = [&](int group, Index round, int member) { return item(group, round, member); }});
   }
 
  private:
+  // A group's rounds: phase by phase, in each a chunk of every task, in each its meetings.
+  bool item(int group, Index round, int member) {
+    const auto [number, meeting] = divide(round, meetings_);
+    const auto [phase, n] = divide(number, groups_.most());
+    const std::span<const Index> own = groups_.of(group);
+    if (n >= static_cast<Index>(own.size())) return true;
+    const Index task = own[static_cast<std::size_t>(n)], r = task / plan_.slices, chunk = phase - depth_[r];
+    if (chunk < 0) return true;
+    if (plan_.members > 1) {
+      tasks_[task].round(chunk, meeting, member);
+      return true;
+    }
+    // A chunk reads the one that its source has left a phase before.
+    for (Index from = 0; source_[r] >= 0 && from < plan_.slices; ++from)
+      if (progress_[source_[r] * plan_.slices + from].load(std::memory_order_acquire) <= chunk) return false;
+    tasks_[task].chunk(chunk);
+    if (plan_.wavefront) progress_[task].store(chunk + 1, std::memory_order_release);
+    return true;
+  }
+
   const Plan& plan_;
   const Index R_;
-  Index phases_ = 0;
-  runtime::Barrier* meetings_;
+  const Groups groups_;
+  Index phases_ = 0, meetings_ = 1;  // meetings_: rounds of a chunk
   ForwardSlice* tasks_;
-  runtime::Progress* progress_;  // of the tasks, in a wavefront
-  Index *source_, *depth_;       // of a run in a wavefront: the run that it reads, or -1; how many stand before it
+  std::atomic<Index>* progress_;  // chunks done of the tasks, in a wavefront
+  Index *source_, *depth_;        // of a run in a wavefront: the run that it reads, or -1; how many stand before it
 };
 
 }  // namespace
@@ -223,8 +262,8 @@ void forward(std::span<const Forward> runs) {
     work += flops(run);
   }
   ScratchUse scratch;
-  run_planned(make_plan(runs, work, isa::kernels().width), *scratch,
-              [&](const Plan& plan) { return ForwardCall(runs, plan, *scratch); });
+  const Plan plan = make_plan(runs, work, isa::kernels().width);
+  ForwardCall(runs, plan, *scratch).run();
 }
 
 }  // namespace rekur::recurrent

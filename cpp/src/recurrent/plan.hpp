@@ -1,20 +1,22 @@
 // Who computes what: slices of a batch, the threads that share a slice by hidden units, and how a call goes through time.
 //
-// A call walks its runs in chunks of time steps. Each slice of each run is a task, done by a group of `members` threads:
+// A call walks its runs in chunks of time steps. Each slice of each run is a task; the tasks are dealt out to groups of `members`
+// threads, each a track of the team's work (runtime/team.hpp):
 //   batch slices   as many slices as threads, one member each: nothing is shared but the weights
 //   hidden slices  few rows: the members of a group split the hidden units and meet once a step
 //   wavefront      a stack of layers on few rows: a layer a thread, each a chunk behind the one it reads
-// None of it changes a bit of the result: a row does not depend on the rows beside it, a unit not on its neighbours.
+// None of it changes a bit of the result: a row does not depend on the rows beside it, a unit not on its neighbours. So it does not
+// matter which thread does what is planned for which, or whether it comes at all.
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <span>
 
 #include "recurrent/recurrence.hpp"
 #include "rekur/runtime.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
+#include "runtime/team.hpp"
 
 namespace rekur::recurrent {
 
@@ -48,7 +50,7 @@ inline const Forward& forward_of(const Backward& run) { return run.forward; }
 
 // How the threads of a call share it.
 struct Plan {
-  int threads = 1;         // of the parallel region
+  int threads = 1;         // of the call
   int members = 1;         // threads that share a slice
   int groups = 1;          // of `members` threads each
   Index slices = 1;        // of each run
@@ -73,47 +75,38 @@ double flops(const Forward& f);
 // The slices of a run; rows without a valid step are in none.
 std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch);
 
-// Runs make(plan).run(thread) on the plan's threads. If the system has fewer for us, one does it all.
-template <class Make>
-void run_planned(Plan plan, Scratch& scratch, Make&& make) {
-  {
-    auto call = make(plan);
-    if (runtime::run_team(plan.threads, [&](int thread) { call.run(thread); })) return;
-  }
-  scratch.release();
-  plan = Plan{.stacked = plan.stacked};
-  auto call = make(plan);
-  runtime::run_team(1, [&](int thread) { call.run(thread); });
-}
-
-// Deals out the numbers [0, count) to the threads of a region, each number once: first those of its own share, where what a thread
-// has just written is likely to be needed, then what others have left of theirs. All threads call `deal` alike, and meet after it.
-class Dealer {
+// The tasks (r * slices + s) of each group, in the order of the runs.
+class Groups {
  public:
-  Dealer(int threads, Scratch& scratch) : threads_(threads), shares_(scratch.take<Share>(2 * threads).data()) {
-    for (int i = 0; i < 2 * threads; ++i) new (&shares_[i]) Share;
+  Groups(const Plan& plan, Index runs, Scratch& scratch) : most_(0) {
+    const Index tasks = runs * plan.slices;
+    first_ = scratch.take<Index>(plan.groups + 1).data();
+    tasks_ = scratch.take<Index>(tasks).data();
+    Index n = 0;
+    for (int g = 0; g < plan.groups; ++g) {
+      first_[g] = n;
+      for (Index task = 0; task < tasks; ++task)
+        if (plan.group_of(task / plan.slices, runs, task % plan.slices) == g) tasks_[n++] = task;
+      most_ = std::max(most_, n - first_[g]);
+    }
+    first_[plan.groups] = n;
   }
 
-  // `round`: the thread's own count of these calls.
-  template <class F>
-  void deal(Index count, int thread, Index round, F&& f) {
-    Share* const shares = shares_ + round % 2 * threads_;
-    for (int n = 0; n < threads_; ++n) {
-      const int owner = (thread + n) % threads_;
-      const Index begin = count * owner / threads_, end = count * (owner + 1) / threads_;
-      for (Index i; (i = begin + shares[owner].taken.fetch_add(1, std::memory_order_relaxed)) < end;) f(i);
-    }
-    // Nobody reads the last round's any more; all will see this after they have met.
-    shares_[(round + 1) % 2 * threads_ + thread].taken.store(0, std::memory_order_relaxed);
-  }
+  std::span<const Index> of(int g) const { return {tasks_ + first_[g], tasks_ + first_[g + 1]}; }
+  Index most() const { return most_; }  // tasks of a group
 
  private:
-  struct Share {
-    alignas(64) std::atomic<Index> taken{0};
-  };
-
-  const int threads_;
-  Share* shares_;  // of this round and the next
+  Index *first_, *tasks_, most_;
 };
+
+// n divided by `by`, and what remains: mostly at once.
+struct Quotient {
+  Index whole, rest;
+};
+inline Quotient divide(Index n, Index by) {
+  if (n < by) return {0, n};
+  if (by == 1) return {n, 0};
+  return {n / by, n % by};
+}
 
 }  // namespace rekur::recurrent

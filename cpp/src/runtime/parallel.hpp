@@ -1,7 +1,5 @@
-// Threads: the only file (with its .cpp) that knows OpenMP.
+// Loops on several threads.
 #pragma once
-
-#include <atomic>
 
 #include "rekur/tensor.hpp"
 #include "runtime/function_ref.hpp"
@@ -21,39 +19,7 @@ void parallel_range(Index n, Index grain, double work, FunctionRef<void(Index, I
 
 inline constexpr Index kAllThreads = 1 << 20;
 
-// Threads worth using for so much work, at most `most`; 1 inside a parallel region, ours or the caller's.
+// Threads worth using for so much work, at most `most`; 1 within a team's work.
 int threads_for(double work, Index most);
-
-// Runs body(0) … body(threads - 1) at the same time, denormals flushed, so that they may wait for one another. body must not throw.
-// False, with nothing run, if the system gives fewer threads.
-bool run_team(int threads, FunctionRef<void(int)> body);
-
-// A meeting point of `threads` threads that run at the same time. It spins: about 50 ns between two cores, where an OpenMP barrier
-// takes 200 and a parallel region 500; a thread that has waited long lets others run.
-class Barrier {
- public:
-  explicit Barrier(int threads) noexcept : threads_(threads) {}
-  void wait() noexcept {
-    if (threads_ > 1) meet();
-  }
-
- private:
-  void meet() noexcept;
-
-  const int threads_;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> round_{0};
-};
-
-// How far a thread has come, for others that run at the same time and wait for it. They spin, as at a Barrier.
-class Progress {
- public:
-  void advance() noexcept { done_.store(done_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
-  // Until advance() has been called `count` times; what was written before is then seen.
-  void wait_for(Index count) const noexcept;
-
- private:
-  alignas(128) std::atomic<Index> done_{0};
-};
 
 }  // namespace rekur::runtime

@@ -7,32 +7,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-#include <thread>
-
-#if defined(__linux__)
-#include <sched.h>
-#endif
 
 #include "rekur/tensor.hpp"
+#include "runtime/cores.hpp"
+#include "runtime/team.hpp"
 
 namespace rekur {
 
 namespace {
 
-constexpr int kMostThreads = 1024;
-
-// Cores this process may run on.
-int usable_cores() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    const int cores = CPU_COUNT(&set);
-    if (cores > 0) return cores < kMostThreads ? cores : kMostThreads;
-  }
-#endif
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
-  return cores < 1 ? 1 : cores < kMostThreads ? cores : kMostThreads;
-}
+using runtime::kMostThreads;
 
 // The number at the start of `text`, if it is in range and followed by one of `ends` or nothing.
 std::optional<int> thread_count(const char* text, const char* ends) {
@@ -51,7 +35,7 @@ int initial_threads() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     if (const auto n = thread_count(text, ", ")) return *n;  // OpenMP allows a list, one number for each level
   }
-  return usable_cores();
+  return runtime::usable_cores();
 }
 
 std::atomic<int> threads{0};  // 0: not known yet
@@ -83,19 +67,20 @@ int num_threads() {
 
 void set_num_threads(int n) {
   if (n < 1 || n > kMostThreads) throw_error("set_num_threads: expected a number from 1 to 1024, got %", {n});
+  runtime::count_cores();  // the affinity mask may be another now
   threads.store(n, std::memory_order_relaxed);
 }
 
 std::string cpu_info() {
-#ifdef _OPENMP
-  constexpr const char* openmp = ", OpenMP\n";
+#if REKUR_THREADS
+  const char* const kind = num_threads() > runtime::usable_cores() ? " (a call uses no more than there are cores)\n" : "\n";
 #else
-  constexpr const char* openmp = ", built without OpenMP\n";
+  constexpr const char* kind = ", built for one thread\n";
 #endif
   std::string names;
   for (const std::string& name : available_isas()) names.append(" ").append(name);
   return compose("rekur %\nprocessor: %\ninstruction set: % (available:%)\nthreads: % of % usable cores%cells: %\n",
-                 {version(), processor_model(), current_isa(), names, num_threads(), usable_cores(), openmp, REKUR_CELLS});
+                 {version(), processor_model(), current_isa(), names, num_threads(), runtime::usable_cores(), kind, REKUR_CELLS});
 }
 
 const char* version() noexcept { return REKUR_VERSION; }

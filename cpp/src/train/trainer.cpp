@@ -8,7 +8,7 @@
 #include "io/text.hpp"
 #include "rekur/denormals.hpp"
 #include "rekur/train.hpp"
-#include "runtime/parallel.hpp"
+#include "runtime/calls.hpp"
 #include "train/clipping.hpp"
 #include "train/losses.hpp"
 #include "train/optimizers.hpp"
@@ -195,6 +195,7 @@ Trainer::Impl& Trainer::self() const {
 
 // Nothing of the model or the trainer changes before the update, the last thing that happens and one that cannot fail.
 StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<const View> outputs) {
+  const runtime::Call call;
   const FlushDenormals flush;
   Impl& self = this->self();
   const std::lock_guard turn(self.turn);
@@ -212,6 +213,7 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
 }
 
 StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
+  const runtime::Call call;
   const FlushDenormals flush;
   const Impl& self = this->self();
   self.check(batch, targets, outputs);
@@ -224,7 +226,8 @@ StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::sp
 
 double Trainer::learning_rate() const noexcept {
   if (impl_ == nullptr) return 0;
-  const std::lock_guard turn(impl_->turn);
+  const runtime::QuietCall call;
+  const std::unique_lock turn = call ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
   return impl_->optimizer.learning_rate();
 }
 
@@ -241,23 +244,27 @@ void Trainer::set_optimizer(const std::string& config_json) {
   const train::Hyperparameters hyper = train::read_hyperparameters(kind, reader);
   const train::Clipping clipping = train::read_clipping(reader);
   reader.finish();
+  const runtime::Call call;
   const std::lock_guard turn(self.turn);
   self.optimizer.set_hyperparameters(hyper);
   self.clipping = clipping;
 }
 
 void Trainer::set_learning_rate(double rate) {
+  const runtime::Call call;
   const std::lock_guard turn(self().turn);
   impl_->optimizer.set_learning_rate(rate);
 }
 
 std::uint64_t Trainer::iterations() const noexcept {
   if (impl_ == nullptr) return 0;
-  const std::lock_guard turn(impl_->turn);
+  const runtime::QuietCall call;
+  const std::unique_lock turn = call ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
   return impl_->iterations;
 }
 
 std::map<std::string, Tensor> Trainer::state() const {
+  const runtime::Call call;
   const std::lock_guard turn(self().turn);
   std::map<std::string, Tensor> state;
   for (const train::Slot& slot : impl_->optimizer.slots()) {
