@@ -3,11 +3,10 @@
     python -m benchmarks.busy                    # both claims, a minute
     python -m benchmarks.busy --json busy.json
 
-A call asked to use several threads must not wait for one that has no core. Measured are mean times, since a rare long wait is what
-matters, in turns in one process: (1) two threads against one, while another process computes without a pause on one of the cores
-that this one has: at most 1.3 times; (2) sixteen threads asked for on the cores that there are against as many threads as cores: at
-most twice; beside them the same without the other process, where two threads should be worth having. Exit status 0 whether or
-not targets are met.
+A call that is asked to use several threads must not wait for one that has no core. Measured in turns in one process are
+mean times, since it is the rare long wait that matters. (1) Two threads against one, while another process computes
+without a pause on one of the two cores: at most 1.3 times. (2) Sixteen threads asked for against two: at most twice.
+Exit status 0 whether or not targets are met.
 """
 
 from __future__ import annotations

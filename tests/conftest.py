@@ -12,7 +12,6 @@ import pytest
 import cpp_tools
 from rekur import _core
 
-
 # The tests ask for more threads than the machine has cores, so that work is cut as on other machines.
 _core._allow_any_number_of_threads(True)
 

@@ -83,7 +83,7 @@ def usable(include: tuple[Path, ...], file: Path) -> Library | None:
     with tempfile.TemporaryDirectory() as folder:
         source, out = Path(folder, "try.cpp"), Path(folder, "try")
         source.write_text(LISTING)
-        for needs in ((), ("-pthread",), ("-fopenmp",), ("-lgomp", "-pthread")):
+        for needs in ((), ("-pthread",)):
             with contextlib.suppress(AssertionError, OSError):
                 isas = run([Library(include, file, (*whole, *needs)).compile(source, out)]).split()
                 return Library(include, file, (*plain, *needs), tuple(isas))

@@ -161,7 +161,7 @@ def test_a_row_alone_equals_the_row_in_a_batch(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_computes_the_same_and_does_not_hang() -> None:
-    """OpenMP's threads do not survive a fork; a child that waited for them would wait forever."""
+    """Threads do not survive a fork; a child that waited for them would wait forever."""
     program = """
 import multiprocessing, numpy as np, rekur
 rekur.set_num_threads(2)

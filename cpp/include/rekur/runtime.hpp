@@ -21,7 +21,8 @@ REKUR_API std::vector<std::string> available_isas();
 REKUR_API void set_isa(const std::string& name);
 
 // Threads used by one call into the engine. Initially REKUR_NUM_THREADS, else OMP_NUM_THREADS, else the cores this
-// process may run on. Results never depend on it, not by one bit. Throws Error unless 1 <= n <= 1024.
+// process may use, by its affinity mask and its cgroups' CPU quota. A call never uses more threads than there are such cores.
+// Results never depend on it, not by one bit. Throws Error unless 1 <= n <= 1024.
 REKUR_API int num_threads();
 REKUR_API void set_num_threads(int n);
 
