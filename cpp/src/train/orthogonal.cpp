@@ -93,7 +93,9 @@ class Rows {
     const Index count = end - begin, chunks = (to - from + kChunk - 1) / kChunk;
     if (chunks == 0) return;
     const double work = 4.0 * static_cast<double>(to - from) * static_cast<double>(count * columns_);
-    const int threads = work < kWorthThreads ? 1 : runtime::threads_for(work, chunks);
+    const int threads = work < kWorthThreads ? 1
+                                             : std::min(runtime::threads_for(work, chunks),
+                                                        static_cast<int>(coefficients_.size() / (kChunk * kPanel)));
     pack(begin, count, threads);
     runtime::numbered_tasks(threads, chunks, [&](Index chunk, int thread) {
       const Index first = from + chunk * kChunk, rows = std::min(kChunk, to - first);
