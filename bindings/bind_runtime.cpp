@@ -1,5 +1,6 @@
 #include "bindings.hpp"
 #include "isa/dispatch.hpp"
+#include "layers/equations_spec.hpp"
 #include "runtime/cores.hpp"
 #include "runtime/spare.hpp"
 #include "runtime/team.hpp"
@@ -46,6 +47,7 @@ void bind_runtime(py::module_& m) {
   m.def("_disturb_teams", &runtime::disturb_teams, py::arg("seed"));
   m.def("_cgroup_cores", &runtime::cgroup_cores, py::arg("root"));
   m.def("layer_types", &layer_types);
+  m.def("operation_names", &layers::operation_names);
   m.def("activate", &activate, py::arg("name"), py::arg("alpha"), py::arg("beta"), py::arg("x"));
 }
 

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._trace import evaluate
+
 Array = NDArray[np.float64]
 Spec = Mapping[str, Any]
 
@@ -254,6 +256,11 @@ def joined(combine: Callable[[list[Array]], Array]) -> Callable[..., list[Tensor
     return run_join
 
 
+def run_lambda(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    lengths = next((x.lengths for x in inputs if x.lengths is not None), None)
+    return [Tensor(value, lengths) for value in evaluate(layer["equations"], [x.value for x in inputs])]
+
+
 LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     **dict.fromkeys(CELLS, run_recurrent),
     "Bidirectional": run_bidirectional,
@@ -266,6 +273,7 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     "Multiply": joined(lambda values: np.prod(values, axis=0)),
     "Subtract": joined(lambda values: values[0] - values[1]),
     "Divide": joined(lambda values: values[0] / values[1]),
+    "Lambda": run_lambda,
     "LayerNormalization": run_layer_normalization,
     "Affine": run_affine,
     "Rescaling": run_rescaling,

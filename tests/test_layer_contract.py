@@ -69,6 +69,13 @@ def recurrent_examples(kind: str) -> list[Example]:
     ]
 
 
+SWISH = {"inputs": ["x"], "nodes": [["sigmoid", 0], ["multiply", 0, 1]], "outputs": [2]}
+NORMED = {
+    "inputs": ["a", "b"],
+    "nodes": [["mean", 0], ["subtract", 0, 2], ["multiply", 3, 1], ["max", 4]],
+    "outputs": [4, 5],
+}
+
 EXAMPLES = [
     *(example for kind in ("SimpleRNN", "LSTM", "GRU") for example in recurrent_examples(kind)),
     Example({"type": "GRU", "units": 4, "reset_after": False}, [SEQUENCE], RECURRENT_WRONG),
@@ -97,6 +104,9 @@ EXAMPLES = [
     Example({"type": "Affine"}, [SEQUENCE], POINTWISE_WRONG),
     Example({"type": "Rescaling", "scale": 3, "offset": [1, 2.5, -3]}, [ROW], [*POINTWISE_WRONG, [STATE]]),
     Example({"type": "Rescaling", "scale": [0.5, 0, 1e-3]}, [SEQUENCE], [[((None, None, 2), F32)]]),
+    Example({"type": "Lambda", "equations": SWISH}, [SEQUENCE], POINTWISE_WRONG),
+    Example({"type": "Lambda", "equations": NORMED}, [ROW, ((None, 1), F32)], ELEMENTWISE_WRONG),
+    Example({"type": "Lambda", "equations": NORMED}, [SEQUENCE, SEQUENCE], [[SEQUENCE, ROW], [SEQUENCE]]),
     Example({"type": "Step", "index": -1}, [SEQUENCE], [[ROW], [((None, 0, 3), F32)], *POINTWISE_WRONG], 1),
     Example({"type": "Step", "index": 2}, [SEQUENCE], [[((None, 2, 3), F32)]], 3),
     Example({"type": "Slice", "start": 1, "stop": 3}, [SEQUENCE], [*POINTWISE_WRONG, [((None, 2), F32)]]),

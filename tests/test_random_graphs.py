@@ -21,7 +21,12 @@ Rng = np.random.Generator
 # Without kinks: central differences and float32 may fall on either side of one.
 SMOOTH = ["linear", "tanh", "sigmoid", "softsign", {"name": "elu", "alpha": 0.7}, "softplus", "scaled_tanh"]
 
-SCALING = ["LayerNormalization", "Affine", "Rescaling", "Slice"]
+SCALING = ["LayerNormalization", "Affine", "Rescaling", "Slice", "Lambda"]
+EQUATIONS = [
+    [["sigmoid", 0], ["multiply", 0, 1]],
+    [["mean", 0], ["subtract", 0, 1], ["sin", 2]],
+    [["constant", 0.5], ["multiply", 0, 1], ["erf", 2], ["max", 0], ["tanh", 4], ["add", 3, 5]],
+]
 
 
 class Clock(NamedTuple):
@@ -41,7 +46,17 @@ class Node(NamedTuple):
 class RandomGraph:
     """A model of random layers with a batch for it. `sizes`: the numbers of features and units to draw from."""
 
-    def __init__(self, seed: int, layers: int, batch: int, steps: int, sizes: Sequence[int], rate: float) -> None:
+    def __init__(
+        self,
+        seed: int,
+        layers: int,
+        batch: int,
+        steps: int,
+        sizes: Sequence[int],
+        rate: float,
+        equations: bool = True,
+    ) -> None:
+        self.scaling = SCALING if equations else SCALING[:-1]
         self.rng = np.random.default_rng([seed, 99])
         self.B, self.sizes, self.rate = batch, sizes, rate
         self.layers: list[dict[str, Any]] = []
@@ -151,7 +166,7 @@ class RandomGraph:
 
     def pointwise(self) -> None:
         x = self.pick(self.feature_nodes())
-        type = self.pick(["Dense", "Dense", "Activation", "Dropout", *SCALING])
+        type = self.pick(["Dense", "Dense", "Activation", "Dropout", *self.scaling])
         if type == "Dense":
             units = int(self.pick(self.sizes))
             activation = self.pick([*SMOOTH, "softmax"])
@@ -171,6 +186,9 @@ class RandomGraph:
             self.add(type, [x], [x], epsilon=0.1, center=self.flag(0.7), scale=self.flag(0.7))
         elif type == "Affine":
             self.add(type, [x], [x])
+        elif type == "Lambda":
+            nodes = self.pick(EQUATIONS)
+            self.add(type, [x], [x], equations={"inputs": ["x"], "nodes": nodes, "outputs": [len(nodes)]})
         else:
             self.add(type, [x], [x], rate=self.rate)
 

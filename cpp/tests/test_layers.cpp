@@ -28,7 +28,7 @@ std::string infer_error(const std::string& json, const std::vector<TensorInfo>& 
 
 TEST_CASE("layers: types are listed, sorted") {
   const std::vector<std::string> types = layer_types();
-  CHECK(types.size() == 19);
+  CHECK(types.size() == 20);
   CHECK(std::is_sorted(types.begin(), types.end()));
   CHECK(std::find(types.begin(), types.end(), "Bidirectional") != types.end());
 }
@@ -152,10 +152,13 @@ TEST_CASE("layers: gradients of the joins, with inputs that come twice") {
 }
 
 TEST_CASE("layers: gradients of normalisation, scaling, slices and differences") {
-  for (const char* layer :
-       {R"("type": "LayerNormalization")", R"("type": "LayerNormalization", "epsilon": 0.1, "center": false)",
-        R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")", R"("type": "Slice", "start": 1)",
-        R"("type": "Rescaling", "scale": [2, 0, -1], "offset": 0.5)", R"("type": "Step", "index": 1)"}) {
+  for (
+      const char* layer :
+      {R"("type": "LayerNormalization")", R"("type": "LayerNormalization", "epsilon": 0.1, "center": false)",
+       R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")",
+       R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["mean", 0], ["sin", 0], ["multiply", 1, 2]], "outputs": [3]})",
+       R"("type": "Slice", "start": 1)", R"("type": "Rescaling", "scale": [2, 0, -1], "offset": 0.5)",
+       R"("type": "Step", "index": 1)"}) {
     check_gradients(one(kSequence, std::string("{") + layer + R"(, "name": "y", "inputs": ["x"]})"),
                     Data().add_random({3, 4, 3}, {4, 2, 0}));
   }

@@ -79,6 +79,13 @@ TEST_CASE("stream: layers that work on every step alike") {
   check_stream(between(layer("LayerNormalization", "n", R"("x")", R"("center": false, "epsilon": 0.1)"), "n"));
   check_stream(between(layer("LayerNormalization", "n", R"("x")", R"("center": false, "scale": false)"), "n"));
   check_stream(between(layer("Affine", "a", R"("x")", ""), "a"));
+  check_stream(between(layer("Lambda", "f", R"("x")", R"("equations": {"inputs": ["x"], "nodes": [["tanh", 0], ["mean", 1],
+                             ["subtract", 0, 2], ["sin", 3]], "outputs": [4]})"),
+                       "f"));
+  check_stream(between(layer("Slice", "s", R"("x")", R"("stop": 1)") + ", " +
+                           layer("Lambda", "f", R"("x", "s")", R"("equations": {"inputs": ["a", "b"],
+                             "nodes": [["multiply", 0, 1], ["max", 2]], "outputs": [2, 3]})"),
+                       "f"));
   check_stream(between(layer("Rescaling", "r", R"("x")", R"("scale": 0.3, "offset": -1)"), "r"));
   check_stream(between(layer("Rescaling", "r", R"("x")", R"("scale": [1, 2, 3, 4, 5, 6, 7])"), "r"));
   check_stream(between(layer("Slice", "s", R"("x")", R"("start": -4, "stop": 6)"), "s"));

@@ -28,10 +28,10 @@ from rekur.models import Model, Sequential, load_model
 from rekur.models import load_model as load
 
 if TYPE_CHECKING:
-    from rekur import data, onnx
+    from rekur import data, onnx, ops
 
 get_num_threads = num_threads
-_LAZY = ("data", "onnx")  # imported when first used: they bring in packages that take time
+_LAZY = ("data", "onnx", "ops")  # imported when first used: they bring in packages that take time
 
 __all__ = [
     "CppReport",
@@ -56,6 +56,7 @@ __all__ = [
     "models",
     "num_threads",
     "onnx",
+    "ops",
     "optimizers",
     "set_isa",
     "set_num_threads",

@@ -77,5 +77,7 @@ def time_sources(spec: Spec) -> list[int | None]:
         elif kind == "Step":
             sources[name, 0] = None
         else:
-            sources[name, 0] = next((s for s in arriving if s is not None), None)
+            outputs = len(layer["equations"]["outputs"]) if kind == "Lambda" else 1
+            for k in range(outputs):
+                sources[name, k] = next((s for s in arriving if s is not None), None)
     return [sources.get(split_reference(ref)) for ref in spec["outputs"]]

@@ -8,6 +8,7 @@
 #include "recurrent/step.hpp"
 #include "simd/dropout.hpp"
 #include "simd/gemm.hpp"
+#include "simd/interpreter.hpp"
 #include "simd/normalization.hpp"
 #include "simd/optimizers.hpp"
 #include "simd/pointwise.hpp"
@@ -33,6 +34,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .scale = scale,
       .affine = affine,
       .layer_norm = layer_norm,
+      .interpret = interpret,
 #if REKUR_TRAINING
       .gemm_tn = gemm_tn,
       .gemm_tn_work = kWorkTn,

@@ -45,9 +45,7 @@ float read_parameter(json::Reader& reader, const char* key, bool present, double
 
 ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_allowed, json::Reader* parameters) {
   if (softmax_allowed && name == "softmax") return {.function = {}, .softmax = true};
-  std::vector<std::string_view> names;
   for (const Named& known : kActivations) {
-    names.emplace_back(known.name);
     if (name != known.name) continue;
     ActivationSpec spec;
     spec.function.kind = known.kind;
@@ -61,11 +59,18 @@ ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_
     return spec;
   }
   if (name == "softmax") reader.fail("activation 'softmax' works over whole rows and is for Dense and Activation layers only");
+  std::vector<std::string_view> names = activation_names();
   if (softmax_allowed) names.emplace_back("softmax");
   reader.fail("%", {unknown_name("activation", name, names)});
 }
 
 }  // namespace
+
+std::vector<std::string_view> activation_names() {
+  std::vector<std::string_view> names;
+  for (const Named& known : kActivations) names.emplace_back(known.name);
+  return names;
+}
 
 FinalActivation ActivationSpec::final_activation() const {
   if (softmax) return FinalActivation::softmax;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "io/json.hpp"
 #include "layers/layer.hpp"
@@ -20,6 +21,9 @@ struct ActivationSpec {
 
 // Reads `key`, or `fallback` where it is missing.
 ActivationSpec read_activation(json::Reader& reader, const char* key, const char* fallback, bool softmax_allowed);
+
+// The names there are, without softmax.
+std::vector<std::string_view> activation_names();
 
 // Over rows of n features: y = f(x), in place; dx = dy f'(y), in place.
 void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Index n);

@@ -25,6 +25,7 @@ constexpr Type kTypes[] = {
     {"GRU", make_recurrent},
     {"Input", make_input},
     {"LSTM", make_recurrent},
+    {"Lambda", make_lambda},
     {"LayerNormalization", make_layer_normalization},
     {"Multiply", make_multiply},
     {"Rescaling", make_rescaling},

@@ -8,6 +8,7 @@
 
 #include "rekur/activation.hpp"
 #include "rekur/tensor.hpp"
+#include "simd/instruction.hpp"
 
 namespace rekur {
 
@@ -52,6 +53,12 @@ struct Kernels {
   // what rounding took from shift) and inverse = 1 / sqrt(variance + epsilon). moments: [rows][3] for those three, or null.
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* moments, Index rows,
                      Index n);
+
+  // --- equations ---
+
+  // `count` instructions over a block of rows of features. Operands are arrays of rows · features numbers, or of `rows` numbers
+  // where an instruction takes a number a row; an elementwise instruction may write to what it reads.
+  void (*interpret)(const Instruction* code, Index count, float* const* operands, Index rows, Index features);
 
 #if REKUR_TRAINING
   // --- what only training asks for ---

@@ -25,6 +25,7 @@ from rekur.layers.core import (
     multiply,
     subtract,
 )
+from rekur.layers.pointwise import Lambda
 from rekur.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Embedding",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "Multiply",
@@ -63,7 +65,7 @@ TYPES: dict[str, type[Layer]] = {
     for c in (
         InputLayer, SimpleRNN, LSTM, GRU, Bidirectional,
         Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice,
-        Concatenate, Add, Multiply, Subtract, Divide,
+        Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )
 }  # fmt: skip
 

@@ -146,6 +146,10 @@ def to_proto(
     """An ``onnx.ModelProto``; initialisers as raw little-endian bytes."""
     from onnx import TensorProto, helper, numpy_helper
 
+    if opset >= 18:  # axes became an input
+        for node in graph.nodes:
+            if node.op == "ReduceMax":
+                node.inputs.append(graph.integers(*node.attributes.pop("axes")))
     kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
     nodes = [helper.make_node(n.op, n.inputs, n.outputs, name=n.name, **n.attributes) for n in graph.nodes]
     proto = helper.make_graph(

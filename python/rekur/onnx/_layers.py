@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._activations import resolve
+from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, describe
@@ -228,6 +229,7 @@ LAYERS: dict[str, Rule] = {
     "Activation": _activation,
     "Dropout": _dropout,
     "Embedding": _embedding,
+    "Lambda": lambda_layer,
     "LayerNormalization": _layer_normalization,
     "Affine": _affine,
     "Rescaling": _rescaling,

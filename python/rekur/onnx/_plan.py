@@ -40,8 +40,13 @@ def has_time_axis(layer: Layer) -> bool:
     return len(layer["shape"]) == (1 if layer.get("dtype", "float32") == "int32" else 2)
 
 
+def outputs_with_time(layer: Layer) -> int:
+    """How many of a layer's outputs can have a time axis, the first ones; the others are states."""
+    return len(layer["equations"]["outputs"]) if layer["type"] == "Lambda" else 1
+
+
 def keeps_time(layer: Layer) -> bool:
-    """Whether output 0 of a layer has the time axis of its inputs."""
+    """Whether outputs of a layer have the time axis of its inputs."""
     if layer["type"] == "Step":
         return False
     core = recurrent_core(layer)
@@ -122,7 +127,8 @@ class Plan:
             given = [source for text in layer["inputs"] if (source := sources.get(parse_ref(text))) is not None]
             for other in given[1:]:
                 parent[root(other)] = root(given[0])
-            sources[name, 0] = given[0] if given and keeps_time(layer) else None
+            for k in range(outputs_with_time(layer)):
+                sources[name, k] = given[0] if given and keeps_time(layer) else None
         return {ref: root(source) if source else None for ref, source in sources.items()}
 
     def _time_axes(self, sources: Mapping[Ref, str | None], lengths: bool) -> dict[str, TimeAxis]:

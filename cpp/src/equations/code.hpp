@@ -1,0 +1,58 @@
+// Equations made ready to run: which instructions, in which order, and where their values stand.
+//
+// The rows of a call are walked in blocks of about kBlock numbers, so that all values of a block stay in the first-level cache.
+// Equations that never look at a row as a whole see one long row, cut anywhere.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "equations/equations.hpp"
+#include "rekur/tensor.hpp"
+#include "simd/kernels.hpp"
+
+namespace rekur::equations {
+
+inline constexpr Index kBlock = 256;
+
+// Where a result goes.
+struct Wanted {
+  int value;
+  bool accumulate = false;  // added to what is there, not written over it
+};
+
+class Code {
+ public:
+  Code() = default;
+  // `wanted`: one an output. The graph's inputs are the code's.
+  Code(const Graph& graph, std::span<const Wanted> wanted);
+
+  // The features of a row as the code walks it: 1 where it does not look at rows, which then are features times as many.
+  Index row_length(Index features) const { return by_row_ ? features : 1; }
+
+  // Floats that a run on one thread needs, whatever the number of rows.
+  Index memory(Index features) const;
+
+  // The rows [begin, end) of arrays of rows of `features` numbers each, or of one where the input or output is a number a row.
+  // `memory`: as above, on a cache line's border. An input that is null is zero; an output that is null is computed and thrown
+  // away. Allocates nothing.
+  void run(const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin, Index end, Index features,
+           float* memory) const noexcept;
+
+  std::size_t inputs() const { return input_by_row_.size(); }
+  std::size_t outputs() const { return output_by_row_.size(); }
+  std::size_t size() const { return code_.size(); }  // instructions
+
+ private:
+  Index block_rows(Index features) const { return features >= kBlock ? 1 : kBlock / features; }
+  // Arrays of a block's size: for zeros, for what nobody wants, for constants and for values.
+  Index registers() const { return static_cast<Index>(constants_.size()) + wide_ + narrow_ + 2; }
+
+  std::vector<simd::Instruction> code_;
+  std::vector<bool> input_by_row_, output_by_row_;  // not a number a feature, but one a row
+  std::vector<float> constants_;
+  int wide_ = 0, narrow_ = 0;  // registers of a block of features, and of a block's rows
+  bool by_row_ = false;
+};
+
+}  // namespace rekur::equations

@@ -1,0 +1,80 @@
+"""Lambda: equations of one's own as a layer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from rekur._spec import Spec
+from rekur.layers.base import Layer, SymbolicTensor
+
+
+class Lambda(Layer):
+    """y = f(x), f a function of a row written in :mod:`rekur.ops`, at every row and time step alike.
+
+    The function is called once, with symbols, when the layer is connected. What it does is recorded as data: it trains
+    (gradients are derived), runs in streams and in C++, is saved with the model and exported to ONNX like any layer.
+
+    Parameters
+    ----------
+    function : callable
+        Of one symbol, or where the layer is called on a list, of a list of symbols, as in Keras. It returns a value, or
+        several as a list or tuple.
+    arguments : dict, optional
+        Further keyword arguments of the function.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the layer is connected, for what equations cannot say (an ``if`` on a symbol, indexing, other libraries'
+        functions), naming the line.
+
+    Notes
+    -----
+    Inputs ``(B, F)`` or ``(B, T, F)``; several of equal shapes, or some with one feature, which goes with every feature
+    of the others. An output has the shape of the inputs, or one feature where a reduction gave it. Weights: none.
+    Keras's ``output_shape`` is not needed: shapes follow from the equations.
+    """
+
+    type = "Lambda"
+    _keys = ("equations",)
+    _idle: ClassVar[dict[str, object]] = {"output_shape": None, "mask": None}
+
+    def __init__(
+        self,
+        function: Callable[..., Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        equations: Spec | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        if (function is None) == (equations is None):
+            raise TypeError(f"{self!r}: expected a function of a row, such as lambda x: x * rekur.ops.sigmoid(x)")
+        if function is not None and not callable(function):
+            raise TypeError(f"{self!r}: expected a function of a row, got {function!r}")
+        self._function = function
+        self._arguments = dict(arguments or {})
+        self.equations = equations
+
+    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor]) -> Any:
+        self._trace(len(inputs) if isinstance(inputs, (list, tuple)) else None)
+        return super().__call__(inputs)
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        self._trace(None)
+        return super()._connect(inputs)
+
+    def _trace(self, listed: int | None) -> None:
+        """Record the equations, once. ``listed``: how many inputs stand in a list; None, where one comes by itself."""
+        if self.equations is not None:
+            return
+        from rekur.ops import trace
+
+        assert self._function is not None
+        function, arguments = self._function, self._arguments
+        names = ["x"] if listed is None else [f"x{k}" for k in range(listed)]
+        self.equations = trace(
+            lambda values: function(values if listed is not None else values[0], **arguments),
+            names,
+            repr(self),
+            as_list=True,
+        )
