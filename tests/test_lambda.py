@@ -117,9 +117,29 @@ def test_is_traced_once() -> None:
 
 
 def test_a_function_is_asked_for() -> None:
-    for call in (lambda: layers.Lambda(), lambda: layers.Lambda(3), lambda: layers.Lambda("sigmoid")):
-        with pytest.raises(TypeError, match="Lambda 'lambda': expected a function of a row"):
-            call()
+    with pytest.raises(TypeError, match="Lambda 'lambda': expected a function of a row"):
+        layers.Lambda()
+    for wrong in (3, "sigmoid"):
+        with pytest.raises(TypeError, match=f"Lambda 'lambda': function must be a function of a row, got {wrong!r}"):
+            layers.Lambda(wrong)
+    with pytest.raises(TypeError, match="arguments must be a dict"):
+        layers.Lambda(abs, arguments=3)
+
+
+def test_another_function_may_be_set_until_the_layer_is_called() -> None:
+    layer = layers.Lambda(lambda x: x * 2)
+    layer.function = lambda x, by: x * by
+    layer.arguments = {"by": 3.0}
+    twin = copy.deepcopy(layer)
+    x = rekur.Input((2,))
+    model = rekur.Model(x, layer(x))
+    np.testing.assert_array_equal(model.predict(np.ones((1, 2))), [[3, 3]])
+    for name, value in (("function", abs), ("arguments", {}), ("equations", {})):
+        with pytest.raises(AttributeError, match=r"cannot be set|not set"):
+            setattr(layer, name, value)
+    np.testing.assert_array_equal(rekur.Model(y := rekur.Input((2,)), twin(y)).predict(np.ones((1, 2))), [[3, 3]])
+    again = pickle.loads(pickle.dumps(layer))  # the equations, not the function, which cannot be pickled
+    np.testing.assert_array_equal(rekur.Model(z := rekur.Input((2,)), again(z)).predict(np.ones((1, 2))), [[3, 3]])
 
 
 def infer(equations: Any, *shapes: tuple[int | None, ...]) -> Any:

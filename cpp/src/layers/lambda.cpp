@@ -7,7 +7,7 @@
 #include "layers/equations_spec.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
-#include "recurrent/plan.hpp"
+#include "runtime/scratch.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -128,8 +128,8 @@ class Lambda final : public Layer {
     const Index rows = rows_of(run.output_specs[0].shape), memory = code.memory(features_);
     const double work = kCost * static_cast<double>(code.size()) * static_cast<double>(rows) * static_cast<double>(features_);
     const Index threads = runtime::threads_for(work, rows);
-    recurrent::ScratchUse scratch;
-    const std::span<float> all = (*scratch).take<float>(element_count({threads, memory}));
+    ScratchUse scratch;
+    const std::span<float> all = scratch->take<float>(element_count({threads, memory}));
     runtime::parallel_tasks(threads, work, [&](Index i) {
       const Index begin = rows / threads * i + rows % threads * i / threads;
       const Index end = rows / threads * (i + 1) + rows % threads * (i + 1) / threads;

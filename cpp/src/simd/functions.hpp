@@ -1,7 +1,7 @@
 // log, log1p, sin, cos and erf of a vector, which nothing but equations asks for. Included by the ISA units only.
 //
-// Measured against float64 (tests/test_equations.cpp), on every ISA: log within 1.5 ULP, log1p 2.5, sin and cos 2.5 ULP or 6e-8 near their
-// zeros, erf 2.5. NaN in, NaN out. What is denormal is taken for zero, as everywhere in the engine.
+// Measured against float64 (tests/test_equations.cpp), on every ISA: log within 1.5 ULP, log1p 2.5, sin and cos 2.5 ULP or 6e-8
+// near their zeros, erf 2.5. NaN in, NaN out. What is denormal is taken for zero, as everywhere in the engine.
 #pragma once
 
 #include "simd/vec.hpp"

@@ -3,8 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from rekur._settings import Setting, frozen
 from rekur._spec import Spec
 from rekur.layers.base import Layer, SymbolicTensor
+
+
+def _function(value: object, what: str) -> Any:
+    if value is not None and not callable(value):
+        raise TypeError(f"{what} must be a function of a row, got {value!r}")
+    return value
+
+
+def _arguments(value: Mapping[str, Any] | None, what: str) -> dict[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{what} must be a dict of keyword arguments, got {value!r}")
+    return dict(value or {})
 
 
 class Lambda(Layer):
@@ -38,6 +51,9 @@ class Lambda(Layer):
     _keys = ("equations",)
     _idle: ClassVar[dict[str, object]] = {"output_shape": None, "mask": None}
 
+    function = Setting(_function)
+    arguments = Setting(_arguments)
+
     def __init__(
         self,
         function: Callable[..., Any] | None = None,
@@ -49,11 +65,14 @@ class Lambda(Layer):
         super().__init__(name, options)
         if (function is None) == (equations is None):
             raise TypeError(f"{self!r}: expected a function of a row, such as lambda x: x * rekur.ops.sigmoid(x)")
-        if function is not None and not callable(function):
-            raise TypeError(f"{self!r}: expected a function of a row, got {function!r}")
-        self._function = function
-        self._arguments = dict(arguments or {})
-        self.equations = equations
+        self.function = function
+        self.arguments = arguments
+        self._equations: Spec | None = frozen(equations)
+
+    @property
+    def equations(self) -> Spec | None:
+        """What was recorded, as the spec holds it; None before the layer is called."""
+        return self._equations
 
     def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor]) -> Any:
         self._trace(len(inputs) if isinstance(inputs, (list, tuple)) else None)
@@ -63,18 +82,29 @@ class Lambda(Layer):
         self._trace(None)
         return super()._connect(inputs)
 
+    def _was_set(self, name: str) -> None:
+        self._equations = None  # another function is recorded when the layer is called
+        super()._was_set(name)
+
     def _trace(self, listed: int | None) -> None:
         """Record the equations, once. ``listed``: how many inputs stand in a list; None, where one comes by itself."""
-        if self.equations is not None:
+        if self._equations is not None:
             return
         from rekur.ops import trace
 
-        assert self._function is not None
-        function, arguments = self._function, self._arguments
+        function, arguments = self.function, dict(self.arguments)
+        assert function is not None
         names = ["x"] if listed is None else [f"x{k}" for k in range(listed)]
-        self.equations = trace(
+        found = trace(
             lambda values: function(values if listed is not None else values[0], **arguments),
             names,
             repr(self),
             as_list=True,
         )
+        self._equations = frozen(found)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self._equations is not None:
+            state["function"] = None  # what it recorded is all that the layer is; functions cannot always be pickled
+        return state
