@@ -8,7 +8,6 @@
 #include "recurrent/step.hpp"
 #include "simd/dropout.hpp"
 #include "simd/gemm.hpp"
-#include "simd/interpreter.hpp"
 #include "simd/normalization.hpp"
 #include "simd/optimizers.hpp"
 #include "simd/pointwise.hpp"
@@ -16,6 +15,9 @@
 #include "simd/products_f64.hpp"
 #endif
 #include "simd/transpose.hpp"
+#if REKUR_EQUATIONS
+#include "simd/interpreter.hpp"
+#endif
 
 namespace rekur {
 namespace {
@@ -34,7 +36,9 @@ constexpr simd::Kernels make_simd_kernels() {
       .scale = scale,
       .affine = affine,
       .layer_norm = layer_norm,
+#if REKUR_EQUATIONS
       .interpret = interpret,
+#endif
 #if REKUR_TRAINING
       .gemm_tn = gemm_tn,
       .gemm_tn_work = kWorkTn,

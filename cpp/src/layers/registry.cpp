@@ -12,6 +12,12 @@ struct Type {
   Factory make;
 };
 
+#if !REKUR_EQUATIONS
+std::unique_ptr<Layer> make_lambda(json::Reader& spec, const std::string&, const std::string&) {
+  spec.fail("this rekur was built without equations (REKUR_EQUATIONS=OFF)");
+}
+#endif
+
 constexpr Type kTypes[] = {
     {"Activation", make_activation},
     {"Add", make_add},

@@ -27,7 +27,9 @@ std::unique_ptr<Layer> make_subtract(json::Reader&, const std::string& type, con
 std::unique_ptr<Layer> make_divide(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_affine(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_rescaling(json::Reader&, const std::string& type, const std::string& name);
+#if REKUR_EQUATIONS
 std::unique_ptr<Layer> make_lambda(json::Reader&, const std::string& type, const std::string& name);
+#endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_slice(json::Reader&, const std::string& type, const std::string& name);

@@ -54,11 +54,13 @@ struct Kernels {
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* moments, Index rows,
                      Index n);
 
+#if REKUR_EQUATIONS
   // --- equations ---
 
   // `count` instructions over a block of rows of features. Operands are arrays of rows · features numbers, or of `rows` numbers
   // where an instruction takes a number a row; an elementwise instruction may write to what it reads.
   void (*interpret)(const Instruction* code, Index count, float* const* operands, Index rows, Index features);
+#endif
 
 #if REKUR_TRAINING
   // --- what only training asks for ---

@@ -42,8 +42,6 @@ _LAYERS: dict[str, str] = {
     "UpSampling1D": _NUMPY,
     "RepeatVector": "a decoder takes the encoder's last states as initial_state= and an input sequence, its targets "
     "one step earlier or zeros",
-    "Lambda": "Python code inside a model is not here yet; Rescaling, Slice, Step, Activation, Add, Subtract, Multiply "
-    "and Divide cover common uses",
     "Average": "Add, then Rescaling(1 / number of inputs)",
     "Softmax": "Activation('softmax') or Dense(…, activation='softmax')",
     "ReLU": "Activation('relu')",

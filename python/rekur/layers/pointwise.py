@@ -74,9 +74,9 @@ class Lambda(Layer):
         """What was recorded, as the spec holds it; None before the layer is called."""
         return self._equations
 
-    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor]) -> Any:
+    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
         self._trace(len(inputs) if isinstance(inputs, (list, tuple)) else None)
-        return super().__call__(inputs)
+        return super().__call__(inputs, **options)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         self._trace(None)
