@@ -280,10 +280,13 @@ class Shift {
           continue;
         }
         if (watched_ == next && watched_at_ == at) {
-          seen = true;
-          if (time - watched_since_ >= kPatience) absent |= bit;
+          if (time - watched_since_ >= kPatience)
+            absent |= bit;
+          else
+            seen = true;
         }
         if (absent & bit) {
+          // One that has to wait for another track must not keep others from being watched: it may wait for one of them.
           if (!do_item(track, member, next)) continue;
           helping_ = true;
           taken_over.fetch_add(1, std::memory_order_relaxed);
