@@ -260,6 +260,26 @@ TEST_CASE("a team does every item and every piece once, and no round before the 
 #endif
 }
 
+TEST_CASE("an item may wait for a later track's earlier round, although nobody has come to do that one") {
+  const Undisturbed restore;
+  for (std::uint32_t seed = 0; seed < 12; ++seed) {
+    runtime::disturb_teams(seed);
+    for (const int threads : {2, 3, 5})
+      for (int job = 0; job < 300; ++job) {
+        constexpr int kTracks = 5;
+        constexpr Index kRounds = 12;
+        std::atomic<Index> done[kTracks] = {};
+        runtime::run(threads, {.tracks = kTracks, .rounds = kRounds, .item = [&](int track, Index round, int) {
+                                 for (const std::atomic<Index>& other : done)
+                                   if (other.load(std::memory_order_acquire) < round) return false;
+                                 done[track].store(round + 1, std::memory_order_release);
+                                 return true;
+                               }});
+        for (const std::atomic<Index>& track : done) REQUIRE(track == kRounds);
+      }
+  }
+}
+
 TEST_CASE("many short jobs: whoever comes late to one takes nothing of the next") {
   const Undisturbed restore;
   for (const std::uint32_t seed : {0u, 3u}) {
