@@ -1,7 +1,9 @@
 """The base of callbacks, the list of a call's callbacks, History."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rekur._settings import Guarded
 
 if TYPE_CHECKING:
     from rekur.models import Model
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
 Logs = dict[str, Any]
 
 
-class Callback:
+class Callback(Guarded):
     """Base of the callbacks: override what you need.
 
     The hooks, when they are called and what their logs hold are those of Keras.
@@ -29,11 +31,21 @@ class Callback:
 
     The validation of a fit calls the hooks of a test. ``on_batch_begin`` and ``on_batch_end`` are other names of
     ``on_train_batch_begin`` and ``on_train_batch_end``.
+
+    Parameters of rekur's callbacks are attributes; one that is set is checked as in the constructor and acts from then
+    on. A copy, by ``copy``, ``deepcopy`` or ``pickle``, leaves the model behind.
     """
 
+    _attributes: ClassVar[tuple[str, ...]] = ("model", "params")
     model: "Model"
     params: Mapping[str, Any]
     _beside: Sequence["Callback"] = ()  # all callbacks of the call
+
+    def _whose(self) -> str:
+        return type(self).__name__
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("model", "params", "_beside")}
 
     def set_model(self, model: "Model") -> None:
         self.model = model
@@ -120,6 +132,8 @@ class History(Callback):
         Loss, metrics and their ``val_`` counterparts, one number an epoch, and what callbacks added to the logs.
     epoch : list of int
     """
+
+    _attributes: ClassVar[tuple[str, ...]] = ("history", "epoch")
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}

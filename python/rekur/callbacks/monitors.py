@@ -3,13 +3,49 @@
 import math
 import os
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from rekur import metrics
 from rekur._own import check_options
-from rekur._validate import Floats, check_suffix, did_you_mean, integer, real
+from rekur._settings import Setting
+from rekur._validate import Floats, boolean, check_suffix, did_you_mean, integer, real
 from rekur.callbacks.base import Callback, Logs
 from rekur.callbacks.simple import LambdaCallback
+
+
+def _name(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a name of the epoch's logs, got {value!r}")
+    return value
+
+
+def _mode(value: object, what: str) -> str:
+    if value not in ("auto", "min", "max"):
+        raise ValueError(f"{what}: unknown mode {value!r}; known are auto, min, max")
+    return str(value)
+
+
+def _delta(value: object, what: str) -> float:
+    return abs(real(value, what))
+
+
+def _count(value: object, what: str) -> int:
+    return integer(value, what, 0)
+
+
+def _optional(value: object, what: str) -> float | None:
+    return None if value is None else real(value, what)
+
+
+def _factor(value: object, what: str) -> float:
+    factor = real(value, what, 0, 1)
+    if factor in (0, 1):
+        raise ValueError(f"{what} must be between 0 and 1, got {value!r}")
+    return factor
+
+
+def _rate(value: object, what: str) -> float:
+    return real(value, what, 0)
 
 
 class Monitor(Callback):
@@ -20,17 +56,25 @@ class Monitor(Callback):
     is asked for when the fit begins. What the number is called is looked at then, too.
     """
 
+    _attributes: ClassVar[tuple[str, ...]] = ("verbose", "larger", "best", "wait")
+    monitor = Setting(_name)
+    mode = Setting(_mode)
+    min_delta = Setting(_delta)
+
     def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
-        what = type(self).__name__
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"{what}: unknown mode {mode!r}; known are auto, min, max")
-        if not isinstance(monitor, str):
-            raise TypeError(f"{what}: monitor is a name of the epoch's logs, got {monitor!r}")
         self.monitor = monitor
         self.mode = mode
-        self.min_delta = abs(real(min_delta, f"{what}: min_delta"))
-        known = metrics.larger_is_better(monitor.removeprefix("val_"))
-        self.larger = {"auto": known, "min": False, "max": True}[mode]
+        self.min_delta = min_delta
+        self.larger = self._direction()
+
+    def _direction(self) -> bool | None:
+        """What mode and name say of which way is better."""
+        known = metrics.larger_is_better(self.monitor.removeprefix("val_"))
+        return {"auto": known, "min": False, "max": True}[self.mode]
+
+    def _was_set(self, name: str) -> None:
+        if name in ("monitor", "mode"):
+            self.larger = self._direction()
 
     def begin(self) -> None:
         """What every fit begins with: is the number there, and which way is better?
@@ -112,6 +156,12 @@ class EarlyStopping(Monitor):
         From fit, before the first step, if there is no such number or it is not known which way is better.
     """
 
+    _attributes = ("stopped_epoch", "best_epoch", "best_weights")
+    patience = Setting(_count)
+    baseline = Setting(_optional)
+    restore_best_weights = Setting(boolean)
+    start_from_epoch = Setting(_count)
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -126,7 +176,7 @@ class EarlyStopping(Monitor):
     ) -> None:
         check_options("callback", type(self), options)
         super().__init__(monitor, min_delta, mode)
-        self.patience = integer(patience, "EarlyStopping: patience", 0)
+        self.patience = patience
         self.verbose = verbose
         self.baseline = baseline
         self.restore_best_weights = restore_best_weights
@@ -192,6 +242,10 @@ class ModelCheckpoint(Monitor):
         From fit, if the folder does not exist (before the first step) or the file cannot be written.
     """
 
+    filepath = Setting(check_suffix)
+    save_best_only = Setting(boolean)
+    save_weights_only = Setting(boolean)
+
     def __init__(
         self,
         filepath: str | os.PathLike[str],
@@ -205,11 +259,11 @@ class ModelCheckpoint(Monitor):
     ) -> None:
         check_options("callback", type(self), options)
         super().__init__(monitor, 0.0, mode)
-        self.filepath = check_suffix(filepath, "ModelCheckpoint: filepath")
+        self.filepath = filepath
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
-        self.best: float | None = None if initial_value_threshold is None else float(initial_value_threshold)
+        self.best = _optional(initial_value_threshold, "ModelCheckpoint: initial_value_threshold")
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         if self.save_best_only:
@@ -259,6 +313,12 @@ class ReduceLROnPlateau(Monitor):
         The learning rate does not fall below this.
     """
 
+    _attributes = ("cooling",)
+    factor = Setting(_factor)
+    patience = Setting(_count)
+    cooldown = Setting(_count)
+    min_lr = Setting(_rate)
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -273,13 +333,11 @@ class ReduceLROnPlateau(Monitor):
     ) -> None:
         check_options("callback", type(self), options)
         super().__init__(monitor, min_delta, mode)
-        self.factor = real(factor, "ReduceLROnPlateau: factor", 0, 1)
-        if self.factor in (0, 1):
-            raise ValueError(f"ReduceLROnPlateau: factor must be between 0 and 1, got {factor!r}")
-        self.patience = integer(patience, "ReduceLROnPlateau: patience", 0)
+        self.factor = factor
+        self.patience = patience
         self.verbose = verbose
-        self.cooldown = integer(cooldown, "ReduceLROnPlateau: cooldown", 0)
-        self.min_lr = real(min_lr, "ReduceLROnPlateau: min_lr", 0)
+        self.cooldown = cooldown
+        self.min_lr = min_lr
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.begin()

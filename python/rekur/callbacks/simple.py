@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from rekur._own import check_options
+from rekur._settings import Setting
 from rekur._validate import did_you_mean, real
 from rekur.callbacks.base import Callback, Logs
 
@@ -23,6 +24,8 @@ class CSVLogger(Callback):
     append : bool
         Whether to go on in a file that is there, whose columns then stay.
     """
+
+    _attributes = ("filename", "separator", "append", "columns")
 
     def __init__(
         self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False, **options: NoReturn
@@ -109,6 +112,12 @@ class TerminateOnNaN(Callback):
             self.model.stop_training = True
 
 
+def _schedule(value: object, what: str) -> Any:
+    if not callable(value):
+        raise TypeError(f"{what} must be a function of (epoch, rate), got {value!r}")
+    return value
+
+
 class LearningRateScheduler(Callback):
     """Set the learning rate at the beginning of each epoch. The logs of the epoch hold it as ``learning_rate``.
 
@@ -121,17 +130,17 @@ class LearningRateScheduler(Callback):
         1: print it.
     """
 
+    _attributes = ("verbose",)
+    schedule = Setting(_schedule)
+
     def __init__(self, schedule: Callable[..., float], verbose: int = 0, **options: NoReturn) -> None:
         check_options("callback", type(self), options)
-        if not callable(schedule):
-            raise TypeError(f"LearningRateScheduler: schedule must be a function of (epoch, rate), got {schedule!r}")
         self.schedule = schedule
         self.verbose = verbose
-        self._takes_rate = _takes_two(schedule)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         before = self.model.optimizer.learning_rate
-        rate = self.schedule(epoch, before) if self._takes_rate else self.schedule(epoch)
+        rate = self.schedule(epoch, before) if _takes_two(self.schedule) else self.schedule(epoch)
         self.model.optimizer.learning_rate = real(rate, "LearningRateScheduler: what schedule returns", 0)
         if self.verbose:
             print(f"Epoch {epoch + 1}: learning rate is {self.model.optimizer.learning_rate:g}")
