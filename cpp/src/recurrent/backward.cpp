@@ -24,7 +24,6 @@ class BackwardSlice {
         r_(Engine::impl(*run.forward.layer)),
         Hp_(padded(r_.H)),
         M_(slice.rows()),
-        members_(members),
         y_(outputs(f_)) {
     for (float** state : {&dh_, &dc_, &dq_}) {
       *state = scratch.take<float>(M_ * Hp_).data();
@@ -163,7 +162,6 @@ class BackwardSlice {
   const Slice slice_;
   const Recurrence::Impl& r_;
   const Index Hp_, M_;
-  const int members_;
   const Strided<float> y_;
   Units* units_;  // of each member
   float *dh_, *dc_, *dq_, *zeros_;
