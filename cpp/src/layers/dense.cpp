@@ -14,10 +14,10 @@
 namespace rekur::layers {
 namespace {
 
-constexpr Index kRowBlock = 64;                // rows of a task of a product
-constexpr Index kColumnBlock = 512;            // columns of a task, rounded to whole panels
-[[maybe_unused]] constexpr Index kTile = 128;  // a task of the weight gradient makes kTile x kTile of it
-constexpr Index kRowList = 128;                // rows whose addresses a task of the weight gradient lists at a time
+constexpr Index kRowBlock = 64;                   // rows of a task of a product
+constexpr Index kColumnBlock = 512;               // columns of a task, rounded to whole panels
+[[maybe_unused]] constexpr Index kTile = 128;     // a task of the weight gradient makes kTile x kTile of it
+[[maybe_unused]] constexpr Index kRowList = 128;  // rows whose addresses a task of the weight gradient lists at a time
 
 constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 
