@@ -38,6 +38,7 @@ class Trace:
         self.nodes: list[list[Any]] = []
         self._known: dict[Any, int] = {}
         self.symbols = [Symbol(self, k, name) for k, name in enumerate(self.inputs)]
+        self._first = len(self.inputs)  # the number of the first node's value
 
     def error(self, message: str, kind: type[Exception] = TypeError) -> Exception:
         """An exception that names what is traced and the line of the user's code."""
@@ -46,6 +47,12 @@ class Trace:
     def add(self, operation: str | dict[str, Any], operands: Sequence[Any]) -> Symbol:
         numbers = [self._index(operand) for operand in operands]
         return self._record([operation, *numbers])
+
+    def attribute(self, symbol: Symbol, name: str) -> Any:
+        """What ``symbol.name`` is: nothing, in equations of a row."""
+        known = _ops().__all__
+        hint = f": call rekur.ops.{name}(…)" if name in known else did_you_mean(name, known)
+        raise self.error(f"a symbol has no attribute '{name}'{hint}", AttributeError)
 
     def _record(self, node: list[Any]) -> Symbol:
         head = node[0]
@@ -56,22 +63,22 @@ class Trace:
         if found is None:
             if len(self.nodes) == MOST_NODES:
                 raise self.error(f"more than {MOST_NODES} operations", ValueError)
-            found = self._known[key] = len(self.inputs) + len(self.nodes)
+            found = self._known[key] = self._first + len(self.nodes)
             self.nodes.append(node)
         return Symbol(self, found)
 
     def _index(self, operand: Any) -> int:
         if isinstance(operand, Symbol):
-            if operand.trace is not self:
+            if operand._trace is not self:
                 raise self.error(f"{operand!r} comes from other equations: a function sees only what it is given")
-            return operand.index
+            return operand._index
         if isinstance(operand, np.ndarray) and operand.ndim == 0:
             operand = operand.item()
         if isinstance(operand, (bool, np.bool_, int, float, np.integer, np.floating)):
             number = float(operand)
             if not abs(number) <= _LARGEST:
                 raise self.error(f"a constant must be a finite float32 number, got {operand!r}", ValueError)
-            return self._record(["constant", float(np.float32(number))]).index
+            return self._record(["constant", float(np.float32(number))])._index
         if isinstance(operand, (np.ndarray, list, tuple)):
             raise self.error(
                 "arrays cannot be constants of equations, only numbers: give what differs from feature to feature as "
@@ -120,41 +127,41 @@ def is_symbolic(value: Any) -> bool:
 class Symbol:
     """A value of equations while they are traced. It has no number yet, so nothing in Python can depend on it."""
 
-    __slots__ = ("index", "name", "trace")
+    __slots__ = ("_index", "_name", "_trace")  # every other name is an attribute that a trace may give a meaning
     __array_priority__ = 1000
 
     def __init__(self, trace: Trace, index: int, name: str = "") -> None:
-        self.trace = trace
-        self.index = index
-        self.name = name
+        self._trace = trace
+        self._index = index
+        self._name = name
 
     def __repr__(self) -> str:
-        return f"<symbol '{self.name}'>" if self.name else "<symbol>"
+        return f"<symbol '{self._name}'>" if self._name else "<symbol>"
 
     # Arithmetic and comparison.
     def __add__(self, other: Any) -> Any:
-        return self.trace.add("add", (self, other))
+        return self._trace.add("add", (self, other))
 
     def __radd__(self, other: Any) -> Any:
-        return self.trace.add("add", (other, self))
+        return self._trace.add("add", (other, self))
 
     def __sub__(self, other: Any) -> Any:
-        return self.trace.add("subtract", (self, other))
+        return self._trace.add("subtract", (self, other))
 
     def __rsub__(self, other: Any) -> Any:
-        return self.trace.add("subtract", (other, self))
+        return self._trace.add("subtract", (other, self))
 
     def __mul__(self, other: Any) -> Any:
-        return self.trace.add("multiply", (self, other))
+        return self._trace.add("multiply", (self, other))
 
     def __rmul__(self, other: Any) -> Any:
-        return self.trace.add("multiply", (other, self))
+        return self._trace.add("multiply", (other, self))
 
     def __truediv__(self, other: Any) -> Any:
-        return self.trace.add("divide", (self, other))
+        return self._trace.add("divide", (self, other))
 
     def __rtruediv__(self, other: Any) -> Any:
-        return self.trace.add("divide", (other, self))
+        return self._trace.add("divide", (other, self))
 
     def __pow__(self, other: Any) -> Any:
         return _ops().power(self, other)
@@ -163,28 +170,28 @@ class Symbol:
         return _ops().power(other, self)
 
     def __neg__(self) -> Any:
-        return self.trace.add("negative", (self,))
+        return self._trace.add("negative", (self,))
 
     def __pos__(self) -> Any:
         return self
 
     def __abs__(self) -> Any:
-        return self.trace.add("absolute", (self,))
+        return self._trace.add("absolute", (self,))
 
     def __lt__(self, other: Any) -> Any:
-        return self.trace.add("less", (self, other))
+        return self._trace.add("less", (self, other))
 
     def __le__(self, other: Any) -> Any:
-        return self.trace.add("less_equal", (self, other))
+        return self._trace.add("less_equal", (self, other))
 
     def __gt__(self, other: Any) -> Any:
-        return self.trace.add("less", (other, self))
+        return self._trace.add("less", (other, self))
 
     def __ge__(self, other: Any) -> Any:
-        return self.trace.add("less_equal", (other, self))
+        return self._trace.add("less_equal", (other, self))
 
     def __eq__(self, other: Any) -> Any:
-        return self.trace.add("equal", (self, other))
+        return self._trace.add("equal", (self, other))
 
     def __ne__(self, other: Any) -> Any:
         return _ops().not_equal(self, other)
@@ -207,44 +214,42 @@ class Symbol:
     def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
         known = _ops().UFUNCS.get(ufunc.__name__)
         if known is None or method != "__call__" or options:
-            raise self.trace.error(f"np.{ufunc.__name__} is no operation of equations: use those of rekur.ops")
+            raise self._trace.error(f"np.{ufunc.__name__} is no operation of equations: use those of rekur.ops")
         return known(*operands)
 
     # What cannot be: each says what to do instead.
     def __bool__(self) -> bool:
-        raise self.trace.error(
+        raise self._trace.error(
             "a symbol is neither true nor false while equations are traced, so `if`, `and`, `or` and `not` cannot ask: "
             "use rekur.ops.where(condition, a, b), and &, |, ~ for conditions"
         )
 
     def __len__(self) -> int:
-        raise self.trace.error("a symbol has no length: equations see a row's features all alike")
+        raise self._trace.error("a symbol has no length: equations see a row's features all alike")
 
     def __iter__(self) -> Any:
-        raise self.trace.error("a symbol cannot be unpacked: equations see all features alike; use Slice layers")
+        raise self._trace.error("a symbol cannot be unpacked: equations see all features alike; use Slice layers")
 
     def __getitem__(self, key: Any) -> Any:
-        raise self.trace.error("a symbol cannot be indexed: equations see all features alike; use Slice layers")
+        raise self._trace.error("a symbol cannot be indexed: equations see all features alike; use Slice layers")
 
     def __float__(self) -> float:
-        raise self.trace.error("a symbol is no number while equations are traced: use rekur.ops, not math")
+        raise self._trace.error("a symbol is no number while equations are traced: use rekur.ops, not math")
 
     __int__ = __index__ = __float__
 
     def __array__(self, *_: object, **__: object) -> Any:
-        raise self.trace.error("a symbol holds no array while equations are traced: use rekur.ops")
+        raise self._trace.error("a symbol holds no array while equations are traced: use rekur.ops")
 
     def __matmul__(self, other: Any) -> Any:
-        raise self.trace.error("equations have no matrix product: use a Dense layer")
+        raise self._trace.error("equations have no matrix product: use a Dense layer")
 
     __rmatmul__ = __matmul__
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        known = _ops().__all__
-        hint = f": call rekur.ops.{name}(…)" if name in known else did_you_mean(name, known)
-        raise self.trace.error(f"a symbol has no attribute '{name}'{hint}", AttributeError)
+        return self._trace.attribute(self, name)
 
 
 def _ops() -> Any:

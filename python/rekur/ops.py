@@ -95,13 +95,13 @@ def _apply(name: str, *operands: Value) -> Value:
     """Record an operation that a spec knows, or compute it."""
     for operand in operands:
         if isinstance(operand, Symbol):
-            return operand.trace.add(name, operands)
+            return operand._trace.add(name, operands)
     return COMPUTE[name](*operands)
 
 
 def _activate(name: str, x: Value, **parameters: float) -> Value:
     if isinstance(x, Symbol):
-        return x.trace.add({"name": name, **parameters} if parameters else name, (x,))
+        return x._trace.add({"name": name, **parameters} if parameters else name, (x,))
     return COMPUTE[name](x, **parameters)
 
 
@@ -457,12 +457,12 @@ def where(condition: Value, x1: Value, x2: Value) -> Value:
 def _reduce(name: str, x: Value, axis: Any, keepdims: bool) -> Value:
     if isinstance(x, Symbol):
         if axis not in (-1, (-1,), [-1]):
-            raise x.trace.error(
+            raise x._trace.error(
                 f"ops.{name} works over the features of a row: axis=-1, got axis={axis!r} "
                 "(rows and time steps do not see each other in equations)",
                 ValueError,
             )
-        return x.trace.add(name, (x,))
+        return x._trace.add(name, (x,))
     axis = axis if axis is None or isinstance(axis, int) else tuple(axis)
     return getattr(np, name)(x, axis=axis, keepdims=keepdims)
 
