@@ -124,11 +124,59 @@ class Cell(NamedTuple):
 
 
 # Every recurrent layer type. The cell tests run over this table, and fail for a type of the engine that is not in it.
-CELLS: dict[str, Cell] = {
+CELLS: dict[str, Cell] = {  # RNN's cells are programs, which program_step carries out
     "SimpleRNN": Cell(simple_rnn_step, gates=1, states=1),
     "LSTM": Cell(lstm_step, gates=4, states=2),
     "GRU": Cell(gru_step, gates=3, states=1),
 }
+
+
+def built_in_step(layer: Spec, x: Array, state: State, weights: Mapping[str, Array]) -> State:
+    cell = CELLS[layer["type"]]
+    bias = weights["bias"] if layer.get("use_bias", True) else np.zeros(cell.bias_shape(layer))
+    peephole = [weights["peephole"]] if "peephole" in weights else []
+    return cell.step(layer, x, state, weights["kernel"], weights["recurrent_kernel"], bias, *peephole)
+
+
+def state_count(layer: Spec) -> int:
+    """Of any recurrent layer, Bidirectional not."""
+    return len(layer["cell"]["states"]) if layer["type"] == "RNN" else CELLS[layer["type"]].states
+
+
+def program_step(
+    layer: Spec, x: Array, steps: Sequence[Array], state: State, weights: Mapping[str, Array], B: int
+) -> State:
+    """A step of an RNN layer's cell: products of x, then the equations, a product as soon as its source is there."""
+    cell, H = layer["cell"], layer["units"]
+    known: dict[str, Array] = {"x": x, **dict(zip(cell["states"], state, strict=True))}
+    known.update(zip(cell.get("step_inputs", ()), steps, strict=True))
+    known.update({w["name"]: weights[w["name"]] for w in cell.get("weights", ())})
+    for k, name in enumerate(cell["kernel"]):
+        block = slice(k * H, (k + 1) * H)
+        known[name] = x @ weights["kernel"][:, block] + (weights["bias"][block] if "bias" in weights else 0.0)
+    sources = {name: (source, slice(k * H, (k + 1) * H)) for k, (name, source) in enumerate(cell["recurrent"])}
+    equations = cell["equations"]
+    first = len(equations["inputs"])
+    values: dict[int, Array] = {}
+
+    def value(index: int) -> Array:
+        if index not in values:
+            if index >= first:
+                head, *operands = equations["nodes"][index - first]
+                args = [] if head == "constant" else [value(k) for k in operands]
+                node = [head, *(operands if head == "constant" else range(len(args)))]
+                (values[index],) = evaluate({"nodes": [node], "outputs": [len(args)]}, args)
+            elif (name := equations["inputs"][index]) in sources:
+                source, block = sources[name]
+                product = (known[source] if isinstance(source, str) else value(source)) @ weights["recurrent_kernel"][
+                    :, block
+                ]
+                values[index] = product + (weights["recurrent_bias"][block] if "recurrent_bias" in weights else 0.0)
+            else:
+                values[index] = known[name]
+        return values[index]
+
+    return tuple(np.broadcast_to(value(index), (B, H)) for index in equations["outputs"])
 
 
 def recurrence(
@@ -137,25 +185,27 @@ def recurrence(
     x: Array,
     lengths: NDArray[Any] | None = None,
     initial: Sequence[Array] = (),
+    step_inputs: Sequence[Array] = (),
 ) -> tuple[Array, list[Array]]:
     """One direction of one layer over x (B, T, I): (outputs (B, T, H), final states, each (B, H)).
 
     Row b takes lengths[b] steps, in the reverse direction from its last valid step to its first.
     Outputs past them are zero.
     """
-    cell, H = CELLS[layer["type"]], layer["units"]
+    H = layer["units"]
     B, T = x.shape[:2]
-    bias = weights["bias"] if layer.get("use_bias", True) else np.zeros(cell.bias_shape(layer))
-    peephole = [weights["peephole"]] if "peephole" in weights else []
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
     state = [np.array(s, np.float64) for s in initial]
-    state += [np.zeros((B, H)) for _ in range(cell.states - len(state))]
+    state += [np.zeros((B, H)) for _ in range(state_count(layer) - len(state))]
     y = np.zeros((B, T, H))
     for k in range(T):
         rows = np.flatnonzero(k < steps)
         time = steps[rows] - 1 - k if layer.get("reverse", False) else np.full(len(rows), k)
         before = tuple(s[rows] for s in state)
-        new = cell.step(layer, x[rows, time], before, weights["kernel"], weights["recurrent_kernel"], bias, *peephole)
+        if layer["type"] == "RNN":
+            new = program_step(layer, x[rows, time], [v[rows, time] for v in step_inputs], before, weights, len(rows))
+        else:
+            new = built_in_step(layer, x[rows, time], before, weights)
         for s, value in zip(state, new, strict=True):
             s[rows] = value
         y[rows, time] = new[0]
@@ -181,19 +231,23 @@ MERGES: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def run_recurrent(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
-    x, *initial = inputs
-    y, states = recurrence(layer, weights, x.value, x.lengths, [s.value for s in initial])
+    x, *others = inputs
+    count = len(layer["cell"].get("step_inputs", ())) if layer["type"] == "RNN" else 0
+    steps, initial = [s.value for s in others[:count]], [s.value for s in others[count:]]
+    y, states = recurrence(layer, weights, x.value, x.lengths, initial, steps)
     main = Tensor(y, x.lengths) if layer.get("return_sequences", False) else Tensor(states[0])
     return [main, *(Tensor(s) for s in states if layer.get("return_state", False))]
 
 
 def run_bidirectional(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     inner, (x, *initial) = layer["layer"], inputs
+    count = len(inner["cell"].get("step_inputs", ())) if inner["type"] == "RNN" else 0
+    steps, initial = initial[:count], initial[count:]
     half = len(initial) // 2
     both = []
     for direction, states in (("forward", initial[:half]), ("backward", initial[half:])):
         own = {name.split("/", 1)[1]: w for name, w in weights.items() if name.startswith(direction + "/")}
-        both.append(run_recurrent({**inner, "reverse": direction == "backward"}, own, [x, *states]))
+        both.append(run_recurrent({**inner, "reverse": direction == "backward"}, own, [x, *steps, *states]))
     merged = MERGES[layer.get("merge_mode", "concat")](both[0][0].value, both[1][0].value)
     return [Tensor(merged, both[0][0].lengths), *both[0][1:], *both[1][1:]]
 
@@ -262,7 +316,7 @@ def run_lambda(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tenso
 
 
 LAYERS: dict[str, Callable[..., list[Tensor]]] = {
-    **dict.fromkeys(CELLS, run_recurrent),
+    **dict.fromkeys((*CELLS, "RNN"), run_recurrent),
     "Bidirectional": run_bidirectional,
     "Dense": run_dense,
     "Activation": run_activation,

@@ -103,8 +103,7 @@ class Case:
         return (CELLS | VARIANTS)[self.cell]
 
     def spec(self) -> dict[str, Any]:
-        cell = reference.CELLS[self.layer["type"]]
-        count = cell.states * (1 if self.direction in ("forward", "reverse") else 2)
+        count = reference.state_count(self.layer) * (1 if self.direction in ("forward", "reverse") else 2)
         options = {"units": self.H, "return_sequences": self.sequences, "return_state": self.states}
         names = ["x", *(f"s{k}" for k in range(count) if self.initial)]
         if self.direction in ("forward", "reverse"):

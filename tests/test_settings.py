@@ -231,7 +231,7 @@ def test_a_bidirectional_layer_follows_its_inner_layer_until_it_is_called():
     layer.inner = other
     assert layer.config()["layer"]["type"] == "LSTM"
     inner.reverse = True  # it is on its own again
-    with pytest.raises(TypeError, match="expected a SimpleRNN, LSTM or GRU"):
+    with pytest.raises(TypeError, match="expected an RNN, SimpleRNN, LSTM or GRU"):
         layer.inner = layers.Dense(3)
     with pytest.raises(AttributeError, match="set inner"):
         layer.layer = inner

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from rekur import activations, callbacks, initializers, layers, losses, metrics, models, optimizers
+from rekur._cell_define import cell
 from rekur._core import (
     __version__,
     available_isas,
@@ -28,10 +29,10 @@ from rekur.models import Model, Sequential, load_model
 from rekur.models import load_model as load
 
 if TYPE_CHECKING:
-    from rekur import data, onnx, ops
+    from rekur import cells, data, onnx, ops
 
 get_num_threads = num_threads
-_LAZY = ("data", "onnx", "ops")  # imported when first used: they bring in packages that take time
+_LAZY = ("cells", "data", "onnx", "ops")  # imported when first used: they bring in packages that take time
 
 __all__ = [
     "CppReport",
@@ -42,6 +43,8 @@ __all__ = [
     "activations",
     "available_isas",
     "callbacks",
+    "cell",
+    "cells",
     "cpu_info",
     "data",
     "export_cpp",

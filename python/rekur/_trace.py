@@ -15,22 +15,29 @@ from rekur._validate import did_you_mean
 
 MOST_NODES = 512  # as in the engine
 _LARGEST = 3.4028234663852886e38  # of float32
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# Whose code is not the user's.
+_LIBRARIES = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, np.__file__))
 
 
 def place() -> str:
     """Where in the user's code we are: ``file.py, line 7: z = x if x > 0 else 0``."""
     frame = sys._getframe()
-    while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(_HERE):
+    while frame.f_back is not None and os.path.abspath(frame.f_code.co_filename).startswith(_LIBRARIES):
         frame = frame.f_back
-    name, line = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(name, line).strip()
+    return at_line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def at_line(file: str, line: int) -> str:
+    """``file.py, line 7: z = x if x > 0 else 0``."""
+    text = linecache.getline(file, line).strip()
     text = text if len(text) <= 100 else text[:99] + "…"
-    return f"{os.path.basename(name)}, line {line}" + (f": {text}" if text else "")
+    return f"{os.path.basename(file)}, line {line}" + (f": {text}" if text else "")
 
 
 class Trace:
     """The values recorded so far. A value that is there already is not recorded twice."""
+
+    no_matrices = "equations have no matrix product: use a Dense layer"
 
     def __init__(self, inputs: Sequence[str], what: str) -> None:
         self.inputs = list(inputs)
@@ -242,7 +249,7 @@ class Symbol:
         raise self._trace.error("a symbol holds no array while equations are traced: use rekur.ops")
 
     def __matmul__(self, other: Any) -> Any:
-        raise self._trace.error("equations have no matrix product: use a Dense layer")
+        raise self._trace.error(self._trace.no_matrices)
 
     __rmatmul__ = __matmul__
 

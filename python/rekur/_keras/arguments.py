@@ -133,6 +133,7 @@ _LAYERS: dict[str, Table] = {
     "SimpleRNN": _RECURRENT,
     "LSTM": _RECURRENT,
     "GRU": _RECURRENT,
+    "RNN": _RECURRENT,
     "Bidirectional": {
         "backward_layer": Foreign(
             _none,

@@ -18,7 +18,7 @@ def _plain(names: str) -> dict[str, str]:
 
 
 _STEPS = "a layer without recurrence works on each step of (rows, steps, features) by itself: leave it out"
-_CELL = "it stands inside the layers LSTM, GRU and SimpleRNN, which run over the sequence"
+_CELL = "the layers LSTM, GRU and SimpleRNN have it inside; layers.RNN runs a cell of rekur.cells, or of rekur.cell"
 _IDS = "make integer ids of the text first and feed an Embedding"
 _NUMPY = "do it to the arrays with NumPy before fit and predict"
 _FUNCTION = "rekur.metrics.OverAllRows takes a function of all targets and outputs of an epoch"
@@ -54,7 +54,6 @@ _LAYERS: dict[str, str] = {
     "GaussianDropout": "Dropout comes near",
     "AlphaDropout": "Dropout comes near",
     "GaussianNoise": "Dropout is the noise that there is",
-    "RNN": _CELL,
     "LSTMCell": _CELL,
     "GRUCell": _CELL,
     "SimpleRNNCell": _CELL,
@@ -226,6 +225,7 @@ _KINDS = {
     "metric": _METRICS,
     "optimizer": _OPTIMIZERS,
     "callback": _CALLBACKS,
+    "cell": {},
     "model": _MODELS,
     "top": _TOP,
 }

@@ -26,11 +26,14 @@ from rekur.layers.core import (
     subtract,
 )
 from rekur.layers.pointwise import Lambda
-from rekur.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
+from rekur.layers.recurrence import Bidirectional
+from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
+from rekur.layers.rnn import RNN
 
 __all__ = [
     "GRU",
     "LSTM",
+    "RNN",
     "Activation",
     "Add",
     "Affine",

@@ -149,14 +149,17 @@ class Layer(Guarded):
         if options:
             from rekur._keras import arguments  # which only scripts of Keras need
 
-            names = [*inspect.signature(type(self).__init__).parameters, "input_shape"]
-            arguments.check(self.type, repr(self), options, names)
+            arguments.check(self.type, repr(self), options, self._argument_names())
         self._inbound: list[SymbolicTensor] = []
         self._outbound: list[SymbolicTensor] = []
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_methods(cls, "layer", "call")
+
+    def _argument_names(self) -> list[str]:
+        """What the constructor takes by name."""
+        return [*inspect.signature(type(self).__init__).parameters, "input_shape"]
 
     @property
     def name(self) -> str:

@@ -1,0 +1,233 @@
+"""RNN: a recurrent layer of any cell."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rekur import initializers
+from rekur._cell import as_cell
+from rekur._settings import Setting
+from rekur._spec import Spec
+from rekur._validate import did_you_mean
+from rekur.layers.base import Layer, SymbolicTensor, symbolic
+from rekur.layers.recurrence import Recurrent
+
+
+def _initializer(value: object, what: str) -> Any:
+    return None if value is None else initializers.to_spec(value, what)
+
+
+def _bias_initializer(value: object, what: str) -> Any:
+    return None if value is None else initializers.to_spec(value, what, unit_forget=True)
+
+
+def _weight_initializers(value: object, what: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{what} must be a dict of initialisers by the name of a weight, got {value!r}")
+    return {name: initializers.to_spec(how, f"{what}: {name}") for name, how in value.items()}
+
+
+def _drawn(program: Spec) -> dict[str, bool]:
+    """By initialiser whether a cell has weights that it draws."""
+    kernel = bool(program["kernel"])
+    return {
+        "kernel_initializer": kernel,
+        "recurrent_initializer": bool(program["recurrent"]),
+        "bias_initializer": kernel or program.get("recurrent_bias", False),
+    }
+
+
+class RNN(Recurrent):
+    """A recurrent layer of a cell of one's own (:func:`rekur.cell`) or of :mod:`rekur.cells`.
+
+    Parameters
+    ----------
+    cell : Cell, function or str
+        What is done at each step: a cell, the function of one, or the name of one of :mod:`rekur.cells`.
+    units : int
+        H: the width of every state.
+    use_bias : bool
+        Whether the input's products (and the recurrent ones, where the cell has biases for them) have biases.
+    kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer, optional
+        None: the cell's own. One that the cell has nothing to draw for is refused. ``bias_initializer`` may be
+        ``"unit_forget"`` where the cell names the block that it starts at one.
+    return_sequences : bool
+        Whether the output is the first state at every step, ``(B, T, H)``, or at the last one, ``(B, H)``.
+    return_state : bool
+        Whether to return the last states too, all of them, each ``(B, H)``.
+    reverse : bool
+        Whether to read each row from its end. Outputs stay in the order of the input.
+    weight_initializers : dict, optional
+        How the cell's weights of one number a unit are drawn, by name, where it is another way than the cell's.
+    **options
+        Hyper-parameters of the cell, by name: ``RNN(rekur.cells.ltc, 32, unfolds=4)``. Each is an attribute too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what the cell cannot say, naming the line, and for a hyper-parameter that it does not have.
+
+    Notes
+    -----
+    Weights, as far as the cell has them: kernel ``(I, X·H)`` with the columns of its X products of the input in the
+    order of their first use, recurrent_kernel ``(H, R·H)`` likewise, bias ``(X·H,)``, recurrent_bias ``(R·H,)``, then
+    the cell's own weights, each ``(H,)``.
+
+    What the function did is recorded: a model that is saved, copied or exported needs no Python code. Of a layer that
+    came from a file or a pickle the hyper-parameters are constants of its equations and cannot be set.
+    """
+
+    type = "RNN"
+    _keys = (
+        "units", "cell", "use_bias", "return_sequences", "return_state", "reverse",
+        "kernel_initializer", "recurrent_initializer", "bias_initializer",
+    )  # fmt: skip
+    _advice: ClassVar[dict[str, str]] = {**Layer._advice, "parameters": "each is an attribute of the layer"}
+
+    cell = Setting(as_cell)
+    kernel_initializer = Setting(_initializer)
+    recurrent_initializer = Setting(_initializer)
+    bias_initializer = Setting(_bias_initializer)
+    weight_initializers = Setting(_weight_initializers)
+
+    def __init__(
+        self,
+        cell: Any,
+        units: int,
+        use_bias: bool = True,
+        kernel_initializer: Any = None,
+        recurrent_initializer: Any = None,
+        bias_initializer: Any = None,
+        *,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        reverse: bool = False,
+        weight_initializers: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        found = as_cell(cell, f"{self.type} '{name or 'rnn'}': cell")
+        parameters = {key: options.pop(key) for key in list(options) if key in found.parameters}
+        vars(self)["_given"] = None  # the step inputs of the call; None before it: all
+        vars(self)["_known"] = tuple(found.parameters)
+        super().__init__(units, use_bias, return_sequences, return_state, reverse, name, options)
+        self.cell = found.bind(**parameters)
+        self.kernel_initializer = kernel_initializer
+        self.recurrent_initializer = recurrent_initializer
+        self.bias_initializer = bias_initializer
+        self.weight_initializers = weight_initializers
+        self._check_settings()
+
+    def _argument_names(self) -> list[str]:
+        return [*super()._argument_names(), *self._known]
+
+    def __getattr__(self, name: str) -> Any:
+        cell = vars(self).get("cell")
+        if cell is not None and name in cell.parameters:
+            return cell.parameters[name]
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        cell = vars(self).get("cell")
+        if cell is None or name not in cell.parameters:
+            super().__setattr__(name, value)
+            return
+        self._may_set(name)
+        self.cell = cell.bind(**{name: value})
+
+    def _settable(self) -> list[str]:
+        return [*super()._settable(), *self.cell.parameters]
+
+    def _check_settings(self) -> None:
+        program, cell = self.cell.spec(), self.cell
+        for key, has in _drawn(program).items():
+            if getattr(self, key) is not None and not has:
+                raise ValueError(f"{self!r}: {cell!r} has nothing that the {key} could draw")
+        bias = self.bias_initializer
+        if bias is not None and initializers.is_unit_forget(bias) and not program.get("forget"):
+            raise ValueError(f"{self!r}: {cell!r} names no block that 'unit_forget' could set (forget= of rekur.cell)")
+        for name in self.weight_initializers:
+            if name not in cell.weights:
+                raise ValueError(
+                    f"{self!r}: weight_initializers: {cell!r} has no weight '{name}'"
+                    f"{did_you_mean(name, cell.weights) or '; it has none'}"
+                )
+
+    def __call__(
+        self,
+        inputs: SymbolicTensor | Sequence[SymbolicTensor],
+        initial_state: SymbolicTensor | Sequence[SymbolicTensor] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Connect the layer to a sequence and, optionally, step inputs and initial states.
+
+        Parameters
+        ----------
+        inputs : SymbolicTensor of shape (B, T, I), or a list
+            x, then the cell's step inputs in their order, each (B, T, 1), one number a row and step, or (B, T, H), then
+            initial states. Step inputs that have a number without data may be left out, the last ones first.
+        initial_state : SymbolicTensor or list of them, each of shape (B, H), optional
+            All states in the cell's order. Zeros by default.
+        **options
+            Step inputs by their names.
+
+        Returns
+        -------
+        SymbolicTensor, or with ``return_state`` a list: the output, then every state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the shapes do not fit, a step input is missing, or the layer was called before.
+        """
+        tensors = symbolic(inputs, repr(self))
+        named = {key: options.pop(key) for key in list(options) if key in self.cell.step_inputs}
+        self._check_call(options)
+        tensors = self._with_step_inputs(tensors, named)
+        if initial_state is not None:
+            tensors = [*tensors, *symbolic(initial_state, f"{self!r}: initial_state")]
+        return self._connect(tensors)
+
+    def _with_step_inputs(self, tensors: list[SymbolicTensor], named: dict[str, Any]) -> list[SymbolicTensor]:
+        """x, the step inputs that are given, and the rest, which are initial states."""
+        timed = 1
+        while timed < len(tensors) and len(tensors[timed].shape) == 3:
+            timed += 1
+        names, listed = list(self.cell.step_inputs), tensors[1:timed]
+        if len(listed) > len(names):
+            wanted = f"takes {', '.join(names)} beside x" if names else "takes x alone at a step"
+            raise ValueError(f"{self!r}: {self.cell!r} {wanted}, got {len(listed)} further sequences")
+        given: dict[str, SymbolicTensor] = dict(zip(names, listed, strict=False))
+        for name, tensor in named.items():
+            if name in given:
+                raise TypeError(f"{self!r}: the step input '{name}' was given twice")
+            (given[name],) = symbolic(tensor, f"{self!r}: {name}")
+        for name, value in self.cell.step_inputs.items():
+            if name not in given and value is None:
+                raise TypeError(f"{self!r}: {self.cell!r} needs the step input '{name}': call it on [x, {name}]")
+        ordered = [name for name in names if name in given]
+        vars(self)["_given"] = tuple(ordered)
+        return [tensors[0], *(given[name] for name in ordered), *tensors[timed:]]
+
+    def config(self) -> Spec:
+        program = self.cell.spec(self._given)
+        for weight in program.get("weights", ()):
+            weight["initializer"] = self.weight_initializers.get(weight["name"], weight["initializer"])
+        drawn = _drawn(program)
+        found: Spec = {}
+        for key in self._keys:
+            value = program if key == "cell" else getattr(self, key)
+            if drawn.get(key, True):
+                found[key] = getattr(self.cell, key) if value is None else value
+        return found
+
+    @classmethod
+    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+        cell = as_cell(config["cell"], f"{cls.type} '{name or 'rnn'}': cell")
+        drawn = _drawn(cell.spec())
+        return cls(**{key: value for key, value in config.items() if drawn.get(key, True)}, name=name)
+
+    def _disconnect(self) -> None:
+        super()._disconnect()
+        vars(self)["_given"] = None
