@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "io_helpers.hpp"
 #include "rekur/runtime.hpp"
+#include "runtime/interrupt.hpp"
 
 using namespace rekur;
 using tests::error_of;
@@ -234,6 +236,21 @@ TEST_CASE("initializers: unit_forget draws the gates beside the forget gate by i
   CHECK(largest(2 * H, 4 * H) > 0.95 * together);
   for (Index i = H; i < 2 * H; ++i) CHECK(drawn[static_cast<std::size_t>(i)] == 1.0f);
   CHECK(std::abs(drawn[0] / alone - drawn[static_cast<std::size_t>(2 * H)] / together) > 1e-6);  // of other random numbers
+}
+
+TEST_CASE("initializers: who interrupts waits for a slice of a large matrix") {
+  static int asked = 0;
+  const runtime::InterruptCheck check([] { ++asked; });
+  const int threads = num_threads();
+  set_num_threads(1);
+  draw("\"normal\"", {3000, 3000});
+  CHECK(asked == 2);  // after 4 and 8 million numbers
+  asked = 0;
+  draw("\"orthogonal\"", {544, 8192});
+  CHECK(asked > 1 + 3);  // the draws, three panels of rows, and within the first
+  set_num_threads(threads);
+  const runtime::InterruptCheck ending([] { throw std::runtime_error("interrupted"); });
+  CHECK_THROWS_AS(draw("\"he_normal\"", {3000, 3000}), std::runtime_error);
 }
 
 TEST_CASE("initializers: mistakes are named") {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/suggest.hpp"
+#include "runtime/interrupt.hpp"
 #include "runtime/parallel.hpp"
 #include "train/orthogonal.hpp"
 #include "train/random.hpp"
@@ -114,13 +115,19 @@ Plan plan_of(const json::Value& initializer, std::string_view context, const Sha
 
 using random::Stream;
 
-// out[i] = draw(i), in parallel; a draw costs `cost` floating-point operations or so.
-template <class Draw>
-void fill(std::span<float> out, double cost, const Draw& draw) {
+// out[i] = draw(i), in parallel; a draw costs `cost` floating-point operations or so. Somebody who interrupts waits for a slice.
+template <class Number, class Draw>
+void fill(std::span<Number> out, double cost, const Draw& draw) {
+  constexpr Index kSlice = Index{1} << 22;
   const auto n = static_cast<Index>(out.size());
-  runtime::parallel_range(n, 1024, cost * static_cast<double>(n), [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) out[static_cast<std::size_t>(i)] = static_cast<float>(draw(static_cast<std::uint64_t>(i)));
-  });
+  for (Index done = 0; done < n; done += kSlice) {
+    if (done > 0) runtime::check_interrupt();
+    const Index size = std::min(kSlice, n - done);
+    runtime::parallel_range(size, 1024, cost * static_cast<double>(size), [&](Index begin, Index end) {
+      for (Index i = done + begin; i < done + end; ++i)
+        out[static_cast<std::size_t>(i)] = static_cast<Number>(draw(static_cast<std::uint64_t>(i)));
+    });
+  }
 }
 
 // The first draw within ±2, each attempt from a step of its own.
@@ -136,9 +143,7 @@ void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::
   const Index rows = static_cast<Index>(out.size()) / std::max(columns, Index{1});
   const Index k = std::min(rows, columns), n = std::max(rows, columns);
   std::vector<double> matrix(out.size());
-  runtime::parallel_range(k * n, 1024, 100.0 * static_cast<double>(k * n), [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) matrix[static_cast<std::size_t>(i)] = draws.normal(static_cast<std::uint64_t>(i));
-  });
+  fill(std::span<double>(matrix), 100, [&](std::uint64_t i) { return draws.normal(i); });
   orthonormalize_rows(k, n, matrix);
   // By squares, so that the side that jumps from line to line stays in the cache.
   constexpr Index kSide = 64;

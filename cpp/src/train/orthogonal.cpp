@@ -89,6 +89,7 @@ class Rows {
   }
 
   // R -= (R Qᵀ) Q for the orthonormal rows Q = [begin, end), at most kPanel, and the rows R = [from, to), dealt out in chunks.
+  // Somebody who interrupts waits for a slice of them.
   void remove(Index begin, Index end, Index from, Index to) {
     const Index count = end - begin, chunks = (to - from + kChunk - 1) / kChunk;
     if (chunks == 0) return;
@@ -97,13 +98,17 @@ class Rows {
                                              : std::min(runtime::threads_for(work, chunks),
                                                         static_cast<int>(coefficients_.size() / (kChunk * kPanel)));
     pack(begin, count, threads);
-    runtime::numbered_tasks(threads, chunks, [&](Index chunk, int thread) {
-      const Index first = from + chunk * kChunk, rows = std::min(kChunk, to - first);
-      double* coefficients = coefficients_.data() + thread * kChunk * kPanel;
-      const simd::Kernels& kernels = isa::kernels();
-      kernels.product_f64(rows, count, columns_, row(first), columns_, as_columns_.data(), coefficients, count, false);
-      kernels.product_f64(rows, columns_, count, coefficients, count, as_rows_.data(), row(first), columns_, true);
-    });
+    const Index slice = std::max(static_cast<Index>(kSlice * static_cast<double>(chunks) / work), Index{1}) * threads;
+    for (Index done = 0; done < chunks; done += slice) {
+      if (done > 0) runtime::check_interrupt();
+      runtime::numbered_tasks(threads, std::min(slice, chunks - done), [&](Index i, int thread) {
+        const Index first = from + (done + i) * kChunk, rows = std::min(kChunk, to - first);
+        double* coefficients = coefficients_.data() + thread * kChunk * kPanel;
+        const simd::Kernels& kernels = isa::kernels();
+        kernels.product_f64(rows, count, columns_, row(first), columns_, as_columns_.data(), coefficients, count, false);
+        kernels.product_f64(rows, columns_, count, coefficients, count, as_rows_.data(), row(first), columns_, true);
+      });
+    }
   }
 
   static constexpr Index kPanel = 256;
@@ -114,6 +119,7 @@ class Rows {
   // A meeting of the threads costs a time slice where another process has one of the cores; below so many operations, a
   // millisecond's, that is more than what is shared.
   static constexpr double kWorthThreads = 5e7;
+  static constexpr double kSlice = 2e9;  // operations of each thread: some 50 ms
 
   Index round_up(Index n) const { return (n + panel_ - 1) / panel_ * panel_; }
   double* row(Index i) const { return data_ + i * columns_; }
