@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import rekur
 from rekur import Sequential, layers, losses
 
 
@@ -183,3 +184,32 @@ def test_crossentropy_behind_a_relu_that_gives_zeros_stays_finite(loss):
     history = model.fit(x, TARGETS[loss], batch_size=2, epochs=20, verbose=0).history["loss"]
     assert np.isfinite(history).all() and history[-1] < history[0]
     assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@pytest.mark.parametrize("way", ["fit", "train_on_batch", "evaluate"])
+def test_a_loss_of_weight_0_is_watched_and_changes_nothing(way):
+    x, y = np.ones((4, 3), np.float32), np.full((4, 1), np.nan)
+
+    def run(target, weights):
+        inputs = rekur.Input((3,))
+        hidden = rekur.layers.Dense(5, activation="tanh")(inputs)
+        heads = [rekur.layers.Dense(1, name=name)(hidden) for name in "ab"]
+        model = rekur.Model(inputs, heads, seed=1)
+        model.compile("adam", "mse", loss_weights=weights)
+        given = [np.zeros((4, 1)), target]
+        if way == "fit":
+            found = {k: v[-1] for k, v in model.fit(x, given, epochs=2, verbose=0).history.items()}
+        else:
+            found = getattr(model, way)(x, given, return_dict=True)
+        return found, model.get_weights()
+
+    plain, expected = run(np.zeros((4, 1)), [1, 0])
+    found, weights = run(y, [1, 0])
+    assert found["loss"] == plain["loss"] == plain["a_loss"]
+    assert np.isnan(found["b_loss"])
+    for a, b in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    found, weights = run(np.zeros((4, 1)), [0, 0])
+    assert found["loss"] == 0
+    if way == "evaluate":
+        assert found["a_loss"] > 0

@@ -136,10 +136,12 @@ struct Trainer::Impl {
       const Objective& objective = objectives[k];
       result.output_losses.push_back(0);
       if (!objective.loss) continue;
-      float* gradient = want_gradients ? run.output_gradient(k) : nullptr;
+      // With weight 0 a loss is only watched: be it NaN, nothing comes of it.
+      const bool counts = objective.weight != 0;
+      float* gradient = want_gradients && counts ? run.output_gradient(k) : nullptr;
       result.output_losses[k] = train::evaluate(*objective.loss, objective.scores, rows(run, k), run.output(k), targets.targets[k],
                                                 sample_weights(targets, k), gradient, objective.weight);
-      result.loss += objective.weight * result.output_losses[k];
+      if (counts) result.loss += objective.weight * result.output_losses[k];
     }
     return result;
   }
@@ -274,6 +276,7 @@ std::map<std::string, Tensor> Trainer::state() const {
 }
 
 void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
+  const runtime::Call call;
   const std::lock_guard turn(self().turn);
   std::vector<train::Slot>& own = impl_->optimizer.slots();
   if (iterations > kMostIterations)

@@ -108,6 +108,8 @@ class Bound:
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
         ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
+        given = [metric for metrics in self.metrics for metric in metrics]
+        self.takes_any_weights = all(type(m)._check_weights is metrics_.Metric._check_weights for m in given)
         self._version = self.optimizer._version
         self._trainer = _core.Trainer(model, dumps(self.config()))
 
@@ -229,6 +231,12 @@ class Bound:
         totals.update(k, self.outputs[k], batch, y_pred)
         return float(alone.result())
 
+    def check_weights(self, rows: Rows) -> None:
+        """Sample weights of a call that one of the metrics cannot take are found before its first step."""
+        for metrics, weight in zip(self.metrics, rows.weights, strict=True):
+            for metric in metrics:
+                metric._check_weights(weight)
+
     def state(self) -> dict[str, Floats]:
         return self.trainer.state()
 
@@ -279,7 +287,8 @@ class Totals:
         """By the names of :meth:`Bound.names`."""
         means = [total / count if count else 0.0 for total, count in zip(self._loss, self._count, strict=True)]
         used = [loss is not None for loss in self._bound.losses]
-        weighted = sum(w * m for w, m, u in zip(self._bound.loss_weights, means, used, strict=True) if u)
+        # What has weight 0 is only watched: be it NaN, nothing comes of it.
+        weighted = sum(w * m for w, m, u in zip(self._bound.loss_weights, means, used, strict=True) if u and w)
         values = [weighted]
         if len(means) > 1:
             values += [m for m, u in zip(means, used, strict=True) if u]
