@@ -202,3 +202,47 @@ def test_only_metrics_of_ones_own_are_tried_before_the_first_step():
     assert model._trainer().probed
     model.compile("sgd", "mse", metrics=[r2])
     assert not model._trainer().probed
+
+
+def test_over_all_rows_hands_weights_over_as_the_function_takes_them():
+    x, y = np.arange(6.0)[:, None], np.ones((6, 1))
+    weights = np.array([0.0, 0.0, 2.0, 2.0, 2.0, 0.5])
+    seen = []
+
+    def as_scikit_learn(y_true, y_pred, *, sample_weight=None):
+        seen.append((len(y_true), sample_weight))
+        return 1.0
+
+    def third(y_true, y_pred, weight):
+        seen.append((len(y_true), weight))
+        return 1.0
+
+    def another_third(y_true, y_pred, epsilon=1e-7):
+        seen.append((len(y_true), epsilon))
+        return 1.0
+
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    for function in (as_scikit_learn, third):
+        model.compile("sgd", "mse", metrics=[metrics.OverAllRows(function)])
+        model.evaluate(x, y, sample_weight=weights)
+        rows, got = seen[-1]
+        assert rows == 4  # what has weight 0 is not there
+        np.testing.assert_array_equal(got, [2, 2, 2, 0.5])
+    model.compile("sgd", "mse", metrics=[metrics.OverAllRows(another_third)])
+    model.evaluate(x, y, sample_weight=weights != 0)
+    assert seen[-1] == (4, 1e-7)  # of ones and zeros only the zeros say something
+    before = model.get_weights()
+    with pytest.raises(TypeError, match="metric 'another_third': sample weights are given"):
+        model.fit(x, y, sample_weight=weights, verbose=0)
+    with pytest.raises(TypeError, match="metric 'another_third': sample weights are given"):
+        model.fit(x, y, validation_data=(x, y, weights), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+
+
+@pytest.mark.parametrize("metric", [lambda function: function, metrics.OverAllRows])
+@pytest.mark.parametrize("value", [np.ma.array(np.ones(6), mask=[1, 0, 0, 0, 0, 0]), np.ma.masked])
+def test_a_mask_that_a_metric_returns_is_not_averaged_away(metric, value):
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse", metrics=[metric(lambda y_true, y_pred: value)])
+    with pytest.raises(ValueError, match=r"metric '<lambda>': its values?: 1 of . values are masked"):
+        model.fit(np.ones((6, 1)), np.ones(6), verbose=0)

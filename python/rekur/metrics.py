@@ -14,6 +14,7 @@ number is :class:`CategoricalAccuracy` (``CategoricalAccuracy("accuracy")`` here
 (``BinaryAccuracy("accuracy", threshold=0.5)`` here), and ours is ``BinaryAccuracy(threshold=0.0)`` there.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,6 +83,9 @@ class Metric(Guarded):
         """
         raise NotImplementedError(f"{type(self).__name__} must define values(y_true, y_pred)")
 
+    def _check_weights(self, weight: _Any | None) -> None:
+        """Raises TypeError for sample weights of a call that the metric cannot take."""
+
     def reset_state(self) -> None:
         self._sum = 0.0
         self._weight = 0.0
@@ -98,6 +102,8 @@ class Metric(Guarded):
     def _checked(self, given: Any, rows: int) -> _Any:
         """What ``values`` returned, as one number a row or one for all."""
         expected = f"metric '{self.name}': expected a number, or one for each of the {rows} rows"
+        if isinstance(given, np.ndarray):
+            check_data(given, f"metric '{self.name}': its values")  # a mask would be lost
         try:
             values = np.asarray(given)
         except ValueError as error:
@@ -205,6 +211,18 @@ class _Function(Metric):
         return self._function(y_true, y_pred)
 
 
+def _weight_argument(function: Callable[..., Any]) -> str | None:
+    """How a function of (y_true, y_pred) takes weights: as ``sample_weight=``, as a third argument, or not."""
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError:  # a function of C code without a signature
+        return "third"
+    if "sample_weight" in parameters:
+        return "sample_weight"
+    placed = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return "third" if len(placed) > 2 and placed[2].default is inspect.Parameter.empty else None
+
+
 class OverAllRows(Metric):
     """A function of all rows at once, for what is no mean over them: R², F1, correlations, quantiles.
 
@@ -213,12 +231,18 @@ class OverAllRows(Metric):
     Parameters
     ----------
     function : callable
-        ``function(y_true, y_pred)`` of arrays of shape (N, …) and (N, F), with ``sample_weight`` (N,) as a third
-        argument where weights are given and the function takes one; returns a number.
+        ``function(y_true, y_pred)`` of arrays of shape (N, …) and (N, F); returns a number. Where weights are given it
+        gets them, (N,) and none of them 0, as ``sample_weight=``, or as its third argument if it must have three.
     name : str, optional
         The function's by default.
     larger_is_better : bool, optional
         As in :class:`Metric`.
+
+    Raises
+    ------
+    TypeError
+        From fit and evaluate, before the first step, where weights other than 0 and 1 are given and the function takes
+        none.
     """
 
     default_name = "over_all_rows"
@@ -247,11 +271,31 @@ class OverAllRows(Metric):
         y_true, y_pred, weight = (
             None if part[0] is None else np.concatenate(part) for part in zip(*self._kept, strict=True)
         )
-        found = self._function(y_true, y_pred) if weight is None else self._function(y_true, y_pred, weight)
+        assert y_true is not None and y_pred is not None
+        found = self._call(y_true, y_pred, weight)
+        if isinstance(found, np.ndarray):
+            check_data(found, f"metric '{self.name}': its value")
         value = np.asarray(found)
         if value.size != 1 or value.dtype.kind not in "biuf":
             raise TypeError(f"metric '{self.name}': expected a number for all rows, got {found!r}")
         return float(value.reshape(()))
+
+    def _call(self, y_true: _Any, y_pred: _Any, weight: _Any | None) -> Any:
+        takes = None if weight is None else _weight_argument(self._function)
+        if takes == "sample_weight":
+            return self._function(y_true, y_pred, sample_weight=weight)
+        if takes == "third":
+            return self._function(y_true, y_pred, weight)
+        self._check_weights(weight)
+        return self._function(y_true, y_pred)
+
+    def _check_weights(self, weight: _Any | None) -> None:
+        if weight is None or _weight_argument(self._function) or ((weight == 0) | (weight == 1)).all():
+            return  # what has weight 0 is left out
+        raise TypeError(
+            f"metric '{self.name}': sample weights are given, and the function takes none: give it a parameter "
+            "sample_weight, which it may ignore"
+        )
 
     def config(self) -> dict[str, Any]:
         return {"type": self.default_name, "name": self.name}

@@ -128,6 +128,8 @@ class Trainable(Guarded):
         )
         rows = dataclasses.replace(rows, targets=data.make_targets(y, rows, outputs, bound.losses))
         data.check_labels(rows, outputs, bound.losses)
+        if not bound.takes_any_weights:
+            bound.check_weights(rows)
         if not len(rows):
             raise ValueError(f"x holds no rows: its shape is {show(inputs[0].shape)}")
         return rows
