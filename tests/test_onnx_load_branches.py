@@ -292,3 +292,36 @@ def test_a_threshold_that_onnx_and_onnxruntime_default_differently_must_be_given
             assert_as_onnxruntime(model, {"x": floats(rng, T, B, I)})
         else:
             refuse(model, tmp_path, f"{op} node 'cell': activation ThresholdedRelu needs activation_alpha")
+
+
+@pytest.mark.parametrize("op", ["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"])
+@pytest.mark.parametrize("size", ["scalar", "vector"])
+def test_a_condition_may_compare_a_size_that_is_a_scalar(op: str, size: str, rng: np.random.Generator) -> None:
+    """A Gather by a scalar gives a scalar, by a vector a vector."""
+    made = [
+        node("Shape", ["last"], ["s"]),
+        node("Gather", ["s", "axis"], ["size"]),
+        node(op, ["size", "number"], ["c"]),
+        node("Not", ["c"], ["other"]),
+        node("Or", ["c", "c"], ["condition"]),
+        node("Where", ["other", "number", "size"], ["unused"]),
+        either("condition", TANH, SCALED, ["y"]),
+    ]
+    axis = np.array(1 if size == "scalar" else [1])
+    for number in (H - 1, H, H + 1):
+        model = around([*LAST, *made], rng, **COMMON, axis=axis, number=np.int64(number))
+        assert_unchecked(model, {"x": floats(rng, T, B, I)})
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
+def test_sizes_that_are_scalars_may_be_computed_with(op: str, rng: np.random.Generator) -> None:
+    made = [
+        *LAST,
+        node("Shape", ["last"], ["s"]),
+        node("Gather", ["s", "axis"], ["size"]),
+        node(op, ["size", "one_"], ["n"]),
+        node("Unsqueeze", ["n", "zero"], ["end"]),
+        node("Slice", ["last", "zero", "end", "ones"], ["y"]),
+    ]
+    model = around(made, rng, **{**COMMON, "axis": np.int64(1), "one_": np.int64(1), "ones": np.array([1])})
+    assert_unchecked(model, {"x": floats(rng, T, B, I)})

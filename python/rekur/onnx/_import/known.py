@@ -120,7 +120,7 @@ def _ordered(function: Callable[[Any, Any], Any]) -> Callable[[Array, Array], An
 
     def either(one: Array, two: Array) -> Any:
         if one.dtype == object:
-            return np.frompyfunc(one_pair, 2, 1)(one, two).astype(bool)
+            return np.asarray(np.frompyfunc(one_pair, 2, 1)(one, two), bool)  # a scalar is no array
         return function(one, two)
 
     return either
@@ -128,7 +128,7 @@ def _ordered(function: Callable[[Any, Any], Any]) -> Callable[[Array, Array], An
 
 def _equal(one: Array, two: Array) -> Any:
     if one.dtype == object:
-        return np.frompyfunc(_equal_one, 2, 1)(one, two).astype(bool)
+        return np.asarray(np.frompyfunc(_equal_one, 2, 1)(one, two), bool)
     return one == two
 
 
