@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cpp_tools import CXX, needs_compiler, run
 from harness import Engine, floats, input_layer, model_spec
 from rekur import _core
 
@@ -236,3 +237,55 @@ print("all")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_pool_of_forked_processes_started_during_training_works(tmp_path: Path) -> None:
     assert child(POOL, str(tmp_path), timeout=120) == "all\n"
+
+
+OPENMP = """
+#include <omp.h>
+extern "C" int count(int threads) {
+  int n = 0;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp atomic
+    ++n;
+  }
+  return n;
+}
+"""
+AFTER_OPENMP = (
+    """
+import ctypes, sys
+openmp = ctypes.CDLL(sys.argv[2])
+assert openmp.count(3) == 3  # its threads wait for more from now on, and a fork does not copy them
+"""
+    + TRAINING
+    + """
+import signal
+for round in range(2):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        assert np.isfinite(model.predict(x)).all()
+        model.fit(x, y, epochs=1, verbose=0)
+        model.evaluate(x, y, verbose=0)
+        model.save(path)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    assert status == 0, (round, status)
+    model.fit(x, y, epochs=1, verbose=0)  # the next child is forked by a parent that has computed, too
+    assert openmp.count(3) == 3
+print("all")
+"""
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@needs_compiler
+def test_a_child_forked_after_openmp_ran_in_the_parent_predicts_and_trains(tmp_path: Path) -> None:
+    """The engine has threads of its own. Did it use OpenMP's, such a child would wait for threads that it has not."""
+    (tmp_path / "openmp.cpp").write_text(OPENMP)
+    library = tmp_path / "libopenmp.so"
+    try:
+        run([CXX or "", "-fopenmp", "-shared", "-fPIC", tmp_path / "openmp.cpp", "-o", library])
+    except AssertionError:
+        pytest.skip("the compiler has no OpenMP")
+    assert child(AFTER_OPENMP, str(tmp_path / "model.safetensors"), str(library), timeout=100) == "all\n"
