@@ -201,3 +201,37 @@ def test_every_argument_of_keras_load_model_may_have_its_default(model, tmp_path
     given = _missing(_keras().models.load_model, rekur.load_model)
     model.save(tmp_path / "m.safetensors")
     rekur.load_model(tmp_path / "m.safetensors", **given)
+
+
+def test_no_function_that_users_can_call_is_named_after_a_class_that_they_do_not_see():
+    rooms = [rekur, *(getattr(rekur, name) for name in ("layers", "losses", "metrics", "optimizers", "callbacks"))]
+    rooms += [rekur.initializers, rekur.activations, rekur.models, rekur.onnx]
+    found = {value for room in rooms for name in dir(room) if isinstance(value := getattr(room, name), type)}
+    public = {cls.__name__ for cls in found}
+    for cls in found:
+        for base in cls.__mro__:
+            for name, value in vars(base).items():
+                function = getattr(value, "__func__", getattr(value, "fget", value))
+                hidden = name.startswith("_") and not name.startswith("__")
+                if inspect.isfunction(function) and function.__module__.startswith("rekur") and not hidden:
+                    assert function.__qualname__.partition(".")[0] in public, function
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: layers.LSTM(4)(1, 2, 3, 4), r"^Layer\.__call__\(\) takes"),
+        (lambda: layers.Add(3), r"^Layer\.__init__\(\) takes"),
+        (lambda: losses.BinaryCrossentropy(1, 2), r"^Loss\.__init__\(\) takes"),
+        (lambda: losses.Loss(), "Loss is the base of others, and nothing by itself: use one of rekur.losses"),
+        (lambda: optimizers.Optimizer(0.1), "use one of rekur.optimizers"),
+        (lambda: rekur.initializers.Initializer(), "use one of rekur.initializers"),
+        (lambda: rekur.Sequential(3), "Sequential: expected a list of layers, got 3"),
+        (lambda: rekur.Sequential(layers.LSTM(3)), "Sequential: expected a list of layers, got LSTM 'lstm'"),
+        (lambda: rekur.Sequential(np.zeros(3)), "add: expected a layer, got"),
+        (lambda: rekur.Input(b"abc"), "shape: expected a tuple such as"),
+    ],
+)
+def test_what_cannot_be_made_says_so_in_the_words_of_the_caller(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()

@@ -36,7 +36,14 @@ def compiled() -> rekur.Model:
         (callbacks.ReduceLROnPlateau("loss"), "cooldown", None, TypeError),
         (callbacks.ModelCheckpoint("m"), "filepath", "m.h5", ValueError),
         (callbacks.ModelCheckpoint("m"), "save_best_only", 1, TypeError),
+        (callbacks.ModelCheckpoint("m"), "filepath", 3, TypeError),
         (callbacks.LearningRateScheduler(float), "schedule", 0.1, TypeError),
+        (callbacks.LearningRateScheduler(float), "verbose", "no", TypeError),
+        (callbacks.EarlyStopping(), "verbose", -1, ValueError),
+        (callbacks.CSVLogger("log.csv"), "filename", 3, TypeError),
+        (callbacks.CSVLogger("log.csv"), "separator", "::", ValueError),
+        (callbacks.CSVLogger("log.csv"), "separator", "\n", ValueError),
+        (callbacks.CSVLogger("log.csv"), "append", "no", TypeError),
     ],
 )
 def test_a_parameter_set_wrongly_is_refused_by_name(callback: Any, name: str, value: Any, kind: type) -> None:
@@ -96,3 +103,10 @@ def test_a_copy_of_a_callback_leaves_the_model_behind(duplicate: Any, tmp_path: 
     assert duplicate(history).history == history.history
     assert len(pickle.dumps(history)) < 2000
     assert history.model is model
+
+
+@pytest.mark.parametrize("options", [{"separator": 3}, {"separator": ""}, {"append": 1}, {"filename": None}])
+def test_a_logger_that_could_not_write_is_refused_when_it_is_made(options: dict[str, Any]) -> None:
+    ((name, _),) = options.items()
+    with pytest.raises((TypeError, ValueError), match=f"CSVLogger: {name}"):
+        callbacks.CSVLogger(**{"filename": "log.csv", **options})

@@ -91,6 +91,15 @@ def test_export(
     assert ("one step at a time" in capsys.readouterr().out) == ("--streaming" in options)
 
 
+def test_export_does_not_write_over_the_model(
+    saved: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m").write_bytes(before := saved[0].read_bytes())
+    assert cli.main(["onnx", "export", str(tmp_path / "m"), str(tmp_path / "m")]) == 1
+    assert "is the model itself" in capsys.readouterr().err
+    assert (tmp_path / "m").read_bytes() == before
+
+
 def test_verify_with_a_provider_that_is_not_there(saved: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["onnx", "verify", *map(str, saved), "--providers", "NoSuch, CPUExecutionProvider"]) == 1
     assert "this onnxruntime has no NoSuch" in capsys.readouterr().err

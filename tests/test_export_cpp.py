@@ -290,8 +290,8 @@ def test_failures_leave_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "none.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      ")
     np.save(tmp_path / "a.npy", np.ones(3))
     model = small()
-    model.save(tmp_path / "m.safetensors")
-    saved = (tmp_path / "m.safetensors").read_bytes()
+    model.save(tmp_path / "m")
+    saved = (tmp_path / "m").read_bytes()
     for source, error, message in [
         (tmp_path / "missing.safetensors", OSError, "missing.safetensors"),
         (tmp_path / "none.safetensors", OSError, "none.safetensors"),
@@ -301,14 +301,14 @@ def test_failures_leave_the_old_file(tmp_path: Path) -> None:
         with pytest.raises(error, match=message):
             rekur.export_cpp(source, path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="is the model itself"):
-        rekur.export_cpp(tmp_path / "m.safetensors", tmp_path / "m.safetensors")
+        rekur.export_cpp(tmp_path / "m", tmp_path / "m")
     with pytest.raises(IsADirectoryError, match="Is a directory"):
         rekur.export_cpp(model, tmp_path)
     with pytest.raises(FileNotFoundError, match="No such file"):
         rekur.export_cpp(model, tmp_path / "nowhere/m.hpp")
 
-    assert path.read_text() == "old" and (tmp_path / "m.safetensors").read_bytes() == saved
-    assert {p.name for p in tmp_path.iterdir()} == {"m.hpp", "none.safetensors", "a.npy", "m.safetensors"}
+    assert path.read_text() == "old" and (tmp_path / "m").read_bytes() == saved
+    assert {p.name for p in tmp_path.iterdir()} == {"m.hpp", "none.safetensors", "a.npy", "m"}
 
 
 @pytest.mark.parametrize(

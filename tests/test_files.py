@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -13,11 +14,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rekur
-from rekur.callbacks import ModelCheckpoint
+from rekur.callbacks import CSVLogger, ModelCheckpoint
 from rekur.layers import LSTM, Dense
 
 
@@ -62,6 +64,50 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "onnx_quantize": _quantize,
 }
 writers = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS.keys())
+
+
+OTHERS = {
+    ".safetensors": "model.save", ".onnx": "rekur.onnx.export", ".hpp": "rekur.export_cpp", ".h5": "Keras",
+    ".ort": "ONNX", ".keras": "Keras", ".pt": "PyTorch", ".tflite": "TensorFlow", ".npz": "numpy.savez",
+    ".json": "model.spec",
+}  # fmt: skip
+
+
+@writers
+@pytest.mark.parametrize("suffix", OTHERS)
+def test_nothing_is_written_under_the_name_of_another_format(
+    tmp_path: Path, write: Callable[[Path], object], suffix: str
+) -> None:
+    kind = {_export: ".onnx", _quantize: ".onnx", WRITERS["export_cpp"]: ".hpp"}.get(write, ".safetensors")  # type: ignore[call-overload]
+    path = tmp_path / f"m{suffix}"
+    path.write_text("theirs")
+    if suffix == kind:
+        write(path)
+        assert path.read_bytes() != b"theirs"
+        return
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))}.*; .*{OTHERS[suffix]}"):
+        write(path)
+    assert path.read_text() == "theirs"
+
+
+PATHS: dict[str, Callable[[Any], object]] = {
+    **WRITERS,
+    "load": rekur.load,
+    "load_weights": lambda path: _model().load_weights(path),
+    "onnx_load": lambda path: rekur.onnx.load(path),
+    "metadata": lambda path: rekur.onnx.metadata(path),
+    "verify": lambda path: rekur.onnx.verify(_model(), path),
+    "csv": CSVLogger,
+}
+
+
+@pytest.mark.parametrize("call", PATHS.values(), ids=PATHS.keys())
+def test_what_is_no_path_is_refused_by_the_name_of_the_argument(call: Callable[[Any], object]) -> None:
+    for wrong in (3, None, ["m"]):
+        with pytest.raises(TypeError, match=r"^[\w: ]+: expected a path, got"):
+            call(wrong)
+    with pytest.raises(ValueError, match=r": no path holds a null character, got 'a\\x00b'"):
+        call("a\0b")
 
 
 @writers

@@ -115,6 +115,16 @@ def test_data_sets_name_themselves_and_what_to_do(wrong: str) -> None:
         as_float32(WRONG[wrong], "x")
 
 
+@pytest.mark.parametrize("value", [Dataset(), Listed(), iter([(X, Y)]), 3, "xy", X])
+def test_validation_data_that_is_no_pair_is_a_type_error(value: Any) -> None:
+    before = (m := model()).get_weights()
+    with pytest.raises(TypeError, match="validation_data must be "):
+        m.fit([X, STATE], Y, verbose=0, validation_data=value)
+    with pytest.raises(ValueError, match=r"validation_data must be .*got 1 entries"):
+        m.fit([X, STATE], Y, verbose=0, validation_data=(X,))
+    assert all(np.array_equal(a, b) for a, b in zip(m.get_weights(), before, strict=True))
+
+
 def test_sequential_looks_before_it_builds() -> None:
     for value in (Dataset(), np.ma.masked_array(np.ones((2, 2)), mask=[[True, False]] * 2)):
         unbuilt = rekur.Sequential([layers.Dense(1)])

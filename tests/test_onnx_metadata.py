@@ -168,3 +168,13 @@ def test_scaling_is_a_note_and_no_node(tmp_path: Path) -> None:
     plain = rekur.onnx.export(subject, tmp_path / "a.onnx")
     noted = rekur.onnx.export(subject, tmp_path / "b.onnx", input_scaling={"x": (5, 9)})
     assert plain.nodes == noted.nodes
+
+
+@pytest.mark.parametrize("data", [b"\x89HDF\r\n\x1a\n" + b"x" * 100, b"\x08\x08"], ids=["HDF5", "no graph"])
+def test_what_reads_as_a_model_without_a_graph_is_none(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(data)
+    hint = ".*HDF5" if b"HDF" in data else ""
+    for read in (rekur.onnx.metadata, rekur.onnx.load):
+        with pytest.raises(ValueError, match=f"not an ONNX model{hint}"):
+            read(path)

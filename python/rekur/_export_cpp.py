@@ -14,6 +14,7 @@ from rekur._cpp_names import check_namespace, file_namespace, layer_namespace
 from rekur._files import check_writable, write_atomic
 from rekur._model_files import read_model
 from rekur._spec import Spec
+from rekur._validate import HEADER, check_suffix
 from rekur.models import Model
 
 _COLUMNS = 120
@@ -92,11 +93,11 @@ def export_cpp(
     TypeError
         ``model`` is neither.
     ValueError
-        The namespace cannot be one, or the model has no layers yet.
+        The namespace cannot be one, the model has no layers yet, or the path ends as a file of another format.
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
-    target = Path(path)
+    target = Path(check_suffix(path, "export_cpp", HEADER))
     check_writable(target)
     if isinstance(model, Model):
         engine = model._engine()

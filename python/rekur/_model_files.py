@@ -7,6 +7,7 @@ import zipfile
 from typing import Any
 
 from rekur import _core
+from rekur._validate import as_path
 
 _CONVERT = "with set_weights of the same model made here (docs/coming-from-keras.md)"
 _KERAS = f"open it in Keras, and hand the arrays of its model.get_weights() over {_CONVERT}"
@@ -29,7 +30,10 @@ def read_model(path: str | os.PathLike[str]) -> tuple[_core.Model, dict[str, Any
     ------
     OSError
         If the file cannot be read or is none; what it is instead is said as far as its first bytes tell.
+    TypeError
+        For what is no path.
     """
+    path = as_path(path, "load")
     try:
         return _core.load(os.fsencode(path))
     except OSError as error:

@@ -79,9 +79,10 @@ def named_after(module: str, cls: str) -> Callable[[type[T]], type[T]]:
     """A decorator for a base class that callers never see: Python's messages name its methods after a public class."""
 
     def rename(base: type[T]) -> type[T]:
-        for function in vars(base).values():
-            if isinstance(function, FunctionType):
-                function.__module__, function.__qualname__ = module, f"{cls}.{function.__name__}"
+        for value in vars(base).values():
+            for function in (value, getattr(value, "fget", None), getattr(value, "fset", None)):
+                if isinstance(function, FunctionType):
+                    function.__module__, function.__qualname__ = module, f"{cls}.{function.__name__}"
         return base
 
     return rename

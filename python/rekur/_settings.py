@@ -138,6 +138,7 @@ class Value(Guarded):
     name: ClassVar[str]
 
     def __init__(self, **parameters: Any) -> None:
+        refuse_base(self)
         self._parameters = FixedDict(parameters)
 
     @property
@@ -160,6 +161,19 @@ class Value(Guarded):
 
     def _settable(self) -> list[str]:
         return list(self._parameters)
+
+
+def refuse_base(made: object) -> None:
+    """A class without a name is what the named ones have in common.
+
+    Raises
+    ------
+    TypeError
+        For an object of such a class.
+    """
+    cls = type(made)
+    if not hasattr(cls, "name"):
+        raise TypeError(f"{cls.__name__} is the base of others, and nothing by itself: use one of {cls.__module__}")
 
 
 _MISSING = object()

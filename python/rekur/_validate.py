@@ -216,31 +216,63 @@ def as_int32(value: object, what: str, whole_floats: bool = False) -> Ints:
     return np.asarray(array, dtype=np.int32, order="C")
 
 
-# What files of other formats end in, and who writes them.
-_FOREIGN = {
+# What files of one format end in, and who writes them.
+_FORMATS = {
+    ".safetensors": "a model is saved by model.save",
     **dict.fromkeys((".h5", ".hdf5", ".keras"), "files of Keras are not written"),
     ".onnx": "ONNX is written by rekur.onnx.export",
+    ".ort": "onnxruntime's own tool makes it of an ONNX file",
     **dict.fromkeys((".pt", ".pth", ".ckpt"), "files of PyTorch are not written"),
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), "to pickle a model call pickle.dump(model, file)"),
     **dict.fromkeys((".npz", ".npy"), "weights alone are model.get_weights(), for numpy.savez"),
     **dict.fromkeys((".hpp", ".h"), "a C++ header is written by rekur.export_cpp"),
-    **dict.fromkeys((".tflite", ".pb"), "files of TensorFlow are not written"),
-    ".json": "the description alone is model.spec",
+    **dict.fromkeys((".tf", ".tflite", ".pb"), "files of TensorFlow are not written"),
+    **dict.fromkeys((".mlmodel", ".mlpackage"), "files of Core ML are not written"),
+    ".gguf": "GGUF is not written",
+    **dict.fromkeys((".json", ".yaml", ".yml"), "the description alone is model.spec"),
 }
+# What each writer says of its own files.
+_OWN = {
+    (".safetensors",): "a model is saved as .safetensors",
+    (".onnx",): "an ONNX file ends in .onnx",
+    (".hpp", ".h"): "a C++ header ends in .hpp or .h",
+}
+MODEL, ONNX, HEADER = _OWN
 
 
-def check_suffix(path: str | os.PathLike[str], what: str) -> str:
-    """The path of a model file, unless its name says that it is to be one of another format.
+def as_path(path: object, what: str) -> str:
+    """The path as ``os.fsdecode`` has it, whose own message does not say what the path was to be for.
 
     Raises
     ------
+    TypeError
+        For what is no path.
+    ValueError
+        For a null character in it.
+    """
+    try:
+        name = os.fsdecode(path)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{what}: expected a path, got {path!r}") from None
+    if "\0" in name:
+        raise ValueError(f"{what}: no path holds a null character, got {path!r}")
+    return name
+
+
+def check_suffix(path: object, what: str, own: tuple[str, ...] = MODEL) -> str:
+    """The path of a file to write, unless its name says that it is to be one of another format.
+
+    Raises
+    ------
+    TypeError
+        For what is no path.
     ValueError
         For the suffix of another format, with who writes that.
     """
-    name = os.fspath(path)
-    suffix = os.path.splitext(name)[1].lower() if isinstance(name, str) else ""
-    if suffix in _FOREIGN:
-        raise ValueError(f"{what}: a model is saved as .safetensors, got '{name}'; {_FOREIGN[suffix]}")
+    name = as_path(path, what)
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in _FORMATS and suffix not in own:
+        raise ValueError(f"{what}: {_OWN[own]}, got '{name}'; {_FORMATS[suffix]}")
     return name
 
 

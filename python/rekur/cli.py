@@ -177,8 +177,11 @@ def _export_cpp(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    model = rekur.load(options.model)
+    if os.path.exists(options.out) and os.path.samefile(options.model, options.out):
+        raise ValueError(f"'{options.out}' is the model itself; give the ONNX file another name")
     report = rekur.onnx.export(
-        rekur.load(options.model),
+        model,
         options.out,
         streaming=options.streaming,
         states=options.states,

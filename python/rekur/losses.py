@@ -8,7 +8,7 @@ Dense or Activation layer that ends in sigmoid or softmax are computed from what
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rekur._own import check_options, no_attribute, refuse_methods
+from rekur._own import check_options, named_after, no_attribute, refuse_methods
 from rekur._settings import Value
 from rekur._validate import boolean, real
 
@@ -61,6 +61,7 @@ class Huber(Loss):
             raise ValueError("huber: delta must be above 0, got 0")
 
 
+@named_after("rekur.losses", "Loss")
 class _Crossentropy(Loss):
     def __init__(self, from_logits: bool = False, **options: Any) -> None:
         self._begin(options, from_logits=boolean(from_logits, f"{self.name}: from_logits"))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rekur._own import check_options, no_attribute, refuse_methods
-from rekur._settings import Guarded, Setting
+from rekur._settings import Guarded, Setting, refuse_base
 from rekur._validate import boolean, real
 
 _FLOAT = np.finfo(np.float32)  # what the engine computes in: what counts is the number that it gets
@@ -96,11 +96,12 @@ class Optimizer(Guarded):
 
     def __init__(
         self,
-        learning_rate: float,
-        clipnorm: float | None,
-        clipvalue: float | None,
-        global_clipnorm: float | None,
+        learning_rate: float = 0.001,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
     ) -> None:
+        refuse_base(self)
         self.learning_rate = learning_rate
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
@@ -282,7 +283,7 @@ def get(optimizer: object) -> Optimizer:
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer) and optimizer is not Optimizer:
-        return optimizer()  # type: ignore[call-arg]
+        return optimizer()
     parameters: dict[str, Any] = {}
     name: object = optimizer
     if isinstance(optimizer, dict):

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from rekur._settings import Guarded
+from rekur._validate import integer
 
 if TYPE_CHECKING:
     from rekur.models import Model
@@ -74,6 +77,11 @@ class Callback(Guarded):
     def on_predict_end(self, logs: Logs | None = None) -> None: ...
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+
+def verbosity(value: object, what: str) -> int:
+    """0 or False: silent."""
+    return int(value) if isinstance(value, (bool, np.bool_)) else integer(value, what, 0)
 
 
 def as_list(given: object) -> list[Callback]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import ClassVar, NoReturn
 
 from rekur import metrics
-from rekur._own import check_options
+from rekur._own import check_options, named_after
 from rekur._settings import Setting
 from rekur._validate import Floats, boolean, check_suffix, did_you_mean, integer, real
-from rekur.callbacks.base import Callback, Logs
+from rekur.callbacks.base import Callback, Logs, verbosity
 from rekur.callbacks.simple import LambdaCallback
 
 
@@ -48,6 +48,7 @@ def _rate(value: object, what: str) -> float:
     return real(value, what, 0)
 
 
+@named_after("rekur.callbacks", "Callback")
 class Monitor(Callback):
     """Watches one number, and knows which way is better.
 
@@ -56,10 +57,11 @@ class Monitor(Callback):
     is asked for when the fit begins. What the number is called is looked at then, too.
     """
 
-    _attributes: ClassVar[tuple[str, ...]] = ("verbose", "larger", "best", "wait")
+    _attributes: ClassVar[tuple[str, ...]] = ("larger", "best", "wait")
     monitor = Setting(_name)
     mode = Setting(_mode)
     min_delta = Setting(_delta)
+    verbose = Setting(verbosity)
 
     def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
         self.monitor = monitor

@@ -10,8 +10,14 @@ import numpy as np
 
 from rekur._own import check_options
 from rekur._settings import Setting
-from rekur._validate import did_you_mean, real
-from rekur.callbacks.base import Callback, Logs
+from rekur._validate import as_path, boolean, did_you_mean, real
+from rekur.callbacks.base import Callback, Logs, verbosity
+
+
+def _separator(value: object, what: str) -> str:
+    if not isinstance(value, str) or len(value) != 1 or value in '\r\n"':
+        raise ValueError(f"{what} must be one character, no quote and no end of a line, got {value!r}")
+    return value
 
 
 class CSVLogger(Callback):
@@ -25,13 +31,16 @@ class CSVLogger(Callback):
         Whether to go on in a file that is there, whose columns then stay.
     """
 
-    _attributes = ("filename", "separator", "append", "columns")
+    _attributes = ("columns",)
+    filename = Setting(as_path)
+    separator = Setting(_separator)
+    append = Setting(boolean)
 
     def __init__(
         self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False, **options: NoReturn
     ) -> None:
         check_options("callback", type(self), options)
-        self.filename = os.fspath(filename)
+        self.filename = filename
         self.separator = separator
         self.append = append
         self.columns: list[str] | None = None
@@ -130,7 +139,7 @@ class LearningRateScheduler(Callback):
         1: print it.
     """
 
-    _attributes = ("verbose",)
+    verbose = Setting(verbosity)
     schedule = Setting(_schedule)
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0, **options: NoReturn) -> None:

@@ -76,7 +76,7 @@ class SymbolicTensor:
 
 
 def feature_shape(shape: object, what: str) -> Shape:
-    if not isinstance(shape, Sequence) or isinstance(shape, str):
+    if not isinstance(shape, Sequence) or isinstance(shape, (str, bytes, bytearray)):
         raise TypeError(f"{what}: expected a tuple such as (10, 1), without the batch, got {shape!r}")
     return tuple(None if n is None else integer(n, f"{what}: a dimension") for n in shape)
 

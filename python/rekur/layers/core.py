@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from rekur import activations, initializers
+from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import as_numeric, boolean, integer, real
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
@@ -358,6 +359,7 @@ class Concatenate(Layer):
         return super()._connect(inputs)
 
 
+@named_after("rekur.layers", "Layer")
 class _Merge(Layer):
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)

@@ -1,6 +1,6 @@
 """Sequential: a chain of layers, built one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rekur import _core
@@ -35,8 +35,15 @@ class Sequential(Model):
         check_options("model", Sequential, options)
         self._call("sequential" if name is None else name, seed)
         self._waiting: list[Layer] = []  # layers added before the shape of the data is known
-        for layer in layers or ():
+        for layer in () if layers is None else self._listed(layers):
             self.add(layer)
+
+    @staticmethod
+    def _listed(layers: Iterable[Layer | SymbolicTensor]) -> Iterable[Layer | SymbolicTensor]:
+        try:
+            return iter(layers)
+        except TypeError:
+            raise TypeError(f"Sequential: expected a list of layers, got {layers!r}") from None
 
     def add(self, layer: Layer | SymbolicTensor) -> None:
         """Add a layer at the end; the weights of those there are stay.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rekur._files import check_writable, write_atomic
+from rekur._validate import ONNX, as_path, check_suffix
 from rekur.onnx._build import build
 from rekur.onnx._check import check_model
 from rekur.onnx._errors import ExportError
@@ -123,7 +124,9 @@ def export(
     Raises
     ------
     TypeError
-        ``model`` is none.
+        ``model`` is none, or ``path`` is no path.
+    ValueError
+        ``path`` ends as a file of another format.
     ExportError
         The model cannot be said in ONNX; names the layer and why. A ``ValueError``.
     VerificationError
@@ -132,7 +135,7 @@ def export(
         The file cannot be written.
     """
     _check_is_model(model, "export")
-    target = Path(path)
+    target = Path(check_suffix(path, "export", ONNX))
     if opset not in OPSETS:
         raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     if not tolerance > 0:
@@ -211,12 +214,12 @@ def verify(
     VerificationError
         The two disagree; the message holds the report.
     """
-    if isinstance(model, (str, os.PathLike)):
+    if isinstance(model, (str, bytes, os.PathLike)):
         import rekur
 
         model = cast(Exportable, rekur.load(os.fspath(model)))
     _check_is_model(model, "verify")
-    return compare(model, read(path), tolerance=tolerance, providers=providers, seed=seed)
+    return compare(model, read(as_path(path, "verify")), tolerance=tolerance, providers=providers, seed=seed)
 
 
 def _check_is_model(model: object, what: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._model_files import instead_of_onnx
-from rekur._validate import as_numeric
+from rekur._validate import as_numeric, as_path
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Interface
 from rekur.onnx._plan import Plan, describe
@@ -70,18 +70,19 @@ def metadata(path: str | os.PathLike[str]) -> Metadata:
     """
     import onnx
 
+    path = as_path(path, "metadata")
     with open(path, "rb") as file:
         data = file.read()
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own, which is not ours to name
-        raise ValueError(f"{os.fspath(path)}: not an ONNX model: {error}{instead_of_onnx(data)}") from error
-    if not data:
-        raise ValueError(f"{os.fspath(path)}: not an ONNX model{instead_of_onnx(data)}")
+        raise ValueError(f"{path}: not an ONNX model: {error}{instead_of_onnx(data)}") from error
+    if not proto.HasField("graph"):
+        raise ValueError(f"{path}: not an ONNX model{instead_of_onnx(data)}")
     try:
         return describe_file(proto)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
 def describe_file(proto: Any) -> Metadata:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rekur._files import check_writable, write_atomic
 from rekur._model_files import instead_of_onnx
+from rekur._validate import ONNX, as_path, check_suffix
 from rekur.onnx._errors import QuantizationError, VerificationError
 from rekur.onnx._graph import MAX_BYTES
 from rekur.onnx._metadata import QUANTIZED_KEY, Metadata, describe_file
@@ -134,13 +135,16 @@ def quantize(
     QuantizationError
         onnxruntime does not run one of the files, nothing can be quantised, or an output is no longer finite. A
         ``ValueError``; nothing is written.
+    ValueError
+        ``out`` ends as a file of another format.
     OSError
         A file cannot be read or written.
     """
     import onnx
     import onnxruntime
 
-    source, target = Path(path), Path(out)
+    source = Path(as_path(path, "quantize: path"))
+    target = Path(check_suffix(out, "quantize: out", ONNX))
     check_writable(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise QuantizationError(f"'{target}' is the float file itself; give another path to write")

@@ -7,7 +7,19 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._validate import Array, Floats, Ints, Shape, as_float32, as_int32, as_numeric, did_you_mean, fits, show
+from rekur._validate import (
+    Array,
+    Floats,
+    Ints,
+    Shape,
+    as_float32,
+    as_int32,
+    as_numeric,
+    check_data,
+    did_you_mean,
+    fits,
+    show,
+)
 from rekur.losses import Loss
 
 Index: TypeAlias = slice | NDArray[np.int64]
@@ -309,10 +321,12 @@ def validation(given: object) -> dict[str, Any]:
             return {**empty, **given}
     elif isinstance(given, (tuple, list)) and 2 <= len(given) <= 4:
         return {**empty, **dict(zip(keys, given, strict=False))}
-    raise ValueError(
-        "validation_data must be (x, y), (x, y, sample_weight), (x, y, sample_weight, lengths) "
-        "or a dict with these keys"
-    )
+    expected = "validation_data must be (x, y), (x, y, sample_weight), (x, y, sample_weight, lengths) or a dict of them"
+    if isinstance(given, (Mapping, tuple, list)):
+        came = f"the keys {', '.join(map(repr, given))}" if isinstance(given, Mapping) else f"{len(given)} entries"
+        raise ValueError(f"{expected}, got {came}")
+    check_data(given, expected)
+    raise TypeError(f"{expected}, got a {type(given).__name__}")
 
 
 def split(rows: Rows, share: float) -> tuple[Rows, Rows]:

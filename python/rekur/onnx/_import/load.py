@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._validate import as_path
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.finish import Finished, finish
 from rekur.onnx._import.known import DTYPES
@@ -61,7 +62,7 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
     OSError
         The file cannot be read.
     """
-    source = Path(path)
+    source = Path(as_path(path, "load"))
     proto = read_model(source)
     return build(proto, source.parent, _bound(proto, constants or {}), seed).model
 

@@ -65,13 +65,13 @@ def parse(data: bytes, what: str) -> Any:
         raise LoadError(f"{what} is not an ONNX model, or not all of one: {error}{instead_of_onnx(data)}") from None
     if not data:
         raise LoadError(f"{what} is not an ONNX model{instead_of_onnx(data)}")
-    return check_envelope(model, what)
+    return check_envelope(model, what, instead_of_onnx(data))
 
 
-def check_envelope(model: Any, what: str) -> Any:
-    """What every model has: a graph with nodes, an opset that is understood."""
+def check_envelope(model: Any, what: str, hint: str = "") -> Any:
+    """What every model has: a graph with nodes, an opset that is understood. `hint`: what it is where it has none."""
     if not model.HasField("graph") or not model.graph.output:
-        raise LoadError(f"{what} is not an ONNX model: it has no graph with outputs")
+        raise LoadError(f"{what} is not an ONNX model: it has no graph with outputs{hint}")
     nested = all_graphs(model.graph)
     if (count := sum(len(graph.node) for graph in nested)) > MAX_NODES:
         raise LoadError(f"{what} has {count:,} nodes; at most {MAX_NODES:,} are read")
