@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rekur._own import named_after
 from rekur._settings import Setting, frozen
 from rekur._spec import Spec
 from rekur._validate import boolean, did_you_mean, integer
@@ -24,6 +25,7 @@ def _merge_mode(value: object, what: str) -> str:
     return value
 
 
+@named_after("rekur.layers", "Layer")
 class Stateful(Layer):
     def __call__(
         self,
@@ -56,6 +58,7 @@ class Stateful(Layer):
         return self._connect(tensors)
 
 
+@named_after("rekur.layers", "Layer")
 class Recurrent(Stateful):
     """A recurrent layer of any cell, in one direction."""
 

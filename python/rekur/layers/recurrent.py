@@ -8,6 +8,7 @@ last state is that of its last step.
 from typing import Any, ClassVar
 
 from rekur import activations, initializers
+from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import boolean, real
@@ -32,6 +33,7 @@ def _clip(value: object, what: str) -> float | None:
     return limit
 
 
+@named_after("rekur.layers", "Layer")
 class _BuiltIn(Recurrent):
     _keys: ClassVar[tuple[str, ...]] = (
         "units", "activation", "use_bias", "return_sequences", "return_state", "reverse",
