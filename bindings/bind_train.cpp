@@ -8,8 +8,16 @@ struct PyTargets {
   Targets targets;
 };
 
-PyTargets to_targets(const Batch& batch, const py::sequence& targets, const py::object& weights) {
+LossFunction to_loss(py::handle function);
+
+PyTargets to_targets(const Batch& batch, const py::sequence& targets, const py::object& weights, const py::object& losses) {
   PyTargets t;
+  if (!losses.is_none()) {
+    for (const py::handle function : losses) {
+      t.keep.push_back(py::reinterpret_borrow<py::object>(function));
+      t.targets.losses.push_back(function.is_none() ? LossFunction() : to_loss(function));
+    }
+  }
   for (const py::handle y : targets) {
     t.targets.targets.push_back(y.is_none() ? ConstView{} : kept_view(y, "target", t.keep));
   }
@@ -34,13 +42,32 @@ PyTargets to_targets(const Batch& batch, const py::sequence& targets, const py::
   return t;
 }
 
+// A loss of the caller's own in Python: function(output, want_gradient) returns float64 values, one a row or step, and the float32
+// gradient in the shape of the output, or None. Somebody else keeps the function alive.
+LossFunction to_loss(py::handle function) {
+  return [function](const LossCall& call) {
+    const py::gil_scoped_acquire gil;
+    const auto output = copied(call.output.shape, call.output.f32());
+    const auto result = function(output, !call.gradient.empty()).cast<py::tuple>();
+    const auto take = [](const py::handle& given, auto& to, const char* what) {
+      using Element = typename std::remove_reference_t<decltype(to)>::value_type;
+      if (!py::isinstance<py::array_t<Element, py::array::c_style>>(given)) throw py::type_error(std::string("own loss: ") + what);
+      const auto array = py::reinterpret_borrow<py::array_t<Element, py::array::c_style>>(given);
+      if (static_cast<std::size_t>(array.size()) != to.size()) throw py::value_error(std::string("own loss: ") + what);
+      std::copy_n(array.data(), to.size(), to.begin());
+    };
+    take(result[0], call.values, "expected float64 values, one a row or step");
+    if (!call.gradient.empty()) take(result[1], call.gradient, "expected a float32 gradient in the shape of the output");
+  };
+}
+
 using Result = std::tuple<double, std::vector<double>, std::optional<std::vector<Floats>>>;
 
 template <class Call>
 Result run(const Model& model, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
-           const py::object& sample_weights, bool want_outputs, const Call& call) {
+           const py::object& sample_weights, bool want_outputs, const py::object& own_losses, const Call& call) {
   const PyBatch b = to_batch(inputs, lengths);
-  const PyTargets t = to_targets(b.batch, targets, sample_weights);
+  const PyTargets t = to_targets(b.batch, targets, sample_weights, own_losses);
   std::vector<View> views;
   std::optional<std::vector<Floats>> outputs;
   if (want_outputs) {
@@ -78,30 +105,40 @@ void bind_train(py::module_& m) {
       .def(
           "step",
           [](PyTrainer& self, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
-             const py::object& sample_weights, bool want_outputs) {
-            return run(self.model, inputs, targets, lengths, sample_weights, want_outputs,
+             const py::object& sample_weights, bool want_outputs, const py::object& own_losses) {
+            return run(self.model, inputs, targets, lengths, sample_weights, want_outputs, own_losses,
                        [&](const Batch& b, const Targets& t, std::span<const View> out) { return self.trainer.step(b, t, out); });
           },
           py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
-          py::arg("want_outputs") = false)
+          py::arg("want_outputs") = false, py::arg("own_losses") = py::none())
       .def(
           "evaluate",
           [](const PyTrainer& self, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
-             const py::object& sample_weights, bool want_outputs) {
+             const py::object& sample_weights, bool want_outputs, const py::object& own_losses) {
             return run(
-                self.model, inputs, targets, lengths, sample_weights, want_outputs,
+                self.model, inputs, targets, lengths, sample_weights, want_outputs, own_losses,
                 [&](const Batch& b, const Targets& t, std::span<const View> out) { return self.trainer.evaluate(b, t, out); });
           },
           py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
-          py::arg("want_outputs") = false)
+          py::arg("want_outputs") = false, py::arg("own_losses") = py::none())
       .def(
           "set_optimizer", [](PyTrainer& self, const std::string& config) { self.trainer.set_optimizer(config); },
           py::arg("config"), py::call_guard<ReleaseGil>())
-      .def_property_readonly("iterations", [](const PyTrainer& self) { return self.trainer.iterations(); })
+      // Whatever waits for a step lets go of the GIL, which a loss of the caller's own takes within the step.
+      .def_property_readonly("iterations",
+                             [](const PyTrainer& self) {
+                               const ReleaseGil release;
+                               return self.trainer.iterations();
+                             })
       .def("state",
            [](const PyTrainer& self) {
+             std::map<std::string, Tensor> state;
+             {
+               const ReleaseGil release;
+               state = self.trainer.state();
+             }
              py::dict slots;
-             for (const auto& [name, tensor] : self.trainer.state()) slots[py::str(name)] = to_array(tensor);
+             for (const auto& [name, tensor] : state) slots[py::str(name)] = to_array(tensor);
              return slots;
            })
       .def(
@@ -110,6 +147,7 @@ void bind_train(py::module_& m) {
             std::map<std::string, Tensor> state;
             for (const auto& [name, array] : slots)
               state[name.cast<std::string>()] = to_tensor(array, name.cast<std::string>().c_str());
+            const ReleaseGil release;
             self.trainer.set_state(state, iterations);
           },
           py::arg("slots"), py::arg("iterations"));

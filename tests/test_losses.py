@@ -72,7 +72,7 @@ def test_mistakes():
     with pytest.raises(ValueError, match="known are mean_squared_error"):
         losses.get("hinge!")
     with pytest.raises(TypeError, match="function"):
-        losses.get(lambda y_true, y_pred: 0)
+        losses.get(3)
     with pytest.raises(ValueError, match="delta"):
         losses.Huber(0)
     with pytest.raises(TypeError, match="from_logits"):

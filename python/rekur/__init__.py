@@ -29,10 +29,10 @@ from rekur.models import Model, Sequential, load_model
 from rekur.models import load_model as load
 
 if TYPE_CHECKING:
-    from rekur import cells, data, onnx, ops
+    from rekur import cells, data, debug, onnx, ops
 
 get_num_threads = num_threads
-_LAZY = ("cells", "data", "onnx", "ops")  # imported when first used: they bring in packages that take time
+_LAZY = ("cells", "data", "debug", "onnx", "ops")  # imported when first used: they bring in packages that take time
 
 __all__ = [
     "CppReport",
@@ -47,6 +47,7 @@ __all__ = [
     "cells",
     "cpu_info",
     "data",
+    "debug",
     "export_cpp",
     "get_num_threads",
     "initializers",

@@ -1,6 +1,6 @@
 """The C++ engine. Private: use the classes of ``rekur`` instead."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ _Shape = tuple[int | None, ...]
 _Array = NDArray[np.float32] | NDArray[np.int32]
 _Floats = NDArray[np.float32]
 _Ints = NDArray[np.int32]
+# (output, whether the gradient is wanted) to float64 values, one a row or step, and the float32 gradient.
+_OwnLoss = Callable[[_Floats, bool], tuple[NDArray[np.float64], _Floats | None]]
 _Path = str | bytes  # bytes (os.fsencode) where it need not be UTF-8
 
 __version__: str
@@ -75,6 +77,7 @@ class Trainer:
         lengths: Sequence[_Ints | None] | None = None,
         sample_weights: Sequence[_Floats | None] | None = None,
         want_outputs: bool = False,
+        own_losses: Sequence[_OwnLoss | None] | None = None,
     ) -> tuple[float, list[float], list[_Floats] | None]:
         """One training step: (loss, loss of each output, predictions or None)."""
     def evaluate(
@@ -84,6 +87,7 @@ class Trainer:
         lengths: Sequence[_Ints | None] | None = None,
         sample_weights: Sequence[_Floats | None] | None = None,
         want_outputs: bool = False,
+        own_losses: Sequence[_OwnLoss | None] | None = None,
     ) -> tuple[float, list[float], list[_Floats] | None]: ...
     def set_optimizer(self, config: str) -> None:
         """Other hyperparameters for the next step on; the state stays."""

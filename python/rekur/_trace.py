@@ -17,6 +17,7 @@ MOST_NODES = 512  # as in the engine
 _LARGEST = 3.4028234663852886e38  # of float32
 # Whose code is not the user's.
 _LIBRARIES = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, np.__file__))
+_LEAVES = ("constant", "piece")  # nodes without operands; pieces are a loss's (_loss_equations.py)
 
 
 def place() -> str:
@@ -57,6 +58,8 @@ class Trace:
 
     def attribute(self, symbol: Symbol, name: str) -> Any:
         """What ``symbol.name`` is: nothing, in equations of a row."""
+        if name == "dtype":  # what code written for Keras hands to ops.cast
+            return "float32"
         known = _ops().__all__
         hint = f": call rekur.ops.{name}(…)" if name in known else did_you_mean(name, known)
         raise self.error(f"a symbol has no attribute '{name}'{hint}", AttributeError)
@@ -87,11 +90,19 @@ class Trace:
                 raise self.error(f"a constant must be a finite float32 number, got {operand!r}", ValueError)
             return self._record(["constant", float(np.float32(number))])._index
         if isinstance(operand, (np.ndarray, list, tuple)):
-            raise self.error(
-                "arrays cannot be constants of equations, only numbers: give what differs from feature to feature as "
-                "another input, or use a Rescaling or Affine layer"
-            )
+            return self.array(operand)._index
         raise self.error(f"expected a symbol or a number, got {type(operand).__name__}")
+
+    def array(self, values: Any) -> Symbol:
+        """What an array stands for among the operands."""
+        raise self.error(
+            "arrays cannot be constants of equations, only numbers: give what differs from feature to feature as "
+            "another input, or use a Rescaling or Affine layer"
+        )
+
+    def item(self, symbol: Symbol, key: Any) -> Symbol:
+        """``symbol[key]``."""
+        raise self.error("a symbol cannot be indexed: equations see all features alike; use Slice layers")
 
     def finish(self, returned: Any) -> dict[str, Any]:
         """The spec's equations, of what the function returned: a value or several."""
@@ -117,13 +128,13 @@ class Trace:
                 continue
             wanted.add(value)
             node = self.nodes[value - first]
-            stack += [v for v in ([] if node[0] == "constant" else node[1:]) if v >= first]
+            stack += [v for v in ([] if node[0] in _LEAVES else node[1:]) if v >= first]
         numbers = {k: k for k in range(first)}
         nodes: list[list[Any]] = []
         for value in sorted(wanted):
             node = self.nodes[value - first]
             numbers[value] = first + len(nodes)
-            nodes.append(node if node[0] == "constant" else [node[0], *(numbers[v] for v in node[1:])])
+            nodes.append(node if node[0] in _LEAVES else [node[0], *(numbers[v] for v in node[1:])])
         return {"nodes": nodes, "outputs": [numbers[value] for value in outputs]}
 
 
@@ -224,6 +235,12 @@ class Symbol:
             raise self._trace.error(f"np.{ufunc.__name__} is no operation of equations: use those of rekur.ops")
         return known(*operands)
 
+    def __array_function__(self, function: Any, types: Any, operands: Any, options: Any) -> Any:
+        known = _ops().FUNCTIONS.get(function.__name__)
+        if known is None:
+            raise self._trace.error(f"np.{function.__name__} is no operation of equations: use those of rekur.ops")
+        return known(*operands, **options)
+
     # What cannot be: each says what to do instead.
     def __bool__(self) -> bool:
         raise self._trace.error(
@@ -238,7 +255,7 @@ class Symbol:
         raise self._trace.error("a symbol cannot be unpacked: equations see all features alike; use Slice layers")
 
     def __getitem__(self, key: Any) -> Any:
-        raise self._trace.error("a symbol cannot be indexed: equations see all features alike; use Slice layers")
+        return self._trace.item(self, key)
 
     def __float__(self) -> float:
         raise self._trace.error("a symbol is no number while equations are traced: use rekur.ops, not math")

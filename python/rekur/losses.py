@@ -4,38 +4,288 @@ A loss is a mean over the batch's rows (and the valid steps of an output with a 
 weight. What has weight 0 is not there: its target is never read and may be NaN, or a class that does not exist (−100),
 and it has no gradient; it still counts as one of the rows that the mean is over, as in Keras. Cross-entropies of a
 Dense or Activation layer that ends in sigmoid or softmax are computed from what goes into it, where that is right.
+
+A loss of one's own is a function of (y_true, y_pred) written in :mod:`rekur.ops`, or a class derived from :class:`Loss`
+with such a ``call``: recorded once as equations, whose gradient is derived, it runs at the engine's speed and is saved
+with the model (docs/losses.md). :class:`Numpy` takes plain NumPy functions, slowly.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rekur._own import check_options, named_after, no_attribute, refuse_methods
-from rekur._settings import Value
+import numpy as np
+
+from rekur._own import check_options, named_after, no_attribute
+from rekur._settings import FixedDict, Value, frozen, thawed
 from rekur._validate import boolean, real
 
 
 class Loss(Value):
-    """Base of the losses: a name and its parameters, which are attributes to read and never change."""
+    """Base of the losses: a name and its parameters, which are attributes to read and never change.
 
-    name: ClassVar[str]
+    Your own defines ``call(self, y_true, y_pred)`` in :mod:`rekur.ops`, as in Keras. It returns one number a row or
+    step (``ops.mean(…, axis=-1)``), or one a feature, of which the mean is taken. It is called once a model, with
+    symbols, and what it does is recorded: attributes cannot be set any more from then on.
+
+    Parameters
+    ----------
+    name : str, optional
+        Of losses of one's own: what messages and metrics call it; the class's name by default, ``my_loss`` of MyLoss.
+    """
+
     sparse: ClassVar[bool] = False  # the target is class indices, int32, without the features' axis
     of_probabilities: ClassVar[bool] = False  # the target's elements are probabilities, 0 to 1
+    any_target: ClassVar[bool] = False  # the target need not have the features of the output
+    _parameters = FixedDict()  # for classes of one's own whose constructor does not call this one's
+    _recorded = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, name: str | None = None, **options: Any) -> None:
         self._begin(options)
+        if name is not None:
+            if not isinstance(name, str) or not name:
+                raise TypeError(f"{type(self).__name__}: name must be a text, got {name!r}")
+            if type(self)._is_own():
+                object.__setattr__(self, "name", name)
 
-    def _begin(self, options: dict[str, Any], **parameters: float | bool) -> None:
+    def _begin(self, options: dict[str, Any], **parameters: Any) -> None:
         check_options("loss", type(self), options)
         super().__init__(**parameters)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        refuse_methods(cls, "loss", "call", "__call__")
+        if not cls._is_own():
+            return
+        if "__call__" in vars(cls):
+            raise TypeError(f"class {cls.__name__}: define call(self, y_true, y_pred), not __call__ (docs/losses.md)")
+        if "name" not in vars(cls):
+            cls.name = _snake_case(cls.__name__)
+
+    @classmethod
+    def _is_own(cls) -> bool:
+        """Whether ``call`` says what it is: not so where a class only derives from one of the engine's."""
+        engine = any(issubclass(base, Loss) and base is not Loss and not base._open for base in cls.__mro__)
+        return cls._open and (cls.call is not Loss.call or not engine)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of one's own, which can be called and is a metric too."""
+        return type(self)._is_own() or self.any_target
+
+    def _was_recorded(self) -> None:
+        object.__setattr__(self, "_recorded", True)
+
+    def _takes(self, name: str, value: object) -> bool:
+        return not self._recorded and type(self)._is_own() and super()._takes(name, value)
+
+    def _refusal(self, name: str) -> str:
+        if self._recorded:
+            return (
+                f"{self._whose()}: '{name}' cannot be set any more: what the loss does was recorded when a model was "
+                f"compiled with it; make another {type(self).__name__} and compile again"
+            )
+        return super()._refusal(name)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each row or step, or of each feature: what a loss of one's own defines."""
+        if type(self)._is_own():
+            raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred) (docs/losses.md)")
+        raise TypeError(f"{self!r} is computed by the engine: give it to compile, or compute it with NumPy")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        """The mean over rows and steps, each times its weight, of NumPy arrays: what ``evaluate`` shows.
+
+        Parameters
+        ----------
+        y_true, y_pred : array_like of shape (…, n), (…, F)
+        sample_weight : array_like of shape (B,) or (…), optional
+        """
+        values = self.values(y_true, y_pred)
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight, np.float64)
+            weight = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+            values = np.where(np.broadcast_to(weight, values.shape) == 0, 0.0, values * weight)
+        return float(np.mean(values)) if values.size else 0.0
+
+    def values(self, y_true: Any, y_pred: Any) -> "np.ndarray[Any, Any]":
+        """The loss of each row or step, in float64: what it is as a metric."""
+        y_true, y_pred = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+        if y_true.ndim == y_pred.ndim - 1:
+            y_true = y_true[..., None]
+        found = np.asarray(self.call(y_true, y_pred), np.float64)
+        if found.shape in (y_pred.shape, (*y_pred.shape[:-1], 1)):
+            return np.asarray(found.mean(axis=-1))
+        if found.shape != y_pred.shape[:-1]:
+            raise ValueError(
+                f"{self._whose()}: expected values of shape {y_pred.shape[:-1]} or {y_pred.shape} for outputs of shape "
+                f"{y_pred.shape}, got {found.shape}; reductions take axis=-1"
+            )
+        return found
+
+    def bound(self, shape: Sequence[int | None]) -> "Loss":
+        """The loss of an output of that shape, as the engine takes it."""
+        if not type(self)._is_own():
+            return self
+        return self._record(self.call, shape)
+
+    def _record(self, function: Callable[[Any, Any], Any], shape: Sequence[int | None]) -> "Equations":
+        from rekur._loss_equations import trace_loss
+
+        recorded = Equations(**trace_loss(function, self.name, shape))
+        self._was_recorded()
+        return recorded
 
     def config(self) -> dict[str, Any]:
+        if type(self)._is_own():
+            raise TypeError(f"{self!r} is recorded when a model is compiled with it, and has no form of its own")
         return {"name": self.name, **self.parameters}
+
+    def get_config(self) -> dict[str, Any]:
+        """Name and parameters, with Keras's ``reduction``."""
+        return {"name": self.name, **self.parameters, "reduction": "sum_over_batch_size"}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self.parameters.items())})"
+
+
+def _snake_case(name: str) -> str:
+    """my_loss of MyLoss, as Keras names its objects."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower().strip("_") or "loss"
+
+
+class Equations(Loss):
+    """A loss recorded as equations: what a file holds of one's own, and what losses of one's own are to the engine."""
+
+    any_target = True
+
+    def __init__(self, label: str, equations: Any, inputs: Any = None) -> None:
+        super().__init__()
+        if not isinstance(label, str) or not isinstance(equations, dict) or not isinstance(inputs, (list, type(None))):
+            raise TypeError("loss 'equations': expected the label, equations and inputs of a recorded loss")
+        object.__setattr__(self, "name", label)
+        self._config = frozen(
+            {"label": label, "equations": equations, **({} if inputs is None else {"inputs": inputs})}
+        )
+
+    def values(self, y_true: Any, y_pred: Any) -> "np.ndarray[Any, Any]":
+        from rekur._loss_equations import values_of
+
+        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        return np.asarray(values_of(self._config, y_true[..., None] if y_true.ndim < y_pred.ndim else y_true, y_pred))
+
+    def check_target(self, features: int, what: str) -> None:
+        from rekur._loss_equations import check_target
+
+        check_target(self._config, features, what)
+
+    def config(self) -> dict[str, Any]:
+        return {"name": "equations", **thawed(self._config)}
+
+    def get_config(self) -> dict[str, Any]:
+        return {**self.config(), "reduction": "sum_over_batch_size"}
+
+    def __repr__(self) -> str:
+        return f"Equations('{self.name}', {len(self._config['equations']['nodes'])} operations)"
+
+
+class _Function(Loss):
+    """A function of (y_true, y_pred), before the output that it is of is known."""
+
+    any_target = True
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self._function = function
+        name = getattr(function, "__name__", None) or _snake_case(type(function).__name__)
+        object.__setattr__(self, "name", "loss" if name == "<lambda>" else name)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred)
+
+    def bound(self, shape: Sequence[int | None]) -> Loss:
+        return self._record(self._function, shape)
+
+    def config(self) -> dict[str, Any]:
+        raise TypeError(f"{self!r} is recorded when a model is compiled with it, and has no form of its own")
+
+    def __repr__(self) -> str:
+        return f"<loss '{self.name}' of {self._function!r}>"
+
+
+class Numpy(Loss):
+    """A loss computed by Python functions of NumPy arrays, with a gradient of one's own.
+
+    It is slow: each step waits for Python in its middle, and no thread of the engine works meanwhile. What can be
+    written in :mod:`rekur.ops` is better given to ``compile`` as a function. A file holds no Python code: a model
+    compiled with it is saved as if it were not compiled, which a warning says.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(y_true, y_pred)`` returns the loss of each row: (N,).
+    gradient : callable
+        ``gradient(y_true, y_pred)`` returns the derivatives of each row's loss by the features of its own y_pred:
+        (N, F).
+    name : str, optional
+        The function's by default.
+
+    Notes
+    -----
+    y_true has the shape (N, …) that ``fit`` was given, in its dtype, y_pred is float32 of shape (N, F): N rows, or
+    where the output has a time axis the steps of all rows. What is padding or has weight 0 is left out. Weights and the
+    mean are the engine's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        In ``fit`` or ``evaluate``, for values that are no floats or do not fit; nothing has changed then. NaN is a
+        number.
+    """
+
+    name = "numpy"
+    any_target = True
+
+    def __init__(
+        self,
+        function: Callable[[Any, Any], Any],
+        gradient: Callable[[Any, Any], Any],
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        self._begin(options)
+        for what, given in (("function", function), ("gradient", gradient)):
+            if not callable(given):
+                raise TypeError(f"losses.Numpy: expected a {what} of (y_true, y_pred), got {given!r}")
+        self._function, self._gradient = function, gradient
+        given_name = getattr(function, "__name__", "numpy") if name is None else name
+        if not isinstance(given_name, str) or not given_name:
+            raise TypeError(f"losses.Numpy: name must be a text, got {name!r}")
+        object.__setattr__(self, "name", "numpy" if given_name == "<lambda>" else given_name)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred)
+
+    def values(self, y_true: Any, y_pred: Any) -> "np.ndarray[Any, Any]":
+        return self._checked(self._function(y_true, y_pred), np.shape(y_pred)[:-1], "function", np.float64)
+
+    def gradient(self, y_true: Any, y_pred: Any) -> "np.ndarray[Any, Any]":
+        """The derivatives of each row's loss, checked: float32 of the shape of ``y_pred``."""
+        return self._checked(self._gradient(y_true, y_pred), np.shape(y_pred), "gradient", np.float32)
+
+    def _checked(self, given: Any, shape: tuple[int, ...], what: str, dtype: Any) -> "np.ndarray[Any, Any]":
+        found = np.asarray(given)
+        if found.dtype.kind not in "biuf":
+            raise TypeError(f"loss '{self.name}': its {what} must return numbers, got {type(given).__name__}")
+        if found.shape != shape:
+            raise ValueError(f"loss '{self.name}': its {what} must return shape {shape}, got {found.shape}")
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(found, dtype)
+
+    def config(self) -> dict[str, Any]:
+        return {"name": "callback", "label": self.name}
+
+    def __repr__(self) -> str:
+        return f"Numpy('{self.name}')"
 
 
 class MeanSquaredError(Loss):
@@ -111,14 +361,14 @@ _ALIASES: dict[str, type[Loss]] = {
 
 
 def get(loss: object) -> Loss:
-    """A loss of a name, an object, a class or a ``{"name": …}`` dict.
+    """A loss of a name, an object, a class, a function of (y_true, y_pred) or a ``{"name": …}`` dict.
 
     Raises
     ------
     ValueError
         For an unknown name, with a suggestion.
     TypeError
-        For anything else; functions of one's own have no gradient here.
+        For anything else.
     """
     if isinstance(loss, Loss):
         return loss
@@ -129,9 +379,14 @@ def get(loss: object) -> Loss:
     if isinstance(loss, dict):
         parameters = {k: v for k, v in loss.items() if k != "name"}
         name = loss.get("name")
+        if name == "equations":
+            return Equations(**parameters)
     if not isinstance(name, str):
-        hint = "; functions of one's own are not here yet, since nothing would know their gradient"
-        raise TypeError(f"a loss is a name or an object of rekur.losses, got {loss!r}{hint if callable(loss) else ''}")
+        if callable(loss) and not isinstance(loss, type):
+            return _Function(loss)
+        raise TypeError(
+            f"a loss is a name, an object of rekur.losses or a function of (y_true, y_pred) in rekur.ops, got {loss!r}"
+        )
     found = NAMES.get(name) or _ALIASES.get(name) or _ALIASES.get(name.lower())
     if found is None:
         from rekur._keras.names import unknown

@@ -179,13 +179,18 @@ class BinaryAccuracy(Metric):
 
 
 class CategoricalAccuracy(Metric):
-    """Share of rows whose largest output is the one-hot target's class."""
+    """Share of rows whose largest output is the one-hot target's class.
+
+    A target of one number a row, where there are several outputs, is the class itself.
+    """
 
     default_name = "categorical_accuracy"
     larger_is_better = True
 
     def values(self, y_true: _Any, y_pred: _Any) -> _Any:
-        return np.asarray(np.argmax(y_pred, axis=-1) == np.argmax(y_true, axis=-1))
+        ids = y_true.shape[-1] == 1 < y_pred.shape[-1]
+        classes = y_true[..., 0] if ids else np.argmax(y_true, axis=-1)
+        return np.asarray(np.argmax(y_pred, axis=-1) == classes)
 
 
 class SparseCategoricalAccuracy(Metric):
@@ -221,6 +226,19 @@ def _weight_argument(function: Callable[..., Any]) -> str | None:
         return "sample_weight"
     placed = [p for p in parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return "third" if len(placed) > 2 and placed[2].default is inspect.Parameter.empty else None
+
+
+class _OfLoss(Metric):
+    """What a loss of one's own is, gathered as metrics are."""
+
+    larger_is_better = False
+
+    def __init__(self, loss: losses.Loss) -> None:
+        super().__init__(loss.name)
+        self._loss = loss
+
+    def values(self, y_true: _Any, y_pred: _Any) -> Any:
+        return self._loss.values(y_true, y_pred)
 
 
 class OverAllRows(Metric):
@@ -329,7 +347,7 @@ def _unknown(name: object) -> str:
 
 
 def get(metric: object) -> Metric:
-    """A metric of a name, an object, a class, a function or the dict of ``config()``.
+    """A metric of a name, an object, a class, a function, a loss of one's own or the dict of ``config()``.
 
     Raises
     ------
@@ -352,6 +370,12 @@ def get(metric: object) -> Metric:
         if found is None:
             raise ValueError(_unknown(metric))
         return found(metric)
+    if isinstance(metric, losses.Loss):
+        if not metric.is_own:
+            raise TypeError(f"a metric is no loss of the engine's, got {metric!r}: metrics have names of their own")
+        return _OfLoss(metric)
+    if isinstance(metric, type) and issubclass(metric, losses.Loss):
+        return get(metric())
     if callable(metric):
         return _Function(metric)
     raise TypeError(f"a metric is a name, an object of rekur.metrics or a function of (y_true, y_pred), got {metric!r}")

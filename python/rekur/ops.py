@@ -10,7 +10,7 @@ Operations work elementwise, but for the reductions (``mean``, ``sum``, ``max``,
 ``logsumexp``, ``softmax``, ``log_softmax``, ``layer_normalization``), which look at the last axis, a row of features.
 What a reduction gives goes with every feature of its row again, with or without ``keepdims``.
 
-NumPy's own functions of one or two arrays (``np.tanh(x)``) are recorded as well where this module has their like.
+NumPy's own functions (``np.tanh(x)``, ``np.mean(x, axis=-1)``) are recorded as well where this module has their like.
 """
 
 from __future__ import annotations
@@ -27,16 +27,21 @@ __all__ = [
     "abs",
     "absolute",
     "add",
+    "cast",
+    "celu",
     "clip",
+    "convert_to_tensor",
     "cos",
     "divide",
     "elu",
     "equal",
     "erf",
     "exp",
+    "expm1",
     "gelu",
     "greater",
     "greater_equal",
+    "hard_shrink",
     "hard_sigmoid",
     "hard_silu",
     "hard_swish",
@@ -50,6 +55,7 @@ __all__ = [
     "log1p",
     "log_sigmoid",
     "log_softmax",
+    "logaddexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -59,9 +65,11 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "mish",
     "multiply",
     "negative",
     "not_equal",
+    "one_hot",
     "power",
     "reciprocal",
     "relu",
@@ -72,16 +80,22 @@ __all__ = [
     "sign",
     "silu",
     "sin",
+    "soft_shrink",
     "softmax",
     "softplus",
     "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
     "sqrt",
     "square",
+    "squareplus",
     "std",
     "subtract",
     "sum",
     "swish",
     "tanh",
+    "tanh_shrink",
+    "threshold",
     "trace",
     "true_divide",
     "var",
@@ -303,6 +317,56 @@ def sign(x: Value) -> Value:
     return subtract(less(0.0, x), less(x, 0.0))
 
 
+def expm1(x: Value) -> Value:
+    """e^x − 1, without losing digits near 0."""
+    if not is_symbolic(x):
+        return np.expm1(_float(x))
+    return where(greater(x, 0.0), negative(multiply(elu(negative(x)), exp(x))), elu(x))
+
+
+def logaddexp(x1: Value, x2: Value) -> Value:
+    """log(e^x1 + e^x2), without overflow."""
+    difference = abs(subtract(x1, x2))
+    return add(maximum(x1, x2), log1p(exp(negative(difference))))
+
+
+# --- what code written for Keras says on the way ---
+
+
+def cast(x: Value, dtype: Any) -> Value:
+    """x as another dtype: of symbols floats stay what they are, ``"bool"`` gives 1 where x is not 0."""
+    kind = np.dtype(getattr(dtype, "name", dtype))
+    if not isinstance(x, Symbol):
+        return np.asarray(x).astype(kind)
+    if kind.kind == "b":
+        return not_equal(x, 0.0)
+    if kind.kind != "f":
+        raise x._trace.error(f"equations are computed in float32: there is no cast to {kind}")
+    return x
+
+
+def convert_to_tensor(x: Value, dtype: Any = None) -> Value:
+    """x itself, or as an array."""
+    if isinstance(x, Symbol):
+        return x if dtype is None else cast(x, dtype)
+    return np.asarray(x, None if dtype is None else np.dtype(getattr(dtype, "name", dtype)))
+
+
+def one_hot(x: Value, num_classes: int, axis: int = -1, dtype: Any = None) -> Value:
+    """1 at the class that x names, 0 elsewhere: of class indices, one a row, a row of ``num_classes``. For losses.
+
+    Arrays may have a last axis of 1, which is replaced (Keras puts another behind it).
+    """
+    classes = np.arange(num_classes)
+    if isinstance(x, Symbol):
+        if axis != -1:
+            raise x._trace.error(f"ops.one_hot gives a row of features: axis=-1, got axis={axis!r}", ValueError)
+        return equal(x, classes)
+    x = np.asarray(x)
+    x = x if x.ndim and x.shape[-1] == 1 else x[..., None]
+    return np.moveaxis(np.equal(x, classes), -1, axis).astype(dtype or np.float32)
+
+
 # --- activations ---
 
 
@@ -393,6 +457,52 @@ def gelu(x: Value, approximate: bool = True) -> Value:
     return multiply(multiply(0.5, x), add(1.0, erf(multiply(x, math.sqrt(0.5)))))
 
 
+def mish(x: Value) -> Value:
+    """x · tanh(softplus(x)). Misra, arXiv:1908.08681."""
+    return multiply(x, tanh(softplus(x)))
+
+
+def celu(x: Value, alpha: float = 1.0) -> Value:
+    """x, or alpha · (e^(x / alpha) − 1) below 0. Barron, arXiv:1704.07483."""
+    return multiply(float(alpha), elu(divide(x, float(alpha))))
+
+
+def squareplus(x: Value, b: float = 4.0) -> Value:
+    """½ (x + √(x² + b)). Barron, arXiv:2112.11687."""
+    return multiply(0.5, add(x, sqrt(add(square(x), float(b)))))
+
+
+def threshold(x: Value, threshold: float, default_value: float) -> Value:
+    """x where it is above the threshold, else the default."""
+    return where(greater(x, float(threshold)), x, float(default_value))
+
+
+def hard_shrink(x: Value, threshold: float = 0.5) -> Value:
+    """x where |x| is above the threshold, else 0."""
+    return where(greater(abs(x), float(threshold)), x, 0.0)
+
+
+def soft_shrink(x: Value, threshold: float = 0.5) -> Value:
+    """x drawn towards 0 by the threshold, 0 where |x| is not above it."""
+    below, above = less(x, -float(threshold)), greater(x, float(threshold))
+    return where(above, subtract(x, float(threshold)), where(below, add(x, float(threshold)), 0.0))
+
+
+def tanh_shrink(x: Value) -> Value:
+    """x − tanh(x)."""
+    return subtract(x, tanh(x))
+
+
+def sparse_plus(x: Value) -> Value:
+    """0 up to −1, x from 1 on, ¼ (x + 1)² between."""
+    return where(less_equal(x, -1.0), 0.0, where(less(x, 1.0), multiply(0.25, square(add(x, 1.0))), x))
+
+
+def sparse_sigmoid(x: Value) -> Value:
+    """0 up to −1, 1 from 1 on, ½ (x + 1) between."""
+    return clip(multiply(0.5, add(x, 1.0)), 0.0, 1.0)
+
+
 # --- comparison: 1 where it holds, else 0; 0 where a NaN is compared. They have no gradient. ---
 
 
@@ -459,7 +569,7 @@ def _reduce(name: str, x: Value, axis: Any, keepdims: bool) -> Value:
         if axis not in (-1, (-1,), [-1]):
             raise x._trace.error(
                 f"ops.{name} works over the features of a row: axis=-1, got axis={axis!r} "
-                "(rows and time steps do not see each other in equations)",
+                "(rows and time steps do not see each other in equations; a loss takes the mean over them itself)",
                 ValueError,
             )
         return x._trace.add(name, (x,))
@@ -562,4 +672,10 @@ UFUNCS: dict[str, Callable[..., Any]] = {
     "sqrt": sqrt, "sin": sin, "cos": cos, "tanh": tanh, "sign": sign, "less": less, "less_equal": less_equal,
     "greater": greater, "greater_equal": greater_equal, "equal": equal, "not_equal": not_equal,
     "logical_not": logical_not, "logical_and": logical_and, "logical_or": logical_or, "isnan": isnan,
+    "expm1": expm1, "logaddexp": logaddexp,
+}  # fmt: skip
+# Its functions of arrays that are no ufuncs; amax and amin are older names of max and min.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "mean": mean, "sum": sum, "max": max, "amax": max, "min": min, "amin": min, "var": var, "std": std,
+    "clip": clip, "where": where,
 }  # fmt: skip

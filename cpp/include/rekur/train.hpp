@@ -4,6 +4,7 @@
 //   rekur::StepResult r = trainer.step(batch, targets);
 #pragma once
 
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -22,6 +23,16 @@ struct StepResult {
   std::vector<double> output_losses;  // per output, unweighted
 };
 
+// What a loss of the caller's own is asked in the middle of a call: one whose name in the configuration is "callback". Lengths and
+// sample weights are the trainer's: it takes the mean, and drops what is padding or has weight 0.
+struct LossCall {
+  ConstView output;          // float32 (B, F) or (B, T, F)
+  std::span<double> values;  // to fill: the loss of each row (B) or step (B·T); 0 so far
+  std::span<float>
+      gradient;  // to fill: the derivatives of each value by its own features, like output, 0 so far; empty: not wanted
+};
+using LossFunction = std::function<void(const LossCall&)>;
+
 // What the outputs should have been. targets follow Model::outputs(); the last dimension may be left out where it is 1. Class
 // indices (sparse_categorical_crossentropy) are int32.
 // sample_weights[i]: empty, or one float per row (B), or one per step (B·T) for outputs with a time axis.
@@ -29,6 +40,10 @@ struct StepResult {
 struct Targets {
   std::vector<ConstView> targets;
   std::vector<std::span<const float>> sample_weights;
+  // losses[i]: what computes the loss of output i where that is {"name": "callback"}; its target may be missing. Empty: there is
+  // none. It runs on the calling thread and must not call the same trainer. What it throws comes out of step or evaluate, and
+  // nothing has changed.
+  std::vector<LossFunction> losses = {};
 };
 
 // Calls from several threads take turns; evaluations go on side by side. One that was moved from throws Error.
@@ -36,7 +51,8 @@ class REKUR_API Trainer {
  public:
 #if REKUR_THROWS
   // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..]
-  // (optional), "seed": integer (optional, for dropout). Throws Error for unknown names, with a suggestion. What is trained is
+  // (optional), "seed": integer (optional, for dropout). A loss of the user's own is {"name": "equations", …} (docs/losses.md) or
+  // {"name": "callback"} (LossCall). Throws Error for unknown names, with a suggestion. What is trained is
   // what the model is now: it may be moved or destroyed; assigned to, it is another model, which this trainer does not touch.
   Trainer(Model& model, const std::string& config_json);
 #endif

@@ -12,16 +12,21 @@
 #include "io/suggest.hpp"
 #include "isa/dispatch.hpp"
 #include "runtime/parallel.hpp"
+#include "train/equations_loss.hpp"
 
 namespace rekur::train {
 namespace {
 
-constexpr double kEpsilon = 1e-7;       // Keras's
-constexpr Index kBlockElements = 4096;  // partial sums cover blocks of about so many elements, whatever the number of threads
+constexpr double kEpsilon = 1e-7;  // Keras's
 
-constexpr std::array<std::string_view, 6> kNames = {
-    "mean_squared_error",  "mean_absolute_error",      "huber",
-    "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy"};
+constexpr std::array<std::string_view, 8> kNames = {"mean_squared_error",
+                                                    "mean_absolute_error",
+                                                    "huber",
+                                                    "binary_crossentropy",
+                                                    "categorical_crossentropy",
+                                                    "sparse_categorical_crossentropy",
+                                                    "equations",
+                                                    "callback"};
 
 // One (row, step) pair: x [F], y [F] or a class label; dx [F] or null, to become s times the derivative of the value.
 struct Pair {
@@ -171,25 +176,12 @@ PairFunction function(LossKind kind, Scores scores) {
       return logits ? categorical_from_logits : categorical_from_values;
     case LossKind::sparse_categorical_crossentropy:
       return logits ? sparse_from_logits : sparse_from_values;
+    case LossKind::equations:
+    case LossKind::callback:
+      break;  // evaluated elsewhere
   }
   return squared_error;
 }
-
-// The sample weight of a pair: of its row, or its own.
-class PairWeights {
- public:
-  PairWeights(std::span<const float> weights, const Rows& rows)
-      : weights_(weights), T_(rows.T), per_step_(static_cast<Index>(weights.size()) == rows.B * rows.T) {}
-
-  double operator()(Index b, Index t) const {
-    return weights_.empty() ? 1.0 : static_cast<double>(weights_[static_cast<std::size_t>(per_step_ ? b * T_ + t : b)]);
-  }
-
- private:
-  std::span<const float> weights_;
-  Index T_;
-  bool per_step_;
-};
 
 bool has_shape(const ConstView& target, Shape expected, bool last_axis_optional) {
   if (target.shape == expected) return true;
@@ -200,6 +192,8 @@ bool has_shape(const ConstView& target, Shape expected, bool last_axis_optional)
 }  // namespace
 
 std::string name(LossKind kind) { return std::string(kNames[static_cast<std::size_t>(kind)]); }
+
+std::string name(const Loss& loss) { return loss.label.empty() ? name(loss.kind) : loss.label; }
 
 Loss read_loss(const json::Value& config) {
   const std::string given = json::Reader(config, "loss").string("name");
@@ -214,6 +208,15 @@ Loss read_loss(const json::Value& config) {
     if (!(loss.delta > 0 && loss.delta <= std::numeric_limits<float>::max())) reader.refuse("delta", "a positive number");
   } else if (fused_activation(loss) != layers::FinalActivation::none) {
     loss.from_logits = reader.boolean("from_logits", false);
+  } else if (loss.kind == LossKind::callback) {
+    loss.label = reader.string("label", "callback");
+  } else if (loss.kind == LossKind::equations) {
+#if REKUR_EQUATIONS
+    loss.equations = std::make_shared<const EquationsLoss>(reader);
+    loss.label = loss.equations->label();
+#else
+    reader.fail("this rekur was built without equations (REKUR_EQUATIONS=OFF)");
+#endif
   }
   reader.finish();
   return loss;
@@ -248,9 +251,56 @@ Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths) {
   return rows;
 }
 
+void check_output([[maybe_unused]] const Loss& loss, [[maybe_unused]] Index features, [[maybe_unused]] const std::string& output) {
+#if REKUR_EQUATIONS
+  if (loss.equations) loss.equations->check(features, std::nullopt, compose("output '%': ", {output}));
+#endif
+}
+
+namespace {
+
+// Whether the weights fit; names the output.
+void check_weights(const Rows& rows, std::span<const float> weights, const std::string& where) {
+  const Index given = static_cast<Index>(weights.size());
+  if (given == 0 || given == rows.B || given == rows.pairs()) return;
+  throw_error("%expected % sample weights, one per row%; got %",
+              {where, rows.B, (rows.time ? ", or " + std::to_string(rows.pairs()) + ", one per step" : ""), given});
+}
+
+// Features of a target of equations, whose last axis of 1 may be left out.
+Index target_features(const Rows& rows, const Shape& target) {
+  const std::size_t rank = rows.time ? 3 : 2;
+  return target.size() == rank ? target.back() : 1;
+}
+
+#if REKUR_EQUATIONS
+void check_equations(const EquationsLoss& loss, const Rows& rows, const ConstView& target, const std::string& where) {
+  Shape begins = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
+  const Index features = target_features(rows, target.shape);
+  Shape whole = begins;
+  whole.push_back(features);
+  if (!target.data && (target.shape.empty() || rows.pairs() > 0)) throw_error("%% needs a target, got none", {where, loss.label()});
+  if (target.shape != begins && target.shape != whole) {
+    begins.push_back(kUnknown);
+    throw_error("%% expected a target of shape %, got %", {where, loss.label(), begins, target.shape});
+  }
+  if (target.dtype != DType::float32) throw_error("%% expected a float32 target, got int32", {where, loss.label()});
+  loss.check(rows.F, features, where);
+}
+#endif
+
+}  // namespace
+
 void check_target(const Loss& loss, const Rows& rows, const ConstView& target, std::span<const float> weights,
                   const std::string& output) {
   const std::string where = compose("output '%': ", {output});
+  if (loss.kind == LossKind::callback) return check_weights(rows, weights, where);  // the target is the caller's own affair
+#if REKUR_EQUATIONS
+  if (loss.equations) {
+    check_equations(*loss.equations, rows, target, where);
+    return check_weights(rows, weights, where);
+  }
+#endif
   const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
   Shape expected = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
   expected.push_back(sparse ? 1 : rows.F);
@@ -267,11 +317,7 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
   const Index pairs = rows.B * rows.T;
   if (!target.data && pairs > 0) throw_error("%% needs a target, got none", {where, name(loss.kind)});
 
-  const Index given = static_cast<Index>(weights.size());
-  if (given != 0 && given != rows.B && given != pairs) {
-    throw_error("%expected % sample weights, one per row%; got %",
-                {where, rows.B, (rows.time ? ", or " + std::to_string(pairs) + ", one per step" : ""), given});
-  }
+  check_weights(rows, weights, where);
   if (!sparse) return;
   const std::int32_t* labels = target.i32();
   const PairWeights weight(weights, rows);
@@ -287,24 +333,27 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
 
 double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* x, const ConstView& target,
                 std::span<const float> weights, float* dx, double gradient_scale) {
-  const Index pairs = rows.B * rows.T;
+  const Index pairs = rows.pairs();
   const Index N = rows.valid();
   if (N == 0) {
     if (dx) std::fill_n(dx, pairs * rows.F, 0.0f);
     return 0;
   }
+#if REKUR_EQUATIONS
+  if (loss.equations)
+    return loss.equations->evaluate(rows, x, target.f32(), target_features(rows, target.shape), weights, dx, gradient_scale);
+#endif
   const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
   const PairWeights weight(weights, rows);
   const PairFunction value = function(loss.kind, scores);
-  const Index block = std::max<Index>(1, kBlockElements / rows.F);
+  const Index block = block_pairs(rows.F);
   std::vector<double> partial(static_cast<std::size_t>((pairs + block - 1) / block));
 
   runtime::parallel_tasks(static_cast<Index>(partial.size()), 30.0 * static_cast<double>(pairs * rows.F), [&](Index i) {
     double sum = 0;
     for (Index r = i * block; r < std::min(pairs, (i + 1) * block); ++r) {
-      const Index b = r / rows.T, t = r % rows.T;
       float* gradient = dx ? dx + r * rows.F : nullptr;
-      const double w = t < rows.steps(b) ? weight(b, t) : 0;
+      const double w = weight(r);
       if (w == 0) {  // not there: neither x nor y is read
         if (gradient) std::fill_n(gradient, rows.F, 0.0f);
         continue;
@@ -322,6 +371,23 @@ double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* 
   double total = 0;
   for (const double sum : partial) total += sum;
   return total / static_cast<double>(N);
+}
+
+double evaluate(const Rows& rows, std::span<const double> values, std::span<const float> weights, float* dx,
+                double gradient_scale) {
+  const Index pairs = rows.pairs(), N = rows.valid();
+  const PairWeights weight(weights, rows);
+  double total = 0;
+  for (Index r = 0; r < pairs; ++r) {
+    const double w = weight(r);
+    float* const gradient = dx ? dx + r * rows.F : nullptr;
+    if (w != 0) total += w * values[static_cast<std::size_t>(r)];
+    if (gradient && w == 0) std::fill_n(gradient, rows.F, 0.0f);
+    if (!gradient || w == 0) continue;
+    const double scale = gradient_scale * w / static_cast<double>(N);
+    for (Index f = 0; f < rows.F; ++f) gradient[f] = static_cast<float>(scale * gradient[f]);
+  }
+  return N == 0 ? 0 : total / static_cast<double>(N);
 }
 
 }  // namespace rekur::train

@@ -12,11 +12,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 
 #include "layers/layer.hpp"
 #include "rekur/tensor.hpp"
+#include "train/pairs.hpp"
 
 namespace rekur::json {
 class Value;
@@ -24,22 +26,29 @@ class Value;
 
 namespace rekur::train {
 
+class EquationsLoss;
+
 enum class LossKind : std::uint8_t {
   mean_squared_error,
   mean_absolute_error,
   huber,
   binary_crossentropy,
   categorical_crossentropy,
-  sparse_categorical_crossentropy
+  sparse_categorical_crossentropy,
+  equations,  // of the user's own (equations_loss.hpp)
+  callback    // computed by the caller (rekur/train.hpp)
 };
 
 struct Loss {
   LossKind kind = LossKind::mean_squared_error;
   double delta = 1;          // huber: where the parabola becomes a line
   bool from_logits = false;  // the cross-entropies: the output holds x, not sigmoid(x) or softmax(x)
+  std::string label = {};    // of equations and callback: what messages call it
+  std::shared_ptr<const EquationsLoss> equations = {};
 };
 
 std::string name(LossKind kind);
+std::string name(const Loss& loss);
 
 // {"name": "huber", "delta": 2}. Throws Error for an unknown name, with a suggestion, and for keys a loss does not have.
 Loss read_loss(const json::Value& config);
@@ -50,18 +59,8 @@ layers::FinalActivation fused_activation(const Loss& loss);
 // What the numbers of an output are to the loss.
 enum class Scores : std::uint8_t { values, logits };
 
-// The output of one layer, seen as rows of F features.
-struct Rows {
-  Index B = 0, T = 1, F = 0;
-  bool time = false;                      // the output is (B, T, F), not (B, F)
-  const std::int32_t* lengths = nullptr;  // [B]; null: every row has T steps
-
-  Index steps(Index row) const { return lengths ? lengths[row] : T; }
-  Index valid() const;  // N
-};
-
-// (B, F) or (B, T, F).
-Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths);
+// Throws Error, naming the output, where such a loss cannot be one of so many features.
+void check_output(const Loss& loss, Index features, const std::string& output);
 
 // Throws Error, naming the output, unless target and weights fit: float32 of the output's shape (a last axis of 1 may be left out);
 // for sparse_categorical_crossentropy int32 (B,) or (B, T), with or without a last axis of 1, every index of a valid step whose
@@ -75,5 +74,9 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
 // clipped. A row whose sum is 0 (below 1e-30) counts as probabilities of 0: finite, where Keras divides by zero.
 double evaluate(const Loss& loss, Scores scores, const Rows& rows, const float* x, const ConstView& target,
                 std::span<const float> weights, float* dx, double gradient_scale);
+
+// The same of values that somebody else computed, one a pair; where dx is not null it holds their derivatives and becomes the
+// gradient.
+double evaluate(const Rows& rows, std::span<const double> values, std::span<const float> weights, float* dx, double gradient_scale);
 
 }  // namespace rekur::train

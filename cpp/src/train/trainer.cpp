@@ -2,6 +2,7 @@
 #include <cmath>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "graph/graph.hpp"
 #include "io/json.hpp"
@@ -18,6 +19,9 @@ namespace {
 
 constexpr const char* kSlotPrefix = "optimizer/";
 constexpr std::uint64_t kMostIterations = std::uint64_t{1} << 53;  // what JSON and a double hold; more steps than anybody takes
+
+// The trainer whose step this thread is in, while a loss of the caller's own runs: it has the turn already.
+thread_local const void* own_loss_of = nullptr;
 
 // What is minimised at one output of the model.
 struct Objective {
@@ -52,12 +56,13 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
     if (losses[k].is_null()) continue;
     if (outputs[k].dtype != DType::float32) throw_error("output '%': a loss needs a float32 output, got int32", {objective.output});
     objective.loss = train::read_loss(losses[k]);
+    train::check_output(*objective.loss, outputs[k].shape.back(), objective.output);
     const layers::FinalActivation fused = train::fused_activation(*objective.loss);
     const bool activated = fused != layers::FinalActivation::none && graph.final_activation(k) == fused;
     if (activated && objective.loss->from_logits) {
-      throw_error("output '%': % expected logits (from_logits is true), but the output ends in %",
-                  {objective.output, train::name(objective.loss->kind),
-                   (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax")});
+      throw_error(
+          "output '%': % expected logits (from_logits is true), but the output ends in %",
+          {objective.output, train::name(*objective.loss), (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax")});
     }
     objective.raw = activated;
     if (activated || objective.loss->from_logits) objective.scores = train::Scores::logits;
@@ -86,6 +91,11 @@ struct Trainer::Impl {
   std::uint64_t iterations;
   std::mutex turn = {};  // what a step changes: gradients, optimiser, iterations
 
+  std::unique_lock<std::mutex> take_turn() {
+    if (own_loss_of == this) throw_error("trainer: it was called by a loss that it is computing");
+    return std::unique_lock(turn);
+  }
+
   // Everything about a call that does not take a run to check.
   void check(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
     if (!batch.inputs.empty() && !batch.inputs[0].shape.empty() && batch.inputs[0].shape[0] == 0) {
@@ -99,6 +109,17 @@ struct Trainer::Impl {
     expect("targets", targets.targets.size());
     if (!targets.sample_weights.empty()) expect("sample weights", targets.sample_weights.size());
     if (!outputs.empty()) expect("views for the predictions", outputs.size());
+    if (!targets.losses.empty()) expect("losses of the caller's own", targets.losses.size());
+    for (std::size_t k = 0; k < objectives.size(); ++k) {
+      const bool wanted = objectives[k].loss && objectives[k].loss->kind == train::LossKind::callback;
+      const bool given = !targets.losses.empty() && targets.losses[k];
+      if (wanted && !given)
+        throw_error("output '%': % is a loss of the caller's own, and no function came with the targets",
+                    {objectives[k].output, train::name(*objectives[k].loss)});
+      if (given && !wanted)
+        throw_error("output '%': a function came with the targets, but its loss is none of the caller's own",
+                    {objectives[k].output});
+    }
   }
 
   std::unique_ptr<graph::Run> forward(const Batch& batch, bool training) const {
@@ -139,11 +160,35 @@ struct Trainer::Impl {
       // With weight 0 a loss is only watched: be it NaN, nothing comes of it.
       const bool counts = objective.weight != 0;
       float* gradient = want_gradients && counts ? run.output_gradient(k) : nullptr;
+      if (objective.loss->kind == train::LossKind::callback) {
+        result.output_losses[k] = callback(run, targets, k, gradient);
+        if (counts) result.loss += objective.weight * result.output_losses[k];
+        continue;
+      }
       result.output_losses[k] = train::evaluate(*objective.loss, objective.scores, rows(run, k), run.output(k), targets.targets[k],
                                                 sample_weights(targets, k), gradient, objective.weight);
       if (counts) result.loss += objective.weight * result.output_losses[k];
     }
     return result;
+  }
+
+  double callback(const graph::Run& run, const Targets& targets, std::size_t k, float* gradient) const {
+    const train::Rows rows = this->rows(run, k);
+    std::vector<double> values(static_cast<std::size_t>(rows.pairs()));
+    const auto size = static_cast<std::size_t>(element_count(run.output_shape(k)));
+    if (gradient) std::fill_n(gradient, size, 0.0f);
+    struct Inside {
+      explicit Inside(const void* trainer) : before(std::exchange(own_loss_of, trainer)) {}
+      ~Inside() { own_loss_of = before; }
+      const void* before;
+    };
+    {
+      const Inside inside(gradient ? this : own_loss_of);  // an evaluation has no turn
+      targets.losses[k]({.output = {run.output(k), run.output_shape(k), DType::float32},
+                         .values = values,
+                         .gradient = gradient ? std::span<float>(gradient, size) : std::span<float>()});
+    }
+    return train::evaluate(rows, values, sample_weights(targets, k), gradient, objectives[k].weight);
   }
 
   void deliver(const graph::Run& run, std::span<const View> outputs) const {
@@ -200,7 +245,7 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   const runtime::Call call;
   const FlushDenormals flush;
   Impl& self = this->self();
-  const std::lock_guard turn(self.turn);
+  const std::unique_lock turn = self.take_turn();
   self.check(batch, targets, outputs);
   const std::unique_ptr<graph::Run> run = self.forward(batch, true);
   self.check(*run, targets, outputs);
@@ -229,7 +274,7 @@ StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::sp
 double Trainer::learning_rate() const noexcept {
   if (impl_ == nullptr) return 0;
   const runtime::QuietCall call;
-  const std::unique_lock turn = call ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
+  const std::unique_lock turn = call && own_loss_of != impl_.get() ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
   return impl_->optimizer.learning_rate();
 }
 
@@ -247,27 +292,27 @@ void Trainer::set_optimizer(const std::string& config_json) {
   const train::Clipping clipping = train::read_clipping(reader);
   reader.finish();
   const runtime::Call call;
-  const std::lock_guard turn(self.turn);
+  const std::unique_lock turn = self.take_turn();
   self.optimizer.set_hyperparameters(hyper);
   self.clipping = clipping;
 }
 
 void Trainer::set_learning_rate(double rate) {
   const runtime::Call call;
-  const std::lock_guard turn(self().turn);
+  const std::unique_lock turn = self().take_turn();
   impl_->optimizer.set_learning_rate(rate);
 }
 
 std::uint64_t Trainer::iterations() const noexcept {
   if (impl_ == nullptr) return 0;
   const runtime::QuietCall call;
-  const std::unique_lock turn = call ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
+  const std::unique_lock turn = call && own_loss_of != impl_.get() ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
   return impl_->iterations;
 }
 
 std::map<std::string, Tensor> Trainer::state() const {
   const runtime::Call call;
-  const std::lock_guard turn(self().turn);
+  const std::unique_lock turn = self().take_turn();
   std::map<std::string, Tensor> state;
   for (const train::Slot& slot : impl_->optimizer.slots()) {
     state[kSlotPrefix + slot.name] = {{static_cast<Index>(slot.values.size())}, slot.values};
@@ -277,7 +322,7 @@ std::map<std::string, Tensor> Trainer::state() const {
 
 void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
   const runtime::Call call;
-  const std::lock_guard turn(self().turn);
+  const std::unique_lock turn = self().take_turn();
   std::vector<train::Slot>& own = impl_->optimizer.slots();
   if (iterations > kMostIterations)
     throw_error("optimizer state: expected iterations up to %, got %", {kMostIterations, std::to_string(iterations)});

@@ -6,7 +6,6 @@ _REASONS = {
     "model": "models whose call or training step is Python code are not here yet. Call layers on rekur.Input and make "
     "rekur.Model(inputs, outputs), or a rekur.Sequential; a subclass may do so in its __init__ and hand them to "
     "super().__init__(inputs, outputs). A loop of one's own calls train_on_batch",
-    "loss": "losses of one's own are not here yet, since nothing would know their gradient",
     "optimizer": "optimizers of one's own are not here yet: the engine takes the steps",
     "initializer": "initializers of one's own are not here yet. Draw the values with NumPy and call set_weights on the "
     "layer or the model",

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
@@ -398,7 +399,7 @@ class Model(Trainable):
         The path holds the old file or the whole new one, never a piece. A symbolic link stays and the file behind it is
         replaced; a file that is there keeps its permissions. A process that is killed while it saves leaves
         ``.NAME.rekur-….tmp`` beside the path, which the next save to the same path removes. Metrics that are Python
-        code are not saved (a warning says so).
+        code are not saved, nor is anything that was compiled with a :class:`rekur.losses.Numpy` (a warning says so).
 
         Raises
         ------
@@ -451,6 +452,14 @@ class Model(Trainable):
         if self._compiled is None:
             return {}, self._saved()
         bound = self._trainer()
+        if bound.unsaved():
+            warnings.warn(
+                f"saved as if it were not compiled, since a file holds no Python code: the loss "
+                f"{', '.join(bound.unsaved())} of rekur.losses.Numpy, and with it the other losses, metrics and the "
+                "optimizer's state; compile again after loading. A loss written in rekur.ops is saved",
+                stacklevel=3,
+            )
+            return {}, self._saved()
         return bound.state(), {**self._saved(), **bound.saved()}
 
     def _saved(self) -> Spec:
@@ -476,6 +485,12 @@ class Model(Trainable):
         state = self._state()
         compiled = state["compiled"]
         if compiled is not None:
+            for loss in compiled.losses():
+                if not _can_be_pickled(loss):
+                    raise TypeError(
+                        f"model '{self.name}': loss '{loss.name}' is a Python function that cannot be pickled"
+                        + ("" if self._bound else "; it can once the model is built, when it is recorded")
+                    )
             state["compiled"] = compiled.without(lambda metric: not _can_be_pickled(metric), "pickled")
         return state
 
@@ -488,7 +503,10 @@ class Model(Trainable):
             graph = {"spec": engine.spec, "weights": engine.get_weights()}
         bound = self._bound
         trainer = None if bound is None else (bound.state(), bound.trainer.iterations, bound.epochs)
-        training = {"compiled": self._compiled, "trainer": trainer, "history": self._history}
+        compiled = self._compiled
+        if compiled is not None and bound is not None:
+            compiled = compiled.recorded(bound)
+        training = {"compiled": compiled, "trainer": trainer, "history": self._history}
         return {"name": self.name, "seed": self.seed, **graph, **training}
 
     def _unbuilt(self) -> dict[str, Any]:

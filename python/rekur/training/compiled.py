@@ -16,6 +16,7 @@ from rekur._validate import Floats, did_you_mean, integer, real
 from rekur.training.data import Port, Rows
 
 Config = dict[str, Any]
+Results = tuple[float, list[float], list[Floats] | None]
 
 
 class Compiled:
@@ -35,6 +36,18 @@ class Compiled:
     def bind(self, model: _core.Model, outputs: Sequence[Port], seed: int) -> "Bound":
         """The trainer of a model and all around it; ``seed`` is the model's."""
         return Bound(self, model, outputs, seed if self.seed is None else self.seed)
+
+    def losses(self) -> list[losses_.Loss]:
+        """The losses, wherever they stand."""
+        found: list[losses_.Loss] = []
+        _each(self.loss, found.append)
+        return found
+
+    def recorded(self, bound: "Bound") -> "Compiled":
+        """The same with losses as they were recorded, whatever their functions would do now."""
+        rest = copy.copy(self)
+        rest.loss = list(bound.losses)
+        return rest
 
     def without(self, is_left_out: Callable[[metrics_.Metric], bool], how: str) -> "Compiled":
         """The same but for some metrics; a warning names them."""
@@ -91,14 +104,35 @@ def _per_output(value: Any, outputs: Sequence[Port], what: str) -> list[Any]:
     return [value] * len(outputs)
 
 
+def _in_python(loss: losses_.Numpy, batch: Rows, k: int, port: Port) -> Callable[[Floats, bool], tuple[Any, Any]]:
+    """What the engine calls in the middle of a step: (values of all rows or steps, their gradients)."""
+
+    def compute(output: Floats, want_gradient: bool) -> tuple[Any, Any]:
+        y_true, keep = batch.targets[k], batch.present(k, port)
+        assert y_true is not None
+        if keep is None:
+            keep = np.ones(output.shape[:-1], dtype=bool)
+        y_true, y_pred = y_true[keep], output[keep]
+        values = np.zeros(output.shape[:-1])
+        gradient = np.zeros_like(output) if want_gradient else None
+        if len(y_pred):
+            values[keep] = loss.values(y_true, y_pred)
+            if gradient is not None:
+                gradient[keep] = loss.gradient(y_true, y_pred)
+        return values, gradient
+
+    return compute
+
+
 class Bound:
     """A compiled model's trainer, and what it takes to read its results."""
 
     def __init__(self, compiled: Compiled, model: _core.Model, outputs: Sequence[Port], seed: int) -> None:
         self.outputs = list(outputs)
-        self.losses: list[losses_.Loss | None] = _per_output(compiled.loss, outputs, "loss")
-        if all(loss is None for loss in self.losses):
+        losses: list[losses_.Loss | None] = _per_output(compiled.loss, outputs, "loss")
+        if all(loss is None for loss in losses):
             raise ValueError("compile: no output has a loss")
+        self.losses = [None if loss is None else loss.bound(o.shape) for loss, o in zip(losses, outputs, strict=True)]
         weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
         self.metrics = self._metrics(compiled.metrics)
@@ -146,6 +180,26 @@ class Bound:
             found.append([metrics_.resolve(m, loss, output.shape[-1]) for m in metrics])
         return found
 
+    def step(self, batch: Rows) -> Results:
+        """A training step of the engine."""
+        return self._run(self.trainer.step, batch)
+
+    def evaluate(self, batch: Rows) -> Results:
+        """The losses of a batch, and where there are metrics its outputs."""
+        return self._run(self.trainer.evaluate, batch)
+
+    def _run(self, call: Callable[..., Results], batch: Rows) -> Results:
+        own: list[Any] | None = None
+        if any(isinstance(loss, losses_.Numpy) for loss in self.losses):
+            own = [
+                _in_python(loss, batch, k, self.outputs[k]) if isinstance(loss, losses_.Numpy) else None
+                for k, loss in enumerate(self.losses)
+            ]
+        targets = batch.targets
+        if own is not None:  # of any dtype: the engine does not see them
+            targets = [None if function is not None else y for function, y in zip(own, targets, strict=True)]
+        return call(batch.inputs, targets, batch.lengths_or_none, batch.weights, self.wants_outputs, own)
+
     @property
     def wants_outputs(self) -> bool:
         return any(self.metrics)
@@ -172,6 +226,10 @@ class Bound:
                     known = metric.larger_is_better
                     return metrics_.larger_is_better(metric.name) if known is None else known
         return False if name == "loss" or name.endswith("_loss") else None
+
+    def unsaved(self) -> list[str]:
+        """The losses that a file cannot hold."""
+        return [loss.name for loss in self.losses if isinstance(loss, losses_.Numpy)]
 
     def saved(self) -> Config:
         """What a file holds of it."""

@@ -20,10 +20,11 @@ from rekur._validate import (
     fits,
     show,
 )
-from rekur.losses import Loss
+from rekur.losses import Equations, Loss, Numpy
 
 Index: TypeAlias = slice | NDArray[np.int64]
 
+_WHOLE = 2**24  # whole numbers up to it are exact in float32
 _ROUNDING = 1e-5  # how far a computed probability may be off
 
 
@@ -225,6 +226,9 @@ def make_targets(
         if loss.sparse:
             targets.append(_classes(array, expected[:-1], what, loss, given_rows.present(k, port)))
             continue
+        if loss.any_target:
+            targets.append(_own_target(array, expected, what, loss, given_rows.present(k, port)))
+            continue
         if expected[-1] == 1 and array.shape == expected[:-1]:
             array = array[..., None]
         if array.shape != expected:
@@ -234,6 +238,31 @@ def make_targets(
             raise ValueError(f"{what}: {loss.name} expected shape {show(expected)}, got {show(array.shape)}{hint}")
         targets.append(np.asarray(array, dtype=np.float32, order="C"))
     return targets
+
+
+def _own_target(
+    array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Loss, present: NDArray[np.bool_] | None
+) -> Array:
+    """The target of a loss of one's own: as many features as it wants."""
+    if isinstance(loss, Numpy):
+        if array.shape[: len(expected) - 1] != expected[:-1]:
+            raise ValueError(
+                f"{what}: {loss.name} expected shape {show((*expected[:-1], None))}, got {show(array.shape)}"
+            )
+        return array  # as it came
+    if array.shape == expected[:-1]:
+        array = array[..., None]
+    if array.ndim != len(expected) or array.shape[:-1] != expected[:-1] or not array.shape[-1]:
+        raise ValueError(f"{what}: {loss.name} expected shape {show((*expected[:-1], None))}, got {show(array.shape)}")
+    read = array if present is None else array[present]
+    if read.dtype.kind in "iu" and read.size and max(-int(read.min()), int(read.max())) > _WHOLE:
+        largest = max(int(read.min()), int(read.max()), key=abs)
+        raise ValueError(
+            f"{what}: {loss.name} computes in float32, which holds whole numbers to {_WHOLE} exactly; got {largest}"
+        )
+    if isinstance(loss, Equations):
+        loss.check_target(array.shape[-1], what)
+    return np.asarray(array, dtype=np.float32, order="C")
 
 
 def _unwrapped(value: Any, rows: int) -> Any:

@@ -68,9 +68,9 @@ class Trainable(Guarded):
         ----------
         optimizer : str or Optimizer
             Of :mod:`rekur.optimizers`. An object is used itself, not a copy: what is set on it later acts.
-        loss : str or Loss, or a list or dict of them
-            Of :mod:`rekur.losses`; with several outputs one for all, a list in their order or a dict by their name.
-            None: no loss there.
+        loss : str, Loss or function, or a list or dict of them
+            Of :mod:`rekur.losses`, or a function of (y_true, y_pred) written in :mod:`rekur.ops`; with several outputs
+            one for all, a list in their order or a dict by their name. None: no loss there.
         metrics : list of str, Metric or function
             Of :mod:`rekur.metrics`, which says where "accuracy" is another number than Keras's; with several outputs a
             list of one entry (or list) an output, or a dict by name. Keras's third argument is ``loss_weights``.
@@ -81,8 +81,9 @@ class Trainable(Guarded):
 
         Raises
         ------
-        ValueError
-            For an unknown name, with a suggestion, or entries that do not match the outputs.
+        ValueError, TypeError
+            For an unknown name, with a suggestion, entries that do not match the outputs, or a function that equations
+            cannot say, naming its line (in ``fit``, where the model is built only then).
         """
         if options:
             check_arguments(options, Trainable.compile)
@@ -257,9 +258,7 @@ class Trainable(Guarded):
             batch = rows.take(index if order is None else order[index])
             if listened:
                 hooks.call("on_train_batch_begin", number, {})
-            _, losses, outputs = bound.trainer.step(
-                batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
-            )
+            _, losses, outputs = bound.step(batch)
             totals.add(batch, losses, outputs)
             logs = totals.results() if listened or progress.due() else None
             progress.step(logs)
@@ -284,9 +283,7 @@ class Trainable(Guarded):
         for number, batch in enumerate(data.batches(rows, batch_size)):
             if hooks is not None and listened:
                 hooks.call("on_test_batch_begin", number, {})
-            _, losses, outputs = bound.trainer.evaluate(
-                batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
-            )
+            _, losses, outputs = bound.evaluate(batch)
             totals.add(batch, losses, outputs)
             if progress is not None:
                 progress.step(totals.results() if progress.due() else None)
@@ -412,9 +409,7 @@ class Trainable(Guarded):
         bound = self._trainer(x)
         batch = self._rows(bound, x, y, sample_weight, lengths)
         self._probe(bound, batch, len(batch))
-        _, losses, outputs = bound.trainer.step(
-            batch.inputs, batch.targets, batch.lengths_or_none, batch.weights, bound.wants_outputs
-        )
+        _, losses, outputs = bound.step(batch)
         totals = Totals(bound)
         totals.add(batch, losses, outputs)
         return _returned(totals.results(), return_dict)

@@ -1,0 +1,47 @@
+// The (row, step) pairs that a loss is a mean over, and what each counts. Shared by all kinds of losses.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "rekur/tensor.hpp"
+
+namespace rekur::train {
+
+// The output of one layer, seen as rows of F features.
+struct Rows {
+  Index B = 0, T = 1, F = 0;
+  bool time = false;                      // the output is (B, T, F), not (B, F)
+  const std::int32_t* lengths = nullptr;  // [B]; null: every row has T steps
+
+  Index steps(Index row) const { return lengths ? lengths[row] : T; }
+  Index pairs() const { return B * T; }
+  Index valid() const;  // N
+};
+
+// (B, F) or (B, T, F).
+Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths);
+
+// What a pair counts: the sample weight of its row, or its own; 0 past the row's length. `weights`: none, B or B·T of them.
+class PairWeights {
+ public:
+  PairWeights(std::span<const float> weights, const Rows& rows)
+      : weights_(weights), rows_(rows), per_step_(static_cast<Index>(weights.size()) == rows.pairs()) {}
+
+  double operator()(Index pair) const { return (*this)(pair / rows_.T, pair % rows_.T); }
+  double operator()(Index b, Index t) const {
+    if (t >= rows_.steps(b)) return 0;
+    return weights_.empty() ? 1.0 : static_cast<double>(weights_[static_cast<std::size_t>(per_step_ ? b * rows_.T + t : b)]);
+  }
+
+ private:
+  std::span<const float> weights_;
+  Rows rows_;
+  bool per_step_;
+};
+
+// Partial sums cover blocks of about so many elements, whatever the number of threads.
+inline constexpr Index kBlockElements = 4096;
+inline Index block_pairs(Index features) { return features < kBlockElements ? kBlockElements / features : 1; }
+
+}  // namespace rekur::train
