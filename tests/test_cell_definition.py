@@ -252,7 +252,7 @@ REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str, str]] = [
     (operation_as_block, {}, AttributeError, "'tanh' is an operation, rekur.ops.tanh(…)", "return h.tanh"),
     (array_word, {}, AttributeError, "h.shape: a symbol has no 'shape'", "return h.shape[0] * h"),
     (private_block, {}, AttributeError, "h._z: a block's name holds letters", "return h._z"),
-    (other_library, {}, TypeError, "holds no array", "return np.convolve(x.z, h)"),
+    (other_library, {}, TypeError, "np.convolve is no operation", "return np.convolve(x.z, h)"),
     (other_ufunc, {}, TypeError, "np.arctan is no operation", "return np.arctan(x.z)"),
     (matrix, {}, TypeError, "products are attributes", "return x @ h"),
     (other_axis, {}, ValueError, "axis=-1, got axis=0", "return ops.sum(h, axis=0)"),
