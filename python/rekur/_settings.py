@@ -6,6 +6,7 @@ may read them. Values that a model is made of (dicts and lists) are stored as co
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar, overload
 
 from rekur._validate import did_you_mean
@@ -136,13 +137,14 @@ class Value(Guarded):
     """A name and parameters that never change: a layer or a model that was given one has read it already."""
 
     name: ClassVar[str]
+    _parameters: Mapping[str, Any] = MappingProxyType({})  # of a class whose constructor does not call this one's
 
     def __init__(self, **parameters: Any) -> None:
         refuse_base(self)
         self._parameters = FixedDict(parameters)
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> Mapping[str, Any]:
         """The parameters by name; it cannot be changed."""
         return self._parameters
 

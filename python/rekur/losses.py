@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rekur._own import check_options, named_after, no_attribute
-from rekur._settings import FixedDict, Value, frozen, thawed
+from rekur._settings import Value, frozen, thawed
 from rekur._validate import boolean, real
 
 
@@ -37,7 +37,6 @@ class Loss(Value):
     sparse: ClassVar[bool] = False  # the target is class indices, int32, without the features' axis
     of_probabilities: ClassVar[bool] = False  # the target's elements are probabilities, 0 to 1
     any_target: ClassVar[bool] = False  # the target need not have the features of the output
-    _parameters = FixedDict()  # for classes of one's own whose constructor does not call this one's
     _recorded = False
 
     def __init__(self, name: str | None = None, **options: Any) -> None:
@@ -156,6 +155,7 @@ def _snake_case(name: str) -> str:
 class Equations(Loss):
     """A loss recorded as equations: what a file holds of one's own, and what losses of one's own are to the engine."""
 
+    name = "equations"
     any_target = True
 
     def __init__(self, label: str, equations: Any, inputs: Any = None) -> None:
@@ -191,6 +191,7 @@ class Equations(Loss):
 class _Function(Loss):
     """A function of (y_true, y_pred), before the output that it is of is known."""
 
+    name = "loss"
     any_target = True
 
     def __init__(self, function: Callable[[Any, Any], Any]) -> None:
@@ -293,11 +294,17 @@ class MeanSquaredError(Loss):
 
     name = "mean_squared_error"
 
+    def __init__(self, **options: Any) -> None:
+        self._begin(options)
+
 
 class MeanAbsoluteError(Loss):
     """mean |y − ŷ| over the features."""
 
     name = "mean_absolute_error"
+
+    def __init__(self, **options: Any) -> None:
+        self._begin(options)
 
 
 class Huber(Loss):

@@ -161,7 +161,7 @@ struct Trainer::Impl {
       const bool counts = objective.weight != 0;
       float* gradient = want_gradients && counts ? run.output_gradient(k) : nullptr;
       if (objective.loss->kind == train::LossKind::callback) {
-        result.output_losses[k] = callback(run, targets, k, gradient);
+        result.output_losses[k] = callback(run, targets, k, gradient, want_gradients);
         if (counts) result.loss += objective.weight * result.output_losses[k];
         continue;
       }
@@ -172,7 +172,7 @@ struct Trainer::Impl {
     return result;
   }
 
-  double callback(const graph::Run& run, const Targets& targets, std::size_t k, float* gradient) const {
+  double callback(const graph::Run& run, const Targets& targets, std::size_t k, float* gradient, bool in_step) const {
     const train::Rows rows = this->rows(run, k);
     std::vector<double> values(static_cast<std::size_t>(rows.pairs()));
     const auto size = static_cast<std::size_t>(element_count(run.output_shape(k)));
@@ -183,7 +183,7 @@ struct Trainer::Impl {
       const void* before;
     };
     {
-      const Inside inside(gradient ? this : own_loss_of);  // an evaluation has no turn
+      const Inside inside(in_step ? this : own_loss_of);  // an evaluation has no turn
       targets.losses[k]({.output = {run.output(k), run.output_shape(k), DType::float32},
                          .values = values,
                          .gradient = gradient ? std::span<float>(gradient, size) : std::span<float>()});
