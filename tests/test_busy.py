@@ -216,6 +216,30 @@ def test_a_child_forked_while_other_threads_train_and_predict_saves_trains_and_p
     assert child(FORKS, str(tmp_path / "model.safetensors"), timeout=200) == "all\n"
 
 
+ENDS = (
+    TRAINING
+    + """
+import signal
+model.fit(x, y, epochs=1, verbose=0)
+for threads in (2, 20):  # those of the parent's team, and more than it had room for
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        rekur.set_num_threads(threads)
+        assert np.isfinite(model.predict(x)).all()
+        sys.exit(7)  # with all that the end of a program does
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 7, (threads, status)
+print("all")
+"""
+)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_joins_no_threads_of_its_parent_when_its_team_grows_or_it_ends(tmp_path: Path) -> None:
+    assert child(ENDS, str(tmp_path), timeout=100) == "all\n"
+
+
 POOL = (
     TRAINING
     + """
