@@ -252,6 +252,72 @@ def run_bidirectional(layer: Spec, weights: Mapping[str, Array], inputs: Sequenc
     return [Tensor(merged, both[0][0].lengths), *both[0][1:], *both[1][1:]]
 
 
+def rms_normalized(o: Array, gamma: Array, epsilon: float) -> Array:
+    return gamma * o / np.sqrt(np.mean(o**2, axis=-1, keepdims=True) + epsilon)
+
+
+def silu(x: Array) -> Array:
+    return x * sigmoid(x)
+
+
+def gated_linear_attention(
+    layer: Spec,
+    weights: Mapping[str, Array],
+    x: Array,
+    lengths: NDArray[Any] | None = None,
+    initial: Array | None = None,
+) -> tuple[Array, Array]:
+    """(outputs (B, T, units), last states (B, H, K, V)), one row, step and head after the other."""
+    H, K, mode = layer["num_heads"], layer["key_dim"], layer.get("mode", "gated")
+    V = layer.get("value_dim", K)
+    B, T = x.shape[:2]
+    keys = {"gated": H * K, "gated_delta": H}.get(mode, 0)
+    rates, gates = H * ("delta" in mode), H * V * layer.get("output_gate", True)
+    sizes = np.cumsum([H * K, H * K, H * V, keys, rates, gates])
+    S = np.zeros((B, H, K, V)) if initial is None else np.array(initial, np.float64).reshape(B, H, K, V)
+    y = np.zeros((B, T, weights["output_kernel"].shape[1]))
+    for b in range(B):
+        for t in range(T if lengths is None else int(lengths[b])):
+            p = x[b, t] @ weights["kernel"] + weights.get("bias", 0.0)
+            q, k, v, a, beta, z = np.split(p, sizes[:-1])
+            q, k, v = q.reshape(H, K), k.reshape(H, K), v.reshape(H, V)
+            if "delta" in mode:
+                q, k, v = silu(q), silu(k), silu(v)
+                q = q / np.sqrt(np.sum(q**2, axis=-1, keepdims=True) + 1e-6)
+                k = k / np.sqrt(np.sum(k**2, axis=-1, keepdims=True) + 1e-6)
+            q = q / np.sqrt(K)
+            decay = np.ones((H, 1))
+            if keys:
+                decay = (sigmoid(a) ** (1 / layer.get("decay_normalizer", 16.0))).reshape(H, -1)
+            o = np.zeros((H, V))
+            for h in range(H):
+                before = decay[h][:, None] * S[b, h]
+                added = v[h]
+                if "delta" in mode:
+                    added = sigmoid(beta[h]) * (v[h] - before.T @ k[h])
+                S[b, h] = before + np.outer(k[h], added)
+                o[h] = S[b, h].T @ q[h]
+            m = rms_normalized(o, weights["gamma"], layer.get("epsilon", 1e-5)).reshape(H * V)
+            if gates:
+                m = m * silu(z)
+            y[b, t] = m @ weights["output_kernel"] + weights.get("output_bias", 0.0)
+    return y, S
+
+
+def run_gated_linear_attention(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    x, *initial = inputs
+    y, S = gated_linear_attention(layer, weights, x.value, x.lengths, initial[0].value if initial else None)
+    main = Tensor(y, x.lengths) if layer.get("return_sequences", False) else Tensor(last_outputs(y, x.lengths))
+    return [main, *([Tensor(S.reshape(len(S), -1))] if layer.get("return_state", False) else [])]
+
+
+def last_outputs(y: Array, lengths: NDArray[Any] | None) -> Array:
+    """Of every row that of its last step; zeros for one without."""
+    B, T, U = y.shape
+    steps = np.full(B, T) if lengths is None else np.asarray(lengths)
+    return np.array([y[b, n - 1] if n else np.zeros(U) for b, n in enumerate(steps)]).reshape(B, U)
+
+
 def run_dense(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,) = inputs
     y = x.value @ weights["kernel"] + weights.get("bias", 0.0)
@@ -318,6 +384,7 @@ def run_lambda(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tenso
 LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     **dict.fromkeys((*CELLS, "RNN"), run_recurrent),
     "Bidirectional": run_bidirectional,
+    "GatedLinearAttention": run_gated_linear_attention,
     "Dense": run_dense,
     "Activation": run_activation,
     "Dropout": run_dropout,

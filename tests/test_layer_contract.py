@@ -57,7 +57,8 @@ RECURRENT_WRONG: list[list[Input]] = [
 ]
 POINTWISE_WRONG: list[list[Input]] = [[((None, 3), I32)], [((None, None), F32)], [ROW, ROW], []]
 ELEMENTWISE_WRONG: list[list[Input]] = [[ROW, STATE], [ROW, SEQUENCE], [ROW, ((None, 3), I32)], []]
-FULL = {"units": 4, "return_sequences": True, "return_state": True}
+FULL_OUTPUTS = {"return_sequences": True, "return_state": True}
+FULL = {"units": 4, **FULL_OUTPUTS}
 
 
 def recurrent_examples(kind: str) -> list[Example]:
@@ -84,6 +85,15 @@ EXAMPLES = [
     Example({"type": "LSTM", "units": 4, "coupled_gates": True, "output_activation": "softplus"}, [SEQUENCE], []),
     Example({"type": "Bidirectional", "layer": {"type": "LSTM", **FULL}}, [SEQUENCE, *[STATE] * 4], RECURRENT_WRONG),
     Example({"type": "Bidirectional", "layer": {"type": "GRU", "units": 4}, "merge_mode": "ave"}, [SEQUENCE], []),
+    Example({"type": "GatedLinearAttention", "num_heads": 2, "key_dim": 3}, [SEQUENCE], RECURRENT_WRONG),
+    *(
+        Example(
+            {"type": "GatedLinearAttention", "num_heads": 1, "key_dim": 2, "mode": mode, "units": 4, **FULL_OUTPUTS},
+            [SEQUENCE, STATE],
+            RECURRENT_WRONG,
+        )
+        for mode in ("linear", "gated", "delta", "gated_delta")
+    ),
     Example({"type": "Dense", "units": 5}, [ROW], [[((None, None), F32)], [((None, 3), I32)], [ROW, ROW], []]),
     Example({"type": "Dense", "units": 5, "activation": "softmax"}, [SEQUENCE], []),
     Example({"type": "Activation", "activation": "tanh"}, [SEQUENCE], [[((None, 3), I32)], [ROW, ROW]]),
@@ -116,6 +126,7 @@ every_layer = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.ty
 every_float_layer = pytest.mark.parametrize(
     "example", [e for e in EXAMPLES if e.inputs[0][1] == F32], ids=lambda e: f"{e.type}-{len(e.inputs)}"
 )
+OPTIONAL = {("GatedLinearAttention", "units")}
 EMPTY_OR_NOT = [(4, 5), (1, 1), (0, 5), (4, 0), (0, 0)]
 
 
@@ -223,11 +234,15 @@ def test_unknown_missing_and_mistyped_keys_are_refused(example: Example) -> None
     spec["layers"][-1]["unitz"] = 3
     with pytest.raises(ValueError, match=r"subject.*unitz"):
         _core.Model(json.dumps(spec))
-    for key in ("units", "rate", "input_dim", "output_dim", "layer"):
+    for key in ("units", "rate", "input_dim", "output_dim", "layer", "num_heads", "key_dim"):
         if key not in layer:
             continue
-        with pytest.raises(ValueError, match=key):
-            _core.infer_layer(json.dumps({k: v for k, v in layer.items() if k != key}), example.inputs)
+        without = json.dumps({k: v for k, v in layer.items() if k != key})
+        if (example.type, key) in OPTIONAL:
+            _core.infer_layer(without, example.inputs)
+        else:
+            with pytest.raises(ValueError, match=key):
+                _core.infer_layer(without, example.inputs)
         for bad in ("four", -1, 0 if key != "rate" else 1.0, None, [], True, 2**62):
             with pytest.raises(ValueError, match="subject"):
                 _core.infer_layer(json.dumps({**layer, key: bad}), example.inputs)
@@ -316,6 +331,9 @@ def test_ids_out_of_range_are_refused(ids: list[list[int]]) -> None:
         ({"type": "LayerNormalization", "epsilon": "1"}, r"'subject': 'epsilon' must be a number"),
         ({"type": "LayerNormalization", "center": 1}, r"'subject': 'center' must be true or false"),
         ({"type": "LayerNormalization", "gamma_initializer": "one"}, r"'subject': initializer of gamma"),
+        ({"type": "GatedLinearAttention", "num_heads": 1}, r"'subject': missing key 'key_dim'"),
+        ({"type": "GatedLinearAttention", "num_heads": 1, "key_dim": 2, "mode": "g"}, r"'subject': unknown mode 'g'"),
+        ({"type": "GatedLinearAttention", "num_heads": 1, "key_dim": 2, "units": 0}, r"'subject': 'units' must be"),
         ({"type": "Affine", "scale": 1}, r"'subject': unknown key 'scale'"),
         ({"type": "Slice", "start": 2, "stop": 2}, r"'subject': features \[2, 2\) are none of the input's 3"),
         ({"type": "Slice", "start": 3}, r"'subject': features \[3, end\) are none of the input's 3"),

@@ -107,6 +107,24 @@ TEST_CASE("stream: layers that work on every step alike") {
            R"("ids")", R"("e")"));
 }
 
+TEST_CASE("stream: layers whose state is a matrix") {
+  for (const char* mode : {"linear", "gated", "delta", "gated_delta"})
+    for (const char* size : {R"("num_heads": 1, "key_dim": 1)", R"("num_heads": 3, "key_dim": 5, "value_dim": 17)",
+                             R"("num_heads": 2, "key_dim": 16, "value_dim": 32, "output_gate": false)",
+                             R"("num_heads": 1, "key_dim": 33, "value_dim": 64, "units": 3, "use_bias": false)"}) {
+      const std::string options = R"("mode": ")" + std::string(mode) + R"(", )" + size;
+      check_stream(between(layer("GatedLinearAttention", "a", R"("x")", options), "a"));
+      check_stream(between(layer("GatedLinearAttention", "a", R"("x")", options + R"(, "return_state": true, )" + kSequence) +
+                               ", " + layer("LSTM", "l", R"("a")", R"("units": 3)") + ", " +
+                               layer("Concatenate", "j", R"("l", "a:1")", ""),
+                           "j"));
+    }
+  check_stream(spec(input("x", "[null, 3]") + ", " + input("s", "[12]") + ", " +
+                        layer("GatedLinearAttention", "a", R"("x", "s")", R"("num_heads": 2, "key_dim": 2, "value_dim": 3)"),
+                    R"("x", "s")", R"("a")"),
+               {{"a/s", "s"}});
+}
+
 TEST_CASE("stream: a wide Rescaling, longer than its constants repeat") {
   const Model model(
       spec(input("x", "[null, 300]") + ", " + layer("Rescaling", "r", R"("x")", R"("scale": 3, "offset": 1)"), R"("x")", R"("r")"));

@@ -5,6 +5,9 @@
 
 #include "recurrent/kernels.hpp"
 #include "simd/kernels.hpp"
+#if REKUR_MATRIX
+#include "simd/matrix_kernels.hpp"
+#endif
 
 namespace rekur::isa {
 
@@ -13,6 +16,9 @@ struct Table {
   simd::Kernels simd;
   recurrent::Kernels recurrent;
   recurrent::SingleRowKernels single_row;
+#if REKUR_MATRIX
+  simd::MatrixKernels matrix;
+#endif
 };
 
 // The table in use (see current_isa() in runtime.hpp for how it is chosen). Cheap: one atomic load after the first call.

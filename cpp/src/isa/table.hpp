@@ -18,6 +18,9 @@
 #if REKUR_EQUATIONS
 #include "simd/interpreter.hpp"
 #endif
+#if REKUR_MATRIX
+#include "simd/matrix_memory.hpp"
+#endif
 
 namespace rekur {
 namespace {
@@ -68,8 +71,12 @@ constexpr simd::Kernels make_simd_kernels() {
 }  // namespace
 
 namespace isa {
-extern constinit const Table REKUR_ISA_TABLE = {REKUR_ISA_NAME, make_simd_kernels(), make_recurrent_kernels(),
-                                                make_single_row_kernels()};
+extern constinit const Table REKUR_ISA_TABLE = {
+    REKUR_ISA_NAME,        make_simd_kernels(), make_recurrent_kernels(), make_single_row_kernels(),
+#if REKUR_MATRIX
+    make_matrix_kernels(),
+#endif
+};
 }  // namespace isa
 
 }  // namespace rekur

@@ -18,6 +18,12 @@ std::unique_ptr<Layer> make_lambda(json::Reader& spec, const std::string&, const
 }
 #endif
 
+#if !REKUR_MATRIX
+std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std::string&, const std::string&) {
+  spec.fail("this rekur was built without layers whose state is a matrix (REKUR_MATRIX=OFF)");
+}
+#endif
+
 constexpr Type kTypes[] = {
     {"Activation", make_activation},
     {"Add", make_add},
@@ -29,6 +35,7 @@ constexpr Type kTypes[] = {
     {"Dropout", make_dropout},
     {"Embedding", make_embedding},
     {"GRU", make_recurrent},
+    {"GatedLinearAttention", make_gated_linear_attention},
     {"Input", make_input},
     {"LSTM", make_recurrent},
     {"Lambda", make_lambda},

@@ -30,6 +30,9 @@ std::unique_ptr<Layer> make_rescaling(json::Reader&, const std::string& type, co
 #if REKUR_EQUATIONS
 std::unique_ptr<Layer> make_lambda(json::Reader&, const std::string& type, const std::string& name);
 #endif
+#if REKUR_MATRIX
+std::unique_ptr<Layer> make_gated_linear_attention(json::Reader&, const std::string& type, const std::string& name);
+#endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_slice(json::Reader&, const std::string& type, const std::string& name);

@@ -25,6 +25,7 @@ from rekur.layers.core import (
     multiply,
     subtract,
 )
+from rekur.layers.matrix import GatedLinearAttention
 from rekur.layers.pointwise import Lambda
 from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
@@ -43,6 +44,7 @@ __all__ = [
     "Divide",
     "Dropout",
     "Embedding",
+    "GatedLinearAttention",
     "Input",
     "InputLayer",
     "Lambda",
@@ -66,7 +68,7 @@ __all__ = [
 TYPES: dict[str, type[Layer]] = {
     c.type: c
     for c in (
-        InputLayer, SimpleRNN, LSTM, GRU, Bidirectional,
+        InputLayer, SimpleRNN, LSTM, GRU, Bidirectional, GatedLinearAttention,
         Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )

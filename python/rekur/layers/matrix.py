@@ -1,0 +1,145 @@
+"""Layers whose state is a matrix for each head.
+
+``B`` rows, ``T`` steps, ``F`` input features, ``H`` heads of ``K`` keys and ``V`` values. Rows may end before T: see
+``lengths`` of :meth:`rekur.Model.fit`. Outputs past a row's end are zero and its last state is that of its last step.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rekur import initializers
+from rekur._settings import Setting
+from rekur._spec import Spec
+from rekur._validate import boolean, did_you_mean, integer, real
+from rekur.layers.recurrent import _Stateful
+
+_MODES = ("linear", "gated", "delta", "gated_delta")
+
+
+def _mode(value: object, what: str) -> str:
+    if not isinstance(value, str) or value not in _MODES:
+        raise ValueError(f"{what}: unknown mode {value!r}{did_you_mean(value, _MODES)}")
+    return value
+
+
+def _optional_size(value: object, what: str) -> int | None:
+    return None if value is None else integer(value, what)
+
+
+def _positive(value: object, what: str) -> float:
+    return real(value, what, float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
+
+
+class GatedLinearAttention(_Stateful):
+    """Attention as a recurrence: a state S of K × V numbers a head, which keys write to and queries read.
+
+    ``mode`` says how a step changes S, by its key k, its value v, a decay a and a rate β:
+
+    ============= ========================================= =======================================================
+    linear        S' = S + k vᵀ                             Katharopoulos et al., arXiv:2006.16236
+    gated         S' = diag(a) S + k vᵀ, a one a key        Yang et al., arXiv:2312.06635 (GLA)
+    delta         S' = S + β k (v − Sᵀ k)ᵀ                  Yang et al., arXiv:2406.06484 (DeltaNet)
+    gated_delta   S' = a S + β k (v − a Sᵀ k)ᵀ, a one a     Yang et al., arXiv:2412.06464 (Gated DeltaNet)
+                  head
+    ============= ========================================= =======================================================
+
+    The output is (gamma⊙o/rms(o) ⊙ silu(z)) W_o + b_o with o = S'ᵀ q, rms over the values of a head. q, k, v, the gates
+    and z are columns of x W + b: a = σ(·)^(1/decay_normalizer), β = σ(·); q is divided by √K. In the delta modes q, k
+    and v pass through silu first, and q and k are scaled to length 1.
+
+    Parameters
+    ----------
+    num_heads, key_dim : int
+        H and K.
+    value_dim : int, optional
+        V; K by default.
+    mode : {"gated", "linear", "delta", "gated_delta"}
+        See above.
+    units : int, optional
+        Features of the output; as many as the input has by default.
+    output_gate : bool
+        Whether there is the factor silu(z).
+    decay_normalizer : float
+        Above 0; the greater, the longer the memory.
+    epsilon : float
+        Above 0: rms(o) = √(mean(o²) + epsilon).
+    use_bias : bool
+        Whether there are b and b_o.
+    kernel_initializer, bias_initializer, gamma_initializer : str or Initializer
+        Of W and W_o, of b and b_o, of gamma.
+    return_sequences : bool
+        Whether the output is that of every step, ``(B, T, units)``, or of the last one, ``(B, units)``.
+    return_state : bool
+        Whether to return the last S too, ``(B, H·K·V)``: reshape it to ``(B, H, K, V)``.
+
+    Notes
+    -----
+    Weights: kernel ``(F, N)`` with the columns of q (H·K: K of each head), k (H·K), v (H·V), a (gated: H·K, gated_delta:
+    H), β (delta, gated_delta: H), z (H·V); bias ``(N,)``, gamma ``(V,)``, output_kernel ``(H·V, units)``, output_bias
+    ``(units,)``.
+
+    Where flash-linear-attention's layers differ: their decay of "gated" is a product of rank 16, that of "gated_delta"
+    has a learned rate a head, and a convolution over the last four steps stands before q, k and v of the delta modes.
+    """
+
+    type = "GatedLinearAttention"
+    _keys = (
+        "num_heads", "key_dim", "value_dim", "mode", "units", "output_gate", "decay_normalizer", "epsilon", "use_bias",
+        "return_sequences", "return_state", "kernel_initializer", "bias_initializer", "gamma_initializer",
+    )  # fmt: skip
+    _optional: ClassVar[Spec] = {"value_dim": None, "units": None}
+
+    num_heads = Setting(integer)
+    key_dim = Setting(integer)
+    value_dim = Setting(_optional_size)
+    mode = Setting(_mode)
+    units = Setting(_optional_size)
+    output_gate = Setting(boolean)
+    decay_normalizer = Setting(_positive)
+    epsilon = Setting(_positive)
+    use_bias = Setting(boolean)
+    return_sequences = Setting(boolean)
+    return_state = Setting(boolean)
+    kernel_initializer = Setting(initializers.to_spec)
+    bias_initializer = Setting(initializers.to_spec)
+    gamma_initializer = Setting(initializers.to_spec)
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        mode: str = "gated",
+        *,
+        units: int | None = None,
+        output_gate: bool = True,
+        decay_normalizer: float = 16.0,
+        epsilon: float = 1e-5,
+        use_bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.value_dim = value_dim
+        self.mode = mode
+        self.units = units
+        self.output_gate = output_gate
+        self.decay_normalizer = decay_normalizer
+        self.epsilon = epsilon
+        self.use_bias = use_bias
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self.gamma_initializer = gamma_initializer
+
+    def config(self) -> Spec:
+        return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
