@@ -121,8 +121,8 @@ def test_network_that_always_overflows_proves_nothing(old: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"opset": 16}, "opset must be 17 to 21, got 16"),
-        ({"opset": 22}, "opset must be 17 to 21, got 22"),
+        ({"opset": 16}, "opset must be 17 to 21, or 27, got 16"),
+        ({"opset": 22}, "opset must be 17 to 21, or 27, got 22"),
         ({"tolerance": 0}, "tolerance must be positive, got 0"),
         ({"tolerance": float("nan")}, "tolerance must be positive, got nan"),
         ({"metadata": {"rekur.spec": "x"}}, "keys beginning with 'rekur.' are taken"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rekur.onnx._errors import ExportError
-from rekur.onnx._graph import BATCH, Graph, Tensor
+from rekur.onnx._graph import BATCH, OPSETS, Graph, Tensor
 from rekur.onnx._layers import LAYERS, Rule
 from rekur.onnx._plan import Layer, Plan, describe, has_time_axis, parse_ref
 from rekur.onnx._states import latest
@@ -14,12 +14,12 @@ from rekur.onnx._states import latest
 STEPWISE: dict[str, Rule] = {"Step": latest}  # layers that are something else in a one-step model
 
 
-def build(plan: Plan, weights: Mapping[str, Any]) -> Graph:
+def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Graph:
     """The graph of everything the outputs need. Every input stays, read or not: it is the model's interface.
 
     States come after the model's own inputs and outputs, in the order of the layers.
     """
-    graph = Graph(weights)
+    graph = Graph(weights, opset)
     tensors: dict[tuple[str, int], Tensor] = {}
     states = [state for held in plan.states.values() for state in held]
     for name in plan.inputs:

@@ -108,7 +108,8 @@ def export(
     states
         True: a sequence model with the same state inputs and outputs, so that a long sequence can be fed in pieces.
     opset
-        17 to 21. 17 is what the most runtimes read.
+        17 to 21, or 27. 17 is what the most runtimes read; with 27 a GatedLinearAttention is a LinearAttention node,
+        which onnxruntime runs from 1.27 on.
     tolerance
         See :func:`verify`.
     class_names
@@ -137,7 +138,8 @@ def export(
     _check_is_model(model, "export")
     target = Path(check_suffix(path, "export", ONNX))
     if opset not in OPSETS:
-        raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
+        raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-2]}, or {OPSETS[-1]}, got {opset}")
+    _check_opset(opset)
     if not tolerance > 0:
         raise ExportError(f"tolerance must be positive, got {tolerance}")
     check_writable(target)
@@ -149,7 +151,7 @@ def export(
     if streaming or states:
         hold_states(plan, streaming)
     weights = model.named_weights()
-    graph = build(plan, weights)
+    graph = build(plan, weights, opset)
     if graph.size() > MAX_BYTES:
         raise ExportError(f"{graph.size():,} bytes of weights do not fit into one ONNX file (protobuf ends at 2 GiB)")
     text = json.dumps(plan.spec)
@@ -220,6 +222,14 @@ def verify(
         model = cast(Exportable, rekur.load(os.fspath(model)))
     _check_is_model(model, "verify")
     return compare(model, read(as_path(path, "verify")), tolerance=tolerance, providers=providers, seed=seed)
+
+
+def _check_opset(opset: int) -> None:
+    import onnx
+
+    known = onnx.defs.onnx_opset_version()
+    if opset > known:
+        raise ExportError(f"opset {opset}: the installed onnx {onnx.__version__} knows opsets up to {known}")
 
 
 def _check_is_model(model: object, what: str) -> None:

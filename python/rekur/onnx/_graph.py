@@ -13,7 +13,8 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._plan import TimeAxis
 
 IR_VERSION = 8
-OPSETS = range(17, 22)  # above 21 onnxruntime's CUDA kernels of RNN, GRU and LSTM no longer match
+# above 21 onnxruntime's CUDA kernels of RNN, GRU and LSTM no longer match; 27 has LinearAttention
+OPSETS = (17, 18, 19, 20, 21, 27)
 BATCH = "batch"
 MAX_BYTES = 2**31 - 2**20  # a protobuf message ends at 2 GiB; the rest is room for the graph itself
 
@@ -58,13 +59,20 @@ Interface = list[tuple[str, str, tuple[int | str, ...]]]  # (name, dtype, shape)
 class Graph:
     """Nodes, initialisers and interface, in the order they are emitted (which is topological)."""
 
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]], opset: int = OPSETS[0]) -> None:
         self.weights = weights
+        self.opset = opset
         self.nodes: list[Node] = []
         self.initializers: dict[str, NDArray[Any]] = {}
         self.inputs: Interface = []
         self.outputs: Interface = []
         self._made: set[str] = set()
+
+    def body(self) -> Graph:
+        """A graph within this one, for an attribute: it sees this one's values, and its initialisers stand here."""
+        inner = Graph(self.weights, self.opset)
+        inner.initializers = self.initializers
+        return inner
 
     def emit(self, op: str, inputs: Iterable[str], *outputs: str, name: str | None = None, **attributes: Any) -> str:
         """Append a node; returns its first output. Empty names stand for absent ones and are cut off at the end."""
@@ -151,9 +159,21 @@ def to_proto(
             if node.op == "ReduceMax":
                 node.inputs.append(graph.integers(*node.attributes.pop("axes")))
     kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
-    nodes = [helper.make_node(n.op, n.inputs, n.outputs, name=n.name, **n.attributes) for n in graph.nodes]
+
+    def attribute(value: Any) -> Any:
+        if not isinstance(value, Graph):
+            return value
+        given, made = ([helper.make_tensor_value_info(n, kinds[t], None) for n, t, _ in v] for v in (value.inputs, value.outputs))
+        return helper.make_graph(made_nodes(value), "body", given, made)
+
+    def made_nodes(of: Graph) -> list[Any]:
+        return [
+            helper.make_node(n.op, n.inputs, n.outputs, name=n.name, **{k: attribute(v) for k, v in n.attributes.items()})
+            for n in of.nodes
+        ]
+
     proto = helper.make_graph(
-        nodes,
+        made_nodes(graph),
         name,
         [helper.make_tensor_value_info(n, kinds[dtype], shape) for n, dtype, shape in graph.inputs],
         [helper.make_tensor_value_info(n, kinds[dtype], shape) for n, dtype, shape in graph.outputs],

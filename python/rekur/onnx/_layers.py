@@ -12,6 +12,7 @@ from rekur.onnx._activations import resolve
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._matrix import gated_linear_attention
 from rekur.onnx._plan import Layer, Plan, describe
 from rekur.onnx._recurrent import bidirectional, recurrent
 
@@ -225,6 +226,7 @@ LAYERS: dict[str, Rule] = {
     "LSTM": recurrent,
     "GRU": recurrent,
     "Bidirectional": bidirectional,
+    "GatedLinearAttention": gated_linear_attention,
     "Dense": _dense,
     "Activation": _activation,
     "Dropout": _dropout,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rekur._validate import check_data
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core
 from rekur.onnx._recurrent import CELLS
 from rekur.onnx._session import check_filled, run_session
@@ -149,14 +150,18 @@ def hold_states(plan: Plan, streaming: bool) -> None:
             raise ExportError(
                 f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
             )
-        letters, units = CELLS[core["type"]].states, core["units"]
-        initial = [_initial(plan, layer, text, units, option, unit) for text in layer["inputs"][1:]]
-        if len(initial) > len(letters):
-            raise ExportError(f"{describe(layer)}: expected at most {len(letters)} initial states, got {len(initial)}")
+        sizes = _state_sizes(core)
+        given = layer["inputs"][1:]
+        if len(given) > len(sizes):
+            raise ExportError(f"{describe(layer)}: expected at most {len(sizes)} initial states, got {len(given)}")
+        initial = [
+            _initial(plan, layer, text, units, option, unit)
+            for text, units in zip(given, sizes.values(), strict=False)
+        ]
         started.update(initial)
         plan.states[layer["name"]] = tuple(
             State(layer["name"], free(f"{layer['name']}_{s}_in"), free(f"{layer['name']}_{s}_out"), units, start)
-            for s, start in zip_longest(letters, initial)
+            for (s, units), start in zip_longest(sizes.items(), initial)
         )
     if not streaming and not plan.states:
         raise ExportError(f"{option}: the model has no recurrent layer whose state could be held")
@@ -168,6 +173,13 @@ def hold_states(plan: Plan, streaming: bool) -> None:
         renamed = {axis: replace(axis, size=f"{axis.inputs[0]}_time" if several else "time") for axis in plan.axes}
         plan.axes = list(renamed.values())
         plan.time = {ref: renamed[axis] if axis else None for ref, axis in plan.time.items()}
+
+
+def _state_sizes(core: Layer) -> dict[str, int]:
+    """A recurrent layer's states by their names, with their sizes."""
+    if core["type"] == "GatedLinearAttention":
+        return {"s": Attention.of(core).state}
+    return dict.fromkeys(CELLS[core["type"]].states, core["units"])
 
 
 def _drop_time(plan: Plan) -> None:

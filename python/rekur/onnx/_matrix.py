@@ -1,0 +1,258 @@
+"""Layers whose state is a matrix for each head: a Scan over the steps, one step as plain operators in a streaming model,
+or from opset 27 on the operator LinearAttention.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, describe
+
+INT64 = 7  # onnx.TensorProto's
+LINEAR_ATTENTION = 27  # the opset that knows the operator
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Sizes and rule of a GatedLinearAttention."""
+
+    heads: int
+    key: int
+    value: int
+    mode: str
+
+    @staticmethod
+    def of(layer: Layer) -> Attention:
+        key = layer["key_dim"]
+        return Attention(layer["num_heads"], key, layer.get("value_dim", key), layer.get("mode", "gated"))
+
+    @property
+    def delta(self) -> bool:
+        return "delta" in self.mode
+
+    @property
+    def decays(self) -> int:
+        """Of a step."""
+        return {"gated": self.heads * self.key, "gated_delta": self.heads}.get(self.mode, 0)
+
+    @property
+    def state(self) -> int:
+        return self.heads * self.key * self.value
+
+
+class _Writer:
+    """Operators on what one layer computes; names begin with the layer's."""
+
+    def __init__(self, graph: Graph, label: str) -> None:
+        self.graph, self.label = graph, label
+
+    def __call__(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        return self.graph.emit(op, inputs, f"{self.label}/{name}", **attributes)
+
+    def number(self, value: float) -> str:
+        return self.graph.initializer(f"float32/{value!r}", np.array(value, np.float32))
+
+    def reshaped(self, value: str, shape: Sequence[int], name: str) -> str:
+        return self("Reshape", [value, self.graph.integers(*shape)], name)
+
+    def silu(self, value: str, name: str) -> str:
+        return self("Div", [value, self._gate(value, name)], name)
+
+    def sigmoid(self, value: str, name: str) -> str:
+        return self("Div", [self.number(1.0), self._gate(value, name)], name)
+
+    def _gate(self, value: str, name: str) -> str:
+        """1 + e^-x. onnxruntime's Sigmoid ends at 1.5e-8, which a norm of small numbers makes large again."""
+        grown = self("Exp", [self("Neg", [value], f"{name}/negative")], f"{name}/exp")
+        return self("Add", [grown, self.number(1.0)], f"{name}/shifted")
+
+
+def gated_linear_attention(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    a, x, name = Attention.of(layer), inputs[0], layer["name"]
+    if (x.axis is None and not plan.streaming) or x.features is None:
+        raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
+    w = _Writer(graph, name)
+    lead = [0] if plan.streaming else [0, 0]  # Reshape's words for the dimensions that stay: batch, and time
+    gate = layer.get("output_gate", True)
+    sizes = [a.heads * a.key, a.heads * a.key, a.heads * a.value, a.decays, a.heads * a.delta, a.heads * a.value * gate]
+    parts = _projection(graph, layer, w, x, sizes)
+    valid = _valid(graph, w, x)
+    q, k, v = _numbers(a, w, parts, lead)
+    log_decay = rate = ""
+    if a.decays:
+        power = w.number(-1.0 / layer.get("decay_normalizer", 16.0))
+        softplus = w("Softplus", [w("Neg", [parts["a"]], "a/negative")], "a/softplus")
+        log_decay = w("Mul", [softplus, power], "a/log")
+    if a.delta:
+        rate = w.sigmoid(parts["b"], "b/sigmoid")
+    if valid:  # past its end a row keeps its state
+        zero = w.number(0.0)
+        k = w("Where", [valid, k, zero], "k/valid")
+        log_decay = w("Where", [valid, log_decay, zero], "a/valid") if log_decay else ""
+        rate = w("Where", [valid, rate, zero], "b/valid") if rate else ""
+
+    held = plan.states.get(name)
+    initial = held[0].input if held else graph.batch_major(inputs[1]) if len(inputs) > 1 else ""
+    if initial:
+        initial = w.reshaped(initial, [0, a.heads, a.key, a.value], "initial")
+    if graph.opset >= LINEAR_ATTENTION and not plan.streaming:
+        o, last = f"{name}/o", f"{name}/last"
+        graph.emit(
+            "LinearAttention", [q, k, v, initial, log_decay, rate], o, last, name=f"{name}/LinearAttention",
+            q_num_heads=a.heads, kv_num_heads=a.heads, update_rule=a.mode,
+        )  # fmt: skip
+    else:
+        q = w("Mul", [q, w.number(1 / math.sqrt(a.key))], "q/scaled")
+        decay = w("Exp", [log_decay], "a/exp") if log_decay else ""
+        given = [value for value in (q, k, v, decay, rate) if value]
+        initial = initial or _zeros(graph, w, x, a)
+        last, o = _one_step(a, w, initial, given) if plan.streaming else _scan(graph, a, w, initial, given)
+
+    normal = _normalized(graph, layer, a, w, o, lead)
+    if gate:
+        normal = w("Mul", [normal, w.silu(parts["z"], "z/silu")], "gated")
+    outputs = [_output(graph, plan, layer, a, w, x, normal, valid)]
+    if held:
+        graph.emit("Reshape", [last, graph.integers(0, a.state)], held[0].output)
+    if (name, 1) in plan.wanted:
+        state = f"{name}:1"
+        graph.emit("Reshape", [last, graph.integers(0, a.state)], state)
+        outputs.append(Tensor(state, a.state, batch_major=state))
+    return outputs
+
+
+def _projection(graph: Graph, layer: Layer, w: _Writer, x: Tensor, sizes: Sequence[int]) -> dict[str, str]:
+    """x W + b by its parts; without those of no columns."""
+    owner, name, width = describe(layer), layer["name"], sum(sizes)
+    assert x.features is not None
+    kernel = graph.initializer(f"{name}/kernel", graph.weight(owner, f"{name}/kernel", (x.features, width)))
+    value = w("MatMul", [graph.batch_major(x), kernel], "product")
+    if layer.get("use_bias", True):
+        bias = graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (width,)))
+        value = w("Add", [value, bias], "projection")
+    present = {part: size for part, size in zip("qkvabz", sizes, strict=True) if size}
+    names = {part: f"{name}/{part}" for part in present}
+    graph.emit("Split", [value, graph.integers(*present.values())], *names.values(), name=f"{name}/Split", axis=-1)
+    return names
+
+
+def _valid(graph: Graph, w: _Writer, x: Tensor) -> str:
+    """(B, T, 1), whether a step is within its row; "" where all are."""
+    if x.axis is None or x.axis.lengths is None:
+        return ""
+    scalars = [graph.initializer(f"int64/scalar_{n}", np.array(n, np.int64)) for n in (0, 1)]
+    steps = w("Gather", [w("Shape", [graph.batch_major(x)], "shape"), scalars[1]], "steps", axis=0)
+    times = w("Unsqueeze", [w("Range", [scalars[0], steps, scalars[1]], "times"), graph.integers(0, 2)], "times/rows")
+    lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
+    return w("Less", [times, w("Unsqueeze", [lengths, graph.integers(1, 2)], "lengths")], "valid")
+
+
+def _numbers(a: Attention, w: _Writer, parts: dict[str, str], lead: list[int]) -> tuple[str, str, str]:
+    """q, k and v as the rule takes them, but for q's 1/√K."""
+    if not a.delta:
+        return parts["q"], parts["k"], parts["v"]
+
+    def unit(part: str) -> str:
+        heads = w.reshaped(w.silu(parts[part], f"{part}/silu"), [*lead, a.heads, a.key], f"{part}/heads")
+        squares = w("Mul", [heads, heads], f"{part}/squares")
+        total = w("ReduceSum", [squares, w.graph.integers(-1)], f"{part}/sum", keepdims=1)
+        length = w("Sqrt", [w("Add", [total, w.number(1e-6)], f"{part}/shifted")], f"{part}/length")
+        return w.reshaped(w("Div", [heads, length], f"{part}/unit"), [*lead, a.heads * a.key], f"{part}/units")
+
+    return unit("q"), unit("k"), w.silu(parts["v"], "v/silu")
+
+
+def _zeros(graph: Graph, w: _Writer, x: Tensor, a: Attention) -> str:
+    shape = w("Shape", [graph.batch_major(x)], "input/shape")
+    batch = w("Slice", [shape, graph.integers(0), graph.integers(1)], "batch")
+    whole = w("Concat", [batch, graph.integers(a.heads, a.key, a.value)], "state/shape", axis=0)
+    return w("ConstantOfShape", [whole], "zeros")
+
+
+def _one_step(a: Attention, w: _Writer, state: str, given: Sequence[str]) -> tuple[str, str]:
+    """(S after the step (B, H, K, V), o (B, H·V)) of q, k (B, H·K), v (B, H·V) and, by the mode, decay and rate."""
+    numbers = iter(given)
+    q, k, v = next(numbers), next(numbers), next(numbers)
+    added = w.reshaped(v, [0, a.heads, 1, a.value], "step/v")
+    if a.decays:
+        shape = [0, a.heads, a.key if a.mode == "gated" else 1, 1]
+        state = w("Mul", [state, w.reshaped(next(numbers), shape, "step/a")], "step/decayed")
+    if a.delta:
+        found = w("MatMul", [w.reshaped(k, [0, a.heads, 1, a.key], "step/k_row"), state], "step/found")
+        rest = w("Sub", [added, found], "step/rest")
+        added = w("Mul", [rest, w.reshaped(next(numbers), [0, a.heads, 1, 1], "step/b")], "step/correction")
+    outer = w("Mul", [w.reshaped(k, [0, a.heads, a.key, 1], "step/k"), added], "step/outer")
+    state = w("Add", [state, outer], "step/state")
+    read = w("MatMul", [w.reshaped(q, [0, a.heads, 1, a.key], "step/q"), state], "step/read")
+    return state, w.reshaped(read, [0, a.heads * a.value], "step/o")
+
+
+def _scan(graph: Graph, a: Attention, w: _Writer, initial: str, given: Sequence[str]) -> tuple[str, str]:
+    body = graph.body()
+    inner = _Writer(body, w.label)
+    inputs = [f"{w.label}/step/in_{k}" for k in range(1 + len(given))]
+    state, o = _one_step(a, inner, inputs[0], inputs[1:])
+    body.inputs = [(value, "float32", ()) for value in inputs]
+    body.outputs = [(value, "float32", ()) for value in (state, o)]
+    last, sequence = f"{w.label}/last", f"{w.label}/o"
+    graph.emit(
+        "Scan", [initial, *given], last, sequence, name=f"{w.label}/Scan", body=body, num_scan_inputs=len(given),
+        scan_input_axes=[1] * len(given), scan_output_axes=[1],
+    )  # fmt: skip
+    return last, sequence
+
+
+def _normalized(graph: Graph, layer: Layer, a: Attention, w: _Writer, o: str, lead: list[int]) -> str:
+    """gamma⊙o / rms(o), (…, H·V)."""
+    gamma = graph.weight(describe(layer), f"{layer['name']}/gamma", (a.value,))
+    heads = w.reshaped(o, [*lead, a.heads, a.value], "o/heads")
+    squares = w("Mul", [heads, heads], "o/squares")
+    total = w("ReduceSum", [squares, graph.integers(-1)], "o/sum", keepdims=1)
+    mean = w("Mul", [total, w.number(1.0 / a.value)], "o/mean")
+    shifted = w("Add", [mean, w.number(float(layer.get("epsilon", 1e-5)))], "o/shifted")
+    normal = w("Div", [heads, w("Sqrt", [shifted], "o/rms")], "o/normal")
+    scaled = w("Mul", [normal, graph.initializer(f"{layer['name']}/gamma", gamma)], "o/scaled")
+    return w.reshaped(scaled, [*lead, a.heads * a.value], "normal")
+
+
+def _output(
+    graph: Graph, plan: Plan, layer: Layer, a: Attention, w: _Writer, x: Tensor, value: str, valid: str
+) -> Tensor:
+    """The output's projection, of every step or of the last one; zeros where there is no step."""
+    name, owner = layer["name"], describe(layer)
+    assert x.features is not None
+    units = layer.get("units", x.features)
+    sequences = layer.get("return_sequences", False) or plan.streaming
+    if not sequences:
+        value, valid = _last(graph, w, x, value)
+    kernel = graph.weight(owner, f"{name}/output_kernel", (a.heads * a.value, units))
+    steps = [("MatMul", graph.initializer(f"{name}/output_kernel", kernel))]
+    if layer.get("use_bias", True):
+        bias = graph.weight(owner, f"{name}/output_bias", (units,))
+        steps.append(("Add", graph.initializer(f"{name}/output_bias", bias)))
+    for index, (op, weight) in enumerate(steps):
+        final = index == len(steps) - 1 and not valid
+        value = graph.emit(op, [value, weight], name if final else f"{name}/output_{index}")
+    if valid:
+        graph.emit("Where", [valid, value, w.number(0.0)], name)
+    return Tensor(name, units, x.axis if sequences else None, batch_major=name)
+
+
+def _last(graph: Graph, w: _Writer, x: Tensor, value: str) -> tuple[str, str]:
+    """(that of each row's last step, (B, 1) whether it has one or "")."""
+    if x.axis is None or x.axis.lengths is None:
+        index = graph.initializer("int64/scalar_-1", np.array(-1, np.int64))
+        return w("Gather", [value, index], "latest", axis=1), ""
+    lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
+    place = w("Max", [w("Sub", [lengths, graph.integers(1)], "place"), graph.integers(0)], "place/within")
+    column = w("Unsqueeze", [place, graph.integers(1)], "places")
+    taken = w("GatherND", [value, column], "latest", batch_dims=1)
+    some = w("Greater", [lengths, graph.integers(0)], "some")
+    return taken, w("Unsqueeze", [some, graph.integers(1)], "some/rows")
