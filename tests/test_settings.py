@@ -67,6 +67,25 @@ LSTM = {
     "coupled_gates": True,
     "peephole_initializer": "ones",
 }
+EXAMPLES["GatedLinearAttention"] = (
+    lambda: layers.GatedLinearAttention(2, 3),
+    {
+        "num_heads": 1,
+        "key_dim": 4,
+        "value_dim": 5,
+        "mode": "gated_delta",
+        "units": 6,
+        "output_gate": False,
+        "decay_normalizer": 4.0,
+        "epsilon": 0.1,
+        "use_bias": False,
+        "return_sequences": True,
+        "return_state": True,
+        "kernel_initializer": "he_normal",
+        "bias_initializer": "ones",
+        "gamma_initializer": "zeros",
+    },
+)
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4), RECURRENT)
 EXAMPLES["GRU"] = (lambda: layers.GRU(4), {**GATED, "reset_after": False})
 EXAMPLES["LSTM"] = (lambda: layers.LSTM(4), LSTM)
@@ -95,6 +114,12 @@ WRONG = {
     "stop": "end",
     "axis": None,
     "merge_mode": "add",
+    "num_heads": 0,
+    "key_dim": 1.5,
+    "value_dim": -1,
+    "mode": "gate",
+    "output_gate": 1,
+    "decay_normalizer": 0,
     "return_sequences": None,
     "return_state": 0,
     "reverse": "yes",

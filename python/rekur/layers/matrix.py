@@ -12,7 +12,7 @@ from rekur import initializers
 from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import boolean, did_you_mean, integer, real
-from rekur.layers.recurrent import _Stateful
+from rekur.layers.recurrence import Stateful
 
 _MODES = ("linear", "gated", "delta", "gated_delta")
 
@@ -31,7 +31,7 @@ def _positive(value: object, what: str) -> float:
     return real(value, what, float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
 
 
-class GatedLinearAttention(_Stateful):
+class GatedLinearAttention(Stateful):
     """Attention as a recurrence: a state S of K × V numbers a head, which keys write to and queries read.
 
     ``mode`` says how a step changes S, by its key k, its value v, a decay a and a rate β:

@@ -108,8 +108,8 @@ def export(
     states
         True: a sequence model with the same state inputs and outputs, so that a long sequence can be fed in pieces.
     opset
-        17 to 21, or 27. 17 is what the most runtimes read; with 27 a GatedLinearAttention is a LinearAttention node,
-        which onnxruntime runs from 1.27 on.
+        17 to 21, or 27. 17 is what the most runtimes read; with 27 a GatedLinearAttention is a LinearAttention node
+        (onnxruntime 1.32 runs it), and onnx must know that opset.
     tolerance
         See :func:`verify`.
     class_names

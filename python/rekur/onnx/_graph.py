@@ -163,12 +163,16 @@ def to_proto(
     def attribute(value: Any) -> Any:
         if not isinstance(value, Graph):
             return value
-        given, made = ([helper.make_tensor_value_info(n, kinds[t], None) for n, t, _ in v] for v in (value.inputs, value.outputs))
+        given, made = (
+            [helper.make_tensor_value_info(n, kinds[t], None) for n, t, _ in v] for v in (value.inputs, value.outputs)
+        )
         return helper.make_graph(made_nodes(value), "body", given, made)
 
     def made_nodes(of: Graph) -> list[Any]:
         return [
-            helper.make_node(n.op, n.inputs, n.outputs, name=n.name, **{k: attribute(v) for k, v in n.attributes.items()})
+            helper.make_node(
+                n.op, n.inputs, n.outputs, name=n.name, **{k: attribute(v) for k, v in n.attributes.items()}
+            )
             for n in of.nodes
         ]
 

@@ -155,8 +155,7 @@ def hold_states(plan: Plan, streaming: bool) -> None:
         if len(given) > len(sizes):
             raise ExportError(f"{describe(layer)}: expected at most {len(sizes)} initial states, got {len(given)}")
         initial = [
-            _initial(plan, layer, text, units, option, unit)
-            for text, units in zip(given, sizes.values(), strict=False)
+            _initial(plan, layer, text, units, option, unit) for text, units in zip(given, sizes.values(), strict=False)
         ]
         started.update(initial)
         plan.states[layer["name"]] = tuple(
