@@ -74,5 +74,5 @@ def test_a_file_with_states_takes_a_sequence_in_pieces(tmp_path: Path, mode: str
 
 def test_an_opset_that_the_installed_onnx_lacks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 21)
-    with pytest.raises(ExportError, match="opset 27: the installed onnx .* knows opsets up to 21"):
+    with pytest.raises(ExportError, match=r"opset 27: the installed onnx .* knows opsets up to 21"):
         rekur.onnx.export(subject("gated"), tmp_path / "m.onnx", opset=27)

@@ -76,8 +76,8 @@ class GatedLinearAttention(Stateful):
     Notes
     -----
     Weights: kernel ``(F, N)`` with the columns of q (H·K: K of each head), k (H·K), v (H·V), a (gated: H·K,
-    gated_delta: H), β (delta, gated_delta: H), z (H·V); bias ``(N,)``, gamma ``(V,)``, output_kernel ``(H·V, units)``, output_bias
-    ``(units,)``.
+    gated_delta: H), β (delta, gated_delta: H), z (H·V); bias ``(N,)``, gamma ``(V,)``, output_kernel ``(H·V, units)``,
+    output_bias ``(units,)``.
 
     Where flash-linear-attention's layers differ: their decay of "gated" is a product of rank 16, that of "gated_delta"
     has a learned rate a head, and a convolution over the last four steps stands before q, k and v of the delta modes.

@@ -1,5 +1,5 @@
-"""Layers whose state is a matrix for each head: a Scan over the steps, one step as plain operators in a streaming model,
-or from opset 27 on the operator LinearAttention.
+"""Layers whose state is a matrix for each head: a Scan over the steps, one step as plain operators in a streaming
+model, or from opset 27 on the operator LinearAttention.
 """
 
 from __future__ import annotations

@@ -178,7 +178,8 @@ def _state_sizes(core: Layer) -> dict[str, int]:
     """A recurrent layer's states by their names, with their sizes."""
     if core["type"] == "GatedLinearAttention":
         return {"s": Attention.of(core).state}
-    return dict.fromkeys(CELLS[core["type"]].states, core["units"])
+    units: int = core["units"]
+    return dict.fromkeys(CELLS[core["type"]].states, units)
 
 
 def _drop_time(plan: Plan) -> None:
