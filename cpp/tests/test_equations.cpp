@@ -29,7 +29,7 @@ double ulps(float got, double exact) {
 
 void apply(const simd::Kernels& k, Op op, const float* x, float* y, Index n) {
   const simd::Instruction instruction{.op = op, .to = 1, .from = {0, 0, 0}};
-  float* const operands[] = {const_cast<float*>(x), y};
+  const simd::Operand operands[] = {{const_cast<float*>(x), n}, {y, n}};
   k.interpret(&instruction, 1, operands, 1, n);
 }
 
@@ -81,15 +81,22 @@ Graph inputs(std::initializer_list<Extent> extents) {
   return Graph(none, std::vector<Extent>(extents));
 }
 
+// On contiguous rows. Null: no input, or an output that nobody wants.
+void run_on(const Code& code, const std::vector<const float*>& in, const std::vector<float*>& out, Index rows, Index features) {
+  std::vector<simd::Operand> from, to;
+  for (const float* x : in) from.push_back({const_cast<float*>(x), features});
+  for (float* y : out) to.push_back({y, features});
+  std::vector<float> memory(static_cast<std::size_t>(code.memory(features)) + 16);
+  float* aligned = memory.data();
+  while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
+  code.run(isa::kernels(), from.data(), to.data(), rows, features, aligned);
+}
+
 std::vector<float> run(const Code& code, const std::vector<std::vector<float>>& in, Index rows, Index features, Index size) {
   std::vector<const float*> from;
   for (const std::vector<float>& x : in) from.push_back(x.data());
   std::vector<float> out(static_cast<std::size_t>(size));
-  float* to[] = {out.data()};
-  std::vector<float> memory(static_cast<std::size_t>(code.memory(features)) + 16);
-  float* aligned = memory.data();
-  while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
-  code.run(isa::kernels(), from.data(), to, 0, rows, features, aligned);
+  run_on(code, from, {out.data()}, rows, features);
   return out;
 }
 
@@ -183,15 +190,10 @@ TEST_CASE("equations: blocks, tails and registers: any number of rows and featur
         INFO(rows << " rows of " << features);
         CHECK(worst < 1e-4);
       }
-    const float* nothing[] = {nullptr, nullptr};
-    std::vector<float> out(6, 1.0f), memory(static_cast<std::size_t>(code.memory(3)) + 16);
-    float* to[] = {out.data()};
-    float* aligned = memory.data();
-    while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
-    code.run(isa::kernels(), nothing, to, 0, 2, 3, aligned);
+    std::vector<float> out(6, 1.0f);
+    run_on(code, {nullptr, nullptr}, {out.data()}, 2, 3);
     CHECK(out == std::vector<float>(6, 1.5f));
-    to[0] = nullptr;  // computed and thrown away
-    code.run(isa::kernels(), nothing, to, 0, 2, 3, aligned);
+    run_on(code, {nullptr, nullptr}, {nullptr}, 2, 3);  // computed and thrown away
   });
 }
 
@@ -200,12 +202,8 @@ TEST_CASE("equations: outputs that are inputs, constants beside an input, or ask
   const int y = graph.add(Op::negative, 0);
   const Wanted wanted[] = {{0}, {y}, {y}, {y, true}};
   const Code code(graph, wanted);
-  std::vector<float> x{1, 2, 3}, a(3), b(3), c(3), d(3, 10.0f), memory(static_cast<std::size_t>(code.memory(3)) + 16);
-  const float* in[] = {x.data()};
-  float* to[] = {a.data(), b.data(), c.data(), d.data()};
-  float* aligned = memory.data();
-  while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
-  code.run(isa::kernels(), in, to, 0, 1, 3, aligned);
+  std::vector<float> x{1, 2, 3}, a(3), b(3), c(3), d(3, 10.0f);
+  run_on(code, {x.data()}, {a.data(), b.data(), c.data(), d.data()}, 1, 3);
   CHECK(a == x);
   CHECK(b == std::vector<float>{-1, -2, -3});
   CHECK(c == b);
@@ -221,4 +219,35 @@ TEST_CASE("equations: what no output needs is not computed, and registers are us
   const Code code(graph, wanted);
   CHECK(code.size() == 100);
   CHECK(code.memory(1) <= 5 * equations::kBlock);
+}
+
+TEST_CASE("equations: rows apart from one another, the same for all, and outputs in the place of inputs") {
+  // a and b change places while c takes that of the sum's operand, whatever is read when.
+  Graph graph = inputs({Extent::feature, Extent::feature, Extent::feature});
+  const int sum = graph.add(Op::add, 0, 2), product = graph.add(Op::multiply, 1, sum);
+  const Wanted wanted[] = {{1, false, 0}, {0, false, 1}, {product, false, 2}};
+  const Code code(graph, wanted);
+  constexpr Index kRows = 5, kFeatures = 19, kStride = 23;
+  test::each_isa([&](const simd::Kernels& k) {
+    std::vector<float> a(kRows * kStride), b(kRows * kStride), c(kRows * kFeatures), shared(kFeatures);
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i), b[i] = -2 * static_cast<float>(i);
+    for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(i % 7);
+    const std::vector<float> a0 = a, b0 = b, c0 = c;
+    const simd::Operand in[] = {{a.data(), kStride}, {b.data(), kStride}, {c.data(), kFeatures}};
+    std::vector<float> memory(static_cast<std::size_t>(code.memory(kFeatures)) + 16);
+    float* aligned = memory.data();
+    while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
+    code.run(k, in, in, kRows, kFeatures, aligned);
+    for (Index row = 0; row < kRows; ++row)
+      for (Index j = 0; j < kStride; ++j) {
+        const auto i = static_cast<std::size_t>(row * kStride + j), at = static_cast<std::size_t>(row * kFeatures + j);
+        if (j >= kFeatures) {
+          CHECK(a[i] == a0[i]);
+          continue;
+        }
+        CHECK(a[i] == b0[i]);
+        CHECK(b[i] == a0[i]);
+        CHECK(c[at] == b0[i] * (a0[i] + c0[at]));
+      }
+  });
 }

@@ -8,7 +8,7 @@
 namespace rekur::equations {
 namespace {
 
-constexpr Index kAddress = sizeof(void*) / sizeof(float);
+constexpr Index kOperand = sizeof(simd::Operand) / sizeof(float);
 constexpr Index kLineFloats = 64 / sizeof(float);
 
 constexpr Index whole_lines(Index floats) { return (floats + kLineFloats - 1) / kLineFloats * kLineFloats; }
@@ -59,6 +59,16 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
   }
   for (const Wanted& want : wanted) output_by_row_.push_back(graph.extent(want.value) == Extent::row);
 
+  // An output may be written where it is made unless it takes the place of an input that is still read later.
+  const auto node_of_input = [&](int input) {
+    for (std::size_t v = 0; v < count; ++v)
+      if (nodes[v].op == Op::none && !nodes[v].constant && input-- == 0) return static_cast<int>(v);
+    return -1;
+  };
+  std::vector<int> read_until(wanted.size(), -1);
+  for (std::size_t k = 0; k < wanted.size(); ++k)
+    if (wanted[k].over >= 0) read_until[k] = last_use[static_cast<std::size_t>(node_of_input(wanted[k].over))];
+
   std::vector<Stand> stands(count);
   std::vector<bool> output_done(wanted.size(), false);
   Registers wide, narrow;
@@ -105,10 +115,13 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
       }
     };
     if (elementwise) give_back();
-    const auto output = std::find_if(wanted.begin(), wanted.end(), [&](const Wanted& w) { return w.value == v && !w.accumulate; });
-    if (output != wanted.end()) {
-      stand = {Place::output, static_cast<int>(output - wanted.begin())};
-      output_done[static_cast<std::size_t>(stand.number)] = true;
+    std::size_t output = 0;
+    while (output < wanted.size() && (wanted[output].value != v || wanted[output].accumulate ||
+                                      read_until[output] > (elementwise ? v : v - 1)))
+      ++output;
+    if (output < wanted.size()) {
+      stand = {Place::output, static_cast<int>(output)};
+      output_done[output] = true;
     } else {
       stand = by_row ? Stand{Place::narrow, narrow.take()} : Stand{Place::wide, wide.take()};
     }
@@ -116,7 +129,22 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
     step.to = stand;
     steps.push_back(step);
   }
-  // Outputs that are inputs, constants, values already written elsewhere, or sums.
+  // Outputs that are inputs, constants, values already written elsewhere, or sums. First of all what one of them would overwrite.
+  for (std::size_t k = 0; k < wanted.size(); ++k) {
+    if (output_done[k] || wanted[k].over < 0) continue;
+    const int overwritten = node_of_input(wanted[k].over);
+    Stand& stand = stands[static_cast<std::size_t>(overwritten)];
+    bool read = false;
+    for (std::size_t other = 0; other < wanted.size(); ++other)
+      read = read || (other != k && !output_done[other] && wanted[other].value == overwritten);
+    if (!read || stand.place != Place::input) continue;
+    Step step;
+    step.instruction.op = Op::copy;
+    step.instruction.by_row = graph.extent(overwritten) == Extent::row;
+    step.from[0] = stand;
+    step.to = stand = step.instruction.by_row ? Stand{Place::narrow, narrow.take()} : Stand{Place::wide, wide.take()};
+    steps.push_back(step);
+  }
   for (std::size_t k = 0; k < wanted.size(); ++k) {
     if (output_done[k]) continue;
     Step step;
@@ -144,33 +172,33 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
 }
 
 Index Code::memory(Index features) const {
-  const Index row = row_length(features), rows = block_rows(row);
   Index floats;
-  if (__builtin_mul_overflow(whole_lines(rows * row), registers(), &floats))
+  if (__builtin_mul_overflow(whole_lines(std::max(kBlock, features)), registers(), &floats))
     throw_error("equations: rows of % features do not fit in memory", {features});
-  return floats + whole_lines(static_cast<Index>(inputs() + outputs() + static_cast<std::size_t>(registers())) * kAddress);
+  return floats + whole_lines(static_cast<Index>(inputs() + outputs() + static_cast<std::size_t>(registers())) * kOperand);
 }
 
-void Code::run(const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin, Index end,
-               Index features, float* memory) const noexcept {
-  const Index row = row_length(features), block = block_rows(row), stride = whole_lines(block * row);
-  begin *= features / row;
-  end *= features / row;
-  float* const zeros = memory;
-  float* const unwanted = memory + stride;
-  float** const operands = reinterpret_cast<float**>(memory + stride * registers());
-  float** const own = operands + input_by_row_.size() + output_by_row_.size();
-  std::fill_n(zeros, block * row, 0.0f);
-  for (Index k = 0; k < registers() - 2; ++k) own[k] = memory + stride * (k + 2);
-  for (std::size_t k = 0; k < constants_.size(); ++k) std::fill_n(own[k], block * row, constants_[k]);
+void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
+               float* memory) const noexcept {
+  const Index block = block_rows(features), size = block * features, stride = whole_lines(size);
+  simd::Operand* const operands = reinterpret_cast<simd::Operand*>(memory + stride * registers());
+  const std::size_t given = inputs_and_outputs();
+  const simd::Operand zeros{memory, features}, unwanted{memory + stride, features};
+  for (std::size_t i = 0; i < input_by_row_.size(); ++i) operands[i] = inputs[i].data == nullptr ? zeros : inputs[i];
+  for (std::size_t k = 0; k < output_by_row_.size(); ++k)
+    operands[input_by_row_.size() + k] = outputs[k].data == nullptr ? unwanted : outputs[k];
+  std::fill_n(memory, size, 0.0f);
+  for (Index k = 2; k < registers(); ++k)
+    operands[static_cast<Index>(given) + k - 2] = {memory + stride * k, features};
+  for (std::size_t k = 0; k < constants_.size(); ++k) std::fill_n(operands[given + k].data, size, constants_[k]);
 
-  for (Index at = begin; at < end; at += block) {
-    float** next = operands;
-    for (std::size_t i = 0; i < input_by_row_.size(); ++i)
-      *next++ = inputs[i] == nullptr ? zeros : const_cast<float*>(inputs[i]) + at * (input_by_row_[i] ? 1 : row);  // only read
-    for (std::size_t k = 0; k < output_by_row_.size(); ++k)
-      *next++ = outputs[k] == nullptr ? unwanted : outputs[k] + at * (output_by_row_[k] ? 1 : row);
-    kernels.interpret(code_.data(), static_cast<Index>(code_.size()), operands, std::min(block, end - at), row);
+  for (Index at = 0; at < rows; at += block) {
+    kernels.interpret(code_.data(), static_cast<Index>(code_.size()), operands, std::min(block, rows - at), features);
+    for (std::size_t i = 0; i < given; ++i) {
+      const bool by_row = i < input_by_row_.size() ? input_by_row_[i] : output_by_row_[i - input_by_row_.size()];
+      if (operands[i].data != memory && operands[i].data != memory + stride)
+        operands[i].data += block * (by_row ? 1 : operands[i].stride);
+    }
   }
 }
 

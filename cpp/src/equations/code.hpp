@@ -19,6 +19,7 @@ inline constexpr Index kBlock = 256;
 struct Wanted {
   int value;
   bool accumulate = false;  // added to what is there, not written over it
+  int over = -1;            // the input whose place the output takes
 };
 
 class Code {
@@ -30,21 +31,24 @@ class Code {
   // The features of a row as the code walks it: 1 where it does not look at rows, which then are features times as many.
   Index row_length(Index features) const { return by_row_ ? features : 1; }
 
-  // Floats that a run on one thread needs, whatever the number of rows.
+  // Floats that a run over rows of at most so many features needs, whatever their number.
   Index memory(Index features) const;
 
-  // The rows [begin, end) of arrays of rows of `features` numbers each, or of one where the input or output is a number a row.
-  // `memory`: as above, on a cache line's border. An input that is null is zero; an output that is null is computed and thrown
-  // away. Allocates nothing.
-  void run(const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin, Index end, Index features,
+  // `memory`: as above, on a cache line's border. An input that is null is zero; an output that is null is computed and thrown away.
+  // Outputs take the place of inputs where that was said, and are apart from all others. Allocates nothing.
+  void run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
            float* memory) const noexcept;
 
   std::size_t inputs() const { return input_by_row_.size(); }
   std::size_t outputs() const { return output_by_row_.size(); }
   std::size_t size() const { return code_.size(); }  // instructions
+  bool input_by_row(std::size_t input) const { return input_by_row_[input]; }
+  bool output_by_row(std::size_t output) const { return output_by_row_[output]; }
+  bool by_row() const { return by_row_; }
 
  private:
   Index block_rows(Index features) const { return features >= kBlock ? 1 : kBlock / features; }
+  std::size_t inputs_and_outputs() const { return input_by_row_.size() + output_by_row_.size(); }
   // Arrays of a block's size: for zeros, for what nobody wants, for constants and for values.
   Index registers() const { return static_cast<Index>(constants_.size()) + wide_ + narrow_ + 2; }
 

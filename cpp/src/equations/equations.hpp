@@ -6,6 +6,7 @@
 #include <array>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rekur/tensor.hpp"
@@ -57,11 +58,12 @@ class Graph {
   Extent extent(int value) const { return extents_[static_cast<std::size_t>(value)]; }
   std::size_t inputs() const { return inputs_; }
   const std::vector<int>& outputs() const { return outputs_; }
+  void set_outputs(std::vector<int> values) { outputs_ = std::move(values); }
 
   // An operation on values; a number a row is expanded where it meets numbers a feature.
   int add(Op op, int a, int b = -1, int c = -1, Activation f = {});
   int constant(float value);
-  // Another input, after all others there are.
+  // Another input, after all others there are; the gradients of derive() are those of the first.
   int input(Extent extent);
   // `value` as one number a feature.
   int expanded(int value);

@@ -16,6 +16,22 @@ using equations::Code;
 using equations::Extent;
 using equations::Graph;
 
+// Inputs, and the outputs' arriving gradients.
+constexpr std::size_t kMostGiven = equations::kMostInputs + equations::kMostOutputs;
+
+// The rows [begin, end) of contiguous arrays of `features` numbers a row, or of one.
+void run_rows(const Code& code, const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin,
+              Index end, Index features, float* memory) noexcept {
+  simd::Operand from[kMostGiven], to[kMostGiven];
+  const Index row = code.row_length(features), length = features / row;  // of rows as the code sees them
+  const auto at = [&](const float* data, bool by_row) {
+    return data == nullptr ? nullptr : const_cast<float*>(data) + begin * (by_row ? 1 : features);  // inputs are only read
+  };
+  for (std::size_t i = 0; i < code.inputs(); ++i) from[i] = {at(inputs[i], code.input_by_row(i)), row};
+  for (std::size_t k = 0; k < code.outputs(); ++k) to[k] = {at(outputs[k], code.output_by_row(k)), row};
+  code.run(kernels, from, to, (end - begin) * length, row, memory);
+}
+
 class Lambda final : public Layer {
  public:
   Lambda(const std::string& type, const std::string& name, equations::Equations f) : Layer(type, name), f_(std::move(f)) {}
@@ -95,14 +111,14 @@ class Lambda final : public Layer {
    public:
     Op(const Code& code, Index features) : code_(code), features_(features), kernels_(isa::kernels()) {}
 
-    Index memory(Index) const override { return code_.memory(features_); }
+    Index memory(Index) const override { return code_.memory(code_.row_length(features_)); }
 
     void step(const StreamCall& c, int) const noexcept override {
       const float* inputs[equations::kMostInputs];
       float* outputs[equations::kMostOutputs];
       for (std::size_t i = 0; i < code_.inputs(); ++i) inputs[i] = c.input(static_cast<int>(i));
       for (std::size_t k = 0; k < code_.outputs(); ++k) outputs[k] = c.output(static_cast<int>(k));
-      code_.run(kernels_, inputs, outputs, 0, c.batch, features_, c.memory);
+      run_rows(code_, kernels_, inputs, outputs, 0, c.batch, features_, c.memory);
     }
 
    private:
@@ -125,7 +141,7 @@ class Lambda final : public Layer {
   // Threads share the rows; each has memory of its own.
   void carry_out(const Code& code, const Context& run, const float* const* inputs, float* const* outputs) const {
     const auto& kernels = isa::kernels();
-    const Index rows = rows_of(run.output_specs[0].shape), memory = code.memory(features_);
+    const Index rows = rows_of(run.output_specs[0].shape), memory = code.memory(code.row_length(features_));
     const double work = kCost * static_cast<double>(code.size()) * static_cast<double>(rows) * static_cast<double>(features_);
     const Index threads = runtime::threads_for(work, rows);
     ScratchUse scratch;
@@ -133,7 +149,7 @@ class Lambda final : public Layer {
     runtime::parallel_tasks(threads, work, [&](Index i) {
       const Index begin = rows / threads * i + rows % threads * i / threads;
       const Index end = rows / threads * (i + 1) + rows % threads * (i + 1) / threads;
-      code.run(kernels, inputs, outputs, begin, end, features_, all.data() + i * memory);
+      run_rows(code, kernels, inputs, outputs, begin, end, features_, all.data() + i * memory);
     });
   }
 

@@ -1,8 +1,10 @@
 // SimpleRNN, LSTM, GRU and Bidirectional: one or two directions of any cell, from the graph's arrays to the recurrent engine and
 // back.
-//   inputs   x (B, T, I), then the initial states of each direction (B, H)
+//   inputs   x (B, T, I), a program's further inputs a step (B, T, H) or (B, T, 1), then the initial states of each direction (B, H)
 //   outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
+#include <algorithm>
 #include <array>
+#include <memory>
 
 #include "io/suggest.hpp"
 #include "layers/directions.hpp"
@@ -20,20 +22,27 @@ constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 class RecurrentOp final : public StreamOp {
  public:
-  RecurrentOp(recurrent::StreamCell cell, bool return_state) : cell_(std::move(cell)), return_state_(return_state) {}
+  RecurrentOp(recurrent::StreamCell cell, const RecurrentSettings& settings)
+      : cell_(std::move(cell)),
+        names_(settings.states),
+        step_inputs_(settings.step_inputs),
+        reads_x_(settings.reads_x),
+        return_state_(settings.return_state) {}
 
   Index memory(Index batch) const override { return cell_.memory(batch); }
 
   std::vector<StreamState> states(Index batch) const override {
-    static constexpr const char* kNames[cells::kMaxStates] = {"h", "c"};
     std::vector<StreamState> states;
     for (int k = 0; k < cell_.states(); ++k)
-      states.push_back({kNames[k], cell_.units(), cell_.stride(), {cell_.state(k, 0, batch), cell_.state(k, 1, batch)}});
+      states.push_back({names_[static_cast<std::size_t>(k)].c_str(), cell_.units(), cell_.stride(), {cell_.state(k, 0, batch), cell_.state(k, 1, batch)}});
     return states;
   }
 
   void step(const StreamCall& c, int turn) const noexcept override {
-    cell_.step(c.batch, turn, c.input(), c.output(), c.memory);
+    const float* step[recurrent::kMostStepInputs] = {};
+    for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
+    if (reads_x_) step[step_inputs_] = c.input();
+    cell_.step(c.batch, turn, c.input(), step, c.output(), c.memory);
     for (int k = 0; return_state_ && k < cell_.states(); ++k) {
       const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);
       float* to = c.output(1 + k);
@@ -43,32 +52,38 @@ class RecurrentOp final : public StreamOp {
 
  private:
   recurrent::StreamCell cell_;
-  bool return_state_;
+  std::vector<std::string> names_;
+  std::size_t step_inputs_;
+  bool reads_x_, return_state_;
 };
 
 class RecurrentLayer final : public Layer {
  public:
   RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions,
                  MergeMode mode)
-      : Layer(type, name), s_(std::move(settings)), D_(directions), S_(static_cast<std::size_t>(s_.cell->states)), mode_(mode) {}
+      : Layer(type, name), s_(std::move(settings)), D_(directions), S_(s_.states.size()), mode_(mode) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    expect_inputs(inputs, 1, 1 + D_ * S_);
+    const std::size_t N = s_.step_inputs;
+    expect_inputs(inputs, 1 + N, 1 + N + D_ * S_);
     const TensorSpec& x = inputs[0];
     expect_features(x);
     if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
-    if (D_ == 2 && inputs.size() != 1 && inputs.size() != 1 + D_ * S_) {
-      fail("expected no initial state or all % (forward, then backward), got %", {D_ * S_, inputs.size() - 1});
+    if (D_ == 2 && inputs.size() != 1 + N && inputs.size() != 1 + N + D_ * S_) {
+      fail("expected no initial state or all % (forward, then backward), got %", {D_ * S_, inputs.size() - 1 - N});
     }
+    if (s_.reads_x && features_of(x.shape) != s_.units)
+      fail("its cell reads x unit by unit: expected input of % features, as many as units, got %", {s_.units, x.shape});
+    for (std::size_t i = 1; i <= N; ++i) check_step_input(x, inputs[i], i);
     if (!recurrences_.empty() && features_of(x.shape) != recurrences_[0].input_size()) {
       fail("expected input of % features, got % (input shape %)", {recurrences_[0].input_size(), features_of(x.shape), x.shape});
     }
     const TensorSpec state{{x.shape[0], s_.units}, DType::float32, -1};
-    for (std::size_t i = 1; i < inputs.size(); ++i) {
+    for (std::size_t i = 1 + N; i < inputs.size(); ++i) {
       const TensorSpec& given = inputs[i];
       if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != s_.units) {
         fail("expected initial state % of shape %, got %%",
-             {i, to_string({kUnknown, s_.units}), (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
+             {i - N, to_string({kUnknown, s_.units}), (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
       }
     }
     TensorSpec y = state;
@@ -92,6 +107,16 @@ class RecurrentLayer final : public Layer {
 
   void build(std::span<const TensorSpec> inputs) override {
     const Index I = features_of(inputs[0].shape);
+#if REKUR_EQUATIONS
+    if (s_.program) {
+      std::vector<bool> by_row;
+      for (std::size_t i = 1; i <= s_.step_inputs; ++i) by_row.push_back(features_of(inputs[i].shape) == 1 && s_.units != 1);
+      if (s_.reads_x) by_row.push_back(false);
+      program_ = std::make_shared<const recurrent::Program>(*s_.program, by_row);
+      for (std::size_t d = 0; d < D_; ++d) recurrences_.emplace_back(program_, I, s_.units, s_.use_bias);
+      return;
+    }
+#endif
     for (std::size_t d = 0; d < D_; ++d) recurrences_.emplace_back(*s_.cell, s_.activations, I, s_.units, s_.use_bias);
   }
 
@@ -103,16 +128,20 @@ class RecurrentLayer final : public Layer {
     return layout(inputs[0].shape, training).size;
   }
 
-  Walk walk() const override { return D_ == 2 ? Walk::none : s_.reverse ? Walk::backwards : Walk::onwards; }
+  // What a layer above leaves of a step's further inputs is not there before it is done with the whole sequence.
+  Walk walk() const override { return D_ == 2 || steps_given() > 0 ? Walk::none : s_.reverse ? Walk::backwards : Walk::onwards; }
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
     const Index I = features_of(build.inputs[0].shape);
+    const auto weights = direction_weights(build.weights, 0);
+#if REKUR_EQUATIONS
+    if (s_.program) return std::make_unique<RecurrentOp>(recurrent::StreamCell(program_, I, s_.units, weights), s_);
+#endif
     return std::make_unique<RecurrentOp>(
-        recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, direction_weights(build.weights, 0), build.single_row),
-        s_.return_state);
+        recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, build.single_row), s_);
   }
-  std::size_t first_initial_state() const override { return 1; }
+  std::size_t first_initial_state() const override { return 1 + s_.step_inputs; }
 
   void forward(const Context& run) const override {
     const LayerCall call{this, &run};
@@ -121,10 +150,11 @@ class RecurrentLayer final : public Layer {
 
   void forward_stack(std::span<const LayerCall> upwards) const override {
     std::array<recurrent::Forward, kMostStacked> runs;
+    StepInputs step_inputs;
     std::size_t n = 0;
     for (const LayerCall& call : upwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
-      layer.describe(*call.run, &runs[n]);
+      layer.describe(*call.run, &runs[n], step_inputs);
       if (n > 0) runs[n].source = &runs[n - 1];
       n += layer.D_;
     }
@@ -142,6 +172,8 @@ class RecurrentLayer final : public Layer {
     const Index B = inputs[0].shape[0], T = inputs[0].shape[1], states = static_cast<Index>(D_ * S_);
     const Index state = aligned(element_count({B, s_.units}));
     Index size = inputs.size() > 1 ? states * state : 0;
+    for (std::size_t i = 0; i < steps_given(); ++i)
+      size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[step_source(i)].shape)}));
     if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
     if (own_sequences() && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
     return size;
@@ -156,10 +188,12 @@ class RecurrentLayer final : public Layer {
 
   void backward_stack(std::span<const LayerCall> downwards) const override {
     std::array<recurrent::Backward, kMostStacked> runs;
+    StepInputs step_inputs;
+    StepGradients d_step;
     std::size_t n = 0;
     for (const LayerCall& call : downwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
-      layer.describe_backward(*call.run, &runs[n]);
+      layer.describe_backward(*call.run, &runs[n], step_inputs, d_step);
       if (n > 0) runs[n].source = &runs[n - 1];
       n += layer.D_;
     }
@@ -168,14 +202,36 @@ class RecurrentLayer final : public Layer {
     for (const LayerCall& call : downwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
       layer.add_state_gradients(*call.run, &runs[n]);
+      layer.add_step_gradients(*call.run, d_step);
       n += layer.D_;
     }
   }
 #endif
 
  private:
+  // What a program reads a step beside the input's product: of a layer, which then is in no stack. Gradients by direction.
+  using StepInputs = std::array<recurrent::Strided<const float>, recurrent::kMostStepInputs>;
+  using StepGradients = std::array<std::array<recurrent::Strided<float>, recurrent::kMostStepInputs>, 2>;
+
+  std::size_t steps_given() const { return s_.step_inputs + (s_.reads_x ? 1 : 0); }
+  // The layer's input that the i-th of them is: the last may be x itself.
+  std::size_t step_source(std::size_t i) const { return i < s_.step_inputs ? 1 + i : 0; }
+
+  void check_step_input(const TensorSpec& x, const TensorSpec& given, std::size_t i) const {
+    bool fits = given.dtype == DType::float32 && given.shape.size() == 3 && (given.shape[2] == s_.units || given.shape[2] == 1);
+    for (std::size_t d = 0; fits && d < 2; ++d)
+      fits = given.shape[d] == x.shape[d] || given.shape[d] == kUnknown || x.shape[d] == kUnknown;
+    if (!fits)
+      fail("expected input % of the step of shape % or one feature, got % (its x: %)",
+           {i, to_string({x.shape[0], x.shape[1], s_.units}), given.shape, x.shape});
+  }
+
   // The engine's runs of this layer, one a direction.
-  void describe(const Context& run, recurrent::Forward* runs) const {
+  void describe(const Context& run, recurrent::Forward* runs, StepInputs& step_inputs) const {
+    for (std::size_t i = 0; i < steps_given(); ++i) {
+      const Shape& shape = run.input_specs[step_source(i)].shape;
+      step_inputs[i] = {run.input(step_source(i)), shape[1] * shape[2], shape[2]};
+    }
     const Layout at = layout(run.input_specs[0].shape, run.training);
     const Shape& x = run.input_specs[0].shape;
     const Index B = x[0], T = x[1], I = x[2], H = s_.units;
@@ -185,9 +241,11 @@ class RecurrentLayer final : public Layer {
       f.T = T;
       f.B = B;
       f.x = {run.input(0), T * I, I};
+      f.step = step_inputs.data();
       f.lengths = run.lengths;
       f.reverse = D_ == 2 ? d == 1 : s_.reverse;
-      for (std::size_t s = 0; s < S_ && 1 + d * S_ + s < run.inputs.size(); ++s) f.initial[s] = run.input(1 + d * S_ + s);
+      const std::size_t first = first_initial_state() + d * S_;
+      for (std::size_t s = 0; s < S_ && first + s < run.inputs.size(); ++s) f.initial[s] = run.input(first + s);
       if (own_sequences()) {
         f.y = {run.tape + at.sequence[d], T * H, H};
       } else if (s_.return_sequences) {
@@ -234,18 +292,20 @@ class RecurrentLayer final : public Layer {
 
   template <class T>
   recurrent::Weights<T> direction_weights(T* base, std::size_t d) const {
-    const Index I = recurrences_[0].input_size(), GH = s_.cell->gates * s_.units;
-    const Index bias = !s_.use_bias ? 0 : s_.cell->recurrent_bias ? 2 * GH : GH, peephole = s_.cell->peepholes * s_.units;
-    T* kernel = base + static_cast<Index>(d) * ((I + s_.units) * GH + bias + peephole);
-    T* recurrent_kernel = kernel + I * GH;
-    T* after = recurrent_kernel + s_.units * GH;
-    return {kernel, recurrent_kernel, s_.use_bias ? after : nullptr, peephole > 0 ? after + bias : nullptr};
+    const Index I = recurrences_[0].input_size(), H = s_.units, XH = s_.kernel_blocks * H, RH = s_.recurrent_blocks * H;
+    const Index bias = s_.use_bias ? XH + (s_.recurrent_bias ? RH : 0) : 0;
+    Index units = 0;
+    for (const UnitWeights& weights : s_.unit_weights) units += std::max<Index>(weights.rows, 1) * H;
+    T* kernel = base + static_cast<Index>(d) * (I * XH + H * RH + bias + units);
+    T* recurrent_kernel = kernel + I * XH;
+    T* after = recurrent_kernel + H * RH;
+    return {kernel, recurrent_kernel, bias > 0 ? after : nullptr, units > 0 ? after + bias : nullptr};
   }
 
 #if REKUR_TRAINING
-  void describe_backward(const Context& run, recurrent::Backward* runs) const {
+  void describe_backward(const Context& run, recurrent::Backward* runs, StepInputs& step_inputs, StepGradients& d_step) const {
     std::array<recurrent::Forward, 2> forward_runs;
-    describe(run, forward_runs.data());
+    describe(run, forward_runs.data(), step_inputs);
     const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1], H = s_.units;
     float* scratch = run.scratch;
     const auto take = [&](Index floats) { return std::exchange(scratch, scratch + aligned(floats)); };
@@ -257,23 +317,41 @@ class RecurrentLayer final : public Layer {
       b.fresh = true;
       if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
       for (std::size_t s = 0; s < S_ && s_.return_state; ++s) b.d_final[s] = run.d_outputs[1 + d * S_ + s];
+      for (std::size_t i = 0; i < steps_given(); ++i) {
+        d_step[d][i] = {};
+        if (run.d_inputs[step_source(i)] == nullptr) continue;
+        const Index features = run.input_specs[step_source(i)].shape[2];
+        d_step[d][i] = {take(B * T * features), T * features, features};
+        std::fill_n(d_step[d][i].data, B * T * features, 0.0f);
+      }
+      b.d_step = d_step[d].data();
     }
     if (run.d_outputs[0] != nullptr && s_.return_sequences) share_sequence_gradient(run, runs, take);
     if (run.d_outputs[0] != nullptr && !s_.return_sequences) share_last_gradient(run, runs, take);
 
     // The same tensor may be the initial state of several: each gradient is computed apart, then they are added in order.
-    for (std::size_t i = 1; i < run.inputs.size(); ++i) {
+    for (std::size_t i = first_initial_state(); i < run.inputs.size(); ++i) {
       if (run.d_inputs[i] == nullptr) continue;
       float* d_initial = take(B * H);
       std::fill_n(d_initial, B * H, 0.0f);
-      runs[(i - 1) / S_].d_initial[(i - 1) % S_] = d_initial;
+      const std::size_t state = i - first_initial_state();
+      runs[state / S_].d_initial[state % S_] = d_initial;
     }
   }
 
+  // By direction, in order.
+  void add_step_gradients(const Context& run, const StepGradients& d_step) const {
+    for (std::size_t d = 0; d < D_; ++d)
+      for (std::size_t i = 0; i < steps_given(); ++i)
+        if (d_step[d][i])
+          accumulate(d_step[d][i].data, run.d_inputs[step_source(i)], element_count(run.input_specs[step_source(i)].shape));
+  }
+
   void add_state_gradients(const Context& run, const recurrent::Backward* runs) const {
-    for (std::size_t i = 1; i < run.inputs.size(); ++i) {
+    for (std::size_t i = first_initial_state(); i < run.inputs.size(); ++i) {
+      const std::size_t state = i - first_initial_state();
       if (run.d_inputs[i] != nullptr)
-        accumulate(runs[(i - 1) / S_].d_initial[(i - 1) % S_], run.d_inputs[i], run.batch() * s_.units);
+        accumulate(runs[state / S_].d_initial[state % S_], run.d_inputs[i], run.batch() * s_.units);
     }
   }
 
@@ -317,6 +395,7 @@ class RecurrentLayer final : public Layer {
   RecurrentSettings s_;
   std::size_t D_, S_;
   MergeMode mode_;
+  std::shared_ptr<const recurrent::Program> program_;  // null for a compiled cell
   std::vector<recurrent::Recurrence> recurrences_;
 };
 

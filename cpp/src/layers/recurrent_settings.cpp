@@ -5,6 +5,7 @@
 
 #include "io/suggest.hpp"
 #include "layers/activation_spec.hpp"
+#include "layers/cell_spec.hpp"
 #include "recurrent/recurrent.hpp"
 
 namespace rekur::layers {
@@ -32,6 +33,7 @@ constexpr RecurrentType kTypes[] = {
     {"LSTM", lstm_cell, true},
     {"SimpleRNN", simple_rnn_cell, false},
 };
+constexpr const char* kProgramType = "RNN";
 
 // ±clip of the pre-activations; infinity where the key is missing.
 float read_clip(json::Reader& spec) {
@@ -42,49 +44,68 @@ float read_clip(json::Reader& spec) {
   return static_cast<float>(clip);
 }
 
-}  // namespace
-
-RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
-  const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const RecurrentType& t) { return type == t.type; });
-  if (found == std::end(kTypes)) {
-    std::vector<std::string_view> names;
-    for (const RecurrentType& t : kTypes) names.emplace_back(t.type);
-    spec.fail("%", {unknown_name("recurrent layer type", type, names)});
-  }
-  RecurrentSettings s;
-  s.units = spec.positive_integer("units");
+// What the layers with a compiled cell have of their own.
+void read_compiled(json::Reader& spec, const RecurrentType& type, RecurrentSettings& s) {
   s.activations.candidate = read_activation(spec, "activation", "tanh", false).function;
   s.activations.output = s.activations.candidate;
   s.activations.clip = read_clip(spec);
   s.activations.gate.kind = ActivationKind::sigmoid;
-  if (found->gated) s.activations.gate = read_activation(spec, "recurrent_activation", "sigmoid", false).function;
-  const char* const cell = found->cell(spec);
+  if (type.gated) s.activations.gate = read_activation(spec, "recurrent_activation", "sigmoid", false).function;
+  const char* const cell = type.cell(spec);
   s.cell = recurrent::find_cell(cell);
   if (s.cell == nullptr)
     spec.fail("it needs the cell '%', which this rekur was built without (REKUR_CELLS: %)", {cell, REKUR_CELLS});
   if (s.cell->states > 1 && spec.find("output_activation") != nullptr)
     s.activations.output = read_activation(spec, "output_activation", nullptr, false).function;
+  s.states = {"h"};
+  if (s.cell->states > 1) s.states.emplace_back("c");
+  s.kernel_blocks = s.recurrent_blocks = s.cell->gates;
+  s.recurrent_bias = s.bias_rows = s.cell->recurrent_bias;
+  if (s.cell->forget_gate >= 0) s.forget_block = s.cell->kernel_block[s.cell->forget_gate];
+  if (s.cell->peepholes > 0)
+    s.unit_weights.push_back({"peephole", read_initializer(spec, "peephole_initializer", "zeros"), s.cell->peepholes});
+}
+
+}  // namespace
+
+RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
+  const auto* found = std::find_if(std::begin(kTypes), std::end(kTypes), [&](const RecurrentType& t) { return type == t.type; });
+  const bool program = type == kProgramType;
+  if (found == std::end(kTypes) && !program) {
+    std::vector<std::string_view> names{kProgramType};
+    for (const RecurrentType& t : kTypes) names.emplace_back(t.type);
+    spec.fail("%", {unknown_name("recurrent layer type", type, names)});
+  }
+  RecurrentSettings s;
+  s.units = spec.positive_integer("units");
+  if (program)
+    read_cell(spec, s);
+  else
+    read_compiled(spec, *found, s);
   s.use_bias = spec.boolean("use_bias", true);
   s.return_sequences = spec.boolean("return_sequences", false);
   s.return_state = spec.boolean("return_state", false);
   s.reverse = spec.boolean("reverse", false);
   s.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   s.recurrent_initializer = read_initializer(spec, "recurrent_initializer", "orthogonal");
-  s.bias_initializer = read_initializer(spec, "bias_initializer", s.cell->forget_gate >= 0 ? "unit_forget" : "zeros");
-  if (s.cell->peepholes > 0) s.peephole_initializer = read_initializer(spec, "peephole_initializer", "zeros");
+  s.bias_initializer = read_initializer(spec, "bias_initializer", s.forget_block >= 0 ? "unit_forget" : "zeros");
   return s;
 }
 
 void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix) {
-  const Index H = s.units, GH = s.cell->gates * H;
-  add_parameter(specs, prefix, "kernel", {input_size, GH}, s.kernel_initializer, H);
-  add_parameter(specs, prefix, "recurrent_kernel", {H, GH}, s.recurrent_initializer, H);
-  if (s.use_bias && s.cell->recurrent_bias)
-    add_parameter(specs, prefix, "bias", {2, GH}, s.bias_initializer, H);
-  else if (s.use_bias)
-    add_parameter(specs, prefix, "bias", {GH}, s.bias_initializer, H);
-  if (s.use_bias && s.cell->forget_gate >= 0) specs.back().forget = s.cell->kernel_block[s.cell->forget_gate] * H;
-  if (s.cell->peepholes > 0) add_parameter(specs, prefix, "peephole", {s.cell->peepholes, H}, s.peephole_initializer, H);
+  const Index H = s.units, XH = s.kernel_blocks * H, RH = s.recurrent_blocks * H;
+  if (XH > 0) add_parameter(specs, prefix, "kernel", {input_size, XH}, s.kernel_initializer, H);
+  if (RH > 0) add_parameter(specs, prefix, "recurrent_kernel", {H, RH}, s.recurrent_initializer, H);
+  if (s.use_bias && s.bias_rows)
+    add_parameter(specs, prefix, "bias", {2, XH}, s.bias_initializer, H);
+  else if (s.use_bias && XH > 0)
+    add_parameter(specs, prefix, "bias", {XH}, s.bias_initializer, H);
+  if (s.use_bias && s.forget_block >= 0) specs.back().forget = s.forget_block * H;
+  if (s.use_bias && s.recurrent_bias && !s.bias_rows) add_parameter(specs, prefix, "recurrent_bias", {RH}, "\"zeros\"", H);
+  for (const UnitWeights& weights : s.unit_weights) {
+    add_parameter(specs, prefix, weights.name.c_str(), {H}, weights.initializer, H);
+    if (weights.rows > 0) specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
+  }
 }
 
 }  // namespace rekur::layers

@@ -1,20 +1,40 @@
 // What a spec says about a recurrent layer, whatever its cell.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "io/json.hpp"
 #include "layers/layer.hpp"
+#include "recurrent/program.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
 
 namespace rekur::layers {
 
+// The weights a unit of a cell: rows of one parameter, or a parameter each.
+struct UnitWeights {
+  std::string name, initializer;
+  Index rows;  // 0: a vector [units] by itself
+};
+
 struct RecurrentSettings {
-  const cells::CellInfo* cell = nullptr;
+  const cells::CellInfo* cell = nullptr;  // a compiled one, or
+  std::shared_ptr<const recurrent::CellProgram> program;
+  bool reads_x = false;  // the program's last input a step is x itself
+
+  // Of either.
+  std::vector<std::string> states;
+  Index kernel_blocks = 0, recurrent_blocks = 0, forget_block = -1;
+  bool recurrent_bias = false;
+  bool bias_rows = false;  // both biases are rows of one parameter
+  std::vector<UnitWeights> unit_weights;
+  std::size_t step_inputs = 0;  // beside x
+
   Index units = 0;
   cells::Activations activations;
   bool use_bias = true, return_sequences = false, return_state = false, reverse = false;
-  std::string kernel_initializer, recurrent_initializer, bias_initializer, peephole_initializer;
+  std::string kernel_initializer, recurrent_initializer, bias_initializer;
 };
 
 // Reads all keys of a recurrent layer of this type ("LSTM") but "type", "name" and "inputs".

@@ -41,6 +41,7 @@ constexpr Type kTypes[] = {
     {"Lambda", make_lambda},
     {"LayerNormalization", make_layer_normalization},
     {"Multiply", make_multiply},
+    {"RNN", make_recurrent},
     {"Rescaling", make_rescaling},
     {"SimpleRNN", make_recurrent},
     {"Slice", make_slice},

@@ -25,9 +25,16 @@ class BackwardSlice {
         Hp_(padded(r_.H)),
         M_(slice.rows()),
         y_(outputs(f_)) {
-    for (float** state : {&dh_, &dc_, &dq_}) {
-      *state = scratch.take<float>(M_ * Hp_).data();
-      std::memset(*state, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
+    const auto take_zeros = [&] {
+      float* const zeros = scratch.take<float>(M_ * Hp_).data();
+      std::memset(zeros, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
+      return zeros;
+    };
+    for (int k = 0; k < r_.cell.states; ++k) d_state_[k] = take_zeros();
+    d_source_ = scratch.take<float*>(static_cast<Index>(r_.cell.products.size())).data();
+    for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
+      const Product& product = r_.cell.products[p];
+      d_source_[p] = product.continues ? d_source_[p - 1] : product.state < 0 ? take_zeros() : d_state_[product.state];
     }
     const Index panel = isa::kernels().panel, panels = (Hp_ + panel - 1) / panel;
     units_ = scratch.take<Units>(members).data();
@@ -35,12 +42,15 @@ class BackwardSlice {
       units_[m] = {std::min(panels * m / members * panel, Hp_), std::min(panels * (m + 1) / members * panel, Hp_)};
     zeros_ = scratch.take<float>(Hp_).data();
     std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
-    float* state[] = {dh_, dc_};
     for (int k = 0; k < r_.cell.states; ++k)
-      for (Index j = 0; b_.d_final[k] && j < M_; ++j) std::copy_n(b_.d_final[k] + row(j) * r_.H, r_.H, state[k] + j * Hp_);
+      for (Index j = 0; b_.d_final[k] && j < M_; ++j) std::copy_n(b_.d_final[k] + row(j) * r_.H, r_.H, d_state_[k] + j * Hp_);
     for (auto* rows : {&tape_, &d_rows_}) *rows = scratch.take<float*>(members * M_).data();
-    for (auto* rows : {&product_, &h_previous_, &c_previous_, &h_, &dy_, &tape_ahead_, &dy_ahead_, &h_ahead_, &c_ahead_})
+    for (auto* rows : {&product_, &h_, &dy_, &tape_ahead_, &dy_ahead_, &h_ahead_, &c_ahead_})
       *rows = scratch.take<const float*>(members * M_).data();
+    for (int k = 0; k < r_.cell.states; ++k) previous_[k] = scratch.take<const float*>(members * M_).data();
+#if REKUR_EQUATIONS
+    if (r_.program) take_for_program(members, scratch);
+#endif
   }
 
   // All of steps [low, high), for a slice that one thread has to itself.
@@ -79,6 +89,9 @@ class BackwardSlice {
     const Units units = units_[member];
     for (Index j = 0; j < active; ++j) point(j, t, own);
 
+#if REKUR_EQUATIONS
+    if (r_.program) return program_kernel(t, phase, member);
+#endif
     StepBackward s{};
     s.rows = active;
     s.H = r_.H;
@@ -92,42 +105,96 @@ class BackwardSlice {
       s.h_ahead = h_ahead_ + own;
       s.c_ahead = c_ahead_ + own;
     }
-    s.h_previous = h_previous_ + own;
-    s.c_previous = r_.cell.states > 1 ? c_previous_ + own : nullptr;
+    s.h_previous = previous_[0] + own;
+    s.c_previous = r_.cell.states > 1 ? previous_[1] + own : nullptr;
     s.h = h_ + own;
     s.dy = b_.dy ? dy_ + own : nullptr;
-    s.dh = dh_;
-    s.dc = r_.cell.states > 1 ? dc_ : nullptr;
-    s.peephole = r_.packed.peephole.data();
+    s.dh = d_state_[0];
+    s.dc = d_state_[1];
+    s.peephole = r_.packed.unit_weights.data();
     s.activations = &r_.activations;
-    s.d_product = phase < r_.cell.phases - 1 ? dq_ : nullptr;
+    s.d_product = phase < r_.cell.phases - 1 ? d_source_[phase + 1] : nullptr;
     r_.kernels().backward[phase](s);
   }
+
+#if REKUR_EQUATIONS
+  void take_for_program(int members, Scratch& scratch) {
+    const Program& program = *r_.program;
+    memory_size_ = program.memory(M_, r_.H);
+    memory_ = scratch.take<float>(members * memory_size_).data();
+    for (int i = 0; i < program.step_inputs(); ++i) {
+      step_rows_[i] = scratch.take<const float*>(members * M_).data();
+      d_step_rows_[i] = scratch.take<float*>(members * M_).data();
+    }
+    even_ = !f_.lengths;  // else some rows have a step before them and some not
+    for (Index j = 2; j < M_; ++j) even_ = even_ && row(j) - row(j - 1) == row(1) - row(0);
+  }
+
+  void program_kernel(Index t, int phase, int member) {
+    const Program& program = *r_.program;
+    const Index active = slice_.active(t), own = member * M_;
+    const bool with_steps = program.step_inputs() > 0;
+    ConstRows step[kMostStepInputs], previous[kMostStates];
+    Rows d_step[kMostStepInputs];
+    for (int i = 0; with_steps && i < program.step_inputs(); ++i) {
+      const bool wanted = b_.d_step && b_.d_step[i];
+      for (Index j = 0; j < active; ++j) {
+        step_rows_[i][own + j] = f_.step[i].row(row(j), t);
+        if (wanted) d_step_rows_[i][own + j] = b_.d_step[i].row(row(j), t);
+      }
+      step[i] = step_rows_[i] + own;
+      d_step[i] = wanted ? d_step_rows_[i] + own : nullptr;
+    }
+    for (int k = 0; k < r_.cell.states; ++k) previous[k] = previous_[k] + own;
+    ProgramBackward s{};
+    s.rows = active;
+    s.H = r_.H;
+    s.Hp = Hp_;
+    s.begin = units_[member].begin;
+    s.end = std::min(units_[member].end, r_.H);
+    s.even = even_;
+    s.tape = tape_ + own;
+    s.previous = previous;
+    s.h = h_ + own;
+    s.dy = b_.dy ? dy_ + own : nullptr;
+    s.d_state = d_state_;
+    s.d_source = d_source_;
+    s.unit_weights = r_.packed.unit_weights.data();
+    s.step = step;
+    s.d_step = d_step;
+    s.kernels = &isa::kernels();
+    s.memory = memory_ + member * memory_size_;
+    program.backward(phase, s);
+  }
+#endif
 
   void product(Index t, int phase, int member) {
     const Index active = slice_.active(t);
     const auto [begin, end] = units_[member];
-    // Nobody asks for the gradient of the initial h: the product that would bring it there is left out.
-    const bool through_h = b_.d_initial[0] || t != (f_.reverse ? slice_.steps() - 1 : 0);
-    if (phase > 0 || through_h) product_of_phase(phase, t, active, begin, std::min(end, r_.H), member * M_);
+    // Nobody asks for the gradient of the initial state: the product that would bring it there is left out.
+    const bool first = t == (f_.reverse ? slice_.steps() - 1 : 0);
+    for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
+      const Product& product = r_.cell.products[p];
+      if (product.phase != phase || (first && product.state >= 0 && !b_.d_initial[product.state])) continue;
+      back_through(p, t, active, begin, std::min(end, r_.H), member * M_);
+    }
     if (phase > 0) return;
     // Rows whose first step this was.
     for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j)
       finish(j, begin, std::min(end, r_.H));
   }
 
-  // The gradient of units [begin, end) of what phase p multiplied with the recurrent kernel.
-  void product_of_phase(int p, Index t, Index active, Index begin, Index end, Index own) {
+  // The gradient of units [begin, end) of what a recurrent product multiplied.
+  void back_through(std::size_t p, Index t, Index active, Index begin, Index end, Index own) {
     if (begin >= end) return;
-    const auto& phase = r_.cell.phase[p];
-    const Index K = phase.count * Hp_;
-    float* into = p == 0 ? dh_ : dq_;
+    const Product& product = r_.cell.products[p];
+    const Index K = product.count * Hp_;
     for (Index j = 0; j < active; ++j) {
-      product_[own + j] = record(row(j), t) + phase.first * Hp_;
-      d_rows_[own + j] = into + j * Hp_;
+      product_[own + j] = record(row(j), t) + product.first * Hp_;
+      d_rows_[own + j] = d_source_[p] + j * Hp_;
     }
     isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
-                        d_rows_ + own, begin, p == 0);
+                        d_rows_ + own, begin, product.state >= 0 || product.continues);
   }
 
   // Where row j's operands of step t stand.
@@ -138,23 +205,24 @@ class BackwardSlice {
     tape_[i] = record(b, t);
     h_[i] = y_.row(b, t);
     if (b_.dy) dy_[i] = b_.dy.row(b, t);
-    h_previous_[i] = !first ? y_.row(b, previous) : f_.initial[0] ? f_.initial[0] + b * r_.H : zeros_;
-    if (r_.cell.states > 1)
-      c_previous_[i] = !first ? record(b, previous) + r_.cell.state_slot * Hp_ : f_.initial[1] ? f_.initial[1] + b * r_.H : zeros_;
+    for (int k = 0; k < r_.cell.states; ++k)
+      previous_[k][i] = first    ? (f_.initial[k] ? f_.initial[k] + b * r_.H : zeros_)
+                        : k == 0 ? y_.row(b, previous)
+                                 : record(b, previous) + r_.state_slot(k) * Hp_;
+    if (r_.program) return;
     // A row that ends here, or the next step, has nothing further to fetch.
     const Index second = f_.reverse ? t + 2 : t - 2;
     const bool last_but_one = f_.reverse ? second > last : second < 0;
     tape_ahead_[i] = first ? tape_[i] : record(b, previous);
     dy_ahead_[i] = first || !b_.dy ? h_[i] : b_.dy.row(b, previous);
     h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, second);
-    c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.cell.state_slot * Hp_;
+    c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
   }
 
   void finish(Index j, Index begin, Index end) {
-    const float* state[] = {dh_, dc_};
     for (int k = 0; k < r_.cell.states; ++k)
       if (b_.d_initial[k] && begin < end)
-        isa::kernels().axpy(1.0f, state[k] + j * Hp_ + begin, b_.d_initial[k] + row(j) * r_.H + begin, end - begin);
+        isa::kernels().axpy(1.0f, d_state_[k] + j * Hp_ + begin, b_.d_initial[k] + row(j) * r_.H + begin, end - begin);
   }
 
   const Backward& b_;
@@ -164,17 +232,25 @@ class BackwardSlice {
   const Index Hp_, M_;
   const Strided<float> y_;
   Units* units_;  // of each member
-  float *dh_, *dc_, *dq_, *zeros_;
+  float *d_state_[kMostStates] = {}, **d_source_, *zeros_;  // d_source_: by product, of what it multiplied
   float **tape_, **d_rows_;
-  const float **product_, **h_previous_, **c_previous_, **h_, **dy_;
+  const float **product_, **previous_[kMostStates] = {}, **h_, **dy_;
   const float **tape_ahead_, **dy_ahead_, **h_ahead_, **c_ahead_;
+#if REKUR_EQUATIONS
+  float* memory_ = nullptr;
+  Index memory_size_ = 0;
+  const float** step_rows_[kMostStepInputs] = {};
+  float** d_step_rows_[kMostStepInputs] = {};
+  bool even_ = false;  // the addresses of rows' operands are evenly spaced
+#endif
 };
 
 // Rows without a valid step hand their gradient from the final to the initial state.
 void pass_empty_rows(const Backward& run) {
   const Forward& f = run.forward;
   const auto& r = Engine::impl(*f.layer);
-  for (Index b = 0; b < (run.d_initial[0] || run.d_initial[1] ? f.B : 0); ++b)
+  const auto wanted = [](const float* state) { return state != nullptr; };
+  for (Index b = 0; b < (std::any_of(std::begin(run.d_initial), std::end(run.d_initial), wanted) ? f.B : 0); ++b)
     for (int k = 0; length_of(f, b) == 0 && k < r.cell.states; ++k)
       if (run.d_final[k] && run.d_initial[k]) isa::kernels().axpy(1.0f, run.d_final[k] + b * r.H, run.d_initial[k] + b * r.H, r.H);
 }
@@ -346,11 +422,12 @@ class BackwardCall {
 void clear_gradients(const Backward& run) {
   if (!run.fresh || run.forward.T > 0) return;
   const auto& r = Engine::impl(*run.forward.layer);
-  const Index GH = r.cell.gates * r.H;
-  if (run.d_weights.kernel) std::fill_n(run.d_weights.kernel, r.I * GH, 0.0f);
-  if (run.d_weights.recurrent_kernel) std::fill_n(run.d_weights.recurrent_kernel, r.H * GH, 0.0f);
-  if (run.d_weights.bias) std::fill_n(run.d_weights.bias, r.cell.recurrent_bias ? 2 * GH : GH, 0.0f);
-  if (run.d_weights.peephole) std::fill_n(run.d_weights.peephole, r.cell.peepholes * r.H, 0.0f);
+  const Index XH = r.cell.kernel_blocks * r.H, RH = r.cell.recurrent_blocks * r.H;
+  if (run.d_weights.kernel) std::fill_n(run.d_weights.kernel, r.I * XH, 0.0f);
+  if (run.d_weights.recurrent_kernel) std::fill_n(run.d_weights.recurrent_kernel, r.H * RH, 0.0f);
+  if (run.d_weights.bias) std::fill_n(run.d_weights.bias, XH + (r.cell.recurrent_bias ? RH : 0), 0.0f);
+  if (run.d_weights.unit_weights)
+    std::fill_n(run.d_weights.unit_weights, static_cast<Index>(r.cell.unit_weights.size()) * r.H, 0.0f);
 }
 
 }  // namespace
@@ -362,7 +439,8 @@ void backward(std::span<const Backward> runs) {
     pass_empty_rows(run);
     clear_gradients(run);
     const auto& r = Engine::impl(*run.forward.layer);
-    r.prepare_backward(run.weights, r.cell.phases > 1 || run.forward.T > 1 || run.d_initial[0], static_cast<bool>(run.dx));
+    const bool initial = std::any_of(std::begin(run.d_initial), std::end(run.d_initial), [](const float* d) { return d != nullptr; });
+    r.prepare_backward(run.weights, r.cell.phases > 1 || run.forward.T > 1 || initial, static_cast<bool>(run.dx));
     work += 2 * flops(run.forward);
   }
   ScratchUse scratch;

@@ -32,16 +32,22 @@ class ForwardSlice {
         y_(outputs(f)) {
     const bool own_tape = !f.tape && r_.cell.phases > 1;
     projection_ = scratch.take<float>(chunk_ * M_ * X_).data();
-    for (float*& h : h_) h = scratch.take<float>(M_ * Hp_).data();
-    if (r_.cell.states > 1) c_ = scratch.take<float>(M_ * Hp_).data();
+    // A compiled cell reads its other states once, at their own unit, and so updates them in place. Both places of a state are
+    // filled: a row that joins later finds its state in whichever is current.
+    for (int k = 0; k < r_.cell.states; ++k)
+      for (int turn = 0; turn < 2; ++turn) {
+        const bool in_place = turn == 1 && k > 0 && !r_.program;
+        state_[turn][k] = in_place ? state_[0][k] : scratch.take<float>(M_ * Hp_).data();
+        if (!in_place) start(state_[turn][k], f.initial[k]);
+      }
     if (own_tape) own_tape_ = scratch.take<float>(M_ * r_.record(Hp_)).data();
     input_rows_ = scratch.take<const float*>(chunk_ * M_).data();
     projection_rows_ = scratch.take<float*>(chunk_ * M_).data();
     y_rows_ = scratch.take<float*>(members * M_).data();
     tape_rows_ = scratch.take<float*>(members * M_).data();
-    // Both buffers of h: a row that joins later finds its state in whichever is current.
-    for (float* h : h_) start(h, f.initial[0]);
-    if (c_) start(c_, f.initial[1]);
+#if REKUR_EQUATIONS
+    if (r_.program) take_for_program(scratch);
+#endif
   }
 
   // All of chunk i, for a slice that one thread has to itself.
@@ -114,36 +120,109 @@ class ForwardSlice {
                      : own_tape_ ? own_tape_ + j * r_.record(Hp_)
                                  : nullptr;
     }
-    StepForward s{};
-    s.rows = active;
-    s.H = r_.H;
-    s.Hp = Hp_;
-    s.begin = vectors * member / members_ * isa::kernels().width;
-    s.end = vectors * (member + 1) / members_ * isa::kernels().width;
-    s.descending = n % 2 != 0;
-    s.input = projection_ + (t - c.low) * M_ * X_;
-    s.h = h_[n % 2];
-    s.h_next = h_[(n + 1) % 2];
-    s.c = c_;
-    s.y = y_ ? y_rows : nullptr;
-    s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
-    s.peephole = r_.packed.peephole.data();
-    s.activations = &r_.activations;
-    s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
-    s.weights = r_.packed.recurrent[phase].data();
-    s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[phase].data() : nullptr;
-    r_.kernels().forward[phase](s);
+    const Index begin = vectors * member / members_ * isa::kernels().width;
+    const Index end = vectors * (member + 1) / members_ * isa::kernels().width;
+    float* const* const before = state_[n % 2];
+    float* const* const after = state_[(n + 1) % 2];
+#if REKUR_EQUATIONS
+    if (r_.program) {
+      program_step(t, n, active, phase, begin, end, member, projection_ + (t - c.low) * M_ * X_);
+    } else
+#endif
+    {
+      const std::size_t product = static_cast<std::size_t>(phase);  // a compiled cell has one a phase
+      StepForward s{};
+      s.rows = active;
+      s.H = r_.H;
+      s.Hp = Hp_;
+      s.begin = begin;
+      s.end = end;
+      s.descending = n % 2 != 0;
+      s.input = projection_ + (t - c.low) * M_ * X_;
+      s.h = before[0];
+      s.h_next = after[0];
+      s.c = after[1];
+      s.y = y_ ? y_rows : nullptr;
+      s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
+      s.peephole = r_.packed.unit_weights.data();
+      s.activations = &r_.activations;
+      s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
+      s.weights = r_.packed.recurrent[product].data();
+      s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[product].data() : nullptr;
+      r_.kernels().forward[phase](s);
+    }
     if (phase + 1 < r_.cell.phases) return;
     // Rows whose last step this was.
     for (Index j = f_.reverse ? 0 : slice_.active(t + 1); j < (f_.reverse && t > 0 ? 0 : active); ++j)
-      finish(j, s.h_next + j * Hp_, s.begin, std::min(s.end, r_.H), member);
+      finish(j, after, begin, std::min(end, r_.H), member);
   }
 
+#if REKUR_EQUATIONS
+  void take_for_program(Scratch& scratch) {
+    const Program& program = *r_.program;
+    product_blocks_ = program.product_blocks();
+    products_ = scratch.take<float>(M_ * product_blocks_ * Hp_).data();
+    memory_size_ = program.memory(M_, r_.H);
+    memory_ = scratch.take<float>(members_ * memory_size_).data();
+    for (int i = 0; i < program.step_inputs(); ++i) step_rows_[i] = scratch.take<const float*>(members_ * M_).data();
+    product_rows_ = scratch.take<const float*>(members_ * M_).data();
+    even_ = M_ < 3;
+    if (!even_) {
+      even_ = true;
+      for (Index j = 2; j < M_; ++j) even_ = even_ && row(j) - row(j - 1) == row(1) - row(0);
+    }
+  }
+
+  void program_step(Index t, Index n, Index active, int phase, Index begin, Index end, int member, const float* input) {
+    const Program& program = *r_.program;
+    const Index own = member * M_;
+    float** const tape_rows = tape_rows_ + own;
+    float* const* const before = state_[n % 2];
+    ProgramProducts p{.phase = phase,
+                      .rows = active,
+                      .Hp = Hp_,
+                      .begin = begin,
+                      .end = end,
+                      .descending = n % 2 != 0,
+                      .before = before,
+                      .tape = tape_rows,
+                      .products = products_,
+                      .sources = product_rows_ + own,
+                      .kernels = isa::table().recurrent};
+    for (int k = 0; k < r_.cell.states; ++k) p.zero[k] = n == 0 && !f_.initial[k];
+    program_products(r_, p);
+    ConstRows step[kMostStepInputs];
+    for (int i = 0; i < program.step_inputs(); ++i) {
+      for (Index j = 0; j < active; ++j) step_rows_[i][own + j] = f_.step[i].row(row(j), t);
+      step[i] = step_rows_[i] + own;
+    }
+    ProgramForward s{};
+    s.rows = active;
+    s.H = r_.H;
+    s.Hp = Hp_;
+    s.begin = begin;
+    s.end = std::min(end, r_.H);
+    s.even = even_;
+    s.input = input;
+    s.products = products_;
+    s.before = before;
+    s.after = state_[(n + 1) % 2];
+    s.unit_weights = r_.packed.unit_weights.data();
+    s.step = step;
+    s.y = y_ ? y_rows_ + own : nullptr;
+    s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
+    s.training = f_.tape != nullptr;
+    s.kernels = &isa::kernels();
+    s.memory = memory_ + member * memory_size_;
+    program.forward(phase, s);
+  }
+#endif
+
   // Hands out units [begin, end) of row j's final states; the first member clears what lies beyond its length.
-  void finish(Index j, const float* h, Index begin, Index end, int member) {
-    const float* state[] = {h, c_ ? c_ + j * Hp_ : nullptr};
+  void finish(Index j, float* const* after, Index begin, Index end, int member) {
     for (int k = 0; k < r_.cell.states; ++k)
-      if (f_.final[k] && begin < end) std::copy(state[k] + begin, state[k] + end, f_.final[k] + row(j) * r_.H + begin);
+      if (f_.final[k] && begin < end)
+        std::copy(after[k] + j * Hp_ + begin, after[k] + j * Hp_ + end, f_.final[k] + row(j) * r_.H + begin);
     if (!f_.y || member != 0) return;
     for (Index t = slice_.length[static_cast<std::size_t>(j)]; t < f_.T; ++t) std::fill_n(y_.row(row(j), t), r_.H, 0.0f);
   }
@@ -156,15 +235,22 @@ class ForwardSlice {
   const Index Hp_, X_, M_, chunk_;
   const int members_;
   const Strided<float> y_;
-  float *projection_, *h_[2], *c_ = nullptr, *own_tape_ = nullptr;
+  float *projection_, *state_[2][kMostStates] = {}, *own_tape_ = nullptr;  // states by turn: before and after a step, or after and before
   const float** input_rows_;
   float **projection_rows_, **y_rows_, **tape_rows_;
+#if REKUR_EQUATIONS
+  Index product_blocks_ = 0, memory_size_ = 0;
+  float *products_ = nullptr, *memory_ = nullptr;
+  const float **step_rows_[kMostStepInputs] = {}, **product_rows_ = nullptr;
+  bool even_ = false;  // the batch's rows of this slice are evenly spaced
+#endif
 };
 
 // Rows without a single valid step: zeros out, states unchanged.
 void pass_empty_rows(const Forward& f) {
   if (!f.lengths && f.T > 0) return;
-  if (f.T == 0 && !f.final[0] && !f.final[1]) return;  // nothing to write, however many rows there are
+  const auto wanted = [](const float* state) { return state != nullptr; };
+  if (f.T == 0 && std::none_of(std::begin(f.final), std::end(f.final), wanted)) return;  // nothing to write, however many rows
   const auto& r = Engine::impl(*f.layer);
   const Strided<float> y = outputs(f);
   for (Index b = 0; b < f.B; ++b) {

@@ -9,15 +9,22 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs
       f_(run.forward),
       r_(Engine::impl(*run.forward.layer)),
       Hp_(padded(r_.H)),
-      weights_(run.d_weights.kernel || run.d_weights.recurrent_kernel),
       y_(outputs(f_)) {
+  for (const Product& product : r_.cell.products)
+    if (product.state >= 0 && run.d_weights.recurrent_kernel) multiplied_[product.state] = true;
+  for (const UnitWeight& weight : r_.cell.unit_weights)
+    if (weight.with == UnitWeight::With::previous && run.d_weights.unit_weights) multiplied_[weight.state] = true;
   const Index pairs = chunk * f_.B, dx_pairs = b_.dx ? most_inputs * pairs : 0;
   for (Lists& l : lists_) {
-    for (auto* rows : {&l.records, &l.x, &l.h_records, &l.h_previous}) *rows = scratch.take<const float*>(pairs).data();
-    for (auto* rows : {&l.c_records, &l.c_previous}) *rows = scratch.take<const float*>(r_.cell.peepholes > 0 ? pairs : 0).data();
+    for (auto* rows : {&l.records, &l.x}) *rows = scratch.take<const float*>(pairs).data();
+    for (int k = 0; k < r_.cell.states; ++k) {
+      l.state_records[k] = scratch.take<const float*>(multiplied_[k] ? pairs : 0).data();
+      l.previous[k] = scratch.take<const float*>(multiplied_[k] ? pairs : 0).data();
+      l.state_pairs[k] = 0;
+    }
     l.dx_records = scratch.take<const float*>(dx_pairs).data();
     l.dx = scratch.take<float*>(dx_pairs).data();
-    l.pairs = l.h_pairs = l.c_pairs = l.dx_pairs = 0;
+    l.pairs = l.dx_pairs = 0;
   }
   constexpr Index kMostColumns = 256, kFewestColumns = 64, kTilesPerThread = 4;
   for (columns_ = kMostColumns;; columns_ /= 2) {
@@ -38,17 +45,18 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs
 template <class F>
 void LargeProducts::cut(int threads, F&& tile) const {
   const Index most = threads <= 2 ? 480 : 192;
-  const auto add = [&](int phase, int first, int count, Index rows) {
+  const auto add = [&](int product, int first, int count, Index rows) {
     for (int slot = first; slot < first + count; ++slot)
       for (Index m = 0; m < rows; m += most)
         for (Index n = 0; n < r_.H; n += columns_)
-          tile(Tile{phase, slot, m, std::min(m + most, rows), n, std::min(n + columns_, r_.H)});
+          tile(Tile{product, slot, m, std::min(m + most, rows), n, std::min(n + columns_, r_.H)});
   };
   if (b_.d_weights.recurrent_kernel)
-    for (int p = 0; p < r_.cell.phases; ++p) add(p, r_.cell.phase[p].first, r_.cell.phase[p].count, r_.H);
+    for (std::size_t p = 0; p < r_.cell.products.size(); ++p)
+      add(static_cast<int>(p), r_.cell.products[p].first, r_.cell.products[p].count, r_.H);
   if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I);
   if (b_.d_weights.bias) add(kBias, 0, r_.cell.slots, 1);
-  if (b_.d_weights.peephole) add(kPeephole, 0, r_.cell.peepholes, 1);
+  if (b_.d_weights.unit_weights) add(kUnits, 0, static_cast<int>(r_.cell.unit_weights.size()), 1);
 }
 
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
@@ -66,23 +74,21 @@ void LargeProducts::each_pair(Steps steps, F&& pair) const {
 
 void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
   Lists& l = lists_[i % 2];
-  Index n = 0, h = 0, c = 0, dx = 0;
+  Index n = 0, dx = 0;
+  for (Index& pairs : l.state_pairs) pairs = 0;
   each_pair(swept, [&](Index t, Index b, Index length, const float* record) {
     l.records[n] = record;
-    if (weights_) l.x[n] = f_.x.row(b, t);
-    ++n;
+    l.x[n++] = f_.x.row(b, t);
     // A previous state of zeros adds nothing to the gradient of what it was multiplied with.
     const bool first = f_.reverse ? t == length - 1 : t == 0;
     const Index previous = f_.reverse ? t + 1 : t - 1;
-    if (weights_ && (!first || f_.initial[0])) {
-      l.h_previous[h] = first ? f_.initial[0] + b * r_.H : y_.row(b, previous);
-      l.h_records[h++] = record;
-    }
-    // The sweep leaves the states c in the tape as they are.
-    if (b_.d_weights.peephole && (!first || f_.initial[1])) {
-      const auto before = [&] { return f_.tape + (previous * f_.B + b) * r_.record(Hp_) + r_.cell.state_slot * Hp_; };
-      l.c_previous[c] = first ? f_.initial[1] + b * r_.H : before();
-      l.c_records[c++] = record;
+    for (int k = 0; k < r_.cell.states; ++k) {
+      if (!multiplied_[k] || (first && f_.initial[k] == nullptr)) continue;
+      // The sweep leaves the states in the tape as they are.
+      l.previous[k][l.state_pairs[k]] = first    ? f_.initial[k] + b * r_.H
+                                        : k == 0 ? y_.row(b, previous)
+                                                 : f_.tape + (previous * f_.B + b) * r_.record(Hp_) + r_.state_slot(k) * Hp_;
+      l.state_records[k][l.state_pairs[k]++] = record;
     }
   });
   for (const Steps& steps : inputs) {
@@ -93,42 +99,50 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
     });
   }
   l.pairs = n;
-  l.h_pairs = h;
-  l.c_pairs = c;
   l.dx_pairs = dx;
 }
 
 void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate, float* work) const {
   const auto& k = isa::kernels();
-  const Index GH = r_.cell.gates * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
-  if (tile.phase == kPeephole) return peephole_tile(l, tile, accumulate);
-  const Index from = tile.slot * Hp_ + tile.n0, to = r_.cell.kernel_block[tile.slot] * r_.H + tile.n0;
-  if (tile.phase == kKernel) {
-    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * GH + to, GH, accumulate, work);
-  } else if (tile.phase >= 0) {
-    const int input = r_.cell.phase[tile.phase].input_slot;
-    const bool h = input < 0;
-    k.gemm_tn(M, N, l.h_pairs, h ? l.h_previous : l.h_records, tile.m0 + (h ? 0 : input * Hp_), l.h_records, from,
-              b_.d_weights.recurrent_kernel + tile.m0 * GH + to, GH, accumulate, work);
+  const Index XH = r_.cell.kernel_blocks * r_.H, RH = r_.cell.recurrent_blocks * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
+  if (tile.product == kUnits) return unit_tile(l, tile, accumulate);
+  const Index from = tile.slot * Hp_ + tile.n0;
+  const Index x_to = r_.cell.kernel_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
+  const Index recurrent_to = r_.cell.recurrent_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
+  if (tile.product == kKernel) {
+    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to, XH, accumulate, work);
+  } else if (tile.product >= 0) {
+    const Product& product = r_.cell.products[static_cast<std::size_t>(tile.product)];
+    float* const to = b_.d_weights.recurrent_kernel + tile.m0 * RH + recurrent_to;
+    const int s = product.state;
+    if (s >= 0)
+      k.gemm_tn(M, N, l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, RH, accumulate, work);
+    else
+      k.gemm_tn(M, N, l.pairs, l.records, tile.m0 + product.slot * Hp_, l.records, from, to, RH, accumulate, work);
   } else {
     const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
-    if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + to, accumulate);
+    if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + x_to, accumulate);
     if (!r_.cell.recurrent_bias) return;
-    for (int p = 0; p < r_.cell.phases; ++p)
-      if (within(r_.cell.phase[p].first, r_.cell.phase[p].count))
-        k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + GH + to, accumulate);
+    for (const Product& product : r_.cell.products)
+      if (within(product.first, product.count))
+        k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + XH + recurrent_to, accumulate);
   }
 }
 
-// Σ over pairs of a gate's gradient ⊙ the c that the gate saw.
-void LargeProducts::peephole_tile(const Lists& l, const Tile& tile, bool accumulate) const {
-  const cells::Peephole& look = r_.cell.peephole[tile.slot];
-  const Index gate = look.slot * Hp_ + tile.n0, N = tile.n1 - tile.n0;
-  float* const to = b_.d_weights.peephole + tile.slot * r_.H + tile.n0;
-  if (look.new_c)
-    isa::kernels().column_dots(N, l.pairs, l.records, gate, l.records, r_.cell.state_slot * Hp_ + tile.n0, to, accumulate);
-  else
-    isa::kernels().column_dots(N, l.c_pairs, l.c_records, gate, l.c_previous, tile.n0, to, accumulate);
+// Σ over pairs of a slot's gradient, times the state that the weight was multiplied with.
+void LargeProducts::unit_tile(const Lists& l, const Tile& tile, bool accumulate) const {
+  const UnitWeight& weight = r_.cell.unit_weights[static_cast<std::size_t>(tile.slot)];
+  const Index from = weight.slot * Hp_ + tile.n0, N = tile.n1 - tile.n0;
+  float* const to = b_.d_weights.unit_weights + tile.slot * r_.H + tile.n0;
+  const int s = weight.state;
+  switch (weight.with) {
+    case UnitWeight::With::one:
+      return isa::kernels().column_sums(N, l.pairs, l.records, from, to, accumulate);
+    case UnitWeight::With::previous:
+      return isa::kernels().column_dots(N, l.state_pairs[s], l.state_records[s], from, l.previous[s], tile.n0, to, accumulate);
+    case UnitWeight::With::next:
+      return isa::kernels().column_dots(N, l.pairs, l.records, from, l.records, r_.state_slot(s) * Hp_ + tile.n0, to, accumulate);
+  }
 }
 
 void LargeProducts::input_tile(const Lists& l, Index tile) const {

@@ -32,19 +32,21 @@ class LargeProducts {
   void input(Index i, Index tile) const { input_tile(lists_[i % 2], tile); }
 
  private:
-  // A part of a weight gradient: the phase whose product it belongs to (kKernel, kBias, kPeephole: of the kernel, the bias, the
-  // peephole), its slot in the record (of the peephole: its row), rows [m0, m1) and columns [n0, n1) of the slot's block.
-  static constexpr int kKernel = -1, kBias = -2, kPeephole = -3;
+  // A part of a weight gradient: the recurrent product that it belongs to (kKernel, kBias, kUnits: the kernel, the bias, the unit
+  // weights), its slot in the record (of the unit weights: their row), rows [m0, m1) and columns [n0, n1) of the slot's block.
+  static constexpr int kKernel = -1, kBias = -2, kUnits = -3;
   struct Tile {
-    int phase, slot;
+    int product, slot;
     Index m0, m1, n0, n1;
   };
 
   struct Lists {
-    Index pairs, h_pairs, c_pairs;  // h_pairs, c_pairs: those with a previous h, a previous c; others would add zeros
-    Index dx_pairs;
-    const float **records, **x, **dx_records, **h_records, **h_previous, **c_records, **c_previous;
+    Index pairs, dx_pairs;
+    const float **records, **x, **dx_records;
     float** dx;
+    // By state: the pairs with one before them, where its gradients ask for it; the others would add zeros.
+    Index state_pairs[kMostStates];
+    const float **state_records[kMostStates], **previous[kMostStates];
   };
 
   Index row_parts(const Lists& l) const { return (l.dx_pairs + pairs_per_tile_ - 1) / pairs_per_tile_; }
@@ -54,14 +56,14 @@ class LargeProducts {
   template <class F>
   void each_pair(Steps steps, F&& pair) const;
   void weight_tile(const Lists& lists, const Tile& tile, bool accumulate, float* work) const;
-  void peephole_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
+  void unit_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
   void input_tile(const Lists& lists, Index tile) const;
 
   const Backward& b_;
   const Forward& f_;
   const Recurrence::Impl& r_;
   const Index Hp_;
-  const bool weights_;  // a gradient of a kernel is wanted
+  bool multiplied_[kMostStates] = {};  // gradients of weights ask for the state as it was before a step
   const Strided<float> y_;
   Lists lists_[2];
   Tile* tiles_;

@@ -12,11 +12,11 @@ namespace {
 
 // Where a run of gate slots, each padded to Hp units, stands in a row of the user's kernel.
 struct Columns {
-  const cells::CellInfo& cell;
+  const std::vector<int>& block;  // by slot
   int first_slot;
   Index H, Hp;
 
-  Index begin(Index slot) const { return cell.kernel_block[first_slot + slot] * H; }
+  Index begin(Index slot) const { return block[static_cast<std::size_t>(first_slot + slot)] * H; }
 };
 
 // A vector's floats. With the size known the compiler moves registers; a call of memcpy took longer than the copy.
@@ -106,39 +106,40 @@ void pack_transposed(Index N, Index row_stride, const float* rows, const Columns
 }  // namespace
 
 void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
-  const auto& cell = r.cell;
-  const Index H = r.H, GH = cell.gates * H, Hp = padded(H), X = cell.x_count * Hp;
-  const Columns x{cell, cell.x_first, H, Hp};
-  pack_rows(r.I, GH, weights.kernel, x, cell.x_count, input.reserve(panels_size(r.I, X)));
+  const Description& cell = r.cell;
+  const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
+  const Columns x{cell.kernel_block, cell.x_first, H, Hp};
+  pack_rows(r.I, XH, weights.kernel, x, cell.x_count, input.reserve(panels_size(r.I, X)));
   pack_bias(weights.bias, x, cell.x_count, input_bias.reserve(X));
-  for (int p = 0; p < cell.phases; ++p) {
-    const auto& phase = cell.phase[p];
-    const Columns columns{cell, phase.first, H, Hp};
-    pack_steps(H, GH, weights.recurrent_kernel, columns, phase.count, recurrent[p].reserve(H * phase.count * Hp));
+  for (std::size_t p = 0; p < cell.products.size(); ++p) {
+    const Product& product = cell.products[p];
+    const Columns columns{cell.recurrent_block, product.first, H, Hp};
+    pack_steps(H, RH, weights.recurrent_kernel, columns, product.count, recurrent[p].reserve(H * product.count * Hp));
     if (cell.recurrent_bias)
-      pack_bias(weights.bias ? weights.bias + GH : nullptr, columns, phase.count, recurrent_bias[p].reserve(phase.count * Hp));
+      pack_bias(weights.bias ? weights.bias + XH : nullptr, columns, product.count, recurrent_bias[p].reserve(product.count * Hp));
   }
-  if (cell.peepholes == 0) return;
-  float* rows = peephole.reserve(cell.peepholes * Hp);
-  std::fill_n(rows, cell.peepholes * Hp, 0.0f);
-  for (int row = 0; row < cell.peepholes; ++row) std::copy_n(weights.peephole + row * H, H, rows + row * Hp);
+  const Index count = static_cast<Index>(cell.unit_weights.size());
+  if (count == 0) return;
+  float* rows = unit_weights.reserve(count * Hp);
+  std::fill_n(rows, count * Hp, 0.0f);
+  for (Index row = 0; row < count; ++row) std::copy_n(weights.unit_weights + row * H, H, rows + row * Hp);
 }
 
 #if REKUR_TRAINING
 void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
-  const auto& cell = r.cell;
+  const Description& cell = r.cell;
   const Index H = r.H, Hp = padded(H);
-  for (int p = 0; p < cell.phases; ++p) {
-    const auto& phase = cell.phase[p];
-    pack_transposed(H, cell.gates * H, weights.recurrent_kernel, {cell, phase.first, H, Hp}, phase.count,
-                    recurrent_transposed[p].reserve(panels_size(phase.count * Hp, H)));
+  for (std::size_t p = 0; p < cell.products.size(); ++p) {
+    const Product& product = cell.products[p];
+    pack_transposed(H, cell.recurrent_blocks * H, weights.recurrent_kernel, {cell.recurrent_block, product.first, H, Hp},
+                    product.count, recurrent_transposed[p].reserve(panels_size(product.count * Hp, H)));
   }
 }
 
 void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
-  const auto& cell = r.cell;
+  const Description& cell = r.cell;
   const Index H = r.H, Hp = padded(H);
-  pack_transposed(r.I, cell.gates * H, weights.kernel, {cell, cell.x_first, H, Hp}, cell.x_count,
+  pack_transposed(r.I, cell.kernel_blocks * H, weights.kernel, {cell.kernel_block, cell.x_first, H, Hp}, cell.x_count,
                   input_transposed.reserve(panels_size(cell.x_count * Hp, r.I)));
 }
 #endif

@@ -30,8 +30,9 @@ constexpr double kFarMacs = 256 * 1024;
 
 double flops(const Forward& f) {
   const auto& r = Engine::impl(*f.layer);
-  return 2.0 * r.cell.gates * static_cast<double>(r.H) * static_cast<double>(r.I + r.H + 16) * static_cast<double>(f.B) *
-         static_cast<double>(f.T);
+  const auto I = static_cast<double>(r.I), H = static_cast<double>(r.H);
+  const double products = r.cell.kernel_blocks * I + r.cell.recurrent_blocks * H, equations = 16.0 * std::max(r.cell.kernel_blocks, r.cell.recurrent_blocks);
+  return 2.0 * H * (products + equations) * static_cast<double>(f.B) * static_cast<double>(f.T);
 }
 
 template <class Run>
@@ -44,11 +45,15 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
   const Index p = plan.threads, R = static_cast<Index>(runs.size());
   Index rows = 0, units = forward_of(runs[0]).layer->hidden_size();
   double macs = 0;  // of a step of a row
+  bool whole_rows = false;
   for (const Run& run : runs) {
     const auto& r = Engine::impl(*forward_of(run).layer);
+#if REKUR_EQUATIONS
+    whole_rows = whole_rows || (r.program && r.program->whole_rows());
+#endif
     rows = std::max(rows, forward_of(run).B);
     units = std::min(units, r.H);
-    macs = std::max(macs, static_cast<double>(r.cell.gates) * static_cast<double>(r.H) * static_cast<double>(r.H));
+    macs = std::max(macs, static_cast<double>(r.cell.recurrent_blocks) * static_cast<double>(r.H) * static_cast<double>(r.H));
   }
   plan.slices =
       std::clamp<Index>(rows / (macs > kFarMacs ? kRowsPerFarSlice : kRowsPerSlice), 1, plan.stacked ? p : (p + R - 1) / R);
@@ -58,7 +63,7 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
     const double step = std::max(macs / kSingleRowRate, macs * rows_of_slice / kManyRowsRate);
     // A wavefront has no meetings in a step, but each core needs all of its layer's weights.
     plan.wavefront = plan.stacked && R % (p / tasks) == 0 && macs <= kNearMacs;
-    if (!plan.wavefront && step >= kWorthMeeting)
+    if (!plan.wavefront && step >= kWorthMeeting && !whole_rows)
       plan.members = static_cast<int>(
           std::clamp<Index>(std::min(units / unit_grain, static_cast<Index>(2 * step / kWorthMeeting)), 1, p / tasks));
     else if (plan.stacked)

@@ -43,22 +43,37 @@ const CellKernels& Recurrence::Impl::kernels() const {
   return isa::table().recurrent.cell[cell_index][static_cast<int>(functions)];
 }
 
+void Recurrence::Impl::set_sizes(Index input_size, Index hidden_size, bool with_bias) {
+  for (auto* of_products : {&packed.recurrent, &packed.recurrent_bias, &packed.recurrent_transposed})
+    of_products->resize(cell.products.size());
+  I = input_size;
+  H = hidden_size;
+  bias = with_bias;
+}
+
 Recurrence::Recurrence(const cells::CellInfo& cell, cells::Activations activations, Index input_size, Index hidden_size, bool bias)
     : impl_(std::make_unique<Impl>()) {
-  impl_->cell = cell;
+  impl_->cell = describe(cell);
   impl_->activations = activations;
   impl_->cell_index = index_of(cell.name);
   impl_->functions = functions_for(activations);
-  impl_->I = input_size;
-  impl_->H = hidden_size;
-  impl_->bias = bias;
+  impl_->set_sizes(input_size, hidden_size, bias);
 }
+
+#if REKUR_EQUATIONS
+Recurrence::Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, bool bias)
+    : impl_(std::make_unique<Impl>()) {
+  impl_->cell = program->description();
+  impl_->program = std::move(program);
+  impl_->set_sizes(input_size, hidden_size, bias);
+}
+#endif
 
 Recurrence::~Recurrence() = default;
 Recurrence::Recurrence(Recurrence&&) noexcept = default;
 Recurrence& Recurrence::operator=(Recurrence&&) noexcept = default;
 
-const cells::CellInfo& Recurrence::cell() const { return impl_->cell; }
+const Description& Recurrence::description() const { return impl_->cell; }
 Index Recurrence::input_size() const { return impl_->I; }
 Index Recurrence::hidden_size() const { return impl_->H; }
 
@@ -83,6 +98,34 @@ void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, boo
   if (to_input && !input_transposed_ready) {
     packed.fill_input_transposed(*this, weights);
     input_transposed_ready = true;
+  }
+}
+#endif
+
+#if REKUR_EQUATIONS
+void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept {
+  const Index Hp = step.Hp, stride = r.program->product_blocks() * Hp;
+  float* to = step.products;
+  for (std::size_t i = 0; i < r.cell.products.size(); ++i) {
+    const Product& product = r.cell.products[i];
+    StepProduct s{};
+    s.to = to;
+    to += product.count * Hp;
+    if (product.phase != step.phase) continue;
+    for (Index m = 0; m < step.rows; ++m)
+      step.sources[m] = product.state < 0 ? step.tape[m] + product.slot * Hp : step.before[product.state] + m * Hp;
+    s.rows = step.rows;
+    s.H = r.H;
+    s.Hp = Hp;
+    s.begin = step.begin;
+    s.end = step.end;
+    s.descending = step.descending;
+    s.from = step.sources;
+    s.product_length = product.state >= 0 && step.zero[product.state] ? 0 : r.H;
+    s.weights = r.packed.recurrent[i].data();
+    s.bias = r.cell.recurrent_bias ? r.packed.recurrent_bias[i].data() : nullptr;
+    s.to_stride = stride;
+    step.kernels.product[product.count - 1](s);
   }
 }
 #endif

@@ -5,8 +5,10 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #include "recurrent/kernels.hpp"
+#include "recurrent/program.hpp"
 #include "recurrent/recurrent.hpp"
 
 namespace rekur::recurrent {
@@ -41,14 +43,14 @@ class Buffer {
 
 // Weights in the order the kernels read them.
 struct Packed {
-  Buffer input;              // W_x as gemm panels: K = I, N = x_count·Hp
-  Buffer input_bias;         // [x_count·Hp]
-  Buffer recurrent[2];       // by phase: [Hp/width][H][count][width]
-  Buffer recurrent_bias[2];  // [count·Hp], only for cells with a recurrent bias
-  Buffer peephole;           // [peepholes][Hp], only for cells with peepholes
+  Buffer input;                        // W_x as gemm panels: K = I, N = x_count·Hp
+  Buffer input_bias;                   // [x_count·Hp]
+  std::vector<Buffer> recurrent;       // by product: [Hp/width][H][count][width]
+  std::vector<Buffer> recurrent_bias;  // [count·Hp], only for cells with a recurrent bias
+  Buffer unit_weights;                 // [unit weights][Hp], only for cells with such
   // For the backward pass, each made when it is first needed:
-  Buffer input_transposed;         // gemm panels: K = x_count·Hp, N = I
-  Buffer recurrent_transposed[2];  // gemm panels: K = count·Hp, N = H
+  Buffer input_transposed;                   // gemm panels: K = x_count·Hp, N = I
+  std::vector<Buffer> recurrent_transposed;  // by product: gemm panels, K = count·Hp, N = H
 
   void fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights);
   void fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights);
@@ -56,12 +58,15 @@ struct Packed {
 };
 
 struct Recurrence::Impl {
-  cells::CellInfo cell;
+  Description cell;
   cells::Activations activations;
-  int cell_index;
-  Functions functions;
+  std::shared_ptr<const Program> program;  // or, where it is null, a compiled cell:
+  int cell_index = -1;
+  Functions functions = Functions::given;
   Index I, H;
   bool bias;
+
+  void set_sizes(Index input_size, Index hidden_size, bool with_bias);
 
   mutable std::mutex mutex;
   mutable Packed packed;
@@ -72,8 +77,26 @@ struct Recurrence::Impl {
   void prepare_backward(const Weights<const float>& weights, bool through_h, bool to_input) const;
 
   Index record(Index Hp) const { return cell.slots * Hp; }
+  Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }
   const CellKernels& kernels() const;
 };
+
+#if REKUR_EQUATIONS
+// The recurrent products of a phase of a program, for the rows of a slice or of a stream.
+struct ProgramProducts {
+  int phase;
+  Index rows, Hp;
+  Index begin = 0, end;  // units to compute: multiples of the width
+  bool descending;
+  float* const* before;        // by state: [rows][Hp]
+  bool zero[kMostStates] = {};  // whether it is known to be zero
+  Rows tape;                   // [rows] records; null with one phase
+  float* products;             // [rows][product_blocks·Hp]
+  const float** sources;       // [rows], to write to
+  const Kernels& kernels;
+};
+void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept;
+#endif
 
 // H rounded up to whole vectors of the ISA in use.
 Index padded(Index H);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 
+#include "recurrent/description.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
 #include "rekur/tensor.hpp"
 
@@ -26,14 +27,14 @@ struct Strided {
   explicit operator bool() const { return data != nullptr; }
 };
 
-// Weights in the user's layout: kernel [I, G·H], recurrent_kernel [H, G·H], bias [G·H] or [2, G·H] or null, peephole [peepholes, H]
-// or, for a cell without, null.
+// Weights in the user's layout (description.hpp): kernel [I, kernel_blocks·H], recurrent_kernel [H, recurrent_blocks·H], bias or null,
+// unit_weights [unit weights, H] or, for a cell without, null.
 template <class T>
 struct Weights {
   T* kernel = nullptr;
   T* recurrent_kernel = nullptr;
   T* bias = nullptr;
-  T* peephole = nullptr;
+  T* unit_weights = nullptr;
 };
 
 // The cells by name ("simple_rnn", "lstm", "gru", "gru_reset_before", "lstm_peephole", "lstm_coupled", "lstm_peephole_coupled");
@@ -41,15 +42,20 @@ struct Weights {
 // for one that this build leaves out.
 const cells::CellInfo* find_cell(const char* name);
 
+class Program;
+
 class Recurrence {
  public:
   // I, H >= 1.
   Recurrence(const cells::CellInfo& cell, cells::Activations activations, Index input_size, Index hidden_size, bool bias);
+#if REKUR_EQUATIONS
+  Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, bool bias);
+#endif
   ~Recurrence();
   Recurrence(Recurrence&&) noexcept;
   Recurrence& operator=(Recurrence&&) noexcept;
 
-  const cells::CellInfo& cell() const;
+  const Description& description() const;
   Index input_size() const;
   Index hidden_size() const;
 
@@ -74,12 +80,13 @@ struct Forward {
   const Recurrence* layer = nullptr;
   Index T = 0, B = 0;
   Strided<const float> x;  // (B, T, I)
+  const Strided<const float>* step = nullptr;  // of a program: its inputs a step, (B, T, H) or (B, T, 1)
   const std::int32_t* lengths =
       nullptr;           // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
   bool reverse = false;  // from each row's last valid step to its first; y keeps the input's order
-  const float* initial[cells::kMaxStates] = {};  // h, c: [B, H]; null: zeros
+  const float* initial[kMostStates] = {};  // h, c: [B, H]; null: zeros
   Strided<float> y;                              // (B, T, H); null: not wanted
-  float* final[cells::kMaxStates] = {};          // h, c after the last step taken: [B, H]. Length 0: the initial state
+  float* final[kMostStates] = {};          // h, c after the last step taken: [B, H]. Length 0: the initial state
   float* tape = nullptr;                         // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
   // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
   const Forward* source = nullptr;
@@ -91,9 +98,11 @@ struct Backward {
   Forward forward;
   Weights<const float> weights;                  // those the run was prepared with, still the same
   Strided<const float> dy;                       // null: no gradient arrives through y
-  const float* d_final[cells::kMaxStates] = {};  // [B, H]; null: none arrives
+  const float* d_final[kMostStates] = {};  // [B, H]; null: none arrives
   Strided<float> dx;
-  float* d_initial[cells::kMaxStates] = {};  // [B, H]
+  // Of a program, by input a step: where its gradient is written (not added), zeros past a row's length; null: not wanted.
+  const Strided<float>* d_step = nullptr;
+  float* d_initial[kMostStates] = {};  // [B, H]
   Weights<float> d_weights;
   bool fresh = false;  // d_weights hold nothing yet: they are written, not added to
   // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes

@@ -10,6 +10,9 @@ namespace {
 
 using recurrent::StepBackward;
 using recurrent::StepForward;
+#if REKUR_EQUATIONS
+using recurrent::StepProduct;
+#endif
 
 // --- the functions a cell is written in ---
 
@@ -317,8 +320,17 @@ struct TileUnitsByAddress {
   void (*call_)(const void*, const StepForward&, Index, int, Index, int, const float*);
 };
 
-template <int G, class Units>
-void forward_tiles(const StepForward& s, int input_slot, const Units& units) {
+// What a compiled cell multiplies: h, or what an earlier phase left in a slot.
+struct RowOfStep {
+  const StepForward& s;
+  int slot;
+
+  REKUR_INLINE const float* operator()(Index m) const { return slot < 0 ? s.h + m * s.Hp : s.tape[m] + slot * s.Hp; }
+};
+
+// row_of(m): what row m is multiplied.
+template <int G, class Step, class RowOf, class Units>
+void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   constexpr int MR = tile_rows(G);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
@@ -342,7 +354,7 @@ void forward_tiles(const StepForward& s, int input_slot, const Units& units) {
       const Index m0 = tile * s.rows / tiles;
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
       const float* a[MR];
-      for (int m = 0; m < rows; ++m) a[m] = input_slot < 0 ? s.h + (m0 + m) * s.Hp : s.tape[m0 + m] + input_slot * s.Hp;
+      for (int m = 0; m < rows; ++m) a[m] = row_of(m0 + m);
       const Index fetched = tile * s.H * kLine;
       product<G>(rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
                  next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
@@ -356,11 +368,27 @@ void forward_step(const StepForward& s) {
   constexpr cells::Phase phase = Cell::info.phase[P];
   const F f(*s.activations);
   const TileUnits<Cell, P, F> units{f};
+  const RowOfStep row_of{s, phase.input_slot};
   if constexpr (kCompact)
-    forward_tiles<phase.count>(s, phase.input_slot, TileUnitsByAddress(units));
+    forward_tiles<phase.count>(s, row_of, TileUnitsByAddress(units));
   else
-    forward_tiles<phase.count>(s, phase.input_slot, units);
+    forward_tiles<phase.count>(s, row_of, units);
 }
+
+#if REKUR_EQUATIONS
+// The product alone: block g of row m to s.to + m·to_stride + g·Hp.
+template <int G>
+void step_product(const StepProduct& s) {
+  const auto keep = [](const StepProduct& p, Index m0, int rows, Index panel0, int panels, const float* products) {
+    for (int m = 0; m < rows; ++m) {
+      float* const to = p.to + (m0 + m) * p.to_stride + panel0 * kWidth;
+      for (int panel = 0; panel < panels; ++panel)
+        for (int g = 0; g < G; ++g, products += kWidth) store(to + g * p.Hp + panel * kWidth, load(products));
+    }
+  };
+  forward_tiles<G>(s, [&](Index m) { return s.from[m]; }, keep);
+}
+#endif
 
 template <class Cell, int P, class F>
 void backward_step(const StepBackward& s) {
@@ -429,7 +457,11 @@ constexpr recurrent::CellKernels standard_kernels() {
 
 template <class... Cells>
 constexpr recurrent::Kernels recurrent_kernels_of(cells::List<Cells...>) {
-  return {{{standard_kernels<Cells>(), cell_kernels<Cells, GivenFunctions, GivenSlopes>()}...}};
+  return {{{standard_kernels<Cells>(), cell_kernels<Cells, GivenFunctions, GivenSlopes>()}...},
+#if REKUR_EQUATIONS
+          {step_product<1>, step_product<2>, step_product<3>, step_product<4>}
+#endif
+  };
 }
 
 constexpr recurrent::Kernels make_recurrent_kernels() { return recurrent_kernels_of(cells::All{}); }

@@ -24,7 +24,7 @@ class PanelWriter {
     for (Index i = 0; i < I; ++i) row(w.kernel + i * GH, cell_.x_first, cell_.x_count);
     if (cell_.recurrent_bias) row(w.bias ? w.bias + GH : nullptr, phase.first, phase.count);
     for (Index k = 0; k < H_; ++k) row(w.recurrent_kernel + k * GH, phase.first, phase.count);
-    for (int p = 0; p < cell_.peepholes; ++p) units(w.peephole + p * H_);
+    for (int p = 0; p < cell_.peepholes; ++p) units(w.unit_weights + p * H_);
   }
 
  private:
@@ -69,32 +69,59 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
   for (Index panel = 0; panel < packed_.panels; ++panel) writer.write(panel, r.I, weights);
 }
 
+#if REKUR_EQUATIONS
+StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size,
+                       const Weights<const float>& weights)
+    : engine_(program, input_size, hidden_size, weights.bias != nullptr),
+      program_(program.get()),
+      Hp_(padded(hidden_size)),
+      simd_(&isa::kernels()),
+      recurrent_(&isa::table().recurrent) {
+  engine_.prepare(weights, 1);
+}
+#endif
+
 Index StreamCell::state_size(Index batch) const { return aligned(batch * Hp_); }
 
-// Beyond the states, of the engine's kernels alone: the projections, for a cell of two phases the records, and the addresses of
-// the rows of x, projections, y and records.
-Index StreamCell::memory(Index batch) const {
-  const cells::CellInfo& cell = engine_.cell();
-  element_count({batch + 16, Hp_, 16 + cell.slots});  // more than all of it: finds what overflows
-  if (single_row_) return kStatePlaces * state_size(batch);
-  const Index blocks = cell.x_count + (cell.phases > 1 ? cell.slots : 0);
-  return kStatePlaces * state_size(batch) + aligned(batch * blocks * Hp_) + batch * 4 * kAddress;
+// The projections, of a cell of several phases the records, and a program's products.
+Index StreamCell::blocks() const {
+  const Description& cell = engine_.description();
+  Index blocks = cell.x_count + (cell.phases > 1 ? cell.slots : 0);
+#if REKUR_EQUATIONS
+  if (program_) blocks += program_->product_blocks();
+#endif
+  return blocks;
 }
 
-void StreamCell::step(Index batch, int turn, const float* x, float* y, float* memory) const noexcept {
-  if (!single_row_) return step_rows(batch, turn, x, y, memory);
+// Beyond the states, of the engine's kernels alone: what blocks() says, the addresses of the rows of x, projections, y and records,
+// and for a program those of its inputs and sources and the memory that its code needs.
+Index StreamCell::memory(Index batch) const {
+  element_count({batch + 16, Hp_, 16 + blocks()});  // more than all of it: finds what overflows
+  Index size = state_places() * state_size(batch);
+  if (single_row_) return size;
+  size += aligned(batch * blocks() * Hp_) + aligned(batch * 4 * kAddress);
+#if REKUR_EQUATIONS
+  if (program_) size += aligned(batch * (1 + kMostStepInputs) * kAddress) + program_->memory(batch, engine_.hidden_size());
+#endif
+  return size;
+}
+
+void StreamCell::step(Index batch, int turn, const float* x, const float* const* step_inputs, float* y,
+                      float* memory) const noexcept {
+  if (!single_row_) return step_rows(batch, turn, x, step_inputs, y, memory);
   const Index size = state_size(1);
   single_row_(packed_, x, memory + turn * size, memory + (1 - turn) * size, memory + 2 * size, y, turn != 0);
 }
 
 // What ForwardSlice does (forward.cpp), for one step of all rows.
-void StreamCell::step_rows(Index batch, int turn, const float* x, float* y, float* memory) const noexcept {
+void StreamCell::step_rows(Index batch, int turn, const float* x, const float* const* step_inputs, float* y,
+                           float* memory) const noexcept {
   const Recurrence::Impl& r = Engine::impl(engine_);
-  const cells::CellInfo& cell = r.cell;
+  const Description& cell = r.cell;
   const Index X = cell.x_count * Hp_, record = cell.phases > 1 ? cell.slots * Hp_ : 0;
-  float* const projections = memory + kStatePlaces * state_size(batch);
+  float* const projections = memory + state_places() * state_size(batch);
   float* const records = projections + batch * X;
-  float* const addresses = projections + aligned(batch * (X + record));
+  float* const addresses = projections + aligned(batch * blocks() * Hp_);
   const auto rows = [&](Index i) { return reinterpret_cast<float**>(addresses + i * batch * kAddress); };
   const float** const x_rows = const_cast<const float**>(rows(0));
   float **const projection_rows = rows(1), **const y_rows = rows(2), **const record_rows = rows(3);
@@ -105,6 +132,11 @@ void StreamCell::step_rows(Index batch, int turn, const float* x, float* y, floa
     record_rows[row] = records + row * record;
   }
   simd_->gemm(batch, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
+#if REKUR_EQUATIONS
+  if (program_)
+    return step_program(batch, turn, step_inputs, projections, records + batch * record, addresses, memory);
+#endif
+  static_cast<void>(step_inputs);
   StepForward s{};
   s.rows = batch;
   s.H = s.product_length = r.H;
@@ -116,13 +148,62 @@ void StreamCell::step_rows(Index batch, int turn, const float* x, float* y, floa
   s.c = cell.states > 1 ? memory + state(1, turn, batch) : nullptr;
   s.y = y_rows;
   s.tape = record > 0 ? record_rows : nullptr;
-  s.peephole = r.packed.peephole.data();
+  s.peephole = r.packed.unit_weights.data();
   s.activations = &r.activations;
   for (int p = 0; p < cell.phases; ++p) {
-    s.weights = r.packed.recurrent[p].data();
-    s.bias = cell.recurrent_bias ? r.packed.recurrent_bias[p].data() : nullptr;
+    s.weights = r.packed.recurrent[static_cast<std::size_t>(p)].data();
+    s.bias = cell.recurrent_bias ? r.packed.recurrent_bias[static_cast<std::size_t>(p)].data() : nullptr;
     kernels_.forward[p](s);
   }
 }
+
+#if REKUR_EQUATIONS
+void StreamCell::step_program(Index batch, int turn, const float* const* step_inputs, const float* projections, float* products,
+                              float* addresses, float* memory) const noexcept {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  float** const y_rows = reinterpret_cast<float**>(addresses + 2 * batch * kAddress);
+  float** const record_rows = reinterpret_cast<float**>(addresses + 3 * batch * kAddress);
+  const float** const more = reinterpret_cast<const float**>(addresses + aligned(batch * 4 * kAddress));
+  float *before[kMostStates], *after[kMostStates];
+  for (int k = 0; k < states(); ++k) {
+    before[k] = memory + state(k, turn, batch);
+    after[k] = memory + state(k, 1 - turn, batch);
+  }
+  ConstRows step[kMostStepInputs];
+  for (int i = 0; i < program_->step_inputs(); ++i) {
+    const float** const rows = more + (1 + i) * batch;
+    for (Index row = 0; row < batch; ++row) rows[row] = step_inputs[i] + row * (program_->step_by_row(i) ? 1 : r.H);
+    step[i] = rows;
+  }
+  ProgramForward s{};
+  s.rows = batch;
+  s.H = s.end = r.H;
+  s.Hp = Hp_;
+  s.even = true;
+  s.input = projections;
+  s.products = products;
+  s.before = before;
+  s.after = after;
+  s.unit_weights = r.packed.unit_weights.data();
+  s.step = step;
+  s.y = y_rows;
+  s.tape = r.cell.phases > 1 ? record_rows : nullptr;
+  s.kernels = simd_;
+  s.memory = addresses + aligned(batch * 4 * kAddress) + aligned(batch * (1 + kMostStepInputs) * kAddress);
+  for (int p = 0; p < r.cell.phases; ++p) {
+    program_products(r, {.phase = p,
+                         .rows = batch,
+                         .Hp = Hp_,
+                         .end = Hp_,
+                         .descending = turn != 0,
+                         .before = before,
+                         .tape = record_rows,
+                         .products = products,
+                         .sources = more,
+                         .kernels = *recurrent_});
+    program_->forward(p, s);
+  }
+}
+#endif
 
 }  // namespace rekur::recurrent

@@ -10,8 +10,11 @@ class StreamCell {
   // Copies what it needs of the weights. single_row: every step will be of a batch of one.
   StreamCell(const cells::CellInfo& cell, const cells::Activations& activations, Index input_size, Index hidden_size,
              const Weights<const float>& weights, bool single_row);
+#if REKUR_EQUATIONS
+  StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, const Weights<const float>& weights);
+#endif
 
-  int states() const { return engine_.cell().states; }
+  int states() const { return engine_.description().states; }
   Index units() const { return engine_.hidden_size(); }
   Index stride() const { return Hp_; }
 
@@ -19,21 +22,31 @@ class StreamCell {
   Index memory(Index batch) const;
   // Where in that memory state k [batch][stride()] stands before a step of this turn; after the step it stands where the other
   // turn finds it.
-  Index state(int k, int turn, Index batch) const { return (k == 0 ? turn : 2) * state_size(batch); }
+  Index state(int k, int turn, Index batch) const {
+    const int place = program_ ? 2 * k + turn : k == 0 ? turn : 2;  // a compiled cell's c has one
+    return place * state_size(batch);
+  }
 
-  // x [batch, I] -> y [batch, H]. `memory` is 64-byte aligned.
-  void step(Index batch, int turn, const float* x, float* y, float* memory) const noexcept;
+  // x [batch, I], a program's inputs a step [batch, H] or [batch, 1] -> y [batch, H]. `memory` is 64-byte aligned.
+  void step(Index batch, int turn, const float* x, const float* const* step_inputs, float* y, float* memory) const noexcept;
 
  private:
-  static constexpr Index kStatePlaces = 3;  // h before and after a step, and c
+  Index state_places() const { return program_ ? 2 * states() : 3; }
 
   Index state_size(Index batch) const;
-  void step_rows(Index batch, int turn, const float* x, float* y, float* memory) const noexcept;
+  Index blocks() const;  // of Hp floats a row, beyond the states
+  void step_rows(Index batch, int turn, const float* x, const float* const* step_inputs, float* y, float* memory) const noexcept;
+#if REKUR_EQUATIONS
+  void step_program(Index batch, int turn, const float* const* step_inputs, const float* projections, float* products,
+                    float* addresses, float* memory) const noexcept;
+#endif
 
   Recurrence engine_;  // prepared where its kernels do the step
+  const Program* program_ = nullptr;  // the engine's own
   Index Hp_;
   const simd::Kernels* simd_;
-  CellKernels kernels_;
+  CellKernels kernels_{};
+  const Kernels* recurrent_ = nullptr;
   SingleRowStep single_row_ = nullptr;  // what does the step instead, if not null
   SingleRow packed_{};
   Buffer panels_;

@@ -41,6 +41,12 @@ enum class Op : std::uint8_t {
   none          // no operation: inputs and constants
 };
 
+// Number j of row r stands at data[r · stride + j]; of values of a number a row, number r at data[r].
+struct Operand {
+  float* data = nullptr;
+  std::int64_t stride = 0;
+};
+
 struct Instruction {
   Op op = Op::none;
   bool by_row = false;  // elementwise: over a number a row, not over a number a feature

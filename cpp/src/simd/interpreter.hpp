@@ -25,11 +25,59 @@ inline void select_all(const float* condition, const float* a, const float* b, f
   }
 }
 
+// The rows of an instruction's operands: one long one where all of them are contiguous.
+struct InstructionRows {
+  const float *a, *b, *c;
+  float* y;
+  Index a_stride, b_stride, c_stride, y_stride, rows, n;
+
+  InstructionRows(const simd::Instruction& i, const simd::Operand* operands, int used, Index all_rows, Index features)
+      : a(operands[i.from[0]].data),
+        b(operands[i.from[1]].data),
+        c(operands[i.from[2]].data),
+        y(operands[i.to].data),
+        a_stride(operands[i.from[0]].stride),
+        b_stride(operands[i.from[1]].stride),
+        c_stride(operands[i.from[2]].stride),
+        y_stride(operands[i.to].stride),
+        rows(all_rows),
+        n(features) {
+    const bool contiguous =
+        y_stride == n && a_stride == n && (used < 2 || b_stride == n) && (used < 3 || c_stride == n);
+    if (i.by_row || contiguous) {
+      n = i.by_row ? rows : rows * n;
+      rows = 1;
+    }
+  }
+
+  // f(a, b, c, y, n) for each.
+  template <class F>
+  REKUR_INLINE void each(const F& f) const {
+    const float *ra = a, *rb = b, *rc = c;
+    float* ry = y;
+    for (Index row = 0; row < rows; ++row, ra += a_stride, rb += b_stride, rc += c_stride, ry += y_stride) f(ra, rb, rc, ry, n);
+  }
+  template <class F>
+  REKUR_INLINE void one(const F& f) const {
+    each([&](const float* x, const float*, const float*, float* to, Index count) { map(x, to, count, f); });
+  }
+  template <class F>
+  REKUR_INLINE void two(const F& f) const {
+    each([&](const float* u, const float* v, const float*, float* to, Index count) { map(u, v, to, count, f); });
+  }
+};
+
+// How many values an operation reads, as far as their strides matter.
+constexpr int values_read(simd::Op op) {
+  using simd::Op;
+  return op == Op::select ? 3 : (op >= Op::add && op <= Op::equal) || op == Op::slope ? 2 : 1;
+}
+
 // to[row] of n numbers each; `ahead` folds another vector in, lanes beyond the row are `neutral`.
 template <class Fold, class Lanes>
-REKUR_INLINE void reduce_rows(const float* x, float* to, Index rows, Index n, float neutral, const Fold& ahead,
+REKUR_INLINE void reduce_rows(const float* x, Index stride, float* to, Index rows, Index n, float neutral, const Fold& ahead,
                               const Lanes& lanes_of) {
-  for (Index row = 0; row < rows; ++row, x += n) {
+  for (Index row = 0; row < rows; ++row, x += stride) {
     Vec folded = set1(neutral);
     Index i = 0;
     for (; i + kWidth <= n; i += kWidth) folded = ahead(folded, load(x + i));
@@ -44,92 +92,91 @@ inline float largest_lane(Vec v) {
   return largest;
 }
 
-inline void interpret(const simd::Instruction* code, Index count, float* const* operands, Index rows, Index features) {
+inline void interpret(const simd::Instruction* code, Index count, const simd::Operand* operands, Index rows, Index features) {
   using simd::Op;
   for (const simd::Instruction* i = code; i != code + count; ++i) {
-    const float *a = operands[i->from[0]], *b = operands[i->from[1]];
-    float* const y = operands[i->to];
-    const Index n = i->by_row ? rows : rows * features;
+    const InstructionRows r(*i, operands, values_read(i->op), rows, features);
     switch (i->op) {
       case Op::copy:
-        map(a, y, n, [](Vec v) { return v; });
+        r.one([](Vec v) { return v; });
         break;
       case Op::negative:
-        map(a, y, n, [](Vec v) { return -v; });
+        r.one([](Vec v) { return -v; });
         break;
       case Op::absolute:
-        map(a, y, n, [](Vec v) { return abs(v); });
+        r.one([](Vec v) { return abs(v); });
         break;
       case Op::exp:
-        exp_all(a, y, n);
+        r.one([](Vec v) { return exp(v); });
         break;
       case Op::log:
-        map(a, y, n, [](Vec v) { return log(v); });
+        r.one([](Vec v) { return log(v); });
         break;
       case Op::log1p:
-        map(a, y, n, [](Vec v) { return log1p(v); });
+        r.one([](Vec v) { return log1p(v); });
         break;
       case Op::sqrt:
-        map(a, y, n, [](Vec v) { return sqrt(v); });
+        r.one([](Vec v) { return sqrt(v); });
         break;
       case Op::sin:
-        map(a, y, n, [](Vec v) { return sin(v); });
+        r.one([](Vec v) { return sin(v); });
         break;
       case Op::cos:
-        map(a, y, n, [](Vec v) { return cos(v); });
+        r.one([](Vec v) { return cos(v); });
         break;
       case Op::erf:
-        map(a, y, n, [](Vec v) { return erf(v); });
+        r.one([](Vec v) { return erf(v); });
         break;
       case Op::activate:
-        activate(i->f, a, y, n);
+        r.each([&](const float* x, const float*, const float*, float* y, Index n) { activate(i->f, x, y, n); });
         break;
       case Op::add:
-        add(a, b, y, n);
+        r.two([](Vec u, Vec v) { return u + v; });
         break;
       case Op::subtract:
-        subtract(a, b, y, n);
+        r.two([](Vec u, Vec v) { return u - v; });
         break;
       case Op::multiply:
-        multiply(a, b, y, n);
+        r.two([](Vec u, Vec v) { return u * v; });
         break;
       case Op::divide:
-        divide(a, b, y, n);
+        r.two([](Vec u, Vec v) { return u / v; });
         break;
       case Op::minimum:
-        map(a, b, y, n, [](Vec u, Vec v) { return minimum(u, v); });
+        r.two([](Vec u, Vec v) { return minimum(u, v); });
         break;
       case Op::maximum:
-        map(a, b, y, n, [](Vec u, Vec v) { return maximum(u, v); });
+        r.two([](Vec u, Vec v) { return maximum(u, v); });
         break;
       case Op::less:
-        map(a, b, y, n, [](Vec u, Vec v) { return truth(u < v); });
+        r.two([](Vec u, Vec v) { return truth(u < v); });
         break;
       case Op::less_equal:
-        map(a, b, y, n, [](Vec u, Vec v) { return truth(u <= v); });
+        r.two([](Vec u, Vec v) { return truth(u <= v); });
         break;
       case Op::equal:
-        map(a, b, y, n, [](Vec u, Vec v) { return truth(u == v); });
+        r.two([](Vec u, Vec v) { return truth(u == v); });
         break;
       case Op::select:
-        select_all(a, b, operands[i->from[2]], y, n);
+        r.each(select_all);
         break;
       case Op::expand:
         for (Index row = 0; row < rows; ++row)
-          for (Index j = 0; j < features; ++j) y[row * features + j] = a[row];
+          for (Index j = 0; j < features; ++j) r.y[row * r.y_stride + j] = r.a[row];
         break;
       case Op::row_sum:
       case Op::row_mean:
-        reduce_rows(a, y, rows, features, 0.0f, [](Vec s, Vec v) { return s + v; }, horizontal_sum);
+        reduce_rows(r.a, r.a_stride, r.y, rows, features, 0.0f, [](Vec s, Vec v) { return s + v; }, horizontal_sum);
         if (i->op == Op::row_mean)
-          for (Index row = 0; row < rows; ++row) y[row] /= static_cast<float>(features);
+          for (Index row = 0; row < rows; ++row) r.y[row] /= static_cast<float>(features);
         break;
       case Op::row_maximum:
-        reduce_rows(a, y, rows, features, -__builtin_inff(), [](Vec s, Vec v) { return maximum(s, v); }, largest_lane);
+        reduce_rows(r.a, r.a_stride, r.y, rows, features, -__builtin_inff(), [](Vec s, Vec v) { return maximum(s, v); },
+                    largest_lane);
         break;
       case Op::slope:
 #if REKUR_TRAINING
-        activate_backward(i->f, a, b, y, n);
+        r.each([&](const float* y, const float* dy, const float*, float* dx, Index n) { activate_backward(i->f, y, dy, dx, n); });
 #endif
         break;
       case Op::none:

@@ -57,9 +57,8 @@ struct Kernels {
 #if REKUR_EQUATIONS
   // --- equations ---
 
-  // `count` instructions over a block of rows of features. Operands are arrays of rows · features numbers, or of `rows` numbers
-  // where an instruction takes a number a row; an elementwise instruction may write to what it reads.
-  void (*interpret)(const Instruction* code, Index count, float* const* operands, Index rows, Index features);
+  // `count` instructions over a block of rows of features. An elementwise instruction may write to what it reads.
+  void (*interpret)(const Instruction* code, Index count, const Operand* operands, Index rows, Index features);
 #endif
 
 #if REKUR_TRAINING

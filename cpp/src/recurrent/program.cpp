@@ -1,0 +1,131 @@
+#include "recurrent/program.hpp"
+
+#include <algorithm>
+namespace rekur::recurrent {
+namespace {
+
+constexpr Index kOperand = sizeof(simd::Operand) / sizeof(float);
+
+Index whole_lines(Index floats) { return (floats + 15) / 16 * 16; }
+
+}  // namespace
+
+Index Program::memory(Index rows, Index H) const {
+  Index code = 0, operands = 0;
+  for (const std::vector<Part>* parts : {&inference_, &training_, &backward_})
+    for (const Part& part : *parts) {
+      code = std::max(code, part.code.memory(H));
+      operands = std::max(operands, static_cast<Index>(part.inputs.size() + part.outputs.size()));
+    }
+  return code + whole_lines(operands * kOperand) + whole_lines(2 * rows * step_inputs());
+}
+
+// The operands of a part for `count` rows from m on, and the part itself.
+template <class Step, class Find>
+void Program::run(const Part& part, const Step& step, const Find& find) const noexcept {
+  const Index features = step.end - step.begin;
+  if (features <= 0) return;
+  float* memory = step.memory;
+  float* const numbers = memory;  // of the rows, by input of the step: these, then their gradients
+  memory += whole_lines(2 * step.rows * step_inputs());
+  simd::Operand* const inputs = reinterpret_cast<simd::Operand*>(memory);
+  simd::Operand* const outputs = inputs + part.inputs.size();
+  memory += whole_lines(static_cast<Index>(part.inputs.size() + part.outputs.size()) * kOperand);
+  const auto by_row = [&](const Stand& s) { return (s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index); };
+  const auto numbers_of = [&](const Stand& s) {
+    return numbers + (2 * s.index + (s.place == Place::d_step ? 1 : 0)) * step.rows;
+  };
+  for (const Stand& s : part.inputs)
+    if (by_row(s))
+      for (Index m = 0; m < step.rows; ++m) numbers_of(s)[m] = *step.step[s.index][m];
+
+  const Index count = step.even ? step.rows : 1;
+  for (Index m = 0; m < step.rows; m += count) {
+    // Of rows given by their addresses, of rows that follow one another, and of what is the same for all.
+    const auto listed = [&](auto rows, Index offset) -> simd::Operand {
+      if (rows == nullptr) return {};
+      return {const_cast<float*>(rows[m]) + offset + step.begin, count > 1 ? rows[m + 1] - rows[m] : 0};
+    };
+    const auto dense = [&](const float* base, Index stride, Index offset) -> simd::Operand {
+      return {const_cast<float*>(base) + m * stride + offset + step.begin, stride};
+    };
+    const auto operand = [&](const Stand& s) -> simd::Operand {
+      if (by_row(s)) {
+        if (s.place == Place::d_step && step_gradient(step, s.index) == nullptr) return {};
+        return {numbers_of(s) + m, 1};
+      }
+      return find(s, listed, dense);
+    };
+    for (std::size_t i = 0; i < part.inputs.size(); ++i) inputs[i] = operand(part.inputs[i]);
+    for (std::size_t k = 0; k < part.outputs.size(); ++k) outputs[k] = operand(part.outputs[k]);
+    part.code.run(*step.kernels, inputs, outputs, count, features, memory);
+  }
+  for (const Stand& s : part.outputs)
+    if (by_row(s) && step_gradient(step, s.index) != nullptr)
+      for (Index m = 0; m < step.rows; ++m) *step_gradient(step, s.index)[m] = numbers_of(s)[m];
+}
+
+void Program::forward(int phase, const ProgramForward& step) const noexcept {
+  const Part& part = (step.training ? training_ : inference_)[static_cast<std::size_t>(phase)];
+  const Index Hp = step.Hp;
+  run(part, step, [&](const Stand& s, const auto& listed, const auto& dense) -> simd::Operand {
+    switch (s.place) {
+      case Place::input:
+        return dense(step.input, description_.x_count * Hp, s.index * Hp);
+      case Place::product:
+        return dense(step.products, product_blocks_ * Hp, s.index * Hp);
+      case Place::before:
+        return dense(step.before[s.index], Hp, 0);
+      case Place::after:
+        return dense(step.after[s.index], Hp, 0);
+      case Place::weight:
+        return {const_cast<float*>(step.unit_weights) + s.index * Hp + step.begin, 0};
+      case Place::step:
+        return listed(step.step[s.index], 0);
+      case Place::slot:
+        return listed(step.tape, s.index * Hp);
+      case Place::y:
+        return listed(step.y, 0);
+      default:
+        return {};
+    }
+  });
+}
+
+#if REKUR_TRAINING
+void Program::backward(int phase, const ProgramBackward& step) const noexcept {
+  const Part& part = backward_[static_cast<std::size_t>(phase)];
+  const Index Hp = step.Hp;
+  run(part, step, [&](const Stand& s, const auto& listed, const auto& dense) -> simd::Operand {
+    switch (s.place) {
+      case Place::weight:
+        return {const_cast<float*>(step.unit_weights) + s.index * Hp + step.begin, 0};
+      case Place::step:
+        return listed(step.step[s.index], 0);
+      case Place::slot:
+        return listed(step.tape, s.index * Hp);
+      case Place::previous:
+        return listed(step.previous[s.index], 0);
+      case Place::h:
+        return listed(step.h, 0);
+      case Place::dy:
+        return listed(step.dy, 0);
+      case Place::d_state:
+        return dense(step.d_state[s.index], Hp, 0);
+      case Place::d_source:
+        return dense(step.d_source[s.index], Hp, 0);
+      case Place::d_step:
+        return listed(step.d_step[s.index], 0);
+      default:
+        return {};
+    }
+  });
+  // Units that do not exist get no gradient: the products read them.
+  if (step.begin >= step.end || step.end != step.H || step.H == Hp) return;
+  for (const Stand& s : part.outputs)
+    if (s.place == Place::slot)
+      for (Index m = 0; m < step.rows; ++m) std::fill(step.tape[m] + s.index * Hp + step.H, step.tape[m] + (s.index + 1) * Hp, 0.0f);
+}
+#endif
+
+}  // namespace rekur::recurrent

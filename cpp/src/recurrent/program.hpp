@@ -1,0 +1,137 @@
+// A cell as a program: equations of one step (equations/equations.hpp), told what each of their inputs is. From them come the
+// description that the time loop goes by, the code of every phase forward and backward, and what the tape keeps.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "equations/code.hpp"
+#include "recurrent/description.hpp"
+
+namespace rekur::recurrent {
+
+inline constexpr int kMostStepInputs = 8, kMostPhases = 4, kMostBlocks = 32;
+
+// What an input of the equations is.
+struct Role {
+  enum Kind : std::uint8_t { kernel, product, state, weight, step_input };
+  Kind kind;
+  int index;  // of a block of the kernel or of the recurrent kernel, of a state, a weight a unit, an input of the step
+};
+
+// What a recurrent product multiplies: a state before the step or, where that is -1, a value of the equations.
+struct Source {
+  int state, value;
+};
+
+// As a spec says it.
+struct CellProgram {
+  std::string name;
+  std::vector<std::string> states;
+  int kernel_blocks = 0, unit_weights = 0, step_inputs = 0;
+  std::vector<Source> recurrent;  // by block of the recurrent kernel
+  bool recurrent_bias = false;
+  int forget_block = -1;             // of the kernel
+  std::vector<Role> inputs;          // of the equations' inputs
+  equations::Equations equations;    // outputs: the new states
+};
+
+// A step of some rows, or a phase of it. Blocks are Hp floats. Addresses in lists are those of a row's first unit.
+struct ProgramForward {
+  Index rows, H, Hp;
+  Index begin, end;  // units to compute
+  bool even;         // the addresses in each list are evenly spaced
+  const float* input;                     // [rows][x_count·Hp] of the description
+  const float* products;                  // [rows][product slots in order·Hp]
+  const float* const* before;             // by state: [rows][Hp]
+  float* const* after;                    // by state: [rows][Hp], other arrays
+  const float* unit_weights;              // [unit weights][Hp]
+  const ConstRows* step;                  // by input of the step: [rows] of H floats, or of one
+  Rows y;                                 // [rows] of H floats that receive the first state; null: not wanted
+  Rows tape;                              // [rows] records; null in inference with one phase
+  bool training;
+  const simd::Kernels* kernels;
+  float* memory;  // the thread's
+};
+
+struct ProgramBackward {
+  Index rows, H, Hp;
+  Index begin, end;
+  bool even;
+  Rows tape;
+  const ConstRows* previous;  // by state: [rows], before the step
+  ConstRows h;                // [rows] the first state after it
+  ConstRows dy;               // [rows] or null
+  float* const* d_state;      // by state: [rows][Hp] in: after the step; out (phase 0): before it, without what products bring
+  float* const* d_source;     // by product that multiplies a value: [rows][Hp] that value's gradient
+  const float* unit_weights;
+  const ConstRows* step;
+  const Rows* d_step;  // by input of the step: [rows], written in phase 0; null where not wanted
+  const simd::Kernels* kernels;
+  float* memory;
+};
+
+class Program {
+ public:
+  // step_rows: by input of the step, whether it is a number a row. Throws Error where the program is none.
+  Program(const CellProgram& cell, const std::vector<bool>& step_rows);
+
+  const Description& description() const { return description_; }
+  int product_blocks() const { return product_blocks_; }
+  int step_inputs() const { return static_cast<int>(step_rows_.size()); }
+  bool step_by_row(int input) const { return step_rows_[static_cast<std::size_t>(input)]; }
+  // The equations look at rows as a whole: a row's units cannot be shared out.
+  bool whole_rows() const { return whole_rows_; }
+
+  // Floats that a thread needs for its part of at most so many rows and units.
+  Index memory(Index rows, Index H) const;
+
+  void forward(int phase, const ProgramForward& step) const noexcept;
+#if REKUR_TRAINING
+  void backward(int phase, const ProgramBackward& step) const noexcept;
+#endif
+
+ private:
+  // Where an input or output of a code stands.
+  enum class Place : std::uint8_t {
+    input,         // a block of the input's product
+    product,       // a block of the recurrent products, counted over all of them
+    before,        // a state before the step: in the forward pass
+    after,         // … and after it
+    weight,
+    step,          // an input of the step
+    slot,          // of the record
+    y,
+    previous,      // a state before the step: in the backward pass
+    h,             // the first state after it
+    dy,
+    d_state,
+    d_source,      // by product
+    d_step,
+  };
+  struct Stand {
+    Place place;
+    int index;
+    bool operator==(const Stand&) const = default;
+  };
+  struct Part {
+    equations::Code code;
+    bool reduces = false;  // looks at rows as a whole
+    std::vector<Stand> inputs, outputs;
+  };
+  friend class ProgramBuilder;
+
+  static Rows step_gradient(const ProgramForward&, int) { return nullptr; }
+  static Rows step_gradient(const ProgramBackward& step, int input) { return step.d_step[input]; }
+  // find(stand, listed, dense): where it is, by the functions for rows given by their addresses and for rows that follow one another.
+  template <class Step, class Find>
+  void run(const Part& part, const Step& step, const Find& find) const noexcept;
+
+  Description description_;
+  std::vector<bool> step_rows_;
+  bool whole_rows_ = false;
+  int product_blocks_ = 0;
+  std::vector<Part> inference_, training_, backward_;  // by phase
+};
+
+}  // namespace rekur::recurrent
