@@ -116,8 +116,8 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
     };
     if (elementwise) give_back();
     std::size_t output = 0;
-    while (output < wanted.size() && (wanted[output].value != v || wanted[output].accumulate ||
-                                      read_until[output] > (elementwise ? v : v - 1)))
+    while (output < wanted.size() &&
+           (wanted[output].value != v || wanted[output].accumulate || read_until[output] > (elementwise ? v : v - 1)))
       ++output;
     if (output < wanted.size()) {
       stand = {Place::output, static_cast<int>(output)};
@@ -188,8 +188,7 @@ void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const 
   for (std::size_t k = 0; k < output_by_row_.size(); ++k)
     operands[input_by_row_.size() + k] = outputs[k].data == nullptr ? unwanted : outputs[k];
   std::fill_n(memory, size, 0.0f);
-  for (Index k = 2; k < registers(); ++k)
-    operands[static_cast<Index>(given) + k - 2] = {memory + stride * k, features};
+  for (Index k = 2; k < registers(); ++k) operands[static_cast<Index>(given) + k - 2] = {memory + stride * k, features};
   for (std::size_t k = 0; k < constants_.size(); ++k) std::fill_n(operands[given + k].data, size, constants_[k]);
 
   for (Index at = 0; at < rows; at += block) {
@@ -200,6 +199,19 @@ void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const 
         operands[i].data += block * (by_row ? 1 : operands[i].stride);
     }
   }
+}
+
+void Code::run_rows(const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin, Index end,
+                    Index features, float* memory) const noexcept {
+  // The inputs and the outputs' arriving gradients, or one output and the inputs' gradients.
+  simd::Operand from[kMostInputs + kMostOutputs], to[kMostInputs + kMostOutputs];
+  const Index row = row_length(features);
+  const auto at = [&](const float* data, bool by_row) {
+    return data == nullptr ? nullptr : const_cast<float*>(data) + begin * (by_row ? 1 : features);  // inputs are only read
+  };
+  for (std::size_t i = 0; i < this->inputs(); ++i) from[i] = {at(inputs[i], input_by_row_[i]), row};
+  for (std::size_t k = 0; k < this->outputs(); ++k) to[k] = {at(outputs[k], output_by_row_[k]), row};
+  run(kernels, from, to, (end - begin) * (features / row), row, memory);
 }
 
 }  // namespace rekur::equations

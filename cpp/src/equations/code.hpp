@@ -34,10 +34,13 @@ class Code {
   // Floats that a run over rows of at most so many features needs, whatever their number.
   Index memory(Index features) const;
 
-  // `memory`: as above, on a cache line's border. An input that is null is zero; an output that is null is computed and thrown away.
-  // Outputs take the place of inputs where that was said, and are apart from all others. Allocates nothing.
+  // `memory`: as above, on a cache line's border. An input that is null is zero; an output that is null is computed and thrown
+  // away. Outputs take the place of inputs where that was said, and are apart from all others. Allocates nothing.
   void run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
            float* memory) const noexcept;
+  // The rows [begin, end) of contiguous arrays of `features` numbers a row, or of one where it is a number a row.
+  void run_rows(const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin, Index end,
+                Index features, float* memory) const noexcept;
 
   std::size_t inputs() const { return input_by_row_.size(); }
   std::size_t outputs() const { return output_by_row_.size(); }

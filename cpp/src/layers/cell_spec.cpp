@@ -65,10 +65,12 @@ class CellReader {
   std::vector<std::string> names(const char* key, std::size_t fewest, std::size_t most) {
     std::vector<std::string> names;
     for (const json::Value& value : cell_.array(key)) {
-      if (!value.is_string() || !is_name(value.string())) cell_.refuse(key, "an array of names of letters, digits, '_', '.' and '-'");
+      if (!value.is_string() || !is_name(value.string()))
+        cell_.refuse(key, "an array of names of letters, digits, '_', '.' and '-'");
       names.push_back(value.string());
     }
-    if (names.size() < fewest || names.size() > most) cell_.fail("'%' must be % to % names, got %", {key, fewest, most, names.size()});
+    if (names.size() < fewest || names.size() > most)
+      cell_.fail("'%' must be % to % names, got %", {key, fewest, most, names.size()});
     return names;
   }
 
@@ -131,8 +133,7 @@ class CellReader {
       }
     }
     for (const std::string& name : known_)
-      if (std::find(inputs.begin(), inputs.end(), name) == inputs.end())
-        cell_.fail("equations: the inputs lack '%'", {name});
+      if (std::find(inputs.begin(), inputs.end(), name) == inputs.end()) cell_.fail("equations: the inputs lack '%'", {name});
     p_.step_inputs = static_cast<int>(s_.step_inputs) + (s_.reads_x ? 1 : 0);
     if (p_.equations.outputs.size() != p_.states.size())
       cell_.fail("equations: expected an output for each of % states, got %", {p_.states.size(), p_.equations.outputs.size()});

@@ -16,22 +16,6 @@ using equations::Code;
 using equations::Extent;
 using equations::Graph;
 
-// Inputs, and the outputs' arriving gradients.
-constexpr std::size_t kMostGiven = equations::kMostInputs + equations::kMostOutputs;
-
-// The rows [begin, end) of contiguous arrays of `features` numbers a row, or of one.
-void run_rows(const Code& code, const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin,
-              Index end, Index features, float* memory) noexcept {
-  simd::Operand from[kMostGiven], to[kMostGiven];
-  const Index row = code.row_length(features), length = features / row;  // of rows as the code sees them
-  const auto at = [&](const float* data, bool by_row) {
-    return data == nullptr ? nullptr : const_cast<float*>(data) + begin * (by_row ? 1 : features);  // inputs are only read
-  };
-  for (std::size_t i = 0; i < code.inputs(); ++i) from[i] = {at(inputs[i], code.input_by_row(i)), row};
-  for (std::size_t k = 0; k < code.outputs(); ++k) to[k] = {at(outputs[k], code.output_by_row(k)), row};
-  code.run(kernels, from, to, (end - begin) * length, row, memory);
-}
-
 class Lambda final : public Layer {
  public:
   Lambda(const std::string& type, const std::string& name, equations::Equations f) : Layer(type, name), f_(std::move(f)) {}
@@ -118,7 +102,7 @@ class Lambda final : public Layer {
       float* outputs[equations::kMostOutputs];
       for (std::size_t i = 0; i < code_.inputs(); ++i) inputs[i] = c.input(static_cast<int>(i));
       for (std::size_t k = 0; k < code_.outputs(); ++k) outputs[k] = c.output(static_cast<int>(k));
-      run_rows(code_, kernels_, inputs, outputs, 0, c.batch, features_, c.memory);
+      code_.run_rows(kernels_, inputs, outputs, 0, c.batch, features_, c.memory);
     }
 
    private:
@@ -149,7 +133,7 @@ class Lambda final : public Layer {
     runtime::parallel_tasks(threads, work, [&](Index i) {
       const Index begin = rows / threads * i + rows % threads * i / threads;
       const Index end = rows / threads * (i + 1) + rows % threads * (i + 1) / threads;
-      run_rows(code, kernels, inputs, outputs, begin, end, features_, all.data() + i * memory);
+      code.run_rows(kernels, inputs, outputs, begin, end, features_, all.data() + i * memory);
     });
   }
 

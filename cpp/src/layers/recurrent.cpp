@@ -1,7 +1,7 @@
 // SimpleRNN, LSTM, GRU and Bidirectional: one or two directions of any cell, from the graph's arrays to the recurrent engine and
 // back.
-//   inputs   x (B, T, I), a program's further inputs a step (B, T, H) or (B, T, 1), then the initial states of each direction (B, H)
-//   outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
+//   inputs   x (B, T, I), a program's further inputs a step (B, T, H) or (B, T, 1), then the initial states of each direction (B,
+//   H) outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -34,7 +34,10 @@ class RecurrentOp final : public StreamOp {
   std::vector<StreamState> states(Index batch) const override {
     std::vector<StreamState> states;
     for (int k = 0; k < cell_.states(); ++k)
-      states.push_back({names_[static_cast<std::size_t>(k)].c_str(), cell_.units(), cell_.stride(), {cell_.state(k, 0, batch), cell_.state(k, 1, batch)}});
+      states.push_back({names_[static_cast<std::size_t>(k)].c_str(),
+                        cell_.units(),
+                        cell_.stride(),
+                        {cell_.state(k, 0, batch), cell_.state(k, 1, batch)}});
     return states;
   }
 
@@ -138,8 +141,8 @@ class RecurrentLayer final : public Layer {
 #if REKUR_EQUATIONS
     if (s_.program) return std::make_unique<RecurrentOp>(recurrent::StreamCell(program_, I, s_.units, weights), s_);
 #endif
-    return std::make_unique<RecurrentOp>(
-        recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, build.single_row), s_);
+    return std::make_unique<RecurrentOp>(recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, build.single_row),
+                                         s_);
   }
   std::size_t first_initial_state() const override { return 1 + s_.step_inputs; }
 
@@ -350,8 +353,7 @@ class RecurrentLayer final : public Layer {
   void add_state_gradients(const Context& run, const recurrent::Backward* runs) const {
     for (std::size_t i = first_initial_state(); i < run.inputs.size(); ++i) {
       const std::size_t state = i - first_initial_state();
-      if (run.d_inputs[i] != nullptr)
-        accumulate(runs[state / S_].d_initial[state % S_], run.d_inputs[i], run.batch() * s_.units);
+      if (run.d_inputs[i] != nullptr) accumulate(runs[state / S_].d_initial[state % S_], run.d_inputs[i], run.batch() * s_.units);
     }
   }
 

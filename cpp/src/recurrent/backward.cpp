@@ -231,7 +231,7 @@ class BackwardSlice {
   const Recurrence::Impl& r_;
   const Index Hp_, M_;
   const Strided<float> y_;
-  Units* units_;  // of each member
+  Units* units_;                                            // of each member
   float *d_state_[kMostStates] = {}, **d_source_, *zeros_;  // d_source_: by product, of what it multiplied
   float **tape_, **d_rows_;
   const float **product_, **previous_[kMostStates] = {}, **h_, **dy_;
@@ -439,7 +439,8 @@ void backward(std::span<const Backward> runs) {
     pass_empty_rows(run);
     clear_gradients(run);
     const auto& r = Engine::impl(*run.forward.layer);
-    const bool initial = std::any_of(std::begin(run.d_initial), std::end(run.d_initial), [](const float* d) { return d != nullptr; });
+    const bool initial =
+        std::any_of(std::begin(run.d_initial), std::end(run.d_initial), [](const float* d) { return d != nullptr; });
     r.prepare_backward(run.weights, r.cell.phases > 1 || run.forward.T > 1 || initial, static_cast<bool>(run.dx));
     work += 2 * flops(run.forward);
   }

@@ -235,7 +235,8 @@ class ForwardSlice {
   const Index Hp_, X_, M_, chunk_;
   const int members_;
   const Strided<float> y_;
-  float *projection_, *state_[2][kMostStates] = {}, *own_tape_ = nullptr;  // states by turn: before and after a step, or after and before
+  float *projection_, *state_[2][kMostStates] = {},
+                      *own_tape_ = nullptr;  // states by turn: before and after a step, or after and before
   const float** input_rows_;
   float **projection_rows_, **y_rows_, **tape_rows_;
 #if REKUR_EQUATIONS

@@ -77,13 +77,13 @@ using SingleRowStep = void (*)(const SingleRow& layer, const float* x, const flo
 struct StepProduct {
   Index rows;
   Index H, Hp;
-  Index begin, end;       // units to compute: multiples of the width
-  bool descending;        // as in StepForward
-  ConstRows from;         // [rows]
-  Index product_length;   // H, or 0 where the rows are known to be zero
-  const float* weights;   // [Hp/width][H][count][width]
-  const float* bias;      // [count·Hp] or null
-  float* to;              // block g of row m at to + m·to_stride + g·Hp
+  Index begin, end;      // units to compute: multiples of the width
+  bool descending;       // as in StepForward
+  ConstRows from;        // [rows]
+  Index product_length;  // H, or 0 where the rows are known to be zero
+  const float* weights;  // [Hp/width][H][count][width]
+  const float* bias;     // [count·Hp] or null
+  float* to;             // block g of row m at to + m·to_stride + g·Hp
   Index to_stride;
 };
 inline constexpr int kMostTogether = 4;  // blocks of a product

@@ -5,11 +5,7 @@
 namespace rekur::recurrent {
 
 LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs, int threads, Scratch& scratch)
-    : b_(run),
-      f_(run.forward),
-      r_(Engine::impl(*run.forward.layer)),
-      Hp_(padded(r_.H)),
-      y_(outputs(f_)) {
+    : b_(run), f_(run.forward), r_(Engine::impl(*run.forward.layer)), Hp_(padded(r_.H)), y_(outputs(f_)) {
   for (const Product& product : r_.cell.products)
     if (product.state >= 0 && run.d_weights.recurrent_kernel) multiplied_[product.state] = true;
   for (const UnitWeight& weight : r_.cell.unit_weights)

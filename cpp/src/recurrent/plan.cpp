@@ -31,7 +31,8 @@ constexpr double kFarMacs = 256 * 1024;
 double flops(const Forward& f) {
   const auto& r = Engine::impl(*f.layer);
   const auto I = static_cast<double>(r.I), H = static_cast<double>(r.H);
-  const double products = r.cell.kernel_blocks * I + r.cell.recurrent_blocks * H, equations = 16.0 * std::max(r.cell.kernel_blocks, r.cell.recurrent_blocks);
+  const double products = r.cell.kernel_blocks * I + r.cell.recurrent_blocks * H,
+               equations = 16.0 * std::max(r.cell.kernel_blocks, r.cell.recurrent_blocks);
   return 2.0 * H * (products + equations) * static_cast<double>(f.B) * static_cast<double>(f.T);
 }
 

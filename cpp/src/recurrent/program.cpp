@@ -32,9 +32,7 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   simd::Operand* const outputs = inputs + part.inputs.size();
   memory += whole_lines(static_cast<Index>(part.inputs.size() + part.outputs.size()) * kOperand);
   const auto by_row = [&](const Stand& s) { return (s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index); };
-  const auto numbers_of = [&](const Stand& s) {
-    return numbers + (2 * s.index + (s.place == Place::d_step ? 1 : 0)) * step.rows;
-  };
+  const auto numbers_of = [&](const Stand& s) { return numbers + (2 * s.index + (s.place == Place::d_step ? 1 : 0)) * step.rows; };
   for (const Stand& s : part.inputs)
     if (by_row(s))
       for (Index m = 0; m < step.rows; ++m) numbers_of(s)[m] = *step.step[s.index][m];
@@ -124,7 +122,8 @@ void Program::backward(int phase, const ProgramBackward& step) const noexcept {
   if (step.begin >= step.end || step.end != step.H || step.H == Hp) return;
   for (const Stand& s : part.outputs)
     if (s.place == Place::slot)
-      for (Index m = 0; m < step.rows; ++m) std::fill(step.tape[m] + s.index * Hp + step.H, step.tape[m] + (s.index + 1) * Hp, 0.0f);
+      for (Index m = 0; m < step.rows; ++m)
+        std::fill(step.tape[m] + s.index * Hp + step.H, step.tape[m] + (s.index + 1) * Hp, 0.0f);
 }
 #endif
 

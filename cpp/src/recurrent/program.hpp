@@ -31,24 +31,24 @@ struct CellProgram {
   int kernel_blocks = 0, unit_weights = 0, step_inputs = 0;
   std::vector<Source> recurrent;  // by block of the recurrent kernel
   bool recurrent_bias = false;
-  int forget_block = -1;             // of the kernel
-  std::vector<Role> inputs;          // of the equations' inputs
-  equations::Equations equations;    // outputs: the new states
+  int forget_block = -1;           // of the kernel
+  std::vector<Role> inputs;        // of the equations' inputs
+  equations::Equations equations;  // outputs: the new states
 };
 
 // A step of some rows, or a phase of it. Blocks are Hp floats. Addresses in lists are those of a row's first unit.
 struct ProgramForward {
   Index rows, H, Hp;
-  Index begin, end;  // units to compute
-  bool even;         // the addresses in each list are evenly spaced
-  const float* input;                     // [rows][x_count·Hp] of the description
-  const float* products;                  // [rows][product slots in order·Hp]
-  const float* const* before;             // by state: [rows][Hp]
-  float* const* after;                    // by state: [rows][Hp], other arrays
-  const float* unit_weights;              // [unit weights][Hp]
-  const ConstRows* step;                  // by input of the step: [rows] of H floats, or of one
-  Rows y;                                 // [rows] of H floats that receive the first state; null: not wanted
-  Rows tape;                              // [rows] records; null in inference with one phase
+  Index begin, end;            // units to compute
+  bool even;                   // the addresses in each list are evenly spaced
+  const float* input;          // [rows][x_count·Hp] of the description
+  const float* products;       // [rows][product slots in order·Hp]
+  const float* const* before;  // by state: [rows][Hp]
+  float* const* after;         // by state: [rows][Hp], other arrays
+  const float* unit_weights;   // [unit weights][Hp]
+  const ConstRows* step;       // by input of the step: [rows] of H floats, or of one
+  Rows y;                      // [rows] of H floats that receive the first state; null: not wanted
+  Rows tape;                   // [rows] records; null in inference with one phase
   bool training;
   const simd::Kernels* kernels;
   float* memory;  // the thread's
@@ -94,19 +94,19 @@ class Program {
  private:
   // Where an input or output of a code stands.
   enum class Place : std::uint8_t {
-    input,         // a block of the input's product
-    product,       // a block of the recurrent products, counted over all of them
-    before,        // a state before the step: in the forward pass
-    after,         // … and after it
+    input,    // a block of the input's product
+    product,  // a block of the recurrent products, counted over all of them
+    before,   // a state before the step: in the forward pass
+    after,    // … and after it
     weight,
-    step,          // an input of the step
-    slot,          // of the record
+    step,  // an input of the step
+    slot,  // of the record
     y,
-    previous,      // a state before the step: in the backward pass
-    h,             // the first state after it
+    previous,  // a state before the step: in the backward pass
+    h,         // the first state after it
     dy,
     d_state,
-    d_source,      // by product
+    d_source,  // by product
     d_step,
   };
   struct Stand {
@@ -123,7 +123,8 @@ class Program {
 
   static Rows step_gradient(const ProgramForward&, int) { return nullptr; }
   static Rows step_gradient(const ProgramBackward& step, int input) { return step.d_step[input]; }
-  // find(stand, listed, dense): where it is, by the functions for rows given by their addresses and for rows that follow one another.
+  // find(stand, listed, dense): where it is, by the functions for rows given by their addresses and for rows that follow one
+  // another.
   template <class Step, class Find>
   void run(const Part& part, const Step& step, const Find& find) const noexcept;
 

@@ -1,5 +1,5 @@
-// From the equations of a step to the parts that carry it out: which product comes when, what the tape keeps, and where the backward
-// pass leaves the gradients that the large products read.
+// From the equations of a step to the parts that carry it out: which product comes when, what the tape keeps, and where the
+// backward pass leaves the gradients that the large products read.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -63,8 +63,7 @@ class ProgramBuilder {
     forward_parts();
     backward_parts();
     for (const auto* parts : {&p_.inference_, &p_.training_, &p_.backward_})
-      for (const Program::Part& part : *parts)
-        p_.whole_rows_ = p_.whole_rows_ || part.reduces;
+      for (const Program::Part& part : *parts) p_.whole_rows_ = p_.whole_rows_ || part.reduces;
   }
 
  private:
@@ -140,7 +139,8 @@ class ProgramBuilder {
     int phases = 1;
     for (std::size_t b = 0; b < cell_.recurrent.size(); ++b) phases = std::max(phases, block_phase(static_cast<int>(b)) + 1);
     if (phases > kMostPhases)
-      throw_error("cell '%': recurrent products of recurrent products, % deep; at most % are possible", {cell_.name, phases, kMostPhases});
+      throw_error("cell '%': recurrent products of recurrent products, % deep; at most % are possible",
+                  {cell_.name, phases, kMostPhases});
     d_.phases = phases;
   }
 
@@ -468,8 +468,8 @@ class ProgramBuilder {
     std::vector<equations::Wanted> results;
     for (const Wanted& w : wanted) {
       const auto same = std::find(part.inputs.begin(), part.inputs.end(), w.stand);
-      results.push_back({.value = number[at(w.node)],
-                         .over = same == part.inputs.end() ? -1 : static_cast<int>(same - part.inputs.begin())});
+      results.push_back(
+          {.value = number[at(w.node)], .over = same == part.inputs.end() ? -1 : static_cast<int>(same - part.inputs.begin())});
       part.outputs.push_back(w.stand);
     }
     part.code = equations::Code(graph, results);
@@ -530,7 +530,8 @@ class ProgramBuilder {
         }
         (training ? p_.training_ : p_.inference_).push_back(make(given, wanted));
         for (const Wanted& w : wanted)
-          if (w.stand.place == Place::slot && full_.nodes()[at(w.node)].op != Op::none) given.insert(given.begin(), {w.node, w.stand});
+          if (w.stand.place == Place::slot && full_.nodes()[at(w.node)].op != Op::none)
+            given.insert(given.begin(), {w.node, w.stand});
       }
     }
   }
@@ -564,8 +565,7 @@ class ProgramBuilder {
     std::vector<Given> given = inputs_of(true);
     const auto compute = [&](int node) { return full_.nodes()[at(node)].op != Op::none; };
     for (std::size_t k = 0; k < next_.size(); ++k)
-      if (compute(next_[k]))
-        given.push_back({next_[k], k == 0 ? Stand{Place::h, 0} : Stand{Place::slot, d_.state_slot[k]}});
+      if (compute(next_[k])) given.push_back({next_[k], k == 0 ? Stand{Place::h, 0} : Stand{Place::slot, d_.state_slot[k]}});
     for (const auto& [node, slot] : kept_) given.push_back({node, {Place::slot, slot}});
     for (const auto& [node, slot] : saved_) given.push_back({node, {Place::slot, slot}});
     given.insert(given.end(), arrived_.begin(), arrived_.end());
@@ -602,8 +602,6 @@ class ProgramBuilder {
   std::map<int, int> kept_, saved_;  // slots: of values that are multiplied, and of those that the backward pass reads
 };
 
-Program::Program(const CellProgram& cell, const std::vector<bool>& step_rows) {
-  ProgramBuilder(cell, step_rows, *this).build();
-}
+Program::Program(const CellProgram& cell, const std::vector<bool>& step_rows) { ProgramBuilder(cell, step_rows, *this).build(); }
 
 }  // namespace rekur::recurrent

@@ -88,11 +88,11 @@ struct ProgramProducts {
   Index rows, Hp;
   Index begin = 0, end;  // units to compute: multiples of the width
   bool descending;
-  float* const* before;        // by state: [rows][Hp]
+  float* const* before;         // by state: [rows][Hp]
   bool zero[kMostStates] = {};  // whether it is known to be zero
-  Rows tape;                   // [rows] records; null with one phase
-  float* products;             // [rows][product_blocks·Hp]
-  const float** sources;       // [rows], to write to
+  Rows tape;                    // [rows] records; null with one phase
+  float* products;              // [rows][product_blocks·Hp]
+  const float** sources;        // [rows], to write to
   const Kernels& kernels;
 };
 void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept;

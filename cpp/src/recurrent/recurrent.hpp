@@ -27,8 +27,8 @@ struct Strided {
   explicit operator bool() const { return data != nullptr; }
 };
 
-// Weights in the user's layout (description.hpp): kernel [I, kernel_blocks·H], recurrent_kernel [H, recurrent_blocks·H], bias or null,
-// unit_weights [unit weights, H] or, for a cell without, null.
+// Weights in the user's layout (description.hpp): kernel [I, kernel_blocks·H], recurrent_kernel [H, recurrent_blocks·H], bias or
+// null, unit_weights [unit weights, H] or, for a cell without, null.
 template <class T>
 struct Weights {
   T* kernel = nullptr;
@@ -79,15 +79,15 @@ class Recurrence {
 struct Forward {
   const Recurrence* layer = nullptr;
   Index T = 0, B = 0;
-  Strided<const float> x;  // (B, T, I)
+  Strided<const float> x;                      // (B, T, I)
   const Strided<const float>* step = nullptr;  // of a program: its inputs a step, (B, T, H) or (B, T, 1)
   const std::int32_t* lengths =
       nullptr;           // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
   bool reverse = false;  // from each row's last valid step to its first; y keeps the input's order
   const float* initial[kMostStates] = {};  // h, c: [B, H]; null: zeros
-  Strided<float> y;                              // (B, T, H); null: not wanted
+  Strided<float> y;                        // (B, T, H); null: not wanted
   float* final[kMostStates] = {};          // h, c after the last step taken: [B, H]. Length 0: the initial state
-  float* tape = nullptr;                         // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
+  float* tape = nullptr;                   // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
   // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
   const Forward* source = nullptr;
 };
@@ -96,8 +96,8 @@ struct Forward {
 // what it left there. The tape is consumed. Gradients are added (+=) to what is there; null ones are not computed.
 struct Backward {
   Forward forward;
-  Weights<const float> weights;                  // those the run was prepared with, still the same
-  Strided<const float> dy;                       // null: no gradient arrives through y
+  Weights<const float> weights;            // those the run was prepared with, still the same
+  Strided<const float> dy;                 // null: no gradient arrives through y
   const float* d_final[kMostStates] = {};  // [B, H]; null: none arrives
   Strided<float> dx;
   // Of a program, by input a step: where its gradient is written (not added), zeros past a row's length; null: not wanted.

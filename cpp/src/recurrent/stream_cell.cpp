@@ -133,8 +133,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* x, const float* c
   }
   simd_->gemm(batch, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
 #if REKUR_EQUATIONS
-  if (program_)
-    return step_program(batch, turn, step_inputs, projections, records + batch * record, addresses, memory);
+  if (program_) return step_program(batch, turn, step_inputs, projections, records + batch * record, addresses, memory);
 #endif
   static_cast<void>(step_inputs);
   StepForward s{};

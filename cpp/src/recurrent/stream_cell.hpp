@@ -41,7 +41,7 @@ class StreamCell {
                     float* addresses, float* memory) const noexcept;
 #endif
 
-  Recurrence engine_;  // prepared where its kernels do the step
+  Recurrence engine_;                 // prepared where its kernels do the step
   const Program* program_ = nullptr;  // the engine's own
   Index Hp_;
   const simd::Kernels* simd_;

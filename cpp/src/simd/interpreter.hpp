@@ -42,8 +42,7 @@ struct InstructionRows {
         y_stride(operands[i.to].stride),
         rows(all_rows),
         n(features) {
-    const bool contiguous =
-        y_stride == n && a_stride == n && (used < 2 || b_stride == n) && (used < 3 || c_stride == n);
+    const bool contiguous = y_stride == n && a_stride == n && (used < 2 || b_stride == n) && (used < 3 || c_stride == n);
     if (i.by_row || contiguous) {
       n = i.by_row ? rows : rows * n;
       rows = 1;
@@ -171,8 +170,8 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
           for (Index row = 0; row < rows; ++row) r.y[row] /= static_cast<float>(features);
         break;
       case Op::row_maximum:
-        reduce_rows(r.a, r.a_stride, r.y, rows, features, -__builtin_inff(), [](Vec s, Vec v) { return maximum(s, v); },
-                    largest_lane);
+        reduce_rows(
+            r.a, r.a_stride, r.y, rows, features, -__builtin_inff(), [](Vec s, Vec v) { return maximum(s, v); }, largest_lane);
         break;
       case Op::slope:
 #if REKUR_TRAINING

@@ -179,14 +179,14 @@ double EquationsLoss::block(const Plan& plan, const Rows& rows, const PairWeight
   outputs[0] = memory.value;
   const auto& kernels = isa::kernels();
   if (dx == nullptr) {
-    plan.value.run(kernels, inputs, outputs, 0, count, n, memory.code);
+    plan.value.run_rows(kernels, inputs, outputs, 0, count, n, memory.code);
   } else {
     const double share = scale / static_cast<double>(rows.valid() * each);
     for (Index r = 0; r < count; ++r) std::fill_n(memory.arriving + r * each, each, static_cast<float>(share * weight(begin + r)));
     inputs[plan.pieces.size()] = memory.arriving;
     for (std::size_t i = 0; i < plan.pieces.size(); ++i)
       if (const int g = plan.pieces[i].gradient; g >= 0) outputs[g] = plan.direct ? dx + begin * plan.output : memory.gradients[i];
-    plan.both.run(kernels, inputs, outputs, 0, count, n, memory.code);
+    plan.both.run_rows(kernels, inputs, outputs, 0, count, n, memory.code);
   }
 
   double sum = 0;
