@@ -115,27 +115,40 @@ Plan plan_of(const json::Value& initializer, std::string_view context, const Sha
 
 using random::Stream;
 
-// out[i] = draw(i), in parallel; a draw costs `cost` floating-point operations or so. Somebody who interrupts waits for a slice.
+// out[i] = draw(i / 4 * 4)[i % 4], in parallel; a number costs `cost` floating-point operations or so. Somebody who interrupts
+// waits for a slice.
 template <class Number, class Draw>
 void fill(std::span<Number> out, double cost, const Draw& draw) {
-  constexpr Index kSlice = Index{1} << 22;
+  constexpr Index kSlice = Index{1} << 22, kGrain = 1024;
+  static_assert(kSlice % 4 == 0 && kGrain % 4 == 0);
   const auto n = static_cast<Index>(out.size());
   for (Index done = 0; done < n; done += kSlice) {
     if (done > 0) runtime::check_interrupt();
     const Index size = std::min(kSlice, n - done);
-    runtime::parallel_range(size, 1024, cost * static_cast<double>(size), [&](Index begin, Index end) {
-      for (Index i = done + begin; i < done + end; ++i)
-        out[static_cast<std::size_t>(i)] = static_cast<Number>(draw(static_cast<std::uint64_t>(i)));
+    runtime::parallel_range(size, kGrain, cost * static_cast<double>(size), [&](Index begin, Index end) {
+      for (Index i = done + begin; i < done + end; i += 4) {
+        const random::Four numbers = draw(static_cast<std::uint64_t>(i));
+        for (Index k = 0; k < std::min(Index{4}, done + end - i); ++k)
+          out[static_cast<std::size_t>(i + k)] = static_cast<Number>(numbers[static_cast<std::size_t>(k)]);
+      }
     });
   }
 }
 
-// The first draw within ±2, each attempt from a step of its own.
-double truncated_normal(std::uint64_t seed, std::uint64_t step, std::uint32_t stream, std::uint64_t index) {
-  for (std::uint64_t attempt = 0;; ++attempt) {
-    const double z = Stream(seed, step + attempt, stream).normal(index);
-    if (std::abs(z) <= 2) return z;
+// a + b x of each.
+random::Four along(double a, double b, random::Four x) {
+  for (double& value : x) value = a + b * value;
+  return x;
+}
+
+// The first draws within ±2, each attempt from a step of its own.
+random::Four truncated_normals(std::uint64_t seed, std::uint64_t step, std::uint32_t stream, std::uint64_t index) {
+  random::Four numbers = Stream(seed, step, stream).normals(index);
+  for (std::size_t k = 0; k < 4; ++k) {
+    for (std::uint64_t attempt = 1; std::abs(numbers[k]) > 2; ++attempt)
+      numbers[k] = Stream(seed, step + attempt, stream).normal(index + k);
   }
+  return numbers;
 }
 
 void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::span<float> out) {
@@ -143,7 +156,7 @@ void fill_orthogonal(const Shape& shape, double gain, const Stream& draws, std::
   const Index rows = static_cast<Index>(out.size()) / std::max(columns, Index{1});
   const Index k = std::min(rows, columns), n = std::max(rows, columns);
   std::vector<double> matrix(out.size());
-  fill(std::span<double>(matrix), 100, [&](std::uint64_t i) { return draws.normal(i); });
+  fill(std::span<double>(matrix), 100, [&](std::uint64_t i) { return draws.normals(i); });
   orthonormalize_rows(k, n, matrix);
   // By squares, so that the side that jumps from line to line stays in the cache.
   constexpr Index kSide = 64;
@@ -175,13 +188,13 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
       std::fill(out.begin(), out.end(), static_cast<float>(plan.a));
       break;
     case Kind::uniform:
-      fill(out, 40, [&](std::uint64_t i) { return plan.a + (plan.b - plan.a) * draws.uniform(i); });
+      fill(out, 40, [&](std::uint64_t i) { return along(plan.a, plan.b - plan.a, draws.uniforms(i)); });
       break;
     case Kind::normal:
-      fill(out, 100, [&](std::uint64_t i) { return plan.a + plan.b * draws.normal(i); });
+      fill(out, 100, [&](std::uint64_t i) { return along(plan.a, plan.b, draws.normals(i)); });
       break;
     case Kind::truncated_normal:
-      fill(out, 100, [&](std::uint64_t i) { return plan.a + plan.b * truncated_normal(seed, step, stream, i); });
+      fill(out, 100, [&](std::uint64_t i) { return along(plan.a, plan.b, truncated_normals(seed, step, stream, i)); });
       break;
     case Kind::orthogonal:
       fill_orthogonal(shape, plan.a, draws, out);

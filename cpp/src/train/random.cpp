@@ -8,6 +8,13 @@
 namespace rekur::random {
 namespace {
 
+// 1, 1/3, … 1/21: the first term left out of the series of log is below 1e-18 for |s| < 0.1716.
+constexpr auto kOddInverses = [] {
+  std::array<double, 11> table{};
+  for (std::size_t k = 0; k < table.size(); ++k) table[k] = 1.0 / static_cast<double>(2 * k + 1);
+  return table;
+}();
+
 // log(x) for normal x > 0, to about 2 units in the last place: x = 2^e m with m in [√½, √2), log m = 2 artanh((m-1)/(m+1)).
 double log(double x) noexcept {
   auto bits = std::bit_cast<std::uint64_t>(x);
@@ -15,9 +22,9 @@ double log(double x) noexcept {
   const auto exponent = static_cast<std::int64_t>(bits - kSqrtHalf) >> 52;
   bits -= static_cast<std::uint64_t>(exponent) << 52;
   const double m = std::bit_cast<double>(bits);
-  const double s = (m - 1) / (m + 1), s2 = s * s;  // |s| < 0.1716: the first term left out is below 1e-18
+  const double s = (m - 1) / (m + 1), s2 = s * s;
   double sum = 0;
-  for (int k = 21; k >= 1; k -= 2) sum = sum * s2 + 1.0 / k;
+  for (std::size_t k = kOddInverses.size(); k-- > 0;) sum = sum * s2 + kOddInverses[k];
   return 2 * s * sum + static_cast<double>(exponent) * std::numbers::ln2;
 }
 
@@ -76,12 +83,21 @@ Words Stream::block(std::uint64_t index) const noexcept {
   return philox4x32({low(index / 4), stream_, low(step_), low(step_ >> 32)}, {low(seed_), low(seed_ >> 32)});
 }
 
-double Stream::normal(std::uint64_t index) const noexcept {
+Four Stream::uniforms(std::uint64_t index) const noexcept {
   const Words words = block(index);
-  const std::size_t pair = index % 4 / 2 * 2;
-  const double radius = std::sqrt(-2 * log((words[pair] + 0.5) * 0x1p-32));
-  const SinCos angle = sin_cos(words[pair + 1]);
-  return radius * (index % 2 == 0 ? angle.cos : angle.sin);
+  return {(words[0] >> 8) * 0x1p-24, (words[1] >> 8) * 0x1p-24, (words[2] >> 8) * 0x1p-24, (words[3] >> 8) * 0x1p-24};
+}
+
+Four Stream::normals(std::uint64_t index) const noexcept {
+  const Words words = block(index);
+  Four numbers;
+  for (std::size_t pair = 0; pair < 4; pair += 2) {
+    const double radius = std::sqrt(-2 * log((words[pair] + 0.5) * 0x1p-32));
+    const SinCos angle = sin_cos(words[pair + 1]);
+    numbers[pair] = radius * angle.cos;
+    numbers[pair + 1] = radius * angle.sin;
+  }
+  return numbers;
 }
 
 }  // namespace rekur::random
