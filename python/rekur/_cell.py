@@ -155,6 +155,8 @@ class Cell:
                 f"cell '{self.name}': forget='{self._forget}' is no block of the input's products"
                 f"{did_you_mean(self._forget, [name[2:] for name in program['kernel']])}"
             )
+        if self._recurrent_bias and not program["recurrent"]:
+            raise ValueError(f"cell '{self.name}': recurrent_bias=True, and it has no recurrent products")
         weights = [{"name": name, "initializer": how} for name, how in self.weights.items()]
         found = {"name": self.name, **program, "weights": weights, "recurrent_bias": self._recurrent_bias}
         found["forget"] = forget

@@ -6,7 +6,7 @@ from typing import Any
 
 from rekur import initializers
 from rekur._cell_define import cell
-from rekur.ops import cos, exp, sigmoid, sin, softplus, sqrt, tanh, where
+from rekur.ops import cos, exp, log_sigmoid, maximum, sigmoid, sin, softplus, sqrt, tanh, where
 
 
 @cell
@@ -31,22 +31,30 @@ def min_gru_log(x: Any, h: Any) -> Any:
     return h + z * (_positive(x.n) - h)
 
 
+def _gates(f: Any, i: Any) -> tuple[Any, Any]:
+    """σ(f) and σ(i), both divided by their sum, which may be as small as it likes."""
+    d = softplus(-f) - softplus(-i)
+    return sigmoid(-d), sigmoid(d)
+
+
 @cell
 def min_lstm(x: Any, h: Any) -> Any:
-    """f, i = σ(W x + b), h' = f/(f + i)⊙h + i/(f + i)⊙(W x + b). Feng et al., arXiv:2410.01201."""
-    f = sigmoid(x.f)
-    i = sigmoid(x.i)
-    return (f * h + i * x.n) / (f + i)
+    """f, i = σ(W x + b), h' = f/(f + i)⊙h + i/(f + i)⊙(W x + b). Feng et al., arXiv:2410.01201.
+
+    f/(f + i) is computed as σ(−d) with d = softplus(−a_f) − softplus(−a_i), a the products before their σ.
+    """
+    f, i = _gates(x.f, x.i)
+    return f * h + i * x.n
 
 
 @cell
 def min_lstm_log(x: Any, h: Any) -> Any:
-    """d = softplus(−f) − softplus(−i), h' = σ(−d)⊙h + σ(d)⊙g(W x + b): min_lstm with g as min_gru_log has it.
+    """f, i = σ(W x + b), h' = f/(f + i)⊙h + i/(f + i)⊙g(W x + b): min_lstm with g as min_gru_log has it.
 
-    Feng et al., arXiv:2410.01201, appendix B; f and i are products before their σ.
+    Feng et al., arXiv:2410.01201, appendix B; h stays above 0.
     """
-    d = softplus(-x.f) - softplus(-x.i)
-    return sigmoid(-d) * h + sigmoid(d) * _positive(x.n)
+    f, i = _gates(x.f, x.i)
+    return f * h + i * _positive(x.n)
 
 
 _SRU_V = initializers.RandomUniform(-(1.5**0.5), 1.5**0.5)
@@ -89,17 +97,22 @@ def qrnn_2(x: Any, h: Any, c: Any, before: Any) -> Any:
     return sigmoid(x.o + before.o) * c, c, x
 
 
+def _rest(y: Any) -> Any:
+    """√(1 − e^(−2 y)) for y ≥ 0, with all its digits near 0, where its slope stays finite."""
+    t = tanh(y)
+    return sqrt(maximum(2 * t / (1 + t), 1e-14))
+
+
 @cell(kernel_initializer="lecun_normal", weights={"a": initializers.RandomUniform(4.3, 9.0)})
 def rg_lru(x: Any, h: Any, *, a: Any, c: float = 8.0) -> Any:
     """r, i = σ(W x + b), α = σ(a)^(c r), h' = α⊙h + √(1 − α²)⊙(i⊙x). De et al., arXiv:2402.19427 (Griffin).
 
     x must have as many features as h. σ(a)^c starts between 0.9 and 0.999.
     """
-    r = sigmoid(x.r)
+    r = exp(log_sigmoid(x.r))  # not sigmoid, which some runtimes end at 1e-8: the root below would show it
     i = sigmoid(x.i)
-    log_alpha = -c * softplus(-a) * r
-    alpha = exp(log_alpha)
-    return alpha * h + sqrt(1 - exp(2 * log_alpha)) * (i * x)
+    y = c * softplus(-a) * r  # −log α
+    return exp(-y) * h + _rest(y) * (i * x)
 
 
 @cell(
@@ -117,10 +130,10 @@ def lru(x: Any, y: Any, re: Any, im: Any, *, nu: Any, theta: Any, gamma: Any) ->
     s = re + i im; B, C complex matrices, D a real one. γ is a factor of the paper's normalisation, whose value before
     training it has at 1. |λ| starts between 0.9 and 0.999.
     """
-    size = exp(-exp(nu))
-    angle = exp(theta)
+    decay = exp(nu)
+    size, angle = exp(-decay), exp(theta)
     along, across = size * cos(angle), size * sin(angle)
-    scale = gamma * sqrt(1 - size * size)
+    scale = gamma * _rest(decay)
     new_re = along * re - across * im + scale * x.re
     new_im = across * re + along * im + scale * x.im
     return new_re.y - new_im.y + x.y, new_re, new_im

@@ -8,7 +8,7 @@ from typing import Any
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import BATCH, OPSETS, Graph, Tensor
 from rekur.onnx._layers import LAYERS, Rule
-from rekur.onnx._plan import Layer, Plan, describe, has_time_axis, parse_ref
+from rekur.onnx._plan import Layer, Plan, describe, has_time_axis, parse_ref, sequences_of
 from rekur.onnx._states import latest
 
 STEPWISE: dict[str, Rule] = {"Step": latest}  # layers that are something else in a one-step model
@@ -40,7 +40,7 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
             rule = STEPWISE.get(layer["type"], rule)
         if rule is None:
             raise ExportError(f"{describe(layer)}: layers of this type have no ONNX form")
-        given = layer["inputs"][:1] if layer["name"] in plan.states else layer["inputs"]
+        given = layer["inputs"][: sequences_of(layer)] if layer["name"] in plan.states else layer["inputs"]
         inputs = [_resolve(tensors, layer, text) for text in given]
         for index, output in enumerate(rule(graph, plan, layer, inputs)):
             tensors[layer["name"], index] = output

@@ -21,7 +21,9 @@ COMPARISONS = {"equal": "Equal", "less": "Less", "less_equal": "LessOrEqual"}
 CONSTANT, ROW = 0, 1  # what a value has of features besides as many as the row
 
 
-class _Writer:
+class Writer:
+    """Nodes of equations, in a graph; ``names`` and ``widths`` are those of the values so far."""
+
     def __init__(self, graph: Graph, layer: Layer, features: int) -> None:
         self.graph, self.layer, self.features = graph, layer, features
         self.label = layer["name"]
@@ -30,19 +32,19 @@ class _Writer:
 
     def node(self, operation: str | Mapping[str, Any], operands: Sequence[Any], out: str) -> None:
         if operation == "constant":
-            self._append(self.graph.initializer(f"{out}/constant", np.array(operands[0], np.float32)), CONSTANT)
+            self.append(self.graph.initializer(f"{out}/constant", np.array(operands[0], np.float32)), CONSTANT)
             return
         given = [self.names[k] for k in operands]
         width = max(self.widths[k] for k in operands)
         if operation in ("sum", "mean", "max"):
             if width in (CONSTANT, ROW):  # a number a row is its own sum
-                self._append(given[0], width)
+                self.append(given[0], width)
             else:
-                self._append(self._reduced(operation, given[0], out), ROW)
+                self.append(self._reduced(operation, given[0], out), ROW)
             return
-        self._append(self._elementwise(operation, given, out), width)
+        self.append(self._elementwise(operation, given, out), width)
 
-    def _append(self, name: str, width: int) -> None:
+    def append(self, name: str, width: int) -> None:
         self.names.append(name)
         self.widths.append(width)
 
@@ -97,10 +99,10 @@ class _Writer:
 def lambda_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     equations, label = layer["equations"], layer["name"]
     features = max(x.features or 0 for x in inputs)
-    writer = _Writer(graph, layer, features)
+    writer = Writer(graph, layer, features)
     values, time_major = graph.aligned(inputs)
     for x, value in zip(inputs, values, strict=True):
-        writer._append(value, features if x.features == features else ROW)
+        writer.append(value, features if x.features == features else ROW)
     for number, (operation, *operands) in enumerate(equations["nodes"]):
         writer.node(operation, operands, f"{label}/{number}")
     axis = next((x.axis for x in inputs if x.axis is not None), None)

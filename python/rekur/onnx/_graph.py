@@ -49,8 +49,9 @@ class Node:
     op: str
     inputs: list[str]
     outputs: list[str]
-    attributes: dict[str, Any]
+    attributes: dict[str, Any]  # a Graph among them is a body
     name: str
+    doc: str = ""
 
 
 Interface = list[tuple[str, str, tuple[int | str, ...]]]  # (name, dtype, shape)
@@ -67,19 +68,29 @@ class Graph:
         self.inputs: Interface = []
         self.outputs: Interface = []
         self._made: set[str] = set()
+        self.shared = False  # its initialisers stand in the graph around it, and its values have no shapes
+        self.prefix = ""  # of the names of what is shared; a body's differ from those of the graph around it
 
     def body(self) -> Graph:
         """A graph within this one, for an attribute: it sees this one's values, and its initialisers stand here."""
         inner = Graph(self.weights, self.opset)
-        inner.initializers = self.initializers
+        inner.initializers, inner.shared = self.initializers, True
         return inner
 
-    def emit(self, op: str, inputs: Iterable[str], *outputs: str, name: str | None = None, **attributes: Any) -> str:
+    def emit(
+        self,
+        op: str,
+        inputs: Iterable[str],
+        *outputs: str,
+        name: str | None = None,
+        doc: str = "",
+        **attributes: Any,
+    ) -> str:
         """Append a node; returns its first output. Empty names stand for absent ones and are cut off at the end."""
         trimmed = [_trim(list(inputs)), _trim(list(outputs))]
         kept = {key: value for key, value in attributes.items() if value is not None}
         first = next(output for output in outputs if output)
-        self.nodes.append(Node(op, trimmed[0], trimmed[1], kept, name or first))
+        self.nodes.append(Node(op, trimmed[0], trimmed[1], kept, name or first, doc))
         self._made.update(filter(None, outputs))
         return outputs[0]
 
@@ -88,6 +99,7 @@ class Graph:
         return output if output in self._made else self.emit(op, inputs, output, **attributes)
 
     def initializer(self, name: str, array: NDArray[Any]) -> str:
+        name = self.prefix + name
         self.initializers[name] = np.array(array, order="C")
         return name
 
@@ -152,40 +164,44 @@ def to_proto(
     graph: Graph, name: str, opset: int, producer: str, metadata: Mapping[str, str], doc: str | None = None
 ) -> Any:
     """An ``onnx.ModelProto``; initialisers as raw little-endian bytes."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper
 
-    if opset >= 18:  # axes became an input
-        for node in graph.nodes:
-            if node.op == "ReduceMax":
-                node.inputs.append(graph.integers(*node.attributes.pop("axes")))
-    kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
-
-    def attribute(value: Any) -> Any:
-        if not isinstance(value, Graph):
-            return value
-        given, made = (
-            [helper.make_tensor_value_info(n, kinds[t], None) for n, t, _ in v] for v in (value.inputs, value.outputs)
-        )
-        return helper.make_graph(made_nodes(value), "body", given, made)
-
-    def made_nodes(of: Graph) -> list[Any]:
-        return [
-            helper.make_node(
-                n.op, n.inputs, n.outputs, name=n.name, **{k: attribute(v) for k, v in n.attributes.items()}
-            )
-            for n in of.nodes
-        ]
-
-    proto = helper.make_graph(
-        made_nodes(graph),
-        name,
-        [helper.make_tensor_value_info(n, kinds[dtype], shape) for n, dtype, shape in graph.inputs],
-        [helper.make_tensor_value_info(n, kinds[dtype], shape) for n, dtype, shape in graph.outputs],
-        [numpy_helper.from_array(array, n) for n, array in graph.initializers.items()],
+    model = helper.make_model(
+        graph_proto(graph, name, opset), opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION
     )
-    model = helper.make_model(proto, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION)
     model.producer_name = "rekur"
     model.producer_version = producer
     model.doc_string = f"Model '{name}', exported by rekur {producer}".rstrip() if doc is None else doc
     helper.set_model_props(model, dict(metadata))
     return model
+
+
+def graph_proto(graph: Graph, name: str, opset: int) -> Any:
+    """An ``onnx.GraphProto``, those of bodies in it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
+    nodes = []
+    for n in graph.nodes:
+        inputs, attributes = n.inputs, dict(n.attributes)
+        if opset >= 18 and n.op == "ReduceMax":  # axes became an input
+            inputs = [*inputs, graph.integers(*attributes.pop("axes"))]
+        for key, value in attributes.items():
+            if isinstance(value, Graph):
+                attributes[key] = graph_proto(value, n.name, opset)
+        node = helper.make_node(n.op, inputs, n.outputs, name=n.name, **attributes)
+        if n.doc:
+            node.doc_string = n.doc
+        nodes.append(node)
+
+    def described(values: Interface) -> list[Any]:
+        return [helper.make_tensor_value_info(n, kinds[t], None if graph.shared else shape) for n, t, shape in values]
+
+    initializers = {} if graph.shared else graph.initializers
+    return helper.make_graph(
+        nodes,
+        name,
+        described(graph.inputs),
+        described(graph.outputs),
+        [numpy_helper.from_array(array, n) for n, array in initializers.items()],
+    )

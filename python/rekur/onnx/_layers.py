@@ -15,6 +15,7 @@ from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import gated_linear_attention
 from rekur.onnx._plan import Layer, Plan, describe
 from rekur.onnx._recurrent import bidirectional, recurrent
+from rekur.onnx._scan import bidirectional_rnn, rnn
 
 Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the running value, attributes)
 INT64 = 7  # onnx.TensorProto.INT64
@@ -219,13 +220,19 @@ def _fold(graph: Graph, layer: Layer, inputs: Sequence[Tensor], op: str) -> Tens
     return _tensor(layer["name"], inputs[0].features, inputs[0], value, time_major)
 
 
+def _bidirectional(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    rule = bidirectional_rnn if layer["layer"]["type"] == "RNN" else bidirectional
+    return rule(graph, plan, layer, inputs)
+
+
 Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
 
 LAYERS: dict[str, Rule] = {
     "SimpleRNN": recurrent,
     "LSTM": recurrent,
     "GRU": recurrent,
-    "Bidirectional": bidirectional,
+    "RNN": rnn,
+    "Bidirectional": _bidirectional,
     "GatedLinearAttention": gated_linear_attention,
     "Dense": _dense,
     "Activation": _activation,

@@ -12,7 +12,7 @@ from rekur.onnx._errors import ExportError
 Layer = Mapping[str, Any]
 Ref = tuple[str, int]  # (layer, output)
 
-RECURRENT = ("SimpleRNN", "LSTM", "GRU", "GatedLinearAttention")
+RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention")
 READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step")  # the types that treat a row by its length
 
 
@@ -33,6 +33,13 @@ def recurrent_core(layer: Layer) -> Layer | None:
         core: Layer = layer["layer"]
         return core
     return layer if layer["type"] in RECURRENT else None
+
+
+def sequences_of(layer: Layer) -> int:
+    """How many inputs of a recurrent layer are sequences, the first ones; the others are initial states."""
+    core = recurrent_core(layer)
+    assert core is not None
+    return 1 + (len(core["cell"].get("step_inputs", ())) if core["type"] == "RNN" else 0)
 
 
 def has_time_axis(layer: Layer) -> bool:

@@ -18,7 +18,7 @@ from rekur._validate import check_data
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
-from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core
+from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core, sequences_of
 from rekur.onnx._recurrent import CELLS
 from rekur.onnx._session import check_filled, run_session
 
@@ -140,7 +140,6 @@ def hold_states(plan: Plan, streaming: bool) -> None:
     read: set[str] = {name for name, _ in plan.outputs}
     started: set[str] = set()
     for layer in plan.live:
-        read.update(parse_ref(text)[0] for text in layer.get("inputs", ())[:1])
         core = recurrent_core(layer)
         if core is None:
             read.update(parse_ref(text)[0] for text in layer.get("inputs", ()))
@@ -150,8 +149,9 @@ def hold_states(plan: Plan, streaming: bool) -> None:
             raise ExportError(
                 f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
             )
-        sizes = _state_sizes(core)
-        given = layer["inputs"][1:]
+        sizes, first = _state_sizes(core), sequences_of(layer)
+        read.update(parse_ref(text)[0] for text in layer["inputs"][:first])
+        given = layer["inputs"][first:]
         if len(given) > len(sizes):
             raise ExportError(f"{describe(layer)}: expected at most {len(sizes)} initial states, got {len(given)}")
         initial = [
@@ -179,7 +179,7 @@ def _state_sizes(core: Layer) -> dict[str, int]:
     if core["type"] == "GatedLinearAttention":
         return {"s": Attention.of(core).state}
     units: int = core["units"]
-    return dict.fromkeys(CELLS[core["type"]].states, units)
+    return dict.fromkeys(core["cell"]["states"] if core["type"] == "RNN" else CELLS[core["type"]].states, units)
 
 
 def _drop_time(plan: Plan) -> None:

@@ -44,10 +44,13 @@ KINDS = {
     **dict.fromkeys(("activation_alpha", "activation_beta"), "numbers"),
     **dict.fromkeys(("alpha", "beta", "clip", "epsilon", "ratio"), "a number"),
     **dict.fromkeys(("axes", "ends", "perm", "split", "starts", "steps"), "integers"),
+    **dict.fromkeys(("scan_input_axes", "scan_input_directions"), "integers"),
+    **dict.fromkeys(("scan_output_axes", "scan_output_directions"), "integers"),
     **dict.fromkeys(
         ("allowzero", "axis", "batch_dims", "end", "hidden_size", "input_forget", "keepdims"), "an integer"
     ),
     **dict.fromkeys(("layout", "linear_before_reset", "noop_with_empty_axes", "num_outputs"), "an integer"),
+    **dict.fromkeys(("num_scan_inputs",), "an integer"),
     **dict.fromkeys(("spatial", "start", "stash_type", "to"), "an integer"),
     **dict.fromkeys(("training_mode", "transA", "transB"), "an integer"),
     **dict.fromkeys(("value",), "a tensor"),

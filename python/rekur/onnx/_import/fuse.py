@@ -150,7 +150,7 @@ def _directions(layer: Layer, uses: Uses) -> set[int]:
             tensor.layer, tensor.port = layer, f"{side}.{state}"
     layer.options = {"layer": {"type": layer.type, **core, "return_sequences": sequences}, "merge_mode": mode}
     layer.type = "Bidirectional"
-    layer.inputs = [*layer.inputs, *other.inputs[1:]]
+    layer.inputs = [*layer.inputs, *other.inputs[other.sequences :]]
     layer.parameters = {
         f"{side}/{key}": array
         for side, member in (("forward", layer), ("backward", other))

@@ -28,7 +28,8 @@ class Layer:
     output: Tensor = field(init=False)  # the only one, or of a recurrent layer that of every step
     lengths: str | None = None  # recurrent: the graph input with the rows' lengths
     twin: Layer | None = None  # recurrent: the backward direction of the same node
-    states: dict[str, Tensor] = field(default_factory=dict)  # recurrent: "h" and, for LSTM, "c"
+    states: dict[str, Tensor] = field(default_factory=dict)  # recurrent: "h" and, for LSTM, "c"; RNN: scan.STATES
+    sequences: int = 1  # recurrent: how many inputs are, the first ones; the others are initial states
 
 
 @dataclass

@@ -14,6 +14,7 @@ from rekur.onnx._errors import LoadError
 from rekur.onnx._import.graph import Graph
 from rekur.onnx._import.read import MAX_ELEMENTS
 from rekur.onnx._import.recurrent import CELLS
+from rekur.onnx._import.scan import reads_lengths
 from rekur.onnx._import.values import FEATURES, MAX_PARTS, ONE, PARTS, Axis, Dim, Given, Refused, Rows, Tensor, View
 
 FLOAT, BOOL, INTEGERS = 1, 9, (6, 7)  # onnx.TensorProto's float32; bool; int32, int64
@@ -44,7 +45,7 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
                 continue
             found[name] = role
             for node in makers.get(name, ()):
-                if node.op_type not in CELLS and node.op_type != "Shape":
+                if node.op_type not in CELLS and node.op_type not in ("Shape", "Scan"):
                     waiting += _above(node, role, constants)
     return found
 
@@ -60,11 +61,15 @@ def _to_integers(node: Any) -> bool:
 
 
 def _sequences(node: Any) -> list[tuple[str, Role]]:
+    if node.op_type == "Scan":
+        return [(name, Role("sequence")) for name in node.input[_states_of_scan(node) :]]
     return [(name, Role("sequence")) for name in node.input[:1] if node.op_type in CELLS]
 
 
 def _lengths(node: Any) -> list[tuple[str, Role]]:
     """Besides recurrent nodes what our exporter takes one step of each row with compares them."""
+    if node.op_type == "Scan":
+        return [(name, Role("lengths")) for name in reads_lengths(node)]
     names = {"Greater": node.input[:1], "GreaterOrEqual": node.input[:1]}
     return [
         (name, Role("lengths")) for name in (node.input[4:5] if node.op_type in CELLS else names.get(node.op_type, ()))
@@ -72,8 +77,15 @@ def _lengths(node: Any) -> list[tuple[str, Role]]:
 
 
 def _states(node: Any) -> list[tuple[str, Role]]:
+    if node.op_type == "Scan":
+        return [(name, Role("state")) for name in node.input[: _states_of_scan(node)]]
     stack = next((int(a.i) for a in node.attribute if a.name == "layout"), 0)
     return [(name, Role("state", stack)) for name in node.input[5:7] if node.op_type in CELLS]
+
+
+def _states_of_scan(node: Any) -> int:
+    scanned = next((int(entry.i) for entry in node.attribute if entry.name == "num_scan_inputs"), 0)
+    return max(0, len(node.input) - scanned)
 
 
 def _above(node: Any, role: Role, constants: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, Role]]:

@@ -251,6 +251,11 @@ def padded(shape: list[Extent], rank: int) -> list[Extent]:
 
 
 def _range(call: Call) -> Value:
+    ends = [value.array for value in call.inputs if isinstance(value, Known) and value.array.size == 1]
+    if len(ends) == 3 and ends[1].dtype == object and (ends[0].flat[0], ends[2].flat[0]) == (0, 1):
+        limit = ends[1].flat[0]
+        if isinstance(limit, Size) and any(dim.size is None for dim in limit.dims):
+            raise Undecided("counts up to a size that only the data will tell", [dim.label for dim in limit.dims])
     start, limit, delta = (call.known(index) for index in range(3))
     if any(v.size != 1 for v in (start, limit, delta)) or start.dtype.kind not in "iu" or not delta.all():
         raise Refused("expected three integers, the last not 0")

@@ -82,7 +82,7 @@ def recurrent(call: Call) -> list[Value]:
     if len(call.inputs) > limit or len(call.wanted) > 1 + len(CELLS[call.op].states):
         raise Refused(f"{len(call.inputs)} inputs and {len(call.wanted)} outputs")
     node = _attributes(call, recurrent_kernel, peephole is not None)
-    x, time, batch = _sequence(x, node.batch_first)
+    x, time, batch = sequence_of(x, node.batch_first)
     weights = _weights(call, node, x.features, kernel, recurrent_kernel, bias, peephole)
     lengths = _lengths(call, time, batch)
     states = _initial_states(call, node, x, batch)
@@ -132,7 +132,7 @@ def _attributes(call: Call, recurrent_kernel: NDArray[Any], peepholes: bool) -> 
     return _Node(cell, directions[direction], units, layout == 1, options)
 
 
-def _sequence(x: View, batch_first: bool) -> tuple[View, Dim, Dim]:
+def sequence_of(x: View, batch_first: bool) -> tuple[View, Dim, Dim]:
     """x, its time axis and its batch axis, which are known from here on."""
     if len(x.axes) != 3 or len(x.parts) != 1 or x.ids:
         raise Refused(f"X is {'ids' if x.ids else 'a tensor'} of shape {x.describe()}; expected 3 axes")

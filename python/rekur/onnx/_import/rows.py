@@ -139,7 +139,7 @@ def _kept_state(call: Call, lengths: str) -> View:
         piece, layer = part[0], part[0].layer
         if len(part) != 1 or piece.port not in layer.states or layer.lengths != lengths:
             raise Refused("chooses by the lengths of rows between anything but a layer's initial and final state")
-        initial = layer.inputs[1:]
+        initial = layer.inputs[layer.sequences :]
         if isinstance(start, View):
             own = initial[list(layer.states).index(piece.port)] if initial else None
             fits = len(start.parts) == len(x.parts) and own is call.whole(start.parts[k])

@@ -20,6 +20,7 @@ from rekur.onnx._import.ops import RULES
 from rekur.onnx._import.order import describe as describe_node
 from rekur.onnx._import.order import graphs, ordered, reads
 from rekur.onnx._import.read import Tensors, all_graphs, opset
+from rekur.onnx._import.scan import scan
 from rekur.onnx._import.schema import check_form, check_types
 from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Undecided, Value, View
 
@@ -84,7 +85,7 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
 
 def _check_operators(nodes: Sequence[Any]) -> None:
     for node in nodes:
-        if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type != "If"):
+        if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type not in ("If", "Scan")):
             raise LoadError(f"{describe_node(node)}: {reasons.reason(node)}{reasons.hint(nodes)}")
 
 
@@ -112,11 +113,14 @@ class _Walk:
 
     def run(self, proto: Any, nodes: Sequence[Any], values: _Values) -> None:
         read = {name for node in nodes for name in reads(node)} | {value.name for value in proto.output}
+        makers = {name: node for node in nodes for name in node.output}
         for node in nodes:
             label = describe_node(node)
             try:
                 if node.op_type == "If":
                     self._branch(node, label, values)
+                elif node.op_type == "Scan":
+                    self._scan(node, label, values, read, makers)
                 else:
                     self._node(node, label, values, read)
             except NeedsConstant as reason:
@@ -125,17 +129,7 @@ class _Walk:
                 raise LoadError(f"{label}: {reason}{reasons.hint(nodes)}") from None
 
     def _node(self, node: Any, label: str, values: _Values, read: set[str]) -> None:
-        check_form(node, self.version)
-        call = Call(
-            op=node.op_type,
-            at=(label, hint(node)),
-            attributes=self.tensors.attributes(node, label),
-            inputs=[values.get(name) if name else None for name in node.input],
-            wanted=[bool(name) and name in read for name in node.output],
-            opset=self.version,
-            graph=self.graph,
-            interface={k: name for k, name in enumerate(node.input) if name in self.given},
-        )
+        call = self._call(node, label, values, read)
         constants = all(value is None or isinstance(value, (Known, Filled)) for value in call.inputs)
         if constants:
             check_types(node, self.version, call.inputs)
@@ -156,6 +150,26 @@ class _Walk:
                 values.made[name] = value
         if any(call.wanted[len(outputs) :]):
             raise Refused(f"output {len(outputs)} is read; it has {len(outputs)}")
+
+    def _call(self, node: Any, label: str, values: _Values, read: set[str]) -> Call:
+        check_form(node, self.version)
+        return Call(
+            op=node.op_type,
+            at=(label, hint(node)),
+            attributes=self.tensors.attributes(node, label),
+            inputs=[values.get(name) if name else None for name in node.input],
+            wanted=[bool(name) and name in read for name in node.output],
+            opset=self.version,
+            graph=self.graph,
+            interface={k: name for k, name in enumerate(node.input) if name in self.given},
+        )
+
+    def _scan(self, node: Any, label: str, values: _Values, read: set[str], makers: Mapping[str, Any]) -> None:
+        for name, value in zip(
+            node.output, scan(self._call(node, label, values, read), node, values.get, makers), strict=True
+        ):
+            if name:
+                values.made[name] = value
 
     def _branch(self, node: Any, label: str, values: _Values) -> None:
         """An If whose condition is known: the nodes of that branch, as if they stood here."""
