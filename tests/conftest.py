@@ -20,6 +20,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--onnx-cases", type=int, default=0, help="random ONNX graphs in the differential test, instead of a few"
     )
+    parser.addoption(
+        "--cell-cases", type=int, default=0, help="random cells in the law tests, instead of some; the library whole"
+    )
 
 
 @pytest.fixture(params=_core.available_isas())

@@ -168,9 +168,8 @@ def program_step(
                 (values[index],) = evaluate({"nodes": [node], "outputs": [len(args)]}, args)
             elif (name := equations["inputs"][index]) in sources:
                 source, block = sources[name]
-                product = (known[source] if isinstance(source, str) else value(source)) @ weights["recurrent_kernel"][
-                    :, block
-                ]
+                given = known[source] if isinstance(source, str) else value(source)
+                product = np.broadcast_to(given, (B, H)) @ weights["recurrent_kernel"][:, block]
                 values[index] = product + (weights["recurrent_bias"][block] if "recurrent_bias" in weights else 0.0)
             else:
                 values[index] = known[name]

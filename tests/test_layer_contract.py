@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness import Engine, floats, input_layer, model_spec
-from rekur import _core
+from rekur import _core, cells
 
 F32, I32 = "float32", "int32"
 Input = tuple[tuple[int | None, ...], str]
@@ -77,7 +77,17 @@ NORMED = {
     "outputs": [4, 5],
 }
 
+TIMED = ((None, None, 1), F32)
+PEEPHOLE, CFC, GRU_D = (getattr(cells, name).spec() for name in ("peephole_lstm", "cfc", "gru_d"))
+
 EXAMPLES = [
+    Example({"type": "RNN", "cell": PEEPHOLE, "units": 4}, [SEQUENCE], RECURRENT_WRONG),
+    Example({"type": "RNN", "cell": PEEPHOLE, **FULL, "use_bias": False}, [SEQUENCE, STATE, STATE], RECURRENT_WRONG),
+    Example({"type": "RNN", "cell": CFC, **FULL, "reverse": True}, [SEQUENCE, TIMED], [[SEQUENCE], [SEQUENCE, STATE]]),
+    Example({"type": "RNN", "cell": GRU_D, "units": 3}, [SEQUENCE, SEQUENCE, TIMED], [[SEQUENCE]]),
+    Example(
+        {"type": "Bidirectional", "layer": {"type": "RNN", "cell": CFC, **FULL}}, [SEQUENCE, TIMED, STATE, STATE], []
+    ),
     *(example for kind in ("SimpleRNN", "LSTM", "GRU") for example in recurrent_examples(kind)),
     Example({"type": "GRU", "units": 4, "reset_after": False}, [SEQUENCE], RECURRENT_WRONG),
     Example({"type": "LSTM", **FULL, "peepholes": True, "clip": 2.0}, [SEQUENCE, STATE, STATE], RECURRENT_WRONG),

@@ -88,6 +88,14 @@ EXAMPLES["GatedLinearAttention"] = (
 )
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4), RECURRENT)
 EXAMPLES["GRU"] = (lambda: layers.GRU(4), {**GATED, "reset_after": False})
+EXAMPLES["RNN"] = (
+    lambda: layers.RNN(rekur.cells.peephole_lstm, 4),
+    {
+        **{key: value for key, value in RECURRENT.items() if key not in ("activation", "clip")},
+        "cell": rekur.cells.janet,
+        "weight_initializers": {"p_f": "ones"},
+    },
+)
 EXAMPLES["LSTM"] = (lambda: layers.LSTM(4), LSTM)
 
 # What a constructor refuses, by parameter.
@@ -95,6 +103,8 @@ WRONG = {
     "function": 3,
     "arguments": 3,
     "units": 0,
+    "cell": "min_gruu",
+    "weight_initializers": {"u": "ones"},
     "activation": "rely",
     "use_bias": 1,
     "kernel_initializer": "he",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dis
 import importlib
 import inspect
 import itertools
@@ -138,7 +139,7 @@ class Cell:
     def _record(self, given: Sequence[str]) -> Spec:
         """Call the function once, with symbols."""
         function = _with_operations(self._function)
-        parameters = inspect.signature(function).parameters
+        parameters = inspect.signature(self._function).parameters
         x = next(iter(parameters))
         trace = CellTrace(f"cell '{self.name}'", x, given, self.states, list(self.weights))
         values = {**{n: v for n, v in self.step_inputs.items() if n not in given}, **self.parameters, **trace.given}
@@ -329,7 +330,7 @@ def _unknown_name(error: NameError, what: str) -> NameError:
 
 
 def _global_names(code: CodeType) -> set[str]:
-    names = set(code.co_names)
+    names = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             names |= _global_names(constant)

@@ -68,7 +68,7 @@ __all__ = [
 TYPES: dict[str, type[Layer]] = {
     c.type: c
     for c in (
-        InputLayer, SimpleRNN, LSTM, GRU, Bidirectional, GatedLinearAttention,
+        InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention,
         Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )

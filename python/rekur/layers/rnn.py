@@ -168,7 +168,7 @@ class RNN(Recurrent):
             x, then the cell's step inputs in their order, each (B, T, 1), one number a row and step, or (B, T, H), then
             initial states. Step inputs that have a number without data may be left out, the last ones first.
         initial_state : SymbolicTensor or list of them, each of shape (B, H), optional
-            All states in the cell's order. Zeros by default.
+            States in the cell's order, the last ones may be left out. Zeros by default.
         **options
             Step inputs by their names.
 

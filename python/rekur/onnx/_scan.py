@@ -158,21 +158,21 @@ def _emit(
     if (x[0].axis is None and not plan.streaming) or x[0].features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x[0].shape}")
     states = cell["states"]
-    if given and len(given) != len(states) * len(directions):
-        wanted = len(states) * len(directions)
-        raise ExportError(f"{describe(layer)}: expected 0 or {wanted} initial states, got {len(given)}")
+    started, rest = divmod(len(given), len(directions))
+    if rest or started > len(states):
+        wanted = " or ".join(str(len(directions) * n) for n in range(len(states) + 1))
+        raise ExportError(f"{describe(layer)}: expected {wanted} initial states, got {len(given)}")
     used = {index for owner, index in plan.wanted if owner == name}
     sequences = core.get("return_sequences", False) and not plan.streaming
     want_y = sequences and 0 in used
     results: list[tuple[str, list[str]]] = []
     for d, (prefix, reverse) in enumerate(directions):
-        own = given[d * len(states) : (d + 1) * len(states)]
         if held:
             initial = [state.input for state in held]
-        elif own:
-            initial = [_initial(graph, layer, tensor, units) for tensor in own]
         else:
-            initial = [_zeros(graph, plan, x[0], units)] * len(states)
+            own = given[d * started : (d + 1) * started]
+            initial = [_initial(graph, layer, tensor, units) for tensor in own]
+            initial += [_zeros(graph, plan, x[0], units) for _ in states[started:]]
         step = _weights(graph, layer, core, x, prefix)
         if plan.streaming:
             results.append(("", _one_step(graph, layer, step, x, initial)))

@@ -276,13 +276,14 @@ def _step_input(value: Value | None, time: Dim, batch: Dim, call: Call) -> Tenso
 
 
 def _initial(values: Sequence[Value | None], units: int, batch: Dim, call: Call) -> list[Tensor]:
-    """None at all, or all states."""
-    if all(isinstance(value, (Known, Filled)) and zeros(value) for value in values):
-        return []
+    """Those that are given, without the zeros at the end."""
+    given = list(values)
+    while given and isinstance(given[-1], (Known, Filled)) and zeros(given[-1]):
+        given.pop()
     result = []
-    for value in values:
+    for value in given:
         if not isinstance(value, View) or value.features != units or len(value.axes) != 2 or len(value.parts) != 1:
-            raise Refused(f"an initial state is {describe(value)}; expected (batch, {units}) for all, or zeros")
+            raise Refused(f"an initial state is {describe(value)}; expected (batch, {units}), or zeros at the end")
         row, features = value.axes
         if not isinstance(row, Dim) or features != FEATURES or len(value.dims) != 1:
             raise Refused(f"an initial state has shape {value.describe()}; expected (batch, {units})")
