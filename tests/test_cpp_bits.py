@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 
 import cpp_tools
+import reference
 from harness import Engine, floats, input_layer, model_spec
+from random_cells import SIZES, cell_inputs, cell_model, library, random_cell
 from rekur import _core
+from rekur.onnx._matrix import Attention
 from test_layer_contract import EXAMPLES, Example
 from test_random_graphs import RandomGraph
 
@@ -184,13 +187,15 @@ def first_states(spec: Mapping[str, Any], inputs: Sequence[np.ndarray]) -> np.nd
     for layer in live_layers(spec):
         if layer["type"] == "Bidirectional" or layer.get("reverse") or layer.get("index", -1) != -1:
             return None
-        if layer["type"] not in ("SimpleRNN", "LSTM", "GRU"):
+        if layer["type"] not in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention"):
             continue
-        initial = layer["inputs"][1:]
+        program = layer["type"] == "RNN"
+        initial = layer["inputs"][1 + (len(layer["cell"].get("step_inputs", ())) if program else 0) :]
         if any(name not in given for name in initial):
             return None
-        zeros = np.zeros((len(inputs[0]), layer["units"]), np.float32)
-        count = 2 if layer["type"] == "LSTM" else 1
+        matrix = layer["type"] == "GatedLinearAttention"
+        width, count = (Attention.of(layer).state, 1) if matrix else (layer["units"], reference.state_count(layer))
+        zeros = np.zeros((len(inputs[0]), width), np.float32)
         states += [given[initial[k]] if k < len(initial) else zeros for k in range(count)]
     return np.concatenate([state.reshape(-1) for state in states] or [np.zeros(0, np.float32)]).astype(np.float32)
 
@@ -215,6 +220,13 @@ def stream_cases(rng: np.random.Generator) -> Iterator[Case]:
         for B in (1, 3):
             inputs = example.arrays(rng, B, 6)
             yield Case(f"{example.type} {k} of {B} rows", Engine(example.spec(), seed=k), inputs, [])
+    for k, (name, cell) in enumerate(library().items()):
+        for B, H in ((1, SIZES[k % 9]), (3, SIZES[(k + 4) % 9])):
+            spec = cell_model(cell, "forward", 3, H, initial=B == 1, sequences=k % 2 == 0)
+            yield Case(f"{name}, {B} rows of {H}", Engine(spec, seed=k), cell_inputs(rng, spec, B, 6), [])
+    for seed in range(60):
+        spec = cell_model(random_cell(seed), "forward", 3, SIZES[seed % 9], initial=seed % 2 == 0, widths={"time": 1})
+        yield Case(f"random cell {seed}", Engine(spec, seed), cell_inputs(rng, spec, 1 + seed % 4, 5), [])
     for seed in range(40):
         graph = RandomGraph(seed, layers=4, batch=2, steps=5, sizes=(1, 2, 3, 9, 17), rate=0.2)
         times = {x.shape[1] for x, timed in zip(graph.inputs, timed_inputs(graph.spec), strict=True) if timed}
