@@ -47,8 +47,9 @@ def sources(cell: Layer) -> dict[str | int, list[int]]:
     return result
 
 
-def reads_x(cell: Layer) -> bool:
-    return "x" in cell["equations"]["inputs"]
+def scans_x(cell: Layer) -> bool:
+    """Whether x itself is scanned: where the equations read it, or else nothing of it."""
+    return "x" in cell["equations"]["inputs"] or not cell["kernel"]
 
 
 def emit_step(graph: Graph, layer: Layer, step: Step) -> list[str]:
@@ -66,9 +67,12 @@ def emit_step(graph: Graph, layer: Layer, step: Step) -> list[str]:
         )
     groups = sources(cell)
 
-    def product(source: str | int, value: str) -> None:
+    def product(source: str | int, value: str, width: int) -> None:
         blocks = groups[source]
         name = f"{step.label}/product_{list(groups).index(source)}"
+        if width != units:  # one number a row goes with every unit
+            shape = graph.emit("Shape", [step.states[0]], f"{name}/shape")
+            value = graph.emit("Expand", [value, shape], f"{name}/wide")
         biased = source in step.biases
         total = graph.emit("MatMul", [value, step.matrices[source]], f"{name}/unbiased" if biased else name)
         if biased:
@@ -78,7 +82,7 @@ def emit_step(graph: Graph, layer: Layer, step: Step) -> list[str]:
 
     for source in groups:
         if isinstance(source, str):
-            product(source, known[source])
+            product(source, known[source], units)
     writer = Writer(graph, layer, units)
     # A place for every input; products of values come when their source is there.
     for name in inputs:
@@ -87,7 +91,7 @@ def emit_step(graph: Graph, layer: Layer, step: Step) -> list[str]:
         writer.node(operation, operands, f"{step.label}/{number}")
         value = len(inputs) + number
         if value in groups:
-            product(value, writer.names[value])
+            product(value, writer.names[value], writer.widths[value])
             for k, name in enumerate(inputs):
                 writer.names[k] = known.get(name, "")
     alike = _alike(cell)
@@ -272,7 +276,7 @@ def _scan(graph: Graph, layer: Layer, step: Step, at: _Direction, want_y: bool) 
     axis = at.x[0].axis
     lengths = (axis.lengths if axis else None) or ""
     scanned = [_products(graph, prefix, x[0])] if cell["kernel"] else []
-    scanned += [x[0]] if reads_x(cell) or not (cell["kernel"] or x[1:]) else []
+    scanned += [x[0]] if scans_x(cell) else []
     scanned += x[1:]
     if lengths:
         scanned.insert(0, _times(graph, x[0], at.x[0].label))
@@ -314,7 +318,7 @@ def body_of(layer: Layer, step: Step, features: int, lengths: str, want_y: bool)
     if cell["kernel"]:
         step.products = f"{label}/products"
         body.inputs.append((step.products, "float32", (BATCH, len(cell["kernel"]) * units)))
-    if reads_x(cell) or not (cell["kernel"] or cell.get("step_inputs")):
+    if scans_x(cell):
         step.x = f"{label}/x"
         body.inputs.append((step.x, "float32", (BATCH, features)))
     step.step_inputs = [f"{label}/in/{name}" for name in cell.get("step_inputs", ())]

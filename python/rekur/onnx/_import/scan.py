@@ -34,7 +34,7 @@ from rekur.onnx._import.values import (
     same,
     zeros,
 )
-from rekur.onnx._scan import Step, body_of, reads_x, sources
+from rekur.onnx._scan import Step, body_of, scans_x, sources
 
 MAX_TEXT = 128 * 1024  # characters of a cell
 STATES = ("h", "s1", "s2", "s3")  # ports of a layer's states; the first is what other recurrent layers call h
@@ -101,7 +101,7 @@ def _body(node: Any, version: int) -> Body:
         cell = json.loads(text)
         widths = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input]
         states, steps = len(cell["states"]), len(cell.get("step_inputs", ()))
-        plain = bool(cell["kernel"]) + (reads_x(cell) or not (cell["kernel"] or steps))
+        plain = bool(cell["kernel"]) + scans_x(cell)
         more = len(graph.input) - states - plain - steps
         units = widths[0][-1]
         if more not in (0, 1) or len(graph.output) - states not in (0, 1) or not 0 < units < 2**24:
@@ -211,8 +211,7 @@ def _direction(call: Call, body: Body) -> bool:
 def _source(body: Body, inputs: Mapping[str, Value | None], call: Call) -> tuple[View, dict[str, NDArray[Any]]]:
     """x, and the kernel and bias of its products, which stand before the node as a Dense layer would."""
     if not body.cell["kernel"]:
-        value = inputs["x"] if body.features else next(inputs[key] for key in inputs if key.startswith("in/"))
-        return _sequence(value, "x"), {}
+        return _sequence(inputs["x"], "x"), {}
     view = _sequence(inputs["products"], "the products of the input")
     dense = call.whole(view.parts[0]).layer
     columns = len(body.cell["kernel"]) * body.units
