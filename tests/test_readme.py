@@ -16,6 +16,7 @@ PAGES = (
     "CHANGELOG.md",
     "docs/architecture.md",
     "docs/onnx.md",
+    "docs/cells.md",
     "docs/embedding.md",
     "cpp/examples/README.md",
     "examples/browser/README.md",
