@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rekur
-from rekur import layers, metrics
+from rekur import layers, losses, metrics, ops
 from rekur._validate import as_float32
 
 X, Y = np.ones((4, 3, 2), np.float32), np.ones((4, 1), np.float32)
@@ -66,6 +66,13 @@ PLACES: dict[str, Callable[[rekur.Model, Any], Any]] = {
     "output_gradients": lambda m, v: m.gradients([X, STATE], v),
     "a metric's target": lambda m, v: metrics.MeanSquaredError().update_state(v, Y),
     "a metric's output": lambda m, v: metrics.MeanSquaredError().update_state(Y, v),
+    "a metric's target, over all rows": lambda m, v: metrics.OverAllRows(np.mean).update_state(v, Y),
+    "a loss's target": lambda m, v: losses.MeanSquaredError()(v, Y),
+    "a loss's output": lambda m, v: losses.MeanSquaredError()(Y, v),
+    "ops": lambda m, v: ops.sigmoid(v),
+    "ops, the second": lambda m, v: ops.add(1.0, v),
+    "ops.one_hot": lambda m, v: ops.one_hot(v, 3),
+    "ops.cast": lambda m, v: ops.cast(v, "float32"),
 }
 SHAPES = {
     **dict.fromkeys(("x", "x by name", "validation x", "evaluate"), (4, 3, 2)),

@@ -142,8 +142,25 @@ def test_constants_that_do_not_fit_are_named(
     constants: dict[str, Any], message: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     onnx.save(rated(rng), tmp_path / "m.onnx")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         rekur.onnx.load(tmp_path / "m.onnx", constants=constants)
+
+
+class Dataset:
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize("value", [Dataset(), (n for n in range(3)), np.ma.masked_array([16000], mask=[True])], ids=str)
+def test_constants_that_are_no_arrays_are_refused_at_once(value: Any, tmp_path: Path, rng: np.random.Generator) -> None:
+    onnx.save(rated(rng), tmp_path / "m.onnx")
+    with pytest.raises(
+        (TypeError, ValueError), match=r"constants: input 'sr': (expected an array, got a|1 of 1 values)"
+    ):
+        rekur.onnx.load(tmp_path / "m.onnx", constants={"sr": value})
 
 
 def test_a_branch_that_a_size_chooses_names_the_axis(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -36,6 +36,14 @@ def assert_untouched(old: Path) -> None:
     assert [entry.name for entry in old.parent.iterdir()] == ["q.onnx"] and old.read_bytes() == b"the old one"
 
 
+class Dataset:
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        return 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -45,11 +53,16 @@ def assert_untouched(old: Path) -> None:
         ({"data": {}}, r"nothing for input \['ids'\]"),
         ({"data": np.zeros((1, 2, 3), np.int32)}, "onnxruntime cannot run"),
         ({"data": "ids"}, "data: 'ids'"),
+        ({"data": Dataset()}, "data: 'ids': expected an array, got a Dataset"),
+        ({"data": (n for n in range(3))}, "data: 'ids': expected an array, got a generator"),
+        ({"data": np.ma.masked_array([[1, 2]], mask=[[True, False]])}, "data: 'ids': 1 of 2 values are masked"),
+        ({"data": np.full((1, 2), 1.5)}, "data: 'ids': expected whole numbers that int32 holds, got float64"),
+        ({"data": np.full((1, 2), 2**40)}, "data: 'ids': expected whole numbers that int32 holds, got int64"),
         ({"data": np.full((1, 2), 99)}, "onnxruntime cannot run"),
     ],
 )
 def test_bad_options(source: Path, old: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(QuantizationError, match=message):
+    with pytest.raises((QuantizationError, TypeError), match=message):
         rekur.onnx.quantize(source, old, seconds=0, **options)
     assert_untouched(old)
 

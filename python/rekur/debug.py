@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._trace import evaluate
-from rekur._validate import as_float32, real
+from rekur._validate import as_float32, as_numeric, real
 
 _Doubles = NDArray[np.float64]
 
@@ -100,7 +100,7 @@ def check_loss_gradients(loss: Any, y_true: Any, y_pred: Any, tolerance: float =
     if not taken.is_own:
         raise TypeError(f"check_loss_gradients: {taken!r} is the engine's; expected a loss of one's own")
     points = _points(y_pred, "check_loss_gradients: y_pred")
-    target = np.asarray(y_true)
+    target = as_numeric(y_true, "check_loss_gradients: y_true")
     model = Sequential([layers.Affine(input_shape=(points.shape[1],))])
     model.compile(optimizers.SGD(1.0), taken)
     start, found = model.get_weights(), np.empty(points.shape)

@@ -18,7 +18,7 @@ import numpy as np
 
 from rekur._own import check_options, named_after, no_attribute
 from rekur._settings import Value, frozen, thawed
-from rekur._validate import boolean, real
+from rekur._validate import as_numeric, boolean, check_data, real
 
 
 class Loss(Value):
@@ -99,9 +99,11 @@ class Loss(Value):
         y_true, y_pred : array_like of shape (…, n), (…, F)
         sample_weight : array_like of shape (B,) or (…), optional
         """
-        values = self.values(y_true, y_pred)
+        values = self.values(
+            as_numeric(y_true, f"{self._whose()}: y_true"), as_numeric(y_pred, f"{self._whose()}: y_pred")
+        )
         if sample_weight is not None:
-            weight = np.asarray(sample_weight, np.float64)
+            weight = as_numeric(sample_weight, f"{self._whose()}: sample_weight").astype(np.float64)
             weight = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
             values = np.where(np.broadcast_to(weight, values.shape) == 0, 0.0, values * weight)
         return float(np.mean(values)) if values.size else 0.0
@@ -274,6 +276,8 @@ class Numpy(Loss):
         return self._checked(self._gradient(y_true, y_pred), np.shape(y_pred), "gradient", np.float32)
 
     def _checked(self, given: Any, shape: tuple[int, ...], what: str, dtype: Any) -> "np.ndarray[Any, Any]":
+        if isinstance(given, np.ndarray):
+            check_data(given, f"loss '{self.name}': what its {what} returns")  # a mask would be lost
         found = np.asarray(given)
         if found.dtype.kind not in "biuf":
             raise TypeError(f"loss '{self.name}': its {what} must return numbers, got {type(given).__name__}")

@@ -279,6 +279,8 @@ class OverAllRows(Metric):
         self._kept: list[tuple[_Any, _Any, _Any | None]] = []
 
     def update_state(self, y_true: _Any, y_pred: _Any, sample_weight: _Any | None = None) -> None:
+        check_data(y_true, f"metric '{self.name}': y_true")
+        check_data(y_pred, f"metric '{self.name}': y_pred")
         self._kept.append(
             (np.array(y_true), np.array(y_pred), None if sample_weight is None else np.array(sample_weight))
         )

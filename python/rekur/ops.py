@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rekur._trace import Symbol, Trace, is_symbolic
+from rekur._validate import check_data
 
 __all__ = [
     "abs",
@@ -110,12 +111,15 @@ def _apply(name: str, *operands: Value) -> Value:
     for operand in operands:
         if isinstance(operand, Symbol):
             return operand._trace.add(name, operands)
+    for operand in operands:
+        check_data(operand, f"ops.{name}")
     return COMPUTE[name](*operands)
 
 
 def _activate(name: str, x: Value, **parameters: float) -> Value:
     if isinstance(x, Symbol):
         return x._trace.add({"name": name, **parameters} if parameters else name, (x,))
+    check_data(x, f"ops.{name}")
     return COMPUTE[name](x, **parameters)
 
 
@@ -337,6 +341,7 @@ def cast(x: Value, dtype: Any) -> Value:
     """x as another dtype: of symbols floats stay what they are, ``"bool"`` gives 1 where x is not 0."""
     kind = np.dtype(getattr(dtype, "name", dtype))
     if not isinstance(x, Symbol):
+        check_data(x, "ops.cast")
         return np.asarray(x).astype(kind)
     if kind.kind == "b":
         return not_equal(x, 0.0)
@@ -349,6 +354,7 @@ def convert_to_tensor(x: Value, dtype: Any = None) -> Value:
     """x itself, or as an array."""
     if isinstance(x, Symbol):
         return x if dtype is None else cast(x, dtype)
+    check_data(x, "ops.convert_to_tensor")
     return np.asarray(x, None if dtype is None else np.dtype(getattr(dtype, "name", dtype)))
 
 
@@ -362,6 +368,7 @@ def one_hot(x: Value, num_classes: int, axis: int = -1, dtype: Any = None) -> Va
         if axis != -1:
             raise x._trace.error(f"ops.one_hot gives a row of features: axis=-1, got axis={axis!r}", ValueError)
         return equal(x, classes)
+    check_data(x, "ops.one_hot")
     x = np.asarray(x)
     x = x if x.ndim and x.shape[-1] == 1 else x[..., None]
     return np.moveaxis(np.equal(x, classes), -1, axis).astype(dtype or np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._validate import as_numeric
 from rekur.onnx._errors import QuantizationError
 from rekur.onnx._metadata import Metadata
 from rekur.onnx._weights import RECURRENT
@@ -60,10 +61,16 @@ def as_feed(data: Any, session: Any, described: Metadata) -> Feed:
 def _typed(name: str, array: Any, kind: str) -> NDArray[Any]:
     if kind not in _DTYPES:
         raise QuantizationError(f"input '{name}' is a {kind}, which cannot be fed here")
+    dtype = np.dtype(_DTYPES[kind])
     try:
-        return np.ascontiguousarray(array, _DTYPES[kind])
-    except (TypeError, ValueError) as error:
-        raise QuantizationError(f"data: '{name}': {error}") from None
+        given = as_numeric(array, f"data: '{name}'")
+        with np.errstate(all="ignore"):
+            typed = np.ascontiguousarray(given, dtype)
+    except ValueError as error:
+        raise QuantizationError(str(error)) from None
+    if dtype.kind in "iu" and (typed != given).any():
+        raise QuantizationError(f"data: '{name}': expected whole numbers that {dtype} holds, got {given.dtype}")
+    return typed
 
 
 def random_feed(session: Any, graph: Any, described: Metadata, seed: int) -> Feed:

@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx.backend.base import Backend, BackendRep, Device, DeviceType
 
+from rekur._validate import check_data
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.interface import to_file, to_model
 from rekur.onnx._import.load import Loaded, build
@@ -95,6 +96,7 @@ class RekurBackendRep(BackendRep):  # type: ignore[misc]
             raise ValueError(f"expected the inputs {names}, got {list(given)}")
         result = {}
         for value in self._inputs:
+            check_data(given[value.name], f"input '{value.name}'")
             array, dtype = np.asarray(given[value.name]), _dtype(value)
             if array.dtype != dtype:
                 raise ValueError(f"input '{value.name}': expected {dtype}, got {array.dtype}")
@@ -141,6 +143,8 @@ class RekurBackend(Backend):  # type: ignore[misc]
         """One node on these inputs, its weights among them; raises what ``prepare`` and ``run`` raise."""
         super().run_node(node, inputs, device, outputs_info, **kwargs)
         opset = kwargs.get("opset_version", onnx.defs.onnx_opset_version())
+        for k, array in enumerate(inputs):
+            check_data(array, f"input {k} of the node")
         arrays = [np.asarray(array) for array in inputs]
         names = [name for name in node.input if name]
         if len(arrays) != len(names):

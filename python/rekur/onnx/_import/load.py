@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._validate import as_path
+from rekur._validate import as_path, check_data
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.finish import Finished, finish
 from rekur.onnx._import.known import DTYPES
@@ -59,6 +59,8 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
         The file is damaged, or a node does what no layer can; the message names it. A ``ValueError``.
     ValueError
         A name in ``constants`` is no input of the file, or its value does not fit.
+    TypeError
+        A value in ``constants`` is no array.
     OSError
         The file cannot be read.
     """
@@ -79,6 +81,7 @@ def _bound(proto: Any, constants: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         dtype = DTYPES.get(inputs[name].elem_type)
         if dtype is None:
             raise ValueError(f"constants: input '{name}' has elements of type {inputs[name].elem_type}, not understood")
+        check_data(value, f"constants: input '{name}'")
         try:
             given = np.asarray(value)
             array = given.astype(dtype)
