@@ -201,3 +201,9 @@ def test_windows_that_cannot_be_made(arguments: dict[str, float], message: str) 
 def test_a_series_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         series(np.zeros(3)).name = "other"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("series", [np.ones(400), [1.0] * 400, None])
+def test_windows_of_what_is_no_series_are_refused(series: object) -> None:
+    with pytest.raises(TypeError, match=r"forecast_windows: expected series of rekur.data.load, got"):
+        data.forecast_windows(series)  # type: ignore[arg-type]

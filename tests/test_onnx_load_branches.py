@@ -154,7 +154,11 @@ class Dataset:
         return 1.0
 
 
-@pytest.mark.parametrize("value", [Dataset(), (n for n in range(3)), np.ma.masked_array([16000], mask=[True])], ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [Dataset(), (n for n in range(3)), np.ma.masked_array([16000], mask=[True])],
+    ids=["data set", "generator", "mask"],
+)
 def test_constants_that_are_no_arrays_are_refused_at_once(value: Any, tmp_path: Path, rng: np.random.Generator) -> None:
     onnx.save(rated(rng), tmp_path / "m.onnx")
     with pytest.raises(

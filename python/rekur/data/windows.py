@@ -83,8 +83,12 @@ def forecast_windows(
     back into an earlier part, as they would in use. Windows in which one of the targets, or of the day before them, was
     not observed are left out, so the naive forecast is never judged on a filled-in reading; elsewhere a missing input
     is the last one observed. ``neighbours`` are series of the same columns over the same time: their windows of the
-    training hours join the training part, scaled as the others are. Raises ValueError when a part has no window.
+    training hours join the training part, scaled as the others are. Raises ValueError when a part has no window,
+    TypeError for a series that is none of :func:`load`.
     """
+    for given in (series, *neighbours):
+        if not isinstance(given, Hourly):
+            raise TypeError(f"forecast_windows: expected series of rekur.data.load, got {given!r:.60}")
     if context < 24 or not 1 <= horizon <= 24:
         raise ValueError(f"expected context >= 24 and 1 <= horizon <= 24 hours, got {context} and {horizon}")
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
