@@ -98,7 +98,7 @@ class Derivation {
         give(a, g_.expanded(d));
         break;
       case Op::row_mean:
-        give(a, g_.expanded(over(d, g_.add(Op::row_sum, ones_like(a)))));
+        give(a, g_.expanded(over(d, g_.add(Op::row_count, a))));
         break;
       case Op::row_maximum: {
         const int largest = g_.add(Op::equal, a, y);
@@ -121,8 +121,6 @@ class Derivation {
   int over(int a, int b) { return g_.add(Op::divide, a, b); }
   int less(int a, int b) { return g_.add(Op::less, a, b); }
   int where(int condition, int a, int b) { return g_.add(Op::select, condition, a, b); }
-  // A one for each feature of `value`, which an equation cannot say otherwise: 1 = (x is less than itself) + 1.
-  int ones_like(int value) { return g_.add(Op::add, less(value, value), g_.constant(1)); }
 
   Graph& g_;
   std::vector<int> gradient_;  // of the values there were before

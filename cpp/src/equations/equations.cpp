@@ -16,7 +16,7 @@ constexpr Operation kOperations[] = {
     {"sum", Op::row_sum, 1},           {"where", Op::select, 3},
 };
 
-bool reduces(Op op) { return op == Op::row_sum || op == Op::row_mean || op == Op::row_maximum; }
+bool reduces(Op op) { return op == Op::row_sum || op == Op::row_mean || op == Op::row_maximum || op == Op::row_count; }
 
 }  // namespace
 

@@ -37,6 +37,7 @@ enum class Op : std::uint8_t {
   row_sum,
   row_mean,
   row_maximum,  // NaN where there is one
+  row_count,    // how many features there are: only derivation asks for it, too
   slope,        // from[1] · f'(x), where from[0] = f(x): only derivation asks for it
   none          // no operation: inputs and constants
 };

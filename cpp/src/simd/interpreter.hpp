@@ -161,7 +161,8 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
         break;
       case Op::expand:
         for (Index row = 0; row < rows; ++row)
-          for (Index j = 0; j < features; ++j) r.y[row * r.y_stride + j] = r.a[row];
+          for (Index j = 0; j < features; j += kWidth)
+            store_partial(r.y + row * r.y_stride + j, set1(r.a[row]), lanes(j, features));
         break;
       case Op::row_sum:
       case Op::row_mean:
@@ -172,6 +173,9 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
       case Op::row_maximum:
         reduce_rows(
             r.a, r.a_stride, r.y, rows, features, -__builtin_inff(), [](Vec s, Vec v) { return maximum(s, v); }, largest_lane);
+        break;
+      case Op::row_count:
+        for (Index row = 0; row < rows; ++row) r.y[row] = static_cast<float>(features);
         break;
       case Op::slope:
 #if REKUR_TRAINING

@@ -20,6 +20,18 @@ constexpr double kCost = 4;                    // floating-point operations of a
 constexpr std::size_t kMostNumbers = 1 << 16;  // of an input that is an array
 constexpr std::size_t kMostLabel = 255;        // bytes
 
+// The mean over features that ends the equations, or is taken because they give numbers a feature, is cheaper in the interpreter
+// for rows of many, and outside it for rows of few.
+equations::Equations with_mean(equations::Equations f, Index features) {
+  int& value = f.outputs[0];
+  if (f.nodes[static_cast<std::size_t>(value)].op == equations::Op::row_mean)
+    value = f.nodes[static_cast<std::size_t>(value)].from[0];
+  if (features < 32) return f;
+  f.nodes.push_back({.op = equations::Op::row_mean, .from = {value, -1, -1}});
+  value = static_cast<int>(f.nodes.size()) - 1;
+  return f;
+}
+
 const char* source_name(bool output) { return output ? "y_pred" : "y_true"; }
 
 }  // namespace
@@ -113,7 +125,7 @@ std::shared_ptr<const EquationsLoss::Plan> EquationsLoss::make_plan(Index output
     // Of a single feature there is nothing to sum up: everything is a number a row.
     extents.push_back(n > 1 && piece.width == n ? Extent::feature : Extent::row);
   }
-  equations::Graph graph(f_, extents);
+  equations::Graph graph(with_mean(f_, n), extents);
   const int value = graph.outputs()[0];
   plan->by_row = graph.extent(value) != Extent::feature;
   std::vector<equations::Wanted> wanted{{.value = value}};
