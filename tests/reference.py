@@ -50,6 +50,8 @@ def activation(given: str | Spec) -> Callable[[Array], Array]:
     """The function of an activation as a spec gives it: a name, or an object with parameters."""
     if isinstance(given, str):
         return ACTIVATIONS[given]
+    if "equations" in given:
+        return lambda x: evaluate(given["equations"], [x])[0]
     parameters = {key: value for key, value in given.items() if key != "name"}
     return lambda x: ACTIVATIONS[given["name"]](x, **parameters)
 

@@ -166,9 +166,12 @@ def test_every_name_of_an_initializer_in_keras_is_one_here():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: layers.Dense(2, activation="gelu"), "activation 'gelu' is Keras's and not here yet"),
-        (lambda: layers.Dense(2, activation="swish"), "'swish' is Keras's"),
-        (lambda: layers.Dense(2, activation="glu"), "'glu' is Keras's and not here yet; known are linear, tanh"),
+        (
+            lambda: layers.Dense(2, activation="glu"),
+            "activation 'glu' is Keras's and not here yet: a Dense layer of each",
+        ),
+        (lambda: layers.Dense(2, activation="sparsemax"), "'sparsemax' is Keras's and not here yet: 'softmax' comes"),
+        (lambda: layers.LSTM(2, activation="gelu"), "'gelu' is for Dense and Activation layers; .*rekur.cell"),
         (lambda: layers.Dense(2, activation="rellu"), "unknown activation 'rellu'; did you mean 'relu'"),
         (lambda: layers.Dense(2, kernel_initializer="truncated_normal"), "'truncated_normal' is Keras's.*he_normal"),
         (lambda: layers.Dense(2, kernel_initializer="VarianceScaling"), "'VarianceScaling' is Keras's"),

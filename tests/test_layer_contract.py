@@ -71,6 +71,7 @@ def recurrent_examples(kind: str) -> list[Example]:
 
 
 SWISH = {"inputs": ["x"], "nodes": [["sigmoid", 0], ["multiply", 0, 1]], "outputs": [2]}
+CENTRED = {"inputs": ["x"], "nodes": [["mean", 0], ["subtract", 0, 1], ["sin", 2]], "outputs": [3]}
 NORMED = {
     "inputs": ["a", "b"],
     "nodes": [["mean", 0], ["subtract", 0, 2], ["multiply", 3, 1], ["max", 4]],
@@ -106,6 +107,10 @@ EXAMPLES = [
     ),
     Example({"type": "Dense", "units": 5}, [ROW], [[((None, None), F32)], [((None, 3), I32)], [ROW, ROW], []]),
     Example({"type": "Dense", "units": 5, "activation": "softmax"}, [SEQUENCE], []),
+    Example({"type": "Dense", "units": 5, "activation": {"name": "swish", "equations": SWISH}}, [SEQUENCE], []),
+    Example({"type": "Dense", "units": 5, "activation": {"name": "centred", "equations": CENTRED}}, [ROW], []),
+    Example({"type": "Activation", "activation": {"name": "swish", "equations": SWISH}}, [ROW], []),
+    Example({"type": "Activation", "activation": {"name": "c", "equations": CENTRED}}, [SEQUENCE], POINTWISE_WRONG),
     Example({"type": "Activation", "activation": "tanh"}, [SEQUENCE], [[((None, 3), I32)], [ROW, ROW]]),
     Example({"type": "Activation", "activation": "softmax"}, [ROW], []),
     Example({"type": "Activation", "activation": "softplus"}, [ROW], []),

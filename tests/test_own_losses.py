@@ -151,7 +151,7 @@ def test_weights_and_lengths_count_as_for_a_built_in_loss(function, features):
         np.testing.assert_array_equal(again.get_weights()[1], model.get_weights()[1])
 
 
-@pytest.mark.parametrize(("own", "built_in"), BUILT_IN, ids=lambda v: getattr(v, "__name__", str(v)))
+@pytest.mark.parametrize(("own", "built_in"), BUILT_IN, ids=lambda v: getattr(v, "__name__", "built_in"))
 @pytest.mark.parametrize("features", SIZES)
 def test_a_built_in_loss_rewritten_agrees(own, built_in, features):
     rng = np.random.default_rng(7)

@@ -153,14 +153,18 @@ std::vector<Case> cases() {
                                    R"("type": "LSTM", "peepholes": true)", R"("type": "LSTM", "coupled_gates": true)",
                                    R"("type": "LSTM", "clip": 1)", R"("type": "GRU")", R"("type": "GRU", "reset_after": false)"})
       all.push_back({cell + " " + size, after_x(cell + R"(, "units": )" + size)});
-  for (const std::string layer :
-       {R"("type": "Dense", "units": 33, "activation": "softmax")", R"("type": "Activation", "activation": "softplus")",
-        R"("type": "Dropout", "rate": 0.5)", R"("type": "LayerNormalization")", R"("type": "Affine")",
-        R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["sin", 0], ["max", 1], ["log1p", 2], ["multiply", 3, 0]],
+  for (
+      const std::string layer :
+      {R"("type": "Dense", "units": 33, "activation": "softmax")", R"("type": "Activation", "activation": "softplus")",
+       R"("type": "Dropout", "rate": 0.5)", R"("type": "LayerNormalization")", R"("type": "Affine")",
+       R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["sin", 0], ["max", 1], ["log1p", 2], ["multiply", 3, 0]],
         "outputs": [4]})",
-        R"("type": "GatedLinearAttention", "num_heads": 2, "key_dim": 5, "mode": "gated_delta")",
-        R"("type": "GatedLinearAttention", "num_heads": 1, "key_dim": 16, "return_sequences": true)",
-        R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)", R"("type": "Slice", "start": 2)"})
+       R"("type": "GatedLinearAttention", "num_heads": 2, "key_dim": 5, "mode": "gated_delta")",
+       R"("type": "GatedLinearAttention", "num_heads": 1, "key_dim": 16, "return_sequences": true)",
+       R"("type": "Dense", "units": 33, "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["sin", 0], ["max", 1],
+        ["multiply", 2, 0]], "outputs": [3]}})",
+       R"("type": "Activation", "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["sin", 0]], "outputs": [1]}})",
+       R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)", R"("type": "Slice", "start": 2)"})
     all.push_back({layer, after_x(layer)});
   for (const std::string join : {"Concatenate", "Add", "Multiply", "Subtract", "Divide"})
     all.push_back(

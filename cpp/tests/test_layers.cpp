@@ -157,6 +157,10 @@ TEST_CASE("layers: gradients of normalisation, scaling, slices and differences")
       {R"("type": "LayerNormalization")", R"("type": "LayerNormalization", "epsilon": 0.1, "center": false)",
        R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")",
        R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["mean", 0], ["sin", 0], ["multiply", 1, 2]], "outputs": [3]})",
+       R"("type": "Dense", "units": 4, "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["mean", 0],
+       ["sin", 0], ["multiply", 1, 2]], "outputs": [3]}})",
+       R"("type": "Activation", "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["mean", 0], ["sin", 0],
+       ["multiply", 1, 2]], "outputs": [3]}})",
        R"("type": "Slice", "start": 1)", R"("type": "Rescaling", "scale": [2, 0, -1], "offset": 0.5)",
        R"("type": "Step", "index": 1)"}) {
     check_gradients(one(kSequence, std::string("{") + layer + R"(, "name": "y", "inputs": ["x"]})"),

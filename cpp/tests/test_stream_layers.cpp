@@ -69,6 +69,11 @@ TEST_CASE("stream: Dense and activations") {
     check_stream(between(layer("Dense", "d", R"("x")", R"("units": 9, )" + f), "d"));
     check_stream(between(layer("Activation", "a", R"("x")", f), "a"));
   }
+  const std::string own = R"("activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["max", 0], ["subtract", 0, 1],
+    ["sin", 0], ["multiply", 2, 3]], "outputs": [4]}})";
+  for (const int units : {1, 9, 70})
+    check_stream(between(layer("Dense", "d", R"("x")", "\"units\": " + std::to_string(units) + ", " + own), "d"));
+  check_stream(between(layer("Activation", "a", R"("x")", own), "a"));
   check_stream(between(layer("Dense", "d", R"("x")", R"("units": 70, "use_bias": false)"), "d"));
   check_stream(between(layer("Dense", "d", R"("x")", R"("units": 1)"), "d"));
 }

@@ -108,6 +108,7 @@ class Derivation {
       case Op::less:
       case Op::less_equal:
       case Op::equal:
+      case Op::row_count:
       case Op::slope:
       case Op::none:
         break;

@@ -9,7 +9,7 @@ namespace {
 
 class ActivationLayer final : public Layer {
  public:
-  ActivationLayer(const std::string& type, const std::string& name, ActivationSpec f) : Layer(type, name), f_(f) {}
+  ActivationLayer(const std::string& type, const std::string& name, ActivationSpec f) : Layer(type, name), f_(std::move(f)) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return infer_like_input(inputs); }
 
@@ -23,7 +23,7 @@ class ActivationLayer final : public Layer {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
     const Shape& shape = run.input_specs[0].shape;
     const Index rows = rows_of(shape), n = features_of(shape);
-    if (!run.raw) activate_backward(f_, run.outputs[0], run.d_outputs[0], run.d_outputs[0], rows, n);
+    if (!run.raw) activate_backward(f_, run.input(), run.outputs[0], run.d_outputs[0], run.d_outputs[0], rows, n);
     accumulate(run.d_outputs[0], run.d_inputs[0], rows * n);
   }
 
@@ -31,12 +31,24 @@ class ActivationLayer final : public Layer {
 #endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return make_stream_op([f = f_, n = features_of(build.inputs[0].shape), &k = isa::kernels()](const StreamCall& c) {
-      activate(k, f, c.input(), c.output(), c.batch, n);
-    });
+    return std::make_unique<Op>(f_, features_of(build.inputs[0].shape));
   }
 
  private:
+  class Op final : public StreamOp {
+   public:
+    Op(const ActivationSpec& f, Index features) : f_(f), features_(features), kernels_(isa::kernels()) {}
+    Index memory(Index) const override { return activate_memory(f_, features_); }
+    void step(const StreamCall& c, int) const noexcept override {
+      activate(kernels_, f_, c.input(), c.output(), c.batch, features_, c.memory);
+    }
+
+   private:
+    ActivationSpec f_;
+    Index features_;
+    const simd::Kernels& kernels_;
+  };
+
   ActivationSpec f_;
 };
 

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "io/suggest.hpp"
+#include "layers/activation_equations.hpp"
 #include "layers/elementwise.hpp"
 
 namespace rekur::layers {
@@ -32,6 +33,7 @@ constexpr Named kActivations[] = {
     {"softplus", ActivationKind::softplus, false, false, 0, 0},
 };
 
+constexpr std::size_t kMostName = 255;
 constexpr double kActivationCost = 20;  // floating-point operations an element, roughly
 
 // A parameter as float: rounding must not make an infinity of it.
@@ -43,8 +45,8 @@ float read_parameter(json::Reader& reader, const char* key, bool present, double
   return static_cast<float>(value);
 }
 
-ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_allowed, json::Reader* parameters) {
-  if (softmax_allowed && name == "softmax") return {.function = {}, .softmax = true};
+ActivationSpec find(json::Reader& reader, const std::string& name, bool by_row, json::Reader* parameters) {
+  if (by_row && name == "softmax") return {.softmax = true};
   for (const Named& known : kActivations) {
     if (name != known.name) continue;
     ActivationSpec spec;
@@ -60,8 +62,19 @@ ActivationSpec find(json::Reader& reader, const std::string& name, bool softmax_
   }
   if (name == "softmax") reader.fail("activation 'softmax' works over whole rows and is for Dense and Activation layers only");
   std::vector<std::string_view> names = activation_names();
-  if (softmax_allowed) names.emplace_back("softmax");
+  if (by_row) names.emplace_back("softmax");
   reader.fail("%", {unknown_name("activation", name, names)});
+}
+
+// Of the user's own; the name is for people alone.
+ActivationSpec read_own(json::Reader& activation, const std::string& name, bool by_row) {
+  if (name.empty() || name.size() > kMostName) activation.refuse("name", "a text of 1 to 255 bytes");
+  if (!by_row) activation.fail("equations are for Dense and Activation layers only");
+#if REKUR_EQUATIONS
+  return {.equations = std::make_shared<const ActivationEquations>(activation)};
+#else
+  activation.fail("this rekur was built without equations (REKUR_EQUATIONS=OFF)");
+#endif
 }
 
 }  // namespace
@@ -77,20 +90,24 @@ FinalActivation ActivationSpec::final_activation() const {
   return function.kind == ActivationKind::sigmoid ? FinalActivation::sigmoid : FinalActivation::none;
 }
 
-ActivationSpec read_activation(json::Reader& reader, const char* key, const char* fallback, bool softmax_allowed) {
+ActivationSpec read_activation(json::Reader& reader, const char* key, const char* fallback, bool by_row) {
   const json::Value* value = fallback == nullptr ? &reader.get(key) : reader.find(key);
-  if (value == nullptr) return find(reader, fallback, softmax_allowed, nullptr);
-  if (value->is_string()) return find(reader, value->string(), softmax_allowed, nullptr);
+  if (value == nullptr) return find(reader, fallback, by_row, nullptr);
+  if (value->is_string()) return find(reader, value->string(), by_row, nullptr);
   if (!value->is_object()) reader.refuse(key, "a name or an object with a name");
   json::Reader parameters(*value, compose("%: %", {reader.context(), key}));
   const std::string name = parameters.string("name");
-  const ActivationSpec spec = find(reader, name, softmax_allowed, &parameters);
+  const ActivationSpec spec =
+      parameters.find("equations") != nullptr ? read_own(parameters, name, by_row) : find(reader, name, by_row, &parameters);
   parameters.finish();
   return spec;
 }
 
 void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Index n) {
   const auto& k = isa::kernels();
+#if REKUR_EQUATIONS
+  if (f.equations) return f.equations->forward(x, y, rows, n);
+#endif
   if (f.softmax) {
     over_rows(rows, n, kActivationCost, [&](Index begin, Index end) { k.softmax(x + begin * n, y + begin * n, end - begin, n); });
   } else if (!f.is_linear() || x != y) {
@@ -99,7 +116,18 @@ void activate(const ActivationSpec& f, const float* x, float* y, Index rows, Ind
   }
 }
 
-void activate(const simd::Kernels& kernels, const ActivationSpec& f, const float* x, float* y, Index rows, Index n) noexcept {
+Index activate_memory([[maybe_unused]] const ActivationSpec& f, [[maybe_unused]] Index n) {
+#if REKUR_EQUATIONS
+  if (f.equations) return f.equations->memory(n);
+#endif
+  return 0;
+}
+
+void activate(const simd::Kernels& kernels, const ActivationSpec& f, const float* x, float* y, Index rows, Index n,
+              [[maybe_unused]] float* memory) noexcept {
+#if REKUR_EQUATIONS
+  if (f.equations) return f.equations->step(kernels, x, y, rows, n, memory);
+#endif
   if (f.softmax) {
     kernels.softmax(x, y, rows, n);
   } else if (!f.is_linear() || x != y) {
@@ -108,7 +136,11 @@ void activate(const simd::Kernels& kernels, const ActivationSpec& f, const float
 }
 
 #if REKUR_TRAINING
-void activate_backward(const ActivationSpec& f, const float* y, const float* dy, float* dx, Index rows, Index n) {
+void activate_backward(const ActivationSpec& f, [[maybe_unused]] const float* x, const float* y, const float* dy, float* dx,
+                       Index rows, Index n) {
+#if REKUR_EQUATIONS
+  if (f.equations) return f.equations->backward(x, dy, dx, rows, n);
+#endif
   const auto& k = isa::kernels();
   if (f.softmax) {
     over_rows(rows, n, 4,

@@ -1,5 +1,6 @@
 // Dense: y = f(x W + b), over the last axis.
 //   x [rows, in]   W [in, units]   b [units]   y [rows, units]       rows = B or B·T
+//   z = x W + b [rows, units] is kept where f' is not a function of y (activations of the user's own)
 //   dz = dy ⊙ f'(y)   dx = dz Wᵀ   dW = xᵀ dz   db = Σ_rows dz
 #include <algorithm>
 #include <array>
@@ -82,7 +83,7 @@ void sum_rows(Index rows, Index N, const float* b, float* out) {
 }
 #endif
 
-// Dense in a stream. In memory: the addresses of the rows of x and of y.
+// Dense in a stream. In memory: the addresses of the rows of x and of y, then what the activation needs.
 class DenseOp final : public StreamOp {
  public:
   DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f)
@@ -91,7 +92,12 @@ class DenseOp final : public StreamOp {
     if (use_bias) bias_.assign(weights + in * units, weights + (in + 1) * units);
   }
 
-  Index memory(Index batch) const override { return element_count({batch, 2 * kAddress}); }
+  Index memory(Index batch) const override {
+    Index floats = element_count({batch, 2 * kAddress});  // throws where that is too many
+    if (__builtin_add_overflow(floats, activate_memory(f_, units_) + kLine, &floats))
+      throw_error("Dense: % rows do not fit in memory", {batch});
+    return floats;
+  }
 
   void step(const StreamCall& c, int) const noexcept override {
     const float** const x = reinterpret_cast<const float**>(c.memory);
@@ -101,11 +107,14 @@ class DenseOp final : public StreamOp {
       y[row] = c.output() + row * units_;
     }
     kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias_.empty() ? nullptr : bias_.data(), y, 0, false);
-    activate(kernels_, f_, c.output(), c.output(), c.batch, units_);
+    activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch));
   }
 
  private:
-  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
+  static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
+
+  // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
+  static Index addresses(Index batch) { return blocks(batch * 2 * kAddress, kLine) * kLine; }
 
   Index in_, units_;
   ActivationSpec f_;
@@ -150,8 +159,13 @@ class Dense final : public Layer {
   void forward(const Context& run) const override {
     const Index rows = rows_of(run.input_specs[0].shape);
     const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
-    product(rows, s_.units, in_, run.input(), kernel_.data(), bias, run.outputs[0], false);
-    if (!run.raw) activate(s_.activation, run.outputs[0], run.outputs[0], rows, s_.units);
+    float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
+    product(rows, s_.units, in_, run.input(), kernel_.data(), bias, z, false);
+    if (!run.raw) activate(s_.activation, z, run.outputs[0], rows, s_.units);
+  }
+
+  Index tape_size(std::span<const TensorSpec> inputs, bool training) const override {
+    return training && s_.activation.keeps_input() ? element_count({rows_of(inputs[0].shape), s_.units}) : 0;
   }
 
 #if REKUR_TRAINING
@@ -159,7 +173,7 @@ class Dense final : public Layer {
     float* dz = run.d_outputs[0];
     if (dz == nullptr) return;
     const Index rows = rows_of(run.input_specs[0].shape), units = s_.units;
-    if (!run.raw) activate_backward(s_.activation, run.outputs[0], dz, dz, rows, units);
+    if (!run.raw) activate_backward(s_.activation, run.tape, run.outputs[0], dz, dz, rows, units);
     if (run.d_weights != nullptr) {
       product_tn(rows, in_, units, run.input(), dz, run.d_weights);
       if (s_.use_bias) sum_rows(rows, units, dz, run.d_weights + in_ * units);

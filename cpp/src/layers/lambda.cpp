@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "equations/code.hpp"
-#include "layers/elementwise.hpp"
+#include "isa/dispatch.hpp"
+#include "layers/equations_run.hpp"
 #include "layers/equations_spec.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
-#include "runtime/scratch.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -72,7 +72,7 @@ class Lambda final : public Layer {
   void forward(const Context& run) const override {
     std::vector<const float*> inputs;
     for (std::size_t i = 0; i < run.inputs.size(); ++i) inputs.push_back(run.input(i));
-    carry_out(forward_, run, inputs.data(), run.outputs.data());
+    carry_out(forward_, inputs.data(), run.outputs.data(), rows_of(run.output_specs[0].shape), features_);
   }
 
 #if REKUR_TRAINING
@@ -84,7 +84,7 @@ class Lambda final : public Layer {
     for (const std::size_t i : reached_) gradients.push_back(run.d_inputs[i]);
     if (std::all_of(gradients.begin(), gradients.end(), [](const float* d) { return d == nullptr; })) return;
     if (std::all_of(run.d_outputs.begin(), run.d_outputs.end(), [](const float* d) { return d == nullptr; })) return;
-    carry_out(backward_, run, inputs.data(), gradients.data());
+    carry_out(backward_, inputs.data(), gradients.data(), rows_of(run.output_specs[0].shape), features_);
   }
 #endif
 
@@ -121,23 +121,6 @@ class Lambda final : public Layer {
     for (const TensorSpec& input : inputs) found.push_back(features_of(input.shape) == features ? Extent::feature : Extent::row);
     return found;
   }
-
-  // Threads share the rows; each has memory of its own.
-  void carry_out(const Code& code, const Context& run, const float* const* inputs, float* const* outputs) const {
-    const auto& kernels = isa::kernels();
-    const Index rows = rows_of(run.output_specs[0].shape), memory = code.memory(code.row_length(features_));
-    const double work = kCost * static_cast<double>(code.size()) * static_cast<double>(rows) * static_cast<double>(features_);
-    const Index threads = runtime::threads_for(work, rows);
-    ScratchUse scratch;
-    const std::span<float> all = scratch->take<float>(element_count({threads, memory}));
-    runtime::parallel_tasks(threads, work, [&](Index i) {
-      const Index begin = rows / threads * i + rows % threads * i / threads;
-      const Index end = rows / threads * (i + 1) + rows % threads * (i + 1) / threads;
-      code.run_rows(kernels, inputs, outputs, begin, end, features_, all.data() + i * memory);
-    });
-  }
-
-  static constexpr double kCost = 4;  // floating-point operations of an instruction, roughly
 
   equations::Equations f_;
   Index features_ = 0;

@@ -247,7 +247,7 @@ double EquationsLoss::evaluate(const Rows& rows, const float* x, const float* y,
     }
     memory.value = take(plan->by_row ? 1 : n);
     memory.arriving = take(plan->by_row ? 1 : n);
-    memory.code = scratch->take<float>(code.memory(n)).data();
+    memory.code = scratch->take<float>(code.memory(code.row_length(n))).data();
   }
   runtime::numbered_tasks(threads, blocks, [&](Index i, int thread) {
     const Index begin = i * in_block;

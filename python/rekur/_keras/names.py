@@ -106,21 +106,9 @@ _INITIALIZERS: dict[str, str] = {
 }
 
 _ACTIVATIONS: dict[str, str] = {
-    "relu6": "'relu' without the ceiling",
-    "celu": "rekur.activations.ELU(alpha) is it for alpha 1",
-    "hard_tanh": "'tanh' comes near",
-    "gelu": "'relu', 'elu' and 'softplus' come near",
-    "silu": "'relu', 'elu' and 'softplus' come near",
-    "swish": "'relu', 'elu' and 'softplus' come near",
-    "mish": "'relu', 'elu' and 'softplus' come near",
-    "selu": "'elu' comes near",
-    "exponential": "'elu' and 'softplus' grow slower",
-    "threshold": "rekur.activations.ThresholdedReLU(alpha)",
-    "squareplus": "'softplus' comes near",
-    "log_softmax": "'linear' with a loss from_logits=True is the same to the loss",
-    **_plain(
-        "log_sigmoid glu hard_shrink hard_silu hard_swish soft_shrink sparse_plus sparse_sigmoid sparsemax tanh_shrink"
-    ),
+    "threshold": "rekur.activations.ThresholdedReLU(alpha), or lambda x: rekur.ops.threshold(x, threshold, value)",
+    "glu": "a Dense layer of each half, and Multiply",
+    "sparsemax": "'softmax' comes near",
 }
 
 _LOSSES: dict[str, str] = {
@@ -292,7 +280,8 @@ def _public(module: str) -> list[str]:
 def _spellings(kind: str) -> tuple[str, ...]:
     """What is a function or a lower-case name in Keras and a string here."""
     if kind == "activation":
-        return tuple(importlib.import_module("rekur.activations").NAMES)
+        module = importlib.import_module("rekur.activations")
+        return (*module.NAMES, *module.LIBRARY)
     if kind == "loss":
         return tuple(importlib.import_module("rekur.losses").NAMES)
     if kind == "metric":

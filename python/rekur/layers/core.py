@@ -67,8 +67,9 @@ class Dense(Layer):
     Parameters
     ----------
     units : int
-    activation : str or object, optional
-        f, of :mod:`rekur.activations`; softmax too. Linear by default.
+    activation : str, object or function, optional
+        f, of :mod:`rekur.activations`, or a function of a row of features written in :mod:`rekur.ops`. Linear by
+        default.
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
 
@@ -113,8 +114,8 @@ class Activation(Layer):
 
     Parameters
     ----------
-    activation : str or object
-        f, of :mod:`rekur.activations`; softmax, over the last axis, too.
+    activation : str, object or function
+        f, of :mod:`rekur.activations`, or a function of a row of features written in :mod:`rekur.ops`.
     """
 
     type = "Activation"

@@ -1,4 +1,4 @@
-"""A Lambda's equations as ONNX nodes, one operation after the other. What is a number a row has a last axis of 1."""
+"""Equations, a Lambda's or an activation's, as ONNX nodes, one a time. A number a row has a last axis of 1."""
 
 from __future__ import annotations
 
@@ -94,6 +94,15 @@ class Writer:
             inner = emit("Mul", [x, self._number(float(form.beta or 0))], f"{out}/scaled")
             return emit("Mul", [emit("Tanh", [inner], f"{out}/tanh"), self._number(float(form.alpha or 0))], out)
         return emit(form.op, [x], out, alpha=form.alpha, beta=form.beta)
+
+
+def activation(graph: Graph, layer: Layer, equations: Mapping[str, Any], x: str, features: int, out: str) -> str:
+    """An activation of one's own, of the value ``x``; its result is called ``out``."""
+    writer = _Writer(graph, layer, features)
+    writer._append(x, features)
+    for number, (operation, *operands) in enumerate(equations["nodes"]):
+        writer.node(operation, operands, f"{layer['name']}/activation/{number}")
+    return graph.emit("Identity", [writer.names[equations["outputs"][0]]], out)
 
 
 def lambda_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:

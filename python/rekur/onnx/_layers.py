@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._activations import resolve
+from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
@@ -39,16 +40,31 @@ def _activation_steps(graph: Graph, layer: Layer, given: str | Mapping[str, Any]
     return [(form.op, [], {"alpha": form.alpha, "beta": form.beta})]
 
 
-def _apply(graph: Graph, layer: Layer, x: Tensor, features: int | None, steps: Sequence[Step]) -> Tensor:
-    """A chain of operators that work on the last axis or elementwise, in whichever layout x is at hand."""
+def _apply(
+    graph: Graph,
+    layer: Layer,
+    x: Tensor,
+    features: int | None,
+    steps: Sequence[Step],
+    given: str | Mapping[str, Any] = "linear",
+) -> Tensor:
+    """A chain of operators that work on the last axis or elementwise, in whichever layout x is at hand, and behind them
+    the activation that is ``given``.
+    """
+    own = None if isinstance(given, str) else given.get("equations")
+    if own is None:
+        steps = [*steps, *_activation_steps(graph, layer, given)]
     (value,), time_major = graph.aligned([x])
     label = layer["name"]
-    if not steps:
+    if not steps and own is None:
         return x
+    final = f"{label}/time_major" if time_major else label
     for index, (op, extra, attributes) in enumerate(steps):
-        last = index == len(steps) - 1
-        name = (f"{label}/time_major" if time_major else label) if last else f"{label}/{op}_{index}"
-        value = graph.emit(op, [value, *extra], name, **attributes)
+        last = index == len(steps) - 1 and own is None
+        value = graph.emit(op, [value, *extra], final if last else f"{label}/{op}_{index}", **attributes)
+    if own is not None:
+        assert features is not None
+        value = own_activation(graph, layer, own, value, features, final)
     return _tensor(label, features, x, value, time_major)
 
 
@@ -67,13 +83,12 @@ def _dense(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> 
     if layer.get("use_bias", True):
         bias = graph.weight(owner, f"{name}/bias", (units,))
         steps.append(("Add", [graph.initializer(f"{name}/bias", bias)], {}))
-    steps += _activation_steps(graph, layer, layer.get("activation", "linear"))
-    return [_apply(graph, layer, x, units, steps)]
+    return [_apply(graph, layer, x, units, steps, layer.get("activation", "linear"))]
 
 
 def _activation(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,) = inputs
-    return [_apply(graph, layer, x, x.features, _activation_steps(graph, layer, layer["activation"]))]
+    return [_apply(graph, layer, x, x.features, [], layer["activation"])]
 
 
 def _dropout(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
