@@ -98,8 +98,8 @@ class Writer:
 
 def activation(graph: Graph, layer: Layer, equations: Mapping[str, Any], x: str, features: int, out: str) -> str:
     """An activation of one's own, of the value ``x``; its result is called ``out``."""
-    writer = _Writer(graph, layer, features)
-    writer._append(x, features)
+    writer = Writer(graph, layer, features)
+    writer.append(x, features)
     for number, (operation, *operands) in enumerate(equations["nodes"]):
         writer.node(operation, operands, f"{layer['name']}/activation/{number}")
     return graph.emit("Identity", [writer.names[equations["outputs"][0]]], out)
