@@ -61,7 +61,7 @@ class RNN(Recurrent):
     weight_initializers : dict, optional
         How the cell's weights of one number a unit are drawn, by name, where it is another way than the cell's.
     **options
-        Hyper-parameters of the cell, by name: ``RNN(rekur.cells.ltc, 32, unfolds=4)``. Each is an attribute too.
+        Hyper-parameters of the cell, by name: ``RNN(rekur.cells.janet, 32, beta=2.0)``. Each is an attribute too.
 
     Raises
     ------
