@@ -267,13 +267,13 @@ void check_weights(const Rows& rows, std::span<const float> weights, const std::
               {where, rows.B, (rows.time ? ", or " + std::to_string(rows.pairs()) + ", one per step" : ""), given});
 }
 
+#if REKUR_EQUATIONS
 // Features of a target of equations, whose last axis of 1 may be left out.
 Index target_features(const Rows& rows, const Shape& target) {
   const std::size_t rank = rows.time ? 3 : 2;
   return target.size() == rank ? target.back() : 1;
 }
 
-#if REKUR_EQUATIONS
 void check_equations(const EquationsLoss& loss, const Rows& rows, const ConstView& target, const std::string& where) {
   Shape begins = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
   const Index features = target_features(rows, target.shape);
