@@ -305,11 +305,54 @@ def gated_linear_attention(
     return y, S
 
 
-def run_gated_linear_attention(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+def run_matrix(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     x, *initial = inputs
-    y, S = gated_linear_attention(layer, weights, x.value, x.lengths, initial[0].value if initial else None)
+    rule = mlstm if layer["type"] == "MLSTM" else gated_linear_attention
+    y, S = rule(layer, weights, x.value, x.lengths, initial[0].value if initial else None)
     main = Tensor(y, x.lengths) if layer.get("return_sequences", False) else Tensor(last_outputs(y, x.lengths))
     return [main, *([Tensor(S.reshape(len(S), -1))] if layer.get("return_state", False) else [])]
+
+
+def mlstm(
+    layer: Spec,
+    weights: Mapping[str, Array],
+    x: Array,
+    lengths: NDArray[Any] | None = None,
+    initial: Array | None = None,
+) -> tuple[Array, Array]:
+    """(outputs (B, T, units), last states (B, H, K·(V+1)+1)), by the paper's equations without a scale, (19) to (27).
+
+    m only says by which number C and n are divided when they are handed over.
+    """
+    H, K = layer["num_heads"], layer["key_dim"]
+    V = layer.get("value_dim", K)
+    B, T = x.shape[:2]
+    gates = H * V * layer.get("output_gate", True)
+    sizes = np.cumsum([H * K, H * K, H * V, H, gates, H])
+    bias = np.concatenate([weights["bias"], weights["forget_bias"]]) if "bias" in weights else 0.0
+    state = np.zeros((B, H, K * (V + 1) + 1)) if initial is None else np.array(initial, np.float64).reshape(B, H, -1)
+    scale = state[:, :, -1:].copy()
+    C = (state[:, :, :-1] * np.exp(scale)).reshape(B, H, K, V + 1)
+    C, n = C[..., :V].copy(), C[..., V].copy()
+    y = np.zeros((B, T, weights["output_kernel"].shape[1]))
+    for b in range(B):
+        for t in range(T if lengths is None else int(lengths[b])):
+            q, k, v, i, z, f = np.split(x[b, t] @ weights["kernel"] + bias, sizes[:-1])
+            q, k, v = q.reshape(H, K), k.reshape(H, K) / np.sqrt(K), v.reshape(H, V)
+            h = np.zeros((H, V))
+            for head in range(H):
+                forget, enter = sigmoid(f[head]), np.exp(i[head])
+                C[b, head] = forget * C[b, head] + enter * np.outer(k[head], v[head])
+                n[b, head] = forget * n[b, head] + enter * k[head]
+                h[head] = C[b, head].T @ q[head] / max(abs(n[b, head] @ q[head]), 1.0)
+                scale[b, head] = max(np.log(forget) + scale[b, head, 0], i[head])
+            h = h - h.mean(axis=-1, keepdims=True)
+            m = rms_normalized(h, weights["gamma"].reshape(H, V), layer.get("epsilon", 1e-5)).reshape(H * V)
+            if gates:
+                m = m * sigmoid(z)
+            y[b, t] = m @ weights["output_kernel"] + weights.get("output_bias", 0.0)
+    scaled = np.concatenate([C, n[..., None]], axis=-1).reshape(B, H, -1) * np.exp(-scale)
+    return y, np.concatenate([scaled, scale], axis=-1)
 
 
 def last_outputs(y: Array, lengths: NDArray[Any] | None) -> Array:
@@ -385,7 +428,8 @@ def run_lambda(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tenso
 LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     **dict.fromkeys((*CELLS, "RNN"), run_recurrent),
     "Bidirectional": run_bidirectional,
-    "GatedLinearAttention": run_gated_linear_attention,
+    "GatedLinearAttention": run_matrix,
+    "MLSTM": run_matrix,
     "Dense": run_dense,
     "Activation": run_activation,
     "Dropout": run_dropout,

@@ -105,6 +105,12 @@ EXAMPLES = [
         )
         for mode in ("linear", "gated", "delta", "gated_delta")
     ),
+    Example({"type": "MLSTM", "num_heads": 2, "key_dim": 3}, [SEQUENCE], RECURRENT_WRONG),
+    Example(
+        {"type": "MLSTM", "num_heads": 1, "key_dim": 1, "value_dim": 2, "units": 4, **FULL_OUTPUTS},
+        [SEQUENCE, STATE],
+        RECURRENT_WRONG,
+    ),
     Example({"type": "Dense", "units": 5}, [ROW], [[((None, None), F32)], [((None, 3), I32)], [ROW, ROW], []]),
     Example({"type": "Dense", "units": 5, "activation": "softmax"}, [SEQUENCE], []),
     Example({"type": "Dense", "units": 5, "activation": {"name": "swish", "equations": SWISH}}, [SEQUENCE], []),
@@ -141,7 +147,7 @@ every_layer = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.ty
 every_float_layer = pytest.mark.parametrize(
     "example", [e for e in EXAMPLES if e.inputs[0][1] == F32], ids=lambda e: f"{e.type}-{len(e.inputs)}"
 )
-OPTIONAL = {("GatedLinearAttention", "units")}
+OPTIONAL = {("GatedLinearAttention", "units"), ("MLSTM", "units")}
 EMPTY_OR_NOT = [(4, 5), (1, 1), (0, 5), (4, 0), (0, 0)]
 
 
@@ -349,6 +355,11 @@ def test_ids_out_of_range_are_refused(ids: list[list[int]]) -> None:
         ({"type": "GatedLinearAttention", "num_heads": 1}, r"'subject': missing key 'key_dim'"),
         ({"type": "GatedLinearAttention", "num_heads": 1, "key_dim": 2, "mode": "g"}, r"'subject': unknown mode 'g'"),
         ({"type": "GatedLinearAttention", "num_heads": 1, "key_dim": 2, "units": 0}, r"'subject': 'units' must be"),
+        (
+            {"type": "MLSTM", "num_heads": 2**31 - 1, "key_dim": 2**31 - 1},
+            r"'subject': a state of 2147483647 heads of 2147483647 × 2147483647 is too large",
+        ),
+        ({"type": "MLSTM", "num_heads": 1, "key_dim": 2, "mode": "linear"}, r"'subject': unknown key 'mode'"),
         ({"type": "Affine", "scale": 1}, r"'subject': unknown key 'scale'"),
         ({"type": "Slice", "start": 2, "stop": 2}, r"'subject': features \[2, 2\) are none of the input's 3"),
         ({"type": "Slice", "start": 3}, r"'subject': features \[3, end\) are none of the input's 3"),

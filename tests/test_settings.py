@@ -67,25 +67,25 @@ LSTM = {
     "coupled_gates": True,
     "peephole_initializer": "ones",
 }
+MATRIX = {
+    "num_heads": 1,
+    "key_dim": 4,
+    "value_dim": 5,
+    "units": 6,
+    "output_gate": False,
+    "epsilon": 0.1,
+    "use_bias": False,
+    "return_sequences": True,
+    "return_state": True,
+    "kernel_initializer": "he_normal",
+    "bias_initializer": "ones",
+    "gamma_initializer": "zeros",
+}
 EXAMPLES["GatedLinearAttention"] = (
     lambda: layers.GatedLinearAttention(2, 3),
-    {
-        "num_heads": 1,
-        "key_dim": 4,
-        "value_dim": 5,
-        "mode": "gated_delta",
-        "units": 6,
-        "output_gate": False,
-        "decay_normalizer": 4.0,
-        "epsilon": 0.1,
-        "use_bias": False,
-        "return_sequences": True,
-        "return_state": True,
-        "kernel_initializer": "he_normal",
-        "bias_initializer": "ones",
-        "gamma_initializer": "zeros",
-    },
+    {**MATRIX, "mode": "gated_delta", "decay_normalizer": 4.0},
 )
+EXAMPLES["MLSTM"] = (lambda: layers.MLSTM(2, 3), {**MATRIX, "forget_bias_initializer": "ones"})
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4), RECURRENT)
 EXAMPLES["GRU"] = (lambda: layers.GRU(4), {**GATED, "reset_after": False})
 EXAMPLES["RNN"] = (
@@ -130,6 +130,7 @@ WRONG = {
     "mode": "gate",
     "output_gate": 1,
     "decay_normalizer": 0,
+    "forget_bias_initializer": 3,
     "return_sequences": None,
     "return_state": 0,
     "reverse": "yes",

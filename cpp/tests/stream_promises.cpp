@@ -164,7 +164,8 @@ std::vector<Case> cases() {
        R"("type": "Dense", "units": 33, "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["sin", 0], ["max", 1],
         ["multiply", 2, 0]], "outputs": [3]}})",
        R"("type": "Activation", "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["sin", 0]], "outputs": [1]}})",
-       R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)", R"("type": "Slice", "start": 2)"})
+       R"("type": "MLSTM", "num_heads": 2, "key_dim": 5)", R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)",
+       R"("type": "Slice", "start": 2)"})
     all.push_back({layer, after_x(layer)});
   for (const std::string join : {"Concatenate", "Add", "Multiply", "Subtract", "Divide"})
     all.push_back(

@@ -113,14 +113,16 @@ TEST_CASE("stream: layers that work on every step alike") {
 }
 
 TEST_CASE("stream: layers whose state is a matrix") {
-  for (const char* mode : {"linear", "gated", "delta", "gated_delta"})
+  for (const char* mode : {"linear", "gated", "delta", "gated_delta", "mlstm"})
     for (const char* size : {R"("num_heads": 1, "key_dim": 1)", R"("num_heads": 3, "key_dim": 5, "value_dim": 17)",
                              R"("num_heads": 2, "key_dim": 16, "value_dim": 32, "output_gate": false)",
                              R"("num_heads": 1, "key_dim": 33, "value_dim": 64, "units": 3, "use_bias": false)"}) {
-      const std::string options = R"("mode": ")" + std::string(mode) + R"(", )" + size;
-      check_stream(between(layer("GatedLinearAttention", "a", R"("x")", options), "a"));
-      check_stream(between(layer("GatedLinearAttention", "a", R"("x")", options + R"(, "return_state": true, )" + kSequence) +
-                               ", " + layer("LSTM", "l", R"("a")", R"("units": 3)") + ", " +
+      const bool mlstm = std::string(mode) == "mlstm";
+      const std::string type = mlstm ? "MLSTM" : "GatedLinearAttention";
+      const std::string options = (mlstm ? "" : R"("mode": ")" + std::string(mode) + R"(", )") + size;
+      check_stream(between(layer(type, "a", R"("x")", options), "a"));
+      check_stream(between(layer(type, "a", R"("x")", options + R"(, "return_state": true, )" + kSequence) + ", " +
+                               layer("LSTM", "l", R"("a")", R"("units": 3)") + ", " +
                                layer("Concatenate", "j", R"("l", "a:1")", ""),
                            "j"));
     }

@@ -22,6 +22,7 @@ std::unique_ptr<Layer> make_lambda(json::Reader& spec, const std::string&, const
 std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std::string&, const std::string&) {
   spec.fail("this rekur was built without layers whose state is a matrix (REKUR_MATRIX=OFF)");
 }
+constexpr Factory make_mlstm = make_gated_linear_attention;
 #endif
 
 constexpr Type kTypes[] = {
@@ -40,6 +41,7 @@ constexpr Type kTypes[] = {
     {"LSTM", make_recurrent},
     {"Lambda", make_lambda},
     {"LayerNormalization", make_layer_normalization},
+    {"MLSTM", make_mlstm},
     {"Multiply", make_multiply},
     {"RNN", make_recurrent},
     {"Rescaling", make_rescaling},

@@ -62,11 +62,13 @@ struct MatrixDelta {
 
 // How numbers of a projection become those of a step.
 enum class MatrixGate : std::uint8_t {
-  scale,    // s x
-  silu,     // x σ(x)
-  unit,     // s u / √(|u|² + 1e-6), u = x σ(x)
-  decay,    // σ(x)^s
-  sigmoid,  // σ(x)
+  scale,        // s x
+  silu,         // x σ(x)
+  unit,         // s u / √(|u|² + 1e-6), u = x σ(x)
+  decay,        // σ(x)^s
+  sigmoid,      // σ(x)
+  log_sigmoid,  // ln σ(x); no backward pass
+  exp,          // e^(s x); no backward pass
 };
 
 // `count` steps of n numbers from `from` to `to`, where they are filled up with zeros to a multiple of kMatrixPad.
@@ -87,23 +89,27 @@ struct MatrixUnpack {
   StepsOut out;
 };
 
-// At each of `count` places: y = gamma ⊙ o / √(mean(o²) + epsilon) ⊙ z σ(z), n numbers each; z null: without that factor.
+// The norm and the gate behind it.
+struct MatrixNormForm {
+  float epsilon;
+  bool centre;   // o - mean(o) in place of o
+  bool sigmoid;  // the gate is σ(z), not z σ(z)
+};
+
+// At each of `count` places: y = gamma ⊙ o / √(mean(o²) + epsilon) ⊙ gate(z), n numbers each; z null: without that factor.
 struct MatrixNorm {
   Index count, n;
-  float epsilon;
-  const float* gamma;
-  Steps o, z;
+  MatrixNormForm form;
+  Steps gamma, o, z;
   StepsOut y;
 };
 
-// Its backward pass. d: gradient of y; d_o (may be where d is) and d_z: gradients of o and of z; d_gamma: += [n].
+// Its backward pass. d: gradient of y; d_o (may be where d is) and d_z: gradients of o and of z; d_gamma: += [n], or null.
 struct MatrixNormBackward {
   Index count, n;
-  float epsilon;
-  const float* gamma;
-  Steps o, z, d;
-  StepsOut d_o, d_z;
-  float* d_gamma;
+  MatrixNormForm form;
+  Steps gamma, o, z, d;
+  StepsOut d_o, d_z, d_gamma;
 };
 
 // At each of `count` steps, from the last to the first: sum += q ⊙ dq - k ⊙ (g + early), then g -= early; `out` gets the sums, or
@@ -121,12 +127,12 @@ struct MatrixKernels {
   void (*delta)(const MatrixDelta&);
   void (*pack)(const MatrixPack&);
   void (*norm)(const MatrixNorm&);
+  // to = by from, n numbers a step and one of `by`; in place
+  void (*scale_steps)(Index count, Index n, Steps by, Steps from, StepsOut to);
 #if REKUR_TRAINING
   void (*unpack)(const MatrixUnpack&);
   void (*norm_backward)(const MatrixNormBackward&);
   void (*decay_gradient)(const MatrixDecayGradient&);
-  // to = by from, n numbers a step and one of `by`; in place
-  void (*scale_steps)(Index count, Index n, Steps by, Steps from, StepsOut to);
   // to = a · b, a number a step
   void (*dot_steps)(Index count, Index n, Steps a, Steps b, StepsOut to);
 #endif

@@ -283,6 +283,10 @@ inline void matrix_pack(const simd::MatrixPack& p) {
       return pack_rows(p, [s](const float*) { return [s](Vec x) { return decay_of(x, s); }; });
     case MatrixGate::sigmoid:
       return pack_rows(p, [](const float*) { return [](Vec x) { return sigmoid(x); }; });
+    case MatrixGate::log_sigmoid:
+      return pack_rows(p, [](const float*) { return [](Vec x) { return -softplus(-x); }; });
+    case MatrixGate::exp:
+      return pack_rows(p, [s](const float*) { return [s](Vec x) { return exp(set1(s) * x); }; });
     case MatrixGate::unit:
       return pack_rows(p, [&](const float* from) {
         const Vec by = set1(s * unit_inverse(from, p.n));
@@ -291,29 +295,48 @@ inline void matrix_pack(const simd::MatrixPack& p) {
   }
 }
 
-// y = gamma ⊙ o · inverse ⊙ silu(z)
-inline float norm_inverse(const float* o, Index n, float epsilon) {
-  Vec sum = zero();
-  for (Index i = 0; i < n; i += kWidth) {
-    const Vec v = load_partial(o + i, lanes(i, n));
-    sum = fma(v, v, sum);
+// What a norm takes from its numbers and what it multiplies them by.
+struct Norm {
+  float mean, inverse;
+
+  Norm(const float* o, Index n, simd::MatrixNormForm form) : mean(0) {
+    const float size = static_cast<float>(n);
+    if (form.centre) {
+      Vec sum = zero();
+      for (Index i = 0; i < n; i += kWidth) sum += load_partial(o + i, lanes(i, n));
+      mean = horizontal_sum(sum) / size;
+    }
+    Vec squares = zero();
+    for (Index i = 0; i < n; i += kWidth) {
+      const Vec v = first_lanes(load_partial(o + i, lanes(i, n)) - set1(mean), lanes(i, n));
+      squares = fma(v, v, squares);
+    }
+    inverse = 1.0f / sqrt(set1(horizontal_sum(squares) / size + form.epsilon))[0];
   }
-  return 1.0f / sqrt(set1(horizontal_sum(sum) / static_cast<float>(n) + epsilon))[0];
-}
+  REKUR_INLINE Vec operator()(Vec o) const { return (o - set1(mean)) * set1(inverse); }
+};
 
 inline void matrix_norm(const simd::MatrixNorm& p) {
   for (Index c = 0; c < p.count; ++c) {
     const float* const o = p.o.data + c * p.o.stride;
     const float* const z = p.z.data ? p.z.data + c * p.z.stride : nullptr;
+    const float* const gamma = p.gamma.data + c * p.gamma.stride;
     float* const y = p.y.data + c * p.y.stride;
-    const Vec inverse = set1(norm_inverse(o, p.n, p.epsilon));
+    const Norm norm(o, p.n, p.form);
     for (Index i = 0; i < p.n; i += kWidth) {
       const Index count = lanes(i, p.n);
-      Vec v = load_partial(o + i, count) * inverse * load_partial(p.gamma + i, count);
-      if (z) v *= silu(load_partial(z + i, count));
+      Vec v = norm(load_partial(o + i, count)) * load_partial(gamma + i, count);
+      if (z) {
+        const Vec gate = load_partial(z + i, count);
+        v *= p.form.sigmoid ? sigmoid(gate) : silu(gate);
+      }
       store_partial(y + i, v, count);
     }
   }
+}
+
+inline void matrix_scale_steps(Index count, Index n, simd::Steps by, simd::Steps from, simd::StepsOut to) {
+  for (Index t = 0; t < count; ++t) scale(by.data[t * by.stride], from.data + t * from.stride, to.data + t * to.stride, n);
 }
 
 #if REKUR_TRAINING
@@ -354,31 +377,35 @@ inline void matrix_norm_backward(const simd::MatrixNormBackward& p) {
   for (Index c = 0; c < p.count; ++c) {
     const float* const o = p.o.data + c * p.o.stride;
     const float* const z = p.z.data ? p.z.data + c * p.z.stride : nullptr;
+    const float* const gamma = p.gamma.data + c * p.gamma.stride;
     const float* const d = p.d.data + c * p.d.stride;
     float* const d_o = p.d_o.data + c * p.d_o.stride;
     float* const d_z = z ? p.d_z.data + c * p.d_z.stride : nullptr;
-    const float by = norm_inverse(o, p.n, p.epsilon);
-    const Vec inverse = set1(by);
-    Vec dots = zero();
+    float* const d_gamma = p.d_gamma.data ? p.d_gamma.data + c * p.d_gamma.stride : nullptr;
+    const Norm norm(o, p.n, p.form);
+    Vec dots = zero(), sums = zero();
     for (Index i = 0; i < p.n; i += kWidth) {
       const Index count = lanes(i, p.n);
-      const Vec normal = load_partial(o + i, count) * inverse, gamma = load_partial(p.gamma + i, count);
+      const Vec normal = first_lanes(norm(load_partial(o + i, count)), count), by = load_partial(gamma + i, count);
       Vec g = load_partial(d + i, count);
       if (z) {
         const Vec gate = load_partial(z + i, count);
-        store_partial(d_z + i, g * normal * gamma * silu_slope(gate), count);
-        g *= silu(gate);
+        const Vec s = sigmoid(gate), slope = p.form.sigmoid ? s * (set1(1.0f) - s) : silu_slope(gate);
+        store_partial(d_z + i, g * normal * by * slope, count);
+        g *= p.form.sigmoid ? s : gate * s;
       }
-      if (p.d_gamma) store_partial(p.d_gamma + i, fma(g, normal, load_partial(p.d_gamma + i, count)), count);
-      g *= gamma;
+      if (d_gamma) store_partial(d_gamma + i, fma(g, normal, load_partial(d_gamma + i, count)), count);
+      g *= by;
       dots = fma(g, normal, dots);
+      sums += g;
       store_partial(d_o + i, g, count);
     }
-    const Vec along = set1(horizontal_sum(dots) / static_cast<float>(p.n));
+    const float size = static_cast<float>(p.n);
+    const Vec along = set1(horizontal_sum(dots) / size), mean = set1(p.form.centre ? horizontal_sum(sums) / size : 0.0f);
     for (Index i = 0; i < p.n; i += kWidth) {
       const Index count = lanes(i, p.n);
-      const Vec normal = load_partial(o + i, count) * inverse;
-      store_partial(d_o + i, (load_partial(d_o + i, count) - normal * along) * inverse, count);
+      const Vec normal = norm(load_partial(o + i, count));
+      store_partial(d_o + i, (load_partial(d_o + i, count) - mean - normal * along) * set1(norm.inverse), count);
     }
   }
 }
@@ -406,10 +433,6 @@ inline void matrix_decay_gradient(const simd::MatrixDecayGradient& p) {
   }
 }
 
-inline void matrix_scale_steps(Index count, Index n, simd::Steps by, simd::Steps from, simd::StepsOut to) {
-  for (Index t = 0; t < count; ++t) scale(by.data[t * by.stride], from.data + t * from.stride, to.data + t * to.stride, n);
-}
-
 inline void matrix_dot_steps(Index count, Index n, simd::Steps a, simd::Steps b, simd::StepsOut to) {
   for (Index t = 0; t < count; ++t) {
     Vec sum = zero();
@@ -427,11 +450,11 @@ constexpr simd::MatrixKernels make_matrix_kernels() {
       .delta = matrix_delta,
       .pack = matrix_pack,
       .norm = matrix_norm,
+      .scale_steps = matrix_scale_steps,
 #if REKUR_TRAINING
       .unpack = matrix_unpack,
       .norm_backward = matrix_norm_backward,
       .decay_gradient = matrix_decay_gradient,
-      .scale_steps = matrix_scale_steps,
       .dot_steps = matrix_dot_steps,
 #endif
   };

@@ -25,7 +25,7 @@ from rekur.layers.core import (
     multiply,
     subtract,
 )
-from rekur.layers.matrix import GatedLinearAttention
+from rekur.layers.matrix import MLSTM, GatedLinearAttention
 from rekur.layers.pointwise import Lambda
 from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
@@ -34,6 +34,7 @@ from rekur.layers.rnn import RNN
 __all__ = [
     "GRU",
     "LSTM",
+    "MLSTM",
     "RNN",
     "Activation",
     "Add",
@@ -68,7 +69,7 @@ __all__ = [
 TYPES: dict[str, type[Layer]] = {
     c.type: c
     for c in (
-        InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention,
+        InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention, MLSTM,
         Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )

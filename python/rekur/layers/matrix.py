@@ -31,7 +31,31 @@ def _positive(value: object, what: str) -> float:
     return real(value, what, float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
 
 
-class GatedLinearAttention(Stateful):
+class _Matrix(Stateful):
+    _keys: ClassVar[tuple[str, ...]] = (
+        "num_heads", "key_dim", "value_dim", "units", "output_gate", "epsilon", "use_bias", "return_sequences",
+        "return_state", "kernel_initializer", "bias_initializer", "gamma_initializer",
+    )  # fmt: skip
+    _optional: ClassVar[Spec] = {"value_dim": None, "units": None}
+
+    num_heads = Setting(integer)
+    key_dim = Setting(integer)
+    value_dim = Setting(_optional_size)
+    units = Setting(_optional_size)
+    output_gate = Setting(boolean)
+    epsilon = Setting(_positive)
+    use_bias = Setting(boolean)
+    return_sequences = Setting(boolean)
+    return_state = Setting(boolean)
+    kernel_initializer = Setting(initializers.to_spec)
+    bias_initializer = Setting(initializers.to_spec)
+    gamma_initializer = Setting(initializers.to_spec)
+
+    def config(self) -> Spec:
+        return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
+
+
+class GatedLinearAttention(_Matrix):
     """Attention as a recurrence: a state S of K × V numbers a head, which keys write to and queries read.
 
     ``mode`` says how a step changes S, by its key k, its value v, a decay a and a rate β:
@@ -84,26 +108,10 @@ class GatedLinearAttention(Stateful):
     """
 
     type = "GatedLinearAttention"
-    _keys = (
-        "num_heads", "key_dim", "value_dim", "mode", "units", "output_gate", "decay_normalizer", "epsilon", "use_bias",
-        "return_sequences", "return_state", "kernel_initializer", "bias_initializer", "gamma_initializer",
-    )  # fmt: skip
-    _optional: ClassVar[Spec] = {"value_dim": None, "units": None}
+    _keys = (*_Matrix._keys, "mode", "decay_normalizer")
 
-    num_heads = Setting(integer)
-    key_dim = Setting(integer)
-    value_dim = Setting(_optional_size)
     mode = Setting(_mode)
-    units = Setting(_optional_size)
-    output_gate = Setting(boolean)
     decay_normalizer = Setting(_positive)
-    epsilon = Setting(_positive)
-    use_bias = Setting(boolean)
-    return_sequences = Setting(boolean)
-    return_state = Setting(boolean)
-    kernel_initializer = Setting(initializers.to_spec)
-    bias_initializer = Setting(initializers.to_spec)
-    gamma_initializer = Setting(initializers.to_spec)
 
     def __init__(
         self,
@@ -141,5 +149,88 @@ class GatedLinearAttention(Stateful):
         self.bias_initializer = bias_initializer
         self.gamma_initializer = gamma_initializer
 
-    def config(self) -> Spec:
-        return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
+
+class MLSTM(_Matrix):
+    """The xLSTM's cell with a matrix for its memory. Beck et al., arXiv:2405.04517.
+
+    A head has a memory C of K × V numbers, a normaliser n of K and a scale m, and at each step
+
+    m' = max(ln σ(f) + m, i), a = e^(ln σ(f) + m − m'), u = k e^(i − m') / √K, C' = a C + u vᵀ, n' = a n + u,
+    h = C'ᵀ q / max(|n'·q|, e^(−m')).
+
+    The output is (gamma⊙norm(h) ⊙ σ(z)) W_o + b_o, where norm takes the mean of a head's values away and divides by
+    √(variance + epsilon). q, k, v, i, z and f are columns of x W + b.
+
+    Parameters
+    ----------
+    num_heads, key_dim : int
+        H and K.
+    value_dim : int, optional
+        V; K by default.
+    units : int, optional
+        Features of the output; as many as the input has by default.
+    output_gate : bool
+        Whether there is the factor σ(z).
+    epsilon : float
+        Above 0.
+    use_bias : bool
+        Whether there are b and b_o.
+    kernel_initializer, bias_initializer, gamma_initializer : str or Initializer
+        Of W and W_o, of b (but for f) and b_o, of gamma.
+    forget_bias_initializer : str or Initializer
+        Of f's part of b. Between 3 and 6, as in the authors' code: memory is long at first.
+    return_sequences : bool
+        Whether the output is that of every step, ``(B, T, units)``, or of the last one, ``(B, units)``.
+    return_state : bool
+        Whether to return the last state too, ``(B, H·(K·(V+1)+1))``: of each head C with n as one more column, K rows
+        of V + 1, then m.
+
+    Notes
+    -----
+    Weights: kernel ``(F, N)`` with the columns of q (H·K: K of each head), k (H·K), v (H·V), i (H), z (H·V), f (H);
+    bias ``(N−H,)``, forget_bias ``(H,)``, gamma ``(H·V,)``, output_kernel ``(H·V, units)``, output_bias ``(units,)``.
+
+    This is the cell of xLSTM 7B between its two projections. The block of the first paper puts a convolution, a skip
+    and a second gate around it, and the authors' code adds 1e-6 to the denominator of h.
+    """
+
+    type = "MLSTM"
+    _keys = (*_Matrix._keys, "forget_bias_initializer")
+
+    forget_bias_initializer = Setting(initializers.to_spec)
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        value_dim: int | None = None,
+        *,
+        units: int | None = None,
+        output_gate: bool = True,
+        epsilon: float = 1e-5,
+        use_bias: bool = True,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        forget_bias_initializer: Any = None,
+        gamma_initializer: Any = "ones",
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        self.num_heads = num_heads
+        self.key_dim = key_dim
+        self.value_dim = value_dim
+        self.units = units
+        self.output_gate = output_gate
+        self.epsilon = epsilon
+        self.use_bias = use_bias
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        if forget_bias_initializer is None:
+            forget_bias_initializer = initializers.RandomUniform(3.0, 6.0)
+        self.forget_bias_initializer = forget_bias_initializer
+        self.gamma_initializer = gamma_initializer

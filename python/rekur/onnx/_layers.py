@@ -13,7 +13,7 @@ from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._matrix import gated_linear_attention
+from rekur.onnx._matrix import matrix_layer
 from rekur.onnx._plan import Layer, Plan, describe
 from rekur.onnx._recurrent import bidirectional, recurrent
 from rekur.onnx._scan import bidirectional_rnn, rnn
@@ -248,7 +248,8 @@ LAYERS: dict[str, Rule] = {
     "GRU": recurrent,
     "RNN": rnn,
     "Bidirectional": _bidirectional,
-    "GatedLinearAttention": gated_linear_attention,
+    "GatedLinearAttention": matrix_layer,
+    "MLSTM": matrix_layer,
     "Dense": _dense,
     "Activation": _activation,
     "Dropout": _dropout,

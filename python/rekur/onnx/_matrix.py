@@ -21,7 +21,7 @@ LINEAR_ATTENTION = 27  # the opset that knows the operator
 
 @dataclass(frozen=True)
 class Attention:
-    """Sizes and rule of a GatedLinearAttention."""
+    """Sizes and rule of a GatedLinearAttention, or of an MLSTM, whose rule is "mlstm"."""
 
     heads: int
     key: int
@@ -31,7 +31,7 @@ class Attention:
     @staticmethod
     def of(layer: Layer) -> Attention:
         key = layer["key_dim"]
-        return Attention(layer["num_heads"], key, layer.get("value_dim", key), layer.get("mode", "gated"))
+        return Attention(layer["num_heads"], key, layer.get("value_dim", key), _rule(layer))
 
     @property
     def delta(self) -> bool:
@@ -44,7 +44,13 @@ class Attention:
 
     @property
     def state(self) -> int:
+        if self.mode == "mlstm":
+            return self.heads * (self.key * (self.value + 1) + 1)
         return self.heads * self.key * self.value
+
+
+def _rule(layer: Layer) -> str:
+    return "mlstm" if layer["type"] == "MLSTM" else layer.get("mode", "gated")
 
 
 class _Writer:
@@ -74,18 +80,27 @@ class _Writer:
         return self("Add", [grown, self.number(1.0)], f"{name}/shifted")
 
 
-def gated_linear_attention(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     a, x, name = Attention.of(layer), inputs[0], layer["name"]
     if (x.axis is None and not plan.streaming) or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
     w = _Writer(graph, name)
     lead = [0] if plan.streaming else [0, 0]  # Reshape's words for the dimensions that stay: batch, and time
     gate = layer.get("output_gate", True)
-    sizes = [a.heads * a.key, a.heads * a.key, a.heads * a.value, a.decays, a.heads * a.delta, a.heads * a.value * gate]
-    parts = _projection(graph, layer, w, x, sizes)
+    values = a.heads * a.value
+    sizes = {"q": a.heads * a.key, "k": a.heads * a.key, "v": values}
+    if a.mode == "mlstm":
+        sizes.update(i=a.heads, z=values * gate, f=a.heads)
+    else:
+        sizes.update(a=a.decays, b=a.heads * a.delta, z=values * gate)
+    parts = _projection(graph, layer, a, w, x, sizes)
     valid = _valid(graph, w, x)
     q, k, v = _numbers(a, w, parts, lead)
-    log_decay = rate = ""
+    log_decay = rate = enters = ""
+    if a.mode == "mlstm":
+        k = w("Mul", [k, w.number(1 / math.sqrt(a.key))], "k/scaled")
+        softplus = w("Softplus", [w("Neg", [parts["f"]], "f/negative")], "f/softplus")
+        log_decay, enters = w("Neg", [softplus], "f/log"), parts["i"]
     if a.decays:
         power = w.number(-1.0 / layer.get("decay_normalizer", 16.0))
         softplus = w("Softplus", [w("Neg", [parts["a"]], "a/negative")], "a/softplus")
@@ -97,27 +112,36 @@ def gated_linear_attention(graph: Graph, plan: Plan, layer: Layer, inputs: Seque
         k = w("Where", [valid, k, zero], "k/valid")
         log_decay = w("Where", [valid, log_decay, zero], "a/valid") if log_decay else ""
         rate = w("Where", [valid, rate, zero], "b/valid") if rate else ""
+        enters = w("Where", [valid, enters, w.number(-1e30)], "i/valid") if enters else ""
 
     held = plan.states.get(name)
     initial = held[0].input if held else graph.batch_major(inputs[1]) if len(inputs) > 1 else ""
-    if initial:
-        initial = w.reshaped(initial, [0, a.heads, a.key, a.value], "initial")
-    if graph.opset >= LINEAR_ATTENTION and not plan.streaming:
+    linear_attention = graph.opset >= LINEAR_ATTENTION and not plan.streaming and a.mode != "mlstm"
+    if linear_attention:
+        if initial:
+            initial = w.reshaped(initial, [0, a.heads, a.key, a.value], "initial")
         o, last = f"{name}/o", f"{name}/last"
         graph.emit(
             "LinearAttention", [q, k, v, initial, log_decay, rate], o, last, name=f"{name}/LinearAttention",
             q_num_heads=a.heads, kv_num_heads=a.heads, update_rule=a.mode,
         )  # fmt: skip
     else:
-        q = w("Mul", [q, w.number(1 / math.sqrt(a.key))], "q/scaled")
-        decay = w("Exp", [log_decay], "a/exp") if log_decay else ""
-        given = [value for value in (q, k, v, decay, rate) if value]
-        initial = initial or _zeros(graph, w, x, a)
-        last, o = _one_step(a, w, initial, given) if plan.streaming else _scan(graph, a, w, initial, given)
+        states = _initial_states(graph, a, w, x, initial)
+        if a.mode == "mlstm":
+            given = [q, k, v, log_decay, enters]
+        else:
+            q = w("Mul", [q, w.number(1 / math.sqrt(a.key))], "q/scaled")
+            decay = w("Exp", [log_decay], "a/exp") if log_decay else ""
+            given = [value for value in (q, k, v, decay, rate) if value]
+        states, o = _one_step(a, w, states, given) if plan.streaming else _scan(graph, a, w, states, given)
+        last = states[0]
+        if a.mode == "mlstm":
+            rows = w.reshaped(states[0], [0, a.heads, a.key * (a.value + 1)], "last/rows")
+            last = w("Concat", [rows, states[1]], "last/state", axis=-1)
 
     normal = _normalized(graph, layer, a, w, o, lead)
     if gate:
-        normal = w("Mul", [normal, w.silu(parts["z"], "z/silu")], "gated")
+        normal = w("Mul", [normal, (w.sigmoid if a.mode == "mlstm" else w.silu)(parts["z"], "z/gate")], "gated")
     outputs = [_output(graph, plan, layer, a, w, x, normal, valid)]
     if held:
         graph.emit("Reshape", [last, graph.integers(0, a.state)], held[0].output)
@@ -128,16 +152,22 @@ def gated_linear_attention(graph: Graph, plan: Plan, layer: Layer, inputs: Seque
     return outputs
 
 
-def _projection(graph: Graph, layer: Layer, w: _Writer, x: Tensor, sizes: Sequence[int]) -> dict[str, str]:
+def _projection(
+    graph: Graph, layer: Layer, a: Attention, w: _Writer, x: Tensor, sizes: dict[str, int]
+) -> dict[str, str]:
     """x W + b by its parts; without those of no columns."""
-    owner, name, width = describe(layer), layer["name"], sum(sizes)
+    owner, name, width = describe(layer), layer["name"], sum(sizes.values())
     assert x.features is not None
     kernel = graph.initializer(f"{name}/kernel", graph.weight(owner, f"{name}/kernel", (x.features, width)))
     value = w("MatMul", [graph.batch_major(x), kernel], "product")
     if layer.get("use_bias", True):
-        bias = graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (width,)))
+        apart = a.heads if a.mode == "mlstm" else 0
+        whole = graph.weight(owner, f"{name}/bias", (width - apart,))
+        if apart:
+            whole = np.concatenate([whole, graph.weight(owner, f"{name}/forget_bias", (apart,))])
+        bias = graph.initializer(f"{name}/bias", whole)
         value = w("Add", [value, bias], "projection")
-    present = {part: size for part, size in zip("qkvabz", sizes, strict=True) if size}
+    present = {part: size for part, size in sizes.items() if size}
     names = {part: f"{name}/{part}" for part in present}
     graph.emit("Split", [value, graph.integers(*present.values())], *names.values(), name=f"{name}/Split", axis=-1)
     return names
@@ -169,16 +199,27 @@ def _numbers(a: Attention, w: _Writer, parts: dict[str, str], lead: list[int]) -
     return unit("q"), unit("k"), w.silu(parts["v"], "v/silu")
 
 
-def _zeros(graph: Graph, w: _Writer, x: Tensor, a: Attention) -> str:
-    shape = w("Shape", [graph.batch_major(x)], "input/shape")
-    batch = w("Slice", [shape, graph.integers(0), graph.integers(1)], "batch")
-    whole = w("Concat", [batch, graph.integers(a.heads, a.key, a.value)], "state/shape", axis=0)
-    return w("ConstantOfShape", [whole], "zeros")
+def _initial_states(graph: Graph, a: Attention, w: _Writer, x: Tensor, given: str) -> list[str]:
+    """S (B, H, K, V); of mlstm C and n (B, H, K, V + 1), and m (B, H, 1). given: (B, all of it), or "" for zeros."""
+    if not given:
+        shape = w("Shape", [graph.batch_major(x)], "input/shape")
+        batch = w("Slice", [shape, graph.integers(0), graph.integers(1)], "batch")
+        whole = w("Concat", [batch, graph.integers(a.state)], "state/shape", axis=0)
+        given = w("ConstantOfShape", [whole], "zeros")
+    if a.mode != "mlstm":
+        return [w.reshaped(given, [0, a.heads, a.key, a.value], "initial")]
+    rows = w.reshaped(given, [0, a.heads, a.state // a.heads], "initial/rows")
+    numbers, scale = f"{w.label}/initial/numbers", f"{w.label}/initial/m"
+    sizes = graph.integers(a.key * (a.value + 1), 1)
+    graph.emit("Split", [rows, sizes], numbers, scale, name=f"{w.label}/initial/Split", axis=-1)
+    return [w.reshaped(numbers, [0, a.heads, a.key, a.value + 1], "initial"), scale]
 
 
-def _one_step(a: Attention, w: _Writer, state: str, given: Sequence[str]) -> tuple[str, str]:
-    """(S after the step (B, H, K, V), o (B, H·V)) of q, k (B, H·K), v (B, H·V) and, by the mode, decay and rate."""
-    numbers = iter(given)
+def _one_step(a: Attention, w: _Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
+    """(the states after the step, o (B, H·V)) of q, k (B, H·K), v (B, H·V) and, by the mode, decay and rate."""
+    if a.mode == "mlstm":
+        return _one_step_of_mlstm(a, w, states, given)
+    (state,), numbers = states, iter(given)
     q, k, v = next(numbers), next(numbers), next(numbers)
     added = w.reshaped(v, [0, a.heads, 1, a.value], "step/v")
     if a.decays:
@@ -191,28 +232,62 @@ def _one_step(a: Attention, w: _Writer, state: str, given: Sequence[str]) -> tup
     outer = w("Mul", [w.reshaped(k, [0, a.heads, a.key, 1], "step/k"), added], "step/outer")
     state = w("Add", [state, outer], "step/state")
     read = w("MatMul", [w.reshaped(q, [0, a.heads, 1, a.key], "step/q"), state], "step/read")
-    return state, w.reshaped(read, [0, a.heads * a.value], "step/o")
+    return [state], w.reshaped(read, [0, a.heads * a.value], "step/o")
 
 
-def _scan(graph: Graph, a: Attention, w: _Writer, initial: str, given: Sequence[str]) -> tuple[str, str]:
+def _one_step_of_mlstm(a: Attention, w: _Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
+    """The same of q, k, v, ln σ(f) and i (B, H)."""
+    (memory, scale), (q, k, v, kept, enters) = states, given
+    kept = w("Add", [w.reshaped(kept, [0, a.heads, 1], "step/f"), scale], "step/kept")
+    enters = w.reshaped(enters, [0, a.heads, 1], "step/i")
+    after = w("Max", [kept, enters], "step/m")
+
+    def grown(value: str, name: str) -> str:
+        return w.reshaped(w("Exp", [value], f"{name}/exp"), [0, a.heads, 1, 1], name)
+
+    decayed = w("Mul", [memory, grown(w("Sub", [kept, after], "step/a/log"), "step/a")], "step/decayed")
+    pads = w.graph.initializer("int64/pad_last_of_4", np.array([0, 0, 0, 0, 0, 0, 0, 1], np.int64))
+    value = w("Pad", [w.reshaped(v, [0, a.heads, 1, a.value], "step/v"), pads, w.number(1.0)], "step/v_and_1")
+    key = w(
+        "Mul",
+        [w.reshaped(k, [0, a.heads, a.key, 1], "step/k"), grown(w("Sub", [enters, after], "step/e/log"), "step/e")],
+        "step/u",
+    )
+    memory = w("Add", [decayed, w("Mul", [key, value], "step/outer")], "step/state")
+    read = w("MatMul", [w.reshaped(q, [0, a.heads, 1, a.key], "step/q"), memory], "step/read")
+    numerator, normalizer = f"{w.label}/step/numerator", f"{w.label}/step/normalizer"
+    sizes = w.graph.integers(a.value, 1)
+    w.graph.emit("Split", [read, sizes], numerator, normalizer, name=f"{w.label}/step/Split", axis=-1)
+    bound = grown(w("Neg", [after], "step/m/negative"), "step/bound")
+    least = w.number(float(np.finfo(np.float32).tiny))
+    divisor = w("Max", [w("Abs", [normalizer], "step/abs"), bound, least], "step/divisor")
+    o = w.reshaped(w("Div", [numerator, divisor], "step/h"), [0, a.heads * a.value], "step/o")
+    return [memory, after], o
+
+
+def _scan(graph: Graph, a: Attention, w: _Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
     body = graph.body()
-    inner = _Writer(body, w.label)
-    inputs = [f"{w.label}/step/in_{k}" for k in range(1 + len(given))]
-    state, o = _one_step(a, inner, inputs[0], inputs[1:])
+    inputs = [f"{w.label}/step/in_{k}" for k in range(len(states) + len(given))]
+    inside, o = _one_step(a, _Writer(body, w.label), inputs[: len(states)], inputs[len(states) :])
     body.inputs = [(value, "float32", ()) for value in inputs]
-    body.outputs = [(value, "float32", ()) for value in (state, o)]
-    last, sequence = f"{w.label}/last", f"{w.label}/o"
+    body.outputs = [(value, "float32", ()) for value in (*inside, o)]
+    last, sequence = [f"{w.label}/last_{k}" for k in range(len(states))], f"{w.label}/o"
     graph.emit(
-        "Scan", [initial, *given], last, sequence, name=f"{w.label}/Scan", body=body, num_scan_inputs=len(given),
+        "Scan", [*states, *given], *last, sequence, name=f"{w.label}/Scan", body=body, num_scan_inputs=len(given),
         scan_input_axes=[1] * len(given), scan_output_axes=[1],
     )  # fmt: skip
     return last, sequence
 
 
 def _normalized(graph: Graph, layer: Layer, a: Attention, w: _Writer, o: str, lead: list[int]) -> str:
-    """gamma⊙o / rms(o), (…, H·V)."""
-    gamma = graph.weight(describe(layer), f"{layer['name']}/gamma", (a.value,))
+    """gamma⊙o / rms(o), (…, H·V); of mlstm with the mean taken away first."""
+    apart = a.mode == "mlstm"
+    gamma = graph.weight(describe(layer), f"{layer['name']}/gamma", (a.heads * a.value if apart else a.value,))
+    gamma = gamma.reshape(-1, a.value)
     heads = w.reshaped(o, [*lead, a.heads, a.value], "o/heads")
+    if apart:
+        total = w("ReduceSum", [heads, graph.integers(-1)], "o/total", keepdims=1)
+        heads = w("Sub", [heads, w("Mul", [total, w.number(1.0 / a.value)], "o/centre")], "o/centred")
     squares = w("Mul", [heads, heads], "o/squares")
     total = w("ReduceSum", [squares, graph.integers(-1)], "o/sum", keepdims=1)
     mean = w("Mul", [total, w.number(1.0 / a.value)], "o/mean")

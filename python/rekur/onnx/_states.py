@@ -176,7 +176,7 @@ def hold_states(plan: Plan, streaming: bool) -> None:
 
 def _state_sizes(core: Layer) -> dict[str, int]:
     """A recurrent layer's states by their names, with their sizes."""
-    if core["type"] == "GatedLinearAttention":
+    if core["type"] in ("GatedLinearAttention", "MLSTM"):
         return {"s": Attention.of(core).state}
     units: int = core["units"]
     return dict.fromkeys(core["cell"]["states"] if core["type"] == "RNN" else CELLS[core["type"]].states, units)

@@ -1,8 +1,11 @@
-// GatedLinearAttention: heads whose state is a matrix (matrix_heads.hpp) between a projection of the input and one of the output.
-//   p = x W + b: the columns q, k, v, a (gated, gated_delta), β (delta, gated_delta), z (output_gate), each of all heads
-//   q ← q / √K, a ← σ(a)^(1/τ)             linear, gated; a is a number a key of a head
-//   q, k ← unit(silu q) / √K, unit(silu k), v ← silu v, β ← σ(β), a ← σ(a)^(1/τ), a number a head        delta, gated_delta
-//   o by the rule   y = (gamma ⊙ o / rms(o) ⊙ silu z) W_o + b_o, rms over the values of a head
+// GatedLinearAttention and MLSTM: heads whose state is a matrix (matrix_heads.hpp) between a projection of the input and one of the
+// output.
+//   p = x W + b, o by the rule of the heads, y = (gamma ⊙ norm(o) ⊙ gate(z)) W_o + b_o, norm over the values of a head
+// GatedLinearAttention: the columns of p are q, k, v, a (gated, gated_delta), β (delta, gated_delta), z (output_gate), each of all
+// heads; norm(o) = o / √(mean(o²) + ε), gamma [V], gate = silu
+//   linear, gated         q ← q / √K, a ← σ(a)^(1/τ), a number a key of a head
+//   delta, gated_delta    q ← unit(silu q) / √K, k ← unit(silu k), v ← silu v, β ← σ(β), a ← σ(a)^(1/τ), a number a head
+// MLSTM: q, k, v, i, z (output_gate), f; norm subtracts the mean first, gamma [H V], gate = σ
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -31,29 +34,35 @@ struct Settings {
   Index units;  // of the output; 0: as many as the input has features
   float epsilon, decay_power;
   bool output_gate, use_bias, return_sequences, return_state;
-  std::string kernel_initializer, bias_initializer, gamma_initializer;
+  std::string kernel_initializer, bias_initializer, forget_initializer, gamma_initializer;
+
+  bool mlstm() const { return rule == MatrixRule::mlstm; }
+  simd::MatrixNormForm norm() const { return {epsilon, mlstm(), mlstm()}; }
+  Index gamma_size() const { return mlstm() ? heads * value : value; }
+  Index gamma_stride() const { return mlstm() ? value : 0; }  // between heads
 };
 
 // Places of the parameters in the layer's part of the flat buffer.
 template <class T>
 struct Weights {
-  T *kernel, *bias, *gamma, *output_kernel, *output_bias;  // biases: null where there are none
+  T *kernel, *bias, *gamma, *output_kernel, *output_bias;  // biases: null where there are none; of MLSTM f's stands at its end
 
-  Weights(T* base, Index F, Index N, Index V, Index W, Index U, bool use_bias) {
+  Weights(T* base, Index F, Index N, Index G, Index W, Index U, bool use_bias) {
     const auto next = [&](Index floats) { return std::exchange(base, base ? base + floats : nullptr); };
     kernel = next(F * N);
     bias = use_bias ? next(N) : nullptr;
-    gamma = next(V);
+    gamma = next(G);
     output_kernel = next(W * U);
     output_bias = use_bias ? next(U) : nullptr;
   }
 };
 
-// gamma ⊙ o / rms(o) ⊙ silu z at one step.
+// gamma ⊙ norm(o) ⊙ gate(z) at one step.
 void normalize(const simd::MatrixKernels& kernels, const MatrixHeads& heads, const Settings& s, const float* gamma, const float* o,
                const float* projection, float* y) {
+  const Index V = heads.value();
   const float* const z = s.output_gate ? projection + heads.output_gate() : nullptr;
-  kernels.norm({heads.heads(), heads.value(), s.epsilon, gamma, {o, heads.value()}, {z, heads.value()}, {y, heads.value()}});
+  kernels.norm({heads.heads(), V, s.norm(), {gamma, s.gamma_stride()}, {o, V}, {z, V}, {y, V}});
 }
 
 // In memory: the states, then what a step computes on the way, then the addresses of rows.
@@ -64,7 +73,7 @@ class Op final : public StreamOp {
     const Index N = heads.columns(), W = heads.width();
     kernel_.prepare(w.kernel, F, N, N, 1, 1);
     output_kernel_.prepare(w.output_kernel, W, U, U, 1, 1);
-    gamma_.assign(w.gamma, w.gamma + heads.value());
+    gamma_.assign(w.gamma, w.gamma + s.gamma_size());
     if (s.use_bias) {
       bias_.assign(w.bias, w.bias + N);
       output_bias_.assign(w.output_bias, w.output_bias + U);
@@ -98,7 +107,7 @@ class Op final : public StreamOp {
     for (Index row = 0; row < c.batch; ++row) {
       for (Index head = 0; head < heads_.heads(); ++head) {
         float* const s = state + row * aligned(heads_.state()) + head * heads_.head_state();
-        heads_.forward(table_.matrix, {head, 1, p + row * aligned(N), s, s, o + row * aligned(W), nullptr}, work);
+        heads_.forward(table_.matrix, {head, 1, p + row * aligned(N), s, s, o + row * aligned(W), nullptr, nullptr}, work);
       }
       normalize(table_.matrix, heads_, s_, gamma_.data(), o + row * aligned(W), p + row * aligned(N), m + row * aligned(W));
       from[row] = m + row * aligned(W);
@@ -120,9 +129,9 @@ class Op final : public StreamOp {
   std::vector<float> bias_, gamma_, output_bias_;
 };
 
-class GatedLinearAttention final : public Layer {
+class MatrixLayer final : public Layer {
  public:
-  GatedLinearAttention(const std::string& type, const std::string& name, Settings settings)
+  MatrixLayer(const std::string& type, const std::string& name, Settings settings)
       : Layer(type, name), s_(std::move(settings)), heads_(s_.rule, s_.heads, s_.key, s_.value, s_.decay_power, s_.output_gate) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
@@ -136,8 +145,8 @@ class GatedLinearAttention final : public Layer {
     if (inputs.size() == 2) {
       const TensorSpec& given = inputs[1];
       if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != heads_.state())
-        fail("expected an initial state of shape % (% heads of % × %), got %%",
-             {to_string({kUnknown, heads_.state()}), s_.heads, s_.key, s_.value,
+        fail("expected an initial state of shape % (% heads of %), got %%",
+             {to_string({kUnknown, heads_.state()}), s_.heads, heads_.head_state(),
               (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
     }
     TensorSpec y{{x.shape[0], s_.units > 0 ? s_.units : F}, DType::float32, -1};
@@ -154,8 +163,10 @@ class GatedLinearAttention final : public Layer {
     const Index F = features_of(inputs[0].shape), N = heads_.columns(), W = heads_.width(), U = s_.units > 0 ? s_.units : F;
     std::vector<ParamSpec> specs;
     add_parameter(specs, "", "kernel", {F, N}, s_.kernel_initializer, N);
-    if (s_.use_bias) add_parameter(specs, "", "bias", {N}, s_.bias_initializer, N);
-    add_parameter(specs, "", "gamma", {s_.value}, s_.gamma_initializer, s_.value);
+    const Index apart = s_.mlstm() ? s_.heads : 0;  // columns of f, whose bias has an initialiser of its own
+    if (s_.use_bias) add_parameter(specs, "", "bias", {N - apart}, s_.bias_initializer, N);
+    if (s_.use_bias && apart > 0) add_parameter(specs, "", "forget_bias", {apart}, s_.forget_initializer, apart);
+    add_parameter(specs, "", "gamma", {s_.gamma_size()}, s_.gamma_initializer, s_.value);
     add_parameter(specs, "", "output_kernel", {W, U}, s_.kernel_initializer, U);
     if (s_.use_bias) add_parameter(specs, "", "output_bias", {U}, s_.bias_initializer, U);
     return specs;
@@ -222,7 +233,7 @@ class GatedLinearAttention final : public Layer {
 
   void backward(const Context& run) const override {
     const Shape& x = run.input_specs[0].shape;
-    const Index B = x[0], T = x[1], N = heads_.columns(), W = heads_.width(), V = heads_.value();
+    const Index B = x[0], T = x[1], N = heads_.columns(), W = heads_.width(), G = s_.gamma_size();
     const Tape at = tape(x, true);
     const isa::Table& table = isa::table();
     const Weights<const float> w = weights_at(run.weights);
@@ -233,14 +244,14 @@ class GatedLinearAttention final : public Layer {
     float* const d_o = dp + aligned(B * T * N);
     float* const d_initial = run.inputs.size() > 1 && run.d_inputs[1] != nullptr ? d_o + aligned(B * T * W) : nullptr;
     const Index gamma_blocks = (list.seen + kGammaRows - 1) / kGammaRows;
-    float* const d_gamma = scratch->take<float>(gamma_blocks * V).data();
+    float* const d_gamma = scratch->take<float>(gamma_blocks * G).data();
 
     // What is not seen of o has no gradient.
     if (run.d_outputs[0] == nullptr || !s_.return_sequences) {
       over_rows(list.valid, W, 1, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) {
           std::fill_n(d_o + list.rows[i] * W, W, 0.0f);
-          std::fill_n(dp + list.rows[i] * N + heads_.output_gate(), N - heads_.output_gate(), 0.0f);
+          if (s_.output_gate) std::fill_n(dp + list.rows[i] * N + heads_.output_gate(), W, 0.0f);
         }
       });
     }
@@ -258,7 +269,7 @@ class GatedLinearAttention final : public Layer {
       }
       normalize_backward(run, at, list, w.gamma, d_o, dp, run.d_weights ? d_gamma : nullptr);
       if (run.d_weights != nullptr)
-        for (Index block = 0; block < gamma_blocks; ++block) table.simd.add(d_w.gamma, d_gamma + block * V, d_w.gamma, V);
+        for (Index block = 0; block < gamma_blocks; ++block) table.simd.add(d_w.gamma, d_gamma + block * G, d_w.gamma, G);
     }
 
     const Index tasks = B * heads_.heads();
@@ -293,12 +304,12 @@ class GatedLinearAttention final : public Layer {
  private:
   template <class T>
   Weights<T> weights_at(T* base) const {
-    return {base, F_, heads_.columns(), heads_.value(), heads_.width(), U_, s_.use_bias};
+    return {base, F_, heads_.columns(), s_.gamma_size(), heads_.width(), U_, s_.use_bias};
   }
 
   // Places in the tape (in inference: the workspace), by (row, step).
   struct Tape {
-    Index projection = 0, o = 0, r = 0, normal = 0, size = 0;
+    Index projection = 0, o = 0, r = 0, gates = 0, normal = 0, size = 0;
   };
 
   Tape tape(const Shape& x, bool training) const {
@@ -309,6 +320,7 @@ class GatedLinearAttention final : public Layer {
     at.projection = reserve(heads_.columns());
     at.o = reserve(heads_.width());
     if (training && heads_.delta()) at.r = reserve(heads_.width());
+    if (training && heads_.mlstm()) at.gates = reserve(heads_.heads() * kMatrixGates);
     at.normal = training ? reserve(heads_.width()) : at.o;
     return at;
   }
@@ -322,7 +334,7 @@ class GatedLinearAttention final : public Layer {
     const float **addresses, **second_addresses;
     float** addresses_to;
 
-    RowList(const GatedLinearAttention& layer, const Context& run, Scratch& scratch) : lengths(run.lengths) {
+    RowList(const MatrixLayer& layer, const Context& run, Scratch& scratch) : lengths(run.lengths) {
       const Index B = run.batch(), T = run.input_specs[0].shape[1];
       const bool sequences = layer.s_.return_sequences;
       rows = scratch.take<Index>(B * T).data();
@@ -370,34 +382,35 @@ class GatedLinearAttention final : public Layer {
     h.initial = run.inputs.size() > 1 ? run.input(1) + state : nullptr;
     h.final = s_.return_state ? run.outputs[1] + state : nullptr;
     h.o = run.tape + at.o + row * T * W;
+    h.gates = run.training && heads_.mlstm() ? run.tape + at.gates + row * T * heads_.heads() * kMatrixGates : nullptr;
     h.r = run.training && heads_.delta() ? run.tape + at.r + row * T * W : nullptr;
     return h;
   }
 
 #if REKUR_TRAINING
-  // Over the gradient of gamma ⊙ o / rms(o) ⊙ silu z in d_o that of o; that of z into the projection's; gamma's by blocks of rows.
+  // Over the gradient of gamma ⊙ norm(o) ⊙ gate(z) in d_o that of o; that of z into the projection's; gamma's by blocks of rows.
   void normalize_backward(const Context& run, const Tape& at, const RowList& list, const float* gamma, float* d_o, float* dp,
                           float* d_gamma) const {
-    const Index N = heads_.columns(), W = heads_.width(), V = heads_.value(), H = heads_.heads();
+    const Index N = heads_.columns(), W = heads_.width(), V = heads_.value(), H = heads_.heads(), G = s_.gamma_size();
     const Index blocks = (list.seen + kGammaRows - 1) / kGammaRows;
     const auto& kernels = isa::table().matrix;
     const double work = 40.0 * static_cast<double>(list.seen) * static_cast<double>(W);
     runtime::parallel_tasks(blocks, work, [&](Index block) {
-      float* const share = d_gamma ? d_gamma + block * V : nullptr;
-      if (share != nullptr) std::fill_n(share, V, 0.0f);
+      float* const share = d_gamma ? d_gamma + block * G : nullptr;
+      if (share != nullptr) std::fill_n(share, G, 0.0f);
       for (Index i = block * kGammaRows; i < std::min(list.seen, (block + 1) * kGammaRows); ++i) {
         const Index row = list.seen_rows[i], gate = row * N + heads_.output_gate();
         float* const d = d_o + row * W;
         kernels.norm_backward({H,
                                V,
-                               s_.epsilon,
-                               gamma,
+                               s_.norm(),
+                               {gamma, s_.gamma_stride()},
                                {run.tape + at.o + row * W, V},
                                {s_.output_gate ? run.tape + at.projection + gate : nullptr, V},
                                {d, V},
                                {d, V},
                                {dp + gate, V},
-                               share});
+                               {share, s_.gamma_stride()}});
       }
     });
   }
@@ -428,17 +441,19 @@ float read_positive(json::Reader& spec, const char* key, double fallback) {
   return static_cast<float>(value);
 }
 
-}  // namespace
-
-std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std::string& type, const std::string& name) {
+// What both types have.
+Settings read_settings(json::Reader& spec, MatrixRule rule) {
   Settings s;
-  s.rule = read_mode(spec);
+  s.rule = rule;
   s.heads = spec.positive_integer("num_heads");
   s.key = spec.positive_integer("key_dim");
   s.value = spec.positive_integer("value_dim", s.key);
+  constexpr Index kMost = Index{1} << 40;  // numbers of a state: more than there is memory anywhere
+  if (s.key > kMost / s.heads || s.value >= kMost / (s.heads * s.key))
+    spec.fail("a state of % heads of % × % is too large", {s.heads, s.key, s.value});
   s.units = spec.find("units") == nullptr ? 0 : spec.positive_integer("units");
   s.epsilon = read_positive(spec, "epsilon", 1e-5);
-  s.decay_power = 1.0f / read_positive(spec, "decay_normalizer", 16.0);
+  s.decay_power = 1.0f;
   s.output_gate = spec.boolean("output_gate", true);
   s.use_bias = spec.boolean("use_bias", true);
   s.return_sequences = spec.boolean("return_sequences", false);
@@ -446,7 +461,23 @@ std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std
   s.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   s.bias_initializer = read_initializer(spec, "bias_initializer", "zeros");
   s.gamma_initializer = read_initializer(spec, "gamma_initializer", "ones");
-  return std::make_unique<GatedLinearAttention>(type, name, std::move(s));
+  return s;
+}
+
+}  // namespace
+
+std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std::string& type, const std::string& name) {
+  Settings s = read_settings(spec, read_mode(spec));
+  s.decay_power = 1.0f / read_positive(spec, "decay_normalizer", 16.0);
+  return std::make_unique<MatrixLayer>(type, name, std::move(s));
+}
+
+std::unique_ptr<Layer> make_mlstm(json::Reader& spec, const std::string& type, const std::string& name) {
+  Settings s = read_settings(spec, MatrixRule::mlstm);
+  s.forget_initializer = R"({"name":"uniform","low":3.0,"high":6.0})";
+  if (spec.find("forget_bias_initializer") != nullptr)
+    s.forget_initializer = read_initializer(spec, "forget_bias_initializer", "zeros");
+  return std::make_unique<MatrixLayer>(type, name, std::move(s));
 }
 
 }  // namespace rekur::layers
