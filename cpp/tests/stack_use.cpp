@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "cell_programs.hpp"
 #include "rekur/runtime.hpp"
 #include "rekur/stream.hpp"
 #if REKUR_TRAINING
@@ -144,6 +145,12 @@ std::vector<Case> cases() {
       const std::string layer = cell + R"(, "return_sequences": true, "units": )" + size;
       all.push_back(between(layer));
       all.push_back(between(R"("type": "Bidirectional", "merge_mode": "mul", "layer": {)" + layer + "}", false));
+    }
+  for (const std::string size : {"21", "130"})
+    for (const std::string& cell : {test::kLstmProgram, test::kManyProgram}) {
+      const std::string layer = R"("type": "RNN", "cell": )" + cell + R"(, "return_sequences": true, "units": )" + size;
+      all.push_back(between(layer));
+      all.push_back(between(R"("type": "Bidirectional", "layer": {)" + layer + "}", false));
     }
   for (const std::string layer :
        {R"("type": "Dense", "units": 600, "activation": "softmax")", R"("type": "Activation", "activation": "softplus")",

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "cell_programs.hpp"
 #include "rekur/runtime.hpp"
 #include "rekur/stream.hpp"
 
@@ -153,6 +154,9 @@ std::vector<Case> cases() {
                                    R"("type": "LSTM", "peepholes": true)", R"("type": "LSTM", "coupled_gates": true)",
                                    R"("type": "LSTM", "clip": 1)", R"("type": "GRU")", R"("type": "GRU", "reset_after": false)"})
       all.push_back({cell + " " + size, after_x(cell + R"(, "units": )" + size)});
+  for (const std::string size : {"8", "33"})
+    for (const std::string& cell : {test::kLstmProgram, test::kGruProgram, test::kManyProgram})
+      all.push_back({"a program of " + size + " units", after_x(R"("type": "RNN", "cell": )" + cell + R"(, "units": )" + size)});
   for (
       const std::string layer :
       {R"("type": "Dense", "units": 33, "activation": "softmax")", R"("type": "Activation", "activation": "softplus")",

@@ -59,6 +59,28 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
   }
   for (const Wanted& want : wanted) output_by_row_.push_back(graph.extent(want.value) == Extent::row);
 
+  // A sum that only an activation reads is made there.
+  std::vector<int> uses(count, 0);
+  for (const Wanted& want : wanted) uses[static_cast<std::size_t>(want.value)] += 2;
+  for (std::size_t v = 0; v < count; ++v)
+    for (const int from : nodes[v].from)
+      if (from >= 0 && last_use[v] >= 0) ++uses[static_cast<std::size_t>(from)];
+  std::vector<bool> within(count, false);
+  for (std::size_t v = 0; v < count; ++v) {
+    if (nodes[v].op != Op::activate || last_use[v] < 0) continue;
+    const auto sum = static_cast<std::size_t>(nodes[v].from[0]);
+    if (nodes[sum].op != Op::add || uses[sum] > 1) continue;
+    within[sum] = true;
+    for (const int from : nodes[sum].from)
+      if (from >= 0)
+        last_use[static_cast<std::size_t>(from)] = std::max(last_use[static_cast<std::size_t>(from)], static_cast<int>(v));
+  }
+  const auto operands_at = [&](int v) -> const std::array<int, 3>& {
+    const Node& node = node_at(v);
+    const bool sum = node.op == Op::activate && within[static_cast<std::size_t>(node.from[0])];
+    return sum ? node_at(node.from[0]).from : node.from;
+  };
+
   // An output may be written where it is made unless it takes the place of an input that is still read later.
   const auto node_of_input = [&](int input) {
     for (std::size_t v = 0; v < count; ++v)
@@ -94,21 +116,22 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
       by_row_ = by_row_ || (by_row && last_use[static_cast<std::size_t>(v)] >= 0);
       continue;
     }
-    if (last_use[static_cast<std::size_t>(v)] < 0) continue;
+    if (last_use[static_cast<std::size_t>(v)] < 0 || within[static_cast<std::size_t>(v)]) continue;
     by_row_ = by_row_ || by_row;
+    const std::array<int, 3>& operands = operands_at(v);
     Step step;
-    step.instruction.op = node.op;
+    step.instruction.op = &operands == &node.from ? node.op : Op::activate_sum;
     step.instruction.by_row = by_row;
     step.instruction.f = node.f;
     for (std::size_t i = 0; i < 3; ++i)
-      if (node.from[i] >= 0) step.from[i] = stands[static_cast<std::size_t>(node.from[i])];
+      if (operands[i] >= 0) step.from[i] = stands[static_cast<std::size_t>(operands[i])];
     // Operands that end here leave their register to the result, where element i is read before it is written.
     const bool elementwise = node.op < Op::expand || node.op == Op::slope;
     const auto give_back = [&] {
       for (std::size_t i = 0; i < 3; ++i) {
-        const int from = node.from[i];
+        const int from = operands[i];
         if (from < 0 || last_use[static_cast<std::size_t>(from)] != v) continue;
-        if (std::find(node.from.begin(), node.from.begin() + i, from) != node.from.begin() + i) continue;  // given back already
+        if (std::find(operands.begin(), operands.begin() + i, from) != operands.begin() + i) continue;  // given back already
         const Stand& s = stands[static_cast<std::size_t>(from)];
         if (s.place == Place::wide) wide.give_back(s.number);
         if (s.place == Place::narrow) narrow.give_back(s.number);
@@ -180,19 +203,25 @@ Index Code::memory(Index features) const {
 
 void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
                float* memory) const noexcept {
-  const Index block = block_rows(features), size = block * features, stride = whole_lines(size);
+  if (rows <= 0) return;
+  const Index block = std::min(block_rows(features), rows), size = block * features, stride = whole_lines(size);
   simd::Operand* const operands = reinterpret_cast<simd::Operand*>(memory + stride * registers());
   const std::size_t given = inputs_and_outputs();
   const simd::Operand zeros{memory, features}, unwanted{memory + stride, features};
-  for (std::size_t i = 0; i < input_by_row_.size(); ++i) operands[i] = inputs[i].data == nullptr ? zeros : inputs[i];
+  bool absent = false;
+  for (std::size_t i = 0; i < input_by_row_.size(); ++i) {
+    absent = absent || inputs[i].data == nullptr;
+    operands[i] = inputs[i].data == nullptr ? zeros : inputs[i];
+  }
   for (std::size_t k = 0; k < output_by_row_.size(); ++k)
     operands[input_by_row_.size() + k] = outputs[k].data == nullptr ? unwanted : outputs[k];
-  std::fill_n(memory, size, 0.0f);
+  if (absent) std::fill_n(memory, size, 0.0f);
   for (Index k = 2; k < registers(); ++k) operands[static_cast<Index>(given) + k - 2] = {memory + stride * k, features};
   for (std::size_t k = 0; k < constants_.size(); ++k) std::fill_n(operands[given + k].data, size, constants_[k]);
 
-  for (Index at = 0; at < rows; at += block) {
+  for (Index at = 0;; at += block) {
     kernels.interpret(code_.data(), static_cast<Index>(code_.size()), operands, std::min(block, rows - at), features);
+    if (at + block >= rows) return;
     for (std::size_t i = 0; i < given; ++i) {
       const bool by_row = i < input_by_row_.size() ? input_by_row_[i] : output_by_row_[i - input_by_row_.size()];
       if (operands[i].data != memory && operands[i].data != memory + stride)

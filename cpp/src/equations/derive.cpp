@@ -110,6 +110,7 @@ class Derivation {
       case Op::equal:
       case Op::row_count:
       case Op::slope:
+      case Op::activate_sum:
       case Op::none:
         break;
     }

@@ -53,6 +53,7 @@ class CellReader {
     read_equations_of_the_step();
     cell_.finish();
 
+    p_.products = recurrent_;
     s_.states = p_.states;
     s_.kernel_blocks = p_.kernel_blocks;
     s_.recurrent_blocks = static_cast<Index>(p_.recurrent.size());

@@ -115,7 +115,11 @@ class RecurrentLayer final : public Layer {
       std::vector<bool> by_row;
       for (std::size_t i = 1; i <= s_.step_inputs; ++i) by_row.push_back(features_of(inputs[i].shape) == 1 && s_.units != 1);
       if (s_.reads_x) by_row.push_back(false);
-      program_ = std::make_shared<const recurrent::Program>(*s_.program, by_row);
+      try {
+        program_ = std::make_shared<const recurrent::Program>(*s_.program, by_row);
+      } catch (const Error& error) {
+        fail("%", {error.what()});
+      }
       for (std::size_t d = 0; d < D_; ++d) recurrences_.emplace_back(program_, I, s_.units, s_.use_bias);
       return;
     }

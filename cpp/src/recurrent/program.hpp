@@ -29,7 +29,8 @@ struct CellProgram {
   std::string name;
   std::vector<std::string> states;
   int kernel_blocks = 0, unit_weights = 0, step_inputs = 0;
-  std::vector<Source> recurrent;  // by block of the recurrent kernel
+  std::vector<Source> recurrent;      // by block of the recurrent kernel
+  std::vector<std::string> products;  // their names
   bool recurrent_bias = false;
   int forget_block = -1;           // of the kernel
   std::vector<Role> inputs;        // of the equations' inputs

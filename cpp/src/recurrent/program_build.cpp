@@ -75,6 +75,10 @@ class ProgramBuilder {
     Stand stand;
   };
 
+  [[noreturn]] void fail(const char* format, Parts parts) const {
+    throw_error("cell '%': %", {cell_.name, compose(format, parts)});
+  }
+
   // The cell's equations with the values that are multiplied as further outputs.
   static Equations equations(const CellProgram& cell) {
     Equations equations = cell.equations;
@@ -94,15 +98,18 @@ class ProgramBuilder {
 
   void find_outputs() {
     std::vector<int> outputs = full_.outputs();
+    const std::size_t states = cell_.states.size();
+    for (std::size_t k = states, b = 0; k < outputs.size(); ++k, ++b) {
+      while (cell_.recurrent[b].state >= 0) ++b;
+      if (full_.extent(outputs[k]) != Extent::feature)
+        fail("the recurrent product '%' multiplies what is one number a row, not one a unit", {cell_.products[b]});
+    }
     for (int& value : outputs) value = full_.expanded(value);
     full_.set_outputs(outputs);
-    const std::size_t states = cell_.states.size();
     next_.assign(outputs.begin(), outputs.begin() + static_cast<std::ptrdiff_t>(states));
     std::size_t value = states;
     for (const Source& source : cell_.recurrent) {
       sources_.push_back(source.state < 0 ? outputs[value++] : -1);
-      if (sources_.back() >= 0 && full_.extent(sources_.back()) == Extent::constant)
-        throw_error("cell '%': a recurrent product of a constant", {cell_.name});
     }
   }
 
@@ -126,7 +133,7 @@ class ProgramBuilder {
 
   int block_phase(int block) {
     int& phase = block_phase_[at(block)];
-    if (phase == kUnderWay) throw_error("cell '%': a recurrent product depends on itself", {cell_.name});
+    if (phase == kUnderWay) fail("the recurrent product '%' depends on itself", {cell_.products[at(block)]});
     if (phase != kNotFound) return phase;
     phase = kUnderWay;
     const int source = sources_[at(block)];
@@ -139,8 +146,7 @@ class ProgramBuilder {
     int phases = 1;
     for (std::size_t b = 0; b < cell_.recurrent.size(); ++b) phases = std::max(phases, block_phase(static_cast<int>(b)) + 1);
     if (phases > kMostPhases)
-      throw_error("cell '%': recurrent products of recurrent products, % deep; at most % are possible",
-                  {cell_.name, phases, kMostPhases});
+      fail("recurrent products of recurrent products, % deep; at most % are possible", {phases, kMostPhases});
     d_.phases = phases;
   }
 
@@ -273,7 +279,7 @@ class ProgramBuilder {
     choose_saved();
     place_saved();
 #endif
-    if (slots_ > kMostSlots) throw_error("cell '%': its tape would need % values a unit and step", {cell_.name, slots_});
+    if (slots_ > kMostSlots) fail("its tape would need % numbers a unit and step; at most % are possible", {slots_, kMostSlots});
   }
 
   // The slot of the input's or a product's blocks where a gradient is left; -1: none.

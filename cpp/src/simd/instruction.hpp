@@ -31,7 +31,8 @@ enum class Op : std::uint8_t {
   less,  // 1 or 0; 0 where either is NaN
   less_equal,
   equal,
-  select,  // from[0] ≠ 0 ? from[1] : from[2]
+  select,        // from[0] ≠ 0 ? from[1] : from[2]
+  activate_sum,  // f of the instruction of from[0] + from[1]: only code has it, in place of two
   // from a number a row to a number a feature, and back
   expand,
   row_sum,

@@ -42,7 +42,8 @@ struct InstructionRows {
         y_stride(operands[i.to].stride),
         rows(all_rows),
         n(features) {
-    const bool contiguous = y_stride == n && a_stride == n && (used < 2 || b_stride == n) && (used < 3 || c_stride == n);
+    const bool contiguous =
+        rows == 1 || (y_stride == n && a_stride == n && (used < 2 || b_stride == n) && (used < 3 || c_stride == n));
     if (i.by_row || contiguous) {
       n = i.by_row ? rows : rows * n;
       rows = 1;
@@ -69,7 +70,7 @@ struct InstructionRows {
 // How many values an operation reads, as far as their strides matter.
 constexpr int values_read(simd::Op op) {
   using simd::Op;
-  return op == Op::select ? 3 : (op >= Op::add && op <= Op::equal) || op == Op::slope ? 2 : 1;
+  return op == Op::select ? 3 : (op >= Op::add && op <= Op::equal) || op == Op::slope || op == Op::activate_sum ? 2 : 1;
 }
 
 // to[row] of n numbers each; `ahead` folds another vector in, lanes beyond the row are `neutral`.
@@ -90,6 +91,17 @@ inline float largest_lane(Vec v) {
   for (int lane = 1; lane < kWidth; ++lane) largest = v[lane] > largest || v[lane] != v[lane] ? v[lane] : largest;
   return largest;
 }
+
+#if REKUR_COMPACT_KERNELS
+inline void activate_sum(Activation f, const float* a, const float* b, float* y, Index n) {
+  const VectorFunction value = function_of(f.kind);
+  map(a, b, y, n, [&](Vec u, Vec v) { return value(u + v, f.alpha, f.beta); });
+}
+#else
+inline void activate_sum(Activation f, const float* a, const float* b, float* y, Index n) {
+  with_kind(f.kind, [&](auto k) { map(a, b, y, n, [&](Vec u, Vec v) { return activation<k.kind>(f, u + v); }); });
+}
+#endif
 
 inline void interpret(const simd::Instruction* code, Index count, const simd::Operand* operands, Index rows, Index features) {
   using simd::Op;
@@ -128,6 +140,9 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
         break;
       case Op::activate:
         r.each([&](const float* x, const float*, const float*, float* y, Index n) { activate(i->f, x, y, n); });
+        break;
+      case Op::activate_sum:
+        r.each([&](const float* a, const float* b, const float*, float* y, Index n) { activate_sum(i->f, a, b, y, n); });
         break;
       case Op::add:
         r.two([](Vec u, Vec v) { return u + v; });
