@@ -26,10 +26,12 @@ void place(const float* from, Index rows, Index columns, float* to, Index stride
 void take(const float* from, Index stride, Index rows, Index columns, float* to) {
   for (Index r = 0; r < rows; ++r) std::copy_n(from + r * stride, columns, to + r * columns);
 }
+#if REKUR_TRAINING
 void place_transposed(const float* from, Index rows, Index columns, float* to, Index stride) {
   for (Index r = 0; r < rows; ++r)
     for (Index c = 0; c < columns; ++c) to[c * stride + r] = from[r * columns + c];
 }
+#endif
 
 // 1 / max(|n · q|, e^-m), where neither may be so small that there is no such number.
 float inverse_bound(float normalizer, float bound) {
