@@ -25,6 +25,7 @@ std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
 bool reduces(Op op) { return op == Op::row_sum || op == Op::row_mean || op == Op::row_maximum; }
 
+#if REKUR_TRAINING
 // What costs more to compute again than to keep.
 bool costly(Op op) {
   switch (op) {
@@ -42,6 +43,7 @@ bool costly(Op op) {
       return false;
   }
 }
+#endif
 
 }  // namespace
 
