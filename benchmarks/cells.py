@@ -7,7 +7,6 @@ written   SimpleRNN, LSTM and GRU written as cells, and the built-in layers: the
 products  cells without a recurrent product: their time over that of a Dense layer of the same width, their input's product
 norm      an LSTM whose sums are normalised, over the built-in LSTM
 light     LightGRU over the built-in GRU, which has three blocks for its two
-stream    a step of a cell of 32 units on one row, over the built-in LSTM's
 
 Exit status 0 whether or not targets are met: each line has its own.
 """
@@ -43,7 +42,7 @@ WRITTEN = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GR
 def model(layer: layers.Layer, features: int) -> Any:
     """The engine's model of one layer."""
     x = rekur.Input((None, features))
-    return rekur.Model(x, layer(x), seed=1)._core
+    return rekur.Model(x, layer(x), seed=1)._engine()
 
 
 def steps(made: Any, shape: Shape, width: int) -> dict[str, Callable[[], object]]:
@@ -65,7 +64,9 @@ def least(turns: dict[str, Turn], seconds: float) -> dict[str, float]:
     return {name: min(times) for name, times in in_turns(turns, seconds, 5).items()}
 
 
-def beside(ours: layers.Layer, theirs: layers.Layer, shape: Shape, threads: int, seconds: float, width: int = 0) -> Iterator[Any]:
+def beside(
+    ours: layers.Layer, theirs: layers.Layer, shape: Shape, threads: int, seconds: float, width: int = 0
+) -> Iterator[Any]:
     """(mode, our seconds, theirs)."""
     features, H = shape[2:]
     a, b = steps(model(ours, features), shape, H), steps(model(theirs, features), shape, width or H)
@@ -76,7 +77,7 @@ def beside(ours: layers.Layer, theirs: layers.Layer, shape: Shape, threads: int,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parts = ("written", "products", "norm", "light", "stream")
+    parts = ("written", "products", "norm", "light")
     parser.add_argument("--only", default=",".join(parts), help="parts, by commas")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each contender")
@@ -88,9 +89,13 @@ def main() -> None:
 
     def line(part: str, cell: str, shape: Shape, mode: str, ratio: float, target: float, at_most: bool) -> None:
         met = ratio <= target if at_most else ratio >= target
-        rows.append({"part": part, "cell": cell, "shape": shape, "mode": mode, "ratio": ratio, "target": target, "met": met})
+        rows.append(
+            {"part": part, "cell": cell, "shape": shape, "mode": mode, "ratio": ratio, "target": target, "met": met}
+        )
         sizes = ", ".join(f"{n} {value}" for n, value in zip("BTIH", shape, strict=True))
-        print(f"{part:9} {cell:16} {sizes:26} {mode:6} {ratio:6.2f} {'<=' if at_most else '>='} {target:4.2f} {'ok' if met else 'MISSED'}")
+        print(
+            f"{part:9} {cell:16} {sizes:26} {mode:6} {ratio:6.2f} {'<=' if at_most else '>='} {target:4.2f} {'ok' if met else 'MISSED'}"
+        )
 
     def rnn(name: str, units: int) -> layers.Layer:
         return layers.RNN(getattr(cells, name), units, return_sequences=True)
@@ -119,19 +124,6 @@ def main() -> None:
             gru = layers.GRU(H, return_sequences=True)
             for mode, ours, theirs in beside(rnn("light_gru", H), gru, shape, options.threads, options.seconds):
                 line("light", "light_gru", shape, mode, ours / theirs, 1.0, at_most=True)
-    if "stream" in only:
-        x = np.zeros((1, 8), np.float32)
-        made = {}
-        for name in ("lstm", "light_gru", "min_gru"):
-            made[name] = rekur.Sequential([rnn(name, 32)], seed=1)
-        made["built"] = rekur.Sequential([layers.LSTM(32, return_sequences=True)], seed=1)
-        streams = {}
-        for name, each in made.items():
-            each.build((None, None, 8))
-            streams[name] = each.stream()
-        best = least({name: Turn(lambda s=s: s.step(x)) for name, s in streams.items()}, options.seconds)
-        for name in ("lstm", "light_gru", "min_gru"):
-            line("stream", name, (1, 1, 8, 32), "infer", best[name] / best["built"], 2.0, at_most=True)
     for part in parts:
         ratios = [row["ratio"] for row in rows if row["part"] == part]
         if ratios:
