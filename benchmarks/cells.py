@@ -1,10 +1,10 @@
-"""Cells of one's own beside the compiled ones, and beside the products that they cannot do without, in turns in one run.
+"""Cells of one's own beside the compiled ones, and beside the products that they cannot do without, in turns.
 
     python -m benchmarks.cells                          # some two minutes
     python -m benchmarks.cells --only written --json cells.json
 
 written   SimpleRNN, LSTM and GRU written as cells, and the built-in layers: the built-in one's time over the cell's
-products  cells without a recurrent product: their time over that of a Dense layer of the same width, their input's product
+products  cells without a recurrent product: their time over that of a Dense layer for their input's product
 norm      an LSTM whose sums are normalised, over the built-in LSTM
 light     LightGRU over the built-in GRU, which has three blocks for its two
 
@@ -93,9 +93,8 @@ def main() -> None:
             {"part": part, "cell": cell, "shape": shape, "mode": mode, "ratio": ratio, "target": target, "met": met}
         )
         sizes = ", ".join(f"{n} {value}" for n, value in zip("BTIH", shape, strict=True))
-        print(
-            f"{part:9} {cell:16} {sizes:26} {mode:6} {ratio:6.2f} {'<=' if at_most else '>='} {target:4.2f} {'ok' if met else 'MISSED'}"
-        )
+        verdict = f"{'<=' if at_most else '>='} {target:4.2f} {'ok' if met else 'MISSED'}"
+        print(f"{part:9} {cell:16} {sizes:26} {mode:6} {ratio:6.2f} {verdict}")
 
     def rnn(name: str, units: int) -> layers.Layer:
         return layers.RNN(getattr(cells, name), units, return_sequences=True)
