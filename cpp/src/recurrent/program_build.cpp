@@ -103,8 +103,8 @@ class ProgramBuilder {
     const std::size_t states = cell_.states.size();
     for (std::size_t k = states, b = 0; k < outputs.size(); ++k, ++b) {
       while (cell_.recurrent[b].state >= 0) ++b;
-      if (full_.extent(outputs[k]) != Extent::feature)
-        fail("the recurrent product '%' multiplies what is one number a row, not one a unit", {cell_.products[b]});
+      if (full_.extent(outputs[k]) == Extent::constant)
+        fail("the recurrent product '%' multiplies a constant", {cell_.products[b]});
     }
     for (int& value : outputs) value = full_.expanded(value);
     full_.set_outputs(outputs);
