@@ -187,13 +187,13 @@ def first_states(spec: Mapping[str, Any], inputs: Sequence[np.ndarray]) -> np.nd
     for layer in live_layers(spec):
         if layer["type"] == "Bidirectional" or layer.get("reverse") or layer.get("index", -1) != -1:
             return None
-        if layer["type"] not in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention"):
+        if layer["type"] not in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM"):
             continue
         program = layer["type"] == "RNN"
         initial = layer["inputs"][1 + (len(layer["cell"].get("step_inputs", ())) if program else 0) :]
         if any(name not in given for name in initial):
             return None
-        matrix = layer["type"] == "GatedLinearAttention"
+        matrix = layer["type"] in ("GatedLinearAttention", "MLSTM")
         width, count = (Attention.of(layer).state, 1) if matrix else (layer["units"], reference.state_count(layer))
         zeros = np.zeros((len(inputs[0]), width), np.float32)
         states += [given[initial[k]] if k < len(initial) else zeros for k in range(count)]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rekur import initializers
+from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import boolean, did_you_mean, integer, real
@@ -31,6 +32,7 @@ def _positive(value: object, what: str) -> float:
     return real(value, what, float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max))
 
 
+@named_after("rekur.layers", "Layer")
 class _Matrix(Stateful):
     _keys: ClassVar[tuple[str, ...]] = (
         "num_heads", "key_dim", "value_dim", "units", "output_gate", "epsilon", "use_bias", "return_sequences",
