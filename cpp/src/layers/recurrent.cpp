@@ -1,6 +1,6 @@
 // SimpleRNN, LSTM, GRU and Bidirectional: one or two directions of any cell, from the graph's arrays to the recurrent engine and
 // back.
-//   inputs   x (B, T, I), a program's further inputs a step (B, T, H) or (B, T, 1), then the initial states of each direction (B,
+//   inputs   x (B, T, I); of a program its further inputs a step (B, T, H) or (B, T, 1); the initial states of each direction (B,
 //   H) outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
 #include <algorithm>
 #include <array>

@@ -126,8 +126,7 @@ class BackwardSlice {
       step_rows_[i] = scratch.take<const float*>(members * M_).data();
       d_step_rows_[i] = scratch.take<float*>(members * M_).data();
     }
-    even_ = !f_.lengths;  // else some rows have a step before them and some not
-    for (Index j = 2; j < M_; ++j) even_ = even_ && row(j) - row(j - 1) == row(1) - row(0);
+    even_ = !f_.lengths && slice_.even();  // with lengths some rows have a step before them and some not
   }
 
   void program_kernel(Index t, int phase, int member) {

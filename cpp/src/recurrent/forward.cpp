@@ -166,11 +166,7 @@ class ForwardSlice {
     memory_ = scratch.take<float>(members_ * memory_size_).data();
     for (int i = 0; i < program.step_inputs(); ++i) step_rows_[i] = scratch.take<const float*>(members_ * M_).data();
     product_rows_ = scratch.take<const float*>(members_ * M_).data();
-    even_ = M_ < 3;
-    if (!even_) {
-      even_ = true;
-      for (Index j = 2; j < M_; ++j) even_ = even_ && row(j) - row(j - 1) == row(1) - row(0);
-    }
+    even_ = slice_.even();
   }
 
   void program_step(Index t, Index n, Index active, int phase, Index begin, Index end, int member, const float* input) {
@@ -235,15 +231,15 @@ class ForwardSlice {
   const Index Hp_, X_, M_, chunk_;
   const int members_;
   const Strided<float> y_;
-  float *projection_, *state_[2][kMostStates] = {},
-                      *own_tape_ = nullptr;  // states by turn: before and after a step, or after and before
+  float *projection_, *own_tape_ = nullptr;
+  float* state_[2][kMostStates] = {};  // by turn: before and after a step, or after and before
   const float** input_rows_;
   float **projection_rows_, **y_rows_, **tape_rows_;
 #if REKUR_EQUATIONS
   Index product_blocks_ = 0, memory_size_ = 0;
   float *products_ = nullptr, *memory_ = nullptr;
   const float **step_rows_[kMostStepInputs] = {}, **product_rows_ = nullptr;
-  bool even_ = false;  // the batch's rows of this slice are evenly spaced
+  bool even_ = false;  // Slice::even
 #endif
 };
 

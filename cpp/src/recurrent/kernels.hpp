@@ -1,6 +1,7 @@
 // What every ISA provides to the recurrent engine: one step of one cell, forward and backward, on some rows of a batch.
 #pragma once
 
+#include "recurrent/description.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
 #include "rekur/detail/cells/list.hpp"
 #include "simd/kernels.hpp"
@@ -86,7 +87,6 @@ struct StepProduct {
   float* to;             // block g of row m at to + m·to_stride + g·Hp
   Index to_stride;
 };
-inline constexpr int kMostTogether = 4;  // blocks of a product
 #endif
 
 struct Kernels {

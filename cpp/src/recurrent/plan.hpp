@@ -28,6 +28,12 @@ struct Slice {
 
   Index rows() const { return static_cast<Index>(row.size()); }
   Index steps() const { return row.empty() ? 0 : length[0]; }
+  // Whether the rows stand evenly spaced in the batch.
+  bool even() const {
+    for (std::size_t j = 2; j < row.size(); ++j)
+      if (row[j] - row[j - 1] != row[1] - row[0]) return false;
+    return true;
+  }
   // Rows whose length is greater than t.
   Index active(Index t) const {
     if (row.empty()) return 0;

@@ -18,7 +18,6 @@ using equations::Op;
 
 namespace {
 
-constexpr int kMostTogether = 4;  // blocks of a recurrent product that the kernels take at once
 constexpr int kMostSlots = 256;
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
