@@ -39,4 +39,11 @@ inline const std::string kManyProgram = R"({"name": "many", "states": ["h", "c",
   ["tanh", 11], ["maximum", 6, 12], ["multiply", 12, 6], ["add", 1, 4], ["sigmoid", 15], ["mean", 13], ["subtract", 13, 17],
   ["multiply", 16, 12], ["add", 19, 7]], "outputs": [20, 18, 5]}})";
 
+// A value is multiplied by more blocks than the kernels take at once.
+inline const std::string kWideProgram = R"({"name": "wide", "states": ["h"], "kernel": ["x.a"], "recurrent": [["h.a", "h"],
+  ["p.a", 11], ["p.b", 11], ["p.c", 11], ["p.d", 11], ["p.e", 11]], "equations": {
+  "inputs": ["x.a", "h.a", "p.a", "p.b", "p.c", "p.d", "p.e", "h"], "nodes": [["add", 0, 1], ["tanh", 8], ["multiply", 9, 7],
+  ["add", 9, 10], ["tanh", 2], ["sigmoid", 3], ["multiply", 12, 13], ["multiply", 4, 5], ["add", 14, 15], ["multiply", 6, 9],
+  ["add", 16, 17], ["tanh", 18]], "outputs": [19]}})";
+
 }  // namespace rekur::test

@@ -1,10 +1,14 @@
 // Cells of one's own: programs beside the compiled cells that they write out, their gradients, and specs that say nothing sensible.
+#include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cell_programs.hpp"
 #include "each_isa.hpp"
+#include "layers/recurrent_settings.hpp"
+#include "recurrent/recurrence.hpp"
 #include "stream_helpers.hpp"
 
 using namespace rekur;
@@ -56,7 +60,7 @@ TEST_CASE("programs: the compiled cells written out give their bits") {
 }
 
 TEST_CASE("programs: gradients against central differences, on every instruction set") {
-  for (const std::string& cell : {kLstmProgram, kGruProgram, kGruResetBeforeProgram, kMinGruProgram, kManyProgram})
+  for (const std::string& cell : {kLstmProgram, kGruProgram, kGruResetBeforeProgram, kMinGruProgram, kManyProgram, kWideProgram})
     for (const std::string options : {R"(, "return_sequences": true)", R"(, "reverse": true)"}) {
       Data data;
       data.add_random({3, 4, 2}, {4, 0, 2});
@@ -70,6 +74,48 @@ TEST_CASE("programs: gradients against central differences, on every instruction
                                    R"("layer": {"type": "RNN", "units": 2, "return_sequences": true, "cell": )" + cell + "}"),
                          R"("x")", R"("rnn")"),
                     data);
+  }
+}
+
+TEST_CASE("programs: what stood in a tape before changes no gradient") {
+  const Index T = 3, B = 2, I = 4;
+  for (const std::string& cell : {kLstmProgram, kManyProgram, kWideProgram}) {
+    const json::Value value = json::parse(R"({"units": 1, "cell": )" + cell + "}");
+    json::Reader reader(value, "cell");
+    const layers::RecurrentSettings settings = layers::read_recurrent(reader, "RNN");
+    const auto program = std::make_shared<const recurrent::Program>(*settings.program, std::vector<bool>{});
+    each_isa([&](const simd::Kernels&) {
+      for (const Index H : {3, 17}) {
+        INFO(cell << " of " << H << " units");
+        const recurrent::Recurrence layer(program, I, H, true);
+        const Index X = settings.kernel_blocks * H, R = settings.recurrent_blocks * H, U = 2 * H;
+        const auto x = numbers(B * T * I, 1), kernel = numbers(I * X, 2), recurrent_kernel = numbers(H * R, 3),
+                   bias = numbers(X, 4), units = numbers(U, 5), dy = numbers(B * T * H, 6);
+        const recurrent::Weights<const float> weights{kernel.data(), recurrent_kernel.data(), bias.data(), units.data()};
+        layer.prepare(weights, 1);
+        std::vector<std::vector<float>> found;
+        for (const float before : {0.0f, std::numeric_limits<float>::quiet_NaN()}) {
+          const Index size = layer.tape_size(T, B, false);
+          recurrent::Buffer tape(size);
+          std::fill_n(tape.data(), size, before);
+          std::vector<float> y(dy.size()), dx(x.size()), all(kernel.size() + recurrent_kernel.size() + bias.size() + units.size());
+          recurrent::Backward b;
+          b.forward.layer = &layer, b.forward.T = T, b.forward.B = B, b.forward.tape = tape.data();
+          b.forward.x = {x.data(), T * I, I};
+          b.forward.y = {y.data(), T * H, H};
+          b.weights = weights;
+          b.dy = {dy.data(), T * H, H};
+          b.dx = {dx.data(), T * I, I};
+          float* const d = all.data();
+          b.d_weights = {d, d + I * X, d + I * X + H * R, settings.unit_weights.empty() ? nullptr : d + I * X + H * R + X};
+          recurrent::forward({&b.forward, 1});
+          recurrent::backward({&b, 1});
+          all.insert(all.end(), dx.begin(), dx.end());
+          found.push_back(all);
+        }
+        CHECK(same(found[0], found[1]));
+      }
+    });
   }
 }
 
