@@ -4,7 +4,9 @@
 //   H) outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <memory>
+#include <new>
 
 #include "io/suggest.hpp"
 #include "layers/directions.hpp"
@@ -58,6 +60,25 @@ class RecurrentOp final : public StreamOp {
   std::vector<std::string> names_;
   std::size_t step_inputs_;
   bool reads_x_, return_state_;
+};
+
+// The runs of a call, of which most have one: the others are not made, since a call of one step takes a microsecond.
+template <class Run>
+class Runs {
+ public:
+  Run* add(std::size_t directions) {
+    Run* const first = data() + size_;
+    for (std::size_t d = 0; d < directions; ++d) new (data() + size_++) Run();
+    if (first != data()) first->source = first - 1;
+    return first;
+  }
+  std::span<const Run> all() { return {data(), size_}; }
+
+ private:
+  Run* data() { return reinterpret_cast<Run*>(memory_); }
+
+  alignas(Run) std::byte memory_[Layer::kMostStacked * sizeof(Run)];
+  std::size_t size_ = 0;
 };
 
 class RecurrentLayer final : public Layer {
@@ -156,21 +177,18 @@ class RecurrentLayer final : public Layer {
   }
 
   void forward_stack(std::span<const LayerCall> upwards) const override {
-    std::array<recurrent::Forward, kMostStacked> runs;
+    Runs<recurrent::Forward> runs;
     StepInputs step_inputs;
-    std::size_t n = 0;
     for (const LayerCall& call : upwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
-      layer.describe(*call.run, &runs[n], step_inputs);
-      if (n > 0) runs[n].source = &runs[n - 1];
-      n += layer.D_;
+      layer.describe(*call.run, runs.add(layer.D_), step_inputs);
     }
-    recurrent::forward(std::span(runs).first(n));
-    n = 0;
+    recurrent::forward(runs.all());
+    const recurrent::Forward* own = runs.all().data();
     for (const LayerCall& call : upwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
-      layer.join_outputs(*call.run, &runs[n]);
-      n += layer.D_;
+      layer.join_outputs(*call.run, own);
+      own += layer.D_;
     }
   }
 
@@ -194,23 +212,20 @@ class RecurrentLayer final : public Layer {
   }
 
   void backward_stack(std::span<const LayerCall> downwards) const override {
-    std::array<recurrent::Backward, kMostStacked> runs;
+    Runs<recurrent::Backward> runs;
     StepInputs step_inputs;
     StepGradients d_step;
-    std::size_t n = 0;
     for (const LayerCall& call : downwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
-      layer.describe_backward(*call.run, &runs[n], step_inputs, d_step);
-      if (n > 0) runs[n].source = &runs[n - 1];
-      n += layer.D_;
+      layer.describe_backward(*call.run, runs.add(layer.D_), step_inputs, d_step);
     }
-    recurrent::backward(std::span(runs).first(n));
-    n = 0;
+    recurrent::backward(runs.all());
+    const recurrent::Backward* own = runs.all().data();
     for (const LayerCall& call : downwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
-      layer.add_state_gradients(*call.run, &runs[n]);
+      layer.add_state_gradients(*call.run, own);
       layer.add_step_gradients(*call.run, d_step);
-      n += layer.D_;
+      own += layer.D_;
     }
   }
 #endif
