@@ -68,14 +68,18 @@ def cell_model(
 
 
 def cell_inputs(rng: np.random.Generator, spec: Mapping[str, Any], B: int, T: int) -> list[np.ndarray]:
-    """What the model takes; step inputs are positive, as times and masks are."""
+    """What the model takes; step inputs are positive, as times and masks are; so are states called n, divisors."""
     result = []
+    core = spec["layers"][-1].get("layer", spec["layers"][-1])
+    states = core.get("cell", {}).get("states", ["h"])
     for layer in spec["layers"]:
         if layer["type"] == "Input":
             shape = (B, *(T if size is None else size for size in layer["shape"]))
             x = rng.standard_normal(shape)
-            step = layer["name"] not in ("x",) and len(layer["shape"]) == 2
-            result.append((np.abs(x) + 0.1 if step else x).astype(np.float32))
+            name = layer["name"]
+            step = name != "x" and len(layer["shape"]) == 2
+            divisor = not step and name != "x" and states[int(name[1:]) % len(states)] == "n"
+            result.append((np.abs(x) + 0.1 if step or divisor else x).astype(np.float32))
     return result
 
 

@@ -103,6 +103,19 @@ inline void activate_sum(Activation f, const float* a, const float* b, float* y,
 }
 #endif
 
+// Functions of their own: with all activations in one, clang's stack frame was beyond what is promised of a call.
+__attribute__((noinline)) inline void activate_rows(Activation f, const InstructionRows& r) {
+  r.each([&](const float* x, const float*, const float*, float* y, Index n) { activate(f, x, y, n); });
+}
+__attribute__((noinline)) inline void activate_sum_rows(Activation f, const InstructionRows& r) {
+  r.each([&](const float* a, const float* b, const float*, float* y, Index n) { activate_sum(f, a, b, y, n); });
+}
+#if REKUR_TRAINING
+__attribute__((noinline)) inline void slope_rows(Activation f, const InstructionRows& r) {
+  r.each([&](const float* y, const float* dy, const float*, float* dx, Index n) { activate_backward(f, y, dy, dx, n); });
+}
+#endif
+
 inline void interpret(const simd::Instruction* code, Index count, const simd::Operand* operands, Index rows, Index features) {
   using simd::Op;
   for (const simd::Instruction* i = code; i != code + count; ++i) {
@@ -139,10 +152,10 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
         r.one([](Vec v) { return erf(v); });
         break;
       case Op::activate:
-        r.each([&](const float* x, const float*, const float*, float* y, Index n) { activate(i->f, x, y, n); });
+        activate_rows(i->f, r);
         break;
       case Op::activate_sum:
-        r.each([&](const float* a, const float* b, const float*, float* y, Index n) { activate_sum(i->f, a, b, y, n); });
+        activate_sum_rows(i->f, r);
         break;
       case Op::add:
         r.two([](Vec u, Vec v) { return u + v; });
@@ -194,7 +207,7 @@ inline void interpret(const simd::Instruction* code, Index count, const simd::Op
         break;
       case Op::slope:
 #if REKUR_TRAINING
-        r.each([&](const float* y, const float* dy, const float*, float* dx, Index n) { activate_backward(i->f, y, dy, dx, n); });
+        slope_rows(i->f, r);
 #endif
         break;
       case Op::none:
