@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "recurrent/kernels.hpp"
+#include "kernels/steps.hpp"
 #include "simd/kernels.hpp"
 #if REKUR_MATRIX
 #include "simd/matrix_kernels.hpp"
@@ -14,8 +14,8 @@ namespace rekur::isa {
 struct Table {
   const char* name;
   simd::Kernels simd;
-  recurrent::Kernels recurrent;
-  recurrent::SingleRowKernels single_row;
+  kernels::Steps steps;
+  kernels::SingleRowSteps single_row;
 #if REKUR_MATRIX
   simd::MatrixKernels matrix;
 #endif

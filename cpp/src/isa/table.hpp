@@ -4,8 +4,7 @@
 #pragma once
 
 #include "isa/dispatch.hpp"
-#include "recurrent/single_row.hpp"
-#include "recurrent/step.hpp"
+#include "kernels/table.hpp"
 #include "simd/dropout.hpp"
 #include "simd/gemm.hpp"
 #include "simd/normalization.hpp"
@@ -72,7 +71,7 @@ constexpr simd::Kernels make_simd_kernels() {
 
 namespace isa {
 extern constinit const Table REKUR_ISA_TABLE = {
-    REKUR_ISA_NAME,        make_simd_kernels(), make_recurrent_kernels(), make_single_row_kernels(),
+    REKUR_ISA_NAME,        make_simd_kernels(), make_steps(), make_single_row_steps(),
 #if REKUR_MATRIX
     make_matrix_kernels(),
 #endif

@@ -92,7 +92,7 @@ class BackwardSlice {
 #if REKUR_EQUATIONS
     if (r_.program) return program_kernel(t, phase, member);
 #endif
-    StepBackward s{};
+    kernels::StepBackward s{};
     s.rows = active;
     s.H = r_.H;
     s.Hp = Hp_;
@@ -107,14 +107,13 @@ class BackwardSlice {
     }
     s.h_previous = previous_[0] + own;
     s.c_previous = r_.cell.states > 1 ? previous_[1] + own : nullptr;
-    s.h = h_ + own;
     s.dy = b_.dy ? dy_ + own : nullptr;
     s.dh = d_state_[0];
     s.dc = d_state_[1];
     s.peephole = r_.packed.unit_weights.data();
     s.activations = &r_.activations;
     s.d_product = phase < r_.cell.phases - 1 ? d_source_[phase + 1] : nullptr;
-    r_.kernels().backward[phase](s);
+    r_.steps().backward[phase](s);
   }
 
 #if REKUR_EQUATIONS

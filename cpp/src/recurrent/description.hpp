@@ -13,7 +13,6 @@
 namespace rekur::recurrent {
 
 inline constexpr int kMostStates = 4;
-inline constexpr int kMostTogether = 4;  // blocks of a recurrent product that the kernels take at once
 
 // A recurrent product: its results belong to the slots [first, first + count).
 struct Product {

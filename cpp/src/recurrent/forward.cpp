@@ -131,7 +131,7 @@ class ForwardSlice {
 #endif
     {
       const std::size_t product = static_cast<std::size_t>(phase);  // a compiled cell has one a phase
-      StepForward s{};
+      kernels::StepForward s{};
       s.rows = active;
       s.H = r_.H;
       s.Hp = Hp_;
@@ -149,7 +149,7 @@ class ForwardSlice {
       s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
       s.weights = r_.packed.recurrent[product].data();
       s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[product].data() : nullptr;
-      r_.kernels().forward[phase](s);
+      r_.steps().forward[phase](s);
     }
     if (phase + 1 < r_.cell.phases) return;
     // Rows whose last step this was.
@@ -184,7 +184,7 @@ class ForwardSlice {
                       .tape = tape_rows,
                       .products = products_,
                       .sources = product_rows_ + own,
-                      .kernels = isa::table().recurrent};
+                      .steps = isa::table().steps};
     for (int k = 0; k < r_.cell.states; ++k) p.zero[k] = n == 0 && !f_.initial[k];
     program_products(r_, p);
     ConstRows step[kMostStepInputs];

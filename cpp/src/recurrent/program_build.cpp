@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "io/text.hpp"
+#include "kernels/steps.hpp"
 #include "recurrent/program.hpp"
 
 namespace rekur::recurrent {
@@ -162,7 +163,7 @@ class ProgramBuilder {
         for (std::size_t other = b; other < cell_.recurrent.size(); ++other) {
           if (cell_.recurrent[other].state != state || sources_[other] != source) continue;
           done[other] = true;
-          if (groups_.empty() || first || groups_.back().blocks.size() == kMostTogether)
+          if (groups_.empty() || first || groups_.back().blocks.size() == kernels::kMostTogether)
             groups_.push_back({phase, state, source, !first, {}});
           first = false;
           groups_.back().blocks.push_back(static_cast<int>(other));

@@ -21,10 +21,10 @@ int index_of(const char* name) {
   return -1;
 }
 
-Functions functions_for(const cells::Activations& f) {
+kernels::Functions functions_for(const cells::Activations& f) {
   const bool standard = f.gate.kind == ActivationKind::sigmoid && f.candidate.kind == ActivationKind::tanh &&
                         f.output.kind == ActivationKind::tanh && !f.clips();
-  return standard ? Functions::standard : Functions::given;
+  return standard ? kernels::Functions::standard : kernels::Functions::given;
 }
 
 }  // namespace
@@ -39,8 +39,8 @@ Index padded(Index H) {
   return (H + width - 1) / width * width;
 }
 
-const CellKernels& Recurrence::Impl::kernels() const {
-  return isa::table().recurrent.cell[cell_index][static_cast<int>(functions)];
+const kernels::CellSteps& Recurrence::Impl::steps() const {
+  return isa::table().steps.cell[cell_index][static_cast<int>(functions)];
 }
 
 void Recurrence::Impl::set_sizes(Index input_size, Index hidden_size, bool with_bias) {
@@ -108,7 +108,7 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
   float* to = step.products;
   for (std::size_t i = 0; i < r.cell.products.size(); ++i) {
     const Product& product = r.cell.products[i];
-    StepProduct s{};
+    kernels::StepProduct s{};
     s.to = to;
     to += product.count * Hp;
     if (product.phase != step.phase) continue;
@@ -125,7 +125,7 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
     s.weights = r.packed.recurrent[i].data();
     s.bias = r.cell.recurrent_bias ? r.packed.recurrent_bias[i].data() : nullptr;
     s.to_stride = stride;
-    step.kernels.product[product.count - 1](s);
+    step.steps.product[product.count - 1](s);
   }
 }
 #endif

@@ -7,7 +7,7 @@
 #include <new>
 #include <vector>
 
-#include "recurrent/kernels.hpp"
+#include "kernels/steps.hpp"
 #include "recurrent/program.hpp"
 #include "recurrent/recurrent.hpp"
 
@@ -62,7 +62,7 @@ struct Recurrence::Impl {
   cells::Activations activations;
   std::shared_ptr<const Program> program;  // or, where it is null, a compiled cell:
   int cell_index = -1;
-  Functions functions = Functions::given;
+  kernels::Functions functions = kernels::Functions::given;
   Index I, H;
   bool bias;
 
@@ -78,7 +78,7 @@ struct Recurrence::Impl {
 
   Index record(Index Hp) const { return cell.slots * Hp; }
   Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }
-  const CellKernels& kernels() const;
+  const kernels::CellSteps& steps() const;
 };
 
 #if REKUR_EQUATIONS
@@ -93,7 +93,7 @@ struct ProgramProducts {
   Rows tape;                    // [rows] records; null with one phase
   float* products;              // [rows][product_blocks·Hp]
   const float** sources;        // [rows], to write to
-  const Kernels& kernels;
+  const kernels::Steps& steps;
 };
 void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept;
 #endif

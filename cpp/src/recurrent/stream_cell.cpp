@@ -54,9 +54,9 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
     : engine_(cell, activations, input_size, hidden_size, weights.bias != nullptr),
       Hp_(padded(hidden_size)),
       simd_(&isa::kernels()),
-      kernels_(Engine::impl(engine_).kernels()) {
+      kernels_(Engine::impl(engine_).steps()) {
   const Recurrence::Impl& r = Engine::impl(engine_);
-  if (single_row && r.functions == Functions::standard) single_row_ = isa::table().single_row.cell[r.cell_index];
+  if (single_row && r.functions == kernels::Functions::standard) single_row_ = isa::table().single_row.cell[r.cell_index];
   if (!single_row_) {
     engine_.prepare(weights, 1);
     return;
@@ -76,7 +76,7 @@ StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size,
       program_(program.get()),
       Hp_(padded(hidden_size)),
       simd_(&isa::kernels()),
-      recurrent_(&isa::table().recurrent) {
+      steps_(&isa::table().steps) {
   engine_.prepare(weights, 1);
 }
 #endif
@@ -136,7 +136,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* x, const float* c
   if (program_) return step_program(batch, turn, step_inputs, projections, records + batch * record, addresses, memory);
 #endif
   static_cast<void>(step_inputs);
-  StepForward s{};
+  kernels::StepForward s{};
   s.rows = batch;
   s.H = s.product_length = r.H;
   s.Hp = s.end = Hp_;
@@ -199,7 +199,7 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
                          .tape = record_rows,
                          .products = products,
                          .sources = more,
-                         .kernels = *recurrent_});
+                         .steps = *steps_});
     program_->forward(p, s);
   }
 }

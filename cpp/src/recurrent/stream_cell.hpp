@@ -45,10 +45,10 @@ class StreamCell {
   const Program* program_ = nullptr;  // the engine's own
   Index Hp_;
   const simd::Kernels* simd_;
-  CellKernels kernels_{};
-  const Kernels* recurrent_ = nullptr;
-  SingleRowStep single_row_ = nullptr;  // what does the step instead, if not null
-  SingleRow packed_{};
+  kernels::CellSteps kernels_{};
+  const kernels::Steps* steps_ = nullptr;
+  kernels::SingleRowStep single_row_ = nullptr;  // what does the step instead, if not null
+  kernels::SingleRow packed_{};
   Buffer panels_;
 };
 

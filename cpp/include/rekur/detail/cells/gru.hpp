@@ -34,7 +34,7 @@ struct Gru {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V&, const V*, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V*, V* d, V* slot) {
     const V vn = slot[n], vz = slot[z], vr = slot[r], vq = slot[q];
     slot[z] = d[0] * (previous[0] - vn) * fn.gate_slope(vz);
     slot[n] = (d[0] - d[0] * vz) * fn.candidate_slope(vn);

@@ -40,7 +40,7 @@ struct GruResetBefore {
 
   // Before the gradient passes R_n: everything but r, whose gradient comes through q.
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<1>, const F& fn, const V&, const V* previous, const V&, const V*, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<1>, const F& fn, const V&, const V* previous, const V*, V* d, V* slot) {
     const V vn = slot[n], vz = slot[z];
     slot[z] = d[0] * (previous[0] - vn) * fn.gate_slope(vz);
     slot[n] = (d[0] - d[0] * vz) * fn.candidate_slope(vn);
@@ -48,7 +48,7 @@ struct GruResetBefore {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V& dq, const V* previous, const V&, const V*, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V& dq, const V* previous, const V*, V* d, V* slot) {
     const V vr = slot[r];
     slot[r] = dq * previous[0] * fn.gate_slope(vr);
     d[0] = d[0] + dq * vr;

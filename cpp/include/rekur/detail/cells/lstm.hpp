@@ -36,7 +36,7 @@ struct Lstm {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V&, const V*, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V*, V* d, V* slot) {
     const V vi = slot[i], vf = slot[f], vg = slot[g], vo = slot[o];
     const V phi = fn.output(slot[c]);
     const V dc = d[1] + d[0] * vo * fn.output_slope(phi);

@@ -47,7 +47,7 @@ struct LstmVariant {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V&, const V* p, V* d, V* slot) {
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& fn, const V&, const V* previous, const V* p, V* d, V* slot) {
     const V vi = slot[i], vf = forget(slot), vg = slot[g], vo = slot[o];
     const V phi = fn.output(slot[c]);
     slot[o] = d[0] * phi * fn.gate_slope(vo);

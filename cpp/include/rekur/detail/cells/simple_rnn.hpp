@@ -27,8 +27,8 @@ struct SimpleRnn {
   }
 
   template <class V, class F>
-  static REKUR_INLINE void backward(PhaseTag<0>, const F& f, const V&, const V*, const V& h, const V*, V* d, V* slot) {
-    slot[a] = d[0] * f.candidate_slope(h);
+  static REKUR_INLINE void backward(PhaseTag<0>, const F& f, const V&, const V*, const V*, V* d, V* slot) {
+    slot[a] = d[0] * f.candidate_slope(slot[a]);
     d[0] = V{};
   }
 };

@@ -1,12 +1,11 @@
 // What every ISA provides to the recurrent engine: one step of one cell, forward and backward, on some rows of a batch.
 #pragma once
 
-#include "recurrent/description.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
 #include "rekur/detail/cells/list.hpp"
 #include "simd/kernels.hpp"
 
-namespace rekur::recurrent {
+namespace rekur::kernels {
 
 // One phase of one time step. State and projection rows are Hp floats a block, Hp = H rounded up to whole vectors.
 struct StepForward {
@@ -35,7 +34,6 @@ struct StepBackward {
   Rows tape;
   ConstRows h_previous;  // [M] rows of at least H floats: h before the step
   ConstRows c_previous;  // [M] rows of at least H floats; null without a second state
-  ConstRows h;           // [M] rows of at least H floats: h after the step
   ConstRows dy;          // [M] rows of H floats added to dh in the last phase; null: none
   float* dh;  // [M][Hp] in: gradient of h after the step; out: of h before it, without what comes through the recurrent product
   float* dc;  // [M][Hp] likewise; null without a second state
@@ -47,7 +45,7 @@ struct StepBackward {
   const cells::Activations* activations;
 };
 
-struct CellKernels {
+struct CellSteps {
   void (*forward[2])(const StepForward&);  // by phase
 #if REKUR_TRAINING
   void (*backward[2])(const StepBackward&);
@@ -74,6 +72,8 @@ using SingleRowStep = void (*)(const SingleRow& layer, const float* x, const flo
                                bool descending);
 
 #if REKUR_EQUATIONS
+inline constexpr int kMostTogether = 4;  // blocks of a recurrent product that the kernels take at once
+
 // A recurrent product by itself, for cells whose equations are interpreted.
 struct StepProduct {
   Index rows;
@@ -89,15 +89,15 @@ struct StepProduct {
 };
 #endif
 
-struct Kernels {
-  CellKernels cell[cells::All::size][kFunctions];  // by position in cells::All
+struct Steps {
+  CellSteps cell[cells::All::size][kFunctions];  // by position in cells::All
 #if REKUR_EQUATIONS
   void (*product[kMostTogether])(const StepProduct&);  // by blocks less one
 #endif
 };
 
-struct SingleRowKernels {
+struct SingleRowSteps {
   SingleRowStep cell[cells::All::size];  // for sigmoid and tanh without clip; null for a cell of two phases and others left out
 };
 
-}  // namespace rekur::recurrent
+}  // namespace rekur::kernels

@@ -1,16 +1,16 @@
 // One step of one row for a stream: both products of some panels of units in one pass over their weights, then the cell's
-// equations. Sums run in the engine's order (simd/gemm.hpp, recurrent/step.hpp), so the bits are the engine's. Included only by the
+// equations. Sums run in the engine's order (simd/gemm.hpp, kernels/tiles.hpp), so the bits are the engine's. Included only by the
 // ISA units.
 #pragma once
 
-#include "recurrent/kernels.hpp"
-#include "recurrent/step.hpp"
+#include "kernels/steps.hpp"
+#include "kernels/tiles.hpp"
 #include "simd/vec.hpp"
 
 namespace rekur {
 namespace {
 
-using recurrent::SingleRow;
+using kernels::SingleRow;
 
 // Compiled for size where that matters more, or where hardly anybody is (x86 without FMA, ARM of 32 bits): the products of all
 // cells of as many gates are one code, and leave their sums in memory.
@@ -208,18 +208,11 @@ void single_row_step(const SingleRow& s, const float* x, const float* h, float* 
 }
 
 template <class Cell>
-constexpr recurrent::SingleRowStep single_row_kernel() {
+constexpr kernels::SingleRowStep single_row_kernel() {
   constexpr bool left_out = kCompact && requires { Cell::rare; };
   if constexpr (Cell::info.phases == 1 && !left_out) return single_row_step<Cell>;
   return nullptr;
 }
-
-template <class... Cells>
-constexpr recurrent::SingleRowKernels single_row_kernels_of(cells::List<Cells...>) {
-  return {{single_row_kernel<Cells>()...}};
-}
-
-constexpr recurrent::SingleRowKernels make_single_row_kernels() { return single_row_kernels_of(cells::All{}); }
 
 }  // namespace
 }  // namespace rekur

@@ -1,0 +1,129 @@
+// The recurrent product of a tile: MR rows times NP panels of G gates of a vector of units. Included only by the ISA units.
+#pragma once
+
+#include "simd/vec.hpp"
+
+namespace rekur {
+namespace {
+
+inline constexpr int kAccumulators = kRegisters == 32 ? 24 : 12;  // the rest holds a panel's row and a broadcast
+
+constexpr int tile_rows(int G) { return G <= 2 ? 6 : kAccumulators / G; }
+
+// Of the tiles there are, the largest of at most so many panels. The compact library has those of 1, 2, 4 and 8.
+constexpr int panels_at_once(int panels) {
+  while (kCompact && (panels & (panels - 1)) != 0) panels &= panels - 1;
+  return panels;
+}
+
+// More panels where rows are few, so that enough sums are under way to hide the latency of fma.
+constexpr int tile_panels(int G, int rows) {
+  const int n = kAccumulators / (G * rows);
+  return panels_at_once(n < 1 ? 1 : n > 8 / G + 2 ? 8 / G + 2 : n);
+}
+
+// The fewest panels of a single row whose sums hide the latency of fma: two units, four cycles.
+constexpr int single_row_panels(int G) {
+  const int fewest = (8 + G - 1) / G;
+  return panels_at_once(fewest) == fewest && fewest < tile_panels(G, 1) ? fewest : tile_panels(G, 1);
+}
+
+inline constexpr Index kFirstCache = 48 * 1024;  // bytes
+
+// `ahead`: K lines of memory to fetch meanwhile.
+// out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
+// `out` has `row_panels` panels a row.
+template <int G, int MR, int NP>
+__attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias,
+                                            Index Hp, float* out, Index row_panels, const float* ahead) {
+  const float* a[MR];
+  const float* b[NP];
+  Vec acc[MR][NP][G];
+#pragma GCC unroll 16
+  for (int p = 0; p < NP; ++p) {
+    b[p] = w + p * panel_stride;
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) {
+      const Vec start = bias ? load(bias + g * Hp + p * kWidth) : zero();
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) acc[m][p][g] = start;
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m) a[m] = a_rows[m];
+  for (Index k = 0; k < K; ++k) {
+    __builtin_prefetch(ahead + k * kLine, 0, 2);
+    // Whichever are fewer stay in registers, weights or broadcasts.
+    if constexpr (NP * G <= MR) {
+      Vec row[NP][G];
+#pragma GCC unroll 16
+      for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) row[p][g] = load(b[p] + (k * G + g) * kWidth);
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) {
+        const Vec v = set1(a[m][k]);
+#pragma GCC unroll 16
+        for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[p][g], acc[m][p][g]);
+      }
+    } else {
+#pragma GCC unroll 16
+      for (int p = 0; p < NP; ++p) {
+        Vec row[G];
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g) row[g] = load(b[p] + (k * G + g) * kWidth);
+#pragma GCC unroll 16
+        for (int m = 0; m < MR; ++m) {
+          const Vec v = set1(a[m][k]);
+#pragma GCC unroll 4
+          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[g], acc[m][p][g]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 16
+    for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) store(out + ((m * row_panels + p) * G + g) * kWidth, acc[m][p][g]);
+}
+
+using ProductTile = void (*)(Index, ConstRows, const float*, Index, const float*, Index, float*, Index, const float*);
+
+// The tiles there are, by rows and panels.
+template <int G>
+struct ProductTiles {
+  ProductTile tile[tile_rows(G)][tile_panels(G, 1)] = {};
+
+  constexpr ProductTiles() { add<tile_rows(G), tile_panels(G, tile_rows(G))>(); }
+
+ private:
+  template <int MR, int NP>
+  constexpr void add() {
+    if constexpr (panels_at_once(NP) == NP) tile[MR - 1][NP - 1] = product_tile<G, MR, NP>;
+    if constexpr (NP > 1)
+      add<MR, NP - 1>();
+    else if constexpr (MR > 1)
+      add<MR - 1, tile_panels(G, MR - 1)>();
+  }
+};
+
+template <int G>
+inline constexpr ProductTiles<G> kProductTiles;
+
+template <int G>
+REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias,
+                          Index Hp, float* out, const float* ahead) {
+  for (int p = 0, n; p < panels; p += n) {
+    n = panels_at_once(panels - p);
+    kProductTiles<G>.tile[rows - 1][n - 1](K, a, w + p * panel_stride, panel_stride, bias ? bias + p * kWidth : nullptr, Hp,
+                                           out + p * G * kWidth, panels, ahead);
+    if constexpr (!kCompact) return;
+  }
+}
+
+}  // namespace
+}  // namespace rekur
