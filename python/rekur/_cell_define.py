@@ -170,7 +170,7 @@ class _Roles:
         if isinstance(inputs, str):
             raise TypeError(f"{what}: inputs is a tuple of names, such as ('{inputs}',), got {inputs!r} ({where})")
         parameters = inspect.signature(function).parameters
-        taken = inspect.signature(RNN.__init__).parameters
+        taken = (*inspect.signature(RNN.__init__).parameters, *RNN._cell_options)
         for k, (name, p) in enumerate(parameters.items()):
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 raise TypeError(f"{what}: *{name}: every state and input has a parameter of its own ({where})")

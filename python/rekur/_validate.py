@@ -61,6 +61,14 @@ def real(value: object, what: str, minimum: float = -np.inf, maximum: float = np
     return number
 
 
+def rate(value: object, what: str) -> float:
+    """A rate of dropping: a number of at least 0, below 1, also as float32."""
+    number = real(value, what, 0, 1)
+    if np.float32(number) == 1:
+        raise ValueError(f"{what} must be below 1, got {value!r}")
+    return number
+
+
 def boolean(value: object, what: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{what} must be True or False, got {value!r}")

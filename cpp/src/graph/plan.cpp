@@ -128,7 +128,8 @@ class Layout {
     if (stack.empty() || stack.size() == layers::Layer::kMostStacked) return false;
     const Node& top = t_.nodes[static_cast<std::size_t>(stack.back())];
     if (root_of(node.inputs[0]) != top.first_output) return false;
-    if (node.layer->walk() == layers::Walk::none || node.layer->walk() != top.layer->walk()) return false;
+    const layers::Walk walk = node.layer->walk(plan_.training);
+    if (walk == layers::Walk::none || walk != top.layer->walk(plan_.training)) return false;
     return std::none_of(node.inputs.begin() + 1, node.inputs.end(), [&](int tensor) {
       const Index producer = t_.producer[static_cast<std::size_t>(root_of(tensor))];
       return std::find(stack.begin(), stack.end(), producer) != stack.end();

@@ -1,4 +1,5 @@
 // Dropout: in training y = x ⊙ m with m = 1/(1 - rate) or 0, each kept with probability 1 - rate; in inference y = x.
+#include "layers/cell_options.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
@@ -51,10 +52,8 @@ class Dropout final : public Layer {
 }  // namespace
 
 std::unique_ptr<Layer> make_dropout(json::Reader& spec, const std::string& type, const std::string& name) {
-  const double rate = spec.number("rate");
-  // As float32 too: a rate that rounds to 1 would scale by infinity.
-  if (!(rate >= 0) || !(static_cast<float>(rate) < 1.0f)) spec.refuse("rate", "at least 0 and less than 1");
-  return std::make_unique<Dropout>(type, name, static_cast<float>(rate));
+  spec.get("rate");
+  return std::make_unique<Dropout>(type, name, read_rate(spec, "rate"));
 }
 
 }  // namespace rekur::layers

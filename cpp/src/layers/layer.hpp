@@ -115,7 +115,7 @@ class Layer {
   // Layers that walk through time alike can run as a stack, each a little behind the one whose output 0 is its input 0, so that few
   // rows keep several threads busy. The calls go to the first layer of the list: the lowest forward, the highest backward.
   static constexpr std::size_t kMostStacked = 8;
-  virtual Walk walk() const { return Walk::none; }
+  virtual Walk walk(bool /*training*/) const { return Walk::none; }
   virtual void forward_stack(std::span<const LayerCall> /*upwards*/) const {}
 #if REKUR_TRAINING
   virtual void backward_stack(std::span<const LayerCall> /*downwards*/) const {}

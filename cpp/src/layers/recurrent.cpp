@@ -11,6 +11,7 @@
 #include "io/suggest.hpp"
 #include "layers/directions.hpp"
 #include "layers/elementwise.hpp"
+#include "layers/masks.hpp"
 #include "layers/recurrent_settings.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
@@ -156,8 +157,12 @@ class RecurrentLayer final : public Layer {
     return layout(inputs[0].shape, training).size;
   }
 
-  // What a layer above leaves of a step's further inputs is not there before it is done with the whole sequence.
-  Walk walk() const override { return D_ == 2 || steps_given() > 0 ? Walk::none : s_.reverse ? Walk::backwards : Walk::onwards; }
+  // What a layer above leaves of a step's further inputs, or of an x of which a masked copy is made, is not there before it is done
+  // with the whole sequence.
+  Walk walk(bool training) const override {
+    if (D_ == 2 || steps_given() > 0 || (training && drops_input())) return Walk::none;
+    return s_.reverse ? Walk::backwards : Walk::onwards;
+  }
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
@@ -181,6 +186,9 @@ class RecurrentLayer final : public Layer {
     StepInputs step_inputs;
     for (const LayerCall& call : upwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
+#if REKUR_TRAINING
+      if (call.run->training) layer.draw_masks(*call.run);
+#endif
       layer.describe(*call.run, runs.add(layer.D_), step_inputs);
     }
     recurrent::forward(runs.all());
@@ -199,6 +207,7 @@ class RecurrentLayer final : public Layer {
     Index size = inputs.size() > 1 ? states * state : 0;
     for (std::size_t i = 0; i < steps_given(); ++i)
       size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[step_source(i)].shape)}));
+    if (drops_input()) size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[0].shape)}));
     if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
     if (own_sequences() && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
     return size;
@@ -224,17 +233,19 @@ class RecurrentLayer final : public Layer {
     for (const LayerCall& call : downwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
       layer.add_state_gradients(*call.run, own);
-      layer.add_step_gradients(*call.run, d_step);
+      layer.add_step_gradients(*call.run, own, d_step);
+      if (layer.drops_input() && call.run->d_inputs[0] != nullptr) layer.add_input_gradients(*call.run, own);
       own += layer.D_;
     }
   }
 #endif
 
  private:
-  // What a program reads a step beside the input's product: of a layer, which then is in no stack. Gradients by direction.
-  using StepInputs = std::array<recurrent::Strided<const float>, recurrent::kMostStepInputs>;
+  // What a program reads a step beside the input's product: of a layer, which then is in no stack. By direction.
+  using StepInputs = std::array<std::array<recurrent::Strided<const float>, recurrent::kMostStepInputs>, 2>;
   using StepGradients = std::array<std::array<recurrent::Strided<float>, recurrent::kMostStepInputs>, 2>;
 
+  bool drops_input() const { return s_.options.dropout > 0; }
   std::size_t steps_given() const { return s_.step_inputs + (s_.reads_x ? 1 : 0); }
   // The layer's input that the i-th of them is: the last may be x itself.
   std::size_t step_source(std::size_t i) const { return i < s_.step_inputs ? 1 + i : 0; }
@@ -250,10 +261,6 @@ class RecurrentLayer final : public Layer {
 
   // The engine's runs of this layer, one a direction.
   void describe(const Context& run, recurrent::Forward* runs, StepInputs& step_inputs) const {
-    for (std::size_t i = 0; i < steps_given(); ++i) {
-      const Shape& shape = run.input_specs[step_source(i)].shape;
-      step_inputs[i] = {run.input(step_source(i)), shape[1] * shape[2], shape[2]};
-    }
     const Layout at = layout(run.input_specs[0].shape, run.training);
     const Shape& x = run.input_specs[0].shape;
     const Index B = x[0], T = x[1], I = x[2], H = s_.units;
@@ -262,8 +269,12 @@ class RecurrentLayer final : public Layer {
       f.layer = &recurrences_[d];
       f.T = T;
       f.B = B;
-      f.x = {run.input(0), T * I, I};
-      f.step = step_inputs.data();
+      f.x = {run.training && drops_input() ? run.tape + at.masked_x[d] : run.input(0), T * I, I};
+      for (std::size_t i = 0; i < steps_given(); ++i) {
+        const Shape& shape = run.input_specs[step_source(i)].shape;
+        step_inputs[d][i] = {i < s_.step_inputs ? run.input(1 + i) : f.x.data, shape[1] * shape[2], shape[2]};
+      }
+      f.step = step_inputs[d].data();
       f.lengths = run.lengths;
       f.reverse = D_ == 2 ? d == 1 : s_.reverse;
       const std::size_t first = first_initial_state() + d * S_;
@@ -280,6 +291,24 @@ class RecurrentLayer final : public Layer {
     }
   }
 
+#if REKUR_TRAINING
+  // What a mask of a direction is for.
+  static std::uint32_t purpose(std::size_t direction, std::uint32_t what) {
+    return static_cast<std::uint32_t>(direction) * 16 + what;
+  }
+
+  // The masks of a training run, and x as each direction sees it.
+  void draw_masks(const Context& run) const {
+    const Shape& x = run.input_specs[0].shape;
+    const Layout at = layout(x, true);
+    for (std::size_t d = 0; d < D_ && drops_input(); ++d) {
+      float* const mask = run.tape + at.x_mask[d];
+      draw_mask(run, purpose(d, 0), s_.options.dropout, mask, x[0] * x[2]);
+      multiply_sequence(run.input(0), mask, run.tape + at.masked_x[d], x[0], x[1], x[2]);
+    }
+  }
+#endif
+
   // After the engine's forward pass: what several of its outputs make together.
   void join_outputs(const Context& run, const recurrent::Forward* runs) const {
     const Index B = run.batch(), H = s_.units;
@@ -294,7 +323,7 @@ class RecurrentLayer final : public Layer {
 
   // Offsets in the tape (in inference: the workspace), by direction.
   struct Layout {
-    std::array<Index, 2> engine{}, sequence{}, last{};
+    std::array<Index, 2> engine{}, sequence{}, last{}, x_mask{}, masked_x{};
     Index size = 0;
   };
 
@@ -308,6 +337,9 @@ class RecurrentLayer final : public Layer {
       if (training) at.engine[d] = reserve(recurrences_[d].tape_size(x[1], x[0], !s_.return_sequences));
       if (own_sequences()) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
       if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], s_.units}));
+      if (!training || !drops_input()) continue;
+      at.x_mask[d] = reserve(element_count({x[0], x[2]}));
+      at.masked_x[d] = reserve(element_count(x));
     }
     return at;
   }
@@ -338,6 +370,10 @@ class RecurrentLayer final : public Layer {
       if (run.d_weights != nullptr) b.d_weights = direction_weights(run.d_weights, d);
       b.fresh = true;
       if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
+      if (b.dx && drops_input()) {
+        b.dx.data = take(B * T * I);
+        std::fill_n(b.dx.data, B * T * I, 0.0f);
+      }
       for (std::size_t s = 0; s < S_ && s_.return_state; ++s) b.d_final[s] = run.d_outputs[1 + d * S_ + s];
       for (std::size_t i = 0; i < steps_given(); ++i) {
         d_step[d][i] = {};
@@ -361,12 +397,22 @@ class RecurrentLayer final : public Layer {
     }
   }
 
-  // By direction, in order.
-  void add_step_gradients(const Context& run, const StepGradients& d_step) const {
+  // By direction, in order. Those of x go where the direction leaves its others.
+  void add_step_gradients(const Context& run, const recurrent::Backward* runs, const StepGradients& d_step) const {
     for (std::size_t d = 0; d < D_; ++d)
-      for (std::size_t i = 0; i < steps_given(); ++i)
-        if (d_step[d][i])
-          accumulate(d_step[d][i].data, run.d_inputs[step_source(i)], element_count(run.input_specs[step_source(i)].shape));
+      for (std::size_t i = 0; i < steps_given(); ++i) {
+        if (!d_step[d][i]) continue;
+        float* const to = step_source(i) == 0 ? runs[d].dx.data : run.d_inputs[step_source(i)];
+        accumulate(d_step[d][i].data, to, element_count(run.input_specs[step_source(i)].shape));
+      }
+  }
+
+  // From what the directions saw of x to x itself.
+  void add_input_gradients(const Context& run, const recurrent::Backward* runs) const {
+    const Shape& x = run.input_specs[0].shape;
+    const Layout at = layout(x, true);
+    for (std::size_t d = 0; d < D_; ++d)
+      add_masked_sequence(runs[d].dx.data, run.tape + at.x_mask[d], run.d_inputs[0], x[0], x[1], x[2]);
   }
 
   void add_state_gradients(const Context& run, const recurrent::Backward* runs) const {

@@ -82,6 +82,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
     read_cell(spec, s);
   else
     read_compiled(spec, *found, s);
+  s.options = read_cell_options(spec, s.states);
   s.use_bias = spec.boolean("use_bias", true);
   s.return_sequences = spec.boolean("return_sequences", false);
   s.return_state = spec.boolean("return_state", false);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "io/json.hpp"
+#include "layers/cell_options.hpp"
 #include "layers/layer.hpp"
 #include "recurrent/program.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
@@ -30,6 +31,7 @@ struct RecurrentSettings {
   bool bias_rows = false;  // both biases are rows of one parameter
   std::vector<UnitWeights> unit_weights;
   std::size_t step_inputs = 0;  // beside x
+  CellOptions options;
 
   Index units = 0;
   cells::Activations activations;

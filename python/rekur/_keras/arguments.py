@@ -86,11 +86,6 @@ _LAYER: Table = {
 
 _RECURRENT: Table = {
     **_penalties("kernel", "recurrent", "bias"),
-    "dropout": Foreign(
-        _values(0),
-        "dropout inside a recurrent layer is not here yet. Near it is a Dropout layer before this one, which is not "
-        "the same: it draws another mask at each step, where dropout= keeps one mask for a whole sequence",
-    ),
     "recurrent_dropout": Foreign(
         _values(0),
         "dropout between the steps of a recurrent layer is not here yet, and no other layer does the same; a Dropout "

@@ -9,18 +9,12 @@ from rekur import activations, initializers
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import as_numeric, boolean, integer, real
+from rekur._validate import rate as _rate
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
 
 
 def _activation(value: object, what: str) -> Any:
     return activations.to_spec(value, what, softmax=True)
-
-
-def _rate(value: object, what: str) -> float:
-    rate = real(value, what, 0, 1)
-    if rate == 1:
-        raise ValueError(f"{what} must be below 1, got {value!r}")
-    return rate
 
 
 def _epsilon(value: object, what: str) -> float:
@@ -142,7 +136,7 @@ class Dropout(Layer):
     type = "Dropout"
     _keys = ("rate",)
 
-    rate = Setting(_rate)
+    rate: Setting[float] = Setting(_rate)
 
     def __init__(self, rate: float, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)

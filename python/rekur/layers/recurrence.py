@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur._own import named_after
-from rekur._settings import Setting, frozen
+from rekur._settings import Setting, frozen, thawed
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, integer
+from rekur._validate import boolean, did_you_mean, integer, rate
 from rekur.layers.base import Layer, SymbolicTensor, symbolic
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class Recurrent(Stateful):
     return_state = Setting(boolean)
     reverse = Setting(boolean)
 
+    # Options of every cell: keyword arguments of every layer here, and the values at which a spec leaves them out.
+    _cell_options: ClassVar[Spec] = {"dropout": 0.0}
+
+    dropout = Setting(rate)
+
     def __init__(
         self,
         units: int,
@@ -80,12 +85,23 @@ class Recurrent(Stateful):
         name: str | None,
         options: dict[str, Any],
     ) -> None:
+        given = {key: options.pop(key, default) for key, default in self._cell_options.items()}
         super().__init__(name, options)
         self.units = units
         self.use_bias = use_bias
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.reverse = reverse
+        for key, value in given.items():
+            setattr(self, key, value)
+
+    def _argument_names(self) -> list[str]:
+        return [*super()._argument_names(), *self._cell_options]
+
+    def config(self) -> Spec:
+        """The layer's keys in the spec, options at their defaults apart; a copy."""
+        given = {key: thawed(getattr(self, key)) for key in self._cell_options}
+        return {**super().config(), **{k: v for k, v in given.items() if v != self._cell_options[k]}}
 
     def _is_connected(self) -> bool:
         return super()._is_connected() or (self._wrapper is not None and self._wrapper._is_connected())

@@ -215,11 +215,12 @@ class RNN(Recurrent):
         for weight in program.get("weights", ()):
             weight["initializer"] = self.weight_initializers.get(weight["name"], weight["initializer"])
         drawn = _drawn(program)
-        found: Spec = {}
-        for key in self._keys:
-            value = program if key == "cell" else getattr(self, key)
-            if drawn.get(key, True):
-                found[key] = getattr(self.cell, key) if value is None else value
+        found = {**super().config(), "cell": program}
+        for key, has in drawn.items():
+            if not has:
+                del found[key]
+            elif found[key] is None:
+                found[key] = getattr(self.cell, key)
         return found
 
     @classmethod

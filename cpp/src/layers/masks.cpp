@@ -1,0 +1,39 @@
+#include "layers/masks.hpp"
+
+#if REKUR_TRAINING
+
+#include "layers/elementwise.hpp"
+
+namespace rekur::layers {
+namespace {
+
+// In a stream's number the layer's own is below this.
+constexpr std::uint32_t kPurposeShift = 24;
+
+}  // namespace
+
+void draw_mask(const Context& run, std::uint32_t purpose, float rate, float* mask, Index n) {
+  const auto& k = isa::kernels();
+  const std::uint32_t stream = run.stream + ((purpose + 1) << kPurposeShift);
+  over_elements(n, 20, [&](Index begin, Index end) {
+    k.dropout(run.seed, run.step, stream, begin, rate, nullptr, mask + begin, nullptr, end - begin);
+  });
+}
+
+void multiply_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F) {
+  const auto& k = isa::kernels();
+  over_rows(B * T, F, 1, [&](Index begin, Index end) {
+    for (Index row = begin; row < end; ++row) k.multiply(x + row * F, mask + row / T * F, out + row * F, F);
+  });
+}
+
+void add_masked_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F) {
+  const auto& k = isa::kernels();
+  over_rows(B * T, F, 2, [&](Index begin, Index end) {
+    for (Index row = begin; row < end; ++row) k.multiply_add(x + row * F, mask + row / T * F, out + row * F, F);
+  });
+}
+
+}  // namespace rekur::layers
+
+#endif

@@ -1,0 +1,44 @@
+"""The masks that recurrent layers draw in training, from the counter-based generator's definition, in NumPy.
+
+Philox4x32-10 (Salmon et al., SC 2011): key = the model's seed; counter = (element / 4, stream, low and high word of the
+step); element k takes word k % 4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_WORD = np.uint64(0xFFFFFFFF)
+
+
+def uniforms(seed: int, step: int, stream: int, count: int) -> np.ndarray:
+    """The first ``count`` numbers in [0, 1) of a stream."""
+    blocks = -(-count // 4)
+    c = [
+        np.arange(blocks, dtype=np.uint64),
+        *(np.full(blocks, v, np.uint64) for v in (stream, step & 0xFFFFFFFF, step >> 32)),
+    ]
+    key = [seed & 0xFFFFFFFF, seed >> 32]
+    for _ in range(10):
+        p, q = c[0] * np.uint64(_MULTIPLIERS[0]), c[2] * np.uint64(_MULTIPLIERS[1])
+        c = [
+            (q >> np.uint64(32)) ^ c[1] ^ np.uint64(key[0]),
+            q & _WORD,
+            (p >> np.uint64(32)) ^ c[3] ^ np.uint64(key[1]),
+            p & _WORD,
+        ]
+        key = [(k + w) & 0xFFFFFFFF for k, w in zip(key, _WEYL, strict=True)]
+    words = np.stack(c, axis=1).reshape(-1)[:count]
+    return (words >> np.uint64(8)).astype(np.float64) * 2.0**-24
+
+
+def mask(
+    rate: float, shape: tuple[int, ...], seed: int, step: int, layer: int, direction: int, purpose: int
+) -> np.ndarray:
+    """1/(1 − rate) where an element is kept, else 0. ``layer``: its place among the layers of the spec."""
+    stream = layer + ((direction * 16 + purpose + 1) << 24)
+    kept = uniforms(seed, step, stream, int(np.prod(shape))) >= np.float32(rate)
+    scale = np.float64(np.float32(1) / (np.float32(1) - np.float32(rate)))
+    return (kept * scale).reshape(shape)
