@@ -140,9 +140,13 @@ def built_in_step(layer: Spec, x: Array, state: State, weights: Mapping[str, Arr
     return cell.step(layer, x, state, weights["kernel"], weights["recurrent_kernel"], bias, *peephole)
 
 
-def state_count(layer: Spec) -> int:
+def state_names(layer: Spec) -> list[str]:
     """Of any recurrent layer, Bidirectional not."""
-    return len(layer["cell"]["states"]) if layer["type"] == "RNN" else CELLS[layer["type"]].states
+    return list(layer["cell"]["states"]) if layer["type"] == "RNN" else ["h", "c"][: CELLS[layer["type"]].states]
+
+
+def state_count(layer: Spec) -> int:
+    return len(state_names(layer))
 
 
 def program_step(
@@ -197,7 +201,8 @@ def recurrence(
     B, T = x.shape[:2]
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
     state = [np.array(s, np.float64) for s in initial]
-    state += [np.zeros((B, H)) for _ in range(state_count(layer) - len(state))]
+    for name in state_names(layer)[len(state) :]:  # one that none is given for is learned, or zero
+        state.append(np.tile(np.asarray(weights.get(f"initial_{name}", np.zeros(H)), np.float64), (B, 1)))
     y = np.zeros((B, T, H))
     for k in range(T):
         rows = np.flatnonzero(k < steps)
@@ -237,7 +242,21 @@ def run_recurrent(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Te
     steps, initial = [s.value for s in others[:count]], [s.value for s in others[count:]]
     y, states = recurrence(layer, weights, x.value, x.lengths, initial, steps)
     main = Tensor(y, x.lengths) if layer.get("return_sequences", False) else Tensor(states[0])
+    if layer.get("residual", False):
+        main = with_x(main, x, layer.get("reverse", False))
     return [main, *(Tensor(s) for s in states if layer.get("return_state", False))]
+
+
+def with_x(y: Tensor, x: Tensor, first: bool) -> Tensor:
+    """y + x at the valid steps; of one step's y, x at the row's last valid step, or at its first."""
+    B, T = x.value.shape[:2]
+    value = y.value.copy()
+    for b, steps in enumerate([T] * B if x.lengths is None else x.lengths):
+        if value.ndim == 3:
+            value[b, :steps] += x.value[b, :steps]
+        elif steps:
+            value[b] += x.value[b, 0 if first else steps - 1]
+    return Tensor(value, y.lengths)
 
 
 def run_bidirectional(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -249,8 +268,10 @@ def run_bidirectional(layer: Spec, weights: Mapping[str, Array], inputs: Sequenc
     for direction, states in (("forward", initial[:half]), ("backward", initial[half:])):
         own = {name.split("/", 1)[1]: w for name, w in weights.items() if name.startswith(direction + "/")}
         both.append(run_recurrent({**inner, "reverse": direction == "backward"}, own, [x, *steps, *states]))
-    merged = MERGES[layer.get("merge_mode", "concat")](both[0][0].value, both[1][0].value)
-    return [Tensor(merged, both[0][0].lengths), *both[0][1:], *both[1][1:]]
+    merged = Tensor(MERGES[layer.get("merge_mode", "concat")](both[0][0].value, both[1][0].value), both[0][0].lengths)
+    if layer.get("residual", False):
+        merged = with_x(merged, x, False)
+    return [merged, *both[0][1:], *both[1][1:]]
 
 
 def rms_normalized(o: Array, gamma: Array, epsilon: float) -> Array:

@@ -36,6 +36,7 @@ struct Stream::Impl {
   struct State {
     float* at[2];  // [batch][stride], before a step of turn 0 and of turn 1
     Index units, stride;
+    const float* initial;  // [units], what a row begins as; null: zeros
   };
   // An output that another has too, or that is an input: it is not computed where the caller wants it.
   struct Copy {
@@ -78,7 +79,7 @@ struct Stream::Impl {
       float* const memory = arena.data() + memory_at[i];
       steps.push_back({from.op.get(), {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory}});
       for (const layers::StreamState& s : from.op->states(batch)) {
-        states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride});
+        states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.initial});
         state_infos.push_back({compose("%/%", {from.layer, s.name}), {batch, s.units}, DType::float32});
         state_size += static_cast<std::size_t>(batch * s.units);
       }
@@ -116,7 +117,10 @@ struct Stream::Impl {
   }
 
   void reset(Index begin, Index end) noexcept {
-    for (const State& s : states) std::fill(s.at[turn] + begin * s.stride, s.at[turn] + end * s.stride, 0.0f);
+    for (const State& s : states) {
+      std::fill(s.at[turn] + begin * s.stride, s.at[turn] + end * s.stride, 0.0f);
+      for (Index row = begin; s.initial && row < end; ++row) std::copy_n(s.initial, s.units, s.at[turn] + row * s.stride);
+    }
   }
 
   // task(row of the caller's, row of the state's, units) over all states.

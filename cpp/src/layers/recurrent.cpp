@@ -2,9 +2,11 @@
 // back.
 //   inputs   x (B, T, I); of a program its further inputs a step (B, T, H) or (B, T, 1); the initial states of each direction (B,
 //   H) outputs  y (B, T, H·) or the last (B, H·), then with return_state the final states of each direction (B, H)
+// What the engine does not do is done here: learned initial states, residual connections, masks of the recurrent kernel.
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
 
@@ -14,6 +16,8 @@
 #include "layers/masks.hpp"
 #include "layers/recurrent_settings.hpp"
 #include "layers/registry.hpp"
+#include "layers/residual.hpp"
+#include "layers/run_recurrences.hpp"
 #include "layers/stream_op.hpp"
 #include "recurrent/recurrent.hpp"
 #include "recurrent/stream_cell.hpp"
@@ -25,22 +29,31 @@ constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 class RecurrentOp final : public StreamOp {
  public:
-  RecurrentOp(recurrent::StreamCell cell, const RecurrentSettings& settings)
+  // initial: by state what it begins as, [units], or null for zeros; copied.
+  RecurrentOp(recurrent::StreamCell cell, const RecurrentSettings& settings, std::span<const float* const> initial)
       : cell_(std::move(cell)),
         names_(settings.states),
         step_inputs_(settings.step_inputs),
         reads_x_(settings.reads_x),
-        return_state_(settings.return_state) {}
+        return_state_(settings.return_state),
+        residual_(settings.residual),
+        kernels_(&isa::kernels()) {
+    for (const float* from : initial)
+      initial_.emplace_back(from ? std::vector<float>(from, from + cell_.units()) : std::vector<float>());
+  }
 
   Index memory(Index batch) const override { return cell_.memory(batch); }
 
   std::vector<StreamState> states(Index batch) const override {
     std::vector<StreamState> states;
-    for (int k = 0; k < cell_.states(); ++k)
+    for (int k = 0; k < cell_.states(); ++k) {
+      const std::vector<float>& initial = initial_[static_cast<std::size_t>(k)];
       states.push_back({names_[static_cast<std::size_t>(k)].c_str(),
                         cell_.units(),
                         cell_.stride(),
-                        {cell_.state(k, 0, batch), cell_.state(k, 1, batch)}});
+                        {cell_.state(k, 0, batch), cell_.state(k, 1, batch)},
+                        initial.empty() ? nullptr : initial.data()});
+    }
     return states;
   }
 
@@ -49,6 +62,7 @@ class RecurrentOp final : public StreamOp {
     for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
     if (reads_x_) step[step_inputs_] = c.input();
     cell_.step(c.batch, turn, c.input(), step, c.output(), c.memory);
+    if (residual_) kernels_->add(c.output(), c.input(), c.output(), c.batch * cell_.units());
     for (int k = 0; return_state_ && k < cell_.states(); ++k) {
       const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);
       float* to = c.output(1 + k);
@@ -60,7 +74,9 @@ class RecurrentOp final : public StreamOp {
   recurrent::StreamCell cell_;
   std::vector<std::string> names_;
   std::size_t step_inputs_;
-  bool reads_x_, return_state_;
+  bool reads_x_, return_state_, residual_;
+  const simd::Kernels* kernels_;
+  std::vector<std::vector<float>> initial_;
 };
 
 // The runs of a call, of which most have one: the others are not made, since a call of one step takes a microsecond.
@@ -86,7 +102,11 @@ class RecurrentLayer final : public Layer {
  public:
   RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions,
                  MergeMode mode)
-      : Layer(type, name), s_(std::move(settings)), D_(directions), S_(s_.states.size()), mode_(mode) {}
+      : Layer(type, name),
+        s_(std::move(settings)),
+        D_(directions),
+        S_(s_.states.size()),
+        mode_(mode) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     const std::size_t N = s_.step_inputs;
@@ -112,7 +132,9 @@ class RecurrentLayer final : public Layer {
       }
     }
     TensorSpec y = state;
-    if (D_ == 2 && mode_ == MergeMode::concat) y.shape[1] *= 2;
+    y.shape[1] = output_features();
+    if (s_.residual && features_of(x.shape) != output_features())
+      fail("residual: expected input of % features, as many as its output has, got %", {output_features(), x.shape});
     if (s_.return_sequences) {
       y.shape.insert(y.shape.begin() + 1, x.shape[1]);
       y.time_source = x.time_source;
@@ -142,25 +164,24 @@ class RecurrentLayer final : public Layer {
       } catch (const Error& error) {
         fail("%", {error.what()});
       }
-      for (std::size_t d = 0; d < D_; ++d) recurrences_.emplace_back(program_, I, s_.units, s_.use_bias);
-      return;
     }
 #endif
-    for (std::size_t d = 0; d < D_; ++d) recurrences_.emplace_back(*s_.cell, s_.activations, I, s_.units, s_.use_bias);
+    recurrences_ = make_recurrences(I);
   }
 
-  void prepare(const float* weights, std::uint64_t version, bool /*training*/) const override {
+  void prepare(const float* weights, std::uint64_t version, bool training) const override {
+    if (masks_kernel(training)) return;  // each run packs what it has masked
     for (std::size_t d = 0; d < D_; ++d) recurrences_[d].prepare(direction_weights(weights, d), version);
   }
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override {
-    return layout(inputs[0].shape, training).size;
+    return layout(inputs, training).size;
   }
 
   // What a layer above leaves of a step's further inputs, or of an x of which a masked copy is made, is not there before it is done
-  // with the whole sequence.
+  // with the whole sequence; a residual layer's output is there when its own is.
   Walk walk(bool training) const override {
-    if (D_ == 2 || steps_given() > 0 || (training && drops_input())) return Walk::none;
+    if (D_ == 2 || steps_given() > 0 || s_.residual || (training && drops_input())) return Walk::none;
     return s_.reverse ? Walk::backwards : Walk::onwards;
   }
 
@@ -168,11 +189,15 @@ class RecurrentLayer final : public Layer {
     if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
     const Index I = features_of(build.inputs[0].shape);
     const auto weights = direction_weights(build.weights, 0);
+    std::array<const float*, recurrent::kMostStates> initial{};
+    for (std::size_t s = 0; s < S_; ++s)
+      if (learned(build.inputs.size(), 0, s)) initial[s] = initial_weights(build.weights, 0, s);
+    const std::span<const float* const> starts(initial.data(), S_);
 #if REKUR_EQUATIONS
-    if (s_.program) return std::make_unique<RecurrentOp>(recurrent::StreamCell(program_, I, s_.units, weights), s_);
+    if (s_.program) return std::make_unique<RecurrentOp>(recurrent::StreamCell(program_, I, s_.units, weights), s_, starts);
 #endif
     return std::make_unique<RecurrentOp>(recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, build.single_row),
-                                         s_);
+                                         s_, starts);
   }
   std::size_t first_initial_state() const override { return 1 + s_.step_inputs; }
 
@@ -184,12 +209,15 @@ class RecurrentLayer final : public Layer {
   void forward_stack(std::span<const LayerCall> upwards) const override {
     Runs<recurrent::Forward> runs;
     StepInputs step_inputs;
-    for (const LayerCall& call : upwards) {
-      const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
+    Leases leases;
+    for (std::size_t i = 0; i < upwards.size(); ++i) {
+      const auto& layer = static_cast<const RecurrentLayer&>(*upwards[i].layer);
+      const Context& run = *upwards[i].run;
+      layer.fill_initial(run);
 #if REKUR_TRAINING
-      if (call.run->training) layer.draw_masks(*call.run);
+      if (run.training) layer.draw_masks(run);
 #endif
-      layer.describe(*call.run, runs.add(layer.D_), step_inputs);
+      layer.describe(run, layer.engines(run, leases[i]), runs.add(layer.D_), step_inputs);
     }
     recurrent::forward(runs.all());
     const recurrent::Forward* own = runs.all().data();
@@ -204,12 +232,12 @@ class RecurrentLayer final : public Layer {
   Index backward_scratch(std::span<const TensorSpec> inputs) const override {
     const Index B = inputs[0].shape[0], T = inputs[0].shape[1], states = static_cast<Index>(D_ * S_);
     const Index state = aligned(element_count({B, s_.units}));
-    Index size = inputs.size() > 1 ? states * state : 0;
+    Index size = inputs.size() > first_initial_state() || s_.learn_initial_state ? states * state : 0;
     for (std::size_t i = 0; i < steps_given(); ++i)
       size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[step_source(i)].shape)}));
     if (drops_input()) size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[0].shape)}));
     if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
-    if (own_sequences() && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
+    if (s_.return_sequences && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
     return size;
   }
 
@@ -224,15 +252,19 @@ class RecurrentLayer final : public Layer {
     Runs<recurrent::Backward> runs;
     StepInputs step_inputs;
     StepGradients d_step;
-    for (const LayerCall& call : downwards) {
-      const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
-      layer.describe_backward(*call.run, runs.add(layer.D_), step_inputs, d_step);
+    Leases leases;
+    for (std::size_t i = 0; i < downwards.size(); ++i) {
+      const auto& layer = static_cast<const RecurrentLayer&>(*downwards[i].layer);
+      const Context& run = *downwards[i].run;
+      layer.add_residual_gradient(run);
+      layer.describe_backward(run, layer.engines(run, leases[i]), runs.add(layer.D_), step_inputs, d_step);
     }
     recurrent::backward(runs.all());
     const recurrent::Backward* own = runs.all().data();
     for (const LayerCall& call : downwards) {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
       layer.add_state_gradients(*call.run, own);
+      layer.mask_gradients(*call.run);
       layer.add_step_gradients(*call.run, own, d_step);
       if (layer.drops_input() && call.run->d_inputs[0] != nullptr) layer.add_input_gradients(*call.run, own);
       own += layer.D_;
@@ -244,6 +276,96 @@ class RecurrentLayer final : public Layer {
   // What a program reads a step beside the input's product: of a layer, which then is in no stack. By direction.
   using StepInputs = std::array<std::array<recurrent::Strided<const float>, recurrent::kMostStepInputs>, 2>;
   using StepGradients = std::array<std::array<recurrent::Strided<float>, recurrent::kMostStepInputs>, 2>;
+  using Recurrences = std::vector<recurrent::Recurrence>;
+#if REKUR_TRAINING
+  using Lease = RunRecurrences::Lease;
+#else
+  struct Lease {};
+#endif
+  using Leases = std::array<Lease, kMostStacked>;
+
+  Index output_features() const { return D_ == 2 && mode_ == MergeMode::concat ? 2 * s_.units : s_.units; }
+
+  Recurrences make_recurrences(Index I) const {
+    Recurrences made;
+    for (std::size_t d = 0; d < D_; ++d) {
+#if REKUR_EQUATIONS
+      if (s_.program) {
+        made.emplace_back(program_, I, s_.units, s_.use_bias);
+        continue;
+      }
+#endif
+      made.emplace_back(*s_.cell, s_.activations, I, s_.units, s_.use_bias);
+    }
+    return made;
+  }
+
+  // --- recurrent weight dropout: Merity et al., "Regularizing and optimizing LSTM language models", 2018 ---
+
+  bool masks_kernel(bool training) const { return training && s_.recurrent_weight_dropout > 0; }
+  Index recurrent_size() const { return s_.units * s_.recurrent_blocks * s_.units; }
+
+  // The weights that a run computes with.
+  recurrent::Weights<const float> weights_of(const Context& run, std::size_t d) const {
+    recurrent::Weights<const float> weights = direction_weights(run.weights, d);
+    if (masks_kernel(run.training)) weights.recurrent_kernel = run.tape + layout(run.input_specs, true).masked_kernel[d];
+    return weights;
+  }
+
+  // What computes with them, ready.
+  const Recurrences& engines(const Context& run, Lease& lease) const {
+#if REKUR_TRAINING
+    if (masks_kernel(run.training)) {
+      std::uint64_t number;
+      std::memcpy(&number, run.tape + layout(run.input_specs, true).run, sizeof number);
+      lease = run_recurrences_.borrow(number, [&] { return make_recurrences(features_of(run.input_specs[0].shape)); });
+      for (std::size_t d = 0; d < D_; ++d) lease.recurrences()[d].prepare(weights_of(run, d), number);
+      return lease.recurrences();
+    }
+#endif
+    static_cast<void>(run), static_cast<void>(lease);
+    return recurrences_;
+  }
+
+  // --- learned initial states ---
+
+  // Whether state s of a direction begins as a parameter: none is given for it.
+  bool learned(std::size_t inputs, std::size_t d, std::size_t s) const {
+    return s_.learn_initial_state && first_initial_state() + d * S_ + s >= inputs;
+  }
+
+  template <class T>
+  T* initial_weights(T* base, std::size_t d, std::size_t s) const {
+    return base + (static_cast<Index>(d) + 1) * direction_size() - static_cast<Index>(S_ - s) * s_.units;
+  }
+
+  void fill_initial(const Context& run) const {
+    if (!s_.learn_initial_state) return;
+    const Layout at = layout(run.input_specs, run.training);
+    for (std::size_t d = 0; d < D_; ++d)
+      for (std::size_t s = 0; s < S_; ++s) {
+        if (!learned(run.inputs.size(), d, s)) continue;
+        const float* const from = initial_weights(run.weights, d, s);
+        float* const to = run.tape + at.initial[d][s];
+        over_rows(run.batch(), s_.units, 1, [&](Index begin, Index end) {
+          for (Index b = begin; b < end; ++b) std::copy_n(from, s_.units, to + b * s_.units);
+        });
+      }
+  }
+
+  // --- residual connections ---
+
+  ValidSteps valid_steps(const Context& run) const {
+    return {run.batch(), run.input_specs[0].shape[1], output_features(), run.lengths};
+  }
+
+  void add_residual(const Context& run) const {
+    if (!s_.residual) return;
+    if (s_.return_sequences)
+      add_steps(valid_steps(run), run.input(), run.outputs[0]);
+    else
+      add_step_to_rows(valid_steps(run), s_.reverse, run.input(), run.outputs[0]);
+  }
 
   bool drops_input() const { return s_.options.dropout > 0; }
   std::size_t steps_given() const { return s_.step_inputs + (s_.reads_x ? 1 : 0); }
@@ -260,13 +382,13 @@ class RecurrentLayer final : public Layer {
   }
 
   // The engine's runs of this layer, one a direction.
-  void describe(const Context& run, recurrent::Forward* runs, StepInputs& step_inputs) const {
-    const Layout at = layout(run.input_specs[0].shape, run.training);
+  void describe(const Context& run, const Recurrences& engines, recurrent::Forward* runs, StepInputs& step_inputs) const {
+    const Layout at = layout(run.input_specs, run.training);
     const Shape& x = run.input_specs[0].shape;
     const Index B = x[0], T = x[1], I = x[2], H = s_.units;
     for (std::size_t d = 0; d < D_; ++d) {
       recurrent::Forward& f = runs[d];
-      f.layer = &recurrences_[d];
+      f.layer = &engines[d];
       f.T = T;
       f.B = B;
       f.x = {run.training && drops_input() ? run.tape + at.masked_x[d] : run.input(0), T * I, I};
@@ -278,8 +400,13 @@ class RecurrentLayer final : public Layer {
       f.lengths = run.lengths;
       f.reverse = D_ == 2 ? d == 1 : s_.reverse;
       const std::size_t first = first_initial_state() + d * S_;
-      for (std::size_t s = 0; s < S_ && first + s < run.inputs.size(); ++s) f.initial[s] = run.input(first + s);
-      if (own_sequences()) {
+      for (std::size_t s = 0; s < S_; ++s) {
+        if (first + s < run.inputs.size())
+          f.initial[s] = run.input(first + s);
+        else if (s_.learn_initial_state)
+          f.initial[s] = run.tape + at.initial[d][s];
+      }
+      if (own_sequences(run.training)) {
         f.y = {run.tape + at.sequence[d], T * H, H};
       } else if (s_.return_sequences) {
         const Index width = static_cast<Index>(D_) * H;
@@ -300,11 +427,23 @@ class RecurrentLayer final : public Layer {
   // The masks of a training run, and x as each direction sees it.
   void draw_masks(const Context& run) const {
     const Shape& x = run.input_specs[0].shape;
-    const Layout at = layout(x, true);
+    const Layout at = layout(run.input_specs, true);
     for (std::size_t d = 0; d < D_ && drops_input(); ++d) {
       float* const mask = run.tape + at.x_mask[d];
       draw_mask(run, purpose(d, 0), s_.options.dropout, mask, x[0] * x[2]);
       multiply_sequence(run.input(0), mask, run.tape + at.masked_x[d], x[0], x[1], x[2]);
+    }
+    if (!masks_kernel(true)) return;
+    const std::uint64_t number = run_recurrences_.new_run();
+    std::memcpy(run.tape + at.run, &number, sizeof number);
+    const auto& k = isa::kernels();
+    for (std::size_t d = 0; d < D_; ++d) {
+      const float* const kernel = direction_weights(run.weights, d).recurrent_kernel;
+      float *const mask = run.tape + at.kernel_mask[d], *const masked = run.tape + at.masked_kernel[d];
+      draw_mask(run, purpose(d, 15), s_.recurrent_weight_dropout, mask, recurrent_size());
+      over_elements(recurrent_size(), 1, [&](Index begin, Index end) {
+        k.multiply(kernel + begin, mask + begin, masked + begin, end - begin);
+      });
     }
   }
 #endif
@@ -312,61 +451,92 @@ class RecurrentLayer final : public Layer {
   // After the engine's forward pass: what several of its outputs make together.
   void join_outputs(const Context& run, const recurrent::Forward* runs) const {
     const Index B = run.batch(), H = s_.units;
-    if (own_sequences()) {
-      merge(mode_, runs[0].y.data, runs[1].y.data, run.outputs[0], B * run.input_specs[0].shape[1], H);
+    if (own_sequences(run.training)) {
+      const Index rows = B * run.input_specs[0].shape[1];
+      if (D_ == 2)
+        merge(mode_, runs[0].y.data, runs[1].y.data, run.outputs[0], rows, H);
+      else
+        copy(runs[0].y.data, run.outputs[0], rows * H);
     } else if (!s_.return_sequences && D_ == 2) {
       merge(mode_, runs[0].final[0], runs[1].final[0], run.outputs[0], B, H);
     } else if (!s_.return_sequences && s_.return_state) {
       copy(runs[0].final[0], run.outputs[0], B * H);
     }
+    add_residual(run);
   }
 
   // Offsets in the tape (in inference: the workspace), by direction.
   struct Layout {
-    std::array<Index, 2> engine{}, sequence{}, last{}, x_mask{}, masked_x{};
+    std::array<Index, 2> engine{}, sequence{}, last{}, x_mask{}, masked_x{}, kernel_mask{}, masked_kernel{};
+    std::array<std::array<Index, recurrent::kMostStates>, 2> initial{};
+    Index run = 0;  // the run's number, where kernels are masked
     Index size = 0;
   };
 
-  // Whether the directions write sequences of their own, to be joined afterwards.
-  bool own_sequences() const { return D_ == 2 && s_.return_sequences && mode_ != MergeMode::concat; }
+  // Whether the directions write sequences of their own, to be joined afterwards. The engine's backward pass reads what its forward
+  // pass left, which with a residual connection is not the output.
+  bool own_sequences(bool training) const {
+    return s_.return_sequences && ((D_ == 2 && mode_ != MergeMode::concat) || (training && s_.residual));
+  }
 
-  Layout layout(const Shape& x, bool training) const {
+  Layout layout(std::span<const TensorSpec> inputs, bool training) const {
+    const Shape& x = inputs[0].shape;
     Layout at;
+    if (masks_kernel(training)) at.run = 0, at.size = aligned(1);
     const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
     for (std::size_t d = 0; d < D_; ++d) {
       if (training) at.engine[d] = reserve(recurrences_[d].tape_size(x[1], x[0], !s_.return_sequences));
-      if (own_sequences()) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
+      if (own_sequences(training)) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
       if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], s_.units}));
-      if (!training || !drops_input()) continue;
-      at.x_mask[d] = reserve(element_count({x[0], x[2]}));
-      at.masked_x[d] = reserve(element_count(x));
+      for (std::size_t s = 0; s < S_; ++s)
+        if (learned(inputs.size(), d, s)) at.initial[d][s] = reserve(element_count({x[0], s_.units}));
+      if (training && drops_input()) {
+        at.x_mask[d] = reserve(element_count({x[0], x[2]}));
+        at.masked_x[d] = reserve(element_count(x));
+      }
+      if (masks_kernel(training)) {
+        at.kernel_mask[d] = reserve(recurrent_size());
+        at.masked_kernel[d] = reserve(recurrent_size());
+      }
     }
     return at;
   }
 
+  Index bias_size() const {
+    return s_.use_bias ? (s_.kernel_blocks + (s_.recurrent_bias ? s_.recurrent_blocks : 0)) * s_.units : 0;
+  }
+  Index unit_weights_size() const {
+    Index rows = 0;
+    for (const UnitWeights& weights : s_.unit_weights) rows += std::max<Index>(weights.rows, 1);
+    return rows * s_.units;
+  }
+  Index kernel_size() const { return recurrences_[0].input_size() * s_.kernel_blocks * s_.units; }
+  Index direction_size() const {
+    const Index initial = s_.learn_initial_state ? static_cast<Index>(S_) * s_.units : 0;
+    return kernel_size() + recurrent_size() + bias_size() + unit_weights_size() + initial;
+  }
+
   template <class T>
   recurrent::Weights<T> direction_weights(T* base, std::size_t d) const {
-    const Index I = recurrences_[0].input_size(), H = s_.units, XH = s_.kernel_blocks * H, RH = s_.recurrent_blocks * H;
-    const Index bias = s_.use_bias ? XH + (s_.recurrent_bias ? RH : 0) : 0;
-    Index units = 0;
-    for (const UnitWeights& weights : s_.unit_weights) units += std::max<Index>(weights.rows, 1) * H;
-    T* kernel = base + static_cast<Index>(d) * (I * XH + H * RH + bias + units);
-    T* recurrent_kernel = kernel + I * XH;
-    T* after = recurrent_kernel + H * RH;
-    return {kernel, recurrent_kernel, bias > 0 ? after : nullptr, units > 0 ? after + bias : nullptr};
+    T* const kernel = base + static_cast<Index>(d) * direction_size();
+    T* const recurrent_kernel = kernel + kernel_size();
+    T* const after = recurrent_kernel + recurrent_size();
+    return {kernel, recurrent_kernel, bias_size() > 0 ? after : nullptr,
+            unit_weights_size() > 0 ? after + bias_size() : nullptr};
   }
 
 #if REKUR_TRAINING
-  void describe_backward(const Context& run, recurrent::Backward* runs, StepInputs& step_inputs, StepGradients& d_step) const {
+  void describe_backward(const Context& run, const Recurrences& engines, recurrent::Backward* runs, StepInputs& step_inputs,
+                         StepGradients& d_step) const {
     std::array<recurrent::Forward, 2> forward_runs;
-    describe(run, forward_runs.data(), step_inputs);
+    describe(run, engines, forward_runs.data(), step_inputs);
     const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1], H = s_.units;
     float* scratch = run.scratch;
     const auto take = [&](Index floats) { return std::exchange(scratch, scratch + aligned(floats)); };
     for (std::size_t d = 0; d < D_; ++d) {
       recurrent::Backward& b = runs[d];
       b.forward = forward_runs[d];
-      b.weights = direction_weights(run.weights, d);
+      b.weights = weights_of(run, d);
       if (run.d_weights != nullptr) b.d_weights = direction_weights(run.d_weights, d);
       b.fresh = true;
       if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
@@ -388,12 +558,35 @@ class RecurrentLayer final : public Layer {
     if (run.d_outputs[0] != nullptr && !s_.return_sequences) share_last_gradient(run, runs, take);
 
     // The same tensor may be the initial state of several: each gradient is computed apart, then they are added in order.
-    for (std::size_t i = first_initial_state(); i < run.inputs.size(); ++i) {
-      if (run.d_inputs[i] == nullptr) continue;
-      float* d_initial = take(B * H);
-      std::fill_n(d_initial, B * H, 0.0f);
-      const std::size_t state = i - first_initial_state();
-      runs[state / S_].d_initial[state % S_] = d_initial;
+    for (std::size_t d = 0; d < D_; ++d)
+      for (std::size_t s = 0; s < S_; ++s) {
+        const std::size_t input = first_initial_state() + d * S_ + s;
+        if (input < run.inputs.size() ? run.d_inputs[input] == nullptr : !s_.learn_initial_state || run.d_weights == nullptr)
+          continue;
+        float* const d_initial = take(B * H);
+        std::fill_n(d_initial, B * H, 0.0f);
+        runs[d].d_initial[s] = d_initial;
+      }
+  }
+
+  void add_residual_gradient(const Context& run) const {
+    if (!s_.residual || run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
+    if (s_.return_sequences)
+      add_steps(valid_steps(run), run.d_outputs[0], run.d_inputs[0]);
+    else
+      add_rows_to_step(valid_steps(run), s_.reverse, run.d_outputs[0], run.d_inputs[0]);
+  }
+
+  void mask_gradients(const Context& run) const {
+    if (!masks_kernel(true) || run.d_weights == nullptr) return;
+    const auto& k = isa::kernels();
+    const Layout at = layout(run.input_specs, true);
+    for (std::size_t d = 0; d < D_; ++d) {
+      float* const gradient = direction_weights(run.d_weights, d).recurrent_kernel;
+      const float* const mask = run.tape + at.kernel_mask[d];
+      over_elements(recurrent_size(), 1, [&](Index begin, Index end) {
+        k.multiply(gradient + begin, mask + begin, gradient + begin, end - begin);
+      });
     }
   }
 
@@ -410,23 +603,35 @@ class RecurrentLayer final : public Layer {
   // From what the directions saw of x to x itself.
   void add_input_gradients(const Context& run, const recurrent::Backward* runs) const {
     const Shape& x = run.input_specs[0].shape;
-    const Layout at = layout(x, true);
+    const Layout at = layout(run.input_specs, true);
     for (std::size_t d = 0; d < D_; ++d)
       add_masked_sequence(runs[d].dx.data, run.tape + at.x_mask[d], run.d_inputs[0], x[0], x[1], x[2]);
   }
 
+  // Of those given; and of those learned the sums over the rows, in order.
   void add_state_gradients(const Context& run, const recurrent::Backward* runs) const {
-    for (std::size_t i = first_initial_state(); i < run.inputs.size(); ++i) {
-      const std::size_t state = i - first_initial_state();
-      if (run.d_inputs[i] != nullptr) accumulate(runs[state / S_].d_initial[state % S_], run.d_inputs[i], run.batch() * s_.units);
-    }
+    const auto& k = isa::kernels();
+    const Index B = run.batch(), H = s_.units;
+    for (std::size_t d = 0; d < D_; ++d)
+      for (std::size_t s = 0; s < S_; ++s) {
+        const std::size_t input = first_initial_state() + d * S_ + s;
+        const float* const d_initial = runs[d].d_initial[s];
+        if (input < run.inputs.size() && run.d_inputs[input] != nullptr) accumulate(d_initial, run.d_inputs[input], B * H);
+        if (!s_.learn_initial_state || run.d_weights == nullptr) continue;
+        float* const sums = initial_weights(run.d_weights, d, s);
+        std::fill_n(sums, H, 0.0f);
+        if (!learned(run.inputs.size(), d, s)) continue;
+        over_columns(B, H, 1, [&](Index begin, Index end) {
+          for (Index b = 0; b < B; ++b) k.add(sums + begin, d_initial + b * H + begin, sums + begin, end - begin);
+        });
+      }
   }
 
   template <class Take>
   void share_sequence_gradient(const Context& run, recurrent::Backward* runs, const Take& take) const {
     const Index B = run.batch(), T = run.input_specs[0].shape[1], H = s_.units;
     float* dy = run.d_outputs[0];
-    if (!own_sequences()) {
+    if (D_ == 1 || mode_ == MergeMode::concat) {
       const Index width = static_cast<Index>(D_) * H;
       for (std::size_t d = 0; d < D_; ++d) runs[d].dy = {dy + static_cast<Index>(d) * H, T * width, width};
       return;
@@ -463,7 +668,10 @@ class RecurrentLayer final : public Layer {
   std::size_t D_, S_;
   MergeMode mode_;
   std::shared_ptr<const recurrent::Program> program_;  // null for a compiled cell
-  std::vector<recurrent::Recurrence> recurrences_;
+  Recurrences recurrences_;
+#if REKUR_TRAINING
+  RunRecurrences run_recurrences_;
+#endif
 };
 
 MergeMode read_merge_mode(json::Reader& spec) {
@@ -483,10 +691,13 @@ std::unique_ptr<Layer> make_recurrent(json::Reader& spec, const std::string& typ
 
 std::unique_ptr<Layer> make_bidirectional(json::Reader& spec, const std::string& type, const std::string& name) {
   const MergeMode mode = read_merge_mode(spec);
+  const bool residual = spec.boolean("residual", false);
   json::Reader inner(spec.get("layer"), compose("%: layer", {spec.context()}));
   RecurrentSettings settings = read_recurrent(inner, inner.string("type"));
   inner.finish();
   if (settings.reverse) inner.refuse("reverse", "false: a bidirectional layer runs both ways");
+  if (settings.residual) inner.refuse("residual", "false: a bidirectional layer has an option of its own");
+  settings.residual = residual;
   return std::make_unique<RecurrentLayer>(type, name, std::move(settings), 2, mode);
 }
 

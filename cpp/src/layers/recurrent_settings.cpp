@@ -66,6 +66,19 @@ void read_compiled(json::Reader& spec, const RecurrentType& type, RecurrentSetti
     s.unit_weights.push_back({"peephole", read_initializer(spec, "peephole_initializer", "zeros"), s.cell->peepholes});
 }
 
+// The options that act around the step, of any cell.
+void read_options(json::Reader& spec, RecurrentSettings& s) {
+  s.residual = spec.boolean("residual", false);
+  s.recurrent_weight_dropout = read_rate(spec, "recurrent_weight_dropout");
+  if (s.recurrent_weight_dropout > 0 && s.recurrent_blocks == 0)
+    spec.fail("recurrent_weight_dropout: its cell has no recurrent kernel that could be masked", {});
+  s.learn_initial_state = spec.boolean("learn_initial_state", false);
+  for (const UnitWeights& weights : s.unit_weights)
+    for (const std::string& state : s.states)
+      if (s.learn_initial_state && weights.name == compose("initial_%", {state}))
+        spec.fail("learn_initial_state: its cell has a weight named '%' already", {weights.name});
+}
+
 }  // namespace
 
 RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
@@ -90,6 +103,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   s.recurrent_initializer = read_initializer(spec, "recurrent_initializer", "orthogonal");
   s.bias_initializer = read_initializer(spec, "bias_initializer", s.forget_block >= 0 ? "unit_forget" : "zeros");
+  read_options(spec, s);
   return s;
 }
 
@@ -107,6 +121,8 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
     add_parameter(specs, prefix, weights.name.c_str(), {H}, weights.initializer, H);
     if (weights.rows > 0) specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
   }
+  for (std::size_t k = 0; s.learn_initial_state && k < s.states.size(); ++k)
+    add_parameter(specs, prefix, compose("initial_%", {s.states[k]}).c_str(), {H}, "\"zeros\"", H);
 }
 
 }  // namespace rekur::layers

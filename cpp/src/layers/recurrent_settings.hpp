@@ -37,6 +37,11 @@ struct RecurrentSettings {
   cells::Activations activations;
   bool use_bias = true, return_sequences = false, return_state = false, reverse = false;
   std::string kernel_initializer, recurrent_initializer, bias_initializer;
+
+  // Around the step.
+  bool learn_initial_state = false;    // a state that none is given for begins as a parameter
+  bool residual = false;               // the output is x + h
+  float recurrent_weight_dropout = 0;  // rate, of the recurrent kernel's elements
 };
 
 // Reads all keys of a recurrent layer of this type ("LSTM") but "type", "name" and "inputs".

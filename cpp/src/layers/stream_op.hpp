@@ -29,6 +29,7 @@ struct StreamState {
   const char* name;
   Index units, stride;
   Index at[2];
+  const float* initial = nullptr;  // [units], the op's: what each row begins as; null: zeros
 };
 
 // Shared by streams of any number of threads, so it never changes; it holds the weights it was made with, packed for the ISA of

@@ -71,9 +71,17 @@ class Recurrent(Stateful):
     reverse = Setting(boolean)
 
     # Options of every cell: keyword arguments of every layer here, and the values at which a spec leaves them out.
-    _cell_options: ClassVar[Spec] = {"dropout": 0.0}
+    _cell_options: ClassVar[Spec] = {
+        "dropout": 0.0,
+        "recurrent_weight_dropout": 0.0,
+        "residual": False,
+        "learn_initial_state": False,
+    }
 
     dropout = Setting(rate)
+    recurrent_weight_dropout = Setting(rate)
+    residual = Setting(boolean)
+    learn_initial_state = Setting(boolean)
 
     def __init__(
         self,
@@ -139,6 +147,9 @@ class Bidirectional(Stateful):
         Not reversed, not connected; its name and input_shape, if any, become this layer's where it has none of its own.
     merge_mode : {"concat", "sum", "mul", "ave"}
         How the two outputs are joined.
+    residual : bool
+        Whether the output is x + what the directions give together, where it has as many features as x. Without
+        ``return_sequences`` it is x at the row's last step.
 
     Notes
     -----
@@ -147,19 +158,29 @@ class Bidirectional(Stateful):
     """
 
     type = "Bidirectional"
-    _keys = ("layer", "merge_mode")
+    _keys = ("layer", "merge_mode", "residual")
     _advice: ClassVar[dict[str, str]] = {
         **Layer._advice,
         "layer": "it says in the spec's words what inner is; set inner, or the parameters of inner",
     }
 
     merge_mode = Setting(_merge_mode)
+    residual = Setting(boolean)
 
-    def __init__(self, layer: Layer, merge_mode: str = "concat", *, name: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        merge_mode: str = "concat",
+        *,
+        residual: bool = False,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
         if isinstance(layer, Recurrent) and layer.input_shape is not None:
             options.setdefault("input_shape", layer.input_shape)
         super().__init__(name, options)
         self.merge_mode = merge_mode
+        self.residual = residual
         self._name = self._name or getattr(layer, "_name", None)
         self._inner = self._take(layer)
 
@@ -191,6 +212,14 @@ class Bidirectional(Stateful):
             raise ValueError(
                 f"{self!r}: {layer!r} must not have reverse=True; one of the two directions is reversed already"
             )
+        if layer.residual:
+            raise ValueError(
+                f"{self!r}: {layer!r} must not have residual=True: give residual=True to Bidirectional, whose output "
+                "then is x + what both directions give together"
+            )
+
+    def config(self) -> Spec:
+        return {k: v for k, v in super().config().items() if k != "residual" or v}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
