@@ -178,8 +178,9 @@ def timed_inputs(spec: Mapping[str, Any]) -> list[bool]:
     return [len(layer["shape"]) == (1 if layer["dtype"] == "int32" else 2) for layer in sources]
 
 
-def first_states(spec: Mapping[str, Any], inputs: Sequence[np.ndarray]) -> np.ndarray | None:
+def first_states(engine: Engine, inputs: Sequence[np.ndarray]) -> np.ndarray | None:
     """What a stream begins with, by the rules of docs/onnx.md; None where it must be refused."""
+    spec, weights = engine.spec, engine.weights
     given = dict(zip(spec["inputs"], inputs, strict=True))
     if not any(timed_inputs(spec)):
         return None
@@ -195,8 +196,11 @@ def first_states(spec: Mapping[str, Any], inputs: Sequence[np.ndarray]) -> np.nd
             return None
         matrix = layer["type"] in ("GatedLinearAttention", "MLSTM")
         width, count = (Attention.of(layer).state, 1) if matrix else (layer["units"], reference.state_count(layer))
-        zeros = np.zeros((len(inputs[0]), width), np.float32)
-        states += [given[initial[k]] if k < len(initial) else zeros for k in range(count)]
+        zeros = np.zeros(width, np.float32)
+        names = ["s"] if matrix else reference.state_names(layer)
+        learned = [weights.get(f"{layer['name']}/initial_{name}", zeros) for name in names]
+        begin = [np.tile(start, (len(inputs[0]), 1)) for start in learned]
+        states += [given[initial[k]] if k < len(initial) else begin[k] for k in range(count)]
     return np.concatenate([state.reshape(-1) for state in states] or [np.zeros(0, np.float32)]).astype(np.float32)
 
 
@@ -237,7 +241,7 @@ def stream_cases(rng: np.random.Generator) -> Iterator[Case]:
 def test_streams(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
     """Step by step what the whole sequence gives; and what cannot go step by step is refused by name."""
     cases = list(stream_cases(rng))
-    states = [first_states(case.engine.spec, case.inputs) for case in cases]
+    states = [first_states(case.engine, case.inputs) for case in cases]
     packed = [
         struct.pack("<q", STREAM)
         + pack_text(saved(case.engine, tmp_path))

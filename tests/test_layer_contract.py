@@ -59,6 +59,7 @@ POINTWISE_WRONG: list[list[Input]] = [[((None, 3), I32)], [((None, None), F32)],
 ELEMENTWISE_WRONG: list[list[Input]] = [[ROW, STATE], [ROW, SEQUENCE], [ROW, ((None, 3), I32)], []]
 FULL_OUTPUTS = {"return_sequences": True, "return_state": True}
 FULL = {"units": 4, **FULL_OUTPUTS}
+AROUND = {"units": 3, "residual": True, "learn_initial_state": True, "recurrent_weight_dropout": 0.25}
 
 
 def recurrent_examples(kind: str) -> list[Example]:
@@ -96,6 +97,21 @@ EXAMPLES = [
     Example({"type": "LSTM", "units": 4, "coupled_gates": True, "output_activation": "softplus"}, [SEQUENCE], []),
     Example({"type": "Bidirectional", "layer": {"type": "LSTM", **FULL}}, [SEQUENCE, *[STATE] * 4], RECURRENT_WRONG),
     Example({"type": "Bidirectional", "layer": {"type": "GRU", "units": 4}, "merge_mode": "ave"}, [SEQUENCE], []),
+    Example({"type": "RNN", "cell": PEEPHOLE, **AROUND, **FULL_OUTPUTS}, [SEQUENCE], [[STATE]]),
+    Example({"type": "LSTM", **FULL, "learn_initial_state": True}, [SEQUENCE, STATE], RECURRENT_WRONG),
+    Example({"type": "GRU", **AROUND, **FULL_OUTPUTS}, [SEQUENCE], [[SEQUENCE, STATE], [((None, None, 4), F32)]]),
+    Example({"type": "LSTM", **AROUND}, [SEQUENCE], []),
+    Example({"type": "SimpleRNN", **AROUND, "reverse": True}, [SEQUENCE], []),
+    Example(
+        {
+            "type": "Bidirectional",
+            "layer": {"type": "LSTM", "units": 3, "learn_initial_state": True, **FULL_OUTPUTS},
+            "merge_mode": "sum",
+            "residual": True,
+        },
+        [SEQUENCE],
+        [[((None, None, 4), F32)]],
+    ),
     Example({"type": "GatedLinearAttention", "num_heads": 2, "key_dim": 3}, [SEQUENCE], RECURRENT_WRONG),
     *(
         Example(

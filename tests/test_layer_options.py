@@ -1,7 +1,7 @@
 """Options around the step, of every cell: learned initial states, residual connections, recurrent weight dropout.
 
 Against float64 and its central differences, over cells, directions, lengths, states and sizes drawn by seed; the same
-bits whatever the threads. Streams and ONNX stand here too.
+bits whatever the threads. Streams stand in test_cpp_bits.py.
 """
 
 from __future__ import annotations
@@ -112,7 +112,6 @@ def check_bits(engine: Engine, inputs: list[np.ndarray], lengths: Any, what: str
     """Outputs against float64; the same bits for any number of threads, in training as in prediction."""
     before = _core.num_threads()
     expected = reference.run(engine.spec, engine.weights, inputs, lengths)
-    rng = np.random.default_rng(3)
     found = []
     try:
         for threads in (1, 3):
@@ -129,7 +128,6 @@ def check_bits(engine: Engine, inputs: list[np.ndarray], lengths: Any, what: str
         np.testing.assert_array_equal(a, b, f"{what}: threads")
     for y, e in zip(found[0], expected, strict=False):
         assert_close(y, e, 3e-5, what)
-    assert rng is not None
 
 
 # -------------------------------------------------------------------------------------------- learned initial states
@@ -370,22 +368,3 @@ def test_options_of_a_file_are_strict() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             _core.Model(json.dumps(spec_of({"type": "LSTM", key: value}, "forward", 3, 3)))
-
-
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("core", [*BUILT_IN, {"type": "RNN", "cell": cells.light_gru.spec()}], ids=str)
-def test_streams_begin_where_the_layer_has_learned_to_and_give_predicts_bits(
-    isa: str, core: dict[str, Any], batch: int, rng: np.random.Generator
-) -> None:
-    spec = spec_of({**core, "learn_initial_state": True}, "forward", 5, 5, residual=True)
-    engine = Engine(spec)
-    x = floats(rng, batch, 6, 5)
-    expected = engine.predict([x])
-    stream = engine.model.stream(batch) if hasattr(engine.model, "stream") else _core.Stream(engine.model, batch)
-    for _ in range(2):
-        for t in range(6):
-            y = stream.step([np.ascontiguousarray(x[:, t])])
-            np.testing.assert_array_equal(y[0], expected[0][:, t])
-        for state, last in zip(y[1:], expected[1:], strict=True):
-            np.testing.assert_array_equal(state, last)
-        stream.reset()

@@ -102,11 +102,7 @@ class RecurrentLayer final : public Layer {
  public:
   RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions,
                  MergeMode mode)
-      : Layer(type, name),
-        s_(std::move(settings)),
-        D_(directions),
-        S_(s_.states.size()),
-        mode_(mode) {}
+      : Layer(type, name), s_(std::move(settings)), D_(directions), S_(s_.states.size()), mode_(mode) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     const std::size_t N = s_.step_inputs;
@@ -174,9 +170,7 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d) recurrences_[d].prepare(direction_weights(weights, d), version);
   }
 
-  Index tape_size(std::span<const TensorSpec> inputs, bool training) const override {
-    return layout(inputs, training).size;
-  }
+  Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return layout(inputs, training).size; }
 
   // What a layer above leaves of a step's further inputs, or of an x of which a masked copy is made, is not there before it is done
   // with the whole sequence; a residual layer's output is there when its own is.
@@ -441,9 +435,8 @@ class RecurrentLayer final : public Layer {
       const float* const kernel = direction_weights(run.weights, d).recurrent_kernel;
       float *const mask = run.tape + at.kernel_mask[d], *const masked = run.tape + at.masked_kernel[d];
       draw_mask(run, purpose(d, 15), s_.recurrent_weight_dropout, mask, recurrent_size());
-      over_elements(recurrent_size(), 1, [&](Index begin, Index end) {
-        k.multiply(kernel + begin, mask + begin, masked + begin, end - begin);
-      });
+      over_elements(recurrent_size(), 1,
+                    [&](Index begin, Index end) { k.multiply(kernel + begin, mask + begin, masked + begin, end - begin); });
     }
   }
 #endif
@@ -521,8 +514,7 @@ class RecurrentLayer final : public Layer {
     T* const kernel = base + static_cast<Index>(d) * direction_size();
     T* const recurrent_kernel = kernel + kernel_size();
     T* const after = recurrent_kernel + recurrent_size();
-    return {kernel, recurrent_kernel, bias_size() > 0 ? after : nullptr,
-            unit_weights_size() > 0 ? after + bias_size() : nullptr};
+    return {kernel, recurrent_kernel, bias_size() > 0 ? after : nullptr, unit_weights_size() > 0 ? after + bias_size() : nullptr};
   }
 
 #if REKUR_TRAINING
@@ -584,9 +576,8 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d) {
       float* const gradient = direction_weights(run.d_weights, d).recurrent_kernel;
       const float* const mask = run.tape + at.kernel_mask[d];
-      over_elements(recurrent_size(), 1, [&](Index begin, Index end) {
-        k.multiply(gradient + begin, mask + begin, gradient + begin, end - begin);
-      });
+      over_elements(recurrent_size(), 1,
+                    [&](Index begin, Index end) { k.multiply(gradient + begin, mask + begin, gradient + begin, end - begin); });
     }
   }
 
