@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import reference
 import rekur
 from harness import Engine, assert_close, assert_gradients, floats, input_layer, model_spec
+from onnx_subject import Subject, assert_file_matches_reference
 from random_cells import DIRECTIONS, SIZES, random_cell, reads_x
 from rekur import _core, cells, layers
 
@@ -368,3 +370,64 @@ def test_options_of_a_file_are_strict() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             _core.Model(json.dumps(spec_of({"type": "LSTM", key: value}, "forward", 3, 3)))
+
+
+# ----------------------------------------------------------------------------------------------------------------- ONNX
+
+
+def subject(core: dict[str, Any], direction: str, H: int, seed: int, **options: Any) -> Subject:
+    I = 2 * H if direction == "concat" and options.get("residual") else H
+    spec = spec_of(core, direction, I, H, **options)
+    return Subject(spec["layers"], spec["outputs"], seed)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_onnx_files_have_learned_states_and_residual_connections(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng([seed, 5])
+    kinds = [*BUILT_IN, {"type": "RNN", "cell": cells.ugrnn.spec()}, {"type": "RNN", "cell": cells.slstm.spec()}]
+    core = {**kinds[seed % len(kinds)], "learn_initial_state": True}
+    direction, residual = DIRECTIONS[seed % len(DIRECTIONS)], bool(rng.integers(2))
+    sequences, lengths = bool(rng.integers(2)), bool(rng.integers(2))
+    given = subject(core, direction, 5, seed, residual=residual, sequences=sequences)
+    path = tmp_path / "m.onnx"
+    rekur.onnx.export(given, path, lengths=lengths, opset=17 + seed % 4)
+    x = floats(rng, 4, 6, given.spec["layers"][0]["shape"][1])
+    rows = np.array([6, 0, 3, 1], np.int32) if lengths else None
+    with_lengths = {"lengths": rows} if rows is not None else None
+    assert_file_matches_reference(path, given, {"x": x}, with_lengths, {"x": "lengths"} if lengths else None)
+    if residual and sequences and lengths:
+        return  # what our own import does not read
+    model = rekur.onnx.load(path)
+    (layer,) = (layer for layer in model.spec["layers"] if layer["type"] in ("Bidirectional", core["type"]))
+    assert layer.get("layer", layer)["learn_initial_state"]
+    found = model.predict(x, lengths=None if rows is None else {model.input_names[0]: rows}, verbose=0)
+    expected = given.predict([x], lengths=None if rows is None else {"x": rows})
+    for y, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(y, e, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("sequences", [True, False])
+def test_onnx_steps_and_pieces_begin_where_the_layer_has_learned_to(kind: str, sequences: bool, tmp_path: Path) -> None:
+    """export verifies them against the model; the file says what the states begin with."""
+    core = {"type": kind, "learn_initial_state": True, **({"cell": cells.ugrnn.spec()} if kind == "RNN" else {})}
+    given = subject(core, "forward", 5, 1, residual=True, sequences=sequences, states=sequences)
+    rekur.onnx.export(given, tmp_path / "live.onnx", streaming=True)
+    rekur.onnx.export(given, tmp_path / "pieces.onnx", states=True)
+    entries = {p.key: p.value for p in onnx.load(tmp_path / "live.onnx").metadata_props}
+    states = rekur.onnx.States.from_json(entries["rekur.states"])
+    for state in states.states:
+        np.testing.assert_array_equal(
+            np.float32(state.start),
+            given.weights[f"rnn/initial_{state.input.removeprefix('rnn_').removesuffix('_in')}"],
+        )
+    begun = states.start({}, 2)
+    np.testing.assert_array_equal(begun[states.states[0].input][1], np.float32(states.states[0].start))
+
+
+def test_onnx_pieces_cannot_tell_the_last_step_of_rows_with_lengths(tmp_path: Path) -> None:
+    given = subject({"type": "LSTM"}, "forward", 4, 0, residual=True, sequences=False)
+    with pytest.raises(rekur.onnx.ExportError, match=r"LSTM 'rnn': states=True: its residual connection adds x"):
+        rekur.onnx.export(given, tmp_path / "m.onnx", states=True, lengths=True)
+    given = subject({"type": "LSTM"}, "forward", 4, 0, residual=True)
+    rekur.onnx.export(given, tmp_path / "m.onnx", states=True, lengths=True)

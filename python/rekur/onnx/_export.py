@@ -149,7 +149,7 @@ def export(
         raise ExportError("lengths=True: a one-step model has no lengths; whoever feeds it stops with a row that ends")
     plan = Plan(model.spec, lengths)
     if streaming or states:
-        hold_states(plan, streaming)
+        hold_states(plan, streaming, model.named_weights())
     weights = model.named_weights()
     graph = build(plan, weights, opset)
     if graph.size() > MAX_BYTES:

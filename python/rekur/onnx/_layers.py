@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._activations import resolve
+from rekur.onnx._around import step_of
 from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
@@ -145,26 +146,8 @@ def _step(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
     (x,) = inputs
     if x.axis is None or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
-    name, index = layer["name"], layer["index"]
-    taken = f"{name}/taken" if x.axis.lengths else name
-    if x.axis.lengths is None or index >= 0:
-        (value,), time_major = graph.aligned([x])
-        scalar = graph.initializer(f"int64/scalar_{index}", np.array(index, np.int64))
-        graph.emit("Gather", [value, scalar], taken, axis=0 if time_major else 1)
-    if x.axis.lengths is not None:
-        lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
-        if index >= 0:
-            valid = graph.emit("Greater", [lengths, graph.integers(index)], f"{name}/valid")
-        else:
-            place = graph.emit("Add", [lengths, graph.integers(index)], f"{name}/place")
-            valid = graph.emit("GreaterOrEqual", [place, graph.integers(0)], f"{name}/valid")
-            within = graph.emit("Max", [place, graph.integers(0)], f"{name}/within")
-            column = graph.emit("Unsqueeze", [within, graph.integers(1)], f"{name}/places")
-            graph.emit("GatherND", [graph.batch_major(x), column], taken, batch_dims=1)
-        rows = graph.emit("Unsqueeze", [valid, graph.integers(1)], f"{name}/valid_rows")
-        zero = graph.initializer("float32/zero", np.array(0, np.float32))
-        graph.emit("Where", [rows, taken, zero], name)
-    return [Tensor(name, x.features, batch_major=name)]
+    value = step_of(graph, x, layer["index"], layer["name"])
+    return [Tensor(layer["name"], x.features, batch_major=value)]
 
 
 def _slice(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:

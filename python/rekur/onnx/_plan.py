@@ -78,7 +78,8 @@ class State:
     input: str
     output: str
     units: int
-    initial: str | None = None  # the model's input that holds its value before the first step; None: zeros
+    initial: str | None = None  # the model's input that holds its value before the first step, or
+    start: tuple[float, ...] | None = None  # each row's value then, `units` numbers; without either: zeros
 
 
 class Plan:

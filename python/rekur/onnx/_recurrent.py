@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._activations import FORMS, resolve
+from rekur.onnx._around import label_inside, learned_states, with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, State, describe
@@ -93,9 +94,7 @@ def _emit(
     used = {index for owner, index in plan.wanted if owner == name}
     sequences = core.get("return_sequences", False) and not plan.streaming
     initial = (
-        _held(graph, name, cell, held)
-        if held
-        else _initial_states(graph, layer, cell, units, inputs[1:], len(prefixes))
+        _held(graph, name, cell, held) if held else _initial_states(graph, plan, layer, core, cell, inputs, prefixes)
     )
     weights = _weights(graph, layer, core, cell, x.features, units, prefixes)
     peephole = _peephole(graph, layer, cell, units, prefixes) if core.get("peepholes", False) else ""
@@ -128,19 +127,19 @@ def _emit(
             graph.emit("Squeeze", [value, graph.integers(0)], kept.output)
 
     # outputs[0] and states now hold [T, D, B, H] and [D, B, H]; from here on the model's own shapes
-    result: list[Tensor] = []
-    merged = len(prefixes) == 2
+    merged, inside = len(prefixes) == 2, label_inside(layer)
     mode = layer.get("merge_mode", "concat") if merged else ""
     if 0 in used and sequences:
-        value, features = _join_directions(graph, layer, outputs[0], 1, mode, units, f"{name}/time_major")
-        result.append(Tensor(name, features, x.axis, time_major=value))
+        value, features = _join_directions(graph, layer, outputs[0], 1, mode, units, f"{inside}/time_major")
+        main = Tensor(inside, features, x.axis, time_major=value)
     elif held and not sequences:
-        result.append(Tensor(name, units, batch_major=held[0].output))
+        main = Tensor(inside, units, batch_major=held[0].output)
     elif 0 in used:
-        value, features = _join_directions(graph, layer, states[0], 0, mode, units, name)
-        result.append(Tensor(name, features, batch_major=value))
+        value, features = _join_directions(graph, layer, states[0], 0, mode, units, inside)
+        main = Tensor(inside, features, batch_major=value)
     else:
-        result.append(Tensor(name, units, x.axis if sequences else None))
+        main = Tensor(inside, units, x.axis if sequences else None)
+    result = [with_x(graph, plan, layer, x, main)]
     count = len(prefixes) * len(cell.states) if core.get("return_state", False) else 0
     for index in range(1, 1 + count):
         which, state = divmod(index - 1, len(cell.states))
@@ -176,12 +175,14 @@ def _wanted_finals(cell: Cell, used: set[int], sequences: bool, directions: int)
 
 
 def _initial_states(
-    graph: Graph, layer: Layer, cell: Cell, units: int, given: Sequence[Tensor], directions: int
+    graph: Graph, plan: Plan, layer: Layer, core: Layer, cell: Cell, inputs: Sequence[Tensor], prefixes: Sequence[str]
 ) -> list[str]:
     """[D, B, H] for each state, empty for one that is zero, or none at all.
 
     The spec's order is all of the forward direction, then the backward one; an LSTM may be given h alone.
     """
+    x, *given = inputs
+    units, directions, learned = core["units"], len(prefixes), core.get("learn_initial_state", False)
     count, rest = divmod(len(given), directions)
     if rest or count > len(cell.states):
         wanted = " or ".join(str(directions * n) for n in range(len(cell.states) + 1))
@@ -198,7 +199,9 @@ def _initial_states(
         if directions == 2:
             parts = [graph.emit("Concat", parts, f"{layer['name']}/initial_{cell.states[state]}", axis=0)]
         stacked += parts
-    return stacked + [""] * (len(cell.states) - count) if count else []
+    for letter in cell.states[count:] if learned else ():
+        stacked.append(learned_states(graph, plan, layer, prefixes, letter, units, x))
+    return stacked + [""] * (len(cell.states) - len(stacked)) if stacked else []
 
 
 def _weights(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rekur.onnx._around import batch_size, label_inside, learned_state, times, with_x
 from rekur.onnx._equations import ROW, Writer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import BATCH, Graph, Interface, Tensor
@@ -176,7 +177,11 @@ def _emit(
         else:
             own = given[d * started : (d + 1) * started]
             initial = [_initial(graph, layer, tensor, units) for tensor in own]
-            initial += [_zeros(graph, plan, x[0], units) for _ in states[started:]]
+            for state in states[started:]:
+                if core.get("learn_initial_state", False):
+                    initial.append(learned_state(graph, plan, layer, prefix, state, units, x[0]))
+                else:
+                    initial.append(_zeros(graph, plan, x[0], units))
         step = _weights(graph, layer, core, x, prefix)
         if plan.streaming:
             results.append(("", _one_step(graph, layer, step, x, initial)))
@@ -187,15 +192,16 @@ def _emit(
             graph.emit("Identity", [value], kept.output)
     finals = [values for _, values in results]
     mode = layer.get("merge_mode", "concat") if len(directions) == 2 else ""
-    outputs: list[Tensor] = []
+    inside = label_inside(layer)
     if want_y:
-        value, features = _join(graph, layer, [y for y, _ in results], mode, units, f"{name}/time_major")
-        outputs.append(Tensor(name, features, x[0].axis, time_major=value))
+        value, features = _join(graph, layer, [y for y, _ in results], mode, units, f"{inside}/time_major")
+        main = Tensor(inside, features, x[0].axis, time_major=value)
     elif 0 in used and not sequences:
-        value, features = _join(graph, layer, [values[0] for values in finals], mode, units, name)
-        outputs.append(Tensor(name, features, batch_major=value))
+        value, features = _join(graph, layer, [values[0] for values in finals], mode, units, inside)
+        main = Tensor(inside, features, batch_major=value)
     else:
-        outputs.append(Tensor(name, units, x[0].axis if sequences else None))
+        main = Tensor(inside, units, x[0].axis if sequences else None)
+    outputs = [with_x(graph, plan, layer, x[0], main)]
     if core.get("return_state", False):
         for values in finals:
             for value in values:
@@ -215,10 +221,8 @@ def _initial(graph: Graph, layer: Layer, tensor: Tensor, units: int) -> str:
 
 def _zeros(graph: Graph, plan: Plan, x: Tensor, units: int) -> str:
     """(B, H) of zeros."""
-    value = graph.batch_major(x) if plan.streaming else graph.time_major(x)
-    shape = graph.once("Shape", [value], f"{x.label}/shape")
-    batch = graph.once("Gather", [shape, graph.integers(0 if plan.streaming else 1)], f"{x.label}/batch", axis=0)
-    whole = graph.once("Concat", [batch, graph.integers(units)], f"{x.label}/state_{units}", axis=0)
+    parts = [batch_size(graph, plan, x), graph.integers(units)]
+    whole = graph.once("Concat", parts, f"{x.label}/state_{units}", axis=0)
     return graph.once("ConstantOfShape", [whole], f"{x.label}/zeros_{units}")
 
 
@@ -279,7 +283,7 @@ def _scan(graph: Graph, layer: Layer, step: Step, at: _Direction, want_y: bool) 
     scanned += [x[0]] if scans_x(cell) else []
     scanned += x[1:]
     if lengths:
-        scanned.insert(0, _times(graph, x[0], at.x[0].label))
+        scanned.insert(0, times(graph, x[0], at.x[0].label))
     body = body_of(layer, step, at.x[0].features or 0, lengths, want_y)
     outputs = [f"{prefix}/final_{state}" for state in cell["states"]] + ([f"{prefix}/sequence"] if want_y else [])
     backwards = [1] * len(scanned) if at.reverse else None
@@ -295,16 +299,6 @@ def _scan(graph: Graph, layer: Layer, step: Step, at: _Direction, want_y: bool) 
         scan_output_directions=[1] if at.reverse and want_y else None,
     )
     return (outputs[-1] if want_y else ""), outputs[: len(cell["states"])]
-
-
-def _times(graph: Graph, x: str, label: str) -> str:
-    """0, 1, …, T − 1 as int32."""
-    shape = graph.once("Shape", [x], f"{label}/shape")
-    zero = graph.initializer("int64/scalar_0", np.array(0, np.int64))
-    one = graph.initializer("int64/scalar_1", np.array(1, np.int64))
-    steps = graph.once("Gather", [shape, zero], f"{label}/steps", axis=0)
-    places = graph.once("Range", [zero, steps, one], f"{label}/places")
-    return graph.once("Cast", [places], f"{label}/times", to=6)  # onnx.TensorProto.INT32
 
 
 def body_of(layer: Layer, step: Step, features: int, lengths: str, want_y: bool) -> Graph:

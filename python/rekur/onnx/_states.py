@@ -42,22 +42,29 @@ class States:
         """Raises ValueError for anything that :meth:`to_json` did not write."""
         try:
             read = json.loads(text)
-            states = tuple(State(**entry) for entry in read["states"])
+            states = tuple(
+                State(**{**entry, "start": tuple(entry["start"]) if entry.get("start") is not None else None})
+                for entry in read["states"]
+            )
             result = States(bool(read["streaming"]), tuple(read["timed_inputs"]), tuple(read["timed_outputs"]), states)
             names = [*result.timed_inputs, *result.timed_outputs]
             names += [text for s in states for text in (s.layer, s.input, s.output, s.initial or "")]
             if not all(isinstance(name, str) for name in names) or not all(type(s.units) is int for s in states):
                 raise TypeError("names must be text and units whole numbers")
+            for s in states:
+                if s.start is not None and (len(s.start) != s.units or not np.isfinite(s.start).all()):
+                    raise TypeError("start must be a number a unit")
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"metadata '{STATES_KEY}' is not valid: {error!r}") from None
         return result
 
     def start(self, feed: Mapping[str, NDArray[Any]], batch: int) -> dict[str, NDArray[Any]]:
-        """The states before the first step: what the model's inputs give, else zeros."""
+        """The states before the first step: what the model's inputs give, else what the model has learned, or zeros."""
         result: dict[str, NDArray[Any]] = {}
         for state in self.states:
             given = feed.get(state.input, feed.get(state.initial) if state.initial else None)
-            result[state.input] = np.zeros((batch, state.units), np.float32) if given is None else given
+            start = np.zeros(state.units, np.float32) if state.start is None else np.asarray(state.start, np.float32)
+            result[state.input] = np.tile(start, (batch, 1)) if given is None else given
         return result
 
     def run(
@@ -114,7 +121,7 @@ class States:
         ]
 
 
-def hold_states(plan: Plan, streaming: bool) -> None:
+def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.float32]]) -> None:
     """Give every recurrent layer of the plan a state input and output; refuse what then has no meaning.
 
     An input of the model that is nothing but an initial state gives way to the state inputs: what it would have held
@@ -149,6 +156,7 @@ def hold_states(plan: Plan, streaming: bool) -> None:
             raise ExportError(
                 f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
             )
+        _check_residual(layer, core, unit, streaming, plan)
         sizes, first = _state_sizes(core), sequences_of(layer)
         read.update(parse_ref(text)[0] for text in layer["inputs"][:first])
         given = layer["inputs"][first:]
@@ -159,8 +167,15 @@ def hold_states(plan: Plan, streaming: bool) -> None:
         ]
         started.update(initial)
         plan.states[layer["name"]] = tuple(
-            State(layer["name"], free(f"{layer['name']}_{s}_in"), free(f"{layer['name']}_{s}_out"), units, start)
-            for (s, units), start in zip_longest(sizes.items(), initial)
+            State(
+                layer["name"],
+                free(f"{layer['name']}_{s}_in"),
+                free(f"{layer['name']}_{s}_out"),
+                units,
+                given,
+                _learned(core, f"{layer['name']}/initial_{s}", weights) if given is None else None,
+            )
+            for (s, units), given in zip_longest(sizes.items(), initial)
         )
     if not streaming and not plan.states:
         raise ExportError(f"{option}: the model has no recurrent layer whose state could be held")
@@ -172,6 +187,23 @@ def hold_states(plan: Plan, streaming: bool) -> None:
         renamed = {axis: replace(axis, size=f"{axis.inputs[0]}_time" if several else "time") for axis in plan.axes}
         plan.axes = list(renamed.values())
         plan.time = {ref: renamed[axis] if axis else None for ref, axis in plan.time.items()}
+
+
+def _learned(core: Layer, name: str, weights: Mapping[str, NDArray[np.float32]]) -> tuple[float, ...] | None:
+    if not core.get("learn_initial_state", False):
+        return None
+    return tuple(float(value) for value in weights[name])
+
+
+def _check_residual(layer: Layer, core: Layer, unit: str, streaming: bool, plan: Plan) -> None:
+    """x at a row's last step stands in the piece where the row ends, and later pieces are run too."""
+    if streaming or not layer.get("residual", False) or core.get("return_sequences", False):
+        return
+    if any(axis.lengths for axis in plan.axes):
+        raise ExportError(
+            f"{describe(layer)}: states=True: its residual connection adds x at a row's last step, which {unit} "
+            "of rows with lengths cannot tell"
+        )
 
 
 def _state_sizes(core: Layer) -> dict[str, int]:

@@ -90,8 +90,11 @@ def recurrent(call: Call) -> list[Value]:
     hidden = tuple(d for d in source.dims if d.root is not time.root)
 
     layers: list[Layer] = []
-    for direction, options, parameters, initial in zip(node.directions, node.options, weights, states, strict=True):
+    for direction, options, parameters, (initial, learned) in zip(
+        node.directions, node.options, weights, states, strict=True
+    ):
         options = {**options, "reverse": True} if direction == "reverse" else options
+        options, parameters = with_learned(options, parameters, learned)
         layer = call.graph.add(node.cell.type, call.at, [source, *initial], node.units, options, parameters).layer
         layer.lengths = lengths
         layer.states = {state: Tensor(layer, state, node.units, hidden) for state in node.cell.states}
@@ -231,23 +234,58 @@ def _is_batch(extent: Extent, batch: Dim) -> bool:
     return same(extent, Size(1, (batch,)))
 
 
-def _initial_states(call: Call, node: _Node, x: View, batch: Dim) -> list[list[Tensor]]:
-    """Per direction none, or all states of the cell."""
+Learned = dict[str, NDArray[Any]]  # by state what every row begins with
+
+
+def with_learned(
+    options: dict[str, Any], parameters: dict[str, NDArray[Any]], learned: Learned
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Options and parameters of a layer whose states begin as parameters, where there are such."""
+    if not learned:
+        return options, parameters
+    starts = {f"initial_{state}": row for state, row in learned.items()}
+    return {**options, "learn_initial_state": True}, {**parameters, **starts}
+
+
+def starts_of(
+    states: Sequence[str], given: Sequence[Tensor | NDArray[Any] | None], units: int, both: bool
+) -> tuple[list[Tensor], Learned] | None:
+    """Tensors for the first states, and what the others begin with; None: no layer says so.
+
+    Constants are learned initial states. With ``both`` directions, all states are given or none.
+    """
+    tensors = [value for value in given if value is not None and not isinstance(value, np.ndarray)]
+    rest = given[len(tensors) :]
+    if any(value is not None and not isinstance(value, np.ndarray) for value in rest):
+        return None
+    if not any(isinstance(value, np.ndarray) for value in rest):
+        return (tensors, {}) if not rest or not tensors else None
+    if tensors and both:
+        return None
+    rows = [np.zeros(units, np.float32)] * len(tensors) + [
+        value if isinstance(value, np.ndarray) else np.zeros(units, np.float32) for value in rest
+    ]
+    return tensors, dict(zip(states, rows, strict=True))
+
+
+def _initial_states(call: Call, node: _Node, x: View, batch: Dim) -> list[tuple[list[Tensor], Learned]]:
+    """Per direction the states that are given, and those that are constants."""
     names = [f"initial_{state}" for state in node.cell.states]
-    given = [_initial(call, node, name, 5 + k, x, batch) for k, name in enumerate(names)]
-    result: list[list[Tensor]] = []
+    given = [_initial(call, node, name, 5 + k, batch) for k, name in enumerate(names)]
+    result: list[tuple[list[Tensor], Learned]] = []
     for d in range(len(node.directions)):
         states = [parts[d] for parts in given]
-        known = next((state for state in states if state is not None), None)
-        if known is None:
-            result.append([])
-        else:
-            result.append([state or _zeros(call, known) for state in states])
+        found = starts_of(node.cell.states, states, node.units, len(node.directions) > 1)
+        if found is None:
+            tensors = [_computed(call, node, s, x) if isinstance(s, np.ndarray) else s for s in states]
+            known = next(state for state in tensors if state is not None)
+            found = [state or _zeros(call, known) for state in tensors], {}
+        result.append(found)
     return result
 
 
-def _initial(call: Call, node: _Node, name: str, index: int, x: View, batch: Dim) -> list[Tensor | None]:
-    """One initial state per direction; None: zeros."""
+def _initial(call: Call, node: _Node, name: str, index: int, batch: Dim) -> list[Tensor | NDArray[Any] | None]:
+    """One initial state per direction; None: zeros; an array: what every row begins with."""
     directions = len(node.directions)
     value = call.inputs[index] if call.has(index) else None
     if value is None:
@@ -257,7 +295,7 @@ def _initial(call: Call, node: _Node, name: str, index: int, x: View, batch: Dim
         _check_constant_state(node, name, value, batch, where)
         if zeros(value):
             return [None] * directions
-        return _constant_states(call, node, name, value, x, where)
+        return _constant_states(node, name, value, where)
     if not isinstance(value, View) or value.ids:
         raise Refused(f"{name} is {describe(value)}")
     axes: list[Axis] = [batch, FEATURES]
@@ -305,24 +343,22 @@ def _check_constant_state(node: _Node, name: str, value: Known | Filled, batch: 
         raise Refused(f"{name} is {describe(value)}; expected {batch.size or 'the batch'} on axis {1 - where}")
 
 
-def _constant_states(
-    call: Call, node: _Node, name: str, value: Known | Filled, x: View, where: int
-) -> list[Tensor | None]:
-    """A state that is the same for every row: the bias of a Dense on zeros made of the input's first step."""
+def _constant_states(node: _Node, name: str, value: Known | Filled, where: int) -> list[Tensor | NDArray[Any] | None]:
+    """By direction a state that is the same for every row."""
     rows = np.moveaxis(value.array, where, 0)  # [D, B, H]
     if not (rows == rows[:, :1]).all():
         raise Refused(f"{name} is a constant with a state for each row: the batch is built into the file")
-    rows = np.broadcast_to(rows[:, 0], (len(node.directions), node.units))  # of a Filled they may be of size 1
+    return list(np.broadcast_to(rows[:, 0], (len(node.directions), node.units)))  # of a Filled they may be of size 1
+
+
+def _computed(call: Call, node: _Node, row: NDArray[Any], x: View) -> Tensor:
+    """A constant state before one that is given: the bias of a Dense on zeros made of the input's first step."""
     time = next(d for d in x.dims if d.kind == TIME)
     source = call.whole(x.parts[0])
     rest = tuple(d for d in source.dims if d.root is not time.root)
     first = call.graph.add("Step", call.at, [source], source.features, {"index": 0}, dims=rest)
-    nothing = _zeros(call, first)
-    result: list[Tensor | None] = []
-    for row in rows:
-        parameters = {"kernel": np.zeros((x.features, node.units), np.float32), "bias": row}
-        result.append(call.graph.add("Dense", call.at, [nothing], node.units, {"units": node.units}, parameters))
-    return result
+    parameters = {"kernel": np.zeros((x.features, node.units), np.float32), "bias": row}
+    return call.graph.add("Dense", call.at, [_zeros(call, first)], node.units, {"units": node.units}, parameters)
 
 
 def _outputs(node: _Node, layers: Sequence[Layer], time: Dim, batch: Dim) -> list[Value]:

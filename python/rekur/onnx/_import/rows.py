@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rekur.onnx._import.call import Call, describe, normal_axes
+from rekur.onnx._import.graph import Layer
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.layout import align, stays_within
 from rekur.onnx._import.pick import step
@@ -144,7 +145,20 @@ def _kept_state(call: Call, lengths: str) -> View:
             own = initial[list(layer.states).index(piece.port)] if initial else None
             fits = len(start.parts) == len(x.parts) and own is call.whole(start.parts[k])
         else:
-            fits = isinstance(start, (Known, Filled)) and zeros(start) and not initial
+            place = list(layer.states).index(piece.port)
+            fits = isinstance(start, (Known, Filled)) and place >= len(initial) and _begins(layer, piece.port, start, k)
         if not fits:
             raise Refused("gives rows without a step something else than their initial state")
     return x
+
+
+def _begins(layer: Layer, state: str, start: Known | Filled, direction: int) -> bool:
+    """Whether a constant [D, B, H] is what this direction begins with: a parameter, or zeros."""
+    own = layer.parameters.get(f"initial_{state}")
+    if own is None:
+        return zeros(start)
+    rows = start.array
+    if rows.ndim != 3:
+        return False
+    rows = rows[direction if rows.shape[0] > 1 else 0]
+    return bool((rows == own).all())

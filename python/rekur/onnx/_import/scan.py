@@ -18,7 +18,7 @@ from rekur.onnx._graph import graph_proto
 from rekur.onnx._import import reasons
 from rekur.onnx._import.call import Call, describe
 from rekur.onnx._import.graph import Layer
-from rekur.onnx._import.recurrent import sequence_of
+from rekur.onnx._import.recurrent import Learned, sequence_of, starts_of, with_learned
 from rekur.onnx._import.values import (
     BATCH,
     FEATURES,
@@ -71,11 +71,12 @@ def scan(call: Call, node: Any, get: Callable[[str], Value], makers: Mapping[str
     view, time, batch = sequence_of(source, False)
     x = call.whole(view.parts[0])
     steps = [_step_input(inputs[f"in/{name}"][1], time, batch, call) for name in cell.get("step_inputs", ())]
-    initial = _initial([inputs[f"state/{state}"][1] for state in states], units, batch, call)
+    initial, learned = _initial([inputs[f"state/{state}"][1] for state in states], states, units, batch, call)
     lengths = _lengths(body, inputs, time, get, makers) if body.with_lengths else None
     options: dict[str, Any] = {"units": units, "cell": dict(cell), "use_bias": use_bias}
     if reverse:
         options["reverse"] = True
+    options, parameters = with_learned(options, parameters, learned)
     layer = call.graph.add("RNN", call.at, [x, *steps, *initial], units, options, parameters).layer
     layer.lengths, layer.sequences = lengths, 1 + len(steps)
     hidden = tuple(d for d in x.dims if d.root is not time.root)
@@ -274,13 +275,15 @@ def _step_input(value: Value | None, time: Dim, batch: Dim, call: Call) -> Tenso
     return call.whole(view.parts[0])
 
 
-def _initial(values: Sequence[Value | None], units: int, batch: Dim, call: Call) -> list[Tensor]:
-    """Those that are given, without the zeros at the end."""
-    given = list(values)
-    while given and isinstance(given[-1], (Known, Filled)) and zeros(given[-1]):
-        given.pop()
-    result = []
-    for value in given:
+def _initial(
+    values: Sequence[Value | None], states: Sequence[str], units: int, batch: Dim, call: Call
+) -> tuple[list[Tensor], Learned]:
+    """Those that are given, and what the others begin with where that is no zeros."""
+    given: list[Tensor | NDArray[Any] | None] = []
+    for value in values:
+        if isinstance(value, (Known, Filled)):
+            given.append(None if zeros(value) else _constant(value, units))
+            continue
         if not isinstance(value, View) or value.features != units or len(value.axes) != 2 or len(value.parts) != 1:
             raise Refused(f"an initial state is {describe(value)}; expected (batch, {units}), or zeros at the end")
         row, features = value.axes
@@ -288,8 +291,22 @@ def _initial(values: Sequence[Value | None], units: int, batch: Dim, call: Call)
             raise Refused(f"an initial state has shape {value.describe()}; expected (batch, {units})")
         row.mark(BATCH)
         batch.join(row)
-        result.append(call.whole(value.parts[0]))
-    return result
+        given.append(call.whole(value.parts[0]))
+    while given and given[-1] is None:
+        given.pop()
+    found = starts_of(states[: len(given)], given, units, False)
+    if found is None:
+        raise Refused("an initial state is a constant before one that is not; expected constants at the end")
+    tensors, learned = found
+    return tensors, {state: learned.get(state, np.zeros(units, np.float32)) for state in states} if learned else {}
+
+
+def _constant(value: Known | Filled, units: int) -> NDArray[Any]:
+    """The state that every row begins with."""
+    rows = value.array
+    if rows.dtype != np.float32 or rows.ndim != 2 or rows.shape[1] not in (1, units) or not (rows == rows[:1]).all():
+        raise Refused(f"an initial state is {describe(value)}; expected (batch, {units}) with the same in every row")
+    return np.broadcast_to(rows[0], (units,))
 
 
 def _lengths(

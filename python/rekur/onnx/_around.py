@@ -1,0 +1,110 @@
+"""What recurrent layers do around their steps: learned initial states and residual connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, describe, recurrent_core
+
+INT64 = 7  # onnx.TensorProto.INT64
+
+
+def batch_size(graph: Graph, plan: Plan, x: Tensor) -> str:
+    """[1]: the rows of a sequence, or in a one-step model of a step."""
+    value = graph.batch_major(x) if plan.streaming else graph.time_major(x)
+    shape = graph.once("Shape", [value], f"{x.label}/shape")
+    return graph.once("Gather", [shape, graph.integers(0 if plan.streaming else 1)], f"{x.label}/batch", axis=0)
+
+
+def learned_state(graph: Graph, plan: Plan, layer: Layer, prefix: str, state: str, units: int, x: Tensor) -> str:
+    """(B, H): the parameter for every row."""
+    start = graph.weight(describe(layer), f"{prefix}/initial_{state}", (units,))
+    row = graph.initializer(f"{prefix}/learned_{state}", start[None])
+    whole = [batch_size(graph, plan, x), graph.integers(units)]
+    shape = graph.once("Concat", whole, f"{x.label}/state_{units}", axis=0)
+    return graph.emit("Expand", [row, shape], f"{prefix}/begin_{state}")
+
+
+def learned_states(
+    graph: Graph, plan: Plan, layer: Layer, prefixes: Sequence[str], state: str, units: int, x: Tensor
+) -> str:
+    """[D, B, H]: the parameters of the directions for every row."""
+    starts = [graph.weight(describe(layer), f"{prefix}/initial_{state}", (units,)) for prefix in prefixes]
+    rows = graph.initializer(f"{layer['name']}/learned_{state}", np.stack(starts)[:, None])
+    whole = [graph.integers(len(prefixes)), batch_size(graph, plan, x), graph.integers(units)]
+    shape = graph.once("Concat", whole, f"{x.label}/states_{len(prefixes)}_{units}", axis=0)
+    return graph.emit("Expand", [rows, shape], f"{layer['name']}/initial_{state}")
+
+
+def label_inside(layer: Layer) -> str:
+    """What the output is called before x is added, where it is."""
+    return f"{layer['name']}/inside" if layer.get("residual", False) else layer["name"]
+
+
+def with_x(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor) -> Tensor:
+    """y + x where the layer has a residual connection: padding stays zero, and of one step's y x is that step's."""
+    if not layer.get("residual", False) or not (y.batch_major or y.time_major):
+        return Tensor(layer["name"], y.features, y.axis, batch_major=y.batch_major, time_major=y.time_major)
+    name, core = layer["name"], recurrent_core(layer)
+    assert core is not None and x.features is not None
+    if plan.streaming:
+        return Tensor(
+            name, y.features, batch_major=graph.emit("Add", [graph.batch_major(y), graph.batch_major(x)], name)
+        )
+    if core.get("return_sequences", False):
+        value = graph.time_major(x)
+        if x.axis is not None and x.axis.lengths:
+            value = _valid(graph, x, value, f"{name}/valid_x")
+        total = graph.emit("Add", [graph.time_major(y), value], f"{name}/time_major")
+        return Tensor(name, y.features, y.axis, time_major=total)
+    step = step_of(graph, x, 0 if layer.get("reverse", False) else -1, f"{name}/x_step")
+    return Tensor(name, y.features, batch_major=graph.emit("Add", [graph.batch_major(y), step], name))
+
+
+def _valid(graph: Graph, x: Tensor, value: str, name: str) -> str:
+    """A time-major sequence, zeros past the rows' lengths."""
+    assert x.axis is not None and x.axis.lengths is not None
+    places = graph.once("Unsqueeze", [times(graph, value, x.label), graph.integers(1)], f"{x.label}/time_column")
+    lengths = graph.once("Unsqueeze", [x.axis.lengths, graph.integers(0)], f"{x.axis.lengths}/row")
+    valid = graph.once("Less", [places, lengths], f"{x.label}/valid")
+    steps = graph.once("Unsqueeze", [valid, graph.integers(2)], f"{x.label}/valid_steps")
+    zero = graph.initializer("float32/zero", np.array(0, np.float32))
+    return graph.emit("Where", [steps, value, zero], name)
+
+
+def times(graph: Graph, x: str, label: str) -> str:
+    """0, 1, …, T − 1 as int32, of a time-major sequence."""
+    shape = graph.once("Shape", [x], f"{label}/shape")
+    zero = graph.initializer("int64/scalar_0", np.array(0, np.int64))
+    one = graph.initializer("int64/scalar_1", np.array(1, np.int64))
+    steps = graph.once("Gather", [shape, zero], f"{label}/steps", axis=0)
+    places = graph.once("Range", [zero, steps, one], f"{label}/places")
+    return graph.once("Cast", [places], f"{label}/times", to=6)  # onnx.TensorProto.INT32
+
+
+def step_of(graph: Graph, x: Tensor, index: int, name: str) -> str:
+    """(B, F): one step of a sequence, a negative index counted from each row's end; zeros for rows without it."""
+    assert x.axis is not None
+    lengths = x.axis.lengths
+    taken = f"{name}/taken" if lengths else name
+    if lengths is None or index >= 0:
+        (value,), time_major = graph.aligned([x])
+        scalar = graph.initializer(f"int64/scalar_{index}", np.array(index, np.int64))
+        graph.emit("Gather", [value, scalar], taken, axis=0 if time_major else 1)
+    if lengths is not None:
+        counts = graph.once("Cast", [lengths], f"{lengths}/int64", to=INT64)
+        if index >= 0:
+            valid = graph.emit("Greater", [counts, graph.integers(index)], f"{name}/valid")
+        else:
+            place = graph.emit("Add", [counts, graph.integers(index)], f"{name}/place")
+            valid = graph.emit("GreaterOrEqual", [place, graph.integers(0)], f"{name}/valid")
+            within = graph.emit("Max", [place, graph.integers(0)], f"{name}/within")
+            column = graph.emit("Unsqueeze", [within, graph.integers(1)], f"{name}/places")
+            graph.emit("GatherND", [graph.batch_major(x), column], taken, batch_dims=1)
+        rows = graph.emit("Unsqueeze", [valid, graph.integers(1)], f"{name}/valid_rows")
+        zero = graph.initializer("float32/zero", np.array(0, np.float32))
+        graph.emit("Where", [rows, taken, zero], name)
+    return name
