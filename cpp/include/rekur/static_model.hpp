@@ -60,7 +60,7 @@ class Parameters {
 }  // namespace static_detail
 
 // What is wrong, or "" if the weights were copied; nothing is, unless all fit. Shapes are compared; that the options agree
-// (activations, clip) is the caller's care.
+// (activations, clip, residual) is the caller's care.
 template <class Layer>
 std::string try_copy_weights(Layer& to, const Model& model, const std::string& layer) {
   static_detail::Parameters parameters(model, layer);
@@ -69,6 +69,7 @@ std::string try_copy_weights(Layer& to, const Model& model, const std::string& l
     const float* const kernel = parameters.find("kernel", {Layer::in, columns});
     const float* const recurrent = parameters.find("recurrent_kernel", {H, columns});
     const float* const bias = parameters.find("bias", Layer::bias_rows == 2 ? Shape{2, columns} : Shape{columns}, false);
+    parameters.forbid("initial_h");  // it begins at zero
     if constexpr (Layer::peepholes > 0) {
       const float* const peephole = parameters.find("peephole", {Layer::peepholes, H});
       if (parameters.error().empty()) to.set_weights(kernel, recurrent, bias, peephole);
