@@ -44,7 +44,7 @@ EXAMPLES = {
         {"function": lambda x, by=1.0: x - by, "arguments": {"by": 0.5}},
     ),
     **{name: (getattr(layers, name), {}) for name in ("Add", "Multiply", "Subtract", "Divide")},
-    "Bidirectional": (lambda: layers.Bidirectional(layers.GRU(4)), {"merge_mode": "sum"}),
+    "Bidirectional": (lambda: layers.Bidirectional(layers.GRU(2)), {"merge_mode": "sum", "residual": True}),
 }
 RECURRENT = {
     "units": 7,
@@ -57,6 +57,10 @@ RECURRENT = {
     "recurrent_initializer": initializers.Orthogonal(0.5),
     "bias_initializer": "ones",
     "clip": 2.0,
+    "dropout": 0.25,
+    "recurrent_weight_dropout": 0.25,
+    "residual": True,
+    "learn_initial_state": True,
 }
 GATED = {**RECURRENT, "recurrent_activation": {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.5}}
 LSTM = {
@@ -143,13 +147,18 @@ WRONG = {
     "coupled_gates": 1,
     "peephole_initializer": "peep",
     "reset_after": "yes",
+    "dropout": 1,
+    "recurrent_weight_dropout": -0.1,
+    "residual": 1,
+    "learn_initial_state": None,
 }
 PARAMETERS = [(kind, key) for kind, (_, changes) in EXAMPLES.items() for key in changes]
 
 
 def parameters_of(cls):
     given = inspect.signature(cls.__init__).parameters
-    return {p for p in given if p not in ("self", "name", "options", "layer", "input_shape", "equations")}
+    options = getattr(cls, "_cell_options", ())
+    return {p for p in (*given, *options) if p not in ("self", "name", "options", "layer", "input_shape", "equations")}
 
 
 def connect(layer):
@@ -177,7 +186,7 @@ def test_a_parameter_set_before_the_call_is_as_if_constructed_so(kind, key):
     layer = make()
     given = {p: getattr(layer, p) for p in parameters_of(TYPES[kind])}
     if kind == "Bidirectional":
-        given["layer"] = layers.GRU(4)
+        given["layer"] = layers.GRU(2)
     expected = TYPES[kind](**{**given, key: value})
     before = layer.config()
     setattr(layer, key, value)
@@ -196,7 +205,7 @@ def test_a_parameter_set_wrongly_is_refused_as_by_the_constructor(kind, key):
     layer = EXAMPLES[kind][0]()
     given = {p: getattr(layer, p) for p in parameters_of(TYPES[kind])}
     if kind == "Bidirectional":
-        given["layer"] = layers.GRU(4)
+        given["layer"] = layers.GRU(2)
     with pytest.raises((ValueError, TypeError)) as constructed:
         TYPES[kind](**{**given, key: WRONG[key]})
     before = layer.config()
@@ -281,7 +290,7 @@ def test_a_bidirectional_layer_follows_its_inner_layer_until_it_is_called():
 def test_values_of_settings_cannot_be_changed_in_place():
     layer = layers.LSTM(4, activation={"name": "elu", "alpha": 0.5})
     scale = layers.Rescaling([1.0, 2.0, 3.0, 4.0])
-    both = layers.Bidirectional(layers.GRU(4))
+    both = layers.Bidirectional(layers.GRU(2))
     for change in (
         lambda: layer.activation.update(alpha=2.0),
         lambda: layer.activation.__setitem__("alpha", 2.0),

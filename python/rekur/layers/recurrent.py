@@ -94,6 +94,15 @@ class SimpleRNN(_BuiltIn):
         Bound of what goes into the activation: x W + h R + b is clamped to ±clip. A clamped value passes no gradient
         on.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    recurrent_weight_dropout : float
+        Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
+        others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
+    residual : bool
+        Whether the output is x + h, which needs as many features in x as there are units. Without ``return_sequences``
+        x is that of the step read last. False by default.
+    learn_initial_state : bool
+        Whether states that the call gives none for begin as parameters (``initial_h``, …), zeros at first, which follow
+        the other weights. False by default.
 
     Notes
     -----
@@ -160,6 +169,15 @@ class LSTM(_BuiltIn):
         Keras.
     peephole_initializer : str or Initializer
         Zeros: training starts from the LSTM without peepholes. (TensorFlow's LSTMCell draws them like its kernel.)
+    recurrent_weight_dropout : float
+        Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
+        others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
+    residual : bool
+        Whether the output is x + h, which needs as many features in x as there are units. Without ``return_sequences``
+        x is that of the step read last. False by default.
+    learn_initial_state : bool
+        Whether states that the call gives none for begin as parameters (``initial_h``, …), zeros at first, which follow
+        the other weights. False by default.
 
     Notes
     -----
@@ -269,6 +287,15 @@ class GRU(_BuiltIn):
     clip : float, optional
         Bound of what goes into σ and tanh: it is clamped to ±clip. A clamped value passes no gradient on.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    recurrent_weight_dropout : float
+        Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
+        others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
+    residual : bool
+        Whether the output is x + h, which needs as many features in x as there are units. Without ``return_sequences``
+        x is that of the step read last. False by default.
+    learn_initial_state : bool
+        Whether states that the call gives none for begin as parameters (``initial_h``, …), zeros at first, which follow
+        the other weights. False by default.
 
     Notes
     -----

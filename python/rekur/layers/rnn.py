@@ -60,6 +60,15 @@ class RNN(Recurrent):
         Whether to read each row from its end. Outputs stay in the order of the input.
     weight_initializers : dict, optional
         How the cell's weights of one number a unit are drawn, by name, where it is another way than the cell's.
+    recurrent_weight_dropout : float
+        Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
+        others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
+    residual : bool
+        Whether the output is x + h, which needs as many features in x as there are units. Without ``return_sequences``
+        x is that of the step read last. False by default.
+    learn_initial_state : bool
+        Whether states that the call gives none for begin as parameters (``initial_h``, …), zeros at first, which follow
+        the other weights. False by default.
     **options
         Hyper-parameters of the cell, by name: ``RNN(rekur.cells.janet, 32, beta=2.0)``. Each is an attribute too.
 
