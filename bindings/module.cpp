@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   rekur::bindings::bind_model(m);
   rekur::bindings::bind_train(m);
   rekur::bindings::bind_io(m);
+  rekur::bindings::bind_cells(m);
 }

@@ -6,7 +6,12 @@ step); element k takes word k % 4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+
+import reference
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -42,3 +47,37 @@ def mask(
     kept = uniforms(seed, step, stream, int(np.prod(shape))) >= np.float32(rate)
     scale = np.float64(np.float32(1) / (np.float32(1) - np.float32(rate)))
     return (kept * scale).reshape(shape)
+
+
+def drawn(core: Mapping[str, Any], x: np.ndarray, seed: int, step: int, layer: int, direction: int) -> dict[str, Any]:
+    """All masks of a direction of a recurrent layer that reads x (B, T, I), as the reference takes them."""
+    (B, T, features), H = x.shape, core["units"]
+    masks: dict[str, Any] = {}
+
+    def own(rate: float, shape: tuple[int, ...], purpose: int) -> np.ndarray:
+        return mask(rate, shape, seed, step, layer, direction, purpose)
+
+    if rate := core.get("dropout", 0):
+        masks["x"] = own(rate, (B, 1, features), 0)
+    if rate := core.get("recurrent_dropout", 0):
+        masks["recurrent"] = own(rate, (B, reference.recurrent_blocks(core), H), 1)
+    if zoneout := core.get("zoneout", 0):
+        names = reference.state_names(core)
+        rates = zoneout if isinstance(zoneout, Mapping) else dict.fromkeys(names, zoneout)
+        masks["zoneout"] = {n: own(rates[n], (B, T, H), 2 + k) for k, n in enumerate(names) if rates.get(n, 0)}
+    return masks
+
+
+def with_masks(spec: Mapping[str, Any], x: np.ndarray, seed: int, step: int) -> dict[str, Any]:
+    """The spec with the masks of a training pass in its one recurrent layer, which reads x."""
+    layers = []
+    for number, layer in enumerate(spec["layers"]):
+        layer = dict(layer)
+        if layer["type"] == "Bidirectional":
+            both = ("forward", "backward")
+            own = {name: drawn(layer["layer"], x, seed, step, number, d) for d, name in enumerate(both)}
+            layer["layer"] = {**layer["layer"], "masks": own}
+        elif "units" in layer:
+            layer["masks"] = drawn(layer, x, seed, step, number, 0)
+        layers.append(layer)
+    return {**spec, "layers": layers}

@@ -63,24 +63,91 @@ def activation(given: str | Spec) -> Callable[[Array], Array]:
 State = tuple[Array, ...]
 
 
+def normalized(parts: Sequence[Array], epsilon: float) -> list[Array]:
+    """Arrays of the same rows, less the mean of them all, over the root of the variance of them all."""
+    whole = np.concatenate(parts, axis=-1)
+    centred = whole - whole.mean(axis=-1, keepdims=True)
+    scaled = centred / np.sqrt(np.mean(centred**2, axis=-1, keepdims=True) + epsilon)
+    return np.split(scaled, len(parts), axis=-1)
+
+
+class Options:
+    """What a layer's options do within a step. ``masks``: of a training pass, as tests/masks.py draws them."""
+
+    def __init__(self, layer: Spec, weights: Mapping[str, Array], masks: Mapping[str, Any]) -> None:
+        self.layer, self.weights, self.masks, self.H = layer, weights, masks, layer["units"]
+        what = layer.get("layer_normalization")
+        self.sums, self.state = what in ("sums", "both"), what in ("state", "both")
+        self.epsilon = layer.get("normalization_epsilon", 1e-5)
+
+    def at(self, rows: Any, time: Any) -> Options:
+        """For some rows at a step."""
+        chosen: dict[str, Any] = {}
+        if "recurrent" in self.masks:
+            chosen["recurrent"] = self.masks["recurrent"][rows]
+        if "zoneout" in self.masks:
+            chosen["zoneout"] = {name: mask[rows, time] for name, mask in self.masks["zoneout"].items()}
+        return Options(self.layer, self.weights, chosen)
+
+    def gained(self, products: list[Array], gamma: str, blocks: Sequence[int]) -> list[Array]:
+        if not self.sums:
+            return products
+        parts = normalized(products, self.epsilon)
+        gain = self.weights[gamma].reshape(-1, self.H)
+        return [part * gain[k] for part, k in zip(parts, blocks, strict=True)]
+
+    def input(self, x: Array, W: Array) -> Array:
+        parts = np.split(x @ W, W.shape[1] // self.H, axis=-1)
+        return np.concatenate(self.gained(parts, "kernel_gamma", range(len(parts))), axis=-1)
+
+    def recurrent(self, source: Array, R: Array, blocks: Sequence[int]) -> Array:
+        """Of what is multiplied, through the columns of some blocks."""
+        parts = []
+        for k in blocks:
+            seen = source * self.masks["recurrent"][:, k] if "recurrent" in self.masks else source
+            parts.append(seen @ R[:, k * self.H : (k + 1) * self.H])
+        return np.concatenate(self.gained(parts, "recurrent_gamma", blocks), axis=-1)
+
+    def bounded(self, name: str, state: Array) -> Array:
+        bound = self.layer.get("state_clip", np.inf)
+        bound = bound.get(name, np.inf) if isinstance(bound, Mapping) else bound
+        return np.clip(state, -bound, bound)
+
+    def scaled(self, state: Array) -> Array:
+        (part,) = normalized([state], self.epsilon)
+        return part * self.weights["state_gamma"] + self.weights["state_beta"]
+
+    def first(self, name: str, state: Array) -> Array:
+        """A state that is the output."""
+        return self.bounded(name, self.scaled(state) if self.state else state)
+
+    def kept(self, name: str, before: Array, new: Array) -> Array:
+        if "zoneout" in self.masks:
+            return np.where(self.masks["zoneout"][name] != 0, new, before) if name in self.masks["zoneout"] else new
+        rate = self.layer.get("zoneout", 0.0)
+        rate = rate.get(name, 0.0) if isinstance(rate, Mapping) else rate
+        return rate * before + (1 - rate) * new
+
+
 def clipped(layer: Spec, key: str, default: str) -> Callable[[Array], Array]:
     """An activation of gate or candidate: what it is given is clamped first if the layer says so."""
     f, bound = activation(layer.get(key, default)), layer.get("clip", np.inf)
     return lambda a: f(np.clip(a, -bound, bound))
 
 
-def simple_rnn_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
-    f = clipped(layer, "activation", "tanh")
+def simple_rnn_step(o: Options, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
+    f = clipped(o.layer, "activation", "tanh")
     (h,) = state
-    return (f(x @ W + h @ R + b),)
+    return (o.first("h", f(o.input(x, W) + o.recurrent(h, R, [0]) + b)),)
 
 
-def lstm_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array, p: Array | None = None) -> State:
+def lstm_step(o: Options, x: Array, state: State, W: Array, R: Array, b: Array, p: Array | None = None) -> State:
+    layer = o.layer
     s = clipped(layer, "recurrent_activation", "sigmoid")
     f = clipped(layer, "activation", "tanh")
     out = activation(layer.get("output_activation", layer.get("activation", "tanh")))
     h, c = state
-    a = x @ W + h @ R + b
+    a = o.input(x, W) + o.recurrent(h, R, range(R.shape[1] // o.H)) + b
     if layer.get("coupled_gates", False):
         a_i, a_g, a_o = np.split(a, 3, axis=-1)
         p_i, p_o = np.zeros((2, h.shape[1])) if p is None else p
@@ -91,28 +158,27 @@ def lstm_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array,
         p_i, p_f, p_o = np.zeros((3, h.shape[1])) if p is None else p
         i = s(a_i + p_i * c)
         forget = s(a_f + p_f * c)
-    c = forget * c + i * f(a_g)
-    return s(a_o + p_o * c) * out(c), c
+    c = o.bounded("c", forget * c + i * f(a_g))
+    seen = o.scaled(c) if o.state else c
+    return o.bounded("h", s(a_o + p_o * seen) * out(seen)), c
 
 
-def gru_step(layer: Spec, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
+def gru_step(o: Options, x: Array, state: State, W: Array, R: Array, b: Array) -> State:
+    layer = o.layer
     s = clipped(layer, "recurrent_activation", "sigmoid")
     f = clipped(layer, "activation", "tanh")
     (h,) = state
-    W_z, W_r, W_n = np.split(W, 3, axis=1)
-    R_z, R_r, R_n = np.split(R, 3, axis=1)
     if layer.get("reset_after", True):
-        b_W, b_R = b
-        z_bias, r_bias = np.split(b_W + b_R, 3)[:2]
-        z = s(x @ W_z + h @ R_z + z_bias)
-        r = s(x @ W_r + h @ R_r + r_bias)
-        n = f(x @ W_n + np.split(b_W, 3)[2] + r * (h @ R_n + np.split(b_R, 3)[2]))
+        x_z, x_r, x_n = np.split(o.input(x, W) + b[0], 3, axis=-1)
+        h_z, h_r, h_n = np.split(o.recurrent(h, R, [0, 1, 2]) + b[1], 3, axis=-1)
+        z, r = s(x_z + h_z), s(x_r + h_r)
+        n = f(x_n + r * h_n)
     else:
-        b_z, b_r, b_n = np.split(b, 3)
-        z = s(x @ W_z + h @ R_z + b_z)
-        r = s(x @ W_r + h @ R_r + b_r)
-        n = f(x @ W_n + b_n + (r * h) @ R_n)
-    return ((1 - z) * n + z * h,)
+        x_z, x_r, x_n = np.split(o.input(x, W) + b, 3, axis=-1)
+        h_z, h_r = np.split(o.recurrent(h, R, [0, 1]), 2, axis=-1)
+        z, r = s(x_z + h_z), s(x_r + h_r)
+        n = f(x_n + o.recurrent(r * h, R, [2]))
+    return (o.first("h", (1 - z) * n + z * h),)
 
 
 class Cell(NamedTuple):
@@ -133,34 +199,42 @@ CELLS: dict[str, Cell] = {  # RNN's cells are programs, which program_step carri
 }
 
 
-def built_in_step(layer: Spec, x: Array, state: State, weights: Mapping[str, Array]) -> State:
-    cell = CELLS[layer["type"]]
+def built_in_step(o: Options, x: Array, state: State, weights: Mapping[str, Array]) -> State:
+    layer, cell = o.layer, CELLS[o.layer["type"]]
     bias = weights["bias"] if layer.get("use_bias", True) else np.zeros(cell.bias_shape(layer))
     peephole = [weights["peephole"]] if "peephole" in weights else []
-    return cell.step(layer, x, state, weights["kernel"], weights["recurrent_kernel"], bias, *peephole)
+    return cell.step(o, x, state, weights["kernel"], weights["recurrent_kernel"], bias, *peephole)
 
 
 def state_names(layer: Spec) -> list[str]:
     """Of any recurrent layer, Bidirectional not."""
-    return list(layer["cell"]["states"]) if layer["type"] == "RNN" else ["h", "c"][: CELLS[layer["type"]].states]
+    return layer["cell"]["states"] if layer["type"] == "RNN" else ["h", "c"][: CELLS[layer["type"]].states]
 
 
 def state_count(layer: Spec) -> int:
     return len(state_names(layer))
 
 
+def recurrent_blocks(layer: Spec) -> int:
+    """Blocks of the recurrent kernel."""
+    if layer["type"] == "RNN":
+        return len(layer["cell"]["recurrent"])
+    return CELLS[layer["type"]].gates - bool(layer.get("coupled_gates", False))
+
+
 def program_step(
-    layer: Spec, x: Array, steps: Sequence[Array], state: State, weights: Mapping[str, Array], B: int
+    o: Options, x: Array, steps: Sequence[Array], state: State, weights: Mapping[str, Array], B: int
 ) -> State:
     """A step of an RNN layer's cell: products of x, then the equations, a product as soon as its source is there."""
-    cell, H = layer["cell"], layer["units"]
+    cell, H = o.layer["cell"], o.H
     known: dict[str, Array] = {"x": x, **dict(zip(cell["states"], state, strict=True))}
     known.update(zip(cell.get("step_inputs", ()), steps, strict=True))
     known.update({w["name"]: weights[w["name"]] for w in cell.get("weights", ())})
-    for k, name in enumerate(cell["kernel"]):
-        block = slice(k * H, (k + 1) * H)
-        known[name] = x @ weights["kernel"][:, block] + (weights["bias"][block] if "bias" in weights else 0.0)
-    sources = {name: (source, slice(k * H, (k + 1) * H)) for k, (name, source) in enumerate(cell["recurrent"])}
+    if cell["kernel"]:
+        blocks = o.input(x, weights["kernel"]) + weights.get("bias", 0.0)
+        known.update(zip(cell["kernel"], np.split(blocks, len(cell["kernel"]), axis=-1), strict=True))
+    sources = {name: source for name, source in cell["recurrent"]}
+    names = list(sources)
     equations = cell["equations"]
     first = len(equations["inputs"])
     values: dict[int, Array] = {}
@@ -171,17 +245,30 @@ def program_step(
                 head, *operands = equations["nodes"][index - first]
                 args = [] if head == "constant" else [value(k) for k in operands]
                 node = [head, *(operands if head == "constant" else range(len(args)))]
-                (values[index],) = evaluate({"nodes": [node], "outputs": [len(args)]}, args)
+                (made,) = evaluate({"nodes": [node], "outputs": [len(args)]}, args)
+                values[index] = finished(index, made) if index in equations["outputs"] else made
             elif (name := equations["inputs"][index]) in sources:
-                source, block = sources[name]
+                source = sources[name]
                 given = known[source] if isinstance(source, str) else value(source)
-                product = np.broadcast_to(given, (B, H)) @ weights["recurrent_kernel"][:, block]
+                alike = [k for k, other in enumerate(names) if sources[other] == source]
+                products = o.recurrent(np.broadcast_to(given, (B, H)), weights["recurrent_kernel"], alike)
+                product = products[:, alike.index(names.index(name)) * H :][:, :H]
+                block = slice(names.index(name) * H, (names.index(name) + 1) * H)
                 values[index] = product + (weights["recurrent_bias"][block] if "recurrent_bias" in weights else 0.0)
             else:
                 values[index] = known[name]
         return values[index]
 
-    return tuple(np.broadcast_to(value(index), (B, H)) for index in equations["outputs"])
+    def finished(index: int, made: Array) -> Array:
+        """A new state as later values read it."""
+        number = equations["outputs"].index(index)
+        finish = o.first if number == 0 else o.bounded
+        return finish(cell["states"][number], np.broadcast_to(made, (B, H)))
+
+    return tuple(
+        o.bounded(name, np.broadcast_to(value(index) if index >= first else finished(index, value(index)), (B, H)))
+        for name, index in zip(cell["states"], equations["outputs"], strict=True)
+    )
 
 
 def recurrence(
@@ -198,6 +285,9 @@ def recurrence(
     Outputs past them are zero.
     """
     H = layer["units"]
+    masks = layer.get("masks", {})
+    options, names = Options(layer, weights, masks), state_names(layer)
+    x = x * masks.get("x", 1.0)
     B, T = x.shape[:2]
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
     state = [np.array(s, np.float64) for s in initial]
@@ -208,13 +298,14 @@ def recurrence(
         rows = np.flatnonzero(k < steps)
         time = steps[rows] - 1 - k if layer.get("reverse", False) else np.full(len(rows), k)
         before = tuple(s[rows] for s in state)
+        o = options.at(rows, time)
         if layer["type"] == "RNN":
-            new = program_step(layer, x[rows, time], [v[rows, time] for v in step_inputs], before, weights, len(rows))
+            new = program_step(o, x[rows, time], [v[rows, time] for v in step_inputs], before, weights, len(rows))
         else:
-            new = built_in_step(layer, x[rows, time], before, weights)
-        for s, value in zip(state, new, strict=True):
-            s[rows] = value
-        y[rows, time] = new[0]
+            new = built_in_step(o, x[rows, time], before, weights)
+        for s, name, old, value in zip(state, names, before, new, strict=True):
+            s[rows] = o.kept(name, old, value)
+        y[rows, time] = state[0][rows]
     return y, state
 
 
@@ -267,7 +358,10 @@ def run_bidirectional(layer: Spec, weights: Mapping[str, Array], inputs: Sequenc
     both = []
     for direction, states in (("forward", initial[:half]), ("backward", initial[half:])):
         own = {name.split("/", 1)[1]: w for name, w in weights.items() if name.startswith(direction + "/")}
-        both.append(run_recurrent({**inner, "reverse": direction == "backward"}, own, [x, *steps, *states]))
+        masks = inner.get("masks", {}).get(direction, {})
+        both.append(
+            run_recurrent({**inner, "reverse": direction == "backward", "masks": masks}, own, [x, *steps, *states])
+        )
     merged = Tensor(MERGES[layer.get("merge_mode", "concat")](both[0][0].value, both[1][0].value), both[0][0].lengths)
     if layer.get("residual", False):
         merged = with_x(merged, x, False)

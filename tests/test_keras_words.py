@@ -75,7 +75,6 @@ def test_inputs_and_models_take_what_asks_for_nothing():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: layers.GRU(2, recurrent_dropout=0.2), "no other layer does the same"),
         (lambda: layers.LSTM(2, kernel_regularizer="l2"), "regularizers are not here yet.*weight_decay="),
         (lambda: layers.Dense(2, kernel_constraint="max_norm"), "constraints are not here yet"),
         (lambda: layers.LSTM(2, trainable=False), "all layers of a model are trained"),
@@ -481,7 +480,6 @@ def test_every_argument_of_keras_is_ours_or_idle_at_its_default_or_told_what_to_
         ("model", "trainable_weights", "get_weights"),
         ("model", "output", "keep the tensor"),
         ("layer", "get_config", r"LSTM 'lstm' has no 'get_config': config\(\)"),
-        ("layer", "recurrent_dropout", "no other layer does the same"),
         ("layer", "kernel_regularizer", "regularizers are not here yet"),
         ("optimizer", "apply_gradients", "train_on_batch"),
         ("optimizer", "amsgrad", "AMSGrad is not here yet"),

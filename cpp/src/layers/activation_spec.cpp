@@ -79,6 +79,14 @@ ActivationSpec read_own(json::Reader& activation, const std::string& name, bool 
 
 }  // namespace
 
+json::Value activation_value(Activation function) {
+  const Named& known = kActivations[static_cast<std::size_t>(function.kind)];
+  if (!known.has_alpha) return known.name;
+  json::Object object{{"name", known.name}, {"alpha", static_cast<double>(function.alpha)}};
+  if (known.has_beta) object.set("beta", static_cast<double>(function.beta));
+  return object;
+}
+
 std::vector<std::string_view> activation_names() {
   std::vector<std::string_view> names;
   for (const Named& known : kActivations) names.emplace_back(known.name);

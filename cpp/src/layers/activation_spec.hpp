@@ -28,6 +28,9 @@ struct ActivationSpec {
 // Reads `key`, or `fallback` where it is missing. `by_row`: softmax and equations are allowed.
 ActivationSpec read_activation(json::Reader& reader, const char* key, const char* fallback, bool by_row);
 
+// A cell's activation as a spec writes it.
+json::Value activation_value(Activation function);
+
 // The names there are, without softmax.
 std::vector<std::string_view> activation_names();
 

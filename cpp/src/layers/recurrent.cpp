@@ -11,6 +11,8 @@
 #include <new>
 
 #include "io/suggest.hpp"
+#include "layers/cell_rewriting.hpp"
+#include "layers/compiled_programs.hpp"
 #include "layers/directions.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/masks.hpp"
@@ -116,8 +118,8 @@ class RecurrentLayer final : public Layer {
     if (s_.reads_x && features_of(x.shape) != s_.units)
       fail("its cell reads x unit by unit: expected input of % features, as many as units, got %", {s_.units, x.shape});
     for (std::size_t i = 1; i <= N; ++i) check_step_input(x, inputs[i], i);
-    if (!recurrences_.empty() && features_of(x.shape) != recurrences_[0].input_size()) {
-      fail("expected input of % features, got % (input shape %)", {recurrences_[0].input_size(), features_of(x.shape), x.shape});
+    if (!inference_.recurrences.empty() && features_of(x.shape) != input_size()) {
+      fail("expected input of % features, got % (input shape %)", {input_size(), features_of(x.shape), x.shape});
     }
     const TensorSpec state{{x.shape[0], s_.units}, DType::float32, -1};
     for (std::size_t i = 1 + N; i < inputs.size(); ++i) {
@@ -149,25 +151,15 @@ class RecurrentLayer final : public Layer {
   }
 
   void build(std::span<const TensorSpec> inputs) override {
-    const Index I = features_of(inputs[0].shape);
-#if REKUR_EQUATIONS
-    if (s_.program) {
-      std::vector<bool> by_row;
-      for (std::size_t i = 1; i <= s_.step_inputs; ++i) by_row.push_back(features_of(inputs[i].shape) == 1 && s_.units != 1);
-      if (s_.reads_x) by_row.push_back(false);
-      try {
-        program_ = std::make_shared<const recurrent::Program>(*s_.program, by_row);
-      } catch (const Error& error) {
-        fail("%", {error.what()});
-      }
-    }
+    inference_ = make_form(inputs, false);
+#if REKUR_EQUATIONS && REKUR_TRAINING
+    if (s_.options.recurrent_dropout > 0 || !s_.options.zoneout.empty()) training_ = make_form(inputs, true);
 #endif
-    recurrences_ = make_recurrences(I);
   }
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
     if (masks_kernel(training)) return;  // each run packs what it has masked
-    for (std::size_t d = 0; d < D_; ++d) recurrences_[d].prepare(direction_weights(weights, d), version);
+    for (std::size_t d = 0; d < D_; ++d) form_of(training).recurrences[d].prepare(direction_weights(weights, d), version);
   }
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return layout(inputs, training).size; }
@@ -188,7 +180,8 @@ class RecurrentLayer final : public Layer {
       if (learned(build.inputs.size(), 0, s)) initial[s] = initial_weights(build.weights, 0, s);
     const std::span<const float* const> starts(initial.data(), S_);
 #if REKUR_EQUATIONS
-    if (s_.program) return std::make_unique<RecurrentOp>(recurrent::StreamCell(program_, I, s_.units, weights), s_, starts);
+    if (inference_.program)
+      return std::make_unique<RecurrentOp>(recurrent::StreamCell(inference_.program, I, s_.units, weights), s_, starts);
 #endif
     return std::make_unique<RecurrentOp>(recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, build.single_row),
                                          s_, starts);
@@ -280,12 +273,45 @@ class RecurrentLayer final : public Layer {
 
   Index output_features() const { return D_ == 2 && mode_ == MergeMode::concat ? 2 * s_.units : s_.units; }
 
-  Recurrences make_recurrences(Index I) const {
+  // --- what does the steps ---
+
+  // A compiled cell, or a program where its address is not null; one recurrence a direction.
+  struct CellForm {
+    std::shared_ptr<const recurrent::Program> program;
+    Recurrences recurrences;
+  };
+
+  // Training has a form of its own where masks are drawn for its steps.
+  const CellForm& form_of(bool training) const { return training && !training_.recurrences.empty() ? training_ : inference_; }
+  Index input_size() const { return inference_.recurrences[0].input_size(); }
+
+  CellForm make_form(std::span<const TensorSpec> inputs, [[maybe_unused]] bool training) const {
+    CellForm form;
+#if REKUR_EQUATIONS
+    const Form kind = training ? Form::training : Form::inference;
+    if (s_.program || rewrites(s_.options, kind)) {
+      std::vector<bool> by_row;
+      for (std::size_t i = 1; i <= s_.step_inputs; ++i) by_row.push_back(features_of(inputs[i].shape) == 1 && s_.units != 1);
+      if (s_.reads_x) by_row.push_back(false);
+      try {
+        recurrent::CellProgram cell = s_.program ? *s_.program : program_of(*s_.cell, s_.activations);
+        if (rewrites(s_.options, kind)) cell = rewritten(cell, s_.options, kind, s_.use_bias, s_.output_reads);
+        form.program = std::make_shared<const recurrent::Program>(cell, by_row);
+      } catch (const Error& error) {
+        fail("%", {error.what()});
+      }
+    }
+#endif
+    form.recurrences = make_recurrences(form, features_of(inputs[0].shape));
+    return form;
+  }
+
+  Recurrences make_recurrences([[maybe_unused]] const CellForm& form, Index I) const {
     Recurrences made;
     for (std::size_t d = 0; d < D_; ++d) {
 #if REKUR_EQUATIONS
-      if (s_.program) {
-        made.emplace_back(program_, I, s_.units, s_.use_bias);
+      if (form.program) {
+        made.emplace_back(form.program, I, s_.units, s_.use_bias && !s_.options.normalize_sums);
         continue;
       }
 #endif
@@ -312,13 +338,13 @@ class RecurrentLayer final : public Layer {
     if (masks_kernel(run.training)) {
       std::uint64_t number;
       std::memcpy(&number, run.tape + layout(run.input_specs, true).run, sizeof number);
-      lease = run_recurrences_.borrow(number, [&] { return make_recurrences(features_of(run.input_specs[0].shape)); });
+      lease = run_recurrences_.borrow(number, [&] { return make_recurrences(form_of(true), input_size()); });
       for (std::size_t d = 0; d < D_; ++d) lease.recurrences()[d].prepare(weights_of(run, d), number);
       return lease.recurrences();
     }
 #endif
-    static_cast<void>(run), static_cast<void>(lease);
-    return recurrences_;
+    static_cast<void>(lease);
+    return form_of(run.training).recurrences;
   }
 
   // --- learned initial states ---
@@ -391,6 +417,7 @@ class RecurrentLayer final : public Layer {
         step_inputs[d][i] = {i < s_.step_inputs ? run.input(1 + i) : f.x.data, shape[1] * shape[2], shape[2]};
       }
       f.step = step_inputs[d].data();
+      if (run.training) point_at_masks(run, at, d, f);
       f.lengths = run.lengths;
       f.reverse = D_ == 2 ? d == 1 : s_.reverse;
       const std::size_t first = first_initial_state() + d * S_;
@@ -422,10 +449,18 @@ class RecurrentLayer final : public Layer {
   void draw_masks(const Context& run) const {
     const Shape& x = run.input_specs[0].shape;
     const Layout at = layout(run.input_specs, true);
-    for (std::size_t d = 0; d < D_ && drops_input(); ++d) {
-      float* const mask = run.tape + at.x_mask[d];
-      draw_mask(run, purpose(d, 0), s_.options.dropout, mask, x[0] * x[2]);
-      multiply_sequence(run.input(0), mask, run.tape + at.masked_x[d], x[0], x[1], x[2]);
+    for (std::size_t d = 0; d < D_; ++d) {
+      if (drops_input()) {
+        float* const mask = run.tape + at.x_mask[d];
+        draw_mask(run, purpose(d, 0), s_.options.dropout, mask, x[0] * x[2]);
+        multiply_sequence(run.input(0), mask, run.tape + at.masked_x[d], x[0], x[1], x[2]);
+      }
+      if (s_.options.recurrent_dropout > 0)
+        draw_mask(run, purpose(d, 1), s_.options.recurrent_dropout, run.tape + at.recurrent_mask[d], x[0] * recurrent_width());
+      for (std::size_t k = 0; k < S_; ++k)
+        if (zoneout(k) > 0)
+          draw_mask(run, purpose(d, 2 + static_cast<std::uint32_t>(k)), zoneout(k), run.tape + at.zoneout_mask[d][k],
+                    x[0] * x[1] * s_.units);
     }
     if (!masks_kernel(true)) return;
     const std::uint64_t number = run_recurrences_.new_run();
@@ -460,8 +495,8 @@ class RecurrentLayer final : public Layer {
 
   // Offsets in the tape (in inference: the workspace), by direction.
   struct Layout {
-    std::array<Index, 2> engine{}, sequence{}, last{}, x_mask{}, masked_x{}, kernel_mask{}, masked_kernel{};
-    std::array<std::array<Index, recurrent::kMostStates>, 2> initial{};
+    std::array<Index, 2> engine{}, sequence{}, last{}, x_mask{}, masked_x{}, kernel_mask{}, masked_kernel{}, recurrent_mask{};
+    std::array<std::array<Index, recurrent::kMostStates>, 2> initial{}, zoneout_mask{};
     Index run = 0;  // the run's number, where kernels are masked
     Index size = 0;
   };
@@ -472,13 +507,23 @@ class RecurrentLayer final : public Layer {
     return s_.return_sequences && ((D_ == 2 && mode_ != MergeMode::concat) || (training && s_.residual));
   }
 
+  float zoneout(std::size_t state) const { return s_.options.zoneout.empty() ? 0 : s_.options.zoneout[state]; }
+  Index recurrent_width() const { return s_.recurrent_blocks * s_.units; }
+
+  void point_at_masks(const Context& run, const Layout& at, std::size_t d, recurrent::Forward& f) const {
+    const Index H = s_.units;
+    if (s_.options.recurrent_dropout > 0) f.masks[0] = {run.tape + at.recurrent_mask[d], recurrent_width(), 0};
+    for (std::size_t k = 0; k < S_; ++k)
+      if (zoneout(k) > 0) f.masks[1 + k] = {run.tape + at.zoneout_mask[d][k], f.T * H, H};
+  }
+
   Layout layout(std::span<const TensorSpec> inputs, bool training) const {
     const Shape& x = inputs[0].shape;
     Layout at;
     if (masks_kernel(training)) at.run = 0, at.size = aligned(1);
     const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
     for (std::size_t d = 0; d < D_; ++d) {
-      if (training) at.engine[d] = reserve(recurrences_[d].tape_size(x[1], x[0], !s_.return_sequences));
+      if (training) at.engine[d] = reserve(form_of(true).recurrences[d].tape_size(x[1], x[0], !s_.return_sequences));
       if (own_sequences(training)) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
       if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], s_.units}));
       for (std::size_t s = 0; s < S_; ++s)
@@ -491,6 +536,9 @@ class RecurrentLayer final : public Layer {
         at.kernel_mask[d] = reserve(recurrent_size());
         at.masked_kernel[d] = reserve(recurrent_size());
       }
+      if (training && s_.options.recurrent_dropout > 0) at.recurrent_mask[d] = reserve(element_count({x[0], recurrent_width()}));
+      for (std::size_t k = 0; k < S_; ++k)
+        if (training && zoneout(k) > 0) at.zoneout_mask[d][k] = reserve(element_count({x[0], x[1], s_.units}));
     }
     return at;
   }
@@ -503,7 +551,7 @@ class RecurrentLayer final : public Layer {
     for (const UnitWeights& weights : s_.unit_weights) rows += std::max<Index>(weights.rows, 1);
     return rows * s_.units;
   }
-  Index kernel_size() const { return recurrences_[0].input_size() * s_.kernel_blocks * s_.units; }
+  Index kernel_size() const { return input_size() * s_.kernel_blocks * s_.units; }
   Index direction_size() const {
     const Index initial = s_.learn_initial_state ? static_cast<Index>(S_) * s_.units : 0;
     return kernel_size() + recurrent_size() + bias_size() + unit_weights_size() + initial;
@@ -514,6 +562,7 @@ class RecurrentLayer final : public Layer {
     T* const kernel = base + static_cast<Index>(d) * direction_size();
     T* const recurrent_kernel = kernel + kernel_size();
     T* const after = recurrent_kernel + recurrent_size();
+    if (s_.options.normalize_sums) return {kernel, recurrent_kernel, nullptr, after};  // biases are weights a unit
     return {kernel, recurrent_kernel, bias_size() > 0 ? after : nullptr, unit_weights_size() > 0 ? after + bias_size() : nullptr};
   }
 
@@ -658,8 +707,7 @@ class RecurrentLayer final : public Layer {
   RecurrentSettings s_;
   std::size_t D_, S_;
   MergeMode mode_;
-  std::shared_ptr<const recurrent::Program> program_;  // null for a compiled cell
-  Recurrences recurrences_;
+  CellForm inference_, training_;  // training_ may be empty
 #if REKUR_TRAINING
   RunRecurrences run_recurrences_;
 #endif

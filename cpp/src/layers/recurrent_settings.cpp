@@ -59,6 +59,7 @@ void read_compiled(json::Reader& spec, const RecurrentType& type, RecurrentSetti
     s.activations.output = read_activation(spec, "output_activation", nullptr, false).function;
   s.states = {"h"};
   if (s.cell->states > 1) s.states.emplace_back("c");
+  s.output_reads = s.cell->states - 1 > 0 ? 1 : -1;
   s.kernel_blocks = s.recurrent_blocks = s.cell->gates;
   s.recurrent_bias = s.bias_rows = s.cell->recurrent_bias;
   if (s.cell->forget_gate >= 0) s.forget_block = s.cell->kernel_block[s.cell->forget_gate];
@@ -79,6 +80,31 @@ void read_options(json::Reader& spec, RecurrentSettings& s) {
         spec.fail("learn_initial_state: its cell has a weight named '%' already", {weights.name});
 }
 
+// The parameters of normalised sums and states; and whether there is what the options ask for.
+void add_gains(const json::Reader& spec, RecurrentSettings& s) {
+  const CellOptions& o = s.options;
+#if !REKUR_EQUATIONS
+  if (o.normalizes() || !o.zoneout.empty() || !o.state_clip.empty() || (REKUR_TRAINING && o.recurrent_dropout > 0))
+    spec.fail(
+        "layer_normalization, zoneout, state_clip and, for training, recurrent_dropout need equations, without which this rekur "
+        "was built (REKUR_EQUATIONS)");
+#endif
+  if (o.recurrent_dropout > 0 && s.recurrent_blocks == 0) spec.fail("recurrent_dropout: its cell has no recurrent product", {});
+  if (o.normalize_sums && s.kernel_blocks + s.recurrent_blocks == 0)
+    spec.fail("layer_normalization: its cell has no product whose sums could be normalised", {});
+  const auto add = [&](const char* name, const std::string& initializer, Index rows, bool flat) {
+    for (const UnitWeights& own : s.unit_weights)
+      if (own.name == name) spec.fail("layer_normalization: its cell has a weight '%' of its own", {name});
+    s.unit_weights.push_back({name, initializer, rows, flat});
+  };
+  if (o.normalize_sums && s.kernel_blocks > 0) add("kernel_gamma", o.gamma_initializer, s.kernel_blocks, true);
+  if (o.normalize_sums && s.recurrent_blocks > 0) add("recurrent_gamma", o.gamma_initializer, s.recurrent_blocks, true);
+  if (o.normalize_state) {
+    add("state_gamma", o.gamma_initializer, 0, false);
+    add("state_beta", o.beta_initializer, 0, false);
+  }
+}
+
 }  // namespace
 
 RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
@@ -96,6 +122,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   else
     read_compiled(spec, *found, s);
   s.options = read_cell_options(spec, s.states);
+  add_gains(spec, s);
   s.use_bias = spec.boolean("use_bias", true);
   s.return_sequences = spec.boolean("return_sequences", false);
   s.return_state = spec.boolean("return_state", false);
@@ -119,7 +146,10 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
   if (s.use_bias && s.recurrent_bias && !s.bias_rows) add_parameter(specs, prefix, "recurrent_bias", {RH}, "\"zeros\"", H);
   for (const UnitWeights& weights : s.unit_weights) {
     add_parameter(specs, prefix, weights.name.c_str(), {H}, weights.initializer, H);
-    if (weights.rows > 0) specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
+    if (weights.flat)
+      specs.back().shape[0] *= weights.rows;
+    else if (weights.rows > 0)
+      specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
   }
   for (std::size_t k = 0; s.learn_initial_state && k < s.states.size(); ++k)
     add_parameter(specs, prefix, compose("initial_%", {s.states[k]}).c_str(), {H}, "\"zeros\"", H);

@@ -16,7 +16,8 @@ namespace rekur::layers {
 // The weights a unit of a cell: rows of one parameter, or a parameter each.
 struct UnitWeights {
   std::string name, initializer;
-  Index rows;  // 0: a vector [units] by itself
+  Index rows;         // 0: a vector [units] by itself
+  bool flat = false;  // [rows·units] instead of [rows, units]
 };
 
 struct RecurrentSettings {
@@ -32,6 +33,7 @@ struct RecurrentSettings {
   std::vector<UnitWeights> unit_weights;
   std::size_t step_inputs = 0;  // beside x
   CellOptions options;
+  int output_reads = -1;  // the state whose new value is normalised where the output reads it; -1: the output itself
 
   Index units = 0;
   cells::Activations activations;

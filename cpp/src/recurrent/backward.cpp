@@ -125,6 +125,8 @@ class BackwardSlice {
       step_rows_[i] = scratch.take<const float*>(members * M_).data();
       d_step_rows_[i] = scratch.take<float*>(members * M_).data();
     }
+    for (std::size_t i = 0; i < kMostMasks; ++i)
+      mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members * M_).data() : nullptr;
     even_ = !f_.lengths && slice_.even();  // with lengths some rows have a step before them and some not
   }
 
@@ -144,6 +146,12 @@ class BackwardSlice {
       d_step[i] = wanted ? d_step_rows_[i] + own : nullptr;
     }
     for (int k = 0; k < r_.cell.states; ++k) previous[k] = previous_[k] + own;
+    ConstRows masks[kMostMasks] = {};
+    for (int i = 0; i < kMostMasks; ++i) {
+      if (!mask_rows_[i]) continue;
+      for (Index j = 0; j < active; ++j) mask_rows_[i][own + j] = f_.masks[i].row(row(j), t);
+      masks[i] = mask_rows_[i] + own;
+    }
     ProgramBackward s{};
     s.rows = active;
     s.H = r_.H;
@@ -159,6 +167,7 @@ class BackwardSlice {
     s.d_source = d_source_;
     s.unit_weights = r_.packed.unit_weights.data();
     s.step = step;
+    s.masks = masks;
     s.d_step = d_step;
     s.kernels = &isa::kernels();
     s.memory = memory_ + member * memory_size_;
@@ -237,7 +246,7 @@ class BackwardSlice {
 #if REKUR_EQUATIONS
   float* memory_ = nullptr;
   Index memory_size_ = 0;
-  const float** step_rows_[kMostStepInputs] = {};
+  const float **step_rows_[kMostStepInputs] = {}, **mask_rows_[kMostMasks] = {};
   float** d_step_rows_[kMostStepInputs] = {};
   bool even_ = false;  // the addresses of rows' operands are evenly spaced
 #endif

@@ -13,6 +13,7 @@
 namespace rekur::recurrent {
 
 inline constexpr int kMostStates = 4;
+inline constexpr int kMostMasks = 1 + kMostStates;  // of sequences, of steps by state
 
 // A recurrent product: its results belong to the slots [first, first + count).
 struct Product {

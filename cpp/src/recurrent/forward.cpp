@@ -165,6 +165,8 @@ class ForwardSlice {
     memory_size_ = program.memory(M_, r_.H);
     memory_ = scratch.take<float>(members_ * memory_size_).data();
     for (int i = 0; i < program.step_inputs(); ++i) step_rows_[i] = scratch.take<const float*>(members_ * M_).data();
+    for (std::size_t i = 0; i < kMostMasks; ++i)
+      mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members_ * M_).data() : nullptr;
     product_rows_ = scratch.take<const float*>(members_ * M_).data();
     even_ = slice_.even();
   }
@@ -192,6 +194,12 @@ class ForwardSlice {
       for (Index j = 0; j < active; ++j) step_rows_[i][own + j] = f_.step[i].row(row(j), t);
       step[i] = step_rows_[i] + own;
     }
+    ConstRows masks[kMostMasks] = {};
+    for (int i = 0; i < kMostMasks; ++i) {
+      if (!mask_rows_[i]) continue;
+      for (Index j = 0; j < active; ++j) mask_rows_[i][own + j] = f_.masks[i].row(row(j), t);
+      masks[i] = mask_rows_[i] + own;
+    }
     ProgramForward s{};
     s.rows = active;
     s.H = r_.H;
@@ -205,6 +213,7 @@ class ForwardSlice {
     s.after = state_[(n + 1) % 2];
     s.unit_weights = r_.packed.unit_weights.data();
     s.step = step;
+    s.masks = masks;
     s.y = y_ ? y_rows_ + own : nullptr;
     s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
     s.training = f_.tape != nullptr;
@@ -238,7 +247,7 @@ class ForwardSlice {
 #if REKUR_EQUATIONS
   Index product_blocks_ = 0, memory_size_ = 0;
   float *products_ = nullptr, *memory_ = nullptr;
-  const float **step_rows_[kMostStepInputs] = {}, **product_rows_ = nullptr;
+  const float **step_rows_[kMostStepInputs] = {}, **mask_rows_[kMostMasks] = {}, **product_rows_ = nullptr;
   bool even_ = false;  // Slice::even
 #endif
 };

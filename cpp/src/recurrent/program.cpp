@@ -80,6 +80,10 @@ void Program::forward(int phase, const ProgramForward& step) const noexcept {
         return {const_cast<float*>(step.unit_weights) + s.index * Hp + step.begin, 0};
       case Place::step:
         return listed(step.step[s.index], 0);
+      case Place::sequence_mask:
+        return listed(step.masks[0], s.index * step.H);
+      case Place::step_mask:
+        return listed(step.masks[1 + s.index], 0);
       case Place::slot:
         return listed(step.tape, s.index * Hp);
       case Place::y:
@@ -100,6 +104,10 @@ void Program::backward(int phase, const ProgramBackward& step) const noexcept {
         return {const_cast<float*>(step.unit_weights) + s.index * Hp + step.begin, 0};
       case Place::step:
         return listed(step.step[s.index], 0);
+      case Place::sequence_mask:
+        return listed(step.masks[0], s.index * step.H);
+      case Place::step_mask:
+        return listed(step.masks[1 + s.index], 0);
       case Place::slot:
         return listed(step.tape, s.index * Hp);
       case Place::previous:

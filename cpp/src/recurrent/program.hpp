@@ -14,9 +14,11 @@ inline constexpr int kMostStepInputs = 8, kMostPhases = 4, kMostBlocks = 32;
 
 // What an input of the equations is.
 struct Role {
-  enum Kind : std::uint8_t { kernel, product, state, weight, step_input };
+  enum Kind : std::uint8_t { kernel, product, state, weight, step_input, sequence_mask, step_mask };
   Kind kind;
-  int index;  // of a block of the kernel or of the recurrent kernel, of a state, a weight a unit, an input of the step
+  // Of a block of the kernel or of the recurrent kernel, of a state, a weight a unit, an input of the step; of masks, which have no
+  // gradient: of the block whose source they multiply, or of a state.
+  int index;
 };
 
 // What a recurrent product multiplies: a state before the step or, where that is -1, a value of the equations.
@@ -48,6 +50,7 @@ struct ProgramForward {
   float* const* after;         // by state: [rows][Hp], other arrays
   const float* unit_weights;   // [unit weights][Hp]
   const ConstRows* step;       // by input of the step: [rows] of H floats, or of one
+  const ConstRows* masks;      // kMostMasks of them: [rows] of a number of H floats
   Rows y;                      // [rows] of H floats that receive the first state; null: not wanted
   Rows tape;                   // [rows] records; null in inference with one phase
   bool training;
@@ -67,6 +70,7 @@ struct ProgramBackward {
   float* const* d_source;     // by product that multiplies a value: [rows][Hp] that value's gradient
   const float* unit_weights;
   const ConstRows* step;
+  const ConstRows* masks;
   const Rows* d_step;  // by input of the step: [rows], written in phase 0; null where not wanted
   const simd::Kernels* kernels;
   float* memory;
@@ -80,6 +84,8 @@ class Program {
   const Description& description() const { return description_; }
   int product_blocks() const { return product_blocks_; }
   int step_inputs() const { return static_cast<int>(step_rows_.size()); }
+  // Which of Forward::masks the equations read.
+  const std::vector<bool>& masks() const { return masks_; }
   bool step_by_row(int input) const { return step_rows_[static_cast<std::size_t>(input)]; }
   // The equations look at rows as a whole: a row's units cannot be shared out.
   bool whole_rows() const { return whole_rows_; }
@@ -101,6 +107,8 @@ class Program {
     after,    // … and after it
     weight,
     step,  // an input of the step
+    sequence_mask,
+    step_mask,
     slot,  // of the record
     y,
     previous,  // a state before the step: in the backward pass
@@ -130,7 +138,7 @@ class Program {
   void run(const Part& part, const Step& step, const Find& find) const noexcept;
 
   Description description_;
-  std::vector<bool> step_rows_;
+  std::vector<bool> step_rows_, masks_;
   bool whole_rows_ = false;
   int product_blocks_ = 0;
   std::vector<Part> inference_, training_, backward_;  // by phase

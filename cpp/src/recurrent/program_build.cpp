@@ -52,6 +52,11 @@ class ProgramBuilder {
   ProgramBuilder(const CellProgram& cell, const std::vector<bool>& step_rows, Program& program)
       : cell_(cell), p_(program), d_(program.description_), full_(equations(cell), extents(cell, step_rows)) {
     p_.step_rows_ = step_rows;
+    p_.masks_.assign(kMostMasks, false);
+    for (const Role& role : cell.inputs) {
+      if (role.kind == Role::sequence_mask) p_.masks_[0] = true;
+      if (role.kind == Role::step_mask) p_.masks_[at(1 + role.index)] = true;
+    }
   }
 
   void build() {
@@ -147,8 +152,8 @@ class ProgramBuilder {
     block_phase_.assign(cell_.recurrent.size(), kNotFound);
     int phases = 1;
     for (std::size_t b = 0; b < cell_.recurrent.size(); ++b) phases = std::max(phases, block_phase(static_cast<int>(b)) + 1);
-    if (phases > kMostPhases)
-      fail("recurrent products of recurrent products, % deep; at most % are possible", {phases, kMostPhases});
+    const int most = kMostPhases + (p_.masks_[0] ? 1 : 0);  // a mask of what is multiplied makes a phase of the first products
+    if (phases > most) fail("recurrent products of recurrent products, % deep; at most % are possible", {phases, most});
     d_.phases = phases;
   }
 
@@ -205,6 +210,7 @@ class ProgramBuilder {
     const std::vector<int> gradients = full_.derive(arriving);
     for (std::size_t i = 0; i < cell_.inputs.size(); ++i) {
       const Role& role = cell_.inputs[i];
+      if (role.kind > Role::step_input) continue;
       std::vector<int>* const of[] = {&d_kernel_, &d_product_, &d_state_, &d_weight_, &d_step_};
       (*of[role.kind])[at(role.index)] = gradients[i];
     }
@@ -504,6 +510,12 @@ class ProgramBuilder {
           break;
         case Role::step_input:
           given.push_back({node, {Place::step, role.index}});
+          break;
+        case Role::sequence_mask:
+          given.push_back({node, {Place::sequence_mask, role.index}});
+          break;
+        case Role::step_mask:
+          given.push_back({node, {Place::step_mask, role.index}});
           break;
       }
     }

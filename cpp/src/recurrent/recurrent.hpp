@@ -81,6 +81,8 @@ struct Forward {
   Index T = 0, B = 0;
   Strided<const float> x;                      // (B, T, I)
   const Strided<const float>* step = nullptr;  // of a program: its inputs a step, (B, T, H) or (B, T, 1)
+  // Of a program, in training: one a sequence, H floats a block of the recurrent kernel; one a step and state, H floats.
+  Strided<const float> masks[kMostMasks];
   const std::int32_t* lengths =
       nullptr;           // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
   bool reverse = false;  // from each row's last valid step to its first; y keeps the input's order

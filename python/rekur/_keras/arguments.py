@@ -86,11 +86,6 @@ _LAYER: Table = {
 
 _RECURRENT: Table = {
     **_penalties("kernel", "recurrent", "bias"),
-    "recurrent_dropout": Foreign(
-        _values(0),
-        "dropout between the steps of a recurrent layer is not here yet, and no other layer does the same; a Dropout "
-        "layer before or after this one drops its inputs or outputs, by another mask at each step",
-    ),
     "seed": _SEED,
     "go_backwards": Foreign(
         _values(False),

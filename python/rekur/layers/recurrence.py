@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur._own import named_after
-from rekur._settings import Setting, frozen, thawed
+from rekur._settings import Setting, frozen
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, integer, rate
+from rekur._validate import boolean, did_you_mean, integer
 from rekur.layers.base import Layer, SymbolicTensor, symbolic
+from rekur.layers.cell_options import CellOptions
 
 if TYPE_CHECKING:
     from rekur.models import Model
@@ -59,7 +60,7 @@ class Stateful(Layer):
 
 
 @named_after("rekur.layers", "Layer")
-class Recurrent(Stateful):
+class Recurrent(Stateful, CellOptions):
     """A recurrent layer of any cell, in one direction."""
 
     _wrapper: "Bidirectional | None" = None
@@ -69,19 +70,6 @@ class Recurrent(Stateful):
     return_sequences = Setting(boolean)
     return_state = Setting(boolean)
     reverse = Setting(boolean)
-
-    # Options of every cell: keyword arguments of every layer here, and the values at which a spec leaves them out.
-    _cell_options: ClassVar[Spec] = {
-        "dropout": 0.0,
-        "recurrent_weight_dropout": 0.0,
-        "residual": False,
-        "learn_initial_state": False,
-    }
-
-    dropout = Setting(rate)
-    recurrent_weight_dropout = Setting(rate)
-    residual = Setting(boolean)
-    learn_initial_state = Setting(boolean)
 
     def __init__(
         self,
@@ -93,23 +81,24 @@ class Recurrent(Stateful):
         name: str | None,
         options: dict[str, Any],
     ) -> None:
-        given = {key: options.pop(key, default) for key, default in self._cell_options.items()}
+        given = {key: options.pop(key) for key in list(options) if key in self._cell_options}
         super().__init__(name, options)
         self.units = units
         self.use_bias = use_bias
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.reverse = reverse
-        for key, value in given.items():
-            setattr(self, key, value)
+        self._take_options(given)
 
     def _argument_names(self) -> list[str]:
         return [*super()._argument_names(), *self._cell_options]
 
     def config(self) -> Spec:
         """The layer's keys in the spec, options at their defaults apart; a copy."""
-        given = {key: thawed(getattr(self, key)) for key in self._cell_options}
-        return {**super().config(), **{k: v for k, v in given.items() if v != self._cell_options[k]}}
+        return {**super().config(), **self._option_config()}
+
+    def _check_settings(self) -> None:
+        self._check_options()
 
     def _is_connected(self) -> bool:
         return super()._is_connected() or (self._wrapper is not None and self._wrapper._is_connected())

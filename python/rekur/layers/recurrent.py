@@ -70,6 +70,9 @@ class _BuiltIn(Recurrent):
         self.bias_initializer = bias_initializer
         self.clip = clip
 
+    def _state_names(self) -> list[str]:
+        return ["h"]
+
     def config(self) -> Spec:
         return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
 
@@ -131,6 +134,7 @@ class SimpleRNN(_BuiltIn):
             units, activation, use_bias, return_sequences, return_state, reverse,
             kernel_initializer, recurrent_initializer, bias_initializer, clip, name, options,
         )  # fmt: skip
+        self._check_settings()
 
 
 class LSTM(_BuiltIn):
@@ -240,7 +244,11 @@ class LSTM(_BuiltIn):
         self.peephole_initializer = peephole_initializer
         self._check_settings()
 
+    def _state_names(self) -> list[str]:
+        return ["h", "c"]
+
     def _check_settings(self) -> None:
+        super()._check_settings()
         forgets = initializers.is_unit_forget(self.bias_initializer)
         if self.use_bias and self.coupled_gates and forgets:
             raise ValueError(f"{self!r}: coupled_gates leave the forget gate no bias that 'unit_forget' could set")
@@ -333,3 +341,4 @@ class GRU(_BuiltIn):
         )  # fmt: skip
         self.recurrent_activation = recurrent_activation
         self.reset_after = reset_after
+        self._check_settings()

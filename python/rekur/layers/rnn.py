@@ -148,7 +148,11 @@ class RNN(Recurrent):
     def _settable(self) -> list[str]:
         return [*super()._settable(), *self.cell.parameters]
 
+    def _state_names(self) -> list[str]:
+        return list(self.cell.spec()["states"])
+
     def _check_settings(self) -> None:
+        super()._check_settings()
         program, cell = self.cell.spec(), self.cell
         for key, has in _drawn(program).items():
             if getattr(self, key) is not None and not has:

@@ -25,6 +25,7 @@ from rekur.onnx._metadata import (
     general_entries,
     scaling_entry,
 )
+from rekur.onnx._plain import plain
 from rekur.onnx._plan import Plan
 from rekur.onnx._states import STATES_KEY, States, hold_states
 from rekur.onnx._verify import Exportable, Providers, VerifyReport, compare, read
@@ -147,14 +148,16 @@ def export(
 
     if lengths and streaming:
         raise ExportError("lengths=True: a one-step model has no lengths; whoever feeds it stops with a row that ends")
-    plan = Plan(model.spec, lengths)
+    given: Any = model.spec
+    given = json.loads(given) if isinstance(given, str) else given
+    spec, weights = plain(given, model.named_weights())
+    plan = Plan(spec, lengths)
     if streaming or states:
-        hold_states(plan, streaming, model.named_weights())
-    weights = model.named_weights()
+        hold_states(plan, streaming, weights)
     graph = build(plan, weights, opset)
     if graph.size() > MAX_BYTES:
         raise ExportError(f"{graph.size():,} bytes of weights do not fit into one ONNX file (protobuf ends at 2 GiB)")
-    text = json.dumps(plan.spec)
+    text = json.dumps(given)
     if len(text) <= MAX_SPEC:
         properties[SPEC_KEY] = text
     properties.update(_entries(plan, graph, class_names, input_scaling))

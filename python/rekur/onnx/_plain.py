@@ -1,0 +1,68 @@
+"""Recurrent layers with options as layers that ONNX can say.
+
+What acts in training alone is left out. Where options change what a step computes, the layer becomes an RNN layer of a
+cell with the options in its equations, written by the engine; biases that follow a norm become weights of the cell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rekur import _core
+from rekur.onnx._plan import Layer, recurrent_core
+
+_KEPT = ("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state")
+
+
+def plain(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The same model without options of cells: its spec, and its parameters by name."""
+    layers, arrays = [], dict(weights)
+    for layer in spec["layers"]:
+        core = recurrent_core(layer)
+        cell = _cell(core) if core is not None else None
+        if core is None or cell is None:
+            layers.append(layer)
+            continue
+        found = {"type": "RNN", "cell": cell, **{key: core[key] for key in _KEPT if key in core}}
+        found["use_bias"] = core.get("use_bias", True) and core.get("layer_normalization", "state") == "state"
+        both = layer["type"] == "Bidirectional"
+        for direction in ("forward/", "backward/") if both else ("",):
+            _rename(arrays, f"{layer['name']}/{direction}", found)
+        layers.append(
+            {**layer, "layer": found} if both else {**found, "name": layer["name"], "inputs": layer["inputs"]}
+        )
+    return {**spec, "layers": layers}, arrays
+
+
+def _cell(core: Layer) -> Any:
+    if core["type"] in ("GatedLinearAttention", "MLSTM"):
+        return None
+    text = _core.inference_cell(json.dumps({k: v for k, v in core.items() if k not in ("name", "inputs")}))
+    return json.loads(text) if text else None
+
+
+def _rename(arrays: dict[str, Any], prefix: str, layer: Layer) -> None:
+    """A direction's parameters under the names that they have in the RNN layer.
+
+    They stand one after another in both; those after the kernels are rows of as many numbers as there are units, up to
+    learned initial states, whose names stay.
+    """
+    cell, units = layer["cell"], layer["units"]
+    alike = {"kernel", "recurrent_kernel"}
+    if layer.get("learn_initial_state", False):
+        alike |= {f"initial_{state}" for state in cell["states"]}
+    own = [name for name in arrays if name.startswith(prefix)]
+    rest = [arrays.pop(name) for name in own if name[len(prefix) :] not in alike]
+    rows = np.concatenate([np.asarray(array, np.float32).reshape(-1, units) for array in rest]) if rest else None
+    names = []
+    if layer["use_bias"]:
+        names += [("bias", len(cell["kernel"]))] if cell["kernel"] else []
+        names += [("recurrent_bias", len(cell["recurrent"]))] if cell.get("recurrent_bias", False) else []
+    names += [(weight["name"], 1) for weight in cell.get("weights", ())]
+    for name, count in names:
+        assert rows is not None
+        arrays[prefix + name], rows = rows[:count].reshape(-1), rows[count:]
