@@ -1,4 +1,4 @@
-"""Options of every cell, built in or one's own: inside a step (the engine writes them into the equations), and around it."""
+"""Options of every cell: inside a step, where the engine writes them into the equations, or around the steps."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
