@@ -55,7 +55,11 @@ def check_laws(cell: dict[str, Any], rng: np.random.Generator, what: str) -> Non
     B, T, I, H = sizes(rng)
     direction = str(rng.choice(DIRECTIONS[:3])) if rng.random() < 0.6 else "forward"
     widths = {name: int(rng.choice([1, H])) for name in cell.get("step_inputs", ())}
-    options = {"use_bias": False} if rng.random() < 0.2 else {}
+    options: dict[str, Any] = {"use_bias": False} if rng.random() < 0.2 else {}
+    if rng.random() < 0.2:
+        options["state_clip"] = 0.5
+    if rng.random() < 0.2 and (cell["kernel"] or cell["recurrent"]):
+        options |= {"layer_normalization": str(rng.choice(["sums", "state", "both"])), "normalization_epsilon": 0.5}
     spec = cell_model(cell, direction, I, H, initial=True, widths=widths, **options)
     what = f"{what}, {direction}, B {B} T {T} I {I} H {H}"
     engine = Engine(spec, seed=int(rng.integers(1000)))

@@ -78,6 +78,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "simplernn_clip_leaky": {"type": "SimpleRNN", "activation": "leaky_relu", "clip": 0.3},
 }
 
+# Options of every cell that do the same in inference and training, dealt out among the cells. The others stand in
+# test_cell_options.py.
+DEALT: list[dict[str, Any]] = [
+    {"layer_normalization": "sums", "normalization_epsilon": 0.1},
+    {"state_clip": 0.4},
+    {"layer_normalization": "state", "normalization_epsilon": 0.1},
+    {"layer_normalization": "both", "normalization_epsilon": 0.3, "state_clip": 1.5},
+]
+VARIANTS |= {
+    f"{name}.{'_'.join(DEALT[n % 4])}": {**layer, **DEALT[n % 4]}
+    for n, (name, layer) in enumerate([*CELLS.items(), *VARIANTS.items()])
+    if n % 3 < 2 or name in CELLS
+}
 SIZES = (1, 2, 3, 5, 7, 17, 31, 33, 65)
 DIRECTIONS = ("forward", "reverse", "concat", "sum", "mul", "ave")
 ARRIVES = ("y", "states", "both")  # through which outputs the gradient comes
@@ -134,8 +147,8 @@ def sized(i: int) -> dict[str, int]:
 
 
 def step_of(cell: str) -> int:
-    """The library's cells have fewer cases each here."""
-    return 4 if cell.startswith("cells.") else 1
+    """The library's cells and those with options have fewer cases each here."""
+    return 4 if "." in cell else 1
 
 
 def cases() -> list[Case]:

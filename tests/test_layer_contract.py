@@ -59,6 +59,8 @@ POINTWISE_WRONG: list[list[Input]] = [[((None, 3), I32)], [((None, None), F32)],
 ELEMENTWISE_WRONG: list[list[Input]] = [[ROW, STATE], [ROW, SEQUENCE], [ROW, ((None, 3), I32)], []]
 FULL_OUTPUTS = {"return_sequences": True, "return_state": True}
 FULL = {"units": 4, **FULL_OUTPUTS}
+INSIDE = {"dropout": 0.25, "recurrent_dropout": 0.5, "zoneout": 0.125, "state_clip": 0.75}
+NORMALIZED = {"layer_normalization": "both", "normalization_epsilon": 0.1, "gamma_initializer": "ones"}
 AROUND = {"units": 3, "residual": True, "learn_initial_state": True, "recurrent_weight_dropout": 0.25}
 
 
@@ -97,6 +99,14 @@ EXAMPLES = [
     Example({"type": "LSTM", "units": 4, "coupled_gates": True, "output_activation": "softplus"}, [SEQUENCE], []),
     Example({"type": "Bidirectional", "layer": {"type": "LSTM", **FULL}}, [SEQUENCE, *[STATE] * 4], RECURRENT_WRONG),
     Example({"type": "Bidirectional", "layer": {"type": "GRU", "units": 4}, "merge_mode": "ave"}, [SEQUENCE], []),
+    Example({"type": "LSTM", **FULL, **NORMALIZED, "state_clip": {"c": 0.5}}, [SEQUENCE, STATE], RECURRENT_WRONG),
+    Example({"type": "LSTM", **FULL, **INSIDE, "clip": 2.0}, [SEQUENCE, STATE], RECURRENT_WRONG),
+    Example({"type": "GRU", **FULL, **INSIDE, **NORMALIZED}, [SEQUENCE, STATE], RECURRENT_WRONG),
+    Example({"type": "GRU", **FULL, **NORMALIZED, "reset_after": False}, [SEQUENCE], RECURRENT_WRONG),
+    Example({"type": "SimpleRNN", **INSIDE, "units": 4, "learn_initial_state": True}, [SEQUENCE], RECURRENT_WRONG),
+    Example({"type": "RNN", "cell": PEEPHOLE, **FULL, **INSIDE, **NORMALIZED}, [SEQUENCE, STATE], RECURRENT_WRONG),
+    Example({"type": "RNN", "cell": CFC, **FULL, **INSIDE, **NORMALIZED}, [SEQUENCE, TIMED, STATE], []),
+    Example({"type": "Bidirectional", "layer": {"type": "LSTM", **FULL, **INSIDE, **NORMALIZED}}, [SEQUENCE], []),
     Example({"type": "RNN", "cell": PEEPHOLE, **AROUND, **FULL_OUTPUTS}, [SEQUENCE], [[STATE]]),
     Example({"type": "LSTM", **FULL, "learn_initial_state": True}, [SEQUENCE, STATE], RECURRENT_WRONG),
     Example({"type": "GRU", **AROUND, **FULL_OUTPUTS}, [SEQUENCE], [[SEQUENCE, STATE], [((None, None, 4), F32)]]),
@@ -325,6 +335,19 @@ def test_a_wrong_spec_is_refused(change: dict[str, Any], message: str) -> None:
         ({"return_state": 1}, r"'lstm'.*return_state"),
         ({"clip": 0}, r"'lstm'.*clip"),
         ({"clip": None}, r"'lstm'.*clip"),
+        ({"dropout": 1}, r"'lstm'.*'dropout' must be at least 0 and less than 1"),
+        ({"recurrent_dropout": 0.99999999}, r"'lstm'.*'recurrent_dropout' must be at least 0 and less than 1"),
+        ({"zoneout": {"k": 0.5}}, r"'lstm'.*zoneout.*'k'"),
+        ({"zoneout": {"c": -0.5}}, r"'lstm'.*zoneout.*'c' must be at least 0"),
+        ({"zoneout": [0.1, 0.2]}, r"'lstm'.*zoneout"),
+        ({"state_clip": 0}, r"'lstm'.*state_clip"),
+        ({"state_clip": {"h": 1e39}}, r"'lstm'.*state_clip.*'h'"),
+        ({"layer_normalization": "sum"}, r"'lstm'.*did you mean 'sums'"),
+        ({"layer_normalization": True}, r"'lstm'.*layer_normalization"),
+        ({"normalization_epsilon": 0.1}, r"'lstm'.*normalization_epsilon"),
+        ({"layer_normalization": "sums", "beta_initializer": "zeros"}, r"'lstm'.*beta_initializer"),
+        ({"layer_normalization": "sums", "gamma_initializer": "oned"}, r"'lstm'.*oned"),
+        ({"layer_normalization": "sums", "normalization_epsilon": 0}, r"'lstm'.*normalization_epsilon"),
         ({"peepholes": 1}, r"'lstm'.*peepholes"),
         ({"coupled_gates": "yes"}, r"'lstm'.*coupled_gates"),
         ({"output_activation": "softmax"}, r"'lstm'.*softmax"),

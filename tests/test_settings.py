@@ -58,6 +58,13 @@ RECURRENT = {
     "bias_initializer": "ones",
     "clip": 2.0,
     "dropout": 0.25,
+    "recurrent_dropout": 0.5,
+    "zoneout": {"h": 0.125},
+    "layer_normalization": "state",
+    "normalization_epsilon": 0.1,
+    "gamma_initializer": "zeros",
+    "beta_initializer": "ones",
+    "state_clip": 3.0,
     "recurrent_weight_dropout": 0.25,
     "residual": True,
     "learn_initial_state": True,
@@ -90,17 +97,18 @@ EXAMPLES["GatedLinearAttention"] = (
     {**MATRIX, "mode": "gated_delta", "decay_normalizer": 4.0},
 )
 EXAMPLES["MLSTM"] = (lambda: layers.MLSTM(2, 3), {**MATRIX, "forget_bias_initializer": "ones"})
-EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4), RECURRENT)
-EXAMPLES["GRU"] = (lambda: layers.GRU(4), {**GATED, "reset_after": False})
+BOTH = {"layer_normalization": "both"}  # what some parameters are of
+EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4, **BOTH), RECURRENT)
+EXAMPLES["GRU"] = (lambda: layers.GRU(4, **BOTH), {**GATED, "reset_after": False})
 EXAMPLES["RNN"] = (
-    lambda: layers.RNN(rekur.cells.peephole_lstm, 4),
+    lambda: layers.RNN(rekur.cells.peephole_lstm, 4, **BOTH),
     {
         **{key: value for key, value in RECURRENT.items() if key not in ("activation", "clip")},
         "cell": rekur.cells.janet,
         "weight_initializers": {"p_f": "ones"},
     },
 )
-EXAMPLES["LSTM"] = (lambda: layers.LSTM(4), LSTM)
+EXAMPLES["LSTM"] = (lambda: layers.LSTM(4, **BOTH), LSTM)
 
 # What a constructor refuses, by parameter.
 WRONG = {
@@ -148,6 +156,11 @@ WRONG = {
     "peephole_initializer": "peep",
     "reset_after": "yes",
     "dropout": 1,
+    "recurrent_dropout": -0.5,
+    "zoneout": {"k": 0.1},
+    "layer_normalization": "sum",
+    "normalization_epsilon": 0,
+    "state_clip": 0,
     "recurrent_weight_dropout": -0.1,
     "residual": 1,
     "learn_initial_state": None,
