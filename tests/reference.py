@@ -422,9 +422,13 @@ def gated_linear_attention(
 
 def run_matrix(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     x, *initial = inputs
-    rule = mlstm if layer["type"] == "MLSTM" else gated_linear_attention
+    rule = {"MLSTM": mlstm, "SelectiveSSM": selective_ssm}.get(layer["type"], gated_linear_attention)
     y, S = rule(layer, weights, x.value, x.lengths, initial[0].value if initial else None)
-    main = Tensor(y, x.lengths) if layer.get("return_sequences", False) else Tensor(last_outputs(y, x.lengths))
+    main = (
+        Tensor(y, x.lengths)
+        if layer.get("return_sequences", False)
+        else Tensor(last_outputs(y, x.lengths, layer.get("reverse", False)))
+    )
     return [main, *([Tensor(S.reshape(len(S), -1))] if layer.get("return_state", False) else [])]
 
 
@@ -470,11 +474,42 @@ def mlstm(
     return y, np.concatenate([scaled, scale], axis=-1)
 
 
-def last_outputs(y: Array, lengths: NDArray[Any] | None) -> Array:
-    """Of every row that of its last step; zeros for one without."""
+def selective_ssm(
+    layer: Spec,
+    weights: Mapping[str, Array],
+    x: Array,
+    lengths: NDArray[Any] | None = None,
+    initial: Array | None = None,
+) -> tuple[Array, Array]:
+    """(outputs (B, T, units), last states (B, N + K - 1, E)), by Mamba's equations one number at a time."""
+    B, T = x.shape[:2]
+    N, E = weights["A_log"].shape
+    K, R = weights["convolution"].shape[0], weights["dt_kernel"].shape[0]
+    state = np.zeros((B, N + K - 1, E)) if initial is None else np.array(initial, np.float64).reshape(B, -1, E)
+    y = np.zeros((B, T, weights["output_kernel"].shape[1]))
+    for b in range(B):
+        steps = range(T if lengths is None else int(lengths[b]))
+        h, window = state[b, :N], list(state[b, N:])
+        for t in reversed(steps) if layer.get("reverse", False) else steps:
+            p, z = np.split(x[b, t] @ weights["kernel"] + weights.get("bias", 0.0), 2)
+            window.append(p)
+            v = sum(w * past for w, past in zip(weights["convolution"], window, strict=True))
+            u = silu(v + weights.get("convolution_bias", 0.0))
+            window = window[1:]
+            r, enters, reads = np.split(u @ weights["selection_kernel"], [R, R + N])
+            delta = np.logaddexp(0.0, r @ weights["dt_kernel"] + weights["dt_bias"])
+            h = np.exp(-delta * np.exp(weights["A_log"])) * h + np.outer(enters, delta * u)
+            o = (reads @ h + weights["D"] * u) * silu(z)
+            y[b, t] = o @ weights["output_kernel"] + weights.get("output_bias", 0.0)
+        state[b] = np.concatenate([h, np.reshape(window, (K - 1, E))])
+    return y, state
+
+
+def last_outputs(y: Array, lengths: NDArray[Any] | None, reverse: bool = False) -> Array:
+    """Of every row that of its last step, read from the end its first; zeros for one without."""
     B, T, U = y.shape
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
-    return np.array([y[b, n - 1] if n else np.zeros(U) for b, n in enumerate(steps)]).reshape(B, U)
+    return np.array([y[b, 0 if reverse else n - 1] if n else np.zeros(U) for b, n in enumerate(steps)]).reshape(B, U)
 
 
 def run_dense(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -545,6 +580,7 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     "Bidirectional": run_bidirectional,
     "GatedLinearAttention": run_matrix,
     "MLSTM": run_matrix,
+    "SelectiveSSM": run_matrix,
     "Dense": run_dense,
     "Activation": run_activation,
     "Dropout": run_dropout,

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 
 import cpp_tools
-import reference
 from harness import Engine, floats, input_layer, model_spec
 from random_cells import SIZES, cell_inputs, cell_model, library, random_cell
 from rekur import _core
-from rekur.onnx._matrix import Attention
+from rekur.onnx._states import state_sizes
 from test_layer_contract import EXAMPLES, Example
 from test_random_graphs import RandomGraph
 
@@ -188,19 +187,15 @@ def first_states(engine: Engine, inputs: Sequence[np.ndarray]) -> np.ndarray | N
     for layer in live_layers(spec):
         if layer["type"] == "Bidirectional" or layer.get("reverse") or layer.get("index", -1) != -1:
             return None
-        if layer["type"] not in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM"):
+        if layer["type"] not in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM", "SelectiveSSM"):
             continue
         program = layer["type"] == "RNN"
         initial = layer["inputs"][1 + (len(layer["cell"].get("step_inputs", ())) if program else 0) :]
         if any(name not in given for name in initial):
             return None
-        matrix = layer["type"] in ("GatedLinearAttention", "MLSTM")
-        width, count = (Attention.of(layer).state, 1) if matrix else (layer["units"], reference.state_count(layer))
-        zeros = np.zeros(width, np.float32)
-        names = ["s"] if matrix else reference.state_names(layer)
-        learned = [weights.get(f"{layer['name']}/initial_{name}", zeros) for name in names]
-        begin = [np.tile(start, (len(inputs[0]), 1)) for start in learned]
-        states += [given[initial[k]] if k < len(initial) else begin[k] for k in range(count)]
+        for k, (state, width) in enumerate(state_sizes(layer, layer["name"], engine.shapes).items()):
+            learned = weights.get(f"{layer['name']}/initial_{state}", np.zeros(width, np.float32))
+            states.append(given[initial[k]] if k < len(initial) else np.tile(learned, (len(inputs[0]), 1)))
     return np.concatenate([state.reshape(-1) for state in states] or [np.zeros(0, np.float32)]).astype(np.float32)
 
 

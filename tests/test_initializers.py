@@ -51,6 +51,28 @@ def test_normal(name, stddev):
     assert np.abs(w).max() <= 2 * stddev / 0.8796 * (1 + 1e-4)
 
 
+def test_log_uniform_and_what_softplus_makes_it():
+    for w in (
+        _kernel(initializers.LogUniform(0.01, 4.0)),
+        np.logaddexp(0, _kernel(initializers.SoftplusLogUniform(0.01, 4.0)).astype(np.float64)),
+    ):
+        assert w.min() >= 0.01 * (1 - 1e-4) and w.max() <= 4 * (1 + 1e-6)
+        logs = np.log(w)
+        assert logs.mean() == pytest.approx(np.log(0.01 * 4) / 2, abs=0.05)
+        assert logs.std() == pytest.approx(np.log(400) / np.sqrt(12), rel=0.02)
+    assert initializers.to_spec("log_uniform", "x") == "log_uniform"
+    for wrong, message in [((0.0, 1.0), "minval"), ((2.0, 1.0), "minval 2.0 is above maxval 1.0")]:
+        with pytest.raises(ValueError, match=message):
+            initializers.LogUniform(*wrong)
+    for low, high, message in [(0, 1, "'low' must be 1e-30 or more"), (2, 1, "'low' must not be above 'high'")]:
+        with pytest.raises(ValueError, match=message):
+            _kernel({"name": "log_uniform", "low": low, "high": high})
+
+
+def test_log_range_counts_the_rows():
+    assert np.allclose(_kernel("log_range"), np.log(np.arange(1, FAN_IN + 1))[:, None] * np.ones(FAN_OUT), atol=1e-6)
+
+
 def test_random_normal_and_constants():
     w = _kernel(initializers.RandomNormal(mean=3.0, stddev=0.1))
     assert w.mean() == pytest.approx(3.0, abs=0.01)

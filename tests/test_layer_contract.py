@@ -137,6 +137,17 @@ EXAMPLES = [
         [SEQUENCE, STATE],
         RECURRENT_WRONG,
     ),
+    Example({"type": "SelectiveSSM", "state_size": 2}, [SEQUENCE], RECURRENT_WRONG),
+    Example(
+        {"type": "SelectiveSSM", "state_size": 2, "conv_kernel": 3, "expand": 1, "units": 4, **FULL_OUTPUTS},
+        [SEQUENCE, ((None, 12), F32)],
+        RECURRENT_WRONG,
+    ),
+    Example(
+        {"type": "SelectiveSSM", "state_size": 1, "conv_kernel": 1, "dt_rank": 2, "use_bias": True, "reverse": True},
+        [SEQUENCE],
+        RECURRENT_WRONG,
+    ),
     Example({"type": "Dense", "units": 5}, [ROW], [[((None, None), F32)], [((None, 3), I32)], [ROW, ROW], []]),
     Example({"type": "Dense", "units": 5, "activation": "softmax"}, [SEQUENCE], []),
     Example({"type": "Dense", "units": 5, "activation": {"name": "swish", "equations": SWISH}}, [SEQUENCE], []),
@@ -173,7 +184,12 @@ every_layer = pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.ty
 every_float_layer = pytest.mark.parametrize(
     "example", [e for e in EXAMPLES if e.inputs[0][1] == F32], ids=lambda e: f"{e.type}-{len(e.inputs)}"
 )
-OPTIONAL = {("GatedLinearAttention", "units"), ("MLSTM", "units")}
+OPTIONAL = {
+    ("GatedLinearAttention", "units"),
+    ("MLSTM", "units"),
+    ("SelectiveSSM", "units"),
+    ("SelectiveSSM", "dt_rank"),
+}
 EMPTY_OR_NOT = [(4, 5), (1, 1), (0, 5), (4, 0), (0, 0)]
 
 
@@ -398,6 +414,10 @@ def test_ids_out_of_range_are_refused(ids: list[list[int]]) -> None:
             {"type": "MLSTM", "num_heads": 2**31 - 1, "key_dim": 2**31 - 1},
             r"'subject': a state of 2147483647 heads of 2147483647 × 2147483647 is too large",
         ),
+        ({"type": "SelectiveSSM", "state_size": 0}, r"'subject': 'state_size' must be"),
+        ({"type": "SelectiveSSM", "dt_min": 1, "dt_max": 0.5}, r"'subject': 'dt_min' must not be above 'dt_max'"),
+        ({"type": "SelectiveSSM", "dt_min": 0}, r"'subject': 'dt_min' must be a number from 1e-30 to 1e30"),
+        ({"type": "SelectiveSSM", "expand": 2**31 - 1, "state_size": 2**31 - 1}, r"'subject'.*is too large"),
         ({"type": "MLSTM", "num_heads": 1, "key_dim": 2, "mode": "linear"}, r"'subject': unknown key 'mode'"),
         ({"type": "Affine", "scale": 1}, r"'subject': unknown key 'scale'"),
         ({"type": "Slice", "start": 2, "stop": 2}, r"'subject': features \[2, 2\) are none of the input's 3"),

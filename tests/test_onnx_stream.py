@@ -148,7 +148,7 @@ def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) 
             return False
         if layer["type"] == "Step" and (layer["index"] != -1 or lengths):
             return False
-        if layer["type"] in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM"):
+        if layer["type"] in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM", "SelectiveSSM"):
             held += 1
             if any(layers[text.partition(":")[0]]["type"] != "Input" for text in layer["inputs"][1:]):
                 return False

@@ -100,6 +100,28 @@ EXAMPLES["MLSTM"] = (lambda: layers.MLSTM(2, 3), {**MATRIX, "forget_bias_initial
 BOTH = {"layer_normalization": "both"}  # what some parameters are of
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4, **BOTH), RECURRENT)
 EXAMPLES["GRU"] = (lambda: layers.GRU(4, **BOTH), {**GATED, "reset_after": False})
+EXAMPLES["SelectiveSSM"] = (
+    lambda: layers.SelectiveSSM(2),
+    {
+        "state_size": 3,
+        "conv_kernel": 2,
+        "expand": 1,
+        "dt_rank": 2,
+        "units": 6,
+        "use_bias": True,
+        "use_conv_bias": False,
+        "dt_min": 0.01,
+        "dt_max": 0.5,
+        "reverse": True,
+        "return_sequences": True,
+        "return_state": True,
+        "kernel_initializer": "he_normal",
+        "convolution_initializer": "ones",
+        "bias_initializer": "ones",
+    },
+)
+EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4), RECURRENT)
+EXAMPLES["GRU"] = (lambda: layers.GRU(4), {**GATED, "reset_after": False})
 EXAMPLES["RNN"] = (
     lambda: layers.RNN(rekur.cells.peephole_lstm, 4, **BOTH),
     {
@@ -164,6 +186,14 @@ WRONG = {
     "recurrent_weight_dropout": -0.1,
     "residual": 1,
     "learn_initial_state": None,
+    "state_size": 0,
+    "conv_kernel": 0,
+    "expand": 1.5,
+    "dt_rank": 0,
+    "use_conv_bias": 1,
+    "dt_min": 0,
+    "dt_max": 1e-4,
+    "convolution_initializer": "conv",
 }
 PARAMETERS = [(kind, key) for kind, (_, changes) in EXAMPLES.items() for key in changes]
 

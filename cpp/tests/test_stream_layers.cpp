@@ -126,6 +126,18 @@ TEST_CASE("stream: layers whose state is a matrix") {
                                layer("Concatenate", "j", R"("l", "a:1")", ""),
                            "j"));
     }
+  for (const char* options : {R"("state_size": 3)", R"("state_size": 16, "conv_kernel": 1, "expand": 1, "use_bias": true)",
+                              R"("conv_kernel": 2, "units": 5, "use_conv_bias": false)", R"("expand": 40, "dt_rank": 3)"}) {
+    check_stream(between(layer("SelectiveSSM", "a", R"("x")", options), "a"));
+    check_stream(between(layer("SelectiveSSM", "a", R"("x")", std::string(options) + R"(, "return_state": true, )" + kSequence) +
+                             ", " + layer("LSTM", "l", R"("a")", R"("units": 3)") + ", " +
+                             layer("Concatenate", "j", R"("l", "a:1")", ""),
+                         "j"));
+  }
+  check_stream(spec(input("x", "[null, 3]") + ", " + input("s", "[24]") + ", " +
+                        layer("SelectiveSSM", "a", R"("x", "s")", R"("state_size": 2, "conv_kernel": 3)"),
+                    R"("x", "s")", R"("a")"),
+               {{"a/s", "s"}});
   check_stream(spec(input("x", "[null, 3]") + ", " + input("s", "[12]") + ", " +
                         layer("GatedLinearAttention", "a", R"("x", "s")", R"("num_heads": 2, "key_dim": 2, "value_dim": 3)"),
                     R"("x", "s")", R"("a")"),

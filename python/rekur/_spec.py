@@ -10,7 +10,7 @@ Spec: TypeAlias = dict[str, Any]
 FORMAT = "rekur"
 VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM")
+_RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM", "SelectiveSSM")
 
 
 def dumps(value: object) -> str:

@@ -128,9 +128,41 @@ class RNNUniform(Initializer):
     name = "rnn_uniform"
 
 
+class LogUniform(Initializer):
+    """e^u, u uniform between ln ``minval`` and ln ``maxval``: time constants, decays."""
+
+    name = "log_uniform"
+
+    def __init__(self, minval: float = 1e-3, maxval: float = 0.1, **options: Any) -> None:
+        _positive_range(self.name, minval, maxval)
+        self._begin(options, low=minval, high=maxval)
+
+
+class SoftplusLogUniform(Initializer):
+    """What softplus makes log-uniform: the bias of Mamba's step sizes. Gu and Dao, arXiv:2312.00752."""
+
+    name = "softplus_log_uniform"
+
+    def __init__(self, minval: float = 1e-3, maxval: float = 0.1, **options: Any) -> None:
+        _positive_range(self.name, minval, maxval)
+        self._begin(options, low=minval, high=maxval)
+
+
+class LogRange(Initializer):
+    """ln 1, ln 2, … for the rows one after the other: S4D's real decays. Gu et al., arXiv:2206.11893."""
+
+    name = "log_range"
+
+
+def _positive_range(name: str, minval: float, maxval: float) -> None:
+    real(minval, f"{name}: minval", 1e-30)
+    if minval > real(maxval, f"{name}: maxval"):
+        raise ValueError(f"{name}: minval {minval} is above maxval {maxval}")
+
+
 _CLASSES: tuple[type[Initializer], ...] = (
     Zeros, Ones, Constant, RandomUniform, RandomNormal, GlorotUniform, GlorotNormal,
-    HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, RNNUniform,
+    HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, RNNUniform, LogUniform, SoftplusLogUniform, LogRange,
 )  # fmt: skip
 _ALIASES = {
     "random_uniform": "uniform",
@@ -142,7 +174,8 @@ _ALIASES = {
 }
 NAMES = tuple(c.name for c in _CLASSES)
 _PARAMETERS = {
-    "constant": ("value",), "uniform": ("low", "high"), "normal": ("mean", "stddev"), "orthogonal": ("gain",)
+    "constant": ("value",), "uniform": ("low", "high"), "normal": ("mean", "stddev"), "orthogonal": ("gain",),
+    "log_uniform": ("low", "high"), "softplus_log_uniform": ("low", "high"),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@
 #include "kernels/steps.hpp"
 #include "simd/kernels.hpp"
 #if REKUR_MATRIX
-#include "simd/matrix_kernels.hpp"
+#include "simd/selective_kernels.hpp"
 #endif
 
 namespace rekur::isa {
@@ -18,6 +18,7 @@ struct Table {
   kernels::SingleRowSteps single_row;
 #if REKUR_MATRIX
   simd::MatrixKernels matrix;
+  simd::SelectiveKernels selective;
 #endif
 };
 

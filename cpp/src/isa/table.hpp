@@ -18,7 +18,7 @@
 #include "simd/interpreter.hpp"
 #endif
 #if REKUR_MATRIX
-#include "simd/matrix_memory.hpp"
+#include "simd/selective_scan.hpp"
 #endif
 
 namespace rekur {
@@ -71,9 +71,9 @@ constexpr simd::Kernels make_simd_kernels() {
 
 namespace isa {
 extern constinit const Table REKUR_ISA_TABLE = {
-    REKUR_ISA_NAME,        make_simd_kernels(), make_steps(), make_single_row_steps(),
+    REKUR_ISA_NAME,        make_simd_kernels(),      make_steps(), make_single_row_steps(),
 #if REKUR_MATRIX
-    make_matrix_kernels(),
+    make_matrix_kernels(), make_selective_kernels(),
 #endif
 };
 }  // namespace isa

@@ -17,6 +17,7 @@
 #include "layers/matrix_heads.hpp"
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
+#include "layers/row_list.hpp"
 #include "layers/row_products.hpp"
 #include "layers/stream_op.hpp"
 #include "runtime/scratch.hpp"
@@ -198,7 +199,7 @@ class MatrixLayer final : public Layer {
     const isa::Table& table = isa::table();
     const Weights<const float> w = weights_at(run.weights);
     ScratchUse scratch;
-    RowList list(*this, run, *scratch);
+    RowList list(x[0], x[1], run.lengths, s_.return_sequences, false, *scratch);
     float *const p = run.tape + at.projection, *const o = run.tape + at.o, *const m = run.tape + at.normal;
 
     row_product(list.valid, N, F_, list.fill(list.rows, run.input(), F_), kernel_.data(), w.bias, list.fill_to(list.rows, p, N),
@@ -239,7 +240,7 @@ class MatrixLayer final : public Layer {
     const Weights<const float> w = weights_at(run.weights);
     const Weights<float> d_w = weights_at(run.d_weights);
     ScratchUse scratch;
-    RowList list(*this, run, *scratch);
+    RowList list(x[0], x[1], run.lengths, s_.return_sequences, false, *scratch);
     float* const dp = run.scratch;
     float* const d_o = dp + aligned(B * T * N);
     float* const d_initial = run.inputs.size() > 1 && run.d_inputs[1] != nullptr ? d_o + aligned(B * T * W) : nullptr;
@@ -324,51 +325,6 @@ class MatrixLayer final : public Layer {
     at.normal = training ? reserve(heads_.width()) : at.o;
     return at;
   }
-
-  // The (row, step) pairs within the lengths; those whose output is seen, all of them or the last of each row, and where in the
-  // output that is; and room for the addresses of what stands at them.
-  struct RowList {
-    Index valid = 0, seen = 0;
-    const std::int32_t* lengths;
-    Index *rows, *seen_rows, *output_rows;
-    const float **addresses, **second_addresses;
-    float** addresses_to;
-
-    RowList(const MatrixLayer& layer, const Context& run, Scratch& scratch) : lengths(run.lengths) {
-      const Index B = run.batch(), T = run.input_specs[0].shape[1];
-      const bool sequences = layer.s_.return_sequences;
-      rows = scratch.take<Index>(B * T).data();
-      seen_rows = sequences ? rows : scratch.take<Index>(B).data();
-      output_rows = sequences ? rows : scratch.take<Index>(B).data();
-      addresses = scratch.take<const float*>(B * T).data();
-      second_addresses = scratch.take<const float*>(B * T).data();
-      addresses_to = scratch.take<float*>(B * T).data();
-      for (Index b = 0; b < B; ++b) {
-        const Index steps = lengths ? lengths[b] : T;
-        for (Index t = 0; t < steps; ++t) rows[valid++] = b * T + t;
-        if (sequences || steps == 0) continue;
-        seen_rows[seen] = b * T + steps - 1;
-        output_rows[seen++] = b;
-      }
-      if (sequences) seen = valid;
-    }
-
-    ConstRows fill(const Index* at, const float* base, Index stride) { return fill(at, base, stride, valid); }
-    ConstRows fill(const Index* at, const float* base, Index stride, Index count) {
-      for (Index i = 0; i < count; ++i) addresses[i] = base + at[i] * stride;
-      return addresses;
-    }
-    ConstRows fill_second(const Index* at, const float* base, Index stride) { return fill_second(at, base, stride, valid); }
-    ConstRows fill_second(const Index* at, const float* base, Index stride, Index count) {
-      for (Index i = 0; i < count; ++i) second_addresses[i] = base + at[i] * stride;
-      return second_addresses;
-    }
-    Rows fill_to(const Index* at, float* base, Index stride) { return fill_to(at, base, stride, valid); }
-    Rows fill_to(const Index* at, float* base, Index stride, Index count) {
-      for (Index i = 0; i < count; ++i) addresses_to[i] = base + at[i] * stride;
-      return addresses_to;
-    }
-  };
 
   // Task `task` of a pass: a head of a row.
   HeadRun head_run(const Context& run, const Tape& at, Index task, const std::int32_t* lengths) const {

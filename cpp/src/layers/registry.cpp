@@ -22,7 +22,7 @@ std::unique_ptr<Layer> make_lambda(json::Reader& spec, const std::string&, const
 std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std::string&, const std::string&) {
   spec.fail("this rekur was built without layers whose state is a matrix (REKUR_MATRIX=OFF)");
 }
-constexpr Factory make_mlstm = make_gated_linear_attention;
+constexpr Factory make_mlstm = make_gated_linear_attention, make_selective_ssm = make_gated_linear_attention;
 #endif
 
 constexpr Type kTypes[] = {
@@ -45,6 +45,7 @@ constexpr Type kTypes[] = {
     {"Multiply", make_multiply},
     {"RNN", make_recurrent},
     {"Rescaling", make_rescaling},
+    {"SelectiveSSM", make_selective_ssm},
     {"SimpleRNN", make_recurrent},
     {"Slice", make_slice},
     {"Step", make_step},

@@ -33,6 +33,7 @@ std::unique_ptr<Layer> make_lambda(json::Reader&, const std::string& type, const
 #if REKUR_MATRIX
 std::unique_ptr<Layer> make_gated_linear_attention(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_mlstm(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_selective_ssm(json::Reader&, const std::string& type, const std::string& name);
 #endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);

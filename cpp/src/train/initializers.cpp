@@ -21,11 +21,25 @@ namespace {
 constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
 constexpr std::uint64_t kNextDraw = std::uint64_t{1} << 32;  // between the steps of two draws into one parameter
 
-constexpr std::array<std::string_view, 14> kNames = {
-    "zeros",      "ones",      "constant",      "uniform",      "normal",     "glorot_uniform", "glorot_normal",
-    "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal", "rnn_uniform",    "unit_forget"};
+constexpr std::array<std::string_view, 17> kNames = {"zeros",       "ones",           "constant",      "uniform",
+                                                     "normal",      "glorot_uniform", "glorot_normal", "he_uniform",
+                                                     "he_normal",   "lecun_uniform",  "lecun_normal",  "orthogonal",
+                                                     "rnn_uniform", "unit_forget",    "log_uniform",   "softplus_log_uniform",
+                                                     "log_range"};
 
-enum class Kind { constant, uniform, normal, truncated_normal, orthogonal, unit_forget };
+enum class Kind {
+  constant,
+  uniform,
+  normal,
+  truncated_normal,
+  orthogonal,
+  unit_forget,
+  log_uniform,
+  softplus_log_uniform,
+  log_range
+};
+
+constexpr double kLeastLog = 1e-30;  // of what a logarithm is taken
 
 // An initialiser once its name, its parameters and the fans are worked out.
 struct Plan {
@@ -94,6 +108,14 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
     const double bound = 1 / std::sqrt(std::max(static_cast<double>(units), 1.0));
     return {Kind::uniform, -bound, bound};
   }
+  if (name == "log_uniform" || name == "softplus_log_uniform") {
+    const Plan plan{name == "log_uniform" ? Kind::log_uniform : Kind::softplus_log_uniform, finite(reader, "low", 1e-3),
+                    finite(reader, "high", 0.1)};
+    if (!(plan.a >= kLeastLog)) reader.refuse("low", "1e-30 or more");
+    if (plan.b < plan.a) reader.fail("'low' must not be above 'high'");
+    return plan;
+  }
+  if (name == "log_range") return {Kind::log_range};
   if (name == "unit_forget") return {Kind::unit_forget, 0, 0, reader.find("others")};
   reader.fail("%", {unknown_name("initializer", name, kNames)});
 }
@@ -199,6 +221,24 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
     case Kind::orthogonal:
       fill_orthogonal(shape, plan.a, draws, out);
       break;
+    case Kind::log_uniform:
+    case Kind::softplus_log_uniform: {
+      const double low = std::log(plan.a), range = std::log(plan.b) - low;
+      fill(out, 100, [&](std::uint64_t i) {
+        random::Four numbers = along(low, range, draws.uniforms(i));
+        for (double& x : numbers) {
+          x = std::exp(x);
+          if (plan.kind == Kind::softplus_log_uniform) x += std::log(-std::expm1(-x));  // ln(e^x - 1)
+        }
+        return numbers;
+      });
+      break;
+    }
+    case Kind::log_range: {  // a row after the other
+      const Index columns = shape.size() < 2 ? 1 : count / shape[0];
+      for (Index i = 0; i < count; ++i) out[static_cast<std::size_t>(i)] = std::log(static_cast<float>(i / columns + 1));
+      break;
+    }
     case Kind::unit_forget:
       if (forget < 0) {
         throw_error("%: 'unit_forget' is for the bias of a forget gate, which this parameter of shape % has not", {context, shape});

@@ -30,6 +30,7 @@ from rekur.layers.pointwise import Lambda
 from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 from rekur.layers.rnn import RNN
+from rekur.layers.selective import SelectiveSSM
 
 __all__ = [
     "GRU",
@@ -53,6 +54,7 @@ __all__ = [
     "LayerNormalization",
     "Multiply",
     "Rescaling",
+    "SelectiveSSM",
     "SimpleRNN",
     "Slice",
     "Step",
@@ -70,6 +72,7 @@ TYPES: dict[str, type[Layer]] = {
     c.type: c
     for c in (
         InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention, MLSTM,
+        SelectiveSSM,
         Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )

@@ -18,6 +18,7 @@ from rekur.onnx._matrix import matrix_layer
 from rekur.onnx._plan import Layer, Plan, describe
 from rekur.onnx._recurrent import bidirectional, recurrent
 from rekur.onnx._scan import bidirectional_rnn, rnn
+from rekur.onnx._selective import selective_ssm
 
 Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the running value, attributes)
 INT64 = 7  # onnx.TensorProto.INT64
@@ -233,6 +234,7 @@ LAYERS: dict[str, Rule] = {
     "Bidirectional": _bidirectional,
     "GatedLinearAttention": matrix_layer,
     "MLSTM": matrix_layer,
+    "SelectiveSSM": selective_ssm,
     "Dense": _dense,
     "Activation": _activation,
     "Dropout": _dropout,

@@ -53,7 +53,7 @@ def _rule(layer: Layer) -> str:
     return "mlstm" if layer["type"] == "MLSTM" else layer.get("mode", "gated")
 
 
-class _Writer:
+class Writer:
     """Operators on what one layer computes; names begin with the layer's."""
 
     def __init__(self, graph: Graph, label: str) -> None:
@@ -84,7 +84,7 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
     a, x, name = Attention.of(layer), inputs[0], layer["name"]
     if (x.axis is None and not plan.streaming) or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
-    w = _Writer(graph, name)
+    w = Writer(graph, name)
     lead = [0] if plan.streaming else [0, 0]  # Reshape's words for the dimensions that stay: batch, and time
     gate = layer.get("output_gate", True)
     values = a.heads * a.value
@@ -94,7 +94,7 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
     else:
         sizes.update(a=a.decays, b=a.heads * a.delta, z=values * gate)
     parts = _projection(graph, layer, a, w, x, sizes)
-    valid = _valid(graph, w, x)
+    valid = valid_steps(graph, w, x)
     q, k, v = _numbers(a, w, parts, lead)
     log_decay = rate = enters = ""
     if a.mode == "mlstm":
@@ -142,7 +142,7 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
     normal = _normalized(graph, layer, a, w, o, lead)
     if gate:
         normal = w("Mul", [normal, (w.sigmoid if a.mode == "mlstm" else w.silu)(parts["z"], "z/gate")], "gated")
-    outputs = [_output(graph, plan, layer, a, w, x, normal, valid)]
+    outputs = [output_of(graph, plan, layer, values, w, x, normal, valid, use_bias=layer.get("use_bias", True))]
     if held:
         graph.emit("Reshape", [last, graph.integers(0, a.state)], held[0].output)
     if (name, 1) in plan.wanted:
@@ -153,7 +153,7 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
 
 
 def _projection(
-    graph: Graph, layer: Layer, a: Attention, w: _Writer, x: Tensor, sizes: dict[str, int]
+    graph: Graph, layer: Layer, a: Attention, w: Writer, x: Tensor, sizes: dict[str, int]
 ) -> dict[str, str]:
     """x W + b by its parts; without those of no columns."""
     owner, name, width = describe(layer), layer["name"], sum(sizes.values())
@@ -173,7 +173,7 @@ def _projection(
     return names
 
 
-def _valid(graph: Graph, w: _Writer, x: Tensor) -> str:
+def valid_steps(graph: Graph, w: Writer, x: Tensor) -> str:
     """(B, T, 1), whether a step is within its row; "" where all are."""
     if x.axis is None or x.axis.lengths is None:
         return ""
@@ -184,7 +184,7 @@ def _valid(graph: Graph, w: _Writer, x: Tensor) -> str:
     return w("Less", [times, w("Unsqueeze", [lengths, graph.integers(1, 2)], "lengths")], "valid")
 
 
-def _numbers(a: Attention, w: _Writer, parts: dict[str, str], lead: list[int]) -> tuple[str, str, str]:
+def _numbers(a: Attention, w: Writer, parts: dict[str, str], lead: list[int]) -> tuple[str, str, str]:
     """q, k and v as the rule takes them, but for q's 1/√K."""
     if not a.delta:
         return parts["q"], parts["k"], parts["v"]
@@ -199,7 +199,7 @@ def _numbers(a: Attention, w: _Writer, parts: dict[str, str], lead: list[int]) -
     return unit("q"), unit("k"), w.silu(parts["v"], "v/silu")
 
 
-def _initial_states(graph: Graph, a: Attention, w: _Writer, x: Tensor, given: str) -> list[str]:
+def _initial_states(graph: Graph, a: Attention, w: Writer, x: Tensor, given: str) -> list[str]:
     """S (B, H, K, V); of mlstm C and n (B, H, K, V + 1), and m (B, H, 1). given: (B, all of it), or "" for zeros."""
     if not given:
         shape = w("Shape", [graph.batch_major(x)], "input/shape")
@@ -215,7 +215,7 @@ def _initial_states(graph: Graph, a: Attention, w: _Writer, x: Tensor, given: st
     return [w.reshaped(numbers, [0, a.heads, a.key, a.value + 1], "initial"), scale]
 
 
-def _one_step(a: Attention, w: _Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
+def _one_step(a: Attention, w: Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
     """(the states after the step, o (B, H·V)) of q, k (B, H·K), v (B, H·V) and, by the mode, decay and rate."""
     if a.mode == "mlstm":
         return _one_step_of_mlstm(a, w, states, given)
@@ -235,7 +235,7 @@ def _one_step(a: Attention, w: _Writer, states: Sequence[str], given: Sequence[s
     return [state], w.reshaped(read, [0, a.heads * a.value], "step/o")
 
 
-def _one_step_of_mlstm(a: Attention, w: _Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
+def _one_step_of_mlstm(a: Attention, w: Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
     """The same of q, k, v, ln σ(f) and i (B, H)."""
     (memory, scale), (q, k, v, kept, enters) = states, given
     kept = w("Add", [w.reshaped(kept, [0, a.heads, 1], "step/f"), scale], "step/kept")
@@ -265,10 +265,10 @@ def _one_step_of_mlstm(a: Attention, w: _Writer, states: Sequence[str], given: S
     return [memory, after], o
 
 
-def _scan(graph: Graph, a: Attention, w: _Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
+def _scan(graph: Graph, a: Attention, w: Writer, states: Sequence[str], given: Sequence[str]) -> tuple[list[str], str]:
     body = graph.body()
     inputs = [f"{w.label}/step/in_{k}" for k in range(len(states) + len(given))]
-    inside, o = _one_step(a, _Writer(body, w.label), inputs[: len(states)], inputs[len(states) :])
+    inside, o = _one_step(a, Writer(body, w.label), inputs[: len(states)], inputs[len(states) :])
     body.inputs = [(value, "float32", ()) for value in inputs]
     body.outputs = [(value, "float32", ()) for value in (*inside, o)]
     last, sequence = [f"{w.label}/last_{k}" for k in range(len(states))], f"{w.label}/o"
@@ -279,7 +279,7 @@ def _scan(graph: Graph, a: Attention, w: _Writer, states: Sequence[str], given: 
     return last, sequence
 
 
-def _normalized(graph: Graph, layer: Layer, a: Attention, w: _Writer, o: str, lead: list[int]) -> str:
+def _normalized(graph: Graph, layer: Layer, a: Attention, w: Writer, o: str, lead: list[int]) -> str:
     """gamma⊙o / rms(o), (…, H·V); of mlstm with the mean taken away first."""
     apart = a.mode == "mlstm"
     gamma = graph.weight(describe(layer), f"{layer['name']}/gamma", (a.heads * a.value if apart else a.value,))
@@ -297,19 +297,28 @@ def _normalized(graph: Graph, layer: Layer, a: Attention, w: _Writer, o: str, le
     return w.reshaped(scaled, [*lead, a.heads * a.value], "normal")
 
 
-def _output(
-    graph: Graph, plan: Plan, layer: Layer, a: Attention, w: _Writer, x: Tensor, value: str, valid: str
+def output_of(
+    graph: Graph,
+    plan: Plan,
+    layer: Layer,
+    width: int,
+    w: Writer,
+    x: Tensor,
+    value: str,
+    valid: str,
+    *,
+    use_bias: bool,
 ) -> Tensor:
-    """The output's projection, of every step or of the last one; zeros where there is no step."""
+    """The output's projection of ``width`` numbers, at every step or the last one; zeros where there is no step."""
     name, owner = layer["name"], describe(layer)
     assert x.features is not None
     units = layer.get("units", x.features)
     sequences = layer.get("return_sequences", False) or plan.streaming
     if not sequences:
         value, valid = _last(graph, w, x, value)
-    kernel = graph.weight(owner, f"{name}/output_kernel", (a.heads * a.value, units))
+    kernel = graph.weight(owner, f"{name}/output_kernel", (width, units))
     steps = [("MatMul", graph.initializer(f"{name}/output_kernel", kernel))]
-    if layer.get("use_bias", True):
+    if use_bias:
         bias = graph.weight(owner, f"{name}/output_bias", (units,))
         steps.append(("Add", graph.initializer(f"{name}/output_bias", bias)))
     for index, (op, weight) in enumerate(steps):
@@ -320,7 +329,7 @@ def _output(
     return Tensor(name, units, x.axis if sequences else None, batch_major=name)
 
 
-def _last(graph: Graph, w: _Writer, x: Tensor, value: str) -> tuple[str, str]:
+def _last(graph: Graph, w: Writer, x: Tensor, value: str) -> tuple[str, str]:
     """(that of each row's last step, (B, 1) whether it has one or "")."""
     if x.axis is None or x.axis.lengths is None:
         index = graph.initializer("int64/scalar_-1", np.array(-1, np.int64))

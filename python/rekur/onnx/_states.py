@@ -20,6 +20,7 @@ from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core, sequences_of
 from rekur.onnx._recurrent import CELLS
+from rekur.onnx._selective import Sizes
 from rekur.onnx._session import check_filled, run_session
 
 STATES_KEY = "rekur.states"
@@ -146,6 +147,7 @@ def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.fl
 
     read: set[str] = {name for name, _ in plan.outputs}
     started: set[str] = set()
+    shapes = {name: array.shape for name, array in weights.items()}
     for layer in plan.live:
         core = recurrent_core(layer)
         if core is None:
@@ -157,7 +159,7 @@ def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.fl
                 f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
             )
         _check_residual(layer, core, unit, streaming, plan)
-        sizes, first = _state_sizes(core), sequences_of(layer)
+        sizes, first = state_sizes(core, layer["name"], shapes), sequences_of(layer)
         read.update(parse_ref(text)[0] for text in layer["inputs"][:first])
         given = layer["inputs"][first:]
         if len(given) > len(sizes):
@@ -206,8 +208,10 @@ def _check_residual(layer: Layer, core: Layer, unit: str, streaming: bool, plan:
         )
 
 
-def _state_sizes(core: Layer) -> dict[str, int]:
-    """A recurrent layer's states by their names, with their sizes."""
+def state_sizes(core: Layer, name: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """A recurrent layer's states by their names, with their sizes; shapes: of the model's parameters."""
+    if core["type"] == "SelectiveSSM":
+        return {"s": Sizes.of(name, shapes).state}
     if core["type"] in ("GatedLinearAttention", "MLSTM"):
         return {"s": Attention.of(core).state}
     units: int = core["units"]
