@@ -18,6 +18,7 @@ import cpp_tools
 from harness import Engine, floats, input_layer, model_spec
 from random_cells import SIZES, cell_inputs, cell_model, library, random_cell
 from rekur import _core
+from rekur._spec import RECURRENT
 from rekur.onnx._states import state_sizes
 from test_layer_contract import EXAMPLES, Example
 from test_random_graphs import RandomGraph
@@ -187,7 +188,7 @@ def first_states(engine: Engine, inputs: Sequence[np.ndarray]) -> np.ndarray | N
     for layer in live_layers(spec):
         if layer["type"] == "Bidirectional" or layer.get("reverse") or layer.get("index", -1) != -1:
             return None
-        if layer["type"] not in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM", "SelectiveSSM"):
+        if layer["type"] not in RECURRENT:
             continue
         program = layer["type"] == "RNN"
         initial = layer["inputs"][1 + (len(layer["cell"].get("step_inputs", ())) if program else 0) :]

@@ -16,6 +16,7 @@ import rekur.onnx
 from harness import assert_close, floats, input_layer
 from onnx_subject import Subject, sequence_subject
 from rekur import _core
+from rekur._spec import RECURRENT
 from rekur.onnx import ExportError, State, States
 from test_layer_contract import EXAMPLES, Example
 from test_random_graphs import RandomGraph
@@ -148,7 +149,7 @@ def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) 
             return False
         if layer["type"] == "Step" and (layer["index"] != -1 or lengths):
             return False
-        if layer["type"] in ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM", "SelectiveSSM"):
+        if layer["type"] in RECURRENT:
             held += 1
             if any(layers[text.partition(":")[0]]["type"] != "Input" for text in layer["inputs"][1:]):
                 return False

@@ -10,7 +10,8 @@ Spec: TypeAlias = dict[str, Any]
 FORMAT = "rekur"
 VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM", "SelectiveSSM")
+MATRIX = ("GatedLinearAttention", "MLSTM", "SelectiveSSM")  # the types whose state is a matrix
+RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", *MATRIX)
 
 
 def dumps(value: object) -> str:
@@ -72,7 +73,7 @@ def time_sources(spec: Spec) -> list[int | None]:
             continue
         arriving = [sources.get(split_reference(ref)) for ref in layer["inputs"]]
         cell = layer.get("layer", {}) if kind == "Bidirectional" else layer
-        if kind in _RECURRENT or kind == "Bidirectional":
+        if kind in RECURRENT or kind == "Bidirectional":
             sources[name, 0] = arriving[0] if cell.get("return_sequences", False) else None
         elif kind == "Step":
             sources[name, 0] = None

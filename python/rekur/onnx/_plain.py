@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rekur import _core
+from rekur._spec import MATRIX
 from rekur.onnx._plan import Layer, recurrent_core
 
 _KEPT = ("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state")
@@ -39,7 +40,7 @@ def plain(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapping[
 
 
 def _cell(core: Layer) -> Any:
-    if core["type"] in ("GatedLinearAttention", "MLSTM"):
+    if core["type"] in MATRIX:
         return None
     text = _core.inference_cell(json.dumps({k: v for k, v in core.items() if k not in ("name", "inputs")}))
     return json.loads(text) if text else None

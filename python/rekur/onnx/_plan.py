@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rekur._spec import RECURRENT
 from rekur.onnx._errors import ExportError
 
 Layer = Mapping[str, Any]
 Ref = tuple[str, int]  # (layer, output)
 
-RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", "GatedLinearAttention", "MLSTM", "SelectiveSSM")
 READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step")  # the types that treat a row by its length
 
 
