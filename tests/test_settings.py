@@ -120,8 +120,6 @@ EXAMPLES["SelectiveSSM"] = (
         "bias_initializer": "ones",
     },
 )
-EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4), RECURRENT)
-EXAMPLES["GRU"] = (lambda: layers.GRU(4), {**GATED, "reset_after": False})
 EXAMPLES["RNN"] = (
     lambda: layers.RNN(rekur.cells.peephole_lstm, 4, **BOTH),
     {
