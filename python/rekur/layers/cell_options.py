@@ -40,7 +40,7 @@ def _normalization(value: object, what: str) -> str | None:
 
 
 class CellOptions(Guarded):
-    """The options of a recurrent layer, keyword arguments of each; docs/cells.md has their equations."""
+    """The options of a recurrent layer, keyword arguments of each; docs/cell-options.md has their equations."""
 
     # By name the values at which a spec leaves them out.
     _cell_options: ClassVar[Spec] = {

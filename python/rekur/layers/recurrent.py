@@ -97,6 +97,21 @@ class SimpleRNN(_BuiltIn):
         Bound of what goes into the activation: x W + h R + b is clamped to ±clip. A clamped value passes no gradient
         on.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    dropout, recurrent_dropout : float
+        Rates at which training drops elements of x, and of what each block of the recurrent kernel is multiplied with,
+        by masks that stay the same for all of a row's steps; the others are scaled by 1/(1 − rate). Keras's. 0 by
+        default.
+    zoneout : float or dict, optional
+        Rate at which a unit of a state keeps its value from before the step: in training at random, a step and unit at
+        a time, else as the mean. For all states, or by their names. Krueger et al., arXiv:1606.01305.
+    layer_normalization : {"sums", "state", "both"} or bool, optional
+        What is normalised over a row's units; True stands for "sums". docs/cell-options.md has the equations.
+    normalization_epsilon : float
+        What is added to variances, 1e-5 by default.
+    gamma_initializer, beta_initializer : str or Initializer
+        Of the gains, ones by default, and of the offset of a normalised state, zeros.
+    state_clip : float or dict, optional
+        Bound of new states, for all of them or by their names. A clipped value passes no gradient on.
     recurrent_weight_dropout : float
         Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
         others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
@@ -173,6 +188,21 @@ class LSTM(_BuiltIn):
         Keras.
     peephole_initializer : str or Initializer
         Zeros: training starts from the LSTM without peepholes. (TensorFlow's LSTMCell draws them like its kernel.)
+    dropout, recurrent_dropout : float
+        Rates at which training drops elements of x, and of what each block of the recurrent kernel is multiplied with,
+        by masks that stay the same for all of a row's steps; the others are scaled by 1/(1 − rate). Keras's. 0 by
+        default.
+    zoneout : float or dict, optional
+        Rate at which a unit of a state keeps its value from before the step: in training at random, a step and unit at
+        a time, else as the mean. For all states, or by their names. Krueger et al., arXiv:1606.01305.
+    layer_normalization : {"sums", "state", "both"} or bool, optional
+        What is normalised over a row's units; True stands for "sums". docs/cell-options.md has the equations.
+    normalization_epsilon : float
+        What is added to variances, 1e-5 by default.
+    gamma_initializer, beta_initializer : str or Initializer
+        Of the gains, ones by default, and of the offset of a normalised state, zeros.
+    state_clip : float or dict, optional
+        Bound of new states, for all of them or by their names. A clipped value passes no gradient on.
     recurrent_weight_dropout : float
         Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
         others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
@@ -295,6 +325,21 @@ class GRU(_BuiltIn):
     clip : float, optional
         Bound of what goes into σ and tanh: it is clamped to ±clip. A clamped value passes no gradient on.
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
+    dropout, recurrent_dropout : float
+        Rates at which training drops elements of x, and of what each block of the recurrent kernel is multiplied with,
+        by masks that stay the same for all of a row's steps; the others are scaled by 1/(1 − rate). Keras's. 0 by
+        default.
+    zoneout : float or dict, optional
+        Rate at which a unit of a state keeps its value from before the step: in training at random, a step and unit at
+        a time, else as the mean. For all states, or by their names. Krueger et al., arXiv:1606.01305.
+    layer_normalization : {"sums", "state", "both"} or bool, optional
+        What is normalised over a row's units; True stands for "sums". docs/cell-options.md has the equations.
+    normalization_epsilon : float
+        What is added to variances, 1e-5 by default.
+    gamma_initializer, beta_initializer : str or Initializer
+        Of the gains, ones by default, and of the offset of a normalised state, zeros.
+    state_clip : float or dict, optional
+        Bound of new states, for all of them or by their names. A clipped value passes no gradient on.
     recurrent_weight_dropout : float
         Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
         others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.

@@ -60,6 +60,21 @@ class RNN(Recurrent):
         Whether to read each row from its end. Outputs stay in the order of the input.
     weight_initializers : dict, optional
         How the cell's weights of one number a unit are drawn, by name, where it is another way than the cell's.
+    dropout, recurrent_dropout : float
+        Rates at which training drops elements of x, and of what each block of the recurrent kernel is multiplied with,
+        by masks that stay the same for all of a row's steps; the others are scaled by 1/(1 − rate). Keras's. 0 by
+        default.
+    zoneout : float or dict, optional
+        Rate at which a unit of a state keeps its value from before the step: in training at random, a step and unit at
+        a time, else as the mean. For all states, or by their names. Krueger et al., arXiv:1606.01305.
+    layer_normalization : {"sums", "state", "both"} or bool, optional
+        What is normalised over a row's units; True stands for "sums". docs/cell-options.md has the equations.
+    normalization_epsilon : float
+        What is added to variances, 1e-5 by default.
+    gamma_initializer, beta_initializer : str or Initializer
+        Of the gains, ones by default, and of the offset of a normalised state, zeros.
+    state_clip : float or dict, optional
+        Bound of new states, for all of them or by their names. A clipped value passes no gradient on.
     recurrent_weight_dropout : float
         Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
         others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
