@@ -8,6 +8,7 @@ from typing import Any
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import BATCH, OPSETS, Graph, Tensor
 from rekur.onnx._layers import LAYERS, Rule
+from rekur.onnx._note import add_note
 from rekur.onnx._plan import Layer, Plan, describe, has_time_axis, parse_ref, sequences_of
 from rekur.onnx._states import latest
 
@@ -44,6 +45,7 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
         inputs = [_resolve(tensors, layer, text) for text in given]
         for index, output in enumerate(rule(graph, plan, layer, inputs)):
             tensors[layer["name"], index] = output
+        add_note(graph, plan, layer, inputs)
     for text in plan.spec["outputs"]:
         name, index = parse_ref(text)
         if (name, index) not in tensors:

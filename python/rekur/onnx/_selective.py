@@ -87,8 +87,7 @@ def selective_ssm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tenso
     dt = w("Softplus", [w("Add", [dt, parameter("dt_bias", (s.channels,))], "dt/sum")], "dt")
     if valid:  # past its end a row keeps its state
         dt = w("Where", [valid, dt, w.number(0.0)], "dt/valid")
-    decays = -np.exp(graph.weight(describe(layer), f"{name}/A_log", (s.numbers, s.channels)).astype(np.float64))
-    a = graph.initializer(f"{name}/A", decays.astype(np.float32))
+    a = w("Neg", [w("Exp", [parameter("A_log", (s.numbers, s.channels))], "A/exp")], "A")
     given = [dt, w("Mul", [dt, u], "dt/u"), enters, reads]
     h, o = _one_step(w, s, a, h, given) if plan.streaming else _scan(graph, w, s, a, h, given)
     o = w("Add", [o, w("Mul", [u, parameter("D", (s.channels,))], "skip")], "o/skipped")

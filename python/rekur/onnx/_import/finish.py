@@ -49,6 +49,7 @@ def finish(walked: Walked, name: str) -> Finished:
             layer.output.dims = settle(layer.output)
         elif layer.states:
             _settle_outputs(layer, uses)
+    _separate_last(graph, uses)
     names = _Names()
     refs = _name(graph, ends, names)
     sources: dict[str, list[str]] = {}
@@ -104,6 +105,19 @@ def _settle_outputs(layer: Layer, uses: Uses) -> None:
         core["return_sequences"] = bool(uses.of(layer.output))
     ports = [tensor for tensor in _states(layer) if uses.of(tensor)]
     core["return_state"] = any(index_of(tensor) for tensor in ports)
+
+
+def _separate_last(graph: Graph, uses: Uses) -> None:
+    """A layer gives its last output or that of every step: where both are read, a Step takes the one of the other."""
+    layers: list[Layer] = []
+    for layer in graph.layers:
+        layers.append(layer)
+        if layer.last is not None and uses.of(layer.last) and uses.of(layer.output):
+            step = Layer("Step", layer.node, layer.hint, [layer.output], {"index": -1})
+            step.output = layer.last
+            layer.last.layer, layer.last.port, layer.last = step, "y", None
+            layers.append(step)
+    graph.layers = layers
 
 
 def _states(layer: Layer) -> list[Tensor]:

@@ -29,6 +29,7 @@ class Layer:
     lengths: str | None = None  # recurrent: the graph input with the rows' lengths
     twin: Layer | None = None  # recurrent: the backward direction of the same node
     states: dict[str, Tensor] = field(default_factory=dict)  # recurrent: "h" and, for LSTM, "c"; RNN: scan.STATES
+    last: Tensor | None = None  # folded: the last output, where that is no state
     sequences: int = 1  # recurrent: how many inputs are, the first ones; the others are initial states
 
 

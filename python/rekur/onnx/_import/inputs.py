@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rekur.onnx._errors import LoadError
+from rekur.onnx._import.fold import Folded
 from rekur.onnx._import.graph import Graph
 from rekur.onnx._import.read import MAX_ELEMENTS
 from rekur.onnx._import.recurrent import CELLS
@@ -45,7 +46,7 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
                 continue
             found[name] = role
             for node in makers.get(name, ()):
-                if node.op_type not in CELLS and node.op_type not in ("Shape", "Scan"):
+                if node.op_type not in CELLS and node.op_type not in ("Shape", "Scan") and not isinstance(node, Folded):
                     waiting += _above(node, role, constants)
     return found
 
@@ -61,6 +62,8 @@ def _to_integers(node: Any) -> bool:
 
 
 def _sequences(node: Any) -> list[tuple[str, Role]]:
+    if isinstance(node, Folded):
+        return [(name, Role("sequence")) for name in node.input[: node.sequences]]
     if node.op_type == "Scan":
         return [(name, Role("sequence")) for name in node.input[_states_of_scan(node) :]]
     return [(name, Role("sequence")) for name in node.input[:1] if node.op_type in CELLS]
@@ -68,6 +71,8 @@ def _sequences(node: Any) -> list[tuple[str, Role]]:
 
 def _lengths(node: Any) -> list[tuple[str, Role]]:
     """Besides recurrent nodes what our exporter takes one step of each row with compares them."""
+    if isinstance(node, Folded):
+        return [(name, Role("lengths")) for name in node.input[-1:] if node.lengths]
     if node.op_type == "Scan":
         return [(name, Role("lengths")) for name in reads_lengths(node)]
     names = {"Greater": node.input[:1], "GreaterOrEqual": node.input[:1]}
@@ -77,6 +82,9 @@ def _lengths(node: Any) -> list[tuple[str, Role]]:
 
 
 def _states(node: Any) -> list[tuple[str, Role]]:
+    if isinstance(node, Folded):
+        states = node.input[node.sequences : len(node.input) - node.lengths]
+        return [(name, Role("state")) for name in states]
     if node.op_type == "Scan":
         return [(name, Role("state")) for name in node.input[: _states_of_scan(node)]]
     stack = next((int(a.i) for a in node.attribute if a.name == "layout"), 0)

@@ -42,7 +42,7 @@ def _is_sequence(tensor: Tensor) -> bool:
 def _is_only_state(tensor: Tensor) -> bool:
     """The state after one step: the output of that step."""
     layer = tensor.layer
-    if tensor.port != "h" or not layer.states:
+    if tensor.port not in ("h", "last") or not layer.states:
         return False
     return any(dim.kind == TIME and dim.size == 1 for dim in layer.inputs[0].dims)
 

@@ -71,7 +71,7 @@ def scan(call: Call, node: Any, get: Callable[[str], Value], makers: Mapping[str
     view, time, batch = sequence_of(source, False)
     x = call.whole(view.parts[0])
     steps = [_step_input(inputs[f"in/{name}"][1], time, batch, call) for name in cell.get("step_inputs", ())]
-    initial, learned = _initial([inputs[f"state/{state}"][1] for state in states], states, units, batch, call)
+    initial, learned = initial_of([inputs[f"state/{state}"][1] for state in states], states, units, batch, call)
     lengths = _lengths(body, inputs, time, get, makers) if body.with_lengths else None
     options: dict[str, Any] = {"units": units, "cell": dict(cell), "use_bias": use_bias}
     if reverse:
@@ -134,12 +134,12 @@ def _expected(body: Body, version: int) -> list[Any]:
 
 def _matched(expected: Sequence[Any], graph: Any) -> dict[str, str]:
     for one in expected:
-        if (names := _match(one, graph)) is not None:
+        if (names := match_body(one, graph)) is not None:
             return names
     raise _not_ours()
 
 
-def _match(expected: Any, graph: Any) -> dict[str, str] | None:
+def match_body(expected: Any, graph: Any) -> dict[str, str] | None:
     """By the exporter's name of what stands around the body its name here; None: it is another body."""
     names: dict[str, str] = {}
     back: dict[str, str] = {}
@@ -275,7 +275,7 @@ def _step_input(value: Value | None, time: Dim, batch: Dim, call: Call) -> Tenso
     return call.whole(view.parts[0])
 
 
-def _initial(
+def initial_of(
     values: Sequence[Value | None], states: Sequence[str], units: int, batch: Dim, call: Call
 ) -> tuple[list[Tensor], Learned]:
     """Those that are given, and what the others begin with where that is no zeros."""

@@ -15,6 +15,7 @@ from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
 from rekur.onnx._import import reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
+from rekur.onnx._import.fold import Folded, fold, folded
 from rekur.onnx._import.graph import Budget, Graph
 from rekur.onnx._import.ops import RULES
 from rekur.onnx._import.order import describe as describe_node
@@ -47,13 +48,14 @@ class Walked:
 
 def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> Walked:
     """bound: graph inputs that are constants this time."""
-    proto, version, tensors = model.graph, opset(model), Tensors(folder)
+    version, tensors = opset(model), Tensors(folder)
+    whole, proto = model.graph, fold(model.graph, version)
     nodes = ordered(proto)
     _check_operators(nodes)
     values = _Values(tensors, proto.initializer)
     values.made.update({name: Known(np.asarray(array)) for name, array in bound.items()})
     elements = sum(array.size for array in bound.values())
-    elements += sum(_count(tensor) for graph in all_graphs(proto) for tensor in graph.initializer)
+    elements += sum(_count(tensor) for graph in all_graphs(whole) for tensor in graph.initializer)
     result = Walked(Graph(Budget(SPARE + 8 * elements)))
     deep = list(_flat(nodes))
     ids = interface.ids_as_floats(deep)
@@ -85,6 +87,8 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
 
 def _check_operators(nodes: Sequence[Any]) -> None:
     for node in nodes:
+        if isinstance(node, Folded):
+            continue
         if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type not in ("If", "Scan")):
             raise LoadError(f"{describe_node(node)}: {reasons.reason(node)}{reasons.hint(nodes)}")
 
@@ -119,6 +123,8 @@ class _Walk:
             try:
                 if node.op_type == "If":
                     self._branch(node, label, values)
+                elif isinstance(node, Folded):
+                    self._folded(node, label, values)
                 elif node.op_type == "Scan":
                     self._scan(node, label, values, read, makers)
                 else:
@@ -170,6 +176,13 @@ class _Walk:
         ):
             if name:
                 values.made[name] = value
+
+    def _folded(self, node: Folded, label: str, values: _Values) -> None:
+        names = [*node.input, *(name for name, _, _ in node.weights)]
+        call = Call(
+            node.op_type, (label, hint(node)), {}, [values.get(name) for name in names], [], self.version, self.graph
+        )
+        values.made.update(zip(node.output, folded(call, node), strict=True))
 
     def _branch(self, node: Any, label: str, values: _Values) -> None:
         """An If whose condition is known: the nodes of that branch, as if they stood here."""

@@ -1,0 +1,348 @@
+"""Nodes that our exporter wrote for one layer, put together again before the walk: layers whose state is a matrix, and
+RNN layers one step at a time.
+
+A note (``rekur.onnx._note``) at the node that makes the output says which layer it is. It is believed where the nodes
+that the exporter would write of that layer are, but for names, the nodes that are there. Which initialiser holds which
+parameter is found by exporting the layer with numbered weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur._spec import MATRIX, model_spec
+from rekur.onnx._build import build
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import graph_proto
+from rekur.onnx._import.call import Call, describe
+from rekur.onnx._import.recurrent import sequence_of, with_learned
+from rekur.onnx._import.scan import STATES, initial_of, match_body
+from rekur.onnx._import.values import BATCH, FEATURES, ONE, Known, Refused, Rows, Tensor, Value, View
+from rekur.onnx._note import MAX_NOTE, Shapes, shapes_of
+from rekur.onnx._plan import Plan
+from rekur.onnx._states import hold_states, state_sizes
+
+MAX_NOTES = 1000  # of a file
+MAX_PARAMETER = 2**24  # elements that float32 can number
+
+
+@dataclass
+class Folded:
+    """One layer in the place of its nodes; looks like a node. Inputs: sequences, initial states, lengths."""
+
+    name: str
+    layer: dict[str, Any]  # as in the spec, without name and inputs
+    input: list[str]
+    output: list[str]
+    places: list[int]  # which output of the layer each is: 0 its own, then its states
+    sequences: int
+    lengths: bool
+    streaming: bool
+    shapes: Shapes
+    sizes: dict[str, int]  # of the states
+    weights: list[tuple[str, NDArray[Any], NDArray[Any]]]  # tensor; of each element its parameter, and where there
+    op_type: str = field(init=False)
+    domain: str = ""
+    attribute: tuple[()] = ()
+
+    def __post_init__(self) -> None:
+        self.op_type = str(self.layer["type"])
+
+
+def fold(graph: Any, version: int) -> Any:
+    """The graph with such layers in place of the nodes that make their outputs; it is not changed itself."""
+    noted = [node for node in graph.node if node.doc_string.startswith("{") and node.op_type != "Scan"][:MAX_NOTES]
+    layers, gone = [], set()
+    if noted:
+        file = _File(graph)
+        for node in noted:
+            if (made := _folded(node, file, version)) is not None:
+                layer, replaced = made
+                layers.append(layer)
+                gone |= replaced
+    nodes = [node for node in graph.node if id(node) not in gone]
+    return SimpleNamespace(
+        node=[*nodes, *layers], initializer=graph.initializer, input=graph.input, output=graph.output
+    )
+
+
+class _File:
+    """The file's graph by its tensors."""
+
+    def __init__(self, graph: Any) -> None:
+        self.nodes = list(graph.node)
+        self.makers = {name: node for node in self.nodes for name in node.output if name}
+        self.stored = {tensor.name: tensor for tensor in graph.initializer}
+        self.elements = sum(_size(tensor.dims) for tensor in graph.initializer)
+
+    def constant(self, name: str) -> Any:
+        """The TensorProto behind a name, or None."""
+        if name in self.stored:
+            return self.stored[name]
+        node = self.makers.get(name)
+        if node is not None and node.op_type == "Constant" and len(node.attribute) == 1:
+            return node.attribute[0].t if node.attribute[0].type == 4 else None
+        return None
+
+
+def _size(dims: Iterable[int]) -> int:
+    return reduce(lambda total, size: total * int(size), dims, 1)
+
+
+@dataclass
+class _Expected:
+    """What the exporter makes of a layer."""
+
+    makers: dict[str, Any]
+    inputs: list[str]
+    output: str
+    states: list[str]  # outputs
+    constants: dict[str, NDArray[Any]]
+    parameters: dict[str, tuple[NDArray[Any], NDArray[Any]]]  # initialiser: parameter, place
+
+
+def _folded(node: Any, file: _File, version: int) -> tuple[Folded, set[int]] | None:
+    if len(node.doc_string) > MAX_NOTE:
+        return None
+    try:
+        note = json.loads(node.doc_string)
+        layer, features, initial = dict(note["layer"]), list(note["features"]), note["initial"]
+        lengths, streaming = bool(note["lengths"]), bool(note["streaming"])
+        if layer["type"] not in (*MATRIX, "RNN") or not _whole(layer, features, initial):
+            return None
+        shapes = shapes_of(layer, features[0])
+        counts = [_size(shape) for shape in shapes.values()]
+        if sum(counts) > file.elements or max(counts, default=0) > MAX_PARAMETER or len(features) > 16:
+            return None
+        sizes = state_sizes(layer, "layer", {f"layer/{key}": shape for key, shape in shapes.items()})
+        expected = _expected(layer, features, initial, (lengths, streaming), shapes, sizes, version)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, ExportError, MemoryError):
+        return None
+    found = _Match(expected, file)
+    if not found.add(expected.output, node.output[0]):
+        return None
+    outputs, places, replaced = [node.output[0]], [0], {id(node)}
+    for number, state in enumerate(expected.states, 1):
+        for other in file.nodes:
+            if id(other) in replaced or other.op_type != expected.makers[state].op_type or len(other.output) != 1:
+                continue
+            if found.add(state, other.output[0]):
+                found.forget(state, other)
+                outputs.append(other.output[0])
+                places.append(number)
+                replaced.add(id(other))
+    names = [found.names.get(name, "") for name in expected.inputs]
+    begin, end = len(features), len(names) - lengths
+    # A state that the layer does not read may begin with any other's numbers.
+    read = next((name for name in names[begin:end] if name), "")
+    names[begin:end] = [name or read for name in names[begin:end]] if read else []
+    if not all(names):
+        return None
+    weights = [(found.names[name], *codes) for name, codes in expected.parameters.items() if name in found.names]
+    return (
+        Folded(
+            node.name, layer, names, outputs, places, len(features), lengths, streaming, shapes, sizes, weights
+        ),
+        replaced,
+    )  # fmt: skip
+
+
+def _whole(layer: Mapping[str, Any], features: Sequence[Any], initial: Any) -> bool:
+    """Whether sizes are such at all; what they mean is the engine's to check."""
+    numbers = [value for value in layer.values() if isinstance(value, int) and not isinstance(value, bool)]
+    own = [*features, *numbers]
+    return bool(features) and type(initial) is int and 0 <= initial <= 4 and all(type(n) is int and n > 0 for n in own)
+
+
+def _expected(
+    layer: dict[str, Any],
+    features: list[int],
+    initial: int,
+    flags: tuple[bool, bool],
+    shapes: Shapes,
+    sizes: Mapping[str, int],
+    version: int,
+) -> _Expected:
+    lengths, streaming = flags
+    sources = [
+        {"type": "Input", "name": f"x{k}", "shape": [None, n], "dtype": "float32"} for k, n in enumerate(features)
+    ]
+    if not streaming:
+        given = list(sizes.values())[:initial]
+        sources += [{"type": "Input", "name": f"s{k}", "shape": [n], "dtype": "float32"} for k, n in enumerate(given)]
+    names = [str(source["name"]) for source in sources]
+    own = {**layer, "name": "layer", "inputs": names, "return_state": True}
+    outputs = ["layer", *(f"layer:{k + 1}" for k in range(len(sizes)))]
+    spec = model_spec("model", [*sources, own], names, outputs)
+    numbered = {key: np.arange(1, _size(shape) + 1, dtype=np.float32).reshape(shape) for key, shape in shapes.items()}
+    owners = {key: np.full(shape, -1.0 - number, np.float32) for number, (key, shape) in enumerate(shapes.items())}
+    protos = []
+    for arrays in (numbered, owners):
+        weights = {f"layer/{key}": array for key, array in arrays.items()}
+        plan = Plan(spec, lengths)
+        if streaming:
+            hold_states(plan, True, weights)
+        protos.append(graph_proto(build(plan, weights, version), "layer", version))
+    places, parameters = ({tensor.name: _array(tensor) for tensor in proto.initializer} for proto in protos)
+    constants = {name: array for name, array in places.items() if np.array_equal(array, parameters[name])}
+    held = plan.states.get("layer", ())
+    inputs = [*names[: len(features)], *([state.input for state in held] if streaming else names[len(features) :])]
+    return _Expected(
+        {name: node for node in protos[0].node for name in node.output if name},
+        inputs + ([axis.lengths for axis in plan.axes if axis.lengths] if lengths else []),
+        outputs[0],
+        [state.output for state in held] if streaming else outputs[1:],
+        constants,
+        {
+            name: (-1 - parameters[name].astype(np.int64), array.astype(np.int64) - 1)
+            for name, array in places.items()
+            if name not in constants
+        },
+    )
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    from onnx import numpy_helper
+
+    array: NDArray[Any] = numpy_helper.to_array(tensor)
+    return array
+
+
+class _Match:
+    """By the exporter's name of a tensor its name in the file."""
+
+    def __init__(self, expected: _Expected, file: _File) -> None:
+        self.expected, self.file = expected, file
+        self.names: dict[str, str] = {}
+
+    def add(self, ours: str, theirs: str) -> bool:
+        """Whether the file makes its tensor as the exporter makes ours; nothing is kept where it does not."""
+        names, waiting = dict(self.names), [(ours, theirs)]
+        while waiting:
+            one, other = waiting.pop()
+            if not one or not other:
+                if one or other:
+                    return False
+                continue
+            if one in names:
+                if names[one] != other:
+                    return False
+                continue
+            names[one] = other
+            if one in self.expected.constants:
+                if not self._equal(one, other):
+                    return False
+            elif one in self.expected.makers:
+                pairs = self._alike(self.expected.makers[one], self.file.makers.get(other))
+                if pairs is None:
+                    return False
+                waiting += pairs
+        self.names = names
+        return True
+
+    def forget(self, ours: str, node: Any) -> None:
+        """The state goes by several names, and what is read of it is not that node's."""
+        self.names.pop(ours, None)
+
+    def _equal(self, ours: str, theirs: str) -> bool:
+        tensor, own = self.file.constant(theirs), self.expected.constants[ours]
+        if tensor is None or tensor.data_location or tuple(tensor.dims) != own.shape:
+            return False
+        array = _array(tensor)
+        return array.dtype == own.dtype and array.tobytes() == own.tobytes()
+
+    def _alike(self, ours: Any, theirs: Any) -> list[tuple[str, str]] | None:
+        """Pairs of tensors that must be alike so that two nodes are."""
+        if theirs is None or (ours.op_type, ours.domain) != (theirs.op_type, theirs.domain):
+            return None
+        if len(ours.input) != len(theirs.input) or len(ours.output) != len(theirs.output):
+            return None
+        pairs = list(zip([*ours.input, *ours.output], [*theirs.input, *theirs.output], strict=True))
+        plain: list[list[bytes]] = []
+        bodies: list[dict[str, Any]] = []
+        for node in (ours, theirs):
+            plain.append(sorted(entry.SerializeToString() for entry in node.attribute if entry.type != 5))
+            bodies.append({entry.name: entry.g for entry in node.attribute if entry.type == 5})
+        if plain[0] != plain[1] or bodies[0].keys() != bodies[1].keys():
+            return None
+        for name, body in bodies[0].items():
+            around = match_body(body, bodies[1][name])
+            if around is None:
+                return None
+            pairs += around.items()
+        return pairs
+
+
+def folded(call: Call, node: Folded) -> list[Value]:
+    """The layer, in the walk."""
+    inputs, weights = call.inputs[: len(node.input)], call.inputs[len(node.input) :]
+    layer, states = dict(node.layer), list(node.sizes)
+    type, sequences = layer.pop("type"), layer.pop("return_sequences", False)
+    views = [_sequence(value, node.streaming) for value in inputs[: node.sequences]]
+    (_, time, batch), *others = views
+    for _, own_time, own_batch in others:
+        time.join(own_time)
+        batch.join(own_batch)
+    source, *steps = (call.whole(one.parts[0]) for one, _, _ in views)
+    lengths = None
+    if node.lengths:
+        rows = inputs[-1]
+        if not isinstance(rows, Rows) or rows.stage != "lengths" or rows.axes != (BATCH,):
+            raise Refused(f"its lengths are {describe(rows)}; expected an input of the graph")
+        lengths = rows.name
+    given = inputs[node.sequences : len(inputs) - node.lengths]
+    size = next(iter(node.sizes.values()))
+    initial, learned = initial_of(given, states, size, batch, call)
+    if learned and type != "RNN":
+        raise Refused("its initial state is a constant other than zeros")
+    options, parameters = with_learned(layer, _parameters(node, weights), learned)
+    units = options["units"] if type == "RNN" else parameters["output_kernel"].shape[1]
+    made = call.graph.add(type, call.at, [source, *steps, *initial], units, options, parameters).layer
+    made.lengths, made.sequences = lengths, node.sequences
+    hidden = tuple(d for d in source.dims if d.root is not time.root)
+    ports = STATES if type == "RNN" else ("s",)
+    made.states = {port: Tensor(made, port, size, hidden) for port, _ in zip(ports, states, strict=False)}
+    state_views = [View(((tensor,),), (batch, FEATURES)) for tensor in made.states.values()]
+    if type == "RNN":
+        output = state_views[0]
+    elif sequences and not node.streaming:
+        output = View(((made.output,),), (batch, time, FEATURES))
+    else:
+        made.last = Tensor(made, "last", units, hidden)
+        output = View(((made.last,),), (batch, FEATURES))
+    return [[output, *state_views][place] for place in node.places]
+
+
+def _sequence(value: Value | None, streaming: bool) -> Any:
+    if not isinstance(value, View) or value.ids:
+        raise Refused(f"its input is {describe(value)}; expected a tensor that the model computes")
+    if not streaming:
+        return sequence_of(value, True)
+    return sequence_of(View(value.parts, (ONE, *value.axes)), False)
+
+
+def _parameters(node: Folded, values: Sequence[Value | None]) -> dict[str, NDArray[Any]]:
+    """What the initialisers hold, in the layer's own parameters."""
+    result = {key: np.empty(_size(shape), np.float32) for key, shape in node.shapes.items()}
+    missing = {key: array.size for key, array in result.items()}
+    keys = list(result)
+    for value, (name, owners, places) in zip(values, node.weights, strict=True):
+        if not isinstance(value, Known) or value.symbolic or value.array.dtype != np.float32:
+            raise Refused(f"'{name}' is {describe(value)}; expected a constant of float32")
+        if value.array.shape != owners.shape:
+            raise Refused(f"'{name}' has shape {value.array.shape}; expected {owners.shape}")
+        for number in np.unique(owners):
+            own = owners == number
+            result[keys[number]][places[own]] = value.array[own]
+            missing[keys[number]] -= int(own.sum())
+    if any(missing.values()):
+        raise Refused("its weights are not all there")
+    return {key: array.reshape(node.shapes[key]) for key, array in result.items()}

@@ -1,0 +1,101 @@
+"""Notes in a file for whoever loads it again: which nodes together are a layer that ONNX has no operator for.
+
+The node that makes such a layer's output says in its ``doc_string`` which layer it is. The import does not take that on
+trust: it holds the nodes against those that the exporter would write of this layer (``_import/fold.py``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rekur._spec import MATRIX
+from rekur.onnx._around import label_inside
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._matrix import Attention
+from rekur.onnx._plan import Layer, Plan, sequences_of
+
+MAX_NOTE = 128 * 1024  # characters
+_LEFT_OUT = ("name", "inputs", "return_state", "residual", "learn_initial_state")
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
+    """Say at the layer's output which it is, where its nodes alone do not say so."""
+    if layer["type"] not in MATRIX and not (layer["type"] == "RNN" and plan.streaming):
+        return
+    count, held = sequences_of(layer), plan.states.get(layer["name"])
+    axis = inputs[0].axis
+    note = {
+        "layer": {key: value for key, value in layer.items() if key not in _LEFT_OUT},
+        "features": [tensor.features for tensor in inputs[:count]],
+        "initial": len(held) if held else len(inputs) - count,
+        "lengths": bool(axis is not None and axis.lengths),
+        "streaming": plan.streaming,
+    }
+    text, output = json.dumps(note), label_inside(layer)
+    for node in reversed(graph.nodes):
+        if node.outputs[0] == output and len(text) <= MAX_NOTE:
+            node.doc = text
+            return
+
+
+def shapes_of(layer: Mapping[str, Any], features: int) -> Shapes:
+    """The parameters of a layer that notes are about, in its order, by their names without the layer's."""
+    if layer["type"] == "RNN":
+        return _shapes_of_rnn(layer, features)
+    if layer["type"] == "SelectiveSSM":
+        return _shapes_of_selective(layer, features)
+    a, units = Attention.of(layer), layer.get("units", features)
+    values = a.heads * a.value
+    gate = values * bool(layer.get("output_gate", True))
+    mlstm = a.mode == "mlstm"
+    columns = 2 * a.heads * a.key + values + gate + (a.heads if mlstm else a.decays + a.heads * a.delta)
+    apart = a.heads if mlstm else 0
+    shapes: Shapes = {"kernel": (features, columns + apart)}
+    if layer.get("use_bias", True):
+        shapes["bias"] = (columns,)
+        if apart:
+            shapes["forget_bias"] = (apart,)
+    shapes["gamma"] = (values if mlstm else a.value,)
+    shapes["output_kernel"] = (values, units)
+    if layer.get("use_bias", True):
+        shapes["output_bias"] = (units,)
+    return shapes
+
+
+def _shapes_of_selective(layer: Mapping[str, Any], features: int) -> Shapes:
+    channels, numbers = layer.get("expand", 2) * features, layer.get("state_size", 16)
+    rank, units = layer.get("dt_rank", -(-features // 16)), layer.get("units", features)
+    bias, conv_bias = layer.get("use_bias", False), layer.get("use_conv_bias", True)
+    shapes: Shapes = {
+        "kernel": (features, 2 * channels),
+        **({"bias": (2 * channels,)} if bias else {}),
+        "convolution": (layer.get("conv_kernel", 4), channels),
+        **({"convolution_bias": (channels,)} if conv_bias else {}),
+        "selection_kernel": (channels, rank + 2 * numbers),
+        "dt_kernel": (rank, channels),
+        "dt_bias": (channels,),
+        "A_log": (numbers, channels),
+        "D": (channels,),
+        "output_kernel": (channels, units),
+        **({"output_bias": (units,)} if bias else {}),
+    }
+    return shapes
+
+
+def _shapes_of_rnn(layer: Mapping[str, Any], features: int) -> Shapes:
+    cell, units = layer["cell"], layer["units"]
+    products, recurrent, bias = len(cell["kernel"]), len(cell["recurrent"]), layer.get("use_bias", True)
+    shapes: Shapes = {}
+    if products:
+        shapes["kernel"] = (features, products * units)
+    if recurrent:
+        shapes["recurrent_kernel"] = (units, recurrent * units)
+    if products and bias:
+        shapes["bias"] = (products * units,)
+    if recurrent and bias and cell.get("recurrent_bias", False):
+        shapes["recurrent_bias"] = (recurrent * units,)
+    return {**shapes, **{weight["name"]: (units,) for weight in cell.get("weights", ())}}
