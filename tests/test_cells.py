@@ -21,11 +21,11 @@ from rekur import _core
 
 
 def recurrent_types() -> list[str]:
-    """The layer types of the engine that take `units` and `return_state`: asked, so that a new one is found."""
+    """The engine's layer types that take `units` and the options of every cell: asked, so that a new one is found."""
     found = []
     for name in _core.layer_types():
         try:
-            probe = json.dumps({"type": name, "name": "probe", "units": 2, "return_state": True})
+            probe = json.dumps({"type": name, "name": "probe", "units": 2, "state_clip": 1.0})
             _core.infer_layer(probe, [((None, 3, 2), "float32")])
         except (ValueError, TypeError):
             continue
