@@ -27,6 +27,13 @@ std::vector<Shape> shapes_of(const Batch& batch) {
   return shapes;
 }
 
+// shared: by layer, (the model, the layer there) whose weights it has.
+Model make(const std::string& spec, const std::map<std::string, std::pair<py::object, std::string>>& shared) {
+  std::vector<SharedLayer> with;
+  for (const auto& [layer, theirs] : shared) with.push_back({layer, &theirs.first.cast<const Model&>(), theirs.second});
+  return Model(spec, with);
+}
+
 std::vector<Floats> predict(const Model& model, const py::sequence& inputs, const py::object& lengths) {
   const PyBatch b = to_batch(inputs, lengths);
   std::vector<View> views;
@@ -88,8 +95,8 @@ std::pair<Floats, py::list> backward(const Model& model, PyTape& tape, const py:
       input_gradients.append(py::none());
     }
   }
-  Floats weights(static_cast<py::ssize_t>(model.weights().size()));
-  const std::span<float> dw(weights.mutable_data(), model.weights().size());
+  Floats weights(static_cast<py::ssize_t>(model.weight_count()));
+  const std::span<float> dw(weights.mutable_data(), model.weight_count());
   tape.used = true;
   {
     const ReleaseGil release;
@@ -143,7 +150,8 @@ void bind_model(py::module_& m) {
   m.def("load", &load, py::arg("path"));
   py::class_<PyTape>(m, "Tape");
   py::class_<Model>(m, "Model")
-      .def(py::init<const std::string&>(), py::arg("spec"))
+      .def(py::init(&make), py::arg("spec"), py::arg("shared") = py::dict())
+      .def("set_trained", &Model::set_trained, py::arg("layer"), py::arg("trained"), py::arg("learning_rate_scale") = 1.0f)
       .def_property_readonly("spec", &Model::spec)
       .def_property_readonly("inputs", [](const Model& self) { return describe(self.inputs()); })
       .def_property_readonly("outputs", [](const Model& self) { return describe(self.outputs()); })
@@ -157,13 +165,16 @@ void bind_model(py::module_& m) {
       .def("initialize", &initialize, py::arg("seed"), py::arg("keep") = std::vector<std::string>())
       .def("get_weights",
            [](const Model& self) {
-             const auto w = self.weights();
-             return copied<float>({static_cast<Index>(w.size())}, w.data());
+             Floats flat(static_cast<py::ssize_t>(self.weight_count()));
+             const std::span<float> into(flat.mutable_data(), self.weight_count());
+             const ReleaseGil release;
+             self.copy_weights(into);
+             return flat;
            })
       .def(
           "set_weights",
           [](Model& self, const py::object& flat) {
-            const std::size_t n = self.weights().size();
+            const std::size_t n = self.weight_count();
             self.set_weights({float_data(flat, "weights", static_cast<Index>(n)), n});
           },
           py::arg("flat"))

@@ -270,7 +270,9 @@ TEST_CASE("stream: streams of the same weights share them") {
   const auto rows = graph.program(false);
   CHECK(rows != one);
   CHECK(graph.program(false) == rows);
-  graph.change_weights([](std::span<float> weights) { weights[0] = 1; });
+  std::vector<float> weights(graph.weights().begin(), graph.weights().end());
+  weights[0] = 1;
+  graph.set_weights(weights);
   const auto after = graph.program(true);
   CHECK(after != one);
   const std::weak_ptr<const graph::Program> held = one;

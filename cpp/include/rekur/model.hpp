@@ -74,12 +74,24 @@ class REKUR_API Tape {
 };
 #endif
 
+class Model;
+
+// Layer `layer` of a model that is made has the weights of layer `theirs` of model `of`.
+struct SharedLayer {
+  std::string layer;
+  const Model* of = nullptr;
+  std::string theirs;
+};
+
 class REKUR_API Model {
  public:
 #if REKUR_THROWS
   // Builds the graph of a spec (docs/architecture.md, "The spec"). Parameters start at zero: call initialize or set them.
   // Throws Error naming the layer at fault.
   explicit Model(const std::string& spec_json);
+  // The same with layers that have the weights of another model's layers for their own, whichever of the two is trained or set.
+  // Both keep them: the other may be moved or destroyed. Throws Error where their shapes differ.
+  Model(const std::string& spec_json, std::span<const SharedLayer> shared);
 #endif
   ~Model();
   Model(Model&&) noexcept;
@@ -90,7 +102,9 @@ class REKUR_API Model {
   const std::vector<TensorInfo>& outputs() const noexcept;
   const std::vector<ParameterInfo>& parameters() const noexcept;
 
-  std::span<const float> weights() const noexcept;  // the flat buffer
+  // The flat buffer, weight_count() floats; empty where the model shares layers with others: copy_weights has them all.
+  std::span<const float> weights() const noexcept;
+  std::size_t weight_count() const noexcept;
 
   // What may ride along in a file: names of tensors must not collide with parameters', the metadata "rekur" is taken.
   struct Extras {
@@ -107,7 +121,15 @@ class REKUR_API Model {
   void initialize(std::uint64_t seed, std::span<const std::string> keep);
 #endif
 
-  void set_weights(std::span<const float> flat);  // as many as weights() has; throws Error otherwise
+  // Both of weight_count() floats; they throw Error otherwise.
+  void set_weights(std::span<const float> flat);
+  void copy_weights(std::span<float> flat) const;
+
+#if REKUR_TRAINING
+  // From the next step of any trainer on: whether a layer is trained, and what the learning rate is multiplied by for it. Below the
+  // lowest layer that is trained nothing goes backward. Part of a file. Throws Error for a name that no layer has.
+  void set_trained(const std::string& layer, bool trained, float learning_rate_scale = 1);
+#endif
 
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
@@ -122,8 +144,9 @@ class REKUR_API Model {
   // the caller owns: the batch's arrays must stay valid and unchanged until backward has consumed the tape.
   Tape forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed = 0, std::uint64_t step = 0) const;
 
-  // output_gradients follow outputs(); a null data pointer means zero. weight_gradients is a flat buffer like weights(),
-  // overwritten. input_gradients follow inputs(), overwritten; a null data pointer means not wanted; int32 inputs have none.
+  // output_gradients follow outputs(); a null data pointer means zero. weight_gradients is a flat buffer of
+  // weight_count() floats, overwritten: zeros for layers that are not trained. input_gradients follow inputs(), overwritten; a null
+  // data pointer means not wanted; int32 inputs have none.
   void backward(Tape tape, std::span<const ConstView> output_gradients, std::span<float> weight_gradients,
                 std::span<const View> input_gradients) const;
 #endif

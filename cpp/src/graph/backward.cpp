@@ -32,7 +32,7 @@ void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span
   if (run.graph_id_ != id_) throw_error("model: the tape belongs to another model");
   if (!run.training_) throw_error("model: the run was one of inference; only a training run goes backward");
   if (run.consumed_) throw_error("model: the tape was used already; each serves one backward pass");
-  if (run.version_ != version_ || run.epoch_ != isa::epoch()) {
+  if (run.version_ != stores_.version() || run.epoch_ != isa::epoch()) {
     throw_error("model: its parameters or the instruction set were changed after the tape's forward pass");
   }
   if (static_cast<Index>(d_weights.size()) != parameter_count_) {
@@ -46,15 +46,20 @@ void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span
   }
 }
 
-void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
+void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained) const {
   const FlushDenormals flush;
-  const auto turn = turns_.read();
+  const auto turn = stores_.read();
   check_backward(run, d_weights, d_inputs);
   run.consumed_ = true;
+  std::shared_ptr<const Trained> now;
+  if (trained == nullptr) {
+    trained = (now = this->trained()).get();
+    if (!trained->all) fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
+  }
   try {
-    start_gradients(run, d_inputs);
+    start_gradients(run, d_inputs, *trained);
     if (run.batch_size_ > 0)
-      run_backward(run, d_weights);
+      run_backward(run, d_weights, *trained);
     else
       fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
   } catch (const std::bad_alloc&) {
@@ -63,13 +68,13 @@ void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View>
 }
 
 // Zeroes the callers' arrays and brings to each output tensor the gradients that were given apart from it.
-void Graph::start_gradients(Run& run, std::span<const View> d_inputs) const {
+void Graph::start_gradients(Run& run, std::span<const View> d_inputs, const Trained& trained) const {
   for (std::size_t i = 0; i < d_inputs.size(); ++i) {
     if (d_inputs[i].data == nullptr) continue;
     fill_zero(d_inputs[i].data, element_count(d_inputs[i].shape));
     run.gradients_[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data;
   }
-  run.wanted_ = wanted_gradients(d_inputs);
+  run.wanted_ = wanted_gradients(d_inputs, trained);
   for (std::size_t k = 0; k < run.output_gradients_.size(); ++k) {
     const auto tensor = static_cast<std::size_t>(topology_.outputs[k]);
     if (run.output_gradients_[k] == nullptr || !run.wanted_[tensor]) continue;
@@ -83,8 +88,8 @@ void Graph::start_gradients(Run& run, std::span<const View> d_inputs) const {
   }
 }
 
-// Per tensor: whether a parameter or a wanted input lies behind it.
-std::vector<char> Graph::wanted_gradients(std::span<const View> d_inputs) const {
+// Per tensor: whether a parameter that is trained or a wanted input lies behind it.
+std::vector<char> Graph::wanted_gradients(std::span<const View> d_inputs, const Trained& trained) const {
   std::vector<char> wanted(topology_.tensors.size(), false);
   for (std::size_t i = 0; i < d_inputs.size(); ++i) {
     wanted[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data != nullptr;
@@ -92,41 +97,56 @@ std::vector<char> Graph::wanted_gradients(std::span<const View> d_inputs) const 
   for (const Node& node : topology_.nodes) {
     if (node.source || !node.used) continue;
     const bool needed =
-        node.weights_end > node.weights_begin ||
+        (node.weights_size() > 0 && trained.owner[static_cast<std::size_t>(node.owner)]) ||
         std::any_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) { return wanted[static_cast<std::size_t>(tensor)]; });
     for (int k = 0; k < node.output_count; ++k) wanted[static_cast<std::size_t>(node.first_output + k)] = needed;
   }
   return wanted;
 }
 
-void Graph::run_backward(Run& run, std::span<float> d_weights) const {
+// Of several calls of a layer the last one writes the gradients of its weights, the others add to them, in order.
+void Graph::run_backward(Run& run, std::span<float> d_weights, const Trained& trained) const {
   const Plan& plan = *run.plan_;
   std::array<Call, layers::Layer::kMostStacked> calls;
   std::array<layers::LayerCall, layers::Layer::kMostStacked> stack;
-  std::size_t n = 0;
+  struct Apart {
+    const float* from;
+    float* to;
+    Index size;
+  };
+  std::array<Apart, layers::Layer::kMostStacked> apart;
+  std::vector<char> begun(topology_.owners.size(), false);
+  std::size_t n = 0, added = 0;
   for (std::size_t i = topology_.nodes.size(); i-- > 0;) {
     const Node& node = topology_.nodes[i];
+    const auto owner = static_cast<std::size_t>(node.owner);
+    const bool learns = node.weights_size() > 0 && trained.owner[owner];
+    float* const own = learns ? d_weights.data() + node.weights_begin : nullptr;
+    const bool first = !begun[owner];
+    begun[owner] = true;
+    const bool writes = node.layer->writes_gradients();
+    float* const to = learns && writes && !first ? run.arena_.data() + plan.gradient_apart[i] : own;
     const bool runs = !node.source && node.used && run.wanted_[static_cast<std::size_t>(node.first_output)] &&
-                      point_backward(run, i, d_weights, calls[n]);
-    if (!runs || !node.layer->writes_gradients()) {
-      fill_zero(d_weights.data() + node.weights_begin, node.weights_end - node.weights_begin);
-    }
+                      point_backward(run, i, to, calls[n]);
+    if (learns && first && (!runs || !writes)) fill_zero(own, node.weights_size());
     if (node.source || !node.used) continue;
     if (runs) {
       stack[n] = {node.layer.get(), &calls[n].context};
       ++n;
+      if (to != own) apart[added++] = {to, own, node.weights_size()};
     }
     if (n == 0 || plan.stack_first[i] < static_cast<Index>(i)) continue;  // the stack goes on
     if (n == 1)
       stack[0].layer->backward(*stack[0].run);
     else
       stack[0].layer->backward_stack(std::span(stack).first(n));
-    n = 0;
+    for (std::size_t k = 0; k < added; ++k) layers::accumulate(apart[k].from, apart[k].to, apart[k].size);
+    n = added = 0;
   }
 }
 
 // Collects what node i's backward call needs. False if no gradient arrives there.
-bool Graph::point_backward(Run& run, std::size_t i, std::span<float> d_weights, Call& call) const {
+bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call) const {
   const Plan& plan = *run.plan_;
   const Node& node = topology_.nodes[i];
   float* arena = run.arena_.data();
@@ -151,8 +171,8 @@ bool Graph::point_backward(Run& run, std::size_t i, std::span<float> d_weights, 
   layers::Context& c = call.context;
   c.d_outputs = call.d_outputs;
   c.d_inputs = call.d_inputs;
-  c.weights = weights_.data() + node.weights_begin;
-  c.d_weights = node.weights_end > node.weights_begin ? d_weights.data() + node.weights_begin : nullptr;
+  c.weights = weights_of(node);
+  c.d_weights = d_weights;
   c.tape = arena + plan.tape[i];
   c.scratch = arena + plan.scratch[i];
   const int source = call.input_specs[0].time_source;

@@ -1,6 +1,8 @@
 // Spec → graph.
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <limits>
 #include <utility>
 
 #include "graph/graph.hpp"
@@ -42,6 +44,14 @@ std::vector<std::string> read_names(json::Reader& reader, const char* key) {
   return names;
 }
 
+// Whether a layer's object, made for the first, serves for the second: it has looked at features and types, not at batch and time.
+bool alike(std::span<const layers::TensorSpec> a, std::span<const layers::TensorSpec> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const layers::TensorSpec& x, const layers::TensorSpec& y) {
+    const bool features = x.dtype == DType::int32 || x.shape.empty() || y.shape.empty() || x.shape.back() == y.shape.back();
+    return x.dtype == y.dtype && x.shape.size() == y.shape.size() && features;
+  });
+}
+
 class Builder {
  public:
   Builder(json::Reader& spec, Topology& topology) : spec_(spec), t_(topology) {}
@@ -49,54 +59,120 @@ class Builder {
   void build() {
     const std::string format = spec_.string("format");
     if (format != "rekur") spec_.refuse("format", "\"rekur\"");
-    if (spec_.integer("version") != 1) spec_.refuse("version", "1 (the only one this library knows)");
+    const Index version = spec_.integer("version");
+    if (version != 1 && version != 2) spec_.refuse("version", "1 or 2 (the ones that this library knows)");
     spec_.string("name", "model");
-    const json::Array& layers = spec_.array("layers");
+    layers_ = &spec_.array("layers");
+    const json::Array* const calls = version == 2 ? &spec_.array("calls") : nullptr;
     const std::vector<std::string> inputs = read_names(spec_, "inputs");
     const std::vector<std::string> outputs = read_names(spec_, "outputs");
     spec_.finish();
 
-    std::vector<layers::Parsed> parsed;
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      parsed.push_back(layers::parse_layer(layers[i], i));
-      names_.push_back(parsed.back().layer->name());
-    }
+    read_layers(calls != nullptr);
+    if (calls != nullptr)
+      read_calls(*calls);
+    else
+      for (std::size_t i = 0; i < parsed_.size(); ++i)
+        calls_.push_back({t_.owners[i], static_cast<int>(i), std::move(parsed_[i].references)});
+    for (const Planned& call : calls_) names_.push_back(call.name);
     by_name_ = sorted(names_.size(), [this](Index a, Index b) { return name(a) < name(b); });
     for (std::size_t i = 1; i < by_name_.size(); ++i) {
-      if (name(by_name_[i]) == name(by_name_[i - 1]))
-        parsed[static_cast<std::size_t>(by_name_[i])].layer->fail("there is more than one layer of this name");
+      if (name(by_name_[i]) != name(by_name_[i - 1])) continue;
+      const layers::Layer& layer = layer_of(calls_[static_cast<std::size_t>(by_name_[i])]);
+      if (calls == nullptr) layer.fail("there is more than one layer of this name");
+      layer.fail("there is more than one call named '%'", {name(by_name_[i])});
     }
     position_of_.assign(names_.size(), -1);
-    for (std::size_t i = 0; i < inputs.size(); ++i) list_input(inputs[i], static_cast<int>(i), parsed);
+    for (std::size_t i = 0; i < inputs.size(); ++i) list_input(inputs[i], static_cast<int>(i));
     t_.inputs.assign(inputs.size(), -1);
-    for (layers::Parsed& p : parsed) add(std::move(p));
+    first_call_.assign(parsed_.size(), -1);
+    for (Planned& call : calls_) add(call);
     for (const std::string& output : outputs) add_output(output);
     mark_used();
   }
 
  private:
-  void list_input(const std::string& name, int position, const std::vector<layers::Parsed>& parsed) {
+  // A node to be.
+  struct Planned {
+    std::string name;
+    int owner;  // layer
+    std::vector<std::string> references;
+  };
+
+  void read_layers(bool apart) {
+    for (std::size_t i = 0; i < layers_->size(); ++i) {
+      parsed_.push_back(layers::parse_layer((*layers_)[i], i));
+      const layers::Layer& layer = *parsed_.back().layer;
+      if (apart && (*layers_)[i].object().find("inputs") != nullptr) layer.fail("'inputs' stand with its calls in version 2");
+      t_.owners.push_back(layer.name());
+    }
+    const std::vector<Index> order = sorted(t_.owners.size(), [this](Index a, Index b) { return owner(a) < owner(b); });
+    for (std::size_t i = 1; apart && i < order.size(); ++i)
+      if (owner(order[i]) == owner(order[i - 1]))
+        parsed_[static_cast<std::size_t>(order[i])].layer->fail("there is more than one layer of this name");
+  }
+
+  // Inputs are there without being called.
+  void read_calls(const json::Array& calls) {
+    std::vector<char> called(parsed_.size(), false);
+    for (std::size_t i = 0; i < parsed_.size(); ++i) {
+      if (parsed_[i].layer->type() != "Input") continue;
+      called[i] = true;
+      calls_.push_back({t_.owners[i], static_cast<int>(i), {}});
+    }
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      json::Reader call(calls[i], compose("call %", {i}));
+      const std::string layer = call.string("layer");
+      const auto found = std::find(t_.owners.begin(), t_.owners.end(), layer);
+      if (found == t_.owners.end()) {
+        const std::vector<std::string_view> known(t_.owners.begin(), t_.owners.end());
+        call.fail("%", {unknown_name("layer", layer, known)});
+      }
+      const auto owner = static_cast<std::size_t>(found - t_.owners.begin());
+      if (parsed_[owner].layer->type() == "Input") call.fail("'%' is an Input, which is not called", {layer});
+      const std::string name = call.string("name", layer.c_str());
+      if (!layers::is_name(name)) call.refuse("name", "1 to 255 letters, digits, '_', '.' or '-'");
+      called[owner] = true;
+      calls_.push_back({name, static_cast<int>(owner), read_names(call, "inputs")});
+      call.finish();
+    }
+    for (std::size_t i = 0; i < called.size(); ++i)
+      if (!called[i]) parsed_[i].layer->fail("is not called");
+  }
+
+  const layers::Layer& layer_of(const Planned& call) const { return *parsed_[static_cast<std::size_t>(call.owner)].layer; }
+
+  void list_input(const std::string& name, int position) {
     const Index found = find(name);
     if (found < 0) spec_.fail("inputs: %", {unknown_name("layer", name, all_names())});
-    const layers::Layer& layer = *parsed[static_cast<std::size_t>(found)].layer;
+    const layers::Layer& layer = layer_of(calls_[static_cast<std::size_t>(found)]);
     if (layer.type() != "Input") spec_.fail("inputs: '%' is a layer of type %, not Input", {name, layer.type()});
     if (std::exchange(position_of_[static_cast<std::size_t>(found)], position) >= 0)
       spec_.fail("inputs: '%' is listed twice", {name});
   }
 
-  void add(layers::Parsed parsed) {
+  void add(const Planned& call) {
     Node node;
-    node.layer = std::move(parsed.layer);
-    const layers::Layer& layer = *node.layer;
-    node.source = layer.type() == "Input";
-    const std::string where = compose("% '%'", {layer.type(), layer.name()});
+    const auto owner = static_cast<std::size_t>(call.owner);
+    int& first = first_call_[owner];
+    node.name = call.name;
+    node.owner = call.owner;
+    node.again = first >= 0;
+    node.layer = node.again ? t_.nodes[static_cast<std::size_t>(first)].layer : std::move(parsed_[owner].layer);
+    node.source = node.layer->type() == "Input";
+    const std::string where = compose("% '%'", {node.layer->type(), node.name});
     std::vector<layers::TensorSpec> inputs;
-    for (const std::string& reference : parsed.references) {
+    for (const std::string& reference : call.references) {
       node.inputs.push_back(resolve(reference, compose("%: input", {where})));
       inputs.push_back(t_.tensors[static_cast<std::size_t>(node.inputs.back())]);
     }
+    const bool other = node.again && !alike(inputs_of(t_.nodes[static_cast<std::size_t>(first)]), inputs);
+    if (other) node.layer = layers::parse_layer((*layers_)[owner], owner).layer;
+    const layers::Layer& layer = *node.layer;
     std::vector<layers::TensorSpec> outputs = layer.infer(inputs);
-    node.layer->build(inputs);
+    if (!node.again || other) node.layer->build(inputs);
+    if (other) check_parameters(t_.nodes[static_cast<std::size_t>(first)], layer, inputs);
+    if (!node.again) first = static_cast<int>(t_.nodes.size());
     node.first_output = static_cast<int>(t_.tensors.size());
     node.output_count = static_cast<int>(outputs.size());
     const int position = position_of_[t_.nodes.size()];
@@ -111,6 +187,21 @@ class Builder {
       t_.input_of.push_back(position);
     }
     t_.nodes.push_back(std::move(node));
+  }
+
+  std::vector<layers::TensorSpec> inputs_of(const Node& node) const {
+    std::vector<layers::TensorSpec> inputs;
+    for (const int tensor : node.inputs) inputs.push_back(t_.tensors[static_cast<std::size_t>(tensor)]);
+    return inputs;
+  }
+
+  void check_parameters(const Node& first, const layers::Layer& layer, std::span<const layers::TensorSpec> inputs) const {
+    const std::vector<layers::ParamSpec> there = first.layer->parameters(inputs_of(first)), here = layer.parameters(inputs);
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      if (i < there.size() && there[i].name == here[i].name && there[i].shape == here[i].shape) continue;
+      layer.fail("the call '%' needs its weight '%' of shape %, and an earlier one %",
+                 {names_[t_.nodes.size()], here[i].name, here[i].shape, i < there.size() ? there[i].shape : Shape()});
+    }
   }
 
   void add_output(const std::string& name) {
@@ -153,9 +244,9 @@ class Builder {
     }
   }
 
-  std::string_view name(Index layer) const { return names_[static_cast<std::size_t>(layer)]; }
+  std::string_view name(Index call) const { return names_[static_cast<std::size_t>(call)]; }
 
-  // The layer of this name, or -1.
+  // The call of this name, or -1.
   Index find(std::string_view wanted) const {
     const auto at = std::lower_bound(by_name_.begin(), by_name_.end(), wanted,
                                      [this](Index layer, std::string_view than) { return name(layer) < than; });
@@ -168,11 +259,17 @@ class Builder {
     return all;
   }
 
+  std::string_view owner(Index layer) const { return t_.owners[static_cast<std::size_t>(layer)]; }
+
   json::Reader& spec_;
   Topology& t_;
-  std::vector<std::string_view> names_;  // of the layers, which keep them
-  std::vector<Index> by_name_;           // layers
-  std::vector<int> position_of_;         // by layer: where the model's inputs list it, or -1
+  const json::Array* layers_ = nullptr;
+  std::vector<layers::Parsed> parsed_;  // by layer; an object moves to its first call's node
+  std::vector<Planned> calls_;
+  std::vector<int> first_call_;          // by layer: a node, or -1
+  std::vector<std::string_view> names_;  // of the calls, which keep them
+  std::vector<Index> by_name_;           // calls
+  std::vector<int> position_of_;         // by call: where the model's inputs list it, or -1
 };
 
 std::uint64_t next_id() {
@@ -184,12 +281,13 @@ std::uint64_t next_id() {
 std::string tensor_name(const Topology& topology, int tensor) {
   const Node& node = topology.nodes[static_cast<std::size_t>(topology.producer[static_cast<std::size_t>(tensor)])];
   const int output = tensor - node.first_output;
-  return output == 0 ? node.layer->name() : compose("%:%", {node.layer->name(), output});
+  return output == 0 ? node.name : compose("%:%", {node.name, output});
 }
 
 }  // namespace
 
-Graph::Graph(const std::string& spec_json) : spec_(spec_json), id_(next_id()), pool_(std::make_shared<ArenaPool>()) {
+Graph::Graph(const std::string& spec_json, std::span<const SharedLayer> shared)
+    : spec_(spec_json), id_(next_id()), pool_(std::make_shared<ArenaPool>()) {
   isa::table();  // throws if this machine can run none of the kernels: no layer has to expect that
   const json::Value value = json::parse(spec_json);
   json::Reader reader(value, "model");
@@ -200,14 +298,32 @@ Graph::Graph(const std::string& spec_json) : spec_(spec_json), id_(next_id()), p
   };
   for (const int tensor : topology_.inputs) input_infos_.push_back(info(tensor));
   for (const int tensor : topology_.outputs) output_infos_.push_back(info(tensor));
-  allocate_parameters();
+  lay_out_parameters(shared);
+  const std::size_t owners = topology_.owners.size();
+  trained_ =
+      std::make_shared<const Trained>(Trained{.owner = std::vector<char>(owners, true), .rate = std::vector<float>(owners, 1)});
 }
 
 Graph::~Graph() = default;
 
-void Graph::allocate_parameters() {
-  for (Node& node : topology_.nodes) {
+// In the order of the layers' first calls, whoever's store they stand in.
+void Graph::lay_out_parameters(std::span<const SharedLayer> shared) {
+  Index own = 0;
+  std::vector<int> first_call(topology_.owners.size(), -1);
+  for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
+    Node& node = topology_.nodes[i];
+    int& first = first_call[static_cast<std::size_t>(node.owner)];
+    if (node.again) {
+      const Node& before = topology_.nodes[static_cast<std::size_t>(first)];
+      node.store = before.store;
+      node.weights_at = before.weights_at;
+      node.weights_begin = before.weights_begin;
+      node.weights_end = before.weights_end;
+      continue;
+    }
+    first = static_cast<int>(i);
     node.weights_begin = parameter_count_;
+    const std::size_t first_parameter = parameter_infos_.size();
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(topology_.tensors[static_cast<std::size_t>(tensor)]);
     for (layers::ParamSpec& parameter : node.layer->parameters(inputs)) {
@@ -216,10 +332,70 @@ void Graph::allocate_parameters() {
       if (parameter_count_ > kMaxParameters) node.layer->fail("the model would have more than 2^40 parameters");
       parameter.context = compose("% '%': initializer of %", {node.layer->type(), node.layer->name(), parameter.name});
       parameter_specs_.push_back(std::move(parameter));
+      parameter_owner_.push_back(node.owner);
     }
     node.weights_end = parameter_count_;
+    const auto with =
+        std::find_if(shared.begin(), shared.end(), [&](const SharedLayer& s) { return s.layer == node.layer->name(); });
+    if (with != shared.end())
+      share(node, *with, first_parameter);
+    else
+      node.weights_at = std::exchange(own, own + node.weights_size());
   }
-  weights_ = Arena(parameter_count_, "the parameters");
+  for (const SharedLayer& with : shared)
+    if (std::find(topology_.owners.begin(), topology_.owners.end(), with.layer) == topology_.owners.end())
+      throw_error("model: there is no layer '%' that could share weights", {with.layer});
+  stores_.own().weights = Arena(own, "the parameters");
+  segments_ = segments_of(std::vector<char>(topology_.owners.size(), true));
+}
+
+void Graph::share(Node& node, const SharedLayer& with, std::size_t first_parameter) {
+  const Graph& other = *with.of;
+  const auto found = std::find_if(other.topology_.nodes.begin(), other.topology_.nodes.end(), [&](const Node& theirs) {
+    return other.topology_.owners[static_cast<std::size_t>(theirs.owner)] == with.theirs;
+  });
+  if (found == other.topology_.nodes.end())
+    throw_error("model: there is no layer '%' whose weights could be shared", {with.theirs});
+  std::vector<const ParameterInfo*> theirs;
+  for (std::size_t i = 0; i < other.parameter_infos_.size(); ++i)
+    if (other.parameter_owner_[i] == found->owner) theirs.push_back(&other.parameter_infos_[i]);
+  const std::size_t count = parameter_infos_.size() - first_parameter;
+  for (std::size_t i = 0; i < std::max(count, theirs.size()); ++i) {
+    const Shape none, &here = i < count ? parameter_infos_[first_parameter + i].shape : none,
+                      &there = i < theirs.size() ? theirs[i]->shape : none;
+    if (here == there) continue;
+    node.layer->fail("its weights are those of '%', which was called on other inputs: shape % there, % here",
+                     {with.theirs, there, here});
+  }
+  node.store = stores_.add(other.stores_.shared(found->store));
+  node.weights_at = found->weights_at;
+}
+
+std::vector<Segment> Graph::segments_of(const std::vector<char>& owners) const {
+  std::vector<Segment> segments;
+  for (const Node& node : topology_.nodes) {
+    if (node.again || node.weights_size() == 0 || !owners[static_cast<std::size_t>(node.owner)]) continue;
+    if (!segments.empty()) {
+      Segment& last = segments.back();
+      if (last.store == node.store && last.at + last.size == node.weights_at && last.flat + last.size == node.weights_begin) {
+        last.size += node.weights_size();
+        continue;
+      }
+    }
+    segments.push_back({node.store, node.weights_at, node.weights_begin, node.weights_size()});
+  }
+  return segments;
+}
+
+std::span<const float> Graph::weights() const {
+  if (stores_.size() > 1) return {};
+  return {stores_.own().weights.data(), static_cast<std::size_t>(parameter_count_)};
+}
+
+void Graph::set_weights(std::span<const float> flat) {
+  change_weights(segments_, [&](const Segment& segment, std::span<float> weights) {
+    std::memmove(weights.data(), flat.data() + segment.flat, weights.size_bytes());
+  });
 }
 
 }  // namespace rekur::graph

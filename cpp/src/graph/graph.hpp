@@ -5,26 +5,27 @@
 //   graph.backward(*run, weight_gradients, {});
 #pragma once
 
-#include <atomic>
+#include <algorithm>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "graph/arena.hpp"
 #include "graph/plan.hpp"
+#include "graph/store.hpp"
 #include "layers/layer.hpp"
 #include "rekur/model.hpp"
-#include "runtime/calls.hpp"
 
 namespace rekur::graph {
 
 struct Call;
 struct Program;
+class Graph;
 
-inline constexpr const char* kSpecKey = "rekur";  // of a file's metadata: the spec
+inline constexpr const char* kSpecKey = "rekur";             // of a file's metadata: the spec
+inline constexpr const char* kTrainedKey = "rekur.trained";  // … which layers are not trained as all are; missing: none
 
 struct RunOptions {
   bool training = false;  // dropout draws, and the run can go backward
@@ -71,37 +72,25 @@ class Run {
   std::vector<std::span<const std::int32_t>> lengths_;  // per input
 };
 
-// Runs go on together, changes of the weights alone. Whoever waits to write goes before whoever comes to read after.
-class Turns {
- public:
-  auto read() { return Turn<std::shared_lock<std::shared_mutex>>(*this); }
-  auto write() { return Turn<std::unique_lock<std::shared_mutex>>(*this); }
+// Which layers are trained, and how fast, as it was at one moment.
+struct Trained {
+  std::uint64_t number = 0;  // another one after every change
+  std::vector<char> owner;   // by layer of the spec (Topology::owners): whether it is trained
+  std::vector<float> rate;   // … what the learning rate is multiplied by
+  bool all = true;           // every layer is, at the plain rate
+};
 
- private:
-  template <class Lock>
-  class Turn {
-   public:
-    explicit Turn(Turns& turns) : lock_(turns.take<Lock>()) {}
-
-   private:
-    runtime::Call call_;
-    Lock lock_;
-  };
-
-  template <class Lock>
-  Lock take() {
-    const std::lock_guard turn(next_);
-    return Lock(mutex_);
-  }
-
-  std::mutex next_;
-  std::shared_mutex mutex_;
+// A layer of another graph whose parameters a layer of this one has for its own.
+struct SharedLayer {
+  std::string layer;
+  std::shared_ptr<const Graph> of;
+  std::string theirs;
 };
 
 class Graph {
  public:
   // Throws Error naming the layer at fault.
-  explicit Graph(const std::string& spec_json);
+  explicit Graph(const std::string& spec_json, std::span<const SharedLayer> shared = {});
   ~Graph();
 
   const std::string& spec() const { return spec_; }
@@ -111,26 +100,46 @@ class Graph {
   // Follows parameters(); the name is relative to the layer.
   const std::vector<layers::ParamSpec>& parameter_specs() const { return parameter_specs_; }
 
-  // The flat parameter buffer, 64-byte aligned.
-  std::span<const float> weights() const { return {weights_.data(), static_cast<std::size_t>(parameter_count_)}; }
-  // While the result lives, weights() does not change. Not for a thread that is in a run, or already holds one.
-  [[nodiscard]] auto hold_weights() const { return turns_.read(); }
-  // change(weights), while no run is under way: none reads weights, or panels packed from them, that are half changed.
+  Index parameter_count() const { return parameter_count_; }
+  // The flat parameter buffer; empty where some stand in other graphs' stores.
+  std::span<const float> weights() const;
+  // Where all parameters stand, in their order.
+  std::span<const Segment> segments() const { return segments_; }
+  const float* data(const Segment& segment) const { return stores_[segment.store].weights.data() + segment.at; }
+  // While the result lives, no weight changes. Not for a thread that is in a run, or already holds one.
+  [[nodiscard]] auto hold_weights() const { return stores_.read(); }
+  // change(segment, weights) for each of the segments, while no run is under way: none reads weights, or panels packed from them,
+  // that are half changed. It must not throw.
   template <class Change>
-  void change_weights(const Change& change) {
-    const auto turn = turns_.write();
-    ++version_;
-    change(std::span<float>(weights_.data(), static_cast<std::size_t>(parameter_count_)));
+  void change_weights(std::span<const Segment> segments, const Change& change) {
+    const auto turns = stores_.write(segments);
+    for (int i = 0; i < static_cast<int>(stores_.size()); ++i)
+      if (std::any_of(segments.begin(), segments.end(), [i](const Segment& s) { return s.store == i; })) ++stores_[i].version;
+    for (const Segment& s : segments)
+      change(s, std::span(stores_[s.store].weights.data() + s.at, static_cast<std::size_t>(s.size)));
   }
+  void set_weights(std::span<const float> flat);  // as many as parameter_count() says
+
+  // The pieces of the parameters that these layers have.
+  std::vector<Segment> segments_of(const std::vector<char>& owners) const;
+  const std::vector<std::string>& layers() const { return topology_.owners; }
+  // The layer that parameter i belongs to.
+  int owner_of(std::size_t parameter) const { return parameter_owner_[parameter]; }
+  std::shared_ptr<const Trained> trained() const;
+  // For the next run on. Throws Error for a name that is no layer's.
+  void set_trained(const std::string& layer, bool trained, float rate);
+  // The same as text for a file, empty where all layers are trained at the plain rate; and what that text says.
+  std::string trained_text() const;
+  void set_trained(const std::string& text);
 
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
 
   // Validates everything first. Any number of threads may call it at once.
   std::unique_ptr<Run> forward(const Batch& batch, const RunOptions& options) const;
 
-  // Consumes a training run. d_weights is overwritten; input gradients follow inputs(), overwritten, null: not wanted
-  // (an empty span: none wanted).
-  void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
+  // Consumes a training run. d_weights is overwritten: gradients of what is not trained are zero or, where the caller says what is
+  // trained, stay as they were. Input gradients follow inputs(), overwritten, null: not wanted (an empty span: none wanted).
+  void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained = nullptr) const;
 
   // Throws Error where backward would.
   void check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
@@ -146,7 +155,8 @@ class Graph {
   void apply_final_activation(std::size_t k, const float* raw, float* out, Index rows) const;
 
  private:
-  void allocate_parameters();
+  void lay_out_parameters(std::span<const SharedLayer> shared);
+  void share(Node& node, const SharedLayer& with, std::size_t first_parameter);
   std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training) const;
   std::vector<Shape> check(const Batch& batch) const;
   void check_lengths(const Batch& batch, Run& run) const;
@@ -154,10 +164,11 @@ class Graph {
   void check_options(const RunOptions& options, const Plan& plan) const;
   void bind(Run& run, const Batch& batch, const RunOptions& options) const;
   void run_forward(Run& run) const;
-  void run_backward(Run& run, std::span<float> d_weights) const;
-  bool point_backward(Run& run, std::size_t i, std::span<float> d_weights, Call& call) const;
-  void start_gradients(Run& run, std::span<const View> d_inputs) const;
-  std::vector<char> wanted_gradients(std::span<const View> d_inputs) const;
+  void run_backward(Run& run, std::span<float> d_weights, const Trained& trained) const;
+  bool point_backward(Run& run, std::size_t i, float* d_weights, Call& call) const;
+  void start_gradients(Run& run, std::span<const View> d_inputs, const Trained& trained) const;
+  std::vector<char> wanted_gradients(std::span<const View> d_inputs, const Trained& trained) const;
+  const float* weights_of(const Node& node) const { return stores_[node.store].weights.data() + node.weights_at; }
 
   std::string spec_;
   Topology topology_;
@@ -165,9 +176,11 @@ class Graph {
   std::vector<ParameterInfo> parameter_infos_;
   std::vector<layers::ParamSpec> parameter_specs_;
   Index parameter_count_ = 0;
-  Arena weights_;
-  std::atomic<std::uint64_t> version_{1};
-  mutable Turns turns_;  // for weights_, version_ and what layers pack
+  std::vector<int> parameter_owner_;
+  Stores stores_;
+  std::vector<Segment> segments_;
+  mutable std::mutex trained_mutex_;
+  std::shared_ptr<const Trained> trained_;
   std::uint64_t id_;
   std::shared_ptr<ArenaPool> pool_;
   mutable std::mutex plans_mutex_;

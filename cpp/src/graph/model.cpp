@@ -33,7 +33,15 @@ const std::vector<ParameterInfo> kNoParameters;
 
 }  // namespace
 
-Model::Model(const std::string& spec_json) : graph_(std::make_shared<graph::Graph>(spec_json)) {
+Model::Model(const std::string& spec_json) : Model(spec_json, {}) {}
+
+Model::Model(const std::string& spec_json, std::span<const SharedLayer> shared) {
+  std::vector<graph::SharedLayer> with;
+  for (const SharedLayer& layer : shared) {
+    if (layer.of == nullptr) throw_error("model: layer '%' is to share the weights of no model", {layer.layer});
+    with.push_back({layer.layer, (layer.of->graph(), layer.of->graph_), layer.theirs});
+  }
+  graph_ = std::make_shared<graph::Graph>(spec_json, with);
   for (const layers::ParamSpec& parameter : graph_->parameter_specs()) check_initializer(parameter, parameter.context);
 }
 Model::~Model() = default;
@@ -53,14 +61,21 @@ const std::vector<ParameterInfo>& Model::parameters() const noexcept { return gr
 std::span<const float> Model::weights() const noexcept { return graph_ ? graph_->weights() : std::span<const float>(); }
 
 void Model::set_weights(std::span<const float> flat) {
-  const std::span<const float> own = graph().weights();
-  if (flat.size() != own.size()) {
-    throw_error("model: expected % weights, got %", {own.size(), flat.size()});
+  if (static_cast<Index>(flat.size()) != graph().parameter_count()) {
+    throw_error("model: expected % weights, got %", {graph().parameter_count(), flat.size()});
   }
-  graph().change_weights([&](std::span<float> weights) {
-    if (!weights.empty()) std::memmove(weights.data(), flat.data(), weights.size_bytes());
-  });
+  graph().set_weights(flat);
 }
+
+void Model::copy_weights(std::span<float> flat) const {
+  if (static_cast<Index>(flat.size()) != graph().parameter_count()) {
+    throw_error("model: expected room for % weights, got %", {graph().parameter_count(), flat.size()});
+  }
+  const auto hold = graph().hold_weights();
+  for (const graph::Segment& s : graph().segments()) std::copy_n(graph().data(s), s.size, flat.data() + s.flat);
+}
+
+std::size_t Model::weight_count() const noexcept { return graph_ ? static_cast<std::size_t>(graph_->parameter_count()) : 0; }
 
 std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const { return graph().output_shapes(inputs); }
 
@@ -100,7 +115,8 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
   isa::table();  // what there is none for is no fault of the file
   try {
     Model model(spec->second);
-    model.graph_->change_weights([&](std::span<float> weights) {
+    // Nobody else has it yet: what fails leaves nothing half read.
+    model.graph_->change_weights(model.graph_->segments(), [&](const graph::Segment&, std::span<float> weights) {
       for (const ParameterInfo& info : model.parameters()) {
         const auto found = file.tensors.find(info.name);
         if (found == file.tensors.end()) throw_io_error("parameter '%' is missing", {info.name});
@@ -112,6 +128,13 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
         file.tensors.erase(found);
       }
     });
+    const auto trained = file.metadata.find(graph::kTrainedKey);
+    if (trained != file.metadata.end()) {
+#if REKUR_TRAINING
+      model.graph_->set_trained(trained->second);
+#endif
+      file.metadata.erase(trained);
+    }
     Extras read;
     for (const auto& [name, array] : file.tensors) read.tensors[name] = {array.shape, safetensors::values<float>(array, name)};
     file.metadata.erase(spec);

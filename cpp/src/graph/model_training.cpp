@@ -25,17 +25,26 @@ void Model::initialize(std::uint64_t seed, std::span<const std::string> keep) {
     if (!known) throw_error("initialize: the model has no parameter '%' to keep", {name});
   }
   // Drawn apart: where one cannot be, or the caller ends it, none is changed.
-  std::vector<float> drawn(weights().begin(), weights().end());
+  std::vector<float> drawn(weight_count());
+  std::vector<char> changed(graph().layers().size(), false);
+  copy_weights(drawn);
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const ParameterInfo& info = parameters()[i];
     if (std::find(keep.begin(), keep.end(), info.name) != keep.end()) continue;
     runtime::check_interrupt();
+    changed[static_cast<std::size_t>(graph().owner_of(i))] = true;
     const auto out =
         std::span(drawn).subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape)));
     train::initialize(json::parse(specs[i].initializer), info.shape, specs[i].context, seed, static_cast<std::uint32_t>(i),
                       specs[i].units, specs[i].forget, out);
   }
-  set_weights(drawn);
+  graph().change_weights(graph().segments_of(changed), [&](const graph::Segment& segment, std::span<float> weights) {
+    std::copy_n(drawn.data() + segment.flat, segment.size, weights.data());
+  });
+}
+
+void Model::set_trained(const std::string& layer, bool trained, float learning_rate_scale) {
+  graph().set_trained(layer, trained, learning_rate_scale);
 }
 
 Tape Model::forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed, std::uint64_t step) const {
@@ -72,11 +81,18 @@ void Model::save(const std::string& path) const { save(path, {}); }
 void Model::save(const std::string& path, const Extras& extras) const {
   std::map<std::string, std::string> metadata = extras.metadata;
   if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error("metadata '%' is the model's own", {graph::kSpecKey});
+  if (const std::string trained = graph().trained_text(); !trained.empty() && !metadata.emplace(graph::kTrainedKey, trained).second)
+    throw_error("metadata '%' is the model's own", {graph::kTrainedKey});
   const auto hold = graph().hold_weights();
   safetensors::Views tensors;
-  for (const ParameterInfo& info : parameters()) {
-    const auto count = static_cast<std::size_t>(element_count(info.shape));
-    tensors.emplace(info.name, safetensors::view(info.shape, weights().subspan(static_cast<std::size_t>(info.offset), count)));
+  std::size_t i = 0;
+  for (const graph::Segment& segment : graph().segments()) {
+    for (; i < parameters().size() && parameters()[i].offset < segment.flat + segment.size; ++i) {
+      const ParameterInfo& info = parameters()[i];
+      const float* const data = graph().data(segment) + (info.offset - segment.flat);
+      tensors.emplace(info.name,
+                      safetensors::view(info.shape, std::span(data, static_cast<std::size_t>(element_count(info.shape)))));
+    }
   }
   for (const auto& [name, tensor] : extras.tensors) {
     expect_sizes(compose("tensor '%'", {name}), tensor.shape);

@@ -27,6 +27,8 @@ struct Plan {
   std::vector<Index> gradient;         // per tensor; kNowhere for ids, model inputs and in inference
   std::vector<Index> output_gradient;  // per output: its own place where a tensor is listed a second time, else kNowhere
   std::vector<Index> tape, scratch;    // per node
+  // Per node: where the gradients of its weights stand until they are added to those of a later call of the same layer.
+  std::vector<Index> gradient_apart;
   // Per node: the first and the last node of the stack it runs in (Layer::walk); itself, if it runs alone.
   std::vector<Index> stack_first, stack_last;
   Index arena_size = 0;

@@ -11,8 +11,8 @@ namespace {
 
 class Compiler {
  public:
-  Compiler(const Topology& topology, const float* weights, Program& program)
-      : t_(topology), weights_(weights), p_(program), read_(topology.tensors.size(), false) {}
+  Compiler(const Topology& topology, const Stores& stores, Program& program)
+      : t_(topology), stores_(stores), p_(program), read_(topology.tensors.size(), false) {}
 
   void run() {
     check_time();
@@ -27,7 +27,7 @@ class Compiler {
     for (const int tensor : t_.inputs)
       if (read_[static_cast<std::size_t>(tensor)] || !is_initial_state(tensor)) p_.inputs.push_back(tensor);
     for (std::size_t tensor = 0; tensor < steps_.size(); ++tensor)
-      p_.arrays.push_back({layer_of(static_cast<int>(tensor)).name(), steps_[tensor].shape, steps_[tensor].dtype});
+      p_.arrays.push_back({node_of(static_cast<int>(tensor)).name, steps_[tensor].shape, steps_[tensor].dtype});
   }
 
  private:
@@ -41,8 +41,8 @@ class Compiler {
       timed = true;
       if (steps == kUnknown) steps = input.shape[1];
       if (input.shape[1] != kUnknown && input.shape[1] != steps)
-        layer_of(tensor).cannot_stream("all inputs step together, but this one has % time steps and another %",
-                                       {input.shape[1], steps});
+        node_of(tensor).layer->cannot_stream("all inputs step together, but this one has % time steps and another %",
+                                             {input.shape[1], steps});
     }
     if (!timed) throw_error("model: cannot go one step at a time: none of its inputs has a time axis");
   }
@@ -72,8 +72,8 @@ class Compiler {
     for (int k = 0; k < node.output_count; ++k) instruction.outputs.push_back(node.first_output + k);
     const auto outputs =
         std::span(steps_).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
-    instruction.layer = layer.name();
-    instruction.op = layer.stream({inputs, outputs, weights_ + node.weights_begin, p_.single_row});
+    instruction.layer = node.name;
+    instruction.op = layer.stream({inputs, outputs, stores_[node.store].weights.data() + node.weights_at, p_.single_row});
     if (instruction.op != nullptr)
       p_.instructions.push_back(std::move(instruction));
     else
@@ -95,12 +95,12 @@ class Compiler {
     });
   }
 
-  const layers::Layer& layer_of(int tensor) const {
-    return *t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(tensor)])].layer;
+  const Node& node_of(int tensor) const {
+    return t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(tensor)])];
   }
 
   const Topology& t_;
-  const float* weights_;
+  const Stores& stores_;
   Program& p_;
   std::vector<layers::TensorSpec> steps_;  // by tensor
   std::vector<int> root_;                  // tensor -> the one whose array it shares
@@ -109,13 +109,12 @@ class Compiler {
 
 }  // namespace
 
-std::shared_ptr<const Program> make_program(const Topology& topology, const float* weights, std::uint64_t version,
-                                            bool single_row) {
+std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row) {
   auto program = std::make_shared<Program>();
-  program->version = version;
+  program->version = stores.version();
   program->isa = &isa::table();
   program->single_row = single_row;
-  Compiler(topology, weights, *program).run();
+  Compiler(topology, stores, *program).run();
   return program;
 }
 
@@ -125,10 +124,10 @@ std::shared_ptr<const Program> Graph::program(bool single_row) const {
   std::erase_if(programs_, [](const auto& program) { return program.expired(); });
   for (const std::weak_ptr<const Program>& known : programs_) {
     std::shared_ptr<const Program> program = known.lock();
-    if (program && program->version == version_ && program->isa == &isa::table() && program->single_row == single_row)
+    if (program && program->version == stores_.version() && program->isa == &isa::table() && program->single_row == single_row)
       return program;
   }
-  std::shared_ptr<const Program> made = make_program(topology_, weights_.data(), version_, single_row);
+  std::shared_ptr<const Program> made = make_program(topology_, stores_, single_row);
   programs_.push_back(made);
   return made;
 }

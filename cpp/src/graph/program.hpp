@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "graph/store.hpp"
 #include "graph/topology.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/stream_op.hpp"
@@ -30,6 +31,6 @@ struct Program {
 };
 
 // Throws Error naming the layer that cannot go one step at a time, and why.
-std::shared_ptr<const Program> make_program(const Topology& topology, const float* weights, std::uint64_t version, bool single_row);
+std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row);
 
 }  // namespace rekur::graph

@@ -51,7 +51,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
     check_options(options, *run->plan_);
     run->pool_ = pool_;
     run->arena_ = pool_->take(run->plan_->arena_size);
-    const auto turn = turns_.read();
+    const auto turn = stores_.read();
     bind(*run, batch, options);
     run_forward(*run);
   } catch (const std::bad_alloc&) {
@@ -68,7 +68,7 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
   const Topology& t = topology_;
   const Plan& plan = *run.plan_;
   run.graph_id_ = id_;
-  run.version_ = version_;
+  run.version_ = stores_.version();
   run.epoch_ = isa::epoch();
   run.seed_ = options.seed;
   run.step_ = options.step;
@@ -101,7 +101,7 @@ void Graph::run_forward(Run& run) const {
     const Node& node = topology_.nodes[i];
     call.point(node, plan, run.values_);
     layers::Context& c = call.context;
-    c.weights = weights_.data() + node.weights_begin;
+    c.weights = weights_of(node);
     c.tape = plan.tape[i] == kNowhere ? nullptr : run.arena_.data() + plan.tape[i];
     const int source = call.input_specs[0].time_source;
     if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
@@ -126,7 +126,7 @@ void Graph::run_forward(Run& run) const {
     const Node& node = topology_.nodes[i];
     if (node.source || !node.used) continue;
     if (plan.root[static_cast<std::size_t>(node.first_output)] != node.first_output) continue;  // passes through
-    node.layer->prepare(weights_.data() + node.weights_begin, run.version_, run.training_);
+    node.layer->prepare(weights_of(node), stores_[node.store].version, run.training_);
     point(i, calls[n]);
     stack[n] = {node.layer.get(), &calls[n].context};
     ++n;

@@ -1,25 +1,35 @@
-// The graph as a data structure: nodes in topological order, the tensors between them.
+// The graph as a data structure: calls of layers in topological order, the tensors between them.
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "layers/layer.hpp"
 
 namespace rekur::graph {
 
+// A call of a layer. Calls of one layer have the same weights; those on inputs of the same features also the same object.
 struct Node {
-  std::unique_ptr<layers::Layer> layer;
+  std::shared_ptr<layers::Layer> layer;
+  std::string name;         // of its outputs: the layer's, or where it is called more than once one of the call's own
+  int owner = 0;            // which of the spec's layers
+  bool again = false;       // an earlier node is a call of the same layer
   std::vector<int> inputs;  // tensors
   int first_output = 0;     // its outputs are the tensors [first_output, first_output + output_count)
   int output_count = 0;
-  Index weights_begin = 0, weights_end = 0;  // in the flat buffer
+  int store = 0;                             // of the graph's, that its weights stand in
+  Index weights_at = 0;                      // there
+  Index weights_begin = 0, weights_end = 0;  // in a flat buffer of the graph's parameters
   bool used = false;                         // some model output depends on it; others are not run
   bool source = false;                       // an Input
+
+  Index weights_size() const { return weights_end - weights_begin; }
 };
 
 struct Topology {
   std::vector<Node> nodes;
+  std::vector<std::string> owners;          // names of the spec's layers
   std::vector<layers::TensorSpec> tensors;  // with unknown dimensions
   std::vector<int> producer;                // tensor -> node
   std::vector<int> readers;                 // tensor -> how often a used node reads it or the outputs list it

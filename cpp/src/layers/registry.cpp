@@ -52,12 +52,6 @@ constexpr Type kTypes[] = {
     {"Subtract", make_subtract},
 };
 
-bool is_name(const std::string& text) {
-  return !text.empty() && text.size() <= 255 && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
-  });
-}
-
 std::vector<std::string> read_references(json::Reader& reader) {
   std::vector<std::string> references;
   const json::Value* inputs = reader.find("inputs");
@@ -71,6 +65,12 @@ std::vector<std::string> read_references(json::Reader& reader) {
 }
 
 }  // namespace
+
+bool is_name(const std::string& text) {
+  return !text.empty() && text.size() <= 255 && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+  });
+}
 
 std::vector<std::string> type_names() {
   std::vector<std::string> names;

@@ -42,6 +42,9 @@ std::unique_ptr<Layer> make_slice(json::Reader&, const std::string& type, const 
 // Sorted.
 std::vector<std::string> type_names();
 
+// Of a layer or a call: 1 to 255 letters, digits, '_', '.' or '-'.
+bool is_name(const std::string& text);
+
 // A layer object of a spec, and the references in its "inputs" ("layer" or "layer:k"; empty when the key is missing).
 struct Parsed {
   std::unique_ptr<Layer> layer;

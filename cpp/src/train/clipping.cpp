@@ -62,23 +62,31 @@ double norm(std::span<const float> x) {
   return std::sqrt(sum);
 }
 
-float clip(const Clipping& clipping, std::span<const ParameterInfo> parameters, std::span<float> gradients) {
+float clip(const Clipping& clipping, std::span<const Range> parameters, std::span<const Range> ranges, std::span<float> gradients) {
+  const auto of = [&](const Range& range) {
+    return gradients.subspan(static_cast<std::size_t>(range.begin), static_cast<std::size_t>(range.size));
+  };
   switch (clipping.kind) {
     case ClipKind::none:
       return 1.0f;
     case ClipKind::value:
-      clip_values(gradients, static_cast<float>(clipping.limit));
+      for (const Range& range : ranges) clip_values(of(range), static_cast<float>(clipping.limit));
       return 1.0f;
     case ClipKind::norm:
-      for (const ParameterInfo& parameter : parameters) {
-        const std::span<float> tensor =
-            gradients.subspan(static_cast<std::size_t>(parameter.offset), static_cast<std::size_t>(element_count(parameter.shape)));
+      for (const Range& parameter : parameters) {
+        const std::span<float> tensor = of(parameter);
         const float s = factor(norm(tensor), clipping.limit);
         if (s != 1.0f) scale(tensor, s);
       }
       return 1.0f;
     case ClipKind::global_norm:
-      return factor(norm(gradients), clipping.limit);
+      if (ranges.size() == 1) return factor(norm(of(ranges[0])), clipping.limit);
+      double squares = 0;
+      for (const Range& range : ranges) {
+        const double length = norm(of(range));
+        squares += length * length;
+      }
+      return factor(std::sqrt(squares), clipping.limit);
   }
   return 1.0f;
 }

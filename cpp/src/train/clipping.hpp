@@ -31,7 +31,13 @@ Clipping read_clipping(json::Reader& optimizer);
 // ‖x‖, in double.
 double norm(std::span<const float> x);
 
-// Clips in place, but for global_norm, whose factor is returned (1 otherwise) for the optimiser to apply on its way.
-float clip(const Clipping& clipping, std::span<const ParameterInfo> parameters, std::span<float> gradients);
+// A piece of the gradients.
+struct Range {
+  Index begin, size;
+};
+
+// Clips in place, but for global_norm, whose factor is returned (1 otherwise) for the optimiser to apply on its way. Of the
+// gradients only those of `parameters` are looked at, which are what stands in `ranges`.
+float clip(const Clipping& clipping, std::span<const Range> parameters, std::span<const Range> ranges, std::span<float> gradients);
 
 }  // namespace rekur::train

@@ -88,9 +88,8 @@ Hyperparameters read_hyperparameters(OptimizerKind kind, json::Reader& config) {
   return p;
 }
 
-Optimizer::Optimizer(OptimizerKind kind, json::Reader& config, Index parameters)
-    : kind_(kind), size_(static_cast<std::size_t>(parameters)) {
-  const auto slot = [&](const char* name) { slots_.push_back({name, std::vector<float>(size_)}); };
+Optimizer::Optimizer(OptimizerKind kind, json::Reader& config) : kind_(kind) {
+  const auto slot = [&](const char* name) { slots_.push_back({name, {}}); };
   switch (kind) {
     case OptimizerKind::sgd:
       break;
@@ -120,18 +119,31 @@ void Optimizer::set_learning_rate(double rate) {
   hyper_.learning_rate = rate;
 }
 
-void Optimizer::update(std::span<float> weights, std::span<const float> gradients, float scale, std::uint64_t iteration) {
+void Optimizer::resize(Index size, std::span<const Move> moves) {
+  std::vector<std::vector<float>> made;
+  for (const Slot& slot : slots_) {
+    std::vector<float>& values = made.emplace_back(static_cast<std::size_t>(size));
+    for (const Move& move : moves) std::copy_n(slot.values.data() + move.from, move.size, values.data() + move.to);
+  }
+  for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].values.swap(made[i]);
+  size_ = static_cast<std::size_t>(size);
+}
+
+void Optimizer::update(const Piece& piece, float scale, std::uint64_t iteration) {
   const simd::Kernels& kernels = isa::kernels();
   const Hyperparameters& p = hyper_;
-  const float lr = as_float(p.learning_rate), momentum = as_float(p.momentum), epsilon = as_float(p.epsilon);
-  const float decay = as_float(p.weight_decay), keep = as_float(1 - p.learning_rate * p.weight_decay);
+  const double rate = p.learning_rate * static_cast<double>(piece.rate);
+  const float lr = as_float(rate), momentum = as_float(p.momentum), epsilon = as_float(p.epsilon);
+  const float decay = as_float(p.weight_decay), keep = as_float(1 - rate * p.weight_decay);
   const float c1 = bias_correction(p.beta_1, iteration), c2 = bias_correction(p.beta_2, iteration);
-  const auto slot = [&](std::size_t i, Index at) { return i < slots_.size() ? slots_[i].values.data() + at : nullptr; };
-  const Index size = static_cast<Index>(weights.size());
+  const auto slot = [&](std::size_t i, Index at) {
+    return i < slots_.size() ? slots_[i].values.data() + piece.slot + at : nullptr;
+  };
+  const Index size = piece.size;
 
   runtime::parallel_range(size, kGrain, 12.0 * static_cast<double>(size), [&](Index begin, Index end) {
-    float* w = weights.data() + begin;
-    const float* g = gradients.data() + begin;
+    float* w = piece.weights + begin;
+    const float* g = piece.gradients + begin;
     const Index n = end - begin;
     switch (kind_) {
       case OptimizerKind::sgd:

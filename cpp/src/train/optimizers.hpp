@@ -1,4 +1,4 @@
-// Optimisers: one pass over the flat buffers of weights, gradients and slots.
+// Optimisers: one pass over weights, gradients and slots.
 //
 //   sgd      v = momentum v - lr g, w += v; Nesterov: w += momentum v - lr g
 //   rmsprop  a = rho a + (1-rho) g², step lr g / √(a + ε), momentum as sgd          (Tieleman & Hinton, 2012)
@@ -34,7 +34,7 @@ struct Hyperparameters {
   double weight_decay = 0;
 };
 
-// A buffer as long as the weights, part of a checkpoint.
+// A number for each weight that is trained, part of a checkpoint.
 struct Slot {
   std::string name;  // "m", "v", "velocity", "square"
   std::vector<float> values;
@@ -47,10 +47,23 @@ OptimizerKind read_optimizer_kind(const json::Value& config);
 // out of range.
 Hyperparameters read_hyperparameters(OptimizerKind kind, json::Reader& config);
 
+// Weights to update, the gradients that belong to them, and where in the slots their own stand.
+struct Piece {
+  float* weights;
+  const float* gradients;
+  Index slot, size;
+  float rate;  // what the learning rate is multiplied by
+};
+
+// What stands in a slot at `from` and comes to `to`.
+struct Move {
+  Index from, to, size;
+};
+
 class Optimizer {
  public:
-  // Reads its hyperparameters from `config`, as above.
-  Optimizer(OptimizerKind kind, json::Reader& config, Index parameters);
+  // Reads its hyperparameters from `config`, as above. Slots are empty: see resize.
+  Optimizer(OptimizerKind kind, json::Reader& config);
 
   OptimizerKind kind() const { return kind_; }
 
@@ -64,12 +77,15 @@ class Optimizer {
   std::vector<Slot>& slots() { return slots_; }
   const std::vector<Slot>& slots() const { return slots_; }
 
-  // Update number `iteration` (from 1) with the gradients times `scale`. All spans are as long as the slots.
-  void update(std::span<float> weights, std::span<const float> gradients, float scale, std::uint64_t iteration);
+  // Slots of so many floats: what is moved, and zeros. Nothing changes where memory runs out.
+  void resize(Index size, std::span<const Move> moves);
+
+  // Update number `iteration` (from 1) with the gradients times `scale`.
+  void update(const Piece& piece, float scale, std::uint64_t iteration);
 
  private:
   OptimizerKind kind_;
-  std::size_t size_;  // of a slot
+  std::size_t size_ = 0;  // of a slot
   Hyperparameters hyper_;
   std::vector<Slot> slots_;
 };

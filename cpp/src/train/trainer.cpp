@@ -13,6 +13,7 @@
 #include "train/clipping.hpp"
 #include "train/losses.hpp"
 #include "train/optimizers.hpp"
+#include "train/updates.hpp"
 
 namespace rekur {
 namespace {
@@ -89,6 +90,7 @@ struct Trainer::Impl {
   train::Optimizer optimizer;
   std::vector<float> gradients;  // flat, as the weights
   std::uint64_t iterations;
+  train::Updates updates;
   std::mutex turn = {};  // what a step changes: gradients, optimiser, iterations
 
   std::unique_lock<std::mutex> take_turn() {
@@ -219,16 +221,18 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
   optimizer.string("name");
 
   const graph::Graph& graph = model.graph();
-  const std::size_t size = graph.weights().size();
+  const auto size = static_cast<std::size_t>(graph.parameter_count());
   impl_ = std::unique_ptr<Impl>(new Impl{.graph = model.graph_,
                                          .objectives = read_objectives(config, graph),
                                          .seed = read_seed(config),
                                          .clipping = train::read_clipping(optimizer),
-                                         .optimizer = train::Optimizer(kind, optimizer, static_cast<Index>(size)),
+                                         .optimizer = train::Optimizer(kind, optimizer),
                                          .gradients = std::vector<float>(size),
-                                         .iterations = 0});
+                                         .iterations = 0,
+                                         .updates = train::Updates(*model.graph_)});
   optimizer.finish();
   config.finish();
+  impl_->updates.follow(impl_->optimizer);
 }
 
 Trainer::~Trainer() = default;
@@ -247,14 +251,13 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   Impl& self = this->self();
   const std::unique_lock turn = self.take_turn();
   self.check(batch, targets, outputs);
+  self.updates.follow(self.optimizer);
   const std::unique_ptr<graph::Run> run = self.forward(batch, true);
   self.check(*run, targets, outputs);
   StepResult result = self.losses(*run, targets, true);
   self.deliver(*run, outputs);
-  self.graph->backward(*run, self.gradients, {});
-  const float scale = train::clip(self.clipping, self.graph->parameters(), self.gradients);
-  self.graph->change_weights(
-      [&](std::span<float> weights) { self.optimizer.update(weights, self.gradients, scale, self.iterations + 1); });
+  self.graph->backward(*run, self.gradients, {}, &self.updates.trained());
+  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, self.iterations + 1);
   ++self.iterations;
   return result;
 }
@@ -315,7 +318,7 @@ std::map<std::string, Tensor> Trainer::state() const {
   const std::unique_lock turn = self().take_turn();
   std::map<std::string, Tensor> state;
   for (const train::Slot& slot : impl_->optimizer.slots()) {
-    state[kSlotPrefix + slot.name] = {{static_cast<Index>(slot.values.size())}, slot.values};
+    state[kSlotPrefix + slot.name] = {{impl_->graph->parameter_count()}, impl_->updates.spread(slot.values)};
   }
   return state;
 }
@@ -329,20 +332,21 @@ void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_
   for (const auto& [name, tensor] : slots) {
     if (!impl_->find_slot(name)) throw_error("optimizer state: '%' is not a slot of this optimizer", {name});
   }
-  std::vector<std::vector<float>> values;
+  std::vector<char> set(impl_->graph->layers().size(), false);  // by layer: whether the state says anything of it
   for (const train::Slot& slot : own) {
     const std::string name = kSlotPrefix + slot.name;
     const auto found = slots.find(name);
     if (found == slots.end()) throw_error("optimizer state: '%' is missing", {name});
-    const Shape expected = {static_cast<Index>(slot.values.size())};
+    const Shape expected = {impl_->graph->parameter_count()};
     const Tensor& given = found->second;
-    if (given.shape != expected || given.data.size() != slot.values.size()) {
+    if (given.shape != expected || static_cast<Index>(given.data.size()) != expected[0]) {
       throw_error("optimizer state: expected '%' of shape % (% values), got % (% values)",
-                  {name, expected, slot.values.size(), given.shape, given.data.size()});
+                  {name, expected, expected[0], given.shape, given.data.size()});
     }
-    values.push_back(found->second.data);
+    impl_->updates.find_set(given.data, set);
   }
-  for (std::size_t i = 0; i < own.size(); ++i) own[i].values.swap(values[i]);
+  impl_->updates.follow(impl_->optimizer, set);
+  for (train::Slot& slot : own) impl_->updates.gather(slots.find(kSlotPrefix + slot.name)->second.data, slot.values);
   impl_->iterations = iterations;
 }
 

@@ -1,0 +1,51 @@
+// What a step changes: the weights of the layers that are trained at that moment, and where the optimiser's slots have theirs. A
+// layer has slots from the first step on that trains it, and keeps them.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "graph/graph.hpp"
+#include "train/clipping.hpp"
+#include "train/optimizers.hpp"
+
+namespace rekur::train {
+
+class Updates {
+ public:
+  explicit Updates(const graph::Graph& graph);
+
+  // Takes over which layers are trained now; gives slots to these, and to those of `wanted` (by layer; empty: none). Where memory
+  // runs out everything is as before.
+  void follow(Optimizer& optimizer, const std::vector<char>& wanted = {});
+
+  const graph::Trained& trained() const { return *trained_; }
+
+  // Clips the gradients, flat as the graph's parameters, and makes update number `iteration`.
+  void apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& clipping, std::span<float> gradients,
+             std::uint64_t iteration) const;
+
+  // Between a slot and a flat buffer as long as the parameters, in which what has no slots is zero.
+  std::vector<float> spread(std::span<const float> slot) const;
+  void gather(std::span<const float> flat, std::span<float> slot) const;
+  // Sets the flags of the layers for which a flat buffer holds anything but zeros.
+  void find_set(std::span<const float> flat, std::vector<char>& set) const;
+
+ private:
+  struct Change {
+    graph::Segment segment;
+    Index slot;
+    float rate;
+  };
+
+  const graph::Graph& graph_;
+  std::shared_ptr<const graph::Trained> trained_;
+  std::vector<char> has_slots_;             // by layer
+  std::vector<graph::Segment> slots_;       // of those layers: what stands in a slot, one after the other
+  std::vector<graph::Segment> segments_;    // what is trained, those of one rate together
+  std::vector<Change> changes_;             // the same, in the same order
+  std::vector<Range> ranges_, parameters_;  // of the gradients that are clipped
+};
+
+}  // namespace rekur::train
