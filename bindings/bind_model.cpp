@@ -151,6 +151,13 @@ void bind_model(py::module_& m) {
   py::class_<PyTape>(m, "Tape");
   py::class_<Model>(m, "Model")
       .def(py::init(&make), py::arg("spec"), py::arg("shared") = py::dict())
+      .def_property_readonly("training",
+                             [](const Model& self) {
+                               py::list list;
+                               for (const LayerTraining& t : self.training())
+                                 list.append(py::make_tuple(t.layer, t.trained, t.learning_rate_scale));
+                               return list;
+                             })
       .def("set_trained", &Model::set_trained, py::arg("layer"), py::arg("trained"), py::arg("learning_rate_scale") = 1.0f)
       .def_property_readonly("spec", &Model::spec)
       .def_property_readonly("inputs", [](const Model& self) { return describe(self.inputs()); })

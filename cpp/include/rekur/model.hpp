@@ -83,6 +83,13 @@ struct SharedLayer {
   std::string theirs;
 };
 
+// Whether a layer is trained, and what the learning rate is multiplied by for it.
+struct LayerTraining {
+  std::string layer;
+  bool trained = true;
+  float learning_rate_scale = 1;
+};
+
 class REKUR_API Model {
  public:
 #if REKUR_THROWS
@@ -129,6 +136,8 @@ class REKUR_API Model {
   // From the next step of any trainer on: whether a layer is trained, and what the learning rate is multiplied by for it. Below the
   // lowest layer that is trained nothing goes backward. Part of a file. Throws Error for a name that no layer has.
   void set_trained(const std::string& layer, bool trained, float learning_rate_scale = 1);
+  // By layer, in the order of the spec.
+  std::vector<LayerTraining> training() const;
 #endif
 
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.

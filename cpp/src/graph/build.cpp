@@ -306,22 +306,14 @@ Graph::Graph(const std::string& spec_json, std::span<const SharedLayer> shared)
 
 Graph::~Graph() = default;
 
-// In the order of the layers' first calls, whoever's store they stand in.
+// In the order of the spec's layers, whoever's store they stand in.
 void Graph::lay_out_parameters(std::span<const SharedLayer> shared) {
+  std::vector<Node*> first_call(topology_.owners.size());
+  for (Node& node : topology_.nodes)
+    if (!node.again) first_call[static_cast<std::size_t>(node.owner)] = &node;
   Index own = 0;
-  std::vector<int> first_call(topology_.owners.size(), -1);
-  for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
-    Node& node = topology_.nodes[i];
-    int& first = first_call[static_cast<std::size_t>(node.owner)];
-    if (node.again) {
-      const Node& before = topology_.nodes[static_cast<std::size_t>(first)];
-      node.store = before.store;
-      node.weights_at = before.weights_at;
-      node.weights_begin = before.weights_begin;
-      node.weights_end = before.weights_end;
-      continue;
-    }
-    first = static_cast<int>(i);
+  for (Node* const first : first_call) {
+    Node& node = *first;
     node.weights_begin = parameter_count_;
     const std::size_t first_parameter = parameter_infos_.size();
     std::vector<layers::TensorSpec> inputs;
@@ -341,6 +333,14 @@ void Graph::lay_out_parameters(std::span<const SharedLayer> shared) {
       share(node, *with, first_parameter);
     else
       node.weights_at = std::exchange(own, own + node.weights_size());
+  }
+  for (Node& node : topology_.nodes) {
+    if (!node.again) continue;
+    const Node& first = *first_call[static_cast<std::size_t>(node.owner)];
+    node.store = first.store;
+    node.weights_at = first.weights_at;
+    node.weights_begin = first.weights_begin;
+    node.weights_end = first.weights_end;
   }
   for (const SharedLayer& with : shared)
     if (std::find(topology_.owners.begin(), topology_.owners.end(), with.layer) == topology_.owners.end())
@@ -372,17 +372,20 @@ void Graph::share(Node& node, const SharedLayer& with, std::size_t first_paramet
 }
 
 std::vector<Segment> Graph::segments_of(const std::vector<char>& owners) const {
+  std::vector<const Node*> nodes;
+  for (const Node& node : topology_.nodes)
+    if (!node.again && node.weights_size() > 0 && owners[static_cast<std::size_t>(node.owner)]) nodes.push_back(&node);
+  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->owner < b->owner; });
   std::vector<Segment> segments;
-  for (const Node& node : topology_.nodes) {
-    if (node.again || node.weights_size() == 0 || !owners[static_cast<std::size_t>(node.owner)]) continue;
+  for (const Node* node : nodes) {
     if (!segments.empty()) {
       Segment& last = segments.back();
-      if (last.store == node.store && last.at + last.size == node.weights_at && last.flat + last.size == node.weights_begin) {
-        last.size += node.weights_size();
+      if (last.store == node->store && last.at + last.size == node->weights_at && last.flat + last.size == node->weights_begin) {
+        last.size += node->weights_size();
         continue;
       }
     }
-    segments.push_back({node.store, node.weights_at, node.weights_begin, node.weights_size()});
+    segments.push_back({node->store, node->weights_at, node->weights_begin, node->weights_size()});
   }
   return segments;
 }

@@ -47,6 +47,13 @@ void Model::set_trained(const std::string& layer, bool trained, float learning_r
   graph().set_trained(layer, trained, learning_rate_scale);
 }
 
+std::vector<LayerTraining> Model::training() const {
+  const std::shared_ptr<const graph::Trained> now = graph().trained();
+  std::vector<LayerTraining> found;
+  for (std::size_t i = 0; i < now->owner.size(); ++i) found.push_back({graph().layers()[i], now->owner[i] != 0, now->rate[i]});
+  return found;
+}
+
 Tape Model::forward(const Batch& batch, std::span<const View> outputs, std::uint64_t seed, std::uint64_t step) const {
   Tape tape;
   tape.run_ = graph().forward(batch, {.training = true, .seed = seed, .step = step, .outputs = outputs});
