@@ -150,12 +150,12 @@ def lstm_step(o: Options, x: Array, state: State, W: Array, R: Array, b: Array, 
     a = o.input(x, W) + o.recurrent(h, R, range(R.shape[1] // o.H)) + b
     if layer.get("coupled_gates", False):
         a_i, a_g, a_o = np.split(a, 3, axis=-1)
-        p_i, p_o = np.zeros((2, h.shape[1])) if p is None else p
+        p_i, p_o = np.zeros((2, c.shape[1])) if p is None else p
         i = s(a_i + p_i * c)
         forget = 1 - i
     else:
         a_i, a_f, a_g, a_o = np.split(a, 4, axis=-1)
-        p_i, p_f, p_o = np.zeros((3, h.shape[1])) if p is None else p
+        p_i, p_f, p_o = np.zeros((3, c.shape[1])) if p is None else p
         i = s(a_i + p_i * c)
         forget = s(a_f + p_f * c)
     c = o.bounded("c", forget * c + i * f(a_g))
@@ -251,7 +251,8 @@ def program_step(
                 source = sources[name]
                 given = known[source] if isinstance(source, str) else value(source)
                 alike = [k for k, other in enumerate(names) if sources[other] == source]
-                products = o.recurrent(np.broadcast_to(given, (B, H)), weights["recurrent_kernel"], alike)
+                width = o.layer.get("projection_size", H) if source == cell["states"][0] else H
+                products = o.recurrent(np.broadcast_to(given, (B, width)), weights["recurrent_kernel"], alike)
                 product = products[:, alike.index(names.index(name)) * H :][:, :H]
                 block = slice(names.index(name) * H, (names.index(name) + 1) * H)
                 values[index] = product + (weights["recurrent_bias"][block] if "recurrent_bias" in weights else 0.0)
@@ -291,9 +292,12 @@ def recurrence(
     B, T = x.shape[:2]
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
     state = [np.array(s, np.float64) for s in initial]
-    for name in state_names(layer)[len(state) :]:  # one that none is given for is learned, or zero
-        state.append(np.tile(np.asarray(weights.get(f"initial_{name}", np.zeros(H)), np.float64), (B, 1)))
-    y = np.zeros((B, T, H))
+    P = layer.get("projection_size", H)
+    for k, name in enumerate(state_names(layer)):  # one that none is given for is learned, or zero
+        start = weights.get(f"initial_{name}", np.zeros(H if k else P))
+        if k >= len(initial):
+            state.append(np.tile(np.asarray(start, np.float64), (B, 1)))
+    y = np.zeros((B, T, P))
     for k in range(T):
         rows = np.flatnonzero(k < steps)
         time = steps[rows] - 1 - k if layer.get("reverse", False) else np.full(len(rows), k)
@@ -303,6 +307,8 @@ def recurrence(
             new = program_step(o, x[rows, time], [v[rows, time] for v in step_inputs], before, weights, len(rows))
         else:
             new = built_in_step(o, x[rows, time], before, weights)
+        if "projection_kernel" in weights:
+            new = (new[0] @ weights["projection_kernel"], *new[1:])
         for s, name, old, value in zip(state, names, before, new, strict=True):
             s[rows] = o.kept(name, old, value)
         y[rows, time] = state[0][rows]

@@ -71,7 +71,10 @@ def spec_of(
         [
             input_layer("x", None, I),
             *(input_layer(name, None, H) for name in steps),
-            *(input_layer(name, H) for name in starts),
+            *(
+                input_layer(name, core.get("projection_size", H) if k % len(names) == 0 else H)
+                for k, name in enumerate(starts)
+            ),
             {**layer, "name": "rnn", "inputs": ["x", *steps, *starts]},
         ],
         ["rnn", *(f"rnn:{k + 1}" for k in range(len(names) * (1 + both) if states else 0))],
@@ -431,3 +434,166 @@ def test_onnx_pieces_cannot_tell_the_last_step_of_rows_with_lengths(tmp_path: Pa
         rekur.onnx.export(given, tmp_path / "m.onnx", states=True, lengths=True)
     given = subject({"type": "LSTM"}, "forward", 4, 0, residual=True)
     rekur.onnx.export(given, tmp_path / "m.onnx", states=True, lengths=True)
+
+
+# ---------------------------------------------------------------------------------------------------------- projection
+
+PROJECTABLE = [c for c in BUILT_IN if c["type"] != "GRU"] + [
+    {"type": "RNN", "cell": cells.lstm.spec()},
+    {"type": "RNN", "cell": cells.peephole_lstm.spec()},
+]
+
+
+def projected(rng: np.random.Generator, sizes: Any, kind: int, **options: Any) -> dict[str, Any]:
+    H = int(rng.choice([n for n in sizes if n > 1]))
+    P = int(rng.integers(1, H))
+    core = {**PROJECTABLE[kind % len(PROJECTABLE)], **options, "projection_size": P}
+    direction, residual = str(rng.choice(DIRECTIONS)), bool(rng.integers(2))
+    I = (2 * P if direction == "concat" else P) if residual else int(rng.choice(sizes))
+    count, both = len(reference.state_names(core)), direction not in ("forward", "reverse")
+    return spec_of(
+        core, direction, I, H, residual=residual, initial=int(rng.choice([0, 2 * count if both else 1])),
+        sequences=bool(rng.integers(2)), states=bool(rng.integers(2)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(28))
+def test_projections_are_what_the_equations_say(isa: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, 6])
+    spec = projected(rng, SIZES, seed, learn_initial_state=bool(seed % 2))
+    inputs, lengths = data(rng, spec, int(rng.choice([1, 3, 17])), int(rng.choice([1, 2, 7])))
+    check_bits(Engine(spec, seed, 0.5), inputs, lengths, f"seed {seed}: {spec['layers'][-1]}")
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_gradients_of_projections(isa: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, 7])
+    core = PROJECTABLE[seed % len(PROJECTABLE)]
+    options = {"activation": "tanh", "clip": 50.0} if core.get("activation") == "relu" else {}
+    spec = projected(rng, (2, 3, 4), seed, learn_initial_state=bool(seed % 2), **options)
+    assert_gradients(spec, batch=lambda rng: data(rng, spec, 3, 3), seed=seed)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_projections_of_few_rows_and_of_stacks_take_any_number_of_threads(threads: int, restore_threads: None) -> None:
+    """Hidden slices and wavefronts: the bits of one thread."""
+    stack = [
+        {
+            "type": "LSTM",
+            "units": H,
+            "return_sequences": True,
+            "name": f"r{k}",
+            "inputs": [source],
+            "projection_size": P,
+        }
+        for k, (H, P, source) in enumerate([(192, 67, "x"), (160, 150, "r0"), (257, 33, "r1")])
+    ]
+    engine = Engine(model_spec([input_layer("x", None, 9), *stack], ["r2", "r0"]), 1, 0.5)
+    rng = np.random.default_rng(0)
+    x, dy = floats(rng, 2, 11, 9), [floats(rng, 2, 11, 33), floats(rng, 2, 11, 67)]
+
+    def run() -> list[np.ndarray]:
+        outputs, d_weights, d_inputs = engine.gradients([x], dy)
+        return [*engine.predict([x]), *outputs, *d_weights.values(), *d_inputs]
+
+    _core.set_num_threads(1)
+    expected = run()
+    _core.set_num_threads(threads)
+    for a, b in zip(run(), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for y, e in zip(expected, reference.run(engine.spec, engine.weights, [x]), strict=False):
+        assert_close(y, e, 1e-5)
+
+
+def torch_weights(lstm: Any, layers: int, suffixes: tuple[str, ...]) -> list[np.ndarray]:
+    """Of an nn.LSTM with proj_size, as docs/cells.md says: its matrices transposed, its biases added."""
+    found = []
+    for k in range(layers):
+        for suffix in suffixes:
+            W, R, b, c, P = (
+                getattr(lstm, f"{name}_l{k}{suffix}").detach().numpy()
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+            )
+            found += [W.T, R.T, b + c, P.T]
+    return found
+
+
+@pytest.mark.parametrize(("both", "depth"), [(False, 1), (True, 1), (False, 3), (True, 2)])
+def test_projections_are_torchs(both: bool, depth: int) -> None:
+    torch = pytest.importorskip("torch")
+    for I, H, P in [(3, 5, 2), (7, 33, 17), (1, 2, 1), (5, 17, 16)]:
+        lstm = torch.nn.LSTM(I, H, num_layers=depth, proj_size=P, batch_first=True, bidirectional=both)
+        inputs = rekur.Input((None, I))
+        y = inputs
+        for _ in range(depth):
+            layer = layers.LSTM(H, projection_size=P, return_sequences=True)
+            y = layers.Bidirectional(layer)(y) if both else layer(y)
+        model = rekur.Model(inputs, y)
+        model.set_weights(torch_weights(lstm, depth, ("", "_reverse") if both else ("",)))
+        x = np.random.default_rng(0).standard_normal((4, 9, I)).astype(np.float32)
+        expected = lstm(torch.tensor(x))[0].detach().numpy()
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-6)
+
+
+def test_parameters_of_a_projection() -> None:
+    layer = layers.LSTM(
+        5,
+        peepholes=True,
+        projection_size=2,
+        learn_initial_state=True,
+        return_state=True,
+        input_shape=(None, 3),
+        name="l",
+    )
+    model = rekur.Model(inputs := rekur.Input((None, 3)), layer(inputs))
+    shapes = {name.removeprefix("l/"): w.shape for name, w in model.named_weights().items()}
+    assert list(shapes.items()) == [
+        ("kernel", (3, 20)), ("recurrent_kernel", (2, 20)), ("bias", (20,)), ("peephole", (3, 5)),
+        ("projection_kernel", (5, 2)), ("initial_h", (2,)), ("initial_c", (5,)),
+    ]  # fmt: skip
+    assert [tuple(shape) for shape in model.output_shape] == [(None, 2), (None, 2), (None, 5)]
+
+
+def test_projections_are_refused_where_the_cell_reads_its_output() -> None:
+    for layer, message in [
+        (layers.GRU(4, projection_size=2), r"GRU 'gru': projection_size: .*read 'h' unit by unit"),
+        (layers.GRU(4, projection_size=2, reset_after=False), r"GRU 'gru': projection_size: .*read 'h' unit by unit"),
+        (
+            layers.RNN(cells.ugrnn, 4, projection_size=2),
+            r"RNN 'rnn': projection_size: cell 'ugrnn': its equations read 'h'",
+        ),
+        (layers.LSTM(4, projection_size=2, zoneout=0.1), r"LSTM 'lstm': projection_size: .*read 'h' unit by unit"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            rekur.Model(x := rekur.Input((None, 3)), layer(x))
+    for size in (4, 5, 0, -1):
+        with pytest.raises(ValueError, match="projection_size"):
+            layers.LSTM(4, projection_size=size)
+        spec = spec_of({"type": "LSTM", "projection_size": size}, "forward", 3, 4)
+        with pytest.raises(ValueError, match="projection_size"):
+            Engine(spec)
+    with pytest.raises(ValueError, match="projection_initializer is that of projection_size"):
+        layers.LSTM(4, projection_initializer="zeros")
+
+
+def test_projections_go_with_the_other_options(rng: np.random.Generator, tmp_path: Path) -> None:
+    model = rekur.Sequential(
+        [
+            layers.LSTM(
+                9, projection_size=4, layer_normalization=True, recurrent_weight_dropout=0.3, dropout=0.1,
+                zoneout={"c": 0.1}, residual=True, learn_initial_state=True, return_sequences=True,
+                input_shape=(None, 4),
+            ),
+            layers.SimpleRNN(5, projection_size=3, projection_initializer="orthogonal"),
+            layers.Dense(1),
+        ],
+        seed=3,
+    )  # fmt: skip
+    model.compile("adam", "mse")
+    x, y = floats(rng, 12, 6, 4), floats(rng, 12, 1)
+    history = model.fit(x, y, epochs=30, verbose=0).history["loss"]
+    assert history[-1] < 0.9 * history[0]
+    model.save(tmp_path / "m.safetensors")
+    again = rekur.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert again.layers[0].projection_size == 4 and again.layers[1].config()["projection_initializer"] == "orthogonal"

@@ -40,8 +40,10 @@ class RecurrentOp final : public StreamOp {
         return_state_(settings.return_state),
         residual_(settings.residual),
         kernels_(&isa::kernels()) {
-    for (const float* from : initial)
-      initial_.emplace_back(from ? std::vector<float>(from, from + cell_.units()) : std::vector<float>());
+    for (int k = 0; k < cell_.states(); ++k) {
+      const float* const from = initial[static_cast<std::size_t>(k)];
+      initial_.emplace_back(from ? std::vector<float>(from, from + cell_.units(k)) : std::vector<float>());
+    }
   }
 
   Index memory(Index batch) const override { return cell_.memory(batch); }
@@ -51,8 +53,8 @@ class RecurrentOp final : public StreamOp {
     for (int k = 0; k < cell_.states(); ++k) {
       const std::vector<float>& initial = initial_[static_cast<std::size_t>(k)];
       states.push_back({names_[static_cast<std::size_t>(k)].c_str(),
-                        cell_.units(),
-                        cell_.stride(),
+                        cell_.units(k),
+                        cell_.stride(k),
                         {cell_.state(k, 0, batch), cell_.state(k, 1, batch)},
                         initial.empty() ? nullptr : initial.data()});
     }
@@ -64,11 +66,11 @@ class RecurrentOp final : public StreamOp {
     for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
     if (reads_x_) step[step_inputs_] = c.input();
     cell_.step(c.batch, turn, c.input(), step, c.output(), c.memory);
-    if (residual_) kernels_->add(c.output(), c.input(), c.output(), c.batch * cell_.units());
+    if (residual_) kernels_->add(c.output(), c.input(), c.output(), c.batch * cell_.units(0));
     for (int k = 0; return_state_ && k < cell_.states(); ++k) {
       const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);
       float* to = c.output(1 + k);
-      for (Index row = 0; row < c.batch; ++row, from += cell_.stride()) to = std::copy_n(from, cell_.units(), to);
+      for (Index row = 0; row < c.batch; ++row, from += cell_.stride(k)) to = std::copy_n(from, cell_.units(k), to);
     }
   }
 
@@ -121,16 +123,15 @@ class RecurrentLayer final : public Layer {
     if (!inference_.recurrences.empty() && features_of(x.shape) != input_size()) {
       fail("expected input of % features, got % (input shape %)", {input_size(), features_of(x.shape), x.shape});
     }
-    const TensorSpec state{{x.shape[0], s_.units}, DType::float32, -1};
     for (std::size_t i = 1 + N; i < inputs.size(); ++i) {
       const TensorSpec& given = inputs[i];
-      if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != s_.units) {
+      const Index width = s_.state_width((i - 1 - N) % S_);
+      if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != width) {
         fail("expected initial state % of shape %, got %%",
-             {i - N, to_string({kUnknown, s_.units}), (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
+             {i - N, to_string({kUnknown, width}), (given.dtype == DType::int32 ? "int32 ids of shape " : ""), given.shape});
       }
     }
-    TensorSpec y = state;
-    y.shape[1] = output_features();
+    TensorSpec y{{x.shape[0], output_features()}, DType::float32, -1};
     if (s_.residual && features_of(x.shape) != output_features())
       fail("residual: expected input of % features, as many as its output has, got %", {output_features(), x.shape});
     if (s_.return_sequences) {
@@ -138,7 +139,8 @@ class RecurrentLayer final : public Layer {
       y.time_source = x.time_source;
     }
     std::vector<TensorSpec> outputs{y};
-    if (s_.return_state) outputs.insert(outputs.end(), D_ * S_, state);
+    for (std::size_t i = 0; s_.return_state && i < D_ * S_; ++i)
+      outputs.push_back({{x.shape[0], s_.state_width(i % S_)}, DType::float32, -1});
     return outputs;
   }
 
@@ -181,7 +183,8 @@ class RecurrentLayer final : public Layer {
     const std::span<const float* const> starts(initial.data(), S_);
 #if REKUR_EQUATIONS
     if (inference_.program)
-      return std::make_unique<RecurrentOp>(recurrent::StreamCell(inference_.program, I, s_.units, weights), s_, starts);
+      return std::make_unique<RecurrentOp>(recurrent::StreamCell(inference_.program, I, s_.units, s_.state_width(0), weights), s_,
+                                           starts);
 #endif
     return std::make_unique<RecurrentOp>(recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, build.single_row),
                                          s_, starts);
@@ -271,7 +274,8 @@ class RecurrentLayer final : public Layer {
 #endif
   using Leases = std::array<Lease, kMostStacked>;
 
-  Index output_features() const { return D_ == 2 && mode_ == MergeMode::concat ? 2 * s_.units : s_.units; }
+  Index output_features() const { return D_ == 2 && mode_ == MergeMode::concat ? 2 * output_width() : output_width(); }
+  Index output_width() const { return s_.state_width(0); }  // of a direction
 
   // --- what does the steps ---
 
@@ -289,16 +293,17 @@ class RecurrentLayer final : public Layer {
     CellForm form;
 #if REKUR_EQUATIONS
     const Form kind = training ? Form::training : Form::inference;
-    if (s_.program || rewrites(s_.options, kind)) {
+    if (s_.program || s_.projection_size > 0 || rewrites(s_.options, kind)) {
       std::vector<bool> by_row;
       for (std::size_t i = 1; i <= s_.step_inputs; ++i) by_row.push_back(features_of(inputs[i].shape) == 1 && s_.units != 1);
       if (s_.reads_x) by_row.push_back(false);
       try {
         recurrent::CellProgram cell = s_.program ? *s_.program : program_of(*s_.cell, s_.activations);
         if (rewrites(s_.options, kind)) cell = rewritten(cell, s_.options, kind, s_.use_bias, s_.output_reads);
+        cell.projects = s_.projection_size > 0;
         form.program = std::make_shared<const recurrent::Program>(cell, by_row);
       } catch (const Error& error) {
-        fail("%", {error.what()});
+        fail("%%", {s_.projection_size > 0 ? "projection_size: " : "", error.what()});
       }
     }
 #endif
@@ -311,7 +316,7 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d) {
 #if REKUR_EQUATIONS
       if (form.program) {
-        made.emplace_back(form.program, I, s_.units, s_.use_bias && !s_.options.normalize_sums);
+        made.emplace_back(form.program, I, s_.units, s_.state_width(0), s_.use_bias && !s_.options.normalize_sums);
         continue;
       }
 #endif
@@ -323,7 +328,7 @@ class RecurrentLayer final : public Layer {
   // --- recurrent weight dropout: Merity et al., "Regularizing and optimizing LSTM language models", 2018 ---
 
   bool masks_kernel(bool training) const { return training && s_.recurrent_weight_dropout > 0; }
-  Index recurrent_size() const { return s_.units * s_.recurrent_blocks * s_.units; }
+  Index recurrent_size() const { return output_width() * s_.recurrent_blocks * s_.units; }
 
   // The weights that a run computes with.
   recurrent::Weights<const float> weights_of(const Context& run, std::size_t d) const {
@@ -356,7 +361,9 @@ class RecurrentLayer final : public Layer {
 
   template <class T>
   T* initial_weights(T* base, std::size_t d, std::size_t s) const {
-    return base + (static_cast<Index>(d) + 1) * direction_size() - static_cast<Index>(S_ - s) * s_.units;
+    T* at = base + static_cast<Index>(d + 1) * direction_size();
+    for (std::size_t k = s; k < S_; ++k) at -= s_.state_width(k);
+    return at;
   }
 
   void fill_initial(const Context& run) const {
@@ -367,8 +374,9 @@ class RecurrentLayer final : public Layer {
         if (!learned(run.inputs.size(), d, s)) continue;
         const float* const from = initial_weights(run.weights, d, s);
         float* const to = run.tape + at.initial[d][s];
-        over_rows(run.batch(), s_.units, 1, [&](Index begin, Index end) {
-          for (Index b = begin; b < end; ++b) std::copy_n(from, s_.units, to + b * s_.units);
+        const Index width = s_.state_width(s);
+        over_rows(run.batch(), width, 1, [&](Index begin, Index end) {
+          for (Index b = begin; b < end; ++b) std::copy_n(from, width, to + b * width);
         });
       }
   }
@@ -405,7 +413,7 @@ class RecurrentLayer final : public Layer {
   void describe(const Context& run, const Recurrences& engines, recurrent::Forward* runs, StepInputs& step_inputs) const {
     const Layout at = layout(run.input_specs, run.training);
     const Shape& x = run.input_specs[0].shape;
-    const Index B = x[0], T = x[1], I = x[2], H = s_.units;
+    const Index B = x[0], T = x[1], I = x[2], P = output_width();
     for (std::size_t d = 0; d < D_; ++d) {
       recurrent::Forward& f = runs[d];
       f.layer = &engines[d];
@@ -428,10 +436,10 @@ class RecurrentLayer final : public Layer {
           f.initial[s] = run.tape + at.initial[d][s];
       }
       if (own_sequences(run.training)) {
-        f.y = {run.tape + at.sequence[d], T * H, H};
+        f.y = {run.tape + at.sequence[d], T * P, P};
       } else if (s_.return_sequences) {
-        const Index width = static_cast<Index>(D_) * H;
-        f.y = {run.outputs[0] + static_cast<Index>(d) * H, T * width, width};
+        const Index width = static_cast<Index>(D_) * P;
+        f.y = {run.outputs[0] + static_cast<Index>(d) * P, T * width, width};
       }
       for (std::size_t s = 0; s < S_ && s_.return_state; ++s) f.final[s] = run.outputs[1 + d * S_ + s];
       if (!s_.return_sequences && !s_.return_state) f.final[0] = D_ == 2 ? run.tape + at.last[d] : run.outputs[0];
@@ -478,17 +486,17 @@ class RecurrentLayer final : public Layer {
 
   // After the engine's forward pass: what several of its outputs make together.
   void join_outputs(const Context& run, const recurrent::Forward* runs) const {
-    const Index B = run.batch(), H = s_.units;
+    const Index B = run.batch(), P = output_width();
     if (own_sequences(run.training)) {
       const Index rows = B * run.input_specs[0].shape[1];
       if (D_ == 2)
-        merge(mode_, runs[0].y.data, runs[1].y.data, run.outputs[0], rows, H);
+        merge(mode_, runs[0].y.data, runs[1].y.data, run.outputs[0], rows, P);
       else
-        copy(runs[0].y.data, run.outputs[0], rows * H);
+        copy(runs[0].y.data, run.outputs[0], rows * P);
     } else if (!s_.return_sequences && D_ == 2) {
-      merge(mode_, runs[0].final[0], runs[1].final[0], run.outputs[0], B, H);
+      merge(mode_, runs[0].final[0], runs[1].final[0], run.outputs[0], B, P);
     } else if (!s_.return_sequences && s_.return_state) {
-      copy(runs[0].final[0], run.outputs[0], B * H);
+      copy(runs[0].final[0], run.outputs[0], B * P);
     }
     add_residual(run);
   }
@@ -524,10 +532,10 @@ class RecurrentLayer final : public Layer {
     const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
     for (std::size_t d = 0; d < D_; ++d) {
       if (training) at.engine[d] = reserve(form_of(true).recurrences[d].tape_size(x[1], x[0], !s_.return_sequences));
-      if (own_sequences(training)) at.sequence[d] = reserve(element_count({x[0], x[1], s_.units}));
-      if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], s_.units}));
+      if (own_sequences(training)) at.sequence[d] = reserve(element_count({x[0], x[1], output_width()}));
+      if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], output_width()}));
       for (std::size_t s = 0; s < S_; ++s)
-        if (learned(inputs.size(), d, s)) at.initial[d][s] = reserve(element_count({x[0], s_.units}));
+        if (learned(inputs.size(), d, s)) at.initial[d][s] = reserve(element_count({x[0], s_.state_width(s)}));
       if (training && drops_input()) {
         at.x_mask[d] = reserve(element_count({x[0], x[2]}));
         at.masked_x[d] = reserve(element_count(x));
@@ -553,8 +561,9 @@ class RecurrentLayer final : public Layer {
   }
   Index kernel_size() const { return input_size() * s_.kernel_blocks * s_.units; }
   Index direction_size() const {
-    const Index initial = s_.learn_initial_state ? static_cast<Index>(S_) * s_.units : 0;
-    return kernel_size() + recurrent_size() + bias_size() + unit_weights_size() + initial;
+    Index initial = 0;
+    for (std::size_t s = 0; s_.learn_initial_state && s < S_; ++s) initial += s_.state_width(s);
+    return kernel_size() + recurrent_size() + bias_size() + unit_weights_size() + s_.units * s_.projection_size + initial;
   }
 
   template <class T>
@@ -562,8 +571,10 @@ class RecurrentLayer final : public Layer {
     T* const kernel = base + static_cast<Index>(d) * direction_size();
     T* const recurrent_kernel = kernel + kernel_size();
     T* const after = recurrent_kernel + recurrent_size();
-    if (s_.options.normalize_sums) return {kernel, recurrent_kernel, nullptr, after};  // biases are weights a unit
-    return {kernel, recurrent_kernel, bias_size() > 0 ? after : nullptr, unit_weights_size() > 0 ? after + bias_size() : nullptr};
+    T* const units = after + bias_size();
+    T* const projection = s_.projection_size > 0 ? units + unit_weights_size() : nullptr;
+    if (s_.options.normalize_sums) return {kernel, recurrent_kernel, nullptr, after, projection};  // biases are weights a unit
+    return {kernel, recurrent_kernel, bias_size() > 0 ? after : nullptr, unit_weights_size() > 0 ? units : nullptr, projection};
   }
 
 #if REKUR_TRAINING
@@ -571,7 +582,7 @@ class RecurrentLayer final : public Layer {
                          StepGradients& d_step) const {
     std::array<recurrent::Forward, 2> forward_runs;
     describe(run, engines, forward_runs.data(), step_inputs);
-    const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1], H = s_.units;
+    const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1];
     float* scratch = run.scratch;
     const auto take = [&](Index floats) { return std::exchange(scratch, scratch + aligned(floats)); };
     for (std::size_t d = 0; d < D_; ++d) {
@@ -604,8 +615,8 @@ class RecurrentLayer final : public Layer {
         const std::size_t input = first_initial_state() + d * S_ + s;
         if (input < run.inputs.size() ? run.d_inputs[input] == nullptr : !s_.learn_initial_state || run.d_weights == nullptr)
           continue;
-        float* const d_initial = take(B * H);
-        std::fill_n(d_initial, B * H, 0.0f);
+        float* const d_initial = take(B * s_.state_width(s));
+        std::fill_n(d_initial, B * s_.state_width(s), 0.0f);
         runs[d].d_initial[s] = d_initial;
       }
   }
@@ -651,10 +662,11 @@ class RecurrentLayer final : public Layer {
   // Of those given; and of those learned the sums over the rows, in order.
   void add_state_gradients(const Context& run, const recurrent::Backward* runs) const {
     const auto& k = isa::kernels();
-    const Index B = run.batch(), H = s_.units;
+    const Index B = run.batch();
     for (std::size_t d = 0; d < D_; ++d)
       for (std::size_t s = 0; s < S_; ++s) {
         const std::size_t input = first_initial_state() + d * S_ + s;
+        const Index H = s_.state_width(s);
         const float* const d_initial = runs[d].d_initial[s];
         if (input < run.inputs.size() && run.d_inputs[input] != nullptr) accumulate(d_initial, run.d_inputs[input], B * H);
         if (!s_.learn_initial_state || run.d_weights == nullptr) continue;
@@ -669,7 +681,7 @@ class RecurrentLayer final : public Layer {
 
   template <class Take>
   void share_sequence_gradient(const Context& run, recurrent::Backward* runs, const Take& take) const {
-    const Index B = run.batch(), T = run.input_specs[0].shape[1], H = s_.units;
+    const Index B = run.batch(), T = run.input_specs[0].shape[1], H = output_width();
     float* dy = run.d_outputs[0];
     if (D_ == 1 || mode_ == MergeMode::concat) {
       const Index width = static_cast<Index>(D_) * H;
@@ -691,7 +703,7 @@ class RecurrentLayer final : public Layer {
   // The last output is the final h (return_state shows it once more): their gradients add up.
   template <class Take>
   void share_last_gradient(const Context& run, recurrent::Backward* runs, const Take& take) const {
-    const Index B = run.batch(), H = s_.units;
+    const Index B = run.batch(), H = output_width();
     std::array<float*, 2> share{run.d_outputs[0], nullptr};
     if (D_ == 2) {
       share = {take(B * H), take(B * H)};

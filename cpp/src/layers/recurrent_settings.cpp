@@ -67,12 +67,26 @@ void read_compiled(json::Reader& spec, const RecurrentType& type, RecurrentSetti
     s.unit_weights.push_back({"peephole", read_initializer(spec, "peephole_initializer", "zeros"), s.cell->peepholes});
 }
 
+void read_projection(json::Reader& spec, RecurrentSettings& s) {
+  if (spec.find("projection_size") == nullptr) return;
+  s.projection_size = spec.positive_integer("projection_size");
+  if (s.projection_size >= s.units)
+    spec.fail("'projection_size' must be less than units, which are %, got %", {s.units, s.projection_size});
+  s.projection_initializer = read_initializer(spec, "projection_initializer", "glorot_uniform");
+  for (const UnitWeights& weights : s.unit_weights)
+    if (weights.name == "projection_kernel") spec.fail("projection_size: its cell has a weight '%' already", {weights.name});
+#if !REKUR_EQUATIONS
+  spec.fail("projection_size needs equations, without which this rekur was built (REKUR_EQUATIONS)", {});
+#endif
+}
+
 // The options that act around the step, of any cell.
 void read_options(json::Reader& spec, RecurrentSettings& s) {
   s.residual = spec.boolean("residual", false);
   s.recurrent_weight_dropout = read_rate(spec, "recurrent_weight_dropout");
   if (s.recurrent_weight_dropout > 0 && s.recurrent_blocks == 0)
     spec.fail("recurrent_weight_dropout: its cell has no recurrent kernel that could be masked", {});
+  read_projection(spec, s);
   s.learn_initial_state = spec.boolean("learn_initial_state", false);
   for (const UnitWeights& weights : s.unit_weights)
     for (const std::string& state : s.states)
@@ -137,7 +151,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
 void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix) {
   const Index H = s.units, XH = s.kernel_blocks * H, RH = s.recurrent_blocks * H;
   if (XH > 0) add_parameter(specs, prefix, "kernel", {input_size, XH}, s.kernel_initializer, H);
-  if (RH > 0) add_parameter(specs, prefix, "recurrent_kernel", {H, RH}, s.recurrent_initializer, H);
+  if (RH > 0) add_parameter(specs, prefix, "recurrent_kernel", {s.state_width(0), RH}, s.recurrent_initializer, H);
   if (s.use_bias && s.bias_rows)
     add_parameter(specs, prefix, "bias", {2, XH}, s.bias_initializer, H);
   else if (s.use_bias && XH > 0)
@@ -151,8 +165,9 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
     else if (weights.rows > 0)
       specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
   }
+  if (s.projection_size > 0) add_parameter(specs, prefix, "projection_kernel", {H, s.projection_size}, s.projection_initializer, H);
   for (std::size_t k = 0; s.learn_initial_state && k < s.states.size(); ++k)
-    add_parameter(specs, prefix, compose("initial_%", {s.states[k]}).c_str(), {H}, "\"zeros\"", H);
+    add_parameter(specs, prefix, compose("initial_%", {s.states[k]}).c_str(), {s.state_width(k)}, "\"zeros\"", H);
 }
 
 }  // namespace rekur::layers

@@ -44,6 +44,10 @@ struct RecurrentSettings {
   bool learn_initial_state = false;    // a state that none is given for begins as a parameter
   bool residual = false;               // the output is x + h
   float recurrent_weight_dropout = 0;  // rate, of the recurrent kernel's elements
+  Index projection_size = 0;           // the first state is a projection to so many units; 0: it is none
+  std::string projection_initializer;
+
+  Index state_width(std::size_t state) const { return state == 0 && projection_size > 0 ? projection_size : units; }
 };
 
 // Reads all keys of a recurrent layer of this type ("LSTM") but "type", "name" and "inputs".

@@ -25,25 +25,30 @@ class BackwardSlice {
         Hp_(padded(r_.H)),
         M_(slice.rows()),
         y_(outputs(f_)) {
-    const auto take_zeros = [&] {
-      float* const zeros = scratch.take<float>(M_ * Hp_).data();
-      std::memset(zeros, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
+    const auto take_zeros = [&](Index width) {
+      const Index size = M_ * padded(width);
+      float* const zeros = scratch.take<float>(size).data();
+      std::memset(zeros, 0, static_cast<std::size_t>(size) * sizeof(float));
       return zeros;
     };
-    for (int k = 0; k < r_.cell.states; ++k) d_state_[k] = take_zeros();
+    for (int k = 0; k < r_.cell.states; ++k) d_state_[k] = take_zeros(r_.width(k));
     d_source_ = scratch.take<float*>(static_cast<Index>(r_.cell.products.size())).data();
     for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
       const Product& product = r_.cell.products[p];
-      d_source_[p] = product.continues ? d_source_[p - 1] : product.state < 0 ? take_zeros() : d_state_[product.state];
+      d_source_[p] = product.continues ? d_source_[p - 1] : product.state < 0 ? take_zeros(r_.H) : d_state_[product.state];
     }
-    const Index panel = isa::kernels().panel, panels = (Hp_ + panel - 1) / panel;
-    units_ = scratch.take<Units>(members).data();
-    for (int m = 0; m < members; ++m)
-      units_[m] = {std::min(panels * m / members * panel, Hp_), std::min(panels * (m + 1) / members * panel, Hp_)};
+    const Index panel = isa::kernels().panel;
+    for (auto [units, width] : {std::pair(&units_, Hp_), std::pair(&projected_units_, padded(r_.P))}) {
+      const Index panels = (width + panel - 1) / panel;
+      *units = scratch.take<Units>(members).data();
+      for (int m = 0; m < members; ++m)
+        (*units)[m] = {std::min(panels * m / members * panel, width), std::min(panels * (m + 1) / members * panel, width)};
+    }
     zeros_ = scratch.take<float>(Hp_).data();
     std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
     for (int k = 0; k < r_.cell.states; ++k)
-      for (Index j = 0; b_.d_final[k] && j < M_; ++j) std::copy_n(b_.d_final[k] + row(j) * r_.H, r_.H, d_state_[k] + j * Hp_);
+      for (Index j = 0; b_.d_final[k] && j < M_; ++j)
+        std::copy_n(b_.d_final[k] + row(j) * r_.width(k), r_.width(k), d_state_[k] + j * padded(r_.width(k)));
     for (auto* rows : {&tape_, &d_rows_}) *rows = scratch.take<float*>(members * M_).data();
     for (auto* rows : {&product_, &h_, &dy_, &tape_ahead_, &dy_ahead_, &h_ahead_, &c_ahead_})
       *rows = scratch.take<const float*>(members * M_).data();
@@ -90,6 +95,7 @@ class BackwardSlice {
     for (Index j = 0; j < active; ++j) point(j, t, own);
 
 #if REKUR_EQUATIONS
+    if (r_.cell.projects && phase + 1 == r_.cell.phases) return projection_kernel(t, member);
     if (r_.program) return program_kernel(t, phase, member);
 #endif
     kernels::StepBackward s{};
@@ -175,30 +181,47 @@ class BackwardSlice {
   }
 #endif
 
+  // What arrives at the first state is the gradient of the projection; nothing of it reaches the state before but by products.
+  void projection_kernel(Index t, int member) {
+    const Index active = slice_.active(t), own = member * M_, P = r_.P, Pp = padded(P);
+    const auto [begin, last] = projected_units_[member];
+    const Index end = std::min(last, P);
+    for (Index j = 0; j < active && begin < last; ++j) {
+      float* const d_state = d_state_[0] + j * Pp;
+      float* const gradient = tape_[own + j] + r_.cell.products.back().first * Hp_;
+      if (b_.dy && begin < end)
+        isa::kernels().add(d_state + begin, dy_[own + j] + begin, gradient + begin, end - begin);
+      else
+        std::copy(d_state + begin, d_state + std::max(begin, end), gradient + begin);
+      std::fill(gradient + std::max(begin, end), gradient + last, 0.0f);
+      std::fill(d_state + begin, d_state + last, 0.0f);
+    }
+  }
+
   void product(Index t, int phase, int member) {
     const Index active = slice_.active(t);
-    const auto [begin, end] = units_[member];
     // Nobody asks for the gradient of the initial state: the product that would bring it there is left out.
     const bool first = t == (f_.reverse ? slice_.steps() - 1 : 0);
     for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
       const Product& product = r_.cell.products[p];
       if (product.phase != phase || (first && product.state >= 0 && !b_.d_initial[product.state])) continue;
-      back_through(p, t, active, begin, std::min(end, r_.H), member * M_);
+      const Index width = r_.rows(product);
+      const auto [begin, end] = (product.state == 0 ? projected_units_ : units_)[member];
+      back_through(p, t, active, begin, std::min(end, width), member * M_);
     }
     if (phase > 0) return;
     // Rows whose first step this was.
-    for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j)
-      finish(j, begin, std::min(end, r_.H));
+    for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j) finish(j, member);
   }
 
   // The gradient of units [begin, end) of what a recurrent product multiplied.
   void back_through(std::size_t p, Index t, Index active, Index begin, Index end, Index own) {
     if (begin >= end) return;
     const Product& product = r_.cell.products[p];
-    const Index K = product.count * Hp_;
+    const Index K = product.count * padded(r_.columns(product)), stride = padded(r_.rows(product));
     for (Index j = 0; j < active; ++j) {
       product_[own + j] = record(row(j), t) + product.first * Hp_;
-      d_rows_[own + j] = d_source_[p] + j * Hp_;
+      d_rows_[own + j] = d_source_[p] + j * stride;
     }
     isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
                         d_rows_ + own, begin, product.state >= 0 || product.continues);
@@ -213,7 +236,7 @@ class BackwardSlice {
     h_[i] = y_.row(b, t);
     if (b_.dy) dy_[i] = b_.dy.row(b, t);
     for (int k = 0; k < r_.cell.states; ++k)
-      previous_[k][i] = first    ? (f_.initial[k] ? f_.initial[k] + b * r_.H : zeros_)
+      previous_[k][i] = first    ? (f_.initial[k] ? f_.initial[k] + b * r_.width(k) : zeros_)
                         : k == 0 ? y_.row(b, previous)
                                  : record(b, previous) + r_.state_slot(k) * Hp_;
     if (r_.program) return;
@@ -226,10 +249,14 @@ class BackwardSlice {
     c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
   }
 
-  void finish(Index j, Index begin, Index end) {
-    for (int k = 0; k < r_.cell.states; ++k)
+  void finish(Index j, int member) {
+    for (int k = 0; k < r_.cell.states; ++k) {
+      const Index width = r_.width(k);
+      const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
+      const Index end = std::min(last, width);
       if (b_.d_initial[k] && begin < end)
-        isa::kernels().axpy(1.0f, d_state_[k] + j * Hp_ + begin, b_.d_initial[k] + row(j) * r_.H + begin, end - begin);
+        isa::kernels().axpy(1.0f, d_state_[k] + j * padded(width) + begin, b_.d_initial[k] + row(j) * width + begin, end - begin);
+    }
   }
 
   const Backward& b_;
@@ -238,7 +265,7 @@ class BackwardSlice {
   const Recurrence::Impl& r_;
   const Index Hp_, M_;
   const Strided<float> y_;
-  Units* units_;                                            // of each member
+  Units *units_, *projected_units_;                         // of each member: of H, of P
   float *d_state_[kMostStates] = {}, **d_source_, *zeros_;  // d_source_: by product, of what it multiplied
   float **tape_, **d_rows_;
   const float **product_, **previous_[kMostStates] = {}, **h_, **dy_;
@@ -259,7 +286,8 @@ void pass_empty_rows(const Backward& run) {
   const auto wanted = [](const float* state) { return state != nullptr; };
   for (Index b = 0; b < (std::any_of(std::begin(run.d_initial), std::end(run.d_initial), wanted) ? f.B : 0); ++b)
     for (int k = 0; length_of(f, b) == 0 && k < r.cell.states; ++k)
-      if (run.d_final[k] && run.d_initial[k]) isa::kernels().axpy(1.0f, run.d_final[k] + b * r.H, run.d_initial[k] + b * r.H, r.H);
+      if (run.d_final[k] && run.d_initial[k])
+        isa::kernels().axpy(1.0f, run.d_final[k] + b * r.width(k), run.d_initial[k] + b * r.width(k), r.width(k));
 }
 
 // Where threads are to spare, or layers wait for one another, more and shorter chunks keep them busy.
@@ -431,7 +459,8 @@ void clear_gradients(const Backward& run) {
   const auto& r = Engine::impl(*run.forward.layer);
   const Index XH = r.cell.kernel_blocks * r.H, RH = r.cell.recurrent_blocks * r.H;
   if (run.d_weights.kernel) std::fill_n(run.d_weights.kernel, r.I * XH, 0.0f);
-  if (run.d_weights.recurrent_kernel) std::fill_n(run.d_weights.recurrent_kernel, r.H * RH, 0.0f);
+  if (run.d_weights.recurrent_kernel) std::fill_n(run.d_weights.recurrent_kernel, r.P * RH, 0.0f);
+  if (run.d_weights.projection) std::fill_n(run.d_weights.projection, r.H * r.P, 0.0f);
   if (run.d_weights.bias) std::fill_n(run.d_weights.bias, XH + (r.cell.recurrent_bias ? RH : 0), 0.0f);
   if (run.d_weights.unit_weights)
     std::fill_n(run.d_weights.unit_weights, static_cast<Index>(r.cell.unit_weights.size()) * r.H, 0.0f);

@@ -22,6 +22,7 @@ struct Product {
   int state;               // what is multiplied: this state before the step; or, where it is -1,
   int slot = -1;           // what an earlier phase has left in this slot
   bool continues = false;  // the one before it has the same source; its gradient is added to that one's
+  bool projects = false;   // its result is the first state after the step, of that state's width; its weights are the projection
 };
 
 // A weight a unit: its gradient is the sum, over steps and rows, of a slot's gradient times …
@@ -36,6 +37,7 @@ struct Description {
   int kernel_blocks = 0, recurrent_blocks = 0;  // the kernel is [I, kernel_blocks·H], the recurrent kernel [H, recurrent_blocks·H]
   bool recurrent_bias = false;                  // after the bias [kernel_blocks·H] comes another, [recurrent_blocks·H]
   int states = 1;                               // the first is the output
+  bool projects = false;                        // … and what the last product makes of a value: it has a width of its own
   int slots = 0;
   int x_first = 0, x_count = 0;  // slots whose gradients flow to the input's product
   int phases = 1;

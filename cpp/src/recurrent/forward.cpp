@@ -37,8 +37,8 @@ class ForwardSlice {
     for (int k = 0; k < r_.cell.states; ++k)
       for (int turn = 0; turn < 2; ++turn) {
         const bool in_place = turn == 1 && k > 0 && !r_.program;
-        state_[turn][k] = in_place ? state_[0][k] : scratch.take<float>(M_ * Hp_).data();
-        if (!in_place) start(state_[turn][k], f.initial[k]);
+        state_[turn][k] = in_place ? state_[0][k] : scratch.take<float>(M_ * padded(r_.width(k))).data();
+        if (!in_place) start(k, state_[turn][k]);
       }
     if (own_tape) own_tape_ = scratch.take<float>(M_ * r_.record(Hp_)).data();
     input_rows_ = scratch.take<const float*>(chunk_ * M_).data();
@@ -73,9 +73,11 @@ class ForwardSlice {
   }
 
  private:
-  void start(float* state, const float* initial) {
-    std::memset(state, 0, static_cast<std::size_t>(M_ * Hp_) * sizeof(float));
-    for (Index j = 0; initial && j < M_; ++j) std::copy_n(initial + row(j) * r_.H, r_.H, state + j * Hp_);
+  void start(int k, float* state) {
+    const Index width = r_.width(k), stride = padded(width);
+    const float* const initial = f_.initial[k];
+    std::memset(state, 0, static_cast<std::size_t>(M_ * stride) * sizeof(float));
+    for (Index j = 0; initial && j < M_; ++j) std::copy_n(initial + row(j) * width, width, state + j * stride);
   }
 
   struct Chunk {
@@ -111,7 +113,7 @@ class ForwardSlice {
   // Member `member`'s units in a phase of step `i` of a chunk.
   void step(const Chunk& c, Index i, int phase, int member) {
     const Index n = c.done + i, t = f_.reverse ? c.low + c.count - 1 - i : c.low + i;
-    const Index active = slice_.active(t), vectors = Hp_ / isa::kernels().width;
+    const Index active = slice_.active(t);
     float** const y_rows = y_rows_ + member * M_;
     float** const tape_rows = tape_rows_ + member * M_;
     for (Index j = 0; j < active; ++j) {
@@ -120,8 +122,7 @@ class ForwardSlice {
                      : own_tape_ ? own_tape_ + j * r_.record(Hp_)
                                  : nullptr;
     }
-    const Index begin = vectors * member / members_ * isa::kernels().width;
-    const Index end = vectors * (member + 1) / members_ * isa::kernels().width;
+    const auto [begin, end] = share(r_.columns_of_phase(phase), member);
     float* const* const before = state_[n % 2];
     float* const* const after = state_[(n + 1) % 2];
 #if REKUR_EQUATIONS
@@ -153,8 +154,16 @@ class ForwardSlice {
     }
     if (phase + 1 < r_.cell.phases) return;
     // Rows whose last step this was.
-    for (Index j = f_.reverse ? 0 : slice_.active(t + 1); j < (f_.reverse && t > 0 ? 0 : active); ++j)
-      finish(j, after, begin, std::min(end, r_.H), member);
+    for (Index j = f_.reverse ? 0 : slice_.active(t + 1); j < (f_.reverse && t > 0 ? 0 : active); ++j) finish(j, after, member);
+  }
+
+  // A member's of the units of something so wide: whole vectors, the last ones beyond it included.
+  struct Share {
+    Index begin, end;
+  };
+  Share share(Index width, int member) const {
+    const Index vector = isa::kernels().width, vectors = padded(width) / vector;
+    return {vectors * member / members_ * vector, vectors * (member + 1) / members_ * vector};
   }
 
 #if REKUR_EQUATIONS
@@ -183,12 +192,20 @@ class ForwardSlice {
                       .end = end,
                       .descending = n % 2 != 0,
                       .before = before,
+                      .projected = state_[(n + 1) % 2][0],
                       .tape = tape_rows,
                       .products = products_,
                       .sources = product_rows_ + own,
                       .steps = isa::table().steps};
     for (int k = 0; k < r_.cell.states; ++k) p.zero[k] = n == 0 && !f_.initial[k];
     program_products(r_, p);
+    if (r_.cell.projects && phase + 1 == r_.cell.phases) {
+      if (y_)
+        for (Index j = 0; j < active && begin < end; ++j)
+          std::copy(p.projected + j * padded(r_.P) + begin, p.projected + j * padded(r_.P) + std::min(end, r_.P),
+                    y_rows_[own + j] + begin);
+      return;
+    }
     ConstRows step[kMostStepInputs];
     for (int i = 0; i < program.step_inputs(); ++i) {
       for (Index j = 0; j < active; ++j) step_rows_[i][own + j] = f_.step[i].row(row(j), t);
@@ -223,13 +240,17 @@ class ForwardSlice {
   }
 #endif
 
-  // Hands out units [begin, end) of row j's final states; the first member clears what lies beyond its length.
-  void finish(Index j, float* const* after, Index begin, Index end, int member) {
-    for (int k = 0; k < r_.cell.states; ++k)
-      if (f_.final[k] && begin < end)
-        std::copy(after[k] + j * Hp_ + begin, after[k] + j * Hp_ + end, f_.final[k] + row(j) * r_.H + begin);
+  // Hands out a member's units of row j's final states; the first member clears what lies beyond its length.
+  void finish(Index j, float* const* after, int member) {
+    for (int k = 0; k < r_.cell.states; ++k) {
+      if (!f_.final[k]) continue;
+      const Index width = r_.width(k), stride = padded(width);
+      const auto [begin, last] = share(width, member);
+      const Index end = std::min(last, width);
+      if (begin < end) std::copy(after[k] + j * stride + begin, after[k] + j * stride + end, f_.final[k] + row(j) * width + begin);
+    }
     if (!f_.y || member != 0) return;
-    for (Index t = slice_.length[static_cast<std::size_t>(j)]; t < f_.T; ++t) std::fill_n(y_.row(row(j), t), r_.H, 0.0f);
+    for (Index t = slice_.length[static_cast<std::size_t>(j)]; t < f_.T; ++t) std::fill_n(y_.row(row(j), t), r_.P, 0.0f);
   }
 
   Index row(Index j) const { return slice_.row[static_cast<std::size_t>(j)]; }
@@ -261,13 +282,14 @@ void pass_empty_rows(const Forward& f) {
   const Strided<float> y = outputs(f);
   for (Index b = 0; b < f.B; ++b) {
     if (length_of(f, b) > 0) continue;
-    for (Index t = 0; y && t < f.T; ++t) std::fill_n(y.row(b, t), r.H, 0.0f);
+    for (Index t = 0; y && t < f.T; ++t) std::fill_n(y.row(b, t), r.P, 0.0f);
     for (int k = 0; k < r.cell.states; ++k) {
       if (!f.final[k]) continue;
+      const Index width = r.width(k);
       if (f.initial[k])
-        std::copy_n(f.initial[k] + b * r.H, r.H, f.final[k] + b * r.H);
+        std::copy_n(f.initial[k] + b * width, width, f.final[k] + b * width);
       else
-        std::fill_n(f.final[k] + b * r.H, r.H, 0.0f);
+        std::fill_n(f.final[k] + b * width, width, 0.0f);
     }
   }
 }

@@ -41,18 +41,20 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs
 template <class F>
 void LargeProducts::cut(int threads, F&& tile) const {
   const Index most = threads <= 2 ? 480 : 192;
-  const auto add = [&](int product, int first, int count, Index rows) {
+  const auto add = [&](int product, int first, int count, Index rows, Index columns) {
     for (int slot = first; slot < first + count; ++slot)
       for (Index m = 0; m < rows; m += most)
-        for (Index n = 0; n < r_.H; n += columns_)
-          tile(Tile{product, slot, m, std::min(m + most, rows), n, std::min(n + columns_, r_.H)});
+        for (Index n = 0; n < columns; n += columns_)
+          tile(Tile{product, slot, m, std::min(m + most, rows), n, std::min(n + columns_, columns)});
   };
-  if (b_.d_weights.recurrent_kernel)
-    for (std::size_t p = 0; p < r_.cell.products.size(); ++p)
-      add(static_cast<int>(p), r_.cell.products[p].first, r_.cell.products[p].count, r_.H);
-  if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I);
-  if (b_.d_weights.bias) add(kBias, 0, r_.cell.slots, 1);
-  if (b_.d_weights.unit_weights) add(kUnits, 0, static_cast<int>(r_.cell.unit_weights.size()), 1);
+  for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
+    const Product& product = r_.cell.products[p];
+    if (product.projects ? b_.d_weights.projection != nullptr : b_.d_weights.recurrent_kernel != nullptr)
+      add(static_cast<int>(p), product.first, product.count, r_.rows(product), r_.columns(product));
+  }
+  if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I, r_.H);
+  if (b_.d_weights.bias) add(kBias, 0, r_.cell.slots, 1, r_.H);
+  if (b_.d_weights.unit_weights) add(kUnits, 0, static_cast<int>(r_.cell.unit_weights.size()), 1, r_.H);
 }
 
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
@@ -81,7 +83,7 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
     for (int k = 0; k < r_.cell.states; ++k) {
       if (!multiplied_[k] || (first && f_.initial[k] == nullptr)) continue;
       // The sweep leaves the states in the tape as they are.
-      l.previous[k][l.state_pairs[k]] = first    ? f_.initial[k] + b * r_.H
+      l.previous[k][l.state_pairs[k]] = first    ? f_.initial[k] + b * r_.width(k)
                                         : k == 0 ? y_.row(b, previous)
                                                  : f_.tape + (previous * f_.B + b) * r_.record(Hp_) + r_.state_slot(k) * Hp_;
       l.state_records[k][l.state_pairs[k]++] = record;
@@ -109,18 +111,20 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
     k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to, XH, accumulate, work);
   } else if (tile.product >= 0) {
     const Product& product = r_.cell.products[static_cast<std::size_t>(tile.product)];
-    float* const to = b_.d_weights.recurrent_kernel + tile.m0 * RH + recurrent_to;
+    float* const to = product.projects ? b_.d_weights.projection + tile.m0 * r_.P + tile.n0
+                                       : b_.d_weights.recurrent_kernel + tile.m0 * RH + recurrent_to;
+    const Index stride = product.projects ? r_.P : RH;
     const int s = product.state;
     if (s >= 0)
-      k.gemm_tn(M, N, l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, RH, accumulate, work);
+      k.gemm_tn(M, N, l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, stride, accumulate, work);
     else
-      k.gemm_tn(M, N, l.pairs, l.records, tile.m0 + product.slot * Hp_, l.records, from, to, RH, accumulate, work);
+      k.gemm_tn(M, N, l.pairs, l.records, tile.m0 + product.slot * Hp_, l.records, from, to, stride, accumulate, work);
   } else {
     const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
     if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + x_to, accumulate);
     if (!r_.cell.recurrent_bias) return;
     for (const Product& product : r_.cell.products)
-      if (within(product.first, product.count))
+      if (within(product.first, product.count) && !product.projects)
         k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + XH + recurrent_to, accumulate);
   }
 }

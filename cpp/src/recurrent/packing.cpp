@@ -19,6 +19,8 @@ struct Columns {
   Index begin(Index slot) const { return block[static_cast<std::size_t>(first_slot + slot)] * H; }
 };
 
+const std::vector<int> kOneBlock{0};
+
 // A vector's floats. With the size known the compiler moves registers; a call of memcpy took longer than the copy.
 void copy_vector(float* to, const float* from, Index width) {
   switch (width) {
@@ -62,15 +64,15 @@ void pack_rows(Index K, Index row_stride, const float* rows, const Columns& colu
   });
 }
 
-// Recurrent kernel of a phase for the step kernels: [Hp/width][H][count][width].
-void pack_steps(Index H, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+// A recurrent product's weights for the step kernels: [Hp/width][K][count][width].
+void pack_steps(Index K, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
   const Index width = isa::kernels().width;
-  const double work = 4.0 * static_cast<double>(H) * static_cast<double>(count * columns.Hp);
+  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(count * columns.Hp);
   runtime::parallel_tasks(columns.Hp / width, work, [&](Index j) {
-    float* to = out + j * H * count * width;
-    for (Index k = 0; k < H; ++k)
+    float* to = out + j * K * count * width;
+    for (Index k = 0; k < K; ++k)
       for (Index slot = 0; slot < count; ++slot, to += width)
-        copy_units(rows + k * row_stride, columns, slot, j * width, width, std::min(kAhead, H - 1 - k) * row_stride, to);
+        copy_units(rows + k * row_stride, columns, slot, j * width, width, std::min(kAhead, K - 1 - k) * row_stride, to);
   });
 }
 
@@ -113,8 +115,14 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
   pack_bias(weights.bias, x, cell.x_count, input_bias.reserve(X));
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
     const Product& product = cell.products[p];
+    if (product.projects) {
+      const Index Pp = padded(r.P);
+      pack_steps(H, r.P, weights.projection, {kOneBlock, 0, r.P, Pp}, 1, recurrent[p].reserve(H * Pp));
+      continue;
+    }
     const Columns columns{cell.recurrent_block, product.first, H, Hp};
-    pack_steps(H, RH, weights.recurrent_kernel, columns, product.count, recurrent[p].reserve(H * product.count * Hp));
+    const Index rows = r.rows(product);
+    pack_steps(rows, RH, weights.recurrent_kernel, columns, product.count, recurrent[p].reserve(rows * product.count * Hp));
     if (cell.recurrent_bias)
       pack_bias(weights.bias ? weights.bias + XH : nullptr, columns, product.count, recurrent_bias[p].reserve(product.count * Hp));
   }
@@ -131,8 +139,14 @@ void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<
   const Index H = r.H, Hp = padded(H);
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
     const Product& product = cell.products[p];
-    pack_transposed(H, cell.recurrent_blocks * H, weights.recurrent_kernel, {cell.recurrent_block, product.first, H, Hp},
-                    product.count, recurrent_transposed[p].reserve(panels_size(product.count * Hp, H)));
+    if (product.projects) {
+      const Index Pp = padded(r.P);
+      pack_transposed(H, r.P, weights.projection, {kOneBlock, 0, r.P, Pp}, 1, recurrent_transposed[p].reserve(panels_size(Pp, H)));
+      continue;
+    }
+    const Index rows = r.rows(product);
+    pack_transposed(rows, cell.recurrent_blocks * H, weights.recurrent_kernel, {cell.recurrent_block, product.first, H, Hp},
+                    product.count, recurrent_transposed[p].reserve(panels_size(product.count * Hp, rows)));
   }
 }
 

@@ -30,8 +30,8 @@ constexpr double kFarMacs = 256 * 1024;
 
 double flops(const Forward& f) {
   const auto& r = Engine::impl(*f.layer);
-  const auto I = static_cast<double>(r.I), H = static_cast<double>(r.H);
-  const double products = r.cell.kernel_blocks * I + r.cell.recurrent_blocks * H,
+  const auto I = static_cast<double>(r.I), H = static_cast<double>(r.H), P = static_cast<double>(r.P);
+  const double products = r.cell.kernel_blocks * I + (r.cell.recurrent_blocks + (r.cell.projects ? 1 : 0)) * P,
                equations = 16.0 * std::max(r.cell.kernel_blocks, r.cell.recurrent_blocks);
   return 2.0 * H * (products + equations) * static_cast<double>(f.B) * static_cast<double>(f.T);
 }
@@ -54,7 +54,8 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
 #endif
     rows = std::max(rows, forward_of(run).B);
     units = std::min(units, r.H);
-    macs = std::max(macs, static_cast<double>(r.cell.recurrent_blocks) * static_cast<double>(r.H) * static_cast<double>(r.H));
+    const int blocks = r.cell.recurrent_blocks + (r.cell.projects ? 1 : 0);
+    macs = std::max(macs, static_cast<double>(blocks) * static_cast<double>(r.P) * static_cast<double>(r.H));
   }
   plan.slices =
       std::clamp<Index>(rows / (macs > kFarMacs ? kRowsPerFarSlice : kRowsPerSlice), 1, plan.stacked ? p : (p + R - 1) / R);

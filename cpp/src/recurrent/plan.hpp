@@ -48,7 +48,7 @@ inline Index length_of(const Forward& f, Index b) { return f.lengths ? f.lengths
 inline Strided<float> outputs(const Forward& f) {
   if (f.y || !f.tape) return f.y;
   const auto& r = Engine::impl(*f.layer);
-  return {f.tape + f.T * f.B * r.record(padded(r.H)), r.H, f.B * r.H};
+  return {f.tape + f.T * f.B * r.record(padded(r.H)), r.P, f.B * r.P};
 }
 
 inline const Forward& forward_of(const Forward& run) { return run; }

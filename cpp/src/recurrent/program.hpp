@@ -35,6 +35,7 @@ struct CellProgram {
   std::vector<std::string> products;  // their names
   bool recurrent_bias = false;
   int forget_block = -1;           // of the kernel
+  bool projects = false;           // the first state is a projection of what the equations make of it, of another width
   std::vector<Role> inputs;        // of the equations' inputs
   equations::Equations equations;  // outputs: the new states
 };

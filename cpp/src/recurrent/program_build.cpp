@@ -61,6 +61,7 @@ class ProgramBuilder {
 
   void build() {
     find_outputs();
+    if (cell_.projects) check_projection();
     find_phases();
     find_products();
     forward_nodes_ = static_cast<int>(full_.nodes().size());
@@ -120,6 +121,23 @@ class ProgramBuilder {
     }
   }
 
+  // Whose width is another can only be multiplied.
+  void check_projection() const {
+    const int h = input_node(Role::state, 0);
+    const auto reads = [&](int value) { return h >= 0 && value == h; };
+    for (const Node& node : full_.nodes())
+      if (std::any_of(std::begin(node.from), std::end(node.from), reads))
+        fail("its equations read '%' unit by unit, so that it cannot be a projection to another width", {cell_.states[0]});
+    for (const int value : next_)
+      if (reads(value)) fail("a new state is '%' as it was, which is a projection to another width", {cell_.states[0]});
+    if (full_.nodes()[at(next_[0])].op == Op::none)
+      fail("its new '%' is an input or a constant, of which there is no projection", {cell_.states[0]});
+    for (std::size_t b = 0; b < cell_.recurrent.size(); ++b)
+      if (cell_.recurrent[b].state != 0)
+        fail("the recurrent product '%' does not multiply '%', whose projection has another width than what it multiplies",
+             {cell_.products[b], cell_.states[0]});
+  }
+
   int input_node(Role::Kind kind, int index) const {
     for (std::size_t i = 0; i < cell_.inputs.size(); ++i)
       if (cell_.inputs[i].kind == kind && cell_.inputs[i].index == index) return static_cast<int>(i);
@@ -154,12 +172,13 @@ class ProgramBuilder {
     for (std::size_t b = 0; b < cell_.recurrent.size(); ++b) phases = std::max(phases, block_phase(static_cast<int>(b)) + 1);
     const int most = kMostPhases + (p_.masks_[0] ? 1 : 0);  // a mask of what is multiplied makes a phase of the first products
     if (phases > most) fail("recurrent products of recurrent products, % deep; at most % are possible", {phases, most});
-    d_.phases = phases;
+    phases_ = phases;
+    d_.phases = phases + (cell_.projects ? 1 : 0);
   }
 
   // Blocks with the same source, together as far as the kernels take them.
   void find_products() {
-    for (int phase = 0; phase < d_.phases; ++phase) {
+    for (int phase = 0; phase < phases_; ++phase) {
       std::vector<bool> done(cell_.recurrent.size(), false);
       for (std::size_t b = 0; b < cell_.recurrent.size(); ++b) {
         if (done[b] || block_phase_[b] != phase) continue;
@@ -175,6 +194,7 @@ class ProgramBuilder {
         }
       }
     }
+    if (cell_.projects) groups_.push_back({phases_, -1, next_[0], false, {}, true});
   }
 
   // --- gradients ---
@@ -187,8 +207,8 @@ class ProgramBuilder {
     d_weight_.assign(at(cell_.unit_weights), -1);
     d_step_.assign(at(cell_.step_inputs), -1);
 #if REKUR_TRAINING
-    std::vector<int> outputs = next_, arriving;
-    for (std::size_t k = 0; k < next_.size(); ++k) {
+    std::vector<int> outputs(next_.begin() + (cell_.projects ? 1 : 0), next_.end()), arriving;
+    for (std::size_t k = cell_.projects ? 1 : 0; k < next_.size(); ++k) {
       const int d = full_.input(Extent::feature);
       arrived_.push_back({d, {Place::d_state, static_cast<int>(k)}});
       if (k > 0) {
@@ -282,6 +302,7 @@ class ProgramBuilder {
     for (std::size_t k = 0; k < cell_.states.size(); ++k) d_.state_slot.push_back(k == 0 ? -1 : slots_++);
     for (const Group& group : groups_)
       if (group.source >= 0 && kept_.find(group.source) == kept_.end()) kept_[group.source] = slots_++;
+    if (cell_.projects) projection_slot_ = slots_++;
 #if REKUR_TRAINING
     for (const int d : d_weight_) weight_slot_.push_back(gradient_slot(d) >= 0 ? gradient_slot(d) : slots_++);
     choose_saved();
@@ -364,7 +385,7 @@ class ProgramBuilder {
     std::map<int, Use> uses;
     for (const auto& [node, slot] : saved_) uses[node] = {};
     std::vector<std::pair<int, int>> left;  // gradients by part, and where they are made
-    for (int phase = d_.phases - 1; phase >= 0; --phase) {
+    for (int phase = phases_ - 1; phase >= 0; --phase) {
       std::vector<bool> seen(full_.nodes().size(), false);
       std::vector<int> open;
       const auto visit = [&](int node, int reader) {
@@ -388,7 +409,7 @@ class ProgramBuilder {
       }
     }
     std::vector<bool> taken(at(gradient_slots_), false);
-    for (int phase = d_.phases - 1; phase >= 0; --phase) {
+    for (int phase = phases_ - 1; phase >= 0; --phase) {
       for (const Wanted& wanted : gradients_of(phase)) {
         if (wanted.stand.place != Place::slot || wanted.stand.index >= gradient_slots_ || taken[at(wanted.stand.index)]) continue;
         std::map<int, Use>::iterator best = uses.end();
@@ -413,6 +434,7 @@ class ProgramBuilder {
     d_.recurrent_blocks = static_cast<int>(cell_.recurrent.size());
     d_.recurrent_bias = cell_.recurrent_bias && d_.recurrent_blocks > 0;
     d_.states = static_cast<int>(cell_.states.size());
+    d_.projects = cell_.projects;
     d_.slots = std::max(slots_, 1);
     d_.kernel_block.assign(at(d_.slots), -1);
     d_.recurrent_block = d_.kernel_block;
@@ -420,6 +442,10 @@ class ProgramBuilder {
     int position = 0;
     position_.assign(cell_.recurrent.size(), 0);
     for (const Group& group : groups_) {
+      if (group.projects) {
+        d_.products.push_back({group.phase, projection_slot_, 1, -1, kept_.at(group.source), false, true});
+        continue;
+      }
       int first = std::numeric_limits<int>::max();
       for (const int block : group.blocks) {
         d_.recurrent_block[at(product_slot_[at(block)])] = block;
@@ -528,21 +554,22 @@ class ProgramBuilder {
       if (training) break;
 #endif
       std::vector<Given> given = inputs_of(false);
-      for (int phase = 0; phase < d_.phases; ++phase) {
+      for (int phase = 0; phase < phases_; ++phase) {
         std::vector<Wanted> wanted;
         const auto keep = [&](int node, int slot) {
           const auto known = std::find_if(given.begin(), given.end(), [&](const Given& g) { return g.node == node; });
           if (known != given.end() && known->stand.place == Place::slot) return;
           wanted.push_back({node, {Place::slot, slot}});
         };
-        const bool last = phase + 1 == d_.phases;
+        const bool last = phase + 1 == phases_;
         for (const auto& [node, slot] : kept_)
-          if (last ? training : std::max(phase_of(node), 0) == phase) keep(node, slot);
+          if (last ? training || (cell_.projects && node == next_[0]) : std::max(phase_of(node), 0) == phase) keep(node, slot);
         for (const auto& [node, slot] : saved_)
           if (training && (last || std::max(phase_of(node), 0) == phase)) keep(node, slot);
         if (last) {
           for (std::size_t k = 0; k < next_.size(); ++k) {
             const int state = static_cast<int>(k);
+            if (k == 0 && cell_.projects) continue;
             wanted.push_back({next_[k], {Place::after, state}});
             if (k == 0) wanted.push_back({next_[k], {Place::y, 0}});
             if (k > 0 && training) wanted.push_back({next_[k], {Place::slot, d_.state_slot[k]}});
@@ -564,7 +591,7 @@ class ProgramBuilder {
       if (!done[at(slot)] && now) wanted.push_back({node, {Place::slot, slot}});
       done[at(slot)] = true;
     };
-    for (int p = d_.phases - 1; p >= phase; --p)
+    for (int p = phases_ - 1; p >= phase; --p)
       for (const Group& group : groups_)
         if (group.phase == p)
           for (const int block : group.blocks) leave(d_product_[at(block)], product_slot_[at(block)], p == phase);
@@ -573,7 +600,8 @@ class ProgramBuilder {
     std::sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) { return a.node < b.node; });
     for (std::size_t w = 0; w < weight_slot_.size(); ++w)
       if (weight_slot_[w] >= gradient_slots_) wanted.push_back({d_weight_[w], {Place::slot, weight_slot_[w]}});
-    for (std::size_t k = 0; k < d_state_.size(); ++k) wanted.push_back({d_state_[k], {Place::d_state, static_cast<int>(k)}});
+    for (std::size_t k = cell_.projects ? 1 : 0; k < d_state_.size(); ++k)
+      wanted.push_back({d_state_[k], {Place::d_state, static_cast<int>(k)}});
     for (std::size_t i = 0; i < d_step_.size(); ++i) {
       if (full_.extent(d_step_[i]) != Extent::constant) wanted.push_back({d_step_[i], {Place::d_step, static_cast<int>(i)}});
     }
@@ -584,13 +612,13 @@ class ProgramBuilder {
 #if REKUR_TRAINING
     std::vector<Given> given = inputs_of(true);
     const auto compute = [&](int node) { return full_.nodes()[at(node)].op != Op::none; };
-    for (std::size_t k = 0; k < next_.size(); ++k)
+    for (std::size_t k = cell_.projects ? 1 : 0; k < next_.size(); ++k)
       if (compute(next_[k])) given.push_back({next_[k], k == 0 ? Stand{Place::h, 0} : Stand{Place::slot, d_.state_slot[k]}});
     for (const auto& [node, slot] : kept_) given.push_back({node, {Place::slot, slot}});
     for (const auto& [node, slot] : saved_) given.push_back({node, {Place::slot, slot}});
     given.insert(given.end(), arrived_.begin(), arrived_.end());
-    p_.backward_.resize(at(d_.phases));
-    for (int phase = d_.phases - 1; phase >= 0; --phase) {
+    p_.backward_.resize(at(phases_));
+    for (int phase = phases_ - 1; phase >= 0; --phase) {
       const std::vector<Wanted> wanted = gradients_of(phase);
       p_.backward_[at(phase)] = make(given, wanted);
       for (const Wanted& w : wanted)
@@ -605,13 +633,15 @@ class ProgramBuilder {
     int phase, state, source;  // source: a value, or -1
     bool continues;
     std::vector<int> blocks;  // of the recurrent kernel
+    bool projects = false;    // its weights are the projection instead
   };
 
   const CellProgram& cell_;
   Program& p_;
   Description& d_;
   Graph full_;
-  int forward_nodes_ = 0, slots_ = 0, gradient_slots_ = 0;
+  int phases_ = 1;  // that have equations
+  int forward_nodes_ = 0, slots_ = 0, gradient_slots_ = 0, projection_slot_ = -1;
   std::vector<int> next_, sources_;  // values: of the new states; by block of the recurrent kernel, what it multiplies, or -1
   std::map<int, int> phase_of_;
   std::vector<int> block_phase_, position_;

@@ -43,11 +43,12 @@ const kernels::CellSteps& Recurrence::Impl::steps() const {
   return isa::table().steps.cell[cell_index][static_cast<int>(functions)];
 }
 
-void Recurrence::Impl::set_sizes(Index input_size, Index hidden_size, bool with_bias) {
+void Recurrence::Impl::set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias) {
   for (auto* of_products : {&packed.recurrent, &packed.recurrent_bias, &packed.recurrent_transposed})
     of_products->resize(cell.products.size());
   I = input_size;
   H = hidden_size;
+  P = cell.projects ? projection_size : hidden_size;
   bias = with_bias;
 }
 
@@ -57,15 +58,16 @@ Recurrence::Recurrence(const cells::CellInfo& cell, cells::Activations activatio
   impl_->activations = activations;
   impl_->cell_index = index_of(cell.name);
   impl_->functions = functions_for(activations);
-  impl_->set_sizes(input_size, hidden_size, bias);
+  impl_->set_sizes(input_size, hidden_size, hidden_size, bias);
 }
 
 #if REKUR_EQUATIONS
-Recurrence::Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, bool bias)
+Recurrence::Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
+                       bool bias)
     : impl_(std::make_unique<Impl>()) {
   impl_->cell = program->description();
   impl_->program = std::move(program);
-  impl_->set_sizes(input_size, hidden_size, bias);
+  impl_->set_sizes(input_size, hidden_size, projection_size, bias);
 }
 #endif
 
@@ -76,6 +78,7 @@ Recurrence& Recurrence::operator=(Recurrence&&) noexcept = default;
 const Description& Recurrence::description() const { return impl_->cell; }
 Index Recurrence::input_size() const { return impl_->I; }
 Index Recurrence::hidden_size() const { return impl_->H; }
+Index Recurrence::state_width(int state) const { return impl_->width(state); }
 
 void Recurrence::prepare(const Weights<const float>& weights, std::uint64_t version) const {
   const Impl& r = *impl_;
@@ -104,34 +107,36 @@ void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, boo
 
 #if REKUR_EQUATIONS
 void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept {
-  const Index Hp = step.Hp, stride = r.program->product_blocks() * Hp;
+  const Index Hp = step.Hp, Pp = padded(r.P), stride = r.program->product_blocks() * Hp;
   float* to = step.products;
   for (std::size_t i = 0; i < r.cell.products.size(); ++i) {
     const Product& product = r.cell.products[i];
     kernels::StepProduct s{};
-    s.to = to;
-    to += product.count * Hp;
+    s.to = product.projects ? step.projected : to;
+    to += product.projects ? 0 : product.count * Hp;
     if (product.phase != step.phase) continue;
     for (Index m = 0; m < step.rows; ++m)
-      step.sources[m] = product.state < 0 ? step.tape[m] + product.slot * Hp : step.before[product.state] + m * Hp;
+      step.sources[m] = product.state < 0    ? step.tape[m] + product.slot * Hp
+                        : product.state == 0 ? step.before[0] + m * Pp
+                                             : step.before[product.state] + m * Hp;
     s.rows = step.rows;
-    s.H = r.H;
-    s.Hp = Hp;
+    s.H = r.rows(product);
+    s.Hp = product.projects ? Pp : Hp;
     s.begin = step.begin;
     s.end = step.end;
     s.descending = step.descending;
     s.from = step.sources;
-    s.product_length = product.state >= 0 && step.zero[product.state] ? 0 : r.H;
+    s.product_length = product.state >= 0 && step.zero[product.state] ? 0 : s.H;
     s.weights = r.packed.recurrent[i].data();
-    s.bias = r.cell.recurrent_bias ? r.packed.recurrent_bias[i].data() : nullptr;
-    s.to_stride = stride;
+    s.bias = r.cell.recurrent_bias && !product.projects ? r.packed.recurrent_bias[i].data() : nullptr;
+    s.to_stride = product.projects ? Pp : stride;
     step.steps.product[product.count - 1](s);
   }
 }
 #endif
 
 Index Recurrence::tape_size(Index T, Index B, bool own_output) const {
-  return element_count({T, B, impl_->record(padded(impl_->H)) + (own_output ? impl_->H : 0)});
+  return element_count({T, B, impl_->record(padded(impl_->H)) + (own_output ? impl_->P : 0)});
 }
 
 }  // namespace rekur::recurrent

@@ -45,12 +45,12 @@ class Buffer {
 struct Packed {
   Buffer input;                        // W_x as gemm panels: K = I, N = x_count·Hp
   Buffer input_bias;                   // [x_count·Hp]
-  std::vector<Buffer> recurrent;       // by product: [Hp/width][H][count][width]
+  std::vector<Buffer> recurrent;       // by product: [padded columns/width][rows][count][width]
   std::vector<Buffer> recurrent_bias;  // [count·Hp], only for cells with a recurrent bias
   Buffer unit_weights;                 // [unit weights][Hp], only for cells with such
   // For the backward pass, each made when it is first needed:
   Buffer input_transposed;                   // gemm panels: K = x_count·Hp, N = I
-  std::vector<Buffer> recurrent_transposed;  // by product: gemm panels, K = count·Hp, N = H
+  std::vector<Buffer> recurrent_transposed;  // by product: gemm panels, K = count·padded columns, N = rows
 
   void fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights);
   void fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights);
@@ -63,10 +63,17 @@ struct Recurrence::Impl {
   std::shared_ptr<const Program> program;  // or, where it is null, a compiled cell:
   int cell_index = -1;
   kernels::Functions functions = kernels::Functions::given;
-  Index I, H;
+  Index I, H, P;
   bool bias;
 
-  void set_sizes(Index input_size, Index hidden_size, bool with_bias);
+  void set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias);
+
+  Index width(int state) const { return state == 0 ? P : H; }
+  // A product's weights are rows · (count · columns).
+  Index rows(const Product& product) const { return product.state == 0 ? P : H; }
+  Index columns(const Product& product) const { return product.projects ? P : H; }
+  // What the last phase makes: of a projection it is the first state alone.
+  Index columns_of_phase(int phase) const { return cell.projects && phase + 1 == cell.phases ? P : H; }
 
   mutable std::mutex mutex;
   mutable Packed packed;
@@ -88,7 +95,8 @@ struct ProgramProducts {
   Index rows, Hp;
   Index begin = 0, end;  // units to compute: multiples of the width
   bool descending;
-  float* const* before;         // by state: [rows][Hp]
+  float* const* before;         // by state: [rows][its padded width]
+  float* projected;             // [rows][Pp]: the first state after the step, where it is a projection
   bool zero[kMostStates] = {};  // whether it is known to be zero
   Rows tape;                    // [rows] records; null with one phase
   float* products;              // [rows][product_blocks·Hp]

@@ -1,6 +1,7 @@
 // The recurrent engine: one time loop for every cell. Knows no cell by name.
 //
 //   T time steps · B batch rows · I input features · H hidden units · Hp: H rounded up to whole vectors
+//   P: of a cell with a projection the width of the first state, which is the output; else H
 //
 // A Recurrence is one direction of one layer: its cell, sizes and packed weights. A run is described by a small struct of pointers;
 // several runs (the directions of a bidirectional layer) go through one call and share the threads. Sequences are addressed by
@@ -27,14 +28,15 @@ struct Strided {
   explicit operator bool() const { return data != nullptr; }
 };
 
-// Weights in the user's layout (description.hpp): kernel [I, kernel_blocks·H], recurrent_kernel [H, recurrent_blocks·H], bias or
-// null, unit_weights [unit weights, H] or, for a cell without, null.
+// Weights in the user's layout (description.hpp): kernel [I, kernel_blocks·H], recurrent_kernel [P, recurrent_blocks·H], bias or
+// null, unit_weights [unit weights, H] and projection [H, P] or, for a cell without, null.
 template <class T>
 struct Weights {
   T* kernel = nullptr;
   T* recurrent_kernel = nullptr;
   T* bias = nullptr;
   T* unit_weights = nullptr;
+  T* projection = nullptr;
 };
 
 // The cells by name ("simple_rnn", "lstm", "gru", "gru_reset_before", "lstm_peephole", "lstm_coupled", "lstm_peephole_coupled");
@@ -46,10 +48,10 @@ class Program;
 
 class Recurrence {
  public:
-  // I, H >= 1.
+  // I, H >= 1; of a program that projects 1 <= P < H.
   Recurrence(const cells::CellInfo& cell, cells::Activations activations, Index input_size, Index hidden_size, bool bias);
 #if REKUR_EQUATIONS
-  Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, bool bias);
+  Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size, bool bias);
 #endif
   ~Recurrence();
   Recurrence(Recurrence&&) noexcept;
@@ -58,6 +60,7 @@ class Recurrence {
   const Description& description() const;
   Index input_size() const;
   Index hidden_size() const;
+  Index state_width(int state) const;
 
   // Makes the weights ready for runs. Packs again only if `version` or the ISA differ from the last call's, so it is cheap to
   // call before every run; the caller numbers the versions of its weights. What `backward` reads it packs itself.
@@ -86,9 +89,9 @@ struct Forward {
   const std::int32_t* lengths =
       nullptr;           // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
   bool reverse = false;  // from each row's last valid step to its first; y keeps the input's order
-  const float* initial[kMostStates] = {};  // h, c: [B, H]; null: zeros
-  Strided<float> y;                        // (B, T, H); null: not wanted
-  float* final[kMostStates] = {};          // h, c after the last step taken: [B, H]. Length 0: the initial state
+  const float* initial[kMostStates] = {};  // h, c: [B, its width]; null: zeros
+  Strided<float> y;                        // (B, T, P); null: not wanted
+  float* final[kMostStates] = {};          // h, c after the last step taken, likewise. Length 0: the initial state
   float* tape = nullptr;                   // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
   // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
   const Forward* source = nullptr;
@@ -100,11 +103,11 @@ struct Backward {
   Forward forward;
   Weights<const float> weights;            // those the run was prepared with, still the same
   Strided<const float> dy;                 // null: no gradient arrives through y
-  const float* d_final[kMostStates] = {};  // [B, H]; null: none arrives
+  const float* d_final[kMostStates] = {};  // [B, its width]; null: none arrives
   Strided<float> dx;
   // Of a program, by input a step: where its gradient is written (not added), zeros past a row's length; null: not wanted.
   const Strided<float>* d_step = nullptr;
-  float* d_initial[kMostStates] = {};  // [B, H]
+  float* d_initial[kMostStates] = {};  // [B, its width]
   Weights<float> d_weights;
   bool fresh = false;  // d_weights hold nothing yet: they are written, not added to
   // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes

@@ -53,6 +53,7 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
                        const Weights<const float>& weights, bool single_row)
     : engine_(cell, activations, input_size, hidden_size, weights.bias != nullptr),
       Hp_(padded(hidden_size)),
+      Pp_(Hp_),
       simd_(&isa::kernels()),
       kernels_(Engine::impl(engine_).steps()) {
   const Recurrence::Impl& r = Engine::impl(engine_);
@@ -70,11 +71,12 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
 }
 
 #if REKUR_EQUATIONS
-StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size,
+StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
                        const Weights<const float>& weights)
-    : engine_(program, input_size, hidden_size, weights.bias != nullptr),
+    : engine_(program, input_size, hidden_size, projection_size, weights.bias != nullptr),
       program_(program.get()),
       Hp_(padded(hidden_size)),
+      Pp_(padded(engine_.state_width(0))),
       simd_(&isa::kernels()),
       steps_(&isa::table().steps) {
   engine_.prepare(weights, 1);
@@ -128,7 +130,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* x, const float* c
   for (Index row = 0; row < batch; ++row) {
     x_rows[row] = x + row * r.I;
     projection_rows[row] = projections + row * X;
-    y_rows[row] = y + row * r.H;
+    y_rows[row] = y + row * r.P;
     record_rows[row] = records + row * record;
   }
   simd_->gemm(batch, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
@@ -190,17 +192,22 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
   s.kernels = simd_;
   s.memory = addresses + aligned(batch * 4 * kAddress) + aligned(batch * (1 + kMostStepInputs) * kAddress);
   for (int p = 0; p < r.cell.phases; ++p) {
+    const bool projects = r.cell.projects && p + 1 == r.cell.phases;
     program_products(r, {.phase = p,
                          .rows = batch,
                          .Hp = Hp_,
-                         .end = Hp_,
+                         .end = projects ? Pp_ : Hp_,
                          .descending = turn != 0,
                          .before = before,
+                         .projected = after[0],
                          .tape = record_rows,
                          .products = products,
                          .sources = more,
                          .steps = *steps_});
-    program_->forward(p, s);
+    if (!projects)
+      program_->forward(p, s);
+    else
+      for (Index row = 0; row < batch; ++row) std::copy_n(after[0] + row * Pp_, r.P, y_rows[row]);
   }
 }
 #endif

@@ -11,23 +11,25 @@ class StreamCell {
   StreamCell(const cells::CellInfo& cell, const cells::Activations& activations, Index input_size, Index hidden_size,
              const Weights<const float>& weights, bool single_row);
 #if REKUR_EQUATIONS
-  StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, const Weights<const float>& weights);
+  StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
+             const Weights<const float>& weights);
 #endif
 
   int states() const { return engine_.description().states; }
-  Index units() const { return engine_.hidden_size(); }
-  Index stride() const { return Hp_; }
+  // Of state k's rows.
+  Index units(int k) const { return engine_.state_width(k); }
+  Index stride(int k) const { return k == 0 ? Pp_ : Hp_; }
 
   // Floats of memory that belong to a stream of `batch` rows; throws Error where that overflows.
   Index memory(Index batch) const;
-  // Where in that memory state k [batch][stride()] stands before a step of this turn; after the step it stands where the other
+  // Where in that memory state k [batch][stride(k)] stands before a step of this turn; after the step it stands where the other
   // turn finds it.
   Index state(int k, int turn, Index batch) const {
     const int place = program_ ? 2 * k + turn : k == 0 ? turn : 2;  // a compiled cell's c has one
     return place * state_size(batch);
   }
 
-  // x [batch, I], a program's inputs a step [batch, H] or [batch, 1] -> y [batch, H]. `memory` is 64-byte aligned.
+  // x [batch, I], a program's inputs a step [batch, H] or [batch, 1] -> y [batch, units(0)]. `memory` is 64-byte aligned.
   void step(Index batch, int turn, const float* x, const float* const* step_inputs, float* y, float* memory) const noexcept;
 
  private:
@@ -43,7 +45,7 @@ class StreamCell {
 
   Recurrence engine_;                 // prepared where its kernels do the step
   const Program* program_ = nullptr;  // the engine's own
-  Index Hp_;
+  Index Hp_, Pp_;
   const simd::Kernels* simd_;
   kernels::CellSteps kernels_{};
   const kernels::Steps* steps_ = nullptr;

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from rekur import initializers
 from rekur._settings import Guarded, Setting, thawed
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, rate, real
+from rekur._validate import boolean, did_you_mean, integer, rate, real
 
 _PARTS = ("sums", "state", "both")
 _TINY, _LARGEST = 1.1754943508222875e-38, 3.4028234663852886e38  # of float32
@@ -39,8 +39,14 @@ def _normalization(value: object, what: str) -> str | None:
     return value
 
 
+def _size(value: object, what: str) -> int | None:
+    return None if value is None else integer(value, what)
+
+
 class CellOptions(Guarded):
     """The options of a recurrent layer, keyword arguments of each; docs/cell-options.md has their equations."""
+
+    units: Any
 
     # By name the values at which a spec leaves them out.
     _cell_options: ClassVar[Spec] = {
@@ -53,6 +59,8 @@ class CellOptions(Guarded):
         "gamma_initializer": "ones",
         "beta_initializer": "zeros",
         "state_clip": None,
+        "projection_size": None,
+        "projection_initializer": "glorot_uniform",
         "residual": False,
         "learn_initial_state": False,
     }
@@ -67,6 +75,8 @@ class CellOptions(Guarded):
     gamma_initializer: Setting[Any] = Setting(initializers.to_spec)
     beta_initializer: Setting[Any] = Setting(initializers.to_spec)
     state_clip: Setting[Any] = Setting(_by_state(_positive))
+    projection_size = Setting(_size)
+    projection_initializer: Setting[Any] = Setting(initializers.to_spec)
     residual = Setting(boolean)
     learn_initial_state = Setting(boolean)
 
@@ -84,6 +94,12 @@ class CellOptions(Guarded):
             for name in value if isinstance(value, Mapping) else ():
                 if name not in names:
                     raise ValueError(f"{self!r}: {key}: its cell has no state '{name}'{did_you_mean(name, names)}")
+        if self.projection_size is not None and self.projection_size >= self.units:
+            raise ValueError(
+                f"{self!r}: projection_size must be less than units, which are {self.units}, got {self.projection_size}"
+            )
+        if self.projection_size is None and self.projection_initializer != self._cell_options["projection_initializer"]:
+            raise ValueError(f"{self!r}: projection_initializer is that of projection_size, which is not given")
         for key in self._of_normalization:
             if self.layer_normalization is None and getattr(self, key) != self._cell_options[key]:
                 raise ValueError(f"{self!r}: {key} is that of layer_normalization, which is not asked for")
