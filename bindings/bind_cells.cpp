@@ -93,15 +93,17 @@ class Writer {
   std::vector<std::pair<Role::Kind, std::string>> inputs_;
 };
 
-// Empty where in inference the layer's step is its cell's, unchanged.
+// Empty where in inference the layer's step is its cell's, unchanged, and says all that there is to say.
 std::string inference_cell(const std::string& layer) {
   const json::Value value = json::parse(layer);
   json::Reader reader(value, "layer");
   const std::string type = reader.string("type");
   const layers::RecurrentSettings s = layers::read_recurrent(reader, type);
   reader.finish();
-  if (!layers::rewrites(s.options, layers::Form::inference)) return "";
+  const bool rewrites = layers::rewrites(s.options, layers::Form::inference);
+  if (!rewrites && (s.program || s.projection_size == 0)) return "";
   const CellProgram cell = s.program ? *s.program : layers::program_of(*s.cell, s.activations);
+  if (!rewrites) return json::write(Writer(cell).write());
   return json::write(Writer(layers::rewritten(cell, s.options, layers::Form::inference, s.use_bias, s.output_reads)).write());
 }
 

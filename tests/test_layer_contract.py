@@ -109,6 +109,11 @@ EXAMPLES = [
     Example({"type": "Bidirectional", "layer": {"type": "LSTM", **FULL, **INSIDE, **NORMALIZED}}, [SEQUENCE], []),
     Example({"type": "RNN", "cell": PEEPHOLE, **AROUND, **FULL_OUTPUTS}, [SEQUENCE], [[STATE]]),
     Example({"type": "LSTM", **FULL, "learn_initial_state": True}, [SEQUENCE, STATE], RECURRENT_WRONG),
+    Example({"type": "LSTM", **FULL, "projection_size": 3, "residual": True}, [SEQUENCE], [[SEQUENCE, STATE]]),
+    Example({"type": "SimpleRNN", "units": 5, "projection_size": 4, "return_state": True}, [SEQUENCE, STATE], []),
+    Example(
+        {"type": "LSTM", **FULL, "projection_size": 1, "learn_initial_state": True, "peepholes": True}, [SEQUENCE], []
+    ),
     Example({"type": "GRU", **AROUND, **FULL_OUTPUTS}, [SEQUENCE], [[SEQUENCE, STATE], [((None, None, 4), F32)]]),
     Example({"type": "LSTM", **AROUND}, [SEQUENCE], []),
     Example({"type": "SimpleRNN", **AROUND, "reverse": True}, [SEQUENCE], []),

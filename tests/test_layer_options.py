@@ -597,3 +597,30 @@ def test_projections_go_with_the_other_options(rng: np.random.Generator, tmp_pat
     again = rekur.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
     assert again.layers[0].projection_size == 4 and again.layers[1].config()["projection_initializer"] == "orthogonal"
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_onnx_files_have_projections_and_give_them_back(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng([seed, 8])
+    core = {**PROJECTABLE[seed % len(PROJECTABLE)], "projection_size": 3, "learn_initial_state": bool(seed % 2)}
+    direction = DIRECTIONS[seed % len(DIRECTIONS)]
+    count = len(reference.state_names(core)) * (1 if direction in ("forward", "reverse") else 2)
+    options: dict[str, Any] = {"sequences": bool(rng.integers(2)), "initial": int(rng.choice([0, count]))}
+    given = subject(core, direction, 5, seed, **options)
+    path, lengths = tmp_path / "m.onnx", bool(rng.integers(2))
+    rekur.onnx.export(given, path, lengths=lengths, opset=17 + seed % 4)
+    inputs, _ = data(rng, given.spec, 4, 6)
+    rows = np.array([6, 0, 3, 1], np.int32) if lengths else None
+    with_lengths = {"lengths": rows} if rows is not None else None
+    feed = dict(zip(given.spec["inputs"], inputs, strict=True))
+    assert_file_matches_reference(path, given, feed, with_lengths, {"x": "lengths"} if lengths else None)
+    model = rekur.onnx.load(path)
+    (layer,) = (layer for layer in model.spec["layers"] if layer["type"] in ("Bidirectional", "RNN"))
+    assert layer.get("layer", layer)["projection_size"] == 3
+    x = [feed[name] for name in model.input_names]
+    found = model.predict(x if len(x) > 1 else x[0], lengths=None if rows is None else {"x": rows}, verbose=0)
+    for y, e in zip(found, given.predict(inputs, lengths=None if rows is None else {"x": rows}), strict=True):
+        np.testing.assert_array_equal(y, e)
+    if direction == "forward":
+        rekur.onnx.export(given, tmp_path / "live.onnx", streaming=True)
+        rekur.onnx.export(given, tmp_path / "pieces.onnx", states=True, lengths=True)

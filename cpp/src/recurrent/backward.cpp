@@ -23,22 +23,23 @@ class BackwardSlice {
         slice_(slice),
         r_(Engine::impl(*run.forward.layer)),
         Hp_(padded(r_.H)),
+        Pp_(r_.P == r_.H ? Hp_ : padded(r_.P)),
         M_(slice.rows()),
         y_(outputs(f_)) {
-    const auto take_zeros = [&](Index width) {
-      const Index size = M_ * padded(width);
+    const auto take_zeros = [&](Index stride) {
+      const Index size = M_ * stride;
       float* const zeros = scratch.take<float>(size).data();
       std::memset(zeros, 0, static_cast<std::size_t>(size) * sizeof(float));
       return zeros;
     };
-    for (int k = 0; k < r_.cell.states; ++k) d_state_[k] = take_zeros(r_.width(k));
+    for (int k = 0; k < r_.cell.states; ++k) d_state_[k] = take_zeros(stride(k));
     d_source_ = scratch.take<float*>(static_cast<Index>(r_.cell.products.size())).data();
     for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
       const Product& product = r_.cell.products[p];
-      d_source_[p] = product.continues ? d_source_[p - 1] : product.state < 0 ? take_zeros(r_.H) : d_state_[product.state];
+      d_source_[p] = product.continues ? d_source_[p - 1] : product.state < 0 ? take_zeros(Hp_) : d_state_[product.state];
     }
     const Index panel = isa::kernels().panel;
-    for (auto [units, width] : {std::pair(&units_, Hp_), std::pair(&projected_units_, padded(r_.P))}) {
+    for (auto [units, width] : {std::pair(&units_, Hp_), std::pair(&projected_units_, Pp_)}) {
       const Index panels = (width + panel - 1) / panel;
       *units = scratch.take<Units>(members).data();
       for (int m = 0; m < members; ++m)
@@ -48,7 +49,7 @@ class BackwardSlice {
     std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
     for (int k = 0; k < r_.cell.states; ++k)
       for (Index j = 0; b_.d_final[k] && j < M_; ++j)
-        std::copy_n(b_.d_final[k] + row(j) * r_.width(k), r_.width(k), d_state_[k] + j * padded(r_.width(k)));
+        std::copy_n(b_.d_final[k] + row(j) * r_.width(k), r_.width(k), d_state_[k] + j * stride(k));
     for (auto* rows : {&tape_, &d_rows_}) *rows = scratch.take<float*>(members * M_).data();
     for (auto* rows : {&product_, &h_, &dy_, &tape_ahead_, &dy_ahead_, &h_ahead_, &c_ahead_})
       *rows = scratch.take<const float*>(members * M_).data();
@@ -81,6 +82,7 @@ class BackwardSlice {
   }
 
  private:
+  Index stride(int k) const { return k == 0 ? Pp_ : Hp_; }  // of state k's rows
   float* record(Index b, Index t) const { return f_.tape + (t * f_.B + b) * r_.record(Hp_); }
   Index row(Index j) const { return slice_.row[static_cast<std::size_t>(j)]; }
 
@@ -95,7 +97,7 @@ class BackwardSlice {
     for (Index j = 0; j < active; ++j) point(j, t, own);
 
 #if REKUR_EQUATIONS
-    if (r_.cell.projects && phase + 1 == r_.cell.phases) return projection_kernel(t, member);
+    if (r_.projects(phase)) return projection_kernel(t, member);
     if (r_.program) return program_kernel(t, phase, member);
 #endif
     kernels::StepBackward s{};
@@ -183,11 +185,11 @@ class BackwardSlice {
 
   // What arrives at the first state is the gradient of the projection; nothing of it reaches the state before but by products.
   void projection_kernel(Index t, int member) {
-    const Index active = slice_.active(t), own = member * M_, P = r_.P, Pp = padded(P);
+    const Index active = slice_.active(t), own = member * M_, P = r_.P;
     const auto [begin, last] = projected_units_[member];
     const Index end = std::min(last, P);
     for (Index j = 0; j < active && begin < last; ++j) {
-      float* const d_state = d_state_[0] + j * Pp;
+      float* const d_state = d_state_[0] + j * Pp_;
       float* const gradient = tape_[own + j] + r_.cell.products.back().first * Hp_;
       if (b_.dy && begin < end)
         isa::kernels().add(d_state + begin, dy_[own + j] + begin, gradient + begin, end - begin);
@@ -218,7 +220,7 @@ class BackwardSlice {
   void back_through(std::size_t p, Index t, Index active, Index begin, Index end, Index own) {
     if (begin >= end) return;
     const Product& product = r_.cell.products[p];
-    const Index K = product.count * padded(r_.columns(product)), stride = padded(r_.rows(product));
+    const Index K = product.count * (product.projects ? Pp_ : Hp_), stride = product.state == 0 ? Pp_ : Hp_;
     for (Index j = 0; j < active; ++j) {
       product_[own + j] = record(row(j), t) + product.first * Hp_;
       d_rows_[own + j] = d_source_[p] + j * stride;
@@ -255,7 +257,7 @@ class BackwardSlice {
       const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
       const Index end = std::min(last, width);
       if (b_.d_initial[k] && begin < end)
-        isa::kernels().axpy(1.0f, d_state_[k] + j * padded(width) + begin, b_.d_initial[k] + row(j) * width + begin, end - begin);
+        isa::kernels().axpy(1.0f, d_state_[k] + j * stride(k) + begin, b_.d_initial[k] + row(j) * width + begin, end - begin);
     }
   }
 
@@ -263,7 +265,7 @@ class BackwardSlice {
   const Forward& f_;
   const Slice slice_;
   const Recurrence::Impl& r_;
-  const Index Hp_, M_;
+  const Index Hp_, Pp_, M_;
   const Strided<float> y_;
   Units *units_, *projected_units_;                         // of each member: of H, of P
   float *d_state_[kMostStates] = {}, **d_source_, *zeros_;  // d_source_: by product, of what it multiplied

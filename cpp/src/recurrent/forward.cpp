@@ -25,6 +25,7 @@ class ForwardSlice {
         slice_(slice),
         r_(Engine::impl(*f.layer)),
         Hp_(padded(r_.H)),
+        Pp_(r_.P == r_.H ? Hp_ : padded(r_.P)),
         X_(r_.cell.x_count * Hp_),
         M_(slice.rows()),
         chunk_(std::min(chunk, slice.steps())),
@@ -37,7 +38,7 @@ class ForwardSlice {
     for (int k = 0; k < r_.cell.states; ++k)
       for (int turn = 0; turn < 2; ++turn) {
         const bool in_place = turn == 1 && k > 0 && !r_.program;
-        state_[turn][k] = in_place ? state_[0][k] : scratch.take<float>(M_ * padded(r_.width(k))).data();
+        state_[turn][k] = in_place ? state_[0][k] : scratch.take<float>(M_ * stride(k)).data();
         if (!in_place) start(k, state_[turn][k]);
       }
     if (own_tape) own_tape_ = scratch.take<float>(M_ * r_.record(Hp_)).data();
@@ -74,10 +75,10 @@ class ForwardSlice {
 
  private:
   void start(int k, float* state) {
-    const Index width = r_.width(k), stride = padded(width);
+    const Index width = r_.width(k);
     const float* const initial = f_.initial[k];
-    std::memset(state, 0, static_cast<std::size_t>(M_ * stride) * sizeof(float));
-    for (Index j = 0; initial && j < M_; ++j) std::copy_n(initial + row(j) * width, width, state + j * stride);
+    std::memset(state, 0, static_cast<std::size_t>(M_ * stride(k)) * sizeof(float));
+    for (Index j = 0; initial && j < M_; ++j) std::copy_n(initial + row(j) * width, width, state + j * stride(k));
   }
 
   struct Chunk {
@@ -122,7 +123,7 @@ class ForwardSlice {
                      : own_tape_ ? own_tape_ + j * r_.record(Hp_)
                                  : nullptr;
     }
-    const auto [begin, end] = share(r_.columns_of_phase(phase), member);
+    const auto [begin, end] = share(r_.projects(phase) ? Pp_ : Hp_, member);
     float* const* const before = state_[n % 2];
     float* const* const after = state_[(n + 1) % 2];
 #if REKUR_EQUATIONS
@@ -161,10 +162,13 @@ class ForwardSlice {
   struct Share {
     Index begin, end;
   };
-  Share share(Index width, int member) const {
-    const Index vector = isa::kernels().width, vectors = padded(width) / vector;
+  Share share(Index padded_width, int member) const {
+    if (members_ == 1) return {0, padded_width};
+    const Index vector = isa::kernels().width, vectors = padded_width / vector;
     return {vectors * member / members_ * vector, vectors * (member + 1) / members_ * vector};
   }
+  // Of state k's rows.
+  Index stride(int k) const { return k == 0 ? Pp_ : Hp_; }
 
 #if REKUR_EQUATIONS
   void take_for_program(Scratch& scratch) {
@@ -188,6 +192,7 @@ class ForwardSlice {
     ProgramProducts p{.phase = phase,
                       .rows = active,
                       .Hp = Hp_,
+                      .Pp = Pp_,
                       .begin = begin,
                       .end = end,
                       .descending = n % 2 != 0,
@@ -199,11 +204,9 @@ class ForwardSlice {
                       .steps = isa::table().steps};
     for (int k = 0; k < r_.cell.states; ++k) p.zero[k] = n == 0 && !f_.initial[k];
     program_products(r_, p);
-    if (r_.cell.projects && phase + 1 == r_.cell.phases) {
-      if (y_)
-        for (Index j = 0; j < active && begin < end; ++j)
-          std::copy(p.projected + j * padded(r_.P) + begin, p.projected + j * padded(r_.P) + std::min(end, r_.P),
-                    y_rows_[own + j] + begin);
+    if (r_.projects(phase)) {
+      for (Index j = 0; y_ && j < active && begin < end; ++j)
+        std::copy(p.projected + j * Pp_ + begin, p.projected + j * Pp_ + std::min(end, r_.P), y_rows_[own + j] + begin);
       return;
     }
     ConstRows step[kMostStepInputs];
@@ -244,10 +247,11 @@ class ForwardSlice {
   void finish(Index j, float* const* after, int member) {
     for (int k = 0; k < r_.cell.states; ++k) {
       if (!f_.final[k]) continue;
-      const Index width = r_.width(k), stride = padded(width);
-      const auto [begin, last] = share(width, member);
+      const Index width = r_.width(k);
+      const auto [begin, last] = share(stride(k), member);
       const Index end = std::min(last, width);
-      if (begin < end) std::copy(after[k] + j * stride + begin, after[k] + j * stride + end, f_.final[k] + row(j) * width + begin);
+      const float* const state = after[k] + j * stride(k);
+      if (begin < end) std::copy(state + begin, state + end, f_.final[k] + row(j) * width + begin);
     }
     if (!f_.y || member != 0) return;
     for (Index t = slice_.length[static_cast<std::size_t>(j)]; t < f_.T; ++t) std::fill_n(y_.row(row(j), t), r_.P, 0.0f);
@@ -258,7 +262,7 @@ class ForwardSlice {
   const Forward& f_;
   const Slice slice_;
   const Recurrence::Impl& r_;
-  const Index Hp_, X_, M_, chunk_;
+  const Index Hp_, Pp_, X_, M_, chunk_;
   const int members_;
   const Strided<float> y_;
   float *projection_, *own_tape_ = nullptr;

@@ -107,7 +107,7 @@ void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, boo
 
 #if REKUR_EQUATIONS
 void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept {
-  const Index Hp = step.Hp, Pp = padded(r.P), stride = r.program->product_blocks() * Hp;
+  const Index Hp = step.Hp, Pp = step.Pp, stride = r.program->product_blocks() * Hp;
   float* to = step.products;
   for (std::size_t i = 0; i < r.cell.products.size(); ++i) {
     const Product& product = r.cell.products[i];

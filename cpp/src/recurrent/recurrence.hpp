@@ -72,8 +72,8 @@ struct Recurrence::Impl {
   // A product's weights are rows · (count · columns).
   Index rows(const Product& product) const { return product.state == 0 ? P : H; }
   Index columns(const Product& product) const { return product.projects ? P : H; }
-  // What the last phase makes: of a projection it is the first state alone.
-  Index columns_of_phase(int phase) const { return cell.projects && phase + 1 == cell.phases ? P : H; }
+  // Whether a phase is the projection, which has no equations and makes the first state alone.
+  bool projects(int phase) const { return cell.projects && phase + 1 == cell.phases; }
 
   mutable std::mutex mutex;
   mutable Packed packed;
@@ -92,7 +92,7 @@ struct Recurrence::Impl {
 // The recurrent products of a phase of a program, for the rows of a slice or of a stream.
 struct ProgramProducts {
   int phase;
-  Index rows, Hp;
+  Index rows, Hp, Pp;
   Index begin = 0, end;  // units to compute: multiples of the width
   bool descending;
   float* const* before;         // by state: [rows][its padded width]

@@ -192,10 +192,11 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
   s.kernels = simd_;
   s.memory = addresses + aligned(batch * 4 * kAddress) + aligned(batch * (1 + kMostStepInputs) * kAddress);
   for (int p = 0; p < r.cell.phases; ++p) {
-    const bool projects = r.cell.projects && p + 1 == r.cell.phases;
+    const bool projects = r.projects(p);
     program_products(r, {.phase = p,
                          .rows = batch,
                          .Hp = Hp_,
+                         .Pp = Pp_,
                          .end = projects ? Pp_ : Hp_,
                          .descending = turn != 0,
                          .before = before,

@@ -16,7 +16,7 @@ from rekur import _core
 from rekur._spec import MATRIX
 from rekur.onnx._plan import Layer, recurrent_core
 
-_KEPT = ("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state")
+_KEPT = ("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state", "projection_size")
 
 
 def plain(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -53,7 +53,7 @@ def _rename(arrays: dict[str, Any], prefix: str, layer: Layer) -> None:
     learned initial states, whose names stay.
     """
     cell, units = layer["cell"], layer["units"]
-    alike = {"kernel", "recurrent_kernel"}
+    alike = {"kernel", "recurrent_kernel", "projection_kernel"}
     if layer.get("learn_initial_state", False):
         alike |= {f"initial_{state}" for state in cell["states"]}
     own = [name for name in arrays if name.startswith(prefix)]

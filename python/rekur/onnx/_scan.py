@@ -38,6 +38,12 @@ class Step:
     matrices: dict[str | int, str] = field(default_factory=dict)  # by source (H, blocks·H)
     biases: dict[str | int, str] = field(default_factory=dict)  # of the recurrent products, by source
     weights: Sequence[str] = ()
+    projection: str = ""  # (H, P), of a layer whose first state is one
+    projected: int = 0  # P
+
+    def width(self, state: int) -> int:
+        """Of a state, by its number."""
+        return self.projected if self.projected and state == 0 else self.units
 
 
 def sources(cell: Layer) -> dict[str | int, list[int]]:
@@ -46,6 +52,12 @@ def sources(cell: Layer) -> dict[str | int, list[int]]:
     for block, (_, source) in enumerate(cell["recurrent"]):
         result.setdefault(source, []).append(block)
     return result
+
+
+def state_width(core: Layer, state: int) -> int:
+    """Of a recurrent layer's state, by its number."""
+    width: int = core.get("projection_size", core["units"]) if state == 0 else core["units"]
+    return width
 
 
 def scans_x(cell: Layer) -> bool:
@@ -95,11 +107,13 @@ def emit_step(graph: Graph, layer: Layer, step: Step) -> list[str]:
             product(value, writer.names[value], writer.widths[value])
             for k, name in enumerate(inputs):
                 writer.names[k] = known.get(name, "")
-    alike = _alike(cell)
-    return [
-        _whole(graph, writer.names[index], f"{step.label}/new_{state}", step.states[0] if index in alike else "")
-        for state, index in zip(cell["states"], equations["outputs"], strict=True)
-    ]
+    alike, new = _alike(cell), []
+    for k, (state, index) in enumerate(zip(cell["states"], equations["outputs"], strict=True)):
+        made, like = writer.names[index], step.states[k] if index in alike else ""
+        if step.projection and k == 0:
+            made = graph.emit("MatMul", [made, step.projection], f"{step.label}/projected")
+        new.append(_whole(graph, made, f"{step.label}/new_{state}", like))
+    return new
 
 
 def _alike(cell: Layer) -> set[int]:
@@ -157,7 +171,7 @@ def _emit(
     inputs: Sequence[Tensor],
     directions: Sequence[tuple[str, bool]],
 ) -> list[Tensor]:
-    name, cell, units, held = layer["name"], core["cell"], core["units"], plan.states.get(layer["name"])
+    name, cell, held = layer["name"], core["cell"], plan.states.get(layer["name"])
     count = sequences_of(layer)
     x, given = list(inputs[:count]), list(inputs[count:])
     if (x[0].axis is None and not plan.streaming) or x[0].features is None:
@@ -176,12 +190,13 @@ def _emit(
             initial = [state.input for state in held]
         else:
             own = given[d * started : (d + 1) * started]
-            initial = [_initial(graph, layer, tensor, units) for tensor in own]
-            for state in states[started:]:
+            initial = [_initial(graph, layer, tensor, state_width(core, k)) for k, tensor in enumerate(own)]
+            for k in range(started, len(states)):
+                width = state_width(core, k)
                 if core.get("learn_initial_state", False):
-                    initial.append(learned_state(graph, plan, layer, prefix, state, units, x[0]))
+                    initial.append(learned_state(graph, plan, layer, prefix, states[k], width, x[0]))
                 else:
-                    initial.append(_zeros(graph, plan, x[0], units))
+                    initial.append(_zeros(graph, plan, x[0], width))
         step = _weights(graph, layer, core, x, prefix)
         if plan.streaming:
             results.append(("", _one_step(graph, layer, step, x, initial)))
@@ -192,7 +207,7 @@ def _emit(
             graph.emit("Identity", [value], kept.output)
     finals = [values for _, values in results]
     mode = layer.get("merge_mode", "concat") if len(directions) == 2 else ""
-    inside = label_inside(layer)
+    inside, units = label_inside(layer), state_width(core, 0)
     if want_y:
         value, features = _join(graph, layer, [y for y, _ in results], mode, units, f"{inside}/time_major")
         main = Tensor(inside, features, x[0].axis, time_major=value)
@@ -204,9 +219,9 @@ def _emit(
     outputs = [with_x(graph, plan, layer, x[0], main)]
     if core.get("return_state", False):
         for values in finals:
-            for value in values:
+            for k, value in enumerate(values):
                 label = f"{name}:{len(outputs)}"
-                tensor = Tensor(label, units)
+                tensor = Tensor(label, state_width(core, k))
                 if len(outputs) in used:
                     tensor.batch_major = graph.emit("Identity", [value], label)
                 outputs.append(tensor)
@@ -231,6 +246,10 @@ def _weights(graph: Graph, layer: Layer, core: Layer, x: Sequence[Tensor], prefi
     cell, units, owner = core["cell"], core["units"], describe(layer)
     step = Step(f"{prefix}/step", cell, units, [f"{prefix}/step/in/{state}" for state in cell["states"]])
     step.widths = [tensor.features or 0 for tensor in x[1:]]
+    step.projected = core.get("projection_size", 0)
+    if step.projected:
+        kernel = graph.weight(owner, f"{prefix}/projection_kernel", (units, step.projected))
+        step.projection = graph.initializer(f"{prefix}/projection", kernel)
     groups, blocks = sources(cell), len(cell["recurrent"])
     biased = core.get("use_bias", True)
 
@@ -238,7 +257,7 @@ def _weights(graph: Graph, layer: Layer, core: Layer, x: Sequence[Tensor], prefi
         return np.concatenate([array[..., k * units : (k + 1) * units] for k in own], axis=-1)
 
     if groups:
-        recurrent = graph.weight(owner, f"{prefix}/recurrent_kernel", (units, blocks * units))
+        recurrent = graph.weight(owner, f"{prefix}/recurrent_kernel", (step.width(0), blocks * units))
         for number, (source, own) in enumerate(groups.items()):
             step.matrices[source] = graph.initializer(f"{prefix}/R_{number}", chosen(recurrent, own))
         if biased and cell.get("recurrent_bias", False):
@@ -292,7 +311,7 @@ def _scan(graph: Graph, layer: Layer, step: Step, at: _Direction, want_y: bool) 
         [*at.initial, *scanned],
         *outputs,
         name=f"{prefix}/Scan",
-        doc=json.dumps(cell),
+        doc=json.dumps({**cell, "projection": [step.units, step.projected]} if step.projected else cell),
         body=body,
         num_scan_inputs=len(scanned),
         scan_input_directions=backwards,
@@ -305,7 +324,7 @@ def body_of(layer: Layer, step: Step, features: int, lengths: str, want_y: bool)
     """The graph of one step: states, then the place in time where there are lengths, products, x, step inputs."""
     body, label, cell, units = Graph({}), step.label, step.cell, step.units
     body.prefix = f"{label}/"
-    wide: Interface = [(state, "float32", (BATCH, units)) for state in step.states]
+    wide: Interface = [(state, "float32", (BATCH, step.width(k))) for k, state in enumerate(step.states)]
     body.inputs = list(wide)
     if lengths:
         body.inputs.append((f"{label}/time", "int32", ()))
@@ -332,7 +351,8 @@ def body_of(layer: Layer, step: Step, features: int, lengths: str, want_y: bool)
         ]
     elif want_y:
         y = body.emit("Identity", [y], f"{label}/y")
-    body.outputs = [(name, "float32", (BATCH, units)) for name in (*new, *([y] if want_y else []))]
+    body.outputs = [(name, "float32", (BATCH, step.width(k))) for k, name in enumerate(new)]
+    body.outputs += [(y, "float32", (BATCH, step.width(0)))] if want_y else []
     return body
 
 

@@ -20,6 +20,7 @@ from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core, sequences_of
 from rekur.onnx._recurrent import CELLS
+from rekur.onnx._scan import state_width
 from rekur.onnx._selective import Sizes
 from rekur.onnx._session import check_filled, run_session
 
@@ -214,8 +215,8 @@ def state_sizes(core: Layer, name: str, shapes: Mapping[str, Sequence[int]]) -> 
         return {"s": Sizes.of(name, shapes).state}
     if core["type"] in ("GatedLinearAttention", "MLSTM"):
         return {"s": Attention.of(core).state}
-    units: int = core["units"]
-    return dict.fromkeys(core["cell"]["states"] if core["type"] == "RNN" else CELLS[core["type"]].states, units)
+    names = core["cell"]["states"] if core["type"] == "RNN" else CELLS[core["type"]].states
+    return {state: state_width(core, k) for k, state in enumerate(names)}
 
 
 def _drop_time(plan: Plan) -> None:

@@ -299,17 +299,17 @@ def folded(call: Call, node: Folded) -> list[Value]:
             raise Refused(f"its lengths are {describe(rows)}; expected an input of the graph")
         lengths = rows.name
     given = inputs[node.sequences : len(inputs) - node.lengths]
-    size = next(iter(node.sizes.values()))
-    initial, learned = initial_of(given, states, size, batch, call)
+    sizes = list(node.sizes.values())
+    initial, learned = initial_of(given, states, sizes, batch, call)
     if learned and type != "RNN":
         raise Refused("its initial state is a constant other than zeros")
     options, parameters = with_learned(layer, _parameters(node, weights), learned)
-    units = options["units"] if type == "RNN" else parameters["output_kernel"].shape[1]
+    units = sizes[0] if type == "RNN" else parameters["output_kernel"].shape[1]
     made = call.graph.add(type, call.at, [source, *steps, *initial], units, options, parameters).layer
     made.lengths, made.sequences = lengths, node.sequences
     hidden = tuple(d for d in source.dims if d.root is not time.root)
     ports = STATES if type == "RNN" else ("s",)
-    made.states = {port: Tensor(made, port, size, hidden) for port, _ in zip(ports, states, strict=False)}
+    made.states = {port: Tensor(made, port, size, hidden) for port, size in zip(ports, sizes, strict=False)}
     state_views = [View(((tensor,),), (batch, FEATURES)) for tensor in made.states.values()]
     if type == "RNN":
         output = state_views[0]

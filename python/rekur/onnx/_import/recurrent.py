@@ -248,7 +248,7 @@ def with_learned(
 
 
 def starts_of(
-    states: Sequence[str], given: Sequence[Tensor | NDArray[Any] | None], units: int, both: bool
+    states: Sequence[str], given: Sequence[Tensor | NDArray[Any] | None], widths: Sequence[int], both: bool
 ) -> tuple[list[Tensor], Learned] | None:
     """Tensors for the first states, and what the others begin with; None: no layer says so.
 
@@ -262,8 +262,9 @@ def starts_of(
         return (tensors, {}) if not rest or not tensors else None
     if tensors and both:
         return None
-    rows = [np.zeros(units, np.float32)] * len(tensors) + [
-        value if isinstance(value, np.ndarray) else np.zeros(units, np.float32) for value in rest
+    rows = [
+        value if isinstance(value, np.ndarray) else np.zeros(width, np.float32)
+        for value, width in zip(given, widths, strict=False)
     ]
     return tensors, dict(zip(states, rows, strict=True))
 
@@ -275,7 +276,7 @@ def _initial_states(call: Call, node: _Node, x: View, batch: Dim) -> list[tuple[
     result: list[tuple[list[Tensor], Learned]] = []
     for d in range(len(node.directions)):
         states = [parts[d] for parts in given]
-        found = starts_of(node.cell.states, states, node.units, len(node.directions) > 1)
+        found = starts_of(node.cell.states, states, [node.units] * len(states), len(node.directions) > 1)
         if found is None:
             tensors = [_computed(call, node, s, x) if isinstance(s, np.ndarray) else s for s in states]
             known = next(state for state in tensors if state is not None)

@@ -46,11 +46,16 @@ class Body:
 
     cell: Mapping[str, Any]
     units: int
+    projected: int  # the first state's width where it is a projection, else 0
     features: int  # of x; 0 where the body does not read it
     widths: list[int]
     with_lengths: bool
     want_y: bool
     outer: Mapping[str, str]
+
+    @property
+    def state_widths(self) -> list[int]:
+        return [self.projected or self.units, *[self.units] * (len(self.cell["states"]) - 1)]
 
 
 def scan(call: Call, node: Any, get: Callable[[str], Value], makers: Mapping[str, Any]) -> list[Value]:
@@ -71,16 +76,21 @@ def scan(call: Call, node: Any, get: Callable[[str], Value], makers: Mapping[str
     view, time, batch = sequence_of(source, False)
     x = call.whole(view.parts[0])
     steps = [_step_input(inputs[f"in/{name}"][1], time, batch, call) for name in cell.get("step_inputs", ())]
-    initial, learned = initial_of([inputs[f"state/{state}"][1] for state in states], states, units, batch, call)
+    starts = [inputs[f"state/{state}"][1] for state in states]
+    initial, learned = initial_of(starts, states, body.state_widths, batch, call)
     lengths = _lengths(body, inputs, time, get, makers) if body.with_lengths else None
     options: dict[str, Any] = {"units": units, "cell": dict(cell), "use_bias": use_bias}
+    if body.projected:
+        options["projection_size"] = body.projected
     if reverse:
         options["reverse"] = True
     options, parameters = with_learned(options, parameters, learned)
-    layer = call.graph.add("RNN", call.at, [x, *steps, *initial], units, options, parameters).layer
+    layer = call.graph.add("RNN", call.at, [x, *steps, *initial], body.state_widths[0], options, parameters).layer
     layer.lengths, layer.sequences = lengths, 1 + len(steps)
     hidden = tuple(d for d in x.dims if d.root is not time.root)
-    layer.states = {port: Tensor(layer, port, units, hidden) for port, _ in zip(STATES, states, strict=False)}
+    layer.states = {
+        port: Tensor(layer, port, width, hidden) for port, width in zip(STATES, body.state_widths, strict=False)
+    }
     _pair(call, layer)
     result: list[Value] = [View(((layer.states[p],),), (batch, FEATURES)) for p in layer.states]
     if body.want_y:
@@ -100,16 +110,20 @@ def _body(node: Any, version: int) -> Body:
         raise _not_ours()
     try:
         cell = json.loads(text)
+        sizes = cell.pop("projection", None)
         widths = [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in graph.input]
         states, steps = len(cell["states"]), len(cell.get("step_inputs", ()))
         plain = bool(cell["kernel"]) + scans_x(cell)
         more = len(graph.input) - states - plain - steps
-        units = widths[0][-1]
+        units, projected = sizes if sizes is not None else (widths[0][-1], 0)
+        if type(units) is not int or type(projected) is not int or not 0 <= projected < units:
+            raise _not_ours()
         if more not in (0, 1) or len(graph.output) - states not in (0, 1) or not 0 < units < 2**24:
             raise _not_ours()
         at = states + more + plain
         features = widths[at - 1][-1] if plain > bool(cell["kernel"]) else 0
-        body = Body(cell, units, features, [w[-1] for w in widths[at:]], bool(more), len(graph.output) > states, {})
+        with_y = len(graph.output) > states
+        body = Body(cell, units, projected, features, [w[-1] for w in widths[at:]], bool(more), with_y, {})
         names = _matched(_expected(body, version), graph)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
         raise _not_ours() from None
@@ -123,6 +137,7 @@ def _expected(body: Body, version: int) -> list[Any]:
         cell = body.cell
         step = Step("step", cell, body.units, [f"step/in/{state}" for state in cell["states"]])
         step.widths = body.widths
+        step.projected, step.projection = body.projected, "projection" if body.projected else ""
         step.matrices = {source: f"R_{k}" for k, source in enumerate(sources(cell))}
         step.biases = {source: f"Rb_{k}" for k, source in enumerate(sources(cell))} if biased else {}
         step.weights = [f"weight/{weight['name']}" for weight in cell.get("weights", ())]
@@ -251,7 +266,10 @@ def _parameters(body: Body, products: dict[str, NDArray[Any]], get: Callable[[st
         return value.array
 
     for k, own in enumerate(sources(cell).values()):
-        for key, name, lead in (("recurrent_kernel", f"R_{k}", (units,)), ("recurrent_bias", f"Rb_{k}", ())):
+        for key, name, lead in (
+            ("recurrent_kernel", f"R_{k}", (body.projected or units,)),
+            ("recurrent_bias", f"Rb_{k}", ()),
+        ):
             if name in body.outer:
                 array = constant(name, (*lead, len(own) * units))
                 for place, block in enumerate(own):
@@ -259,6 +277,8 @@ def _parameters(body: Body, products: dict[str, NDArray[Any]], get: Callable[[st
     joined = {key: np.concatenate([parts[k] for k in sorted(parts)], axis=-1) for key, parts in blocks.items()}
     if "recurrent_kernel" in joined:
         result["recurrent_kernel"] = joined["recurrent_kernel"]
+    if body.projected:
+        result["projection_kernel"] = constant("projection", (units, body.projected))
     if "bias" in products:
         result["bias"] = products["bias"]
     if "recurrent_bias" in joined:
@@ -276,11 +296,11 @@ def _step_input(value: Value | None, time: Dim, batch: Dim, call: Call) -> Tenso
 
 
 def initial_of(
-    values: Sequence[Value | None], states: Sequence[str], units: int, batch: Dim, call: Call
+    values: Sequence[Value | None], states: Sequence[str], widths: Sequence[int], batch: Dim, call: Call
 ) -> tuple[list[Tensor], Learned]:
     """Those that are given, and what the others begin with where that is no zeros."""
     given: list[Tensor | NDArray[Any] | None] = []
-    for value in values:
+    for value, units in zip(values, widths, strict=True):
         if isinstance(value, (Known, Filled)):
             given.append(None if zeros(value) else _constant(value, units))
             continue
@@ -294,11 +314,13 @@ def initial_of(
         given.append(call.whole(value.parts[0]))
     while given and given[-1] is None:
         given.pop()
-    found = starts_of(states[: len(given)], given, units, False)
+    found = starts_of(states[: len(given)], given, widths, False)
     if found is None:
         raise Refused("an initial state is a constant before one that is not; expected constants at the end")
     tensors, learned = found
-    return tensors, {state: learned.get(state, np.zeros(units, np.float32)) for state in states} if learned else {}
+    if not learned:
+        return tensors, {}
+    return tensors, {s: learned.get(s, np.zeros(width, np.float32)) for s, width in zip(states, widths, strict=True)}
 
 
 def _constant(value: Known | Filled, units: int) -> NDArray[Any]:
