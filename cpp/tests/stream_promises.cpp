@@ -154,6 +154,10 @@ std::vector<Case> cases() {
                                    R"("type": "LSTM", "peepholes": true)", R"("type": "LSTM", "coupled_gates": true)",
                                    R"("type": "LSTM", "clip": 1)", R"("type": "GRU")", R"("type": "GRU", "reset_after": false)"})
       all.push_back({cell + " " + size, after_x(cell + R"(, "units": )" + size)});
+  for (const std::string option :
+       {R"("projection_size": 6, "residual": true)", R"("projection_size": 33, "learn_initial_state": true)",
+        R"("layer_normalization": "both", "zoneout": 0.1)"})
+    all.push_back({option, after_x(R"("type": "LSTM", "units": 40, )" + option)});
   for (const std::string size : {"8", "33"})
     for (const std::string& cell : {test::kLstmProgram, test::kGruProgram, test::kManyProgram})
       all.push_back({"a program of " + size + " units", after_x(R"("type": "RNN", "cell": )" + cell + R"(, "units": )" + size)});

@@ -87,7 +87,7 @@ TEST_CASE("programs: what stood in a tape before changes no gradient") {
     each_isa([&](const simd::Kernels&) {
       for (const Index H : {3, 17}) {
         INFO(cell << " of " << H << " units");
-        const recurrent::Recurrence layer(program, I, H, true);
+        const recurrent::Recurrence layer(program, I, H, H, true);
         const Index X = settings.kernel_blocks * H, R = settings.recurrent_blocks * H, U = 2 * H;
         const auto x = numbers(B * T * I, 1), kernel = numbers(I * X, 2), recurrent_kernel = numbers(H * R, 3),
                    bias = numbers(X, 4), units = numbers(U, 5), dy = numbers(B * T * H, 6);

@@ -49,6 +49,21 @@ TEST_CASE("stream: every cell, every option, awkward sizes") {
       check_stream(recurrent(cell.type, I, H, ""), {}, 0.2f);
 }
 
+TEST_CASE("stream: options around the step") {
+  for (const auto& [I, H] : std::vector<std::pair<Index, Index>>{{1, 2}, {3, 17}, {7, 70}}) {
+    const std::string projection = "\"projection_size\": " + std::to_string(H - 1);
+    for (const char* type : {"SimpleRNN", "LSTM"}) {
+      check_stream(recurrent(type, I, H, projection));
+      check_stream(recurrent(type, H - 1, H, projection + R"(, "residual": true, "learn_initial_state": true)"));
+    }
+    for (const char* type : {"SimpleRNN", "LSTM", "GRU"}) {
+      check_stream(recurrent(type, H, H, R"("residual": true)"));
+      check_stream(recurrent(type, I, H, R"("learn_initial_state": true)"));
+      check_stream(recurrent(type, H, H, R"("residual": true, "learn_initial_state": true, )" + kSequence));
+    }
+  }
+}
+
 // More panels than are taken at once, more weights than the first-level cache holds: blocks of all sizes, up and down.
 TEST_CASE("stream: large layers") {
   const std::string before = current_isa();

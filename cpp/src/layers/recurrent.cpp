@@ -409,13 +409,19 @@ class RecurrentLayer final : public Layer {
            {i, to_string({x.shape[0], x.shape[1], s_.units}), given.shape, x.shape});
   }
 
+  static recurrent::Forward& forward_of(recurrent::Forward& run) { return run; }
+#if REKUR_TRAINING
+  static recurrent::Forward& forward_of(recurrent::Backward& run) { return run.forward; }
+#endif
+
   // The engine's runs of this layer, one a direction.
-  void describe(const Context& run, const Recurrences& engines, recurrent::Forward* runs, StepInputs& step_inputs) const {
+  template <class Run>
+  void describe(const Context& run, const Recurrences& engines, Run* runs, StepInputs& step_inputs) const {
     const Layout at = layout(run.input_specs, run.training);
     const Shape& x = run.input_specs[0].shape;
     const Index B = x[0], T = x[1], I = x[2], P = output_width();
     for (std::size_t d = 0; d < D_; ++d) {
-      recurrent::Forward& f = runs[d];
+      recurrent::Forward& f = forward_of(runs[d]);
       f.layer = &engines[d];
       f.T = T;
       f.B = B;
@@ -580,14 +586,12 @@ class RecurrentLayer final : public Layer {
 #if REKUR_TRAINING
   void describe_backward(const Context& run, const Recurrences& engines, recurrent::Backward* runs, StepInputs& step_inputs,
                          StepGradients& d_step) const {
-    std::array<recurrent::Forward, 2> forward_runs;
-    describe(run, engines, forward_runs.data(), step_inputs);
+    describe(run, engines, runs, step_inputs);
     const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1];
     float* scratch = run.scratch;
     const auto take = [&](Index floats) { return std::exchange(scratch, scratch + aligned(floats)); };
     for (std::size_t d = 0; d < D_; ++d) {
       recurrent::Backward& b = runs[d];
-      b.forward = forward_runs[d];
       b.weights = weights_of(run, d);
       if (run.d_weights != nullptr) b.d_weights = direction_weights(run.d_weights, d);
       b.fresh = true;
