@@ -623,4 +623,7 @@ def test_onnx_files_have_projections_and_give_them_back(seed: int, tmp_path: Pat
         np.testing.assert_array_equal(y, e)
     if direction == "forward":
         rekur.onnx.export(given, tmp_path / "live.onnx", streaming=True)
+        step = rekur.onnx.load(tmp_path / "live.onnx")
+        (one,) = (layer for layer in step.spec["layers"] if layer["type"] == "RNN")
+        assert one["projection_size"] == 3
         rekur.onnx.export(given, tmp_path / "pieces.onnx", states=True, lengths=True)

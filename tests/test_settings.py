@@ -66,6 +66,7 @@ RECURRENT = {
     "beta_initializer": "ones",
     "state_clip": 3.0,
     "recurrent_weight_dropout": 0.25,
+    "projection_size": 2,
     "residual": True,
     "learn_initial_state": True,
 }
@@ -99,7 +100,10 @@ EXAMPLES["GatedLinearAttention"] = (
 EXAMPLES["MLSTM"] = (lambda: layers.MLSTM(2, 3), {**MATRIX, "forget_bias_initializer": "ones"})
 BOTH = {"layer_normalization": "both"}  # what some parameters are of
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4, **BOTH), RECURRENT)
-EXAMPLES["GRU"] = (lambda: layers.GRU(4, **BOTH), {**GATED, "reset_after": False})
+EXAMPLES["GRU"] = (
+    lambda: layers.GRU(4, **BOTH),
+    {**{key: value for key, value in GATED.items() if key != "projection_size"}, "reset_after": False},
+)
 EXAMPLES["SelectiveSSM"] = (
     lambda: layers.SelectiveSSM(2),
     {
@@ -182,6 +186,7 @@ WRONG = {
     "normalization_epsilon": 0,
     "state_clip": 0,
     "recurrent_weight_dropout": -0.1,
+    "projection_size": 4,
     "residual": 1,
     "learn_initial_state": None,
     "state_size": 0,
@@ -216,7 +221,9 @@ def test_every_layer_and_every_parameter_is_tried_below():
     for kind, (_, changes) in EXAMPLES.items():
         if kind != "Input":
             one_value = {"axis"} if kind == "LayerNormalization" else set()
-            assert set(changes) == parameters_of(TYPES[kind]) - one_value
+            # Of a projection, which goes with no option that reads h; test_layer_options.py.
+            apart = {"projection_initializer", *(["projection_size"] if kind == "GRU" else [])}
+            assert set(changes) == parameters_of(TYPES[kind]) - one_value - apart
             assert set(changes) <= set(WRONG)
 
 

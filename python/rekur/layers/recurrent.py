@@ -115,6 +115,9 @@ class SimpleRNN(_BuiltIn):
     recurrent_weight_dropout : float
         Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
         others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
+    projection_size : int, optional
+        P < H: the output is h projected to P features, which the recurrent kernel ``(P, …)`` multiplies; weight
+        projection_kernel ``(H, P)``, drawn by ``projection_initializer``. Sak et al., Interspeech 2014.
     residual : bool
         Whether the output is x + h, which needs as many features in x as there are units. Without ``return_sequences``
         x is that of the step read last. False by default.
@@ -206,6 +209,9 @@ class LSTM(_BuiltIn):
     recurrent_weight_dropout : float
         Rate at which a training step drops elements of the recurrent kernel, the same ones for all rows and steps; the
         others are scaled by 1/(1 − rate). Merity et al., arXiv:1708.02182. 0 by default.
+    projection_size : int, optional
+        P < H: the output is h projected to P features, which the recurrent kernel ``(P, …)`` multiplies; weight
+        projection_kernel ``(H, P)``, drawn by ``projection_initializer``. Sak et al., Interspeech 2014.
     residual : bool
         Whether the output is x + h, which needs as many features in x as there are units. Without ``return_sequences``
         x is that of the step read last. False by default.

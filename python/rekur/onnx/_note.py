@@ -15,6 +15,7 @@ from rekur.onnx._around import label_inside
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, sequences_of
+from rekur.onnx._scan import state_width
 
 MAX_NOTE = 128 * 1024  # characters
 _LEFT_OUT = ("name", "inputs", "return_state", "residual", "learn_initial_state")
@@ -93,9 +94,12 @@ def _shapes_of_rnn(layer: Mapping[str, Any], features: int) -> Shapes:
     if products:
         shapes["kernel"] = (features, products * units)
     if recurrent:
-        shapes["recurrent_kernel"] = (units, recurrent * units)
+        shapes["recurrent_kernel"] = (state_width(layer, 0), recurrent * units)
     if products and bias:
         shapes["bias"] = (products * units,)
     if recurrent and bias and cell.get("recurrent_bias", False):
         shapes["recurrent_bias"] = (recurrent * units,)
-    return {**shapes, **{weight["name"]: (units,) for weight in cell.get("weights", ())}}
+    shapes.update({weight["name"]: (units,) for weight in cell.get("weights", ())})
+    if "projection_size" in layer:
+        shapes["projection_kernel"] = (units, layer["projection_size"])
+    return shapes

@@ -320,7 +320,7 @@ def _not_projected(found: Extent, units: int) -> None:
     if not same(found, units):
         raise Refused(
             f"initial_c has {found} units, R has {units}: PyTorch's exporter writes nn.LSTM(proj_size=…) so, whose h "
-            "is a projection to fewer features; no layer here projects"
+            "is a projection to fewer features, and leaves the projection itself out of the file"
         )
 
 
