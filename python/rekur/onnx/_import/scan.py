@@ -300,7 +300,7 @@ def initial_of(
 ) -> tuple[list[Tensor], Learned]:
     """Those that are given, and what the others begin with where that is no zeros."""
     given: list[Tensor | NDArray[Any] | None] = []
-    for value, units in zip(values, widths, strict=True):
+    for value, units in zip(values, widths, strict=False):  # the last states may be left out
         if isinstance(value, (Known, Filled)):
             given.append(None if zeros(value) else _constant(value, units))
             continue
