@@ -58,7 +58,9 @@ def drawn(core: Mapping[str, Any], x: np.ndarray, seed: int, step: int, layer: i
         return mask(rate, shape, seed, step, layer, direction, purpose)
 
     if rate := core.get("dropout", 0):
-        masks["x"] = own(rate, (B, 1, features), 0)
+        # A mask a gate where the recurrent products have one, as in Keras; else one for all.
+        gates = reference.recurrent_blocks(core) if core.get("recurrent_dropout", 0) and core["type"] != "RNN" else 1
+        masks["x"] = own(rate, (B, gates, features), 0)
     if rate := core.get("recurrent_dropout", 0):
         masks["recurrent"] = own(rate, (B, reference.recurrent_blocks(core), H), 1)
     if zoneout := core.get("zoneout", 0):

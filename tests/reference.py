@@ -83,8 +83,9 @@ class Options:
     def at(self, rows: Any, time: Any) -> Options:
         """For some rows at a step."""
         chosen: dict[str, Any] = {}
-        if "recurrent" in self.masks:
-            chosen["recurrent"] = self.masks["recurrent"][rows]
+        for key in ("x", "recurrent"):
+            if key in self.masks:
+                chosen[key] = self.masks[key][rows]
         if "zoneout" in self.masks:
             chosen["zoneout"] = {name: mask[rows, time] for name, mask in self.masks["zoneout"].items()}
         return Options(self.layer, self.weights, chosen)
@@ -98,6 +99,10 @@ class Options:
 
     def input(self, x: Array, W: Array) -> Array:
         parts = np.split(x @ W, W.shape[1] // self.H, axis=-1)
+        if "x" in self.masks:  # (B, 1, I), or (B, blocks, I)
+            blocks = np.split(W, len(parts), axis=1)
+            seen = [x * self.masks["x"][:, k % self.masks["x"].shape[1]] for k in range(len(parts))]
+            parts = [s @ block for s, block in zip(seen, blocks, strict=True)]
         return np.concatenate(self.gained(parts, "kernel_gamma", range(len(parts))), axis=-1)
 
     def recurrent(self, source: Array, R: Array, blocks: Sequence[int]) -> Array:
@@ -227,7 +232,8 @@ def program_step(
 ) -> State:
     """A step of an RNN layer's cell: products of x, then the equations, a product as soon as its source is there."""
     cell, H = o.layer["cell"], o.H
-    known: dict[str, Array] = {"x": x, **dict(zip(cell["states"], state, strict=True))}
+    raw = x * o.masks["x"][:, 0] if "x" in o.masks else x
+    known: dict[str, Array] = {"x": raw, **dict(zip(cell["states"], state, strict=True))}
     known.update(zip(cell.get("step_inputs", ()), steps, strict=True))
     known.update({w["name"]: weights[w["name"]] for w in cell.get("weights", ())})
     if cell["kernel"]:
@@ -288,7 +294,6 @@ def recurrence(
     H = layer["units"]
     masks = layer.get("masks", {})
     options, names = Options(layer, weights, masks), state_names(layer)
-    x = x * masks.get("x", 1.0)
     B, T = x.shape[:2]
     steps = np.full(B, T) if lengths is None else np.asarray(lengths)
     state = [np.array(s, np.float64) for s in initial]

@@ -35,6 +35,7 @@ CELLS: dict[str, dict[str, Any]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.3},
     "recurrent_dropout": {"recurrent_dropout": 0.4},
+    "both_dropouts": {"dropout": 0.3, "recurrent_dropout": 0.2},
     "zoneout": {"zoneout": 0.3},
     "zoneout_of_h": {"zoneout": {"h": 0.25}},
     "state_clip": {"state_clip": 0.3},
@@ -248,7 +249,7 @@ def test_dropout_is_keras_s_in_inference_and_on_average(
         assert abs(pair[0] - pair[1]) < 0.06 * spread.max() ** 2
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(18))
 def test_options_are_exported_as_what_they_are_in_inference(number: int, tmp_path: Path) -> None:
     """Verified in onnxruntime by the export. Dropout alone leaves ONNX's own operator."""
     pytest.importorskip("onnxruntime")
@@ -262,7 +263,7 @@ def test_options_are_exported_as_what_they_are_in_inference(number: int, tmp_pat
         [rekur.Input((None, 3)), rekur.layers.Bidirectional(layer) if both else layer], seed=number
     )
     report = rekur.onnx.export(model, tmp_path / "model.onnx", lengths=number % 2 == 1, tolerance=3e-5)
-    trained_only = option in ("dropout", "recurrent_dropout")
+    trained_only = "dropout" in option
     assert ("Scan" in report.nodes) == (cell["type"] == "RNN" or not trained_only)
     x = floats(np.random.default_rng(0), 3, 5, 3)
     again = rekur.onnx.load(tmp_path / "model.onnx")

@@ -20,17 +20,21 @@ void draw_mask(const Context& run, std::uint32_t purpose, float rate, float* mas
   });
 }
 
-void multiply_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F) {
+void multiply_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F, Index copies) {
   const auto& k = isa::kernels();
-  over_rows(B * T, F, 1, [&](Index begin, Index end) {
-    for (Index row = begin; row < end; ++row) k.multiply(x + row * F, mask + row / T * F, out + row * F, F);
+  over_rows(B * T, F * copies, 1, [&](Index begin, Index end) {
+    for (Index row = begin; row < end; ++row)
+      for (Index c = 0; c < copies; ++c)
+        k.multiply(x + row * F, mask + (row / T * copies + c) * F, out + (row * copies + c) * F, F);
   });
 }
 
-void add_masked_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F) {
+void add_masked_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F, Index copies) {
   const auto& k = isa::kernels();
-  over_rows(B * T, F, 2, [&](Index begin, Index end) {
-    for (Index row = begin; row < end; ++row) k.multiply_add(x + row * F, mask + row / T * F, out + row * F, F);
+  over_rows(B * T, F * copies, 2, [&](Index begin, Index end) {
+    for (Index row = begin; row < end; ++row)
+      for (Index c = 0; c < copies; ++c)
+        k.multiply_add(x + (row * copies + c) * F, mask + (row / T * copies + c) * F, out + row * F, F);
   });
 }
 

@@ -11,11 +11,11 @@ namespace rekur::layers {
 // purposes are independent of each other, and of what a Dropout layer draws in its place.
 void draw_mask(const Context& run, std::uint32_t purpose, float rate, float* mask, Index n);
 
-// out[b, t] = x[b, t] ⊙ mask[b], with x and out (B, T, F).
-void multiply_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F);
+// out[b, t, k] = x[b, t] ⊙ mask[b, k], with x (B, T, F) and k below `copies`.
+void multiply_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F, Index copies);
 
-// out[b, t] += x[b, t] ⊙ mask[b]
-void add_masked_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F);
+// out[b, t] += Σ_k x[b, t, k] ⊙ mask[b, k], in ascending order.
+void add_masked_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F, Index copies);
 
 }  // namespace rekur::layers
 

@@ -225,7 +225,7 @@ class RecurrentLayer final : public Layer {
     Index size = inputs.size() > first_initial_state() || s_.learn_initial_state ? states * state : 0;
     for (std::size_t i = 0; i < steps_given(); ++i)
       size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[step_source(i)].shape)}));
-    if (drops_input()) size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[0].shape)}));
+    if (drops_input()) size += static_cast<Index>(D_) * aligned(element_count({B, T, x_copies() * features_of(inputs[0].shape)}));
     if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
     if (s_.return_sequences && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
     return size;
@@ -283,6 +283,7 @@ class RecurrentLayer final : public Layer {
   struct CellForm {
     std::shared_ptr<const recurrent::Program> program;
     Recurrences recurrences;
+    bool input_by_block = false;
   };
 
   // Training has a form of its own where masks are drawn for its steps.
@@ -307,6 +308,7 @@ class RecurrentLayer final : public Layer {
       }
     }
 #endif
+    form.input_by_block = training && x_copies() > 1;
     form.recurrences = make_recurrences(form, features_of(inputs[0].shape));
     return form;
   }
@@ -316,7 +318,8 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d) {
 #if REKUR_EQUATIONS
       if (form.program) {
-        made.emplace_back(form.program, I, s_.units, s_.state_width(0), s_.use_bias && !s_.options.normalize_sums);
+        made.emplace_back(form.program, I, s_.units, s_.state_width(0), s_.use_bias && !s_.options.normalize_sums,
+                          form.input_by_block);
         continue;
       }
 #endif
@@ -396,6 +399,8 @@ class RecurrentLayer final : public Layer {
   }
 
   bool drops_input() const { return s_.options.dropout > 0; }
+  // Masked copies of x. Where what the recurrent products multiply has a mask a gate, x has so, too, as in Keras.
+  Index x_copies() const { return drops_input() && s_.options.recurrent_dropout > 0 && s_.cell != nullptr ? s_.kernel_blocks : 1; }
   std::size_t steps_given() const { return s_.step_inputs + (s_.reads_x ? 1 : 0); }
   // The layer's input that the i-th of them is: the last may be x itself.
   std::size_t step_source(std::size_t i) const { return i < s_.step_inputs ? 1 + i : 0; }
@@ -425,7 +430,8 @@ class RecurrentLayer final : public Layer {
       f.layer = &engines[d];
       f.T = T;
       f.B = B;
-      f.x = {run.training && drops_input() ? run.tape + at.masked_x[d] : run.input(0), T * I, I};
+      f.x = {run.input(0), T * I, I};
+      if (run.training && drops_input()) f.x = {run.tape + at.masked_x[d], T * I * x_copies(), I * x_copies()};
       for (std::size_t i = 0; i < steps_given(); ++i) {
         const Shape& shape = run.input_specs[step_source(i)].shape;
         step_inputs[d][i] = {i < s_.step_inputs ? run.input(1 + i) : f.x.data, shape[1] * shape[2], shape[2]};
@@ -466,8 +472,8 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d) {
       if (drops_input()) {
         float* const mask = run.tape + at.x_mask[d];
-        draw_mask(run, purpose(d, 0), s_.options.dropout, mask, x[0] * x[2]);
-        multiply_sequence(run.input(0), mask, run.tape + at.masked_x[d], x[0], x[1], x[2]);
+        draw_mask(run, purpose(d, 0), s_.options.dropout, mask, x[0] * x_copies() * x[2]);
+        multiply_sequence(run.input(0), mask, run.tape + at.masked_x[d], x[0], x[1], x[2], x_copies());
       }
       if (s_.options.recurrent_dropout > 0)
         draw_mask(run, purpose(d, 1), s_.options.recurrent_dropout, run.tape + at.recurrent_mask[d], x[0] * recurrent_width());
@@ -543,8 +549,8 @@ class RecurrentLayer final : public Layer {
       for (std::size_t s = 0; s < S_; ++s)
         if (learned(inputs.size(), d, s)) at.initial[d][s] = reserve(element_count({x[0], s_.state_width(s)}));
       if (training && drops_input()) {
-        at.x_mask[d] = reserve(element_count({x[0], x[2]}));
-        at.masked_x[d] = reserve(element_count(x));
+        at.x_mask[d] = reserve(element_count({x[0], x_copies(), x[2]}));
+        at.masked_x[d] = reserve(element_count({x[0], x[1], x_copies(), x[2]}));
       }
       if (masks_kernel(training)) {
         at.kernel_mask[d] = reserve(recurrent_size());
@@ -597,8 +603,8 @@ class RecurrentLayer final : public Layer {
       b.fresh = true;
       if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
       if (b.dx && drops_input()) {
-        b.dx.data = take(B * T * I);
-        std::fill_n(b.dx.data, B * T * I, 0.0f);
+        b.dx = {take(B * T * I * x_copies()), T * I * x_copies(), I * x_copies()};
+        std::fill_n(b.dx.data, B * T * I * x_copies(), 0.0f);
       }
       for (std::size_t s = 0; s < S_ && s_.return_state; ++s) b.d_final[s] = run.d_outputs[1 + d * S_ + s];
       for (std::size_t i = 0; i < steps_given(); ++i) {
@@ -660,7 +666,7 @@ class RecurrentLayer final : public Layer {
     const Shape& x = run.input_specs[0].shape;
     const Layout at = layout(run.input_specs, true);
     for (std::size_t d = 0; d < D_; ++d)
-      add_masked_sequence(runs[d].dx.data, run.tape + at.x_mask[d], run.d_inputs[0], x[0], x[1], x[2]);
+      add_masked_sequence(runs[d].dx.data, run.tape + at.x_mask[d], run.d_inputs[0], x[0], x[1], x[2], x_copies());
   }
 
   // Of those given; and of those learned the sums over the rows, in order.

@@ -95,20 +95,26 @@ class ForwardSlice {
     Index rows = 0;
     for (Index t = low; t < low + count; ++t) rows += slice_.active(t);
     const Index begin = rows * member / members_, end = rows * (member + 1) / members_;
+    for (int set = 0; set < r_.input_sets(); ++set) project(low, count, begin, end, set);
+  }
+
+  // … of the blocks that read the same x.
+  void project(Index low, Index count, Index begin, Index end, int set) {
     const bool few = (end - begin) * r_.I <= kFewInputs;
+    const Index columns = r_.set_count() * Hp_, from = r_.input_offset(r_.cell.x_first + set);
     Index n = 0;
     for (Index t = low; t < low + count; ++t) {
       const Index active = slice_.active(t);
       for (Index j = std::max<Index>(begin - n, 0); j < std::min(active, end - n); ++j) {
-        const float* const input = input_rows_[n + j] = f_.x.row(row(j), t);
+        const float* const input = input_rows_[n + j] = f_.x.row(row(j), t) + from;
         // What another core has just written: the product would wait for one line after the other.
         for (Index i = 0; few && i < r_.I; i += 16) __builtin_prefetch(input + i);
         projection_rows_[n + j] = projection_ + ((t - low) * M_ + j) * X_;
       }
       n += active;
     }
-    isa::kernels().gemm(end - begin, X_, r_.I, input_rows_ + begin, r_.packed.input.data(), r_.packed.input_bias.data(),
-                        projection_rows_ + begin, 0, false);
+    isa::kernels().gemm(end - begin, columns, r_.I, input_rows_ + begin, r_.packed.input.data() + set * r_.I * columns,
+                        r_.packed.input_bias.data() + set * columns, projection_rows_ + begin, set * columns, false);
   }
 
   // Member `member`'s units in a phase of step `i` of a chunk.

@@ -11,6 +11,7 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs
   for (const UnitWeight& weight : r_.cell.unit_weights)
     if (weight.with == UnitWeight::With::previous && run.d_weights.unit_weights) multiplied_[weight.state] = true;
   const Index pairs = chunk * f_.B, dx_pairs = b_.dx ? most_inputs * pairs : 0;
+  most_dx_pairs_ = dx_pairs;
   for (Lists& l : lists_) {
     for (auto* rows : {&l.records, &l.x}) *rows = scratch.take<const float*>(pairs).data();
     for (int k = 0; k < r_.cell.states; ++k) {
@@ -18,7 +19,7 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs
       l.previous[k] = scratch.take<const float*>(multiplied_[k] ? pairs : 0).data();
       l.state_pairs[k] = 0;
     }
-    l.dx_records = scratch.take<const float*>(dx_pairs).data();
+    l.dx_records = scratch.take<const float*>(r_.input_sets() * dx_pairs).data();
     l.dx = scratch.take<float*>(dx_pairs).data();
     l.pairs = l.dx_pairs = 0;
   }
@@ -92,7 +93,8 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
   for (const Steps& steps : inputs) {
     if (!b_.dx) break;
     each_pair(steps, [&](Index t, Index b, Index, const float* record) {
-      l.dx_records[dx] = record + r_.cell.x_first * Hp_;
+      for (int set = 0; set < r_.input_sets(); ++set)
+        l.dx_records[set * most_dx_pairs_ + dx] = record + (r_.cell.x_first + set * r_.set_count()) * Hp_;
       l.dx[dx++] = b_.dx.row(b, t);
     });
   }
@@ -108,7 +110,7 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   const Index x_to = r_.cell.kernel_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   const Index recurrent_to = r_.cell.recurrent_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   if (tile.product == kKernel) {
-    k.gemm_tn(M, N, l.pairs, l.x, tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to, XH, accumulate, work);
+    k.gemm_tn(M, N, l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to, XH, accumulate, work);
   } else if (tile.product >= 0) {
     const Product& product = r_.cell.products[static_cast<std::size_t>(tile.product)];
     float* const to = product.projects ? b_.d_weights.projection + tile.m0 * r_.P + tile.n0
@@ -146,12 +148,15 @@ void LargeProducts::unit_tile(const Lists& l, const Tile& tile, bool accumulate)
 }
 
 void LargeProducts::input_tile(const Lists& l, Index tile) const {
-  const Index panel = isa::kernels().panel, panels = (r_.I + panel - 1) / panel, K = r_.cell.x_count * Hp_;
+  const Index panel = isa::kernels().panel, panels = (r_.I + panel - 1) / panel, K = r_.set_count() * Hp_;
   const Index part = tile % column_parts_, begin = tile / column_parts_ * pairs_per_tile_;
   const Index end = std::min(begin + pairs_per_tile_, l.dx_pairs);
   const Index n0 = panels * part / column_parts_ * panel, n1 = std::min(panels * (part + 1) / column_parts_ * panel, r_.I);
-  isa::kernels().gemm(end - begin, n1 - n0, K, l.dx_records + begin, r_.packed.input_transposed.data() + n0 * K, nullptr,
-                      l.dx + begin, n0, true);
+  const Index width = isa::kernels().width, set_size = K * ((r_.I + width - 1) / width * width);
+  for (int set = 0; set < r_.input_sets(); ++set)
+    isa::kernels().gemm(end - begin, n1 - n0, K, l.dx_records + set * most_dx_pairs_ + begin,
+                        r_.packed.input_transposed.data() + set * set_size + n0 * K, nullptr, l.dx + begin,
+                        r_.input_offset(r_.cell.x_first + set) + n0, true);
 }
 
 }  // namespace rekur::recurrent

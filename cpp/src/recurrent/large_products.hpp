@@ -42,7 +42,7 @@ class LargeProducts {
 
   struct Lists {
     Index pairs, dx_pairs;
-    const float **records, **x, **dx_records;
+    const float **records, **x, **dx_records;  // dx_records: by set of blocks that read the same x
     float** dx;
     // By state: the pairs with one before them, where its gradients ask for it; the others would add zeros.
     Index state_pairs[kMostStates];
@@ -67,7 +67,7 @@ class LargeProducts {
   const Strided<float> y_;
   Lists lists_[2];
   Tile* tiles_;
-  Index tile_count_ = 0;
+  Index tile_count_ = 0, most_dx_pairs_ = 0;  // of an input's set
   Index columns_;                        // of a tile, at most
   Index column_parts_, pairs_per_tile_;  // of the input gradient
 };

@@ -110,9 +110,11 @@ void pack_transposed(Index N, Index row_stride, const float* rows, const Columns
 void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
-  const Columns x{cell.kernel_block, cell.x_first, H, Hp};
-  pack_rows(r.I, XH, weights.kernel, x, cell.x_count, input.reserve(panels_size(r.I, X)));
-  pack_bias(weights.bias, x, cell.x_count, input_bias.reserve(X));
+  input.reserve(panels_size(r.I, X));
+  for (int set = 0; set < r.input_sets(); ++set)
+    pack_rows(r.I, XH, weights.kernel, {cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp}, r.set_count(),
+              input.data() + set * panels_size(r.I, r.set_count() * Hp));
+  pack_bias(weights.bias, {cell.kernel_block, cell.x_first, H, Hp}, cell.x_count, input_bias.reserve(X));
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
     const Product& product = cell.products[p];
     if (product.projects) {
@@ -153,8 +155,11 @@ void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<
 void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, Hp = padded(H);
-  pack_transposed(r.I, cell.kernel_blocks * H, weights.kernel, {cell.kernel_block, cell.x_first, H, Hp}, cell.x_count,
-                  input_transposed.reserve(panels_size(cell.x_count * Hp, r.I)));
+  const Index size = panels_size(r.set_count() * Hp, r.I);
+  input_transposed.reserve(r.input_sets() * size);
+  for (int set = 0; set < r.input_sets(); ++set)
+    pack_transposed(r.I, cell.kernel_blocks * H, weights.kernel, {cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp},
+                    r.set_count(), input_transposed.data() + set * size);
 }
 #endif
 

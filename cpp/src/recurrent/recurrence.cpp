@@ -63,8 +63,9 @@ Recurrence::Recurrence(const cells::CellInfo& cell, cells::Activations activatio
 
 #if REKUR_EQUATIONS
 Recurrence::Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
-                       bool bias)
+                       bool bias, bool input_by_block)
     : impl_(std::make_unique<Impl>()) {
+  impl_->input_by_block = input_by_block;
   impl_->cell = program->description();
   impl_->program = std::move(program);
   impl_->set_sizes(input_size, hidden_size, projection_size, bias);

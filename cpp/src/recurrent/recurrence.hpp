@@ -43,13 +43,13 @@ class Buffer {
 
 // Weights in the order the kernels read them.
 struct Packed {
-  Buffer input;                        // W_x as gemm panels: K = I, N = x_count·Hp
+  Buffer input;                        // by set of blocks that read the same x, W_x as gemm panels: K = I, N = set_count()·Hp
   Buffer input_bias;                   // [x_count·Hp]
   std::vector<Buffer> recurrent;       // by product: [padded columns/width][rows][count][width]
   std::vector<Buffer> recurrent_bias;  // [count·Hp], only for cells with a recurrent bias
   Buffer unit_weights;                 // [unit weights][Hp], only for cells with such
   // For the backward pass, each made when it is first needed:
-  Buffer input_transposed;                   // gemm panels: K = x_count·Hp, N = I
+  Buffer input_transposed;                   // by set, gemm panels: K = set_count()·Hp, N = I
   std::vector<Buffer> recurrent_transposed;  // by product: gemm panels, K = count·padded columns, N = rows
 
   void fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights);
@@ -64,7 +64,7 @@ struct Recurrence::Impl {
   int cell_index = -1;
   kernels::Functions functions = kernels::Functions::given;
   Index I, H, P;
-  bool bias;
+  bool bias, input_by_block = false;
 
   void set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias);
 
@@ -82,6 +82,12 @@ struct Recurrence::Impl {
 
   // Packs what a backward pass reads of the weights that the forward pass was prepared with: only what it needs, only once.
   void prepare_backward(const Weights<const float>& weights, bool through_h, bool to_input) const;
+
+  // Sets of blocks of the input's product that read the same x; a set's slots follow those of the one before it.
+  int input_sets() const { return input_by_block ? cell.x_count : 1; }
+  int set_count() const { return input_by_block ? 1 : cell.x_count; }
+  // Where in a row of x a slot's block begins to read.
+  Index input_offset(int slot) const { return input_by_block ? cell.kernel_block[static_cast<std::size_t>(slot)] * I : 0; }
 
   Index record(Index Hp) const { return cell.slots * Hp; }
   Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }

@@ -51,7 +51,9 @@ class Recurrence {
   // I, H >= 1; of a program that projects 1 <= P < H.
   Recurrence(const cells::CellInfo& cell, cells::Activations activations, Index input_size, Index hidden_size, bool bias);
 #if REKUR_EQUATIONS
-  Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size, bool bias);
+  // input_by_block: each block of the input's product reads an x of its own, block b features [b·I, (b + 1)·I) of what is given.
+  Recurrence(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size, bool bias,
+             bool input_by_block = false);
 #endif
   ~Recurrence();
   Recurrence(Recurrence&&) noexcept;
@@ -82,7 +84,7 @@ class Recurrence {
 struct Forward {
   const Recurrence* layer = nullptr;
   Index T = 0, B = 0;
-  Strided<const float> x;                      // (B, T, I)
+  Strided<const float> x;                      // (B, T, I), or where blocks read an x each (B, T, kernel_blocks·I)
   const Strided<const float>* step = nullptr;  // of a program: its inputs a step, (B, T, H) or (B, T, 1)
   // Of a program, in training: one a sequence, H floats a block of the recurrent kernel; one a step and state, H floats.
   Strided<const float> masks[kMostMasks];
