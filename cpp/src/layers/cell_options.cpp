@@ -7,6 +7,9 @@
 #include "layers/activation_spec.hpp"
 
 namespace rekur::layers {
+
+#if REKUR_EQUATIONS
+
 namespace {
 
 // A number for all states, or an object of numbers by the states' names; empty where the key is missing or all are `idle`.
@@ -54,6 +57,8 @@ void read_normalization(json::Reader& spec, CellOptions& options) {
 
 }  // namespace
 
+#endif
+
 float read_rate(json::Reader& spec, const char* key) {
   const double rate = spec.number(key, 0);
   // As float32 too: a rate that rounds to 1 would scale by infinity.
@@ -65,9 +70,19 @@ CellOptions read_cell_options(json::Reader& spec, const std::vector<std::string>
   CellOptions options;
   options.dropout = read_rate(spec, "dropout");
   options.recurrent_dropout = read_rate(spec, "recurrent_dropout");
+#if REKUR_EQUATIONS
   options.zoneout = by_state(spec, "zoneout", states, 0.0f, read_rate);
   options.state_clip = by_state(spec, "state_clip", states, std::numeric_limits<float>::infinity(), read_bound);
   read_normalization(spec, options);
+#else
+  static_cast<void>(states);
+  for (const char* key : {"zoneout", "state_clip", "layer_normalization"})
+    if (spec.find(key) != nullptr) spec.fail("'%' needs equations, without which this rekur was built (REKUR_EQUATIONS)", {key});
+#if REKUR_TRAINING
+  if (options.recurrent_dropout > 0)
+    spec.fail("'recurrent_dropout' needs equations, without which this rekur was built (REKUR_EQUATIONS)", {});
+#endif
+#endif
   return options;
 }
 

@@ -94,15 +94,10 @@ void read_options(json::Reader& spec, RecurrentSettings& s) {
         spec.fail("learn_initial_state: its cell has a weight named '%' already", {weights.name});
 }
 
+#if REKUR_EQUATIONS
 // The parameters of normalised sums and states; and whether there is what the options ask for.
 void add_gains(const json::Reader& spec, RecurrentSettings& s) {
   const CellOptions& o = s.options;
-#if !REKUR_EQUATIONS
-  if (o.normalizes() || !o.zoneout.empty() || !o.state_clip.empty() || (REKUR_TRAINING && o.recurrent_dropout > 0))
-    spec.fail(
-        "layer_normalization, zoneout, state_clip and, for training, recurrent_dropout need equations, without which this rekur "
-        "was built (REKUR_EQUATIONS)");
-#endif
   if (o.recurrent_dropout > 0 && s.recurrent_blocks == 0) spec.fail("recurrent_dropout: its cell has no recurrent product", {});
   if (o.normalize_sums && s.kernel_blocks + s.recurrent_blocks == 0)
     spec.fail("layer_normalization: its cell has no product whose sums could be normalised", {});
@@ -118,6 +113,7 @@ void add_gains(const json::Reader& spec, RecurrentSettings& s) {
     add("state_beta", o.beta_initializer, 0, false);
   }
 }
+#endif
 
 }  // namespace
 
@@ -136,7 +132,9 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   else
     read_compiled(spec, *found, s);
   s.options = read_cell_options(spec, s.states);
+#if REKUR_EQUATIONS
   add_gains(spec, s);
+#endif
   s.use_bias = spec.boolean("use_bias", true);
   s.return_sequences = spec.boolean("return_sequences", false);
   s.return_state = spec.boolean("return_state", false);

@@ -110,7 +110,8 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   const Index x_to = r_.cell.kernel_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   const Index recurrent_to = r_.cell.recurrent_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   if (tile.product == kKernel) {
-    k.gemm_tn(M, N, l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to, XH, accumulate, work);
+    k.gemm_tn(M, N, l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to,
+              XH, accumulate, work);
   } else if (tile.product >= 0) {
     const Product& product = r_.cell.products[static_cast<std::size_t>(tile.product)];
     float* const to = product.projects ? b_.d_weights.projection + tile.m0 * r_.P + tile.n0

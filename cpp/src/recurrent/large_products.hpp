@@ -68,8 +68,8 @@ class LargeProducts {
   Lists lists_[2];
   Tile* tiles_;
   Index tile_count_ = 0, most_dx_pairs_ = 0;  // of an input's set
-  Index columns_;                        // of a tile, at most
-  Index column_parts_, pairs_per_tile_;  // of the input gradient
+  Index columns_;                             // of a tile, at most
+  Index column_parts_, pairs_per_tile_;       // of the input gradient
 };
 
 }  // namespace rekur::recurrent
