@@ -562,7 +562,8 @@ def test_projections_are_refused_where_the_cell_reads_its_output() -> None:
             layers.RNN(cells.ugrnn, 4, projection_size=2),
             r"RNN 'rnn': projection_size: cell 'ugrnn': its equations read 'h'",
         ),
-        (layers.LSTM(4, projection_size=2, zoneout=0.1), r"LSTM 'lstm': projection_size: .*read 'h' unit by unit"),
+        (layers.LSTM(4, projection_size=2, zoneout=0.1), "'lstm': projection_size: zoneout reads 'h' unit by unit"),
+        (layers.LSTM(4, projection_size=2, recurrent_dropout=0.1), "the masks of recurrent_dropout read 'h'"),
     ]:
         with pytest.raises(ValueError, match=message):
             rekur.Model(x := rekur.Input((None, 3)), layer(x))

@@ -72,6 +72,9 @@ void read_projection(json::Reader& spec, RecurrentSettings& s) {
   s.projection_size = spec.positive_integer("projection_size");
   if (s.projection_size >= s.units)
     spec.fail("'projection_size' must be less than units, which are %, got %", {s.units, s.projection_size});
+  if (s.options.recurrent_dropout > 0 || (!s.options.zoneout.empty() && s.options.zoneout[0] > 0))
+    spec.fail("projection_size: % '%' unit by unit, so that it cannot be a projection to another width",
+              {s.options.recurrent_dropout > 0 ? "the masks of recurrent_dropout read" : "zoneout reads", s.states[0]});
   s.projection_initializer = read_initializer(spec, "projection_initializer", "glorot_uniform");
   for (const UnitWeights& weights : s.unit_weights)
     if (weights.name == "projection_kernel") spec.fail("projection_size: its cell has a weight '%' already", {weights.name});
