@@ -438,7 +438,9 @@ OTHER_DEFAULTS = {("Rescaling", "scale"), ("InputLayer", "dtype"), ("Huber", "na
 
 
 def _parameters(made):
-    found = inspect.signature(made.__init__).parameters.values()
+    found = list(inspect.signature(made.__init__).parameters.values())
+    options = getattr(made, "_cell_options", {})
+    found += [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=options[key]) for key in options]
     return {p.name: p for p in found if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
 
 

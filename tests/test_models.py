@@ -190,7 +190,7 @@ def test_arguments_that_ask_for_nothing_are_taken():
     model = Sequential([layers.Embedding(10, 4, mask_zero=False, input_length=6), LSTM(3, **plain), Dense(1)])
     assert model.input_shape == (None, 6)
     assert Sequential([Dense(1, input_dim=3)]).input_shape == (None, 3)
-    for key, value in {"dropout": 0.2, "stateful": True, "go_backwards": True}.items():
+    for key, value in {"stateful": True, "go_backwards": True}.items():
         with pytest.raises(TypeError, match=f"LSTM 'lstm' has no argument '{key}': "):
             LSTM(3, **{**plain, key: value})
     with pytest.raises(TypeError, match="Dense 'dense' has no argument 'unroll'"):
