@@ -50,7 +50,6 @@ REFUSED = [
     (lambda m: m.load_weights("m", skip_mismatch=True), "^load_weights has no argument 'skip_mismatch'"),
     (lambda m: rekur.load("m", custom_objects={"f": len}), "^load_model has no argument 'custom_objects'"),
     (lambda m: m.summary(line_length=80), "^summary has no argument 'line_length'"),
-    (lambda m: rekur.Sequential(trainable=False), "^Sequential has no argument 'trainable': all layers"),
     (lambda m: rekur.Sequential(layer=[]), "^Sequential has no argument 'layer'; did you mean 'layers'"),
     (lambda m: rekur.Model(*_ends(), nam="m"), "^Model has no argument 'nam'; did you mean 'name'"),
     (lambda m: optimizers.Adam(lr=0.1), "^Adam has no argument 'lr': it is called learning_rate"),

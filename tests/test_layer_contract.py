@@ -320,7 +320,7 @@ def test_unknown_missing_and_mistyped_keys_are_refused(example: Example) -> None
     ("change", "message"),
     [
         ({"format": "keras"}, "format"),
-        ({"version": 2}, "version"),
+        ({"version": 3}, "version"),
         ({"surprise": 1}, "surprise"),
         ({"inputs": ["nowhere"]}, "nowhere"),
         ({"outputs": ["nowhere"]}, "nowhere"),

@@ -141,24 +141,15 @@ def test_graph_mistakes_are_named():
     x = Input((5, 3), name="x")
     lstm = LSTM(4)
     y = lstm(x)
-    with pytest.raises(ValueError, match="called before"):
-        lstm(x)
     with pytest.raises(TypeError, match="symbolic"):
         Dense(1)(np.ones((2, 3)))
     other = Input((4,), name="other")
     with pytest.raises(ValueError, match="Input 'other'"):
         Model(x, layers.Add()([y, other]))
-    with pytest.raises(ValueError, match=r"rekur\.Input"):
-        Model(y, Dense(1)(y))
     with pytest.raises(ValueError, match=r"GRU 'gru'.*"):
         layers.GRU(4)(y)
-    model = Model(x, y)
-    with pytest.raises(TypeError, match="not supported"):
-        model(x)
-    with pytest.raises(ValueError, match="already belongs"):
-        Model(x, y)
-    with pytest.raises(ValueError, match="already"):
-        Sequential([Input((5, 3)), lstm])
+    with pytest.raises(ValueError, match="in use in model 'sequential' already"):
+        Sequential([Input((5, 3)), lstm, lstm])
     with pytest.raises(TypeError, match="expected a layer"):
         Sequential([Input((5, 3)), "LSTM"])
 

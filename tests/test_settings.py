@@ -269,7 +269,7 @@ def test_nothing_of_a_connected_layer_can_be_set(kind):
     layer = EXAMPLES[kind][0]()
     model = connect(layer)
     spec, weights = model.spec, model.get_weights()
-    names = [n for n in dir(layer) if not n.startswith("_") and n != "trainable"]
+    names = [n for n in dir(layer) if not n.startswith("_") and n not in ("trainable", "lr_scale")]
     assert {"name", "input_shape", *layer._keys} <= set(names)
     for name in names:
         with pytest.raises(AttributeError) as caught:
@@ -360,15 +360,22 @@ def test_values_of_settings_cannot_be_changed_in_place():
     assert type(layer.config()["activation"]) is dict
 
 
-def test_freezing_is_refused_until_it_exists():
+def test_trainable_and_lr_scale_may_be_set_at_any_time_and_are_checked():
     model = connect(layers.LSTM(4))
     for subject in (model, *model.layers, layers.Dense(3)):
         assert subject.trainable is True
-        subject.trainable = True
-        with pytest.raises(AttributeError, match=r"trainable cannot be False.*fit a second model"):
-            subject.trainable = False
+        subject.trainable = False
+        assert subject.trainable is False
         with pytest.raises(TypeError, match="trainable must be True or False, got 0"):
             subject.trainable = 0
+    layer = model.layers[1]
+    layer.lr_scale = 0.5
+    for bad, error in ((-1, ValueError), (float("nan"), ValueError), ("fast", TypeError)):
+        with pytest.raises(error, match="LSTM 'lstm': lr_scale must be"):
+            layer.lr_scale = bad
+    assert layer.lr_scale == 0.5
+    with pytest.raises(TypeError, match="trainable must be True or False"):
+        rekur.Sequential(trainable="no")
 
 
 def test_a_name_set_before_the_call_is_the_layers_name():

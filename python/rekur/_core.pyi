@@ -1,6 +1,6 @@
 """The C++ engine. Private: use the classes of ``rekur`` instead."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,14 @@ class Tape:
     """What a training forward pass keeps; consumed by Model.backward."""
 
 class Model:
-    def __init__(self, spec: str) -> None: ...
+    def __init__(self, spec: str, shared: Mapping[str, tuple[Model, str]] = ...) -> None:
+        """`shared`: by layer (model, its layer) whose weights it has."""
     @property
     def spec(self) -> str: ...
+    @property
+    def training(self) -> list[tuple[str, bool, float]]:
+        """(name, trained, factor of the learning rate) of each layer of the spec."""
+    def set_trained(self, layer: str, trained: bool, learning_rate_scale: float = 1.0) -> None: ...
     @property
     def inputs(self) -> list[tuple[str, _Shape, str]]: ...
     @property

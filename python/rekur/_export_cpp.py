@@ -165,9 +165,13 @@ def _spec_literals(spec: Spec) -> Iterator[str]:
     head, tail = dict(spec), {key: spec[key] for key in ("inputs", "outputs")}
     for key in ("layers", *tail):
         del head[key]
+    calls = head.pop("calls", None)
     lines = [json.dumps(head)[:-1] + ', "layers": [']
     lines += [json.dumps(layer) + ", " for layer in spec["layers"]]
     lines[-1] = lines[-1].removesuffix(", ") + "], "
+    if calls is not None:
+        lines += ['"calls": [', *(json.dumps(call) + ", " for call in calls)]
+        lines[-1] = lines[-1].removesuffix(", ") + "], "
     lines.append(json.dumps(tail)[1:])
     text = "".join(lines)
     assert json.loads(text) == spec

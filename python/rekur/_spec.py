@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 Spec: TypeAlias = dict[str, Any]
 
 FORMAT = "rekur"
-VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 MATRIX = ("GatedLinearAttention", "MLSTM", "SelectiveSSM")  # the types whose state is a matrix
 RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", *MATRIX)
@@ -41,15 +40,39 @@ def unique_name(base: str, taken: Mapping[str, object]) -> str:
     return name
 
 
-def model_spec(name: str, layers: Sequence[Spec], inputs: Sequence[str], outputs: Sequence[str]) -> Spec:
+def model_spec(
+    name: str,
+    layers: Sequence[Spec],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    calls: Sequence[Spec] | None = None,
+) -> Spec:
+    """Of version 2 where there are calls apart, else of version 1, whose layers have their inputs with them."""
     return {
         "format": FORMAT,
-        "version": VERSION,
+        "version": 1 if calls is None else 2,
         "name": name,
         "layers": list(layers),
+        **({} if calls is None else {"calls": list(calls)}),
         "inputs": list(inputs),
         "outputs": list(outputs),
     }
+
+
+def nodes(spec: Mapping[str, Any]) -> list[Spec]:
+    """The inputs and calls of a spec of any version, in topological order.
+
+    Each is its layer's object under the name of its outputs, with ``inputs``, and ``owner``, the layer's name, which
+    its weights go by.
+    """
+    if spec["version"] == 1:
+        return [{**layer, "owner": layer["name"]} for layer in spec["layers"]]
+    layers = {layer["name"]: layer for layer in spec["layers"]}
+    found = [{**layer, "owner": name} for name, layer in layers.items() if layer["type"] == "Input"]
+    for call in spec["calls"]:
+        name = call.get("name", call["layer"])
+        found.append({**layers[call["layer"]], "name": name, "inputs": call["inputs"], "owner": call["layer"]})
+    return found
 
 
 def reference(layer: str, output: int) -> str:
@@ -64,7 +87,7 @@ def split_reference(ref: str) -> tuple[str, int]:
 def time_sources(spec: Spec) -> list[int | None]:
     """For each output of the model, the input its time axis comes from; None where it has no time axis."""
     sources: dict[tuple[str, int], int | None] = {}
-    for layer in spec["layers"]:
+    for layer in nodes(spec):
         kind, name = layer["type"], layer["name"]
         if kind == "Input":
             features = 0 if layer.get("dtype", "float32") == "int32" else 1

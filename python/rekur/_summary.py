@@ -1,22 +1,32 @@
 """The table that ``Model.summary`` prints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from rekur._spec import reference
 from rekur.layers.base import Layer
+
+if TYPE_CHECKING:
+    from rekur.models.structure import Structure
 
 _HEADER = ("Layer (type)", "Output Shape", "Param #", "Connected to")
 
 
-def summary_lines(name: str, layers: Sequence[Layer], size: Callable[[str], int]) -> list[str]:
-    """Lines of an aligned table; ``size`` gives a layer's number of parameters by its name."""
+def summary_lines(model: "Structure") -> list[str]:
+    """Lines of an aligned table; a layer that is not trained says so, and a model within is a line."""
+    sizes = model._sizes()
     rows = [_HEADER]
-    for layer in layers:
-        shapes = ", ".join(str(shape) for shape in layer.output_shapes)
-        sources = ", ".join(tensor.name for tensor in layer._inbound) or "-"
-        rows.append((f"{layer.name} ({type(layer).__name__})", shapes, f"{size(layer.name):,}", sources))
+    for member in model._graph:
+        calls = [call for call in model._order if call.layer is member]
+        shapes = ", ".join(str(tensor.shape) for call in calls for tensor in call.outputs)
+        inputs = dict.fromkeys(model._cuts.get(t, t) for call in calls for t in call.inputs)
+        sources = ", ".join(reference(model._names[t.layer], t.index) for t in inputs) or "-"
+        size = sum(sizes[layer] for layer in dict.fromkeys(_layers(member)))
+        kind = type(member).__name__ + ("" if member.trainable or not size else ", frozen")
+        rows.append((f"{model._names[member]} ({kind})", shapes, f"{size:,}", sources))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
 
-    def line(row: Sequence[str]) -> str:
+    def line(row: tuple[str, ...]) -> str:
         cells = [
             cell.rjust(w) if column == 2 else cell.ljust(w)
             for column, (cell, w) in enumerate(zip(row, widths, strict=True))
@@ -24,16 +34,27 @@ def summary_lines(name: str, layers: Sequence[Layer], size: Callable[[str], int]
         return "  ".join(cells).rstrip()
 
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    total = sum(size(layer.name) for layer in layers)
+    total, trained = sum(sizes.values()), sum(n for layer, n in sizes.items() if layer.trainable)
     return [
-        f'Model: "{name}"',
+        f'Model: "{model.name}"',
         rule,
         line(rows[0]),
         rule,
         *(line(row) for row in rows[1:]),
         rule,
         f"Total params: {total:,} ({_bytes(4 * total)})",
+        f"Trainable params: {trained:,} ({_bytes(4 * trained)})",
+        f"Non-trainable params: {total - trained:,} ({_bytes(4 * (total - trained))})",
     ]
+
+
+def _layers(member: "Layer | Structure") -> Iterator[Layer]:
+    if isinstance(member, Layer):
+        yield member
+        return
+    for inner in member._graph:
+        if not (isinstance(inner, Layer) and inner.type == "Input"):
+            yield from _layers(inner)
 
 
 def _bytes(count: int) -> str:

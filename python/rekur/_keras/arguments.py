@@ -66,13 +66,7 @@ def _penalties(*parameters: str) -> Table:
     return {**table, **{f"{p}_constraint": limit for p in parameters}}
 
 
-FREEZING = (
-    "all layers of a model are trained; to train only what follows, predict with a model that ends here and fit a "
-    "second model on its outputs"
-)
-
 _LAYER: Table = {
-    "trainable": Foreign(_values(True), FREEZING),
     "dtype": _FLOAT32,
     "autocast": Foreign(_anything, "all is float32"),
     "activity_regularizer": _regularizer("activity"),
@@ -193,7 +187,6 @@ _ACTIVATION: Table = {
 }
 
 _MODEL: Table = {
-    "trainable": Foreign(_values(True), FREEZING),
     "dtype": _FLOAT32,
     "autocast": Foreign(_anything, "all is float32"),
 }

@@ -3,18 +3,18 @@
 from rekur._keras import arguments
 
 _WEIGHTS = "get_weights gives the arrays, set_weights takes them"
-_ALL_TRAINED = "every weight is trained: get_weights"
+_FROZEN = "get_weights of the layers whose trainable is False"
+_TRAINED = "get_weights of the layers whose trainable is True; set_weights takes arrays"
 _FLOAT32 = "all is float32"
 _OWN = "Python code inside a model is not here yet (docs/coming-from-keras.md)"
-_TENSOR = "keep the tensor that Input or the call of a layer returned"
 
 _COMMON = {
     "variables": _WEIGHTS,
     "weights": _WEIGHTS,
-    "trainable_variables": _WEIGHTS,
-    "trainable_weights": _WEIGHTS,
-    "non_trainable_variables": _ALL_TRAINED,
-    "non_trainable_weights": _ALL_TRAINED,
+    "trainable_variables": _TRAINED,
+    "trainable_weights": _TRAINED,
+    "non_trainable_variables": _FROZEN,
+    "non_trainable_weights": _FROZEN,
     "dtype": _FLOAT32,
     "dtype_policy": _FLOAT32,
     "compute_dtype": _FLOAT32,
@@ -28,8 +28,6 @@ _COMMON = {
     "compute_mask": "rows have lengths, not masks",
     "supports_masking": "rows have lengths, not masks",
     "quantize": "rekur.onnx.quantize makes an int8 file of a trained model",
-    "input": _TENSOR,
-    "output": _TENSOR,
 }
 
 _MODEL = {

@@ -12,12 +12,34 @@ from rekur import _core
 from rekur._own import refuse_class, refuse_methods
 from rekur._settings import Guarded, Setting, thawed
 from rekur._spec import Spec, check_name, dumps, reference, snake_case
-from rekur._validate import Floats, Shape, boolean, integer
+from rekur._validate import Floats, Shape, boolean, integer, real
 
 if TYPE_CHECKING:
-    from rekur.models import Model
+    from rekur.models.structure import Structure
 
 _serials = itertools.count()
+
+
+class Call:
+    """A layer, or a model used as one, called once: on which tensors, and what it gave."""
+
+    __slots__ = ("inputs", "layer", "outputs", "serial")
+
+    def __init__(self, layer: "Layer | Structure", inputs: list["SymbolicTensor"]) -> None:
+        self.layer = layer
+        self.inputs = inputs
+        self.outputs: list[SymbolicTensor] = []
+        self.serial = next(_serials)
+
+    def give(self, found: Sequence[tuple[Shape, str]]) -> None:
+        """The outputs, by their shapes and dtypes."""
+        self.outputs = [SymbolicTensor(tuple(shape), dtype, self, k) for k, (shape, dtype) in enumerate(found)]
+
+    @property
+    def name(self) -> str:
+        """The layer's name, with a number for its second call and those after."""
+        k = self.layer._calls.index(self)
+        return self.layer.name if k == 0 else f"{self.layer.name}_{k}"
 
 
 class SymbolicTensor:
@@ -29,8 +51,8 @@ class SymbolicTensor:
         ``(None, …)``: the batch, then the dimensions; None where only the data will tell.
     dtype : str
         ``"float32"`` or ``"int32"``.
-    layer : Layer
-        The layer whose output ``index`` this is.
+    layer : Layer or Model
+        Whose output ``index`` this is.
     index : int
 
     Notes
@@ -38,16 +60,20 @@ class SymbolicTensor:
     It never changes. A copy of it is the tensor itself, and it cannot be pickled: it stands for a place in a graph.
     """
 
-    __slots__ = ("dtype", "index", "layer", "shape")
+    __slots__ = ("_call", "dtype", "index", "shape")
 
     shape: Shape
     dtype: str
-    layer: "Layer"
     index: int
+    _call: Call
 
-    def __init__(self, shape: Shape, dtype: str, layer: "Layer", index: int = 0) -> None:
-        for name, value in (("shape", shape), ("dtype", dtype), ("layer", layer), ("index", index)):
+    def __init__(self, shape: Shape, dtype: str, call: Call, index: int = 0) -> None:
+        for name, value in (("shape", shape), ("dtype", dtype), ("_call", call), ("index", index)):
             object.__setattr__(self, name, value)
+
+    @property
+    def layer(self) -> Any:
+        return self._call.layer
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{self!r}: '{name}' cannot be set: a symbolic tensor is what its layer gives")
@@ -66,7 +92,7 @@ class SymbolicTensor:
 
     @property
     def name(self) -> str:
-        return reference(self.layer.name, self.index)
+        return reference(self._call.name, self.index)
 
     def __repr__(self) -> str:
         return f"<SymbolicTensor '{self.name}' shape={self.shape} dtype={self.dtype}>"
@@ -116,11 +142,14 @@ class Layer(Guarded):
     Notes
     -----
     Every parameter of a layer is an attribute under its name. It may be set until the layer is called, with the checks
-    of the constructor; after that the layer is what its model was made of, and setting raises AttributeError. Dicts and
-    lists among them (an activation with parameters) cannot be changed in place.
+    of the constructor; after that the layer is what its models are made of, and setting raises AttributeError. Dicts
+    and lists among them (an activation with parameters) cannot be changed in place. ``trainable`` and
+    ``lr_scale`` may be set at any time and act at once.
+
+    A layer may be called any number of times, and be part of any number of models: its weights are the same everywhere.
 
     A copy, by ``copy``, ``deepcopy`` or ``pickle``, is a layer of the same name and parameters that was not called.
-    Weights belong to the model: ``copy.set_weights(layer.get_weights())`` once the copy is part of one.
+    Weights come with the first model: ``copy.set_weights(layer.get_weights())`` once the copy is part of one.
     """
 
     type: ClassVar[str]
@@ -135,8 +164,10 @@ class Layer(Guarded):
         "output_shapes": "they follow from what the layer was called on",
     }
     input_dtype: ClassVar[str] = "float32"
-    _serial = -1  # its place in the order of calls; -1: not called
-    _model: "Model | None" = None
+    _home: "Structure | None" = None  # the first model that it became a part of: the engine has its weights from there
+    _auto_named = False  # by that model
+    _trainable = True
+    _lr_scale = 1.0
 
     input_shape = Setting(_input_shape)
 
@@ -146,12 +177,13 @@ class Layer(Guarded):
         options = others if options is None else options
         self._name = None if name is None else check_name(name, type(self).__name__)
         self.input_shape = options.pop("input_shape", None)
+        self._calls: list[Call] = []
+        if "trainable" in options:
+            self.trainable = options.pop("trainable")
         if options:
             from rekur._keras import arguments  # which only scripts of Keras need
 
             arguments.check(self.type, repr(self), options, self._argument_names())
-        self._inbound: list[SymbolicTensor] = []
-        self._outbound: list[SymbolicTensor] = []
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -159,7 +191,7 @@ class Layer(Guarded):
 
     def _argument_names(self) -> list[str]:
         """What the constructor takes by name."""
-        return [*inspect.signature(type(self).__init__).parameters, "input_shape"]
+        return [*inspect.signature(type(self).__init__).parameters, "input_shape", "trainable"]
 
     @property
     def name(self) -> str:
@@ -168,23 +200,63 @@ class Layer(Guarded):
     @name.setter
     def name(self, name: str) -> None:
         self._may_set("name")
-        self._name = check_name(name, f"{self!r}: name")
+        self._name, self._auto_named = check_name(name, f"{self!r}: name"), False
 
     @property
     def trainable(self) -> bool:
-        """True: every layer is trained."""
-        return True
+        """Whether training changes the layer's weights; acts from the next step on, in every model it is part of.
+
+        What is not trained costs no time in the backward pass, nor does what lies below the lowest layer that is.
+        """
+        return self._trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        refuse_freezing(value, repr(self))
+        self._trainable = boolean(value, f"{self!r}: trainable")
+
+    @property
+    def lr_scale(self) -> float:
+        """What the learning rate is multiplied by for this layer, 1 by default; acts from the next step on."""
+        return self._lr_scale
+
+    @lr_scale.setter
+    def lr_scale(self, value: float) -> None:
+        self._lr_scale = real(value, f"{self!r}: lr_scale", 0)
+
+    @property
+    def input(self) -> Any:
+        """What the layer was called on: a symbolic tensor, or a list where it was several.
+
+        Raises
+        ------
+        ValueError
+            If it was not called, or more than once: keep the tensors themselves then.
+        """
+        return _one_or_list(self._only_call("input").inputs)
+
+    @property
+    def output(self) -> Any:
+        """What the layer gave: a symbolic tensor, or a list where it has several outputs. Errors as of ``input``."""
+        return _one_or_list(self._only_call("output").outputs)
+
+    def _only_call(self, what: str) -> Call:
+        if len(self._calls) != 1:
+            raise ValueError(
+                f"{self!r} has no '{what}': it was "
+                + ("not called yet" if not self._calls else f"called {len(self._calls)} times, and each has its own")
+            )
+        return self._calls[0]
+
+    def _is_named(self) -> bool:
+        """Whether somebody chose the name."""
+        return self._name is not None and not self._auto_named
 
     def _is_connected(self) -> bool:
-        return self._serial >= 0
+        return bool(self._calls)
 
     def _may_set(self, name: str) -> None:
         if self._is_connected():
-            of = "" if self._model is None else f" is part of model '{self._model.name}' and"
+            of = "" if self._home is None else f" is part of model '{self._home.name}' and"
             raise AttributeError(
                 f"{self!r}{of} has been called: '{name}' cannot be set any more; make a layer with the value wanted "
                 "and a model of it (set_weights takes weights over)"
@@ -197,12 +269,13 @@ class Layer(Guarded):
         """Raises ValueError where the parameters do not go together."""
 
     def _disconnect(self) -> None:
-        """As before the call that connected it."""
-        self._inbound, self._outbound, self._serial, self._model = [], [], -1, None
+        """As before the last call."""
+        self._calls.pop()
+        if not self._calls:
+            self._home = None
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_model", "_serial", "_inbound", "_outbound")
-        return {"_inbound": [], "_outbound": [], **{k: v for k, v in vars(self).items() if k not in left_out}}
+        return {**{k: v for k, v in vars(self).items() if k != "_home"}, "_calls": []}
 
     def __copy__(self) -> "Layer":
         return copy.deepcopy(self)
@@ -212,10 +285,10 @@ class Layer(Guarded):
         return {key: thawed(getattr(self, key)) for key in self._keys}
 
     def spec(self) -> Spec:
-        """The layer's object in the spec."""
+        """The layer's object in the spec; with the inputs of its first call where it was called."""
         entry: Spec = {"type": self.type, "name": self.name}
-        if self._inbound:
-            entry["inputs"] = [tensor.name for tensor in self._inbound]
+        if self._calls and self._calls[0].inputs:
+            entry["inputs"] = [tensor.name for tensor in self._calls[0].inputs]
         return {**entry, **self.config()}
 
     @classmethod
@@ -227,7 +300,7 @@ class Layer(Guarded):
         return f"{self.type} '{self.name}'"
 
     def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
-        """Connect the layer to ``inputs``.
+        """Connect the layer to ``inputs``; once more, with the same weights, where it was called before.
 
         Returns
         -------
@@ -236,7 +309,7 @@ class Layer(Guarded):
         Raises
         ------
         ValueError
-            If the shapes do not fit, or the layer was called before.
+            If the shapes do not fit.
         TypeError
             If an input is anything but a symbolic tensor.
         """
@@ -250,31 +323,33 @@ class Layer(Guarded):
             arguments.check("call", f"the call of {self!r}", options, inspect.signature(self.__call__).parameters)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
-        if self._serial >= 0:
-            raise ValueError(
-                f"{self!r} was called before; one layer's weights in two places are not supported: make a second layer"
-            )
-        entry = {"type": self.type, "name": self.name, **self.config()}
-        found = _core.infer_layer(dumps(entry), [(t.shape, t.dtype) for t in inputs])
-        self._inbound = inputs
-        self._outbound = [SymbolicTensor(tuple(shape), dtype, self, k) for k, (shape, dtype) in enumerate(found)]
-        self._serial = next(_serials)
-        return self._outbound[0] if len(self._outbound) == 1 else list(self._outbound)
+        found = self._infer([(t.shape, t.dtype) for t in inputs])
+        call = Call(self, inputs)
+        call.give(found)
+        self._calls.append(call)
+        return _one_or_list(call.outputs)
+
+    def _infer(self, inputs: list[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        """Shapes and dtypes of the outputs for those of inputs."""
+        return _core.infer_layer(dumps({"type": self.type, "name": self.name, **self.config()}), inputs)
 
     @property
     def output_shapes(self) -> list[Shape]:
-        """The shapes of the outputs; empty before the layer is connected."""
-        return [tensor.shape for tensor in self._outbound]
+        """The shapes of the outputs, of all calls; empty before the layer is called."""
+        return [tensor.shape for call in self._calls for tensor in call.outputs]
 
     def count_params(self) -> int:
         """Number of parameters."""
-        return self._owner()._layer_size(self.name)
+        home = self._owner()
+        return home._layer_size(home._name_of(self))
 
     def get_weights(self) -> list[Floats]:
         """Copies of the layer's parameters: kernel, recurrent_kernel, bias, peephole, as far as it has them (a
         Bidirectional's forward ones first).
         """
-        return [w for name, w in self._owner().named_weights().items() if name.startswith(f"{self.name}/")]
+        home = self._owner()
+        prefix = f"{home._name_of(self)}/"
+        return [w for name, w in home.named_weights().items() if name.startswith(prefix)]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set the layer's parameters from arrays in the order of ``get_weights``.
@@ -284,21 +359,17 @@ class Layer(Guarded):
         ValueError
             If their number or a shape is wrong.
         """
-        self._owner()._set_weights(weights, f"{self.name}/", repr(self))
+        home = self._owner()
+        home._set_weights(weights, f"{home._name_of(self)}/", repr(self))
 
-    def _owner(self) -> "Model":
-        if self._model is None:
+    def _owner(self) -> "Structure":
+        if self._home is None:
             raise ValueError(f"{self!r} has no weights yet: it belongs to no model")
-        return self._model
+        return self._home
 
 
-def refuse_freezing(value: object, what: str) -> None:
-    """Raises AttributeError for ``trainable = False``."""
-    if not boolean(value, f"{what}: trainable"):
-        raise AttributeError(
-            f"{what}: trainable cannot be False: all layers of a model are trained. To train only what follows, "
-            "predict with a model that ends here and fit a second model on its outputs"
-        )
+def _one_or_list(tensors: list[SymbolicTensor]) -> Any:
+    return tensors[0] if len(tensors) == 1 else list(tensors)
 
 
 class InputLayer(Layer):
@@ -334,6 +405,13 @@ class InputLayer(Layer):
         self.dtype = "float32" if dtype is None else dtype
         self._begin()
 
+    def _hold_ids(self, what: str) -> None:
+        """Become the int32 input of ``what``: Keras's inputs are float32 where nobody says more, and hold ids all the
+        same."""
+        if self._home is not None and self._home._native is not None:
+            raise ValueError(f"{what}: {self!r} is the float32 input of a model that is built already")
+        self._hold("int32")
+
     def _hold(self, dtype: str) -> None:
         """Become an input of another dtype: see Embedding."""
         vars(self)["dtype"] = dtype
@@ -352,15 +430,16 @@ class InputLayer(Layer):
         self._begin()
 
     def _begin(self) -> None:
-        self._outbound = [SymbolicTensor((None, *self.shape), self.dtype, self)]
-        self._serial = next(_serials)
+        call = Call(self, [])
+        call.give([((None, *self.shape), self.dtype)])
+        self._calls = [call]
 
     def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
         raise ValueError(f"{self!r} takes no inputs: it is where a model begins")
 
     @property
     def tensor(self) -> SymbolicTensor:
-        return self._outbound[0]
+        return self._calls[0].outputs[0]
 
 
 def Input(

@@ -188,9 +188,7 @@ class Embedding(Layer):
         entrance = inputs[0].layer if len(inputs) == 1 else None
         if not isinstance(entrance, InputLayer) or entrance.dtype == "int32" or len(entrance.shape) > 1:
             return super()._connect(inputs)
-        if entrance._model is not None and entrance._model._native is not None:
-            raise ValueError(f"{self!r}: {entrance!r} is the float32 input of a model that is built already")
-        entrance._hold("int32")  # Keras's inputs are float32 where nobody says more, and hold ids all the same
+        entrance._hold_ids(repr(self))
         try:
             return super()._connect(inputs)
         except (TypeError, ValueError):

@@ -11,7 +11,7 @@ from rekur.layers.base import Layer, SymbolicTensor, symbolic
 from rekur.layers.cell_options import CellOptions
 
 if TYPE_CHECKING:
-    from rekur.models import Model
+    from rekur.models.structure import Structure
 
 _MERGE_MODES = ("concat", "sum", "mul", "ave")
 
@@ -50,7 +50,7 @@ class Stateful(Layer):
         Raises
         ------
         ValueError
-            If the shapes do not fit, or the layer was called before.
+            If the shapes do not fit.
         """
         self._check_call(options)
         tensors = symbolic(inputs, repr(self))
@@ -118,7 +118,7 @@ class Recurrent(Stateful, CellOptions):
             raise ValueError(f"{self!r} is a part of {self._wrapper!r}; make a layer of its own")
         return super()._connect(inputs)
 
-    def _owner(self) -> "Model":
+    def _owner(self) -> "Structure":
         if self._wrapper is not None:
             raise ValueError(f"{self!r}: its weights are those of {self._wrapper!r}, forward ones first")
         return super()._owner()
@@ -188,7 +188,7 @@ class Bidirectional(Stateful):
     def _take(self, layer: object) -> Recurrent:
         if not isinstance(layer, Recurrent):
             raise TypeError(f"{self!r}: expected an RNN, SimpleRNN, LSTM or GRU layer, got {layer!r}")
-        if layer._serial >= 0:
+        if layer._is_connected():
             raise ValueError(f"{self!r}: {layer!r} was called before; make a layer of its own")
         if layer._wrapper is not None and layer._wrapper is not self:
             raise ValueError(f"{self!r}: {layer!r} is a part of {layer._wrapper!r}; make a layer of its own")

@@ -210,7 +210,7 @@ class RNN(Recurrent):
         Raises
         ------
         TypeError, ValueError
-            If the shapes do not fit, a step input is missing, or the layer was called before.
+            If the shapes do not fit, a step input is missing, or the layer was called before on others.
         """
         tensors = symbolic(inputs, repr(self))
         named = {key: options.pop(key) for key in list(options) if key in self.cell.step_inputs}
@@ -238,6 +238,10 @@ class RNN(Recurrent):
             if name not in given and value is None:
                 raise TypeError(f"{self!r}: {self.cell!r} needs the step input '{name}': call it on [x, {name}]")
         ordered = [name for name in names if name in given]
+        if self._calls and tuple(ordered) != self._given:
+            raise ValueError(
+                f"{self!r} was called before with the step inputs {list(self._given or ())}, now {ordered}"
+            )
         vars(self)["_given"] = tuple(ordered)
         return [tensors[0], *(given[name] for name in ordered), *tensors[timed:]]
 
@@ -262,4 +266,5 @@ class RNN(Recurrent):
 
     def _disconnect(self) -> None:
         super()._disconnect()
-        vars(self)["_given"] = None
+        if not self._calls:
+            vars(self)["_given"] = None

@@ -1,59 +1,186 @@
-"""From symbolic tensors to the layers between them."""
+"""From symbolic tensors to the calls and layers between them, and from nested models to one flat graph."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rekur._spec import reference, unique_name
+from rekur.layers.base import Call, InputLayer, Layer, SymbolicTensor
+
+if TYPE_CHECKING:
+    from rekur.models.structure import Structure
+
+Member = Any  # a Layer, or a Model used as one
 
 
-def collect_layers(inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor]) -> list[Layer]:
-    """All layers between inputs and outputs, in the order of Keras: the farthest from the outputs first.
+def cut(inputs: Sequence[SymbolicTensor]) -> tuple[list[SymbolicTensor], dict[SymbolicTensor, SymbolicTensor]]:
+    """Inputs of a model that begins at these tensors, and which of them stand for tensors inside another graph."""
+    entrances, cuts, taken = [], {}, {t.layer.name: t for t in inputs if isinstance(t.layer, InputLayer)}
+    for tensor in inputs:
+        if not isinstance(tensor.layer, InputLayer):
+            name = unique_name(tensor.name.replace(":", "_"), taken)
+            cuts[tensor] = InputLayer(tensor.shape[1:], dtype=tensor.dtype, name=name).tensor
+            taken[name] = cuts[tensor]
+        entrances.append(cuts.get(tensor, tensor))
+    return entrances, cuts
 
-    A layer's depth is the number of layers on the longest way from it to an output. Layers of one depth stand in the
-    order in which a walk from the outputs, depth first, meets them; inputs that no output depends on come before the
-    layers of depth 0. With this order ``get_weights`` of a model and of its twin in Keras list the same arrays.
+
+def collect(
+    inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor], cuts: Mapping[SymbolicTensor, SymbolicTensor]
+) -> tuple[list[Member], list[Call]]:
+    """All layers between inputs and outputs in the order of Keras, the farthest from the outputs first; their calls.
+
+    A call's depth is the number of calls on the longest way from it to an output, a layer's that of its farthest call.
+    Layers of one depth stand in the order in which a walk from the outputs, depth first, meets them; inputs that no
+    output depends on come before the layers of depth 0. With this order ``get_weights`` of a model and of its twin in
+    Keras list the same arrays.
     """
     for what, tensors in (("inputs", inputs), ("outputs", outputs)):
         if not tensors:
             raise ValueError(f"Model: {what} is empty")
-        names = [(t.layer, t.index) for t in tensors]
-        if any(names.count(n) > 1 for n in names):
+        if len({id(tensor) for tensor in tensors}) < len(tensors):
             raise ValueError(f"Model: a tensor is listed twice among the {what}")
-    for tensor in inputs:
-        if not isinstance(tensor.layer, InputLayer):
-            raise ValueError(f"Model: inputs must come from rekur.Input, got the output of {tensor.layer!r}")
-    met, finished = _walk(outputs)
-    listed = [tensor.layer for tensor in inputs]
-    for layer in met:
-        if isinstance(layer, InputLayer) and layer not in listed:
-            raise ValueError(f"Model: the outputs depend on {layer!r}, which is not among the inputs")
+    met, finished = _walk([cuts.get(tensor, tensor) for tensor in outputs], cuts)
+    listed = [tensor._call for tensor in inputs]
+    for call in met:
+        if isinstance(call.layer, InputLayer) and call not in listed:
+            raise ValueError(f"Model: the outputs depend on {call.layer!r}, which is not among the inputs")
 
     depth = dict.fromkeys(met, 0)
-    for layer in reversed(finished):  # whoever reads a layer comes before it here
-        for tensor in layer._inbound:
-            depth[tensor.layer] = max(depth[tensor.layer], depth[layer] + 1)
-    place = {layer: k for k, layer in enumerate(met)}
-    for layer in listed:
-        depth.setdefault(layer, 0)
-        place.setdefault(layer, -1)
-    return sorted(depth, key=lambda layer: (-depth[layer], place[layer]))
+    layer_depth: dict[Member, int] = {}
+    for call in reversed(finished):  # whoever reads a call's outputs comes before it here
+        depth[call] = layer_depth[call.layer] = max(depth[call], layer_depth.get(call.layer, 0))
+        for tensor in call.inputs:
+            source = cuts.get(tensor, tensor)._call
+            depth[source] = max(depth[source], depth[call] + 1)
+    place: dict[Member, int] = {}
+    for k, call in enumerate(met):
+        place.setdefault(call.layer, k)
+    for call in listed:
+        depth.setdefault(call, 0)
+        layer_depth.setdefault(call.layer, 0)
+        place.setdefault(call.layer, -1)
+    order = {call: k for k, call in enumerate(finished)}
+    layers = sorted(layer_depth, key=lambda layer: (-layer_depth[layer], place[layer]))
+    calls = sorted(depth, key=lambda call: (-depth[call], place[call.layer], order.get(call, -1)))
+    return layers, calls
 
 
-def _walk(outputs: Sequence[SymbolicTensor]) -> tuple[list[Layer], list[Layer]]:
-    """The layers behind the outputs, in the order a walk depth first meets them, and in the order it leaves them."""
-    met: dict[Layer, None] = {}
-    finished: list[Layer] = []
+def _walk(
+    outputs: Sequence[SymbolicTensor], cuts: Mapping[SymbolicTensor, SymbolicTensor]
+) -> tuple[list[Call], list[Call]]:
+    """The calls behind the outputs, in the order a walk depth first meets them, and in the order it leaves them."""
+
+    def sources(call: Call) -> Any:
+        return iter([cuts.get(tensor, tensor)._call for tensor in call.inputs])
+
+    met: dict[Call, None] = {}
+    finished: list[Call] = []
     for output in outputs:
-        if output.layer in met:
+        if output._call in met:
             continue
-        met[output.layer] = None
-        stack = [(output.layer, iter(output.layer._inbound))]
+        met[output._call] = None
+        stack = [(output._call, sources(output._call))]
         while stack:
-            layer, sources = stack[-1]
-            source = next((t.layer for t in sources if t.layer not in met), None)
+            call, behind = stack[-1]
+            source = next((c for c in behind if c not in met), None)
             if source is None:
-                finished.append(layer)
+                finished.append(call)
                 stack.pop()
             else:
                 met[source] = None
-                stack.append((source, iter(source._inbound)))
+                stack.append((source, sources(source)))
     return list(met), finished
+
+
+@dataclass
+class FlatCall:
+    """A call of a layer in the engine's graph: the name of its outputs, and references to what it reads."""
+
+    name: str
+    layer: Layer
+    inputs: list[str]
+
+
+@dataclass
+class Flat:
+    """A model as the engine has it: models within it are taken apart, their names before those of their layers.
+
+    Attributes
+    ----------
+    layers : dict of Layer to its name
+    calls : list of FlatCall
+        In topological order, without the inputs.
+    outputs : list of str
+        References.
+    """
+
+    layers: dict[Layer, str] = field(default_factory=dict)
+    calls: list[FlatCall] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+    def is_plain(self) -> bool:
+        """Whether every layer is called once and comes after what it reads: what version 1 of the spec can say."""
+        by_layer = {call.layer: call for call in self.calls}
+        if len(by_layer) < len(self.calls) or any(call.name != self.layers[call.layer] for call in self.calls):
+            return False
+        done = set()
+        for layer, name in self.layers.items():
+            if layer in by_layer and not all(ref.partition(":")[0] in done for ref in by_layer[layer].inputs):
+                return False
+            done.add(name)
+        return True
+
+
+def flatten(model: Structure) -> Flat:
+    flat = Flat()
+    _name_layers(flat, model, "", True)
+    names: dict[str, Any] = {name: layer for layer, name in flat.layers.items()}
+    refs = {tensor: flat.layers[tensor.layer] for tensor in model._inputs}
+    _expand(flat, names, {}, set(), model, "", refs)
+    flat.outputs = [refs[model._cuts.get(tensor, tensor)] for tensor in model._outputs]
+    return flat
+
+
+def _name_layers(flat: Flat, model: Structure, prefix: str, outermost: bool) -> None:
+    for member in model._graph:
+        name = prefix + model._names[member]
+        if not isinstance(member, Layer):
+            _name_layers(flat, member, f"{name}.", False)
+        elif (outermost or not isinstance(member, InputLayer)) and member not in flat.layers:
+            flat.layers[member] = unique_name(name, dict.fromkeys(flat.layers.values()))
+
+
+def _expand(
+    flat: Flat,
+    names: dict[str, Any],
+    prefixes: dict[str, Any],
+    called: set[Layer],
+    model: Structure,
+    prefix: str,
+    refs: dict[SymbolicTensor, str],
+) -> None:
+    """The calls of a model whose inputs are bound in ``refs``, where all its tensors are afterwards."""
+    for call in model._order:
+        if isinstance(call.layer, InputLayer):
+            continue
+        inputs = [refs[model._cuts.get(tensor, tensor)] for tensor in call.inputs]
+        member: Member = call.layer
+        label = prefix + model._names[member]
+        if isinstance(member, Layer):
+            first = member not in called
+            called.add(member)
+            name = flat.layers[member] if first else unique_name(label, names)
+            names[name] = member
+            flat.calls.append(FlatCall(name, member, inputs))
+            for tensor in call.outputs:
+                refs[tensor] = reference(name, tensor.index)
+            continue
+        nested = unique_name(label, prefixes)
+        prefixes[nested] = member
+        inner = dict(zip(member._inputs, inputs, strict=True))
+        _expand(flat, names, prefixes, called, member, f"{nested}.", inner)
+        for tensor, output in zip(call.outputs, member._outputs, strict=True):
+            refs[tensor] = inner[member._cuts.get(output, output)]

@@ -6,24 +6,19 @@ import json
 import os
 import pickle
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
-
-import numpy as np
 
 from rekur import _core
 from rekur._model_files import read_model
 from rekur._own import check_arguments, check_options, refuse_class, refuse_methods
-from rekur._random import draw_seed
-from rekur._settings import FixedList, Setting
-from rekur._spec import Spec, check_name, dumps, model_spec, split_reference, time_sources, unique_name
-from rekur._summary import summary_lines
-from rekur._validate import Floats, Shape, as_numeric, boolean, check_suffix, did_you_mean, integer, show
+from rekur._spec import Spec, dumps, nodes, split_reference
+from rekur._validate import Floats, boolean, check_suffix, integer, show
 from rekur.layers import TYPES, base
-from rekur.layers.base import InputLayer, Layer, SymbolicTensor, refuse_freezing
-from rekur.models.graph import collect_layers
-from rekur.training.data import Port
-from rekur.training.trainable import Trainable, unflatten
+from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.models.graph import Member, collect, cut
+from rekur.models.structure import Structure
+from rekur.models.tree import class_named, plant, tree_of
 
 _TRAINING = "rekur.training"  # key of a file's metadata
 # What Keras would call in a class of one's own.
@@ -33,17 +28,7 @@ _KERAS_METHODS = (
 )  # fmt: skip
 
 
-class Layers(FixedList):
-    """The layers of a model, as a list to read."""
-
-    _reason = "layers is a list to read; add a layer with add of a Sequential, or make a model of the layers wanted"
-
-
-def _seed(value: object, what: str) -> int:
-    return integer(value, what, 0)
-
-
-class Model(Trainable):
+class Model(Structure):
     """A graph of layers between symbolic inputs and outputs.
 
     Parameters
@@ -60,17 +45,19 @@ class Model(Trainable):
     Raises
     ------
     ValueError
-        If an output depends on an input that is not listed, names are not unique, or a layer belongs to another model.
+        If an output depends on an input that is not listed, or names are not unique.
     TypeError
         If an input or output is no symbolic tensor.
 
     Notes
     -----
-    A layer belongs to one model, and is called once: models share no weights.
+    Models that are made of the same layers share their weights: training one changes the others. ``inputs`` may be any
+    tensors, also those between the layers of another model: the new one begins there. Called on symbolic tensors, a
+    model is a layer of another model; ``trainable`` of any layer may be set at any time.
 
-    A copy, by ``copy``, ``deepcopy`` or ``pickle``, is a model of its own: built or not, with weights, losses, metrics,
-    the optimiser and its state, and ``history``. Function metrics that cannot be pickled are left out of a pickle, with
-    a warning.
+    A copy, by ``copy``, ``deepcopy`` or ``pickle``, is a model of its own and shares nothing: built or not, with
+    weights, losses, metrics, the optimiser and its state, and ``history``. Function metrics that cannot be pickled are
+    left out of a pickle, with a warning.
     """
 
     _kind = "model"
@@ -88,264 +75,34 @@ class Model(Trainable):
         "weights": "get_weights gives the arrays, set_weights takes them",
     }
 
-    name = Setting(check_name)
-    seed = Setting(_seed)
-
-    _graph: list[Layer]  # in the order of `layers`, with the inputs
-    _inputs: list[SymbolicTensor]
-    _outputs: list[SymbolicTensor]
-    _native: _core.Model | None  # the engine's model; None until something needs it
-    _described: tuple[list[Port], list[Port]] | None  # what _ports returns, once asked
-
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, seed: int | None = None, **options: Any
     ) -> None:
         if inputs is None and outputs is None and type(self) is not Model:
             refuse_class(type(self), "model")
-        check_options("model", Model, options)
+        check_options("model", Model, {key: value for key, value in options.items() if key != "trainable"})
         for what, given in (("inputs", inputs), ("outputs", outputs)):
             if given is None:
                 raise TypeError(f"Model: {what} is missing: rekur.Model(inputs, outputs) goes from one to the other")
-        self._call("model" if name is None else name, seed)
-        self._inputs = base.symbolic(inputs, "Model: inputs")
+        trainable = boolean(options.pop("trainable", True), "Model: trainable")
+        self._call(name, "model", seed)
+        self._inputs, self._cuts = cut(base.symbolic(inputs, "Model: inputs"))
         self._outputs = base.symbolic(outputs, "Model: outputs")
-        layers = collect_layers(self._inputs, self._outputs)
-        self._adopt(sorted(layers, key=lambda layer: layer._serial))  # names count in the order of the calls
-        self._graph = layers
+        self._graph, self._order = collect(self._inputs, self._outputs, self._cuts)
+        self._adopt(sorted(self._graph, key=lambda member: member._calls[0].serial))  # names count as calls were made
         try:
             self._build()
         except ValueError:
-            for layer in self._graph:
-                layer._model = None
+            for member in self._graph:
+                if isinstance(member, Layer) and member._home is self:
+                    member._home = None
             raise
+        if not trainable:
+            self.trainable = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_methods(cls, "model", *_KERAS_METHODS)
-
-    def _call(self, name: str, seed: int | None) -> None:
-        self.name = name
-        self.seed = draw_seed() if seed is None else seed
-        self._clear()
-
-    def _clear(self) -> None:
-        self._graph = []
-        self._inputs = []
-        self._outputs = []
-        self._native = None
-        self._described = None
-        self._carried: dict[str, Floats] = {}  # weights that the model keeps when it is made again
-
-    def _whose(self) -> str:
-        return f"model '{vars(self)['name']}'" if "name" in vars(self) else type(self).__name__
-
-    def _may_set(self, name: str) -> None:
-        if name == "name" and self._native is not None:
-            raise AttributeError(
-                f"{self._whose()} is built: 'name' cannot be set any more; give name= to the constructor"
-            )
-        if name == "seed" and self._native is not None:
-            raise AttributeError(
-                f"{self._whose()} is built: its seed has drawn the weights; give seed= to the constructor, or to "
-                "compile for dropout and the order of the rows"
-            )
-
-    @property
-    def trainable(self) -> bool:
-        """True: every layer is trained."""
-        return True
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        refuse_freezing(value, self._whose())
-
-    def _adopt(self, layers: Sequence[Layer]) -> None:
-        """Take layers in: they get their final names."""
-        taken = {layer.name: layer for layer in self._graph}
-        for layer in layers:
-            if layer._model is not None and layer._model is not self:
-                raise ValueError(f"{layer!r} already belongs to model '{layer._model.name}'; make a layer of its own")
-            if layer._name is not None:
-                if layer._name in taken:
-                    raise ValueError(f"two layers of model '{self.name}' are named '{layer._name}'")
-                taken[layer._name] = layer
-        for layer in layers:
-            if layer._name is None:
-                layer._name = unique_name(layer.name, taken)
-                taken[layer._name] = layer
-            layer._model = self
-        self._graph += layers
-
-    # The engine's side.
-
-    @property
-    def spec(self) -> Spec:
-        """The JSON object that describes the model (docs/architecture.md)."""
-        self._engine()
-        return self._make_spec()
-
-    def _make_spec(self) -> Spec:
-        layers = [layer.spec() for layer in self._graph]
-        return model_spec(self.name, layers, [t.name for t in self._inputs], [t.name for t in self._outputs])
-
-    def _is_ready(self) -> bool:
-        return bool(self._outputs)
-
-    def _engine(self, x: object = None) -> _core.Model:
-        if self._native is None:
-            self._build()
-        assert self._native is not None
-        return self._native
-
-    def _build(self) -> None:
-        core = _core.Model(dumps(self._make_spec()))
-        if self._carried:
-            flat = core.get_weights()
-            into = unflatten(core, flat)
-            for name, array in self._carried.items():
-                into[name][...] = array
-            core.set_weights(flat)
-        core.initialize(self.seed, list(self._carried))
-        self._native, self._described, self._bound, self._carried = core, None, None, {}
-
-    def _ports(self) -> tuple[list[Port], list[Port]]:
-        if self._described is None:
-            engine = self._engine()
-            spec = self._make_spec()
-            users: dict[str, str] = {}
-            for layer in self._graph:
-                for tensor in layer._inbound:
-                    users.setdefault(tensor.layer.name, f" (of {layer!r})")
-            inputs = []
-            for k, (name, shape, dtype) in enumerate(engine.inputs):
-                timed = len(shape) == (2 if dtype == "int32" else 3)
-                inputs.append(Port(name, tuple(shape), dtype, k if timed else None, users.get(name, "")))
-            outputs = [
-                Port(name, tuple(shape), dtype, source)
-                for (name, shape, dtype), source in zip(engine.outputs, time_sources(spec), strict=True)
-            ]
-            self._described = inputs, outputs
-        return self._described
-
-    # Layers and weights.
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers as Keras orders them: by their distance from the outputs, the farthest first.
-
-        The inputs are among them; a :class:`Sequential` leaves its own out. A model of a file has the file's order.
-        """
-        return Layers(self._graph)
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """A layer by name or by its index in ``layers``.
-
-        Raises
-        ------
-        ValueError
-            If there is none, with a suggestion.
-        """
-        if (name is None) == (index is None):
-            raise ValueError("get_layer: give a name or an index")
-        layers = self.layers
-        if index is not None:
-            index = integer(index, "get_layer: index", -(2**31))
-            if not -len(layers) <= index < len(layers):
-                raise ValueError(f"get_layer: model '{self.name}' has {len(layers)} layers, no index {index}")
-            return layers[index]
-        for layer in layers:
-            if layer.name == name:
-                return layer
-        raise ValueError(f"model '{self.name}' has no layer '{name}'{did_you_mean(name, [l.name for l in layers])}")
-
-    @property
-    def input_names(self) -> list[str]:
-        return [port.name for port in self._ports()[0]]
-
-    @property
-    def output_names(self) -> list[str]:
-        return [port.name for port in self._ports()[1]]
-
-    @property
-    def input_shape(self) -> Shape | list[Shape]:
-        """``(None, …)``, or a list of such shapes if there are several inputs."""
-        shapes = [port.shape for port in self._ports()[0]]
-        return shapes[0] if len(shapes) == 1 else shapes
-
-    @property
-    def output_shape(self) -> Shape | list[Shape]:
-        """``(None, …)``, or a list of such shapes if there are several outputs."""
-        shapes = [port.shape for port in self._ports()[1]]
-        return shapes[0] if len(shapes) == 1 else shapes
-
-    def named_weights(self) -> dict[str, Floats]:
-        """Copies of all parameters by name: ``"lstm/kernel"``, ``"lstm/recurrent_kernel"``, ….
-
-        Returns
-        -------
-        dict of str to float32 ndarray
-        """
-        engine = self._engine()
-        return {name: array.copy() for name, array in unflatten(engine, engine.get_weights()).items()}
-
-    def get_weights(self) -> list[Floats]:
-        """Copies of all parameters, layer by layer, each layer's in Keras's order: kernel, recurrent_kernel, bias (then
-        peephole).
-        """
-        return list(self.named_weights().values())
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all parameters from arrays in the order of ``get_weights``.
-
-        Raises
-        ------
-        ValueError
-            If their number or a shape is wrong; nothing is changed then.
-        """
-        self._set_weights(weights, "", f"model '{self.name}'")
-
-    def _set_weights(self, weights: Any, prefix: str, what: str) -> None:
-        engine = self._engine()
-        flat = engine.get_weights()
-        named = {n: w for n, w in unflatten(engine, flat).items() if n.startswith(prefix)}
-        if isinstance(weights, np.ndarray) and weights.dtype == object:
-            weights = list(weights)  # of arrays of several shapes
-        if not isinstance(weights, Sequence) or isinstance(weights, (str, bytes)):
-            raise TypeError(f"{what}: weights must be a list of {len(named)} arrays, got {type(weights).__name__}")
-        if len(weights) != len(named):
-            raise ValueError(f"{what} has {len(named)} weights, got {len(weights)}")
-        for (name, into), array in zip(named.items(), weights, strict=True):
-            values = as_numeric(array, name)
-            if values.shape != into.shape:
-                raise ValueError(f"{what}: expected '{name}' of shape {show(into.shape)}, got {show(values.shape)}")
-            into[...] = values
-        engine.set_weights(flat)
-
-    def count_params(self) -> int:
-        """Number of parameters."""
-        return sum(int(np.prod(shape, dtype=np.int64)) for _, shape, _ in self._engine().parameters)
-
-    def _layer_size(self, name: str) -> int:
-        parameters = self._engine().parameters
-        return sum(int(np.prod(shape, dtype=np.int64)) for p, shape, _ in parameters if p.startswith(f"{name}/"))
-
-    def summary(self, print_fn: Callable[[str], object] = print, **options: NoReturn) -> None:
-        """Print a table of the layers: type, output shape, parameters, what each is connected to."""
-        if options:
-            check_arguments(options, Model.summary)
-        if not callable(print_fn):
-            raise TypeError(f"summary: print_fn must be a function of a line, got {print_fn!r}")
-        self._engine()
-        for line in summary_lines(self.name, self._graph, self._layer_size):
-            print_fn(line)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} '{self.name}', {len(self.layers)} layers>"
-
-    def __call__(self, *_: object, **__: object) -> Any:
-        raise TypeError(
-            f"model '{self.name}' cannot be called: using a model as a layer is not supported; for outputs call predict"
-        )
 
     # Files and copies.
 
@@ -368,28 +125,60 @@ class Model(Trainable):
         return model
 
     @classmethod
-    def _of_core(cls, core: _core.Model, seed: int | None = None) -> "Model":
+    def _of_core(cls, core: _core.Model, seed: int | None = None, tree: Spec | None = None) -> "Model":
         """The Python side of an engine's model, which has checked the spec."""
         model: Model = cls.__new__(cls)
-        model._revive(core, seed)
+        model._revive(core, seed, tree)
         return model
 
-    def _revive(self, core: _core.Model, seed: int | None) -> None:
+    def _revive(self, core: _core.Model, seed: int | None, tree: Spec | None = None) -> None:
         spec = json.loads(core.spec)
-        self._call(spec.get("name", "model"), seed)
-        tensors: dict[tuple[str, int], SymbolicTensor] = {}
-        layers = []
-        for entry in spec["layers"]:
-            config = {k: v for k, v in entry.items() if k not in ("type", "name", "inputs")}
-            layer = TYPES[entry["type"]].from_config(config, entry["name"])
-            if not isinstance(layer, InputLayer):
-                layer._connect([tensors[split_reference(ref)] for ref in entry["inputs"]])
-            tensors.update({(layer.name, k): tensor for k, tensor in enumerate(layer._outbound)})
-            layers.append(layer)
-        self._inputs = [tensors[split_reference(ref)] for ref in spec["inputs"]]
-        self._outputs = [tensors[split_reference(ref)] for ref in spec["outputs"]]
-        self._adopt(layers)
+        self._call(spec.get("name", "model"), "model", seed)
+        if tree is None:
+            layers = {
+                entry["name"]: TYPES[entry["type"]].from_config(
+                    {k: v for k, v in entry.items() if k not in ("type", "name", "inputs")}, entry["name"]
+                )
+                for entry in spec["layers"]
+            }
+            calls = [(node["owner"], node["name"], node["inputs"]) for node in nodes(spec) if node["type"] != "Input"]
+            self._connect_again(layers, calls, spec["inputs"], spec["outputs"])
+        else:
+            plant(self, tree)
         self._native = core
+        flat = self._flat()
+        for layer in flat.layers:
+            layer._home = self
+        names = {name: layer for layer, name in flat.layers.items()}
+        if list(names) != [layer["name"] for layer in spec["layers"]]:
+            raise ValueError("the models within the model are not those of its spec")
+        for name, trained, scale in core.training:
+            names[name]._trainable, names[name]._lr_scale = trained, scale
+            self._pushed[name] = (trained, scale)
+
+    def _connect_again(
+        self,
+        members: Mapping[str, Member],
+        calls: Iterable[tuple[str, str, Sequence[str]]],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+    ) -> None:
+        """Call layers as a spec says: (layer, name of the call, references to its inputs)."""
+        tensors: dict[tuple[str, int], SymbolicTensor] = {}
+        for name, member in members.items():
+            if isinstance(member, InputLayer):
+                tensors[name, 0] = member.tensor
+                self._order.append(member._calls[0])
+        for owner, name, references in calls:
+            member = members[owner]
+            member._connect([tensors[split_reference(ref)] for ref in references])
+            call = member._calls[-1]
+            tensors.update({(name, k): tensor for k, tensor in enumerate(call.outputs)})
+            self._order.append(call)
+        self._inputs = [tensors[split_reference(ref)] for ref in inputs]
+        self._outputs = [tensors[split_reference(ref)] for ref in outputs]
+        self._graph = list(members.values())
+        self._names = {member: name for name, member in members.items()}
 
     def save(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
         """Write the model to one ``.safetensors`` file: weights, spec and, if compiled, what it was compiled with.
@@ -463,8 +252,10 @@ class Model(Trainable):
         return bound.state(), {**self._saved(), **bound.saved()}
 
     def _saved(self) -> Spec:
-        """What a file says of the model beside the spec: its seed, and whether it is a Sequential."""
-        return {"model_seed": self.seed}
+        """What a file says of the model beside the spec: its seed, whether it is a Sequential, the models within it."""
+        self._sync_trained()
+        nested = any(not isinstance(member, Layer) for member in self._graph)
+        return {"model_seed": self.seed, **({"model_tree": tree_of(self)} if nested else {})}
 
     def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:
         """Compile as a saved model was, and take over its optimiser's state."""
@@ -500,7 +291,13 @@ class Model(Trainable):
             graph: dict[str, Any] = self._unbuilt()
         else:
             engine = self._engine()
-            graph = {"spec": engine.spec, "weights": engine.get_weights()}
+            self._sync_trained()
+            graph = {
+                "spec": engine.spec,
+                "weights": engine.get_weights(),
+                "training": [state for state in engine.training if state[1:] != (True, 1.0)],
+                "tree": self._saved().get("model_tree"),
+            }
         bound = self._bound
         trainer = None if bound is None else (bound.state(), bound.trainer.iterations, bound.epochs)
         compiled = self._compiled
@@ -516,9 +313,11 @@ class Model(Trainable):
         if "spec" in state:
             core = _core.Model(state["spec"])
             core.set_weights(state["weights"])
-            self._revive(core, state["seed"])
+            for layer, trained, scale in state["training"]:
+                core.set_trained(layer, trained, scale)
+            self._revive(core, state["seed"], state["tree"])
         else:
-            self._call(state["name"], state["seed"])
+            self._call(state["name"], "model", state["seed"])
             self._wait_again(state)
         self._compiled, self._history = state["compiled"], state["history"]
         if self._history is not None:
@@ -549,16 +348,6 @@ def _can_be_pickled(metric: object) -> bool:
     return True
 
 
-def _class_of(training: Spec) -> type[Model]:
-    """The class that a file was saved from; files that do not say are Models."""
-    from rekur.models.sequential import Sequential  # which is made of this module
-
-    found = {"Model": Model, "Sequential": Sequential}.get(training.get("model_class", "Model"))
-    if found is None:
-        raise TypeError(f"'model_class' must be 'Model' or 'Sequential', got {training['model_class']!r}")
-    return found
-
-
 def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options: Any) -> Model:
     """A model from a file of :meth:`Model.save`, compiled as it was: training goes on as if it had never stopped.
 
@@ -585,9 +374,11 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options
         training = json.loads(metadata.get(_TRAINING, "{}"))
         if not isinstance(training, dict):
             raise TypeError(f"expected an object, got {training!r}")
-        model = _class_of(training)._of_core(core, training.get("model_seed"))
+        model = class_named(training.get("model_class", "Model"))._of_core(
+            core, training.get("model_seed"), training.get("model_tree")
+        )
         if compile:
             model._resume(tensors, training)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
         raise ValueError(f"{os.fspath(filepath)}: the training part of the file is not valid ({error!r})") from None
     return model

@@ -1,15 +1,17 @@
 """Sequential: a chain of layers, built one by one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rekur import _core
 from rekur._own import check_options
-from rekur._spec import Spec, unique_name
-from rekur._validate import Shape, as_numeric
+from rekur._spec import Spec
+from rekur._validate import Shape, as_numeric, boolean
 from rekur.layers import base
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
-from rekur.models.model import Layers, Model
+from rekur.models.graph import Member
+from rekur.models.model import Model
+from rekur.models.structure import Layers
 
 
 class Sequential(Model):
@@ -32,11 +34,14 @@ class Sequential(Model):
         seed: int | None = None,
         **options: Any,
     ) -> None:
-        check_options("model", Sequential, options)
-        self._call("sequential" if name is None else name, seed)
-        self._waiting: list[Layer] = []  # layers added before the shape of the data is known
+        check_options("model", Sequential, {key: value for key, value in options.items() if key != "trainable"})
+        trainable = boolean(options.pop("trainable", True), "Sequential: trainable")
+        self._waiting: list[Member] = []  # layers added before the shape of the data is known
+        self._call(name, "sequential", seed)
         for layer in () if layers is None else self._listed(layers):
             self.add(layer)
+        if not trainable:
+            self.trainable = False
 
     @staticmethod
     def _listed(layers: Iterable[Layer | SymbolicTensor]) -> Iterable[Layer | SymbolicTensor]:
@@ -45,80 +50,88 @@ class Sequential(Model):
         except TypeError:
             raise TypeError(f"Sequential: expected a list of layers, got {layers!r}") from None
 
-    def add(self, layer: Layer | SymbolicTensor) -> None:
-        """Add a layer at the end; the weights of those there are stay.
+    def add(self, layer: "Layer | Model | SymbolicTensor") -> None:
+        """Add a layer, or a model used as one, at the end; the weights of those there are stay.
 
         Raises
         ------
         ValueError
-            If it does not fit, has several outputs, or belongs to a model already.
+            If it does not fit, has several outputs, or is in the chain already.
         TypeError
             If it is no layer.
         """
         if isinstance(layer, SymbolicTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, (Layer, Model)):
             raise TypeError(f"add: expected a layer, got {layer!r}")
+        if layer in self._names or layer in self._waiting:
+            raise ValueError(f"{layer!r} is in use in model '{self.name}' already; a chain takes every layer once")
         if isinstance(layer, InputLayer):
             if self._graph or self._waiting:
                 raise ValueError(f"add: {layer!r} must come first")
-            self._adopt([layer])
-            self._inputs = [layer.tensor]
+            self._begin(layer)
         elif self._inputs:
             self._append(layer)
         elif self._waiting:
-            self._wait(layer)
+            self._waiting.append(layer)
         else:
-            shape = layer.input_shape
-            if shape is None and layer.input_dtype == "int32":
-                shape = (None,)  # ids need no further telling
-            if shape is None:
-                self._wait(layer)
+            entrance = _entrance_of(layer)
+            if entrance is None:
+                self._waiting.append(layer)
             else:
-                self._start(InputLayer(shape, dtype=layer.input_dtype), [layer])
+                self._start(entrance, [layer])
 
-    def _wait(self, layer: Layer) -> None:
-        if layer._model is not None or layer._serial >= 0 or layer in self._waiting:
-            raise ValueError(f"{layer!r} is in use already; make a layer of its own")
-        self._waiting.append(layer)
-
-    def _start(self, entrance: InputLayer, layers: Sequence[Layer]) -> None:
+    def _begin(self, entrance: InputLayer) -> None:
         self._adopt([entrance])
-        self._inputs = [entrance.tensor]
+        self._graph, self._order, self._inputs = [entrance], list(entrance._calls), [entrance.tensor]
+
+    def _start(self, entrance: InputLayer, layers: Sequence[Member]) -> None:
+        self._begin(entrance)
         try:
             for layer in layers:
                 self._append(layer)
         except (TypeError, ValueError):
             # As if it had not been tried.
-            for layer in self._graph[1:]:
-                layer._disconnect()
+            for member in self._graph[1:]:
+                member._disconnect()
+                self._unname(member)
             self._clear()
             raise
         self._waiting = []
 
-    def _append(self, layer: Layer) -> None:
-        if layer._model is not None:
-            raise ValueError(f"{layer!r} already belongs to model '{layer._model.name}'; make a layer of its own")
-        named = layer._name
-        if named is not None and any(named == other.name for other in self._graph):
-            raise ValueError(f"two layers of model '{self.name}' are named '{named}'")
-        layer._name = named or unique_name(layer.name, {other.name: other for other in self._graph})
+    def _append(self, member: Member) -> None:
+        before = None if self._native is None else (self._native, dict(self._flat().layers))
+        self._adopt([member])
         try:
-            out = layer._connect([(self._outputs or self._inputs)[0]])
+            out = member._connect([(self._outputs or self._inputs)[0]])
+            if isinstance(out, list):
+                member._disconnect()
+                raise ValueError(
+                    f"{member!r} has several outputs (return_state), a Sequential has one: use "
+                    "rekur.Model(inputs, outputs)"
+                )
         except (TypeError, ValueError):
-            layer._name = named
+            self._unname(member)
             raise
-        if isinstance(out, list):
-            layer._disconnect()
-            layer._name = named
-            raise ValueError(
-                f"{layer!r} has several outputs (return_state), a Sequential has one: use rekur.Model(inputs, outputs)"
-            )
-        self._adopt([layer])
+        self._graph.append(member)
+        self._order.append(member._calls[-1])
         self._outputs = [out]
-        if self._native is not None:
-            self._carried = self.named_weights()  # the model is made again, with these, when it is needed
-        self._native = self._described = self._bound = None
+        if before is not None:
+            self._before = before  # the model is made again, with these weights, when it is needed
+        self._native = self._described = self._bound = self._taken_apart = None
+
+    def _unname(self, member: Member) -> None:
+        del self._names[member]
+        if isinstance(member, Layer) and member._auto_named and not member._calls:
+            member._name, member._auto_named = None, False
+
+    def _members(self) -> list[Member]:
+        return [*self._graph, *self._waiting]
+
+    def _prepare_for(self, inputs: list[SymbolicTensor]) -> None:
+        if not self._is_ready() and len(inputs) == 1:
+            self._begin_with(inputs[0].shape[1:])
+        super()._prepare_for(inputs)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the model for data of this shape, the batch first: ``(None, 10, 1)``."""
@@ -129,7 +142,8 @@ class Sequential(Model):
     def _begin_with(self, shape: Shape) -> None:
         if not self._waiting:
             raise ValueError(f"model '{self.name}' has no layers")
-        self._start(InputLayer(shape, dtype=self._waiting[0].input_dtype), list(self._waiting))
+        first = self._waiting[0]
+        self._start(InputLayer(shape, dtype=_dtype_of(first)), list(self._waiting))
 
     def _engine(self, x: object = None) -> _core.Model:
         if not self._is_ready():
@@ -151,8 +165,8 @@ class Sequential(Model):
         return Layers(layer for layer in [*self._graph, *self._waiting] if not isinstance(layer, InputLayer))
 
     def _is_ready(self) -> bool:
-        if not self._inputs and self._waiting and (shape := self._waiting[0].input_shape) is not None:
-            self._begin_with(shape)  # it was set after the layer had been added
+        if not self._inputs and self._waiting and (entrance := _entrance_of(self._waiting[0])) is not None:
+            self._start(entrance, list(self._waiting))  # its shape was set after the layer had been added
         return super()._is_ready()
 
     def _saved(self) -> Spec:
@@ -166,9 +180,29 @@ class Sequential(Model):
         for layer in (*state["inputs"], *state["waiting"]):
             self.add(layer)
 
-    def _revive(self, core: _core.Model, seed: int | None) -> None:
+    def _call(self, name: str | None, default: str, seed: int | None) -> None:
         self._waiting = []
-        super()._revive(core, seed)
-        chain = [layer._inbound for layer in self._graph[1:]] == [layer._outbound for layer in self._graph[:-1]]
-        if not chain or self._outputs != self._graph[-1]._outbound:
+        super()._call(name, default, seed)
+
+    def _connect_again(self, members: Mapping[str, Member], *rest: Any) -> None:
+        super()._connect_again(members, *rest)
+        chain = [call.inputs for call in self._order[1:]] == [call.outputs for call in self._order[:-1]]
+        if not chain or len(members) != len(self._order) or self._outputs != self._order[-1].outputs:
             raise ValueError("a Sequential is a chain of layers; this spec is not: use rekur.Model.from_spec")
+
+
+def _dtype_of(first: Member) -> str:
+    """Of the input that a chain with this beginning has."""
+    return first.input_dtype if isinstance(first, Layer) else first._inputs[0].dtype if first._is_ready() else "float32"
+
+
+def _entrance_of(first: Member) -> InputLayer | None:
+    """The input of a chain with this beginning, where that is known."""
+    if isinstance(first, Layer):
+        shape = first.input_shape
+        if shape is None and first.input_dtype == "int32":
+            shape = (None,)  # ids need no further telling
+        return None if shape is None else InputLayer(shape, dtype=first.input_dtype)
+    if not first._is_ready():
+        return None
+    return InputLayer(first._inputs[0].shape[1:], dtype=first._inputs[0].dtype)

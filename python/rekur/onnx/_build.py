@@ -20,7 +20,7 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
 
     States come after the model's own inputs and outputs, in the order of the layers.
     """
-    graph = Graph(weights, opset)
+    graph = Graph(weights, opset, plan.spec.get("twins", {}))
     tensors: dict[tuple[str, int], Tensor] = {}
     states = [state for held in plan.states.values() for state in held]
     for name in plan.inputs:

@@ -150,7 +150,8 @@ def export(
         raise ExportError("lengths=True: a one-step model has no lengths; whoever feeds it stops with a row that ends")
     given: Any = model.spec
     given = json.loads(given) if isinstance(given, str) else given
-    spec, weights = plain(given, model.named_weights())
+    named = model.named_weights()
+    spec, weights = plain(given, named)
     plan = Plan(spec, lengths)
     if streaming or states:
         hold_states(plan, streaming, weights)
@@ -176,7 +177,7 @@ def export(
         inputs=graph.inputs,
         outputs=graph.outputs,
         nodes=dict(Counter(node.op for node in graph.nodes)),
-        parameters=sum(int(array.size) for array in weights.values()),
+        parameters=sum(int(array.size) for array in named.values()),
         verification=report,
     )
 

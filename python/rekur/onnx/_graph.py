@@ -60,8 +60,14 @@ Interface = list[tuple[str, str, tuple[int | str, ...]]]  # (name, dtype, shape)
 class Graph:
     """Nodes, initialisers and interface, in the order they are emitted (which is topological)."""
 
-    def __init__(self, weights: Mapping[str, NDArray[np.float32]], opset: int = OPSETS[0]) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, NDArray[np.float32]],
+        opset: int = OPSETS[0],
+        twins: Mapping[str, str] | None = None,
+    ) -> None:
         self.weights = weights
+        self.twins = twins or {}  # layers with the weights of another one, which are initialisers once
         self.opset = opset
         self.nodes: list[Node] = []
         self.initializers: dict[str, NDArray[Any]] = {}
@@ -73,7 +79,7 @@ class Graph:
 
     def body(self) -> Graph:
         """A graph within this one, for an attribute: it sees this one's values, and its initialisers stand here."""
-        inner = Graph(self.weights, self.opset)
+        inner = Graph(self.weights, self.opset, self.twins)
         inner.initializers, inner.shared = self.initializers, True
         return inner
 
@@ -100,6 +106,10 @@ class Graph:
 
     def initializer(self, name: str, array: NDArray[Any]) -> str:
         name = self.prefix + name
+        layer, slash, rest = name.partition("/")
+        twin = self.initializers.get(f"{self.twins[layer]}{slash}{rest}") if layer in self.twins else None
+        if twin is not None and twin.dtype == np.asarray(array).dtype and np.array_equal(twin, array):
+            return f"{self.twins[layer]}{slash}{rest}"
         self.initializers[name] = np.array(array, order="C")
         return name
 

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 
 from rekur import _core
-from rekur._spec import MATRIX
+from rekur._spec import MATRIX, nodes
 from rekur.onnx._plan import Layer, recurrent_core
 
 _KEPT = ("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state", "projection_size")
 
 
 def plain(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The same model without options of cells: its spec, and its parameters by name."""
-    layers, arrays = [], dict(weights)
+    """The same model without options of cells and without shared layers: its spec, and its parameters by name."""
+    spec, arrays = _unshared(spec, weights)
+    layers = []
     for layer in spec["layers"]:
         core = recurrent_core(layer)
         cell = _cell(core) if core is not None else None
@@ -37,6 +38,25 @@ def plain(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapping[
             {**layer, "layer": found} if both else {**found, "name": layer["name"], "inputs": layer["inputs"]}
         )
     return {**spec, "layers": layers}, arrays
+
+
+def _unshared(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """A layer for every call, each with its parameters; ``twins`` says which has the same as which one before it."""
+    arrays = dict(weights)
+    if spec["version"] == 1:
+        return spec, arrays
+    layers, twins = [], {}
+    first: dict[str, str] = {}
+    for node in nodes(spec):
+        name, owner = node["name"], node.pop("owner")
+        layers.append(node)
+        if first.setdefault(owner, name) != name:
+            twins[name] = first[owner]
+        if name != owner:
+            own = {p: array for p, array in weights.items() if p.startswith(f"{owner}/")}
+            arrays.update({name + p.removeprefix(owner): array for p, array in own.items()})
+    plain_spec = {key: value for key, value in spec.items() if key != "calls"}
+    return {**plain_spec, "version": 1, "layers": layers, "twins": twins}, arrays
 
 
 def _cell(core: Layer) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rekur._spec import RECURRENT
+from rekur._spec import RECURRENT, nodes
 from rekur.onnx._errors import ExportError
 
 Layer = Mapping[str, Any]
@@ -92,7 +92,7 @@ class Plan:
 
     def __init__(self, spec: Mapping[str, Any] | str, lengths: bool) -> None:
         self.spec: Mapping[str, Any] = json.loads(spec) if isinstance(spec, str) else spec
-        self.layers: dict[str, Layer] = {layer["name"]: layer for layer in self.spec["layers"]}
+        self.layers: dict[str, Layer] = {node["name"]: node for node in nodes(self.spec)}
         self.inputs: list[str] = [parse_ref(text)[0] for text in self.spec["inputs"]]
         self.outputs: list[Ref] = [parse_ref(text) for text in self.spec["outputs"]]
         self.live, self.wanted = self._reachable()

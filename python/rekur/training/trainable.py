@@ -53,6 +53,10 @@ class Trainable(Guarded):
         """The inputs and outputs of the built model."""
         raise NotImplementedError
 
+    def _sync_trained(self) -> None:
+        """Tell the engine which layers are trained, before a step."""
+        raise NotImplementedError
+
     def compile(
         self,
         optimizer: Any = "adam",
@@ -258,6 +262,7 @@ class Trainable(Guarded):
             batch = rows.take(index if order is None else order[index])
             if listened:
                 hooks.call("on_train_batch_begin", number, {})
+            self._sync_trained()
             _, losses, outputs = bound.step(batch)
             totals.add(batch, losses, outputs)
             logs = totals.results() if listened or progress.due() else None
@@ -409,6 +414,7 @@ class Trainable(Guarded):
         bound = self._trainer(x)
         batch = self._rows(bound, x, y, sample_weight, lengths)
         self._probe(bound, batch, len(batch))
+        self._sync_trained()
         _, losses, outputs = bound.step(batch)
         totals = Totals(bound)
         totals.add(batch, losses, outputs)

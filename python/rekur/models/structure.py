@@ -1,0 +1,432 @@
+"""What a model is made of: the calls of its layers, the engine's model of them, its weights."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from rekur import _core
+from rekur._own import check_arguments, named_after
+from rekur._random import draw_seed
+from rekur._settings import FixedList, Setting
+from rekur._spec import Spec, check_name, dumps, model_spec, reference, split_reference, time_sources, unique_name
+from rekur._summary import summary_lines
+from rekur._validate import Floats, Shape, as_numeric, boolean, did_you_mean, integer, show
+from rekur.layers import base
+from rekur.layers.base import Call, InputLayer, Layer, SymbolicTensor
+from rekur.models.graph import Flat, Member, flatten
+from rekur.training.data import Port
+from rekur.training.trainable import Trainable, unflatten
+
+
+class Layers(FixedList):
+    """The layers of a model, as a list to read."""
+
+    _reason = "layers is a list to read; add a layer with add of a Sequential, or make a model of the layers wanted"
+
+
+def _seed(value: object, what: str) -> int:
+    return integer(value, what, 0)
+
+
+@named_after("rekur.models", "Model")
+class Structure(Trainable):
+    """The part of a model that knows its layers and its engine."""
+
+    name = Setting(check_name)
+    seed = Setting(_seed)
+
+    _graph: list[Member]  # layers and models, in the order of `layers`, with the inputs
+    _order: list[Call]  # their calls in topological order
+    _names: dict[Member, str]  # in this model
+    _inputs: list[SymbolicTensor]
+    _outputs: list[SymbolicTensor]
+    _cuts: dict[SymbolicTensor, SymbolicTensor]  # tensors of other models, by the inputs that stand for them
+    _native: _core.Model | None  # the engine's model; None until something needs it
+    _described: tuple[list[Port], list[Port]] | None  # what _ports returns, once asked
+
+    def _call(self, name: str | None, default: str, seed: int | None) -> None:
+        self.name = default if name is None else name
+        self._auto_named = name is None
+        self.seed = draw_seed() if seed is None else seed
+        self._calls: list[Call] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        self._graph, self._order, self._names = [], [], {}
+        self._inputs, self._outputs, self._cuts = [], [], {}
+        self._native = None
+        self._described = None
+        self._before: tuple[_core.Model, dict[Layer, str]] | None = None  # the engine's model until layers were added
+        self._taken_apart: Flat | None = None
+        self._pushed: dict[
+            str, tuple[bool, float]
+        ] = {}  # what the engine knows of layers that are not trained as all are
+
+    def _whose(self) -> str:
+        return f"model '{vars(self)['name']}'" if "name" in vars(self) else type(self).__name__
+
+    def _may_set(self, name: str) -> None:
+        if name == "name" and self._native is not None:
+            raise AttributeError(
+                f"{self._whose()} is built: 'name' cannot be set any more; give name= to the constructor"
+            )
+        if name == "seed" and self._native is not None:
+            raise AttributeError(
+                f"{self._whose()} is built: its seed has drawn the weights; give seed= to the constructor, or to "
+                "compile for dropout and the order of the rows"
+            )
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any layer is trained; setting it sets that of every layer. Acts from the next step on."""
+        members = [member for member in self._members() if not isinstance(member, InputLayer)]
+        return not members or any(member.trainable for member in members)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        trained = boolean(value, f"{self._whose()}: trainable")
+        for member in self._members():
+            if not isinstance(member, InputLayer):
+                member.trainable = trained
+
+    def _members(self) -> list[Member]:
+        return self._graph
+
+    def _adopt(self, members: Sequence[Member]) -> None:
+        """Take layers and models in: they get their names in this model."""
+        taken: dict[str, Member] = {name: member for member, name in self._names.items()}
+        new = [member for member in members if member not in self._names]
+        for member in new:
+            if member._is_named():
+                if member.name in taken:
+                    raise ValueError(f"two layers of model '{self.name}' are named '{member.name}'")
+                taken[member.name] = member
+        for member in new:
+            if not member._is_named():
+                name = unique_name(member.name, taken)
+                taken[name] = member
+                self._names[member] = name
+                if isinstance(member, Layer) and member._name is None:
+                    member._name, member._auto_named = name, True
+            else:
+                self._names[member] = member.name
+            if isinstance(member, Layer) and member._home is None:
+                member._home = self
+
+    # The engine's side.
+
+    @property
+    def spec(self) -> Spec:
+        """The JSON object that describes the model (docs/architecture.md)."""
+        self._engine()
+        return self._make_spec()
+
+    def _flat(self) -> Flat:
+        if self._taken_apart is None:
+            self._taken_apart = flatten(self)
+        return self._taken_apart
+
+    def _make_spec(self) -> Spec:
+        flat = self._flat()
+        inputs = [self._names[tensor.layer] for tensor in self._inputs]
+        if flat.is_plain():
+            reads = {call.layer: {"inputs": call.inputs} for call in flat.calls}
+            layers = [
+                {"type": layer.type, "name": name, **reads.get(layer, {}), **layer.config()}
+                for layer, name in flat.layers.items()
+            ]
+            return model_spec(self.name, layers, inputs, flat.outputs)
+        layers = [{"type": layer.type, "name": name, **layer.config()} for layer, name in flat.layers.items()]
+        calls = []
+        for call in flat.calls:
+            name = flat.layers[call.layer]
+            calls.append({"layer": name, **({"name": call.name} if call.name != name else {}), "inputs": call.inputs})
+        return model_spec(self.name, layers, inputs, flat.outputs, calls)
+
+    def _is_ready(self) -> bool:
+        return bool(self._outputs)
+
+    def _engine(self, x: object = None) -> _core.Model:
+        if self._native is None:
+            self._build()
+        assert self._native is not None
+        return self._native
+
+    def _build(self) -> None:
+        for member in self._graph:
+            if not isinstance(member, Layer):
+                member._engine()  # a model within has drawn its weights by its own seed
+        flat = self._flat()
+        shared: dict[str, tuple[_core.Model, str]] = {}
+        for layer, name in flat.layers.items():
+            home = layer._home
+            if home is not None and home is not self:
+                shared[name] = (home._engine(), home._name_of(layer))
+            elif self._before is not None and layer in self._before[1]:
+                shared[name] = (self._before[0], self._before[1][layer])
+        core = _core.Model(dumps(self._make_spec()), shared)
+        core.initialize(self.seed, [p for p, _, _ in core.parameters if p.partition("/")[0] in shared])
+        self._native, self._described, self._bound, self._before, self._pushed = core, None, None, None, {}
+
+    def _name_of(self, layer: Layer) -> str:
+        """The layer's name in the engine."""
+        return self._flat().layers[layer]
+
+    def _sync_trained(self) -> None:
+        """Tell the engine which layers are trained, and how fast."""
+        engine = self._engine()
+        for layer, name in self._flat().layers.items():
+            state = (layer._trainable, layer._lr_scale)
+            if state != self._pushed.get(name, (True, 1.0)):
+                engine.set_trained(name, *state)
+                self._pushed[name] = state
+
+    def _ports(self) -> tuple[list[Port], list[Port]]:
+        if self._described is None:
+            engine = self._engine()
+            spec = self._make_spec()
+            users: dict[str, str] = {}
+            for call in self._flat().calls:
+                for ref in call.inputs:
+                    users.setdefault(split_reference(ref)[0], f" (of {call.layer!r})")
+            inputs = []
+            for k, (name, shape, dtype) in enumerate(engine.inputs):
+                timed = len(shape) == (2 if dtype == "int32" else 3)
+                inputs.append(Port(name, tuple(shape), dtype, k if timed else None, users.get(name, "")))
+            outputs = [
+                Port(name, tuple(shape), dtype, source)
+                for name, (_, shape, dtype), source in zip(
+                    self._output_names(), engine.outputs, time_sources(spec), strict=True
+                )
+            ]
+            self._described = inputs, outputs
+        return self._described
+
+    def _output_names(self) -> list[str]:
+        """Those of the engine; of a model within this one its own name, as in Keras."""
+        names = [name for name, _, _ in self._engine().outputs]
+        own = [
+            name if isinstance(t.layer, Layer) else reference(self._names[t.layer], t.index)
+            for name, t in zip(names, self._outputs, strict=True)
+        ]
+        return own if len(set(own)) == len(own) else names
+
+    # Used as a layer.
+
+    def _is_named(self) -> bool:
+        return not self._auto_named
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """Use the model as a layer: its layers, with the weights they have here, become part of the model that is made.
+
+        Parameters
+        ----------
+        inputs : SymbolicTensor, a list of them, or a dict by the inputs' names
+            With arrays the outputs are computed, as by ``predict``.
+
+        Returns
+        -------
+        SymbolicTensor, or a list of them where the model has several outputs.
+
+        Raises
+        ------
+        ValueError
+            If their number or a shape does not fit, naming the layer.
+        """
+        if options:
+            from rekur._keras import arguments
+
+            arguments.check("call", f"the call of {self._whose()}", options, ["inputs"])
+        if isinstance(inputs, Mapping):
+            names = self.input_names
+            if unknown := [name for name in inputs if name not in names]:
+                raise ValueError(f"{self._whose()} has no input {unknown[0]!r}{did_you_mean(unknown[0], names)}")
+            if missing := [name for name in names if name not in inputs]:
+                raise ValueError(f"{self._whose()}: the input '{missing[0]}' is missing")
+            inputs = [inputs[name] for name in names]
+        given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        if given and not any(isinstance(x, SymbolicTensor) for x in given):
+            return self.predict(inputs, verbose=0)
+        return self._connect(base.symbolic(inputs, self._whose()))
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        self._prepare_for(inputs)
+        if len(inputs) != len(self._inputs):
+            raise ValueError(f"{self._whose()} has {len(self._inputs)} inputs, was called on {len(inputs)}")
+        for own, tensor in zip(self._inputs, inputs, strict=True):
+            if own.dtype == "int32" and tensor.dtype == "float32" and isinstance(tensor.layer, InputLayer):
+                tensor.layer._hold_ids(self._whose())
+        call = Call(self, inputs)
+        call.give(self._infer([(t.shape, t.dtype) for t in inputs]))
+        self._calls.append(call)
+        return call.outputs[0] if len(call.outputs) == 1 else list(call.outputs)
+
+    def _prepare_for(self, inputs: list[SymbolicTensor]) -> None:
+        """A Sequential that does not know its input yet begins with these."""
+
+    def _disconnect(self) -> None:
+        self._calls.pop()
+
+    def _infer(self, inputs: list[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        """Shapes and dtypes of the outputs for those of inputs."""
+        known: dict[SymbolicTensor, tuple[Shape, str]] = {}
+        for own, (shape, dtype) in zip(self._inputs, inputs, strict=True):
+            fits = len(shape) == len(own.shape) and dtype == own.dtype
+            if not fits or any(None not in pair and pair[0] != pair[1] for pair in zip(own.shape, shape, strict=True)):
+                name, wanted = self._names[own.layer], f"{own.dtype} of shape {show(own.shape)}"
+                raise ValueError(
+                    f"{self._whose()}: input '{name}': expected {wanted}, got {dtype} of shape {show(shape)}"
+                )
+            known[own] = (shape, dtype)
+        for call in self._order:
+            if isinstance(call.layer, InputLayer):
+                continue
+            found = call.layer._infer([known[self._cuts.get(t, t)] for t in call.inputs])
+            known.update(zip(call.outputs, [(tuple(shape), dtype) for shape, dtype in found], strict=True))
+        return [known[self._cuts.get(t, t)] for t in self._outputs]
+
+    # Layers and weights.
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers as Keras orders them: by their distance from the outputs, the farthest first.
+
+        The inputs are among them; a :class:`Sequential` leaves its own out. A model within this one is one of them. A
+        model of a file has the file's order.
+        """
+        return Layers(self._graph)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or by its index in ``layers``.
+
+        Raises
+        ------
+        ValueError
+            If there is none, with a suggestion.
+        """
+        if (name is None) == (index is None):
+            raise ValueError("get_layer: give a name or an index")
+        layers = self.layers
+        if index is not None:
+            index = integer(index, "get_layer: index", -(2**31))
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"get_layer: model '{self.name}' has {len(layers)} layers, no index {index}")
+            return layers[index]
+        for layer in layers:
+            if self._names.get(layer, layer.name) == name:
+                return layer
+        names = [self._names.get(layer, layer.name) for layer in layers]
+        raise ValueError(f"model '{self.name}' has no layer '{name}'{did_you_mean(name, names)}")
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:
+        """The symbolic tensors where data enters; read, not set."""
+        self._engine()
+        return list(self._inputs)
+
+    @property
+    def outputs(self) -> list[SymbolicTensor]:
+        """The symbolic tensors that the model gives; read, not set."""
+        self._engine()
+        return list(self._outputs)
+
+    @property
+    def input(self) -> Any:
+        """The model's input, a list where there are several."""
+        inputs = self.inputs
+        return inputs[0] if len(inputs) == 1 else inputs
+
+    @property
+    def output(self) -> Any:
+        """The model's output, a list where there are several."""
+        outputs = self.outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @property
+    def input_names(self) -> list[str]:
+        return [port.name for port in self._ports()[0]]
+
+    @property
+    def output_names(self) -> list[str]:
+        return [port.name for port in self._ports()[1]]
+
+    @property
+    def input_shape(self) -> Shape | list[Shape]:
+        """``(None, …)``, or a list of such shapes if there are several inputs."""
+        shapes = [port.shape for port in self._ports()[0]]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def output_shape(self) -> Shape | list[Shape]:
+        """``(None, …)``, or a list of such shapes if there are several outputs."""
+        shapes = [port.shape for port in self._ports()[1]]
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    def named_weights(self) -> dict[str, Floats]:
+        """Copies of all parameters by name: ``"lstm/kernel"``, ``"lstm/recurrent_kernel"``, ….
+
+        Returns
+        -------
+        dict of str to float32 ndarray
+        """
+        engine = self._engine()
+        return {name: array.copy() for name, array in unflatten(engine, engine.get_weights()).items()}
+
+    def get_weights(self) -> list[Floats]:
+        """Copies of all parameters, layer by layer, each layer's in Keras's order: kernel, recurrent_kernel, bias (then
+        peephole).
+        """
+        return list(self.named_weights().values())
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all parameters from arrays in the order of ``get_weights``.
+
+        Raises
+        ------
+        ValueError
+            If their number or a shape is wrong; nothing is changed then.
+        """
+        self._set_weights(weights, "", f"model '{self.name}'")
+
+    def _set_weights(self, weights: Any, prefix: str, what: str) -> None:
+        engine = self._engine()
+        flat = engine.get_weights()
+        named = {n: w for n, w in unflatten(engine, flat).items() if n.startswith(prefix)}
+        if isinstance(weights, np.ndarray) and weights.dtype == object:
+            weights = list(weights)  # of arrays of several shapes
+        if not isinstance(weights, Sequence) or isinstance(weights, (str, bytes)):
+            raise TypeError(f"{what}: weights must be a list of {len(named)} arrays, got {type(weights).__name__}")
+        if len(weights) != len(named):
+            raise ValueError(f"{what} has {len(named)} weights, got {len(weights)}")
+        for (name, into), array in zip(named.items(), weights, strict=True):
+            values = as_numeric(array, name)
+            if values.shape != into.shape:
+                raise ValueError(f"{what}: expected '{name}' of shape {show(into.shape)}, got {show(values.shape)}")
+            into[...] = values
+        engine.set_weights(flat)
+
+    def count_params(self) -> int:
+        """Number of parameters."""
+        return sum(int(np.prod(shape, dtype=np.int64)) for _, shape, _ in self._engine().parameters)
+
+    def _layer_size(self, name: str) -> int:
+        parameters = self._engine().parameters
+        return sum(int(np.prod(shape, dtype=np.int64)) for p, shape, _ in parameters if p.startswith(f"{name}/"))
+
+    def _sizes(self) -> dict[Layer, int]:
+        """Parameters by layer, those of models within included."""
+        return {layer: self._layer_size(name) for layer, name in self._flat().layers.items()}
+
+    def summary(self, print_fn: Callable[[str], object] = print, **options: NoReturn) -> None:
+        """Print a table of the layers: type, output shape, parameters, what each is connected to."""
+        if options:
+            check_arguments(options, Structure.summary)
+        if not callable(print_fn):
+            raise TypeError(f"summary: print_fn must be a function of a line, got {print_fn!r}")
+        self._engine()
+        for line in summary_lines(self):
+            print_fn(line)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} '{self.name}', {len(self.layers)} layers>"
