@@ -366,6 +366,7 @@ def test_trainable_and_lr_scale_may_be_set_at_any_time_and_are_checked():
         assert subject.trainable is True
         subject.trainable = False
         assert subject.trainable is False
+        subject.trainable = True
         with pytest.raises(TypeError, match="trainable must be True or False, got 0"):
             subject.trainable = 0
     layer = model.layers[1]
