@@ -162,3 +162,32 @@ def test_scanned_times_that_are_not_the_times_are_refused(tmp_path: Path) -> Non
 def test_a_reversed_scan_has_no_states_to_hold(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="it reads the sequence from its end"):
         rekur.onnx.export(subject(LIBRARY["gru"], "reverse", 0), tmp_path / "m.onnx", streaming=True)
+
+
+def test_a_direction_that_begins_where_the_other_ends_is_a_layer_of_its_own(tmp_path: Path) -> None:
+    """Two layers on one sequence, alike but for their direction, are no Bidirectional if one needs the other."""
+    x, start = rekur.Input((None, 3), name="x"), rekur.Input((4,), name="start")
+    back, state = layers.RNN(cells.light_gru, 4, return_state=True, reverse=True)(x, initial_state=start)
+    on = layers.RNN(cells.light_gru, 4)(x, initial_state=state)
+    model = rekur.Model([x, start], [on, back])
+    rekur.onnx.export(model, tmp_path / "m.onnx")
+    again = rekur.onnx.load(tmp_path / "m.onnx")
+    assert [layer["type"] for layer in again.spec["layers"]] == ["Input", "Input", "RNN", "RNN"]
+    rng = np.random.default_rng(0)
+    data = [rng.standard_normal(shape).astype(np.float32) for shape in ((2, 5, 3), (2, 4))]
+    for one, two in zip(again.predict(data), model.predict(data), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_directions_whose_states_are_read_in_any_order_are_loaded(tmp_path: Path) -> None:
+    """The states of the backward direction are asked for before anything of the forward one."""
+    x = rekur.Input((None, 3), name="x")
+    both = layers.Bidirectional(layers.RNN(cells.light_gru, 4, return_state=True), merge_mode="sum")
+    y, forward, backward = both(x)
+    first = layers.Dense(2, name="first")(backward)
+    model = rekur.Model(x, [first, layers.Add()([y, forward])])
+    rekur.onnx.export(model, tmp_path / "m.onnx")
+    again = rekur.onnx.load(tmp_path / "m.onnx")
+    data = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    for one, two in zip(again.predict(data), model.predict(data), strict=True):
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)

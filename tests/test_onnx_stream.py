@@ -175,7 +175,7 @@ def test_every_layer_type(example: Example, streaming: bool, tmp_path: Path) -> 
 def test_random_graphs(streaming: bool, tmp_path: Path) -> None:
     """Tensors read twice, initial states from inputs, several time axes, ids, rows: verified, or refused by rule."""
     done = 0
-    for seed in range(60):
+    for seed in range(120):
         graph = RandomGraph(seed, layers=4, batch=2, steps=4, sizes=(2, 3), rate=0.2)
         subject = Subject(graph.spec["layers"], graph.spec["outputs"], seed)
         lengths = not streaming and seed % 2 == 0

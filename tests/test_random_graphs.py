@@ -142,6 +142,12 @@ class RandomGraph:
             keys["state_clip"] = 0.6
         if self.flag(0.2):
             keys |= {"dropout": self.rate, "recurrent_dropout": self.rate, "zoneout": self.rate}
+        elif type != "GRU" and units > 1 and self.flag(0.3):
+            keys["projection_size"] = int(self.rng.integers(1, units))
+        if self.flag(0.2):
+            keys["learn_initial_state"] = True
+        if self.flag(0.2):
+            keys["recurrent_weight_dropout"] = self.rate
         return keys | {"return_sequences": self.flag(0.6), "return_state": self.flag()}
 
     def states(self, units: int, counts: Sequence[int]) -> list[Node]:
@@ -160,15 +166,21 @@ class RandomGraph:
         units = int(self.pick(self.sizes))
         cell = self.cell(units)
         states = reference.CELLS[cell["type"]].states
-        initial = self.states(units, [2 * states] if directions == 2 else range(1, states + 1))
+        first = cell.get("projection_size", units)
+        counts = [2 * states] if directions == 2 else range(1, states + 1)
+        initial = self.states(units, counts) if first == units else []
         merge = self.pick(list(reference.MERGES))
-        width = units * (2 if directions == 2 and merge == "concat" else 1)
+        width = first * (2 if directions == 2 and merge == "concat" else 1)
         outputs = [Node("", width, x.clock if cell["return_sequences"] else None)]
-        outputs += [Node("", units)] * (directions * states if cell["return_state"] else 0)
+        if cell["return_state"]:
+            outputs += [Node("", first), *[Node("", units)] * (states - 1)] * directions
+        # x past a row's end is in no file that onnx.load reads.
+        full = cell["return_sequences"] and x.clock is not None and self.clocks[x.clock].lengths is None
+        residual = {"residual": True} if width == x.features and full and self.flag() else {}
         if directions == 2:
-            self.add("Bidirectional", [x, *initial], outputs, layer=cell, merge_mode=merge)
+            self.add("Bidirectional", [x, *initial], outputs, layer=cell, merge_mode=merge, **residual)
         else:
-            self.add(cell.pop("type"), [x, *initial], outputs, **cell, reverse=self.flag())
+            self.add(cell.pop("type"), [x, *initial], outputs, **cell, **residual, reverse=self.flag())
 
     def pointwise(self) -> None:
         x = self.pick(self.feature_nodes())

@@ -46,7 +46,43 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> None:
             gone |= _directions(layer, uses)
         elif layer.type in ABSORBS:
             gone |= _absorb(layer, uses)
-    graph.layers = [layer for layer in graph.layers if id(layer) not in gone]
+    graph.layers = _in_order([layer for layer in graph.layers if id(layer) not in gone])
+
+
+def _in_order(layers: list[Layer]) -> list[Layer]:
+    """Each after those it reads, else as they were: a Bidirectional reads what both of its directions read."""
+    result: list[Layer] = []
+    known = {id(layer) for layer in layers}
+    begun: set[int] = set()
+    done: set[int] = set()
+    waiting = layers[::-1]
+    while waiting:
+        layer = waiting[-1]
+        if id(layer) in begun:
+            waiting.pop()
+            if id(layer) not in done:
+                done.add(id(layer))
+                result.append(layer)
+            continue
+        begun.add(id(layer))
+        waiting += [
+            one for one in (tensor.layer for tensor in layer.inputs) if id(one) in known and id(one) not in begun
+        ]
+    return result
+
+
+def _reads(layer: Layer, other: Layer) -> bool:
+    """Whether a layer depends on another one."""
+    seen: set[int] = set()
+    waiting = [tensor.layer for tensor in layer.inputs]
+    while waiting:
+        one = waiting.pop()
+        if one is other:
+            return True
+        if id(one) not in seen:
+            seen.add(id(one))
+            waiting += [tensor.layer for tensor in one.inputs]
+    return False
 
 
 def _absorb(layer: Layer, uses: Uses) -> set[int]:
@@ -121,6 +157,8 @@ def _directions(layer: Layer, uses: Uses) -> set[int]:
     core = {key: value for key, value in other.options.items() if key != "reverse"}
     if core != layer.options or len(layer.inputs) != len(other.inputs):
         return set()
+    if len(layer.inputs) > layer.sequences and (_reads(layer, other) or _reads(other, layer)):
+        return set()  # one begins where the other ends
     sequences = bool(uses.of(layer.output) or uses.of(other.output))
     pair = [layer.output, other.output] if sequences else [layer.states["h"], other.states["h"]]
     merge = next(
