@@ -46,8 +46,10 @@ if(NOT REKUR_SANITIZE)
   list(TRANSFORM REKUR_KERNEL_FLAGS REPLACE "(.+)" "$<$<NOT:$<CONFIG:Debug>>:\\1>" OUTPUT_VARIABLE optimised)
 endif()
 foreach(isa IN LISTS REKUR_ISAS)
-  set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/isa_${isa}.cpp PROPERTIES
-    COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${optimised}")
+  foreach(unit IN ITEMS isa compiled)
+    set_source_files_properties(${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/${unit}_${isa}.cpp PROPERTIES
+      COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${optimised}")
+  endforeach()
   string(TOUPPER ${isa} upper)
   list(APPEND REKUR_ISA_DEFINITIONS REKUR_HAVE_${upper})
 endforeach()

@@ -39,7 +39,7 @@ struct Stand {
 
 }  // namespace
 
-Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
+Code::Code(const Graph& graph, std::span<const Wanted> wanted, std::span<const Carried> carried) {
   const std::vector<Node>& nodes = graph.nodes();
   const auto count = nodes.size();
   const auto node_at = [&](int value) -> const Node& { return nodes[static_cast<std::size_t>(value)]; };
@@ -192,13 +192,47 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted) {
     for (std::size_t i = 0; i < 3; ++i) step.instruction.from[i] = operand(step.from[i]);
     code_.push_back(step.instruction);
   }
+#if REKUR_COMPILED_CELLS
+  compiled_constants_ = constants_;
+  compiled_ = equations::compiled(Listing(code_, input_by_row_, output_by_row_, compiled_constants_, carried));
+#else
+  static_cast<void>(carried);
+#endif
 }
 
 Index Code::memory(Index features) const {
   Index floats;
   if (__builtin_mul_overflow(whole_lines(std::max(kBlock, features)), registers(), &floats))
     throw_error("equations: rows of % features do not fit in memory", {features});
-  return floats + whole_lines(static_cast<Index>(inputs() + outputs() + static_cast<std::size_t>(registers())) * kOperand);
+  floats += whole_lines(static_cast<Index>(inputs() + outputs() + static_cast<std::size_t>(registers())) * kOperand);
+#if REKUR_COMPILED_CELLS
+  Index kept;  // what a function keeps, zeros and what nobody wants
+  if (compiled_ && __builtin_mul_overflow(whole_lines(features), Index{compiled_->listing.kept() + 2}, &kept))
+    throw_error("equations: rows of % features do not fit in memory", {features});
+  if (compiled_) floats = std::max(floats, kept);
+#endif
+  return floats;
+}
+
+void Code::run_compiled(simd::CompiledCode function, simd::Operand* inputs, simd::Operand* outputs, Index rows, Index steps,
+                        Index features, float* memory) const noexcept {
+#if REKUR_COMPILED_CELLS
+  const Index line = whole_lines(features);
+  bool absent = false;
+  for (std::size_t i = 0; i < this->inputs(); ++i)
+    if (inputs[i].data == nullptr) {
+      inputs[i] = {memory, 0, 0};
+      absent = true;
+    }
+  for (std::size_t k = 0; k < this->outputs(); ++k)
+    if (outputs[k].data == nullptr) outputs[k] = {memory + line, 0, 0};
+  if (absent) std::fill_n(memory, features, 0.0f);
+  function(inputs, outputs, compiled_constants_.data(), rows, steps, features,
+           compiled_->listing.kept() > 0 ? memory + 2 * line : memory);
+#else
+  static_cast<void>(function), static_cast<void>(inputs), static_cast<void>(outputs), static_cast<void>(rows);
+  static_cast<void>(steps), static_cast<void>(features), static_cast<void>(memory);
+#endif
 }
 
 void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
@@ -240,6 +274,17 @@ void Code::run_rows(const simd::Kernels& kernels, const float* const* inputs, fl
   };
   for (std::size_t i = 0; i < this->inputs(); ++i) from[i] = {at(inputs[i], input_by_row_[i]), row};
   for (std::size_t k = 0; k < this->outputs(); ++k) to[k] = {at(outputs[k], output_by_row_[k]), row};
+  if (const simd::CompiledCode function = compiled(kernels)) {
+    // One long row, or rows of which a vector has something to do; null arrays are as long as a row only.
+    const auto given = [](const simd::Operand& operand) { return operand.data != nullptr; };
+    if (!by_row_ && std::all_of(from, from + this->inputs(), given) && std::all_of(to, to + this->outputs(), given))
+      return run_compiled(function, from, to, 1, 1, (end - begin) * features, memory);
+    if (by_row_ && 2 * features > kernels.width) {
+      for (std::size_t i = 0; i < this->inputs(); ++i) from[i].stride = input_by_row_[i] ? 1 : features;
+      for (std::size_t k = 0; k < this->outputs(); ++k) to[k].stride = output_by_row_[k] ? 1 : features;
+      return run_compiled(function, from, to, end - begin, 1, features, memory);
+    }
+  }
   run(kernels, from, to, (end - begin) * (features / row), row, memory);
 }
 

@@ -4,10 +4,15 @@
 // Equations that never look at a row as a whole see one long row, cut anywhere.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "equations/equations.hpp"
+#include "equations/listing.hpp"
+#if REKUR_COMPILED_CELLS
+#include "equations/compiled.hpp"
+#endif
 #include "rekur/tensor.hpp"
 #include "simd/kernels.hpp"
 
@@ -25,8 +30,8 @@ struct Wanted {
 class Code {
  public:
   Code() = default;
-  // `wanted`: one an output. The graph's inputs are the code's.
-  Code(const Graph& graph, std::span<const Wanted> wanted);
+  // `wanted`: one an output. The graph's inputs are the code's. `carried`: outputs that are inputs of a next step.
+  Code(const Graph& graph, std::span<const Wanted> wanted, std::span<const Carried> carried = {});
 
   // The features of a row as the code walks it: 1 where it does not look at rows, which then are features times as many.
   Index row_length(Index features) const { return by_row_ ? features : 1; }
@@ -41,6 +46,27 @@ class Code {
   // The rows [begin, end) of contiguous arrays of `features` numbers a row, or of one where it is a number a row.
   void run_rows(const simd::Kernels& kernels, const float* const* inputs, float* const* outputs, Index begin, Index end,
                 Index features, float* memory) const noexcept;
+
+  // These equations as one function, where they are compiled for the instruction set; else null.
+  simd::CompiledCode compiled(const simd::Kernels& kernels) const noexcept {
+#if REKUR_COMPILED_CELLS
+    if (compiled_ && compiled_in_use.load(std::memory_order_relaxed))
+      return compiled_->function[kernels.number].load(std::memory_order_acquire);
+#endif
+    static_cast<void>(kernels);
+    return nullptr;
+  }
+  // Whether a function takes many steps at once.
+  bool timed() const {
+#if REKUR_COMPILED_CELLS
+    return compiled_ && !compiled_->listing.carried().empty();
+#else
+    return false;
+#endif
+  }
+  // Such a function, and operands as it wants them: rows of one number `stride` apart. Else as run().
+  void run_compiled(simd::CompiledCode function, simd::Operand* inputs, simd::Operand* outputs, Index rows, Index steps,
+                    Index features, float* memory) const noexcept;
 
   std::size_t inputs() const { return input_by_row_.size(); }
   std::size_t outputs() const { return output_by_row_.size(); }
@@ -58,6 +84,10 @@ class Code {
   std::vector<simd::Instruction> code_;
   std::vector<bool> input_by_row_, output_by_row_;  // not a number a feature, but one a row
   std::vector<float> constants_;
+#if REKUR_COMPILED_CELLS
+  std::shared_ptr<const Compiled> compiled_;
+  std::vector<float> compiled_constants_;
+#endif
   int wide_ = 0, narrow_ = 0;  // registers of a block of features, and of a block's rows
   bool by_row_ = false;
 };

@@ -1,4 +1,7 @@
 #include "isa/dispatch.hpp"
+#if REKUR_COMPILED_CELLS
+#include "equations/compiled.hpp"
+#endif
 #include "io/text.hpp"
 
 #include <atomic>
@@ -28,6 +31,10 @@ extern const Table table_avx512;
 #endif
 #ifdef REKUR_HAVE_NEON
 extern const Table table_neon;
+#endif
+
+#if REKUR_COMPILED_CELLS
+extern const simd::CompiledTable compiled_baseline, compiled_avx2, compiled_avx512, compiled_neon;
 #endif
 
 namespace {
@@ -91,6 +98,30 @@ const Table& widest() {
   throw_error("this machine lacks every instruction set that this rekur was built for: % (CMake option REKUR_ISAS)", {names(true)});
 }
 
+#if REKUR_COMPILED_CELLS
+// Cells that are compiled in, for the instruction sets of this build.
+void add_compiled_cells() {
+  static const bool added = [] {
+#ifdef REKUR_HAVE_BASELINE
+    equations::add_compiled(compiled_baseline);
+#endif
+#ifdef REKUR_HAVE_AVX2
+    equations::add_compiled(compiled_avx2);
+#endif
+#ifdef REKUR_HAVE_AVX512
+    equations::add_compiled(compiled_avx512);
+#endif
+#ifdef REKUR_HAVE_NEON
+    equations::add_compiled(compiled_neon);
+#endif
+    return true;
+  }();
+  static_cast<void>(added);
+}
+#else
+void add_compiled_cells() {}
+#endif
+
 std::atomic<const Table*> current{nullptr};
 std::atomic<std::uint64_t> current_epoch{1};
 std::mutex choosing;
@@ -98,6 +129,7 @@ std::mutex choosing;
 const Table& choose() {
   const runtime::Call call;
   const std::lock_guard lock(choosing);
+  add_compiled_cells();
   if (const Table* chosen = current.load(std::memory_order_acquire)) return *chosen;
   const char* wanted = std::getenv("REKUR_ISA");
   const Table& table = wanted && *wanted ? find(wanted, "REKUR_ISA") : widest();
@@ -131,6 +163,7 @@ void set_isa(const std::string& name) {
   const isa::Table& table = isa::find(name, "set_isa");
   const runtime::Call call;
   const std::lock_guard lock(isa::choosing);
+  isa::add_compiled_cells();
   isa::current.store(&table, std::memory_order_release);
   isa::current_epoch.fetch_add(1, std::memory_order_acq_rel);
 }

@@ -2,4 +2,5 @@
 #define REKUR_VEC_BYTES 16
 #define REKUR_ISA_TABLE table_baseline
 #define REKUR_ISA_NAME "baseline"
+#define REKUR_ISA_NUMBER 0
 #include "isa/table.hpp"

@@ -2,4 +2,5 @@
 #define REKUR_VEC_BYTES 16
 #define REKUR_ISA_TABLE table_neon
 #define REKUR_ISA_NAME "neon"
+#define REKUR_ISA_NUMBER 3
 #include "isa/table.hpp"

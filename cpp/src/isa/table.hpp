@@ -28,6 +28,9 @@ constexpr simd::Kernels make_simd_kernels() {
   return {
       .width = kWidth,
       .panel = static_cast<int>(kPanel),
+#if REKUR_COMPILED_CELLS
+      .number = REKUR_ISA_NUMBER,
+#endif
       .gemm = gemm,
       .activate = activate,
       .softmax = softmax,

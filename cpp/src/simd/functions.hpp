@@ -1,4 +1,5 @@
-// log, log1p, sin, cos and erf of a vector, which nothing but equations asks for. Included by the ISA units only.
+// Functions of a vector that nothing but equations asks for: log, log1p, sin, cos, erf, and smaller ones. Included by the ISA units
+// and by compiled equations only.
 //
 // Measured against float64 (tests/test_equations.cpp), on every ISA: log within 1.5 ULP, log1p 2.5, sin and cos 2.5 ULP or 6e-8
 // near their zeros, erf 2.5. NaN in, NaN out. What is denormal is taken for zero, as everywhere in the engine.
@@ -8,6 +9,18 @@
 
 namespace rekur {
 namespace {
+
+// NaN where either is; at_most and at_least keep that of their first operand.
+REKUR_INLINE Vec minimum(Vec a, Vec b) { return select(b != b, b, at_most(a, b)); }
+REKUR_INLINE Vec maximum(Vec a, Vec b) { return select(b != b, b, at_least(a, b)); }
+REKUR_INLINE Vec truth(IVec mask) { return as_float(mask & as_int(set1(1.0f))); }
+
+// NaN where there is one.
+inline float largest_lane(Vec v) {
+  float largest = v[0];
+  for (int lane = 1; lane < kWidth; ++lane) largest = v[lane] > largest || v[lane] != v[lane] ? v[lane] : largest;
+  return largest;
+}
 
 REKUR_INLINE Vec as_numbers(IVec v) { return __builtin_convertvector(v, Vec); }
 

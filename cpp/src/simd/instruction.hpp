@@ -43,10 +43,12 @@ enum class Op : std::uint8_t {
   none          // no operation: inputs and constants
 };
 
-// Number j of row r stands at data[r · stride + j]; of values of a number a row, number r at data[r].
+// Number j of row r stands at data[r · stride + j]; of values of a number a row, the interpreter takes number r from data[r].
+// Compiled code goes through time, too: at step t all of it stands t · step further, and rows of one number are `stride` apart.
 struct Operand {
   float* data = nullptr;
   std::int64_t stride = 0;
+  std::int64_t step = 0;
 };
 
 struct Instruction {
@@ -54,6 +56,24 @@ struct Instruction {
   bool by_row = false;  // elementwise: over a number a row, not over a number a feature
   std::uint16_t to = 0, from[3] = {};
   Activation f = {};
+};
+
+// Equations compiled as one function (equations/compiled.hpp): `steps` steps of rows of so many features; more than one step only
+// where values go from one to the next. `constants`: those of the equations, then parameters of activations. `memory`: rows of
+// features on lines' borders, as many as the equations' listing says.
+using CompiledCode = void (*)(const Operand* inputs, const Operand* outputs, const float* constants, std::int64_t rows,
+                              std::int64_t steps, std::int64_t features, float* memory);
+
+// Changes with what a compiled function is called with or does.
+inline constexpr int kCompiledAbi = 1;
+
+// What a library of compiled equations has: functions for an instruction set, by the equations' signatures.
+struct CompiledTable {
+  int abi;
+  const char* isa;
+  int count;
+  const char* const* signatures;
+  const CompiledCode* functions;
 };
 
 }  // namespace rekur::simd

@@ -12,11 +12,6 @@
 namespace rekur {
 namespace {
 
-// NaN where either is; at_most and at_least keep that of their first operand.
-REKUR_INLINE Vec minimum(Vec a, Vec b) { return select(b != b, b, at_most(a, b)); }
-REKUR_INLINE Vec maximum(Vec a, Vec b) { return select(b != b, b, at_least(a, b)); }
-REKUR_INLINE Vec truth(IVec mask) { return as_float(mask & as_int(set1(1.0f))); }
-
 inline void select_all(const float* condition, const float* a, const float* b, float* y, Index n) {
   for (Index i = 0; i < n; i += kWidth) {
     const Index count = lanes(i, n);
@@ -84,12 +79,6 @@ REKUR_INLINE void reduce_rows(const float* x, Index stride, float* to, Index row
     if (i < n) folded = ahead(folded, fill_beyond(load_partial(x + i, n - i), n - i, neutral));
     to[row] = lanes_of(folded);
   }
-}
-
-inline float largest_lane(Vec v) {
-  float largest = v[0];
-  for (int lane = 1; lane < kWidth; ++lane) largest = v[lane] > largest || v[lane] != v[lane] ? v[lane] : largest;
-  return largest;
 }
 
 #if REKUR_COMPACT_KERNELS

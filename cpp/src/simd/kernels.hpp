@@ -26,6 +26,9 @@ namespace simd {
 struct Kernels {
   int width;  // floats in a vector
   int panel;  // columns of a full gemm panel, a multiple of width
+#if REKUR_COMPILED_CELLS
+  int number;  // of the instruction set: whose compiled equations are meant
+#endif
 
   // --- products (float32, each output summed over k in ascending order by one accumulator) ---
 

@@ -86,12 +86,6 @@ inline void clamp(float low, float high, float* x, Index n) {
 
 // --- rows ---
 
-// Lanes from n on become `fill`.
-REKUR_INLINE Vec fill_beyond(Vec v, Index n, float fill) {
-  for (Index i = n; i < kWidth; ++i) v[i] = fill;
-  return v;
-}
-
 // The largest number of a row; a NaN may or may not win. -inf for an empty row.
 inline float row_maximum(const float* x, Index n) {
   const Vec lowest = set1(-__builtin_inff());

@@ -23,5 +23,11 @@ namespace {
 
 inline constexpr bool kCompact = REKUR_COMPACT_KERNELS;
 
+// Lanes from n on become `fill`.
+REKUR_INLINE Vec fill_beyond(Vec v, Index n, float fill) {
+  for (Index i = n; i < kWidth; ++i) v[i] = fill;
+  return v;
+}
+
 }  // namespace
 }  // namespace rekur
