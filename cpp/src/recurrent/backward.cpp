@@ -61,6 +61,7 @@ class BackwardSlice {
 
   // All of steps [low, high), for a slice that one thread has to itself.
   void sweep(Index low, Index high) {
+    if (r_.alone()) return steps(low, high, 0);
     for (Index i = 0; i < rounds(low, high); ++i) round(low, high, i, 0);
   }
 
@@ -68,11 +69,12 @@ class BackwardSlice {
   // that brings them to its own units: so that belongs to the round of the next kernel, and there is one more round than kernels.
   Index rounds(Index low, Index high) const {
     const Index count = std::min(high, slice_.steps()) - low;
-    return count > 0 ? count * r_.cell.phases + 1 : 0;
+    return count <= 0 ? 0 : r_.alone() ? 1 : count * r_.cell.phases + 1;
   }
   void round(Index low, Index high, Index round, int member) {
     const Index n = rounds(low, high), phases = r_.cell.phases;
     if (round >= n) return;
+    if (r_.alone()) return steps(low, high, member);
     const auto call = [&](Index i, auto f) {
       const auto [step, p] = divide(i, phases);
       (this->*f)(f_.reverse ? low + step : std::min(high, slice_.steps()) - 1 - step, static_cast<int>(phases - 1 - p), member);
@@ -90,7 +92,28 @@ class BackwardSlice {
     Index begin, end;
   };
 
-  void kernel(Index t, int phase, int member) {
+  // Whether step t is the first of one of its rows.
+  bool begins(Index t) const { return f_.reverse ? slice_.active(t + 1) < slice_.active(t) : t == 0; }
+
+  // A member's units in all of steps [low, high) where no unit waits for another: as many in a call as have the same rows, all of
+  // which have a step before them.
+  void steps(Index low, Index high, int member) {
+    const Index count = std::min(high, slice_.steps()) - low;
+    const auto time = [&](Index i) { return f_.reverse ? low + i : low + count - 1 - i; };
+    for (Index i = 0, n = 1; i < count; i += n, n = 1) {
+      const Index active = slice_.active(time(i));
+      while (through_time_ && i + n < count && !begins(time(i + n - 1)) && !begins(time(i + n)) &&
+             slice_.active(time(i + n)) == active)
+        ++n;
+      kernel_of(time(i), 0, member, n);
+      product(time(i + n - 1), 0, member);
+    }
+  }
+
+  void kernel(Index t, int phase, int member) { kernel_of(t, phase, member, 1); }
+
+  // The equations of step t, and of so many together.
+  void kernel_of(Index t, int phase, int member, [[maybe_unused]] Index count) {
     const Index active = slice_.active(t), own = member * M_;
     const Index ahead = f_.reverse ? t + 1 : t - 1;
     const Units units = units_[member];
@@ -98,7 +121,7 @@ class BackwardSlice {
 
 #if REKUR_EQUATIONS
     if (r_.projects(phase)) return projection_kernel(t, member);
-    if (r_.program) return program_kernel(t, phase, member);
+    if (r_.program) return program_kernel(t, phase, member, count);
 #endif
     kernels::StepBackward s{};
     s.rows = active;
@@ -135,15 +158,18 @@ class BackwardSlice {
     }
     for (std::size_t i = 0; i < kMostMasks; ++i)
       mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members * M_).data() : nullptr;
+    through_time_ = program.goes_through_time(isa::kernels(), true);
     even_ = !f_.lengths && slice_.even();  // with lengths some rows have a step before them and some not
   }
 
-  void program_kernel(Index t, int phase, int member) {
+  void program_kernel(Index t, int phase, int member, Index count) {
     const Program& program = *r_.program;
     const Index active = slice_.active(t), own = member * M_;
     const bool with_steps = program.step_inputs() > 0;
     ConstRows step[kMostStepInputs], previous[kMostStates];
     Rows d_step[kMostStepInputs];
+    Index step_steps[kMostStepInputs], d_step_steps[kMostStepInputs];
+    const Index onwards = f_.reverse ? 1 : -1;
     for (int i = 0; with_steps && i < program.step_inputs(); ++i) {
       const bool wanted = b_.d_step && b_.d_step[i];
       for (Index j = 0; j < active; ++j) {
@@ -152,15 +178,25 @@ class BackwardSlice {
       }
       step[i] = step_rows_[i] + own;
       d_step[i] = wanted ? d_step_rows_[i] + own : nullptr;
+      step_steps[i] = onwards * f_.step[i].stride_t;
+      d_step_steps[i] = wanted ? onwards * b_.d_step[i].stride_t : 0;
     }
     for (int k = 0; k < r_.cell.states; ++k) previous[k] = previous_[k] + own;
     ConstRows masks[kMostMasks] = {};
+    Index mask_steps[kMostMasks] = {};
     for (int i = 0; i < kMostMasks; ++i) {
       if (!mask_rows_[i]) continue;
+      mask_steps[i] = onwards * f_.masks[i].stride_t;
       for (Index j = 0; j < active; ++j) mask_rows_[i][own + j] = f_.masks[i].row(row(j), t);
       masks[i] = mask_rows_[i] + own;
     }
     ProgramBackward s{};
+    s.steps = count;
+    s.y_step = onwards * y_.stride_t;
+    s.dy_step = onwards * b_.dy.stride_t;
+    s.tape_step = onwards * f_.B * r_.record(Hp_);
+    s.step_steps = step_steps;
+    s.d_step_steps = d_step_steps;
     s.rows = active;
     s.H = r_.H;
     s.Hp = Hp_;
@@ -176,6 +212,7 @@ class BackwardSlice {
     s.unit_weights = r_.packed.unit_weights.data();
     s.step = step;
     s.masks = masks;
+    s.mask_steps = mask_steps;
     s.d_step = d_step;
     s.kernels = &isa::kernels();
     s.memory = memory_ + member * memory_size_;
@@ -279,6 +316,7 @@ class BackwardSlice {
   float** d_step_rows_[kMostStepInputs] = {};
   bool even_ = false;  // the addresses of rows' operands are evenly spaced
 #endif
+  bool through_time_ = false;  // a call takes many steps
 };
 
 // Rows without a valid step hand their gradient from the final to the initial state.

@@ -56,18 +56,22 @@ class ForwardSlice {
     const Chunk c = at(i);
     if (c.count == 0) return;
     project(c, 0);
+    if (r_.alone()) return steps(c, 0);
     for (Index n = 0; n < c.count; ++n)
       for (int p = 0; p < r_.cell.phases; ++p) step(c, n, p, 0);
   }
 
-  // Chunk i in rounds between which members meet: the projection, then the phases of each step.
+  // Chunk i in rounds between which members meet: the projection, then the phases of each step, or all steps where no unit waits
+  // for another.
   void round(Index i, Index round, int member) {
     const Chunk c = at(i);
     const Index phase = round - 1;
-    if (c.count == 0 || phase >= c.count * r_.cell.phases) return;
-    if (round == 0)
+    if (c.count == 0 || phase >= (r_.alone() ? 1 : c.count * r_.cell.phases)) return;
+    if (round == 0) {
       project(c, member);
-    else {
+    } else if (r_.alone()) {
+      steps(c, member);
+    } else {
       const auto [step_of_chunk, p] = divide(phase, r_.cell.phases);
       step(c, step_of_chunk, static_cast<int>(p), member);
     }
@@ -117,9 +121,20 @@ class ForwardSlice {
                         r_.packed.input_bias.data() + set * columns, projection_rows_ + begin, set * columns, false);
   }
 
-  // Member `member`'s units in a phase of step `i` of a chunk.
-  void step(const Chunk& c, Index i, int phase, int member) {
-    const Index n = c.done + i, t = f_.reverse ? c.low + c.count - 1 - i : c.low + i;
+  Index time(const Chunk& c, Index i) const { return f_.reverse ? c.low + c.count - 1 - i : c.low + i; }
+
+  // Member `member`'s units in all steps of a chunk, as many in a call as have the same rows.
+  void steps(const Chunk& c, int member) {
+    for (Index i = 0, count = 1; i < c.count; i += count, count = 1) {
+      const Index active = slice_.active(time(c, i));
+      while (through_time_ && i + count < c.count && slice_.active(time(c, i + count)) == active) ++count;
+      step(c, i, 0, member, count);
+    }
+  }
+
+  // Member `member`'s units in a phase of step `i` of a chunk, or of that one and those after it.
+  void step(const Chunk& c, Index i, int phase, int member, Index count = 1) {
+    const Index n = c.done + i, t = time(c, i), last = time(c, i + count - 1);
     const Index active = slice_.active(t);
     float** const y_rows = y_rows_ + member * M_;
     float** const tape_rows = tape_rows_ + member * M_;
@@ -131,10 +146,10 @@ class ForwardSlice {
     }
     const auto [begin, end] = share(r_.projects(phase) ? Pp_ : Hp_, member);
     float* const* const before = state_[n % 2];
-    float* const* const after = state_[(n + 1) % 2];
+    float* const* const after = state_[(n + count) % 2];
 #if REKUR_EQUATIONS
     if (r_.program) {
-      program_step(t, n, active, phase, begin, end, member, projection_ + (t - c.low) * M_ * X_);
+      program_step(t, n, active, phase, begin, end, member, projection_ + (t - c.low) * M_ * X_, count);
     } else
 #endif
     {
@@ -161,7 +176,8 @@ class ForwardSlice {
     }
     if (phase + 1 < r_.cell.phases) return;
     // Rows whose last step this was.
-    for (Index j = f_.reverse ? 0 : slice_.active(t + 1); j < (f_.reverse && t > 0 ? 0 : active); ++j) finish(j, after, member);
+    for (Index j = f_.reverse ? 0 : slice_.active(last + 1); j < (f_.reverse && last > 0 ? 0 : active); ++j)
+      finish(j, after, member);
   }
 
   // A member's of the units of something so wide: whole vectors, the last ones beyond it included.
@@ -188,9 +204,11 @@ class ForwardSlice {
       mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members_ * M_).data() : nullptr;
     product_rows_ = scratch.take<const float*>(members_ * M_).data();
     even_ = slice_.even();
+    through_time_ = program.goes_through_time(isa::kernels(), f_.tape != nullptr);
   }
 
-  void program_step(Index t, Index n, Index active, int phase, Index begin, Index end, int member, const float* input) {
+  void program_step(Index t, Index n, Index active, int phase, Index begin, Index end, int member, const float* input,
+                    Index count) {
     const Program& program = *r_.program;
     const Index own = member * M_;
     float** const tape_rows = tape_rows_ + own;
@@ -216,17 +234,27 @@ class ForwardSlice {
       return;
     }
     ConstRows step[kMostStepInputs];
+    Index step_steps[kMostStepInputs];
+    const Index onwards = f_.reverse ? -1 : 1;
     for (int i = 0; i < program.step_inputs(); ++i) {
       for (Index j = 0; j < active; ++j) step_rows_[i][own + j] = f_.step[i].row(row(j), t);
       step[i] = step_rows_[i] + own;
+      step_steps[i] = onwards * f_.step[i].stride_t;
     }
     ConstRows masks[kMostMasks] = {};
+    Index mask_steps[kMostMasks] = {};
     for (int i = 0; i < kMostMasks; ++i) {
       if (!mask_rows_[i]) continue;
+      mask_steps[i] = onwards * f_.masks[i].stride_t;
       for (Index j = 0; j < active; ++j) mask_rows_[i][own + j] = f_.masks[i].row(row(j), t);
       masks[i] = mask_rows_[i] + own;
     }
     ProgramForward s{};
+    s.steps = count;
+    s.input_step = onwards * M_ * X_;
+    s.y_step = onwards * y_.stride_t;
+    s.tape_step = onwards * f_.B * r_.record(Hp_);
+    s.step_steps = step_steps;
     s.rows = active;
     s.H = r_.H;
     s.Hp = Hp_;
@@ -236,10 +264,11 @@ class ForwardSlice {
     s.input = input;
     s.products = products_;
     s.before = before;
-    s.after = state_[(n + 1) % 2];
+    s.after = state_[(n + count) % 2];
     s.unit_weights = r_.packed.unit_weights.data();
     s.step = step;
     s.masks = masks;
+    s.mask_steps = mask_steps;
     s.y = y_ ? y_rows_ + own : nullptr;
     s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
     s.training = f_.tape != nullptr;
@@ -281,6 +310,7 @@ class ForwardSlice {
   const float **step_rows_[kMostStepInputs] = {}, **mask_rows_[kMostMasks] = {}, **product_rows_ = nullptr;
   bool even_ = false;  // Slice::even
 #endif
+  bool through_time_ = false;  // a call takes many steps
 };
 
 // Rows without a single valid step: zeros out, states unchanged.
@@ -332,7 +362,8 @@ class ForwardCall {
       source_[r] = plan.wavefront && f.source ? f.source - runs.data() : -1;
       depth_[r] = source_[r] >= 0 ? depth_[source_[r]] + 1 : 0;
       phases_ = std::max(phases_, depth_[r] + (steps + chunk - 1) / chunk);
-      meetings_ = std::max(meetings_, 1 + std::min(chunk, steps) * Engine::impl(*f.layer).cell.phases);
+      meetings_ = std::max(meetings_,
+                           1 + (Engine::impl(*f.layer).alone() ? 1 : std::min(chunk, steps) * Engine::impl(*f.layer).cell.phases));
       for (Index s = 0; s < plan.slices; ++s)
         new (&tasks_[r * plan.slices + s]) ForwardSlice(f, slices[static_cast<std::size_t>(s)], chunk, plan.members, scratch);
     }

@@ -46,12 +46,13 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
   const Index p = plan.threads, R = static_cast<Index>(runs.size());
   Index rows = 0, units = forward_of(runs[0]).layer->hidden_size();
   double macs = 0;  // of a step of a row
-  bool whole_rows = false;
+  bool whole_rows = false, alone = true;
   for (const Run& run : runs) {
     const auto& r = Engine::impl(*forward_of(run).layer);
 #if REKUR_EQUATIONS
     whole_rows = whole_rows || (r.program && r.program->whole_rows());
 #endif
+    alone = alone && r.alone();
     rows = std::max(rows, forward_of(run).B);
     units = std::min(units, r.H);
     const int blocks = r.cell.recurrent_blocks + (r.cell.projects ? 1 : 0);
@@ -65,9 +66,13 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
     const double step = std::max(macs / kSingleRowRate, macs * rows_of_slice / kManyRowsRate);
     // A wavefront has no meetings in a step, but each core needs all of its layer's weights.
     plan.wavefront = plan.stacked && R % (p / tasks) == 0 && macs <= kNearMacs;
-    if (!plan.wavefront && step >= kWorthMeeting && !whole_rows)
-      plan.members = static_cast<int>(
-          std::clamp<Index>(std::min(units / unit_grain, static_cast<Index>(2 * step / kWorthMeeting)), 1, p / tasks));
+    const auto members = [&](Index most) {
+      return static_cast<int>(std::clamp<Index>(std::min(units / unit_grain, most), 1, p / tasks));
+    };
+    if (!plan.wavefront && alone)  // meetings are as few as chunks
+      plan.members = members(p);
+    else if (!plan.wavefront && step >= kWorthMeeting && !whole_rows)
+      plan.members = members(static_cast<Index>(2 * step / kWorthMeeting));
     else if (plan.stacked)
       plan.wavefront = true;
   }

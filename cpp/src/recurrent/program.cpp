@@ -20,11 +20,19 @@ Index Program::memory(Index rows, Index H) const {
   return code + whole_lines(operands * kOperand) + whole_lines(2 * rows * step_inputs());
 }
 
+bool Program::goes_through_time(const simd::Kernels& kernels, bool training) const noexcept {
+  const auto does = [&](const std::vector<Part>& parts) {
+    return parts.size() == 1 && parts[0].code.timed() && parts[0].code.compiled(kernels) != nullptr;
+  };
+  return alone() && (training ? does(training_) && does(backward_) : does(inference_));
+}
+
 // The operands of a part for `count` rows from m on, and the part itself.
 template <class Step, class Find>
 void Program::run(const Part& part, const Step& step, const Find& find) const noexcept {
   const Index features = step.end - step.begin;
   if (features <= 0) return;
+  const simd::CompiledCode function = part.code.compiled(*step.kernels);
   float* memory = step.memory;
   float* const numbers = memory;  // of the rows, by input of the step: these, then their gradients
   memory += whole_lines(2 * step.rows * step_inputs());
@@ -33,31 +41,39 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   memory += whole_lines(static_cast<Index>(part.inputs.size() + part.outputs.size()) * kOperand);
   const auto by_row = [&](const Stand& s) { return (s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index); };
   const auto numbers_of = [&](const Stand& s) { return numbers + (2 * s.index + (s.place == Place::d_step ? 1 : 0)) * step.rows; };
-  for (const Stand& s : part.inputs)
-    if (by_row(s))
-      for (Index m = 0; m < step.rows; ++m) numbers_of(s)[m] = *step.step[s.index][m];
+  if (!function)
+    for (const Stand& s : part.inputs)
+      if (by_row(s))
+        for (Index m = 0; m < step.rows; ++m) numbers_of(s)[m] = *step.step[s.index][m];
 
   const Index count = step.even ? step.rows : 1;
   for (Index m = 0; m < step.rows; m += count) {
     // Of rows given by their addresses, of rows that follow one another, and of what is the same for all.
-    const auto listed = [&](auto rows, Index offset) -> simd::Operand {
+    const auto listed = [&](auto rows, Index offset, Index further) -> simd::Operand {
       if (rows == nullptr) return {};
-      return {const_cast<float*>(rows[m]) + offset + step.begin, count > 1 ? rows[m + 1] - rows[m] : 0};
+      return {const_cast<float*>(rows[m]) + offset, count > 1 ? rows[m + 1] - rows[m] : 0, further};
     };
-    const auto dense = [&](const float* base, Index stride, Index offset) -> simd::Operand {
-      return {const_cast<float*>(base) + m * stride + offset + step.begin, stride};
+    const auto dense = [&](const float* base, Index stride, Index offset, Index further) -> simd::Operand {
+      return {const_cast<float*>(base) + m * stride + offset, stride, further};
     };
     const auto operand = [&](const Stand& s) -> simd::Operand {
-      if (by_row(s)) {
+      const bool row = by_row(s);
+      if (row && !function) {
         if (s.place == Place::d_step && step_gradient(step, s.index) == nullptr) return {};
         return {numbers_of(s) + m, 1};
       }
-      return find(s, listed, dense);
+      simd::Operand found = find(s, listed, dense);
+      if (found.data != nullptr && !row) found.data += step.begin;
+      return found;
     };
     for (std::size_t i = 0; i < part.inputs.size(); ++i) inputs[i] = operand(part.inputs[i]);
     for (std::size_t k = 0; k < part.outputs.size(); ++k) outputs[k] = operand(part.outputs[k]);
-    part.code.run(*step.kernels, inputs, outputs, count, features, memory);
+    if (function)
+      part.code.run_compiled(function, inputs, outputs, count, step.steps, features, memory);
+    else
+      part.code.run(*step.kernels, inputs, outputs, count, features, memory);
   }
+  if (function) return;
   for (const Stand& s : part.outputs)
     if (by_row(s) && step_gradient(step, s.index) != nullptr)
       for (Index m = 0; m < step.rows; ++m) *step_gradient(step, s.index)[m] = numbers_of(s)[m];
@@ -69,25 +85,25 @@ void Program::forward(int phase, const ProgramForward& step) const noexcept {
   run(part, step, [&](const Stand& s, const auto& listed, const auto& dense) -> simd::Operand {
     switch (s.place) {
       case Place::input:
-        return dense(step.input, description_.x_count * Hp, s.index * Hp);
+        return dense(step.input, description_.x_count * Hp, s.index * Hp, step.input_step);
       case Place::product:
-        return dense(step.products, product_blocks_ * Hp, s.index * Hp);
+        return dense(step.products, product_blocks_ * Hp, s.index * Hp, 0);
       case Place::before:
-        return dense(step.before[s.index], Hp, 0);
+        return dense(step.before[s.index], Hp, 0, 0);
       case Place::after:
-        return dense(step.after[s.index], Hp, 0);
+        return dense(step.after[s.index], Hp, 0, 0);
       case Place::weight:
-        return {const_cast<float*>(step.unit_weights) + s.index * Hp + step.begin, 0};
+        return {const_cast<float*>(step.unit_weights) + s.index * Hp, 0};
       case Place::step:
-        return listed(step.step[s.index], 0);
+        return listed(step.step[s.index], 0, step.step_steps ? step.step_steps[s.index] : 0);
       case Place::sequence_mask:
-        return listed(step.masks[0], s.index * step.H);
+        return listed(step.masks[0], s.index * step.H, step.mask_steps ? step.mask_steps[0] : 0);
       case Place::step_mask:
-        return listed(step.masks[1 + s.index], 0);
+        return listed(step.masks[1 + s.index], 0, step.mask_steps ? step.mask_steps[1 + s.index] : 0);
       case Place::slot:
-        return listed(step.tape, s.index * Hp);
+        return listed(step.tape, s.index * Hp, step.tape_step);
       case Place::y:
-        return listed(step.y, 0);
+        return listed(step.y, 0, step.y_step);
       default:
         return {};
     }
@@ -101,27 +117,27 @@ void Program::backward(int phase, const ProgramBackward& step) const noexcept {
   run(part, step, [&](const Stand& s, const auto& listed, const auto& dense) -> simd::Operand {
     switch (s.place) {
       case Place::weight:
-        return {const_cast<float*>(step.unit_weights) + s.index * Hp + step.begin, 0};
+        return {const_cast<float*>(step.unit_weights) + s.index * Hp, 0};
       case Place::step:
-        return listed(step.step[s.index], 0);
+        return listed(step.step[s.index], 0, step.step_steps ? step.step_steps[s.index] : 0);
       case Place::sequence_mask:
-        return listed(step.masks[0], s.index * step.H);
+        return listed(step.masks[0], s.index * step.H, step.mask_steps ? step.mask_steps[0] : 0);
       case Place::step_mask:
-        return listed(step.masks[1 + s.index], 0);
+        return listed(step.masks[1 + s.index], 0, step.mask_steps ? step.mask_steps[1 + s.index] : 0);
       case Place::slot:
-        return listed(step.tape, s.index * Hp);
+        return listed(step.tape, s.index * Hp, step.tape_step);
       case Place::previous:
-        return listed(step.previous[s.index], 0);
+        return listed(step.previous[s.index], 0, s.index == 0 ? step.y_step : step.tape_step);
       case Place::h:
-        return listed(step.h, 0);
+        return listed(step.h, 0, step.y_step);
       case Place::dy:
-        return listed(step.dy, 0);
+        return listed(step.dy, 0, step.dy_step);
       case Place::d_state:
-        return dense(step.d_state[s.index], Hp, 0);
+        return dense(step.d_state[s.index], Hp, 0, 0);
       case Place::d_source:
-        return dense(step.d_source[s.index], Hp, 0);
+        return dense(step.d_source[s.index], Hp, 0, 0);
       case Place::d_step:
-        return listed(step.d_step[s.index], 0);
+        return listed(step.d_step[s.index], 0, step.d_step_steps ? step.d_step_steps[s.index] : 0);
       default:
         return {};
     }
@@ -130,8 +146,11 @@ void Program::backward(int phase, const ProgramBackward& step) const noexcept {
   if (step.begin >= step.end || step.end != step.H || step.H == Hp) return;
   for (const Stand& s : part.outputs)
     if (s.place == Place::slot)
-      for (Index m = 0; m < step.rows; ++m)
-        std::fill(step.tape[m] + s.index * Hp + step.H, step.tape[m] + (s.index + 1) * Hp, 0.0f);
+      for (Index t = 0; t < step.steps; ++t)
+        for (Index m = 0; m < step.rows; ++m) {
+          float* const slot = step.tape[m] + t * step.tape_step + s.index * Hp;
+          std::fill(slot + step.H, slot + Hp, 0.0f);
+        }
 }
 #endif
 

@@ -57,6 +57,10 @@ struct ProgramForward {
   bool training;
   const simd::Kernels* kernels;
   float* memory;  // the thread's
+  // Of a program that goes through time: how many steps, each of these rows, and how far apart they stand in what is given above.
+  // `before` and `after` are those of the first and of the last one.
+  Index steps = 1, input_step = 0, y_step = 0, tape_step = 0;
+  const Index *step_steps = nullptr, *mask_steps = nullptr;  // by input of the step, by mask
 };
 
 struct ProgramBackward {
@@ -75,6 +79,9 @@ struct ProgramBackward {
   const Rows* d_step;  // by input of the step: [rows], written in phase 0; null where not wanted
   const simd::Kernels* kernels;
   float* memory;
+  // Of a program that goes through time, as above; `previous` and `h` move as y does, but for states in the record.
+  Index steps = 1, y_step = 0, dy_step = 0, tape_step = 0;
+  const Index *step_steps = nullptr, *d_step_steps = nullptr, *mask_steps = nullptr;
 };
 
 class Program {
@@ -90,6 +97,11 @@ class Program {
   bool step_by_row(int input) const { return step_rows_[static_cast<std::size_t>(input)]; }
   // The equations look at rows as a whole: a row's units cannot be shared out.
   bool whole_rows() const { return whole_rows_; }
+
+  // Without recurrent products no unit waits for another: steps may follow one another unit by unit.
+  bool alone() const { return product_blocks_ == 0 && !whole_rows_ && !description_.projects; }
+  // Whether that is compiled, so that a call may take many steps.
+  bool goes_through_time(const simd::Kernels& kernels, bool training) const noexcept;
 
   // Floats that a thread needs for its part of at most so many rows and units.
   Index memory(Index rows, Index H) const;

@@ -512,8 +512,22 @@ class ProgramBuilder {
           {.value = number[at(w.node)], .over = same == part.inputs.end() ? -1 : static_cast<int>(same - part.inputs.begin())});
       part.outputs.push_back(w.stand);
     }
-    part.code = equations::Code(graph, results);
+    part.code = equations::Code(graph, results, carried(part));
     return part;
+  }
+
+  // States that a step hands to the next one, where no product stands between the two.
+  std::vector<equations::Carried> carried(const Program::Part& part) const {
+    std::vector<equations::Carried> found;
+    if (!groups_.empty() || cell_.projects) return found;
+    for (std::size_t k = 0; k < part.outputs.size(); ++k)
+      for (std::size_t i = 0; i < part.inputs.size(); ++i) {
+        const Stand &to = part.outputs[k], &from = part.inputs[i];
+        const bool forward = to.place == Place::after && from.place == Place::before;
+        const bool backward = to.place == Place::d_state && from.place == Place::d_state;
+        if ((forward || backward) && to.index == from.index) found.push_back({static_cast<int>(k), static_cast<int>(i)});
+      }
+    return found;
   }
 
   std::vector<Given> inputs_of(bool backward) const {

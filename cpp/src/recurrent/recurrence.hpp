@@ -89,6 +89,14 @@ struct Recurrence::Impl {
   // Where in a row of x a slot's block begins to read.
   Index input_offset(int slot) const { return input_by_block ? cell.kernel_block[static_cast<std::size_t>(slot)] * I : 0; }
 
+  // No unit waits for another: Program::alone().
+  bool alone() const {
+#if REKUR_EQUATIONS
+    return program && program->alone();
+#else
+    return false;
+#endif
+  }
   Index record(Index Hp) const { return cell.slots * Hp; }
   Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }
   const kernels::CellSteps& steps() const;
