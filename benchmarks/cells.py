@@ -109,7 +109,7 @@ def main() -> None:
                     target = 0.9 if H >= 128 and B >= 8 else 0.75
                     line("written", name, shape, mode, theirs / ours, target, at_most=False)
         if "products" in only and H >= 64 and B >= 8:
-            for name, blocks in {"min_gru": 2, "ind_rnn": 1, "sru": 3}.items():
+            for name, blocks in {"min_gru": 2, "ind_rnn": 1, "sru": 4}.items():
                 dense = layers.Dense(blocks * H)
                 for mode, ours, theirs in beside(
                     rnn(name, H), dense, shape, options.threads, options.seconds, blocks * H

@@ -30,6 +30,7 @@ from rekur.models import load_model as load
 
 if TYPE_CHECKING:
     from rekur import cells, data, debug, onnx, ops
+    from rekur._compile import compile_cells
 
 get_num_threads = num_threads
 _LAZY = ("cells", "data", "debug", "onnx", "ops")  # imported when first used: they bring in packages that take time
@@ -45,6 +46,7 @@ __all__ = [
     "callbacks",
     "cell",
     "cells",
+    "compile_cells",
     "cpu_info",
     "data",
     "debug",
@@ -71,6 +73,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"rekur.{name}")
+    if name == "compile_cells":
+        return importlib.import_module("rekur._compile").compile_cells
     no_attribute(__name__, "top", name)
 
 

@@ -31,6 +31,23 @@ def inference_cell(layer: str) -> str: ...
 def infer_layer(layer: str, inputs: Sequence[tuple[_Shape, str]]) -> list[tuple[_Shape, str]]:
     """Output (shape, dtype) of one layer, given as JSON, for inputs of (shape, dtype); shape[0] is the batch (None)."""
 
+class Equations:
+    """Equations that a code of the engine has. Equal signatures are compiled alike."""
+
+    @property
+    def signature(self) -> str: ...
+    @property
+    def compiled(self) -> bool:
+        """Whether there is a function for the instruction set in use."""
+
+def equations_abi() -> int: ...
+def all_equations() -> list[Equations]: ...
+def equations_heard(make: Callable[[], object]) -> list[Equations]:
+    """Those of the codes that are made on this thread while the function runs."""
+
+def equations_text(equations: Sequence[Equations]) -> str: ...
+def load_equations(path: str) -> None: ...
+def _use_compiled(use: bool) -> None: ...
 def activate(name: str, alpha: float, beta: float, x: _Floats) -> _Floats:
     """An activation applied elementwise by the ISA in use (``"exp"`` too). For tests."""
 
