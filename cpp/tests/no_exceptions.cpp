@@ -120,6 +120,11 @@ int main(int argc, char** argv) {
   const std::vector<rekur::View> views{{y.data(), {1, kTime, 1}}};
 #if REKUR_TRAINING
   REQUIRE(rekur::try_initialize(*model, 5));
+  const std::string first = (*rekur::try_training(*model))[0].layer;
+  REQUIRE(rekur::try_set_trained(*model, first, false));
+  REQUIRE(!(*rekur::try_training(*model))[0].trained);
+  REQUIRE(rekur::try_set_trained(*model, first, true));
+  REQUIRE_FAILURE(rekur::try_set_trained(*model, "nobody", false), Code::invalid_argument, "unknown layer 'nobody'");
   train(*model, x);
 #else
   std::vector<float> weights(model->weights().size());
@@ -141,6 +146,11 @@ int main(int argc, char** argv) {
   REQUIRE(again);
   REQUIRE((*again)[0].data == y);
   stream(*loaded, x, y);
+  std::vector<float> copied(loaded->weight_count());
+  REQUIRE(rekur::try_copy_weights(*loaded, copied));
+  REQUIRE(std::equal(copied.begin(), copied.end(), loaded->weights().begin()));
+  REQUIRE_FAILURE(rekur::try_copy_weights(*loaded, {}), Code::invalid_argument, "expected room for");
+  REQUIRE(rekur::try_model(kSpec, {}));
 
   REQUIRE_FAILURE(rekur::try_load(std::getenv("REKUR_NO_SUCH_VARIABLE")).status(), Code::invalid_argument, "the path is null");
   REQUIRE_FAILURE(rekur::try_load(folder).status(), Code::io, folder.c_str());

@@ -20,6 +20,14 @@ Status try_initialize(Model& model, std::uint64_t seed) noexcept {
   return status_of([&] { model.initialize(seed); });
 }
 
+Status try_set_trained(Model& model, Text layer, bool trained, float learning_rate_scale) noexcept {
+  return status_of([&] { model.set_trained(api::to_string(layer, "the layer"), trained, learning_rate_scale); });
+}
+
+Result<std::vector<LayerTraining>> try_training(const Model& model) noexcept {
+  return result_of([&] { return model.training(); });
+}
+
 Result<Tape> try_forward(const Model& model, const Batch& batch, std::span<const View> outputs, std::uint64_t seed,
                          std::uint64_t step) noexcept {
   return result_of([&] { return model.forward(batch, outputs, seed, step); });
