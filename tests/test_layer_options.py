@@ -94,7 +94,9 @@ def draw(rng: np.random.Generator, sizes: Any, core: dict[str, Any], *, residual
         I = H
     count = len(reference.state_names(core))
     both = direction not in ("forward", "reverse")
+    learns = core.get("learn_initial_state", False)
     initial = int(rng.choice([0, 2 * count])) if both else int(rng.integers(count + 1))
+    initial = min(initial, (0 if both else count - 1) if learns else initial)
     return spec_of(
         core, direction, I, H, residual=residual, initial=initial,
         sequences=bool(rng.integers(2)), states=bool(rng.integers(2)),
@@ -180,6 +182,15 @@ def test_learned_initial_states_are_learned(rng: np.random.Generator) -> None:
     x, y = floats(rng, 16, 4, 2), np.tile(np.float32([0.5, -1, 2]), (16, 1))
     model.fit(x, y, epochs=150, lengths=np.zeros(16, np.int32), verbose=0)
     np.testing.assert_allclose(model.named_weights()["r/initial_h"], [0.5, -1, 2], atol=1e-2)
+
+
+def test_what_is_given_is_not_learned() -> None:
+    """An LSTM that is given h learns c alone; one that is given both has nothing to learn, which is an error."""
+    x, h, c = rekur.Input((None, 3)), rekur.Input((4,)), rekur.Input((4,))
+    model = rekur.Model([x, h], layers.LSTM(4, learn_initial_state=True, name="l")(x, initial_state=h))
+    assert list(model.named_weights()) == ["l/kernel", "l/recurrent_kernel", "l/bias", "l/initial_c"]
+    with pytest.raises(ValueError, match=r"LSTM 'l': learn_initial_state: every initial state is given"):
+        layers.LSTM(4, learn_initial_state=True, name="l")(x, initial_state=[h, c])
 
 
 def test_a_weight_of_a_cell_cannot_be_named_like_a_learned_state() -> None:
@@ -452,7 +463,8 @@ def projected(rng: np.random.Generator, sizes: Any, kind: int, **options: Any) -
     I = (2 * P if direction == "concat" else P) if residual else int(rng.choice(sizes))
     count, both = len(reference.state_names(core)), direction not in ("forward", "reverse")
     return spec_of(
-        core, direction, I, H, residual=residual, initial=int(rng.choice([0, 2 * count if both else 1])),
+        core, direction, I, H, residual=residual,
+        initial=0 if core.get("learn_initial_state") else int(rng.choice([0, 2 * count if both else 1])),
         sequences=bool(rng.integers(2)), states=bool(rng.integers(2)),
     )  # fmt: skip
 
@@ -606,7 +618,8 @@ def test_onnx_files_have_projections_and_give_them_back(seed: int, tmp_path: Pat
     core = {**PROJECTABLE[seed % len(PROJECTABLE)], "projection_size": 3, "learn_initial_state": bool(seed % 2)}
     direction = DIRECTIONS[seed % len(DIRECTIONS)]
     count = len(reference.state_names(core)) * (1 if direction in ("forward", "reverse") else 2)
-    options: dict[str, Any] = {"sequences": bool(rng.integers(2)), "initial": int(rng.choice([0, count]))}
+    initial = 0 if core["learn_initial_state"] else int(rng.choice([0, count]))
+    options: dict[str, Any] = {"sequences": bool(rng.integers(2)), "initial": initial}
     given = subject(core, direction, 5, seed, **options)
     path, lengths = tmp_path / "m.onnx", bool(rng.integers(2))
     rekur.onnx.export(given, path, lengths=lengths, opset=17 + seed % 4)

@@ -145,8 +145,6 @@ class RandomGraph:
         elif type != "GRU" and units > 1 and self.flag(0.3):
             keys["projection_size"] = int(self.rng.integers(1, units))
         if self.flag(0.2):
-            keys["learn_initial_state"] = True
-        if self.flag(0.2):
             keys["recurrent_weight_dropout"] = self.rate
         return keys | {"return_sequences": self.flag(0.6), "return_state": self.flag()}
 
@@ -169,6 +167,8 @@ class RandomGraph:
         first = cell.get("projection_size", units)
         counts = [2 * states] if directions == 2 else range(1, states + 1)
         initial = self.states(units, counts) if first == units else []
+        if len(initial) < states * directions and self.flag(0.25):
+            cell["learn_initial_state"] = True
         merge = self.pick(list(reference.MERGES))
         width = first * (2 if directions == 2 and merge == "concat" else 1)
         outputs = [Node("", width, x.clock if cell["return_sequences"] else None)]

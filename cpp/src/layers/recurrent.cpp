@@ -117,6 +117,8 @@ class RecurrentLayer final : public Layer {
     if (D_ == 2 && inputs.size() != 1 + N && inputs.size() != 1 + N + D_ * S_) {
       fail("expected no initial state or all % (forward, then backward), got %", {D_ * S_, inputs.size() - 1 - N});
     }
+    if (s_.learn_initial_state && given(inputs.size()) == S_)
+      fail("learn_initial_state: every initial state is given, so there is none to learn");
     if (s_.reads_x && features_of(x.shape) != s_.units)
       fail("its cell reads x unit by unit: expected input of % features, as many as units, got %", {s_.units, x.shape});
     for (std::size_t i = 1; i <= N; ++i) check_step_input(x, inputs[i], i);
@@ -147,12 +149,13 @@ class RecurrentLayer final : public Layer {
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index I = features_of(inputs[0].shape);
     std::vector<ParamSpec> specs;
-    add_recurrent_parameters(specs, s_, I, D_ == 1 ? "" : "forward/");
-    if (D_ == 2) add_recurrent_parameters(specs, s_, I, "backward/");
+    add_recurrent_parameters(specs, s_, I, D_ == 1 ? "" : "forward/", given(inputs.size()));
+    if (D_ == 2) add_recurrent_parameters(specs, s_, I, "backward/", given(inputs.size()));
     return specs;
   }
 
   void build(std::span<const TensorSpec> inputs) override {
+    given_ = given(inputs.size());
     inference_ = make_form(inputs, false);
 #if REKUR_EQUATIONS && REKUR_TRAINING
     if (s_.options.recurrent_dropout > 0 || !s_.options.zoneout.empty()) training_ = make_form(inputs, true);
@@ -179,7 +182,7 @@ class RecurrentLayer final : public Layer {
     const auto weights = direction_weights(build.weights, 0);
     std::array<const float*, recurrent::kMostStates> initial{};
     for (std::size_t s = 0; s < S_; ++s)
-      if (learned(build.inputs.size(), 0, s)) initial[s] = initial_weights(build.weights, 0, s);
+      if (learned(s)) initial[s] = initial_weights(build.weights, 0, s);
     const std::span<const float* const> starts(initial.data(), S_);
 #if REKUR_EQUATIONS
     if (inference_.program)
@@ -357,10 +360,10 @@ class RecurrentLayer final : public Layer {
 
   // --- learned initial states ---
 
-  // Whether state s of a direction begins as a parameter: none is given for it.
-  bool learned(std::size_t inputs, std::size_t d, std::size_t s) const {
-    return s_.learn_initial_state && first_initial_state() + d * S_ + s >= inputs;
-  }
+  // Whether state s of each direction begins as a parameter: none is given for it.
+  bool learned(std::size_t s) const { return s_.learn_initial_state && s >= given_; }
+  // States that each direction is given, of so many inputs: the first ones.
+  std::size_t given(std::size_t inputs) const { return (inputs - first_initial_state()) / D_; }
 
   template <class T>
   T* initial_weights(T* base, std::size_t d, std::size_t s) const {
@@ -374,7 +377,7 @@ class RecurrentLayer final : public Layer {
     const Layout at = layout(run.input_specs, run.training);
     for (std::size_t d = 0; d < D_; ++d)
       for (std::size_t s = 0; s < S_; ++s) {
-        if (!learned(run.inputs.size(), d, s)) continue;
+        if (!learned(s)) continue;
         const float* const from = initial_weights(run.weights, d, s);
         float* const to = run.tape + at.initial[d][s];
         const Index width = s_.state_width(s);
@@ -444,7 +447,7 @@ class RecurrentLayer final : public Layer {
       for (std::size_t s = 0; s < S_; ++s) {
         if (first + s < run.inputs.size())
           f.initial[s] = run.input(first + s);
-        else if (s_.learn_initial_state)
+        else if (learned(s))
           f.initial[s] = run.tape + at.initial[d][s];
       }
       if (own_sequences(run.training)) {
@@ -547,7 +550,7 @@ class RecurrentLayer final : public Layer {
       if (own_sequences(training)) at.sequence[d] = reserve(element_count({x[0], x[1], output_width()}));
       if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], output_width()}));
       for (std::size_t s = 0; s < S_; ++s)
-        if (learned(inputs.size(), d, s)) at.initial[d][s] = reserve(element_count({x[0], s_.state_width(s)}));
+        if (learned(s)) at.initial[d][s] = reserve(element_count({x[0], s_.state_width(s)}));
       if (training && drops_input()) {
         at.x_mask[d] = reserve(element_count({x[0], x_copies(), x[2]}));
         at.masked_x[d] = reserve(element_count({x[0], x[1], x_copies(), x[2]}));
@@ -574,7 +577,7 @@ class RecurrentLayer final : public Layer {
   Index kernel_size() const { return input_size() * s_.kernel_blocks * s_.units; }
   Index direction_size() const {
     Index initial = 0;
-    for (std::size_t s = 0; s_.learn_initial_state && s < S_; ++s) initial += s_.state_width(s);
+    for (std::size_t s = 0; s < S_; ++s) initial += learned(s) ? s_.state_width(s) : 0;
     return kernel_size() + recurrent_size() + bias_size() + unit_weights_size() + s_.units * s_.projection_size + initial;
   }
 
@@ -623,8 +626,7 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d)
       for (std::size_t s = 0; s < S_; ++s) {
         const std::size_t input = first_initial_state() + d * S_ + s;
-        if (input < run.inputs.size() ? run.d_inputs[input] == nullptr : !s_.learn_initial_state || run.d_weights == nullptr)
-          continue;
+        if (input < run.inputs.size() ? run.d_inputs[input] == nullptr : !learned(s) || run.d_weights == nullptr) continue;
         float* const d_initial = take(B * s_.state_width(s));
         std::fill_n(d_initial, B * s_.state_width(s), 0.0f);
         runs[d].d_initial[s] = d_initial;
@@ -679,10 +681,9 @@ class RecurrentLayer final : public Layer {
         const Index H = s_.state_width(s);
         const float* const d_initial = runs[d].d_initial[s];
         if (input < run.inputs.size() && run.d_inputs[input] != nullptr) accumulate(d_initial, run.d_inputs[input], B * H);
-        if (!s_.learn_initial_state || run.d_weights == nullptr) continue;
+        if (!learned(s) || run.d_weights == nullptr) continue;
         float* const sums = initial_weights(run.d_weights, d, s);
         std::fill_n(sums, H, 0.0f);
-        if (!learned(run.inputs.size(), d, s)) continue;
         over_columns(B, H, 1, [&](Index begin, Index end) {
           for (Index b = 0; b < B; ++b) k.add(sums + begin, d_initial + b * H + begin, sums + begin, end - begin);
         });
@@ -727,7 +728,7 @@ class RecurrentLayer final : public Layer {
 #endif
 
   RecurrentSettings s_;
-  std::size_t D_, S_;
+  std::size_t D_, S_, given_ = 0;  // directions, states, and those of them that the layer is given
   MergeMode mode_;
   CellForm inference_, training_;  // training_ may be empty
 #if REKUR_TRAINING

@@ -149,7 +149,8 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   return s;
 }
 
-void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix) {
+void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix,
+                              std::size_t given) {
   const Index H = s.units, XH = s.kernel_blocks * H, RH = s.recurrent_blocks * H;
   if (XH > 0) add_parameter(specs, prefix, "kernel", {input_size, XH}, s.kernel_initializer, H);
   if (RH > 0) add_parameter(specs, prefix, "recurrent_kernel", {s.state_width(0), RH}, s.recurrent_initializer, H);
@@ -167,7 +168,7 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
       specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
   }
   if (s.projection_size > 0) add_parameter(specs, prefix, "projection_kernel", {H, s.projection_size}, s.projection_initializer, H);
-  for (std::size_t k = 0; s.learn_initial_state && k < s.states.size(); ++k)
+  for (std::size_t k = given; s.learn_initial_state && k < s.states.size(); ++k)
     add_parameter(specs, prefix, compose("initial_%", {s.states[k]}).c_str(), {s.state_width(k)}, "\"zeros\"", H);
 }
 

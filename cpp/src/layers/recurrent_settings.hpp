@@ -53,8 +53,8 @@ struct RecurrentSettings {
 // Reads all keys of a recurrent layer of this type ("LSTM") but "type", "name" and "inputs".
 RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type);
 
-// Adds the parameters of one direction, in order; their names begin with `prefix`.
+// Adds the parameters of one direction, in order; their names begin with `prefix`. given: initial states that are inputs.
 void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& settings, Index input_size,
-                              const char* prefix);
+                              const char* prefix, std::size_t given);
 
 }  // namespace rekur::layers

@@ -18,7 +18,7 @@ from rekur.onnx._plan import Layer, Plan, sequences_of
 from rekur.onnx._scan import state_width
 
 MAX_NOTE = 128 * 1024  # characters
-_LEFT_OUT = ("name", "inputs", "return_state", "residual", "learn_initial_state")
+_LEFT_OUT = ("name", "owner", "inputs", "return_state", "residual", "learn_initial_state")
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -262,11 +262,12 @@ def starts_of(
         return (tensors, {}) if not rest or not tensors else None
     if tensors and both:
         return None
+    count = len(tensors)
     rows = [
         value if isinstance(value, np.ndarray) else np.zeros(width, np.float32)
-        for value, width in zip(given, widths, strict=False)
+        for value, width in zip(rest, widths[count:], strict=False)
     ]
-    return tensors, dict(zip(states, rows, strict=True))
+    return tensors, dict(zip(states[count:], rows, strict=True))
 
 
 def _initial_states(call: Call, node: _Node, x: View, batch: Dim) -> list[tuple[list[Tensor], Learned]]:

@@ -320,7 +320,8 @@ def initial_of(
     tensors, learned = found
     if not learned:
         return tensors, {}
-    return tensors, {s: learned.get(s, np.zeros(width, np.float32)) for s, width in zip(states, widths, strict=True)}
+    rest = list(zip(states, widths, strict=True))[len(tensors) :]
+    return tensors, {state: learned.get(state, np.zeros(width, np.float32)) for state, width in rest}
 
 
 def _constant(value: Known | Filled, units: int) -> NDArray[Any]:
