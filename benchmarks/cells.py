@@ -7,6 +7,9 @@ written   SimpleRNN, LSTM and GRU written as cells, and the built-in layers: the
 products  cells without a recurrent product: their time over that of a Dense layer for their input's product
 norm      an LSTM whose sums are normalised, over the built-in LSTM
 light     LightGRU over the built-in GRU, which has three blocks for its two
+threads   cells without a recurrent product: the time of one thread over that of two
+first     LightGRU's first call, in ms, from the making of the model on
+peers     LightGRU as other libraries run it (cell_peers.py): the best peer's time over ours; only if asked for
 
 Exit status 0 whether or not targets are met: each line has its own.
 """
@@ -17,12 +20,14 @@ import argparse
 import json
 import math
 import platform
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import rekur
+from benchmarks.cell_peers import PEERS, installed
 from benchmarks.turns import Turn, in_turns
 from rekur import _core, cells, layers
 
@@ -35,6 +40,15 @@ SHAPES: list[Shape] = [
     (16, 50, 64, 128),
     (64, 50, 32, 128),
     (32, 50, 64, 256),
+]
+PEER_SHAPES: list[Shape] = [
+    (1, 50, 32, 32),
+    (1, 500, 32, 128),
+    (4, 100, 32, 64),
+    (16, 50, 64, 128),
+    (16, 100, 32, 64),
+    (64, 50, 32, 32),
+    (64, 100, 64, 256),
 ]
 WRITTEN = {"simple_rnn": layers.SimpleRNN, "lstm": layers.LSTM, "gru": layers.GRU}
 
@@ -77,8 +91,9 @@ def beside(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parts = ("written", "products", "norm", "light")
-    parser.add_argument("--only", default=",".join(parts), help="parts, by commas")
+    parts = ("written", "products", "norm", "light", "threads", "first", "peers")
+    parser.add_argument("--only", default=",".join(parts[:-1]), help="parts, by commas")
+    parser.add_argument("--peers", default="jax,torch,script", help="of jax, torch, script and compile, by commas")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.3, help="of each contender")
     parser.add_argument("--json", help="a file for the figures")
@@ -94,7 +109,7 @@ def main() -> None:
         )
         sizes = ", ".join(f"{n} {value}" for n, value in zip("BTIH", shape, strict=True))
         verdict = f"{'<=' if at_most else '>='} {target:4.2f} {'ok' if met else 'MISSED'}"
-        print(f"{part:9} {cell:16} {sizes:26} {mode:6} {ratio:6.2f} {verdict}")
+        print(f"{part:9} {cell:16} {sizes:26} {mode:6} {ratio:6.2f} {verdict}", flush=True)
 
     def rnn(name: str, units: int) -> layers.Layer:
         return layers.RNN(getattr(cells, name), units, return_sequences=True)
@@ -123,6 +138,27 @@ def main() -> None:
             gru = layers.GRU(H, return_sequences=True)
             for mode, ours, theirs in beside(rnn("light_gru", H), gru, shape, options.threads, options.seconds):
                 line("light", "light_gru", shape, mode, ours / theirs, 1.0, at_most=True)
+        if "threads" in only and H >= 64 and B >= 8:
+            for name in ("min_gru", "ind_rnn", "sru"):
+                turns = steps(model(rnn(name, H), shape[2]), shape, H)
+                for mode, step in turns.items():
+                    best = least({"one": Turn(step, 1), "two": Turn(step, 2)}, options.seconds)
+                    line("threads", name, shape, mode, best["one"] / best["two"], 1.8, at_most=False)
+        if "first" in only:
+            start = time.perf_counter()
+            turns = steps(model(rnn("light_gru", H), shape[2]), shape, H)
+            turns["train"]()
+            line("first", "light_gru", shape, "train", 1e3 * (time.perf_counter() - start), 20, at_most=True)
+    for shape in PEER_SHAPES if "peers" in only else ():
+        ours = steps(model(rnn("light_gru", shape[3]), shape[2]), shape, shape[3])
+        theirs = {name: PEERS[name](shape, options.threads) for name in options.peers.split(",") if installed(name)}
+        for mode, step in ours.items():
+            turns = {"ours": Turn(step, options.threads)}
+            turns.update({name: Turn(peer[mode], options.threads) for name, peer in theirs.items()})
+            best = least(turns, options.seconds)
+            mine = best.pop("ours")
+            name = min(best, key=lambda key: best[key])
+            line("peers", f"{name}, {1e6 * mine:.0f} us", shape, mode, best[name] / mine, 1.0, at_most=False)
     for part in parts:
         ratios = [row["ratio"] for row in rows if row["part"] == part]
         if ratios:
