@@ -227,6 +227,21 @@ def recurrent_blocks(layer: Spec) -> int:
     return CELLS[layer["type"]].gates - bool(layer.get("coupled_gates", False))
 
 
+def whole_recurrent_kernel(cell: Spec, weights: Mapping[str, Array], H: int) -> Array:
+    """(H, R·H), the matrices of all recurrent products in their order; with heads zeros between them."""
+    if "matrices" not in cell and "heads" not in cell:
+        return weights.get("recurrent_kernel", np.zeros((H, 0)))
+    blocks, size, place = [np.zeros((H, 0))], H // cell.get("heads", 1), 0
+    for product in cell["recurrent"]:
+        if len(product) == 3:
+            blocks.append(weights[product[2]])
+            continue
+        own = weights["recurrent_kernel"][:, place * H : (place + 1) * H]
+        blocks.append(np.tile(own, (H // size, 1)) * np.kron(np.eye(H // size), np.ones((size, size))))
+        place += 1
+    return np.concatenate(blocks, axis=-1)
+
+
 def program_step(
     o: Options, x: Array, steps: Sequence[Array], state: State, weights: Mapping[str, Array], B: int
 ) -> State:
@@ -239,7 +254,8 @@ def program_step(
     if cell["kernel"]:
         blocks = o.input(x, weights["kernel"]) + weights.get("bias", 0.0)
         known.update(zip(cell["kernel"], np.split(blocks, len(cell["kernel"]), axis=-1), strict=True))
-    sources = {name: source for name, source in cell["recurrent"]}
+    sources = {name: source for name, source, *_ in cell["recurrent"]}
+    kernel = whole_recurrent_kernel(cell, weights, H)
     names = list(sources)
     equations = cell["equations"]
     first = len(equations["inputs"])
@@ -258,7 +274,7 @@ def program_step(
                 given = known[source] if isinstance(source, str) else value(source)
                 alike = [k for k, other in enumerate(names) if sources[other] == source]
                 width = o.layer.get("projection_size", H) if source == cell["states"][0] else H
-                products = o.recurrent(np.broadcast_to(given, (B, width)), weights["recurrent_kernel"], alike)
+                products = o.recurrent(np.broadcast_to(given, (B, width)), kernel, alike)
                 product = products[:, alike.index(names.index(name)) * H :][:, :H]
                 block = slice(names.index(name) * H, (names.index(name) + 1) * H)
                 values[index] = product + (weights["recurrent_bias"][block] if "recurrent_bias" in weights else 0.0)

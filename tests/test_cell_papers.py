@@ -30,12 +30,17 @@ class Weights:
 
         self.named: dict[str, Any] = {
             "kernel": draw(features, len(self.cell["kernel"]) * H),
-            "recurrent_kernel": draw(H, len(self.cell["recurrent"]) * H),
+            "recurrent_kernel": draw(H, len(self._own()) * H),
             "bias": draw(len(self.cell["kernel"]) * H),
         }
         if self.cell.get("recurrent_bias"):
             self.named["recurrent_bias"] = draw(len(self.cell["recurrent"]) * H)
         self.named.update({weight["name"]: draw(H) for weight in self.cell.get("weights", ())})
+        self.named.update({matrix["name"]: draw(H, H) for matrix in self.cell.get("matrices", ())})
+
+    def _own(self) -> list[str]:
+        """The products that are blocks of the recurrent kernel."""
+        return [product[0] for product in self.cell["recurrent"] if len(product) == 2]
 
     def _block(self, array: str, names: list[str], block: str) -> Any:
         k = names.index(block)
@@ -48,10 +53,10 @@ class Weights:
         return self._block("bias", self.cell["kernel"], f"x.{block}")
 
     def R(self, block: str) -> Any:
-        return self._block("recurrent_kernel", [name for name, _ in self.cell["recurrent"]], block)
+        return self._block("recurrent_kernel", self._own(), block)
 
     def c(self, block: str) -> Any:
-        return self._block("recurrent_bias", [name for name, _ in self.cell["recurrent"]], block)
+        return self._block("recurrent_bias", [name for name, *_ in self.cell["recurrent"]], block)
 
     def __getitem__(self, name: str) -> Any:
         return self.named[name]
@@ -203,8 +208,14 @@ def cfc(p: Weights, x: Any, h: Any, time: Any) -> Any:
 
 
 def ltc(p: Weights, x: Any, h: Any, time: Any) -> Any:
-    f = sigmoid(pre(p, x, h, "f"))
+    f = sigmoid(x @ p.W("f") + p.b("f") + h @ p["R"])
     return ((h + time * f * p["a"]) / (1 + time * (np.logaddexp(0, p["tau"]) + f)),)
+
+
+def lmu(p: Weights, x: Any, h: Any, m: Any) -> Any:
+    u = (x @ p.W("u") + p.b("u")).mean(-1, keepdims=True) + h @ p["e_h"][:, None] + m @ p["e_m"][:, None]
+    m = m @ p["A"] + u * p["B"]
+    return np.tanh(x @ p.W("h") + p.b("h") + h @ p.R("h.h") + m @ p.R("value.h")), m
 
 
 def gru_d(p: Weights, x: Any, h: Any, last: Any, mask: Any, time: Any) -> Any:
@@ -218,6 +229,7 @@ def gru_d(p: Weights, x: Any, h: Any, last: Any, mask: Any, time: Any) -> Any:
 
 
 PAPERS: dict[str, Step] = {
+    "lmu": lmu,
     "simple_rnn": lambda p, x, h: (np.tanh(pre(p, x, h, "h")),),
     "lstm": lstm,
     "peephole_lstm": peephole,

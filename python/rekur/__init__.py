@@ -24,6 +24,7 @@ from rekur._core import (
 from rekur._export_cpp import CppReport, export_cpp
 from rekur._own import no_attribute
 from rekur._random import set_random_seed
+from rekur._readout import fit_readout
 from rekur.layers import Input
 from rekur.models import Model, Sequential, load_model
 from rekur.models import load_model as load
@@ -51,6 +52,7 @@ __all__ = [
     "data",
     "debug",
     "export_cpp",
+    "fit_readout",
     "get_num_threads",
     "initializers",
     "isa",

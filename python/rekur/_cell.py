@@ -16,11 +16,11 @@ from rekur._cell_trace import CellTrace
 from rekur._settings import frozen, thawed
 from rekur._spec import Spec, check_name
 from rekur._trace import at_line
-from rekur._validate import boolean, did_you_mean, real
+from rekur._validate import boolean, did_you_mean, integer, real
 
 Parameter = float | bool | str
 # Keys that a cell's spec has only where they say something.
-_OPTIONAL = ("weights", "step_inputs", "recurrent_bias", "forget")
+_OPTIONAL = ("weights", "matrices", "step_inputs", "recurrent_bias", "forget", "heads", "fixed")
 
 
 class Cell:
@@ -35,7 +35,8 @@ class Cell:
         Further inputs of a step by name, with what each is where a layer is not given it: a number, or None for one
         that a layer must be given.
     weights : dict
-        Weights of one number a unit, by name: how each is drawn.
+        The cell's own weights, one number a unit or matrices, by name: how each is drawn. A matrix for which the cell
+        says nothing is drawn as recurrent kernels are.
     parameters : dict
         Hyper-parameters by name.
     kernel_initializer, recurrent_initializer, bias_initializer
@@ -57,6 +58,9 @@ class Cell:
     bias_initializer: Any
     _function: Any
     _forget: str
+    _drawn_by: dict[str, Any]  # of own weights initialisers, or functions of parameters; None: nothing is said
+    _heads: str  # the hyper-parameter that says how many there are
+    _fixed: bool | tuple[str, ...]
     _recurrent_bias: bool
     _programs: dict[tuple[str, ...], Spec]  # by the step inputs that are given
 
@@ -114,7 +118,8 @@ class Cell:
             if name not in values:
                 raise TypeError(f"{self!r} has no parameter '{name}'{did_you_mean(name, values)}")
             values[name] = same_kind(values[name], value, f"{self!r}: {name}")
-        bound = Cell()._fill(**{**vars(self), "parameters": values})
+        drawn = resolved(self._drawn_by, values, f"{self!r}")
+        bound = Cell()._fill(**{**vars(self), "parameters": values, "weights": drawn})
         vars(bound)["_programs"] = {}
         bound.spec()  # what these parameters break is said here
         return bound
@@ -158,10 +163,40 @@ class Cell:
             )
         if self._recurrent_bias and not program["recurrent"]:
             raise ValueError(f"cell '{self.name}': recurrent_bias=True, and it has no recurrent products")
-        weights = [{"name": name, "initializer": how} for name, how in self.weights.items()]
-        found = {"name": self.name, **program, "weights": weights, "recurrent_bias": self._recurrent_bias}
-        found["forget"] = forget
+        matrices = program["matrices"]
+        program["weights"] = [
+            {"name": name, "initializer": how} for name, how in self.weights.items() if name not in matrices
+        ]
+        program["matrices"] = [
+            {"name": name, "initializer": self.recurrent_initializer if self.follows(name) else self.weights[name]}
+            for name in matrices
+        ]
+        found = {"name": self.name, **program, "recurrent_bias": self._recurrent_bias, "forget": forget}
+        if self._heads:
+            found["heads"] = integer(self.parameters[self._heads], f"cell '{self.name}': {self._heads}")
+            found["heads"] = found["heads"] if found["heads"] > 1 else 0
+        found["fixed"] = self._fixed_of(found)
         return {key: value for key, value in found.items() if value or key not in _OPTIONAL}
+
+    def follows(self, name: str) -> bool:
+        """Whether the cell says nothing of how the weight is drawn: a matrix then is as recurrent kernels are."""
+        return name in self._drawn_by and self._drawn_by[name] is None
+
+    def _fixed_of(self, program: Spec) -> list[str]:
+        """The parameters that are not trained."""
+        own = any(len(product) == 2 for product in program["recurrent"])
+        common = {
+            "kernel": program["kernel"], "recurrent_kernel": own,
+            "bias": program["kernel"], "recurrent_bias": self._recurrent_bias,
+        }  # fmt: skip
+        there = [name for name, is_there in common.items() if is_there]
+        there += [entry["name"] for key in ("weights", "matrices") for entry in program[key]]
+        if isinstance(self._fixed, bool):
+            return there if self._fixed else []
+        for name in self._fixed:
+            if name not in there:
+                raise ValueError(f"cell '{self.name}': fixed: it has no parameter '{name}'{did_you_mean(name, there)}")
+        return [name for name in there if name in self._fixed]
 
     def _data(self) -> dict[str, Any]:
         """What a cell is without its function."""
@@ -210,11 +245,16 @@ def _restored(data: Mapping[str, Any]) -> Cell:
     """A cell of its programs alone."""
     programs = {tuple(names): program for names, program in data["programs"]}
     largest = programs[max(programs, key=len)]
+    entries = (*largest.get("weights", ()), *largest.get("matrices", ()))
+    own = {weight["name"]: weight["initializer"] for weight in entries}
     cell = Cell()._fill(
         name=largest["name"],
         states=tuple(largest["states"]),
         step_inputs=dict(data["step_inputs"]),
-        weights={weight["name"]: weight["initializer"] for weight in largest.get("weights", ())},
+        weights=own,
+        _drawn_by=own,
+        _heads="",
+        _fixed=tuple(largest.get("fixed", ())),
         parameters={},
         **{name: data[name] for name in _INITIALIZERS},
         _forget=largest.get("forget", "")[2:],
@@ -243,7 +283,7 @@ def from_spec(spec: object, what: str) -> Cell:
         name = check_name(spec["name"], what)
         states = [check_name(state, what) for state in spec["states"]]
         steps = {check_name(step, what): None for step in spec.get("step_inputs", ())}
-        for weight in spec.get("weights", ()):
+        for weight in (*spec.get("weights", ()), *spec.get("matrices", ())):
             check_name(weight["name"], what)
             initializers.to_spec(weight["initializer"], f"{what}: weight '{weight['name']}'")
         if not states or not isinstance(spec["equations"], Mapping):
@@ -279,6 +319,16 @@ def as_cell(value: object, what: str) -> Cell:
 
         return cell(value)
     return from_spec(value, what)
+
+
+def resolved(drawn_by: Mapping[str, Any], parameters: Mapping[str, Parameter], what: str) -> dict[str, Any]:
+    """How a cell's own weights are drawn with these hyper-parameters."""
+    result = {}
+    for name, how in drawn_by.items():
+        if isinstance(how, FunctionType):
+            how = how(**{key: parameters[key] for key in inspect.signature(how).parameters})
+        result[name] = initializers.to_spec("zeros" if how is None else how, f"{what}: weight '{name}'")
+    return result
 
 
 def same_kind(like: object, value: object, what: str) -> Parameter:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import linecache
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any, overload
 
 from rekur import initializers
-from rekur._cell import Cell, Parameter, same_kind
+from rekur._cell import Cell, Parameter, resolved, same_kind
 from rekur._cell_trace import MOST_STATES, WORD
 from rekur._spec import check_name
 from rekur._trace import at_line, place
@@ -25,6 +26,8 @@ def cell(
     inputs: Sequence[str] = ...,
     weights: Mapping[str, Any] | None = ...,
     recurrent_bias: bool = ...,
+    heads: str | None = ...,
+    fixed: bool | Sequence[str] = ...,
     forget: str | None = ...,
     kernel_initializer: Any = ...,
     recurrent_initializer: Any = ...,
@@ -38,6 +41,8 @@ def cell(
     inputs: Sequence[str] = ...,
     weights: Mapping[str, Any] | None = ...,
     recurrent_bias: bool = ...,
+    heads: str | None = ...,
+    fixed: bool | Sequence[str] = ...,
     forget: str | None = ...,
     kernel_initializer: Any = ...,
     recurrent_initializer: Any = ...,
@@ -50,6 +55,8 @@ def cell(
     inputs: Sequence[str] = (),
     weights: Mapping[str, Any] | None = None,
     recurrent_bias: bool = False,
+    heads: str | None = None,
+    fixed: bool | Sequence[str] = (),
     forget: str | None = None,
     kernel_initializer: Any = "glorot_uniform",
     recurrent_initializer: Any = "orthogonal",
@@ -73,9 +80,10 @@ def cell(
 
     *Parameters of the function.* The first is the input. Further ones without a default are states, up to 4, and the
     first of them is the layer's output. Further ones with a number as default are step inputs: with ``time=1.0`` a
-    layer may be called on ``[x, time]``, and without it ``time`` is 1. Keyword-only ones without a default are weights
-    of one number a unit. Keyword-only ones with a default (a number, a bool, a string) are hyper-parameters, fixed
-    values that ``RNN(cell, units, tau=2.0)`` sets.
+    layer may be called on ``[x, time]``, and without it ``time`` is 1. Keyword-only ones without a default are the
+    cell's own weights: of one number a unit, or matrices of H × H where they stand behind an ``@``: ``h @ R`` is a
+    recurrent product, too, and the same matrix may multiply several values. Keyword-only ones with a default (a number,
+    a bool, a string) are hyper-parameters, fixed values that ``RNN(cell, units, tau=2.0)`` sets.
 
     *It returns* the new states in the order of the parameters: a value, or several as a tuple, or a dict by name.
 
@@ -87,9 +95,16 @@ def cell(
     inputs : sequence of str
         Parameters without a default that are step inputs all the same: a layer must be given them.
     weights : dict, optional
-        Initialisers of weights of one number a unit, by name; zeros for those it leaves out.
+        Initialisers of the cell's own weights, by name: zeros for those it leaves out, of matrices the recurrent one.
+        One may be a function of hyper-parameters by their names that gives an initialiser.
     recurrent_bias : bool
         Whether recurrent products have biases of their own, as in the GRU that resets after its product.
+    heads : str, optional
+        The hyper-parameter, a whole number, that says of how many heads the units are: the products in the recurrent
+        kernel then go from the units of a head to those of the same head, and it is (H / heads, R·H).
+    fixed : bool or sequence of str
+        Parameters that training leaves as they were drawn: all, or by name (``"kernel"``, ``"recurrent_kernel"``,
+        ``"bias"``, ``"recurrent_bias"``, the cell's own weights).
     forget : str, optional
         The block of the input's products whose bias starts at one, where ``bias_initializer`` is ``"unit_forget"``, its
         default then.
@@ -107,7 +122,8 @@ def cell(
         returned, widths that do not fit.
     """
     options = {
-        "name": name, "inputs": inputs, "weights": weights, "recurrent_bias": recurrent_bias, "forget": forget,
+        "name": name, "inputs": inputs, "weights": weights, "recurrent_bias": recurrent_bias, "heads": heads,
+        "fixed": fixed, "forget": forget,
         "kernel_initializer": kernel_initializer, "recurrent_initializer": recurrent_initializer,
         "bias_initializer": bias_initializer,
     }  # fmt: skip
@@ -116,7 +132,9 @@ def cell(
     return _define(function, **options)
 
 
-def _define(function: Any, name: str | None, inputs: Any, weights: Any, forget: Any, **options: Any) -> Cell:
+def _define(
+    function: Any, name: str | None, inputs: Any, weights: Any, heads: Any, fixed: Any, forget: Any, **options: Any
+) -> Cell:
     if isinstance(function, Cell):
         raise TypeError(f"rekur.cell: {function!r} is a cell already ({place()})")
     if not callable(function) or isinstance(function, type):
@@ -139,6 +157,9 @@ def _define(function: Any, name: str | None, inputs: Any, weights: Any, forget: 
         states=tuple(roles.states),
         step_inputs=roles.step_inputs,
         weights=roles.weights,
+        _drawn_by=roles.drawn_by,
+        _heads=_heads(heads, roles.parameters, what),
+        _fixed=fixed if isinstance(fixed, bool) else tuple(check_name(each, f"{what}: fixed") for each in fixed),
         parameters=roles.parameters,
         kernel_initializer=initializers.to_spec(options["kernel_initializer"], f"{what}: kernel_initializer"),
         recurrent_initializer=initializers.to_spec(options["recurrent_initializer"], f"{what}: recurrent_initializer"),
@@ -156,6 +177,14 @@ def _define(function: Any, name: str | None, inputs: Any, weights: Any, forget: 
     return made
 
 
+def _heads(heads: object, parameters: Mapping[str, Any], what: str) -> str:
+    if heads is None:
+        return ""
+    if not isinstance(heads, str) or heads not in parameters:
+        raise ValueError(f"{what}: heads must be the name of a hyper-parameter, got {heads!r}")
+    return heads
+
+
 class _Roles:
     """What each parameter of a cell's function is."""
 
@@ -164,7 +193,7 @@ class _Roles:
 
         self.states: list[str] = []
         self.step_inputs: dict[str, float | None] = {}
-        self.weights: dict[str, Any] = {}
+        self.drawn_by: dict[str, Any] = {}
         self.parameters: dict[str, Parameter] = {}
         where = _definition(function)
         if isinstance(inputs, str):
@@ -196,7 +225,10 @@ class _Roles:
                     raise ValueError(
                         f"{what}: a weight cannot be called '{name}': layers have one of that name ({where})"
                     )
-                self.weights[name] = initializers.to_spec(weights.pop(name, "zeros"), f"{what}: weight '{name}'")
+                how = weights.pop(name, None)
+                if how is not None and not isinstance(how, FunctionType):
+                    how = initializers.to_spec(how, f"{what}: weight '{name}'")
+                self.drawn_by[name] = how
             else:
                 if name in taken:
                     raise ValueError(f"{what}: RNN takes a '{name}' of its own: call the parameter otherwise ({where})")
@@ -205,6 +237,13 @@ class _Roles:
             if name not in self.step_inputs:
                 hint = did_you_mean(name, [*self.step_inputs, *self.states])
                 raise ValueError(f"{what}: inputs names '{name}', which is no parameter of a step{hint} ({where})")
+        for name, how in self.drawn_by.items():
+            for key in inspect.signature(how).parameters if isinstance(how, FunctionType) else ():
+                if key not in self.parameters:
+                    raise ValueError(
+                        f"{what}: weight '{name}': its function takes '{key}', which is no hyper-parameter ({where})"
+                    )
+        self.weights = resolved(self.drawn_by, self.parameters, what)
         for name in weights:
             hint = did_you_mean(name, self.weights)
             raise ValueError(

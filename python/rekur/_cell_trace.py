@@ -27,6 +27,7 @@ class _Input(NamedTuple):
     kind: str  # kernel, recurrent, state, weight, step or x
     name: str
     source: int | str = ""  # of a recurrent product
+    matrix: str = ""  # of a recurrent product by one of the cell's own
 
 
 _ORDER = ("kernel", "recurrent", "state", "weight", "step", "x")
@@ -36,7 +37,8 @@ class CellTrace(Trace):
     """One step of a cell. An attribute of x is a product of the input, of any other value a recurrent product of it."""
 
     no_matrices = (
-        "products are attributes, x.z the input's into block z and h.z a recurrent one; none is written with @"
+        "products are attributes, x.z the input's into block z and h.z a recurrent one; @ is for the matrices that a "
+        "cell names, keyword-only parameters without a default, behind a state or a value: h @ R"
     )
 
     def __init__(
@@ -47,6 +49,7 @@ class CellTrace(Trace):
         self._found: list[_Input] = []
         self._products: dict[Any, Symbol] = {}
         self._widths: dict[int, int] = {}
+        self.matrices: dict[str, int] = {}  # by name the weight that it is
         self.states = list(states)
         self.given = {x: self._input(_Input("x", "x"), x)}
         for kind, names in (("step", step_inputs), ("state", states), ("weight", weights)):
@@ -94,17 +97,42 @@ class CellTrace(Trace):
             known = self._products[index, name] = self._product(symbol, own, name)
         return known
 
-    def _product(self, symbol: Symbol, own: _Input | None, block: str) -> Symbol:
+    def matrix_product(self, symbol: Symbol, matrix: Any) -> Any:
+        """The recurrent product of a state or a value by a matrix of the cell's own."""
+        index, other = symbol._index, matrix._index if isinstance(matrix, Symbol) else _FIRST
+        own = self._found[index] if index < _FIRST else None
+        if other >= _FIRST or self._found[other].kind != "weight" or (own is not None and own.kind in ("x", "weight")):
+            raise self.error(self.no_matrices)
+        name = self._found[other].name
+        if own is None and self._width(index) != _UNITS:
+            raise self.error(
+                f"(…) @ {name}: a recurrent product needs one number a unit, and this has fewer", ValueError
+            )
+        self.matrices[name] = other
+        known = self._products.get((index, f"@{name}"))
+        if known is None:
+            known = self._products[index, f"@{name}"] = self._product(symbol, own, name, name)
+        return known
+
+    def _product(self, symbol: Symbol, own: _Input | None, block: str, matrix: str = "") -> Symbol:
         if own is not None and own.kind == "x":
             return self._input(_Input("kernel", f"x.{block}"), f"{self._x}.{block}")
-        if own is not None and own.kind == "state":
+        if own is not None and own.kind == "state" and not matrix:
             return self._input(_Input("recurrent", f"{own.name}.{block}", own.name))
+        if own is not None and own.kind == "state":
+            return self._input(_Input("recurrent", self._free(f"{own.name}.{block}"), own.name, matrix))
         # A value is an operation's: of a product that is taken as it is, the identity's.
         source = self.add("linear", (symbol,))._index if own is not None else symbol._index
-        taken, name, k = {entry.name for entry in self._found}, f"{self._value}.{block}", 2
+        name = self._free(f"{self._value}.{block}")
+        return self._input(_Input("recurrent", name, source, matrix), f"(…) @ {block}" if matrix else f"(…).{block}")
+
+    def _free(self, wanted: str) -> str:
+        """The name, with a number where it is taken: ``value.n``, ``value2.n``."""
+        taken, name, k = {entry.name for entry in self._found}, wanted, 2
+        head, _, block = wanted.partition(".")
         while name in taken:
-            name, k = f"{self._value}{k}.{block}", k + 1
-        return self._input(_Input("recurrent", name, source), f"(…).{block}")
+            name, k = f"{head}{k}.{block}", k + 1
+        return name
 
     def _width(self, index: int) -> int:
         """Step inputs may be one number a row or a unit: they count as the latter."""
@@ -133,8 +161,12 @@ class CellTrace(Trace):
         end = _return_line(code)
         outputs = [self._state(name, value, end) for name, value in self._named(returned, end)]
         wanted, sources = self._needed_with_products(outputs)
+        matrices = {self._found[k].matrix for k in wanted if k < _FIRST and self._found[k].matrix}
+        for name in sorted(matrices):
+            if self.matrices[name] in wanted:
+                raise ValueError(f"{self.what}: '{name}' is a matrix, as in h @ {name}, and nothing else ({end})")
         for entry in (self._found[k] for k in sorted(set(range(len(self._found))) - wanted)):
-            if entry.kind in ("weight", "step"):
+            if entry.kind in ("weight", "step") and entry.name not in matrices:
                 kind = "weight" if entry.kind == "weight" else "step input"
                 raise ValueError(f"{self.what}: the {kind} '{entry.name}' is not used ({end})")
         inputs = [
@@ -156,10 +188,14 @@ class CellTrace(Trace):
             "states": self.states,
             "kernel": named("kernel"),
             "recurrent": [
-                [entry.name, numbers[sources[k]] if k in sources else entry.source]
+                [
+                    entry.name, numbers[sources[k]] if k in sources else entry.source,
+                    *([entry.matrix] if entry.matrix else []),
+                ]
                 for k, entry in zip(inputs, entries, strict=True) if entry.kind == "recurrent"
             ],
             "weights": named("weight"),
+            "matrices": [name for name in self.matrices if name in matrices],
             "step_inputs": named("step"),
             "equations": {
                 "inputs": [entry.name for entry in entries],

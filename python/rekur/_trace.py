@@ -100,6 +100,9 @@ class Trace:
             "another input, or use a Rescaling or Affine layer"
         )
 
+    def matrix_product(self, symbol: Symbol, matrix: Any) -> Any:
+        raise self.error(self.no_matrices)
+
     def item(self, symbol: Symbol, key: Any) -> Symbol:
         """``symbol[key]``."""
         raise self.error("a symbol cannot be indexed: equations see all features alike; use Slice layers")
@@ -266,9 +269,10 @@ class Symbol:
         raise self._trace.error("a symbol holds no array while equations are traced: use rekur.ops")
 
     def __matmul__(self, other: Any) -> Any:
-        raise self._trace.error(self._trace.no_matrices)
+        return self._trace.matrix_product(self, other)
 
-    __rmatmul__ = __matmul__
+    def __rmatmul__(self, other: Any) -> Any:
+        raise self._trace.error(self._trace.no_matrices)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

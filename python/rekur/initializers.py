@@ -154,6 +154,19 @@ class LogRange(Initializer):
     name = "log_range"
 
 
+class Legendre(Initializer):
+    """The memory of the LMU, of the last ``theta`` steps: its matrix, or as a vector what an input adds to it.
+
+    Voelker, Kajić and Eliasmith, NeurIPS 2019: the paper's equation held for a step of 1, the matrix transposed.
+    """
+
+    name = "legendre"
+
+    def __init__(self, theta: float = 100.0, **options: Any) -> None:
+        real(theta, "legendre: theta", 1)
+        self._begin(options, theta=theta)
+
+
 def _positive_range(name: str, minval: float, maxval: float) -> None:
     real(minval, f"{name}: minval", 1e-30)
     if minval > real(maxval, f"{name}: maxval"):
@@ -163,6 +176,7 @@ def _positive_range(name: str, minval: float, maxval: float) -> None:
 _CLASSES: tuple[type[Initializer], ...] = (
     Zeros, Ones, Constant, RandomUniform, RandomNormal, GlorotUniform, GlorotNormal,
     HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, RNNUniform, LogUniform, SoftplusLogUniform, LogRange,
+    Legendre,
 )  # fmt: skip
 _ALIASES = {
     "random_uniform": "uniform",
@@ -175,7 +189,7 @@ _ALIASES = {
 NAMES = tuple(c.name for c in _CLASSES)
 _PARAMETERS = {
     "constant": ("value",), "uniform": ("low", "high"), "normal": ("mean", "stddev"), "orthogonal": ("gain",),
-    "log_uniform": ("low", "high"), "softplus_log_uniform": ("low", "high"),
+    "log_uniform": ("low", "high"), "softplus_log_uniform": ("low", "high"), "legendre": ("theta",),
 }  # fmt: skip
 
 

@@ -32,7 +32,9 @@ class CellReader {
     p_.states = names("states", 1, recurrent::kMostStates);
     const std::vector<std::string> kernel = names("kernel", 0, recurrent::kMostBlocks);
     p_.kernel_blocks = static_cast<int>(kernel.size());
+    read_matrices();
     read_recurrent_blocks();
+    read_heads();
     p_.recurrent_bias = cell_.boolean("recurrent_bias", false);
     read_weights();
     const std::vector<std::string> step_inputs =
@@ -51,6 +53,7 @@ class CellReader {
       p_.forget_block = static_cast<int>(found - kernel.begin());
     }
     read_equations_of_the_step();
+    check_fixed();
     cell_.finish();
 
     p_.products = recurrent_;
@@ -88,8 +91,9 @@ class CellReader {
     if (blocks.size() > recurrent::kMostBlocks)
       cell_.fail("'recurrent' must be at most % products, got %", {recurrent::kMostBlocks, blocks.size()});
     for (const json::Value& value : blocks) {
-      if (!value.is_array() || value.array().size() != 2 || !value.array()[0].is_string() || !is_name(value.array()[0].string()))
-        cell_.refuse("recurrent", "an array of [name, source]");
+      if (!value.is_array() || value.array().size() < 2 || value.array().size() > 3 || !value.array()[0].is_string() ||
+          !is_name(value.array()[0].string()))
+        cell_.refuse("recurrent", "an array of [name, source] or [name, source, matrix]");
       recurrent_.push_back(value.array()[0].string());
       const json::Value& source = value.array()[1];
       if (source.is_string()) {
@@ -101,17 +105,72 @@ class CellReader {
       } else {
         cell_.fail("'%' must multiply a state or a value of the equations, got %", {recurrent_.back(), json::describe(source)});
       }
+      if (value.array().size() == 3) {
+        const json::Value& matrix = value.array()[2];
+        const auto found = std::find_if(s_.matrices.begin(), s_.matrices.end(),
+                                        [&](const CellMatrix& m) { return matrix.is_string() && m.name == matrix.string(); });
+        if (found == s_.matrices.end())
+          cell_.fail("'%' is a product by %, which is none of 'matrices'", {recurrent_.back(), json::describe(matrix)});
+        s_.block_matrix.push_back(static_cast<int>(found - s_.matrices.begin()));
+      } else {
+        s_.block_matrix.push_back(-1);
+      }
+    }
+  }
+
+  void read_matrices() {
+    if (cell_.find("matrices") == nullptr) return;
+    for (const json::Value& value : cell_.array("matrices")) {
+      json::Reader matrix(value, compose("%: matrices", {cell_.context()}));
+      const std::string name = parameter_name(matrix);
+      for (const CellMatrix& other : s_.matrices)
+        if (other.name == name) matrix.fail("two matrices are named '%'", {name});
+      s_.matrices.push_back({name, read_initializer(matrix, "initializer", "orthogonal")});
+      matrix.finish();
+    }
+    if (s_.matrices.size() > recurrent::kMostBlocks)
+      cell_.fail("'matrices' must be at most %, got %", {recurrent::kMostBlocks, s_.matrices.size()});
+  }
+
+  std::string parameter_name(json::Reader& reader) {
+    static constexpr std::string_view taken[] = {"kernel", "recurrent_kernel", "bias", "recurrent_bias"};
+    const std::string name = reader.string("name");
+    if (!is_name(name) || std::find(std::begin(taken), std::end(taken), name) != std::end(taken))
+      reader.refuse("name", "letters, digits, '_', '.' and '-', and no other parameter's name");
+    return name;
+  }
+
+  void read_heads() {
+    s_.heads = cell_.positive_integer("heads", 1);
+    if (s_.heads > 1 && s_.units % s_.heads != 0)
+      cell_.fail("heads: % units are not % heads of as many units each", {s_.units, s_.heads});
+    if (s_.heads > 1 && std::find(s_.block_matrix.begin(), s_.block_matrix.end(), -1) == s_.block_matrix.end())
+      cell_.fail("heads: it has no recurrent kernel that could have them");
+    if (cell_.find("fixed") == nullptr) return;
+    s_.fixed = names("fixed", 1, kMostFixed);
+  }
+
+  // Every name is that of a parameter of such cells.
+  void check_fixed() {
+    for (const std::string& name : s_.fixed) {
+      const auto is = [&](const auto& parameter) { return parameter.name == name; };
+      const bool recurrent = std::find(s_.block_matrix.begin(), s_.block_matrix.end(), -1) != s_.block_matrix.end();
+      if ((name == "kernel" || name == "bias") && p_.kernel_blocks > 0) continue;
+      if (name == "recurrent_kernel" && recurrent) continue;
+      if (name == "recurrent_bias" && p_.recurrent_bias && !p_.recurrent.empty()) continue;
+      if (std::any_of(s_.unit_weights.begin(), s_.unit_weights.end(), is)) continue;
+      if (std::any_of(s_.matrices.begin(), s_.matrices.end(), is)) continue;
+      cell_.fail("fixed: the cell has no parameter '%'", {name});
     }
   }
 
   void read_weights() {
     if (cell_.find("weights") == nullptr) return;
-    static constexpr std::string_view taken[] = {"kernel", "recurrent_kernel", "bias", "recurrent_bias"};
     for (const json::Value& value : cell_.array("weights")) {
       json::Reader weight(value, compose("%: weights", {cell_.context()}));
-      const std::string name = weight.string("name");
-      if (!is_name(name) || std::find(std::begin(taken), std::end(taken), name) != std::end(taken))
-        weight.refuse("name", "letters, digits, '_', '.' and '-', and no other parameter's name");
+      const std::string name = parameter_name(weight);
+      for (const CellMatrix& other : s_.matrices)
+        if (other.name == name) weight.fail("a weight and a matrix are named '%'", {name});
       s_.unit_weights.push_back({name, read_initializer(weight, "initializer", "zeros"), 0});
       weight.finish();
     }
@@ -145,6 +204,7 @@ class CellReader {
     }
   }
 
+  static constexpr std::size_t kMostFixed = 64;
   static constexpr Index kMostValues = equations::kMostNodes + equations::kMostInputs;
 
   json::Reader cell_;

@@ -30,6 +30,7 @@ struct ParamSpec {
   std::string initializer;   // JSON text: a name in quotes or an object
   Index units = 0;           // of the layer: what "rnn_uniform" and "unit_forget" go by
   Index forget = -1;         // of a bias: its element where the forget gate's `units` begin; -1: it has none
+  bool trainable = true;     // false: training leaves it as it is
   std::string context = {};  // set by the graph: whose initialiser it is, for errors
 };
 

@@ -9,8 +9,10 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
 
 #include "io/suggest.hpp"
+#include "layers/cell_matrices.hpp"
 #include "layers/cell_rewriting.hpp"
 #include "layers/compiled_programs.hpp"
 #include "layers/directions.hpp"
@@ -164,7 +166,10 @@ class RecurrentLayer final : public Layer {
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
     if (masks_kernel(training)) return;  // each run packs what it has masked
-    for (std::size_t d = 0; d < D_; ++d) form_of(training).recurrences[d].prepare(direction_weights(weights, d), version);
+    for (std::size_t d = 0; d < D_; ++d) {
+      if (assembles_kernel(s_)) assembled_[d].prepare(s_, own_kernel(weights, d), matrices(weights, d), version);
+      form_of(training).recurrences[d].prepare(direction_weights(weights, d), version);
+    }
   }
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return layout(inputs, training).size; }
@@ -179,7 +184,13 @@ class RecurrentLayer final : public Layer {
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (D_ == 2 || s_.reverse) cannot_stream("it begins at the end of the sequence, which no step but the last knows");
     const Index I = features_of(build.inputs[0].shape);
-    const auto weights = direction_weights(build.weights, 0);
+    auto weights = direction_weights(build.weights, 0);
+    std::vector<float> whole;  // those of this moment
+    if (assembles_kernel(s_)) {
+      whole.resize(static_cast<std::size_t>(recurrent_size()));
+      assemble_kernel(s_, own_kernel(build.weights, 0), matrices(build.weights, 0), whole.data());
+      weights.recurrent_kernel = whole.data();
+    }
     std::array<const float*, recurrent::kMostStates> initial{};
     for (std::size_t s = 0; s < S_; ++s)
       if (learned(s)) initial[s] = initial_weights(build.weights, 0, s);
@@ -230,6 +241,7 @@ class RecurrentLayer final : public Layer {
       size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[step_source(i)].shape)}));
     if (drops_input()) size += static_cast<Index>(D_) * aligned(element_count({B, T, x_copies() * features_of(inputs[0].shape)}));
     if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
+    if (assembles_kernel(s_)) size += static_cast<Index>(D_) * aligned(recurrent_size());
     if (s_.return_sequences && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
     return size;
   }
@@ -258,6 +270,7 @@ class RecurrentLayer final : public Layer {
       const auto& layer = static_cast<const RecurrentLayer&>(*call.layer);
       layer.add_state_gradients(*call.run, own);
       layer.mask_gradients(*call.run);
+      layer.share_kernel_gradients(*call.run, own);
       layer.add_step_gradients(*call.run, own, d_step);
       if (layer.drops_input() && call.run->d_inputs[0] != nullptr) layer.add_input_gradients(*call.run, own);
       own += layer.D_;
@@ -334,7 +347,7 @@ class RecurrentLayer final : public Layer {
   // --- recurrent weight dropout: Merity et al., "Regularizing and optimizing LSTM language models", 2018 ---
 
   bool masks_kernel(bool training) const { return training && s_.recurrent_weight_dropout > 0; }
-  Index recurrent_size() const { return output_width() * s_.recurrent_blocks * s_.units; }
+  Index recurrent_size() const { return whole_kernel_size(s_); }  // the engine's
 
   // The weights that a run computes with.
   recurrent::Weights<const float> weights_of(const Context& run, std::size_t d) const {
@@ -578,14 +591,29 @@ class RecurrentLayer final : public Layer {
   Index direction_size() const {
     Index initial = 0;
     for (std::size_t s = 0; s < S_; ++s) initial += learned(s) ? s_.state_width(s) : 0;
-    return kernel_size() + recurrent_size() + bias_size() + unit_weights_size() + s_.units * s_.projection_size + initial;
+    return kernel_size() + own_kernel_size(s_) + bias_size() + unit_weights_size() + matrices_size(s_) +
+           s_.units * s_.projection_size + initial;
+  }
+
+  // --- what the engine's recurrent kernel is put together of ---
+
+  template <class T>
+  T* own_kernel(T* base, std::size_t d) const {
+    return base + static_cast<Index>(d) * direction_size() + kernel_size();
+  }
+  template <class T>
+  T* matrices(T* base, std::size_t d) const {
+    return own_kernel(base, d) + own_kernel_size(s_) + bias_size() + unit_weights_size();
   }
 
   template <class T>
   recurrent::Weights<T> direction_weights(T* base, std::size_t d) const {
     T* const kernel = base + static_cast<Index>(d) * direction_size();
-    T* const recurrent_kernel = kernel + kernel_size();
-    T* const after = recurrent_kernel + recurrent_size();
+    T* recurrent_kernel = kernel + kernel_size();
+    T* const after = recurrent_kernel + own_kernel_size(s_);
+    if constexpr (std::is_const_v<T>) {
+      if (assembles_kernel(s_)) recurrent_kernel = assembled_[d].data();
+    }
     T* const units = after + bias_size();
     T* const projection = s_.projection_size > 0 ? units + unit_weights_size() : nullptr;
     if (s_.options.normalize_sums) return {kernel, recurrent_kernel, nullptr, after, projection};  // biases are weights a unit
@@ -603,6 +631,7 @@ class RecurrentLayer final : public Layer {
       recurrent::Backward& b = runs[d];
       b.weights = weights_of(run, d);
       if (run.d_weights != nullptr) b.d_weights = direction_weights(run.d_weights, d);
+      if (assembles_kernel(s_) && run.d_weights != nullptr) b.d_weights.recurrent_kernel = take(recurrent_size());
       b.fresh = true;
       if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
       if (b.dx && drops_input()) {
@@ -651,6 +680,12 @@ class RecurrentLayer final : public Layer {
       over_elements(recurrent_size(), 1,
                     [&](Index begin, Index end) { k.multiply(gradient + begin, mask + begin, gradient + begin, end - begin); });
     }
+  }
+
+  void share_kernel_gradients(const Context& run, const recurrent::Backward* runs) const {
+    if (!assembles_kernel(s_) || run.d_weights == nullptr) return;
+    for (std::size_t d = 0; d < D_; ++d)
+      share_kernel_gradient(s_, runs[d].d_weights.recurrent_kernel, own_kernel(run.d_weights, d), matrices(run.d_weights, d));
   }
 
   // By direction, in order. Those of x go where the direction leaves its others.
@@ -731,6 +766,7 @@ class RecurrentLayer final : public Layer {
   std::size_t D_, S_, given_ = 0;  // directions, states, and those of them that the layer is given
   MergeMode mode_;
   CellForm inference_, training_;  // training_ may be empty
+  mutable std::array<AssembledKernel, 2> assembled_;
 #if REKUR_TRAINING
   RunRecurrences run_recurrences_;
 #endif

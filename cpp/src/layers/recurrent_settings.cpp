@@ -1,5 +1,7 @@
 #include "layers/recurrent_settings.hpp"
 
+#include "layers/cell_matrices.hpp"
+
 #include <algorithm>
 #include <limits>
 
@@ -75,6 +77,7 @@ void read_projection(json::Reader& spec, RecurrentSettings& s) {
   if (s.options.recurrent_dropout > 0 || (!s.options.zoneout.empty() && s.options.zoneout[0] > 0))
     spec.fail("projection_size: % '%' unit by unit, so that it cannot be a projection to another width",
               {s.options.recurrent_dropout > 0 ? "the masks of recurrent_dropout read" : "zoneout reads", s.states[0]});
+  if (assembles_kernel(s)) spec.fail("projection_size: its cell has matrices of its own, or heads, which see h alone");
   s.projection_initializer = read_initializer(spec, "projection_initializer", "glorot_uniform");
   for (const UnitWeights& weights : s.unit_weights)
     if (weights.name == "projection_kernel") spec.fail("projection_size: its cell has a weight '%' already", {weights.name});
@@ -90,11 +93,17 @@ void read_options(json::Reader& spec, RecurrentSettings& s) {
   if (s.recurrent_weight_dropout > 0 && s.recurrent_blocks == 0)
     spec.fail("recurrent_weight_dropout: its cell has no recurrent kernel that could be masked", {});
   read_projection(spec, s);
+  if (s.recurrent_weight_dropout > 0 && assembles_kernel(s))
+    spec.fail("recurrent_weight_dropout: its cell has matrices of its own, or heads, which are not masked", {});
   s.learn_initial_state = spec.boolean("learn_initial_state", false);
   for (const UnitWeights& weights : s.unit_weights)
     for (const std::string& state : s.states)
       if (s.learn_initial_state && weights.name == compose("initial_%", {state}))
         spec.fail("learn_initial_state: its cell has a weight named '%' already", {weights.name});
+  for (const CellMatrix& matrix : s.matrices)
+    for (const std::string& state : s.states)
+      if (s.learn_initial_state && matrix.name == compose("initial_%", {state}))
+        spec.fail("learn_initial_state: its cell has a matrix named '%' already", {matrix.name});
 }
 
 #if REKUR_EQUATIONS
@@ -107,6 +116,8 @@ void add_gains(const json::Reader& spec, RecurrentSettings& s) {
   const auto add = [&](const char* name, const std::string& initializer, Index rows, bool flat) {
     for (const UnitWeights& own : s.unit_weights)
       if (own.name == name) spec.fail("layer_normalization: its cell has a weight '%' of its own", {name});
+    for (const CellMatrix& own : s.matrices)
+      if (own.name == name) spec.fail("layer_normalization: its cell has a matrix '%' of its own", {name});
     s.unit_weights.push_back({name, initializer, rows, flat});
   };
   if (o.normalize_sums && s.kernel_blocks > 0) add("kernel_gamma", o.gamma_initializer, s.kernel_blocks, true);
@@ -152,8 +163,12 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
 void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix,
                               std::size_t given) {
   const Index H = s.units, XH = s.kernel_blocks * H, RH = s.recurrent_blocks * H;
+  const std::size_t first = specs.size();
   if (XH > 0) add_parameter(specs, prefix, "kernel", {input_size, XH}, s.kernel_initializer, H);
-  if (RH > 0) add_parameter(specs, prefix, "recurrent_kernel", {s.state_width(0), RH}, s.recurrent_initializer, H);
+  if (own_kernel_size(s) > 0) {
+    const Index rows = s.heads > 1 ? H / s.heads : s.state_width(0);
+    add_parameter(specs, prefix, "recurrent_kernel", {rows, own_kernel_size(s) / rows}, s.recurrent_initializer, H);
+  }
   if (s.use_bias && s.bias_rows)
     add_parameter(specs, prefix, "bias", {2, XH}, s.bias_initializer, H);
   else if (s.use_bias && XH > 0)
@@ -168,6 +183,10 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
       specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
   }
   if (s.projection_size > 0) add_parameter(specs, prefix, "projection_kernel", {H, s.projection_size}, s.projection_initializer, H);
+  for (const CellMatrix& matrix : s.matrices) add_parameter(specs, prefix, matrix.name.c_str(), {H, H}, matrix.initializer, H);
+  for (const std::string& name : s.fixed)
+    for (std::size_t k = first; k < specs.size(); ++k)
+      if (specs[k].name == compose("%%", {prefix, name})) specs[k].trainable = false;
   for (std::size_t k = given; s.learn_initial_state && k < s.states.size(); ++k)
     add_parameter(specs, prefix, compose("initial_%", {s.states[k]}).c_str(), {s.state_width(k)}, "\"zeros\"", H);
 }

@@ -20,6 +20,11 @@ struct UnitWeights {
   bool flat = false;  // [rows·units] instead of [rows, units]
 };
 
+// A matrix [units, units] of a cell's own, which recurrent products may share.
+struct CellMatrix {
+  std::string name, initializer;
+};
+
 struct RecurrentSettings {
   const cells::CellInfo* cell = nullptr;  // a compiled one, or
   std::shared_ptr<const recurrent::CellProgram> program;
@@ -32,6 +37,10 @@ struct RecurrentSettings {
   bool bias_rows = false;  // both biases are rows of one parameter
   std::vector<UnitWeights> unit_weights;
   std::size_t step_inputs = 0;  // beside x
+  std::vector<CellMatrix> matrices;
+  std::vector<int> block_matrix;   // by recurrent block its matrix, -1: it is one of recurrent_kernel's; empty: all are
+  Index heads = 1;                 // of recurrent_kernel, whose blocks are then diagonal in as many blocks
+  std::vector<std::string> fixed;  // parameters that are not trained
   CellOptions options;
   int output_reads = -1;  // the state whose new value is normalised where the output reads it; -1: the output itself
 

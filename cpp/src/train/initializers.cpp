@@ -11,6 +11,7 @@
 #include "io/suggest.hpp"
 #include "runtime/interrupt.hpp"
 #include "runtime/parallel.hpp"
+#include "train/legendre.hpp"
 #include "train/orthogonal.hpp"
 #include "train/random.hpp"
 
@@ -21,11 +22,11 @@ namespace {
 constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
 constexpr std::uint64_t kNextDraw = std::uint64_t{1} << 32;  // between the steps of two draws into one parameter
 
-constexpr std::array<std::string_view, 17> kNames = {"zeros",       "ones",           "constant",      "uniform",
+constexpr std::array<std::string_view, 18> kNames = {"zeros",       "ones",           "constant",      "uniform",
                                                      "normal",      "glorot_uniform", "glorot_normal", "he_uniform",
                                                      "he_normal",   "lecun_uniform",  "lecun_normal",  "orthogonal",
                                                      "rnn_uniform", "unit_forget",    "log_uniform",   "softplus_log_uniform",
-                                                     "log_range"};
+                                                     "log_range",   "legendre"};
 
 enum class Kind {
   constant,
@@ -36,7 +37,8 @@ enum class Kind {
   unit_forget,
   log_uniform,
   softplus_log_uniform,
-  log_range
+  log_range,
+  legendre
 };
 
 constexpr double kLeastLog = 1e-30;  // of what a logarithm is taken
@@ -116,6 +118,11 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
     return plan;
   }
   if (name == "log_range") return {Kind::log_range};
+  if (name == "legendre") {
+    const Plan plan{Kind::legendre, finite(reader, "theta", 100)};
+    if (!(plan.a >= 1)) reader.refuse("theta", "1 or more");
+    return plan;
+  }
   if (name == "unit_forget") return {Kind::unit_forget, 0, 0, reader.find("others")};
   reader.fail("%", {unknown_name("initializer", name, kNames)});
 }
@@ -239,6 +246,9 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
       for (Index i = 0; i < count; ++i) out[static_cast<std::size_t>(i)] = std::log(static_cast<float>(i / columns + 1));
       break;
     }
+    case Kind::legendre:
+      fill_legendre(shape, plan.a, context, out);
+      break;
     case Kind::unit_forget:
       if (forget < 0) {
         throw_error("%: 'unit_forget' is for the bias of a forget gate, which this parameter of shape % has not", {context, shape});

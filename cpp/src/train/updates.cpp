@@ -21,6 +21,24 @@ std::vector<float> different(std::vector<float> values) {
   return values;
 }
 
+// What is left of segments without the parameters that are never trained.
+std::vector<graph::Segment> without_fixed(const graph::Graph& graph, std::vector<graph::Segment> segments) {
+  for (std::size_t i = 0; i < graph.parameters().size(); ++i) {
+    if (graph.parameter_specs()[i].trainable) continue;
+    const Index begin = graph.parameters()[i].offset, end = begin + element_count(graph.parameters()[i].shape);
+    std::vector<graph::Segment> left;
+    for (const graph::Segment& s : segments) {
+      const auto keep = [&](Index from, Index to) {
+        if (from < to) left.push_back({s.store, s.at + from - s.flat, from, to - from});
+      };
+      keep(s.flat, std::min(s.flat + s.size, begin));
+      keep(std::max(s.flat, end), s.flat + s.size);
+    }
+    segments.swap(left);
+  }
+  return segments;
+}
+
 }  // namespace
 
 Updates::Updates(const graph::Graph& graph) : graph_(graph), has_slots_(graph.layers().size(), false) {}
@@ -38,13 +56,13 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
   for (const float rate : different(now->rate)) {
     std::vector<char> of_rate(layers);
     for (std::size_t i = 0; i < layers; ++i) of_rate[i] = now->owner[i] && now->rate[i] == rate;
-    for (const graph::Segment& segment : graph_.segments_of(of_rate)) {
+    for (const graph::Segment& segment : without_fixed(graph_, graph_.segments_of(of_rate))) {
       segments.push_back(segment);
       changes.push_back({segment, slot_of(slots, segment.flat), rate});
     }
   }
   std::vector<Range> ranges, parameters;
-  for (const graph::Segment& segment : graph_.segments_of(now->owner)) {
+  for (const graph::Segment& segment : without_fixed(graph_, graph_.segments_of(now->owner))) {
     if (!ranges.empty() && ranges.back().begin + ranges.back().size == segment.flat)
       ranges.back().size += segment.size;
     else
@@ -52,7 +70,8 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
   }
   for (std::size_t i = 0; i < graph_.parameters().size(); ++i) {
     const ParameterInfo& info = graph_.parameters()[i];
-    if (now->owner[static_cast<std::size_t>(graph_.owner_of(i))]) parameters.push_back({info.offset, element_count(info.shape)});
+    if (graph_.parameter_specs()[i].trainable && now->owner[static_cast<std::size_t>(graph_.owner_of(i))])
+      parameters.push_back({info.offset, element_count(info.shape)});
   }
 
   if (has_slots != has_slots_) {

@@ -86,15 +86,16 @@ def qrnn(x: Any, h: Any, c: Any) -> Any:
 
 
 @cell
-def qrnn_2(x: Any, h: Any, c: Any, before: Any) -> Any:
+def qrnn_2(x: Any, h: Any, c: Any, before: Any, *, project: bool = False) -> Any:
     """The QRNN with filters of width 2, over x and the x of the step before. Bradbury et al., arXiv:1611.01576.
 
-    That x is a state, zeros at first, so x must have as many features as h: a Dense layer before it sees to that.
+    That x is a state, zeros at first, so x must have as many features as h; with ``project`` it may have any number,
+    and what is kept of it is W x + b.
     """
     z = tanh(x.z + before.z)
     f = sigmoid(x.f + before.f)
     c = f * c + (1 - f) * z
-    return sigmoid(x.o + before.o) * c, c, x
+    return sigmoid(x.o + before.o) * c, c, x.p if project else x
 
 
 def _rest(y: Any) -> Any:
@@ -104,15 +105,16 @@ def _rest(y: Any) -> Any:
 
 
 @cell(kernel_initializer="lecun_normal", weights={"a": initializers.RandomUniform(4.3, 9.0)})
-def rg_lru(x: Any, h: Any, *, a: Any, c: float = 8.0) -> Any:
+def rg_lru(x: Any, h: Any, *, a: Any, c: float = 8.0, project: bool = False) -> Any:
     """r, i = σ(W x + b), α = σ(a)^(c r), h' = α⊙h + √(1 − α²)⊙(i⊙x). De et al., arXiv:2402.19427 (Griffin).
 
-    x must have as many features as h. σ(a)^c starts between 0.9 and 0.999.
+    x must have as many features as h; with ``project`` it may have any number, and i multiplies W x + b, as Griffin's
+    block has a linear layer there. σ(a)^c starts between 0.9 and 0.999.
     """
     r = exp(log_sigmoid(x.r))  # not sigmoid, which some runtimes end at 1e-8: the root below would show it
     i = sigmoid(x.i)
     y = c * softplus(-a) * r  # −log α
-    return exp(-y) * h + _rest(y) * (i * x)
+    return exp(-y) * h + _rest(y) * (i * (x.p if project else x))
 
 
 @cell(

@@ -23,14 +23,17 @@ def cfc(x: Any, h: Any, time: Any = 1.0) -> Any:
 
 
 @cell(weights={"tau": initializers.Constant(0.54), "a": initializers.RandomUniform(-1.0, 1.0)})
-def ltc(x: Any, h: Any, time: Any = 1.0, *, tau: Any, a: Any) -> Any:
+def ltc(x: Any, h: Any, time: Any = 1.0, *, R: Any, tau: Any, a: Any, unfolds: int = 1) -> Any:
     """f = σ(W x + R h + b), h' = (h + t f⊙a) / (1 + t (1/τ + f)). Hasani et al., arXiv:2006.04439.
 
-    One step of the paper's fused solver for dh/dt = −(1/τ + f)⊙h + f⊙a. 1/τ is softplus of a weight, which starts at
-    one.
+    Steps of the paper's fused solver for dh/dt = −(1/τ + f)⊙h + f⊙a, as many as ``unfolds``, each of t / unfolds and
+    with the same R. 1/τ is softplus of a weight, which starts at one.
     """
-    f = sigmoid(x.f + h.f)
-    return (h + time * (f * a)) / (1 + time * (softplus(tau) + f))
+    part = time / unfolds
+    for _ in range(unfolds):
+        f = sigmoid(x.f + h @ R)
+        h = (h + part * (f * a)) / (1 + part * (softplus(tau) + f))
+    return h
 
 
 @cell(weights={"w_x": "ones"})

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rekur import initializers
-from rekur._cell import as_cell
+from rekur._cell import Cell, as_cell
 from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import did_you_mean
@@ -28,12 +28,13 @@ def _weight_initializers(value: object, what: str) -> dict[str, Any]:
     return {name: initializers.to_spec(how, f"{what}: {name}") for name, how in value.items()}
 
 
-def _drawn(program: Spec) -> dict[str, bool]:
+def _drawn(program: Spec, cell: Cell) -> dict[str, bool]:
     """By initialiser whether a cell has weights that it draws."""
     kernel = bool(program["kernel"])
+    own = any(len(product) == 2 for product in program["recurrent"])
     return {
         "kernel_initializer": kernel,
-        "recurrent_initializer": bool(program["recurrent"]),
+        "recurrent_initializer": own or any(cell.follows(matrix["name"]) for matrix in program.get("matrices", ())),
         "bias_initializer": kernel or program.get("recurrent_bias", False),
     }
 
@@ -59,7 +60,7 @@ class RNN(Recurrent):
     reverse : bool
         Whether to read each row from its end. Outputs stay in the order of the input.
     weight_initializers : dict, optional
-        How the cell's weights of one number a unit are drawn, by name, where it is another way than the cell's.
+        How the cell's own weights are drawn, by name, where it is another way than the cell's.
     dropout, recurrent_dropout : float
         Rates at which training drops elements of x, and of what each block of the recurrent kernel is multiplied with,
         by masks that stay the same for all of a row's steps; the others are scaled by 1/(1 − rate). Keras's. 0 by
@@ -98,8 +99,9 @@ class RNN(Recurrent):
     Notes
     -----
     Weights, as far as the cell has them: kernel ``(I, X·H)`` with the columns of its X products of the input in the
-    order of their first use, recurrent_kernel ``(H, R·H)`` likewise, bias ``(X·H,)``, recurrent_bias ``(R·H,)``, then
-    the cell's own weights, each ``(H,)``.
+    order of their first use, recurrent_kernel ``(H, R·H)`` likewise (of heads ``(H / heads, R·H)``: the rows of a head
+    for its columns), bias ``(X·H,)``, recurrent_bias ``(R·H,)``, then the cell's own weights, each ``(H,)``, and its
+    matrices, each ``(H, H)``.
 
     What the function did is recorded: a model that is saved, copied or exported needs no Python code. Of a layer that
     came from a file or a pickle the hyper-parameters are constants of its equations and cannot be set.
@@ -172,7 +174,7 @@ class RNN(Recurrent):
     def _check_settings(self) -> None:
         super()._check_settings()
         program, cell = self.cell.spec(), self.cell
-        for key, has in _drawn(program).items():
+        for key, has in _drawn(program, cell).items():
             if getattr(self, key) is not None and not has:
                 raise ValueError(f"{self!r}: {cell!r} has nothing that the {key} could draw")
         bias = self.bias_initializer
@@ -247,9 +249,12 @@ class RNN(Recurrent):
 
     def config(self) -> Spec:
         program = self.cell.spec(self._given)
-        for weight in program.get("weights", ()):
+        for matrix in program.get("matrices", ()):
+            if self.cell.follows(matrix["name"]) and self.recurrent_initializer is not None:
+                matrix["initializer"] = self.recurrent_initializer
+        for weight in (*program.get("weights", ()), *program.get("matrices", ())):
             weight["initializer"] = self.weight_initializers.get(weight["name"], weight["initializer"])
-        drawn = _drawn(program)
+        drawn = _drawn(program, self.cell)
         found = {**super().config(), "cell": program}
         for key, has in drawn.items():
             if not has:
@@ -261,7 +266,7 @@ class RNN(Recurrent):
     @classmethod
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
         cell = as_cell(config["cell"], f"{cls.type} '{name or 'rnn'}': cell")
-        drawn = _drawn(cell.spec())
+        drawn = _drawn(cell.spec(), cell)
         return cls(**{key: value for key, value in config.items() if drawn.get(key, True)}, name=name)
 
     def _disconnect(self) -> None:

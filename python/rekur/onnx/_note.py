@@ -15,6 +15,7 @@ from rekur.onnx._around import label_inside
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, sequences_of
+from rekur.onnx._recurrent_kernel import recurrent_shapes
 from rekur.onnx._scan import state_width
 
 MAX_NOTE = 128 * 1024  # characters
@@ -90,11 +91,12 @@ def _shapes_of_selective(layer: Mapping[str, Any], features: int) -> Shapes:
 def _shapes_of_rnn(layer: Mapping[str, Any], features: int) -> Shapes:
     cell, units = layer["cell"], layer["units"]
     products, recurrent, bias = len(cell["kernel"]), len(cell["recurrent"]), layer.get("use_bias", True)
+    own = recurrent_shapes(cell, units, state_width(layer, 0))
     shapes: Shapes = {}
     if products:
         shapes["kernel"] = (features, products * units)
-    if recurrent:
-        shapes["recurrent_kernel"] = (state_width(layer, 0), recurrent * units)
+    if "recurrent_kernel" in own:
+        shapes["recurrent_kernel"] = own.pop("recurrent_kernel")
     if products and bias:
         shapes["bias"] = (products * units,)
     if recurrent and bias and cell.get("recurrent_bias", False):
@@ -102,4 +104,4 @@ def _shapes_of_rnn(layer: Mapping[str, Any], features: int) -> Shapes:
     shapes.update({weight["name"]: (units,) for weight in cell.get("weights", ())})
     if "projection_size" in layer:
         shapes["projection_kernel"] = (units, layer["projection_size"])
-    return shapes
+    return {**shapes, **own}

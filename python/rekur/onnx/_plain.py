@@ -63,7 +63,18 @@ def _cell(core: Layer) -> Any:
     if core["type"] in MATRIX:
         return None
     text = _core.inference_cell(json.dumps({k: v for k, v in core.items() if k not in ("name", "inputs")}))
-    return json.loads(text) if text else None
+    return _with_matrices(json.loads(text), core) if text else None
+
+
+def _with_matrices(cell: dict[str, Any], core: Layer) -> dict[str, Any]:
+    """The cell with the matrices and heads that it had before the options: products stay in their order."""
+    before = core["cell"] if core["type"] == "RNN" else {}
+    for product, original in zip(cell["recurrent"], before.get("recurrent", ()), strict=False):
+        product += original[2:]
+    names = [weight["name"] for key in ("weights", "matrices") for weight in before.get(key, ())]
+    fixed = [name for name in before.get("fixed", ()) if name in ("kernel", "recurrent_kernel", *names)]
+    kept = {key: before[key] for key in ("matrices", "heads") if key in before}
+    return {**cell, **kept, **({"fixed": fixed} if fixed else {})}
 
 
 def _rename(arrays: dict[str, Any], prefix: str, layer: Layer) -> None:
@@ -74,6 +85,7 @@ def _rename(arrays: dict[str, Any], prefix: str, layer: Layer) -> None:
     """
     cell, units = layer["cell"], layer["units"]
     alike = {"kernel", "recurrent_kernel", "projection_kernel"}
+    alike |= {matrix["name"] for matrix in cell.get("matrices", ())}
     if layer.get("learn_initial_state", False):
         alike |= {f"initial_{state}" for state in cell["states"]}
     own = [name for name in arrays if name.startswith(prefix)]

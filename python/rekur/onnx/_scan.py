@@ -19,6 +19,7 @@ from rekur.onnx._equations import ROW, Writer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import BATCH, Graph, Interface, Tensor
 from rekur.onnx._plan import Layer, Plan, describe, sequences_of
+from rekur.onnx._recurrent_kernel import joined, recurrent_shapes
 
 INT64 = 7  # onnx.TensorProto's
 
@@ -49,7 +50,7 @@ class Step:
 def sources(cell: Layer) -> dict[str | int, list[int]]:
     """By source of recurrent products the blocks that it has, in the order of their first ones."""
     result: dict[str | int, list[int]] = {}
-    for block, (_, source) in enumerate(cell["recurrent"]):
+    for block, (_, source, *_) in enumerate(cell["recurrent"]):
         result.setdefault(source, []).append(block)
     return result
 
@@ -121,7 +122,7 @@ def _alike(cell: Layer) -> set[int]:
     equations = cell["equations"]
     own = {weight["name"] for weight in cell.get("weights", ())}
     found = {k for k, name in enumerate(equations["inputs"]) if name in own}
-    products = {name: source for name, source in cell["recurrent"]}
+    products = {name: source for name, source, *_ in cell["recurrent"]}
     for number, (operation, *operands) in enumerate(equations["nodes"]):
         if operation == "constant" or all(k in found for k in operands):
             found.add(len(equations["inputs"]) + number)
@@ -257,7 +258,9 @@ def _weights(graph: Graph, layer: Layer, core: Layer, x: Sequence[Tensor], prefi
         return np.concatenate([array[..., k * units : (k + 1) * units] for k in own], axis=-1)
 
     if groups:
-        recurrent = graph.weight(owner, f"{prefix}/recurrent_kernel", (step.width(0), blocks * units))
+        whole = recurrent_shapes(cell, units, step.width(0))
+        parts = {key: graph.weight(owner, f"{prefix}/{key}", shape) for key, shape in whole.items()}
+        recurrent = joined(cell, units, parts)
         for number, (source, own) in enumerate(groups.items()):
             step.matrices[source] = graph.initializer(f"{prefix}/R_{number}", chosen(recurrent, own))
         if biased and cell.get("recurrent_bias", False):

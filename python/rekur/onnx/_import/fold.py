@@ -332,7 +332,7 @@ def _sequence(value: Value | None, streaming: bool) -> Any:
 def _parameters(node: Folded, values: Sequence[Value | None]) -> dict[str, NDArray[Any]]:
     """What the initialisers hold, in the layer's own parameters."""
     result = {key: np.empty(_size(shape), np.float32) for key, shape in node.shapes.items()}
-    missing = {key: array.size for key, array in result.items()}
+    found = {key: np.zeros(array.size, bool) for key, array in result.items()}
     keys = list(result)
     for value, (name, owners, places) in zip(values, node.weights, strict=True):
         if not isinstance(value, Known) or value.symbolic or value.array.dtype != np.float32:
@@ -341,8 +341,14 @@ def _parameters(node: Folded, values: Sequence[Value | None]) -> dict[str, NDArr
             raise Refused(f"'{name}' has shape {value.array.shape}; expected {owners.shape}")
         for number in np.unique(owners):
             own = owners == number
-            result[keys[number]][places[own]] = value.array[own]
-            missing[keys[number]] -= int(own.sum())
-    if any(missing.values()):
+            if number < 0:  # zeros beside the heads of a kernel
+                if value.array[own].any():
+                    raise Refused(f"'{name}' has weights between heads, which such a layer has not")
+                continue
+            key, at = keys[number], places[own]
+            if (found[key][at] & (result[key][at] != value.array[own])).any():
+                raise Refused(f"'{name}' differs from other products by the matrix '{key}'")
+            result[key][at], found[key][at] = value.array[own], True
+    if not all(there.all() for there in found.values()):
         raise Refused("its weights are not all there")
     return {key: array.reshape(node.shapes[key]) for key, array in result.items()}

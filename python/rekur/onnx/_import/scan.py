@@ -34,6 +34,7 @@ from rekur.onnx._import.values import (
     same,
     zeros,
 )
+from rekur.onnx._recurrent_kernel import separated
 from rekur.onnx._scan import Step, body_of, scans_x, sources
 
 MAX_TEXT = 128 * 1024  # characters of a cell
@@ -276,7 +277,10 @@ def _parameters(body: Body, products: dict[str, NDArray[Any]], get: Callable[[st
                     blocks.setdefault(key, {})[block] = array[..., place * units : (place + 1) * units]
     joined = {key: np.concatenate([parts[k] for k in sorted(parts)], axis=-1) for key, parts in blocks.items()}
     if "recurrent_kernel" in joined:
-        result["recurrent_kernel"] = joined["recurrent_kernel"]
+        taken_apart = separated(cell, units, joined["recurrent_kernel"])
+        if taken_apart is None:
+            raise Refused("its recurrent products are not by the matrices that its cell has")
+        result.update(taken_apart)
     if body.projected:
         result["projection_kernel"] = constant("projection", (units, body.projected))
     if "bias" in products:
