@@ -221,10 +221,14 @@ def test_cell(isa: str, case: Case) -> None:
     for name, y, e in zip(spec["outputs"], outputs, want.outputs, strict=True):
         assert_close(y, e, digits, f"training pass, {name}")
     gradients = {**d_weights, **dict(zip(spec["inputs"], d_inputs, strict=True))}
+    # A slope may be what remains of large parts, of which float32 loses the last digits.
+    noise = 2e-9 * sum(
+        float(np.abs(y * d).sum()) for y, d in zip(want.outputs, want.output_gradients, strict=True) if d is not None
+    )
     for name, (direction, slope) in want.derivatives.items():
         gradient = gradients[name].astype(np.float64)
         got = float(np.sum(gradient * direction))
-        allowed = 10 * digits * max(float(np.linalg.norm(gradient)), abs(slope)) + 1e-6
+        allowed = 10 * digits * max(float(np.linalg.norm(gradient)), abs(slope)) + 1e-6 + noise
         assert abs(got - slope) <= allowed, f"gradient of {name}: slope {got}, expected {slope}"
 
 
