@@ -96,9 +96,11 @@ class REKUR_API Model {
   // Builds the graph of a spec (docs/architecture.md, "The spec"). Parameters start at zero: call initialize or set them.
   // Throws Error naming the layer at fault.
   explicit Model(const std::string& spec_json);
+#if REKUR_TRAINING
   // The same with layers that have the weights of another model's layers for their own, whichever of the two is trained or set.
   // Both keep them: the other may be moved or destroyed. Throws Error where their shapes differ.
   Model(const std::string& spec_json, std::span<const SharedLayer> shared);
+#endif
 #endif
   ~Model();
   Model(Model&&) noexcept;

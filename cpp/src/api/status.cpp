@@ -24,10 +24,6 @@ Result<Model> try_load(std::span<const std::byte> file, Text source) noexcept {
   return result_of([&] { return Model::load(file, api::to_string(source, "the source's name")); });
 }
 
-Result<Model> try_model(Text spec_json, std::span<const SharedLayer> shared) noexcept {
-  return result_of([&] { return Model(api::to_string(spec_json, "the spec"), shared); });
-}
-
 Status try_copy_weights(const Model& model, std::span<float> flat) noexcept {
   return status_of([&] { model.copy_weights(flat); });
 }

@@ -20,6 +20,10 @@ Status try_initialize(Model& model, std::uint64_t seed) noexcept {
   return status_of([&] { model.initialize(seed); });
 }
 
+Result<Model> try_model(Text spec_json, std::span<const SharedLayer> shared) noexcept {
+  return result_of([&] { return Model(api::to_string(spec_json, "the spec"), shared); });
+}
+
 Status try_set_trained(Model& model, Text layer, bool trained, float learning_rate_scale) noexcept {
   return status_of([&] { model.set_trained(api::to_string(layer, "the layer"), trained, learning_rate_scale); });
 }

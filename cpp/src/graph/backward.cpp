@@ -48,7 +48,7 @@ void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span
 
 void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained) const {
   const FlushDenormals flush;
-  const auto turn = stores_.read();
+  const HeldStores held(stores_);
   check_backward(run, d_weights, d_inputs);
   run.consumed_ = true;
   std::shared_ptr<const Trained> now;

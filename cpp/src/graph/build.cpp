@@ -286,10 +286,22 @@ std::string tensor_name(const Topology& topology, int tensor) {
 
 }  // namespace
 
+Graph::Graph(const std::string& spec_json) : spec_(spec_json), id_(next_id()), pool_(std::make_shared<ArenaPool>()) {
+  build();
+  lay_out_parameters({});
+}
+
+#if REKUR_TRAINING
 Graph::Graph(const std::string& spec_json, std::span<const SharedLayer> shared)
     : spec_(spec_json), id_(next_id()), pool_(std::make_shared<ArenaPool>()) {
+  build();
+  lay_out_parameters(shared);
+}
+#endif
+
+void Graph::build() {
   isa::table();  // throws if this machine can run none of the kernels: no layer has to expect that
-  const json::Value value = json::parse(spec_json);
+  const json::Value value = json::parse(spec_);
   json::Reader reader(value, "model");
   Builder(reader, topology_).build();
   const auto info = [&](int tensor) {
@@ -298,10 +310,11 @@ Graph::Graph(const std::string& spec_json, std::span<const SharedLayer> shared)
   };
   for (const int tensor : topology_.inputs) input_infos_.push_back(info(tensor));
   for (const int tensor : topology_.outputs) output_infos_.push_back(info(tensor));
-  lay_out_parameters(shared);
+#if REKUR_TRAINING
   const std::size_t owners = topology_.owners.size();
   trained_ =
       std::make_shared<const Trained>(Trained{.owner = std::vector<char>(owners, true), .rate = std::vector<float>(owners, 1)});
+#endif
 }
 
 Graph::~Graph() = default;
@@ -327,12 +340,13 @@ void Graph::lay_out_parameters(std::span<const SharedLayer> shared) {
       parameter_owner_.push_back(node.owner);
     }
     node.weights_end = parameter_count_;
-    const auto with =
-        std::find_if(shared.begin(), shared.end(), [&](const SharedLayer& s) { return s.layer == node.layer->name(); });
-    if (with != shared.end())
-      share(node, *with, first_parameter);
-    else
-      node.weights_at = std::exchange(own, own + node.weights_size());
+    const SharedLayer* with = nullptr;
+#if REKUR_TRAINING
+    for (const SharedLayer& s : shared)
+      if (s.layer == node.layer->name() && node.weights_size() > 0) with = &s;
+    if (with != nullptr) share(node, *with, first_parameter);
+#endif
+    if (with == nullptr) node.weights_at = std::exchange(own, own + node.weights_size());
   }
   for (Node& node : topology_.nodes) {
     if (!node.again) continue;
@@ -342,13 +356,16 @@ void Graph::lay_out_parameters(std::span<const SharedLayer> shared) {
     node.weights_begin = first.weights_begin;
     node.weights_end = first.weights_end;
   }
+#if REKUR_TRAINING
   for (const SharedLayer& with : shared)
     if (std::find(topology_.owners.begin(), topology_.owners.end(), with.layer) == topology_.owners.end())
       throw_error("model: there is no layer '%' that could share weights", {with.layer});
+#endif
   stores_.own().weights = Arena(own, "the parameters");
   segments_ = segments_of(std::vector<char>(topology_.owners.size(), true));
 }
 
+#if REKUR_TRAINING
 void Graph::share(Node& node, const SharedLayer& with, std::size_t first_parameter) {
   const Graph& other = *with.of;
   const auto found = std::find_if(other.topology_.nodes.begin(), other.topology_.nodes.end(), [&](const Node& theirs) {
@@ -371,13 +388,16 @@ void Graph::share(Node& node, const SharedLayer& with, std::size_t first_paramet
   node.weights_at = found->weights_at;
 }
 
+#endif
+
 std::vector<Segment> Graph::segments_of(const std::vector<char>& owners) const {
-  std::vector<const Node*> nodes;
+  std::vector<const Node*> nodes(owners.size());
   for (const Node& node : topology_.nodes)
-    if (!node.again && node.weights_size() > 0 && owners[static_cast<std::size_t>(node.owner)]) nodes.push_back(&node);
-  std::sort(nodes.begin(), nodes.end(), [](const Node* a, const Node* b) { return a->owner < b->owner; });
+    if (!node.again && node.weights_size() > 0) nodes[static_cast<std::size_t>(node.owner)] = &node;
   std::vector<Segment> segments;
-  for (const Node* node : nodes) {
+  for (std::size_t i = 0; i < owners.size(); ++i) {
+    const Node* const node = nodes[i];
+    if (node == nullptr || !owners[i]) continue;
     if (!segments.empty()) {
       Segment& last = segments.back();
       if (last.store == node->store && last.at + last.size == node->weights_at && last.flat + last.size == node->weights_begin) {
@@ -393,6 +413,13 @@ std::vector<Segment> Graph::segments_of(const std::vector<char>& owners) const {
 std::span<const float> Graph::weights() const {
   if (stores_.size() > 1) return {};
   return {stores_.own().weights.data(), static_cast<std::size_t>(parameter_count_)};
+}
+
+void Graph::change_weights(std::span<const Segment> segments, FunctionRef<void(const Segment&, std::span<float>)> change) {
+  const HeldStores held(stores_, segments);
+  for (int i = 0; i < stores_.size(); ++i)
+    if (stands_in(segments, i)) ++stores_[i].version;
+  for (const Segment& s : segments) change(s, std::span(stores_[s.store].weights.data() + s.at, static_cast<std::size_t>(s.size)));
 }
 
 void Graph::set_weights(std::span<const float> flat) {

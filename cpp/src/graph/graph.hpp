@@ -5,7 +5,6 @@
 //   graph.backward(*run, weight_gradients, {});
 #pragma once
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -17,6 +16,7 @@
 #include "graph/store.hpp"
 #include "layers/layer.hpp"
 #include "rekur/model.hpp"
+#include "runtime/function_ref.hpp"
 
 namespace rekur::graph {
 
@@ -90,7 +90,10 @@ struct SharedLayer {
 class Graph {
  public:
   // Throws Error naming the layer at fault.
-  explicit Graph(const std::string& spec_json, std::span<const SharedLayer> shared = {});
+  explicit Graph(const std::string& spec_json);
+#if REKUR_TRAINING
+  Graph(const std::string& spec_json, std::span<const SharedLayer> shared);
+#endif
   ~Graph();
 
   const std::string& spec() const { return spec_; }
@@ -107,17 +110,10 @@ class Graph {
   std::span<const Segment> segments() const { return segments_; }
   const float* data(const Segment& segment) const { return stores_[segment.store].weights.data() + segment.at; }
   // While the result lives, no weight changes. Not for a thread that is in a run, or already holds one.
-  [[nodiscard]] auto hold_weights() const { return stores_.read(); }
+  [[nodiscard]] HeldStores hold_weights() const { return HeldStores(stores_); }
   // change(segment, weights) for each of the segments, while no run is under way: none reads weights, or panels packed from them,
   // that are half changed. It must not throw.
-  template <class Change>
-  void change_weights(std::span<const Segment> segments, const Change& change) {
-    const auto turns = stores_.write(segments);
-    for (int i = 0; i < static_cast<int>(stores_.size()); ++i)
-      if (std::any_of(segments.begin(), segments.end(), [i](const Segment& s) { return s.store == i; })) ++stores_[i].version;
-    for (const Segment& s : segments)
-      change(s, std::span(stores_[s.store].weights.data() + s.at, static_cast<std::size_t>(s.size)));
-  }
+  void change_weights(std::span<const Segment> segments, FunctionRef<void(const Segment&, std::span<float>)> change);
   void set_weights(std::span<const float> flat);  // as many as parameter_count() says
 
   // The pieces of the parameters that these layers have.
@@ -125,12 +121,14 @@ class Graph {
   const std::vector<std::string>& layers() const { return topology_.owners; }
   // The layer that parameter i belongs to.
   int owner_of(std::size_t parameter) const { return parameter_owner_[parameter]; }
+#if REKUR_TRAINING
   std::shared_ptr<const Trained> trained() const;
   // For the next run on. Throws Error for a name that is no layer's.
   void set_trained(const std::string& layer, bool trained, float rate);
   // The same as text for a file, empty where all layers are trained at the plain rate; and what that text says.
   std::string trained_text() const;
   void set_trained(const std::string& text);
+#endif
 
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
 
@@ -155,6 +153,7 @@ class Graph {
   void apply_final_activation(std::size_t k, const float* raw, float* out, Index rows) const;
 
  private:
+  void build();
   void lay_out_parameters(std::span<const SharedLayer> shared);
   void share(Node& node, const SharedLayer& with, std::size_t first_parameter);
   std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training) const;
@@ -179,8 +178,10 @@ class Graph {
   std::vector<int> parameter_owner_;
   Stores stores_;
   std::vector<Segment> segments_;
+#if REKUR_TRAINING
   mutable std::mutex trained_mutex_;
   std::shared_ptr<const Trained> trained_;
+#endif
   std::uint64_t id_;
   std::shared_ptr<ArenaPool> pool_;
   mutable std::mutex plans_mutex_;

@@ -33,15 +33,7 @@ const std::vector<ParameterInfo> kNoParameters;
 
 }  // namespace
 
-Model::Model(const std::string& spec_json) : Model(spec_json, {}) {}
-
-Model::Model(const std::string& spec_json, std::span<const SharedLayer> shared) {
-  std::vector<graph::SharedLayer> with;
-  for (const SharedLayer& layer : shared) {
-    if (layer.of == nullptr) throw_error("model: layer '%' is to share the weights of no model", {layer.layer});
-    with.push_back({layer.layer, (layer.of->graph(), layer.of->graph_), layer.theirs});
-  }
-  graph_ = std::make_shared<graph::Graph>(spec_json, with);
+Model::Model(const std::string& spec_json) : graph_(std::make_shared<graph::Graph>(spec_json)) {
   for (const layers::ParamSpec& parameter : graph_->parameter_specs()) check_initializer(parameter, parameter.context);
 }
 Model::~Model() = default;

@@ -15,6 +15,17 @@ Tape::~Tape() = default;
 Tape::Tape(Tape&&) noexcept = default;
 Tape& Tape::operator=(Tape&&) noexcept = default;
 
+Model::Model(const std::string& spec_json, std::span<const SharedLayer> shared) {
+  std::vector<graph::SharedLayer> with;
+  for (const SharedLayer& layer : shared) {
+    if (layer.of == nullptr) throw_error("model: layer '%' is to share the weights of no model", {layer.layer});
+    with.push_back({layer.layer, (layer.of->graph(), layer.of->graph_), layer.theirs});
+  }
+  graph_ = std::make_shared<graph::Graph>(spec_json, with);
+  for (const layers::ParamSpec& parameter : graph_->parameter_specs())
+    train::check_initializer(json::parse(parameter.initializer), parameter.context);
+}
+
 void Model::initialize(std::uint64_t seed) { initialize(seed, {}); }
 
 void Model::initialize(std::uint64_t seed, std::span<const std::string> keep) {

@@ -119,7 +119,7 @@ std::shared_ptr<const Program> make_program(const Topology& topology, const Stor
 }
 
 std::shared_ptr<const Program> Graph::program(bool single_row) const {
-  const auto hold = hold_weights();
+  const HeldStores hold(stores_);
   const std::lock_guard lock(programs_mutex_);
   std::erase_if(programs_, [](const auto& program) { return program.expired(); });
   for (const std::weak_ptr<const Program>& known : programs_) {

@@ -51,7 +51,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
     check_options(options, *run->plan_);
     run->pool_ = pool_;
     run->arena_ = pool_->take(run->plan_->arena_size);
-    const auto turn = stores_.read();
+    const HeldStores held(stores_);
     bind(*run, batch, options);
     run_forward(*run);
   } catch (const std::bad_alloc&) {
