@@ -12,78 +12,24 @@
 #include <type_traits>
 
 #include "io/suggest.hpp"
+#include "layers/cell_masks.hpp"
 #include "layers/cell_matrices.hpp"
 #include "layers/cell_rewriting.hpp"
 #include "layers/compiled_programs.hpp"
 #include "layers/directions.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/masks.hpp"
+#include "layers/recurrent_op.hpp"
 #include "layers/recurrent_settings.hpp"
 #include "layers/registry.hpp"
 #include "layers/residual.hpp"
 #include "layers/run_recurrences.hpp"
-#include "layers/stream_op.hpp"
 #include "recurrent/recurrent.hpp"
-#include "recurrent/stream_cell.hpp"
 
 namespace rekur::layers {
 namespace {
 
 constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-
-class RecurrentOp final : public StreamOp {
- public:
-  // initial: by state what it begins as, [units], or null for zeros; copied.
-  RecurrentOp(recurrent::StreamCell cell, const RecurrentSettings& settings, std::span<const float* const> initial)
-      : cell_(std::move(cell)),
-        names_(settings.states),
-        step_inputs_(settings.step_inputs),
-        reads_x_(settings.reads_x),
-        return_state_(settings.return_state),
-        residual_(settings.residual),
-        kernels_(&isa::kernels()) {
-    for (int k = 0; k < cell_.states(); ++k) {
-      const float* const from = initial[static_cast<std::size_t>(k)];
-      initial_.emplace_back(from ? std::vector<float>(from, from + cell_.units(k)) : std::vector<float>());
-    }
-  }
-
-  Index memory(Index batch) const override { return cell_.memory(batch); }
-
-  std::vector<StreamState> states(Index batch) const override {
-    std::vector<StreamState> states;
-    for (int k = 0; k < cell_.states(); ++k) {
-      const std::vector<float>& initial = initial_[static_cast<std::size_t>(k)];
-      states.push_back({names_[static_cast<std::size_t>(k)].c_str(),
-                        cell_.units(k),
-                        cell_.stride(k),
-                        {cell_.state(k, 0, batch), cell_.state(k, 1, batch)},
-                        initial.empty() ? nullptr : initial.data()});
-    }
-    return states;
-  }
-
-  void step(const StreamCall& c, int turn) const noexcept override {
-    const float* step[recurrent::kMostStepInputs] = {};
-    for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
-    if (reads_x_) step[step_inputs_] = c.input();
-    cell_.step(c.batch, turn, c.input(), step, c.output(), c.memory);
-    if (residual_) kernels_->add(c.output(), c.input(), c.output(), c.batch * cell_.units(0));
-    for (int k = 0; return_state_ && k < cell_.states(); ++k) {
-      const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);
-      float* to = c.output(1 + k);
-      for (Index row = 0; row < c.batch; ++row, from += cell_.stride(k)) to = std::copy_n(from, cell_.units(k), to);
-    }
-  }
-
- private:
-  recurrent::StreamCell cell_;
-  std::vector<std::string> names_;
-  std::size_t step_inputs_;
-  bool reads_x_, return_state_, residual_;
-  const simd::Kernels* kernels_;
-  std::vector<std::vector<float>> initial_;
-};
 
 // The runs of a call, of which most have one: the others are not made, since a call of one step takes a microsecond.
 template <class Run>
@@ -160,7 +106,7 @@ class RecurrentLayer final : public Layer {
     given_ = given(inputs.size());
     inference_ = make_form(inputs, false);
 #if REKUR_EQUATIONS && REKUR_TRAINING
-    if (s_.options.recurrent_dropout > 0 || !s_.options.zoneout.empty()) training_ = make_form(inputs, true);
+    if (masks_.in_steps()) training_ = make_form(inputs, true);
 #endif
   }
 
@@ -177,7 +123,7 @@ class RecurrentLayer final : public Layer {
   // What a layer above leaves of a step's further inputs, or of an x of which a masked copy is made, is not there before it is done
   // with the whole sequence; a residual layer's output is there when its own is.
   Walk walk(bool training) const override {
-    if (D_ == 2 || steps_given() > 0 || s_.residual || (training && drops_input())) return Walk::none;
+    if (D_ == 2 || steps_given() > 0 || s_.residual || (training && masks_.drops_input())) return Walk::none;
     return s_.reverse ? Walk::backwards : Walk::onwards;
   }
 
@@ -239,7 +185,8 @@ class RecurrentLayer final : public Layer {
     Index size = inputs.size() > first_initial_state() || s_.learn_initial_state ? states * state : 0;
     for (std::size_t i = 0; i < steps_given(); ++i)
       size += static_cast<Index>(D_) * aligned(element_count({B, T, features_of(inputs[step_source(i)].shape)}));
-    if (drops_input()) size += static_cast<Index>(D_) * aligned(element_count({B, T, x_copies() * features_of(inputs[0].shape)}));
+    if (masks_.drops_input())
+      size += static_cast<Index>(D_) * aligned(element_count({B, T, masks_.x_copies() * features_of(inputs[0].shape)}));
     if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
     if (assembles_kernel(s_)) size += static_cast<Index>(D_) * aligned(recurrent_size());
     if (s_.return_sequences && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
@@ -272,7 +219,7 @@ class RecurrentLayer final : public Layer {
       layer.mask_gradients(*call.run);
       layer.share_kernel_gradients(*call.run, own);
       layer.add_step_gradients(*call.run, own, d_step);
-      if (layer.drops_input() && call.run->d_inputs[0] != nullptr) layer.add_input_gradients(*call.run, own);
+      if (layer.masks_.drops_input() && call.run->d_inputs[0] != nullptr) layer.add_input_gradients(*call.run, own);
       own += layer.D_;
     }
   }
@@ -324,7 +271,7 @@ class RecurrentLayer final : public Layer {
       }
     }
 #endif
-    form.input_by_block = training && x_copies() > 1;
+    form.input_by_block = training && masks_.x_copies() > 1;
     form.recurrences = make_recurrences(form, features_of(inputs[0].shape));
     return form;
   }
@@ -414,9 +361,6 @@ class RecurrentLayer final : public Layer {
       add_step_to_rows(valid_steps(run), s_.reverse, run.input(), run.outputs[0]);
   }
 
-  bool drops_input() const { return s_.options.dropout > 0; }
-  // Masked copies of x. Where what the recurrent products multiply has a mask a gate, x has so, too, as in Keras.
-  Index x_copies() const { return drops_input() && s_.options.recurrent_dropout > 0 && s_.cell != nullptr ? s_.kernel_blocks : 1; }
   std::size_t steps_given() const { return s_.step_inputs + (s_.reads_x ? 1 : 0); }
   // The layer's input that the i-th of them is: the last may be x itself.
   std::size_t step_source(std::size_t i) const { return i < s_.step_inputs ? 1 + i : 0; }
@@ -447,13 +391,12 @@ class RecurrentLayer final : public Layer {
       f.T = T;
       f.B = B;
       f.x = {run.input(0), T * I, I};
-      if (run.training && drops_input()) f.x = {run.tape + at.masked_x[d], T * I * x_copies(), I * x_copies()};
+      if (run.training) masks_.point(run, at.masks[d], f);
       for (std::size_t i = 0; i < steps_given(); ++i) {
         const Shape& shape = run.input_specs[step_source(i)].shape;
         step_inputs[d][i] = {i < s_.step_inputs ? run.input(1 + i) : f.x.data, shape[1] * shape[2], shape[2]};
       }
       f.step = step_inputs[d].data();
-      if (run.training) point_at_masks(run, at, d, f);
       f.lengths = run.lengths;
       f.reverse = D_ == 2 ? d == 1 : s_.reverse;
       const std::size_t first = first_initial_state() + d * S_;
@@ -476,28 +419,10 @@ class RecurrentLayer final : public Layer {
   }
 
 #if REKUR_TRAINING
-  // What a mask of a direction is for.
-  static std::uint32_t purpose(std::size_t direction, std::uint32_t what) {
-    return static_cast<std::uint32_t>(direction) * 16 + what;
-  }
-
   // The masks of a training run, and x as each direction sees it.
   void draw_masks(const Context& run) const {
-    const Shape& x = run.input_specs[0].shape;
     const Layout at = layout(run.input_specs, true);
-    for (std::size_t d = 0; d < D_; ++d) {
-      if (drops_input()) {
-        float* const mask = run.tape + at.x_mask[d];
-        draw_mask(run, purpose(d, 0), s_.options.dropout, mask, x[0] * x_copies() * x[2]);
-        multiply_sequence(run.input(0), mask, run.tape + at.masked_x[d], x[0], x[1], x[2], x_copies());
-      }
-      if (s_.options.recurrent_dropout > 0)
-        draw_mask(run, purpose(d, 1), s_.options.recurrent_dropout, run.tape + at.recurrent_mask[d], x[0] * recurrent_width());
-      for (std::size_t k = 0; k < S_; ++k)
-        if (zoneout(k) > 0)
-          draw_mask(run, purpose(d, 2 + static_cast<std::uint32_t>(k)), zoneout(k), run.tape + at.zoneout_mask[d][k],
-                    x[0] * x[1] * s_.units);
-    }
+    for (std::size_t d = 0; d < D_; ++d) masks_.draw(run, at.masks[d], d);
     if (!masks_kernel(true)) return;
     const std::uint64_t number = run_recurrences_.new_run();
     std::memcpy(run.tape + at.run, &number, sizeof number);
@@ -505,7 +430,7 @@ class RecurrentLayer final : public Layer {
     for (std::size_t d = 0; d < D_; ++d) {
       const float* const kernel = direction_weights(run.weights, d).recurrent_kernel;
       float *const mask = run.tape + at.kernel_mask[d], *const masked = run.tape + at.masked_kernel[d];
-      draw_mask(run, purpose(d, 15), s_.recurrent_weight_dropout, mask, recurrent_size());
+      draw_mask(run, CellMasks::purpose(d, 15), s_.recurrent_weight_dropout, mask, recurrent_size());
       over_elements(recurrent_size(), 1,
                     [&](Index begin, Index end) { k.multiply(kernel + begin, mask + begin, masked + begin, end - begin); });
     }
@@ -531,8 +456,9 @@ class RecurrentLayer final : public Layer {
 
   // Offsets in the tape (in inference: the workspace), by direction.
   struct Layout {
-    std::array<Index, 2> engine{}, sequence{}, last{}, x_mask{}, masked_x{}, kernel_mask{}, masked_kernel{}, recurrent_mask{};
-    std::array<std::array<Index, recurrent::kMostStates>, 2> initial{}, zoneout_mask{};
+    std::array<Index, 2> engine{}, sequence{}, last{}, kernel_mask{}, masked_kernel{};
+    std::array<std::array<Index, recurrent::kMostStates>, 2> initial{};
+    std::array<CellMasks::Places, 2> masks{};
     Index run = 0;  // the run's number, where kernels are masked
     Index size = 0;
   };
@@ -541,16 +467,6 @@ class RecurrentLayer final : public Layer {
   // pass left, which with a residual connection is not the output.
   bool own_sequences(bool training) const {
     return s_.return_sequences && ((D_ == 2 && mode_ != MergeMode::concat) || (training && s_.residual));
-  }
-
-  float zoneout(std::size_t state) const { return s_.options.zoneout.empty() ? 0 : s_.options.zoneout[state]; }
-  Index recurrent_width() const { return s_.recurrent_blocks * s_.units; }
-
-  void point_at_masks(const Context& run, const Layout& at, std::size_t d, recurrent::Forward& f) const {
-    const Index H = s_.units;
-    if (s_.options.recurrent_dropout > 0) f.masks[0] = {run.tape + at.recurrent_mask[d], recurrent_width(), 0};
-    for (std::size_t k = 0; k < S_; ++k)
-      if (zoneout(k) > 0) f.masks[1 + k] = {run.tape + at.zoneout_mask[d][k], f.T * H, H};
   }
 
   Layout layout(std::span<const TensorSpec> inputs, bool training) const {
@@ -564,17 +480,11 @@ class RecurrentLayer final : public Layer {
       if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], output_width()}));
       for (std::size_t s = 0; s < S_; ++s)
         if (learned(s)) at.initial[d][s] = reserve(element_count({x[0], s_.state_width(s)}));
-      if (training && drops_input()) {
-        at.x_mask[d] = reserve(element_count({x[0], x_copies(), x[2]}));
-        at.masked_x[d] = reserve(element_count({x[0], x[1], x_copies(), x[2]}));
-      }
+      if (training) at.masks[d] = masks_.places(x, reserve);
       if (masks_kernel(training)) {
         at.kernel_mask[d] = reserve(recurrent_size());
         at.masked_kernel[d] = reserve(recurrent_size());
       }
-      if (training && s_.options.recurrent_dropout > 0) at.recurrent_mask[d] = reserve(element_count({x[0], recurrent_width()}));
-      for (std::size_t k = 0; k < S_; ++k)
-        if (training && zoneout(k) > 0) at.zoneout_mask[d][k] = reserve(element_count({x[0], x[1], s_.units}));
     }
     return at;
   }
@@ -634,9 +544,9 @@ class RecurrentLayer final : public Layer {
       if (assembles_kernel(s_) && run.d_weights != nullptr) b.d_weights.recurrent_kernel = take(recurrent_size());
       b.fresh = true;
       if (run.d_inputs[0] != nullptr) b.dx = {run.d_inputs[0], T * I, I};
-      if (b.dx && drops_input()) {
-        b.dx = {take(B * T * I * x_copies()), T * I * x_copies(), I * x_copies()};
-        std::fill_n(b.dx.data, B * T * I * x_copies(), 0.0f);
+      if (b.dx && masks_.drops_input()) {
+        b.dx = {take(B * T * I * masks_.x_copies()), T * I * masks_.x_copies(), I * masks_.x_copies()};
+        std::fill_n(b.dx.data, B * T * I * masks_.x_copies(), 0.0f);
       }
       for (std::size_t s = 0; s < S_ && s_.return_state; ++s) b.d_final[s] = run.d_outputs[1 + d * S_ + s];
       for (std::size_t i = 0; i < steps_given(); ++i) {
@@ -700,10 +610,8 @@ class RecurrentLayer final : public Layer {
 
   // From what the directions saw of x to x itself.
   void add_input_gradients(const Context& run, const recurrent::Backward* runs) const {
-    const Shape& x = run.input_specs[0].shape;
     const Layout at = layout(run.input_specs, true);
-    for (std::size_t d = 0; d < D_; ++d)
-      add_masked_sequence(runs[d].dx.data, run.tape + at.x_mask[d], run.d_inputs[0], x[0], x[1], x[2], x_copies());
+    for (std::size_t d = 0; d < D_; ++d) masks_.add_input_gradient(run, at.masks[d], runs[d].dx.data);
   }
 
   // Of those given; and of those learned the sums over the rows, in order.
@@ -765,6 +673,7 @@ class RecurrentLayer final : public Layer {
   RecurrentSettings s_;
   std::size_t D_, S_, given_ = 0;  // directions, states, and those of them that the layer is given
   MergeMode mode_;
+  const CellMasks masks_{s_};
   CellForm inference_, training_;  // training_ may be empty
   mutable std::array<AssembledKernel, 2> assembled_;
 #if REKUR_TRAINING

@@ -1,0 +1,70 @@
+// A recurrent layer in a stream: a step of its cell, and what stands around it.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "isa/dispatch.hpp"
+#include "layers/recurrent_settings.hpp"
+#include "layers/stream_op.hpp"
+#include "recurrent/stream_cell.hpp"
+
+namespace rekur::layers {
+
+class RecurrentOp final : public StreamOp {
+ public:
+  // initial: by state what it begins as, [units], or null for zeros; copied.
+  RecurrentOp(recurrent::StreamCell cell, const RecurrentSettings& settings, std::span<const float* const> initial)
+      : cell_(std::move(cell)),
+        names_(settings.states),
+        step_inputs_(settings.step_inputs),
+        reads_x_(settings.reads_x),
+        return_state_(settings.return_state),
+        residual_(settings.residual),
+        kernels_(&isa::kernels()) {
+    for (int k = 0; k < cell_.states(); ++k) {
+      const float* const from = initial[static_cast<std::size_t>(k)];
+      initial_.emplace_back(from ? std::vector<float>(from, from + cell_.units(k)) : std::vector<float>());
+    }
+  }
+
+  Index memory(Index batch) const override { return cell_.memory(batch); }
+
+  std::vector<StreamState> states(Index batch) const override {
+    std::vector<StreamState> states;
+    for (int k = 0; k < cell_.states(); ++k) {
+      const std::vector<float>& initial = initial_[static_cast<std::size_t>(k)];
+      states.push_back({names_[static_cast<std::size_t>(k)].c_str(),
+                        cell_.units(k),
+                        cell_.stride(k),
+                        {cell_.state(k, 0, batch), cell_.state(k, 1, batch)},
+                        initial.empty() ? nullptr : initial.data()});
+    }
+    return states;
+  }
+
+  void step(const StreamCall& c, int turn) const noexcept override {
+    const float* step[recurrent::kMostStepInputs] = {};
+    for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
+    if (reads_x_) step[step_inputs_] = c.input();
+    cell_.step(c.batch, turn, c.input(), step, c.output(), c.memory);
+    if (residual_) kernels_->add(c.output(), c.input(), c.output(), c.batch * cell_.units(0));
+    for (int k = 0; return_state_ && k < cell_.states(); ++k) {
+      const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);
+      float* to = c.output(1 + k);
+      for (Index row = 0; row < c.batch; ++row, from += cell_.stride(k)) to = std::copy_n(from, cell_.units(k), to);
+    }
+  }
+
+ private:
+  recurrent::StreamCell cell_;
+  std::vector<std::string> names_;
+  std::size_t step_inputs_;
+  bool reads_x_, return_state_, residual_;
+  const simd::Kernels* kernels_;
+  std::vector<std::vector<float>> initial_;
+};
+
+}  // namespace rekur::layers
