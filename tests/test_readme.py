@@ -15,6 +15,8 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/architecture.md",
+    "docs/spec.md",
+    "docs/decisions.md",
     "docs/onnx.md",
     "docs/cells.md",
     "docs/embedding.md",

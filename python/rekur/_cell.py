@@ -125,7 +125,7 @@ class Cell:
         return bound
 
     def spec(self, given: Iterable[str] | None = None) -> Spec:
-        """The cell as a spec holds it (docs/architecture.md); a copy.
+        """The cell as a spec holds it (docs/spec.md); a copy.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The spec: the JSON that describes a model (docs/architecture.md), as Python writes and reads it."""
+"""The spec: the JSON that describes a model (docs/spec.md), as Python writes and reads it."""
 
 import json
 import re

@@ -93,7 +93,7 @@ struct LayerTraining {
 class REKUR_API Model {
  public:
 #if REKUR_THROWS
-  // Builds the graph of a spec (docs/architecture.md, "The spec"). Parameters start at zero: call initialize or set them.
+  // Builds the graph of a spec (docs/spec.md). Parameters start at zero: call initialize or set them.
   // Throws Error naming the layer at fault.
   explicit Model(const std::string& spec_json);
 #if REKUR_TRAINING

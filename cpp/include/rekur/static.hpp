@@ -9,7 +9,7 @@
 //   for (int t = 0; t < n; ++t) y[t] = *dense.step(lstm.step(x + t));
 //
 // The layers are ordinary values: no memory is allocated, nothing throws, locks or calls the system, in any member. They are as
-// large as their weights: rather members or statics than locals. Arrays have the layouts of docs/architecture.md, the engine's own.
+// large as their weights: rather members or statics than locals. Arrays have the layouts of docs/spec.md, the engine's own.
 //
 // What instruction set they use is the includer's: compile the file with -mavx2 -mfma or -march=… for speed. Types live in a
 // namespace named after it, so files compiled for different ones go together in a program; but a type with such a member should not

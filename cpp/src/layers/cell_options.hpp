@@ -1,4 +1,4 @@
-// Options of every cell: what acts inside a step, whatever the cell's equations are (docs/architecture.md, "The spec").
+// Options of every cell: what acts inside a step, whatever the cell's equations are (docs/spec.md).
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// How a spec writes a cell of one's own: the key "cell" of an RNN layer (docs/architecture.md, "The spec").
+// How a spec writes a cell of one's own: the key "cell" of an RNN layer (docs/spec.md).
 #pragma once
 
 #include "io/json.hpp"

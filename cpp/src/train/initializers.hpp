@@ -1,4 +1,4 @@
-// Initial values of parameters, by the initialisers of the spec (docs/architecture.md).
+// Initial values of parameters, by the initialisers of the spec (docs/spec.md).
 #pragma once
 
 #include <cstdint>

@@ -118,7 +118,7 @@ class Structure(Trainable):
 
     @property
     def spec(self) -> Spec:
-        """The JSON object that describes the model (docs/architecture.md)."""
+        """The JSON object that describes the model (docs/spec.md)."""
         self._engine()
         return self._make_spec()
 
