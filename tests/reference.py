@@ -1,4 +1,4 @@
-"""Recurrent networks in float64, from the equations of the layers that docs/spec.md lists: what the engine is measured against.
+"""Recurrent networks in float64, from the layers' equations: what the engine is measured against.
 
 Shares nothing with the engine and does nothing cleverly.
 T time steps · B batch rows · I input features · H hidden units.
