@@ -31,6 +31,7 @@ void each_block(const RecurrentSettings& s, const Own& own, const Matrix& matrix
 bool assembles_kernel(const RecurrentSettings& s) { return !s.matrices.empty() || s.heads > 1; }
 
 Index whole_kernel_size(const RecurrentSettings& s) { return s.state_width(0) * s.recurrent_blocks * s.units; }
+Index own_kernel_columns(const RecurrentSettings& s) { return own_blocks(s) * s.units; }
 Index own_kernel_size(const RecurrentSettings& s) {
   return (s.heads > 1 ? s.units / s.heads : s.state_width(0)) * own_blocks(s) * s.units;
 }

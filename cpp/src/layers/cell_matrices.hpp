@@ -16,6 +16,7 @@ bool assembles_kernel(const RecurrentSettings& s);
 // Floats of the engine's kernel, of the parameter recurrent_kernel and of the matrices.
 Index whole_kernel_size(const RecurrentSettings& s);
 Index own_kernel_size(const RecurrentSettings& s);
+Index own_kernel_columns(const RecurrentSettings& s);
 Index matrices_size(const RecurrentSettings& s);
 
 void assemble_kernel(const RecurrentSettings& s, const float* own, const float* matrices, float* whole);

@@ -165,9 +165,9 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
   const Index H = s.units, XH = s.kernel_blocks * H, RH = s.recurrent_blocks * H;
   const std::size_t first = specs.size();
   if (XH > 0) add_parameter(specs, prefix, "kernel", {input_size, XH}, s.kernel_initializer, H);
-  if (own_kernel_size(s) > 0) {
+  if (own_kernel_columns(s) > 0) {  // the size itself may be too large to be told
     const Index rows = s.heads > 1 ? H / s.heads : s.state_width(0);
-    add_parameter(specs, prefix, "recurrent_kernel", {rows, own_kernel_size(s) / rows}, s.recurrent_initializer, H);
+    add_parameter(specs, prefix, "recurrent_kernel", {rows, own_kernel_columns(s)}, s.recurrent_initializer, H);
   }
   if (s.use_bias && s.bias_rows)
     add_parameter(specs, prefix, "bias", {2, XH}, s.bias_initializer, H);
