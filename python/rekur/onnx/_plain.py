@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from rekur import _core
-from rekur._spec import MATRIX, nodes
+from rekur._spec import nodes
 from rekur.onnx._plan import Layer, recurrent_core
 
+_OPTIONS = ("zoneout", "layer_normalization", "state_clip", "projection_size")  # what changes a step in inference
 _KEPT = ("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state", "projection_size")
 
 
@@ -60,7 +61,7 @@ def _unshared(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapp
 
 
 def _cell(core: Layer) -> Any:
-    if core["type"] in MATRIX:
+    if not any(key in core for key in _OPTIONS):  # and what the engine would not take has an error of its own later
         return None
     text = _core.inference_cell(json.dumps({k: v for k, v in core.items() if k not in ("name", "inputs")}))
     return _with_matrices(json.loads(text), core) if text else None
