@@ -451,7 +451,8 @@ def test_every_argument_of_keras_is_ours_or_idle_at_its_default_or_told_what_to_
     made = getattr(getattr(rekur, module), name)
     ours = _parameters(made)
     if module == "layers":
-        ours["trainable"] = inspect.Parameter("trainable", inspect.Parameter.KEYWORD_ONLY, default=True)  # of every layer
+        kind = inspect.Parameter.KEYWORD_ONLY
+        ours["trainable"] = inspect.Parameter("trainable", kind, default=True)  # of every layer
     foreign = arguments.table(KINDS.get(module) or made.type, name)
     order = []
     for key, parameter in theirs.items():

@@ -320,7 +320,7 @@ void Graph::build() {
 Graph::~Graph() = default;
 
 // In the order of the spec's layers, whoever's store they stand in.
-void Graph::lay_out_parameters(std::span<const SharedLayer> shared) {
+void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> shared) {
   std::vector<Node*> first_call(topology_.owners.size());
   for (Node& node : topology_.nodes)
     if (!node.again) first_call[static_cast<std::size_t>(node.owner)] = &node;
@@ -328,7 +328,7 @@ void Graph::lay_out_parameters(std::span<const SharedLayer> shared) {
   for (Node* const first : first_call) {
     Node& node = *first;
     node.weights_begin = parameter_count_;
-    const std::size_t first_parameter = parameter_infos_.size();
+    [[maybe_unused]] const std::size_t first_parameter = parameter_infos_.size();
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(topology_.tensors[static_cast<std::size_t>(tensor)]);
     for (layers::ParamSpec& parameter : node.layer->parameters(inputs)) {
