@@ -15,7 +15,11 @@ def main(folder: Path) -> None:
     assert any(name.startswith("rekur/_core.") and name.endswith(".so") for name in inside), "no extension"
     assert any(name.endswith("/LICENSE") for name in inside), "no licence"
     strangers = [name for name in inside if not name.startswith(("rekur/", "rekur-"))]
-    strangers += [name for name in inside if name.endswith((".cpp", ".hpp", ".h", ".a", ".cmake", ".pc", ".pyc"))]
+    # Headers are those alone that rekur.compile_cells compiles with.
+    headers = "rekur/_compile_include/"
+    assert f"{headers}simd/compiled.hpp" in inside, f"{wheel.name} lacks what equations are compiled with"
+    built = (".cpp", ".hpp", ".h", ".a", ".cmake", ".pc", ".pyc")
+    strangers += [name for name in inside if name.endswith(built) and not name.startswith(headers)]
     assert not strangers, f"{wheel.name} holds {strangers}"
     with tarfile.open(sdist) as archive:
         source = {name.partition("/")[2] for name in archive.getnames()}
