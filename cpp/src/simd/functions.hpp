@@ -27,8 +27,8 @@ REKUR_INLINE Vec as_numbers(IVec v) { return __builtin_convertvector(v, Vec); }
 // x = 2^k m with 1/√2 <= m < √2, and ln m = 2 atanh(s), s = (m - 1) / (m + 1), by the polynomial of log1p. ln 2 is split: k · high
 // is exact.
 REKUR_INLINE Vec log(Vec x) {
-  constexpr std::int32_t kHalfRoot = 0x3f3504f3;  // the bits of 1/√2
-  const IVec bits = as_int(x) - kHalfRoot;
+  constexpr std::int32_t kHalfRoot = 0x3f3504f3;                              // the bits of 1/√2
+  const IVec bits = (IVec)((UVec)x - static_cast<std::uint32_t>(kHalfRoot));  // of -0, whose logarithm is chosen below, too
   const Vec k = as_numbers(bits >> 23);
   const Vec u = as_float((bits & 0x007fffff) + kHalfRoot) - set1(1.0f);
   const Vec s = u / (set1(2.0f) + u), z = s * s;
