@@ -16,9 +16,26 @@ constexpr Operation kOperations[] = {
     {"sum", Op::row_sum, 1},           {"where", Op::select, 3},
 };
 
-bool reduces(Op op) { return op == Op::row_sum || op == Op::row_mean || op == Op::row_maximum || op == Op::row_count; }
-
 }  // namespace
+
+bool reduces(Op op) { return op == Op::row_sum || op == Op::row_mean || op == Op::row_maximum; }
+
+bool costly(Op op) {
+  switch (op) {
+    case Op::exp:
+    case Op::log:
+    case Op::log1p:
+    case Op::sqrt:
+    case Op::sin:
+    case Op::cos:
+    case Op::erf:
+    case Op::activate:
+    case Op::divide:
+      return true;
+    default:
+      return false;
+  }
+}
 
 std::span<const Operation> operations() { return kOperations; }
 
@@ -73,7 +90,7 @@ int Graph::add(Op op, int a, int b, int c, Activation f) {
   Extent widest = Extent::constant;
   for (const int from : node.from)
     if (from >= 0) widest = std::max(widest, extent(from));
-  if (reduces(op)) {
+  if (reduces(op) || op == Op::row_count) {
     if (widest != Extent::feature) return a;  // one number a row already
     widest = Extent::row;
   } else if (op == Op::expand) {

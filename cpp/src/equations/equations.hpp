@@ -41,6 +41,8 @@ std::span<const Operation> operations();  // sorted by name
 
 // How many values an operation takes: 0 to 3.
 int operands_of(Op op);
+bool reduces(Op op);  // a row to one number
+bool costly(Op op);   // costs more to compute again than to keep
 
 struct Equations {
   std::vector<std::string> inputs;

@@ -34,8 +34,6 @@ const char* name_of(ActivationKind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
-bool reduces(Op op) { return op == Op::row_sum || op == Op::row_mean || op == Op::row_maximum; }
-
 bool has_parameters(ActivationKind kind) {
   switch (kind) {
     case ActivationKind::leaky_relu:
@@ -115,23 +113,7 @@ Listing::Listing(std::span<const simd::Instruction> code, const std::vector<bool
   find_passes();
 }
 
-bool Listing::costly(int v) const {
-  switch (value(v).op) {
-    case Op::exp:
-    case Op::log:
-    case Op::log1p:
-    case Op::sqrt:
-    case Op::sin:
-    case Op::cos:
-    case Op::erf:
-    case Op::activate:
-    case Op::slope:
-    case Op::divide:
-      return true;
-    default:
-      return false;
-  }
-}
+bool Listing::costly(int v) const { return value(v).op == Op::slope || equations::costly(value(v).op); }
 
 void Listing::find_passes() {
   int last = 0;

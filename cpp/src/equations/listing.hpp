@@ -70,7 +70,6 @@ class Listing {
 // Operations of a name in a signature and in C++: "multiply".
 const char* name_of(simd::Op op);
 const char* name_of(ActivationKind kind);
-bool reduces(simd::Op op);  // a row to one number
 bool has_parameters(ActivationKind kind);
 
 }  // namespace rekur::equations

@@ -16,34 +16,14 @@ using equations::Extent;
 using equations::Graph;
 using equations::Node;
 using equations::Op;
+using equations::costly;
+using equations::reduces;
 
 namespace {
 
 constexpr int kMostSlots = 256;
 
 std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
-bool reduces(Op op) { return op == Op::row_sum || op == Op::row_mean || op == Op::row_maximum; }
-
-#if REKUR_TRAINING
-// What costs more to compute again than to keep.
-bool costly(Op op) {
-  switch (op) {
-    case Op::exp:
-    case Op::log:
-    case Op::log1p:
-    case Op::sqrt:
-    case Op::sin:
-    case Op::cos:
-    case Op::erf:
-    case Op::activate:
-    case Op::divide:
-      return true;
-    default:
-      return false;
-  }
-}
-#endif
 
 }  // namespace
 
