@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "equations/equations.hpp"
 #include "io/text.hpp"
 
 namespace rekur::equations {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "equations/equations.hpp"
 #include "io/text.hpp"
 
 namespace rekur::equations {

@@ -11,12 +11,12 @@
 
 namespace rekur::recurrent {
 
+using equations::costly;
 using equations::Equations;
 using equations::Extent;
 using equations::Graph;
 using equations::Node;
 using equations::Op;
-using equations::costly;
 using equations::reduces;
 
 namespace {
