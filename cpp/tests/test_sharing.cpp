@@ -288,6 +288,23 @@ TEST_CASE("freezing: clipping looks at what is trained alone, and the optimiser'
   CHECK(same(all_weights(first), all_weights(second)));
 }
 
+TEST_CASE("freezing: a layer that joins leaves the slots of those that were trained before as they were") {
+  Model model(kStack);
+  model.initialize(3);
+  const Data data = Data().add_random({3, 6, 3});
+  model.set_trained("low", false);  // which stands before the others
+  Trainer trainer(model, R"({"optimizer": {"name": "sgd", "learning_rate": 0.01, "momentum": 0.5},
+                             "losses": [{"name": "mean_squared_error"}]})");
+  train(trainer, model, data, 2);
+  const std::vector<float> before = part(model, trainer.state()["optimizer/velocity"].data, "high");
+  model.set_trained("low", true);
+  trainer.set_learning_rate(0);
+  train(trainer, model, data, 1);  // halves every velocity
+  const std::vector<float> after = part(model, trainer.state()["optimizer/velocity"].data, "high");
+  CHECK(before[0] != 0);
+  for (std::size_t i = 0; i < before.size(); ++i) CHECK(after[i] == 0.5f * before[i]);
+}
+
 TEST_CASE("freezing: layers may learn at rates of their own, and a file keeps both") {
   Model model(kStack), twin(kStack);
   model.initialize(4);
