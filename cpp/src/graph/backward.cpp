@@ -115,20 +115,16 @@ void Graph::run_backward(Run& run, std::span<float> d_weights, const Trained& tr
     Index size;
   };
   std::array<Apart, layers::Layer::kMostStacked> apart;
-  std::vector<char> begun(topology_.owners.size(), false);
   std::size_t n = 0, added = 0;
   for (std::size_t i = topology_.nodes.size(); i-- > 0;) {
     const Node& node = topology_.nodes[i];
-    const auto owner = static_cast<std::size_t>(node.owner);
-    const bool learns = node.weights_size() > 0 && trained.owner[owner];
+    const bool learns = node.weights_size() > 0 && trained.owner[static_cast<std::size_t>(node.owner)];
     float* const own = learns ? d_weights.data() + node.weights_begin : nullptr;
-    const bool first = !begun[owner];
-    begun[owner] = true;
     const bool writes = node.layer->writes_gradients();
-    float* const to = learns && writes && !first ? run.arena_.data() + plan.gradient_apart[i] : own;
+    float* const to = learns && writes && !node.last ? run.arena_.data() + plan.gradient_apart[i] : own;
     const bool runs = !node.source && node.used && run.wanted_[static_cast<std::size_t>(node.first_output)] &&
                       point_backward(run, i, to, calls[n]);
-    if (learns && first && (!runs || !writes)) fill_zero(own, node.weights_size());
+    if (learns && node.last && (!runs || !writes)) fill_zero(own, node.weights_size());
     if (node.source || !node.used) continue;
     if (runs) {
       stack[n] = {node.layer.get(), &calls[n].context};

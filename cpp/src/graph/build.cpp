@@ -87,6 +87,7 @@ class Builder {
     first_call_.assign(parsed_.size(), -1);
     for (Planned& call : calls_) add(call);
     for (const std::string& output : outputs) add_output(output);
+    mark_last_calls();
     mark_used();
   }
 
@@ -226,6 +227,12 @@ class Builder {
                                           (node.output_count == 1 ? " output" : " outputs")});
     }
     return node.first_output + reference.output;
+  }
+
+  void mark_last_calls() {
+    std::vector<int> last(t_.owners.size(), -1);
+    for (std::size_t i = 0; i < t_.nodes.size(); ++i) last[static_cast<std::size_t>(t_.nodes[i].owner)] = static_cast<int>(i);
+    for (const int node : last) t_.nodes[static_cast<std::size_t>(node)].last = true;
   }
 
   void mark_used() {

@@ -78,7 +78,6 @@ class Layout {
     plan_.tape.assign(t_.nodes.size(), kNowhere);
     plan_.scratch.assign(t_.nodes.size(), kNowhere);
     plan_.gradient_apart.assign(t_.nodes.size(), kNowhere);
-    find_shared();
     find_roots();
     find_stacks();
     find_last_readers();
@@ -138,11 +137,6 @@ class Layout {
     });
   }
 
-  void find_shared() {
-    last_call_.assign(t_.owners.size(), kNowhere);
-    for (Index i = 0; i < N_; ++i) last_call_[static_cast<std::size_t>(t_.nodes[static_cast<std::size_t>(i)].owner)] = i;
-  }
-
   void find_last_readers() {
     last_reader_.assign(t_.tensors.size(), kNowhere);
     last_root_reader_ = last_reader_;
@@ -183,7 +177,7 @@ class Layout {
 #if REKUR_TRAINING
     if (!plan_.training) return;
     add(node.layer->backward_scratch(inputs), backward_begin(i), backward_end(i), plan_.scratch[static_cast<std::size_t>(i)]);
-    if (last_call_[static_cast<std::size_t>(node.owner)] != i && node.layer->writes_gradients())
+    if (!node.last && node.layer->writes_gradients())
       add(node.weights_size(), backward_begin(i), backward_end(i), plan_.gradient_apart[static_cast<std::size_t>(i)]);
 #endif
   }
@@ -203,7 +197,7 @@ class Layout {
   const Topology& t_;
   Plan& plan_;
   const Index N_;
-  std::vector<Index> last_reader_, last_root_reader_, last_call_;
+  std::vector<Index> last_reader_, last_root_reader_;
   std::vector<Item> items_;
 };
 

@@ -15,6 +15,7 @@ struct Node {
   std::string name;         // of its outputs: the layer's, or where it is called more than once one of the call's own
   int owner = 0;            // which of the spec's layers
   bool again = false;       // an earlier node is a call of the same layer
+  bool last = false;        // no later node is
   std::vector<int> inputs;  // tensors
   int first_output = 0;     // its outputs are the tensors [first_output, first_output + output_count)
   int output_count = 0;
