@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "layers/time.hpp"
 #include "rekur/model.hpp"
 #include "rekur/runtime.hpp"
 
@@ -34,6 +35,11 @@ inline bool contains(const std::string& text, const std::string& part) {
   const bool found = text.find(part) != std::string::npos;
   CHECK_MESSAGE(found, "expected to read: ", part);
   return found;
+}
+
+// The steps of rows of these lengths; none given: all of them.
+inline layers::RowSteps given_steps(const std::vector<std::int32_t>& lengths, Index T = 0) {
+  return {.lengths = lengths.empty() ? nullptr : lengths.data(), .T = T};
 }
 
 // Numbers in (-1, 1), the same on every machine.

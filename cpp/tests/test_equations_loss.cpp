@@ -10,6 +10,7 @@
 
 #include "each_isa.hpp"
 #include "io/json.hpp"
+#include "model_helpers.hpp"
 #include "rekur/runtime.hpp"
 #include "rekur/train.hpp"
 #include "train/losses.hpp"
@@ -43,7 +44,7 @@ struct Data {
   }
 
   double run(const train::Loss& loss) {
-    const train::Rows rows = train::rows_of({B, T, F}, lengths);
+    const train::Rows rows = train::rows_of({B, T, F}, test::given_steps(lengths, T));
     const ConstView target{y.data(), {B, T, static_cast<Index>(y.size()) / (B * T)}, DType::float32};
     train::check_target(loss, rows, target, weights, "out");
     dx.assign(x.size(), std::nanf(""));
@@ -74,14 +75,14 @@ TEST_CASE("equations as a loss: parts of the output, arrays and a target of anot
       "inputs": ["y_true", "y_pred", {"of": "y_pred", "start": 1, "stop": 3}, {"of": "y_pred", "start": -2}, [3, 5]]})");
   Data data(3, 4, 4, 1);
   const double value = data.run(own);
-  const train::Rows rows = train::rows_of({3, 4, 4}, data.lengths);
+  const train::Rows rows = train::rows_of({3, 4, 4}, test::given_steps(data.lengths, 4));
   double expected = 0;
   for (Index b = 0; b < 3; ++b)
     for (Index t = 0; t < 4; ++t) {
       const Index pair = b * 4 + t;
       const float *x = &data.x[static_cast<std::size_t>(pair * 4)], *dx = &data.dx[static_cast<std::size_t>(pair * 4)];
       const double y = data.y[static_cast<std::size_t>(pair)], k[] = {3, 5};
-      const double w = t < rows.steps(b) ? data.weights[static_cast<std::size_t>(pair)] : 0, n = static_cast<double>(rows.valid());
+      const double w = t < rows.valid_steps.length(b) ? data.weights[static_cast<std::size_t>(pair)] : 0, n = static_cast<double>(rows.valid());
       double gradient[4] = {};
       for (int j = 0; j < 2; ++j) {
         expected += w * k[j] * (x[1 + j] - y) * x[2 + j] / 2 / n;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "io/json.hpp"
+#include "model_helpers.hpp"
 #include "rekur/runtime.hpp"
 #include "train/losses.hpp"
 
@@ -74,7 +75,7 @@ struct Case {
 
   Shape shape() const { return time ? Shape{B, T, F} : Shape{B, F}; }
   bool sparse() const { return loss.kind == LossKind::sparse_categorical_crossentropy; }
-  train::Rows rows() const { return train::rows_of(shape(), lengths); }
+  train::Rows rows() const { return train::rows_of(shape(), test::given_steps(lengths, T)); }
   ConstView target() const {
     if (sparse()) return {labels.data(), time ? Shape{B, T} : Shape{B}, DType::int32};
     return {y.data(), shape(), DType::float32};

@@ -51,11 +51,13 @@ struct Tensor {
   std::vector<float> data;
 };
 
-// What a run is given. inputs and lengths follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be empty
-// (all rows full).
+// What a run is given. inputs, lengths and masks follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be
+// empty (all rows full). masks[i]: B·T flags, 0 for a step that is none, wherever it stands; empty: all are. A recurrent layer gives
+// zeros past a length; where a mask leaves a step out it repeats its last output, as Keras does.
 struct Batch {
   std::vector<ConstView> inputs;
   std::vector<std::span<const std::int32_t>> lengths;
+  std::vector<std::span<const std::uint8_t>> masks = {};
 };
 
 #if REKUR_TRAINING

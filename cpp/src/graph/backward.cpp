@@ -163,7 +163,7 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
     }
     call.d_inputs.push_back(run.wanted_[tensor] ? gradient : nullptr);
   }
-  call.point(node, plan, run.values_);
+  call.point(node, plan, run.values_, run.steps_);
   layers::Context& c = call.context;
   c.d_outputs = call.d_outputs;
   c.d_inputs = call.d_inputs;
@@ -171,10 +171,6 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
   c.d_weights = d_weights;
   c.tape = arena + plan.tape[i];
   c.scratch = arena + plan.scratch[i];
-  const int source = call.input_specs[0].time_source;
-  if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
-    c.lengths = run.lengths_[static_cast<std::size_t>(source)].data();
-  }
   c.training = true;
   c.raw = run.raw_[i];
   return true;

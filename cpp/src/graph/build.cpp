@@ -84,6 +84,7 @@ class Builder {
     position_of_.assign(names_.size(), -1);
     for (std::size_t i = 0; i < inputs.size(); ++i) list_input(inputs[i], static_cast<int>(i));
     t_.inputs.assign(inputs.size(), -1);
+    t_.axes.all.resize(inputs.size());
     first_call_.assign(parsed_.size(), -1);
     for (Planned& call : calls_) add(call);
     for (const std::string& output : outputs) add_output(output);
@@ -179,7 +180,10 @@ class Builder {
     if (node.source) {
       if (position < 0) layer.fail("is not listed in the model's inputs");
       t_.inputs[static_cast<std::size_t>(position)] = node.first_output;
-      if (outputs[0].has_time()) outputs[0].time_source = position;
+      outputs[0].time_source = outputs[0].has_time() ? position : -1;
+      t_.axes.all[static_cast<std::size_t>(position)].tensor = node.first_output;
+    } else {
+      node.axis = t_.axes.add(layer, static_cast<int>(t_.nodes.size()), inputs, node.inputs, node.first_output, outputs);
     }
     for (layers::TensorSpec& output : outputs) {
       t_.tensors.push_back(std::move(output));

@@ -33,6 +33,7 @@ void expect_view(const std::string& what, const View& view, const Shape& expecte
 std::vector<Shape> Graph::check(const Batch& batch) const {
   expect_count("input", inputs().size(), batch.inputs.size());
   if (!batch.lengths.empty()) expect_count("lengths array (one an input, possibly empty)", inputs().size(), batch.lengths.size());
+  if (!batch.masks.empty()) expect_count("mask (one an input, possibly empty)", inputs().size(), batch.masks.size());
   std::vector<Shape> shapes;
   for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
     const TensorInfo& info = inputs()[i];
@@ -52,47 +53,30 @@ std::vector<Shape> Graph::check(const Batch& batch) const {
   return shapes;
 }
 
-// Keeps the lengths that say anything: those of inputs where some row is not full.
-void Graph::check_lengths(const Batch& batch, Run& run) const {
-  run.lengths_.assign(inputs().size(), {});
-  for (std::size_t i = 0; i < batch.lengths.size(); ++i) {
-    const std::span<const std::int32_t> lengths = batch.lengths[i];
-    if (lengths.empty()) continue;
+// The lengths and masks of the inputs.
+void Graph::begin_steps(const Batch& batch, Run& run) const {
+  run.steps_.begin(topology_, *run.plan_);
+  const auto lengths_of = [&](std::size_t i) { return i < batch.lengths.size() ? batch.lengths[i] : std::span<const std::int32_t>(); };
+  const auto mask_of = [&](std::size_t i) { return i < batch.masks.size() ? batch.masks[i] : std::span<const std::uint8_t>(); };
+  for (std::size_t i = 0; i < inputs().size(); ++i) {
+    const std::span<const std::int32_t> lengths = lengths_of(i);
+    const std::span<const std::uint8_t> mask = mask_of(i);
+    if (lengths.empty() && mask.empty()) continue;
     const layers::TensorSpec& input = run.plan_->tensors[static_cast<std::size_t>(topology_.inputs[i])];
     const std::string where = compose("Input '%': ", {inputs()[i].name});
-    if (!input.has_time()) throw_error("%has no time axis that lengths could belong to (shape %)", {where, inputs()[i].shape});
-    if (static_cast<Index>(lengths.size()) != run.batch_size_) {
-      throw_error("%expected %, one a row, got %",
-                  {where, count_of(static_cast<std::size_t>(run.batch_size_), "length"), lengths.size()});
-    }
-    const Index T = input.shape[1];
+    if (!input.has_time())
+      throw_error("%has no time axis that % could belong to (shape %)",
+                  {where, (lengths.empty() ? "a mask" : "lengths"), inputs()[i].shape});
+    const Index B = run.batch_size_, T = input.shape[1];
+    if (!lengths.empty() && static_cast<Index>(lengths.size()) != B)
+      throw_error("%expected %, one a row, got %", {where, count_of(static_cast<std::size_t>(B), "length"), lengths.size()});
     for (std::size_t row = 0; row < lengths.size(); ++row) {
       if (lengths[row] >= 0 && lengths[row] <= T) continue;
       throw_error("%length % of row % is not in [0, %], the steps there are", {where, lengths[row], row, T});
     }
-    if (std::any_of(lengths.begin(), lengths.end(), [T](std::int32_t l) { return l != T; })) run.lengths_[i] = lengths;
-  }
-}
-
-// Layers that join time axes need the same lengths on all of them.
-void Graph::check_joins(const Run& run) const {
-  for (const Node& node : topology_.nodes) {
-    if (!node.used) continue;
-    int first = -1;
-    for (const int tensor : node.inputs) {
-      const int source = run.plan_->tensors[static_cast<std::size_t>(tensor)].time_source;
-      if (source < 0 || source == first) continue;
-      if (first < 0) {
-        first = source;
-        continue;
-      }
-      const auto& a = run.lengths_[static_cast<std::size_t>(first)];
-      const auto& b = run.lengths_[static_cast<std::size_t>(source)];
-      if (!std::equal(a.begin(), a.end(), b.begin(), b.end())) {
-        node.layer->fail("joins sequences of different lengths, those of input '%' and of input '%'",
-                         {inputs()[static_cast<std::size_t>(first)].name, inputs()[static_cast<std::size_t>(source)].name});
-      }
-    }
+    if (!mask.empty() && static_cast<Index>(mask.size()) != B * T)
+      throw_error("%expected a mask of % rows and % steps, got % flags", {where, B, T, mask.size()});
+    run.steps_.set_input(static_cast<int>(i), lengths, mask, B);
   }
 }
 

@@ -45,8 +45,8 @@ class Run {
   // Valid until backward has run. Sizes as output_shape(k) says; output k before its final activation if that was asked for.
   const float* output(std::size_t k) const;
   const Shape& output_shape(std::size_t k) const;
-  // Lengths [B] of output k's time axis; empty: it has none, or all rows are full. The caller's array, as given in the batch.
-  std::span<const std::int32_t> output_lengths(std::size_t k) const;
+  // The valid steps of output k; without a time axis one a row.
+  layers::RowSteps output_steps(std::size_t k) const;
   // Training runs: where the gradient of the loss with respect to output(k) goes (for a raw output: with respect to what it held
   // before the activation). Asking for it says that one arrives: every element must then be written (not added to), before
   // backward.
@@ -69,7 +69,7 @@ class Run {
   std::vector<const void*> values_;                     // per tensor
   std::vector<float*> gradients_;                       // per tensor: null until one arrives
   std::vector<float*> output_gradients_;                // per output: null unless given apart from its tensor's
-  std::vector<std::span<const std::int32_t>> lengths_;  // per input
+  RunSteps steps_;
 };
 
 // Which layers are trained, and how fast, as it was at one moment.
@@ -158,8 +158,7 @@ class Graph {
   void share(Node& node, const SharedLayer& with, std::size_t first_parameter);
   std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training) const;
   std::vector<Shape> check(const Batch& batch) const;
-  void check_lengths(const Batch& batch, Run& run) const;
-  void check_joins(const Run& run) const;
+  void begin_steps(const Batch& batch, Run& run) const;
   void check_options(const RunOptions& options, const Plan& plan) const;
   void bind(Run& run, const Batch& batch, const RunOptions& options) const;
   void run_forward(Run& run) const;

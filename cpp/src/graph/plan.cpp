@@ -61,7 +61,9 @@ void infer(const Topology& topology, Plan& plan) {
     const std::vector<layers::TensorSpec> outputs = node.layer->infer(inputs);
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       element_count(outputs[k].shape);
-      plan.tensors[static_cast<std::size_t>(node.first_output) + k] = outputs[k];
+      layers::TensorSpec& tensor = plan.tensors[static_cast<std::size_t>(node.first_output) + k];
+      tensor.shape = outputs[k].shape;  // its time axis is known
+      tensor.dtype = outputs[k].dtype;
     }
   }
 }

@@ -30,9 +30,10 @@ const Shape& Run::output_shape(std::size_t k) const {
   return plan_->tensors[static_cast<std::size_t>(topology_->outputs[k])].shape;
 }
 
-std::span<const std::int32_t> Run::output_lengths(std::size_t k) const {
-  const int source = plan_->tensors[static_cast<std::size_t>(topology_->outputs[k])].time_source;
-  return source < 0 ? std::span<const std::int32_t>() : lengths_[static_cast<std::size_t>(source)];
+layers::RowSteps Run::output_steps(std::size_t k) const {
+  const layers::TensorSpec& output = plan_->tensors[static_cast<std::size_t>(topology_->outputs[k])];
+  if (output.has_time() && steps_.any()) return steps_.of(output.time_source);
+  return {.T = output.has_time() ? output.shape[1] : 1};
 }
 
 void Run::out_of_memory() const { throw_out_of_memory("not enough memory for a run of % rows", {batch_size_}); }
@@ -46,8 +47,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
   try {
     run->topology_ = &topology_;
     run->plan_ = plan(shapes, options.training);
-    check_lengths(batch, *run);
-    check_joins(*run);
+    begin_steps(batch, *run);
     check_options(options, *run->plan_);
     run->pool_ = pool_;
     run->arena_ = pool_->take(run->plan_->arena_size);
@@ -99,14 +99,10 @@ void Graph::run_forward(Run& run) const {
   std::array<Call, layers::Layer::kMostStacked> calls;
   const auto point = [&](std::size_t i, Call& call) {
     const Node& node = topology_.nodes[i];
-    call.point(node, plan, run.values_);
+    call.point(node, plan, run.values_, run.steps_);
     layers::Context& c = call.context;
     c.weights = weights_of(node);
     c.tape = plan.tape[i] == kNowhere ? nullptr : run.arena_.data() + plan.tape[i];
-    const int source = call.input_specs[0].time_source;
-    if (source >= 0 && !run.lengths_[static_cast<std::size_t>(source)].empty()) {
-      c.lengths = run.lengths_[static_cast<std::size_t>(source)].data();
-    }
     c.training = run.training_;
     c.raw = run.raw_[i];
     c.seed = run.seed_;
@@ -125,6 +121,10 @@ void Graph::run_forward(Run& run) const {
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
     const Node& node = topology_.nodes[i];
     if (node.source || !node.used) continue;
+    run.steps_.begin_node(static_cast<int>(i), run.batch_size_, [&](std::uint8_t* valid) {
+      point(i, calls[n]);
+      node.layer->mask(calls[n].context, valid);
+    });
     if (plan.root[static_cast<std::size_t>(node.first_output)] != node.first_output) continue;  // passes through
     node.layer->prepare(weights_of(node), stores_[node.store].version, run.training_);
     point(i, calls[n]);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/time_axes.hpp"
 #include "layers/layer.hpp"
 
 namespace rekur::graph {
@@ -24,6 +25,7 @@ struct Node {
   Index weights_begin = 0, weights_end = 0;  // in a flat buffer of the graph's parameters
   bool used = false;                         // some model output depends on it; others are not run
   bool source = false;                       // an Input
+  int axis = -1;                             // the time axis that its inputs have in common (Layer::joins_time)
 
   Index weights_size() const { return weights_end - weights_begin; }
 };
@@ -36,6 +38,7 @@ struct Topology {
   std::vector<int> readers;                 // tensor -> how often a used node reads it or the outputs list it
   std::vector<int> inputs, outputs;         // tensors, in the model's order
   std::vector<int> input_of;                // tensor -> which model input it is, or -1
+  TimeAxes axes;                            // the first ones: those of the inputs
 
   bool is_output(int tensor) const;
 };

@@ -18,7 +18,7 @@ class Embedding final : public Layer {
     expect_inputs(inputs, 1, 1);
     const TensorSpec& ids = inputs[0];
     if (ids.dtype != DType::int32) fail("expected int32 ids, got a float32 input of shape %", {ids.shape});
-    if (ids.shape.size() != 1 && ids.shape.size() != 2) fail("expected ids of shape (B,) or (B, T), got %", {ids.shape});
+    if (ids.shape.empty() || ids.shape.size() >= kMostAxes) fail("expected ids of shape (B,), (B, T), …, got %", {ids.shape});
     TensorSpec output{ids.shape, DType::float32, ids.time_source};
     output.shape.push_back(columns_);
     return one(std::move(output));
@@ -35,8 +35,8 @@ class Embedding final : public Layer {
     const std::int32_t* ids = run.ids();
     for (Index i = 0; i < n; ++i) {
       if (ids[i] >= 0 && ids[i] < rows_) continue;
-      const bool has_time = run.input_specs[0].shape.size() == 2;
-      const Index T = has_time ? run.input_specs[0].shape[1] : 1;
+      const bool has_time = run.input_specs[0].has_time();
+      const Index T = has_time ? n / run.batch() : 1;
       fail("id % at row %% is not in [0, %)", {ids[i], i / T, (has_time ? compose(", step %", {i % T}) : ""), rows_});
     }
   }

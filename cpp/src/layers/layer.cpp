@@ -27,8 +27,8 @@ void Layer::expect_inputs(std::span<const TensorSpec> inputs, std::size_t least,
 
 void Layer::expect_features(const TensorSpec& input) const {
   if (input.dtype != DType::float32) fail("expected a float32 input, got int32 ids of shape %", {input.shape});
-  if (input.shape.size() != 2 && input.shape.size() != 3) {
-    fail("expected an input of shape (B, F) or (B, T, F), got %", {input.shape});
+  if (input.shape.size() < 2 || input.shape.size() > kMostAxes) {
+    fail("expected an input of shape (B, F), (B, T, F) or of up to % axes, got %", {kMostAxes, input.shape});
   }
   if (input.shape.back() == kUnknown) {
     fail("the number of features (the last dimension) must be known, got %", {input.shape});

@@ -8,20 +8,23 @@
 #include <vector>
 
 #include "io/text.hpp"
+#include "layers/time.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::layers {
 
-// What flows along an edge of the graph: a dense, batch-major array (B, F) or (B, T, F), or of ids (B) or (B, T).
-// While a model is built shape[0] is kUnknown (and often the time); in a run every dimension is known.
+// What flows along an edge of the graph: a dense, batch-major array (B, F), (B, T, F) or with further axes between T and F, or of
+// ids, which have no F. While a model is built shape[0] is kUnknown (and often the time); in a run every dimension is known.
 struct TensorSpec {
   Shape shape;
   DType dtype = DType::float32;
-  int time_source = -1;  // the model input that axis 1 is the time axis of; -1: there is no time axis
+  int time_source = -1;    // which of the graph's time axes axis 1 is (graph/time_axes.hpp); -1: there is no time axis
+  TimeChange change = {};  // of a layer's output: what it makes of the axis that time_source says
 
-  // Ids are (B, T), features (B, T, F).
-  bool has_time() const { return shape.size() == (dtype == DType::int32 ? 2 : 3); }
+  bool has_time() const { return shape.size() >= (dtype == DType::int32 ? 2 : 3); }
 };
+
+inline constexpr std::size_t kMostAxes = 5;
 
 // A parameter as the layer wants it. `name` is relative to the layer: "kernel", "forward/bias".
 struct ParamSpec {
@@ -47,6 +50,8 @@ struct Context {
   float* tape = nullptr;                  // tape_size() floats, 64-byte aligned; in training they last until backward
   float* scratch = nullptr;               // backward_scratch() floats
   const std::int32_t* lengths = nullptr;  // [B], of the first input's time axis; null: all rows are full
+  std::span<const RowSteps> input_steps;  // by input; empty: all rows of all inputs are full
+  RowSteps own_steps;                     // of output 0's time axis; like those of the inputs
   bool training = false;
   bool raw = false;                  // leave out the final activation, forward and backward (final_activation() layers only)
   std::uint64_t seed = 0, step = 0;  // of dropout
@@ -55,6 +60,12 @@ struct Context {
   const float* input(std::size_t i = 0) const { return static_cast<const float*>(inputs[i]); }
   const std::int32_t* ids(std::size_t i = 0) const { return static_cast<const std::int32_t*>(inputs[i]); }
   Index batch() const { return input_specs[0].shape[0]; }
+  // The valid steps of an input's time axis, and of output 0's.
+  RowSteps steps(std::size_t i = 0) const { return input_steps.empty() ? all_steps(input_specs[i]) : input_steps[i]; }
+  RowSteps output_steps() const { return input_steps.empty() ? all_steps(output_specs[0]) : own_steps; }
+
+ private:
+  static RowSteps all_steps(const TensorSpec& spec) { return {.T = spec.has_time() ? spec.shape[1] : 1}; }
 };
 
 class Layer;
@@ -100,6 +111,14 @@ class Layer {
   // Floats the layer wants besides its inputs and outputs; backward_scratch: while it goes backward.
   virtual Index tape_size(std::span<const TensorSpec> /*inputs*/, bool /*training*/) const { return 0; }
 
+  // Whether the inputs that have a time axis have the same one: merged, or read together step by step. Otherwise the layer says
+  // itself which one its outputs have.
+  virtual bool joins_time() const { return true; }
+  // Whether output 0's valid steps are those of the input that the layer finds to be so: mask() says which.
+  virtual bool makes_mask() const { return false; }
+  // Writes 0 to valid [B][T] where a step of input 0 is none; the rest is left alone. Called before forward.
+  virtual void mask(const Context& /*run*/, std::uint8_t* /*valid*/) const {}
+
   // Looks at values that could lead the arithmetic astray (ids); throws Error.
   virtual void check(const Context&) const {}
   virtual void forward(const Context& run) const = 0;
@@ -142,7 +161,7 @@ class Layer {
 
   // Throws unless there are `least` to `most` inputs.
   void expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const;
-  // Throws unless it is float32 of shape (B, F) or (B, T, F), F known.
+  // Throws unless it is float32 of shape (B, F), (B, T, F) or with up to two axes more between, F known.
   void expect_features(const TensorSpec& input) const;
   // For layers with one such input, whose output looks like it.
   std::vector<TensorSpec> infer_like_input(std::span<const TensorSpec> inputs) const;

@@ -139,7 +139,7 @@ class MatrixLayer final : public Layer {
     expect_inputs(inputs, 1, 2);
     const TensorSpec& x = inputs[0];
     expect_features(x);
-    if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
+    if (x.shape.size() != 3) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
     const Index F = features_of(x.shape);
     if (F_ > 0 && F != F_) fail("expected input of % features, got % (input shape %)", {F_, F, x.shape});
     const TensorSpec state{{x.shape[0], heads_.state()}, DType::float32, -1};

@@ -61,7 +61,7 @@ class RecurrentLayer final : public Layer {
     expect_inputs(inputs, 1 + N, 1 + N + D_ * S_);
     const TensorSpec& x = inputs[0];
     expect_features(x);
-    if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
+    if (x.shape.size() != 3) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
     if (D_ == 2 && inputs.size() != 1 + N && inputs.size() != 1 + N + D_ * S_) {
       fail("expected no initial state or all % (forward, then backward), got %", {D_ * S_, inputs.size() - 1 - N});
     }

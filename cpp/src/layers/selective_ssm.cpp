@@ -232,7 +232,7 @@ class SelectiveSSM final : public Layer {
     expect_inputs(inputs, 1, 2);
     const TensorSpec& x = inputs[0];
     expect_features(x);
-    if (!x.has_time()) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
+    if (x.shape.size() != 3) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
     const Index F = features_of(x.shape);
     if (z_.F > 0 && F != z_.F) fail("expected input of % features, got % (input shape %)", {z_.F, F, x.shape});
     if (F > kMost / s_.expand || s_.states + s_.taps > kMost / (s_.expand * F))

@@ -235,19 +235,20 @@ layers::FinalActivation fused_activation(const Loss& loss) {
 }
 
 Index Rows::valid() const {
-  if (!lengths) return B * T;
+  if (!valid_steps.lengths) return B * T;
   Index n = 0;
-  for (Index b = 0; b < B; ++b) n += steps(b);
-  return n;
+  for (Index b = 0; b < B; ++b) n += valid_steps.length(b);
+  return n * places;
 }
 
-Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths) {
+Rows rows_of(const Shape& output, const layers::RowSteps& steps) {
   Rows rows;
-  rows.time = output.size() == 3;
+  rows.shape.assign(output.begin(), output.end() - 1);
   rows.B = output.front();
-  rows.T = rows.time ? output[1] : 1;
+  for (std::size_t d = 1; d + 1 < output.size(); ++d) rows.T *= output[d];
+  for (std::size_t d = 2; d + 1 < output.size(); ++d) rows.places *= output[d];
   rows.F = output.back();
-  rows.lengths = rows.time && !lengths.empty() ? lengths.data() : nullptr;
+  rows.valid_steps = steps;
   return rows;
 }
 
@@ -264,18 +265,17 @@ void check_weights(const Rows& rows, std::span<const float> weights, const std::
   const Index given = static_cast<Index>(weights.size());
   if (given == 0 || given == rows.B || given == rows.pairs()) return;
   throw_error("%expected % sample weights, one per row%; got %",
-              {where, rows.B, (rows.time ? ", or " + std::to_string(rows.pairs()) + ", one per step" : ""), given});
+              {where, rows.B, (rows.shape.size() > 1 ? ", or " + std::to_string(rows.pairs()) + ", one per step" : ""), given});
 }
 
 #if REKUR_EQUATIONS
 // Features of a target of equations, whose last axis of 1 may be left out.
 Index target_features(const Rows& rows, const Shape& target) {
-  const std::size_t rank = rows.time ? 3 : 2;
-  return target.size() == rank ? target.back() : 1;
+  return target.size() == rows.shape.size() + 1 ? target.back() : 1;
 }
 
 void check_equations(const EquationsLoss& loss, const Rows& rows, const ConstView& target, const std::string& where) {
-  Shape begins = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
+  Shape begins = rows.shape;
   const Index features = target_features(rows, target.shape);
   Shape whole = begins;
   whole.push_back(features);
@@ -302,7 +302,7 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
   }
 #endif
   const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
-  Shape expected = rows.time ? Shape{rows.B, rows.T} : Shape{rows.B};
+  Shape expected = rows.shape;
   expected.push_back(sparse ? 1 : rows.F);
   if (!target.data && target.shape.empty()) throw_error("%% needs a target, got none", {where, name(loss.kind)});
   if (!has_shape(target, expected, sparse || rows.F == 1)) {
@@ -322,11 +322,11 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
   const std::int32_t* labels = target.i32();
   const PairWeights weight(weights, rows);
   for (Index b = 0; b < rows.B; ++b) {
-    for (Index t = 0; t < rows.steps(b); ++t) {
+    for (Index t = 0; t < rows.T; ++t) {
       const std::int32_t label = labels[b * rows.T + t];
       if ((label >= 0 && label < rows.F) || weight(b, t) == 0) continue;
       throw_error("%class index % at row %% is out of range [0, %)",
-                  {where, label, b, (rows.time ? ", step " + std::to_string(t) : ""), rows.F});
+                  {where, label, b, (rows.shape.size() > 1 ? ", step " + std::to_string(t / rows.places) : ""), rows.F});
     }
   }
 }

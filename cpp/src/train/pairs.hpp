@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "layers/time.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::train {
@@ -11,16 +12,17 @@ namespace rekur::train {
 // The output of one layer, seen as rows of F features.
 struct Rows {
   Index B = 0, T = 1, F = 0;
-  bool time = false;                      // the output is (B, T, F), not (B, F)
-  const std::int32_t* lengths = nullptr;  // [B]; null: every row has T steps
+  Shape shape = {};                       // of the output but for its features: (B) or (B, T), …; T counts all of them
+  layers::RowSteps valid_steps = {};         // of its time axis
+  Index places = 1;                       // pairs a step: more than one where there are axes between T and F
 
-  Index steps(Index row) const { return lengths ? lengths[row] : T; }
+  bool is_valid(Index row, Index t) const { return valid_steps.is_valid(row, places == 1 ? t : t / places); }
   Index pairs() const { return B * T; }
   Index valid() const;  // N
 };
 
-// (B, F) or (B, T, F).
-Rows rows_of(const Shape& output, std::span<const std::int32_t> lengths);
+// (B, F), (B, T, F), ….
+Rows rows_of(const Shape& output, const layers::RowSteps& steps);
 
 // What a pair counts: the sample weight of its row, or its own; 0 past the row's length. `weights`: none, B or B·T of them.
 class PairWeights {
@@ -30,7 +32,7 @@ class PairWeights {
 
   double operator()(Index pair) const { return (*this)(pair / rows_.T, pair % rows_.T); }
   double operator()(Index b, Index t) const {
-    if (t >= rows_.steps(b)) return 0;
+    if (!rows_.is_valid(b, t)) return 0;
     return weights_.empty() ? 1.0 : static_cast<double>(weights_[static_cast<std::size_t>(per_step_ ? b * rows_.T + t : b)]);
   }
 

@@ -133,7 +133,7 @@ struct Trainer::Impl {
   }
 
   train::Rows rows(const graph::Run& run, std::size_t k) const {
-    return train::rows_of(run.output_shape(k), run.output_lengths(k));
+    return train::rows_of(run.output_shape(k), run.output_steps(k));
   }
 
   std::span<const float> sample_weights(const Targets& targets, std::size_t k) const {

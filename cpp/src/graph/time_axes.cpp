@@ -1,0 +1,179 @@
+#include "graph/time_axes.hpp"
+
+#include <algorithm>
+
+#include "graph/plan.hpp"
+#include "io/text.hpp"
+
+namespace rekur::graph {
+
+int TimeAxes::find_or_add(const TimeAxis& axis) {
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const TimeAxis& a = all[i];
+    const bool same = a.kind == axis.kind && a.source == axis.source && a.other == axis.other && a.change == axis.change;
+    if (same && axis.kind != TimeAxis::Kind::own && axis.kind != TimeAxis::Kind::masked) return static_cast<int>(i);
+  }
+  all.push_back(axis);
+  return static_cast<int>(all.size()) - 1;
+}
+
+int TimeAxes::unmasked(int axis) const {
+  while (all[static_cast<std::size_t>(axis)].kind == TimeAxis::Kind::masked) axis = all[static_cast<std::size_t>(axis)].source;
+  return axis;
+}
+
+int TimeAxes::add(const layers::Layer& layer, int node, std::span<const layers::TensorSpec> inputs, std::span<const int> tensors,
+                  int first, std::span<layers::TensorSpec> outputs) {
+  using Kind = TimeAxis::Kind;
+  int common = -1;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const layers::TensorSpec& input = inputs[i];
+    if (!input.has_time() || !layer.joins_time() || input.time_source == common) continue;
+    common = common < 0 ? input.time_source
+                        : find_or_add({.kind = Kind::joined,
+                                       .source = common,
+                                       .other = input.time_source,
+                                       .node = node,
+                                       .tensor = tensors[i]});
+  }
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    layers::TensorSpec& output = outputs[k];
+    const layers::TimeChange change = std::exchange(output.change, {});
+    if (!output.has_time()) {
+      output.time_source = -1;
+      continue;
+    }
+    if (layer.joins_time() && output.time_source >= 0) output.time_source = common;
+    if (change.own || output.time_source < 0)
+      output.time_source = find_or_add({.kind = Kind::own, .node = node});
+    else if (change.changed)
+      output.time_source = find_or_add({.kind = Kind::changed, .source = unmasked(output.time_source), .node = node, .change = change});
+    else if (layer.makes_mask())
+      output.time_source = find_or_add({.kind = Kind::masked, .source = output.time_source, .node = node});
+    TimeAxis& axis = all[static_cast<std::size_t>(output.time_source)];
+    if (axis.tensor < 0) axis.tensor = first + static_cast<int>(k);
+  }
+  return common;
+}
+
+void RunSteps::begin(const Topology& topology, const Plan& plan) {
+  topology_ = &topology;
+  plan_ = &plan;
+  any_ = false;
+}
+
+Index RunSteps::steps_of_axis(int axis) const {
+  const int tensor = topology_->axes.all[static_cast<std::size_t>(axis)].tensor;
+  return plan_->tensors[static_cast<std::size_t>(tensor)].shape[1];
+}
+
+// Flags into what layers read. Steps that are the first ones of each row need no list.
+void RunSteps::set_valid(int axis, std::vector<std::uint8_t> valid, Index B) {
+  const Index T = steps_of_axis(axis);
+  Memory& memory = memory_[static_cast<std::size_t>(axis)];
+  memory.valid = std::move(valid);
+  memory.lengths.assign(static_cast<std::size_t>(B), 0);
+  memory.list.assign(memory.valid.size(), 0);
+  bool full = true, listed = false;
+  for (Index row = 0; row < B; ++row) {
+    std::int32_t count = 0;
+    for (Index t = 0; t < T; ++t) {
+      if (!memory.valid[static_cast<std::size_t>(row * T + t)]) continue;
+      listed = listed || count != t;
+      memory.list[static_cast<std::size_t>(row * T + count++)] = static_cast<std::int32_t>(t);
+    }
+    memory.lengths[static_cast<std::size_t>(row)] = count;
+    full = full && count == T;
+  }
+  layers::RowSteps& steps = steps_[static_cast<std::size_t>(axis)];
+  if (full) return;
+  steps.lengths = memory.lengths.data();
+  steps.mask = true;
+  if (!listed) return;
+  steps.list = memory.list.data();
+  steps.valid = memory.valid.data();
+}
+
+std::vector<std::uint8_t> RunSteps::flags(int axis, Index B) const {
+  const layers::RowSteps& steps = steps_[static_cast<std::size_t>(axis)];
+  const Index T = steps_of_axis(axis);
+  std::vector<std::uint8_t> valid(static_cast<std::size_t>(B * T));
+  for (Index row = 0; row < B; ++row)
+    for (Index t = 0; t < T; ++t) valid[static_cast<std::size_t>(row * T + t)] = steps.is_valid(row, t);
+  return valid;
+}
+
+void RunSteps::start() {
+  if (any_) return;
+  any_ = true;
+  steps_.assign(topology_->axes.all.size(), {});
+  memory_.resize(steps_.size());
+  for (std::size_t axis = 0; axis < steps_.size(); ++axis)
+    steps_[axis].T = topology_->axes.all[axis].tensor < 0 ? 1 : steps_of_axis(static_cast<int>(axis));
+}
+
+void RunSteps::set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask, Index B) {
+  const Index T = steps_of_axis(input);
+  const bool shorter = std::any_of(lengths.begin(), lengths.end(), [T](std::int32_t l) { return l != T; });
+  const bool masked = std::any_of(mask.begin(), mask.end(), [](std::uint8_t m) { return m == 0; });
+  if (!shorter && !masked) return;
+  start();
+  if (shorter) steps_[static_cast<std::size_t>(input)].lengths = lengths.data();
+  if (!masked) return;
+  std::vector<std::uint8_t> valid = flags(input, B);
+  for (std::size_t i = 0; i < valid.size(); ++i) valid[i] = valid[i] != 0 && mask[i] != 0;
+  set_valid(input, std::move(valid), B);
+}
+
+void RunSteps::begin_node(int node, Index B, FunctionRef<void(std::uint8_t*)> mask) {
+  using Kind = TimeAxis::Kind;
+  const std::vector<TimeAxis>& all = topology_->axes.all;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const TimeAxis& axis = all[i];
+    if (axis.node != node || axis.kind == Kind::own || (!any_ && axis.kind != Kind::masked)) continue;
+    start();
+    layers::RowSteps& steps = steps_[i];
+    const layers::RowSteps& source = steps_[static_cast<std::size_t>(axis.source)];
+    Memory& memory = memory_[i];
+    if (axis.kind == Kind::changed) {
+      if (source.lengths == nullptr || source.mask) continue;
+      memory.lengths.resize(static_cast<std::size_t>(B));
+      for (Index row = 0; row < B; ++row)
+        memory.lengths[static_cast<std::size_t>(row)] =
+            static_cast<std::int32_t>(std::min(layers::steps_after(axis.change, source.lengths[row]), steps.T));
+      steps.lengths = memory.lengths.data();
+      continue;
+    }
+    if (axis.kind == Kind::joined) {
+      const layers::RowSteps& other = steps_[static_cast<std::size_t>(axis.other)];
+      if (!source.mask && !other.mask) {
+        bool same = true;
+        for (Index row = 0; row < B; ++row) same = same && source.length(row) == other.length(row);
+        if (!same) {
+          const layers::Layer& layer = *topology_->nodes[static_cast<std::size_t>(node)].layer;
+          layer.fail("joins sequences of different lengths, those of % and of %", {name(axis.source), name(axis.other)});
+        }
+        steps.lengths = source.lengths;
+        continue;
+      }
+      std::vector<std::uint8_t> valid = flags(axis.source, B);
+      for (Index row = 0; row < B; ++row)
+        for (Index t = 0; t < steps.T; ++t) valid[static_cast<std::size_t>(row * steps.T + t)] &= other.is_valid(row, t) ? 1 : 0;
+      set_valid(static_cast<int>(i), std::move(valid), B);
+      continue;
+    }
+    std::vector<std::uint8_t> valid = flags(axis.source, B);
+    mask(valid.data());
+    set_valid(static_cast<int>(i), std::move(valid), B);
+  }
+}
+
+// As messages call an axis: by the input or the call where it begins.
+std::string RunSteps::name(int axis) const {
+  const TimeAxis& a = topology_->axes.all[static_cast<std::size_t>(axis)];
+  const int tensor = a.node < 0 ? topology_->inputs[static_cast<std::size_t>(axis)] : a.tensor;
+  const Node& node = topology_->nodes[static_cast<std::size_t>(topology_->producer[static_cast<std::size_t>(tensor)])];
+  return compose(a.node < 0 ? "input '%'" : "'%'", {node.name});
+}
+
+}  // namespace rekur::graph
