@@ -82,7 +82,8 @@ TEST_CASE("equations as a loss: parts of the output, arrays and a target of anot
       const Index pair = b * 4 + t;
       const float *x = &data.x[static_cast<std::size_t>(pair * 4)], *dx = &data.dx[static_cast<std::size_t>(pair * 4)];
       const double y = data.y[static_cast<std::size_t>(pair)], k[] = {3, 5};
-      const double w = t < rows.valid_steps.length(b) ? data.weights[static_cast<std::size_t>(pair)] : 0, n = static_cast<double>(rows.valid());
+      const double w = t < rows.valid_steps.length(b) ? data.weights[static_cast<std::size_t>(pair)] : 0,
+                   n = static_cast<double>(rows.valid());
       double gradient[4] = {};
       for (int j = 0; j < 2; ++j) {
         expected += w * k[j] * (x[1 + j] - y) * x[2 + j] / 2 / n;

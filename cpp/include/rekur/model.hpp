@@ -52,8 +52,8 @@ struct Tensor {
 };
 
 // What a run is given. inputs, lengths and masks follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be
-// empty (all rows full). masks[i]: B·T flags, 0 for a step that is none, wherever it stands; empty: all are. A recurrent layer gives
-// zeros past a length; where a mask leaves a step out it repeats its last output, as Keras does.
+// empty (all rows full). masks[i]: B·T flags, 0 for a step that is none, wherever it stands; empty: all are. A recurrent layer
+// gives zeros past a length; where a mask leaves a step out it repeats its last output, as Keras does.
 struct Batch {
   std::vector<ConstView> inputs;
   std::vector<std::span<const std::int32_t>> lengths;

@@ -10,7 +10,6 @@ namespace rekur::graph {
 // Reused from layer to layer, so that a run allocates next to nothing.
 struct Call {
   std::vector<layers::TensorSpec> input_specs;
-  std::vector<layers::RowSteps> input_steps;
   std::vector<const void*> inputs;
   std::vector<float*> outputs, d_outputs, d_inputs;
   layers::Context context;
@@ -18,7 +17,6 @@ struct Call {
   // Shapes and values of a node. The values of outputs lie in the arena or in the caller's views: they may be written.
   void point(const Node& node, const Plan& plan, const std::vector<const void*>& values, const RunSteps& steps) {
     input_specs.clear();
-    input_steps.clear();
     inputs.clear();
     outputs.clear();
     for (const int tensor : node.inputs) {
@@ -36,11 +34,9 @@ struct Call {
     context.inputs = inputs;
     context.outputs = outputs;
     if (!steps.any()) return;
-    for (const layers::TensorSpec& spec : input_specs)
-      input_steps.push_back(spec.has_time() ? steps.of(node.axis < 0 ? spec.time_source : node.axis) : layers::RowSteps{.T = 1});
-    context.input_steps = input_steps;
-    context.lengths = input_steps[0].lengths;
-    context.own_steps = context.output_specs[0].has_time() ? steps.of(context.output_specs[0].time_source) : layers::RowSteps{.T = 1};
+    context.axes = steps.all();
+    context.common_axis = node.axis;
+    context.lengths = context.steps().lengths;
   }
 };
 

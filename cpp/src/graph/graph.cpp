@@ -56,7 +56,9 @@ std::vector<Shape> Graph::check(const Batch& batch) const {
 // The lengths and masks of the inputs.
 void Graph::begin_steps(const Batch& batch, Run& run) const {
   run.steps_.begin(topology_, *run.plan_);
-  const auto lengths_of = [&](std::size_t i) { return i < batch.lengths.size() ? batch.lengths[i] : std::span<const std::int32_t>(); };
+  const auto lengths_of = [&](std::size_t i) {
+    return i < batch.lengths.size() ? batch.lengths[i] : std::span<const std::int32_t>();
+  };
   const auto mask_of = [&](std::size_t i) { return i < batch.masks.size() ? batch.masks[i] : std::span<const std::uint8_t>(); };
   for (std::size_t i = 0; i < inputs().size(); ++i) {
     const std::span<const std::int32_t> lengths = lengths_of(i);

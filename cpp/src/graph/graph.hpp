@@ -64,11 +64,11 @@ class Run {
   std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
   Index batch_size_ = 0;
   bool training_ = false, consumed_ = false;
-  std::vector<char> raw_;                               // per node
-  std::vector<char> wanted_;                            // per tensor: gradients that backward computes
-  std::vector<const void*> values_;                     // per tensor
-  std::vector<float*> gradients_;                       // per tensor: null until one arrives
-  std::vector<float*> output_gradients_;                // per output: null unless given apart from its tensor's
+  std::vector<char> raw_;                 // per node
+  std::vector<char> wanted_;              // per tensor: gradients that backward computes
+  std::vector<const void*> values_;       // per tensor
+  std::vector<float*> gradients_;         // per tensor: null until one arrives
+  std::vector<float*> output_gradients_;  // per output: null unless given apart from its tensor's
   RunSteps steps_;
 };
 

@@ -29,12 +29,10 @@ int TimeAxes::add(const layers::Layer& layer, int node, std::span<const layers::
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const layers::TensorSpec& input = inputs[i];
     if (!input.has_time() || !layer.joins_time() || input.time_source == common) continue;
-    common = common < 0 ? input.time_source
-                        : find_or_add({.kind = Kind::joined,
-                                       .source = common,
-                                       .other = input.time_source,
-                                       .node = node,
-                                       .tensor = tensors[i]});
+    common =
+        common < 0
+            ? input.time_source
+            : find_or_add({.kind = Kind::joined, .source = common, .other = input.time_source, .node = node, .tensor = tensors[i]});
   }
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     layers::TensorSpec& output = outputs[k];
@@ -47,7 +45,8 @@ int TimeAxes::add(const layers::Layer& layer, int node, std::span<const layers::
     if (change.own || output.time_source < 0)
       output.time_source = find_or_add({.kind = Kind::own, .node = node});
     else if (change.changed)
-      output.time_source = find_or_add({.kind = Kind::changed, .source = unmasked(output.time_source), .node = node, .change = change});
+      output.time_source =
+          find_or_add({.kind = Kind::changed, .source = unmasked(output.time_source), .node = node, .change = change});
     else if (layer.makes_mask())
       output.time_source = find_or_add({.kind = Kind::masked, .source = output.time_source, .node = node});
     TimeAxis& axis = all[static_cast<std::size_t>(output.time_source)];

@@ -54,6 +54,7 @@ class RunSteps {
   void set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask, Index B);
 
   bool any() const { return any_; }
+  const layers::RowSteps* all() const { return steps_.data(); }
   layers::RowSteps of(int axis) const { return axis < 0 ? layers::RowSteps{} : steps_[static_cast<std::size_t>(axis)]; }
 
   // The axes that begin at this node; `mask` writes 0 to flags [B][T] of steps that are none. Throws Error where sequences of

@@ -39,7 +39,8 @@ std::unique_ptr<Layer> make_input(json::Reader& spec, const std::string& type, c
   if (output.dtype == DType::int32) {
     if (output.shape.size() >= kMostAxes) spec.refuse("shape", "[], [T] or up to three more sizes for int32 ids");
   } else {
-    if (output.shape.size() < 2 || output.shape.size() > kMostAxes) spec.refuse("shape", "[F], [T, F] or up to two more sizes between");
+    if (output.shape.size() < 2 || output.shape.size() > kMostAxes)
+      spec.refuse("shape", "[F], [T, F] or up to two more sizes between");
     if (output.shape.back() < 1) spec.refuse("shape", "[F], [T, F], … with at least 1 feature (F)");
   }
   Shape known = output.shape;  // sizes whose product overflows are found here

@@ -50,8 +50,8 @@ struct Context {
   float* tape = nullptr;                  // tape_size() floats, 64-byte aligned; in training they last until backward
   float* scratch = nullptr;               // backward_scratch() floats
   const std::int32_t* lengths = nullptr;  // [B], of the first input's time axis; null: all rows are full
-  std::span<const RowSteps> input_steps;  // by input; empty: all rows of all inputs are full
-  RowSteps own_steps;                     // of output 0's time axis; like those of the inputs
+  const RowSteps* axes = nullptr;         // by time axis; null: all rows of all inputs are full
+  int common_axis = -1;                   // the one that the inputs have in common (Layer::joins_time), if they are several
   bool training = false;
   bool raw = false;                  // leave out the final activation, forward and backward (final_activation() layers only)
   std::uint64_t seed = 0, step = 0;  // of dropout
@@ -61,11 +61,14 @@ struct Context {
   const std::int32_t* ids(std::size_t i = 0) const { return static_cast<const std::int32_t*>(inputs[i]); }
   Index batch() const { return input_specs[0].shape[0]; }
   // The valid steps of an input's time axis, and of output 0's.
-  RowSteps steps(std::size_t i = 0) const { return input_steps.empty() ? all_steps(input_specs[i]) : input_steps[i]; }
-  RowSteps output_steps() const { return input_steps.empty() ? all_steps(output_specs[0]) : own_steps; }
+  RowSteps steps(std::size_t i = 0) const { return steps_of(input_specs[i], common_axis); }
+  RowSteps output_steps() const { return steps_of(output_specs[0], -1); }
 
  private:
-  static RowSteps all_steps(const TensorSpec& spec) { return {.T = spec.has_time() ? spec.shape[1] : 1}; }
+  RowSteps steps_of(const TensorSpec& spec, int axis) const {
+    if (axes == nullptr || !spec.has_time()) return {.T = spec.has_time() ? spec.shape[1] : 1};
+    return axes[axis < 0 ? spec.time_source : axis];
+  }
 };
 
 class Layer;

@@ -270,9 +270,7 @@ void check_weights(const Rows& rows, std::span<const float> weights, const std::
 
 #if REKUR_EQUATIONS
 // Features of a target of equations, whose last axis of 1 may be left out.
-Index target_features(const Rows& rows, const Shape& target) {
-  return target.size() == rows.shape.size() + 1 ? target.back() : 1;
-}
+Index target_features(const Rows& rows, const Shape& target) { return target.size() == rows.shape.size() + 1 ? target.back() : 1; }
 
 void check_equations(const EquationsLoss& loss, const Rows& rows, const ConstView& target, const std::string& where) {
   Shape begins = rows.shape;

@@ -12,9 +12,9 @@ namespace rekur::train {
 // The output of one layer, seen as rows of F features.
 struct Rows {
   Index B = 0, T = 1, F = 0;
-  Shape shape = {};                       // of the output but for its features: (B) or (B, T), …; T counts all of them
-  layers::RowSteps valid_steps = {};         // of its time axis
-  Index places = 1;                       // pairs a step: more than one where there are axes between T and F
+  Shape shape = {};                   // of the output but for its features: (B) or (B, T), …; T counts all of them
+  layers::RowSteps valid_steps = {};  // of its time axis
+  Index places = 1;                   // pairs a step: more than one where there are axes between T and F
 
   bool is_valid(Index row, Index t) const { return valid_steps.is_valid(row, places == 1 ? t : t / places); }
   Index pairs() const { return B * T; }

@@ -132,9 +132,7 @@ struct Trainer::Impl {
     return graph->forward(batch, options);
   }
 
-  train::Rows rows(const graph::Run& run, std::size_t k) const {
-    return train::rows_of(run.output_shape(k), run.output_steps(k));
-  }
+  train::Rows rows(const graph::Run& run, std::size_t k) const { return train::rows_of(run.output_shape(k), run.output_steps(k)); }
 
   std::span<const float> sample_weights(const Targets& targets, std::size_t k) const {
     return targets.sample_weights.empty() ? std::span<const float>() : targets.sample_weights[k];
