@@ -16,7 +16,7 @@
 #include "layers/registry.hpp"
 #include "layers/row_list.hpp"
 #include "layers/row_products.hpp"
-#include "layers/stream_op.hpp"
+#include "layers/selective_ssm.hpp"
 #include "runtime/scratch.hpp"
 
 namespace rekur::layers {
@@ -25,208 +25,12 @@ namespace {
 using simd::Steps;
 using simd::StepsOut;
 
-constexpr Index kGroup = 128;
-constexpr Index kMost = Index{1} << 40;  // numbers of a state: more than there is memory anywhere
-
 constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-constexpr Index groups_of(Index channels) { return (channels + kGroup - 1) / kGroup; }
-
-struct Settings {
-  Index states, taps, expand;
-  Index rank;   // of Δ's projection; 0: a sixteenth of the features, rounded up
-  Index units;  // of the output; 0: as many as the input has features
-  bool use_bias, use_conv_bias, reverse, return_sequences, return_state;
-  std::string kernel_initializer, convolution_initializer, bias_initializer, dt_bias_initializer;
-
-  Index rank_of(Index F) const { return rank > 0 ? rank : (F + 15) / 16; }
-  Index units_of(Index F) const { return units > 0 ? units : F; }
-};
-
-// The sizes of a layer whose input is known.
-struct Sizes {
-  Index F, E, N, K, R, U;
-
-  Sizes() = default;
-  Sizes(const Settings& s, Index features)
-      : F(features), E(s.expand * features), N(s.states), K(s.taps), R(s.rank_of(features)), U(s.units_of(features)) {}
-  Index selection() const { return R + 2 * N; }
-  Index state_rows() const { return N + K - 1; }
-  Index state() const { return state_rows() * E; }
-  Index shares() const { return N + 1 + K + 1; }  // rows of gradients: A_log, D, convolution, its bias
-};
-
-// Places of the parameters in the layer's part of the flat buffer; null where there are none.
-template <class T>
-struct Weights {
-  T *kernel, *bias, *convolution, *convolution_bias, *selection, *dt_kernel, *dt_bias, *A_log, *D, *output_kernel, *output_bias;
-
-  Weights(T* base, const Settings& s, const Sizes& z) {
-    const auto next = [&](Index floats, bool there = true) {
-      return there ? std::exchange(base, base ? base + floats : nullptr) : nullptr;
-    };
-    kernel = next(z.F * 2 * z.E);
-    bias = next(2 * z.E, s.use_bias);
-    convolution = next(z.K * z.E);
-    convolution_bias = next(z.E, s.use_conv_bias);
-    selection = next(z.E * z.selection());
-    dt_kernel = next(z.R * z.E);
-    dt_bias = next(z.E);
-    A_log = next(z.N * z.E);
-    D = next(z.E);
-    output_kernel = next(z.E * z.U);
-    output_bias = next(z.U, s.use_bias);
-  }
-};
-
-// A = -e^A_log, made again whenever the weights have changed.
-class Decays {
- public:
-  void prepare(const float* A_log, Index count, std::uint64_t version) {
-    const std::lock_guard lock(mutex_);
-    if (version == version_ && !values_.empty()) return;
-    values_.resize(static_cast<std::size_t>(count));
-    std::transform(A_log, A_log + count, values_.begin(), [](float a) { return -std::exp(a); });
-    version_ = version;
-  }
-  const float* data() const { return values_.data(); }
-
- private:
-  std::mutex mutex_;
-  std::vector<float> values_;
-  std::uint64_t version_ = 0;
-};
-
-// What the passes of one row's group of channels read and write: rows of `steps` steps, each with its stride.
-struct Numbers {
-  const float* a;
-  const float *D, *convolution, *convolution_bias;
-  Steps x, z, u, r, selection;  // r: Δ before softplus
-};
-
-simd::CausalConvolution convolution_of(const Sizes& s, const Numbers& n, Index steps, Index begin, const float* before,
-                                       StepsOut u) {
-  return {steps,
-          std::min(kGroup, s.E - begin),
-          s.K,
-          s.E,
-          n.convolution + begin,
-          n.convolution_bias ? n.convolution_bias + begin : nullptr,
-          before + begin,
-          {n.x.data + begin, n.x.stride},
-          {u.data + begin, u.stride}};
-}
-
-simd::SelectiveScan scan_of(const Sizes& s, const Numbers& n, Index steps, Index begin, float* h, StepsOut y, float* marks,
-                            float* work) {
-  return {steps,
-          std::min(kGroup, s.E - begin),
-          s.N,
-          s.E,
-          n.a + begin,
-          n.D + begin,
-          h + begin,
-          {n.u.data + begin, n.u.stride},
-          {n.r.data + begin, n.r.stride},
-          {n.z.data + begin, n.z.stride},
-          {n.selection.data + s.R, n.selection.stride},
-          {n.selection.data + s.R + s.N, n.selection.stride},
-          {y.data + begin, y.stride},
-          marks ? marks + begin : nullptr,
-          work};
-}
-
-// In memory: the states, then what a step computes on the way, then the addresses of rows.
-class Op final : public StreamOp {
- public:
-  Op(const Settings& s, const Sizes& sizes, const Weights<const float>& w)
-      : z_(sizes), return_state_(s.return_state), table_(isa::table()) {
-    kernel_.prepare(w.kernel, z_.F, 2 * z_.E, 2 * z_.E, 1, 1);
-    selection_.prepare(w.selection, z_.E, z_.selection(), z_.selection(), 1, 1);
-    dt_kernel_.prepare(w.dt_kernel, z_.R, z_.E, z_.E, 1, 1);
-    output_kernel_.prepare(w.output_kernel, z_.E, z_.U, z_.U, 1, 1);
-    decays_.prepare(w.A_log, z_.N * z_.E, 1);
-    const auto copy = [](const float* from, Index n) { return from ? std::vector<float>(from, from + n) : std::vector<float>(); };
-    bias_ = copy(w.bias, 2 * z_.E);
-    convolution_ = copy(w.convolution, z_.K * z_.E);
-    convolution_bias_ = copy(w.convolution_bias, z_.E);
-    dt_bias_ = copy(w.dt_bias, z_.E);
-    D_ = copy(w.D, z_.E);
-    output_bias_ = copy(w.output_bias, z_.U);
-  }
-
-  Index memory(Index batch) const override {
-    return element_count({batch, aligned(z_.state()) + 5 * aligned(z_.E) + aligned(z_.selection()) + 2 * kAddress}) +
-           simd::scan_work(z_.N);
-  }
-
-  std::vector<StreamState> states(Index) const override { return {{"s", z_.state(), aligned(z_.state()), {0, 0}}}; }
-
-  void step(const StreamCall& c, int) const noexcept override {
-    float* at = c.memory;
-    const auto take = [&](Index floats) { return std::exchange(at, at + c.batch * floats); };
-    const Index state_stride = aligned(z_.state()), wide = aligned(2 * z_.E), narrow = aligned(z_.E),
-                selected = aligned(z_.selection());
-    float* const state = take(state_stride);
-    float* const p = take(wide);
-    float* const u = take(narrow);
-    float* const r = take(narrow);
-    float* const y = take(narrow);
-    float* const selection = take(selected);
-    const float** const from = reinterpret_cast<const float**>(take(kAddress));
-    float** const to = reinterpret_cast<float**>(take(kAddress));
-    float* const work = at;
-    const auto product = [&](Index N, Index K, const float* a, Index a_stride, const PackedMatrix& b,
-                             const std::vector<float>& bias, float* out, Index out_stride) {
-      for (Index row = 0; row < c.batch; ++row) {
-        from[row] = a + row * a_stride;
-        to[row] = out + row * out_stride;
-      }
-      table_.simd.gemm(c.batch, N, K, from, b.data(), optional(bias), to, 0, false);
-    };
-
-    product(2 * z_.E, z_.F, c.input(), z_.F, kernel_, bias_, p, wide);
-    for (Index row = 0; row < c.batch; ++row) {
-      float* const before = state + row * state_stride + z_.N * z_.E;
-      for (Index begin = 0; begin < z_.E; begin += kGroup)
-        table_.selective.convolve(
-            convolution_of(z_, numbers(p + row * wide, u, r, selection), 1, begin, before, {u + row * narrow, narrow}));
-      if (z_.K == 1) continue;
-      std::copy(before + z_.E, before + (z_.K - 1) * z_.E, before);
-      std::copy_n(p + row * wide, z_.E, before + (z_.K - 2) * z_.E);
-    }
-    product(z_.selection(), z_.E, u, narrow, selection_, {}, selection, selected);
-    product(z_.E, z_.R, selection, selected, dt_kernel_, dt_bias_, r, narrow);
-    for (Index row = 0; row < c.batch; ++row) {
-      float* const h = state + row * state_stride;
-      const Numbers n = numbers(p + row * wide, u + row * narrow, r + row * narrow, selection + row * selected);
-      for (Index begin = 0; begin < z_.E; begin += kGroup)
-        table_.selective.scan(scan_of(z_, n, 1, begin, h, {y + row * narrow, narrow}, nullptr, work));
-      if (return_state_) std::copy_n(h, z_.state(), c.output(1) + row * z_.state());
-    }
-    product(z_.U, z_.E, y, narrow, output_kernel_, output_bias_, c.output(), z_.U);
-  }
-
- private:
-  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
-
-  static const float* optional(const std::vector<float>& v) { return v.empty() ? nullptr : v.data(); }
-
-  Numbers numbers(const float* p, const float* u, const float* r, const float* selection) const {
-    return {decays_.data(), D_.data(), convolution_.data(), optional(convolution_bias_), {p, 0}, {p + z_.E, 0},
-            {u, 0},         {r, 0},    {selection, 0}};
-  }
-
-  Sizes z_;
-  bool return_state_;
-  const isa::Table& table_;
-  PackedMatrix kernel_, selection_, dt_kernel_, output_kernel_;
-  Decays decays_;
-  std::vector<float> bias_, convolution_, convolution_bias_, dt_bias_, D_, output_bias_;
-};
 
 class SelectiveSSM final : public Layer {
  public:
-  SelectiveSSM(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
+  SelectiveSSM(const std::string& type, const std::string& name, SelectiveSettings settings)
+      : Layer(type, name), s_(std::move(settings)) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 2);
@@ -235,9 +39,9 @@ class SelectiveSSM final : public Layer {
     if (x.shape.size() != 3) fail("expected a sequence of shape (B, T, F), got %", {x.shape});
     const Index F = features_of(x.shape);
     if (z_.F > 0 && F != z_.F) fail("expected input of % features, got % (input shape %)", {z_.F, F, x.shape});
-    if (F > kMost / s_.expand || s_.states + s_.taps > kMost / (s_.expand * F))
+    if (F > kMostNumbers / s_.expand || s_.states + s_.taps > kMostNumbers / (s_.expand * F))
       fail("a state of % numbers for each of % · % channels is too large", {s_.states, s_.expand, F});
-    const Sizes z(s_, F);
+    const SelectiveSizes z(s_, F);
     if (inputs.size() == 2) {
       const TensorSpec& given = inputs[1];
       if (given.dtype != DType::float32 || given.shape.size() != 2 || given.shape[1] != z.state())
@@ -256,7 +60,7 @@ class SelectiveSSM final : public Layer {
   }
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
-    const Sizes z(s_, features_of(inputs[0].shape));
+    const SelectiveSizes z(s_, features_of(inputs[0].shape));
     std::vector<ParamSpec> specs;
     add_parameter(specs, "", "kernel", {z.F, 2 * z.E}, s_.kernel_initializer, 2 * z.E);
     if (s_.use_bias) add_parameter(specs, "", "bias", {2 * z.E}, s_.bias_initializer, 2 * z.E);
@@ -272,10 +76,10 @@ class SelectiveSSM final : public Layer {
     return specs;
   }
 
-  void build(std::span<const TensorSpec> inputs) override { z_ = Sizes(s_, features_of(inputs[0].shape)); }
+  void build(std::span<const TensorSpec> inputs) override { z_ = SelectiveSizes(s_, features_of(inputs[0].shape)); }
 
   void prepare(const float* weights, std::uint64_t version, [[maybe_unused]] bool training) const override {
-    const Weights<const float> w(weights, s_, z_);
+    const SelectiveWeights<const float> w(weights, s_, z_);
     kernel_.prepare(w.kernel, z_.F, 2 * z_.E, 2 * z_.E, 1, version);
     selection_.prepare(w.selection, z_.E, z_.selection(), z_.selection(), 1, version);
     dt_kernel_.prepare(w.dt_kernel, z_.R, z_.E, z_.E, 1, version);
@@ -297,7 +101,7 @@ class SelectiveSSM final : public Layer {
     const Index B = shape[0], T = shape[1], E = z_.E;
     const Tape at = tape(shape, run.training);
     const isa::Table& table = isa::table();
-    const Weights<const float> w(run.weights, s_, z_);
+    const SelectiveWeights<const float> w(run.weights, s_, z_);
     ScratchUse scratch;
     RowList list(B, T, run.lengths, s_.return_sequences, s_.reverse, *scratch);
     float *const p = run.tape + at.projection, *const u = run.tape + at.u, *const selection = run.tape + at.selection,
@@ -313,15 +117,15 @@ class SelectiveSSM final : public Layer {
     row_product(list.valid, 2 * E, z_.F, list.fill(list.rows, run.input(), z_.F), kernel_.data(), w.bias,
                 list.fill_to(list.rows, p, 2 * E), false);
     runtime::parallel_tasks(tasks, work(list.valid) / static_cast<double>(z_.N), [&](Index task) {
-      const Index row = task / groups, begin = task % groups * kGroup, steps = list.lengths ? list.lengths[row] : T;
-      const Numbers n = numbers(run.weights, run.tape, at, row, steps, T);
+      const Index row = task / groups, begin = task % groups * kChannelGroup, steps = list.lengths ? list.lengths[row] : T;
+      const SelectiveNumbers n = numbers(run.weights, run.tape, at, row, steps, T);
       const float* const before = initial(row) + z_.N * E;
       table.selective.convolve(convolution_of(z_, n, steps, begin, before, out_of(n.u)));
       if (!s_.return_state) return;
       float* const after = run.outputs[1] + row * z_.state() + z_.N * E;
       for (Index j = 0; j < z_.K - 1; ++j) {
         const Index t = steps - (z_.K - 1) + j;
-        std::copy_n((t < 0 ? before + (t + z_.K - 1) * E : n.x.data + t * n.x.stride) + begin, std::min(kGroup, E - begin),
+        std::copy_n((t < 0 ? before + (t + z_.K - 1) * E : n.x.data + t * n.x.stride) + begin, std::min(kChannelGroup, E - begin),
                     after + j * E + begin);
       }
     });
@@ -334,10 +138,11 @@ class SelectiveSSM final : public Layer {
     const Index room = aligned(simd::scan_work(z_.N));
     float* const memory = scratch->take<float>(threads * room).data();
     runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
-      const Index row = task / groups, begin = task % groups * kGroup, steps = list.lengths ? list.lengths[row] : T;
-      const Numbers n = numbers(run.weights, run.tape, at, row, steps, T);
+      const Index row = task / groups, begin = task % groups * kChannelGroup, steps = list.lengths ? list.lengths[row] : T;
+      const SelectiveNumbers n = numbers(run.weights, run.tape, at, row, steps, T);
       float* const h = states + row * state_stride;
-      for (Index k = 0; k < z_.N; ++k) std::copy_n(initial(row) + k * E + begin, std::min(kGroup, E - begin), h + k * E + begin);
+      for (Index k = 0; k < z_.N; ++k)
+        std::copy_n(initial(row) + k * E + begin, std::min(kChannelGroup, E - begin), h + k * E + begin);
       float* const marks = run.training ? run.tape + at.marks + row * marks_of(T) : nullptr;
       const Steps y = steps_of(o + row * T * E, E, steps);
       table.selective.scan(scan_of(z_, n, steps, begin, h, out_of(y), marks, memory + thread * room));
@@ -361,8 +166,8 @@ class SelectiveSSM final : public Layer {
     const Tape at = tape(shape, true);
     const Gradients d = gradients(B, T);
     const isa::Table& table = isa::table();
-    const Weights<const float> w(run.weights, s_, z_);
-    const Weights<float> d_w(run.d_weights, s_, z_);
+    const SelectiveWeights<const float> w(run.weights, s_, z_);
+    const SelectiveWeights<float> d_w(run.d_weights, s_, z_);
     ScratchUse scratch;
     RowList list(B, T, run.lengths, s_.return_sequences, s_.reverse, *scratch);
     float *const dp = run.scratch + d.projection, *const du = run.scratch + d.u, *const dr = run.scratch + d.r;
@@ -400,9 +205,9 @@ class SelectiveSSM final : public Layer {
     const Index room = aligned(simd::scan_backward_work(z_.N));
     float* const memory = scratch->take<float>(scan_threads * room).data();
     runtime::numbered_tasks(scan_threads, tasks, [&](Index task, int thread) {
-      const Index row = task / groups, begin = task % groups * kGroup, steps = list.lengths ? list.lengths[row] : T;
-      const Index channels = std::min(kGroup, E - begin);
-      const Numbers n = numbers(run.weights, run.tape, at, row, steps, T);
+      const Index row = task / groups, begin = task % groups * kChannelGroup, steps = list.lengths ? list.lengths[row] : T;
+      const Index channels = std::min(kChannelGroup, E - begin);
+      const SelectiveNumbers n = numbers(run.weights, run.tape, at, row, steps, T);
       float* const d_h = d_states + row * state + begin;
       for (Index k = 0; k < z_.N; ++k) {
         if (d_final != nullptr)
@@ -461,8 +266,8 @@ class SelectiveSSM final : public Layer {
     std::fill_n(zeros, zero_state, 0.0f);
     const bool initial_wanted = run.inputs.size() > 1 && run.d_inputs[1] != nullptr;
     runtime::parallel_tasks(tasks, 2 * work(list.valid) / static_cast<double>(z_.N), [&](Index task) {
-      const Index row = task / groups, begin = task % groups * kGroup, steps = list.lengths ? list.lengths[row] : T;
-      const Numbers n = numbers(run.weights, run.tape, at, row, steps, T);
+      const Index row = task / groups, begin = task % groups * kChannelGroup, steps = list.lengths ? list.lengths[row] : T;
+      const SelectiveNumbers n = numbers(run.weights, run.tape, at, row, steps, T);
       const float* const before = (run.inputs.size() > 1 ? run.input(1) + row * state : zeros) + z_.N * E;
       table.selective.convolve_backward(
           {convolution_of(z_, n, steps, begin, before, {}), out_of(steps_of(du + row * T * E + begin, E, steps)),
@@ -497,7 +302,7 @@ class SelectiveSSM final : public Layer {
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (s_.reverse) cannot_stream("it reads the sequence from its end");
-    return std::make_unique<Op>(s_, z_, Weights<const float>(build.weights, s_, z_));
+    return make_selective_op(s_, z_, SelectiveWeights<const float>(build.weights, s_, z_));
   }
   std::size_t first_initial_state() const override { return 1; }
 
@@ -536,8 +341,8 @@ class SelectiveSSM final : public Layer {
     return at;
   }
 
-  Numbers numbers(const float* weights, const float* tape, const Tape& at, Index row, Index steps, Index T) const {
-    const Weights<const float> w(weights, s_, z_);
+  SelectiveNumbers numbers(const float* weights, const float* tape, const Tape& at, Index row, Index steps, Index T) const {
+    const SelectiveWeights<const float> w(weights, s_, z_);
     const auto here = [&](Index place, Index stride, Index column = 0) {
       return steps_of(tape + place + row * T * stride + column, stride, steps);
     };
@@ -572,10 +377,10 @@ class SelectiveSSM final : public Layer {
   }
 #endif
 
-  Settings s_;
-  Sizes z_ = {};
+  SelectiveSettings s_;
+  SelectiveSizes z_ = {};
   mutable PackedMatrix kernel_, selection_, dt_kernel_, output_kernel_;
-  mutable Decays decays_;
+  mutable SelectiveDecays decays_;
 #if REKUR_TRAINING
   mutable PackedMatrix transposed_, selection_transposed_, dt_transposed_, output_transposed_;
 #endif
@@ -584,11 +389,11 @@ class SelectiveSSM final : public Layer {
 }  // namespace
 
 std::unique_ptr<Layer> make_selective_ssm(json::Reader& spec, const std::string& type, const std::string& name) {
-  Settings s;
+  SelectiveSettings s;
   s.states = spec.positive_integer("state_size", 16);
   s.taps = spec.positive_integer("conv_kernel", 4);
   s.expand = spec.positive_integer("expand", 2);
-  if (s.states + s.taps > kMost / s.expand)
+  if (s.states + s.taps > kMostNumbers / s.expand)
     spec.fail("a state of % numbers for each of % channels a feature is too large", {s.states, s.expand});
   s.rank = spec.find("dt_rank") == nullptr ? 0 : spec.positive_integer("dt_rank");
   s.units = spec.find("units") == nullptr ? 0 : spec.positive_integer("units");

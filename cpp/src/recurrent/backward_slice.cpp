@@ -1,0 +1,269 @@
+#include "recurrent/backward_slice.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "isa/dispatch.hpp"
+
+namespace rekur::recurrent {
+
+BackwardSlice::BackwardSlice(const Backward& run, const Slice& slice, int members, Scratch& scratch)
+    : b_(run),
+      f_(run.forward),
+      slice_(slice),
+      r_(Engine::impl(*run.forward.layer)),
+      Hp_(padded(r_.H)),
+      Pp_(r_.P == r_.H ? Hp_ : padded(r_.P)),
+      M_(slice.rows()),
+      y_(outputs(f_)) {
+  const auto take_zeros = [&](Index stride) {
+    const Index size = M_ * stride;
+    float* const zeros = scratch.take<float>(size).data();
+    std::memset(zeros, 0, static_cast<std::size_t>(size) * sizeof(float));
+    return zeros;
+  };
+  for (int k = 0; k < r_.cell.states; ++k) d_state_[k] = take_zeros(stride(k));
+  d_source_ = scratch.take<float*>(static_cast<Index>(r_.cell.products.size())).data();
+  for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
+    const Product& product = r_.cell.products[p];
+    d_source_[p] = product.continues ? d_source_[p - 1] : product.state < 0 ? take_zeros(Hp_) : d_state_[product.state];
+  }
+  const Index panel = isa::kernels().panel;
+  for (auto [units, width] : {std::pair(&units_, Hp_), std::pair(&projected_units_, Pp_)}) {
+    const Index panels = (width + panel - 1) / panel;
+    *units = scratch.take<Units>(members).data();
+    for (int m = 0; m < members; ++m)
+      (*units)[m] = {std::min(panels * m / members * panel, width), std::min(panels * (m + 1) / members * panel, width)};
+  }
+  zeros_ = scratch.take<float>(Hp_).data();
+  std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
+  for (int k = 0; k < r_.cell.states; ++k)
+    for (Index j = 0; b_.d_final[k] && j < M_; ++j)
+      std::copy_n(b_.d_final[k] + row(j) * r_.width(k), r_.width(k), d_state_[k] + j * stride(k));
+  for (auto* rows : {&tape_, &d_rows_}) *rows = scratch.take<float*>(members * M_).data();
+  for (auto* rows : {&product_, &h_, &dy_, &tape_ahead_, &dy_ahead_, &h_ahead_, &c_ahead_})
+    *rows = scratch.take<const float*>(members * M_).data();
+  for (int k = 0; k < r_.cell.states; ++k) previous_[k] = scratch.take<const float*>(members * M_).data();
+#if REKUR_EQUATIONS
+  if (r_.program) take_for_program(members, scratch);
+#endif
+}
+
+void BackwardSlice::sweep(Index low, Index high) {
+  if (r_.alone()) return steps(low, high, 0);
+  for (Index i = 0; i < rounds(low, high); ++i) round(low, high, i, 0);
+}
+
+Index BackwardSlice::rounds(Index low, Index high) const {
+  const Index count = std::min(high, slice_.steps()) - low;
+  return count <= 0 ? 0 : r_.alone() ? 1 : count * r_.cell.phases + 1;
+}
+
+void BackwardSlice::round(Index low, Index high, Index round, int member) {
+  const Index n = rounds(low, high), phases = r_.cell.phases;
+  if (round >= n) return;
+  if (r_.alone()) return steps(low, high, member);
+  const auto call = [&](Index i, auto f) {
+    const auto [step, p] = divide(i, phases);
+    (this->*f)(f_.reverse ? low + step : std::min(high, slice_.steps()) - 1 - step, static_cast<int>(phases - 1 - p), member);
+  };
+  if (round > 0) call(round - 1, &BackwardSlice::product);
+  if (round + 1 < n) call(round, &BackwardSlice::kernel);
+}
+
+void BackwardSlice::steps(Index low, Index high, int member) {
+  const Index count = std::min(high, slice_.steps()) - low;
+  const auto time = [&](Index i) { return f_.reverse ? low + i : low + count - 1 - i; };
+  for (Index i = 0, n = 1; i < count; i += n, n = 1) {
+    const Index active = slice_.active(time(i));
+    while (through_time_ && i + n < count && !begins(time(i + n - 1)) && !begins(time(i + n)) &&
+           slice_.active(time(i + n)) == active)
+      ++n;
+    kernel_of(time(i), 0, member, n);
+    product(time(i + n - 1), 0, member);
+  }
+}
+
+void BackwardSlice::kernel_of(Index t, int phase, int member, [[maybe_unused]] Index count) {
+  const Index active = slice_.active(t), own = member * M_;
+  const Index ahead = f_.reverse ? t + 1 : t - 1;
+  const Units units = units_[member];
+  for (Index j = 0; j < active; ++j) point(j, t, own);
+
+#if REKUR_EQUATIONS
+  if (r_.projects(phase)) return projection_kernel(t, member);
+  if (r_.program) return program_kernel(t, phase, member, count);
+#endif
+  kernels::StepBackward s{};
+  s.rows = active;
+  s.H = r_.H;
+  s.Hp = Hp_;
+  s.begin = units.begin;
+  s.end = units.end;
+  s.tape = tape_ + own;
+  if (ahead >= 0 && ahead < slice_.steps()) {
+    s.tape_ahead = tape_ahead_ + own;
+    s.dy_ahead = dy_ahead_ + own;
+    s.h_ahead = h_ahead_ + own;
+    s.c_ahead = c_ahead_ + own;
+  }
+  s.h_previous = previous_[0] + own;
+  s.c_previous = r_.cell.states > 1 ? previous_[1] + own : nullptr;
+  s.dy = b_.dy ? dy_ + own : nullptr;
+  s.dh = d_state_[0];
+  s.dc = d_state_[1];
+  s.peephole = r_.packed.unit_weights.data();
+  s.activations = &r_.activations;
+  s.d_product = phase < r_.cell.phases - 1 ? d_source_[phase + 1] : nullptr;
+  r_.steps().backward[phase](s);
+}
+
+#if REKUR_EQUATIONS
+void BackwardSlice::take_for_program(int members, Scratch& scratch) {
+  const Program& program = *r_.program;
+  memory_size_ = program.memory(M_, r_.H);
+  memory_ = scratch.take<float>(members * memory_size_).data();
+  for (int i = 0; i < program.step_inputs(); ++i) {
+    step_rows_[i] = scratch.take<const float*>(members * M_).data();
+    d_step_rows_[i] = scratch.take<float*>(members * M_).data();
+  }
+  for (std::size_t i = 0; i < kMostMasks; ++i)
+    mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members * M_).data() : nullptr;
+  through_time_ = program.goes_through_time(isa::kernels(), true);
+  even_ = !f_.lengths && slice_.even();  // with lengths some rows have a step before them and some not
+}
+
+void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) {
+  const Program& program = *r_.program;
+  const Index active = slice_.active(t), own = member * M_;
+  const bool with_steps = program.step_inputs() > 0;
+  ConstRows step[kMostStepInputs], previous[kMostStates];
+  Rows d_step[kMostStepInputs];
+  Index step_steps[kMostStepInputs], d_step_steps[kMostStepInputs];
+  const Index onwards = f_.reverse ? 1 : -1;
+  for (int i = 0; with_steps && i < program.step_inputs(); ++i) {
+    const bool wanted = b_.d_step && b_.d_step[i];
+    for (Index j = 0; j < active; ++j) {
+      step_rows_[i][own + j] = f_.step[i].row(row(j), t);
+      if (wanted) d_step_rows_[i][own + j] = b_.d_step[i].row(row(j), t);
+    }
+    step[i] = step_rows_[i] + own;
+    d_step[i] = wanted ? d_step_rows_[i] + own : nullptr;
+    step_steps[i] = onwards * f_.step[i].stride_t;
+    d_step_steps[i] = wanted ? onwards * b_.d_step[i].stride_t : 0;
+  }
+  for (int k = 0; k < r_.cell.states; ++k) previous[k] = previous_[k] + own;
+  ConstRows masks[kMostMasks] = {};
+  Index mask_steps[kMostMasks] = {};
+  for (int i = 0; i < kMostMasks; ++i) {
+    if (!mask_rows_[i]) continue;
+    mask_steps[i] = onwards * f_.masks[i].stride_t;
+    for (Index j = 0; j < active; ++j) mask_rows_[i][own + j] = f_.masks[i].row(row(j), t);
+    masks[i] = mask_rows_[i] + own;
+  }
+  ProgramBackward s{};
+  s.steps = count;
+  s.y_step = onwards * y_.stride_t;
+  s.dy_step = onwards * b_.dy.stride_t;
+  s.tape_step = onwards * f_.B * r_.record(Hp_);
+  s.step_steps = step_steps;
+  s.d_step_steps = d_step_steps;
+  s.rows = active;
+  s.H = r_.H;
+  s.Hp = Hp_;
+  s.begin = units_[member].begin;
+  s.end = std::min(units_[member].end, r_.H);
+  s.even = even_;
+  s.tape = tape_ + own;
+  s.previous = previous;
+  s.h = h_ + own;
+  s.dy = b_.dy ? dy_ + own : nullptr;
+  s.d_state = d_state_;
+  s.d_source = d_source_;
+  s.unit_weights = r_.packed.unit_weights.data();
+  s.step = step;
+  s.masks = masks;
+  s.mask_steps = mask_steps;
+  s.d_step = d_step;
+  s.kernels = &isa::kernels();
+  s.memory = memory_ + member * memory_size_;
+  program.backward(phase, s);
+}
+#endif
+
+void BackwardSlice::projection_kernel(Index t, int member) {
+  const Index active = slice_.active(t), own = member * M_, P = r_.P;
+  const auto [begin, last] = projected_units_[member];
+  const Index end = std::min(last, P);
+  for (Index j = 0; j < active && begin < last; ++j) {
+    float* const d_state = d_state_[0] + j * Pp_;
+    float* const gradient = tape_[own + j] + r_.cell.products.back().first * Hp_;
+    if (b_.dy && begin < end)
+      isa::kernels().add(d_state + begin, dy_[own + j] + begin, gradient + begin, end - begin);
+    else
+      std::copy(d_state + begin, d_state + std::max(begin, end), gradient + begin);
+    std::fill(gradient + std::max(begin, end), gradient + last, 0.0f);
+    std::fill(d_state + begin, d_state + last, 0.0f);
+  }
+}
+
+void BackwardSlice::product(Index t, int phase, int member) {
+  const Index active = slice_.active(t);
+  // Nobody asks for the gradient of the initial state: the product that would bring it there is left out.
+  const bool first = t == (f_.reverse ? slice_.steps() - 1 : 0);
+  for (std::size_t p = 0; p < r_.cell.products.size(); ++p) {
+    const Product& product = r_.cell.products[p];
+    if (product.phase != phase || (first && product.state >= 0 && !b_.d_initial[product.state])) continue;
+    const Index width = r_.rows(product);
+    const auto [begin, end] = (product.state == 0 ? projected_units_ : units_)[member];
+    back_through(p, t, active, begin, std::min(end, width), member * M_);
+  }
+  if (phase > 0) return;
+  // Rows whose first step this was.
+  for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j) finish(j, member);
+}
+
+void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index begin, Index end, Index own) {
+  if (begin >= end) return;
+  const Product& product = r_.cell.products[p];
+  const Index K = product.count * (product.projects ? Pp_ : Hp_), stride = product.state == 0 ? Pp_ : Hp_;
+  for (Index j = 0; j < active; ++j) {
+    product_[own + j] = record(row(j), t) + product.first * Hp_;
+    d_rows_[own + j] = d_source_[p] + j * stride;
+  }
+  isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
+                      d_rows_ + own, begin, product.state >= 0 || product.continues);
+}
+
+void BackwardSlice::point(Index j, Index t, Index own) {
+  const Index b = row(j), last = slice_.length[static_cast<std::size_t>(j)] - 1, i = own + j;
+  const bool first = f_.reverse ? t == last : t == 0;
+  const Index previous = f_.reverse ? t + 1 : t - 1;
+  tape_[i] = record(b, t);
+  h_[i] = y_.row(b, t);
+  if (b_.dy) dy_[i] = b_.dy.row(b, t);
+  for (int k = 0; k < r_.cell.states; ++k)
+    previous_[k][i] = first    ? (f_.initial[k] ? f_.initial[k] + b * r_.width(k) : zeros_)
+                      : k == 0 ? y_.row(b, previous)
+                               : record(b, previous) + r_.state_slot(k) * Hp_;
+  if (r_.program) return;
+  // A row that ends here, or the next step, has nothing further to fetch.
+  const Index second = f_.reverse ? t + 2 : t - 2;
+  const bool last_but_one = f_.reverse ? second > last : second < 0;
+  tape_ahead_[i] = first ? tape_[i] : record(b, previous);
+  dy_ahead_[i] = first || !b_.dy ? h_[i] : b_.dy.row(b, previous);
+  h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, second);
+  c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
+}
+
+void BackwardSlice::finish(Index j, int member) {
+  for (int k = 0; k < r_.cell.states; ++k) {
+    const Index width = r_.width(k);
+    const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
+    const Index end = std::min(last, width);
+    if (b_.d_initial[k] && begin < end)
+      isa::kernels().axpy(1.0f, d_state_[k] + j * stride(k) + begin, b_.d_initial[k] + row(j) * width + begin, end - begin);
+  }
+}
+
+}  // namespace rekur::recurrent
