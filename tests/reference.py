@@ -584,6 +584,15 @@ def run_step(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]
     return [Tensor(y)]
 
 
+def run_flip(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    B, T = x.value.shape[:2]
+    y = np.zeros_like(x.value)
+    for b, steps in enumerate([T] * B if x.lengths is None else x.lengths):
+        y[b, :steps] = x.value[b, :steps][::-1]
+    return [Tensor(y, x.lengths)]
+
+
 def run_slice(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,) = inputs
     return [Tensor(x.value[..., layer.get("start", 0) : layer.get("stop")], x.lengths)]
@@ -623,6 +632,7 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     "Rescaling": run_rescaling,
     "Step": run_step,
     "Slice": run_slice,
+    "Flip": run_flip,
 }
 
 

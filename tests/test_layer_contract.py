@@ -182,6 +182,7 @@ EXAMPLES = [
     Example({"type": "Lambda", "equations": NORMED}, [SEQUENCE, SEQUENCE], [[SEQUENCE, ROW], [SEQUENCE]]),
     Example({"type": "Step", "index": -1}, [SEQUENCE], [[ROW], [((None, 0, 3), F32)], *POINTWISE_WRONG], 1),
     Example({"type": "Step", "index": 2}, [SEQUENCE], [[((None, 2, 3), F32)]], 3),
+    Example({"type": "Flip"}, [SEQUENCE], [[ROW], *POINTWISE_WRONG]),
     Example({"type": "Slice", "start": 1, "stop": 3}, [SEQUENCE], [*POINTWISE_WRONG, [((None, 2), F32)]]),
     Example({"type": "Slice", "start": -2}, [ROW], [[((None, 1), F32)]]),
 ]

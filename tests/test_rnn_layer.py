@@ -184,10 +184,6 @@ def test_the_summary_and_the_words_of_keras(capsys: pytest.CaptureFixture[str]) 
     model.summary()
     shown = capsys.readouterr().out
     assert "leaky" in shown and "RNN" in shown
-    with pytest.raises(TypeError, match="use reverse=True"):
-        layers.RNN(cells.gru, 4, go_backwards=True)
-    with pytest.raises(AttributeError, match=r"layers\.RNN runs a cell"):
-        _ = layers.LSTMCell
     with pytest.raises(ValueError, match="must not have reverse=True"):
         layers.Bidirectional(layers.RNN(cells.gru, 4, reverse=True))
 

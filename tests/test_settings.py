@@ -37,6 +37,7 @@ EXAMPLES = {
     "Affine": (layers.Affine, {}),
     "Rescaling": (lambda: layers.Rescaling(2.0), {"scale": [1.0, 2.0, 3.0, 4.0], "offset": 1}),
     "Step": (lambda: layers.Step(0), {"index": -2}),
+    "Flip": (layers.Flip, {}),
     "Slice": (lambda: layers.Slice(0, 2), {"start": 1, "stop": None}),
     "Concatenate": (layers.Concatenate, {"axis": 2}),
     "Lambda": (

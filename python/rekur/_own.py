@@ -80,7 +80,7 @@ def named_after(module: str, cls: str) -> Callable[[type[T]], type[T]]:
 
     def rename(base: type[T]) -> type[T]:
         for value in vars(base).values():
-            for function in (value, getattr(value, "fget", None), getattr(value, "fset", None)):
+            for function in (value, *(getattr(value, part, None) for part in ("fget", "fset", "__func__"))):
                 if isinstance(function, FunctionType):
                     function.__module__, function.__qualname__ = module, f"{cls}.{function.__name__}"
         return base

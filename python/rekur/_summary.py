@@ -1,10 +1,9 @@
 """The table that ``Model.summary`` prints."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rekur._spec import reference
-from rekur.layers.base import Layer
+from rekur.layers.parts import leaves
 
 if TYPE_CHECKING:
     from rekur.models.structure import Structure
@@ -21,7 +20,7 @@ def summary_lines(model: "Structure") -> list[str]:
         shapes = ", ".join(str(tensor.shape) for call in calls for tensor in call.outputs)
         inputs = dict.fromkeys(model._cuts.get(t, t) for call in calls for t in call.inputs)
         sources = ", ".join(reference(model._names[t.layer], t.index) for t in inputs) or "-"
-        size = sum(sizes[layer] for layer in dict.fromkeys(_layers(member)))
+        size = sum(sizes[layer] for layer in dict.fromkeys(leaves(member)))
         kind = type(member).__name__ + ("" if member.trainable or not size else ", frozen")
         rows.append((f"{model._names[member]} ({kind})", shapes, f"{size:,}", sources))
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
@@ -46,15 +45,6 @@ def summary_lines(model: "Structure") -> list[str]:
         f"Trainable params: {trained:,} ({_bytes(4 * trained)})",
         f"Non-trainable params: {total - trained:,} ({_bytes(4 * (total - trained))})",
     ]
-
-
-def _layers(member: "Layer | Structure") -> Iterator[Layer]:
-    if isinstance(member, Layer):
-        yield member
-        return
-    for inner in member._graph:
-        if not (isinstance(inner, Layer) and inner.type == "Input"):
-            yield from _layers(inner)
 
 
 def _bytes(count: int) -> str:

@@ -35,6 +35,7 @@ constexpr Type kTypes[] = {
     {"Divide", make_divide},
     {"Dropout", make_dropout},
     {"Embedding", make_embedding},
+    {"Flip", make_flip},
     {"GRU", make_recurrent},
     {"GatedLinearAttention", make_gated_linear_attention},
     {"Input", make_input},

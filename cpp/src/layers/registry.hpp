@@ -20,6 +20,7 @@ std::unique_ptr<Layer> make_dense(json::Reader&, const std::string& type, const 
 std::unique_ptr<Layer> make_activation(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_dropout(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_embedding(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_flip(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_concatenate(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_add(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_multiply(json::Reader&, const std::string& type, const std::string& name);

@@ -52,7 +52,6 @@ _FLOAT32 = Foreign(_is_float32, "all is computed in float32")
 _WEIGHTS = Foreign(_none, "call set_weights on the layer once it is part of a model")
 _LORA = Foreign(_none, "low-rank adapters are not here yet: the whole layer is trained")
 _QUANTIZATION = Foreign(_none, "layers compute in float32; rekur.onnx.quantize makes an int8 file of a trained model")
-_WITHOUT_BATCH = "models take any number of rows"
 
 
 def _regularizer(what: str) -> Foreign:
@@ -70,9 +69,6 @@ _LAYER: Table = {
     "dtype": _FLOAT32,
     "autocast": Foreign(_anything, "all is float32"),
     "activity_regularizer": _regularizer("activity"),
-    "batch_input_shape": Foreign(_none, "use input_shape=, without the batch"),
-    "batch_shape": Foreign(_none, "use input_shape=, without the batch"),
-    "batch_size": Foreign(_none, f"leave it out: {_WITHOUT_BATCH}"),
     "weights": _WEIGHTS,
     "input_dim": Foreign(_none, "use input_shape="),
     "input_length": Foreign(_none, "use input_shape="),
@@ -81,14 +77,6 @@ _LAYER: Table = {
 _RECURRENT: Table = {
     **_penalties("kernel", "recurrent", "bias"),
     "seed": _SEED,
-    "go_backwards": Foreign(
-        _values(False),
-        "use reverse=True; unlike go_backwards it leaves the outputs in the order of the input: step t of the output "
-        "belongs to step t of the input",
-    ),
-    "stateful": Foreign(
-        _values(False), "return_state=True gives the last states and initial_state= takes them, so that a call goes on"
-    ),
     # How Keras computes, not what.
     "unroll": Foreign(_values(False, True), "leave it out: it changes no numbers"),
     "implementation": Foreign(_values(0, 1, 2), "leave it out: it changes no numbers"),
@@ -102,9 +90,6 @@ _RECURRENT: Table = {
 }
 
 _INPUT: Table = {
-    "batch_size": Foreign(_none, f"leave it out: {_WITHOUT_BATCH}"),
-    "batch_shape": Foreign(_none, "use shape=, without the batch"),
-    "batch_input_shape": Foreign(_none, "use shape=, without the batch"),
     "sparse": Foreign(_values(None, False), "inputs are NumPy arrays: call toarray() on a sparse matrix"),
     "ragged": Foreign(_values(None, False), "pad the rows at their end and give lengths= to fit, evaluate and predict"),
     "tensor": Foreign(_none, "data is given to fit and predict"),
@@ -118,13 +103,6 @@ _LAYERS: dict[str, Table] = {
     "LSTM": _RECURRENT,
     "GRU": _RECURRENT,
     "RNN": _RECURRENT,
-    "Bidirectional": {
-        "backward_layer": Foreign(
-            _none,
-            "both directions are alike; for two that differ call two layers, one of them with reverse=True, and join "
-            "them with Concatenate",
-        ),
-    },
     "Dense": {
         **_penalties("kernel", "bias"),
         "lora_rank": _LORA,

@@ -18,7 +18,6 @@ def _plain(names: str) -> dict[str, str]:
 
 
 _STEPS = "a layer without recurrence works on each step of (rows, steps, features) by itself: leave it out"
-_CELL = "the layers LSTM, GRU and SimpleRNN have it inside; layers.RNN runs a cell of rekur.cells, or of rekur.cell"
 _IDS = "make integer ids of the text first and feed an Embedding"
 _NUMPY = "do it to the arrays with NumPy before fit and predict"
 _FUNCTION = "rekur.metrics.OverAllRows takes a function of all targets and outputs of an epoch"
@@ -54,10 +53,6 @@ _LAYERS: dict[str, str] = {
     "GaussianDropout": "Dropout comes near",
     "AlphaDropout": "Dropout comes near",
     "GaussianNoise": "Dropout is the noise that there is",
-    "LSTMCell": _CELL,
-    "GRUCell": _CELL,
-    "SimpleRNNCell": _CELL,
-    "StackedRNNCells": "put layers with return_sequences=True on top of one another",
     "CuDNNLSTM": "LSTM",
     "CuDNNGRU": "GRU",
     "ReversibleEmbedding": "Embedding, and a Dense layer with weights of its own",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rekur._own import no_attribute
 from rekur.layers.base import Input, InputLayer, Layer, SymbolicTensor
+from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rekur.layers.core import (
     Activation,
     Add,
@@ -13,6 +14,7 @@ from rekur.layers.core import (
     Divide,
     Dropout,
     Embedding,
+    Flip,
     LayerNormalization,
     Multiply,
     Rescaling,
@@ -46,9 +48,12 @@ __all__ = [
     "Divide",
     "Dropout",
     "Embedding",
+    "Flip",
+    "GRUCell",
     "GatedLinearAttention",
     "Input",
     "InputLayer",
+    "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
@@ -56,7 +61,9 @@ __all__ = [
     "Rescaling",
     "SelectiveSSM",
     "SimpleRNN",
+    "SimpleRNNCell",
     "Slice",
+    "StackedRNNCells",
     "Step",
     "Subtract",
     "SymbolicTensor",
@@ -73,7 +80,7 @@ TYPES: dict[str, type[Layer]] = {
     for c in (
         InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention, MLSTM,
         SelectiveSSM,
-        Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice,
+        Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )
 }  # fmt: skip

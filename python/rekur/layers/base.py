@@ -15,6 +15,7 @@ from rekur._spec import Spec, check_name, dumps, reference, snake_case
 from rekur._validate import Floats, Shape, boolean, integer, real
 
 if TYPE_CHECKING:
+    from rekur.layers.parts import Parts
     from rekur.models.structure import Structure
 
 _serials = itertools.count()
@@ -123,6 +124,26 @@ def _input_shape(shape: object, what: str) -> Shape | None:
     return None if shape is None else feature_shape(shape, what)
 
 
+def _batch_size(value: object, what: str) -> int | None:
+    return None if value is None else integer(value, what)
+
+
+def _with_batch(shape: Any, options: dict[str, Any]) -> tuple[Any, int | None]:
+    """The shape of a row and the number of rows, of an Input's arguments."""
+    given = [key for key in ("batch_shape", "batch_input_shape") if options.get(key) is not None]
+    for key in ("batch_shape", "batch_input_shape"):
+        whole = options.pop(key, None)
+        if whole is None:
+            continue
+        if shape is not None or options.get("batch_size") is not None or len(given) > 1:
+            raise ValueError(f"Input: {key} says it all: leave shape and batch_size out")
+        whole = feature_shape(whole, f"Input: {key}")
+        if not whole:
+            raise ValueError(f"Input: {key}: expected a tuple such as (32, 10, 1), with the batch, got {whole!r}")
+        return whole[1:], whole[0]
+    return shape, options.pop("batch_size", None)
+
+
 class Layer(Guarded):
     """Base of all layers.
 
@@ -154,6 +175,7 @@ class Layer(Guarded):
 
     type: ClassVar[str]
     _keys: ClassVar[tuple[str, ...]] = ()
+    _further: ClassVar[Spec] = {}  # what the constructor takes besides what its signature names, with defaults
     _kind = "layer"
     _advice: ClassVar[dict[str, str]] = {
         "weights": "get_weights gives them and set_weights takes them",
@@ -164,8 +186,11 @@ class Layer(Guarded):
         "output_shapes": "they follow from what the layer was called on",
     }
     input_dtype: ClassVar[str] = "float32"
+    _batch_rows: int | None = None  # what batch_size= says of a first layer
     _home: "Structure | None" = None  # the first model that it became a part of: the engine has its weights from there
     _auto_named = False  # by that model
+    _initial_weights: list[Any] | None = None
+    _parts: "Parts | None" = None  # the layers that it is put together of, where the engine has no such layer
     _trainable = True
     _lr_scale = 1.0
 
@@ -176,7 +201,7 @@ class Layer(Guarded):
             refuse_class(type(self), "layer")
         options = others if options is None else options
         self._name = None if name is None else check_name(name, type(self).__name__)
-        self.input_shape = options.pop("input_shape", None)
+        self.input_shape, self._batch_rows = _with_batch(options.pop("input_shape", None), options)
         self._calls: list[Call] = []
         if "trainable" in options:
             self.trainable = options.pop("trainable")
@@ -191,7 +216,7 @@ class Layer(Guarded):
 
     def _argument_names(self) -> list[str]:
         """What the constructor takes by name."""
-        return [*inspect.signature(type(self).__init__).parameters, "input_shape", "trainable"]
+        return [*inspect.signature(type(self).__init__).parameters, "input_shape", "trainable", *self._further]
 
     @property
     def name(self) -> str:
@@ -213,6 +238,8 @@ class Layer(Guarded):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = boolean(value, f"{self!r}: trainable")
+        for part in self._leaves():
+            part._trainable = self._trainable
 
     @property
     def lr_scale(self) -> float:
@@ -222,6 +249,8 @@ class Layer(Guarded):
     @lr_scale.setter
     def lr_scale(self, value: float) -> None:
         self._lr_scale = real(value, f"{self!r}: lr_scale", 0)
+        for part in self._leaves():
+            part._lr_scale = self._lr_scale
 
     @property
     def input(self) -> Any:
@@ -272,10 +301,10 @@ class Layer(Guarded):
         """As before the last call."""
         self._calls.pop()
         if not self._calls:
-            self._home = None
+            self._home = self._parts = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**{k: v for k, v in vars(self).items() if k != "_home"}, "_calls": []}
+        return {**{k: v for k, v in vars(self).items() if k not in ("_home", "_parts")}, "_calls": []}
 
     def __copy__(self) -> "Layer":
         return copy.deepcopy(self)
@@ -283,6 +312,10 @@ class Layer(Guarded):
     def config(self) -> Spec:
         """The layer's keys in the spec, all of them; a copy."""
         return {key: thawed(getattr(self, key)) for key in self._keys}
+
+    def _engine_config(self) -> Spec:
+        """What the engine is told: the keys of its spec."""
+        return self.config()
 
     def spec(self) -> Spec:
         """The layer's object in the spec; with the inputs of its first call where it was called."""
@@ -323,15 +356,49 @@ class Layer(Guarded):
             arguments.check("call", f"the call of {self!r}", options, inspect.signature(self.__call__).parameters)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if self._parts is None and self._is_composed():
+            self._open_up(inputs)
         found = self._infer([(t.shape, t.dtype) for t in inputs])
         call = Call(self, inputs)
         call.give(found)
         self._calls.append(call)
         return _one_or_list(call.outputs)
 
+    def _begin_with(self, weights: Sequence[Any] | None) -> None:
+        """What Keras's ``weights=`` says: the weights once there are any, in the order of ``get_weights``."""
+        if weights is not None and not isinstance(weights, (list, tuple)):
+            raise TypeError(f"{self!r}: weights must be a list of arrays, got {weights!r}")
+        self._initial_weights = list(weights) if weights else None
+
+    # A layer that is put together of others says so and how; its weights are those of its parts, in their order.
+
+    def _is_composed(self) -> bool:
+        return False
+
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        """What the layer gives for its inputs: a symbolic tensor, or several."""
+        raise NotImplementedError
+
+    def _open_up(self, inputs: list[SymbolicTensor]) -> None:
+        from rekur.layers.parts import open_up  # which is made of this module
+
+        self._parts = open_up(self, inputs)
+        for part in self._leaves():
+            part._trainable, part._lr_scale = part._trainable and self._trainable, part._lr_scale * self._lr_scale
+
+    def _leaves(self) -> "list[Layer]":
+        """Its parts as the engine has them; empty where the engine has the layer itself."""
+        if self._parts is None:
+            return []
+        from rekur.layers.parts import leaves
+
+        return list(leaves(self))
+
     def _infer(self, inputs: list[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
         """Shapes and dtypes of the outputs for those of inputs."""
-        return _core.infer_layer(dumps({"type": self.type, "name": self.name, **self.config()}), inputs)
+        if self._parts is not None:
+            return self._parts.infer(inputs)
+        return _core.infer_layer(dumps({"type": self.type, "name": self.name, **self._engine_config()}), inputs)
 
     @property
     def output_shapes(self) -> list[Shape]:
@@ -341,15 +408,14 @@ class Layer(Guarded):
     def count_params(self) -> int:
         """Number of parameters."""
         home = self._owner()
-        return home._layer_size(home._name_of(self))
+        return sum(home._layer_size(name) for name in self._engine_names())
 
     def get_weights(self) -> list[Floats]:
         """Copies of the layer's parameters: kernel, recurrent_kernel, bias, peephole, as far as it has them (a
         Bidirectional's forward ones first).
         """
-        home = self._owner()
-        prefix = f"{home._name_of(self)}/"
-        return [w for name, w in home.named_weights().items() if name.startswith(prefix)]
+        home, names = self._owner(), self._engine_names()
+        return [w for name, w in home.named_weights().items() if name.partition("/")[0] in names]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set the layer's parameters from arrays in the order of ``get_weights``.
@@ -359,8 +425,13 @@ class Layer(Guarded):
         ValueError
             If their number or a shape is wrong.
         """
+        self._owner()._set_weights(weights, self._engine_names(), repr(self))
+
+    def _engine_names(self) -> list[str]:
+        """The names of what the engine has of the layer, in its home."""
         home = self._owner()
-        home._set_weights(weights, f"{home._name_of(self)}/", repr(self))
+        home._engine()
+        return [home._name_of(layer) for layer in self._leaves() or [self]]
 
     def _owner(self) -> "Structure":
         if self._home is None:
@@ -382,14 +453,20 @@ class InputLayer(Layer):
         ids of an Embedding.
     dtype : {"float32", "int32"}
         Other integers are taken for int32. An input that an Embedding reads becomes int32.
+    batch_size : int, optional
+        The rows of every batch, which stateful layers ask for: fit, evaluate and predict check it then.
+    batch_shape : tuple, optional
+        ``(batch_size, *shape)``, in place of both.
     name : str, optional
     """
 
     type = "Input"
     _keys = ("shape", "dtype")
+    _further: ClassVar[Spec] = {"batch_size": None, "batch_shape": None}
 
     shape = Setting(feature_shape)
     dtype = Setting(_dtype_name)
+    batch_size = Setting(_batch_size)
 
     def __init__(
         self,
@@ -400,8 +477,10 @@ class InputLayer(Layer):
         **options: Any,
     ) -> None:
         shape = options.pop("input_shape", None) if shape is None else shape
+        shape, batch_size = _with_batch(shape, options)
         super().__init__(name, options)
         self.shape = shape
+        self.batch_size = batch_size
         self.dtype = "float32" if dtype is None else dtype
         self._begin()
 
@@ -428,6 +507,12 @@ class InputLayer(Layer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._begin()
+
+    def config(self) -> Spec:
+        return {**super().config(), **({} if self.batch_size is None else {"batch_size": self.batch_size})}
+
+    def _engine_config(self) -> Spec:
+        return super().config()
 
     def _begin(self) -> None:
         call = Call(self, [])

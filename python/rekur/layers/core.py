@@ -305,6 +305,18 @@ class Step(Layer):
         self.index = index
 
 
+class Flip(Layer):
+    """y[t] = x[T − 1 − t]: the steps of each row from its end; of a row with a length its own steps alone.
+
+    What :func:`rekur.ops.flip` does over axis 1. Input and output ``(B, T, F)``.
+    """
+
+    type = "Flip"
+
+    def __init__(self, *, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+
+
 class Slice(Layer):
     """Features ``start`` … ``stop`` − 1 of the last axis.
 

@@ -1,13 +1,14 @@
 """What recurrent layers share, whatever their cell, and Bidirectional."""
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur._own import named_after
 from rekur._settings import Setting, frozen
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, integer
-from rekur.layers.base import Layer, SymbolicTensor, symbolic
+from rekur._validate import Floats, Shape, boolean, did_you_mean, integer
+from rekur.layers.base import Call, Layer, SymbolicTensor, symbolic
 from rekur.layers.cell_options import CellOptions
 
 if TYPE_CHECKING:
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
 _MERGE_MODES = ("concat", "sum", "mul", "ave")
 
 
-def _merge_mode(value: object, what: str) -> str:
+def _merge_mode(value: object, what: str) -> str | None:
     if value is None:
-        raise ValueError(
-            f"{what} None, both outputs by themselves, is not here yet: call two layers, one of them with reverse=True"
-        )
+        return None
     if not isinstance(value, str) or value not in _MERGE_MODES:
         raise ValueError(f"{what}: unknown merge_mode {value!r}{did_you_mean(value, _MERGE_MODES)}")
     return value
@@ -28,6 +27,73 @@ def _merge_mode(value: object, what: str) -> str:
 
 @named_after("rekur.layers", "Layer")
 class Stateful(Layer):
+    _wrapper: "Bidirectional | None" = None
+    _states: list[Floats] | None = None  # what a stateful layer carries to the next batch; None: zeros
+
+    def _carries(self) -> bool:
+        """Whether it is a stateful layer, by itself or in its parts."""
+        return bool(getattr(self, "stateful", False))
+
+    @property
+    def states(self) -> list[Floats] | None:
+        """What a stateful layer carries to the next batch, an array ``(B, H)`` a state; None where it begins anew."""
+        parts = self._leaves() or [self]
+        found = [part._states for part in parts if isinstance(part, Stateful) and part._states is not None]
+        return [state for states in found for state in states] or None
+
+    def reset_states(self) -> None:
+        """Let a stateful layer begin anew, from zeros, with the next batch."""
+        for part in self._leaves() or [self]:
+            if isinstance(part, Stateful):
+                part._states = None
+
+    def reset_state(self) -> None:
+        """The same as :meth:`reset_states`."""
+        self.reset_states()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_states", "_wrapper")}
+
+    def _is_connected(self) -> bool:
+        return super()._is_connected() or (self._wrapper is not None and self._wrapper._is_connected())
+
+    def _may_set(self, name: str) -> None:
+        if self._wrapper is not None and name in ("name", "input_shape"):
+            raise AttributeError(f"{self!r}: set '{name}' of {self._wrapper!r}, which this layer is a part of")
+        super()._may_set(name)
+
+    def _was_set(self, name: str) -> None:
+        super()._was_set(name)
+        if self._wrapper is not None:
+            self._wrapper._check_inner(self)
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if self._wrapper is not None:
+            raise ValueError(f"{self!r} is a part of {self._wrapper!r}; make a layer of its own")
+        return super()._connect(inputs)
+
+    def _owner(self) -> "Structure":
+        if self._wrapper is not None:
+            raise ValueError(f"{self!r}: its weights are those of {self._wrapper!r}, forward ones first")
+        return super()._owner()
+
+    def _infer(self, inputs: list[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        found = super()._infer(inputs)
+        carried = self._carries() and not self._leaves() and not self._gives_states()
+        return found[:1] if carried else found  # the engine gives the states, too
+
+    def _state_specs(self, inputs: list[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
+        """Shapes and dtypes of the states of a stateful layer."""
+        return super()._infer(inputs)[1:]
+
+    def _timed_inputs(self, call: Call) -> int:
+        """How many inputs of a call are sequences; what follows are initial states."""
+        return sum(len(tensor.shape) > 2 for tensor in call.inputs)
+
+    def _gives_states(self) -> bool:
+        """Whether callers see the states."""
+        return False
+
     def __call__(
         self,
         inputs: SymbolicTensor | Sequence[SymbolicTensor],
@@ -55,21 +121,31 @@ class Stateful(Layer):
         self._check_call(options)
         tensors = symbolic(inputs, repr(self))
         if initial_state is not None:
-            tensors = [*tensors, *symbolic(initial_state, f"{self!r}: initial_state")]
+            tensors = [*tensors, *symbolic(flattened(initial_state), f"{self!r}: initial_state")]
         return self._connect(tensors)
+
+
+def flattened(tensors: Any) -> Any:
+    """Lists within a list, such as states by cell, as one list."""
+    if not isinstance(tensors, (list, tuple)):
+        return tensors
+    return [tensor for entry in tensors for tensor in (entry if isinstance(entry, (list, tuple)) else [entry])]
 
 
 @named_after("rekur.layers", "Layer")
 class Recurrent(Stateful, CellOptions):
     """A recurrent layer of any cell, in one direction."""
 
-    _wrapper: "Bidirectional | None" = None
+    _further: ClassVar[Spec] = {"go_backwards": False, "stateful": False}
+    _cell_object: Any = None  # its cell, as Keras has one
 
     units = Setting(integer)
     use_bias = Setting(boolean)
     return_sequences = Setting(boolean)
     return_state = Setting(boolean)
     reverse = Setting(boolean)
+    go_backwards = Setting(boolean)
+    stateful = Setting(boolean)
 
     def __init__(
         self,
@@ -82,7 +158,12 @@ class Recurrent(Stateful, CellOptions):
         options: dict[str, Any],
     ) -> None:
         given = {key: options.pop(key) for key in list(options) if key in self._cell_options}
+        if options.get("input_dim") is not None and options.get("input_shape") is None:
+            options["input_shape"] = (options.pop("input_length", None), options.pop("input_dim"))
+        go_backwards, stateful = options.pop("go_backwards", False), options.pop("stateful", False)
         super().__init__(name, options)
+        self.go_backwards = go_backwards
+        self.stateful = stateful
         self.units = units
         self.use_bias = use_bias
         self.return_sequences = return_sequences
@@ -94,60 +175,79 @@ class Recurrent(Stateful, CellOptions):
         return [*super()._argument_names(), *self._cell_options]
 
     def config(self) -> Spec:
-        """The layer's keys in the spec, options at their defaults apart; a copy."""
-        return {**super().config(), **self._option_config()}
+        """The layer's parameters, options at their defaults apart; a copy."""
+        keras = {key: True for key in ("go_backwards", "stateful") if getattr(self, key)}
+        return {**super().config(), **self._option_config(), **keras}
+
+    def _engine_config(self) -> Spec:
+        config = {key: value for key, value in self.config().items() if key not in ("go_backwards", "stateful")}
+        if self.go_backwards:
+            config["reverse"] = True
+        if self.stateful:
+            config["return_state"] = True
+        return config
 
     def _check_settings(self) -> None:
         self._check_options()
+        if self.reverse and self.go_backwards:
+            raise ValueError(
+                f"{self!r}: go_backwards=True and reverse=True both read each row from its end, and differ in the "
+                "order of the outputs: give one of them"
+            )
 
-    def _is_connected(self) -> bool:
-        return super()._is_connected() or (self._wrapper is not None and self._wrapper._is_connected())
+    def _is_composed(self) -> bool:
+        return self.go_backwards and self.return_sequences  # outputs come in the order in which they were made
 
-    def _may_set(self, name: str) -> None:
-        if self._wrapper is not None and name in ("name", "input_shape"):
-            raise AttributeError(f"{self!r}: set '{name}' of {self._wrapper!r}, which this layer is a part of")
-        super()._may_set(name)
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        from rekur.layers.core import Flip
 
-    def _was_set(self, name: str) -> None:
-        super()._was_set(name)
-        if self._wrapper is not None:
-            self._wrapper._check_inner(self)
+        made = self._in_order()._connect(inputs)
+        outputs = made if isinstance(made, list) else [made]
+        return [Flip()(outputs[0]), *outputs[1:]]
 
-    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
-        if self._wrapper is not None:
-            raise ValueError(f"{self!r} is a part of {self._wrapper!r}; make a layer of its own")
-        return super()._connect(inputs)
+    def _in_order(self) -> "Recurrent":
+        """The same layer, with outputs in the order of the input."""
+        made: Recurrent = copy.deepcopy(self)
+        made._name = None
+        if made.go_backwards:
+            made.go_backwards, made.reverse = False, True
+        return made
 
-    def _owner(self) -> "Structure":
-        if self._wrapper is not None:
-            raise ValueError(f"{self!r}: its weights are those of {self._wrapper!r}, forward ones first")
-        return super()._owner()
+    def _gives_states(self) -> bool:
+        return self.return_state
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k != "_wrapper"}
+        return {k: v for k, v in super().__getstate__().items() if k != "_cell_object"}
 
 
 class Bidirectional(Stateful):
-    """A recurrent layer and its mirror image that reads each row from its end. Schuster and Paliwal, IEEE TSP 45, 1997.
+    """A recurrent layer and one that reads each row from its end. Schuster and Paliwal, IEEE TSP 45, 1997.
 
     Parameters
     ----------
     layer : RNN, SimpleRNN, LSTM or GRU
         Not reversed, not connected; its name and input_shape, if any, become this layer's where it has none of its own.
-    merge_mode : {"concat", "sum", "mul", "ave"}
-        How the two outputs are joined.
+    merge_mode : {"concat", "sum", "mul", "ave"} or None
+        How the two outputs are joined; None: both by themselves.
     residual : bool
         Whether the output is x + what the directions give together, where it has as many features as x. Without
-        ``return_sequences`` it is x at the row's last step.
+        ``return_sequences`` it is x at the row's last step. Not with a ``backward_layer`` or ``merge_mode=None``.
+    backward_layer : RNN, SimpleRNN, LSTM or GRU, optional
+        The layer that reads from the end, with ``go_backwards=True``; as ``layer`` is by default. It may be of another
+        cell and, for concat, of other units.
+    weights : list of arrays, optional
+        What the weights begin with, in the order of ``get_weights``.
 
     Notes
     -----
-    Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``. Without ``return_sequences`` the
-    backward layer's output is that at the first step. Weights: the forward layer's, then the backward layer's.
+    Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``; for None a list of two of those.
+    Without ``return_sequences`` the backward layer's output is that at the first step. With ``return_state`` the
+    forward layer's states follow, then the backward layer's. Weights: the forward layer's, then the backward layer's.
     """
 
     type = "Bidirectional"
     _keys = ("layer", "merge_mode", "residual")
+    _further: ClassVar[Spec] = {"weights": None, "backward_layer": None}
     _advice: ClassVar[dict[str, str]] = {
         **Layer._advice,
         "layer": "it says in the spec's words what inner is; set inner, or the parameters of inner",
@@ -159,22 +259,28 @@ class Bidirectional(Stateful):
     def __init__(
         self,
         layer: Layer,
-        merge_mode: str = "concat",
+        merge_mode: str | None = "concat",
         *,
         residual: bool = False,
         name: str | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(layer, Recurrent) and layer.input_shape is not None:
+        if isinstance(layer, Stateful) and layer.input_shape is not None:
             options.setdefault("input_shape", layer.input_shape)
+        weights, backward = options.pop("weights", None), options.pop("backward_layer", None)
         super().__init__(name, options)
+        self._inner: Any = None
+        self._backward: Any = None
         self.merge_mode = merge_mode
         self.residual = residual
         self._name = self._name or getattr(layer, "_name", None)
         self._inner = self._take(layer)
+        self._backward = None if backward is None else self._take(backward)
+        self._begin_with(weights)
+        self._check_settings()
 
     @property
-    def inner(self) -> Recurrent:
+    def inner(self) -> Any:
         """The recurrent layer; its parameters may be set until this layer is called."""
         return self._inner
 
@@ -184,9 +290,24 @@ class Bidirectional(Stateful):
         before, self._inner = self._inner, self._take(layer)
         if before is not layer:
             before._wrapper = None
+        self._check_settings()
 
-    def _take(self, layer: object) -> Recurrent:
-        if not isinstance(layer, Recurrent):
+    @property
+    def forward_layer(self) -> Any:
+        """The layer that reads each row from its beginning."""
+        return self._inner
+
+    @property
+    def backward_layer(self) -> Any:
+        """The layer that reads each row from its end; where none was given, a description of it."""
+        return self._mirror() if self._backward is None else self._backward
+
+    @property
+    def stateful(self) -> bool:
+        return self._inner is not None and self._inner._carries()
+
+    def _take(self, layer: object) -> Any:
+        if not isinstance(layer, Stateful) or isinstance(layer, Bidirectional) or not hasattr(layer, "go_backwards"):
             raise TypeError(f"{self!r}: expected an RNN, SimpleRNN, LSTM or GRU layer, got {layer!r}")
         if layer._is_connected():
             raise ValueError(f"{self!r}: {layer!r} was called before; make a layer of its own")
@@ -196,23 +317,114 @@ class Bidirectional(Stateful):
         layer._wrapper = self
         return layer
 
-    def _check_inner(self, layer: Recurrent) -> None:
-        if layer.reverse:
+    def _check_inner(self, layer: Any) -> None:
+        if getattr(layer, "reverse", False):
             raise ValueError(
                 f"{self!r}: {layer!r} must not have reverse=True; one of the two directions is reversed already"
             )
-        if layer.residual:
+        if getattr(layer, "residual", False):
             raise ValueError(
                 f"{self!r}: {layer!r} must not have residual=True: give residual=True to Bidirectional, whose output "
                 "then is x + what both directions give together"
             )
+        if self._inner is not None:
+            self._check_settings()
+
+    def _check_settings(self) -> None:
+        forward, backward = self._inner, self._backward
+        if forward is None:
+            return
+        if self.residual and self._is_composed():
+            raise ValueError(f"{self!r}: residual=True goes with two directions of one kind and a merge_mode")
+        if backward is None:
+            return
+        if forward.go_backwards == backward.go_backwards:
+            raise ValueError(
+                f"{self!r}: one direction reads from the end: expected go_backwards=True of {backward!r} and not of "
+                f"{forward!r}, got {forward.go_backwards} of both"
+            )
+        for key in ("stateful", "return_sequences", "return_state"):
+            if getattr(forward, key) != getattr(backward, key):
+                raise ValueError(
+                    f"{self!r}: {key} must be the same of both directions, got {getattr(forward, key)} of {forward!r} "
+                    f"and {getattr(backward, key)} of {backward!r}"
+                )
+
+    # The engine has two directions of one kind; everything else is put together of two layers.
+
+    def _is_composed(self) -> bool:
+        inner = self._inner
+        return (
+            self._backward is not None
+            or self.merge_mode is None
+            or not isinstance(inner, Recurrent)
+            or inner.go_backwards
+        )
+
+    def _mirror(self) -> Any:
+        made = copy.deepcopy(self._inner)
+        made.go_backwards = not self._inner.go_backwards
+        made._name = made._name and f"backward_{made._name.removeprefix('backward_')}"
+        return made
+
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        from rekur.layers import core
+
+        forward, backward = copy.deepcopy(self._inner), copy.deepcopy(self._backward or self._mirror())
+        for layer, label in ((forward, "forward"), (backward, "backward")):
+            layer._name = f"{label}_{layer.name.removeprefix(f'{label}_')}"
+        x, states = inputs[0], inputs[1:]
+        half = len(states) // 2
+        there = forward._connect([x, *states[:half]])
+        back = self._in_input_order(backward)._connect([x, *states[half:]])
+        found: list[SymbolicTensor] = []
+        if self._gives_states():
+            found = [*there[1:], *back[1:]]
+            there, back = there[0], back[0]
+        if forward.return_sequences and not backward.go_backwards:
+            back = core.Flip()(back)  # it is flipped whichever way it read, as in Keras
+        if self.merge_mode is None:
+            return [there, back, *found]
+        if self.merge_mode == "concat":
+            joined = core.Concatenate()([there, back])
+        elif self.merge_mode == "mul":
+            joined = core.Multiply()([there, back])
+        else:
+            joined = core.Add()([there, back])
+        if self.merge_mode == "ave":
+            joined = core.Rescaling(0.5)(joined)
+        return [joined, *found]
+
+    @staticmethod
+    def _in_input_order(layer: Any) -> Any:
+        """A layer that gives its outputs in the order of the input, if it reads from the end."""
+        if not layer.go_backwards:
+            return layer
+        made = layer._in_order()
+        made._name = layer._name
+        return made
+
+    def _gives_states(self) -> bool:
+        return bool(self._inner.return_state)
 
     def config(self) -> Spec:
-        return {k: v for k, v in super().config().items() if k != "residual" or v}
+        found = {k: v for k, v in super().config().items() if k != "residual" or v}
+        if self._backward is not None:
+            found["backward_layer"] = {"type": self._backward.type, **self._backward.config()}
+        return found
+
+    def _engine_config(self) -> Spec:
+        return {**self.config(), "layer": {"type": self._inner.type, **self._inner._engine_config()}}
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {**state, "_inner": copy.deepcopy(self._inner), "_backward": copy.deepcopy(self._backward)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._inner._wrapper = self
+        for layer in (self._inner, self._backward):
+            if layer is not None:
+                layer._wrapper = self
 
     @property
     def layer(self) -> Spec:
@@ -222,8 +434,13 @@ class Bidirectional(Stateful):
 
     @classmethod
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
-        from rekur.layers import TYPES
+        given = dict(config)
+        layer = _layer_of(given.pop("layer"))
+        backward = given.pop("backward_layer", None)
+        return cls(layer, backward_layer=None if backward is None else _layer_of(backward), **given, name=name)
 
-        inner = {k: v for k, v in config["layer"].items() if k != "type"}
-        layer = TYPES[config["layer"]["type"]].from_config(inner)
-        return cls(layer, **{k: v for k, v in config.items() if k != "layer"}, name=name)
+
+def _layer_of(described: Spec) -> Layer:
+    from rekur.layers import TYPES
+
+    return TYPES[described["type"]].from_config({k: v for k, v in described.items() if k != "type"})

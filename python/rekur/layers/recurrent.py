@@ -73,6 +73,13 @@ class _BuiltIn(Recurrent):
     def _state_names(self) -> list[str]:
         return ["h"]
 
+    @property
+    def cell(self) -> Any:
+        """What is done at each step: an object with the layer's parameters, as Keras has one."""
+        from rekur.layers.cells import cell_of  # which is made of this module
+
+        return cell_of(self)
+
     def config(self) -> Spec:
         return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
 

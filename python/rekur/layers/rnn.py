@@ -11,6 +11,9 @@ from rekur._validate import did_you_mean
 from rekur.layers.base import Layer, SymbolicTensor, symbolic
 from rekur.layers.recurrence import Recurrent
 
+# Of Keras's RNN, behind the cell.
+_POSITIONS = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask")
+
 
 def _initializer(value: object, what: str) -> Any:
     return None if value is None else initializers.to_spec(value, what)
@@ -119,6 +122,19 @@ class RNN(Recurrent):
     recurrent_initializer = Setting(_initializer)
     bias_initializer = Setting(_bias_initializer)
     weight_initializers = Setting(_weight_initializers)
+
+    def __new__(cls, cell: Any = None, *arguments: Any, **options: Any) -> Any:
+        """Of a cell that is built in, or of a list of cells, it is another layer: that of the cell, or a stack."""
+        from rekur.layers import cells  # whose layers are made of what RNN is made of
+
+        if not isinstance(cell, (list, tuple, cells.BuiltInCell, cells.StackedRNNCells)):
+            return super().__new__(cls)
+        if len(arguments) > len(_POSITIONS):
+            raise TypeError(
+                f"RNN: expected at most {len(_POSITIONS) + 1} arguments by position, got {len(arguments) + 1}"
+            )
+        given = {**dict(zip(_POSITIONS, arguments, strict=False)), **options}
+        return cells.layer_with(cell, given.pop("name", None), given)
 
     def __init__(
         self,
@@ -265,6 +281,10 @@ class RNN(Recurrent):
 
     @classmethod
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+        if "cells" in config:
+            from rekur.layers.cells import StackedRNN
+
+            return StackedRNN.from_config(config, name)
         cell = as_cell(config["cell"], f"{cls.type} '{name or 'rnn'}': cell")
         drawn = _drawn(cell.spec(), cell)
         return cls(**{key: value for key, value in config.items() if drawn.get(key, True)}, name=name)

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rekur._spec import reference, unique_name
+from rekur._validate import Shape
 from rekur.layers.base import Call, InputLayer, Layer, SymbolicTensor
+from rekur.layers.parts import parts_of
+from rekur.layers.recurrence import Stateful
 
 if TYPE_CHECKING:
+    from rekur.layers.parts import Parts
     from rekur.models.structure import Structure
 
 Member = Any  # a Layer, or a Model used as one
@@ -105,8 +109,29 @@ class FlatCall:
 
 
 @dataclass
+class CarriedStates:
+    """The states of a stateful layer: inputs and outputs of the engine that callers do not see.
+
+    Attributes
+    ----------
+    inputs : list of str
+        Names.
+    shapes : list of tuple
+        Without the batch.
+    outputs : list of str
+        References to what the next batch begins with.
+    """
+
+    layer: Layer
+    inputs: list[str]
+    shapes: list[Shape]
+    outputs: list[str]
+
+
+@dataclass
 class Flat:
-    """A model as the engine has it: models within it are taken apart, their names before those of their layers.
+    """A model as the engine has it: models within it, and layers put together of others, are taken apart, their names
+    before those of their layers.
 
     Attributes
     ----------
@@ -115,11 +140,13 @@ class Flat:
         In topological order, without the inputs.
     outputs : list of str
         References.
+    states : list of CarriedStates
     """
 
     layers: dict[Layer, str] = field(default_factory=dict)
     calls: list[FlatCall] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    states: list[CarriedStates] = field(default_factory=list)
 
     def is_plain(self) -> bool:
         """Whether every layer is called once and comes after what it reads: what version 1 of the spec can say."""
@@ -144,11 +171,11 @@ def flatten(model: Structure) -> Flat:
     return flat
 
 
-def _name_layers(flat: Flat, model: Structure, prefix: str, outermost: bool) -> None:
+def _name_layers(flat: Flat, model: Structure | Parts, prefix: str, outermost: bool) -> None:
     for member in model._graph:
         name = prefix + model._names[member]
-        if not isinstance(member, Layer):
-            _name_layers(flat, member, f"{name}.", False)
+        if (inside := parts_of(member)) is not None:
+            _name_layers(flat, inside, f"{name}.", False)
         elif (outermost or not isinstance(member, InputLayer)) and member not in flat.layers:
             flat.layers[member] = unique_name(name, dict.fromkeys(flat.layers.values()))
 
@@ -158,7 +185,7 @@ def _expand(
     names: dict[str, Any],
     prefixes: dict[str, Any],
     called: set[Layer],
-    model: Structure,
+    model: Structure | Parts,
     prefix: str,
     refs: dict[SymbolicTensor, str],
 ) -> None:
@@ -169,18 +196,37 @@ def _expand(
         inputs = [refs[model._cuts.get(tensor, tensor)] for tensor in call.inputs]
         member: Member = call.layer
         label = prefix + model._names[member]
-        if isinstance(member, Layer):
+        if (inside := parts_of(member)) is None:
             first = member not in called
             called.add(member)
             name = flat.layers[member] if first else unique_name(label, names)
             names[name] = member
+            if isinstance(member, Stateful) and member._carries():
+                inputs = [*inputs, *_carried(flat, names, member, name, call, len(inputs))]
             flat.calls.append(FlatCall(name, member, inputs))
             for tensor in call.outputs:
                 refs[tensor] = reference(name, tensor.index)
             continue
         nested = unique_name(label, prefixes)
         prefixes[nested] = member
-        inner = dict(zip(member._inputs, inputs, strict=True))
-        _expand(flat, names, prefixes, called, member, f"{nested}.", inner)
-        for tensor, output in zip(call.outputs, member._outputs, strict=True):
-            refs[tensor] = inner[member._cuts.get(output, output)]
+        inner = dict(zip(inside._inputs, inputs, strict=True))
+        _expand(flat, names, prefixes, called, inside, f"{nested}.", inner)
+        for tensor, output in zip(call.outputs, inside._outputs, strict=True):
+            refs[tensor] = inner[inside._cuts.get(output, output)]
+
+
+def _carried(flat: Flat, names: dict[str, Any], layer: Stateful, name: str, call: Call, given: int) -> list[str]:
+    """What a call of a stateful layer begins with, where nobody gives it initial states; its last ones are carried."""
+    shapes = [shape[1:] for shape, _ in layer._state_specs([(t.shape, t.dtype) for t in call.inputs])]
+    last = [reference(name, k + 1) for k in range(len(shapes))]
+    begun = given > layer._timed_inputs(call)
+    for states in flat.states:
+        if states.layer is layer:  # a second call goes on where the first one ended
+            before, states.outputs = states.outputs, last
+            return [] if begun else before
+    inputs = []
+    for k in range(0 if begun else len(shapes)):
+        inputs.append(unique_name(f"{name}.state_{k}", names))
+        names[inputs[-1]] = layer
+    flat.states.append(CarriedStates(layer, inputs, shapes, last))
+    return inputs

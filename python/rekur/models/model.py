@@ -16,6 +16,8 @@ from rekur._spec import Spec, dumps, nodes, split_reference
 from rekur._validate import Floats, boolean, check_suffix, integer, show
 from rekur.layers import TYPES, base
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.layers.parts import layers_within, leaves, parts_of
+from rekur.layers.recurrence import flattened
 from rekur.models.graph import Member, collect, cut
 from rekur.models.structure import Structure
 from rekur.models.tree import class_named, plant, tree_of
@@ -87,15 +89,16 @@ class Model(Structure):
         trainable = boolean(options.pop("trainable", True), "Model: trainable")
         self._call(name, "model", seed)
         self._inputs, self._cuts = cut(base.symbolic(inputs, "Model: inputs"))
-        self._outputs = base.symbolic(outputs, "Model: outputs")
+        self._outputs = base.symbolic(flattened(outputs), "Model: outputs")
         self._graph, self._order = collect(self._inputs, self._outputs, self._cuts)
         self._adopt(sorted(self._graph, key=lambda member: member._calls[0].serial))  # names count as calls were made
         try:
             self._build()
         except ValueError:
             for member in self._graph:
-                if isinstance(member, Layer) and member._home is self:
-                    member._home = None
+                for layer in (member, *leaves(member)):
+                    if isinstance(layer, Layer) and layer._home is self:
+                        layer._home = None
             raise
         if not trainable:
             self.trainable = False
@@ -147,12 +150,17 @@ class Model(Structure):
             plant(self, tree)
         self._native = core
         flat = self._flat()
-        for layer in flat.layers:
+        for layer in layers_within(self):
             layer._home = self
+        for tensor in self._inputs:
+            tensor.layer._home = self
         names = {name: layer for layer, name in flat.layers.items()}
-        if list(names) != [layer["name"] for layer in spec["layers"]]:
+        carried = [name for states in flat.states for name in states.inputs]
+        if [*names, *carried] != [layer["name"] for layer in spec["layers"]]:
             raise ValueError("the models within the model are not those of its spec")
         for name, trained, scale in core.training:
+            if name in carried:
+                continue
             names[name]._trainable, names[name]._lr_scale = trained, scale
             self._pushed[name] = (trained, scale)
 
@@ -254,7 +262,9 @@ class Model(Structure):
     def _saved(self) -> Spec:
         """What a file says of the model beside the spec: its seed, whether it is a Sequential, the models within it."""
         self._sync_trained()
-        nested = any(not isinstance(member, Layer) for member in self._graph)
+        nested = any(
+            parts_of(member) is not None or member.config() != member._engine_config() for member in self._graph
+        )
         return {"model_seed": self.seed, **({"model_tree": tree_of(self)} if nested else {})}
 
     def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:

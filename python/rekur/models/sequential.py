@@ -202,7 +202,7 @@ def _entrance_of(first: Member) -> InputLayer | None:
         shape = first.input_shape
         if shape is None and first.input_dtype == "int32":
             shape = (None,)  # ids need no further telling
-        return None if shape is None else InputLayer(shape, dtype=first.input_dtype)
+        return None if shape is None else InputLayer(shape, dtype=first.input_dtype, batch_size=first._batch_rows)
     if not first._is_ready():
         return None
     return InputLayer(first._inputs[0].shape[1:], dtype=first._inputs[0].dtype)

@@ -14,7 +14,10 @@ from rekur._summary import summary_lines
 from rekur._validate import Floats, Shape, as_numeric, boolean, did_you_mean, integer, show
 from rekur.layers import base
 from rekur.layers.base import Call, InputLayer, Layer, SymbolicTensor
+from rekur.layers.parts import infer_through, layers_within, parts_of
+from rekur.layers.recurrence import Stateful
 from rekur.models.graph import Flat, Member, flatten
+from rekur.training.carried import Carried
 from rekur.training.data import Port
 from rekur.training.trainable import Trainable, unflatten
 
@@ -130,19 +133,26 @@ class Structure(Trainable):
     def _make_spec(self) -> Spec:
         flat = self._flat()
         inputs = [self._names[tensor.layer] for tensor in self._inputs]
+        carried: list[Spec] = []
+        for states in flat.states:
+            for name, shape in zip(states.inputs, states.shapes, strict=False):
+                carried.append({"type": "Input", "name": name, "shape": list(shape), "dtype": "float32"})
+        outputs = [*flat.outputs, *(ref for states in flat.states for ref in states.outputs)]
         if flat.is_plain():
             reads = {call.layer: {"inputs": call.inputs} for call in flat.calls}
             layers = [
-                {"type": layer.type, "name": name, **reads.get(layer, {}), **layer.config()}
+                {"type": layer.type, "name": name, **reads.get(layer, {}), **layer._engine_config()}
                 for layer, name in flat.layers.items()
             ]
-            return model_spec(self.name, layers, inputs, flat.outputs)
-        layers = [{"type": layer.type, "name": name, **layer.config()} for layer, name in flat.layers.items()]
+            return model_spec(self.name, layers, inputs, outputs)
+        layers = [{"type": layer.type, "name": name, **layer._engine_config()} for layer, name in flat.layers.items()]
+        layers += carried
+        inputs += [entry["name"] for entry in carried]
         calls = []
         for call in flat.calls:
             name = flat.layers[call.layer]
             calls.append({"layer": name, **({"name": call.name} if call.name != name else {}), "inputs": call.inputs})
-        return model_spec(self.name, layers, inputs, flat.outputs, calls)
+        return model_spec(self.name, layers, inputs, outputs, calls)
 
     def _is_ready(self) -> bool:
         return bool(self._outputs)
@@ -154,12 +164,12 @@ class Structure(Trainable):
         return self._native
 
     def _build(self) -> None:
-        for member in self._graph:
-            if not isinstance(member, Layer):
-                member._engine()  # a model within has drawn its weights by its own seed
+        _build_models_within(self)
         flat = self._flat()
         shared: dict[str, tuple[_core.Model, str]] = {}
         for layer, name in flat.layers.items():
+            if layer._home is None:
+                layer._home = self  # a part of a layer that this model is the home of
             home = layer._home
             if home is not None and home is not self:
                 shared[name] = (home._engine(), home._name_of(layer))
@@ -168,6 +178,9 @@ class Structure(Trainable):
         core = _core.Model(dumps(self._make_spec()), shared)
         core.initialize(self.seed, [p for p, _, _ in core.parameters if p.partition("/")[0] in shared])
         self._native, self._described, self._bound, self._before, self._pushed = core, None, None, None, {}
+        for layer in layers_within(self):
+            if layer._initial_weights is not None and layer._home is self and not {*layer._engine_names()} & {*shared}:
+                self._set_weights(layer._initial_weights, layer._engine_names(), f"{layer!r}: weights")
 
     def _name_of(self, layer: Layer) -> str:
         """The layer's name in the engine."""
@@ -191,23 +204,36 @@ class Structure(Trainable):
                 for ref in call.inputs:
                     users.setdefault(split_reference(ref)[0], f" (of {call.layer!r})")
             inputs = []
-            for k, (name, shape, dtype) in enumerate(engine.inputs):
+            for k, (name, shape, dtype) in enumerate(engine.inputs[: len(self._inputs)]):
                 timed = len(shape) == (2 if dtype == "int32" else 3)
                 inputs.append(Port(name, tuple(shape), dtype, k if timed else None, users.get(name, "")))
             outputs = [
                 Port(name, tuple(shape), dtype, source)
                 for name, (_, shape, dtype), source in zip(
-                    self._output_names(), engine.outputs, time_sources(spec), strict=True
+                    self._output_names(), engine.outputs, time_sources(spec), strict=False
                 )
             ]
             self._described = inputs, outputs
         return self._described
 
+    def _carried(self) -> Carried | None:
+        states = self._flat().states
+        if not states:
+            return None
+        sizes = {tensor.layer.batch_size for tensor in self._inputs} - {None}
+        return Carried(states, len(self._inputs), len(self._outputs), max(sizes, default=None))
+
+    def reset_states(self) -> None:
+        """Let the stateful layers begin anew, from zeros, with the next batch."""
+        for layer in layers_within(self):
+            if isinstance(layer, Stateful):
+                layer.reset_states()
+
     def _output_names(self) -> list[str]:
         """Those of the engine; of a model within this one its own name, as in Keras."""
-        names = [name for name, _, _ in self._engine().outputs]
+        names = [name for name, _, _ in self._engine().outputs[: len(self._outputs)]]
         own = [
-            name if isinstance(t.layer, Layer) else reference(self._names[t.layer], t.index)
+            name if parts_of(t.layer) is None else reference(self._names[t.layer], t.index)
             for name, t in zip(names, self._outputs, strict=True)
         ]
         return own if len(set(own)) == len(own) else names
@@ -270,7 +296,6 @@ class Structure(Trainable):
 
     def _infer(self, inputs: list[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
         """Shapes and dtypes of the outputs for those of inputs."""
-        known: dict[SymbolicTensor, tuple[Shape, str]] = {}
         for own, (shape, dtype) in zip(self._inputs, inputs, strict=True):
             fits = len(shape) == len(own.shape) and dtype == own.dtype
             if not fits or any(None not in pair and pair[0] != pair[1] for pair in zip(own.shape, shape, strict=True)):
@@ -278,13 +303,7 @@ class Structure(Trainable):
                 raise ValueError(
                     f"{self._whose()}: input '{name}': expected {wanted}, got {dtype} of shape {show(shape)}"
                 )
-            known[own] = (shape, dtype)
-        for call in self._order:
-            if isinstance(call.layer, InputLayer):
-                continue
-            found = call.layer._infer([known[self._cuts.get(t, t)] for t in call.inputs])
-            known.update(zip(call.outputs, [(tuple(shape), dtype) for shape, dtype in found], strict=True))
-        return [known[self._cuts.get(t, t)] for t in self._outputs]
+        return infer_through(self, inputs)
 
     # Layers and weights.
 
@@ -387,12 +406,15 @@ class Structure(Trainable):
         ValueError
             If their number or a shape is wrong; nothing is changed then.
         """
-        self._set_weights(weights, "", f"model '{self.name}'")
+        self._set_weights(weights, None, f"model '{self.name}'")
 
-    def _set_weights(self, weights: Any, prefix: str, what: str) -> None:
+    def _set_weights(self, weights: Any, layers: Sequence[str] | None, what: str) -> None:
+        """Those of some of the engine's layers; None: of all."""
         engine = self._engine()
         flat = engine.get_weights()
-        named = {n: w for n, w in unflatten(engine, flat).items() if n.startswith(prefix)}
+        named = unflatten(engine, flat)
+        if layers is not None:
+            named = {name: into for name, into in named.items() if name.partition("/")[0] in layers}
         if isinstance(weights, np.ndarray) and weights.dtype == object:
             weights = list(weights)  # of arrays of several shapes
         if not isinstance(weights, Sequence) or isinstance(weights, (str, bytes)):
@@ -430,3 +452,11 @@ class Structure(Trainable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} '{self.name}', {len(self.layers)} layers>"
+
+
+def _build_models_within(graph: Any) -> None:
+    for member in graph._graph:
+        if not isinstance(member, Layer):
+            member._engine()  # a model within has drawn its weights by its own seed
+        elif (inside := parts_of(member)) is not None:
+            _build_models_within(inside)

@@ -10,6 +10,7 @@ from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, describe, recurrent_core
 
 INT64 = 7  # onnx.TensorProto.INT64
+_BEGINNING = 2**31 - 1  # and beyond, as a Slice's negative end: to the first one
 
 
 def batch_size(graph: Graph, plan: Plan, x: Tensor) -> str:
@@ -73,6 +74,20 @@ def _valid(graph: Graph, x: Tensor, value: str, name: str) -> str:
     steps = graph.once("Unsqueeze", [valid, graph.integers(2)], f"{x.label}/valid_steps")
     zero = graph.initializer("float32/zero", np.array(0, np.float32))
     return graph.emit("Where", [steps, value, zero], name)
+
+
+def flipped(graph: Graph, x: Tensor, name: str) -> str:
+    """A time-major sequence from each row's end, zeros past the rows' lengths."""
+    assert x.axis is not None
+    value = graph.time_major(x)
+    if x.axis.lengths is None:
+        last = graph.integers(-1)
+        return graph.emit("Slice", [value, last, graph.integers(-_BEGINNING), graph.integers(0), last], name)
+    lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
+    # onnxruntime wants lengths of one step at least; a row of one step and one without are reversed alike.
+    some = graph.emit("Max", [lengths, graph.integers(1)], f"{name}/lengths")
+    turned = graph.emit("ReverseSequence", [value, some], f"{name}/reversed", batch_axis=1, time_axis=0)
+    return _valid(graph, x, turned, name)
 
 
 def times(graph: Graph, x: str, label: str) -> str:

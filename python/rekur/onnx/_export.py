@@ -136,7 +136,7 @@ def export(
     OSError
         The file cannot be written.
     """
-    _check_is_model(model, "export")
+    model = _with_states_apart(model, "export")
     target = Path(check_suffix(path, "export", ONNX))
     if opset not in OPSETS:
         raise ExportError(f"opset must be {OPSETS[0]} to {OPSETS[-2]}, or {OPSETS[-1]}, got {opset}")
@@ -224,8 +224,13 @@ def verify(
         import rekur
 
         model = cast(Exportable, rekur.load(os.fspath(model)))
-    _check_is_model(model, "verify")
-    return compare(model, read(as_path(path, "verify")), tolerance=tolerance, providers=providers, seed=seed)
+    return compare(
+        _with_states_apart(model, "verify"),
+        read(as_path(path, "verify")),
+        tolerance=tolerance,
+        providers=providers,
+        seed=seed,
+    )
 
 
 def _check_opset(opset: int) -> None:
@@ -236,9 +241,18 @@ def _check_opset(opset: int) -> None:
         raise ExportError(f"opset {opset}: the installed onnx {onnx.__version__} knows opsets up to {known}")
 
 
-def _check_is_model(model: object, what: str) -> None:
+def _with_states_apart(model: Any, what: str) -> Exportable:
+    """The model; where stateful layers carry states, one that has these as inputs and outputs, as its spec says."""
     if not all(hasattr(type(model), name) for name in ("named_weights", "predict")):
         raise TypeError(f"{what}: expected a rekur model, got {model!r}")
+    carried = getattr(model, "_carried", None)
+    if carried is None or carried() is None:
+        return cast(Exportable, model)
+    import rekur
+
+    apart = rekur.Model.from_spec(model.spec)
+    apart.set_weights(model.get_weights())
+    return cast(Exportable, apart)
 
 
 def _entries(

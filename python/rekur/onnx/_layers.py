@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._activations import resolve
-from rekur.onnx._around import step_of
+from rekur.onnx._around import flipped, step_of
 from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
@@ -151,6 +151,13 @@ def _step(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
     return [Tensor(layer["name"], x.features, batch_major=value)]
 
 
+def _flip(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    if x.axis is None:
+        raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
+    return [Tensor(layer["name"], x.features, x.axis, time_major=flipped(graph, x, f"{layer['name']}/time_major"))]
+
+
 def _slice(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,) = inputs
     assert x.features is not None
@@ -245,6 +252,7 @@ LAYERS: dict[str, Rule] = {
     "Rescaling": _rescaling,
     "Step": _step,
     "Slice": _slice,
+    "Flip": _flip,
     "Concatenate": _concatenate,
     "Add": _add,
     "Multiply": _multiply,

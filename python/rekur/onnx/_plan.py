@@ -13,7 +13,7 @@ from rekur.onnx._errors import ExportError
 Layer = Mapping[str, Any]
 Ref = tuple[str, int]  # (layer, output)
 
-READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step")  # the types that treat a row by its length
+READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip")  # the types that treat a row by its length
 
 
 def parse_ref(text: str) -> Ref:
@@ -147,7 +147,7 @@ class Plan:
         readers = [layer for layer in self.live if layer["type"] in READ_LENGTHS]
         read = {sources.get(parse_ref(layer["inputs"][0])) for layer in readers}
         if lengths and not read:
-            raise ExportError("lengths=True: the model has no recurrent layer and no Step that could use them")
+            raise ExportError("lengths=True: the model has no recurrent layer, no Step and no Flip that could use them")
         least: dict[str | None, int] = {}
         for layer in self.live:
             if layer["type"] == "Step":

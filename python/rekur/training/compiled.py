@@ -13,6 +13,7 @@ from rekur import metrics as metrics_
 from rekur import optimizers as optimizers_
 from rekur._spec import dumps
 from rekur._validate import Floats, did_you_mean, integer, real
+from rekur.training.carried import Carried
 from rekur.training.data import Port, Rows
 
 Config = dict[str, Any]
@@ -33,9 +34,9 @@ class Compiled:
         self.loss_weights = _each(loss_weights, lambda w: real(w, "loss_weights"))
         self.seed = None if seed is None else integer(seed, "seed", 0)  # None: the model's
 
-    def bind(self, model: _core.Model, outputs: Sequence[Port], seed: int) -> "Bound":
+    def bind(self, model: _core.Model, outputs: Sequence[Port], seed: int, carried: Carried | None = None) -> "Bound":
         """The trainer of a model and all around it; ``seed`` is the model's."""
-        return Bound(self, model, outputs, seed if self.seed is None else self.seed)
+        return Bound(self, model, outputs, seed if self.seed is None else self.seed, carried)
 
     def losses(self) -> list[losses_.Loss]:
         """The losses, wherever they stand."""
@@ -127,7 +128,10 @@ def _in_python(loss: losses_.Numpy, batch: Rows, k: int, port: Port) -> Callable
 class Bound:
     """A compiled model's trainer, and what it takes to read its results."""
 
-    def __init__(self, compiled: Compiled, model: _core.Model, outputs: Sequence[Port], seed: int) -> None:
+    def __init__(
+        self, compiled: Compiled, model: _core.Model, outputs: Sequence[Port], seed: int, carried: Carried | None
+    ) -> None:
+        self.carried = carried
         self.outputs = list(outputs)
         losses: list[losses_.Loss | None] = _per_output(compiled.loss, outputs, "loss")
         if all(loss is None for loss in losses):
@@ -145,7 +149,11 @@ class Bound:
         given = [metric for metrics in self.metrics for metric in metrics]
         self.takes_any_weights = all(type(m)._check_weights is metrics_.Metric._check_weights for m in given)
         self._version = self.optimizer._version
-        self._trainer = _core.Trainer(model, dumps(self.config()))
+        config = self.config()
+        if carried is not None:
+            config["losses"] = carried.padded(config["losses"], "outputs")
+            config["loss_weights"] = carried.padded(config["loss_weights"], "outputs", 1.0)
+        self._trainer = _core.Trainer(model, dumps(config))
 
     @property
     def trainer(self) -> _core.Trainer:
@@ -198,7 +206,19 @@ class Bound:
         targets = batch.targets
         if own is not None:  # of any dtype: the engine does not see them
             targets = [None if function is not None else y for function, y in zip(own, targets, strict=True)]
-        return call(batch.inputs, targets, batch.lengths_or_none, batch.weights, self.wants_outputs, own)
+        lengths, weights, carried = batch.lengths_or_none, batch.weights, self.carried
+        if carried is None:
+            return call(batch.inputs, targets, lengths, weights, self.wants_outputs, own)
+        loss, losses, outputs = call(
+            carried.inputs(batch.inputs),
+            carried.padded(targets, "outputs"),
+            None if lengths is None else carried.padded(lengths, "inputs"),
+            carried.padded(weights, "outputs"),
+            True,
+            None if own is None else carried.padded(own, "outputs"),
+        )
+        assert outputs is not None
+        return loss, losses[: len(self.outputs)], carried.keep(outputs)
 
     @property
     def wants_outputs(self) -> bool:

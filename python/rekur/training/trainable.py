@@ -10,11 +10,12 @@ from rekur import _core
 from rekur._own import check_arguments, named_after
 from rekur._random import epoch_order
 from rekur._settings import Guarded, Setting
-from rekur._validate import Floats, as_float32, boolean, integer, real, show
+from rekur._validate import Array, Floats, as_float32, boolean, integer, real, show
 from rekur.callbacks import Callback, CallbackList, History
 from rekur.callbacks.base import as_list
 from rekur.optimizers import Optimizer
 from rekur.training import data
+from rekur.training.carried import Carried
 from rekur.training.compiled import Bound, Compiled, Totals
 from rekur.training.data import Port, Rows
 from rekur.training.progress import Progress, check_verbose
@@ -92,7 +93,9 @@ class Trainable(Guarded):
         if options:
             check_arguments(options, Trainable.compile)
         compiled = Compiled(optimizer, loss, metrics, loss_weights, seed)
-        bound = compiled.bind(self._engine(), self._ports()[1], self.seed) if self._is_ready() else None
+        bound = (
+            compiled.bind(self._engine(), self._ports()[1], self.seed, self._carried()) if self._is_ready() else None
+        )
         self._compiled, self._bound = compiled, bound
 
     def _is_ready(self) -> bool:
@@ -103,7 +106,7 @@ class Trainable(Guarded):
             raise RuntimeError(f"model '{self.name}' is not compiled: call compile(optimizer=…, loss=…) first")
         engine = self._engine(x)
         if self._bound is None:
-            self._bound = self._compiled.bind(engine, self._ports()[1], self.seed)
+            self._bound = self._compiled.bind(engine, self._ports()[1], self.seed, self._carried())
         return self._bound
 
     @property
@@ -143,7 +146,26 @@ class Trainable(Guarded):
         if bound.probed:
             return
         engine = self._engine()
-        bound.probe(rows.take(slice(0, batch_size)), lambda batch: engine.predict(batch.inputs, batch.lengths_or_none))
+        bound.probe(
+            rows.take(slice(0, batch_size)),
+            lambda batch: self._compute(engine, batch.inputs, batch.lengths_or_none, False),
+        )
+
+    def _carried(self) -> Carried | None:
+        """The states that layers carry from batch to batch, if any do."""
+        raise NotImplementedError
+
+    def _compute(self, engine: _core.Model, inputs: list[Array], lengths: Any, goes_on: bool = True) -> list[Floats]:
+        """Outputs; ``goes_on``: the next batch begins with the states after this one."""
+        carried = self._carried()
+        if carried is None:
+            return engine.predict(inputs, lengths)
+        outputs = engine.predict(carried.inputs(inputs), None if lengths is None else carried.padded(lengths, "inputs"))
+        return carried.keep(outputs) if goes_on else outputs[: len(self._ports()[1])]
+
+    def _check_batches(self, rows: int, batch_size: int) -> None:
+        if (carried := self._carried()) is not None:
+            carried.check(rows, batch_size)
 
     def fit(
         self,
@@ -219,6 +241,8 @@ class Trainable(Guarded):
         elif real(validation_split, "validation_split", 0, 1):
             rows, validation = data.split(rows, float(validation_split))
 
+        for given in (rows,) if validation is None else (rows, validation):
+            self._check_batches(len(given), batch_size)
         steps = -(-len(rows) // batch_size)
         history = History()
         names = bound.names()
@@ -323,6 +347,7 @@ class Trainable(Guarded):
         bound = self._trainer(x)
         batch_size = _batch_size(batch_size)
         rows = self._rows(bound, x, y, sample_weight, lengths)
+        self._check_batches(len(rows), batch_size)
         steps, shown = -(-len(rows) // batch_size), check_verbose(verbose)
         params = {"epochs": 1, "steps": steps, "verbose": shown}
         hooks = CallbackList(as_list(callbacks), self, params)  # type: ignore[arg-type]
@@ -373,9 +398,11 @@ class Trainable(Guarded):
         inputs = data.make_inputs(x, ports)
         verbosity = check_verbose(verbose)
         if lengths is None and verbosity == 0 and callbacks is None and len(inputs[0]) <= batch_size:
-            joined = engine.predict(inputs, None)  # a step at a time every microsecond shows
+            self._check_batches(len(inputs[0]), batch_size)
+            joined = self._compute(engine, inputs, None)  # a step at a time every microsecond shows
             return joined[0] if len(outputs) == 1 else joined
         rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
+        self._check_batches(len(rows), batch_size)
         steps = -(-len(rows) // batch_size)
         params = {"epochs": 1, "steps": steps, "verbose": verbosity}
         hooks = CallbackList(as_list(callbacks), self, params)  # type: ignore[arg-type]
@@ -387,7 +414,7 @@ class Trainable(Guarded):
             for number, batch in enumerate(data.batches(rows, batch_size)):
                 if listened:
                     hooks.call("on_predict_batch_begin", number, {})
-                pieces.append(engine.predict(batch.inputs, batch.lengths_or_none))
+                pieces.append(self._compute(engine, batch.inputs, batch.lengths_or_none))
                 progress.step()
                 if listened:
                     outs = pieces[-1]
@@ -413,6 +440,7 @@ class Trainable(Guarded):
             check_arguments(options, Trainable.train_on_batch)
         bound = self._trainer(x)
         batch = self._rows(bound, x, y, sample_weight, lengths)
+        self._check_batches(len(batch), len(batch))
         self._probe(bound, batch, len(batch))
         self._sync_trained()
         _, losses, outputs = bound.step(batch)
@@ -434,6 +462,7 @@ class Trainable(Guarded):
             check_arguments(options, Trainable.test_on_batch)
         bound = self._trainer(x)
         rows = self._rows(bound, x, y, sample_weight, lengths)
+        self._check_batches(len(rows), len(rows))
         self._probe(bound, rows, len(rows))
         return _returned(self._evaluate(bound, rows, len(rows)), return_dict)
 
@@ -471,7 +500,13 @@ class Trainable(Guarded):
         inputs = data.make_inputs(x, ports)
         rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
         seed, step = integer(seed, "seed", 0), integer(step, "step", 0)
-        values, tape = engine.forward(rows.inputs, rows.lengths_or_none, seed, step)
+        carried, given_lengths = self._carried(), rows.lengths_or_none
+        if carried is not None and given_lengths is not None:
+            given_lengths = carried.padded(given_lengths, "inputs")
+        values, tape = engine.forward(
+            rows.inputs if carried is None else carried.inputs(rows.inputs), given_lengths, seed, step
+        )
+        values = values[: len(outputs)]
         given = output_gradients(values) if callable(output_gradients) else output_gradients
         arriving: list[Floats | None] = []
         for port, value, gradient in zip(
@@ -482,8 +517,10 @@ class Trainable(Guarded):
             if array is not None and array.shape != value.shape:
                 raise ValueError(f"{what}: expected shape {show(value.shape)}, got {show(array.shape)}")
             arriving.append(array)
-        flat, input_gradients = engine.backward(tape, arriving)
-        return values, unflatten(engine, flat), input_gradients
+        flat, input_gradients = engine.backward(
+            tape, arriving if carried is None else carried.padded(arriving, "outputs")
+        )
+        return values, unflatten(engine, flat), input_gradients[: len(ports)]
 
 
 def unflatten(engine: _core.Model, flat: Floats) -> dict[str, Floats]:

@@ -58,6 +58,18 @@ def _step_view(call: Call, x: View, axis: int, index: int, keep: bool) -> View:
     return View(parts, (*x.axes[:axis], *((ONE,) if keep else ()), *x.axes[axis + 1 :]))
 
 
+def _flipped(call: Call, x: View, axis: int) -> View:
+    """A sequence from its end."""
+    dim = x.axes[axis]
+    assert isinstance(dim, Dim)
+    dim.mark(TIME)
+    parts = tuple(
+        tuple(call.graph.add("Flip", call.at, [piece], piece.features, {}, dims=piece.dims) for piece in part)
+        for part in x.parts
+    )
+    return View(parts, x.axes)
+
+
 def _take(call: Call, value: Value, axis: int, chosen: range) -> Value:
     """Some indices along an axis whose size is a number."""
     if isinstance(value, Known):
@@ -124,14 +136,16 @@ def _slice_one(call: Call, value: Value, axis: int, start: Extent, end: Extent, 
     assert isinstance(dim, Dim)
     if dim.size is not None:
         chosen = range(*slice(start, end, by).indices(dim.size))
-        if len(chosen) == dim.size and by == 1:
-            return value
+        if len(chosen) == dim.size:
+            return value if by == 1 else _flipped(call, value, axis)
         if len(chosen) == 1:
             return _step_view(call, value, axis, chosen[0], keep=True)
     elif by == 1 and (start, end) == (-1, max(end, FAR)):
         return _step_view(call, value, axis, -1, keep=True)
     elif by == 1 and end - start == 1 and (start >= 0 or end < 0):  # [-1, 0) is nothing
         return _step_view(call, value, axis, start, keep=True)
+    if by == -1 and (start == -1 or start >= FAR) and end <= -FAR:
+        return _flipped(call, value, axis)
     if by < 0:
         raise Refused(f"turns the {name(dim)} axis around; for a reversed layer write direction=reverse")
     raise Refused(f"takes [{start}, {end}) of the {name(dim)} axis; only a single step can be taken")

@@ -1,0 +1,346 @@
+"""The cells of the recurrent layers by themselves, and layers that are stacks of cells: Keras's spelling of both."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rekur._own import named_after
+from rekur._settings import Setting
+from rekur._spec import Spec
+from rekur._validate import Floats, boolean, integer
+from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.recurrence import Recurrent, Stateful
+from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
+
+_OF_A_LAYER = ("return_sequences", "return_state", "reverse", "go_backwards", "stateful", "input_shape")
+_OF_ANY_LAYER = (*_OF_A_LAYER, "trainable")
+
+
+@named_after("rekur.layers", "LSTMCell")
+class BuiltInCell(Layer):
+    """A cell that is built in: the layer of it, without what says how a layer goes through time."""
+
+    _layer_class: ClassVar[type[Recurrent]]
+    _layer: Recurrent
+    _owner_of: Any = None  # the layer whose cell it is
+
+    def __init__(self, units: int, *arguments: Any, name: str | None = None, **options: Any) -> None:
+        vars(self)["_layer"] = None
+        super().__init__(name)
+        for key in options:
+            if key in _OF_A_LAYER:
+                raise TypeError(f"{self!r} has no argument '{key}': it is one of RNN, which goes through time")
+        self._layer = self._layer_class(units, *arguments, **options)
+
+    @classmethod
+    def _of(cls, layer: Recurrent) -> "BuiltInCell":
+        """The cell of a layer."""
+        made = cls.__new__(cls)
+        vars(made)["_layer"] = None
+        Layer.__init__(made, layer._name and f"{layer._name}_cell")
+        made._layer = made._owner_of = layer
+        return made
+
+    @property
+    def state_size(self) -> int | list[int]:
+        """The width of the state, or of each where there are several."""
+        sizes = [self._layer.units] * len(self._layer._state_names())
+        return sizes[0] if len(sizes) == 1 else sizes
+
+    @property
+    def output_size(self) -> int:
+        return int(self._layer.units)
+
+    def get_initial_state(self, batch_size: int) -> list[Floats]:
+        """Zeros ``(batch_size, units)``, one array a state."""
+        shape = (integer(batch_size, f"{self!r}: batch_size", 0), self._layer.units)
+        return [np.zeros(shape, np.float32) for _ in self._layer._state_names()]
+
+    def get_weights(self) -> list[Floats]:
+        return self._layer.get_weights()
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        self._layer.set_weights(weights)
+
+    def count_params(self) -> int:
+        return self._layer.count_params()
+
+    def config(self) -> Spec:
+        return {key: value for key, value in self._layer.config().items() if key not in _OF_A_LAYER}
+
+    @classmethod
+    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+        """A cell of its keys in the spec."""
+        made = cls._of(cls._layer_class.from_config(config))  # type: ignore[arg-type]
+        made._owner_of = None
+        if name is not None:
+            made.name = name
+        return made
+
+    def _claim(self, what: object) -> None:
+        """Become the cell of a layer."""
+        if self._owner_of is not None:
+            raise ValueError(f"{self!r} is the cell of {self._owner_of!r} already: make a cell of its own")
+        self._owner_of = what
+
+    def _whole(self, name: str | None, options: dict[str, Any]) -> Recurrent:
+        """A layer that goes through time with this cell, whose own it is from now on."""
+        layer = self._layer_class.from_config(self.config(), name)
+        assert isinstance(layer, Recurrent)
+        for key, value in options.items():
+            setattr(layer, key, value)
+        self._layer = layer
+        layer._cell_object = self
+        return layer
+
+    def __getattr__(self, name: str) -> Any:
+        layer = vars(self).get("_layer")
+        if layer is not None and name in layer._settable() and name not in _OF_A_LAYER:
+            return getattr(layer, name)
+        return super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        layer = vars(self).get("_layer")
+        if layer is not None and name in layer._settable() and name not in (*_OF_A_LAYER, "name", "trainable"):
+            setattr(layer, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        raise ValueError(
+            f"{self!r} is a step of a recurrent layer, not a layer: RNN({self.type}({self._layer.units})) goes through "
+            "time with it"
+        )
+
+
+class SimpleRNNCell(BuiltInCell):
+    """The cell of :class:`SimpleRNN`, whose parameters it has: for :class:`RNN` and :class:`StackedRNNCells`."""
+
+    type = "SimpleRNNCell"
+    _layer_class = SimpleRNN
+
+
+class LSTMCell(BuiltInCell):
+    """The cell of :class:`LSTM`, whose parameters it has: for :class:`RNN` and :class:`StackedRNNCells`."""
+
+    type = "LSTMCell"
+    _layer_class = LSTM
+
+
+class GRUCell(BuiltInCell):
+    """The cell of :class:`GRU`, whose parameters it has: for :class:`RNN` and :class:`StackedRNNCells`."""
+
+    type = "GRUCell"
+    _layer_class = GRU
+
+
+CELLS: dict[str, type[BuiltInCell]] = {cell.type: cell for cell in (SimpleRNNCell, LSTMCell, GRUCell)}
+
+
+def cell_of(layer: Recurrent) -> BuiltInCell:
+    """The cell of a layer that is built in."""
+    if layer._cell_object is None:
+        layer._cell_object = next(cell for cell in CELLS.values() if cell._layer_class is type(layer))._of(layer)
+    found: BuiltInCell = layer._cell_object
+    return found
+
+
+class StackedRNNCells(Layer):
+    """Several cells as one, each of which reads what the one before it gives: for :class:`RNN`.
+
+    Parameters
+    ----------
+    cells : list of LSTMCell, GRUCell or SimpleRNNCell
+    """
+
+    type = "StackedRNNCells"
+
+    def __init__(self, cells: Sequence[Any], *, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        if not isinstance(cells, (list, tuple)) or not cells:
+            raise TypeError(f"{self!r}: expected a list of cells, got {cells!r}")
+        for k, cell in enumerate(cells):
+            if not isinstance(cell, BuiltInCell):
+                raise TypeError(
+                    f"{self!r}: cells[{k}]: expected an LSTMCell, GRUCell or SimpleRNNCell, got {cell!r}; layers on "
+                    "top of one another stack cells of any kind"
+                )
+        self._cells = list(cells)
+
+    @property
+    def cells(self) -> list[BuiltInCell]:
+        """The cells; a list to read."""
+        return list(self._cells)
+
+    @property
+    def state_size(self) -> list[int | list[int]]:
+        """The width of each cell's state, a list where it has several."""
+        return [cell.state_size for cell in self._cells]
+
+    @property
+    def output_size(self) -> int:
+        return int(self._cells[-1].output_size)
+
+    def get_initial_state(self, batch_size: int) -> list[list[Floats]]:
+        """Zeros, a list of arrays a cell."""
+        return [cell.get_initial_state(batch_size) for cell in self._cells]
+
+    def get_weights(self) -> list[Floats]:
+        return [w for cell in self._cells for w in cell.get_weights()]
+
+    def config(self) -> Spec:
+        return {"cells": [{"type": cell.type, **cell.config()} for cell in self._cells]}
+
+    @classmethod
+    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+        cells = [
+            CELLS[cell["type"]].from_config({k: v for k, v in cell.items() if k != "type"}) for cell in config["cells"]
+        ]
+        return cls(cells, name=name)
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        raise ValueError(f"{self!r} is a step of a recurrent layer, not a layer: RNN(cells) goes through time with it")
+
+
+class StackedRNN(Stateful):
+    """What RNN makes of a list of cells: a stack of layers in one.
+
+    Weights: those of the cells, in order. States: those of the first cell, then of the second, ….
+    """
+
+    type = "RNN"
+    _keeps_order = False  # whether go_backwards leaves the outputs in the order of the input
+
+    return_sequences = Setting(boolean)
+    return_state = Setting(boolean)
+    go_backwards = Setting(boolean)
+    stateful = Setting(boolean)
+
+    def __init__(
+        self,
+        cell: StackedRNNCells,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        self._cell = cell
+        for part in cell.cells:
+            part._claim(self)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+
+    @property
+    def cell(self) -> StackedRNNCells:
+        return self._cell
+
+    @property
+    def name(self) -> str:
+        return self._name or "rnn"
+
+    @name.setter
+    def name(self, name: str) -> None:
+        Layer.name.fset(self, name)  # type: ignore[attr-defined]
+
+    def _state_count(self) -> int:
+        return sum(len(cell._layer._state_names()) for cell in self._cell.cells)
+
+    def __call__(self, inputs: Any, initial_state: Any = None, **options: Any) -> Any:
+        found = super().__call__(inputs, initial_state, **options)
+        if not self.return_state:
+            return found
+        given: list[Any] = [found.pop(0)]  # and the states of each cell, a list where it has several, as in Keras
+        for cell in self._cell.cells:
+            states = [found.pop(0) for _ in cell._layer._state_names()]
+            given.append(states[0] if len(states) == 1 else states)
+        return given
+
+    def _gives_states(self) -> bool:
+        return self.return_state
+
+    def _in_order(self) -> "StackedRNN":
+        """The same layer, with outputs in the order of the input."""
+        made = copy.deepcopy(self)
+        made._keeps_order = True
+        return made
+
+    def _is_composed(self) -> bool:
+        return True
+
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        x, states, last = inputs[0], list(inputs[1:]), len(self._cell.cells) - 1
+        found: list[SymbolicTensor] = []
+        if states and len(states) != self._state_count():
+            raise ValueError(f"{self!r}: expected {self._state_count()} initial states, got {len(states)}")
+        for k, cell in enumerate(self._cell.cells):
+            layer = cell._whole(
+                None,
+                {
+                    "return_sequences": k < last or self.return_sequences,
+                    "return_state": self.return_state,
+                    "stateful": self.stateful,
+                    "reverse": self.go_backwards,
+                },
+            )
+            count = len(layer._state_names())
+            given, states = states[:count], states[count:]
+            made = layer._connect([x, *given])
+            x = made[0] if self.return_state else made
+            found += made[1:] if self.return_state else []
+        if self.go_backwards and self.return_sequences and not self._keeps_order:
+            from rekur.layers.core import Flip
+
+            x = Flip()(x)
+        return [x, *found]
+
+    def config(self) -> Spec:
+        return {
+            **self._cell.config(),
+            "return_sequences": self.return_sequences,
+            "return_state": self.return_state,
+            "go_backwards": self.go_backwards,
+            "stateful": self.stateful,
+        }
+
+    @classmethod
+    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+        cells = StackedRNNCells.from_config({"cells": config["cells"]})
+        rest = {key: value for key, value in config.items() if key != "cells"}
+        return cls(cells, **rest, name=name)  # type: ignore[arg-type]
+
+    def __reduce__(self) -> Any:
+        return _revived, (self.config(), self._name, self._trainable, self._lr_scale, self.input_shape)
+
+
+def _revived(config: Spec, name: str | None, trainable: bool, lr_scale: float, input_shape: Any) -> StackedRNN:
+    made = StackedRNN.from_config(config, name)
+    assert isinstance(made, StackedRNN)
+    made.trainable, made.lr_scale, made.input_shape = trainable, lr_scale, input_shape
+    return made
+
+
+def layer_with(cell: Any, name: str | None, given: dict[str, Any]) -> Layer | None:
+    """What RNN is of a cell that is built in, or of several; None of any other."""
+    if isinstance(cell, (list, tuple)):
+        cell = StackedRNNCells(cell)
+    if isinstance(cell, StackedRNNCells):
+        return StackedRNN(cell, name=name, **given)
+    if not isinstance(cell, BuiltInCell):
+        return None
+    options = {key: given.pop(key) for key in list(given) if key in _OF_ANY_LAYER}
+    layer = cell._whole(name, options)
+    if given:
+        from rekur._keras import arguments
+
+        arguments.check("RNN", repr(layer), given, (*_OF_ANY_LAYER, "name"))
+    layer._check_settings()
+    cell._claim(layer)
+    return layer
