@@ -186,7 +186,7 @@ def first_states(engine: Engine, inputs: Sequence[np.ndarray]) -> np.ndarray | N
         return None
     states = []
     for layer in live_layers(spec):
-        if layer["type"] == "Bidirectional" or layer.get("reverse") or layer.get("index", -1) != -1:
+        if layer["type"] in ("Bidirectional", "Flip") or layer.get("reverse") or layer.get("index", -1) != -1:
             return None
         if layer["type"] not in RECURRENT:
             continue

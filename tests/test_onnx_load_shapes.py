@@ -118,12 +118,13 @@ def test_lengths_with_another_axis_are_no_sequence_lens(
         (-1, 0, 1),
         (-1, -1, 1),
         (0, 0, 1),
-        (-1, INT64_MIN, -1),
+        (-1, INT64_MIN, -2),
         (0, INT64_MAX, 2),
         (1, INT64_MAX, 1),
         (-2, INT64_MAX, 1),
         (0, -1, 1),
-        (INT64_MAX, INT64_MIN, -1),
+        (INT64_MAX, INT64_MIN, -2),
+        (-2, INT64_MIN, -1),
         (INT64_MIN, -1, 1),
     ],
 )
@@ -136,7 +137,17 @@ def test_a_slice_of_time_that_is_not_one_step_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "step"), [(-1, INT64_MAX, 1), (-2, -1, 1), (3, 4, 1), (INT64_MIN, INT64_MAX, 1), (0, 2**31 - 1, 1)]
+    ("start", "end", "step"),
+    [
+        (-1, INT64_MAX, 1),
+        (-2, -1, 1),
+        (3, 4, 1),
+        (INT64_MIN, INT64_MAX, 1),
+        (0, 2**31 - 1, 1),
+        (-1, INT64_MIN, -1),
+        (INT64_MAX, INT64_MIN, -1),
+        (INT64_MAX, -(2**31), -1),
+    ],
 )
 def test_a_slice_of_time_that_is_one_step_or_all_of_it(
     start: int, end: int, step: int, rng: np.random.Generator

@@ -145,7 +145,7 @@ def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) 
         live.add(name)
         layer = layers[name]
         waiting += layer.get("inputs", [])
-        if layer["type"] == "Bidirectional" or layer.get("reverse"):
+        if layer["type"] in ("Bidirectional", "Flip") or layer.get("reverse"):
             return False
         if layer["type"] == "Step" and (layer["index"] != -1 or lengths):
             return False

@@ -1,4 +1,5 @@
-// Flip: y[b, t] = x[b, L_b - 1 - t]: the steps of each row from its end. Steps past a row's length are zeros.
+// Flip: y[b, t] = x[b, L_b - 1 - t]: the steps of each row from its end. Steps past a row's length are zeros. A mask is no length:
+// all steps are turned around, and the mask stays as it is, as in Keras.
 #include <algorithm>
 
 #include "layers/elementwise.hpp"
@@ -41,7 +42,7 @@ class Flip final : public Layer {
 #endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override {
-    cannot_stream("the first step that it gives is the last one that it reads");
+    cannot_stream("it begins at the end of the sequence");
   }
 
  private:
@@ -56,10 +57,11 @@ class Flip final : public Layer {
   // move(to, from) for each step of each row, counted through the batch; from is kNone past a row's length.
   template <class Move>
   static void over_steps(const Context& run, const Move& move) {
-    const Index T = run.input_specs[0].shape[1], n = numbers_a_step(run.input_specs[0].shape);
-    over_rows(run.batch(), T * n, 1, [&](Index begin, Index end) {
+    const RowSteps steps = run.steps();
+    const Index T = steps.T, n = numbers_a_step(run.input_specs[0].shape);
+    over_rows(run.input_specs[0].shape[0], T * n, 1, [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row) {
-        const Index length = run.lengths != nullptr ? run.lengths[row] : T;
+        const Index length = steps.mask ? T : steps.length(row);
         for (Index t = 0; t < T; ++t) move(row * T + t, t < length ? row * T + length - 1 - t : kNone);
       }
     });
