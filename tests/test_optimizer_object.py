@@ -152,7 +152,7 @@ REFUSED = [
     (Adam, "epsilon", 0, ValueError, "adam: epsilon must be a finite number"),
     (Adam, "learning_rate", 1e300, ValueError, "adam: learning_rate must be a finite number"),
     (Adam, "learning_rate", "0.1", TypeError, "adam: learning_rate must be a number, got '0.1'"),
-    (SGD, "learning_rate", lambda epoch: 0.1, TypeError, "for one that changes give fit a callbacks.LearningRate"),
+    (SGD, "learning_rate", lambda epoch: 0.1, TypeError, "a number or a schedule of rekur.optimizers.schedules"),
     (SGD, "nesterov", 1, TypeError, "sgd: nesterov must be True or False, got 1"),
     (SGD, "clipnorm", 0, ValueError, "sgd: clipnorm must be above 0, got 0"),
     (RMSprop, "rho", -0.1, ValueError, "rmsprop: rho must be a finite number"),
@@ -185,5 +185,7 @@ def test_a_schedule_as_learning_rate_is_told_what_to_use():
             return {}
 
     for schedule in (ExponentialDecay(), lambda step: 0.1):
-        with pytest.raises(TypeError, match=r"adam: learning_rate must be a number.*LearningRateScheduler"):
+        with pytest.raises(
+            TypeError, match=r"adam: learning_rate must be a number or a schedule.*LearningRateSchedule"
+        ):
             Adam(schedule)

@@ -288,3 +288,23 @@ def test_a_tree_that_does_not_fit_the_spec_is_no_file(tmp_path):
         model._engine().save(str(path).encode(), {}, {"rekur.training": rekur._spec.dumps({"model_tree": bad})})
         with pytest.raises((ValueError, OSError)):
             rekur.load(path)
+
+
+def test_an_embedding_begins_with_the_table_it_is_given_and_keeps_it_where_it_is_frozen():
+    table = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    model = rekur.Sequential(
+        [rekur.layers.Embedding(7, 3, weights=[table], trainable=False), rekur.layers.GRU(2), rekur.layers.Dense(1)]
+    )
+    model.compile("sgd", "mse")
+    ids = np.arange(14).reshape(2, 7) % 7
+    model.fit(ids, np.ones(2), verbose=0)
+    np.testing.assert_array_equal(model.layers[0].get_weights()[0], table)
+    twin = rekur.Sequential([rekur.layers.Embedding(7, 3, weights=[table]), rekur.layers.GRU(2)])
+    twin.build((None, 5))
+    twin.set_weights([np.zeros_like(w) for w in twin.get_weights()])
+    twin.add(rekur.layers.Dense(1))  # the engine's model is made again, with the weights as they are
+    assert not twin.predict(ids).any()
+    with pytest.raises(ValueError, match=r"Embedding 'embedding': weights: expected .* of shape \(7, 3\)"):
+        rekur.Sequential([rekur.layers.Embedding(7, 3, weights=[table[:5]])]).build((None, 5))
+    with pytest.raises(TypeError, match="weights must be a list of arrays"):
+        rekur.layers.Embedding(7, 3, weights=table)

@@ -25,21 +25,41 @@ from rekur._export_cpp import CppReport, export_cpp
 from rekur._own import no_attribute
 from rekur._random import set_random_seed
 from rekur._readout import fit_readout
-from rekur.layers import Input
+from rekur.initializers import Initializer
+from rekur.layers import Input, InputLayer, Layer
+from rekur.layers import SymbolicTensor as KerasTensor
+from rekur.losses import Loss
+from rekur.metrics import Metric
 from rekur.models import Model, Sequential, load_model
 from rekur.models import load_model as load
+from rekur.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from rekur import cells, data, debug, onnx, ops
+    from rekur import cells, data, debug, onnx, ops, preprocessing, utils
     from rekur._compile import compile_cells
 
 get_num_threads = num_threads
-_LAZY = ("cells", "data", "debug", "onnx", "ops")  # imported when first used: they bring in packages that take time
+_LAZY = (
+    "cells",
+    "data",
+    "debug",
+    "onnx",
+    "ops",
+    "preprocessing",
+    "utils",
+)  # imported when first used: they bring in packages that take time
 
 __all__ = [
     "CppReport",
+    "Initializer",
     "Input",
+    "InputLayer",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
     "Sequential",
     "__version__",
     "activations",
@@ -66,9 +86,11 @@ __all__ = [
     "onnx",
     "ops",
     "optimizers",
+    "preprocessing",
     "set_isa",
     "set_num_threads",
     "set_random_seed",
+    "utils",
 ]
 
 

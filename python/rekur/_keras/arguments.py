@@ -144,7 +144,7 @@ _OPTIMIZER: Table = {
     "jit_compile": Foreign(_anything, "there is nothing to compile"),
     "weight_decay": Foreign(_values(None, 0), "rekur.optimizers.AdamW and SGD have it"),
     "lr": Foreign(_none, "it is called learning_rate"),
-    "decay": Foreign(_values(None, 0), "give fit a callbacks.LearningRateScheduler"),
+    "decay": Foreign(_values(None, 0), "learning_rate= takes a schedule of rekur.optimizers.schedules"),
 }
 
 _LOSS: Table = {

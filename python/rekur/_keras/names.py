@@ -150,7 +150,6 @@ _OPTIMIZERS: dict[str, str] = {
     "Muon": "'adamw' comes nearest",
     "ScheduleFreeAdamW": "'adamw' comes nearest",
     "LossScaleOptimizer": "all is float32, whose gradients need no scaling",
-    "schedules": "give fit a callbacks.LearningRateScheduler, or set optimizer.learning_rate between steps",
     "legacy": "the optimizers here are those of Keras 3",
     **_plain("MultiOptimizer OptimizerMap"),
 }
@@ -172,17 +171,8 @@ _MODELS: dict[str, str] = {
 }
 
 _TOP: dict[str, str] = {
-    "Layer": "here it is rekur.layers.Layer",
-    "Initializer": "here it is rekur.initializers.Initializer",
-    "Loss": "here it is rekur.losses.Loss",
-    "Metric": "here it is rekur.metrics.Metric",
-    "Optimizer": "here it is rekur.optimizers.Optimizer",
-    "KerasTensor": "here it is rekur.layers.SymbolicTensor",
     "InputSpec": "a layer checks its inputs when it is called",
     "Function": "rekur.Model(inputs, outputs)",
-    "utils": "numpy.eye(classes)[labels] is to_categorical, rekur.set_random_seed sets the seed; pad with NumPy at the "
-    "end of the rows and give lengths=",
-    "preprocessing": "pad the rows at their end with NumPy and give their lengths as lengths=",
     "saving": "model.save and rekur.load",
     "datasets": "rekur.data has real series; arrays come from anywhere",
     "regularizers": "weight_decay= of rekur.optimizers.AdamW and SGD draws weights to zero too",
@@ -200,7 +190,29 @@ _TOP: dict[str, str] = {
     **_plain("RematScope applications distribution distillation legacy name_scope remat tree visualization device"),
 }
 
+_UTILS: dict[str, str] = {
+    "plot_model": "model.summary() prints the layers",
+    "model_to_dot": "model.summary() prints the layers",
+    "get_file": "urllib.request.urlretrieve fetches a file",
+    "timeseries_dataset_from_array": "rekur.data makes windows of a series",
+    "Sequence": "fit reads arrays; train_on_batch takes what a generator gives",
+    "PyDataset": "fit reads arrays; train_on_batch takes what a generator gives",
+    "split_dataset": "slices of the arrays, or fit(validation_split=…)",
+    "clear_session": "there is nothing to clear",
+    "get_custom_objects": "a file holds no code, and needs none",
+    "custom_object_scope": "a file holds no code, and needs none",
+    "CustomObjectScope": "a file holds no code, and needs none",
+    "register_keras_serializable": "a file holds no code, and needs none",
+    **_plain(
+        """Config Progbar FeatureSpace array_to_img audio_dataset_from_directory bounding_boxes deserialize_keras_object
+        get_registered_name get_registered_object get_source_inputs image_dataset_from_directory img_to_array
+        is_interactive_logging_enabled is_keras_tensor legacy load_img pack_x_y_sample_weight save_img
+        serialize_keras_object set_random_state text_dataset_from_directory unpack_x_y_sample_weight"""
+    ),
+}
+
 _KINDS = {
+    "utils": _UTILS,
     "layer": _LAYERS,
     "initializer": _INITIALIZERS,
     "activation": _ACTIVATIONS,

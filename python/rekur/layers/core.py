@@ -1,7 +1,7 @@
 """Layers without recurrence. They work on (B, F) and, at every step alike, on (B, T, F); Step on sequences alone."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -153,6 +153,8 @@ class Embedding(Layer):
     output_dim : int
         Features of a row.
     embeddings_initializer : str or Initializer
+    weights : list of one array, optional
+        The table that it begins with, ``(input_dim, output_dim)``; with ``trainable=False`` it stays.
 
     Notes
     -----
@@ -164,6 +166,7 @@ class Embedding(Layer):
     type = "Embedding"
     _keys = ("input_dim", "output_dim", "embeddings_initializer")
     input_dtype = "int32"
+    _further: ClassVar[dict[str, Any]] = {"weights": None}
 
     input_dim = Setting(integer)
     output_dim = Setting(integer)
@@ -179,10 +182,12 @@ class Embedding(Layer):
         **options: Any,
     ) -> None:
         _as_input_shape("input_length", options)
+        weights = options.pop("weights", None)
         super().__init__(name, options)
         self.input_dim = input_dim
         self.output_dim = output_dim
         self.embeddings_initializer = embeddings_initializer
+        self._begin_with(weights)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         entrance = inputs[0].layer if len(inputs) == 1 else None

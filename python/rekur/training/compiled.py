@@ -159,8 +159,8 @@ class Bound:
     def trainer(self) -> _core.Trainer:
         """The engine's trainer, with the optimiser's hyperparameters as they are now."""
         version = self.optimizer._version
-        if version != self._version:
-            self._trainer.set_optimizer(dumps(self.optimizer.config()))
+        if version != self._version or self.optimizer._schedule is not None:
+            self._trainer.set_optimizer(dumps(self.optimizer._config_at(self._trainer.iterations)))
             self._version = version
         return self._trainer
 
@@ -257,7 +257,13 @@ class Bound:
         if left_out:
             _warn_of(left_out, "saved", 5)
         metrics = [[m.config() for m in output if metrics_.is_saved(m)] for output in self.metrics]
-        return {**self.config(), "metrics": metrics, "iterations": self.trainer.iterations, "epochs": self.epochs}
+        return {
+            **self.config(),
+            "optimizer": self.optimizer._saved(),
+            "metrics": metrics,
+            "iterations": self.trainer.iterations,
+            "epochs": self.epochs,
+        }
 
     def probe(self, batch: Rows, predict: Callable[[Rows], Sequence[Floats]]) -> None:
         """Try the metrics on a batch, once, before the first step: what they can get wrong is found then.

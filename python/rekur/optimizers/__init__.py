@@ -1,12 +1,19 @@
 """Optimisers, by name or as an object. Rules, defaults and the place of epsilon are those of Keras 3."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from rekur._own import check_options, no_attribute, refuse_methods
 from rekur._settings import Guarded, Setting, refuse_base
 from rekur._validate import boolean, real
+from rekur.optimizers import schedules
+from rekur.optimizers.schedules import NAMES as NAMED_SCHEDULES
+from rekur.optimizers.schedules import LearningRateSchedule, deserialize, serialize
+
+Rate: TypeAlias = float | LearningRateSchedule
 
 _FLOAT = np.finfo(np.float32)  # what the engine computes in: what counts is the number that it gets
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -15,8 +22,8 @@ _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 def _rate(value: object, what: str) -> float:
     if callable(value) or hasattr(value, "get_config"):
         raise TypeError(
-            f"{what} must be a number, got {value!r}; for one that changes give fit a "
-            "callbacks.LearningRateScheduler, or set the optimizer's learning_rate between steps"
+            f"{what} must be a number or a schedule of rekur.optimizers.schedules, got {value!r}; one of your own "
+            "derives from schedules.LearningRateSchedule"
         )
     return real(value, what, 0, float(_FLOAT.max))
 
@@ -57,8 +64,9 @@ class Optimizer(Guarded):
 
     Parameters
     ----------
-    learning_rate : float
-        Zero or more.
+    learning_rate : float or LearningRateSchedule
+        Zero or more; or a schedule of :mod:`rekur.optimizers.schedules`, whose rate follows the count of the model's
+        steps. The attribute is a number either way, with a schedule that of the step at hand, which cannot be set.
     clipnorm : float, optional
         Scale the gradient of each parameter so that its norm is at most this.
     clipvalue : float, optional
@@ -84,34 +92,63 @@ class Optimizer(Guarded):
     _kind = "optimizer"
     _advice: ClassVar[dict[str, str]] = {
         "lr": "it is called learning_rate",
-        "decay": "give fit a callbacks.LearningRateScheduler",
+        "decay": "learning_rate= of the constructor takes a schedule of rekur.optimizers.schedules",
         "iterations": "the count of steps belongs to the model and begins with 0 at compile",
         "name": "it says which optimizer this is; make another",
     }
 
-    learning_rate = Setting(_rate)
+    _schedule: LearningRateSchedule | None = None
+    _iterations = 0  # of the model that took a step last
+    _version = 0  # counts changes, so that a model sees before a step that there is one
+
     clipnorm = Setting(_clip)
     clipvalue = Setting(_clip)
     global_clipnorm = Setting(_clip)
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
     ) -> None:
         refuse_base(self)
-        self.learning_rate = learning_rate
+        self._rate = 0.0
+        if isinstance(learning_rate, Mapping) and "class_name" in learning_rate:
+            learning_rate = deserialize(dict(learning_rate))
+        if isinstance(learning_rate, LearningRateSchedule):
+            self._schedule = learning_rate
+            self._rate_at(0)
+        else:
+            self.learning_rate = learning_rate
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
-        self._version = 0  # counts changes, so that a model sees before a step that there is one
         self._check_clipping()
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_methods(cls, "optimizer", "update_step", "apply_gradients", "apply")
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate; with a schedule that of the step at hand."""
+        return self._rate if self._schedule is None else self._rate_at(self._iterations)
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        if self._schedule is not None:
+            raise TypeError(
+                f"{self.name}: learning_rate follows {self._schedule!r} and cannot be set; make an optimizer with a "
+                "number to set it"
+            )
+        self._rate = _rate(value, f"{self._whose()}: learning_rate")
+        self._version += 1
+
+    def _rate_at(self, step: int) -> float:
+        """What the schedule says."""
+        assert self._schedule is not None
+        return _rate(self._schedule(step), f"{self.name}: what {type(self._schedule).__name__} gives at step {step}")
 
     def _check_clipping(self) -> None:
         given = [key for key in _CLIPS if getattr(self, key) is not None]
@@ -133,6 +170,25 @@ class Optimizer(Guarded):
         given = {key: getattr(self, key) for key in keys}
         return {"name": self.name, **{key: value for key, value in given.items() if value is not None}}
 
+    def _config_at(self, step: int) -> dict[str, Any]:
+        """The engine's form for a step."""
+        self._iterations = step
+        return self.config()
+
+    def _saved(self) -> dict[str, Any]:
+        """What a file holds of it."""
+        schedule = self._schedule
+        if schedule is None:
+            return self.config()
+        if type(schedule) not in NAMED_SCHEDULES.values():
+            warnings.warn(
+                f"saved with the learning rate of now, since a file holds no Python code: the schedule {schedule!r}; "
+                "compile again after loading to have it back",
+                stacklevel=7,
+            )
+            return self.config()
+        return {**self.config(), "learning_rate": serialize(schedule)}
+
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v}" for k, v in self.config().items() if k != "name")
         return f"{type(self).__name__}({options})"
@@ -153,7 +209,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.01,
+        learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = 0.0,
@@ -187,7 +243,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float = 1e-7,
@@ -220,7 +276,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -247,7 +303,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         weight_decay: float | None = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
