@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from rekur._compile import compile_cells
 
 get_num_threads = num_threads
-_LAZY = (
+# Imported when first used: they bring in packages that take time, or few need them.
+_LAZY = ("cells", "data", "debug", "onnx", "ops", "preprocessing", "utils")
     "cells",
     "data",
     "debug",

@@ -65,7 +65,7 @@ def pad_sequences(
     steps = max(map(len, rows), default=0) if maxlen is None else integer(maxlen, "pad_sequences: maxlen", 0)
     shape = next((row.shape[1:] for row in rows if len(row)), ())
     kind = np.dtype(dtype)
-    if isinstance(value, str) and kind != object and kind.kind not in "US":
+    if isinstance(value, str) and kind.kind not in "OUS":
         raise ValueError(f"pad_sequences: dtype {dtype!r} cannot hold the value {value!r}; say dtype=object or 'U…'")
     found = np.full((len(rows), steps, *shape), value, dtype=kind)
     for k, row in enumerate(rows):

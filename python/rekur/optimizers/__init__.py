@@ -9,7 +9,7 @@ import numpy as np
 from rekur._own import check_options, no_attribute, refuse_methods
 from rekur._settings import Guarded, Setting, refuse_base
 from rekur._validate import boolean, real
-from rekur.optimizers import schedules
+from rekur.optimizers import schedules as schedules
 from rekur.optimizers.schedules import NAMES as NAMED_SCHEDULES
 from rekur.optimizers.schedules import LearningRateSchedule, deserialize, serialize
 

@@ -1,4 +1,4 @@
-"""Learning rates that follow the count of training steps: ``learning_rate=`` of every optimiser. Numbers are Keras's."""
+"""Learning rates that follow the count of training steps: `learning_rate=` of every optimiser. Numbers are Keras's."""
 
 import math
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class _Schedule(LearningRateSchedule):
         return {key: list(value) if isinstance(value, list) else value for key, value in given.items()}
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.get_config() == self.get_config()  # type: ignore[attr-defined]
+        return type(other) is type(self) and other.get_config() == self.get_config()
 
     def __hash__(self) -> int:
         return hash(repr(self))
