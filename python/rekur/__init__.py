@@ -41,14 +41,6 @@ if TYPE_CHECKING:
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
 _LAZY = ("cells", "data", "debug", "onnx", "ops", "preprocessing", "utils")
-    "cells",
-    "data",
-    "debug",
-    "onnx",
-    "ops",
-    "preprocessing",
-    "utils",
-)  # imported when first used: they bring in packages that take time
 
 __all__ = [
     "CppReport",
