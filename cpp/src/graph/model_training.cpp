@@ -5,6 +5,7 @@
 #include "io/json.hpp"
 #include "io/safetensors.hpp"
 #include "io/text.hpp"
+#include "layers/elementwise.hpp"
 #include "runtime/interrupt.hpp"
 #include "train/initializers.hpp"
 
@@ -89,7 +90,7 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
   }
   for (std::size_t k = 0; k < output_gradients.size(); ++k) {
     const ConstView& given = output_gradients[k];
-    if (given.data != nullptr) std::copy_n(given.f32(), element_count(given.shape), run.output_gradient(k));
+    if (given.data != nullptr) layers::copy(given.f32(), run.output_gradient(k), element_count(given.shape));
   }
   graph().backward(run, weight_gradients, input_gradients);
 }

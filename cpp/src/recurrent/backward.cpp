@@ -5,6 +5,7 @@
 #include "isa/dispatch.hpp"
 #include "recurrent/backward_slice.hpp"
 #include "recurrent/large_products.hpp"
+#include "recurrent/parts.hpp"
 #include "recurrent/plan.hpp"
 #include "rekur/denormals.hpp"
 
@@ -188,6 +189,25 @@ class BackwardCall {
   BackwardSlice* slices_;
 };
 
+#if REKUR_EQUATIONS
+// A part a round; each thread has neighbouring ones, whose rows it had in the forward pass.
+void in_parts(std::span<const Backward> runs, Index parts, double work, Scratch& scratch) {
+  const std::span<Backward> own = cut(runs, parts, scratch);
+  Plan alone;
+  alone.stacked = runs.back().source != nullptr;
+  BackwardCall* const calls = scratch.take<BackwardCall>(parts).data();
+  for (Index part = 0; part < parts; ++part)
+    new (&calls[part]) BackwardCall(own.subspan(static_cast<std::size_t>(part) * runs.size(), runs.size()), alone, scratch);
+  const int threads = threads_of(work, parts);
+  runtime::run(threads, {.tracks = threads, .rounds = (parts + threads - 1) / threads, .item = [&](int track, Index round, int) {
+                           const Index part = parts * track / threads + round;
+                           if (part < parts * (track + 1) / threads) calls[part].run();
+                           return true;
+                         }});
+  add_up(own, parts);
+}
+#endif
+
 // Without a time step there are no products to write the gradients.
 void clear_gradients(const Backward& run) {
   if (!run.fresh || run.forward.T > 0) return;
@@ -216,6 +236,9 @@ void backward(std::span<const Backward> runs) {
     work += 2 * flops(run.forward);
   }
   ScratchUse scratch;
+#if REKUR_EQUATIONS
+  if (const Index parts = parts_of(runs); parts > 1) return in_parts(runs, parts, work, *scratch);
+#endif
   const Plan plan = make_plan(runs, work, isa::kernels().panel);
   BackwardCall(runs, plan, *scratch).run();
 }

@@ -165,7 +165,7 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
   s.steps = count;
   s.y_step = onwards * y_.stride_t;
   s.dy_step = onwards * b_.dy.stride_t;
-  s.tape_step = onwards * f_.B * r_.record(Hp_);
+  s.tape_step = onwards * rows_of_tape(f_) * r_.record(Hp_);
   s.step_steps = step_steps;
   s.d_step_steps = d_step_steps;
   s.rows = active;

@@ -19,7 +19,7 @@ class BackwardSlice {
 
  private:
   Index stride(int k) const { return k == 0 ? Pp_ : Hp_; }  // of state k's rows
-  float* record(Index b, Index t) const { return f_.tape + (t * f_.B + b) * r_.record(Hp_); }
+  float* record(Index b, Index t) const { return record_of(f_, r_, Hp_, b, t); }
   Index row(Index j) const { return slice_.row[static_cast<std::size_t>(j)]; }
 
   struct Units {

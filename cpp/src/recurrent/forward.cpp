@@ -140,9 +140,7 @@ class ForwardSlice {
     float** const tape_rows = tape_rows_ + member * M_;
     for (Index j = 0; j < active; ++j) {
       if (y_) y_rows[j] = y_.row(row(j), t);
-      tape_rows[j] = f_.tape     ? f_.tape + (t * f_.B + row(j)) * r_.record(Hp_)
-                     : own_tape_ ? own_tape_ + j * r_.record(Hp_)
-                                 : nullptr;
+      tape_rows[j] = f_.tape ? record_of(f_, r_, Hp_, row(j), t) : own_tape_ ? own_tape_ + j * r_.record(Hp_) : nullptr;
     }
     const auto [begin, end] = share(r_.projects(phase) ? Pp_ : Hp_, member);
     float* const* const before = state_[n % 2];
@@ -253,7 +251,7 @@ class ForwardSlice {
     s.steps = count;
     s.input_step = onwards * M_ * X_;
     s.y_step = onwards * y_.stride_t;
-    s.tape_step = onwards * f_.B * r_.record(Hp_);
+    s.tape_step = onwards * rows_of_tape(f_) * r_.record(Hp_);
     s.step_steps = step_steps;
     s.rows = active;
     s.H = r_.H;

@@ -61,12 +61,11 @@ void LargeProducts::cut(int threads, F&& tile) const {
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
 template <class F>
 void LargeProducts::each_pair(Steps steps, F&& pair) const {
-  const Index size = r_.record(Hp_);
   for (Index step = 0; step < steps.high - steps.low; ++step) {
     const Index t = f_.reverse ? steps.low + step : steps.high - 1 - step;
     for (Index b = 0; b < f_.B; ++b) {
       const Index length = length_of(f_, b);
-      if (t < length) pair(t, b, length, f_.tape + (t * f_.B + b) * size);
+      if (t < length) pair(t, b, length, record_of(f_, r_, Hp_, b, t));
     }
   }
 }
@@ -86,7 +85,7 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
       // The sweep leaves the states in the tape as they are.
       l.previous[k][l.state_pairs[k]] = first    ? f_.initial[k] + b * r_.width(k)
                                         : k == 0 ? y_.row(b, previous)
-                                                 : f_.tape + (previous * f_.B + b) * r_.record(Hp_) + r_.state_slot(k) * Hp_;
+                                                 : record_of(f_, r_, Hp_, b, previous) + r_.state_slot(k) * Hp_;
       l.state_records[k][l.state_pairs[k]++] = record;
     }
   });

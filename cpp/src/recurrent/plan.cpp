@@ -36,11 +36,13 @@ double flops(const Forward& f) {
   return 2.0 * H * (products + equations) * static_cast<double>(f.B) * static_cast<double>(f.T);
 }
 
+int threads_of(double work, Index most) { return work < kWorthRegion ? 1 : runtime::threads_for(work, most); }
+
 template <class Run>
 Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
   Plan plan;
   plan.stacked = std::any_of(runs.begin(), runs.end(), [](const Run& run) { return run.source != nullptr; });
-  plan.threads = work < kWorthRegion ? 1 : runtime::threads_for(work, runtime::kAllThreads);
+  plan.threads = threads_of(work, runtime::kAllThreads);
   if (plan.alone()) return plan;
 
   const Index p = plan.threads, R = static_cast<Index>(runs.size());
@@ -99,11 +101,13 @@ std::span<Slice> slice_rows(const Forward& f, Index slices, Scratch& scratch) {
 
   const std::span<Slice> all = scratch.take<Slice>(slices);
   for (Index s = 0; s < slices; ++s) {
-    // Dealt like cards: every slice gets its share of long rows.
-    const Index count = (rows - s + slices - 1) / slices;
+    // Dealt like cards: every slice gets its share of long rows. Rows of one length are neighbours instead, so that two cores write
+    // to different places.
+    const Index first = f.lengths ? s : rows * s / slices, apart = f.lengths ? slices : 1;
+    const Index count = f.lengths ? (rows - s + slices - 1) / slices : rows * (s + 1) / slices - first;
     Slice slice{scratch.take<Index>(std::max<Index>(count, 0)), scratch.take<Index>(std::max<Index>(count, 0))};
     for (Index j = 0; j < count; ++j) {
-      const Index b = order[static_cast<std::size_t>(s + j * slices)];
+      const Index b = order[static_cast<std::size_t>(first + j * apart)];
       slice.row[static_cast<std::size_t>(j)] = b;
       slice.length[static_cast<std::size_t>(j)] = length_of(f, b);
     }

@@ -44,6 +44,12 @@ struct Slice {
 
 inline Index length_of(const Forward& f, Index b) { return f.lengths ? f.lengths[b] : f.T; }
 
+// Row b's record of step t in the tape of a training run.
+inline Index rows_of_tape(const Forward& f) { return f.tape_rows > 0 ? f.tape_rows : f.B; }
+inline float* record_of(const Forward& f, const Recurrence::Impl& r, Index Hp, Index b, Index t) {
+  return f.tape + (t * rows_of_tape(f) + b) * r.record(Hp);
+}
+
 // Outputs of a training run: its y, or the tape's own.
 inline Strided<float> outputs(const Forward& f) {
   if (f.y || !f.tape) return f.y;
@@ -74,6 +80,9 @@ struct Plan {
 // `work`: floating-point operations of all runs. unit_grain: hidden units a member takes at least.
 template <class Run>
 Plan make_plan(std::span<const Run> runs, double work, Index unit_grain);
+
+// Threads that so much work is worth, at most `most`.
+int threads_of(double work, Index most);
 
 // Floating-point operations of a run's forward pass; an estimate for choosing threads.
 double flops(const Forward& f);

@@ -95,6 +95,7 @@ struct Forward {
   Strided<float> y;                        // (B, T, P); null: not wanted
   float* final[kMostStates] = {};          // h, c after the last step taken, likewise. Length 0: the initial state
   float* tape = nullptr;                   // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
+  Index tape_rows = 0;                     // of the tape's batch where this run has only some of its rows (parts.hpp); 0: B
   // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
   const Forward* source = nullptr;
 };
