@@ -63,7 +63,7 @@ def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int, scale: floa
     rng = np.random.default_rng([seed, 7])
     result = {}
     for name, shape in shapes.items():
-        fan_in = 1 if name.endswith(("bias", "embeddings", "gamma", "beta")) else shape[0]
+        fan_in = 1 if not shape or name.endswith(("bias", "embeddings", "gamma", "beta")) else shape[0]
         result[name] = (rng.standard_normal(shape) * scale / np.sqrt(fan_in)).astype(np.float32)
     return result
 

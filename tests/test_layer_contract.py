@@ -73,6 +73,17 @@ def recurrent_examples(kind: str) -> list[Example]:
     ]
 
 
+OTHER: Input = ((None, None, 4), F32)
+ATTENTION_WRONG: list[list[Input]] = [
+    [ROW, SEQUENCE],
+    [SEQUENCE, ROW],
+    [SEQUENCE, ((None, None), I32)],
+    [SEQUENCE, OTHER],  # a query and a key of different features
+    [((None, 3, 3), F32), ((None, 4, 3), F32), ((None, 5, 3), F32)],  # a value and a key of different steps
+    [SEQUENCE],
+    [SEQUENCE] * 4,
+]
+
 SWISH = {"inputs": ["x"], "nodes": [["sigmoid", 0], ["multiply", 0, 1]], "outputs": [2]}
 CENTRED = {"inputs": ["x"], "nodes": [["mean", 0], ["subtract", 0, 1], ["sin", 2]], "outputs": [3]}
 NORMED = {
@@ -153,6 +164,36 @@ EXAMPLES = [
         [SEQUENCE],
         RECURRENT_WRONG,
     ),
+    Example({"type": "Attention"}, [SEQUENCE, SEQUENCE], ATTENTION_WRONG),
+    Example(
+        {"type": "Attention", "use_scale": True, "use_causal_mask": True}, [SEQUENCE, OTHER, SEQUENCE], [[ROW, ROW]]
+    ),
+    Example(
+        {"type": "Attention", "score_mode": "concat", "use_scale": True, "return_attention_scores": True},
+        [SEQUENCE, SEQUENCE],
+        ATTENTION_WRONG,
+    ),
+    Example({"type": "AdditiveAttention", "sliding_window": 2}, [SEQUENCE, SEQUENCE], ATTENTION_WRONG),
+    Example({"type": "MultiHeadAttention", "num_heads": 2, "key_dim": 3}, [SEQUENCE, OTHER], [[ROW, ROW], [SEQUENCE]]),
+    Example(
+        {
+            "type": "MultiHeadAttention",
+            "num_heads": 3,
+            "key_dim": 2,
+            "value_dim": 5,
+            "output_shape": 4,
+            "use_bias": False,
+            "use_causal_mask": True,
+            "return_attention_scores": True,
+        },
+        [SEQUENCE, SEQUENCE, OTHER],
+        [[SEQUENCE, ROW]],
+    ),
+    Example(
+        {"type": "GroupQueryAttention", "head_dim": 2, "num_query_heads": 4, "num_key_value_heads": 2},
+        [SEQUENCE, SEQUENCE],
+        [],
+    ),
     Example({"type": "Dense", "units": 5}, [ROW], [[((None, None), F32)], [((None, 3), I32)], [ROW, ROW], []]),
     Example({"type": "Dense", "units": 5, "activation": "softmax"}, [SEQUENCE], []),
     Example({"type": "Dense", "units": 5, "activation": {"name": "swish", "equations": SWISH}}, [SEQUENCE], []),
@@ -195,6 +236,7 @@ OPTIONAL = {
     ("MLSTM", "units"),
     ("SelectiveSSM", "units"),
     ("SelectiveSSM", "dt_rank"),
+    ("MultiHeadAttention", "value_dim"),
 }
 EMPTY_OR_NOT = [(4, 5), (1, 1), (0, 5), (4, 0), (0, 0)]
 
@@ -214,7 +256,7 @@ def test_inferred_shapes_are_those_of_the_results(rng: np.random.Generator, exam
     time = inputs[0].shape[1] if inputs[0].ndim > 1 else T
     outputs = engine.predict(inputs)
     for y, (shape, dtype) in zip(outputs, inferred, strict=True):
-        assert y.shape == tuple(size if d is None else d for d, size in zip(shape, (B, time, None), strict=False))
+        assert y.shape == tuple(size if d is None else d for d, size in zip(shape, (B, time, time, time), strict=False))
         assert y.dtype == np.dtype(dtype)
         assert np.isfinite(y).all()
     trained, d_weights, d_inputs = engine.gradients(inputs, [np.ones_like(y) for y in outputs])

@@ -175,6 +175,11 @@ std::vector<Case> cases() {
        R"("type": "MLSTM", "num_heads": 2, "key_dim": 5)", R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)",
        R"("type": "Slice", "start": 2)", R"("type": "SelectiveSSM", "state_size": 5)"})
     all.push_back({layer, after_x(layer)});
+  for (const std::string attention :
+       {R"("type": "AdditiveAttention")", R"("type": "MultiHeadAttention", "num_heads": 3, "key_dim": 5)"})
+    all.push_back({attention, model_of(R"({"type": "Input", "name": "x", "shape": [null, 6]}, {"name": "y", "inputs": ["x", "x"],
+        "use_causal_mask": true, "sliding_window": 40, )" + attention + "}",
+                                       R"("x")", R"("y")")});
   for (const std::string join : {"Concatenate", "Add", "Multiply", "Subtract", "Divide"})
     all.push_back(
         {join,

@@ -180,6 +180,15 @@ TEST_CASE("stream: what cannot go one step at a time is refused, with the layer 
                             ", " + layer("LSTM", "m", R"("z")", R"("units": 2)"),
                         R"("x", "z")", R"("l", "m")")),
            "Input 'z': cannot go one step at a time: all inputs step together, but this one has 5 time steps and another 4");
+  for (const auto& [options, reason] : std::vector<std::pair<std::string, std::string>>{
+           {"", "steps that are still to come count; use_causal_mask=True leaves them out"},
+           {R"("use_causal_mask": true)", "sliding_window= says how many"},
+           {R"("use_causal_mask": true, "sliding_window": 3, "return_attention_scores": true)", "return_attention_scores gives"}})
+    contains(refusal(with_layer(layer("Attention", "a", R"("x", "x")", options), "a")), reason);
+  contains(refusal(spec(input("x", "[null, 3]") + ", " + input("z", "[null, 3]") + ", " +
+                            layer("MultiHeadAttention", "m", R"("x", "z")", R"("num_heads": 2, "key_dim": 2)"),
+                        R"("x", "z")", R"("m")")),
+           "MultiHeadAttention 'm': cannot go one step at a time: its values are another sequence than its queries");
   // What nothing depends on is not looked at.
   CHECK(refusal(with_layer(
             layer("LSTM", "l", R"("x")", R"("units": 2, "reverse": true)") + ", " + layer("Dense", "d", R"("x")", R"("units": 2)"),

@@ -159,6 +159,61 @@ TEST_CASE("stream: layers whose state is a matrix") {
                {{"a/s", "s"}});
 }
 
+namespace {
+
+const std::vector<std::pair<const char*, const char*>> kAttention{
+    {"Attention", R"("use_scale": true)"},
+    {"Attention", R"("score_mode": "concat", "use_scale": true)"},
+    {"AdditiveAttention", ""},
+    {"MultiHeadAttention", R"("num_heads": 3, "key_dim": 5, "value_dim": 2)"},
+    {"MultiHeadAttention", R"("num_heads": 1, "key_dim": 17, "value_dim": 19, "output_shape": 4, "use_bias": false)"},
+    {"GroupQueryAttention", R"("head_dim": 4, "num_query_heads": 4, "num_key_value_heads": 2)"}};
+
+std::string attention(const char* type, const char* options, Index window) {
+  return between(layer("Dense", "d", R"("x")", R"("units": 7)") + ", " +
+                     layer(type, "a", R"("x", "d")",
+                           std::string(options) + (*options ? ", " : "") + R"("use_causal_mask": true, "sliding_window": )" +
+                               std::to_string(window)),
+                 "a");
+}
+
+}  // namespace
+
+TEST_CASE("stream: attention to the last steps") {
+  for (const auto& [type, options] : kAttention)
+    for (const Index window : {1, 3, 100}) check_stream(attention(type, options, window));
+}
+
+TEST_CASE("stream: attention whose window goes round its ring more than twice") {
+  const std::string before = current_isa();
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    for (const auto& [type, options] : kAttention)
+      for (const Index window : {2, 129, 130}) {
+        INFO("isa ", isa, " type ", type, " window ", window);
+        constexpr Index kSteps = 900;
+        const Model model = random_model(attention(type, options, window));
+        const Sequences data(model, 2, kSteps);
+        const Tensor whole = model.predict(data.first(kSteps).batch())[0];
+        const Index n = whole.shape[2];
+        Stream stream(model, {.batch = 2});
+        for (Index t = 0; t < kSteps; ++t) {
+          const std::vector<float> y = step(stream, data, t)[0];
+          std::vector<float> expected;
+          for (Index b = 0; b < 2; ++b) {
+            const float* const row = whole.data.data() + (b * kSteps + t) * n;
+            expected.insert(expected.end(), row, row + n);
+          }
+          if (!same(y, expected)) {
+            CHECK_MESSAGE(false, "step ", t);
+            break;
+          }
+        }
+      }
+  }
+  set_isa(before);
+}
+
 TEST_CASE("stream: a wide Rescaling, longer than its constants repeat") {
   const Model model(
       spec(input("x", "[null, 300]") + ", " + layer("Rescaling", "r", R"("x")", R"("scale": 3, "offset": 1)"), R"("x")", R"("r")"));

@@ -48,8 +48,10 @@ class Compiler {
   }
 
   static layers::TensorSpec one_step(layers::TensorSpec tensor) {
-    if (tensor.has_time()) tensor.shape.erase(tensor.shape.begin() + 1);
-    tensor.time_source = -1;
+    if (tensor.has_time())
+      tensor.shape.erase(tensor.shape.begin() + 1);
+    else
+      tensor.time_source = -1;
     return tensor;
   }
 

@@ -8,6 +8,9 @@
 #if REKUR_MATRIX
 #include "simd/selective_kernels.hpp"
 #endif
+#if REKUR_SEQUENCE
+#include "simd/attention_kernels.hpp"
+#endif
 
 namespace rekur::isa {
 
@@ -19,6 +22,9 @@ struct Table {
 #if REKUR_MATRIX
   simd::MatrixKernels matrix;
   simd::SelectiveKernels selective;
+#endif
+#if REKUR_SEQUENCE
+  simd::AttentionKernels attention;
 #endif
 };
 

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "layers/activation_spec.hpp"
+#include "layers/dense_products.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
@@ -15,73 +16,7 @@
 namespace rekur::layers {
 namespace {
 
-constexpr Index kRowBlock = 64;                   // rows of a task of a product
-constexpr Index kColumnBlock = 512;               // columns of a task, rounded to whole panels
-[[maybe_unused]] constexpr Index kTile = 128;     // a task of the weight gradient makes kTile x kTile of it
-[[maybe_unused]] constexpr Index kRowList = 128;  // rows whose addresses a task of the weight gradient lists at a time
-
 constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
-
-// The addresses of up to N consecutive rows, on the stack.
-template <class T, Index N>
-struct RowList {
-  std::array<T*, N> row;
-
-  T* const* fill(T* base, Index stride, Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) row[static_cast<std::size_t>(i - begin)] = base + i * stride;
-    return row.data();
-  }
-};
-
-// c[rows][N] = a[rows][K] · B (+ bias), or += without bias.
-void product(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c, bool accumulate) {
-  const auto& k = isa::kernels();
-  const Index columns = blocks(kColumnBlock, k.panel) * k.panel;
-  const Index row_blocks = blocks(rows, kRowBlock), column_blocks = blocks(N, columns);
-  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K);
-  runtime::parallel_tasks(row_blocks * column_blocks, work, [&](Index task) {
-    const Index row = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
-    const Index row_end = std::min(rows, row + kRowBlock), n = std::min(N - column, columns);
-    RowList<const float, kRowBlock> from;
-    RowList<float, kRowBlock> to;
-    k.gemm(row_end - row, n, K, from.fill(a, K, row, row_end), packed + column * K, bias ? bias + column : nullptr,
-           to.fill(c, N, row, row_end), column, accumulate);
-  });
-}
-
-#if REKUR_TRAINING
-// c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
-void product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c) {
-  const auto& k = isa::kernels();
-  const Index column_tiles = blocks(N, kTile);
-  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(N);
-  const Index tasks = blocks(M, kTile) * column_tiles;
-  const int threads = runtime::threads_for(work, tasks);
-  ScratchUse scratch;
-  float* const copies = scratch->take<float>(threads * k.gemm_tn_work).data();
-  runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
-    const Index m = task / column_tiles * kTile, n = task % column_tiles * kTile;
-    RowList<const float, kRowList> a_rows, b_rows;
-    for (Index row = 0; row < rows; row += kRowList) {
-      const Index end = std::min(rows, row + kRowList);
-      k.gemm_tn(std::min(kTile, M - m), std::min(kTile, N - n), end - row, a_rows.fill(a, M, row, end), m,
-                b_rows.fill(b, N, row, end), n, c + m * N + n, N, true, copies + thread * k.gemm_tn_work);
-    }
-  });
-}
-
-// out[N] += Σ_rows b[rows][N]
-void sum_rows(Index rows, Index N, const float* b, float* out) {
-  const auto& k = isa::kernels();
-  runtime::parallel_range(N, 64, static_cast<double>(rows) * static_cast<double>(N), [&](Index begin, Index end) {
-    RowList<const float, kRowList> list;
-    for (Index row = 0; row < rows; row += kRowList) {
-      const Index last = std::min(rows, row + kRowList);
-      k.column_sums(end - begin, last - row, list.fill(b, N, row, last), begin, out + begin, true);
-    }
-  });
-}
-#endif
 
 // Dense in a stream. In memory: the addresses of the rows of x and of y, then what the activation needs.
 class DenseOp final : public StreamOp {
@@ -160,7 +95,7 @@ class Dense final : public Layer {
     const Index rows = rows_of(run.input_specs[0].shape);
     const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
     float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
-    product(rows, s_.units, in_, run.input(), kernel_.data(), bias, z, false);
+    dense_product(rows, s_.units, in_, run.input(), kernel_.data(), bias, z, false);
     if (!run.raw) activate(s_.activation, z, run.outputs[0], rows, s_.units);
   }
 
@@ -175,10 +110,10 @@ class Dense final : public Layer {
     const Index rows = rows_of(run.input_specs[0].shape), units = s_.units;
     if (!run.raw) activate_backward(s_.activation, run.tape, run.outputs[0], dz, dz, rows, units);
     if (run.d_weights != nullptr) {
-      product_tn(rows, in_, units, run.input(), dz, run.d_weights);
-      if (s_.use_bias) sum_rows(rows, units, dz, run.d_weights + in_ * units);
+      dense_product_tn(rows, in_, units, run.input(), dz, run.d_weights);
+      if (s_.use_bias) dense_sums(rows, units, dz, run.d_weights + in_ * units);
     }
-    if (run.d_inputs[0] != nullptr) product(rows, in_, units, dz, transposed_.data(), nullptr, run.d_inputs[0], true);
+    if (run.d_inputs[0] != nullptr) dense_product(rows, in_, units, dz, transposed_.data(), nullptr, run.d_inputs[0], true);
   }
 
   FinalActivation final_activation() const override { return s_.activation.final_activation(); }

@@ -76,7 +76,7 @@ class StreamOp;
 
 // What a layer is told when it is to go one time step at a time (layers/stream_op.hpp).
 struct StreamBuild {
-  std::span<const TensorSpec> inputs, outputs;  // of one step: shapes (B) or (B, F), the batch unknown
+  std::span<const TensorSpec> inputs, outputs;  // of one step: shapes (B) or (B, F), the batch unknown; time_source: of a sequence
   const float* weights = nullptr;               // the layer's parameters, only during the call
   bool single_row = false;                      // the batch will be 1
 };

@@ -25,10 +25,20 @@ std::unique_ptr<Layer> make_gated_linear_attention(json::Reader& spec, const std
 constexpr Factory make_mlstm = make_gated_linear_attention, make_selective_ssm = make_gated_linear_attention;
 #endif
 
+#if !REKUR_SEQUENCE
+std::unique_ptr<Layer> make_attention(json::Reader& spec, const std::string&, const std::string&) {
+  spec.fail("this rekur was built without attention (REKUR_SEQUENCE=OFF)");
+}
+constexpr Factory make_additive_attention = make_attention, make_multi_head_attention = make_attention,
+                  make_group_query_attention = make_attention;
+#endif
+
 constexpr Type kTypes[] = {
     {"Activation", make_activation},
     {"Add", make_add},
+    {"AdditiveAttention", make_additive_attention},
     {"Affine", make_affine},
+    {"Attention", make_attention},
     {"Bidirectional", make_bidirectional},
     {"Concatenate", make_concatenate},
     {"Dense", make_dense},
@@ -38,11 +48,13 @@ constexpr Type kTypes[] = {
     {"Flip", make_flip},
     {"GRU", make_recurrent},
     {"GatedLinearAttention", make_gated_linear_attention},
+    {"GroupQueryAttention", make_group_query_attention},
     {"Input", make_input},
     {"LSTM", make_recurrent},
     {"Lambda", make_lambda},
     {"LayerNormalization", make_layer_normalization},
     {"MLSTM", make_mlstm},
+    {"MultiHeadAttention", make_multi_head_attention},
     {"Multiply", make_multiply},
     {"RNN", make_recurrent},
     {"Rescaling", make_rescaling},

@@ -36,6 +36,12 @@ std::unique_ptr<Layer> make_gated_linear_attention(json::Reader&, const std::str
 std::unique_ptr<Layer> make_mlstm(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_selective_ssm(json::Reader&, const std::string& type, const std::string& name);
 #endif
+#if REKUR_SEQUENCE
+std::unique_ptr<Layer> make_attention(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_additive_attention(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_multi_head_attention(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_group_query_attention(json::Reader&, const std::string& type, const std::string& name);
+#endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_slice(json::Reader&, const std::string& type, const std::string& name);

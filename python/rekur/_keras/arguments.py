@@ -89,6 +89,13 @@ _RECURRENT: Table = {
     "input_length": Foreign(_none, "use input_shape=(steps, features); steps may be None"),
 }
 
+_HEADS: Table = {
+    **_penalties("kernel", "bias"),
+    "seed": _SEED,
+    "use_gate": Foreign(_values(False), "multiply the output by a Dense layer's with activation='sigmoid'"),
+    "flash_attention": Foreign(_anything, "attention goes by blocks always"),
+}
+
 _INPUT: Table = {
     "sparse": Foreign(_values(None, False), "inputs are NumPy arrays: call toarray() on a sparse matrix"),
     "ragged": Foreign(_values(None, False), "pad the rows at their end and give lengths= to fit, evaluate and predict"),
@@ -128,6 +135,13 @@ _LAYERS: dict[str, Table] = {
         **_penalties("gamma", "beta"),
         "rms_scaling": Foreign(_values(False), "normalisation by the root mean square is not here yet"),
     },
+    "Attention": {"seed": _SEED},
+    "AdditiveAttention": {"seed": _SEED},
+    "MultiHeadAttention": {
+        **_HEADS,
+        "attention_axes": Foreign(_values(None, 1, (1,), [1]), "attention goes over the time axis: there is no other"),
+    },
+    "GroupQueryAttention": _HEADS,
 }
 
 _AVERAGES = "averages of weights are not here yet; ModelCheckpoint keeps the best"
@@ -210,6 +224,15 @@ _KINDS: dict[str, Table] = {
     "call": {
         "training": Foreign(_none, "leave it out: fit trains, predict and evaluate do not"),
         "mask": Foreign(_none, "give the rows' lengths to fit, evaluate and predict as lengths="),
+    },
+    "attention call": {
+        **dict.fromkeys(
+            ("mask", "query_mask", "value_mask", "key_mask"),
+            Foreign(
+                _none, "masks come with the tensors: from Masking, Embedding(mask_zero=True), or lengths= of the rows"
+            ),
+        ),
+        "attention_mask": Foreign(_none, "use_causal_mask= and sliding_window= say which steps see which"),
     },
     "load_model": {
         "custom_objects": Foreign(lambda value: not value, "a file holds no code, and needs none"),

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from rekur._own import no_attribute
+from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
 from rekur.layers.base import Input, InputLayer, Layer, SymbolicTensor
 from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rekur.layers.core import (
@@ -41,7 +42,9 @@ __all__ = [
     "RNN",
     "Activation",
     "Add",
+    "AdditiveAttention",
     "Affine",
+    "Attention",
     "Bidirectional",
     "Concatenate",
     "Dense",
@@ -51,12 +54,14 @@ __all__ = [
     "Flip",
     "GRUCell",
     "GatedLinearAttention",
+    "GroupQueryAttention",
     "Input",
     "InputLayer",
     "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
+    "MultiHeadAttention",
     "Multiply",
     "Rescaling",
     "SelectiveSSM",
@@ -79,7 +84,7 @@ TYPES: dict[str, type[Layer]] = {
     c.type: c
     for c in (
         InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention, MLSTM,
-        SelectiveSSM,
+        SelectiveSSM, Attention, AdditiveAttention, MultiHeadAttention, GroupQueryAttention,
         Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )

@@ -30,5 +30,6 @@ def check_model(model: Any, outputs: Interface) -> None:
     for (name, _, shape), value in zip(outputs, inferred.graph.output, strict=True):
         found = value.type.tensor_type.shape.dim
         got = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param for d in found)
-        if len(got) != len(shape) or got[-1] != shape[-1]:
+        last = got[-1:] if shape and isinstance(shape[-1], int) else shape[-1:]
+        if len(got) != len(shape) or last != shape[-1:]:
             raise ExportError(f"output '{name}': shape inference arrives at {got}, expected {shape}")

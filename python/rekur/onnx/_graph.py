@@ -32,10 +32,13 @@ class Tensor:
     axis: TimeAxis | None = None
     batch_major: str | None = None
     time_major: str | None = None
+    whole: tuple[int | str, ...] | None = None  # the shape, where it is none of these (weights of attention)
 
     @property
     def shape(self) -> tuple[int | str, ...]:
         """The batch-major shape, symbols included."""
+        if self.whole is not None:
+            return self.whole
         time = () if self.axis is None else (self.axis.size,)
         return (BATCH, *time, *(() if self.features is None else (self.features,)))
 

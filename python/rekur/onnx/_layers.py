@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._activations import resolve
 from rekur.onnx._around import flipped, step_of
+from rekur.onnx._attention import attention, heads
 from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
@@ -242,6 +243,10 @@ LAYERS: dict[str, Rule] = {
     "GatedLinearAttention": matrix_layer,
     "MLSTM": matrix_layer,
     "SelectiveSSM": selective_ssm,
+    "Attention": attention,
+    "AdditiveAttention": attention,
+    "MultiHeadAttention": heads,
+    "GroupQueryAttention": heads,
     "Dense": _dense,
     "Activation": _activation,
     "Dropout": _dropout,

@@ -13,7 +13,8 @@ from rekur.onnx._errors import ExportError
 Layer = Mapping[str, Any]
 Ref = tuple[str, int]  # (layer, output)
 
-READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip")  # the types that treat a row by its length
+ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention")
+READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip", *ATTENTION)  # the types that treat a row by its length
 
 
 def parse_ref(text: str) -> Ref:
@@ -40,6 +41,11 @@ def sequences_of(layer: Layer) -> int:
     core = recurrent_core(layer)
     assert core is not None
     return 1 + (len(core["cell"].get("step_inputs", ())) if core["type"] == "RNN" else 0)
+
+
+def sequences_read(layer: Layer) -> list[str]:
+    """The inputs of a layer whose lengths it reads."""
+    return list(layer["inputs"]) if layer["type"] in ATTENTION else list(layer["inputs"][:1])
 
 
 def has_time_axis(layer: Layer) -> bool:
@@ -133,7 +139,7 @@ class Plan:
                 sources[name, 0] = name if timed else None
                 continue
             given = [source for text in layer["inputs"] if (source := sources.get(parse_ref(text))) is not None]
-            for other in given[1:]:
+            for other in given[1:] if layer["type"] not in ATTENTION else ():
                 parent[root(other)] = root(given[0])
             for k in range(outputs_with_time(layer)):
                 sources[name, k] = given[0] if given and keeps_time(layer) else None
@@ -145,9 +151,9 @@ class Plan:
             if source := sources[name, 0]:
                 groups.setdefault(source, []).append(name)
         readers = [layer for layer in self.live if layer["type"] in READ_LENGTHS]
-        read = {sources.get(parse_ref(layer["inputs"][0])) for layer in readers}
+        read = {sources.get(parse_ref(text)) for layer in readers for text in sequences_read(layer)}
         if lengths and not read:
-            raise ExportError("lengths=True: the model has no recurrent layer, no Step and no Flip that could use them")
+            raise ExportError("lengths=True: the model has no recurrent layer, no attention, no Step and no Flip that could use them")
         least: dict[str | None, int] = {}
         for layer in self.live:
             if layer["type"] == "Step":

@@ -1,0 +1,38 @@
+// Causal self-attention one step at a time: the keys and values of the last steps, of each head of each row, in a ring.
+#pragma once
+
+#include <vector>
+
+#include "isa/dispatch.hpp"
+#include "layers/stream_op.hpp"
+
+namespace rekur::layers {
+
+class AttentionCache {
+ public:
+  struct Settings {
+    Index heads, key_heads, dim, value_dim, window;
+    float scale;
+    std::vector<float> additive;  // [dim], or empty: AttentionRun says what they are
+  };
+
+  explicit AttentionCache(Settings settings);
+
+  // Floats of a stream's memory; throws Error where there are too many. Its beginning is the cache's.
+  Index memory(Index batch) const;
+  std::vector<StreamState> states(Index batch) const;
+
+  // out = attention of q over the keys so far, of which k and v are the newest; rows of `batch`, heads side by side.
+  void step(Index batch, const float* q, const float* k, const float* v, float* out, float* memory) const noexcept;
+
+ private:
+  Index padded_value() const { return simd::attention_padded(s_.value_dim, 16); }
+  Index head_size() const { return room_ * (s_.dim + padded_value()); }
+  Index row_size() const;
+
+  Settings s_;
+  Index room_;  // of the ring: whole blocks that a window can touch
+  const simd::AttentionKernels& kernels_;
+};
+
+}  // namespace rekur::layers

@@ -1,0 +1,84 @@
+#include "layers/dense_products.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "isa/dispatch.hpp"
+#include "runtime/parallel.hpp"
+#include "runtime/scratch.hpp"
+
+namespace rekur::layers {
+namespace {
+
+constexpr Index kRowBlock = 64;                   // rows of a task of a product
+constexpr Index kColumnBlock = 512;               // columns of a task, rounded to whole panels
+[[maybe_unused]] constexpr Index kTile = 128;     // a task of the weight gradient makes kTile x kTile of it
+[[maybe_unused]] constexpr Index kRowList = 128;  // rows whose addresses a task of the weight gradient lists at a time
+
+constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
+
+// The addresses of up to N consecutive rows, on the stack.
+template <class T, Index N>
+struct RowList {
+  std::array<T*, N> row;
+
+  T* const* fill(T* base, Index stride, Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) row[static_cast<std::size_t>(i - begin)] = base + i * stride;
+    return row.data();
+  }
+};
+
+}  // namespace
+
+// c[rows][N] = a[rows][K] · B (+ bias), or += without bias.
+void dense_product(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c,
+                   bool accumulate) {
+  const auto& k = isa::kernels();
+  const Index columns = blocks(kColumnBlock, k.panel) * k.panel;
+  const Index row_blocks = blocks(rows, kRowBlock), column_blocks = blocks(N, columns);
+  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K);
+  runtime::parallel_tasks(row_blocks * column_blocks, work, [&](Index task) {
+    const Index row = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
+    const Index row_end = std::min(rows, row + kRowBlock), n = std::min(N - column, columns);
+    RowList<const float, kRowBlock> from;
+    RowList<float, kRowBlock> to;
+    k.gemm(row_end - row, n, K, from.fill(a, K, row, row_end), packed + column * K, bias ? bias + column : nullptr,
+           to.fill(c, N, row, row_end), column, accumulate);
+  });
+}
+
+#if REKUR_TRAINING
+// c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
+void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c) {
+  const auto& k = isa::kernels();
+  const Index column_tiles = blocks(N, kTile);
+  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(N);
+  const Index tasks = blocks(M, kTile) * column_tiles;
+  const int threads = runtime::threads_for(work, tasks);
+  ScratchUse scratch;
+  float* const copies = scratch->take<float>(threads * k.gemm_tn_work).data();
+  runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
+    const Index m = task / column_tiles * kTile, n = task % column_tiles * kTile;
+    RowList<const float, kRowList> a_rows, b_rows;
+    for (Index row = 0; row < rows; row += kRowList) {
+      const Index end = std::min(rows, row + kRowList);
+      k.gemm_tn(std::min(kTile, M - m), std::min(kTile, N - n), end - row, a_rows.fill(a, M, row, end), m,
+                b_rows.fill(b, N, row, end), n, c + m * N + n, N, true, copies + thread * k.gemm_tn_work);
+    }
+  });
+}
+
+// out[N] += Σ_rows b[rows][N]
+void dense_sums(Index rows, Index N, const float* b, float* out) {
+  const auto& k = isa::kernels();
+  runtime::parallel_range(N, 64, static_cast<double>(rows) * static_cast<double>(N), [&](Index begin, Index end) {
+    RowList<const float, kRowList> list;
+    for (Index row = 0; row < rows; row += kRowList) {
+      const Index last = std::min(rows, row + kRowList);
+      k.column_sums(end - begin, last - row, list.fill(b, N, row, last), begin, out + begin, true);
+    }
+  });
+}
+#endif
+
+}  // namespace rekur::layers

@@ -1,0 +1,18 @@
+// Matrix products over rows that stand one after the other, shared between threads.
+#pragma once
+
+#include "rekur/tensor.hpp"
+
+namespace rekur::layers {
+
+// c[rows][N] = a[rows][K] · B (+ bias, which may be null), or += without bias; B packed (layers/packed.hpp).
+void dense_product(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c, bool accumulate);
+
+#if REKUR_TRAINING
+// c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
+void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c);
+// out[N] += Σ_rows b[rows][N]
+void dense_sums(Index rows, Index N, const float* b, float* out);
+#endif
+
+}  // namespace rekur::layers

@@ -1,0 +1,242 @@
+"""Attention as plain operators; from opset 23 on, where at most causality hides a value, the operator Attention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import BATCH, Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, describe
+
+INT32, INT64 = 6, 7  # onnx.TensorProto's
+ATTENTION = 23  # the opset that knows the operator
+HIDDEN = -1e30  # a score whose weight is 0 beside any other
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Sizes of a MultiHeadAttention or a GroupQueryAttention."""
+
+    queries: int
+    keys: int
+    key: int
+    value: int
+
+    @staticmethod
+    def of(layer: Layer) -> Heads:
+        if layer["type"] == "GroupQueryAttention":
+            return Heads(layer["num_query_heads"], layer["num_key_value_heads"], layer["head_dim"], layer["head_dim"])
+        key = layer["key_dim"]
+        return Heads(layer["num_heads"], layer["num_heads"], key, layer.get("value_dim", key))
+
+
+class Writer:
+    """Operators on what one layer computes; names begin with the layer's."""
+
+    def __init__(self, graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> None:
+        self.graph, self.layer, self.label = graph, layer, layer["name"]
+        self.query, self.value, self.key = inputs[0], inputs[1], inputs[-1]
+        self.causal = bool(layer.get("use_causal_mask", False))
+        self.window: int | None = layer.get("sliding_window")
+        self.returns = bool(layer.get("return_attention_scores", False))
+
+    def __call__(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        return self.graph.emit(op, inputs, f"{self.label}/{name}", **attributes)
+
+    def number(self, value: float) -> str:
+        return self.graph.initializer(f"float32/{value!r}", np.array(value, np.float32))
+
+    def parameter(self, name: str, shape: tuple[int, ...]) -> Any:
+        return self.graph.weight(describe(self.layer), f"{self.label}/{name}", shape)
+
+    def constant(self, name: str, array: Any) -> str:
+        return self.graph.initializer(f"{self.label}/{name}", np.asarray(array, np.float32))
+
+    def steps(self, x: Tensor) -> str:
+        """[T] int64: 0, 1, … of the time axis of a batch-major sequence."""
+        graph, label = self.graph, x.label
+        shape = graph.once("Shape", [graph.batch_major(x)], f"{label}/batch_major_shape")
+        index = graph.initializer("int64/one", np.array(1, np.int64))
+        size = graph.once("Gather", [shape, index], f"{label}/steps", axis=0)
+        zero = graph.initializer("int64/zero", np.array(0, np.int64))
+        return graph.once("Range", [zero, size, index], f"{label}/step_numbers")
+
+    def valid(self, x: Tensor) -> str:
+        """(B, T): the steps within the rows' lengths."""
+        assert x.axis is not None and x.axis.lengths is not None
+        graph, lengths = self.graph, x.axis.lengths
+        wide = graph.once("Cast", [lengths], f"{lengths}/int64", to=INT64)
+        column = graph.once("Unsqueeze", [wide, graph.integers(1)], f"{lengths}/int64_column")
+        return graph.once("Less", [self.steps(x), column], f"{x.label}/valid_batch_major")
+
+    def seen(self, heads: int) -> str | None:
+        """What is seen of the values, to be spread over (B, [heads' axes,] Tq, Tv); None where that is all."""
+        graph = self.graph
+        parts = []
+        if self.causal or self.window is not None:
+            row = self("Unsqueeze", [self.steps(self.query), graph.integers(1)], "query_steps")
+            column = self("Unsqueeze", [self.steps(self.value), graph.integers(0)], "value_steps")
+            if self.causal:
+                parts.append(self("GreaterOrEqual", [row, column], "causal"))
+            if self.window is not None:
+                apart = self("Abs", [self("Sub", [row, column], "distance")], "apart")
+                limit = graph.initializer(f"{self.label}/window", np.array(self.window, np.int64))
+                parts.append(self("Less", [apart, limit], "within"))
+        if self.value.axis is not None and self.value.axis.lengths:
+            axes = graph.integers(*range(1, 2 + heads))
+            parts.append(self("Unsqueeze", [self.valid(self.value), axes], "valid_values"))
+        if not parts:
+            return None
+        total = parts[0]
+        for index, part in enumerate(parts[1:], 1):
+            total = self("And", [total, part], f"seen_{index}")
+        return total
+
+    def weights(self, scores: str, heads: int) -> str:
+        """softmax over what is seen; zeros for a query that sees nothing."""
+        seen = self.seen(heads)
+        if seen is None:
+            return self("Softmax", [scores], "weights", axis=-1)
+        hidden = self("Where", [seen, scores, self.number(HIDDEN)], "seen_scores")
+        weights = self("Softmax", [hidden], "all_weights", axis=-1)
+        lengths = self.value.axis is not None and self.value.axis.lengths
+        if not lengths and self.window is None:
+            return weights  # a causal query sees the first value
+        return self("Where", [seen, weights, self.number(0.0)], "weights")
+
+    def within_query(self, value: str, name: str) -> str:
+        """(B, Tq, …) with zeros for steps past the rows' lengths."""
+        if self.query.axis is None or not self.query.axis.lengths:
+            return value
+        column = self("Unsqueeze", [self.valid(self.query), self.graph.integers(2)], f"{name}/rows")
+        return self("Where", [column, value, self.number(0.0)], name)
+
+
+def _check(plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
+    if plan.streaming:
+        raise ExportError(
+            f"{describe(layer)}: a model of one step with its states as inputs and outputs cannot hold the keys and "
+            "values of the steps before; export the whole model"
+        )
+    for x in inputs:
+        if x.axis is None or x.features is None:
+            raise ExportError(f"{describe(layer)}: expected sequences (batch, time, features), got {x.shape}")
+
+
+def _outputs(w: Writer, y: str, features: int, weights: str, heads: tuple[int, ...]) -> list[Tensor]:
+    outputs = [Tensor(w.label, features, w.query.axis, batch_major=y)]
+    if w.returns:
+        assert w.query.axis is not None and w.value.axis is not None
+        whole = (BATCH, *heads, w.query.axis.size, w.value.axis.size)
+        outputs.append(Tensor(f"{w.label}:1", features, batch_major=weights, whole=whole))
+    return outputs
+
+
+def attention(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Attention and AdditiveAttention."""
+    _check(plan, layer, inputs)
+    w = Writer(graph, layer, inputs)
+    features, of_value = w.query.features, w.value.features
+    assert features is not None and of_value is not None
+    q, k, v = (graph.batch_major(x) for x in (w.query, w.key, w.value))
+    scores = _scores(w, q, k, features)
+    weights = w.weights(scores, 0)
+    given = graph.emit("Identity", [w.within_query(weights, "valid_weights")], f"{w.label}:1") if w.returns else ""
+    y = w("MatMul", [weights, v], "weighted")
+    y = graph.emit("Identity", [w.within_query(y, "valid")], w.label)
+    return _outputs(w, y, of_value, given, ())
+
+
+def _scores(w: Writer, q: str, k: str, features: int) -> str:
+    layer, scaled = w.layer, w.layer.get("use_scale", w.layer["type"] == "AdditiveAttention")
+    if layer["type"] == "Attention" and layer.get("score_mode", "dot") == "dot":
+        if scaled:
+            q = w("Mul", [q, w.constant("scale", w.parameter("scale", ()))], "scaled")
+        return w("MatMul", [q, w("Transpose", [k], "columns", perm=[0, 2, 1])], "scores")
+    rows, columns = w("Unsqueeze", [q, w.graph.integers(2)], "q"), w("Unsqueeze", [k, w.graph.integers(1)], "k")
+    pairs = w("Add", [rows, columns], "pairs")
+    if layer["type"] == "AdditiveAttention":
+        factor = w.parameter("scale", (features,)) if scaled else np.ones(features)
+    else:
+        if scaled:
+            pairs = w("Mul", [pairs, w.constant("scale", w.parameter("scale", ()))], "scaled")
+        factor = np.full(features, w.parameter("concat_score_weight", ()))
+    column = w.constant("factor", np.asarray(factor)[:, None])
+    wide = w("MatMul", [w("Tanh", [pairs], "tanh"), column], "wide_scores")
+    return w("Squeeze", [wide, w.graph.integers(3)], "scores")
+
+
+def heads(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """MultiHeadAttention and GroupQueryAttention."""
+    _check(plan, layer, inputs)
+    w, h = Writer(graph, layer, inputs), Heads.of(layer)
+    bias = layer.get("use_bias", True)
+
+    def product(part: str, x: str, rows: int, kernel: tuple[int, ...], columns: tuple[int, ...], out: str) -> str:
+        matrix = w.parameter(f"{part}/kernel", kernel).reshape(rows, -1)
+        y = graph.emit("MatMul", [x, w.constant(f"{part}/kernel", matrix)], f"{out}/product" if bias else out)
+        if not bias:
+            return y
+        return graph.emit("Add", [y, w.constant(f"{part}/bias", w.parameter(f"{part}/bias", columns).reshape(-1))], out)
+
+    def project(part: str, x: Tensor, count: int, size: int) -> str:
+        assert x.features is not None
+        kernel, columns = (x.features, count, size), (count, size)
+        return product(part, graph.batch_major(x), x.features, kernel, columns, f"{w.label}/{part}")
+
+    q = project("query", w.query, h.queries, h.key)
+    k = project("key", w.key, h.keys, h.key)
+    v = project("value", w.value, h.keys, h.value)
+    fused = graph.opset >= ATTENTION and w.window is None and not w.returns
+    fused = fused and (w.value.axis is None or not w.value.axis.lengths)
+    weights = ""
+    if fused:
+        counts = {"q_num_heads": h.queries, "kv_num_heads": h.keys}
+        o = w("Attention", [q, k, v], "heads", is_causal=int(w.causal), scale=1 / math.sqrt(h.key), **counts)
+    else:
+        o, weights = _plain(w, h, q, k, v)
+    o = w.within_query(o, "valid")
+    assert w.query.features is not None
+    units = layer.get("output_shape") or w.query.features
+    kernel = (h.queries, h.value, units)
+    y = product("attention_output", o, h.queries * h.value, kernel, (units,), w.label)
+    return _outputs(w, y, units, weights, (h.queries,))
+
+
+def _plain(w: Writer, h: Heads, q: str, k: str, v: str) -> tuple[str, str]:
+    """(B, Tq, H·V), and where they are wanted the weights (B, H, Tq, Tv). Heads that share keys are one more axis."""
+    graph, group = w.graph, h.queries // h.keys
+    split = [] if group == 1 else [group]
+
+    def apart(x: str, count: int, inner: list[int], size: int, last: bool, name: str) -> str:
+        """(B, heads, [group,] T, size), or with `last` (…, size, T)."""
+        wide = w("Reshape", [x, graph.integers(0, 0, count, *inner, size)], f"{name}/heads")
+        middle = list(range(2, 3 + len(inner)))
+        ends = [3 + len(inner), 1] if last else [1, 3 + len(inner)]
+        return w("Transpose", [wide], f"{name}/by_head", perm=[0, *middle, *ends])
+
+    ones = [1] * len(split)
+    queries = apart(w("Mul", [q, w.number(1 / math.sqrt(h.key))], "scaled"), h.keys, split, h.key, False, "query")
+    scores = w("MatMul", [queries, apart(k, h.keys, ones, h.key, True, "key")], "scores")
+    weights = w.weights(scores, 1 + len(split))
+    o = w("MatMul", [weights, apart(v, h.keys, ones, h.value, False, "value")], "weighted")
+    steps = 2 + len(split)
+    back = w("Transpose", [o], "by_step", perm=[0, steps, *range(1, steps), steps + 1])
+    joined = w("Reshape", [back, graph.integers(0, 0, h.queries * h.value)], "joined")
+    if not w.returns:
+        return joined, ""
+    if w.query.axis is not None and w.query.axis.lengths:
+        axes = graph.integers(*range(1, steps), steps + 1)
+        rows = w("Unsqueeze", [w.valid(w.query), axes], "weights/rows")
+        weights = w("Where", [rows, weights, w.number(0.0)], "valid_weights")
+    if split:  # (B, G, H/G, Tq, Tv): the two axes of the heads are one
+        shape = w("Shape", [scores], "scores/shape")
+        ends = w("Slice", [shape, graph.integers(3), graph.integers(5), graph.integers(0)], "scores/ends")
+        whole = w("Concat", [graph.integers(0, h.queries), ends], "weights/shape", axis=0)
+        return joined, graph.emit("Reshape", [weights, whole], f"{w.label}:1")
+    return joined, graph.emit("Identity", [weights], f"{w.label}:1")

@@ -1,0 +1,230 @@
+"""Attention layers: outputs and gradients against float64, lengths of both sides, threads, dropout, masks, Keras."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rekur
+from harness import Engine, assert_close, assert_gradients, floats, input_layer, model_spec
+from rekur import _core, layers
+
+LAYERS: list[dict[str, Any]] = [
+    {"type": "Attention"},
+    {"type": "Attention", "use_scale": True, "use_causal_mask": True, "return_attention_scores": True},
+    {"type": "Attention", "score_mode": "concat", "use_scale": True, "sliding_window": 3},
+    {"type": "AdditiveAttention"},
+    {"type": "AdditiveAttention", "use_scale": False, "use_causal_mask": True, "return_attention_scores": True},
+    {"type": "MultiHeadAttention", "num_heads": 2, "key_dim": 3},
+    {"type": "MultiHeadAttention", "num_heads": 3, "key_dim": 2, "value_dim": 4, "output_shape": 3,
+     "use_causal_mask": True, "return_attention_scores": True},
+    {"type": "MultiHeadAttention", "num_heads": 1, "key_dim": 5, "use_bias": False, "sliding_window": 2},
+    {"type": "GroupQueryAttention", "head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2},
+]  # fmt: skip
+every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda v: "-".join(map(str, v.values())))
+
+
+def spec_of(layer: dict[str, Any], features: int = 4, inputs: int = 2) -> dict[str, Any]:
+    names = ["q", "v", "k"][:inputs]
+    outputs = ["y", "y:1"] if layer.get("return_attention_scores") else ["y"]
+    nodes = [*(input_layer(name, None, features) for name in names), {**layer, "name": "y", "inputs": names}]
+    return model_spec(nodes, outputs)
+
+
+@every_layer
+@pytest.mark.parametrize("given", ["full", "lengths"])
+@pytest.mark.parametrize("inputs", [2, 3])
+def test_outputs_and_gradients_are_those_of_float64(isa: str, layer: dict[str, Any], given: str, inputs: int) -> None:
+    def batch(rng: np.random.Generator) -> Any:
+        arrays = [floats(rng, 3, 5, 4), *(floats(rng, 3, 6, 4) for _ in range(inputs - 1))]
+        rows = [np.array([5, 0, 3], np.int32), *[np.array([2, 6, 0], np.int32)] * (inputs - 1)]
+        return arrays, rows if given == "lengths" else None
+
+    assert_gradients(spec_of(layer, inputs=inputs), batch=batch)
+
+
+@every_layer
+def test_the_same_bits_for_any_number_of_threads_and_for_a_row_alone(
+    rng: np.random.Generator, restore_threads: None, layer: dict[str, Any]
+) -> None:
+    """Several blocks of queries and of keys; the row's padding is not there when it is alone."""
+    B, Tq, Tv = 3, 210, 150
+    engine = Engine(spec_of({**layer, "dropout": 0.0}))
+    inputs = [floats(rng, B, Tq, 4), floats(rng, B, Tv, 4)]
+    lengths = [np.array([210, 100, 7], np.int32), np.array([131, 150, 129], np.int32)]
+    dy = [floats(rng, *y.shape) for y in engine.predict(inputs)]
+    found = []
+    for threads in (1, 2, 5):
+        _core.set_num_threads(threads)
+        outputs, d_weights, d_inputs = engine.gradients(inputs, dy, lengths)
+        for a, b in zip(outputs, engine.predict(inputs, lengths), strict=True):
+            np.testing.assert_array_equal(a, b)
+        found.append([*outputs, *d_weights.values(), *d_inputs])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for row in range(B):
+        n, m = lengths[0][row], lengths[1][row]
+        alone = engine.predict([inputs[0][row : row + 1, :n], inputs[1][row : row + 1, :m]])
+        np.testing.assert_array_equal(alone[0][0], found[0][0][row, :n])
+
+
+@pytest.mark.parametrize("layer", [LAYERS[1], LAYERS[4], LAYERS[6]], ids=lambda v: v["type"])
+def test_a_causal_step_depends_on_no_later_one(isa: str, rng: np.random.Generator, layer: dict[str, Any]) -> None:
+    engine = Engine(spec_of({**layer, "return_attention_scores": False}))
+    x = floats(rng, 2, 140, 4)
+    y = engine.predict([x, x])[0]
+    for steps in (1, 97, 129):
+        part = x[:, :steps].copy()
+        np.testing.assert_array_equal(engine.predict([part, part])[0], y[:, :steps])
+
+
+@pytest.mark.parametrize("layer", [LAYERS[1], LAYERS[4], LAYERS[6]], ids=lambda v: v["type"])
+def test_dropout_drops_weights_and_its_gradient_is_that_of_the_weights_kept(
+    rng: np.random.Generator, layer: dict[str, Any]
+) -> None:
+    """Central differences of a training pass: the weights dropped are a function of seed and step."""
+    engine = Engine(spec_of({**layer, "dropout": 0.4, "use_causal_mask": False}))
+    inputs = [floats(rng, 2, 5, 4), floats(rng, 2, 7, 4)]
+    outputs, _, d_inputs = engine.gradients(inputs, [np.ones_like(y) for y in engine.predict(inputs)], None, 3, 4)
+    dy = [floats(rng, *y.shape) for y in outputs]
+    again, _, d_inputs = engine.gradients(inputs, dy, None, 3, 4)
+    np.testing.assert_array_equal(outputs[0], again[0])
+    assert not np.array_equal(outputs[0], engine.gradients(inputs, dy, None, 3, 5)[0][0])
+    assert not np.array_equal(outputs[0], engine.predict(inputs)[0])
+    if layer["type"] != "MultiHeadAttention":  # which returns the weights before dropout
+        assert 0.2 < np.mean(outputs[1] == 0) < 0.6
+        assert_close(outputs[0], outputs[1] @ inputs[1], 1e-6)
+
+    def loss() -> float:
+        ys = engine.gradients(inputs, dy, None, 3, 4)[0]
+        return sum(float((y.astype(np.float64) * d).sum()) for y, d in zip(ys, dy, strict=True))
+
+    for x, dx in zip(inputs, d_inputs, strict=True):
+        assert dx is not None
+        for place in ((0, 1, 2), (1, 4, 0)):
+            before = x[place]
+            x[place] = before + 0.01
+            above = loss()
+            x[place] = before - 0.01
+            below = loss()
+            x[place] = before
+            assert abs((above - below) / 0.02 - dx[place]) < 5e-3 * max(1, abs(dx[place]))
+
+
+def test_a_shared_layer_has_one_set_of_weights_and_its_gradients_add_up(rng: np.random.Generator) -> None:
+    x = layers.Input((6, 4))
+    attention = layers.MultiHeadAttention(2, 3)
+    y = layers.add([attention(x, x), attention(x, x)])
+    model = rekur.Model(x, y)
+    single = rekur.Model(x, layers.MultiHeadAttention(2, 3)(x, x))
+    single.set_weights(model.get_weights())
+    data = floats(rng, 3, 6, 4)
+    np.testing.assert_allclose(model.predict(data), 2 * single.predict(data), rtol=1e-6)
+
+
+def test_call_arguments_are_the_layers_and_stay() -> None:
+    x = layers.Input((6, 4))
+    layer = layers.Attention()
+    y, weights = layer([x, x], use_causal_mask=True, return_attention_scores=True)
+    assert (y.shape, weights.shape) == ((None, 6, 4), (None, 6, 6))
+    assert layer.use_causal_mask and layer.config()["return_attention_scores"]
+    layer([x, x])
+    with pytest.raises(ValueError, match=r"called with use_causal_mask=True before.*set_weights"):
+        layer([x, x], use_causal_mask=False)
+    with pytest.raises(ValueError, match="as many features"):
+        layers.Attention()([x, layers.Input((6, 5))], use_causal_mask=True)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda v: "-".join(map(str, v.values())))
+def test_a_layer_comes_back_from_its_config(layer: dict[str, Any]) -> None:
+    made = layers.TYPES[layer["type"]].from_config({k: v for k, v in layer.items() if k != "type"})
+    assert {k: made.config()[k] for k in layer if k != "type"} == {k: v for k, v in layer.items() if k != "type"}
+
+
+def test_arguments_of_keras_that_ask_for_nothing_are_taken_and_others_say_what_to_do() -> None:
+    x = layers.Input((6, 4))
+    made = layers.MultiHeadAttention(
+        2, 3, attention_axes=1, flash_attention=None, use_gate=False, seed=None, kernel_regularizer=None
+    )
+    made(x, x, key=x, attention_mask=None, training=None)
+    layers.Attention(seed=None)([x, x], mask=[None, None])
+    with pytest.raises(TypeError, match="attention_axes"):
+        layers.MultiHeadAttention(2, 3, attention_axes=2)
+    with pytest.raises(TypeError, match=r"attention_mask.*sliding_window"):
+        layers.MultiHeadAttention(2, 3)(x, x, attention_mask=np.ones((6, 6)))
+    with pytest.raises(TypeError, match=r"mask.*Masking"):
+        layers.Attention()([x, x], mask=[np.ones((1, 6)), None])
+    with pytest.raises(ValueError, match="score_mode 'dott'; did you mean 'dot'"):
+        layers.Attention(score_mode="dott")
+    with pytest.raises(ValueError, match="num_query_heads must be a multiple of num_key_value_heads, got 3 and 2"):
+        layers.GroupQueryAttention(4, 3, 2)(x, x)
+
+
+def test_a_model_with_attention_learns_and_is_saved(rng: np.random.Generator, tmp_path: Any) -> None:
+    x = layers.Input((8, 4))
+    y = layers.Dense(1)(layers.Step(-1)(layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x)))
+    model = rekur.Model(x, y, seed=1)
+    model.compile(rekur.optimizers.Adam(learning_rate=0.01), "mse")
+    data = floats(rng, 64, 8, 4)
+    target = data[:, 2, :1]
+    history = model.fit(data, target, epochs=30, batch_size=16, verbose=0)
+    assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
+    model.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(rekur.load_model(tmp_path / "m.safetensors").predict(data), model.predict(data))
+
+
+# Keras.
+
+KERAS: list[tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any]]] = [
+    *(
+        ("Attention", (), settings, call)
+        for settings in ({}, {"use_scale": True}, {"score_mode": "concat"}, {"score_mode": "concat", "use_scale": True})
+        for call in ({}, {"use_causal_mask": True}, {"return_attention_scores": True})
+    ),
+    ("AdditiveAttention", (), {}, {"use_causal_mask": True, "return_attention_scores": True}),
+    ("AdditiveAttention", (), {"use_scale": False}, {}),
+    *(
+        ("MultiHeadAttention", (3, 2), settings, call)
+        for settings in ({}, {"use_bias": False}, {"sliding_window": 3}, {"output_shape": 6})
+        for call in ({}, {"use_causal_mask": True}, {"use_causal_mask": True, "return_attention_scores": True})
+    ),
+    ("MultiHeadAttention", (3, 2), {"value_dim": 4, "output_shape": (6,)}, {"return_attention_scores": True}),
+    ("GroupQueryAttention", (3, 4, 2), {}, {"use_causal_mask": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "settings", "call"), KERAS, ids=str)
+def test_numbers_weights_and_their_order_are_keras(
+    rng: np.random.Generator, name: str, arguments: Any, settings: Any, call: Any
+) -> None:
+    keras = pytest.importorskip("keras")
+    heads = "Head" in name or "Group" in name
+
+    def model(module: Any) -> Any:
+        source = module.layers if module is rekur else module
+        q, v = source.Input((7, 4)), source.Input((7, 4))
+        layer = getattr(module.layers, name)(*arguments, **settings)
+        y = layer(q, v, **call) if heads else layer([q, v], **call)
+        return module.Model([q, v], list(y) if isinstance(y, (list, tuple)) else y)
+
+    ours, theirs = model(rekur), model(keras)
+    weights = [rng.standard_normal(w.shape).astype(np.float32) * 0.5 for w in theirs.get_weights()]
+    assert [w.shape for w in ours.get_weights()] == [w.shape for w in weights]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    data = [floats(rng, 3, 7, 4), floats(rng, 3, 7, 4)]
+    found, expected = ours.predict(data), theirs.predict(data, verbose=0)
+    if not isinstance(expected, (list, tuple)):
+        found, expected = [found], [expected]
+    for y, e in zip(found, expected, strict=True):
+        assert_close(y, e, 3e-6)
+
+
+def test_heads_that_are_too_large_are_refused_by_name() -> None:
+    for bad in ({"num_heads": 2**40, "key_dim": 3}, {"num_heads": 2, "key_dim": 2**50}):
+        with pytest.raises(ValueError, match="MultiHeadAttention 'y'"):
+            _core.Model(json.dumps(spec_of({"type": "MultiHeadAttention", **bad})))
