@@ -143,7 +143,7 @@ def change(subject: Subject, index: int, **keys: Any) -> None:
 @pytest.mark.parametrize(
     ("index", "keys", "message"),
     [
-        (2, {"type": "Attention"}, "Attention 'y': layers of this type have no ONNX form"),
+        (2, {"type": "Attentive"}, "Attentive 'y': layers of this type have no ONNX form"),
         (2, {"activation": "mish"}, "Dense 'y': activation 'mish' has no ONNX form"),
         (1, {"activation": "softmax"}, "LSTM 'lstm': activation 'softmax' has no ONNX form"),
         (1, {"recurrent_activation": "mish"}, "LSTM 'lstm': recurrent_activation 'mish' has no ONNX form"),
@@ -194,7 +194,7 @@ def test_missing_parameter(subject: Subject, old: Path) -> None:
 
 def test_lengths_without_a_recurrent_layer(old: Path) -> None:
     subject = sequence_subject({"type": "Dense", "name": "y", "inputs": ["x"], "units": 2}, outputs=["y"])
-    with pytest.raises(ExportError, match="no recurrent layer, no Step and no Flip"):
+    with pytest.raises(ExportError, match="no recurrent layer, no attention, no Step and no Flip"):
         rekur.onnx.export(subject, old, lengths=True)
     assert_untouched(old)
 

@@ -98,6 +98,18 @@ EXAMPLES["GatedLinearAttention"] = (
     lambda: layers.GatedLinearAttention(2, 3),
     {**MATRIX, "mode": "gated_delta", "decay_normalizer": 4.0},
 )
+ATTENTION = {"dropout": 0.25, "use_causal_mask": True, "sliding_window": 3, "return_attention_scores": True}
+HEADS = {**ATTENTION, "use_bias": False, "kernel_initializer": "he_normal", "bias_initializer": "ones"}
+EXAMPLES["Attention"] = (layers.Attention, {**ATTENTION, "use_scale": True, "score_mode": "concat"})
+EXAMPLES["AdditiveAttention"] = (layers.AdditiveAttention, {**ATTENTION, "use_scale": False})
+EXAMPLES["MultiHeadAttention"] = (
+    lambda: layers.MultiHeadAttention(2, 3),
+    {**HEADS, "num_heads": 3, "key_dim": 2, "value_dim": 5, "output_shape": 6},
+)
+EXAMPLES["GroupQueryAttention"] = (
+    lambda: layers.GroupQueryAttention(3, 4, 2),
+    {**HEADS, "head_dim": 5, "num_query_heads": 6, "num_key_value_heads": 1},
+)
 EXAMPLES["MLSTM"] = (lambda: layers.MLSTM(2, 3), {**MATRIX, "forget_bias_initializer": "ones"})
 BOTH = {"layer_normalization": "both"}  # what some parameters are of
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4, **BOTH), RECURRENT)
@@ -198,6 +210,15 @@ WRONG = {
     "dt_min": 0,
     "dt_max": 1e-4,
     "convolution_initializer": "conv",
+    "use_causal_mask": 1,
+    "sliding_window": 0,
+    "return_attention_scores": "yes",
+    "use_scale": 1,
+    "score_mode": "dott",
+    "output_shape": (3, 4),
+    "head_dim": 0,
+    "num_query_heads": 1.5,
+    "num_key_value_heads": 0,
 }
 PARAMETERS = [(kind, key) for kind, (_, changes) in EXAMPLES.items() for key in changes]
 
@@ -213,7 +234,9 @@ def connect(layer):
     if isinstance(layer, layers.InputLayer):
         return rekur.Model(layer.tensor, layers.LSTM(3)(layer.tensor), seed=1)
     entrance = rekur.Input((5,), dtype="int32") if layer.input_dtype == "int32" else rekur.Input((5, 4))
-    several = isinstance(layer, (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide))
+    joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide)
+    attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)
+    several = isinstance(layer, (*joins, *attention))
     return rekur.Model(entrance, layer([entrance, entrance] if several else entrance), seed=1)
 
 

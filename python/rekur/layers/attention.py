@@ -196,6 +196,7 @@ class AdditiveAttention(_Attention):
     __call__ = Attention.__call__
 
 
+@named_after("rekur.layers", "Layer")
 class _Heads(_Attention):
     use_bias = Setting(boolean)
     kernel_initializer = Setting(initializers.to_spec)
@@ -218,7 +219,7 @@ class _Heads(_Attention):
         self.kernel_initializer = kernel_initializer
         self.bias_initializer = bias_initializer
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # Keras's
         self,
         query: Any,
         value: Any = None,

@@ -120,6 +120,6 @@ def lambda_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
         reference = f"{label}:{k}" if k else label
         name = graph.emit("Identity", [writer.names[index]], f"{reference}/time_major" if time_major else reference)
         width = features if writer.widths[index] == features else 1
-        layout = {"time_major": name} if time_major else {"batch_major": name}
+        layout: dict[str, Any] = {"time_major": name} if time_major else {"batch_major": name}
         outputs.append(Tensor(reference, width, axis, **layout))
     return outputs

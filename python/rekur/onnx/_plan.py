@@ -153,7 +153,9 @@ class Plan:
         readers = [layer for layer in self.live if layer["type"] in READ_LENGTHS]
         read = {sources.get(parse_ref(text)) for layer in readers for text in sequences_read(layer)}
         if lengths and not read:
-            raise ExportError("lengths=True: the model has no recurrent layer, no attention, no Step and no Flip that could use them")
+            raise ExportError(
+                "lengths=True: the model has no recurrent layer, no attention, no Step and no Flip that could use them"
+            )
         least: dict[str | None, int] = {}
         for layer in self.live:
             if layer["type"] == "Step":
