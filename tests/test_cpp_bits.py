@@ -188,6 +188,8 @@ def first_states(engine: Engine, inputs: Sequence[np.ndarray]) -> np.ndarray | N
     for layer in live_layers(spec):
         if layer["type"] in ("Bidirectional", "Flip") or layer.get("reverse") or layer.get("index", -1) != -1:
             return None
+        if "Attention" in layer["type"] and layer["type"] != "GatedLinearAttention":
+            return None  # over two sequences here; test_stream_layers.cpp has those that step
         if layer["type"] not in RECURRENT:
             continue
         program = layer["type"] == "RNN"
