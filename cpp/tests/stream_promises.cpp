@@ -178,7 +178,8 @@ std::vector<Case> cases() {
   for (const std::string attention :
        {R"("type": "AdditiveAttention")", R"("type": "MultiHeadAttention", "num_heads": 3, "key_dim": 5)"})
     all.push_back({attention, model_of(R"({"type": "Input", "name": "x", "shape": [null, 6]}, {"name": "y", "inputs": ["x", "x"],
-        "use_causal_mask": true, "sliding_window": 40, )" + attention + "}",
+        "use_causal_mask": true, "sliding_window": 40, )" +
+                                           attention + "}",
                                        R"("x")", R"("y")")});
   for (const std::string join : {"Concatenate", "Add", "Multiply", "Subtract", "Divide"})
     all.push_back(
