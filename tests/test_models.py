@@ -142,7 +142,7 @@ def test_graph_mistakes_are_named():
     lstm = LSTM(4)
     y = lstm(x)
     with pytest.raises(TypeError, match="symbolic"):
-        Dense(1)(np.ones((2, 3)))
+        Dense(1)("x")
     other = Input((4,), name="other")
     with pytest.raises(ValueError, match="Input 'other'"):
         Model(x, layers.Add()([y, other]))

@@ -355,7 +355,7 @@ def _with_operations(function: Any) -> Any:
     lacking = {
         name: getattr(ops, name)
         for name in _global_names(function.__code__)
-        if name in ops.__all__ and name not in known and not hasattr(builtins, name)
+        if name in ops.EQUATIONS and name not in known and not hasattr(builtins, name)
     }
     if not lacking:
         return function
@@ -373,7 +373,7 @@ def _unknown_name(error: NameError, what: str) -> NameError:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    hint = did_you_mean(error.name, ops.__all__) if error.name else ""
+    hint = did_you_mean(error.name, ops.EQUATIONS) if error.name else ""
     hint = hint if "did you mean" in hint else "; operations are those of rekur.ops"
     where = "" if trace is None else f" ({at_line(trace.tb_frame.f_code.co_filename, trace.tb_lineno)})"
     return NameError(f"{what}: {error}{hint}{where}", name=error.name)

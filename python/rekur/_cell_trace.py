@@ -68,7 +68,7 @@ class CellTrace(Trace):
         from rekur import ops
 
         here = f"{symbol._name or '(…)'}.{name}"
-        if name in ops.__all__:
+        if name in ops.EQUATIONS:
             raise self.error(
                 f"{here}: '{name}' is an operation, rekur.ops.{name}(…), and names no block", AttributeError
             )

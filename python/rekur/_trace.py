@@ -60,7 +60,7 @@ class Trace:
         """What ``symbol.name`` is: nothing, in equations of a row."""
         if name == "dtype":  # what code written for Keras hands to ops.cast
             return "float32"
-        known = _ops().__all__
+        known = _ops().EQUATIONS
         hint = f": call rekur.ops.{name}(…)" if name in known else did_you_mean(name, known)
         raise self.error(f"a symbol has no attribute '{name}'{hint}", AttributeError)
 

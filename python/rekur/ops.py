@@ -15,14 +15,33 @@ NumPy's own functions (``np.tanh(x)``, ``np.mean(x, axis=-1)``) are recorded as 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from rekur import _array_ops
+from rekur._array_ops import (
+    concatenate,
+    dot,
+    einsum,
+    expand_dims,
+    flip,
+    matmul,
+    reshape,
+    shape,
+    split,
+    squeeze,
+    swapaxes,
+    take,
+    tensordot,
+    transpose,
+)
 from rekur._trace import Symbol, Trace, is_symbolic
 from rekur._validate import check_data
+from rekur.layers import tensors
 
 __all__ = [
     "abs",
@@ -31,14 +50,19 @@ __all__ = [
     "cast",
     "celu",
     "clip",
+    "concatenate",
     "convert_to_tensor",
     "cos",
     "divide",
+    "dot",
+    "einsum",
     "elu",
     "equal",
     "erf",
     "exp",
+    "expand_dims",
     "expm1",
+    "flip",
     "gelu",
     "greater",
     "greater_equal",
@@ -61,6 +85,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logsumexp",
+    "matmul",
     "max",
     "maximum",
     "mean",
@@ -75,8 +100,10 @@ __all__ = [
     "reciprocal",
     "relu",
     "relu6",
+    "reshape",
     "rsqrt",
     "selu",
+    "shape",
     "sigmoid",
     "sign",
     "silu",
@@ -87,17 +114,23 @@ __all__ = [
     "softsign",
     "sparse_plus",
     "sparse_sigmoid",
+    "split",
     "sqrt",
     "square",
     "squareplus",
+    "squeeze",
     "std",
     "subtract",
     "sum",
+    "swapaxes",
     "swish",
+    "take",
     "tanh",
     "tanh_shrink",
+    "tensordot",
     "threshold",
     "trace",
+    "transpose",
     "true_divide",
     "var",
     "where",
@@ -670,6 +703,34 @@ def trace(
     returned = function(symbols) if as_list else function(*symbols)
     return recorder.finish(returned)
 
+
+def _on_tensors(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation on symbolic tensors, too: a layer."""
+
+    @functools.wraps(function)
+    def operation(*given: Any, **options: Any) -> Any:
+        if not tensors.among((given, options)):
+            return function(*given, **options)
+        if name in _OVER_AXES:
+            named = dict(zip(("x", "axis", "keepdims"), given, strict=False), **options)
+            x, axis = named["x"], named.get("axis", -1 if "softmax" in name or "normalization" in name else None)
+            if axis not in (-1, len(x.shape) - 1, (-1,), [-1]):
+                return tensors.reduce(name, x, axis, bool(named.get("keepdims", False)))
+            made = tensors.lift(name, function, ((), {**named, "axis": -1}))
+            drops = name in _REDUCTIONS and not named.get("keepdims", False) and len(x.shape) > 2
+            return tensors.squeeze(made, -1) if drops else made
+        return tensors.lift(name, function, (given, options))
+
+    return operation
+
+
+_REDUCTIONS = ("mean", "sum", "max", "min", "var", "std", "logsumexp")
+_OVER_AXES = (*_REDUCTIONS, "softmax", "log_softmax", "layer_normalization")
+EQUATIONS = [name for name in __all__ if name not in _array_ops.__all__]  # what equations of a row may say
+_WHOLE = ("trace", "cast", "convert_to_tensor", "one_hot", *_array_ops.__all__)
+for _name in __all__:
+    if _name not in _WHOLE:
+        globals()[_name] = _on_tensors(_name, globals()[_name])
 
 # NumPy's functions by the name of the operation: what np.tanh(x) of a symbol records.
 UFUNCS: dict[str, Callable[..., Any]] = {

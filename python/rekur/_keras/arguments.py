@@ -42,6 +42,10 @@ def _is_float32(value: Any) -> bool:
         return str(name) == "float32"
 
 
+def _is_no_training(value: object) -> bool:
+    return value is None or value is False or type(value).__name__ == "Training"
+
+
 def _is_label(value: object) -> bool:
     return value is None or isinstance(value, str)
 
@@ -222,7 +226,7 @@ _KINDS: dict[str, Table] = {
     "activation": _ACTIVATION,
     "model": _MODEL,
     "call": {
-        "training": Foreign(_none, "leave it out: fit trains, predict and evaluate do not"),
+        "training": Foreign(_is_no_training, "leave it out: fit trains, predict and evaluate do not"),
         "mask": Foreign(_none, "give the rows' lengths to fit, evaluate and predict as lengths="),
     },
     "attention call": {

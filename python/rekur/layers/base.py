@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import numpy as np
 
 from rekur import _core
-from rekur._own import refuse_class, refuse_methods
+from rekur._own import refuse_class
 from rekur._settings import Guarded, Setting, thawed
 from rekur._spec import Spec, check_name, dumps, reference, snake_case
 from rekur._validate import Floats, Shape, boolean, integer, real
@@ -101,6 +101,98 @@ class SymbolicTensor:
     def __array__(self, *_: object, **__: object) -> Any:
         raise TypeError(f"{self!r} holds no numbers: build a Model from it and call predict")
 
+    # Operators make layers, as the functions of rekur.ops do. Two tensors are equal where they are the same.
+
+    __array_ufunc__ = None  # so that NumPy's arrays leave the operators to this class
+
+    def __add__(self, other: Any) -> Any:
+        return _operation("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _operation("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _operation("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _operation("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _operation("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _operation("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _operation("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _operation("divide", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _operation("power", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _operation("power", other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return _operation("matmul", self, other)
+
+    def __neg__(self) -> Any:
+        return _operation("negative", self)
+
+    def __pos__(self) -> "SymbolicTensor":
+        return self
+
+    def __abs__(self) -> Any:
+        return _operation("abs", self)
+
+    def __lt__(self, other: Any) -> Any:
+        return _operation("less", self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _operation("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _operation("greater", self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _operation("greater_equal", self, other)
+
+    def __and__(self, other: Any) -> Any:
+        return _operation("logical_and", self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return _operation("logical_or", self, other)
+
+    def __invert__(self) -> Any:
+        return _operation("logical_not", self)
+
+    def __getitem__(self, key: Any) -> Any:
+        from rekur.layers import tensors  # which is made of this module
+
+        return tensors.item(self, key)
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be unpacked: rows of a batch are computed alike; use ops.split")
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{self!r} is neither true nor false: it has no numbers yet, so `if`, `and`, `or` and `not` cannot ask; "
+            "use rekur.ops.where(condition, a, b), and &, |, ~ for conditions"
+        )
+
+
+def _operation(name: str, *operands: Any) -> Any:
+    from rekur import ops
+
+    for operand in operands:
+        if not isinstance(operand, (SymbolicTensor, int, float, np.generic, np.ndarray)) and not hasattr(
+            operand, "_product"
+        ):
+            return NotImplemented
+    return getattr(ops, name)(*operands)
+
 
 def feature_shape(shape: object, what: str) -> Shape:
     if not isinstance(shape, Sequence) or isinstance(shape, (str, bytes, bytearray)):
@@ -186,6 +278,8 @@ class Layer(Guarded):
         "output_shapes": "they follow from what the layer was called on",
     }
     input_dtype: ClassVar[str] = "float32"
+    _own: ClassVar[bool] = False  # whether it is a class of the user's, which says in `call` what it is
+    _built = False
     _batch_rows: int | None = None  # what batch_size= says of a first layer
     _home: "Structure | None" = None  # the first model that it became a part of: the engine has its weights from there
     _auto_named = False  # by that model
@@ -199,7 +293,7 @@ class Layer(Guarded):
     def __init__(self, name: str | None = None, options: dict[str, Any] | None = None, **others: Any) -> None:
         if not hasattr(type(self), "type"):
             refuse_class(type(self), "layer")
-        options = others if options is None else options
+        options = {**others, **(options or {})} if self._own else others if options is None else options
         self._name = None if name is None else check_name(name, type(self).__name__)
         self.input_shape, self._batch_rows = _with_batch(options.pop("input_shape", None), options)
         self._calls: list[Call] = []
@@ -212,7 +306,28 @@ class Layer(Guarded):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        refuse_methods(cls, "layer", "call")
+        if "call" in vars(cls) and cls._open:
+            if not cls._own and hasattr(cls, "type"):
+                refuse_class(cls, "layer")  # one of rekur's, whose call is the engine's
+            from rekur.layers import own  # which is made of this module
+
+            cls._own, cls.type = True, cls.__name__
+            cls.__call__ = own.call_layer  # type: ignore[method-assign]
+            cls._compose = own.compose  # type: ignore[method-assign]
+
+    def build(self, input_shape: Any) -> None:
+        """For layers of one's own: what is made when the shapes of the inputs are known, before the first call."""
+
+    @property
+    def built(self) -> bool:
+        """Whether the layer has been called, or built."""
+        return self._built or bool(self._calls)
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        if not self._own:
+            self._may_set("built")
+        self._built = boolean(value, f"{self!r}: built")
 
     def _argument_names(self) -> list[str]:
         """What the constructor takes by name."""
@@ -304,7 +419,7 @@ class Layer(Guarded):
             self._home = self._parts = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**{k: v for k, v in vars(self).items() if k not in ("_home", "_parts")}, "_calls": []}
+        return {**{k: v for k, v in vars(self).items() if k not in ("_home", "_parts", "_alone")}, "_calls": []}
 
     def __copy__(self) -> "Layer":
         return copy.deepcopy(self)
@@ -346,8 +461,18 @@ class Layer(Guarded):
         TypeError
             If an input is anything but a symbolic tensor.
         """
+        if not isinstance(inputs, SymbolicTensor) and self._computes_on(inputs):
+            from rekur.layers import own
+
+            return own.at_once(self, ((inputs,), options))
         self._check_call(options)
         return self._connect(symbolic(inputs, repr(self)))
+
+    def _computes_on(self, inputs: Any) -> bool:
+        """Whether these are arrays, whose outputs are wanted at once."""
+        from rekur.layers import own
+
+        return own.wants_arrays(inputs)
 
     def _check_call(self, options: dict[str, Any]) -> None:
         if options:
@@ -373,7 +498,7 @@ class Layer(Guarded):
     # A layer that is put together of others says so and how; its weights are those of its parts, in their order.
 
     def _is_composed(self) -> bool:
-        return False
+        return self._own
 
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         """What the layer gives for its inputs: a symbolic tensor, or several."""

@@ -118,6 +118,12 @@ class Stateful(Layer):
         ValueError
             If the shapes do not fit.
         """
+        if not isinstance(inputs, SymbolicTensor) and self._computes_on(inputs):
+            from rekur.layers import own
+
+            if initial_state is not None:
+                options["initial_state"] = initial_state
+            return own.at_once(self, ((inputs,), options))
         self._check_call(options)
         tensors = symbolic(inputs, repr(self))
         if initial_state is not None:

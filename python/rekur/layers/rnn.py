@@ -230,6 +230,8 @@ class RNN(Recurrent):
         TypeError, ValueError
             If the shapes do not fit, a step input is missing, or the layer was called before on others.
         """
+        if not isinstance(inputs, SymbolicTensor) and self._computes_on(inputs):
+            return super().__call__(inputs, initial_state, **options)
         tensors = symbolic(inputs, repr(self))
         named = {key: options.pop(key) for key in list(options) if key in self.cell.step_inputs}
         self._check_call(options)

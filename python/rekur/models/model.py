@@ -9,23 +9,25 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
-from rekur import _core
+from rekur import _core, _structure
 from rekur._model_files import read_model
 from rekur._own import check_arguments, check_options, refuse_class, refuse_methods
-from rekur._spec import Spec, dumps, nodes, split_reference
+from rekur._spec import Spec, dumps, nodes, snake_case, split_reference
 from rekur._validate import Floats, boolean, check_suffix, integer, show
 from rekur.layers import TYPES, base
 from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.layers.own import has_own_call
 from rekur.layers.parts import layers_within, leaves, parts_of
 from rekur.layers.recurrence import flattened
+from rekur.models import own
 from rekur.models.graph import Member, collect, cut
-from rekur.models.structure import Structure
+from rekur.models.structure import Layers, Structure
 from rekur.models.tree import class_named, plant, tree_of
 
 _TRAINING = "rekur.training"  # key of a file's metadata
 # What Keras would call in a class of one's own.
 _KERAS_METHODS = (
-    "call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "compute_mask",
+    "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "compute_mask",
     "make_train_function", "make_test_function", "make_predict_function",
 )  # fmt: skip
 
@@ -80,6 +82,9 @@ class Model(Structure):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, seed: int | None = None, **options: Any
     ) -> None:
+        if inputs is None and outputs is None and has_own_call(type(self)):
+            self._begin_own(name, seed, options)
+            return
         if inputs is None and outputs is None and type(self) is not Model:
             refuse_class(type(self), "model")
         check_options("model", Model, {key: value for key, value in options.items() if key != "trainable"})
@@ -95,13 +100,89 @@ class Model(Structure):
         try:
             self._build()
         except ValueError:
-            for member in self._graph:
-                for layer in (member, *leaves(member)):
-                    if isinstance(layer, Layer) and layer._home is self:
-                        layer._home = None
+            self._forget_homes()
             raise
         if not trainable:
             self.trainable = False
+
+    def _forget_homes(self) -> None:
+        for member in self._graph:
+            for layer in (member, *leaves(member)):
+                if isinstance(layer, Layer) and layer._home is self:
+                    layer._home = None
+
+    # A model of one's own waits for its first inputs; its call makes the graph then.
+
+    _own = False
+
+    def _begin_own(self, name: str | None, seed: int | None, options: dict[str, Any]) -> None:
+        check_options("model", Model, {key: value for key, value in options.items() if key != "trainable"})
+        self._own = True
+        self._call(name, snake_case(type(self).__name__), seed)
+        if not boolean(options.get("trainable", True), "Model: trainable"):
+            self._untrained = True
+
+    _untrained = False
+
+    def _trace(self, described: Any) -> None:
+        own.trace(self, described)
+        if self._untrained:
+            self.trainable = False
+
+    def _waits(self) -> bool:
+        return self._own and not self._outputs
+
+    def _engine(self, x: object = None) -> _core.Model:
+        if self._waits():
+            if x is None:
+                raise ValueError(
+                    f"{self._whose()} does not know its input yet: call build, fit or predict, or the model itself"
+                )
+            own.trace_data(self, x)
+            if self._untrained:
+                self.trainable = False
+        return super()._engine(x)
+
+    def _prepare_for(self, inputs: list[SymbolicTensor]) -> None:
+        if self._waits():
+            described = [(tuple(t.shape[1:]), t.dtype) for t in inputs]
+            self._trace(described[0] if len(described) == 1 else described)
+        super()._prepare_for(inputs)
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        if self._waits() and any(isinstance(leaf, SymbolicTensor) for leaf in _structure.flatten(inputs)):
+            self._trace(_structure.mapped(lambda t: (tuple(t.shape[1:]), t.dtype), inputs))
+        if self._own and not isinstance(inputs, Mapping):
+            leaves = _structure.flatten(inputs)
+            inputs = leaves[0] if len(leaves) == 1 else leaves
+        return super().__call__(inputs, **options)
+
+    def build(self, input_shape: Any) -> None:
+        """Make a model of one's own for data of this shape, the batch first: ``(None, 10, 1)``, or several of them."""
+        if self._waits():
+            several = isinstance(input_shape, (list, Mapping)) or (
+                isinstance(input_shape, tuple) and any(isinstance(n, (tuple, list)) for n in input_shape)
+            )
+            shapes = input_shape if several else [input_shape]
+            what = "build: input_shape"
+            if isinstance(shapes, Mapping):
+                self._trace({key: (base.feature_shape(s, what)[1:], "float32") for key, s in shapes.items()})
+            else:
+                described = [(base.feature_shape(shape, what)[1:], "float32") for shape in shapes]
+                self._trace(described if several else described[0])
+        self._engine()
+
+    def _members(self) -> list[Member]:
+        return list(own.tracked(self)) if self._waits() else super()._members()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """As of :class:`rekur.Model`; of a model of one's own in the order in which they became attributes."""
+        found = super().layers
+        if self._own:
+            members = self._graph or own.tracked(self)
+            return Layers(layer for layer in members if not isinstance(layer, InputLayer))
+        return found
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -343,11 +424,25 @@ class Model(Structure):
     def __copy__(self) -> "Model":
         return copy.deepcopy(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._own and self._outputs:  # a copy is the graph that was traced
+            return _as_model, (self.__getstate__(),)
+        return super().__reduce_ex__(protocol)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Model":
-        twin: Model = type(self).__new__(type(self))
+        if self._waits():
+            raise TypeError(f"{self._whose()} cannot be copied before it is built: make another of its class")
+        kind = Model if self._own else type(self)
+        twin: Model = kind.__new__(kind)
         memo[id(self)] = twin
         twin.__setstate__(copy.deepcopy(self._state(), memo))
         return twin
+
+
+def _as_model(state: dict[str, Any]) -> Model:
+    made = Model.__new__(Model)
+    made.__setstate__(state)
+    return made
 
 
 def _can_be_pickled(metric: object) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rekur import _core
-from rekur._own import check_options
+from rekur._own import check_options, refuse_methods
 from rekur._spec import Spec
 from rekur._validate import Shape, as_numeric, boolean
 from rekur.layers import base
@@ -42,6 +42,10 @@ class Sequential(Model):
             self.add(layer)
         if not trainable:
             self.trainable = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_methods(cls, "model", "call")
 
     @staticmethod
     def _listed(layers: Iterable[Layer | SymbolicTensor]) -> Iterable[Layer | SymbolicTensor]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rekur._spec import Spec, reference, unique_name
 from rekur.layers import TYPES
 from rekur.layers.base import InputLayer, Layer
+from rekur.layers.parts import parts_of
 
 if TYPE_CHECKING:
     from rekur.models.model import Model
@@ -27,10 +28,10 @@ def tree_of(model: "Structure") -> Spec:
 
     A layer that stands in several of them is described once: elsewhere its ``path`` says where.
     """
-    return _tree(model, {}, ())
+    return _tree(model, {}, (), model.name)
 
 
-def _tree(model: "Structure", seen: dict[Any, tuple[str, ...]], path: tuple[str, ...]) -> Spec:
+def _tree(model: Any, seen: dict[Any, tuple[str, ...]], path: tuple[str, ...], label: str) -> Spec:
     layers: list[Spec] = []
     for member in model._graph:
         name = model._names[member]
@@ -38,10 +39,10 @@ def _tree(model: "Structure", seen: dict[Any, tuple[str, ...]], path: tuple[str,
             layers.append({"name": name, "path": list(seen[member])})
             continue
         seen[member] = (*path, name)
-        if isinstance(member, Layer):
+        if isinstance(member, Layer) and not member._own:
             layers.append({"name": name, "type": member.type, "config": member.config()})
         else:
-            layers.append({"name": name, "model": _tree(member, seen, (*path, name))})
+            layers.append({"name": name, "model": _tree(parts_of(member), seen, (*path, name), member.name)})
     refs = {tensor: model._names[tensor.layer] for tensor in model._inputs}
     taken: dict[str, Any] = {name: member for member, name in model._names.items()}
     called: set[Any] = set()
@@ -56,9 +57,9 @@ def _tree(model: "Structure", seen: dict[Any, tuple[str, ...]], path: tuple[str,
         calls.append([layer, name, [refs[model._cuts.get(t, t)] for t in call.inputs]])
         refs.update({tensor: reference(name, tensor.index) for tensor in call.outputs})
     return {
-        "class": type(model).__name__,
-        "name": model.name,
-        "seed": model.seed,
+        "class": "Sequential" if type(model).__name__ == "Sequential" else "Model",
+        "name": label,
+        "seed": getattr(model, "seed", 0),
         "layers": layers,
         "calls": calls,
         "inputs": [refs[t] for t in model._inputs],

@@ -67,7 +67,7 @@ class Compiled:
         rest = copy.copy(self)
         rest.metrics = keep(self.metrics)
         if left_out:
-            _warn_of(left_out, how, 4)
+            _warn_of(left_out, how, 5)
         return rest
 
 

@@ -1,0 +1,377 @@
+"""Layers and models of one's own, and rekur.ops on symbolic tensors: traced once into the graph."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import rekur
+import rekur.onnx
+from rekur import Input, Model, Sequential, layers, ops
+
+X = np.random.default_rng(3).normal(size=(4, 5, 6)).astype(np.float32)
+
+
+def given(function, x=X):
+    """What a function of a symbolic tensor gives for an array, in a model."""
+    tensor = Input(x.shape[1:])
+    made = function(tensor)
+    return Model(tensor, list(made) if isinstance(made, (list, tuple)) else made).predict(x)
+
+
+class Block(layers.Layer):
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.inner = layers.Dense(units, activation="relu")
+        self.outer = layers.Dense(units)
+        self.dropout = layers.Dropout(0.5)
+
+    def call(self, x, training=None):
+        return self.outer(self.dropout(self.inner(x), training=training)) + x
+
+
+class Regressor(rekur.Model):
+    def __init__(self, units=6, **options):
+        super().__init__(**options)
+        self.head = layers.Dense(1)
+        self.blocks = [Block(units), Block(units)]
+        self.rnn = layers.GRU(units, return_sequences=True)
+
+    def call(self, inputs, training=False):
+        x = self.rnn(inputs)
+        for block in self.blocks:
+            x = block(x, training=training)
+        return self.head(x[:, -1, :])
+
+
+OPERATIONS = {
+    "arithmetic": (lambda x: (2 * x - 1) / (x * x + 1), lambda x: (2 * x - 1) / (x * x + 1)),
+    "power and sign": (lambda x: abs(-x) ** 2 + +x, lambda x: np.abs(x) ** 2 + x),
+    "comparison": (lambda x: ops.where((x > 0) & ~(x >= 1), x, 0.5), lambda x: np.where((x > 0) & ~(x >= 1), x, 0.5)),
+    "less": (lambda x: ops.where((x < 0) | (x <= -1), 1.0, x), lambda x: np.where(x < 0, 1.0, x)),
+    "functions": (lambda x: ops.tanh(x) * ops.sigmoid(x), lambda x: np.tanh(x) / (1 + np.exp(-x))),
+    "an array a feature": (lambda x: x * np.arange(6) + np.ones(6), lambda x: x * np.arange(6) + 1),
+    "an array before": (lambda x: np.arange(6) - x, lambda x: np.arange(6) - x),
+    "divided by an array": (lambda x: x / np.arange(1, 7), lambda x: x / np.arange(1, 7)),
+    "softmax": (lambda x: ops.softmax(x), lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)),
+    "mean of features": (lambda x: x - ops.mean(x, axis=-1, keepdims=True), lambda x: x - x.mean(-1, keepdims=True)),
+    "sum of last axis": (lambda x: x * ops.sum(x, axis=2, keepdims=True), lambda x: x * x.sum(-1, keepdims=True)),
+    "last step": (lambda x: x[:, -1, :], lambda x: x[:, -1, :]),
+    "a step": (lambda x: x[:, 2], lambda x: x[:, 2]),
+    "features": (lambda x: x[..., 1:4], lambda x: x[..., 1:4]),
+    "features from the end": (lambda x: x[:, :, -2:], lambda x: x[..., -2:]),
+    "last step's features": (lambda x: x[:, -1, :3], lambda x: x[:, -1, :3]),
+    "flipped": (lambda x: x[:, ::-1, :] + ops.flip(x, axis=1), lambda x: 2 * x[:, ::-1]),
+    "all of it": (lambda x: x[...] + x[:], lambda x: 2 * x),
+    "concatenated": (lambda x: ops.concatenate([x, x * 2], axis=-1), lambda x: np.concatenate([x, 2 * x], -1)),
+    "split in sections": (lambda x: ops.split(x, 3, axis=-1)[1], lambda x: np.split(x, 3, -1)[1]),
+    "split at places": (lambda x: ops.split(x, [1, 4], axis=2)[1], lambda x: x[..., 1:4]),
+    "taken": (lambda x: ops.take(x, [3, 0, -1], axis=-1), lambda x: x[..., [3, 0, -1]]),
+    "product with a matrix": (lambda x: ops.matmul(x, np.eye(6)[:, :2]), lambda x: x[..., :2]),
+    "the @ operator": (lambda x: x @ (2 * np.eye(6)), lambda x: 2 * x),
+}
+
+
+@pytest.mark.parametrize(("symbolic", "numpy"), OPERATIONS.values(), ids=OPERATIONS)
+def test_operations_on_symbolic_tensors_are_numpys(symbolic, numpy):
+    np.testing.assert_allclose(given(symbolic), numpy(X.astype(np.float64)), atol=2e-5)
+
+
+def test_a_chain_of_equations_is_one_layer():
+    x = Input((5, 6))
+    model = Model(x, ops.tanh(x * 2 + 1) * ops.sigmoid(x) - x**2)
+    assert [type(layer).__name__ for layer in model.layers] == ["InputLayer", "Lambda"]
+
+
+def test_what_two_branches_read_is_right_in_both():
+    def both(x):
+        h = ops.tanh(x)
+        return h + 1, h * x, h
+
+    a, b, c = given(both)
+    np.testing.assert_allclose(a, np.tanh(X) + 1, atol=1e-6)
+    np.testing.assert_allclose(b, np.tanh(X) * X, atol=1e-6)
+    np.testing.assert_allclose(c, np.tanh(X), atol=1e-6)
+
+
+def test_on_arrays_the_operations_are_numpys():
+    np.testing.assert_array_equal(ops.concatenate([X, X], axis=1), np.concatenate([X, X], 1))
+    np.testing.assert_array_equal(ops.reshape(X, (4, 30)), X.reshape(4, 30))
+    np.testing.assert_array_equal(ops.transpose(X, (0, 2, 1)), X.transpose(0, 2, 1))
+    np.testing.assert_array_equal(ops.swapaxes(X, 1, 2), X.transpose(0, 2, 1))
+    np.testing.assert_array_equal(ops.expand_dims(X, 1), X[:, None])
+    np.testing.assert_array_equal(ops.squeeze(X[:, :1], 1), X[:, 0])
+    np.testing.assert_array_equal(ops.flip(X, 1), X[:, ::-1])
+    np.testing.assert_array_equal(ops.take(X, [1, 0], -1), X[..., [1, 0]])
+    np.testing.assert_array_equal(ops.split(X, 2, 0)[1], X[2:])
+    np.testing.assert_array_equal(ops.einsum("bij,bkj->bik", X, X), np.einsum("bij,bkj->bik", X, X))
+    np.testing.assert_array_equal(ops.dot(X, np.eye(6)), X)
+    assert ops.shape(X) == (4, 5, 6)
+    assert ops.shape(Input((5, 6))) == (None, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "message"),
+    [
+        (lambda x: x[0], IndexError, "rows of a batch are computed alike"),
+        (lambda x: x[:, :, 1], IndexError, r"an index takes an axis away.*x\[\.\.\., 1:2\]"),
+        (lambda x: x[:, :, ::2], IndexError, "by a slice without a step"),
+        (lambda x: x[:, ::2], IndexError, "by an index, a slice, or ::-1"),
+        (lambda x: x + Input((5, 3)), ValueError, r"ops.add: expected tensors of one shape.*\(None, 5, 3\)"),
+        (lambda x: x * np.ones((5, 6)), ValueError, "one number for each feature"),
+        (lambda x: ops.flip(x, axis=-1), ValueError, "axis=1, got axis=-1"),
+        (lambda x: ops.split(x, 4, axis=-1), ValueError, "has no 4 parts of one size"),
+        (lambda x: ops.reshape(x, (4, 30)), ValueError, "the first size is that of the batch"),
+        (lambda x: ops.einsum("abc,abc->a", x, x), ValueError, "summed over one axis"),
+        (lambda x: 1 if x > 0 else 2, TypeError, r"neither true nor false.*ops\.where"),
+        (lambda x: [*x], TypeError, "cannot be unpacked"),
+        (lambda x: x + "a", TypeError, "unsupported operand"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_layers_cannot_say_is_an_error_that_names_the_line(function, kind, message):
+    with pytest.raises(kind, match=message) as caught:
+        function(Input((5, 6)))
+    if kind in (IndexError, ValueError):
+        assert "test_subclassing.py, line " in str(caught.value)
+
+
+# Layers.
+
+
+def test_a_layer_of_ones_own_shares_its_weights_between_calls():
+    x, block = Input((5, 6)), Block(6, name="mine")
+    model = Model(x, block(block(x)), seed=0)
+    assert [w.shape for w in block.get_weights()] == [(6, 6), (6,), (6, 6), (6,)]
+    assert block.count_params() == model.count_params() == 84
+    a, b, c, d = (w.astype(np.float64) for w in block.get_weights())
+    h = X.astype(np.float64)
+    for _ in range(2):
+        h = np.maximum(h @ a + b, 0) @ c + d + h
+    np.testing.assert_allclose(model.predict(X), h, atol=1e-4)
+    assert list(model.named_weights()) == [
+        f"mine.{n}" for n in ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
+    ]
+
+
+def test_arguments_and_results_may_be_nested():
+    class Two(layers.Layer):
+        def call(self, pair, weights, scale=1.0):
+            a, b = pair
+            return {"sum": a + b * weights["w"], "parts": (a, [b * scale])}
+
+    a, b, w = (Input((6,), name=n) for n in "abw")
+    made = Two()((a, b), weights={"w": w}, scale=3.0)
+    assert list(made) == ["sum", "parts"]
+    model = Model([a, b, w], [made["sum"], made["parts"][0], made["parts"][1][0]])
+    p, q, r = (X[:, k] for k in range(3))
+    for found, wanted in zip(model.predict([p, q, r]), (p + q * r, p, 3 * q), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_build_is_called_once_with_the_shape():
+    class Built(layers.Layer):
+        def build(self, input_shape):
+            self.seen = input_shape
+            self.dense = layers.Dense(input_shape[-1])
+
+        def call(self, x):
+            return self.dense(x)
+
+    layer, x = Built(), Input((5, 6))
+    layer(layer(x))
+    assert layer.seen == (None, 5, 6)
+    assert layer.built
+
+
+def test_models_with_layers_of_ones_own_are_saved_copied_and_exported_without_their_code(tmp_path):
+    x = Input((5, 6))
+    model = Model(x, Block(6)(Block(6)(x)), seed=1)
+    model.compile("adam", "mse")
+    model.fit(X, X, epochs=1, verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    rekur.onnx.export(model, tmp_path / "m.onnx")
+    expected = model.predict(X)
+    for twin in (rekur.load(tmp_path / "m.safetensors"), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict(X), expected)
+        twin.fit(X, X, epochs=1, verbose=0)
+    np.testing.assert_allclose(rekur.onnx.load(tmp_path / "m.onnx").predict(X), expected, atol=1e-5)
+
+
+def test_freezing_a_layer_of_ones_own_freezes_its_parts():
+    block = Block(6)
+    model = Sequential([Input((5, 6)), block, layers.Dense(1)])
+    model.compile("sgd", "mse")
+    block.trainable = False
+    before = block.get_weights()
+    model.fit(X, np.ones((4, 5, 1)), verbose=0)
+    for a, b in zip(before, block.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_called_on_arrays_a_layer_computes():
+    dense = layers.Dense(3)
+    y = dense(X[:, 0])
+    kernel, bias = dense.get_weights()
+    np.testing.assert_allclose(y, X[:, 0] @ kernel + bias, atol=1e-5)
+    np.testing.assert_allclose(dense(X[:2, 1]), X[:2, 1] @ kernel + bias, atol=1e-5)
+    outputs, state = layers.GRU(2, return_sequences=True, return_state=True)(X)
+    np.testing.assert_array_equal(outputs[:, -1], state)
+    assert Block(6)(X).shape == (4, 5, 6)
+    assert layers.Concatenate()([X, X]).shape == (4, 5, 12)
+    carried = layers.LSTM(2, stateful=True)
+    first = carried(X)
+    assert not np.array_equal(carried(X), first)
+    carried.reset_states()
+    np.testing.assert_array_equal(carried(X), first)
+    start = np.ones((4, 2), np.float32)
+    gru = layers.GRU(2)
+    assert not np.array_equal(gru(X, initial_state=start), gru(X))
+    assert layers.Embedding(9, 2)(np.array([[1, 2, 3]])).shape == (1, 3, 2)
+
+
+def test_a_layer_without_call_is_refused_where_it_is_made():
+    class Nothing(layers.Layer):
+        pass
+
+    with pytest.raises(TypeError, match="class Nothing"):
+        Nothing()
+
+
+def test_what_a_call_does_wrong_is_said():
+    class Constant(layers.Layer):
+        def call(self, x):
+            return 3.0
+
+    class Elsewhere(layers.Layer):
+        def call(self, x):
+            return x + other
+
+    other = Input((6,))
+    with pytest.raises(TypeError, match=r"Constant 'constant': call must return what it made of its inputs, got 3\.0"):
+        Constant()(Input((6,)))
+    with pytest.raises(ValueError, match="uses Input 'input', which is not among its inputs"):
+        Elsewhere()(Input((6,)))
+    block = Block(6)
+    block(Input((6,)))
+    with pytest.raises(ValueError, match="called before with other arguments"):
+        block([Input((6,))])
+
+
+# Models.
+
+
+def test_a_model_of_ones_own_is_its_twin_of_the_functional_kind():
+    model = Regressor(seed=0)
+    model.compile("adam", "mse")
+    model.fit(X, np.ones((4, 1)), epochs=2, verbose=0)
+    x = Input((None, 6))
+    h = layers.GRU(6, return_sequences=True)(x)
+    for _ in range(2):
+        h = layers.Add()([layers.Dense(6)(layers.Dense(6, activation="relu")(h)), h])
+    twin = Model(x, layers.Dense(1)(layers.Step(-1)(h)))
+    head, rest = model.get_weights()[:2], model.get_weights()[2:]
+    assert [w.shape for w in head] == [(6, 1), (1,)]  # in the order of the attributes, as in Keras
+    twin.set_weights([*rest[-3:], *rest[:-3], *head])
+    np.testing.assert_allclose(model.predict(X), twin.predict(X), atol=1e-6)
+    assert model.predict(X[:, :2]).shape == (4, 1)  # another number of steps
+    assert model.name == "regressor"
+    assert [type(layer).__name__ for layer in model.layers][:4] == ["Dense", "Block", "Block", "GRU"]
+
+
+def test_ways_to_build_a_model_of_ones_own():
+    for build in (
+        lambda m: m.build((None, 5, 6)),
+        lambda m: m(X),
+        lambda m: m(Input((5, 6))),
+        lambda m: m.predict(X),
+        lambda m: Model(x := Input((5, 6)), m(x)),
+        lambda m: Sequential([Input((5, 6)), m]).predict(X),
+    ):
+        model = Regressor()
+        with pytest.raises(ValueError, match="does not know its input yet"):
+            model.summary()
+        build(model)
+        assert model.count_params() == 84 * 2 + 7 + 6 * 18 * 2 + 36
+
+
+def test_inputs_of_a_model_of_ones_own_may_be_a_list_or_a_dict():
+    class Pair(rekur.Model):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.dense = layers.Embedding(9, 3), layers.Dense(2)
+
+        def call(self, inputs):
+            ids, x = (inputs["ids"], inputs["x"]) if isinstance(inputs, dict) else inputs
+            return self.dense(ops.concatenate([self.embedding(ids)[:, 0], x])), x
+
+    ids, x = np.array([[1, 2], [3, 4]]), X[:2, 0]
+    a, b = Pair(), Pair()
+    first = a.predict([ids, x])
+    b.build({"ids": (None, 2), "x": (None, 6)})
+    b.set_weights(a.get_weights())
+    for one, other in zip(first, b.predict({"x": x, "ids": ids}), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(first[1], x)
+
+
+def test_a_model_of_ones_own_is_saved_and_copied_as_its_graph(tmp_path):
+    model = Regressor(seed=4)
+    model.compile("adam", "mse")
+    model.fit(X, np.ones((4, 1)), verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    for twin in (rekur.load(tmp_path / "m.safetensors"), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(twin) is Model
+        np.testing.assert_array_equal(twin.predict(X), model.predict(X))
+        twin.fit(X, np.ones((4, 1)), verbose=0)
+    other = Regressor()
+    other.build((None, 5, 6))
+    other.load_weights(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+
+
+def test_decisions_on_training_or_on_numbers_are_refused_with_their_line():
+    class Deciding(rekur.Model):
+        def call(self, x, training=None):
+            if training:
+                return x
+            return x * 2
+
+    with pytest.raises(TypeError, match=r"`training` is neither true nor false.*line \d+: if training:"):
+        Deciding().predict(X)
+
+
+def test_training_may_be_said_where_it_asks_for_nothing():
+    x = Input((6,))
+    assert layers.Dropout(0.5)(x, training=False).shape == (None, 6)
+    with pytest.raises(TypeError, match="fit trains"):
+        layers.Dropout(0.5)(x, training=True)
+
+
+def test_a_failed_trace_leaves_nothing_behind():
+    class Failing(rekur.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, x):
+            return self.dense(x) + Input((7,))
+
+    model = Failing()
+    with pytest.raises(ValueError, match="expected tensors of one shape"):
+        model.predict(X[:, 0])
+    assert not model.dense._calls
+    assert model.dense(X[:, 0]).shape == (4, 2)
+
+
+def test_a_model_that_is_not_trained_from_the_beginning():
+    model = Regressor(trainable=False)
+    model.compile("sgd", "mse")
+    before = Regressor()
+    before.build((None, 5, 6))
+    model.build((None, 5, 6))
+    weights = model.get_weights()
+    model.fit(X, np.ones((4, 1)), verbose=0)
+    for a, b in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
