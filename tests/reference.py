@@ -668,6 +668,32 @@ def run_heads(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor
     return [*outputs, Tensor(share)] if layer.get("return_attention_scores", False) else outputs
 
 
+def run_position_embedding(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    rows = weights["embeddings"][: x.value.shape[1]]
+    return [Tensor(np.broadcast_to(rows, x.value.shape).copy(), x.lengths)]
+
+
+def run_sine_encoding(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    feature = np.arange(x.value.shape[2])
+    angles = np.arange(x.value.shape[1])[:, None] / layer.get("max_wavelength", 1e4) ** (
+        feature // 2 * 2 / len(feature)
+    )
+    y = np.where(feature % 2 == 0, np.sin(angles), np.cos(angles))
+    return [Tensor(np.broadcast_to(y, x.value.shape).copy(), x.lengths)]
+
+
+def run_rotary(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    half = x.value.shape[-1] // 2
+    frequencies = layer.get("max_wavelength", 1e4) ** (-np.arange(half) / half)
+    angles = np.arange(x.value.shape[1])[:, None] / layer.get("scaling_factor", 1.0) * frequencies
+    turns = np.exp(1j * angles.reshape(len(angles), *[1] * (x.value.ndim - 3), half))
+    y = (x.value[..., :half] + 1j * x.value[..., half:]) * turns
+    return [Tensor(np.concatenate([y.real, y.imag], axis=-1), x.lengths)]
+
+
 LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     **dict.fromkeys((*CELLS, "RNN"), run_recurrent),
     "Bidirectional": run_bidirectional,
@@ -678,6 +704,9 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     "AdditiveAttention": run_attention,
     "MultiHeadAttention": run_heads,
     "GroupQueryAttention": run_heads,
+    "PositionEmbedding": run_position_embedding,
+    "SinePositionEncoding": run_sine_encoding,
+    "RotaryEmbedding": run_rotary,
     "Dense": run_dense,
     "Activation": run_activation,
     "Dropout": run_dropout,

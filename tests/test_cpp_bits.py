@@ -190,6 +190,8 @@ def first_states(engine: Engine, inputs: Sequence[np.ndarray]) -> np.ndarray | N
             return None
         if "Attention" in layer["type"] and layer["type"] != "GatedLinearAttention":
             return None  # over two sequences here; test_stream_layers.cpp has those that step
+        if layer["type"] in ("PositionEmbedding", "SinePositionEncoding", "RotaryEmbedding"):
+            states.append(np.zeros((len(inputs[0]), 2), np.float32))
         if layer["type"] not in RECURRENT:
             continue
         program = layer["type"] == "RNN"

@@ -110,6 +110,12 @@ EXAMPLES["GroupQueryAttention"] = (
     lambda: layers.GroupQueryAttention(3, 4, 2),
     {**HEADS, "head_dim": 5, "num_query_heads": 6, "num_key_value_heads": 1},
 )
+EXAMPLES["PositionEmbedding"] = (
+    lambda: layers.PositionEmbedding(9),
+    {"sequence_length": 8, "initializer": "ones"},
+)
+EXAMPLES["SinePositionEncoding"] = (layers.SinePositionEncoding, {"max_wavelength": 100.0})
+EXAMPLES["RotaryEmbedding"] = (layers.RotaryEmbedding, {"max_wavelength": 100.0, "scaling_factor": 2.0})
 EXAMPLES["MLSTM"] = (lambda: layers.MLSTM(2, 3), {**MATRIX, "forget_bias_initializer": "ones"})
 BOTH = {"layer_normalization": "both"}  # what some parameters are of
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4, **BOTH), RECURRENT)
@@ -219,6 +225,10 @@ WRONG = {
     "head_dim": 0,
     "num_query_heads": 1.5,
     "num_key_value_heads": 0,
+    "sequence_length": 0,
+    "initializer": "he",
+    "max_wavelength": 0,
+    "scaling_factor": -1,
 }
 PARAMETERS = [(kind, key) for kind, (_, changes) in EXAMPLES.items() for key in changes]
 

@@ -173,7 +173,9 @@ std::vector<Case> cases() {
         ["multiply", 2, 0]], "outputs": [3]}})",
        R"("type": "Activation", "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["sin", 0]], "outputs": [1]}})",
        R"("type": "MLSTM", "num_heads": 2, "key_dim": 5)", R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)",
-       R"("type": "Slice", "start": 2)", R"("type": "SelectiveSSM", "state_size": 5)"})
+       R"("type": "Slice", "start": 2)", R"("type": "SelectiveSSM", "state_size": 5)",
+       R"("type": "PositionEmbedding", "sequence_length": 100)", R"("type": "SinePositionEncoding")",
+       R"("type": "RotaryEmbedding")"})
     all.push_back({layer, after_x(layer)});
   for (const std::string attention :
        {R"("type": "AdditiveAttention")", R"("type": "MultiHeadAttention", "num_heads": 3, "key_dim": 5)"})

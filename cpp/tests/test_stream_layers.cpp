@@ -1,4 +1,5 @@
 // Streams: every layer, cell and option, one step at a time, against predict over the sequence.
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -178,6 +179,24 @@ std::string attention(const char* type, const char* options, Index window) {
 }
 
 }  // namespace
+
+TEST_CASE("stream: positions") {
+  for (const char* type : {"PositionEmbedding", "SinePositionEncoding", "RotaryEmbedding"})
+    check_stream(between(layer("Dense", "d", R"("x")", R"("units": 18)") + ", " +
+                             layer(type, "p", R"("d")", type[0] == 'P' ? R"("sequence_length": 7)" : ""),
+                         "p"));
+  // A learned position that there is not is no number, and a new sequence begins at the first.
+  const Model model = random_model(between(layer("PositionEmbedding", "p", R"("x")", R"("sequence_length": 2)"), "p"));
+  Stream stream(model, {.batch = 1});
+  float x[7] = {}, y[7];
+  for (int t = 0; t < 3; ++t) {
+    REQUIRE(stream.step(x, y));
+    CHECK(std::isnan(y[0]) == (t == 2));
+  }
+  stream.reset();
+  REQUIRE(stream.step(x, y));
+  CHECK(y[0] == model.weights()[0]);
+}
 
 TEST_CASE("stream: attention to the last steps") {
   for (const auto& [type, options] : kAttention)

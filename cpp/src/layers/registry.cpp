@@ -27,10 +27,11 @@ constexpr Factory make_mlstm = make_gated_linear_attention, make_selective_ssm =
 
 #if !REKUR_SEQUENCE
 std::unique_ptr<Layer> make_attention(json::Reader& spec, const std::string&, const std::string&) {
-  spec.fail("this rekur was built without attention (REKUR_SEQUENCE=OFF)");
+  spec.fail("this rekur was built without attention and positions (REKUR_SEQUENCE=OFF)");
 }
 constexpr Factory make_additive_attention = make_attention, make_multi_head_attention = make_attention,
-                  make_group_query_attention = make_attention;
+                  make_group_query_attention = make_attention, make_position_embedding = make_attention,
+                  make_sine_position_encoding = make_attention, make_rotary_embedding = make_attention;
 #endif
 
 constexpr Type kTypes[] = {
@@ -56,10 +57,13 @@ constexpr Type kTypes[] = {
     {"MLSTM", make_mlstm},
     {"MultiHeadAttention", make_multi_head_attention},
     {"Multiply", make_multiply},
+    {"PositionEmbedding", make_position_embedding},
     {"RNN", make_recurrent},
     {"Rescaling", make_rescaling},
+    {"RotaryEmbedding", make_rotary_embedding},
     {"SelectiveSSM", make_selective_ssm},
     {"SimpleRNN", make_recurrent},
+    {"SinePositionEncoding", make_sine_position_encoding},
     {"Slice", make_slice},
     {"Step", make_step},
     {"Subtract", make_subtract},

@@ -41,6 +41,9 @@ std::unique_ptr<Layer> make_attention(json::Reader&, const std::string& type, co
 std::unique_ptr<Layer> make_additive_attention(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_multi_head_attention(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_group_query_attention(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_position_embedding(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_sine_position_encoding(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_rotary_embedding(json::Reader&, const std::string& type, const std::string& name);
 #endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);

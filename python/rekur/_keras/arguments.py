@@ -146,6 +146,10 @@ _LAYERS: dict[str, Table] = {
         "attention_axes": Foreign(_values(None, 1, (1,), [1]), "attention goes over the time axis: there is no other"),
     },
     "GroupQueryAttention": _HEADS,
+    "RotaryEmbedding": {
+        "sequence_axis": Foreign(_values(1), "axis 1 is the time axis"),
+        "feature_axis": Foreign(_values(-1), "the last axis has the features"),
+    },
 }
 
 _AVERAGES = "averages of weights are not here yet; ModelCheckpoint keeps the best"

@@ -30,6 +30,7 @@ from rekur.layers.core import (
 )
 from rekur.layers.matrix import MLSTM, GatedLinearAttention
 from rekur.layers.pointwise import Lambda
+from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
 from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 from rekur.layers.rnn import RNN
@@ -63,10 +64,13 @@ __all__ = [
     "LayerNormalization",
     "MultiHeadAttention",
     "Multiply",
+    "PositionEmbedding",
     "Rescaling",
+    "RotaryEmbedding",
     "SelectiveSSM",
     "SimpleRNN",
     "SimpleRNNCell",
+    "SinePositionEncoding",
     "Slice",
     "StackedRNNCells",
     "Step",
@@ -85,6 +89,7 @@ TYPES: dict[str, type[Layer]] = {
     for c in (
         InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention, MLSTM,
         SelectiveSSM, Attention, AdditiveAttention, MultiHeadAttention, GroupQueryAttention,
+        PositionEmbedding, SinePositionEncoding, RotaryEmbedding,
         Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )

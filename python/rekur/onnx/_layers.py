@@ -17,6 +17,7 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import matrix_layer
 from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._position import position_embedding, rotary_embedding, sine_encoding
 from rekur.onnx._recurrent import bidirectional, recurrent
 from rekur.onnx._scan import bidirectional_rnn, rnn
 from rekur.onnx._selective import selective_ssm
@@ -247,6 +248,9 @@ LAYERS: dict[str, Rule] = {
     "AdditiveAttention": attention,
     "MultiHeadAttention": heads,
     "GroupQueryAttention": heads,
+    "PositionEmbedding": position_embedding,
+    "SinePositionEncoding": sine_encoding,
+    "RotaryEmbedding": rotary_embedding,
     "Dense": _dense,
     "Activation": _activation,
     "Dropout": _dropout,
