@@ -164,6 +164,16 @@ def test_arguments_of_keras_that_ask_for_nothing_are_taken_and_others_say_what_t
         layers.GroupQueryAttention(4, 3, 2)(x, x)
 
 
+def test_layers_called_on_arrays_compute_at_once(rng: np.random.Generator) -> None:
+    q, v = floats(rng, 2, 5, 4), floats(rng, 2, 3, 4)
+    y, weights = layers.Attention()([q, v], return_attention_scores=True)
+    scores = np.exp(np.einsum("bqi,bki->bqk", q, v))
+    assert_close(weights, scores / scores.sum(axis=-1, keepdims=True), 1e-6)
+    assert_close(y, weights @ v, 1e-6)
+    layer = layers.MultiHeadAttention(2, 3)
+    assert layer(q, v).shape == layer(query=q, value=v).shape == (2, 5, 4)
+
+
 def test_a_model_with_attention_learns_and_is_saved(rng: np.random.Generator, tmp_path: Any) -> None:
     x = layers.Input((8, 4))
     y = layers.Dense(1)(layers.Step(-1)(layers.MultiHeadAttention(2, 4, dropout=0.1)(x, x)))

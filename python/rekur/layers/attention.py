@@ -65,6 +65,11 @@ class _Attention(Layer):
     def config(self) -> Spec:
         return {k: v for k, v in super().config().items() if k not in self._optional or v != self._optional[k]}
 
+    def _at_once(self, given: Any) -> Any:
+        from rekur.layers import own
+
+        return own.at_once(self, given)
+
     def _attend(self, inputs: list[SymbolicTensor], asked: dict[str, bool | None]) -> Any:
         """The call, which in Keras says what is the layer's here; None leaves it as it is."""
         changed = {k: boolean(v, f"{self!r}: {k}") for k, v in asked.items() if v is not None and v != getattr(self, k)}
@@ -153,9 +158,11 @@ class Attention(_Attention):
         **options: Any,
     ) -> Any:
         """Connect the layer to ``[query, value]`` or ``[query, value, key]``; see :meth:`Layer.__call__`."""
-        self._check_call(options)
         _refuse_masks(self, {"mask": mask})
         asked = {"use_causal_mask": use_causal_mask, "return_attention_scores": return_attention_scores}
+        if not isinstance(inputs, SymbolicTensor) and self._computes_on(inputs):
+            return self._at_once(((inputs,), {**options, **asked}))
+        self._check_call(options)
         return self._attend(symbolic(inputs, repr(self)), asked)
 
 
@@ -239,7 +246,6 @@ class _Heads(_Attention):
         """
         if training is not None:
             options["training"] = training
-        self._check_call(options)
         masks = {
             "query_mask": query_mask,
             "value_mask": value_mask,
@@ -247,8 +253,11 @@ class _Heads(_Attention):
             "attention_mask": attention_mask,
         }
         _refuse_masks(self, masks)
-        tensors = [t for x in (query, value, key) if x is not None for t in symbolic(x, repr(self))]
         asked = {"use_causal_mask": use_causal_mask, "return_attention_scores": return_attention_scores}
+        if self._computes_on([x for x in (query, value, key) if x is not None]):
+            return self._at_once(((query, value, key), {**options, **asked}))
+        self._check_call(options)
+        tensors = [t for x in (query, value, key) if x is not None for t in symbolic(x, repr(self))]
         return self._attend(tensors, asked)
 
 
