@@ -375,3 +375,120 @@ def test_a_model_that_is_not_trained_from_the_beginning():
     model.fit(X, np.ones((4, 1)), verbose=0)
     for a, b in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+# Weights and cells.
+
+
+class Linear(layers.Layer):
+    def __init__(self, units=3, **options):
+        super().__init__(**options)
+        self.units = units
+
+    def build(self, input_shape):
+        self.w = self.add_weight(shape=(input_shape[-1], self.units), initializer="he_normal", name="w")
+        self.b = self.add_weight(shape=(self.units,), initializer="ones", trainable=True)
+
+    def call(self, inputs):
+        return ops.matmul(inputs, self.w) + self.b
+
+
+class Gated(layers.Layer):
+    """A cell with a gate, a weight a unit, and a product of a value."""
+
+    def __init__(self, units, **options):
+        super().__init__(**options)
+        self.units = self.state_size = units
+
+    def build(self, input_shape):
+        shape, square = (input_shape[-1], self.units), (self.units, self.units)
+        self.xz, self.xn = (self.add_weight(shape=shape, name=name) for name in ("xz", "xn"))
+        self.hz, self.hn = (self.add_weight(shape=square, name=name, initializer="orthogonal") for name in ("hz", "hn"))
+        self.bias = self.add_weight(shape=(self.units,), initializer="ones", name="bias")
+
+    def call(self, x, states, training=None):
+        h = states[0]
+        z = ops.sigmoid(ops.matmul(x, self.xz) + h @ self.hz + self.bias)
+        n = ops.tanh(ops.matmul(x, self.xn) + ops.matmul(z * h, self.hn))
+        new = z * h + (1 - z) * n
+        return new, [new]
+
+
+def test_weights_of_ones_own_are_a_products_matrix_and_its_bias():
+    layer = Linear(4)
+    y = layer(X)
+    w, b = layer.get_weights()
+    np.testing.assert_array_equal(b, np.ones(4))
+    np.testing.assert_allclose(y, X @ w + b, atol=1e-5)
+    model = Sequential([Input((5, 6)), Linear(2)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(X, np.zeros((4, 5, 2)), verbose=0)
+    assert all(not np.array_equal(a, c) for a, c in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_cell_of_ones_own_computes_trains_and_is_saved(tmp_path):
+    x = Input((5, 6))
+    layer = layers.RNN(Gated(3), return_sequences=True)
+    model = Model(x, layer(x), seed=2)
+    kernel, bias = layer.get_weights()[0], layer.get_weights()[1]
+    hz, hn = layer.get_weights()[2:]
+    xz, xn = kernel[:, :3], kernel[:, 3:]
+    h = np.zeros((4, 3))
+    for t in range(5):
+        z = 1 / (1 + np.exp(-(X[:, t] @ xz + h @ hz + bias)))
+        h = z * h + (1 - z) * np.tanh(X[:, t] @ xn + (z * h) @ hn)
+        np.testing.assert_allclose(model.predict(X)[:, t], h, atol=1e-5)
+    model.compile("adam", "mse")
+    model.fit(X, np.zeros((4, 5, 3)), verbose=0)
+    model.save(tmp_path / "m.safetensors")
+    rekur.onnx.export(model, tmp_path / "m.onnx")
+    np.testing.assert_array_equal(rekur.load(tmp_path / "m.safetensors").predict(X), model.predict(X))
+    np.testing.assert_array_equal(copy.deepcopy(model).predict(X), model.predict(X))
+    assert layers.Bidirectional(layers.RNN(Gated(3)))(X).shape == (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"call": lambda self, x, states: ops.matmul(x, self.xz)}, TypeError, r"must return \(output, new states\)"),
+        ({"call": lambda self, x, s: (s[0], [s[0], s[0]])}, ValueError, "must return 1 new states"),
+        ({"state_size": [3, 4]}, ValueError, "expected states of one width"),
+        (
+            {"build": lambda self, shape: setattr(self, "xz", self.add_weight((shape[-1], 6), name="w"))}
+            | {"call": lambda self, x, s: (h := ops.matmul(x, self.xz) + 0 * s[0], [h])},
+            ValueError,
+            r"weight 'w' is used as one of shape \(6, 3\), and has \(6, 6\).*one weight for each",
+        ),
+        (
+            {"call": lambda self, x, s: (h := ops.sum(x, axis=1) + s[0], [h])},
+            ValueError,
+            "axis=-1, got axis=1",
+        ),
+    ],
+)
+def test_what_a_cell_of_ones_own_cannot_say_is_told(change, kind, message):
+    cell = type("Cell", (Gated,), change)
+    if "state_size" in change:
+        cell.__init__ = lambda self, units: layers.Layer.__init__(self) or setattr(self, "units", units)
+    with pytest.raises(kind, match=message):
+        layers.RNN(cell(3))(Input((5, 6)))
+
+
+def test_weights_that_are_used_otherwise_are_refused():
+    class Scaled(Linear):
+        def call(self, x):
+            return x * self.b
+
+    class Added(Linear):
+        def call(self, x):
+            return x + self.b
+
+    with pytest.raises(ValueError, match=r"tensors are multiplied with a weight by ops\.matmul"):
+        Scaled(6)(Input((5, 6)))
+    with pytest.raises(ValueError, match="or the bias that is added to such a product"):
+        Added(6)(Input((5, 6)))
+    with pytest.raises(AttributeError, match="its weights are the engine's"):
+        layers.Dense(3).add_weight((3, 3))
+    with pytest.raises(TypeError, match="add_weight has no argument 'regularizer' that asks for something"):
+        Linear().add_weight((3, 3), regularizer="l2")

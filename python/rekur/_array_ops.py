@@ -10,6 +10,7 @@ import numpy as np
 from rekur._trace import Symbol
 from rekur.layers import tensors
 from rekur.layers.base import SymbolicTensor
+from rekur.layers.weights import Weight
 
 __all__ = [
     "concatenate", "dot", "einsum", "expand_dims", "flip", "matmul", "reshape", "shape", "split", "squeeze",
@@ -86,21 +87,23 @@ def flip(x: Any, axis: int | None = None) -> Any:
 
 def matmul(x1: Any, x2: Any) -> Any:
     """The product of a tensor with a matrix (features, units), or of two tensors step by step of the batch."""
-    if _symbolic("matmul", x1, x2) or hasattr(x2, "_product"):
-        return x2._product(x1) if hasattr(x2, "_product") else tensors.matmul(x1, x2)
+    if isinstance(x2, Weight):
+        return x2._product(x1)
+    if _symbolic("matmul", x1, x2):
+        return tensors.matmul(x1, x2)
     return np.matmul(x1, x2)
 
 
 def dot(x1: Any, x2: Any) -> Any:
     """As :func:`matmul`."""
-    if _symbolic("dot", x1, x2) or hasattr(x2, "_product"):
+    if isinstance(x2, Weight) or _symbolic("dot", x1, x2):
         return matmul(x1, x2)
     return np.dot(x1, x2)
 
 
 def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
     """Of a tensor and a matrix over the features, ``axes=1``: as :func:`matmul`."""
-    if _symbolic("tensordot", x1, x2) or hasattr(x2, "_product"):
+    if isinstance(x2, Weight) or _symbolic("tensordot", x1, x2):
         if axes not in (1, [[2], [0]], ((2,), (0,)), [[-1], [0]]):
             tensors.fail(f"ops.tensordot: axes=1 alone, the features, got axes={axes!r}")
         return matmul(x1, x2)

@@ -100,6 +100,10 @@ class Trace:
             "another input, or use a Rescaling or Affine layer"
         )
 
+    def product_with(self, symbol: Symbol, weight: Any) -> Any:
+        """``ops.matmul(symbol, weight)`` of a weight that a layer or a cell has."""
+        raise self.error(self.no_matrices)
+
     def matrix_product(self, symbol: Symbol, matrix: Any) -> Any:
         raise self.error(self.no_matrices)
 

@@ -187,9 +187,10 @@ def _operation(name: str, *operands: Any) -> Any:
     from rekur import ops
 
     for operand in operands:
-        if not isinstance(operand, (SymbolicTensor, int, float, np.generic, np.ndarray)) and not hasattr(
-            operand, "_product"
-        ):
+        if hasattr(operand, "_product") and name in ("add", "matmul"):
+            tensor = next(o for o in operands if o is not operand)
+            return operand._product(tensor) if name == "matmul" else operand._added(tensor)
+        if not isinstance(operand, (SymbolicTensor, int, float, np.generic, np.ndarray)):
             return NotImplemented
     return getattr(ops, name)(*operands)
 
@@ -297,6 +298,7 @@ class Layer(Guarded):
         self._name = None if name is None else check_name(name, type(self).__name__)
         self.input_shape, self._batch_rows = _with_batch(options.pop("input_shape", None), options)
         self._calls: list[Call] = []
+        self._own_weights: list[Any] = []
         if "trainable" in options:
             self.trainable = options.pop("trainable")
         if options:
@@ -314,6 +316,37 @@ class Layer(Guarded):
             cls._own, cls.type = True, cls.__name__
             cls.__call__ = own.call_layer  # type: ignore[method-assign]
             cls._compose = own.compose  # type: ignore[method-assign]
+
+    def add_weight(self, shape: Any = None, initializer: Any = None, **options: Any) -> Any:
+        """A weight of a layer or cell of one's own: what ``ops.matmul`` multiplies with, or the bias added to that.
+
+        Parameters
+        ----------
+        shape : tuple
+            ``(features, units)``, or ``(units,)`` of a bias; of a cell also ``(units, units)`` for a state.
+        initializer : str or Initializer
+            "glorot_uniform" by default.
+        name : str
+        trainable : bool
+        """
+        if not self._own:
+            raise AttributeError(f"{self!r}: its weights are the engine's; a class of your own derives from Layer")
+        from rekur.layers.weights import add_weight
+
+        return add_weight(self, shape, initializer, **options)
+
+    def compute_output_shape(self, input_shape: Any, *states: Any) -> Any:
+        """The shape that the layer would give for one, both with the batch: a tuple, or several."""
+        given = [feature_shape(shape, f"{self!r}: input_shape") for shape in (input_shape, *states)]
+        rows = given[0][0]
+        twin = copy.deepcopy(self)
+        made = twin._connect([InputLayer(shape[1:], dtype=self.input_dtype).tensor for shape in given])
+        found = [(rows, *tensor.shape[1:]) for tensor in (made if isinstance(made, list) else [made])]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def _saved_as_graph(self) -> bool:
+        """Whether a file has its parts, as a model, in its place."""
+        return self._own
 
     def build(self, input_shape: Any) -> None:
         """For layers of one's own: what is made when the shapes of the inputs are known, before the first call."""

@@ -11,6 +11,7 @@ from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import Floats, boolean, integer
 from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.keras_cells import CellRNN, KerasCell, is_cell
 from rekur.layers.recurrence import Recurrent, Stateful
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 
@@ -162,17 +163,17 @@ class StackedRNNCells(Layer):
         if not isinstance(cells, (list, tuple)) or not cells:
             raise TypeError(f"{self!r}: expected a list of cells, got {cells!r}")
         for k, cell in enumerate(cells):
-            if not isinstance(cell, BuiltInCell):
+            if not isinstance(cell, BuiltInCell) and not is_cell(cell):
                 raise TypeError(
                     f"{self!r}: cells[{k}]: expected an LSTMCell, GRUCell or SimpleRNNCell, got {cell!r}; layers on "
                     "top of one another stack cells of any kind"
                 )
-        self._cells = list(cells)
+        self._cells: list[Any] = [KerasCell(cell) if is_cell(cell) else cell for cell in cells]
 
     @property
-    def cells(self) -> list[BuiltInCell]:
+    def cells(self) -> list[Any]:
         """The cells; a list to read."""
-        return list(self._cells)
+        return [cell._cell if isinstance(cell, KerasCell) else cell for cell in self._cells]
 
     @property
     def state_size(self) -> list[int | list[int]]:
@@ -231,7 +232,7 @@ class StackedRNN(Stateful):
     ) -> None:
         super().__init__(name, options)
         self._cell = cell
-        for part in cell.cells:
+        for part in cell._cells:
             part._claim(self)
         self.return_sequences = return_sequences
         self.return_state = return_state
@@ -251,17 +252,20 @@ class StackedRNN(Stateful):
         Layer.name.fset(self, name)  # type: ignore[attr-defined]
 
     def _state_count(self) -> int:
-        return sum(len(cell._layer._state_names()) for cell in self._cell.cells)
+        return sum(len(cell._layer._state_names()) for cell in self._cell._cells)
 
     def __call__(self, inputs: Any, initial_state: Any = None, **options: Any) -> Any:
         found = super().__call__(inputs, initial_state, **options)
-        if not self.return_state:
+        if not self.return_state or not isinstance(found[0], SymbolicTensor):  # of arrays it is nested already
             return found
         given: list[Any] = [found.pop(0)]  # and the states of each cell, a list where it has several, as in Keras
-        for cell in self._cell.cells:
+        for cell in self._cell._cells:
             states = [found.pop(0) for _ in cell._layer._state_names()]
             given.append(states[0] if len(states) == 1 else states)
         return given
+
+    def _saved_as_graph(self) -> bool:
+        return any(isinstance(cell, KerasCell) for cell in self._cell._cells)
 
     def _gives_states(self) -> bool:
         return self.return_state
@@ -276,11 +280,11 @@ class StackedRNN(Stateful):
         return True
 
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
-        x, states, last = inputs[0], list(inputs[1:]), len(self._cell.cells) - 1
+        x, states, last = inputs[0], list(inputs[1:]), len(self._cell._cells) - 1
         found: list[SymbolicTensor] = []
         if states and len(states) != self._state_count():
             raise ValueError(f"{self!r}: expected {self._state_count()} initial states, got {len(states)}")
-        for k, cell in enumerate(self._cell.cells):
+        for k, cell in enumerate(self._cell._cells):
             layer = cell._whole(
                 None,
                 {
@@ -333,6 +337,8 @@ def layer_with(cell: Any, name: str | None, given: dict[str, Any]) -> Layer | No
         cell = StackedRNNCells(cell)
     if isinstance(cell, StackedRNNCells):
         return StackedRNN(cell, name=name, **given)
+    if is_cell(cell):
+        return CellRNN(cell, name=name, **given)
     if not isinstance(cell, BuiltInCell):
         return None
     options = {key: given.pop(key) for key in list(given) if key in _OF_ANY_LAYER}

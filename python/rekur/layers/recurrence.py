@@ -315,10 +315,8 @@ class Bidirectional(Stateful):
     def _take(self, layer: object) -> Any:
         if not isinstance(layer, Stateful) or isinstance(layer, Bidirectional) or not hasattr(layer, "go_backwards"):
             raise TypeError(f"{self!r}: expected an RNN, SimpleRNN, LSTM or GRU layer, got {layer!r}")
-        if layer._is_connected():
-            raise ValueError(f"{self!r}: {layer!r} was called before; make a layer of its own")
-        if layer._wrapper is not None and layer._wrapper is not self:
-            raise ValueError(f"{self!r}: {layer!r} is a part of {layer._wrapper!r}; make a layer of its own")
+        if layer._is_connected() or (layer._wrapper is not None and layer._wrapper is not self):
+            layer = copy.deepcopy(layer)  # with weights of its own, as in Keras
         self._check_inner(layer)
         layer._wrapper = self
         return layer

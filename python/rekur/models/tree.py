@@ -39,7 +39,7 @@ def _tree(model: Any, seen: dict[Any, tuple[str, ...]], path: tuple[str, ...], l
             layers.append({"name": name, "path": list(seen[member])})
             continue
         seen[member] = (*path, name)
-        if isinstance(member, Layer) and not member._own:
+        if isinstance(member, Layer) and not member._saved_as_graph():
             layers.append({"name": name, "type": member.type, "config": member.config()})
         else:
             layers.append({"name": name, "model": _tree(parts_of(member), seen, (*path, name), member.name)})
