@@ -78,7 +78,7 @@ void Graph::begin_steps(const Batch& batch, Run& run) const {
     }
     if (!mask.empty() && static_cast<Index>(mask.size()) != B * T)
       throw_error("%expected a mask of % rows and % steps, got % flags", {where, B, T, mask.size()});
-    run.steps_.set_input(static_cast<int>(i), lengths, mask, B);
+    run.steps_.set_input(static_cast<int>(i), lengths, mask);
   }
 }
 

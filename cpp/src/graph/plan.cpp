@@ -131,6 +131,8 @@ class Layout {
     if (stack.empty() || stack.size() == layers::Layer::kMostStacked) return false;
     const Node& top = t_.nodes[static_cast<std::size_t>(stack.back())];
     if (root_of(node.inputs[0]) != top.first_output) return false;
+    const auto shape = [&](int tensor) -> const Shape& { return plan_.tensors[static_cast<std::size_t>(tensor)].shape; };
+    if (shape(node.inputs[0]) != shape(top.first_output)) return false;  // the same array, seen as something else
     const layers::Walk walk = node.layer->walk(plan_.training);
     if (walk == layers::Walk::none || walk != top.layer->walk(plan_.training)) return false;
     return std::none_of(node.inputs.begin() + 1, node.inputs.end(), [&](int tensor) {

@@ -121,7 +121,7 @@ void Graph::run_forward(Run& run) const {
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
     const Node& node = topology_.nodes[i];
     if (node.source || !node.used) continue;
-    run.steps_.begin_node(static_cast<int>(i), run.batch_size_, [&](std::uint8_t* valid) {
+    run.steps_.begin_node(static_cast<int>(i), [&](std::uint8_t* valid) {
       point(i, calls[n]);
       node.layer->mask(calls[n].context, valid);
     });

@@ -61,14 +61,14 @@ void RunSteps::begin(const Topology& topology, const Plan& plan) {
   any_ = false;
 }
 
-Index RunSteps::steps_of_axis(int axis) const {
+const Shape& RunSteps::shape_of(int axis) const {
   const int tensor = topology_->axes.all[static_cast<std::size_t>(axis)].tensor;
-  return plan_->tensors[static_cast<std::size_t>(tensor)].shape[1];
+  return plan_->tensors[static_cast<std::size_t>(tensor)].shape;
 }
 
 // Flags into what layers read. Steps that are the first ones of each row need no list.
-void RunSteps::set_valid(int axis, std::vector<std::uint8_t> valid, Index B) {
-  const Index T = steps_of_axis(axis);
+void RunSteps::set_valid(int axis, std::vector<std::uint8_t> valid) {
+  const Index B = shape_of(axis)[0], T = shape_of(axis)[1];
   Memory& memory = memory_[static_cast<std::size_t>(axis)];
   memory.valid = std::move(valid);
   memory.lengths.assign(static_cast<std::size_t>(B), 0);
@@ -93,9 +93,9 @@ void RunSteps::set_valid(int axis, std::vector<std::uint8_t> valid, Index B) {
   steps.valid = memory.valid.data();
 }
 
-std::vector<std::uint8_t> RunSteps::flags(int axis, Index B) const {
+std::vector<std::uint8_t> RunSteps::flags(int axis) const {
   const layers::RowSteps& steps = steps_[static_cast<std::size_t>(axis)];
-  const Index T = steps_of_axis(axis);
+  const Index B = shape_of(axis)[0], T = shape_of(axis)[1];
   std::vector<std::uint8_t> valid(static_cast<std::size_t>(B * T));
   for (Index row = 0; row < B; ++row)
     for (Index t = 0; t < T; ++t) valid[static_cast<std::size_t>(row * T + t)] = steps.is_valid(row, t);
@@ -108,23 +108,23 @@ void RunSteps::start() {
   steps_.assign(topology_->axes.all.size(), {});
   memory_.resize(steps_.size());
   for (std::size_t axis = 0; axis < steps_.size(); ++axis)
-    steps_[axis].T = topology_->axes.all[axis].tensor < 0 ? 1 : steps_of_axis(static_cast<int>(axis));
+    steps_[axis].T = topology_->axes.all[axis].tensor < 0 ? 1 : shape_of(static_cast<int>(axis))[1];
 }
 
-void RunSteps::set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask, Index B) {
-  const Index T = steps_of_axis(input);
+void RunSteps::set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask) {
+  const Index T = shape_of(input)[1];
   const bool shorter = std::any_of(lengths.begin(), lengths.end(), [T](std::int32_t l) { return l != T; });
   const bool masked = std::any_of(mask.begin(), mask.end(), [](std::uint8_t m) { return m == 0; });
   if (!shorter && !masked) return;
   start();
   if (shorter) steps_[static_cast<std::size_t>(input)].lengths = lengths.data();
   if (!masked) return;
-  std::vector<std::uint8_t> valid = flags(input, B);
+  std::vector<std::uint8_t> valid = flags(input);
   for (std::size_t i = 0; i < valid.size(); ++i) valid[i] = valid[i] != 0 && mask[i] != 0;
-  set_valid(input, std::move(valid), B);
+  set_valid(input, std::move(valid));
 }
 
-void RunSteps::begin_node(int node, Index B, FunctionRef<void(std::uint8_t*)> mask) {
+void RunSteps::begin_node(int node, FunctionRef<void(std::uint8_t*)> mask) {
   using Kind = TimeAxis::Kind;
   const std::vector<TimeAxis>& all = topology_->axes.all;
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -134,6 +134,7 @@ void RunSteps::begin_node(int node, Index B, FunctionRef<void(std::uint8_t*)> ma
     layers::RowSteps& steps = steps_[i];
     const layers::RowSteps& source = steps_[static_cast<std::size_t>(axis.source)];
     Memory& memory = memory_[i];
+    const Index B = axis.tensor < 0 ? 0 : shape_of(static_cast<int>(i))[0];
     if (axis.kind == Kind::changed) {
       if (source.lengths == nullptr || source.mask) continue;
       memory.lengths.resize(static_cast<std::size_t>(B));
@@ -155,15 +156,15 @@ void RunSteps::begin_node(int node, Index B, FunctionRef<void(std::uint8_t*)> ma
         steps.lengths = source.lengths;
         continue;
       }
-      std::vector<std::uint8_t> valid = flags(axis.source, B);
+      std::vector<std::uint8_t> valid = flags(axis.source);
       for (Index row = 0; row < B; ++row)
         for (Index t = 0; t < steps.T; ++t) valid[static_cast<std::size_t>(row * steps.T + t)] &= other.is_valid(row, t) ? 1 : 0;
-      set_valid(static_cast<int>(i), std::move(valid), B);
+      set_valid(static_cast<int>(i), std::move(valid));
       continue;
     }
-    std::vector<std::uint8_t> valid = flags(axis.source, B);
+    std::vector<std::uint8_t> valid = flags(axis.source);
     mask(valid.data());
-    set_valid(static_cast<int>(i), std::move(valid), B);
+    set_valid(static_cast<int>(i), std::move(valid));
   }
 }
 

@@ -51,7 +51,7 @@ class RunSteps {
  public:
   // The inputs' own: lengths and masks as the caller gave them, both checked. A row's length is kept where some row is not full.
   void begin(const Topology& topology, const Plan& plan);
-  void set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask, Index B);
+  void set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask);
 
   bool any() const { return any_; }
   const layers::RowSteps* all() const { return steps_.data(); }
@@ -59,7 +59,7 @@ class RunSteps {
 
   // The axes that begin at this node; `mask` writes 0 to flags [B][T] of steps that are none. Throws Error where sequences of
   // different lengths are joined.
-  void begin_node(int node, Index B, FunctionRef<void(std::uint8_t*)> mask);
+  void begin_node(int node, FunctionRef<void(std::uint8_t*)> mask);
 
  private:
   struct Memory {
@@ -68,9 +68,9 @@ class RunSteps {
   };
   void start();
   std::string name(int axis) const;
-  void set_valid(int axis, std::vector<std::uint8_t> valid, Index B);
-  std::vector<std::uint8_t> flags(int axis, Index B) const;
-  Index steps_of_axis(int axis) const;
+  void set_valid(int axis, std::vector<std::uint8_t> valid);
+  std::vector<std::uint8_t> flags(int axis) const;
+  const Shape& shape_of(int axis) const;
 
   const Topology* topology_ = nullptr;
   const Plan* plan_ = nullptr;

@@ -11,8 +11,8 @@ namespace {
 
 class Embedding final : public Layer {
  public:
-  Embedding(const std::string& type, const std::string& name, Index rows, Index columns, std::string initializer)
-      : Layer(type, name), rows_(rows), columns_(columns), initializer_(std::move(initializer)) {}
+  Embedding(const std::string& type, const std::string& name, Index rows, Index columns, std::string initializer, bool mask_zero)
+      : Layer(type, name), rows_(rows), columns_(columns), initializer_(std::move(initializer)), mask_zero_(mask_zero) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
@@ -21,6 +21,7 @@ class Embedding final : public Layer {
     if (ids.shape.empty() || ids.shape.size() >= kMostAxes) fail("expected ids of shape (B,), (B, T), …, got %", {ids.shape});
     TensorSpec output{ids.shape, DType::float32, ids.time_source};
     output.shape.push_back(columns_);
+    if (mask_zero_ && ids.shape.size() != 2) fail("mask_zero: expected ids of shape (B, T), got %", {ids.shape});
     return one(std::move(output));
   }
 
@@ -28,6 +29,13 @@ class Embedding final : public Layer {
     std::vector<ParamSpec> specs;
     add_parameter(specs, "", "embeddings", {rows_, columns_}, initializer_, columns_);
     return specs;
+  }
+
+  bool makes_mask() const override { return mask_zero_; }
+  void mask(const Context& run, std::uint8_t* valid) const override {
+    const Index n = element_count(run.input_specs[0].shape);
+    for (Index i = 0; i < n; ++i)
+      if (run.ids()[i] == 0) valid[i] = 0;
   }
 
   void check(const Context& run) const override {
@@ -68,6 +76,7 @@ class Embedding final : public Layer {
 
   // A step cannot refuse an id: one out of range gives a row of NaN.
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    if (mask_zero_) cannot_stream("a stream is given the steps there are, so an embedding without mask_zero serves");
     std::vector<float> table(build.weights, build.weights + rows_ * columns_);
     return make_stream_op([table = std::move(table), rows = rows_, columns = columns_](const StreamCall& c) {
       float* to = c.output();
@@ -84,6 +93,7 @@ class Embedding final : public Layer {
  private:
   Index rows_, columns_;
   std::string initializer_;
+  bool mask_zero_;
 };
 
 }  // namespace
@@ -92,7 +102,7 @@ std::unique_ptr<Layer> make_embedding(json::Reader& spec, const std::string& typ
   const Index input_dim = spec.positive_integer("input_dim");
   const Index output_dim = spec.positive_integer("output_dim");
   return std::make_unique<Embedding>(type, name, input_dim, output_dim,
-                                     read_initializer(spec, "embeddings_initializer", "uniform"));
+                                     read_initializer(spec, "embeddings_initializer", "uniform"), spec.boolean("mask_zero", false));
 }
 
 }  // namespace rekur::layers

@@ -26,12 +26,14 @@ constexpr Factory make_mlstm = make_gated_linear_attention, make_selective_ssm =
 #endif
 
 #if !REKUR_SEQUENCE
-std::unique_ptr<Layer> make_attention(json::Reader& spec, const std::string&, const std::string&) {
-  spec.fail("this rekur was built without attention and positions (REKUR_SEQUENCE=OFF)");
+std::unique_ptr<Layer> refuse_sequence(json::Reader& spec, const std::string&, const std::string&) {
+  spec.fail("this rekur was built without layers around recurrence (REKUR_SEQUENCE=OFF)");
 }
-constexpr Factory make_additive_attention = make_attention, make_multi_head_attention = make_attention,
-                  make_group_query_attention = make_attention, make_position_embedding = make_attention,
-                  make_sine_position_encoding = make_attention, make_rotary_embedding = make_attention;
+constexpr Factory make_masking = refuse_sequence, make_fold_time = refuse_sequence, make_unfold_time = refuse_sequence,
+                  make_attention = refuse_sequence, make_additive_attention = refuse_sequence,
+                  make_multi_head_attention = refuse_sequence, make_group_query_attention = refuse_sequence,
+                  make_position_embedding = refuse_sequence, make_sine_position_encoding = refuse_sequence,
+                  make_rotary_embedding = refuse_sequence;
 #endif
 
 constexpr Type kTypes[] = {
@@ -47,6 +49,7 @@ constexpr Type kTypes[] = {
     {"Dropout", make_dropout},
     {"Embedding", make_embedding},
     {"Flip", make_flip},
+    {"FoldTime", make_fold_time},
     {"GRU", make_recurrent},
     {"GatedLinearAttention", make_gated_linear_attention},
     {"GroupQueryAttention", make_group_query_attention},
@@ -55,6 +58,7 @@ constexpr Type kTypes[] = {
     {"Lambda", make_lambda},
     {"LayerNormalization", make_layer_normalization},
     {"MLSTM", make_mlstm},
+    {"Masking", make_masking},
     {"MultiHeadAttention", make_multi_head_attention},
     {"Multiply", make_multiply},
     {"PositionEmbedding", make_position_embedding},
@@ -67,6 +71,7 @@ constexpr Type kTypes[] = {
     {"Slice", make_slice},
     {"Step", make_step},
     {"Subtract", make_subtract},
+    {"UnfoldTime", make_unfold_time},
 };
 
 std::vector<std::string> read_references(json::Reader& reader) {

@@ -36,7 +36,7 @@ std::unique_ptr<Layer> make_gated_linear_attention(json::Reader&, const std::str
 std::unique_ptr<Layer> make_mlstm(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_selective_ssm(json::Reader&, const std::string& type, const std::string& name);
 #endif
-#if REKUR_SEQUENCE
+#if REKUR_SEQUENCE  // cpp/src/sequence/
 std::unique_ptr<Layer> make_attention(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_additive_attention(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_multi_head_attention(json::Reader&, const std::string& type, const std::string& name);
@@ -44,6 +44,9 @@ std::unique_ptr<Layer> make_group_query_attention(json::Reader&, const std::stri
 std::unique_ptr<Layer> make_position_embedding(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_sine_position_encoding(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_rotary_embedding(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_fold_time(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_masking(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_unfold_time(json::Reader&, const std::string& type, const std::string& name);
 #endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);
