@@ -45,6 +45,28 @@ std::vector<Floats> predict(const Model& model, const py::sequence& inputs, cons
   return outputs;
 }
 
+// By output: bool (B, T), or None where all steps are there.
+py::list valid_steps(const Model& model, const py::sequence& inputs, const py::object& lengths) {
+  const PyBatch b = to_batch(inputs, lengths);
+  std::vector<std::vector<std::uint8_t>> valid;
+  {
+    const ReleaseGil release;
+    valid = model.valid_steps(b.batch);
+  }
+  const std::vector<Shape> shapes = model.output_shapes(shapes_of(b.batch));
+  py::list result;
+  for (std::size_t k = 0; k < valid.size(); ++k) {
+    if (valid[k].empty() || shapes[k].size() < 3) {
+      result.append(py::none());
+      continue;
+    }
+    py::array_t<bool> flags({shapes[k][0], shapes[k][1]});
+    std::copy(valid[k].begin(), valid[k].end(), flags.mutable_data());
+    result.append(flags);
+  }
+  return result;
+}
+
 // A tape as Python holds it: with the arrays it points into.
 struct PyTape {
   Tape tape;
@@ -185,6 +207,17 @@ void bind_model(py::module_& m) {
             self.set_weights({float_data(flat, "weights", static_cast<Index>(n)), n});
           },
           py::arg("flat"))
+      .def(
+          "output_shapes",
+          [](const Model& self, const py::sequence& shapes) {
+            std::vector<Shape> given;
+            for (const py::handle shape : shapes) given.push_back(to_shape(shape));
+            py::list list;
+            for (const Shape& shape : self.output_shapes(given)) list.append(to_tuple(shape));
+            return list;
+          },
+          py::arg("inputs"))
+      .def("valid_steps", &valid_steps, py::arg("inputs"), py::arg("lengths") = py::none())
       .def("predict", &predict, py::arg("inputs"), py::arg("lengths") = py::none())
       .def("forward", &forward, py::arg("inputs"), py::arg("lengths") = py::none(), py::arg("seed") = 0, py::arg("step") = 0)
       .def("backward", &backward, py::arg("tape"), py::arg("output_gradients"))

@@ -61,7 +61,7 @@ LossFunction to_loss(py::handle function) {
   };
 }
 
-using Result = std::tuple<double, std::vector<double>, std::optional<std::vector<Floats>>>;
+using Result = std::tuple<double, std::vector<double>, std::optional<std::vector<Floats>>, std::vector<Index>>;
 
 template <class Call>
 Result run(const Model& model, const py::sequence& inputs, const py::sequence& targets, const py::object& lengths,
@@ -80,7 +80,7 @@ Result run(const Model& model, const py::sequence& inputs, const py::sequence& t
     const ReleaseGil release;
     r = call(b.batch, t.targets, views);
   }
-  return {r.loss, std::move(r.output_losses), std::move(outputs)};
+  return {r.loss, std::move(r.output_losses), std::move(outputs), std::move(r.counts)};
 }
 
 // A trainer together with the model it trains.

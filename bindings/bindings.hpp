@@ -83,7 +83,8 @@ struct PyBatch {
   std::vector<py::object> keep;
   Batch batch;
 };
-PyBatch to_batch(const py::sequence& inputs, const py::object& lengths);
+// steps: None, a list of lengths, or a dict of "lengths", "masks" and "resets"; each list has one entry an input.
+PyBatch to_batch(const py::sequence& inputs, const py::object& steps);
 
 Floats to_array(const Tensor& tensor);
 Tensor to_tensor(const py::handle& array, const char* what);

@@ -93,19 +93,21 @@ DType to_dtype(const std::string& name) {
   throw py::value_error("expected dtype 'float32' or 'int32', got '" + name + "'");
 }
 
-PyBatch to_batch(const py::sequence& inputs, const py::object& lengths) {
-  PyBatch b;
-  for (const py::handle x : inputs) {
-    b.batch.inputs.push_back(kept_view(x, "input", b.keep));
-  }
-  b.batch.lengths.resize(b.batch.inputs.size());
-  if (lengths.is_none()) return b;
-  const auto given = lengths.cast<py::sequence>();
-  if (given.size() != b.batch.inputs.size())
-    throw py::value_error("lengths: expected one entry for each of " + std::to_string(b.batch.inputs.size()) + " inputs, got " +
-                          std::to_string(given.size()));
-  for (std::size_t i = 0; i < given.size(); ++i) {
-    const py::object entry = given[i];
+namespace {
+
+// One entry an input of what belongs to time axes.
+py::sequence entries(const py::object& given, const char* what, std::size_t inputs) {
+  auto list = given.cast<py::sequence>();
+  if (list.size() != inputs)
+    throw py::value_error(std::string(what) + ": expected one entry for each of " + std::to_string(inputs) + " inputs, got " +
+                          std::to_string(list.size()));
+  return list;
+}
+
+void add_lengths(PyBatch& b, const py::object& given) {
+  const py::sequence list = entries(given, "lengths", b.batch.inputs.size());
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const py::object entry = list[i];
     if (entry.is_none()) continue;
     const ConstView v = kept_view(entry, "lengths", b.keep);
     if (v.dtype != DType::int32 || v.shape.size() != 1) throw py::type_error("lengths: expected an int32 array of shape (B,)");
@@ -114,6 +116,52 @@ PyBatch to_batch(const py::sequence& inputs, const py::object& lengths) {
     if (v.shape[0] == 0 && !shape.empty() && shape[0] != 0)
       throw py::value_error("lengths: expected " + std::to_string(shape[0]) + ", one a row, got none");
     b.batch.lengths[i] = {v.i32(), static_cast<std::size_t>(v.shape[0])};
+  }
+}
+
+// Copied, as integers are: another thread must not change them between the passes.
+void add_flags(PyBatch& b, const py::object& given, const char* what, std::vector<std::span<const std::uint8_t>>& to) {
+  using Flags = py::array_t<std::uint8_t, py::array::c_style>;
+  to.resize(b.batch.inputs.size());
+  const py::sequence list = entries(given, what, to.size());
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const py::object entry = list[i];
+    if (entry.is_none()) continue;
+    const Shape& shape = b.batch.inputs[i].shape;
+    const auto flags = Flags::check_(entry) ? py::reinterpret_borrow<Flags>(entry) : Flags();
+    if (!Flags::check_(entry) || flags.ndim() != 2 || shape.size() < 2 || flags.shape(0) != shape[0] || flags.shape(1) != shape[1])
+      throw py::type_error(std::string(what) + ": expected a C-contiguous uint8 array of shape (B, T) for input " +
+                           std::to_string(i) + " of shape " + rekur::to_string(shape));
+    const Flags own = copied({flags.shape(0), flags.shape(1)}, flags.data());
+    b.keep.push_back(own);
+    to[i] = {own.data(), static_cast<std::size_t>(own.size())};
+  }
+}
+
+}  // namespace
+
+PyBatch to_batch(const py::sequence& inputs, const py::object& steps) {
+  PyBatch b;
+  for (const py::handle x : inputs) {
+    b.batch.inputs.push_back(kept_view(x, "input", b.keep));
+  }
+  b.batch.lengths.resize(b.batch.inputs.size());
+  if (steps.is_none()) return b;
+  if (!py::isinstance<py::dict>(steps)) {
+    add_lengths(b, steps);
+    return b;
+  }
+  for (const auto& [key, given] : steps.cast<py::dict>()) {
+    const auto name = key.cast<std::string>();
+    const auto value = py::reinterpret_borrow<py::object>(given);
+    if (name == "lengths")
+      add_lengths(b, value);
+    else if (name == "masks")
+      add_flags(b, value, "masks", b.batch.masks);
+    else if (name == "resets")
+      add_flags(b, value, "resets", b.batch.resets);
+    else
+      throw py::value_error("steps: expected 'lengths', 'masks' or 'resets', got '" + name + "'");
   }
   return b;
 }

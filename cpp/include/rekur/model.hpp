@@ -53,11 +53,13 @@ struct Tensor {
 
 // What a run is given. inputs, lengths and masks follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be
 // empty (all rows full). masks[i]: B·T flags, 0 for a step that is none, wherever it stands; empty: all are. A recurrent layer
-// gives zeros past a length; where a mask leaves a step out it repeats its last output, as Keras does.
+// gives zeros past a length; where a mask leaves a step out it repeats its last output, as Keras does. resets[i]: B·T flags, not 0
+// where another sequence begins within a row: the states of recurrent layers begin anew there; empty: nowhere.
 struct Batch {
   std::vector<ConstView> inputs;
   std::vector<std::span<const std::int32_t>> lengths;
   std::vector<std::span<const std::uint8_t>> masks = {};
+  std::vector<std::span<const std::uint8_t>> resets = {};
 };
 
 #if REKUR_TRAINING
@@ -146,6 +148,10 @@ class REKUR_API Model {
 
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
+
+  // By output: B·T flags of its steps, 0 where one is past a length or left out by a mask; empty where all are there, and for
+  // outputs without a time axis.
+  std::vector<std::vector<std::uint8_t>> valid_steps(const Batch& batch) const;
 
   // Inference. Outputs are written to `outputs`, in the order of outputs(), each of the shape output_shapes says; they must not
   // overlap one another or an input.

@@ -21,6 +21,7 @@ namespace rekur {
 struct StepResult {
   double loss = 0;                    // what was minimised: Σ loss_weight · loss
   std::vector<double> output_losses;  // per output, unweighted
+  std::vector<Index> counts;          // per output: rows, or valid steps, that its loss is a mean over
 };
 
 // What a loss of the caller's own is asked in the middle of a call: one whose name in the configuration is "callback". Lengths and

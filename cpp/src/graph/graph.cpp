@@ -34,6 +34,7 @@ std::vector<Shape> Graph::check(const Batch& batch) const {
   expect_count("input", inputs().size(), batch.inputs.size());
   if (!batch.lengths.empty()) expect_count("lengths array (one an input, possibly empty)", inputs().size(), batch.lengths.size());
   if (!batch.masks.empty()) expect_count("mask (one an input, possibly empty)", inputs().size(), batch.masks.size());
+  if (!batch.resets.empty()) expect_count("resets (one an input, possibly empty)", inputs().size(), batch.resets.size());
   std::vector<Shape> shapes;
   for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
     const TensorInfo& info = inputs()[i];
@@ -59,16 +60,19 @@ void Graph::begin_steps(const Batch& batch, Run& run) const {
   const auto lengths_of = [&](std::size_t i) {
     return i < batch.lengths.size() ? batch.lengths[i] : std::span<const std::int32_t>();
   };
-  const auto mask_of = [&](std::size_t i) { return i < batch.masks.size() ? batch.masks[i] : std::span<const std::uint8_t>(); };
+  const auto flags_of = [](const auto& all, std::size_t i) { return i < all.size() ? all[i] : std::span<const std::uint8_t>(); };
   for (std::size_t i = 0; i < inputs().size(); ++i) {
     const std::span<const std::int32_t> lengths = lengths_of(i);
-    const std::span<const std::uint8_t> mask = mask_of(i);
-    if (lengths.empty() && mask.empty()) continue;
+    const std::span<const std::uint8_t> mask = flags_of(batch.masks, i), resets = flags_of(batch.resets, i);
+    if (lengths.empty() && mask.empty() && resets.empty()) continue;
     const layers::TensorSpec& input = run.plan_->tensors[static_cast<std::size_t>(topology_.inputs[i])];
     const std::string where = compose("Input '%': ", {inputs()[i].name});
     if (!input.has_time())
-      throw_error("%has no time axis that % could belong to (shape %)",
-                  {where, (lengths.empty() ? "a mask" : "lengths"), inputs()[i].shape});
+      throw_error("%has no time axis that % could belong to (shape %)", {where,
+                                                                         (!lengths.empty() ? "lengths"
+                                                                          : mask.empty()   ? "resets"
+                                                                                           : "a mask"),
+                                                                         inputs()[i].shape});
     const Index B = run.batch_size_, T = input.shape[1];
     if (!lengths.empty() && static_cast<Index>(lengths.size()) != B)
       throw_error("%expected %, one a row, got %", {where, count_of(static_cast<std::size_t>(B), "length"), lengths.size()});
@@ -76,9 +80,13 @@ void Graph::begin_steps(const Batch& batch, Run& run) const {
       if (lengths[row] >= 0 && lengths[row] <= T) continue;
       throw_error("%length % of row % is not in [0, %], the steps there are", {where, lengths[row], row, T});
     }
-    if (!mask.empty() && static_cast<Index>(mask.size()) != B * T)
-      throw_error("%expected a mask of % rows and % steps, got % flags", {where, B, T, mask.size()});
-    run.steps_.set_input(static_cast<int>(i), lengths, mask);
+    const auto check_flags = [&](const char* what, std::span<const std::uint8_t> flags) {
+      if (flags.empty() || static_cast<Index>(flags.size()) == B * T) return;
+      throw_error("%expected % of % rows and % steps, got % flags", {where, what, B, T, flags.size()});
+    };
+    check_flags("a mask", mask);
+    check_flags("resets", resets);
+    run.steps_.set_input(static_cast<int>(i), lengths, mask, resets);
   }
 }
 

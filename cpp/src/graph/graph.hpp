@@ -135,6 +135,10 @@ class Graph {
   // Validates everything first. Any number of threads may call it at once.
   std::unique_ptr<Run> forward(const Batch& batch, const RunOptions& options) const;
 
+  // By output: flags [B][T] of its valid steps; empty where all are, and for outputs without a time axis. Runs no more of the graph
+  // than masks depend on.
+  std::vector<std::vector<std::uint8_t>> valid_steps(const Batch& batch) const;
+
   // Consumes a training run. d_weights is overwritten: gradients of what is not trained are zero or, where the caller says what is
   // trained, stay as they were. Input gradients follow inputs(), overwritten, null: not wanted (an empty span: none wanted).
   void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained = nullptr) const;
@@ -161,7 +165,9 @@ class Graph {
   void begin_steps(const Batch& batch, Run& run) const;
   void check_options(const RunOptions& options, const Plan& plan) const;
   void bind(Run& run, const Batch& batch, const RunOptions& options) const;
-  void run_forward(Run& run) const;
+  // `only`: by node, whether it is to run; null: all that the outputs need.
+  void run_forward(Run& run, const std::vector<char>* only = nullptr) const;
+  std::vector<char> behind_masks() const;
   void run_backward(Run& run, std::span<float> d_weights, const Trained& trained) const;
   bool point_backward(Run& run, std::size_t i, float* d_weights, Call& call) const;
   void start_gradients(Run& run, std::span<const View> d_inputs, const Trained& trained) const;

@@ -71,6 +71,8 @@ std::size_t Model::weight_count() const noexcept { return graph_ ? static_cast<s
 
 std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const { return graph().output_shapes(inputs); }
 
+std::vector<std::vector<std::uint8_t>> Model::valid_steps(const Batch& batch) const { return graph().valid_steps(batch); }
+
 void Model::predict(const Batch& batch, std::span<const View> outputs) const {
   if (outputs.size() != graph().outputs().size()) {
     throw_error("model: expected % output arrays, got %", {graph().outputs().size(), outputs.size()});

@@ -64,6 +64,52 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
   return run;
 }
 
+// Nodes that a mask is made of: what stands before a layer that makes one.
+std::vector<char> Graph::behind_masks() const {
+  std::vector<char> wanted(topology_.nodes.size(), false);
+  for (std::size_t i = topology_.nodes.size(); i-- > 0;) {
+    const Node& node = topology_.nodes[i];
+    if (!node.used || node.source || (!wanted[i] && !node.layer->makes_mask())) continue;
+    const std::size_t reads = wanted[i] ? node.inputs.size() : 1;
+    for (std::size_t k = 0; k < reads; ++k)
+      wanted[static_cast<std::size_t>(topology_.producer[static_cast<std::size_t>(node.inputs[k])])] = true;
+  }
+  return wanted;
+}
+
+std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) const {
+  const runtime::Call call;
+  const FlushDenormals flush;
+  const std::vector<Shape> shapes = check(batch);
+  Run run;
+  run.batch_size_ = shapes[0][0];
+  std::vector<std::vector<std::uint8_t>> valid(outputs().size());
+  try {
+    run.topology_ = &topology_;
+    run.plan_ = plan(shapes, false);
+    begin_steps(batch, run);
+    const bool masks = std::any_of(topology_.nodes.begin(), topology_.nodes.end(),
+                                   [](const Node& node) { return node.used && !node.source && node.layer->makes_mask(); });
+    if (!masks && !run.steps_.any()) return valid;
+    const std::vector<char> wanted = behind_masks();
+    run.pool_ = pool_;
+    run.arena_ = pool_->take(run.plan_->arena_size);
+    const HeldStores held(stores_);
+    bind(run, batch, {});
+    run_forward(run, &wanted);
+    for (std::size_t k = 0; k < valid.size(); ++k) {
+      const layers::RowSteps steps = run.output_steps(k);
+      if (steps.lengths == nullptr) continue;
+      const Index B = run.output_shape(k)[0];
+      for (Index row = 0; row < B; ++row)
+        for (Index t = 0; t < steps.T; ++t) valid[k].push_back(steps.is_valid(row, t));
+    }
+  } catch (const std::bad_alloc&) {
+    run.out_of_memory();
+  }
+  return valid;
+}
+
 void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const {
   const Topology& t = topology_;
   const Plan& plan = *run.plan_;
@@ -94,7 +140,7 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
   }
 }
 
-void Graph::run_forward(Run& run) const {
+void Graph::run_forward(Run& run, const std::vector<char>* only) const {
   const Plan& plan = *run.plan_;
   std::array<Call, layers::Layer::kMostStacked> calls;
   const auto point = [&](std::size_t i, Call& call) {
@@ -121,16 +167,18 @@ void Graph::run_forward(Run& run) const {
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
     const Node& node = topology_.nodes[i];
     if (node.source || !node.used) continue;
+    run.steps_.check_resets(static_cast<int>(i));
     run.steps_.begin_node(static_cast<int>(i), [&](std::uint8_t* valid) {
       point(i, calls[n]);
       node.layer->mask(calls[n].context, valid);
     });
+    if (only != nullptr && !(*only)[i]) continue;
     if (plan.root[static_cast<std::size_t>(node.first_output)] != node.first_output) continue;  // passes through
     node.layer->prepare(weights_of(node), stores_[node.store].version, run.training_);
     point(i, calls[n]);
     stack[n] = {node.layer.get(), &calls[n].context};
     ++n;
-    if (plan.stack_last[i] > static_cast<Index>(i)) continue;  // the stack goes on
+    if (plan.stack_last[i] > static_cast<Index>(i) && only == nullptr) continue;  // the stack goes on
     if (n == 1)
       node.layer->forward(calls[0].context);
     else

@@ -111,17 +111,54 @@ void RunSteps::start() {
     steps_[axis].T = topology_->axes.all[axis].tensor < 0 ? 1 : shape_of(static_cast<int>(axis))[1];
 }
 
-void RunSteps::set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask) {
+// A reset at a step that is left out is one of the next valid step.
+void RunSteps::pack_resets(int axis) {
+  Memory& memory = memory_[static_cast<std::size_t>(axis)];
+  if (memory.given_resets == nullptr) return;
+  layers::RowSteps& steps = steps_[static_cast<std::size_t>(axis)];
+  const Index B = shape_of(axis)[0], T = steps.T;
+  memory.resets.assign(static_cast<std::size_t>(B * T), 0);
+  for (Index row = 0; row < B; ++row)
+    for (Index k = 0, t = 0; k < steps.length(row); ++k)
+      for (; t <= steps.at(row, k); ++t)
+        if (memory.given_resets[row * T + t]) memory.resets[static_cast<std::size_t>(row * T + k)] = 1;
+  steps.resets = memory.resets.data();
+}
+
+void RunSteps::inherit_resets(int axis, int from) {
+  const std::uint8_t* const given = memory_[static_cast<std::size_t>(from)].given_resets;
+  if (given != nullptr) memory_[static_cast<std::size_t>(axis)].given_resets = given;
+}
+
+void RunSteps::check_resets(int node) const {
+  if (!any_) return;
+  const Node& n = topology_->nodes[static_cast<std::size_t>(node)];
+  for (const int tensor : n.inputs) {
+    const layers::TensorSpec& spec = topology_->tensors[static_cast<std::size_t>(tensor)];
+    if (n.layer->crosses_resets() && spec.has_time() && steps_[static_cast<std::size_t>(spec.time_source)].resets != nullptr)
+      n.layer->fail("looks across the borders that the resets of % set within a row", {name(spec.time_source)});
+  }
+}
+
+void RunSteps::set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask,
+                         std::span<const std::uint8_t> resets) {
   const Index T = shape_of(input)[1];
+  const auto finish = [&] {
+    if (std::none_of(resets.begin(), resets.end(), [](std::uint8_t r) { return r != 0; })) return;
+    start();
+    memory_[static_cast<std::size_t>(input)].given_resets = resets.data();
+    pack_resets(input);
+  };
   const bool shorter = std::any_of(lengths.begin(), lengths.end(), [T](std::int32_t l) { return l != T; });
   const bool masked = std::any_of(mask.begin(), mask.end(), [](std::uint8_t m) { return m == 0; });
-  if (!shorter && !masked) return;
+  if (!shorter && !masked) return finish();
   start();
   if (shorter) steps_[static_cast<std::size_t>(input)].lengths = lengths.data();
-  if (!masked) return;
+  if (!masked) return finish();
   std::vector<std::uint8_t> valid = flags(input);
   for (std::size_t i = 0; i < valid.size(); ++i) valid[i] = valid[i] != 0 && mask[i] != 0;
   set_valid(input, std::move(valid));
+  finish();
 }
 
 void RunSteps::begin_node(int node, FunctionRef<void(std::uint8_t*)> mask) {
@@ -136,6 +173,9 @@ void RunSteps::begin_node(int node, FunctionRef<void(std::uint8_t*)> mask) {
     Memory& memory = memory_[i];
     const Index B = axis.tensor < 0 ? 0 : shape_of(static_cast<int>(i))[0];
     if (axis.kind == Kind::changed) {
+      if (source.resets != nullptr)
+        topology_->nodes[static_cast<std::size_t>(node)].layer->fail(
+            "looks across the borders that the resets of % set within a row", {name(axis.source)});
       if (source.lengths == nullptr || source.mask) continue;
       memory.lengths.resize(static_cast<std::size_t>(B));
       for (Index row = 0; row < B; ++row)
@@ -154,17 +194,25 @@ void RunSteps::begin_node(int node, FunctionRef<void(std::uint8_t*)> mask) {
           layer.fail("joins sequences of different lengths, those of % and of %", {name(axis.source), name(axis.other)});
         }
         steps.lengths = source.lengths;
+        inherit_resets(static_cast<int>(i), axis.other);
+        inherit_resets(static_cast<int>(i), axis.source);
+        pack_resets(static_cast<int>(i));
         continue;
       }
       std::vector<std::uint8_t> valid = flags(axis.source);
       for (Index row = 0; row < B; ++row)
         for (Index t = 0; t < steps.T; ++t) valid[static_cast<std::size_t>(row * steps.T + t)] &= other.is_valid(row, t) ? 1 : 0;
       set_valid(static_cast<int>(i), std::move(valid));
+      inherit_resets(static_cast<int>(i), axis.other);
+      inherit_resets(static_cast<int>(i), axis.source);
+      pack_resets(static_cast<int>(i));
       continue;
     }
     std::vector<std::uint8_t> valid = flags(axis.source);
     mask(valid.data());
     set_valid(static_cast<int>(i), std::move(valid));
+    inherit_resets(static_cast<int>(i), axis.source);
+    pack_resets(static_cast<int>(i));
   }
 }
 

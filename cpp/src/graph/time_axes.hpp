@@ -51,12 +51,15 @@ class RunSteps {
  public:
   // The inputs' own: lengths and masks as the caller gave them, both checked. A row's length is kept where some row is not full.
   void begin(const Topology& topology, const Plan& plan);
-  void set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask);
+  void set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask,
+                 std::span<const std::uint8_t> resets);
 
   bool any() const { return any_; }
   const layers::RowSteps* all() const { return steps_.data(); }
   layers::RowSteps of(int axis) const { return axis < 0 ? layers::RowSteps{} : steps_[static_cast<std::size_t>(axis)]; }
 
+  // Throws Error where a layer would look across the border of two sequences in a row.
+  void check_resets(int node) const;
   // The axes that begin at this node; `mask` writes 0 to flags [B][T] of steps that are none. Throws Error where sequences of
   // different lengths are joined.
   void begin_node(int node, FunctionRef<void(std::uint8_t*)> mask);
@@ -64,9 +67,12 @@ class RunSteps {
  private:
   struct Memory {
     std::vector<std::int32_t> lengths, list;
-    std::vector<std::uint8_t> valid;
+    std::vector<std::uint8_t> valid, resets;
+    const std::uint8_t* given_resets = nullptr;  // [B][T] as the caller gave them, valid or not
   };
   void start();
+  void inherit_resets(int axis, int from);
+  void pack_resets(int axis);
   std::string name(int axis) const;
   void set_valid(int axis, std::vector<std::uint8_t> valid);
   std::vector<std::uint8_t> flags(int axis) const;

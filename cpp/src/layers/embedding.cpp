@@ -101,8 +101,8 @@ class Embedding final : public Layer {
 std::unique_ptr<Layer> make_embedding(json::Reader& spec, const std::string& type, const std::string& name) {
   const Index input_dim = spec.positive_integer("input_dim");
   const Index output_dim = spec.positive_integer("output_dim");
-  return std::make_unique<Embedding>(type, name, input_dim, output_dim,
-                                     read_initializer(spec, "embeddings_initializer", "uniform"), spec.boolean("mask_zero", false));
+  return std::make_unique<Embedding>(type, name, input_dim, output_dim, read_initializer(spec, "embeddings_initializer", "uniform"),
+                                     spec.boolean("mask_zero", false));
 }
 
 }  // namespace rekur::layers

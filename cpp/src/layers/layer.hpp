@@ -122,6 +122,9 @@ class Layer {
   // Writes 0 to valid [B][T] where a step of input 0 is none; the rest is left alone. Called before forward.
   virtual void mask(const Context& /*run*/, std::uint8_t* /*valid*/) const {}
 
+  // Whether an output of a step depends on other steps in a way that cannot begin anew within a row (Batch::resets).
+  virtual bool crosses_resets() const { return false; }
+
   // Looks at values that could lead the arithmetic astray (ids); throws Error.
   virtual void check(const Context&) const {}
   virtual void forward(const Context& run) const = 0;

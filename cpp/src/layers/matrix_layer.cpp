@@ -14,6 +14,7 @@
 #include "isa/dispatch.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
+#include "layers/masked_steps.hpp"
 #include "layers/matrix_heads.hpp"
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
@@ -192,6 +193,8 @@ class MatrixLayer final : public Layer {
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return tape(inputs[0].shape, training).size; }
 
+  bool crosses_resets() const override { return true; }
+
   void forward(const Context& run) const override {
     const Shape& x = run.input_specs[0].shape;
     const Index B = x[0], T = x[1], N = heads_.columns(), W = heads_.width();
@@ -199,10 +202,10 @@ class MatrixLayer final : public Layer {
     const isa::Table& table = isa::table();
     const Weights<const float> w = weights_at(run.weights);
     ScratchUse scratch;
-    RowList list(x[0], x[1], run.lengths, s_.return_sequences, false, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, false, *scratch);
     float *const p = run.tape + at.projection, *const o = run.tape + at.o, *const m = run.tape + at.normal;
 
-    row_product(list.valid, N, F_, list.fill(list.rows, run.input(), F_), kernel_.data(), w.bias, list.fill_to(list.rows, p, N),
+    row_product(list.valid, N, F_, list.fill(list.places, run.input(), F_), kernel_.data(), w.bias, list.fill_to(list.rows, p, N),
                 false);
 
     const double operations = heads_.operations(list.valid) * static_cast<double>(heads_.heads());
@@ -223,6 +226,7 @@ class MatrixLayer final : public Layer {
     });
     row_product(list.seen, U_, W, list.fill(list.seen_rows, m, W, list.seen), output_kernel_.data(), w.output_bias,
                 list.fill_to(list.output_rows, y, U_, list.seen), false);
+    if (run.steps().mask && s_.return_sequences) fill_masked_steps({run.steps(), B, U_, false}, {y, T * U_, U_}, nullptr);
   }
 
 #if REKUR_TRAINING
@@ -239,8 +243,10 @@ class MatrixLayer final : public Layer {
     const isa::Table& table = isa::table();
     const Weights<const float> w = weights_at(run.weights);
     const Weights<float> d_w = weights_at(run.d_weights);
+    if (run.steps().mask && s_.return_sequences && run.d_outputs[0] != nullptr)
+      fold_masked_gradients({run.steps(), B, U_, false}, {run.d_outputs[0], T * U_, U_}, nullptr);
     ScratchUse scratch;
-    RowList list(x[0], x[1], run.lengths, s_.return_sequences, false, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, false, *scratch);
     float* const dp = run.scratch;
     float* const d_o = dp + aligned(B * T * N);
     float* const d_initial = run.inputs.size() > 1 && run.d_inputs[1] != nullptr ? d_o + aligned(B * T * W) : nullptr;
@@ -290,10 +296,10 @@ class MatrixLayer final : public Layer {
     const ConstRows dp_rows = list.fill(list.rows, dp, N);
     if (run.d_weights != nullptr) {
       if (s_.use_bias) row_sums(list.valid, N, dp_rows, d_w.bias);
-      row_product_tn(threads, list.valid, F_, N, list.fill_second(list.rows, run.input(), F_), dp_rows, d_w.kernel, copies);
+      row_product_tn(threads, list.valid, F_, N, list.fill_second(list.places, run.input(), F_), dp_rows, d_w.kernel, copies);
     }
     if (run.d_inputs[0] != nullptr)
-      row_product(list.valid, F_, N, dp_rows, transposed_.data(), nullptr, list.fill_to(list.rows, run.d_inputs[0], F_), true);
+      row_product(list.valid, F_, N, dp_rows, transposed_.data(), nullptr, list.fill_to(list.places, run.d_inputs[0], F_), true);
   }
 #endif
 

@@ -131,6 +131,7 @@ std::unique_ptr<Layer> make_bidirectional(json::Reader& spec, const std::string&
   if (settings.reverse) inner.refuse("reverse", "false: a bidirectional layer runs both ways");
   if (settings.residual) inner.refuse("residual", "false: a bidirectional layer has an option of its own");
   settings.residual = residual;
+  settings.zero_output_for_mask = settings.return_sequences;  // as Keras has it
   return std::make_unique<RecurrentLayer>(type, name, std::move(settings), 2, mode);
 }
 

@@ -18,7 +18,7 @@ Index RecurrentLayer::backward_scratch(std::span<const TensorSpec> inputs) const
     size += static_cast<Index>(D_) * aligned(element_count({B, T, masks_.x_copies() * features_of(inputs[0].shape)}));
   if (!s_.return_sequences) size += static_cast<Index>(D_) * state;
   if (assembles_kernel(s_)) size += static_cast<Index>(D_) * aligned(recurrent_size());
-  if (s_.return_sequences && mode_ == MergeMode::mul) size += aligned(element_count({B, T, s_.units}));
+  if (s_.return_sequences && D_ == 2 && mode_ != MergeMode::concat) size += aligned(element_count({B, T, s_.units}));
   return size;
 }
 
@@ -79,9 +79,6 @@ void RecurrentLayer::describe_backward(const Context& run, const Recurrences& en
     }
     b.d_step = d_step[d].data();
   }
-  if (run.d_outputs[0] != nullptr && s_.return_sequences) share_sequence_gradient(run, runs, take);
-  if (run.d_outputs[0] != nullptr && !s_.return_sequences) share_last_gradient(run, runs, take);
-
   // The same tensor may be the initial state of several: each gradient is computed apart, then they are added in order.
   for (std::size_t d = 0; d < D_; ++d)
     for (std::size_t s = 0; s < S_; ++s) {
@@ -91,15 +88,23 @@ void RecurrentLayer::describe_backward(const Context& run, const Recurrences& en
       std::fill_n(d_initial, B * s_.state_width(s), 0.0f);
       runs[d].d_initial[s] = d_initial;
     }
+  if (run.d_outputs[0] != nullptr && s_.return_sequences) share_sequence_gradient(run, runs, take);
+  if (run.d_outputs[0] != nullptr && !s_.return_sequences) share_last_gradient(run, runs, take);
 }
 
 template <class Take>
 void RecurrentLayer::share_sequence_gradient(const Context& run, recurrent::Backward* runs, const Take& take) const {
   const Index B = run.batch(), T = run.input_specs[0].shape[1], H = output_width();
   float* dy = run.d_outputs[0];
+  // A direction's own: where steps are masked, it adds up there what arrives at them.
+  const auto give = [&](std::size_t d, float* own, Index width) {
+    const recurrent::Strided<float> gradient{own, T * width, width};
+    if (run.steps().mask) fold_masked_gradients(masked_steps(run, runs[d].forward.reverse), gradient, runs[d].d_initial[0]);
+    runs[d].dy = {own, T * width, width};
+  };
   if (D_ == 1 || mode_ == MergeMode::concat) {
     const Index width = static_cast<Index>(D_) * H;
-    for (std::size_t d = 0; d < D_; ++d) runs[d].dy = {dy + static_cast<Index>(d) * H, T * width, width};
+    for (std::size_t d = 0; d < D_; ++d) give(d, dy + static_cast<Index>(d) * H, width);
     return;
   }
   float* d_second = dy;
@@ -110,14 +115,19 @@ void RecurrentLayer::share_sequence_gradient(const Context& run, recurrent::Back
     const auto& k = isa::kernels();
     over_elements(B * T * H, 1, [&](Index begin, Index end) { k.scale(0.5f, dy + begin, dy + begin, end - begin); });
   }
-  runs[0].dy = {dy, T * H, H};
-  runs[1].dy = {d_second, T * H, H};
+  if (run.steps().mask && mode_ != MergeMode::mul) {  // each direction adds to its own
+    d_second = take(B * T * H);
+    copy(dy, d_second, B * T * H);
+  }
+  give(0, dy, H);
+  give(1, d_second, H);
 }
 
 // The last output is the final h (return_state shows it once more): their gradients add up.
 template <class Take>
 void RecurrentLayer::share_last_gradient(const Context& run, recurrent::Backward* runs, const Take& take) const {
   const Index B = run.batch(), H = output_width();
+  if (zeroes_last(run)) over_masked_last(run, [&](Index b) { std::fill_n(run.d_outputs[0] + b * H, H, 0.0f); });
   std::array<float*, 2> share{run.d_outputs[0], nullptr};
   if (D_ == 2) {
     share = {take(B * H), take(B * H)};

@@ -16,6 +16,7 @@
 #include "layers/cell_masks.hpp"
 #include "layers/directions.hpp"
 #include "layers/layer.hpp"
+#include "layers/masked_steps.hpp"
 #include "layers/recurrent_settings.hpp"
 #include "layers/recurrent_weights.hpp"
 #include "layers/residual.hpp"
@@ -119,6 +120,15 @@ class RecurrentLayer final : public Layer {
   void fill_initial(const Context& run) const;
   void join_outputs(const Context& run, const recurrent::Forward* runs) const;
   ValidSteps valid_steps(const Context& run) const;
+  MaskedSteps masked_steps(const Context& run, bool reverse) const;
+  // Whether rows whose last step a mask leaves out have zeros for their last output; task(b) for those rows.
+  bool zeroes_last(const Context& run) const;
+  template <class Task>
+  void over_masked_last(const Context& run, const Task& task) const {
+    const RowSteps steps = run.steps();
+    for (Index b = 0; b < run.batch(); ++b)
+      if (!steps.is_valid(b, s_.reverse ? 0 : steps.T - 1)) task(b);
+  }
   void add_residual(const Context& run) const;
 
 #if REKUR_TRAINING

@@ -61,7 +61,11 @@ void RecurrentLayer::fill_initial(const Context& run) const {
 }
 
 ValidSteps RecurrentLayer::valid_steps(const Context& run) const {
-  return {run.batch(), run.input_specs[0].shape[1], output_features(), run.lengths};
+  return {run.batch(), run.input_specs[0].shape[1], output_features(), run.steps()};
+}
+
+MaskedSteps RecurrentLayer::masked_steps(const Context& run, bool reverse) const {
+  return {run.steps(), run.batch(), output_width(), reverse, s_.zero_output_for_mask};
 }
 
 void RecurrentLayer::add_residual(const Context& run) const {
@@ -137,6 +141,8 @@ void RecurrentLayer::describe(const Context& run, const Layout& at, const recurr
   }
   f.step = step_inputs[d].data();
   f.lengths = run.lengths;
+  f.list = run.steps().list;
+  f.resets = run.steps().resets;
   f.reverse = D_ == 2 ? d == 1 : s_.reverse;
   const std::size_t first = first_initial_state() + d * S_;
   for (std::size_t s = 0; s < S_; ++s) {
@@ -178,6 +184,8 @@ void RecurrentLayer::draw_masks(const Context& run) const {
 // After the engine's forward pass: what several of its outputs make together.
 void RecurrentLayer::join_outputs(const Context& run, const recurrent::Forward* runs) const {
   const Index B = run.batch(), P = output_width();
+  if (run.steps().mask && s_.return_sequences)
+    for (std::size_t d = 0; d < D_; ++d) fill_masked_steps(masked_steps(run, runs[d].reverse), runs[d].y, runs[d].initial[0]);
   if (own_sequences(run.training)) {
     const Index rows = B * run.input_specs[0].shape[1];
     if (D_ == 2)
@@ -189,7 +197,12 @@ void RecurrentLayer::join_outputs(const Context& run, const recurrent::Forward* 
   } else if (!s_.return_sequences && s_.return_state) {
     copy(runs[0].final[0], run.outputs[0], B * P);
   }
+  if (zeroes_last(run)) over_masked_last(run, [&](Index b) { std::fill_n(run.outputs[0] + b * P, P, 0.0f); });
   add_residual(run);
+}
+
+bool RecurrentLayer::zeroes_last(const Context& run) const {
+  return s_.zero_output_for_mask && !s_.return_sequences && run.steps().mask;
 }
 
 }  // namespace rekur::layers

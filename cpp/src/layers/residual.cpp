@@ -8,7 +8,7 @@ template <class Task>
 void over_one_step(const ValidSteps& at, bool first, const Task& task) {
   over_rows(at.B, at.F, 1, [&](Index begin, Index end) {
     for (Index b = begin; b < end; ++b)
-      if (at.length(b) > 0) task(b, (b * at.T + (first ? 0 : at.length(b) - 1)) * at.F);
+      if (const Index n = at.steps.length(b); n > 0) task(b, (b * at.T + at.steps.at(b, first ? 0 : n - 1)) * at.F);
   });
 }
 
@@ -18,8 +18,12 @@ void add_steps(const ValidSteps& at, const float* from, float* to) {
   const auto& k = isa::kernels();
   over_rows(at.B, at.T * at.F, 1, [&](Index begin, Index end) {
     for (Index b = begin; b < end; ++b) {
-      const Index row = b * at.T * at.F;
-      k.add(to + row, from + row, to + row, at.length(b) * at.F);
+      const Index row = b * at.T * at.F, steps = at.steps.length(b);
+      if (at.steps.list == nullptr) k.add(to + row, from + row, to + row, steps * at.F);
+      for (Index n = 0; at.steps.list != nullptr && n < steps; ++n) {
+        const Index step = row + at.steps.at(b, n) * at.F;
+        k.add(to + step, from + step, to + step, at.F);
+      }
     }
   });
 }

@@ -2,15 +2,14 @@
 #pragma once
 
 #include "layers/elementwise.hpp"
+#include "layers/time.hpp"
 
 namespace rekur::layers {
 
-// Sequences (B, T, F) whose row b has lengths[b] valid steps; null: all T.
+// Sequences (B, T, F) and which of their steps are valid.
 struct ValidSteps {
   Index B, T, F;
-  const std::int32_t* lengths;
-
-  Index length(Index b) const { return lengths ? lengths[b] : T; }
+  RowSteps steps;
 };
 
 // to += from, both (B, T, F), at the valid steps.

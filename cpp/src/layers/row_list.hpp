@@ -1,7 +1,9 @@
-// The (row, step) pairs of a call within the rows' lengths; those whose output is seen, all of them or the last of each row, and
-// where in the output that is; and room for the addresses of what stands at them.
+// The valid (row, step) pairs of a call, counted along each row's valid steps, which is how the layer keeps its own numbers; where
+// in the input they stand (`places`); those whose output is seen, all of them or the last of each row, and where in the output that
+// is; and room for the addresses of what stands at them.
 #pragma once
 
+#include "layers/time.hpp"
 #include "runtime/scratch.hpp"
 #include "simd/kernels.hpp"
 
@@ -10,22 +12,26 @@ namespace rekur::layers {
 struct RowList {
   Index valid = 0, seen = 0;
   const std::int32_t* lengths;  // or null: all T steps
-  Index *rows, *seen_rows, *output_rows;
+  Index *rows, *places, *seen_rows, *output_rows;
   const float **addresses, **second_addresses;
   float** addresses_to;
 
   // reverse: the last step of a row is the one at its beginning.
-  RowList(Index B, Index T, const std::int32_t* lengths_of_rows, bool sequences, bool reverse, Scratch& scratch)
-      : lengths(lengths_of_rows) {
+  RowList(Index B, const RowSteps& valid_steps, bool sequences, bool reverse, Scratch& scratch) : lengths(valid_steps.lengths) {
+    const Index T = valid_steps.T;
     rows = scratch.take<Index>(B * T).data();
+    places = valid_steps.list ? scratch.take<Index>(B * T).data() : rows;
     seen_rows = sequences ? rows : scratch.take<Index>(B).data();
-    output_rows = sequences ? rows : scratch.take<Index>(B).data();
+    output_rows = sequences ? places : scratch.take<Index>(B).data();
     addresses = scratch.take<const float*>(B * T).data();
     second_addresses = scratch.take<const float*>(B * T).data();
     addresses_to = scratch.take<float*>(B * T).data();
     for (Index b = 0; b < B; ++b) {
-      const Index steps = lengths ? lengths[b] : T;
-      for (Index t = 0; t < steps; ++t) rows[valid++] = b * T + t;
+      const Index steps = valid_steps.length(b);
+      for (Index k = 0; k < steps; ++k, ++valid) {
+        rows[valid] = b * T + k;
+        places[valid] = b * T + valid_steps.at(b, k);
+      }
       if (sequences || steps == 0) continue;
       seen_rows[seen] = b * T + (reverse ? 0 : steps - 1);
       output_rows[seen++] = b;

@@ -12,6 +12,7 @@
 #include "isa/dispatch.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
+#include "layers/masked_steps.hpp"
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
 #include "layers/row_list.hpp"
@@ -96,6 +97,8 @@ class SelectiveSSM final : public Layer {
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return tape(inputs[0].shape, training).size; }
 
+  bool crosses_resets() const override { return true; }
+
   void forward(const Context& run) const override {
     const Shape& shape = run.input_specs[0].shape;
     const Index B = shape[0], T = shape[1], E = z_.E;
@@ -103,7 +106,7 @@ class SelectiveSSM final : public Layer {
     const isa::Table& table = isa::table();
     const SelectiveWeights<const float> w(run.weights, s_, z_);
     ScratchUse scratch;
-    RowList list(B, T, run.lengths, s_.return_sequences, s_.reverse, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, s_.reverse, *scratch);
     float *const p = run.tape + at.projection, *const u = run.tape + at.u, *const selection = run.tape + at.selection,
                  *const r = run.tape + at.r, *const o = run.tape + at.y;
     const Index groups = groups_of(E), tasks = B * groups;
@@ -114,7 +117,7 @@ class SelectiveSSM final : public Layer {
     const Index state_stride = s_.return_state ? z_.state() : z_.N * E;
     const auto initial = [&](Index row) { return run.inputs.size() > 1 ? run.input(1) + row * z_.state() : zeros; };
 
-    row_product(list.valid, 2 * E, z_.F, list.fill(list.rows, run.input(), z_.F), kernel_.data(), w.bias,
+    row_product(list.valid, 2 * E, z_.F, list.fill(list.places, run.input(), z_.F), kernel_.data(), w.bias,
                 list.fill_to(list.rows, p, 2 * E), false);
     runtime::parallel_tasks(tasks, work(list.valid) / static_cast<double>(z_.N), [&](Index task) {
       const Index row = task / groups, begin = task % groups * kChannelGroup, steps = list.lengths ? list.lengths[row] : T;
@@ -152,6 +155,8 @@ class SelectiveSSM final : public Layer {
     if (list.valid < B * T || !s_.return_sequences) std::fill_n(y, element_count(run.output_specs[0].shape), 0.0f);
     row_product(list.seen, z_.U, E, list.fill(list.seen_rows, o, E, list.seen), output_kernel_.data(), w.output_bias,
                 list.fill_to(list.output_rows, y, z_.U, list.seen), false);
+    if (run.steps().mask && s_.return_sequences)
+      fill_masked_steps({run.steps(), B, z_.U, s_.reverse}, {y, T * z_.U, z_.U}, nullptr);
   }
 
 #if REKUR_TRAINING
@@ -168,8 +173,10 @@ class SelectiveSSM final : public Layer {
     const isa::Table& table = isa::table();
     const SelectiveWeights<const float> w(run.weights, s_, z_);
     const SelectiveWeights<float> d_w(run.d_weights, s_, z_);
+    if (run.steps().mask && s_.return_sequences && run.d_outputs[0] != nullptr)
+      fold_masked_gradients({run.steps(), B, z_.U, s_.reverse}, {run.d_outputs[0], T * z_.U, z_.U}, nullptr);
     ScratchUse scratch;
-    RowList list(B, T, run.lengths, s_.return_sequences, s_.reverse, *scratch);
+    RowList list(B, run.steps(), s_.return_sequences, s_.reverse, *scratch);
     float *const dp = run.scratch + d.projection, *const du = run.scratch + d.u, *const dr = run.scratch + d.r;
     float *const dy = run.scratch + d.y, *const ds = run.scratch + d.selection, *const parts = run.scratch + d.parts;
     float *const shares = run.scratch + d.shares, *const d_states = run.scratch + d.states;
@@ -292,10 +299,11 @@ class SelectiveSSM final : public Layer {
     const ConstRows dp_rows = list.fill(list.rows, dp, 2 * E);
     if (run.d_weights != nullptr) {
       if (s_.use_bias) row_sums(list.valid, 2 * E, dp_rows, d_w.bias);
-      row_product_tn(threads, list.valid, z_.F, 2 * E, list.fill_second(list.rows, run.input(), z_.F), dp_rows, d_w.kernel, copies);
+      row_product_tn(threads, list.valid, z_.F, 2 * E, list.fill_second(list.places, run.input(), z_.F), dp_rows, d_w.kernel,
+                     copies);
     }
     if (run.d_inputs[0] != nullptr)
-      row_product(list.valid, z_.F, 2 * E, dp_rows, transposed_.data(), nullptr, list.fill_to(list.rows, run.d_inputs[0], z_.F),
+      row_product(list.valid, z_.F, 2 * E, dp_rows, transposed_.data(), nullptr, list.fill_to(list.places, run.d_inputs[0], z_.F),
                   true);
   }
 #endif

@@ -68,7 +68,8 @@ class Step final : public Layer {
   // Where the row's step begins in the input, or kNone.
   Index find(const Context& run, Index row) const {
     const Shape& shape = run.input_specs[0].shape;
-    const Index steps = run.lengths != nullptr ? run.lengths[row] : shape[1];
+    const RowSteps rows = run.steps();
+    const Index steps = rows.mask ? shape[1] : rows.length(row);  // Keras: x[:, index], whatever a mask says
     const Index step = index_ < 0 ? steps + index_ : index_;
     return step >= 0 && step < steps ? (row * shape[1] + step) * shape[2] : kNone;
   }

@@ -25,6 +25,7 @@ struct RowSteps {
   const std::int32_t* lengths = nullptr;  // [B] how many a row has; null: all T
   const std::int32_t* list = nullptr;     // [B][T] which they are, ascending; null: the first ones
   const std::uint8_t* valid = nullptr;    // [B][T] the same as flags; null where there is no list
+  const std::uint8_t* resets = nullptr;   // [B][T] counted along a row's valid steps: where another sequence begins; null: nowhere
   bool mask = false;                      // they come from a mask: at the others an output repeats the one before (Keras)
   Index T = 0;
 

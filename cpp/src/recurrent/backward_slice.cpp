@@ -129,8 +129,8 @@ void BackwardSlice::take_for_program(int members, Scratch& scratch) {
   }
   for (std::size_t i = 0; i < kMostMasks; ++i)
     mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members * M_).data() : nullptr;
-  through_time_ = program.goes_through_time(isa::kernels(), true);
-  even_ = !f_.lengths && slice_.even();  // with lengths some rows have a step before them and some not
+  through_time_ = !f_.list && !f_.resets && program.goes_through_time(isa::kernels(), true);
+  even_ = !f_.lengths && !f_.list && !f_.resets && slice_.even();  // with lengths some rows have a step before them and some not
 }
 
 void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) {
@@ -144,8 +144,8 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
   for (int i = 0; with_steps && i < program.step_inputs(); ++i) {
     const bool wanted = b_.d_step && b_.d_step[i];
     for (Index j = 0; j < active; ++j) {
-      step_rows_[i][own + j] = f_.step[i].row(row(j), t);
-      if (wanted) d_step_rows_[i][own + j] = b_.d_step[i].row(row(j), t);
+      step_rows_[i][own + j] = f_.step[i].row(row(j), f_.place(row(j), t));
+      if (wanted) d_step_rows_[i][own + j] = b_.d_step[i].row(row(j), f_.place(row(j), t));
     }
     step[i] = step_rows_[i] + own;
     d_step[i] = wanted ? d_step_rows_[i] + own : nullptr;
@@ -221,6 +221,16 @@ void BackwardSlice::product(Index t, int phase, int member) {
   if (phase > 0) return;
   // Rows whose first step this was.
   for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j) finish(j, member);
+  // Those whose states began anew here: what came before them gets nothing of it.
+  for (Index j = 0; f_.resets && j < active; ++j) {
+    const Index b = row(j), length = slice_.length[static_cast<std::size_t>(j)];
+    if (t == (f_.reverse ? length - 1 : 0) || !f_.begins(b, t, length)) continue;
+    finish(j, member);
+    for (int k = 0; k < r_.cell.states; ++k) {
+      const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
+      std::fill(d_state_[k] + j * stride(k) + begin, d_state_[k] + j * stride(k) + last, 0.0f);
+    }
+  }
 }
 
 void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index begin, Index end, Index own) {
@@ -237,22 +247,22 @@ void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index beg
 
 void BackwardSlice::point(Index j, Index t, Index own) {
   const Index b = row(j), last = slice_.length[static_cast<std::size_t>(j)] - 1, i = own + j;
-  const bool first = f_.reverse ? t == last : t == 0;
+  const bool first = f_.begins(b, t, last + 1);
   const Index previous = f_.reverse ? t + 1 : t - 1;
   tape_[i] = record(b, t);
-  h_[i] = y_.row(b, t);
-  if (b_.dy) dy_[i] = b_.dy.row(b, t);
+  h_[i] = y_.row(b, f_.place(b, t));
+  if (b_.dy) dy_[i] = b_.dy.row(b, f_.place(b, t));
   for (int k = 0; k < r_.cell.states; ++k)
     previous_[k][i] = first    ? (f_.initial[k] ? f_.initial[k] + b * r_.width(k) : zeros_)
-                      : k == 0 ? y_.row(b, previous)
+                      : k == 0 ? y_.row(b, f_.place(b, previous))
                                : record(b, previous) + r_.state_slot(k) * Hp_;
   if (r_.program) return;
   // A row that ends here, or the next step, has nothing further to fetch.
   const Index second = f_.reverse ? t + 2 : t - 2;
   const bool last_but_one = f_.reverse ? second > last : second < 0;
   tape_ahead_[i] = first ? tape_[i] : record(b, previous);
-  dy_ahead_[i] = first || !b_.dy ? h_[i] : b_.dy.row(b, previous);
-  h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, second);
+  dy_ahead_[i] = first || !b_.dy ? h_[i] : b_.dy.row(b, f_.place(b, previous));
+  h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, f_.place(b, second));
   c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
 }
 

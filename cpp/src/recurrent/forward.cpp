@@ -110,7 +110,7 @@ class ForwardSlice {
     for (Index t = low; t < low + count; ++t) {
       const Index active = slice_.active(t);
       for (Index j = std::max<Index>(begin - n, 0); j < std::min(active, end - n); ++j) {
-        const float* const input = input_rows_[n + j] = f_.x.row(row(j), t) + from;
+        const float* const input = input_rows_[n + j] = f_.x.row(row(j), f_.place(row(j), t)) + from;
         // What another core has just written: the product would wait for one line after the other.
         for (Index i = 0; few && i < r_.I; i += 16) __builtin_prefetch(input + i);
         projection_rows_[n + j] = projection_ + ((t - low) * M_ + j) * X_;
@@ -139,7 +139,7 @@ class ForwardSlice {
     float** const y_rows = y_rows_ + member * M_;
     float** const tape_rows = tape_rows_ + member * M_;
     for (Index j = 0; j < active; ++j) {
-      if (y_) y_rows[j] = y_.row(row(j), t);
+      if (y_) y_rows[j] = y_.row(row(j), f_.place(row(j), t));
       tape_rows[j] = f_.tape ? record_of(f_, r_, Hp_, row(j), t) : own_tape_ ? own_tape_ + j * r_.record(Hp_) : nullptr;
     }
     const auto [begin, end] = share(r_.projects(phase) ? Pp_ : Hp_, member);
@@ -173,6 +173,7 @@ class ForwardSlice {
       r_.steps().forward[phase](s);
     }
     if (phase + 1 < r_.cell.phases) return;
+    if (f_.resets) restart(last, active, after, member);
     // Rows whose last step this was.
     for (Index j = f_.reverse ? 0 : slice_.active(last + 1); j < (f_.reverse && last > 0 ? 0 : active); ++j)
       finish(j, after, member);
@@ -201,8 +202,8 @@ class ForwardSlice {
     for (std::size_t i = 0; i < kMostMasks; ++i)
       mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members_ * M_).data() : nullptr;
     product_rows_ = scratch.take<const float*>(members_ * M_).data();
-    even_ = slice_.even();
-    through_time_ = program.goes_through_time(isa::kernels(), f_.tape != nullptr);
+    even_ = !f_.list && slice_.even();
+    through_time_ = !f_.list && !f_.resets && program.goes_through_time(isa::kernels(), f_.tape != nullptr);
   }
 
   void program_step(Index t, Index n, Index active, int phase, Index begin, Index end, int member, const float* input,
@@ -235,7 +236,7 @@ class ForwardSlice {
     Index step_steps[kMostStepInputs];
     const Index onwards = f_.reverse ? -1 : 1;
     for (int i = 0; i < program.step_inputs(); ++i) {
-      for (Index j = 0; j < active; ++j) step_rows_[i][own + j] = f_.step[i].row(row(j), t);
+      for (Index j = 0; j < active; ++j) step_rows_[i][own + j] = f_.step[i].row(row(j), f_.place(row(j), t));
       step[i] = step_rows_[i] + own;
       step_steps[i] = onwards * f_.step[i].stride_t;
     }
@@ -276,6 +277,26 @@ class ForwardSlice {
   }
 #endif
 
+  // Rows whose next step begins anew: a member's units of their states.
+  void restart(Index t, Index active, float* const* after, int member) {
+    const Index next = f_.reverse ? t - 1 : t + 1;
+    for (Index j = 0; j < active; ++j) {
+      const Index b = row(j), length = slice_.length[static_cast<std::size_t>(j)];
+      if (next < 0 || next >= length || !f_.begins(b, next, length)) continue;
+      for (int k = 0; k < r_.cell.states; ++k) {
+        const Index width = r_.width(k);
+        const auto [begin, last] = share(stride(k), member);
+        const Index end = std::min(last, width);
+        float* const state = after[k] + j * stride(k);
+        if (begin >= end) continue;
+        if (f_.initial[k])
+          std::copy_n(f_.initial[k] + b * width + begin, end - begin, state + begin);
+        else
+          std::fill(state + begin, state + end, 0.0f);
+      }
+    }
+  }
+
   // Hands out a member's units of row j's final states; the first member clears what lies beyond its length.
   void finish(Index j, float* const* after, int member) {
     for (int k = 0; k < r_.cell.states; ++k) {
@@ -286,7 +307,7 @@ class ForwardSlice {
       const float* const state = after[k] + j * stride(k);
       if (begin < end) std::copy(state + begin, state + end, f_.final[k] + row(j) * width + begin);
     }
-    if (!f_.y || member != 0) return;
+    if (!f_.y || f_.list || member != 0) return;
     for (Index t = slice_.length[static_cast<std::size_t>(j)]; t < f_.T; ++t) std::fill_n(y_.row(row(j), t), r_.P, 0.0f);
   }
 
@@ -320,7 +341,7 @@ void pass_empty_rows(const Forward& f) {
   const Strided<float> y = outputs(f);
   for (Index b = 0; b < f.B; ++b) {
     if (length_of(f, b) > 0) continue;
-    for (Index t = 0; y && t < f.T; ++t) std::fill_n(y.row(b, t), r.P, 0.0f);
+    for (Index t = 0; y && !f.list && t < f.T; ++t) std::fill_n(y.row(b, t), r.P, 0.0f);
     for (int k = 0; k < r.cell.states; ++k) {
       if (!f.final[k]) continue;
       const Index width = r.width(k);

@@ -76,15 +76,15 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
   for (Index& pairs : l.state_pairs) pairs = 0;
   each_pair(swept, [&](Index t, Index b, Index length, const float* record) {
     l.records[n] = record;
-    l.x[n++] = f_.x.row(b, t);
+    l.x[n++] = f_.x.row(b, f_.place(b, t));
     // A previous state of zeros adds nothing to the gradient of what it was multiplied with.
-    const bool first = f_.reverse ? t == length - 1 : t == 0;
+    const bool first = f_.begins(b, t, length);
     const Index previous = f_.reverse ? t + 1 : t - 1;
     for (int k = 0; k < r_.cell.states; ++k) {
       if (!multiplied_[k] || (first && f_.initial[k] == nullptr)) continue;
       // The sweep leaves the states in the tape as they are.
       l.previous[k][l.state_pairs[k]] = first    ? f_.initial[k] + b * r_.width(k)
-                                        : k == 0 ? y_.row(b, previous)
+                                        : k == 0 ? y_.row(b, f_.place(b, previous))
                                                  : record_of(f_, r_, Hp_, b, previous) + r_.state_slot(k) * Hp_;
       l.state_records[k][l.state_pairs[k]++] = record;
     }
@@ -94,7 +94,7 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
     each_pair(steps, [&](Index t, Index b, Index, const float* record) {
       for (int set = 0; set < r_.input_sets(); ++set)
         l.dx_records[set * most_dx_pairs_ + dx] = record + (r_.cell.x_first + set * r_.set_count()) * Hp_;
-      l.dx[dx++] = b_.dx.row(b, t);
+      l.dx[dx++] = b_.dx.row(b, f_.place(b, t));
     });
   }
   l.pairs = n;

@@ -89,8 +89,12 @@ struct Forward {
   // Of a program, in training: one a sequence, H floats a block of the recurrent kernel; one a step and state, H floats.
   Strided<const float> masks[kMostMasks];
   const std::int32_t* lengths =
-      nullptr;           // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
-  bool reverse = false;  // from each row's last valid step to its first; y keeps the input's order
+      nullptr;  // [B], 0 <= length <= T; null: all T. Steps past a row's length cost nothing and yield zeros in y.
+  // [B][T]: which steps those are, ascending, and what the y of the others holds is not the engine's affair; null: the first ones.
+  const std::int32_t* list = nullptr;
+  // [B][T], counted along the row's valid steps: from which on the states begin anew, onwards and backwards; null: none.
+  const std::uint8_t* resets = nullptr;
+  bool reverse = false;                    // from each row's last valid step to its first; y keeps the input's order
   const float* initial[kMostStates] = {};  // h, c: [B, its width]; null: zeros
   Strided<float> y;                        // (B, T, P); null: not wanted
   float* final[kMostStates] = {};          // h, c after the last step taken, likewise. Length 0: the initial state
@@ -98,6 +102,14 @@ struct Forward {
   Index tape_rows = 0;                     // of the tape's batch where this run has only some of its rows (parts.hpp); 0: B
   // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
   const Forward* source = nullptr;
+
+  // Where row b's valid step t stands.
+  Index place(Index b, Index t) const { return list ? list[b * T + t] : t; }
+  // Whether row b's states begin anew at its valid step t of `length`.
+  bool begins(Index b, Index t, Index length) const {
+    if (reverse) return t == length - 1 || (resets && resets[b * T + t + 1]);
+    return t == 0 || (resets && resets[b * T + t]);
+  }
 };
 
 // The backward pass of a training run: `forward` is that run's description, unchanged, its tape and (where given) y still holding

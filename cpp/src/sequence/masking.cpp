@@ -1,4 +1,5 @@
-// Masking: a step all of whose features are mask_value is none. It stays, as zeros; who reads steps leaves it out (layers/time.hpp).
+// Masking: a step all of whose features are mask_value is none. It stays, as zeros; who reads steps leaves it out
+// (layers/time.hpp).
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -75,7 +76,8 @@ class Masking final : public Layer {
 
 std::unique_ptr<Layer> make_masking(json::Reader& spec, const std::string& type, const std::string& name) {
   const double value = spec.number("mask_value", 0);
-  if (!(std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max()))) spec.refuse("mask_value", "a finite float32 number");
+  if (!(std::abs(value) <= static_cast<double>(std::numeric_limits<float>::max())))
+    spec.refuse("mask_value", "a finite float32 number");
   return std::make_unique<Masking>(type, name, static_cast<float>(value));
 }
 

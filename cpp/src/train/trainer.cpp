@@ -156,6 +156,7 @@ struct Trainer::Impl {
     for (std::size_t k = 0; k < objectives.size(); ++k) {
       const Objective& objective = objectives[k];
       result.output_losses.push_back(0);
+      result.counts.push_back(rows(run, k).valid());
       if (!objective.loss) continue;
       // With weight 0 a loss is only watched: be it NaN, nothing comes of it.
       const bool counts = objective.weight != 0;
