@@ -10,6 +10,8 @@ _Shape = tuple[int | None, ...]
 _Array = NDArray[np.float32] | NDArray[np.int32]
 _Floats = NDArray[np.float32]
 _Ints = NDArray[np.int32]
+# None, lengths by input, or a dict of "lengths" (B,), "masks" and "resets" (B, T) uint8, each by input.
+_Steps = Sequence[_Ints | None] | Mapping[str, Sequence[NDArray[Any] | None]] | None
 # (output, whether the gradient is wanted) to float64 values, one a row or step, and the float32 gradient.
 _OwnLoss = Callable[[_Floats, bool], tuple[NDArray[np.float64], _Floats | None]]
 _Path = str | bytes  # bytes (os.fsencode) where it need not be UTF-8
@@ -75,9 +77,12 @@ class Model:
     def get_weights(self) -> _Floats:
         """A copy of the flat parameter buffer."""
     def set_weights(self, flat: _Floats) -> None: ...
-    def predict(self, inputs: Sequence[_Array], lengths: Sequence[_Ints | None] | None = None) -> list[_Floats]: ...
+    def output_shapes(self, inputs: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]: ...
+    def valid_steps(self, inputs: Sequence[_Array], lengths: _Steps = None) -> list[NDArray[np.bool_] | None]:
+        """By output which steps are there; None: all, or no time axis."""
+    def predict(self, inputs: Sequence[_Array], lengths: _Steps = None) -> list[_Floats]: ...
     def forward(
-        self, inputs: Sequence[_Array], lengths: Sequence[_Ints | None] | None = None, seed: int = 0, step: int = 0
+        self, inputs: Sequence[_Array], lengths: _Steps = None, seed: int = 0, step: int = 0
     ) -> tuple[list[_Floats], Tape]: ...
     def backward(self, tape: Tape, output_gradients: Sequence[_Floats | None]) -> tuple[_Floats, list[_Floats | None]]:
         """(flat weight gradients, gradient of each float32 input)."""
@@ -97,21 +102,21 @@ class Trainer:
         self,
         inputs: Sequence[_Array],
         targets: Sequence[_Array | None],
-        lengths: Sequence[_Ints | None] | None = None,
+        lengths: _Steps = None,
         sample_weights: Sequence[_Floats | None] | None = None,
         want_outputs: bool = False,
         own_losses: Sequence[_OwnLoss | None] | None = None,
-    ) -> tuple[float, list[float], list[_Floats] | None]:
+    ) -> tuple[float, list[float], list[_Floats] | None, list[int]]:
         """One training step: (loss, loss of each output, predictions or None)."""
     def evaluate(
         self,
         inputs: Sequence[_Array],
         targets: Sequence[_Array | None],
-        lengths: Sequence[_Ints | None] | None = None,
+        lengths: _Steps = None,
         sample_weights: Sequence[_Floats | None] | None = None,
         want_outputs: bool = False,
         own_losses: Sequence[_OwnLoss | None] | None = None,
-    ) -> tuple[float, list[float], list[_Floats] | None]: ...
+    ) -> tuple[float, list[float], list[_Floats] | None, list[int]]: ...
     def set_optimizer(self, config: str) -> None:
         """Other hyperparameters for the next step on; the state stays."""
     @property

@@ -86,9 +86,6 @@ _RECURRENT: Table = {
     "implementation": Foreign(_values(0, 1, 2), "leave it out: it changes no numbers"),
     "use_cudnn": Foreign(_values("auto", None, False, True), "leave it out: it changes no numbers"),
     "time_major": Foreign(_values(False), "arrays are (rows, steps, features): swap the axes with numpy.swapaxes"),
-    "zero_output_for_mask": Foreign(
-        _values(None, True), "outputs past a row's length are zeros here; leave it out, or write True"
-    ),
     "input_dim": Foreign(_none, "use input_shape=(steps, features); steps may be None"),
     "input_length": Foreign(_none, "use input_shape=(steps, features); steps may be None"),
 }
@@ -122,11 +119,6 @@ _LAYERS: dict[str, Table] = {
     },
     "Embedding": {
         **_penalties("embeddings"),
-        "mask_zero": Foreign(
-            _values(False),
-            "pad the rows at their end (padding='post' of pad_sequences, whose default is the front) and give their "
-            "lengths to fit, evaluate and predict as lengths=",
-        ),
         "lora_rank": _LORA,
         "lora_alpha": _LORA,
         "quantization_config": _QUANTIZATION,
@@ -231,7 +223,7 @@ _KINDS: dict[str, Table] = {
     "model": _MODEL,
     "call": {
         "training": Foreign(_is_no_training, "leave it out: fit trains, predict and evaluate do not"),
-        "mask": Foreign(_none, "give the rows' lengths to fit, evaluate and predict as lengths="),
+        "mask": Foreign(_none, "Masking and mask_zero make one, and fit, evaluate and predict take mask="),
     },
     "attention call": {
         **dict.fromkeys(

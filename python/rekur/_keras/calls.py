@@ -18,8 +18,8 @@ _RATE = _of(
 )
 _COMPILED = _of("give it to compile", "optimizer", "loss", "metrics", "loss_weights", "seed")
 _MASK = _of(
-    "pad the rows at their end and give their lengths as lengths=; steps that do not count have sample_weight= 0",
-    *("mask", "masks", "sequence_length", "sequence_lengths", "input_length"),
+    "mask= takes one flag a step, lengths= the steps of rows that are padded at their end",
+    *("masks", "sequence_length", "sequence_lengths", "input_length"),
 )
 # How Keras 2 read generators.
 _QUEUE: Table = {

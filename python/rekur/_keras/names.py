@@ -25,7 +25,6 @@ _MEAN = "a function of (y_true, y_pred) that returns one value a row is a metric
 
 _LAYERS: dict[str, str] = {
     "TimeDistributed": _STEPS,
-    "Masking": "pad the rows at their end and give their lengths to fit, evaluate and predict as lengths=",
     "BatchNormalization": "LayerNormalization normalises each row by itself; Affine is a batch normalisation whose "
     "statistics are fixed",
     "RMSNormalization": "LayerNormalization comes near",

@@ -17,6 +17,7 @@ from rekur.layers.core import (
     Embedding,
     Flip,
     LayerNormalization,
+    Masking,
     Multiply,
     Rescaling,
     Slice,
@@ -62,6 +63,7 @@ __all__ = [
     "Lambda",
     "Layer",
     "LayerNormalization",
+    "Masking",
     "MultiHeadAttention",
     "Multiply",
     "PositionEmbedding",
@@ -90,7 +92,7 @@ TYPES: dict[str, type[Layer]] = {
         InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention, MLSTM,
         SelectiveSSM, Attention, AdditiveAttention, MultiHeadAttention, GroupQueryAttention,
         PositionEmbedding, SinePositionEncoding, RotaryEmbedding,
-        Dense, Activation, Dropout, Embedding, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
+        Dense, Activation, Dropout, Embedding, Masking, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )
 }  # fmt: skip

@@ -282,6 +282,7 @@ class Layer(Guarded):
     _own: ClassVar[bool] = False  # whether it is a class of the user's, which says in `call` what it is
     _built = False
     _batch_rows: int | None = None  # what batch_size= says of a first layer
+    _makes_mask: ClassVar[Any] = False  # whether it finds out which steps are there
     _home: "Structure | None" = None  # the first model that it became a part of: the engine has its weights from there
     _auto_named = False  # by that model
     _initial_weights: list[Any] | None = None

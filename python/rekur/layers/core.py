@@ -155,28 +155,33 @@ class Embedding(Layer):
     embeddings_initializer : str or Initializer
     weights : list of one array, optional
         The table that it begins with, ``(input_dim, output_dim)``; with ``trainable=False`` it stays.
+    mask_zero : bool
+        Whether a step of id 0 is none, which is a mask as of :class:`Masking`; id 0 has its row anyway.
 
     Notes
     -----
-    Input ids ``(B,)`` or ``(B, T)``, integers or floats that are whole numbers; output ``(B, output_dim)`` or
+    Input ids ``(B,)`` or ``(B, T)``, with mask_zero ``(B, T)``, integers or floats that are whole numbers; output
+    ``(B, output_dim)`` or
     ``(B, T, output_dim)``. ``input_length=T`` stands for ``input_shape=(T,)``.
     Weights: embeddings ``(input_dim, output_dim)``.
     """
 
     type = "Embedding"
-    _keys = ("input_dim", "output_dim", "embeddings_initializer")
+    _keys = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
     input_dtype = "int32"
     _further: ClassVar[dict[str, Any]] = {"weights": None}
 
     input_dim = Setting(integer)
     output_dim = Setting(integer)
     embeddings_initializer = Setting(initializers.to_spec)
+    mask_zero = Setting(boolean)
 
     def __init__(
         self,
         input_dim: int,
         output_dim: int,
         embeddings_initializer: Any = "uniform",
+        mask_zero: bool = False,
         *,
         name: str | None = None,
         **options: Any,
@@ -188,6 +193,11 @@ class Embedding(Layer):
         self.output_dim = output_dim
         self.embeddings_initializer = embeddings_initializer
         self._begin_with(weights)
+        self.mask_zero = mask_zero
+
+    @property
+    def _makes_mask(self) -> bool:
+        return bool(self.mask_zero)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         entrance = inputs[0].layer if len(inputs) == 1 else None
@@ -199,6 +209,32 @@ class Embedding(Layer):
         except (TypeError, ValueError):
             entrance._hold("float32")
             raise
+
+
+class Masking(Layer):
+    """A mask: a step all of whose features are ``mask_value`` is none.
+
+    Parameters
+    ----------
+    mask_value : float
+
+    Notes
+    -----
+    Input and output ``(B, T, F)``; the steps that are none become zeros. What the mask does, as in Keras: recurrent
+    layers leave the step out and repeat their last output there (``zero_output_for_mask=True``, and a Bidirectional's
+    sequences: zeros), layers without recurrence pass it on, loss and metrics do not count the step. A mask may leave
+    out any steps; padding at the rows' ends is said more plainly by ``lengths`` of ``fit`` and ``predict``.
+    """
+
+    type = "Masking"
+    _keys = ("mask_value",)
+    _makes_mask = True
+
+    mask_value = Setting(real)
+
+    def __init__(self, mask_value: float = 0.0, *, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.mask_value = mask_value
 
 
 class LayerNormalization(Layer):

@@ -152,6 +152,7 @@ class Recurrent(Stateful, CellOptions):
     reverse = Setting(boolean)
     go_backwards = Setting(boolean)
     stateful = Setting(boolean)
+    zero_output_for_mask = Setting(boolean)
 
     def __init__(
         self,
@@ -167,6 +168,7 @@ class Recurrent(Stateful, CellOptions):
         if options.get("input_dim") is not None and options.get("input_shape") is None:
             options["input_shape"] = (options.pop("input_length", None), options.pop("input_dim"))
         go_backwards, stateful = options.pop("go_backwards", False), options.pop("stateful", False)
+        zero_output_for_mask = options.pop("zero_output_for_mask", False)
         super().__init__(name, options)
         self.go_backwards = go_backwards
         self.stateful = stateful
@@ -175,10 +177,11 @@ class Recurrent(Stateful, CellOptions):
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.reverse = reverse
+        self.zero_output_for_mask = zero_output_for_mask
         self._take_options(given)
 
     def _argument_names(self) -> list[str]:
-        return [*super()._argument_names(), *self._cell_options]
+        return [*super()._argument_names(), "zero_output_for_mask", *self._cell_options]
 
     def config(self) -> Spec:
         """The layer's parameters, options at their defaults apart; a copy."""
@@ -192,6 +195,9 @@ class Recurrent(Stateful, CellOptions):
         if self.stateful:
             config["return_state"] = True
         return config
+        """The layer's keys in the spec, options at their defaults apart; a copy."""
+        mask = {"zero_output_for_mask": True} if self.zero_output_for_mask else {}
+        return {**super().config(), **mask, **self._option_config()}
 
     def _check_settings(self) -> None:
         self._check_options()
@@ -249,6 +255,9 @@ class Bidirectional(Stateful):
     Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``; for None a list of two of those.
     Without ``return_sequences`` the backward layer's output is that at the first step. With ``return_state`` the
     forward layer's states follow, then the backward layer's. Weights: the forward layer's, then the backward layer's.
+    Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``. Without ``return_sequences`` the
+    backward layer's output is that at the first step. Where a mask leaves a step out,
+    sequences have zeros, as in Keras. Weights: the forward layer's, then the backward layer's.
     """
 
     type = "Bidirectional"

@@ -9,7 +9,7 @@ from rekur import _core
 from rekur._own import check_arguments, named_after
 from rekur._random import draw_seed
 from rekur._settings import FixedList, Setting
-from rekur._spec import Spec, check_name, dumps, model_spec, reference, split_reference, time_sources, unique_name
+from rekur._spec import Spec, check_name, dumps, model_spec, reference, split_reference, unique_name
 from rekur._summary import summary_lines
 from rekur._validate import Floats, Shape, as_numeric, boolean, did_you_mean, integer, show
 from rekur.layers import base
@@ -198,20 +198,16 @@ class Structure(Trainable):
     def _ports(self) -> tuple[list[Port], list[Port]]:
         if self._described is None:
             engine = self._engine()
-            spec = self._make_spec()
             users: dict[str, str] = {}
             for call in self._flat().calls:
                 for ref in call.inputs:
                     users.setdefault(split_reference(ref)[0], f" (of {call.layer!r})")
             inputs = []
-            for k, (name, shape, dtype) in enumerate(engine.inputs[: len(self._inputs)]):
-                timed = len(shape) == (2 if dtype == "int32" else 3)
-                inputs.append(Port(name, tuple(shape), dtype, k if timed else None, users.get(name, "")))
+            for name, shape, dtype in engine.inputs[: len(self._inputs)]:
+                inputs.append(Port(name, tuple(shape), dtype, _is_timed(shape, dtype), users.get(name, "")))
             outputs = [
-                Port(name, tuple(shape), dtype, source)
-                for name, (_, shape, dtype), source in zip(
-                    self._output_names(), engine.outputs, time_sources(spec), strict=False
-                )
+                Port(name, tuple(shape), dtype, _is_timed(shape, dtype))
+                for name, (_, shape, dtype) in zip(self._output_names(), engine.outputs, strict=False)
             ]
             self._described = inputs, outputs
         return self._described
@@ -228,6 +224,10 @@ class Structure(Trainable):
         for layer in layers_within(self):
             if isinstance(layer, Stateful):
                 layer.reset_states()
+
+    def _makes_masks(self) -> bool:
+        """Whether a layer finds out by itself which steps are there."""
+        return any(layer._makes_mask for layer in self._flat().layers)
 
     def _output_names(self) -> list[str]:
         """Those of the engine; of a model within this one its own name, as in Keras."""
@@ -460,3 +460,8 @@ def _build_models_within(graph: Any) -> None:
             member._engine()  # a model within has drawn its weights by its own seed
         elif (inside := parts_of(member)) is not None:
             _build_models_within(inside)
+
+
+def _is_timed(shape: Sequence[int | None], dtype: str) -> bool:
+    """Whether axis 1 is a time axis: of features from (B, T, F) on, of ids from (B, T)."""
+    return len(shape) >= (2 if dtype == "int32" else 3)

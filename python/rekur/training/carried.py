@@ -46,6 +46,15 @@ class Carried:
                 arrays.append(np.zeros((rows, *shape), np.float32) if kept is None else kept[k])
         return arrays
 
+    def fresh(self, given: Sequence[Array]) -> list[Array]:
+        """The same with states of zeros, for any number of rows."""
+        zeros = [np.zeros((len(given[0]), *shape), np.float32) for entry in self._states for shape in entry.shapes]
+        return [*given, *zeros[: len(self.padded([], "inputs"))]]
+
+    def marks(self, marks: Any) -> Any:
+        """What is known of the steps of the engine's inputs (:class:`rekur.training.steps.Marks`)."""
+        return None if marks is None else {key: self.padded(arrays, "inputs") for key, arrays in marks.items()}
+
     def padded(self, entries: Sequence[Any], of: str, filling: Any = None) -> list[Any]:
         """What there is an input or an output, with ``filling`` for those of states."""
         count = sum(len(entry.inputs if of == "inputs" else entry.outputs) for entry in self._states)

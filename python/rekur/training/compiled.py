@@ -17,7 +17,7 @@ from rekur.training.carried import Carried
 from rekur.training.data import Port, Rows
 
 Config = dict[str, Any]
-Results = tuple[float, list[float], list[Floats] | None]
+Results = tuple[float, list[float], list[Floats] | None, list[int]]
 
 
 class Compiled:
@@ -105,11 +105,11 @@ def _per_output(value: Any, outputs: Sequence[Port], what: str) -> list[Any]:
     return [value] * len(outputs)
 
 
-def _in_python(loss: losses_.Numpy, batch: Rows, k: int, port: Port) -> Callable[[Floats, bool], tuple[Any, Any]]:
+def _in_python(loss: losses_.Numpy, batch: Rows, k: int) -> Callable[[Floats, bool], tuple[Any, Any]]:
     """What the engine calls in the middle of a step: (values of all rows or steps, their gradients)."""
 
     def compute(output: Floats, want_gradient: bool) -> tuple[Any, Any]:
-        y_true, keep = batch.targets[k], batch.present(k, port)
+        y_true, keep = batch.targets[k], batch.present(k, output.shape)
         assert y_true is not None
         if keep is None:
             keep = np.ones(output.shape[:-1], dtype=bool)
@@ -200,25 +200,26 @@ class Bound:
         own: list[Any] | None = None
         if any(isinstance(loss, losses_.Numpy) for loss in self.losses):
             own = [
-                _in_python(loss, batch, k, self.outputs[k]) if isinstance(loss, losses_.Numpy) else None
+                _in_python(loss, batch, k) if isinstance(loss, losses_.Numpy) else None
                 for k, loss in enumerate(self.losses)
             ]
         targets = batch.targets
         if own is not None:  # of any dtype: the engine does not see them
             targets = [None if function is not None else y for function, y in zip(own, targets, strict=True)]
-        lengths, weights, carried = batch.lengths_or_none, batch.weights, self.carried
+        marks, weights, carried = batch.marks.engine, batch.weights, self.carried
         if carried is None:
-            return call(batch.inputs, targets, lengths, weights, self.wants_outputs, own)
-        loss, losses, outputs = call(
+            return call(batch.inputs, targets, marks, weights, self.wants_outputs, own)
+        loss, losses, outputs, counts = call(
             carried.inputs(batch.inputs),
             carried.padded(targets, "outputs"),
-            None if lengths is None else carried.padded(lengths, "inputs"),
+            carried.marks(marks),
             carried.padded(weights, "outputs"),
             True,
             None if own is None else carried.padded(own, "outputs"),
         )
         assert outputs is not None
-        return loss, losses[: len(self.outputs)], carried.keep(outputs)
+        public = len(self.outputs)
+        return loss, losses[:public], carried.keep(outputs), counts[:public]
 
     @property
     def wants_outputs(self) -> bool:
@@ -275,7 +276,8 @@ class Bound:
             return
         tried = Totals(self)
         outputs = predict(batch)
-        tried.add(batch, [0.0] * len(self.outputs), outputs)
+        counts = [batch.count(k, y.shape) for k, y in enumerate(outputs)]
+        tried.add(batch, (0.0, [0.0] * len(self.outputs), list(outputs), counts))
         for k, metrics in enumerate(tried.metrics):
             for metric in metrics:
                 metrics_.check_result(metric)
@@ -297,7 +299,7 @@ class Bound:
                 )
         except Exception:  # the halves are ours, not what the caller asked for
             return
-        counts = [part.count(self.outputs[k]) for part in parts]
+        counts = [part.count(k, y_pred[i].shape) for part, i in zip(parts, index, strict=True)]
         mean = (first * counts[1] + second * counts[2]) / max(counts[0], 1)
         if np.isfinite([whole, mean]).all() and not np.isclose(whole, mean, rtol=1e-3, atol=1e-6):
             warnings.warn(
@@ -312,7 +314,7 @@ class Bound:
         alone = copy.deepcopy(metric)
         alone.reset_state()
         totals.metrics = [[alone] if i == k else [] for i in range(len(self.outputs))]
-        totals.update(k, self.outputs[k], batch, y_pred)
+        totals.update(k, batch, y_pred)
         return float(alone.result())
 
     def check_weights(self, rows: Rows) -> None:
@@ -337,28 +339,29 @@ class Totals:
             for metric in metrics:
                 metric.reset_state()
 
-    def add(self, batch: Rows, losses: Sequence[float], outputs: Sequence[Floats] | None) -> None:
-        for k, port in enumerate(self._bound.outputs):
+    def add(self, batch: Rows, results: Results) -> None:
+        """A batch and what the engine's step or evaluation of it gave."""
+        _, losses, outputs, counts = results
+        for k, count in enumerate(counts):
             if self._bound.losses[k] is None:
                 continue
-            count = batch.count(port)
             if count:  # a loss without a valid step is no number to weigh by zero
                 self._loss[k] += losses[k] * count
                 self._count[k] += count
             if outputs is not None and self.metrics[k] and count:
-                self.update(k, port, batch, outputs[k])
+                self.update(k, batch, outputs[k])
 
-    def update(self, k: int, port: Port, batch: Rows, y_pred: Floats) -> None:
+    def update(self, k: int, batch: Rows, y_pred: Floats) -> None:
         y_true = batch.targets[k]
         assert y_true is not None
         weight = batch.weights[k]
-        keep = batch.present(k, port)  # what has weight 0 is not there: its target may be anything
-        if port.time is not None:
-            steps = y_pred.shape[:2]
+        keep = batch.present(k, y_pred.shape)  # what has weight 0 is not there: its target may be anything
+        if y_pred.ndim > 2:
+            steps = y_pred.shape[:-1]
             if keep is None:
                 keep = np.ones(steps, dtype=bool)
             if weight is not None:
-                weight = np.broadcast_to(weight if weight.ndim == 2 else weight[:, None], steps)
+                weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(steps) - weight.ndim)), steps)
         if keep is not None:
             if not keep.any():
                 return

@@ -21,6 +21,7 @@ from rekur._validate import (
     show,
 )
 from rekur.losses import Equations, Loss, Numpy
+from rekur.training.steps import Marks
 
 Index: TypeAlias = slice | NDArray[np.int64]
 
@@ -35,7 +36,7 @@ class Port:
     name: str
     shape: Shape  # shape[0] is the batch
     dtype: str
-    time: int | None  # the input whose time axis this is (an input: its own place), None without one
+    timed: bool  # whether axis 1 is a time axis
     user: str = ""  # inputs: the layer that reads it, for messages
 
     def __str__(self) -> str:
@@ -47,9 +48,10 @@ class Rows:
     """Aligned arrays of a call: row r of each belongs together."""
 
     inputs: list[Array]
-    lengths: list[Ints | None]  # per input
+    marks: Marks
     targets: list[Array | None]  # per output
     weights: list[Floats | None]  # per output
+    valid: list[NDArray[np.bool_] | None]  # per output: which steps (B, T) are there; None: all
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -58,38 +60,35 @@ class Rows:
         """Some rows; a slice copies nothing."""
         return Rows(
             [a[index] for a in self.inputs],
-            [None if a is None else a[index] for a in self.lengths],
+            self.marks.take(index),
             [None if a is None else a[index] for a in self.targets],
             [None if a is None else a[index] for a in self.weights],
+            [None if a is None else a[index] for a in self.valid],
         )
 
-    @property
-    def lengths_or_none(self) -> list[Ints | None] | None:
-        return None if all(a is None for a in self.lengths) else self.lengths
+    def present(self, k: int, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """Which rows (B,), or steps (B, T), … of output k of this shape are there: no padding, no weight of 0.
 
-    def valid(self, output: Port) -> NDArray[np.bool_] | None:
-        """Which steps (B, T) of an output are not padding; None: all."""
-        if output.time is None or (lengths := self.lengths[output.time]) is None:
-            return None
-        return np.arange(self.inputs[output.time].shape[1]) < lengths[:, None]
-
-    def present(self, k: int, output: Port) -> NDArray[np.bool_] | None:
-        """Which rows (B,), or steps (B, T), of output k are there: no padding, no weight of 0. None: all."""
-        valid, weight = self.valid(output), self.weights[k]
+        None: all.
+        """
+        weight = self.weights[k]
+        valid = _spread(self.valid[k], shape[:-1])
         if weight is None or weight.all():
             return valid
-        there: NDArray[np.bool_] = weight != 0
-        if output.time is None:
-            return there
-        steps = np.broadcast_to(there.reshape(len(self), -1), (len(self), self.inputs[output.time].shape[1]))
-        return steps if valid is None else np.logical_and(valid, steps)
+        there = _spread(weight != 0, shape[:-1])
+        return there if valid is None or there is None else np.logical_and(valid, there)
 
-    def count(self, output: Port) -> int:
-        """Rows, or valid steps, of an output: what its loss is a mean over."""
-        if output.time is None:
-            return len(self)
-        lengths = self.lengths[output.time]
-        return int(lengths.sum()) if lengths is not None else len(self) * self.inputs[output.time].shape[1]
+    def count(self, k: int, shape: tuple[int, ...]) -> int:
+        """Rows, or valid steps, of output k of this shape: what its loss is a mean over."""
+        valid = _spread(self.valid[k], shape[:-1])
+        return int(np.prod(shape[:-1], dtype=np.int64)) if valid is None else int(valid.sum())
+
+
+def _spread(flags: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """Flags of rows or steps, for all that a row or step has."""
+    if flags is None or flags.shape == shape:
+        return flags
+    return np.broadcast_to(flags.reshape(flags.shape + (1,) * (len(shape) - flags.ndim)), shape)
 
 
 def per_port(value: object, ports: Sequence[Port], what: str, default: bool = False) -> list[Any]:
@@ -148,49 +147,10 @@ def make_inputs(x: object, ports: Sequence[Port]) -> list[Array]:
     return arrays
 
 
-def make_lengths(lengths: object, inputs: Sequence[Array], ports: Sequence[Port]) -> list[Ints | None]:
-    """Lengths per input: an int array of shape (B,) for the input with a time axis, or a dict by input name."""
-    if lengths is None:
-        return [None] * len(ports)
-    timed = [p for p in ports if p.time is not None]
-    if not timed:
-        raise ValueError("lengths: no input of the model has a time axis")
-    given: Mapping[str, object]
-    if isinstance(lengths, Mapping):
-        given = dict(zip([p.name for p in timed], per_port(lengths, timed, "lengths", default=True), strict=True))
-    elif len(timed) == 1:
-        given = {timed[0].name: lengths}
-    else:
-        names = ", ".join(f"'{p.name}'" for p in timed)
-        raise ValueError(f"lengths: several inputs have a time axis; give a dict with any of {names}")
-    return [_lengths(given.get(p.name), a, p) for p, a in zip(ports, inputs, strict=True)]
-
-
-def _lengths(value: object, array: Array, port: Port) -> Ints | None:
-    if value is None:
-        return None
-    what = f"lengths of input '{port.name}'"
-    ints = as_int32(value, what)
-    if ints.shape != (len(array),):
-        raise ValueError(f"{what}: expected shape ({len(array)},), one length a row, got {show(ints.shape)}")
-    steps = array.shape[1]
-    wrong = np.flatnonzero((ints < 0) | (ints > steps))
-    if len(wrong):
-        raise ValueError(
-            f"{what}: expected 0 to {steps}, the steps of the input, got {ints[wrong[0]]} at row {wrong[0]}"
-        )
-    return ints
-
-
-def _output_shape(port: Port, inputs: Sequence[Array]) -> tuple[int, ...]:
-    time = inputs[port.time].shape[1] if port.time is not None else 1
-    return tuple(len(inputs[0]) if i == 0 else time if n is None else n for i, n in enumerate(port.shape))
-
-
 def make_targets(
-    y: object, given_rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None]
+    y: object, given_rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None], shapes: Sequence[tuple[int, ...]]
 ) -> list[Array | None]:
-    """Targets per output, in the shape of the output; class indices without its last axis.
+    """Targets per output, in the shape of the output, one of ``shapes``; class indices without its last axis.
 
     What is padding or has weight 0 may be anything, also NaN or a number that is no class.
 
@@ -207,7 +167,7 @@ def make_targets(
     else:
         given = per_port(y, [port for port, _ in used], "y")
         given = [given.pop(0) if loss is not None else None for loss in losses]
-    inputs, rows = given_rows.inputs, len(given_rows)
+    rows = len(given_rows)
     if len(ports) == 1:
         given = [_unwrapped(given[0], rows)]
     targets: list[Array | None] = []
@@ -222,12 +182,12 @@ def make_targets(
         if array.ndim == 0 or len(array) != rows:
             came = f"{len(array)}" if array.ndim else "a single number"
             raise ValueError(f"x and y must have the same number of rows: x has {rows}, {what} has {came}")
-        expected = _output_shape(port, inputs)
+        expected = shapes[k]
         if loss.sparse:
-            targets.append(_classes(array, expected[:-1], what, loss, given_rows.present(k, port)))
+            targets.append(_classes(array, expected[:-1], what, loss, given_rows.present(k, expected)))
             continue
         if loss.any_target:
-            targets.append(_own_target(array, expected, what, loss, given_rows.present(k, port)))
+            targets.append(_own_target(array, expected, what, loss, given_rows.present(k, expected)))
             continue
         if expected[-1] == 1 and array.shape == expected[:-1]:
             array = array[..., None]
@@ -290,13 +250,15 @@ def _classes(
     return as_int32(array, what, whole_floats=True)
 
 
-def check_labels(rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None]) -> None:
+def check_labels(
+    rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None], shapes: Sequence[tuple[int, ...]]
+) -> None:
     """Labels of all that is there must mean something: class indices that exist, probabilities from 0 to 1 (or NaN)."""
     for k, (port, loss, target) in enumerate(zip(ports, losses, rows.targets, strict=True)):
         classes = port.shape[-1]
         if loss is None or target is None or not (loss.of_probabilities or (loss.sparse and classes is not None)):
             continue
-        present = rows.present(k, port)
+        present = rows.present(k, shapes[k])
         labels = target if present is None else target[present]
         if loss.of_probabilities:
             wrong = labels[(labels < -_ROUNDING) | (labels > 1 + _ROUNDING)]
@@ -309,7 +271,9 @@ def check_labels(rows: Rows, ports: Sequence[Port], losses: Sequence[Loss | None
             raise ValueError(f"y of output '{port.name}': {loss.name} expected {expected}, got {wrong[0]:g}")
 
 
-def make_weights(sample_weight: object, inputs: Sequence[Array], ports: Sequence[Port]) -> list[Floats | None]:
+def make_weights(
+    sample_weight: object, inputs: Sequence[Array], ports: Sequence[Port], shapes: Sequence[tuple[int, ...]]
+) -> list[Floats | None]:
     """Sample weights per output, (B,) or, for an output with a time axis, (B, T); one array serves all outputs."""
     if sample_weight is None:
         return [None] * len(ports)
@@ -320,12 +284,12 @@ def make_weights(sample_weight: object, inputs: Sequence[Array], ports: Sequence
     else:
         given = [_unwrapped(sample_weight, len(inputs[0]))] * len(ports)
     weights: list[Floats | None] = []
-    for port, value in zip(ports, given, strict=True):
+    for port, value, shape in zip(ports, given, shapes, strict=True):
         if value is None:
             weights.append(None)
             continue
         array = as_float32(value, "sample_weight")
-        full = _output_shape(port, inputs)[:-1]
+        full = shape[:-1]
         allowed = [full] if len(full) == 1 else [full[:1], full]
         if array.shape not in allowed:
             expected = " or ".join(show(s) for s in allowed)
@@ -343,7 +307,7 @@ def batches(rows: Rows, size: int) -> Iterator[Rows]:
 
 
 def validation(given: object) -> dict[str, Any]:
-    keys = ("x", "y", "sample_weight", "lengths")
+    keys = ("x", "y", "sample_weight", "lengths", "mask", "resets")
     empty: dict[str, Any] = dict.fromkeys(keys)
     if isinstance(given, Mapping):
         if set(given) <= set(keys) and "x" in given:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rekur import _core
 from rekur._own import check_arguments, named_after
@@ -19,6 +20,7 @@ from rekur.training.carried import Carried
 from rekur.training.compiled import Bound, Compiled, Totals
 from rekur.training.data import Port, Rows
 from rekur.training.progress import Progress, check_verbose
+from rekur.training.steps import Marks, make_marks
 
 
 @named_after("rekur.models", "Model")
@@ -125,22 +127,56 @@ class Trainable(Guarded):
         """Names of what ``evaluate`` returns."""
         return self._trainer().names()
 
-    def _rows(self, bound: Bound, x: object, y: object, sample_weight: object, lengths: object) -> Rows:
+    def _rows(
+        self, bound: Bound, x: object, y: object, sample_weight: object, lengths: object, mask: object, resets: object
+    ) -> Rows:
         ports, outputs = self._ports()
         inputs = data.make_inputs(x, ports)
-        rows = Rows(
-            inputs,
-            data.make_lengths(lengths, inputs, ports),
-            [],
-            data.make_weights(sample_weight, inputs, outputs),
-        )
-        rows = dataclasses.replace(rows, targets=data.make_targets(y, rows, outputs, bound.losses))
-        data.check_labels(rows, outputs, bound.losses)
+        marks = make_marks(lengths, mask, resets, inputs, ports)
+        carried = self._carried()
+        entering = inputs if carried is None else carried.fresh(inputs)
+        shapes = self._engine().output_shapes([a.shape for a in entering])[: len(outputs)]
+        weights = data.make_weights(sample_weight, inputs, outputs, shapes)
+        rows = Rows(inputs, marks, [], weights, self._valid_steps(inputs, marks))
+        rows = dataclasses.replace(rows, targets=data.make_targets(y, rows, outputs, bound.losses, shapes))
+        data.check_labels(rows, outputs, bound.losses, shapes)
         if not bound.takes_any_weights:
             bound.check_weights(rows)
         if not len(rows):
             raise ValueError(f"x holds no rows: its shape is {show(inputs[0].shape)}")
         return rows
+
+    def _valid_steps(self, inputs: list[Array], marks: Marks) -> list[NDArray[np.bool_] | None]:
+        """Per output which steps are there, a part of the rows at a time."""
+        outputs = self._ports()[1]
+        said = marks.engine
+        if not any(p.timed for p in outputs) or (said is None and not self._makes_masks()):
+            return [None] * len(outputs)
+        engine, carried, size = self._engine(), self._carried(), 1024
+        parts = []
+        for begin in range(0, max(len(inputs[0]), 1), size):
+            part = slice(begin, begin + size)
+            entering, said = [a[part] for a in inputs], marks.take(part).engine
+            if carried is not None:
+                entering, said = carried.fresh(entering), carried.marks(said)
+            parts.append(engine.valid_steps(entering, said))
+        joined: list[NDArray[np.bool_] | None] = []
+        for k, port in enumerate(outputs):
+            found = [p[k] for p in parts]
+            if not port.timed or all(f is None for f in found):
+                joined.append(None)
+                continue
+            steps = next(f.shape[1] for f in found if f is not None)
+            rows = [min(size, len(inputs[0]) - n * size) for n in range(len(found))]
+            joined.append(
+                np.concatenate(
+                    [np.ones((n, steps), bool) if f is None else f for f, n in zip(found, rows, strict=True)]
+                )
+            )
+        return joined
+
+    def _makes_masks(self) -> bool:
+        raise NotImplementedError
 
     def _probe(self, bound: Bound, rows: Rows, batch_size: int) -> None:
         if bound.probed:
@@ -148,19 +184,19 @@ class Trainable(Guarded):
         engine = self._engine()
         bound.probe(
             rows.take(slice(0, batch_size)),
-            lambda batch: self._compute(engine, batch.inputs, batch.lengths_or_none, False),
+            lambda batch: self._compute(engine, batch.inputs, batch.marks.engine, False),
         )
 
     def _carried(self) -> Carried | None:
         """The states that layers carry from batch to batch, if any do."""
         raise NotImplementedError
 
-    def _compute(self, engine: _core.Model, inputs: list[Array], lengths: Any, goes_on: bool = True) -> list[Floats]:
+    def _compute(self, engine: _core.Model, inputs: list[Array], marks: Any, goes_on: bool = True) -> list[Floats]:
         """Outputs; ``goes_on``: the next batch begins with the states after this one."""
         carried = self._carried()
         if carried is None:
-            return engine.predict(inputs, lengths)
-        outputs = engine.predict(carried.inputs(inputs), None if lengths is None else carried.padded(lengths, "inputs"))
+            return engine.predict(inputs, marks)
+        outputs = engine.predict(carried.inputs(inputs), carried.marks(marks))
         return carried.keep(outputs) if goes_on else outputs[: len(self._ports()[1])]
 
     def _check_batches(self, rows: int, batch_size: int) -> None:
@@ -181,6 +217,8 @@ class Trainable(Guarded):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         lengths: Any = None,
+        mask: Any = None,
+        resets: Any = None,
         **options: NoReturn,
     ) -> History:
         """Train on arrays.
@@ -204,13 +242,19 @@ class Trainable(Guarded):
         validation_split : float
             This share of the rows, the last ones, is not trained on but evaluated after each epoch.
         validation_data : tuple or dict
-            ``(x, y)``, ``(x, y, sample_weight)``, ``(x, y, sample_weight, lengths)`` or a dict with these keys.
+            ``(x, y)``, ``(x, y, sample_weight)``, ``(x, y, sample_weight, lengths)`` or a dict with these keys, mask
+            and resets.
         shuffle : bool
             Whether each epoch takes the rows in another order. Everything given stays aligned.
         sample_weight : ndarray of shape (B,) or (B, T), or a list or dict of them, optional
             What has weight 0 is not there: its target, and the output there, may be anything, NaN too.
         lengths : int ndarray of shape (B,), or a dict by input name, optional
             Valid steps of each row, 0 … T; steps past them are not computed, nor counted in loss and metrics.
+        mask : bool ndarray of shape (B, T), or a dict by input name, optional
+            False for a step that is none, wherever it stands. A recurrent layer leaves it out and repeats its last
+            output there, as Keras does; loss and metrics do not count it.
+        resets : bool ndarray of shape (B, T), or a dict by input name, optional
+            True where another sequence begins within a row: the states of recurrent layers begin anew at that step.
 
         Returns
         -------
@@ -234,7 +278,7 @@ class Trainable(Guarded):
         epochs = integer(epochs, "epochs", 0)
         initial_epoch = integer(initial_epoch, "initial_epoch", 0)
         shown = check_verbose(verbose)
-        rows = self._rows(bound, x, y, sample_weight, lengths)
+        rows = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
         validation: Rows | None = None
         if validation_data is not None:
             validation = self._rows(bound, **data.validation(validation_data))
@@ -287,8 +331,7 @@ class Trainable(Guarded):
             if listened:
                 hooks.call("on_train_batch_begin", number, {})
             self._sync_trained()
-            _, losses, outputs = bound.step(batch)
-            totals.add(batch, losses, outputs)
+            totals.add(batch, bound.step(batch))
             logs = totals.results() if listened or progress.due() else None
             progress.step(logs)
             if listened:
@@ -312,8 +355,7 @@ class Trainable(Guarded):
         for number, batch in enumerate(data.batches(rows, batch_size)):
             if hooks is not None and listened:
                 hooks.call("on_test_batch_begin", number, {})
-            _, losses, outputs = bound.evaluate(batch)
-            totals.add(batch, losses, outputs)
+            totals.add(batch, bound.evaluate(batch))
             if progress is not None:
                 progress.step(totals.results() if progress.due() else None)
             if hooks is not None and listened:
@@ -332,6 +374,8 @@ class Trainable(Guarded):
         sample_weight: Any = None,
         return_dict: bool = False,
         lengths: Any = None,
+        mask: Any = None,
+        resets: Any = None,
         callbacks: Sequence[Callback] | Callback | None = None,
         **options: NoReturn,
     ) -> Any:
@@ -346,7 +390,7 @@ class Trainable(Guarded):
             check_arguments(options, Trainable.evaluate)
         bound = self._trainer(x)
         batch_size = _batch_size(batch_size)
-        rows = self._rows(bound, x, y, sample_weight, lengths)
+        rows = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
         self._check_batches(len(rows), batch_size)
         steps, shown = -(-len(rows) // batch_size), check_verbose(verbose)
         params = {"epochs": 1, "steps": steps, "verbose": shown}
@@ -366,6 +410,8 @@ class Trainable(Guarded):
         batch_size: int | None = 32,
         verbose: int | str = 0,
         lengths: Any = None,
+        mask: Any = None,
+        resets: Any = None,
         callbacks: Sequence[Callback] | Callback | None = None,
         **options: NoReturn,
     ) -> Any:
@@ -378,7 +424,8 @@ class Trainable(Guarded):
         batch_size : int
             Rows computed at a time; it does not change the result.
         verbose : {0, 1, 2}
-        lengths : int ndarray of shape (B,), or a dict by input name, optional
+        lengths, mask, resets : ndarray, or a dict by input name, optional
+            As of :meth:`fit`.
         callbacks : list of Callback, optional
 
         Returns
@@ -397,11 +444,12 @@ class Trainable(Guarded):
         batch_size = _batch_size(batch_size)
         inputs = data.make_inputs(x, ports)
         verbosity = check_verbose(verbose)
-        if lengths is None and verbosity == 0 and callbacks is None and len(inputs[0]) <= batch_size:
+        marked = not (lengths is None and mask is None and resets is None)
+        if not marked and verbosity == 0 and callbacks is None and len(inputs[0]) <= batch_size:
             self._check_batches(len(inputs[0]), batch_size)
             joined = self._compute(engine, inputs, None)  # a step at a time every microsecond shows
             return joined[0] if len(outputs) == 1 else joined
-        rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
+        rows = Rows(inputs, make_marks(lengths, mask, resets, inputs, ports), [], [], [])
         self._check_batches(len(rows), batch_size)
         steps = -(-len(rows) // batch_size)
         params = {"epochs": 1, "steps": steps, "verbose": verbosity}
@@ -414,7 +462,7 @@ class Trainable(Guarded):
             for number, batch in enumerate(data.batches(rows, batch_size)):
                 if listened:
                     hooks.call("on_predict_batch_begin", number, {})
-                pieces.append(self._compute(engine, batch.inputs, batch.lengths_or_none))
+                pieces.append(self._compute(engine, batch.inputs, batch.marks.engine))
                 progress.step()
                 if listened:
                     outs = pieces[-1]
@@ -433,19 +481,21 @@ class Trainable(Guarded):
         sample_weight: Any = None,
         return_dict: bool = False,
         lengths: Any = None,
+        mask: Any = None,
+        resets: Any = None,
         **options: NoReturn,
     ) -> Any:
         """One training step on all rows of ``x``; returns what :meth:`evaluate` does, as it was before the step."""
         if options:
             check_arguments(options, Trainable.train_on_batch)
         bound = self._trainer(x)
-        batch = self._rows(bound, x, y, sample_weight, lengths)
+        batch = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
         self._check_batches(len(batch), len(batch))
         self._probe(bound, batch, len(batch))
         self._sync_trained()
-        _, losses, outputs = bound.step(batch)
+        result = bound.step(batch)
         totals = Totals(bound)
-        totals.add(batch, losses, outputs)
+        totals.add(batch, result)
         return _returned(totals.results(), return_dict)
 
     def test_on_batch(
@@ -455,25 +505,36 @@ class Trainable(Guarded):
         sample_weight: Any = None,
         return_dict: bool = False,
         lengths: Any = None,
+        mask: Any = None,
+        resets: Any = None,
         **options: NoReturn,
     ) -> Any:
         """Loss and metrics of all rows of ``x`` as one batch; see :meth:`evaluate`."""
         if options:
             check_arguments(options, Trainable.test_on_batch)
         bound = self._trainer(x)
-        rows = self._rows(bound, x, y, sample_weight, lengths)
+        rows = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
         self._check_batches(len(rows), len(rows))
         self._probe(bound, rows, len(rows))
         return _returned(self._evaluate(bound, rows, len(rows)), return_dict)
 
-    def predict_on_batch(self, x: Any, lengths: Any = None, **options: NoReturn) -> Any:
+    def predict_on_batch(
+        self, x: Any, lengths: Any = None, mask: Any = None, resets: Any = None, **options: NoReturn
+    ) -> Any:
         """Outputs for all rows of ``x`` as one batch; see :meth:`predict`."""
         if options:
             check_arguments(options, Trainable.predict_on_batch)
-        return self.predict(x, batch_size=2**31 - 1, lengths=lengths)
+        return self.predict(x, batch_size=2**31 - 1, lengths=lengths, mask=mask, resets=resets)
 
     def gradients(
-        self, x: Any, output_gradients: Any, lengths: Any = None, seed: int = 0, step: int = 0
+        self,
+        x: Any,
+        output_gradients: Any,
+        lengths: Any = None,
+        seed: int = 0,
+        step: int = 0,
+        mask: Any = None,
+        resets: Any = None,
     ) -> tuple[list[Floats], dict[str, Floats], list[Floats | None]]:
         """One pass forward, in training mode, and back: for losses and loops of one's own.
 
@@ -483,7 +544,8 @@ class Trainable(Guarded):
         output_gradients : ndarray in the shape of the output, or a list or dict of them, or a function
             The gradient of a scalar with respect to each output, None for zero; or what maps the list of outputs to
             such gradients.
-        lengths : int ndarray of shape (B,), or a dict by input name, optional
+        lengths, mask, resets : ndarray, or a dict by input name, optional
+            As of :meth:`fit`.
         seed, step : int
             What dropout draws from.
 
@@ -498,14 +560,13 @@ class Trainable(Guarded):
         engine = self._engine(x)
         ports, outputs = self._ports()
         inputs = data.make_inputs(x, ports)
-        rows = Rows(inputs, data.make_lengths(lengths, inputs, ports), [], [])
+        marks = make_marks(lengths, mask, resets, inputs, ports)
         seed, step = integer(seed, "seed", 0), integer(step, "step", 0)
-        carried, given_lengths = self._carried(), rows.lengths_or_none
-        if carried is not None and given_lengths is not None:
-            given_lengths = carried.padded(given_lengths, "inputs")
-        values, tape = engine.forward(
-            rows.inputs if carried is None else carried.inputs(rows.inputs), given_lengths, seed, step
-        )
+        carried, said = self._carried(), marks.engine
+        if carried is None:
+            values, tape = engine.forward(inputs, said, seed, step)
+        else:
+            values, tape = engine.forward(carried.inputs(inputs), carried.marks(said), seed, step)
         values = values[: len(outputs)]
         given = output_gradients(values) if callable(output_gradients) else output_gradients
         arriving: list[Floats | None] = []
