@@ -277,12 +277,12 @@ def test_loss(
     config = json.dumps({"optimizer": {"name": "sgd", "learning_rate": 1.0}, "losses": [loss]})
     trainer = _core.Trainer(engine.model, config)
     arguments = ([x], [target], [lengths], [sample_weight])
-    evaluated, each, _ = trainer.evaluate(*arguments)
+    evaluated, each, _, _ = trainer.evaluate(*arguments)
     assert_close(np.asarray(evaluated), value(weights), 1e-6, "evaluated loss")
     assert_close(np.asarray(each), [value(weights)], 1e-6, "loss of the output")
     for name, w in engine.weights.items():
         np.testing.assert_array_equal(w, weights[name], err_msg="evaluate must not train")
-    stepped, _, outputs = trainer.step(*arguments, want_outputs=True)
+    stepped, _, outputs, _ = trainer.step(*arguments, want_outputs=True)
     assert_close(np.asarray(stepped), value(weights), 1e-6, "loss of a step")
     assert outputs is not None
     assert_close(outputs[0], reference.run(spec, weights, [x], [lengths])[0], 1e-5, "predictions of a step")
@@ -304,7 +304,7 @@ def test_losses_of_several_outputs_are_weighed(rng: np.random.Generator) -> None
     targets = [floats(rng, 4, 2), None, floats(rng, 4, 2)]
     a, _, c = reference.run(spec, before, [x])
     want = [reference.loss(config["losses"][k], y, targets[k]) for k, y in ((0, a), (2, c))]
-    total, each, _ = trainer.step([x], targets)
+    total, each, _, _ = trainer.step([x], targets)
     assert_close(np.asarray(total), 2 * want[0] + 0.25 * want[1], 1e-6, "total")
     assert_close(np.asarray([each[0], each[2]]), want, 1e-6, "each")
     np.testing.assert_array_equal(engine.weights["b/kernel"], before["b/kernel"])
@@ -321,7 +321,7 @@ def test_crossentropy_of_a_certain_and_wrong_model_is_finite(activation: str, lo
     engine.weights = {"y/kernel": np.eye(2) * 200, "y/bias": np.zeros(2)}
     config = json.dumps({"optimizer": {"name": "sgd", "learning_rate": 1.0}, "losses": [{"name": loss}]})
     trainer = _core.Trainer(engine.model, config)
-    value, _, _ = trainer.step([np.float32([[1, -1]])], [np.float32([[0, 1]])])
+    value, _, _, _ = trainer.step([np.float32([[1, -1]])], [np.float32([[0, 1]])])
     assert value == pytest.approx(200 if activation == "sigmoid" else 400, rel=1e-5)
     moved = engine.weights["y/bias"]
     np.testing.assert_allclose(moved, [-0.5, 0.5] if activation == "sigmoid" else [-1, 1], rtol=1e-5)

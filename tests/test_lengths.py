@@ -222,7 +222,7 @@ def test_losses_leave_out_padded_steps(rng: np.random.Generator) -> None:
     x, target = floats(rng, B, T, I), floats(rng, B, T, 2)
     want = reference.loss(config["losses"][0], reference.run(spec, engine.weights, [x], [LENGTHS])[0], target, LENGTHS)
     target[np.arange(T) >= LENGTHS[:, None]] = np.nan
-    loss, _, _ = trainer.evaluate([x], [target], [LENGTHS])
+    loss, _, _, _ = trainer.evaluate([x], [target], [LENGTHS])
     assert_close(np.asarray(loss), want, 1e-6, "loss")
-    loss, _, _ = trainer.step([x], [target], [LENGTHS])
+    loss, _, _, _ = trainer.step([x], [target], [LENGTHS])
     assert_close(np.asarray(loss), want, 1e-6, "loss of a step")

@@ -28,8 +28,9 @@ EXAMPLES = {
     "Dropout": (lambda: layers.Dropout(0.5), {"rate": 0.25}),
     "Embedding": (
         lambda: layers.Embedding(9, 4),
-        {"input_dim": 8, "output_dim": 3, "embeddings_initializer": "glorot_normal"},
+        {"input_dim": 8, "output_dim": 3, "embeddings_initializer": "glorot_normal", "mask_zero": True},
     ),
+    "Masking": (layers.Masking, {"mask_value": -1.0}),
     "LayerNormalization": (
         layers.LayerNormalization,
         {"epsilon": 0.1, "center": False, "scale": False, "gamma_initializer": "zeros", "beta_initializer": "ones"},

@@ -15,7 +15,15 @@ from rekur.layers.keras_cells import CellRNN, KerasCell, is_cell
 from rekur.layers.recurrence import Recurrent, Stateful
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 
-_OF_A_LAYER = ("return_sequences", "return_state", "reverse", "go_backwards", "stateful", "input_shape")
+_OF_A_LAYER = (
+    "return_sequences",
+    "return_state",
+    "reverse",
+    "go_backwards",
+    "stateful",
+    "zero_output_for_mask",
+    "input_shape",
+)
 _OF_ANY_LAYER = (*_OF_A_LAYER, "trainable")
 
 
@@ -218,6 +226,7 @@ class StackedRNN(Stateful):
     return_state = Setting(boolean)
     go_backwards = Setting(boolean)
     stateful = Setting(boolean)
+    zero_output_for_mask = Setting(boolean)
 
     def __init__(
         self,
@@ -226,6 +235,7 @@ class StackedRNN(Stateful):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         *,
         name: str | None = None,
         **options: Any,
@@ -238,6 +248,7 @@ class StackedRNN(Stateful):
         self.return_state = return_state
         self.go_backwards = go_backwards
         self.stateful = stateful
+        self.zero_output_for_mask = zero_output_for_mask
 
     @property
     def cell(self) -> StackedRNNCells:
@@ -292,6 +303,7 @@ class StackedRNN(Stateful):
                     "return_state": self.return_state,
                     "stateful": self.stateful,
                     "reverse": self.go_backwards,
+                    "zero_output_for_mask": k == last and self.zero_output_for_mask,
                 },
             )
             count = len(layer._state_names())
@@ -312,6 +324,7 @@ class StackedRNN(Stateful):
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
             "stateful": self.stateful,
+            **({"zero_output_for_mask": True} if self.zero_output_for_mask else {}),
         }
 
     @classmethod

@@ -142,7 +142,7 @@ def flattened(tensors: Any) -> Any:
 class Recurrent(Stateful, CellOptions):
     """A recurrent layer of any cell, in one direction."""
 
-    _further: ClassVar[Spec] = {"go_backwards": False, "stateful": False}
+    _further: ClassVar[Spec] = {"go_backwards": False, "stateful": False, "zero_output_for_mask": False}
     _cell_object: Any = None  # its cell, as Keras has one
 
     units = Setting(integer)
@@ -185,7 +185,7 @@ class Recurrent(Stateful, CellOptions):
 
     def config(self) -> Spec:
         """The layer's parameters, options at their defaults apart; a copy."""
-        keras = {key: True for key in ("go_backwards", "stateful") if getattr(self, key)}
+        keras = {key: True for key in ("go_backwards", "stateful", "zero_output_for_mask") if getattr(self, key)}
         return {**super().config(), **self._option_config(), **keras}
 
     def _engine_config(self) -> Spec:
@@ -195,9 +195,6 @@ class Recurrent(Stateful, CellOptions):
         if self.stateful:
             config["return_state"] = True
         return config
-        """The layer's keys in the spec, options at their defaults apart; a copy."""
-        mask = {"zero_output_for_mask": True} if self.zero_output_for_mask else {}
-        return {**super().config(), **mask, **self._option_config()}
 
     def _check_settings(self) -> None:
         self._check_options()
@@ -254,10 +251,8 @@ class Bidirectional(Stateful):
     -----
     Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``; for None a list of two of those.
     Without ``return_sequences`` the backward layer's output is that at the first step. With ``return_state`` the
-    forward layer's states follow, then the backward layer's. Weights: the forward layer's, then the backward layer's.
-    Output ``(B, T, 2H)`` or ``(B, 2H)`` for concat, else ``(B, T, H)`` or ``(B, H)``. Without ``return_sequences`` the
-    backward layer's output is that at the first step. Where a mask leaves a step out,
-    sequences have zeros, as in Keras. Weights: the forward layer's, then the backward layer's.
+    forward layer's states follow, then the backward layer's. Where a mask leaves a step out, sequences have zeros, as
+    in Keras. Weights: the forward layer's, then the backward layer's.
     """
 
     type = "Bidirectional"
@@ -386,6 +381,7 @@ class Bidirectional(Stateful):
         forward, backward = copy.deepcopy(self._inner), copy.deepcopy(self._backward or self._mirror())
         for layer, label in ((forward, "forward"), (backward, "backward")):
             layer._name = f"{label}_{layer.name.removeprefix(f'{label}_')}"
+            layer.zero_output_for_mask = layer.return_sequences  # as Keras has it
         x, states = inputs[0], inputs[1:]
         half = len(states) // 2
         there = forward._connect([x, *states[:half]])

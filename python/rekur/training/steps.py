@@ -34,7 +34,7 @@ class Marks:
     @property
     def engine(self) -> Any:
         """As the engine takes it."""
-        given = {"lengths": self.lengths, "masks": self.masks, "resets": self.resets}
+        given: dict[str, list[Any]] = {"lengths": self.lengths, "masks": self.masks, "resets": self.resets}
         said = {key: arrays for key, arrays in given.items() if any(a is not None for a in arrays)}
         return said or None
 
@@ -67,7 +67,7 @@ def _each(given: Any, what: str, inputs: Sequence[Array], ports: "Sequence[Port]
     timed = [p for p in ports if p.timed]
     if not timed:
         raise ValueError(f"{what}: no input of the model has a time axis")
-    named: Mapping[str, object]
+    named: Mapping[str, Any]
     if isinstance(given, Mapping):
         named = dict(zip([p.name for p in timed], per_port(given, timed, what, default=True), strict=True))
     elif len(timed) == 1:
