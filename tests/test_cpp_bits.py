@@ -66,6 +66,16 @@ def large_case(rng: np.random.Generator) -> Case:
     return Case("large", Engine(model_spec(layers, ["y", "b"])), [floats(rng, 21, 37, 19)], [None])
 
 
+def folded_case(rng: np.random.Generator) -> Case:
+    layers = [
+        input_layer("x", None, 4, 3),
+        {"type": "FoldTime", "name": "rows", "inputs": ["x"]},
+        {"type": "LSTM", "name": "a", "inputs": ["rows"], "units": 5},
+        {"type": "UnfoldTime", "name": "y", "inputs": ["a", "x"]},
+    ]
+    return Case("folded", Engine(model_spec(layers, ["y"])), [floats(rng, 3, 6, 4, 3)], [None])
+
+
 def random_case(seed: int) -> Case:
     graph = RandomGraph(seed, layers=4, batch=3, steps=5, sizes=(1, 2, 3, 9, 17), rate=0.2)
     return Case(f"random graph {seed}", Engine(graph.spec, seed), graph.inputs, graph.lengths)
@@ -146,7 +156,7 @@ def assert_same_bits(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray
 
 
 def test_sequences(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
-    cases = [*contract_cases(rng), large_case(rng), *map(random_case, range(25))]
+    cases = [*contract_cases(rng), large_case(rng), folded_case(rng), *map(random_case, range(25))]
     assert {layer["type"] for case in cases for layer in case.engine.spec["layers"]} >= set(_core.layer_types())
     packed = [
         struct.pack("<q", PREDICT) + pack_text(saved(c.engine, tmp_path)) + pack_arrays(c.inputs, c.lengths)

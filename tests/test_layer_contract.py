@@ -231,6 +231,8 @@ EXAMPLES = [
     Example({"type": "Lambda", "equations": NORMED}, [SEQUENCE, SEQUENCE], [[SEQUENCE, ROW], [SEQUENCE]]),
     Example({"type": "Step", "index": -1}, [SEQUENCE], [[ROW], [((None, 0, 3), F32)], *POINTWISE_WRONG], 1),
     Example({"type": "Step", "index": 2}, [SEQUENCE], [[((None, 2, 3), F32)]], 3),
+    Example({"type": "Masking"}, [SEQUENCE], [[ROW], *POINTWISE_WRONG]),
+    Example({"type": "Embedding", "input_dim": 5, "output_dim": 3, "mask_zero": True}, [((None, None), I32)], []),
     Example({"type": "Flip"}, [SEQUENCE], [[ROW], *POINTWISE_WRONG]),
     Example({"type": "Slice", "start": 1, "stop": 3}, [SEQUENCE], [*POINTWISE_WRONG, [((None, 2), F32)]]),
     Example({"type": "Slice", "start": -2}, [ROW], [[((None, 1), F32)]]),
@@ -246,11 +248,12 @@ OPTIONAL = {
     ("SelectiveSSM", "dt_rank"),
     ("MultiHeadAttention", "value_dim"),
 }
+REFOLDED = ("FoldTime", "UnfoldTime")  # other rows than those that come: test_time_distributed.py
 EMPTY_OR_NOT = [(4, 5), (1, 1), (0, 5), (4, 0), (0, 0)]
 
 
 def test_every_layer_type_is_here() -> None:
-    assert {example.type for example in EXAMPLES} | {"Input"} == set(_core.layer_types())
+    assert {example.type for example in EXAMPLES} | {"Input", *REFOLDED} == set(_core.layer_types())
 
 
 @every_layer

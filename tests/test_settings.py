@@ -166,6 +166,8 @@ WRONG = {
     "kernel_initializer": "he",
     "bias_initializer": 3,
     "rate": 1,
+    "mask_zero": "yes",
+    "mask_value": "no",
     "input_dim": 1.5,
     "output_dim": -1,
     "embeddings_initializer": None,

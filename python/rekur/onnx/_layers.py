@@ -173,6 +173,8 @@ def _slice(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> 
 
 def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (ids,) = inputs
+    if layer.get("mask_zero", False):
+        _masks(graph, plan, layer, inputs)
     shape = (layer["input_dim"], layer["output_dim"])
     table = graph.weight(describe(layer), f"{layer['name']}/embeddings", shape)
     name = graph.initializer(f"{layer['name']}/embeddings", table)
@@ -233,6 +235,14 @@ def _bidirectional(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tens
     return rule(graph, plan, layer, inputs)
 
 
+def _masks(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    raise ExportError(f"{describe(layer)}: a file cannot say yet which steps are none; lengths=True is for padded rows")
+
+
+def _refold(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    raise ExportError(f"{describe(layer)}: a file cannot hold rows that are time steps yet")
+
+
 Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
 
 LAYERS: dict[str, Rule] = {
@@ -255,6 +265,9 @@ LAYERS: dict[str, Rule] = {
     "Activation": _activation,
     "Dropout": _dropout,
     "Embedding": _embedding,
+    "Masking": _masks,
+    "FoldTime": _refold,
+    "UnfoldTime": _refold,
     "Lambda": lambda_layer,
     "LayerNormalization": _layer_normalization,
     "Affine": _affine,
