@@ -11,7 +11,7 @@ import pytest
 from harness import Engine, floats, input_layer, model_spec
 from rekur import _core
 from test_cells import CELLS, VARIANTS
-from test_layer_contract import EXAMPLES, F32, Example, REFOLDED
+from test_layer_contract import EXAMPLES, F32, REFOLDED, Example
 
 B, T = 23, 36  # several chunks of the backward pass together, one chunk for a row alone
 
