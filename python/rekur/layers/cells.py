@@ -11,7 +11,6 @@ from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import Floats, boolean, integer
 from rekur.layers.base import Layer, SymbolicTensor
-from rekur.layers.keras_cells import CellRNN, KerasCell, is_cell
 from rekur.layers.recurrence import Recurrent, Stateful
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 
@@ -145,6 +144,20 @@ class GRUCell(BuiltInCell):
     _layer_class = GRU
 
 
+def is_own(cell: object) -> bool:
+    """Whether it is a layer of the user's that says what a step does."""
+    return isinstance(cell, Layer) and cell._own and hasattr(cell, "state_size")
+
+
+def _adapted(cell: Any) -> Any:
+    """A cell among those of a stack."""
+    if isinstance(cell, BuiltInCell):
+        return cell
+    from rekur.layers.keras_cells import KerasCell  # which few need
+
+    return KerasCell(cell)
+
+
 CELLS: dict[str, type[BuiltInCell]] = {cell.type: cell for cell in (SimpleRNNCell, LSTMCell, GRUCell)}
 
 
@@ -171,17 +184,17 @@ class StackedRNNCells(Layer):
         if not isinstance(cells, (list, tuple)) or not cells:
             raise TypeError(f"{self!r}: expected a list of cells, got {cells!r}")
         for k, cell in enumerate(cells):
-            if not isinstance(cell, BuiltInCell) and not is_cell(cell):
+            if not isinstance(cell, BuiltInCell) and not is_own(cell):
                 raise TypeError(
                     f"{self!r}: cells[{k}]: expected an LSTMCell, GRUCell or SimpleRNNCell, got {cell!r}; layers on "
                     "top of one another stack cells of any kind"
                 )
-        self._cells: list[Any] = [KerasCell(cell) if is_cell(cell) else cell for cell in cells]
+        self._cells: list[Any] = [_adapted(cell) for cell in cells]
 
     @property
     def cells(self) -> list[Any]:
         """The cells; a list to read."""
-        return [cell._cell if isinstance(cell, KerasCell) else cell for cell in self._cells]
+        return [cell._cell if not isinstance(cell, BuiltInCell) else cell for cell in self._cells]
 
     @property
     def state_size(self) -> list[int | list[int]]:
@@ -276,7 +289,7 @@ class StackedRNN(Stateful):
         return given
 
     def _saved_as_graph(self) -> bool:
-        return any(isinstance(cell, KerasCell) for cell in self._cell._cells)
+        return any(not isinstance(cell, BuiltInCell) for cell in self._cell._cells)
 
     def _gives_states(self) -> bool:
         return self.return_state
@@ -350,7 +363,9 @@ def layer_with(cell: Any, name: str | None, given: dict[str, Any]) -> Layer | No
         cell = StackedRNNCells(cell)
     if isinstance(cell, StackedRNNCells):
         return StackedRNN(cell, name=name, **given)
-    if is_cell(cell):
+    if is_own(cell):
+        from rekur.layers.keras_cells import CellRNN
+
         return CellRNN(cell, name=name, **given)
     if not isinstance(cell, BuiltInCell):
         return None

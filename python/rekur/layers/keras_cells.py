@@ -26,11 +26,6 @@ _TAKEN = ("kernel", "recurrent_kernel", "bias", "recurrent_bias", "x", "h", "c")
 _OUTPUT = "output"  # the state that stands for an output that is no state
 
 
-def is_cell(value: object) -> bool:
-    """Whether it is a layer of one's own that says what a step does."""
-    return isinstance(value, Layer) and value._own and hasattr(value, "state_size")
-
-
 def state_sizes(cell: Any) -> list[int]:
     """The widths of a cell's states."""
     sizes = cell.state_size

@@ -125,10 +125,10 @@ class RNN(Recurrent):
 
     def __new__(cls, cell: Any = None, *arguments: Any, **options: Any) -> Any:
         """Of a cell that is built in, or of a list of cells, it is another layer: that of the cell, or a stack."""
-        from rekur.layers import cells, keras_cells  # whose layers are made of what RNN is made of
+        from rekur.layers import cells  # whose layers are made of what RNN is made of
 
         kinds = (list, tuple, cells.BuiltInCell, cells.StackedRNNCells)
-        if not isinstance(cell, kinds) and not keras_cells.is_cell(cell):
+        if not isinstance(cell, kinds) and not cells.is_own(cell):
             return super().__new__(cls)
         if len(arguments) > len(_POSITIONS):
             raise TypeError(
