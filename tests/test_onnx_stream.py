@@ -16,7 +16,7 @@ import rekur.onnx
 from harness import assert_close, floats, input_layer
 from onnx_subject import Subject, sequence_subject
 from rekur import _core
-from rekur._spec import RECURRENT
+from rekur._spec import ATTENTION, POSITIONS, RECURRENT
 from rekur.onnx import ExportError, State, States
 from test_layer_contract import EXAMPLES, Example
 from test_random_graphs import RandomGraph
@@ -146,6 +146,8 @@ def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) 
         layer = layers[name]
         waiting += layer.get("inputs", [])
         if layer["type"] in ("Bidirectional", "Flip") or layer.get("reverse"):
+            return False
+        if layer["type"] in (*ATTENTION, *POSITIONS) and streaming:
             return False
         if layer["type"] == "Step" and (layer["index"] != -1 or lengths):
             return False

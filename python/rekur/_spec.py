@@ -10,6 +10,8 @@ Spec: TypeAlias = dict[str, Any]
 FORMAT = "rekur"
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 MATRIX = ("GatedLinearAttention", "MLSTM", "SelectiveSSM")  # the types whose state is a matrix
+ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention")
+POSITIONS = ("PositionEmbedding", "SinePositionEncoding", "RotaryEmbedding")
 RECURRENT = ("SimpleRNN", "LSTM", "GRU", "RNN", *MATRIX)
 
 

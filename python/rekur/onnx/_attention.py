@@ -120,8 +120,8 @@ class Writer:
 def _check(plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
     if plan.streaming:
         raise ExportError(
-            f"{describe(layer)}: a model of one step with its states as inputs and outputs cannot hold the keys and "
-            "values of the steps before; export the whole model"
+            f"streaming=True: {describe(layer)}: a model of one step cannot hold the keys and values of "
+            "the steps before; export the whole model"
         )
     for x in inputs:
         if x.axis is None or x.features is None:

@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rekur._spec import MATRIX
+from rekur._spec import ATTENTION, MATRIX, POSITIONS
 from rekur.onnx._around import label_inside
+from rekur.onnx._attention import Heads
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, sequences_of
@@ -26,15 +27,18 @@ Shapes = dict[str, tuple[int, ...]]
 
 def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
     """Say at the layer's output which it is, where its nodes alone do not say so."""
-    if layer["type"] not in MATRIX and not (layer["type"] == "RNN" and plan.streaming):
+    plain = layer["type"] in (*ATTENTION, *POSITIONS)  # its inputs are all sequences
+    if plain and layer.get("return_attention_scores", False):
         return
-    count, held = sequences_of(layer), plan.states.get(layer["name"])
+    if layer["type"] not in MATRIX and not plain and not (layer["type"] == "RNN" and plan.streaming):
+        return
+    count, held = len(inputs) if plain else sequences_of(layer), plan.states.get(layer["name"])
     axis = inputs[0].axis
     note = {
         "layer": {key: value for key, value in layer.items() if key not in _LEFT_OUT},
         "features": [tensor.features for tensor in inputs[:count]],
         "initial": len(held) if held else len(inputs) - count,
-        "lengths": bool(axis is not None and axis.lengths),
+        "lengths": bool(axis is not None and axis.lengths) and layer["type"] not in POSITIONS,
         "streaming": plan.streaming,
     }
     text, output = json.dumps(note), label_inside(layer)
@@ -44,8 +48,17 @@ def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -
             return
 
 
-def shapes_of(layer: Mapping[str, Any], features: int) -> Shapes:
-    """The parameters of a layer that notes are about, in its order, by their names without the layer's."""
+def shapes_of(layer: Mapping[str, Any], given: Sequence[int]) -> Shapes:
+    """The parameters of a layer that notes are about, in its order, by their names without the layer's; given: the
+    features of its sequences.
+    """
+    features = given[0]
+    if layer["type"] in ("MultiHeadAttention", "GroupQueryAttention"):
+        return _shapes_of_heads(layer, given)
+    if layer["type"] == "PositionEmbedding":
+        return {"embeddings": (layer["sequence_length"], features)}
+    if layer["type"] in (*ATTENTION, *POSITIONS):
+        return _shapes_of_attention(layer, features)
     if layer["type"] == "RNN":
         return _shapes_of_rnn(layer, features)
     if layer["type"] == "SelectiveSSM":
@@ -65,6 +78,31 @@ def shapes_of(layer: Mapping[str, Any], features: int) -> Shapes:
     shapes["output_kernel"] = (values, units)
     if layer.get("use_bias", True):
         shapes["output_bias"] = (units,)
+    return shapes
+
+
+def _shapes_of_attention(layer: Mapping[str, Any], features: int) -> Shapes:
+    additive = layer["type"] == "AdditiveAttention"
+    shapes: Shapes = {}
+    if layer.get("use_scale", additive) and layer["type"] in ATTENTION:
+        shapes["scale"] = (features,) if additive else ()
+    if layer.get("score_mode") == "concat":
+        shapes["concat_score_weight"] = ()
+    return shapes
+
+
+def _shapes_of_heads(layer: Mapping[str, Any], given: Sequence[int]) -> Shapes:
+    h, shapes = Heads.of(layer), Shapes()
+    parts = {
+        "query": (given[0], h.queries, h.key),
+        "key": (given[-1], h.keys, h.key),
+        "value": (given[1], h.keys, h.value),
+        "attention_output": (h.queries, h.value, layer.get("output_shape") or given[0]),
+    }
+    for part, shape in parts.items():
+        shapes[f"{part}/kernel"] = shape
+        if layer.get("use_bias", True):
+            shapes[f"{part}/bias"] = shape[2:] if part == "attention_output" else shape[1:]
     return shapes
 
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rekur._spec import RECURRENT, nodes
+from rekur._spec import ATTENTION, RECURRENT, nodes
 from rekur.onnx._errors import ExportError
 
 Layer = Mapping[str, Any]
 Ref = tuple[str, int]  # (layer, output)
 
-ATTENTION = ("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention")
 READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip", *ATTENTION)  # the types that treat a row by its length
 
 
@@ -74,6 +73,7 @@ class TimeAxis:
     size: int | str  # fixed, or the symbol that stands for it
     lengths: str | None  # the graph input that holds the rows' lengths
     least: int = 0  # fewer steps than this the model refuses
+    most: int | None = None  # and more than this
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ class Plan:
                 sources[name, 0] = name if timed else None
                 continue
             given = [source for text in layer["inputs"] if (source := sources.get(parse_ref(text))) is not None]
-            for other in given[1:] if layer["type"] not in ATTENTION else ():
-                parent[root(other)] = root(given[0])
+            side = 1 if layer["type"] in ATTENTION else 0  # the query's axis is its own
+            for other in given[side + 1 :]:
+                parent[root(other)] = root(given[side])
             for k in range(outputs_with_time(layer)):
                 sources[name, k] = given[0] if given and keeps_time(layer) else None
         return {ref: root(source) if source else None for ref, source in sources.items()}
@@ -157,10 +158,14 @@ class Plan:
                 "lengths=True: the model has no recurrent layer, no attention, no Step and no Flip that could use them"
             )
         least: dict[str | None, int] = {}
+        most: dict[str | None, int] = {}
         for layer in self.live:
             if layer["type"] == "Step":
                 source, index = sources.get(parse_ref(layer["inputs"][0])), layer["index"]
                 least[source] = max(least.get(source, 0), -index if index < 0 else index + 1)
+            if layer["type"] == "PositionEmbedding":
+                source, rows = sources.get(parse_ref(layer["inputs"][0])), layer["sequence_length"]
+                most[source] = min(most.get(source, rows), rows)
         axes: dict[str, TimeAxis] = {}
         for source, members in groups.items():
             fixed = {size for name in members if (size := self.layers[name]["shape"][0]) is not None}
@@ -170,7 +175,8 @@ class Plan:
             wired = lengths and source in read
             count = sum(group in read for group in groups)
             label = self._free("lengths" if count == 1 else f"{members[0]}_lengths") if wired else None
-            axes[source] = TimeAxis(tuple(members), fixed.pop() if fixed else symbol, label, least.get(source, 0))
+            size = fixed.pop() if fixed else symbol
+            axes[source] = TimeAxis(tuple(members), size, label, least.get(source, 0), most.get(source))
         return axes
 
     def _free(self, name: str) -> str:

@@ -17,7 +17,8 @@ def _sequence(plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     (x,) = inputs
     if plan.streaming:
         raise ExportError(
-            f"{describe(layer)}: a model of one step does not know which step it is; export the whole model"
+            f"streaming=True: {describe(layer)}: a model of one step does not know which step it is; "
+            "export the whole model"
         )
     if x.axis is None or x.features is None or x.whole is not None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._spec import ATTENTION, POSITIONS
 from rekur._validate import check_data
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
@@ -211,6 +212,8 @@ def _check_residual(layer: Layer, core: Layer, unit: str, streaming: bool, plan:
 
 def state_sizes(core: Layer, name: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """A recurrent layer's states by their names, with their sizes; shapes: of the model's parameters."""
+    if core["type"] in (*ATTENTION, *POSITIONS):
+        return {}
     if core["type"] == "SelectiveSSM":
         return {"s": Sizes.of(name, shapes).state}
     if core["type"] in ("GatedLinearAttention", "MLSTM"):

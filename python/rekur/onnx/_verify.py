@@ -103,6 +103,7 @@ class _Input:
     cut: str | None  # inputs of one name here are cut into the same pieces; None: no time axis
     ids: int  # exclusive upper bound of an int32 input
     least: int  # steps the model needs
+    most: int  # and takes
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,8 @@ def _inputs(
         ids = min((reader["input_dim"] for reader in readers), default=1)
         time = plan.time[name, 0]
         least = max(1, time.least if time else 0)
-        result.append(_Input(name, dtype, shape, cut if cut and shape[0] is None else None, cut, ids, least))
+        most = time.most if time and time.most else least + TIMES[-1]
+        result.append(_Input(name, dtype, shape, cut if cut and shape[0] is None else None, cut, ids, least, most))
     known = {i.name for i in result} | set(lengths_of) | {state.input for state in (states.states if states else ())}
     if surplus := set(shapes) - known:
         raise VerificationError(f"the ONNX model has inputs the model does not know: {sorted(surplus)}")
@@ -251,11 +253,12 @@ def _inputs(
 
 def _cases(inputs: Sequence[_Input], with_lengths: bool) -> Iterator[_Case]:
     """Every batch size with every number of steps; then zeros and large values. With lengths, also all rows full."""
-    axes = {i.axis: i.least for i in inputs if i.axis is not None}
+    axes = {i.axis: (i.least, i.most) for i in inputs if i.axis is not None}
 
     def times(first: int) -> dict[str, int]:
         # different axes get different numbers of steps, none fewer than the model needs
-        return {axis: least - 1 + TIMES[(first + k) % len(TIMES)] for k, (axis, least) in enumerate(axes.items())}
+        steps = {axis: TIMES[(first + k) % len(TIMES)] for k, axis in enumerate(axes)}
+        return {axis: min(least - 1 + steps[axis], most) for axis, (least, most) in axes.items()}
 
     for batch in BATCHES:
         for first in range(len(TIMES) if axes else 1):

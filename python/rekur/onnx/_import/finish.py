@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rekur._spec import Spec, model_spec, reference, snake_case
+from rekur._spec import ATTENTION, Spec, model_spec, reference, snake_case
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.fuse import Uses, fuse
 from rekur.onnx._import.graph import Floats, Graph, Layer
@@ -70,18 +70,25 @@ def _lengths(graph: Graph) -> dict[Dim, str]:
     """Per time axis the lengths that all its recurrent layers read."""
     found: dict[Dim, str | None] = {}
     for layer in graph.layers:
-        if not layer.states and not layer.lengths:
-            continue
-        time = next(dim.root for dim in layer.inputs[0].dims if dim.kind == TIME)
-        if found.setdefault(time, layer.lengths) != layer.lengths:
-            raise LoadError(
-                f"{layer.node}: the rows' lengths are {layer.lengths or 'absent'}, another layer on the same time axis "
-                f"has {found[time] or 'none'}; rows have one length in all layers"
-            )
+        for tensor, lengths in _read_lengths(layer):
+            time = next(dim.root for dim in tensor.dims if dim.kind == TIME)
+            if found.setdefault(time, lengths) != lengths:
+                raise LoadError(
+                    f"{layer.node}: the rows' lengths are {lengths or 'absent'}, another layer on the same time axis "
+                    f"has {found[time] or 'none'}; rows have one length in all layers"
+                )
     for dim, node in graph.steps.values():
         if found.get(dim.root):
             raise LoadError(f"{node}: takes one time step where rows have lengths; take the final state Y_h instead")
     return {dim: lengths for dim, lengths in found.items() if lengths}
+
+
+def _read_lengths(layer: Layer) -> list[tuple[Tensor, str | None]]:
+    """The inputs whose lengths a layer reads, with what they are in the file."""
+    if layer.type in ATTENTION:
+        lengths: list[str | None] = [*layer.side_lengths] or [None] * len(layer.inputs)
+        return list(zip(layer.inputs, lengths, strict=True))
+    return [(layer.inputs[0], layer.lengths)] if layer.states or layer.lengths else []
 
 
 def _prune(graph: Graph, outputs: list[Tensor]) -> None:

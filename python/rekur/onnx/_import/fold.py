@@ -1,5 +1,5 @@
-"""Nodes that our exporter wrote for one layer, put together again before the walk: layers whose state is a matrix, and
-RNN layers one step at a time.
+"""Nodes that our exporter wrote for one layer, put together again before the walk: layers whose state is a matrix,
+attention, positions, and RNN layers one step at a time.
 
 A note (``rekur.onnx._note``) at the node that makes the output says which layer it is. It is believed where the nodes
 that the exporter would write of that layer are, but for names, the nodes that are there. Which initialiser holds which
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._spec import MATRIX, model_spec
+from rekur._spec import ATTENTION, MATRIX, POSITIONS, model_spec
 from rekur.onnx._build import build
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import graph_proto
@@ -30,6 +30,7 @@ from rekur.onnx._note import MAX_NOTE, Shapes, shapes_of
 from rekur.onnx._plan import Plan
 from rekur.onnx._states import hold_states, state_sizes
 
+PLAIN = (*ATTENTION, *POSITIONS)  # layers of sequences alone, whose output is one
 MAX_NOTES = 1000  # of a file
 MAX_PARAMETER = 2**24  # elements that float32 can number
 
@@ -55,6 +56,10 @@ class Folded:
 
     def __post_init__(self) -> None:
         self.op_type = str(self.layer["type"])
+
+    @property
+    def plain(self) -> bool:
+        return self.op_type in PLAIN
 
 
 def fold(graph: Any, version: int) -> Any:
@@ -116,9 +121,9 @@ def _folded(node: Any, file: _File, version: int) -> tuple[Folded, set[int]] | N
         note = json.loads(node.doc_string)
         layer, features, initial = dict(note["layer"]), list(note["features"]), note["initial"]
         lengths, streaming = bool(note["lengths"]), bool(note["streaming"])
-        if layer["type"] not in (*MATRIX, "RNN") or not _whole(layer, features, initial):
+        if layer["type"] not in (*MATRIX, *PLAIN, "RNN") or not _whole(layer, features, initial):
             return None
-        shapes = shapes_of(layer, features[0])
+        shapes = shapes_of(layer, features)
         counts = [_size(shape) for shape in shapes.values()]
         if sum(counts) > file.elements or max(counts, default=0) > MAX_PARAMETER or len(features) > 16:
             return None
@@ -283,6 +288,8 @@ class _Match:
 
 def folded(call: Call, node: Folded) -> list[Value]:
     """The layer, in the walk."""
+    if node.plain:
+        return [_plain(call, node)]
     inputs, weights = call.inputs[: len(node.input)], call.inputs[len(node.input) :]
     layer, states = dict(node.layer), list(node.sizes)
     type, sequences = layer.pop("type"), layer.pop("return_sequences", False)
@@ -319,6 +326,33 @@ def folded(call: Call, node: Folded) -> list[Value]:
         made.last = Tensor(made, "last", units, hidden)
         output = View(((made.last,),), (batch, FEATURES))
     return [[output, *state_views][place] for place in node.places]
+
+
+def _plain(call: Call, node: Folded) -> View:
+    inputs, weights = call.inputs[: len(node.input)], call.inputs[len(node.input) :]
+    layer = dict(node.layer)
+    type = layer.pop("type")
+    views = [_sequence(value, False) for value in inputs[: node.sequences]]
+    (_, time, batch), sources = views[0], [call.whole(one.parts[0]) for one, _, _ in views]
+    for _, _, own_batch in views[1:]:
+        batch.join(own_batch)
+    if type in ATTENTION and len(views) > 2:
+        views[1][1].join(views[2][1])
+    lengths = []
+    for rows in inputs[node.sequences :]:
+        if not isinstance(rows, Rows) or rows.stage != "lengths" or rows.axes != (BATCH,):
+            raise Refused(f"its lengths are {describe(rows)}; expected an input of the graph")
+        lengths.append(rows.name)
+    parameters = _parameters(node, weights)
+    units = sources[0].features
+    if type in ("Attention", "AdditiveAttention"):
+        units = sources[1].features
+    elif type in ATTENTION:
+        units = node.shapes["attention_output/kernel"][2]
+    made = call.graph.add(type, call.at, sources, units, layer, parameters)
+    if lengths:  # of query, value and key, of which the last two have one axis
+        made.layer.side_lengths = [*lengths, *lengths[-1:]][: len(sources)]
+    return View(((made,),), (batch, time, FEATURES))
 
 
 def _sequence(value: Value | None, streaming: bool) -> Any:

@@ -29,6 +29,7 @@ class Layer:
     lengths: str | None = None  # recurrent: the graph input with the rows' lengths
     twin: Layer | None = None  # recurrent: the backward direction of the same node
     states: dict[str, Tensor] = field(default_factory=dict)  # recurrent: "h" and, for LSTM, "c"; RNN: scan.STATES
+    side_lengths: list[str] = field(default_factory=list)  # attention: the lengths of each input; empty: none
     last: Tensor | None = None  # folded: the last output, where that is no state
     sequences: int = 1  # recurrent: how many inputs are, the first ones; the others are initial states
 
@@ -72,7 +73,7 @@ class Graph:
             raise Refused(f"the model would have more than {MAX_LAYERS:,} layers")
         for array in (parameters or {}).values():
             self.budget.take(array.shape)  # nodes can share weights, layers cannot
-        kept = {key: np.ascontiguousarray(array, np.float32) for key, array in (parameters or {}).items()}
+        kept = {key: np.asarray(array, np.float32, order="C") for key, array in (parameters or {}).items()}
         layer = Layer(type, *at, list(inputs), dict(options or {}), kept)
         layer.output = Tensor(layer, "y", features, inputs[0].dims if dims is None else dims)
         self.layers.append(layer)

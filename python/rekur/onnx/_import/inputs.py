@@ -72,7 +72,8 @@ def _sequences(node: Any) -> list[tuple[str, Role]]:
 def _lengths(node: Any) -> list[tuple[str, Role]]:
     """Besides recurrent nodes what our exporter takes one step of each row with compares them."""
     if isinstance(node, Folded):
-        return [(name, Role("lengths")) for name in node.input[-1:] if node.lengths]
+        count = len(node.input) - node.sequences if node.plain else 1  # of plain ones each sequence has its own
+        return [(name, Role("lengths")) for name in node.input[len(node.input) - count :] if node.lengths]
     if node.op_type == "Scan":
         return [(name, Role("lengths")) for name in reads_lengths(node)]
     names = {"Greater": node.input[:1], "GreaterOrEqual": node.input[:1]}
@@ -83,7 +84,7 @@ def _lengths(node: Any) -> list[tuple[str, Role]]:
 
 def _states(node: Any) -> list[tuple[str, Role]]:
     if isinstance(node, Folded):
-        states = node.input[node.sequences : len(node.input) - node.lengths]
+        states = [] if node.plain else node.input[node.sequences : len(node.input) - node.lengths]
         return [(name, Role("state")) for name in states]
     if node.op_type == "Scan":
         return [(name, Role("state")) for name in node.input[: _states_of_scan(node)]]
