@@ -30,6 +30,8 @@ EXAMPLES = {
         lambda: layers.Embedding(9, 4),
         {"input_dim": 8, "output_dim": 3, "embeddings_initializer": "glorot_normal", "mask_zero": True},
     ),
+    "FoldTime": (layers.FoldTime, {}),
+    "UnfoldTime": (layers.UnfoldTime, {}),
     "Masking": (layers.Masking, {"mask_value": -1.0}),
     "LayerNormalization": (
         layers.LayerNormalization,

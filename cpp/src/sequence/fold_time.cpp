@@ -1,5 +1,7 @@
 // FoldTime: (B, T, …) as (B·T, …): every step is a row of its own. UnfoldTime: back, by the shape of its second input.
 // What stands between them is applied to every time step, which is Keras's TimeDistributed.
+#include <cstring>
+
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
@@ -15,7 +17,9 @@ class Refold : public Layer {
   bool joins_time() const override { return false; }
   bool passes_through(bool training) const override { return !training; }
 
-  void forward(const Context& run) const override { copy(run.input(), run.outputs[0], element_count(run.input_specs[0].shape)); }
+  void forward(const Context& run) const override {
+    std::memcpy(run.outputs[0], run.inputs[0], static_cast<std::size_t>(element_count(run.input_specs[0].shape)) * sizeof(float));
+  }
 
 #if REKUR_TRAINING
   void backward(const Context& run) const override {
@@ -33,10 +37,10 @@ class FoldTime final : public Refold {
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
     const Shape& x = inputs[0].shape;
-    if (!inputs[0].has_time()) fail("expected a sequence of shape (B, T, …, F), got %", {x});
-    TensorSpec output{{x.begin() + 1, x.end()}, DType::float32, -1, {.own = true}};
+    if (inputs[0].dtype == DType::float32) expect_features(inputs[0]);
+    if (!inputs[0].has_time() || x.size() > kMostAxes) fail("expected a sequence of shape (B, T, …), got %", {x});
+    TensorSpec output{{x.begin() + 1, x.end()}, inputs[0].dtype, -1, {.own = true}};
     Index& rows = output.shape[0];
     rows = x[0] == kUnknown || x[1] == kUnknown ? kUnknown : element_count({x[0], x[1]});
     return one(std::move(output));

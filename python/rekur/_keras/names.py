@@ -17,14 +17,12 @@ def _plain(names: str) -> dict[str, str]:
     return _all(names, "")
 
 
-_STEPS = "a layer without recurrence works on each step of (rows, steps, features) by itself: leave it out"
 _IDS = "make integer ids of the text first and feed an Embedding"
 _NUMPY = "do it to the arrays with NumPy before fit and predict"
 _FUNCTION = "rekur.metrics.OverAllRows takes a function of all targets and outputs of an epoch"
 _MEAN = "a function of (y_true, y_pred) that returns one value a row is a metric too"
 
 _LAYERS: dict[str, str] = {
-    "TimeDistributed": _STEPS,
     "BatchNormalization": "LayerNormalization normalises each row by itself; Affine is a batch normalisation whose "
     "statistics are fixed",
     "RMSNormalization": "LayerNormalization comes near",

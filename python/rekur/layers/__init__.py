@@ -29,6 +29,7 @@ from rekur.layers.core import (
     multiply,
     subtract,
 )
+from rekur.layers.distributed import FoldTime, TimeDistributed, UnfoldTime
 from rekur.layers.matrix import MLSTM, GatedLinearAttention
 from rekur.layers.pointwise import Lambda
 from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
@@ -54,6 +55,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flip",
+    "FoldTime",
     "GRUCell",
     "GatedLinearAttention",
     "GroupQueryAttention",
@@ -78,6 +80,8 @@ __all__ = [
     "Step",
     "Subtract",
     "SymbolicTensor",
+    "TimeDistributed",
+    "UnfoldTime",
     "add",
     "concatenate",
     "divide",
@@ -93,6 +97,7 @@ TYPES: dict[str, type[Layer]] = {
         SelectiveSSM, Attention, AdditiveAttention, MultiHeadAttention, GroupQueryAttention,
         PositionEmbedding, SinePositionEncoding, RotaryEmbedding,
         Dense, Activation, Dropout, Embedding, Masking, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
+        FoldTime, UnfoldTime,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
     )
 }  # fmt: skip

@@ -283,6 +283,9 @@ class Layer(Guarded):
     _built = False
     _batch_rows: int | None = None  # what batch_size= says of a first layer
     _makes_mask: ClassVar[Any] = False  # whether it finds out which steps are there
+    _each_step: ClassVar[bool] = (
+        False  # whether it works on the last axis, or on each number, whatever stands before it
+    )
     _home: "Structure | None" = None  # the first model that it became a part of: the engine has its weights from there
     _auto_named = False  # by that model
     _initial_weights: list[Any] | None = None

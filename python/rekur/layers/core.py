@@ -75,6 +75,7 @@ class Dense(Layer):
     """
 
     type = "Dense"
+    _each_step = True
     _keys = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
 
     units = Setting(integer)
@@ -113,6 +114,7 @@ class Activation(Layer):
     """
 
     type = "Activation"
+    _each_step = True
     _keys = ("activation",)
 
     activation = Setting(_activation)
@@ -134,6 +136,7 @@ class Dropout(Layer):
     """
 
     type = "Dropout"
+    _each_step = True
     _keys = ("rate",)
 
     rate: Setting[float] = Setting(_rate)
@@ -167,6 +170,7 @@ class Embedding(Layer):
     """
 
     type = "Embedding"
+    _each_step = True
     _keys = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
     input_dtype = "int32"
     _further: ClassVar[dict[str, Any]] = {"weights": None}
@@ -256,6 +260,7 @@ class LayerNormalization(Layer):
     """
 
     type = "LayerNormalization"
+    _each_step = True
     _keys = ("epsilon", "center", "scale", "gamma_initializer", "beta_initializer")
 
     axis = Setting(_last_axis)
@@ -295,6 +300,7 @@ class Affine(Layer):
     """
 
     type = "Affine"
+    _each_step = True
 
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
@@ -310,6 +316,7 @@ class Rescaling(Layer):
     """
 
     type = "Rescaling"
+    _each_step = True
     _keys = ("scale", "offset")
 
     scale = Setting(_constants)
@@ -369,6 +376,7 @@ class Slice(Layer):
     """
 
     type = "Slice"
+    _each_step = True
     _keys = ("start", "stop")
 
     start = Setting(_place)

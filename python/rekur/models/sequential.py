@@ -160,7 +160,7 @@ class Sequential(Model):
                 )
             shape = as_numeric(x, "x").shape
             # Features stay; the number of steps may change from call to call.
-            self._begin_with(tuple(None if i == 0 and len(shape) == 3 else n for i, n in enumerate(shape[1:])))
+            self._begin_with(tuple(None if i == 0 and len(shape) >= 3 else n for i, n in enumerate(shape[1:])))
         return super()._engine(x)
 
     @property
