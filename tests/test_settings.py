@@ -251,6 +251,8 @@ def connect(layer):
     entrance = rekur.Input((5,), dtype="int32") if layer.input_dtype == "int32" else rekur.Input((5, 4))
     joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide)
     attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)
+    if isinstance(layer, layers.UnfoldTime):
+        return rekur.Model(entrance, layer([layers.FoldTime()(entrance), entrance]), seed=1)
     several = isinstance(layer, (*joins, *attention))
     return rekur.Model(entrance, layer([entrance, entrance] if several else entrance), seed=1)
 

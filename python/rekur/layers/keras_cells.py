@@ -161,6 +161,7 @@ class CellRNN(Stateful):
     return_state = Setting(boolean)
     go_backwards = Setting(boolean)
     stateful = Setting(boolean)
+    zero_output_for_mask = Setting(boolean)
     _keeps_order = False
 
     def __init__(
@@ -170,6 +171,7 @@ class CellRNN(Stateful):
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
+        zero_output_for_mask: bool = False,
         *,
         name: str | None = None,
         **options: Any,
@@ -181,6 +183,7 @@ class CellRNN(Stateful):
         self.return_state = return_state
         self.go_backwards = go_backwards or reverse
         self.stateful = stateful
+        self.zero_output_for_mask = zero_output_for_mask
         self._keeps_order = reverse
 
     @property
@@ -225,7 +228,8 @@ class CellRNN(Stateful):
             states = [states[0], *states]  # nobody reads what the output begins with
         layer = RNN(
             program, **options, return_sequences=self.return_sequences, return_state=self.return_state,
-            reverse=self.go_backwards, stateful=self.stateful, name=None,
+            reverse=self.go_backwards, stateful=self.stateful, zero_output_for_mask=self.zero_output_for_mask,
+            name=None,
         )  # fmt: skip
         made = layer._connect([x, *states])
         found = made if isinstance(made, list) else [made]
