@@ -1,6 +1,7 @@
 // Equations: functions that nothing else asks for, registers and blocks, extents, derivation.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <functional>
@@ -251,3 +252,51 @@ TEST_CASE("equations: rows apart from one another, the same for all, and outputs
       }
   });
 }
+
+#if REKUR_TRAINING
+TEST_CASE("equations: the gradient of a normalised row looks at it twice, and is the exact one") {
+  constexpr Index n = 21;
+  constexpr double epsilon = 1e-3;
+  equations::Equations norm;
+  norm.inputs = {"x"};
+  norm.nodes.resize(1);
+  const auto node = [&](Op op, int a, int b = -1) {
+    norm.nodes.push_back({.op = op, .from = {a, b, -1}});
+    return static_cast<int>(norm.nodes.size()) - 1;
+  };
+  const int centred = node(Op::subtract, 0, node(Op::row_mean, 0)),
+            variance = node(Op::row_mean, node(Op::multiply, centred, centred));
+  norm.nodes.push_back({.constant = true, .value = static_cast<float>(epsilon)});
+  const int constant = static_cast<int>(norm.nodes.size()) - 1;
+  norm.outputs = {node(Op::divide, centred, node(Op::sqrt, node(Op::add, variance, constant)))};
+
+  Graph graph(norm, std::vector<Extent>{Extent::feature});
+  const auto reductions = [&] {
+    return std::count_if(graph.nodes().begin(), graph.nodes().end(), [](const auto& v) { return equations::reduces(v.op); });
+  };
+  const int d = graph.input(Extent::feature);
+  const int arriving[] = {d};
+  const auto before = reductions();
+  const int gradient = graph.derive(arriving)[0];
+  CHECK(reductions() == before + 2);
+
+  std::vector<float> x(n), dy(n);
+  for (Index i = 0; i < n; ++i) {
+    x[static_cast<std::size_t>(i)] = std::sin(static_cast<float>(3 * i + 1));
+    dy[static_cast<std::size_t>(i)] = std::cos(static_cast<float>(5 * i + 2));
+  }
+  double mean = 0, square = 0, sum = 0, along = 0;
+  for (const float v : x) mean += static_cast<double>(v) / n;
+  for (const float v : x) square += (static_cast<double>(v) - mean) * (static_cast<double>(v) - mean) / n;
+  const double deviation = std::sqrt(square + epsilon);
+  const auto y = [&](std::size_t i) { return (static_cast<double>(x[i]) - mean) / deviation; };
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    sum += static_cast<double>(dy[i]) / n;
+    along += static_cast<double>(dy[i]) * y(i) / n;
+  }
+  const Wanted wanted[] = {{gradient}};
+  const std::vector<float> got = run(Code(graph, wanted), {x, dy}, 1, n, n);
+  for (std::size_t i = 0; i < x.size(); ++i)
+    CHECK(got[i] == doctest::Approx((static_cast<double>(dy[i]) - sum - y(i) * along) / deviation).epsilon(1e-5));
+}
+#endif

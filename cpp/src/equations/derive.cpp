@@ -74,6 +74,13 @@ class Derivation {
         give(b, times(d, a));
         break;
       case Op::divide: {
+        if (const int x = normalised(node); x >= 0) {
+          // One rule for all of it: of its parts' own, each would look at whole rows once more, after the others.
+          const int about_mean = g_.add(Op::subtract, d, g_.add(Op::row_mean, d));
+          const int about_scale = times(y, g_.add(Op::row_mean, times(d, y)));
+          give(x, times(g_.add(Op::subtract, about_mean, about_scale), over(g_.constant(1), unexpanded(b))));
+          break;
+        }
         const int quotient = over(d, b);
         give(a, quotient);
         give(b, minus(times(quotient, y)));
@@ -117,6 +124,28 @@ class Derivation {
   }
 
  private:
+  const Node& node(int value) const { return g_.nodes()[static_cast<std::size_t>(value)]; }
+  int unexpanded(int value) const { return node(value).op == Op::expand ? node(value).from[0] : value; }
+
+  // Of (x − mean x) / √(mean (x − mean x)² + constant) over a row's features, written as one writes it: x; else -1.
+  int normalised(const Node& quotient) const {
+    const int centred = quotient.from[0];
+    const Node& difference = node(centred);
+    if (difference.op != Op::subtract || node(unexpanded(difference.from[1])).op != Op::row_mean) return -1;
+    const int x = difference.from[0];
+    const Node& root = node(unexpanded(quotient.from[1]));
+    if (node(unexpanded(difference.from[1])).from[0] != x || root.op != Op::sqrt) return -1;
+    const Node& sum = node(root.from[0]);
+    if (sum.op != Op::add) return -1;
+    for (const bool turned : {false, true}) {
+      const Node &mean = node(sum.from[turned ? 1 : 0]), &constant = node(sum.from[turned ? 0 : 1]);
+      if (mean.op != Op::row_mean || !constant.constant) continue;
+      const Node& square = node(mean.from[0]);
+      if (square.op == Op::multiply && square.from[0] == centred && square.from[1] == centred) return x;
+    }
+    return -1;
+  }
+
   int zero() { return g_.constant(0); }
   int minus(int a) { return g_.add(Op::negative, a); }
   int times(int a, int b) { return g_.add(Op::multiply, a, b); }
