@@ -85,6 +85,12 @@ def at_once(layer: Any, given: Any) -> Any:
     """What a layer gives for arrays, computed; the first call makes its weights."""
     from rekur.models import Model
 
+    arguments, options = given
+    mask = options.get("mask")
+    if mask is not None and not layer._own:
+        given = arguments, {key: value for key, value in options.items() if key != "mask"}
+    else:
+        mask = None
     arrays = [np.asarray(leaf) for leaf in _structure.flatten(given) if _is_array(leaf)]
     if not arrays:
         raise TypeError(f"{layer!r}: expected symbolic tensors or arrays among its arguments, got {given[0]!r}")
@@ -98,7 +104,8 @@ def at_once(layer: Any, given: Any) -> Any:
         found = layer(*again, **named)
         alone[key] = Model(entrances, _structure.flatten(found)), found
     model, found = alone[key]
-    outputs = model.predict(arrays, batch_size=max(len(arrays[0]), 1), verbose=0)
+    marks = {} if mask is None else {"mask": {"x0": mask}}
+    outputs = model.predict(arrays, batch_size=max(len(arrays[0]), 1), verbose=0, **marks)
     return _structure.like(found, outputs if isinstance(outputs, list) else [outputs])
 
 
