@@ -32,7 +32,6 @@ REFUSED = [
     (lambda m: m.fit(X, Y, validation_freq=2), "'validation_freq': validation runs after every epoch"),
     (lambda m: m.fit(X, Y, learning_rate=0.1), "'learning_rate': the optimizer has it"),
     (lambda m: m.fit(X, Y, loss="mse"), "'loss': give it to compile"),
-    (lambda m: m.fit(X, Y, mask=X[..., 0]), "'mask': .*lengths="),
     (lambda m: m.fit(X, Y, something=1), "^fit has no argument 'something'; known are x, y, batch_size"),
     (lambda m: m.compile("sgd", "mse", run_eagerly=True), "^compile has no argument 'run_eagerly': the engine"),
     (lambda m: m.compile("sgd", "mse", weighted_metrics=["mae"]), "'weighted_metrics': metrics= are weighted"),

@@ -159,8 +159,8 @@ def test_unknown_arguments_are_explained():
         LSTM(4, return_sequence=True)
     with pytest.raises(ValueError, match=r"go_backwards=True and reverse=True .*differ in the order"):
         LSTM(4, go_backwards=True, reverse=True)
-    with pytest.raises(TypeError, match="lengths="):
-        layers.Embedding(10, 4, mask_zero=True)
+    with pytest.raises(TypeError, match="low-rank adapters"):
+        layers.Embedding(10, 4, lora_rank=2)
     with pytest.raises(ValueError, match="did you mean 'tanh'"):
         LSTM(4, activation="tahn")
     with pytest.raises(ValueError, match="did you mean 'concat'"):
