@@ -65,6 +65,8 @@ def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int, scale: floa
     for name, shape in shapes.items():
         fan_in = 1 if not shape or name.endswith(("bias", "embeddings", "gamma", "beta")) else shape[0]
         result[name] = (rng.standard_normal(shape) * scale / np.sqrt(fan_in)).astype(np.float32)
+        if name.endswith("/moving_variance"):
+            result[name] = np.abs(result[name]) + np.float32(0.1)
     return result
 
 

@@ -566,7 +566,7 @@ def run_layer_normalization(layer: Spec, weights: Mapping[str, Array], inputs: S
 
 
 def run_affine(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
-    return [Tensor(inputs[0].value * weights["gamma"] + weights["beta"], inputs[0].lengths)]
+    return [Tensor(inputs[0].value * weights["gamma"] + weights.get("beta", 0.0), inputs[0].lengths)]
 
 
 def run_rescaling(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -596,6 +596,44 @@ def run_flip(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]
 def run_slice(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,) = inputs
     return [Tensor(x.value[..., layer.get("start", 0) : layer.get("stop")], x.lengths)]
+
+
+def run_batch_normalization(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """As in inference: by the running statistics."""
+    (x,) = inputs
+    deviation = np.sqrt(weights["moving_variance"] + layer.get("epsilon", 1e-3))
+    y = (x.value - weights["moving_mean"]) / deviation * weights.get("gamma", 1.0) + weights.get("beta", 0.0)
+    return [Tensor(y, x.lengths)]
+
+
+def run_prelu(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    return [Tensor(np.where(x.value > 0, x.value, weights["alpha"] * x.value), x.lengths)]
+
+
+def run_dot(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """A time axis that is summed along ends at the rows' lengths."""
+    names = ["bk", "bk"]
+    values = []
+    for i, (x, axis) in enumerate(zip(inputs, layer["axes"], strict=True)):
+        value = x.value
+        if value.ndim == 3:
+            names[i] = "b" + ("k" if axis == 1 else "mn"[i]) + ("k" if axis == 2 else "mn"[i])
+            if axis == 1 and x.lengths is not None:
+                value = np.where(
+                    np.arange(value.shape[1])[None, :, None] < np.asarray(x.lengths)[:, None, None], value, 0
+                )
+        values.append(value)
+    kept = "".join(n for n in "mn" if n in names[0] + names[1])
+    found = np.einsum(f"{names[0]},{names[1]}->b{kept}", *values)
+    return [Tensor(found[:, None] if found.ndim == 1 else found, inputs[0].lengths)]
+
+
+def run_concatenate(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    axis = layer.get("axis", -1)
+    value = np.concatenate([x.value for x in inputs], axis)
+    along_time = axis == 1 and value.ndim > 2
+    return [Tensor(value, None if along_time else next((x.lengths for x in inputs if x.lengths is not None), None))]
 
 
 def joined(combine: Callable[[list[Array]], Array]) -> Callable[..., list[Tensor]]:
@@ -711,7 +749,13 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     "Activation": run_activation,
     "Dropout": run_dropout,
     "Embedding": run_embedding,
-    "Concatenate": joined(lambda values: np.concatenate(values, axis=-1)),
+    **dict.fromkeys(
+        ("SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"), run_dropout
+    ),
+    "BatchNormalization": run_batch_normalization,
+    "PReLU": run_prelu,
+    "Dot": run_dot,
+    "Concatenate": run_concatenate,
     "Add": joined(lambda values: np.sum(values, axis=0)),
     "Multiply": joined(lambda values: np.prod(values, axis=0)),
     "Subtract": joined(lambda values: values[0] - values[1]),

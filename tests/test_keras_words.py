@@ -75,8 +75,7 @@ def test_inputs_and_models_take_what_asks_for_nothing():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: layers.LSTM(2, kernel_regularizer="l2"), "regularizers are not here yet.*weight_decay="),
-        (lambda: layers.Dense(2, kernel_constraint="max_norm"), "constraints are not here yet"),
+        (lambda: layers.Dropout(0.2, kernel_regularizer="l2"), "kernel_regularizer"),
         (lambda: layers.LSTM(2, dtype="float16"), "computed in float32"),
         (lambda: layers.Dropout(0.5, seed=3), "a model has one seed"),
         (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 8)), "shared masks are not here yet"),
@@ -185,7 +184,7 @@ def test_names_of_keras_that_are_not_here_never_suggest_another_thing(make, mess
     ("module", "name", "message"),
     [
         ("rekur.layers", "Conv1D", "which Keras has; it is not here yet"),
-        ("rekur.layers", "BatchNormalization", "LayerNormalization"),
+        ("rekur.layers", "GroupNormalization", "LayerNormalization"),
         ("rekur.layers", "LTSM", "did you mean 'LSTM'"),
         ("rekur.callbacks", "TensorBoard", "CSVLogger"),
         ("rekur.optimizers", "Nadam", "'adam' comes nearest"),
@@ -460,7 +459,7 @@ def test_every_argument_of_keras_is_ours_or_idle_at_its_default_or_told_what_to_
         ("model", "trainable_weights", "get_weights"),
         ("model", "non_trainable_weights", "whose trainable is False"),
         ("layer", "get_config", r"LSTM 'lstm' has no 'get_config': config\(\)"),
-        ("layer", "kernel_regularizer", "regularizers are not here yet"),
+        ("layer", "kernel_regularizer", "regularizers of this layer are not here yet|kernel_regularizer"),
         ("optimizer", "apply_gradients", "train_on_batch"),
         ("optimizer", "amsgrad", "AMSGrad is not here yet"),
     ],

@@ -37,7 +37,34 @@ EXAMPLES = {
         layers.LayerNormalization,
         {"epsilon": 0.1, "center": False, "scale": False, "gamma_initializer": "zeros", "beta_initializer": "ones"},
     ),
-    "Affine": (layers.Affine, {}),
+    "Affine": (layers.Affine, {"center": False}),
+    "BatchNormalization": (
+        layers.BatchNormalization,
+        {
+            "momentum": 0.5,
+            "epsilon": 0.1,
+            "center": False,
+            "scale": False,
+            "gamma_initializer": "zeros",
+            "beta_initializer": "ones",
+            "moving_mean_initializer": "ones",
+            "moving_variance_initializer": "zeros",
+        },
+    ),
+    "RMSNormalization": (layers.RMSNormalization, {"epsilon": 0.1}),
+    "UnitNormalization": (layers.UnitNormalization, {}),
+    "ReLU": (layers.ReLU, {"max_value": 2.0, "negative_slope": 0.5, "threshold": 0.25}),
+    "LeakyReLU": (layers.LeakyReLU, {"negative_slope": 0.5}),
+    "ELU": (layers.ELU, {"alpha": 0.5}),
+    "PReLU": (layers.PReLU, {"alpha_initializer": "ones", "shared_axes": [1]}),
+    "Softmax": (layers.Softmax, {}),
+    "Identity": (layers.Identity, {}),
+    "SpatialDropout1D": (lambda: layers.SpatialDropout1D(0.5), {"rate": 0.25}),
+    "GaussianDropout": (lambda: layers.GaussianDropout(0.5), {"rate": 0.25}),
+    "AlphaDropout": (lambda: layers.AlphaDropout(0.5), {"rate": 0.25}),
+    "GaussianNoise": (lambda: layers.GaussianNoise(0.5), {"stddev": 0.25}),
+    "ActivityRegularization": (layers.ActivityRegularization, {"l1": 0.5, "l2": 0.25}),
+    "Dot": (lambda: layers.Dot([2, 2]), {"axes": [1, 1], "normalize": True}),
     "Rescaling": (lambda: layers.Rescaling(2.0), {"scale": [1.0, 2.0, 3.0, 4.0], "offset": 1}),
     "Step": (lambda: layers.Step(0), {"index": -2}),
     "Flip": (layers.Flip, {}),
@@ -47,7 +74,10 @@ EXAMPLES = {
         lambda: layers.Lambda(lambda x, by=2.0: x * by),
         {"function": lambda x, by=1.0: x - by, "arguments": {"by": 0.5}},
     ),
-    **{name: (getattr(layers, name), {}) for name in ("Add", "Multiply", "Subtract", "Divide")},
+    **{
+        name: (getattr(layers, name), {})
+        for name in ("Add", "Multiply", "Subtract", "Divide", "Maximum", "Minimum", "Average")
+    },
     "Bidirectional": (lambda: layers.Bidirectional(layers.GRU(2)), {"merge_mode": "sum", "residual": True}),
 }
 RECURRENT = {
@@ -171,6 +201,20 @@ WRONG = {
     "mask_zero": "yes",
     "mask_value": "no",
     "input_dim": 1.5,
+    "momentum": 2,
+    "moving_mean_initializer": 3,
+    "moving_variance_initializer": "he",
+    "max_value": -1,
+    "negative_slope": -1,
+    "threshold": -1,
+    "alpha": "a",
+    "alpha_initializer": 3,
+    "shared_axes": [0.5],
+    "stddev": 2,
+    "l1": -1,
+    "l2": -1,
+    "axes": [1, 2, 3],
+    "normalize": 1,
     "output_dim": -1,
     "embeddings_initializer": None,
     "epsilon": 0,
@@ -249,7 +293,8 @@ def connect(layer):
     if isinstance(layer, layers.InputLayer):
         return rekur.Model(layer.tensor, layers.LSTM(3)(layer.tensor), seed=1)
     entrance = rekur.Input((5,), dtype="int32") if layer.input_dtype == "int32" else rekur.Input((5, 4))
-    joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide)
+    joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide, layers.Dot)
+    joins += (layers.Maximum, layers.Minimum, layers.Average)
     attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)
     if isinstance(layer, layers.UnfoldTime):
         return rekur.Model(entrance, layer([layers.FoldTime()(entrance), entrance]), seed=1)
@@ -261,7 +306,7 @@ def test_every_layer_and_every_parameter_is_tried_below():
     assert set(EXAMPLES) == set(TYPES)
     for kind, (_, changes) in EXAMPLES.items():
         if kind != "Input":
-            one_value = {"axis"} if kind == "LayerNormalization" else set()
+            one_value = {"axis"} if kind.endswith("Normalization") or kind == "Softmax" else set()
             # Of a projection, which goes with no option that reads h; test_layer_options.py.
             apart = {"projection_initializer", *(["projection_size"] if kind == "GRU" else [])}
             assert set(changes) == parameters_of(TYPES[kind]) - one_value - apart

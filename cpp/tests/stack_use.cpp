@@ -153,7 +153,8 @@ std::vector<Case> cases() {
   for (const std::string layer :
        {R"("type": "Dense", "units": 600, "activation": "softmax")", R"("type": "Activation", "activation": "softplus")",
         R"("type": "Dropout", "rate": 0.5)", R"("type": "LayerNormalization")", R"("type": "Affine")",
-        R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)", R"("type": "Slice", "start": 2)"})
+        R"("type": "BatchNormalization")", R"("type": "PReLU", "shared_axes": [1])", R"("type": "Rescaling", "scale": 2)",
+        R"("type": "Step", "index": -1)", R"("type": "Slice", "start": 2)"})
     all.push_back(between(layer));
   for (const std::string join : {"Concatenate", "Add", "Multiply", "Subtract", "Divide"})
     all.push_back({join, model_of(R"("shape": [null, 6])", R"({"type": "Dense", "name": "a", "inputs": ["x"], "units": 9},

@@ -163,8 +163,13 @@ std::vector<Case> cases() {
       all.push_back({"a program of " + size + " units", after_x(R"("type": "RNN", "cell": )" + cell + R"(, "units": )" + size)});
   for (
       const std::string layer :
-      {R"("type": "Dense", "units": 33, "activation": "softmax")", R"("type": "Activation", "activation": "softplus")",
-       R"("type": "Dropout", "rate": 0.5)", R"("type": "LayerNormalization")", R"("type": "Affine")",
+      {R"("type": "Dense", "units": 33, "activation": "softmax")",
+       R"("type": "Activation", "activation": "softplus")",
+       R"("type": "Dropout", "rate": 0.5)",
+       R"("type": "LayerNormalization")",
+       R"("type": "Affine")",
+       R"("type": "BatchNormalization")",
+       R"("type": "PReLU", "shared_axes": [1])",
        R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["sin", 0], ["max", 1], ["log1p", 2], ["multiply", 3, 0]],
         "outputs": [4]})",
        R"("type": "GatedLinearAttention", "num_heads": 2, "key_dim": 5, "mode": "gated_delta")",
@@ -172,9 +177,13 @@ std::vector<Case> cases() {
        R"("type": "Dense", "units": 33, "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["sin", 0], ["max", 1],
         ["multiply", 2, 0]], "outputs": [3]}})",
        R"("type": "Activation", "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["sin", 0]], "outputs": [1]}})",
-       R"("type": "MLSTM", "num_heads": 2, "key_dim": 5)", R"("type": "Rescaling", "scale": 2)", R"("type": "Step", "index": -1)",
-       R"("type": "Slice", "start": 2)", R"("type": "SelectiveSSM", "state_size": 5)",
-       R"("type": "PositionEmbedding", "sequence_length": 100)", R"("type": "SinePositionEncoding")",
+       R"("type": "MLSTM", "num_heads": 2, "key_dim": 5)",
+       R"("type": "Rescaling", "scale": 2)",
+       R"("type": "Step", "index": -1)",
+       R"("type": "Slice", "start": 2)",
+       R"("type": "SelectiveSSM", "state_size": 5)",
+       R"("type": "PositionEmbedding", "sequence_length": 100)",
+       R"("type": "SinePositionEncoding")",
        R"("type": "RotaryEmbedding")"})
     all.push_back({layer, after_x(layer)});
   for (const std::string attention :

@@ -1,6 +1,6 @@
+#include "runtime/random.hpp"
 #include "train/initializers.hpp"
 #include "train/orthogonal.hpp"
-#include "train/random.hpp"
 
 #include <doctest/doctest.h>
 

@@ -9,7 +9,7 @@
 #include "io/json.hpp"
 #include "io/suggest.hpp"
 #include "io_helpers.hpp"
-#include "train/random.hpp"
+#include "runtime/random.hpp"
 
 using namespace rekur;
 using json::Value;

@@ -155,7 +155,7 @@ TEST_CASE("layers: gradients of normalisation, scaling, slices and differences")
   for (
       const char* layer :
       {R"("type": "LayerNormalization")", R"("type": "LayerNormalization", "epsilon": 0.1, "center": false)",
-       R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")",
+       R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")", R"("type": "BatchNormalization")",
        R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["mean", 0], ["sin", 0], ["multiply", 1, 2]], "outputs": [3]})",
        R"("type": "Dense", "units": 4, "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["mean", 0],
        ["sin", 0], ["multiply", 1, 2]], "outputs": [3]}})",

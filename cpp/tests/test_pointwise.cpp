@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "each_isa.hpp"
-#include "train/random.hpp"
+#include "runtime/random.hpp"
 
 namespace rekur {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "train/random.hpp"
+#include "runtime/random.hpp"
 
 using rekur::random::philox4x32;
 using rekur::random::Stream;

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "io_helpers.hpp"
-#include "train/random.hpp"
+#include "runtime/random.hpp"
 
 using namespace rekur;
 namespace st = rekur::safetensors;

@@ -100,6 +100,15 @@ TEST_CASE("stream: layers that work on every step alike") {
   check_stream(between(layer("LayerNormalization", "n", R"("x")", R"("center": false, "epsilon": 0.1)"), "n"));
   check_stream(between(layer("LayerNormalization", "n", R"("x")", R"("center": false, "scale": false)"), "n"));
   check_stream(between(layer("Affine", "a", R"("x")", ""), "a"));
+  check_stream(between(layer("Affine", "a", R"("x")", R"("center": false)"), "a"));
+  check_stream(between(layer("BatchNormalization", "n", R"("x")", R"("moving_variance_initializer": "ones")"), "n"));
+  check_stream(between(layer("BatchNormalization", "n", R"("x")", R"("scale": false, "center": false)"), "n"));
+  check_stream(between(layer("PReLU", "p", R"("x")", R"("alpha_initializer": "uniform", "shared_axes": [1])"), "p"));
+  check_stream(between(layer("PReLU", "p", R"("x")", R"("alpha_initializer": "uniform", "shared_axes": [1, 2])"), "p"));
+  for (const char* noise : {"SpatialDropout1D", "GaussianDropout", "AlphaDropout"})
+    check_stream(between(layer(noise, "o", R"("x")", R"("rate": 0.5)"), "o"));
+  check_stream(between(layer("GaussianNoise", "o", R"("x")", R"("stddev": 0.5)"), "o"));
+  check_stream(between(layer("ActivityRegularization", "o", R"("x")", R"("l2": 0.5)"), "o"));
   check_stream(between(layer("Lambda", "f", R"("x")", R"("equations": {"inputs": ["x"], "nodes": [["tanh", 0], ["mean", 1],
                              ["subtract", 0, 2], ["sin", 3]], "outputs": [4]})"),
                        "f"));

@@ -10,7 +10,18 @@ rekur.onnx.export(model, "model.onnx")
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rekur import activations, callbacks, initializers, layers, losses, metrics, models, optimizers
+from rekur import (
+    activations,
+    callbacks,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+)
 from rekur._cell_define import cell
 from rekur._core import (
     __version__,
@@ -61,6 +72,7 @@ __all__ = [
     "cell",
     "cells",
     "compile_cells",
+    "constraints",
     "cpu_info",
     "data",
     "debug",
@@ -80,6 +92,7 @@ __all__ = [
     "ops",
     "optimizers",
     "preprocessing",
+    "regularizers",
     "set_isa",
     "set_num_threads",
     "set_random_seed",

@@ -100,8 +100,10 @@ def time_sources(spec: Spec) -> list[int | None]:
         cell = layer.get("layer", {}) if kind == "Bidirectional" else layer
         if kind in RECURRENT or kind == "Bidirectional":
             sources[name, 0] = arriving[0] if cell.get("return_sequences", False) else None
-        elif kind == "Step":
-            sources[name, 0] = None
+        elif kind == "Step" or (kind == "Concatenate" and layer.get("axis", -1) == 1):
+            sources[name, 0] = None  # gone, or an axis of its own
+        elif kind == "Dot":
+            sources[name, 0] = arriving[0] if layer["axes"][0] == 2 and arriving[1] is not None else None
         else:
             outputs = len(layer["equations"]["outputs"]) if kind == "Lambda" else 1
             for k in range(outputs):

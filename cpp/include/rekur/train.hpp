@@ -19,7 +19,7 @@
 namespace rekur {
 
 struct StepResult {
-  double loss = 0;                    // what was minimised: Σ loss_weight · loss
+  double loss = 0;                    // what was minimised: Σ loss_weight · loss, and what layers and regularizers add to it
   std::vector<double> output_losses;  // per output, unweighted
   std::vector<Index> counts;          // per output: rows, or valid steps, that its loss is a mean over
 };

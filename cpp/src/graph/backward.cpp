@@ -148,7 +148,7 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
   float* arena = run.arena_.data();
   call.d_outputs.clear();
   call.d_inputs.clear();
-  bool arrives = false;
+  bool arrives = run.penalties_ && node.layer->has_penalty();
   for (int k = 0; k < node.output_count; ++k) {
     call.d_outputs.push_back(run.gradients_[static_cast<std::size_t>(node.first_output + k)]);
     arrives = arrives || call.d_outputs.back() != nullptr;
@@ -173,7 +173,39 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
   c.scratch = arena + plan.scratch[i];
   c.training = true;
   c.raw = run.raw_[i];
+  c.penalties = run.penalties_;
   return true;
+}
+
+void Graph::observed(const Run& run, const Trained& trained, std::vector<float>& values) const {
+  values.clear();
+  for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
+    const Node& node = topology_.nodes[i];
+    if (node.source || !node.used || !trained.owner[static_cast<std::size_t>(node.owner)]) continue;
+    const Index n = node.layer->observed(inputs_of(node));
+    if (n == 0) continue;
+    const float* const from = run.arena_.data() + run.plan_->tape[i];
+    if (run.batch_size_ > 0)
+      values.insert(values.end(), from, from + n);
+    else
+      values.insert(values.end(), static_cast<std::size_t>(n), 0.0f);
+  }
+}
+
+std::vector<Graph::Following> Graph::following(const Trained& trained) const {
+  std::vector<Following> found;
+  for (const Node& node : topology_.nodes) {
+    if (node.source || !node.used || !trained.owner[static_cast<std::size_t>(node.owner)]) continue;
+    const Index n = node.layer->observed(inputs_of(node));
+    if (n > 0) found.push_back({{node.store, node.weights_at, node.weights_begin, node.weights_size()}, node.layer.get(), n});
+  }
+  return found;
+}
+
+std::vector<layers::TensorSpec> Graph::inputs_of(const Node& node) const {
+  std::vector<layers::TensorSpec> inputs;
+  for (const int tensor : node.inputs) inputs.push_back(topology_.tensors[static_cast<std::size_t>(tensor)]);
+  return inputs;
 }
 
 layers::FinalActivation Graph::final_activation(std::size_t k) const {

@@ -282,6 +282,23 @@ class Builder {
   std::vector<int> position_of_;         // by call: where the model's inputs list it, or -1
 };
 
+// What is said of a parameter, whose name may have a direction in front; empty where nothing is.
+std::string rule_for(std::string_view parameter, const std::vector<layers::ParamRule>& rules, std::vector<char>& used) {
+  const std::string_view name = parameter.substr(parameter.rfind('/') + 1);
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    if (rules[i].parameter != name) continue;
+    used[i] = true;
+    return rules[i].rule;
+  }
+  return "";
+}
+
+void check_ruled(const layers::Layer& layer, const char* key, const std::vector<layers::ParamRule>& rules,
+                 const std::vector<char>& used) {
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    if (!used[i]) layer.fail("'%': it has no parameter '%'", {key, rules[i].parameter});
+}
+
 std::uint64_t next_id() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
@@ -339,6 +356,8 @@ void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> sha
     Node& node = *first;
     node.weights_begin = parameter_count_;
     [[maybe_unused]] const std::size_t first_parameter = parameter_infos_.size();
+    std::vector<char> ruled[2] = {std::vector<char>(node.layer->regularizers().size()),
+                                  std::vector<char>(node.layer->constraints().size())};
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(topology_.tensors[static_cast<std::size_t>(tensor)]);
     for (layers::ParamSpec& parameter : node.layer->parameters(inputs)) {
@@ -346,10 +365,14 @@ void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> sha
       parameter_count_ += layers::parameter_size(*node.layer, parameter);
       if (parameter_count_ > kMaxParameters) node.layer->fail("the model would have more than 2^40 parameters");
       parameter.context = compose("% '%': initializer of %", {node.layer->type(), node.layer->name(), parameter.name});
+      parameter.regularizer = rule_for(parameter.name, node.layer->regularizers(), ruled[0]);
+      parameter.constraint = rule_for(parameter.name, node.layer->constraints(), ruled[1]);
       parameter_specs_.push_back(std::move(parameter));
       parameter_owner_.push_back(node.owner);
     }
     node.weights_end = parameter_count_;
+    check_ruled(*node.layer, "regularizers", node.layer->regularizers(), ruled[0]);
+    check_ruled(*node.layer, "constraints", node.layer->constraints(), ruled[1]);
     const SharedLayer* with = nullptr;
 #if REKUR_TRAINING
     for (const SharedLayer& s : shared)
@@ -399,6 +422,14 @@ void Graph::share(Node& node, const SharedLayer& with, std::size_t first_paramet
 }
 
 #endif
+
+Segment Graph::segment_of(std::size_t parameter) const {
+  const ParameterInfo& info = parameter_infos_[parameter];
+  for (const Node& node : topology_.nodes)
+    if (!node.again && node.owner == parameter_owner_[parameter])
+      return {node.store, node.weights_at + info.offset - node.weights_begin, info.offset, element_count(info.shape)};
+  return {};
+}
 
 std::vector<Segment> Graph::segments_of(const std::vector<char>& owners) const {
   std::vector<const Node*> nodes(owners.size());

@@ -30,7 +30,9 @@ inline constexpr const char* kTrainedKey = "rekur.trained";  // … which layers
 struct RunOptions {
   bool training = false;  // dropout draws, and the run can go backward
   std::uint64_t seed = 0, step = 0;
-  std::vector<bool> raw = {};  // per output (empty: none): leave its final activation out; see Graph::final_activation
+  bool penalties = false;                   // Run::penalty() is wanted, and in backward its gradient
+  const struct Trained* trained = nullptr;  // which layers are trained; null: those that are now
+  std::vector<bool> raw = {};               // per output (empty: none): leave its final activation out; see Graph::final_activation
   // Empty, or one view an output that receives it.
   std::span<const View> outputs = {};
 };
@@ -51,6 +53,8 @@ class Run {
   // before the activation). Asking for it says that one arrives: every element must then be written (not added to), before
   // backward.
   float* output_gradient(std::size_t k);
+  // What the layers' outputs add to the loss, where that was asked for.
+  double penalty() const { return penalty_; }
 
  private:
   friend class Graph;
@@ -63,7 +67,8 @@ class Run {
   Arena arena_;
   std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
   Index batch_size_ = 0;
-  bool training_ = false, consumed_ = false;
+  bool training_ = false, consumed_ = false, penalties_ = false;
+  double penalty_ = 0;
   std::vector<char> raw_;                 // per node
   std::vector<char> wanted_;              // per tensor: gradients that backward computes
   std::vector<const void*> values_;       // per tensor
@@ -118,6 +123,7 @@ class Graph {
 
   // The pieces of the parameters that these layers have.
   std::vector<Segment> segments_of(const std::vector<char>& owners) const;
+  Segment segment_of(std::size_t parameter) const;
   const std::vector<std::string>& layers() const { return topology_.owners; }
   // The layer that parameter i belongs to.
   int owner_of(std::size_t parameter) const { return parameter_owner_[parameter]; }
@@ -150,6 +156,18 @@ class Graph {
   // ask for the same while one of them keeps it. Throws Error naming the layer that cannot go so.
   std::shared_ptr<const Program> program(bool single_row) const;
 
+#if REKUR_TRAINING
+  // What layers that are trained have observed of the batch of a training run (Layer::observed), one call after the other; before
+  // backward. And the pieces of the weights that follow it, in that order.
+  void observed(const Run& run, const Trained& trained, std::vector<float>& values) const;
+  struct Following {
+    Segment segment;
+    const layers::Layer* layer;
+    Index observed;  // floats
+  };
+  std::vector<Following> following(const Trained& trained) const;
+#endif
+
   // The activation that output k ends in, if a loss may take it over: output k is the whole output of a Dense or Activation layer
   // that nothing else reads. `none` otherwise.
   layers::FinalActivation final_activation(std::size_t k) const;
@@ -166,12 +184,15 @@ class Graph {
   void check_options(const RunOptions& options, const Plan& plan) const;
   void bind(Run& run, const Batch& batch, const RunOptions& options) const;
   // `only`: by node, whether it is to run; null: all that the outputs need.
-  void run_forward(Run& run, const std::vector<char>* only = nullptr) const;
+  void run_forward(Run& run, const Trained* trained, const std::vector<char>* only = nullptr) const;
   std::vector<char> behind_masks() const;
   void run_backward(Run& run, std::span<float> d_weights, const Trained& trained) const;
   bool point_backward(Run& run, std::size_t i, float* d_weights, Call& call) const;
   void start_gradients(Run& run, std::span<const View> d_inputs, const Trained& trained) const;
   std::vector<char> wanted_gradients(std::span<const View> d_inputs, const Trained& trained) const;
+#if REKUR_TRAINING
+  std::vector<layers::TensorSpec> inputs_of(const Node& node) const;
+#endif
   const float* weights_of(const Node& node) const { return stores_[node.store].weights.data() + node.weights_at; }
 
   std::string spec_;

@@ -8,6 +8,7 @@
 #include "layers/elementwise.hpp"
 #include "runtime/interrupt.hpp"
 #include "train/initializers.hpp"
+#include "train/rules.hpp"
 
 namespace rekur {
 
@@ -23,8 +24,12 @@ Model::Model(const std::string& spec_json, std::span<const SharedLayer> shared) 
     with.push_back({layer.layer, (layer.of->graph(), layer.of->graph_), layer.theirs});
   }
   graph_ = std::make_shared<graph::Graph>(spec_json, with);
-  for (const layers::ParamSpec& parameter : graph_->parameter_specs())
+  for (const layers::ParamSpec& parameter : graph_->parameter_specs()) {
     train::check_initializer(json::parse(parameter.initializer), parameter.context);
+    const std::string rule = compose("% (its rule)", {parameter.context});
+    if (!parameter.regularizer.empty()) train::check_regularizer(parameter.regularizer, parameter.shape, rule);
+    if (!parameter.constraint.empty()) train::check_constraint(parameter.constraint, parameter.shape, rule);
+  }
 }
 
 void Model::initialize(std::uint64_t seed) { initialize(seed, {}); }

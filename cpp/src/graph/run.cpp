@@ -53,7 +53,12 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
     run->arena_ = pool_->take(run->plan_->arena_size);
     const HeldStores held(stores_);
     bind(*run, batch, options);
-    run_forward(*run);
+#if REKUR_TRAINING
+    const std::shared_ptr<const Trained> now = options.training && options.trained == nullptr ? trained() : nullptr;
+    run_forward(*run, now != nullptr ? now.get() : options.trained);
+#else
+    run_forward(*run, nullptr);
+#endif
   } catch (const std::bad_alloc&) {
     run->out_of_memory();
   }
@@ -96,7 +101,7 @@ std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) co
     run.arena_ = pool_->take(run.plan_->arena_size);
     const HeldStores held(stores_);
     bind(run, batch, {});
-    run_forward(run, &wanted);
+    run_forward(run, nullptr, &wanted);
     for (std::size_t k = 0; k < valid.size(); ++k) {
       const layers::RowSteps steps = run.output_steps(k);
       if (steps.lengths == nullptr) continue;
@@ -119,6 +124,7 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
   run.seed_ = options.seed;
   run.step_ = options.step;
   run.training_ = options.training;
+  run.penalties_ = options.penalties;
   run.raw_.assign(t.nodes.size(), false);
   for (std::size_t k = 0; k < options.raw.size(); ++k) {
     const int node = t.producer[static_cast<std::size_t>(t.outputs[k])];
@@ -140,7 +146,7 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
   }
 }
 
-void Graph::run_forward(Run& run, const std::vector<char>* only) const {
+void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const std::vector<char>* only) const {
   const Plan& plan = *run.plan_;
   std::array<Call, layers::Layer::kMostStacked> calls;
   const auto point = [&](std::size_t i, Call& call) {
@@ -150,6 +156,9 @@ void Graph::run_forward(Run& run, const std::vector<char>* only) const {
     c.weights = weights_of(node);
     c.tape = plan.tape[i] == kNowhere ? nullptr : run.arena_.data() + plan.tape[i];
     c.training = run.training_;
+#if REKUR_TRAINING
+    c.frozen = run.training_ && !trained->owner[static_cast<std::size_t>(node.owner)];
+#endif
     c.raw = run.raw_[i];
     c.seed = run.seed_;
     c.step = run.step_;
@@ -183,6 +192,9 @@ void Graph::run_forward(Run& run, const std::vector<char>* only) const {
       node.layer->forward(calls[0].context);
     else
       stack[0].layer->forward_stack(std::span(stack).first(n));
+#if REKUR_TRAINING
+    if (run.penalties_ && n == 1 && node.layer->has_penalty()) run.penalty_ += node.layer->penalty(calls[0].context);
+#endif
     n = 0;
   }
 }

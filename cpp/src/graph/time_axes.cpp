@@ -18,7 +18,9 @@ int TimeAxes::find_or_add(const TimeAxis& axis) {
 }
 
 int TimeAxes::unmasked(int axis) const {
-  while (all[static_cast<std::size_t>(axis)].kind == TimeAxis::Kind::masked) axis = all[static_cast<std::size_t>(axis)].source;
+  for (const TimeAxis* at = &all[static_cast<std::size_t>(axis)]; at->kind == TimeAxis::Kind::masked && at->source >= 0;
+       at = &all[static_cast<std::size_t>(axis)])
+    axis = at->source;
   return axis;
 }
 
@@ -43,7 +45,7 @@ int TimeAxes::add(const layers::Layer& layer, int node, std::span<const layers::
     }
     if (layer.joins_time() && output.time_source >= 0) output.time_source = common;
     if (change.own || output.time_source < 0)
-      output.time_source = find_or_add({.kind = Kind::own, .node = node});
+      output.time_source = find_or_add({.kind = layer.joins_masks() ? Kind::masked : Kind::own, .node = node});
     else if (change.changed)
       output.time_source =
           find_or_add({.kind = Kind::changed, .source = unmasked(output.time_source), .node = node, .change = change});
@@ -166,8 +168,14 @@ void RunSteps::begin_node(int node, FunctionRef<void(std::uint8_t*)> mask) {
   const std::vector<TimeAxis>& all = topology_->axes.all;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const TimeAxis& axis = all[i];
-    if (axis.node != node || axis.kind == Kind::own || (!any_ && axis.kind != Kind::masked)) continue;
+    if (axis.node != node || axis.kind == Kind::own || (!any_ && (axis.kind != Kind::masked || axis.source < 0))) continue;
     start();
+    if (axis.source < 0) {
+      std::vector<std::uint8_t> valid = flags(static_cast<int>(i));  // all of them, so far
+      mask(valid.data());
+      set_valid(static_cast<int>(i), std::move(valid));
+      continue;
+    }
     layers::RowSteps& steps = steps_[i];
     const layers::RowSteps& source = steps_[static_cast<std::size_t>(axis.source)];
     Memory& memory = memory_[i];

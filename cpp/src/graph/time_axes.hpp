@@ -20,7 +20,7 @@ struct TimeAxis {
     input,
     own,      // a layer's own: all steps are valid
     changed,  // `change` of `source`, without its mask
-    masked,   // of `source` the steps that a layer finds valid
+    masked,   // of `source` (-1: of an axis of its own) the steps that a layer finds valid
     joined    // of `source` the steps that are valid in `other` too
   };
   Kind kind = Kind::input;

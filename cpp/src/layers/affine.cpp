@@ -57,19 +57,23 @@ class Scaling : public Layer {
 
 class Affine final : public Scaling {
  public:
-  Affine(const std::string& type, const std::string& name) : Scaling(type, name) {}
+  Affine(const std::string& type, const std::string& name, bool center) : Scaling(type, name), center_(center) {}
+
+  void build(std::span<const TensorSpec> inputs) override {
+    if (!center_) zeros_.assign(static_cast<std::size_t>(features_of(inputs[0].shape)), 0.0f);
+  }
 
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     const Index n = features_of(inputs[0].shape);
     std::vector<ParamSpec> specs;
     add_parameter(specs, "", "gamma", {n}, "\"ones\"", n);
-    add_parameter(specs, "", "beta", {n}, "\"zeros\"", n);
+    if (center_) add_parameter(specs, "", "beta", {n}, "\"zeros\"", n);
     return specs;
   }
 
   void forward(const Context& run) const override {
     const Index n = features_of(run.input_specs[0].shape);
-    scale(run, n, run.weights, run.weights + n);
+    scale(run, n, run.weights, beta(run.weights, n));
   }
 
 #if REKUR_TRAINING
@@ -82,7 +86,7 @@ class Affine final : public Scaling {
       const auto& k = isa::kernels();
       over_columns(rows, n, 3, [&](Index begin, Index end) {
         k.affine_gradients(run.input() + begin, nullptr, dy + begin, rows, end - begin, n, run.d_weights + begin,
-                           run.d_weights + n + begin);
+                           center_ ? run.d_weights + n + begin : nullptr);
       });
     }
     scale_backward(run, n, run.weights);
@@ -90,9 +94,16 @@ class Affine final : public Scaling {
 #endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    const float *gamma = build.weights, *beta = gamma + features_of(build.inputs[0].shape);
-    return stream_scale(build, {gamma, beta}, {beta, beta + (beta - gamma)});
+    const Index n = features_of(build.inputs[0].shape);
+    const float *gamma = build.weights, *offset = beta(gamma, n);
+    return stream_scale(build, {gamma, gamma + n}, {offset, offset + n});
   }
+
+ private:
+  const float* beta(const float* weights, Index n) const { return center_ ? weights + n : zeros_.data(); }
+
+  bool center_;
+  std::vector<float> zeros_;
 };
 
 class Rescaling final : public Scaling {
@@ -161,8 +172,8 @@ bool read_values(json::Reader& spec, const char* key, double fallback, std::vect
 
 }  // namespace
 
-std::unique_ptr<Layer> make_affine(json::Reader&, const std::string& type, const std::string& name) {
-  return std::make_unique<Affine>(type, name);
+std::unique_ptr<Layer> make_affine(json::Reader& spec, const std::string& type, const std::string& name) {
+  return std::make_unique<Affine>(type, name, spec.boolean("center", true));
 }
 
 std::unique_ptr<Layer> make_rescaling(json::Reader& spec, const std::string& type, const std::string& name) {

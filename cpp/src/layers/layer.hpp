@@ -30,11 +30,18 @@ inline constexpr std::size_t kMostAxes = 5;
 struct ParamSpec {
   std::string name;
   Shape shape;
-  std::string initializer;   // JSON text: a name in quotes or an object
-  Index units = 0;           // of the layer: what "rnn_uniform" and "unit_forget" go by
-  Index forget = -1;         // of a bias: its element where the forget gate's `units` begin; -1: it has none
-  bool trainable = true;     // false: training leaves it as it is
-  std::string context = {};  // set by the graph: whose initialiser it is, for errors
+  std::string initializer;  // JSON text: a name in quotes or an object
+  Index units = 0;          // of the layer: what "rnn_uniform" and "unit_forget" go by
+  Index forget = -1;        // of a bias: its element where the forget gate's `units` begin; -1: it has none
+  bool trainable = true;    // false: training leaves it as it is
+  // Set by the graph: whose initialiser it is, for errors; the layer's rules for it, JSON text or empty.
+  std::string context = {}, regularizer = {}, constraint = {};
+};
+
+// What a spec says under "regularizers" and "constraints" of one of a layer's parameters.
+struct ParamRule {
+  std::string parameter;  // its name without a direction in front: "kernel" is that of "forward/kernel" too
+  std::string rule;       // JSON text: an object with a name
 };
 
 // One layer's share of a run. Gradients are added to what is there (the graph has zeroed them, but see writes_gradients()); a null
@@ -53,6 +60,8 @@ struct Context {
   const RowSteps* axes = nullptr;         // by time axis; null: all rows of all inputs are full
   int common_axis = -1;                   // the one that the inputs have in common (Layer::joins_time), if they are several
   bool training = false;
+  bool frozen = false;               // the layer is not trained, its statistics least of all
+  bool penalties = false;            // backward adds the gradient of penalty()
   bool raw = false;                  // leave out the final activation, forward and backward (final_activation() layers only)
   std::uint64_t seed = 0, step = 0;  // of dropout
   std::uint32_t stream = 0;          // the layer's own
@@ -100,6 +109,13 @@ class Layer {
 
   const std::string& type() const { return type_; }
   const std::string& name() const { return name_; }
+  // What training adds to the loss for parameters, and what it holds them to after each step.
+  const std::vector<ParamRule>& regularizers() const { return regularizers_; }
+  const std::vector<ParamRule>& constraints() const { return constraints_; }
+  void set_rules(std::vector<ParamRule> regularizers, std::vector<ParamRule> constraints) {
+    regularizers_ = std::move(regularizers);
+    constraints_ = std::move(constraints);
+  }
 
   // Outputs for such inputs; throws Error where they do not fit. Answers for the shapes of a spec and for those of a run alike.
   virtual std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const = 0;
@@ -119,7 +135,9 @@ class Layer {
   virtual bool joins_time() const { return true; }
   // Whether output 0's valid steps are those of the input that the layer finds to be so: mask() says which.
   virtual bool makes_mask() const { return false; }
-  // Writes 0 to valid [B][T] where a step of input 0 is none; the rest is left alone. Called before forward.
+  // Whether output 0's axis, its own, has those of the inputs' axes: mask() says which; it reads steps alone.
+  virtual bool joins_masks() const { return false; }
+  // Writes 0 to valid [B][T] where a step of output 0 is none; the rest is left alone. Called before forward.
   virtual void mask(const Context& /*run*/, std::uint8_t* /*valid*/) const {}
 
   // Whether an output of a step depends on other steps in a way that cannot begin anew within a row (Batch::resets).
@@ -136,6 +154,16 @@ class Layer {
   virtual bool writes_gradients() const { return false; }
   // Whether the layer ends in an activation that a loss can take over (Context::raw).
   virtual FinalActivation final_activation() const { return FinalActivation::none; }
+
+  // What the layer's outputs add to the loss of a step or an evaluation: input and output 0 are there. Where has_penalty() says so,
+  // backward runs even if no gradient arrives, and adds the gradient of the penalty where Context::penalties asks for it.
+  virtual bool has_penalty() const { return false; }
+  virtual double penalty(const Context& /*run*/) const { return 0; }
+
+  // Statistics of a batch that the layer's weights follow once a training step has succeeded. A training forward pass leaves them
+  // at the beginning of the tape, so many floats.
+  virtual Index observed(std::span<const TensorSpec> /*inputs*/) const { return 0; }
+  virtual void follow(const float* /*observed*/, float* /*weights*/) const {}
 #endif
 
   // Layers that walk through time alike can run as a stack, each a little behind the one whose output 0 is its input 0, so that few
@@ -174,6 +202,7 @@ class Layer {
 
  private:
   std::string type_, name_;
+  std::vector<ParamRule> regularizers_, constraints_;
 };
 
 // The outputs of a layer that has one.

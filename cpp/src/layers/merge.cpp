@@ -19,18 +19,19 @@ class Join : public Layer {
   using Layer::Layer;
 
  protected:
-  // Checks that the inputs agree in all dimensions but (with_last false) the last one; returns what they agree on.
-  TensorSpec agree(std::span<const TensorSpec> inputs, bool with_last, std::size_t most = kAny) const {
+  // Checks that the inputs agree in all dimensions but `apart` (kAny: in all); returns what they agree on.
+  TensorSpec agree(std::span<const TensorSpec> inputs, std::size_t apart, std::size_t most = kAny) const {
     expect_inputs(inputs, 2, most);
     for (const TensorSpec& input : inputs) expect_features(input);
     TensorSpec joined = inputs[0];
     for (std::size_t i = 1; i < inputs.size(); ++i) {
       const Shape& shape = inputs[i].shape;
       bool fits = shape.size() == joined.shape.size();
-      for (std::size_t d = 0; fits && d < shape.size() - (with_last ? 0 : 1); ++d) fits = unify(joined.shape[d], shape[d]);
+      for (std::size_t d = 0; fits && d < shape.size(); ++d) fits = d == apart || unify(joined.shape[d], shape[d]);
       if (!fits) {
-        fail("expected inputs of equal shapes%, got % and %",
-             {(with_last ? "" : " but for the last axis"), inputs[0].shape, shape});
+        const bool last = apart + 1 == inputs[0].shape.size();
+        const std::string but = last ? " but for the last axis" : compose(" but for axis %", {apart});
+        fail("expected inputs of equal shapes%, got % and %", {(apart == kAny ? "" : but), inputs[0].shape, shape});
       }
       if (joined.time_source < 0) joined.time_source = inputs[i].time_source;
     }
@@ -42,27 +43,46 @@ class Concatenate final : public Join {
  public:
   Concatenate(const std::string& type, const std::string& name, Index axis) : Join(type, name), axis_(axis) {}
 
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
-    TensorSpec joined = agree(inputs, false);
-    const Index rank = static_cast<Index>(joined.shape.size());
-    if (axis_ != -1 && axis_ != rank - 1) {
-      fail("axis must be the last one (-1 or %), got %", {rank - 1, axis_});
-    }
-    for (std::size_t i = 1; i < inputs.size(); ++i) {
-      if (__builtin_add_overflow(joined.shape.back(), inputs[i].shape.back(), &joined.shape.back())) {
-        fail("the sum of the inputs' features does not fit in 63 bits");
+  // Along time the inputs' steps stand behind one another: their axes are none that they have in common.
+  bool joins_time() const override { return axis_ != 1; }
+  bool joins_masks() const override { return axis_ == 1; }
+  bool crosses_resets() const override { return !last_ && axis_ == 1; }
+
+  void mask(const Context& run, std::uint8_t* valid) const override {
+    const Index T = run.output_specs[0].shape[1];
+    for (Index row = 0; row < run.batch(); ++row) {
+      Index at = row * T;
+      for (std::size_t i = 0; i < run.inputs.size(); ++i) {
+        const RowSteps steps = run.steps(i);
+        for (Index t = 0; t < steps.T; ++t, ++at)
+          if (!steps.is_valid(row, t)) valid[at] = 0;
       }
     }
+  }
+
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
+    expect_inputs(inputs, 2, kAny);
+    expect_features(inputs[0]);
+    const std::size_t axis = axis_of(inputs[0].shape);
+    TensorSpec joined = agree(inputs, axis);
+    for (std::size_t i = 1; i < inputs.size(); ++i) {
+      const Index size = inputs[i].shape[axis];
+      if (joined.shape[axis] == kUnknown || size == kUnknown)
+        joined.shape[axis] = kUnknown;
+      else if (__builtin_add_overflow(joined.shape[axis], size, &joined.shape[axis]))
+        fail("the sum of the inputs' sizes along axis % does not fit in 63 bits", {axis});
+    }
+    if (axis == 1 && joined.has_time()) joined.change = {.changed = true, .own = true};
     return one(std::move(joined));
   }
 
   void forward(const Context& run) const override {
-    const Index rows = rows_of(run.output_specs[0].shape), width = features_of(run.output_specs[0].shape);
+    const Index rows = rows_before(run), width = behind(run.output_specs[0]);
     over_rows(rows, width, 1, [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row) {
         float* to = run.outputs[0] + row * width;
         for (std::size_t i = 0; i < run.inputs.size(); ++i) {
-          const Index n = features_of(run.input_specs[i].shape);
+          const Index n = behind(run.input_specs[i]);
           to = std::copy_n(run.input(i) + row * n, n, to);
         }
       }
@@ -72,13 +92,13 @@ class Concatenate final : public Join {
 #if REKUR_TRAINING
   void backward(const Context& run) const override {
     if (run.d_outputs[0] == nullptr) return;
-    const Index rows = rows_of(run.output_specs[0].shape), width = features_of(run.output_specs[0].shape);
+    const Index rows = rows_before(run), width = behind(run.output_specs[0]);
     const auto& k = isa::kernels();
     over_rows(rows, width, 1, [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row) {
         const float* from = run.d_outputs[0] + row * width;
         for (std::size_t i = 0; i < run.inputs.size(); ++i) {
-          const Index n = features_of(run.input_specs[i].shape);
+          const Index n = behind(run.input_specs[i]);
           if (float* to = run.d_inputs[i]) k.add(to + row * n, from, to + row * n, n);
           from += n;
         }
@@ -87,7 +107,10 @@ class Concatenate final : public Join {
   }
 #endif
 
+  void build(std::span<const TensorSpec> inputs) override { last_ = axis_of(inputs[0].shape) + 1 == inputs[0].shape.size(); }
+
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    if (!last_) cannot_stream("it joins its inputs along axis %, not along the features", {axis_});
     std::vector<Index> features;
     for (const TensorSpec& input : build.inputs) features.push_back(features_of(input.shape));
     return make_stream_op([features = std::move(features)](const StreamCall& c) {
@@ -99,13 +122,32 @@ class Concatenate final : public Join {
   }
 
  private:
+  std::size_t axis_of(const Shape& shape) const {
+    const Index rank = static_cast<Index>(shape.size());
+    if (axis_ != -1 && (axis_ < 1 || axis_ >= rank)) fail("axis must be from 1 to % or -1, the last one, got %", {rank - 1, axis_});
+    return static_cast<std::size_t>(axis_ == -1 ? rank - 1 : axis_);
+  }
+
+  // What stands side by side: an input's elements from the axis on.
+  Index behind(const TensorSpec& tensor) const {
+    Index n = 1;
+    for (std::size_t d = axis_of(tensor.shape); d < tensor.shape.size(); ++d) n *= tensor.shape[d];
+    return n;
+  }
+  Index rows_before(const Context& run) const {
+    Index n = 1;
+    for (std::size_t d = 0; d < axis_of(run.output_specs[0].shape); ++d) n *= run.output_specs[0].shape[d];
+    return n;
+  }
+
   Index axis_;
+  bool last_ = true;
 };
 
 // out = a op b of all inputs, from the first on.
 class Pairwise : public Join {
  public:
-  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return one(agree(inputs, true, most_)); }
+  std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override { return one(agree(inputs, kAny, most_)); }
 
   void forward(const Context& run) const override {
     const Kernel op = isa::kernels().*op_;

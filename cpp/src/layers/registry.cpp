@@ -32,26 +32,34 @@ std::unique_ptr<Layer> refuse_sequence(json::Reader& spec, const std::string&, c
 constexpr Factory make_masking = refuse_sequence, make_fold_time = refuse_sequence, make_unfold_time = refuse_sequence,
                   make_attention = refuse_sequence, make_additive_attention = refuse_sequence,
                   make_multi_head_attention = refuse_sequence, make_group_query_attention = refuse_sequence,
+                  make_activity_regularization = refuse_sequence, make_batch_normalization = refuse_sequence,
+                  make_dot = refuse_sequence, make_noise = refuse_sequence, make_prelu = refuse_sequence,
                   make_position_embedding = refuse_sequence, make_sine_position_encoding = refuse_sequence,
                   make_rotary_embedding = refuse_sequence;
 #endif
 
 constexpr Type kTypes[] = {
     {"Activation", make_activation},
+    {"ActivityRegularization", make_activity_regularization},
     {"Add", make_add},
     {"AdditiveAttention", make_additive_attention},
     {"Affine", make_affine},
+    {"AlphaDropout", make_noise},
     {"Attention", make_attention},
+    {"BatchNormalization", make_batch_normalization},
     {"Bidirectional", make_bidirectional},
     {"Concatenate", make_concatenate},
     {"Dense", make_dense},
     {"Divide", make_divide},
+    {"Dot", make_dot},
     {"Dropout", make_dropout},
     {"Embedding", make_embedding},
     {"Flip", make_flip},
     {"FoldTime", make_fold_time},
     {"GRU", make_recurrent},
     {"GatedLinearAttention", make_gated_linear_attention},
+    {"GaussianDropout", make_noise},
+    {"GaussianNoise", make_noise},
     {"GroupQueryAttention", make_group_query_attention},
     {"Input", make_input},
     {"LSTM", make_recurrent},
@@ -61,6 +69,7 @@ constexpr Type kTypes[] = {
     {"Masking", make_masking},
     {"MultiHeadAttention", make_multi_head_attention},
     {"Multiply", make_multiply},
+    {"PReLU", make_prelu},
     {"PositionEmbedding", make_position_embedding},
     {"RNN", make_recurrent},
     {"Rescaling", make_rescaling},
@@ -69,6 +78,7 @@ constexpr Type kTypes[] = {
     {"SimpleRNN", make_recurrent},
     {"SinePositionEncoding", make_sine_position_encoding},
     {"Slice", make_slice},
+    {"SpatialDropout1D", make_noise},
     {"Step", make_step},
     {"Subtract", make_subtract},
     {"UnfoldTime", make_unfold_time},
@@ -84,6 +94,17 @@ std::vector<std::string> read_references(json::Reader& reader) {
     references.push_back(reference.string());
   }
   return references;
+}
+
+// {"kernel": {"name": "l2", …}, …}: what each says is read by whoever acts on it.
+std::vector<ParamRule> read_rules(json::Reader& reader, const char* key) {
+  std::vector<ParamRule> rules;
+  if (reader.find(key) == nullptr) return rules;
+  for (const json::Member& member : reader.object(key)) {
+    if (!member.value.is_object()) reader.refuse(key, "an object of objects by parameter");
+    rules.push_back({std::string(member.key), json::write(member.value)});
+  }
+  return rules;
 }
 
 }  // namespace
@@ -113,7 +134,9 @@ Parsed parse_layer(const json::Value& value, std::size_t position) {
   reader.find("name");
   Parsed parsed;
   parsed.references = read_references(reader);
+  std::vector<ParamRule> regularizers = read_rules(reader, "regularizers"), constraints = read_rules(reader, "constraints");
   parsed.layer = found->make(reader, type, name);
+  parsed.layer->set_rules(std::move(regularizers), std::move(constraints));
   reader.finish();
   return parsed;
 }

@@ -47,6 +47,11 @@ std::unique_ptr<Layer> make_rotary_embedding(json::Reader&, const std::string& t
 std::unique_ptr<Layer> make_fold_time(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_masking(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_unfold_time(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_activity_regularization(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_batch_normalization(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_dot(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_noise(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_prelu(json::Reader&, const std::string& type, const std::string& name);
 #endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_step(json::Reader&, const std::string& type, const std::string& name);

@@ -1,5 +1,5 @@
 // Dropout by Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), one counter a lane.
-// Included by the ISA units only. train/random.hpp draws the same numbers one at a time.
+// Included by the ISA units only. runtime/random.hpp draws the same numbers one at a time.
 #pragma once
 
 #include "simd/kernels.hpp"

@@ -11,9 +11,9 @@
 #include "io/suggest.hpp"
 #include "runtime/interrupt.hpp"
 #include "runtime/parallel.hpp"
+#include "runtime/random.hpp"
 #include "train/legendre.hpp"
 #include "train/orthogonal.hpp"
-#include "train/random.hpp"
 
 namespace rekur::train {
 namespace {

@@ -91,7 +91,9 @@ struct Trainer::Impl {
   std::vector<float> gradients;  // flat, as the weights
   std::uint64_t iterations;
   train::Updates updates;
-  std::mutex turn = {};  // what a step changes: gradients, optimiser, iterations
+  train::Regularizers regularizers;
+  std::vector<float> observed = {};  // of the batch of a step
+  std::mutex turn = {};              // what a step changes: gradients, optimiser, iterations
 
   std::unique_lock<std::mutex> take_turn() {
     if (own_loss_of == this) throw_error("trainer: it was called by a loss that it is computing");
@@ -124,9 +126,11 @@ struct Trainer::Impl {
     }
   }
 
-  std::unique_ptr<graph::Run> forward(const Batch& batch, bool training) const {
+  std::unique_ptr<graph::Run> forward(const Batch& batch, bool training, const graph::Trained& trained) const {
     graph::RunOptions options;
     options.training = training;
+    options.penalties = true;
+    options.trained = &trained;
     if (training) options.seed = seed, options.step = iterations;  // of dropout
     for (const Objective& objective : objectives) options.raw.push_back(objective.raw);
     return graph->forward(batch, options);
@@ -228,7 +232,8 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
                                          .optimizer = train::Optimizer(kind, optimizer),
                                          .gradients = std::vector<float>(size),
                                          .iterations = 0,
-                                         .updates = train::Updates(*model.graph_)});
+                                         .updates = train::Updates(*model.graph_),
+                                         .regularizers = train::Regularizers(*model.graph_)});
   optimizer.finish();
   config.finish();
   impl_->updates.follow(impl_->optimizer);
@@ -251,12 +256,16 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   const std::unique_lock turn = self.take_turn();
   self.check(batch, targets, outputs);
   self.updates.follow(self.optimizer);
-  const std::unique_ptr<graph::Run> run = self.forward(batch, true);
+  const graph::Trained& trained = self.updates.trained();
+  const std::unique_ptr<graph::Run> run = self.forward(batch, true, trained);
   self.check(*run, targets, outputs);
   StepResult result = self.losses(*run, targets, true);
+  result.loss += run->penalty() + self.regularizers.value(*self.graph, trained);
   self.deliver(*run, outputs);
-  self.graph->backward(*run, self.gradients, {}, &self.updates.trained());
-  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, self.iterations + 1);
+  self.graph->observed(*run, trained, self.observed);
+  self.graph->backward(*run, self.gradients, {}, &trained);
+  self.regularizers.add_gradients(*self.graph, trained, self.gradients);
+  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, self.observed, self.iterations + 1);
   ++self.iterations;
   return result;
 }
@@ -266,9 +275,11 @@ StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::sp
   const FlushDenormals flush;
   const Impl& self = this->self();
   self.check(batch, targets, outputs);
-  const std::unique_ptr<graph::Run> run = self.forward(batch, false);
+  const std::shared_ptr<const graph::Trained> trained = self.graph->trained();
+  const std::unique_ptr<graph::Run> run = self.forward(batch, false, *trained);
   self.check(*run, targets, outputs);
   StepResult result = self.losses(*run, targets, false);
+  result.loss += run->penalty() + self.regularizers.value(*self.graph, *trained);
   self.deliver(*run, outputs);
   return result;
 }

@@ -58,8 +58,20 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
     for (std::size_t i = 0; i < layers; ++i) of_rate[i] = now->owner[i] && now->rate[i] == rate;
     for (const graph::Segment& segment : without_fixed(graph_, graph_.segments_of(of_rate))) {
       segments.push_back(segment);
-      changes.push_back({segment, slot_of(slots, segment.flat), rate});
+      changes.push_back({.segment = segment, .slot = slot_of(slots, segment.flat), .rate = rate});
     }
+  }
+  for (std::size_t i = 0; i < graph_.parameters().size(); ++i) {
+    const layers::ParamSpec& spec = graph_.parameter_specs()[i];
+    if (spec.constraint.empty() || !now->owner[static_cast<std::size_t>(graph_.owner_of(i))]) continue;
+    segments.push_back(graph_.segment_of(i));
+    changes.push_back({.segment = segments.back(), .constraint = std::make_shared<Constraint>(spec.constraint, spec.shape, "")});
+  }
+  Index observed = 0;
+  for (const graph::Graph::Following& one : graph_.following(*now)) {
+    segments.push_back(one.segment);
+    changes.push_back({.segment = one.segment, .layer = one.layer, .observed = observed});
+    observed += one.observed;
   }
   std::vector<Range> ranges, parameters;
   for (const graph::Segment& segment : without_fixed(graph_, graph_.segments_of(now->owner))) {
@@ -94,16 +106,21 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
 }
 
 void Updates::apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& clipping, std::span<float> gradients,
-                    std::uint64_t iteration) const {
+                    std::span<const float> observed, std::uint64_t iteration) const {
   const float scale = clip(clipping, parameters_, ranges_, gradients);
   const Change* change = changes_.data();
   graph.change_weights(segments_, [&](const graph::Segment& segment, std::span<float> weights) {
-    optimizer.update({.weights = weights.data(),
-                      .gradients = gradients.data() + segment.flat,
-                      .slot = change->slot,
-                      .size = segment.size,
-                      .rate = change->rate},
-                     scale, iteration);
+    if (change->constraint != nullptr)
+      change->constraint->apply(weights.data());
+    else if (change->layer != nullptr)
+      change->layer->follow(observed.data() + change->observed, weights.data());
+    else
+      optimizer.update({.weights = weights.data(),
+                        .gradients = gradients.data() + segment.flat,
+                        .slot = change->slot,
+                        .size = segment.size,
+                        .rate = change->rate},
+                       scale, iteration);
     ++change;
   });
 }

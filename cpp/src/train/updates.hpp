@@ -9,6 +9,7 @@
 #include "graph/graph.hpp"
 #include "train/clipping.hpp"
 #include "train/optimizers.hpp"
+#include "train/rules.hpp"
 
 namespace rekur::train {
 
@@ -22,9 +23,10 @@ class Updates {
 
   const graph::Trained& trained() const { return *trained_; }
 
-  // Clips the gradients, flat as the graph's parameters, and makes update number `iteration`.
+  // Clips the gradients, flat as the graph's parameters, and makes update number `iteration`; then parameters are held to their
+  // constraints, and layers follow what they have observed of the batch (Graph::observed).
   void apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& clipping, std::span<float> gradients,
-             std::uint64_t iteration) const;
+             std::span<const float> observed, std::uint64_t iteration) const;
 
   // Between a slot and a flat buffer as long as the parameters, in which what has no slots is zero.
   std::vector<float> spread(std::span<const float> slot) const;
@@ -33,18 +35,22 @@ class Updates {
   void find_set(std::span<const float> flat, std::vector<char>& set) const;
 
  private:
+  // One of three: an update by the optimiser, a parameter held to its constraint, a layer that follows what it has observed.
   struct Change {
     graph::Segment segment;
-    Index slot;
-    float rate;
+    Index slot = 0;
+    float rate = 0;
+    std::shared_ptr<const Constraint> constraint = {};
+    const layers::Layer* layer = nullptr;
+    Index observed = 0;  // where that begins
   };
 
   const graph::Graph& graph_;
   std::shared_ptr<const graph::Trained> trained_;
   std::vector<char> has_slots_;             // by layer
   std::vector<graph::Segment> slots_;       // of those layers: what stands in a slot, one after the other
-  std::vector<graph::Segment> segments_;    // what is trained, those of one rate together
-  std::vector<Change> changes_;             // the same, in the same order
+  std::vector<Change> changes_;             // what is trained, those of one rate together; constraints; followers
+  std::vector<graph::Segment> segments_;    // the same, in the same order
   std::vector<Range> ranges_, parameters_;  // of the gradients that are clipped
 };
 

@@ -60,12 +60,14 @@ _QUANTIZATION = Foreign(_none, "layers compute in float32; rekur.onnx.quantize m
 
 def _regularizer(what: str) -> Foreign:
     how = "" if what == "activity" else "; weight_decay= of rekur.optimizers.AdamW and SGD draws weights to zero too"
-    return Foreign(_none, f"regularizers are not here yet{how}")
+    return Foreign(_none, f"regularizers of this layer are not here yet{how}")
 
 
 def _penalties(*parameters: str) -> Table:
     table = {f"{p}_regularizer": _regularizer(p) for p in parameters}
-    limit = Foreign(_none, "constraints are not here yet; a callback's on_train_batch_end may call set_weights")
+    limit = Foreign(
+        _none, "constraints of this layer are not here yet; a callback's on_train_batch_end may call set_weights"
+    )
     return {**table, **{f"{p}_constraint": limit for p in parameters}}
 
 

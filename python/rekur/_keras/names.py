@@ -23,10 +23,6 @@ _FUNCTION = "rekur.metrics.OverAllRows takes a function of all targets and outpu
 _MEAN = "a function of (y_true, y_pred) that returns one value a row is a metric too"
 
 _LAYERS: dict[str, str] = {
-    "BatchNormalization": "LayerNormalization normalises each row by itself; Affine is a batch normalisation whose "
-    "statistics are fixed",
-    "RMSNormalization": "LayerNormalization comes near",
-    "UnitNormalization": "",
     "GroupNormalization": "LayerNormalization comes near",
     "Normalization": "Rescaling(scale=1 / deviation, offset=-mean / deviation) does the same with NumPy's mean and std",
     "Flatten": "a recurrent layer with return_sequences=False, or Step, gives one vector a row; arrays are reshaped "
@@ -38,18 +34,7 @@ _LAYERS: dict[str, str] = {
     "UpSampling1D": _NUMPY,
     "RepeatVector": "a decoder takes the encoder's last states as initial_state= and an input sequence, its targets "
     "one step earlier or zeros",
-    "Average": "Add, then Rescaling(1 / number of inputs)",
-    "Softmax": "Activation('softmax') or Dense(…, activation='softmax')",
-    "ReLU": "Activation('relu')",
-    "LeakyReLU": "Activation(rekur.activations.LeakyReLU(alpha)), Keras's negative_slope",
-    "ELU": "Activation(rekur.activations.ELU(alpha))",
-    "PReLU": "Activation(rekur.activations.LeakyReLU(alpha)) has a fixed slope",
     "ThresholdedReLU": "Activation(rekur.activations.ThresholdedReLU(alpha)), Keras's theta",
-    "Identity": "leave it out",
-    "SpatialDropout1D": "Dropout drops each element by itself",
-    "GaussianDropout": "Dropout comes near",
-    "AlphaDropout": "Dropout comes near",
-    "GaussianNoise": "Dropout is the noise that there is",
     "CuDNNLSTM": "LSTM",
     "CuDNNGRU": "GRU",
     "ReversibleEmbedding": "Embedding, and a Dense layer with weights of its own",
@@ -64,26 +49,25 @@ _LAYERS: dict[str, str] = {
     "STFTSpectrogram": _NUMPY,
     "MelSpectrogram": _NUMPY,
     "InputSpec": "a layer checks its inputs when it is called",
-    "average": "add, then Rescaling(1 / number of inputs)",
     "serialize": "a model's description is model.spec",
     "deserialize": "rekur.Model.from_spec makes a model of its spec",
     **_plain(
-        """ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
+        """AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
         AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast
         AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D CenterCrop
         ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
         Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Convolution1D Convolution1DTranspose Convolution2D
         Convolution2DTranspose Convolution3D Convolution3DTranspose Cropping2D Cropping3D CutMix DepthwiseConv1D
-        DepthwiseConv2D Dot Equalization FlaxLayer GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
+        DepthwiseConv2D Equalization FlaxLayer GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
         GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D
         GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D JaxLayer MaxNumBoundingBoxes
-        MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D Maximum Minimum MixUp
+        MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D MixUp
         Pipeline RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop
         RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue RandomInvert
         RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear
         RandomTranslation RandomZoom Resizing SeparableConv1D SeparableConv2D SeparableConvolution1D
         SeparableConvolution2D Solarization SpatialDropout2D SpatialDropout3D SpectralNormalization TFSMLayer
-        TorchModuleWrapper UpSampling2D UpSampling3D Wrapper ZeroPadding2D ZeroPadding3D dot maximum minimum"""
+        TorchModuleWrapper UpSampling2D UpSampling3D Wrapper ZeroPadding2D ZeroPadding3D"""
     ),
 }
 
@@ -172,8 +156,6 @@ _TOP: dict[str, str] = {
     "Function": "rekur.Model(inputs, outputs)",
     "saving": "model.save and rekur.load",
     "datasets": "rekur.data has real series; arrays come from anywhere",
-    "regularizers": "weight_decay= of rekur.optimizers.AdamW and SGD draws weights to zero too",
-    "constraints": "a callback's on_train_batch_end may call set_weights",
     "ops": "models are made of layers; numbers are NumPy's",
     "backend": "the engine is rekur's own",
     "random": "rekur.set_random_seed",

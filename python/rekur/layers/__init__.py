@@ -31,44 +31,69 @@ from rekur.layers.core import (
 )
 from rekur.layers.distributed import FoldTime, TimeDistributed, UnfoldTime
 from rekur.layers.matrix import MLSTM, GatedLinearAttention
+from rekur.layers.merging import Average, Dot, Maximum, Minimum, average, dot, maximum, minimum
+from rekur.layers.noise import (
+    ActivityRegularization,
+    AlphaDropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+)
+from rekur.layers.normalizing import BatchNormalization, RMSNormalization
 from rekur.layers.pointwise import Lambda
 from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
+from rekur.layers.rectifiers import ELU, Identity, LeakyReLU, PReLU, ReLU, Softmax, UnitNormalization
 from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 from rekur.layers.rnn import RNN
 from rekur.layers.selective import SelectiveSSM
 
 __all__ = [
+    "ELU",
     "GRU",
     "LSTM",
     "MLSTM",
     "RNN",
     "Activation",
+    "ActivityRegularization",
     "Add",
     "AdditiveAttention",
     "Affine",
+    "AlphaDropout",
     "Attention",
+    "Average",
+    "BatchNormalization",
     "Bidirectional",
     "Concatenate",
     "Dense",
     "Divide",
+    "Dot",
     "Dropout",
     "Embedding",
     "Flip",
     "FoldTime",
     "GRUCell",
     "GatedLinearAttention",
+    "GaussianDropout",
+    "GaussianNoise",
     "GroupQueryAttention",
+    "Identity",
     "Input",
     "InputLayer",
     "LSTMCell",
     "Lambda",
     "Layer",
     "LayerNormalization",
+    "LeakyReLU",
     "Masking",
+    "Maximum",
+    "Minimum",
     "MultiHeadAttention",
     "Multiply",
+    "PReLU",
     "PositionEmbedding",
+    "RMSNormalization",
+    "ReLU",
     "Rescaling",
     "RotaryEmbedding",
     "SelectiveSSM",
@@ -76,15 +101,22 @@ __all__ = [
     "SimpleRNNCell",
     "SinePositionEncoding",
     "Slice",
+    "Softmax",
+    "SpatialDropout1D",
     "StackedRNNCells",
     "Step",
     "Subtract",
     "SymbolicTensor",
     "TimeDistributed",
     "UnfoldTime",
+    "UnitNormalization",
     "add",
+    "average",
     "concatenate",
     "divide",
+    "dot",
+    "maximum",
+    "minimum",
     "multiply",
     "subtract",
 ]
@@ -99,6 +131,9 @@ TYPES: dict[str, type[Layer]] = {
         Dense, Activation, Dropout, Embedding, Masking, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
         FoldTime, UnfoldTime,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
+        Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
+        RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
+        ActivityRegularization,
     )
 }  # fmt: skip
 

@@ -292,6 +292,8 @@ class Layer(Guarded):
     _parts: "Parts | None" = None  # the layers that it is put together of, where the engine has no such layer
     _trainable = True
     _lr_scale = 1.0
+    _ruled: ClassVar[dict[str, str]] = {}  # by the names of arguments the parameters that take rules
+    _activity: Spec | None = None  # the regularizer of what the layer gives
 
     input_shape = Setting(_input_shape)
 
@@ -303,8 +305,11 @@ class Layer(Guarded):
         self.input_shape, self._batch_rows = _with_batch(options.pop("input_shape", None), options)
         self._calls: list[Call] = []
         self._own_weights: list[Any] = []
+        self._rules: Spec = {}  # "regularizers" and "constraints": by parameter, in the spec's form
         if "trainable" in options:
             self.trainable = options.pop("trainable")
+        if options and not self._own:
+            self._take_rules(options)
         if options:
             from rekur._keras import arguments  # which only scripts of Keras need
 
@@ -368,7 +373,41 @@ class Layer(Guarded):
 
     def _argument_names(self) -> list[str]:
         """What the constructor takes by name."""
-        return [*inspect.signature(type(self).__init__).parameters, "input_shape", "trainable", *self._further]
+        rules = [f"{name}_{kind}" for name in self._ruled for kind in ("regularizer", "constraint")]
+        names = [*inspect.signature(type(self).__init__).parameters, "input_shape", "trainable", *self._further]
+        return [*names, *rules, "activity_regularizer"]
+
+    def _take_rules(self, options: dict[str, Any]) -> None:
+        """``kernel_regularizer=``, ``kernel_constraint=`` and the like, by what they are of, and
+        ``activity_regularizer=``; or all of a kind as :meth:`config` has them.
+        """
+        for kind in ("regularizer", "constraint"):
+            found: Spec = {}
+            given = {p: options.pop(f"{name}_{kind}", None) for name, p in self._ruled.items()}
+            if self._ruled:
+                given.update(options.pop(f"{kind}s", None) or {})
+            for parameter, rule in given.items():
+                if rule is None:
+                    continue
+                from rekur import constraints, regularizers  # which few layers need
+
+                module = regularizers if kind == "regularizer" else constraints
+                name = next((n for n, p in self._ruled.items() if p == parameter), parameter)
+                spec = module.to_spec(rule, f"{self!r}: {name}_{kind}")
+                assert spec is not None
+                found[parameter] = spec
+            if found:
+                self._rules = {**self._rules, f"{kind}s": found}
+        activity = options.pop("activity_regularizer", None)
+        if activity is not None:
+            from rekur import regularizers
+
+            what = f"{self!r}: activity_regularizer"
+            spec = regularizers.to_spec(activity, what)
+            assert spec is not None
+            if spec["name"] == "orthogonal":
+                raise ValueError(f"{what}: outputs can have L1, L2 and L1L2, not {activity!r}")
+            self._activity = spec
 
     @property
     def name(self) -> str:
@@ -463,7 +502,11 @@ class Layer(Guarded):
 
     def config(self) -> Spec:
         """The layer's keys in the spec, all of them; a copy."""
-        return {key: thawed(getattr(self, key)) for key in self._keys}
+        found = {key: thawed(getattr(self, key)) for key in self._keys}
+        found.update(copy.deepcopy(self._rules))
+        if self._activity is not None:
+            found["activity_regularizer"] = dict(self._activity)
+        return found
 
     def _engine_config(self) -> Spec:
         """What the engine is told: the keys of its spec."""
@@ -518,7 +561,7 @@ class Layer(Guarded):
             arguments.check("call", f"the call of {self!r}", options, inspect.signature(self.__call__).parameters)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
-        if self._parts is None and self._is_composed():
+        if self._parts is None and (self._is_composed() or self._activity is not None):
             self._open_up(inputs)
         found = self._infer([(t.shape, t.dtype) for t in inputs])
         call = Call(self, inputs)
@@ -540,6 +583,19 @@ class Layer(Guarded):
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         """What the layer gives for its inputs: a symbolic tensor, or several."""
         raise NotImplementedError
+
+    def _put_together(self, inputs: list[SymbolicTensor]) -> Any:
+        """The same, with what regularizes the layer's outputs behind it."""
+        if self._activity is None:
+            return self._compose(inputs)
+        from rekur.layers.noise import ActivityRegularization  # which is made of this module
+
+        inner = copy.deepcopy(self)
+        inner._activity, inner._name = None, snake_case(type(self).__name__)
+        made = inner._connect(inputs)
+        outputs = list(made) if isinstance(made, (list, tuple)) else [made]
+        factors = {key: self._activity.get(key, 0.0) for key in ("l1", "l2")}
+        return [ActivityRegularization(**factors, name=f"activity_{k}")(tensor) for k, tensor in enumerate(outputs)]
 
     def _open_up(self, inputs: list[SymbolicTensor]) -> None:
         from rekur.layers.parts import open_up  # which is made of this module

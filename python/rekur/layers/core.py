@@ -1,5 +1,6 @@
 """Layers without recurrence. They work on (B, F) and, at every step alike, on (B, T, F); Step on sequences alone."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -77,6 +78,7 @@ class Dense(Layer):
     type = "Dense"
     _each_step = True
     _keys = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
+    _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "bias": "bias"}
 
     units = Setting(integer)
     activation = Setting(_activation)
@@ -172,6 +174,7 @@ class Embedding(Layer):
     type = "Embedding"
     _each_step = True
     _keys = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
+    _ruled: ClassVar[dict[str, str]] = {"embeddings": "embeddings"}
     input_dtype = "int32"
     _further: ClassVar[dict[str, Any]] = {"weights": None}
 
@@ -262,6 +265,7 @@ class LayerNormalization(Layer):
     type = "LayerNormalization"
     _each_step = True
     _keys = ("epsilon", "center", "scale", "gamma_initializer", "beta_initializer")
+    _ruled: ClassVar[dict[str, str]] = {"gamma": "gamma", "beta": "beta"}
 
     axis = Setting(_last_axis)
     epsilon = Setting(_epsilon)
@@ -294,6 +298,11 @@ class LayerNormalization(Layer):
 class Affine(Layer):
     """y = x⊙gamma + beta: what a batch normalisation is once its statistics are fixed.
 
+    Parameters
+    ----------
+    center : bool
+        Whether there is a beta.
+
     Notes
     -----
     Weights: gamma ``(F,)``, ones at first, beta ``(F,)``, zeros at first.
@@ -301,9 +310,16 @@ class Affine(Layer):
 
     type = "Affine"
     _each_step = True
+    _keys = ("center",)
 
-    def __init__(self, *, name: str | None = None, **options: Any) -> None:
+    center = Setting(boolean)
+
+    def __init__(self, center: bool = True, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
+        self.center = center
+
+    def config(self) -> dict[str, Any]:
+        return {} if self.center else super().config()
 
 
 class Rescaling(Layer):
@@ -389,12 +405,17 @@ class Slice(Layer):
 
 
 class Concatenate(Layer):
-    """The inputs side by side along the last axis.
+    """The inputs side by side along an axis.
 
     Parameters
     ----------
     axis : int
-        −1, the last axis; there is no other.
+        −1, the last axis, by default; the batch counted as 0.
+
+    Notes
+    -----
+    Along time (``axis=1`` of ``(B, T, F)``) the steps of the inputs stand behind one another. Where they have lengths
+    or a mask, so do their valid steps: the output has a mask then, as in Keras.
     """
 
     type = "Concatenate"
@@ -407,40 +428,83 @@ class Concatenate(Layer):
         self.axis = axis
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
-        # Keras's users also write the last axis as a positive number.
-        if inputs and self.axis == len(inputs[0].shape) - 1:
-            self.axis = -1
+        rank = len(inputs[0].shape) if inputs else 0
+        if rank and not self._calls:
+            if self.axis == rank - 1:  # Keras's users also write the last axis as a positive number
+                vars(self)["axis"] = -1
+            elif -rank < self.axis < -1:
+                vars(self)["axis"] = self.axis + rank
         return super()._connect(inputs)
 
 
 @named_after("rekur.layers", "Layer")
 class _Merge(Layer):
+    _broadcasts = False  # inputs of one feature stand for all of the others'
+
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
 
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if not self._calls:
+            widths = {t.shape[-1] for t in inputs if t.dtype == "float32"}
+            ranks = {len(t.shape) for t in inputs}
+            self._broadcasts = len(inputs) > 1 and len(ranks) == 1 and len(widths) == 2 and 1 in widths
+        return super()._connect(inputs)
+
+    def _is_composed(self) -> bool:
+        return self._broadcasts
+
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        from rekur.layers.pointwise import Lambda  # which is made of this module
+
+        if self.type in ("Subtract", "Divide") and len(inputs) != 2:
+            raise ValueError(f"{self!r}: expected 2 inputs, got {len(inputs)}")
+        return Lambda(lambda values: functools.reduce(self._operation, values), name="fold")(inputs)
+
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        raise NotImplementedError
+
 
 class Add(_Merge):
-    """The sum of the inputs, which have one shape."""
+    """The sum of the inputs, which have one shape, or one feature in place of all."""
 
     type = "Add"
 
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a + b
+
 
 class Multiply(_Merge):
-    """The elementwise product of the inputs, which have one shape."""
+    """The elementwise product of the inputs, which have one shape, or one feature in place of all."""
 
     type = "Multiply"
 
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a * b
+
 
 class Subtract(_Merge):
-    """The first input less the second; they have one shape."""
+    """The first input less the second; they have one shape, or one feature in place of all."""
 
     type = "Subtract"
 
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a - b
+
 
 class Divide(_Merge):
-    """The first input by the second, elementwise; they have one shape. x / 0 is infinite, 0 / 0 NaN."""
+    """The first input by the second, elementwise; they have one shape, or one feature in place
+    of all. x / 0 is infinite, 0 / 0 NaN."""
 
     type = "Divide"
+
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a / b
 
 
 def concatenate(inputs: Sequence[SymbolicTensor], axis: int = -1, name: str | None = None) -> SymbolicTensor:

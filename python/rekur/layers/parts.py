@@ -89,7 +89,7 @@ def layers_within(graph: Any) -> Iterator[Layer]:
 def open_up(layer: Layer, inputs: Sequence[SymbolicTensor]) -> Parts:
     """The parts of a layer that is put together of others, for such inputs."""
     entrances = [InputLayer(t.shape[1:], dtype=t.dtype, name=f"input_{k}").tensor for k, t in enumerate(inputs)]
-    made = layer._compose(entrances)
+    made = layer._put_together(entrances)
     outputs = list(made) if isinstance(made, (list, tuple)) else [made]
     for own, tensor in zip(entrances, inputs, strict=True):
         if own.dtype == "int32" and tensor.dtype == "float32" and isinstance(tensor.layer, InputLayer):

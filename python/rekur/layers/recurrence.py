@@ -143,6 +143,7 @@ class Recurrent(Stateful, CellOptions):
     """A recurrent layer of any cell, in one direction."""
 
     _further: ClassVar[Spec] = {"go_backwards": False, "stateful": False, "zero_output_for_mask": False}
+    _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
     _cell_object: Any = None  # its cell, as Keras has one
 
     units = Setting(integer)
@@ -330,6 +331,8 @@ class Bidirectional(Stateful):
             raise ValueError(
                 f"{self!r}: {layer!r} must not have reverse=True; one of the two directions is reversed already"
             )
+        if layer._activity is not None:
+            raise ValueError(f"{self!r}: give activity_regularizer= to Bidirectional, not to {layer!r}")
         if getattr(layer, "residual", False):
             raise ValueError(
                 f"{self!r}: {layer!r} must not have residual=True: give residual=True to Bidirectional, whose output "
@@ -423,7 +426,9 @@ class Bidirectional(Stateful):
         return found
 
     def _engine_config(self) -> Spec:
-        return {**self.config(), "layer": {"type": self._inner.type, **self._inner._engine_config()}}
+        inner = self._inner._engine_config()
+        rules = {key: inner.pop(key) for key in ("regularizers", "constraints") if key in inner}
+        return {**self.config(), "layer": {"type": self._inner.type, **inner}, **rules}
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()

@@ -14,6 +14,7 @@ from rekur.onnx._attention import attention, heads
 from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
+from rekur.onnx._features import batch_normalization, dot, join_steps, joins_steps, prelu
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import matrix_layer
 from rekur.onnx._plan import Layer, Plan, describe
@@ -125,7 +126,7 @@ def _affine(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) ->
     (x,) = inputs
     steps: list[Step] = [
         (op, _constant(graph, f"{layer['name']}/{name}", _parameter(graph, layer, name, x)), {})
-        for op, name in (("Mul", "gamma"), ("Add", "beta"))
+        for op, name in (("Mul", "gamma"), ("Add", "beta"))[: 2 if layer.get("center", True) else 1]
     ]
     return [_apply(graph, layer, x, x.features, steps)]
 
@@ -183,6 +184,8 @@ def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
 
 
 def _concatenate(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    if joins_steps(layer) and all(x.axis is not None for x in inputs):
+        return [join_steps(graph, layer, inputs)]
     rank = 3 if (layer["name"], 0) in plan.timed else 2  # in the model, also where this graph is a single step
     if layer.get("axis", -1) not in (-1, rank - 1):
         raise ExportError(f"{describe(layer)}: joins the last axis only, not axis {layer['axis']}")
@@ -275,6 +278,12 @@ LAYERS: dict[str, Rule] = {
     "Step": _step,
     "Slice": _slice,
     "Flip": _flip,
+    "BatchNormalization": batch_normalization,
+    "PReLU": prelu,
+    "Dot": dot,
+    **dict.fromkeys(
+        ("SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"), _dropout
+    ),
     "Concatenate": _concatenate,
     "Add": _add,
     "Multiply": _multiply,

@@ -57,9 +57,14 @@ def outputs_with_time(layer: Layer) -> int:
     return len(layer["equations"]["outputs"]) if layer["type"] == "Lambda" else 1
 
 
+def joins_steps(layer: Layer) -> bool:
+    """Whether a Concatenate puts steps behind one another, where its inputs have a time axis."""
+    return bool(layer["type"] == "Concatenate" and layer.get("axis", -1) == 1)
+
+
 def keeps_time(layer: Layer) -> bool:
     """Whether outputs of a layer have the time axis of its inputs."""
-    if layer["type"] == "Step":
+    if layer["type"] == "Step" or joins_steps(layer) or (layer["type"] == "Dot" and layer["axes"][0] == 1):
         return False
     core = recurrent_core(layer)
     return core is None or bool(core.get("return_sequences", False))
@@ -140,7 +145,7 @@ class Plan:
                 continue
             given = [source for text in layer["inputs"] if (source := sources.get(parse_ref(text))) is not None]
             side = 1 if layer["type"] in ATTENTION else 0  # the query's axis is its own
-            for other in given[side + 1 :]:
+            for other in given[side + 1 :] if layer["type"] != "Dot" and not joins_steps(layer) else ():
                 parent[root(other)] = root(given[side])
             for k in range(outputs_with_time(layer)):
                 sources[name, k] = given[0] if given and keeps_time(layer) else None

@@ -1,6 +1,7 @@
 """What ``compile`` leaves behind: losses, optimiser, metrics, and the engine's trainer made from them."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -334,6 +335,7 @@ class Totals:
         self._bound = bound
         self._loss = [0.0] * len(bound.outputs)
         self._count = [0] * len(bound.outputs)
+        self._penalty, self._rows = 0.0, 0
         self.metrics = copy.deepcopy(bound.metrics)
         for metrics in self.metrics:
             for metric in metrics:
@@ -341,7 +343,11 @@ class Totals:
 
     def add(self, batch: Rows, results: Results) -> None:
         """A batch and what the engine's step or evaluation of it gave."""
-        _, losses, outputs, counts = results
+        total, losses, outputs, counts = results
+        if math.isfinite(total):  # besides the losses it holds what regularizers add
+            used = zip(self._bound.losses, self._bound.loss_weights, losses, strict=True)
+            self._penalty += (total - sum(w * value for loss, w, value in used if loss is not None and w)) * len(batch)
+            self._rows += len(batch)
         for k, count in enumerate(counts):
             if self._bound.losses[k] is None:
                 continue
@@ -376,7 +382,7 @@ class Totals:
         used = [loss is not None for loss in self._bound.losses]
         # What has weight 0 is only watched: be it NaN, nothing comes of it.
         weighted = sum(w * m for w, m, u in zip(self._bound.loss_weights, means, used, strict=True) if u and w)
-        values = [weighted]
+        values = [weighted + (self._penalty / self._rows if self._penalty else 0.0)]
         if len(means) > 1:
             values += [m for m, u in zip(means, used, strict=True) if u]
         values += [metric.result() for metrics in self.metrics for metric in metrics]

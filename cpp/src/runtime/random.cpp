@@ -1,4 +1,4 @@
-#include "train/random.hpp"
+#include "runtime/random.hpp"
 
 #include <bit>
 #include <cmath>

@@ -1,0 +1,108 @@
+"""Layers that act on features: normalisation of batches, PReLU, products of two inputs, steps behind one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, TimeAxis, describe, joins_steps
+
+__all__ = ["batch_normalization", "dot", "join_steps", "joins_steps", "prelu"]
+
+
+def batch_normalization(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The operator for rows of features, which it has on axis 1; a scale and an offset for sequences, in any layout."""
+    (x,) = inputs
+    assert x.features is not None
+    owner, name, n = describe(layer), layer["name"], x.features
+    found = {key: graph.weight(owner, f"{name}/{key}", (n,)) for key in ("moving_mean", "moving_variance")}
+    gamma = graph.weight(owner, f"{name}/gamma", (n,)) if layer.get("scale", True) else np.ones(n, np.float32)
+    beta = graph.weight(owner, f"{name}/beta", (n,)) if layer.get("center", True) else np.zeros(n, np.float32)
+    epsilon = float(layer.get("epsilon", 1e-3))
+    values, time_major = graph.aligned([x])
+    if x.axis is None and not time_major:
+        arrays = {"gamma": gamma, "beta": beta, **found}
+        extra = [graph.initializer(f"{name}/{key}", np.asarray(a, np.float32)) for key, a in arrays.items()]
+        value = graph.emit("BatchNormalization", [*values, *extra], name, epsilon=epsilon)
+        return [Tensor(name, n, batch_major=value)]
+    scale = gamma / np.sqrt(found["moving_variance"] + np.float32(epsilon))
+    offset = beta - found["moving_mean"] * scale
+    final = f"{name}/time_major" if time_major else name
+    by = graph.initializer(f"{name}/scale", np.asarray(scale, np.float32))
+    plus = graph.initializer(f"{name}/offset", np.asarray(offset, np.float32))
+    value = graph.emit("Add", [graph.emit("Mul", [values[0], by], f"{name}/scaled"), plus], final)
+    return [_like(name, n, x, value, time_major)]
+
+
+def prelu(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    assert x.features is not None
+    name, shared = layer["name"], set(layer.get("shared_axes", ()))
+    row = x.shape[1:] if (layer["inputs"][0].partition(":")[0], 0) not in plan.timed or x.axis is not None else None
+    if row is None:  # a single step of what has a time axis in the model
+        shape: tuple[int, ...] = (1, 1 if 2 in shared else x.features)
+    else:
+        shape = tuple(1 if d + 1 in shared else int(size) for d, size in enumerate(row))
+    alpha = graph.weight(describe(layer), f"{name}/alpha", shape)
+    if x.axis is not None and shape[0] != 1:
+        values, time_major = [graph.batch_major(x)], False
+    else:
+        values, time_major = graph.aligned([x])
+        alpha = alpha.reshape(shape[-1:])
+    slope = graph.initializer(f"{name}/alpha", np.asarray(alpha, np.float32))
+    value = graph.emit("PRelu", [*values, slope], f"{name}/time_major" if time_major else name)
+    return [_like(name, x.features, x, value, time_major)]
+
+
+def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    first = inputs[0]
+    name, axes = layer["name"], layer["axes"]
+    values = [graph.batch_major(x) for x in inputs]
+    ranks = [len(x.shape) for x in inputs]
+    for x, axis in zip(inputs, axes, strict=True):
+        if axis == 1 and x.axis is not None and x.axis.lengths is not None:
+            raise ExportError(f"{describe(layer)}: sums along a time axis with lengths; export without lengths=True")
+    if ranks == [2, 2]:
+        product = graph.emit("Mul", values, f"{name}/products")
+        value = graph.emit("ReduceSum", [product, graph.integers(1)], name, keepdims=1)
+        return [Tensor(name, 1, batch_major=value)]
+    one = graph.integers(1)
+    if ranks[0] == 2:
+        values[0] = graph.emit("Unsqueeze", [values[0], one], f"{name}/row")  # (B, 1, K)
+    elif axes[0] == 1:
+        values[0] = graph.emit("Transpose", [values[0]], f"{name}/first", perm=[0, 2, 1])
+    if ranks[1] == 2:
+        values[1] = graph.emit("Unsqueeze", [values[1], graph.integers(2)], f"{name}/column")  # (B, K, 1)
+    elif axes[1] == 2:
+        values[1] = graph.emit("Transpose", [values[1]], f"{name}/second", perm=[0, 2, 1])
+    kept = [x.shape[1 if axis == 2 else 2] for x, axis in zip(inputs, axes, strict=True) if len(x.shape) == 3]
+    if not isinstance(kept[-1], int):
+        raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of, got {kept[-1]}")
+    if 2 in ranks:
+        value = graph.emit("MatMul", values, f"{name}/product")
+        value = graph.emit("Squeeze", [value, graph.integers(1 if ranks[0] == 2 else 2)], name)
+        return [Tensor(name, kept[-1], batch_major=value)]
+    value = graph.emit("MatMul", values, name)
+    axis = first.axis if axes[0] == 2 else TimeAxis((), kept[0], None)
+    return [Tensor(name, kept[-1], axis, batch_major=value)]
+
+
+def join_steps(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
+    """Along time: the axis is a new one, whose steps are all valid."""
+    if any(x.axis is not None and x.axis.lengths is not None for x in inputs):
+        raise ExportError(f"{describe(layer)}: joins sequences with lengths along time; export without lengths=True")
+    name = layer["name"]
+    value = graph.emit("Concat", [graph.batch_major(x) for x in inputs], name, axis=1)
+    sizes = [x.shape[1] for x in inputs]
+    fixed = all(isinstance(size, int) for size in sizes)
+    size: int | str = sum(int(s) for s in sizes) if fixed else f"{name}_time"
+    return Tensor(name, inputs[0].features, TimeAxis((), size, None), batch_major=value)
+
+
+def _like(label: str, features: int | None, x: Tensor, value: str, time_major: bool) -> Tensor:
+    if time_major:
+        return Tensor(label, features, x.axis, time_major=value)
+    return Tensor(label, features, x.axis, batch_major=value)
