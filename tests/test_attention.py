@@ -238,3 +238,83 @@ def test_heads_that_are_too_large_are_refused_by_name() -> None:
     for bad in ({"num_heads": 2**40, "key_dim": 3}, {"num_heads": 2, "key_dim": 2**50}):
         with pytest.raises(ValueError, match="MultiHeadAttention 'y'"):
             _core.Model(json.dumps(spec_of({"type": "MultiHeadAttention", **bad})))
+
+
+# Masks: steps that are none, wherever they stand.
+
+QUERY = np.array([[1, 2, 3, 0, 0, 0], [0, 0, 4, 5, 6, 1], [2, 0, 3, 0, 4, 5], [0] * 6, [1, 2, 3, 4, 5, 6]])
+VALUE = np.array([[0, 0, 1, 2, 3], [4, 5, 0, 0, 0], [1, 0, 2, 0, 3], [1, 2, 3, 4, 5], [0] * 5])
+MASKED: list[tuple[str, dict[str, Any]]] = [
+    ("Attention", {}),
+    ("Attention", {"score_mode": "concat"}),
+    ("AdditiveAttention", {}),
+    ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3}),
+    ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "dropout": 0.3}),
+]
+
+
+def masked_model(module: Any, name: str, settings: Any, call: Any, same: bool) -> Any:
+    """Ids with 0 for what is none, attention, and a recurrent layer that gets the query's mask."""
+    source = module.layers if module is rekur else module
+    ids = [source.Input((6,), dtype="int32")] + ([] if same else [source.Input((5,), dtype="int32")])
+    tensors = [module.layers.Embedding(9, 4, mask_zero=True)(x) for x in ids]
+    layer, (q, v) = getattr(module.layers, name)(**settings), (tensors[0], tensors[-1])
+    y = layer(q, v, **call) if "Head" in name else layer([q, v], **call)
+    outputs = list(y) if isinstance(y, (list, tuple)) else [y]
+    return module.Model(ids, [*outputs, module.layers.LSTM(3)(outputs[0])])
+
+
+@pytest.mark.parametrize(("name", "settings"), MASKED, ids=str)
+@pytest.mark.parametrize("call", [{}, {"use_causal_mask": True}, {"return_attention_scores": True}], ids=str)
+@pytest.mark.parametrize("same", [False, True], ids=["another", "itself"])
+def test_masks_give_keras_numbers_where_nothing_is_seen_too(
+    rng: np.random.Generator, name: str, settings: Any, call: Any, same: bool
+) -> None:
+    """Padding before, behind and between, and rows without a step."""
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "jax" and name == "MultiHeadAttention":
+        pytest.skip("what a query that sees nothing gets is the backend's")
+    ours, theirs = masked_model(rekur, name, settings, call, same), masked_model(keras, name, settings, call, same)
+    weights = [rng.standard_normal(w.shape).astype(np.float32) for w in theirs.get_weights()]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    data = [QUERY] if same else [QUERY, VALUE]
+    expected = theirs.predict([x.astype(np.int32) for x in data], verbose=0)
+    for y, e in zip(ours.predict(data), expected, strict=True):
+        assert_close(y, e, 5e-6)
+
+
+@pytest.mark.parametrize(("name", "settings"), MASKED[:4], ids=str)
+@pytest.mark.parametrize("call", [{}, {"use_causal_mask": True}, {"return_attention_scores": True}], ids=str)
+def test_gradients_under_masks_are_the_slopes_of_what_predict_gives(
+    rng: np.random.Generator, name: str, settings: Any, call: Any
+) -> None:
+    engine = Engine(masked_model(rekur, name, settings, call, False).spec)
+    data = [QUERY.astype(np.int32), VALUE.astype(np.int32)]
+    weights = {key: rng.standard_normal(w.shape).astype(np.float32) for key, w in engine.weights.items()}
+    engine.weights = weights
+    dy = [floats(rng, *y.shape) for y in engine.predict(data)]
+    _, gradients, _ = engine.gradients(data, dy)
+
+    def loss(moved: Any) -> float:
+        engine.weights = moved
+        return sum(float((y.astype(np.float64) * d).sum()) for y, d in zip(engine.predict(data), dy, strict=True))
+
+    for key, gradient in gradients.items():
+        direction = floats(rng, *gradient.shape)
+        above, below = (loss({**weights, key: weights[key] + s * direction}) for s in (5e-3, -5e-3))
+        along = float((gradient * direction).sum())
+        assert abs((above - below) / 1e-2 - along) < 2e-2 * max(1, abs(along)), key
+
+
+def test_what_is_masked_changes_nothing_to_the_bit(rng: np.random.Generator, isa: str) -> None:
+    """Of rows of which every query sees something: as without the masked steps."""
+    x = rekur.Input((None, 4))
+    masked = layers.Masking(mask_value=7.0)(x)
+    for layer in (layers.Attention(), layers.AdditiveAttention(), layers.MultiHeadAttention(2, 3)):
+        model = rekur.Model(x, layer(masked, masked) if "Multi" in layer.type else layer([masked, masked]))
+        data = floats(rng, 2, 150, 4)
+        kept = np.sort(rng.permutation(150)[:140])
+        padded = np.full_like(data, 7.0)
+        padded[:, kept] = data[:, kept]
+        np.testing.assert_array_equal(model.predict(padded)[:, kept], model.predict(data[:, kept].copy()))

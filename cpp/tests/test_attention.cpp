@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "each_isa.hpp"
-#include "layers/attention_run.hpp"
+#include "sequence/attention_run.hpp"
 
 namespace rekur::layers {
 namespace {

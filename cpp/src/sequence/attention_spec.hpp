@@ -2,8 +2,8 @@
 #pragma once
 
 #include "io/json.hpp"
-#include "layers/attention_run.hpp"
 #include "layers/layer.hpp"
+#include "sequence/attention_run.hpp"
 
 namespace rekur::layers {
 

@@ -1,4 +1,4 @@
-#include "layers/attention_cache.hpp"
+#include "sequence/attention_cache.hpp"
 
 #include <algorithm>
 

@@ -8,13 +8,13 @@
 #include <utility>
 
 #include "layers/activation_spec.hpp"
-#include "layers/attention_cache.hpp"
-#include "layers/attention_run.hpp"
-#include "layers/attention_spec.hpp"
 #include "layers/cell_options.hpp"
 #include "layers/dense_products.hpp"
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
+#include "sequence/attention_cache.hpp"
+#include "sequence/attention_run.hpp"
+#include "sequence/attention_spec.hpp"
 
 namespace rekur::layers {
 namespace {

@@ -6,11 +6,11 @@
 #include <algorithm>
 
 #include "io/suggest.hpp"
-#include "layers/attention_cache.hpp"
-#include "layers/attention_run.hpp"
-#include "layers/attention_spec.hpp"
 #include "layers/cell_options.hpp"
 #include "layers/registry.hpp"
+#include "sequence/attention_cache.hpp"
+#include "sequence/attention_run.hpp"
+#include "sequence/attention_spec.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -83,6 +83,7 @@ class Attention final : public Layer {
     if (s_.tanh()) fill_factors(run.weights, factors(run));
     if (run.training) keep_seed(run);
     attend(attention_run(run));
+    if (counts_masked_queries(run)) clear_masked(run, run.outputs[0]);
   }
 
 #if REKUR_TRAINING
@@ -90,10 +91,11 @@ class Attention final : public Layer {
   Index backward_scratch(std::span<const TensorSpec>) const override { return s_.tanh() ? D_ : 0; }
 
   void backward(const Context& run) const override {
-    const float* const d_out = run.d_outputs[0];
+    float* const d_out = run.d_outputs[0];
     const float* const d_weights = s_.return_scores ? run.d_outputs[1] : nullptr;
     if (d_out == nullptr && d_weights == nullptr) return;
     const AttentionRun r = attention_run(run);
+    if (d_out != nullptr && counts_masked_queries(run)) clear_masked(run, d_out);
     const std::size_t key = run.inputs.size() - 1;
     AttentionGradients g;
     g.d_out = {d_out, r.out.stride};
@@ -148,6 +150,17 @@ class Attention final : public Layer {
       std::fill_n(to, D_, 1.0f);
   }
 
+  // Keras's mask of the query acts on the output alone: where the weights are seen, masked queries have theirs.
+  bool counts_masked_queries(const Context& run) const { return s_.return_scores && run.steps(0).mask; }
+
+  static void clear_masked(const Context& run, float* rows) {
+    const RowSteps steps = run.steps(0);
+    const Index V = features_of(run.output_specs[0].shape);
+    for (Index b = 0; b < run.batch(); ++b)
+      for (Index t = 0; t < steps.T; ++t)
+        if (!steps.is_valid(b, t)) std::fill_n(rows + (b * steps.T + t) * V, V, 0.0f);
+  }
+
   AttentionRun attention_run(const Context& run) const {
     const std::size_t key = run.inputs.size() - 1;
     AttentionRun r;
@@ -165,6 +178,7 @@ class Attention final : public Layer {
       r.log_sums = run.tape + kAttentionSeed;
     }
     r.mean = means_where_nothing_is_seen(r);
+    if (counts_masked_queries(run)) r.queries = {.T = r.queries.T};
     r.q = {run.input(0), D_};
     r.k = {run.input(key), D_};
     r.v = {run.input(1), r.value_dim};

@@ -1,4 +1,4 @@
-#include "layers/attention_spec.hpp"
+#include "sequence/attention_spec.hpp"
 
 #include <cstring>
 

@@ -1,4 +1,4 @@
-#include "layers/attention_run.hpp"
+#include "sequence/attention_run.hpp"
 
 #include <algorithm>
 #include <cmath>
