@@ -19,7 +19,8 @@ constexpr Index kB = 3, kT = 6, kF = 2;
 std::string stack(const std::string& options = "") {
   return spec(R"({"type": "Input", "name": "x", "shape": [null, 2]},
       {"type": "LSTM", "name": "a", "inputs": ["x"], "units": 5, "return_sequences": true},
-      {"type": "GRU", "name": "b", "inputs": ["a"], "units": 3, "return_sequences": true)" + options + "}",
+      {"type": "GRU", "name": "b", "inputs": ["a"], "units": 3, "return_sequences": true)" +
+                  options + "}",
               R"("x")", R"("b")");
 }
 
