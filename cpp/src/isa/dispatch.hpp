@@ -10,6 +10,7 @@
 #endif
 #if REKUR_SEQUENCE
 #include "simd/attention_kernels.hpp"
+#include "simd/window_kernels.hpp"
 #endif
 
 namespace rekur::isa {
@@ -25,6 +26,7 @@ struct Table {
 #endif
 #if REKUR_SEQUENCE
   simd::AttentionKernels attention;
+  simd::WindowKernels windows;
 #endif
 };
 

@@ -22,6 +22,7 @@
 #endif
 #if REKUR_SEQUENCE
 #include "simd/attention.hpp"
+#include "simd/windows.hpp"
 #endif
 
 namespace rekur {
@@ -82,7 +83,7 @@ extern constinit const Table REKUR_ISA_TABLE = {
     make_matrix_kernels(),    make_selective_kernels(),
 #endif
 #if REKUR_SEQUENCE
-    make_attention_kernels(),
+    make_attention_kernels(), make_window_kernels(),
 #endif
 };
 }  // namespace isa
