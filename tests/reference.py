@@ -732,7 +732,146 @@ def run_rotary(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tenso
     return [Tensor(np.concatenate([y.real, y.imag], axis=-1), x.lengths)]
 
 
+# ------------------------------------------------------------------------------------------------ windows, other shapes
+
+
+def lengths_of(x: Tensor) -> list[int]:
+    return [x.value.shape[1]] * len(x.value) if x.lengths is None else [int(n) for n in x.lengths]
+
+
+def without_padding(x: Tensor) -> Array:
+    """Zeros past the rows' lengths."""
+    value = x.value.copy()
+    for b, steps in enumerate(lengths_of(x)):
+        value[b, steps:] = 0.0
+    return value
+
+
+def windows_of(layer: Spec, steps: int) -> tuple[int, int, int, int, int]:
+    """(taps, stride, dilation, steps before the first, windows) over so many steps."""
+    taps = layer.get("kernel_size", layer.get("pool_size", 2))
+    stride = layer.get("strides", 1 if "kernel_size" in layer else taps)
+    dilation, padding = layer.get("dilation_rate", 1), layer.get("padding", "valid")
+    span = (taps - 1) * dilation + 1
+    if padding == "valid":
+        return taps, stride, dilation, 0, max((steps - span) // stride + 1, 0)
+    count = -(-steps // stride)
+    before = span - 1 if padding == "causal" else max((count - 1) * stride + span - steps, 0) // 2
+    return taps, stride, dilation, before, count
+
+
+def run_convolution(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), kernel = inputs, weights["kernel"]
+    B, T, F = x.value.shape
+    if layer["type"] == "DepthwiseConv1D":
+        kernel, groups = kernel.reshape(len(kernel), 1, -1), F
+    else:
+        groups = layer.get("groups", 1)
+    each, filters = F // groups, kernel.shape[2]
+    y = np.zeros((B, windows_of(layer, T)[4], filters))
+    for b, steps in enumerate(lengths_of(x)):
+        taps, stride, dilation, before, _ = windows_of(layer, steps)
+        for t in range(y.shape[1]):
+            for k in range(taps):
+                s = t * stride + k * dilation - before
+                for n in range(filters) if 0 <= s < steps else ():
+                    first = n // (filters // groups) * each
+                    y[b, t, n] += x.value[b, s, first : first + each] @ kernel[k, :, n]
+    y = activation(layer.get("activation", "linear"))(y + weights.get("bias", 0.0))
+    return [Tensor(y, None if x.lengths is None else np.array([windows_of(layer, n)[4] for n in x.lengths]))]
+
+
+def run_transposed(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """All that the steps reach; then Keras's share of it."""
+    (x,), kernel = inputs, weights["kernel"]
+    (B, T, _), taps, stride = x.value.shape, layer["kernel_size"], layer.get("strides", 1)
+    dilation, more, same = layer.get("dilation_rate", 1), layer.get("output_padding"), layer.get("padding") == "same"
+    span = (taps - 1) * dilation + 1
+
+    def steps_of(n: int) -> int:
+        if n == 0:
+            return 0
+        if more is not None:
+            return (n - 1) * stride + (span % 2 if same else span) + more
+        return n * stride + (0 if same else max(span - stride, 0))
+
+    kept = stride + span - 2 if more is None else span + span % 2 - 2 + more
+    cut = span - 1 - min((kept + 1) // 2, span - 1) if same else 0
+    whole = np.zeros((B, T * stride + 2 * span + stride, kernel.shape[1]))
+    for b, steps in enumerate(lengths_of(x)):
+        for t in range(steps):
+            for k in range(taps):
+                whole[b, t * stride + k * dilation] += kernel[k] @ x.value[b, t]
+    y = whole[:, cut : cut + steps_of(T)]
+    y = activation(layer.get("activation", "linear"))(y + weights.get("bias", 0.0))
+    return [Tensor(y, None if x.lengths is None else np.array([steps_of(n) for n in x.lengths]))]
+
+
+def run_pooling(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), combine = inputs, np.max if "Max" in layer["type"] else np.mean
+    B, T, F = x.value.shape
+    y = np.zeros((B, windows_of(layer, T)[4], F))
+    for b, steps in enumerate(lengths_of(x)):
+        taps, stride, _, before, _ = windows_of(layer, steps)
+        for t in range(y.shape[1]):
+            part = x.value[b, max(t * stride - before, 0) : max(min(t * stride - before + taps, steps), 0)]
+            if len(part):
+                y[b, t] = combine(part, axis=0)
+    return [Tensor(y, None if x.lengths is None else np.array([windows_of(layer, n)[4] for n in x.lengths]))]
+
+
+def run_global_pooling(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), combine = inputs, np.max if "Max" in layer["type"] else np.mean
+    y = np.zeros((len(x.value), x.value.shape[2]))
+    for b, steps in enumerate(lengths_of(x)):
+        if steps:
+            y[b] = combine(x.value[b, :steps], axis=0)
+    return [Tensor(y[:, None] if layer.get("keepdims", False) else y)]
+
+
+def run_resampling(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), value = inputs, without_padding(inputs[0])
+    T, up = value.shape[1], layer.get("size", 2) if layer["type"] == "UpSampling1D" else 1
+
+    def steps_of(n: int) -> int:
+        more = -sum(layer.get("cropping", ())) + sum(layer.get("padding", ()))
+        return max(n * up + more, 0) if n else 0
+
+    if layer["type"] == "UpSampling1D":
+        value = np.repeat(value, up, axis=1)
+    elif layer["type"] == "Cropping1D":
+        value = value[:, layer["cropping"][0] :][:, : steps_of(T)]
+    elif T:
+        value = np.pad(value, ((0, 0), tuple(layer["padding"]), (0, 0)))
+    lengths = x.lengths
+    if lengths is not None:
+        lengths = np.array(
+            [n * layer.get("size", 2) if layer["type"] == "UpSampling1D" else steps_of(n) for n in lengths]
+        )
+    return [Tensor(value, lengths)]
+
+
+def run_reshaping(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    B, value = len(x.value), without_padding(x) if x.value.ndim > 2 else x.value
+    if layer["type"] == "RepeatVector":
+        return [Tensor(np.repeat(value[:, None], layer["n"], axis=1))]
+    if layer["type"] == "Permute":
+        return [Tensor(value.transpose(0, *layer["dims"]))]
+    row = value.shape[1:]
+    target = [int(np.prod(row))] if layer["type"] == "Flatten" else list(layer["target_shape"])
+    if -1 in target:
+        target[target.index(-1)] = int(np.prod(row)) // max(-int(np.prod(target)), 1)
+    return [Tensor(value.reshape(B, *target))]
+
+
 LAYERS: dict[str, Callable[..., list[Tensor]]] = {
+    **dict.fromkeys(("Conv1D", "DepthwiseConv1D"), run_convolution),
+    "Conv1DTranspose": run_transposed,
+    **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), run_pooling),
+    **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), run_global_pooling),
+    **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D"), run_resampling),
+    **dict.fromkeys(("Flatten", "Reshape", "Permute", "RepeatVector"), run_reshaping),
     **dict.fromkeys((*CELLS, "RNN"), run_recurrent),
     "Bidirectional": run_bidirectional,
     "GatedLinearAttention": run_matrix,

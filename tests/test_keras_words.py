@@ -183,7 +183,7 @@ def test_names_of_keras_that_are_not_here_never_suggest_another_thing(make, mess
 @pytest.mark.parametrize(
     ("module", "name", "message"),
     [
-        ("rekur.layers", "Conv1D", "which Keras has; it is not here yet"),
+        ("rekur.layers", "Conv2D", "which Keras has; it is not here yet"),
         ("rekur.layers", "GroupNormalization", "LayerNormalization"),
         ("rekur.layers", "LTSM", "did you mean 'LSTM'"),
         ("rekur.callbacks", "TensorBoard", "CSVLogger"),

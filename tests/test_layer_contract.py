@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,17 @@ class Example:
     """A layer with inputs that suit it, and inputs that do not."""
 
     def __init__(
-        self, layer: dict[str, Any], inputs: list[Input], wrong: list[list[Input]], least_steps: int = 0
+        self,
+        layer: dict[str, Any],
+        inputs: list[Input],
+        wrong: list[list[Input]],
+        least_steps: int = 0,
+        steps: Callable[[int], int] = lambda steps: steps,
     ) -> None:
         self.layer, self.inputs, self.wrong = layer, inputs, wrong
         self.type = layer["type"]
         self.least_steps = least_steps  # shorter sequences are an error
+        self.steps = steps  # of the output for those of the input
 
     def spec(self) -> dict[str, Any]:
         names = [f"in{k}" for k in range(len(self.inputs))]
@@ -83,6 +90,7 @@ ATTENTION_WRONG: list[list[Input]] = [
     [SEQUENCE],
     [SEQUENCE] * 4,
 ]
+WINDOW_WRONG: list[list[Input]] = [[ROW], [((None, None), F32)], [((None, None, 3), I32)], [SEQUENCE, SEQUENCE], []]
 
 SWISH = {"inputs": ["x"], "nodes": [["sigmoid", 0], ["multiply", 0, 1]], "outputs": [2]}
 CENTRED = {"inputs": ["x"], "nodes": [["mean", 0], ["subtract", 0, 1], ["sin", 2]], "outputs": [3]}
@@ -202,6 +210,48 @@ EXAMPLES = [
     Example({"type": "SinePositionEncoding"}, [SEQUENCE], [[ROW], [((None, None), I32)]]),
     Example({"type": "RotaryEmbedding", "scaling_factor": 2.5}, [OTHER], [[STATE], [SEQUENCE]]),
     Example({"type": "RotaryEmbedding", "max_wavelength": 100}, [((None, None, 3, 2), F32)], []),
+    Example(
+        {"type": "Conv1D", "filters": 4, "kernel_size": 3}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: max(T - 2, 0)
+    ),
+    Example(
+        {"type": "Conv1D", "filters": 6, "kernel_size": 3, "padding": "causal", "dilation_rate": 2, "groups": 3},
+        [SEQUENCE],
+        [*WINDOW_WRONG, [((None, None, 4), F32)]],
+    ),
+    Example(
+        {"type": "Conv1D", "filters": 2, "kernel_size": 2, "padding": "same", "strides": 2, "use_bias": False},
+        [SEQUENCE],
+        [],
+        steps=lambda T: -(-T // 2),
+    ),
+    Example(
+        {"type": "DepthwiseConv1D", "kernel_size": 2, "depth_multiplier": 2, "activation": "tanh", "padding": "same"},
+        [SEQUENCE],
+        WINDOW_WRONG,
+    ),
+    Example(
+        {"type": "Conv1DTranspose", "filters": 2, "kernel_size": 3, "strides": 2},
+        [SEQUENCE],
+        WINDOW_WRONG,
+        steps=lambda T: 2 * T + 1 if T else 0,
+    ),
+    Example({"type": "MaxPooling1D"}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: T // 2),
+    Example(
+        {"type": "AveragePooling1D", "pool_size": 3, "strides": 2, "padding": "same"},
+        [SEQUENCE],
+        WINDOW_WRONG,
+        steps=lambda T: -(-T // 2),
+    ),
+    Example({"type": "GlobalMaxPooling1D"}, [SEQUENCE], WINDOW_WRONG),
+    Example({"type": "GlobalAveragePooling1D", "keepdims": True}, [SEQUENCE], WINDOW_WRONG),
+    Example({"type": "UpSampling1D", "size": 3}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: 3 * T),
+    Example({"type": "Cropping1D", "cropping": [1, 2]}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: max(T - 3, 0)),
+    Example({"type": "ZeroPadding1D", "padding": [2, 1]}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: T + 3 if T else 0),
+    Example({"type": "Flatten"}, [((None, 4, 3), F32)], [[SEQUENCE], *POINTWISE_WRONG]),
+    Example({"type": "Reshape", "target_shape": [2, -1]}, [((None, 4, 3), F32)], [[((None, 3, 3), F32)], [SEQUENCE]]),
+    Example({"type": "Reshape", "target_shape": [-1, 1]}, [SEQUENCE], POINTWISE_WRONG, steps=lambda T: 3 * T),
+    Example({"type": "Permute", "dims": [2, 1]}, [((None, 4, 3), F32)], [[SEQUENCE], [ROW], *POINTWISE_WRONG]),
+    Example({"type": "RepeatVector", "n": 3}, [ROW], [[SEQUENCE], *POINTWISE_WRONG]),
     Example({"type": "Dense", "units": 5}, [ROW], [[((None, None), F32)], [((None, 3), I32)], [ROW, ROW], []]),
     Example({"type": "Dense", "units": 5, "activation": "softmax"}, [SEQUENCE], []),
     Example({"type": "Dense", "units": 5, "activation": {"name": "swish", "equations": SWISH}}, [SEQUENCE], []),
@@ -286,7 +336,7 @@ def test_inferred_shapes_are_those_of_the_results(rng: np.random.Generator, exam
     inputs = example.arrays(rng, B, max(T, example.least_steps))
     inferred = _core.infer_layer(json.dumps({**example.layer, "name": "subject"}), example.inputs)
     assert [(tuple(shape), dtype) for _, shape, dtype in engine.model.outputs] == [(tuple(s), d) for s, d in inferred]
-    time = inputs[0].shape[1] if inputs[0].ndim > 1 else T
+    time = example.steps(inputs[0].shape[1] if inputs[0].ndim > 1 else T)
     outputs = engine.predict(inputs)
     for y, (shape, dtype) in zip(outputs, inferred, strict=True):
         assert y.shape == tuple(size if d is None else d for d, size in zip(shape, (B, time, time, time), strict=False))
@@ -382,7 +432,18 @@ def test_unknown_missing_and_mistyped_keys_are_refused(example: Example) -> None
     spec["layers"][-1]["unitz"] = 3
     with pytest.raises(ValueError, match=r"subject.*unitz"):
         _core.Model(json.dumps(spec))
-    for key in ("units", "rate", "input_dim", "output_dim", "layer", "num_heads", "key_dim"):
+    for key in (
+        "units",
+        "rate",
+        "input_dim",
+        "output_dim",
+        "layer",
+        "num_heads",
+        "key_dim",
+        "filters",
+        "kernel_size",
+        "n",
+    ):
         if key not in layer:
             continue
         without = json.dumps({k: v for k, v in layer.items() if k != key})

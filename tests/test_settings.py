@@ -149,6 +149,35 @@ EXAMPLES["PositionEmbedding"] = (
 )
 EXAMPLES["SinePositionEncoding"] = (layers.SinePositionEncoding, {"max_wavelength": 100.0})
 EXAMPLES["RotaryEmbedding"] = (layers.RotaryEmbedding, {"max_wavelength": 100.0, "scaling_factor": 2.0})
+CONVOLUTION = {
+    "kernel_size": 2,
+    "strides": 2,
+    "padding": "same",
+    "dilation_rate": 2,
+    "activation": "tanh",
+    "use_bias": False,
+    "bias_initializer": "ones",
+}
+FILTERS = {**CONVOLUTION, "filters": 6, "kernel_initializer": "he_normal"}
+EXAMPLES["Conv1D"] = (lambda: layers.Conv1D(4, 3), {**FILTERS, "groups": 2})
+EXAMPLES["Conv1DTranspose"] = (lambda: layers.Conv1DTranspose(4, 3, 3), {**FILTERS, "output_padding": 1})
+DEPTHWISE = {**CONVOLUTION, "depth_multiplier": 2, "depthwise_initializer": "he_normal"}
+EXAMPLES["DepthwiseConv1D"] = (lambda: layers.DepthwiseConv1D(3), DEPTHWISE)
+EXAMPLES["SeparableConv1D"] = (
+    lambda: layers.SeparableConv1D(4, 3),
+    {**DEPTHWISE, "filters": 6, "pointwise_initializer": "he_normal"},
+)
+for name in ("MaxPooling1D", "AveragePooling1D"):
+    EXAMPLES[name] = (getattr(layers, name), {"pool_size": 3, "strides": 1, "padding": "same"})
+for name in ("GlobalMaxPooling1D", "GlobalAveragePooling1D"):
+    EXAMPLES[name] = (getattr(layers, name), {"keepdims": True})
+EXAMPLES["UpSampling1D"] = (layers.UpSampling1D, {"size": 3})
+EXAMPLES["Cropping1D"] = (layers.Cropping1D, {"cropping": (2, 0)})
+EXAMPLES["ZeroPadding1D"] = (layers.ZeroPadding1D, {"padding": (2, 0)})
+EXAMPLES["Flatten"] = (layers.Flatten, {})
+EXAMPLES["Reshape"] = (lambda: layers.Reshape((20,)), {"target_shape": (2, -1)})
+EXAMPLES["Permute"] = (lambda: layers.Permute((2, 1)), {"dims": (1, 2)})
+EXAMPLES["RepeatVector"] = (lambda: layers.RepeatVector(3), {"n": 2})
 EXAMPLES["MLSTM"] = (lambda: layers.MLSTM(2, 3), {**MATRIX, "forget_bias_initializer": "ones"})
 BOTH = {"layer_normalization": "both"}  # what some parameters are of
 EXAMPLES["SimpleRNN"] = (lambda: layers.SimpleRNN(4, **BOTH), RECURRENT)
@@ -265,6 +294,23 @@ WRONG = {
     "dt_min": 0,
     "dt_max": 1e-4,
     "convolution_initializer": "conv",
+    "kernel_size": 0,
+    "strides": 0,
+    "padding": "all",
+    "dilation_rate": 0,
+    "filters": 0,
+    "groups": 0,
+    "output_padding": -1,
+    "depth_multiplier": 0,
+    "depthwise_initializer": "he",
+    "pointwise_initializer": "he",
+    "pool_size": 0,
+    "keepdims": 1,
+    "size": 0,
+    "cropping": -1,
+    "target_shape": "all",
+    "dims": (2, 2),
+    "n": 0,
     "use_causal_mask": 1,
     "sliding_window": 0,
     "return_attention_scores": "yes",
@@ -293,6 +339,7 @@ def connect(layer):
     if isinstance(layer, layers.InputLayer):
         return rekur.Model(layer.tensor, layers.LSTM(3)(layer.tensor), seed=1)
     entrance = rekur.Input((5,), dtype="int32") if layer.input_dtype == "int32" else rekur.Input((5, 4))
+    entrance = rekur.Input((4,)) if layer.type == "RepeatVector" else entrance
     joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide, layers.Dot)
     joins += (layers.Maximum, layers.Minimum, layers.Average)
     attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)
@@ -306,7 +353,8 @@ def test_every_layer_and_every_parameter_is_tried_below():
     assert set(EXAMPLES) == set(TYPES)
     for kind, (_, changes) in EXAMPLES.items():
         if kind != "Input":
-            one_value = {"axis"} if kind.endswith("Normalization") or kind == "Softmax" else set()
+            with_axis = kind.endswith("Normalization") or kind == "Softmax"
+            one_value = {"data_format", *(["axis"] if with_axis else [])}
             # Of a projection, which goes with no option that reads h; test_layer_options.py.
             apart = {"projection_initializer", *(["projection_size"] if kind == "GRU" else [])}
             assert set(changes) == parameters_of(TYPES[kind]) - one_value - apart

@@ -182,6 +182,8 @@ std::vector<Case> cases() {
        R"("type": "Step", "index": -1)",
        R"("type": "Slice", "start": 2)",
        R"("type": "SelectiveSSM", "state_size": 5)",
+       R"("type": "Conv1D", "filters": 33, "kernel_size": 3, "padding": "causal", "dilation_rate": 2, "activation": "softmax")",
+       R"("type": "DepthwiseConv1D", "kernel_size": 4, "padding": "causal", "depth_multiplier": 2)",
        R"("type": "PositionEmbedding", "sequence_length": 100)",
        R"("type": "SinePositionEncoding")",
        R"("type": "RotaryEmbedding")"})

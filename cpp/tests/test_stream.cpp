@@ -189,6 +189,16 @@ TEST_CASE("stream: what cannot go one step at a time is refused, with the layer 
                             layer("MultiHeadAttention", "m", R"("x", "z")", R"("num_heads": 2, "key_dim": 2)"),
                         R"("x", "z")", R"("m")")),
            "MultiHeadAttention 'm': cannot go one step at a time: its values are another sequence than its queries");
+  for (const auto& [type, options, reason] : std::vector<std::tuple<std::string, std::string, std::string>>{
+           {"Conv1D", R"("filters": 2, "kernel_size": 3)", "its first step needs 3 of its input; padding=\"causal\""},
+           {"Conv1D", R"("filters": 2, "kernel_size": 3, "padding": "same")", "steps that are still to come count"},
+           {"Conv1D", R"("filters": 2, "kernel_size": 3, "padding": "causal", "strides": 2)", "2 steps of its input for one"},
+           {"Conv1DTranspose", R"("filters": 2, "kernel_size": 3)", "a step of its input is several of its output"},
+           {"MaxPooling1D", R"("pool_size": 3)", "3 steps of its input for one"},
+           {"GlobalMaxPooling1D", "", "it is of all steps"},
+           {"UpSampling1D", "", "other steps than its input"},
+           {"Reshape", R"("target_shape": [-1, 1])", "it needs all steps"}})
+    contains(refusal(with_layer(layer(type, "a", R"("x")", options), "a")), reason);
   // What nothing depends on is not looked at.
   CHECK(refusal(with_layer(
             layer("LSTM", "l", R"("x")", R"("units": 2, "reverse": true)") + ", " + layer("Dense", "d", R"("x")", R"("units": 2)"),

@@ -341,3 +341,17 @@ TEST_CASE("stream: random graphs") {
     check_steps(model, 4);
   }
 }
+
+TEST_CASE("stream: causal convolutions keep the steps before") {
+  for (const std::string options :
+       {R"("filters": 5, "kernel_size": 3, "padding": "causal", "dilation_rate": 2)",
+        R"("filters": 14, "kernel_size": 3, "padding": "causal", "groups": 7, "activation": "tanh")",
+        R"("filters": 33, "kernel_size": 2, "padding": "causal", "use_bias": false)",
+        R"("filters": 5, "kernel_size": 1, "activation": "softmax")", R"("filters": 3, "kernel_size": 1, "padding": "same")"})
+    check_stream(between(layer("Conv1D", "y", R"("x")", options), "y"));
+  check_stream(
+      between(layer("DepthwiseConv1D", "y", R"("x")", R"("kernel_size": 4, "padding": "causal", "depth_multiplier": 3)"), "y"));
+  check_stream(between(layer("Conv1D", "c", R"("x")", R"("filters": 4, "kernel_size": 3, "padding": "causal")") + ", " +
+                           layer("LSTM", "y", R"("c")", R"("units": 3)"),
+                       "y"));
+}

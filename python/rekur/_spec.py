@@ -29,8 +29,8 @@ def check_name(name: object, what: str) -> str:
 
 
 def snake_case(name: str) -> str:
-    """``SimpleRNN`` → ``simple_rnn``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """``SimpleRNN`` → ``simple_rnn``, ``Conv1DTranspose`` → ``conv1d_transpose``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def unique_name(base: str, taken: Mapping[str, object]) -> str:

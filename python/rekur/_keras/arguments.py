@@ -133,6 +133,10 @@ _LAYERS: dict[str, Table] = {
         **_penalties("gamma", "beta"),
         "rms_scaling": Foreign(_values(False), "normalisation by the root mean square is not here yet"),
     },
+    "Conv1D": _penalties("kernel", "bias"),
+    "Conv1DTranspose": _penalties("kernel", "bias"),
+    "DepthwiseConv1D": _penalties("depthwise", "bias"),
+    "SeparableConv1D": _penalties("depthwise", "pointwise", "bias"),
     "Attention": {"seed": _SEED},
     "AdditiveAttention": {"seed": _SEED},
     "MultiHeadAttention": {

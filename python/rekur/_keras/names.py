@@ -25,15 +25,6 @@ _MEAN = "a function of (y_true, y_pred) that returns one value a row is a metric
 _LAYERS: dict[str, str] = {
     "GroupNormalization": "LayerNormalization comes near",
     "Normalization": "Rescaling(scale=1 / deviation, offset=-mean / deviation) does the same with NumPy's mean and std",
-    "Flatten": "a recurrent layer with return_sequences=False, or Step, gives one vector a row; arrays are reshaped "
-    "with NumPy",
-    "Reshape": _NUMPY,
-    "Permute": _NUMPY,
-    "Cropping1D": "Step takes one step, Slice some features; otherwise cut the arrays",
-    "ZeroPadding1D": _NUMPY,
-    "UpSampling1D": _NUMPY,
-    "RepeatVector": "a decoder takes the encoder's last states as initial_state= and an input sequence, its targets "
-    "one step earlier or zeros",
     "ThresholdedReLU": "Activation(rekur.activations.ThresholdedReLU(alpha)), Keras's theta",
     "CuDNNLSTM": "LSTM",
     "CuDNNGRU": "GRU",
@@ -52,22 +43,20 @@ _LAYERS: dict[str, str] = {
     "serialize": "a model's description is model.spec",
     "deserialize": "rekur.Model.from_spec makes a model of its spec",
     **_plain(
-        """AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D
-        AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast
-        AveragePooling1D AveragePooling2D AveragePooling3D AvgPool1D AvgPool2D AvgPool3D CenterCrop
-        ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D
-        Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Convolution1D Convolution1DTranspose Convolution2D
-        Convolution2DTranspose Convolution3D Convolution3DTranspose Cropping2D Cropping3D CutMix DepthwiseConv1D
-        DepthwiseConv2D Equalization FlaxLayer GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D
-        GlobalAvgPool1D GlobalAvgPool2D GlobalAvgPool3D GlobalMaxPool1D GlobalMaxPool2D GlobalMaxPool3D
-        GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D JaxLayer MaxNumBoundingBoxes
-        MaxPool1D MaxPool2D MaxPool3D MaxPooling1D MaxPooling2D MaxPooling3D MixUp
-        Pipeline RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop
-        RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue RandomInvert
-        RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear
-        RandomTranslation RandomZoom Resizing SeparableConv1D SeparableConv2D SeparableConvolution1D
-        SeparableConvolution2D Solarization SpatialDropout2D SpatialDropout3D SpectralNormalization TFSMLayer
-        TorchModuleWrapper UpSampling2D UpSampling3D Wrapper ZeroPadding2D ZeroPadding3D"""
+        """AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D
+        AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast AveragePooling2D AveragePooling3D
+        AvgPool2D AvgPool3D CenterCrop ContrastLimitedAdaptiveHistogramEqualization Conv2D Conv2DTranspose
+        Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Convolution2D Convolution2DTranspose
+        Convolution3D Convolution3DTranspose Cropping2D Cropping3D CutMix DepthwiseConv2D Equalization
+        FlaxLayer GlobalAveragePooling2D GlobalAveragePooling3D GlobalAvgPool2D GlobalAvgPool3D
+        GlobalMaxPool2D GlobalMaxPool3D GlobalMaxPooling2D GlobalMaxPooling3D JaxLayer MaxNumBoundingBoxes
+        MaxPool2D MaxPool3D MaxPooling2D MaxPooling3D MixUp Pipeline RandAugment RandomBrightness
+        RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop RandomElasticTransform
+        RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue RandomInvert RandomPerspective
+        RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear RandomTranslation
+        RandomZoom Resizing SeparableConv2D SeparableConvolution2D Solarization SpatialDropout2D
+        SpatialDropout3D SpectralNormalization TFSMLayer TorchModuleWrapper UpSampling2D UpSampling3D
+        Wrapper ZeroPadding2D ZeroPadding3D"""
     ),
 }
 

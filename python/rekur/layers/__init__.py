@@ -6,6 +6,7 @@ from rekur._own import no_attribute
 from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
 from rekur.layers.base import Input, InputLayer, Layer, SymbolicTensor
 from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
+from rekur.layers.convolution import Conv1D, Conv1DTranspose, DepthwiseConv1D, SeparableConv1D
 from rekur.layers.core import (
     Activation,
     Add,
@@ -41,12 +42,23 @@ from rekur.layers.noise import (
 )
 from rekur.layers.normalizing import BatchNormalization, RMSNormalization
 from rekur.layers.pointwise import Lambda
+from rekur.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
 from rekur.layers.rectifiers import ELU, Identity, LeakyReLU, PReLU, ReLU, Softmax, UnitNormalization
 from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
+from rekur.layers.reshaping import Cropping1D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, ZeroPadding1D
 from rekur.layers.rnn import RNN
 from rekur.layers.selective import SelectiveSSM
+
+# Keras's other names.
+Convolution1D = Conv1D
+Convolution1DTranspose = Conv1DTranspose
+SeparableConvolution1D = SeparableConv1D
+MaxPool1D = MaxPooling1D
+AvgPool1D = AveragePooling1D
+GlobalMaxPool1D = GlobalMaxPooling1D
+GlobalAvgPool1D = GlobalAveragePooling1D
 
 __all__ = [
     "ELU",
@@ -62,20 +74,33 @@ __all__ = [
     "AlphaDropout",
     "Attention",
     "Average",
+    "AveragePooling1D",
+    "AvgPool1D",
     "BatchNormalization",
     "Bidirectional",
     "Concatenate",
+    "Conv1D",
+    "Conv1DTranspose",
+    "Convolution1D",
+    "Convolution1DTranspose",
+    "Cropping1D",
     "Dense",
+    "DepthwiseConv1D",
     "Divide",
     "Dot",
     "Dropout",
     "Embedding",
+    "Flatten",
     "Flip",
     "FoldTime",
     "GRUCell",
     "GatedLinearAttention",
     "GaussianDropout",
     "GaussianNoise",
+    "GlobalAveragePooling1D",
+    "GlobalAvgPool1D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPooling1D",
     "GroupQueryAttention",
     "Identity",
     "Input",
@@ -86,17 +111,24 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "Masking",
+    "MaxPool1D",
+    "MaxPooling1D",
     "Maximum",
     "Minimum",
     "MultiHeadAttention",
     "Multiply",
     "PReLU",
+    "Permute",
     "PositionEmbedding",
     "RMSNormalization",
     "ReLU",
+    "RepeatVector",
     "Rescaling",
+    "Reshape",
     "RotaryEmbedding",
     "SelectiveSSM",
+    "SeparableConv1D",
+    "SeparableConvolution1D",
     "SimpleRNN",
     "SimpleRNNCell",
     "SinePositionEncoding",
@@ -110,6 +142,8 @@ __all__ = [
     "TimeDistributed",
     "UnfoldTime",
     "UnitNormalization",
+    "UpSampling1D",
+    "ZeroPadding1D",
     "add",
     "average",
     "concatenate",
@@ -130,6 +164,9 @@ TYPES: dict[str, type[Layer]] = {
         PositionEmbedding, SinePositionEncoding, RotaryEmbedding,
         Dense, Activation, Dropout, Embedding, Masking, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
         FoldTime, UnfoldTime,
+        Conv1D, DepthwiseConv1D, SeparableConv1D, Conv1DTranspose,
+        MaxPooling1D, AveragePooling1D, GlobalMaxPooling1D, GlobalAveragePooling1D,
+        UpSampling1D, Cropping1D, ZeroPadding1D, Flatten, Reshape, Permute, RepeatVector,
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
