@@ -8,8 +8,8 @@ standard deviations, as in Keras.
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur._own import check_options, no_attribute, refuse_methods
-from rekur._settings import Value
-from rekur._validate import real
+from rekur._settings import Value, refuse_base
+from rekur._validate import as_numeric, integer, real
 
 
 class Initializer(Value):
@@ -20,9 +20,13 @@ class Initializer(Value):
     def __init__(self, **options: Any) -> None:
         self._begin(options)
 
-    def _begin(self, options: dict[str, Any], **parameters: float) -> None:
+    def _begin(self, options: dict[str, Any], **parameters: Any) -> None:
+        refuse_base(self)
+        drawn = self.name not in ("zeros", "ones", "constant", "identity", "log_range", "legendre")
+        seed = options.pop("seed", None) if drawn else None
         check_options("initializer", type(self), options)
-        super().__init__(**{key: real(value, f"{self.name}: {key}") for key, value in parameters.items()})
+        found = {k: v if isinstance(v, str) else real(v, f"{self.name}: {k}") for k, v in parameters.items()}
+        super().__init__(**found, **({} if seed is None else {"seed": _seed(seed, self.name)}))
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -32,7 +36,12 @@ class Initializer(Value):
         return {"name": self.name, **self.parameters} if self.parameters else self.name
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v:g}' for k, v in self.parameters.items())})"
+        given = (f"{k}={v!r}" if isinstance(v, str) else f"{k}={v:g}" for k, v in self.parameters.items())
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+def _seed(value: Any, name: str) -> int:
+    return integer(value, f"{name}: seed", 0)
 
 
 class Zeros(Initializer):
@@ -48,11 +57,14 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """All ``value``."""
+    """All ``value``; or an array, for the table of an Embedding."""
 
     name = "constant"
+    _array: Any = None
 
-    def __init__(self, value: float = 0.0, **options: Any) -> None:
+    def __init__(self, value: Any = 0.0, **options: Any) -> None:
+        if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:
+            self._array, value = as_numeric(value, "constant: value"), 0.0
         self._begin(options, value=value)
 
 
@@ -75,6 +87,58 @@ class RandomNormal(Initializer):
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, **options: Any) -> None:
         real(stddev, "normal: stddev", 0)
         self._begin(options, mean=mean, stddev=stddev)
+
+
+class TruncatedNormal(Initializer):
+    """Normal with this mean and standard deviation, what lies beyond two of them drawn again."""
+
+    name = "truncated_normal"
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, **options: Any) -> None:
+        real(stddev, "truncated_normal: stddev", 0)
+        self._begin(options, mean=mean, stddev=stddev)
+
+
+class VarianceScaling(Initializer):
+    """Of variance ``scale`` / fan: that of the inputs, of the outputs or their mean.
+
+    Parameters
+    ----------
+    scale : float
+        Above 0.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+    distribution : {"truncated_normal", "untruncated_normal", "uniform"}
+    """
+
+    name = "variance_scaling"
+
+    def __init__(
+        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", **options: Any
+    ) -> None:
+        if not real(scale, "variance_scaling: scale") > 0:
+            raise ValueError(f"variance_scaling: scale must be above 0, got {scale!r}")
+        _one_of("mode", mode, _MODES)
+        distribution = "truncated_normal" if distribution == "normal" else distribution
+        _one_of("distribution", distribution, _DISTRIBUTIONS)
+        self._begin(options, scale=scale, mode=mode, distribution=distribution)
+
+
+_MODES = ("fan_in", "fan_out", "fan_avg")
+_DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+
+
+def _one_of(key: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"variance_scaling: {key} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+class Identity(Initializer):
+    """A matrix with ``gain`` on its diagonal, zeros beside it."""
+
+    name = "identity"
+
+    def __init__(self, gain: float = 1.0, **options: Any) -> None:
+        self._begin(options, gain=gain)
 
 
 class GlorotUniform(Initializer):
@@ -174,9 +238,9 @@ def _positive_range(name: str, minval: float, maxval: float) -> None:
 
 
 _CLASSES: tuple[type[Initializer], ...] = (
-    Zeros, Ones, Constant, RandomUniform, RandomNormal, GlorotUniform, GlorotNormal,
-    HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, RNNUniform, LogUniform, SoftplusLogUniform, LogRange,
-    Legendre,
+    Zeros, Ones, Constant, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling, Identity, GlorotUniform,
+    GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal, Orthogonal, RNNUniform, LogUniform,
+    SoftplusLogUniform, LogRange, Legendre,
 )  # fmt: skip
 _ALIASES = {
     "random_uniform": "uniform",
@@ -184,11 +248,14 @@ _ALIASES = {
     "zero": "zeros",
     "one": "ones",
     "OrthogonalInitializer": "orthogonal",
+    "IdentityInitializer": "identity",
     **{c.__name__: c.name for c in _CLASSES},
 }
 NAMES = tuple(c.name for c in _CLASSES)
 _PARAMETERS = {
     "constant": ("value",), "uniform": ("low", "high"), "normal": ("mean", "stddev"), "orthogonal": ("gain",),
+    "truncated_normal": ("mean", "stddev"), "variance_scaling": ("scale", "mode", "distribution"),
+    "identity": ("gain",),
     "log_uniform": ("low", "high"), "softplus_log_uniform": ("low", "high"), "legendre": ("theta",),
 }  # fmt: skip
 
@@ -198,6 +265,11 @@ def to_spec(initializer: object, what: str, unit_forget: bool = False) -> str | 
     if isinstance(initializer, type) and issubclass(initializer, Initializer):
         initializer = initializer()
     if isinstance(initializer, Initializer):
+        if getattr(initializer, "_array", None) is not None:
+            raise ValueError(
+                f"{what}: an array as initialiser is for the table of an Embedding; elsewhere call set_weights once "
+                "the layer is part of a model"
+            )
         return initializer.to_spec()
     name = initializer.get("name") if isinstance(initializer, dict) else initializer
     if not isinstance(name, str):
@@ -213,6 +285,11 @@ def to_spec(initializer: object, what: str, unit_forget: bool = False) -> str | 
     for key, value in given.items():
         if name == "unit_forget" and key == "others":
             spec[key] = to_spec(value, f"{what}: others")
+        elif key == "seed":
+            spec[key] = _seed(value, what)
+        elif name == "variance_scaling" and key in ("mode", "distribution"):
+            _one_of(key, value, _MODES if key == "mode" else _DISTRIBUTIONS)
+            spec[key] = value
         elif key in _PARAMETERS.get(name, ()):
             spec[key] = real(value, f"{what}: {name}'s {key}")
         else:

@@ -22,11 +22,27 @@ namespace {
 constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
 constexpr std::uint64_t kNextDraw = std::uint64_t{1} << 32;  // between the steps of two draws into one parameter
 
-constexpr std::array<std::string_view, 18> kNames = {"zeros",       "ones",           "constant",      "uniform",
-                                                     "normal",      "glorot_uniform", "glorot_normal", "he_uniform",
-                                                     "he_normal",   "lecun_uniform",  "lecun_normal",  "orthogonal",
-                                                     "rnn_uniform", "unit_forget",    "log_uniform",   "softplus_log_uniform",
-                                                     "log_range",   "legendre"};
+constexpr std::array<std::string_view, 21> kNames = {"truncated_normal",
+                                                     "variance_scaling",
+                                                     "identity",
+                                                     "zeros",
+                                                     "ones",
+                                                     "constant",
+                                                     "uniform",
+                                                     "normal",
+                                                     "glorot_uniform",
+                                                     "glorot_normal",
+                                                     "he_uniform",
+                                                     "he_normal",
+                                                     "lecun_uniform",
+                                                     "lecun_normal",
+                                                     "orthogonal",
+                                                     "rnn_uniform",
+                                                     "unit_forget",
+                                                     "log_uniform",
+                                                     "softplus_log_uniform",
+                                                     "log_range",
+                                                     "legendre"};
 
 enum class Kind {
   constant,
@@ -34,6 +50,7 @@ enum class Kind {
   normal,
   truncated_normal,
   orthogonal,
+  identity,
   unit_forget,
   log_uniform,
   softplus_log_uniform,
@@ -49,6 +66,7 @@ struct Plan {
   double a = 0;                         // value; low; mean; gain
   double b = 0;                         // high; stddev
   const json::Value* others = nullptr;  // unit_forget: what draws the other gates; null: zeros
+  Index seed = -1;                      // its own; -1: the model's
 };
 
 struct Fans {
@@ -106,6 +124,23 @@ Plan plan_of(std::string_view name, json::Reader& reader, const Shape& shape, In
   if (name == "lecun_uniform") return variance_scaling(true, 1, fans.in);
   if (name == "lecun_normal") return variance_scaling(false, 1, fans.in);
   if (name == "orthogonal") return {Kind::orthogonal, finite(reader, "gain", 1), 0};
+  if (name == "identity") return {Kind::identity, finite(reader, "gain", 1), 0};
+  if (name == "truncated_normal") {
+    const Plan plan{Kind::truncated_normal, finite(reader, "mean", 0), finite(reader, "stddev", 0.05)};
+    if (plan.b < 0) reader.refuse("stddev", "0 or more");
+    return plan;
+  }
+  if (name == "variance_scaling") {
+    const double scale = finite(reader, "scale", 1);
+    if (!(scale > 0)) reader.refuse("scale", "above 0");
+    const std::string mode = reader.string("mode", "fan_in"), distribution = reader.string("distribution", "truncated_normal");
+    if (mode != "fan_in" && mode != "fan_out" && mode != "fan_avg") reader.refuse("mode", "\"fan_in\", \"fan_out\" or \"fan_avg\"");
+    const double fan = mode == "fan_in" ? fans.in : mode == "fan_out" ? fans.out : (fans.in + fans.out) / 2;
+    if (distribution == "uniform") return variance_scaling(true, scale, fan);
+    if (distribution == "truncated_normal") return variance_scaling(false, scale, fan);
+    if (distribution == "untruncated_normal") return {Kind::normal, 0, std::sqrt(scale / std::max(fan, 1.0))};
+    reader.refuse("distribution", "\"truncated_normal\", \"untruncated_normal\" or \"uniform\"");
+  }
   if (name == "rnn_uniform") {
     const double bound = 1 / std::sqrt(std::max(static_cast<double>(units), 1.0));
     return {Kind::uniform, -bound, bound};
@@ -134,7 +169,11 @@ Plan plan_of(const json::Value& initializer, std::string_view context, const Sha
   const json::Value named(json::Object{{"name", initializer}});
   json::Reader reader(initializer.is_string() ? named : initializer, std::string(context));
   const std::string name = reader.string("name");
-  const Plan plan = plan_of(name, reader, shape, units);
+  Plan plan = plan_of(name, reader, shape, units);
+  if (reader.find("seed") != nullptr) {
+    plan.seed = reader.integer("seed");
+    if (plan.seed < 0) reader.refuse("seed", "an integer >= 0");
+  }
   reader.finish();
   if (plan.others != nullptr && plan_of(*plan.others, compose("%: others", {context}), {}, units).kind == Kind::unit_forget) {
     reader.refuse("others", "another initializer than unit_forget");
@@ -211,6 +250,10 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
   }
   if (out.empty()) return;
   if (out.size() > Stream::kMaxIndex) throw_error("%: more than 2^34 elements to draw", {context});
+  if (plan.seed >= 0) {  // the same numbers whatever the model and the parameter
+    seed = static_cast<std::uint64_t>(plan.seed);
+    stream = 0;
+  }
   const Stream draws(seed, step, stream);
   switch (plan.kind) {
     case Kind::constant:
@@ -228,6 +271,13 @@ void draw(const json::Value& initializer, const Shape& shape, std::string_view c
     case Kind::orthogonal:
       fill_orthogonal(shape, plan.a, draws, out);
       break;
+    case Kind::identity: {
+      if (shape.size() != 2) throw_error("%: 'identity' is for a matrix, not for a parameter of shape %", {context, shape});
+      std::fill(out.begin(), out.end(), 0.0f);
+      for (Index i = 0; i < std::min(shape[0], shape[1]); ++i)
+        out[static_cast<std::size_t>(i * shape[1] + i)] = static_cast<float>(plan.a);
+      break;
+    }
     case Kind::log_uniform:
     case Kind::softplus_log_uniform: {
       const double low = std::log(plan.a), range = std::log(plan.b) - low;

@@ -197,9 +197,7 @@ _PROBABILITIES: Table = {
         _values(0), "smooth the targets: y * (1 - s) + s / classes, for binary_crossentropy y * (1 - s) + s / 2"
     ),
 }
-_DRAWN: Table = {"seed": _SEED}
 _FANS: Table = {
-    **_DRAWN,
     "input_axes": Foreign(_none, "the fans are those of the whole matrix"),
     "output_axes": Foreign(_none, "the fans are those of the whole matrix"),
 }
@@ -213,10 +211,6 @@ _CLASSES: dict[str, Table] = {
         **_AXIS,
         "ignore_class": Foreign(_none, "give sample_weight= with zeros there: what has weight 0 is never read"),
     },
-    "RandomUniform": _DRAWN,
-    "RandomNormal": _DRAWN,
-    "Orthogonal": _DRAWN,
-    "RNNUniform": _DRAWN,
     **dict.fromkeys(("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"), _FANS),
 }
 

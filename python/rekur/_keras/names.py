@@ -61,12 +61,6 @@ _LAYERS: dict[str, str] = {
 }
 
 _INITIALIZERS: dict[str, str] = {
-    "TruncatedNormal": "glorot_normal, he_normal and lecun_normal are truncated at two standard deviations, "
-    "RandomNormal is not truncated",
-    "VarianceScaling": "he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal and lecun_uniform are its "
-    "usual cases",
-    "Identity": "layer.set_weights takes numpy.eye(n) once the layer is part of a model; 'orthogonal' comes near",
-    "IdentityInitializer": "layer.set_weights takes numpy.eye(n) once the layer is part of a model",
     **_plain("STFT STFTInitializer"),
 }
 

@@ -195,6 +195,8 @@ class Embedding(Layer):
     ) -> None:
         _as_input_shape("input_length", options)
         weights = options.pop("weights", None)
+        if getattr(embeddings_initializer, "_array", None) is not None:
+            weights, embeddings_initializer = [embeddings_initializer._array], "zeros"
         super().__init__(name, options)
         self.input_dim = input_dim
         self.output_dim = output_dim
