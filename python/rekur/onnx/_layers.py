@@ -17,11 +17,12 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._features import batch_normalization, dot, join_steps, joins_steps, prelu
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import matrix_layer
-from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._plan import CONVOLUTIONS, Layer, Plan, describe
 from rekur.onnx._position import position_embedding, rotary_embedding, sine_encoding
 from rekur.onnx._recurrent import bidirectional, recurrent
 from rekur.onnx._scan import bidirectional_rnn, rnn
 from rekur.onnx._selective import selective_ssm
+from rekur.onnx._windows import WINDOWS, convolution
 
 Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the running value, attributes)
 INT64 = 7  # onnx.TensorProto.INT64
@@ -89,6 +90,13 @@ def _dense(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> 
         bias = graph.weight(owner, f"{name}/bias", (units,))
         steps.append(("Add", [graph.initializer(f"{name}/bias", bias)], {}))
     return [_apply(graph, layer, x, units, steps, layer.get("activation", "linear"))]
+
+
+def _convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    given = layer.get("activation", "linear")
+    linear = given == "linear" or (not isinstance(given, str) and given["name"] == "linear")
+    sums = convolution(graph, plan, layer, inputs, layer["name"] if linear else f"{layer['name']}/sums")
+    return [sums if linear else _apply(graph, layer, sums, sums.features, [], given)]
 
 
 def _activation(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -261,6 +269,8 @@ LAYERS: dict[str, Rule] = {
     "AdditiveAttention": attention,
     "MultiHeadAttention": heads,
     "GroupQueryAttention": heads,
+    **dict.fromkeys(CONVOLUTIONS, _convolution),
+    **WINDOWS,
     "PositionEmbedding": position_embedding,
     "SinePositionEncoding": sine_encoding,
     "RotaryEmbedding": rotary_embedding,

@@ -62,8 +62,37 @@ def joins_steps(layer: Layer) -> bool:
     return bool(layer["type"] == "Concatenate" and layer.get("axis", -1) == 1)
 
 
+CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "Conv1DTranspose")
+CHANGE_STEPS = (
+    *CONVOLUTIONS, "MaxPooling1D", "AveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D"
+)  # fmt: skip
+OWN_STEPS = ("GlobalMaxPooling1D", "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute", "RepeatVector")
+
+
+def steps_after(layer: Layer, steps: int) -> int:
+    """The steps of the output for those of the input, of a layer that changes them; 0 where there are too few."""
+    kind, padding = layer["type"], layer.get("padding", "valid")
+    if kind == "UpSampling1D":
+        return steps * int(layer.get("size", 2))
+    if kind == "Cropping1D":
+        return max(steps - sum(layer["cropping"]), 0)
+    if kind == "ZeroPadding1D":
+        return steps + int(sum(padding))
+    taps = layer.get("kernel_size", layer.get("pool_size", 2))
+    stride = layer.get("strides") or (1 if kind in CONVOLUTIONS else taps)
+    span = (taps - 1) * layer.get("dilation_rate", 1) + 1
+    if kind == "Conv1DTranspose":
+        more = layer.get("output_padding")
+        if more is not None:
+            return int((steps - 1) * stride + (span % 2 if padding == "same" else span) + more)
+        return int(steps * stride + (0 if padding == "same" else max(span - stride, 0)))
+    return int(max((steps - (span if padding == "valid" else 1)) // stride + 1, 0))
+
+
 def keeps_time(layer: Layer) -> bool:
     """Whether outputs of a layer have the time axis of its inputs."""
+    if layer["type"] in (*CHANGE_STEPS, *OWN_STEPS):
+        return False
     if layer["type"] == "Step" or joins_steps(layer) or (layer["type"] == "Dot" and layer["axes"][0] == 1):
         return False
     core = recurrent_core(layer)
@@ -181,8 +210,29 @@ class Plan:
             count = sum(group in read for group in groups)
             label = self._free("lengths" if count == 1 else f"{members[0]}_lengths") if wired else None
             size = fixed.pop() if fixed else symbol
+            if source:
+                least[source] = self._least_steps(sources, source, least.get(source, 0))
             axes[source] = TimeAxis(tuple(members), size, label, least.get(source, 0), most.get(source))
         return axes
+
+    def _least_steps(self, sources: Mapping[Ref, str | None], source: str, least: int) -> int:
+        """Steps of an axis that leave every layer that changes them a step."""
+        changing = [layer for layer in self.live if layer["type"] in CHANGE_STEPS]
+
+        def enough(steps: int) -> bool:
+            found = {ref: steps for ref, root in sources.items() if root == source}
+            for layer in self.live:
+                name = layer["name"]
+                given = [found[ref] for text in layer.get("inputs", ()) if (ref := parse_ref(text)) in found]
+                if layer in changing and given:
+                    found[name, 0] = steps_after(layer, given[0])
+                    if found[name, 0] < 1:
+                        return False
+                elif given and keeps_time(layer):
+                    found.update({(name, k): given[0] for k in range(outputs_with_time(layer))})
+            return True
+
+        return next((steps for steps in range(max(least, 1), 1 << 16) if enough(steps)), least) if changing else least
 
     def _free(self, name: str) -> str:
         while name in self.layers:

@@ -1,0 +1,182 @@
+"""Layers that change the time axis: convolution, pooling, steps repeated, cut and added, other shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, TimeAxis, describe, steps_after
+
+_BEYOND = 2**31 - 1
+
+
+def _sequence(plan: Plan, layer: Layer, x: Tensor) -> TimeAxis:
+    """The time axis of a layer's input, where the layer can be said."""
+    if plan.streaming or plan.states:
+        how = "streaming" if plan.streaming else "states"
+        raise ExportError(
+            f"{how}=True: {describe(layer)}: it needs steps of other pieces than the one at hand; export the whole "
+            "model"
+        )
+    if x.axis is None or x.features is None or len(x.shape) != 3:
+        raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
+    if x.axis.lengths is not None:
+        raise ExportError(f"{describe(layer)}: a file cannot say yet how lengths follow; export without lengths=True")
+    return x.axis
+
+
+def _axis(layer: Layer, axis: TimeAxis) -> TimeAxis:
+    """The axis of its output."""
+    size = steps_after(layer, axis.size) if isinstance(axis.size, int) else f"{layer['name']}_time"
+    return TimeAxis((), size, None)
+
+
+def _by_channel(
+    graph: Graph,
+    plan: Plan,
+    layer: Layer,
+    x: Tensor,
+    features: int,
+    label: str,
+    op: str,
+    more: list[str],
+    **attributes: Any,
+) -> Tensor:
+    """An operator over (batch, features, time)."""
+    axis, name = _sequence(plan, layer, x), layer["name"]
+    turned = graph.once("Transpose", [graph.batch_major(x)], f"{x.label}/by_channel", perm=[0, 2, 1])
+    value = graph.emit(op, [turned, *more], f"{name}/by_channel_{op}", **attributes)
+    value = graph.emit("Transpose", [value], label, perm=[0, 2, 1])
+    return Tensor(label, features, _axis(layer, axis), batch_major=value)
+
+
+def _span(layer: Layer) -> int:
+    return int((layer["kernel_size"] - 1) * layer.get("dilation_rate", 1) + 1)
+
+
+def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor], label: str) -> Tensor:
+    """What the activation is of, called ``label``."""
+    (x,) = inputs
+    _sequence(plan, layer, x)
+    assert x.features is not None
+    owner, name, taps, kind = describe(layer), layer["name"], layer["kernel_size"], layer["type"]
+    stride, dilation, padding = layer.get("strides", 1), layer.get("dilation_rate", 1), layer.get("padding", "valid")
+    span = _span(layer)
+    attributes: dict[str, Any] = {"strides": [stride], "dilations": [dilation]}
+    if kind == "DepthwiseConv1D":
+        shape = (taps, x.features, layer.get("depth_multiplier", 1))
+        kernel = graph.weight(owner, f"{name}/kernel", shape).transpose(1, 2, 0).reshape(-1, 1, taps)
+        filters, attributes["group"] = len(kernel), x.features
+    elif kind == "Conv1DTranspose":
+        filters = layer["filters"]
+        kernel = graph.weight(owner, f"{name}/kernel", (taps, filters, x.features)).transpose(2, 1, 0)
+        more = layer.get("output_padding")
+        kept = stride + span - 2 if more is None else span + span % 2 - 2 + more
+        before = span - 1 - min((kept + 1) // 2, span - 1) if padding == "same" else 0
+        after = span - before - (steps_after(layer, 1) or 0)  # of one step: the same is cut of any number
+        attributes["pads"] = [before, max(after, 0)]
+        attributes["output_padding"] = [max(-after, 0)]
+    else:
+        filters, groups = layer["filters"], layer.get("groups", 1)
+        kernel = graph.weight(owner, f"{name}/kernel", (taps, x.features // groups, filters)).transpose(2, 1, 0)
+        attributes["group"] = groups
+    if kind != "Conv1DTranspose":
+        if padding == "causal":
+            attributes["pads"] = [span - 1, 0]
+        elif padding == "same" and stride == 1:
+            attributes["pads"] = [(span - 1) // 2, span // 2]
+        elif padding == "same":
+            attributes["auto_pad"] = "SAME_UPPER"
+    extra = [graph.initializer(f"{name}/kernel", kernel)]
+    if layer.get("use_bias", True):
+        extra.append(graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (filters,))))
+    op = "ConvTranspose" if kind == "Conv1DTranspose" else "Conv"
+    return _by_channel(graph, plan, layer, x, filters, label, op, extra, **attributes)
+
+
+def pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), size = inputs, layer.get("pool_size", 2)
+    assert x.features is not None
+    attributes: dict[str, Any] = {"kernel_shape": [size], "strides": [layer.get("strides") or size]}
+    if layer.get("padding", "valid") == "same":
+        attributes["auto_pad"] = "SAME_UPPER"
+    op = "MaxPool" if layer["type"] == "MaxPooling1D" else "AveragePool"
+    return [_by_channel(graph, plan, layer, x, x.features, layer["name"], op, [], **attributes)]
+
+
+def global_pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), name = inputs, layer["name"]
+    op = "GlobalMaxPool" if layer["type"] == "GlobalMaxPooling1D" else "GlobalAveragePool"
+    assert x.features is not None
+    if layer.get("keepdims", False):
+        whole = _by_channel(graph, plan, layer, x, x.features, name, op, [])
+        return [Tensor(name, x.features, TimeAxis((), 1, None), batch_major=whole.batch_major)]
+    _sequence(plan, layer, x)
+    turned = graph.once("Transpose", [graph.batch_major(x)], f"{x.label}/by_channel", perm=[0, 2, 1])
+    value = graph.emit(op, [turned], f"{name}/by_channel")
+    return [Tensor(name, x.features, batch_major=graph.emit("Squeeze", [value, graph.integers(2)], name))]
+
+
+def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), name = inputs, layer["name"]
+    axis, value = _sequence(plan, layer, x), graph.batch_major(x)
+    assert x.features is not None
+    if layer["type"] == "UpSampling1D":
+        value = graph.emit("Unsqueeze", [value, graph.integers(2)], f"{name}/steps")
+        value = graph.emit("Tile", [value, graph.integers(1, 1, layer.get("size", 2), 1)], f"{name}/repeated")
+        graph.emit("Reshape", [value, graph.integers(0, -1, x.features)], name)
+    elif layer["type"] == "Cropping1D":
+        before, after = layer["cropping"]
+        ends = graph.integers(-after if after else _BEYOND)
+        graph.emit("Slice", [value, graph.integers(before), ends, graph.integers(1)], name)
+    else:
+        before, after = layer["padding"]
+        graph.emit("Pad", [value, graph.integers(0, before, 0, 0, after, 0)], name)
+    return [Tensor(name, x.features, _axis(layer, axis), batch_major=name)]
+
+
+def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,), name, kind = inputs, layer["name"], layer["type"]
+    if x.axis is not None or len(x.shape) != 2:
+        _sequence(plan, layer, x)
+    elif plan.streaming or plan.states:
+        raise ExportError(f"{describe(layer)}: its shapes are those of whole sequences; export the whole model")
+    value, row = graph.batch_major(x), x.shape[1:]
+    assert x.features is not None
+    if kind == "RepeatVector":
+        steps = layer["n"]
+        value = graph.emit("Unsqueeze", [value, graph.integers(1)], f"{name}/step")
+        graph.emit("Tile", [value, graph.integers(1, steps, 1)], name)
+        return [Tensor(name, x.features, TimeAxis((), steps, None), batch_major=name)]
+    if kind == "Permute":
+        graph.emit("Transpose", [value], name, perm=[0, *layer["dims"]])
+        shape = [row[axis - 1] for axis in layer["dims"]]
+    else:
+        known = all(isinstance(size, int) for size in row)
+        count = int(np.prod([int(size) for size in row])) if known else None
+        shape = [count if count is not None else -1] if kind == "Flatten" else list(layer["target_shape"])
+        if -1 in shape:
+            place = shape.index(-1)
+            rest = int(np.prod([size for size in shape if size != -1]))
+            shape[place] = f"{name}_time" if count is None else count // rest
+        sizes = [-1 if isinstance(size, str) else size for size in shape]
+        graph.emit("Reshape", [value, graph.integers(0, *sizes)], name)
+    if len(shape) > 2:
+        raise ExportError(f"{describe(layer)}: a file holds (batch, features) and (batch, time, features), no {shape}")
+    if not isinstance(shape[-1], int):
+        raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of")
+    time = TimeAxis((), shape[0], None) if len(shape) == 2 else None
+    return [Tensor(name, shape[-1], time, batch_major=name)]
+
+
+Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
+WINDOWS: Mapping[str, Rule] = {
+    **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), pooling),
+    **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), global_pooling),
+    **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D"), resampling),
+    **dict.fromkeys(("Flatten", "Reshape", "Permute", "RepeatVector"), reshaping),
+}

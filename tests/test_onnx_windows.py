@@ -1,0 +1,58 @@
+"""ONNX export of layers that change the time axis: against the engine (verify) and the float64 reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rekur.onnx
+from harness import floats, input_layer
+from onnx_subject import Subject, assert_file_matches_reference
+from rekur import layers
+from rekur.onnx import ExportError
+from test_windows import CONVOLUTIONS, GLOBAL, MOVES, POOLINGS
+
+FIXED = ("Flatten", "Reshape", "Permute")
+SAID = [layer for layer in (*CONVOLUTIONS, *POOLINGS, *GLOBAL, *MOVES) if layer["type"] != "Reshape"]
+SAID += [{"type": "Reshape", "target_shape": [2, -1]}, {"type": "Reshape", "target_shape": [-1]}]
+
+
+def subject_of(layer: dict[str, Any]) -> Subject:
+    T = 6 if layer["type"] in FIXED else None
+    return Subject([input_layer("x", T, 4), {**layer, "name": "y", "inputs": ["x"]}], ["y"])
+
+
+@pytest.mark.parametrize("layer", SAID, ids=lambda v: "-".join(map(str, v.values())))
+@pytest.mark.parametrize("opset", [17, 21])
+def test_any_number_of_steps(layer: dict[str, Any], opset: int, tmp_path: Path, rng: np.random.Generator) -> None:
+    subject, path = subject_of(layer), tmp_path / "m.onnx"
+    report = rekur.onnx.export(subject, path, opset=opset)
+    assert report.largest_difference is not None and report.largest_difference <= 1e-4  # at ±50 too
+    for steps in (6,) if layer["type"] in FIXED else (6, 9, 16):
+        assert_file_matches_reference(path, subject, {"x": floats(rng, 3, steps, 4)})
+
+
+def test_a_whole_classifier_is_exported(tmp_path: Path) -> None:
+    x = rekur.Input((None, 4))
+    y = layers.MaxPooling1D(2)(layers.SeparableConv1D(6, 5, activation="relu")(x))
+    y = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(y)
+    y = layers.Dense(2)(layers.GlobalAveragePooling1D()(layers.Conv1D(4, 3, padding="causal", activation="softmax")(y)))
+    assert rekur.onnx.export(rekur.Model(x, y), tmp_path / "m.onnx").verification is not None
+
+
+def test_a_decoder_of_a_repeated_vector_is_exported(tmp_path: Path) -> None:
+    x = rekur.Input((None, 4))
+    y = layers.LSTM(5, return_sequences=True)(layers.RepeatVector(3)(layers.LSTM(4)(x)))
+    assert rekur.onnx.export(rekur.Model(x, layers.Dense(2)(y)), tmp_path / "m.onnx").verification is not None
+
+
+@pytest.mark.parametrize("options", [{"lengths": True}, {"streaming": True}, {"states": True}], ids=str)
+def test_what_cannot_be_said_yet_is_refused_by_name(options: dict[str, bool], tmp_path: Path) -> None:
+    x = rekur.Input((None, 4))
+    y = layers.Conv1D(3, 3, padding="causal", name="front")(layers.LSTM(4, return_sequences=True)(x))
+    with pytest.raises(ExportError, match="front"):
+        rekur.onnx.export(rekur.Model(x, y), tmp_path / "m.onnx", **options)
+    assert not (tmp_path / "m.onnx").exists()
