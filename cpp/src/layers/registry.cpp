@@ -29,8 +29,8 @@ constexpr Factory make_mlstm = make_gated_linear_attention, make_selective_ssm =
 std::unique_ptr<Layer> refuse_sequence(json::Reader& spec, const std::string&, const std::string&) {
   spec.fail("this rekur was built without layers around recurrence (REKUR_SEQUENCE=OFF)");
 }
-constexpr Factory make_masking = refuse_sequence, make_fold_time = refuse_sequence, make_unfold_time = refuse_sequence,
-                  make_attention = refuse_sequence, make_additive_attention = refuse_sequence,
+constexpr Factory make_flip = refuse_sequence, make_masking = refuse_sequence, make_fold_time = refuse_sequence,
+                  make_unfold_time = refuse_sequence, make_attention = refuse_sequence, make_additive_attention = refuse_sequence,
                   make_multi_head_attention = refuse_sequence, make_group_query_attention = refuse_sequence,
                   make_activity_regularization = refuse_sequence, make_batch_normalization = refuse_sequence,
                   make_dot = refuse_sequence, make_noise = refuse_sequence, make_prelu = refuse_sequence,
