@@ -418,3 +418,14 @@ def test_what_is_no_weights_no_spec_no_index_and_no_function_is_named():
     pair = np.empty(2, object)
     pair[:] = model.get_weights()
     model.set_weights(pair)
+
+
+def test_inputs_and_outputs_may_be_dicts():
+    a, b = Input((3,), name="a"), Input((3,), name="b")
+    model = Model({"a": a, "b": b}, {"sum": layers.Add()([a, b]), "own": Dense(1, name="own")(a)})
+    assert model.output_names == ["sum", "own"]
+    model.compile("sgd", {"sum": "mse", "own": "mae"})
+    data = {"a": np.ones((4, 3)), "b": np.zeros((4, 3))}
+    history = model.fit(data, {"sum": np.ones((4, 3)), "own": np.ones((4, 1))}, verbose=0)
+    assert {"sum_loss", "own_loss"} <= set(history.history)
+    assert model.predict(data)[0].tolist() == np.ones((4, 3)).tolist()

@@ -196,7 +196,7 @@ def test_errors_name_the_line_of_the_function() -> None:
         (lambda x: np.arctan(x), TypeError, "np.arctan is no operation"),
         (lambda x: np.add.reduce(x), TypeError, "np.add is no operation"),
         (lambda x: np.asarray(x), TypeError, "holds no array"),
-        (lambda x: x[:, 0], TypeError, "cannot be indexed.*Slice"),
+        (lambda x: x[:, 0], IndexError, "an index takes an axis away"),
         (lambda x: [v for v in x], TypeError, "cannot be unpacked"),
         (lambda x: len(x), TypeError, "no length"),
         (lambda x: None, TypeError, "must return a value"),
@@ -206,12 +206,11 @@ def test_errors_name_the_line_of_the_function() -> None:
         (lambda x: x.sigmoyd(), AttributeError, "did you mean 'sigmoid'"),
         (lambda x: x @ x, TypeError, "no matrix product: use a Dense layer"),
         (lambda x: ops.mean(x), ValueError, "axis=-1, got axis=None"),
-        (lambda x: ops.softmax(x, axis=1), ValueError, "axis=-1, got axis=1"),
-        (lambda x: x * np.ones(3), TypeError, "arrays cannot be constants"),
+        (lambda x: ops.softmax(x, axis=0), ValueError, "axis=-1, got axis=0"),
+        (lambda x: x * np.ones((2, 3)), TypeError, "arrays cannot be constants"),
         (lambda x: x * float("nan"), ValueError, "finite float32 number, got nan"),
         (lambda x: x * 1e39, ValueError, "finite float32 number"),
         (lambda x: x + "a", TypeError, "expected a symbol or a number, got str"),
-        (lambda x: [x := x * 1.5 + 1 for _ in range(300)][-1], ValueError, "more than 512 operations"),
     ],
 )
 def test_what_equations_cannot_say_is_refused_with_advice(

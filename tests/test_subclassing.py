@@ -492,3 +492,19 @@ def test_weights_that_are_used_otherwise_are_refused():
         layers.Dense(3).add_weight((3, 3))
     with pytest.raises(TypeError, match="add_weight has no argument 'regularizer' that asks for something"):
         Linear().add_weight((3, 3), regularizer="l2")
+
+
+def test_a_lambda_over_whole_tensors_is_the_layers_that_it_makes(tmp_path):
+    cases = {
+        "last": (lambda x: x[:, -1, :] * 2, X[:, -1] * 2),
+        "joined": (lambda x: ops.concatenate([x, -x], axis=-1), np.concatenate([X, -X], axis=-1)),
+        "long": (lambda x: [x := x * 0.5 + 1 for _ in range(300)][-1], np.full_like(X, 2)),
+        "a feature each": (lambda x: x * np.arange(6), X * np.arange(6)),
+    }
+    for function, expected in cases.values():
+        model = Sequential([Input((5, 6)), layers.Lambda(function, name="own")])
+        np.testing.assert_allclose(model.predict(X), expected, atol=1e-5)
+        model.save(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(rekur.load(tmp_path / "m.safetensors").predict(X), model.predict(X))
+    both = layers.Lambda(lambda pair: ops.concatenate(pair, axis=-1))
+    np.testing.assert_array_equal(both([X, X]), np.concatenate([X, X], axis=-1))

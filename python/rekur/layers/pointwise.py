@@ -42,6 +42,9 @@ class Lambda(Layer):
 
     Notes
     -----
+    A function that looks at more than a row (``x[:, -1, :]``, ``ops.concatenate``, ``ops.mean`` over time) is traced
+    over whole tensors instead, as the call of a layer of one's own is, and saved as the layers that it makes.
+
     Inputs ``(B, F)`` or ``(B, T, F)``; several of equal shapes, or some with one feature, which goes with every feature
     of the others. An output has the shape of the inputs, or one feature where a reduction gave it. Weights: none.
     Keras's ``output_shape`` is not needed: shapes follow from the equations.
@@ -75,12 +78,49 @@ class Lambda(Layer):
         return self._equations
 
     def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
-        self._trace(len(inputs) if isinstance(inputs, (list, tuple)) else None)
+        self._listed = len(inputs) if isinstance(inputs, (list, tuple)) else None
         return super().__call__(inputs, **options)
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
-        self._trace(None)
+        if self._parts is None:
+            self._trace_or_whole(inputs)
         return super()._connect(inputs)
+
+    def _trace_or_whole(self, inputs: list[SymbolicTensor]) -> None:
+        """Equations of a row where the function is that; else it is traced over whole tensors, into layers."""
+        try:
+            self._trace(self._listed)
+        except (TypeError, ValueError, AttributeError) as error:
+            if self.function is None:
+                raise
+            self._whole = True
+            try:
+                self._open_up(inputs)
+            except (TypeError, ValueError, AttributeError, IndexError, NotImplementedError) as other:
+                self._whole, self._parts = False, None
+                # What equations cannot say is the plainer message, unless the function speaks of whole tensors.
+                raise (error if not isinstance(other, (NotImplementedError, IndexError)) else other) from None
+
+    _listed: int | None = None  # how many inputs stand in a list; None, where one comes by itself
+    _whole = False  # whether the function is of whole tensors
+
+    def _is_composed(self) -> bool:
+        return self._whole
+
+    def _saved_as_graph(self) -> bool:
+        return self._whole
+
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        given = inputs[0] if self._listed is None else list(inputs)
+        assert self.function is not None
+        made = self.function(given, **dict(self.arguments))
+        outputs = list(made) if isinstance(made, (list, tuple)) else [made]
+        if not outputs:
+            raise TypeError(f"{self!r}: the function must return a value or several, got {made!r}")
+        for output in outputs:
+            if not isinstance(output, SymbolicTensor):
+                raise TypeError(f"{self!r}: the function must return what it made of its inputs, got {output!r}")
+        return outputs
 
     def _was_set(self, name: str) -> None:
         self._equations = None  # another function is recorded when the layer is called
@@ -104,7 +144,7 @@ class Lambda(Layer):
         self._equations = frozen(found)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+        state = {**super().__getstate__(), "_whole": False}
         if self._equations is not None:
             state["function"] = None  # what it recorded is all that the layer is; functions cannot always be pickled
         return state

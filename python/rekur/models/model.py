@@ -37,10 +37,10 @@ class Model(Structure):
 
     Parameters
     ----------
-    inputs : SymbolicTensor or list of them
+    inputs : SymbolicTensor, or a list or dict of them
         What :func:`rekur.Input` returned; data is given in this order, or by the inputs' names.
-    outputs : SymbolicTensor or list of them
-        What layers returned.
+    outputs : SymbolicTensor, or a list or dict of them
+        What layers returned. A dict's keys are the names of the outputs, for losses, metrics and targets.
     name : str
     seed : int, optional
         Of the initial weights, of dropout and of the order of the rows. Drawn from the generator of
@@ -93,6 +93,10 @@ class Model(Structure):
                 raise TypeError(f"Model: {what} is missing: rekur.Model(inputs, outputs) goes from one to the other")
         trainable = boolean(options.pop("trainable", True), "Model: trainable")
         self._call(name, "model", seed)
+        if isinstance(inputs, Mapping):
+            inputs = list(inputs.values())
+        if isinstance(outputs, Mapping):
+            outputs = [_named(tensor, key) for key, tensor in outputs.items()]
         self._inputs, self._cuts = cut(base.symbolic(inputs, "Model: inputs"))
         self._outputs = base.symbolic(flattened(outputs), "Model: outputs")
         self._graph, self._order = collect(self._inputs, self._outputs, self._cuts)
@@ -437,6 +441,15 @@ class Model(Structure):
         memo[id(self)] = twin
         twin.__setstate__(copy.deepcopy(self._state(), memo))
         return twin
+
+
+def _named(tensor: Any, name: str) -> Any:
+    """A tensor as an output of that name."""
+    if not isinstance(tensor, SymbolicTensor) or tensor.name == name:
+        return tensor
+    from rekur.layers.core import Activation
+
+    return Activation("linear", name=name)(tensor)
 
 
 def _as_model(state: dict[str, Any]) -> Model:
