@@ -215,7 +215,7 @@ def test_what_a_cell_cannot_say_is_refused() -> None:
         layers.RNN([layers.LSTMCell(4), layers.LSTM(4)])
     with pytest.raises(TypeError, match="expected a list of cells"):
         layers.StackedRNNCells([])
-    with pytest.raises(ValueError, match=r"RNN\(LSTMCell\(4\)\) goes through time"):
+    with pytest.raises(ValueError, match=r"on \(inputs, states\), or go through time with RNN\(LSTMCell\(4\)\)"):
         layers.LSTMCell(4)(Input((3,)))
     with pytest.raises(TypeError, match="did you mean 'return_state'"):
         layers.RNN(layers.LSTMCell(4), return_stat=True)
@@ -386,3 +386,23 @@ def test_streams_and_flipped_outputs(tmp_path: Path) -> None:
     back = rekur.onnx.load(tmp_path / "plain.onnx")
     for a, b in zip(outputs(model), outputs(back), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_cell_called_by_itself_takes_one_step() -> None:
+    cell, states = layers.LSTMCell(4), [Input((4,)), Input((4,))]
+    x = Input((5, 3))
+    carried = states
+    for t in range(5):
+        y, carried = cell(x[:, t], carried)
+    model = Model([x, *states], [y, *carried], seed=0)
+    whole = Model([x, *states], layers.LSTM(4, return_state=True)(x, initial_state=states))
+    whole.set_weights(model.get_weights())
+    rng = np.random.default_rng(0)
+    data = [X, *(rng.normal(size=(3, 4)).astype(np.float32) for _ in range(2))]
+    for a, b in zip(model.predict(data), whole.predict(data), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    alone = layers.GRUCell(2)
+    y, (h,) = alone(X[:, 0], alone.get_initial_state(batch_size=3))
+    np.testing.assert_array_equal(y, h)
+    with pytest.raises(ValueError, match="is the cell of"):
+        layers.RNN(cell)

@@ -116,6 +116,40 @@ class BuiltInCell(Layer):
         else:
             super().__setattr__(name, value)
 
+    _step: Recurrent | None = None  # the layer that takes a single step
+
+    def __call__(self, inputs: Any, states: Any = None, **options: Any) -> Any:
+        """One step, for loops of one's own.
+
+        Parameters
+        ----------
+        inputs : SymbolicTensor or array of shape (B, I)
+        states : list of them, each (B, H)
+            As ``get_initial_state`` gives them.
+
+        Returns
+        -------
+        (output, list of the new states)
+
+        Raises
+        ------
+        ValueError
+            If a layer has the cell already, whose weights are that layer's, or the shapes do not fit.
+        """
+        self._check_call(options)
+        if states is None:
+            raise ValueError(
+                f"{self!r} is a step of a recurrent layer: call it on (inputs, states), or go through time with "
+                f"RNN({self.type}({self._layer.units}))"
+            )
+        from rekur.layers import RepeatVector
+
+        if self._step is None:
+            self._claim(self)
+            self._step = self._whole(None, {"return_state": True})
+        made = self._step(RepeatVector(1)(inputs), initial_state=states)
+        return made[0], list(made[1:])
+
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         raise ValueError(
             f"{self!r} is a step of a recurrent layer, not a layer: RNN({self.type}({self._layer.units})) goes through "
