@@ -406,3 +406,21 @@ def test_a_cell_called_by_itself_takes_one_step() -> None:
     np.testing.assert_array_equal(y, h)
     with pytest.raises(ValueError, match="is the cell of"):
         layers.RNN(cell)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda L, **o: L.LSTM(4, return_state=True, **o),
+        lambda L, **o: L.RNN(cells.janet, 4, **o),
+        lambda L, **o: L.RNN([L.LSTMCell(4), L.GRUCell(5)], return_state=True, **o),
+    ],
+    ids=["lstm", "program", "stack"],
+)
+@pytest.mark.parametrize("sequences", [False, True])
+def test_outputs_of_go_backwards_are_those_of_the_turned_sequence(make: Any, sequences: bool) -> None:
+    plain = model_of(lambda L: make(L, return_sequences=sequences), seed=1)
+    backwards = model_of(lambda L: make(L, return_sequences=sequences, go_backwards=True), seed=2)
+    backwards.set_weights(plain.get_weights())
+    for a, b in zip(outputs(backwards), outputs(plain, np.ascontiguousarray(X[:, ::-1])), strict=True):
+        np.testing.assert_array_equal(a, b)
