@@ -28,7 +28,7 @@ std::string infer_error(const std::string& json, const std::vector<TensorInfo>& 
 
 TEST_CASE("layers: types are listed, sorted") {
   const std::vector<std::string> types = layer_types();
-  CHECK(types.size() == 25);
+  CHECK(types.size() > 40);
   CHECK(std::is_sorted(types.begin(), types.end()));
   CHECK(std::find(types.begin(), types.end(), "Bidirectional") != types.end());
 }
@@ -90,7 +90,7 @@ TEST_CASE("layers: errors name the layer, what was expected and what came") {
   contains(infer_error(R"({"type": "Add", "name": "a"})", {x}), "expected at least 2 inputs, got 1");
   contains(infer_error(R"({"type": "Add", "name": "a"})", {x, info({-1, -1, 4})}),
            "expected inputs of equal shapes, got (None, None, 3) and (None, None, 4)");
-  contains(infer_error(R"({"type": "Concatenate", "name": "c", "axis": 1})", {x, x}), "axis must be the last one");
+  contains(infer_error(R"({"type": "Concatenate", "name": "c", "axis": 3})", {x, x}), "axis must be from 1 to");
   contains(infer_error(R"({"type": "Dropout", "name": "d", "rate": 1})", {x}), "'rate' must be");
   contains(infer_error(R"({"type": "Dropout", "name": "d", "rate": 0.9999999999})", {x}), "'rate' must be");
   contains(infer_error(R"({"type": "Embedding", "name": "e", "input_dim": 2147483647, "output_dim": 2147483647})",
@@ -155,7 +155,7 @@ TEST_CASE("layers: gradients of normalisation, scaling, slices and differences")
   for (
       const char* layer :
       {R"("type": "LayerNormalization")", R"("type": "LayerNormalization", "epsilon": 0.1, "center": false)",
-       R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")", R"("type": "BatchNormalization")",
+       R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")", R"("type": "PReLU", "shared_axes": [1])",
        R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["mean", 0], ["sin", 0], ["multiply", 1, 2]], "outputs": [3]})",
        R"("type": "Dense", "units": 4, "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["mean", 0],
        ["sin", 0], ["multiply", 1, 2]], "outputs": [3]}})",

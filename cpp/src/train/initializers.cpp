@@ -22,27 +22,12 @@ namespace {
 constexpr std::uint64_t kInitialStep = std::uint64_t{1} << 63;
 constexpr std::uint64_t kNextDraw = std::uint64_t{1} << 32;  // between the steps of two draws into one parameter
 
-constexpr std::array<std::string_view, 21> kNames = {"truncated_normal",
-                                                     "variance_scaling",
-                                                     "identity",
-                                                     "zeros",
-                                                     "ones",
-                                                     "constant",
-                                                     "uniform",
-                                                     "normal",
-                                                     "glorot_uniform",
-                                                     "glorot_normal",
-                                                     "he_uniform",
-                                                     "he_normal",
-                                                     "lecun_uniform",
-                                                     "lecun_normal",
-                                                     "orthogonal",
-                                                     "rnn_uniform",
-                                                     "unit_forget",
-                                                     "log_uniform",
-                                                     "softplus_log_uniform",
-                                                     "log_range",
-                                                     "legendre"};
+constexpr std::array<std::string_view, 21> kNames = {"zeros",       "ones",           "constant",         "uniform",
+                                                     "normal",      "glorot_uniform", "glorot_normal",    "he_uniform",
+                                                     "he_normal",   "lecun_uniform",  "lecun_normal",     "orthogonal",
+                                                     "rnn_uniform", "unit_forget",    "log_uniform",      "softplus_log_uniform",
+                                                     "log_range",   "legendre",       "truncated_normal", "variance_scaling",
+                                                     "identity"};
 
 enum class Kind {
   constant,
