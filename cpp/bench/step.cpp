@@ -1,11 +1,14 @@
 // The cost of a step: one row, one step a call with the states carried over (streaming), and a long sequence.
 //
-//   rekur_bench_step [--isa ISA] [--threads N] [--cell NAME]
+//   rekur_bench_step [--isa ISA] [--threads N] [--cell NAME] [--kind stream|model|engine|long]
 //
 // Nanoseconds a step. stream: Stream::step, the public interface for that. model: Model::predict, the public interface. engine:
 // recurrent::forward, without graph and spec. min and median are over rounds of many steps; worst is the longest of some thousand
 // single calls (of a stream: of a million), the clock's own time and the system's interruptions included. long: the engine over
 // T = 1000 in one call; what a call costs is long's distance from engine.
+//
+// Cells written as programs stand beside the compiled ones, as streams and models: the LSTM (whose equations are compiled into the
+// library) and UGRNN (interpreted), which has half of its products.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -33,7 +36,25 @@ struct Cell {
   std::size_t states;
 };
 
-constexpr Cell kCells[] = {{"LSTM", "lstm", 2}, {"GRU", "gru", 1}, {"SimpleRNN", "simple_rnn", 1}};
+constexpr Cell kCells[] = {
+    {"LSTM", "lstm", 2}, {"GRU", "gru", 1}, {"SimpleRNN", "simple_rnn", 1}, {"RNN-LSTM", nullptr, 2}, {"RNN-UGRNN", nullptr, 1}};
+
+// A layer's type and, of a program, its equations.
+std::string layer_of(const Cell& cell) {
+  const std::string name = cell.layer;
+  if (name == "RNN-LSTM")
+    return R"("RNN", "cell": {"name": "lstm", "states": ["h", "c"], "kernel": ["x.i", "x.f", "x.g", "x.o"],
+        "recurrent": [["h.i", "h"], ["h.f", "h"], ["h.g", "h"], ["h.o", "h"]], "equations": {
+        "inputs": ["x.i", "x.f", "x.g", "x.o", "h.i", "h.f", "h.g", "h.o", "h", "c"], "nodes": [["add", 0, 4], ["sigmoid", 10],
+        ["add", 1, 5], ["sigmoid", 12], ["add", 2, 6], ["tanh", 14], ["add", 3, 7], ["sigmoid", 16], ["multiply", 13, 9],
+        ["multiply", 11, 15], ["add", 18, 19], ["tanh", 20], ["multiply", 17, 21]], "outputs": [22, 20]}})";
+  if (name == "RNN-UGRNN")
+    return R"("RNN", "cell": {"name": "ugrnn", "states": ["h"], "kernel": ["x.g", "x.c"], "recurrent": [["h.g", "h"], ["h.c", "h"]],
+        "equations": {"inputs": ["x.g", "x.c", "h.g", "h.c", "h"], "nodes": [["add", 0, 2], ["sigmoid", 5], ["add", 1, 3],
+        ["tanh", 7], ["multiply", 6, 4], ["constant", 1.0], ["subtract", 10, 6], ["multiply", 11, 8], ["add", 9, 12]],
+        "outputs": [13]}})";
+  return '"' + name + '"';
+}
 
 struct Sizes {
   Index I, H;
@@ -82,7 +103,7 @@ Model make_model(const Cell& cell, const Sizes& s, bool states) {
     names += R"(, ")" + name + '"';
     outputs += (i == 0 ? R"("rnn:)" : R"(, "rnn:)") + std::to_string(i + 1) + '"';
   }
-  layers += std::string(R"(, {"type": ")") + cell.layer + R"(", "name": "rnn", "inputs": [)" + names + R"(], "units": )" + H +
+  layers += R"(, {"type": )" + layer_of(cell) + R"(, "name": "rnn", "inputs": [)" + names + R"(], "units": )" + H +
             (states ? R"(, "return_state": true})" : "}");
   if (!states) outputs = R"("rnn")";
   Model model(R"({"format": "rekur", "version": 1, "name": "step", "layers": [)" + layers + R"(], "inputs": [)" + names +
@@ -183,7 +204,7 @@ void time_long(const Cell& cell, const Sizes& s) {
 }
 
 void run(const std::vector<std::string>& arguments) {
-  std::string wanted;
+  std::string wanted, kind;
   set_num_threads(1);
   for (std::size_t i = 0; i < arguments.size(); i += 2) {
     const std::string& name = arguments[i];
@@ -194,20 +215,26 @@ void run(const std::vector<std::string>& arguments) {
       set_num_threads(std::atoi(arguments[i + 1].c_str()));
     else if (name == "--cell")
       wanted = arguments[i + 1];
+    else if (name == "--kind")
+      kind = arguments[i + 1];
     else
       throw std::invalid_argument("unknown option '" + name + "'");
   }
   if (!wanted.empty() && std::none_of(std::begin(kCells), std::end(kCells), [&](const Cell& c) { return wanted == c.layer; }))
-    throw std::invalid_argument("--cell is LSTM, GRU or SimpleRNN, not '" + wanted + "'");
+    throw std::invalid_argument("--cell is LSTM, GRU, SimpleRNN, RNN-LSTM or RNN-UGRNN, not '" + wanted + "'");
+  if (!kind.empty() && kind != "stream" && kind != "model" && kind != "engine" && kind != "long")
+    throw std::invalid_argument("--kind is stream, model, engine or long, not '" + kind + "'");
+  const auto asked = [&](const char* one) { return kind.empty() || kind == one; };
   std::printf("%s, threads %d, ns a step\n%-7s %-10s %4s %4s %9s %9s %9s\n", current_isa().c_str(), num_threads(), "", "cell", "I",
               "H", "min", "median", "worst");
   for (const Cell& cell : kCells) {
     if (!wanted.empty() && wanted != cell.layer) continue;
     for (const Sizes& sizes : kSizes) {
-      time_stream(cell, sizes);
-      time_model(cell, sizes);
-      time_engine(cell, sizes);
-      time_long(cell, sizes);
+      if (asked("stream")) time_stream(cell, sizes);
+      if (asked("model")) time_model(cell, sizes);
+      if (cell.name == nullptr) continue;
+      if (asked("engine")) time_engine(cell, sizes);
+      if (asked("long")) time_long(cell, sizes);
     }
   }
 }
