@@ -238,3 +238,14 @@ def test_misaligned_arrays_are_copied_by_the_face_and_refused_by_the_extension()
     core = _core.Model(json.dumps(model.spec))
     with pytest.raises(TypeError, match="misaligned float32 array"):
         core.predict([misaligned])
+
+
+def test_shapes_of_outputs_are_the_same_before_and_after_a_plan_for_them_is_kept() -> None:
+    x = Input((None, 3))
+    model = Model(x, layers.LSTM(4, return_sequences=True)(x), seed=1)
+    engine = model._engine()
+    for T in (1, 5, 1):
+        inputs = [np.zeros((2, T, 3), np.float32)]
+        assert engine.predict(inputs)[0].shape == (2, T, 4)
+        assert engine.forward(inputs)[0][0].shape == (2, T, 4)
+        assert engine.predict(inputs)[0].shape == (2, T, 4)

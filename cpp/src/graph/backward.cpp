@@ -163,7 +163,7 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
     }
     call.d_inputs.push_back(run.wanted_[tensor] ? gradient : nullptr);
   }
-  call.point(node, plan, run.values_, run.steps_);
+  call.point(i, node, plan, run.values_, run.steps_);
   layers::Context& c = call.context;
   c.d_outputs = call.d_outputs;
   c.d_inputs = call.d_inputs;

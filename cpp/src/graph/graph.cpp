@@ -39,16 +39,16 @@ std::vector<Shape> Graph::check(const Batch& batch) const {
   for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
     const TensorInfo& info = inputs()[i];
     const ConstView& given = batch.inputs[i];
-    const std::string where = compose("Input '%': ", {info.name});
-    if (given.dtype != info.dtype) throw_error("%expected %, got %", {where, name(info.dtype), name(given.dtype)});
+    const auto where = [&] { return compose("Input '%': ", {info.name}); };  // called where it is wanted alone
+    if (given.dtype != info.dtype) throw_error("%expected %, got %", {where(), name(info.dtype), name(given.dtype)});
     if (given.shape.size() != info.shape.size()) {
-      throw_error("%expected an array of shape %, got %", {where, info.shape, given.shape});
+      throw_error("%expected an array of shape %, got %", {where(), info.shape, given.shape});
     }
     if (!shapes.empty() && given.shape[0] != shapes[0][0]) {
       throw_error("%expected as many rows as input '%' has (%), got % (input shape %)",
-                  {where, inputs()[0].name, shapes[0][0], given.shape[0], given.shape});
+                  {where(), inputs()[0].name, shapes[0][0], given.shape[0], given.shape});
     }
-    if (given.data == nullptr && !is_empty(given.shape)) throw_error("%its data pointer is null", {where});
+    if (given.data == nullptr && !is_empty(given.shape)) throw_error("%its data pointer is null", {where()});
     shapes.push_back(given.shape);
   }
   return shapes;
@@ -94,8 +94,9 @@ void Graph::check_options(const RunOptions& options, const Plan& plan) const {
   if (!options.outputs.empty()) expect_count("output array", outputs().size(), options.outputs.size());
   if (!options.raw.empty()) expect_count("flag for raw outputs", outputs().size(), options.raw.size());
   for (std::size_t k = 0; k < options.outputs.size(); ++k) {
-    expect_view(compose("output '%'", {outputs()[k].name}), options.outputs[k],
-                plan.tensors[static_cast<std::size_t>(topology_.outputs[k])].shape);
+    const Shape& expected = plan.tensors[static_cast<std::size_t>(topology_.outputs[k])].shape;
+    if (options.outputs[k].data != nullptr && options.outputs[k].shape == expected) continue;
+    expect_view(compose("output '%'", {outputs()[k].name}), options.outputs[k], expected);
   }
 #if REKUR_TRAINING
   for (std::size_t k = 0; k < options.raw.size(); ++k) {
@@ -104,6 +105,16 @@ void Graph::check_options(const RunOptions& options, const Plan& plan) const {
     }
   }
 #endif
+}
+
+// What Model::predict is about to ask for, too: shapes that a plan has been made for are not inferred again.
+std::shared_ptr<const Plan> Graph::any_plan(const std::vector<Shape>& inputs) const {
+  {
+    const std::lock_guard lock(plans_mutex_);
+    for (const std::shared_ptr<const Plan>& plan : plans_)
+      if (plan->input_shapes == inputs) return plan;
+  }
+  return make_plan(topology_, inputs, false, false);
 }
 
 std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool training) const {
@@ -134,7 +145,7 @@ std::vector<Shape> Graph::output_shapes(const std::vector<Shape>& shapes) const 
       throw_error("Input '%': expected a shape with the same batch size as the others, got %", {inputs()[i].name, shapes[i]});
     }
   }
-  const std::shared_ptr<const Plan> plan = make_plan(topology_, shapes, false, false);
+  const std::shared_ptr<const Plan> plan = any_plan(shapes);
   std::vector<Shape> result;
   for (const int tensor : topology_.outputs) result.push_back(plan->tensors[static_cast<std::size_t>(tensor)].shape);
   return result;

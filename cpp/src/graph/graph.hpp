@@ -179,6 +179,7 @@ class Graph {
   void lay_out_parameters(std::span<const SharedLayer> shared);
   void share(Node& node, const SharedLayer& with, std::size_t first_parameter);
   std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training) const;
+  std::shared_ptr<const Plan> any_plan(const std::vector<Shape>& inputs) const;  // for shapes alone
   std::vector<Shape> check(const Batch& batch) const;
   void begin_steps(const Batch& batch, Run& run) const;
   void check_options(const RunOptions& options, const Plan& plan) const;

@@ -80,6 +80,10 @@ class Layout {
     plan_.tape.assign(t_.nodes.size(), kNowhere);
     plan_.scratch.assign(t_.nodes.size(), kNowhere);
     plan_.gradient_apart.assign(t_.nodes.size(), kNowhere);
+    for (const Node& node : t_.nodes) {
+      std::vector<layers::TensorSpec>& inputs = plan_.inputs.emplace_back();
+      for (const int tensor : node.inputs) inputs.push_back(plan_.tensors[static_cast<std::size_t>(tensor)]);
+    }
     find_roots();
     find_stacks();
     find_last_readers();

@@ -20,8 +20,9 @@ struct Plan {
   bool training = false;
   std::uint64_t epoch = 0;  // of the instruction set: how wide its vectors are goes into the size of a tape
 
-  std::vector<layers::TensorSpec> tensors;  // every dimension known
-  std::vector<int> root;                    // tensor -> the tensor whose array it shares (mostly itself)
+  std::vector<layers::TensorSpec> tensors;              // every dimension known
+  std::vector<std::vector<layers::TensorSpec>> inputs;  // per node: what it is called with
+  std::vector<int> root;                                // tensor -> the tensor whose array it shares (mostly itself)
   // Offsets in the arena, in floats.
   std::vector<Index> value;            // per tensor
   std::vector<Index> gradient;         // per tensor; kNowhere for ids, model inputs and in inference

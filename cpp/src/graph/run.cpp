@@ -131,8 +131,10 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
     if (options.raw[k]) run.raw_[static_cast<std::size_t>(node)] = true;
   }
   run.values_.assign(t.tensors.size(), nullptr);
-  run.gradients_.assign(t.tensors.size(), nullptr);
-  run.output_gradients_.assign(t.outputs.size(), nullptr);
+  if (options.training) {
+    run.gradients_.assign(t.tensors.size(), nullptr);
+    run.output_gradients_.assign(t.outputs.size(), nullptr);
+  }
   for (std::size_t i = 0; i < t.inputs.size(); ++i) run.values_[static_cast<std::size_t>(t.inputs[i])] = batch.inputs[i].data;
   // In inference outputs are computed where the caller wants them; a tape must not depend on what the caller does there.
   for (std::size_t k = 0; k < options.outputs.size() && !options.training; ++k) {
@@ -151,7 +153,7 @@ void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const
   std::array<Call, layers::Layer::kMostStacked> calls;
   const auto point = [&](std::size_t i, Call& call) {
     const Node& node = topology_.nodes[i];
-    call.point(node, plan, run.values_, run.steps_);
+    call.point(i, node, plan, run.values_, run.steps_);
     layers::Context& c = call.context;
     c.weights = weights_of(node);
     c.tape = plan.tape[i] == kNowhere ? nullptr : run.arena_.data() + plan.tape[i];
