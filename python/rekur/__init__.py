@@ -32,10 +32,8 @@ from rekur._core import (
     set_isa,
     set_num_threads,
 )
-from rekur._export_cpp import CppReport, export_cpp
 from rekur._own import no_attribute
 from rekur._random import set_random_seed
-from rekur._readout import fit_readout
 from rekur.initializers import Initializer
 from rekur.layers import Input, InputLayer, Layer
 from rekur.layers import SymbolicTensor as KerasTensor
@@ -48,10 +46,18 @@ from rekur.optimizers import Optimizer
 if TYPE_CHECKING:
     from rekur import cells, data, debug, onnx, ops, preprocessing, utils
     from rekur._compile import compile_cells
+    from rekur._export_cpp import CppReport, export_cpp
+    from rekur._readout import fit_readout
 
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
 _LAZY = ("cells", "data", "debug", "onnx", "ops", "preprocessing", "utils")
+_FUNCTIONS = {
+    "compile_cells": "_compile",
+    "CppReport": "_export_cpp",
+    "export_cpp": "_export_cpp",
+    "fit_readout": "_readout",
+}
 
 __all__ = [
     "CppReport",
@@ -103,8 +109,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"rekur.{name}")
-    if name == "compile_cells":
-        return importlib.import_module("rekur._compile").compile_cells
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(f"rekur.{_FUNCTIONS[name]}"), name)
     no_attribute(__name__, "top", name)
 
 
