@@ -98,3 +98,75 @@ def test_nodes_that_are_not_what_the_note_says_are_refused(tmp_path: Path) -> No
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(LoadError, match="the product of two tensors"):
         rekur.onnx.load(tmp_path / "m.onnx")
+
+
+# The operator Attention, of any writer.
+
+HAS_ATTENTION = pytest.mark.skipif(onnx.defs.onnx_opset_version() < 23, reason="this onnx has no operator Attention")
+
+
+def operator_file(
+    path: Path, heads: int, groups: int, size: int, of_value: int, projected: bool, **attributes: Any
+) -> None:
+    """Products, the operator, a product; or the operator alone."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(5)
+    widths = {"q": heads * size, "k": groups * size, "v": groups * of_value}
+    inner = {n: 7 if projected else width for n, width in widths.items()}
+    nodes, constants, names = [], [], dict(zip(widths, widths, strict=True))
+
+    def product(x: str, rows: int, columns: int, out: str, bias: bool) -> None:
+        for name, shape in ((f"{out}_w", (rows, columns)), (f"{out}_b", (columns,))):
+            array = rng.standard_normal(shape).astype(np.float32)
+            constants.append(numpy_helper.from_array(array, name))
+        nodes.append(helper.make_node("MatMul", [x, f"{out}_w"], [f"{out}_p" if bias else out]))
+        if bias:
+            nodes.append(helper.make_node("Add", [f"{out}_p", f"{out}_b"], [out]))
+
+    for n, width in widths.items():
+        if projected:
+            names[n] = f"{n}_projected"
+            product(n, 7, width, names[n], n != "k")
+    counts = {"q_num_heads": heads, "kv_num_heads": groups}
+    nodes.append(helper.make_node("Attention", list(names.values()), ["o"], **counts, **attributes))
+    if projected:
+        product("o", heads * of_value, 7, "y", True)
+    values = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", "tq" if n == "q" else "tv", inner[n]]) for n in inner
+    ]
+    output = helper.make_tensor_value_info("y" if projected else "o", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", values, [output], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    onnx.save(model, path)
+
+
+@HAS_ATTENTION
+@pytest.mark.parametrize("projected", [False, True], ids=["alone", "projected"])
+@pytest.mark.parametrize("attributes", [{}, {"is_causal": 1}, {"scale": 0.3}], ids=str)
+@pytest.mark.parametrize(("heads", "groups", "of_value"), [(1, 1, 4), (2, 2, 3), (4, 2, 4)])
+def test_the_operator_attention_of_any_writer(
+    heads: int, groups: int, of_value: int, attributes: Any, projected: bool, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = tmp_path / "m.onnx"
+    operator_file(path, heads, groups, 4, of_value, projected, **attributes)
+    loaded = rekur.onnx.load(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    shapes = {i.name: i.shape[2] for i in session.get_inputs()}
+    feed = {n: floats(rng, 2, 5 if n == "q" else 6, width) for n, width in shapes.items()}
+    (expected,) = session.run(None, feed)
+    found = loaded.predict([feed[n] for n in loaded.spec["inputs"]])
+    assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+    kinds = [entry["type"] for entry in loaded.spec["layers"] if entry["type"] not in ("Input", "Activation")]
+    if projected:
+        assert kinds == ["GroupQueryAttention" if heads != groups else "MultiHeadAttention"]
+
+
+@HAS_ATTENTION
+@pytest.mark.parametrize(
+    ("attributes", "message"), [({"softcap": 2.0}, "capped"), ({"qk_matmul_output_mode": 1}, "stage")], ids=str
+)
+def test_what_the_operator_can_do_and_no_layer_can_is_refused(attributes: Any, message: str, tmp_path: Path) -> None:
+    operator_file(tmp_path / "m.onnx", 2, 2, 4, 4, False, **attributes)
+    with pytest.raises(LoadError, match=message):
+        rekur.onnx.load(tmp_path / "m.onnx")

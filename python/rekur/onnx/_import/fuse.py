@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rekur.onnx._import.attention import take_projections
 from rekur.onnx._import.graph import Graph, Layer
 from rekur.onnx._import.values import Tensor
 
@@ -44,6 +45,8 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> None:
             continue
         if layer.twin is not None:
             gone |= _directions(layer, uses)
+        elif layer.identities:
+            gone |= _projections(layer, uses)
         elif layer.type in ABSORBS:
             gone |= _absorb(layer, uses)
     graph.layers = _in_order([layer for layer in graph.layers if id(layer) not in gone])
@@ -92,6 +95,25 @@ def _absorb(layer: Layer, uses: Uses) -> set[int]:
         _take_over(layer, follower)
         gone.add(id(follower))
     return gone
+
+
+def _projections(layer: Layer, uses: Uses) -> set[int]:
+    """Dense layers around attention become its projections."""
+    before = [_linear(tensor.layer) if uses.sole(tensor) is layer else None for tensor in layer.inputs]
+    after, gone = uses.sole(layer.output), set[int]()
+    if after is not None and after.type == "Dense":
+        gone |= _absorb(after, uses)
+    after = _linear(after)
+    if not take_projections(layer, before, after):
+        return gone
+    if after is not None:
+        _take_over(layer, after)
+    return gone | {id(one) for one in (*before, after) if one is not None}
+
+
+def _linear(layer: Layer | None) -> Layer | None:
+    """A Dense layer without activation, or None."""
+    return layer if layer is not None and layer.type == "Dense" and "activation" not in layer.options else None
 
 
 def _take_over(layer: Layer, follower: Layer) -> None:

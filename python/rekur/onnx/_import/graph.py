@@ -30,6 +30,7 @@ class Layer:
     twin: Layer | None = None  # recurrent: the backward direction of the same node
     states: dict[str, Tensor] = field(default_factory=dict)  # recurrent: "h" and, for LSTM, "c"; RNN: scan.STATES
     side_lengths: list[str] = field(default_factory=list)  # attention: the lengths of each input; empty: none
+    identities: bool = False  # attention: its projections are, but for a factor, identities
     last: Tensor | None = None  # folded: the last output, where that is no state
     sequences: int = 1  # recurrent: how many inputs are, the first ones; the others are initial states
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._import import layout, norm, pick, rows
 from rekur.onnx._import.activations import ACTIVATIONS, activation, number
+from rekur.onnx._import.attention import attention
 from rekur.onnx._import.call import Call, describe, normal_axis
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.known import RULES as KNOWN
@@ -231,6 +232,7 @@ def _reads_model(rule: Callable[[Call], Value]) -> Callable[[Call], Value]:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("RNN", "LSTM", "GRU"), recurrent),
+    "Attention": attention,
     "Gemm": _gemm,
     "MatMul": _matmul,
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _binary),
