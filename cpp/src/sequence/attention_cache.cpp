@@ -16,23 +16,21 @@ Index room_for(Index window) { return attention_padded(window - 1, kAttentionKey
 }  // namespace
 
 AttentionCache::AttentionCache(Settings settings)
-    : s_(std::move(settings)), room_(room_for(s_.window)), kernels_(isa::table().attention) {}
+    : s_(std::move(settings)),
+      room_(room_for(s_.window)),
+      row_size_(kLine + element_count({s_.key_heads, room_, s_.dim + padded_value()})),
+      kernels_(isa::table().attention) {}
 
-// A row has the number of its next step, modulo the ring, and then the ring of each head.
-Index AttentionCache::row_size() const { return kLine + element_count({s_.key_heads, head_size()}); }
-
-Index AttentionCache::memory(Index batch) const {
-  return element_count({batch, row_size()}) + attention_padded(simd::attention_work(s_.dim), kLine);
-}
+Index AttentionCache::memory(Index batch) const { return element_count({batch, row_size_}) + work_size(); }
 
 std::vector<StreamState> AttentionCache::states(Index) const {
-  return {{"position", 1, row_size(), {0, 0}}, {"cache", row_size() - kLine, row_size(), {kLine, kLine}}};
+  return {{"position", 1, row_size_, {0, 0}}, {"cache", row_size_ - kLine, row_size_, {kLine, kLine}}};
 }
 
 void AttentionCache::step(Index batch, const float* q, const float* k, const float* v, float* out, float* memory) const noexcept {
-  float* const work = memory + batch * row_size();
+  float* const work = memory + batch * row_size_;
   for (Index row = 0; row < batch; ++row) {
-    float* const position = memory + row * row_size();
+    float* const position = memory + row * row_size_;
     // Whoever sets the state may have set anything.
     const Index at = *position >= 0 && *position < static_cast<float>(2 * room_) ? static_cast<Index>(*position) : 0;
     const Index begin = std::max<Index>(at + 1 - s_.window, 0), first = begin / kAttentionKeys * kAttentionKeys;

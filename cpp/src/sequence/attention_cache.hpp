@@ -20,6 +20,8 @@ class AttentionCache {
 
   // Floats of a stream's memory; throws Error where there are too many. Its beginning is the cache's.
   Index memory(Index batch) const;
+  // The same of a batch that there is memory for.
+  Index floats(Index batch) const noexcept { return batch * row_size_ + work_size(); }
   std::vector<StreamState> states(Index batch) const;
 
   // out = attention of q over the keys so far, of which k and v are the newest; rows of `batch`, heads side by side.
@@ -28,10 +30,11 @@ class AttentionCache {
  private:
   Index padded_value() const { return simd::attention_padded(s_.value_dim, 16); }
   Index head_size() const { return room_ * (s_.dim + padded_value()); }
-  Index row_size() const;
+  Index work_size() const { return simd::attention_padded(simd::attention_work(s_.dim), 16); }
 
   Settings s_;
-  Index room_;  // of the ring: whole blocks that a window can touch
+  Index room_;      // of the ring: whole blocks that a window can touch
+  Index row_size_;  // floats of a row: the number of its next step, modulo the ring, and then the ring of each head
   const simd::AttentionKernels& kernels_;
 };
 

@@ -86,7 +86,7 @@ class Op final : public StreamOp {
   std::vector<StreamState> states(Index batch) const override { return cache_.states(batch); }
 
   void step(const StreamCall& c, int) const noexcept override {
-    float* at = c.memory + aligned(cache_.memory(c.batch));
+    float* at = c.memory + aligned(cache_.floats(c.batch));
     const auto take = [&](Index floats) { return std::exchange(at, at + aligned(c.batch * floats)); };
     float* const q = take(projections_[kQuery].to);
     float* const k = take(projections_[kKey].to);
