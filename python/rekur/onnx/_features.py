@@ -58,6 +58,8 @@ def prelu(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
 
 
 def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    if plan.streaming:
+        raise ExportError(f"{describe(layer)}: streaming=True: a product of steps is none of a single step")
     first = inputs[0]
     name, axes = layer["name"], layer["axes"]
     values = [graph.batch_major(x) for x in inputs]
