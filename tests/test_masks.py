@@ -321,3 +321,53 @@ def test_keras_has_the_same_numbers(name, sequences, kind):
     ours = rekur.Sequential([L.Input((6, 3)), *build(L)])
     ours.set_weights(theirs.get_weights())
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), atol=2e-6)
+
+
+@pytest.mark.parametrize("given", ["mask", "resets", "both"])
+@pytest.mark.parametrize("cell", ["min_gru", "ind_rnn"])
+def test_gradients_of_a_batch_in_parts_are_those_of_its_rows(cell, given):
+    """Cells without a recurrent product go backward in parts of the batch, each with its rows' own steps."""
+    rng = np.random.default_rng(12)
+    x = rng.normal(size=(32, 40, 3)).astype(np.float32)
+    marks = {"mask": masks("holes", rng, 32, 40), "resets": rng.random((32, 40)) < 0.2}
+    marks = {key: value for key, value in marks.items() if given in (key, "both")}
+    layer = L.RNN(getattr(rekur.cells, cell), 5, return_sequences=True)
+    model = rekur.Sequential([L.Input((None, 3)), layer], seed=1)
+    r = rng.normal(size=(32, 40, 5)).astype(np.float32)
+    _, whole, (dx,) = model.gradients(x, r, **marks)
+    sums = {name: np.zeros(g.shape) for name, g in whole.items()}
+    for b in range(32):
+        row = slice(b, b + 1)
+        _, alone, (own,) = model.gradients(x[row], r[row], **{key: value[row] for key, value in marks.items()})
+        np.testing.assert_array_equal(own, dx[row])
+        for name, gradient in alone.items():
+            sums[name] += gradient
+    for name, gradient in whole.items():
+        np.testing.assert_allclose(gradient, sums[name], rtol=1e-4, atol=1e-4)
+
+
+ACROSS = {
+    "Conv1D": lambda: L.Conv1D(2, 2, padding="same"),
+    "MaxPooling1D": lambda: L.MaxPooling1D(2),
+    "GlobalAveragePooling1D": L.GlobalAveragePooling1D,
+    "Flip": L.Flip,
+    "Flatten": L.Flatten,
+    "Permute": lambda: L.Permute((2, 1)),
+    "PositionEmbedding": lambda: L.PositionEmbedding(4),
+    "RotaryEmbedding": L.RotaryEmbedding,
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_layers_along_time_refuse_resets(name):
+    model = rekur.Sequential([L.Input((4, 2)), ACROSS[name]()])
+    with pytest.raises(ValueError, match=r"looks across the borders that the resets of input '.*' set within a row"):
+        model.predict(np.zeros((1, 4, 2), np.float32), resets=np.array([[0, 0, 1, 0]]))
+
+
+@pytest.mark.parametrize("layer", [L.Attention, L.AdditiveAttention, lambda: L.MultiHeadAttention(1, 2)])
+def test_attention_refuses_resets(layer):
+    x = rekur.Input((4, 2))
+    model = rekur.Model(x, layer()([x, x]))
+    with pytest.raises(ValueError, match="looks across the borders that the resets of input"):
+        model.predict(np.zeros((1, 4, 2), np.float32), resets=np.array([[0, 0, 1, 0]]))

@@ -84,28 +84,3 @@ def reference(layer: str, output: int) -> str:
 def split_reference(ref: str) -> tuple[str, int]:
     layer, _, output = ref.partition(":")
     return layer, int(output or 0)
-
-
-def time_sources(spec: Spec) -> list[int | None]:
-    """For each output of the model, the input its time axis comes from; None where it has no time axis."""
-    sources: dict[tuple[str, int], int | None] = {}
-    for layer in nodes(spec):
-        kind, name = layer["type"], layer["name"]
-        if kind == "Input":
-            features = 0 if layer.get("dtype", "float32") == "int32" else 1
-            has_time = len(layer["shape"]) == features + 1
-            sources[name, 0] = spec["inputs"].index(name) if has_time and name in spec["inputs"] else None
-            continue
-        arriving = [sources.get(split_reference(ref)) for ref in layer["inputs"]]
-        cell = layer.get("layer", {}) if kind == "Bidirectional" else layer
-        if kind in RECURRENT or kind == "Bidirectional":
-            sources[name, 0] = arriving[0] if cell.get("return_sequences", False) else None
-        elif kind == "Step" or (kind == "Concatenate" and layer.get("axis", -1) == 1):
-            sources[name, 0] = None  # gone, or an axis of its own
-        elif kind == "Dot":
-            sources[name, 0] = arriving[0] if layer["axes"][0] == 2 and arriving[1] is not None else None
-        else:
-            outputs = len(layer["equations"]["outputs"]) if kind == "Lambda" else 1
-            for k in range(outputs):
-                sources[name, k] = next((s for s in arriving if s is not None), None)
-    return [sources.get(split_reference(ref)) for ref in spec["outputs"]]

@@ -66,6 +66,8 @@ std::span<Backward> cut(std::span<const Backward> runs, Index parts, Scratch& sc
       b.dx = from_row(b.dx, first);
       for (auto& mask : f.masks) mask = from_row(mask, first);
       if (f.lengths) f.lengths += first;
+      if (f.list) f.list += first * f.T;
+      if (f.resets) f.resets += first * f.T;
       for (int k = 0; k < r.cell.states; ++k) {
         const Index offset = first * r.width(k);
         if (f.initial[k]) f.initial[k] += offset;

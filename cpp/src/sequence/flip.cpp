@@ -12,6 +12,8 @@ class Flip final : public Layer {
  public:
   Flip(const std::string& type, const std::string& name) : Layer(type, name) {}
 
+  bool crosses_resets() const override { return true; }
+
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
     expect_features(inputs[0]);

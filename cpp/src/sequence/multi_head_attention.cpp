@@ -128,6 +128,8 @@ class MultiHeadAttention final : public Layer {
 
   bool joins_time() const override { return false; }
 
+  bool crosses_resets() const override { return true; }
+
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 2, 3);
     check_attention_inputs(*this, inputs);

@@ -24,6 +24,8 @@ class Pooling final : public Layer {
  public:
   Pooling(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(settings) {}
 
+  bool crosses_resets() const override { return true; }
+
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
     expect_features(inputs[0]);

@@ -108,6 +108,8 @@ class Position final : public Layer {
  public:
   Position(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
 
+  bool crosses_resets() const override { return true; }
+
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
     expect_features(inputs[0]);

@@ -27,6 +27,8 @@ class Reshaping : public Layer {
     return one({std::move(y), DType::float32, -1, {.own = true}});
   }
 
+  bool crosses_resets() const override { return true; }
+
   void forward(const Context& run) const final {
     over_elements_of_rows(run, [&](Index to, Index from) { run.outputs[0][to] = from < 0 ? 0.0f : run.input()[from]; });
   }
