@@ -521,3 +521,44 @@ def test_a_lambda_over_whole_tensors_is_the_layers_that_it_makes(tmp_path):
         np.testing.assert_array_equal(rekur.load(tmp_path / "m.safetensors").predict(X), model.predict(X))
     both = layers.Lambda(lambda pair: ops.concatenate(pair, axis=-1))
     np.testing.assert_array_equal(both([X, X]), np.concatenate([X, X], axis=-1))
+
+
+class Products(layers.Layer):
+    """Two products of a kernel each, and a bias; ``how`` says what it gives."""
+
+    def __init__(self, how, **trainable):
+        super().__init__()
+        self.how = how
+        self.w, self.v = (self.add_weight((6, 6), name=name) for name in "wv")
+        self.b = self.add_weight((6,), "normal", name="b", **trainable)
+
+    def call(self, x):
+        return self.how(self, x)
+
+
+def test_kernels_and_biases_that_are_used_again_are_the_same_ones():
+    x = Input((6,))
+    model = Model(x, Products(lambda own, x: (ops.matmul(x, own.w) + own.b) * (ops.matmul(-x, own.w) + own.b))(x))
+    w, b = model.get_weights()
+    np.testing.assert_allclose(model.predict(X[:, 0]), (X[:, 0] @ w + b) * (b - X[:, 0] @ w), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("how", "options", "message"),
+    [
+        (lambda own, x: [ops.matmul(x, own.w), ops.matmul(x, own.w) + own.b], {}, "with the bias .* and without it"),
+        (lambda own, x: [ops.matmul(x, own.w) + own.b, ops.matmul(x, own.v) + own.b], {}, "a bias one kernel"),
+        (lambda own, x: ops.matmul(x, own.w) + own.b, {"trainable": False}, "both are trained or neither is"),
+        (lambda own, x: ops.matmul(x, np.eye(6)) + own.b, {}, "the bias that is added to such a product"),
+    ],
+)
+def test_weights_that_the_engine_cannot_share_are_refused(how, options, message):
+    with pytest.raises(ValueError, match=message):
+        Products(how, **options)(Input((6,)))
+
+
+def test_a_layer_of_ones_own_that_was_called_twice_is_pickled():
+    layer = Block(6)
+    layer(Input((6,)))
+    layer(Input((6,)))
+    assert pickle.loads(pickle.dumps(layer))(Input((6,))).shape == (None, 6)

@@ -76,7 +76,10 @@ def call_layer(self: Any, *arguments: Any, **options: Any) -> Any:
     if self._calls and here != vars(self).get("_given_structure", here):
         raise ValueError(f"{self!r} was called before with other arguments; make another layer")
     vars(self)["_given"], vars(self)["_given_structure"] = given, here
-    made = self._connect(tensors)
+    try:
+        made = self._connect(tensors)
+    finally:
+        vars(self).pop("_given", None)
     outputs = made if isinstance(made, list) else [made]
     return _structure.like(self._returned, outputs)
 
@@ -137,6 +140,10 @@ def compose(self: Any, inputs: list[SymbolicTensor]) -> Any:
     for leaf in leaves:
         if not isinstance(leaf, SymbolicTensor):
             raise TypeError(f"{self!r}: call must return what it made of its inputs, got {leaf!r}")
+    if self._own_weights:
+        from rekur.layers.weights import check_products  # which is made of this module
+
+        check_products(self, leaves)
     vars(self)["_returned"] = _structure.mapped(lambda _: None, returned)
     same = [tensor for tensor in leaves if tensor in inputs or leaves.count(tensor) > 1]
     if same:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rekur import initializers
@@ -33,7 +34,9 @@ class Weight:
     def __init__(self, name: str, shape: tuple[int, ...], initializer: Any, trainable: bool, owner: str) -> None:
         self.name, self.shape, self.initializer, self.trainable = name, shape, initializer, trainable
         self._owner = owner
-        self._dense: Any = None  # the layer whose kernel it is
+        self._dense: Any = None  # of a kernel: the layer that multiplies with it
+        self._biased: Any = None  # of a kernel: the layer that does so and adds the bias
+        self._partner: Weight | None = None  # a kernel's bias, a bias's kernel
 
     def __repr__(self) -> str:
         return f"<weight '{self.name}' of {self._owner}, shape={self.shape}>"
@@ -49,32 +52,41 @@ class Weight:
 
             self._dense = Dense(self.shape[1], use_bias=False, kernel_initializer=self.initializer, name=self.name)
             self._dense.trainable = self.trainable
+            self._dense._of_weight = self
         if x.shape[-1] != self.shape[0]:
             raise ValueError(f"{self!r}: ops.matmul with a tensor of shape {show(x.shape)} ({line()})")
         return self._dense(x)
 
     def _added(self, x: SymbolicTensor) -> Any:
         """``x + weight``: the bias of a product."""
-        dense = x.layer
-        made = getattr(dense, "_of_weight", None)
-        if self.shape != x.shape[-1:] or dense.type != "Dense" or (dense.use_bias and made is not self):
+        kernel: Weight | None = getattr(x.layer, "_of_weight", None)
+        if kernel is None or self.shape != x.shape[-1:]:
             raise ValueError(
                 f"{self!r}: a weight is what ops.matmul multiplies a tensor with, or the bias that is added to such a "
                 f"product ({line()})"
             )
-        if dense.use_bias:
-            return x
-        if self._dense is None:
+        if kernel._partner not in (None, self) or self._partner not in (None, kernel):
+            raise ValueError(
+                f"{self!r}: a kernel has one bias, and a bias one kernel: {kernel!r} and it cannot both be shared "
+                f"({line()})"
+            )
+        if kernel.trainable != self.trainable:
+            raise ValueError(
+                f"{self!r}: trainable={self.trainable}, and {kernel!r}, whose product it is added to, has "
+                f"trainable={kernel.trainable}: both are trained or neither is ({line()})"
+            )
+        if kernel._biased is None:
             from rekur.layers.core import Dense
 
-            self._dense = Dense(
-                dense.units,
-                kernel_initializer=dense.kernel_initializer,
+            kernel._biased = Dense(
+                kernel.shape[1],
+                kernel_initializer=kernel.initializer,
                 bias_initializer=self.initializer,
-                name=dense._name,
+                name=kernel.name,
             )
-            self._dense.trainable = dense.trainable
-        return self._dense(x._call.inputs[0])
+            kernel._biased.trainable = kernel.trainable
+            kernel._partner, self._partner = self, kernel
+        return kernel._biased(x._call.inputs[0])
 
     def __radd__(self, other: Any) -> Any:
         return self + other
@@ -92,6 +104,30 @@ class Weight:
 
     def __rmatmul__(self, other: Any) -> Any:
         return self._product(other)
+
+
+def check_products(owner: Layer, outputs: Sequence[SymbolicTensor]) -> None:
+    """A product stands with its bias or without it wherever its kernel is used: the engine has both in one layer.
+
+    Raises
+    ------
+    ValueError
+        For a kernel of the layer whose outputs these are, of which a part uses both.
+    """
+    kernels = [weight for weight in owner._own_weights if weight._biased is not None]
+    met, waiting = set(), [tensor._call for tensor in outputs] if kernels else []
+    while waiting:
+        call = waiting.pop()
+        if call not in met:
+            met.add(call)
+            waiting += [tensor._call for tensor in call.inputs]
+    used = {call.layer for call in met}
+    for kernel in kernels:
+        if {kernel._dense, kernel._biased} <= used:
+            raise ValueError(
+                f"{kernel!r}: its product is used with the bias {kernel._partner!r} and without it, which one layer of "
+                "the engine cannot do: use the sum of both everywhere, or a weight for each"
+            )
 
 
 def add_weight(
