@@ -206,6 +206,44 @@ def test_a_cell_belongs_to_one_layer() -> None:
         layers.RNN([one, one])
 
 
+def test_a_cell_that_is_not_trained_stays_so_in_its_layer() -> None:
+    assert not layers.RNN(layers.LSTMCell(4, trainable=False)).trainable
+    cell = layers.GRUCell(4)
+    cell.trainable, cell.lr_scale = False, 0.5
+    layer = layers.RNN(cell)
+    assert (layer.trainable, layer.lr_scale) == (False, 0.5)
+    layer.trainable = True
+    assert cell.trainable
+    model = model_of(lambda L: L.RNN([L.LSTMCell(4, trainable=False), L.GRUCell(5)]))
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(X, np.ones((3, 5)), verbose=0)
+    assert [np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)] == [True] * 3 + [False] * 3
+
+
+def test_a_stack_keeps_what_it_was_made_with(tmp_path: Path) -> None:
+    options = {"activity_regularizer": "l2", "batch_input_shape": (3, 5, 3), "return_sequences": True}
+    model = Sequential([layers.RNN([layers.LSTMCell(4), layers.GRUCell(5)], **options)])
+    model.compile("sgd", "mse")
+    model.save(tmp_path / "m.safetensors")
+    y = np.zeros((3, 5, 5))
+    for twin in (rekur.load(tmp_path / "m.safetensors"), copy.deepcopy(model)):
+        assert twin.evaluate(X, y) == model.evaluate(X, y) > np.square(model.predict(X)).mean()
+    twin = pickle.loads(pickle.dumps(layers.RNN([layers.LSTMCell(4)], **options)))
+    assert (twin._activity["name"], twin._batch_rows, twin.return_sequences) == ("l2", 3, True)
+
+
+def test_cells_in_time_read_from_the_end_in_two_ways() -> None:
+    turned = model_of(lambda L: L.RNN([L.LSTMCell(4), L.GRUCell(4)], go_backwards=True, return_sequences=True))
+    there = model_of(lambda L: L.RNN([L.LSTMCell(4), L.GRUCell(4)], reverse=True, return_sequences=True))
+    there.set_weights(turned.get_weights())
+    np.testing.assert_array_equal(there.predict(X), turned.predict(X)[:, ::-1])
+    with pytest.raises(ValueError, match="must not have reverse=True"):
+        layers.Bidirectional(layers.RNN([layers.LSTMCell(4)], reverse=True))
+    with pytest.raises(ValueError, match="both read each row from its end"):
+        layers.RNN([layers.LSTMCell(4)], reverse=True, go_backwards=True)
+
+
 def test_what_a_cell_cannot_say_is_refused() -> None:
     with pytest.raises(TypeError, match="no argument 'return_sequences': it is one of RNN"):
         layers.LSTMCell(4, return_sequences=True)

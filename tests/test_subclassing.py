@@ -459,6 +459,21 @@ def test_a_cell_of_ones_own_computes_trains_and_is_saved(tmp_path):
     np.testing.assert_array_equal(rekur.load(tmp_path / "m.safetensors").predict(X), model.predict(X))
     np.testing.assert_array_equal(copy.deepcopy(model).predict(X), model.predict(X))
     assert layers.Bidirectional(layers.RNN(Gated(3)))(X).shape == (4, 6)
+    stack = layers.RNN([layers.LSTMCell(4), Gated(3)])
+    assert stack.config()["cells"][1] == {"type": "Gated", "name": "gated"}
+    assert layers.Bidirectional(stack)(X).shape == (4, 6)
+    assert pickle.loads(pickle.dumps(stack))(X).shape == copy.deepcopy(stack)(X).shape == (4, 3)
+    with pytest.raises(ValueError, match="must not have reverse=True"):
+        layers.Bidirectional(layers.RNN(Gated(3), reverse=True))
+
+
+def test_a_weight_of_a_cell_is_not_frozen_by_itself():
+    class Frozen(Gated):
+        def add_weight(self, *arguments, **options):
+            return super().add_weight(*arguments, trainable=options["name"] != "bias", **options)
+
+    with pytest.raises(ValueError, match="all weights of a cell are trained"):
+        layers.RNN(Frozen(3))(X)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The cells of the recurrent layers by themselves, and layers that are stacks of cells: Keras's spelling of both."""
 
-import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import Floats, boolean, integer
 from rekur.layers.base import Layer, SymbolicTensor
-from rekur.layers.recurrence import Recurrent, Stateful
+from rekur.layers.recurrence import Recurrent, Stateful, check_order, in_order
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 
 _OF_A_LAYER = (
@@ -24,6 +24,7 @@ _OF_A_LAYER = (
     "input_shape",
 )
 _OF_ANY_LAYER = (*_OF_A_LAYER, "trainable")
+_OF_ITS_OWN = ("name", "trainable", "lr_scale")  # attributes of a cell that are no settings of its layer
 
 
 @named_after("rekur.layers", "LSTMCell")
@@ -87,6 +88,24 @@ class BuiltInCell(Layer):
             made.name = name
         return made
 
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the cell's weights."""
+        return self._layer.trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._layer.trainable = value
+
+    @property
+    def lr_scale(self) -> float:
+        """What the learning rate is multiplied by for the cell, 1 by default."""
+        return self._layer.lr_scale
+
+    @lr_scale.setter
+    def lr_scale(self, value: float) -> None:
+        self._layer.lr_scale = value
+
     def _claim(self, what: object) -> None:
         """Become the cell of a layer."""
         if self._owner_of is not None:
@@ -97,6 +116,7 @@ class BuiltInCell(Layer):
         """A layer that goes through time with this cell, whose own it is from now on."""
         layer = self._layer_class.from_config(self.config(), name)
         assert isinstance(layer, Recurrent)
+        layer.trainable, layer.lr_scale = self.trainable, self.lr_scale
         for key, value in options.items():
             setattr(layer, key, value)
         self._layer = layer
@@ -111,7 +131,11 @@ class BuiltInCell(Layer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         layer = vars(self).get("_layer")
-        if layer is not None and name in layer._settable() and name not in (*_OF_A_LAYER, "name", "trainable"):
+        if (
+            layer is not None
+            and name in layer._settable()
+            and name not in (*_OF_A_LAYER, "name", "trainable", "lr_scale")
+        ):
             setattr(layer, name, value)
         else:
             super().__setattr__(name, value)
@@ -260,45 +284,44 @@ class StackedRNNCells(Layer):
         raise ValueError(f"{self!r} is a step of a recurrent layer, not a layer: RNN(cells) goes through time with it")
 
 
-class StackedRNN(Stateful):
-    """What RNN makes of a list of cells: a stack of layers in one.
-
-    Weights: those of the cells, in order. States: those of the first cell, then of the second, ….
-    """
+@named_after("rekur.layers", "RNN")
+class CellsInTime(Stateful):
+    """What RNN makes of cells that say themselves what a step does."""
 
     type = "RNN"
-    _keeps_order = False  # whether go_backwards leaves the outputs in the order of the input
 
     return_sequences = Setting(boolean)
     return_state = Setting(boolean)
     go_backwards = Setting(boolean)
     stateful = Setting(boolean)
     zero_output_for_mask = Setting(boolean)
+    reverse = Setting(boolean)
 
     def __init__(
         self,
-        cell: StackedRNNCells,
+        cell: Any,
         return_sequences: bool = False,
         return_state: bool = False,
         go_backwards: bool = False,
         stateful: bool = False,
         zero_output_for_mask: bool = False,
         *,
+        reverse: bool = False,
         name: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(name, options)
         self._cell = cell
-        for part in cell._cells:
-            part._claim(self)
         self.return_sequences = return_sequences
         self.return_state = return_state
         self.go_backwards = go_backwards
         self.stateful = stateful
         self.zero_output_for_mask = zero_output_for_mask
+        self.reverse = reverse
+        self._check_settings()
 
     @property
-    def cell(self) -> StackedRNNCells:
+    def cell(self) -> Any:
         return self._cell
 
     @property
@@ -308,6 +331,41 @@ class StackedRNN(Stateful):
     @name.setter
     def name(self, name: str) -> None:
         Layer.name.fset(self, name)  # type: ignore[attr-defined]
+
+    def _check_settings(self) -> None:
+        check_order(self)
+
+    def _gives_states(self) -> bool:
+        return self.return_state
+
+    def _in_order(self) -> Any:
+        return in_order(self)
+
+    def _is_composed(self) -> bool:
+        return True
+
+    def _turned(self, outputs: Any) -> Any:
+        """The outputs in the order in which Keras has them; they come in that of the input."""
+        if not (self.go_backwards and self.return_sequences):
+            return outputs
+        from rekur.layers.core import Flip
+
+        return Flip()(outputs)
+
+
+class StackedRNN(CellsInTime):
+    """What RNN makes of a list of cells: a stack of layers in one.
+
+    Weights: those of the cells, in order. States: those of the first cell, then of the second, ….
+    """
+
+    def __init__(self, cell: StackedRNNCells, *arguments: Any, **options: Any) -> None:
+        super().__init__(cell, *arguments, **options)
+        for part in cell._cells:
+            part._claim(self)
+
+    def _argument_names(self) -> list[str]:
+        return [*super()._argument_names(), *inspect.signature(CellsInTime.__init__).parameters]
 
     def _state_count(self) -> int:
         return sum(len(cell._layer._state_names()) for cell in self._cell._cells)
@@ -325,18 +383,6 @@ class StackedRNN(Stateful):
     def _saved_as_graph(self) -> bool:
         return any(not isinstance(cell, BuiltInCell) for cell in self._cell._cells)
 
-    def _gives_states(self) -> bool:
-        return self.return_state
-
-    def _in_order(self) -> "StackedRNN":
-        """The same layer, with outputs in the order of the input."""
-        made = copy.deepcopy(self)
-        made._keeps_order = True
-        return made
-
-    def _is_composed(self) -> bool:
-        return True
-
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         x, states, last = inputs[0], list(inputs[1:]), len(self._cell._cells) - 1
         found: list[SymbolicTensor] = []
@@ -349,7 +395,7 @@ class StackedRNN(Stateful):
                     "return_sequences": k < last or self.return_sequences,
                     "return_state": self.return_state,
                     "stateful": self.stateful,
-                    "reverse": self.go_backwards,
+                    "reverse": self.go_backwards or self.reverse,
                     "zero_output_for_mask": k == last and self.zero_output_for_mask,
                 },
             )
@@ -358,20 +404,17 @@ class StackedRNN(Stateful):
             made = layer._connect([x, *given])
             x = made[0] if self.return_state else made
             found += made[1:] if self.return_state else []
-        if self.go_backwards and self.return_sequences and not self._keeps_order:
-            from rekur.layers.core import Flip
-
-            x = Flip()(x)
-        return [x, *found]
+        return [self._turned(x), *found]
 
     def config(self) -> Spec:
         return {
+            **super().config(),
             **self._cell.config(),
             "return_sequences": self.return_sequences,
             "return_state": self.return_state,
             "go_backwards": self.go_backwards,
             "stateful": self.stateful,
-            **({"zero_output_for_mask": True} if self.zero_output_for_mask else {}),
+            **{key: True for key in ("zero_output_for_mask", "reverse") if getattr(self, key)},
         }
 
     @classmethod
@@ -379,16 +422,6 @@ class StackedRNN(Stateful):
         cells = StackedRNNCells.from_config({"cells": config["cells"]})
         rest = {key: value for key, value in config.items() if key != "cells"}
         return cls(cells, **rest, name=name)  # type: ignore[arg-type]
-
-    def __reduce__(self) -> Any:
-        return _revived, (self.config(), self._name, self._trainable, self._lr_scale, self.input_shape)
-
-
-def _revived(config: Spec, name: str | None, trainable: bool, lr_scale: float, input_shape: Any) -> StackedRNN:
-    made = StackedRNN.from_config(config, name)
-    assert isinstance(made, StackedRNN)
-    made.trainable, made.lr_scale, made.input_shape = trainable, lr_scale, input_shape
-    return made
 
 
 def layer_with(cell: Any, name: str | None, given: dict[str, Any]) -> Layer | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +11,12 @@ import numpy as np
 from rekur import _structure
 from rekur._cell import as_cell
 from rekur._cell_trace import CellTrace
-from rekur._own import named_after
-from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._trace import Symbol
-from rekur._validate import Floats, boolean, integer
-from rekur.layers.base import Layer, SymbolicTensor
+from rekur._validate import Floats, integer
+from rekur.layers.base import SymbolicTensor
+from rekur.layers.cells import CellsInTime
 from rekur.layers.own import further
-from rekur.layers.recurrence import Stateful
 from rekur.layers.weights import Weight
 
 _TAKEN = ("kernel", "recurrent_kernel", "bias", "recurrent_bias", "x", "h", "c")  # the engine's names, and the step's
@@ -90,6 +87,8 @@ def program_of(cell: Any, features: int) -> tuple[Any, dict[str, Any], bool]:
     units = state_sizes(cell)[0]
     names = ["h", "c", "s3", "s4", "s5"][: len(state_sizes(cell))]
     weights = list(cell._own_weights)
+    if not all(weight.trainable for weight in weights):
+        raise ValueError(f"{cell!r}: all weights of a cell are trained, or with trainable=False of RNN none")
     first = _run(cell, names, weights, False)
     sources = {weight for _, weight in first[0].recurrent}
     as_blocks = len(first[0].recurrent) == 1
@@ -151,72 +150,16 @@ def _check(weight: Weight, wanted: tuple[int, ...], cell: Any) -> None:
         )
 
 
-@named_after("rekur.layers", "RNN")
-class CellRNN(Stateful):
+class CellRNN(CellsInTime):
     """What RNN makes of a cell of one's own. It is saved as the recurrent layer that was traced."""
-
-    type = "RNN"
-
-    return_sequences = Setting(boolean)
-    return_state = Setting(boolean)
-    go_backwards = Setting(boolean)
-    stateful = Setting(boolean)
-    zero_output_for_mask = Setting(boolean)
-    _keeps_order = False
-
-    def __init__(
-        self,
-        cell: Any,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        zero_output_for_mask: bool = False,
-        *,
-        name: str | None = None,
-        **options: Any,
-    ) -> None:
-        reverse = boolean(options.pop("reverse", False), "RNN: reverse")
-        super().__init__(name, options)
-        self._cell = cell
-        self.return_sequences = return_sequences
-        self.return_state = return_state
-        self.go_backwards = go_backwards or reverse
-        self.stateful = stateful
-        self.zero_output_for_mask = zero_output_for_mask
-        self._keeps_order = reverse
-
-    @property
-    def cell(self) -> Any:
-        return self._cell
-
-    @property
-    def name(self) -> str:
-        return self._name or "rnn"
-
-    @name.setter
-    def name(self, name: str) -> None:
-        Layer.name.fset(self, name)  # type: ignore[attr-defined]
 
     def _saved_as_graph(self) -> bool:
         return True
 
-    def _gives_states(self) -> bool:
-        return self.return_state
-
     def _state_names(self) -> list[str]:
         return [f"s{k}" for k in range(len(state_sizes(self._cell)))]
 
-    def _in_order(self) -> CellRNN:
-        made = copy.deepcopy(self)
-        made._keeps_order = True
-        return made
-
-    def _is_composed(self) -> bool:
-        return True
-
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
-        from rekur.layers.core import Flip
         from rekur.layers.rnn import RNN
 
         x, states = inputs[0], list(inputs[1:])
@@ -228,23 +171,19 @@ class CellRNN(Stateful):
             states = [states[0], *states]  # nobody reads what the output begins with
         layer = RNN(
             program, **options, return_sequences=self.return_sequences, return_state=self.return_state,
-            reverse=self.go_backwards, stateful=self.stateful, zero_output_for_mask=self.zero_output_for_mask,
-            name=None,
+            reverse=self.go_backwards or self.reverse, stateful=self.stateful,
+            zero_output_for_mask=self.zero_output_for_mask, name=None,
         )  # fmt: skip
         made = layer._connect([x, *states])
         found = made if isinstance(made, list) else [made]
-        y, rest = found[0], found[1:]
-        if self.go_backwards and self.return_sequences and not self._keeps_order:
-            y = Flip()(y)
-        return [y, *(rest[1:] if own_output else rest)]
+        return [self._turned(found[0]), *found[2 if own_output else 1 :]]
 
 
 class KerasCell:
     """A cell of one's own among the cells of a stack."""
 
-    type = "RNN"
-
     def __init__(self, cell: Any) -> None:
+        self.type = cell.type
         self._cell = cell
         self._made: CellRNN | None = None
         self._claimed: Any = None
@@ -257,6 +196,10 @@ class KerasCell:
     def _whole(self, name: str | None, options: dict[str, Any]) -> CellRNN:
         self._made = CellRNN(self._cell, name=name, **options)
         return self._made
+
+    def config(self) -> Spec:
+        """Its name: what it is, its code says."""
+        return {"name": self._cell.name}
 
     @property
     def _layer(self) -> Any:

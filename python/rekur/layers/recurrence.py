@@ -138,6 +138,24 @@ def flattened(tensors: Any) -> Any:
     return [tensor for entry in tensors for tensor in (entry if isinstance(entry, (list, tuple)) else [entry])]
 
 
+def check_order(layer: Any) -> None:
+    """Raises ValueError for a layer that would read from the end in both ways."""
+    if layer.reverse and layer.go_backwards:
+        raise ValueError(
+            f"{layer!r}: go_backwards=True and reverse=True both read each row from its end, and differ in the "
+            "order of the outputs: give one of them"
+        )
+
+
+def in_order(layer: Any) -> Any:
+    """A layer like it, without a name, with outputs in the order of the input."""
+    made = copy.deepcopy(layer)
+    made._name = None
+    if made.go_backwards:
+        made.go_backwards, made.reverse = False, True
+    return made
+
+
 @named_after("rekur.layers", "Layer")
 class Recurrent(Stateful, CellOptions):
     """A recurrent layer of any cell, in one direction."""
@@ -199,11 +217,7 @@ class Recurrent(Stateful, CellOptions):
 
     def _check_settings(self) -> None:
         self._check_options()
-        if self.reverse and self.go_backwards:
-            raise ValueError(
-                f"{self!r}: go_backwards=True and reverse=True both read each row from its end, and differ in the "
-                "order of the outputs: give one of them"
-            )
+        check_order(self)
 
     def _is_composed(self) -> bool:
         return self.go_backwards and self.return_sequences  # outputs come in the order in which they were made
@@ -215,13 +229,8 @@ class Recurrent(Stateful, CellOptions):
         outputs = made if isinstance(made, list) else [made]
         return [Flip()(outputs[0]), *outputs[1:]]
 
-    def _in_order(self) -> "Recurrent":
-        """The same layer, with outputs in the order of the input."""
-        made: Recurrent = copy.deepcopy(self)
-        made._name = None
-        if made.go_backwards:
-            made.go_backwards, made.reverse = False, True
-        return made
+    def _in_order(self) -> Any:
+        return in_order(self)
 
     def _gives_states(self) -> bool:
         return self.return_state
