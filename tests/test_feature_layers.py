@@ -379,3 +379,13 @@ def test_files_of_layers_under_keras_names_come_back_as_they_were(rng, tmp_path)
 def test_what_does_not_fit_is_refused_by_name(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make(rekur.Input((6, 5)))
+
+
+@pytest.mark.parametrize("layer", [layers.Softmax(), layers.ReLU(), layers.Identity(), layers.RMSNormalization()])
+def test_layers_of_one_input_refuse_two(layer):
+    with pytest.raises(ValueError, match="expected 1 input, got 2"):
+        layer([rekur.Input((3,)), rekur.Input((3,))])
+
+
+def test_the_shape_of_an_output_of_several_inputs():
+    assert layers.Concatenate().compute_output_shape([(None, 5, 3), (None, 5, 4)]) == (None, 5, 7)

@@ -110,6 +110,7 @@ def test_rules_of_both_directions_and_of_embeddings(rng):
     x, y = rng.integers(0, 6, (5, 4)), floats(rng, 5, 4)
     e = table.get_weights()[0]
     kernels = [w for w in both.get_weights() if w.shape == (3, 6)]
+    assert rekur.Model.from_spec(model.spec).spec == model.spec
     want = 0.5 * np.square(e).sum() + 0.25 * sum(np.abs(k).sum() for k in kernels)
     error = np.mean(np.square(model.predict(x, verbose=0) - y))
     np.testing.assert_allclose(model.train_on_batch(x, y), error + want, rtol=1e-5)

@@ -164,6 +164,21 @@ def test_files_and_copies_keep_models_within_calls_and_what_is_frozen(way, tmp_p
     assert np.array_equal(twin.named_weights()["encoder.lstm/kernel"], inner.get_weights()[0])
 
 
+@pytest.mark.parametrize("way", ["file", "pickle", "copy"])
+def test_files_and_copies_keep_what_was_said_of_layers_put_together_of_others(way, tmp_path):
+    x = rekur.Input((5, 3))
+    turned = layers.LSTM(4, go_backwards=True, return_sequences=True, name="turned")
+    model = rekur.Model(x, layers.SeparableConv1D(2, 3, name="last")(turned(x)))
+    turned.trainable, model.get_layer("last").lr_scale = False, 0.5
+    if way == "file":
+        model.save(tmp_path / "m.safetensors")
+        twin = rekur.load(tmp_path / "m.safetensors")
+    else:
+        twin = pickle.loads(pickle.dumps(model)) if way == "pickle" else copy.deepcopy(model)
+    said = [(layer.trainable, layer.lr_scale) for layer in twin.layers]
+    assert said == [(True, 1.0), (False, 1.0), (True, 0.5)]
+
+
 def test_what_is_frozen_keeps_its_bits_and_the_rest_is_trained_at_once():
     model = Sequential(
         [layers.GRU(4, return_sequences=True, input_shape=(None, 3)), layers.LSTM(3), layers.Dense(1)], seed=4

@@ -91,6 +91,14 @@ def test_operations_on_symbolic_tensors_are_numpys(symbolic, numpy):
     np.testing.assert_allclose(given(symbolic), numpy(X.astype(np.float64)), atol=2e-5)
 
 
+def test_a_sum_over_time_ends_where_a_row_does():
+    x = Input((None, 6))
+    found = Model(x, [ops.sum(x, axis=1), ops.sum(x, axis=1, keepdims=True)]).predict(X, lengths=[2, 5, 0, 1])
+    wanted = np.stack([row[:n].sum(0) for row, n in zip(X, [2, 5, 0, 1], strict=True)])
+    np.testing.assert_allclose(found[0], wanted, atol=1e-5)
+    np.testing.assert_allclose(found[1], wanted[:, None], atol=1e-5)
+
+
 def test_a_chain_of_equations_is_one_layer():
     x = Input((5, 6))
     model = Model(x, ops.tanh(x * 2 + 1) * ops.sigmoid(x) - x**2)
@@ -291,6 +299,12 @@ def test_a_model_of_ones_own_is_its_twin_of_the_functional_kind():
     assert model.predict(X[:, :2]).shape == (4, 1)  # another number of steps
     assert model.name == "regressor"
     assert [type(layer).__name__ for layer in model.layers][:4] == ["Dense", "Block", "Block", "GRU"]
+
+
+def test_a_model_of_ones_own_is_not_copied_before_it_is_built():
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied before it is built"):
+            copied(Regressor())
 
 
 def test_ways_to_build_a_model_of_ones_own():

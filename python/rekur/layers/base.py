@@ -345,8 +345,12 @@ class Layer(Guarded):
         return add_weight(self, shape, initializer, **options)
 
     def compute_output_shape(self, input_shape: Any, *states: Any) -> Any:
-        """The shape that the layer would give for one, both with the batch: a tuple, or several."""
-        given = [feature_shape(shape, f"{self!r}: input_shape") for shape in (input_shape, *states)]
+        """The shape that the layer would give for one, both with the batch: a tuple, or several. A layer of several
+        inputs takes a list of shapes.
+        """
+        several = isinstance(input_shape, (list, tuple)) and any(isinstance(n, (list, tuple)) for n in input_shape)
+        shapes = [*input_shape, *states] if several else [input_shape, *states]
+        given = [feature_shape(shape, f"{self!r}: input_shape") for shape in shapes]
         rows = given[0][0]
         twin = copy.deepcopy(self)
         made = twin._connect([InputLayer(shape[1:], dtype=self.input_dtype).tensor for shape in given])

@@ -9,13 +9,16 @@ from rekur._validate import boolean, integer
 from rekur.layers.base import Layer, SymbolicTensor
 from rekur.layers.core import Rescaling
 from rekur.layers.pointwise import Lambda
-from rekur.layers.rectifiers import UnitNormalization, _Composed
+from rekur.layers.rectifiers import UnitNormalization
 
 
 @named_after("rekur.layers", "Layer")
-class _Fold(_Composed):
+class _Fold(Layer):
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
+
+    def _is_composed(self) -> bool:
+        return True
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         if len(inputs) < 2:

@@ -8,7 +8,7 @@ from rekur._validate import boolean, real
 from rekur.layers.base import Layer, SymbolicTensor
 from rekur.layers.core import Affine, _epsilon
 from rekur.layers.pointwise import Lambda
-from rekur.layers.rectifiers import _Composed, _feature_axis, check_last
+from rekur.layers.rectifiers import Composed, check_last, feature_axis
 
 
 def _momentum(value: object, what: str) -> float:
@@ -50,7 +50,7 @@ class BatchNormalization(Layer):
     )  # fmt: skip
     _ruled: ClassVar[dict[str, str]] = {"beta": "beta", "gamma": "gamma"}
 
-    axis = Setting(_feature_axis)
+    axis = Setting(feature_axis)
     momentum = Setting(_momentum)
     epsilon = Setting(_epsilon)
     center = Setting(boolean)
@@ -92,7 +92,7 @@ class BatchNormalization(Layer):
         return super()._connect(inputs)
 
 
-class RMSNormalization(_Composed):
+class RMSNormalization(Composed):
     """y = x / √(mean(x²) + epsilon) ⊙ scale, the mean over the features. Zhang and Sennrich, arXiv:1910.07467.
 
     Parameters
@@ -111,7 +111,7 @@ class RMSNormalization(_Composed):
     _each_step = True
     _keys = ("axis", "epsilon")
 
-    axis = Setting(_feature_axis)
+    axis = Setting(feature_axis)
     epsilon = Setting(_epsilon)
 
     def __init__(self, axis: int = -1, epsilon: float = 1e-6, *, name: str | None = None, **options: Any) -> None:

@@ -13,11 +13,16 @@ from rekur.layers.pointwise import Lambda
 
 
 @named_after("rekur.layers", "Layer")
-class _Composed(Layer):
-    """A layer that the engine has as others."""
+class Composed(Layer):
+    """A layer of one input that the engine has as others."""
 
     def _is_composed(self) -> bool:
         return True
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if len(inputs) != 1:
+            raise ValueError(f"{self!r}: expected 1 input, got {len(inputs)}")
+        return super()._connect(inputs)
 
 
 def _not_negative(value: object, what: str) -> float:
@@ -34,7 +39,7 @@ def _shared(value: object, what: str) -> list[int] | None:
     return [integer(axis, what) for axis in (value if isinstance(value, (list, tuple)) else [value])]
 
 
-def _feature_axis(value: object, what: str) -> int:
+def feature_axis(value: object, what: str) -> int:
     found = value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
     return integer(found, what, -8)
 
@@ -45,7 +50,7 @@ def check_last(layer: Layer, axis: int, rank: int) -> None:
         raise ValueError(f"{layer!r}: axis must be the last one, -1 or {rank - 1}, got {axis}")
 
 
-class ReLU(_Composed):
+class ReLU(Composed):
     """y = x from ``threshold`` to ``max_value``, ``max_value`` above, ``negative_slope`` · (x − threshold) below.
 
     Parameters
@@ -81,7 +86,7 @@ class ReLU(_Composed):
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         from rekur import ops
 
-        (x,) = inputs
+        x = inputs[0]
         top, slope, threshold = self.max_value, self.negative_slope, self.threshold
         if top is None and not threshold:
             return Activation({"name": "leaky_relu", "alpha": slope} if slope else "relu")(x)
@@ -94,7 +99,7 @@ class ReLU(_Composed):
         return Activation(rectify)(x)
 
 
-class LeakyReLU(_Composed):
+class LeakyReLU(Composed):
     """y = x for x > 0, else ``negative_slope`` · x.
 
     Parameters
@@ -119,7 +124,7 @@ class LeakyReLU(_Composed):
         return Activation({"name": "leaky_relu", "alpha": self.negative_slope})(inputs[0])
 
 
-class ELU(_Composed):
+class ELU(Composed):
     """y = x for x > 0, else ``alpha`` · (exp(x) − 1). Clevert et al., arXiv:1511.07289."""
 
     type = "ELU"
@@ -136,7 +141,7 @@ class ELU(_Composed):
         return Activation({"name": "elu", "alpha": self.alpha})(inputs[0])
 
 
-class Softmax(_Composed):
+class Softmax(Composed):
     """exp(x) / Σ exp(x) over the features, the last axis.
 
     Parameters
@@ -149,7 +154,7 @@ class Softmax(_Composed):
     _each_step = True
     _keys = ("axis",)
 
-    axis = Setting(_feature_axis)
+    axis = Setting(feature_axis)
 
     def __init__(self, axis: int = -1, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
@@ -160,7 +165,7 @@ class Softmax(_Composed):
         return Activation("softmax")(inputs[0])
 
 
-class Identity(_Composed):
+class Identity(Composed):
     """y = x."""
 
     type = "Identity"
@@ -173,7 +178,7 @@ class Identity(_Composed):
         return Activation("linear")(inputs[0])
 
 
-class UnitNormalization(_Composed):
+class UnitNormalization(Composed):
     """y = x / √(max(Σ x², 1e-12)) over the features: rows of length 1.
 
     Parameters
@@ -186,7 +191,7 @@ class UnitNormalization(_Composed):
     _each_step = True
     _keys = ("axis",)
 
-    axis = Setting(_feature_axis)
+    axis = Setting(feature_axis)
 
     def __init__(self, axis: int = -1, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)

@@ -458,7 +458,8 @@ class Bidirectional(Stateful):
     @classmethod
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
         given = dict(config)
-        layer = _layer_of(given.pop("layer"))
+        rules: Spec = {key: given.pop(key) for key in ("regularizers", "constraints") if key in given}
+        layer = _layer_of({**given.pop("layer"), **rules})
         backward = given.pop("backward_layer", None)
         return cls(layer, backward_layer=None if backward is None else _layer_of(backward), **given, name=name)
 

@@ -275,11 +275,20 @@ def reduce(name: str, x: SymbolicTensor, axis: Any, keepdims: bool) -> Any:
         if name in ("mean", "max"):
             kind = {"mean": "GlobalAveragePooling1D", "max": "GlobalMaxPooling1D"}[name]
             return layer(kind, f"ops.{name}")(keepdims=bool(keepdims))(x)
-        if name == "sum" and x.shape[1] is not None:
-            return layer("GlobalAveragePooling1D", "ops.sum")(keepdims=bool(keepdims))(x) * float(x.shape[1])
+        if name == "sum":
+            added = layer("Dot", "ops.sum")(axes=(1, 1))([x, layer("Lambda", "ops.sum")(_ones)(x)])
+            return layer("Reshape", "ops.sum")((1, x.shape[-1]) if keepdims else (x.shape[-1],))(added)
         if name == "min":
             return -layer("GlobalMaxPooling1D", "ops.min")(keepdims=bool(keepdims))(-x)
     fail(f"ops.{name}: shape {show(x.shape)} has no such reduction over axis={axis!r}; over -1 or 1 it has")
+
+
+def _ones(x: Symbol) -> Symbol:
+    """A one, whatever there is."""
+    from rekur import ops
+
+    found: Symbol = ops.where(ops.sum(x, axis=-1, keepdims=True) > 0, 1.0, 1.0)
+    return found
 
 
 def matmul(a: Any, b: Any) -> Any:

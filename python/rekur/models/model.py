@@ -248,6 +248,12 @@ class Model(Structure):
                 continue
             names[name]._trainable, names[name]._lr_scale = trained, scale
             self._pushed[name] = (trained, scale)
+        weighted = {names[name] for name in {name.partition("/")[0] for name, _, _ in core.parameters}}
+        for layer in layers_within(self):
+            if parts := [part for part in layer._leaves() if part in weighted]:
+                layer._trainable = any(part._trainable for part in parts)
+                scales = {part._lr_scale for part in parts}
+                layer._lr_scale = scales.pop() if len(scales) == 1 else 1.0
 
     def _connect_again(
         self,
@@ -402,7 +408,8 @@ class Model(Structure):
         return {"name": self.name, "seed": self.seed, **graph, **training}
 
     def _unbuilt(self) -> dict[str, Any]:
-        raise NotImplementedError  # only a Sequential is made without its inputs and outputs
+        """What a copy of a Sequential is made of that does not know its input yet; no other model can be copied so."""
+        raise TypeError(f"{self._whose()} cannot be copied before it is built: make another of its class")
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "spec" in state:
@@ -434,12 +441,11 @@ class Model(Structure):
         return super().__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Model":
-        if self._waits():
-            raise TypeError(f"{self._whose()} cannot be copied before it is built: make another of its class")
+        state = self._state()
         kind = Model if self._own else type(self)
         twin: Model = kind.__new__(kind)
         memo[id(self)] = twin
-        twin.__setstate__(copy.deepcopy(self._state(), memo))
+        twin.__setstate__(copy.deepcopy(state, memo))
         return twin
 
 

@@ -258,4 +258,4 @@ def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
     found = NAMES.get(config["class_name"])
     if found is None:
         raise ValueError(f"no schedule is called {config['class_name']!r}{did_you_mean(config['class_name'], NAMES)}")
-    return found.from_config(config["config"])
+    return found.from_config(config.get("config") or {})
