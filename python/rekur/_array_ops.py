@@ -9,7 +9,7 @@ import numpy as np
 
 from rekur._trace import Symbol
 from rekur.layers import tensors
-from rekur.layers.base import SymbolicTensor
+from rekur.layers.symbolic import SymbolicTensor
 from rekur.layers.weights import Weight
 
 __all__ = [

@@ -4,43 +4,43 @@ from typing import TYPE_CHECKING, Any
 
 from rekur._own import no_attribute
 from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
-from rekur.layers.base import Input, InputLayer, Layer, SymbolicTensor
+from rekur.layers.base import Layer
 from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rekur.layers.convolution import Conv1D, Conv1DTranspose, DepthwiseConv1D, SeparableConv1D
-from rekur.layers.core import (
-    Activation,
+from rekur.layers.core import Activation, Dense, Flip, Rescaling, Slice, Step
+from rekur.layers.distributed import FoldTime, TimeDistributed, UnfoldTime
+from rekur.layers.embedding import Embedding, Masking
+from rekur.layers.inputs import Input, InputLayer
+from rekur.layers.matrix import MLSTM, GatedLinearAttention
+from rekur.layers.merging import (
     Add,
-    Affine,
+    Average,
     Concatenate,
-    Dense,
     Divide,
-    Dropout,
-    Embedding,
-    Flip,
-    LayerNormalization,
-    Masking,
+    Dot,
+    Maximum,
+    Minimum,
     Multiply,
-    Rescaling,
-    Slice,
-    Step,
     Subtract,
     add,
+    average,
     concatenate,
     divide,
+    dot,
+    maximum,
+    minimum,
     multiply,
     subtract,
 )
-from rekur.layers.distributed import FoldTime, TimeDistributed, UnfoldTime
-from rekur.layers.matrix import MLSTM, GatedLinearAttention
-from rekur.layers.merging import Average, Dot, Maximum, Minimum, average, dot, maximum, minimum
 from rekur.layers.noise import (
     ActivityRegularization,
     AlphaDropout,
+    Dropout,
     GaussianDropout,
     GaussianNoise,
     SpatialDropout1D,
 )
-from rekur.layers.normalizing import BatchNormalization, RMSNormalization
+from rekur.layers.normalizing import Affine, BatchNormalization, LayerNormalization, RMSNormalization
 from rekur.layers.pointwise import Lambda
 from rekur.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
@@ -50,6 +50,7 @@ from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 from rekur.layers.reshaping import Cropping1D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, ZeroPadding1D
 from rekur.layers.rnn import RNN
 from rekur.layers.selective import SelectiveSSM
+from rekur.layers.symbolic import SymbolicTensor
 
 # Keras's other names.
 Convolution1D = Conv1D

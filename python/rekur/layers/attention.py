@@ -13,7 +13,8 @@ from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import boolean, did_you_mean, integer
 from rekur._validate import rate as _rate
-from rekur.layers.base import Layer, SymbolicTensor, symbolic
+from rekur.layers.base import Layer
+from rekur.layers.symbolic import SymbolicTensor, symbolic
 
 _MODES = ("dot", "concat")
 

@@ -2,226 +2,26 @@
 
 import copy
 import inspect
-import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur import _core
 from rekur._own import refuse_class
 from rekur._settings import Guarded, Setting, thawed
-from rekur._spec import Spec, check_name, dumps, reference, snake_case
-from rekur._validate import Floats, Shape, boolean, integer, real
+from rekur._spec import Spec, check_name, dumps, snake_case
+from rekur._validate import Floats, Shape, boolean, real
+from rekur.layers.symbolic import Call, SymbolicTensor, feature_shape, symbolic
 
 if TYPE_CHECKING:
     from rekur.layers.parts import Parts
     from rekur.models.structure import Structure
-
-_serials = itertools.count()
-
-
-class Call:
-    """A layer, or a model used as one, called once: on which tensors, and what it gave."""
-
-    __slots__ = ("inputs", "layer", "outputs", "serial")
-
-    def __init__(self, layer: "Layer | Structure", inputs: list["SymbolicTensor"]) -> None:
-        self.layer = layer
-        self.inputs = inputs
-        self.outputs: list[SymbolicTensor] = []
-        self.serial = next(_serials)
-
-    def give(self, found: Sequence[tuple[Shape, str]]) -> None:
-        """The outputs, by their shapes and dtypes."""
-        self.outputs = [SymbolicTensor(tuple(shape), dtype, self, k) for k, (shape, dtype) in enumerate(found)]
-
-    @property
-    def name(self) -> str:
-        """The layer's name, with a number for its second call and those after."""
-        k = self.layer._calls.index(self)
-        return self.layer.name if k == 0 else f"{self.layer.name}_{k}"
-
-
-class SymbolicTensor:
-    """What flows from layer to layer while a model is described: a shape and a dtype, no numbers.
-
-    Attributes
-    ----------
-    shape : tuple
-        ``(None, …)``: the batch, then the dimensions; None where only the data will tell.
-    dtype : str
-        ``"float32"`` or ``"int32"``.
-    layer : Layer or Model
-        Whose output ``index`` this is.
-    index : int
-
-    Notes
-    -----
-    It never changes. A copy of it is the tensor itself, and it cannot be pickled: it stands for a place in a graph.
-    """
-
-    __slots__ = ("_call", "dtype", "index", "shape")
-
-    shape: Shape
-    dtype: str
-    index: int
-    _call: Call
-
-    def __init__(self, shape: Shape, dtype: str, call: Call, index: int = 0) -> None:
-        for name, value in (("shape", shape), ("dtype", dtype), ("_call", call), ("index", index)):
-            object.__setattr__(self, name, value)
-
-    @property
-    def layer(self) -> Any:
-        return self._call.layer
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"{self!r}: '{name}' cannot be set: a symbolic tensor is what its layer gives")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{self!r}: '{name}' cannot be deleted: a symbolic tensor is what its layer gives")
-
-    def __copy__(self) -> "SymbolicTensor":
-        return self
-
-    def __deepcopy__(self, memo: object) -> "SymbolicTensor":
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self!r} cannot be pickled: it stands for a place in a graph; pickle the Model made of it")
-
-    @property
-    def name(self) -> str:
-        return reference(self._call.name, self.index)
-
-    def __repr__(self) -> str:
-        return f"<SymbolicTensor '{self.name}' shape={self.shape} dtype={self.dtype}>"
-
-    def __array__(self, *_: object, **__: object) -> Any:
-        raise TypeError(f"{self!r} holds no numbers: build a Model from it and call predict")
-
-    # Operators make layers, as the functions of rekur.ops do. Two tensors are equal where they are the same.
-
-    __array_ufunc__ = None  # so that NumPy's arrays leave the operators to this class
-
-    def __add__(self, other: Any) -> Any:
-        return _operation("add", self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return _operation("add", other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return _operation("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return _operation("subtract", other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return _operation("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return _operation("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return _operation("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return _operation("divide", other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return _operation("power", self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return _operation("power", other, self)
-
-    def __matmul__(self, other: Any) -> Any:
-        return _operation("matmul", self, other)
-
-    def __neg__(self) -> Any:
-        return _operation("negative", self)
-
-    def __pos__(self) -> "SymbolicTensor":
-        return self
-
-    def __abs__(self) -> Any:
-        return _operation("abs", self)
-
-    def __lt__(self, other: Any) -> Any:
-        return _operation("less", self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return _operation("less_equal", self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return _operation("greater", self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return _operation("greater_equal", self, other)
-
-    def __and__(self, other: Any) -> Any:
-        return _operation("logical_and", self, other)
-
-    def __or__(self, other: Any) -> Any:
-        return _operation("logical_or", self, other)
-
-    def __invert__(self) -> Any:
-        return _operation("logical_not", self)
-
-    def __getitem__(self, key: Any) -> Any:
-        from rekur.layers import tensors  # which is made of this module
-
-        return tensors.item(self, key)
-
-    def __iter__(self) -> NoReturn:
-        raise TypeError(f"{self!r} cannot be unpacked: rows of a batch are computed alike; use ops.split")
-
-    def __bool__(self) -> NoReturn:
-        raise TypeError(
-            f"{self!r} is neither true nor false: it has no numbers yet, so `if`, `and`, `or` and `not` cannot ask; "
-            "use rekur.ops.where(condition, a, b), and &, |, ~ for conditions"
-        )
-
-
-def _operation(name: str, *operands: Any) -> Any:
-    from rekur import ops
-
-    for operand in operands:
-        if hasattr(operand, "_product") and name in ("add", "matmul"):
-            tensor = next(o for o in operands if o is not operand)
-            return operand._product(tensor) if name == "matmul" else operand._added(tensor)
-        if not isinstance(operand, (SymbolicTensor, int, float, np.generic, np.ndarray)):
-            return NotImplemented
-    return getattr(ops, name)(*operands)
-
-
-def feature_shape(shape: object, what: str) -> Shape:
-    if not isinstance(shape, Sequence) or isinstance(shape, (str, bytes, bytearray)):
-        raise TypeError(f"{what}: expected a tuple such as (10, 1), without the batch, got {shape!r}")
-    return tuple(None if n is None else integer(n, f"{what}: a dimension") for n in shape)
-
-
-def _dtype_name(dtype: object, what: str) -> str:
-    try:
-        name = np.dtype(dtype).name  # type: ignore[call-overload]
-    except TypeError:
-        name = str(dtype)
-    if name in ("int8", "int16", "int64", "uint8", "uint16", "uint32", "uint64"):
-        return "int32"  # as the data will be, whose ids are checked to fit
-    if name not in ("float32", "int32"):
-        raise ValueError(f"{what} must be 'float32' or 'int32', got {dtype!r} (data of other dtypes is converted)")
-    return str(name)
 
 
 def _input_shape(shape: object, what: str) -> Shape | None:
     return None if shape is None else feature_shape(shape, what)
 
 
-def _batch_size(value: object, what: str) -> int | None:
-    return None if value is None else integer(value, what)
-
-
-def _with_batch(shape: Any, options: dict[str, Any]) -> tuple[Any, int | None]:
+def with_batch(shape: Any, options: dict[str, Any]) -> tuple[Any, int | None]:
     """The shape of a row and the number of rows, of an Input's arguments."""
     given = [key for key in ("batch_shape", "batch_input_shape") if options.get(key) is not None]
     for key in ("batch_shape", "batch_input_shape"):
@@ -302,7 +102,7 @@ class Layer(Guarded):
             refuse_class(type(self), "layer")
         options = {**others, **(options or {})} if self._own else others if options is None else options
         self._name = None if name is None else check_name(name, type(self).__name__)
-        self.input_shape, self._batch_rows = _with_batch(options.pop("input_shape", None), options)
+        self.input_shape, self._batch_rows = with_batch(options.pop("input_shape", None), options)
         self._calls: list[Call] = []
         self._own_weights: list[Any] = []
         self._rules: Spec = {}  # "regularizers" and "constraints": by parameter, in the spec's form
@@ -351,6 +151,8 @@ class Layer(Guarded):
         several = isinstance(input_shape, (list, tuple)) and any(isinstance(n, (list, tuple)) for n in input_shape)
         shapes = [*input_shape, *states] if several else [input_shape, *states]
         given = [feature_shape(shape, f"{self!r}: input_shape") for shape in shapes]
+        from rekur.layers.inputs import InputLayer  # which is made of this module
+
         rows = given[0][0]
         twin = copy.deepcopy(self)
         made = twin._connect([InputLayer(shape[1:], dtype=self.input_dtype).tensor for shape in given])
@@ -663,106 +465,3 @@ class Layer(Guarded):
 
 def _one_or_list(tensors: list[SymbolicTensor]) -> Any:
     return tensors[0] if len(tensors) == 1 else list(tensors)
-
-
-class InputLayer(Layer):
-    """Where data enters a model.
-
-    Parameters
-    ----------
-    shape : tuple
-        Of one row: ``(T, F)`` or ``(None, F)`` for sequences, ``(F,)`` for features; ``(T,)`` or ``(None,)`` for the
-        ids of an Embedding.
-    dtype : {"float32", "int32"}
-        Other integers are taken for int32. An input that an Embedding reads becomes int32.
-    batch_size : int, optional
-        The rows of every batch, which stateful layers ask for: fit, evaluate and predict check it then.
-    batch_shape : tuple, optional
-        ``(batch_size, *shape)``, in place of both.
-    name : str, optional
-    """
-
-    type = "Input"
-    _keys = ("shape", "dtype")
-    _further: ClassVar[Spec] = {"batch_size": None, "batch_shape": None}
-
-    shape = Setting(feature_shape)
-    dtype = Setting(_dtype_name)
-    batch_size = Setting(_batch_size)
-
-    def __init__(
-        self,
-        shape: Sequence[int | None] | None = None,
-        *,
-        dtype: Any = "float32",
-        name: str | None = None,
-        **options: Any,
-    ) -> None:
-        shape = options.pop("input_shape", None) if shape is None else shape
-        shape, batch_size = _with_batch(shape, options)
-        super().__init__(name, options)
-        self.shape = shape
-        self.batch_size = batch_size
-        self.dtype = "float32" if dtype is None else dtype
-        self._begin()
-
-    def _hold_ids(self, what: str) -> None:
-        """Become the int32 input of ``what``: Keras's inputs are float32 where nobody says more, and hold ids all the
-        same."""
-        if self._home is not None and self._home._native is not None:
-            raise ValueError(f"{what}: {self!r} is the float32 input of a model that is built already")
-        self._hold("int32")
-
-    def _hold(self, dtype: str) -> None:
-        """Become an input of another dtype: see Embedding."""
-        vars(self)["dtype"] = dtype
-        object.__setattr__(self.tensor, "dtype", dtype)
-
-    @property
-    def name(self) -> str:
-        return self._name or "input"
-
-    @name.setter
-    def name(self, name: str) -> None:
-        self._may_set("name")
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._begin()
-
-    def config(self) -> Spec:
-        return {**super().config(), **({} if self.batch_size is None else {"batch_size": self.batch_size})}
-
-    def _engine_config(self) -> Spec:
-        return super().config()
-
-    def _begin(self) -> None:
-        call = Call(self, [])
-        call.give([((None, *self.shape), self.dtype)])
-        self._calls = [call]
-
-    def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
-        raise ValueError(f"{self!r} takes no inputs: it is where a model begins")
-
-    @property
-    def tensor(self) -> SymbolicTensor:
-        return self._calls[0].outputs[0]
-
-
-def Input(
-    shape: Sequence[int | None] | None = None, *, dtype: Any = "float32", name: str | None = None, **options: Any
-) -> SymbolicTensor:
-    """A symbolic tensor where data enters a model; see :class:`InputLayer` for the parameters."""
-    return InputLayer(shape, dtype=dtype, name=name, **options).tensor
-
-
-def symbolic(inputs: object, what: str) -> list[SymbolicTensor]:
-    """A list of symbolic tensors of one or a sequence of them."""
-    tensors: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-    for tensor in tensors:
-        if not isinstance(tensor, SymbolicTensor):
-            raise TypeError(
-                f"{what}: expected a symbolic tensor (what rekur.Input and layers return), "
-                f"got {type(tensor).__name__}; to compute on data build a Model and call predict"
-            )
-    return tensors

@@ -10,9 +10,10 @@ from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import Floats, boolean, integer
-from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.base import Layer
 from rekur.layers.recurrence import Recurrent, Stateful, check_order, in_order
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
+from rekur.layers.symbolic import SymbolicTensor
 
 _OF_A_LAYER = (
     "return_sequences",

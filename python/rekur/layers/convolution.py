@@ -11,7 +11,8 @@ from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import boolean, did_you_mean, integer
-from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.base import Layer
+from rekur.layers.symbolic import SymbolicTensor
 
 
 def size(value: object, what: str) -> int:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from rekur._spec import Spec
 from rekur._validate import show
-from rekur.layers.base import Layer, SymbolicTensor, symbolic
+from rekur.layers.base import Layer
+from rekur.layers.symbolic import SymbolicTensor, symbolic
 
 
 class FoldTime(Layer):

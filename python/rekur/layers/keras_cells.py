@@ -14,9 +14,9 @@ from rekur._cell_trace import CellTrace
 from rekur._spec import Spec
 from rekur._trace import Symbol
 from rekur._validate import Floats, integer
-from rekur.layers.base import SymbolicTensor
 from rekur.layers.cells import CellsInTime
 from rekur.layers.own import further
+from rekur.layers.symbolic import SymbolicTensor
 from rekur.layers.weights import Weight
 
 _TAKEN = ("kernel", "recurrent_kernel", "bias", "recurrent_bias", "x", "h", "c")  # the engine's names, and the step's

@@ -1,15 +1,124 @@
-"""Layers that join tensors: the largest, the least, the mean; products along an axis."""
+"""Layers that join tensors: side by side, by arithmetic, elementwise the largest, the least or the mean; products along
+an axis.
+"""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import boolean, integer
-from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.base import Layer
 from rekur.layers.core import Rescaling
 from rekur.layers.pointwise import Lambda
 from rekur.layers.rectifiers import UnitNormalization
+from rekur.layers.symbolic import SymbolicTensor
+
+
+def _axis(value: object, what: str) -> int:
+    return integer(value, what, -8)
+
+
+class Concatenate(Layer):
+    """The inputs side by side along an axis.
+
+    Parameters
+    ----------
+    axis : int
+        −1, the last axis, by default; the batch counted as 0.
+
+    Notes
+    -----
+    Along time (``axis=1`` of ``(B, T, F)``) the steps of the inputs stand behind one another. Where they have lengths
+    or a mask, so do their valid steps: the output has a mask then, as in Keras.
+    """
+
+    type = "Concatenate"
+    _keys = ("axis",)
+
+    axis = Setting(_axis)
+
+    def __init__(self, axis: int = -1, *, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.axis = axis
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        rank = len(inputs[0].shape) if inputs else 0
+        if rank and not self._calls:
+            if self.axis == rank - 1:  # Keras's users also write the last axis as a positive number
+                vars(self)["axis"] = -1
+            elif -rank < self.axis < -1:
+                vars(self)["axis"] = self.axis + rank
+        return super()._connect(inputs)
+
+
+@named_after("rekur.layers", "Layer")
+class _Merge(Layer):
+    _broadcasts = False  # inputs of one feature stand for all of the others'
+
+    def __init__(self, *, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+
+    def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if not self._calls:
+            widths = {t.shape[-1] for t in inputs if t.dtype == "float32"}
+            ranks = {len(t.shape) for t in inputs}
+            self._broadcasts = len(inputs) > 1 and len(ranks) == 1 and len(widths) == 2 and 1 in widths
+        return super()._connect(inputs)
+
+    def _is_composed(self) -> bool:
+        return self._broadcasts
+
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        if self.type in ("Subtract", "Divide") and len(inputs) != 2:
+            raise ValueError(f"{self!r}: expected 2 inputs, got {len(inputs)}")
+        return Lambda(lambda values: functools.reduce(self._operation, values), name="fold")(inputs)
+
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        raise NotImplementedError
+
+
+class Add(_Merge):
+    """The sum of the inputs, which have one shape, or one feature in place of all."""
+
+    type = "Add"
+
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a + b
+
+
+class Multiply(_Merge):
+    """The elementwise product of the inputs, which have one shape, or one feature in place of all."""
+
+    type = "Multiply"
+
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a * b
+
+
+class Subtract(_Merge):
+    """The first input less the second; they have one shape, or one feature in place of all."""
+
+    type = "Subtract"
+
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a - b
+
+
+class Divide(_Merge):
+    """The first input by the second, elementwise; they have one shape, or one feature in place
+    of all. x / 0 is infinite, 0 / 0 NaN."""
+
+    type = "Divide"
+
+    @staticmethod
+    def _operation(a: Any, b: Any) -> Any:
+        return a / b
 
 
 @named_after("rekur.layers", "Layer")
@@ -34,7 +143,7 @@ class Maximum(_Fold):
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         from rekur import ops
 
-        return Lambda(lambda values: _folded(ops.maximum, values), name="fold")(inputs)
+        return Lambda(lambda values: functools.reduce(ops.maximum, values), name="fold")(inputs)
 
 
 class Minimum(_Fold):
@@ -45,7 +154,7 @@ class Minimum(_Fold):
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         from rekur import ops
 
-        return Lambda(lambda values: _folded(ops.minimum, values), name="fold")(inputs)
+        return Lambda(lambda values: functools.reduce(ops.minimum, values), name="fold")(inputs)
 
 
 class Average(_Fold):
@@ -54,16 +163,7 @@ class Average(_Fold):
     type = "Average"
 
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
-        from rekur.layers.core import Add
-
         return Rescaling(1 / len(inputs), name="share")(Add(name="sum")(inputs))
-
-
-def _folded(operation: Any, values: Sequence[Any]) -> Any:
-    found = values[0]
-    for value in values[1:]:
-        found = operation(found, value)
-    return found
 
 
 def _axes(value: object, what: str) -> int | list[int]:
@@ -145,6 +245,36 @@ class Dot(Layer):
             raise ValueError(f"{self!r}: normalize=True goes with the last axis of each input, got axes={self.axes!r}")
         units = [UnitNormalization(name=f"unit_{k}")(x) for k, x in enumerate(inputs)]
         return _EngineDot(along, name="dot")(units)
+
+
+def concatenate(inputs: Sequence[SymbolicTensor], axis: int = -1, name: str | None = None) -> SymbolicTensor:
+    """``Concatenate(axis)(inputs)``."""
+    joined: SymbolicTensor = Concatenate(axis, name=name)(inputs)
+    return joined
+
+
+def add(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Add()(inputs)``."""
+    joined: SymbolicTensor = Add(name=name)(inputs)
+    return joined
+
+
+def multiply(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Multiply()(inputs)``."""
+    joined: SymbolicTensor = Multiply(name=name)(inputs)
+    return joined
+
+
+def subtract(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Subtract()(inputs)``."""
+    joined: SymbolicTensor = Subtract(name=name)(inputs)
+    return joined
+
+
+def divide(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:
+    """``Divide()(inputs)``."""
+    joined: SymbolicTensor = Divide(name=name)(inputs)
+    return joined
 
 
 def maximum(inputs: Sequence[SymbolicTensor], name: str | None = None) -> SymbolicTensor:

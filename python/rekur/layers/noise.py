@@ -31,6 +31,21 @@ class _Dropping(Layer):
         self.rate = rate
 
 
+class Dropout(_Dropping):
+    """In training each element is 0 with probability ``rate``, else x / (1 − rate); in inference y = x.
+
+    Srivastava et al., JMLR 15, 2014. What is dropped is a function of the model's seed and the training step.
+
+    Parameters
+    ----------
+    rate : float
+        At least 0, below 1.
+    """
+
+    type = "Dropout"
+    _each_step = True
+
+
 class SpatialDropout1D(_Dropping):
     """Dropout of whole features of a row, all steps of it alike. Tompson et al., arXiv:1411.4280.
 

@@ -1,14 +1,26 @@
-"""BatchNormalization and RMSNormalization."""
+"""Normalisations of features and of batches."""
 
 from typing import Any, ClassVar
+
+import numpy as np
 
 from rekur import initializers
 from rekur._settings import Setting
 from rekur._validate import boolean, real
-from rekur.layers.base import Layer, SymbolicTensor
-from rekur.layers.core import Affine, _epsilon
+from rekur.layers.base import Layer
 from rekur.layers.pointwise import Lambda
 from rekur.layers.rectifiers import Composed, check_last, feature_axis
+from rekur.layers.symbolic import SymbolicTensor
+
+
+def _epsilon(value: object, what: str) -> float:
+    return real(value, what, float(np.finfo(np.float32).tiny))
+
+
+def _last_axis(value: object, what: str) -> int:
+    if isinstance(value, bool) or value not in (-1, [-1], (-1,)):
+        raise ValueError(f"{what} must be the last one, written -1, got {value!r}")
+    return -1
 
 
 def _momentum(value: object, what: str) -> float:
@@ -16,6 +28,84 @@ def _momentum(value: object, what: str) -> float:
     if found > 1:
         raise ValueError(f"{what} must be from 0 to 1, got {value!r}")
     return found
+
+
+class LayerNormalization(Layer):
+    """y = x̂⊙gamma + beta, x̂ = (x − mean) / √(variance + epsilon), both over the last axis. Ba et al., arXiv:1607.06450.
+
+    Parameters
+    ----------
+    axis : int
+        −1, the last axis; there is no other.
+    epsilon : float
+        Above 0.
+    center, scale : bool
+        Whether there is a beta, and a gamma.
+    beta_initializer, gamma_initializer : str or Initializer
+
+    Notes
+    -----
+    Weights: gamma ``(F,)``, beta ``(F,)``.
+    """
+
+    type = "LayerNormalization"
+    _each_step = True
+    _keys = ("epsilon", "center", "scale", "gamma_initializer", "beta_initializer")
+    _ruled: ClassVar[dict[str, str]] = {"gamma": "gamma", "beta": "beta"}
+
+    axis = Setting(_last_axis)
+    epsilon = Setting(_epsilon)
+    center = Setting(boolean)
+    scale = Setting(boolean)
+    gamma_initializer = Setting(initializers.to_spec)
+    beta_initializer = Setting(initializers.to_spec)
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, options)
+        self.axis = axis
+        self.epsilon = epsilon
+        self.center = center
+        self.scale = scale
+        self.gamma_initializer = gamma_initializer
+        self.beta_initializer = beta_initializer
+
+
+class Affine(Layer):
+    """y = x⊙gamma + beta: what a batch normalisation is once its statistics are fixed.
+
+    Parameters
+    ----------
+    center : bool
+        Whether there is a beta.
+
+    Notes
+    -----
+    Weights: gamma ``(F,)``, ones at first, beta ``(F,)``, zeros at first.
+    """
+
+    type = "Affine"
+    _each_step = True
+    _keys = ("center",)
+
+    center = Setting(boolean)
+
+    def __init__(self, center: bool = True, *, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, options)
+        self.center = center
+
+    def config(self) -> dict[str, Any]:
+        return {} if self.center else super().config()
 
 
 class BatchNormalization(Layer):

@@ -11,7 +11,8 @@ import numpy as np
 from rekur import _structure
 from rekur._trace import at_line
 from rekur._validate import integer, show
-from rekur.layers.base import InputLayer, SymbolicTensor
+from rekur.layers.inputs import InputLayer
+from rekur.layers.symbolic import SymbolicTensor
 
 _OURS = __file__.rpartition("layers")[0]
 

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from rekur._spec import unique_name
 from rekur._validate import Shape
-from rekur.layers.base import Call, InputLayer, Layer, SymbolicTensor
+from rekur.layers.base import Layer
+from rekur.layers.inputs import InputLayer
+from rekur.layers.symbolic import Call, SymbolicTensor
 
 if TYPE_CHECKING:
     from rekur.models.structure import Structure

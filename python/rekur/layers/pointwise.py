@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from rekur._settings import Setting, frozen
 from rekur._spec import Spec
-from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.base import Layer
+from rekur.layers.symbolic import SymbolicTensor
 
 
 def _function(value: object, what: str) -> Any:

@@ -7,9 +7,10 @@ from rekur import initializers
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import integer, real
-from rekur.layers.base import Layer, SymbolicTensor
+from rekur.layers.base import Layer
 from rekur.layers.core import Activation
 from rekur.layers.pointwise import Lambda
+from rekur.layers.symbolic import SymbolicTensor
 
 
 @named_after("rekur.layers", "Layer")

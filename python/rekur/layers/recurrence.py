@@ -8,8 +8,9 @@ from rekur._own import named_after
 from rekur._settings import Setting, frozen
 from rekur._spec import Spec
 from rekur._validate import Floats, Shape, boolean, did_you_mean, integer
-from rekur.layers.base import Call, Layer, SymbolicTensor, symbolic
+from rekur.layers.base import Layer
 from rekur.layers.cell_options import CellOptions
+from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
 
 if TYPE_CHECKING:
     from rekur.models.structure import Structure
@@ -388,7 +389,7 @@ class Bidirectional(Stateful):
         return made
 
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
-        from rekur.layers import core
+        from rekur.layers import core, merging
 
         forward, backward = copy.deepcopy(self._inner), copy.deepcopy(self._backward or self._mirror())
         for layer, label in ((forward, "forward"), (backward, "backward")):
@@ -407,11 +408,11 @@ class Bidirectional(Stateful):
         if self.merge_mode is None:
             return [there, back, *found]
         if self.merge_mode == "concat":
-            joined = core.Concatenate()([there, back])
+            joined = merging.Concatenate()([there, back])
         elif self.merge_mode == "mul":
-            joined = core.Multiply()([there, back])
+            joined = merging.Multiply()([there, back])
         else:
-            joined = core.Add()([there, back])
+            joined = merging.Add()([there, back])
         if self.merge_mode == "ave":
             joined = core.Rescaling(0.5)(joined)
         return [joined, *found]

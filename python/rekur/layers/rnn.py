@@ -8,8 +8,9 @@ from rekur._cell import Cell, as_cell
 from rekur._settings import Setting
 from rekur._spec import Spec
 from rekur._validate import did_you_mean
-from rekur.layers.base import Layer, SymbolicTensor, symbolic
+from rekur.layers.base import Layer
 from rekur.layers.recurrence import Recurrent
+from rekur.layers.symbolic import SymbolicTensor, symbolic
 
 # Of Keras's RNN, behind the cell.
 _POSITIONS = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask")

@@ -15,8 +15,8 @@ import numpy as np
 from rekur import _structure
 from rekur._trace import MOST_NODES, Symbol, Trace
 from rekur._validate import show
-from rekur.layers.base import SymbolicTensor
 from rekur.layers.own import line
+from rekur.layers.symbolic import SymbolicTensor
 
 _FUSED = 64  # nodes of equations that are taken in again rather than computed by themselves
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rekur import initializers
 from rekur._spec import check_name
 from rekur._validate import boolean, show
-from rekur.layers.base import SymbolicTensor
 from rekur.layers.own import line, shape_of
+from rekur.layers.symbolic import SymbolicTensor
 
 if TYPE_CHECKING:
     from rekur.layers.base import Layer

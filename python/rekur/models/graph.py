@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rekur._spec import reference, unique_name
 from rekur._validate import Shape
-from rekur.layers.base import Call, InputLayer, Layer, SymbolicTensor
+from rekur.layers.base import Layer
+from rekur.layers.inputs import InputLayer
 from rekur.layers.parts import parts_of
 from rekur.layers.recurrence import Stateful
+from rekur.layers.symbolic import Call, SymbolicTensor
 
 if TYPE_CHECKING:
     from rekur.layers.parts import Parts

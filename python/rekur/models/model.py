@@ -14,11 +14,13 @@ from rekur._model_files import read_model
 from rekur._own import check_arguments, check_options, refuse_class, refuse_methods
 from rekur._spec import Spec, dumps, nodes, snake_case, split_reference
 from rekur._validate import Floats, boolean, check_suffix, integer, show
-from rekur.layers import TYPES, base
-from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.layers import TYPES
+from rekur.layers.base import Layer
+from rekur.layers.inputs import InputLayer
 from rekur.layers.own import has_own_call
 from rekur.layers.parts import layers_within, leaves, parts_of
 from rekur.layers.recurrence import flattened
+from rekur.layers.symbolic import SymbolicTensor, feature_shape, symbolic
 from rekur.models import own
 from rekur.models.graph import Member, collect, cut
 from rekur.models.structure import Layers, Structure
@@ -97,8 +99,8 @@ class Model(Structure):
             inputs = list(inputs.values())
         if isinstance(outputs, Mapping):
             outputs = [_named(tensor, key) for key, tensor in outputs.items()]
-        self._inputs, self._cuts = cut(base.symbolic(inputs, "Model: inputs"))
-        self._outputs = base.symbolic(flattened(outputs), "Model: outputs")
+        self._inputs, self._cuts = cut(symbolic(inputs, "Model: inputs"))
+        self._outputs = symbolic(flattened(outputs), "Model: outputs")
         self._graph, self._order = collect(self._inputs, self._outputs, self._cuts)
         self._adopt(sorted(self._graph, key=lambda member: member._calls[0].serial))  # names count as calls were made
         try:
@@ -170,9 +172,9 @@ class Model(Structure):
             shapes = input_shape if several else [input_shape]
             what = "build: input_shape"
             if isinstance(shapes, Mapping):
-                self._trace({key: (base.feature_shape(s, what)[1:], "float32") for key, s in shapes.items()})
+                self._trace({key: (feature_shape(s, what)[1:], "float32") for key, s in shapes.items()})
             else:
-                described = [(base.feature_shape(shape, what)[1:], "float32") for shape in shapes]
+                described = [(feature_shape(shape, what)[1:], "float32") for shape in shapes]
                 self._trace(described if several else described[0])
         self._engine()
 

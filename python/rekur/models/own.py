@@ -9,9 +9,10 @@ import numpy as np
 
 from rekur import _structure
 from rekur._validate import Shape, as_numeric
-from rekur.layers import base
-from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.layers.base import Layer
+from rekur.layers.inputs import InputLayer
 from rekur.layers.own import further
+from rekur.layers.symbolic import SymbolicTensor, next_serial
 from rekur.models.graph import collect, cut
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _described(array: Any, free: bool) -> tuple[Shape, str]:
 
 def trace(model: Model, described: Any) -> None:
     """Run the model's call for inputs so described and take what it makes for the model's graph."""
-    before = next(base._serials)  # later calls are above it
+    before = next_serial()  # later calls are above it
     entrances = [
         InputLayer(shape, dtype=dtype, name=name).tensor
         for (shape, dtype), name in zip(_pairs(described), _names(described), strict=True)

@@ -7,8 +7,9 @@ from rekur import _core
 from rekur._own import check_options, refuse_methods
 from rekur._spec import Spec
 from rekur._validate import Shape, as_numeric, boolean
-from rekur.layers import base
-from rekur.layers.base import InputLayer, Layer, SymbolicTensor
+from rekur.layers.base import Layer
+from rekur.layers.inputs import InputLayer
+from rekur.layers.symbolic import SymbolicTensor, feature_shape
 from rekur.models.graph import Member
 from rekur.models.model import Model
 from rekur.models.structure import Layers
@@ -140,7 +141,7 @@ class Sequential(Model):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Make the model for data of this shape, the batch first: ``(None, 10, 1)``."""
         if not self._is_ready():
-            self._begin_with(base.feature_shape(input_shape, "build: input_shape")[1:])
+            self._begin_with(feature_shape(input_shape, "build: input_shape")[1:])
         self._engine()
 
     def _begin_with(self, shape: Shape) -> None:

@@ -12,10 +12,11 @@ from rekur._settings import FixedList, Setting
 from rekur._spec import Spec, check_name, dumps, model_spec, reference, split_reference, unique_name
 from rekur._summary import summary_lines
 from rekur._validate import Floats, Shape, as_numeric, boolean, did_you_mean, integer, show
-from rekur.layers import base
-from rekur.layers.base import Call, InputLayer, Layer, SymbolicTensor
+from rekur.layers.base import Layer
+from rekur.layers.inputs import InputLayer
 from rekur.layers.parts import infer_through, layers_within, parts_of
 from rekur.layers.recurrence import Stateful
+from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
 from rekur.models.graph import Flat, Member, flatten
 from rekur.training.carried import Carried
 from rekur.training.data import Port
@@ -274,7 +275,7 @@ class Structure(Trainable):
         given = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if given and not any(isinstance(x, SymbolicTensor) for x in given):
             return self.predict(inputs, verbose=0)
-        return self._connect(base.symbolic(inputs, self._whose()))
+        return self._connect(symbolic(inputs, self._whose()))
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         self._prepare_for(inputs)

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from rekur._spec import Spec, reference, unique_name
 from rekur.layers import TYPES
-from rekur.layers.base import InputLayer, Layer
+from rekur.layers.base import Layer
+from rekur.layers.inputs import InputLayer
 from rekur.layers.parts import parts_of
 
 if TYPE_CHECKING:
