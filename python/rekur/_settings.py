@@ -141,7 +141,7 @@ class Value(Guarded):
 
     def __init__(self, **parameters: Any) -> None:
         refuse_base(self)
-        self._parameters = FixedDict(parameters)
+        self._parameters = frozen(parameters)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rekur._own import check_options, refuse_methods
-from rekur._settings import Value
-from rekur._validate import Floats, did_you_mean, integer, real
+from rekur._rules import Rule, find
+from rekur._validate import Floats, integer, real
 
 __all__ = [
     "Constraint",
@@ -28,32 +27,14 @@ __all__ = [
 ]
 
 
-class Constraint(Value):
+class Constraint(Rule):
     """Base of the constraints: a name and its parameters, which never change. Called, it gives an array held to it."""
 
+    _what = "constraint"
     name: ClassVar[str]
-
-    def _begin(self, options: dict[str, Any], **parameters: Any) -> None:
-        check_options("constraint", type(self), options)
-        super().__init__(**parameters)
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if not cls.__module__.startswith("rekur."):
-            refuse_methods(cls, "constraint", "__call__")
-
-    def to_spec(self) -> dict[str, Any]:
-        return {"name": self.name, **self.parameters}
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(self.parameters)
 
     def __call__(self, w: Any) -> Floats:
         raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
 
 
 def _axis(value: int | Sequence[int], what: str) -> int | list[int]:
@@ -135,7 +116,12 @@ class MinMaxNorm(Constraint):
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 
 _CLASSES: dict[str, type[Constraint]] = {c.name: c for c in (MaxNorm, NonNeg, UnitNorm, MinMaxNorm)}
-_NAMES = {**_CLASSES, **{c.__name__: c for c in _CLASSES.values()}, "nonneg": NonNeg, "maxnorm": MaxNorm}
+_NAMES: dict[str, type[Constraint]] = {
+    **_CLASSES,
+    **{c.__name__: c for c in _CLASSES.values()},
+    "nonneg": NonNeg,
+    "maxnorm": MaxNorm,
+}
 
 
 def get(identifier: Any) -> Constraint | None:
@@ -148,34 +134,10 @@ def get(identifier: Any) -> Constraint | None:
     TypeError
         For anything else: a function of one's own among them.
     """
-    return _get(identifier, "constraint")
-
-
-def _get(identifier: Any, what: str) -> Constraint | None:
-    if identifier is None or isinstance(identifier, Constraint):
-        return identifier
-    if isinstance(identifier, type) and issubclass(identifier, Constraint):
-        return identifier()
-    given: dict[str, Any] = {}
-    name = identifier
-    if isinstance(identifier, dict):
-        if "class_name" in identifier:  # as Keras writes it down
-            name, given = identifier["class_name"], dict(identifier.get("config") or {})
-        else:
-            given = dict(identifier)
-            name = given.pop("name", None)
-    if not isinstance(name, str):
-        raise TypeError(
-            f"{what}: a constraint is a name or an object of rekur.constraints, got {identifier!r}; functions of "
-            "one's own are not here yet"
-        )
-    if name not in _NAMES:
-        raise ValueError(f"{what}: unknown constraint '{name}'{did_you_mean(name, list(_NAMES))}")
-    found: Constraint = _NAMES[name](**given)
-    return found
+    return find(identifier, "constraint", Constraint, _NAMES)
 
 
 def to_spec(identifier: Any, what: str) -> dict[str, Any] | None:
     """The spec's form; None where there is none."""
-    found = _get(identifier, what)
+    found = find(identifier, what, Constraint, _NAMES)
     return None if found is None else found.to_spec()

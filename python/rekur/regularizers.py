@@ -5,13 +5,13 @@ Names, defaults and numbers are Keras's. A layer takes them as ``kernel_regulari
 in ``fit`` and ``evaluate``; weights of layers that are not trained add nothing.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
-from rekur._own import check_options, refuse_methods
-from rekur._settings import Value
-from rekur._validate import did_you_mean, real
+from rekur._rules import Rule, find
+from rekur._validate import real
 
 __all__ = [
     "L1",
@@ -27,32 +27,14 @@ __all__ = [
 ]
 
 
-class Regularizer(Value):
+class Regularizer(Rule):
     """Base of the regularizers: a name and its parameters, which never change. Called, it gives what it adds."""
 
+    _what = "regularizer"
     name: ClassVar[str]
-
-    def _begin(self, options: dict[str, Any], **parameters: Any) -> None:
-        check_options("regularizer", type(self), options)
-        super().__init__(**parameters)
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if not cls.__module__.startswith("rekur."):
-            refuse_methods(cls, "regularizer", "__call__")
-
-    def to_spec(self) -> dict[str, Any]:
-        return {"name": self.name, **self.parameters}
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return dict(self.parameters)
 
     def __call__(self, x: Any) -> float:
         raise NotImplementedError
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters.items())})"
 
 
 def _factor(value: Any, what: str, default: float) -> float:
@@ -125,12 +107,17 @@ def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     return L1L2(l1, l2)
 
 
-_CLASSES: dict[str, type[Regularizer]] = {c.name: c for c in (L1L2, L1, L2, OrthogonalRegularizer)}
-_NAMES = {
-    **_CLASSES,
+def _l1_l2(**given: Any) -> L1L2:
+    """What the name stands for: both of them 0.01 where nothing more is said."""
+    return L1L2(**given) if given else l1_l2()
+
+
+_CLASSES: tuple[type[Regularizer], ...] = (L1, L2, OrthogonalRegularizer)
+_NAMES: dict[str, Callable[..., Regularizer]] = {
+    **{c.name: c for c in _CLASSES},
+    **{c.__name__: c for c in _CLASSES},
     "orthogonal_regularizer": OrthogonalRegularizer,
-    **{c.__name__: c for c in _CLASSES.values()},
-    "l1l2": L1L2,
+    **dict.fromkeys(("l1_l2", "L1L2", "l1l2"), _l1_l2),
 }
 
 
@@ -144,37 +131,10 @@ def get(identifier: Any) -> Regularizer | None:
     TypeError
         For anything else: a function of one's own among them.
     """
-    return _get(identifier, "regularizer")
-
-
-def _get(identifier: Any, what: str) -> Regularizer | None:
-    if identifier is None or isinstance(identifier, Regularizer):
-        return identifier
-    if isinstance(identifier, type) and issubclass(identifier, Regularizer):
-        return identifier()
-    given: dict[str, Any] = {}
-    name = identifier
-    if isinstance(identifier, dict):
-        if "class_name" in identifier:  # as Keras writes it down
-            name, given = identifier["class_name"], dict(identifier.get("config") or {})
-        else:
-            given = dict(identifier)
-            name = given.pop("name", None)
-    if not isinstance(name, str):
-        raise TypeError(
-            f"{what}: a regularizer is a name or an object of rekur.regularizers, got {identifier!r}; functions of "
-            "one's own are not here yet"
-        )
-    if name not in _NAMES:
-        raise ValueError(f"{what}: unknown regularizer '{name}'{did_you_mean(name, list(_NAMES))}")
-    made = _NAMES[name]
-    if not given and made is L1L2:
-        return l1_l2()
-    found: Regularizer = made(**given)
-    return found
+    return find(identifier, "regularizer", Regularizer, _NAMES)
 
 
 def to_spec(identifier: Any, what: str) -> dict[str, Any] | None:
     """The spec's form; None where there is none."""
-    found = _get(identifier, what)
+    found = find(identifier, what, Regularizer, _NAMES)
     return None if found is None else found.to_spec()
