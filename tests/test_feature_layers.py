@@ -127,6 +127,21 @@ def test_gradients_are_those_of_central_differences(rng, layer, shapes):
     check(rng, layer, shapes)
 
 
+def test_activity_beyond_a_rows_length_costs_nothing(rng):
+    x = rekur.Input((None, 2))
+    model = rekur.Model(x, layers.Dense(1)(layers.ActivityRegularization(0.5, 0.25)(layers.Dense(2)(x))))
+    model.compile("sgd", "mse")
+    data, target, weights = floats(rng, 3, 4, 2), np.zeros((3, 4, 1), np.float32), model.get_weights()
+    found = []
+    for beyond in (0.0, 100.0):
+        data[1, 2:] = data[2] = beyond
+        model.set_weights(weights)
+        before = model.evaluate(data, target, lengths=[4, 2, 0])
+        found.append([before, model.train_on_batch(data, target, lengths=[4, 2, 0]), *model.get_weights()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_dot_along_time_ends_at_a_rows_length(rng):
     lengths = [np.array([4, 0, 2, 3], np.int32)] * 2
     check(rng, {"type": "Dot", "axes": [1, 1]}, [(4, 3), (4, 2)], lengths)

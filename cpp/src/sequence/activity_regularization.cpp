@@ -1,4 +1,5 @@
-// ActivityRegularization: y = x; adds (l1 Σ |x| + l2 Σ x²) / B to the loss of a training step or an evaluation.
+// ActivityRegularization: y = x; adds (l1 Σ |x| + l2 Σ x²) / B to the loss of a training step or an evaluation. Steps past a row's
+// length count for nothing; those of a mask count, as in Keras.
 #include <cmath>
 
 #include "layers/elementwise.hpp"
@@ -22,11 +23,13 @@ class ActivityRegularization final : public Layer {
 
   double penalty(const Context& run) const override {
     const float* x = run.input();
-    const Index n = element_count(run.input_specs[0].shape);
+    const Rows rows(run);
     double magnitude = 0, square = 0;
-    for (Index i = 0; i < n; ++i) {
-      magnitude += std::abs(static_cast<double>(x[i]));
-      square += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    for (Index b = 0; b < run.batch(); ++b) {
+      for (Index i = b * rows.size; i < rows.end(b); ++i) {
+        magnitude += std::abs(static_cast<double>(x[i]));
+        square += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+      }
     }
     return (static_cast<double>(l1_) * magnitude + static_cast<double>(l2_) * square) / static_cast<double>(run.batch());
   }
@@ -39,8 +42,10 @@ class ActivityRegularization final : public Layer {
     if (!run.penalties) return;
     const float l1 = l1_ / static_cast<float>(run.batch()), l2 = 2 * l2_ / static_cast<float>(run.batch());
     const float* x = run.input();
-    over_elements(n, 3, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) dx[i] += l2 * x[i] + (x[i] > 0 ? l1 : x[i] < 0 ? -l1 : 0);
+    const Rows rows(run);
+    over_rows(run.batch(), rows.size, 3, [&](Index begin, Index end) {
+      for (Index b = begin; b < end; ++b)
+        for (Index i = b * rows.size; i < rows.end(b); ++i) dx[i] += l2 * x[i] + (x[i] > 0 ? l1 : x[i] < 0 ? -l1 : 0);
     });
   }
 #endif
@@ -48,6 +53,20 @@ class ActivityRegularization final : public Layer {
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override { return nullptr; }
 
  private:
+#if REKUR_TRAINING
+  // The elements of the rows of a batch, and where those that count end.
+  struct Rows {
+    RowSteps steps;
+    Index size, a_step;
+    explicit Rows(const Context& run) : steps(run.steps()) {
+      const Shape& shape = run.input_specs[0].shape;
+      size = element_count({shape.begin() + 1, shape.end()});
+      a_step = shape.size() > 2 ? element_count({shape.begin() + 2, shape.end()}) : size;
+    }
+    Index end(Index b) const { return b * size + (steps.mask ? size : steps.length(b) * a_step); }
+  };
+#endif
+
   float l1_, l2_;
 };
 
