@@ -183,6 +183,7 @@ TEST_CASE("stream: what cannot go one step at a time is refused, with the layer 
   for (const auto& [options, reason] : std::vector<std::pair<std::string, std::string>>{
            {"", "steps that are still to come count; use_causal_mask=True leaves them out"},
            {R"("use_causal_mask": true)", "sliding_window= says how many"},
+           {R"("use_causal_mask": true, "sliding_window": 8388353)", "it keeps at most 8388352 steps, got sliding_window 8388353"},
            {R"("use_causal_mask": true, "sliding_window": 3, "return_attention_scores": true)", "return_attention_scores gives"}})
     contains(refusal(with_layer(layer("Attention", "a", R"("x", "x")", options), "a")), reason);
   contains(refusal(spec(input("x", "[null, 3]") + ", " + input("z", "[null, 3]") + ", " +

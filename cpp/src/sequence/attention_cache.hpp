@@ -16,6 +16,9 @@ class AttentionCache {
     std::vector<float> additive;  // [dim], or empty: AttentionRun says what they are
   };
 
+  // Its position is a float, which counts to 2^24: twice the ring.
+  static constexpr Index kMostWindow = (Index{1} << 23) - 2 * simd::kAttentionKeys;
+
   explicit AttentionCache(Settings settings);
 
   // Floats of a stream's memory; throws Error where there are too many. Its beginning is the cache's.

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "sequence/attention_cache.hpp"
+
 namespace rekur::layers {
 namespace {
 
@@ -53,6 +55,8 @@ void check_attention_stream(const Layer& layer, const StreamBuild& build, bool c
   if (window == 0)
     layer.cannot_stream(
         "all steps so far count, and a stream keeps a number of them that is known beforehand: sliding_window= says how many");
+  if (window > AttentionCache::kMostWindow)
+    layer.cannot_stream("it keeps at most % steps, got sliding_window %", {AttentionCache::kMostWindow, window});
   if (return_scores) layer.cannot_stream("return_attention_scores gives a weight for every step of the sequence");
 }
 
