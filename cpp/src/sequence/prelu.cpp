@@ -141,11 +141,9 @@ std::unique_ptr<Layer> make_prelu(json::Reader& spec, const std::string& type, c
   std::vector<Index> shared;
   if (spec.find("shared_axes") != nullptr) {
     for (const json::Value& axis : spec.array("shared_axes")) {
-      const double value = axis.is_number() ? axis.number() : 0;
-      const auto whole = static_cast<Index>(value);
-      if (!(value >= 1 && value < static_cast<double>(kMostAxes)) || static_cast<double>(whole) != value)
+      if (!axis.is_integer() || axis.integer() < 1 || axis.integer() >= static_cast<Index>(kMostAxes))
         spec.refuse("shared_axes", "a list of axes from 1 on");
-      shared.push_back(whole);
+      shared.push_back(axis.integer());
     }
   }
   return std::make_unique<PReLU>(type, name, std::move(shared), read_initializer(spec, "alpha_initializer", "zeros"));
