@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from typing import Any
 
@@ -122,6 +123,32 @@ def test_awkward_sizes(
     assert abs(float(np.sum(d_weights["y/kernel"] * w)) - share) <= 1e-4 * max(
         1.0, abs(share), float(np.abs(ahead).max()) * 10
     )
+
+
+@pytest.mark.parametrize("taps", [1, 3])
+def test_strides_beyond_the_steps_cost_nothing(rng: np.random.Generator, taps: int) -> None:
+    """Weights are packed for the remainders that some tap meets, not for every one there is."""
+    x, dy, found = floats(rng, 2, 5, 3), floats(rng, 2, 1, 2), []
+    for strides in (5, 2**31 - 1):
+        layer = {"type": "Conv1D", "filters": 2, "kernel_size": taps, "strides": strides}
+        outputs, d_weights, d_inputs = Engine(spec_of(layer, None, 3)).gradients([x], [dy])
+        found.append([*outputs, *d_weights.values(), *d_inputs])
+    for near, far in zip(*found, strict=True):
+        np.testing.assert_array_equal(near, far)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"type": "UpSampling1D", "size": 2**31 - 1},
+        {"type": "Conv1DTranspose", "filters": 1, "kernel_size": 1, "strides": 2**31 - 1},
+    ],
+)
+def test_more_steps_than_can_be_counted_are_refused(layer: dict[str, Any]) -> None:
+    name = f"{layer['type']} 'y'"
+    assert _core.infer_layer(json.dumps({**layer, "name": "y"}), [((None, 2**32, 1), "float32")])
+    with pytest.raises(ValueError, match=f"{name}: what it makes of 8589934592 steps are more than can be counted"):
+        _core.infer_layer(json.dumps({**layer, "name": "y"}), [((None, 2**33, 1), "float32")])
 
 
 def test_lengths_follow_through_layers_that_change_the_steps(rng: np.random.Generator) -> None:

@@ -354,4 +354,10 @@ TEST_CASE("stream: causal convolutions keep the steps before") {
   check_stream(between(layer("Conv1D", "c", R"("x")", R"("filters": 4, "kernel_size": 3, "padding": "causal")") + ", " +
                            layer("LSTM", "y", R"("c")", R"("units": 3)"),
                        "y"));
+  const std::string own = R"("activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["max", 0], ["subtract", 0, 1],
+    ["sin", 0], ["multiply", 2, 3]], "outputs": [4]}})";
+  check_stream(between(layer("Conv1D", "y", R"("x")", R"("filters": 17, "kernel_size": 2, "padding": "causal", )" + own), "y"));
+  check_stream(between(
+      layer("Slice", "s", R"("x")", R"("stop": 1)") + ", " + layer("DepthwiseConv1D", "y", R"("s")", R"("kernel_size": 1, )" + own),
+      "y"));
 }

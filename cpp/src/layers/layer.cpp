@@ -36,6 +36,17 @@ void Layer::expect_features(const TensorSpec& input) const {
   if (input.shape.back() < 1) fail("expected at least one feature (the last dimension), got %", {input.shape});
 }
 
+#if REKUR_SEQUENCE
+void Layer::change_time(TensorSpec& output, const TimeChange& change) const {
+  Index& steps = output.shape[1];
+  Index most = 0;
+  if (steps != kUnknown && (__builtin_mul_overflow(steps, change.up, &most) || __builtin_add_overflow(most, change.add, &most)))
+    fail("what it makes of % steps are more than can be counted", {steps});
+  output.change = change;
+  steps = steps_after(change, steps);
+}
+#endif
+
 std::vector<TensorSpec> Layer::infer_like_input(std::span<const TensorSpec> inputs) const {
   expect_inputs(inputs, 1, 1);
   expect_features(inputs[0]);

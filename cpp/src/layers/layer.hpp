@@ -197,6 +197,10 @@ class Layer {
   void expect_inputs(std::span<const TensorSpec> inputs, std::size_t least, std::size_t most) const;
   // Throws unless it is float32 of shape (B, F), (B, T, F) or with up to two axes more between, F known.
   void expect_features(const TensorSpec& input) const;
+#if REKUR_SEQUENCE
+  // Says what the layer makes of the time axis of `output`, whose shape is the input's so far.
+  void change_time(TensorSpec& output, const TimeChange& change) const;
+#endif
   // For layers with one such input, whose output looks like it.
   std::vector<TensorSpec> infer_like_input(std::span<const TensorSpec> inputs) const;
 

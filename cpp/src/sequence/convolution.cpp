@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "isa/dispatch.hpp"
+#include "layers/elementwise.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
 
@@ -25,22 +26,21 @@ struct Window {
   const float* array;
   Index channels;      // of a position
   Index first, count;  // the channels that are read
-  Index taps[2], step[2];
+  Index taps, step;
 
-  Index size() const { return taps[0] * taps[1] * count; }
+  Index size() const { return taps * count; }
 
-  // Numbers [begin, end) of the window that begins at these positions: where they stand, or copied to `copy`.
-  const float* at(Index b, const Index start[2], Index begin, Index end, float* copy) const {
+  // Numbers [begin, end) of the window that begins at this position: where they stand, or copied to `copy`.
+  const float* at(Index b, Index start, Index begin, Index end, float* copy) const {
     const Index limit = side.limit(b);
-    const bool side_by_side = count == channels && taps[0] == 1 && (step[1] == 1 || taps[1] == 1);
-    if (side_by_side && start[0] >= 0 && start[0] < side.n0 && start[1] >= 0 && start[1] + taps[1] <= limit)
-      return array + side.row(b, start[0], start[1]) * channels + begin;
+    const bool side_by_side = count == channels && (step == 1 || taps == 1);
+    if (side_by_side && start >= 0 && start + taps <= limit) return array + side.row(b, start) * channels + begin;
     float* to = copy;
     for (Index tap = begin / count; tap * count < end; ++tap) {
       const Index from = std::max(begin - tap * count, Index{0}), until = std::min(end - tap * count, count);
-      const Index i0 = start[0] + tap / taps[1] * step[0], i1 = start[1] + tap % taps[1] * step[1];
-      if (i0 >= 0 && i0 < side.n0 && i1 >= 0 && i1 < limit)
-        std::copy_n(array + side.row(b, i0, i1) * channels + first + from, until - from, to);
+      const Index i = start + tap * step;
+      if (i >= 0 && i < limit)
+        std::copy_n(array + side.row(b, i) * channels + first + from, until - from, to);
       else
         std::fill_n(to, until - from, 0.0f);
       to += until - from;
@@ -51,7 +51,7 @@ struct Window {
 
 // A row of a product: the window it reads and the row that it writes, or sums with.
 struct Place {
-  Index b, start[2], row;
+  Index b, start, row;
 };
 
 // c[row] = window · B for the places of rows 0 … rows - 1; place(row, Place&) says false where there is none.
@@ -92,18 +92,18 @@ Index ConvolutionAxis::pad_for(Index large) const {
   return std::max((outputs - 1) * stride + span() - large, Index{0}) / 2;
 }
 
-Convolution::Phase Convolution::phase(int axis, Index remainder) const {
-  const ConvolutionAxis& a = axes[axis];
-  Phase phase;
-  phase.step = a.dilation / std::gcd(a.dilation, a.stride);
-  for (Index k = 0; k < a.taps; ++k)
-    if (k * a.dilation % a.stride == remainder) phase.last = k, ++phase.count;
-  return phase;
+// Taps `apart` from each other have the same remainder; the first of them have one each.
+Index Convolution::phases() const { return std::min(axis.taps, axis.stride / std::gcd(axis.dilation, axis.stride)); }
+
+Convolution::Phase Convolution::phase(Index number) const {
+  const Index common = std::gcd(axis.dilation, axis.stride), apart = axis.stride / common;
+  const Index more = (axis.taps - 1 - number) / apart;
+  return {number * axis.dilation % axis.stride, number + more * apart, more + 1, apart, axis.dilation / common};
 }
 
 void Convolution::prepare_gather(const float* kernel, std::uint64_t version) const {
   const std::lock_guard lock(gathering_.mutex);
-  const Index K = taps() * (large_channels / groups), N = small_channels / groups;
+  const Index K = axis.taps * (large_channels / groups), N = small_channels / groups;
   auto& parts = gathering_.parts;
   while (parts.size() < static_cast<std::size_t>(groups)) parts.push_back(std::make_unique<PackedMatrix>());
   for (Index g = 0; g < groups; ++g) parts[static_cast<std::size_t>(g)]->prepare(kernel + g * N, K, N, small_channels, 1, version);
@@ -120,18 +120,14 @@ void Convolution::prepare_scatter(const float* kernel, std::uint64_t version) co
   std::size_t part = 0;
   for (Index g = 0; g < groups; ++g) {
     for (Index r = 0; r < phases(); ++r) {
-      const Phase p0 = phase(0, r / axes[1].stride), p1 = phase(1, r % axes[1].stride);
+      const Phase p = phase(r);
       matrix.clear();
-      const Index apart[2] = {axes[0].stride / std::gcd(axes[0].dilation, axes[0].stride),
-                              axes[1].stride / std::gcd(axes[1].dilation, axes[1].stride)};
-      for (Index j0 = 0; j0 < p0.count; ++j0) {
-        for (Index j1 = 0; j1 < p1.count; ++j1) {
-          const Index tap = (p0.last - j0 * apart[0]) * axes[1].taps + p1.last - j1 * apart[1];
-          for (Index n = 0; n < inner; ++n)
-            for (Index c = 0; c < N; ++c) matrix.push_back(kernel[(tap * N + c) * small_channels + g * inner + n]);
-        }
+      for (Index j = 0; j < p.count; ++j) {
+        const Index tap = p.last - j * p.apart;
+        for (Index n = 0; n < inner; ++n)
+          for (Index c = 0; c < N; ++c) matrix.push_back(kernel[(tap * N + c) * small_channels + g * inner + n]);
       }
-      parts[part++]->prepare(matrix.data(), p0.count * p1.count * inner, N, N, 1, version);
+      parts[part++]->prepare(matrix.data(), p.count * inner, N, N, 1, version);
     }
   }
   scattering_.version = version;
@@ -142,15 +138,14 @@ void Convolution::gather(Index B, const ConvolutionSide& large, const float* x, 
                          float* y, bool accumulate) const {
   const Index N = small_channels / groups, C = large_channels / groups;
   for (Index g = 0; g < groups; ++g) {
-    const Window window{large, x, large_channels, g * C, C, {axes[0].taps, axes[1].taps}, {axes[0].dilation, axes[1].dilation}};
-    window_product(window, B * small.n0 * small.n1, N, gathering_.parts[static_cast<std::size_t>(g)]->data(),
+    const Window window{large, x, large_channels, g * C, C, axis.taps, axis.dilation};
+    window_product(window, B * small.n, N, gathering_.parts[static_cast<std::size_t>(g)]->data(),
                    bias != nullptr ? bias + g * N : nullptr, y, small_channels, g * N, accumulate, [&](Index row, Place& p) {
-                     const Index t1 = row % small.n1, t0 = row / small.n1 % small.n0;
-                     p.b = row / (small.n1 * small.n0);
+                     const Index t = row % small.n;
+                     p.b = row / small.n;
                      p.row = row;
-                     p.start[0] = t0 * axes[0].stride - axes[0].pad_for(large.n0);
-                     p.start[1] = t1 * axes[1].stride - axes[1].pad_for(large.limit(p.b));
-                     return t1 < small.limit(p.b);
+                     p.start = t * axis.stride - axis.pad_for(large.limit(p.b));
+                     return t < small.limit(p.b);
                    });
   }
 }
@@ -158,30 +153,31 @@ void Convolution::gather(Index B, const ConvolutionSide& large, const float* x, 
 void Convolution::scatter(Index B, const ConvolutionSide& small, const float* y, const ConvolutionSide& large, const float* bias,
                           float* x, bool accumulate) const {
   const Index N = large_channels / groups, C = small_channels / groups;
-  const Index slots[2] = {blocks(large.n0, axes[0].stride), blocks(large.n1, axes[1].stride)};
+  const Index slots = blocks(large.n, axis.stride);
+  if (!accumulate && phases() < axis.stride) {  // positions that no tap meets
+    over_rows(B * large.n, large_channels, 1, [&](Index begin, Index end) {
+      for (Index row = begin; row < end; ++row) {
+        float* const to = x + row * large_channels;
+        if (bias != nullptr)
+          std::copy_n(bias, large_channels, to);
+        else
+          std::fill_n(to, large_channels, 0.0f);
+      }
+    });
+  }
   for (Index g = 0; g < groups; ++g) {
     for (Index r = 0; r < phases(); ++r) {
-      const Index remainder[2] = {r / axes[1].stride, r % axes[1].stride};
-      const Phase phase_of[2] = {phase(0, remainder[0]), phase(1, remainder[1])};
-      const Window window{
-          small, y, small_channels, g * C, C, {phase_of[0].count, phase_of[1].count}, {phase_of[0].step, phase_of[1].step}};
-      if (window.size() == 0 && accumulate) continue;
-      window_product(window, B * slots[0] * slots[1], N, scattering_.parts[static_cast<std::size_t>(g * phases() + r)]->data(),
+      const Phase of = phase(r);
+      const Window window{small, y, small_channels, g * C, C, of.count, of.step};
+      window_product(window, B * slots, N, scattering_.parts[static_cast<std::size_t>(g * phases() + r)]->data(),
                      bias != nullptr ? bias + g * N : nullptr, x, large_channels, g * N, accumulate, [&](Index row, Place& p) {
-                       p.b = row / (slots[0] * slots[1]);
-                       const Index slot[2] = {row / slots[1] % slots[0], row % slots[1]};
-                       const Index limit[2] = {large.n0, large.limit(p.b)};
-                       Index s[2];
-                       for (int axis = 0; axis < 2; ++axis) {
-                         const ConvolutionAxis& a = axes[axis];
-                         const Index pad = a.pad_for(limit[axis]);
-                         // The position of this slot whose remainder, counted from the padding's beginning, is this phase's.
-                         s[axis] = ((remainder[axis] - pad) % a.stride + a.stride) % a.stride + slot[axis] * a.stride;
-                         if (s[axis] >= limit[axis]) return false;
-                         p.start[axis] = (s[axis] + pad - phase_of[axis].last * a.dilation) / a.stride;
-                       }
-                       p.row = large.row(p.b, s[0], s[1]);
-                       return true;
+                       p.b = row / slots;
+                       const Index limit = large.limit(p.b), pad = axis.pad_for(limit), stride = axis.stride;
+                       // The position of this slot whose remainder, counted from the padding's beginning, is this phase's.
+                       const Index s = ((of.remainder - pad) % stride + stride) % stride + row % slots * stride;
+                       p.start = (s + pad - of.last * axis.dilation) / stride;
+                       p.row = large.row(p.b, s);
+                       return s < limit;
                      });
     }
   }
@@ -191,7 +187,7 @@ void Convolution::scatter(Index B, const ConvolutionSide& small, const float* y,
 void Convolution::kernel_gradient(Index B, const ConvolutionSide& large, const float* x, const ConvolutionSide& small,
                                   const float* dy, float* d_kernel) const {
   const auto& k = isa::kernels();
-  const Index N = small_channels / groups, C = large_channels / groups, M = taps() * C, rows = B * small.n0 * small.n1;
+  const Index N = small_channels / groups, C = large_channels / groups, M = axis.taps * C, rows = B * small.n;
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(small_channels);
   const Index n_tiles = blocks(N, kLargestTile);
   // As many tiles as share the work evenly; what a tile sums, and in which order, does not depend on its borders.
@@ -206,18 +202,16 @@ void Convolution::kernel_gradient(Index B, const ConvolutionSide& large, const f
   runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index g = task / (m_tiles * n_tiles), m = task / n_tiles % m_tiles * m_tile, n = task % n_tiles * kLargestTile;
     const Index width = std::min(M - m, m_tile);
-    const Window window{large, x, large_channels, g * C, C, {axes[0].taps, axes[1].taps}, {axes[0].dilation, axes[1].dilation}};
+    const Window window{large, x, large_channels, g * C, C, axis.taps, axis.dilation};
     std::array<const float*, kSumBlock> from, to;
     float* const work_of = memory + thread * each;
     for (Index begin = 0; begin < rows; begin += kSumBlock) {
       float* copy = work_of + lines(k.gemm_tn_work);
       std::size_t count = 0;
       for (Index row = begin; row < std::min(rows, begin + kSumBlock); ++row) {
-        const Index t1 = row % small.n1, t0 = row / small.n1 % small.n0, b = row / (small.n1 * small.n0);
-        if (t1 >= small.limit(b)) continue;
-        const Index start[2] = {t0 * axes[0].stride - axes[0].pad_for(large.n0),
-                                t1 * axes[1].stride - axes[1].pad_for(large.limit(b))};
-        from[count] = window.at(b, start, m, m + width, copy);
+        const Index t = row % small.n, b = row / small.n;
+        if (t >= small.limit(b)) continue;
+        from[count] = window.at(b, t * axis.stride - axis.pad_for(large.limit(b)), m, m + width, copy);
         if (from[count] == copy) copy += width;
         to[count++] = dy + row * small_channels;
       }

@@ -1,12 +1,11 @@
-// Convolution over one axis or two, as products over windows of rows.
-//   large  [B][n0][n1][large channels]: what windows are read from in a convolution; what a transposed one writes
-//   small  [B][m0][m1][small channels]: a number a window
-//   kernel [taps0][taps1][large channels / groups][small channels], as Keras has it
-// Small position t and tap k meet at large position t · stride + k · dilation - pad. Axis 0 is the outer one; of a sequence it has
-// one position, and axis 1 is time, whose steps past a row's length are zeros.
+// Convolution over time, as products over windows of rows.
+//   large  [B][n][large channels]: what windows are read from in a convolution; what a transposed one writes
+//   small  [B][m][small channels]: a number a window
+//   kernel [taps][large channels / groups][small channels], as Keras has it
+// Small position t and tap k meet at large position t · stride + k · dilation - pad. Steps past a row's length are zeros.
 //
 // A window whose taps stand side by side is read where it stands: the address of a row of the product is its first number, and
-// rows overlap. Others (at the borders, of dilated or grouped channels, of two axes) are copied, a block of rows at a time.
+// rows overlap. Others (at the borders, of dilated or grouped channels) are copied, a block of rows at a time.
 #pragma once
 
 #include <cstdint>
@@ -30,20 +29,19 @@ struct ConvolutionAxis {
 
 // One side's array in a run.
 struct ConvolutionSide {
-  Index n0 = 1, n1 = 1;
-  RowSteps steps = {};     // of axis 1
+  Index n = 1;
+  RowSteps steps = {};
   bool by_length = false;  // whether steps past a row's length are none
-  Index row(Index b, Index i0, Index i1) const { return (b * n0 + i0) * n1 + i1; }
-  Index limit(Index b) const { return by_length && !steps.mask ? steps.length(b) : n1; }
+  Index row(Index b, Index i) const { return b * n + i; }
+  Index limit(Index b) const { return by_length && !steps.mask ? steps.length(b) : n; }
 };
 
 class Convolution {
  public:
-  ConvolutionAxis axes[2];
+  ConvolutionAxis axis;
   Index groups = 1, large_channels = 0, small_channels = 0;
 
-  Index taps() const { return axes[0].taps * axes[1].taps; }
-  Index kernel_size() const { return taps() * (large_channels / groups) * small_channels; }
+  Index kernel_size() const { return axis.taps * (large_channels / groups) * small_channels; }
 
   // Packs the kernel for gather; for scatter.
   void prepare_gather(const float* kernel, std::uint64_t version) const;
@@ -62,13 +60,13 @@ class Convolution {
 #endif
 
  private:
-  // The taps that meet the large positions of one remainder by the stride, along one axis: the last of them, and how many. From
-  // one to the one before, the small position goes up by `step`.
+  // The taps that meet the large positions of one remainder by the stride: the last of them, how many, and how far apart. From one
+  // to the one before, the small position goes up by `step`. There are as many phases as remainders that some tap meets.
   struct Phase {
-    Index last = 0, count = 0, step = 1;
+    Index remainder, last, count, apart, step;
   };
-  Phase phase(int axis, Index remainder) const;
-  Index phases() const { return axes[0].stride * axes[1].stride; }
+  Phase phase(Index number) const;
+  Index phases() const;
 
   // Matrices that are packed together, again when the weights or the ISA have changed.
   struct Packed {

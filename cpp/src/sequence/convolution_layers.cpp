@@ -54,9 +54,10 @@ class ConvolutionOp final : public StreamOp {
   }
 
   Index memory(Index batch) const override {
-    Index floats = element_count({batch, span_ * in_ + s_.axis.taps * in_ + (2 + s_.axis.taps) * kAddress});
-    if (s_.groups == in_) floats += element_count({batch, s_.axis.taps * s_.filters});
-    if (__builtin_add_overflow(floats, activate_memory(s_.activation, s_.filters) + 4 * kLine, &floats))
+    const Index K = s_.axis.taps;
+    Index floats = element_count({batch, element_count({span_ + K, in_}) + (2 + K) * kAddress});
+    if (s_.groups == in_) floats += element_count({batch, K * s_.filters});
+    if (__builtin_add_overflow(floats, activate_memory(s_.activation, s_.filters) + kPieces * kLine, &floats))
       throw_error("Conv1D: % rows do not fit in memory", {batch});
     return floats;
   }
@@ -112,6 +113,7 @@ class ConvolutionOp final : public StreamOp {
 
  private:
   static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
+  static constexpr Index kPieces = 5;  // of the memory, each from a line on
 
   Settings s_;
   Index in_, span_;
@@ -133,8 +135,7 @@ class ConvolutionLayer final : public Layer {
     const Index in = features_of(inputs[0].shape);
     if (in % s_.groups != 0) fail("'groups' must divide the % features of the input, got %", {in, s_.groups});
     TensorSpec output = inputs[0];
-    output.change = change();
-    output.shape[1] = steps_after(output.change, inputs[0].shape[1]);
+    change_time(output, change());
     output.shape[2] = filters(in);
     return one(std::move(output));
   }
@@ -156,7 +157,7 @@ class ConvolutionLayer final : public Layer {
     in_ = features_of(inputs[0].shape);
     filters_ = filters(in_);
     const bool transposed = s_.kind == Kind::transposed;
-    convolution_.axes[1] = s_.axis;
+    convolution_.axis = s_.axis;
     convolution_.groups = s_.kind == Kind::depthwise ? in_ : s_.groups;
     convolution_.large_channels = transposed ? filters_ : in_;
     convolution_.small_channels = transposed ? in_ : filters_;
@@ -259,8 +260,8 @@ class ConvolutionLayer final : public Layer {
     return {.changed = true, .up = stride, .add = more + s_.output_padding - stride};
   }
 
-  ConvolutionSide input_side(const Context& run) const { return {1, run.input_specs[0].shape[1], run.steps(), true}; }
-  ConvolutionSide output_side(const Context& run) const { return {1, run.output_specs[0].shape[1]}; }
+  ConvolutionSide input_side(const Context& run) const { return {run.input_specs[0].shape[1], run.steps(), true}; }
+  ConvolutionSide output_side(const Context& run) const { return {run.output_specs[0].shape[1]}; }
 
   Index z_size(std::span<const TensorSpec> inputs, bool training) const {
     if (!training || !s_.activation.keeps_input()) return 0;

@@ -18,7 +18,7 @@ struct TapRows {
   Index channels;
   const float* zeros;
 
-  const float* at(Index b, Index t) const { return t >= 0 && t < side.limit(b) ? array + side.row(b, 0, t) * channels : zeros; }
+  const float* at(Index b, Index t) const { return t >= 0 && t < side.limit(b) ? array + side.row(b, t) * channels : zeros; }
 };
 
 // task(begin, end, addresses, zeros) over blocks of rows; addresses: room for those of `taps` rows a row, twice.
@@ -42,12 +42,12 @@ void over_blocks(Index rows, Index channels, Index taps, const Task& task) {
 void Depthwise::forward(Index B, const ConvolutionSide& large, const float* x, const ConvolutionSide& small, const float* kernel,
                         const float* bias, float* y) const {
   const auto& kernels = isa::table().windows;
-  over_blocks(B * small.n1, channels, axis.taps, [&](Index begin, Index end, const float** taps, const float* zeros) {
+  over_blocks(B * small.n, channels, axis.taps, [&](Index begin, Index end, const float** taps, const float* zeros) {
     const TapRows rows{large, x, channels, zeros};
     float* to[kBlock];
     const float** next = taps;
     for (Index row = begin; row < end; ++row) {
-      const Index b = row / small.n1, t = row % small.n1 * axis.stride - axis.pad_for(large.limit(b));
+      const Index b = row / small.n, t = row % small.n * axis.stride - axis.pad_for(large.limit(b));
       for (Index k = 0; k < axis.taps; ++k) *next++ = rows.at(b, t + k * axis.dilation);
       to[row - begin] = y + row * channels;
     }
@@ -59,13 +59,13 @@ void Depthwise::forward(Index B, const ConvolutionSide& large, const float* x, c
 void Depthwise::input_gradient(Index B, const ConvolutionSide& large, float* dx, const ConvolutionSide& small, const float* dy,
                                const float* kernel) const {
   const auto& kernels = isa::table().windows;
-  over_blocks(B * large.n1, channels, axis.taps, [&](Index begin, Index end, const float** taps, const float* zeros) {
+  over_blocks(B * large.n, channels, axis.taps, [&](Index begin, Index end, const float** taps, const float* zeros) {
     const TapRows rows{small, dy, channels, zeros};
     float* to[kBlock];
     const float** next = taps;
     Index count = 0;
     for (Index row = begin; row < end; ++row) {
-      const Index b = row / large.n1, s = row % large.n1;
+      const Index b = row / large.n, s = row % large.n;
       if (s >= large.limit(b)) continue;
       const Index place = s + axis.pad_for(large.limit(b));
       for (Index k = 0; k < axis.taps; ++k) {
@@ -81,16 +81,16 @@ void Depthwise::input_gradient(Index B, const ConvolutionSide& large, float* dx,
 void Depthwise::kernel_gradient(Index B, const ConvolutionSide& large, const float* x, const ConvolutionSide& small,
                                 const float* dy, float* d_kernel) const {
   const auto& kernels = isa::kernels();
-  over_columns(B * small.n1 * axis.taps, channels, 2, [&](Index begin, Index end) {
+  over_columns(B * small.n * axis.taps, channels, 2, [&](Index begin, Index end) {
     const float *from[kBlock], *with[kBlock];
     for (Index k = 0; k < axis.taps; ++k) {
-      for (Index first = 0; first < B * small.n1; first += kBlock) {
+      for (Index first = 0; first < B * small.n; first += kBlock) {
         Index count = 0;
-        for (Index row = first; row < std::min(B * small.n1, first + kBlock); ++row) {
-          const Index b = row / small.n1, limit = large.limit(b);
-          const Index t = row % small.n1 * axis.stride - axis.pad_for(limit) + k * axis.dilation;
+        for (Index row = first; row < std::min(B * small.n, first + kBlock); ++row) {
+          const Index b = row / small.n, limit = large.limit(b);
+          const Index t = row % small.n * axis.stride - axis.pad_for(limit) + k * axis.dilation;
           if (t < 0 || t >= limit) continue;
-          from[count] = x + large.row(b, 0, t) * channels;
+          from[count] = x + large.row(b, t) * channels;
           with[count++] = dy + row * channels;
         }
         kernels.column_dots(end - begin, count, from, begin, with, begin, d_kernel + k * channels + begin, true);

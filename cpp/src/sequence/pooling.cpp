@@ -37,8 +37,7 @@ class Pooling final : public Layer {
       if (s_.keepdims) output = {{x[0], 1, x[2]}, DType::float32, -1, {.own = true}};
       return one(std::move(output));
     }
-    output.change = {.changed = true, .span = s_.axis.same ? 1 : s_.axis.span(), .stride = s_.axis.stride};
-    output.shape[1] = steps_after(output.change, x[1]);
+    change_time(output, {.changed = true, .span = s_.axis.same ? 1 : s_.axis.span(), .stride = s_.axis.stride});
     return one(std::move(output));
   }
 
@@ -86,7 +85,7 @@ class Pooling final : public Layer {
     const Index most = s_.global ? T : std::min(s_.axis.taps, T);
     const RowSteps steps = run.steps();
     const bool by_mask = s_.global && !s_.largest;
-    const ConvolutionSide side{1, T, steps, true};
+    const ConvolutionSide side{T, steps, true};
     ScratchUse scratch;
     const float** const from = scratch->take<const float*>(B * most).data();
     float** const to = scratch->take<float*>(B * most).data();

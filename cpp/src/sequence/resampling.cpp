@@ -24,8 +24,7 @@ class Resampling final : public Layer {
     if (x.size() < 3) fail("expected a sequence of shape (B, T, F), got %", {x});
     TensorSpec output = inputs[0];
     // What is put around a row without steps would be steps of its own: a row stays empty.
-    output.change = {.changed = true, .up = s_.up, .add = s_.more};
-    output.shape[1] = steps_after(output.change, x[1]);
+    change_time(output, {.changed = true, .up = s_.up, .add = s_.more});
     return one(std::move(output));
   }
 
