@@ -282,6 +282,7 @@ class Builder {
   std::vector<int> position_of_;         // by call: where the model's inputs list it, or -1
 };
 
+#if REKUR_TRAINING
 // What is said of a parameter, whose name may have a direction in front; empty where nothing is.
 std::string rule_for(std::string_view parameter, const std::vector<layers::ParamRule>& rules, std::vector<char>& used) {
   const std::string_view name = parameter.substr(parameter.rfind('/') + 1);
@@ -298,6 +299,7 @@ void check_ruled(const layers::Layer& layer, const char* key, const std::vector<
   for (std::size_t i = 0; i < rules.size(); ++i)
     if (!used[i]) layer.fail("'%': it has no parameter '%'", {key, rules[i].parameter});
 }
+#endif
 
 std::uint64_t next_id() {
   static std::atomic<std::uint64_t> last{0};
@@ -356,8 +358,10 @@ void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> sha
     Node& node = *first;
     node.weights_begin = parameter_count_;
     [[maybe_unused]] const std::size_t first_parameter = parameter_infos_.size();
+#if REKUR_TRAINING
     std::vector<char> ruled[2] = {std::vector<char>(node.layer->regularizers().size()),
                                   std::vector<char>(node.layer->constraints().size())};
+#endif
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(topology_.tensors[static_cast<std::size_t>(tensor)]);
     for (layers::ParamSpec& parameter : node.layer->parameters(inputs)) {
@@ -365,16 +369,18 @@ void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> sha
       parameter_count_ += layers::parameter_size(*node.layer, parameter);
       if (parameter_count_ > kMaxParameters) node.layer->fail("the model would have more than 2^40 parameters");
       parameter.context = compose("% '%': initializer of %", {node.layer->type(), node.layer->name(), parameter.name});
+#if REKUR_TRAINING
       parameter.regularizer = rule_for(parameter.name, node.layer->regularizers(), ruled[0]);
       parameter.constraint = rule_for(parameter.name, node.layer->constraints(), ruled[1]);
+#endif
       parameter_specs_.push_back(std::move(parameter));
       parameter_owner_.push_back(node.owner);
     }
     node.weights_end = parameter_count_;
-    check_ruled(*node.layer, "regularizers", node.layer->regularizers(), ruled[0]);
-    check_ruled(*node.layer, "constraints", node.layer->constraints(), ruled[1]);
     const SharedLayer* with = nullptr;
 #if REKUR_TRAINING
+    check_ruled(*node.layer, "regularizers", node.layer->regularizers(), ruled[0]);
+    check_ruled(*node.layer, "constraints", node.layer->constraints(), ruled[1]);
     for (const SharedLayer& s : shared)
       if (s.layer == node.layer->name() && node.weights_size() > 0) with = &s;
     if (with != nullptr) share(node, *with, first_parameter);
@@ -421,8 +427,6 @@ void Graph::share(Node& node, const SharedLayer& with, std::size_t first_paramet
   node.weights_at = found->weights_at;
 }
 
-#endif
-
 Segment Graph::segment_of(std::size_t parameter) const {
   const ParameterInfo& info = parameter_infos_[parameter];
   for (const Node& node : topology_.nodes)
@@ -430,6 +434,7 @@ Segment Graph::segment_of(std::size_t parameter) const {
       return {node.store, node.weights_at + info.offset - node.weights_begin, info.offset, element_count(info.shape)};
   return {};
 }
+#endif
 
 std::vector<Segment> Graph::segments_of(const std::vector<char>& owners) const {
   std::vector<const Node*> nodes(owners.size());

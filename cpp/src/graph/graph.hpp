@@ -123,11 +123,11 @@ class Graph {
 
   // The pieces of the parameters that these layers have.
   std::vector<Segment> segments_of(const std::vector<char>& owners) const;
-  Segment segment_of(std::size_t parameter) const;
   const std::vector<std::string>& layers() const { return topology_.owners; }
   // The layer that parameter i belongs to.
   int owner_of(std::size_t parameter) const { return parameter_owner_[parameter]; }
 #if REKUR_TRAINING
+  Segment segment_of(std::size_t parameter) const;
   std::shared_ptr<const Trained> trained() const;
   // For the next run on. Throws Error for a name that is no layer's.
   void set_trained(const std::string& layer, bool trained, float rate);

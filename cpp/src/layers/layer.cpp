@@ -61,7 +61,7 @@ std::vector<TensorSpec> one(TensorSpec output) {
 
 void add_parameter(std::vector<ParamSpec>& specs, std::string_view prefix, const char* name, std::initializer_list<Index> shape,
                    std::string_view initializer, Index units) {
-  specs.push_back({compose("%%", {prefix, name}), shape, std::string(initializer), units, -1, true, {}, {}, {}});
+  specs.push_back({compose("%%", {prefix, name}), shape, std::string(initializer), units});
 }
 
 Index parameter_size(const Layer& layer, const ParamSpec& parameter) {

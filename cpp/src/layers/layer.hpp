@@ -30,19 +30,23 @@ inline constexpr std::size_t kMostAxes = 5;
 struct ParamSpec {
   std::string name;
   Shape shape;
-  std::string initializer;  // JSON text: a name in quotes or an object
-  Index units = 0;          // of the layer: what "rnn_uniform" and "unit_forget" go by
-  Index forget = -1;        // of a bias: its element where the forget gate's `units` begin; -1: it has none
-  bool trainable = true;    // false: training leaves it as it is
-  // Set by the graph: whose initialiser it is, for errors; the layer's rules for it, JSON text or empty.
-  std::string context = {}, regularizer = {}, constraint = {};
+  std::string initializer;   // JSON text: a name in quotes or an object
+  Index units = 0;           // of the layer: what "rnn_uniform" and "unit_forget" go by
+  Index forget = -1;         // of a bias: its element where the forget gate's `units` begin; -1: it has none
+  bool trainable = true;     // false: training leaves it as it is
+  std::string context = {};  // set by the graph: whose initialiser it is, for errors
+#if REKUR_TRAINING
+  std::string regularizer = {}, constraint = {};  // set by the graph: the layer's rules for it, JSON text or empty
+#endif
 };
 
+#if REKUR_TRAINING
 // What a spec says under "regularizers" and "constraints" of one of a layer's parameters.
 struct ParamRule {
   std::string parameter;  // its name without a direction in front: "kernel" is that of "forward/kernel" too
   std::string rule;       // JSON text: an object with a name
 };
+#endif
 
 // One layer's share of a run. Gradients are added to what is there (the graph has zeroed them, but see writes_gradients()); a null
 // gradient pointer means "none arrives" among d_outputs and "not wanted" among d_inputs.
@@ -109,6 +113,7 @@ class Layer {
 
   const std::string& type() const { return type_; }
   const std::string& name() const { return name_; }
+#if REKUR_TRAINING
   // What training adds to the loss for parameters, and what it holds them to after each step.
   const std::vector<ParamRule>& regularizers() const { return regularizers_; }
   const std::vector<ParamRule>& constraints() const { return constraints_; }
@@ -116,6 +121,7 @@ class Layer {
     regularizers_ = std::move(regularizers);
     constraints_ = std::move(constraints);
   }
+#endif
 
   // Outputs for such inputs; throws Error where they do not fit. Answers for the shapes of a spec and for those of a run alike.
   virtual std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const = 0;
@@ -206,7 +212,9 @@ class Layer {
 
  private:
   std::string type_, name_;
+#if REKUR_TRAINING
   std::vector<ParamRule> regularizers_, constraints_;
+#endif
 };
 
 // The outputs of a layer that has one.

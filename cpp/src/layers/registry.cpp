@@ -115,6 +115,7 @@ std::vector<std::string> read_references(json::Reader& reader) {
   return references;
 }
 
+#if REKUR_TRAINING
 // {"kernel": {"name": "l2", …}, …}: what each says is read by whoever acts on it.
 std::vector<ParamRule> read_rules(json::Reader& reader, const char* key) {
   std::vector<ParamRule> rules;
@@ -125,6 +126,7 @@ std::vector<ParamRule> read_rules(json::Reader& reader, const char* key) {
   }
   return rules;
 }
+#endif
 
 }  // namespace
 
@@ -153,9 +155,14 @@ Parsed parse_layer(const json::Value& value, std::size_t position) {
   reader.find("name");
   Parsed parsed;
   parsed.references = read_references(reader);
-  std::vector<ParamRule> regularizers = read_rules(reader, "regularizers"), constraints = read_rules(reader, "constraints");
   parsed.layer = found->make(reader, type, name);
+#if REKUR_TRAINING
+  std::vector<ParamRule> regularizers = read_rules(reader, "regularizers"), constraints = read_rules(reader, "constraints");
   parsed.layer->set_rules(std::move(regularizers), std::move(constraints));
+#else  // only training goes by them
+  reader.find("regularizers");
+  reader.find("constraints");
+#endif
   reader.finish();
   return parsed;
 }
