@@ -30,12 +30,21 @@ class Reshaping : public Layer {
   bool crosses_resets() const override { return true; }
 
   void forward(const Context& run) const final {
+    if (!moves())
+      return over_limits(run, [&](Index at, Index limit, Index n) {
+        std::fill_n(std::copy_n(run.input() + at, limit, run.outputs[0] + at), n - limit, 0.0f);
+      });
     over_elements_of_rows(run, [&](Index to, Index from) { run.outputs[0][to] = from < 0 ? 0.0f : run.input()[from]; });
   }
 
 #if REKUR_TRAINING
   void backward(const Context& run) const final {
     if (run.d_outputs[0] == nullptr || run.d_inputs[0] == nullptr) return;
+    const auto& k = isa::kernels();
+    if (!moves())
+      return over_limits(run, [&](Index at, Index limit, Index) {
+        k.add(run.d_inputs[0] + at, run.d_outputs[0] + at, run.d_inputs[0] + at, limit);
+      });
     over_elements_of_rows(run, [&](Index to, Index from) {
       if (from >= 0) run.d_inputs[0][from] += run.d_outputs[0][to];
     });
@@ -52,24 +61,32 @@ class Reshaping : public Layer {
   // The shape of a row of the output.
   virtual void append(const Shape& row, Shape& to) const = 0;
   virtual bool moves() const { return false; }
-  // Of a row of this shape; element i of the output.
+  // Of a row of this shape; element i of the output. Asked where the layer moves elements.
   virtual Index source(const Shape&, Index i) const { return i; }
 
  private:
+  // task(where a row of the input begins, its elements up to its length, all of them)
+  template <class Task>
+  void over_limits(const Context& run, const Task& task) const {
+    const Shape &x = run.input_specs[0].shape, &y = run.output_specs[0].shape;
+    const Index n = element_count({x.begin() + 1, x.end()}), a_step = x.size() > 2 && x[1] > 0 ? n / x[1] : n;
+    const RowSteps steps = run.steps();
+    over_rows(x[0], element_count({y.begin() + 1, y.end()}), moves() ? 20 : 1, [&](Index begin, Index end) {
+      for (Index b = begin; b < end; ++b) task(b * n, x.size() > 2 && !steps.mask ? steps.length(b) * a_step : n, n);
+    });
+  }
+
+  // task(element of the output, element of the input or -1)
   template <class Task>
   void over_elements_of_rows(const Context& run, const Task& task) const {
     const Shape &x = run.input_specs[0].shape, &y = run.output_specs[0].shape;
     const Shape row(x.begin() + 1, x.end());
-    const Index n = element_count(row), m = element_count({y.begin() + 1, y.end()});
-    const RowSteps steps = run.steps();
-    const Index a_step = x.size() > 2 && x[1] > 0 ? n / x[1] : n;
-    over_rows(x[0], m, moves() ? 20 : 1, [&](Index begin, Index end) {
-      for (Index b = begin; b < end; ++b) {
-        const Index limit = x.size() > 2 && !steps.mask ? steps.length(b) * a_step : n;
-        for (Index i = 0; i < m; ++i) {
-          const Index from = source(row, i);
-          task(b * m + i, from < limit ? b * n + from : -1);
-        }
+    const Index m = element_count({y.begin() + 1, y.end()});
+    over_limits(run, [&](Index at, Index limit, Index n) {
+      const Index to = n == 0 ? 0 : at / n * m;
+      for (Index i = 0; i < m && n > 0; ++i) {
+        const Index from = source(row, i);
+        task(to + i, from < limit ? at + from : -1);
       }
     });
   }
