@@ -158,7 +158,7 @@ def test_arguments_of_keras_that_ask_for_nothing_are_taken_and_others_say_what_t
         layers.MultiHeadAttention(2, 3)(x, x, attention_mask=np.ones((6, 6)))
     with pytest.raises(TypeError, match=r"mask.*Masking"):
         layers.Attention()([x, x], mask=[np.ones((1, 6)), None])
-    with pytest.raises(ValueError, match="score_mode 'dott'; did you mean 'dot'"):
+    with pytest.raises(ValueError, match="score_mode: expected one of dot, concat, got 'dott'; did you mean 'dot'"):
         layers.Attention(score_mode="dott")
     with pytest.raises(ValueError, match="num_query_heads must be a multiple of num_key_value_heads, got 3 and 2"):
         layers.GroupQueryAttention(4, 3, 2)(x, x)

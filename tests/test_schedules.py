@@ -85,6 +85,7 @@ def test_training_goes_on_from_a_file_along_the_schedule(tmp_path):
     model.fit(X, Y, batch_size=4, epochs=1, verbose=0)
     model.save(tmp_path / "m.safetensors")
     for twin in (rekur.load(tmp_path / "m.safetensors"), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.optimizer.learning_rate == model.optimizer.learning_rate == 0.2
         twin.fit(X, Y, batch_size=4, epochs=2, verbose=0)
         for a, b in zip(twin.get_weights(), whole.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)

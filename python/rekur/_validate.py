@@ -61,12 +61,37 @@ def real(value: object, what: str, minimum: float = -np.inf, maximum: float = np
     return number
 
 
+def not_negative(value: object, what: str) -> float:
+    return real(value, what, 0)
+
+
+def share(value: object, what: str) -> float:
+    return real(value, what, 0, 1)
+
+
 def rate(value: object, what: str) -> float:
     """A rate of dropping: a number of at least 0, below 1, also as float32."""
     number = real(value, what, 0, 1)
     if np.float32(number) == 1:
         raise ValueError(f"{what} must be below 1, got {value!r}")
     return number
+
+
+def optional_integer(value: object, what: str) -> int | None:
+    """None, or at least 1."""
+    return None if value is None else integer(value, what)
+
+
+def one_of(*known: str) -> Any:
+    """A setting's check: one of these names, in any case, as Keras takes them."""
+
+    def check(value: object, what: str) -> str:
+        name = value.lower() if isinstance(value, str) else value
+        if name not in known:
+            raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}{did_you_mean(name, known)}")
+        return str(name)
+
+    return check
 
 
 def boolean(value: object, what: str) -> bool:

@@ -11,22 +11,10 @@ from rekur import initializers
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, integer
+from rekur._validate import boolean, integer, one_of, optional_integer
 from rekur._validate import rate as _rate
 from rekur.layers.base import Layer
 from rekur.layers.symbolic import SymbolicTensor, symbolic
-
-_MODES = ("dot", "concat")
-
-
-def _mode(value: object, what: str) -> str:
-    if not isinstance(value, str) or value not in _MODES:
-        raise ValueError(f"{what}: unknown score_mode {value!r}{did_you_mean(value, _MODES)}")
-    return value
-
-
-def _optional_size(value: object, what: str) -> int | None:
-    return None if value is None else integer(value, what)
 
 
 def _units(value: object, what: str) -> int | None:
@@ -34,7 +22,7 @@ def _units(value: object, what: str) -> int | None:
         if len(value) != 1:
             raise ValueError(f"{what}: expected the features of the output, one number, got {value!r}")
         value = value[0]
-    return _optional_size(value, what)
+    return optional_integer(value, what)
 
 
 @named_after("rekur.layers", "Layer")
@@ -45,7 +33,7 @@ class _Attention(Layer):
 
     dropout: Setting[float] = Setting(_rate)
     use_causal_mask = Setting(boolean)
-    sliding_window = Setting(_optional_size)
+    sliding_window = Setting(optional_integer)
     return_attention_scores = Setting(boolean)
 
     def __init__(
@@ -131,7 +119,7 @@ class Attention(_Attention):
     _keys = ("use_scale", "score_mode", *_Attention._keys)
 
     use_scale = Setting(boolean)
-    score_mode = Setting(_mode)
+    score_mode = Setting(one_of("dot", "concat"))
 
     def __init__(
         self,
@@ -309,7 +297,7 @@ class MultiHeadAttention(_Heads):
 
     num_heads = Setting(integer)
     key_dim = Setting(integer)
-    value_dim = Setting(_optional_size)
+    value_dim = Setting(optional_integer)
     output_shape = Setting(_units)
 
     def __init__(

@@ -6,12 +6,13 @@ length follows: what a row gives does not depend on the padding beside it. A mas
 
 from typing import Any
 
-from rekur import activations, initializers
+from rekur import initializers
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, integer
+from rekur._validate import boolean, integer, one_of
 from rekur.layers.base import Layer
+from rekur.layers.core import any_activation
 from rekur.layers.symbolic import SymbolicTensor
 
 
@@ -40,22 +41,6 @@ def channels_last(value: object, what: str) -> str:
     return "channels_last"
 
 
-def _activation(value: object, what: str) -> Any:
-    return activations.to_spec(value, what, softmax=True)
-
-
-def one_of(*known: str) -> Any:
-    """A setting's check: one of these names, in any case, as Keras takes them."""
-
-    def check(value: object, what: str) -> str:
-        name = value.lower() if isinstance(value, str) else value
-        if name not in known:
-            raise ValueError(f"{what}: expected one of {', '.join(known)}, got {value!r}{did_you_mean(name, known)}")
-        return str(name)
-
-    return check
-
-
 @named_after("rekur.layers", "Layer")
 class _Convolution(Layer):
     """What convolutions have in common."""
@@ -65,7 +50,7 @@ class _Convolution(Layer):
     strides = Setting(size)
     padding = Setting(one_of("valid", "same", "causal"))
     dilation_rate = Setting(size)
-    activation = Setting(_activation)
+    activation = Setting(any_activation)
     use_bias = Setting(boolean)
     bias_initializer = Setting(initializers.to_spec)
 

@@ -10,7 +10,7 @@ from rekur._validate import as_numeric, boolean, integer, real
 from rekur.layers.base import Layer
 
 
-def _activation(value: object, what: str) -> Any:
+def any_activation(value: object, what: str) -> Any:
     return activations.to_spec(value, what, softmax=True)
 
 
@@ -63,7 +63,7 @@ class Dense(Layer):
     _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "bias": "bias"}
 
     units = Setting(integer)
-    activation = Setting(_activation)
+    activation = Setting(any_activation)
     use_bias = Setting(boolean)
     kernel_initializer = Setting(initializers.to_spec)
     bias_initializer = Setting(initializers.to_spec)
@@ -101,7 +101,7 @@ class Activation(Layer):
     _each_step = True
     _keys = ("activation",)
 
-    activation = Setting(_activation)
+    activation = Setting(any_activation)
 
     def __init__(self, activation: Any, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)

@@ -12,7 +12,7 @@ from rekur import initializers
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import boolean, did_you_mean, integer, real
+from rekur._validate import boolean, did_you_mean, integer, optional_integer, real
 from rekur.layers.recurrence import Stateful
 
 _MODES = ("linear", "gated", "delta", "gated_delta")
@@ -22,10 +22,6 @@ def _mode(value: object, what: str) -> str:
     if not isinstance(value, str) or value not in _MODES:
         raise ValueError(f"{what}: unknown mode {value!r}{did_you_mean(value, _MODES)}")
     return value
-
-
-def _optional_size(value: object, what: str) -> int | None:
-    return None if value is None else integer(value, what)
 
 
 def _positive(value: object, what: str) -> float:
@@ -42,8 +38,8 @@ class _Matrix(Stateful):
 
     num_heads = Setting(integer)
     key_dim = Setting(integer)
-    value_dim = Setting(_optional_size)
-    units = Setting(_optional_size)
+    value_dim = Setting(optional_integer)
+    units = Setting(optional_integer)
     output_gate = Setting(boolean)
     epsilon = Setting(_positive)
     use_bias = Setting(boolean)

@@ -4,20 +4,9 @@ from typing import Any
 
 from rekur._own import named_after
 from rekur._settings import Setting
+from rekur._validate import not_negative, share
 from rekur._validate import rate as _rate
-from rekur._validate import real
 from rekur.layers.base import Layer
-
-
-def _deviation(value: object, what: str) -> float:
-    found = real(value, what, 0)
-    if found > 1:
-        raise ValueError(f"{what} must be from 0 to 1, got {value!r}")
-    return found
-
-
-def _factor(value: object, what: str) -> float:
-    return real(value, what, 0)
 
 
 @named_after("rekur.layers", "Layer")
@@ -101,7 +90,7 @@ class GaussianNoise(Layer):
     _each_step = True
     _keys = ("stddev",)
 
-    stddev = Setting(_deviation)
+    stddev = Setting(share)
 
     def __init__(self, stddev: float, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
@@ -120,8 +109,8 @@ class ActivityRegularization(Layer):
     type = "ActivityRegularization"
     _keys = ("l1", "l2")
 
-    l1 = Setting(_factor)
-    l2 = Setting(_factor)
+    l1 = Setting(not_negative)
+    l2 = Setting(not_negative)
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)

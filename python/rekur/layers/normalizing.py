@@ -6,7 +6,7 @@ import numpy as np
 
 from rekur import initializers
 from rekur._settings import Setting
-from rekur._validate import boolean, real
+from rekur._validate import boolean, real, share
 from rekur.layers.base import Layer
 from rekur.layers.pointwise import Lambda
 from rekur.layers.rectifiers import Composed, check_last, feature_axis
@@ -21,13 +21,6 @@ def _last_axis(value: object, what: str) -> int:
     if isinstance(value, bool) or value not in (-1, [-1], (-1,)):
         raise ValueError(f"{what} must be the last one, written -1, got {value!r}")
     return -1
-
-
-def _momentum(value: object, what: str) -> float:
-    found = real(value, what, 0)
-    if found > 1:
-        raise ValueError(f"{what} must be from 0 to 1, got {value!r}")
-    return found
 
 
 class LayerNormalization(Layer):
@@ -141,7 +134,7 @@ class BatchNormalization(Layer):
     _ruled: ClassVar[dict[str, str]] = {"beta": "beta", "gamma": "gamma"}
 
     axis = Setting(feature_axis)
-    momentum = Setting(_momentum)
+    momentum = Setting(share)
     epsilon = Setting(_epsilon)
     center = Setting(boolean)
     scale = Setting(boolean)

@@ -8,9 +8,9 @@ from typing import Any
 
 from rekur._own import named_after
 from rekur._settings import Setting
-from rekur._validate import boolean
+from rekur._validate import boolean, one_of
 from rekur.layers.base import Layer
-from rekur.layers.convolution import channels_last, one_of, size
+from rekur.layers.convolution import channels_last, size
 
 
 def _optional(value: object, what: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from rekur import initializers
 from rekur._own import named_after
 from rekur._settings import Setting
-from rekur._validate import integer, real
+from rekur._validate import integer, not_negative, real
 from rekur.layers.base import Layer
 from rekur.layers.core import Activation
 from rekur.layers.pointwise import Lambda
@@ -24,10 +24,6 @@ class Composed(Layer):
         if len(inputs) != 1:
             raise ValueError(f"{self!r}: expected 1 input, got {len(inputs)}")
         return super()._connect(inputs)
-
-
-def _not_negative(value: object, what: str) -> float:
-    return real(value, what, 0)
 
 
 def _ceiling(value: object, what: str) -> float | None:
@@ -67,8 +63,8 @@ class ReLU(Composed):
     _keys = ("max_value", "negative_slope", "threshold")
 
     max_value = Setting(_ceiling)
-    negative_slope = Setting(_not_negative)
-    threshold = Setting(_not_negative)
+    negative_slope = Setting(not_negative)
+    threshold = Setting(not_negative)
 
     def __init__(
         self,
@@ -114,7 +110,7 @@ class LeakyReLU(Composed):
     _each_step = True
     _keys = ("negative_slope",)
 
-    negative_slope = Setting(_not_negative)
+    negative_slope = Setting(not_negative)
 
     def __init__(self, negative_slope: float = 0.3, *, name: str | None = None, **options: Any) -> None:
         negative_slope = options.pop("alpha", negative_slope)

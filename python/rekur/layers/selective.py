@@ -5,12 +5,8 @@ from typing import Any, ClassVar
 from rekur import initializers
 from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import boolean, integer, real
+from rekur._validate import boolean, integer, optional_integer, real
 from rekur.layers.recurrence import Stateful
-
-
-def _optional_size(value: object, what: str) -> int | None:
-    return None if value is None else integer(value, what)
 
 
 def _step_size(value: object, what: str) -> float:
@@ -81,8 +77,8 @@ class SelectiveSSM(Stateful):
     state_size = Setting(integer)
     conv_kernel = Setting(integer)
     expand = Setting(integer)
-    dt_rank = Setting(_optional_size)
-    units = Setting(_optional_size)
+    dt_rank = Setting(optional_integer)
+    units = Setting(optional_integer)
     use_bias = Setting(boolean)
     use_conv_bias = Setting(boolean)
     dt_min = Setting(_step_size)

@@ -371,9 +371,8 @@ class Model(Structure):
             loss_weights=training["loss_weights"],
             seed=training["seed"],
         )
-        bound = self._trainer()
-        bound.trainer.set_state(tensors, training["iterations"])
-        bound.epochs = integer(training.get("epochs", 0), "epochs of the file", 0)  # older files do not say
+        epochs = integer(training.get("epochs", 0), "epochs of the file", 0)  # older files do not say
+        self._trainer().set_state(tensors, training["iterations"], epochs)
 
     def __getstate__(self) -> dict[str, Any]:
         state = self._state()
@@ -427,9 +426,7 @@ class Model(Structure):
         if self._history is not None:
             self._history.set_model(self)
         if state["trainer"] is not None:
-            tensors, iterations, epochs = state["trainer"]
-            self._trainer().trainer.set_state(tensors, iterations)
-            self._trainer().epochs = epochs
+            self._trainer().set_state(*state["trainer"])
 
     def _wait_again(self, state: dict[str, Any]) -> None:
         raise NotImplementedError

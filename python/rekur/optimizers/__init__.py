@@ -8,7 +8,7 @@ import numpy as np
 
 from rekur._own import check_options, no_attribute, refuse_methods
 from rekur._settings import Guarded, Setting, refuse_base
-from rekur._validate import boolean, real
+from rekur._validate import boolean, real, share
 from rekur.optimizers import schedules as schedules
 from rekur.optimizers.schedules import NAMES as NAMED_SCHEDULES
 from rekur.optimizers.schedules import LearningRateSchedule, deserialize, serialize
@@ -26,10 +26,6 @@ def _rate(value: object, what: str) -> float:
             "derives from schedules.LearningRateSchedule"
         )
     return real(value, what, 0, float(_FLOAT.max))
-
-
-def _momentum(value: object, what: str) -> float:
-    return real(value, what, 0, 1)
 
 
 def _amount(value: object, what: str) -> float:
@@ -203,7 +199,7 @@ class SGD(Optimizer):
     name = "sgd"
     _keys = ("momentum", "nesterov", "weight_decay")
 
-    momentum = Setting(_momentum)
+    momentum = Setting(share)
     nesterov = Setting(boolean)
     weight_decay = Setting(_decay)
 
@@ -238,7 +234,7 @@ class RMSprop(Optimizer):
     _keys = ("rho", "momentum", "epsilon")
 
     rho = Setting(_fraction)
-    momentum = Setting(_momentum)
+    momentum = Setting(share)
     epsilon = Setting(_epsilon)
 
     def __init__(

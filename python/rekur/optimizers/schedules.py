@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from rekur._own import named_after
 from rekur._settings import FixedList
 from rekur._validate import boolean, did_you_mean, integer, real
 
@@ -58,8 +59,9 @@ class _Schedule(LearningRateSchedule):
         return f"{type(self).__name__}({', '.join(f'{key}={getattr(self, key)}' for key in self._keys)})"
 
 
-class ExponentialDecay(_Schedule):
-    """rate = initial_learning_rate · decay_rate^(step / decay_steps); the exponent rounded down with ``staircase``."""
+@named_after("rekur.optimizers.schedules", "LearningRateSchedule")
+class _Decay(_Schedule):
+    """A rate that falls with the number of ``decay_steps`` that are done; of whole ones with ``staircase``."""
 
     _keys = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
 
@@ -69,43 +71,33 @@ class ExponentialDecay(_Schedule):
         decay_steps: float,
         decay_rate: float,
         staircase: bool = False,
-        name: str = "ExponentialDecay",
+        name: str | None = None,
     ) -> None:
         self.initial_learning_rate = self._rate("initial_learning_rate", initial_learning_rate)
         self.decay_steps = self._steps("decay_steps", decay_steps)
         self.decay_rate = self._rate("decay_rate", decay_rate)
-        self.staircase = boolean(staircase, "ExponentialDecay: staircase")
-        self.name = name
+        self.staircase = boolean(staircase, f"{type(self).__name__}: staircase")
+        self.name = type(self).__name__ if name is None else name
+
+    def _done(self, step: int) -> float:
+        p = step / self.decay_steps
+        return math.floor(p) if self.staircase else p
+
+
+class ExponentialDecay(_Decay):
+    """rate = initial_learning_rate · decay_rate^(step / decay_steps); the exponent rounded down with ``staircase``."""
 
     def __call__(self, step: int) -> float:
-        p = step / self.decay_steps
-        return self.initial_learning_rate * float(self.decay_rate ** (math.floor(p) if self.staircase else p))
+        return self.initial_learning_rate * float(self.decay_rate ** self._done(step))
 
 
-class InverseTimeDecay(_Schedule):
+class InverseTimeDecay(_Decay):
     """rate = initial_learning_rate / (1 + decay_rate · step / decay_steps); the quotient rounded down with
     ``staircase``.
     """
 
-    _keys = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
-
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str = "InverseTimeDecay",
-    ) -> None:
-        self.initial_learning_rate = self._rate("initial_learning_rate", initial_learning_rate)
-        self.decay_steps = self._steps("decay_steps", decay_steps)
-        self.decay_rate = self._rate("decay_rate", decay_rate)
-        self.staircase = boolean(staircase, "InverseTimeDecay: staircase")
-        self.name = name
-
     def __call__(self, step: int) -> float:
-        p = step / self.decay_steps
-        return self.initial_learning_rate / (1 + self.decay_rate * (math.floor(p) if self.staircase else p))
+        return self.initial_learning_rate / (1 + self.decay_rate * self._done(step))
 
 
 class PiecewiseConstantDecay(_Schedule):

@@ -165,6 +165,12 @@ class Bound:
             self._version = version
         return self._trainer
 
+    def set_state(self, tensors: dict[str, Floats], iterations: int, epochs: int) -> None:
+        """Go on from the state of another trainer."""
+        self._trainer.set_state(tensors, iterations)
+        self.optimizer._iterations = iterations
+        self.epochs = epochs
+
     def config(self) -> Config:
         """The engine's form of it all."""
         return {
