@@ -318,3 +318,60 @@ def test_what_is_masked_changes_nothing_to_the_bit(rng: np.random.Generator, isa
         padded = np.full_like(data, 7.0)
         padded[:, kept] = data[:, kept]
         np.testing.assert_array_equal(model.predict(padded)[:, kept], model.predict(data[:, kept].copy()))
+
+
+@pytest.mark.parametrize("make", [layers.Attention, layers.AdditiveAttention, lambda: layers.MultiHeadAttention(2, 3)])
+@pytest.mark.parametrize("causal", [False, True], ids=["all", "causal"])
+def test_a_query_that_sees_nothing_gets_the_mean_of_all_values(
+    rng: np.random.Generator, make: Any, causal: bool
+) -> None:
+    """Keras: scores of masked keys are all alike then, so what is masked counts."""
+    q, v = rekur.Input((None, 4), name="q"), rekur.Input((None, 4), name="v")
+    layer = make()
+    call = {"use_causal_mask": causal}
+    model = rekur.Model([q, v], layer(q, v, **call) if layer.type == "MultiHeadAttention" else layer([q, v], **call))
+    queries, values = floats(rng, 2, 5, 4), floats(rng, 2, 5, 4)
+    mask = np.array([[False] * 5, [False] * 3 + [True] * 2])
+    found = model.predict([queries, values], mask={"v": mask})
+    # Of values that are all alike every query gets that one.
+    of_means = model.predict([queries, np.repeat(values.mean(axis=1, keepdims=True), 5, axis=1)])
+    blind = np.array([[True] * 5, [causal and t < 3 for t in range(5)]])
+    np.testing.assert_allclose(found[blind], of_means[blind], rtol=1e-4, atol=1e-5)
+    assert not np.isclose(found[~blind], of_means[~blind], rtol=1e-3).all()
+
+
+def test_rows_and_heads_drop_weights_each_for_itself(rng: np.random.Generator) -> None:
+    """Equal rows, and equal heads that are subtracted: nothing would be left of equal dropout."""
+    x = rekur.Input((6, 4))
+    layer = layers.MultiHeadAttention(2, 3, dropout=0.5, use_bias=False)
+    model = rekur.Model(x, layer(x, x))
+    weights = model.get_weights()
+    for w in weights[:3]:
+        w[:, 1] = w[:, 0]
+    weights[3][1] = -weights[3][0]
+    model.set_weights(weights)
+    data = np.repeat(floats(rng, 1, 6, 4), 2, axis=0)
+    assert np.abs(model.predict(data)).max() < 1e-6
+    (y,), _, _ = model.gradients(data, np.ones_like(data), seed=1)
+    assert np.abs(y).max() > 1e-2
+    assert not np.allclose(y[0], y[1])
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["around", "causal"])
+@pytest.mark.parametrize("window", [None, 3])
+def test_causality_and_windows_count_places_under_a_mask(
+    isa: str, rng: np.random.Generator, causal: bool, window: int | None
+) -> None:
+    x = rekur.Input((None, 4))
+    kept = layers.Masking(mask_value=7.0)(x)
+    y = layers.Attention(sliding_window=window)([kept, kept], use_causal_mask=causal)
+    data, T = floats(rng, 3, 40, 4), 40
+    there = rng.random((3, T)) < 0.6
+    data[~there] = 7.0
+    found = rekur.Model(x, y).predict(data)
+    apart = np.arange(T)[:, None] - np.arange(T)
+    sees = (apart >= 0 if causal else True) & (np.abs(apart) < (window or T)) & there[:, None]
+    scores = np.where(sees, np.einsum("btd,bsd->bts", data, data, dtype=np.float64), -np.inf)
+    for b, t in np.argwhere(there):
+        weights = np.exp(scores[b, t] - scores[b, t].max())
+        np.testing.assert_allclose(found[b, t], weights @ data[b] / weights.sum(), rtol=1e-4, atol=1e-5)

@@ -404,3 +404,44 @@ def test_layers_of_one_input_refuse_two(layer):
 
 def test_the_shape_of_an_output_of_several_inputs():
     assert layers.Concatenate().compute_output_shape([(None, 5, 3), (None, 5, 4)]) == (None, 5, 7)
+
+
+def test_gradients_go_through_a_frozen_normalization_as_through_a_line(rng):
+    x = rekur.Input((5,))
+    first, layer = layers.Dense(3, use_bias=False), layers.BatchNormalization()
+    model = rekur.Model(x, layer(first(x)))
+    gamma, mean, variance = np.array([1, 2, 3]), np.array([1, 2, 3]), np.array([4, 5, 6])
+    layer.set_weights([gamma, np.zeros(3), mean, variance])
+    layer.trainable = False
+    model.compile(rekur.optimizers.SGD(1.0), "mse")
+    data, y, kernel = floats(rng, 4, 5), floats(rng, 4, 3), first.get_weights()[0]
+    slope = gamma / np.sqrt(variance + 1e-3)
+    dy = 2 * ((data @ kernel - mean) * slope - y) / y.size
+    model.train_on_batch(data, y)
+    np.testing.assert_allclose(kernel - first.get_weights()[0], data.T @ (dy * slope), rtol=1e-4, atol=1e-5)
+
+
+def test_weight_decay_leaves_running_statistics_alone(rng):
+    x = rekur.Input((3,))
+    layer = layers.BatchNormalization(momentum=1.0)
+    model = rekur.Model(x, layer(x))
+    layer.set_weights([np.ones(3), np.ones(3), [1, 2, 3], [4, 5, 6]])
+    model.compile(rekur.optimizers.AdamW(0.1, weight_decay=0.5), "mse")
+    data = floats(rng, 4, 3)
+    model.train_on_batch(data, data)
+    gamma, _, mean, variance = layer.get_weights()
+    assert not np.array_equal(gamma, np.ones(3))
+    np.testing.assert_array_equal(mean, [1, 2, 3])
+    np.testing.assert_array_equal(variance, [4, 5, 6])
+
+
+@pytest.mark.parametrize("axes", [(2, 1), (1, 2)])
+def test_dot_ends_at_the_length_of_the_input_whose_time_it_sums(rng, axes):
+    """Weights times values, where only the values' steps are summed."""
+    weights, values = rekur.Input((4, 5), name="w"), rekur.Input((5, 3), name="v")
+    inputs = [weights, values] if axes == (2, 1) else [values, weights]
+    model = rekur.Model([weights, values], layers.Dot(axes)(inputs))
+    w, v, lengths = floats(rng, 3, 4, 5), floats(rng, 3, 5, 3), np.array([5, 2, 0])
+    found = model.predict([w, v], lengths={"v": lengths}, verbose=0)
+    want = np.stack([w[b, :, :n] @ v[b, :n] for b, n in enumerate(lengths)])
+    np.testing.assert_allclose(found, want if axes == (2, 1) else want.transpose(0, 2, 1), rtol=1e-5, atol=1e-6)

@@ -371,3 +371,72 @@ def test_attention_refuses_resets(layer):
     model = rekur.Model(x, layer()([x, x]))
     with pytest.raises(ValueError, match="looks across the borders that the resets of input"):
         model.predict(np.zeros((1, 4, 2), np.float32), resets=np.array([[0, 0, 1, 0]]))
+
+
+def test_a_global_mean_is_that_of_the_masks_steps_and_a_maximum_that_of_all():
+    """Keras: of the pooling layers GlobalAveragePooling1D alone heeds a mask."""
+    rng = np.random.default_rng(10)
+    x = rng.normal(size=(5, 6, 3)).astype(np.float32)
+    mask = masks("holes", rng, 5, 6)
+    mask[:, 3] = True
+    mask[0] = [False, True, False, True, True, False]
+    mean = rekur.Sequential([L.Input((None, 3)), L.GlobalAveragePooling1D()])
+    largest = rekur.Sequential([L.Input((None, 3)), L.GlobalMaxPooling1D()])
+    dy = rng.normal(size=(5, 3)).astype(np.float32)
+    (y,), _, (dx,) = mean.gradients(x, dy, mask=mask)
+    for b in range(5):
+        np.testing.assert_allclose(y[b], x[b, mask[b]].mean(0), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(dx[b], mask[b][:, None] * dy[b] / mask[b].sum(), rtol=1e-5)
+    np.testing.assert_array_equal(largest.predict(x, mask=mask), x.max(1))
+
+
+@pytest.mark.parametrize("layer", [lambda: L.MaxPooling1D(2, 1), lambda: L.Conv1D(3, 2), lambda: L.ZeroPadding1D(1)])
+def test_a_mask_ends_where_the_steps_become_others(layer):
+    """Keras: behind windows, cuts and padding every step counts, also where the mask was one of lengths."""
+    x = np.random.default_rng(11).normal(size=(3, 6, 3)).astype(np.float32)
+    x[1, 4:] = x[2, 1:] = 0
+    end = [layer(), L.LSTM(2)]
+    masked = rekur.Sequential([L.Input((None, 3)), L.Masking(), *end])
+    plain = rekur.Sequential([L.Input((None, 3)), *end])
+    np.testing.assert_array_equal(masked.predict(x), plain.predict(x))
+    np.testing.assert_array_equal(plain.predict(x, mask=np.any(x != 0, axis=-1)), plain.predict(x))
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+@pytest.mark.parametrize("given", [0, 1])
+def test_resets_of_any_input_that_is_joined_count(given, masked):
+    rng = np.random.default_rng(12)
+    x = [rng.normal(size=(3, 8, 2)).astype(np.float32) for _ in range(2)]
+    mask = masks("holes", rng, 3, 8) if masked else None
+    inputs = [rekur.Input((None, 2), name=name) for name in "ab"]
+    model = rekur.Model(inputs, L.GRU(4, return_sequences=True)(L.add(inputs)), seed=1)
+    plain = rekur.Sequential([L.Input((None, 2)), L.GRU(4, return_sequences=True)])
+    plain.set_weights(model.get_weights())
+    resets = rng.random((3, 8)) < 0.4
+    found = model.predict(x, resets={"ab"[given]: resets}, mask={"a": mask} if masked else None)
+    np.testing.assert_array_equal(found, plain.predict(x[0] + x[1], resets=resets, mask=mask))
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["onwards", "reverse"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_masked_steps_before_the_first_one_send_their_gradient_to_the_initial_state(cell, reverse):
+    """Their output is the initial state."""
+    rng = np.random.default_rng(13)
+    x, mask = rng.normal(size=(3, 5, 2)).astype(np.float32), np.ones((3, 5), bool)
+    mask[1, :2] = mask[1, 4:] = mask[2] = False
+    h, inp = rekur.Input((4,)), rekur.Input((None, 2), name="x")
+    states = [h, h] if cell == "LSTM" else [h]
+    y = CELLS[cell](4, return_sequences=True, reverse=reverse)(inp, initial_state=states)
+    model = rekur.Model([inp, h], y, seed=1)
+    start = rng.normal(size=(3, 4)).astype(np.float32)
+    dy = rng.normal(size=(3, 5, 4)).astype(np.float32)
+    found = model.gradients([x, start], dy, mask={"x": mask})[2][1]
+    np.testing.assert_allclose(found[2], dy[2].sum(0), rtol=1e-5, atol=1e-6)
+
+    def value(k, by):
+        moved = start.copy()
+        moved[:, k] += by
+        return (model.predict([x, moved], mask={"x": mask}).astype(np.float64) * dy).sum((1, 2))
+
+    for k in range(4):
+        np.testing.assert_allclose(found[:, k], (value(k, 0.01) - value(k, -0.01)) / 0.02, rtol=1e-2, atol=1e-3)

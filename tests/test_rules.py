@@ -210,3 +210,22 @@ def test_get_takes_what_keras_takes():
     assert regularizers.l1_l2(0.1, 0.2).l2 == 0.2 and regularizers.L1L2().l1 == 0
     for name in ("max_norm", "non_neg", "unit_norm", "min_max_norm", "MaxNorm"):
         assert isinstance(constraints.get(name), constraints.Constraint)
+
+
+def test_a_layer_called_twice_has_its_weights_regularized_once_and_both_of_its_outputs(rng):
+    a, b = rekur.Input((5,)), rekur.Input((5,))
+    layer = layers.Dense(4, kernel_regularizer=regularizers.L2(0.2), activity_regularizer=regularizers.L2(0.3))
+    other = layers.Dense(4)
+    model, plain = (rekur.Model([a, b], layers.add([f(a), f(b)])) for f in (layer, other))
+    other.set_weights(layer.get_weights())
+    for m in (model, plain):
+        m.compile(optimizers.SGD(1.0), "mse")
+    x, y = [floats(rng, 6, 5), floats(rng, 6, 5)], floats(rng, 6, 4)
+    kernel = layer.get_weights()[0]
+    outputs = [v @ kernel for v in x]
+    loss, without = model.train_on_batch(x, y), plain.train_on_batch(x, y)
+    want = 0.2 * np.square(kernel).sum() + 0.3 / 6 * sum(np.square(v).sum() for v in outputs)
+    np.testing.assert_allclose(loss - without, want, rtol=1e-4)
+    moved = other.get_weights()[0] - layer.get_weights()[0]
+    want = 0.4 * kernel + 0.6 / 6 * sum(v.T @ out for v, out in zip(x, outputs, strict=True))
+    np.testing.assert_allclose(moved, want, rtol=1e-3, atol=1e-5)

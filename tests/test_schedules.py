@@ -186,3 +186,33 @@ def test_names_stand_where_keras_has_them():
     assert pad_sequences is rekur.utils.pad_sequences
     assert ops is rekur.ops
     assert rekur.utils.set_random_seed is rekur.set_random_seed
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (schedules.ExponentialDecay(0.8, 10, 0.5), {0: 0.8, 5: 0.8 * 0.5**0.5, 10: 0.4}),
+        (schedules.ExponentialDecay(0.8, 10, 0.5, staircase=True), {0: 0.8, 9: 0.8, 10: 0.4, 19: 0.4, 20: 0.2}),
+        (schedules.InverseTimeDecay(0.6, 10, 0.5), {0: 0.6, 5: 0.48, 10: 0.4}),
+        (schedules.InverseTimeDecay(0.6, 10, 0.5, staircase=True), {0: 0.6, 9: 0.6, 10: 0.4, 20: 0.3}),
+        # A boundary itself has the rate before it.
+        (schedules.PiecewiseConstantDecay([5, 10], [1.0, 0.5, 0.1]), {0: 1.0, 5: 1.0, 6: 0.5, 10: 0.5, 11: 0.1}),
+        (schedules.PolynomialDecay(1.0, 10, 0.5), {0: 1.0, 5: 0.75, 10: 0.5, 15: 0.5}),
+        (schedules.PolynomialDecay(1.0, 10, 0.0, power=2.0), {5: 0.25}),
+        # Behind the first end the line is twice as long.
+        (schedules.PolynomialDecay(1.0, 10, 0.5, cycle=True), {0: 1.0, 10: 0.5, 11: 0.725, 20: 0.5}),
+        (schedules.CosineDecay(1.0, 10, 0.1), {0: 1.0, 5: 0.55, 10: 0.1, 15: 0.1}),
+        (
+            schedules.CosineDecay(0.2, 10, warmup_target=1.0, warmup_steps=4),
+            {0: 0.2, 2: 0.6, 4: 1.0, 9: 0.5, 14: 0.0},
+        ),
+        (
+            schedules.CosineDecayRestarts(1.0, 10, t_mul=2.0, m_mul=0.5),
+            {0: 1.0, 5: 0.5, 10: 0.5, 20: 0.25, 30: 0.25, 50: 0.125},
+        ),
+        (schedules.CosineDecayRestarts(1.0, 10, t_mul=1.0, m_mul=0.5), {0: 1.0, 5: 0.5, 10: 0.5, 15: 0.25, 20: 0.25}),
+    ],
+    ids=repr,
+)
+def test_rates_by_hand(schedule, rates):
+    assert {step: schedule(step) for step in rates} == pytest.approx(rates, abs=1e-12)

@@ -25,6 +25,7 @@ CONVOLUTIONS: list[dict[str, Any]] = [
     {"type": "DepthwiseConv1D", "kernel_size": 3, "padding": "same"},
     {"type": "DepthwiseConv1D", "kernel_size": 2, "depth_multiplier": 3, "dilation_rate": 2, "padding": "causal"},
     {"type": "DepthwiseConv1D", "kernel_size": 3, "strides": 2, "depth_multiplier": 2, "activation": "relu"},
+    {"type": "DepthwiseConv1D", "kernel_size": 3, "strides": 2, "padding": "same"},
     {"type": "Conv1DTranspose", "filters": 3, "kernel_size": 3},
     {"type": "Conv1DTranspose", "filters": 2, "kernel_size": 2, "strides": 3},
     {"type": "Conv1DTranspose", "filters": 2, "kernel_size": 5, "strides": 2, "padding": "same", "use_bias": False},
