@@ -68,6 +68,7 @@ OPERATIONS = {
     "split in sections": (lambda x: ops.split(x, 3, axis=-1)[1], lambda x: np.split(x, 3, -1)[1]),
     "split at places": (lambda x: ops.split(x, [1, 4], axis=2)[1], lambda x: x[..., 1:4]),
     "taken": (lambda x: ops.take(x, [3, 0, -1], axis=-1), lambda x: x[..., [3, 0, -1]]),
+    "one taken": (lambda x: ops.take(x, 2, axis=-1), lambda x: x[..., 2]),
     "product with a matrix": (lambda x: ops.matmul(x, np.eye(6)[:, :2]), lambda x: x[..., :2]),
     "some steps": (lambda x: x[:, 1:3], lambda x: x[:, 1:3]),
     "steps from the end": (lambda x: x[:, -2:, :4], lambda x: x[:, -2:, :4]),
@@ -299,6 +300,23 @@ def test_a_model_of_ones_own_is_its_twin_of_the_functional_kind():
     assert model.predict(X[:, :2]).shape == (4, 1)  # another number of steps
     assert model.name == "regressor"
     assert [type(layer).__name__ for layer in model.layers][:4] == ["Dense", "Block", "Block", "GRU"]
+
+
+def test_the_keys_of_what_a_model_returns_are_its_outputs_names():
+    class Two(rekur.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = layers.Dense(2)
+
+        def call(self, x):
+            return {"a": self.head(x), "b": 2 * self.head(x)}
+
+    model = Two()
+    model.build((None, 6))
+    assert model.output_names == ["a", "b"]
+    model.compile("sgd", {"a": "mse", "b": "mae"})
+    y = np.zeros((4, 2))
+    assert "b_loss" in model.fit(X[:, 0], {"a": y, "b": y}, verbose=0).history
 
 
 def test_a_model_of_ones_own_is_not_copied_before_it_is_built():

@@ -326,4 +326,5 @@ def take(x: SymbolicTensor, indices: Any, axis: Any) -> Any:
         fail(f"ops.take: features alone can be taken, axis=-1, got axis={axis!r}")
     places = [int(i) for i in np.atleast_1d(indices)]
     parts = [layer("Slice", "ops.take")(i, None if i == -1 else i + 1)(x) for i in places]
-    return concatenate(parts, -1)
+    found = concatenate(parts, -1)
+    return squeeze(found, -1) if np.ndim(indices) == 0 and len(x.shape) > 2 else found

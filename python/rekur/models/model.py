@@ -98,7 +98,7 @@ class Model(Structure):
         if isinstance(inputs, Mapping):
             inputs = list(inputs.values())
         if isinstance(outputs, Mapping):
-            outputs = [_named(tensor, key) for key, tensor in outputs.items()]
+            outputs = [own.named(tensor, key) for key, tensor in outputs.items()]
         self._inputs, self._cuts = cut(symbolic(inputs, "Model: inputs"))
         self._outputs = symbolic(flattened(outputs), "Model: outputs")
         self._graph, self._order = collect(self._inputs, self._outputs, self._cuts)
@@ -446,15 +446,6 @@ class Model(Structure):
         memo[id(self)] = twin
         twin.__setstate__(copy.deepcopy(state, memo))
         return twin
-
-
-def _named(tensor: Any, name: str) -> Any:
-    """A tensor as an output of that name."""
-    if not isinstance(tensor, SymbolicTensor) or tensor.name == name:
-        return tensor
-    from rekur.layers.core import Activation
-
-    return Activation("linear", name=name)(tensor)
 
 
 def _as_model(state: dict[str, Any]) -> Model:

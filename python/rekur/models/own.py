@@ -85,7 +85,9 @@ def trace(model: Model, described: Any) -> None:
     call: Any = model.call
     try:
         returned = call(given, **further(call, {}))
-        outputs = _structure.flatten(returned)
+        parts = returned.items() if isinstance(returned, Mapping) else ()
+        outputs = [named(part, str(key)) for key, part in parts] or [returned]
+        outputs = _structure.flatten(outputs)
         for leaf in outputs:
             if not isinstance(leaf, SymbolicTensor):
                 raise TypeError(f"{model._whose()}: call must return what it made of its inputs, got {leaf!r}")
@@ -93,6 +95,15 @@ def trace(model: Model, described: Any) -> None:
     except Exception:
         _undo(model, before)
         raise
+
+
+def named(tensor: Any, name: str) -> Any:
+    """A tensor as an output of that name."""
+    if not isinstance(tensor, SymbolicTensor) or tensor.name == name:
+        return tensor
+    from rekur.layers.core import Activation
+
+    return Activation("linear", name=name)(tensor)
 
 
 def _is_description(value: Any) -> bool:
