@@ -14,7 +14,7 @@ from rekur._cell_trace import CellTrace
 from rekur._spec import Spec
 from rekur._trace import Symbol
 from rekur._validate import Floats, integer
-from rekur.layers.cells import CellsInTime
+from rekur.layers.cells_in_time import CellsInTime
 from rekur.layers.own import further
 from rekur.layers.symbolic import SymbolicTensor
 from rekur.layers.weights import Weight

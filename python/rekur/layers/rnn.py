@@ -126,7 +126,7 @@ class RNN(Recurrent):
 
     def __new__(cls, cell: Any = None, *arguments: Any, **options: Any) -> Any:
         """Of a cell that is built in, or of a list of cells, it is another layer: that of the cell, or a stack."""
-        from rekur.layers import cells  # whose layers are made of what RNN is made of
+        from rekur.layers import cells, cells_in_time  # whose layers are made of what RNN is made of
 
         kinds = (list, tuple, cells.BuiltInCell, cells.StackedRNNCells)
         if not isinstance(cell, kinds) and not cells.is_own(cell):
@@ -136,7 +136,7 @@ class RNN(Recurrent):
                 f"RNN: expected at most {len(_POSITIONS) + 1} arguments by position, got {len(arguments) + 1}"
             )
         given = {**dict(zip(_POSITIONS, arguments, strict=False)), **options}
-        return cells.layer_with(cell, given.pop("name", None), given)
+        return cells_in_time.layer_with(cell, given.pop("name", None), given)
 
     def __init__(
         self,
@@ -286,7 +286,7 @@ class RNN(Recurrent):
     @classmethod
     def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
         if "cells" in config:
-            from rekur.layers.cells import StackedRNN
+            from rekur.layers.cells_in_time import StackedRNN
 
             return StackedRNN.from_config(config, name)
         cell = as_cell(config["cell"], f"{cls.type} '{name or 'rnn'}': cell")
