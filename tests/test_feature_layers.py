@@ -445,3 +445,26 @@ def test_dot_ends_at_the_length_of_the_input_whose_time_it_sums(rng, axes):
     found = model.predict([w, v], lengths={"v": lengths}, verbose=0)
     want = np.stack([w[b, :, :n] @ v[b, :n] for b, n in enumerate(lengths)])
     np.testing.assert_allclose(found, want if axes == (2, 1) else want.transpose(0, 2, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_nan_in_padding_stays_out_of_a_normalization_of_batches(rng):
+    x = rng.normal(size=(3, 4, 2)).astype(np.float32)
+    lengths = [4, 2, 3]
+    model = rekur.Sequential([layers.Input((None, 2)), layers.BatchNormalization()], seed=1)
+    r = rng.normal(size=x.shape).astype(np.float32)
+    r[np.arange(4) >= np.array(lengths)[:, None]] = 0
+    _, clean, (dx,) = model.gradients(x, r, lengths=lengths)
+    there = np.arange(4) < np.array(lengths)[:, None]
+    broken = np.where(there[..., None], x, np.nan).astype(np.float32)
+    _, weights, (again,) = model.gradients(broken, r, lengths=lengths)
+    np.testing.assert_array_equal(again[there], dx[there])
+    for name, gradient in clean.items():
+        np.testing.assert_array_equal(weights[name], gradient)
+
+
+def test_gradients_follow_what_is_trainable_now(rng):
+    model = rekur.Sequential([layers.Input((3,)), layers.Dense(2), layers.Dense(1)], seed=1)
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    model.layers[0].trainable = False
+    _, by_name, _ = model.gradients(x, np.ones((4, 1), np.float32))
+    assert not by_name["dense/kernel"].any() and by_name["dense_1/kernel"].any()

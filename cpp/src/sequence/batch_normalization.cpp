@@ -94,6 +94,7 @@ class BatchNormalization final : public Layer {
           for (Index c = 0; c < width; ++c) {
             const Index i = begin + c;
             const double d = static_cast<double>(dy[row * n + i]);
+            if (d == 0) continue;  // padding may hold NaN
             sum[c] += d;
             product[c] += d * static_cast<double>((x[row * n + i] - mean[i]) * inverse[i]);
           }
@@ -119,10 +120,13 @@ class BatchNormalization final : public Layer {
     over_rows(rows, n, 6, [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row) {
         const Index at = row * n;
-        const float part = valid(row) ? share : 0;
+        if (!valid(row)) {
+          for (Index i = 0; i < n; ++i) dx[at + i] += scale[i] * dy[at + i];
+          continue;
+        }
         for (Index i = 0; i < n; ++i) {
           const float normal = (x[at + i] - mean[i]) * inverse[i];
-          dx[at + i] += scale[i] * (dy[at + i] - part * (sums[i] + normal * products[i]));
+          dx[at + i] += scale[i] * (dy[at + i] - share * (sums[i] + normal * products[i]));
         }
       }
     });

@@ -562,6 +562,7 @@ class Trainable(Guarded):
         inputs = data.make_inputs(x, ports)
         marks = make_marks(lengths, mask, resets, inputs, ports)
         seed, step = integer(seed, "seed", 0), integer(step, "step", 0)
+        self._sync_trained()
         carried, said = self._carried(), marks.engine
         if carried is None:
             values, tape = engine.forward(inputs, said, seed, step)
