@@ -67,7 +67,7 @@ class ActivityRegularization final : public Layer {
   };
 #endif
 
-  float l1_, l2_;
+  [[maybe_unused]] float l1_, l2_;  // of training alone
 };
 
 }  // namespace

@@ -15,7 +15,9 @@
 namespace rekur::layers {
 namespace {
 
+#if REKUR_TRAINING
 constexpr Index kColumns = 64;  // of a thread's sums at a time
+#endif
 
 class BatchNormalization final : public Layer {
  public:

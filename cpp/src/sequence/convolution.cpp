@@ -14,8 +14,10 @@ namespace {
 
 constexpr Index kRowBlock = 64;      // rows of a task of a product
 constexpr Index kColumnBlock = 512;  // columns of a task, rounded to whole panels
+#if REKUR_TRAINING
 constexpr Index kSumBlock = 128;     // rows that a task of the kernel's gradient sums at a time
 constexpr Index kLargestTile = 128;  // columns on both sides of such a task, at most
+#endif
 
 constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 constexpr Index lines(Index floats) { return blocks(floats, 16) * 16; }
