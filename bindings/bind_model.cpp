@@ -217,6 +217,14 @@ void bind_model(py::module_& m) {
             return list;
           },
           py::arg("inputs"))
+      .def(
+          "run_memory",
+          [](const Model& self, const py::sequence& shapes, bool training, bool remat) {
+            std::vector<Shape> given;
+            for (const py::handle shape : shapes) given.push_back(to_shape(shape));
+            return self.run_memory(given, training, remat);
+          },
+          py::arg("inputs"), py::arg("training") = false, py::arg("remat") = false)
       .def("valid_steps", &valid_steps, py::arg("inputs"), py::arg("lengths") = py::none())
       .def("predict", &predict, py::arg("inputs"), py::arg("lengths") = py::none())
       .def("forward", &forward, py::arg("inputs"), py::arg("lengths") = py::none(), py::arg("seed") = 0, py::arg("step") = 0)

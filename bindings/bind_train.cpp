@@ -125,6 +125,13 @@ void bind_train(py::module_& m) {
           "set_optimizer", [](PyTrainer& self, const std::string& config) { self.trainer.set_optimizer(config); },
           py::arg("config"), py::call_guard<ReleaseGil>())
       // Whatever waits for a step lets go of the GIL, which a loss of the caller's own takes within the step.
+      .def(
+          "set_remat",
+          [](PyTrainer& self, bool remat) {
+            const ReleaseGil release;
+            self.trainer.set_remat(remat);
+          },
+          py::arg("remat"))
       .def_property_readonly("iterations",
                              [](const PyTrainer& self) {
                                const ReleaseGil release;

@@ -149,6 +149,11 @@ class REKUR_API Model {
   // Shapes of the outputs for a batch of these input shapes. Throws Error if they do not fit.
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
 
+  // Bytes that a run on inputs of these shapes takes beside the arrays of the caller: predictions, or a training step with or
+  // without Trainer::set_remat. What threads keep for themselves comes on top: some hundred KB. Throws Error if the shapes do not
+  // fit.
+  std::uint64_t run_memory(const std::vector<Shape>& inputs, bool training = false, bool remat = false) const;
+
   // By output: B·T flags of its steps, 0 where one is past a length or left out by a mask; empty where all are there, and for
   // outputs without a time axis.
   std::vector<std::vector<std::uint8_t>> valid_steps(const Batch& batch) const;

@@ -52,7 +52,8 @@ class REKUR_API Trainer {
  public:
 #if REKUR_THROWS
   // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..]
-  // (optional), "seed": integer (optional, for dropout). A loss of the user's own is {"name": "equations", …} (docs/losses.md) or
+  // (optional), "seed": integer (optional, for dropout), "remat": boolean (optional, see set_remat). A loss of the user's own is
+  // {"name": "equations", …} (docs/losses.md) or
   // {"name": "callback"} (LossCall). Throws Error for unknown names, with a suggestion. What is trained is
   // what the model is now: it may be moved or destroyed; assigned to, it is another model, which this trainer does not touch.
   Trainer(Model& model, const std::string& config_json);
@@ -70,6 +71,11 @@ class REKUR_API Trainer {
   StepResult evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs = {}) const;
 
   void set_learning_rate(double rate);
+
+  // For the next step on: recurrent layers keep of a batch the states between windows of some steps, and compute the rest of each
+  // window again when they go backward. That takes a fraction of the memory (Model::run_memory tells how much) and a third more
+  // time; the numbers are the same to the bit.
+  void set_remat(bool remat);
 
   // Other hyperparameters and clipping for the next step on: the "optimizer" of the configuration, whole, of the same name. Its
   // state stays; a velocity begins with zeros when momentum becomes positive and is dropped when it becomes 0. Throws Error and

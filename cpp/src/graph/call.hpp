@@ -28,6 +28,7 @@ struct Call {
         std::span(plan.tensors).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
     context.inputs = inputs;
     context.outputs = outputs;
+    context.remat = plan.remat;
     if (!steps.any()) return;
     context.axes = steps.all();
     context.common_axis = node.axis;

@@ -114,27 +114,41 @@ std::shared_ptr<const Plan> Graph::any_plan(const std::vector<Shape>& inputs) co
     for (const std::shared_ptr<const Plan>& plan : plans_)
       if (plan->input_shapes == inputs) return plan;
   }
-  return make_plan(topology_, inputs, false, false);
+  return make_plan(topology_, inputs, false, false, false);
 }
 
-std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool training) const {
+std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool training, bool remat) const {
   constexpr std::size_t kKept = 8;
   {
     const std::lock_guard lock(plans_mutex_);
     for (auto it = plans_.begin(); it != plans_.end(); ++it) {
-      if ((*it)->training != training || (*it)->epoch != isa::epoch() || (*it)->input_shapes != inputs) continue;
+      const Plan& kept = **it;
+      if (kept.training != training || kept.remat != remat || kept.epoch != isa::epoch() || kept.input_shapes != inputs) continue;
       std::rotate(plans_.begin(), it, it + 1);
       return plans_.front();
     }
   }
-  std::shared_ptr<const Plan> made = make_plan(topology_, inputs, training);
+  std::shared_ptr<const Plan> made = make_plan(topology_, inputs, training, remat);
   const std::lock_guard lock(plans_mutex_);
   plans_.insert(plans_.begin(), made);
   if (plans_.size() > kKept) plans_.pop_back();
   return made;
 }
 
+Index Graph::arena_size(const std::vector<Shape>& shapes, bool training, bool remat) const {
+  check_shapes(shapes);
+  return make_plan(topology_, shapes, training, remat)->arena_size;
+}
+
 std::vector<Shape> Graph::output_shapes(const std::vector<Shape>& shapes) const {
+  check_shapes(shapes);
+  const std::shared_ptr<const Plan> plan = any_plan(shapes);
+  std::vector<Shape> result;
+  for (const int tensor : topology_.outputs) result.push_back(plan->tensors[static_cast<std::size_t>(tensor)].shape);
+  return result;
+}
+
+void Graph::check_shapes(const std::vector<Shape>& shapes) const {
   expect_count("input shape", inputs().size(), shapes.size());
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     const TensorInfo& info = inputs()[i];
@@ -145,10 +159,6 @@ std::vector<Shape> Graph::output_shapes(const std::vector<Shape>& shapes) const 
       throw_error("Input '%': expected a shape with the same batch size as the others, got %", {inputs()[i].name, shapes[i]});
     }
   }
-  const std::shared_ptr<const Plan> plan = any_plan(shapes);
-  std::vector<Shape> result;
-  for (const int tensor : topology_.outputs) result.push_back(plan->tensors[static_cast<std::size_t>(tensor)].shape);
-  return result;
 }
 
 }  // namespace rekur::graph

@@ -29,6 +29,7 @@ inline constexpr const char* kTrainedKey = "rekur.trained";  // … which layers
 
 struct RunOptions {
   bool training = false;  // dropout draws, and the run can go backward
+  bool remat = false;     // … keeping little, and computing again in backward what recurrent layers else keep
   std::uint64_t seed = 0, step = 0;
   bool penalties = false;                   // Run::penalty() is wanted, and in backward its gradient
   const struct Trained* trained = nullptr;  // which layers are trained; null: those that are now
@@ -137,6 +138,8 @@ class Graph {
 #endif
 
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
+  // Floats that a run takes beside its inputs, its outputs and what threads keep.
+  Index arena_size(const std::vector<Shape>& inputs, bool training, bool remat) const;
 
   // Validates everything first. Any number of threads may call it at once.
   std::unique_ptr<Run> forward(const Batch& batch, const RunOptions& options) const;
@@ -178,9 +181,10 @@ class Graph {
   void build();
   void lay_out_parameters(std::span<const SharedLayer> shared);
   void share(Node& node, const SharedLayer& with, std::size_t first_parameter);
-  std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training) const;
+  std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training, bool remat = false) const;
   std::shared_ptr<const Plan> any_plan(const std::vector<Shape>& inputs) const;  // for shapes alone
   std::vector<Shape> check(const Batch& batch) const;
+  void check_shapes(const std::vector<Shape>& inputs) const;
   void begin_steps(const Batch& batch, Run& run) const;
   void check_options(const RunOptions& options, const Plan& plan) const;
   void bind(Run& run, const Batch& batch, const RunOptions& options) const;

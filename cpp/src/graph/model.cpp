@@ -69,6 +69,10 @@ void Model::copy_weights(std::span<float> flat) const {
 
 std::size_t Model::weight_count() const noexcept { return graph_ ? static_cast<std::size_t>(graph_->parameter_count()) : 0; }
 
+std::uint64_t Model::run_memory(const std::vector<Shape>& inputs, bool training, bool remat) const {
+  return static_cast<std::uint64_t>(graph().arena_size(inputs, training, training && remat)) * sizeof(float);
+}
+
 std::vector<Shape> Model::output_shapes(const std::vector<Shape>& inputs) const { return graph().output_shapes(inputs); }
 
 std::vector<std::vector<std::uint8_t>> Model::valid_steps(const Batch& batch) const { return graph().valid_steps(batch); }

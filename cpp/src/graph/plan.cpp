@@ -180,7 +180,10 @@ class Layout {
     if (node.source || !node.used) return;
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(plan_.tensors[static_cast<std::size_t>(tensor)]);
-    const Index tape = node.layer->tape_size(inputs, plan_.training);
+    Index tape = node.layer->tape_size(inputs, plan_.training);
+#if REKUR_TRAINING
+    if (plan_.remat) tape = node.layer->remat_tape_size(inputs);
+#endif
     add(tape, begin(i), plan_.training ? backward_end(i) : end(i), plan_.tape[static_cast<std::size_t>(i)]);
 #if REKUR_TRAINING
     if (!plan_.training) return;
@@ -213,10 +216,12 @@ class Layout {
 
 bool Topology::is_output(int tensor) const { return std::find(outputs.begin(), outputs.end(), tensor) != outputs.end(); }
 
-std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training, bool layout) {
+std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training, bool remat,
+                                      bool layout) {
   auto plan = std::make_shared<Plan>();
   plan->input_shapes = inputs;
   plan->training = training;
+  plan->remat = remat;
   plan->epoch = isa::epoch();
   infer(topology, *plan);
   if (layout) Layout(topology, *plan).run();

@@ -17,7 +17,7 @@ inline constexpr Index kNowhere = -1;
 
 struct Plan {
   std::vector<Shape> input_shapes;
-  bool training = false;
+  bool training = false, remat = false;
   std::uint64_t epoch = 0;  // of the instruction set: how wide its vectors are goes into the size of a tape
 
   std::vector<layers::TensorSpec> tensors;              // every dimension known
@@ -37,7 +37,7 @@ struct Plan {
 
 // Runs shape inference with the shapes of a run and (unless `layout` is false) lays out the arena. Throws Error where shapes do not
 // fit.
-std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training,
+std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training, bool remat = false,
                                       bool layout = true);
 
 }  // namespace rekur::graph

@@ -46,7 +46,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
   run->batch_size_ = shapes[0][0];
   try {
     run->topology_ = &topology_;
-    run->plan_ = plan(shapes, options.training);
+    run->plan_ = plan(shapes, options.training, options.training && options.remat);
     begin_steps(batch, *run);
     check_options(options, *run->plan_);
     run->pool_ = pool_;

@@ -64,6 +64,7 @@ struct Context {
   const RowSteps* axes = nullptr;         // by time axis; null: all rows of all inputs are full
   int common_axis = -1;                   // the one that the inputs have in common (Layer::joins_time), if they are several
   bool training = false;
+  bool remat = false;                // of a training run: the tape is remat_tape_size() floats
   bool frozen = false;               // the layer is not trained, its statistics least of all
   bool penalties = false;            // backward adds the gradient of penalty()
   bool raw = false;                  // leave out the final activation, forward and backward (final_activation() layers only)
@@ -135,6 +136,10 @@ class Layer {
 
   // Floats the layer wants besides its inputs and outputs; backward_scratch: while it goes backward.
   virtual Index tape_size(std::span<const TensorSpec> /*inputs*/, bool /*training*/) const { return 0; }
+#if REKUR_TRAINING
+  // The tape of a training run that is to keep little and rather computes again (Context::remat).
+  virtual Index remat_tape_size(std::span<const TensorSpec> inputs) const { return tape_size(inputs, true); }
+#endif
 
   // Whether the inputs that have a time axis have the same one: merged, or read together step by step. Otherwise the layer says
   // itself which one its outputs have.

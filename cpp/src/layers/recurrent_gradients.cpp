@@ -53,7 +53,7 @@ void RecurrentLayer::backward_stack(std::span<const LayerCall> downwards) const 
 
 void RecurrentLayer::describe_backward(const Context& run, const Recurrences& engines, recurrent::Backward* runs,
                                        StepInputs& step_inputs, StepGradients& d_step) const {
-  const Layout at = layout(run.input_specs, true);
+  const Layout at = layout(run);
   for (std::size_t d = 0; d < D_; ++d) describe(run, at, engines[d], d, runs[d].forward, step_inputs);
   const Index B = run.batch(), I = run.input_specs[0].shape[2], T = run.input_specs[0].shape[1];
   float* scratch = run.scratch;
@@ -150,7 +150,7 @@ void RecurrentLayer::add_residual_gradient(const Context& run) const {
 void RecurrentLayer::mask_gradients(const Context& run) const {
   if (!masks_kernel(true) || run.d_weights == nullptr) return;
   const auto& k = isa::kernels();
-  const Layout at = layout(run.input_specs, true);
+  const Layout at = layout(run);
   for (std::size_t d = 0; d < D_; ++d) {
     float* const gradient = direction_weights(run.d_weights, d).recurrent_kernel;
     const float* const mask = run.tape + at.kernel_mask[d];
@@ -178,7 +178,7 @@ void RecurrentLayer::add_step_gradients(const Context& run, const recurrent::Bac
 
 // From what the directions saw of x to x itself.
 void RecurrentLayer::add_input_gradients(const Context& run, const recurrent::Backward* runs) const {
-  const Layout at = layout(run.input_specs, true);
+  const Layout at = layout(run);
   for (std::size_t d = 0; d < D_; ++d) masks_.add_input_gradient(run, at.masks[d], runs[d].dx.data);
 }
 

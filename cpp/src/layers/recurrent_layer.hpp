@@ -21,6 +21,7 @@
 #include "layers/recurrent_weights.hpp"
 #include "layers/residual.hpp"
 #include "layers/run_recurrences.hpp"
+#include "recurrent/windows.hpp"
 
 namespace rekur::layers {
 
@@ -37,6 +38,9 @@ class RecurrentLayer final : public Layer {
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override;
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return layout(inputs, training).size; }
+#if REKUR_TRAINING
+  Index remat_tape_size(std::span<const TensorSpec> inputs) const override { return layout(inputs, true, true).size; }
+#endif
   Walk walk(bool training) const override;
   void forward(const Context& run) const override;
   void forward_stack(std::span<const LayerCall> upwards) const override;
@@ -104,7 +108,8 @@ class RecurrentLayer final : public Layer {
     Index run = 0;  // the run's number, where kernels are masked
     Index size = 0;
   };
-  Layout layout(std::span<const TensorSpec> inputs, bool training) const;
+  Layout layout(std::span<const TensorSpec> inputs, bool training, bool remat = false) const;
+  Layout layout(const Context& run) const { return layout(run.input_specs, run.training, run.remat); }
 
   // Whether the directions write sequences of their own, to be joined afterwards. The engine's backward pass reads what its forward
   // pass left, which with a residual connection is not the output.

@@ -26,7 +26,7 @@ Walk RecurrentLayer::walk(bool training) const {
 // The weights that a run computes with.
 recurrent::Weights<const float> RecurrentLayer::weights_of(const Context& run, std::size_t d) const {
   recurrent::Weights<const float> weights = direction_weights(run.weights, d);
-  if (masks_kernel(run.training)) weights.recurrent_kernel = run.tape + layout(run.input_specs, true).masked_kernel[d];
+  if (masks_kernel(run.training)) weights.recurrent_kernel = run.tape + layout(run).masked_kernel[d];
   return weights;
 }
 
@@ -35,7 +35,7 @@ const Recurrences& RecurrentLayer::engines(const Context& run, Lease& lease) con
 #if REKUR_TRAINING
   if (masks_kernel(run.training)) {
     std::uint64_t number;
-    std::memcpy(&number, run.tape + layout(run.input_specs, true).run, sizeof number);
+    std::memcpy(&number, run.tape + layout(run).run, sizeof number);
     lease = run_recurrences_.borrow(number, [&] { return make_recurrences(s_, form_of(true), input_size(), D_); });
     for (std::size_t d = 0; d < D_; ++d) lease.recurrences()[d].prepare(weights_of(run, d), number);
     return lease.recurrences();
@@ -47,7 +47,7 @@ const Recurrences& RecurrentLayer::engines(const Context& run, Lease& lease) con
 
 void RecurrentLayer::fill_initial(const Context& run) const {
   if (!s_.learn_initial_state) return;
-  const Layout at = layout(run.input_specs, run.training);
+  const Layout at = layout(run);
   for (std::size_t d = 0; d < D_; ++d)
     for (std::size_t s = 0; s < S_; ++s) {
       if (!weights_.learned(s)) continue;
@@ -76,13 +76,14 @@ void RecurrentLayer::add_residual(const Context& run) const {
     add_step_to_rows(valid_steps(run), s_.reverse, run.input(), run.outputs[0]);
 }
 
-RecurrentLayer::Layout RecurrentLayer::layout(std::span<const TensorSpec> inputs, bool training) const {
+RecurrentLayer::Layout RecurrentLayer::layout(std::span<const TensorSpec> inputs, bool training, bool remat) const {
   const Shape& x = inputs[0].shape;
+  const Index window = remat ? recurrent::window_steps(x[1], x[0]) : 0;
   Layout at;
   if (masks_kernel(training)) at.run = 0, at.size = aligned(1);
   const auto reserve = [&](Index floats) { return std::exchange(at.size, at.size + aligned(floats)); };
   for (std::size_t d = 0; d < D_; ++d) {
-    if (training) at.engine[d] = reserve(form_of(true).recurrences[d].tape_size(x[1], x[0], !s_.return_sequences));
+    if (training) at.engine[d] = reserve(form_of(true).recurrences[d].tape_size(x[1], x[0], !s_.return_sequences, window));
     if (own_sequences(training)) at.sequence[d] = reserve(element_count({x[0], x[1], output_width()}));
     if (D_ == 2 && !s_.return_sequences && !s_.return_state) at.last[d] = reserve(element_count({x[0], output_width()}));
     for (std::size_t s = 0; s < S_; ++s)
@@ -112,7 +113,7 @@ void RecurrentLayer::forward_stack(std::span<const LayerCall> upwards) const {
 #if REKUR_TRAINING
     if (run.training) layer.draw_masks(run);
 #endif
-    const Layout at = layer.layout(run.input_specs, run.training);
+    const Layout at = layer.layout(run);
     const Recurrences& engines = layer.engines(run, leases[i]);
     recurrent::Forward* const own = runs.add(layer.D_);
     for (std::size_t d = 0; d < layer.D_; ++d) layer.describe(run, at, engines[d], d, own[d], step_inputs);
@@ -160,12 +161,13 @@ void RecurrentLayer::describe(const Context& run, const Layout& at, const recurr
   for (std::size_t s = 0; s < S_ && s_.return_state; ++s) f.final[s] = run.outputs[1 + d * S_ + s];
   if (!s_.return_sequences && !s_.return_state) f.final[0] = D_ == 2 ? run.tape + at.last[d] : run.outputs[0];
   f.tape = run.training ? run.tape + at.engine[d] : nullptr;
+  f.window = run.remat ? recurrent::window_steps(T, B) : 0;
 }
 
 #if REKUR_TRAINING
 // The masks of a training run, and x as each direction sees it.
 void RecurrentLayer::draw_masks(const Context& run) const {
-  const Layout at = layout(run.input_specs, true);
+  const Layout at = layout(run);
   for (std::size_t d = 0; d < D_; ++d) masks_.draw(run, at.masks[d], d);
   if (!masks_kernel(true)) return;
   const std::uint64_t number = run_recurrences_.new_run();

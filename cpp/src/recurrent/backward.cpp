@@ -7,6 +7,7 @@
 #include "recurrent/large_products.hpp"
 #include "recurrent/parts.hpp"
 #include "recurrent/plan.hpp"
+#include "recurrent/windows.hpp"
 #include "rekur/denormals.hpp"
 
 namespace rekur::recurrent {
@@ -191,8 +192,9 @@ class BackwardCall {
 
 #if REKUR_EQUATIONS
 // A part a round; each thread has neighbouring ones, whose rows it had in the forward pass.
-void in_parts(std::span<const Backward> runs, Index parts, double work, Scratch& scratch) {
-  const std::span<Backward> own = cut(runs, parts, scratch);
+void in_parts(std::span<const Backward> runs, const PartSums& sums, double work, Scratch& scratch) {
+  const Index parts = sums.parts;
+  const std::span<Backward> own = cut(runs, sums, scratch);
   Plan alone;
   alone.stacked = runs.back().source != nullptr;
   BackwardCall* const calls = scratch.take<BackwardCall>(parts).data();
@@ -204,7 +206,7 @@ void in_parts(std::span<const Backward> runs, Index parts, double work, Scratch&
                            if (part < parts * (track + 1) / threads) calls[part].run();
                            return true;
                          }});
-  add_up(own, parts);
+  if (sums.last) add_up(own, parts);
 }
 #endif
 
@@ -224,6 +226,11 @@ void clear_gradients(const Backward& run) {
 }  // namespace
 
 void backward(std::span<const Backward> runs) {
+  if (in_windows(runs[0].forward)) return backward_in_windows(runs);
+  backward(runs, PartSums(runs));
+}
+
+void backward(std::span<const Backward> runs, [[maybe_unused]] const PartSums& sums) {
   const FlushDenormals flush;
   double work = 0;
   for (const Backward& run : runs) {
@@ -237,7 +244,7 @@ void backward(std::span<const Backward> runs) {
   }
   ScratchUse scratch;
 #if REKUR_EQUATIONS
-  if (const Index parts = parts_of(runs); parts > 1) return in_parts(runs, parts, work, *scratch);
+  if (sums.parts > 1) return in_parts(runs, sums, work, *scratch);
 #endif
   const Plan plan = make_plan(runs, work, isa::kernels().panel);
   BackwardCall(runs, plan, *scratch).run();

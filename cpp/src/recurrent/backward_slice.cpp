@@ -220,12 +220,13 @@ void BackwardSlice::product(Index t, int phase, int member) {
   }
   if (phase > 0) return;
   // Rows whose first step this was.
-  for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j) finish(j, member);
+  for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j)
+    finish(j, b_.d_initial, member);
   // Those whose states began anew here: what came before them gets nothing of it.
   for (Index j = 0; f_.resets && j < active; ++j) {
     const Index b = row(j), length = slice_.length[static_cast<std::size_t>(j)];
-    if (t == (f_.reverse ? length - 1 : 0) || !f_.begins(b, t, length)) continue;
-    finish(j, member);
+    if (f_.starts(t, length) || !f_.begins(b, t, length)) continue;
+    finish(j, b_.d_anew ? b_.d_anew : b_.d_initial, member);
     for (int k = 0; k < r_.cell.states; ++k) {
       const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
       std::fill(d_state_[k] + j * stride(k) + begin, d_state_[k] + j * stride(k) + last, 0.0f);
@@ -250,29 +251,33 @@ void BackwardSlice::point(Index j, Index t, Index own) {
   const bool first = f_.begins(b, t, last + 1);
   const Index previous = f_.reverse ? t + 1 : t - 1;
   tape_[i] = record(b, t);
-  h_[i] = y_.row(b, f_.place(b, t));
+  h_[i] = y_.row(b, f_.output_place(b, t));
   if (b_.dy) dy_[i] = b_.dy.row(b, f_.place(b, t));
-  for (int k = 0; k < r_.cell.states; ++k)
-    previous_[k][i] = first    ? (f_.initial[k] ? f_.initial[k] + b * r_.width(k) : zeros_)
-                      : k == 0 ? y_.row(b, f_.place(b, previous))
-                               : record(b, previous) + r_.state_slot(k) * Hp_;
+  for (int k = 0; k < r_.cell.states; ++k) {
+    if (!first)
+      previous_[k][i] = k == 0 ? y_.row(b, f_.output_place(b, previous)) : record(b, previous) + r_.state_slot(k) * Hp_;
+    else if (const float* const beginning = f_.beginning(k, t, last + 1))
+      previous_[k][i] = beginning + b * r_.width(k);
+    else
+      previous_[k][i] = zeros_;
+  }
   if (r_.program) return;
   // A row that ends here, or the next step, has nothing further to fetch.
   const Index second = f_.reverse ? t + 2 : t - 2;
   const bool last_but_one = f_.reverse ? second > last : second < 0;
   tape_ahead_[i] = first ? tape_[i] : record(b, previous);
   dy_ahead_[i] = first || !b_.dy ? h_[i] : b_.dy.row(b, f_.place(b, previous));
-  h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, f_.place(b, second));
+  h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, f_.output_place(b, second));
   c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
 }
 
-void BackwardSlice::finish(Index j, int member) {
+void BackwardSlice::finish(Index j, float* const* d_beginning, int member) {
   for (int k = 0; k < r_.cell.states; ++k) {
     const Index width = r_.width(k);
     const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
     const Index end = std::min(last, width);
-    if (b_.d_initial[k] && begin < end)
-      isa::kernels().axpy(1.0f, d_state_[k] + j * stride(k) + begin, b_.d_initial[k] + row(j) * width + begin, end - begin);
+    if (d_beginning[k] && begin < end)
+      isa::kernels().axpy(1.0f, d_state_[k] + j * stride(k) + begin, d_beginning[k] + row(j) * width + begin, end - begin);
   }
 }
 

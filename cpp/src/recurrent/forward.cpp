@@ -4,6 +4,7 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
+#include "recurrent/windows.hpp"
 #include "rekur/denormals.hpp"
 
 namespace rekur::recurrent {
@@ -139,7 +140,7 @@ class ForwardSlice {
     float** const y_rows = y_rows_ + member * M_;
     float** const tape_rows = tape_rows_ + member * M_;
     for (Index j = 0; j < active; ++j) {
-      if (y_) y_rows[j] = y_.row(row(j), f_.place(row(j), t));
+      if (y_) y_rows[j] = y_.row(row(j), f_.output_place(row(j), t));
       tape_rows[j] = f_.tape ? record_of(f_, r_, Hp_, row(j), t) : own_tape_ ? own_tape_ + j * r_.record(Hp_) : nullptr;
     }
     const auto [begin, end] = share(r_.projects(phase) ? Pp_ : Hp_, member);
@@ -289,8 +290,8 @@ class ForwardSlice {
         const Index end = std::min(last, width);
         float* const state = after[k] + j * stride(k);
         if (begin >= end) continue;
-        if (f_.initial[k])
-          std::copy_n(f_.initial[k] + b * width + begin, end - begin, state + begin);
+        if (const float* const anew = f_.beginning(k, next, length))
+          std::copy_n(anew + b * width + begin, end - begin, state + begin);
         else
           std::fill(state + begin, state + end, 0.0f);
       }
@@ -429,6 +430,9 @@ class ForwardCall {
 }  // namespace
 
 void forward(std::span<const Forward> runs) {
+#if REKUR_TRAINING
+  if (in_windows(runs[0])) return forward_in_windows(runs);
+#endif
   const FlushDenormals flush;
   double work = 0;
   for (const Forward& run : runs) {

@@ -81,10 +81,11 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
     const bool first = f_.begins(b, t, length);
     const Index previous = f_.reverse ? t + 1 : t - 1;
     for (int k = 0; k < r_.cell.states; ++k) {
-      if (!multiplied_[k] || (first && f_.initial[k] == nullptr)) continue;
+      const float* const beginning = first ? f_.beginning(k, t, length) : nullptr;
+      if (!multiplied_[k] || (first && beginning == nullptr)) continue;
       // The sweep leaves the states in the tape as they are.
-      l.previous[k][l.state_pairs[k]] = first    ? f_.initial[k] + b * r_.width(k)
-                                        : k == 0 ? y_.row(b, f_.place(b, previous))
+      l.previous[k][l.state_pairs[k]] = first    ? beginning + b * r_.width(k)
+                                        : k == 0 ? y_.row(b, f_.output_place(b, previous))
                                                  : record_of(f_, r_, Hp_, b, previous) + r_.state_slot(k) * Hp_;
       l.state_records[k][l.state_pairs[k]++] = record;
     }

@@ -1,6 +1,7 @@
 #include "recurrent/parts.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
@@ -34,21 +35,27 @@ Strided<T> from_row(const Strided<T>& rows, Index b) {
 
 }  // namespace
 
-Index parts_of(std::span<const Backward> runs) {
+PartSums::PartSums(std::span<const Backward> runs) : parts(1) {
   const Forward& f = runs[0].forward;
-  Index parts = std::min({f.B / kRowsPerPart, f.B * f.T / kPairsPerPart, kMostParts});
+  Index most = std::min({f.B / kRowsPerPart, f.B * f.T / kPairsPerPart, kMostParts});
   for (const Backward& run : runs) {
     const auto& r = Engine::impl(*run.forward.layer);
-    if (!r.alone()) return 1;
-    parts = std::min(parts, kMostSums / std::max<Index>(sizes_of(r).all(), 1));
+    if (!r.alone()) return;
+    most = std::min(most, kMostSums / std::max<Index>(sizes_of(r).all(), 1));
   }
-  Index even = 1;  // in numbers that threads mostly share evenly
-  while (2 * even <= parts) even *= 2;
-  return even;
+  while (2 * parts <= most) parts *= 2;  // in numbers that threads mostly share evenly
 }
 
-std::span<Backward> cut(std::span<const Backward> runs, Index parts, Scratch& scratch) {
+Index PartSums::size(std::span<const Backward> runs) const {
+  Index size = 0;
+  for (const Backward& run : runs) size += (parts - 1) * sizes_of(Engine::impl(*run.forward.layer)).all();
+  return size;
+}
+
+std::span<Backward> cut(std::span<const Backward> runs, const PartSums& sums, Scratch& scratch) {
   const std::size_t R = runs.size();
+  const Index parts = sums.parts;
+  float* memory = sums.memory;
   const std::span<Backward> all = scratch.take<Backward>(static_cast<Index>(R) * parts);
   for (Index part = 0; part < parts; ++part)
     for (std::size_t i = 0; i < R; ++i) {
@@ -61,19 +68,30 @@ std::span<Backward> cut(std::span<const Backward> runs, Index parts, Scratch& sc
       f.tape_rows = rows_of_tape(whole.forward);
       f.tape = record_of(whole.forward, r, padded(r.H), first, 0);
       f.x = from_row(f.x, first);
-      f.y = from_row(outputs(whole.forward), first);
+      (f.y ? f.y : f.kept) = from_row(outputs(whole.forward), first);
       b.dy = from_row(b.dy, first);
       b.dx = from_row(b.dx, first);
       for (auto& mask : f.masks) mask = from_row(mask, first);
       if (f.lengths) f.lengths += first;
-      if (f.list) f.list += first * f.T;
-      if (f.resets) f.resets += first * f.T;
+      if (f.list) f.list += f.flag(first, 0);
+      if (f.resets) f.resets += f.flag(first, 0);
       for (int k = 0; k < r.cell.states; ++k) {
         const Index offset = first * r.width(k);
         if (f.initial[k]) f.initial[k] += offset;
         if (f.final[k]) f.final[k] += offset;
         if (b.d_final[k]) b.d_final[k] += offset;
         if (b.d_initial[k]) b.d_initial[k] += offset;
+      }
+      if (f.anew) {
+        const float** const anew = scratch.take<const float*>(kMostStates).data();
+        float** const d_anew = scratch.take<float*>(kMostStates).data();
+        for (int k = 0; k < r.cell.states; ++k) {
+          const Index offset = first * r.width(k);
+          anew[k] = f.anew[k] ? f.anew[k] + offset : nullptr;
+          d_anew[k] = b.d_anew[k] ? b.d_anew[k] + offset : nullptr;
+        }
+        f.anew = anew;
+        b.d_anew = d_anew;
       }
       if (b.source) b.source = &all[static_cast<std::size_t>(part) * R + static_cast<std::size_t>(whole.source - runs.data())];
       if (const Index inputs = r.program->step_inputs(); inputs > 0) {
@@ -89,12 +107,13 @@ std::span<Backward> cut(std::span<const Backward> runs, Index parts, Scratch& sc
       if (part == 0) continue;
       const Sizes sizes = sizes_of(r);
       const auto own = [&](float*& gradient, Index size) {
-        if (gradient) gradient = scratch.take<float>(size).data();
+        float* const given = memory ? std::exchange(memory, memory + size) : nullptr;
+        if (gradient) gradient = given ? given : scratch.take<float>(size).data();
       };
       own(b.d_weights.kernel, sizes.kernel);
       own(b.d_weights.bias, sizes.bias);
       own(b.d_weights.unit_weights, sizes.unit_weights);
-      b.fresh = true;
+      b.fresh = sums.first;
     }
   return all;
 }

@@ -12,14 +12,27 @@
 
 namespace rekur::recurrent {
 
-// Of these runs, all of one batch: 1 where they are better done as a whole.
-Index parts_of(std::span<const Backward> runs);
+// The weight gradients of the parts. Where a call takes one window of the steps after the other (windows.hpp), they are sums over
+// all windows before they are added up.
+struct PartSums {
+  // Of these runs, all of one batch, with all their steps; one part where they are better done as a whole.
+  explicit PartSums(std::span<const Backward> runs);
+
+  Index size(std::span<const Backward> runs) const;  // floats of all parts but the first
+
+  Index parts;
+  float* memory = nullptr;         // so many; null: the scratch's
+  bool first = true, last = true;  // of the windows
+};
 
 // The part's runs, `parts` times as many as there are whole ones: part by part, in each in the order of the runs. What they need is
 // taken from the scratch.
-std::span<Backward> cut(std::span<const Backward> runs, Index parts, Scratch& scratch);
+std::span<Backward> cut(std::span<const Backward> runs, const PartSums& sums, Scratch& scratch);
 
 // After all of them: the weight gradients of the first parts, which stand where the whole run's belong, get those of the others.
 void add_up(std::span<const Backward> cut, Index parts);
+
+// The backward pass of a window.
+void backward(std::span<const Backward> runs, const PartSums& sums);
 
 }  // namespace rekur::recurrent

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "isa/dispatch.hpp"
+#include "recurrent/windows.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -136,8 +137,15 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
 }
 #endif
 
-Index Recurrence::tape_size(Index T, Index B, bool own_output) const {
-  return element_count({T, B, impl_->record(padded(impl_->H)) + (own_output ? impl_->P : 0)});
+Index Recurrence::tape_size(Index T, Index B, bool own_output, Index window) const {
+  const auto records = [&](Index steps) {
+    return element_count({steps, B, impl_->record(padded(impl_->H)) + (own_output ? impl_->P : 0)});
+  };
+#if REKUR_TRAINING
+  if (window > 0 && T > window) return WindowTape(*impl_, T, B, records(window), window).size;
+#endif
+  static_cast<void>(window);
+  return records(T);
 }
 
 }  // namespace rekur::recurrent

@@ -69,9 +69,9 @@ class Recurrence {
   // Safe to call from several threads at once as long as they pass the same version.
   void prepare(const Weights<const float>& weights, std::uint64_t version) const;
 
-  // Floats of the tape of a training run. With own_output the tape also keeps the outputs h (needed when the run has no y of
-  // its own, i.e. return_sequences = false).
-  Index tape_size(Index T, Index B, bool own_output) const;
+  // Floats of the tape of a training run. With own_output the tape also keeps the outputs h (needed when the run has no y
+  // of its own, i.e. return_sequences = false). With `window` as Forward's (windows.hpp).
+  Index tape_size(Index T, Index B, bool own_output, Index window = 0) const;
 
   struct Impl;  // private to recurrent/
 
@@ -94,22 +94,33 @@ struct Forward {
   const std::int32_t* list = nullptr;
   // [B][T], counted along the row's valid steps: from which on the states begin anew, onwards and backwards; null: none.
   const std::uint8_t* resets = nullptr;
+  Index row_steps = 0;                     // how far apart rows stand in list and resets, where this is a window of a run; 0: T
   bool reverse = false;                    // from each row's last valid step to its first; y keeps the input's order
   const float* initial[kMostStates] = {};  // h, c: [B, its width]; null: zeros
-  Strided<float> y;                        // (B, T, P); null: not wanted
-  float* final[kMostStates] = {};          // h, c after the last step taken, likewise. Length 0: the initial state
-  float* tape = nullptr;                   // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
-  Index tape_rows = 0;                     // of the tape's batch where this run has only some of its rows (parts.hpp); 0: B
+  // [states]: the states that resets bring, where this is a window of a run and `initial` those before it; null: `initial`.
+  const float* const* anew = nullptr;
+  Strided<float> y;                // (B, T, P); null: not wanted
+  float* final[kMostStates] = {};  // h, c after the last step taken, likewise. Length 0: the initial state
+  float* tape = nullptr;           // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
+  // Where this run has only some of the rows of a batch (parts.hpp): of the tape's batch, and the outputs that the tape keeps.
+  Index tape_rows = 0;
+  Strided<float> kept;
+  Index window = 0;  // of a training run: so many steps' records are kept at a time (windows.hpp); 0: all
   // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
   const Forward* source = nullptr;
 
+  Index flag(Index b, Index t) const { return b * (row_steps > 0 ? row_steps : T) + t; }
   // Where row b's valid step t stands.
-  Index place(Index b, Index t) const { return list ? list[b * T + t] : t; }
-  // Whether row b's states begin anew at its valid step t of `length`.
+  Index place(Index b, Index t) const { return list ? list[flag(b, t)] : t; }
+  // … its output: in y, or among those that the tape keeps, which are one after the other.
+  Index output_place(Index b, Index t) const { return y ? place(b, t) : t; }
+  // Whether row b's valid step t of `length` is its first of this run; and whether its states begin there, or begin anew.
+  bool starts(Index t, Index length) const { return t == (reverse ? length - 1 : 0); }
   bool begins(Index b, Index t, Index length) const {
-    if (reverse) return t == length - 1 || (resets && resets[b * T + t + 1]);
-    return t == 0 || (resets && resets[b * T + t]);
+    return starts(t, length) || (resets && resets[flag(b, reverse ? t + 1 : t)]);
   }
+  // The states that come from nowhere: of all rows, before a step at which they begin. Null: zeros.
+  const float* beginning(int k, Index t, Index length) const { return anew && !starts(t, length) ? anew[k] : initial[k]; }
 };
 
 // The backward pass of a training run: `forward` is that run's description, unchanged, its tape and (where given) y still holding
@@ -123,6 +134,7 @@ struct Backward {
   // Of a program, by input a step: where its gradient is written (not added), zeros past a row's length; null: not wanted.
   const Strided<float>* d_step = nullptr;
   float* d_initial[kMostStates] = {};  // [B, its width]
+  float* const* d_anew = nullptr;      // as Forward::anew
   Weights<float> d_weights;
   bool fresh = false;  // d_weights hold nothing yet: they are written, not added to
   // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes

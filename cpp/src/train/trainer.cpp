@@ -86,6 +86,7 @@ struct Trainer::Impl {
   std::shared_ptr<graph::Graph> graph;  // the model's, whatever becomes of the object
   std::vector<Objective> objectives;
   std::uint64_t seed;
+  bool remat;
   train::Clipping clipping;
   train::Optimizer optimizer;
   std::vector<float> gradients;  // flat, as the weights
@@ -129,6 +130,7 @@ struct Trainer::Impl {
   std::unique_ptr<graph::Run> forward(const Batch& batch, bool training, const graph::Trained& trained) const {
     graph::RunOptions options;
     options.training = training;
+    options.remat = remat;
     options.penalties = true;
     options.trained = &trained;
     if (training) options.seed = seed, options.step = iterations;  // of dropout
@@ -228,6 +230,7 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
   impl_ = std::unique_ptr<Impl>(new Impl{.graph = model.graph_,
                                          .objectives = read_objectives(config, graph),
                                          .seed = read_seed(config),
+                                         .remat = config.boolean("remat", false),
                                          .clipping = train::read_clipping(optimizer),
                                          .optimizer = train::Optimizer(kind, optimizer),
                                          .gradients = std::vector<float>(size),
@@ -308,6 +311,12 @@ void Trainer::set_optimizer(const std::string& config_json) {
   const std::unique_lock turn = self.take_turn();
   self.optimizer.set_hyperparameters(hyper);
   self.clipping = clipping;
+}
+
+void Trainer::set_remat(bool remat) {
+  const runtime::Call call;
+  const std::unique_lock turn = self().take_turn();
+  impl_->remat = remat;
 }
 
 void Trainer::set_learning_rate(double rate) {

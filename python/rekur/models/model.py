@@ -370,6 +370,7 @@ class Model(Structure):
             metrics=training["metrics"] if any(training["metrics"]) else None,
             loss_weights=training["loss_weights"],
             seed=training["seed"],
+            remat=training.get("remat", False),
         )
         epochs = integer(training.get("epochs", 0), "epochs of the file", 0)  # older files do not say
         self._trainer().set_state(tensors, training["iterations"], epochs)

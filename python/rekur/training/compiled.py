@@ -13,7 +13,7 @@ from rekur import losses as losses_
 from rekur import metrics as metrics_
 from rekur import optimizers as optimizers_
 from rekur._spec import dumps
-from rekur._validate import Floats, did_you_mean, integer, real
+from rekur._validate import Floats, boolean, did_you_mean, integer, real
 from rekur.training.carried import Carried
 from rekur.training.data import Port, Rows
 
@@ -25,7 +25,13 @@ class Compiled:
     """The arguments of ``compile``, checked as far as that goes without the model's outputs; see :meth:`bind`."""
 
     def __init__(
-        self, optimizer: object, loss: object, metrics: object, loss_weights: object, seed: int | None
+        self,
+        optimizer: object,
+        loss: object,
+        metrics: object,
+        loss_weights: object,
+        seed: int | None,
+        remat: bool = False,
     ) -> None:
         if loss is None:
             raise ValueError("compile needs a loss, such as loss='mean_squared_error'")
@@ -34,6 +40,7 @@ class Compiled:
         self.metrics = _each(metrics, metrics_.get)
         self.loss_weights = _each(loss_weights, lambda w: real(w, "loss_weights"))
         self.seed = None if seed is None else integer(seed, "seed", 0)  # None: the model's
+        self.remat = boolean(remat, "remat")
 
     def bind(self, model: _core.Model, outputs: Sequence[Port], seed: int, carried: Carried | None = None) -> "Bound":
         """The trainer of a model and all around it; ``seed`` is the model's."""
@@ -144,6 +151,7 @@ class Bound:
         self.names()
         self.optimizer = compiled.optimizer
         self.seed = seed
+        self.remat = compiled.remat
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
         ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
@@ -178,6 +186,7 @@ class Bound:
             "losses": [None if loss is None else loss.config() for loss in self.losses],
             "loss_weights": self.loss_weights,
             "seed": self.seed,
+            **({"remat": True} if self.remat else {}),
         }
 
     def _metrics(self, given: Any) -> list[list[metrics_.Metric]]:

@@ -1,6 +1,7 @@
 """compile, fit, evaluate, predict: what a model can do with arrays."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -67,6 +68,7 @@ class Trainable(Guarded):
         metrics: Any = None,
         loss_weights: Any = None,
         seed: int | None = None,
+        remat: bool = False,
         **options: NoReturn,
     ) -> None:
         """Say how the model is to be trained. The optimiser starts anew; the weights stay.
@@ -85,6 +87,10 @@ class Trainable(Guarded):
             What each output's loss counts in the sum that is minimised; 1 by default.
         seed : int, optional
             Of dropout and the order of the rows; the model's own by default.
+        remat : bool
+            Rematerialisation, for long sequences: of each batch recurrent layers keep the states between windows of
+            steps, and compute what is within a window again when they go backward. A step takes a third more time and a
+            fraction of the memory, as :meth:`memory` says; the numbers are the same to the bit.
 
         Raises
         ------
@@ -94,7 +100,7 @@ class Trainable(Guarded):
         """
         if options:
             check_arguments(options, Trainable.compile)
-        compiled = Compiled(optimizer, loss, metrics, loss_weights, seed)
+        compiled = Compiled(optimizer, loss, metrics, loss_weights, seed, remat)
         bound = (
             compiled.bind(self._engine(), self._ports()[1], self.seed, self._carried()) if self._is_ready() else None
         )
@@ -110,6 +116,42 @@ class Trainable(Guarded):
         if self._bound is None:
             self._bound = self._compiled.bind(engine, self._ports()[1], self.seed, self._carried())
         return self._bound
+
+    def memory(self, batch_size: int = 32, steps: int | None = None) -> dict[str, int]:
+        """What runs of so many rows take, in bytes, without doing one.
+
+        Parameters
+        ----------
+        batch_size : int
+        steps : int, optional
+            Time steps, where the inputs leave them open.
+
+        Returns
+        -------
+        dict
+            ``"weights"``; ``"predict"``, ``"train"`` and ``"train_remat"`` (``compile(remat=True)``): what a batch
+            takes beside the weights, its own arrays and the optimiser's, up to two or three times the weights.
+
+        Raises
+        ------
+        ValueError
+            If ``steps`` is missing.
+        """
+        rows = integer(batch_size, "batch_size", 1)
+        given = None if steps is None else integer(steps, "steps", 1)
+        engine = self._engine()
+        shapes = []
+        for port in engine.inputs:
+            open_steps = [size for size in port[1][1:] if size is None]
+            if open_steps and given is None:
+                raise ValueError(f"memory: Input '{port[0]}' has an open number of time steps: give steps=")
+            shapes.append((rows, *(given if size is None else size for size in port[1][1:])))
+        return {
+            "weights": 4 * sum(math.prod(shape) for _, shape, _ in engine.parameters),
+            "predict": engine.run_memory(shapes),
+            "train": engine.run_memory(shapes, True),
+            "train_remat": engine.run_memory(shapes, True, True),
+        }
 
     @property
     def optimizer(self) -> Optimizer:
