@@ -140,12 +140,11 @@ class Trainable(Guarded):
         rows = integer(batch_size, "batch_size", 1)
         given = None if steps is None else integer(steps, "steps", 1)
         engine = self._engine()
-        shapes = []
-        for port in engine.inputs:
-            open_steps = [size for size in port[1][1:] if size is None]
-            if open_steps and given is None:
-                raise ValueError(f"memory: Input '{port[0]}' has an open number of time steps: give steps=")
-            shapes.append((rows, *(given if size is None else size for size in port[1][1:])))
+        shapes: list[tuple[int, ...]] = []
+        for name, shape, _ in engine.inputs:
+            if given is None and None in shape[1:]:
+                raise ValueError(f"memory: Input '{name}' has an open number of time steps: give steps=")
+            shapes.append((rows, *(given or 0 if size is None else size for size in shape[1:])))
         return {
             "weights": 4 * sum(math.prod(shape) for _, shape, _ in engine.parameters),
             "predict": engine.run_memory(shapes),
