@@ -147,11 +147,11 @@ def test_many_fits_of_one_epoch_do_what_one_fit_of_many_does(tmp_path):
 
 def test_rows_meet_other_rows_in_every_fit_of_one_epoch(monkeypatch):
     """Of 2016 pairs of 64 rows, 20 epochs of batches of 8 bring most together."""
-    from rekur.training import trainable
+    from rekur.training import sources
 
     orders = []
-    drawn = trainable.epoch_order
-    monkeypatch.setattr(trainable, "epoch_order", lambda *a: orders.append(drawn(*a)) or orders[-1])
+    drawn = sources.epoch_order
+    monkeypatch.setattr(sources, "epoch_order", lambda *a: orders.append(drawn(*a)) or orders[-1])
     x = np.arange(64.0)[:, None]
     model = _linear()
     for _ in range(20):

@@ -452,7 +452,7 @@ def test_every_argument_of_keras_is_ours_or_idle_at_its_default_or_told_what_to_
     ("of", "name", "message"),
     [
         ("model", "to_json", r"model 'sequential' has no 'to_json': model\.spec"),
-        ("model", "fit_generator", "train_on_batch"),
+        ("model", "fit_generator", "fit takes generators"),
         ("model", "export", r"rekur\.onnx\.export"),
         ("model", "trainable_weights", "get_weights"),
         ("model", "non_trainable_weights", "whose trainable is False"),

@@ -108,6 +108,8 @@ def as_numeric(value: object, what: str) -> NDArray[Any]:
     """
     if type(value) is np.ndarray and value.dtype.kind in "biuf":
         return value
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        value = value.detach().cpu().numpy()  # a tensor of torch that asks for gradients does not convert itself
     check_data(value, what)
     try:
         array = np.asarray(value)
@@ -167,7 +169,7 @@ def check_data(value: object, what: str) -> None:
     if isinstance(value, Iterator):
         hint = "generators are not read: collect the rows in an array, or call train_on_batch for each batch"
     elif hasattr(type(value), "__getitem__") or hasattr(type(value), "__iter__"):
-        hint = "data sets and loaders are not read: make arrays of their items, or call train_on_batch for each batch"
+        hint = "data sets and loaders are not read in the place of an array: give one as all of x, without y"
     else:
         hint = "numbers in a NumPy array, a list, or what NumPy can make an array of"
     raise TypeError(f"{what}: expected an array, got a {name}; {hint}")

@@ -1,6 +1,7 @@
 """What scripts do to their data before a model sees it, under Keras's names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence as Sequence_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,11 @@ from numpy.typing import NDArray
 from rekur._own import no_attribute
 from rekur._random import set_random_seed
 from rekur._validate import as_numeric, did_you_mean, integer, show
+from rekur.training.pydataset import PyDataset
 
-__all__ = ["normalize", "pad_sequences", "set_random_seed", "to_categorical"]
+__all__ = ["PyDataset", "Sequence", "normalize", "pad_sequences", "set_random_seed", "to_categorical"]
+
+Sequence = PyDataset  # Keras 2's name
 
 _SIDES = ("pre", "post")
 
@@ -22,7 +26,7 @@ def _side(value: object, what: str) -> str:
 
 
 def pad_sequences(
-    sequences: Iterable[Sequence[Any]],
+    sequences: Iterable[Sequence_[Any]],
     maxlen: int | None = None,
     dtype: Any = "int32",
     padding: str = "pre",

@@ -21,14 +21,6 @@ _MASK = _of(
     "mask= takes one flag a step, lengths= the steps of rows that are padded at their end",
     *("masks", "sequence_length", "sequence_lengths", "input_length"),
 )
-# How Keras 2 read generators.
-_QUEUE: Table = {
-    "max_queue_size": Foreign(_values(10), "data is arrays in memory: nothing is loaded beside the computation"),
-    "workers": Foreign(_values(1), "data is arrays in memory; rekur.set_num_threads sets the threads that compute"),
-    "use_multiprocessing": Foreign(
-        _values(False), "data is arrays in memory; rekur.set_num_threads sets the threads that compute"
-    ),
-}
 _CLASS_WEIGHT: Table = {
     "class_weight": Foreign(
         _none, "give each row its class's weight: sample_weight=numpy.array([weights[c] for c in labels])"
@@ -37,7 +29,6 @@ _CLASS_WEIGHT: Table = {
 _RESET: Table = {
     "reset_metrics": Foreign(_values(True), "what it returns is of this batch alone; evaluate gathers over batches"),
 }
-_STEPS: Table = {"steps": Foreign(_none, "all rows are computed: give fewer rows, such as x[:steps * batch_size]")}
 _OVERWRITE: Table = {
     "overwrite": Foreign(_values(True), "what stands at the path is replaced: ask os.path.exists first"),
     "save_format": Foreign(_none, "models are saved as .safetensors; rekur.onnx.export writes ONNX"),
@@ -62,21 +53,13 @@ METHODS: dict[str, Table] = {
         **_of("give it to fit", "batch_size", "epochs", "callbacks", "validation_data", "shuffle", "sample_weight"),
     },
     "fit": {
-        **_CLASS_WEIGHT,
-        "steps_per_epoch": Foreign(_none, "an epoch takes all rows: give fewer rows, or more epochs"),
-        "validation_steps": Foreign(_none, "all rows of validation_data are computed: give fewer rows"),
-        "validation_batch_size": Foreign(_none, "validation takes batch_size rows at a time"),
-        "validation_freq": Foreign(
-            _values(None, 1), "validation runs after every epoch; a callback's on_epoch_end may call evaluate instead"
-        ),
-        **_QUEUE,
         **_RATE,
         **_COMPILED,
         **_MASK,
     },
-    "evaluate": {**_CLASS_WEIGHT, **_STEPS, **_QUEUE, **_COMPILED, **_MASK},
-    "predict": {**_STEPS, **_QUEUE, **_MASK},
-    "train_on_batch": {**_CLASS_WEIGHT, **_RESET, **_RATE, **_COMPILED, **_MASK},
+    "evaluate": {**_CLASS_WEIGHT, **_COMPILED, **_MASK},
+    "predict": dict(_MASK),
+    "train_on_batch": {**_RESET, **_RATE, **_COMPILED, **_MASK},
     "test_on_batch": {**_CLASS_WEIGHT, **_RESET, **_COMPILED, **_MASK},
     "predict_on_batch": dict(_MASK),
     "save": {

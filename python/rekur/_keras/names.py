@@ -157,8 +157,6 @@ _UTILS: dict[str, str] = {
     "model_to_dot": "model.summary() prints the layers",
     "get_file": "urllib.request.urlretrieve fetches a file",
     "timeseries_dataset_from_array": "rekur.data makes windows of a series",
-    "Sequence": "fit reads arrays; train_on_batch takes what a generator gives",
-    "PyDataset": "fit reads arrays; train_on_batch takes what a generator gives",
     "split_dataset": "slices of the arrays, or fit(validation_split=…)",
     "clear_session": "there is nothing to clear",
     "get_custom_objects": "a file holds no code, and needs none",

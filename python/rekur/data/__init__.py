@@ -6,5 +6,18 @@ training, validation and test parts follow each other in time.
 
 from rekur.data.hourly import Hourly, MissingData, load, names
 from rekur.data.windows import Part, Scaling, Windows, forecast_windows
+from rekur.training.batch import Batch
+from rekur.training.sources import RowSource
 
-__all__ = ["Hourly", "MissingData", "Part", "Scaling", "Windows", "forecast_windows", "load", "names"]
+__all__ = [
+    "Batch",
+    "Hourly",
+    "MissingData",
+    "Part",
+    "RowSource",
+    "Scaling",
+    "Windows",
+    "forecast_windows",
+    "load",
+    "names",
+]

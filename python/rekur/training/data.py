@@ -1,6 +1,6 @@
 """Arrays as callers have them, made into what the engine takes. All checks are done before the first step."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -18,6 +18,8 @@ from rekur._validate import (
     check_data,
     did_you_mean,
     fits,
+    integer,
+    real,
     show,
 )
 from rekur.losses import Equations, Loss, Numpy
@@ -300,10 +302,59 @@ def make_weights(
     return weights
 
 
-def batches(rows: Rows, size: int) -> Iterator[Rows]:
-    # No rows make one empty batch, whose outputs have the right shape.
-    for begin in range(0, max(len(rows), 1), size):
-        yield rows.take(slice(begin, begin + size))
+def check_alone(sample_weight: object, other: str) -> None:
+    if sample_weight is not None:
+        raise ValueError(f"{other} and sample_weight cannot be given at the same time: multiply sample_weight by it")
+
+
+def class_weights(given: Mapping[int, float], rows: Rows, losses: Sequence[Loss | None]) -> list[Floats | None]:
+    """Sample weights of what each row's (or step's) class counts; the class is the index, or the largest target.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no dict of classes, several outputs or targets, weights that are no numbers.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"class_weight: expected a dict of classes to weights, got {given!r:.60}")
+    if len(losses) != 1 or losses[0] is None or rows.targets[0] is None:
+        raise ValueError("class_weight is for models with one output; weigh rows by sample_weight=")
+    table = {int(label): real(weight, f"class_weight[{label!r}]", 0) for label, weight in given.items()}
+    target = rows.targets[0]
+    labels: NDArray[Any] = target
+    if not losses[0].sparse:
+        labels = np.argmax(target, axis=-1) if target.shape[-1] > 1 else np.round(target[..., 0])
+    weights = np.ones(labels.shape, np.float32)
+    for label, weight in table.items():
+        weights[labels == label] = weight
+    return [weights]
+
+
+def check_frequency(given: Any) -> Callable[[int], bool]:
+    """Whether validation runs after an epoch, counted from 0, by ``validation_freq``."""
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        epochs = {integer(epoch, "validation_freq") for epoch in given}
+        return lambda epoch: epoch + 1 in epochs
+    every = integer(given, "validation_freq")
+    return lambda epoch: (epoch + 1) % every == 0
+
+
+def joined(parts: list[Floats], places: NDArray[np.int64] | None) -> Floats:
+    """Outputs of batches as one array; ``places``: the rows they belong to.
+
+    Sequences of several lengths end in zeros.
+    """
+    if len(parts) == 1 and places is None:
+        return parts[0]
+    if len({part.shape[1:] for part in parts}) > 1:
+        steps = max(part.shape[1] for part in parts)
+        parts = [np.pad(p, [(0, 0), (0, steps - p.shape[1]), *[(0, 0)] * (p.ndim - 2)]) for p in parts]
+    whole = np.concatenate(parts)
+    if places is None:
+        return whole
+    ordered = np.empty_like(whole)
+    ordered[places] = whole
+    return ordered
 
 
 def validation(given: object) -> dict[str, Any]:

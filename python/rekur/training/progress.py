@@ -35,10 +35,11 @@ class Progress:
     The line that takes its place in the end is whole, and is all that a log file gets.
     """
 
-    def __init__(self, verbose: int, title: str, steps: int) -> None:
+    def __init__(self, verbose: int, title: str, steps: int | None) -> None:
         self.verbose = verbose
         self.title = title
-        self.steps = steps
+        self.steps = steps  # None: nobody knows before the end
+        self._done = 0
         self._bar: Any = None
         self._open = verbose > 0
         self._shown = self._begin = time.monotonic()
@@ -55,6 +56,7 @@ class Progress:
         return self._bar is not None and time.monotonic() - self._shown >= _INTERVAL
 
     def step(self, logs: Mapping[str, float] | None = None) -> None:
+        self._done += 1
         if self._bar is None:
             return
         if logs is not None:
@@ -70,7 +72,8 @@ class Progress:
         if self._open and logs is not None:
             parts = [self.title, f"{time.monotonic() - self._begin:.1f}s", *([describe(logs)] if logs else [])]
             if self.verbose == 1:
-                parts.insert(1, f"{self.steps}/{self.steps}")
+                steps = self._done if self.steps is None else self.steps
+                parts.insert(1, f"{steps}/{steps}")
             print(" - ".join(parts), file=sys.stderr if self.verbose == 1 else sys.stdout, flush=True)
             self._open = False
 

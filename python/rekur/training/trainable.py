@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, NoReturn
 
 import numpy as np
@@ -10,17 +11,19 @@ from numpy.typing import NDArray
 
 from rekur import _core
 from rekur._own import check_arguments, named_after
-from rekur._random import epoch_order
 from rekur._settings import Guarded, Setting
-from rekur._validate import Array, Floats, as_float32, boolean, integer, real, show
+from rekur._validate import Array, Floats, as_float32, boolean, integer, optional_integer, real, show
 from rekur.callbacks import Callback, CallbackList, History
 from rekur.callbacks.base import as_list
 from rekur.optimizers import Optimizer
 from rekur.training import data
+from rekur.training.batch import Batch
 from rekur.training.carried import Carried
 from rekur.training.compiled import Bound, Compiled, Totals
 from rekur.training.data import Port, Rows
+from rekur.training.feed import Feed, check_queue
 from rekur.training.progress import Progress, check_verbose
+from rekur.training.sources import ByRows, Source, Table, check_shuffle, is_source, make_source, split_rows, stored_in
 from rekur.training.steps import Marks, make_marks
 
 
@@ -169,7 +172,15 @@ class Trainable(Guarded):
         return self._trainer().names()
 
     def _rows(
-        self, bound: Bound, x: object, y: object, sample_weight: object, lengths: object, mask: object, resets: object
+        self,
+        bound: Bound,
+        x: object,
+        y: object,
+        sample_weight: object,
+        lengths: object,
+        mask: object,
+        resets: object,
+        class_weight: Mapping[int, float] | None = None,
     ) -> Rows:
         ports, outputs = self._ports()
         inputs = data.make_inputs(x, ports)
@@ -181,6 +192,9 @@ class Trainable(Guarded):
         rows = Rows(inputs, marks, [], weights, self._valid_steps(inputs, marks))
         rows = dataclasses.replace(rows, targets=data.make_targets(y, rows, outputs, bound.losses, shapes))
         data.check_labels(rows, outputs, bound.losses, shapes)
+        if class_weight is not None:
+            data.check_alone(sample_weight, "class_weight")
+            rows = dataclasses.replace(rows, weights=data.class_weights(class_weight, rows, bound.losses))
         if not bound.takes_any_weights:
             bound.check_weights(rows)
         if not len(rows):
@@ -228,6 +242,45 @@ class Trainable(Guarded):
             lambda batch: self._compute(engine, batch.inputs, batch.marks.engine, False),
         )
 
+    def _feed(
+        self,
+        source: Source,
+        bound: Bound,
+        class_weight: Mapping[int, float] | None = None,
+        steps: int | None = None,
+        queue: tuple[int | None, int | None] = (None, None),
+    ) -> Feed:
+        """The batches of fit and evaluate; the first is looked at before the first step."""
+
+        def prepare(batch: Batch) -> Rows:
+            rows = self._rows(bound, **vars(batch), class_weight=class_weight)
+            self._check_batches(len(rows), len(rows))
+            return rows
+
+        if isinstance(source, ByRows) and isinstance(source.rows, Rows):
+            return Feed(source, _as_it_is, bound.seed, steps)
+        example = prepare(source.example())
+        self._probe(bound, example, len(example))
+        return Feed(source, prepare, bound.seed, steps, *queue)
+
+    def _arrays(
+        self,
+        bound: Bound,
+        given: Batch,
+        batch_size: int,
+        shuffle: bool | str,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> Source:
+        """The source that arrays are: made ready as a whole, or read a batch at a time where one is stored."""
+        if stored_in(given):
+            table = Table(given)
+            self._check_batches(len(table), batch_size)
+            return ByRows(table, batch_size, shuffle, False, "x")
+        rows = self._rows(bound, **vars(given), class_weight=class_weight)
+        self._check_batches(len(rows), batch_size)
+        self._probe(bound, rows, batch_size)
+        return ByRows(rows, batch_size, shuffle, True, "x")
+
     def _carried(self) -> Carried | None:
         """The states that layers carry from batch to batch, if any do."""
         raise NotImplementedError
@@ -248,31 +301,43 @@ class Trainable(Guarded):
         self,
         x: Any,
         y: Any = None,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = 1,
         callbacks: Sequence[Callback] | Callback | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
-        shuffle: bool = True,
+        shuffle: Any = True,
+        class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
         lengths: Any = None,
         mask: Any = None,
         resets: Any = None,
+        workers: int | None = None,
+        max_queue_size: int | None = None,
+        use_multiprocessing: bool = False,
         **options: NoReturn,
     ) -> History:
-        """Train on arrays.
+        """Train on arrays, or on batches from anywhere (docs/training.md).
 
         Parameters
         ----------
-        x : ndarray of shape (B, …), or a list or dict of them
+        x : ndarray of shape (B, …), or a list or dict of them; or a source of batches
             One array an input. Floats and integers of any width become float32; for an Embedding integers become int32.
+            Memory maps and anything like h5py's data sets are read a batch at a time. A source gives x, (x, y),
+            (x, y, sample_weight) or :class:`rekur.data.Batch`: a generator or another iterable, a ``PyDataset`` (or
+            Keras's ``Sequence``), torch's ``DataLoader`` or ``Dataset``, :func:`rekur.data.windows`.
         y : ndarray, or a list or dict of them
             One array an output, in the shape of the output (a last axis of 1 may be left out), or class indices without
             the last axis.
         batch_size : int
-            Rows of a step; the last step of an epoch takes what is left. None is 32.
+            Rows of a step; the last step of an epoch takes what is left. 32 by default; not for sources that have
+            batches of their own.
         epochs, initial_epoch : int
             Epochs are counted from ``initial_epoch`` to ``epochs``. The order of an epoch's rows depends on the seed
             and on how many epochs were trained since ``compile`` (or ``initial_epoch``, where that is more): 20 calls
@@ -281,14 +346,24 @@ class Trainable(Guarded):
             Nothing, a progress bar, one line an epoch.
         callbacks : list of Callback
         validation_split : float
-            This share of the rows, the last ones, is not trained on but evaluated after each epoch.
-        validation_data : tuple or dict
+            This share of the rows of arrays, the last ones, is not trained on but evaluated.
+        validation_data : tuple or dict, or a source
             ``(x, y)``, ``(x, y, sample_weight)``, ``(x, y, sample_weight, lengths)`` or a dict with these keys, mask
             and resets.
-        shuffle : bool
-            Whether each epoch takes the rows in another order. Everything given stays aligned.
+        shuffle : bool, "batch", "buffer" or ("buffer", rows)
+            Whether each epoch takes the rows (of a PyDataset the batches) in another order. Everything given stays
+            aligned. "batch" puts batches of neighbouring rows in another order, which suits stored arrays; "buffer"
+            draws the rows of a stream from a buffer of 1024 or as many as are said. Streams are not shuffled otherwise.
+        class_weight : dict of int to float, optional
+            What each class counts in the loss, 1 where it is not said. With one output, and without sample_weight.
         sample_weight : ndarray of shape (B,) or (B, T), or a list or dict of them, optional
             What has weight 0 is not there: its target, and the output there, may be anything, NaN too.
+        steps_per_epoch : int, optional
+            Batches of an epoch; the next one goes on where it ended. By default an epoch is all there is.
+        validation_steps, validation_batch_size : int, optional
+            Batches of validation, by default all, and their rows, by default ``batch_size``.
+        validation_freq : int or collection of int
+            After every how many epochs validation runs, or after which, from 1.
         lengths : int ndarray of shape (B,), or a dict by input name, optional
             Valid steps of each row, 0 … T; steps past them are not computed, nor counted in loss and metrics.
         mask : bool ndarray of shape (B, T), or a dict by input name, optional
@@ -296,6 +371,12 @@ class Trainable(Guarded):
             output there, as Keras does; loss and metrics do not count it.
         resets : bool ndarray of shape (B, T), or a dict by input name, optional
             True where another sequence begins within a row: the states of recurrent layers begin anew at that step.
+        workers, max_queue_size : int, optional
+            Threads that read and prepare batches beside the computation (0: none), and how many batches may wait. By
+            default one thread and ten batches, or what a ``PyDataset`` says; arrays in memory need none. The order is
+            the same for any number.
+        use_multiprocessing : bool
+            False: threads read.
 
         Returns
         -------
@@ -304,37 +385,56 @@ class Trainable(Guarded):
         Raises
         ------
         ValueError, TypeError
-            Before the first step, for anything that does not fit.
+            Before the first step, for anything that does not fit; of a source that is read as it goes, at its batch.
         RuntimeError
             If the model is not compiled.
 
         Notes
         -----
-        An exception, Ctrl-C included, leaves the model as it was after the last whole step.
+        An exception, Ctrl-C included, leaves the model as it was after the last whole step. What a source raises comes
+        out with its traceback, after the batches before it.
+
+        A generator that ends before its epochs do gives Keras's warning, and training ends.
         """
         if options:
             check_arguments(options, Trainable.fit)
-        bound = self._trainer(x)
-        batch_size = _batch_size(batch_size)
+        given = Batch(x, y, sample_weight, lengths, mask, resets)
         epochs = integer(epochs, "epochs", 0)
         initial_epoch = integer(initial_epoch, "initial_epoch", 0)
-        shown = check_verbose(verbose)
-        rows = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
-        validation: Rows | None = None
+        shown, (order, _) = check_verbose(verbose), check_shuffle(shuffle)
+        steps = optional_integer(steps_per_epoch, "steps_per_epoch")
+        validates = data.check_frequency(validation_freq)
+        share = real(validation_split, "validation_split", 0, 1)
+        queue = check_queue(workers, max_queue_size, use_multiprocessing)
+        size = _batch_size(batch_size)
+        validation: Source | None = None
+        if is_source(x):
+            if share:
+                raise ValueError(
+                    f"validation_split is for arrays, whose rows can be told apart beforehand; x is a "
+                    f"{type(x).__name__}: give validation_data"
+                )
+            source = make_source(x, _beside(given), _own_size(batch_size), shuffle)
+            bound = self._trainer(source.example().x)
+        else:
+            if order == "buffer":
+                raise ValueError("shuffle='buffer' is for streams of batches; rows of arrays: shuffle=True")
+            bound = self._trainer(Table(given).take(slice(0, 1)).x if stored_in(given) else x)
+            source = self._arrays(bound, given, size, order, class_weight)
+            if share and validation_data is None:
+                source, validation = self._split(source, share, size, order, validation_batch_size)
+        feed = self._feed(source, bound, class_weight, steps, queue)
         if validation_data is not None:
-            validation = self._rows(bound, **data.validation(validation_data))
-        elif real(validation_split, "validation_split", 0, 1):
-            rows, validation = data.split(rows, float(validation_split))
+            validation = self._validation(bound, validation_data, size, validation_batch_size)
+        watched: Feed | None = None
+        if validation is not None:
+            watched = self._feed(validation, bound, None, optional_integer(validation_steps, "validation_steps"), queue)
 
-        for given in (rows,) if validation is None else (rows, validation):
-            self._check_batches(len(given), batch_size)
-        steps = -(-len(rows) // batch_size)
         history = History()
         names = bound.names()
-        if validation is not None:
+        if watched is not None:
             names += [f"val_{name}" for name in names]
-        self._probe(bound, rows, batch_size)
-        params = {"epochs": epochs, "steps": steps, "verbose": shown, "metrics": names}
+        params = {"epochs": epochs, "steps": feed.steps, "verbose": shown, "metrics": names}
         # History comes last: it keeps what the others add.
         hooks = CallbackList([*as_list(callbacks), history], self, params)  # type: ignore[arg-type]
         self._history = history
@@ -342,33 +442,69 @@ class Trainable(Guarded):
         bound.epochs = max(bound.epochs, initial_epoch)
         hooks.call("on_train_begin", {})
         logs: dict[str, float] = {}
-        for epoch in range(initial_epoch, epochs):
-            hooks.call("on_epoch_begin", epoch, {})
-            progress = Progress(shown, f"Epoch {epoch + 1}/{epochs}", steps)
-            try:
-                order = epoch_order(bound.seed, bound.epochs, len(rows)) if shuffle else None
-                bound.epochs += 1
-                logs = self._train_epoch(bound, rows, batch_size, order, hooks, progress)
-                if validation is not None:
-                    results = self._evaluate(bound, validation, batch_size, hooks=hooks)
-                    logs.update({f"val_{name}": value for name, value in results.items()})
-                progress.close(logs)
-            finally:
-                progress.close()
-            hooks.call("on_epoch_end", epoch, logs)
-            if self.stop_training:
-                break
+        try:
+            for epoch in range(initial_epoch, epochs):
+                if not feed.has_more():
+                    break
+                hooks.call("on_epoch_begin", epoch, {})
+                progress = Progress(shown, f"Epoch {epoch + 1}/{epochs}", feed.steps)
+                try:
+                    number, bound.epochs = bound.epochs, bound.epochs + 1
+                    with closing(feed.epoch(number)) as batches:
+                        logs = self._train_epoch(bound, batches, hooks, progress)
+                    if watched is not None and validates(epoch) and watched.has_more():
+                        with closing(watched.epoch(number)) as batches:
+                            results = self._evaluate(bound, batches, hooks=hooks)
+                        logs.update({f"val_{name}": value for name, value in results.items()})
+                    progress.close(logs)
+                finally:
+                    progress.close()
+                hooks.call("on_epoch_end", epoch, logs)
+                if self.stop_training:
+                    break
+        finally:
+            feed.close()
+            if watched is not None:
+                watched.close()
         hooks.call("on_train_end", logs)
         return history
 
+    def _split(
+        self, source: Source, share: float, size: int, order: bool | str, validation_size: int | None
+    ) -> tuple[Source, Source]:
+        """The rows to train on and those to validate with."""
+        assert isinstance(source, ByRows)
+        rows = source.rows
+        if isinstance(rows, Rows):
+            parts: tuple[Any, Any] = data.split(rows, share)
+        else:
+            at = split_rows(len(rows), share)
+            parts = rows.part(0, at), rows.part(at, len(rows))
+        sizes = size, size if validation_size is None else integer(validation_size, "validation_batch_size")
+        for part, rows_each in zip(parts, sizes, strict=True):
+            self._check_batches(len(part), rows_each)
+        in_memory = isinstance(rows, Rows)
+        return (
+            ByRows(parts[0], sizes[0], order, in_memory, "x"),
+            ByRows(parts[1], sizes[1], False, in_memory, "validation x"),
+        )
+
+    def _validation(self, bound: Bound, given: Any, size: int, validation_size: int | None) -> Source:
+        """The source that ``validation_data`` is."""
+        own = None if validation_size is None else integer(validation_size, "validation_batch_size")
+        if is_source(given):
+            return make_source(given, {}, own, False, "validation_data: ")
+        batch = Batch(**data.validation(given))
+        if is_source(batch.x):
+            return make_source(batch.x, _beside(batch), own, False, "validation_data: ")
+        return self._arrays(bound, batch, size if own is None else own, False)
+
     def _train_epoch(
-        self, bound: Bound, rows: Rows, batch_size: int, order: Any, hooks: CallbackList, progress: Progress
+        self, bound: Bound, batches: Iterable[Rows], hooks: CallbackList, progress: Progress
     ) -> dict[str, float]:
         totals = Totals(bound)
         listened = hooks.reads_batches("train")
-        for number, begin in enumerate(range(0, len(rows), batch_size)):
-            index = slice(begin, begin + batch_size)
-            batch = rows.take(index if order is None else order[index])
+        for number, batch in enumerate(batches):
             if listened:
                 hooks.call("on_train_batch_begin", number, {})
             self._sync_trained()
@@ -384,8 +520,7 @@ class Trainable(Guarded):
     def _evaluate(
         self,
         bound: Bound,
-        rows: Rows,
-        batch_size: int,
+        batches: Iterable[Rows],
         progress: Progress | None = None,
         hooks: CallbackList | None = None,
     ) -> dict[str, float]:
@@ -393,7 +528,7 @@ class Trainable(Guarded):
         listened = hooks is not None and hooks.reads_batches("test")
         if hooks is not None:
             hooks.call("on_test_begin", {})
-        for number, batch in enumerate(data.batches(rows, batch_size)):
+        for number, batch in enumerate(batches):
             if hooks is not None and listened:
                 hooks.call("on_test_batch_begin", number, {})
             totals.add(batch, bound.evaluate(batch))
@@ -410,17 +545,21 @@ class Trainable(Guarded):
         self,
         x: Any,
         y: Any = None,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
         verbose: int | str = 0,
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         return_dict: bool = False,
         lengths: Any = None,
         mask: Any = None,
         resets: Any = None,
-        callbacks: Sequence[Callback] | Callback | None = None,
+        workers: int | None = None,
+        max_queue_size: int | None = None,
+        use_multiprocessing: bool = False,
         **options: NoReturn,
     ) -> Any:
-        """Loss and metrics, without dropout. Parameters as of :meth:`fit`.
+        """Loss and metrics, without dropout. Parameters as of :meth:`fit`; ``steps``: how many batches, by default all.
 
         Returns
         -------
@@ -429,45 +568,60 @@ class Trainable(Guarded):
         """
         if options:
             check_arguments(options, Trainable.evaluate)
-        bound = self._trainer(x)
-        batch_size = _batch_size(batch_size)
-        rows = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
-        self._check_batches(len(rows), batch_size)
-        steps, shown = -(-len(rows) // batch_size), check_verbose(verbose)
-        params = {"epochs": 1, "steps": steps, "verbose": shown}
+        given = Batch(x, y, sample_weight, lengths, mask, resets)
+        steps = optional_integer(steps, "steps")
+        queue = check_queue(workers, max_queue_size, use_multiprocessing)
+        size, shown = _batch_size(batch_size), check_verbose(verbose)
+        if is_source(x):
+            source = make_source(x, _beside(given), _own_size(batch_size), False)
+            bound = self._trainer(source.example().x)
+        else:
+            bound = self._trainer(Table(given).take(slice(0, 1)).x if stored_in(given) else x)
+            source = self._arrays(bound, given, size, False)
+        feed = self._feed(source, bound, None, steps, queue)
+        params = {"epochs": 1, "steps": feed.steps, "verbose": shown}
         hooks = CallbackList(as_list(callbacks), self, params)  # type: ignore[arg-type]
-        self._probe(bound, rows, batch_size)
-        progress = Progress(shown, "evaluate", steps)
+        progress = Progress(shown, "evaluate", feed.steps)
         try:
-            results = self._evaluate(bound, rows, batch_size, progress, hooks)
+            with closing(feed.epoch(0)) as batches:
+                results = self._evaluate(bound, batches, progress, hooks)
             progress.close(results)
         finally:
             progress.close()
+            feed.close()
         return _returned(results, return_dict)
 
     def predict(
         self,
         x: Any,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
         verbose: int | str = 0,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         lengths: Any = None,
         mask: Any = None,
         resets: Any = None,
-        callbacks: Sequence[Callback] | Callback | None = None,
+        workers: int | None = None,
+        max_queue_size: int | None = None,
+        use_multiprocessing: bool = False,
         **options: NoReturn,
     ) -> Any:
         """Outputs for ``x``, without dropout.
 
         Parameters
         ----------
-        x : ndarray of shape (B, …), or a list or dict of them
-            B may be 0.
+        x : ndarray of shape (B, …), or a list or dict of them; or a source of batches
+            B may be 0. Of what a source gives the targets and weights are left alone.
         batch_size : int
-            Rows computed at a time; it does not change the result.
+            Rows computed at a time, 32 by default; it does not change the result.
         verbose : {0, 1, 2}
+        steps : int, optional
+            How many batches; by default all.
+        callbacks : list of Callback, optional
         lengths, mask, resets : ndarray, or a dict by input name, optional
             As of :meth:`fit`.
-        callbacks : list of Callback, optional
+        workers, max_queue_size, use_multiprocessing
+            As of :meth:`fit`.
 
         Returns
         -------
@@ -480,46 +634,80 @@ class Trainable(Guarded):
         """
         if options:
             check_arguments(options, Trainable.predict)
-        engine = self._engine(x)
-        ports, outputs = self._ports()
-        batch_size = _batch_size(batch_size)
-        inputs = data.make_inputs(x, ports)
-        verbosity = check_verbose(verbose)
-        marked = not (lengths is None and mask is None and resets is None)
-        if not marked and verbosity == 0 and callbacks is None and len(inputs[0]) <= batch_size:
-            self._check_batches(len(inputs[0]), batch_size)
-            joined = self._compute(engine, inputs, None)  # a step at a time every microsecond shows
-            return joined[0] if len(outputs) == 1 else joined
-        rows = Rows(inputs, make_marks(lengths, mask, resets, inputs, ports), [], [], [])
-        self._check_batches(len(rows), batch_size)
-        steps = -(-len(rows) // batch_size)
-        params = {"epochs": 1, "steps": steps, "verbose": verbosity}
-        hooks = CallbackList(as_list(callbacks), self, params)  # type: ignore[arg-type]
+        size = _batch_size(batch_size)
+        if type(x) is np.ndarray and steps is None and verbose == 0 and callbacks is None and len(x.shape):
+            alone = len(x) <= size and lengths is None and mask is None and resets is None
+            if alone and not isinstance(x.base, np.memmap):  # a step at a time every microsecond shows
+                engine = self._engine(x)
+                ports, outputs = self._ports()
+                inputs = data.make_inputs(x, ports)
+                self._check_batches(len(inputs[0]), size)
+                joined = self._compute(engine, inputs, None)
+                return joined[0] if len(outputs) == 1 else joined
+        given = Batch(x, None, None, lengths, mask, resets)
+        steps, verbosity = optional_integer(steps, "steps"), check_verbose(verbose)
+        queue = check_queue(workers, max_queue_size, use_multiprocessing)
+        if is_source(x):
+            source = make_source(x, _beside(given), _own_size(batch_size), False)
+            engine = self._engine(source.example().x)
+        elif stored_in(given):
+            table = Table(given)
+            source, engine = ByRows(table, size, False, False, "x"), self._engine(table.take(slice(0, 1)).x)
+            self._check_batches(len(table), size)
+        else:
+            engine = self._engine(x)
+            rows = self._entering(given)
+            self._check_batches(len(rows), size)
+            source = ByRows(rows, size, False, True, "x")
+        feed = self._predicted(source, steps, queue)
+        hooks = CallbackList(as_list(callbacks), self, {"epochs": 1, "steps": feed.steps, "verbose": verbosity})  # type: ignore[arg-type]
         listened = hooks.reads_batches("predict")
-        progress = Progress(verbosity, "predict", steps)
+        progress = Progress(verbosity, "predict", feed.steps)
         pieces: list[list[Floats]] = []
         hooks.call("on_predict_begin", {})
         try:
-            for number, batch in enumerate(data.batches(rows, batch_size)):
-                if listened:
-                    hooks.call("on_predict_batch_begin", number, {})
-                pieces.append(self._compute(engine, batch.inputs, batch.marks.engine))
-                progress.step()
-                if listened:
-                    outs = pieces[-1]
-                    hooks.call("on_predict_batch_end", number, {"outputs": outs[0] if len(outs) == 1 else outs})
+            with closing(feed.epoch(0)) as batches:
+                for number, batch in enumerate(batches):
+                    if listened:
+                        hooks.call("on_predict_batch_begin", number, {})
+                    pieces.append(self._compute(engine, batch.inputs, batch.marks.engine))
+                    progress.step()
+                    if listened:
+                        outs = pieces[-1]
+                        hooks.call("on_predict_batch_end", number, {"outputs": outs[0] if len(outs) == 1 else outs})
             progress.close({})
         finally:
             progress.close()
+            feed.close()
         hooks.call("on_predict_end", {})
-        joined = [p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*pieces, strict=True)]
-        return joined[0] if len(outputs) == 1 else joined
+        places = source.places(len(pieces))
+        results = [data.joined(list(parts), places) for parts in zip(*pieces, strict=True)]
+        return results[0] if len(results) == 1 else results
+
+    def _entering(self, given: Batch) -> Rows:
+        """The inputs of a batch, without targets."""
+        ports, _ = self._ports()
+        inputs = data.make_inputs(given.x, ports)
+        return Rows(inputs, make_marks(given.lengths, given.mask, given.resets, inputs, ports), [], [], [])
+
+    def _predicted(self, source: Source, steps: int | None, queue: tuple[int | None, int | None]) -> Feed:
+        """The batches of predict."""
+        if isinstance(source, ByRows) and isinstance(source.rows, Rows):
+            return Feed(source, _as_it_is, 0, steps)
+
+        def prepare(batch: Batch) -> Rows:
+            rows = self._entering(batch)
+            self._check_batches(len(rows), len(rows))
+            return rows
+
+        return Feed(source, prepare, 0, steps, *queue)
 
     def train_on_batch(
         self,
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
         lengths: Any = None,
         mask: Any = None,
@@ -530,7 +718,7 @@ class Trainable(Guarded):
         if options:
             check_arguments(options, Trainable.train_on_batch)
         bound = self._trainer(x)
-        batch = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
+        batch = self._rows(bound, x, y, sample_weight, lengths, mask, resets, class_weight)
         self._check_batches(len(batch), len(batch))
         self._probe(bound, batch, len(batch))
         self._sync_trained()
@@ -557,7 +745,7 @@ class Trainable(Guarded):
         rows = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
         self._check_batches(len(rows), len(rows))
         self._probe(bound, rows, len(rows))
-        return _returned(self._evaluate(bound, rows, len(rows)), return_dict)
+        return _returned(self._evaluate(bound, [rows]), return_dict)
 
     def predict_on_batch(
         self, x: Any, lengths: Any = None, mask: Any = None, resets: Any = None, **options: NoReturn
@@ -636,6 +824,19 @@ def unflatten(engine: _core.Model, flat: Floats) -> dict[str, Floats]:
 
 def _batch_size(given: int | None) -> int:
     return 32 if given is None else integer(given, "batch_size")
+
+
+def _own_size(given: int | None) -> int | None:
+    return None if given is None else integer(given, "batch_size")
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _beside(given: Batch) -> dict[str, Any]:
+    """What was given beside x."""
+    return {name: value for name, value in vars(given).items() if name != "x"}
 
 
 def _returned(results: dict[str, float], return_dict: bool) -> Any:

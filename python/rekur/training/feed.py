@@ -1,0 +1,116 @@
+"""The batches of a call, epoch by epoch."""
+
+import itertools
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from rekur._validate import integer
+from rekur.training.ahead import Ahead
+from rekur.training.data import Rows
+from rekur.training.sources import Source, Stream, Task
+
+
+class Feed:
+    """A source read in epochs of ``steps`` batches; without ``steps`` an epoch is a pass over the source.
+
+    Parameters
+    ----------
+    source : Source
+    prepare : function
+        Makes what the engine takes of what the source gives.
+    seed : int
+        Of the orders.
+    steps, workers, max_queue_size : int, optional
+        As of fit.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        prepare: Callable[[Any], Rows],
+        seed: int = 0,
+        steps: int | None = None,
+        workers: int | None = None,
+        max_queue_size: int | None = None,
+    ) -> None:
+        self.source, self._prepare, self._seed, self._given_steps = source, prepare, seed, steps
+        self._threads = source.threads if workers is None else min(workers, source.most_threads)
+        self._queue = source.queue if max_queue_size is None else max_queue_size
+        self._tasks: Iterator[Task] | None = None
+        self._seen = 0  # batches of this pass
+        self._left: list[Any] = []
+        self._warned = False
+
+    @property
+    def steps(self) -> int | None:
+        """Batches of an epoch, None where only its end will tell."""
+        return self.source.count if self._given_steps is None else self._given_steps
+
+    def has_more(self) -> bool:
+        """Whether an epoch would have a batch; a warning says if not."""
+        source = self.source
+        if isinstance(source, Stream) and not source.repeats and not source.peek():
+            self._warn()
+            return False
+        return True
+
+    def epoch(self, number: int) -> Generator[Rows, None, None]:
+        """The batches of an epoch; ``number`` counts epochs for the order of the rows. To be closed."""
+        source = self.source
+        source.on_epoch("begin")
+        if self._tasks is None:
+            self._tasks, self._seen = source.tasks(self._seed, number), 0
+        wanted = self.steps
+        if wanted is not None and source.count is not None:
+            wanted = min(wanted, source.count - self._seen)
+        ahead = Ahead(itertools.islice(self._tasks, wanted), self._prepare, self._threads, self._queue)
+        count, failed = 0, True
+        try:
+            for rows in ahead:
+                count += 1
+                yield rows
+            failed = False
+        except GeneratorExit:
+            failed = False
+            raise
+        finally:
+            self._left += ahead.close(failed)
+        self._seen += count
+        if ahead.ran_out or (source.count is not None and self._seen >= source.count):
+            self._tasks = None
+        if self.steps is not None and count < self.steps:
+            self._warn()
+        source.on_epoch("end")
+
+    def close(self) -> None:
+        self.source.finish(self._left)
+        self._left = []
+
+    def _warn(self) -> None:
+        if self._warned:
+            return
+        self._warned = True
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("rekur.training"):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(
+            "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate "
+            "at least `steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building "
+            "your dataset.",
+            stacklevel=level,
+        )
+
+
+def check_queue(workers: object, max_queue_size: object, use_multiprocessing: object) -> tuple[int | None, int | None]:
+    """Keras 2's arguments of reading beside the computation."""
+    if use_multiprocessing not in (False, None):
+        raise ValueError(
+            "use_multiprocessing: batches are prepared by threads: say workers=, the number of threads, got "
+            f"{use_multiprocessing!r}"
+        )
+    return (
+        None if workers is None else integer(workers, "workers", 0),
+        None if max_queue_size is None else integer(max_queue_size, "max_queue_size"),
+    )
