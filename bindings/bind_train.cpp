@@ -122,6 +122,14 @@ void bind_train(py::module_& m) {
           py::arg("inputs"), py::arg("targets"), py::arg("lengths") = py::none(), py::arg("sample_weights") = py::none(),
           py::arg("want_outputs") = false, py::arg("own_losses") = py::none())
       .def(
+          "apply_gradients",
+          [](PyTrainer& self, const Floats& flat) {
+            const std::span<const float> gradients(flat.data(), static_cast<std::size_t>(flat.size()));
+            const ReleaseGil release;
+            self.trainer.apply_gradients(gradients);
+          },
+          py::arg("flat"))
+      .def(
           "set_optimizer", [](PyTrainer& self, const std::string& config) { self.trainer.set_optimizer(config); },
           py::arg("config"), py::call_guard<ReleaseGil>())
       // Whatever waits for a step lets go of the GIL, which a loss of the caller's own takes within the step.

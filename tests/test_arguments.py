@@ -58,11 +58,11 @@ REFUSED = [
     (lambda m: metrics.MeanSquaredError(nam="m"), "^MeanSquaredError has no argument 'nam'; did you mean 'name'"),
     (lambda m: metrics.BinaryAccuracy(treshold=1), "^BinaryAccuracy has no argument 'treshold'; .*'threshold'"),
     (lambda m: callbacks.EarlyStopping(patiance=1), "^EarlyStopping has no argument 'patiance'; .*'patience'"),
-    (lambda m: callbacks.ModelCheckpoint("m", save_freq=10), "^ModelCheckpoint has no argument 'save_freq'"),
+    (lambda m: callbacks.ModelCheckpoint("m", period=10), "^ModelCheckpoint has no argument 'period'"),
     (lambda m: callbacks.ReduceLROnPlateau(epsilon=1), "^ReduceLROnPlateau .*'epsilon': it is called min_delta"),
     (lambda m: callbacks.LearningRateScheduler(len, verbos=1), "^LearningRateScheduler .*did you mean 'verbose'"),
     (lambda m: callbacks.CSVLogger("m", seperator=";"), "^CSVLogger .*did you mean 'separator'"),
-    (lambda m: callbacks.TerminateOnNaN(raise_error=True), "^TerminateOnNaN has no argument 'raise_error'"),
+    (lambda m: callbacks.TensorBoard(profile_batch=2), "^TensorBoard has no argument 'profile_batch'"),
     (lambda m: callbacks.LambdaCallback(on_epoch=len), "^LambdaCallback.*'on_epoch'.*did you mean 'on_epoch_"),
 ]
 

@@ -184,7 +184,7 @@ def test_names_of_keras_that_are_not_here_never_suggest_another_thing(make, mess
         ("rekur.layers", "Conv2D", "which Keras has; it is not here yet"),
         ("rekur.layers", "GroupNormalization", "LayerNormalization"),
         ("rekur.layers", "LTSM", "did you mean 'LSTM'"),
-        ("rekur.callbacks", "TensorBoard", "CSVLogger"),
+        ("rekur.callbacks", "OrbaxCheckpoint", "ModelCheckpoint"),
         ("rekur.optimizers", "Nadam", "'adam' comes nearest"),
         ("rekur.losses", "mean_squared_error", "as a string"),
         ("rekur.activations", "relu", "as a string"),

@@ -19,6 +19,7 @@ PAGES = (
     "docs/decisions.md",
     "docs/onnx.md",
     "docs/cells.md",
+    "docs/callbacks.md",
     "docs/embedding.md",
     "cpp/examples/README.md",
     "examples/browser/README.md",
@@ -34,7 +35,7 @@ def read(path: str) -> str:
 
 def test_the_two_commands() -> None:
     commands = re.findall(r"^```sh\n(.*?)\n```$", read("README.md"), re.M | re.S)
-    assert commands == ['pip install ".[demo]" && rekur demo', 'pip install ".[test]" && pytest']
+    assert commands == ['pip install ".[demo]" && rekur demo', 'pip install ".[test]" && pytest -n auto']
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
@@ -42,7 +43,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
         pytest.skip("no .ci here")
     (finder,) = re.findall(r"command=\$\((sed .* README\.md)\)", read(".ci/run"))
     found = subprocess.run(["bash", "-c", finder], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout == 'pip install ".[test]" && pytest\n'
+    assert found.stdout == 'pip install ".[test]" && pytest -n auto\n'
 
 
 def test_the_ten_lines_run_as_they_are(tmp_path: Path) -> None:

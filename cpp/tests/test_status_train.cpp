@@ -50,6 +50,9 @@ TEST_CASE("status: a trainer does what the throwing one does") {
   CHECK(state->size() == 2);
   REQUIRE(try_set_state(*trainer, *state, 7));
   CHECK(trainer->iterations() == 7);
+  REQUIRE(try_apply_gradients(*trainer, std::vector<float>(model.weights().size())));
+  CHECK(trainer->iterations() == 8);
+  CHECK(try_apply_gradients(*trainer, {}).code == Code::invalid_argument);
   REQUIRE(try_set_learning_rate(*trainer, 0.5));
   CHECK(trainer->learning_rate() == 0.5);
   REQUIRE(try_set_optimizer(*trainer, R"({"name": "adam", "learning_rate": 0.25, "beta_1": 0.8})"));

@@ -193,6 +193,22 @@ TEST_CASE("trainer: a step is forward, gradient of the loss, backward, update") 
       }
       CHECK(largest > 1e-3);
       CHECK(largest_difference(moved, gradient) < 2e-6);
+
+      // The same update by the gradient itself, with what a step does besides.
+      for (const char* optimizer :
+           {R"({"name": "sgd", "learning_rate": 1})", R"({"name": "sgd", "learning_rate": 1, "global_clipnorm": 0.01})",
+            R"({"name": "adam", "learning_rate": 0.1, "epsilon": 0.001})"}) {
+        Model stepped = make_model(forecaster(form.activation, form.units, true));
+        Model applied = make_model(forecaster(form.activation, form.units, true));
+        Trainer one(stepped, training(form.loss, optimizer)), other(applied, training(form.loss, optimizer));
+        one.step(data.batch(), targets);
+        other.apply_gradients(gradient);
+        CHECK(other.iterations() == 1);
+        CHECK(largest_difference(weights_of(stepped), weights_of(applied)) < 1e-4);
+        CHECK_THROWS_WITH_AS(other.apply_gradients(std::span(gradient).first(3)), doctest::Contains("one per parameter, got 3"),
+                             Error);
+        CHECK(other.iterations() == 1);
+      }
     }
   });
 }

@@ -119,6 +119,8 @@ class Trainer:
         want_outputs: bool = False,
         own_losses: Sequence[_OwnLoss | None] | None = None,
     ) -> tuple[float, list[float], list[_Floats] | None, list[int]]: ...
+    def apply_gradients(self, flat: _Floats) -> None:
+        """An update by gradients of the caller's own, flat as the parameters."""
     def set_optimizer(self, config: str) -> None:
         """Other hyperparameters for the next step on; the state stays."""
     def set_remat(self, remat: bool) -> None:

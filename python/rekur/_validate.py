@@ -82,6 +82,11 @@ def optional_integer(value: object, what: str) -> int | None:
     return None if value is None else integer(value, what)
 
 
+def optional_real(value: object, what: str) -> float | None:
+    """None, or a finite number."""
+    return None if value is None else real(value, what)
+
+
 def one_of(*known: str) -> Any:
     """A setting's check: one of these names, in any case, as Keras takes them."""
 

@@ -140,6 +140,7 @@ REKUR_API Result<StepResult> try_step(Trainer& trainer, const Batch& batch, cons
                                       std::span<const View> outputs = {}) noexcept;
 REKUR_API Result<StepResult> try_evaluate(const Trainer& trainer, const Batch& batch, const Targets& targets,
                                           std::span<const View> outputs = {}) noexcept;
+REKUR_API Status try_apply_gradients(Trainer& trainer, std::span<const float> gradients) noexcept;
 REKUR_API Status try_set_learning_rate(Trainer& trainer, double rate) noexcept;
 REKUR_API Status try_set_optimizer(Trainer& trainer, Text config_json) noexcept;
 REKUR_API Result<std::map<std::string, Tensor>> try_state(const Trainer& trainer) noexcept;

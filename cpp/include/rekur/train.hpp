@@ -67,6 +67,11 @@ class REKUR_API Trainer {
   // the way. A target out of range, a shape that does not fit, … throws Error before any weight changes.
   StepResult step(const Batch& batch, const Targets& targets, std::span<const View> outputs = {});
 
+  // An update by the caller's own gradients: flat, as Model::parameters() has them, such as Model::backward gave them. Clipping,
+  // the optimiser and constraints act as in a step; what regularizers would add is the caller's to add. Those of what is not
+  // trained are not read. Throws Error for another number of them, and nothing has changed.
+  void apply_gradients(std::span<const float> gradients);
+
   // Loss without dropout and without an update.
   StepResult evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs = {}) const;
 

@@ -55,6 +55,10 @@ Result<StepResult> try_evaluate(const Trainer& trainer, const Batch& batch, cons
   return result_of([&] { return trainer.evaluate(batch, targets, outputs); });
 }
 
+Status try_apply_gradients(Trainer& trainer, std::span<const float> gradients) noexcept {
+  return status_of([&] { trainer.apply_gradients(gradients); });
+}
+
 Status try_set_learning_rate(Trainer& trainer, double rate) noexcept {
   return status_of([&] { trainer.set_learning_rate(rate); });
 }

@@ -273,6 +273,19 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   return result;
 }
 
+void Trainer::apply_gradients(std::span<const float> gradients) {
+  const runtime::Call call;
+  const FlushDenormals flush;
+  Impl& self = this->self();
+  const std::unique_lock turn = self.take_turn();
+  if (gradients.size() != self.gradients.size())
+    throw_error("gradients: expected % values, one per parameter, got %", {self.gradients.size(), gradients.size()});
+  self.updates.follow(self.optimizer);
+  std::copy(gradients.begin(), gradients.end(), self.gradients.begin());
+  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, {}, self.iterations + 1);
+  ++self.iterations;
+}
+
 StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::span<const View> outputs) const {
   const runtime::Call call;
   const FlushDenormals flush;

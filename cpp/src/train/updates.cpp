@@ -112,9 +112,9 @@ void Updates::apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& c
   graph.change_weights(segments_, [&](const graph::Segment& segment, std::span<float> weights) {
     if (change->constraint != nullptr)
       change->constraint->apply(weights.data());
-    else if (change->layer != nullptr)
-      change->layer->follow(observed.data() + change->observed, weights.data());
-    else
+    else if (change->layer != nullptr) {
+      if (!observed.empty()) change->layer->follow(observed.data() + change->observed, weights.data());
+    } else
       optimizer.update({.weights = weights.data(),
                         .gradients = gradients.data() + segment.flat,
                         .slot = change->slot,

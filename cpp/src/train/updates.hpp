@@ -24,7 +24,7 @@ class Updates {
   const graph::Trained& trained() const { return *trained_; }
 
   // Clips the gradients, flat as the graph's parameters, and makes update number `iteration`; then parameters are held to their
-  // constraints, and layers follow what they have observed of the batch (Graph::observed).
+  // constraints, and layers follow what they have observed of the batch (Graph::observed); empty: there was none.
   void apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& clipping, std::span<float> gradients,
              std::span<const float> observed, std::uint64_t iteration) const;
 

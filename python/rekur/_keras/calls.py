@@ -94,13 +94,15 @@ METHODS: dict[str, Table] = {
 
 CALLBACKS: dict[str, Table] = {
     "ModelCheckpoint": {
-        "save_freq": Foreign(_values("epoch"), "a file is written after each epoch; a callback may save after a batch"),
-        "period": Foreign(_values(1), "a file is written after each epoch; a callback may save after every tenth"),
+        "period": Foreign(_values(1), "save_freq= counts batches: ten times as many as an epoch has"),
         "options": Foreign(_none, "files are written to a path of this machine"),
         **_FILEPATH,
     },
     "ReduceLROnPlateau": {"epsilon": Foreign(_never, "it is called min_delta")},
-    "TerminateOnNaN": {
-        "raise_error": Foreign(_values(False), "fit ends and returns its history; look at history['loss'][-1]"),
+    "BackupAndRestore": {"save_before_preemption": Foreign(_values(False), "give save_freq= a number of batches")},
+    "TensorBoard": {
+        "profile_batch": Foreign(_values(0), "no Python runs within a step; perf and py-spy see the whole process"),
+        "embeddings_metadata": Foreign(_none, "write the metadata into the projector's folder"),
+        "write_grads": Foreign(_values(False), "model.gradients computes them"),
     },
 }

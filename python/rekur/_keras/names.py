@@ -119,11 +119,7 @@ _OPTIMIZERS: dict[str, str] = {
 }
 
 _CALLBACKS: dict[str, str] = {
-    "BackupAndRestore": "ModelCheckpoint writes a whole model; after rekur.load go on with fit(initial_epoch=…)",
     "OrbaxCheckpoint": "ModelCheckpoint",
-    "TensorBoard": "CSVLogger writes the logs",
-    "ProgbarLogger": "fit(verbose=1)",
-    "RemoteMonitor": "LambdaCallback(on_epoch_end=…) may send the logs",
     "SwapEMAWeights": "ModelCheckpoint keeps the best weights",
 }
 

@@ -3,20 +3,31 @@
 from typing import TYPE_CHECKING, Any
 
 from rekur._own import no_attribute
+from rekur.callbacks.backup import BackupAndRestore
 from rekur.callbacks.base import Callback, CallbackList, History
-from rekur.callbacks.monitors import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from rekur.callbacks.checkpoint import ModelCheckpoint
+from rekur.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
+from rekur.callbacks.progress import ProgbarLogger
+from rekur.callbacks.rate_finder import LearningRateFinder
+from rekur.callbacks.remote import RemoteMonitor
 from rekur.callbacks.simple import CSVLogger, LambdaCallback, LearningRateScheduler, TerminateOnNaN
+from rekur.callbacks.tensorboard import TensorBoard
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",
     "EarlyStopping",
     "History",
     "LambdaCallback",
+    "LearningRateFinder",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
+    "TensorBoard",
     "TerminateOnNaN",
 ]
 

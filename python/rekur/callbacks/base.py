@@ -1,6 +1,6 @@
 """The base of callbacks, the list of a call's callbacks, History."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -43,6 +43,8 @@ class Callback(Guarded):
     model: "Model"
     params: Mapping[str, Any]
     _beside: Sequence["Callback"] = ()  # all callbacks of the call
+    _last = False  # whether its hooks are called after those of all others
+    _kept: ClassVar[tuple[str, ...]] = ()  # the attributes that get_state gives
 
     def _whose(self) -> str:
         return type(self).__name__
@@ -55,6 +57,21 @@ class Callback(Guarded):
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         self.params = params
+
+    def get_state(self) -> dict[str, Any]:
+        """What the callback goes on from when a fit is resumed by :class:`BackupAndRestore`; override it for yours.
+
+        Returns
+        -------
+        dict
+            Of numbers, strings, arrays, and lists and dicts of them; empty by default.
+        """
+        return {name: getattr(self, name) for name in self._kept}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`get_state` gave in the run that was interrupted; called behind ``on_train_begin``."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def on_train_begin(self, logs: Logs | None = None) -> None: ...
     def on_train_end(self, logs: Logs | None = None) -> None: ...
@@ -84,7 +101,22 @@ def verbosity(value: object, what: str) -> int:
     return int(value) if isinstance(value, (bool, np.bool_)) else integer(value, what, 0)
 
 
-def as_list(given: object) -> list[Callback]:
+def tell(text: str) -> None:
+    """Print a line that stands by itself, also where a progress bar is drawn."""
+    print(f"\n{text}", flush=True)
+
+
+_HOOKS = ("set_model", "set_params", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
+
+
+def _is_callback(given: object) -> bool:
+    """One of rekur's, or an object with the same hooks: those of other libraries derive from Keras's class."""
+    return isinstance(given, Callback) or (
+        not isinstance(given, type) and all(callable(getattr(given, hook, None)) for hook in _HOOKS)
+    )
+
+
+def as_list(given: object) -> list[Any]:
     """The callbacks of a call: none, one, or a list of them.
 
     Raises
@@ -92,43 +124,119 @@ def as_list(given: object) -> list[Callback]:
     TypeError
         For anything that is no callback.
     """
+    if isinstance(given, CallbackList):
+        return list(given.callbacks)
     callbacks: list[Any] = [] if given is None else list(given) if isinstance(given, (list, tuple)) else [given]
     for callback in callbacks:
-        if not isinstance(callback, Callback):
+        if not _is_callback(callback):
             raise TypeError(f"callbacks: expected objects of rekur.callbacks.Callback, got {callback!r}")
     return callbacks
 
 
-class CallbackList:
-    """All callbacks of a call as one: ``call("on_epoch_end", 3, logs)``."""
+class CallbackList(Callback):
+    """All callbacks of a call as one: its hooks call theirs, in their order.
 
-    def __init__(self, callbacks: Iterable[Callback], model: "Model", params: Mapping[str, Any]) -> None:
-        self.callbacks: Sequence[Callback] = list(callbacks)
-        for callback in self.callbacks:
-            callback.set_model(model)
-            callback.set_params(params)
-            callback._beside = self.callbacks
+    Parameters
+    ----------
+    callbacks : list of Callback
+        Those that derive from Keras's class are callbacks as well.
+    add_history, add_progbar : bool
+        Whether a History and a ProgbarLogger are added where there is none.
+    model : Model, optional
+    **params
+        ``epochs``, ``steps``, ``verbose``, ``metrics``: what ``params`` of the callbacks will be.
+
+    Raises
+    ------
+    TypeError
+        For anything that is no callback.
+    """
+
+    _attributes = ("callbacks",)
+
+    def __init__(
+        self,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: "Model | None" = None,
+        **params: Any,
+    ) -> None:
+        found = as_list(callbacks)
+        if add_history and not any(isinstance(c, History) for c in found):
+            found.append(History())  # behind the others: it keeps what they add
+        if add_progbar:
+            from rekur.callbacks.progress import ProgbarLogger  # which is made of this module
+
+            if not any(isinstance(c, ProgbarLogger) for c in found):
+                found.append(ProgbarLogger())
+        self.callbacks: list[Any] = sorted(found, key=lambda c: getattr(c, "_last", False) is True)
+        if model is not None:
+            self.set_model(model)
+        self.set_params(params)
         # Logs of a batch cost time, so they are made only where somebody reads them.
         self._reads = {
             kind: any(self._overrides(f"on_{kind}_batch_{when}") for when in ("begin", "end"))
             for kind in ("train", "test", "predict")
         }
 
+    @property
+    def history(self) -> "History | None":
+        """The one that ``fit`` returns: the last in the list."""
+        return next((c for c in reversed(self.callbacks) if isinstance(c, History)), None)
+
+    def set_model(self, model: "Model") -> None:
+        self.model = model
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        self.params = params
+        for callback in self.callbacks:
+            callback.set_params(params)
+            if isinstance(callback, Callback):
+                callback._beside = self.callbacks
+
+    def draws_progress(self) -> bool:
+        """Whether one of the callbacks shows the progress."""
+        from rekur.callbacks.progress import ProgbarLogger
+
+        return any(isinstance(callback, ProgbarLogger) for callback in self.callbacks)
+
     def _overrides(self, hook: str) -> bool:
         hooks = (hook, hook.replace("_train", "")) if "_train_" in hook else (hook,)
-        return any(
-            getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name)
-            for callback in self.callbacks
-            for name in hooks
-        )
+        return any(not _is_default(callback, name) for callback in self.callbacks for name in hooks)
 
     def reads_batches(self, kind: str) -> bool:
         """Whether anybody listens to the batches of a ``train``, ``test`` or ``predict``."""
         return self._reads[kind]
 
     def call(self, hook: str, *arguments: Any) -> None:
+        """A hook by its name: ``call("on_epoch_end", 3, logs)``."""
         for callback in self.callbacks:
             getattr(callback, hook)(*arguments)
+
+
+def _is_default(callback: Any, hook: str) -> bool:
+    """Whether a hook is the one of the base class, ours or Keras's, which does nothing."""
+    function = getattr(getattr(callback, hook, None), "__func__", None)
+    if isinstance(callback, Callback):
+        return function is getattr(Callback, hook)
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    return module.startswith("keras.") and name == f"Callback.{hook}"
+
+
+def _calls_all(hook: str) -> Any:
+    def call(self: CallbackList, *arguments: Any, **options: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments, **options)
+
+    call.__name__, call.__qualname__, call.__doc__ = hook, f"CallbackList.{hook}", f"``{hook}`` of every callback."
+    return call
+
+
+for _hook in [name for name in vars(Callback) if name.startswith("on_")]:
+    setattr(CallbackList, _hook, _calls_all(_hook))
 
 
 class History(Callback):

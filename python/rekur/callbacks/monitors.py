@@ -1,15 +1,14 @@
 """Callbacks that watch one number of the epoch's logs."""
 
 import math
-import os
 from collections.abc import Iterable
 from typing import ClassVar, NoReturn
 
 from rekur import metrics
 from rekur._own import check_options, named_after
 from rekur._settings import Setting
-from rekur._validate import Floats, boolean, check_suffix, did_you_mean, integer, real
-from rekur.callbacks.base import Callback, Logs, verbosity
+from rekur._validate import Floats, boolean, did_you_mean, integer, optional_real, real
+from rekur.callbacks.base import Callback, Logs, tell, verbosity
 from rekur.callbacks.simple import LambdaCallback
 
 
@@ -31,10 +30,6 @@ def _delta(value: object, what: str) -> float:
 
 def _count(value: object, what: str) -> int:
     return integer(value, what, 0)
-
-
-def _optional(value: object, what: str) -> float | None:
-    return None if value is None else real(value, what)
 
 
 def _factor(value: object, what: str) -> float:
@@ -159,8 +154,9 @@ class EarlyStopping(Monitor):
     """
 
     _attributes = ("stopped_epoch", "best_epoch", "best_weights")
+    _kept = ("wait", "stopped_epoch", "best", "best_epoch", "best_weights")
     patience = Setting(_count)
-    baseline = Setting(_optional)
+    baseline = Setting(optional_real)
     restore_best_weights = Setting(boolean)
     start_from_epoch = Setting(_count)
 
@@ -215,87 +211,11 @@ class EarlyStopping(Monitor):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping; best was epoch {self.best_epoch + 1}")
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
+            if self.verbose:
+                print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
-
-
-class ModelCheckpoint(Monitor):
-    """Save the model after each epoch.
-
-    Parameters
-    ----------
-    filepath : str or path
-        May hold ``{epoch:02d}``, counted from 1, and any key of the logs, ``{val_loss:.4f}``. The file is complete or
-        not there at all.
-    monitor, mode : str
-        What decides "best" with ``save_best_only``.
-    save_best_only : bool
-    save_weights_only : bool
-        Write :meth:`rekur.Model.save_weights` instead of :meth:`rekur.Model.save`.
-    verbose : int
-        1: print each file's name.
-
-    Raises
-    ------
-    ValueError
-        From fit, if the name holds an unknown key or there is nothing to monitor.
-    OSError
-        From fit, if the folder does not exist (before the first step) or the file cannot be written.
-    """
-
-    filepath = Setting(check_suffix)
-    save_best_only = Setting(boolean)
-    save_weights_only = Setting(boolean)
-
-    def __init__(
-        self,
-        filepath: str | os.PathLike[str],
-        monitor: str = "val_loss",
-        verbose: int = 0,
-        save_best_only: bool = False,
-        save_weights_only: bool = False,
-        mode: str = "auto",
-        initial_value_threshold: float | None = None,
-        **options: NoReturn,
-    ) -> None:
-        check_options("callback", type(self), options)
-        super().__init__(monitor, 0.0, mode)
-        self.filepath = filepath
-        self.verbose = verbose
-        self.save_best_only = save_best_only
-        self.save_weights_only = save_weights_only
-        self.best = _optional(initial_value_threshold, "ModelCheckpoint: initial_value_threshold")
-
-    def on_train_begin(self, logs: Logs | None = None) -> None:
-        if self.save_best_only:
-            self.begin()
-            if self.best is None:
-                self.best = self.worst
-        names = list(self.params["metrics"])
-        if not self._may_come_later(names):
-            self._path(0, dict.fromkeys(names, 0.0))  # a name that the logs will not have is found now
-        folder = os.path.dirname(self.filepath)
-        if folder and "{" not in folder and not os.path.isdir(folder):
-            raise FileNotFoundError(f"ModelCheckpoint: no folder '{folder}' to write '{self.filepath}' into")
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        if self.save_best_only:
-            value = self.value(logs)
-            if not self.better(value, self.worst if self.best is None else self.best):
-                return
-            self.best = value
-        path = self._path(epoch, logs or {})
-        (self.model.save_weights if self.save_weights_only else self.model.save)(path)
-        if self.verbose:
-            print(f"Epoch {epoch + 1}: saved {path}")
-
-    def _path(self, epoch: int, logs: Logs) -> str:
-        try:
-            return self.filepath.format(epoch=epoch + 1, **logs)
-        except (KeyError, IndexError) as error:
-            known = ", ".join(["epoch", *logs])
-            raise ValueError(f"ModelCheckpoint: '{self.filepath}' needs {error}; known are {known}") from None
 
 
 class ReduceLROnPlateau(Monitor):
@@ -315,7 +235,8 @@ class ReduceLROnPlateau(Monitor):
         The learning rate does not fall below this.
     """
 
-    _attributes = ("cooling",)
+    _attributes = ("cooldown_counter",)
+    _kept = ("best", "wait", "cooldown_counter")
     factor = Setting(_factor)
     patience = Setting(_count)
     cooldown = Setting(_count)
@@ -345,24 +266,29 @@ class ReduceLROnPlateau(Monitor):
         self.begin()
         self.best = self.worst
         self.wait = 0
-        self.cooling = 0
+        self.cooldown_counter = 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = self.model.optimizer.learning_rate
         value = self.value(logs)
-        if self.cooling > 0:
-            self.cooling -= 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
             self.wait = 0
         if self.better(value, self.best):
             self.best = value
             self.wait = 0
-        elif self.cooling == 0:
+        elif self.cooldown_counter == 0:
             self.wait += 1
             rate = self.model.optimizer.learning_rate
             if self.wait >= self.patience and rate > self.min_lr:
                 self.model.optimizer.learning_rate = max(rate * self.factor, self.min_lr)
-                self.cooling = self.cooldown
+                self.cooldown_counter = self.cooldown
                 self.wait = 0
                 if self.verbose:
-                    print(f"Epoch {epoch + 1}: learning rate is now {self.model.optimizer.learning_rate:g}")
+                    now = self.model.optimizer.learning_rate
+                    tell(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {now}.")
+
+    def in_cooldown(self) -> bool:
+        """Whether epochs pass after a reduction in which no improvement is waited for."""
+        return self.cooldown_counter > 0

@@ -11,7 +11,7 @@ import numpy as np
 from rekur._own import check_options
 from rekur._settings import Setting
 from rekur._validate import as_path, boolean, did_you_mean, real
-from rekur.callbacks.base import Callback, Logs, verbosity
+from rekur.callbacks.base import Callback, Logs, tell, verbosity
 
 
 def _separator(value: object, what: str) -> str:
@@ -22,6 +22,8 @@ def _separator(value: object, what: str) -> str:
 
 class CSVLogger(Callback):
     """Write each epoch's logs as one line of a CSV file, which is complete after every epoch.
+
+    The columns are ``epoch`` and the names of the logs in alphabetical order; what an epoch does not have is NA.
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ class CSVLogger(Callback):
         row: dict[str, float | int] = {"epoch": epoch, **(logs or {})}
         with open(self.filename, "a", newline="", encoding="utf-8") as file:
             if self.columns is None:
-                self.columns = list(row)
+                self.columns = ["epoch", *sorted({*(logs or {}), *self.params.get("metrics", ())})]
                 csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(self.columns)
             values = [row.get(column, "NA") for column in self.columns]
             csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(values)
@@ -109,15 +111,30 @@ class LambdaCallback(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Stop as soon as the loss is NaN or infinite."""
+    """Stop as soon as the loss is NaN or infinite.
 
-    def __init__(self, **options: NoReturn) -> None:
+    Parameters
+    ----------
+    raise_error : bool
+        Raise RuntimeError instead of ending the fit as ``stop_training`` does: ``on_train_end`` is not called then, so
+        that a backup of :class:`BackupAndRestore` stays.
+    """
+
+    raise_error = Setting(boolean)
+
+    def __init__(self, raise_error: bool = False, **options: NoReturn) -> None:
         check_options("callback", type(self), options)
+        self.raise_error = raise_error
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss):
-            print(f"Batch {batch}: the loss is {loss}, terminating training")
+            if self.raise_error:
+                raise RuntimeError(
+                    f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}. Terminating training "
+                    "immediately."
+                )
+            print(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True
 
 
@@ -152,7 +169,8 @@ class LearningRateScheduler(Callback):
         rate = self.schedule(epoch, before) if _takes_two(self.schedule) else self.schedule(epoch)
         self.model.optimizer.learning_rate = real(rate, "LearningRateScheduler: what schedule returns", 0)
         if self.verbose:
-            print(f"Epoch {epoch + 1}: learning rate is {self.model.optimizer.learning_rate:g}")
+            now = self.model.optimizer.learning_rate
+            tell(f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to {now}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:

@@ -158,11 +158,15 @@ class Bound:
         given = [metric for metrics in self.metrics for metric in metrics]
         self.takes_any_weights = all(type(m)._check_weights is metrics_.Metric._check_weights for m in given)
         self._version = self.optimizer._version
-        config = self.config()
+        self._model = model
+        self._trainer = self._new_trainer()
+
+    def _new_trainer(self) -> _core.Trainer:
+        config, carried = self.config(), self.carried
         if carried is not None:
             config["losses"] = carried.padded(config["losses"], "outputs")
             config["loss_weights"] = carried.padded(config["loss_weights"], "outputs", 1.0)
-        self._trainer = _core.Trainer(model, dumps(config))
+        return _core.Trainer(self._model, dumps(config))
 
     @property
     def trainer(self) -> _core.Trainer:
@@ -173,8 +177,11 @@ class Bound:
             self._version = version
         return self._trainer
 
-    def set_state(self, tensors: dict[str, Floats], iterations: int, epochs: int) -> None:
-        """Go on from the state of another trainer."""
+    def set_state(self, tensors: dict[str, Floats], iterations: int, epochs: int, seed: int | None = None) -> None:
+        """Go on from the state of another trainer, with its seed where that is given."""
+        if seed is not None and seed != self.seed:
+            self.seed = seed
+            self._trainer = self._new_trainer()
         self._trainer.set_state(tensors, iterations)
         self.optimizer._iterations = iterations
         self.epochs = epochs
@@ -390,6 +397,18 @@ class Totals:
             weight = None if weight is None else weight[keep]
         for metric in self.metrics[k]:
             metric.update_state(y_true, y_pred, weight)
+
+    def state(self) -> dict[str, Any]:
+        """What a pass over the rows that was interrupted goes on from: numbers, arrays, lists and dicts of them."""
+        own = {key: value for key, value in vars(self).items() if key not in ("_bound", "metrics")}
+        return {"own": own, "metrics": [[dict(vars(metric)) for metric in metrics] for metrics in self.metrics]}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        vars(self).update(state["own"])
+        for metrics, states in zip(self.metrics, state["metrics"], strict=True):
+            for metric, values in zip(metrics, states, strict=True):
+                vars(metric).update(values)
 
     def results(self) -> dict[str, float]:
         """By the names of :meth:`Bound.names`."""

@@ -56,15 +56,53 @@ class Feed:
             return False
         return True
 
-    def epoch(self, number: int) -> Generator[Rows, None, None]:
-        """The batches of an epoch; ``number`` counts epochs for the order of the rows. To be closed."""
+    def resume(self, first: int, number: int) -> None:
+        """Stand where the epoch ``number`` begins of a fit that began with the epoch ``first``.
+
+        Iterators that cannot be begun anew are where they are.
+        """
+        if self._given_steps is None or not self.source.repeats:
+            return
+        for earlier in range(first, number):
+            wanted = self._begin(earlier)
+            assert wanted is not None
+            if self._skip(wanted) < wanted or self._seen == self.source.count:
+                self._tasks = None
+
+    def _begin(self, number: int) -> int | None:
+        """The batches that an epoch is to have, of the pass at hand or a new one."""
+        if self._tasks is None:
+            self._tasks, self._seen = self.source.tasks(self._seed, number), 0
+        wanted = self.steps
+        if wanted is not None and self.source.count is not None:
+            wanted = min(wanted, self.source.count - self._seen)
+        return wanted
+
+    def _skip(self, batches: int) -> int:
+        """Leave batches out; returns how many there were."""
+        assert self._tasks is not None
+        count = 0
+        for task in itertools.islice(self._tasks, batches):
+            if isinstance(self.source, Stream):
+                try:
+                    task()  # whose batches can only be read
+                except StopIteration:
+                    break
+            count += 1
+        self._seen += count
+        return count
+
+    def epoch(self, number: int, done: int = 0) -> Generator[Rows, None, None]:
+        """The batches of an epoch, but for the first ``done``; ``number`` counts epochs for the order of the rows. To
+        be closed.
+        """
         source = self.source
         source.on_epoch("begin")
-        if self._tasks is None:
-            self._tasks, self._seen = source.tasks(self._seed, number), 0
-        wanted = self.steps
-        if wanted is not None and source.count is not None:
-            wanted = min(wanted, source.count - self._seen)
+        wanted = self._begin(number)
+        if done and source.repeats:
+            self._skip(done)
+        wanted = None if wanted is None else max(wanted - done, 0)
+        assert self._tasks is not None
         ahead = Ahead(itertools.islice(self._tasks, wanted), self._prepare, self._threads, self._queue)
         count, failed = 0, True
         try:
@@ -80,7 +118,7 @@ class Feed:
         self._seen += count
         if ahead.ran_out or (source.count is not None and self._seen >= source.count):
             self._tasks = None
-        if self.steps is not None and count < self.steps:
+        if self.steps is not None and count + done < self.steps:
             self._warn()
         source.on_epoch("end")
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from rekur import _core
 from rekur._own import check_arguments, named_after
 from rekur._settings import Guarded, Setting
-from rekur._validate import Array, Floats, as_float32, boolean, integer, optional_integer, real, show
+from rekur._validate import Array, Floats, as_float32, boolean, did_you_mean, integer, optional_integer, real, show
 from rekur.callbacks import Callback, CallbackList, History
-from rekur.callbacks.base import as_list
 from rekur.optimizers import Optimizer
 from rekur.training import data
 from rekur.training.batch import Batch
@@ -27,6 +26,18 @@ from rekur.training.sources import ByRows, Source, Table, check_shuffle, is_sour
 from rekur.training.steps import Marks, make_marks
 
 
+@dataclasses.dataclass(frozen=True)
+class Resumed:
+    """Where a fit that was interrupted goes on: ``batches`` of ``epoch`` are done, ``totals`` is their state; ``first``
+    is the number that the epoch it began with has for the order of the rows.
+    """
+
+    epoch: int
+    first: int
+    batches: int = 0
+    totals: Mapping[str, Any] | None = None
+
+
 @named_after("rekur.models", "Model")
 class Trainable(Guarded):
     """The part of a model that works on arrays. ``rekur.Model`` gives it an engine."""
@@ -37,6 +48,10 @@ class Trainable(Guarded):
     _history: History | None = None
     _compiled: Compiled | None = None
     _bound: Bound | None = None
+    _resumed: Resumed | None = None  # set by a callback that restores
+    _totals: Totals | None = None  # of the epoch at hand
+    _first = 0  # the number of the epoch that a fit began with
+    _loss_of_step = 0.0  # what the last step of fit minimised
 
     @property
     def stop_training(self) -> bool:
@@ -430,28 +445,37 @@ class Trainable(Guarded):
         if validation is not None:
             watched = self._feed(validation, bound, None, optional_integer(validation_steps, "validation_steps"), queue)
 
-        history = History()
         names = bound.names()
         if watched is not None:
             names += [f"val_{name}" for name in names]
         params = {"epochs": epochs, "steps": feed.steps, "verbose": shown, "metrics": names}
-        # History comes last: it keeps what the others add.
-        hooks = CallbackList([*as_list(callbacks), history], self, params)  # type: ignore[arg-type]
-        self._history = history
+        hooks = CallbackList(callbacks, add_history=True, model=self, **params)  # type: ignore[arg-type]
+        history = hooks.history
+        assert history is not None
+        self._history, self._resumed = history, None
         self.stop_training = False
         bound.epochs = max(bound.epochs, initial_epoch)
+        self._first = bound.epochs
         hooks.call("on_train_begin", {})
+        resumed: Resumed | None = self._resumed  # what a callback restored
+        if resumed is not None:
+            initial_epoch = resumed.epoch
+        drawn = 0 if hooks.draws_progress() else shown
         logs: dict[str, float] = {}
+        if resumed is not None:
+            feed.resume(resumed.first, bound.epochs)
         try:
             for epoch in range(initial_epoch, epochs):
                 if not feed.has_more():
                     break
                 hooks.call("on_epoch_begin", epoch, {})
-                progress = Progress(shown, f"Epoch {epoch + 1}/{epochs}", feed.steps)
+                progress = Progress(drawn, f"Epoch {epoch + 1}/{epochs}", feed.steps)
                 try:
                     number, bound.epochs = bound.epochs, bound.epochs + 1
-                    with closing(feed.epoch(number)) as batches:
-                        logs = self._train_epoch(bound, batches, hooks, progress)
+                    done = 0 if resumed is None else resumed.batches
+                    with closing(feed.epoch(number, done)) as batches:
+                        logs = self._train_epoch(bound, batches, hooks, progress, resumed)
+                    resumed = None
                     if watched is not None and validates(epoch) and watched.has_more():
                         with closing(watched.epoch(number)) as batches:
                             results = self._evaluate(bound, batches, hooks=hooks)
@@ -500,15 +524,21 @@ class Trainable(Guarded):
         return self._arrays(bound, batch, size if own is None else own, False)
 
     def _train_epoch(
-        self, bound: Bound, batches: Iterable[Rows], hooks: CallbackList, progress: Progress
+        self, bound: Bound, batches: Iterable[Rows], hooks: CallbackList, progress: Progress, resumed: Resumed | None
     ) -> dict[str, float]:
         totals = Totals(bound)
+        self._totals = totals
+        done = 0 if resumed is None else resumed.batches
+        if resumed is not None and resumed.totals is not None:
+            totals.set_state(resumed.totals)
         listened = hooks.reads_batches("train")
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(batches, done):
             if listened:
                 hooks.call("on_train_batch_begin", number, {})
             self._sync_trained()
-            totals.add(batch, bound.step(batch))
+            result = bound.step(batch)
+            self._loss_of_step = result[0]
+            totals.add(batch, result)
             logs = totals.results() if listened or progress.due() else None
             progress.step(logs)
             if listened:
@@ -580,8 +610,8 @@ class Trainable(Guarded):
             source = self._arrays(bound, given, size, False)
         feed = self._feed(source, bound, None, steps, queue)
         params = {"epochs": 1, "steps": feed.steps, "verbose": shown}
-        hooks = CallbackList(as_list(callbacks), self, params)  # type: ignore[arg-type]
-        progress = Progress(shown, "evaluate", feed.steps)
+        hooks = CallbackList(callbacks, model=self, **params)  # type: ignore[arg-type]
+        progress = Progress(0 if hooks.draws_progress() else shown, "evaluate", feed.steps)
         try:
             with closing(feed.epoch(0)) as batches:
                 results = self._evaluate(bound, batches, progress, hooks)
@@ -660,9 +690,10 @@ class Trainable(Guarded):
             self._check_batches(len(rows), size)
             source = ByRows(rows, size, False, True, "x")
         feed = self._predicted(source, steps, queue)
-        hooks = CallbackList(as_list(callbacks), self, {"epochs": 1, "steps": feed.steps, "verbose": verbosity})  # type: ignore[arg-type]
+        params = {"epochs": 1, "steps": feed.steps, "verbose": verbosity}
+        hooks = CallbackList(callbacks, model=self, **params)  # type: ignore[arg-type]
         listened = hooks.reads_batches("predict")
-        progress = Progress(verbosity, "predict", feed.steps)
+        progress = Progress(0 if hooks.draws_progress() else verbosity, "predict", feed.steps)
         pieces: list[list[Floats]] = []
         hooks.call("on_predict_begin", {})
         try:
@@ -754,6 +785,50 @@ class Trainable(Guarded):
         if options:
             check_arguments(options, Trainable.predict_on_batch)
         return self.predict(x, batch_size=2**31 - 1, lengths=lengths, mask=mask, resets=resets)
+
+    def apply_gradients(self, gradients: Any) -> None:
+        """One update of the weights by gradients of one's own, such as :meth:`gradients` gives: for loops of one's own.
+
+        Clipping, the optimizer and constraints act as in :meth:`fit`, and it counts as a step; what regularizers would
+        add is not in it.
+
+        Parameters
+        ----------
+        gradients : dict of str to ndarray, or list of ndarray
+            By the names of ``named_weights``, where what is missing or None counts as zero; or a list in the order of
+            ``get_weights``. Those of what is not trained are not read.
+
+        Raises
+        ------
+        ValueError
+            For a name or a shape that the model does not have; nothing is changed then.
+        RuntimeError
+            If the model is not compiled.
+        """
+        bound = self._trainer()
+        engine = self._engine()
+        flat = np.zeros(sum(int(np.prod(shape, dtype=np.int64)) for _, shape, _ in engine.parameters), np.float32)
+        named = unflatten(engine, flat)
+        if isinstance(gradients, Mapping):
+            if unknown := [name for name in gradients if name not in named]:
+                raise ValueError(f"apply_gradients: no weight '{unknown[0]}'{did_you_mean(unknown[0], named)}")
+            given: dict[str, Any] = dict(gradients)
+        else:
+            listed = list(gradients)
+            if len(listed) != len(named):
+                raise ValueError(f"apply_gradients: expected {len(named)} gradients, one a weight, got {len(listed)}")
+            given = dict(zip(named, listed, strict=True))
+        for name, gradient in given.items():
+            if gradient is None:
+                continue
+            values = as_float32(gradient, f"gradient of '{name}'")
+            if values.shape != named[name].shape:
+                raise ValueError(
+                    f"gradient of '{name}': expected shape {show(named[name].shape)}, got {show(values.shape)}"
+                )
+            named[name][...] = values
+        self._sync_trained()
+        bound.trainer.apply_gradients(flat)
 
     def gradients(
         self,
