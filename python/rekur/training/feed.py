@@ -56,11 +56,12 @@ class Feed:
             return False
         return True
 
-    def resume(self, first: int, number: int) -> None:
-        """Stand where the epoch ``number`` begins of a fit that began with the epoch ``first``.
+    def resume(self, first: int, number: int, seed: int) -> None:
+        """Stand where the epoch ``number`` begins of a fit that began with the epoch ``first`` and had this seed.
 
         Iterators that cannot be begun anew are where they are.
         """
+        self._seed = seed
         if self._given_steps is None or not self.source.repeats:
             return
         for earlier in range(first, number):

@@ -463,7 +463,7 @@ class Trainable(Guarded):
         drawn = 0 if hooks.draws_progress() else shown
         logs: dict[str, float] = {}
         if resumed is not None:
-            feed.resume(resumed.first, bound.epochs)
+            feed.resume(resumed.first, bound.epochs, bound.seed)
         try:
             for epoch in range(initial_epoch, epochs):
                 if not feed.has_more():
