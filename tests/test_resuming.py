@@ -246,6 +246,6 @@ def test_a_fit_from_batches_is_resumed_where_it_stood(tmp_path, steps, source):
     through, resumed = _model(), _model()
     fit(through)
     with pytest.raises(Stop):
-        fit(_model(), BackupAndRestore(tmp_path, 2), Interrupt(3, 2))
+        fit(_model(), BackupAndRestore(tmp_path, 2), Interrupt(2, 2))
     fit(resumed, BackupAndRestore(tmp_path, 2))
     _same(through, resumed)
