@@ -31,7 +31,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Each step by itself": (
         "Dense", "Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Softmax", "Embedding", "LayerNormalization",
         "RMSNormalization", "GroupNormalization", "UnitNormalization", "BatchNormalization", "Affine", "Rescaling",
-        "Lambda", "Identity", "Slice", "ActivityRegularization",
+        "Normalization", "Lambda", "Identity", "Slice", "ActivityRegularization",
     ),
     "In training alone": (
         "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout",

@@ -33,6 +33,8 @@ CASES: dict[str, Make] = {
     "softmax": lambda k, x: k.layers.Softmax()(x),
     "prelu": lambda k, x: k.layers.PReLU("ones")(x),
     "prelu, shared": lambda k, x: k.layers.PReLU("ones", shared_axes=[1])(x),
+    "normalization": lambda k, x: k.layers.Normalization(mean=[3.0, 1.0, 0.0, -2.0], variance=[0.5, 2.0, 0.0, 1.0])(x),
+    "normalization, inverted": lambda k, x: k.layers.Normalization(mean=[1.0] * 4, variance=[3.0] * 4, invert=True)(x),
     "unit": lambda k, x: k.layers.UnitNormalization()(x),
     "rms": lambda k, x: k.layers.RMSNormalization()(x),
     "batch": lambda k, x: k.layers.BatchNormalization()(x),

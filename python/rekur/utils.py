@@ -12,7 +12,15 @@ from rekur._random import set_random_seed
 from rekur._validate import as_numeric, did_you_mean, integer, show
 from rekur.training.pydataset import PyDataset
 
-__all__ = ["PyDataset", "Sequence", "normalize", "pad_sequences", "set_random_seed", "to_categorical"]
+__all__ = [
+    "PyDataset",
+    "Sequence",
+    "normalize",
+    "pad_sequences",
+    "set_random_seed",
+    "timeseries_dataset_from_array",
+    "to_categorical",
+]
 
 Sequence = PyDataset  # Keras 2's name
 
@@ -125,7 +133,13 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
     return np.asarray(array / np.expand_dims(norms, axis))
 
 
-if not TYPE_CHECKING:  # a type checker is to see what is not there
+if TYPE_CHECKING:
+    from rekur.data.timeseries import timeseries_dataset_from_array
+else:  # a type checker is to see what is not there
 
     def __getattr__(name: str) -> Any:
+        if name == "timeseries_dataset_from_array":
+            from rekur.data import timeseries_dataset_from_array
+
+            return timeseries_dataset_from_array
         no_attribute(__name__, "utils", name)

@@ -24,7 +24,6 @@ _MEAN = "a function of (y_true, y_pred) that returns one value a row is a metric
 
 _LAYERS: dict[str, str] = {
     "GroupNormalization": "LayerNormalization comes near",
-    "Normalization": "Rescaling(scale=1 / deviation, offset=-mean / deviation) does the same with NumPy's mean and std",
     "ThresholdedReLU": "Activation(rekur.activations.ThresholdedReLU(alpha)), Keras's theta",
     "CuDNNLSTM": "LSTM",
     "CuDNNGRU": "GRU",
@@ -152,7 +151,6 @@ _UTILS: dict[str, str] = {
     "plot_model": "model.summary() prints the layers",
     "model_to_dot": "model.summary() prints the layers",
     "get_file": "urllib.request.urlretrieve fetches a file",
-    "timeseries_dataset_from_array": "rekur.data makes windows of a series",
     "split_dataset": "slices of the arrays, or fit(validation_split=…)",
     "clear_session": "there is nothing to clear",
     "get_custom_objects": "a file holds no code, and needs none",

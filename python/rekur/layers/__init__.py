@@ -49,6 +49,7 @@ from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 from rekur.layers.reshaping import Cropping1D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, ZeroPadding1D
 from rekur.layers.rnn import RNN
+from rekur.layers.scaling import Normalization
 from rekur.layers.selective import SelectiveSSM
 from rekur.layers.symbolic import SymbolicTensor
 
@@ -118,6 +119,7 @@ __all__ = [
     "Minimum",
     "MultiHeadAttention",
     "Multiply",
+    "Normalization",
     "PReLU",
     "Permute",
     "PositionEmbedding",
@@ -171,7 +173,7 @@ TYPES: dict[str, type[Layer]] = {
         Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
-        ActivityRegularization,
+        ActivityRegularization, Normalization,
     )
 }  # fmt: skip
 

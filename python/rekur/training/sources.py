@@ -5,7 +5,7 @@ import itertools
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -163,11 +163,18 @@ class ByBatches(Source):
         return self._get(0)
 
     def tasks(self, seed: int, number: int) -> Iterator[Task]:
+        arrange = getattr(self._items, "begin_pass", None)  # of rekur.data: it shuffles by itself
+        if arrange is not None:
+            arrange(seed, number, self._shuffle)
         self.count = self._length()  # on_epoch_end may have changed it
         numbers: Iterable[int] = itertools.count() if self.count is None else range(self.count)
-        if self._shuffle and self.count is not None:
+        if self._shuffle and self.count is not None and arrange is None:
             numbers = epoch_order(seed, number, self.count).tolist()
         return (partial(self._get, k) for k in numbers)
+
+    def places(self, batches: int) -> NDArray[np.int64] | None:
+        places = getattr(self._items, "places", None)
+        return None if places is None else places(batches)
 
     def on_epoch(self, event: str) -> None:
         hook = getattr(self._items, f"on_epoch_{event}", None)
@@ -346,6 +353,27 @@ def make_source(x: Any, beside: Mapping[str, Any], batch_size: int | None, shuff
     return Stream(x, buffer)
 
 
+def arrays_of(data: Any, batch_size: int | None, steps: int | None) -> Iterator[Any]:
+    """The inputs of a source, batch by batch, or an array in parts."""
+    if is_source(data):
+        source = make_source(data, {}, batch_size, False)
+        try:
+            for task in itertools.islice(source.tasks(0, 0), steps):
+                try:
+                    batch = Batch.of(task(), source.name)
+                except StopIteration:
+                    return
+                yield batch.x
+        finally:
+            source.finish([])
+        return
+    size = 2**16 if batch_size is None else batch_size
+    array = data if is_stored(data) else as_array(data)
+    array = array if hasattr(array, "shape") else np.asarray(array)
+    for k in range(0, len(array) if steps is None else min(len(array), steps * size), size):
+        yield array[k : k + size]
+
+
 def rows_in_memory(rows: Any) -> bool:
     return bool(getattr(rows, "in_memory", False))
 
@@ -356,9 +384,3 @@ def split_rows(count: int, part: float) -> int:
     if not 0 < at < count:
         raise ValueError(f"validation_split={part} of {count} rows leaves nothing to train on or to validate with")
     return at
-
-
-__all__: Sequence[str] = [
-    "ByBatches", "ByRows", "RowSource", "Samples", "Source", "Stream", "Table", "check_shuffle", "is_source",
-    "make_source", "split_rows", "stored_in",
-]  # fmt: skip
