@@ -1,4 +1,5 @@
 #include "bindings.hpp"
+#include "graph/topology.hpp"
 #include "runtime/interrupt.hpp"
 
 namespace rekur::bindings {
@@ -19,6 +20,37 @@ std::vector<std::pair<py::tuple, std::string>> infer(const std::string& layer, c
   std::vector<std::pair<py::tuple, std::string>> out;
   for (const TensorInfo& t : infer_layer(layer, in)) out.emplace_back(to_tuple(t.shape), to_string(t.dtype));
   return out;
+}
+
+const char* name_of(graph::TimeAxis::Kind kind) {
+  using Kind = graph::TimeAxis::Kind;
+  switch (kind) {
+    case Kind::input: return "input";
+    case Kind::own: return "own";
+    case Kind::changed: return "changed";
+    case Kind::masked: return "masked";
+    case Kind::joined: return "joined";
+  }
+  return "";
+}
+
+// What exporters read of a graph: by tensor its shape and time axis, by call the axis that its inputs have in common, the table of
+// axes.
+py::tuple time_axes(const std::string& spec) {
+  const graph::Topology graph = graph::read_topology(spec);
+  py::dict tensors, common;
+  for (std::size_t i = 0; i < graph.tensors.size(); ++i)
+    tensors[py::str(graph::tensor_name(graph, static_cast<int>(i)))] =
+        py::make_tuple(to_tuple(graph.tensors[i].shape), graph.tensors[i].time_source);
+  for (const graph::Node& node : graph.nodes) common[py::str(node.name)] = node.axis;
+  py::list axes;
+  for (const graph::TimeAxis& axis : graph.axes.all) {
+    const layers::TimeChange& c = axis.change;
+    axes.append(py::make_tuple(name_of(axis.kind), axis.source, axis.other,
+                               axis.tensor < 0 ? std::string() : graph::tensor_name(graph, axis.tensor),
+                               py::make_tuple(c.up, c.add, c.span, c.stride)));
+  }
+  return py::make_tuple(tensors, common, axes);
 }
 
 std::vector<Shape> shapes_of(const Batch& batch) {
@@ -170,6 +202,7 @@ py::tuple load(const std::string& path) {
 void bind_model(py::module_& m) {
   m.def("infer_layer", &infer, py::arg("layer"), py::arg("inputs"));
   m.def("load", &load, py::arg("path"));
+  m.def("time_axes", &time_axes, py::arg("spec"));
   py::class_<PyTape>(m, "Tape");
   py::class_<Model>(m, "Model")
       .def(py::init(&make), py::arg("spec"), py::arg("shared") = py::dict())

@@ -306,14 +306,21 @@ std::uint64_t next_id() {
   return ++last;
 }
 
-// "lstm" or "lstm:1".
+}  // namespace
+
 std::string tensor_name(const Topology& topology, int tensor) {
   const Node& node = topology.nodes[static_cast<std::size_t>(topology.producer[static_cast<std::size_t>(tensor)])];
   const int output = tensor - node.first_output;
   return output == 0 ? node.name : compose("%:%", {node.name, output});
 }
 
-}  // namespace
+Topology read_topology(const std::string& spec_json) {
+  Topology topology;
+  const json::Value value = json::parse(spec_json);
+  json::Reader reader(value, "model");
+  Builder(reader, topology).build();
+  return topology;
+}
 
 Graph::Graph(const std::string& spec_json) : spec_(spec_json), id_(next_id()), pool_(std::make_shared<ArenaPool>()) {
   build();
@@ -330,9 +337,7 @@ Graph::Graph(const std::string& spec_json, std::span<const SharedLayer> shared)
 
 void Graph::build() {
   isa::table();  // throws if this machine can run none of the kernels: no layer has to expect that
-  const json::Value value = json::parse(spec_);
-  json::Reader reader(value, "model");
-  Builder(reader, topology_).build();
+  topology_ = read_topology(spec_);
   const auto info = [&](int tensor) {
     const layers::TensorSpec& spec = topology_.tensors[static_cast<std::size_t>(tensor)];
     return TensorInfo{tensor_name(topology_, tensor), spec.shape, spec.dtype};

@@ -43,4 +43,10 @@ struct Topology {
   bool is_output(int tensor) const;
 };
 
+// Of a spec. Throws Error naming the layer at fault.
+Topology read_topology(const std::string& spec_json);
+
+// "lstm" or "lstm:1".
+std::string tensor_name(const Topology& topology, int tensor);
+
 }  // namespace rekur::graph

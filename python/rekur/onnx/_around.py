@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import mask_of, spread, valid_only, valid_or_zero, zero_where_last_is_none
 from rekur.onnx._plan import Layer, Plan, describe, recurrent_core
 
 INT64 = 7  # onnx.TensorProto.INT64
@@ -40,14 +41,23 @@ def learned_states(
     return graph.emit("Expand", [rows, shape], f"{layer['name']}/initial_{state}")
 
 
-def label_inside(layer: Layer) -> str:
-    """What the output is called before x is added, where it is."""
-    return f"{layer['name']}/inside" if layer.get("residual", False) else layer["name"]
+def label_inside(plan: Plan, layer: Layer) -> str:
+    """What the output is called before it is put at its steps and x is added, where that is done."""
+    name: str = layer["name"]
+    return f"{name}/inside" if layer.get("residual", False) or mask_of(plan, layer) else name
 
 
-def with_x(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor) -> Tensor:
-    """y + x where the layer has a residual connection: padding stays zero, and of one step's y x is that step's."""
-    if not layer.get("residual", False) or not (y.batch_major or y.time_major):
+def with_x(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor, start: str = "") -> Tensor:
+    """y as the model has it, of the layer's input x: at the steps of a mask, and with a residual connection y + x.
+
+    Padding stays zero, and of one step's y x is that step's. start: (B, F), what a masked step before all valid ones
+    has; "" for zeros.
+    """
+    if not (y.batch_major or y.time_major):
+        return Tensor(layer["name"], y.features, y.axis)
+    if mask_of(plan, layer):
+        return _at_steps(graph, plan, layer, x, y, start)
+    if not layer.get("residual", False):
         return Tensor(layer["name"], y.features, y.axis, batch_major=y.batch_major, time_major=y.time_major)
     name, core = layer["name"], recurrent_core(layer)
     assert core is not None and x.features is not None
@@ -63,6 +73,26 @@ def with_x(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor) -> Tens
         return Tensor(name, y.features, y.axis, time_major=total)
     step = step_of(graph, x, 0 if layer.get("reverse", False) else -1, f"{name}/x_step")
     return Tensor(name, y.features, batch_major=graph.emit("Add", [graph.batch_major(y), step], name))
+
+
+def _at_steps(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor, start: str) -> Tensor:
+    """The same where a mask says which steps there are; y has the valid ones in front."""
+    name, core, residual = layer["name"], recurrent_core(layer), layer.get("residual", False)
+    assert core is not None
+    value = graph.batch_major(y)
+    if core.get("return_sequences", False):
+        value = spread(graph, plan, layer, value, start, f"{name}/at_steps" if residual else name)
+        if residual:
+            added = valid_or_zero(graph, mask_of(plan, layer), graph.batch_major(x), f"{name}/valid_x")
+            value = graph.emit("Add", [value, added], name)
+        return Tensor(name, y.features, x.axis, batch_major=value)
+    if core.get("zero_output_for_mask", False) and layer["type"] != "Bidirectional":
+        value = zero_where_last_is_none(graph, plan, layer, value, f"{name}/last_or_zero")
+    if residual:
+        (valid,) = valid_only(graph, plan, layer, [x])
+        step = step_of(graph, valid, 0 if layer.get("reverse", False) else -1, f"{name}/x_step")
+        return Tensor(name, y.features, batch_major=graph.emit("Add", [value, step], name))
+    return Tensor(name, y.features, batch_major=graph.emit("Identity", [value], name))
 
 
 def _valid(graph: Graph, x: Tensor, value: str, name: str) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from rekur.onnx._axes import BATCH
 from rekur.onnx._errors import ExportError
-from rekur.onnx._graph import BATCH, Graph, Tensor
+from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, describe
 
 INT32, INT64 = 6, 7  # onnx.TensorProto's

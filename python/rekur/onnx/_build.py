@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from rekur.onnx._axes import BATCH, Ref, parse_ref
 from rekur.onnx._errors import ExportError
-from rekur.onnx._graph import BATCH, OPSETS, Graph, Tensor
+from rekur.onnx._graph import OPSETS, Graph, Tensor
 from rekur.onnx._layers import LAYERS, Rule
+from rekur.onnx._masks import join_masks
 from rekur.onnx._note import add_note
-from rekur.onnx._plan import Layer, Plan, describe, has_time_axis, parse_ref, sequences_of
+from rekur.onnx._plan import Layer, Plan, describe, sequences_of
 from rekur.onnx._states import latest
 
 STEPWISE: dict[str, Rule] = {"Step": latest}  # layers that are something else in a one-step model
@@ -31,6 +34,8 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
     for axis in plan.axes:
         if axis.lengths:
             graph.inputs.append((axis.lengths, "int32", (BATCH,)))
+        if axis.mask:
+            graph.inputs.append((axis.mask, "bool", (BATCH, axis.size)))
     for state in states:
         graph.inputs.append((state.input, "float32", (BATCH, state.units)))
     for layer in plan.live:
@@ -43,8 +48,9 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
             raise ExportError(f"{describe(layer)}: layers of this type have no ONNX form")
         given = layer["inputs"][: sequences_of(layer)] if layer["name"] in plan.states else layer["inputs"]
         inputs = [_resolve(tensors, layer, text) for text in given]
+        join_masks(graph, plan, layer)
         for index, output in enumerate(rule(graph, plan, layer, inputs)):
-            tensors[layer["name"], index] = output
+            tensors[layer["name"], index] = _laid_out(plan, (layer["name"], index), output)
         add_note(graph, plan, layer, inputs)
     for text in plan.spec["outputs"]:
         name, index = parse_ref(text)
@@ -59,12 +65,22 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
 def _input(plan: Plan, layer: Layer) -> Tensor:
     shape, name = layer["shape"], layer["name"]
     ids = layer.get("dtype", "float32") == "int32"
-    if len(shape) not in ((0, 1) if ids else (1, 2)):
-        raise ExportError(f"{describe(layer)}: expected (F) or (T, F), of int32 () or (T), got {tuple(shape)}")
     if not ids and shape[-1] is None:
         raise ExportError(f"{describe(layer)}: the number of features must be known, got {tuple(shape)}")
-    axis = plan.time[name, 0] if has_time_axis(layer) else None
-    return Tensor(name, None if ids else shape[-1], axis, batch_major=name)
+    return _laid_out(plan, (name, 0), Tensor(name, None if ids else shape[-1], batch_major=name))
+
+
+def _laid_out(plan: Plan, ref: Ref, tensor: Tensor) -> Tensor:
+    """The tensor with the axes that the model's has, whatever its rule knows of them."""
+    axis, shape = plan.time.get(ref), plan.shapes.get(ref, ())
+    if tensor.whole is not None or plan.streaming:
+        return tensor
+    first, last = 2 if axis else 1, len(shape) - (tensor.features is not None)
+    between = tuple(f"{ref[0]}_axis{k}" if shape[k] is None else shape[k] for k in range(first, last))
+    rows = plan.rows[ref[0]]
+    if (axis, between, rows) == (tensor.axis, tensor.between, tensor.rows):
+        return tensor
+    return replace(tensor, axis=axis, between=between, rows=rows)
 
 
 def _resolve(tensors: Mapping[tuple[str, int], Tensor], layer: Layer, text: str) -> Tensor:

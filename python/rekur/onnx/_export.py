@@ -19,6 +19,7 @@ from rekur.onnx._graph import IR_VERSION, MAX_BYTES, OPSETS, Graph, Interface, t
 from rekur.onnx._metadata import (
     CLASSES_KEY,
     LENGTHS_KEY,
+    MASKS_KEY,
     SCALING_KEY,
     SPEC_KEY,
     class_entry,
@@ -72,6 +73,7 @@ def export(
     *,
     verify: bool = True,
     lengths: bool = False,
+    masks: bool = False,
     streaming: bool = False,
     states: bool = False,
     opset: int = 17,
@@ -100,6 +102,10 @@ def export(
         True: the file has an int32 input ``lengths`` (B,), or ``<input>_lengths`` for each of several time axes, wired
         to every recurrent layer and Step. onnxruntime then asks for it in every run: leave it False for users without
         lengths.
+    masks
+        True: the file has an input ``mask`` (B, T) of bool, or ``<input>_mask`` for each of several time axes: False
+        where a step is none, as ``predict``'s ``mask=`` has it. What a model masks by itself (Masking, mask_zero) is in
+        the file without it.
     streaming
         True: a model of one time step, for live use. Inputs with a time axis keep their names but are (batch, F) (ids:
         (batch,)), outputs are (batch, F): what the sequence model has at this step, or for a last output after it.
@@ -148,11 +154,14 @@ def export(
 
     if lengths and streaming:
         raise ExportError("lengths=True: a one-step model has no lengths; whoever feeds it stops with a row that ends")
+    if masks and (lengths or streaming or states):
+        other = "lengths" if lengths else "streaming" if streaming else "states"
+        raise ExportError(f"masks=True: not together with {other}=True; a mask says by itself which steps there are")
     given: Any = model.spec
     given = json.loads(given) if isinstance(given, str) else given
     named = model.named_weights()
     spec, weights = plain(given, named)
-    plan = Plan(spec, lengths)
+    plan = Plan(spec, lengths, masks)
     if streaming or states:
         hold_states(plan, streaming, weights)
     graph = build(plan, weights, opset)
@@ -261,6 +270,8 @@ def _entries(
     result: dict[str, str] = {}
     if any(axis.lengths for axis in plan.axes):
         result[LENGTHS_KEY] = json.dumps({axis.lengths: axis.inputs for axis in plan.axes if axis.lengths})
+    if any(axis.mask for axis in plan.axes):
+        result[MASKS_KEY] = json.dumps({axis.mask: axis.inputs for axis in plan.axes if axis.mask})
     if class_names is not None:
         result[CLASSES_KEY] = class_entry(class_names, graph.outputs[: len(plan.outputs)])
     if scaling is not None:

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur.onnx._axes import BATCH, TimeAxis
 from rekur.onnx._errors import ExportError
-from rekur.onnx._plan import TimeAxis
 
 IR_VERSION = 8
 # above 21 onnxruntime's CUDA kernels of RNN, GRU and LSTM no longer match; 27 has LinearAttention
 OPSETS = (17, 18, 19, 20, 21, 27)
-BATCH = "batch"
 MAX_BYTES = 2**31 - 2**20  # a protobuf message ends at 2 GiB; the rest is room for the graph itself
 
 
 @dataclass
 class Tensor:
-    """A value of the model: (B, F), (B, T, F), or ids (B,), (B, T).
+    """A value of the model: (B, F), (B, T, F), (B, T, …, F), or ids (B,), (B, T), (B, T, …).
 
     A sequence may exist batch-major, time-major (as RNN, GRU and LSTM nodes read and write it), or both; Graph makes
     the missing one when somebody asks. So stacked recurrent layers have no Transpose between them.
@@ -33,6 +32,8 @@ class Tensor:
     batch_major: str | None = None
     time_major: str | None = None
     whole: tuple[int | str, ...] | None = None  # the shape, where it is none of these (weights of attention)
+    between: tuple[int | str, ...] = ()  # the axes between time and features
+    rows: str = BATCH  # what stands for the number of rows
 
     @property
     def shape(self) -> tuple[int | str, ...]:
@@ -40,7 +41,12 @@ class Tensor:
         if self.whole is not None:
             return self.whole
         time = () if self.axis is None else (self.axis.size,)
-        return (BATCH, *time, *(() if self.features is None else (self.features,)))
+        return (self.rows, *time, *self.between, *(() if self.features is None else (self.features,)))
+
+    @property
+    def swapped(self) -> list[int]:
+        """The order of axes that makes one layout of the other."""
+        return [1, 0, *range(2, len(self.shape))]
 
     @property
     def dtype(self) -> str:
@@ -76,7 +82,7 @@ class Graph:
         self.initializers: dict[str, NDArray[Any]] = {}
         self.inputs: Interface = []
         self.outputs: Interface = []
-        self._made: set[str] = set()
+        self.made: set[str] = set()
         self.shared = False  # its initialisers stand in the graph around it, and its values have no shapes
         self.prefix = ""  # of the names of what is shared; a body's differ from those of the graph around it
 
@@ -100,12 +106,12 @@ class Graph:
         kept = {key: value for key, value in attributes.items() if value is not None}
         first = next(output for output in outputs if output)
         self.nodes.append(Node(op, trimmed[0], trimmed[1], kept, name or first, doc))
-        self._made.update(filter(None, outputs))
+        self.made.update(filter(None, outputs))
         return outputs[0]
 
     def once(self, op: str, inputs: Iterable[str], output: str, **attributes: Any) -> str:
         """The value called ``output``, emitted when it is asked for the first time."""
-        return output if output in self._made else self.emit(op, inputs, output, **attributes)
+        return output if output in self.made else self.emit(op, inputs, output, **attributes)
 
     def initializer(self, name: str, array: NDArray[Any]) -> str:
         name = self.prefix + name
@@ -137,14 +143,14 @@ class Graph:
     def batch_major(self, tensor: Tensor) -> str:
         if tensor.batch_major is None:
             assert tensor.time_major is not None
-            tensor.batch_major = self.emit("Transpose", [tensor.time_major], tensor.label, perm=[1, 0, 2])
+            tensor.batch_major = self.once("Transpose", [tensor.time_major], tensor.label, perm=tensor.swapped)
         return tensor.batch_major
 
     def time_major(self, tensor: Tensor) -> str:
         if tensor.time_major is None:
             assert tensor.batch_major is not None
             name = f"{tensor.label}/time_major"
-            tensor.time_major = self.emit("Transpose", [tensor.batch_major], name, perm=[1, 0, 2])
+            tensor.time_major = self.once("Transpose", [tensor.batch_major], name, perm=tensor.swapped)
         return tensor.time_major
 
     def aligned(self, tensors: Sequence[Tensor]) -> tuple[list[str], bool]:
@@ -157,7 +163,7 @@ class Graph:
         """Make a tensor an output of the graph under its reference's name."""
         taken = {name for name, _, _ in (*self.inputs, *self.outputs)}
         value, name = self.batch_major(tensor), label
-        while name in taken or (name != value and name in self._made):
+        while name in taken or (name != value and name in self.made):
             name += "_"
         if value != name:  # an input handed through, a Dropout, an output listed twice
             self.emit("Identity", [value], name)
@@ -193,11 +199,11 @@ def graph_proto(graph: Graph, name: str, opset: int) -> Any:
     """An ``onnx.GraphProto``, those of bodies in it."""
     from onnx import TensorProto, helper, numpy_helper
 
-    kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
+    kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "bool": TensorProto.BOOL}
     nodes = []
     for n in graph.nodes:
         inputs, attributes = n.inputs, dict(n.attributes)
-        if opset >= 18 and n.op == "ReduceMax":  # axes became an input
+        if opset >= 18 and n.op in ("ReduceMax", "ReduceMin"):  # axes became an input
             inputs = [*inputs, graph.integers(*attributes.pop("axes"))]
         for key, value in attributes.items():
             if isinstance(value, Graph):

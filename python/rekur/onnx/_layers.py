@@ -15,7 +15,9 @@ from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._features import batch_normalization, dot, join_steps, joins_steps, prelu
+from rekur.onnx._fold import fold_time, unfold_time
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import mask_zero, masking
 from rekur.onnx._matrix import matrix_layer
 from rekur.onnx._plan import CONVOLUTIONS, Layer, Plan, describe
 from rekur.onnx._position import position_embedding, rotary_embedding, sine_encoding
@@ -183,7 +185,7 @@ def _slice(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> 
 def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (ids,) = inputs
     if layer.get("mask_zero", False):
-        _masks(graph, plan, layer, inputs)
+        mask_zero(graph, plan, layer, ids)
     shape = (layer["input_dim"], layer["output_dim"])
     table = graph.weight(describe(layer), f"{layer['name']}/embeddings", shape)
     name = graph.initializer(f"{layer['name']}/embeddings", table)
@@ -194,7 +196,7 @@ def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
 def _concatenate(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     if joins_steps(layer) and all(x.axis is not None for x in inputs):
         return [join_steps(graph, layer, inputs)]
-    rank = 3 if (layer["name"], 0) in plan.timed else 2  # in the model, also where this graph is a single step
+    rank = len(plan.shapes[layer["name"], 0])  # in the model, also where this graph is a single step
     if layer.get("axis", -1) not in (-1, rank - 1):
         raise ExportError(f"{describe(layer)}: joins the last axis only, not axis {layer['axis']}")
     features = sum(tensor.features or 0 for tensor in inputs)
@@ -246,14 +248,6 @@ def _bidirectional(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tens
     return rule(graph, plan, layer, inputs)
 
 
-def _masks(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
-    raise ExportError(f"{describe(layer)}: a file cannot say yet which steps are none; lengths=True is for padded rows")
-
-
-def _refold(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
-    raise ExportError(f"{describe(layer)}: a file cannot hold rows that are time steps yet")
-
-
 Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
 
 LAYERS: dict[str, Rule] = {
@@ -278,9 +272,9 @@ LAYERS: dict[str, Rule] = {
     "Activation": _activation,
     "Dropout": _dropout,
     "Embedding": _embedding,
-    "Masking": _masks,
-    "FoldTime": _refold,
-    "UnfoldTime": _refold,
+    "Masking": masking,
+    "FoldTime": fold_time,
+    "UnfoldTime": unfold_time,
     "Lambda": lambda_layer,
     "LayerNormalization": _layer_normalization,
     "Affine": _affine,

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from rekur.onnx._around import label_inside, with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import valid_only
 from rekur.onnx._plan import Layer, Plan, describe
 
 INT64 = 7  # onnx.TensorProto's
@@ -81,6 +83,7 @@ class Writer:
 
 
 def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    whole, inputs = inputs[0], valid_only(graph, plan, layer, inputs)
     a, x, name = Attention.of(layer), inputs[0], layer["name"]
     if (x.axis is None and not plan.streaming) or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
@@ -142,7 +145,8 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
     normal = _normalized(graph, layer, a, w, o, lead)
     if gate:
         normal = w("Mul", [normal, (w.sigmoid if a.mode == "mlstm" else w.silu)(parts["z"], "z/gate")], "gated")
-    outputs = [output_of(graph, plan, layer, values, w, x, normal, valid, use_bias=layer.get("use_bias", True))]
+    y = output_of(graph, plan, layer, values, w, x, normal, valid, use_bias=layer.get("use_bias", True))
+    outputs = [with_x(graph, plan, layer, whole, y)]
     if held:
         graph.emit("Reshape", [last, graph.integers(0, a.state)], held[0].output)
     if (name, 1) in plan.wanted:
@@ -310,7 +314,7 @@ def output_of(
     use_bias: bool,
 ) -> Tensor:
     """The output's projection of ``width`` numbers, at every step or the last one; zeros where there is no step."""
-    name, owner = layer["name"], describe(layer)
+    name, owner, inside = layer["name"], describe(layer), label_inside(plan, layer)
     assert x.features is not None
     units = layer.get("units", x.features)
     sequences = layer.get("return_sequences", False) or plan.streaming
@@ -323,10 +327,10 @@ def output_of(
         steps.append(("Add", graph.initializer(f"{name}/output_bias", bias)))
     for index, (op, weight) in enumerate(steps):
         final = index == len(steps) - 1 and not valid
-        value = graph.emit(op, [value, weight], name if final else f"{name}/output_{index}")
+        value = graph.emit(op, [value, weight], inside if final else f"{name}/output_{index}")
     if valid:
-        graph.emit("Where", [valid, value, w.number(0.0)], name)
-    return Tensor(name, units, x.axis if sequences else None, batch_major=name)
+        graph.emit("Where", [valid, value, w.number(0.0)], inside)
+    return Tensor(inside, units, x.axis if sequences else None, batch_major=inside)
 
 
 def _last(graph: Graph, w: Writer, x: Tensor, value: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from rekur.onnx._states import STATES_KEY, States
 
 SPEC_KEY = "rekur.spec"
 LENGTHS_KEY = "rekur.lengths"  # {lengths input: [inputs it belongs to]}
+MASKS_KEY = "rekur.masks"  # {mask input: [inputs it belongs to]}
 CLASSES_KEY = "rekur.class_names"  # [name, …]
 SCALING_KEY = "rekur.scaling"  # {input: {"mean": [F numbers], "std": [F numbers]}}
 QUANTIZED_KEY = "rekur.quantized"  # {"int8": [node, …], "weights": [node, …], "float": {node: reason}}
@@ -52,6 +53,7 @@ class Metadata:
     class_names: list[str] | None = None
     scaling: dict[str, Scaling] = field(default_factory=dict)  # by input
     lengths: dict[str, list[str]] = field(default_factory=dict)  # {lengths input: [inputs it belongs to]}
+    masks: dict[str, list[str]] = field(default_factory=dict)  # {mask input: [inputs it belongs to]}
     states: States | None = None  # None: the file has no states of its own
     quantized: dict[str, Any] | None = None
     spec: dict[str, Any] | None = None  # of the model; None also where it was too long for the file
@@ -92,11 +94,12 @@ def describe_file(proto: Any) -> Metadata:
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     classes = _read(texts, CLASSES_KEY, list)
     scaling = _read(texts, SCALING_KEY, dict) or {}
-    lengths = _read(texts, LENGTHS_KEY, dict) or {}
+    lengths, masks = ((_read(texts, key, dict) or {}) for key in (LENGTHS_KEY, MASKS_KEY))
     if classes is not None and not all(isinstance(name, str) for name in classes):
         raise ValueError(f"metadata '{CLASSES_KEY}' is not valid: expected a list of texts")
-    if not all(isinstance(owners, list) and owners for owners in lengths.values()):
-        raise ValueError(f"metadata '{LENGTHS_KEY}' is not valid: expected a list of inputs for each lengths input")
+    for key, named in ((LENGTHS_KEY, lengths), (MASKS_KEY, masks)):
+        if not all(isinstance(owners, list) and owners for owners in named.values()):
+            raise ValueError(f"metadata '{key}' is not valid: expected a list of inputs for each input that it names")
     return Metadata(
         producer=proto.producer_name,
         version=proto.producer_version,
@@ -108,6 +111,7 @@ def describe_file(proto: Any) -> Metadata:
         class_names=classes,
         scaling={name: _scaling(name, entry) for name, entry in scaling.items()},
         lengths=lengths,
+        masks=masks,
         states=States.from_json(texts[STATES_KEY]) if STATES_KEY in texts else None,
         quantized=_read(texts, QUANTIZED_KEY, dict),
         spec=_read(texts, SPEC_KEY, dict),

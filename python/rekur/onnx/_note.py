@@ -14,6 +14,7 @@ from rekur._spec import ATTENTION, MATRIX, POSITIONS
 from rekur.onnx._around import label_inside
 from rekur.onnx._attention import Heads
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import mask_of
 from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, sequences_of
 from rekur.onnx._recurrent_kernel import recurrent_shapes
@@ -32,6 +33,8 @@ def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -
         return
     if layer["type"] not in MATRIX and not plain and not (layer["type"] == "RNN" and plan.streaming):
         return
+    if mask_of(plan, layer):
+        return  # what is around its nodes is not loaded again
     count, held = len(inputs) if plain else sequences_of(layer), plan.states.get(layer["name"])
     axis = inputs[0].axis
     note = {
@@ -41,7 +44,7 @@ def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -
         "lengths": bool(axis is not None and axis.lengths) and layer["type"] not in POSITIONS,
         "streaming": plan.streaming,
     }
-    text, output = json.dumps(note), label_inside(layer)
+    text, output = json.dumps(note), label_inside(plan, layer)
     for node in reversed(graph.nodes):
         if node.outputs[0] == output and len(text) <= MAX_NOTE:
             node.doc = text

@@ -17,7 +17,10 @@ from rekur._spec import nodes
 from rekur.onnx._plan import Layer, recurrent_core
 
 _OPTIONS = ("zoneout", "layer_normalization", "state_clip", "projection_size")  # what changes a step in inference
-_KEPT = ("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state", "projection_size")
+_KEPT = (
+    *("units", "return_sequences", "return_state", "reverse", "residual", "learn_initial_state", "projection_size"),
+    "zero_output_for_mask",
+)
 
 
 def plain(spec: Mapping[str, Any], weights: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -8,18 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rekur._spec import ATTENTION, RECURRENT, nodes
+from rekur.onnx._axes import BATCH, AxisTable, Ref, TimeAxis, parse_ref, rows_of
 from rekur.onnx._errors import ExportError
 
 Layer = Mapping[str, Any]
-Ref = tuple[str, int]  # (layer, output)
+
 
 READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip", *ATTENTION)  # the types that treat a row by its length
-
-
-def parse_ref(text: str) -> Ref:
-    """``"lstm"`` → ``("lstm", 0)``, ``"lstm:2"`` → ``("lstm", 2)``."""
-    name, _, index = text.partition(":")
-    return name, int(index) if index else 0
 
 
 def describe(layer: Layer) -> str:
@@ -48,66 +43,13 @@ def sequences_read(layer: Layer) -> list[str]:
 
 
 def has_time_axis(layer: Layer) -> bool:
-    """Whether an Input is a sequence: (T, F) of float32, or (T,) of int32 for an Embedding."""
-    return len(layer["shape"]) == (1 if layer.get("dtype", "float32") == "int32" else 2)
-
-
-def outputs_with_time(layer: Layer) -> int:
-    """How many of a layer's outputs can have a time axis, the first ones; the others are states."""
-    return len(layer["equations"]["outputs"]) if layer["type"] == "Lambda" else 1
+    """Whether an Input is a sequence: (T, …, F) of float32, or (T, …) of int32 for an Embedding."""
+    return len(layer["shape"]) >= (1 if layer.get("dtype", "float32") == "int32" else 2)
 
 
 def joins_steps(layer: Layer) -> bool:
     """Whether a Concatenate puts steps behind one another, where its inputs have a time axis."""
     return bool(layer["type"] == "Concatenate" and layer.get("axis", -1) == 1)
-
-
-CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "Conv1DTranspose")
-CHANGE_STEPS = (
-    *CONVOLUTIONS, "MaxPooling1D", "AveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D"
-)  # fmt: skip
-OWN_STEPS = ("GlobalMaxPooling1D", "GlobalAveragePooling1D", "Flatten", "Reshape", "Permute", "RepeatVector")
-
-
-def steps_after(layer: Layer, steps: int) -> int:
-    """The steps of the output for those of the input, of a layer that changes them; 0 where there are too few."""
-    kind, padding = layer["type"], layer.get("padding", "valid")
-    if kind == "UpSampling1D":
-        return steps * int(layer.get("size", 2))
-    if kind == "Cropping1D":
-        return max(steps - sum(layer["cropping"]), 0)
-    if kind == "ZeroPadding1D":
-        return steps + int(sum(padding))
-    taps = layer.get("kernel_size", layer.get("pool_size", 2))
-    stride = layer.get("strides") or (1 if kind in CONVOLUTIONS else taps)
-    span = (taps - 1) * layer.get("dilation_rate", 1) + 1
-    if kind == "Conv1DTranspose":
-        more = layer.get("output_padding")
-        if more is not None:
-            return int((steps - 1) * stride + (span % 2 if padding == "same" else span) + more)
-        return int(steps * stride + (0 if padding == "same" else max(span - stride, 0)))
-    return int(max((steps - (span if padding == "valid" else 1)) // stride + 1, 0))
-
-
-def keeps_time(layer: Layer) -> bool:
-    """Whether outputs of a layer have the time axis of its inputs."""
-    if layer["type"] in (*CHANGE_STEPS, *OWN_STEPS):
-        return False
-    if layer["type"] == "Step" or joins_steps(layer) or (layer["type"] == "Dot" and layer["axes"][0] == 1):
-        return False
-    core = recurrent_core(layer)
-    return core is None or bool(core.get("return_sequences", False))
-
-
-@dataclass(frozen=True)
-class TimeAxis:
-    """A time axis, shared by every input that is joined with it somewhere in the graph."""
-
-    inputs: tuple[str, ...]
-    size: int | str  # fixed, or the symbol that stands for it
-    lengths: str | None  # the graph input that holds the rows' lengths
-    least: int = 0  # fewer steps than this the model refuses
-    most: int | None = None  # and more than this
 
 
 @dataclass(frozen=True)
@@ -125,22 +67,32 @@ class State:
 class Plan:
     """The spec read once. ``time[ref]`` is the time axis of a tensor, ``wanted`` the outputs somebody reads.
 
-    ``states``, ``replaced`` and ``streaming`` are set by ``hold_states``: states by layer, the inputs of the model that
-    state inputs stand for, and whether every tensor is one step, without a time axis. ``timed`` are those with one in
-    the model.
+    ``common[name]`` is the axis of the steps that all inputs of a layer have; ``shapes`` and ``rows`` say how an output
+    lies: the engine's shape, and what stands for the number of its rows. ``states``, ``replaced`` and ``streaming`` are
+    set by ``hold_states``: states by layer, the inputs of the model that state inputs stand for, and whether every
+    tensor is one step, without a time axis. ``timed`` are those with one in the model.
     """
 
-    def __init__(self, spec: Mapping[str, Any] | str, lengths: bool) -> None:
+    def __init__(self, spec: Mapping[str, Any] | str, lengths: bool, masks: bool = False) -> None:
         self.spec: Mapping[str, Any] = json.loads(spec) if isinstance(spec, str) else spec
         self.layers: dict[str, Layer] = {node["name"]: node for node in nodes(self.spec)}
         self.inputs: list[str] = [parse_ref(text)[0] for text in self.spec["inputs"]]
         self.outputs: list[Ref] = [parse_ref(text) for text in self.spec["outputs"]]
         self.live, self.wanted = self._reachable()
-        sources = self._time_sources()
-        axes = self._time_axes(sources, lengths)
-        self.time: dict[Ref, TimeAxis | None] = {ref: axes[root] if root else None for ref, root in sources.items()}
-        self.axes: list[TimeAxis] = list(dict.fromkeys(axes.values()))
-        self.timed: frozenset[Ref] = frozenset(ref for ref, root in sources.items() if root)
+        table = AxisTable(self.spec)
+        for layer in self.layers.values():
+            if layer["type"] in ATTENTION:  # the query's axis is its own
+                value, *key = (table.of[parse_ref(text)] for text in layer["inputs"][1:])
+                for other in key:
+                    table.unite(value, other)
+        own = self._input_axes(table, lengths, masks)
+        axes = table.named(own, self._free)
+        self.time: dict[Ref, TimeAxis | None] = {ref: axes[k] if k >= 0 else None for ref, k in table.of.items()}
+        self.common: dict[str, TimeAxis | None] = {n: axes[k] if k >= 0 else None for n, k in table.common.items()}
+        self.shapes = table.shapes
+        self.rows = rows_of(list(self.layers.values()), BATCH)
+        self.axes: list[TimeAxis] = list(own.values())
+        self.timed: frozenset[Ref] = frozenset(ref for ref, axis in self.time.items() if axis)
         self.states: dict[str, tuple[State, ...]] = {}
         self.replaced: set[str] = set()
         self.streaming = False
@@ -154,85 +106,42 @@ class Plan:
                 wanted.update(parse_ref(text) for text in layer.get("inputs", ()))
         return live[::-1], wanted
 
-    def _time_sources(self) -> dict[Ref, str | None]:
-        """For every tensor the input its time axis comes from; inputs whose axes are joined count as one."""
-        parent: dict[str, str] = {}
-
-        def root(name: str) -> str:
-            while parent[name] != name:
-                name = parent[name]
-            return name
-
-        sources: dict[Ref, str | None] = {}
-        for layer in self.layers.values():
-            name = layer["name"]
-            if layer["type"] == "Input":
-                timed = has_time_axis(layer)
-                if timed:
-                    parent[name] = name
-                sources[name, 0] = name if timed else None
-                continue
-            given = [source for text in layer["inputs"] if (source := sources.get(parse_ref(text))) is not None]
-            side = 1 if layer["type"] in ATTENTION else 0  # the query's axis is its own
-            for other in given[side + 1 :] if layer["type"] != "Dot" and not joins_steps(layer) else ():
-                parent[root(other)] = root(given[side])
-            for k in range(outputs_with_time(layer)):
-                sources[name, k] = given[0] if given and keeps_time(layer) else None
-        return {ref: root(source) if source else None for ref, source in sources.items()}
-
-    def _time_axes(self, sources: Mapping[Ref, str | None], lengths: bool) -> dict[str, TimeAxis]:
-        groups: dict[str, list[str]] = {}
-        for name in self.inputs:
-            if source := sources[name, 0]:
-                groups.setdefault(source, []).append(name)
+    def _input_axes(self, table: AxisTable, lengths: bool, masks: bool) -> dict[int, TimeAxis]:
+        roots = table.roots()
         readers = [layer for layer in self.live if layer["type"] in READ_LENGTHS]
-        read = {sources.get(parse_ref(text)) for layer in readers for text in sequences_read(layer)}
-        if lengths and not read:
-            raise ExportError(
-                "lengths=True: the model has no recurrent layer, no attention, no Step and no Flip that could use them"
-            )
-        least: dict[str | None, int] = {}
-        most: dict[str | None, int] = {}
+        read = [table.of[parse_ref(text)] for layer in readers for text in sequences_read(layer)]
+        wired = {origin for axis in read if axis >= 0 for origin in table.origins(axis)}
+        for option, wanted in (("lengths", lengths), ("masks", masks)):
+            if wanted and not wired:
+                raise ExportError(
+                    f"{option}=True: the model has no recurrent layer, no attention, no Step and no Flip that could "
+                    "use them"
+                )
+        steps, most = [], []
         for layer in self.live:
             if layer["type"] == "Step":
-                source, index = sources.get(parse_ref(layer["inputs"][0])), layer["index"]
-                least[source] = max(least.get(source, 0), -index if index < 0 else index + 1)
+                index = layer["index"]
+                steps.append((table.of[parse_ref(layer["inputs"][0])], -index if index < 0 else index + 1))
             if layer["type"] == "PositionEmbedding":
-                source, rows = sources.get(parse_ref(layer["inputs"][0])), layer["sequence_length"]
-                most[source] = min(most.get(source, rows), rows)
-        axes: dict[str, TimeAxis] = {}
-        for source, members in groups.items():
+                most.append((table.of[parse_ref(layer["inputs"][0])], layer["sequence_length"]))
+        bounds = table.bounds(steps, most)
+        axes: dict[int, TimeAxis] = {}
+        for root in roots:
+            members = table.members(root)
             fixed = {size for name in members if (size := self.layers[name]["shape"][0]) is not None}
             if len(fixed) > 1:
                 raise ExportError(f"inputs {', '.join(members)} are joined but have {sorted(fixed)} time steps")
-            symbol = "time" if len(groups) == 1 else f"{members[0]}_time"
-            wired = lengths and source in read
-            count = sum(group in read for group in groups)
-            label = self._free("lengths" if count == 1 else f"{members[0]}_lengths") if wired else None
+            symbol = "time" if len(roots) == 1 else f"{members[0]}_time"
+            labels = {}
+            for label, wanted in (("lengths", lengths), ("mask", masks)):
+                if wanted and root in wired:
+                    labels[label] = self._free(label if len(wired) == 1 else f"{members[0]}_{label}")
             size = fixed.pop() if fixed else symbol
-            if source:
-                least[source] = self._least_steps(sources, source, least.get(source, 0))
-            axes[source] = TimeAxis(tuple(members), size, label, least.get(source, 0), most.get(source))
+            least, greatest = bounds[root]
+            axes[root] = TimeAxis(
+                members, size, labels.get("lengths"), least or 0, greatest, labels.get("mask")
+            )  # fmt: skip
         return axes
-
-    def _least_steps(self, sources: Mapping[Ref, str | None], source: str, least: int) -> int:
-        """Steps of an axis that leave every layer that changes them a step."""
-        changing = [layer for layer in self.live if layer["type"] in CHANGE_STEPS]
-
-        def enough(steps: int) -> bool:
-            found = {ref: steps for ref, root in sources.items() if root == source}
-            for layer in self.live:
-                name = layer["name"]
-                given = [found[ref] for text in layer.get("inputs", ()) if (ref := parse_ref(text)) in found]
-                if layer in changing and given:
-                    found[name, 0] = steps_after(layer, given[0])
-                    if found[name, 0] < 1:
-                        return False
-                elif given and keeps_time(layer):
-                    found.update({(name, k): given[0] for k in range(outputs_with_time(layer))})
-            return True
-
-        return next((steps for steps in range(max(least, 1), 1 << 16) if enough(steps)), least) if changing else least
 
     def _free(self, name: str) -> str:
         while name in self.layers:

@@ -19,6 +19,7 @@ from rekur.onnx._activations import FORMS, resolve
 from rekur.onnx._around import label_inside, learned_states, with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import mask_of, valid_only
 from rekur.onnx._plan import Layer, Plan, State, describe
 
 _Floats = NDArray[np.float32]
@@ -88,6 +89,7 @@ def _emit(
     prefixes: tuple[str, ...],
 ) -> list[Tensor]:
     cell, name, units = _cell_of(core), layer["name"], core["units"]
+    given, inputs = inputs, valid_only(graph, plan, layer, inputs)
     x, held = inputs[0], plan.states.get(name)
     if (x.axis is None and not plan.streaming) or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
@@ -127,7 +129,7 @@ def _emit(
             graph.emit("Squeeze", [value, graph.integers(0)], kept.output)
 
     # outputs[0] and states now hold [T, D, B, H] and [D, B, H]; from here on the model's own shapes
-    merged, inside = len(prefixes) == 2, label_inside(layer)
+    merged, inside = len(prefixes) == 2, label_inside(plan, layer)
     mode = layer.get("merge_mode", "concat") if merged else ""
     if 0 in used and sequences:
         value, features = _join_directions(graph, layer, outputs[0], 1, mode, units, f"{inside}/time_major")
@@ -139,7 +141,10 @@ def _emit(
         main = Tensor(inside, features, batch_major=value)
     else:
         main = Tensor(inside, units, x.axis if sequences else None)
-    result = [with_x(graph, plan, layer, x, main)]
+    start = ""
+    if mask_of(plan, layer) and initial and initial[0] and not merged:
+        start = graph.emit("Squeeze", [initial[0], graph.integers(0)], f"{name}/start")
+    result = [with_x(graph, plan, layer, given[0], main, start)]
     count = len(prefixes) * len(cell.states) if core.get("return_state", False) else 0
     for index in range(1, 1 + count):
         which, state = divmod(index - 1, len(cell.states))

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from rekur.onnx._around import batch_size, label_inside, learned_state, times, with_x
+from rekur.onnx._axes import BATCH
 from rekur.onnx._equations import ROW, Writer
 from rekur.onnx._errors import ExportError
-from rekur.onnx._graph import BATCH, Graph, Interface, Tensor
+from rekur.onnx._graph import Graph, Interface, Tensor
+from rekur.onnx._masks import valid_only
 from rekur.onnx._plan import Layer, Plan, describe, sequences_of
 from rekur.onnx._recurrent_kernel import joined, recurrent_shapes
 
@@ -173,8 +175,9 @@ def _emit(
     directions: Sequence[tuple[str, bool]],
 ) -> list[Tensor]:
     name, cell, held = layer["name"], core["cell"], plan.states.get(layer["name"])
-    count = sequences_of(layer)
-    x, given = list(inputs[:count]), list(inputs[count:])
+    count, whole = sequences_of(layer), inputs[0]
+    inputs = valid_only(graph, plan, layer, inputs)
+    x, given = inputs[:count], inputs[count:]
     if (x[0].axis is None and not plan.streaming) or x[0].features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x[0].shape}")
     states = cell["states"]
@@ -186,6 +189,7 @@ def _emit(
     sequences = core.get("return_sequences", False) and not plan.streaming
     want_y = sequences and 0 in used
     results: list[tuple[str, list[str]]] = []
+    start = ""
     for d, (prefix, reverse) in enumerate(directions):
         if held:
             initial = [state.input for state in held]
@@ -198,6 +202,7 @@ def _emit(
                     initial.append(learned_state(graph, plan, layer, prefix, states[k], width, x[0]))
                 else:
                     initial.append(_zeros(graph, plan, x[0], width))
+        start = initial[0]
         step = _weights(graph, layer, core, x, prefix)
         if plan.streaming:
             results.append(("", _one_step(graph, layer, step, x, initial)))
@@ -208,7 +213,7 @@ def _emit(
             graph.emit("Identity", [value], kept.output)
     finals = [values for _, values in results]
     mode = layer.get("merge_mode", "concat") if len(directions) == 2 else ""
-    inside, units = label_inside(layer), state_width(core, 0)
+    inside, units = label_inside(plan, layer), state_width(core, 0)
     if want_y:
         value, features = _join(graph, layer, [y for y, _ in results], mode, units, f"{inside}/time_major")
         main = Tensor(inside, features, x[0].axis, time_major=value)
@@ -217,7 +222,7 @@ def _emit(
         main = Tensor(inside, features, batch_major=value)
     else:
         main = Tensor(inside, units, x[0].axis if sequences else None)
-    outputs = [with_x(graph, plan, layer, x[0], main)]
+    outputs = [with_x(graph, plan, layer, whole, main, start)]
     if core.get("return_state", False):
         for values in finals:
             for k, value in enumerate(values):

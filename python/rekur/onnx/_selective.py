@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur.onnx._around import with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import valid_only
 from rekur.onnx._matrix import INT64, Writer, output_of, valid_steps
 from rekur.onnx._plan import Layer, Plan, describe
 
@@ -43,6 +45,7 @@ class Sizes:
 
 
 def selective_ssm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    whole, inputs = inputs[0], valid_only(graph, plan, layer, inputs)
     x, name = inputs[0], layer["name"]
     if (x.axis is None and not plan.streaming) or x.features is None:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
@@ -94,7 +97,8 @@ def selective_ssm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tenso
     o = w("Mul", [o, w.silu(gate, "z/gate")], "gated")
     if reverse and sequences:
         o = _reversed(graph, w, x, o, "output")
-    outputs = [output_of(graph, plan, layer, s.channels, w, x, o, valid, use_bias=layer.get("use_bias", False))]
+    y = output_of(graph, plan, layer, s.channels, w, x, o, valid, use_bias=layer.get("use_bias", False))
+    outputs = [with_x(graph, plan, layer, whole, y)]
     if held or (name, 1) in plan.wanted:
         last = _last_state(graph, s, w, x, h, joined)
         if held:

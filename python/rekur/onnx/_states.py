@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from rekur._spec import ATTENTION, POSITIONS
 from rekur._validate import check_data
+from rekur.onnx._axes import TimeAxis, parse_ref
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
-from rekur.onnx._plan import Layer, Plan, State, describe, parse_ref, recurrent_core, sequences_of
+from rekur.onnx._plan import Layer, Plan, State, describe, recurrent_core, sequences_of
 from rekur.onnx._recurrent import CELLS
 from rekur.onnx._scan import state_width
 from rekur.onnx._selective import Sizes
@@ -190,7 +191,8 @@ def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.fl
         several = len(plan.axes) > 1
         renamed = {axis: replace(axis, size=f"{axis.inputs[0]}_time" if several else "time") for axis in plan.axes}
         plan.axes = list(renamed.values())
-        plan.time = {ref: renamed[axis] if axis else None for ref, axis in plan.time.items()}
+        plan.time = {ref: _resized(axis, renamed) for ref, axis in plan.time.items()}
+        plan.common = {name: _resized(axis, renamed) for name, axis in plan.common.items()}
 
 
 def _learned(core: Layer, name: str, weights: Mapping[str, NDArray[np.float32]]) -> tuple[float, ...] | None:
@@ -227,8 +229,14 @@ def _drop_time(plan: Plan) -> None:
     if len(fixed) > 1:
         raise ExportError(f"streaming=True: all inputs step together, but the model's have {fixed} time steps")
     plan.streaming = True
-    plan.time = dict.fromkeys(plan.time)
+    plan.time, plan.common = dict.fromkeys(plan.time), dict.fromkeys(plan.common)
     plan.axes = []
+
+
+def _resized(axis: TimeAxis | None, renamed: Mapping[TimeAxis, TimeAxis]) -> TimeAxis | None:
+    """The same of sequences as long as a piece."""
+    sizes = {known.inputs: new.size for known, new in renamed.items()}
+    return replace(axis, size=sizes[axis.inputs]) if axis is not None and axis.inputs else axis
 
 
 def _initial(plan: Plan, layer: Layer, text: str, units: int, option: str, unit: str) -> str:

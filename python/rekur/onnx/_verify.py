@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._model_files import instead_of_onnx
+from rekur.onnx._axes import parse_ref
 from rekur.onnx._errors import VerificationError
 from rekur.onnx._metadata import describe_file
-from rekur.onnx._plan import Plan, has_time_axis, parse_ref
+from rekur.onnx._plan import Plan, has_time_axis
 from rekur.onnx._session import EmptyInput, run_session
 from rekur.onnx._states import States
 
@@ -39,8 +40,10 @@ class Exportable(Protocol):
     @property
     def spec(self) -> Mapping[str, Any]: ...
     def named_weights(self) -> Mapping[str, NDArray[np.float32]]: ...
-    def predict(self, x: Any, *, lengths: Any = None) -> Any:
-        """x: one array, or a list of several; lengths: a dict by input. The outputs likewise, one or a list."""
+    def predict(self, x: Any, *, lengths: Any = None, mask: Any = None) -> Any:
+        """x: one array, or a list of several; lengths, mask: dicts by input, given where the file has them. The outputs
+        likewise, one or a list.
+        """
 
 
 @dataclass
@@ -104,6 +107,7 @@ class _Input:
     ids: int  # exclusive upper bound of an int32 input
     least: int  # steps the model needs
     most: int  # and takes
+    none: tuple[float, ...]  # what a step of nothing else is none for
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,8 @@ def compare(
         described = describe_file(proto)
     except ValueError as error:
         raise VerificationError(str(error)) from None
-    lengths_of, states = described.lengths, described.states
-    inputs = _inputs(model.spec, session, lengths_of, states)
+    lengths_of, masks_of, states = described.lengths, described.masks, described.states
+    inputs = _inputs(model.spec, session, {**lengths_of, **masks_of}, states)
     held = {state.output for state in states.states} if states else set()
     names = [output.name for output in session.get_outputs() if output.name not in held]
     if len(names) != len(model.spec["outputs"]):
@@ -156,12 +160,14 @@ def compare(
     )
     rng = np.random.default_rng(seed)
     seen: dict[str, set[int]] = {}
-    for case in _cases(inputs, bool(lengths_of)):
+    for case in _cases(inputs, bool(lengths_of or masks_of)):
         feed = _feed(rng, case, inputs)
         lengths = _lengths(rng, case, inputs, lengths_of)
-        expected = _predict(model, [feed[i.name] for i in inputs], lengths)
-        shaken = _predict(model, [_shake(rng, feed[i.name]) for i in inputs], lengths)
+        masks = _masks(rng, case, inputs, masks_of)
+        expected = _predict(model, [feed[i.name] for i in inputs], lengths, masks)
+        shaken = _predict(model, [_shake(rng, feed[i.name], i.none) for i in inputs], lengths, masks)
         feed.update({name: lengths[owners[0]] for name, owners in lengths_of.items()})
+        feed.update({name: masks[owners[0]] for name, owners in masks_of.items()})
         try:
             if states is None:
                 actual = run_session(session, feed)
@@ -171,7 +177,7 @@ def compare(
             raise VerificationError(f"nothing to verify: {error}") from None
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise VerificationError(f"onnxruntime fails at {case}: {error}") from error
-        note = str(case) + (f", lengths {_show(lengths)}" if lengths else "")
+        note = str(case) + (f", lengths {_show(lengths)}" if lengths else "") + (", random masks" if masks else "")
         for output, y, reference, moved in zip(report.outputs, actual, expected, shaken, strict=True):
             _record(output, y, reference, moved, tolerance, note)
         report.cases += 1
@@ -239,7 +245,11 @@ def _inputs(
         time = plan.time[name, 0]
         least = max(1, time.least if time else 0)
         most = time.most if time and time.most else least + TIMES[-1]
-        result.append(_Input(name, dtype, shape, cut if cut and shape[0] is None else None, cut, ids, least, most))
+        direct = [i for i in layers.values() if i["type"] != "Input" and parse_ref(i["inputs"][0])[0] == name]
+        none = [float(i.get("mask_value", 0)) for i in direct if i["type"] == "Masking"]
+        none += [0.0 for i in direct if i["type"] == "Embedding" and i.get("mask_zero", False)]
+        own, marked = cut if cut and shape[0] is None else None, tuple(none) if has_time_axis(layer) else ()
+        result.append(_Input(name, dtype, shape, own, cut, ids, least, most, marked))
     known = {i.name for i in result} | set(lengths_of) | {state.input for state in (states.states if states else ())}
     if surplus := set(shapes) - known:
         raise VerificationError(f"the ONNX model has inputs the model does not know: {sorted(surplus)}")
@@ -278,11 +288,16 @@ def _feed(rng: np.random.Generator, case: _Case, inputs: Sequence[_Input]) -> _F
         shape = (case.batch, *(steps if size is None else size for size in i.shape))
         if i.dtype == "int32":
             ids = np.zeros(shape) if case.kind == "zero" else rng.integers(0, i.ids, shape)
+            if i.none and not case.full:
+                ids = np.where(_random_mask(rng, *shape[:2], case.full), ids, 0)
             feed[i.name] = np.asarray(ids, np.int32)
             continue
         x = np.zeros(shape) if case.kind == "zero" else rng.standard_normal(shape)
         if case.kind == "large":
             x = np.copysign(LARGE, x)
+        for value in i.none:
+            there = _random_mask(rng, *shape[:2], case.full)
+            x = np.where(there.reshape(*there.shape, *[1] * (x.ndim - 2)), x, value)
         feed[i.name] = x.astype(np.float32)
     return feed
 
@@ -307,6 +322,32 @@ def _lengths(
     return result
 
 
+def _random_mask(rng: np.random.Generator, batch: int, steps: int, full: bool) -> NDArray[np.bool_]:
+    """(B, T): of the rows in turn holes, no step at all, padding on the left, on the right, every step."""
+    mask = rng.random((batch, steps)) < 0.5
+    places, cut = np.arange(steps), int(rng.integers(0, steps + 1))
+    first = int(rng.integers(0, 5))  # so that batches of one row see all of them
+    for row in range(batch):
+        kinds = (mask[row], False, places >= cut, places < cut, True)
+        mask[row] = True if full else kinds[(first + row) % len(kinds)]
+    return mask
+
+
+def _masks(
+    rng: np.random.Generator, case: _Case, inputs: Sequence[_Input], masks_of: Mapping[str, Sequence[str]]
+) -> _Feed:
+    """Per input of the model that has a mask."""
+    by_name = {i.name: i for i in inputs}
+    result: _Feed = {}
+    for owners in masks_of.values():
+        first = by_name[owners[0]]
+        steps = case.times[first.axis] if first.axis is not None else first.shape[0]
+        assert steps is not None
+        mask = _random_mask(rng, case.batch, steps, case.full)
+        result.update(dict.fromkeys(owners, mask))
+    return result
+
+
 def _pieces(
     rng: np.random.Generator, inputs: Sequence[_Input], feed: _Feed, states: States
 ) -> dict[str, list[slice]] | None:
@@ -323,17 +364,19 @@ def _pieces(
     return {i.name: cuts[i.cut] for i in inputs if i.cut is not None}
 
 
-def _predict(model: Exportable, inputs: Sequence[NDArray[Any]], lengths: _Feed) -> list[NDArray[Any]]:
+def _predict(model: Exportable, inputs: Sequence[NDArray[Any]], lengths: _Feed, masks: _Feed) -> list[NDArray[Any]]:
     x: Any = inputs[0] if len(inputs) == 1 else list(inputs)
-    outputs = model.predict(x, lengths=lengths) if lengths else model.predict(x)
+    given: dict[str, Any] = {**({"lengths": lengths} if lengths else {}), **({"mask": masks} if masks else {})}
+    outputs = model.predict(x, **given)
     return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
 
 
-def _shake(rng: np.random.Generator, x: NDArray[Any]) -> NDArray[Any]:
-    """The same input but for a few units in the last place; ids stay as they are."""
+def _shake(rng: np.random.Generator, x: NDArray[Any], none: Sequence[float]) -> NDArray[Any]:
+    """The same input but for a few units in the last place; ids, and what a mask goes by, stay as they are."""
     if x.dtype != np.float32:
         return x
-    return np.asarray(x + SHAKE * np.maximum(np.abs(x), 1.0) * rng.choice((-1.0, 1.0), x.shape), np.float32)
+    moved = np.asarray(x + SHAKE * np.maximum(np.abs(x), 1.0) * rng.choice((-1.0, 1.0), x.shape), np.float32)
+    return np.where(np.isin(x, np.asarray(none, np.float32)), x, moved) if none else moved
 
 
 def _record(
