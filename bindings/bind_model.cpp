@@ -25,11 +25,16 @@ std::vector<std::pair<py::tuple, std::string>> infer(const std::string& layer, c
 const char* name_of(graph::TimeAxis::Kind kind) {
   using Kind = graph::TimeAxis::Kind;
   switch (kind) {
-    case Kind::input: return "input";
-    case Kind::own: return "own";
-    case Kind::changed: return "changed";
-    case Kind::masked: return "masked";
-    case Kind::joined: return "joined";
+    case Kind::input:
+      return "input";
+    case Kind::own:
+      return "own";
+    case Kind::changed:
+      return "changed";
+    case Kind::masked:
+      return "masked";
+    case Kind::joined:
+      return "joined";
   }
   return "";
 }

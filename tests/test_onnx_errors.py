@@ -143,20 +143,20 @@ def change(subject: Subject, index: int, **keys: Any) -> None:
 @pytest.mark.parametrize(
     ("index", "keys", "message"),
     [
-        (2, {"type": "Attentive"}, "Attentive 'y': layers of this type have no ONNX form"),
-        (2, {"activation": "mish"}, "Dense 'y': activation 'mish' has no ONNX form"),
-        (1, {"activation": "softmax"}, "LSTM 'lstm': activation 'softmax' has no ONNX form"),
-        (1, {"recurrent_activation": "mish"}, "LSTM 'lstm': recurrent_activation 'mish' has no ONNX form"),
-        (1, {"inputs": ["x"] * 4}, "LSTM 'lstm': expected 0 or 1 or 2 initial states, got 3"),
-        (1, {"inputs": ["x", "x"]}, r"LSTM 'lstm': expected initial states \(batch, 4\), got"),
-        (1, {"inputs": ["x", "x", "x"]}, r"LSTM 'lstm': expected initial states \(batch, 4\), got"),
-        (1, {"inputs": ["nowhere"]}, "LSTM 'lstm': its input 'nowhere' does not exist"),
-        (2, {"inputs": ["lstm:2"]}, "Dense 'y': its input 'lstm:2' does not exist"),
+        (2, {"type": "Attentive"}, "unknown layer type 'Attentive'"),
+        (2, {"activation": "mish"}, "Dense 'y': unknown activation 'mish'"),
+        (1, {"activation": "softmax"}, "LSTM 'lstm': activation 'softmax' works over whole rows"),
+        (1, {"recurrent_activation": "mish"}, "LSTM 'lstm': unknown activation 'mish'"),
+        (1, {"inputs": ["x"] * 4}, "LSTM 'lstm': expected 1 to 3 inputs, got 4"),
+        (1, {"inputs": ["x", "x"]}, r"LSTM 'lstm': expected initial state 1 of shape \(None, 4\), got"),
+        (1, {"inputs": ["x", "x", "x"]}, r"LSTM 'lstm': expected initial state 1 of shape \(None, 4\), got"),
+        (1, {"inputs": ["nowhere"]}, "LSTM 'lstm': input 'nowhere': unknown layer 'nowhere'"),
+        (2, {"inputs": ["lstm:2"]}, "Dense 'y': input 'lstm:2': LSTM 'lstm' has 1 output"),
         (2, {"units": 3}, r"Dense 'y': expected parameter 'y/kernel' of shape \(4, 3\), got \(4, 2\)"),
-        (1, {"name": "other"}, "does not exist"),
-        (0, {"shape": [None, None]}, "Input 'x': the number of features must be known"),
-        (0, {"shape": [2, 2, 3]}, r"Input 'x': expected \(F\) or \(T, F\)"),
-        (0, {"shape": [3]}, r"LSTM 'lstm': expected a sequence \(batch, time, features\), got \('batch', 3\)"),
+        (1, {"name": "other"}, "unknown layer 'lstm'"),
+        (0, {"shape": [None, None]}, "Input 'x': 'shape' must be .* with at least 1 feature"),
+        (0, {"shape": [2, 2, 3]}, r"LSTM 'lstm': expected a sequence of shape \(B, T, F\), got \(None, 2, 2, 3\)"),
+        (0, {"shape": [3]}, r"LSTM 'lstm': expected a sequence of shape \(B, T, F\), got \(None, 3\)"),
     ],
 )
 def test_what_cannot_be_said_is_named(
@@ -171,9 +171,9 @@ def test_what_cannot_be_said_is_named(
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"merge_mode": "max"}, "Bidirectional 'b': unknown merge_mode 'max'"),
-        ({"layer": {"type": "Dense", "units": 4}}, "Bidirectional 'b': cannot wrap a layer of type 'Dense'"),
-        ({"layer": {"type": "GRU", "units": 4, "reverse": True}}, "Bidirectional 'b': .* must not be reversed"),
+        ({"merge_mode": "max"}, "Bidirectional 'b': .*merge_mode"),
+        ({"layer": {"type": "Dense", "units": 4}}, "Bidirectional 'b': layer: unknown recurrent layer type 'Dense'"),
+        ({"layer": {"type": "GRU", "units": 4, "reverse": True}}, "Bidirectional 'b': layer: 'reverse' must be false"),
     ],
 )
 def test_bidirectional_that_cannot_be_said(keys: dict[str, Any], message: str, old: Path) -> None:
@@ -181,6 +181,15 @@ def test_bidirectional_that_cannot_be_said(keys: dict[str, Any], message: str, o
     subject = sequence_subject(layer, outputs=["b"])
     change(subject, 1, **keys)
     with pytest.raises(ExportError, match=message):
+        rekur.onnx.export(subject, old)
+    assert_untouched(old)
+
+
+def test_layer_type_without_a_rule_is_named(subject: Subject, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rekur.onnx._layers import LAYERS
+
+    monkeypatch.delitem(LAYERS, "Dense")
+    with pytest.raises(ExportError, match="Dense 'y': layers of this type have no ONNX form"):
         rekur.onnx.export(subject, old)
     assert_untouched(old)
 

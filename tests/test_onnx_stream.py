@@ -145,7 +145,7 @@ def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) 
         live.add(name)
         layer = layers[name]
         waiting += layer.get("inputs", [])
-        if layer["type"] in ("Bidirectional", "Flip") or layer.get("reverse"):
+        if layer["type"] in ("Bidirectional", "Flip", "Masking") or layer.get("reverse") or layer.get("mask_zero"):
             return False
         if layer["type"] in (*ATTENTION, *POSITIONS) and streaming:
             return False

@@ -125,6 +125,11 @@ def _check(plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
             "the steps before; export the whole model"
         )
     for x in inputs:
+        if x.axis is not None and x.axis.mask:
+            raise ExportError(
+                f"{describe(layer)}: a file has no attention under a mask yet; with lengths=True in place of a mask it "
+                "has one over padded rows"
+            )
         if x.axis is None or x.features is None:
             raise ExportError(f"{describe(layer)}: expected sequences (batch, time, features), got {x.shape}")
 

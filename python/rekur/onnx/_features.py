@@ -8,7 +8,7 @@ import numpy as np
 
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._plan import Layer, Plan, TimeAxis, describe, joins_steps
+from rekur.onnx._plan import Layer, Plan, describe, joins_steps
 
 __all__ = ["batch_normalization", "dot", "join_steps", "joins_steps", "prelu"]
 
@@ -60,7 +60,6 @@ def prelu(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
 def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     if plan.streaming:
         raise ExportError(f"{describe(layer)}: streaming=True: a product of steps is none of a single step")
-    first = inputs[0]
     name, axes = layer["name"], layer["axes"]
     values = [graph.batch_major(x) for x in inputs]
     ranks = [len(x.shape) for x in inputs]
@@ -88,8 +87,7 @@ def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> lis
         value = graph.emit("Squeeze", [value, graph.integers(1 if ranks[0] == 2 else 2)], name)
         return [Tensor(name, kept[-1], batch_major=value)]
     value = graph.emit("MatMul", values, name)
-    axis = first.axis if axes[0] == 2 else TimeAxis((), kept[0], None)
-    return [Tensor(name, kept[-1], axis, batch_major=value)]
+    return [Tensor(name, kept[-1], batch_major=value)]
 
 
 def join_steps(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
@@ -98,10 +96,7 @@ def join_steps(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
         raise ExportError(f"{describe(layer)}: joins sequences with lengths along time; export without lengths=True")
     name = layer["name"]
     value = graph.emit("Concat", [graph.batch_major(x) for x in inputs], name, axis=1)
-    sizes = [x.shape[1] for x in inputs]
-    fixed = all(isinstance(size, int) for size in sizes)
-    size: int | str = sum(int(s) for s in sizes) if fixed else f"{name}_time"
-    return Tensor(name, inputs[0].features, TimeAxis((), size, None), batch_major=value)
+    return Tensor(name, inputs[0].features, batch_major=value)
 
 
 def _like(label: str, features: int | None, x: Tensor, value: str, time_major: bool) -> Tensor:

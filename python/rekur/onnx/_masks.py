@@ -12,9 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from rekur.onnx._axes import TimeAxis
-from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._plan import Layer, Plan, describe, recurrent_core, sequences_of
+from rekur.onnx._plan import Layer, Plan, recurrent_core, sequences_of
 
 INT32, INT64 = 6, 7  # onnx.TensorProto's
 
@@ -68,7 +67,6 @@ def step_numbers(graph: Graph, value: str, label: str) -> str:
 def masking(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Steps all of whose features are ``mask_value`` are none, and zeros."""
     (x,), name = inputs, layer["name"]
-    _check_no_states(plan, layer)
     value = graph.batch_major(x)
     number = graph.initializer(f"{name}/mask_value", np.array(layer.get("mask_value", 0), np.float32))
     same = graph.emit("Equal", [value, number], f"{name}/same")
@@ -85,20 +83,12 @@ def masking(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) ->
 
 def mask_zero(graph: Graph, plan: Plan, layer: Layer, ids: Tensor) -> None:
     """Of an Embedding: id 0 is no step."""
-    _check_no_states(plan, layer)
     axis = plan.time[layer["name"], 0]
     if axis is None or not axis.mask:
         return
     zero = graph.initializer("int32/0", np.array(0, np.int32))
     none = graph.emit("Equal", [graph.batch_major(ids), zero], f"{layer['name']}/zeros")
     mask_time(graph, plan, layer, ids, graph.emit("Not", [none], f"{layer['name']}/there"))
-
-
-def _check_no_states(plan: Plan, layer: Layer) -> None:
-    if plan.streaming or plan.states:
-        raise ExportError(
-            f"{describe(layer)}: a file with states is given the steps there are: leave out those that the mask would"
-        )
 
 
 def valid_only(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -166,7 +156,9 @@ def spread(graph: Graph, plan: Plan, layer: Layer, value: str, start: str, name:
         there = graph.once("Greater", [count, zero], f"{mask}/came")
     places = graph.once("Unsqueeze", [place, graph.integers(2)], f"{place}/places")
     taken = graph.emit("GatherND", [value, places], f"{name}/taken", batch_dims=1)
-    steps = graph.once("Unsqueeze", [mask if zeros else there, graph.integers(2)], f"{mask if zeros else there}/by_step")
+    steps = graph.once(
+        "Unsqueeze", [mask if zeros else there, graph.integers(2)], f"{mask if zeros else there}/by_step"
+    )
     other = graph.initializer("float32/zero", np.array(0, np.float32))
     if start and not zeros:
         other = graph.emit("Unsqueeze", [start, graph.integers(1)], f"{name}/begin")

@@ -15,6 +15,7 @@ Layer = Mapping[str, Any]
 
 
 READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip", *ATTENTION)  # the types that treat a row by its length
+READ_MASKS = (*RECURRENT, "Bidirectional", *ATTENTION)  # … by its mask
 
 
 def describe(layer: Layer) -> str:
@@ -108,15 +109,15 @@ class Plan:
 
     def _input_axes(self, table: AxisTable, lengths: bool, masks: bool) -> dict[int, TimeAxis]:
         roots = table.roots()
-        readers = [layer for layer in self.live if layer["type"] in READ_LENGTHS]
+        readers = [layer for layer in self.live if layer["type"] in (READ_MASKS if masks else READ_LENGTHS)]
         read = [table.of[parse_ref(text)] for layer in readers for text in sequences_read(layer)]
         wired = {origin for axis in read if axis >= 0 for origin in table.origins(axis)}
-        for option, wanted in (("lengths", lengths), ("masks", masks)):
-            if wanted and not wired:
-                raise ExportError(
-                    f"{option}=True: the model has no recurrent layer, no attention, no Step and no Flip that could "
-                    "use them"
-                )
+        if masks and not wired:
+            raise ExportError("masks=True: the model has no recurrent layer and no attention that could use them")
+        if lengths and not wired:
+            raise ExportError(
+                "lengths=True: the model has no recurrent layer, no attention, no Step and no Flip that could use them"
+            )
         steps, most = [], []
         for layer in self.live:
             if layer["type"] == "Step":

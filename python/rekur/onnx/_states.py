@@ -257,6 +257,10 @@ def _initial(plan: Plan, layer: Layer, text: str, units: int, option: str, unit:
 
 def _check_step(layer: Layer, option: str, unit: str, streaming: bool, plan: Plan) -> None:
     """Only the last step is told by what is at hand; with lengths a piece may hold none of a row's."""
+    if layer["type"] == "Masking" or layer.get("mask_zero", False):
+        raise ExportError(
+            f"{option}: {describe(layer)}: {unit} is given the steps there are: leave out those that the mask would"
+        )
     if layer["type"] == "Flip":
         raise ExportError(
             f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._spec import ATTENTION, MATRIX, POSITIONS, model_spec
+from rekur._spec import ATTENTION, MATRIX, POSITIONS, RECURRENT, model_spec
 from rekur.onnx._build import build
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import graph_proto
@@ -184,7 +184,9 @@ def _expected(
         given = list(sizes.values())[:initial]
         sources += [{"type": "Input", "name": f"s{k}", "shape": [n], "dtype": "float32"} for k, n in enumerate(given)]
     names = [str(source["name"]) for source in sources]
-    own = {**layer, "name": "layer", "inputs": names, "return_state": True}
+    own = {**layer, "name": "layer", "inputs": names}
+    if layer["type"] in RECURRENT:
+        own["return_state"] = True
     outputs = ["layer", *(f"layer:{k + 1}" for k in range(len(sizes)))]
     spec = model_spec("model", [*sources, own], names, outputs)
     numbered = {key: np.arange(1, _size(shape) + 1, dtype=np.float32).reshape(shape) for key, shape in shapes.items()}
