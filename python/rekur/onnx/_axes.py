@@ -29,6 +29,9 @@ class Change:
     span: int
     stride: int
 
+    def after(self, steps: int) -> int:
+        return max((steps * self.up + self.add - self.span) // self.stride + 1, 0)
+
     def least(self, steps: int) -> int:
         """The fewest steps that become so many."""
         return -(-((steps - 1) * self.stride + self.span - self.add) // self.up)

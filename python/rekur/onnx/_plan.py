@@ -15,6 +15,7 @@ Layer = Mapping[str, Any]
 
 
 READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip", *ATTENTION)  # the types that treat a row by its length
+CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "Conv1DTranspose")
 READ_MASKS = (*RECURRENT, "Bidirectional", *ATTENTION)  # … by its mask
 
 

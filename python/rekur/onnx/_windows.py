@@ -9,13 +9,13 @@ import numpy as np
 
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._plan import Layer, Plan, TimeAxis, describe, steps_after
+from rekur.onnx._plan import Layer, Plan, describe
 
 _BEYOND = 2**31 - 1
 
 
-def _sequence(plan: Plan, layer: Layer, x: Tensor) -> TimeAxis:
-    """The time axis of a layer's input, where the layer can be said."""
+def _sequence(plan: Plan, layer: Layer, x: Tensor) -> None:
+    """Refuses what the layer cannot be said for."""
     if plan.streaming or plan.states:
         how = "streaming" if plan.streaming else "states"
         raise ExportError(
@@ -26,13 +26,8 @@ def _sequence(plan: Plan, layer: Layer, x: Tensor) -> TimeAxis:
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
     if x.axis.lengths is not None:
         raise ExportError(f"{describe(layer)}: a file cannot say yet how lengths follow; export without lengths=True")
-    return x.axis
-
-
-def _axis(layer: Layer, axis: TimeAxis) -> TimeAxis:
-    """The axis of its output."""
-    size = steps_after(layer, axis.size) if isinstance(axis.size, int) else f"{layer['name']}_time"
-    return TimeAxis((), size, None)
+    if x.axis.mask and layer["type"] == "GlobalAveragePooling1D":
+        raise ExportError(f"{describe(layer)}: a file cannot say yet the mean of the steps that a mask leaves")
 
 
 def _by_channel(
@@ -47,11 +42,19 @@ def _by_channel(
     **attributes: Any,
 ) -> Tensor:
     """An operator over (batch, features, time)."""
-    axis, name = _sequence(plan, layer, x), layer["name"]
+    _sequence(plan, layer, x)
+    name = layer["name"]
     turned = graph.once("Transpose", [graph.batch_major(x)], f"{x.label}/by_channel", perm=[0, 2, 1])
     value = graph.emit(op, [turned, *more], f"{name}/by_channel_{op}", **attributes)
     value = graph.emit("Transpose", [value], label, perm=[0, 2, 1])
-    return Tensor(label, features, _axis(layer, axis), batch_major=value)
+    return Tensor(label, features, plan.time[layer["name"], 0], batch_major=value)
+
+
+def _steps_of_one(plan: Plan, layer: Layer) -> int:
+    """The steps of the output for one of the input."""
+    axis = plan.time[layer["name"], 0]
+    assert axis is not None and axis.change is not None
+    return axis.change.after(1)
 
 
 def _span(layer: Layer) -> int:
@@ -77,7 +80,7 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
         more = layer.get("output_padding")
         kept = stride + span - 2 if more is None else span + span % 2 - 2 + more
         before = span - 1 - min((kept + 1) // 2, span - 1) if padding == "same" else 0
-        after = span - before - (steps_after(layer, 1) or 0)  # of one step: the same is cut of any number
+        after = span - before - _steps_of_one(plan, layer)  # of one step: the same is cut of any number
         attributes["pads"] = [before, max(after, 0)]
         attributes["output_padding"] = [max(-after, 0)]
     else:
@@ -114,7 +117,7 @@ def global_pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tens
     assert x.features is not None
     if layer.get("keepdims", False):
         whole = _by_channel(graph, plan, layer, x, x.features, name, op, [])
-        return [Tensor(name, x.features, TimeAxis((), 1, None), batch_major=whole.batch_major)]
+        return [Tensor(name, x.features, batch_major=whole.batch_major)]
     _sequence(plan, layer, x)
     turned = graph.once("Transpose", [graph.batch_major(x)], f"{x.label}/by_channel", perm=[0, 2, 1])
     value = graph.emit(op, [turned], f"{name}/by_channel")
@@ -123,7 +126,8 @@ def global_pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tens
 
 def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), name = inputs, layer["name"]
-    axis, value = _sequence(plan, layer, x), graph.batch_major(x)
+    _sequence(plan, layer, x)
+    value = graph.batch_major(x)
     assert x.features is not None
     if layer["type"] == "UpSampling1D":
         value = graph.emit("Unsqueeze", [value, graph.integers(2)], f"{name}/steps")
@@ -136,7 +140,7 @@ def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
     else:
         before, after = layer["padding"]
         graph.emit("Pad", [value, graph.integers(0, before, 0, 0, after, 0)], name)
-    return [Tensor(name, x.features, _axis(layer, axis), batch_major=name)]
+    return [Tensor(name, x.features, batch_major=name)]
 
 
 def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -151,7 +155,7 @@ def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
         steps = layer["n"]
         value = graph.emit("Unsqueeze", [value, graph.integers(1)], f"{name}/step")
         graph.emit("Tile", [value, graph.integers(1, steps, 1)], name)
-        return [Tensor(name, x.features, TimeAxis((), steps, None), batch_major=name)]
+        return [Tensor(name, x.features, batch_major=name)]
     if kind == "Permute":
         graph.emit("Transpose", [value], name, perm=[0, *layer["dims"]])
         shape = [row[axis - 1] for axis in layer["dims"]]
@@ -169,8 +173,7 @@ def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
         raise ExportError(f"{describe(layer)}: a file holds (batch, features) and (batch, time, features), no {shape}")
     if not isinstance(shape[-1], int):
         raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of")
-    time = TimeAxis((), shape[0], None) if len(shape) == 2 else None
-    return [Tensor(name, shape[-1], time, batch_major=name)]
+    return [Tensor(name, shape[-1], batch_major=name)]
 
 
 Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
