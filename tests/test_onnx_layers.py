@@ -170,9 +170,9 @@ def test_a_whole_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layer", "keys", "message"),
     [
-        ({"type": "Rescaling"}, {"scale": [1, 2]}, "Rescaling 'y': expected a number or 3 of them as scale, got 2"),
-        ({"type": "Slice"}, {"start": 2, "stop": 1}, r"Slice 'y': no features \[2, 1\)"),
-        ({"type": "Step", "index": 0}, {"inputs": ["y0"]}, r"Step 'y': expected a sequence .*'batch', 3"),
+        ({"type": "Rescaling"}, {"scale": [1, 2]}, r"Rescaling 'y': 'scale': expected a number or 3 of them"),
+        ({"type": "Slice"}, {"start": 2, "stop": 1}, r"Slice 'y': features \[2, 1\) are none of the input's 3"),
+        ({"type": "Step", "index": 0}, {"inputs": ["y0"]}, r"Step 'y': expected a sequence .*None, 3"),
     ],
 )
 def test_what_cannot_be_said(layer: dict[str, Any], keys: dict[str, Any], message: str, tmp_path: Path) -> None:

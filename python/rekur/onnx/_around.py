@@ -110,7 +110,7 @@ def flipped(graph: Graph, x: Tensor, name: str) -> str:
     """A time-major sequence from each row's end, zeros past the rows' lengths."""
     assert x.axis is not None
     value = graph.time_major(x)
-    if x.axis.lengths is None:
+    if x.axis.lengths is None or x.axis.mask:
         last = graph.integers(-1)
         return graph.emit("Slice", [value, last, graph.integers(-_BEGINNING), graph.integers(0), last], name)
     lengths = graph.once("Cast", [x.axis.lengths], f"{x.axis.lengths}/int64", to=INT64)
@@ -133,7 +133,7 @@ def times(graph: Graph, x: str, label: str) -> str:
 def step_of(graph: Graph, x: Tensor, index: int, name: str) -> str:
     """(B, F): one step of a sequence, a negative index counted from each row's end; zeros for rows without it."""
     assert x.axis is not None
-    lengths = x.axis.lengths
+    lengths = None if x.axis.mask else x.axis.lengths  # Keras: x[:, index], whatever a mask says
     taken = f"{name}/taken" if lengths else name
     if lengths is None or index >= 0:
         (value,), time_major = graph.aligned([x])

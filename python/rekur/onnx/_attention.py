@@ -12,9 +12,9 @@ import numpy as np
 from rekur.onnx._axes import BATCH
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import steps_there
 from rekur.onnx._plan import Layer, Plan, describe
 
-INT32, INT64 = 6, 7  # onnx.TensorProto's
 ATTENTION = 23  # the opset that knows the operator
 HIDDEN = -1e30  # a score whose weight is 0 beside any other
 
@@ -36,6 +36,11 @@ class Heads:
         return Heads(layer["num_heads"], layer["num_heads"], key, layer.get("value_dim", key))
 
 
+def marked(x: Tensor) -> bool:
+    """Whether the file knows which steps of a sequence are there."""
+    return x.axis is not None and x.axis.marked
+
+
 class Writer:
     """Operators on what one layer computes; names begin with the layer's."""
 
@@ -45,6 +50,13 @@ class Writer:
         self.causal = bool(layer.get("use_causal_mask", False))
         self.window: int | None = layer.get("sliding_window")
         self.returns = bool(layer.get("return_attention_scores", False))
+        sides = [x.axis for x in (self.query, self.value) if x.axis is not None]
+        self.masked = any(axis.mask for axis in sides)
+        of_heads = layer["type"] in ("MultiHeadAttention", "GroupQueryAttention")
+        apart = of_heads and (self.returns or layer.get("dropout", 0) != 0)
+        # Keras: a query that sees nothing gets the mean of all values; of heads a masked query, too.
+        self.means = self.masked and not apart
+        self.means_of_masked = self.means and of_heads
 
     def __call__(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         return self.graph.emit(op, inputs, f"{self.label}/{name}", **attributes)
@@ -67,14 +79,6 @@ class Writer:
         zero = graph.initializer("int64/zero", np.array(0, np.int64))
         return graph.once("Range", [zero, size, index], f"{label}/step_numbers")
 
-    def valid(self, x: Tensor) -> str:
-        """(B, T): the steps within the rows' lengths."""
-        assert x.axis is not None and x.axis.lengths is not None
-        graph, lengths = self.graph, x.axis.lengths
-        wide = graph.once("Cast", [lengths], f"{lengths}/int64", to=INT64)
-        column = graph.once("Unsqueeze", [wide, graph.integers(1)], f"{lengths}/int64_column")
-        return graph.once("Less", [self.steps(x), column], f"{x.label}/valid_batch_major")
-
     def seen(self, heads: int) -> str | None:
         """What is seen of the values, to be spread over (B, [heads' axes,] Tq, Tv); None where that is all."""
         graph = self.graph
@@ -88,9 +92,11 @@ class Writer:
                 apart = self("Abs", [self("Sub", [row, column], "distance")], "apart")
                 limit = graph.initializer(f"{self.label}/window", np.array(self.window, np.int64))
                 parts.append(self("Less", [apart, limit], "within"))
-        if self.value.axis is not None and self.value.axis.lengths:
-            axes = graph.integers(*range(1, 2 + heads))
-            parts.append(self("Unsqueeze", [self.valid(self.value), axes], "valid_values"))
+        if there := steps_there(graph, self.value):
+            parts.append(self("Unsqueeze", [there, graph.integers(*range(1, 2 + heads))], "valid_values"))
+        if self.means_of_masked and (there := steps_there(graph, self.query)):
+            axes = graph.integers(*range(1, 1 + heads), 2 + heads)
+            parts.append(self("Unsqueeze", [there, axes], "valid_queries"))
         if not parts:
             return None
         total = parts[0]
@@ -105,16 +111,15 @@ class Writer:
             return self("Softmax", [scores], "weights", axis=-1)
         hidden = self("Where", [seen, scores, self.number(HIDDEN)], "seen_scores")
         weights = self("Softmax", [hidden], "all_weights", axis=-1)
-        lengths = self.value.axis is not None and self.value.axis.lengths
-        if not lengths and self.window is None:
+        if self.means or not (marked(self.value) or self.window is not None):
             return weights  # a causal query sees the first value
         return self("Where", [seen, weights, self.number(0.0)], "weights")
 
     def within_query(self, value: str, name: str) -> str:
-        """(B, Tq, …) with zeros for steps past the rows' lengths."""
-        if self.query.axis is None or not self.query.axis.lengths:
+        """(B, Tq, …) with zeros for steps of the query that are not there."""
+        if not marked(self.query) or self.means_of_masked:
             return value
-        column = self("Unsqueeze", [self.valid(self.query), self.graph.integers(2)], f"{name}/rows")
+        column = self("Unsqueeze", [steps_there(self.graph, self.query), self.graph.integers(2)], f"{name}/rows")
         return self("Where", [column, value, self.number(0.0)], name)
 
 
@@ -125,11 +130,6 @@ def _check(plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
             "the steps before; export the whole model"
         )
     for x in inputs:
-        if x.axis is not None and x.axis.mask:
-            raise ExportError(
-                f"{describe(layer)}: a file has no attention under a mask yet; with lengths=True in place of a mask it "
-                "has one over padded rows"
-            )
         if x.axis is None or x.features is None:
             raise ExportError(f"{describe(layer)}: expected sequences (batch, time, features), got {x.shape}")
 
@@ -152,7 +152,10 @@ def attention(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     q, k, v = (graph.batch_major(x) for x in (w.query, w.key, w.value))
     scores = _scores(w, q, k, features)
     weights = w.weights(scores, 0)
-    given = graph.emit("Identity", [w.within_query(weights, "valid_weights")], f"{w.label}:1") if w.returns else ""
+    given = ""
+    if w.returns:  # a mask of the query acts on the output alone
+        given = weights if w.masked else w.within_query(weights, "valid_weights")
+        given = graph.emit("Identity", [given], f"{w.label}:1")
     y = w("MatMul", [weights, v], "weighted")
     y = graph.emit("Identity", [w.within_query(y, "valid")], w.label)
     return _outputs(w, y, of_value, given, ())
@@ -199,7 +202,7 @@ def heads(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
     k = project("key", w.key, h.keys, h.key)
     v = project("value", w.value, h.keys, h.value)
     fused = graph.opset >= ATTENTION and w.window is None and not w.returns
-    fused = fused and (w.value.axis is None or not w.value.axis.lengths)
+    fused = fused and not marked(w.value) and not w.masked
     weights = ""
     if fused:
         counts = {"q_num_heads": h.queries, "kv_num_heads": h.keys}
@@ -236,9 +239,9 @@ def _plain(w: Writer, h: Heads, q: str, k: str, v: str) -> tuple[str, str]:
     joined = w("Reshape", [back, graph.integers(0, 0, h.queries * h.value)], "joined")
     if not w.returns:
         return joined, ""
-    if w.query.axis is not None and w.query.axis.lengths:
+    if marked(w.query):
         axes = graph.integers(*range(1, steps), steps + 1)
-        rows = w("Unsqueeze", [w.valid(w.query), axes], "weights/rows")
+        rows = w("Unsqueeze", [steps_there(graph, w.query), axes], "weights/rows")
         weights = w("Where", [rows, weights, w.number(0.0)], "valid_weights")
     if split:  # (B, G, H/G, Tq, Tv): the two axes of the heads are one
         shape = w("Shape", [scores], "scores/shape")

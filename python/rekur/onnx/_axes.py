@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rekur import _core
-from rekur._spec import dumps
+from rekur._spec import dumps, nodes
 from rekur.onnx._errors import ExportError
 
 Ref = tuple[str, int]  # (layer, output)
@@ -55,6 +55,11 @@ class TimeAxis:
     before: TimeAxis | None = None
     joined: tuple[TimeAxis, ...] = ()  # `mask` is that of both of these
 
+    @property
+    def marked(self) -> bool:
+        """Whether the file knows which steps are there."""
+        return bool(self.mask or self.lengths)
+
 
 class AxisTable:
     """The engine's table of a spec's time axes, its shapes, and which of the inputs' axes are one."""
@@ -70,6 +75,7 @@ class AxisTable:
         self.common = common
         self.axes = axes
         self.inputs: list[str] = [parse_ref(text)[0] for text in spec["inputs"]]
+        self.reads = {layer["name"]: [parse_ref(text) for text in layer.get("inputs", ())] for layer in nodes(spec)}
         self._one = list(range(len(axes)))
         for kind, source, other, _, _ in axes:
             if kind == "joined":
@@ -83,7 +89,7 @@ class AxisTable:
 
     def root(self, axis: int) -> int:
         """The axis that has the same steps, masks apart."""
-        while self.axes[axis][0] in ("masked", "joined"):
+        while self.axes[axis][0] in ("masked", "joined") and self.axes[axis][1] >= 0:
             axis = self.axes[axis][1]
         while self._one[axis] != axis:
             axis = self._one[axis]
@@ -93,6 +99,9 @@ class AxisTable:
         """The inputs' axes whose lengths an axis has, or what follows from them."""
         axis = self.root(axis)
         kind, source = self.axes[axis][:2]
+        if kind == "masked":  # of an axis of its own: the steps of several, behind one another
+            behind = (self.of[ref] for ref in self.reads[parse_ref(self.axes[axis][3])[0]])
+            return {origin for other in behind for origin in self.origins(other)}
         return {axis} if kind == "input" else self.origins(source) if kind == "changed" else set()
 
     def members(self, root: int) -> tuple[str, ...]:
@@ -141,8 +150,11 @@ class AxisTable:
             name = parse_ref(tensor)[0]
             size = self.shapes[parse_ref(tensor)][1] if tensor else None
             before = made[source] if source >= 0 else None
-            if kind == "own":
-                made.append(TimeAxis((), free(f"{name}_time") if size is None else size))
+            if kind == "own" or source < 0:
+                behind = [made[self.of[ref]] for ref in self.reads[name]] if kind == "masked" else []
+                marked = any(axis is not None and axis.marked for axis in behind)
+                mask = f"{name}/mask" if marked else None
+                made.append(TimeAxis((), free(f"{name}_time") if size is None else size, mask=mask))
                 continue
             assert before is not None
             if kind == "changed":

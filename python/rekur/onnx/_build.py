@@ -76,7 +76,8 @@ def _laid_out(plan: Plan, ref: Ref, tensor: Tensor) -> Tensor:
     if tensor.whole is not None or plan.streaming:
         return tensor
     first, last = 2 if axis else 1, len(shape) - (tensor.features is not None)
-    between = tuple(f"{ref[0]}_axis{k}" if shape[k] is None else shape[k] for k in range(first, last))
+    sizes = [(k, shape[k]) for k in range(first, last)]
+    between = tuple(f"{ref[0]}_axis{k}" if size is None else size for k, size in sizes)
     rows = plan.rows[ref[0]]
     if (axis, between, rows) == (tensor.axis, tensor.between, tensor.rows):
         return tensor

@@ -8,6 +8,7 @@ import numpy as np
 
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import masks_behind
 from rekur.onnx._plan import Layer, Plan, describe, joins_steps
 
 __all__ = ["batch_normalization", "dot", "join_steps", "joins_steps", "prelu"]
@@ -51,7 +52,7 @@ def prelu(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
         values, time_major = [graph.batch_major(x)], False
     else:
         values, time_major = graph.aligned([x])
-        alpha = alpha.reshape(shape[-1:])
+        alpha = alpha.reshape(shape[1:] or shape)
     slope = graph.initializer(f"{name}/alpha", np.asarray(alpha, np.float32))
     value = graph.emit("PRelu", [*values, slope], f"{name}/time_major" if time_major else name)
     return [_like(name, x.features, x, value, time_major)]
@@ -64,7 +65,7 @@ def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> lis
     values = [graph.batch_major(x) for x in inputs]
     ranks = [len(x.shape) for x in inputs]
     for x, axis in zip(inputs, axes, strict=True):
-        if axis == 1 and x.axis is not None and x.axis.lengths is not None:
+        if axis == 1 and x.axis is not None and x.axis.lengths is not None and not x.axis.mask:
             raise ExportError(f"{describe(layer)}: sums along a time axis with lengths; export without lengths=True")
     if ranks == [2, 2]:
         product = graph.emit("Mul", values, f"{name}/products")
@@ -90,10 +91,9 @@ def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> lis
     return [Tensor(name, kept[-1], batch_major=value)]
 
 
-def join_steps(graph: Graph, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """Along time: the axis is a new one, whose steps are all valid."""
-    if any(x.axis is not None and x.axis.lengths is not None for x in inputs):
-        raise ExportError(f"{describe(layer)}: joins sequences with lengths along time; export without lengths=True")
+def join_steps(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
+    """Along time: the axis is a new one; where an input has lengths or a mask it has a mask, theirs."""
+    masks_behind(graph, plan, layer, inputs)
     name = layer["name"]
     value = graph.emit("Concat", [graph.batch_major(x) for x in inputs], name, axis=1)
     return Tensor(name, inputs[0].features, batch_major=value)

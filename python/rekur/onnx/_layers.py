@@ -195,12 +195,15 @@ def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
 
 def _concatenate(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     if joins_steps(layer) and all(x.axis is not None for x in inputs):
-        return [join_steps(graph, layer, inputs)]
+        return [join_steps(graph, plan, layer, inputs)]
     rank = len(plan.shapes[layer["name"], 0])  # in the model, also where this graph is a single step
-    if layer.get("axis", -1) not in (-1, rank - 1):
-        raise ExportError(f"{describe(layer)}: joins the last axis only, not axis {layer['axis']}")
-    features = sum(tensor.features or 0 for tensor in inputs)
-    return [_join(graph, layer, inputs, features, "Concat", axis=-1)]
+    axis = layer.get("axis", -1)
+    if axis in (-1, rank - 1):
+        features = sum(tensor.features or 0 for tensor in inputs)
+        return [_join(graph, layer, inputs, features, "Concat", axis=-1)]
+    if plan.streaming:
+        raise ExportError(f"streaming=True: {describe(layer)}: joins axis {axis}; export the whole model")
+    return [_join(graph, layer, inputs, inputs[0].features, "Concat", axis=axis)]  # both layouts have it there
 
 
 def _add(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:

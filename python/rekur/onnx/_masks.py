@@ -56,6 +56,30 @@ def within(graph: Graph, x: Tensor) -> str:
     return graph.once("Less", [steps, column], f"{x.label}/valid_batch_major")
 
 
+def steps_there(graph: Graph, x: Tensor) -> str:
+    """(B, T): which steps of a sequence there are; "" for all of them."""
+    if x.axis is None or not x.axis.marked:
+        return ""
+    return x.axis.mask or within(graph, x)
+
+
+def masks_behind(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
+    """The mask of steps of several sequences behind one another."""
+    axis = plan.time[layer["name"], 0]
+    if axis is None or not axis.mask:
+        return
+    parts = []
+    for x in inputs:
+        found = steps_there(graph, x)
+        if not found:
+            shape = graph.once("Shape", [graph.batch_major(x)], f"{x.label}/batch_major_shape")
+            rows = graph.once("Slice", [shape, graph.integers(0), graph.integers(2)], f"{x.label}/sizes_0_2")
+            true = graph.initializer("bool/true", np.array(True))
+            found = graph.once("Expand", [true, rows], f"{x.label}/all_steps")
+        parts.append(found)
+    graph.emit("Concat", parts, axis.mask, axis=1)
+
+
 def step_numbers(graph: Graph, value: str, label: str) -> str:
     """[T] int64: 0, 1, … of the time axis of a batch-major value."""
     shape = graph.once("Shape", [value], f"{label}/batch_major_shape")

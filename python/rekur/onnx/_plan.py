@@ -14,9 +14,11 @@ from rekur.onnx._errors import ExportError
 Layer = Mapping[str, Any]
 
 
-READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip", *ATTENTION)  # the types that treat a row by its length
+MEAN, MOST = "GlobalAveragePooling1D", "GlobalMaxPooling1D"
+# the types that treat a row by its length
+READ_LENGTHS = (*RECURRENT, "Bidirectional", "Step", "Flip", MEAN, MOST, *ATTENTION)
 CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "Conv1DTranspose")
-READ_MASKS = (*RECURRENT, "Bidirectional", *ATTENTION)  # … by its mask
+READ_MASKS = (*RECURRENT, "Bidirectional", MEAN, *ATTENTION)  # … by its mask
 
 
 def describe(layer: Layer) -> str:
@@ -87,6 +89,10 @@ class Plan:
                 value, *key = (table.of[parse_ref(text)] for text in layer["inputs"][1:])
                 for other in key:
                     table.unite(value, other)
+            if layer["type"] == "Dot" and list(layer["axes"]) == [1, 1]:  # sums along both
+                one, two = (table.of[parse_ref(text)] for text in layer["inputs"])
+                if one >= 0 and two >= 0:
+                    table.unite(one, two)
         own = self._input_axes(table, lengths, masks)
         axes = table.named(own, self._free)
         self.time: dict[Ref, TimeAxis | None] = {ref: axes[k] if k >= 0 else None for ref, k in table.of.items()}

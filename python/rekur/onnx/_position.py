@@ -81,6 +81,9 @@ def rotary_embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Te
     frequencies = layer.get("max_wavelength", 1e4) ** (-np.arange(half) / half) / layer.get("scaling_factor", 1.0)
     angles = _angles(graph, x, name, frequencies)
     cos, sin = (graph.emit(op, [angles], f"{name}/{op}") for op in ("Cos", "Sin"))
+    if x.between:  # the same of every one of these
+        axes = graph.integers(*range(1, 1 + len(x.between)))
+        cos, sin = (graph.emit("Unsqueeze", [turn, axes], f"{turn}/by_step") for turn in (cos, sin))
     value, end = graph.batch_major(x), graph.integers(-1)
     a, b = (
         graph.emit("Slice", [value, graph.integers(low), graph.integers(high), end], f"{name}/part_{low}")

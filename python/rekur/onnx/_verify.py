@@ -289,15 +289,14 @@ def _feed(rng: np.random.Generator, case: _Case, inputs: Sequence[_Input]) -> _F
         if i.dtype == "int32":
             ids = np.zeros(shape) if case.kind == "zero" else rng.integers(0, i.ids, shape)
             if i.none and not case.full:
-                ids = np.where(_random_mask(rng, *shape[:2], case.full), ids, 0)
+                ids = np.where(_random_steps(rng, shape, case.full), ids, 0)
             feed[i.name] = np.asarray(ids, np.int32)
             continue
         x = np.zeros(shape) if case.kind == "zero" else rng.standard_normal(shape)
         if case.kind == "large":
             x = np.copysign(LARGE, x)
         for value in i.none:
-            there = _random_mask(rng, *shape[:2], case.full)
-            x = np.where(there.reshape(*there.shape, *[1] * (x.ndim - 2)), x, value)
+            x = np.where(_random_steps(rng, shape, case.full), x, value)
         feed[i.name] = x.astype(np.float32)
     return feed
 
@@ -331,6 +330,11 @@ def _random_mask(rng: np.random.Generator, batch: int, steps: int, full: bool) -
         kinds = (mask[row], False, places >= cut, places < cut, True)
         mask[row] = True if full else kinds[(first + row) % len(kinds)]
     return mask
+
+
+def _random_steps(rng: np.random.Generator, shape: Sequence[int], full: bool) -> NDArray[np.bool_]:
+    """The same for a tensor of that shape (B, T, …)."""
+    return _random_mask(rng, shape[0], shape[1], full).reshape(shape[0], shape[1], *[1] * (len(shape) - 2))
 
 
 def _masks(

@@ -9,9 +9,12 @@ import numpy as np
 
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._masks import steps_there
+from rekur.onnx._plan import READ_LENGTHS, Layer, Plan, describe
 
+FLOAT = 1  # onnx.TensorProto's
 _BEYOND = 2**31 - 1
+RESHAPING = ("Flatten", "Reshape", "Permute")
 
 
 def _sequence(plan: Plan, layer: Layer, x: Tensor) -> None:
@@ -22,12 +25,10 @@ def _sequence(plan: Plan, layer: Layer, x: Tensor) -> None:
             f"{how}=True: {describe(layer)}: it needs steps of other pieces than the one at hand; export the whole "
             "model"
         )
-    if x.axis is None or x.features is None or len(x.shape) != 3:
+    if x.axis is None or x.features is None or (len(x.shape) != 3 and layer["type"] not in RESHAPING):
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
-    if x.axis.lengths is not None:
+    if x.axis.lengths is not None and layer["type"] not in READ_LENGTHS:
         raise ExportError(f"{describe(layer)}: a file cannot say yet how lengths follow; export without lengths=True")
-    if x.axis.mask and layer["type"] == "GlobalAveragePooling1D":
-        raise ExportError(f"{describe(layer)}: a file cannot say yet the mean of the steps that a mask leaves")
 
 
 def _by_channel(
@@ -113,15 +114,39 @@ def pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) ->
 
 def global_pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), name = inputs, layer["name"]
-    op = "GlobalMaxPool" if layer["type"] == "GlobalMaxPooling1D" else "GlobalAveragePool"
+    largest = layer["type"] == "GlobalMaxPooling1D"
+    op = "GlobalMaxPool" if largest else "GlobalAveragePool"
     assert x.features is not None
+    _sequence(plan, layer, x)
+    assert x.axis is not None
+    if (x.axis.lengths and not x.axis.mask) if largest else x.axis.marked:  # Keras: the mean alone heeds a mask
+        return [_over_steps_there(graph, layer, x, largest)]
     if layer.get("keepdims", False):
         whole = _by_channel(graph, plan, layer, x, x.features, name, op, [])
         return [Tensor(name, x.features, batch_major=whole.batch_major)]
-    _sequence(plan, layer, x)
     turned = graph.once("Transpose", [graph.batch_major(x)], f"{x.label}/by_channel", perm=[0, 2, 1])
     value = graph.emit(op, [turned], f"{name}/by_channel")
     return [Tensor(name, x.features, batch_major=graph.emit("Squeeze", [value, graph.integers(2)], name))]
+
+
+def _over_steps_there(graph: Graph, layer: Layer, x: Tensor, largest: bool) -> Tensor:
+    """The mean, or the largest, of the steps that a row has; zeros of a row without any."""
+    name, keep = layer["name"], int(layer.get("keepdims", False))
+    there = graph.emit("Unsqueeze", [steps_there(graph, x), graph.integers(2)], f"{name}/there")
+    zero = graph.initializer("float32/zero", np.array(0, np.float32))
+    least = graph.initializer("float32/least", np.array(-np.inf, np.float32)) if largest else zero
+    value = graph.emit("Where", [there, graph.batch_major(x), least], f"{name}/values")
+    numbers = graph.emit("Cast", [there], f"{name}/numbers", to=FLOAT)
+    count = graph.emit("ReduceSum", [numbers, graph.integers(1)], f"{name}/count", keepdims=keep)
+    if largest:
+        most = graph.emit("ReduceMax", [value], f"{name}/most", axes=[1], keepdims=keep)
+        some = graph.emit("Greater", [count, zero], f"{name}/some")
+        graph.emit("Where", [some, most, zero], name)
+    else:
+        total = graph.emit("ReduceSum", [value, graph.integers(1)], f"{name}/total", keepdims=keep)
+        one = graph.initializer("float32/one", np.array(1, np.float32))
+        graph.emit("Div", [total, graph.emit("Max", [count, one], f"{name}/steps")], name)
+    return Tensor(name, x.features, batch_major=name)
 
 
 def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -169,8 +194,6 @@ def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
             shape[place] = f"{name}_time" if count is None else count // rest
         sizes = [-1 if isinstance(size, str) else size for size in shape]
         graph.emit("Reshape", [value, graph.integers(0, *sizes)], name)
-    if len(shape) > 2:
-        raise ExportError(f"{describe(layer)}: a file holds (batch, features) and (batch, time, features), no {shape}")
     if not isinstance(shape[-1], int):
         raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of")
     return [Tensor(name, shape[-1], batch_major=name)]
@@ -181,5 +204,5 @@ WINDOWS: Mapping[str, Rule] = {
     **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), pooling),
     **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), global_pooling),
     **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D"), resampling),
-    **dict.fromkeys(("Flatten", "Reshape", "Permute", "RepeatVector"), reshaping),
+    **dict.fromkeys((*RESHAPING, "RepeatVector"), reshaping),
 }
