@@ -62,7 +62,8 @@ ENDS: dict[str, Callable[[Any], Any]] = {
 
 
 def exported(model: Any, path: Path, **options: bool) -> Any:
-    report = rekur.onnx.export(model, path, **options)
+    weights = len(model.spec["outputs"]) > 1  # of attention: scores of some thousands at inputs of ±50, rounded
+    report = rekur.onnx.export(model, path, tolerance=1e-4 if weights else 1e-5, **options)
     assert report.verification is not None
     return report
 
