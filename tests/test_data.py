@@ -10,7 +10,7 @@ import pytest
 
 from rekur import data
 from rekur.data import Hourly, forecast_windows, hourly
-from rekur.data.windows import carry_forward
+from rekur.data.forecast import carry_forward
 
 START = datetime(2013, 1, 1, 1)
 
