@@ -234,6 +234,12 @@ _KINDS: dict[str, Table] = {
         ),
         "attention_mask": Foreign(_none, "use_causal_mask= and sliding_window= say which steps see which"),
     },
+    "text": {
+        "sparse": Foreign(_values(False), "numbers of entries are plain arrays"),
+        "encoding": Foreign(_values("utf-8", "UTF-8"), "bytes are UTF-8; decode others first"),
+        "trainable": Foreign(_anything, "there is nothing to train"),
+        "dtype": Foreign(_none, "ids are int32, numbers of entries float32"),
+    },
     "load_model": {
         "custom_objects": Foreign(lambda value: not value, "a file holds no code, and needs none"),
         "safe_mode": Foreign(_anything, "a file holds no code: loading is always safe"),

@@ -29,7 +29,6 @@ _LAYERS: dict[str, str] = {
     "CuDNNGRU": "GRU",
     "ReversibleEmbedding": "Embedding, and a Dense layer with weights of its own",
     "EinsumDense": "Dense works over the last axis",
-    "TextVectorization": _IDS,
     "StringLookup": _IDS,
     "IntegerLookup": _IDS,
     "Hashing": _IDS,

@@ -10,6 +10,7 @@ training, validation and test parts follow each other in time.
 from rekur.data.buckets import Buckets, bucket
 from rekur.data.forecast import Part, Scaling, Windows, forecast_windows
 from rekur.data.hourly import Hourly, MissingData, load, names
+from rekur.data.text import TextVectorization
 from rekur.data.timeseries import timeseries_dataset_from_array
 from rekur.data.window_set import WindowSet, windows
 from rekur.training.batch import Batch
@@ -23,6 +24,7 @@ __all__ = [
     "Part",
     "RowSource",
     "Scaling",
+    "TextVectorization",
     "WindowSet",
     "Windows",
     "bucket",

@@ -181,4 +181,8 @@ TYPES: dict[str, type[Layer]] = {
 if not TYPE_CHECKING:  # a type checker is to see what is not there
 
     def __getattr__(name: str) -> Any:
+        if name == "TextVectorization":  # where Keras has it; it is no layer of a model
+            from rekur.data.text import TextVectorization
+
+            return TextVectorization
         no_attribute(__name__, "layer", name)

@@ -358,7 +358,12 @@ class Model(Structure):
         nested = any(
             parts_of(member) is not None or member.config() != member._engine_config() for member in self._graph
         )
-        return {"model_seed": self.seed, **({"model_tree": tree_of(self)} if nested else {})}
+        saved: Spec = {"model_seed": self.seed, **({"model_tree": tree_of(self)} if nested else {})}
+        if self._tokenizer is not None:
+            from rekur.data.text import described
+
+            saved["tokenizer"] = described(self._tokenizer)
+        return saved
 
     def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:
         """Compile as a saved model was, and take over its optimiser's state."""
@@ -406,7 +411,7 @@ class Model(Structure):
         compiled = self._compiled
         if compiled is not None and bound is not None:
             compiled = compiled.recorded(bound)
-        training = {"compiled": compiled, "trainer": trainer, "history": self._history}
+        training = {"compiled": compiled, "trainer": trainer, "history": self._history, "tokenizer": self._tokenizer}
         return {"name": self.name, "seed": self.seed, **graph, **training}
 
     def _unbuilt(self) -> dict[str, Any]:
@@ -424,6 +429,7 @@ class Model(Structure):
             self._call(state["name"], "model", state["seed"])
             self._wait_again(state)
         self._compiled, self._history = state["compiled"], state["history"]
+        self._tokenizer = state.get("tokenizer")
         if self._history is not None:
             self._history.set_model(self)
         if state["trainer"] is not None:
@@ -492,6 +498,10 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options
         model = class_named(training.get("model_class", "Model"))._of_core(
             core, training.get("model_seed"), training.get("model_tree")
         )
+        if "tokenizer" in training:
+            from rekur.data.text import revived
+
+            model._tokenizer = revived(training["tokenizer"])
         if compile:
             model._resume(tensors, training)
     except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:

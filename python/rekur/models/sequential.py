@@ -68,7 +68,10 @@ class Sequential(Model):
         if isinstance(layer, SymbolicTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
         if not isinstance(layer, (Layer, Model)):
-            raise TypeError(f"add: expected a layer, got {layer!r}")
+            hint = ""
+            if type(layer).__name__ == "TextVectorization":
+                hint = ": text is made ids of before fit and predict; model.tokenizer = … puts it into the model's file"
+            raise TypeError(f"add: expected a layer, got {layer!r}{hint}")
         if layer in self._names or layer in self._waiting:
             raise ValueError(f"{layer!r} is in use in model '{self.name}' already; a chain takes every layer once")
         if isinstance(layer, InputLayer):

@@ -46,6 +46,7 @@ class Trainable(Guarded):
     seed: Setting[int]
     _stop = False
     _history: History | None = None
+    _tokenizer: Any = None
     _compiled: Compiled | None = None
     _bound: Bound | None = None
     _resumed: Resumed | None = None  # set by a callback that restores
@@ -61,6 +62,20 @@ class Trainable(Guarded):
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
         self._stop = boolean(value, f"{self._whose()}: stop_training")
+
+    @property
+    def tokenizer(self) -> Any:
+        """What makes the model's ids of text (:class:`rekur.data.TextVectorization`), or a dict of them, or None.
+
+        It goes into the model's file, and comes back with ``rekur.load``; the model itself takes ids.
+        """
+        return self._tokenizer
+
+    @tokenizer.setter
+    def tokenizer(self, value: Any) -> None:
+        from rekur.data.text import check_saved
+
+        self._tokenizer = check_saved(value, f"{self._whose()}: tokenizer")
 
     @property
     def history(self) -> History | None:
