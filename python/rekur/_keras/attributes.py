@@ -2,19 +2,10 @@
 
 from rekur._keras import arguments
 
-_WEIGHTS = "get_weights gives the arrays, set_weights takes them"
-_FROZEN = "get_weights of the layers whose trainable is False"
-_TRAINED = "get_weights of the layers whose trainable is True; set_weights takes arrays"
 _FLOAT32 = "all is float32"
 _OWN = "Python code inside a model is not here yet (docs/coming-from-keras.md)"
 
 _COMMON = {
-    "variables": _WEIGHTS,
-    "weights": _WEIGHTS,
-    "trainable_variables": _TRAINED,
-    "trainable_weights": _TRAINED,
-    "non_trainable_variables": _FROZEN,
-    "non_trainable_weights": _FROZEN,
     "dtype": _FLOAT32,
     "dtype_policy": _FLOAT32,
     "compute_dtype": _FLOAT32,
@@ -32,14 +23,10 @@ _COMMON = {
 
 _MODEL = {
     **_COMMON,
-    "to_json": "model.spec is the description, rekur.Model.from_spec reads it",
     "to_yaml": "model.spec is the description, rekur.Model.from_spec reads it",
-    "get_config": "model.spec is the description, rekur.Model.from_spec reads it",
-    "from_config": "rekur.Model.from_spec reads a description",
     "export": "rekur.onnx.export writes ONNX, rekur.export_cpp a C++ header",
     "build": "a Model is built when it is made",
     "operations": "layers",
-    "pop": "make a Sequential of the layers wanted",
     "fit_generator": "fit takes generators",
     "evaluate_generator": "evaluate takes generators",
     "predict_generator": "predict takes generators",
@@ -63,7 +50,6 @@ _MODEL = {
 
 _LAYER = {
     **_COMMON,
-    "get_config": "config() gives the layer's settings",
     "build": "a layer is built with its model",
     "compute_output_shape": "see output_shapes once the layer was called",
     "reset_state": "states begin anew with every call, from initial_state= where it is given",
@@ -74,7 +60,6 @@ _LAYER = {
 }
 
 _OPTIMIZER = {
-    "get_config": "config() gives its settings",
     "variables": "what it gathers belongs to the model, and is saved with it",
     "build": "compile does",
     "apply_gradients": "train_on_batch takes a step",

@@ -77,10 +77,6 @@ METHODS: dict[str, Table] = {
     },
     "load_weights": {
         **_FILEPATH,
-        "skip_mismatch": Foreign(
-            _values(False), "all names and shapes must be the model's; layer.set_weights sets one layer"
-        ),
-        "by_name": Foreign(_values(False, True), "weights are found by their names"),
         "options": Foreign(_none, "files are read from a path of this machine"),
     },
     "summary": {

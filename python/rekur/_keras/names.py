@@ -122,8 +122,6 @@ _CALLBACKS: dict[str, str] = {
 }
 
 _MODELS: dict[str, str] = {
-    "model_from_json": "rekur.Model.from_spec(json.loads(text)) of model.spec",
-    "clone_model": "rekur.Model.from_spec(model.spec) has the same layers and new weights",
     "save_model": "model.save(path)",
     "Functional": "rekur.Model(inputs, outputs)",
 }

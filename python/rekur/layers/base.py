@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rekur import _core
@@ -14,6 +14,7 @@ from rekur.layers.symbolic import Call, SymbolicTensor, feature_shape, symbolic
 
 if TYPE_CHECKING:
     from rekur.layers.parts import Parts
+    from rekur.layers.variables import Variable
     from rekur.models.structure import Structure
 
 
@@ -71,7 +72,7 @@ class Layer(Guarded):
     _further: ClassVar[Spec] = {}  # what the constructor takes besides what its signature names, with defaults
     _kind = "layer"
     _advice: ClassVar[dict[str, str]] = {
-        "weights": "get_weights gives them and set_weights takes them",
+        "weights": "get_weights gives the arrays, set_weights takes them, and assign of each of the weights sets it",
         "kernel": "get_weights gives it and set_weights takes it",
         "bias": "get_weights gives it and set_weights takes it",
         "dtype": "layers compute in float32",
@@ -325,9 +326,41 @@ class Layer(Guarded):
             entry["inputs"] = [tensor.name for tensor in self._calls[0].inputs]
         return {**entry, **self.config()}
 
+    def get_config(self) -> dict[str, Any]:
+        """What :meth:`from_config` makes a layer like this one of: name, trainable, and the constructor's arguments.
+
+        A class of your own adds its arguments: ``{**super().get_config(), "units": self.units}``.
+        """
+        found: dict[str, Any] = {"name": self.name, "trainable": self._trainable}
+        if self._lr_scale != 1:
+            found["lr_scale"] = self._lr_scale
+        if self._own:
+            return found
+        if self.input_shape is not None and not self._calls:
+            found["input_shape"] = self.input_shape
+        return {**found, **self.config()}
+
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
-        """A layer of its keys in the spec."""
+    def from_config(cls, config: Mapping[str, Any], name: str | None = None) -> "Layer":
+        """A layer, with weights to be drawn, of what :meth:`get_config` or :meth:`config` gave.
+
+        Parameters
+        ----------
+        config : dict
+        name : str, optional
+            Where the config has none.
+        """
+        given = dict(config)
+        trainable, scale = given.pop("trainable", True), given.pop("lr_scale", 1.0)
+        made = cls._of_config(given, given.pop("name", name))
+        if trainable is not True:
+            made.trainable = trainable
+        if scale != 1:
+            made.lr_scale = scale
+        return made
+
+    @classmethod
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         return cls(**config, name=name)
 
     def __repr__(self) -> str:
@@ -450,6 +483,41 @@ class Layer(Guarded):
             If their number or a shape is wrong.
         """
         self._owner()._set_weights(weights, self._engine_names(), repr(self))
+
+    @property
+    def weights(self) -> "list[Variable]":
+        """The weights with their names, in the order of ``get_weights``; empty before the layer is part of a model."""
+        if self._home is None:
+            return []
+        from rekur.layers.variables import variables  # which few models need
+
+        home, names = self._home, self._engine_names()
+        return variables(home, zip(self._leaves() or [self], names, strict=True))
+
+    @property
+    def trainable_weights(self) -> "list[Variable]":
+        """Those of ``weights`` that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
+
+    @property
+    def non_trainable_weights(self) -> "list[Variable]":
+        """Those of ``weights`` that training leaves alone."""
+        return [weight for weight in self.weights if not weight.trainable]
+
+    @property
+    def variables(self) -> "list[Variable]":
+        """``weights``."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> "list[Variable]":
+        """``trainable_weights``."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> "list[Variable]":
+        """``non_trainable_weights``."""
+        return self.non_trainable_weights
 
     def _engine_names(self) -> list[str]:
         """The names of what the engine has of the layer, in its home."""

@@ -79,7 +79,7 @@ class BuiltInCell(Layer):
         return {key: value for key, value in self._layer.config().items() if key not in _OF_A_LAYER}
 
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         """A cell of its keys in the spec."""
         made = cls._of(cls._layer_class.from_config(config))  # type: ignore[arg-type]
         made._owner_of = None
@@ -273,9 +273,12 @@ class StackedRNNCells(Layer):
         return {"cells": [{"type": cell.type, **cell.config()} for cell in self._cells]}
 
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         cells = [
-            CELLS[cell["type"]].from_config({k: v for k, v in cell.items() if k != "type"}) for cell in config["cells"]
+            CELLS[cell["type"]].from_config({k: v for k, v in cell.items() if k != "type"})
+            if isinstance(cell, dict)
+            else cell
+            for cell in config["cells"]
         ]
         return cls(cells, name=name)
 

@@ -73,6 +73,12 @@ class CellsInTime(Stateful):
     def _is_composed(self) -> bool:
         return True
 
+    def get_config(self) -> dict[str, Any]:
+        """The settings; a cell of one's own by its class and ``get_config`` of it."""
+        keys = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask", "reverse")
+        found = {**Layer.get_config(self), **{key: getattr(self, key) for key in keys}}
+        return {**found, "cell": described(self._cell)}
+
     def _turned(self, outputs: Any) -> Any:
         """The outputs in the order in which Keras has them; they come in that of the input."""
         if not (self.go_backwards and self.return_sequences):
@@ -80,6 +86,13 @@ class CellsInTime(Stateful):
         from rekur.layers.core import Flip
 
         return Flip()(outputs)
+
+
+def described(cell: Any) -> Any:
+    """A cell of one's own as data."""
+    from rekur.models.configs import serialize
+
+    return serialize(cell)
 
 
 class StackedRNN(CellsInTime):
@@ -135,6 +148,15 @@ class StackedRNN(CellsInTime):
             found += made[1:] if self.return_state else []
         return [self._turned(x), *found]
 
+    def get_config(self) -> dict[str, Any]:
+        """The settings; cells of one's own by their classes and ``get_config`` of them."""
+        found = super(CellsInTime, self).get_config()
+        made = [
+            described(cell._cell) if not isinstance(cell, BuiltInCell) else {"type": cell.type, **cell.config()}
+            for cell in self._cell._cells
+        ]
+        return {**found, "cells": made}
+
     def config(self) -> Spec:
         return {
             **super().config(),
@@ -147,7 +169,7 @@ class StackedRNN(CellsInTime):
         }
 
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         cells = StackedRNNCells.from_config({"cells": config["cells"]})
         rest = {key: value for key, value in config.items() if key != "cells"}
         return cls(cells, **rest, name=name)  # type: ignore[arg-type]

@@ -101,6 +101,19 @@ class TimeDistributed(Layer):
     def _saved_as_graph(self) -> bool:
         return True
 
+    def get_config(self) -> Spec:
+        from rekur.models.configs import serialize  # which is made of this package
+
+        found = super().get_config()
+        return {**found, "layer": serialize(self._layer)}
+
+    @classmethod
+    def _of_config(cls, config: Spec, name: str | None) -> Layer:
+        from rekur.models.configs import deserialize
+
+        layer = config["layer"]
+        return cls(**{**config, "layer": deserialize(layer) if isinstance(layer, dict) else layer}, name=name)
+
     def config(self) -> Spec:
         """What it applies, by type and name."""
         inner = self._layer

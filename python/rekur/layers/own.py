@@ -79,6 +79,7 @@ def call_layer(self: Any, *arguments: Any, **options: Any) -> Any:
     vars(self)["_given"], vars(self)["_given_structure"] = given, here
     try:
         made = self._connect(tensors)
+        self._calls[-1].given = given
     finally:
         vars(self).pop("_given", None)
     outputs = made if isinstance(made, list) else [made]

@@ -105,6 +105,14 @@ class Lambda(Layer):
     _listed: int | None = None  # how many inputs stand in a list; None, where one comes by itself
     _whole = False  # whether the function is of whole tensors
 
+    def get_config(self) -> dict[str, Any]:
+        """With the function itself, where it was not recorded as equations yet."""
+        found = super().get_config()
+        if self._equations is None:
+            del found["equations"]
+            found.update({"function": self.function, "arguments": dict(self.arguments)})
+        return found
+
     def _is_composed(self) -> bool:
         return self._whole
 

@@ -457,15 +457,18 @@ class Bidirectional(Stateful):
         return described
 
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         given = dict(config)
         rules: Spec = {key: given.pop(key) for key in ("regularizers", "constraints") if key in given}
-        layer = _layer_of({**given.pop("layer"), **rules})
+        inner = given.pop("layer")
+        layer = inner if isinstance(inner, Layer) else _layer_of({**inner, **rules})
         backward = given.pop("backward_layer", None)
         return cls(layer, backward_layer=None if backward is None else _layer_of(backward), **given, name=name)
 
 
-def _layer_of(described: Spec) -> Layer:
+def _layer_of(described: Spec | Layer) -> Layer:
+    if isinstance(described, Layer):
+        return described
     from rekur.layers import TYPES
 
     return TYPES[described["type"]].from_config({k: v for k, v in described.items() if k != "type"})

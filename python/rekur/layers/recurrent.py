@@ -306,8 +306,10 @@ class LSTM(_BuiltIn):
         return config
 
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         given = dict(config)
+        if "unit_forget_bias" in given:  # as the constructor has it
+            return cls(**given, name=name)
         bias = given.pop("bias_initializer", "zeros" if given.get("coupled_gates") else "unit_forget")
         forget = initializers.is_unit_forget(bias) and not given.get("coupled_gates")
         drawn = initializers.without_unit_forget(bias) if forget else bias

@@ -284,11 +284,14 @@ class RNN(Recurrent):
         return found
 
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         if "cells" in config:
             from rekur.layers.cells_in_time import StackedRNN
 
             return StackedRNN.from_config(config, name)
+        if isinstance(config["cell"], Layer):  # a cell of one's own
+            made: Layer = cls(**config, name=name)
+            return made
         cell = as_cell(config["cell"], f"{cls.type} '{name or 'rnn'}': cell")
         drawn = _drawn(cell.spec(), cell)
         return cls(**{key: value for key, value in config.items() if drawn.get(key, True)}, name=name)

@@ -24,12 +24,13 @@ def next_serial() -> int:
 class Call:
     """A layer, or a model used as one, called once: on which tensors, and what it gave."""
 
-    __slots__ = ("inputs", "layer", "outputs", "serial")
+    __slots__ = ("given", "inputs", "layer", "outputs", "serial")
 
     def __init__(self, layer: "Layer | Structure", inputs: list["SymbolicTensor"]) -> None:
         self.layer = layer
         self.inputs = inputs
         self.outputs: list[SymbolicTensor] = []
+        self.given: Any = None  # (arguments, options) of the call, of a layer of one's own
         self.serial = next_serial()
 
     def give(self, found: Sequence[tuple[Shape, str]]) -> None:

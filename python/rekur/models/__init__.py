@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from rekur._own import no_attribute
+from rekur.models.configs import clone_model, model_from_json
 from rekur.models.model import Model, load_model
 from rekur.models.sequential import Sequential
 
-__all__ = ["Model", "Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json"]
 
 
 if not TYPE_CHECKING:  # a type checker is to see what is not there

@@ -1,32 +1,30 @@
 """A model: a graph of layers, its weights, its file."""
 
 import copy
-import itertools
 import json
 import os
 import pickle
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from rekur import _core, _structure
 from rekur._model_files import read_model
-from rekur._own import check_arguments, check_options, refuse_class, refuse_methods
+from rekur._own import check_options, refuse_class, refuse_methods
 from rekur._spec import Spec, dumps, nodes, snake_case, split_reference
-from rekur._validate import Floats, boolean, check_suffix, integer, show
+from rekur._validate import boolean
 from rekur.layers import TYPES
 from rekur.layers.base import Layer
 from rekur.layers.inputs import InputLayer
 from rekur.layers.own import has_own_call
-from rekur.layers.parts import layers_within, leaves, parts_of
+from rekur.layers.parts import layers_within, leaves
 from rekur.layers.recurrence import flattened
 from rekur.layers.symbolic import SymbolicTensor, feature_shape, symbolic
 from rekur.models import own
+from rekur.models.files import TRAINING, Saved
 from rekur.models.graph import Member, collect, cut
-from rekur.models.structure import Layers, Structure
-from rekur.models.tree import class_named, plant, tree_of
+from rekur.models.structure import Layers
+from rekur.models.tree import class_named, plant
 
-_TRAINING = "rekur.training"  # key of a file's metadata
 # What Keras would call in a class of one's own.
 _KERAS_METHODS = (
     "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "compute_mask",
@@ -34,7 +32,7 @@ _KERAS_METHODS = (
 )  # fmt: skip
 
 
-class Model(Structure):
+class Model(Saved):
     """A graph of layers between symbolic inputs and outputs.
 
     Parameters
@@ -78,7 +76,7 @@ class Model(Structure):
         "layers": "make a model of the layers wanted, or add one to a Sequential",
         "inputs": "make a Model(inputs, outputs)",
         "outputs": "make a Model(inputs, outputs)",
-        "weights": "get_weights gives the arrays, set_weights takes them",
+        "weights": "get_weights gives the arrays, set_weights takes them, and assign of each of the weights sets it",
     }
 
     def __init__(
@@ -281,105 +279,6 @@ class Model(Structure):
         self._graph = list(members.values())
         self._names = {member: name for name, member in members.items()}
 
-    def save(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
-        """Write the model to one ``.safetensors`` file: weights, spec and, if compiled, what it was compiled with.
-
-        That is losses, metrics, the optimiser and its state, so that training can go on from the file.
-
-        The path holds the old file or the whole new one, never a piece. A symbolic link stays and the file behind it is
-        replaced; a file that is there keeps its permissions. A process that is killed while it saves leaves
-        ``.NAME.rekur-….tmp`` beside the path, which the next save to the same path removes. Metrics that are Python
-        code are not saved, nor is anything that was compiled with a :class:`rekur.losses.Numpy` (a warning says so).
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
-        if options:
-            check_arguments(options, Model.save)
-        path = check_suffix(filepath, "save")
-        engine = self._engine()
-        tensors, training = self._training_state()
-        engine.save(os.fsencode(path), tensors, {_TRAINING: dumps(training)})
-
-    def save_weights(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
-        """Write the model as :meth:`save` does, but as if it were not compiled: no losses, no optimiser's state.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
-        if options:
-            check_arguments(options, Model.save_weights)
-        self._engine().save(os.fsencode(check_suffix(filepath, "save_weights")), {}, {_TRAINING: dumps(self._saved())})
-
-    def load_weights(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
-        """Take over the weights of a file of :meth:`save` or :meth:`save_weights`; the rest of the model stays.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be read or is not a complete, valid file.
-        ValueError
-            If its parameters have other names or shapes than this model's; nothing is changed then.
-        """
-        if options:
-            check_arguments(options, Model.load_weights)
-        engine = self._engine()
-        core, _, _ = read_model(filepath)
-        own, other = ([(name, tuple(shape)) for name, shape, _ in c.parameters] for c in (engine, core))
-        for here, there in itertools.zip_longest(own, other):
-            if here != there:
-                wanted, found = (
-                    f"'{p[0]}' of shape {show(p[1])}" if p else "no further parameter" for p in (here, there)
-                )
-                raise ValueError(f"{os.fspath(filepath)}: model '{self.name}' expected {wanted}, the file has {found}")
-        engine.set_weights(core.get_weights())
-
-    def _training_state(self) -> tuple[dict[str, Floats], Spec]:
-        if self._compiled is None:
-            return {}, self._saved()
-        bound = self._trainer()
-        if bound.unsaved():
-            warnings.warn(
-                f"saved as if it were not compiled, since a file holds no Python code: the loss "
-                f"{', '.join(bound.unsaved())} of rekur.losses.Numpy, and with it the other losses, metrics and the "
-                "optimizer's state; compile again after loading. A loss written in rekur.ops is saved",
-                stacklevel=3,
-            )
-            return {}, self._saved()
-        return bound.state(), {**self._saved(), **bound.saved()}
-
-    def _saved(self) -> Spec:
-        """What a file says of the model beside the spec: its seed, whether it is a Sequential, the models within it."""
-        self._sync_trained()
-        nested = any(
-            parts_of(member) is not None or member.config() != member._engine_config() for member in self._graph
-        )
-        saved: Spec = {"model_seed": self.seed, **({"model_tree": tree_of(self)} if nested else {})}
-        if self._tokenizer is not None:
-            from rekur.data.text import described
-
-            saved["tokenizer"] = described(self._tokenizer)
-        return saved
-
-    def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:
-        """Compile as a saved model was, and take over its optimiser's state."""
-        if "optimizer" not in training:
-            return
-        self.compile(
-            optimizer=training["optimizer"],
-            loss=training["losses"],
-            metrics=training["metrics"] if any(training["metrics"]) else None,
-            loss_weights=training["loss_weights"],
-            seed=training["seed"],
-            remat=training.get("remat", False),
-        )
-        epochs = integer(training.get("epochs", 0), "epochs of the file", 0)  # older files do not say
-        self._trainer().set_state(tensors, training["iterations"], epochs)
-
     def __getstate__(self) -> dict[str, Any]:
         state = self._state()
         compiled = state["compiled"]
@@ -492,7 +391,7 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options
     boolean(compile, "load_model: compile")
     core, tensors, metadata = read_model(filepath)
     try:
-        training = json.loads(metadata.get(_TRAINING, "{}"))
+        training = json.loads(metadata.get(TRAINING, "{}"))
         if not isinstance(training, dict):
             raise TypeError(f"expected an object, got {training!r}")
         model = class_named(training.get("model_class", "Model"))._of_core(

@@ -89,6 +89,63 @@ class Sequential(Model):
             else:
                 self._start(entrance, [layer])
 
+    def pop(self, rebuild: bool = True) -> Any:
+        """Take the last layer away and return it; the weights of the others stay, and it can be called anew.
+
+        Parameters
+        ----------
+        rebuild : bool
+            As in Keras; it is made anew when it is needed, either way.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        boolean(rebuild, "pop: rebuild")
+        if self._waiting:
+            return self._waiting.pop()
+        if len(self._graph) < 2:
+            raise ValueError(f"pop: model '{self.name}' has no layers")
+        before = None if self._native is None else (self._native, dict(self._flat().layers))
+        member = self._graph.pop()
+        call = self._order.pop()
+        member._calls.remove(call)
+        if isinstance(member, Layer) and member._home is self:
+            member._home = None
+            if not member._calls:
+                member._parts = None
+        del self._names[member]
+        self._outputs = list(call.inputs) if len(self._graph) > 1 else []
+        if before is not None:
+            self._before = before
+        self._native = self._described = self._bound = self._taken_apart = None
+        if not self._outputs:
+            self._before = None
+        return member
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers as plain data, without weights; an input that is known comes first."""
+        from rekur.models.configs import serialize
+
+        layers = [serialize(member) for member in self._members()]
+        for entry, member in zip(layers, self._members(), strict=True):
+            if member in self._names:
+                entry["config"]["name"] = self._names[member]
+        return {"name": self.name, "trainable": self.trainable, "layers": layers}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """A Sequential, with new weights, of what :meth:`get_config` gave; ``custom_objects`` are your classes."""
+        from rekur.models.configs import deserialize
+
+        made = cls([deserialize(entry, custom_objects) for entry in config["layers"]], name=config.get("name"))
+        if config.get("trainable") is False:
+            made.trainable = False
+        if (shape := config.get("build_input_shape")) is not None and not made._is_ready():
+            made.build(shape)  # as Keras has it
+        return made
+
     def _begin(self, entrance: InputLayer) -> None:
         self._adopt([entrance])
         self._graph, self._order, self._inputs = [entrance], list(entrance._calls), [entrance.tensor]

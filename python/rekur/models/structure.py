@@ -1,7 +1,7 @@
 """What a model is made of: the calls of its layers, the engine's model of them, its weights."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from rekur.models.graph import Flat, Member, flatten
 from rekur.training.carried import Carried
 from rekur.training.data import Port
 from rekur.training.trainable import Trainable, unflatten
+
+if TYPE_CHECKING:
+    from rekur.layers.variables import Variable
 
 
 class Layers(FixedList):
@@ -392,6 +395,30 @@ class Structure(Trainable):
         """
         engine = self._engine()
         return {name: array.copy() for name, array in unflatten(engine, engine.get_weights()).items()}
+
+    @property
+    def weights(self) -> "list[Variable]":
+        """All weights with their names, in the order of ``get_weights``; empty before the model is built."""
+        if not self._is_ready():
+            return []
+        from rekur.layers.variables import variables  # which few models need
+
+        return variables(self, self._flat().layers.items())
+
+    trainable_weights = Layer.trainable_weights
+    non_trainable_weights = Layer.non_trainable_weights
+    variables = Layer.variables
+    trainable_variables = Layer.trainable_variables
+    non_trainable_variables = Layer.non_trainable_variables
+
+    def _assign(self, arrays: Mapping[str, Floats]) -> None:
+        """Set some parameters, by name; their shapes are checked already."""
+        engine = self._engine()
+        flat = engine.get_weights()
+        named = unflatten(engine, flat)
+        for name, array in arrays.items():
+            named[name][...] = array
+        engine.set_weights(flat)
 
     def get_weights(self) -> list[Floats]:
         """Copies of all parameters, layer by layer, each layer's in Keras's order: kernel, recurrent_kernel, bias (then
