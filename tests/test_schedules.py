@@ -172,7 +172,7 @@ def test_to_categorical_and_normalize():
         utils.to_categorical([0.5])
     np.testing.assert_allclose(utils.normalize([[3.0, 4.0], [0.0, 0.0]]), [[0.6, 0.8], [0, 0]])
     with pytest.raises(AttributeError, match="which Keras has"):
-        _ = utils.plot_model
+        _ = utils.get_file
 
 
 def test_names_stand_where_keras_has_them():

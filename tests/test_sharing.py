@@ -104,7 +104,7 @@ def test_a_model_is_a_layer_of_another_one():
     kernel, bias = model.get_layer("head").get_weights()
     assert np.allclose(predict(model, X, X2), (predict(encoder, X) - predict(encoder, X2)) @ kernel + bias, atol=1e-6)
     lines = []
-    model.summary(lines.append)
+    model.summary(print_fn=lines.append)
     assert any(line.startswith("encoder (Sequential)") and " 204 " in line for line in lines)
     assert "Total params: 214 (856 B)" in lines
 
@@ -196,7 +196,7 @@ def test_what_is_frozen_keeps_its_bits_and_the_rest_is_trained_at_once():
     assert not np.array_equal(after[0], model.get_weights()[0])
     lines = []
     model.trainable = False
-    model.summary(lines.append)
+    model.summary(print_fn=lines.append)
     assert "Trainable params: 0 (0 B)" in lines
     assert any(line.startswith("gru (GRU, frozen)") for line in lines)
     frozen = model.get_weights()

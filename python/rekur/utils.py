@@ -15,8 +15,10 @@ from rekur.training.pydataset import PyDataset
 __all__ = [
     "PyDataset",
     "Sequence",
+    "model_to_dot",
     "normalize",
     "pad_sequences",
+    "plot_model",
     "set_random_seed",
     "timeseries_dataset_from_array",
     "to_categorical",
@@ -134,6 +136,7 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
 
 
 if TYPE_CHECKING:
+    from rekur._plot import model_to_dot, plot_model
     from rekur.data.timeseries import timeseries_dataset_from_array
 else:  # a type checker is to see what is not there
 
@@ -142,4 +145,8 @@ else:  # a type checker is to see what is not there
             from rekur.data import timeseries_dataset_from_array
 
             return timeseries_dataset_from_array
+        if name in ("model_to_dot", "plot_model"):
+            from rekur import _plot
+
+            return getattr(_plot, name)
         no_attribute(__name__, "utils", name)

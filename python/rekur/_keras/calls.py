@@ -79,13 +79,6 @@ METHODS: dict[str, Table] = {
         **_FILEPATH,
         "options": Foreign(_none, "files are read from a path of this machine"),
     },
-    "summary": {
-        "line_length": Foreign(_none, "columns are as wide as what they hold"),
-        "positions": Foreign(_none, "columns are as wide as what they hold"),
-        "expand_nested": Foreign(_values(False, True), "no model is nested"),
-        "show_trainable": Foreign(_values(False), "all layers are trained"),
-        "layer_range": Foreign(_none, "all layers are listed; print_fn= gets them line by line"),
-    },
 }
 
 CALLBACKS: dict[str, Table] = {

@@ -145,8 +145,6 @@ _TOP: dict[str, str] = {
 }
 
 _UTILS: dict[str, str] = {
-    "plot_model": "model.summary() prints the layers",
-    "model_to_dot": "model.summary() prints the layers",
     "get_file": "urllib.request.urlretrieve fetches a file",
     "split_dataset": "slices of the arrays, or fit(validation_split=…)",
     "clear_session": "there is nothing to clear",

@@ -468,15 +468,47 @@ class Structure(Trainable):
         """Parameters by layer, those of models within included."""
         return {layer: self._layer_size(name) for layer, name in self._flat().layers.items()}
 
-    def summary(self, print_fn: Callable[[str], object] = print, **options: NoReturn) -> None:
-        """Print a table of the layers: type, output shape, parameters, what each is connected to."""
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+        **options: NoReturn,
+    ) -> None:
+        """Print a table of the layers: type, output shape, parameters, what each is connected to.
+
+        Parameters
+        ----------
+        line_length : int, optional
+            Characters of a line, in which columns wrap; by default they are as wide as what they hold.
+        positions : list of float, optional
+            Where the columns end, in characters or as parts of the line.
+        print_fn : callable, optional
+            Gets the lines one by one; ``print`` by default.
+        expand_nested : bool
+            Whether the layers of models within follow these.
+        show_trainable : bool
+            A column that says Y or N.
+        layer_range : pair of str, optional
+            The first and the last layer to list: names, or regular expressions that match them.
+
+        Raises
+        ------
+        ValueError
+            For a range without layers, or columns that are too narrow.
+        """
         if options:
             check_arguments(options, Structure.summary)
-        if not callable(print_fn):
+        tell = print if print_fn is None else print_fn
+        if not callable(tell):
             raise TypeError(f"summary: print_fn must be a function of a line, got {print_fn!r}")
+        nested, trained = boolean(expand_nested, "expand_nested"), boolean(show_trainable, "show_trainable")
         self._engine()
-        for line in summary_lines(self):
-            print_fn(line)
+        for line in summary_lines(self, line_length, positions, nested, trained, layer_range):
+            tell(line)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} '{self.name}', {len(self.layers)} layers>"
