@@ -301,9 +301,8 @@ def svg(drawing: Drawing, rankdir: str = "TB") -> str:
         title = "/".join((*box.within, box.lines[0])) if box.within else box.lines[0]
         parts.append(f"<title>{html.escape(title)}</title>")
         for k, line in enumerate(box.lines):
-            parts.append(
-                f'<text x="{x + w / 2:.1f}" y="{y + (k + 1) * _LINE:.1f}" text-anchor="middle">{html.escape(line)}</text>'
-            )
+            at = f'x="{x + w / 2:.1f}" y="{y + (k + 1) * _LINE:.1f}"'
+            parts.append(f'<text {at} text-anchor="middle">{html.escape(line)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
