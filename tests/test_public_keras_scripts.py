@@ -40,6 +40,8 @@ def test_it_runs_in_keras(path, tmp_path, monkeypatch):
     os.environ.setdefault("KERAS_BACKEND", "jax")
     keras = pytest.importorskip("keras")
     source = path.read_text(encoding="utf-8")
+    for package in re.findall(r"^# Keras needs: (\w+)$", source, re.M):
+        pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(1)
     theirs = source.replace("import rekur as keras", "import keras").replace("from rekur", "from keras")

@@ -20,6 +20,7 @@ PAGES = (
     "docs/onnx.md",
     "docs/cells.md",
     "docs/callbacks.md",
+    "docs/training.md",
     "docs/embedding.md",
     "cpp/examples/README.md",
     "examples/browser/README.md",
