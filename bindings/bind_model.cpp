@@ -263,6 +263,7 @@ void bind_model(py::module_& m) {
             return self.run_memory(given, training, remat);
           },
           py::arg("inputs"), py::arg("training") = false, py::arg("remat") = false)
+      .def("layers_across_time", &Model::layers_across_time)
       .def("valid_steps", &valid_steps, py::arg("inputs"), py::arg("lengths") = py::none())
       .def("predict", &predict, py::arg("inputs"), py::arg("lengths") = py::none())
       .def("forward", &forward, py::arg("inputs"), py::arg("lengths") = py::none(), py::arg("seed") = 0, py::arg("step") = 0)

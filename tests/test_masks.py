@@ -440,3 +440,28 @@ def test_masked_steps_before_the_first_one_send_their_gradient_to_the_initial_st
 
     for k in range(4):
         np.testing.assert_allclose(found[:, k], (value(k, 0.01) - value(k, -0.01)) / 0.02, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_resets_bring_zeros_or_learned_states_whatever_states_are_given(learned):
+    rng = np.random.default_rng(3)
+    inputs = rekur.Input((None, 2)), rekur.Input((3,))
+    layer = rekur.layers.GRU(3, return_sequences=True, learn_initial_state=learned)
+    if learned:
+        model = rekur.Model(inputs[0], layer(inputs[0]))
+        model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    else:
+        model = rekur.Model(inputs, layer(inputs[0], initial_state=inputs[1]))
+    x, state = rng.normal(size=(2, 9, 2)).astype("f"), rng.normal(size=(2, 3)).astype("f")
+    resets = np.zeros((2, 9), bool)
+    resets[0, 4] = resets[1, 0] = True
+
+    def run(x, state, resets=None):
+        return model.predict(x if learned else [x, state], resets=resets if learned else {"input": resets})
+
+    model_inputs = [name for name, *_ in model._engine().inputs]
+    assert model_inputs[0] == "input" or learned
+    found = run(x, state, resets)
+    np.testing.assert_array_equal(found[0, :4], run(x[:1, :4], state[:1])[0])
+    np.testing.assert_array_equal(found[0, 4:], run(x[:1, 4:], 0 * state[:1])[0])
+    np.testing.assert_array_equal(found[1], run(x[1:], 0 * state[1:])[0])

@@ -85,6 +85,8 @@ class Model:
     def output_shapes(self, inputs: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]: ...
     def run_memory(self, inputs: Sequence[tuple[int, ...]], training: bool = False, remat: bool = False) -> int:
         """Bytes of a run on inputs of these shapes."""
+    def layers_across_time(self) -> list[str]:
+        """Layers whose output at a step depends on other steps in a way that no state carries on."""
     def valid_steps(self, inputs: Sequence[_Array], lengths: _Steps = None) -> list[NDArray[np.bool_] | None]:
         """By output which steps are there; None: all, or no time axis."""
     def predict(self, inputs: Sequence[_Array], lengths: _Steps = None) -> list[_Floats]: ...

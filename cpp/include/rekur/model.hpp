@@ -54,7 +54,8 @@ struct Tensor {
 // What a run is given. inputs, lengths and masks follow Model::inputs(); lengths[i] belongs to the time axis of input i and may be
 // empty (all rows full). masks[i]: B·T flags, 0 for a step that is none, wherever it stands; empty: all are. A recurrent layer
 // gives zeros past a length; where a mask leaves a step out it repeats its last output, as Keras does. resets[i]: B·T flags, not 0
-// where another sequence begins within a row: the states of recurrent layers begin anew there; empty: nowhere.
+// where another sequence begins within a row: the states of recurrent layers begin anew there, with zeros or learned ones;
+// empty: nowhere.
 struct Batch {
   std::vector<ConstView> inputs;
   std::vector<std::span<const std::int32_t>> lengths;
@@ -153,6 +154,9 @@ class REKUR_API Model {
   // without Trainer::set_remat. What threads keep for themselves comes on top: some hundred KB. Throws Error if the shapes do not
   // fit.
   std::uint64_t run_memory(const std::vector<Shape>& inputs, bool training = false, bool remat = false) const;
+
+  // Layers whose output at a step depends on other steps in a way that no state carries on: a sequence cannot be cut there.
+  std::vector<std::string> layers_across_time() const;
 
   // By output: B·T flags of its steps, 0 where one is past a length or left out by a mask; empty where all are there, and for
   // outputs without a time axis.

@@ -135,6 +135,21 @@ std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool t
   return made;
 }
 
+std::vector<std::string> Graph::layers_across_time() const {
+  std::vector<std::string> found;
+  for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
+    const Node& node = topology_.nodes[i];
+    if (node.source || !node.used) continue;
+    const bool timed = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                   [&](int tensor) { return topology_.tensors[static_cast<std::size_t>(tensor)].has_time(); });
+    const bool changes = std::any_of(topology_.axes.all.begin(), topology_.axes.all.end(), [&](const TimeAxis& axis) {
+      return axis.node == static_cast<int>(i) && axis.kind == TimeAxis::Kind::changed;
+    });
+    if (changes || (timed && node.layer->crosses_resets())) found.push_back(topology_.owners[static_cast<std::size_t>(node.owner)]);
+  }
+  return found;
+}
+
 Index Graph::arena_size(const std::vector<Shape>& shapes, bool training, bool remat) const {
   check_shapes(shapes);
   return make_plan(topology_, shapes, training, remat)->arena_size;

@@ -138,6 +138,7 @@ class Graph {
 #endif
 
   std::vector<Shape> output_shapes(const std::vector<Shape>& inputs) const;
+  std::vector<std::string> layers_across_time() const;  // Layer::crosses_resets
   // Floats that a run takes beside its inputs, its outputs and what threads keep.
   Index arena_size(const std::vector<Shape>& inputs, bool training, bool remat) const;
 

@@ -69,6 +69,8 @@ void Model::copy_weights(std::span<float> flat) const {
 
 std::size_t Model::weight_count() const noexcept { return graph_ ? static_cast<std::size_t>(graph_->parameter_count()) : 0; }
 
+std::vector<std::string> Model::layers_across_time() const { return graph().layers_across_time(); }
+
 std::uint64_t Model::run_memory(const std::vector<Shape>& inputs, bool training, bool remat) const {
   return static_cast<std::uint64_t>(graph().arena_size(inputs, training, training && remat)) * sizeof(float);
 }

@@ -150,7 +150,7 @@ void RecurrentLayer::describe(const Context& run, const Layout& at, const recurr
     if (first + s < run.inputs.size())
       f.initial[s] = run.input(first + s);
     else if (weights_.learned(s))
-      f.initial[s] = run.tape + at.initial[d][s];
+      f.initial[s] = f.anew[s] = run.tape + at.initial[d][s];
   }
   if (own_sequences(run.training)) {
     f.y = {run.tape + at.sequence[d], T * P, P};

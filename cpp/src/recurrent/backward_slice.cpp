@@ -220,13 +220,12 @@ void BackwardSlice::product(Index t, int phase, int member) {
   }
   if (phase > 0) return;
   // Rows whose first step this was.
-  for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j)
-    finish(j, b_.d_initial, member);
+  for (Index j = f_.reverse ? slice_.active(t + 1) : 0; j < (!f_.reverse && t > 0 ? 0 : active); ++j) finish(j, t, member);
   // Those whose states began anew here: what came before them gets nothing of it.
   for (Index j = 0; f_.resets && j < active; ++j) {
     const Index b = row(j), length = slice_.length[static_cast<std::size_t>(j)];
     if (f_.starts(t, length) || !f_.begins(b, t, length)) continue;
-    finish(j, b_.d_anew ? b_.d_anew : b_.d_initial, member);
+    finish(j, t, member);
     for (int k = 0; k < r_.cell.states; ++k) {
       const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
       std::fill(d_state_[k] + j * stride(k) + begin, d_state_[k] + j * stride(k) + last, 0.0f);
@@ -256,7 +255,7 @@ void BackwardSlice::point(Index j, Index t, Index own) {
   for (int k = 0; k < r_.cell.states; ++k) {
     if (!first)
       previous_[k][i] = k == 0 ? y_.row(b, f_.output_place(b, previous)) : record(b, previous) + r_.state_slot(k) * Hp_;
-    else if (const float* const beginning = f_.beginning(k, t, last + 1))
+    else if (const float* const beginning = f_.beginning(k, b, t, last + 1))
       previous_[k][i] = beginning + b * r_.width(k);
     else
       previous_[k][i] = zeros_;
@@ -271,7 +270,9 @@ void BackwardSlice::point(Index j, Index t, Index own) {
   c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
 }
 
-void BackwardSlice::finish(Index j, float* const* d_beginning, int member) {
+void BackwardSlice::finish(Index j, Index t, int member) {
+  const bool anew = f_.begins_anew(row(j), t, slice_.length[static_cast<std::size_t>(j)]);
+  float* const* const d_beginning = anew ? b_.d_anew : b_.d_initial;
   for (int k = 0; k < r_.cell.states; ++k) {
     const Index width = r_.width(k);
     const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];

@@ -54,8 +54,8 @@ class BackwardSlice {
   // Where row j's operands of step t stand.
   void point(Index j, Index t, Index own);
 
-  // Row j's first step is done, of the run or after a reset: what arrives at the states that it began with.
-  void finish(Index j, float* const* d_beginning, int member);
+  // Row j's step t is done, its first one or one after a reset: what arrives at the states that it began with.
+  void finish(Index j, Index t, int member);
 
   const Backward& b_;
   const Forward& f_;

@@ -81,9 +81,12 @@ class ForwardSlice {
  private:
   void start(int k, float* state) {
     const Index width = r_.width(k);
-    const float* const initial = f_.initial[k];
     std::memset(state, 0, static_cast<std::size_t>(M_ * stride(k)) * sizeof(float));
-    for (Index j = 0; initial && j < M_; ++j) std::copy_n(initial + row(j) * width, width, state + j * stride(k));
+    for (Index j = 0; (f_.initial[k] || f_.anew[k]) && j < M_; ++j) {
+      const Index length = slice_.length[static_cast<std::size_t>(j)];
+      if (const float* const from = f_.beginning(k, row(j), f_.reverse ? length - 1 : 0, length))
+        std::copy_n(from + row(j) * width, width, state + j * stride(k));
+    }
   }
 
   struct Chunk {
@@ -290,7 +293,7 @@ class ForwardSlice {
         const Index end = std::min(last, width);
         float* const state = after[k] + j * stride(k);
         if (begin >= end) continue;
-        if (const float* const anew = f_.beginning(k, next, length))
+        if (const float* const anew = f_.beginning(k, b, next, length))
           std::copy_n(anew + b * width + begin, end - begin, state + begin);
         else
           std::fill(state + begin, state + end, 0.0f);

@@ -81,7 +81,7 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
     const bool first = f_.begins(b, t, length);
     const Index previous = f_.reverse ? t + 1 : t - 1;
     for (int k = 0; k < r_.cell.states; ++k) {
-      const float* const beginning = first ? f_.beginning(k, t, length) : nullptr;
+      const float* const beginning = first ? f_.beginning(k, b, t, length) : nullptr;
       if (!multiplied_[k] || (first && beginning == nullptr)) continue;
       // The sweep leaves the states in the tape as they are.
       l.previous[k][l.state_pairs[k]] = first    ? beginning + b * r_.width(k)

@@ -81,17 +81,8 @@ std::span<Backward> cut(std::span<const Backward> runs, const PartSums& sums, Sc
         if (f.final[k]) f.final[k] += offset;
         if (b.d_final[k]) b.d_final[k] += offset;
         if (b.d_initial[k]) b.d_initial[k] += offset;
-      }
-      if (f.anew) {
-        const float** const anew = scratch.take<const float*>(kMostStates).data();
-        float** const d_anew = scratch.take<float*>(kMostStates).data();
-        for (int k = 0; k < r.cell.states; ++k) {
-          const Index offset = first * r.width(k);
-          anew[k] = f.anew[k] ? f.anew[k] + offset : nullptr;
-          d_anew[k] = b.d_anew[k] ? b.d_anew[k] + offset : nullptr;
-        }
-        f.anew = anew;
-        b.d_anew = d_anew;
+        if (f.anew[k]) f.anew[k] += offset;
+        if (b.d_anew[k]) b.d_anew[k] += offset;
       }
       if (b.source) b.source = &all[static_cast<std::size_t>(part) * R + static_cast<std::size_t>(whole.source - runs.data())];
       if (const Index inputs = r.program->step_inputs(); inputs > 0) {

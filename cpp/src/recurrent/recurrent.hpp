@@ -97,11 +97,10 @@ struct Forward {
   Index row_steps = 0;                     // how far apart rows stand in list and resets, where this is a window of a run; 0: T
   bool reverse = false;                    // from each row's last valid step to its first; y keeps the input's order
   const float* initial[kMostStates] = {};  // h, c: [B, its width]; null: zeros
-  // [states]: the states that resets bring, where this is a window of a run and `initial` those before it; null: `initial`.
-  const float* const* anew = nullptr;
-  Strided<float> y;                // (B, T, P); null: not wanted
-  float* final[kMostStates] = {};  // h, c after the last step taken, likewise. Length 0: the initial state
-  float* tape = nullptr;           // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
+  const float* anew[kMostStates] = {};     // the states that resets bring, likewise
+  Strided<float> y;                        // (B, T, P); null: not wanted
+  float* final[kMostStates] = {};          // h, c after the last step taken, likewise. Length 0: the initial state
+  float* tape = nullptr;                   // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
   // Where this run has only some of the rows of a batch (parts.hpp): of the tape's batch, and the outputs that the tape keeps.
   Index tape_rows = 0;
   Strided<float> kept;
@@ -116,11 +115,12 @@ struct Forward {
   Index output_place(Index b, Index t) const { return y ? place(b, t) : t; }
   // Whether row b's valid step t of `length` is its first of this run; and whether its states begin there, or begin anew.
   bool starts(Index t, Index length) const { return t == (reverse ? length - 1 : 0); }
-  bool begins(Index b, Index t, Index length) const {
-    return starts(t, length) || (resets && resets[flag(b, reverse ? t + 1 : t)]);
+  bool begins_anew(Index b, Index t, Index length) const {
+    return resets && (reverse ? t + 1 < length && resets[flag(b, t + 1)] : resets[flag(b, t)] != 0);
   }
-  // The states that come from nowhere: of all rows, before a step at which they begin. Null: zeros.
-  const float* beginning(int k, Index t, Index length) const { return anew && !starts(t, length) ? anew[k] : initial[k]; }
+  bool begins(Index b, Index t, Index length) const { return starts(t, length) || begins_anew(b, t, length); }
+  // Where state k of all rows stands as it is before such a step of row b; null: zeros.
+  const float* beginning(int k, Index b, Index t, Index length) const { return begins_anew(b, t, length) ? anew[k] : initial[k]; }
 };
 
 // The backward pass of a training run: `forward` is that run's description, unchanged, its tape and (where given) y still holding
@@ -134,7 +134,7 @@ struct Backward {
   // Of a program, by input a step: where its gradient is written (not added), zeros past a row's length; null: not wanted.
   const Strided<float>* d_step = nullptr;
   float* d_initial[kMostStates] = {};  // [B, its width]
-  float* const* d_anew = nullptr;      // as Forward::anew
+  float* d_anew[kMostStates] = {};     // of Forward::anew
   Weights<float> d_weights;
   bool fresh = false;  // d_weights hold nothing yet: they are written, not added to
   // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes

@@ -21,8 +21,6 @@ Strided<T> from_step(const Strided<T>& sequence, Index t) {
 
 // What the description of a window points to.
 struct Room {
-  const float* anew[kMostStates];
-  float* d_anew[kMostStates];
   Strided<const float> step[kMostStepInputs];
   Strided<float> d_step[kMostStepInputs];
 };
@@ -35,8 +33,6 @@ class Cut {
   Index count() const { return (f_.T + f_.window - 1) / f_.window; }
   Index steps(Index i) const { return std::min(f_.window, f_.T - i * f_.window); }
   Index low(Index i) const { return f_.reverse ? f_.T - i * f_.window - steps(i) : i * f_.window; }
-  // Where the states before window i's first step begin: the valid step that a reset there stands at.
-  Index border(Index i) const { return f_.reverse ? low(i) + steps(i) : low(i); }
 
   float* between(Index i, int k) const { return f_.tape + tape_.between(i, k); }
   float* gradient(Index i, int k) const { return f_.tape + tape_.gradient(i % 2, k); }
@@ -48,11 +44,9 @@ class Cut {
     f.row_steps = f_.row_steps > 0 ? f_.row_steps : f_.T;
     f.window = 0;
     for (int k = 0; k < r_.cell.states; ++k) {
-      w.anew[k] = f_.initial[k];
       if (i > 0) f.initial[k] = between(i - 1, k);
       if (i + 1 < count()) f.final[k] = between(i, k);
     }
-    f.anew = w.anew;
     if (!f.list) {
       f.x = from_step(f.x, from);
       f.y = from_step(f.y, from);
@@ -69,11 +63,11 @@ class Cut {
     }
   }
 
-  // row(b) for the rows whose states begin anew where window i begins: what a window left of them is not what the next one reads.
+  // row(b) for the rows whose states begin anew where window i of a reversed run begins: the flag stands in the window before.
   template <class Row>
   void anew_at(Index i, const Row& row) const {
-    for (Index b = 0; f_.resets && b < f_.B; ++b)
-      if (border(i) < length_of(f_, b) && f_.resets[f_.flag(b, border(i))]) row(b);
+    for (Index b = 0; f_.reverse && f_.resets && b < f_.B; ++b)
+      if (const Index border = low(i) + steps(i); border < length_of(f_, b) && f_.resets[f_.flag(b, border)]) row(b);
   }
 
   int step_inputs() const {
@@ -133,8 +127,8 @@ void forward_in_windows(std::span<const Forward> runs) {
       cuts[n].anew_at(i + 1, [&](Index b) {
         for (int k = 0; k < r.cell.states; ++k) {
           float* const state = cuts[n].between(i, k) + b * r.width(k);
-          if (runs[n].initial[k])
-            std::copy_n(runs[n].initial[k] + b * r.width(k), r.width(k), state);
+          if (runs[n].anew[k])
+            std::copy_n(runs[n].anew[k] + b * r.width(k), r.width(k), state);
           else
             std::fill_n(state, r.width(k), 0.0f);
         }
@@ -171,13 +165,11 @@ void backward_in_windows(std::span<const Backward> runs) {
       f.source = n + 1 < runs.size() && runs[n + 1].source == &whole ? &again[upwards - 1] : nullptr;
       for (int k = 0; k < r.cell.states; ++k) {
         f.final[k] = nullptr;
-        w.d_anew[k] = whole.d_initial[k];
         if (i + 1 < count) b.d_final[k] = cuts[n].gradient(i + 1, k);
         if (i == 0) continue;
         b.d_initial[k] = cuts[n].gradient(i, k);
         std::fill_n(b.d_initial[k], whole.forward.B * r.width(k), 0.0f);
       }
-      b.d_anew = w.d_anew;
       b.fresh = whole.fresh && i + 1 == count;
       if (!b.forward.list) {
         b.dy = from_step(b.dy, from);
@@ -196,7 +188,7 @@ void backward_in_windows(std::span<const Backward> runs) {
       cuts[n].anew_at(i, [&](Index b) {
         for (int k = 0; k < r.cell.states; ++k) {
           float* const gradient = cuts[n].gradient(i, k) + b * r.width(k);
-          if (runs[n].d_initial[k]) isa::kernels().axpy(1.0f, gradient, runs[n].d_initial[k] + b * r.width(k), r.width(k));
+          if (runs[n].d_anew[k]) isa::kernels().axpy(1.0f, gradient, runs[n].d_anew[k] + b * r.width(k), r.width(k));
           std::fill_n(gradient, r.width(k), 0.0f);
         }
       });

@@ -31,9 +31,11 @@ class Stateful(Layer):
     _wrapper: "Bidirectional | None" = None
     _states: list[Floats] | None = None  # what a stateful layer carries to the next batch; None: zeros
 
+    _cut = False  # whether a model is being described whose sequences come in windows (training/truncated.py)
+
     def _carries(self) -> bool:
-        """Whether it is a stateful layer, by itself or in its parts."""
-        return bool(getattr(self, "stateful", False))
+        """Whether its states go on with the next batch: of a stateful layer, by itself or in its parts."""
+        return self._cut or bool(getattr(self, "stateful", False))
 
     @property
     def states(self) -> list[Floats] | None:
@@ -212,7 +214,7 @@ class Recurrent(Stateful, CellOptions):
         config = {key: value for key, value in self.config().items() if key not in ("go_backwards", "stateful")}
         if self.go_backwards:
             config["reverse"] = True
-        if self.stateful:
+        if self._carries():
             config["return_state"] = True
         return config
 

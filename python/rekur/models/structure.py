@@ -19,11 +19,13 @@ from rekur.layers.recurrence import Stateful
 from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
 from rekur.models.graph import Flat, Member, flatten
 from rekur.training.carried import Carried
+from rekur.training.compiled import Bound
 from rekur.training.data import Port
 from rekur.training.trainable import Trainable, unflatten
 
 if TYPE_CHECKING:
     from rekur.layers.variables import Variable
+    from rekur.training.truncated import Truncated
 
 
 class Layers(FixedList):
@@ -135,7 +137,9 @@ class Structure(Trainable):
         return self._taken_apart
 
     def _make_spec(self) -> Spec:
-        flat = self._flat()
+        return self._spec_of(self._flat())
+
+    def _spec_of(self, flat: Flat) -> Spec:
         inputs = [self._names[tensor.layer] for tensor in self._inputs]
         carried: list[Spec] = []
         for states in flat.states:
@@ -222,6 +226,12 @@ class Structure(Trainable):
             return None
         sizes = {tensor.layer.batch_size for tensor in self._inputs} - {None}
         return Carried(states, len(self._inputs), len(self._outputs), max(sizes, default=None))
+
+    def _truncated(self, bound: Bound, steps: int) -> "Truncated":
+        from rekur.training.truncated import Truncated  # which is made of models
+
+        assert self._compiled is not None
+        return Truncated(self, self._compiled, bound, steps)
 
     def reset_states(self) -> None:
         """Let the stateful layers begin anew, from zeros, with the next batch."""

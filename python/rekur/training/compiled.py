@@ -16,6 +16,7 @@ from rekur._spec import dumps
 from rekur._validate import Floats, boolean, did_you_mean, integer, real
 from rekur.training.carried import Carried
 from rekur.training.data import Port, Rows
+from rekur.training.memory import Limit
 
 Config = dict[str, Any]
 Results = tuple[float, list[float], list[Floats] | None, list[int]]
@@ -153,6 +154,7 @@ class Bound:
         self.seed = seed
         self.remat = compiled.remat
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
+        self.limit: Limit | None = None
         ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
         given = [metric for metrics in self.metrics for metric in metrics]
@@ -213,6 +215,8 @@ class Bound:
 
     def step(self, batch: Rows) -> Results:
         """A training step of the engine."""
+        if self.limit is not None:
+            self.limit.check(batch.inputs if self.carried is None else self.carried.inputs(batch.inputs))
         return self._run(self.trainer.step, batch)
 
     def evaluate(self, batch: Rows) -> Results:

@@ -54,6 +54,7 @@ class Rows:
     targets: list[Array | None]  # per output
     weights: list[Floats | None]  # per output
     valid: list[NDArray[np.bool_] | None]  # per output: which steps (B, T) are there; None: all
+    window: int | None = None  # these are one window of their sequences, the how many-th
 
     def __len__(self) -> int:
         return len(self.inputs[0])

@@ -1,10 +1,9 @@
 """compile, fit, evaluate, predict: what a model can do with arrays."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from rekur._settings import Guarded, Setting
 from rekur._validate import Array, Floats, as_float32, boolean, did_you_mean, integer, optional_integer, real, show
 from rekur.callbacks import Callback, CallbackList, History
 from rekur.optimizers import Optimizer
-from rekur.training import data
+from rekur.training import data, memory
 from rekur.training.batch import Batch
 from rekur.training.carried import Carried
 from rekur.training.compiled import Bound, Compiled, Totals
@@ -24,6 +23,9 @@ from rekur.training.feed import Feed, check_queue
 from rekur.training.progress import Progress, check_verbose
 from rekur.training.sources import ByRows, Source, Table, check_shuffle, is_source, make_source, split_rows, stored_in
 from rekur.training.steps import Marks, make_marks
+
+if TYPE_CHECKING:
+    from rekur.training.truncated import Truncated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,20 +172,7 @@ class Trainable(Guarded):
         ValueError
             If ``steps`` is missing.
         """
-        rows = integer(batch_size, "batch_size", 1)
-        given = None if steps is None else integer(steps, "steps", 1)
-        engine = self._engine()
-        shapes: list[tuple[int, ...]] = []
-        for name, shape, _ in engine.inputs:
-            if given is None and None in shape[1:]:
-                raise ValueError(f"memory: Input '{name}' has an open number of time steps: give steps=")
-            shapes.append((rows, *(given or 0 if size is None else size for size in shape[1:])))
-        return {
-            "weights": 4 * sum(math.prod(shape) for _, shape, _ in engine.parameters),
-            "predict": engine.run_memory(shapes),
-            "train": engine.run_memory(shapes, True),
-            "train_remat": engine.run_memory(shapes, True, True),
-        }
+        return memory.of_runs(self._engine(), batch_size, steps)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -283,9 +272,11 @@ class Trainable(Guarded):
         """The batches of fit and evaluate; the first is looked at before the first step."""
 
         def prepare(batch: Batch) -> Rows:
-            rows = self._rows(bound, **vars(batch), class_weight=class_weight)
+            given = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+            rows = self._rows(bound, **given, class_weight=class_weight)
             self._check_batches(len(rows), len(rows))
-            return rows
+            window = getattr(batch, "number", None)
+            return rows if window is None else dataclasses.replace(rows, window=window)
 
         if isinstance(source, ByRows) and isinstance(source.rows, Rows):
             return Feed(source, _as_it_is, bound.seed, steps)
@@ -300,8 +291,13 @@ class Trainable(Guarded):
         batch_size: int,
         shuffle: bool | str,
         class_weight: Mapping[int, float] | None = None,
+        window: int | None = None,
     ) -> Source:
         """The source that arrays are: made ready as a whole, or read a batch at a time where one is stored."""
+        if stored_in(given) and window is not None:
+            from rekur.training.truncated import StoredWindows
+
+            return StoredWindows(given, self._ports(), batch_size, window, bool(shuffle))
         if stored_in(given):
             table = Table(given)
             self._check_batches(len(table), batch_size)
@@ -351,6 +347,8 @@ class Trainable(Guarded):
         workers: int | None = None,
         max_queue_size: int | None = None,
         use_multiprocessing: bool = False,
+        tbptt: int | None = None,
+        memory_limit: int | str | None = None,
         **options: NoReturn,
     ) -> History:
         """Train on arrays, or on batches from anywhere (docs/training.md).
@@ -407,6 +405,14 @@ class Trainable(Guarded):
             the same for any number.
         use_multiprocessing : bool
             False: threads read.
+        tbptt : int, optional
+            Truncated back-propagation through time: each batch of sequences is taken in windows of so many steps, a
+            training step a window. The states of recurrent layers go on from one window to the next, as in one long
+            forward pass; gradients end at a window's border. Outputs, targets among them, need a time axis. Stored
+            arrays are read a window at a time, so sequences may be longer than memory. Validation goes the same way.
+        memory_limit : int or str, optional
+            Bytes, or a text such as ``"256MB"``, that weights, gradients, the optimiser and a step may take beside the
+            data. Where a batch would take more, what recurrent layers keep is made again (``compile(remat=True)``).
 
         Returns
         -------
@@ -418,6 +424,8 @@ class Trainable(Guarded):
             Before the first step, for anything that does not fit; of a source that is read as it goes, at its batch.
         RuntimeError
             If the model is not compiled.
+        MemoryError
+            Where ``memory_limit`` leaves no way to take a step, saying which batch would fit.
 
         Notes
         -----
@@ -437,6 +445,7 @@ class Trainable(Guarded):
         share = real(validation_split, "validation_split", 0, 1)
         queue = check_queue(workers, max_queue_size, use_multiprocessing)
         size = _batch_size(batch_size)
+        window, limit = optional_integer(tbptt, "tbptt"), memory.parse(memory_limit)
         validation: Source | None = None
         if is_source(x):
             if share:
@@ -450,12 +459,12 @@ class Trainable(Guarded):
             if order == "buffer":
                 raise ValueError("shuffle='buffer' is for streams of batches; rows of arrays: shuffle=True")
             bound = self._trainer(Table(given).take(slice(0, 1)).x if stored_in(given) else x)
-            source = self._arrays(bound, given, size, order, class_weight)
+            source = self._arrays(bound, given, size, order, class_weight, window)
             if share and validation_data is None:
                 source, validation = self._split(source, share, size, order, validation_batch_size)
         feed = self._feed(source, bound, class_weight, steps, queue)
         if validation_data is not None:
-            validation = self._validation(bound, validation_data, size, validation_batch_size)
+            validation = self._validation(bound, validation_data, size, validation_batch_size, window)
         watched: Feed | None = None
         if validation is not None:
             watched = self._feed(validation, bound, None, optional_integer(validation_steps, "validation_steps"), queue)
@@ -463,7 +472,12 @@ class Trainable(Guarded):
         names = bound.names()
         if watched is not None:
             names += [f"val_{name}" for name in names]
-        params = {"epochs": epochs, "steps": feed.steps, "verbose": shown, "metrics": names}
+        cut = None if window is None else self._truncated(bound, window)
+        active, total = (bound, feed.steps) if cut is None else (cut.bound, cut.count(feed))
+        if limit is not None:
+            engine = self._engine() if cut is None else cut.engine
+            active.limit = memory.Limit(limit, engine, active.trainer, bound.remat)
+        params = {"epochs": epochs, "steps": total, "verbose": shown, "metrics": names}
         hooks = CallbackList(callbacks, add_history=True, model=self, **params)  # type: ignore[arg-type]
         history = hooks.history
         assert history is not None
@@ -475,6 +489,8 @@ class Trainable(Guarded):
         resumed: Resumed | None = self._resumed  # what a callback restored
         if resumed is not None:
             initial_epoch = resumed.epoch
+        if cut is not None:
+            cut.take_over(0 if resumed is None else resumed.batches)
         drawn = 0 if hooks.draws_progress() else shown
         logs: dict[str, float] = {}
         if resumed is not None:
@@ -484,16 +500,20 @@ class Trainable(Guarded):
                 if not feed.has_more():
                     break
                 hooks.call("on_epoch_begin", epoch, {})
-                progress = Progress(drawn, f"Epoch {epoch + 1}/{epochs}", feed.steps)
+                progress = Progress(drawn, f"Epoch {epoch + 1}/{epochs}", total)
                 try:
                     number, bound.epochs = bound.epochs, bound.epochs + 1
                     done = 0 if resumed is None else resumed.batches
                     with closing(feed.epoch(number, done)) as batches:
-                        logs = self._train_epoch(bound, batches, hooks, progress, resumed)
+                        taken = batches if cut is None else cut.windows(batches)
+                        logs = self._train_epoch(active, taken, hooks, progress, resumed)
+                    if cut is not None:
+                        cut.hand_over()
                     resumed = None
                     if watched is not None and validates(epoch) and watched.has_more():
                         with closing(watched.epoch(number)) as batches:
-                            results = self._evaluate(bound, batches, hooks=hooks)
+                            whole = batches if cut is None else cut.windows(batches)
+                            results = self._evaluate(active, whole, hooks=hooks)
                         logs.update({f"val_{name}": value for name, value in results.items()})
                     progress.close(logs)
                 finally:
@@ -505,14 +525,24 @@ class Trainable(Guarded):
             feed.close()
             if watched is not None:
                 watched.close()
+            if active.limit is not None:
+                active.limit.release()
+                active.limit = None
+            if cut is not None:
+                cut.close()
         hooks.call("on_train_end", logs)
         return history
+
+    def _truncated(self, bound: Bound, steps: int) -> "Truncated":
+        """The model with its sequences in windows."""
+        raise NotImplementedError
 
     def _split(
         self, source: Source, share: float, size: int, order: bool | str, validation_size: int | None
     ) -> tuple[Source, Source]:
         """The rows to train on and those to validate with."""
-        assert isinstance(source, ByRows)
+        if not isinstance(source, ByRows):
+            raise ValueError("validation_split with tbptt is for arrays in memory: give validation_data")
         rows = source.rows
         if isinstance(rows, Rows):
             parts: tuple[Any, Any] = data.split(rows, share)
@@ -528,7 +558,9 @@ class Trainable(Guarded):
             ByRows(parts[1], sizes[1], False, in_memory, "validation x"),
         )
 
-    def _validation(self, bound: Bound, given: Any, size: int, validation_size: int | None) -> Source:
+    def _validation(
+        self, bound: Bound, given: Any, size: int, validation_size: int | None, window: int | None
+    ) -> Source:
         """The source that ``validation_data`` is."""
         own = None if validation_size is None else integer(validation_size, "validation_batch_size")
         if is_source(given):
@@ -536,7 +568,7 @@ class Trainable(Guarded):
         batch = Batch(**data.validation(given))
         if is_source(batch.x):
             return make_source(batch.x, _beside(batch), own, False, "validation_data: ")
-        return self._arrays(bound, batch, size if own is None else own, False)
+        return self._arrays(bound, batch, size if own is None else own, False, window=window)
 
     def _train_epoch(
         self, bound: Bound, batches: Iterable[Rows], hooks: CallbackList, progress: Progress, resumed: Resumed | None

@@ -1,0 +1,130 @@
+"""fit(tbptt=k): windows of sequences, whose states go on; and fit(memory_limit=…)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur import layers, optimizers
+
+B, T, K = 5, 23, 7
+
+
+def make(seed: int = 1, **options: Any) -> rekur.Model:
+    rekur.set_random_seed(seed)
+    x = layers.Input((None, 3))
+    z = layers.LSTM(4, return_sequences=True)(x)
+    z = layers.RNN(rekur.cells.min_gru, 3, return_sequences=True)(layers.Dropout(0.0)(z))
+    model = rekur.Model(x, layers.Dense(2)(z))
+    model.compile(options.pop("optimizer", "adam"), "mse", **options)
+    return model
+
+
+def data(rng: np.random.Generator) -> tuple[Any, Any]:
+    return rng.normal(size=(B, T, 3)).astype("f"), rng.normal(size=(B, T, 2)).astype("f")
+
+
+def test_states_go_on_as_in_one_long_forward_pass(rng: np.random.Generator) -> None:
+    model, (x, y) = make(optimizer=optimizers.SGD(0.0)), data(rng)
+    lengths = np.array([T, 3, 0, 14, 15], np.int32)
+    for given in ({}, {"lengths": lengths}, {"mask": rng.random((B, T)) < 0.7}, {"resets": rng.random((B, T)) < 0.1}):
+        whole = model.evaluate(x, y, **given)
+        history = model.fit(x, y, tbptt=K, verbose=0, validation_data={"x": x, "y": y, **given}, batch_size=2, **given)
+        assert history.history["val_loss"][0] == pytest.approx(whole, rel=1e-6)
+        assert history.history["loss"][0] == pytest.approx(whole, rel=1e-6)
+    np.testing.assert_array_equal(model.predict(x), make().predict(x))  # nothing is carried afterwards
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_steps_are_those_of_stateful_layers_told_by_hand(
+    stored: bool, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    (x, y), model, weights = data(rng), make(), []
+    if stored:
+        given = []
+        for k, array in enumerate([x, y]):
+            on_disk = np.memmap(tmp_path / f"{k}", np.float32, "w+", shape=array.shape)
+            on_disk[:] = array
+            given.append(on_disk)
+        model.fit(given[0], given[1], tbptt=K, epochs=2, batch_size=3, shuffle=False, verbose=0)
+    else:
+        model.fit(x, y, tbptt=K, epochs=2, batch_size=3, shuffle=False, verbose=0)
+    rekur.set_random_seed(1)
+    inputs = layers.Input((None, 3))
+    z = layers.LSTM(4, return_sequences=True, stateful=True)(inputs)
+    z = layers.RNN(rekur.cells.min_gru, 3, return_sequences=True, stateful=True)(layers.Dropout(0.0)(z))
+    other = rekur.Model(inputs, layers.Dense(2)(z))
+    other.compile("adam", "mse")
+    for _ in range(2):
+        for rows in (slice(0, 3), slice(3, 5)):
+            other.reset_states()
+            for begin in range(0, T, K):
+                steps = slice(begin, begin + K)
+                other.train_on_batch(x[rows, steps], y[rows, steps])
+    weights = [m.get_weights() for m in (model, other)]
+    for one, another in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, another)
+
+
+def test_the_optimizer_goes_on_and_layers_that_are_not_trained_stay(rng: np.random.Generator) -> None:
+    (x, y), model = data(rng), make()
+    model.layers[2].trainable = False
+    frozen = model.layers[2].get_weights()
+    seen: list[int] = []
+    watch = rekur.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append(model._trainer().trainer.iterations)
+    )
+    model.fit(x, y, tbptt=K, batch_size=5, epochs=2, verbose=0, callbacks=[watch])
+    assert seen == [4, 8]
+    model.fit(x, y, batch_size=5, verbose=0)
+    assert model._trainer().trainer.iterations == 9
+    for one, other in zip(frozen, model.layers[2].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_windows_cannot_do_is_refused_by_name(rng: np.random.Generator) -> None:
+    x, y = data(rng)
+
+    def refused(part: str, *parts: Any, target: Any = y) -> None:
+        model = rekur.Sequential([layers.Input((T, 3)), *parts])
+        model.compile("sgd", "mse")
+        with pytest.raises(ValueError, match=part):
+            model.fit(x, target, tbptt=K, verbose=0)
+
+    refused("'bidirectional' reads its sequence", layers.Bidirectional(layers.LSTM(1, return_sequences=True)))
+    refused("reads its sequence from the end", layers.GRU(2, return_sequences=True, reverse=True))
+    refused("'conv1d' looks across", layers.Conv1D(2, 3, padding="causal"))
+    refused("has no time axis", layers.LSTM(2), target=y[:, 0])
+    refused("'lstm' begins with states of its own", layers.LSTM(2, return_sequences=True, learn_initial_state=True))
+    inputs = layers.Input((T, 3)), layers.Input((2,))
+    model = rekur.Model(inputs, layers.GRU(2, return_sequences=True)(inputs[0], initial_state=inputs[1]))
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="'gru' begins with states of its own"):
+        model.fit([x, y[:, 0]], y, tbptt=K, verbose=0)
+    with pytest.raises(ValueError, match="tbptt"):
+        make().fit(x, y, tbptt=0)
+
+
+def test_a_memory_limit_makes_steps_keep_little_or_says_which_batch_fits(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(8, 3000, 1)).astype("f"), rng.normal(size=(8, 1)).astype("f")
+    weights = []
+    for limit in (None, "2MB"):
+        rekur.set_random_seed(1)
+        model = rekur.Sequential([layers.LSTM(8, input_shape=(None, 1)), layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.fit(x, y, verbose=0, memory_limit=limit)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert model.memory(8, 3000)["train"] > 2 * 2**20
+    with pytest.raises(MemoryError, match=r"batch of 8 rows takes .* batch_size=\d fits"):
+        model.fit(x, y, verbose=0, memory_limit="200KB")
+    with pytest.raises(MemoryError, match="one row takes"):
+        model.fit(x, y, verbose=0, memory_limit=1000)
+    for wrong in ("much", "-3MB", 0, 2.5):
+        with pytest.raises((ValueError, TypeError), match="memory_limit"):
+            model.fit(x, y, verbose=0, memory_limit=wrong)
