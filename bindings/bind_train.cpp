@@ -132,6 +132,8 @@ void bind_train(py::module_& m) {
       .def(
           "set_optimizer", [](PyTrainer& self, const std::string& config) { self.trainer.set_optimizer(config); },
           py::arg("config"), py::call_guard<ReleaseGil>())
+      .def(
+          "finalize", [](PyTrainer& self) { self.trainer.finalize(); }, py::call_guard<ReleaseGil>())
       // Whatever waits for a step lets go of the GIL, which a loss of the caller's own takes within the step.
       .def(
           "set_remat",

@@ -216,3 +216,34 @@ def test_names_stand_where_keras_has_them():
 )
 def test_rates_by_hand(schedule, rates):
     assert {step: schedule(step) for step in rates} == pytest.approx(rates, abs=1e-12)
+
+
+def test_one_cycle_is_that_of_torch():
+    schedule = schedules.OneCycle(0.5, 10, pct_start=0.4)
+    assert schedule(0) == pytest.approx(0.02)
+    assert schedule(3) == pytest.approx(0.5)  # step 0.4 · 10 − 1
+    assert schedule(6) == pytest.approx(2e-6 + (0.5 - 2e-6) / 2)
+    assert schedule(9) == schedule(50) == pytest.approx(2e-6)
+    torch = pytest.importorskip("torch")
+    for strategy, share in (("cos", 0.3), ("linear", 0.45)):
+        ours = schedules.OneCycle(0.5, 23, share, strategy, 10.0, 100.0)
+        theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+        follow = torch.optim.lr_scheduler.OneCycleLR(
+            theirs, 0.5, 23, pct_start=share, anneal_strategy=strategy, div_factor=10.0, final_div_factor=100.0
+        )
+        for step in range(23):
+            assert ours(step) == pytest.approx(follow.get_last_lr()[0], rel=1e-6), step
+            theirs.step()
+            if step < 22:
+                follow.step()
+
+
+def test_warm_up_goes_to_what_comes_after_it(tmp_path):
+    schedule = schedules.WarmUp(schedules.ExponentialDecay(0.8, 10, 0.5), 4, 0.2)
+    assert [schedule(k) for k in (0, 1, 2, 4, 14)] == pytest.approx([0.2, 0.35, 0.5, 0.8, 0.4])
+    assert schedules.deserialize(schedules.serialize(schedule)) == schedule
+    assert [schedules.WarmUp(0.1, 2)(k) for k in range(4)] == pytest.approx([0, 0.05, 0.1, 0.1])
+    model = model_with(optimizers.SGD(schedule))
+    model.train_on_batch(X, Y)
+    model.save(tmp_path / "m.safetensors")
+    assert rekur.load(tmp_path / "m.safetensors").optimizer.learning_rate == pytest.approx(0.35)

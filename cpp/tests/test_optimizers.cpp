@@ -38,7 +38,7 @@ train::Optimizer make(const std::string& text, std::size_t n) {
   return optimizer;
 }
 
-void update(train::Optimizer& optimizer, std::vector<float>& w, const std::vector<float>& g, float scale, unsigned t) {
+void update(train::Optimizer& optimizer, std::vector<float>& w, std::vector<float> g, float scale, unsigned t) {
   optimizer.update({.weights = w.data(), .gradients = g.data(), .slot = 0, .size = static_cast<Index>(w.size()), .rate = 1}, scale,
                    t);
 }
@@ -151,9 +151,79 @@ TEST_CASE("optimizers: Adam and AdamW, bias-corrected from the first step") {
   CHECK(std::abs(w[0] + 1) < 5e-7);
 }
 
+TEST_CASE("optimizers: Nadam, Adamax, Adagrad, Adadelta, FTRL and Lion") {
+  const auto momentum = [](int t) { return 0.9 * (1 - 0.5 * std::pow(0.96, t)); };
+  check(R"({"name": "nadam"})", [&](double& w, double g, double& m, double& v, int t) {
+    double product = 1;
+    for (int k = 1; k <= t; ++k) product *= momentum(k);
+    m = 0.9 * m + 0.1 * g;
+    v = 0.999 * v + 0.001 * g * g;
+    const double ahead = momentum(t + 1) * m / (1 - product * momentum(t + 1)) + (1 - momentum(t)) * g / (1 - product);
+    w -= 0.001 * ahead / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-7);
+  });
+  check(R"({"name": "adamax", "weight_decay": 0.1})", [](double& w, double g, double& m, double& u, int t) {
+    w -= 0.001 * 0.1 * w;
+    m = 0.9 * m + 0.1 * g;
+    u = std::max(0.999 * u, std::abs(g));
+    w -= 0.001 * m / ((1 - std::pow(0.9, t)) * (u + 1e-7));
+  });
+  check(R"({"name": "adagrad", "learning_rate": 0.01})", [](double& w, double g, double& a, double&, int) {
+    a += g * g;
+    w -= 0.01 * g / std::sqrt(0.1 + a + 1e-7);
+  });
+  check(R"({"name": "adadelta", "learning_rate": 1, "epsilon": 1e-5})", [](double& w, double g, double& s, double& e, int) {
+    s = 0.95 * s + 0.05 * g * g;
+    const double d = -std::sqrt(e + 1e-5) / std::sqrt(s + 1e-5) * g;
+    e = 0.95 * e + 0.05 * d * d;
+    w += d;
+  });
+  for (const double power : {0.5, 0.7, 1.0}) {
+    const std::string text = R"({"name": "ftrl", "learning_rate": 0.5, "l1_regularization_strength": 0.1, "learning_rate_power": )";
+    check(text + std::to_string(-power) + "}", [=](double& w, double g, double& n, double& z, int) {
+      const double before = std::pow(0.1 + n, power), after = std::pow(0.1 + n + g * g, power);
+      n += g * g;
+      z += g - (after - before) / 0.5 * w;
+      w = (std::clamp(z, -0.1, 0.1) - z) / (after / 0.5);
+    });
+  }
+  check(R"({"name": "lion"})", [](double& w, double g, double& m, double&, int) {
+    const double way = 0.9 * m + 0.1 * g;
+    w -= 0.001 * (way > 0 ? 1 : -1);
+    m = 0.99 * m + 0.01 * g;
+  });
+}
+
+TEST_CASE("optimizers: LAMB's step is as long as the rate says of the weights' norm") {
+  train::Optimizer optimizer = make(R"({"name": "lamb", "learning_rate": 0.25})", 9001);
+  std::vector<float> w = noise(9001, 1);
+  const std::vector<float> before = w;
+  update(optimizer, w, noise(9001, 2), 1, 1);
+  std::vector<float> moved(w.size());
+  for (std::size_t i = 0; i < w.size(); ++i) moved[i] = w[i] - before[i];
+  CHECK(plain_norm(moved.data(), moved.size()) == doctest::Approx(0.25 * plain_norm(before.data(), before.size())).epsilon(1e-5));
+}
+
+TEST_CASE("optimizers: what gathers by the way may be switched on, but for what begins with the weights") {
+  train::Optimizer optimizer = make(R"({"name": "sgd", "momentum": 0.5})", 3);
+  optimizer.slots()[0].values = {1, 2, 3};
+  const auto set = [&](const char* text) {
+    const json::Value config = json::parse(text);
+    json::Reader reader(config, "optimizer 'sgd'");
+    reader.string("name");
+    optimizer.set_hyperparameters(train::read_hyperparameters(train::OptimizerKind::sgd, reader));
+  };
+  set(R"({"name": "sgd", "momentum": 0.5, "gradient_accumulation_steps": 2})");
+  REQUIRE(optimizer.slots().size() == 2);
+  CHECK(optimizer.slots()[0].values == std::vector<float>{1, 2, 3});
+  CHECK(optimizer.slots()[1].values == std::vector<float>{0, 0, 0});
+  CHECK_THROWS_WITH_AS(set(R"({"name": "sgd", "use_ema": true})"), doctest::Contains("averages"), Error);
+  CHECK(optimizer.slots().size() == 2);
+}
+
 TEST_CASE("optimizers: not a bit depends on the number of threads") {
   for (const char* text :
-       {R"({"name": "sgd", "momentum": 0.9, "weight_decay": 0.1})", R"({"name": "rmsprop"})", R"({"name": "adamw"})"}) {
+       {R"({"name": "sgd", "momentum": 0.9, "weight_decay": 0.1})", R"({"name": "rmsprop"})", R"({"name": "adamw"})",
+        R"({"name": "nadam"})", R"({"name": "lamb"})", R"({"name": "adam", "use_ema": true, "lookahead_sync_period": 3})"}) {
     std::vector<float> first;
     each_thread_count([&] {
       const std::vector<float> w = run(text, 50'021, 0.5f);
@@ -175,7 +245,11 @@ TEST_CASE("optimizers: hyperparameters out of range and unknown keys are refused
   refused(R"({"name": "adam", "beta_2": 0.9999999999})", "'beta_2'");  // 1 as a float: nothing to divide by
   refused(R"({"name": "adam", "epsilon": 0})", "'epsilon' must be a positive number");
   refused(R"({"name": "adam", "momentum": 0.9})", "unknown key 'momentum'");
-  refused(R"({"name": "adam", "weight_decay": 0.1})", "unknown key 'weight_decay'");
+  refused(R"({"name": "adam", "weight_decay": -1})", "'weight_decay'");
+  refused(R"({"name": "lion", "epsilon": 1})", "unknown key 'epsilon'");
+  refused(R"({"name": "sgd", "gradient_accumulation_steps": 1})", "'gradient_accumulation_steps' must be a whole number from 2");
+  refused(R"({"name": "sgd", "ema_momentum": 2})", "'ema_momentum'");
+  refused(R"({"name": "ftrl", "learning_rate_power": 0.5})", "'learning_rate_power' must be a number up to 0");
   refused(R"({"name": "sgd", "momentum": 1.5})", "'momentum'");
   refused(R"({"name": "sgd", "nesterov": 1})", "'nesterov'");
   refused(R"({"name": "rmsprop", "rho": -0.1})", "'rho'");

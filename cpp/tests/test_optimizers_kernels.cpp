@@ -63,7 +63,7 @@ TEST_CASE("rmsprop: with and without momentum") {
         const double momentum = with_momentum ? 0.8 : 0.0;
         for (int step = 0; step < kSteps; ++step) {
           const std::vector<float> g = numbers(n, step);
-          k.rmsprop(w.data(), g.data(), square.data(), with_momentum ? velocity.data() : nullptr, n, 0.01f, 0.9f,
+          k.rmsprop(w.data(), g.data(), square.data(), nullptr, with_momentum ? velocity.data() : nullptr, n, 0.01f, 0.9f,
                     static_cast<float>(momentum), 1e-7f, 2.0f);
           for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
             const double gradient = 2.0 * static_cast<double>(g[i]);
@@ -88,7 +88,7 @@ TEST_CASE("adam and adamw") {
         for (int step = 1; step <= kSteps; ++step) {
           const std::vector<float> g = numbers(n, step);
           const double c1 = 1 - std::pow(0.9, step), c2 = 1 - std::pow(0.999, step);
-          k.adam(w.data(), g.data(), m.data(), v.data(), n, 0.01f, 0.9f, 0.999f, 1e-7f, static_cast<float>(c1),
+          k.adam(w.data(), g.data(), m.data(), v.data(), nullptr, n, 0.01f, 0.9f, 0.999f, 1e-7f, static_cast<float>(c1),
                  static_cast<float>(c2), static_cast<float>(decay), 0.5f);
           for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
             const double gradient = 0.5 * static_cast<double>(g[i]);
@@ -111,10 +111,10 @@ TEST_CASE("an update's bits do not depend on how the range is split") {
       std::vector<float> w = numbers(65, 0.2), m(w.size(), 0.01f), v(w.size(), 0.02f);
       for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
         const Index from = borders[i], n = borders[i + 1] - from;
-        k.adam(w.data() + from, g.data() + from, m.data() + from, v.data() + from, n, 0.01f, 0.9f, 0.999f, 1e-7f, 0.1f, 0.001f,
-               0.1f, 1.0f);
+        k.adam(w.data() + from, g.data() + from, m.data() + from, v.data() + from, nullptr, n, 0.01f, 0.9f, 0.999f, 1e-7f, 0.1f,
+               0.001f, 0.1f, 1.0f);
         k.sgd(w.data() + from, g.data() + from, m.data() + from, n, 0.01f, 0.9f, true, 1.0f);
-        k.rmsprop(w.data() + from, g.data() + from, v.data() + from, m.data() + from, n, 0.01f, 0.9f, 0.5f, 1e-7f, 1.0f);
+        k.rmsprop(w.data() + from, g.data() + from, v.data() + from, nullptr, m.data() + from, n, 0.01f, 0.9f, 0.5f, 1e-7f, 1.0f);
       }
       return w;
     };

@@ -128,6 +128,8 @@ class Trainer:
     ) -> tuple[float, list[float], list[_Floats] | None, list[int]]: ...
     def apply_gradients(self, flat: _Floats) -> None:
         """An update by gradients of the caller's own, flat as the parameters."""
+    def finalize(self) -> None:
+        """The averages of the weights take their place, where the optimiser keeps any."""
     def set_optimizer(self, config: str) -> None:
         """Other hyperparameters for the next step on; the state stays."""
     def set_remat(self, remat: bool) -> None:

@@ -143,6 +143,7 @@ REKUR_API Result<StepResult> try_evaluate(const Trainer& trainer, const Batch& b
 REKUR_API Status try_apply_gradients(Trainer& trainer, std::span<const float> gradients) noexcept;
 REKUR_API Status try_set_learning_rate(Trainer& trainer, double rate) noexcept;
 REKUR_API Status try_set_optimizer(Trainer& trainer, Text config_json) noexcept;
+REKUR_API Status try_finalize(Trainer& trainer) noexcept;
 REKUR_API Result<std::map<std::string, Tensor>> try_state(const Trainer& trainer) noexcept;
 REKUR_API Status try_set_state(Trainer& trainer, const std::map<std::string, Tensor>& slots, std::uint64_t iterations) noexcept;
 #endif

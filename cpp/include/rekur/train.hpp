@@ -87,6 +87,9 @@ class REKUR_API Trainer {
   // changes nothing for what the constructor would refuse.
   void set_optimizer(const std::string& config_json);
 
+  // With "use_ema" the averages of the weights take their place, as Keras does at the end of fit. Without it nothing happens.
+  void finalize();
+
   // What a checkpoint needs to go on as if it had never stopped: slot buffers by name ("optimizer/m", …) and the iteration count.
   std::map<std::string, Tensor> state() const;
   void set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations);

@@ -63,6 +63,10 @@ Status try_set_learning_rate(Trainer& trainer, double rate) noexcept {
   return status_of([&] { trainer.set_learning_rate(rate); });
 }
 
+Status try_finalize(Trainer& trainer) noexcept {
+  return status_of([&] { trainer.finalize(); });
+}
+
 Status try_set_optimizer(Trainer& trainer, Text config_json) noexcept {
   return status_of([&] { trainer.set_optimizer(api::to_string(config_json, "the optimizer's configuration")); });
 }

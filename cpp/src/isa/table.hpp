@@ -68,6 +68,8 @@ constexpr simd::Kernels make_simd_kernels() {
       .sgd = sgd,
       .rmsprop = rmsprop,
       .adam = adam,
+      .optimize = optimize,
+      .mix = mix,
       .product_f64 = product_f64,
       .panel_f64 = kDoublePanel,
 #endif

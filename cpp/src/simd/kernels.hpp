@@ -23,6 +23,22 @@ namespace simd {
 // So a packed matrix has K · round_up(N, width) floats, and panel j starts at j · panel · K.
 // `pack` in simd/pack.hpp (ordinary C++) makes them.
 
+// What a step of an optimiser computes of w, the gradient x = scale · g and the slots a and b; moments are β · before + (1 - β) ·
+// now.
+//
+//   nadam     a = moment of x, b = moment of x²:  w -= lr (p a + q x) / (√(r b) + ε)
+//   adamax    a = moment of x, b = max(|x|, β₂ b):  w -= lr a / (p (b + ε))
+//   adagrad   a += x²:  w -= lr x / √(a + ε)
+//   adadelta  a = moment of x² by β₂, s = -√(b + ε) x / √(a + ε), b = moment of s² by β₂:  w += lr s
+//   ftrl      a' = a + x², b += x + q w - (a'^p - a^p) w / lr:  w = (b clipped to ±β₁ - b) / (a'^p / lr + r)
+//   lion      w -= lr sign(moment of x by β₁ from a), a = moment of x by β₂
+//   lamb      a = moment of x, b = moment of x²:  g = p a / (√(r b) + ε)
+enum class OptimizerRule : std::uint8_t { nadam, adamax, adagrad, adadelta, ftrl, lion, lamb };
+
+struct OptimizerNumbers {
+  float lr = 0, scale = 1, beta_1 = 0, beta_2 = 0, epsilon = 0, p = 0, q = 0, r = 0;
+};
+
 struct Kernels {
   int width;  // floats in a vector
   int panel;  // columns of a full gemm panel, a multiple of width
@@ -116,12 +132,16 @@ struct Kernels {
   void (*sgd)(float* w, const float* g, float* velocity /* null without momentum */, Index n, float lr, float momentum,
               bool nesterov, float grad_scale);
   // RMSprop: a = rho a + (1-rho) g²; step = lr g / sqrt(a + eps); w -= step, or with momentum v = momentum v - step; w += v.
-  void (*rmsprop)(float* w, const float* g, float* square, float* velocity /* may be null */, Index n, float lr, float rho,
+  // With a mean m = rho m + (1-rho) g the step is lr g / sqrt(a - m² + eps). mean and velocity may be null.
+  void (*rmsprop)(float* w, const float* g, float* square, float* mean, float* velocity, Index n, float lr, float rho,
                   float momentum, float eps, float grad_scale);
   // Adam: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g²; w -= lr (sqrt(c2)/c1) m / (sqrt(v) + eps) + lr decay w   (decay > 0: AdamW).
-  // c1 = 1 - b1^t and c2 = 1 - b2^t.
-  void (*adam)(float* w, const float* g, float* m, float* v, Index n, float lr, float b1, float b2, float eps, float c1, float c2,
-               float decay, float grad_scale);
+  // c1 = 1 - b1^t and c2 = 1 - b2^t. AMSGrad: v in the step is the largest so far, if that is not null.
+  void (*adam)(float* w, const float* g, float* m, float* v, float* largest, Index n, float lr, float b1, float b2, float eps,
+               float c1, float c2, float decay, float grad_scale);
+  // The others, each with one or two slots (b may be null); lamb leaves w as it is and puts the direction of its step into g.
+  void (*optimize)(OptimizerRule rule, const OptimizerNumbers& numbers, float* w, float* g, float* a, float* b, Index n);
+  void (*mix)(float keep, float* to, float add, const float* from, Index n);  // to = keep · to + add · from
 
   // --- products in double, with the same bits from every ISA ---
 

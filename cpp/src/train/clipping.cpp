@@ -51,14 +51,17 @@ Clipping read_clipping(json::Reader& optimizer) {
 }
 
 double norm(std::span<const float> x) {
-  const Index size = static_cast<Index>(x.size());
-  std::vector<double> squares(static_cast<std::size_t>((size + kBlock - 1) / kBlock));
-  runtime::parallel_tasks(static_cast<Index>(squares.size()), 2.0 * static_cast<double>(size), [&](Index i) {
-    const Index begin = i * kBlock;
-    squares[static_cast<std::size_t>(i)] = isa::kernels().sum_of_squares(x.data() + begin, std::min(kBlock, size - begin));
-  });
-  double sum = 0;
-  for (const double square : squares) sum += square;
+  constexpr Index kAtOnce = 64;  // blocks, so that nothing has to be allocated
+  const Index size = static_cast<Index>(x.size()), blocks = (size + kBlock - 1) / kBlock;
+  double sum = 0, squares[kAtOnce];
+  for (Index first = 0; first < blocks; first += kAtOnce) {
+    const Index count = std::min(kAtOnce, blocks - first);
+    runtime::parallel_tasks(count, 2.0 * static_cast<double>(count * kBlock), [&](Index i) {
+      const Index begin = (first + i) * kBlock;
+      squares[i] = isa::kernels().sum_of_squares(x.data() + begin, std::min(kBlock, size - begin));
+    });
+    for (Index i = 0; i < count; ++i) sum += squares[i];
+  }
   return std::sqrt(sum);
 }
 

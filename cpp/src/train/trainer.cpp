@@ -268,7 +268,7 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   self.graph->observed(*run, trained, self.observed);
   self.graph->backward(*run, self.gradients, {}, &trained);
   self.regularizers.add_gradients(*self.graph, trained, self.gradients);
-  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, self.observed, self.iterations + 1);
+  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, self.observed, self.iterations + 1, self.seed);
   ++self.iterations;
   return result;
 }
@@ -282,7 +282,7 @@ void Trainer::apply_gradients(std::span<const float> gradients) {
     throw_error("gradients: expected % values, one per parameter, got %", {self.gradients.size(), gradients.size()});
   self.updates.follow(self.optimizer);
   std::copy(gradients.begin(), gradients.end(), self.gradients.begin());
-  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, {}, self.iterations + 1);
+  self.updates.apply(*self.graph, self.optimizer, self.clipping, self.gradients, {}, self.iterations + 1, self.seed);
   ++self.iterations;
 }
 
@@ -330,6 +330,14 @@ void Trainer::set_remat(bool remat) {
   const runtime::Call call;
   const std::unique_lock turn = self().take_turn();
   impl_->remat = remat;
+}
+
+void Trainer::finalize() {
+  const runtime::Call call;
+  Impl& self = this->self();
+  const std::unique_lock turn = self.take_turn();
+  self.updates.follow(self.optimizer);
+  self.updates.finalize(*self.graph, self.optimizer);
 }
 
 void Trainer::set_learning_rate(double rate) {

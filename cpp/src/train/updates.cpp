@@ -1,6 +1,10 @@
 #include "train/updates.hpp"
 
 #include <algorithm>
+#include <cmath>
+
+#include "runtime/parallel.hpp"
+#include "runtime/random.hpp"
 
 namespace rekur::train {
 namespace {
@@ -19,6 +23,38 @@ std::vector<float> different(std::vector<float> values) {
   std::sort(values.begin(), values.end());
   values.erase(std::unique(values.begin(), values.end()), values.end());
   return values;
+}
+
+constexpr std::uint32_t kNoise = 0xFFFFFFFEu;  // the stream of noise on gradients: layers, which draw too, are numbered from 0
+constexpr Index kGrain = 4096;
+
+// Takes from each gradient the mean of its column, summed in double in the order of the rows.
+void centralize(std::span<float> gradients, Index columns) {
+  const Index rows = static_cast<Index>(gradients.size()) / std::max<Index>(columns, 1);
+  const Index grain = 64;  // of a parameter whose columns are few a thread does all
+  runtime::parallel_range(columns, grain, 3.0 * static_cast<double>(gradients.size()), [&](Index begin, Index end) {
+    for (Index c = begin; c < end; ++c) {
+      double sum = 0;
+      for (Index r = 0; r < rows; ++r) sum += static_cast<double>(gradients[static_cast<std::size_t>(r * columns + c)]);
+      const auto mean = static_cast<float>(sum / static_cast<double>(rows));
+      for (Index r = 0; r < rows; ++r) gradients[static_cast<std::size_t>(r * columns + c)] -= mean;
+    }
+  });
+}
+
+// Scales the gradients of a range and adds noise, which follows from seed, step and where a gradient stands.
+void add_noise(std::span<float> gradients, const Range& range, float scale, double deviation, std::uint64_t seed,
+               std::uint64_t iteration) {
+  const random::Stream stream(seed, iteration, kNoise);
+  runtime::parallel_range(range.size, kGrain, 60.0 * static_cast<double>(range.size), [&](Index begin, Index end) {
+    random::Four normals{};
+    for (Index i = range.begin + begin; i < range.begin + end; ++i) {
+      const auto at = static_cast<std::uint64_t>(i);
+      if (i == range.begin + begin || at % 4 == 0) normals = stream.normals(at);
+      float& g = gradients[static_cast<std::size_t>(i)];
+      g = static_cast<float>(static_cast<double>(scale * g) + deviation * normals[at % 4]);
+    }
+  });
 }
 
 // What is left of segments without the parameters that are never trained.
@@ -45,7 +81,12 @@ Updates::Updates(const graph::Graph& graph) : graph_(graph), has_slots_(graph.la
 
 void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
   std::shared_ptr<const graph::Trained> now = graph_.trained();
-  if (trained_ && trained_->number == now->number && wanted.empty()) return;
+  const std::vector<std::string>& not_decayed = optimizer.hyperparameters().not_decayed;
+  if (trained_ && trained_->number == now->number && wanted.empty() && not_decayed == not_decayed_) return;
+  std::vector<std::string> excluded = not_decayed;
+  const auto is_decayed = [&](std::size_t i) {
+    return std::find(excluded.begin(), excluded.end(), graph_.parameters()[i].name) == excluded.end();
+  };
   const std::size_t layers = has_slots_.size();
   std::vector<char> has_slots = has_slots_;
   for (std::size_t i = 0; i < layers; ++i) has_slots[i] = has_slots[i] || now->owner[i] || (!wanted.empty() && wanted[i]);
@@ -53,13 +94,26 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
 
   std::vector<graph::Segment> segments;
   std::vector<Change> changes;
-  for (const float rate : different(now->rate)) {
+  for (const float rate : optimizer.by_parameter() ? std::vector<float>() : different(now->rate)) {
     std::vector<char> of_rate(layers);
     for (std::size_t i = 0; i < layers; ++i) of_rate[i] = now->owner[i] && now->rate[i] == rate;
     for (const graph::Segment& segment : without_fixed(graph_, graph_.segments_of(of_rate))) {
       segments.push_back(segment);
       changes.push_back({.segment = segment, .slot = slot_of(slots, segment.flat), .rate = rate});
     }
+  }
+  std::vector<Range> parameters;
+  std::vector<Index> column_counts;
+  for (std::size_t i = 0; i < graph_.parameters().size(); ++i) {
+    const auto owner = static_cast<std::size_t>(graph_.owner_of(i));
+    if (!graph_.parameter_specs()[i].trainable || !now->owner[owner]) continue;
+    const ParameterInfo& info = graph_.parameters()[i];
+    parameters.push_back({info.offset, element_count(info.shape)});
+    column_counts.push_back(info.shape.size() > 1 ? info.shape.back() : 0);
+    if (!optimizer.by_parameter()) continue;
+    segments.push_back(graph_.segment_of(i));
+    changes.push_back(
+        {.segment = segments.back(), .slot = slot_of(slots, info.offset), .rate = now->rate[owner], .decayed = is_decayed(i)});
   }
   for (std::size_t i = 0; i < graph_.parameters().size(); ++i) {
     const layers::ParamSpec& spec = graph_.parameter_specs()[i];
@@ -73,19 +127,13 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
     changes.push_back({.segment = one.segment, .layer = one.layer, .observed = observed});
     observed += one.observed;
   }
-  std::vector<Range> ranges, parameters;
+  std::vector<Range> ranges;
   for (const graph::Segment& segment : without_fixed(graph_, graph_.segments_of(now->owner))) {
     if (!ranges.empty() && ranges.back().begin + ranges.back().size == segment.flat)
       ranges.back().size += segment.size;
     else
       ranges.push_back({segment.flat, segment.size});
   }
-  for (std::size_t i = 0; i < graph_.parameters().size(); ++i) {
-    const ParameterInfo& info = graph_.parameters()[i];
-    if (graph_.parameter_specs()[i].trainable && now->owner[static_cast<std::size_t>(graph_.owner_of(i))])
-      parameters.push_back({info.offset, element_count(info.shape)});
-  }
-
   if (has_slots != has_slots_) {
     std::vector<Move> moves;
     Index size = 0, from = 0;
@@ -94,35 +142,75 @@ void Updates::follow(Optimizer& optimizer, const std::vector<char>& wanted) {
       moves.push_back({from, slot_of(slots, segment.flat), segment.size});
       from += segment.size;
     }
-    optimizer.resize(size, moves);
+    std::vector<float> weights;
+    if (optimizer.begins_with_weights()) {
+      const auto hold = graph_.hold_weights();
+      weights.reserve(static_cast<std::size_t>(size));
+      for (const graph::Segment& segment : slots)
+        weights.insert(weights.end(), graph_.data(segment), graph_.data(segment) + segment.size);
+    }
+    optimizer.resize(size, moves, weights);
   }
+  not_decayed_.swap(excluded);
   has_slots_.swap(has_slots);
   slots_.swap(slots);
   segments_.swap(segments);
   changes_.swap(changes);
   ranges_.swap(ranges);
   parameters_.swap(parameters);
+  columns_.swap(column_counts);
   trained_ = std::move(now);
 }
 
 void Updates::apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& clipping, std::span<float> gradients,
-                    std::span<const float> observed, std::uint64_t iteration) const {
-  const float scale = clip(clipping, parameters_, ranges_, gradients);
+                    std::span<const float> observed, std::uint64_t iteration, std::uint64_t seed) const {
+  const bool updates = optimizer.updates(iteration);
+  for (const Change& change : changes_)
+    if (change.is_update()) optimizer.accumulate(piece(change, nullptr, gradients), iteration);
+  const float scale =
+      updates ? prepare(optimizer.hyperparameters(), clipping, gradients, optimizer.update_number(iteration), seed) : 1;
   const Change* change = changes_.data();
-  graph.change_weights(segments_, [&](const graph::Segment& segment, std::span<float> weights) {
+  graph.change_weights(segments_, [&](const graph::Segment&, std::span<float> weights) {
     if (change->constraint != nullptr)
       change->constraint->apply(weights.data());
     else if (change->layer != nullptr) {
       if (!observed.empty()) change->layer->follow(observed.data() + change->observed, weights.data());
-    } else
-      optimizer.update({.weights = weights.data(),
-                        .gradients = gradients.data() + segment.flat,
-                        .slot = change->slot,
-                        .size = segment.size,
-                        .rate = change->rate},
-                       scale, iteration);
+    } else {
+      optimizer.update(piece(*change, weights.data(), gradients), scale, iteration);
+    }
     ++change;
   });
+}
+
+void Updates::finalize(graph::Graph& graph, const Optimizer& optimizer) const {
+  const Change* change = changes_.data();
+  graph.change_weights(segments_, [&](const graph::Segment&, std::span<float> weights) {
+    if (change->is_update()) optimizer.finalize(piece(*change, weights.data(), {}));
+    ++change;
+  });
+}
+
+Piece Updates::piece(const Change& change, float* weights, std::span<float> gradients) {
+  return {.weights = weights,
+          .gradients = gradients.empty() ? nullptr : gradients.data() + change.segment.flat,
+          .slot = change.slot,
+          .size = change.segment.size,
+          .rate = change.rate,
+          .decayed = change.decayed};
+}
+
+// Centralises and clips gradients and adds noise to them; returns what is left to multiply them by.
+float Updates::prepare(const Hyperparameters& hyper, const Clipping& clipping, std::span<float> gradients, std::uint64_t number,
+                       std::uint64_t seed) const {
+  for (std::size_t i = 0; hyper.centralization && i < parameters_.size(); ++i) {
+    const auto begin = static_cast<std::size_t>(parameters_[i].begin), size = static_cast<std::size_t>(parameters_[i].size);
+    if (columns_[i] > 0) centralize(gradients.subspan(begin, size), columns_[i]);
+  }
+  const float scale = clip(clipping, parameters_, ranges_, gradients);
+  if (hyper.noise == 0) return scale;
+  const double deviation = std::sqrt(hyper.noise / std::pow(static_cast<double>(number), hyper.noise_decay));
+  for (const Range& range : ranges_) add_noise(gradients, range, scale, deviation, seed, number);
+  return 1;
 }
 
 std::vector<float> Updates::spread(std::span<const float> slot) const {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -23,10 +24,13 @@ class Updates {
 
   const graph::Trained& trained() const { return *trained_; }
 
-  // Clips the gradients, flat as the graph's parameters, and makes update number `iteration`; then parameters are held to their
-  // constraints, and layers follow what they have observed of the batch (Graph::observed); empty: there was none.
+  // Prepares the gradients, flat as the graph's parameters, and makes step number `iteration`; then parameters are held to their
+  // constraints, and layers follow what they have observed of the batch (Graph::observed); empty: there was none. `seed`: of noise.
   void apply(graph::Graph& graph, Optimizer& optimizer, const Clipping& clipping, std::span<float> gradients,
-             std::span<const float> observed, std::uint64_t iteration) const;
+             std::span<const float> observed, std::uint64_t iteration, std::uint64_t seed) const;
+
+  // Averages, if there are any, take the place of the weights.
+  void finalize(graph::Graph& graph, const Optimizer& optimizer) const;
 
   // Between a slot and a flat buffer as long as the parameters, in which what has no slots is zero.
   std::vector<float> spread(std::span<const float> slot) const;
@@ -40,10 +44,17 @@ class Updates {
     graph::Segment segment;
     Index slot = 0;
     float rate = 0;
+    bool decayed = true;
     std::shared_ptr<const Constraint> constraint = {};
     const layers::Layer* layer = nullptr;
     Index observed = 0;  // where that begins
+
+    bool is_update() const { return constraint == nullptr && layer == nullptr; }
   };
+
+  static Piece piece(const Change& change, float* weights, std::span<float> gradients);
+  float prepare(const Hyperparameters& hyper, const Clipping& clipping, std::span<float> gradients, std::uint64_t number,
+                std::uint64_t seed) const;
 
   const graph::Graph& graph_;
   std::shared_ptr<const graph::Trained> trained_;
@@ -52,6 +63,8 @@ class Updates {
   std::vector<Change> changes_;             // what is trained, those of one rate together; constraints; followers
   std::vector<graph::Segment> segments_;    // the same, in the same order
   std::vector<Range> ranges_, parameters_;  // of the gradients that are clipped
+  std::vector<Index> columns_;              // of those parameters of two axes and more; 0: of one
+  std::vector<std::string> not_decayed_;    // of the optimiser, when these were made
 };
 
 }  // namespace rekur::train

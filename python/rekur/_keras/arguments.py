@@ -59,7 +59,7 @@ _QUANTIZATION = Foreign(_none, "layers compute in float32; rekur.onnx.quantize m
 
 
 def _regularizer(what: str) -> Foreign:
-    how = "" if what == "activity" else "; weight_decay= of rekur.optimizers.AdamW and SGD draws weights to zero too"
+    how = "" if what == "activity" else "; weight_decay= of the optimizer draws weights to zero too"
     return Foreign(_none, f"regularizers of this layer are not here yet{how}")
 
 
@@ -150,20 +150,10 @@ _LAYERS: dict[str, Table] = {
     },
 }
 
-_AVERAGES = "averages of weights are not here yet; ModelCheckpoint keeps the best"
-
 _OPTIMIZER: Table = {
     "name": Foreign(_is_label, "leave it out: an optimizer has no name of its own"),
-    "use_ema": Foreign(_values(False, None), "averages of weights are not here yet; ModelCheckpoint keeps the best"),
-    "ema_momentum": Foreign(
-        _values(0.99, None), "averages of weights are not here yet; ModelCheckpoint keeps the best"
-    ),
-    "ema_overwrite_frequency": Foreign(_none, "averages of weights are not here yet"),
     "loss_scale_factor": Foreign(_values(None, 1), "all is float32, whose gradients need no scaling"),
-    "gradient_accumulation_steps": Foreign(_values(None, 1), "give fit a larger batch_size"),
     "jit_compile": Foreign(_anything, "there is nothing to compile"),
-    "weight_decay": Foreign(_values(None, 0), "rekur.optimizers.AdamW and SGD have it"),
-    "lr": Foreign(_none, "it is called learning_rate"),
     "decay": Foreign(_values(None, 0), "learning_rate= takes a schedule of rekur.optimizers.schedules"),
 }
 
@@ -189,7 +179,6 @@ _MODEL: Table = {
     "autocast": Foreign(_anything, "all is float32"),
 }
 
-_AMSGRAD: Table = {"amsgrad": Foreign(_values(False), "AMSGrad is not here yet")}
 _AXIS: Table = {"axis": Foreign(_values(-1), "classes stand on the last axis, axis=-1")}
 _PROBABILITIES: Table = {
     **_AXIS,
@@ -202,9 +191,6 @@ _FANS: Table = {
     "output_axes": Foreign(_none, "the fans are those of the whole matrix"),
 }
 _CLASSES: dict[str, Table] = {
-    "Adam": _AMSGRAD,
-    "AdamW": _AMSGRAD,
-    "RMSprop": {"centered": Foreign(_values(False), "centred RMSprop is not here yet")},
     "BinaryCrossentropy": _PROBABILITIES,
     "CategoricalCrossentropy": _PROBABILITIES,
     "SparseCategoricalCrossentropy": {
@@ -248,7 +234,7 @@ _KINDS: dict[str, Table] = {
 
 
 LAYERS = (_LAYER, *_LAYERS.values())
-OPTIMIZERS = (_OPTIMIZER, *(_CLASSES[name] for name in ("Adam", "RMSprop")))
+OPTIMIZERS = (_OPTIMIZER,)
 
 
 def table(kind: str, made: str = "") -> Table:

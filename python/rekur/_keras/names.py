@@ -101,14 +101,7 @@ _METRICS: dict[str, str] = {
 }
 
 _OPTIMIZERS: dict[str, str] = {
-    "Nadam": "'adam' comes nearest",
-    "Adamax": "'adam' comes nearest",
-    "Adagrad": "'rmsprop' comes nearest",
-    "Adadelta": "'rmsprop' comes nearest",
-    "Ftrl": "'sgd' comes nearest",
     "Adafactor": "'adam' comes nearest",
-    "Lion": "'adamw' comes nearest",
-    "Lamb": "'adamw' comes nearest",
     "Muon": "'adamw' comes nearest",
     "ScheduleFreeAdamW": "'adamw' comes nearest",
     "LossScaleOptimizer": "all is float32, whose gradients need no scaling",
@@ -118,7 +111,7 @@ _OPTIMIZERS: dict[str, str] = {
 
 _CALLBACKS: dict[str, str] = {
     "OrbaxCheckpoint": "ModelCheckpoint",
-    "SwapEMAWeights": "ModelCheckpoint keeps the best weights",
+    "SwapEMAWeights": "use_ema= of the optimizer, whose averages take the place of the weights at the end of fit",
 }
 
 _MODELS: dict[str, str] = {

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from rekur._own import named_after
 from rekur._settings import FixedList
-from rekur._validate import boolean, did_you_mean, integer, real
+from rekur._validate import boolean, did_you_mean, integer, one_of, real
 
 
 class LearningRateSchedule:
@@ -228,8 +228,88 @@ class CosineDecayRestarts(_Schedule):
         return _cosine(self.initial_learning_rate, self.alpha, done, float(self.m_mul**restarts))
 
 
+class OneCycle(_Schedule):
+    """Up from max_learning_rate / div_factor to max_learning_rate in a share of ``total_steps``, then down to
+    max_learning_rate / (div_factor · final_div_factor), along half cosines or in lines.
+
+    Names and numbers are those of PyTorch's OneCycleLR (``max_lr`` there) of two phases; beyond ``total_steps`` it
+    stays the last one. Smith and Topin, arXiv:1708.07120.
+    """
+
+    _keys = ("max_learning_rate", "total_steps", "pct_start", "anneal_strategy", "div_factor", "final_div_factor")
+
+    def __init__(
+        self,
+        max_learning_rate: float,
+        total_steps: int,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        name: str = "OneCycle",
+    ) -> None:
+        self.max_learning_rate = self._rate("max_learning_rate", max_learning_rate)
+        self.total_steps = integer(total_steps, "OneCycle: total_steps", 2)
+        self.pct_start = real(pct_start, "OneCycle: pct_start", 0, 1)
+        self.anneal_strategy = one_of("cos", "linear")(anneal_strategy, "OneCycle: anneal_strategy")
+        self.div_factor = self._steps("div_factor", div_factor)
+        self.final_div_factor = self._steps("final_div_factor", final_div_factor)
+        self.name = name
+
+    def __call__(self, step: int) -> float:
+        first = self.max_learning_rate / self.div_factor
+        top, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        if step <= top and top > 0:
+            begin, end, done = first, self.max_learning_rate, step / top
+        else:
+            begin, end = self.max_learning_rate, first / self.final_div_factor
+            done = min((step - top) / (last - top), 1.0)
+        share = done if self.anneal_strategy == "linear" else 0.5 * (1 - math.cos(math.pi * done))
+        return begin + (end - begin) * share
+
+
+class WarmUp(_Schedule):
+    """A line from ``initial_learning_rate`` to what comes after it, in ``warmup_steps`` steps; then that.
+
+    Parameters
+    ----------
+    after : float or LearningRateSchedule
+        A schedule begins with its step 0 when the line ends.
+    """
+
+    _keys = ("after", "warmup_steps", "initial_learning_rate")
+
+    def __init__(
+        self,
+        after: "float | LearningRateSchedule | dict[str, Any]",
+        warmup_steps: int,
+        initial_learning_rate: float = 0.0,
+        name: str = "WarmUp",
+    ) -> None:
+        if isinstance(after, dict):
+            after = deserialize(after)
+        self.after = after if isinstance(after, LearningRateSchedule) else self._rate("after", after)
+        self.warmup_steps = integer(warmup_steps, "WarmUp: warmup_steps", 1)
+        self.initial_learning_rate = self._rate("initial_learning_rate", initial_learning_rate)
+        self.name = name
+
+    def _then(self, step: int) -> float:
+        return self.after(step) if isinstance(self.after, LearningRateSchedule) else self.after
+
+    def __call__(self, step: int) -> float:
+        if step >= self.warmup_steps:
+            return self._then(step - self.warmup_steps)
+        first = self.initial_learning_rate
+        return first + (self._then(0) - first) * step / self.warmup_steps
+
+    def get_config(self) -> dict[str, Any]:
+        after = serialize(self.after) if isinstance(self.after, LearningRateSchedule) else self.after
+        return {**super().get_config(), "after": after}
+
+
 _CLASSES: tuple[type[_Schedule], ...] = (
     ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay, CosineDecay, CosineDecayRestarts,
+    OneCycle, WarmUp,
 )  # fmt: skip
 NAMES: dict[str, type[_Schedule]] = {c.__name__: c for c in _CLASSES}
 

@@ -151,6 +151,7 @@ class Bound:
         self.metrics = self._metrics(compiled.metrics)
         self.names()
         self.optimizer = compiled.optimizer
+        self._weights = [name for name, _, _ in model.parameters]
         self.seed = seed
         self.remat = compiled.remat
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
@@ -175,7 +176,7 @@ class Bound:
         """The engine's trainer, with the optimiser's hyperparameters as they are now."""
         version = self.optimizer._version
         if version != self._version or self.optimizer._schedule is not None:
-            self._trainer.set_optimizer(dumps(self.optimizer._config_at(self._trainer.iterations)))
+            self._trainer.set_optimizer(dumps(self.optimizer._engine(self._trainer.iterations, self._weights)))
             self._version = version
         return self._trainer
 
@@ -191,7 +192,7 @@ class Bound:
     def config(self) -> Config:
         """The engine's form of it all."""
         return {
-            "optimizer": self.optimizer.config(),
+            "optimizer": self.optimizer._engine(self.optimizer._iterations, self._weights),
             "losses": [None if loss is None else loss.config() for loss in self.losses],
             "loss_weights": self.loss_weights,
             "seed": self.seed,

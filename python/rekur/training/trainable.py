@@ -530,6 +530,9 @@ class Trainable(Guarded):
                 active.limit = None
             if cut is not None:
                 cut.close()
+        if bound.optimizer.use_ema and epochs > initial_epoch:
+            self._sync_trained()
+            bound.trainer.finalize()
         hooks.call("on_train_end", logs)
         return history
 
