@@ -378,3 +378,22 @@ def test_arrays_of_a_single_input_and_output_may_stand_in_lists(wrap):
     numbers = x.tolist(), y.tolist(), weight.tolist()
     assert listed.fit(*numbers[:2], sample_weight=numbers[2], validation_data=numbers, verbose=0).history == expected
     np.testing.assert_array_equal(wrapped.predict(wrap(x)), plain.predict(x))
+
+
+def test_predict_of_one_array_sees_what_changes_between_calls() -> None:
+    """What the first call remembers for the next ones is neither other weights, nor another input, nor added layers."""
+    x = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("f")
+    model = rekur.Sequential([rekur.layers.LSTM(3, input_shape=(None, 2))])
+    first = model.predict(x)
+    np.testing.assert_array_equal(model.predict(x), first)
+    np.testing.assert_array_equal(model.predict(x[:1, ::2]), model.predict(x[:1, ::2].copy()))
+    np.testing.assert_array_equal(model.predict(x.astype(np.float64)), first)
+    np.testing.assert_array_equal(model.predict(x, lengths=np.array([4, 2, 1]))[1], model.predict(x[1:2, :2])[0])
+    with pytest.raises(ValueError, match="expected shape"):
+        model.predict(x[..., :1].copy())
+    model.set_weights([0 * w for w in model.get_weights()])
+    assert not model.predict(x).any()
+    model.add(rekur.layers.Dense(5))
+    assert model.predict(x).shape == (3, 5)
+    model.pop()
+    assert model.predict(x).shape == (3, 3)

@@ -119,7 +119,7 @@ class Sequential(Model):
         self._outputs = list(call.inputs) if len(self._graph) > 1 else []
         if before is not None:
             self._before = before
-        self._native = self._described = self._bound = self._taken_apart = None
+        self._native = self._described = self._bound = self._taken_apart = self._quick = None
         if not self._outputs:
             self._before = None
         return member
@@ -183,7 +183,7 @@ class Sequential(Model):
         self._outputs = [out]
         if before is not None:
             self._before = before  # the model is made again, with these weights, when it is needed
-        self._native = self._described = self._bound = self._taken_apart = None
+        self._native = self._described = self._bound = self._taken_apart = self._quick = None
 
     def _unname(self, member: Member) -> None:
         del self._names[member]

@@ -65,12 +65,12 @@ class Structure(Trainable):
         self._graph, self._order, self._names = [], [], {}
         self._inputs, self._outputs, self._cuts = [], [], {}
         self._native = None
-        self._described = None
+        self._described = self._quick = None
         self._before: tuple[_core.Model, dict[Layer, str]] | None = None  # the engine's model until layers were added
         self._taken_apart: Flat | None = None
-        self._pushed: dict[
-            str, tuple[bool, float]
-        ] = {}  # what the engine knows of layers that are not trained as all are
+        # What the engine knows of layers that are not trained as all are; the same by layer, for all.
+        self._pushed: dict[str, tuple[bool, float]] = {}
+        self._watched: list[tuple[Layer, str, tuple[bool, float]]] | None = None
 
     def _whose(self) -> str:
         return f"model '{vars(self)['name']}'" if "name" in vars(self) else type(self).__name__
@@ -185,7 +185,8 @@ class Structure(Trainable):
                 shared[name] = (self._before[0], self._before[1][layer])
         core = _core.Model(dumps(self._make_spec()), shared)
         core.initialize(self.seed, [p for p, _, _ in core.parameters if p.partition("/")[0] in shared])
-        self._native, self._described, self._bound, self._before, self._pushed = core, None, None, None, {}
+        self._native, self._described, self._bound, self._before = core, None, None, None
+        self._pushed, self._watched, self._quick = {}, None, None
         for layer in layers_within(self):
             if layer._initial_weights is not None and layer._home is self and not {*layer._engine_names()} & {*shared}:
                 self._set_weights(layer._initial_weights, layer._engine_names(), f"{layer!r}: weights")
@@ -196,12 +197,15 @@ class Structure(Trainable):
 
     def _sync_trained(self) -> None:
         """Tell the engine which layers are trained, and how fast."""
-        engine = self._engine()
-        for layer, name in self._flat().layers.items():
-            state = (layer._trainable, layer._lr_scale)
-            if state != self._pushed.get(name, (True, 1.0)):
+        engine, watched = self._native or self._engine(), self._watched
+        if watched is None:
+            layers = self._flat().layers.items()
+            watched = self._watched = [(layer, name, self._pushed.get(name, (True, 1.0))) for layer, name in layers]
+        for k, (layer, name, known) in enumerate(watched):  # before every step, so it must be quick
+            if layer._trainable is not known[0] or layer._lr_scale != known[1]:
+                state = layer._trainable, layer._lr_scale
                 engine.set_trained(name, *state)
-                self._pushed[name] = state
+                self._pushed[name], watched[k] = state, (layer, name, state)
 
     def _ports(self) -> tuple[list[Port], list[Port]]:
         if self._described is None:

@@ -160,6 +160,8 @@ class Bound:
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
         given = [metric for metrics in self.metrics for metric in metrics]
         self.takes_any_weights = all(type(m)._check_weights is metrics_.Metric._check_weights for m in given)
+        self.wants_outputs = any(self.metrics)
+        self._in_python = any(isinstance(loss, losses_.Numpy) for loss in self.losses)
         self._version = self.optimizer._version
         self._model = model
         self._trainer = self._new_trainer()
@@ -226,7 +228,7 @@ class Bound:
 
     def _run(self, call: Callable[..., Results], batch: Rows) -> Results:
         own: list[Any] | None = None
-        if any(isinstance(loss, losses_.Numpy) for loss in self.losses):
+        if self._in_python:
             own = [
                 _in_python(loss, batch, k) if isinstance(loss, losses_.Numpy) else None
                 for k, loss in enumerate(self.losses)
@@ -248,10 +250,6 @@ class Bound:
         assert outputs is not None
         public = len(self.outputs)
         return loss, losses[:public], carried.keep(outputs), counts[:public]
-
-    @property
-    def wants_outputs(self) -> bool:
-        return any(self.metrics)
 
     def names(self) -> list[str]:
         """The keys of the logs, in the order of evaluate's results: loss, losses of several outputs, metrics."""
@@ -363,6 +361,9 @@ class Totals:
         self._loss = [0.0] * len(bound.outputs)
         self._count = [0] * len(bound.outputs)
         self._penalty, self._rows = 0.0, 0
+        weighed = zip(bound.losses, bound.loss_weights, strict=True)
+        self._weighed = [(k, weight) for k, (loss, weight) in enumerate(weighed) if loss is not None and weight]
+        self._watched = [k for k, loss in enumerate(bound.losses) if loss is not None]
         self.metrics = copy.deepcopy(bound.metrics)
         for metrics in self.metrics:
             for metric in metrics:
@@ -372,12 +373,14 @@ class Totals:
         """A batch and what the engine's step or evaluation of it gave."""
         total, losses, outputs, counts = results
         if math.isfinite(total):  # besides the losses it holds what regularizers add
-            used = zip(self._bound.losses, self._bound.loss_weights, losses, strict=True)
-            self._penalty += (total - sum(w * value for loss, w, value in used if loss is not None and w)) * len(batch)
-            self._rows += len(batch)
-        for k, count in enumerate(counts):
-            if self._bound.losses[k] is None:
-                continue
+            added = total
+            for k, weight in self._weighed:
+                added -= weight * losses[k]
+            rows = len(batch)
+            self._penalty += added * rows
+            self._rows += rows
+        for k in self._watched:
+            count = counts[k]
             if count:  # a loss without a valid step is no number to weigh by zero
                 self._loss[k] += losses[k] * count
                 self._count[k] += count
@@ -405,7 +408,9 @@ class Totals:
 
     def state(self) -> dict[str, Any]:
         """What a pass over the rows that was interrupted goes on from: numbers, arrays, lists and dicts of them."""
-        own = {key: value for key, value in vars(self).items() if key not in ("_bound", "metrics")}
+        own = {
+            key: value for key, value in vars(self).items() if key not in ("_bound", "_weighed", "_watched", "metrics")
+        }
         return {"own": own, "metrics": [[dict(vars(metric)) for metric in metrics] for metrics in self.metrics]}
 
     def set_state(self, state: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ class Port:
         return f"input '{self.name}'{self.user}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rows:
     """Aligned arrays of a call: row r of each belongs together."""
 
@@ -61,12 +61,22 @@ class Rows:
 
     def take(self, index: Index) -> "Rows":
         """Some rows; a slice copies nothing."""
-        return Rows(
-            [a[index] for a in self.inputs],
-            self.marks.take(index),
-            [None if a is None else a[index] for a in self.targets],
-            [None if a is None else a[index] for a in self.weights],
-            [None if a is None else a[index] for a in self.valid],
+
+        marks = self.marks if self.marks.engine is None else self.marks.take(index)
+        if isinstance(index, slice):
+            return Rows(
+                [a[index] for a in self.inputs],
+                marks,
+                [None if a is None else a[index] for a in self.targets],
+                [None if a is None else a[index] for a in self.weights],
+                [None if a is None else a[index] for a in self.valid],
+            )
+        return Rows(  # numbered rows are copied sooner by take than by indexing
+            [a.take(index, 0) for a in self.inputs],
+            marks,
+            [None if a is None else a.take(index, 0) for a in self.targets],
+            [None if a is None else a.take(index, 0) for a in self.weights],
+            [None if a is None else a.take(index, 0) for a in self.valid],
         )
 
     def present(self, k: int, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:

@@ -1,5 +1,6 @@
 """Which steps of the rows are there: lengths, masks, and where another sequence begins within a row."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -25,15 +26,17 @@ class Marks:
 
     def take(self, index: "Index") -> "Marks":
         """Some rows; a slice copies nothing."""
+        if self.engine is None:
+            return self
 
         def some(arrays: list[Any]) -> list[Any]:
             return [None if a is None else np.ascontiguousarray(a[index]) for a in arrays]
 
         return Marks(some(self.lengths), some(self.masks), some(self.resets))
 
-    @property
+    @functools.cached_property
     def engine(self) -> Any:
-        """As the engine takes it."""
+        """As the engine takes it; None where nothing is said."""
         given: dict[str, list[Any]] = {"lengths": self.lengths, "masks": self.masks, "resets": self.resets}
         said = {key: arrays for key, arrays in given.items() if any(a is not None for a in arrays)}
         return said or None
