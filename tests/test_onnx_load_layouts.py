@@ -113,11 +113,6 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {},
         "Erf node 'n': this operator is not understood",
     ),
-    "a mean over time": (
-        [*SEQUENCE, node("ReduceMean", ["seq"], ["y"], axes=[0])],
-        {},
-        "ReduceMean node 'y': a mean over",
-    ),
     "part of the time": (
         [*SEQUENCE, node("Slice", ["seq", "zero", "three"], ["y"])],
         {"three": [3]},
@@ -148,7 +143,6 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {"c": np.float32(1)},
         "a constant divided",
     ),
-    "steps joined": ([*SEQUENCE, node("Concat", ["seq", "seq"], ["y"], axis=0)], {}, "only features can be joined"),
     "double": ([*LAST, node("Cast", ["last"], ["y"], to=11)], {}, "float32 cast to float64"),
     "a mask": ([*LAST, node("Dropout", ["last"], ["d", "y"])], {}, "its mask is read"),
     "state without batch": (

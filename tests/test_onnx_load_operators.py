@@ -75,6 +75,10 @@ PLAIN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
     "LeakyRelu": ([*LAST, node("LeakyRelu", ["last"], ["y"], alpha=0.3)], {}),
     "LeakyRelu by default": ([*LAST, node("LeakyRelu", ["last"], ["y"])], {}),
     "PRelu": ([*LAST, node("PRelu", ["last", "slope"], ["y"])], {"slope": f32(1)}),
+    "PRelu of every feature": ([*LAST, node("PRelu", ["last", "slope"], ["y"])], {"slope": f32(H)}),
+    "a mean over time": ([*SEQUENCE, node("ReduceMean", ["seq"], ["y"], axes=[0], keepdims=0)], {}),
+    "the largest over time": ([*SEQUENCE, node("ReduceMax", ["seq"], ["y"], axes=[0])], {}),
+    "steps joined": ([*SEQUENCE, node("Tanh", ["seq"], ["t"]), node("Concat", ["seq", "t"], ["y"], axis=0)], {}),
     "Elu": ([*LAST, node("Elu", ["last"], ["y"], alpha=0.5)], {}),
     "Softsign": ([*LAST, node("Softsign", ["last"], ["y"])], {}),
     "HardSigmoid": ([*LAST, node("HardSigmoid", ["last"], ["y"])], {}),
@@ -171,7 +175,7 @@ NEW: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any]]] = {
     "BatchNormalization": (
         [*LAST, node("BatchNormalization", ["last", "g", "b", "m", "v"], ["y"])],
         {"g": f32(H), "b": f32(H), "m": f32(H), "v": np.abs(f32(H)) + 0.1},
-        {"type": "Affine"},
+        {"type": "BatchNormalization"},
     ),
     "BatchNormalization of steps": (
         [
@@ -180,7 +184,7 @@ NEW: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any]]] = {
             node("BatchNormalization", ["t", "g", "b", "m", "v"], ["y"], epsilon=1e-3),
         ],
         {"g": f32(H), "b": f32(H), "m": f32(H), "v": np.abs(f32(H)) + 0.1},
-        {"type": "Affine"},
+        {"type": "BatchNormalization"},
     ),
 }
 

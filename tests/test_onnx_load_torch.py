@@ -210,7 +210,7 @@ def test_sizes_that_the_exporter_fixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("exporter", EXPORTERS)
 def test_norms(exporter: str, tmp_path: Path) -> None:
     need({"type": "LayerNormalization"}, (None, 3))
-    need({"type": "Affine"}, (None, 3))
+    need({"type": "BatchNormalization"}, (None, 3))
     check(Net("LSTM", "norms", batch_first=True), tmp_path / "m.onnx", exporter)
 
 

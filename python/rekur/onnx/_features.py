@@ -15,7 +15,7 @@ __all__ = ["batch_normalization", "dot", "join_steps", "joins_steps", "prelu"]
 
 
 def batch_normalization(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The operator for rows of features, which it has on axis 1; a scale and an offset for sequences, in any layout."""
+    """The operator, which has the features on axis 1; of tensors of more axes a scale and an offset."""
     (x,) = inputs
     assert x.features is not None
     owner, name, n = describe(layer), layer["name"], x.features
@@ -23,12 +23,17 @@ def batch_normalization(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence
     gamma = graph.weight(owner, f"{name}/gamma", (n,)) if layer.get("scale", True) else np.ones(n, np.float32)
     beta = graph.weight(owner, f"{name}/beta", (n,)) if layer.get("center", True) else np.zeros(n, np.float32)
     epsilon = float(layer.get("epsilon", 1e-3))
-    values, time_major = graph.aligned([x])
-    if x.axis is None and not time_major:
+    if len(x.shape) <= 3:  # features on axis 1, where a runtime takes it into a convolution before it
         arrays = {"gamma": gamma, "beta": beta, **found}
         extra = [graph.initializer(f"{name}/{key}", np.asarray(a, np.float32)) for key, a in arrays.items()]
-        value = graph.emit("BatchNormalization", [*values, *extra], name, epsilon=epsilon)
-        return [Tensor(name, n, batch_major=value)]
+        value = graph.batch_major(x)
+        if len(x.shape) < 3:
+            value = graph.emit("BatchNormalization", [value, *extra], name, epsilon=epsilon)
+            return [Tensor(name, n, batch_major=value)]
+        turned = graph.once("Transpose", [value], f"{x.label}/by_channel", perm=[0, 2, 1])
+        value = graph.emit("BatchNormalization", [turned, *extra], f"{name}/by_channel_normalized", epsilon=epsilon)
+        return [Tensor(name, n, x.axis, batch_major=graph.emit("Transpose", [value], name, perm=[0, 2, 1]))]
+    values, time_major = graph.aligned([x])
     scale = gamma / np.sqrt(found["moving_variance"] + np.float32(epsilon))
     offset = beta - found["moving_mean"] * scale
     final = f"{name}/time_major" if time_major else name

@@ -155,9 +155,10 @@ def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
     value = graph.batch_major(x)
     assert x.features is not None
     if layer["type"] == "UpSampling1D":
-        value = graph.emit("Unsqueeze", [value, graph.integers(2)], f"{name}/steps")
-        value = graph.emit("Tile", [value, graph.integers(1, 1, layer.get("size", 2), 1)], f"{name}/repeated")
-        graph.emit("Reshape", [value, graph.integers(0, -1, x.features)], name)
+        size = layer.get("size", 2)
+        scales = graph.initializer(f"float32/by_{size}", np.array([1, 1, size], np.float32))
+        how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return [_by_channel(graph, plan, layer, x, x.features, name, "Resize", ["", scales], **how)]
     elif layer["type"] == "Cropping1D":
         before, after = layer["cropping"]
         ends = graph.integers(-after if after else _BEYOND)

@@ -40,7 +40,9 @@ class NeedsConstant(Refused):
 # what the attributes of the operators hold; one name means one kind in all of them
 KINDS = {
     **dict.fromkeys(("activations",), "texts"),
-    **dict.fromkeys(("direction",), "text"),
+    **dict.fromkeys(("direction", "auto_pad", "coordinate_transformation_mode", "mode", "nearest_mode"), "text"),
+    **dict.fromkeys(("dilations", "kernel_shape", "output_padding", "output_shape", "pads", "strides"), "integers"),
+    **dict.fromkeys(("antialias", "ceil_mode", "count_include_pad", "group"), "an integer"),
     **dict.fromkeys(("activation_alpha", "activation_beta"), "numbers"),
     **dict.fromkeys(("alpha", "beta", "clip", "epsilon", "ratio", "scale", "softcap"), "a number"),
     **dict.fromkeys(("is_causal", "kv_num_heads", "q_num_heads"), "an integer"),
@@ -186,3 +188,17 @@ def normal_axes(axes: Sequence[int], rank: int) -> list[int]:
     if len(set(result)) != len(result):
         raise Refused(f"axes {list(axes)} name one axis twice")
     return result
+
+
+def vector(call: Call, index: int, what: str, features: int, rank: int = 1) -> NDArray[Any]:
+    """A number for each feature, on the last of at most ``rank`` axes; those before it are of size 1."""
+    array = call.known(index, what)
+    leading = array.shape[:-1]
+    if (
+        array.dtype != np.float32
+        or array.shape[-1:] != (features,)
+        or leading.count(1) != len(leading)
+        or len(leading) >= rank
+    ):
+        raise Refused(f"{what} is {array.dtype} of shape {array.shape}; expected float32 ({features},)")
+    return array.reshape(-1)

@@ -80,6 +80,12 @@ def _lengths(graph: Graph) -> dict[Dim, str]:
     for dim, node in graph.steps.values():
         if found.get(dim.root):
             raise LoadError(f"{node}: takes one time step where rows have lengths; take the final state Y_h instead")
+    for dim, node in graph.windows:
+        if found.get(dim.root):
+            raise LoadError(
+                f"{node}: looks along time where rows have lengths; the file's padding would come in, which a model "
+                "here leaves out"
+            )
     return {dim: lengths for dim, lengths in found.items() if lengths}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from rekur.onnx._import.attention import take_projections
 from rekur.onnx._import.graph import Graph, Layer
 from rekur.onnx._import.values import Tensor
+from rekur.onnx._plan import CONVOLUTIONS
 
 MERGES = {"Concatenate": "concat", "Add": "sum", "Multiply": "mul"}
 HALF = {"scale": 0.5, "offset": 0.0}
@@ -144,6 +145,14 @@ def _dense(layer: Layer, follower: Layer) -> bool:
     return False
 
 
+def _activated(layer: Layer, follower: Layer) -> bool:
+    """A convolution and its activation."""
+    if "activation" in layer.options or follower.type != "Activation":
+        return False
+    layer.options["activation"] = follower.options["activation"]
+    return True
+
+
 def _normalization(layer: Layer, follower: Layer) -> bool:
     options = layer.options
     if follower.type != "Rescaling" or options["center"]:
@@ -169,7 +178,12 @@ def _rescaling(layer: Layer, follower: Layer) -> bool:
     return True
 
 
-ABSORBS = {"Dense": _dense, "LayerNormalization": _normalization, "Rescaling": _rescaling}
+ABSORBS = {
+    "Dense": _dense,
+    "LayerNormalization": _normalization,
+    "Rescaling": _rescaling,
+    **dict.fromkeys(CONVOLUTIONS, _activated),
+}
 
 
 def _directions(layer: Layer, uses: Uses) -> set[int]:

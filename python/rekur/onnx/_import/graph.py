@@ -57,6 +57,7 @@ class Graph:
         self.budget = budget
         self.layers: list[Layer] = []
         self.steps: dict[int, tuple[Dim, str]] = {}  # by tensor: of which time axis which node takes one step
+        self.windows: list[tuple[Dim, str]] = []  # time axes that a node looks along
         self._joined: dict[tuple[int, ...], Tensor] = {}
 
     def add(

@@ -51,6 +51,31 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
     return found
 
 
+POOLS = ("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool")
+CHANNELS = ("Conv", "ConvTranspose", "BatchNormalization", "Resize", *POOLS)
+MOVES_AXES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Gather", "GatherND", "Shape", "Expand")
+
+
+def channels_first(nodes: Sequence[Any]) -> set[str]:
+    """Tensors that convolutions and the like read, whose second axis holds the features; where they are of three axes
+    also what a batch normalisation reads.
+    """
+    makers = {name: node for node in nodes for name in node.output if name}
+    waiting = [node.input[0] for node in nodes if node.op_type in CHANNELS and node.input]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if not name or name in found:
+            continue
+        found.add(name)
+        node = makers.get(name)
+        if node is None or isinstance(node, Folded) or node.op_type in (*MOVES_AXES, *CELLS, "Scan", "MatMul", "Gemm"):
+            continue
+        every = node.op_type in ("Add", "Sub", "Mul", "Div", "Sum", "Concat")
+        waiting += node.input if every else node.input[:1]
+    return found
+
+
 def ids_as_floats(nodes: Sequence[Any]) -> set[str]:
     """Tensors that are read only to be cast to integers: Keras's models take ids as floats."""
     cast = {name for node in nodes if _to_integers(node) for name in node.input}
@@ -140,8 +165,9 @@ def _makes_features(node: Any, constants: Mapping[str, Sequence[int]]) -> bool:
     return numbers[-1] in (-1, 2) if node.op_type == "Unsqueeze" else len(numbers) == 3 and numbers[-1] == 1
 
 
-def make(graph: Graph, value: Any, role: Role | None, ids: bool) -> View | Rows | Given:
+def make(graph: Graph, value: Any, role: Role | None, ids: bool, channels: bool = False) -> View | Rows | Given:
     """The symbolic value of a graph input; its Input layers join the graph. ids: whatever its type, it holds ids.
+    channels: of three axes the second one holds the features.
 
     One number, or one truth value, is no input of a model here: what it decides must be decided while loading.
 
@@ -167,7 +193,18 @@ def make(graph: Graph, value: Any, role: Role | None, ids: bool) -> View | Rows 
         return _integers(graph, value.name, sizes, role, what, DTYPES[tensor.elem_type])
     if role is not None and role.kind == "state":
         return _state(graph, value.name, sizes, role, what)
+    if len(sizes) == 3 and (channels or (sizes[1] and not sizes[2] and role is None)):
+        return _channels(graph, value.name, sizes, what)
     return _sequence(graph, value.name, sizes, role, what)
+
+
+def _channels(graph: Graph, name: str, sizes: list[int | None], what: str) -> View:
+    """(batch, features, time)."""
+    features = sizes[1]
+    if not features:
+        raise LoadError(f"{what}: the number of features, its axis 1, is {'0' if features == 0 else 'not given'}")
+    batch, time = (Dim(f"axis {k} of '{name}'", sizes[k]) for k in (0, 2))
+    return View(((_input(graph, name, name, features, [batch, time]),),), (batch, FEATURES, time))
 
 
 def _size(dim: Any, what: str) -> int | None:

@@ -12,10 +12,12 @@ from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.known import padded
 from rekur.onnx._import.onestep import one_step
 from rekur.onnx._import.values import (
+    BATCH,
     FEATURES,
     MAX_PARTS,
     ONE,
     PARTS,
+    TIME,
     Axis,
     Dim,
     Extent,
@@ -31,6 +33,7 @@ from rekur.onnx._import.values import (
     product,
     same,
 )
+from rekur.onnx._import.windows import crosses, permuted, repeated
 
 
 def name(axis: Axis) -> str:
@@ -40,12 +43,15 @@ def name(axis: Axis) -> str:
     return "merged" if isinstance(axis, tuple) else axis
 
 
-def last_features(x: View) -> View:
-    """x with its features on the last axis, as Gemm, Softmax and the like read it."""
+def last_features(x: View, call: Call | None = None) -> View:
+    """x with its features on the last axis, as Gemm, Softmax and the like read it; given the call, by a Permute too."""
     if x.axes and x.axes[-1] == FEATURES:
         return x
     if FEATURES not in x.axes and x.features == 1 and x.axes and x.axes[-1] == ONE:
         return x.with_axes([*x.axes[:-1], FEATURES])
+    last = x.axes[-1] if x.axes else None
+    if call is not None and isinstance(last, Dim) and last.size is not None and len(x.axes) == 3:
+        return permuted(call, x)
     raise Refused(f"works on the last axis of {x.describe()}, which does not hold the features")
 
 
@@ -157,6 +163,9 @@ def expand(call: Call, x: View | Filled) -> Value:
         return KNOWN["Expand"](call)
     target = call.sizes(1, "the shape")
     shape, target = padded(list(x.shape), len(target)), padded(target, len(x.shape))
+    counts = [b if same(a, 1) and isinstance(b, int) and b > 1 else 1 for a, b in zip(shape, target, strict=True)]
+    if any(count != 1 for count in counts) and len(shape) == len(x.axes):
+        return repeated(call, x, counts)
     if not all(same(b, 1) or same(a, b) for a, b in zip(shape, target, strict=True)):
         raise Refused(f"broadcasts a tensor of shape {x.describe()} to ({', '.join(map(str, target))})")
     return _rebuild(x, [None] * (len(shape) - len(x.axes)) + list(range(len(x.axes))))
@@ -167,6 +176,10 @@ def flatten(call: Call, x: View | Filled) -> Value:
     rank = len(x.shape)
     axis = call.attribute("axis", 1)
     axis = axis if axis == rank else normal_axis(axis, rank)
+    if axis == 1 and isinstance(x, View) and len(x.axes) == 3:
+        made = _other_shape(call, x, [x.shape[0], product(x.shape[1:])])
+        if made is not None:
+            return made
     return _reshape(call, x, [product(x.shape[:axis]), product(x.shape[axis:])])
 
 
@@ -180,9 +193,54 @@ def reshape(call: Call, x: View | Filled) -> Value:
     try:
         return _to_shape(call, x, list(target))
     except Refused:
-        if not isinstance(x, View) or not _fix_leading(x, target):
+        if not isinstance(x, View):
             raise
-    return _to_shape(call, x, target)
+        if (made := _other_shape(call, x, list(target))) is not None:
+            return made
+        if not _fix_leading(x, target):
+            raise
+    try:
+        return _to_shape(call, x, list(target))
+    except Refused:
+        if (made := _other_shape(call, x, list(target))) is None:
+            raise
+        return made
+
+
+def _other_shape(call: Call, x: View, target: list[Extent]) -> View | None:
+    """Steps and features of every row as others: a Flatten or a Reshape; None where that is not what it does."""
+    batch = x.axes[0] if x.axes else None
+    rest = [axis for axis in x.axes[1:] if axis != ONE]
+    if not isinstance(batch, Dim) or x.ids or len(x.parts) != 1 or len(target) not in (2, 3):
+        return None
+    if not all(axis == FEATURES or isinstance(axis, Dim) for axis in rest) or len(x.dims) != len(rest):
+        return None
+    shape = [x.extent(axis) for axis in rest]
+    free = [k for k, size in enumerate(target) if isinstance(size, int) and size == -1]
+    try:
+        for k in free:
+            target[k] = divide(product(x.shape), product(v for i, v in enumerate(target) if i != k))
+        if not same(target[0], x.extent(batch)) or not same(product(shape), product(target[1:])):
+            return None
+        features = fixed(target[-1], "features of")
+    except Refused:
+        return None
+    if len(rest) == 2 and rest[1] != FEATURES:
+        x = permuted(call, x.with_axes([batch, *rest]))
+    batch.mark(BATCH)
+    for axis in rest:
+        if isinstance(axis, Dim):
+            crosses(call, axis)
+    whole = call.whole(x.parts[0])
+    if len(target) == 2:
+        made = call.graph.add("Flatten", call.at, [whole], features, dims=(batch,))
+        return View(((made,),), (batch, FEATURES))
+    count, _ = target[1], target[2]
+    time = Dim(f"steps of {call.at[0]}", count if isinstance(count, int) else None)
+    time.mark(TIME)
+    options = {"target_shape": [count if isinstance(count, int) else -1, features]}
+    made = call.graph.add("Reshape", call.at, [whole], features, options, dims=(batch, time))
+    return View(((made,),), (batch, time, FEATURES))
 
 
 def _fix_leading(x: View, target: Sequence[Extent]) -> bool:

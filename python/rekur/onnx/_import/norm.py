@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rekur.onnx._import.activations import number
-from rekur.onnx._import.call import Call, normal_axes
+from rekur.onnx._import.call import Call, normal_axes, vector
 from rekur.onnx._import.layout import last_features
 from rekur.onnx._import.values import FEATURES, Known, Moment, Refused, Value, View
 
@@ -98,7 +96,6 @@ def layer_normalization(call: Call) -> View:
 
 
 def batch_normalization(call: Call) -> View:
-    """At inference it is a scale and an offset for each feature."""
     x = call.view(0)
     call.ignore("momentum")
     if call.flag("training_mode") or any(call.wanted[1:]) or not call.flag("spatial", 1):
@@ -106,24 +103,9 @@ def batch_normalization(call: Call) -> View:
     if len(x.axes) < 2 or x.axes[1] != FEATURES:
         raise Refused(f"normalises axis 1 of {x.describe()}, which does not hold the features")
     names = ("the scale", "the bias", "the mean", "the variance")
-    scale, bias, mean, variance = (
-        vector(call, 1 + k, what, x.features).astype(np.float64) for k, what in enumerate(names)
-    )
-    with np.errstate(all="ignore"):
-        gamma = scale / np.sqrt(variance + call.attribute("epsilon", 1e-5))
-        beta = bias - mean * gamma
-    return call.layer("Affine", x, x.features, {"gamma": gamma, "beta": beta})
-
-
-def vector(call: Call, index: int, what: str, features: int, rank: int = 1) -> np.ndarray:
-    """A number for each feature, on the last of at most ``rank`` axes; those before it are of size 1."""
-    array = call.known(index, what)
-    leading = array.shape[:-1]
-    if (
-        array.dtype != np.float32
-        or array.shape[-1:] != (features,)
-        or leading.count(1) != len(leading)
-        or len(leading) >= rank
-    ):
-        raise Refused(f"{what} is {array.dtype} of shape {array.shape}; expected float32 ({features},)")
-    return array.reshape(-1)
+    found = [vector(call, 1 + k, what, x.features) for k, what in enumerate(names)]
+    epsilon = number(call.attribute("epsilon", 1e-5))
+    if (found[3] < 0).any() or not epsilon > 0:
+        raise Refused(f"a variance below zero, or an epsilon of {epsilon}")
+    keys = ("gamma", "beta", "moving_mean", "moving_variance")
+    return call.layer("BatchNormalization", x, x.features, dict(zip(keys, found, strict=True)), epsilon=epsilon)

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import import layout, norm, pick, rows
+from rekur.onnx._import import layout, norm, pick, rows, windows
 from rekur.onnx._import.activations import ACTIVATIONS, activation, number
 from rekur.onnx._import.attention import attention
-from rekur.onnx._import.call import Call, describe, normal_axis
+from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.layout import align, last_features, stays_within
 from rekur.onnx._import.recurrent import recurrent
-from rekur.onnx._import.values import FEATURES, Filled, Known, Moment, Refused, Rows, Value, View
+from rekur.onnx._import.values import FEATURES, Dim, Filled, Known, Moment, Refused, Rows, Value, View
 
 Rule = Callable[[Call], Value | list[Value]]
 
@@ -48,7 +48,7 @@ def _gemm(call: Call) -> View:
 def _matmul(call: Call) -> View:
     if call.has(0) and isinstance(call.inputs[0], (Known, Filled)):
         raise Refused("a constant times a tensor; only a tensor times a constant is a Dense layer")
-    x = last_features(call.view(0))
+    x = last_features(call.view(0), call)
     if call.has(1) and isinstance(call.inputs[1], View):
         raise Refused("the product of two tensors that the model computes; no layer does that")
     kernel = call.known(1, "the second factor")
@@ -153,14 +153,6 @@ def _activation(call: Call) -> View:
     return call.layer("Activation", call.view(), call.view().features, None, activation=activation(op, alpha, beta))
 
 
-def _prelu(call: Call) -> View:
-    slope = call.known(1, "the slope")
-    if slope.size != 1 or slope.ndim > len(call.view().axes):
-        raise Refused(f"a slope of shape {slope.shape} for {call.view().describe()}; expected one number")
-    form = activation("LeakyRelu", float(slope.flat[0]), None)
-    return call.layer("Activation", call.view(), call.view().features, None, activation=form)
-
-
 def _softmax(call: Call) -> View:
     x = call.view()
     axis = normal_axis(call.attribute("axis", -1 if call.opset >= 13 else 1), len(x.axes))
@@ -168,6 +160,16 @@ def _softmax(call: Call) -> View:
     if x.axes[axis] != FEATURES or flattens:
         raise Refused(f"over axis {axis} of {x.describe()}; expected the features")
     return call.layer("Activation", x, x.features, None, activation="softmax")
+
+
+def _reduce_mean(call: Call) -> Value:
+    """Over the features as part of a layer normalisation, over the steps a layer."""
+    x = call.inputs[0]
+    if isinstance(x, View):
+        axes = normal_axes(call.integers("axes", 1) or [], len(x.axes))
+        if len(axes) == 1 and isinstance(x.axes[axes[0]], Dim):
+            return windows.reduced(call)
+    return norm.reduce_mean(call)
 
 
 def _dropout(call: Call) -> Value:
@@ -241,13 +243,21 @@ RULES: dict[str, Rule] = {
         ("Tanh", "Sigmoid", "Relu", "Softsign", "Softplus", "LeakyRelu", "Elu", "ThresholdedRelu", "HardSigmoid"),
         _activation,
     ),
-    "PRelu": _prelu,
+    "PRelu": windows.prelu,
+    "Conv": windows.convolution,
+    "ConvTranspose": windows.transposed,
+    **dict.fromkeys(("MaxPool", "AveragePool"), windows.pooling),
+    **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool"), windows.global_pooling),
+    "ReduceMax": windows.reduced,
+    "Pad": windows.pad,
+    "Resize": windows.resize,
+    "Tile": windows.tile,
     "Softmax": _softmax,
     "Neg": _reads_model(lambda call: _rescaled(call, call.view(), -ONE, ZERO)),
     "Dropout": _dropout,
     "LayerNormalization": norm.layer_normalization,
     "BatchNormalization": norm.batch_normalization,
-    "ReduceMean": norm.reduce_mean,
+    "ReduceMean": _reduce_mean,
     "Pow": norm.binary,
     "Sqrt": _reads_model(norm.advance),
     "Reciprocal": _reads_model(norm.advance),

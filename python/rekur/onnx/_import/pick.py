@@ -27,6 +27,7 @@ from rekur.onnx._import.values import (
     product,
     same,
 )
+from rekur.onnx._import.windows import cropped, joined_steps
 
 MAX_PIECES = 16  # side by side without a layer that joins them
 FAR = 2**31 - 1  # and beyond: exporters' "to the end"
@@ -146,9 +147,21 @@ def _slice_one(call: Call, value: Value, axis: int, start: Extent, end: Extent, 
         return _step_view(call, value, axis, start, keep=True)
     if by == -1 and (start == -1 or start >= FAR) and end <= -FAR:
         return _flipped(call, value, axis)
+    if by == 1 and (crop := _crop(dim, start, end)) is not None:
+        return cropped(call, value, axis, *crop)
     if by < 0:
         raise Refused(f"turns the {name(dim)} axis around; for a reversed layer write direction=reverse")
     raise Refused(f"takes [{start}, {end}) of the {name(dim)} axis; only a single step can be taken")
+
+
+def _crop(dim: Dim, start: int, end: int) -> tuple[int, int] | None:
+    """How many steps [start, end) leaves out at each side, where no data is needed to tell."""
+    if dim.size is not None:
+        chosen = range(*slice(start, end, 1).indices(dim.size))
+        return (chosen.start, dim.size - chosen.stop) if chosen else None
+    if start < 0 or (0 <= end < FAR):
+        return None
+    return start, -end if end < 0 else 0
 
 
 def split(call: Call) -> list[Value]:
@@ -262,7 +275,7 @@ def concat(call: Call) -> Value:
             raise Refused(f"stacks tensors of shapes {', '.join(view.describe() for view in views)}")
         parts = tuple(part for view in views for part in view.parts)
         return View(parts, (*stacked[:axis], PARTS if len(parts) > 1 else ONE, *stacked[axis + 1 :]))
-    raise Refused(f"joins {', '.join(v.describe() for v in views)} along axis {axis}: only features can be joined")
+    return joined_steps(call, views, axis)
 
 
 def _concat_filled(call: Call) -> Value:

@@ -58,13 +58,14 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     elements += sum(_count(tensor) for graph in all_graphs(whole) for tensor in graph.initializer)
     result = Walked(Graph(Budget(SPARE + 8 * elements)))
     deep = list(_flat(nodes))
-    ids = interface.ids_as_floats(deep)
+    ids, channels = interface.ids_as_floats(deep), interface.channels_first(deep)
     found = interface.roles(deep, _short_vectors(deep, values))
     given: set[str] = set()
     for value in proto.input:
         if value.name not in values.stored and value.name not in bound:
             try:
-                made = interface.make(result.graph, value, found.get(value.name), value.name in ids)
+                role = found.get(value.name)
+                made = interface.make(result.graph, value, role, value.name in ids, value.name in channels)
             except Refused as reason:
                 raise LoadError(f"graph input '{value.name}': {reason}") from None
             values.made[value.name] = made

@@ -1,0 +1,91 @@
+"""Every layer of the contract goes out to an ONNX file and comes in again: the same numbers, trainable as before.
+
+What does not stands in one of the tables here, with the reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rekur.onnx
+from onnx_subject import Subject
+from rekur.onnx import LoadError
+from test_layer_contract import EXAMPLES, Example
+
+# Not loaded: what the file says of them no node says alone.
+SUMS = "sums over features are written for equations alone, which a file does not hold"
+WEIGHTS = "attention whose weights are an output, too, is written without a note of which layer it is"
+NOT_LOADED: dict[str, str] = {
+    "Masking": "a mask is made of comparisons and sorted steps, which no layer is",
+    "Lambda mean": SUMS,
+    "activation mean": SUMS,
+    "attention with weights": WEIGHTS,
+    "four axes": "the import knows (batch, features) and (batch, time, features)",
+    "Dot": "products of two computed tensors are taken as parts of attention only",
+}
+# Loaded as other layers that compute the same, or as nothing where a layer acts in training alone.
+TRAINING_ALONE = (
+    "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization",
+)  # fmt: skip
+OTHER_PARAMETERS = (
+    *TRAINING_ALONE,
+    "Affine",  # a Rescaling: its vectors are constants to ONNX
+    "BatchNormalization",  # has all four vectors, also where the model left some out
+    "LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional",  # options of the layers, as layers beside them
+    "LayerNormalization",  # has both vectors, likewise
+    "Multiply",
+)  # fmt: skip
+
+
+def reason(example: Example) -> str | None:
+    """Why a file of it is not loaded."""
+    layer = example.layer
+    given = layer.get("equations") or layer.get("activation")
+    equations = given.get("equations", given) if isinstance(given, dict) else {}
+    if layer.get("return_attention_scores", False):
+        return NOT_LOADED["attention with weights"]
+    if any(node[0] == "mean" for node in equations.get("nodes", ())):
+        return NOT_LOADED["Lambda mean" if layer["type"] == "Lambda" else "activation mean"]
+    if any(len(shape) > 3 for shape, _ in example.inputs):
+        return NOT_LOADED["four axes"]
+    return NOT_LOADED.get(layer["type"])
+
+
+def laid_out(y: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """The model is batch-first whatever the file is, and an axis of one step has no meaning to it."""
+    if y.shape != like.shape and sorted(y.shape) == sorted(like.shape):
+        return y.swapaxes(1, 2)
+    return y.reshape(like.shape) if y.size == like.size else y
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.type}-{len(e.inputs)}")
+def test_every_layer_goes_out_and_comes_in(example: Example, tmp_path: Path, rng: np.random.Generator) -> None:
+    spec = example.spec()
+    subject, path = Subject(spec["layers"], spec["outputs"]), tmp_path / "m.onnx"
+    report = rekur.onnx.export(subject, path)
+    assert report.verification is not None and report.verification.cases > 0
+    if reason(example) is not None:
+        with pytest.raises(LoadError, match="subject"):
+            rekur.onnx.load(path)
+        return
+    loaded = rekur.onnx.load(path)
+    for B, T in ((4, 6), (1, 7)):
+        inputs = example.arrays(rng, B, T)
+        expected = subject.predict(inputs)
+        actual: Any = loaded.predict(inputs if len(inputs) > 1 else inputs[0])
+        actual = actual if isinstance(actual, list) else [actual]
+        assert len(actual) == len(expected)
+        for y, e in zip(actual, expected, strict=True):
+            np.testing.assert_allclose(laid_out(y, e), e, atol=1e-5 * max(1.0, float(np.abs(e).max(initial=0))))
+    if example.type not in OTHER_PARAMETERS:
+        assert sum(w.size for w in loaded.get_weights()) == sum(w.size for w in subject.weights.values())
+    rekur.onnx.export(loaded, tmp_path / "again.onnx")  # and out once more, verified
+
+
+def test_every_reason_is_one_of_some_layer() -> None:
+    given = {reason(example) for example in EXAMPLES} - {None}
+    assert given == set(NOT_LOADED.values())

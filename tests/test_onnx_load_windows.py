@@ -1,0 +1,226 @@
+"""ONNX import of convolution, pooling and what moves steps: against onnxruntime, in the file's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import rekur.onnx
+from harness import floats
+from onnx_graphs import assert_as_onnxruntime, f32, model_of, node, recurrent_weights
+from rekur.onnx import LoadError
+
+B, C, T = 2, 6, 11
+X = {"x": ("B", C, "T")}
+FIXED = {"x": ("B", C, T)}
+W, D = f32(4, C, 3), f32(12, 1, 3)
+LOADED: dict[str, tuple[list[Any], dict[str, Any], list[str]]] = {
+    "valid": ([node("Conv", ["x", "w", "b"], ["y"])], {"w": W, "b": f32(4)}, ["Conv1D"]),
+    "same": ([node("Conv", ["x", "w"], ["y"], pads=[1, 1])], {"w": W}, ["Conv1D"]),
+    "causal": ([node("Conv", ["x", "w"], ["y"], pads=[4, 0], dilations=[2])], {"w": W}, ["Conv1D"]),
+    "strides behind padding": (
+        [node("Conv", ["x", "w"], ["y"], pads=[1, 1], strides=[2])],
+        {"w": W},
+        ["ZeroPadding1D", "Conv1D"],
+    ),
+    "same with strides": ([node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", strides=[2])], {"w": W}, ["Conv1D"]),
+    "even, more before": (
+        [node("Conv", ["x", "w"], ["y"], auto_pad="SAME_LOWER")],
+        {"w": f32(4, C, 4)},
+        ["ZeroPadding1D", "Conv1D"],
+    ),
+    "groups": ([node("Conv", ["x", "w"], ["y"], group=2)], {"w": f32(4, 3, 3)}, ["Conv1D"]),
+    "depthwise": ([node("Conv", ["x", "w"], ["y"], group=C)], {"w": D}, ["DepthwiseConv1D"]),
+    "an activation": ([node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["y"])], {"w": W}, ["Conv1D"]),
+    "transposed": (
+        [node("ConvTranspose", ["x", "w", "b"], ["y"], strides=[2])],
+        {"w": f32(C, 4, 3), "b": f32(4)},
+        ["Conv1DTranspose"],
+    ),
+    "transposed, cut": (
+        [node("ConvTranspose", ["x", "w"], ["y"], strides=[2], pads=[1, 1])],
+        {"w": f32(C, 4, 3)},
+        ["Conv1DTranspose", "Cropping1D"],
+    ),
+    "transposed, same": (
+        [node("ConvTranspose", ["x", "w"], ["y"], strides=[2], pads=[1, 1])],
+        {"w": f32(C, 4, 4)},
+        ["Conv1DTranspose"],
+    ),
+    "transposed, fewer than strides": (
+        [node("ConvTranspose", ["x", "w"], ["y"], strides=[3])],
+        {"w": f32(C, 4, 2)},
+        ["Conv1DTranspose", "Cropping1D"],
+    ),
+    "largest": ([node("MaxPool", ["x"], ["y"], kernel_shape=[2], strides=[2])], {}, ["MaxPooling1D"]),
+    "largest, same": ([node("MaxPool", ["x"], ["y"], kernel_shape=[3], pads=[1, 1])], {}, ["MaxPooling1D"]),
+    "mean": ([node("AveragePool", ["x"], ["y"], kernel_shape=[3], strides=[2])], {}, ["AveragePooling1D"]),
+    "mean, same": ([node("AveragePool", ["x"], ["y"], kernel_shape=[3], pads=[1, 1])], {}, ["AveragePooling1D"]),
+    "mean of zeros too": (
+        [node("AveragePool", ["x"], ["y"], kernel_shape=[3], pads=[1, 1], count_include_pad=1)],
+        {},
+        ["ZeroPadding1D", "AveragePooling1D"],
+    ),
+    "mean of all": ([node("GlobalAveragePool", ["x"], ["y"])], {}, ["GlobalAveragePooling1D"]),
+    "largest of all": ([node("GlobalMaxPool", ["x"], ["y"])], {}, ["GlobalMaxPooling1D"]),
+    "steps repeated": (
+        [node("Resize", ["x", "", "s"], ["y"], coordinate_transformation_mode="asymmetric", nearest_mode="floor")],
+        {"s": np.array([1, 1, 3], np.float32)},
+        ["UpSampling1D"],
+    ),
+    "steps added": ([node("Pad", ["x", "p"], ["y"])], {"p": np.array([0, 0, 2, 0, 0, 1])}, ["ZeroPadding1D"]),
+    "steps cut": ([node("Pad", ["x", "p"], ["y"])], {"p": np.array([0, 0, -2, 0, 0, -1])}, ["Cropping1D"]),
+    "slopes": ([node("PRelu", ["x", "a"], ["y"])], {"a": f32(C, 1)}, ["PReLU"]),
+    "batches": (
+        [node("BatchNormalization", ["x", "g", "g", "m", "v"], ["y"])],
+        {"g": f32(C), "m": f32(C), "v": np.abs(f32(C)) + 1},
+        ["BatchNormalization"],
+    ),
+}
+OF_ONE_SIZE: dict[str, tuple[list[Any], dict[str, Any], list[str]]] = {
+    "Flatten": (
+        [node("MaxPool", ["x"], ["p"], kernel_shape=[2]), node("Flatten", ["p"], ["y"])],
+        {},
+        ["MaxPooling1D", "Permute", "Flatten"],
+    ),
+    "Reshape": (
+        [
+            node("MaxPool", ["x"], ["p"], kernel_shape=[2]),
+            node("Transpose", ["p"], ["t"], perm=[0, 2, 1]),
+            node("Reshape", ["t", "s"], ["y"]),
+        ],
+        {"s": np.array([0, 30, 2])},
+        ["MaxPooling1D", "Reshape"],
+    ),
+    "a product over time": (
+        [
+            node("MaxPool", ["x"], ["p"], kernel_shape=[2]),
+            node("MatMul", ["p", "w"], ["m"]),
+            node("MaxPool", ["m"], ["y"], kernel_shape=[2]),
+        ],
+        {"w": f32(T - 1, 5)},
+        ["MaxPooling1D", "Permute", "Dense", "Permute", "MaxPooling1D"],
+    ),
+}
+
+
+def check(nodes: list[Any], constants: dict[str, Any], types: list[str], shape: Any, path: Path, rng: Any) -> None:
+    model = model_of(nodes, shape, ["y"], constants)
+    assert_as_onnxruntime(model, {"x": floats(rng, B, C, T)})
+    onnx.save(model, path)
+    assert [layer["type"] for layer in rekur.onnx.load(path).spec["layers"][1:]] == types
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_an_operator_is_the_layer(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    check(*LOADED[name], X, tmp_path / "m.onnx", rng)
+
+
+@pytest.mark.parametrize("name", OF_ONE_SIZE)
+def test_time_of_a_known_size_becomes_features(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    check(*OF_ONE_SIZE[name], FIXED, tmp_path / "m.onnx", rng)
+
+
+def test_a_row_at_every_step(tmp_path: Path, rng: np.random.Generator) -> None:
+    for last in (node("Tile", ["u", "n"], ["y"]), node("Expand", ["u", "n"], ["y"])):
+        made = [node("Unsqueeze", ["x", "one"], ["u"]), last]
+        model = model_of(made, {"x": ("B", C)}, ["y"], {"one": np.array([1]), "n": np.array([1, 3, 1])})
+        assert_as_onnxruntime(model, {"x": floats(rng, B, C)})
+        onnx.save(model, tmp_path / "m.onnx")
+        assert rekur.onnx.load(tmp_path / "m.onnx").spec["layers"][-1]["type"] == "RepeatVector"
+
+
+def test_a_loaded_classifier_trains_and_is_exported_again(tmp_path: Path, rng: np.random.Generator) -> None:
+    weights = recurrent_weights(rng, "GRU", 4, 5)
+    made = [
+        node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1]),
+        node("BatchNormalization", ["c", "g", "g", "g", "v"], ["n"]),
+        node("Relu", ["n"], ["r"]),
+        node("MaxPool", ["r"], ["p"], kernel_shape=[2], strides=[2]),
+        node("Transpose", ["p"], ["s"], perm=[2, 0, 1]),
+        node("GRU", ["s", "W", "R", "B"], ["", "h"], hidden_size=5),
+        node("Squeeze", ["h", "zero"], ["l"]),
+        node("Gemm", ["l", "k"], ["y"]),
+    ]
+    g = f32(4)
+    constants = {"w": W, "b": g, "g": g, "v": np.abs(g) + 1, "zero": np.array([0]), "k": f32(5, 2), **weights}
+    model = model_of(made, X, ["y"], constants)
+    assert_as_onnxruntime(model, {"x": floats(rng, B, C, T)})
+    onnx.save(model, tmp_path / "m.onnx")
+    loaded = rekur.onnx.load(tmp_path / "m.onnx")
+    types = [layer["type"] for layer in loaded.spec["layers"][1:]]
+    assert types == ["Conv1D", "BatchNormalization", "Activation", "MaxPooling1D", "GRU", "Dense"]
+    loaded.compile("adam", "mse")
+    x, y = floats(rng, 8, T, C), floats(rng, 8, 2)
+    losses = loaded.fit(x, y, epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    assert rekur.onnx.export(loaded, tmp_path / "again.onnx").verification is not None
+    again = rekur.onnx.load(tmp_path / "again.onnx")
+    np.testing.assert_allclose(again.predict(x), loaded.predict(x), atol=1e-5)
+
+
+REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
+    "two axes": (
+        [node("Relu", ["x"], ["r"]), node("Unsqueeze", ["r", "three"], ["u"]), node("Conv", ["u", "w"], ["y"])],
+        {"w": f32(4, C, 3, 3), "three": np.array([3])},
+        "one time axis is taken, no more",
+    ),
+    "pads of pooling": (
+        [node("MaxPool", ["x"], ["y"], kernel_shape=[3], strides=[2], pads=[1, 1])],
+        {},
+        "no steps of zero",
+    ),
+    "windows that are not whole": (
+        [node("MaxPool", ["x"], ["y"], kernel_shape=[2], strides=[2], ceil_mode=1)],
+        {},
+        "ceil_mode",
+    ),
+    "gaps": ([node("MaxPool", ["x"], ["y"], kernel_shape=[2], dilations=[2])], {}, "gaps"),
+    "features added": ([node("Pad", ["x", "p"], ["y"])], {"p": np.array([0, 1, 0, 0, 0, 0])}, "holds no steps"),
+    "steps of ones": (
+        [node("Pad", ["x", "p", "one"], ["y"])],
+        {"p": np.array([0, 0, 1, 0, 0, 0]), "one": np.float32(1)},
+        "adds zeros",
+    ),
+    "reflected": (
+        [node("Pad", ["x", "p"], ["y"], mode="reflect")],
+        {"p": np.array([0, 0, 1, 0, 0, 0])},
+        "mode is reflect",
+    ),
+    "linear": (
+        [node("Resize", ["x", "", "s"], ["y"], mode="linear")],
+        {"s": np.array([1, 1, 2], np.float32)},
+        "a layer repeats steps",
+    ),
+    "time of any size": (
+        [node("MaxPool", ["x"], ["p"], kernel_shape=[2]), node("Flatten", ["p"], ["y"])],
+        {},
+        "puts time steps",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_no_layer_does_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    nodes, constants, message = REFUSED[name]
+    onnx.save(model_of(nodes, X, ["y"], constants, infer=False), tmp_path / "m.onnx")
+    with pytest.raises(LoadError, match=message) as found:
+        rekur.onnx.load(tmp_path / "m.onnx")
+    assert "'y'" in str(found.value)
+
+
+def test_lengths_of_rows_that_a_convolution_would_not_see_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    weights = recurrent_weights(rng, "GRU", 4, 5)
+    made = [
+        node("Conv", ["x", "w"], ["c"], pads=[1, 1]),
+        node("Transpose", ["c"], ["s"], perm=[2, 0, 1]),
+        node("GRU", ["s", "W", "R", "B", "lens"], ["", "y"], hidden_size=5),
+    ]
+    model = model_of(made, {**X, "lens": ("int32", ("B",))}, ["y"], {"w": W, **weights})
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(LoadError, match="Conv node 'c': looks along time where rows have lengths"):
+        rekur.onnx.load(tmp_path / "m.onnx")
