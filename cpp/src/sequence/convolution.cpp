@@ -1,7 +1,6 @@
 #include "sequence/convolution.hpp"
 
 #include <algorithm>
-#include <array>
 #include <numeric>
 
 #include "isa/dispatch.hpp"
@@ -22,46 +21,132 @@ constexpr Index kLargestTile = 128;  // columns on both sides of such a task, at
 constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 constexpr Index lines(Index floats) { return blocks(floats, 16) * 16; }
 
+// The positions of images in order, from a row of all of them on.
+class Cursor {
+ public:
+  Index image;
+  Position at;
+
+  Cursor(const Position& sizes, Index row) : sizes_(sizes) {
+    for (std::size_t a = kSpace; a-- > 0;) {
+      at[a] = sizes[a] == 1 ? 0 : row % sizes[a];
+      row = sizes[a] == 1 ? row : row / sizes[a];
+    }
+    image = row;
+  }
+
+  void advance() {
+    for (std::size_t a = kSpace; a-- > 0;) {
+      if (++at[a] < sizes_[a]) return;
+      at[a] = 0;
+    }
+    ++image;
+  }
+
+ private:
+  const Position sizes_;
+};
+
+Position sizes_of(const ConvolutionSide& side) { return {side.around[0], side.around[1], side.n}; }
+Index product_of(const Position& p) { return p[0] * p[1] * p[2]; }
+
 // Where a window's numbers stand, tap after tap.
 struct Window {
   const ConvolutionSide& side;
-  const float* array;
+  Images<const float> images;
   Index channels;      // of a position
   Index first, count;  // the channels that are read
-  Index taps, step;
+  Position taps, step;
 
-  Index size() const { return taps * count; }
+  Index size() const { return product_of(taps) * count; }
 
   // Numbers [begin, end) of the window that begins at this position: where they stand, or copied to `copy`.
-  const float* at(Index b, Index start, Index begin, Index end, float* copy) const {
-    const Index limit = side.limit(b);
-    const bool side_by_side = count == channels && (step == 1 || taps == 1);
-    if (side_by_side && start >= 0 && start + taps <= limit) return array + side.row(b, start) * channels + begin;
+  const float* at(Index image, const Position& start, Index begin, Index end, float* copy) const {
+    const float* const array = images[image];
+    const Index limit = side.limit(image), line = taps[2] * count;
+    const bool side_by_side = count == channels && (step[2] == 1 || taps[2] == 1);
+    if (side_by_side && taps[0] * taps[1] == 1 && start[2] >= 0 && start[2] + taps[2] <= limit && inside(start[0], start[1]))
+      return array + place(start[0], start[1], start[2]) + begin;
     float* to = copy;
-    for (Index tap = begin / count; tap * count < end; ++tap) {
-      const Index from = std::max(begin - tap * count, Index{0}), until = std::min(end - tap * count, count);
-      const Index i = start + tap * step;
-      if (i >= 0 && i < limit)
-        std::copy_n(array + side.row(b, i) * channels + first + from, until - from, to);
-      else
+    for (Index outer = begin / line; outer * line < end; ++outer) {
+      const Index from = std::max(begin - outer * line, Index{0}), until = std::min(end - outer * line, line);
+      const Index i = start[0] + outer / taps[1] * step[0], j = start[1] + outer % taps[1] * step[1];
+      if (!inside(i, j))
         std::fill_n(to, until - from, 0.0f);
+      else if (side_by_side)
+        copy_line(array + place(i, j, 0), start[2], limit, from, until, to);
+      else
+        copy_taps(array + place(i, j, 0) + first, start[2], limit, from, until, to);
       to += until - from;
     }
     return copy;
   }
+
+ private:
+  bool inside(Index i, Index j) const { return i >= 0 && i < side.around[0] && j >= 0 && j < side.around[1]; }
+  Index place(Index i, Index j, Index k) const { return ((i * side.around[1] + j) * side.n + k) * channels; }
+
+  // Numbers [from, until) of the taps along the last axis, which stand side by side.
+  void copy_line(const float* array, Index start, Index limit, Index from, Index until, float* to) const {
+    const Index low = std::clamp(-start * count, from, until), high = std::clamp((limit - start) * count, low, until);
+    std::fill_n(to, low - from, 0.0f);
+    std::copy_n(array + start * count + low, high - low, to + (low - from));
+    std::fill_n(to + (high - from), until - high, 0.0f);
+  }
+
+  // The same, a tap at a time.
+  void copy_taps(const float* array, Index start, Index limit, Index from, Index until, float* to) const {
+    for (Index tap = from / count; tap * count < until; ++tap) {
+      const Index low = std::max(from - tap * count, Index{0}), high = std::min(until - tap * count, count);
+      const Index i = start + tap * step[2];
+      if (i >= 0 && i < limit)
+        std::copy_n(array + i * channels + low, high - low, to);
+      else
+        std::fill_n(to, high - low, 0.0f);
+      to += high - low;
+    }
+  }
 };
 
-// A row of a product: the window it reads and the row that it writes, or sums with.
-struct Place {
-  Index b, start, row;
+// c[row] = bias + window · B, or +=, for the rows of a grid of positions.
+struct WindowProduct {
+  const Window& window;
+  Position grid;
+  Index N;
+  const float* packed;
+  const float* bias;
+  Images<float> c;
+  Index stride, offset;
+  bool accumulate;
 };
 
-// c[row] = window · B for the places of rows 0 … rows - 1; place(row, Place&) says false where there is none.
+// Rows [begin, end), at most kRowBlock, of the columns [column, column + columns). place(image, position, start, row): the window of
+// a position and the row of the image that it gives, or false where there is none. copy: kRowBlock · K floats.
 template <class PlaceOf>
-void window_product(const Window& window, Index rows, Index N, const float* packed, const float* bias, float* c, Index stride,
-                    Index offset, bool accumulate, const PlaceOf& place) {
+void window_block(const simd::Kernels& k, const WindowProduct& p, Index begin, Index end, Index column, Index columns, float* copy,
+                  const PlaceOf& place) {
+  const Index K = p.window.size();
+  std::array<const float*, kRowBlock> from;
+  std::array<float*, kRowBlock> to;
+  std::size_t count = 0;
+  Cursor cursor(p.grid, begin);
+  for (Index row = begin; row < end; ++row, cursor.advance()) {
+    Position start;
+    Index to_row;
+    if (!place(cursor.image, cursor.at, start, to_row)) continue;
+    from[count] = p.window.at(cursor.image, start, 0, K, copy);
+    if (from[count] == copy) copy += K;
+    to[count++] = p.c[cursor.image] + to_row * p.stride;
+  }
+  k.gemm(static_cast<Index>(count), columns, K, from.data(), p.packed + column * K, p.bias != nullptr ? p.bias + column : nullptr,
+         to.data(), p.offset + column, p.accumulate);
+}
+
+template <class PlaceOf>
+void window_product(const WindowProduct& p, Index images, const PlaceOf& place) {
   const auto& k = isa::kernels();
-  const Index K = window.size(), columns = blocks(kColumnBlock, k.panel) * k.panel, column_blocks = blocks(N, columns);
+  const Index K = p.window.size(), rows = images * product_of(p.grid), N = p.N;
+  const Index columns = blocks(kColumnBlock, k.panel) * k.panel, column_blocks = blocks(N, columns);
   const Index tasks = blocks(rows, kRowBlock) * column_blocks;
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K + 8);
   const int threads = runtime::threads_for(work, tasks);
@@ -70,19 +155,8 @@ void window_product(const Window& window, Index rows, Index N, const float* pack
   float* const copies = scratch->take<float>(threads * each).data();
   runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index begin = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
-    std::array<const float*, kRowBlock> from;
-    std::array<float*, kRowBlock> to;
-    std::size_t count = 0;
-    Place p;
-    float* copy = copies + thread * each;
-    for (Index row = begin; row < std::min(rows, begin + kRowBlock); ++row) {
-      if (!place(row, p)) continue;
-      from[count] = window.at(p.b, p.start, 0, K, copy);
-      if (from[count] == copy) copy += K;
-      to[count++] = c + p.row * stride;
-    }
-    k.gemm(static_cast<Index>(count), std::min(N - column, columns), K, from.data(), packed + column * K,
-           bias != nullptr ? bias + column : nullptr, to.data(), offset + column, accumulate);
+    window_block(k, p, begin, std::min(rows, begin + kRowBlock), column, std::min(N - column, columns), copies + thread * each,
+                 place);
   });
 }
 
@@ -95,17 +169,25 @@ Index ConvolutionAxis::pad_for(Index large) const {
 }
 
 // Taps `apart` from each other have the same remainder; the first of them have one each.
-Index Convolution::phases() const { return std::min(axis.taps, axis.stride / std::gcd(axis.dilation, axis.stride)); }
+Index Convolution::phases(std::size_t axis) const {
+  return std::min(axes[axis].taps, axes[axis].stride / std::gcd(axes[axis].dilation, axes[axis].stride));
+}
 
-Convolution::Phase Convolution::phase(Index number) const {
-  const Index common = std::gcd(axis.dilation, axis.stride), apart = axis.stride / common;
-  const Index more = (axis.taps - 1 - number) / apart;
-  return {number * axis.dilation % axis.stride, number + more * apart, more + 1, apart, axis.dilation / common};
+std::array<Convolution::Phase, kSpace> Convolution::phase(Index number) const {
+  std::array<Phase, kSpace> found;
+  for (std::size_t a = kSpace; a-- > 0;) {
+    const ConvolutionAxis& axis = axes[a];
+    const Index r = number % phases(a), common = std::gcd(axis.dilation, axis.stride), apart = axis.stride / common;
+    const Index more = (axis.taps - 1 - r) / apart;
+    found[a] = {r * axis.dilation % axis.stride, r + more * apart, more + 1, apart, axis.dilation / common};
+    number /= phases(a);
+  }
+  return found;
 }
 
 void Convolution::prepare_gather(const float* kernel, std::uint64_t version) const {
   const std::lock_guard lock(gathering_.mutex);
-  const Index K = axis.taps * (large_channels / groups), N = small_channels / groups;
+  const Index K = taps() * (large_channels / groups), N = small_channels / groups;
   auto& parts = gathering_.parts;
   while (parts.size() < static_cast<std::size_t>(groups)) parts.push_back(std::make_unique<PackedMatrix>());
   for (Index g = 0; g < groups; ++g) parts[static_cast<std::size_t>(g)]->prepare(kernel + g * N, K, N, small_channels, 1, version);
@@ -122,44 +204,86 @@ void Convolution::prepare_scatter(const float* kernel, std::uint64_t version) co
   std::size_t part = 0;
   for (Index g = 0; g < groups; ++g) {
     for (Index r = 0; r < phases(); ++r) {
-      const Phase p = phase(r);
+      const auto p = phase(r);
       matrix.clear();
-      for (Index j = 0; j < p.count; ++j) {
-        const Index tap = p.last - j * p.apart;
+      for (Cursor j({p[0].count, p[1].count, p[2].count}, 0); j.image == 0; j.advance()) {
+        Index tap = 0;
+        for (std::size_t a = 0; a < kSpace; ++a) tap = tap * axes[a].taps + p[a].last - j.at[a] * p[a].apart;
         for (Index n = 0; n < inner; ++n)
           for (Index c = 0; c < N; ++c) matrix.push_back(kernel[(tap * N + c) * small_channels + g * inner + n]);
       }
-      parts[part++]->prepare(matrix.data(), p.count * inner, N, N, 1, version);
+      parts[part++]->prepare(matrix.data(), static_cast<Index>(matrix.size()) / N, N, N, 1, version);
     }
   }
   scattering_.version = version;
   scattering_.epoch = epoch;
 }
 
-void Convolution::gather(Index B, const ConvolutionSide& large, const float* x, const ConvolutionSide& small, const float* bias,
-                         float* y, bool accumulate) const {
-  const Index N = small_channels / groups, C = large_channels / groups;
+namespace {
+
+// Where the window of a small position begins.
+struct GatherPlace {
+  const std::array<ConvolutionAxis, kSpace>& axes;
+  const ConvolutionSide &large, &small;
+  const Position sizes = sizes_of(large), grid = sizes_of(small);
+
+  bool operator()(Index image, const Position& at, Position& start, Index& row) const {
+    const Index limit = large.limit(image);
+    for (std::size_t a = 0; a < kSpace; ++a)
+      start[a] = at[a] * axes[a].stride - axes[a].pad_for(a + 1 < kSpace ? sizes[a] : limit);
+    row = (at[0] * grid[1] + at[1]) * grid[2] + at[2];
+    return at[2] < small.limit(image);
+  }
+};
+
+Window gather_window(const Convolution& c, const ConvolutionSide& large, Images<const float> x, Index group) {
+  const Index C = c.large_channels / c.groups;
+  return {large,
+          x,
+          c.large_channels,
+          group * C,
+          C,
+          {c.axes[0].taps, c.axes[1].taps, c.axes[2].taps},
+          {c.axes[0].dilation, c.axes[1].dilation, c.axes[2].dilation}};
+}
+
+}  // namespace
+
+void Convolution::gather(Index images, const ConvolutionSide& large, Images<const float> x, const ConvolutionSide& small,
+                         const float* bias, Images<float> y, bool accumulate) const {
+  const Index N = small_channels / groups;
+  const GatherPlace place{axes, large, small};
   for (Index g = 0; g < groups; ++g) {
-    const Window window{large, x, large_channels, g * C, C, axis.taps, axis.dilation};
-    window_product(window, B * small.n, N, gathering_.parts[static_cast<std::size_t>(g)]->data(),
-                   bias != nullptr ? bias + g * N : nullptr, y, small_channels, g * N, accumulate, [&](Index row, Place& p) {
-                     const Index t = row % small.n;
-                     p.b = row / small.n;
-                     p.row = row;
-                     p.start = t * axis.stride - axis.pad_for(large.limit(p.b));
-                     return t < small.limit(p.b);
-                   });
+    const Window window = gather_window(*this, large, x, g);
+    const float* const packed = gathering_.parts[static_cast<std::size_t>(g)]->data();
+    window_product({window, place.grid, N, packed, bias ? bias + g * N : nullptr, y, small_channels, g * N, accumulate}, images,
+                   place);
   }
 }
 
-void Convolution::scatter(Index B, const ConvolutionSide& small, const float* y, const ConvolutionSide& large, const float* bias,
-                          float* x, bool accumulate) const {
+Index Convolution::gather_memory() const { return element_count({kRowBlock, taps(), large_channels}); }
+
+void Convolution::gather_here(const simd::Kernels& kernels, Index images, const ConvolutionSide& large, Images<const float> x,
+                              const ConvolutionSide& small, const float* bias, Images<float> y, bool accumulate,
+                              float* memory) const noexcept {
+  const GatherPlace place{axes, large, small};
+  const Window window = gather_window(*this, large, x, 0);
+  const Index N = small_channels, rows = images * small.positions();
+  for (Index begin = 0; begin < rows; begin += kRowBlock)
+    window_block(kernels, {window, place.grid, N, gathering_.parts[0]->data(), bias, y, N, 0, accumulate}, begin,
+                 std::min(rows, begin + kRowBlock), 0, N, memory, place);
+}
+
+void Convolution::scatter(Index images, const ConvolutionSide& small, Images<const float> y, const ConvolutionSide& large,
+                          const float* bias, Images<float> x, bool accumulate) const {
   const Index N = large_channels / groups, C = small_channels / groups;
-  const Index slots = blocks(large.n, axis.stride);
-  if (!accumulate && phases() < axis.stride) {  // positions that no tap meets
-    over_rows(B * large.n, large_channels, 1, [&](Index begin, Index end) {
+  const Position sizes = sizes_of(large);
+  bool all_met = true;
+  for (std::size_t a = 0; a < kSpace; ++a) all_met = all_met && phases(a) == axes[a].stride;
+  if (!accumulate && !all_met) {  // positions that no tap meets
+    over_rows(images * large.positions(), large_channels, 1, [&](Index begin, Index end) {
       for (Index row = begin; row < end; ++row) {
-        float* const to = x + row * large_channels;
+        float* const to = x[row / large.positions()] + row % large.positions() * large_channels;
         if (bias != nullptr)
           std::copy_n(bias, large_channels, to);
         else
@@ -167,29 +291,37 @@ void Convolution::scatter(Index B, const ConvolutionSide& small, const float* y,
       }
     });
   }
+  Position grid;
+  for (std::size_t a = 0; a < kSpace; ++a) grid[a] = blocks(sizes[a], axes[a].stride);
   for (Index g = 0; g < groups; ++g) {
     for (Index r = 0; r < phases(); ++r) {
-      const Phase of = phase(r);
-      const Window window{small, y, small_channels, g * C, C, of.count, of.step};
-      window_product(window, B * slots, N, scattering_.parts[static_cast<std::size_t>(g * phases() + r)]->data(),
-                     bias != nullptr ? bias + g * N : nullptr, x, large_channels, g * N, accumulate, [&](Index row, Place& p) {
-                       p.b = row / slots;
-                       const Index limit = large.limit(p.b), pad = axis.pad_for(limit), stride = axis.stride;
-                       // The position of this slot whose remainder, counted from the padding's beginning, is this phase's.
-                       const Index s = ((of.remainder - pad) % stride + stride) % stride + row % slots * stride;
-                       p.start = (s + pad - of.last * axis.dilation) / stride;
-                       p.row = large.row(p.b, s);
-                       return s < limit;
-                     });
+      const auto of = phase(r);
+      const Window window{small, y, small_channels, g * C, C, {of[0].count, of[1].count, of[2].count},
+                          {of[0].step, of[1].step, of[2].step}};
+      const float* const packed = scattering_.parts[static_cast<std::size_t>(g * phases() + r)]->data();
+      const auto place = [&](Index image, const Position& slot, Position& start, Index& row) {
+        row = 0;
+        for (std::size_t a = 0; a < kSpace; ++a) {
+          const Index limit = a + 1 < kSpace ? sizes[a] : large.limit(image), pad = axes[a].pad_for(limit), stride = axes[a].stride;
+          // The position of this slot whose remainder, counted from the padding's beginning, is this phase's.
+          const Index s = ((of[a].remainder - pad) % stride + stride) % stride + slot[a] * stride;
+          if (s >= limit) return false;
+          start[a] = (s + pad - of[a].last * axes[a].dilation) / stride;
+          row = row * sizes[a] + s;
+        }
+        return true;
+      };
+      window_product({window, grid, N, packed, bias ? bias + g * N : nullptr, x, large_channels, g * N, accumulate}, images, place);
     }
   }
 }
 
 #if REKUR_TRAINING
-void Convolution::kernel_gradient(Index B, const ConvolutionSide& large, const float* x, const ConvolutionSide& small,
-                                  const float* dy, float* d_kernel) const {
+void Convolution::kernel_gradient(Index images, const ConvolutionSide& large, Images<const float> x, const ConvolutionSide& small,
+                                  Images<const float> dy, float* d_kernel) const {
   const auto& k = isa::kernels();
-  const Index N = small_channels / groups, C = large_channels / groups, M = axis.taps * C, rows = B * small.n;
+  const GatherPlace place{axes, large, small};
+  const Index N = small_channels / groups, M = taps() * (large_channels / groups), rows = images * small.positions();
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(small_channels);
   const Index n_tiles = blocks(N, kLargestTile);
   // As many tiles as share the work evenly; what a tile sums, and in which order, does not depend on its borders.
@@ -204,18 +336,20 @@ void Convolution::kernel_gradient(Index B, const ConvolutionSide& large, const f
   runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index g = task / (m_tiles * n_tiles), m = task / n_tiles % m_tiles * m_tile, n = task % n_tiles * kLargestTile;
     const Index width = std::min(M - m, m_tile);
-    const Window window{large, x, large_channels, g * C, C, axis.taps, axis.dilation};
+    const Window window = gather_window(*this, large, x, g);
     std::array<const float*, kSumBlock> from, to;
     float* const work_of = memory + thread * each;
+    Cursor cursor(place.grid, 0);
     for (Index begin = 0; begin < rows; begin += kSumBlock) {
       float* copy = work_of + lines(k.gemm_tn_work);
       std::size_t count = 0;
-      for (Index row = begin; row < std::min(rows, begin + kSumBlock); ++row) {
-        const Index t = row % small.n, b = row / small.n;
-        if (t >= small.limit(b)) continue;
-        from[count] = window.at(b, t * axis.stride - axis.pad_for(large.limit(b)), m, m + width, copy);
+      for (Index row = begin; row < std::min(rows, begin + kSumBlock); ++row, cursor.advance()) {
+        Position start;
+        Index dy_row;
+        if (!place(cursor.image, cursor.at, start, dy_row)) continue;
+        from[count] = window.at(cursor.image, start, m, m + width, copy);
         if (from[count] == copy) copy += width;
-        to[count++] = dy + row * small_channels;
+        to[count++] = dy[cursor.image] + dy_row * small_channels;
       }
       k.gemm_tn(width, std::min(N - n, kLargestTile), static_cast<Index>(count), from.data(), 0, to.data(), g * N + n,
                 d_kernel + m * small_channels + g * N + n, small_channels, true, work_of);

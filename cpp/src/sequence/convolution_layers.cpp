@@ -157,7 +157,7 @@ class ConvolutionLayer final : public Layer {
     in_ = features_of(inputs[0].shape);
     filters_ = filters(in_);
     const bool transposed = s_.kind == Kind::transposed;
-    convolution_.axis = s_.axis;
+    convolution_.axes[kSpace - 1] = s_.axis;
     convolution_.groups = s_.kind == Kind::depthwise ? in_ : s_.groups;
     convolution_.large_channels = transposed ? filters_ : in_;
     convolution_.small_channels = transposed ? in_ : filters_;
@@ -183,9 +183,9 @@ class ConvolutionLayer final : public Layer {
     if (by_channel())
       depthwise_.forward(B, x, spread(run), y, run.weights, bias, z);
     else if (s_.kind == Kind::transposed)
-      convolution_.scatter(B, x, run.input(), y, bias, z, false);
+      convolution_.scatter(B, x, images(run.input(), x, in_), y, bias, images(z, y, filters_), false);
     else
-      convolution_.gather(B, x, run.input(), y, bias, z, false);
+      convolution_.gather(B, x, images(run.input(), x, in_), y, bias, images(z, y, filters_), false);
     if (!run.raw) activate(s_.activation, z, run.outputs[0], rows, filters_);
   }
 
@@ -203,9 +203,9 @@ class ConvolutionLayer final : public Layer {
       if (by_channel())
         depthwise_.kernel_gradient(B, x, spread_kept(run), y, dz, run.d_weights);
       else if (s_.kind == Kind::transposed)
-        convolution_.kernel_gradient(B, y, dz, x, run.input(), run.d_weights);
+        convolution_.kernel_gradient(B, y, images<const float>(dz, y, filters_), x, images(run.input(), x, in_), run.d_weights);
       else
-        convolution_.kernel_gradient(B, x, run.input(), y, dz, run.d_weights);
+        convolution_.kernel_gradient(B, x, images(run.input(), x, in_), y, images<const float>(dz, y, filters_), run.d_weights);
       if (s_.use_bias) dense_sums(rows, filters_, dz, run.d_weights + convolution_.kernel_size());
     }
     float* const dx = run.d_inputs[0];
@@ -221,9 +221,9 @@ class ConvolutionLayer final : public Layer {
           for (Index m = 0; m < each; ++m) dx[i] += run.scratch[i * each + m];
       });
     } else if (s_.kind == Kind::transposed) {
-      convolution_.gather(B, y, dz, x, nullptr, dx, true);
+      convolution_.gather(B, y, images<const float>(dz, y, filters_), x, nullptr, images(dx, x, in_), true);
     } else {
-      convolution_.scatter(B, y, dz, x, nullptr, dx, true);
+      convolution_.scatter(B, y, images<const float>(dz, y, filters_), x, nullptr, images(dx, x, in_), true);
     }
   }
 
@@ -258,6 +258,12 @@ class ConvolutionLayer final : public Layer {
       return {.changed = true, .up = stride, .add = s_.padding == Padding::valid ? std::max(span - stride, Index{0}) : 0};
     const Index more = s_.padding == Padding::valid ? span : span % 2;
     return {.changed = true, .up = stride, .add = more + s_.output_padding - stride};
+  }
+
+  // Rows of the batch, one after the other.
+  template <class T>
+  static Images<T> images(T* array, const ConvolutionSide& side, Index channels) {
+    return {array, side.positions() * channels};
   }
 
   ConvolutionSide input_side(const Context& run) const { return {run.input_specs[0].shape[1], run.steps(), true}; }
