@@ -9,6 +9,7 @@
 #include "simd/selective_kernels.hpp"
 #endif
 #if REKUR_SEQUENCE
+#include "kernels/gates.hpp"
 #include "simd/attention_kernels.hpp"
 #include "simd/window_kernels.hpp"
 #endif
@@ -27,6 +28,7 @@ struct Table {
 #if REKUR_SEQUENCE
   simd::AttentionKernels attention;
   simd::WindowKernels windows;
+  kernels::GateKernels gates;
 #endif
 };
 

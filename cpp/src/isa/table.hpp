@@ -21,6 +21,7 @@
 #include "simd/selective_scan.hpp"
 #endif
 #if REKUR_SEQUENCE
+#include "kernels/lstm_gates.hpp"
 #include "simd/attention.hpp"
 #include "simd/windows.hpp"
 #endif
@@ -85,7 +86,7 @@ extern constinit const Table REKUR_ISA_TABLE = {
     make_matrix_kernels(),    make_selective_kernels(),
 #endif
 #if REKUR_SEQUENCE
-    make_attention_kernels(), make_window_kernels(),
+    make_attention_kernels(), make_window_kernels(), make_gate_kernels(),
 #endif
 };
 }  // namespace isa

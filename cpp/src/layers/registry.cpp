@@ -36,7 +36,7 @@ constexpr Factory make_flip = refuse_sequence, make_masking = refuse_sequence, m
                   make_dot = refuse_sequence, make_noise = refuse_sequence, make_prelu = refuse_sequence,
                   make_position_embedding = refuse_sequence, make_sine_position_encoding = refuse_sequence,
                   make_rotary_embedding = refuse_sequence;
-constexpr Factory make_average_pooling = refuse_sequence, make_conv1d = refuse_sequence, make_conv1d_transpose = refuse_sequence,
+constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refuse_sequence, make_conv1d = refuse_sequence, make_conv1d_transpose = refuse_sequence,
                   make_cropping = refuse_sequence, make_depthwise_conv1d = refuse_sequence, make_flatten = refuse_sequence,
                   make_global_average_pooling = refuse_sequence, make_global_max_pooling = refuse_sequence,
                   make_max_pooling = refuse_sequence, make_permute = refuse_sequence, make_repeat_vector = refuse_sequence,
@@ -57,6 +57,8 @@ constexpr Type kTypes[] = {
     {"Concatenate", make_concatenate},
     {"Conv1D", make_conv1d},
     {"Conv1DTranspose", make_conv1d_transpose},
+    {"ConvLSTM1D", make_conv_lstm},
+    {"ConvLSTM2D", make_conv_lstm},
     {"Cropping1D", make_cropping},
     {"Dense", make_dense},
     {"DepthwiseConv1D", make_depthwise_conv1d},

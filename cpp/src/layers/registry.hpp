@@ -55,6 +55,7 @@ std::unique_ptr<Layer> make_prelu(json::Reader&, const std::string& type, const 
 std::unique_ptr<Layer> make_average_pooling(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_conv1d(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_conv1d_transpose(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_conv_lstm(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_cropping(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_depthwise_conv1d(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_flatten(json::Reader&, const std::string& type, const std::string& name);

@@ -6,6 +6,7 @@ from rekur._own import no_attribute
 from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
 from rekur.layers.base import Layer
 from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
+from rekur.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
 from rekur.layers.convolution import Conv1D, Conv1DTranspose, DepthwiseConv1D, SeparableConv1D
 from rekur.layers.core import Activation, Dense, Flip, Rescaling, Slice, Step
 from rekur.layers.distributed import FoldTime, TimeDistributed, UnfoldTime
@@ -83,6 +84,8 @@ __all__ = [
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
     "Convolution1D",
     "Convolution1DTranspose",
     "Cropping1D",
@@ -162,7 +165,7 @@ __all__ = [
 TYPES: dict[str, type[Layer]] = {
     c.type: c
     for c in (
-        InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, GatedLinearAttention, MLSTM,
+        InputLayer, SimpleRNN, LSTM, GRU, RNN, Bidirectional, ConvLSTM1D, ConvLSTM2D, GatedLinearAttention, MLSTM,
         SelectiveSSM, Attention, AdditiveAttention, MultiHeadAttention, GroupQueryAttention,
         PositionEmbedding, SinePositionEncoding, RotaryEmbedding,
         Dense, Activation, Dropout, Embedding, Masking, LayerNormalization, Affine, Rescaling, Step, Slice, Flip,
