@@ -52,6 +52,8 @@ HOW: dict[str, Any] = {
     "GRU": lambda c: c(4, return_sequences=True),
     "RNN": lambda c: c(rekur.cells.light_gru, 4, return_sequences=True),
     "Bidirectional": lambda c: c(L.LSTM(2, return_sequences=True)),
+    "ConvLSTM1D": lambda c: c(2, 1, return_sequences=True),
+    "ConvLSTM2D": lambda c: c(2, 1, return_sequences=True),
     "GatedLinearAttention": lambda c: c(1, 2, return_sequences=True),
     "MLSTM": lambda c: c(1, 2, return_sequences=True),
     "SelectiveSSM": lambda c: c(2, return_sequences=True),
@@ -69,6 +71,7 @@ HOW: dict[str, Any] = {
     **{name: lambda c: c(0.5) for name in GROUPS["In training alone"]},
 }
 SAME_TWICE = {*GROUPS["Several inputs"], "Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"}
+STEP: dict[str, tuple[int, ...]] = {"ConvLSTM1D": (3, 4), "ConvLSTM2D": (3, 3, 4)}  # of an input; else a row of 4
 HOW["MultiHeadAttention"] = lambda c: c(1, 2)
 HOW["GroupQueryAttention"] = lambda c: c(2, 2, 1)
 HOW["PositionEmbedding"] = lambda c: c(6)
@@ -103,7 +106,8 @@ def mask_of(name: str) -> str:
         return ""
     if name == "Masking" or name == "Embedding":
         return "makes one" if name == "Masking" else "makes one (`mask_zero`)"
-    x = rekur.Input((6, 4))
+    step = STEP.get(name, (4,))
+    x = rekur.Input((6, *step))
     try:
         layer = HOW.get(name, lambda c: c())(kind)
         y = layer([x, x] if name in SAME_TWICE else x)
@@ -113,7 +117,7 @@ def mask_of(name: str) -> str:
         return "ends here"
     engine = rekur.Model(x, y)._engine()
     mask = np.array([[1, 0, 1, 1, 0, 1]], np.uint8)
-    (valid,) = engine.valid_steps([np.ones((1, 6, 4), np.float32)], {"masks": [mask]})
+    (valid,) = engine.valid_steps([np.ones((1, 6, *step), np.float32)], {"masks": [mask]})
     return "ends here" if valid is None else "passes on"
 
 
@@ -122,7 +126,8 @@ def time_of(name: str) -> str:
     kind = getattr(L, name)
     if not isinstance(kind, type) or not issubclass(kind, L.Layer) or name in ("FoldTime", "UnfoldTime", "Embedding"):
         return ""
-    x = rekur.Input((8, 4))
+    step = STEP.get(name, (4,))
+    x = rekur.Input((8, *step))
     try:
         layer = HOW.get(name, lambda c: c())(kind)
         y = layer([x, x] if name in SAME_TWICE else x)
@@ -131,7 +136,7 @@ def time_of(name: str) -> str:
     if len(y.shape) < 3:
         return "none"
     engine = rekur.Model(x, y)._engine()
-    (valid,) = engine.valid_steps([np.ones((1, 8, 4), np.float32)], [np.array([5], np.int32)])
+    (valid,) = engine.valid_steps([np.ones((1, 8, *step), np.float32)], [np.array([5], np.int32)])
     shown = f"{y.shape[1]} of 8 steps"
     return f"{shown}; its own" if valid is None else "the input's" if y.shape[1] == 8 and valid.sum() == 5 else shown
 

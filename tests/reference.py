@@ -781,6 +781,62 @@ def run_convolution(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[
     return [Tensor(y, None if x.lengths is None else np.array([windows_of(layer, n)[4] for n in x.lengths]))]
 
 
+def convolved(x: Array, kernel: Array, strides: Sequence[int], dilation: Sequence[int], same: bool) -> Array:
+    """Images (B, positions…, C) through windows of a kernel (taps…, C, filters)."""
+    space, taps = x.shape[1:-1], kernel.shape[:-2]
+    spans = [(k - 1) * d + 1 for k, d in zip(taps, dilation, strict=True)]
+    missing = [0] * len(space)
+    if same:
+        missing = [max((-(-n // s) - 1) * s + w - n, 0) for n, s, w in zip(space, strides, spans, strict=True)]
+    x = np.pad(x, [(0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)])
+    last = [n - w + 1 for n, w in zip(x.shape[1:-1], spans, strict=True)]  # positions where a window begins
+    y = np.float64(0.0)
+    for tap in np.ndindex(*taps):
+        places = zip(tap, dilation, last, strides, strict=True)
+        y = y + x[(slice(None), *(slice(k * d, k * d + n, s) for k, d, n, s in places))] @ kernel[tap]
+    return y
+
+
+def run_conv_lstm(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """``masks`` of a training pass: "x" (B, positions…, 4, C) and "recurrent" (B, positions…, 4, filters)."""
+    x, *given = inputs
+    rank, masks = x.value.ndim - 3, layer.get("masks", {})
+    ones = [1] * rank
+    strides, dilation = (np.broadcast_to(layer.get(key, 1), rank).tolist() for key in ("strides", "dilation_rate"))
+    kernels = np.split(weights["kernel"], 4, axis=-1)
+    recurrent = np.split(weights["recurrent_kernel"], 4, axis=-1)
+    biases = np.split(weights.get("bias", np.zeros(4 * layer["filters"])), 4)
+    gate, inner = activation(layer.get("recurrent_activation", "sigmoid")), activation(layer.get("activation", "tanh"))
+
+    def sums(rows: Any, time: Any, h: Array) -> list[Array]:
+        parts = []
+        for k in range(4):
+            seen, kept = x.value[rows, time], h
+            if "x" in masks:
+                seen = seen * masks["x"][rows][..., k, :]
+            if "recurrent" in masks:
+                kept = h * masks["recurrent"][rows][..., k, :]
+            part = convolved(seen, kernels[k], strides, dilation, layer.get("padding", "valid") == "same")
+            parts.append(part + convolved(kept, recurrent[k], ones, ones, True) + biases[k])
+        return parts
+
+    B, T = x.value.shape[:2]
+    same = layer.get("padding", "valid") == "same"
+    shape = (B, *convolved(x.value[:, 0], kernels[0], strides, dilation, same).shape[1:-1], layer["filters"])
+    h, c = (given[k].value.copy() if k < len(given) else np.zeros(shape) for k in range(2))
+    steps = np.array(lengths_of(x))
+    y = np.zeros((B, T, *shape[1:]))
+    for k in range(T):
+        rows = np.flatnonzero(k < steps)
+        time = steps[rows] - 1 - k if layer.get("reverse", False) else np.full(len(rows), k)
+        i, f, g, o = sums(rows, time, h[rows])
+        c[rows] = gate(f) * c[rows] + gate(i) * inner(g)
+        h[rows] = gate(o) * inner(c[rows])
+        y[rows, time] = h[rows]
+    main = Tensor(y, x.lengths) if layer.get("return_sequences", False) else Tensor(h)
+    return [main, *([Tensor(h), Tensor(c)] if layer.get("return_state", False) else [])]
+
+
 def run_transposed(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     """All that the steps reach; then Keras's share of it."""
     (x,), kernel = inputs, weights["kernel"]
@@ -868,6 +924,7 @@ def run_reshaping(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Te
 LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     **dict.fromkeys(("Conv1D", "DepthwiseConv1D"), run_convolution),
     "Conv1DTranspose": run_transposed,
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D"), run_conv_lstm),
     **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), run_pooling),
     **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), run_global_pooling),
     **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D"), run_resampling),

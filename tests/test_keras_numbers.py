@@ -291,8 +291,6 @@ def test_time_distributed():
 
 
 def test_conv_lstm():
-    if not hasattr(layers, "ConvLSTM1D"):
-        pytest.skip("ConvLSTM1D and ConvLSTM2D are not here yet")
     layer = layers.ConvLSTM1D(filters=2, kernel_size=3, **CONSTANT)
     found = layer(counted(2, 3, 4, 5) / 10)
     close(found[..., 0], [[0.40807986, 0.46421072], [0.80933154, 0.8233646]])

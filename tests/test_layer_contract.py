@@ -92,6 +92,19 @@ ATTENTION_WRONG: list[list[Input]] = [
 ]
 WINDOW_WRONG: list[list[Input]] = [[ROW], [((None, None), F32)], [((None, None, 3), I32)], [SEQUENCE, SEQUENCE], []]
 
+ROWS: Input = ((None, None, 5, 3), F32)  # of positions
+IMAGES: Input = ((None, None, 4, 5, 2), F32)
+IMAGES_WRONG: list[list[Input]] = [
+    [SEQUENCE],
+    [((None, None, 5, 3), I32)],
+    [((None, None, None, 3), F32)],  # unknown positions
+    [((None, None, 5, None), F32)],
+    [((None, None, 1, 3), F32)],  # fewer positions than a window has
+    [ROWS, STATE],
+    [ROWS, ((None, 4, 3), F32)],
+    [],
+]
+
 SWISH = {"inputs": ["x"], "nodes": [["sigmoid", 0], ["multiply", 0, 1]], "outputs": [2]}
 CENTRED = {"inputs": ["x"], "nodes": [["mean", 0], ["subtract", 0, 1], ["sin", 2]], "outputs": [3]}
 NORMED = {
@@ -235,6 +248,41 @@ EXAMPLES = [
         WINDOW_WRONG,
         steps=lambda T: 2 * T + 1 if T else 0,
     ),
+    Example({"type": "ConvLSTM1D", "filters": 2, "kernel_size": 3}, [ROWS], IMAGES_WRONG),
+    Example(
+        {"type": "ConvLSTM1D", "filters": 2, "kernel_size": [2], **FULL_OUTPUTS},
+        [ROWS, ((None, 4, 2), F32), ((None, 4, 2), F32)],
+        IMAGES_WRONG,
+    ),
+    Example(
+        {
+            "type": "ConvLSTM1D",
+            "filters": 3,
+            "kernel_size": 2,
+            "padding": "same",
+            "strides": 2,
+            "reverse": True,
+            "return_sequences": True,
+            "dropout": 0.25,
+            "recurrent_dropout": 0.5,
+        },
+        [ROWS],
+        [[SEQUENCE]],
+    ),
+    Example({"type": "ConvLSTM2D", "filters": 3, "kernel_size": 2, **FULL_OUTPUTS}, [IMAGES], [[ROWS], [SEQUENCE]]),
+    Example(
+        {
+            "type": "ConvLSTM2D",
+            "filters": 2,
+            "kernel_size": [3, 2],
+            "padding": "same",
+            "dilation_rate": [1, 2],
+            "use_bias": False,
+            "activation": "relu",
+        },
+        [IMAGES, ((None, 4, 5, 2), F32)],
+        [[IMAGES, ((None, 4, 5, 3), F32)]],
+    ),
     Example({"type": "MaxPooling1D"}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: T // 2),
     Example(
         {"type": "AveragePooling1D", "pool_size": 3, "strides": 2, "padding": "same"},
@@ -339,7 +387,7 @@ def test_inferred_shapes_are_those_of_the_results(rng: np.random.Generator, exam
     time = example.steps(inputs[0].shape[1] if inputs[0].ndim > 1 else T)
     outputs = engine.predict(inputs)
     for y, (shape, dtype) in zip(outputs, inferred, strict=True):
-        assert y.shape == tuple(size if d is None else d for d, size in zip(shape, (B, time, time, time), strict=False))
+        assert y.shape == tuple(size if d is None else d for d, size in zip(shape, (B, *[time] * 4), strict=False))
         assert y.dtype == np.dtype(dtype)
         assert np.isfinite(y).all()
     trained, d_weights, d_inputs = engine.gradients(inputs, [np.ones_like(y) for y in outputs])

@@ -45,7 +45,7 @@ class Sequences {
     }
   }
 
-  bool timed(std::size_t i) const { return infos_[i].shape.size() == (is_ids(i) ? 2u : 3u); }
+  bool timed(std::size_t i) const { return infos_[i].shape.size() >= (is_ids(i) ? 2u : 3u); }
   bool is_ids(std::size_t i) const { return infos_[i].dtype == DType::int32; }
   std::size_t index(const std::string& name) const {
     for (std::size_t i = 0; i < infos_.size(); ++i)
@@ -62,7 +62,7 @@ class Sequences {
       Shape shape{batch_};
       const Index taken = timed(i) ? count : 1;
       if (timed(i)) shape.push_back(taken);
-      if (!is_ids(i)) shape.push_back(features(i));
+      if (!is_ids(i)) shape.insert(shape.end(), infos_[i].shape.begin() + (timed(i) ? 2 : 1), infos_[i].shape.end());
       std::vector<float> floats;
       std::vector<std::int32_t> ids;
       for (Index b = 0; b < batch_; ++b)
@@ -97,7 +97,11 @@ class Sequences {
   }
 
  private:
-  Index features(std::size_t i) const { return is_ids(i) ? 1 : infos_[i].shape.back(); }
+  // Numbers of a step.
+  Index features(std::size_t i) const {
+    const Shape& shape = infos_[i].shape;
+    return is_ids(i) ? 1 : element_count({shape.begin() + (timed(i) ? 2 : 1), shape.end()});
+  }
 
   std::vector<TensorInfo> infos_;
   Index batch_, steps_;
@@ -133,7 +137,7 @@ inline std::vector<std::vector<float>> expected_step(const Model& model, const S
       y.back() = tensor.data;
       continue;
     }
-    const Index steps = tensor.shape[1], n = tensor.shape[2];
+    const Index steps = tensor.shape[1], n = element_count({tensor.shape.begin() + 2, tensor.shape.end()});
     for (Index b = 0; b < tensor.shape[0]; ++b) {
       const float* row = tensor.data.data() + (b * steps + steps - 1) * n;
       y.back().insert(y.back().end(), row, row + n);

@@ -361,3 +361,23 @@ TEST_CASE("stream: causal convolutions keep the steps before") {
       layer("Slice", "s", R"("x")", R"("stop": 1)") + ", " + layer("DepthwiseConv1D", "y", R"("s")", R"("kernel_size": 1, )" + own),
       "y"));
 }
+
+TEST_CASE("stream: images, step by step") {
+  const std::string films = input("x", "[null, 9, 7, 3]") + ", ", rows = input("x", "[null, 70, 2]") + ", ";
+  const std::string each = R"("return_sequences": true, "filters": )";
+  check_stream(
+      spec(rows + layer("ConvLSTM1D", "y", R"("x")", each + R"(5, "kernel_size": 4, "padding": "same")"), R"("x")", R"("y")"));
+  check_stream(spec(films + layer("ConvLSTM2D", "a", R"("x")", each + R"(17, "kernel_size": [3, 2], "activation": "relu")") + ", " +
+                        layer("BatchNormalization", "b", R"("a")", "") + ", " + layer("Dense", "c", R"("b")", R"("units": 4)") +
+                        ", " + layer("Add", "d", R"("c", "c")", "") + ", " +
+                        layer("Activation", "e", R"("d")", R"("activation": "softmax")") + ", " +
+                        layer("ConvLSTM2D", "y", R"("e")", each + R"(2, "kernel_size": 3, "strides": 2, "use_bias": false)"),
+                    R"("x")", R"("y")"));
+}
+
+TEST_CASE("stream: what takes a row of features refuses an image by name") {
+  const Model model = random_model(
+      spec(input("x", "[null, 4, 3]") + ", " + layer("PReLU", "y", R"("x")", R"("shared_axes": [1])"), R"("x")", R"("y")"));
+  CHECK_THROWS_WITH_AS(Stream(model, {.batch = 1}),
+                       doctest::Contains("PReLU 'y': cannot go one step at a time: a step of its input is"), Error);
+}

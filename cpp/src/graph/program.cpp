@@ -9,6 +9,23 @@
 namespace rekur::graph {
 namespace {
 
+// An op whose rows are those within the steps.
+class RowsOp final : public layers::StreamOp {
+ public:
+  RowsOp(std::unique_ptr<const layers::StreamOp> op, Index rows) : op_(std::move(op)), rows_(rows) {}
+
+  Index memory(Index batch) const override { return op_->memory(element_count({batch, rows_})); }
+  void step(const layers::StreamCall& call, int turn) const noexcept override {
+    layers::StreamCall rows = call;
+    rows.batch *= rows_;
+    op_->step(rows, turn);
+  }
+
+ private:
+  std::unique_ptr<const layers::StreamOp> op_;
+  Index rows_;
+};
+
 class Compiler {
  public:
   Compiler(const Topology& topology, const Stores& stores, Program& program)
@@ -37,7 +54,7 @@ class Compiler {
     bool timed = false;
     for (const int tensor : t_.inputs) {
       const layers::TensorSpec& input = t_.tensors[static_cast<std::size_t>(tensor)];
-      if (!input.has_time()) continue;
+      if (!input.has_time() || is_initial_state(tensor)) continue;
       timed = true;
       if (steps == kUnknown) steps = input.shape[1];
       if (input.shape[1] != kUnknown && input.shape[1] != steps)
@@ -76,6 +93,13 @@ class Compiler {
         std::span(steps_).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
     instruction.layer = node.name;
     instruction.op = layer.stream({inputs, outputs, stores_[node.store].weights.data() + node.weights_at, p_.single_row});
+    if (instruction.op != nullptr && !inputs.empty() && inputs[0].shape.size() > 2) {
+      const Shape& step = inputs[0].shape;
+      if (layer.step_axes() == layers::StepAxes::refused || std::find(step.begin() + 1, step.end(), kUnknown) != step.end())
+        layer.cannot_stream("a step of its input is %, and not one row of features", {step});
+      if (layer.step_axes() == layers::StepAxes::rows)
+        instruction.op = std::make_unique<RowsOp>(std::move(instruction.op), element_count({step.begin() + 1, step.end() - 1}));
+    }
     if (instruction.op != nullptr)
       p_.instructions.push_back(std::move(instruction));
     else

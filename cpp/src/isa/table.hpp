@@ -81,12 +81,12 @@ constexpr simd::Kernels make_simd_kernels() {
 
 namespace isa {
 extern constinit const Table REKUR_ISA_TABLE = {
-    REKUR_ISA_NAME,           make_simd_kernels(),      make_steps(), make_single_row_steps(),
+    REKUR_ISA_NAME,           make_simd_kernels(),      make_steps(),        make_single_row_steps(),
 #if REKUR_MATRIX
     make_matrix_kernels(),    make_selective_kernels(),
 #endif
 #if REKUR_SEQUENCE
-    make_attention_kernels(), make_window_kernels(), make_gate_kernels(),
+    make_attention_kernels(), make_window_kernels(),    make_gate_kernels(),
 #endif
 };
 }  // namespace isa

@@ -30,6 +30,7 @@ class ActivationLayer final : public Layer {
   FinalActivation final_activation() const override { return f_.final_activation(); }
 #endif
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return std::make_unique<Op>(f_, features_of(build.inputs[0].shape));
   }

@@ -93,6 +93,7 @@ class Affine final : public Scaling {
   }
 #endif
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const Index n = features_of(build.inputs[0].shape);
     const float *gamma = build.weights, *offset = beta(gamma, n);
@@ -137,6 +138,7 @@ class Rescaling final : public Scaling {
   }
 #endif
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override { return stream_scale(build, scale_, offset_); }
 
  private:

@@ -119,6 +119,7 @@ class Dense final : public Layer {
   FinalActivation final_activation() const override { return s_.activation.final_activation(); }
 #endif
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation);
   }

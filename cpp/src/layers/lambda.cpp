@@ -88,6 +88,7 @@ class Lambda final : public Layer {
   }
 #endif
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override { return std::make_unique<Op>(forward_, features_); }
 
  private:

@@ -104,6 +104,10 @@ struct LayerCall {
 // How a layer goes through time, if it can do so in a stack.
 enum class Walk : std::uint8_t { none, onwards, backwards };
 
+// What a stream makes of steps of more axes than (B, F) for a layer: refuses, takes the rows of a step as so many of the batch, or
+// leaves them to the layer.
+enum class StepAxes : std::uint8_t { refused, rows, own };
+
 enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
 
 class Layer {
@@ -192,6 +196,7 @@ class Layer {
   // The layer one time step at a time, for streams (layers/stream_op.hpp). Null: output 0 is input 0, unchanged. Throws Error with
   // the reason (cannot_stream) where a step at a time is not enough, which is also what a layer does that does not say how.
   virtual std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const;
+  virtual StepAxes step_axes() const { return StepAxes::refused; }
   // The first of its inputs that is an initial state: a stream keeps that itself.
   static constexpr std::size_t kNoInitialState = static_cast<std::size_t>(-1);
   virtual std::size_t first_initial_state() const { return kNoInitialState; }

@@ -69,6 +69,7 @@ class LayerNormalization final : public Layer {
   }
 #endif
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const Index n = features_of(build.inputs[0].shape);
     const auto copy_of = [n](const float* from) { return from ? std::vector<float>(from, from + n) : std::vector<float>(); };

@@ -109,6 +109,7 @@ class Concatenate final : public Join {
 
   void build(std::span<const TensorSpec> inputs) override { last_ = axis_of(inputs[0].shape) + 1 == inputs[0].shape.size(); }
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (!last_) cannot_stream("it joins its inputs along axis %, not along the features", {axis_});
     std::vector<Index> features;
@@ -158,6 +159,7 @@ class Pairwise : public Join {
     });
   }
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const int count = static_cast<int>(build.inputs.size());
     return make_stream_op([op = isa::kernels().*op_, count, features = features_of(build.outputs[0].shape)](const StreamCall& c) {

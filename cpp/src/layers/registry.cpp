@@ -36,11 +36,12 @@ constexpr Factory make_flip = refuse_sequence, make_masking = refuse_sequence, m
                   make_dot = refuse_sequence, make_noise = refuse_sequence, make_prelu = refuse_sequence,
                   make_position_embedding = refuse_sequence, make_sine_position_encoding = refuse_sequence,
                   make_rotary_embedding = refuse_sequence;
-constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refuse_sequence, make_conv1d = refuse_sequence, make_conv1d_transpose = refuse_sequence,
-                  make_cropping = refuse_sequence, make_depthwise_conv1d = refuse_sequence, make_flatten = refuse_sequence,
-                  make_global_average_pooling = refuse_sequence, make_global_max_pooling = refuse_sequence,
-                  make_max_pooling = refuse_sequence, make_permute = refuse_sequence, make_repeat_vector = refuse_sequence,
-                  make_reshape = refuse_sequence, make_up_sampling = refuse_sequence, make_zero_padding = refuse_sequence;
+constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refuse_sequence, make_conv1d = refuse_sequence,
+                  make_conv1d_transpose = refuse_sequence, make_cropping = refuse_sequence, make_depthwise_conv1d = refuse_sequence,
+                  make_flatten = refuse_sequence, make_global_average_pooling = refuse_sequence,
+                  make_global_max_pooling = refuse_sequence, make_max_pooling = refuse_sequence, make_permute = refuse_sequence,
+                  make_repeat_vector = refuse_sequence, make_reshape = refuse_sequence, make_up_sampling = refuse_sequence,
+                  make_zero_padding = refuse_sequence;
 #endif
 
 constexpr Type kTypes[] = {

@@ -135,6 +135,7 @@ class BatchNormalization final : public Layer {
   }
 #endif
 
+  StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     std::vector<float> values(static_cast<std::size_t>(3 * n_));
     const float* mean = moving(build.weights);

@@ -110,8 +110,7 @@ std::vector<TensorSpec> ConvLstm::infer(std::span<const TensorSpec> inputs) cons
   expect_inputs(inputs, 1, 3);
   const Shape& x = inputs[0].shape;
   const char* const wanted = s_.rank == 1 ? "(B, T, W, C)" : "(B, T, H, W, C)";
-  if (inputs[0].dtype != DType::float32 || x.size() != s_.rank + 3)
-    fail("expected a float32 input of shape %, got %", {wanted, x});
+  if (inputs[0].dtype != DType::float32 || x.size() != s_.rank + 3) fail("expected a float32 input of shape %, got %", {wanted, x});
   for (std::size_t a = 2; a < x.size(); ++a)
     if (x[a] == kUnknown) fail("every axis of its input % but the batch and the time must be known, got %", {wanted, x});
   expect_features(inputs[0]);
@@ -121,7 +120,8 @@ std::vector<TensorSpec> ConvLstm::infer(std::span<const TensorSpec> inputs) cons
   state.push_back(s_.filters);
   for (std::size_t i = 1; i < inputs.size(); ++i) {
     const Shape& given = inputs[i].shape;
-    if (inputs[i].dtype != DType::float32 || given.size() != state.size() || !std::equal(given.begin() + 1, given.end(), state.begin() + 1))
+    if (inputs[i].dtype != DType::float32 || given.size() != state.size() ||
+        !std::equal(given.begin() + 1, given.end(), state.begin() + 1))
       fail("expected initial state % of shape %, got %", {i, state, given});
   }
   TensorSpec y{state, DType::float32, -1};

@@ -1,7 +1,8 @@
 // ConvLSTM1D and ConvLSTM2D: an LSTM whose states are images and whose products are convolutions (Shi et al., arXiv:1506.04214).
 //   inputs   x (B, T, positions…, channels); h and c (B, positions'…, filters)
 //   outputs  y (B, T, positions'…, filters) or the last (B, positions'…, filters), then with return_state h and c
-//   kernel [taps…, channels, 4 · filters] with the gates i, f, g, o; recurrent_kernel [taps…, filters, 4 · filters]; bias [4 · filters]
+//   kernel [taps…, channels, 4 · filters] with the gates i, f, g, o; recurrent_kernel [taps…, filters, 4 · filters]; bias [4 ·
+//   filters]
 // The input's convolution of all steps is one product, or in inference one of some steps that make enough rows; that of h, whose
 // windows are padded to its own size, is one a step.
 //   conv_lstm.cpp      settings, shapes, parameters, a stream
@@ -37,6 +38,7 @@ class ConvLstm final : public Layer {
   void prepare(const float* weights, std::uint64_t version, bool training) const override;
   bool joins_time() const override { return false; }
   std::size_t first_initial_state() const override { return 1; }
+  StepAxes step_axes() const override { return StepAxes::own; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override;
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return layout(inputs, training).size; }

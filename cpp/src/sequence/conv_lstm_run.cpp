@@ -152,7 +152,8 @@ void ConvLstm::forward(const Context& context) const {
       std::fill_n(context.outputs[0] + (b * run.T + length) * size, (run.T - length) * size, 0.0f);
   }
   if (run.steps.mask && s_.return_sequences)
-    fill_masked_steps(run.masked(), {context.outputs[0], run.T * size, size}, context.inputs.size() > 1 ? context.input(1) : nullptr);
+    fill_masked_steps(run.masked(), {context.outputs[0], run.T * size, size},
+                      context.inputs.size() > 1 ? context.input(1) : nullptr);
 }
 
 // Step k of all rows that have one.
@@ -223,7 +224,8 @@ void ConvLstm::backward(const Context& context) const {
       std::fill_n(d_state[s], all, 0.0f);
   }
   float* const dy = context.d_outputs[0];
-  if (dy != nullptr && s_.return_sequences && run.steps.mask) fold_masked_gradients(run.masked(), {dy, run.T * size, size}, d_initial[0]);
+  if (dy != nullptr && s_.return_sequences && run.steps.mask)
+    fold_masked_gradients(run.masked(), {dy, run.T * size, size}, d_initial[0]);
   const auto& kernels = isa::kernels();
   for (Index b = 0; dy != nullptr && !s_.return_sequences && b < run.B; ++b)
     if (!run.zero_last(b)) kernels.add(d_state[0] + b * size, dy + b * size, d_state[0] + b * size, size);

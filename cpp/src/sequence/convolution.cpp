@@ -120,8 +120,8 @@ struct WindowProduct {
   bool accumulate;
 };
 
-// Rows [begin, end), at most kRowBlock, of the columns [column, column + columns). place(image, position, start, row): the window of
-// a position and the row of the image that it gives, or false where there is none. copy: kRowBlock · K floats.
+// Rows [begin, end), at most kRowBlock, of the columns [column, column + columns). place(image, position, start, row): the window
+// of a position and the row of the image that it gives, or false where there is none. copy: kRowBlock · K floats.
 template <class PlaceOf>
 void window_block(const simd::Kernels& k, const WindowProduct& p, Index begin, Index end, Index column, Index columns, float* copy,
                   const PlaceOf& place) {
@@ -229,8 +229,7 @@ struct GatherPlace {
 
   bool operator()(Index image, const Position& at, Position& start, Index& row) const {
     const Index limit = large.limit(image);
-    for (std::size_t a = 0; a < kSpace; ++a)
-      start[a] = at[a] * axes[a].stride - axes[a].pad_for(a + 1 < kSpace ? sizes[a] : limit);
+    for (std::size_t a = 0; a < kSpace; ++a) start[a] = at[a] * axes[a].stride - axes[a].pad_for(a + 1 < kSpace ? sizes[a] : limit);
     row = (at[0] * grid[1] + at[1]) * grid[2] + at[2];
     return at[2] < small.limit(image);
   }
@@ -296,8 +295,8 @@ void Convolution::scatter(Index images, const ConvolutionSide& small, Images<con
   for (Index g = 0; g < groups; ++g) {
     for (Index r = 0; r < phases(); ++r) {
       const auto of = phase(r);
-      const Window window{small, y, small_channels, g * C, C, {of[0].count, of[1].count, of[2].count},
-                          {of[0].step, of[1].step, of[2].step}};
+      const Window window{
+          small, y, small_channels, g * C, C, {of[0].count, of[1].count, of[2].count}, {of[0].step, of[1].step, of[2].step}};
       const float* const packed = scattering_.parts[static_cast<std::size_t>(g * phases() + r)]->data();
       const auto place = [&](Index image, const Position& slot, Position& start, Index& row) {
         row = 0;

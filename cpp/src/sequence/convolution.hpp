@@ -38,7 +38,7 @@ using Position = std::array<Index, kSpace>;
 struct ConvolutionSide {
   Index n = 1;  // positions along the last axis
   RowSteps steps = {};
-  bool by_length = false;               // whether steps past a row's length are none
+  bool by_length = false;                // whether steps past a row's length are none
   std::array<Index, 2> around = {1, 1};  // positions along the axes before it
 
   Index row(Index b, Index i) const { return b * n + i; }

@@ -44,7 +44,7 @@ _LAYERS: dict[str, str] = {
         """AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D
         AdaptiveMaxPooling2D AdaptiveMaxPooling3D AugMix AutoContrast AveragePooling2D AveragePooling3D
         AvgPool2D AvgPool3D CenterCrop ContrastLimitedAdaptiveHistogramEqualization Conv2D Conv2DTranspose
-        Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Convolution2D Convolution2DTranspose
+        Conv3D Conv3DTranspose ConvLSTM3D Convolution2D Convolution2DTranspose
         Convolution3D Convolution3DTranspose Cropping2D Cropping3D CutMix DepthwiseConv2D Equalization
         FlaxLayer GlobalAveragePooling2D GlobalAveragePooling3D GlobalAvgPool2D GlobalAvgPool3D
         GlobalMaxPool2D GlobalMaxPool3D GlobalMaxPooling2D GlobalMaxPooling3D JaxLayer MaxNumBoundingBoxes

@@ -251,6 +251,10 @@ def _bidirectional(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tens
     return rule(graph, plan, layer, inputs)
 
 
+def _images(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    raise ExportError(f"{describe(layer)}: a file cannot hold sequences of images yet")
+
+
 Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
 
 LAYERS: dict[str, Rule] = {
@@ -278,6 +282,8 @@ LAYERS: dict[str, Rule] = {
     "Masking": masking,
     "FoldTime": fold_time,
     "UnfoldTime": unfold_time,
+    "ConvLSTM1D": _images,
+    "ConvLSTM2D": _images,
     "Lambda": lambda_layer,
     "LayerNormalization": _layer_normalization,
     "Affine": _affine,
