@@ -40,9 +40,11 @@ struct ConvLstm::Run {
   Index state() const { return Q * F; }
   // Where row b's step k stands in x.
   Index place(Index b, Index k) const { return b * T + steps.at(b, layer.s_.reverse ? steps.length(b) - 1 - k : k); }
-  bool begins(Index b, Index k) const {
-    if (k == 0) return true;
-    return steps.resets && steps.resets[b * T + (layer.s_.reverse ? steps.length(b) - k : k)] != 0;
+  // Whether its states begin at step k; and whether they begin anew there, as zeros.
+  bool begins(Index b, Index k) const { return k == 0 || begins_anew(b, k); }
+  bool begins_anew(Index b, Index k) const {
+    if (!steps.resets || (layer.s_.reverse && k == 0)) return false;
+    return steps.resets[b * T + (layer.s_.reverse ? steps.length(b) - k : k)] != 0;
   }
   const float* x(Index b, Index k) const { return c.input() + place(b, k) * P * I; }
   float* gates(Index b, Index k) const {
@@ -56,8 +58,11 @@ struct ConvLstm::Run {
   const float* initial(std::size_t which, Index b) const {
     return c.inputs.size() > 1 + which ? c.input(1 + which) + b * state() : c.tape + at.none;
   }
-  const float* h_before(Index b, Index k) const { return begins(b, k) ? initial(0, b) : h(b, k - 1); }
-  const float* cell_before(Index b, Index k) const { return begins(b, k) ? initial(1, b) : cell(b, k - 1); }
+  const float* beginning(std::size_t which, Index b, Index k) const {
+    return begins_anew(b, k) ? c.tape + at.none : initial(which, b);
+  }
+  const float* h_before(Index b, Index k) const { return begins(b, k) ? beginning(0, b, k) : h(b, k - 1); }
+  const float* cell_before(Index b, Index k) const { return begins(b, k) ? beginning(1, b, k) : cell(b, k - 1); }
   // With dropout.
   const float* masked_x(Index b, Index k) const { return c.tape + at.masked_x + place(b, k) * P * kGates * I; }
   float* masked_h(Index b, Index k) const { return c.tape + at.masked_h + place(b, k) * kGates * state(); }
@@ -241,7 +246,7 @@ void ConvLstm::backward(const Context& context) const {
       for (std::size_t s = 0; s < 2; ++s) {
         float* const d = d_state[s] + b * size;
         if (!run.begins(b, k)) continue;
-        kernels.add(d_initial[s] + b * size, d, d_initial[s] + b * size, size);
+        if (!run.begins_anew(b, k)) kernels.add(d_initial[s] + b * size, d, d_initial[s] + b * size, size);
         std::fill_n(d, size, 0.0f);
       }
     });
@@ -314,7 +319,7 @@ void ConvLstm::kernel_gradients(const Run& run) const {
   count = 0;
   for (Index b = 0; b < run.B; ++b)
     for (Index k = 0; k < run.steps.length(b); ++k) {
-      if (run.begins(b, k) && run.c.inputs.size() == 1) continue;  // zeros
+      if (run.begins_anew(b, k) || (k == 0 && run.c.inputs.size() == 1)) continue;  // zeros
       from[count] = run.drops_h() ? run.masked_h(b, k) : run.h_before(b, k);
       to[count++] = run.gates(b, k);
     }
