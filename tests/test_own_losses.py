@@ -235,8 +235,8 @@ def test_mistakes_in_a_class():
         type("Bad", (losses.Loss,), {"__call__": lambda self, a, b: 0})
     with pytest.raises(NotImplementedError, match="Empty must define call"):
         _through(1, type("Empty", (losses.Loss,), {})())
-    with pytest.raises(TypeError, match="no argument 'reduction'"):
-        Scaled(2, reduction="sum")
+    with pytest.raises(TypeError, match="no argument 'reductoin'"):
+        Scaled(2, reductoin="sum")
     assert isinstance(
         losses.get(type("Mine", (losses.MeanSquaredError,), {})).bound((None, 1)), losses.MeanSquaredError
     )

@@ -18,7 +18,7 @@ import numpy as np
 
 from rekur._own import check_options, named_after, no_attribute
 from rekur._settings import Value, frozen, thawed
-from rekur._validate import as_numeric, boolean, check_data, real
+from rekur._validate import as_numeric, boolean, check_data, integer, one_of, real, share
 
 
 class Loss(Value):
@@ -38,6 +38,8 @@ class Loss(Value):
     of_probabilities: ClassVar[bool] = False  # the target's elements are probabilities, 0 to 1
     any_target: ClassVar[bool] = False  # the target need not have the features of the output
     _recorded = False
+    _reduction: str | None = None  # None: the mean over rows and steps
+    _ignored: int | None = None  # a class that stands for no target
 
     def __init__(self, name: str | None = None, **options: Any) -> None:
         self._begin(options)
@@ -48,8 +50,17 @@ class Loss(Value):
                 object.__setattr__(self, "name", name)
 
     def _begin(self, options: dict[str, Any], **parameters: Any) -> None:
+        reduction = options.pop("reduction", "sum_over_batch_size")
         check_options("loss", type(self), options)
         super().__init__(**parameters)
+        if reduction is None or reduction == "none":
+            raise ValueError(
+                f"{self.name}: reduction=None would leave a number a row, and training goes down one number: leave it "
+                "out, or take 'sum'"
+            )
+        means = one_of("sum_over_batch_size", "mean", "auto", "sum", "mean_with_sample_weight")
+        found = means(reduction, f"{self.name}: reduction")
+        self._reduction = found if found in ("sum", "mean_with_sample_weight") else None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -102,11 +113,13 @@ class Loss(Value):
         values = self.values(
             as_numeric(y_true, f"{self._whose()}: y_true"), as_numeric(y_pred, f"{self._whose()}: y_pred")
         )
+        total = float(values.size)
         if sample_weight is not None:
             weight = as_numeric(sample_weight, f"{self._whose()}: sample_weight").astype(np.float64)
-            weight = weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
-            values = np.where(np.broadcast_to(weight, values.shape) == 0, 0.0, values * weight)
-        return float(np.mean(values)) if values.size else 0.0
+            weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)), values.shape)
+            values = np.where(weight == 0, 0.0, values * weight)
+            total = float(weight.sum()) if self._reduction == "mean_with_sample_weight" else total
+        return float(np.sum(values) / (1 if self._reduction == "sum" else total)) if total else 0.0
 
     def values(self, y_true: Any, y_pred: Any) -> "np.ndarray[Any, Any]":
         """The loss of each row or step, in float64: what it is as a metric."""
@@ -133,6 +146,7 @@ class Loss(Value):
         from rekur._loss_equations import trace_loss
 
         recorded = Equations(**trace_loss(function, self.name, shape))
+        object.__setattr__(recorded, "_reduction", self._reduction)
         self._was_recorded()
         return recorded
 
@@ -143,7 +157,16 @@ class Loss(Value):
 
     def get_config(self) -> dict[str, Any]:
         """Name and parameters, with Keras's ``reduction``."""
-        return {"name": self.name, **self.parameters, "reduction": "sum_over_batch_size"}
+        return {
+            "name": self.name,
+            **thawed(dict(self.parameters)),
+            "reduction": self._reduction or "sum_over_batch_size",
+        }
+
+    def _saved(self) -> dict[str, Any]:
+        """What a file holds: the engine's form, and what Python adds to it."""
+        further = {"reduction": self._reduction, "ignore_class": self._ignored}
+        return {**self.config(), **{key: value for key, value in further.items() if value is not None}}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v}' for k, v in self.parameters.items())})"
@@ -324,36 +347,78 @@ class Huber(Loss):
 
 @named_after("rekur.losses", "Loss")
 class _Crossentropy(Loss):
-    def __init__(self, from_logits: bool = False, **options: Any) -> None:
-        self._begin(options, from_logits=boolean(from_logits, f"{self.name}: from_logits"))
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, **options: Any) -> None:
+        self._begin(
+            options,
+            from_logits=boolean(from_logits, f"{self.name}: from_logits"),
+            label_smoothing=share(label_smoothing, f"{self.name}: label_smoothing"),
+        )
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name, "from_logits": self.from_logits}
+
+    def bound(self, shape: Sequence[int | None]) -> Loss:
+        if not self.label_smoothing:
+            return self
+        recorded = self._record(self._smoothed, shape)
+        object.__setattr__(recorded, "any_target", False)
+        object.__setattr__(recorded, "of_probabilities", True)
+        return recorded
+
+    def _smoothed(self, y_true: Any, y_pred: Any) -> Any:
+        raise NotImplementedError
 
 
 class BinaryCrossentropy(_Crossentropy):
     """−y log p − (1 − y) log(1 − p), the mean over the features; p the output, with ``from_logits`` its sigmoid.
 
-    y is 0, 1 or between.
+    y is 0, 1 or between; with ``label_smoothing`` s it is y · (1 − s) + s / 2.
     """
 
     name = "binary_crossentropy"
     of_probabilities = True
+
+    def _smoothed(self, y_true: Any, y_pred: Any) -> Any:
+        from rekur import _more_losses as more
+
+        return more.binary_crossentropy(more.smoothed(y_true, self.label_smoothing, True), y_pred, self.from_logits)
 
 
 class CategoricalCrossentropy(_Crossentropy):
     """−Σ y log p over the classes; y one-hot or a distribution, p the output, or its softmax with ``from_logits``.
 
     An output that is no softmax is divided by its sum and clipped to 1e-7 … 1 − 1e-7, as in Keras. Where a row's sum is
-    0 (below 1e-30), as behind a relu, its p are 1e-7 and its gradient is 0, where Keras gives NaN.
+    0 (below 1e-30), as behind a relu, its p are 1e-7 and its gradient is 0, where Keras gives NaN. With
+    ``label_smoothing`` s y is y · (1 − s) + s / classes.
     """
 
     name = "categorical_crossentropy"
     of_probabilities = True
 
+    def _smoothed(self, y_true: Any, y_pred: Any) -> Any:
+        from rekur import _more_losses as more
+
+        y_true = more.smoothed(y_true, self.label_smoothing, False)
+        return more.categorical_crossentropy(y_true, y_pred, self.from_logits)
+
 
 class SparseCategoricalCrossentropy(_Crossentropy):
-    """−log p[y]; y is the class index, p as in CategoricalCrossentropy."""
+    """−log p[y]; y is the class index, p as in CategoricalCrossentropy.
+
+    Rows and steps whose target is ``ignore_class`` are left out, and the mean is over the others.
+    """
 
     name = "sparse_categorical_crossentropy"
     sparse = True
+
+    def __init__(self, from_logits: bool = False, ignore_class: int | None = None, **options: Any) -> None:
+        ignored = None if ignore_class is None else integer(ignore_class, f"{self.name}: ignore_class", -(2**31))
+        logits = boolean(from_logits, f"{self.name}: from_logits")
+        self._begin(options, from_logits=logits, ignore_class=ignored)
+        self._ignored = ignored
+
+    def bound(self, shape: Sequence[int | None]) -> Loss:
+        return self
 
 
 _CLASSES: tuple[type[Loss], ...] = (
@@ -369,6 +434,48 @@ _ALIASES: dict[str, type[Loss]] = {
     **{c.__name__: c for c in _CLASSES},
     **{c.__name__.lower(): c for c in _CLASSES},
 }
+
+
+# Those of rekur._more_losses, which is imported when one is asked for.
+_MORE: dict[str, str] = {
+    "mean_absolute_percentage_error": "MeanAbsolutePercentageError",
+    "mean_squared_logarithmic_error": "MeanSquaredLogarithmicError",
+    "log_cosh": "LogCosh",
+    "poisson": "Poisson",
+    "kl_divergence": "KLDivergence",
+    "cosine_similarity": "CosineSimilarity",
+    "hinge": "Hinge",
+    "squared_hinge": "SquaredHinge",
+    "categorical_hinge": "CategoricalHinge",
+    "binary_focal_crossentropy": "BinaryFocalCrossentropy",
+    "categorical_focal_crossentropy": "CategoricalFocalCrossentropy",
+    "tversky": "Tversky",
+    "dice": "Dice",
+    "quantile": "Quantile",
+    "gaussian_likelihood": "GaussianLikelihood",
+    "student_t_likelihood": "StudentTLikelihood",
+    "negative_binomial_likelihood": "NegativeBinomialLikelihood",
+}
+_MORE_ALIASES: dict[str, str] = {
+    "mape": "MeanAbsolutePercentageError",
+    "msle": "MeanSquaredLogarithmicError",
+    "logcosh": "LogCosh",
+    "kld": "KLDivergence",
+    "pinball": "Quantile",
+    **_MORE,
+    **{name.lower(): name for name in _MORE.values()},
+}
+KNOWN = (*NAMES, *_MORE)
+
+
+def _named(name: str) -> type[Loss] | None:
+    found = NAMES.get(name) or _ALIASES.get(name) or _ALIASES.get(name.lower())
+    further = _MORE_ALIASES.get(name.lower())
+    if found is None and further is not None:
+        from rekur import _more_losses
+
+        return getattr(_more_losses, further)  # type: ignore[no-any-return]
+    return found
 
 
 def get(loss: object) -> Loss:
@@ -391,22 +498,81 @@ def get(loss: object) -> Loss:
         parameters = {k: v for k, v in loss.items() if k != "name"}
         name = loss.get("name")
         if name == "equations":
-            return Equations(**parameters)
+            reduction = parameters.pop("reduction", None)
+            recorded = Equations(**parameters)
+            object.__setattr__(recorded, "_reduction", reduction)
+            return recorded
     if not isinstance(name, str):
         if callable(loss) and not isinstance(loss, type):
             return _Function(loss)
         raise TypeError(
             f"a loss is a name, an object of rekur.losses or a function of (y_true, y_pred) in rekur.ops, got {loss!r}"
         )
-    found = NAMES.get(name) or _ALIASES.get(name) or _ALIASES.get(name.lower())
+    found = _named(name)
     if found is None:
         from rekur._keras.names import unknown
 
-        raise ValueError(unknown("loss", name, [*NAMES, "mse", "mae", "bce"]))
+        raise ValueError(unknown("loss", name, [*KNOWN, "mse", "mae", "bce"]))
     return found(**parameters)
 
 
-if not TYPE_CHECKING:  # a type checker is to see what is not there
+if TYPE_CHECKING:
+    from rekur._more_losses import (
+        BinaryFocalCrossentropy as BinaryFocalCrossentropy,
+    )
+    from rekur._more_losses import (
+        CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
+    )
+    from rekur._more_losses import (
+        CategoricalHinge as CategoricalHinge,
+    )
+    from rekur._more_losses import (
+        CosineSimilarity as CosineSimilarity,
+    )
+    from rekur._more_losses import (
+        Dice as Dice,
+    )
+    from rekur._more_losses import (
+        GaussianLikelihood as GaussianLikelihood,
+    )
+    from rekur._more_losses import (
+        Hinge as Hinge,
+    )
+    from rekur._more_losses import (
+        KLDivergence as KLDivergence,
+    )
+    from rekur._more_losses import (
+        LogCosh as LogCosh,
+    )
+    from rekur._more_losses import (
+        MeanAbsolutePercentageError as MeanAbsolutePercentageError,
+    )
+    from rekur._more_losses import (
+        MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
+    )
+    from rekur._more_losses import (
+        NegativeBinomialLikelihood as NegativeBinomialLikelihood,
+    )
+    from rekur._more_losses import (
+        Poisson as Poisson,
+    )
+    from rekur._more_losses import (
+        Quantile as Quantile,
+    )
+    from rekur._more_losses import (
+        SquaredHinge as SquaredHinge,
+    )
+    from rekur._more_losses import (
+        StudentTLikelihood as StudentTLikelihood,
+    )
+    from rekur._more_losses import (
+        Tversky as Tversky,
+    )
+else:  # a type checker is to see what is not there
 
     def __getattr__(name: str) -> Any:
+        if name in _MORE.values():
+            from rekur import _more_losses
+
+            return getattr(_more_losses, name)
         no_attribute(__name__, "loss", name)

@@ -160,10 +160,6 @@ _OPTIMIZER: Table = {
 _LOSS: Table = {
     "name": Foreign(_is_label, "leave it out: logs name the loss of an output after the output"),
     "dtype": _FLOAT32,
-    "reduction": Foreign(
-        _values("sum_over_batch_size", "mean", "auto"),
-        "a loss is the mean over the rows, Keras's default 'sum_over_batch_size'; loss_weights= of compile scales it",
-    ),
 }
 
 _METRIC: Table = {"dtype": _FLOAT32}
@@ -180,23 +176,21 @@ _MODEL: Table = {
 }
 
 _AXIS: Table = {"axis": Foreign(_values(-1), "classes stand on the last axis, axis=-1")}
-_PROBABILITIES: Table = {
-    **_AXIS,
-    "label_smoothing": Foreign(
-        _values(0), "smooth the targets: y * (1 - s) + s / classes, for binary_crossentropy y * (1 - s) + s / 2"
-    ),
-}
+_EACH_ROW: Table = {"axis": Foreign(_values(None, -1), "each row or step has a value of its own, axis=-1")}
 _FANS: Table = {
     "input_axes": Foreign(_none, "the fans are those of the whole matrix"),
     "output_axes": Foreign(_none, "the fans are those of the whole matrix"),
 }
 _CLASSES: dict[str, Table] = {
-    "BinaryCrossentropy": _PROBABILITIES,
-    "CategoricalCrossentropy": _PROBABILITIES,
-    "SparseCategoricalCrossentropy": {
-        **_AXIS,
-        "ignore_class": Foreign(_none, "give sample_weight= with zeros there: what has weight 0 is never read"),
-    },
+    **dict.fromkeys(
+        (
+            *("BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "CosineSimilarity"),
+            *("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy"),
+        ),
+        _AXIS,
+    ),
+    "Dice": _EACH_ROW,
+    "Tversky": _EACH_ROW,
     **dict.fromkeys(("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"), _FANS),
 }
 

@@ -162,6 +162,9 @@ class Bound:
         self.takes_any_weights = all(type(m)._check_weights is metrics_.Metric._check_weights for m in given)
         self.wants_outputs = any(self.metrics)
         self._in_python = any(isinstance(loss, losses_.Numpy) for loss in self.losses)
+        self._reweighs = any(
+            loss is not None and (loss._reduction or loss._ignored is not None) for loss in self.losses
+        )
         self._version = self.optimizer._version
         self._model = model
         self._trainer = self._new_trainer()
@@ -236,7 +239,8 @@ class Bound:
         targets = batch.targets
         if own is not None:  # of any dtype: the engine does not see them
             targets = [None if function is not None else y for function, y in zip(own, targets, strict=True)]
-        marks, weights, carried = batch.marks.engine, batch.weights, self.carried
+        marks, carried = batch.marks.engine, self.carried
+        weights = self._weights_of(batch) if self._reweighs else batch.weights
         if carried is None:
             return call(batch.inputs, targets, marks, weights, self.wants_outputs, own)
         loss, losses, outputs, counts = call(
@@ -250,6 +254,35 @@ class Bound:
         assert outputs is not None
         public = len(self.outputs)
         return loss, losses[:public], carried.keep(outputs), counts[:public]
+
+    def _weights_of(self, batch: Rows) -> list[Floats | None]:
+        """The weights of a batch, scaled where a loss is another than the mean over all rows or steps.
+
+        The engine divides by the number N of valid rows or steps: of a sum, N times the weights; of a mean by weight, N
+        over their sum; of a mean without some class, N over the number of the others, whose weights are 0.
+        """
+        weights = list(batch.weights)
+        for k, loss in enumerate(self.losses):
+            target = batch.targets[k]
+            if loss is None or target is None or (loss._reduction is None and loss._ignored is None):
+                continue
+            shape = target.shape if loss.sparse or target.ndim == 1 else target.shape[:-1]
+            given = np.ones(1, np.float32) if weights[k] is None else weights[k]
+            assert given is not None
+            weight = np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
+            steps = batch.valid[k]
+            valid = np.ones(shape, bool)
+            if steps is not None:
+                valid &= steps.reshape(steps.shape + (1,) * (len(shape) - steps.ndim))
+            count = int(valid.sum())
+            if loss._ignored is not None:
+                valid = valid & (target != loss._ignored)
+            there = np.where(valid, weight, np.float32(0))
+            by = {"sum": 1.0, "mean_with_sample_weight": float(there.sum(dtype=np.float64))}
+            divisor = by.get(loss._reduction or "", float(valid.sum()))
+            scaled = there * np.float32(count / divisor if divisor else 0.0)
+            weights[k] = np.ascontiguousarray(scaled.reshape(shape[:1] + ((-1,) if len(shape) > 1 else ())), np.float32)
+        return weights
 
     def names(self) -> list[str]:
         """The keys of the logs, in the order of evaluate's results: loss, losses of several outputs, metrics."""
@@ -286,6 +319,7 @@ class Bound:
         metrics = [[m.config() for m in output if metrics_.is_saved(m)] for output in self.metrics]
         return {
             **self.config(),
+            "losses": [None if loss is None else loss._saved() for loss in self.losses],
             "optimizer": self.optimizer._saved(),
             "metrics": metrics,
             "iterations": self.trainer.iterations,

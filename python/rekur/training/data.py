@@ -259,7 +259,8 @@ def _classes(
             f"{what}: {loss.name} expected class indices of shape {show(expected)}, got {show(array.shape)}{hint}"
         )
     if present is not None and array.dtype != np.int32:
-        array = np.where(present, array, array.dtype.type(0))
+        readable = (array >= -(2.0**31)) & (array < 2.0**31) & (array == np.floor(array))
+        array = np.where(present | readable, array, array.dtype.type(0))
     return as_int32(array, what, whole_floats=True)
 
 
@@ -273,6 +274,8 @@ def check_labels(
             continue
         present = rows.present(k, shapes[k])
         labels = target if present is None else target[present]
+        if loss._ignored is not None:
+            labels = labels[labels != loss._ignored]
         if loss.of_probabilities:
             wrong = labels[(labels < -_ROUNDING) | (labels > 1 + _ROUNDING)]
             expected = "values from 0 to 1"
