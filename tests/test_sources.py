@@ -311,6 +311,21 @@ def test_validation_data_is_of_any_form_at_the_epochs_asked_for():
     assert len(fitted(X, Y, 4, validation_data=(X, Y), validation_freq=[1, 2, 4])[1]["val_loss"]) == 3
 
 
+def test_validation_data_that_runs_out_is_said_and_training_goes_on():
+    with pytest.warns(UserWarning, match="validation_data ran out of batches"):
+        history = fitted(X, Y, 3, validation_data=iter(batches()))[1]
+    assert len(history["loss"]) == 3 and len(history["val_loss"]) == 1
+
+
+def test_a_loss_in_python_and_a_thread_that_reads_do_not_wait_for_each_other():
+    made = rekur.Sequential([layers.Masking(input_shape=(6, 2)), layers.LSTM(3, return_sequences=True)], seed=1)
+    loss = rekur.losses.Numpy(lambda y, p: ((y - p) ** 2).mean(-1), lambda y, p: 2 * (p - y) / 3)
+    made.compile("sgd", loss)
+    target = np.zeros((SIZE, 6, 3), "f")
+    history = made.fit(((x, target) for x, _ in endless() if len(x) == SIZE), steps_per_epoch=200, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
 def test_what_a_source_brings_itself_is_refused_beside_it():
     for options, message in (
         ({"y": Y}, "y must not be given"),

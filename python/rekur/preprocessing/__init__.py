@@ -1,6 +1,6 @@
 """Keras's older names of what :mod:`rekur.utils` has."""
 
 from rekur.data.timeseries import timeseries_dataset_from_array
-from rekur.preprocessing import sequence
+from rekur.preprocessing import sequence, text
 
-__all__ = ["sequence", "timeseries_dataset_from_array"]
+__all__ = ["sequence", "text", "timeseries_dataset_from_array"]

@@ -11,6 +11,11 @@ from rekur.training.ahead import Ahead
 from rekur.training.data import Rows
 from rekur.training.sources import Source, Stream, Task
 
+_RAN_OUT = (
+    "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate at least "
+    "`steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset."
+)  # Keras's words
+
 
 class Feed:
     """A source read in epochs of ``steps`` batches; without ``steps`` an epoch is a pass over the source.
@@ -36,6 +41,7 @@ class Feed:
         max_queue_size: int | None = None,
     ) -> None:
         self.source, self._prepare, self._seed, self._given_steps = source, prepare, seed, steps
+        self.message = _RAN_OUT
         self._threads = source.threads if workers is None else min(workers, source.most_threads)
         self._queue = source.queue if max_queue_size is None else max_queue_size
         self._tasks: Iterator[Task] | None = None
@@ -134,12 +140,7 @@ class Feed:
         level, frame = 1, sys._getframe()
         while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("rekur.training"):
             level, frame = level + 1, frame.f_back
-        warnings.warn(
-            "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate "
-            "at least `steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building "
-            "your dataset.",
-            stacklevel=level,
-        )
+        warnings.warn(self.message, stacklevel=level)
 
 
 def check_queue(workers: object, max_queue_size: object, use_multiprocessing: object) -> tuple[int | None, int | None]:

@@ -469,6 +469,7 @@ class Trainable(Guarded):
         watched: Feed | None = None
         if validation is not None:
             watched = self._feed(validation, bound, None, optional_integer(validation_steps, "validation_steps"), queue)
+            watched.message = "validation_data ran out of batches: give more, or a source that begins anew"
 
         names = bound.names()
         if watched is not None:
