@@ -25,7 +25,6 @@ NOT_LOADED: dict[str, str] = {
     "activation mean": SUMS,
     "attention with weights": WEIGHTS,
     "four axes": "the import knows (batch, features) and (batch, time, features)",
-    "Dot": "products of two computed tensors are taken as parts of attention only",
 }
 # Loaded as other layers that compute the same, or as nothing where a layer acts in training alone.
 TRAINING_ALONE = (

@@ -72,10 +72,6 @@ def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> lis
     for x, axis in zip(inputs, axes, strict=True):
         if axis == 1 and x.axis is not None and x.axis.lengths is not None and not x.axis.mask:
             raise ExportError(f"{describe(layer)}: sums along a time axis with lengths; export without lengths=True")
-    if ranks == [2, 2]:
-        product = graph.emit("Mul", values, f"{name}/products")
-        value = graph.emit("ReduceSum", [product, graph.integers(1)], name, keepdims=1)
-        return [Tensor(name, 1, batch_major=value)]
     one = graph.integers(1)
     if ranks[0] == 2:
         values[0] = graph.emit("Unsqueeze", [values[0], one], f"{name}/row")  # (B, 1, K)
@@ -85,6 +81,9 @@ def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> lis
         values[1] = graph.emit("Unsqueeze", [values[1], graph.integers(2)], f"{name}/column")  # (B, K, 1)
     elif axes[1] == 2:
         values[1] = graph.emit("Transpose", [values[1]], f"{name}/second", perm=[0, 2, 1])
+    if ranks == [2, 2]:
+        value = graph.emit("MatMul", values, f"{name}/product")
+        return [Tensor(name, 1, batch_major=graph.emit("Squeeze", [value, one], name))]
     kept = [x.shape[1 if axis == 2 else 2] for x, axis in zip(inputs, axes, strict=True) if len(x.shape) == 3]
     if not isinstance(kept[-1], int):
         raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of, got {kept[-1]}")

@@ -37,10 +37,14 @@ def attention(call: Call) -> View:
         batch.join(own)
     scale = call.attribute("scale", 0.0) or size**-0.5
     causal = call.flag("is_causal")
-    return View(((_heads(call, (query, value, key), (heads, groups, size), scale, causal),),), (batch, time, FEATURES))
+    made = heads_of(call, (query, value, key), (heads, groups, size), scale, causal)
+    return View(((made,),), (batch, time, FEATURES))
 
 
-def _heads(call: Call, tensors: Any, counts: tuple[int, int, int], scale: float, causal: bool) -> Any:
+def heads_of(
+    call: Call, tensors: Any, counts: tuple[int, int, int], scale: float, causal: bool, dims: Any = None
+) -> Any:
+    """A layer of heads with identities as projections; counts: of heads, of heads of keys, features of each."""
     query, value, key = tensors
     heads, groups, size = counts
     of_value = value.features // groups
@@ -61,7 +65,7 @@ def _heads(call: Call, tensors: Any, counts: tuple[int, int, int], scale: float,
         "value/kernel": _identity(value.features, groups, of_value),
         "attention_output/kernel": np.eye(units, dtype=np.float32).reshape(heads, -1, units),
     }
-    made = call.graph.add(type, call.at, [query, value, key], units, options, parameters)
+    made = call.graph.add(type, call.at, [query, value, key], units, options, parameters, dims)
     made.layer.identities = True
     return made
 

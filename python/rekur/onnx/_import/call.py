@@ -18,6 +18,7 @@ from rekur.onnx._import.values import (
     Moment,
     Refused,
     Rows,
+    Scores,
     Size,
     Tensor,
     Value,
@@ -81,6 +82,7 @@ class Call:
     opset: int
     graph: Graph
     taken: set[str] = field(default_factory=set)
+    multiplied: bool = False  # a product with another computed tensor follows
     interface: dict[int, str] = field(default_factory=dict)  # inputs that are the graph's own: their names
 
     @property
@@ -168,6 +170,8 @@ def describe(value: Value | None) -> str:
         return f"a tensor of shape {value.describe()}"
     if isinstance(value, Moment):
         return f"the {value.stage} of a layer normalisation"
+    if isinstance(value, Scores):
+        return f"{'the weights' if value.weights else 'a product'} of two tensors that the model computes"
     if isinstance(value, Given):
         return f"known only when the model runs: it depends on {value}"
     if isinstance(value, Rows):

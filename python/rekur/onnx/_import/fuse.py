@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ def fuse(graph: Graph, outputs: Sequence[Tensor]) -> None:
             gone |= _projections(layer, uses)
         elif layer.type in ABSORBS:
             gone |= _absorb(layer, uses)
+            if layer.type == "Dense" and _split(layer, uses):
+                gone.add(id(layer))
     graph.layers = _in_order([layer for layer in graph.layers if id(layer) not in gone])
 
 
@@ -110,6 +113,27 @@ def _projections(layer: Layer, uses: Uses) -> set[int]:
     if after is not None:
         _take_over(layer, after)
     return gone | {id(one) for one in (*before, after) if one is not None}
+
+
+def _split(layer: Layer, uses: Uses) -> bool:
+    """A product of which only parts are read: as many products, as of query, key and value that are one in the file."""
+    parts = [reader for reader in uses.of(layer.output) if reader is not None and reader.type == "Slice"]
+    if len(parts) < 2 or len(parts) < len(uses.of(layer.output)) or _linear(layer) is None:
+        return False
+    edges = sorted((part.options["start"], part.options["stop"]) for part in parts)
+    if any(a[1] > b[0] for a, b in pairwise(edges)):  # weights that two of them have
+        return False
+    kernel, bias = layer.parameters["kernel"], layer.parameters.get("bias")
+    for part in parts:
+        columns = slice(part.options["start"], part.options["stop"])
+        part.type, part.inputs = "Dense", list(layer.inputs)
+        part.parameters = {"kernel": kernel[:, columns]}
+        if bias is not None:
+            part.parameters["bias"] = bias[columns]
+        part.options = {**layer.options, "units": columns.stop - columns.start}
+    readers = uses.readers[id(layer.inputs[0])]
+    readers[:] = [reader for reader in readers if reader is not layer] + list[Layer | None](parts)
+    return True
 
 
 def _linear(layer: Layer | None) -> Layer | None:

@@ -50,6 +50,20 @@ class Budget:
             raise Refused(f"an array of shape {tuple(map(int, shape))} is beyond what the file's own data call for")
 
 
+def slices_of(pieces: Sequence[Tensor]) -> tuple[Tensor, int, int] | None:
+    """The tensor of which the pieces are features [start, stop), one behind the other; None: they are not."""
+    first = pieces[0].layer
+    if any(piece.layer.type != "Slice" or piece.layer.inputs[0] is not first.inputs[0] for piece in pieces):
+        return None
+    at = int(first.options["start"])
+    start = at
+    for piece in pieces:
+        if piece.layer.options["start"] != at:
+            return None
+        at = int(piece.layer.options["stop"])
+    return first.inputs[0], start, at
+
+
 class Graph:
     """Layers in the order they are made, which is topological."""
 
@@ -58,6 +72,7 @@ class Graph:
         self.layers: list[Layer] = []
         self.steps: dict[int, tuple[Dim, str]] = {}  # by tensor: of which time axis which node takes one step
         self.windows: list[tuple[Dim, str]] = []  # time axes that a node looks along
+        self.products: dict[int, Any] = {}  # views made of products, by their id
         self._joined: dict[tuple[int, ...], Tensor] = {}
 
     def add(
@@ -85,6 +100,8 @@ class Graph:
         """The pieces as one tensor."""
         if len(pieces) == 1:
             return pieces[0]
+        if (source := slices_of(pieces)) is not None and source[1:] == (0, source[0].features):
+            return source[0]
         key = tuple(map(id, pieces))
         if key not in self._joined:
             features = sum(piece.features for piece in pieces)

@@ -59,7 +59,7 @@ def to_file(parts: Sequence[Array], view: View) -> Array:
         if axis == ONE:
             shape.append(1)
             continue
-        members = [dim.root for dim in axis] if isinstance(axis, tuple) else [_root(axis)]
+        members = [_root(dim) for dim in axis] if isinstance(axis, tuple) else [_root(axis)]
         flat += members
         shape.append(int(np.prod([stacked.shape[own.index(member)] for member in members])))
     order = [own.index(axis) for axis in flat]

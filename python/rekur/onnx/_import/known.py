@@ -93,6 +93,12 @@ def _divide(one: Array, two: Array) -> Any:
     return one / two
 
 
+def _modulo(one: Array, two: Array) -> Any:
+    if one.dtype.kind not in "iu" or not two.all():
+        raise Refused("a remainder of anything but numbers, or by zero")
+    return np.mod(one, two)  # of the divisor's sign, as ONNX has it without fmod
+
+
 def _equal_one(one: Any, two: Any) -> bool:
     if isinstance(one, Size) or isinstance(two, Size):
         if same(one, two):
@@ -358,6 +364,7 @@ RULES: dict[str, Callable[[Call], Value]] = {
     "Sub": _binary(operator.sub),
     "Mul": _binary(operator.mul),
     "Div": _binary(_divide),
+    "Mod": _binary(_modulo),
     "Equal": _binary(_equal),
     "Less": _binary(_ordered(operator.lt)),
     "LessOrEqual": _binary(_ordered(operator.le)),

@@ -92,7 +92,10 @@ def _join(one: View, two: View) -> None:
             a.join(b)
         elif isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
             for p, q in zip(a, b, strict=True):
-                p.join(q)
+                if isinstance(p, Dim) and isinstance(q, Dim):
+                    p.join(q)
+                elif p != q:
+                    raise Refused(f"shapes {one.describe()} and {two.describe()}: nothing is broadcast")
         elif a != b:
             raise Refused(f"shapes {one.describe()} and {two.describe()}: nothing is broadcast")
     left, right = ([dim for dim in v.dims if dim.root not in roots(w)] for v, w in ((one, two), (two, one)))
@@ -213,6 +216,8 @@ def _other_shape(call: Call, x: View, target: list[Extent]) -> View | None:
     rest = [axis for axis in x.axes[1:] if axis != ONE]
     if not isinstance(batch, Dim) or x.ids or len(x.parts) != 1 or len(target) not in (2, 3):
         return None
+    if batch.kind == TIME or any(isinstance(axis, Dim) and axis.kind == BATCH for axis in rest):
+        return None
     if not all(axis == FEATURES or isinstance(axis, Dim) for axis in rest) or len(x.dims) != len(rest):
         return None
     shape = [x.extent(axis) for axis in rest]
@@ -281,9 +286,11 @@ class _Reshape:
         self.axes: list[Axis] = []
 
     def run(self) -> View:
-        old, new = list(self.x.axes), list(self.target)
+        old, new = self._apart(), list(self.target)
         while old or new:
-            if new and same(new[0], 1):
+            if self._heads(old, new):
+                old, new = old[2:], new[2:]
+            elif new and same(new[0], 1):
                 # an axis of size 1 that has a meaning keeps it
                 self.axes.append(old.pop(0) if old and same(self.x.extent(old[0]), 1) else ONE)
                 new.pop(0)
@@ -306,6 +313,40 @@ class _Reshape:
         if FEATURES not in self.axes and self.axes[-1:] == [ONE] and FEATURES in self.x.axes:
             self.axes[-1] = FEATURES  # of size 1
         return View(self.parts, tuple(self.axes))
+
+    def _apart(self) -> list[Axis]:
+        """The old axes; rows and parts that are one axis are two again."""
+        apart = [axis if isinstance(axis, tuple) and PARTS in axis else (axis,) for axis in self.x.axes]
+        return [one for axis in apart for one in axis]
+
+    def _heads(self, old: Sequence[Axis], new: Sequence[Extent]) -> bool:
+        """(rows, H · features) as (rows · H, features)."""
+        if len(old) < 2 or len(new) < 2 or not isinstance(old[0], Dim) or old[1] != FEATURES or PARTS in self.x.axes:
+            return False
+        if not self._are_rows(old[0]):
+            return False
+        features = self.x.features
+        if len(self.parts) != 1 or not isinstance(new[1], int) or not 0 < new[1] < features or features % new[1]:
+            return False
+        count = features // new[1]
+        if not same(new[0], product((count, self.x.extent(old[0])))) or count > MAX_PARTS:
+            return False
+        self._into_parts(count, new[1])
+        self.axes += [(old[0], PARTS), FEATURES]
+        return True
+
+    def _are_rows(self, dim: Dim) -> bool:
+        """Whether the axis is that of the rows: as is known, as a model's input has it, or as the heads that products
+        are made of want it.
+        """
+        others = [other for other in self.x.dims if other.root is not dim.root]
+        if dim.kind is not None or any(other.kind is not None for other in others):
+            return dim.kind == BATCH or any(other.kind == TIME for other in others)
+        return self.call.multiplied or self.x.dims[0].root is dim.root
+
+    def _into_parts(self, count: int, width: int) -> None:
+        whole = self.parts[0]
+        self.parts = tuple(cut(self.call, whole, k * width, (k + 1) * width) for k in range(count))
 
     def _join_parts(self) -> None:
         self.parts = (tuple(piece for part in self.parts for piece in part),)
@@ -331,6 +372,8 @@ class _Reshape:
         dims = [dim for axis in kept for dim in (axis if isinstance(axis, tuple) else (axis,))]
         if all(isinstance(dim, Dim) for dim in dims):
             self.axes.append(tuple(dim for dim in dims if isinstance(dim, Dim)))
+        elif len(kept) == 2 and isinstance(kept[0], Dim) and kept[1] == PARTS:
+            self.axes.append((kept[0], PARTS))
         elif kept == [PARTS, FEATURES]:
             self.axes.append(PARTS)
             self._join_parts()
@@ -350,8 +393,7 @@ class _Reshape:
             count, width = (fixed(size, "splits features into") for size in sizes)
             if count > MAX_PARTS:
                 raise self._refusal(f"more than {MAX_PARTS} tensors")
-            whole = self.parts[0]
-            self.parts = tuple(cut(self.call, whole, k * width, (k + 1) * width) for k in range(count))
+            self._into_parts(count, width)
             self.axes += [PARTS, FEATURES]
             return
         raise self._refusal()

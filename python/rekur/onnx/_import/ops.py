@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import import layout, norm, pick, rows, windows
+from rekur.onnx._import import layout, norm, pick, products, rows, windows
 from rekur.onnx._import.activations import ACTIVATIONS, activation, number
 from rekur.onnx._import.attention import attention
 from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
@@ -17,7 +17,7 @@ from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.layout import align, last_features, stays_within
 from rekur.onnx._import.recurrent import recurrent
-from rekur.onnx._import.values import FEATURES, Dim, Filled, Known, Moment, Refused, Rows, Value, View
+from rekur.onnx._import.values import FEATURES, Dim, Filled, Known, Moment, Refused, Rows, Scores, Value, View
 
 Rule = Callable[[Call], Value | list[Value]]
 
@@ -45,12 +45,12 @@ def _gemm(call: Call) -> View:
     return _dense(call, x, kernel * alpha, None if bias is None else bias * beta)
 
 
-def _matmul(call: Call) -> View:
+def _matmul(call: Call) -> Value:
     if call.has(0) and isinstance(call.inputs[0], (Known, Filled)):
         raise Refused("a constant times a tensor; only a tensor times a constant is a Dense layer")
+    if call.has(1) and isinstance(call.inputs[1], (View, Scores)):
+        return products.product_of(call)
     x = last_features(call.view(0), call)
-    if call.has(1) and isinstance(call.inputs[1], View):
-        raise Refused("the product of two tensors that the model computes; no layer does that")
     kernel = call.known(1, "the second factor")
     if kernel.ndim == 1:
         dense = _dense(call, x, kernel[:, None], None)
@@ -120,6 +120,9 @@ def _binary(call: Call) -> Value:
         return rows.arithmetic(call)
     if isinstance(one, View) and isinstance(two, View):
         return _merge(call, [one, two], MERGES[call.op])
+    for x, other in ((one, two), (two, one)):
+        if isinstance(x, Scores):
+            return products.scaled(call, x, other, x is two)
     for x, other, first in ((one, two, False), (two, one, True)):
         if isinstance(x, View) and isinstance(other, (Known, Filled)):
             return _with_constant(call, x, _factors(call, x, other), first)
@@ -153,7 +156,9 @@ def _activation(call: Call) -> View:
     return call.layer("Activation", call.view(), call.view().features, None, activation=activation(op, alpha, beta))
 
 
-def _softmax(call: Call) -> View:
+def _softmax(call: Call) -> Value:
+    if isinstance(call.inputs[0], Scores):
+        return products.softmax(call, call.inputs[0])
     x = call.view()
     axis = normal_axis(call.attribute("axis", -1 if call.opset >= 13 else 1), len(x.axes))
     flattens = call.opset < 13 and axis != len(x.axes) - 1
@@ -181,11 +186,13 @@ def _dropout(call: Call) -> Value:
     if any(call.wanted[1:]):
         raise Refused("its mask is read")
     value = call.inputs[0]
-    if not isinstance(value, View):
+    if not isinstance(value, (View, Scores)):
         return KNOWN["Identity"](call)
     rate = float(call.known(1, "the ratio").flat[0]) if call.has(1) else float(call.attribute("ratio", 0.5))
     if not 0 <= rate < 1:
         raise Refused(f"a ratio of {rate}; expected one from 0 up to 1")
+    if isinstance(value, Scores):
+        return replace(value, dropout=number(rate)) if value.weights else products.apart(call, value)
     return call.layer("Dropout", value, value.features, None, rate=number(rate)) if rate else value
 
 
@@ -277,6 +284,6 @@ RULES: dict[str, Rule] = {
     "Max": rows.arithmetic,
     "GatherND": rows.gather,
     "Where": rows.where,
-    **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor")},
+    **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor", "Mod")},
     **{op: KNOWN[op] for op in ("Not", "And", "Or", "Xor")},
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Value, View
+from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Scores, Value, View
 
 NEWEST = 28  # opset: what later ones change in the operators nobody here has read
 
@@ -35,7 +35,7 @@ def _types(value: Value) -> frozenset[str] | None:
             return frozenset((element_type(value.dtype),))
         case View():
             return None if value.ids else frozenset(("tensor(float)",))
-        case Moment():
+        case Moment() | Scores():
             return frozenset(("tensor(float)",))
         case Given():
             return None

@@ -7,6 +7,7 @@ Rows         the graph input with the rows' lengths, or what was made of them
 Given        what only the data of a run will tell: a graph input of one number, or whether two sizes are equal
 View         tensors of the model and how the file lays them out
 Moment       a step of a layer normalisation that the exporter took apart
+Scores       the product of two tensors of the model: of attention that the exporter took apart, or a Dot
 ===========  ==========================================================================================
 """
 
@@ -203,7 +204,7 @@ class Tensor:
     dims: tuple[Dim, ...]  # which of two is the batch may become known later
 
 
-Axis: TypeAlias = Dim | tuple[Dim, ...] | str  # a tuple: several axes in one, the first one outermost
+Axis: TypeAlias = Dim | tuple[Any, ...] | str  # a tuple of Dim and PARTS: several axes in one, the first one outermost
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +243,7 @@ class View:
         if isinstance(axis, Dim):
             return Size(1, (axis,))
         if isinstance(axis, tuple):
-            return Size(1, axis)
+            return product(self.extent(one) for one in axis)
         return {FEATURES: self.features, PARTS: len(self.parts), ONE: 1}[axis]
 
     def with_axes(self, axes: Sequence[Axis]) -> View:
@@ -310,7 +311,19 @@ class Moment:
     epsilon: float = 0.0
 
 
-Value: TypeAlias = Known | Filled | Rows | View | Moment | Given
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """``query`` @ ``key``, times ``factor``; with ``weights`` the softmax of that over the last axis."""
+
+    query: View
+    key: View
+    axes: tuple[Axis, ...]
+    factor: float = 1.0
+    weights: bool = False
+    dropout: float = 0.0
+
+
+Value: TypeAlias = Known | Filled | Rows | View | Moment | Given | Scores
 
 
 def zeros(value: Known | Filled) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
-from rekur.onnx._import import reasons
+from rekur.onnx._import import products, reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.fold import Folded, fold, folded
 from rekur.onnx._import.graph import Budget, Graph
@@ -23,7 +23,7 @@ from rekur.onnx._import.order import graphs, ordered, reads
 from rekur.onnx._import.read import Tensors, all_graphs, opset
 from rekur.onnx._import.scan import scan
 from rekur.onnx._import.schema import check_form, check_types
-from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Undecided, Value, View
+from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Scores, Undecided, Value, View
 
 SPARE = 2**20  # elements that any file may make, besides eight times what it holds
 OWN = re.compile(r"/time_major$")  # our exporter's suffix
@@ -72,9 +72,14 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
             given.add(value.name)
             if not isinstance(made, Given):
                 result.inputs[value.name] = made
-    _Walk(version, tensors, result.graph, given).run(proto, nodes, values)
+    _Walk(version, tensors, result.graph, given, products.factors(deep, values.stored)).run(proto, nodes, values)
     for value in proto.output:
         output = values.get(value.name)
+        if isinstance(output, Scores):
+            try:
+                output = products.as_view(result.graph, (f"graph output '{value.name}'", ""), output)
+            except Refused as reason:
+                raise LoadError(f"graph output '{value.name}': {reason}") from None
         if not isinstance(output, View) or output.ids:
             what = "ids" if isinstance(output, View) else describe(output)
             raise LoadError(f"graph output '{value.name}' is {what}; expected a tensor that the model computes")
@@ -115,6 +120,7 @@ class _Walk:
     tensors: Tensors
     graph: Graph
     given: set[str]  # the inputs of the file
+    multiplied: set[str]  # tensors that products of two computed ones are made of
 
     def run(self, proto: Any, nodes: Sequence[Any], values: _Values) -> None:
         read = {name for node in nodes for name in reads(node)} | {value.name for value in proto.output}
@@ -142,7 +148,7 @@ class _Walk:
             check_types(node, self.version, call.inputs)
         made: Value | list[Value]
         try:
-            made = _open(call) or RULES[node.op_type](call)
+            made = _open(call) or RULES[node.op_type](products.taken_apart(call))
         except Undecided as reason:
             made = Given(sizes=reason.labels)
         if not constants:
@@ -168,6 +174,7 @@ class _Walk:
             wanted=[bool(name) and name in read for name in node.output],
             opset=self.version,
             graph=self.graph,
+            multiplied=bool(node.output) and node.output[0] in self.multiplied,
             interface={k: name for k, name in enumerate(node.input) if name in self.given},
         )
 
