@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
         {},
         "Flatten node 'y': reshapes",
     ),
-    "two products": ([*LAST, node("MatMul", ["last", "Y"], ["y"])], {}, "product of two tensors"),
+    "two products": ([*LAST, node("MatMul", ["last", "Y"], ["y"])], {}, "the product of"),
     "broadcast over time": ([*LAST, *SEQUENCE, node("Add", ["seq", "last"], ["y"])], {}, "nothing is broadcast"),
     "a row for each row": (
         [*LAST, node("Add", ["last", "c"], ["y"])],

@@ -258,7 +258,8 @@ def _dot(graph: Graph, at: At, one: View, two: View) -> View:
     real = [(axis, size) for axis, size in kept if axis != ONE]
     if real and real[-1][1] is None:
         raise Refused(
-            f"makes features of time in {one.describe()} and {two.describe()}; only the data will tell its size"
+            f"the product of {one.describe()} and {two.describe()} makes features of time, and only the data will tell "
+            "how many"
         )
     features = real[-1][1] if real else 1
     assert features is not None
