@@ -13,6 +13,7 @@ import pytest
 import masks
 import reference
 import rekur
+import rekur.onnx
 from harness import Engine, assert_close, assert_gradients, floats, input_layer, model_spec
 from rekur import _core, layers
 
@@ -315,3 +316,30 @@ def test_numbers_are_keras_numbers(rng: np.random.Generator, kind: str, argument
     expected, found = theirs(x), model.predict(x)  # without masks, of which Keras 3.15 on jax makes an error
     for ours, y in zip(*(v if isinstance(v, (list, tuple)) else [v] for v in (found, expected)), strict=True):
         assert_close(ours, np.asarray(y), 1e-5)
+
+
+# ------------------------------------------------------------------------------------------------------------- ONNX
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+def test_films_go_out_to_onnx_files(tmp_path: Any, lengths: bool) -> None:
+    """Verified in onnxruntime: both kinds of padding, a reversed layer, states, layers between that see each pixel."""
+    source = layers.Input((None, 5, 4, 2))
+    y = layers.ConvLSTM2D(3, (2, 3), padding="same", strides=(2, 1), return_sequences=True, activation="relu")(source)
+    y = layers.Dense(3, activation="tanh")(layers.BatchNormalization()(y))
+    scaled = {"activation": {"name": "scaled_tanh"}, "recurrent_activation": {"name": "affine", "alpha": 0.3}}
+    outputs = layers.ConvLSTM2D(2, 2, dilation_rate=(1, 2), reverse=True, return_state=True, **scaled)(y)
+    report = rekur.onnx.export(rekur.Model(source, outputs), tmp_path / "m.onnx", lengths=lengths)
+    assert report.verification is not None and report.nodes["Scan"] == 2
+
+
+def test_onnx_files_refuse_by_name_what_they_cannot_hold(tmp_path: Any) -> None:
+    source = layers.Input((None, 5, 2), name="x")
+    layer = layers.ConvLSTM1D(2, 2, return_sequences=True, name="film")
+    model = rekur.Model(source, layer(source))
+    for options in ({"streaming": True}, {"masks": True}):
+        with pytest.raises(rekur.onnx.ExportError, match=r"ConvLSTM1D 'film'|masks=True: the model has no recurrent"):
+            rekur.onnx.export(model, tmp_path / "m.onnx", **options)
+    masked = rekur.Model(source, layers.ConvLSTM1D(2, 2, name="film")(layers.Masking()(source)))
+    with pytest.raises(rekur.onnx.ExportError, match="ConvLSTM1D 'film': a file cannot say which steps a mask leaves"):
+        rekur.onnx.export(masked, tmp_path / "m.onnx")

@@ -68,7 +68,7 @@ def test_every_layer_goes_out_and_comes_in(example: Example, tmp_path: Path, rng
     report = rekur.onnx.export(subject, path)
     assert report.verification is not None and report.verification.cases > 0
     if reason(example) is not None:
-        with pytest.raises(LoadError, match="subject"):
+        with pytest.raises(LoadError, match=r"subject|4 axes|5 axes"):
             rekur.onnx.load(path)
         return
     loaded = rekur.onnx.load(path)

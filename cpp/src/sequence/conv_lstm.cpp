@@ -161,18 +161,25 @@ void ConvLstm::build(std::span<const TensorSpec> inputs) {
   y_side_ = side_of(y, 0);
   place(input_, s_.axes, channels, sums, 1);
   place(recurrent_, recurrent_axes(s_), s_.filters, sums, 1);
+#if REKUR_TRAINING
   place(dropped_input_, s_.axes, channels, sums, kGates);
   place(dropped_recurrent_, recurrent_axes(s_), s_.filters, sums, kGates);
+#endif
 }
 
-void ConvLstm::prepare(const float* weights, std::uint64_t version, bool training) const {
+void ConvLstm::prepare(const float* weights, std::uint64_t version, [[maybe_unused]] bool training) const {
+#if REKUR_TRAINING
   const Convolution& input = training && s_.dropout > 0 ? dropped_input_ : input_;
   const Convolution& recurrent = training && s_.recurrent_dropout > 0 ? dropped_recurrent_ : recurrent_;
+  if (training) {
+    input.prepare_scatter(weights, version);
+    recurrent.prepare_scatter(weights + recurrent_at(), version);
+  }
+#else
+  const Convolution &input = input_, &recurrent = recurrent_;
+#endif
   input.prepare_gather(weights, version);
   recurrent.prepare_gather(weights + recurrent_at(), version);
-  if (!training) return;
-  input.prepare_scatter(weights, version);
-  recurrent.prepare_scatter(weights + recurrent_at(), version);
 }
 
 std::unique_ptr<const StreamOp> ConvLstm::stream(const StreamBuild& build) const {

@@ -75,8 +75,10 @@ class ConvLstm final : public Layer {
 
   ConvLstmSettings s_;
   Convolution input_, recurrent_;
+#if REKUR_TRAINING
   // With dropout, each gate sees a copy of its own: groups of channels.
   Convolution dropped_input_, dropped_recurrent_;
+#endif
   ConvolutionSide x_side_, y_side_;
 };
 

@@ -63,9 +63,20 @@ struct ConvLstm::Run {
   }
   const float* h_before(Index b, Index k) const { return begins(b, k) ? beginning(0, b, k) : h(b, k - 1); }
   const float* cell_before(Index b, Index k) const { return begins(b, k) ? beginning(1, b, k) : cell(b, k - 1); }
+#if REKUR_TRAINING
   // With dropout.
   const float* masked_x(Index b, Index k) const { return c.tape + at.masked_x + place(b, k) * P * kGates * I; }
   float* masked_h(Index b, Index k) const { return c.tape + at.masked_h + place(b, k) * kGates * state(); }
+  bool drops_x() const { return c.training && layer.s_.dropout > 0; }
+  bool drops_h() const { return c.training && layer.s_.recurrent_dropout > 0; }
+  const float* seen_x(Index b, Index k) const { return drops_x() ? masked_x(b, k) : x(b, k); }
+  const Convolution& input() const { return drops_x() ? layer.dropped_input_ : layer.input_; }
+  const Convolution& recurrent() const { return drops_h() ? layer.dropped_recurrent_ : layer.recurrent_; }
+#else
+  const float* seen_x(Index b, Index k) const { return x(b, k); }
+  const Convolution& input() const { return layer.input_; }
+  const Convolution& recurrent() const { return layer.recurrent_; }
+#endif
 
   float** list(int number) const { return reinterpret_cast<float**>(c.tape + at.lists) + number * B * T; }
   Index* row_list() const { return reinterpret_cast<Index*>(c.tape + at.lists + 2 * B * T * kEntry); }
@@ -84,11 +95,6 @@ struct ConvLstm::Run {
     for (Index b = 0; b < B; ++b) most = std::max(most, steps.length(b));
     return most;
   }
-
-  bool drops_x() const { return c.training && layer.s_.dropout > 0; }
-  bool drops_h() const { return c.training && layer.s_.recurrent_dropout > 0; }
-  const Convolution& input() const { return drops_x() ? layer.dropped_input_ : layer.input_; }
-  const Convolution& recurrent() const { return drops_h() ? layer.dropped_recurrent_ : layer.recurrent_; }
 
   MaskedSteps masked() const { return {steps, B, state(), layer.s_.reverse, layer.s_.zero_output_for_mask}; }
   // Whether a row's last output is zeros because a mask leaves its last step out.
@@ -135,7 +141,7 @@ void ConvLstm::forward(const Context& context) const {
     Index count = 0;
     for (Index k = first; k < std::min(most, first + run.at.steps); ++k)
       count += run.over_rows_of(k, [&](Index i, Index b) {
-        from[count + i] = run.drops_x() ? run.masked_x(b, k) : run.x(b, k);
+        from[count + i] = run.seen_x(b, k);
         to[count + i] = run.gates(b, k);
       });
     run.input().gather(count, x_side_, {.list = from}, y_side_, bias, {.list = to}, false);
@@ -311,7 +317,7 @@ void ConvLstm::kernel_gradients(const Run& run) const {
   Index count = 0;
   for (Index b = 0; b < run.B; ++b)
     for (Index k = 0; k < run.steps.length(b); ++k, ++count) {
-      from[count] = run.drops_x() ? run.masked_x(b, k) : run.x(b, k);
+      from[count] = run.seen_x(b, k);
       to[count] = run.gates(b, k);
     }
   run.input().kernel_gradient(count, x_side_, {.list = from}, y_side_, {.list = to}, d);

@@ -4,7 +4,7 @@
 :meth:`rekur.Model.fit`. Outputs past a row's end are zero and its last state is that of its last step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from rekur import activations, initializers
@@ -49,9 +49,9 @@ class _ConvLSTM(Stateful):
     _further: ClassVar[Spec] = {"zero_output_for_mask": False}
     _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
 
-    kernel_size: Any
-    strides: Any
-    dilation_rate: Any
+    kernel_size = Setting(sizes(1))
+    strides = Setting(sizes(1))
+    dilation_rate = Setting(sizes(1))
     filters = Setting(integer)
     padding = Setting(one_of("valid", "same"))
     data_format = Setting(channels_last)
@@ -145,7 +145,7 @@ class _ConvLSTM(Stateful):
         return {**found, **keras}
 
     @classmethod
-    def from_config(cls, config: Spec, name: str | None = None) -> "Layer":
+    def from_config(cls, config: Mapping[str, Any], name: str | None = None) -> "Layer":
         given = dict(config)
         bias = given.pop("bias_initializer", "unit_forget")
         forget = initializers.is_unit_forget(bias)
@@ -226,9 +226,6 @@ class ConvLSTM1D(_ConvLSTM):
     """
 
     type = "ConvLSTM1D"
-    kernel_size = Setting(sizes(1))
-    strides = Setting(sizes(1))
-    dilation_rate = Setting(sizes(1))
 
 
 class ConvLSTM2D(_ConvLSTM):

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph
+
+Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the running value, attributes)
 
 
 @dataclass(frozen=True)
@@ -51,3 +56,23 @@ def resolve(given: str | Mapping[str, Any], where: str, *, inside: bool) -> Form
 
 def _parameter(options: Mapping[str, Any], key: str, default: float | None) -> float | None:
     return None if default is None else float(options.get(key, default))
+
+
+def steps_of(graph: Graph, label: str, where: str, given: str | Mapping[str, Any], key: str = "") -> list[Step]:
+    """An activation as a chain of operators of their own; ``key`` tells a layer's several ones apart."""
+    if given == "linear" or (not isinstance(given, str) and given["name"] == "linear"):
+        return []
+    form = resolve(given, where, inside=False)
+
+    def with_constant(op: str, parameter: str, value: float | None) -> Step:
+        name = f"{label}/{key}/{parameter}" if key else f"{label}/{parameter}"
+        return (op, [graph.initializer(name, np.array(value, np.float32))], {})
+
+    if form.op == "Softmax":
+        return [(form.op, [], {"axis": -1})]
+    # These two are functions inside recurrent nodes only; outside there is no such operator.
+    if form.op == "Affine":
+        return [with_constant("Mul", "alpha", form.alpha), with_constant("Add", "beta", form.beta)]
+    if form.op == "ScaledTanh":
+        return [with_constant("Mul", "beta", form.beta), ("Tanh", [], {}), with_constant("Mul", "alpha", form.alpha)]
+    return [(form.op, [], {"alpha": form.alpha, "beta": form.beta})]

@@ -83,7 +83,7 @@ class Graph:
         self.inputs: Interface = []
         self.outputs: Interface = []
         self.made: set[str] = set()
-        self.shared = False  # its initialisers stand in the graph around it, and its values have no shapes
+        self.shared = False  # its initialisers stand in the graph around it, and its values need no shapes
         self.prefix = ""  # of the names of what is shared; a body's differ from those of the graph around it
 
     def body(self) -> Graph:
@@ -214,7 +214,10 @@ def graph_proto(graph: Graph, name: str, opset: int) -> Any:
         nodes.append(node)
 
     def described(values: Interface) -> list[Any]:
-        return [helper.make_tensor_value_info(n, kinds[t], None if graph.shared else shape) for n, t, shape in values]
+        return [
+            helper.make_tensor_value_info(n, kinds[t], None if graph.shared and not shape else shape)
+            for n, t, shape in values
+        ]
 
     initializers = {} if graph.shared else graph.initializers
     return helper.make_graph(

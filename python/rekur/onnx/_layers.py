@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._activations import resolve
+from rekur.onnx._activations import Step, steps_of
 from rekur.onnx._around import flipped, step_of
 from rekur.onnx._attention import attention, heads
+from rekur.onnx._conv_lstm import conv_lstm
 from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
@@ -26,26 +27,7 @@ from rekur.onnx._scan import bidirectional_rnn, rnn
 from rekur.onnx._selective import selective_ssm
 from rekur.onnx._windows import WINDOWS, convolution
 
-Step = tuple[str, list[str], dict[str, Any]]  # (operator, inputs after the running value, attributes)
 INT64 = 7  # onnx.TensorProto.INT64
-
-
-def _activation_steps(graph: Graph, layer: Layer, given: str | Mapping[str, Any]) -> list[Step]:
-    if given == "linear" or (not isinstance(given, str) and given["name"] == "linear"):
-        return []
-    form = resolve(given, f"{describe(layer)}: activation", inside=False)
-
-    def with_constant(op: str, key: str, value: float | None) -> Step:
-        return (op, [graph.initializer(f"{layer['name']}/{key}", np.array(value, np.float32))], {})
-
-    if form.op == "Softmax":
-        return [(form.op, [], {"axis": -1})]
-    # These two are functions inside recurrent nodes only; outside there is no such operator.
-    if form.op == "Affine":
-        return [with_constant("Mul", "alpha", form.alpha), with_constant("Add", "beta", form.beta)]
-    if form.op == "ScaledTanh":
-        return [with_constant("Mul", "beta", form.beta), ("Tanh", [], {}), with_constant("Mul", "alpha", form.alpha)]
-    return [(form.op, [], {"alpha": form.alpha, "beta": form.beta})]
 
 
 def _apply(
@@ -61,7 +43,7 @@ def _apply(
     """
     own = None if isinstance(given, str) else given.get("equations")
     if own is None:
-        steps = [*steps, *_activation_steps(graph, layer, given)]
+        steps = [*steps, *steps_of(graph, layer["name"], f"{describe(layer)}: activation", given)]
     (value,), time_major = graph.aligned([x])
     label = layer["name"]
     if not steps and own is None:
@@ -251,10 +233,6 @@ def _bidirectional(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tens
     return rule(graph, plan, layer, inputs)
 
 
-def _images(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
-    raise ExportError(f"{describe(layer)}: a file cannot hold sequences of images yet")
-
-
 Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
 
 LAYERS: dict[str, Rule] = {
@@ -282,8 +260,8 @@ LAYERS: dict[str, Rule] = {
     "Masking": masking,
     "FoldTime": fold_time,
     "UnfoldTime": unfold_time,
-    "ConvLSTM1D": _images,
-    "ConvLSTM2D": _images,
+    "ConvLSTM1D": conv_lstm,
+    "ConvLSTM2D": conv_lstm,
     "Lambda": lambda_layer,
     "LayerNormalization": _layer_normalization,
     "Affine": _affine,

@@ -1,0 +1,149 @@
+"""ConvLSTM1D and ConvLSTM2D: a Scan whose step is two convolutions and the gates.
+
+Within the Scan channels come before positions, as Conv wants them; x and outputs have them last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rekur.onnx._activations import steps_of
+from rekur.onnx._around import batch_size, times
+from rekur.onnx._axes import BATCH
+from rekur.onnx._errors import ExportError
+from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._plan import Layer, Plan, describe
+
+
+def _by_axis(layer: Layer, key: str, rank: int) -> list[int]:
+    given = layer.get(key, 1)
+    return [given] * rank if isinstance(given, int) else list(given)
+
+
+def _padded(sizes: Sequence[int], taps: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> list[int]:
+    """What "same" puts in front of the positions along each axis, then what it puts behind them."""
+    missing = [
+        max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+        for n, k, s, d in zip(sizes, taps, strides, dilation, strict=True)
+    ]
+    return [*(m // 2 for m in missing), *(m - m // 2 for m in missing)]
+
+
+def _refuse(plan: Plan, layer: Layer, x: Tensor) -> None:
+    if plan.streaming or plan.states:
+        how = "streaming" if plan.streaming else "states"
+        raise ExportError(
+            f"{how}=True: {describe(layer)}: its states are images, which such a file does not hold; export the whole "
+            "sequence"
+        )
+    if x.axis is not None and x.axis.mask:
+        raise ExportError(
+            f"{describe(layer)}: a file cannot say which steps a mask leaves out; lengths=True is for padded rows"
+        )
+
+
+def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The layer, forward or reverse."""
+    x, name, filters = inputs[0], layer["name"], layer["filters"]
+    _refuse(plan, layer, x)
+    sizes = [int(n) for n in x.between]
+    rank = len(sizes)
+    first, last = [0, rank + 1, *range(1, rank + 1)], [0, *range(2, rank + 2), 1]  # channels first; and last again
+    space = [int(n or 0) for n in plan.shapes[name, 0][-1 - rank : -1]]
+    state = graph.integers(filters, *space)
+    whole = graph.once("Concat", [batch_size(graph, plan, x), state], f"{x.label}/image_{name}", axis=0)
+    zeros = graph.once("ConstantOfShape", [whole], f"{x.label}/zeros_{name}") if len(inputs) < 3 else ""
+    initial = [graph.emit("Transpose", [graph.batch_major(s)], f"{name}/initial_{k}", perm=first)
+               for k, s in enumerate(inputs[1:])]  # fmt: skip
+    initial += [zeros] * (2 - len(initial))
+    lengths = (x.axis.lengths if x.axis else None) or ""
+    value = graph.time_major(x)
+    scanned = [times(graph, value, x.label)] if lengths else []
+    body = _body(graph, layer, x, sizes, space, lengths, first)
+    reverse, sequences = layer.get("reverse", False), layer.get("return_sequences", False)
+    if not sequences:
+        body.outputs.pop()
+    finals = [f"{name}/final_h", f"{name}/final_c"]
+    made = [*finals, f"{name}/sequence"] if sequences else finals
+    scanned.append(value)
+    graph.emit(
+        "Scan",
+        [*initial, *scanned],
+        *made,
+        name=f"{name}/Scan",
+        body=body,
+        num_scan_inputs=len(scanned),
+        scan_input_directions=[1] * len(scanned) if reverse else None,
+        scan_output_directions=[1] if reverse and sequences else None,
+    )
+    used = {index for owner, index in plan.wanted if owner == name}
+    if sequences:
+        perm = [0, 1, *range(3, rank + 3), 2]
+        turned = graph.emit("Transpose", [made[2]], f"{name}/time_major", perm=perm)
+        outputs = [Tensor(name, filters, x.axis, time_major=turned)]
+    else:
+        outputs = [Tensor(name, filters, batch_major=graph.emit("Transpose", [finals[0]], name, perm=last))]
+    for k in range(2 if layer.get("return_state", False) else 0):
+        tensor = Tensor(f"{name}:{k + 1}", filters)
+        if k + 1 in used:
+            tensor.batch_major = graph.emit("Transpose", [finals[k]], tensor.label, perm=last)
+        outputs.append(tensor)
+    return outputs
+
+
+def _body(
+    graph: Graph, layer: Layer, x: Tensor, sizes: list[int], space: list[int], lengths: str, first: list[int]
+) -> Graph:
+    """A step: h and c, where there are lengths its place in time, x; the new h and c, and h as the output."""
+    name, filters, rank, owner = layer["name"], layer["filters"], len(sizes), describe(layer)
+    taps, strides, dilation = (_by_axis(layer, key, rank) for key in ("kernel_size", "strides", "dilation_rate"))
+    assert x.features is not None
+
+    def weight(key: str, channels: int) -> str:
+        kernel = graph.weight(owner, f"{name}/{key}", (*taps, channels, 4 * filters))
+        return graph.initializer(f"{name}/{key}", kernel.transpose(rank + 1, rank, *range(rank)))
+
+    weights = [weight("kernel", x.features)]
+    if layer.get("use_bias", True):
+        weights.append(graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (4 * filters,))))
+    recurrent, split = weight("recurrent_kernel", filters), graph.integers(*[filters] * 4)
+    body, at = graph.body(), f"{name}/step"
+    h, c, image = f"{at}/h", f"{at}/c", f"{at}/x"
+    body.inputs = [(value, "float32", (BATCH, filters, *space)) for value in (h, c)]
+    if lengths:
+        body.inputs.append((f"{at}/time", "int32", ()))
+    body.inputs.append((image, "float32", (BATCH, *sizes, x.features)))
+
+    def activated(value: str, key: str, default: str, label: str) -> str:
+        given: str | Mapping[str, Any] = layer.get(key, default)
+        for number, (op, extra, attributes) in enumerate(steps_of(graph, name, f"{owner}: {key}", given, key)):
+            value = body.emit(op, [value, *extra], f"{label}/{number}", **attributes)
+        return value
+
+    same = layer.get("padding", "valid") == "same"
+    ones = [1] * rank
+    x_pads = _padded(sizes, taps, strides, dilation) if same else [0] * (2 * rank)
+    turned = body.emit("Transpose", [image], f"{at}/channels_first", perm=first)
+    of_x = body.emit("Conv", [turned, *weights], f"{at}/of_x", strides=strides, dilations=dilation, pads=x_pads)
+    of_h = body.emit("Conv", [h, recurrent], f"{at}/of_h", pads=_padded([1 << 30] * rank, taps, ones, ones))
+    sums = body.emit("Add", [of_x, of_h], f"{at}/sums")
+    blocks = [f"{at}/sum_{gate}" for gate in "ifgo"]
+    body.emit("Split", [sums, split], *blocks, axis=1)
+    i, f, o = (activated(blocks[k], "recurrent_activation", "sigmoid", f"{at}/{'ifgo'[k]}") for k in (0, 1, 3))
+    g = activated(blocks[2], "activation", "tanh", f"{at}/g")
+    kept, added = body.emit("Mul", [f, c], f"{at}/kept"), body.emit("Mul", [i, g], f"{at}/added")
+    new_c = body.emit("Add", [kept, added], f"{at}/new_c")
+    new_h = body.emit("Mul", [o, activated(new_c, "activation", "tanh", f"{at}/of_c")], f"{at}/new_h")
+    y = body.emit("Identity", [new_h], f"{at}/y") if not lengths else new_h
+    if lengths:
+        valid = body.emit("Less", [f"{at}/time", lengths], f"{at}/valid")
+        rows = body.emit("Unsqueeze", [valid, graph.integers(*range(1, rank + 2))], f"{at}/valid_rows")
+        zero = graph.initializer("float32/zero", np.array(0, np.float32))
+        y = body.emit("Where", [rows, new_h, zero], f"{at}/y")
+        new_c = body.emit("Where", [rows, new_c, c], f"{at}/c_kept")
+        new_h = body.emit("Where", [rows, new_h, h], f"{at}/h_kept")
+    body.outputs = [(value, "float32", (BATCH, filters, *space)) for value in (new_h, new_c, y)]
+    return body
