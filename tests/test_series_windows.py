@@ -278,3 +278,9 @@ def test_buckets_take_ids_targets_of_steps_and_weights():
     assert batch.x.dtype == np.int32
     with pytest.raises(ValueError, match="bucket: y: expected 3 rows"):
         bucket(ids, [1.0])
+
+
+@pytest.mark.parametrize("index", [[-1], [289], [3, 500]])
+def test_windows_that_are_not_there_are_an_index_error(index):
+    with pytest.raises(IndexError, match="of 288"):
+        windows(SERIES, 12, 1).take(np.array(index))

@@ -96,8 +96,8 @@ class WindowSet(RowSource):
 
     def _places(self, index: Index) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Series and first row of some windows."""
-        wanted = np.arange(*index.indices(len(self))) if isinstance(index, slice) else np.asarray(index, np.int64)
-        if len(wanted) and not 0 <= wanted.min() <= wanted.max() < self._count:
+        wanted = np.arange(*index.indices(self._count)) if isinstance(index, slice) else np.asarray(index, np.int64)
+        if (wanted.view(np.uint64) >= self._count).any():  # a negative number is a large one there
             raise IndexError(f"windows {wanted.min()} to {wanted.max()} of {self._count}")
         if len(self._ends) == 1:
             return self._numbers[:1].repeat(len(wanted)), self._firsts[0] + wanted * self._shape.stride

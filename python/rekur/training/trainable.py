@@ -209,8 +209,9 @@ class Trainable(Guarded):
         entering = inputs if carried is None else carried.fresh(inputs)
         shapes = self._engine().output_shapes([a.shape for a in entering])[: len(outputs)]
         weights = data.make_weights(sample_weight, inputs, outputs, shapes)
-        rows = Rows(inputs, marks, [], weights, self._valid_steps(inputs, marks))
-        rows = dataclasses.replace(rows, targets=data.make_targets(y, rows, outputs, bound.losses, shapes))
+        valid = self._valid_steps(inputs, marks)
+        targets = data.make_targets(y, Rows(inputs, marks, [], weights, valid), outputs, bound.losses, shapes)
+        rows = Rows(inputs, marks, targets, weights, valid)
         data.check_labels(rows, outputs, bound.losses, shapes)
         if class_weight is not None:
             data.check_alone(sample_weight, "class_weight")
