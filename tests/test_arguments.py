@@ -30,7 +30,7 @@ REFUSED = [
     (lambda m: m.fit(X, Y, loss="mse"), "'loss': give it to compile"),
     (lambda m: m.fit(X, Y, something=1), "^fit has no argument 'something'; known are x, y, batch_size"),
     (lambda m: m.compile("sgd", "mse", run_eagerly=True), "^compile has no argument 'run_eagerly': the engine"),
-    (lambda m: m.compile("sgd", "mse", weighted_metrics=["mae"]), "'weighted_metrics': metrics= are weighted"),
+    (lambda m: m.compile("sgd", "mse", weighted_metric=["mae"]), "did you mean 'weighted_metrics'"),
     (lambda m: m.compile("sgd", "mse", lr=3), "'lr': the optimizer has it"),
     (lambda m: m.compile(optimiser="sgd"), "did you mean 'optimizer'"),
     (lambda m: m.predict(X, length=3), "^predict has no argument 'length'; did you mean 'lengths'"),

@@ -40,6 +40,7 @@ class Loss(Value):
     _recorded = False
     _reduction: str | None = None  # None: the mean over rows and steps
     _ignored: int | None = None  # a class that stands for no target
+    _given: "Loss | None" = None  # of one that was recorded: the loss it came from
 
     def __init__(self, name: str | None = None, **options: Any) -> None:
         self._begin(options)
@@ -363,6 +364,7 @@ class _Crossentropy(Loss):
         recorded = self._record(self._smoothed, shape)
         object.__setattr__(recorded, "any_target", False)
         object.__setattr__(recorded, "of_probabilities", True)
+        object.__setattr__(recorded, "_given", self)
         return recorded
 
     def _smoothed(self, y_true: Any, y_pred: Any) -> Any:

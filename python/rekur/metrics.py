@@ -14,6 +14,7 @@ number is :class:`CategoricalAccuracy` (``CategoricalAccuracy("accuracy")`` here
 (``BinaryAccuracy("accuracy", threshold=0.5)`` here), and ours is ``BinaryAccuracy(threshold=0.0)`` there.
 """
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -55,6 +56,7 @@ class Metric(Guarded):
     """
 
     default_name: ClassVar[str] = "metric"
+    _one_by: ClassVar[str] = ""  # how several numbers become one
     _one_number = False  # whether the last values were one number for all rows
     # What EarlyStopping and others go by; None: it is not said, and has to be given there as mode=.
     larger_is_better: bool | None = None
@@ -86,16 +88,30 @@ class Metric(Guarded):
     def _check_weights(self, weight: _Any | None) -> None:
         """Raises TypeError for sample weights of a call that the metric cannot take."""
 
+    def _several(self) -> bool:
+        """Whether ``result`` is several numbers."""
+        return False
+
     def reset_state(self) -> None:
         self._sum = 0.0
         self._weight = 0.0
 
-    def update_state(self, y_true: _Any, y_pred: _Any, sample_weight: _Any | None = None) -> None:
-        """Take in the rows of a batch; ``sample_weight`` of shape (N,)."""
+    def _arrays(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[_Any, _Any, _Any]:
+        """Targets and outputs of a call as arrays, and a weight for each row."""
         check_data(y_true, f"metric '{self.name}': y_true")
         check_data(y_pred, f"metric '{self.name}': y_pred")
+        y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+        if y_pred.ndim == 0:
+            raise ValueError(f"metric '{self.name}': expected outputs of shape (N, …), got a single number")
+        weight = np.asarray(1.0 if sample_weight is None else sample_weight, dtype=np.float64)
+        if weight.ndim == 2 and weight.shape[1] == 1:
+            weight = weight[:, 0]
+        return y_true, y_pred, np.broadcast_to(weight, y_pred.shape[:1]) if weight.ndim < 2 else weight
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in the rows of a batch; ``sample_weight`` of shape (N,)."""
+        y_true, y_pred, weight = self._arrays(y_true, y_pred, sample_weight)
         values = self._checked(self.values(y_true, y_pred), len(y_pred))
-        weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         self._sum += float(np.sum(values * weight))
         self._weight += float(np.sum(weight))
 
@@ -119,7 +135,12 @@ class Metric(Guarded):
         self._one_number = values.ndim == 0
         return np.asarray(values, dtype=np.float64)
 
-    def result(self) -> float:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Take in rows, and what :meth:`result` gives then."""
+        self.update_state(y_true, y_pred, sample_weight)
+        return self.result()
+
+    def result(self) -> Any:
         """The metric of all rows since the last reset; 0 without any."""
         return self._sum / self._weight if self._weight else 0.0
 
@@ -342,10 +363,81 @@ _ALIASES: dict[str, type[Metric]] = {
 }
 
 
+# Those of other modules, which are imported when one is asked for.
+_MORE: dict[str, str] = {
+    "mean_absolute_percentage_error": "MeanAbsolutePercentageError",
+    "mean_squared_logarithmic_error": "MeanSquaredLogarithmicError",
+    "logcosh": "LogCoshError",
+    "poisson": "Poisson",
+    "kl_divergence": "KLDivergence",
+    "hinge": "Hinge",
+    "squared_hinge": "SquaredHinge",
+    "categorical_hinge": "CategoricalHinge",
+    "cosine_similarity": "CosineSimilarity",
+    "binary_crossentropy": "BinaryCrossentropy",
+    "categorical_crossentropy": "CategoricalCrossentropy",
+    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
+    "accuracy": "Accuracy",
+    "top_k_categorical_accuracy": "TopKCategoricalAccuracy",
+    "sparse_top_k_categorical_accuracy": "SparseTopKCategoricalAccuracy",
+    "smape": "SymmetricMeanAbsolutePercentageError",
+    "mase": "MeanAbsoluteScaledError",
+    "pinball_loss": "PinballLoss",
+    "crps": "CRPS",
+    "true_positives": "TruePositives",
+    "false_positives": "FalsePositives",
+    "true_negatives": "TrueNegatives",
+    "false_negatives": "FalseNegatives",
+    "precision": "Precision",
+    "recall": "Recall",
+    "sensitivity_at_specificity": "SensitivityAtSpecificity",
+    "specificity_at_sensitivity": "SpecificityAtSensitivity",
+    "precision_at_recall": "PrecisionAtRecall",
+    "recall_at_precision": "RecallAtPrecision",
+    "auc": "AUC",
+    "fbeta_score": "FBetaScore",
+    "f1_score": "F1Score",
+    "r2_score": "R2Score",
+    "pearson_correlation": "PearsonCorrelation",
+    "mean_io_u": "MeanIoU",
+    "io_u": "IoU",
+    "mean": "Mean",
+    "sum": "Sum",
+}
+_MORE_ALIASES: dict[str, str] = {
+    "equal_accuracy": "Accuracy",
+    "mape": "MeanAbsolutePercentageError",
+    "msle": "MeanSquaredLogarithmicError",
+    "log_cosh": "LogCoshError",
+    "kld": "KLDivergence",
+    "bce": "BinaryCrossentropy",
+    **{key: name for key, name in _MORE.items() if name != "Accuracy"},
+    **{name.lower(): name for name in _MORE.values() if name != "Accuracy"},
+}
+KNOWN = (*_NAMES, *_MORE)
+_MODULES = ("rekur._more_metrics", "rekur._confusion_metrics", "rekur._summed_metrics")
+
+
+def _further(name: str) -> type[Metric]:
+    for module in _MODULES:
+        found: type[Metric] | None = vars(importlib.import_module(module)).get(name)
+        if found is not None and found.__module__ == module:
+            return found
+    raise AssertionError(name)
+
+
+def _named(name: str) -> type[Metric] | None:
+    found = _NAMES.get(name) or _ALIASES.get(name) or _ALIASES.get(name.lower())
+    further = _MORE_ALIASES.get(name.lower())
+    if found is None and further is not None:
+        return _further(further)
+    return found
+
+
 def _unknown(name: object) -> str:
     from rekur._keras.names import unknown
 
-    return unknown("metric", name, ["accuracy", "mae", "mse", *_NAMES])
+    return unknown("metric", name, ["accuracy", "mae", "mse", *KNOWN])
 
 
 def get(metric: object) -> Metric:
@@ -363,15 +455,15 @@ def get(metric: object) -> Metric:
     if isinstance(metric, type) and issubclass(metric, Metric):
         return metric()
     if isinstance(metric, dict):
-        found = {**_NAMES, **_ALIASES}.get(str(metric.get("type")))
+        found = _named(str(metric.get("type")))
         if found is None:
             raise ValueError(_unknown(metric.get("type")))
         return found(**{k: v for k, v in metric.items() if k != "type"})
     if isinstance(metric, str):
-        found = _NAMES.get(metric) or _ALIASES.get(metric) or _ALIASES.get(metric.lower())
+        found = _named(metric)
         if found is None:
             raise ValueError(_unknown(metric))
-        return found(metric)
+        return found(name=metric)
     if isinstance(metric, losses.Loss):
         if not metric.is_own:
             raise TypeError(f"a metric is no loss of the engine's, got {metric!r}: metrics have names of their own")
@@ -387,6 +479,7 @@ def resolve(metric: Metric, loss: losses.Loss | None, features: int | None) -> M
     """'accuracy' made definite: by the loss, else by the number of features; Keras's differs as said at the top."""
     if not isinstance(metric, _Accuracy):
         return metric
+    loss = loss if loss is None else loss._given or loss
     if isinstance(loss, losses.SparseCategoricalCrossentropy):
         return SparseCategoricalAccuracy(metric.name)
     if isinstance(loss, losses.BinaryCrossentropy):
@@ -436,10 +529,128 @@ def check_result(metric: Metric) -> None:
 
 def is_saved(metric: Metric) -> bool:
     """Whether a file can hold the metric: those of this module."""
-    return type(metric) in _CLASSES or type(metric) is _Accuracy
+    made = type(metric)
+    return made in _CLASSES or made is _Accuracy or made.__module__ in _MODULES
 
 
-if not TYPE_CHECKING:  # a type checker is to see what is not there
+if TYPE_CHECKING:
+    from rekur._confusion_metrics import (
+        AUC as AUC,
+    )
+    from rekur._confusion_metrics import (
+        FalseNegatives as FalseNegatives,
+    )
+    from rekur._confusion_metrics import (
+        FalsePositives as FalsePositives,
+    )
+    from rekur._confusion_metrics import (
+        Precision as Precision,
+    )
+    from rekur._confusion_metrics import (
+        PrecisionAtRecall as PrecisionAtRecall,
+    )
+    from rekur._confusion_metrics import (
+        Recall as Recall,
+    )
+    from rekur._confusion_metrics import (
+        RecallAtPrecision as RecallAtPrecision,
+    )
+    from rekur._confusion_metrics import (
+        SensitivityAtSpecificity as SensitivityAtSpecificity,
+    )
+    from rekur._confusion_metrics import (
+        SpecificityAtSensitivity as SpecificityAtSensitivity,
+    )
+    from rekur._confusion_metrics import (
+        TrueNegatives as TrueNegatives,
+    )
+    from rekur._confusion_metrics import (
+        TruePositives as TruePositives,
+    )
+    from rekur._more_metrics import (
+        CRPS as CRPS,
+    )
+    from rekur._more_metrics import (
+        Accuracy as Accuracy,
+    )
+    from rekur._more_metrics import (
+        BinaryCrossentropy as BinaryCrossentropy,
+    )
+    from rekur._more_metrics import (
+        CategoricalCrossentropy as CategoricalCrossentropy,
+    )
+    from rekur._more_metrics import (
+        CategoricalHinge as CategoricalHinge,
+    )
+    from rekur._more_metrics import (
+        CosineSimilarity as CosineSimilarity,
+    )
+    from rekur._more_metrics import (
+        Hinge as Hinge,
+    )
+    from rekur._more_metrics import (
+        KLDivergence as KLDivergence,
+    )
+    from rekur._more_metrics import (
+        LogCoshError as LogCoshError,
+    )
+    from rekur._more_metrics import (
+        MeanAbsolutePercentageError as MeanAbsolutePercentageError,
+    )
+    from rekur._more_metrics import (
+        MeanAbsoluteScaledError as MeanAbsoluteScaledError,
+    )
+    from rekur._more_metrics import (
+        MeanSquaredLogarithmicError as MeanSquaredLogarithmicError,
+    )
+    from rekur._more_metrics import (
+        PinballLoss as PinballLoss,
+    )
+    from rekur._more_metrics import (
+        Poisson as Poisson,
+    )
+    from rekur._more_metrics import (
+        SparseCategoricalCrossentropy as SparseCategoricalCrossentropy,
+    )
+    from rekur._more_metrics import (
+        SparseTopKCategoricalAccuracy as SparseTopKCategoricalAccuracy,
+    )
+    from rekur._more_metrics import (
+        SquaredHinge as SquaredHinge,
+    )
+    from rekur._more_metrics import (
+        SymmetricMeanAbsolutePercentageError as SymmetricMeanAbsolutePercentageError,
+    )
+    from rekur._more_metrics import (
+        TopKCategoricalAccuracy as TopKCategoricalAccuracy,
+    )
+    from rekur._summed_metrics import (
+        F1Score as F1Score,
+    )
+    from rekur._summed_metrics import (
+        FBetaScore as FBetaScore,
+    )
+    from rekur._summed_metrics import (
+        IoU as IoU,
+    )
+    from rekur._summed_metrics import (
+        Mean as Mean,
+    )
+    from rekur._summed_metrics import (
+        MeanIoU as MeanIoU,
+    )
+    from rekur._summed_metrics import (
+        PearsonCorrelation as PearsonCorrelation,
+    )
+    from rekur._summed_metrics import (
+        R2Score as R2Score,
+    )
+    from rekur._summed_metrics import (
+        Sum as Sum,
+    )
+else:  # a type checker is to see what is not there
 
     def __getattr__(name: str) -> Any:
+        if name in _MORE.values():
+            return _further(name)
         no_attribute(__name__, "metric", name)

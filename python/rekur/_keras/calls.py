@@ -38,7 +38,6 @@ _FILEPATH = _of("it is called filepath", "path", "filename", "file")
 
 METHODS: dict[str, Table] = {
     "compile": {
-        "weighted_metrics": Foreign(_values(None, []), "metrics= are weighted by sample_weight already"),
         "run_eagerly": Foreign(
             _values(None, False), "the engine runs no Python code; a callback's on_train_batch_end sees every step"
         ),

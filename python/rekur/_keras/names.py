@@ -19,8 +19,7 @@ def _plain(names: str) -> dict[str, str]:
 
 _IDS = "make integer ids of the text first and feed an Embedding"
 _NUMPY = "do it to the arrays with NumPy before fit and predict"
-_FUNCTION = "rekur.metrics.OverAllRows takes a function of all targets and outputs of an epoch"
-_MEAN = "a function of (y_true, y_pred) that returns one value a row is a metric too"
+_ARRAYS = "rekur.metrics.OverAllRows takes a function of all targets and outputs of an epoch"
 
 _LAYERS: dict[str, str] = {
     "GroupNormalization": "LayerNormalization comes near",
@@ -75,20 +74,9 @@ _LOSSES: dict[str, str] = {
 }
 
 _METRICS: dict[str, str] = {
-    "Accuracy": "the string 'accuracy' chooses one by the loss; a function of (y_true, y_pred) is a metric too",
-    **_all(
-        """AUC F1Score FBetaScore Precision PrecisionAtRecall Recall RecallAtPrecision R2Score SensitivityAtSpecificity
-        SpecificityAtSensitivity TruePositives TrueNegatives FalsePositives FalseNegatives BinaryIoU IoU MeanIoU
-        OneHotIoU OneHotMeanIoU ConcordanceCorrelation PearsonCorrelation Sum""",
-        _FUNCTION,
-    ),
-    **_all(
-        """BinaryCrossentropy CategoricalCrossentropy SparseCategoricalCrossentropy CategoricalHinge CosineSimilarity
-        Hinge KLDivergence LogCosh LogCoshError MeanAbsolutePercentageError MeanSquaredLogarithmicError Poisson
-        SquaredHinge TopKCategoricalAccuracy SparseTopKCategoricalAccuracy BinaryFocalCrossentropy Huber
-        CategoricalFocalCrossentropy mape msle kld bce Mean MeanMetricWrapper""",
-        _MEAN,
-    ),
+    **_all("BinaryIoU OneHotIoU OneHotMeanIoU", "MeanIoU and IoU take sparse_y_true=False and sparse_y_pred=False"),
+    "ConcordanceCorrelation": _ARRAYS,
+    "MeanMetricWrapper": "a function of (y_true, y_pred) that returns one value a row is a metric too",
 }
 
 _OPTIMIZERS: dict[str, str] = {
@@ -225,7 +213,7 @@ def _spellings(kind: str) -> tuple[str, ...]:
     if kind == "loss":
         return tuple(importlib.import_module("rekur.losses").KNOWN)
     if kind == "metric":
-        return tuple(importlib.import_module("rekur.metrics")._NAMES)
+        return tuple(importlib.import_module("rekur.metrics").KNOWN)
     if kind == "initializer":
         module = importlib.import_module("rekur.initializers")
         return (*module.NAMES, *module._ALIASES)

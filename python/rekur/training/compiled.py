@@ -33,12 +33,14 @@ class Compiled:
         loss_weights: object,
         seed: int | None,
         remat: bool = False,
+        weighted_metrics: object = None,
     ) -> None:
         if loss is None:
             raise ValueError("compile needs a loss, such as loss='mean_squared_error'")
         self.optimizer = optimizers_.get(optimizer)
         self.loss = _each(loss, losses_.get)
         self.metrics = _each(metrics, metrics_.get)
+        self.weighted_metrics = _each(weighted_metrics, metrics_.get)
         self.loss_weights = _each(loss_weights, lambda w: real(w, "loss_weights"))
         self.seed = None if seed is None else integer(seed, "seed", 0)  # None: the model's
         self.remat = boolean(remat, "remat")
@@ -74,7 +76,7 @@ class Compiled:
             return None
 
         rest = copy.copy(self)
-        rest.metrics = keep(self.metrics)
+        rest.metrics, rest.weighted_metrics = keep(self.metrics), keep(self.weighted_metrics)
         if left_out:
             _warn_of(left_out, how, 5)
         return rest
@@ -149,6 +151,13 @@ class Bound:
         weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
         self.metrics = self._metrics(compiled.metrics)
+        for own, more in zip(self.metrics, self._metrics(compiled.weighted_metrics), strict=True):
+            taken = {metric.name for metric in own}
+            for metric in more:
+                if metric.name in taken:
+                    metric = copy.deepcopy(metric)
+                    metric.name = f"weighted_{metric.name}"
+                own.append(metric)
         self.names()
         self.optimizer = compiled.optimizer
         self._weights = [name for name, _, _ in model.parameters]
@@ -216,6 +225,11 @@ class Bound:
             metrics = [m for m in (entry if isinstance(entry, list) else [entry]) if m is not None]
             if metrics and loss is None:
                 raise ValueError(f"metrics: output '{output.name}' has no loss, so fit is given no target for it")
+            for metric in metrics:
+                if metric._several():
+                    raise TypeError(
+                        f"metric '{metric.name}' gives several numbers, and logs show one: {metric._one_by}"
+                    )
             found.append([metrics_.resolve(m, loss, output.shape[-1]) for m in metrics])
         return found
 

@@ -104,6 +104,7 @@ class Trainable(Guarded):
         metrics: Any = None,
         loss_weights: Any = None,
         seed: int | None = None,
+        weighted_metrics: Any = None,
         remat: bool = False,
         **options: NoReturn,
     ) -> None:
@@ -121,6 +122,8 @@ class Trainable(Guarded):
             list of one entry (or list) an output, or a dict by name. Keras's third argument is ``loss_weights``.
         loss_weights : list or dict of float, optional
             What each output's loss counts in the sum that is minimised; 1 by default.
+        weighted_metrics : list of str, Metric or function
+            More of them: sample weights count in all metrics. What is in ``metrics`` too is called ``weighted_…`` here.
         seed : int, optional
             Of dropout and the order of the rows; the model's own by default.
         remat : bool
@@ -136,7 +139,7 @@ class Trainable(Guarded):
         """
         if options:
             check_arguments(options, Trainable.compile)
-        compiled = Compiled(optimizer, loss, metrics, loss_weights, seed, remat)
+        compiled = Compiled(optimizer, loss, metrics, loss_weights, seed, remat, weighted_metrics)
         bound = (
             compiled.bind(self._engine(), self._ports()[1], self.seed, self._carried()) if self._is_ready() else None
         )

@@ -1,0 +1,413 @@
+"""Metrics that follow from counts of what is right and wrong at thresholds: precision, recall, AUC and others."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur import ops
+from rekur._more_metrics import Further, one_hot, optional, share_of
+from rekur._own import named_after
+from rekur._settings import Setting
+from rekur._validate import boolean, integer, one_of, real, share
+
+_Any = NDArray[Any]
+_EPSILON = 1e-7  # Keras's
+
+
+def _thresholds(value: Any, what: str) -> Any:
+    if value is None:
+        return None
+    several = not np.isscalar(value)
+    checked = [real(t, what, 0, 1) for t in (value if several else (value,))]
+    return checked if several else checked[0]
+
+
+_class_id = optional(integer, 0)
+
+
+@named_after("rekur.metrics", "Metric")
+class _Confusion(Further):
+    """Sums of the weights of true and false positives and negatives at thresholds, which an output has to exceed."""
+
+    class_id: Any = None
+    top_k: Any = None
+
+    def _cuts(self) -> _Any:
+        """The thresholds, ascending or not."""
+        raise NotImplementedError
+
+    def _above(self, y_pred: _Any) -> _Any:
+        """How many of the thresholds, sorted, each output exceeds."""
+        return np.searchsorted(np.sort(self._cuts()), y_pred, side="left")
+
+    def reset_state(self) -> None:
+        n = len(self._cuts())
+        self._tp, self._fp, self._tn, self._fn = (np.zeros(n) for _ in range(4))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred, weight = self._arrays(y_true, y_pred, sample_weight)
+        y_pred = np.asarray(y_pred, np.float32)
+        if y_true.ndim == y_pred.ndim - 1:
+            y_true = one_hot(y_true, y_pred.shape[-1]) if y_pred.shape[-1] > 1 else y_true[..., None]
+        elif y_true.shape[-1] == 1 < y_pred.shape[-1]:
+            y_true = one_hot(y_true[..., 0], y_pred.shape[-1])
+        if self.top_k is not None:
+            order = np.argsort(-y_pred, axis=-1, kind="stable")[..., : self.top_k]
+            kept = np.zeros(y_pred.shape, bool)
+            np.put_along_axis(kept, order, True, axis=-1)
+            y_pred = np.where(kept, y_pred, np.float32(-1e10))
+        if self.class_id is not None:
+            y_true, y_pred = y_true[..., self.class_id, None], y_pred[..., self.class_id, None]
+        weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (y_pred.ndim - weight.ndim)), y_pred.shape)
+        weight, right = weight.reshape(-1), y_true.reshape(-1) != 0
+        above, n = self._above(y_pred).reshape(-1), len(self._tp)
+
+        def over(what: _Any) -> _Any:  # of each threshold: the weights of what exceeds it
+            return np.bincount(above, weights=what, minlength=n + 1)[::-1].cumsum()[::-1][1 : n + 1]
+
+        places = np.argsort(self._cuts(), kind="stable")
+        yes, no = np.where(right, weight, 0.0), np.where(right, 0.0, weight)
+        tp, fp = np.empty(n), np.empty(n)
+        tp[places], fp[places] = over(yes), over(no)
+        self._tp += tp
+        self._fp += fp
+        self._fn += yes.sum() - tp
+        self._tn += no.sum() - fp
+
+    def _number(self, values: _Any) -> Any:
+        """A number of one threshold, an array of several."""
+        return float(values[0]) if len(values) == 1 else values
+
+
+@named_after("rekur.metrics", "Metric")
+class _AtThresholds(_Confusion):
+    _keys: ClassVar[tuple[str, ...]] = ("thresholds",)
+
+    thresholds = Setting(_thresholds)
+
+    def __init__(self, thresholds: Any = None, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, thresholds=thresholds, **options)
+
+    _one_by = "give one threshold, or several metrics of different names"
+
+    def _several(self) -> bool:
+        return len(self._cuts()) > 1
+
+    def _cuts(self) -> _Any:
+        given = self.thresholds
+        if given is None:
+            given = 0.5 if self.top_k is None else -1e10
+        return np.atleast_1d(np.asarray(given, np.float32))
+
+
+class TruePositives(_AtThresholds):
+    """Sum of the weights of outputs above the threshold, 0.5 by default, whose target is not 0."""
+
+    default_name = "true_positives"
+    larger_is_better = True
+
+    def result(self) -> Any:
+        return self._number(self._tp)
+
+
+class FalsePositives(_AtThresholds):
+    """Sum of the weights of outputs above the threshold, 0.5 by default, whose target is 0."""
+
+    default_name = "false_positives"
+    larger_is_better = False
+
+    def result(self) -> Any:
+        return self._number(self._fp)
+
+
+class TrueNegatives(_AtThresholds):
+    """Sum of the weights of outputs not above the threshold, 0.5 by default, whose target is 0."""
+
+    default_name = "true_negatives"
+    larger_is_better = True
+
+    def result(self) -> Any:
+        return self._number(self._tn)
+
+
+class FalseNegatives(_AtThresholds):
+    """Sum of the weights of outputs not above the threshold, 0.5 by default, whose target is not 0."""
+
+    default_name = "false_negatives"
+    larger_is_better = False
+
+    def result(self) -> Any:
+        return self._number(self._fn)
+
+
+class Precision(_AtThresholds):
+    """True positives as a share of all positives that are predicted.
+
+    Parameters
+    ----------
+    thresholds : float or list of float, optional
+        0.5, with ``top_k`` none.
+    top_k : int, optional
+        Only the largest outputs of each row count as positive.
+    class_id : int, optional
+        Only that feature counts.
+    """
+
+    default_name = "precision"
+    larger_is_better = True
+    _keys = ("thresholds", "top_k", "class_id")
+
+    top_k = Setting(optional(integer))
+    class_id = Setting(_class_id)
+
+    def __init__(
+        self,
+        thresholds: Any = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(thresholds, name, top_k=top_k, class_id=class_id, **options)
+
+    def result(self) -> Any:
+        return self._number(share_of(self._tp, self._tp + self._fp))
+
+
+class Recall(Precision):
+    """True positives as a share of all whose target is positive; arguments as of :class:`Precision`."""
+
+    default_name = "recall"
+
+    def result(self) -> Any:
+        return self._number(share_of(self._tp, self._tp + self._fn))
+
+
+def _evenly(n: int) -> list[float]:
+    return [0.5] if n == 1 else [0.0, *((i + 1) * 1.0 / (n - 1) for i in range(n - 2)), 1.0]
+
+
+@named_after("rekur.metrics", "Metric")
+class _Curve(_Confusion):
+    """At thresholds that are evenly spaced."""
+
+    num_thresholds: Any
+    _all_exceed_first = False  # whether the first threshold is below 0
+
+    def _cuts(self) -> _Any:
+        return np.asarray(_evenly(self.num_thresholds), np.float32)
+
+    def _above(self, y_pred: _Any) -> _Any:
+        n = len(self._cuts())
+        if n < 3:
+            return super()._above(y_pred)
+        bucket = np.ceil(np.clip(y_pred, 0, 1) * np.float32(n - 1))  # as Keras rounds
+        return np.asarray(np.maximum(bucket, 1 if self._all_exceed_first else 0).astype(np.int64))
+
+
+@named_after("rekur.metrics", "Metric")
+class _Constrained(_Curve):
+    """The largest of one share where another is at least a value."""
+
+    larger_is_better = True
+    _value: ClassVar[str]
+
+    num_thresholds = Setting(integer)
+    class_id = Setting(_class_id)
+
+    def __init__(
+        self, value: float, num_thresholds: int, class_id: int | None, name: str | None, options: dict[str, Any]
+    ) -> None:
+        own = {self._value: value, "num_thresholds": num_thresholds, "class_id": class_id}
+        super().__init__(name, **own, **options)
+
+    def _shares(self) -> tuple[_Any, _Any]:
+        """What has to be at least the value, and what is to be largest."""
+        raise NotImplementedError
+
+    def result(self) -> float:
+        held, wanted = self._shares()
+        return float(np.max(np.where(held >= getattr(self, self._value), wanted, 0.0), initial=0.0))
+
+    def _sensitivity(self) -> _Any:
+        return share_of(self._tp, self._tp + self._fn)
+
+    def _specificity(self) -> _Any:
+        return share_of(self._tn, self._tn + self._fp)
+
+    def _precision(self) -> _Any:
+        return share_of(self._tp, self._tp + self._fp)
+
+
+class SensitivityAtSpecificity(_Constrained):
+    """The best sensitivity, tp / (tp + fn), where specificity is at least ``specificity``."""
+
+    default_name = "sensitivity_at_specificity"
+    _value, _keys = "specificity", ("specificity", "num_thresholds", "class_id")
+
+    specificity = Setting(share)
+
+    def __init__(
+        self,
+        specificity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(specificity, num_thresholds, class_id, name, options)
+
+    def _shares(self) -> tuple[_Any, _Any]:
+        return self._specificity(), self._sensitivity()
+
+
+class SpecificityAtSensitivity(_Constrained):
+    """The best specificity, tn / (tn + fp), where sensitivity is at least ``sensitivity``."""
+
+    default_name = "specificity_at_sensitivity"
+    _value, _keys = "sensitivity", ("sensitivity", "num_thresholds", "class_id")
+
+    sensitivity = Setting(share)
+
+    def __init__(
+        self,
+        sensitivity: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(sensitivity, num_thresholds, class_id, name, options)
+
+    def _shares(self) -> tuple[_Any, _Any]:
+        return self._sensitivity(), self._specificity()
+
+
+class PrecisionAtRecall(_Constrained):
+    """The best precision where recall is at least ``recall``."""
+
+    default_name = "precision_at_recall"
+    _value, _keys = "recall", ("recall", "num_thresholds", "class_id")
+
+    recall = Setting(share)
+
+    def __init__(
+        self,
+        recall: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(recall, num_thresholds, class_id, name, options)
+
+    def _shares(self) -> tuple[_Any, _Any]:
+        return self._sensitivity(), self._precision()
+
+
+class RecallAtPrecision(_Constrained):
+    """The best recall where precision is at least ``precision``."""
+
+    default_name = "recall_at_precision"
+    _value, _keys = "precision", ("precision", "num_thresholds", "class_id")
+
+    precision = Setting(share)
+
+    def __init__(
+        self,
+        precision: float,
+        num_thresholds: int = 200,
+        class_id: int | None = None,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(precision, num_thresholds, class_id, name, options)
+
+    def _shares(self) -> tuple[_Any, _Any]:
+        return self._precision(), self._sensitivity()
+
+
+class AUC(_Curve):
+    """The area under a curve of the shares at ``num_thresholds`` thresholds, all rows and features together.
+
+    Parameters
+    ----------
+    num_thresholds : int
+        Evenly spaced from just below 0 to just above 1.
+    curve : {"ROC", "PR"}
+        Sensitivity over 1 − specificity, or precision over recall.
+    summation_method : {"interpolation", "minoring", "majoring"}
+    thresholds : list of float, optional
+        Others, between 0 and 1.
+    from_logits : bool
+        The outputs are logits: their sigmoid counts.
+    """
+
+    default_name = "auc"
+    larger_is_better = True
+    _all_exceed_first = True
+    _keys = ("num_thresholds", "curve", "summation_method", "thresholds", "from_logits")
+
+    num_thresholds = Setting(lambda value, what: integer(value, what, 2))
+    curve = Setting(one_of("roc", "pr"))
+    summation_method = Setting(one_of("interpolation", "minoring", "majoring"))
+    thresholds = Setting(_thresholds)
+    from_logits = Setting(boolean)
+
+    def __init__(
+        self,
+        num_thresholds: int = 200,
+        curve: str = "ROC",
+        summation_method: str = "interpolation",
+        name: str | None = None,
+        *,
+        thresholds: Sequence[float] | None = None,
+        from_logits: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            name,
+            num_thresholds=num_thresholds,
+            curve=curve,
+            summation_method=summation_method,
+            thresholds=thresholds,
+            from_logits=from_logits,
+            **options,
+        )
+
+    def _cuts(self) -> _Any:
+        inner = (
+            _evenly(self.num_thresholds)[1:-1] if self.thresholds is None else sorted(np.atleast_1d(self.thresholds))
+        )
+        return np.asarray([-_EPSILON, *inner, 1 + _EPSILON], np.float32)
+
+    def _above(self, y_pred: _Any) -> _Any:
+        if self.thresholds is None:
+            return super()._above(y_pred)
+        return _Confusion._above(self, y_pred)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        if self.from_logits:
+            y_pred = ops.sigmoid(np.asarray(y_pred, np.float32))
+        super().update_state(y_true, y_pred, sample_weight)
+
+    def result(self) -> float:
+        tp, fp, tn, fn = self._tp, self._fp, self._tn, self._fn
+        if self.curve == "pr" and self.summation_method == "interpolation":
+            p = tp + fp
+            dtp, dp = tp[:-1] - tp[1:], p[:-1] - p[1:]
+            slope = share_of(dtp, np.maximum(dp, 0))
+            intercept = tp[1:] - slope * p[1:]
+            both = (p[:-1] > 0) & (p[1:] > 0)
+            ratio = np.where(both, np.divide(p[:-1], p[1:], out=np.ones_like(dp), where=both), 1.0)
+            return float(np.sum(share_of(slope * (dtp + intercept * np.log(ratio)), np.maximum(tp[1:] + fn[1:], 0))))
+        recall = share_of(tp, tp + fn)
+        x, y = (recall, share_of(tp, tp + fp)) if self.curve == "pr" else (share_of(fp, fp + tn), recall)
+        heights = {
+            "interpolation": (y[:-1] + y[1:]) / 2,
+            "minoring": np.minimum(y[:-1], y[1:]),
+            "majoring": np.maximum(y[:-1], y[1:]),
+        }
+        return float(np.sum((x[:-1] - x[1:]) * heights[self.summation_method]))

@@ -1,0 +1,188 @@
+"""Metrics beyond those of rekur.metrics itself: Keras's numbers, definitions written out, weights, batches, files."""
+
+import re
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur import Sequential, layers, losses, metrics
+
+RNG = np.random.default_rng(0)
+P = RNG.uniform(0.02, 0.98, size=(40, 3)).astype(np.float32)
+P[:5] = np.round(P[:5] * 4) / 4  # on thresholds
+BITS = (RNG.uniform(size=(40, 3)) < 0.2 + 0.6 * P).astype(np.float32)
+CLASSES = RNG.integers(0, 3, size=40)
+ONE_HOT = np.eye(3, dtype=np.float32)[CLASSES]
+X, Y = RNG.normal(size=(2, 40, 3)).astype(np.float32) + 2
+WEIGHT = RNG.uniform(0.2, 2, size=40).astype(np.float32)
+
+KERAS = [  # Keras's name, arguments, targets, outputs
+    ("MeanAbsolutePercentageError", {}, Y, X),
+    ("MeanSquaredLogarithmicError", {}, np.abs(Y), np.abs(X)),
+    ("LogCoshError", {}, Y, X),
+    ("Poisson", {}, np.abs(Y), np.abs(X)),
+    ("KLDivergence", {}, P, P[::-1]),
+    ("CosineSimilarity", {}, Y, X),
+    ("Hinge", {}, BITS, X),
+    ("SquaredHinge", {}, BITS, X),
+    ("CategoricalHinge", {}, ONE_HOT, X),
+    ("BinaryCrossentropy", {"label_smoothing": 0.1}, BITS, np.clip(P, 0.02, 0.98)),
+    ("BinaryCrossentropy", {"from_logits": True}, BITS, X),
+    ("CategoricalCrossentropy", {}, ONE_HOT, P),
+    ("CategoricalCrossentropy", {"from_logits": True, "label_smoothing": 0.2}, ONE_HOT, X),
+    ("SparseCategoricalCrossentropy", {}, CLASSES, P),
+    ("SparseCategoricalCrossentropy", {"from_logits": True}, CLASSES, X),
+    ("Accuracy", {}, BITS, BITS[::-1].copy()),
+    ("TopKCategoricalAccuracy", {"k": 2}, ONE_HOT, P),
+    ("SparseTopKCategoricalAccuracy", {"k": 2}, CLASSES, P),
+    ("TruePositives", {}, BITS, P),
+    ("FalsePositives", {"thresholds": 0.25}, BITS, P),
+    ("TrueNegatives", {"thresholds": [0.75, 0.25]}, BITS, P),
+    ("FalseNegatives", {}, BITS, P),
+    ("Precision", {}, BITS, P),
+    ("Precision", {"thresholds": [0.9, 0.5, 0.1]}, BITS, P),
+    ("Precision", {"top_k": 2}, BITS, X),
+    ("Precision", {"class_id": 1}, BITS, P),
+    ("Recall", {}, BITS, P),
+    ("Recall", {"top_k": 1, "class_id": 2}, BITS, X),
+    ("AUC", {}, BITS, P),
+    ("AUC", {"curve": "PR"}, BITS, P),
+    ("AUC", {"curve": "PR", "summation_method": "majoring", "num_thresholds": 20}, BITS, P),
+    ("AUC", {"summation_method": "minoring", "num_thresholds": 5}, BITS, P),
+    ("AUC", {"thresholds": [0.7, 0.2, 0.4]}, BITS, P),
+    ("AUC", {"from_logits": True}, BITS, X),
+    ("SensitivityAtSpecificity", {"specificity": 0.6}, BITS, P),
+    ("SpecificityAtSensitivity", {"sensitivity": 0.6, "num_thresholds": 30}, BITS, P),
+    ("PrecisionAtRecall", {"recall": 0.6, "num_thresholds": 2}, BITS, P),
+    ("RecallAtPrecision", {"precision": 0.6, "num_thresholds": 1}, BITS, P),
+    ("F1Score", {}, ONE_HOT, P),
+    ("F1Score", {"average": "macro", "threshold": 0.5}, BITS, P),
+    ("FBetaScore", {"average": "micro", "beta": 2.0}, ONE_HOT, P),
+    ("FBetaScore", {"average": "weighted", "beta": 0.5}, ONE_HOT, P),
+    ("R2Score", {}, Y, X),
+    ("R2Score", {"class_aggregation": "variance_weighted_average", "num_regressors": 4}, Y, X),
+    ("R2Score", {"class_aggregation": None}, Y, X),
+    ("PearsonCorrelation", {}, Y, X),
+    ("RootMeanSquaredError", {}, Y, X),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KERAS, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_metrics_of_batches_are_those_of_keras(case):
+    keras = pytest.importorskip("keras")
+    name, options, target, output = case
+    ours, theirs = getattr(metrics, name)(**options), getattr(keras.metrics, name)(**options)
+    for part, w in ((slice(0, 25), WEIGHT[:25]), (slice(25, 40), None)):
+        for metric in (ours, theirs):
+            metric.update_state(target[part], output[part], sample_weight=w)
+    np.testing.assert_allclose(ours.result(), np.asarray(theirs.result()), rtol=2e-5, atol=1e-6)
+    assert ours.name == re.sub(r"_\d+$", "", theirs.name)
+    ours.reset_state()
+    assert not np.any(getattr(metrics, name)(**options).result() - np.asarray(ours.result()))
+
+
+def test_overlaps_are_those_of_keras():
+    keras = pytest.importorskip("keras")
+    seen = RNG.integers(0, 4, size=40)
+    for name, options, target, output in (
+        ("MeanIoU", {"num_classes": 4}, CLASSES, seen),
+        ("MeanIoU", {"num_classes": 4, "ignore_class": 1}, CLASSES, seen),
+        ("MeanIoU", {"num_classes": 3, "sparse_y_true": False, "sparse_y_pred": False}, ONE_HOT, P),
+        ("IoU", {"num_classes": 4, "target_class_ids": [0, 2]}, CLASSES, seen),
+    ):
+        ours, theirs = (getattr(module, name)(**options) for module in (metrics, keras.metrics))
+        assert float(ours(target, output)) == pytest.approx(float(theirs(target, output)), rel=1e-6)
+        assert ours.name == re.sub(r"_\d+$", "", theirs.name)
+
+
+def test_definitions_by_hand():
+    right, said = BITS.astype(bool), P > 0.5
+    w = WEIGHT[:, None]
+    assert metrics.Precision()(BITS, P, WEIGHT) == pytest.approx(np.sum(w * (right & said)) / np.sum(w * said))
+    assert metrics.Recall()(BITS, P) == pytest.approx(np.sum(right & said) / np.sum(right))
+    assert metrics.TrueNegatives()(BITS, P) == np.sum(~right & ~said)
+    positives, negatives = P[right], P[~right]
+    pairs = np.mean((positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives))
+    assert metrics.AUC(num_thresholds=20001)(BITS, P) == pytest.approx(pairs, abs=2e-4)
+    r2 = np.mean(1 - np.sum((Y - X) ** 2, axis=0) / np.sum((Y - Y.mean(axis=0)) ** 2, axis=0))
+    assert metrics.R2Score()(Y, X) == pytest.approx(r2, rel=1e-5)
+    smape = 200 * np.mean(np.abs(Y - X) / (np.abs(Y) + np.abs(X)))
+    assert metrics.get("smape")(Y, X) == pytest.approx(smape, rel=1e-6)
+    assert metrics.get("smape")([[0.0]], [[0.0]]) == 0
+    series = np.arange(10.0) ** 2
+    scale = metrics.MeanAbsoluteScaledError.naive_error(series, 2)
+    assert scale == pytest.approx(np.mean(np.abs(series[2:] - series[:-2])))
+    assert metrics.MeanAbsoluteScaledError(scale)(Y, X) == pytest.approx(np.mean(np.abs(Y - X)) / scale, rel=1e-6)
+    mean, total = metrics.Mean(), metrics.Sum()
+    assert mean([1, 2, 6], [1, 1, 2]) == 15 / 4
+    assert total([1.0, 2.0]) == 3
+
+
+def test_the_ranked_probability_score_is_the_integral_it_is_defined_by():
+    target, parameters = np.array([[0.3]]), np.array([[-0.2, 0.7]])
+    scale = np.log1p(np.exp(0.7)) + 1e-6
+    z = np.linspace(-12, 12, 200001)
+    density = np.exp(-0.5 * ((z + 0.2) / scale) ** 2) / (scale * np.sqrt(2 * np.pi))
+    cumulative = np.cumsum(density) * (z[1] - z[0])
+    expected = np.sum((cumulative - (z >= 0.3)) ** 2) * (z[1] - z[0])
+    assert metrics.CRPS()(target, parameters) == pytest.approx(expected, rel=1e-3)
+    q = (np.arange(999) + 0.5) / 999
+    quantiles = np.interp(q, cumulative, z)
+    assert metrics.CRPS(list(q))(target, quantiles[None]) == pytest.approx(expected, rel=5e-3)
+    assert metrics.PinballLoss(0.9)([[1.0]], [[3.0]]) == pytest.approx(0.2)
+
+
+def test_names_in_logs_files_and_epochs(tmp_path):
+    model = Sequential([layers.Dense(3, "softmax", input_shape=(3,))], seed=1)
+    chosen = ["AUC", metrics.Precision(thresholds=0.4), metrics.F1Score("macro"), "mape", metrics.get("kld")]
+    model.compile("sgd", "categorical_crossentropy", metrics=chosen)
+    history = model.fit(X, ONE_HOT, epochs=2, batch_size=7, validation_data=(X, ONE_HOT), verbose=0).history
+    assert [k for k in history if not k.startswith("val_")] == [
+        "loss", "AUC", "precision", "f1_score", "mape", "kld",
+    ]  # fmt: skip
+    results = model.evaluate(X, ONE_HOT, return_dict=True, batch_size=7)
+    assert results["AUC"] == pytest.approx(metrics.AUC()(ONE_HOT, model.predict(X)))
+    assert history["val_precision"][-1] == pytest.approx(metrics.Precision(0.4)(ONE_HOT, model.predict(X)))
+    model.save(tmp_path / "m.safetensors")
+    assert rekur.load(tmp_path / "m.safetensors").evaluate(X, ONE_HOT, return_dict=True, batch_size=7) == results
+    assert model._larger_is_better("precision") is True
+    assert model._larger_is_better("mape") is False
+
+
+def test_steps_and_weights_of_sequences_count():
+    x, y = RNG.normal(size=(6, 5, 2)), RNG.integers(0, 2, size=(6, 5, 1))
+    model = Sequential([layers.GRU(3, return_sequences=True, input_shape=(5, 2)), layers.Dense(1, "sigmoid")], seed=1)
+    model.compile("sgd", "bce", metrics=["Recall"])
+    lengths = np.array([5, 4, 3, 2, 1, 5])
+    there = np.arange(5) < lengths[:, None]
+    expected = metrics.Recall()(y[there], model.predict(x, lengths=lengths)[there])
+    assert model.evaluate(x, y, lengths=lengths, batch_size=4)[1] == pytest.approx(expected)
+
+
+def test_weighted_metrics_are_there_beside_the_others():
+    model = Sequential([layers.Dense(1, input_shape=(3,))], seed=1)
+    model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mae", "mape"])
+    assert model.metrics_names == ["loss", "mae", "weighted_mae", "mape"]
+    model.evaluate(X, Y[:, :1], sample_weight=WEIGHT)
+
+
+def test_accuracy_of_smoothed_labels_is_that_of_the_loss():
+    model = Sequential([layers.Dense(3, "sigmoid", input_shape=(3,))], seed=1)
+    model.compile("sgd", losses.BinaryCrossentropy(label_smoothing=0.1), metrics=["accuracy"])
+    expected = np.mean((model.predict(X) > 0.5) == (BITS > 0.5))
+    assert model.evaluate(X, BITS)[1] == pytest.approx(expected)
+
+
+def test_mistakes_name_the_metric():
+    with pytest.raises(ValueError, match="thresholds"):
+        metrics.Precision(thresholds=2)
+    with pytest.raises(TypeError, match="AUC has no argument 'multi_label'"):
+        metrics.AUC(multi_label=True)
+    with pytest.raises(ValueError, match="expected one of roc, pr"):
+        metrics.AUC(curve="PRGAIN")
+    with pytest.raises(ValueError, match=r"did you mean 'precision'"):
+        metrics.get("precission")
+    model = Sequential([layers.Dense(3, input_shape=(3,))], seed=1)
+    with pytest.raises(TypeError, match=r"metric 'f1_score' gives several numbers, .* average='macro'"):
+        model.compile("sgd", "mse", metrics=[metrics.F1Score()])
