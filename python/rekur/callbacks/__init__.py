@@ -3,15 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from rekur._own import no_attribute
-from rekur.callbacks.backup import BackupAndRestore
 from rekur.callbacks.base import Callback, CallbackList, History
 from rekur.callbacks.checkpoint import ModelCheckpoint
 from rekur.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
-from rekur.callbacks.progress import ProgbarLogger
-from rekur.callbacks.rate_finder import LearningRateFinder
-from rekur.callbacks.remote import RemoteMonitor
 from rekur.callbacks.simple import CSVLogger, LambdaCallback, LearningRateScheduler, TerminateOnNaN
-from rekur.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
@@ -32,7 +27,24 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker is to see what is not there
+if TYPE_CHECKING:
+    from rekur.callbacks.backup import BackupAndRestore
+    from rekur.callbacks.progress import ProgbarLogger
+    from rekur.callbacks.rate_finder import LearningRateFinder
+    from rekur.callbacks.remote import RemoteMonitor
+    from rekur.callbacks.tensorboard import TensorBoard
+else:  # a type checker is to see what is not there
+    _LATER = {  # imported when they are asked for
+        "BackupAndRestore": "backup",
+        "LearningRateFinder": "rate_finder",
+        "ProgbarLogger": "progress",
+        "RemoteMonitor": "remote",
+        "TensorBoard": "tensorboard",
+    }
 
     def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            import importlib
+
+            return getattr(importlib.import_module(f"rekur.callbacks.{_LATER[name]}"), name)
         no_attribute(__name__, "callback", name)

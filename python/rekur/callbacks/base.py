@@ -199,9 +199,7 @@ class CallbackList(Callback):
 
     def draws_progress(self) -> bool:
         """Whether one of the callbacks shows the progress."""
-        from rekur.callbacks.progress import ProgbarLogger
-
-        return any(isinstance(callback, ProgbarLogger) for callback in self.callbacks)
+        return any(getattr(callback, "_draws", False) is True for callback in self.callbacks)
 
     def _overrides(self, hook: str) -> bool:
         hooks = (hook, hook.replace("_train", "")) if "_train_" in hook else (hook,)
