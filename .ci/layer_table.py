@@ -38,6 +38,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Several inputs": (
         "Concatenate", "Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Average", "Dot",
+        "Broadcast",
     ),
     "Shapes and steps": (
         "Input", "Masking", "Flatten", "Reshape", "Permute", "RepeatVector", "TimeDistributed", "FoldTime",

@@ -629,6 +629,15 @@ def run_dot(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor])
     return [Tensor(found[:, None] if found.ndim == 1 else found, inputs[0].lengths)]
 
 
+def run_broadcast(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    rank = max(x.value.ndim for x in inputs)
+    values = [x.value.reshape(x.value.shape[0], *(1,) * (rank - x.value.ndim), *x.value.shape[1:]) for x in inputs]
+    found = np.broadcast_arrays(*values)[0]
+    timed = [x for x in inputs if x.value.ndim > 2]
+    steps = next((x for x in timed if x.value.shape[1] != 1), timed[0] if timed else None)
+    return [Tensor(found.copy(), None if steps is None else steps.lengths)]
+
+
 def run_concatenate(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     axis = layer.get("axis", -1)
     value = np.concatenate([x.value for x in inputs], axis)
@@ -950,6 +959,7 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     ),
     "BatchNormalization": run_batch_normalization,
     "PReLU": run_prelu,
+    "Broadcast": run_broadcast,
     "Dot": run_dot,
     "Concatenate": run_concatenate,
     "Add": joined(lambda values: np.sum(values, axis=0)),

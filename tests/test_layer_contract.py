@@ -340,6 +340,8 @@ EXAMPLES = [
     Example({"type": "GaussianDropout", "rate": 0.5}, [ROW], POINTWISE_WRONG),
     Example({"type": "AlphaDropout", "rate": 0.5}, [SEQUENCE], POINTWISE_WRONG),
     Example({"type": "ActivityRegularization", "l1": 0.5, "l2": 0.25}, [SEQUENCE], POINTWISE_WRONG),
+    Example({"type": "Broadcast"}, [((None, None, 1), F32), SEQUENCE], [[ROW], [ROW, ((None, 3), I32)], []]),
+    Example({"type": "Broadcast"}, [((None, 1), F32), ROW], [[STATE, ROW], [ROW, ((None, None, 4), F32)]]),
     Example({"type": "Dot", "axes": [1, 1]}, [ROW, ROW], [[ROW, STATE], [ROW], [ROW, ((None, 3), I32)]]),
     Example({"type": "Dot", "axes": [2, 2]}, [SEQUENCE, ((None, 5, 3), F32)], [[SEQUENCE, ROW], [ROW, ROW]]),
     Example({"type": "Dot", "axes": [2, 1]}, [((None, 4, 3), F32), ROW], [[ROW, ROW]]),
@@ -434,7 +436,7 @@ def test_nan_in_gives_nan_out_of_its_own_row_only(isa: str, rng: np.random.Gener
     clean = engine.predict(inputs)
     if example.type in ("PositionEmbedding", "SinePositionEncoding"):
         return  # what x is makes no difference
-    inputs[0][2, ..., 1] = np.nan
+    inputs[0][2, ..., -1] = np.nan
     for y, want in zip(engine.predict(inputs), clean, strict=True):
         assert np.isnan(y[2]).any()
         np.testing.assert_array_equal(np.delete(y, 2, axis=0), np.delete(want, 2, axis=0))

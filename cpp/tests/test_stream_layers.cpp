@@ -129,6 +129,9 @@ TEST_CASE("stream: layers that work on every step alike") {
     check_stream(between(layer("Activation", "a", R"("x")", R"("activation": "tanh")") + ", " + layer("Affine", "b", R"("x")", "") +
                              ", " + layer(join, "j", R"("a", "x", "b")", ""),
                          "j"));
+  check_stream(between(layer("Slice", "s", R"("x")", R"("start": 1, "stop": 2)") + ", " +
+                           layer("Broadcast", "b", R"("s", "x")", "") + ", " + layer("Add", "a", R"("b", "x")", ""),
+                       "a"));
   for (const char* join : {"Subtract", "Divide"})
     check_stream(between(
         layer("Activation", "a", R"("x")", R"("activation": "softplus")") + ", " + layer(join, "j", R"("x", "a")", ""), "j"));

@@ -40,8 +40,8 @@ constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refus
                   make_conv1d_transpose = refuse_sequence, make_cropping = refuse_sequence, make_depthwise_conv1d = refuse_sequence,
                   make_flatten = refuse_sequence, make_global_average_pooling = refuse_sequence,
                   make_global_max_pooling = refuse_sequence, make_max_pooling = refuse_sequence, make_permute = refuse_sequence,
-                  make_repeat_vector = refuse_sequence, make_reshape = refuse_sequence, make_up_sampling = refuse_sequence,
-                  make_zero_padding = refuse_sequence;
+                  make_repeat_vector = refuse_sequence, make_reshape = refuse_sequence, make_broadcast = refuse_sequence,
+                  make_up_sampling = refuse_sequence, make_zero_padding = refuse_sequence;
 #endif
 
 constexpr Type kTypes[] = {
@@ -55,6 +55,7 @@ constexpr Type kTypes[] = {
     {"AveragePooling1D", make_average_pooling},
     {"BatchNormalization", make_batch_normalization},
     {"Bidirectional", make_bidirectional},
+    {"Broadcast", make_broadcast},
     {"Concatenate", make_concatenate},
     {"Conv1D", make_conv1d},
     {"Conv1DTranspose", make_conv1d_transpose},

@@ -49,6 +49,7 @@ std::unique_ptr<Layer> make_masking(json::Reader&, const std::string& type, cons
 std::unique_ptr<Layer> make_unfold_time(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_activity_regularization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_batch_normalization(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_broadcast(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_dot(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_noise(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_prelu(json::Reader&, const std::string& type, const std::string& name);

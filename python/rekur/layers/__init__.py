@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rekur._own import no_attribute
 from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
 from rekur.layers.base import Layer
+from rekur.layers.broadcasting import Broadcast
 from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rekur.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
 from rekur.layers.convolution import Conv1D, Conv1DTranspose, DepthwiseConv1D, SeparableConv1D
@@ -81,6 +82,7 @@ __all__ = [
     "AvgPool1D",
     "BatchNormalization",
     "Bidirectional",
+    "Broadcast",
     "Concatenate",
     "Conv1D",
     "Conv1DTranspose",
@@ -173,7 +175,7 @@ TYPES: dict[str, type[Layer]] = {
         Conv1D, DepthwiseConv1D, SeparableConv1D, Conv1DTranspose,
         MaxPooling1D, AveragePooling1D, GlobalMaxPooling1D, GlobalAveragePooling1D,
         UpSampling1D, Cropping1D, ZeroPadding1D, Flatten, Reshape, Permute, RepeatVector,
-        Concatenate, Add, Multiply, Subtract, Divide, Lambda,
+        Broadcast, Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
         ActivityRegularization, Normalization,

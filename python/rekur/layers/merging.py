@@ -10,6 +10,7 @@ from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import boolean, integer
 from rekur.layers.base import Layer
+from rekur.layers.broadcasting import are_alike, together
 from rekur.layers.core import Rescaling
 from rekur.layers.pointwise import Lambda
 from rekur.layers.rectifiers import UnitNormalization
@@ -56,6 +57,7 @@ class Concatenate(Layer):
 @named_after("rekur.layers", "Layer")
 class _Merge(Layer):
     _broadcasts = False  # inputs of one feature stand for all of the others'
+    _stretches = False  # inputs of size 1 along other axes do
 
     def __init__(self, *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
@@ -64,15 +66,18 @@ class _Merge(Layer):
         if not self._calls:
             widths = {t.shape[-1] for t in inputs if t.dtype == "float32"}
             ranks = {len(t.shape) for t in inputs}
+            self._stretches = len(inputs) > 1 and not are_alike(inputs)
             self._broadcasts = len(inputs) > 1 and len(ranks) == 1 and len(widths) == 2 and 1 in widths
         return super()._connect(inputs)
 
     def _is_composed(self) -> bool:
-        return self._broadcasts
+        return self._broadcasts or self._stretches
 
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         if self.type in ("Subtract", "Divide") and len(inputs) != 2:
             raise ValueError(f"{self!r}: expected 2 inputs, got {len(inputs)}")
+        if self._stretches:
+            return type(self)(name="join")._connect(together(inputs, repr(self)))
         return Lambda(lambda values: functools.reduce(self._operation, values), name="fold")(inputs)
 
     @staticmethod
@@ -81,7 +86,7 @@ class _Merge(Layer):
 
 
 class Add(_Merge):
-    """The sum of the inputs, which have one shape, or one feature in place of all."""
+    """The sum of the inputs, of shapes that go together: an axis of size 1 stands for all of the others'."""
 
     type = "Add"
 
@@ -91,7 +96,9 @@ class Add(_Merge):
 
 
 class Multiply(_Merge):
-    """The elementwise product of the inputs, which have one shape, or one feature in place of all."""
+    """The elementwise product of the inputs, of shapes that go together: an axis of size 1 stands for all of the
+    others'.
+    """
 
     type = "Multiply"
 
@@ -101,7 +108,7 @@ class Multiply(_Merge):
 
 
 class Subtract(_Merge):
-    """The first input less the second; they have one shape, or one feature in place of all."""
+    """The first input less the second; an axis of size 1 stands for all of the other's."""
 
     type = "Subtract"
 
@@ -111,8 +118,8 @@ class Subtract(_Merge):
 
 
 class Divide(_Merge):
-    """The first input by the second, elementwise; they have one shape, or one feature in place
-    of all. x / 0 is infinite, 0 / 0 NaN."""
+    """The first input by the second, elementwise; an axis of size 1 stands for all of the
+    other's. x / 0 is infinite, 0 / 0 NaN."""
 
     type = "Divide"
 
@@ -136,29 +143,31 @@ class _Fold(Layer):
 
 
 class Maximum(_Fold):
-    """The largest of the inputs, elementwise. They have one shape, or one feature in place of all."""
+    """The largest of the inputs, elementwise. An axis of size 1 stands for all of the others'."""
 
     type = "Maximum"
 
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         from rekur import ops
 
-        return Lambda(lambda values: functools.reduce(ops.maximum, values), name="fold")(inputs)
+        joined = together(inputs, repr(self)) if not are_alike(inputs) else inputs
+        return Lambda(lambda values: functools.reduce(ops.maximum, values), name="fold")(joined)
 
 
 class Minimum(_Fold):
-    """The least of the inputs, elementwise. They have one shape, or one feature in place of all."""
+    """The least of the inputs, elementwise. An axis of size 1 stands for all of the others'."""
 
     type = "Minimum"
 
     def _compose(self, inputs: list[SymbolicTensor]) -> Any:
         from rekur import ops
 
-        return Lambda(lambda values: functools.reduce(ops.minimum, values), name="fold")(inputs)
+        joined = together(inputs, repr(self)) if not are_alike(inputs) else inputs
+        return Lambda(lambda values: functools.reduce(ops.minimum, values), name="fold")(joined)
 
 
 class Average(_Fold):
-    """The mean of the inputs, elementwise. They have one shape, or one feature in place of all."""
+    """The mean of the inputs, elementwise. An axis of size 1 stands for all of the others'."""
 
     type = "Average"
 

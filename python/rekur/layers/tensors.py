@@ -15,6 +15,7 @@ import numpy as np
 from rekur import _structure
 from rekur._trace import MOST_NODES, Symbol, Trace
 from rekur._validate import show
+from rekur.layers import broadcasting
 from rekur.layers.own import line
 from rekur.layers.symbolic import SymbolicTensor
 
@@ -53,6 +54,9 @@ def lift(name: str, function: Callable[..., Any], given: tuple[Any, dict[str, An
     if arrays:
         return _with_array(name, given)
     tensors = among(given)
+    if not broadcasting.are_alike(tensors):
+        given = _stretched(name, given, tensors)
+        tensors = among(given)
     _check_shapes(name, tensors)
     bases: dict[SymbolicTensor, int] = {}
     for tensor in tensors:
@@ -83,6 +87,15 @@ def lift(name: str, function: Callable[..., Any], given: tuple[Any, dict[str, An
     made = layer("Lambda", f"ops.{name}")(equations=trace.finish(returned), name=None)
     made._lifted = True
     return made._connect(list(bases))
+
+
+def _stretched(name: str, given: Any, tensors: Sequence[SymbolicTensor]) -> Any:
+    """The arguments with tensors of one shape, those of size 1 along an axis repeated."""
+    try:
+        found = dict(zip(tensors, broadcasting.together(tensors, f"ops.{name}"), strict=True))
+    except ValueError as error:
+        fail(str(error))
+    return _structure.mapped(lambda leaf: found[leaf] if isinstance(leaf, SymbolicTensor) else leaf, given)
 
 
 def _is_fused(tensor: SymbolicTensor) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rekur.onnx._activations import Step, steps_of
 from rekur.onnx._around import flipped, step_of
 from rekur.onnx._attention import attention, heads
+from rekur.onnx._broadcast import broadcast
 from rekur.onnx._conv_lstm import conv_lstm
 from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
@@ -271,6 +272,7 @@ LAYERS: dict[str, Rule] = {
     "Flip": _flip,
     "BatchNormalization": batch_normalization,
     "PReLU": prelu,
+    "Broadcast": broadcast,
     "Dot": dot,
     **dict.fromkeys(
         ("SpatialDropout1D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"), _dropout
