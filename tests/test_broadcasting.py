@@ -154,3 +154,27 @@ def test_files_and_onnx_hold_it(tmp_path):
     rekur.onnx.export(model, tmp_path / "m.onnx")
     (found,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").run(None, {"x": x})
     np.testing.assert_allclose(found, model.predict(x), atol=1e-5)
+
+
+def test_tensors_are_stacked_repeated_and_filled():
+    a, b, s = Input((3,)), Input((3,)), Input((4, 2))
+    made = [
+        ops.stack([a, b], axis=1), ops.stack([a, b], axis=-1), ops.repeat(s, 3, axis=1), ops.repeat(a, 2, axis=-1),
+        ops.zeros_like(a), ops.ones_like(s), ops.full_like(a, 2.5) + a,
+    ]  # fmt: skip
+    model = Model([a, b, s], made)
+    x, y, z = arrays = _arrays([(3,), (3,), (4, 2)])
+    expected = [
+        np.stack([x, y], 1), np.stack([x, y], -1), np.repeat(z, 3, 1), np.repeat(x, 2, -1), np.zeros_like(x),
+        np.ones_like(z), 2.5 + x,
+    ]  # fmt: skip
+    for found, wanted in zip(model.predict(arrays), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    x[0, 0] = np.nan
+    assert not model.predict(arrays)[4].any()  # whatever the tensor holds
+    np.testing.assert_array_equal(ops.stack([x, y]), np.stack([x, y]))
+    assert ops.repeat([1, 2], 2).tolist() == [1, 1, 2, 2]
+    assert ops.zeros_like(z).shape == z.shape
+    for wrong in (lambda: ops.stack([a, b]), lambda: ops.stack([a, s], 1), lambda: ops.repeat(s, 2)):
+        with pytest.raises(ValueError, match=r"ops\.(stack|repeat): .*line \d+|ops\.(stack|repeat): "):
+            wrong()

@@ -266,3 +266,55 @@ def test_the_last_layer_of_a_sequential_is_taken_away_and_goes_elsewhere():
     for empty in (waiting, Sequential([Input((3,))])):
         with pytest.raises(ValueError, match="has no layers"):
             empty.pop()
+
+
+def test_initialisers_and_the_tables_of_embeddings_go_through_configurations():
+    from rekur import initializers
+
+    for made in (
+        initializers.RandomUniform(-1.0, 2.0, seed=3),
+        initializers.Constant(0.5),
+        initializers.VarianceScaling(2.0, "fan_out", "uniform"),
+        initializers.LogUniform(0.1, 0.2),
+        initializers.Zeros(),
+    ):
+        assert type(made).from_config(made.get_config()).to_spec() == made.to_spec()
+    table = RANDOM.normal(size=(4, 2)).astype(np.float32)
+    constant = initializers.Constant(table)
+    assert initializers.Constant.from_config(constant.get_config())._array.shape == (4, 2)
+    assert "array of shape (4, 2)" in repr(constant)
+    model = Sequential([layers.Embedding(4, 2, embeddings_initializer=constant)])
+    for twin in (models.model_from_json(model.to_json()), models.clone_model(model)):
+        np.testing.assert_array_equal(twin.get_weights()[0], table)
+
+
+def test_a_slope_is_given_once():
+    with pytest.raises(TypeError, match="give one of them"):
+        layers.LeakyReLU(negative_slope=0.1, alpha=0.2)
+    assert layers.LeakyReLU(alpha=0.2).negative_slope == 0.2
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_everything_of_a_compiled_model_is_copied_and_pickled(duplicate):
+    model = _shared()
+    model.compile(
+        rekur.optimizers.Adam(rekur.optimizers.schedules.ExponentialDecay(0.01, 5, 0.9)), ["mse", rekur.losses.Huber()],
+        metrics=[["mae"], [rekur.metrics.RootMeanSquaredError()]],
+    )  # fmt: skip
+    x, y = _arrays(model), [RANDOM.normal(size=(5, 3)), RANDOM.normal(size=(5, 1))]
+    model.fit(x, y, epochs=2, verbose=0)
+    twin = duplicate(model)
+    assert twin.get_layer("both") is not model.get_layer("both")
+    assert twin.history.history == model.history.history
+    for one in (model, twin):
+        one.fit(x, y, epochs=2, verbose=0)
+    for a, b in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for thing in (
+        rekur.callbacks.BackupAndRestore("b"), rekur.callbacks.TensorBoard("t"), rekur.callbacks.LearningRateFinder(),
+        rekur.callbacks.RemoteMonitor(), rekur.callbacks.ProgbarLogger(), rekur.callbacks.ModelCheckpoint("m"),
+        rekur.callbacks.CallbackList([rekur.callbacks.History()]), rekur.losses.Huber(),
+        rekur.metrics.MeanSquaredError(), rekur.initializers.Constant(np.ones((2, 2))),
+        rekur.regularizers.L2(0.1), rekur.constraints.MaxNorm(1.0), model.optimizer,
+    ):  # fmt: skip
+        assert type(duplicate(thing)) is type(thing)

@@ -13,8 +13,8 @@ from rekur.layers.symbolic import SymbolicTensor
 from rekur.layers.weights import Weight
 
 __all__ = [
-    "concatenate", "dot", "einsum", "expand_dims", "flip", "matmul", "reshape", "shape", "split", "squeeze",
-    "swapaxes", "take", "tensordot", "transpose",
+    "concatenate", "dot", "einsum", "expand_dims", "flip", "matmul", "repeat", "reshape", "shape", "split", "squeeze",
+    "stack", "swapaxes", "take", "tensordot", "transpose",
 ]  # fmt: skip
 
 
@@ -30,6 +30,20 @@ def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
     if _symbolic("concatenate", *xs):
         return tensors.concatenate(xs, axis)
     return np.concatenate(xs, axis)
+
+
+def stack(x: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors of one shape along a new axis; of symbolic ones not the first, which is the batch."""
+    if _symbolic("stack", *x):
+        return tensors.stack(x, axis)
+    return np.stack(x, axis)
+
+
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
+    """Each entry along an axis so many times, one behind the other; of a tensor time steps or features."""
+    if _symbolic("repeat", x):
+        return tensors.repeat(x, repeats, axis)
+    return np.repeat(x, repeats, axis)
 
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:

@@ -35,6 +35,15 @@ class Initializer(Value):
     def to_spec(self) -> str | dict[str, Any]:
         return {"name": self.name, **self.parameters} if self.parameters else self.name
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {_KERAS.get((self.name, key), key): value for key, value in self.parameters.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Initializer":
+        """The initialiser of :meth:`get_config`."""
+        return cls(**config)
+
     def __repr__(self) -> str:
         given = (f"{k}={v!r}" if isinstance(v, str) else f"{k}={v:g}" for k, v in self.parameters.items())
         return f"{type(self).__name__}({', '.join(given)})"
@@ -42,6 +51,14 @@ class Initializer(Value):
 
 def _seed(value: Any, name: str) -> int:
     return integer(value, f"{name}: seed", 0)
+
+
+# The names of the constructor's arguments that the spec calls otherwise.
+_KERAS = {
+    (name, key): given
+    for name in ("uniform", "log_uniform", "softplus_log_uniform")
+    for key, given in (("low", "minval"), ("high", "maxval"))
+}
 
 
 class Zeros(Initializer):
@@ -66,6 +83,12 @@ class Constant(Initializer):
         if isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0:
             self._array, value = as_numeric(value, "constant: value"), 0.0
         self._begin(options, value=value)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() if self._array is None else {"value": self._array.tolist()}
+
+    def __repr__(self) -> str:
+        return super().__repr__() if self._array is None else f"Constant(an array of shape {self._array.shape})"
 
 
 class RandomUniform(Initializer):

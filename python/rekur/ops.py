@@ -30,10 +30,12 @@ from rekur._array_ops import (
     expand_dims,
     flip,
     matmul,
+    repeat,
     reshape,
     shape,
     split,
     squeeze,
+    stack,
     swapaxes,
     take,
     tensordot,
@@ -63,6 +65,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "flip",
+    "full_like",
     "gelu",
     "greater",
     "greater_equal",
@@ -96,10 +99,12 @@ __all__ = [
     "negative",
     "not_equal",
     "one_hot",
+    "ones_like",
     "power",
     "reciprocal",
     "relu",
     "relu6",
+    "repeat",
     "reshape",
     "rsqrt",
     "selu",
@@ -119,6 +124,7 @@ __all__ = [
     "square",
     "squareplus",
     "squeeze",
+    "stack",
     "std",
     "subtract",
     "sum",
@@ -134,6 +140,7 @@ __all__ = [
     "true_divide",
     "var",
     "where",
+    "zeros_like",
 ]
 
 Value: TypeAlias = Any  # a Symbol, an array or a number
@@ -599,6 +606,23 @@ def isnan(x: Value) -> Value:
 def where(condition: Value, x1: Value, x2: Value) -> Value:
     """x1 where the condition is not 0, else x2. What is not chosen has no gradient, whatever it is."""
     return _apply("where", condition, x1, x2)
+
+
+def full_like(x: Value, fill_value: float) -> Value:
+    """A number in the shape of x, whatever x is."""
+    if is_symbolic(x) or tensors.is_tensor(x):
+        return where(less(x, 0.0), float(fill_value), float(fill_value))
+    return np.full_like(x, fill_value)
+
+
+def zeros_like(x: Value) -> Value:
+    """Zeros in the shape of x."""
+    return full_like(x, 0.0)
+
+
+def ones_like(x: Value) -> Value:
+    """Ones in the shape of x."""
+    return full_like(x, 1.0)
 
 
 # --- reductions over the features of a row ---

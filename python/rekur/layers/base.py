@@ -338,7 +338,10 @@ class Layer(Guarded):
             return found
         if self.input_shape is not None and not self._calls:
             found["input_shape"] = self.input_shape
-        return {**found, **self.config()}
+        found.update(self.config())
+        if self._initial_weights is not None and "weights" in self._further:
+            found["weights"] = list(self._initial_weights)
+        return found
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], name: str | None = None) -> "Layer":

@@ -145,8 +145,10 @@ class _ConvLSTM(Stateful):
         return {**found, **keras}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], name: str | None = None) -> "Layer":
+    def _of_config(cls, config: Spec, name: str | None) -> "Layer":
         given = dict(config)
+        if "unit_forget_bias" in given:  # as the constructor has it
+            return cls(**given, name=name)
         bias = given.pop("bias_initializer", "unit_forget")
         forget = initializers.is_unit_forget(bias)
         drawn = initializers.without_unit_forget(bias) if forget else bias

@@ -113,7 +113,10 @@ class LeakyReLU(Composed):
     negative_slope = Setting(not_negative)
 
     def __init__(self, negative_slope: float = 0.3, *, name: str | None = None, **options: Any) -> None:
-        negative_slope = options.pop("alpha", negative_slope)
+        if "alpha" in options:  # Keras 2's name
+            if negative_slope != 0.3:
+                raise TypeError("LeakyReLU: alpha is negative_slope's older name: give one of them")
+            negative_slope = options.pop("alpha")
         super().__init__(name, options)
         self.negative_slope = negative_slope
 

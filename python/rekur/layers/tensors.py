@@ -14,7 +14,7 @@ import numpy as np
 
 from rekur import _structure
 from rekur._trace import MOST_NODES, Symbol, Trace
-from rekur._validate import show
+from rekur._validate import integer, show
 from rekur.layers import broadcasting
 from rekur.layers.own import line
 from rekur.layers.symbolic import SymbolicTensor
@@ -220,6 +220,28 @@ def axis_of(axis: int, rank: int, what: str) -> int:
 
 def concatenate(tensors: Sequence[Any], axis: int) -> Any:
     return tensors[0] if len(tensors) == 1 else layer("Concatenate", "ops.concatenate")(axis=axis)(list(tensors))
+
+
+def stack(xs: Sequence[Any], axis: int) -> Any:
+    for x in xs:
+        if not is_tensor(x) or x.shape != xs[0].shape:
+            fail(f"ops.stack: expected symbolic tensors of one shape, got {xs!r}")
+    where = axis_of(axis, len(xs[0].shape) + 1, "ops.stack")
+    if where == 0:
+        fail("ops.stack: axis 0 is the batch's; say axis=1 or another one")
+    return concatenate([expand_dims(x, where) for x in xs], where)
+
+
+def repeat(x: SymbolicTensor, repeats: Any, axis: Any) -> Any:
+    count = integer(repeats, "ops.repeat: repeats")
+    rank = len(x.shape)
+    where = -1 if axis is None else axis_of(axis, rank, "ops.repeat")
+    if where == 1 and rank == 3:
+        return layer("UpSampling1D", "ops.repeat")(count)(x)
+    if where == rank - 1:
+        size = x.shape[-1]
+        return x if count == 1 else take(x, [k for k in range(size or 0) for _ in range(count)], -1)
+    fail(f"ops.repeat: time steps of (batch, time, features) and features can be repeated, got axis={axis!r}")
 
 
 def split(x: SymbolicTensor, indices_or_sections: Any, axis: int) -> list[Any]:

@@ -89,6 +89,11 @@ class Plan:
                 value, *key = (table.of[parse_ref(text)] for text in layer["inputs"][1:])
                 for other in key:
                     table.unite(value, other)
+            if layer["type"] == "Broadcast":  # those of more than one step are one
+                read = [parse_ref(text) for text in layer["inputs"]]
+                long = [table.of[ref] for ref in read if table.of[ref] >= 0 and table.shapes[ref][1] != 1]
+                for other in long[1:]:
+                    table.unite(long[0], other)
             if layer["type"] == "Dot" and list(layer["axes"]) == [1, 1]:  # sums along both
                 one, two = (table.of[parse_ref(text)] for text in layer["inputs"])
                 if one >= 0 and two >= 0:
