@@ -20,6 +20,7 @@ from test_layer_contract import EXAMPLES, Example
 SUMS = "sums over features are written for equations alone, which a file does not hold"
 WEIGHTS = "attention whose weights are an output, too, is written without a note of which layer it is"
 NOT_LOADED: dict[str, str] = {
+    "Broadcast": "of what is repeated, a row at every step alone is loaded",
     "Masking": "a mask is made of comparisons and sorted steps, which no layer is",
     "Lambda mean": SUMS,
     "activation mean": SUMS,
