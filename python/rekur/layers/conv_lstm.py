@@ -4,7 +4,7 @@
 :meth:`rekur.Model.fit`. Outputs past a row's end are zero and its last state is that of its last step.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from rekur import activations, initializers
