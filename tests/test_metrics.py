@@ -175,6 +175,18 @@ def test_one_number_that_is_no_mean_over_rows_is_told_apart():
         model.evaluate(x, y, batch_size=8)
 
 
+def test_one_number_is_told_apart_where_halves_agree_by_accident():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 1)), rng.normal(size=(40, 1))
+    model = Sequential([layers.Dense(1, use_bias=False, input_shape=(1,))])
+    model.compile("sgd", "mse", metrics=[r2])
+    model.set_weights([np.full((1, 1), 0.50245)])  # R² of the first 8 rows is the mean of that of 4 and 4
+    pred = model.predict(x)[:8]
+    assert r2(y[:8], pred) == pytest.approx((r2(y[:4], pred[:4]) + r2(y[4:8], pred[4:])) / 2, rel=1e-3)
+    with pytest.warns(UserWarning, match="metric 'r2' returns one number"):
+        model.evaluate(x, y, batch_size=8)
+
+
 @pytest.mark.parametrize("batch_size", [7, 40])
 def test_over_all_rows_is_one_number_of_all_rows(batch_size):
     rng = np.random.default_rng(0)

@@ -362,26 +362,30 @@ class Bound:
     def _tell_apart(self, metric: metrics_.Metric, k: int, batch: Rows, y_pred: Floats) -> None:
         if batch.weights[k] is not None:
             return
-        half = len(batch) // 2
-        index = (slice(None), slice(0, half), slice(half, None))
-        parts = [batch.take(i) for i in index]
-        try:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                whole, first, second = (
-                    self._value(metric, k, part, y_pred[i]) for part, i in zip(parts, index, strict=True)
+        # One division may give the same number by accident, as R² has some weights for which it does; three do not.
+        rows = len(batch)
+        divisions = [(slice(0, at), slice(at, None)) for at in dict.fromkeys((rows // 2, max(rows // 4, 1)))]
+        for parts in (*divisions, (slice(0, None, 2), slice(1, None, 2))):
+            index = (slice(None), *parts)
+            pieces = [batch.take(i) for i in index]
+            try:
+                with np.errstate(all="ignore"), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    whole, first, second = (
+                        self._value(metric, k, piece, y_pred[i]) for piece, i in zip(pieces, index, strict=True)
+                    )
+            except Exception:  # the parts are ours, not what the caller asked for
+                continue
+            counts = [piece.count(k, y_pred[i].shape) for piece, i in zip(pieces, index, strict=True)]
+            mean = (first * counts[1] + second * counts[2]) / max(counts[0], 1)
+            if np.isfinite([whole, mean]).all() and not np.isclose(whole, mean, rtol=1e-3, atol=1e-6):
+                warnings.warn(
+                    f"metric '{metric.name}' returns one number for many rows that is no mean over them ({whole:.4g} "
+                    f"of a batch, {mean:.4g} as the mean of two parts of it): what the logs show is the mean over "
+                    f"batches; rekur.metrics.OverAllRows({metric.name}) computes it once over all rows",
+                    stacklevel=5,
                 )
-        except Exception:  # the halves are ours, not what the caller asked for
-            return
-        counts = [part.count(k, y_pred[i].shape) for part, i in zip(parts, index, strict=True)]
-        mean = (first * counts[1] + second * counts[2]) / max(counts[0], 1)
-        if np.isfinite([whole, mean]).all() and not np.isclose(whole, mean, rtol=1e-3, atol=1e-6):
-            warnings.warn(
-                f"metric '{metric.name}' returns one number for many rows that is no mean over them ({whole:.4g} of a "
-                f"batch, {mean:.4g} as the mean of its halves): what the logs show is the mean over batches; "
-                f"rekur.metrics.OverAllRows({metric.name}) computes it once over all rows",
-                stacklevel=5,
-            )
+                return
 
     def _value(self, metric: metrics_.Metric, k: int, batch: Rows, y_pred: Floats) -> float:
         totals = Totals(self)
