@@ -336,6 +336,10 @@ def test_what_a_source_brings_itself_is_refused_beside_it():
     ):
         with pytest.raises(ValueError, match=message):
             model().fit(Items(), verbose=0, **options)
+    with pytest.raises(TypeError, match="to fit as all of x, without y"):
+        model().train_on_batch(endless())
+    with pytest.raises(TypeError, match="expected an array, got a type"):
+        model().fit(Items, verbose=0)
     with pytest.raises(ValueError, match="expected batches x, "):
         model().fit(iter([(X, Y, None, None)]), verbose=0)
 

@@ -172,9 +172,9 @@ def check_data(value: object, what: str) -> None:
     if isinstance(value, (dict, Mapping)):
         raise TypeError(f"{what}: expected an array, got a {name}")
     if isinstance(value, Iterator):
-        hint = "generators are not read: collect the rows in an array, or call train_on_batch for each batch"
+        hint = "a generator is not read in the place of an array: give it to fit as all of x, without y"
     elif hasattr(type(value), "__getitem__") or hasattr(type(value), "__iter__"):
-        hint = "data sets and loaders are not read in the place of an array: give one as all of x, without y"
+        hint = "data sets and loaders are not read in the place of an array: give one to fit as all of x, without y"
     else:
         hint = "numbers in a NumPy array, a list, or what NumPy can make an array of"
     raise TypeError(f"{what}: expected an array, got a {name}; {hint}")

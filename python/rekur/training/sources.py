@@ -284,7 +284,7 @@ def is_source(x: Any) -> bool:
     if isinstance(x, RowSource):
         return True
     plain = (np.ndarray, np.generic, list, tuple, Mapping, str, bytes, bytearray, memoryview, set, frozenset)
-    if x is None or isinstance(x, (*plain, range, deque, int, float, type({}.values()), type({}.keys()))):
+    if x is None or isinstance(x, (*plain, type, range, deque, int, float, type({}.values()), type({}.keys()))):
         return False
     if hasattr(x, "shape") or any(
         hasattr(type(x), a) for a in ("__array__", "__array_interface__", "__array_struct__")

@@ -406,8 +406,8 @@ class Trainable(Guarded):
             True where another sequence begins within a row: the states of recurrent layers begin anew at that step.
         workers, max_queue_size : int, optional
             Threads that read and prepare batches beside the computation (0: none), and how many batches may wait. By
-            default one thread and ten batches, or what a ``PyDataset`` says; arrays in memory need none. The order is
-            the same for any number.
+            default one thread and ten batches, or what a ``PyDataset`` says; arrays in memory need none, and a stream
+            has one at most. The order is the same for any number.
         use_multiprocessing : bool
             False: threads read.
         tbptt : int, optional
