@@ -1,4 +1,4 @@
-"""What fit costs beside the engine, what rematerialisation costs, what windows cost: python -m benchmarks.training
+"""What fit costs beside the engine, and what rematerialisation costs: python -m benchmarks.training
 
 Ratios are taken in turns, one against the other, after warm-up; the least of each counts.
 """
@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 import rekur
-from rekur import data, layers
+from rekur import layers
 
 
 def in_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -79,7 +80,7 @@ def rematerialised(rounds: int) -> None:
             model.compile("sgd", "mse", remat=remat)
             model.train_on_batch(x, y)
             models["remat" if remat else "kept"] = model
-        took = in_turns({n: lambda m=m: m.train_on_batch(x, y) for n, m in models.items()}, rounds)
+        took = in_turns({n: partial(m.train_on_batch, x, y) for n, m in models.items()}, rounds)
         memory = models["kept"].memory(rows, steps)
         print(
             f"remat, {cell.__name__} {units}, T {steps}, B {rows}: {took['remat'] / took['kept']:.2f} of the time, "
@@ -90,48 +91,14 @@ def rematerialised(rounds: int) -> None:
 _LONG = """
 import resource, time, numpy as np, rekur
 from rekur import layers
-x = np.random.default_rng(0).normal(size=(8, 100_000, 1)).astype("f")
+x = np.random.default_rng(0).standard_normal((8, 100_000, 1), dtype="f")
 model = rekur.Sequential([layers.LSTM(256, input_shape=(None, 1)), layers.Dense(1)])
 model.compile("adam", "mse", remat=True)
 begin = time.time()
 model.train_on_batch(x, np.zeros((8, 1), "f"))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 kept = model.memory(8, 100_000)["train"] / 2**20
-print(f"LSTM 256, T 100,000, B 8: a step {time.time() - begin:.0f} s, the process's peak {peak:.0f} MB, else {kept:.0f}")
-"""
-
-
-def lazy_windows(rounds: int) -> None:
-    """A step on windows of a series against one on an array of the same windows; and the memory of ten million points."""
-    rng = np.random.default_rng(0)
-    series = rng.normal(size=(20_000, 8)).astype(np.float32)
-    windows = data.windows(series, 100, horizon=1, targets=[0])
-    x = np.lib.stride_tricks.sliding_window_view(series[:-1], 100, axis=0).transpose(0, 2, 1).copy()
-    y = series[100:, :1].copy()
-    model = rekur.Sequential([layers.LSTM(32, input_shape=(100, 8)), layers.Dense(1)])
-    model.compile("adam", "mse")
-    model.fit(windows, steps_per_epoch=20, verbose=0)
-    model.fit(x[:640], y[:640], verbose=0)
-    took = in_turns(
-        {
-            "array": lambda: model.fit(x, y, steps_per_epoch=200, verbose=0),
-            "windows": lambda: model.fit(windows, steps_per_epoch=200, verbose=0),
-        },
-        rounds,
-    )
-    print(f"windows read where they stand, LSTM 32, T 100, B 32: {took['windows'] / took['array']:.3f} of arrays")
-
-
-_MILLIONS = """
-import resource, numpy as np, rekur
-from rekur import data, layers
-series = np.random.default_rng(0).normal(size=(10_000_000, 1)).astype("f")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model = rekur.Sequential([layers.LSTM(8, input_shape=(500, 1)), layers.Dense(1)])
-model.compile("adam", "mse")
-model.fit(data.windows(series, 500, horizon=1), batch_size=32, steps_per_epoch=50, verbose=0)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(f"ten million points, windows of 500: peak {(series.nbytes / 1024 + peak - before) * 1024 / series.nbytes:.2f} x the series")
+print(f"LSTM 256, T 100,000, B 8: {time.time() - begin:.0f} s a step, peak {peak:.0f} MB; the tape alone {kept:.0f} MB")
 """
 
 
@@ -143,9 +110,7 @@ def main() -> None:
     rekur.set_num_threads(arguments.threads)
     small_steps(arguments.rounds)
     rematerialised(arguments.rounds)
-    lazy_windows(arguments.rounds)
-    for script in (_LONG, _MILLIONS):  # alone, for their memory
-        subprocess.run([sys.executable, "-c", script], check=True)
+    subprocess.run([sys.executable, "-c", _LONG], check=True)  # alone, for its memory
 
 
 if __name__ == "__main__":

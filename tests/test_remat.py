@@ -138,6 +138,9 @@ def test_remat_of_compile_trains_in_a_fraction_of_the_memory_and_is_saved(
         model.fit(x, y, epochs=1, verbose=0)
         weights.append(model.get_weights())
         assert model._trainer().remat == remat
+        again = rekur.models.clone_model(model)
+        again.compile_from_config(model.get_compile_config())
+        assert again._trainer().remat == remat
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
     memory = model.memory(batch_size=4, steps=3000)

@@ -87,7 +87,6 @@ void RecurrentLayer::describe_backward(const Context& run, const Recurrences& en
       float* const d_initial = take(B * s_.state_width(s));
       std::fill_n(d_initial, B * s_.state_width(s), 0.0f);
       runs[d].d_initial[s] = d_initial;
-      if (weights_.learned(s) && input >= run.inputs.size()) runs[d].d_anew[s] = d_initial;
     }
   if (run.d_outputs[0] != nullptr && s_.return_sequences) share_sequence_gradient(run, runs, take);
   if (run.d_outputs[0] != nullptr && !s_.return_sequences) share_last_gradient(run, runs, take);

@@ -147,10 +147,12 @@ void RecurrentLayer::describe(const Context& run, const Layout& at, const recurr
   f.reverse = D_ == 2 ? d == 1 : s_.reverse;
   const std::size_t first = first_initial_state() + d * S_;
   for (std::size_t s = 0; s < S_; ++s) {
-    if (first + s < run.inputs.size())
+    if (first + s < run.inputs.size()) {
       f.initial[s] = run.input(first + s);
-    else if (weights_.learned(s))
-      f.initial[s] = f.anew[s] = run.tape + at.initial[d][s];
+    } else if (weights_.learned(s)) {
+      f.initial[s] = run.tape + at.initial[d][s];
+      f.learned = static_cast<std::uint8_t>(f.learned | 1 << s);
+    }
   }
   if (own_sequences(run.training)) {
     f.y = {run.tape + at.sequence[d], T * P, P};

@@ -272,13 +272,13 @@ void BackwardSlice::point(Index j, Index t, Index own) {
 
 void BackwardSlice::finish(Index j, Index t, int member) {
   const bool anew = f_.begins_anew(row(j), t, slice_.length[static_cast<std::size_t>(j)]);
-  float* const* const d_beginning = anew ? b_.d_anew : b_.d_initial;
   for (int k = 0; k < r_.cell.states; ++k) {
     const Index width = r_.width(k);
     const auto [begin, last] = (k == 0 ? projected_units_ : units_)[member];
     const Index end = std::min(last, width);
-    if (d_beginning[k] && begin < end)
-      isa::kernels().axpy(1.0f, d_state_[k] + j * stride(k) + begin, d_beginning[k] + row(j) * width + begin, end - begin);
+    float* const d_beginning = anew ? b_.d_anew(k) : b_.d_initial[k];
+    if (d_beginning && begin < end)
+      isa::kernels().axpy(1.0f, d_state_[k] + j * stride(k) + begin, d_beginning + row(j) * width + begin, end - begin);
   }
 }
 

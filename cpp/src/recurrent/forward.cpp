@@ -82,7 +82,7 @@ class ForwardSlice {
   void start(int k, float* state) {
     const Index width = r_.width(k);
     std::memset(state, 0, static_cast<std::size_t>(M_ * stride(k)) * sizeof(float));
-    for (Index j = 0; (f_.initial[k] || f_.anew[k]) && j < M_; ++j) {
+    for (Index j = 0; (f_.initial[k] || f_.anew(k)) && j < M_; ++j) {
       const Index length = slice_.length[static_cast<std::size_t>(j)];
       if (const float* const from = f_.beginning(k, row(j), f_.reverse ? length - 1 : 0, length))
         std::copy_n(from + row(j) * width, width, state + j * stride(k));

@@ -81,8 +81,16 @@ std::span<Backward> cut(std::span<const Backward> runs, const PartSums& sums, Sc
         if (f.final[k]) f.final[k] += offset;
         if (b.d_final[k]) b.d_final[k] += offset;
         if (b.d_initial[k]) b.d_initial[k] += offset;
-        if (f.anew[k]) f.anew[k] += offset;
-        if (b.d_anew[k]) b.d_anew[k] += offset;
+      }
+      if (f.begun) {
+        const float** const begun = scratch.take<const float*>(kMostStates).data();
+        float** const d_begun = scratch.take<float*>(kMostStates).data();
+        for (int k = 0; k < r.cell.states; ++k) {
+          begun[k] = f.begun[k] ? f.begun[k] + first * r.width(k) : nullptr;
+          d_begun[k] = b.d_begun[k] ? b.d_begun[k] + first * r.width(k) : nullptr;
+        }
+        f.begun = begun;
+        b.d_begun = d_begun;
       }
       if (b.source) b.source = &all[static_cast<std::size_t>(part) * R + static_cast<std::size_t>(whole.source - runs.data())];
       if (const Index inputs = r.program->step_inputs(); inputs > 0) {

@@ -97,10 +97,12 @@ struct Forward {
   Index row_steps = 0;                     // how far apart rows stand in list and resets, where this is a window of a run; 0: T
   bool reverse = false;                    // from each row's last valid step to its first; y keeps the input's order
   const float* initial[kMostStates] = {};  // h, c: [B, its width]; null: zeros
-  const float* anew[kMostStates] = {};     // the states that resets bring, likewise
-  Strided<float> y;                        // (B, T, P); null: not wanted
-  float* final[kMostStates] = {};          // h, c after the last step taken, likewise. Length 0: the initial state
-  float* tape = nullptr;                   // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
+  // Where this is a window of a run: the run's `initial`; null: they are those above.
+  const float* const* begun = nullptr;
+  std::uint8_t learned = 0;        // by bit: states whose initial ones resets bring, too, instead of zeros
+  Strided<float> y;                // (B, T, P); null: not wanted
+  float* final[kMostStates] = {};  // h, c after the last step taken, likewise. Length 0: the initial state
+  float* tape = nullptr;           // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
   // Where this run has only some of the rows of a batch (parts.hpp): of the tape's batch, and the outputs that the tape keeps.
   Index tape_rows = 0;
   Strided<float> kept;
@@ -120,7 +122,8 @@ struct Forward {
   }
   bool begins(Index b, Index t, Index length) const { return starts(t, length) || begins_anew(b, t, length); }
   // Where state k of all rows stands as it is before such a step of row b; null: zeros.
-  const float* beginning(int k, Index b, Index t, Index length) const { return begins_anew(b, t, length) ? anew[k] : initial[k]; }
+  const float* beginning(int k, Index b, Index t, Index length) const { return begins_anew(b, t, length) ? anew(k) : initial[k]; }
+  const float* anew(int k) const { return (learned >> k & 1) == 0 ? nullptr : begun ? begun[k] : initial[k]; }
 };
 
 // The backward pass of a training run: `forward` is that run's description, unchanged, its tape and (where given) y still holding
@@ -134,12 +137,14 @@ struct Backward {
   // Of a program, by input a step: where its gradient is written (not added), zeros past a row's length; null: not wanted.
   const Strided<float>* d_step = nullptr;
   float* d_initial[kMostStates] = {};  // [B, its width]
-  float* d_anew[kMostStates] = {};     // of Forward::anew
+  float* const* d_begun = nullptr;     // as Forward::begun
   Weights<float> d_weights;
   bool fresh = false;  // d_weights hold nothing yet: they are written, not added to
   // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes
   // first.
   const Backward* source = nullptr;
+
+  float* d_anew(int k) const { return (forward.learned >> k & 1) == 0 ? nullptr : d_begun ? d_begun[k] : d_initial[k]; }
 };
 
 // Run all of them, sharing the threads of one parallel region. noexcept but for allocation failure (std::bad_alloc).

@@ -43,6 +43,7 @@ class Cut {
     f.T = steps(i);
     f.row_steps = f_.row_steps > 0 ? f_.row_steps : f_.T;
     f.window = 0;
+    f.begun = f_.initial;
     for (int k = 0; k < r_.cell.states; ++k) {
       if (i > 0) f.initial[k] = between(i - 1, k);
       if (i + 1 < count()) f.final[k] = between(i, k);
@@ -127,8 +128,8 @@ void forward_in_windows(std::span<const Forward> runs) {
       cuts[n].anew_at(i + 1, [&](Index b) {
         for (int k = 0; k < r.cell.states; ++k) {
           float* const state = cuts[n].between(i, k) + b * r.width(k);
-          if (runs[n].anew[k])
-            std::copy_n(runs[n].anew[k] + b * r.width(k), r.width(k), state);
+          if (const float* const anew = runs[n].anew(k))
+            std::copy_n(anew + b * r.width(k), r.width(k), state);
           else
             std::fill_n(state, r.width(k), 0.0f);
         }
@@ -170,6 +171,7 @@ void backward_in_windows(std::span<const Backward> runs) {
         b.d_initial[k] = cuts[n].gradient(i, k);
         std::fill_n(b.d_initial[k], whole.forward.B * r.width(k), 0.0f);
       }
+      b.d_begun = whole.d_initial;
       b.fresh = whole.fresh && i + 1 == count;
       if (!b.forward.list) {
         b.dy = from_step(b.dy, from);
@@ -188,7 +190,7 @@ void backward_in_windows(std::span<const Backward> runs) {
       cuts[n].anew_at(i, [&](Index b) {
         for (int k = 0; k < r.cell.states; ++k) {
           float* const gradient = cuts[n].gradient(i, k) + b * r.width(k);
-          if (runs[n].d_anew[k]) isa::kernels().axpy(1.0f, gradient, runs[n].d_anew[k] + b * r.width(k), r.width(k));
+          if (float* const d_anew = runs[n].d_anew(k)) isa::kernels().axpy(1.0f, gradient, d_anew + b * r.width(k), r.width(k));
           std::fill_n(gradient, r.width(k), 0.0f);
         }
       });

@@ -149,6 +149,7 @@ class Saved(Structure):
             metrics=training["metrics"] if any(training["metrics"]) else None,
             loss_weights=training["loss_weights"],
             seed=training["seed"],
+            remat=training.get("remat", False),
         )
 
     # Configurations.
@@ -212,7 +213,8 @@ class Saved(Structure):
         if bound.unsaved():
             return None
         saved = bound.saved()
-        return {key: saved[key] for key in ("optimizer", "losses", "loss_weights", "metrics", "seed")}
+        keys = ("optimizer", "losses", "loss_weights", "metrics", "seed", "remat")
+        return {key: saved[key] for key in keys if key in saved}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as :meth:`get_compile_config` says."""
