@@ -271,6 +271,7 @@ class Numpy(Loss):
 
     name = "numpy"
     any_target = True
+    _in_file: ClassVar[bool] = False  # whether a file can hold it
 
     def __init__(
         self,
@@ -457,6 +458,7 @@ _MORE: dict[str, str] = {
     "gaussian_likelihood": "GaussianLikelihood",
     "student_t_likelihood": "StudentTLikelihood",
     "negative_binomial_likelihood": "NegativeBinomialLikelihood",
+    "ctc": "CTC",
 }
 _MORE_ALIASES: dict[str, str] = {
     "mape": "MeanAbsolutePercentageError",
@@ -470,13 +472,21 @@ _MORE_ALIASES: dict[str, str] = {
 KNOWN = (*NAMES, *_MORE)
 
 
+def _further(name: str) -> type[Loss]:
+    if name == "CTC":
+        from rekur._ctc import CTC
+
+        return CTC
+    from rekur import _more_losses
+
+    return getattr(_more_losses, name)  # type: ignore[no-any-return]
+
+
 def _named(name: str) -> type[Loss] | None:
     found = NAMES.get(name) or _ALIASES.get(name) or _ALIASES.get(name.lower())
     further = _MORE_ALIASES.get(name.lower())
     if found is None and further is not None:
-        from rekur import _more_losses
-
-        return getattr(_more_losses, further)  # type: ignore[no-any-return]
+        return _further(further)
     return found
 
 
@@ -519,6 +529,7 @@ def get(loss: object) -> Loss:
 
 
 if TYPE_CHECKING:
+    from rekur._ctc import CTC as CTC
     from rekur._more_losses import (
         BinaryFocalCrossentropy as BinaryFocalCrossentropy,
     )
@@ -574,7 +585,5 @@ else:  # a type checker is to see what is not there
 
     def __getattr__(name: str) -> Any:
         if name in _MORE.values():
-            from rekur import _more_losses
-
-            return getattr(_more_losses, name)
+            return _further(name)
         no_attribute(__name__, "loss", name)

@@ -70,7 +70,6 @@ _ACTIVATIONS: dict[str, str] = {
 _LOSSES: dict[str, str] = {
     "CategoricalGeneralizedCrossEntropy": "'categorical_crossentropy' is its limit",
     "Circle": "",
-    "CTC": "",
 }
 
 _METRICS: dict[str, str] = {

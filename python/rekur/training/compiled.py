@@ -119,9 +119,15 @@ def _per_output(value: Any, outputs: Sequence[Port], what: str) -> list[Any]:
 def _in_python(loss: losses_.Numpy, batch: Rows, k: int) -> Callable[[Floats, bool], tuple[Any, Any]]:
     """What the engine calls in the middle of a step: (values of all rows or steps, their gradients)."""
 
+    from rekur._ctc import CTC
+
     def compute(output: Floats, want_gradient: bool) -> tuple[Any, Any]:
         y_true, keep = batch.targets[k], batch.present(k, output.shape)
         assert y_true is not None
+        if isinstance(loss, CTC):
+            steps = batch.valid[k]
+            steps = np.ones(output.shape[:-1], dtype=bool) if steps is None else steps
+            return loss.of_rows(y_true, output, steps, want_gradient)
         if keep is None:
             keep = np.ones(output.shape[:-1], dtype=bool)
         y_true, y_pred = y_true[keep], output[keep]
@@ -225,6 +231,11 @@ class Bound:
             metrics = [m for m in (entry if isinstance(entry, list) else [entry]) if m is not None]
             if metrics and loss is None:
                 raise ValueError(f"metrics: output '{output.name}' has no loss, so fit is given no target for it")
+            if metrics and isinstance(loss, losses_.Numpy) and loss._in_file:
+                raise TypeError(
+                    f"metrics: the targets of output '{output.name}' are no rows or steps beside those of the output "
+                    f"({loss.name}): a metric cannot compare them"
+                )
             for metric in metrics:
                 if metric._several():
                     raise TypeError(
@@ -323,7 +334,7 @@ class Bound:
 
     def unsaved(self) -> list[str]:
         """The losses that a file cannot hold."""
-        return [loss.name for loss in self.losses if isinstance(loss, losses_.Numpy)]
+        return [loss.name for loss in self.losses if isinstance(loss, losses_.Numpy) and not loss._in_file]
 
     def saved(self) -> Config:
         """What a file holds of it."""

@@ -217,6 +217,15 @@ def _own_target(
     array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Loss, present: NDArray[np.bool_] | None
 ) -> Array:
     """The target of a loss of one's own: as many features as it wants."""
+    if isinstance(loss, Numpy) and loss._in_file:
+        if len(expected) != 3 or array.ndim != 2:
+            raise ValueError(
+                f"{what}: {loss.name} expected labels of shape {show((expected[0], None))} of an output of steps, got "
+                f"{show(array.shape)} of {show(expected)}"
+            )
+        labels = as_int32(array, what, whole_floats=True)
+        loss.check_target(labels, expected[-1], what)
+        return labels
     if isinstance(loss, Numpy):
         if array.shape[: len(expected) - 1] != expected[:-1]:
             raise ValueError(
