@@ -46,6 +46,8 @@ def test_stride_sampling_rate_and_columns_are_what_they_say():
     assert found.starts.tolist() == list(range(0, 90 - 15, 5))
     alone = windows(TABLE, 4, 0)
     assert alone.take(slice(0, 2)).y is None and len(alone) == 87
+    assert windows(TABLE, 4, 2).take(slice(0, 5)).y.shape == (5, 2, 3)
+    np.testing.assert_array_equal(windows(TABLE, 4, 1).take(slice(3, 4)).y, TABLE[7:8])
     own = windows(TABLE, 4, 1, targets=TABLE[:, :1] * 2)
     np.testing.assert_array_equal(own.take(slice(3, 4)).y, TABLE[7:8, :1] * 2)
 
@@ -141,11 +143,36 @@ def test_normalization_adapts_to_what_fit_reads_and_is_fixed_once_called():
         rekur.Sequential([layers.Input((4, 2)), layers.Normalization()])
 
 
-def test_stored_series_and_frames_are_read_where_they_stand(tmp_path):
+def test_stored_series_and_frames_are_read_where_they_stand(tmp_path, monkeypatch):
+    from rekur.data import gaps
+
     np.save(tmp_path / "s.npy", TABLE)
     expected = windows(TABLE, 5, 1).take(np.array([3, 70]))
     stored = np.load(tmp_path / "s.npy", mmap_mode="r")
     np.testing.assert_array_equal(windows(stored, 5, 1).take(np.array([3, 70])).x, expected.x)
+    read = []
+
+    class Stored:
+        shape, dtype = TABLE.shape, TABLE.dtype
+
+        def __len__(self):
+            return len(TABLE)
+
+        def __getitem__(self, index):
+            assert isinstance(index, slice)
+            read.append(len(TABLE[index]))
+            return TABLE[index]
+
+    monkeypatch.setattr(gaps, "_PART", 30)
+    found = windows(Stored(), 5, 1)
+    train, _ = found.split(0.5)
+    np.testing.assert_array_equal(found.take(np.array([3, 70])).x, expected.x)
+    assert max(read) == 30 and read.count(30) == 3  # gaps are looked for once, a part at a time
+    made = model(5, 3, 3)
+    made.fit(train, verbose=0)
+    twin = model(5, 3, 3)
+    twin.fit(windows(TABLE, 5, 1).split(0.5)[0], verbose=0)
+    np.testing.assert_array_equal(made.get_weights()[0], twin.get_weights()[0])
     pandas = pytest.importorskip("pandas")
     days = pandas.date_range("2024-01-01", periods=90).delete([50])
     frame = pandas.DataFrame(TABLE[:89], columns=["a", "b", "c"], index=days)

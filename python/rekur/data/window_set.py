@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from rekur._validate import as_numeric, did_you_mean, integer, real
-from rekur.data.gaps import whole_runs
+from rekur.data.gaps import Runs, whole_runs
 from rekur.data.statistics import Moments
 from rekur.training.batch import Batch, Index, as_array, is_stored
 from rekur.training.sources import RowSource
@@ -30,6 +30,7 @@ class _Series:
     covariates: Any
     static: NDArray[Any] | None
     time: Any
+    runs: Runs  # without a gap
     begin: int
     end: int
 
@@ -48,7 +49,6 @@ class _Shape:
     columns: list[int] | None  # of values that are read; None: all
     target_columns: list[int] | None  # of values, where targets are columns of it
     known_columns: list[int] | None
-    skips: bool
 
     @property
     def span(self) -> int:
@@ -69,16 +69,12 @@ class WindowSet(RowSource):
         firsts: list[int] = []
         counts: list[int] = []
         for k, one in enumerate(self._series):
-            part = [a if a is None else a[one.begin : one.end] for a in (one.values, one.targets, one.covariates)]
-            time = None if one.time is None else one.time[one.begin : one.end]
-            checked = [a for a in part if a is not None] if shape.skips else []
-            runs = whole_runs(checked, time, len(one))
-            for first, end in runs:
-                count = (end - first - shape.span) // shape.stride + 1
+            for run in one.runs:
+                first, end = max(run[0], one.begin), min(run[1], one.end)
                 if end - first >= shape.span:
                     numbers.append(k)
-                    firsts.append(one.begin + first)
-                    counts.append(count)
+                    firsts.append(first)
+                    counts.append((end - first - shape.span) // shape.stride + 1)
         self._numbers, self._firsts = np.array(numbers, np.int64), np.array(firsts, np.int64)
         self._ends = np.cumsum(np.array(counts, np.int64))
         self._count = int(self._ends[-1]) if len(self._ends) else 0
@@ -122,7 +118,7 @@ class WindowSet(RowSource):
         -------
         Batch
             x (B, length, F), or a list of it and the known covariates (B, horizon, C) and the static features (B, S);
-            y (B, horizon), with several targets (B, horizon, K), without a horizon None.
+            y (B, horizon), with several targets (B, horizon, K), of one step (B, K); without a horizon None.
         """
         numbers, starts = self._places(index)
         alone = len(self._series) == 1
@@ -131,8 +127,8 @@ class WindowSet(RowSource):
         if self._series[0].static is not None:
             inputs.append(np.stack([one.static for one in self._series])[numbers])  # type: ignore[misc]
         y = read["y"]
-        if y is not None and y.shape[2] == 1:
-            y = y[:, :, 0]
+        if y is not None and 1 in y.shape[1:]:
+            y = y[:, :, 0] if y.shape[2] == 1 else y[:, 0]
         return Batch(inputs[0] if len(inputs) == 1 else inputs, y)
 
     def split(self, *shares: float, at: Any = None) -> tuple["WindowSet", ...]:
@@ -183,7 +179,7 @@ class WindowSet(RowSource):
     def denormalization(self, **options: Any) -> "Normalization":
         """A layer that takes what has mean 0 and deviation 1 to the targets' scale: behind the last one of a model.
 
-        With one target it works on outputs (B, horizon), with K on (B, horizon, K).
+        With one target it works on outputs (B, horizon), with K on (B, horizon, K), or (B, K) of one step.
         """
         from rekur.layers import Normalization
 
@@ -312,7 +308,7 @@ def windows(
     length : int
         Steps of x.
     horizon : int
-        Steps of y, which come next. 0: there is no y.
+        Steps of y, which come next: (B, horizon), with K targets (B, horizon, K), of one step (B, K). 0: there is no y.
     stride : int
         Rows between the beginnings of two windows.
     targets : columns, or arrays of shape (N,) or (N, K), optional
@@ -360,12 +356,11 @@ def windows(
         None,
         target_columns,
         known_columns,
-        gaps == "skip",
     )
     times = _times(time, given, several)
     features_of = _static(static, len(arrays))
     made = [
-        _Series(array, t, c, s, clock, 0, len(array))
+        _Series(array, t, c, s, clock, _runs_of((array, t, c), clock, len(array), gaps), 0, len(array))
         for array, t, c, s, clock in zip(arrays, target_arrays, known_arrays, features_of, times, strict=True)
     ]
     found = WindowSet(made, shape)
@@ -375,6 +370,10 @@ def windows(
             f"{' without a gap' if gaps == 'skip' else ''}, and the longest series has {max(map(len, arrays))}"
         )
     return found
+
+
+def _runs_of(arrays: Sequence[Any], time: Any, rows: int, gaps: str) -> Runs:
+    return whole_runs([a for a in arrays if a is not None and gaps == "skip"], time, rows)
 
 
 def _rows(given: Any, what: str) -> Any:
