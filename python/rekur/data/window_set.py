@@ -1,17 +1,16 @@
 """Windows of long series, read where they stand."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from rekur._validate import as_numeric, did_you_mean, integer, real
 from rekur.data.gaps import Runs, whole_runs
 from rekur.data.statistics import Moments
+from rekur.data.window_reader import Reader, Series, WindowShape, joined
 from rekur.training.batch import Batch, Index, as_array, is_stored
 from rekur.training.sources import RowSource
 
@@ -21,41 +20,6 @@ if TYPE_CHECKING:
 _PART = 2**16  # rows looked at at a time
 
 
-@dataclass(frozen=True)
-class _Series:
-    """A series: arrays of its rows, (N, F) each, and which rows may be read."""
-
-    values: Any
-    targets: Any  # None: columns of values
-    covariates: Any
-    static: NDArray[Any] | None
-    time: Any
-    runs: Runs  # without a gap
-    begin: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.begin
-
-
-@dataclass(frozen=True)
-class _Shape:
-    """What a window is."""
-
-    length: int
-    horizon: int
-    stride: int
-    rate: int
-    columns: list[int] | None  # of values that are read; None: all
-    target_columns: list[int] | None  # of values, where targets are columns of it
-    known_columns: list[int] | None
-
-    @property
-    def span(self) -> int:
-        """Rows from the first to the last, both included."""
-        return (self.length + self.horizon - 1) * self.rate + 1
-
-
 class WindowSet(RowSource):
     """What :func:`windows` gives: as many rows as there are windows, none of which is made before it is read.
 
@@ -63,7 +27,7 @@ class WindowSet(RowSource):
     is the first row of each window, ``series`` which series it is of.
     """
 
-    def __init__(self, series: Sequence[_Series], shape: _Shape) -> None:
+    def __init__(self, series: Sequence[Series], shape: WindowShape) -> None:
         self._series, self._shape = list(series), shape
         numbers: list[int] = []
         firsts: list[int] = []
@@ -78,7 +42,7 @@ class WindowSet(RowSource):
         self._numbers, self._firsts = np.array(numbers, np.int64), np.array(firsts, np.int64)
         self._ends = np.cumsum(np.array(counts, np.int64))
         self._count = int(self._ends[-1]) if len(self._ends) else 0
-        self._readers = [_Reader(one, shape) for one in self._series]
+        self._readers = [Reader(one, shape) for one in self._series]
         self.in_memory = all(reader.in_memory for reader in self._readers)
 
     def __len__(self) -> int:
@@ -122,7 +86,7 @@ class WindowSet(RowSource):
         """
         numbers, starts = self._places(index)
         alone = len(self._series) == 1
-        read = self._readers[0].read(starts) if alone else _joined(self._readers, numbers, starts)
+        read = self._readers[0].read(starts) if alone else joined(self._readers, numbers, starts)
         inputs = [part for part in (read["x"], read["known"]) if part is not None]
         if self._series[0].static is not None:
             inputs.append(np.stack([one.static for one in self._series])[numbers])  # type: ignore[misc]
@@ -152,10 +116,10 @@ class WindowSet(RowSource):
         """
         if (at is None) == (not shares):
             raise TypeError("split: expected shares, such as split(0.7, 0.15), or borders, split(at=[…])")
-        parts: list[list[_Series]] = []
+        parts: list[list[Series]] = []
         for one in self._series:
             borders = _borders(one, [real(s, "split", 0, 1) for s in shares], at)
-            pieces = [_Series(**{**vars(one), "begin": a, "end": b}) for a, b in itertools.pairwise(borders)]
+            pieces = [Series(**{**vars(one), "begin": a, "end": b}) for a, b in itertools.pairwise(borders)]
             parts.append(pieces)
         found = tuple(WindowSet([pieces[k] for pieces in parts], self._shape) for k in range(len(parts[0])))
         for k, part in enumerate(found):
@@ -196,76 +160,7 @@ class WindowSet(RowSource):
         return Normalization(mean=moments.mean, variance=moments.variance, invert=True, **options)
 
 
-class _Reader:
-    """Reads windows of one series: by address and stride where it stands in memory, else by slices."""
-
-    def __init__(self, one: _Series, shape: _Shape) -> None:
-        self._shape = shape
-        past, ahead = (0, shape.length), (shape.length, shape.horizon)
-        targets = (one.values, shape.target_columns) if one.targets is None else (one.targets, None)
-        known = (one.values, shape.known_columns) if one.covariates is None else (one.covariates, None)
-        has_known = one.covariates is not None or shape.known_columns is not None
-        self._parts: dict[str, tuple[Any, list[int] | None, int, int] | None] = {
-            "x": (one.values, shape.columns, *past),
-            "known": (*known, *ahead) if has_known and shape.horizon else None,
-            "y": (*targets, *ahead) if shape.horizon else None,
-        }
-        arrays = [part[0] for part in self._parts.values() if part is not None]
-        self.in_memory = not any(is_stored(array) for array in arrays)
-        self._views = {name: None if part is None else _view(shape, *part) for name, part in self._parts.items()}
-
-    def rows(self, begin: int, end: int, what: str) -> NDArray[Any]:
-        """Rows [begin, end) of x or y."""
-        part = self._parts[what]
-        assert part is not None
-        found = np.asarray(part[0][begin:end])
-        return found if part[1] is None else found[:, part[1]]
-
-    def read(self, starts: NDArray[np.int64]) -> dict[str, Any]:
-        """The windows that begin at some rows."""
-        return {name: None if view is None else view(starts) for name, view in self._views.items()}
-
-
-def _view(
-    shape: _Shape, array: Any, columns: list[int] | None, first: int, steps: int
-) -> Callable[[NDArray[np.int64]], Any]:
-    """What reads ``steps`` steps of the windows that begin at some rows, from step ``first`` on."""
-    rate = shape.rate
-    offset, span = first * rate, (steps - 1) * rate + 1
-    if not isinstance(array, np.ndarray):
-
-        def read(starts: NDArray[np.int64]) -> Any:
-            begins = (starts + offset).tolist()
-            found = np.stack([np.asarray(array[b : b + span])[::rate] for b in begins])
-            return found if columns is None else found[..., columns]
-
-        return read
-    if columns is not None and len(columns) == 1:
-        array, columns = array[:, columns[0] : columns[0] + 1], None
-    down, across = array.strides
-    # Every window, none of which is a copy: they overlap where they stand.
-    rows = max(len(array) - span + 1, 0)
-    view = as_strided(array, (rows, steps, array.shape[1]), (down, down * rate, across), writeable=False)
-    if columns is None:
-        return lambda starts: view[starts + offset]
-    return lambda starts: view[starts + offset][..., columns]
-
-
-def _joined(readers: Sequence[_Reader], numbers: NDArray[np.int64], starts: NDArray[np.int64]) -> dict[str, Any]:
-    """Windows of several series, in the order asked for."""
-    found: dict[str, Any] = {"x": None, "known": None, "y": None}
-    for k in np.unique(numbers).tolist():
-        here = np.flatnonzero(numbers == k)
-        for name, part in readers[k].read(starts[here]).items():
-            if part is None:
-                continue
-            if found[name] is None:
-                found[name] = np.empty((len(numbers), *part.shape[1:]), part.dtype)
-            found[name][here] = part
-    return found
-
-
-def _borders(one: _Series, shares: list[float], at: Any) -> list[int]:
+def _borders(one: Series, shares: list[float], at: Any) -> list[int]:
     if at is None:
         total = sum(shares)
         if total > 1 + 1e-9:
@@ -348,7 +243,7 @@ def windows(
             raise ValueError(f"windows: series {k}: expected {features} columns as series 0 has, got {array.shape[1]}")
     target_columns, target_arrays = _columns_or_arrays(targets, arrays, names, several, "targets")
     known_columns, known_arrays = _columns_or_arrays(covariates, arrays, names, several, "covariates")
-    shape = _Shape(
+    shape = WindowShape(
         integer(length, "windows: length"),
         integer(horizon, "windows: horizon", 0),
         integer(stride, "windows: stride"),
@@ -360,7 +255,7 @@ def windows(
     times = _times(time, given, several)
     features_of = _static(static, len(arrays))
     made = [
-        _Series(array, t, c, s, clock, _runs_of((array, t, c), clock, len(array), gaps), 0, len(array))
+        Series(array, t, c, s, clock, _runs_of((array, t, c), clock, len(array), gaps), 0, len(array))
         for array, t, c, s, clock in zip(arrays, target_arrays, known_arrays, features_of, times, strict=True)
     ]
     found = WindowSet(made, shape)
