@@ -195,3 +195,14 @@ def test_steps_of_an_ignored_class_are_left_out_and_saved(tmp_path):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="class indices from 0 to 2, got 255"):
         model.train_on_batch(x, y)
+
+
+def test_sample_weights_may_have_a_last_axis_of_one():
+    weight = np.array([1.0, 0.5, 2.0, 0.0, 1.0, 3.0])
+    assert _evaluated("mse", Y, X, sample_weight=weight[:, None]) == _evaluated("mse", Y, X, sample_weight=weight)
+    x, y = RNG.normal(size=(2, 6, 5, 3))
+    for given, same in ((weight[:, None], weight), (RNG.uniform(size=(6, 5, 1)), None)):
+        expected = _evaluated("mse", y, x, sample_weight=given[..., 0] if same is None else same)
+        assert _evaluated("mse", y, x, sample_weight=given) == expected
+    with pytest.raises(ValueError, match="sample_weight of output"):
+        _evaluated("mse", Y, X, sample_weight=np.ones((6, 2)))

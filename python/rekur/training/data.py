@@ -316,6 +316,8 @@ def make_weights(
         array = as_float32(value, "sample_weight")
         full = shape[:-1]
         allowed = [full] if len(full) == 1 else [full[:1], full]
+        while array.ndim > 1 and array.shape[-1] == 1 and array.shape not in allowed:
+            array = array[..., 0]  # a last axis of 1, as Keras takes it
         if array.shape not in allowed:
             expected = " or ".join(show(s) for s in allowed)
             raise ValueError(
