@@ -325,3 +325,48 @@ def test_gradients_of_ones_own_are_checked_before_anything_changes_and_leave_out
     model.layers[1].trainable = True
     model.apply_gradients({"dense/bias": np.ones(1), "dense/kernel": None})
     assert model.get_weights()[4] == pytest.approx(before[4] - 0.01)
+
+
+def test_averages_take_the_weights_places_in_evaluations_and_go_back(tmp_path):
+    def made(**options):
+        model = Sequential([layers.Dense(1, use_bias=False, input_shape=(1,)), layers.Dense(1)], seed=1)
+        model.layers[1].trainable = False
+        model.compile(rekur.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.8, **options), "mse")
+        return model
+
+    x, y = np.ones((8, 1)), np.full((8, 1), 3.0)
+    model, seen = made(), []
+    swapping = rekur.callbacks.SwapEMAWeights()
+    watch = LambdaCallback(
+        on_test_begin=lambda logs: seen.append(("average", model.get_weights()[0].item())),
+        on_epoch_end=lambda epoch, logs: seen.append(("own", model.get_weights()[0].item())),
+    )
+    model.fit(x, y, epochs=3, batch_size=4, verbose=0, validation_data=(x, y), callbacks=[swapping, watch])
+    own, average = [], []
+    plain = made()
+    state = LambdaCallback(
+        on_epoch_end=lambda epoch, logs: (
+            own.append(plain.get_weights()[0].item()),
+            average.append(plain._trainer().state()["optimizer/average"][0].item()),
+        )
+    )
+    plain.fit(x, y, epochs=3, batch_size=4, verbose=0, callbacks=state)
+    assert seen == [pair for a, b in zip(average, own, strict=True) for pair in (("average", a), ("own", b))]
+    for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)  # both end with the averages, the frozen layer as it was
+    saving = made()
+    path = tmp_path / "{epoch}.safetensors"
+    saving.fit(
+        x, y, epochs=3, batch_size=4, verbose=0, callbacks=[rekur.callbacks.SwapEMAWeights(True), ModelCheckpoint(path)]
+    )
+    for k in range(3):
+        assert rekur.load(tmp_path / f"{k + 1}.safetensors").get_weights()[0].item() == average[k]
+    np.testing.assert_array_equal(saving.get_weights()[0], plain.get_weights()[0])
+    before = model.get_weights()
+    model.predict(x, callbacks=[swapping])
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+    with pytest.raises(ValueError, match="use_ema=True"):
+        _model().evaluate(X, Y, callbacks=[swapping])
+    other = rekur.callbacks.SwapEMAWeights()
+    with pytest.raises(ValueError, match="use_ema=True"):
+        _model().fit(X, Y, verbose=0, validation_data=(X, Y), callbacks=[other])

@@ -318,3 +318,20 @@ def test_everything_of_a_compiled_model_is_copied_and_pickled(duplicate):
         rekur.regularizers.L2(0.1), rekur.constraints.MaxNorm(1.0), model.optimizer,
     ):  # fmt: skip
         assert type(duplicate(thing)) is type(thing)
+
+
+def test_a_built_layer_takes_weights_before_there_is_a_model():
+    table = RANDOM.normal(size=(5, 3)).astype(np.float32)
+    embedding = layers.Embedding(5, 3, trainable=False)
+    with pytest.raises(ValueError, match="has no weights yet"):
+        embedding.set_weights([table])
+    embedding.build((1,))
+    embedding.set_weights([table])
+    np.testing.assert_array_equal(embedding.get_weights()[0], table)
+    model = Sequential([embedding, layers.GlobalAveragePooling1D()])
+    np.testing.assert_allclose(model.predict(np.array([[4, 4]])), table[4:], rtol=1e-6)
+    wrong = layers.Dense(2)
+    wrong.build((None, 3))
+    wrong.set_weights([np.ones((4, 2)), np.zeros(2)])
+    with pytest.raises(ValueError, match=r"expected 'dense/kernel' of shape \(3, 2\), got \(4, 2\)"):
+        Model(x := Input((3,)), wrong(x))

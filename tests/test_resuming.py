@@ -249,3 +249,19 @@ def test_a_fit_from_batches_is_resumed_where_it_stood(tmp_path, steps, source):
         fit(_model(), BackupAndRestore(tmp_path, 2), Interrupt(2, 2))
     fit(resumed, BackupAndRestore(tmp_path, 2))
     _same(through, resumed)
+
+
+def test_averages_take_the_weights_places_where_a_fit_died_behind_its_last_epoch(tmp_path):
+    class Die(Callback):
+        def on_train_end(self, logs=None):
+            raise Stop
+
+    def made():
+        return _model(rekur.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5))
+
+    through, late = made(), made()
+    _fit(through, None, 2)
+    with pytest.raises(Stop):
+        _fit(made(), [Die(), BackupAndRestore(tmp_path)], 2)
+    assert _fit(late, [BackupAndRestore(tmp_path)], 2).epoch == []
+    _same(through, late)

@@ -89,7 +89,6 @@ _OPTIMIZERS: dict[str, str] = {
 
 _CALLBACKS: dict[str, str] = {
     "OrbaxCheckpoint": "ModelCheckpoint",
-    "SwapEMAWeights": "use_ema= of the optimizer, whose averages take the place of the weights at the end of fit",
 }
 
 _MODELS: dict[str, str] = {

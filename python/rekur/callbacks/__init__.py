@@ -22,12 +22,14 @@ __all__ = [
     "ProgbarLogger",
     "ReduceLROnPlateau",
     "RemoteMonitor",
+    "SwapEMAWeights",
     "TensorBoard",
     "TerminateOnNaN",
 ]
 
 
 if TYPE_CHECKING:
+    from rekur.callbacks.averages import SwapEMAWeights
     from rekur.callbacks.backup import BackupAndRestore
     from rekur.callbacks.progress import ProgbarLogger
     from rekur.callbacks.rate_finder import LearningRateFinder
@@ -39,6 +41,7 @@ else:  # a type checker is to see what is not there
         "LearningRateFinder": "rate_finder",
         "ProgbarLogger": "progress",
         "RemoteMonitor": "remote",
+        "SwapEMAWeights": "averages",
         "TensorBoard": "tensorboard",
     }
 

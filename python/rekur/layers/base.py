@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from rekur import _core
 from rekur._own import refuse_class
 from rekur._settings import Guarded, Setting, thawed
@@ -165,7 +167,12 @@ class Layer(Guarded):
         return self._own
 
     def build(self, input_shape: Any) -> None:
-        """For layers of one's own: what is made when the shapes of the inputs are known, before the first call."""
+        """For layers of one's own: what is made when the shapes of the inputs are known, before the first call.
+
+        Other layers take ``set_weights`` from then on; the first model that has them draws what was not set.
+        """
+        if not self._own:
+            vars(self)["_built"] = True
 
     @property
     def built(self) -> bool:
@@ -474,6 +481,8 @@ class Layer(Guarded):
         """Copies of the layer's parameters: kernel, recurrent_kernel, bias, peephole, as far as it has them (a
         Bidirectional's forward ones first).
         """
+        if self._home is None and self._initial_weights is not None:
+            return [np.array(w, np.float32) for w in self._initial_weights]
         home, names = self._owner(), self._engine_names()
         return [w for name, w in home.named_weights().items() if name.partition("/")[0] in names]
 
@@ -485,6 +494,9 @@ class Layer(Guarded):
         ValueError
             If their number or a shape is wrong.
         """
+        if self._home is None and self._built and not self._own:
+            self._begin_with(list(weights))  # until there is a model, whose shapes they are checked against
+            return
         self._owner()._set_weights(weights, self._engine_names(), repr(self))
 
     @property

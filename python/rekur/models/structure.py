@@ -419,11 +419,30 @@ class Structure(Trainable):
 
         return variables(self, self._flat().layers.items())
 
-    trainable_weights = Layer.trainable_weights
-    non_trainable_weights = Layer.non_trainable_weights
-    variables = Layer.variables
-    trainable_variables = Layer.trainable_variables
-    non_trainable_variables = Layer.non_trainable_variables
+    @property
+    def trainable_weights(self) -> "list[Variable]":
+        """Those of ``weights`` that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
+
+    @property
+    def non_trainable_weights(self) -> "list[Variable]":
+        """Those of ``weights`` that training leaves alone."""
+        return [weight for weight in self.weights if not weight.trainable]
+
+    @property
+    def variables(self) -> "list[Variable]":
+        """``weights``."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> "list[Variable]":
+        """``trainable_weights``."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> "list[Variable]":
+        """``non_trainable_weights``."""
+        return self.non_trainable_weights
 
     def _assign(self, arrays: Mapping[str, Floats]) -> None:
         """Set some parameters, by name; their shapes are checked already."""

@@ -493,6 +493,7 @@ class Trainable(Guarded):
         self._first = bound.epochs
         hooks.call("on_train_begin", {})
         resumed: Resumed | None = self._resumed  # what a callback restored
+        trains = epochs > initial_epoch
         if resumed is not None:
             initial_epoch = resumed.epoch
         if cut is not None:
@@ -536,7 +537,7 @@ class Trainable(Guarded):
                 active.limit = None
             if cut is not None:
                 cut.close()
-        if bound.optimizer.use_ema and epochs > initial_epoch:
+        if bound.optimizer.use_ema and trains:
             self._sync_trained()
             bound.trainer.finalize()
         hooks.call("on_train_end", logs)
