@@ -39,12 +39,12 @@ def keras_on_jax(x: Any, F: int, K: int) -> tuple[Callable[[], object], Callable
 
     layer = keras.layers.ConvLSTM2D(F, K, padding="same", return_sequences=True)
     layer(x)
-    weights = [w.value for w in layer.trainable_variables]
+    weights, others = ([w.value for w in v] for v in (layer.trainable_variables, layer.non_trainable_variables))
 
     def total(weights: Any, x: Any) -> Any:
-        return layer.stateless_call(weights, [], x)[0].sum()
+        return layer.stateless_call(weights, others, x)[0].sum()
 
-    forward = jax.jit(lambda w, x: layer.stateless_call(w, [], x)[0])
+    forward = jax.jit(lambda w, x: layer.stateless_call(w, others, x)[0])
     backward = jax.jit(jax.grad(total, argnums=(0, 1)))
     return lambda: forward(weights, x).block_until_ready(), lambda: jax.block_until_ready(backward(weights, x))
 

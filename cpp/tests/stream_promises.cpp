@@ -194,6 +194,10 @@ std::vector<Case> cases() {
         "use_causal_mask": true, "sliding_window": 40, )" +
                                            attention + "}",
                                        R"("x")", R"("y")")});
+  all.push_back({"images", model_of(R"({"type": "Input", "name": "x", "shape": [null, 9, 3]}, {"type": "ConvLSTM1D", "name": "a",
+        "inputs": ["x"], "filters": 5, "kernel_size": 3, "padding": "same", "return_sequences": true}, {"type": "Dense", "name": "y",
+        "inputs": ["a"], "units": 2})",
+                                    R"("x")", R"("y")")});
   for (const std::string join : {"Concatenate", "Add", "Multiply", "Subtract", "Divide"})
     all.push_back(
         {join,
