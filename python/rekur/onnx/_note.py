@@ -20,6 +20,7 @@ from rekur.onnx._plan import Layer, Plan, sequences_of
 from rekur.onnx._recurrent_kernel import recurrent_shapes
 from rekur.onnx._scan import state_width
 
+POINTWISE = ("Lambda", "Affine", "Activation", "Dense")  # work on every step, or on rows; some of them have a note
 MAX_NOTE = 128 * 1024  # characters
 _LEFT_OUT = ("name", "owner", "inputs", "return_state", "residual", "learn_initial_state")
 
@@ -28,12 +29,15 @@ Shapes = dict[str, tuple[int, ...]]
 
 def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
     """Say at the layer's output which it is, where its nodes alone do not say so."""
-    plain = layer["type"] in (*ATTENTION, *POSITIONS)  # its inputs are all sequences
+    pointwise = _needs_note(plan, layer)
+    plain = pointwise or layer["type"] in (*ATTENTION, *POSITIONS)  # its inputs are all sequences
     if plain and layer.get("return_attention_scores", False):
         return
     if layer["type"] not in MATRIX and not plain and not (layer["type"] == "RNN" and plan.streaming):
         return
-    if mask_of(plan, layer) or any(x.axis is not None and x.axis.mask for x in inputs):
+    if not pointwise and mask_of(plan, layer):
+        return  # what is around its nodes is not loaded again
+    if not pointwise and any(x.axis is not None and x.axis.mask for x in inputs):
         return  # what is around its nodes is not loaded again
     count, held = len(inputs) if plain else sequences_of(layer), plan.states.get(layer["name"])
     axis = inputs[0].axis
@@ -41,14 +45,23 @@ def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -
         "layer": {key: value for key, value in layer.items() if key not in _LEFT_OUT},
         "features": [tensor.features for tensor in inputs[:count]],
         "initial": len(held) if held else len(inputs) - count,
-        "lengths": bool(axis is not None and axis.lengths) and layer["type"] not in POSITIONS,
-        "streaming": plan.streaming,
+        "lengths": bool(axis is not None and axis.lengths) and layer["type"] not in (*POSITIONS, *POINTWISE),
+        "streaming": plan.streaming and not pointwise,
     }
     text, output = json.dumps(note), label_inside(plan, layer)
     for node in reversed(graph.nodes):
-        if node.outputs[0] == output and len(text) <= MAX_NOTE:
+        if node.outputs[0] in (output, f"{output}/time_major") and node.op != "Transpose" and len(text) <= MAX_NOTE:
             node.doc = text
             return
+
+
+def _needs_note(plan: Plan, layer: Layer) -> bool:
+    """Whether the nodes of a layer of every step are others than that layer's own."""
+    kind, name = layer["type"], layer["name"]
+    if kind == "Lambda":
+        return (name, 1) not in plan.shapes
+    given = layer.get("activation", "linear") if kind in POINTWISE else "linear"
+    return kind == "Affine" or (not isinstance(given, str) and "equations" in given)
 
 
 def shapes_of(layer: Mapping[str, Any], given: Sequence[int]) -> Shapes:
@@ -58,6 +71,8 @@ def shapes_of(layer: Mapping[str, Any], given: Sequence[int]) -> Shapes:
     features = given[0]
     if layer["type"] in ("MultiHeadAttention", "GroupQueryAttention"):
         return _shapes_of_heads(layer, given)
+    if layer["type"] in POINTWISE:
+        return _shapes_of_pointwise(layer, features)
     if layer["type"] == "PositionEmbedding":
         return {"embeddings": (layer["sequence_length"], features)}
     if layer["type"] in (*ATTENTION, *POSITIONS):
@@ -92,6 +107,16 @@ def _shapes_of_attention(layer: Mapping[str, Any], features: int) -> Shapes:
     if layer.get("score_mode") == "concat":
         shapes["concat_score_weight"] = ()
     return shapes
+
+
+def _shapes_of_pointwise(layer: Mapping[str, Any], features: int) -> Shapes:
+    if layer["type"] == "Affine":
+        names = ("gamma", "beta")[: 2 if layer.get("center", True) else 1]
+        return {name: (features,) for name in names}
+    if layer["type"] != "Dense":
+        return {}
+    shapes: Shapes = {"kernel": (features, layer["units"])}
+    return {**shapes, "bias": (layer["units"],)} if layer.get("use_bias", True) else shapes
 
 
 def _shapes_of_heads(layer: Mapping[str, Any], given: Sequence[int]) -> Shapes:

@@ -45,7 +45,7 @@ KINDS = {
     **dict.fromkeys(("dilations", "kernel_shape", "output_padding", "output_shape", "pads", "strides"), "integers"),
     **dict.fromkeys(("antialias", "ceil_mode", "count_include_pad", "group"), "an integer"),
     **dict.fromkeys(("activation_alpha", "activation_beta"), "numbers"),
-    **dict.fromkeys(("alpha", "beta", "clip", "epsilon", "ratio", "scale", "softcap"), "a number"),
+    **dict.fromkeys(("alpha", "beta", "clip", "max", "min", "epsilon", "ratio", "scale", "softcap"), "a number"),
     **dict.fromkeys(("is_causal", "kv_num_heads", "q_num_heads"), "an integer"),
     **dict.fromkeys(("qk_matmul_output_mode", "softmax_precision"), "an integer"),
     **dict.fromkeys(("axes", "ends", "perm", "split", "starts", "steps"), "integers"),

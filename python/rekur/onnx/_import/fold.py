@@ -23,14 +23,15 @@ from rekur.onnx._build import build
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import graph_proto
 from rekur.onnx._import.call import Call, describe
+from rekur.onnx._import.layout import align, last_features
 from rekur.onnx._import.recurrent import sequence_of, with_learned
 from rekur.onnx._import.scan import STATES, initial_of, match_body
 from rekur.onnx._import.values import BATCH, FEATURES, ONE, Known, Refused, Rows, Tensor, Value, View
-from rekur.onnx._note import MAX_NOTE, Shapes, shapes_of
+from rekur.onnx._note import MAX_NOTE, POINTWISE, Shapes, shapes_of
 from rekur.onnx._plan import Plan
 from rekur.onnx._states import hold_states, state_sizes
 
-PLAIN = (*ATTENTION, *POSITIONS)  # layers of sequences alone, whose output is one
+PLAIN = (*ATTENTION, *POSITIONS, *POINTWISE)  # layers without states, whose output is one
 MAX_NOTES = 1000  # of a file
 MAX_PARAMETER = 2**24  # elements that float32 can number
 
@@ -60,6 +61,10 @@ class Folded:
     @property
     def plain(self) -> bool:
         return self.op_type in PLAIN
+
+    @property
+    def pointwise(self) -> bool:
+        return self.op_type in POINTWISE
 
 
 def fold(graph: Any, version: int) -> Any:
@@ -127,7 +132,11 @@ def _folded(node: Any, file: _File, version: int) -> tuple[Folded, set[int]] | N
         counts = [_size(shape) for shape in shapes.values()]
         if sum(counts) > file.elements or max(counts, default=0) > MAX_PARAMETER or len(features) > 16:
             return None
-        sizes = state_sizes(layer, "layer", {f"layer/{key}": shape for key, shape in shapes.items()})
+        sizes = (
+            {}
+            if layer["type"] in PLAIN
+            else state_sizes(layer, "layer", {f"layer/{key}": shape for key, shape in shapes.items()})
+        )
         expected = _expected(layer, features, initial, (lengths, streaming), shapes, sizes, version)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, ExportError, MemoryError):
         return None
@@ -290,6 +299,8 @@ class _Match:
 
 def folded(call: Call, node: Folded) -> list[Value]:
     """The layer, in the walk."""
+    if node.pointwise:
+        return [_pointwise(call, node)]
     if node.plain:
         return [_plain(call, node)]
     inputs, weights = call.inputs[: len(node.input)], call.inputs[len(node.input) :]
@@ -328,6 +339,33 @@ def folded(call: Call, node: Folded) -> list[Value]:
         made.last = Tensor(made, "last", units, hidden)
         output = View(((made.last,),), (batch, FEATURES))
     return [[output, *state_views][place] for place in node.places]
+
+
+def _pointwise(call: Call, node: Folded) -> View:
+    """A layer of every step, or of rows: the file's axes stay as they are."""
+    count = len(node.input)
+    views = align([last_features(call.view(k)) for k in range(count)])
+    layer = dict(node.layer)
+    type = layer.pop("type")
+    if any(view.ids or len(view.parts) != 1 for view in views):
+        raise Refused(f"its inputs are {', '.join(view.describe() for view in views)}")
+    widest = max(view.features for view in views)
+    units = widest
+    if type in ("Dense", "Lambda"):
+        units = layer["units"] if type == "Dense" else _width(layer["equations"], [v.features for v in views], widest)
+    made = call.graph.add(
+        type, call.at, [call.whole(v.parts[0]) for v in views], units, layer, _parameters(node, call.inputs[count:])
+    )
+    return View(((made,),), views[0].axes)
+
+
+def _width(equations: Any, widths: Sequence[int], widest: int) -> int:
+    """Of the output: a number a row, or as many as the inputs have."""
+    wide = [width == widest for width in widths]
+    for operation, *operands in equations["nodes"]:
+        constant = operation == "constant" or operation in ("sum", "mean", "max")
+        wide.append(not constant and any(wide[k] for k in operands))
+    return widest if wide[equations["outputs"][0]] else 1
 
 
 def _plain(call: Call, node: Folded) -> View:

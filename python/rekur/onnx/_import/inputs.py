@@ -46,7 +46,8 @@ def roles(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> dict[
                 continue
             found[name] = role
             for node in makers.get(name, ()):
-                if node.op_type not in CELLS and node.op_type not in ("Shape", "Scan") and not isinstance(node, Folded):
+                ends = isinstance(node, Folded) and not node.pointwise
+                if node.op_type not in CELLS and node.op_type not in ("Shape", "Scan") and not ends:
                     waiting += _above(node, role, constants)
     return found
 
@@ -88,7 +89,7 @@ def _to_integers(node: Any) -> bool:
 
 def _sequences(node: Any) -> list[tuple[str, Role]]:
     if isinstance(node, Folded):
-        return [(name, Role("sequence")) for name in node.input[: node.sequences]]
+        return [(name, Role("sequence")) for name in node.input[: node.sequences] if not node.pointwise]
     if node.op_type == "Scan":
         return [(name, Role("sequence")) for name in node.input[_states_of_scan(node) :]]
     return [(name, Role("sequence")) for name in node.input[:1] if node.op_type in CELLS]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import import layout, norm, pick, products, rows, windows
+from rekur.onnx._import import arithmetic, layout, norm, pick, products, rows, windows
 from rekur.onnx._import.activations import ACTIVATIONS, activation, number
 from rekur.onnx._import.attention import attention
 from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
@@ -177,6 +177,14 @@ def _reduce_mean(call: Call) -> Value:
     return norm.reduce_mean(call)
 
 
+def _extreme(call: Call) -> Value:
+    if any(isinstance(value, View) for value in call.inputs):
+        return arithmetic.extreme(call)
+    if call.op != "Max":
+        raise Refused(f"of {describe(call.inputs[0])}; expected a tensor that the model computes")
+    return rows.arithmetic(call)
+
+
 def _dropout(call: Call) -> Value:
     call.ignore("seed")
     if call.has(2) and call.known(2, "training_mode").any():
@@ -281,7 +289,9 @@ RULES: dict[str, Rule] = {
     "Identity": _identity,
     "Cast": _cast,
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), rows.compare),
-    "Max": rows.arithmetic,
+    **dict.fromkeys(arithmetic.UNARY, arithmetic.unary),
+    **dict.fromkeys(arithmetic.EXTREMES, _extreme),
+    "Clip": arithmetic.clip,
     "GatherND": rows.gather,
     "Where": rows.where,
     **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor", "Mod")},
