@@ -147,6 +147,8 @@ def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) 
         waiting += layer.get("inputs", [])
         if layer["type"] in ("Bidirectional", "Flip", "Masking") or layer.get("reverse") or layer.get("mask_zero"):
             return False
+        if layer["type"] in ("ConvLSTM1D", "ConvLSTM2D"):  # whose states are images, as no state of a file is
+            return False
         if layer["type"] in (*ATTENTION, *POSITIONS) and streaming:
             return False
         if layer["type"] == "Step" and (layer["index"] != -1 or lengths):
