@@ -119,6 +119,30 @@ def test_definitions_by_hand():
     assert total([1.0, 2.0]) == 3
 
 
+def test_an_output_counts_above_a_threshold_that_it_exceeds_not_one_that_it_equals():
+    for curve, metric in (
+        ("ROC", metrics.AUC(num_thresholds=5)),
+        ("PR", metrics.AUC(num_thresholds=5, curve="PR", summation_method="minoring")),
+    ):
+        tp, fp, fn, tn = [], [], [], []
+        for threshold in (-1e-7, 0.25, 0.5, 0.75, 1 + 1e-7):
+            said, right = threshold < P, BITS > 0
+            weigh = [
+                np.sum(WEIGHT[:, None] * both) for both in (said & right, said & ~right, ~said & right, ~said & ~right)
+            ]
+            for found, value in zip((tp, fp, fn, tn), weigh, strict=True):
+                found.append(value)
+        tp, fp, fn, tn = map(np.array, (tp, fp, fn, tn))
+        recall = tp / (tp + fn)
+        if curve == "ROC":
+            x, y = fp / (fp + tn), recall
+            expected = np.sum((x[:-1] - x[1:]) * (y[:-1] + y[1:]) / 2)
+        else:
+            x, y = recall, np.append(tp[:-1] / (tp + fp)[:-1], 0.0)
+            expected = np.sum((x[:-1] - x[1:]) * np.minimum(y[:-1], y[1:]))
+        assert metric(BITS, P, WEIGHT) == pytest.approx(expected, rel=1e-6)
+
+
 def test_the_ranked_probability_score_is_the_integral_it_is_defined_by():
     target, parameters = np.array([[0.3]]), np.array([[-0.2, 0.7]])
     scale = np.log1p(np.exp(0.7)) + 1e-6
