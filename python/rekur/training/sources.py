@@ -20,6 +20,7 @@ from rekur.training.shuffling import Buffered
 
 Task = Callable[[], Any]
 
+_BLOCK, _BLOCK_BYTES = 1024, 2**22  # how many rows in memory are made ready at once at most, and how large
 _LONG = 2**20  # rows whose order is better computed as it goes than held
 
 
@@ -119,22 +120,46 @@ class ByRows(Source):
         self.rows, self.name = rows, name
         self._size, self._shuffle = batch_size, shuffle
         self.count = max(-(-len(rows) // batch_size), 1)  # no rows make one empty batch, whose outputs have a shape
+        self.in_memory = in_memory
         self.threads, self.most_threads = (0, 0) if in_memory else (1, 64)
+        self.batch_size = batch_size
+        self._prepare: Callable[[Any], Any] | None = None
+        self._together = 1
+
+    def prepare_together(self, batch_bytes: int, prepare: Callable[[Any], Any]) -> None:
+        """Make several batches ready at once, as tasks give them then: where rows are in memory, checks cost most."""
+        self._together = max(min(_BLOCK // self._size, _BLOCK_BYTES // max(batch_bytes, 1)), 1)
+        self._prepare = prepare
 
     def example(self) -> Any:
         return self.rows.take(slice(0, min(self._size, len(self.rows))))
 
     def tasks(self, seed: int, number: int) -> Iterator[Task]:
-        size, total, take = self._size, len(self.rows), self.rows.take
+        indices = self._indices(seed, number)
+        if self._prepare is None:
+            return (partial(self.rows.take, index) for index in indices)
+        return self._in_blocks(indices, self._prepare)
+
+    def _in_blocks(self, indices: Iterator[Index], prepare: Callable[[Any], Any]) -> Iterator[Task]:
+        while group := list(itertools.islice(indices, self._together)):
+            numbers = [np.arange(i.start, i.stop) if isinstance(i, slice) else i for i in group]
+            rows = prepare(self.rows.take(np.concatenate(numbers)))
+            ends = np.cumsum([len(n) for n in numbers]).tolist()
+            for begin, end in zip([0, *ends], ends, strict=False):
+                yield partial(rows.take, slice(begin, end))
+
+    def _indices(self, seed: int, number: int) -> Iterator[Index]:
+        """The rows of each batch of a pass."""
+        size, total = self._size, len(self.rows)
         if self._shuffle is True:
             if total > _LONG:
-                return (partial(take, index) for index in long_order(seed, number, total, size))
+                return long_order(seed, number, total, size)
             order = epoch_order(seed, number, total)
-            return (partial(take, order[begin : begin + size]) for begin in range(0, total, size))
+            return (order[begin : begin + size] for begin in range(0, total, size))
         begins: Any = range(0, max(total, 1), size)
         if self._shuffle == "batch":
             begins = (int(k) * size for k in epoch_order(seed, number, len(begins)))
-        return (partial(take, slice(begin, min(begin + size, total))) for begin in begins)
+        return (slice(begin, min(begin + size, total)) for begin in begins)
 
 
 class ByBatches(Source):

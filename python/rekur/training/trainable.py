@@ -287,6 +287,13 @@ class Trainable(Guarded):
             return Feed(source, _as_it_is, bound.seed, steps)
         example = prepare(source.example())
         self._probe(bound, example, len(example))
+        if isinstance(source, ByRows) and source.in_memory:
+            self._check_batches(len(source.rows), source.batch_size)
+            source.prepare_together(
+                sum(a.nbytes for a in example.inputs),
+                lambda batch: self._rows(bound, **vars(batch), class_weight=class_weight),
+            )
+            return Feed(source, _as_it_is, bound.seed, steps)
         return Feed(source, prepare, bound.seed, steps, *queue)
 
     def _arrays(
