@@ -152,9 +152,10 @@ def test_a_pipe_a_device_and_a_folder_are_refused_and_stay(tmp_path: Path, write
             write(path)
     with pytest.raises(IsADirectoryError, match=f"cannot write '{folder}': Is a directory"):
         write(folder)
-    with pytest.raises(FileNotFoundError) as caught:
-        write(tmp_path / "none" / "model")
-    assert caught.value.errno == 2
+    if write is not _checkpoint:  # which makes folders
+        with pytest.raises(FileNotFoundError) as caught:
+            write(tmp_path / "none" / "model")
+        assert caught.value.errno == 2
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["device", "folder", "pipe"]
@@ -206,8 +207,9 @@ def test_names_need_not_be_utf8(tmp_path: Path, write: Callable[[Path], object])
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff.out"))
     write(path)
     assert path.stat().st_size > 100
-    with pytest.raises(FileNotFoundError, match="m\udcff"):
-        write(path.parent / "none" / path.name)
+    if write is not _checkpoint:  # which makes folders
+        with pytest.raises(FileNotFoundError, match="m\udcff"):
+            write(path.parent / "none" / path.name)
 
 
 def test_what_a_killed_save_left_is_removed_by_the_next(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ EXAMPLES = {
         lambda: layers.Embedding(9, 4),
         {"input_dim": 8, "output_dim": 3, "embeddings_initializer": "glorot_normal", "mask_zero": True},
     ),
+    "Broadcast": (layers.Broadcast, {}),
     "FoldTime": (layers.FoldTime, {}),
     "UnfoldTime": (layers.UnfoldTime, {}),
     "Masking": (layers.Masking, {"mask_value": -1.0}),
@@ -348,7 +349,7 @@ def connect(layer):
     entrance = rekur.Input((5,), dtype="int32") if layer.input_dtype == "int32" else rekur.Input((5, 4))
     entrance = rekur.Input((4,)) if layer.type == "RepeatVector" else entrance
     joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide, layers.Dot)
-    joins += (layers.Maximum, layers.Minimum, layers.Average)
+    joins += (layers.Maximum, layers.Minimum, layers.Average, layers.Broadcast)
     attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)
     if isinstance(layer, layers.UnfoldTime):
         return rekur.Model(entrance, layer([layers.FoldTime()(entrance), entrance]), seed=1)
