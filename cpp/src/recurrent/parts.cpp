@@ -68,7 +68,8 @@ std::span<Backward> cut(std::span<const Backward> runs, const PartSums& sums, Sc
       f.tape_rows = rows_of_tape(whole.forward);
       f.tape = record_of(whole.forward, r, padded(r.H), first, 0);
       f.x = from_row(f.x, first);
-      (f.y ? f.y : f.kept) = from_row(outputs(whole.forward), first);
+      f.kept = f.kept || !f.y;
+      f.y = from_row(outputs(whole.forward), first);
       b.dy = from_row(b.dy, first);
       b.dx = from_row(b.dx, first);
       for (auto& mask : f.masks) mask = from_row(mask, first);

@@ -53,7 +53,6 @@ inline float* record_of(const Forward& f, const Recurrence::Impl& r, Index Hp, I
 // Outputs of a training run: its y, or the tape's own.
 inline Strided<float> outputs(const Forward& f) {
   if (f.y || !f.tape) return f.y;
-  if (f.kept) return f.kept;
   const auto& r = Engine::impl(*f.layer);
   return {f.tape + f.T * f.B * r.record(padded(r.H)), r.P, f.B * r.P};
 }

@@ -96,17 +96,16 @@ struct Forward {
   const std::uint8_t* resets = nullptr;
   Index row_steps = 0;                     // how far apart rows stand in list and resets, where this is a window of a run; 0: T
   bool reverse = false;                    // from each row's last valid step to its first; y keeps the input's order
+  std::uint8_t learned = 0;                // by bit: states whose initial ones resets bring, too, instead of zeros
+  bool kept = false;                       // y is the outputs that the tape keeps, one after the other (parts.hpp)
   const float* initial[kMostStates] = {};  // h, c: [B, its width]; null: zeros
   // Where this is a window of a run: the run's `initial`; null: they are those above.
   const float* const* begun = nullptr;
-  std::uint8_t learned = 0;        // by bit: states whose initial ones resets bring, too, instead of zeros
   Strided<float> y;                // (B, T, P); null: not wanted
   float* final[kMostStates] = {};  // h, c after the last step taken, likewise. Length 0: the initial state
   float* tape = nullptr;           // tape_size(...) floats, 64-byte aligned, for a training run; null: inference
-  // Where this run has only some of the rows of a batch (parts.hpp): of the tape's batch, and the outputs that the tape keeps.
-  Index tape_rows = 0;
-  Strided<float> kept;
-  Index window = 0;  // of a training run: so many steps' records are kept at a time (windows.hpp); 0: all
+  Index tape_rows = 0;             // of the tape's batch where this run has only some of its rows (parts.hpp); 0: B
+  Index window = 0;                // of a training run: so many steps' records are kept at a time (windows.hpp); 0: all
   // The run before this one in the same call, if its y is this run's x: a layer of a stack. Same T, B, lengths and direction.
   const Forward* source = nullptr;
 
@@ -114,7 +113,7 @@ struct Forward {
   // Where row b's valid step t stands.
   Index place(Index b, Index t) const { return list ? list[flag(b, t)] : t; }
   // … its output: in y, or among those that the tape keeps, which are one after the other.
-  Index output_place(Index b, Index t) const { return y ? place(b, t) : t; }
+  Index output_place(Index b, Index t) const { return y && !kept ? place(b, t) : t; }
   // Whether row b's valid step t of `length` is its first of this run; and whether its states begin there, or begin anew.
   bool starts(Index t, Index length) const { return t == (reverse ? length - 1 : 0); }
   bool begins_anew(Index b, Index t, Index length) const {
