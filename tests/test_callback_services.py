@@ -336,9 +336,10 @@ def test_averages_take_the_weights_places_in_evaluations_and_go_back(tmp_path):
 
     x, y = np.ones((8, 1)), np.full((8, 1), 3.0)
     model, seen = made(), []
+    frozen = model.get_weights()[1].item()
     swapping = rekur.callbacks.SwapEMAWeights()
     watch = LambdaCallback(
-        on_test_begin=lambda logs: seen.append(("average", model.get_weights()[0].item())),
+        on_test_begin=lambda logs: seen.append(("average", *(w.item() for w in model.get_weights()[:2]))),
         on_epoch_end=lambda epoch, logs: seen.append(("own", model.get_weights()[0].item())),
     )
     model.fit(x, y, epochs=3, batch_size=4, verbose=0, validation_data=(x, y), callbacks=[swapping, watch])
@@ -351,7 +352,7 @@ def test_averages_take_the_weights_places_in_evaluations_and_go_back(tmp_path):
         )
     )
     plain.fit(x, y, epochs=3, batch_size=4, verbose=0, callbacks=state)
-    assert seen == [pair for a, b in zip(average, own, strict=True) for pair in (("average", a), ("own", b))]
+    assert seen == [pair for a, b in zip(average, own, strict=True) for pair in (("average", a, frozen), ("own", b))]
     for a, b in zip(model.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)  # both end with the averages, the frozen layer as it was
     saving = made()
