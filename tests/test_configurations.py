@@ -248,7 +248,9 @@ def test_weights_of_a_file_are_taken_by_name_and_mismatches_skipped(tmp_path):
 
 def test_the_last_layer_of_a_sequential_is_taken_away_and_goes_elsewhere():
     model = Sequential([Input((3,)), layers.Dense(4), layers.Dense(2), layers.Dense(1)])
+    model.set_weights([w + 1 for w in model.get_weights()])
     first = [a.copy() for a in model.layers[0].get_weights()]
+    assert model.predict(np.ones((2, 3), np.float32)).shape == (2, 1)
     x = RANDOM.normal(size=(2, 3)).astype(np.float32)
     last = model.pop()
     assert last.units == 1
