@@ -3,7 +3,6 @@
 import codecs
 import io
 import os
-import zipfile
 from typing import Any
 
 from rekur import _core
@@ -92,6 +91,8 @@ def _recognise(head: bytes, file: str | io.BytesIO) -> tuple[str, str] | None:
 
 
 def _archive(file: str | io.BytesIO) -> tuple[str, str]:
+    import zipfile  # for messages alone
+
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()

@@ -1,7 +1,6 @@
 """Checks of what a caller passes in: each says what was expected and what came."""
 
 import array as array_
-import difflib
 import operator
 import os
 from collections import deque
@@ -25,6 +24,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     names = list(known)
     if not names:
         return ""
+    import difflib  # for messages alone
+
     lower = {n.lower(): n for n in names}
     close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.6)
     return f"; did you mean '{lower[close[0]]}'?" if close else f"; known are {', '.join(names)}"

@@ -1,6 +1,5 @@
 """Callbacks that write a log, call a function, stop at a NaN or follow a schedule."""
 
-import csv
 import inspect
 import os
 from collections.abc import Callable
@@ -48,6 +47,8 @@ class CSVLogger(Callback):
         self.columns: list[str] | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        import csv
+
         self.columns = None
         if self.append and os.path.exists(self.filename):
             with open(self.filename, newline="", encoding="utf-8") as file:
@@ -59,6 +60,8 @@ class CSVLogger(Callback):
                 pass
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        import csv
+
         row: dict[str, float | int] = {"epoch": epoch, **(logs or {})}
         with open(self.filename, "a", newline="", encoding="utf-8") as file:
             if self.columns is None:
