@@ -172,6 +172,24 @@ EXAMPLES["SeparableConv1D"] = (
     lambda: layers.SeparableConv1D(4, 3),
     {**DEPTHWISE, "filters": 6, "pointwise_initializer": "he_normal"},
 )
+CONV_LSTM = {
+    **CONVOLUTION,
+    "activation": "relu",
+    "filters": 6,
+    "kernel_initializer": "he_normal",
+    "recurrent_initializer": initializers.Orthogonal(0.5),
+    "recurrent_activation": {"name": "hard_sigmoid", "alpha": 0.3, "beta": 0.5},
+    "unit_forget_bias": False,
+    "dropout": 0.25,
+    "recurrent_dropout": 0.5,
+    "return_sequences": True,
+    "return_state": True,
+    "go_backwards": True,
+    "stateful": True,
+    "reverse": True,
+}
+EXAMPLES["ConvLSTM1D"] = (lambda: layers.ConvLSTM1D(4, 3), CONV_LSTM)
+EXAMPLES["ConvLSTM2D"] = (lambda: layers.ConvLSTM2D(4, 3), CONV_LSTM)
 for name in ("MaxPooling1D", "AveragePooling1D"):
     EXAMPLES[name] = (getattr(layers, name), {"pool_size": 3, "strides": 1, "padding": "same"})
 for name in ("GlobalMaxPooling1D", "GlobalAveragePooling1D"):
@@ -332,6 +350,8 @@ WRONG = {
     "initializer": "he",
     "max_wavelength": 0,
     "scaling_factor": -1,
+    "go_backwards": "yes",
+    "stateful": "yes",
 }
 PARAMETERS = [(kind, key) for kind, (_, changes) in EXAMPLES.items() for key in changes]
 
@@ -348,6 +368,8 @@ def connect(layer):
         return rekur.Model(layer.tensor, layers.LSTM(3)(layer.tensor), seed=1)
     entrance = rekur.Input((5,), dtype="int32") if layer.input_dtype == "int32" else rekur.Input((5, 4))
     entrance = rekur.Input((4,)) if layer.type == "RepeatVector" else entrance
+    if layer.type.startswith("ConvLSTM"):
+        entrance = rekur.Input((5, 7, 6, 4)[layer.type == "ConvLSTM1D" :], batch_size=2)
     joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide, layers.Dot)
     joins += (layers.Maximum, layers.Minimum, layers.Average, layers.Broadcast)
     attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)
