@@ -405,6 +405,8 @@ _MORE: dict[str, str] = {
     "sum": "Sum",
 }
 _MORE_ALIASES: dict[str, str] = {
+    "log_cosh_error": "LogCoshError",
+    "f_beta_score": "FBetaScore",
     "equal_accuracy": "Accuracy",
     "mape": "MeanAbsolutePercentageError",
     "msle": "MeanSquaredLogarithmicError",
@@ -434,6 +436,17 @@ def _named(name: str) -> type[Metric] | None:
     return found
 
 
+def _with_defaults(cls: type[Metric], name: str) -> Metric:
+    """The metric that a name alone asks for."""
+    parameters = inspect.signature(cls).parameters.values()
+    wanted = [
+        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if wanted:
+        raise ValueError(f"metric '{name}' cannot do without {', '.join(wanted)}: give {cls.__name__}({wanted[0]}=…)")
+    return cls(name=name)
+
+
 def _unknown(name: object) -> str:
     from rekur._keras.names import unknown
 
@@ -461,9 +474,11 @@ def get(metric: object) -> Metric:
         return found(**{k: v for k, v in metric.items() if k != "type"})
     if isinstance(metric, str):
         found = _named(metric)
+        if found is None and losses._named(metric) is not None and losses.get(metric).is_own:
+            return _OfLoss(losses.get(metric))
         if found is None:
             raise ValueError(_unknown(metric))
-        return found(name=metric)
+        return _with_defaults(found, metric)
     if isinstance(metric, losses.Loss):
         if not metric.is_own:
             raise TypeError(f"a metric is no loss of the engine's, got {metric!r}: metrics have names of their own")

@@ -211,7 +211,8 @@ def _spellings(kind: str) -> tuple[str, ...]:
     if kind == "loss":
         return tuple(importlib.import_module("rekur.losses").KNOWN)
     if kind == "metric":
-        return tuple(importlib.import_module("rekur.metrics").KNOWN)
+        losses = importlib.import_module("rekur.losses")
+        return (*importlib.import_module("rekur.metrics").KNOWN, *losses.KNOWN, *losses._MORE_ALIASES)
     if kind == "initializer":
         module = importlib.import_module("rekur.initializers")
         return (*module.NAMES, *module._ALIASES)
