@@ -8,7 +8,7 @@ from rekur._own import check_options
 from rekur._settings import Setting
 from rekur._validate import boolean
 from rekur.callbacks.base import Callback, Logs
-from rekur.training.trainable import unflatten
+from rekur.training.by_batch import unflatten
 
 _AVERAGE = "optimizer/average"  # among the trainer's slots
 

@@ -13,7 +13,7 @@ from rekur._validate import Floats, boolean, check_suffix, integer, show
 from rekur.layers.parts import parts_of
 from rekur.models.structure import Structure
 from rekur.models.tree import tree_of
-from rekur.training.trainable import unflatten
+from rekur.training.by_batch import unflatten
 
 TRAINING = "rekur.training"  # key of a file's metadata
 

@@ -18,10 +18,11 @@ from rekur.layers.parts import infer_through, layers_within, parts_of
 from rekur.layers.recurrence import Stateful
 from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
 from rekur.models.graph import Flat, Member, flatten
+from rekur.training.by_batch import unflatten
 from rekur.training.carried import Carried
 from rekur.training.compiled import Bound
 from rekur.training.data import Port
-from rekur.training.trainable import Trainable, unflatten
+from rekur.training.trainable import Trainable
 
 if TYPE_CHECKING:
     from rekur.layers.variables import Variable

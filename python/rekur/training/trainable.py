@@ -6,23 +6,21 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rekur import _core
 from rekur._own import check_arguments, named_after
-from rekur._settings import Guarded, Setting
-from rekur._validate import Array, Floats, as_float32, boolean, did_you_mean, integer, optional_integer, real, show
+from rekur._validate import Floats, boolean, integer, optional_integer, real
 from rekur.callbacks import Callback, CallbackList, History
 from rekur.optimizers import Optimizer
 from rekur.training import data, memory
 from rekur.training.batch import Batch
-from rekur.training.carried import Carried
+from rekur.training.by_batch import ByBatch, returned
 from rekur.training.compiled import Bound, Compiled, Totals
-from rekur.training.data import Port, Rows
+from rekur.training.data import Rows
+from rekur.training.entering import beside
 from rekur.training.feed import Feed, check_queue
 from rekur.training.progress import Progress, check_verbose
-from rekur.training.sources import ByRows, Source, Table, check_shuffle, is_source, make_source, split_rows, stored_in
-from rekur.training.steps import Marks, make_marks
+from rekur.training.sources import ByRows, Source, Table, check_shuffle, is_source, make_source, stored_in
 
 if TYPE_CHECKING:
     from rekur.training.truncated import Truncated
@@ -41,16 +39,12 @@ class Resumed:
 
 
 @named_after("rekur.models", "Model")
-class Trainable(Guarded):
+class Trainable(ByBatch):
     """The part of a model that works on arrays. ``rekur.Model`` gives it an engine."""
 
-    name: Setting[str]
-    seed: Setting[int]
     _stop = False
     _history: History | None = None
     _tokenizer: Any = None
-    _compiled: Compiled | None = None
-    _bound: Bound | None = None
     _resumed: Resumed | None = None  # set by a callback that restores
     _totals: Totals | None = None  # of the epoch at hand
     _first = 0  # the number of the epoch that a fit began with
@@ -84,18 +78,6 @@ class Trainable(Guarded):
     def history(self) -> History | None:
         """What the last fit returned."""
         return self._history
-
-    def _engine(self, x: object = None) -> _core.Model:
-        """The engine's model, built if need be; from the shape of ``x`` where nobody said what goes in."""
-        raise NotImplementedError
-
-    def _ports(self) -> tuple[list[Port], list[Port]]:
-        """The inputs and outputs of the built model."""
-        raise NotImplementedError
-
-    def _sync_trained(self) -> None:
-        """Tell the engine which layers are trained, before a step."""
-        raise NotImplementedError
 
     def compile(
         self,
@@ -145,17 +127,6 @@ class Trainable(Guarded):
         )
         self._compiled, self._bound = compiled, bound
 
-    def _is_ready(self) -> bool:
-        raise NotImplementedError
-
-    def _trainer(self, x: object = None) -> Bound:
-        if self._compiled is None:
-            raise RuntimeError(f"model '{self.name}' is not compiled: call compile(optimizer=…, loss=…) first")
-        engine = self._engine(x)
-        if self._bound is None:
-            self._bound = self._compiled.bind(engine, self._ports()[1], self.seed, self._carried())
-        return self._bound
-
     def memory(self, batch_size: int = 32, steps: int | None = None) -> dict[str, int]:
         """What runs of so many rows take, in bytes, without doing one.
 
@@ -193,147 +164,6 @@ class Trainable(Guarded):
     def metrics_names(self) -> list[str]:
         """Names of what ``evaluate`` returns."""
         return self._trainer().names()
-
-    def _rows(
-        self,
-        bound: Bound,
-        x: object,
-        y: object,
-        sample_weight: object,
-        lengths: object,
-        mask: object,
-        resets: object,
-        class_weight: Mapping[int, float] | None = None,
-    ) -> Rows:
-        ports, outputs = self._ports()
-        inputs = data.make_inputs(x, ports)
-        marks = make_marks(lengths, mask, resets, inputs, ports)
-        carried = self._carried()
-        entering = inputs if carried is None else carried.fresh(inputs)
-        shapes = self._engine().output_shapes([a.shape for a in entering])[: len(outputs)]
-        weights = data.make_weights(sample_weight, inputs, outputs, shapes)
-        valid = self._valid_steps(inputs, marks)
-        targets = data.make_targets(y, Rows(inputs, marks, [], weights, valid), outputs, bound.losses, shapes)
-        rows = Rows(inputs, marks, targets, weights, valid)
-        data.check_labels(rows, outputs, bound.losses, shapes)
-        if class_weight is not None:
-            data.check_alone(sample_weight, "class_weight")
-            rows = dataclasses.replace(rows, weights=data.class_weights(class_weight, rows, bound.losses))
-        if not bound.takes_any_weights:
-            bound.check_weights(rows)
-        if not len(rows):
-            raise ValueError(f"x holds no rows: its shape is {show(inputs[0].shape)}")
-        return rows
-
-    def _valid_steps(self, inputs: list[Array], marks: Marks) -> list[NDArray[np.bool_] | None]:
-        """Per output which steps are there, a part of the rows at a time."""
-        outputs = self._ports()[1]
-        said = marks.engine
-        if not any(p.timed for p in outputs) or (said is None and not self._makes_masks()):
-            return [None] * len(outputs)
-        engine, carried, size = self._engine(), self._carried(), 1024
-        parts = []
-        for begin in range(0, max(len(inputs[0]), 1), size):
-            part = slice(begin, begin + size)
-            entering, said = [a[part] for a in inputs], marks.take(part).engine
-            if carried is not None:
-                entering, said = carried.fresh(entering), carried.marks(said)
-            parts.append(engine.valid_steps(entering, said))
-        joined: list[NDArray[np.bool_] | None] = []
-        for k, port in enumerate(outputs):
-            found = [p[k] for p in parts]
-            if not port.timed or all(f is None for f in found):
-                joined.append(None)
-                continue
-            steps = next(f.shape[1] for f in found if f is not None)
-            rows = [min(size, len(inputs[0]) - n * size) for n in range(len(found))]
-            joined.append(
-                np.concatenate(
-                    [np.ones((n, steps), bool) if f is None else f for f, n in zip(found, rows, strict=True)]
-                )
-            )
-        return joined
-
-    def _makes_masks(self) -> bool:
-        raise NotImplementedError
-
-    def _probe(self, bound: Bound, rows: Rows, batch_size: int) -> None:
-        if bound.probed:
-            return
-        engine = self._engine()
-        bound.probe(
-            rows.take(slice(0, batch_size)),
-            lambda batch: self._compute(engine, batch.inputs, batch.marks.engine, False),
-        )
-
-    def _feed(
-        self,
-        source: Source,
-        bound: Bound,
-        class_weight: Mapping[int, float] | None = None,
-        steps: int | None = None,
-        queue: tuple[int | None, int | None] = (None, None),
-    ) -> Feed:
-        """The batches of fit and evaluate; the first is looked at before the first step."""
-
-        def prepare(batch: Batch) -> Rows:
-            given = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-            rows = self._rows(bound, **given, class_weight=class_weight)
-            self._check_batches(len(rows), len(rows))
-            window = getattr(batch, "number", None)
-            return rows if window is None else dataclasses.replace(rows, window=window)
-
-        if isinstance(source, ByRows) and isinstance(source.rows, Rows):
-            return Feed(source, _as_it_is, bound.seed, steps)
-        example = prepare(source.example())
-        self._probe(bound, example, len(example))
-        if isinstance(source, ByRows) and source.in_memory:
-            self._check_batches(len(source.rows), source.batch_size)
-            source.prepare_together(
-                sum(a.nbytes for a in example.inputs),
-                lambda batch: self._rows(bound, **vars(batch), class_weight=class_weight),
-            )
-            return Feed(source, _as_it_is, bound.seed, steps)
-        return Feed(source, prepare, bound.seed, steps, *queue)
-
-    def _arrays(
-        self,
-        bound: Bound,
-        given: Batch,
-        batch_size: int,
-        shuffle: bool | str,
-        class_weight: Mapping[int, float] | None = None,
-        window: int | None = None,
-    ) -> Source:
-        """The source that arrays are: made ready as a whole, or read a batch at a time where one is stored."""
-        if stored_in(given) and window is not None:
-            from rekur.training.truncated import StoredWindows
-
-            return StoredWindows(given, self._ports(), batch_size, window, bool(shuffle))
-        if stored_in(given):
-            table = Table(given)
-            self._check_batches(len(table), batch_size)
-            return ByRows(table, batch_size, shuffle, False, "x")
-        rows = self._rows(bound, **vars(given), class_weight=class_weight)
-        self._check_batches(len(rows), batch_size)
-        self._probe(bound, rows, batch_size)
-        return ByRows(rows, batch_size, shuffle, True, "x")
-
-    def _carried(self) -> Carried | None:
-        """The states that layers carry from batch to batch, if any do."""
-        raise NotImplementedError
-
-    def _compute(self, engine: _core.Model, inputs: list[Array], marks: Any, goes_on: bool = True) -> list[Floats]:
-        """Outputs; ``goes_on``: the next batch begins with the states after this one."""
-        carried = self._carried()
-        if carried is None:
-            return engine.predict(inputs, marks)
-        outputs = engine.predict(carried.inputs(inputs), carried.marks(marks))
-        return carried.keep(outputs) if goes_on else outputs[: len(self._ports()[1])]
-
-    def _check_batches(self, rows: int, batch_size: int) -> None:
-        if (carried := self._carried()) is not None:
-            carried.check(rows, batch_size)
 
     def fit(
         self,
@@ -465,7 +295,7 @@ class Trainable(Guarded):
                     f"validation_split is for arrays, whose rows can be told apart beforehand; x is a "
                     f"{type(x).__name__}: give validation_data"
                 )
-            source = make_source(x, _beside(given), _own_size(batch_size), shuffle)
+            source = make_source(x, beside(given), _own_size(batch_size), shuffle)
             bound = self._trainer(source.example().x)
         else:
             if order == "buffer":
@@ -554,39 +384,6 @@ class Trainable(Guarded):
         """The model with its sequences in windows."""
         raise NotImplementedError
 
-    def _split(
-        self, source: Source, share: float, size: int, order: bool | str, validation_size: int | None
-    ) -> tuple[Source, Source]:
-        """The rows to train on and those to validate with."""
-        if not isinstance(source, ByRows):
-            raise ValueError("validation_split with tbptt is for arrays in memory: give validation_data")
-        rows = source.rows
-        if isinstance(rows, Rows):
-            parts: tuple[Any, Any] = data.split(rows, share)
-        else:
-            at = split_rows(len(rows), share)
-            parts = rows.part(0, at), rows.part(at, len(rows))
-        sizes = size, size if validation_size is None else integer(validation_size, "validation_batch_size")
-        for part, rows_each in zip(parts, sizes, strict=True):
-            self._check_batches(len(part), rows_each)
-        in_memory = isinstance(rows, Rows)
-        return (
-            ByRows(parts[0], sizes[0], order, in_memory, "x"),
-            ByRows(parts[1], sizes[1], False, in_memory, "validation x"),
-        )
-
-    def _validation(
-        self, bound: Bound, given: Any, size: int, validation_size: int | None, window: int | None
-    ) -> Source:
-        """The source that ``validation_data`` is."""
-        own = None if validation_size is None else integer(validation_size, "validation_batch_size")
-        if is_source(given):
-            return make_source(given, {}, own, False, "validation_data: ")
-        batch = Batch(**data.validation(given))
-        if is_source(batch.x):
-            return make_source(batch.x, _beside(batch), own, False, "validation_data: ")
-        return self._arrays(bound, batch, size if own is None else own, False, window=window)
-
     def _train_epoch(
         self, bound: Bound, batches: Iterable[Rows], hooks: CallbackList, progress: Progress, resumed: Resumed | None
     ) -> dict[str, float]:
@@ -610,30 +407,6 @@ class Trainable(Guarded):
                 if self.stop_training:
                     break
         return totals.results()
-
-    def _evaluate(
-        self,
-        bound: Bound,
-        batches: Iterable[Rows],
-        progress: Progress | None = None,
-        hooks: CallbackList | None = None,
-    ) -> dict[str, float]:
-        totals = Totals(bound)
-        listened = hooks is not None and hooks.reads_batches("test")
-        if hooks is not None:
-            hooks.call("on_test_begin", {})
-        for number, batch in enumerate(batches):
-            if hooks is not None and listened:
-                hooks.call("on_test_batch_begin", number, {})
-            totals.add(batch, bound.evaluate(batch))
-            if progress is not None:
-                progress.step(totals.results() if progress.due() else None)
-            if hooks is not None and listened:
-                hooks.call("on_test_batch_end", number, totals.results())
-        results = totals.results()
-        if hooks is not None:
-            hooks.call("on_test_end", results)
-        return results
 
     def evaluate(
         self,
@@ -667,7 +440,7 @@ class Trainable(Guarded):
         queue = check_queue(workers, max_queue_size, use_multiprocessing)
         size, shown = _batch_size(batch_size), check_verbose(verbose)
         if is_source(x):
-            source = make_source(x, _beside(given), _own_size(batch_size), False)
+            source = make_source(x, beside(given), _own_size(batch_size), False)
             bound = self._trainer(source.example().x)
         else:
             bound = self._trainer(Table(given).take(slice(0, 1)).x if stored_in(given) else x)
@@ -683,7 +456,7 @@ class Trainable(Guarded):
         finally:
             progress.close()
             feed.close()
-        return _returned(results, return_dict)
+        return returned(results, return_dict)
 
     def predict(
         self,
@@ -761,7 +534,7 @@ class Trainable(Guarded):
         steps, verbosity = optional_integer(steps, "steps"), check_verbose(verbose)
         queue = check_queue(workers, max_queue_size, use_multiprocessing)
         if is_source(x):
-            source = make_source(x, _beside(given), _own_size(batch_size), False)
+            source = make_source(x, beside(given), _own_size(batch_size), False)
             engine = self._engine(source.example().x)
         elif stored_in(given):
             table = Table(given)
@@ -798,69 +571,6 @@ class Trainable(Guarded):
         results = [data.joined(list(parts), places) for parts in zip(*pieces, strict=True)]
         return results[0] if len(results) == 1 else results
 
-    def _entering(self, given: Batch) -> Rows:
-        """The inputs of a batch, without targets."""
-        ports, _ = self._ports()
-        inputs = data.make_inputs(given.x, ports)
-        return Rows(inputs, make_marks(given.lengths, given.mask, given.resets, inputs, ports), [], [], [])
-
-    def _predicted(self, source: Source, steps: int | None, queue: tuple[int | None, int | None]) -> Feed:
-        """The batches of predict."""
-        if isinstance(source, ByRows) and isinstance(source.rows, Rows):
-            return Feed(source, _as_it_is, 0, steps)
-
-        def prepare(batch: Batch) -> Rows:
-            rows = self._entering(batch)
-            self._check_batches(len(rows), len(rows))
-            return rows
-
-        return Feed(source, prepare, 0, steps, *queue)
-
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-        return_dict: bool = False,
-        lengths: Any = None,
-        mask: Any = None,
-        resets: Any = None,
-        **options: NoReturn,
-    ) -> Any:
-        """One training step on all rows of ``x``; returns what :meth:`evaluate` does, as it was before the step."""
-        if options:
-            check_arguments(options, Trainable.train_on_batch)
-        bound = self._trainer(x)
-        batch = self._rows(bound, x, y, sample_weight, lengths, mask, resets, class_weight)
-        self._check_batches(len(batch), len(batch))
-        self._probe(bound, batch, len(batch))
-        self._sync_trained()
-        result = bound.step(batch)
-        totals = Totals(bound)
-        totals.add(batch, result)
-        return _returned(totals.results(), return_dict)
-
-    def test_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        return_dict: bool = False,
-        lengths: Any = None,
-        mask: Any = None,
-        resets: Any = None,
-        **options: NoReturn,
-    ) -> Any:
-        """Loss and metrics of all rows of ``x`` as one batch; see :meth:`evaluate`."""
-        if options:
-            check_arguments(options, Trainable.test_on_batch)
-        bound = self._trainer(x)
-        rows = self._rows(bound, x, y, sample_weight, lengths, mask, resets)
-        self._check_batches(len(rows), len(rows))
-        self._probe(bound, rows, len(rows))
-        return _returned(self._evaluate(bound, [rows]), return_dict)
-
     def predict_on_batch(
         self, x: Any, lengths: Any = None, mask: Any = None, resets: Any = None, **options: NoReturn
     ) -> Any:
@@ -869,116 +579,6 @@ class Trainable(Guarded):
             check_arguments(options, Trainable.predict_on_batch)
         return self.predict(x, batch_size=2**31 - 1, lengths=lengths, mask=mask, resets=resets)
 
-    def apply_gradients(self, gradients: Any) -> None:
-        """One update of the weights by gradients of one's own, such as :meth:`gradients` gives: for loops of one's own.
-
-        Clipping, the optimizer and constraints act as in :meth:`fit`, and it counts as a step; what regularizers would
-        add is not in it.
-
-        Parameters
-        ----------
-        gradients : dict of str to ndarray, or list of ndarray
-            By the names of ``named_weights``, where what is missing or None counts as zero; or a list in the order of
-            ``get_weights``. Those of what is not trained are not read.
-
-        Raises
-        ------
-        ValueError
-            For a name or a shape that the model does not have; nothing is changed then.
-        RuntimeError
-            If the model is not compiled.
-        """
-        bound = self._trainer()
-        engine = self._engine()
-        flat = np.zeros(sum(int(np.prod(shape, dtype=np.int64)) for _, shape, _ in engine.parameters), np.float32)
-        named = unflatten(engine, flat)
-        if isinstance(gradients, Mapping):
-            if unknown := [name for name in gradients if name not in named]:
-                raise ValueError(f"apply_gradients: no weight '{unknown[0]}'{did_you_mean(unknown[0], named)}")
-            given: dict[str, Any] = dict(gradients)
-        else:
-            listed = list(gradients)
-            if len(listed) != len(named):
-                raise ValueError(f"apply_gradients: expected {len(named)} gradients, one a weight, got {len(listed)}")
-            given = dict(zip(named, listed, strict=True))
-        for name, gradient in given.items():
-            if gradient is None:
-                continue
-            values = as_float32(gradient, f"gradient of '{name}'")
-            if values.shape != named[name].shape:
-                raise ValueError(
-                    f"gradient of '{name}': expected shape {show(named[name].shape)}, got {show(values.shape)}"
-                )
-            named[name][...] = values
-        self._sync_trained()
-        bound.trainer.apply_gradients(flat)
-
-    def gradients(
-        self,
-        x: Any,
-        output_gradients: Any,
-        lengths: Any = None,
-        seed: int = 0,
-        step: int = 0,
-        mask: Any = None,
-        resets: Any = None,
-    ) -> tuple[list[Floats], dict[str, Floats], list[Floats | None]]:
-        """One pass forward, in training mode, and back: for losses and loops of one's own.
-
-        Parameters
-        ----------
-        x : ndarray of shape (B, …), or a list or dict of them
-        output_gradients : ndarray in the shape of the output, or a list or dict of them, or a function
-            The gradient of a scalar with respect to each output, None for zero; or what maps the list of outputs to
-            such gradients.
-        lengths, mask, resets : ndarray, or a dict by input name, optional
-            As of :meth:`fit`.
-        seed, step : int
-            What dropout draws from.
-
-        Returns
-        -------
-        outputs : list of ndarray
-        weight_gradients : dict of str to ndarray
-            By the names of ``named_weights``.
-        input_gradients : list of ndarray or None
-            None for int32 inputs.
-        """
-        engine = self._engine(x)
-        ports, outputs = self._ports()
-        inputs = data.make_inputs(x, ports)
-        marks = make_marks(lengths, mask, resets, inputs, ports)
-        seed, step = integer(seed, "seed", 0), integer(step, "step", 0)
-        self._sync_trained()
-        carried, said = self._carried(), marks.engine
-        if carried is None:
-            values, tape = engine.forward(inputs, said, seed, step)
-        else:
-            values, tape = engine.forward(carried.inputs(inputs), carried.marks(said), seed, step)
-        values = values[: len(outputs)]
-        given = output_gradients(values) if callable(output_gradients) else output_gradients
-        arriving: list[Floats | None] = []
-        for port, value, gradient in zip(
-            outputs, values, data.per_port(given, outputs, "output_gradients", default=True), strict=True
-        ):
-            what = f"gradient of output '{port.name}'"
-            array = None if gradient is None else as_float32(gradient, what)
-            if array is not None and array.shape != value.shape:
-                raise ValueError(f"{what}: expected shape {show(value.shape)}, got {show(array.shape)}")
-            arriving.append(array)
-        flat, input_gradients = engine.backward(
-            tape, arriving if carried is None else carried.padded(arriving, "outputs")
-        )
-        return values, unflatten(engine, flat), input_gradients[: len(ports)]
-
-
-def unflatten(engine: _core.Model, flat: Floats) -> dict[str, Floats]:
-    """Views into a flat buffer, by parameter name."""
-    return {
-        name: flat[offset : offset + int(np.prod(shape, dtype=np.int64))].reshape(shape)
-        for name, shape, offset in engine.parameters
-    }
-
 
 def _batch_size(given: int | None) -> int:
     return 32 if given is None else integer(given, "batch_size")
@@ -986,19 +586,3 @@ def _batch_size(given: int | None) -> int:
 
 def _own_size(given: int | None) -> int | None:
     return None if given is None else integer(given, "batch_size")
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _beside(given: Batch) -> dict[str, Any]:
-    """What was given beside x."""
-    return {name: value for name, value in vars(given).items() if name != "x"}
-
-
-def _returned(results: dict[str, float], return_dict: bool) -> Any:
-    if return_dict:
-        return results
-    values = list(results.values())
-    return values[0] if len(values) == 1 else values
