@@ -3,7 +3,9 @@
 from rekur._keras import arguments
 
 _FLOAT32 = "all is float32"
-_OWN = "Python code inside a model is not here yet (docs/coming-from-keras.md)"
+_LOOP = (
+    "the engine takes the steps; train_on_batch, test_on_batch, gradients and apply_gradients make a loop of one's own"
+)
 
 _COMMON = {
     "dtype": _FLOAT32,
@@ -11,13 +13,14 @@ _COMMON = {
     "compute_dtype": _FLOAT32,
     "variable_dtype": _FLOAT32,
     "autocast": _FLOAT32,
-    "add_loss": _OWN,
-    "add_metric": _OWN,
-    "add_weight": _OWN,
-    "add_variable": _OWN,
-    "call": _OWN,
-    "compute_mask": "rows have lengths, not masks",
-    "supports_masking": "rows have lengths, not masks",
+    "add_loss": "ActivityRegularization adds the size of a tensor to the loss; any other term is the loss of an output of "
+    "its own: compile(loss=[…], loss_weights=[…])",
+    "add_metric": "make the tensor an output and give compile(metrics=[…]) one for it",
+    "add_weight": "a class derived from rekur.Layer has it, in build",
+    "add_variable": "a class derived from rekur.Layer has add_weight, in build",
+    "call": "call the object itself; a class derived from rekur.Layer or rekur.Model defines it",
+    "compute_mask": "masks follow the time axis by themselves, through every layer that passes them (docs/layers.md)",
+    "supports_masking": "masks follow the time axis by themselves, through every layer that passes them (docs/layers.md)",
     "quantize": "rekur.onnx.quantize makes an int8 file of a trained model",
 }
 
@@ -37,14 +40,14 @@ _MODEL = {
     "losses": "evaluate gives the loss",
     "run_eagerly": "the engine computes, always",
     "jit_compile": "there is nothing to compile",
-    "train_step": _OWN,
-    "test_step": _OWN,
-    "predict_step": _OWN,
-    "compute_loss": _OWN,
-    "compute_metrics": _OWN,
-    "make_train_function": _OWN,
-    "make_test_function": _OWN,
-    "make_predict_function": _OWN,
+    "train_step": _LOOP,
+    "test_step": _LOOP,
+    "predict_step": _LOOP,
+    "compute_loss": _LOOP,
+    "compute_metrics": _LOOP,
+    "make_train_function": _LOOP,
+    "make_test_function": _LOOP,
+    "make_predict_function": _LOOP,
     "compute_output_shape": "see output_shape",
 }
 
@@ -55,15 +58,15 @@ _LAYER = {
     "reset_state": "states begin anew with every call, from initial_state= where it is given",
     "states": "return_state=True gives the last states",
     "cell": "the settings are the layer's own",
-    "losses": _OWN,
-    "metrics": _OWN,
+    "losses": "evaluate of the model gives the loss, what layers and regularizers add to it included",
+    "metrics": "metrics belong to the model: compile(metrics=…)",
 }
 
 _OPTIMIZER = {
     "variables": "what it gathers belongs to the model, and is saved with it",
     "build": "compile does",
-    "apply_gradients": "train_on_batch takes a step",
-    "apply": "train_on_batch takes a step",
+    "apply_gradients": "train_on_batch takes a step; apply_gradients of the model takes gradients of one's own",
+    "apply": "train_on_batch takes a step; apply_gradients of the model takes gradients of one's own",
     "update_step": "the engine takes the steps",
     "minimize": "train_on_batch takes a step",
 }
