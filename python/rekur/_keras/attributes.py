@@ -6,6 +6,7 @@ _FLOAT32 = "all is float32"
 _LOOP = (
     "the engine takes the steps; train_on_batch, test_on_batch, gradients and apply_gradients make a loop of one's own"
 )
+_MASKS = "masks follow the time axis by themselves, through every layer that passes them (docs/layers.md)"
 
 _COMMON = {
     "dtype": _FLOAT32,
@@ -13,14 +14,14 @@ _COMMON = {
     "compute_dtype": _FLOAT32,
     "variable_dtype": _FLOAT32,
     "autocast": _FLOAT32,
-    "add_loss": "ActivityRegularization adds the size of a tensor to the loss; any other term is the loss of an output of "
-    "its own: compile(loss=[…], loss_weights=[…])",
+    "add_loss": "ActivityRegularization adds the size of a tensor to the loss; any other term is the loss of an output "
+    "of its own: compile(loss=[…], loss_weights=[…])",
     "add_metric": "make the tensor an output and give compile(metrics=[…]) one for it",
     "add_weight": "a class derived from rekur.Layer has it, in build",
     "add_variable": "a class derived from rekur.Layer has add_weight, in build",
     "call": "call the object itself; a class derived from rekur.Layer or rekur.Model defines it",
-    "compute_mask": "masks follow the time axis by themselves, through every layer that passes them (docs/layers.md)",
-    "supports_masking": "masks follow the time axis by themselves, through every layer that passes them (docs/layers.md)",
+    "compute_mask": _MASKS,
+    "supports_masking": _MASKS,
     "quantize": "rekur.onnx.quantize makes an int8 file of a trained model",
 }
 
