@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,8 +212,31 @@ def test_every_recurrent_layer_has_a_reference() -> None:
     assert set(recurrent_types()) == set(reference.CELLS)
 
 
-@pytest.mark.parametrize("case", cases(), ids=str)
-def test_cell(isa: str, case: Case) -> None:
+@pytest.fixture
+def chosen_isa(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = _core.isa()
+    _core.set_isa(request.param)
+    yield
+    _core.set_isa(before)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each case meets one instruction set, the next one another; with --cell-cases all of them."""
+    if metafunc.function is not test_cell:
+        return
+    isas, whole = _core.available_isas(), metafunc.config.getoption("--cell-cases")
+    pairs = [
+        (isa, case)
+        for i, case in enumerate(cases())
+        for n, isa in enumerate(isas)
+        if whole or (i + i // 7) % len(isas) == n
+    ]
+    metafunc.parametrize(
+        ("chosen_isa", "case"), pairs, indirect=["chosen_isa"], ids=[f"{isa}-{case}" for isa, case in pairs]
+    )
+
+
+def test_cell(chosen_isa: None, case: Case) -> None:
     spec, want = case.spec(), expected(case)
     engine, digits = Engine(spec), 3e-5 if case.cell.startswith("cells.") else 1e-5  # some magnify what they are given
     for name, y, e in zip(spec["outputs"], engine.predict(want.inputs, want.lengths), want.outputs, strict=True):
