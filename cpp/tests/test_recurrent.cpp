@@ -250,6 +250,7 @@ const std::vector<std::string> kCells = {"simple_rnn",           "lstm", "gru", 
 
 TEST_CASE("every cell, direction, length and initial state, on every ISA") {
   const std::string before = current_isa();
+  std::size_t turn = 0;
   for (const std::string& isa : available_isas()) {
     set_isa(isa);
     for (const std::string& cell : kCells)
@@ -259,7 +260,9 @@ TEST_CASE("every cell, direction, length and initial state, on every ISA") {
             check({cell, 4, 3, 2, 5, lengths, initial, reverse});
             check({cell, 1, 1, 1, 1, lengths, initial, reverse});
           }
+    std::size_t n = turn++;  // half of the cells on one instruction set, the others on the next
     for (const std::string& cell : kCells) {
+      if (n++ % 2 == 0) continue;
       check({cell, 3, 13, 3, 17, true, true, true});  // several tiles of rows, several panels with a tail
       check({cell, 2, 2, 5, 33, false, true, false});
     }
