@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,26 @@ def test_initial_states_and_their_gradients(rng: np.random.Generator) -> None:
     resets[:, [171, 172, 173, 340, 343, 350]] = True
     results = [train(model, remat, x, y, {"resets": [resets, None, None]}) for remat in (False, True)]
     np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+LONG = """
+import resource, sys, numpy as np, rekur
+x = np.zeros((4, 20_000, 1), "f")
+model = rekur.Sequential([rekur.layers.LSTM(64, input_shape=(None, 1))])
+model.compile("sgd", "mse", remat=sys.argv[1] == "remat")
+limit = "20MB" if sys.argv[1] == "limit" else None
+model.fit(x, np.zeros((4, 64), "f"), verbose=0, memory_limit=limit)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_less_memory_is_really_taken() -> None:
+    peaks = {}
+    for how in ("kept", "remat", "limit"):
+        done = subprocess.run([sys.executable, "-c", LONG, how], capture_output=True, text=True, check=True)
+        peaks[how] = int(done.stdout)
+    assert peaks["remat"] < peaks["kept"] - 80, peaks  # the tape is 123 MB
+    assert peaks["limit"] < peaks["kept"] - 80, peaks
 
 
 def test_remat_of_compile_trains_in_a_fraction_of_the_memory_and_is_saved(
