@@ -10,6 +10,7 @@ import pytest
 
 import rekur
 from rekur import layers, optimizers
+from rekur.layers.recurrence import Stateful
 
 B, T, K = 5, 23, 7
 
@@ -37,6 +38,34 @@ def test_states_go_on_as_in_one_long_forward_pass(rng: np.random.Generator) -> N
         assert history.history["val_loss"][0] == pytest.approx(whole, rel=1e-6)
         assert history.history["loss"][0] == pytest.approx(whole, rel=1e-6)
     np.testing.assert_array_equal(model.predict(x), make().predict(x))  # nothing is carried afterwards
+
+
+GOING_ON: dict[str, Any] = {
+    "SimpleRNN": lambda: layers.SimpleRNN(3, return_sequences=True),
+    "LSTM": lambda: layers.LSTM(3, return_sequences=True, stateful=True),
+    "GRU": lambda: layers.GRU(3, return_sequences=True),
+    "RNN": lambda: layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)], return_sequences=True),
+    "GatedLinearAttention": lambda: layers.GatedLinearAttention(2, 3, return_sequences=True),
+    "MLSTM": lambda: layers.MLSTM(1, 3, return_sequences=True),
+    "SelectiveSSM": lambda: layers.SelectiveSSM(4, return_sequences=True),
+    "ConvLSTM1D": lambda: layers.ConvLSTM1D(2, 2, return_sequences=True),
+    "ConvLSTM2D": lambda: layers.ConvLSTM2D(2, 2, return_sequences=True),
+}
+
+
+@pytest.mark.parametrize("kind", [k for k, t in layers.TYPES.items() if issubclass(t, Stateful)])
+def test_states_of_every_layer_that_has_them_go_on(kind: str, rng: np.random.Generator) -> None:
+    if kind == "Bidirectional":
+        return  # refused: see below
+    shape = {"ConvLSTM1D": (4, 2), "ConvLSTM2D": (3, 4, 2)}.get(kind, (3,))
+    model = rekur.Sequential([layers.Input((None, *shape)), GOING_ON[kind]()], seed=3)
+    model.compile(optimizers.SGD(0.0), "mse")
+    x = rng.normal(size=(2, 8, *shape)).astype("f")
+    y = np.zeros((2, 8, *model.output_shape[2:]), "f")
+    model.reset_states()
+    whole = model.evaluate(x, y, verbose=0)
+    history = model.fit(x, y, tbptt=3, batch_size=2, verbose=0)
+    assert history.history["loss"][0] == pytest.approx(whole, rel=1e-6)
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -4,27 +4,18 @@ import inspect
 from typing import Any
 
 from rekur._own import named_after
-from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import boolean
 from rekur.layers.base import Layer
 from rekur.layers.cells import OF_ANY_LAYER, BuiltInCell, StackedRNNCells, is_own
-from rekur.layers.recurrence import Stateful, check_order, in_order
+from rekur.layers.recurrence import Directed
 from rekur.layers.symbolic import SymbolicTensor
 
 
 @named_after("rekur.layers", "RNN")
-class CellsInTime(Stateful):
+class CellsInTime(Directed):
     """What RNN makes of cells that say themselves what a step does."""
 
     type = "RNN"
-
-    return_sequences = Setting(boolean)
-    return_state = Setting(boolean)
-    go_backwards = Setting(boolean)
-    stateful = Setting(boolean)
-    zero_output_for_mask = Setting(boolean)
-    reverse = Setting(boolean)
 
     def __init__(
         self,
@@ -61,15 +52,6 @@ class CellsInTime(Stateful):
     def name(self, name: str) -> None:
         Layer.name.fset(self, name)  # type: ignore[attr-defined]
 
-    def _check_settings(self) -> None:
-        check_order(self)
-
-    def _gives_states(self) -> bool:
-        return self.return_state
-
-    def _in_order(self) -> Any:
-        return in_order(self)
-
     def _is_composed(self) -> bool:
         return True
 
@@ -78,14 +60,6 @@ class CellsInTime(Stateful):
         keys = ("return_sequences", "return_state", "go_backwards", "stateful", "zero_output_for_mask", "reverse")
         found = {**Layer.get_config(self), **{key: getattr(self, key) for key in keys}}
         return {**found, "cell": described(self._cell)}
-
-    def _turned(self, outputs: Any) -> Any:
-        """The outputs in the order in which Keras has them; they come in that of the input."""
-        if not (self.go_backwards and self.return_sequences):
-            return outputs
-        from rekur.layers.core import Flip
-
-        return Flip()(outputs)
 
 
 def described(cell: Any) -> Any:

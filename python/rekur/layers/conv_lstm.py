@@ -14,8 +14,8 @@ from rekur._spec import Spec
 from rekur._validate import boolean, integer, one_of, rate
 from rekur.layers.base import Layer
 from rekur.layers.convolution import channels_last
-from rekur.layers.recurrence import Stateful, check_order, in_order
-from rekur.layers.symbolic import Call, SymbolicTensor
+from rekur.layers.recurrence import Directed
+from rekur.layers.symbolic import Call
 
 
 def sizes(axes: int) -> Callable[[object, str], Any]:
@@ -38,7 +38,7 @@ def _bias_initializer(value: object, what: str) -> Any:
 
 
 @named_after("rekur.layers", "Layer")
-class _ConvLSTM(Stateful):
+class _ConvLSTM(Directed):
     """What ConvLSTM1D and ConvLSTM2D have in common."""
 
     _keys = (
@@ -46,7 +46,6 @@ class _ConvLSTM(Stateful):
         "use_bias", "kernel_initializer", "recurrent_initializer", "bias_initializer", "dropout", "recurrent_dropout",
         "return_sequences", "return_state", "reverse",
     )  # fmt: skip
-    _further: ClassVar[Spec] = {"zero_output_for_mask": False}
     _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
 
     kernel_size = Setting(sizes(1))
@@ -64,12 +63,6 @@ class _ConvLSTM(Stateful):
     bias_initializer: Setting[Any] = Setting(_bias_initializer)
     dropout = Setting(rate)
     recurrent_dropout = Setting(rate)
-    return_sequences = Setting(boolean)
-    return_state = Setting(boolean)
-    go_backwards = Setting(boolean)
-    stateful = Setting(boolean)
-    reverse = Setting(boolean)
-    zero_output_for_mask = Setting(boolean)
 
     def __init__(
         self,
@@ -123,7 +116,7 @@ class _ConvLSTM(Stateful):
         self._check_settings()
 
     def _check_settings(self) -> None:
-        check_order(self)
+        super()._check_settings()
         strides, dilation = self.strides, self.dilation_rate
         above = [n for n in (strides, dilation) if (n if isinstance(n, int) else max(n)) > 1]
         if len(above) > 1:
@@ -141,8 +134,7 @@ class _ConvLSTM(Stateful):
             found["bias_initializer"] = initializers.with_unit_forget(self.bias_initializer)
         for key in ("kernel_size", "strides", "dilation_rate"):
             found[key] = found[key] if isinstance(found[key], int) else list(found[key])
-        keras = {key: True for key in ("go_backwards", "stateful", "zero_output_for_mask") if getattr(self, key)}
-        return {**found, **keras}
+        return found
 
     @classmethod
     def _of_config(cls, config: Spec, name: str | None) -> "Layer":
@@ -154,32 +146,8 @@ class _ConvLSTM(Stateful):
         drawn = initializers.without_unit_forget(bias) if forget else bias
         return cls(**given, bias_initializer=drawn, unit_forget_bias=forget, name=name)
 
-    def _engine_config(self) -> Spec:
-        config = {key: value for key, value in self.config().items() if key not in ("go_backwards", "stateful")}
-        if self.go_backwards:
-            config["reverse"] = True
-        if self.stateful:
-            config["return_state"] = True
-        return config
-
     def _timed_inputs(self, call: Call) -> int:
         return 1  # states have axes of positions
-
-    def _gives_states(self) -> bool:
-        return self.return_state
-
-    def _is_composed(self) -> bool:
-        return self.go_backwards and self.return_sequences  # outputs come in the order in which they were made
-
-    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
-        from rekur.layers.core import Flip
-
-        made = self._in_order()._connect(inputs)
-        outputs = made if isinstance(made, list) else [made]
-        return [Flip()(outputs[0]), *outputs[1:]]
-
-    def _in_order(self) -> Any:
-        return in_order(self)
 
 
 class ConvLSTM1D(_ConvLSTM):

@@ -80,6 +80,14 @@ class Stateful(Layer):
             raise ValueError(f"{self!r}: its weights are those of {self._wrapper!r}, forward ones first")
         return super()._owner()
 
+    def _engine_config(self) -> Spec:
+        config = {key: value for key, value in self.config().items() if key not in ("go_backwards", "stateful")}
+        if getattr(self, "go_backwards", False):
+            config["reverse"] = True
+        if self._carries():
+            config["return_state"] = True
+        return config
+
     def _infer(self, inputs: list[tuple[Shape, str]]) -> list[tuple[Shape, str]]:
         found = super()._infer(inputs)
         carried = self._carries() and not self._leaves() and not self._gives_states()
@@ -141,40 +149,66 @@ def flattened(tensors: Any) -> Any:
     return [tensor for entry in tensors for tensor in (entry if isinstance(entry, (list, tuple)) else [entry])]
 
 
-def check_order(layer: Any) -> None:
-    """Raises ValueError for a layer that would read from the end in both ways."""
-    if layer.reverse and layer.go_backwards:
-        raise ValueError(
-            f"{layer!r}: go_backwards=True and reverse=True both read each row from its end, and differ in the "
-            "order of the outputs: give one of them"
-        )
-
-
-def in_order(layer: Any) -> Any:
-    """A layer like it, without a name, with outputs in the order of the input."""
-    made = copy.deepcopy(layer)
-    made._name = None
-    if made.go_backwards:
-        made.go_backwards, made.reverse = False, True
-    return made
-
-
 @named_after("rekur.layers", "Layer")
-class Recurrent(Stateful, CellOptions):
-    """A recurrent layer of any cell, in one direction."""
+class Directed(Stateful):
+    """A layer that reads rows from one end, with Keras's ways to say from which, and whether states are carried."""
 
     _further: ClassVar[Spec] = {"go_backwards": False, "stateful": False, "zero_output_for_mask": False}
-    _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
-    _cell_object: Any = None  # its cell, as Keras has one
 
-    units = Setting(integer)
-    use_bias = Setting(boolean)
     return_sequences = Setting(boolean)
     return_state = Setting(boolean)
     reverse = Setting(boolean)
     go_backwards = Setting(boolean)
     stateful = Setting(boolean)
     zero_output_for_mask = Setting(boolean)
+
+    def config(self) -> Spec:
+        return {**super().config(), **{key: True for key in Directed._further if getattr(self, key)}}
+
+    def _check_settings(self) -> None:
+        if self.reverse and self.go_backwards:
+            raise ValueError(
+                f"{self!r}: go_backwards=True and reverse=True both read each row from its end, and differ in the "
+                "order of the outputs: give one of them"
+            )
+
+    def _is_composed(self) -> bool:
+        return self.go_backwards and self.return_sequences  # outputs come in the order in which they were made
+
+    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
+        made = self._in_order()._connect(inputs)
+        outputs = made if isinstance(made, list) else [made]
+        return [self._turned(outputs[0]), *outputs[1:]]
+
+    def _turned(self, outputs: Any) -> Any:
+        """The outputs in the order in which Keras has them; they come in that of the input."""
+        if not (self.go_backwards and self.return_sequences):
+            return outputs
+        from rekur.layers.core import Flip
+
+        return Flip()(outputs)
+
+    def _in_order(self) -> Any:
+        """A layer like it, without a name, with outputs in the order of the input."""
+        made = copy.deepcopy(self)
+        made._name = None
+        if made.go_backwards:
+            made.go_backwards, made.reverse = False, True
+        return made
+
+    def _gives_states(self) -> bool:
+        return self.return_state
+
+
+@named_after("rekur.layers", "Layer")
+class Recurrent(Directed, CellOptions):
+    """A recurrent layer of any cell, in one direction."""
+
+    _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
+    _cell_object: Any = None  # its cell, as Keras has one
+
+    units = Setting(integer)
+    use_bias = Setting(boolean)
 
     def __init__(
         self,
@@ -207,36 +241,11 @@ class Recurrent(Stateful, CellOptions):
 
     def config(self) -> Spec:
         """The layer's parameters, options at their defaults apart; a copy."""
-        keras = {key: True for key in ("go_backwards", "stateful", "zero_output_for_mask") if getattr(self, key)}
-        return {**super().config(), **self._option_config(), **keras}
-
-    def _engine_config(self) -> Spec:
-        config = {key: value for key, value in self.config().items() if key not in ("go_backwards", "stateful")}
-        if self.go_backwards:
-            config["reverse"] = True
-        if self._carries():
-            config["return_state"] = True
-        return config
+        return {**super().config(), **self._option_config()}
 
     def _check_settings(self) -> None:
         self._check_options()
-        check_order(self)
-
-    def _is_composed(self) -> bool:
-        return self.go_backwards and self.return_sequences  # outputs come in the order in which they were made
-
-    def _compose(self, inputs: list[SymbolicTensor]) -> Any:
-        from rekur.layers.core import Flip
-
-        made = self._in_order()._connect(inputs)
-        outputs = made if isinstance(made, list) else [made]
-        return [Flip()(outputs[0]), *outputs[1:]]
-
-    def _in_order(self) -> Any:
-        return in_order(self)
-
-    def _gives_states(self) -> bool:
-        return self.return_state
+        super()._check_settings()
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in super().__getstate__().items() if k != "_cell_object"}
