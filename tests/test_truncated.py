@@ -68,6 +68,24 @@ def test_states_of_every_layer_that_has_them_go_on(kind: str, rng: np.random.Gen
     assert history.history["loss"][0] == pytest.approx(whole, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        layers.LSTM(3),
+        layers.Bidirectional(layers.GRU(2)),
+        rekur.Sequential([layers.Input((4, 2)), layers.Conv1D(3, 2), layers.Flatten()]),
+    ],
+)
+def test_a_layer_within_time_distributed_begins_anew_at_every_step(inner: Any, rng: np.random.Generator) -> None:
+    inputs = layers.Input((None, 4, 2))
+    outputs = layers.GRU(2, return_sequences=True)(layers.TimeDistributed(inner)(inputs))
+    model = rekur.Model(inputs, outputs, seed=3)
+    model.compile(optimizers.SGD(0.0), "mse")
+    x, y = rng.normal(size=(2, 8, 4, 2)).astype("f"), np.zeros((2, 8, 2), "f")
+    whole = model.evaluate(x, y, verbose=0)
+    assert model.fit(x, y, tbptt=3, verbose=0).history["loss"][0] == pytest.approx(whole, rel=1e-6)
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_steps_are_those_of_stateful_layers_told_by_hand(
     stored: bool, rng: np.random.Generator, tmp_path: Path

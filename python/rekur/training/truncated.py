@@ -12,7 +12,7 @@ import numpy as np
 
 from rekur import _core
 from rekur._random import epoch_order
-from rekur._spec import dumps
+from rekur._spec import dumps, split_reference
 from rekur._validate import show
 from rekur.training.batch import Batch, rows_of
 from rekur.training.carried import Carried
@@ -22,6 +22,7 @@ from rekur.training.feed import Feed
 from rekur.training.sources import ByRows, Source, Task
 
 if TYPE_CHECKING:
+    from rekur.layers import Layer
     from rekur.models.structure import Structure
 
 
@@ -51,7 +52,8 @@ class Truncated:
         self._inputs, self._outputs = model._ports()
         _check(model, self._inputs, self._outputs)
         engine = model._engine()
-        layers = [layer for layer in model._flat().layers if isinstance(layer, Stateful)]
+        single = _of_single_steps(model)
+        layers = [layer for layer in model._flat().layers if isinstance(layer, Stateful) and layer not in single]
         self._layers = layers
         try:
             for layer in layers:
@@ -165,8 +167,9 @@ def _check(model: "Structure", inputs: Sequence[Port], outputs: Sequence[Port]) 
                 f"tbptt: output '{port.name}' has no time axis, so there is no loss for the windows before the last: "
                 "let the last recurrent layer return sequences"
             )
-    flat = model._flat()
-    for layer in flat.layers:
+    flat, single = model._flat(), _of_single_steps(model)
+    cut = {layer: name for layer, name in flat.layers.items() if layer not in single}
+    for layer in cut:
         turned = getattr(layer, "reverse", False) or getattr(layer, "go_backwards", False)
         if isinstance(layer, Stateful) and (turned or isinstance(layer, Bidirectional)):
             raise ValueError(f"tbptt: {layer!r} reads its sequence from the end, which a window does not have")
@@ -175,10 +178,24 @@ def _check(model: "Structure", inputs: Sequence[Port], outputs: Sequence[Port]) 
     for call in model._order:
         if isinstance(call.layer, Stateful) and len(call.inputs) > call.layer._timed_inputs(call):
             raise ValueError(_BEGINS.format(call.layer))
-    stateful = {name for layer, name in flat.layers.items() if isinstance(layer, Stateful)}
+    crossing = {name for layer, name in cut.items() if not isinstance(layer, Stateful)}
     for name in model._engine().layers_across_time():
-        if name not in stateful:
+        if name in crossing:
             raise ValueError(f"tbptt: layer '{name}' looks across the borders of windows")
+
+
+def _of_single_steps(model: "Structure") -> "set[Layer]":
+    """The layers that see every time step as a row of its own (FoldTime, UnfoldTime): no window cuts what they read."""
+    flat = model._flat()
+    folded: set[str] = set()
+    within: set[Layer] = set()
+    elsewhere: set[Layer] = set()
+    for call in flat.calls:
+        begun = any(split_reference(ref)[0] in folded for ref in call.inputs)
+        if call.layer.type == "FoldTime" or (begun and call.layer.type != "UnfoldTime"):
+            folded.add(call.name)
+        (within if begun else elsewhere).add(call.layer)
+    return within - elsewhere
 
 
 class StoredWindows(Source):
