@@ -184,6 +184,51 @@ def test_steps_and_weights_of_sequences_count():
     assert model.evaluate(x, y, lengths=lengths, batch_size=4)[1] == pytest.approx(expected)
 
 
+EACH = [
+    *KERAS,
+    ("MeanIoU", {"num_classes": 3, "sparse_y_true": False, "sparse_y_pred": False}, ONE_HOT, P),
+    ("SymmetricMeanAbsolutePercentageError", {}, Y, X),
+    ("PinballLoss", {"quantiles": [0.1, 0.5, 0.9]}, Y[:, :1], X),
+]
+
+
+@pytest.mark.parametrize("case", EACH, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_steps_given_at_once_are_rows_and_those_of_weight_0_are_not_there(case):
+    name, options, target, output = case
+    weight = WEIGHT.copy()
+    weight[::3] = 0
+    expected = getattr(metrics, name)(**options)
+    expected(target[weight > 0], output[weight > 0], weight[weight > 0])
+    gone = target.astype(float)
+    gone[weight == 0] = np.nan
+    steps = (8, 5)
+    for given in (weight.reshape(steps), weight.reshape(*steps, 1)):
+        found = getattr(metrics, name)(**options)
+        found.update_state(gone.reshape(steps + target.shape[1:]), output.reshape(*steps, 3), given)
+        np.testing.assert_allclose(found.result(), expected.result(), rtol=1e-6)
+    of_rows = [getattr(metrics, name)(**options) for _ in range(2)]
+    of_rows[0](target, output, WEIGHT[:8].repeat(5))
+    of_rows[1](target.reshape(steps + target.shape[1:]), output.reshape(*steps, 3), WEIGHT[:8])
+    np.testing.assert_allclose(of_rows[1].result(), of_rows[0].result(), rtol=1e-6)
+
+
+def test_a_function_of_all_rows_gets_weights_of_which_none_is_0():
+    metric = metrics.OverAllRows(lambda y, p, sample_weight: np.sum(sample_weight) if (sample_weight > 0).all() else -1)
+    weight = np.where(np.arange(40) % 2, WEIGHT, 0)
+    metric.update_state(Y, X, weight)
+    assert metric.result() == pytest.approx(np.sum(weight, dtype=float))
+
+
+def test_weights_that_go_with_no_row_name_the_metric():
+    for weight in (np.ones(39), np.ones((40, 2)), np.ones((40, 3))):
+        with pytest.raises(ValueError, match="metric 'mean_squared_error': expected sample_weight of shape"):
+            metrics.MeanSquaredError()(Y, X, weight)
+    weight = RNG.uniform(size=(40, 3))  # of each output, where outputs are counted one by one
+    right, said = BITS > 0, P > 0.5
+    expected = np.sum(weight * (right & said)) / np.sum(weight * said)
+    assert metrics.Precision()(BITS, P, weight) == pytest.approx(expected)
+
+
 def test_weighted_metrics_are_there_beside_the_others():
     model = Sequential([layers.Dense(1, input_shape=(3,))], seed=1)
     model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mae", "mape"])

@@ -33,6 +33,7 @@ class _Confusion(Further):
 
     class_id: Any = None
     top_k: Any = None
+    _weighs_elements = True
 
     def _cuts(self) -> _Any:
         """The thresholds, ascending or not."""

@@ -214,6 +214,8 @@ class MeanIoU(_Sums):
     larger_is_better = True
     _keys: ClassVar[tuple[str, ...]] = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred")
 
+    _weighs_elements = True
+
     num_classes = Setting(integer)
     ignore_class = Setting(optional(integer, -(2**31)))
     sparse_y_true = Setting(boolean)

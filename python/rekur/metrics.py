@@ -57,6 +57,7 @@ class Metric(Guarded):
 
     default_name: ClassVar[str] = "metric"
     _one_by: ClassVar[str] = ""  # how several numbers become one
+    _weighs_elements: ClassVar[bool] = False  # whether weights may be those of all that an output has
     _one_number = False  # whether the last values were one number for all rows
     # What EarlyStopping and others go by; None: it is not said, and has to be given there as mode=.
     larger_is_better: bool | None = None
@@ -97,19 +98,36 @@ class Metric(Guarded):
         self._weight = 0.0
 
     def _arrays(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[_Any, _Any, _Any]:
-        """Targets and outputs of a call as arrays, and a weight for each row."""
+        """Targets and outputs of a call as fit gives them, steps as rows and without those of weight 0, and weights."""
         check_data(y_true, f"metric '{self.name}': y_true")
         check_data(y_pred, f"metric '{self.name}': y_pred")
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
         if y_pred.ndim == 0:
             raise ValueError(f"metric '{self.name}': expected outputs of shape (N, …), got a single number")
         weight = np.asarray(1.0 if sample_weight is None else sample_weight, dtype=np.float64)
-        if weight.ndim == 2 and weight.shape[1] == 1:
-            weight = weight[:, 0]
-        return y_true, y_pred, np.broadcast_to(weight, y_pred.shape[:1]) if weight.ndim < 2 else weight
+        most = max(y_pred.ndim - 1, 1)
+        if self._weighs_elements and weight.shape == y_pred.shape and weight.ndim > most:
+            return y_true, y_pred, weight
+        while weight.ndim > 1 and weight.shape[-1] == 1 and weight.shape != y_pred.shape[: min(weight.ndim, most)]:
+            weight = weight[..., 0]  # a last axis of 1, as Keras takes it
+        if weight.ndim and weight.shape != y_pred.shape[: min(weight.ndim, most)]:
+            raise ValueError(
+                f"metric '{self.name}': expected sample_weight of shape (N,), or (N, T) with a time axis, for outputs "
+                f"of shape {y_pred.shape}, got {np.shape(sample_weight)}"
+            )
+        steps = y_pred.shape[:most]
+        if y_true.shape[: len(steps)] != steps:  # what no step goes with
+            steps = y_pred.shape[: max(weight.ndim, 1)]
+        weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(steps) - weight.ndim)), steps).reshape(-1)
+        if len(steps) > 1:
+            rows = (len(weight),)
+            y_pred = y_pred.reshape(rows + y_pred.shape[len(steps) :])
+            y_true = y_true.reshape(rows + y_true.shape[len(steps) :])
+        there = weight != 0
+        return (y_true, y_pred, weight) if there.all() else (y_true[there], y_pred[there], weight[there])
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take in the rows of a batch; ``sample_weight`` of shape (N,)."""
+        """Take in the rows of a batch; ``sample_weight`` of shape (N,), or (N, T) of steps."""
         y_true, y_pred, weight = self._arrays(y_true, y_pred, sample_weight)
         values = self._checked(self.values(y_true, y_pred), len(y_pred))
         self._sum += float(np.sum(values * weight))
@@ -299,12 +317,9 @@ class OverAllRows(Metric):
     def reset_state(self) -> None:
         self._kept: list[tuple[_Any, _Any, _Any | None]] = []
 
-    def update_state(self, y_true: _Any, y_pred: _Any, sample_weight: _Any | None = None) -> None:
-        check_data(y_true, f"metric '{self.name}': y_true")
-        check_data(y_pred, f"metric '{self.name}': y_pred")
-        self._kept.append(
-            (np.array(y_true), np.array(y_pred), None if sample_weight is None else np.array(sample_weight))
-        )
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred, weight = self._arrays(y_true, y_pred, sample_weight)
+        self._kept.append((np.array(y_true), np.array(y_pred), None if sample_weight is None else np.array(weight)))
 
     def result(self) -> float:
         if not self._kept:
