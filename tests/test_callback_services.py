@@ -327,6 +327,25 @@ def test_gradients_of_ones_own_are_checked_before_anything_changes_and_leave_out
     assert model.get_weights()[4] == pytest.approx(before[4] - 0.01)
 
 
+def test_what_is_not_trained_keeps_its_own_numbers_beside_averages():
+    model = Sequential(
+        [layers.Dense(3, input_shape=(1,)), layers.BatchNormalization(), layers.Dense(1, name="last")], seed=1
+    )
+    model.compile(rekur.optimizers.SGD(0.05, use_ema=True, ema_momentum=0.8), "mse")
+    x, y = np.arange(8.0)[:, None], np.full((8, 1), 3.0)
+    for _ in range(3):
+        model.train_on_batch(x, y)  # after which averages and weights differ
+    model.layers[0].trainable = False
+    own, seen = model.named_weights(), {}
+    watch = LambdaCallback(on_test_begin=lambda logs: seen.update(model.named_weights()))
+    model.evaluate(x, y, verbose=0, callbacks=[rekur.callbacks.SwapEMAWeights(), watch])
+    same = {name for name in own if np.array_equal(own[name], seen[name])}
+    assert same == {
+        "dense/kernel", "dense/bias", "batch_normalization/moving_mean", "batch_normalization/moving_variance"
+    }  # fmt: skip
+    assert all(np.array_equal(own[name], weight) for name, weight in model.named_weights().items())
+
+
 def test_averages_take_the_weights_places_in_evaluations_and_go_back(tmp_path):
     def made(**options):
         model = Sequential([layers.Dense(1, use_bias=False, input_shape=(1,)), layers.Dense(1)], seed=1)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from harness import Engine, floats, input_layer, model_spec
-from rekur import _core, cells
+import rekur
+from rekur import _core, cells, models
 
 F32, I32 = "float32", "int32"
 Input = tuple[tuple[int | None, ...], str]
@@ -471,6 +472,16 @@ def test_a_layer_survives_its_file(rng: np.random.Generator, example: Example, t
     np.testing.assert_array_equal(loaded.get_weights(), engine.model.get_weights())
     for got, want in zip(loaded.predict(inputs), engine.predict(inputs), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@every_layer
+def test_a_layer_is_made_again_of_its_configuration(example: Example) -> None:
+    core = _core.Model(json.dumps(example.spec()))
+    core.initialize(1)
+    model = rekur.Model._of_core(core, 1, None)
+    for twin in (models.model_from_json(model.to_json()), models.clone_model(model)):
+        assert [layer.spec() for layer in twin.layers] == [layer.spec() for layer in model.layers]
+        twin.set_weights(model.get_weights())
 
 
 @every_layer

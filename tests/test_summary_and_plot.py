@@ -129,3 +129,13 @@ def test_graphviz_draws_where_it_is_and_otherwise_the_drawing_is_svg_beside_the_
         utils.plot_model(_model(), tmp_path / "none" / "n.dot")
     with pytest.raises(TypeError, match="plot_model has no argument 'colour'"):
         rekur.utils.plot_model(_model(), colour=3)
+
+
+def test_what_no_gradient_changes_counts_as_not_trainable() -> None:
+    model = Sequential([layers.Input((3,)), layers.BatchNormalization(), layers.Dense(2)])
+    lines: list[str] = []
+    model.summary(print_fn=lines.append)
+    assert lines[-2:] == ["Trainable params: 14 (56 B)", "Non-trainable params: 6 (24 B)"]
+    model.trainable = False
+    model.summary(print_fn=lines.append)
+    assert lines[-2:] == ["Trainable params: 0 (0 B)", "Non-trainable params: 20 (80 B)"]

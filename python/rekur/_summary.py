@@ -1,5 +1,6 @@
 """The table that ``Model.summary`` prints."""
 
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def summary_lines(
     else:
         widths = _fixed(line_length, positions, show_trainable)
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    total, trained = sum(sizes.values()), sum(n for layer, n in sizes.items() if layer.trainable)
+    total, trained = sum(sizes.values()), sum(math.prod(weight.shape) for weight in model.trainable_weights)
     return [
         f'Model: "{model.name}"',
         rule,

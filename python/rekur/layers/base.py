@@ -13,10 +13,10 @@ from rekur._settings import Guarded, Setting, thawed
 from rekur._spec import Spec, check_name, dumps, snake_case
 from rekur._validate import Floats, Shape, boolean, real
 from rekur.layers.symbolic import Call, SymbolicTensor, feature_shape, symbolic
+from rekur.layers.variables import Variable, Weighted, variables
 
 if TYPE_CHECKING:
     from rekur.layers.parts import Parts
-    from rekur.layers.variables import Variable
     from rekur.models.structure import Structure
 
 
@@ -40,7 +40,7 @@ def with_batch(shape: Any, options: dict[str, Any]) -> tuple[Any, int | None]:
     return shape, options.pop("batch_size", None)
 
 
-class Layer(Guarded):
+class Layer(Guarded, Weighted):
     """Base of all layers.
 
     Parameters
@@ -500,39 +500,12 @@ class Layer(Guarded):
         self._owner()._set_weights(weights, self._engine_names(), repr(self))
 
     @property
-    def weights(self) -> "list[Variable]":
+    def weights(self) -> list[Variable]:
         """The weights with their names, in the order of ``get_weights``; empty before the layer is part of a model."""
         if self._home is None:
             return []
-        from rekur.layers.variables import variables  # which few models need
-
         home, names = self._home, self._engine_names()
         return variables(home, zip(self._leaves() or [self], names, strict=True))
-
-    @property
-    def trainable_weights(self) -> "list[Variable]":
-        """Those of ``weights`` that training changes."""
-        return [weight for weight in self.weights if weight.trainable]
-
-    @property
-    def non_trainable_weights(self) -> "list[Variable]":
-        """Those of ``weights`` that training leaves alone."""
-        return [weight for weight in self.weights if not weight.trainable]
-
-    @property
-    def variables(self) -> "list[Variable]":
-        """``weights``."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> "list[Variable]":
-        """``trainable_weights``."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> "list[Variable]":
-        """``non_trainable_weights``."""
-        return self.non_trainable_weights
 
     def _engine_names(self) -> list[str]:
         """The names of what the engine has of the layer, in its home."""

@@ -95,6 +95,39 @@ class Variable:
         return f"<Variable '{self.path}' shape={self.shape} dtype={self.dtype}>"
 
 
+class Weighted:
+    """What has weights: those that training changes, and the others."""
+
+    @property
+    def weights(self) -> list[Variable]:
+        raise NotImplementedError
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """Those of ``weights`` that training changes."""
+        return [weight for weight in self.weights if weight.trainable]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """Those of ``weights`` that training leaves alone."""
+        return [weight for weight in self.weights if not weight.trainable]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """``weights``."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """``trainable_weights``."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """``non_trainable_weights``."""
+        return self.non_trainable_weights
+
+
 def fixed_of(layer: "Layer") -> tuple[str, ...]:
     """The names of the parameters that no gradient changes."""
     cell = layer.config().get("cell") if layer.type == "RNN" else None

@@ -17,6 +17,7 @@ from rekur.layers.inputs import InputLayer
 from rekur.layers.parts import infer_through, layers_within, parts_of
 from rekur.layers.recurrence import Stateful
 from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
+from rekur.layers.variables import Variable, Weighted, variables
 from rekur.models.graph import Flat, Member, flatten
 from rekur.training.by_batch import unflatten
 from rekur.training.carried import Carried
@@ -25,7 +26,6 @@ from rekur.training.data import Port
 from rekur.training.trainable import Trainable
 
 if TYPE_CHECKING:
-    from rekur.layers.variables import Variable
     from rekur.training.truncated import Truncated
 
 
@@ -40,7 +40,7 @@ def _seed(value: object, what: str) -> int:
 
 
 @named_after("rekur.models", "Model")
-class Structure(Trainable):
+class Structure(Trainable, Weighted):
     """The part of a model that knows its layers and its engine."""
 
     name = Setting(check_name)
@@ -412,38 +412,11 @@ class Structure(Trainable):
         return {name: array.copy() for name, array in unflatten(engine, engine.get_weights()).items()}
 
     @property
-    def weights(self) -> "list[Variable]":
+    def weights(self) -> list[Variable]:
         """All weights with their names, in the order of ``get_weights``; empty before the model is built."""
         if not self._is_ready():
             return []
-        from rekur.layers.variables import variables  # which few models need
-
         return variables(self, self._flat().layers.items())
-
-    @property
-    def trainable_weights(self) -> "list[Variable]":
-        """Those of ``weights`` that training changes."""
-        return [weight for weight in self.weights if weight.trainable]
-
-    @property
-    def non_trainable_weights(self) -> "list[Variable]":
-        """Those of ``weights`` that training leaves alone."""
-        return [weight for weight in self.weights if not weight.trainable]
-
-    @property
-    def variables(self) -> "list[Variable]":
-        """``weights``."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> "list[Variable]":
-        """``trainable_weights``."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> "list[Variable]":
-        """``non_trainable_weights``."""
-        return self.non_trainable_weights
 
     def _assign(self, arrays: Mapping[str, Floats]) -> None:
         """Set some parameters, by name; their shapes are checked already."""
