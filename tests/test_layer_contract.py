@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Engine, floats, input_layer, model_spec
 import rekur
+from harness import Engine, floats, input_layer, model_spec
 from rekur import _core, cells, models
 
 F32, I32 = "float32", "int32"

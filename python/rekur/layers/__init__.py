@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rekur._own import no_attribute
 from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
 from rekur.layers.base import Layer
+from rekur.layers.bidirectional import Bidirectional
 from rekur.layers.broadcasting import Broadcast
 from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rekur.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
@@ -47,7 +48,6 @@ from rekur.layers.pointwise import Lambda
 from rekur.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
 from rekur.layers.rectifiers import ELU, Identity, LeakyReLU, PReLU, ReLU, Softmax, UnitNormalization
-from rekur.layers.recurrence import Bidirectional
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
 from rekur.layers.reshaping import Cropping1D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, ZeroPadding1D
 from rekur.layers.rnn import RNN

@@ -157,7 +157,8 @@ _BEGINS = "tbptt: {!r} begins with states of its own, which each window would be
 
 
 def _check(model: "Structure", inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-    from rekur.layers.recurrence import Bidirectional, Stateful
+    from rekur.layers.bidirectional import Bidirectional
+    from rekur.layers.recurrence import Stateful
 
     if not any(port.timed for port in inputs):
         raise ValueError("tbptt: no input of the model has a time axis")
