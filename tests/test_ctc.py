@@ -121,3 +121,41 @@ def test_mistakes():
         losses.CTC(reduction="sum")
     with pytest.raises(TypeError, match="a metric cannot compare"):
         model.compile("sgd", "ctc", metrics=["accuracy"])
+
+
+def test_rows_of_weight_0_may_hold_anything():
+    model = Sequential([layers.Dense(5, input_shape=(7, 5))], seed=1)
+    model.compile("sgd", "ctc")
+    weight = np.array([0.0, 1.0, 2.0, 1.0])
+    unread = [LABELS.copy() for _ in range(3)]
+    unread[0][0], unread[1][0], unread[2][0] = -100, [0, 1, 0, 2], [1, 1, 1, 1]  # the last one has too few steps
+    x = LOGITS.copy()
+    expected = model.evaluate(x, LABELS, sample_weight=weight)
+    for labels in unread:
+        assert model.evaluate(x, labels, sample_weight=weight) == expected
+        assert losses.CTC()(labels[:, :4], model.predict(x), weight[:, None]) == pytest.approx(expected, rel=1e-6)
+    few = np.array([[1, 1, 1, 1]] * 4)
+    assert losses.CTC()(few, x[:, :6], np.zeros(4)) == 0
+
+
+def test_weights_are_one_a_row():
+    model = Sequential([layers.Dense(5, input_shape=(7, 5))], seed=1)
+    model.compile("sgd", "ctc")
+    with pytest.raises(
+        ValueError, match=r"y of output 'dense': ctc expected sample weights of shape \(4,\), one a row"
+    ):
+        model.evaluate(LOGITS, LABELS, sample_weight=np.ones((4, 7)))
+    with pytest.raises(ValueError, match="one a row"):
+        losses.CTC()(LABELS, LOGITS, np.ones((4, 7)))
+    with pytest.raises(ValueError, match="class_weight: a row of ctc has labels of several classes"):
+        model.fit(LOGITS, LABELS, class_weight={1: 2.0}, verbose=0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_outputs_that_are_nan_give_nan_without_a_warning():
+    x = LOGITS.copy()
+    x[1] = np.nan
+    values, gradient = ctc(LABELS, x, ALL, True)
+    assert np.isnan(values[1])
+    assert np.isfinite(np.delete(values, 1)).all()
+    assert np.isfinite(np.delete(gradient, 1, axis=0)).all()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._validate import as_int32, as_numeric, show
 from rekur.losses import Numpy
 
 _Any = NDArray[Any]
@@ -43,21 +44,45 @@ class CTC(Numpy):
         return {"name": self.name}
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        """The mean over rows, each times its weight: y_true (B, L), y_pred (B, T, classes)."""
-        y_pred = np.asarray(y_pred)
-        values, _ = ctc(np.asarray(y_true), y_pred, np.ones(y_pred.shape[:2], bool), False)
-        return float(np.mean(values * (1.0 if sample_weight is None else np.asarray(sample_weight))))
+        """The mean over rows, each times its weight: y_true (B, L), y_pred (B, T, classes), sample_weight (B,)."""
+        y_pred = np.asarray(as_numeric(y_pred, "ctc: y_pred"))
+        if y_pred.ndim != 3:
+            raise ValueError(f"ctc expected logits of shape (B, T, classes), got {y_pred.shape}")
+        weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        weight = weight[:, 0] if weight.ndim == 2 and weight.shape[1] == 1 else weight
+        labels = self.labels(as_numeric(y_true, "ctc: y_true"), y_pred.shape, "ctc: y_true", weight)
+        values, _ = ctc(labels, y_pred, np.ones(y_pred.shape[:2], bool), False)
+        return float(np.sum(np.where(weight == 0, 0.0, values) * weight) / max(len(y_pred), 1))
 
-    def check_target(self, labels: _Any, classes: int | None, what: str) -> None:
-        """Throw ValueError, beginning with ``what``, for labels that are none."""
-        if labels.size and (labels.min() < 0 or (classes is not None and labels.max() >= classes)):
-            wrong = labels[(labels < 0) | (labels >= (classes or np.inf))]
+    def labels(self, array: _Any, shape: tuple[int, ...], what: str, weight: _Any | None) -> _Any:
+        """Labels of an output of that shape, int32; those of rows of weight 0 may be anything.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Beginning with ``what``, for another shape, weights that are not one a row, or labels that are none.
+        """
+        if len(shape) != 3 or array.ndim != 2 or len(array) != shape[0]:
             raise ValueError(
-                f"{what}: ctc expected class indices from 1 to {'…' if classes is None else classes - 1}, and 0 behind "
-                f"them, got {wrong[0]}"
+                f"{what}: ctc expected labels of shape {show((shape[0], None))} of an output of steps, got "
+                f"{show(array.shape)} of {show(shape)}"
+            )
+        if weight is not None:
+            if weight.shape != shape[:1]:
+                raise ValueError(
+                    f"{what}: ctc expected sample weights of shape {show(shape[:1])}, one a row, got "
+                    f"{show(weight.shape)}"
+                )
+            array = np.where(weight[:, None] != 0, array, array.dtype.type(_BLANK))
+        labels, classes = as_int32(array, what, whole_floats=True), shape[-1]
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        if wrong.size:
+            raise ValueError(
+                f"{what}: ctc expected class indices from 1 to {classes - 1}, and 0 behind them, got {wrong[0]}"
             )
         if (np.diff((labels != _BLANK).astype(np.int8), axis=1) > 0).any():
             raise ValueError(f"{what}: ctc expected 0, the blank, behind the labels of a row, got one before them")
+        return labels
 
     def of_rows(self, y_true: _Any, output: _Any, valid: _Any, want_gradient: bool) -> tuple[_Any, _Any | None]:
         """What the engine takes: values and gradients of steps, whose mean is that of rows."""
@@ -70,7 +95,11 @@ class CTC(Numpy):
 
 def ctc(y_true: _Any, logits: _Any, valid: _Any, want_gradient: bool) -> tuple[_Any, _Any | None]:
     """Values (B,) and, if wanted, derivatives by the logits (B, T, F); ``valid`` (B, T): which steps are there."""
-    x = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NaN among the logits
+        return _ctc(y_true, logits.astype(np.float64), valid, want_gradient)
+
+
+def _ctc(y_true: _Any, x: _Any, valid: _Any, want_gradient: bool) -> tuple[_Any, _Any | None]:
     x = x - x.max(axis=-1, keepdims=True)
     log_p = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
     rows, steps = log_p.shape[:2]

@@ -199,6 +199,9 @@ def make_targets(
         if loss.sparse:
             targets.append(_classes(array, expected[:-1], what, loss, given_rows.present(k, expected)))
             continue
+        if isinstance(loss, Numpy) and loss._in_file:
+            targets.append(loss.labels(array, expected, what, given_rows.weights[k]))
+            continue
         if loss.any_target:
             targets.append(_own_target(array, expected, what, loss, given_rows.present(k, expected)))
             continue
@@ -217,15 +220,6 @@ def _own_target(
     array: NDArray[Any], expected: tuple[int, ...], what: str, loss: Loss, present: NDArray[np.bool_] | None
 ) -> Array:
     """The target of a loss of one's own: as many features as it wants."""
-    if isinstance(loss, Numpy) and loss._in_file:
-        if len(expected) != 3 or array.ndim != 2:
-            raise ValueError(
-                f"{what}: {loss.name} expected labels of shape {show((expected[0], None))} of an output of steps, got "
-                f"{show(array.shape)} of {show(expected)}"
-            )
-        labels = as_int32(array, what, whole_floats=True)
-        loss.check_target(labels, expected[-1], what)
-        return labels
     if isinstance(loss, Numpy):
         if array.shape[: len(expected) - 1] != expected[:-1]:
             raise ValueError(
@@ -344,6 +338,8 @@ def class_weights(given: Mapping[int, float], rows: Rows, losses: Sequence[Loss 
         raise TypeError(f"class_weight: expected a dict of classes to weights, got {given!r:.60}")
     if len(losses) != 1 or losses[0] is None or rows.targets[0] is None:
         raise ValueError("class_weight is for models with one output; weigh rows by sample_weight=")
+    if isinstance(losses[0], Numpy) and losses[0]._in_file:
+        raise ValueError(f"class_weight: a row of {losses[0].name} has labels of several classes; use sample_weight=")
     table = {int(label): real(weight, f"class_weight[{label!r}]", 0) for label, weight in given.items()}
     target = rows.targets[0]
     labels: NDArray[Any] = target
