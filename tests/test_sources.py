@@ -391,3 +391,30 @@ def test_the_order_of_very_many_rows_is_a_permutation_that_seed_and_epoch_decide
     if count > 100:
         assert not np.array_equal(found, Permutation(5, 1, count)(np.arange(count)))
         assert abs(np.corrcoef(found, np.arange(count))[0, 1]) < 0.1
+
+
+def test_a_generator_loses_no_batch_to_a_call_that_is_refused():
+    rng = np.random.default_rng(0)
+    batches = [(rng.normal(size=(2, 3, 2)).astype("f"), np.full((2, 1), k, "f")) for k in range(4)]
+    source = (batch for batch in batches)
+    model = rekur.Sequential([layers.LSTM(3, input_shape=(3, 2)), layers.Dense(1)], seed=1)
+    model.compile("sgd", "mse")
+    for wrong in ({"validation_data": 3}, {"callbacks": [3]}, {"class_weight": {0: "much"}}):
+        with pytest.raises((TypeError, ValueError)):
+            model.fit(source, verbose=0, **wrong)
+    seen: list[int] = []
+    watch = rekur.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
+    model.fit(source, verbose=0, callbacks=[watch])
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_list_of_one_weight_array_is_taken_apart_where_a_batch_has_one_row(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(3, 4, 2)).astype("f"), rng.normal(size=(3, 4, 1)).astype("f"), rng.random((3, 4))
+    np.save(tmp_path / "x.npy", x)
+    results = []
+    for given in (x, np.load(tmp_path / "x.npy", mmap_mode="r")):
+        model = rekur.Sequential([layers.LSTM(1, return_sequences=True, input_shape=(4, 2))], seed=1)
+        model.compile("sgd", "mse")
+        results.append(model.fit(given, y, batch_size=2, sample_weight=[weight], shuffle=False, verbose=0).history)
+    assert results[0] == results[1]

@@ -17,7 +17,7 @@ B, T, K = 5, 23, 7
 
 def make(seed: int = 1, **options: Any) -> rekur.Model:
     rekur.set_random_seed(seed)
-    x = layers.Input((None, 3))
+    x = layers.Input((None, 3), name=options.pop("input_name", None))
     z = layers.LSTM(4, return_sequences=True)(x)
     z = layers.RNN(rekur.cells.min_gru, 3, return_sequences=True)(layers.Dropout(0.0)(z))
     model = rekur.Model(x, layers.Dense(2)(z))
@@ -27,6 +27,12 @@ def make(seed: int = 1, **options: Any) -> rekur.Model:
 
 def data(rng: np.random.Generator) -> tuple[Any, Any]:
     return rng.normal(size=(B, T, 3)).astype("f"), rng.normal(size=(B, T, 2)).astype("f")
+
+
+def on_disk(array: Any, path: Path) -> Any:
+    stored = np.memmap(path, array.dtype, "w+", shape=array.shape)
+    stored[:] = array
+    return stored
 
 
 def test_states_go_on_as_in_one_long_forward_pass(rng: np.random.Generator) -> None:
@@ -92,11 +98,7 @@ def test_steps_are_those_of_stateful_layers_told_by_hand(
 ) -> None:
     (x, y), model, weights = data(rng), make(), []
     if stored:
-        given = []
-        for k, array in enumerate([x, y]):
-            on_disk = np.memmap(tmp_path / f"{k}", np.float32, "w+", shape=array.shape)
-            on_disk[:] = array
-            given.append(on_disk)
+        given = on_disk(x, tmp_path / "x"), on_disk(y, tmp_path / "y")
         model.fit(given[0], given[1], tbptt=K, epochs=2, batch_size=3, shuffle=False, verbose=0)
     else:
         model.fit(x, y, tbptt=K, epochs=2, batch_size=3, shuffle=False, verbose=0)
@@ -134,18 +136,107 @@ def test_the_optimizer_goes_on_and_layers_that_are_not_trained_stay(rng: np.rand
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"shuffle": True},
+        {"shuffle": "batch"},
+        {"sample_weight": np.arange(B, dtype="f")[:, None]},
+        {"sample_weight": [np.linspace(0, 1, B * T).reshape(B, T)]},
+        {"sample_weight": {"dense": np.linspace(0, 1, B * T).reshape(B, T, 1)}},
+        {"lengths": {"x": np.array([T, 3, 0, 14, 15])}, "mask": {"x": np.arange(B * T).reshape(B, T) % 3 > 0}},
+        {"steps_per_epoch": 1},
+        {"validation_split": 0.4},
+    ],
+    ids=lambda given: "-".join(given),
+)
+def test_stored_arrays_give_the_numbers_of_those_in_memory(
+    given: Any, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    x, y = data(rng)
+    models, histories = (make(input_name="x"), make(input_name="x")), []
+    for model, inputs in zip(models, (x, on_disk(x, tmp_path / "x")), strict=True):
+        history = model.fit(inputs, y, tbptt=K, epochs=2, batch_size=2, verbose=0, **{"shuffle": False, **given})
+        histories.append(history.history)
+    assert histories[0] == histories[1]
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_goes_with_stored_arrays_has_their_steps(rng: np.random.Generator, tmp_path: Path) -> None:
+    (x, y), model = data(rng), make()
+    stored = on_disk(x, tmp_path / "x")
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("y: expected 23 steps", {"y": np.concatenate([y, y], 1)}),
+        ("sample_weight: expected 23 steps", {"y": y, "sample_weight": np.ones((B, K))}),
+        ("mask: expected 23 steps", {"y": y, "mask": np.ones((B, K), bool)}),
+        ("lengths of input .*: expected 0 to 23", {"y": y, "lengths": np.full(B, T + 1)}),
+    ]
+    for message, given in wrong:
+        with pytest.raises(ValueError, match=message):
+            model.fit(stored, tbptt=K, verbose=0, **given)
+
+
+def test_callbacks_see_the_steps_and_the_optimizer_as_they_are_within_an_epoch(
+    rng: np.random.Generator, tmp_path: Path
+) -> None:
+    (x, y), seen = data(rng), []
+    model = make()
+
+    def look(batch: int, logs: Any) -> None:
+        model.save(tmp_path / "m.safetensors")
+        saved = rekur.load(tmp_path / "m.safetensors")._trainer()
+        seen.append(saved.trainer.iterations)
+        if batch == 2:
+            for name, slot in model._trainer().state().items():
+                np.testing.assert_array_equal(saved.state()[name], slot)
+                assert slot.any()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, tbptt=K, verbose=0, callbacks=[rekur.callbacks.LambdaCallback(on_train_batch_end=look)])
+    assert seen == [1, 2, 3]
+    assert model._trainer().trainer.iterations == 3
+
+
+def test_layers_frozen_between_epochs_are_not_trained(rng: np.random.Generator) -> None:
+    (x, y), model, weights = data(rng), make(), []
+
+    def freeze(epoch: int, logs: Any) -> None:
+        weights.append(model.layers[1].get_weights())
+        model.layers[1].trainable = False
+
+    model.fit(x, y, tbptt=K, epochs=2, verbose=0, callbacks=[rekur.callbacks.LambdaCallback(on_epoch_end=freeze)])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_backup_within_an_epoch_is_refused_before_the_first_step(rng: np.random.Generator, tmp_path: Path) -> None:
+    (x, y), model = data(rng), make()
+    with pytest.raises(ValueError, match="save_freq=2 with tbptt"):
+        model.fit(x, y, tbptt=K, verbose=0, callbacks=[rekur.callbacks.BackupAndRestore(tmp_path / "b", save_freq=2)])
+    assert model._trainer().trainer.iterations == 0
+    model.fit(x, y, verbose=0)  # nothing of the call before acts on
+
+
 def test_what_windows_cannot_do_is_refused_by_name(rng: np.random.Generator) -> None:
     x, y = data(rng)
 
-    def refused(part: str, *parts: Any, target: Any = y) -> None:
+    def refused(part: str, *parts: Any, target: Any = y, loss: str = "mse") -> None:
         model = rekur.Sequential([layers.Input((T, 3)), *parts])
-        model.compile("sgd", "mse")
+        model.compile("sgd", loss)
         with pytest.raises(ValueError, match=part):
             model.fit(x, target, tbptt=K, verbose=0)
 
     refused("'bidirectional' reads its sequence", layers.Bidirectional(layers.LSTM(1, return_sequences=True)))
     refused("reads its sequence from the end", layers.GRU(2, return_sequences=True, reverse=True))
     refused("'conv1d' looks across", layers.Conv1D(2, 3, padding="causal"))
+    refused(
+        "'ctc' of output 'lstm' is one of whole sequences",
+        layers.LSTM(5, return_sequences=True),
+        target=np.ones((B, 4), int),
+        loss="ctc",
+    )
     refused("has no time axis", layers.LSTM(2), target=y[:, 0])
     refused("'lstm' begins with states of its own", layers.LSTM(2, return_sequences=True, learn_initial_state=True))
     inputs = layers.Input((T, 3)), layers.Input((2,))
@@ -176,3 +267,16 @@ def test_a_memory_limit_makes_steps_keep_little_or_says_which_batch_fits(rng: np
     for wrong in ("much", "-3MB", 0, 2.5):
         with pytest.raises((ValueError, TypeError), match="memory_limit"):
             model.fit(x, y, verbose=0, memory_limit=wrong)
+
+
+def test_a_memory_limit_ends_with_its_fit_also_where_that_fails_before_a_step(rng: np.random.Generator) -> None:
+    (x, y), model = data(rng), make()
+
+    def fail(logs: Any) -> None:
+        raise RuntimeError("no")
+
+    fails = rekur.callbacks.LambdaCallback(on_train_begin=fail)
+    for options in ({}, {"tbptt": K}):
+        with pytest.raises(RuntimeError, match="no"):
+            model.fit(x, y, verbose=0, memory_limit=1, callbacks=[fails], **options)
+        model.train_on_batch(x, y)

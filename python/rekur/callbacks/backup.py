@@ -14,6 +14,7 @@ from rekur._settings import Setting
 from rekur._validate import Floats, as_path, boolean, show
 from rekur.callbacks.base import Callback, Logs
 from rekur.callbacks.checkpoint import Batches, frequency
+from rekur.training.truncated import BY_EPOCHS
 
 _KEY = "rekur.backup"  # of the file's metadata
 _NAME = "latest.safetensors"
@@ -45,7 +46,7 @@ class BackupAndRestore(Callback):
     backup_dir : str or path
         A folder of its own, made when it is missing. The backup is one file, which is complete at any time.
     save_freq : "epoch" or int
-        A number counts batches: a fit is resumed within an epoch then.
+        A number counts batches: a fit is resumed within an epoch then. With ``fit(tbptt=…)`` only "epoch".
     double_checkpoint : bool
         Whether the backup before the last one stays, to be read where the last cannot be.
     delete_checkpoint : bool
@@ -62,8 +63,7 @@ class BackupAndRestore(Callback):
     -----
     It acts after all other callbacks, wherever it stands among them. Arrays, data sets read by index and iterables that
     can be begun anew are read from where the fit stood; an iterator or generator is taken as it comes. The History of a
-    resumed fit begins with the epoch
-    that it goes on with, as in Keras.
+    resumed fit begins with the epoch that it goes on with, as in Keras.
     """
 
     _last = True
@@ -88,6 +88,8 @@ class BackupAndRestore(Callback):
         self._batches, self._epoch = Batches(), 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        if self.save_freq != "epoch" and self.model._trainer().stand_in is not None:
+            raise ValueError(f"BackupAndRestore: save_freq={self.save_freq!r} with tbptt: {BY_EPOCHS}")
         os.makedirs(self.backup_dir, exist_ok=True)
         self._batches = Batches()
         latest, previous = (os.path.join(self.backup_dir, name) for name in (_NAME, _PREVIOUS))

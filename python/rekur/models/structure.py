@@ -206,6 +206,8 @@ class Structure(Trainable, Weighted):
             if layer._trainable is not known[0] or layer._lr_scale != known[1]:
                 state = layer._trainable, layer._lr_scale
                 engine.set_trained(name, *state)
+                if self._bound is not None and self._bound.stand_in is not None:
+                    self._bound.stand_in.engine.set_trained(name, *state)
                 self._pushed[name], watched[k] = state, (layer, name, state)
 
     def _ports(self) -> tuple[list[Port], list[Port]]:

@@ -94,17 +94,20 @@ def is_stored(value: Any) -> bool:
     return not any(hasattr(kind, name) for name in _IN_MEMORY) and kind.__module__.partition(".")[0] not in _FRAMES
 
 
-def rows_of(array: Any, index: Index) -> NDArray[Any]:
-    """Rows of an array; of one that is stored, read by slices alone, which is all that is asked of it.
+def rows_of(array: Any, index: Index, steps: slice | None = None) -> NDArray[Any]:
+    """Rows of an array, of each all or some steps; of one that is stored, read by slices alone, which is all that is
+    asked of it.
 
     Runs of neighbouring rows are read at once, in ascending order.
     """
-    if isinstance(array, np.ndarray):
-        return np.asarray(array[index])
-    if isinstance(index, slice):
-        return np.asarray(array[index])
+
+    def read(rows: Index) -> NDArray[Any]:
+        return np.asarray(array[rows] if steps is None else array[rows, steps])
+
+    if isinstance(array, np.ndarray) or isinstance(index, slice):
+        return read(index)
     if not len(index):
-        return np.asarray(array[0:0])
+        return read(slice(0, 0))
     order = np.argsort(index, kind="stable")
     ascending = index[order]
     cuts = np.flatnonzero(np.diff(ascending) > 1) + 1
@@ -112,7 +115,7 @@ def rows_of(array: Any, index: Index) -> NDArray[Any]:
     out: NDArray[Any] | None = None
     for begin, end in zip(begins, ends, strict=True):
         first = int(ascending[begin])
-        run = np.asarray(array[first : int(ascending[end - 1]) + 1])
+        run = read(slice(first, int(ascending[end - 1]) + 1))
         if out is None:
             out = np.empty((len(index), *run.shape[1:]), run.dtype)
         out[order[begin:end]] = run[ascending[begin:end] - first]

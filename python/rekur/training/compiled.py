@@ -4,7 +4,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from rekur._validate import Floats, boolean, did_you_mean, integer, real
 from rekur.training.carried import Carried
 from rekur.training.data import Port, Rows
 from rekur.training.memory import Limit
+
+if TYPE_CHECKING:
+    from rekur.training.truncated import Truncated
 
 Config = dict[str, Any]
 Results = tuple[float, list[float], list[Floats] | None, list[int]]
@@ -171,6 +174,7 @@ class Bound:
         self.remat = compiled.remat
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
         self.limit: Limit | None = None
+        self.stand_in: Truncated | None = None  # what takes the steps in its place while a fit with tbptt runs
         ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
         given = [metric for metrics in self.metrics for metric in metrics]
@@ -194,6 +198,8 @@ class Bound:
     @property
     def trainer(self) -> _core.Trainer:
         """The engine's trainer, with the optimiser's hyperparameters as they are now."""
+        if self.stand_in is not None:
+            self.stand_in.hand_over()
         version = self.optimizer._version
         if version != self._version or self.optimizer._schedule is not None:
             self._trainer.set_optimizer(dumps(self.optimizer._engine(self._trainer.iterations, self._weights)))
@@ -205,9 +211,15 @@ class Bound:
         if seed is not None and seed != self.seed:
             self.seed = seed
             self._trainer = self._new_trainer()
+        self.continue_from(tensors, iterations)
+        self.epochs = epochs
+        if self.stand_in is not None:
+            self.stand_in.take_over()
+
+    def continue_from(self, tensors: dict[str, Floats], iterations: int) -> None:
+        """The optimiser's part of :meth:`set_state`."""
         self._trainer.set_state(tensors, iterations)
         self.optimizer._iterations = iterations
-        self.epochs = epochs
 
     def config(self) -> Config:
         """The engine's form of it all."""
@@ -247,8 +259,20 @@ class Bound:
     def step(self, batch: Rows) -> Results:
         """A training step of the engine."""
         if self.limit is not None:
-            self.limit.check(batch.inputs if self.carried is None else self.carried.inputs(batch.inputs))
+            arrays = batch.inputs if self.carried is None else self.carried.inputs(batch.inputs)
+            self._trainer.set_remat(self.limit.remat(arrays))
         return self._run(self.trainer.step, batch)
+
+    def limit_memory(self, size: int) -> None:
+        """Hold steps to so many bytes, from now on."""
+        slots = sum(slot.nbytes for slot in self.trainer.state().values())
+        self.limit = Limit(size, self._model, slots, self.remat)
+
+    def lift_limit(self) -> None:
+        """Take steps again as ``compile`` said."""
+        if self.limit is not None:
+            self.limit = None
+            self._trainer.set_remat(self.remat)
 
     def evaluate(self, batch: Rows) -> Results:
         """The losses of a batch, and where there are metrics its outputs."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,8 @@ from rekur._validate import (
     show,
 )
 from rekur.losses import Equations, Loss, Numpy
+from rekur.training.batch import Index
 from rekur.training.steps import Marks
-
-Index: TypeAlias = slice | NDArray[np.int64]
 
 _WHOLE = 2**24  # whole numbers up to it are exact in float32
 _ROUNDING = 1e-5  # how far a computed probability may be off
@@ -78,6 +77,9 @@ class Rows:
             [None if a is None else a.take(index, 0) for a in self.weights],
             [None if a is None else a.take(index, 0) for a in self.valid],
         )
+
+    def part(self, begin: int, end: int) -> "Rows":
+        return self.take(slice(begin, end))
 
     def present(self, k: int, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
         """Which rows (B,), or steps (B, T), … of output k of this shape are there: no padding, no weight of 0.
@@ -301,7 +303,13 @@ def make_weights(
     elif len(ports) > 1 and isinstance(sample_weight, (list, tuple)) and len(sample_weight) == len(ports):
         given = list(sample_weight)
     else:
-        given = [_unwrapped(sample_weight, len(inputs[0]))] * len(ports)
+        rows = len(inputs[0])
+        # [array] of one row: a row's own weight is a number, or has one a step.
+        alone = isinstance(sample_weight, (list, tuple)) and len(sample_weight) == rows == 1
+        if alone and np.ndim(sample_weight[0]) > 1 and len(sample_weight[0]) == 1:  # type: ignore[index]
+            given = [sample_weight[0]] * len(ports)  # type: ignore[index]
+        else:
+            given = [_unwrapped(sample_weight, rows)] * len(ports)
     weights: list[Floats | None] = []
     for port, value, shape in zip(ports, given, shapes, strict=True):
         if value is None:
@@ -394,14 +402,15 @@ def validation(given: object) -> dict[str, Any]:
     raise TypeError(f"{expected}, got a {type(given).__name__}")
 
 
-def split(rows: Rows, share: float) -> tuple[Rows, Rows]:
+def split_at(count: int, share: float) -> int:
+    """The first row of the part for validation."""
     # Rounded down as in Keras, but 10 rows · (1 - 0.9) is 1, not the 0.9999999999999998 of binary fractions.
-    at = int(len(rows) * (1.0 - share) + 1e-6)
-    if not 0 < at < len(rows):
+    at = int(count * (1.0 - share) + 1e-6)
+    if not 0 < at < count:
         left = "train on" if at <= 0 else "validate with"
-        count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
+        rows = "1 row" if count == 1 else f"{count} rows"
         raise ValueError(
-            f"validation_split={share} of {count} trains on {at} and validates with {len(rows) - at}: nothing is left "
+            f"validation_split={share} of {rows} trains on {at} and validates with {count - at}: nothing is left "
             f"to {left}"
         )
-    return rows.take(slice(0, at)), rows.take(slice(at, None))
+    return at

@@ -17,7 +17,7 @@ from rekur.training.carried import Carried
 from rekur.training.compiled import Bound, Compiled
 from rekur.training.data import Port, Rows
 from rekur.training.feed import Feed
-from rekur.training.sources import ByRows, Source, Table, is_source, make_source, split_rows, stored_in
+from rekur.training.sources import ByRows, Source, Table, is_source, make_source, stored_in
 from rekur.training.steps import Marks, make_marks
 
 
@@ -125,12 +125,13 @@ class Entering(Guarded):
         """The batches of fit and evaluate; the first is looked at before the first step."""
 
         def prepare(batch: Batch) -> Rows:
-            given = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+            given = {field.name: getattr(batch, field.name) for field in dataclasses.fields(Batch)}
             rows = self._rows(bound, **given, class_weight=class_weight)
             self._check_batches(len(rows), len(rows))
             window = getattr(batch, "number", None)
             return rows if window is None else dataclasses.replace(rows, window=window)
 
+        steps = None if steps is None else steps * source.parts
         if isinstance(source, ByRows) and isinstance(source.rows, Rows):
             return Feed(source, as_it_is, bound.seed, steps)
         example = prepare(source.example())
@@ -152,15 +153,15 @@ class Entering(Guarded):
         shuffle: bool | str,
         class_weight: Mapping[int, float] | None = None,
         window: int | None = None,
-    ) -> Source:
+    ) -> ByRows:
         """The source that arrays are: made ready as a whole, or read a batch at a time where one is stored."""
-        if stored_in(given) and window is not None:
-            from rekur.training.truncated import StoredWindows
-
-            return StoredWindows(given, self._ports(), batch_size, window, bool(shuffle))
         if stored_in(given):
             table = Table(given)
             self._check_batches(len(table), batch_size)
+            if window is not None:
+                from rekur.training.truncated import StoredWindows
+
+                return StoredWindows(table, self._ports()[0], batch_size, window, shuffle, "x")
             return ByRows(table, batch_size, shuffle, False, "x")
         rows = self._rows(bound, **vars(given), class_weight=class_weight)
         self._check_batches(len(rows), batch_size)
@@ -180,25 +181,15 @@ class Entering(Guarded):
             carried.check(rows, batch_size)
 
     def _split(
-        self, source: Source, share: float, size: int, order: bool | str, validation_size: int | None
+        self, source: ByRows, share: float, size: int, order: bool | str, validation_size: int | None
     ) -> tuple[Source, Source]:
         """The rows to train on and those to validate with."""
-        if not isinstance(source, ByRows):
-            raise ValueError("validation_split with tbptt is for arrays in memory: give validation_data")
-        rows = source.rows
-        if isinstance(rows, Rows):
-            parts: tuple[Any, Any] = data.split(rows, share)
-        else:
-            at = split_rows(len(rows), share)
-            parts = rows.part(0, at), rows.part(at, len(rows))
-        sizes = size, size if validation_size is None else integer(validation_size, "validation_batch_size")
-        for part, rows_each in zip(parts, sizes, strict=True):
-            self._check_batches(len(part), rows_each)
-        in_memory = isinstance(rows, Rows)
-        return (
-            ByRows(parts[0], sizes[0], order, in_memory, "x"),
-            ByRows(parts[1], sizes[1], False, in_memory, "validation x"),
-        )
+        count = len(source.rows)
+        at = data.split_at(count, share)
+        validated = size if validation_size is None else integer(validation_size, "validation_batch_size")
+        self._check_batches(at, size)
+        self._check_batches(count - at, validated)
+        return source.part(0, at, size, order, "x"), source.part(at, count, validated, False, "validation x")
 
     def _validation(
         self, bound: Bound, given: Any, size: int, validation_size: int | None, window: int | None

@@ -60,26 +60,24 @@ class Limit:
     limit : int
         Bytes of weights, gradients, the optimiser's state and what a step takes.
     engine : _core.Model
-    trainer : _core.Trainer
+    slots : int
+        Bytes of the optimiser's state.
     remat : bool
         Whether the tape is made again in any case.
     """
 
-    def __init__(self, limit: int, engine: _core.Model, trainer: _core.Trainer, remat: bool) -> None:
-        self._limit, self._engine, self._trainer, self._remat = limit, engine, trainer, remat
-        self._standing = 2 * weights(engine) + sum(slot.nbytes for slot in trainer.state().values())
+    def __init__(self, limit: int, engine: _core.Model, slots: int, remat: bool) -> None:
+        self._limit, self._engine, self._remat = limit, engine, remat
+        self._standing = 2 * weights(engine) + slots
         self._known: dict[tuple[Shape, ...], bool] = {}
 
-    def check(self, arrays: Sequence[Any]) -> None:
-        """Before a step on such inputs; raises MemoryError where none is possible."""
+    def remat(self, arrays: Sequence[Any]) -> bool:
+        """Whether a step on such inputs makes its tape again; raises MemoryError where none is possible."""
         shapes = tuple(a.shape for a in arrays)
         remat = self._known.get(shapes)
         if remat is None:
             remat = self._known[shapes] = self._choose(shapes)
-        self._trainer.set_remat(remat)
-
-    def release(self) -> None:
-        self._trainer.set_remat(self._remat)
+        return remat
 
     def _choose(self, shapes: Sequence[Shape]) -> bool:
         given = [tuple(size or 0 for size in shape) for shape in shapes]

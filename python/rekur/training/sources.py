@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._random import epoch_order
-from rekur._validate import integer, share
+from rekur._validate import integer
 from rekur.training.batch import Batch, Index, as_array, is_stored, rows_of, stacked
 from rekur.training.order import long_order
 from rekur.training.shuffling import Buffered
@@ -41,7 +41,7 @@ class Table(RowSource):
     """Aligned arrays of which some are stored: read a batch at a time."""
 
     def __init__(self, given: Batch, begin: int = 0, end: int | None = None) -> None:
-        self._given = given
+        self.given = given
         leaves = given.leaves()
         counts = [leaf.shape[0] if hasattr(leaf, "shape") else len(leaf) for leaf in leaves]
         for count in counts:
@@ -53,14 +53,18 @@ class Table(RowSource):
         return self._end - self._begin
 
     def take(self, index: Index) -> Batch:
+        return self.given.mapped(lambda leaf: self.read(leaf, index))
+
+    def read(self, leaf: Any, index: Index, steps: slice | None = None) -> NDArray[Any]:
+        """Rows of one of the arrays, of each all or some steps."""
         if isinstance(index, slice):
             index = slice(self._begin + index.start, min(self._begin + index.stop, self._end))
         else:
             index = index + self._begin
-        return self._given.mapped(lambda leaf: rows_of(_indexed(leaf), index))
+        return rows_of(_indexed(leaf), index, steps)
 
     def part(self, begin: int, end: int) -> "Table":
-        return Table(self._given, self._begin + begin, self._begin + end)
+        return Table(self.given, self._begin + begin, self._begin + end)
 
 
 def _indexed(leaf: Any) -> Any:
@@ -93,6 +97,7 @@ class Source(ABC):
     most_threads = 1
     queue = 10
     repeats = True  # whether a pass can follow another
+    parts = 1  # how many tasks read what callers count as one batch
 
     @abstractmethod
     def example(self) -> Any:
@@ -130,6 +135,10 @@ class ByRows(Source):
         """Make several batches ready at once, as tasks give them then: where rows are in memory, checks cost most."""
         self._together = max(min(_BLOCK // self._size, _BLOCK_BYTES // max(batch_bytes, 1)), 1)
         self._prepare = prepare
+
+    def part(self, begin: int, end: int, batch_size: int, shuffle: "bool | str", name: str) -> "ByRows":
+        """A source of some of the rows."""
+        return ByRows(self.rows.part(begin, end), batch_size, shuffle, self.in_memory, name)
 
     def example(self) -> Any:
         return self.rows.take(slice(0, min(self._size, len(self.rows))))
@@ -207,7 +216,7 @@ class ByBatches(Source):
             hook()
 
 
-# What was read of callers' own iterators and not used: the next call begins with it.
+# What was read of callers' own iterators and not used: the next call begins with it, however this one ends.
 _left: "weakref.WeakKeyDictionary[Any, deque[Batch]]" = weakref.WeakKeyDictionary()
 
 
@@ -230,8 +239,8 @@ class Stream(Source):
                 if buffer:
                     self.count = None
         else:
-            with contextlib.suppress(TypeError):
-                self._front = _left.pop(given, deque())
+            with contextlib.suppress(TypeError):  # what weak references cannot name is not kept
+                self._front = _left.setdefault(given, self._front)
 
     def _begin(self) -> None:
         self._close()
@@ -279,9 +288,6 @@ class Stream(Source):
         rest = [] if self._buffered is None else self._buffered.left()
         self._front.extendleft(reversed([*left, *rest]))
         self._close()
-        if not self.repeats and self._front:
-            with contextlib.suppress(TypeError):  # what weak references cannot name is not kept
-                _left[self._given] = self._front
 
 
 def _collated(samples: Any, size: int) -> Iterator[Any]:
@@ -401,11 +407,3 @@ def arrays_of(data: Any, batch_size: int | None, steps: int | None) -> Iterator[
 
 def rows_in_memory(rows: Any) -> bool:
     return bool(getattr(rows, "in_memory", False))
-
-
-def split_rows(count: int, part: float) -> int:
-    """The first row of the part for validation."""
-    at = int(count * (1.0 - share(part, "validation_split")) + 1e-6)
-    if not 0 < at < count:
-        raise ValueError(f"validation_split={part} of {count} rows leaves nothing to train on or to validate with")
-    return at

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rekur._validate import Array, Ints, as_int32, as_numeric, show
 
 if TYPE_CHECKING:
-    from rekur.training.data import Index, Port
+    from rekur.training.batch import Index
+    from rekur.training.data import Port
 
 Flags: TypeAlias = NDArray[np.uint8]
 

@@ -317,9 +317,6 @@ class Trainable(ByBatch):
             names += [f"val_{name}" for name in names]
         cut = None if window is None else self._truncated(bound, window)
         active, total = (bound, feed.steps) if cut is None else (cut.bound, cut.count(feed))
-        if limit is not None:
-            engine = self._engine() if cut is None else cut.engine
-            active.limit = memory.Limit(limit, engine, active.trainer, bound.remat)
         params = {"epochs": epochs, "steps": total, "verbose": shown, "metrics": names}
         hooks = CallbackList(callbacks, add_history=True, model=self, **params)  # type: ignore[arg-type]
         history = hooks.history
@@ -328,18 +325,19 @@ class Trainable(ByBatch):
         self.stop_training = False
         bound.epochs = max(bound.epochs, initial_epoch)
         self._first = bound.epochs
-        hooks.call("on_train_begin", {})
-        resumed: Resumed | None = self._resumed  # what a callback restored
         trains = epochs > initial_epoch
-        if resumed is not None:
-            initial_epoch = resumed.epoch
-        if cut is not None:
-            cut.take_over(0 if resumed is None else resumed.batches)
-        drawn = 0 if hooks.draws_progress() else shown
         logs: dict[str, float] = {}
-        if resumed is not None:
-            feed.resume(resumed.first, bound.epochs, bound.seed)
         try:
+            hooks.call("on_train_begin", {})
+            resumed: Resumed | None = self._resumed  # what a callback restored
+            if resumed is not None:
+                initial_epoch = resumed.epoch
+                feed.resume(resumed.first, bound.epochs, bound.seed)
+                if cut is not None:
+                    cut.check_resumed(resumed.batches)
+            if limit is not None:
+                active.limit_memory(limit)
+            drawn = 0 if hooks.draws_progress() else shown
             for epoch in range(initial_epoch, epochs):
                 if not feed.has_more():
                     break
@@ -351,8 +349,6 @@ class Trainable(ByBatch):
                     with closing(feed.epoch(number, done)) as batches:
                         taken = batches if cut is None else cut.windows(batches)
                         logs = self._train_epoch(active, taken, hooks, progress, resumed)
-                    if cut is not None:
-                        cut.hand_over()
                     resumed = None
                     if watched is not None and validates(epoch) and watched.has_more():
                         with closing(watched.epoch(number)) as batches:
@@ -369,9 +365,7 @@ class Trainable(ByBatch):
             feed.close()
             if watched is not None:
                 watched.close()
-            if active.limit is not None:
-                active.limit.release()
-                active.limit = None
+            active.lift_limit()
             if cut is not None:
                 cut.close()
         if bound.optimizer.use_ema and trains:

@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rekur import _core
-from rekur._random import epoch_order
 from rekur._spec import dumps, split_reference
-from rekur._validate import show
-from rekur.training.batch import Batch, rows_of
+from rekur._validate import fits, show
+from rekur.losses import Numpy
+from rekur.training.batch import Batch, Index, mapped
 from rekur.training.carried import Carried
 from rekur.training.compiled import Bound, Compiled
 from rekur.training.data import Port, Rows, per_port
 from rekur.training.feed import Feed
-from rekur.training.sources import ByRows, Source, Task
+from rekur.training.sources import ByRows, Table, Task
+from rekur.training.steps import make_marks
 
 if TYPE_CHECKING:
     from rekur.layers import Layer
     from rekur.models.structure import Structure
+
+
+BY_EPOCHS = "an epoch can only be resumed from its beginning; back up after epochs: save_freq='epoch'"
 
 
 class Truncated:
@@ -51,6 +55,9 @@ class Truncated:
         self.steps = steps
         self._inputs, self._outputs = model._ports()
         _check(model, self._inputs, self._outputs)
+        for port, loss in zip(self._outputs, bound.losses, strict=True):
+            if isinstance(loss, Numpy) and loss._in_file:
+                raise ValueError(f"tbptt: the loss '{loss.name}' of output '{port.name}' is one of whole sequences")
         engine = model._engine()
         single = _of_single_steps(model)
         layers = [layer for layer in model._flat().layers if isinstance(layer, Stateful) and layer not in single]
@@ -76,21 +83,26 @@ class Truncated:
         self._whole = bound
         carried = Carried(flat.states, len(self._inputs), len(self._outputs), None)
         self.bound = compiled.bind(core, self._outputs, model.seed, carried)
+        self.take_over()
+        bound.stand_in = self
 
-    def take_over(self, batches: int) -> None:
-        """The optimiser's state of what the model was compiled to; ``batches`` of the epoch are done.
+    def take_over(self) -> None:
+        """The state of what the model was compiled to: the optimiser's, and the seed."""
+        trainer = self._whole._trainer
+        self.bound.set_state(trainer.state(), trainer.iterations, self._whole.epochs, self._whole.seed)
+        self._told = trainer.iterations
 
-        Raises
-        ------
-        ValueError
-            If some are: the states that went on with them are not known any more.
-        """
+    def hand_over(self) -> None:
+        """The optimiser's state to what the model was compiled to, where steps were taken since."""
+        trainer = self.bound.trainer
+        if trainer.iterations != self._told:
+            self._told = trainer.iterations
+            self._whole.continue_from(trainer.state(), self._told)
+
+    def check_resumed(self, batches: int) -> None:
+        """Raises ValueError where ``batches`` of an epoch were done: the states that went on with them are lost."""
         if batches:
-            raise ValueError(
-                "tbptt: an epoch can only be resumed from its beginning; back up after epochs: save_freq='epoch'"
-            )
-        whole = self._whole
-        self.bound.set_state(whole.trainer.state(), whole.trainer.iterations, whole.epochs)
+            raise ValueError(f"tbptt: {BY_EPOCHS}")
 
     def begin(self) -> None:
         """Other sequences follow: their states begin with zeros."""
@@ -119,21 +131,14 @@ class Truncated:
             return None
         return feed.steps * -(-self._time_of(source.rows) // self.steps)
 
-    def hand_over(self) -> None:
-        """The optimiser's state to what the model was compiled to."""
-        trainer = self.bound.trainer
-        self._whole.set_state(trainer.state(), trainer.iterations, self._whole.epochs)
-
     def close(self) -> None:
         self.hand_over()
+        self._whole.stand_in = None
         for layer, states in zip(self._layers, self._before, strict=True):
             layer._states = states
 
     def _time_of(self, rows: Rows) -> int:
-        sizes = {a.shape[1] for a, port in zip(rows.inputs, self._inputs, strict=True) if port.timed}
-        if len(sizes) > 1:
-            raise ValueError(f"tbptt: the inputs have sequences of different lengths, {sorted(sizes)}")
-        return int(sizes.pop())
+        return _common({a.shape[1] for a, port in zip(rows.inputs, self._inputs, strict=True) if port.timed})
 
     def _window(self, rows: Rows, steps: slice, total: int) -> Rows:
         def part(array: Any, timed: bool) -> Any:
@@ -199,63 +204,89 @@ def _of_single_steps(model: "Structure") -> "set[Layer]":
     return within - elsewhere
 
 
-class StoredWindows(Source):
-    """Windows of stored arrays, of some rows after the other: no more than a window is read at a time."""
+class StoredWindows(ByRows):
+    """Windows of stored arrays, of the rows of one batch after those of the other: no more than a window is read at a
+    time.
+
+    Parameters
+    ----------
+    rows : Table
+    inputs : sequence of Port
+        Of the model.
+    batch_size, steps : int
+    shuffle : bool or "batch"
+        Of the rows.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        For arrays that have not the inputs' time steps.
+    """
 
     def __init__(
-        self, given: Batch, ports: tuple[Sequence[Port], Sequence[Port]], batch_size: int, steps: int, shuffle: bool
+        self, rows: Table, inputs: Sequence[Port], batch_size: int, steps: int, shuffle: bool | str, name: str
     ) -> None:
-        inputs, outputs = ports
-        self._steps, self._size, self._shuffle, self.name = steps, batch_size, shuffle, "x"
+        super().__init__(rows, batch_size, shuffle, False, name)
+        given = rows.given
+        self._inputs, self._steps = inputs, steps
         self._x = per_port(given.x, inputs, "x")
-        self._y = per_port(given.y, outputs, "y")
-        self._timed = [port.timed for port in inputs]
-        self._rest = given
-        shapes = [a.shape for a, timed in zip(self._x, self._timed, strict=True) if timed]
-        self._rows, self._total = shapes[0][:2]
-        for array, timed in [*zip(self._x, self._timed, strict=True), *((y, True) for y in self._y)]:
-            wanted = (self._rows, self._total) if timed else (self._rows,)
-            if array is not None and tuple(array.shape[: len(wanted)]) != wanted:
-                raise ValueError(
-                    f"tbptt: expected arrays of {show(wanted)} rows and steps, got shape {show(array.shape)}"
-                )
-        self.count = -(-self._rows // batch_size) * -(-self._total // steps)
+        for array, port in zip(self._x, inputs, strict=True):
+            if array is None or not fits(np.shape(array), port.shape):
+                raise ValueError(f"{port}: expected shape {show(port.shape)}, got {show(np.shape(array))}")
+        self._total = _common({np.shape(a)[1] for a, port in zip(self._x, inputs, strict=True) if port.timed})
+        for what in ("y", "sample_weight", "mask", "resets"):
+            mapped(partial(self._check, what), getattr(given, what))
+        self._lengths = make_marks(given.lengths, None, None, self._x, inputs).lengths
+        self.parts = -(-self._total // steps)
+        self.count = self.parts * -(-len(rows) // batch_size)
+
+    def _check(self, what: str, array: Any) -> None:
+        shape = np.shape(array)
+        if shape[1:2] != (self._total,) and not (what == "sample_weight" and shape[1:2] in ((), (1,))):
+            raise ValueError(f"tbptt: {what}: expected {self._total} steps, as x has, on axis 1, got {show(shape)}")
+
+    def part(self, begin: int, end: int, batch_size: int, shuffle: bool | str, name: str) -> "StoredWindows":
+        return StoredWindows(self.rows.part(begin, end), self._inputs, batch_size, self._steps, shuffle, name)
 
     def example(self) -> Any:
-        return self._read(np.arange(min(self._size, self._rows)), 0)
+        return self._read(slice(0, min(self.batch_size, len(self.rows))), 0)
 
     def tasks(self, seed: int, number: int) -> Iterator[Task]:
-        order = epoch_order(seed, number, self._rows) if self._shuffle else np.arange(self._rows)
-        for begin in range(0, self._rows, self._size):
-            index = np.sort(order[begin : begin + self._size])
-            for first in range(0, self._total, self._steps):
-                yield partial(self._read, index, first)
+        for index in self._indices(seed, number):
+            for window in range(self.parts):
+                yield partial(self._read, index, window)
 
-    def _read(self, index: Any, first: int) -> "Window":
-        steps = slice(first, min(first + self._steps, self._total))
+    def _read(self, index: Index, window: int) -> "Window":
+        begin = window * self._steps
+        steps = slice(begin, min(begin + self._steps, self._total))
+        given = self.rows.given
 
-        def read(array: Any, timed: bool = True) -> Any:
-            if array is None:
-                return None
-            if not timed:
-                return rows_of(array, index)
-            return np.stack([np.asarray(array[int(row), steps]) for row in index])
+        def part(array: Any) -> Any:
+            return self.rows.read(array, index, steps if np.shape(array)[1:2] == (self._total,) else None)
 
-        rest = {}
-        for name in ("sample_weight", "mask", "resets"):
-            value = getattr(self._rest, name)
-            if value is not None:
-                rest[name] = read(value, np.ndim(value) > 1)
-        if self._rest.lengths is not None:
-            rest["lengths"] = np.clip(np.asarray(self._rest.lengths)[index] - first, 0, steps.stop - first)
-        x = [read(a, timed) for a, timed in zip(self._x, self._timed, strict=True)]
-        y = [read(a) for a in self._y]
-        window = Window(x[0] if len(x) == 1 else x, y[0] if len(y) == 1 else y, **rest)
-        object.__setattr__(window, "number", first // self._steps)
-        return window
+        x = [
+            part(array) if port.timed else self.rows.read(array, index)
+            for array, port in zip(self._x, self._inputs, strict=True)
+        ]
+        said = {
+            port.name: np.clip(self.rows.read(lengths, index) - begin, 0, steps.stop - begin)
+            for port, lengths in zip(self._inputs, self._lengths, strict=True)
+            if lengths is not None
+        }
+        rest = {what: mapped(part, getattr(given, what)) for what in ("y", "sample_weight", "mask", "resets")}
+        return Window(x[0] if len(x) == 1 else x, **rest, lengths=said or None, number=window)
 
 
+@dataclasses.dataclass(frozen=True)
 class Window(Batch):
     """A batch that is one window of its sequences; ``number`` counts them from 0."""
 
-    number = 0
+    number: int = 0
+
+
+def _common(steps: set[int]) -> int:
+    """The steps of all inputs that have a time axis."""
+    if len(steps) > 1:
+        raise ValueError(f"tbptt: the inputs have sequences of different lengths, {sorted(steps)}")
+    return steps.pop()
