@@ -224,8 +224,10 @@ def test_one_cycle_is_that_of_torch():
     assert schedule(3) == pytest.approx(0.5)  # step 0.4 · 10 − 1
     assert schedule(6) == pytest.approx(2e-6 + (0.5 - 2e-6) / 2)
     assert schedule(9) == schedule(50) == pytest.approx(2e-6)
+    upwards = schedules.OneCycle(0.5, 10, pct_start=1.0)
+    assert upwards(9) == upwards(10) == upwards(50) == pytest.approx(0.5)
     torch = pytest.importorskip("torch")
-    for strategy, share in (("cos", 0.3), ("linear", 0.45)):
+    for strategy, share in (("cos", 0.3), ("linear", 0.45), ("cos", 0.0), ("cos", 1.0)):
         ours = schedules.OneCycle(0.5, 23, share, strategy, 10.0, 100.0)
         theirs = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
         follow = torch.optim.lr_scheduler.OneCycleLR(

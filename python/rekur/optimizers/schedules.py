@@ -259,11 +259,12 @@ class OneCycle(_Schedule):
     def __call__(self, step: int) -> float:
         first = self.max_learning_rate / self.div_factor
         top, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        step = min(step, last)
         if step <= top and top > 0:
             begin, end, done = first, self.max_learning_rate, step / top
         else:
             begin, end = self.max_learning_rate, first / self.final_div_factor
-            done = min((step - top) / (last - top), 1.0)
+            done = (step - top) / (last - top)
         share = done if self.anneal_strategy == "linear" else 0.5 * (1 - math.cos(math.pi * done))
         return begin + (end - begin) * share
 
