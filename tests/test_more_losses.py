@@ -197,6 +197,24 @@ def test_steps_of_an_ignored_class_are_left_out_and_saved(tmp_path):
         model.train_on_batch(x, y)
 
 
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
+@pytest.mark.parametrize("kind", ["ignored", "weighted", "ctc"])
+def test_the_loss_of_an_epoch_is_the_mean_it_says_whatever_the_batches(kind, reduction):
+    output, weight = RNG.uniform(0.1, 0.9, size=(7, 6, 3)), RNG.uniform(0.5, 2, size=(7, 6))
+    target = RNG.integers(0, 3, size=(7, 6))
+    options = {"sample_weight": weight}
+    loss = losses.SparseCategoricalCrossentropy(reduction=reduction)
+    if kind == "ignored":  # all of the first rows, part of others
+        target[:2], target[4, 2:] = 255, 255
+        loss = losses.SparseCategoricalCrossentropy(ignore_class=255, reduction=reduction)
+    elif kind == "ctc":
+        target = np.array([[1, 2]] * 7)
+        loss, options = losses.CTC(), {"lengths": np.array([6, 5, 2, 3, 4, 6, 6])}
+    expected = _evaluated(loss, target, output, batch_size=7, **options)
+    for size in (1, 2, 3):
+        assert _evaluated(loss, target, output, batch_size=size, **options) == pytest.approx(expected, rel=1e-5)
+
+
 def test_sample_weights_may_have_a_last_axis_of_one():
     weight = np.array([1.0, 0.5, 2.0, 0.0, 1.0, 3.0])
     assert _evaluated("mse", Y, X, sample_weight=weight[:, None]) == _evaluated("mse", Y, X, sample_weight=weight)

@@ -311,27 +311,43 @@ class Bound:
         over their sum; of a mean without some class, N over the number of the others, whose weights are 0.
         """
         weights = list(batch.weights)
-        for k, loss in enumerate(self.losses):
-            target = batch.targets[k]
-            if loss is None or target is None or (loss._reduction is None and loss._ignored is None):
+        for k in range(len(self.losses)):
+            found = self._counted(k, batch)
+            if found is None:
                 continue
-            shape = target.shape if loss.sparse or target.ndim == 1 else target.shape[:-1]
-            given = np.ones(1, np.float32) if weights[k] is None else weights[k]
-            assert given is not None
-            weight = np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
-            steps = batch.valid[k]
-            valid = np.ones(shape, bool)
-            if steps is not None:
-                valid &= steps.reshape(steps.shape + (1,) * (len(shape) - steps.ndim))
-            count = int(valid.sum())
-            if loss._ignored is not None:
-                valid = valid & (target != loss._ignored)
-            there = np.where(valid, weight, np.float32(0))
-            by = {"sum": 1.0, "mean_with_sample_weight": float(there.sum(dtype=np.float64))}
-            divisor = by.get(loss._reduction or "", float(valid.sum()))
+            there, count, divisor = found
             scaled = there * np.float32(count / divisor if divisor else 0.0)
-            weights[k] = np.ascontiguousarray(scaled.reshape(shape[:1] + ((-1,) if len(shape) > 1 else ())), np.float32)
+            flat = there.shape[:1] + ((-1,) if there.ndim > 1 else ())
+            weights[k] = np.ascontiguousarray(scaled.reshape(flat), np.float32)
         return weights
+
+    def _counted(self, k: int, batch: Rows) -> tuple[Floats, int, float] | None:
+        """Of a loss other than the mean over all rows or steps: the weights of what counts, N, and the divisor."""
+        loss, target = self.losses[k], batch.targets[k]
+        if loss is None or target is None or (loss._reduction is None and loss._ignored is None):
+            return None
+        shape = target.shape if loss.sparse or target.ndim == 1 else target.shape[:-1]
+        given = np.ones(1, np.float32) if batch.weights[k] is None else batch.weights[k]
+        assert given is not None
+        weight = np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
+        steps = batch.valid[k]
+        valid = np.ones(shape, bool)
+        if steps is not None:
+            valid &= steps.reshape(steps.shape + (1,) * (len(shape) - steps.ndim))
+        count = int(valid.sum())
+        if loss._ignored is not None:
+            valid = valid & (target != loss._ignored)
+        there = np.where(valid, weight, np.float32(0))
+        by = {"sum": 1.0, "mean_with_sample_weight": float(there.sum(dtype=np.float64))}
+        return there, count, by.get(loss._reduction or "", float(valid.sum()))
+
+    def mean_over(self, k: int, batch: Rows, count: int) -> float:
+        """What a batch's loss, of ``count`` valid rows or steps, is a mean over: what it weighs in the epoch's."""
+        loss = self.losses[k]
+        if isinstance(loss, losses_.Numpy) and loss._in_file:
+            return len(batch)
+        found = self._counted(k, batch) if self._reweighs else None
+        return count if found is None or (loss is not None and loss._reduction == "sum") else found[2]
 
     def names(self) -> list[str]:
         """The keys of the logs, in the order of evaluate's results: loss, losses of several outputs, metrics."""
@@ -446,7 +462,7 @@ class Totals:
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
         self._loss = [0.0] * len(bound.outputs)
-        self._count = [0] * len(bound.outputs)
+        self._count: list[float] = [0] * len(bound.outputs)  # what these sums are a mean over
         self._penalty, self._rows = 0.0, 0
         weighed = zip(bound.losses, bound.loss_weights, strict=True)
         self._weighed = [(k, weight) for k, (loss, weight) in enumerate(weighed) if loss is not None and weight]
@@ -468,9 +484,10 @@ class Totals:
             self._rows += rows
         for k in self._watched:
             count = counts[k]
-            if count:  # a loss without a valid step is no number to weigh by zero
-                self._loss[k] += losses[k] * count
-                self._count[k] += count
+            over = self._bound.mean_over(k, batch, count) if count else 0
+            if over:  # a loss without a valid step is no number to weigh by zero
+                self._loss[k] += losses[k] * over
+                self._count[k] += over
             if outputs is not None and self.metrics[k] and count:
                 self.update(k, batch, outputs[k])
 
