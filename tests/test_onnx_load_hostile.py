@@ -327,6 +327,79 @@ def test_sizes_that_would_multiply_forever(path: Path) -> None:
     refuse(path, model_of(nodes, {"x": ("B", "T", 3)}, ["y"]), "Mul node .*beyond all bounds")
 
 
+BEYOND = 2**62
+KERNEL = np.ones((4, 6, 3), np.float32)
+FLOORS = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+ODD: list[tuple[str, list[object], dict[str, object]]] = [  # operator, what it reads behind x, attributes
+    ("Conv", [KERNEL], {"pads": [-1, 1]}),
+    ("Conv", [KERNEL], {"pads": [BEYOND, BEYOND]}),
+    ("Conv", [KERNEL], {"group": 0}),
+    ("Conv", [KERNEL], {"group": BEYOND}),
+    ("Conv", [KERNEL], {"kernel_shape": [5]}),
+    ("Conv", [KERNEL], {"dilations": [BEYOND], "auto_pad": "SAME_UPPER"}),
+    ("Conv", [KERNEL[:, :, :0]], {}),
+    ("ConvTranspose", [np.ones((6, 4, 3), np.float32)], {"strides": [BEYOND]}),
+    ("ConvTranspose", [np.ones((6, 4, 3), np.float32)], {"output_padding": [BEYOND]}),
+    ("MaxPool", [], {"kernel_shape": [BEYOND]}),
+    ("AveragePool", [], {"kernel_shape": [3], "pads": [BEYOND, BEYOND], "count_include_pad": 1}),
+    *[
+        ("Resize", [None, np.array([1, 1, scale], np.float32)], FLOORS)
+        for scale in (np.nan, np.inf, -np.inf, 0, -1, 1.5, 1e30)
+    ],
+    ("Resize", [None, np.ones(2, np.float32)], FLOORS),
+    ("Resize", [None, None, np.array([3, 6])], FLOORS),
+    ("Resize", [None, None, np.array([3, 6, BEYOND])], FLOORS),
+    ("Pad", [np.array([0, 0, BEYOND, 0, 0, 0])], {}),
+    ("Pad", [np.array([0, 0, -BEYOND, 0, 0, 0])], {}),
+    ("Pad", [np.zeros((2, 3), np.int64)], {}),
+    ("Pad", [np.array(1)], {}),
+    ("Pad", [np.array([0, 0, 1, 0, 0, 0]), np.zeros(2, np.float32)], {}),
+    ("Tile", [np.array([1, 1, BEYOND])], {}),
+    ("Tile", [np.array([1, 1])], {}),
+    ("Softmax", [], {"axis": 3}),
+    ("Softmax", [], {"axis": -BEYOND}),
+    ("PRelu", [np.ones((1, 1, 1, 1), np.float32)], {}),
+    ("ReduceMax", [], {"axes": [BEYOND]}),
+    ("BatchNormalization", [np.ones(6, np.float32)] * 4, {"epsilon": float("inf")}),
+]
+
+
+@pytest.mark.parametrize("time", ["T", 11])
+@pytest.mark.parametrize(("op", "read", "attributes"), ODD, ids=[f"{k}-{op}" for k, (op, *_) in enumerate(ODD)])
+def test_numbers_that_no_layer_takes_are_refused_by_node(
+    op: str, read: list, attributes: dict, time: str | int, path: Path
+) -> None:
+    constants = {f"c{k}": array for k, array in enumerate(read) if array is not None}
+    names = [f"c{k}" if f"c{k}" in constants else "" for k in range(len(read))]
+    node = helper.make_node(op, ["x", *names], ["y"], name="odd", **attributes)
+    refuse(path, model_of([node], {"x": ("B", 6, time)}, ["y"], constants), "node 'odd'")
+
+
+@pytest.mark.parametrize("count", [0, -1, BEYOND])
+def test_rows_repeated_so_often_are_refused_by_node(count: int, path: Path) -> None:
+    nodes = [
+        helper.make_node("GlobalMaxPool", ["x"], ["g"]),
+        helper.make_node("Tile", ["g", "n"], ["y"], name="odd"),
+    ]
+    model = model_of(nodes, {"x": ("B", 6, "T")}, ["y"], {"n": np.array([1, 1, count])})
+    refuse(path, model, "Tile node 'odd'")
+
+
+def test_heads_of_more_features_than_the_file_has_weights_for(path: Path) -> None:
+    """Their projections would be identities of (features, features)."""
+    F = 2**20
+    nodes = [
+        helper.make_node("Reshape", ["x", "heads"], ["h"]),
+        helper.make_node("Transpose", ["h"], ["q"], perm=[0, 2, 1, 3]),
+        helper.make_node("Transpose", ["h"], ["k"], perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["q", "k"], ["s"]),
+        helper.make_node("Softmax", ["s"], ["w"]),
+        helper.make_node("MatMul", ["w", "q"], ["y"], name="sum"),
+    ]
+    model = model_of(nodes, {"x": ("B", "T", F)}, ["y"], {"heads": np.array([0, 0, 2, F // 2])})
+    refuse(path, model, "MatMul node 'sum': .*beyond what the file's own data")
+
+
 # External data.
 
 

@@ -196,6 +196,16 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         {"s": np.array([1, 1, 2], np.float32)},
         "a layer repeats steps",
     ),
+    "sizes of other features": (
+        [node("Resize", ["x", "", "", "n"], ["y"], coordinate_transformation_mode="asymmetric", nearest_mode="floor")],
+        {"n": np.array([B, 2 * C, 2 * T])},
+        "expected other steps alone",
+    ),
+    "zeros that count, of the operator's own": (
+        [node("AveragePool", ["x"], ["y"], kernel_shape=[3], auto_pad="SAME_UPPER", count_include_pad=1)],
+        {},
+        "zeros that count",
+    ),
     "time of any size": (
         [node("MaxPool", ["x"], ["p"], kernel_shape=[2]), node("Flatten", ["p"], ["y"])],
         {},

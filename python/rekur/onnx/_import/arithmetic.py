@@ -31,8 +31,8 @@ def extreme(call: Call) -> View:
     numbers = [_number(call, k) for k, value in enumerate(call.inputs) if not isinstance(value, View)]
     if len(views) > len(NAMES):
         raise Refused(f"of {len(views)} tensors; at most {len(NAMES)}")
+    views = align(views)
     first = views[0]
-    align(views)
     if any(view.ids or view.features != first.features or len(view.parts) != len(first.parts) for view in views):
         raise Refused(f"shapes {', '.join(view.describe() for view in views)}: nothing is broadcast")
     return _lambda(call, views, _folded(EXTREMES[call.op], len(views), numbers))

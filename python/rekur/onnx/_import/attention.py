@@ -60,10 +60,10 @@ def heads_of(
     # What is not the layer's own scale, 1/sqrt(size), goes to the queries; of those that are, the factor is exactly 1.
     factor = np.float32(1) if np.isclose(scale, size**-0.5, rtol=1e-6) else np.float32(scale * size**0.5)
     parameters = {
-        "query/kernel": factor * _identity(query.features, heads, size),
-        "key/kernel": _identity(key.features, groups, size),
-        "value/kernel": _identity(value.features, groups, of_value),
-        "attention_output/kernel": np.eye(units, dtype=np.float32).reshape(heads, -1, units),
+        "query/kernel": factor * _identity(call, query.features, (heads, size)),
+        "key/kernel": _identity(call, key.features, (groups, size)),
+        "value/kernel": _identity(call, value.features, (groups, of_value)),
+        "attention_output/kernel": _identity(call, units).reshape(heads, -1, units),
     }
     made = call.graph.add(type, call.at, [query, value, key], units, options, parameters, dims)
     made.layer.identities = True
@@ -107,5 +107,6 @@ def take_projections(layer: Layer, before: list[Layer | None], after: Layer | No
     return True
 
 
-def _identity(features: int, heads: int, size: int) -> Any:
-    return np.eye(features, dtype=np.float32).reshape(features, heads, size)
+def _identity(call: Call, features: int, split: tuple[int, ...] = (-1,)) -> Any:
+    call.budget.check((features, features))
+    return np.eye(features, dtype=np.float32).reshape(features, *split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from rekur.onnx._import.values import Dim, Refused, Tensor
 
 Floats = NDArray[np.float32]
 MAX_LAYERS = 10_000
+MAX_INTEGER, MAX_FLOAT = 2**31 - 1, float(np.finfo(np.float32).max)  # of a layer's options
 
 
 @dataclass(eq=False)
@@ -41,13 +43,22 @@ class Budget:
 
     left: int
 
-    def take(self, shape: Sequence[int]) -> None:
-        count = 1
-        for size in shape:
-            count *= int(size)
-        self.left -= count
-        if self.left < 0:
+    def check(self, shape: Sequence[int]) -> int:
+        """How many elements an array of that shape has, which is not made yet."""
+        count = math.prod(int(size) for size in shape)
+        if count > self.left:
             raise Refused(f"an array of shape {tuple(map(int, shape))} is beyond what the file's own data call for")
+        return count
+
+    def take(self, shape: Sequence[int]) -> None:
+        self.left -= self.check(shape)
+
+
+def _check_option(key: str, value: Any) -> None:
+    """Numbers of a file that no layer takes are refused where its node is known."""
+    for one in value if isinstance(value, (list, tuple)) else (value,):
+        if isinstance(one, (int, float)) and not abs(one) <= (MAX_INTEGER if isinstance(one, int) else MAX_FLOAT):
+            raise Refused(f"{key} would be {value}, which no layer takes")
 
 
 def slices_of(pieces: Sequence[Tensor]) -> tuple[Tensor, int, int] | None:
@@ -90,6 +101,8 @@ class Graph:
             raise Refused(f"the model would have more than {MAX_LAYERS:,} layers")
         for array in (parameters or {}).values():
             self.budget.take(array.shape)  # nodes can share weights, layers cannot
+        for key, value in (options or {}).items():
+            _check_option(key, value)
         kept = {key: np.asarray(array, np.float32, order="C") for key, array in (parameters or {}).items()}
         layer = Layer(type, *at, list(inputs), dict(options or {}), kept)
         layer.output = Tensor(layer, "y", features, inputs[0].dims if dims is None else dims)

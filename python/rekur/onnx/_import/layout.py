@@ -167,10 +167,12 @@ def expand(call: Call, x: View | Filled) -> Value:
     target = call.sizes(1, "the shape")
     shape, target = padded(list(x.shape), len(target)), padded(target, len(x.shape))
     counts = [b if same(a, 1) and isinstance(b, int) and b > 1 else 1 for a, b in zip(shape, target, strict=True)]
-    if any(count != 1 for count in counts) and len(shape) == len(x.axes):
-        return repeated(call, x, counts)
-    if not all(same(b, 1) or same(a, b) for a, b in zip(shape, target, strict=True)):
+    kept = [(a, b) for a, b, count in zip(shape, target, counts, strict=True) if count == 1]
+    repeats = len(kept) < len(counts) and len(shape) == len(x.axes)
+    if not all(same(b, 1) or same(a, b) for a, b in (kept if repeats else zip(shape, target, strict=True))):
         raise Refused(f"broadcasts a tensor of shape {x.describe()} to ({', '.join(map(str, target))})")
+    if repeats:
+        return repeated(call, x, counts)
     return _rebuild(x, [None] * (len(shape) - len(x.axes)) + list(range(len(x.axes))))
 
 

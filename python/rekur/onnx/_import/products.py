@@ -104,12 +104,13 @@ def _join(one: Sequence[Axis], two: Sequence[Axis], x: View, y: View) -> None:
 
 def scaled(call: Call, scores: Scores, other: Value | None, second: bool) -> Value:
     """Mul and Div by a number; else a tensor like others."""
-    fits = isinstance(other, (Known, Filled)) and other.array.size == 1 and other.array.dtype == np.float32
+    array = other.array if isinstance(other, (Known, Filled)) else None
+    fits = array is not None and array.dtype == np.float32 and array.size == 1 and array.ndim <= len(scores.axes)
     if not fits or scores.weights or (call.op == "Div" and second) or call.op not in ("Mul", "Div"):
         inputs = [apart(call, value) if isinstance(value, Scores) else value for value in call.inputs]
         return _again(call, inputs)
-    assert isinstance(other, (Known, Filled))
-    by = float(other.array.flat[0])
+    assert array is not None
+    by = float(array.flat[0])
     if not np.isfinite(by) or by == 0:
         raise Refused(f"a factor of {by}")
     return replace(scores, factor=scores.factor * by if call.op == "Mul" else scores.factor / by)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._axes import Change
 from rekur.onnx._import.call import Call, normal_axes, vector
-from rekur.onnx._import.values import BATCH, FEATURES, ONE, TIME, Axis, Dim, Refused, View, fixed
+from rekur.onnx._import.values import BATCH, FEATURES, ONE, TIME, Axis, Dim, Extent, Refused, View, fixed, same
 
 Pads = tuple[int, int]
 
@@ -247,7 +247,9 @@ def pooling(call: Call) -> View:
     part = time.size is None or (time.size + before + later - size) % stride
     if call.flag("ceil_mode") and part and not same:
         raise Refused("ceil_mode: a window at the end that is not whole, which no layer has")
-    if padding == "same" and counted and (before, later) != (0, 0):
+    if padding == "same" and counted:
+        if same:
+            raise Refused(f"auto_pad is {call.attribute('auto_pad')} with zeros that count")
         padding = None
     if padding is None:
         if call.op == "MaxPool" or not counted:
@@ -301,15 +303,11 @@ def pad(call: Call) -> View:
     x = call.view(0)
     if call.attribute("mode", "constant") != "constant":
         raise Refused(f"mode is {call.attribute('mode')}; a layer adds zeros")
-    old = call.opset < 11
-    amounts = [int(v) for v in call.attribute("pads", [])] if old else [int(v) for v in call.known(1, "pads")]
-    if old:
-        call.ignore("value")
-        value = float(call.attributes.get("value", 0.0))
-    else:
-        value = float(call.known(2, "the value").reshape(-1)[0]) if call.has(2) and call.known(2).size else 0.0
-    if value != 0:
-        raise Refused(f"adds steps of {value}; a layer adds zeros")
+    amounts = call.integers("pads", 1) or []
+    call.ignore("value")  # of old opsets; other operators have a tensor of that name
+    added = call.known(2, "the value") if call.has(2) else np.asarray(call.attributes.get("value", 0.0))
+    if added.size > 1 or added.dtype.kind != "f" or added.any():
+        raise Refused(f"adds steps of {added.tolist()}; a layer adds zeros")
     axes = normal_axes(call.integers("axes", 3) or list(range(len(x.axes))), len(x.axes))
     if len(amounts) != 2 * len(axes):
         raise Refused(f"pads are {amounts} for {len(axes)} axes")
@@ -337,18 +335,28 @@ def resize(call: Call) -> View:
     if how[0] != "nearest" or not (floors or centred):
         raise Refused(f"resizes by {', '.join(how)}; a layer repeats steps: nearest, asymmetric, floor")
     if call.has(3) and not (call.has(2) and call.known(2).size):
-        target = call.sizes(3, "the sizes")
-        time = x.axes[2]
-        assert isinstance(time, Dim)
-        if time.size is None:
-            raise Refused("resizes to a size where only the data will tell what it is of")
-        scales = [1.0, 1.0, fixed(target[2], "resizes to") / time.size]
+        size = _times_longer(x, call.sizes(3, "the sizes"))
     else:
         scales = [float(v) for v in call.known(2, "the scales").reshape(-1)]
-    if len(scales) != 3 or scales[:2] != [1.0, 1.0] or scales[2] != int(scales[2]) or scales[2] < 1:
-        raise Refused(f"scales are {scales}; expected a whole number for time alone")
-    size = int(scales[2])
+        if len(scales) != 3 or scales[:2] != [1.0, 1.0] or not scales[2].is_integer() or scales[2] < 1:
+            raise Refused(f"scales are {scales}; expected a whole number for time alone")
+        size = int(scales[2])
     return along(call, x, 2, "UpSampling1D", {"size": size}, Change(size, 0, 1, 1))
+
+
+def _times_longer(x: View, target: Sequence[Extent]) -> int:
+    """How often each step of x stands in a tensor of that shape."""
+    time = x.axes[2]
+    assert isinstance(time, Dim)
+    shown = ", ".join(map(str, target))
+    if len(target) != 3 or not all(same(a, b) for a, b in zip(target[:2], x.shape[:2], strict=True)):
+        raise Refused(f"resizes {x.describe()} to ({shown}); expected other steps alone")
+    if time.size is None:
+        raise Refused("resizes to a size where only the data will tell what it is of")
+    steps = fixed(target[2], "resizes to")
+    if time.size < 1 or steps < 1 or steps % time.size:
+        raise Refused(f"resizes {time.size} steps to {steps}; expected a multiple of them")
+    return steps // time.size
 
 
 def repeated(call: Call, x: View, counts: Sequence[int]) -> View:
@@ -396,8 +404,8 @@ def joined_steps(call: Call, views: Sequence[View], axis: int) -> View:
 
 def tile(call: Call) -> View:
     x = call.view(0)
-    counts = [int(v) for v in call.known(1, "repeats").reshape(-1)]
-    if len(counts) != len(x.axes):
+    counts = call.integers("repeats", 1) or []
+    if len(counts) != len(x.axes) or min(counts, default=1) < 1:
         raise Refused(f"repeats {counts} of {len(x.axes)} axes")
     return repeated(call, x, counts)
 
@@ -419,6 +427,8 @@ def prelu(call: Call) -> View:
     if any(isinstance(axis, tuple) for axis in x.axes) or len(x.parts) != 1:
         raise Refused(f"slopes for {x.describe()}")
     of_time = [k for k in wide if k in shown]
+    if len(of_time) > 1:
+        raise Refused(f"a slope of shape {slope.shape} for {x.describe()}: one for each row")
     if of_time:
         time = x.axes[of_time[0]]
         assert isinstance(time, Dim)
