@@ -15,7 +15,8 @@ Runs = list[tuple[int, int]]
 def whole_runs(arrays: Iterable[Any], time: Any, rows: int) -> Runs:
     """The runs [first, end) of rows that have no NaN in any array and follow each other in time without a jump.
 
-    ``time`` (rows,) of numbers or datetimes, or None. A jump is a step other than the median of the first thousand.
+    ``time`` (rows,) of numbers or datetimes, or None. A jump is a step that is further from the median of the first
+    thousand than half of it: months are no jumps, nor is what floats round.
     """
     checked = [a for a in arrays if np.dtype(a.dtype).kind == "f"]
     step = None
@@ -23,7 +24,7 @@ def whole_runs(arrays: Iterable[Any], time: Any, rows: int) -> Runs:
         if len(time) != rows:
             raise ValueError(f"windows: time: expected {rows} entries, one a row, got {len(time)}")
         if rows > 1:
-            head = np.diff(np.asarray(time[:1001]))
+            head = np.diff(_signed(time[:1001]))
             step = np.sort(head)[len(head) // 2]
             if not step > step * 0:
                 raise ValueError("windows: time must ascend")
@@ -37,10 +38,18 @@ def whole_runs(arrays: Iterable[Any], time: Any, rows: int) -> Runs:
         starts = np.zeros(end - begin, bool)  # whether a row follows a jump
         if step is not None:
             first = max(begin - 1, 0)
-            jumps = np.diff(np.asarray(time[first:end])) != step
+            jumps = ~(2 * np.abs(np.diff(_signed(time[first:end])) - step) <= step)  # of NaN and NaT, too
             starts[len(starts) - len(jumps) :] = jumps
         _extend(runs, broken, starts, begin)
     return runs
+
+
+def _signed(time: Any) -> NDArray[Any]:
+    """Points in time whose differences may be of any sign."""
+    found = np.asarray(time)
+    if found.dtype.kind not in "iufmM":
+        raise TypeError(f"windows: time: expected numbers or datetimes, got {found.dtype}")
+    return found.astype(np.int64) if found.dtype.kind in "iu" else found
 
 
 def _extend(runs: Runs, broken: NDArray[np.bool_], starts: NDArray[np.bool_], begin: int) -> None:

@@ -217,8 +217,8 @@ def windows(
     sampling_rate : int
         Rows between two steps of a window.
     time : array of shape (N,), or a list of them, optional
-        Datetimes or numbers. Windows that lie across a jump are left out. Frames with an index of datetimes have
-        theirs.
+        Datetimes or numbers. Windows that lie across a jump, a step that differs from the usual one by more than half
+        of it, are left out. Frames with an index of datetimes have theirs.
     gaps : {"skip", "keep"}
         Whether windows that touch a NaN are left out.
 
