@@ -145,3 +145,10 @@ def test_what_does_not_fit_is_said(make, message):
         TextVectorization(vocabulary=["a"])([3])
     with pytest.raises(TypeError, match="has no argument 'sparse': numbers of entries"):
         TextVectorization(sparse=True)
+
+
+def test_rows_of_several_texts_are_refused():
+    text = TextVectorization(vocabulary=["a", "b"])
+    assert text([["a"], ["b"]]).shape == (2, 1)
+    with pytest.raises(ValueError, match="got 2 rows of 4 texts"):
+        text([["a", "b"], ["b", "a"]])

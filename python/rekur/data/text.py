@@ -268,6 +268,10 @@ class TextVectorization(Guarded):
         self._known()
         alone = isinstance(inputs, (str, bytes))
         texts = [_decoded(inputs)] if alone else list(_texts(inputs, None))
+        if not alone and hasattr(inputs, "__len__") and len(inputs) != len(texts):
+            raise ValueError(
+                f"{self!r}: expected texts of shape (B,) or (B, 1), got {len(inputs)} rows of {len(texts)} texts in all"
+            )
         rows = [self._tokens_of(text) for text in texts]
         if self._mode != "int":
             found: Any = self._counted(rows)
