@@ -10,6 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 import rekur
 from rekur import layers
 from rekur.data import bucket, timeseries_dataset_from_array, windows
+from rekur.preprocessing.sequence import TimeseriesGenerator
+from rekur.training.sources import ByBatches
 
 RANDOM = np.random.default_rng(5)
 SERIES = RANDOM.normal(size=300).astype("f")
@@ -266,6 +268,19 @@ def test_timeseries_dataset_trains_in_its_order_or_that_of_its_seed():
         timeseries_dataset_from_array(TABLE, None, 100)
 
 
+def test_months_and_rounded_floats_are_no_jumps_in_time():
+    series = np.arange(100.0)
+    months = np.arange(100).astype("datetime64[M]").astype("datetime64[ns]")
+    for time in (months, np.arange(100) * 0.1, np.arange(100, dtype=np.uint8)):
+        assert len(windows(series, 5, time=time)) == 95
+        assert len(windows(series[:-1], 5, time=np.delete(time, 50))) == 94 - 5
+    missing = months.copy()
+    missing[50] = "NaT"
+    assert len(windows(series, 5, time=missing)) < 90
+    with pytest.raises(TypeError, match="windows: time: expected numbers or datetimes"):
+        windows(series, 5, time=["monday"] * 100)
+
+
 # Buckets.
 
 ROWS = [RANDOM.normal(size=(n, 2)) for n in RANDOM.integers(1, 60, 200)]
@@ -276,12 +291,31 @@ def test_buckets_waste_little_and_lose_no_row_in_any_epoch():
     rows = bucket(ROWS, SUMS, batch_size=16)
     assert rows.waste < 0.1
     for number in range(2):
-        rows.begin_pass(7, number, True)
-        order = rows.places(len(rows))
-        assert sorted(order.tolist()) == list(range(200)) and rows.waste < 0.15
-        again = bucket(ROWS, SUMS, batch_size=16)
-        again.begin_pass(7, number, True)
+        arranged = rows.begin_pass(7, number, True)
+        order = arranged.places(len(rows))
+        assert sorted(order.tolist()) == list(range(200)) and arranged.waste < 0.15
+        again = bucket(ROWS, SUMS, batch_size=16).begin_pass(7, number, True)
         np.testing.assert_array_equal(again.places(len(rows)), order)
+
+
+def test_a_data_set_is_read_elsewhere_while_and_after_fit_reads_it_shuffled():
+    series = np.arange(40.0)
+
+    def first(batch):
+        return (batch[0] if isinstance(batch, tuple) else batch.x)[:, 0, 0].tolist()
+
+    for rows in (
+        bucket([row[:, None] for row in np.split(series, 20)], np.arange(20), batch_size=4),
+        timeseries_dataset_from_array(series[:, None], series, 2, batch_size=4, shuffle=True, end_index=22),
+        TimeseriesGenerator(series[:, None], series, 2, batch_size=4, shuffle=True, end_index=21),
+    ):
+        before = [first(rows[k]) for k in range(len(rows))]
+        shuffled = ByBatches(rows, True).tasks(7, 0)
+        seen = [first(next(shuffled)())]
+        assert [first(task()) for task in ByBatches(rows, False).tasks(7, 0)] == before
+        seen += [first(task()) for task in shuffled]
+        assert sorted(np.concatenate(seen)) == sorted(np.concatenate(before)) and seen != before
+        assert [first(rows[k]) for k in range(len(rows))] == before
 
 
 def test_buckets_train_as_rows_with_lengths_and_predict_in_the_order_given():

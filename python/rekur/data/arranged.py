@@ -1,5 +1,6 @@
 """Batches read by their numbers, whose order is a function of a seed and the number of the pass."""
 
+import copy
 from abc import abstractmethod
 from typing import Any
 
@@ -11,7 +12,7 @@ from rekur.training.pydataset import PyDataset
 
 
 class Arranged(PyDataset):
-    """A data set that arranges its batches before each pass: fit says which pass it is.
+    """A data set whose batches are arranged anew for each pass: fit says which pass it is.
 
     Parameters
     ----------
@@ -26,9 +27,12 @@ class Arranged(PyDataset):
         self._shuffles = shuffle
         self._seed = None if seed is None else integer(seed, "seed", 0)
 
-    def begin_pass(self, seed: int, number: int, shuffle: bool) -> None:
-        """Called before each pass."""
-        self._arrange((seed if self._seed is None else self._seed, number) if shuffle and self._shuffles else None)
+    def begin_pass(self, seed: int, number: int, shuffle: bool) -> "Arranged":
+        """The data set as a pass reads it. This one stays as it is: others may read it meanwhile."""
+        arranged = copy.copy(self)
+        key = (seed if self._seed is None else self._seed, number) if shuffle and self._shuffles else None
+        arranged._arrange(key)
+        return arranged
 
     @abstractmethod
     def _arrange(self, key: tuple[int, int] | None) -> None:

@@ -178,6 +178,7 @@ class ByBatches(Source):
 
     def __init__(self, items: Any, shuffle: bool) -> None:
         self._items, self._shuffle, self.name = items, shuffle, type(items).__name__
+        self._pass = items  # as the pass at hand reads them
         self.count = self._length()
         if getattr(items, "use_multiprocessing", False):
             raise ValueError(f"{self.name}: use_multiprocessing=True: batches are read by threads alone; say workers=")
@@ -190,24 +191,23 @@ class ByBatches(Source):
             raise ValueError(f"{self.name} has no batches")
         return None if count is None else int(count)
 
-    def _get(self, k: int) -> Batch:
-        return Batch.of(self._items[k], self.name)
+    def _get(self, items: Any, k: int) -> Batch:
+        return Batch.of(items[k], self.name)
 
     def example(self) -> Any:
-        return self._get(0)
+        return self._get(self._items, 0)
 
     def tasks(self, seed: int, number: int) -> Iterator[Task]:
         arrange = getattr(self._items, "begin_pass", None)  # of rekur.data: it shuffles by itself
-        if arrange is not None:
-            arrange(seed, number, self._shuffle)
+        items = self._pass = self._items if arrange is None else arrange(seed, number, self._shuffle)
         self.count = self._length()  # on_epoch_end may have changed it
         numbers: Iterable[int] = itertools.count() if self.count is None else range(self.count)
         if self._shuffle and self.count is not None and arrange is None:
             numbers = epoch_order(seed, number, self.count).tolist()
-        return (partial(self._get, k) for k in numbers)
+        return (partial(self._get, items, k) for k in numbers)
 
     def places(self, batches: int) -> NDArray[np.int64] | None:
-        places = getattr(self._items, "places", None)
+        places = getattr(self._pass, "places", None)
         return None if places is None else places(batches)
 
     def on_epoch(self, event: str) -> None:
