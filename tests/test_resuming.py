@@ -11,7 +11,16 @@ import pytest
 
 import rekur
 from rekur import Sequential, layers
-from rekur.callbacks import BackupAndRestore, Callback, EarlyStopping, LambdaCallback, ReduceLROnPlateau, TerminateOnNaN
+from rekur.callbacks import (
+    BackupAndRestore,
+    Callback,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
 
 RANDOM = np.random.default_rng(3)
 X = RANDOM.normal(size=(22, 5, 2)).astype(np.float32)
@@ -265,3 +274,31 @@ def test_averages_take_the_weights_places_where_a_fit_died_behind_its_last_epoch
         _fit(made(), [Die(), BackupAndRestore(tmp_path)], 2)
     assert _fit(late, [BackupAndRestore(tmp_path)], 2).epoch == []
     _same(through, late)
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1, 4])
+def test_averages_that_stand_in_the_weights_places_and_rates_made_of_rates_are_resumed(tmp_path, save_freq):
+    def made():
+        return _model(rekur.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.8))
+
+    def watching():
+        return [rekur.callbacks.SwapEMAWeights(True), LearningRateScheduler(lambda epoch, rate: 0.5 * rate)]
+
+    through, resumed = made(), made()
+    whole = _fit(through, watching()).history
+    with pytest.raises(Stop):
+        _fit(made(), [BackupAndRestore(tmp_path, save_freq), *watching(), Interrupt(3, 3)])
+    history = _fit(resumed, [BackupAndRestore(tmp_path, save_freq), *watching()]).history
+    _same(through, resumed)
+    assert history["learning_rate"] == whole["learning_rate"][3:]
+
+
+def test_files_after_so_many_batches_are_those_of_a_fit_that_ran_through(tmp_path):
+    def saving(folder):
+        return ModelCheckpoint(tmp_path / folder / "{epoch}-{batch}.safetensors", save_freq=5)
+
+    _fit(_model(), saving("through"))
+    with pytest.raises(Stop):
+        _fit(_model(), [BackupAndRestore(tmp_path / "b", 3), saving("parts"), Interrupt(3, 3)])
+    _fit(_model(), [BackupAndRestore(tmp_path / "b", 3), saving("parts")])
+    assert {*os.listdir(tmp_path / "parts")} == {*os.listdir(tmp_path / "through")}

@@ -31,6 +31,7 @@ class SwapEMAWeights(Callback):
         From the call, if the optimizer keeps no averages.
     """
 
+    _kept = ("_swapped",)
     swap_on_epoch = Setting(boolean)
 
     def __init__(self, swap_on_epoch: bool = False, **options: NoReturn) -> None:

@@ -63,7 +63,8 @@ class BackupAndRestore(Callback):
     -----
     It acts after all other callbacks, wherever it stands among them. Arrays, data sets read by index and iterables that
     can be begun anew are read from where the fit stood; an iterator or generator is taken as it comes. The History of a
-    resumed fit begins with the epoch that it goes on with, as in Keras.
+    resumed fit begins with the epoch that it goes on with, as in Keras. Callbacks hear once more of the beginning of an
+    epoch that is resumed within.
     """
 
     _last = True

@@ -1,7 +1,8 @@
 """ModelCheckpoint: a file after each epoch, or after so many batches."""
 
 import os
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 from rekur._own import check_options
 from rekur._settings import Setting
@@ -91,6 +92,14 @@ class ModelCheckpoint(Monitor):
         self.save_freq = save_freq
         self.best = optional_real(initial_value_threshold, "ModelCheckpoint: initial_value_threshold")
         self._batches, self._epoch = Batches(), 0
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "batches": self._batches.count}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        rest = dict(state)
+        self._batches.count = rest.pop("batches")
+        super().set_state(rest)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batches = Batches()

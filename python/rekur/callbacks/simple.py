@@ -159,6 +159,7 @@ class LearningRateScheduler(Callback):
         1: print it.
     """
 
+    _kept = ("_begun",)
     verbose = Setting(verbosity)
     schedule = Setting(_schedule)
 
@@ -166,9 +167,16 @@ class LearningRateScheduler(Callback):
         check_options("callback", type(self), options)
         self.schedule = schedule
         self.verbose = verbose
+        self._begun: tuple[int, float] | None = None  # the epoch that began last, and the rate before it
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._begun = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         before = self.model.optimizer.learning_rate
+        if self._begun is not None and self._begun[0] == epoch:  # a fit that is resumed within the epoch
+            before = self._begun[1]
+        self._begun = epoch, before
         rate = self.schedule(epoch, before) if _takes_two(self.schedule) else self.schedule(epoch)
         self.model.optimizer.learning_rate = real(rate, "LearningRateScheduler: what schedule returns", 0)
         if self.verbose:
