@@ -276,6 +276,21 @@ def test_averages_take_the_weights_places_where_a_fit_died_behind_its_last_epoch
     _same(through, late)
 
 
+def test_averages_in_the_weights_places_are_resumed_where_sequences_come_in_windows(tmp_path):
+    y = np.repeat(Y[:, None], 5, axis=1)
+
+    def fit(*callbacks):
+        model = Sequential([layers.LSTM(3, return_sequences=True, input_shape=(5, 2)), layers.Dense(1)], seed=1)
+        model.compile(rekur.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.8), "mse")
+        averages = rekur.callbacks.SwapEMAWeights(True)
+        model.fit(X, y, tbptt=2, batch_size=8, epochs=4, verbose=0, callbacks=[averages, *callbacks])
+        return model
+
+    with pytest.raises(Stop):
+        fit(BackupAndRestore(tmp_path), Interrupt(2, 1))
+    _same(fit(), fit(BackupAndRestore(tmp_path)))
+
+
 @pytest.mark.parametrize("save_freq", ["epoch", 1, 4])
 def test_averages_that_stand_in_the_weights_places_and_rates_made_of_rates_are_resumed(tmp_path, save_freq):
     def made():

@@ -32,13 +32,7 @@ def _padded(sizes: Sequence[int], taps: Sequence[int], strides: Sequence[int], d
     return [*(m // 2 for m in missing), *(m - m // 2 for m in missing)]
 
 
-def _refuse(plan: Plan, layer: Layer, x: Tensor) -> None:
-    if plan.streaming or plan.states:
-        how = "streaming" if plan.streaming else "states"
-        raise ExportError(
-            f"{how}=True: {describe(layer)}: its states are images, which such a file does not hold; export the whole "
-            "sequence"
-        )
+def _refuse(layer: Layer, x: Tensor) -> None:
     if x.axis is not None and x.axis.mask:
         raise ExportError(
             f"{describe(layer)}: a file cannot say which steps a mask leaves out; lengths=True is for padded rows"
@@ -48,7 +42,7 @@ def _refuse(plan: Plan, layer: Layer, x: Tensor) -> None:
 def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The layer, forward or reverse."""
     x, name, filters = inputs[0], layer["name"], layer["filters"]
-    _refuse(plan, layer, x)
+    _refuse(layer, x)
     sizes = [int(n) for n in x.between]
     rank = len(sizes)
     first, last = [0, rank + 1, *range(1, rank + 1)], [0, *range(2, rank + 2), 1]  # channels first; and last again

@@ -21,7 +21,7 @@ from rekur.onnx._fold import fold_time, unfold_time
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._masks import mask_zero, masking
 from rekur.onnx._matrix import matrix_layer
-from rekur.onnx._plan import CONVOLUTIONS, Layer, Plan, describe
+from rekur.onnx._plan import CONVOLUTIONS, IMAGES, Layer, Plan, describe
 from rekur.onnx._position import position_embedding, rotary_embedding, sine_encoding
 from rekur.onnx._recurrent import bidirectional, recurrent
 from rekur.onnx._scan import bidirectional_rnn, rnn
@@ -261,8 +261,7 @@ LAYERS: dict[str, Rule] = {
     "Masking": masking,
     "FoldTime": fold_time,
     "UnfoldTime": unfold_time,
-    "ConvLSTM1D": conv_lstm,
-    "ConvLSTM2D": conv_lstm,
+    **dict.fromkeys(IMAGES, conv_lstm),
     "Lambda": lambda_layer,
     "LayerNormalization": _layer_normalization,
     "Affine": _affine,

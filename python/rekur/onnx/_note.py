@@ -35,9 +35,8 @@ def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -
         return
     if layer["type"] not in MATRIX and not plain and not (layer["type"] == "RNN" and plan.streaming):
         return
-    if not pointwise and mask_of(plan, layer):
-        return  # what is around its nodes is not loaded again
-    if not pointwise and any(x.axis is not None and x.axis.mask for x in inputs):
+    masked = mask_of(plan, layer) or any(x.axis is not None and x.axis.mask for x in inputs)
+    if not pointwise and masked:
         return  # what is around its nodes is not loaded again
     count, held = len(inputs) if plain else sequences_of(layer), plan.states.get(layer["name"])
     axis = inputs[0].axis

@@ -15,8 +15,9 @@ Layer = Mapping[str, Any]
 
 
 MEAN, MOST = "GlobalAveragePooling1D", "GlobalMaxPooling1D"
+IMAGES = ("ConvLSTM1D", "ConvLSTM2D")  # recurrent layers whose states are images
 # the types that treat a row by its length
-READ_LENGTHS = (*RECURRENT, "Bidirectional", "ConvLSTM1D", "ConvLSTM2D", "Step", "Flip", MEAN, MOST, *ATTENTION)
+READ_LENGTHS = (*RECURRENT, "Bidirectional", *IMAGES, "Step", "Flip", MEAN, MOST, *ATTENTION)
 CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "Conv1DTranspose")
 READ_MASKS = (*RECURRENT, "Bidirectional", MEAN, *ATTENTION)  # … by its mask
 

@@ -20,7 +20,7 @@ from rekur.onnx._axes import TimeAxis, parse_ref
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._matrix import Attention
-from rekur.onnx._plan import Layer, Plan, State, describe, recurrent_core, sequences_of
+from rekur.onnx._plan import IMAGES, Layer, Plan, State, describe, recurrent_core, sequences_of
 from rekur.onnx._recurrent import CELLS
 from rekur.onnx._scan import state_width
 from rekur.onnx._selective import Sizes
@@ -260,6 +260,11 @@ def _check_step(layer: Layer, option: str, unit: str, streaming: bool, plan: Pla
     if layer["type"] == "Masking" or layer.get("mask_zero", False):
         raise ExportError(
             f"{option}: {describe(layer)}: {unit} is given the steps there are: leave out those that the mask would"
+        )
+    if layer["type"] in IMAGES:
+        raise ExportError(
+            f"{option}: {describe(layer)}: its states are images, which such a file does not hold; export the whole "
+            "sequence"
         )
     if layer["type"] == "Flip":
         raise ExportError(
