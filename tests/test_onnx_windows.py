@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import rekur.onnx
 from harness import floats, input_layer
 from onnx_subject import Subject, assert_file_matches_reference
 from rekur import layers
-from rekur.onnx import ExportError
+from rekur.onnx import ExportError, VerificationError
 from test_windows import CONVOLUTIONS, GLOBAL, MOVES, POOLINGS
 
 FIXED = ("Flatten", "Reshape", "Permute")
@@ -47,6 +48,40 @@ def test_a_decoder_of_a_repeated_vector_is_exported(tmp_path: Path) -> None:
     x = rekur.Input((None, 4))
     y = layers.LSTM(5, return_sequences=True)(layers.RepeatVector(3)(layers.LSTM(4)(x)))
     assert rekur.onnx.export(rekur.Model(x, layers.Dense(2)(y)), tmp_path / "m.onnx").verification is not None
+
+
+SOME_STEPS: dict[str, Callable[[Any], Any]] = {
+    "multiples of three": lambda x: layers.Reshape((-1, 12))(x),
+    "one after the other": lambda x: layers.Reshape((-1, 8))(layers.Reshape((-1, 12))(x)),
+    "even, to be added": lambda x: layers.Add()([x, layers.UpSampling1D(2)(layers.MaxPooling1D(2)(x))]),
+}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", SOME_STEPS)
+def test_a_model_that_takes_some_numbers_of_steps_is_verified_at_those(name: str, count: int, tmp_path: Path) -> None:
+    inputs = [rekur.Input((None, 4), name=f"x{k}") for k in range(count)]
+    model = rekur.Model(inputs, [SOME_STEPS[name](x) for x in inputs])
+    report = rekur.onnx.export(model, tmp_path / "m.onnx").verification
+    assert report is not None and report.cases >= 20 and len(report.times) == count
+    assert all(len(steps) > 1 for steps in report.times.values())
+
+
+def test_a_layer_that_takes_no_number_of_steps_tried_is_named(tmp_path: Path) -> None:
+    x = rekur.Input((None, 4))
+    model = rekur.Model(x, layers.Reshape((-1, 4 * 1009), name="rows")(x))
+    with pytest.raises(VerificationError, match=r"no sequences of time 1, nor .*: Reshape 'rows'"):
+        rekur.onnx.export(model, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize("option", ["streaming", "states"])
+def test_states_that_are_images_are_refused_by_the_layer_that_has_them(option: str, tmp_path: Path) -> None:
+    x = rekur.Input((None, 5, 2))
+    with pytest.raises(ExportError, match=f"{option}=True: ConvLSTM1D 'images': its states are images"):
+        rekur.onnx.export(
+            rekur.Model(x, layers.ConvLSTM1D(2, 3, name="images")(x)), tmp_path / "m.onnx", **{option: True}
+        )
 
 
 @pytest.mark.parametrize("options", [{"lengths": True}, {"streaming": True}, {"states": True}], ids=str)
