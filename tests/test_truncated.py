@@ -248,6 +248,47 @@ def test_what_windows_cannot_do_is_refused_by_name(rng: np.random.Generator) -> 
         make().fit(x, y, tbptt=0)
 
 
+def test_what_is_applied_to_every_step_may_look_along_the_step(rng: np.random.Generator) -> None:
+    def steps(layer: layers.Layer) -> layers.Layer:
+        return layers.TimeDistributed(layer)
+
+    x, y = rng.normal(size=(B, T, 6, 2)).astype("f"), rng.normal(size=(B, T, 2)).astype("f")
+    inputs = layers.Input((None, 6, 2))
+    images = steps(layers.MaxPooling1D(2))(steps(layers.Conv1D(3, 3, padding="same"))(inputs))
+    flat = steps(layers.Flatten())(images)
+    read = steps(layers.Bidirectional(layers.GRU(2)))(images)
+    z = layers.LSTM(4, return_sequences=True)(layers.Concatenate()([flat, read]))
+    model = rekur.Model(inputs, layers.Dense(2)(z))
+    model.compile("sgd", "mse")
+    model.optimizer.learning_rate = 0.0
+    history = model.fit(x, y, tbptt=K, verbose=0, shuffle=False)
+    assert history.history["loss"][0] == pytest.approx(model.evaluate(x, y), rel=1e-6)
+
+
+def test_what_a_layer_has_at_the_end_is_no_windows(rng: np.random.Generator) -> None:
+    x, y = data(rng)
+
+    def refused(model: rekur.Model, part: str) -> None:
+        model.compile("sgd", "mse")
+        with pytest.raises(ValueError, match=part):
+            model.fit(x, y, tbptt=K, verbose=0)
+
+    inputs = layers.Input((None, 3))
+    beside = layers.Dense(2)(inputs)
+    refused(rekur.Model(inputs, layers.Add()([layers.LSTM(2)(inputs), beside])), "'lstm' gives what it has at the end")
+    seen, state = layers.GRU(2, return_sequences=True, return_state=True)(inputs)
+    refused(rekur.Model(inputs, layers.Add()([seen, state])), "'gru' gives what it has at the end")
+    inner = rekur.Model(inputs, layers.Add()([layers.SimpleRNN(2)(inputs), beside]))
+    outer = layers.Input((None, 3))
+    refused(rekur.Model(outer, inner(outer)), "'simple_rnn' gives what it has at the end")
+    between = (
+        layers.Conv1D(2, 3, padding="same", name="first")(inputs),
+        layers.Conv1D(2, 3, padding="same", name="b")(inputs),
+    )
+    both = rekur.Model(inputs, layers.Add()(list(between)))
+    assert both._engine().layers_across_time() == ["first", "b"]
+
+
 def test_a_memory_limit_makes_steps_keep_little_or_says_which_batch_fits(rng: np.random.Generator) -> None:
     x, y = rng.normal(size=(8, 3000, 1)).astype("f"), rng.normal(size=(8, 1)).astype("f")
     weights = []

@@ -136,16 +136,30 @@ std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool t
 }
 
 std::vector<std::string> Graph::layers_across_time() const {
+  const std::vector<TimeAxis>& axes = topology_.axes.all;
+  std::vector<char> cut(axes.size());  // axes made of an input's; others, such as those within a step, stay whole
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    cut[i] = axes[i].kind == TimeAxis::Kind::input;
+    for (const int from : {axes[i].source, axes[i].other}) cut[i] = cut[i] || (from >= 0 && cut[static_cast<std::size_t>(from)]);
+  }
   std::vector<std::string> found;
-  for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
-    const Node& node = topology_.nodes[i];
+  for (const Node& node : topology_.nodes) {
     if (node.source || !node.used) continue;
-    const bool timed = std::any_of(node.inputs.begin(), node.inputs.end(),
-                                   [&](int tensor) { return topology_.tensors[static_cast<std::size_t>(tensor)].has_time(); });
-    const bool changes = std::any_of(topology_.axes.all.begin(), topology_.axes.all.end(), [&](const TimeAxis& axis) {
-      return axis.node == static_cast<int>(i) && axis.kind == TimeAxis::Kind::changed;
-    });
-    if (changes || (timed && node.layer->crosses_resets())) found.push_back(topology_.owners[static_cast<std::size_t>(node.owner)]);
+    bool crosses = false;
+    std::vector<int> read;  // their axes
+    for (const int tensor : node.inputs) {
+      const layers::TensorSpec& input = topology_.tensors[static_cast<std::size_t>(tensor)];
+      if (!input.has_time()) continue;
+      read.push_back(input.time_source);
+      crosses = crosses || (node.layer->crosses_resets() && cut[static_cast<std::size_t>(input.time_source)]);
+    }
+    for (int k = 0; k < node.output_count; ++k) {
+      const layers::TensorSpec& output = topology_.tensors[static_cast<std::size_t>(node.first_output + k)];
+      if (!output.has_time() || std::find(read.begin(), read.end(), output.time_source) != read.end()) continue;
+      const auto axis = static_cast<std::size_t>(output.time_source);
+      crosses = crosses || (axes[axis].kind == TimeAxis::Kind::changed && cut[axis]);
+    }
+    if (crosses) found.push_back(topology_.owners[static_cast<std::size_t>(node.owner)]);
   }
   return found;
 }

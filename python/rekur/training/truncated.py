@@ -159,6 +159,17 @@ class Truncated:
 
 
 _BEGINS = "tbptt: {!r} begins with states of its own, which each window would begin with"
+_ENDS = "tbptt: {!r} gives what it has at the end of its sequence to other layers, and a window ends before"
+
+
+def _calls(part: Any) -> Iterator[Any]:
+    """The calls of a model, and of those within it."""
+    from rekur.layers.parts import parts_of
+
+    for call in part._order:
+        yield call
+        if (inside := parts_of(call.layer)) is not None:
+            yield from _calls(inside)
 
 
 def _check(model: "Structure", inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
@@ -181,9 +192,15 @@ def _check(model: "Structure", inputs: Sequence[Port], outputs: Sequence[Port]) 
             raise ValueError(f"tbptt: {layer!r} reads its sequence from the end, which a window does not have")
         if getattr(layer, "learn_initial_state", False):
             raise ValueError(_BEGINS.format(layer))
-    for call in model._order:
+    for call in _calls(model):
         if isinstance(call.layer, Stateful) and len(call.inputs) > call.layer._timed_inputs(call):
             raise ValueError(_BEGINS.format(call.layer))
+    read = {split_reference(ref) for call in flat.calls for ref in call.inputs}
+    for flat_call in flat.calls:
+        layer = flat_call.layer
+        ends = 1 if getattr(layer, "return_sequences", True) else 0  # the first output that is of no step
+        if layer in cut and isinstance(layer, Stateful) and any(n == flat_call.name and k >= ends for n, k in read):
+            raise ValueError(_ENDS.format(layer))
     crossing = {name for layer, name in cut.items() if not isinstance(layer, Stateful)}
     for name in model._engine().layers_across_time():
         if name in crossing:
