@@ -104,6 +104,15 @@ TEST_CASE("status: models") {
   const auto shapes = try_output_shapes(model, {{2, 5, 2}});
   REQUIRE(shapes);
   CHECK(*shapes == std::vector<Shape>{{2, 5, 1}});
+  const auto memory = try_run_memory(model, {{2, 5, 2}});
+  REQUIRE(memory);
+  CHECK(*memory == same.run_memory({{2, 5, 2}}));
+  const auto across = try_layers_across_time(model);
+  REQUIRE(across);
+  CHECK(across->empty());
+  const auto valid = try_valid_steps(model, data.batch());
+  REQUIRE(valid);
+  CHECK(*valid == same.valid_steps(data.batch()));
   std::vector<float> y(10);
   const std::vector<View> views{{y.data(), {2, 5, 1}}};
   REQUIRE(try_predict(model, data.batch(), views));
@@ -140,6 +149,8 @@ TEST_CASE("status: what is wrong with a model is said as the exceptions say it")
   expect(try_load(std::span<const std::byte>(), "resource 7").status(), Code::io, "resource 7: too short");
   expect(try_set_weights(model, {}), Code::invalid_argument, "got 0");
   expect(try_output_shapes(model, {{1, 5, 3}}).status(), Code::invalid_argument, "Input 'x'");
+  expect(try_run_memory(model, {{1, 5, 3}}).status(), Code::invalid_argument, "Input 'x'");
+  expect(try_valid_steps(model, {}).status(), Code::invalid_argument, "");
   expect(try_predict(model, {}).status(), Code::invalid_argument, "expected 1 input, got 0");
   expect(try_predict(model, Data().add_random({1, 5, 2}).batch(), {}), Code::invalid_argument, "expected 1 output array");
   // Memory that no machine has: of a model, and of a run.

@@ -53,6 +53,8 @@ TEST_CASE("status: a trainer does what the throwing one does") {
   REQUIRE(try_apply_gradients(*trainer, std::vector<float>(model.weights().size())));
   CHECK(trainer->iterations() == 8);
   CHECK(try_apply_gradients(*trainer, {}).code == Code::invalid_argument);
+  REQUIRE(try_set_remat(*trainer, true));
+  REQUIRE(try_finalize(*trainer));
   REQUIRE(try_set_learning_rate(*trainer, 0.5));
   CHECK(trainer->learning_rate() == 0.5);
   REQUIRE(try_set_optimizer(*trainer, R"({"name": "adam", "learning_rate": 0.25, "beta_1": 0.8})"));

@@ -117,6 +117,10 @@ REKUR_API Result<Model> try_load(std::span<const std::byte> file, Text source = 
 REKUR_API Status try_set_weights(Model& model, std::span<const float> flat) noexcept;
 REKUR_API Status try_copy_weights(const Model& model, std::span<float> flat) noexcept;
 REKUR_API Result<std::vector<Shape>> try_output_shapes(const Model& model, const std::vector<Shape>& inputs) noexcept;
+REKUR_API Result<std::uint64_t> try_run_memory(const Model& model, const std::vector<Shape>& inputs, bool training = false,
+                                               bool remat = false) noexcept;
+REKUR_API Result<std::vector<std::string>> try_layers_across_time(const Model& model) noexcept;
+REKUR_API Result<std::vector<std::vector<std::uint8_t>>> try_valid_steps(const Model& model, const Batch& batch) noexcept;
 REKUR_API Status try_predict(const Model& model, const Batch& batch, std::span<const View> outputs) noexcept;
 REKUR_API Result<std::vector<Tensor>> try_predict(const Model& model, const Batch& batch) noexcept;
 
@@ -142,6 +146,7 @@ REKUR_API Result<StepResult> try_evaluate(const Trainer& trainer, const Batch& b
                                           std::span<const View> outputs = {}) noexcept;
 REKUR_API Status try_apply_gradients(Trainer& trainer, std::span<const float> gradients) noexcept;
 REKUR_API Status try_set_learning_rate(Trainer& trainer, double rate) noexcept;
+REKUR_API Status try_set_remat(Trainer& trainer, bool remat) noexcept;
 REKUR_API Status try_set_optimizer(Trainer& trainer, Text config_json) noexcept;
 REKUR_API Status try_finalize(Trainer& trainer) noexcept;
 REKUR_API Result<std::map<std::string, Tensor>> try_state(const Trainer& trainer) noexcept;

@@ -36,6 +36,18 @@ Result<std::vector<Shape>> try_output_shapes(const Model& model, const std::vect
   return result_of([&] { return model.output_shapes(inputs); });
 }
 
+Result<std::uint64_t> try_run_memory(const Model& model, const std::vector<Shape>& inputs, bool training, bool remat) noexcept {
+  return result_of([&] { return model.run_memory(inputs, training, remat); });
+}
+
+Result<std::vector<std::string>> try_layers_across_time(const Model& model) noexcept {
+  return result_of([&] { return model.layers_across_time(); });
+}
+
+Result<std::vector<std::vector<std::uint8_t>>> try_valid_steps(const Model& model, const Batch& batch) noexcept {
+  return result_of([&] { return model.valid_steps(batch); });
+}
+
 Status try_predict(const Model& model, const Batch& batch, std::span<const View> outputs) noexcept {
   return status_of([&] { model.predict(batch, outputs); });
 }

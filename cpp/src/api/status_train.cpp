@@ -63,6 +63,10 @@ Status try_set_learning_rate(Trainer& trainer, double rate) noexcept {
   return status_of([&] { trainer.set_learning_rate(rate); });
 }
 
+Status try_set_remat(Trainer& trainer, bool remat) noexcept {
+  return status_of([&] { trainer.set_remat(remat); });
+}
+
 Status try_finalize(Trainer& trainer) noexcept {
   return status_of([&] { trainer.finalize(); });
 }
