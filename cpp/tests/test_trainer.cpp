@@ -321,6 +321,9 @@ TEST_CASE("trainer: it outlives the object it was made of, and says when it was 
   refused([&] { trainer.evaluate(data.batch(), data.targets()); });
   refused([&] { trainer.set_learning_rate(1); });
   refused([&] { trainer.set_optimizer(R"({"name": "adam"})"); });
+  refused([&] { trainer.set_remat(true); });
+  refused([&] { trainer.apply_gradients({}); });
+  refused([&] { trainer.finalize(); });
   refused([&] { trainer.state(); });
   refused([&] { trainer.set_state({}, 1); });
   CHECK_THROWS_WITH_AS(Trainer(model, training(kMse)), doctest::Contains("model: it was moved from"), Error);
@@ -485,6 +488,9 @@ TEST_CASE("trainer: hyperparameters that the constructor would refuse change not
   refused(R"({"name": "adam", "beta_1": 1})", "'beta_1' must be a number in [0, 1)");
   refused(R"({"name": "adam", "learning_rate": 5, "clipnorm": 0})", "'clipnorm' must be a positive number");
   refused(R"({"name": "adam", "learning_rate": 5, "rate": 1})", "unknown key 'rate'");
+  const char* const excluding = R"({"name": "adam", "learning_rate": 5, "exclude_from_weight_decay": ["lstm/kernle"]})";
+  refused(excluding, "'exclude_from_weight_decay': unknown parameter 'lstm/kernle' (did you mean 'lstm/kernel'?)");
+  CHECK_THROWS_AS(Trainer(other, training(kMse, excluding)), Error);
   refused("{", "JSON");
   fit(model, trainer, 2, 4);
   CHECK(same_bits(weights_of(model), fit(other, expected, 0, 4)));

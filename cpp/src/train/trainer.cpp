@@ -6,6 +6,7 @@
 
 #include "graph/graph.hpp"
 #include "io/json.hpp"
+#include "io/suggest.hpp"
 #include "io/text.hpp"
 #include "rekur/denormals.hpp"
 #include "rekur/train.hpp"
@@ -32,6 +33,15 @@ struct Objective {
   bool raw = false;  // the loss takes the place of the output's final activation
   train::Scores scores = train::Scores::values;
 };
+
+// A name that no parameter has would be decayed all the same.
+void check_excluded(const graph::Graph& graph, const train::Hyperparameters& hyper) {
+  std::vector<std::string> names;
+  for (const ParameterInfo& parameter : graph.parameters()) names.push_back(parameter.name);
+  for (const std::string& name : hyper.not_decayed)
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      throw_error("optimizer: 'exclude_from_weight_decay': %", {unknown_name("parameter", name, names)});
+}
 
 std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph& graph) {
   const std::vector<TensorInfo>& outputs = graph.outputs();
@@ -239,6 +249,7 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
                                          .regularizers = train::Regularizers(*model.graph_)});
   optimizer.finish();
   config.finish();
+  check_excluded(graph, impl_->optimizer.hyperparameters());
   impl_->updates.follow(impl_->optimizer);
 }
 
@@ -320,6 +331,7 @@ void Trainer::set_optimizer(const std::string& config_json) {
   const train::Hyperparameters hyper = train::read_hyperparameters(kind, reader);
   const train::Clipping clipping = train::read_clipping(reader);
   reader.finish();
+  check_excluded(*self.graph, hyper);
   const runtime::Call call;
   const std::unique_lock turn = self.take_turn();
   self.optimizer.set_hyperparameters(hyper);
