@@ -1,8 +1,8 @@
 // ConvLSTM1D and ConvLSTM2D: an LSTM whose states are images and whose products are convolutions (Shi et al., arXiv:1506.04214).
 //   inputs   x (B, T, positions…, channels); h and c (B, positions'…, filters)
 //   outputs  y (B, T, positions'…, filters) or the last (B, positions'…, filters), then with return_state h and c
-//   kernel [taps…, channels, 4 · filters] with the gates i, f, g, o; recurrent_kernel [taps…, filters, 4 · filters]; bias [4 ·
-//   filters]
+//   kernel [taps…, channels, 4 · filters] with the gates i, f, g, o; recurrent_kernel [taps…, filters, 4 · filters];
+//   bias [4 · filters]
 // The input's convolution of all steps is one product, or in inference one of some steps that make enough rows; that of h, whose
 // windows are padded to its own size, is one a step.
 //   conv_lstm.cpp      settings, shapes, parameters, a stream

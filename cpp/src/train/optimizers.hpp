@@ -4,9 +4,7 @@
 //   rmsprop   a = rho a + (1-rho) g², step lr g / √(a + ε), momentum as sgd          (Tieleman & Hinton, 2012); centred: a less the
 //             square of the same mean of g
 //   adam      m = β₁ m + (1-β₁) g, v = β₂ v + (1-β₂) g², w -= lr √(1-β₂ᵗ)/(1-β₁ᵗ) m / (√v + ε)
-//                                                      (Kingma & Ba, 2015, end of section 2: their "epsilon hat"); AMSGrad (Reddi
-//                                                      et
-//             al., 2018): the largest v so far
+//             (Kingma & Ba, 2015, end of section 2: their "epsilon hat"); AMSGrad: the largest v so far (Reddi et al., 2018)
 //   adamw     adam with a weight decay of 0.004 unless another is given              (Loshchilov & Hutter, 2019)
 //   nadam     adam with Nesterov's momentum, whose share grows                       (Dozat, 2016)
 //   adamax    u = max(β₂ u, |g|), w -= lr m / ((1-β₁ᵗ) (u + ε))                      (Kingma & Ba, 2015, section 7)
@@ -24,9 +22,8 @@
 //
 //   gradient_accumulation_steps k   gradients are added up, and every k-th step updates by their mean; t, and what goes by
 //                                   steps below, counts updates
-//   use_ema                         an average of the weights, average = momentum average + (1 - momentum) w after every step,
-//   which
-//                                   takes their place every ema_overwrite_frequency steps, if that is given, and at the end
+//   use_ema                         an average of the weights, average = momentum average + (1 - momentum) w after every step;
+//                                   it takes their place every ema_overwrite_frequency steps, if that is given, and at the end
 //   lookahead_sync_period k         slow weights, which after every k updates go a share of the way to w, and w to them (Zhang et
 //                                   al., 2019)
 //   gradient_centralization         the mean of each output's gradients is taken from them, of parameters of two axes and more
