@@ -186,6 +186,11 @@ def test_a_reset_begins_anew_from_zeros(rng: np.random.Generator) -> None:
     whole = model.predict([x, *state], resets={"x": np.array([[0, 0, 1, 0, 0]], bool)})
     parts = [model.predict([x[:, :2], *state]), model.predict([x[:, 2:], *(0 * s for s in state)])]
     np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+    first = {"resets": {"x": np.array([[1, 0, 0, 0, 0]], bool)}}
+    np.testing.assert_array_equal(model.predict([x, *state], **first), model.predict([x, *(0 * s for s in state)]))
+    _, _, (_, dh, dc) = model.gradients([x, *state], np.ones_like(whole), **first)
+    assert not dh.any()
+    assert not dc.any()
 
 
 @pytest.mark.parametrize(
