@@ -28,7 +28,7 @@
 //                                   al., 2019)
 //   gradient_centralization         the mean of each output's gradients is taken from them, of parameters of two axes and more
 //                                   (Yong et al., 2020)
-//   gradient_noise η                normal noise of variance η / (1 + t)^decay is added to the clipped gradients (Neelakantan et
+//   gradient_noise η                normal noise of variance η / t^decay is added to the clipped gradients (Neelakantan et
 //                                   al., 2015)
 #pragma once
 
