@@ -139,3 +139,22 @@ def test_what_no_gradient_changes_counts_as_not_trainable() -> None:
     model.trainable = False
     model.summary(print_fn=lines.append)
     assert lines[-2:] == ["Trainable params: 0 (0 B)", "Non-trainable params: 20 (80 B)"]
+
+
+def test_a_subgraph_shares_no_name_with_what_is_around_it():
+    inner = Sequential([Input((4,)), layers.Dense(3, name="hidden")], name="same")
+    made = Sequential([Input((4,)), inner, layers.Dense(1, name="hidden")], name="same")
+    text = utils.model_to_dot(made, subgraph=True, expand_nested=True)
+    clusters = re.findall(r'subgraph ("\S+") {', text)
+    assert len(set(clusters)) == len(clusters) == 2
+    boxes = re.findall(r'^ *("\S+") \[', text, re.MULTILINE)
+    assert len(set(boxes)) == len(boxes) == 3 and all(box.startswith('"same/') for box in boxes)
+
+
+def test_boxes_of_svg_have_their_names_as_titles(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    utils.plot_model(_model(), tmp_path / "m.svg", expand_nested=True)
+    page = xml.dom.minidom.parse(str(tmp_path / "m.svg"))
+    for box in page.getElementsByTagName("rect"):
+        titles = box.parentNode.getElementsByTagName("title")
+        assert box.parentNode.tagName == "g" and len(titles) == 1 and titles[0].firstChild.data

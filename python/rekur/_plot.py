@@ -124,22 +124,23 @@ def model_to_dot(
     kind = f"subgraph {_quoted(f'cluster_{model.name}')}" if boolean(subgraph, "subgraph") else "digraph model"
     settings = [f"label={_quoted(model.name)};"] if subgraph else [f"dpi={resolution};", f"rankdir={direction};"]
     text = [f"{kind} {{", *(f"  {line}" for line in settings), '  node [shape=box, fontname="Helvetica"];']
+    root = f"{model.name}/" if subgraph else ""  # other graphs around it have names, too
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, box in drawing.boxes.items():
         label = "\\n".join(_escaped(line) for line in box.lines)
-        groups[box.within].append(f'{_quoted(name)} [label="{label}"];')
-    text += _clusters(groups, ())
-    text += [f"  {_quoted(a)} -> {_quoted(b)};" for a, b in drawing.arrows]
+        groups[box.within].append(f'{_quoted(root + name)} [label="{label}"];')
+    text += _clusters(groups, (), root)
+    text += [f"  {_quoted(root + a)} -> {_quoted(root + b)};" for a, b in drawing.arrows]
     return "\n".join([*text, "}", ""])
 
 
-def _clusters(groups: dict[tuple[str, ...], list[str]], within: tuple[str, ...]) -> list[str]:
+def _clusters(groups: dict[tuple[str, ...], list[str]], within: tuple[str, ...], root: str) -> list[str]:
     pad = "  " * (len(within) + 1)
     lines = [pad + line for line in groups.get(within, [])]
     for inner in dict.fromkeys(path[: len(within) + 1] for path in groups if path[: len(within)] == within):
         if len(inner) > len(within):
-            lines.append(f"{pad}subgraph {_quoted('cluster_' + '/'.join(inner))} {{")
-            lines += [f"{pad}  label={_quoted(inner[-1])};", *_clusters(groups, inner), f"{pad}}}"]
+            lines.append(f"{pad}subgraph {_quoted(f'cluster_{root}' + '/'.join(inner))} {{")
+            lines += [f"{pad}  label={_quoted(inner[-1])};", *_clusters(groups, inner, root), f"{pad}}}"]
     return lines
 
 
@@ -295,14 +296,15 @@ def svg(drawing: Drawing, rankdir: str = "TB") -> str:
         )
     for name, box in drawing.boxes.items():
         (x, y), (w, h) = places[name], sizes[name]
+        title = html.escape("/".join((*box.within, box.lines[0])))
         parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="4" fill="#eef" stroke="black"/>'
+            f'<g><title>{title}</title><rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="4" '
+            'fill="#eef" stroke="black"/>'
         )
-        title = "/".join((*box.within, box.lines[0])) if box.within else box.lines[0]
-        parts.append(f"<title>{html.escape(title)}</title>")
         for k, line in enumerate(box.lines):
             at = f'x="{x + w / 2:.1f}" y="{y + (k + 1) * _LINE:.1f}"'
             parts.append(f'<text {at} text-anchor="middle">{html.escape(line)}</text>')
+        parts.append("</g>")
     return "\n".join([*parts, "</svg>", ""])
 
 
