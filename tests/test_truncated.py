@@ -305,7 +305,7 @@ def test_a_memory_limit_makes_steps_keep_little_or_says_which_batch_fits(rng: np
         model.fit(x, y, verbose=0, memory_limit="200KB")
     with pytest.raises(MemoryError, match="one row takes"):
         model.fit(x, y, verbose=0, memory_limit=1000)
-    for wrong in ("much", "-3MB", 0, 2.5):
+    for wrong in ("much", "-3MB", "0MB", 0, 2.5):
         with pytest.raises((ValueError, TypeError), match="memory_limit"):
             model.fit(x, y, verbose=0, memory_limit=wrong)
 

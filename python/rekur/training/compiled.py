@@ -15,7 +15,7 @@ from rekur import optimizers as optimizers_
 from rekur._spec import dumps
 from rekur._validate import Floats, boolean, did_you_mean, integer, real
 from rekur.training.carried import Carried
-from rekur.training.data import Port, Rows
+from rekur.training.data import Port, Rows, spread
 from rekur.training.memory import Limit
 
 if TYPE_CHECKING:
@@ -327,17 +327,12 @@ class Bound:
         if loss is None or target is None or (loss._reduction is None and loss._ignored is None):
             return None
         shape = target.shape if loss.sparse or target.ndim == 1 else target.shape[:-1]
-        given = np.ones(1, np.float32) if batch.weights[k] is None else batch.weights[k]
-        assert given is not None
-        weight = np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
-        steps = batch.valid[k]
-        valid = np.ones(shape, bool)
-        if steps is not None:
-            valid &= steps.reshape(steps.shape + (1,) * (len(shape) - steps.ndim))
+        weight, steps = spread(batch.weights[k], shape), spread(batch.valid[k], shape)
+        valid = np.ones(shape, bool) if steps is None else steps
         count = int(valid.sum())
         if loss._ignored is not None:
             valid = valid & (target != loss._ignored)
-        there = np.where(valid, weight, np.float32(0))
+        there = np.where(valid, np.float32(1) if weight is None else weight, np.float32(0))
         by = {"sum": 1.0, "mean_with_sample_weight": float(there.sum(dtype=np.float64))}
         return there, count, by.get(loss._reduction or "", float(valid.sum()))
 
@@ -500,8 +495,7 @@ class Totals:
             steps = y_pred.shape[:-1]
             if keep is None:
                 keep = np.ones(steps, dtype=bool)
-            if weight is not None:
-                weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(steps) - weight.ndim)), steps)
+            weight = spread(weight, steps)
         if keep is not None:
             if not keep.any():
                 return

@@ -40,7 +40,7 @@ def parse(limit: object) -> int | None:
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", limit)
         if found is None or found[2].upper() not in _UNITS:
             raise ValueError(f"memory_limit: expected bytes or a text such as '256MB' or '1.5GB', got {limit!r}")
-        return int(float(found[1]) * _UNITS[found[2].upper()])
+        limit = int(float(found[1]) * _UNITS[found[2].upper()])
     return integer(limit, "memory_limit", 1)
 
 
