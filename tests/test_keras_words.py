@@ -12,7 +12,7 @@ import pytest
 
 import rekur
 from rekur import Input, Model, Sequential, initializers, layers, losses, metrics, optimizers
-from rekur._keras import arguments
+from rekur._keras import arguments, attributes, names
 
 RECURRENT = (layers.SimpleRNN, layers.LSTM, layers.GRU)
 IDLE_RECURRENT = {
@@ -77,8 +77,10 @@ def test_inputs_and_models_take_what_asks_for_nothing():
     [
         (lambda: layers.Dropout(0.2, kernel_regularizer="l2"), "kernel_regularizer"),
         (lambda: layers.LSTM(2, dtype="float16"), "computed in float32"),
+        (lambda: layers.LayerNormalization(rms_scaling=True), "RMSNormalization"),
+        (lambda: layers.Conv1D(2, 3, kernel_regularizer="l2"), "regularizers of this layer are not here yet"),
         (lambda: layers.Dropout(0.5, seed=3), "a model has one seed"),
-        (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 8)), "shared masks are not here yet"),
+        (lambda: layers.Dropout(0.5, noise_shape=(None, 1, 8)), "SpatialDropout1D drops a feature in all steps"),
         (lambda: layers.LSTM(2, input_length=5), r"input_shape=\(steps, features\)"),
         (lambda: layers.Dense(9, weights=[np.zeros((9, 2))]), "call set_weights"),
         (lambda: layers.Dense(2, kernal_initializer="zeros"), "did you mean 'kernel_initializer'"),
@@ -407,6 +409,9 @@ OTHER_DEFAULTS = {("Rescaling", "scale"), ("InputLayer", "dtype"), ("Huber", "na
 def _parameters(made):
     found = list(inspect.signature(made.__init__).parameters.values())
     options = {**getattr(made, "_cell_options", {}), **getattr(made, "_further", {})}
+    options |= {
+        f"{name}_{kind}": None for name in getattr(made, "_ruled", ()) for kind in ("regularizer", "constraint")
+    }
     found += [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=options[key]) for key in options]
     return {p.name: p for p in found if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
 
@@ -450,12 +455,50 @@ def test_every_argument_of_keras_is_ours_or_idle_at_its_default_or_told_what_to_
     assert positional == keras_order[: len(positional)]
 
 
+# What the constructors of ours ask for.
+WANTED = {
+    "units": 3, "filters": 2, "kernel_size": 2, "rate": 0.2, "stddev": 0.2, "input_dim": 4, "output_dim": 3, "n": 2,
+    "scale": 2.0, "axes": 1, "num_heads": 2, "key_dim": 2, "head_dim": 2, "num_query_heads": 2, "target_shape": (2,),
+    "num_key_value_heads": 1, "dims": (1,), "activation": "relu", "specificity": 0.5, "sensitivity": 0.5,
+    "recall": 0.5, "precision": 0.5, "num_classes": 3, "target_class_ids": [0], "filename": "a.csv", "backup_dir": "b",
+    "filepath": "a.safetensors", "schedule": lambda epoch: 1, "function": lambda x: x, "shape": (2,),
+}  # fmt: skip
+BASES = {"Layer", "Loss", "Metric", "Optimizer", "Callback", "Wrapper", "InputSpec", "Initializer", "Cell"}
+UNNAMED = {"InputLayer": ["shape"], "Lambda": ["function"], "RNN": ["cell"]}  # wanted, and not by the signature
+
+
+def _wanted(name, made):
+    fresh = {"layer": layers.LSTM(2), "cell": layers.LSTMCell(2), "cells": [layers.LSTMCell(2)]}
+    given = inspect.signature(made).parameters.values()
+    names = [p.name for p in given if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return {key: fresh[key] if key in fresh else WANTED[key] for key in UNNAMED.get(name, names)}
+
+
+@pytest.mark.parametrize("module", ["layers", "optimizers", "losses", "metrics", "callbacks", "initializers"])
+def test_every_argument_of_every_class_of_keras_may_be_its_default_or_is_told_what_to_do(module):
+    keras = pytest.importorskip("keras")
+    for name in dir(getattr(keras, module)):
+        cls, made = getattr(getattr(keras, module), name), getattr(getattr(rekur, module), name, None)
+        if name in BASES or not inspect.isclass(cls) or not inspect.isclass(made):
+            continue
+        theirs = _parameters(keras.layers.Layer) if module == "layers" and name != "InputLayer" else {}
+        for key, parameter in {**theirs, **_parameters(cls)}.items():
+            if parameter.default is parameter.empty or key in _wanted(name, made):
+                continue
+            made(**_wanted(name, made), **{key: parameter.default})
+            try:
+                made(**_wanted(name, made), **{key: object()})
+            except Exception as error:
+                text = f"has no argument '{key}'"
+                assert text not in str(error) or f"{text}: " in str(error), (name, str(error))
+
+
 @pytest.mark.parametrize(
     ("of", "name", "message"),
     [
         ("model", "fit_generator", "fit takes generators"),
         ("model", "export", r"rekur\.onnx\.export"),
-        ("layer", "kernel_regularizer", "regularizers of this layer are not here yet|kernel_regularizer"),
+        ("layer", "kernel_regularizer", r"LSTM 'lstm' has no 'kernel_regularizer': .*get_config"),
         ("optimizer", "apply_gradients", "train_on_batch"),
         ("optimizer", "loss_scale_factor", "all is float32"),
     ],
@@ -504,6 +547,26 @@ def test_methods_and_attributes_of_keras_are_here_or_told_what_to_do():
                 if f"has no '{name}': " not in str(error):
                     missing.append(name)
         assert not missing, (ours, missing)
+
+
+def test_nothing_that_is_said_to_be_missing_is_there():
+    kinds = {"utils": rekur.utils, "layer": layers, "initializer": initializers, "activation": rekur.activations}
+    kinds |= {"loss": losses, "metric": metrics, "optimizer": optimizers, "callback": rekur.callbacks, "top": rekur}
+    for kind, module in {**kinds, "model": rekur.models}.items():
+        for name in names._KINDS[kind]:
+            assert not hasattr(module, name), (kind, name)
+    model = Sequential([layers.LSTM(2, input_shape=(3, 1)), layers.Dense(1)])
+    model.compile("adam", "mse")
+    found = {"model": [model], "layer": [*model.layers, layers.RNN(layers.GRUCell(2))], "optimizer": [model.optimizer]}
+    for kind, objects in found.items():
+        for name in attributes._KINDS[kind]:
+            assert not any(hasattr(o, name) for o in objects), (kind, name)
+    for name, table in arguments._LAYERS.items():
+        made = rekur.Input if name == "Input" else getattr(layers, name)
+        taken = set(inspect.signature(made).parameters) | {
+            f"{of}_{kind}" for of in getattr(made, "_ruled", ()) for kind in ("regularizer", "constraint")
+        }
+        assert not taken & set(table), name
 
 
 NAMES = ("layers", "initializers", "activations", "losses", "metrics", "optimizers", "callbacks")

@@ -81,7 +81,6 @@ _LAYER: Table = {
 }
 
 _RECURRENT: Table = {
-    **_penalties("kernel", "recurrent", "bias"),
     "seed": _SEED,
     # How Keras computes, not what.
     "unroll": Foreign(_values(False, True), "leave it out: it changes no numbers"),
@@ -91,6 +90,8 @@ _RECURRENT: Table = {
     "input_dim": Foreign(_none, "use input_shape=(steps, features); steps may be None"),
     "input_length": Foreign(_none, "use input_shape=(steps, features); steps may be None"),
 }
+
+_DRAWS: Table = {"seed": _SEED}
 
 _HEADS: Table = {
     **_penalties("kernel", "bias"),
@@ -114,31 +115,40 @@ _LAYERS: dict[str, Table] = {
     "GRU": _RECURRENT,
     "RNN": _RECURRENT,
     "Dense": {
-        **_penalties("kernel", "bias"),
         "lora_rank": _LORA,
         "lora_alpha": _LORA,
         "quantization_config": _QUANTIZATION,
     },
     "Embedding": {
-        **_penalties("embeddings"),
         "lora_rank": _LORA,
         "lora_alpha": _LORA,
         "quantization_config": _QUANTIZATION,
     },
     "Dropout": {
-        "noise_shape": Foreign(_none, "each element is dropped by itself; shared masks are not here yet"),
+        "noise_shape": Foreign(
+            _none, "each element is dropped by itself; SpatialDropout1D drops a feature in all steps"
+        ),
         "seed": _SEED,
     },
-    "LayerNormalization": {
-        **_penalties("gamma", "beta"),
-        "rms_scaling": Foreign(_values(False), "normalisation by the root mean square is not here yet"),
+    "AlphaDropout": {"noise_shape": Foreign(_none, "each element is dropped by itself"), "seed": _SEED},
+    **dict.fromkeys(("SpatialDropout1D", "GaussianDropout", "GaussianNoise", "ConvLSTM1D", "ConvLSTM2D"), _DRAWS),
+    "Lambda": {
+        "output_shape": Foreign(_none, "leave it out: the shape follows from the function"),
+        "mask": Foreign(_none, "masks follow the time axis by themselves"),
+    },
+    "LayerNormalization": {"rms_scaling": Foreign(_values(False), "RMSNormalization divides by the root mean square")},
+    "BatchNormalization": {
+        "synchronized": Foreign(_values(False), "a model is trained on one machine"),
+        "renorm": Foreign(_values(False), "renormalisation of batches is not here yet"),
+        "renorm_clipping": Foreign(_none, "renormalisation of batches is not here yet"),
+        "renorm_momentum": Foreign(_values(0.99), "renormalisation of batches is not here yet"),
     },
     "Conv1D": _penalties("kernel", "bias"),
     "Conv1DTranspose": _penalties("kernel", "bias"),
     "DepthwiseConv1D": _penalties("depthwise", "bias"),
     "SeparableConv1D": _penalties("depthwise", "pointwise", "bias"),
-    "Attention": {"seed": _SEED},
-    "AdditiveAttention": {"seed": _SEED},
+    "Attention": _DRAWS,
+    "AdditiveAttention": _DRAWS,
     "MultiHeadAttention": {
         **_HEADS,
         "attention_axes": Foreign(_values(None, 1, (1,), [1]), "attention goes over the time axis: there is no other"),
@@ -166,7 +176,7 @@ _METRIC: Table = {"dtype": _FLOAT32}
 
 _ACTIVATION: Table = {
     "negative_slope": Foreign(_none, "it is called alpha"),
-    "max_value": Foreign(_none, "rectifiers with a ceiling are not here yet"),
+    "max_value": Foreign(_none, "layers.ReLU has a ceiling, max_value=; 'relu6' is one of 6"),
     "name": Foreign(_none, "name the layer"),
 }
 
@@ -184,14 +194,29 @@ _FANS: Table = {
 _CLASSES: dict[str, Table] = {
     **dict.fromkeys(
         (
-            *("BinaryCrossentropy", "CategoricalCrossentropy", "SparseCategoricalCrossentropy", "CosineSimilarity"),
-            *("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy"),
+            *("BinaryCrossentropy", "CategoricalCrossentropy", "CosineSimilarity"),
+            *("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy", "MeanIoU", "IoU", "PearsonCorrelation"),
         ),
         _AXIS,
     ),
     "Dice": _EACH_ROW,
     "Tversky": _EACH_ROW,
-    **dict.fromkeys(("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"), _FANS),
+    "SparseCategoricalCrossentropy": {
+        **_AXIS,
+        "ignore_class": Foreign(_none, "the loss takes it; a metric leaves out what has a sample weight of 0"),
+    },
+    "AUC": {
+        "multi_label": Foreign(_values(False), "all outputs count together; give each label an output and an AUC"),
+        "num_labels": Foreign(_none, "the model says how many outputs there are"),
+        "label_weights": Foreign(_none, "all outputs count alike; sample_weight= weighs rows"),
+    },
+    "SparseTopKCategoricalAccuracy": {
+        "from_sorted_ids": Foreign(_values(False), "outputs are scores of classes; sort no ids of them"),
+    },
+    **dict.fromkeys(
+        ("VarianceScaling", "GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"),
+        _FANS,
+    ),
 }
 
 _KINDS: dict[str, Table] = {
@@ -219,6 +244,8 @@ _KINDS: dict[str, Table] = {
         "encoding": Foreign(_values("utf-8", "UTF-8"), "bytes are UTF-8; decode others first"),
         "trainable": Foreign(_anything, "there is nothing to train"),
         "dtype": Foreign(_none, "ids are int32, numbers of entries float32"),
+        "autocast": Foreign(_anything, "there is nothing to cast"),
+        "activity_regularizer": Foreign(_none, "there is nothing to train"),
     },
     "load_model": {
         "custom_objects": Foreign(lambda value: not value, "a file holds no code, and needs none"),

@@ -7,6 +7,7 @@ _LOOP = (
     "the engine takes the steps; train_on_batch, test_on_batch, gradients and apply_gradients make a loop of one's own"
 )
 _MASKS = "masks follow the time axis by themselves, through every layer that passes them (docs/layers.md)"
+_RULED = ("kernel", "recurrent", "bias", "embeddings", "gamma", "beta", "alpha")
 
 _COMMON = {
     "dtype": _FLOAT32,
@@ -17,7 +18,6 @@ _COMMON = {
     "add_loss": "ActivityRegularization adds the size of a tensor to the loss; any other term is the loss of an output "
     "of its own: compile(loss=[…], loss_weights=[…])",
     "add_metric": "make the tensor an output and give compile(metrics=[…]) one for it",
-    "add_weight": "a class derived from rekur.Layer has it, in build",
     "add_variable": "a class derived from rekur.Layer has add_weight, in build",
     "call": "call the object itself; a class derived from rekur.Layer or rekur.Model defines it",
     "compute_mask": _MASKS,
@@ -29,7 +29,7 @@ _MODEL = {
     **_COMMON,
     "to_yaml": "model.spec is the description, rekur.Model.from_spec reads it",
     "export": "rekur.onnx.export writes ONNX, rekur.export_cpp a C++ header",
-    "build": "a Model is built when it is made",
+    "add_weight": "a class derived from rekur.Layer has it, in build",
     "operations": "layers",
     "fit_generator": "fit takes generators",
     "evaluate_generator": "evaluate takes generators",
@@ -54,11 +54,13 @@ _MODEL = {
 
 _LAYER = {
     **_COMMON,
-    "build": "a layer is built with its model",
-    "compute_output_shape": "see output_shapes once the layer was called",
-    "reset_state": "states begin anew with every call, from initial_state= where it is given",
-    "states": "return_state=True gives the last states",
-    "cell": "the settings are the layer's own",
+    **dict.fromkeys(
+        (
+            "activity_regularizer",
+            *(f"{of}_{kind}" for of in _RULED for kind in ("regularizer", "constraint")),
+        ),
+        "layers that have it take it in the constructor and show it in get_config()",
+    ),
     "losses": "evaluate of the model gives the loss, what layers and regularizers add to it included",
     "metrics": "metrics belong to the model: compile(metrics=…)",
 }

@@ -82,7 +82,7 @@ METHODS: dict[str, Table] = {
 
 CALLBACKS: dict[str, Table] = {
     "ModelCheckpoint": {
-        "period": Foreign(_values(1), "save_freq= counts batches: ten times as many as an epoch has"),
+        "period": Foreign(_values(1), "save_freq= counts batches: of several epochs it is so many times those of one"),
         "options": Foreign(_none, "files are written to a path of this machine"),
         **_FILEPATH,
     },

@@ -101,7 +101,6 @@ _TOP: dict[str, str] = {
     "Function": "rekur.Model(inputs, outputs)",
     "saving": "model.save and rekur.load",
     "datasets": "rekur.data has real series; arrays come from anywhere",
-    "ops": "models are made of layers; numbers are NumPy's",
     "backend": "the engine is rekur's own",
     "random": "rekur.set_random_seed",
     "config": "all is float32; rekur.set_num_threads sets the threads",
