@@ -58,7 +58,7 @@ class SwapEMAWeights(Callback):
             marked[weight.path][...] = True
         weights[change], averages[change] = averages[change], weights[change]
         engine.set_weights(weights)
-        bound.trainer.set_state({**state, _AVERAGE: averages}, bound.trainer.iterations)
+        bound.set_state({**state, _AVERAGE: averages}, bound.trainer.iterations, bound.epochs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self.swap_on_epoch:
@@ -71,7 +71,7 @@ class SwapEMAWeights(Callback):
         if epoch + 1 == self.params["epochs"] or self.model.stop_training:  # fit lets averages take the weights' place
             bound = self.model._trainer()
             state = {**bound.state(), _AVERAGE: self.model._engine().get_weights()}
-            bound.trainer.set_state(state, bound.trainer.iterations)
+            bound.set_state(state, bound.trainer.iterations, bound.epochs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._swapped = False  # fit has put the averages into the weights
