@@ -99,6 +99,41 @@ def test_json_holds_what_the_model_was_compiled_with():
         _ = plain.optimizer
 
 
+def _places(value, path=()):
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in pairs:
+        yield (*path, key)
+        yield from _places(entry, (*path, key))
+
+
+def test_descriptions_that_are_none_are_refused_and_never_end_in_a_lookup():
+    model = Model(x := Input((None, 3)), layers.Dense(2)(layers.Bidirectional(layers.LSTM(3))(x)))
+    model.compile("adam", "mse")
+    whole = json.loads(model.to_json())
+    refused = 0
+    for path in _places(whole):
+        for value in (..., None, "x", []):
+            twin = copy.deepcopy(whole)
+            entry = twin
+            for key in path[:-1]:
+                entry = entry[key]
+            if value is ...:
+                del entry[path[-1]]
+            else:
+                entry[path[-1]] = value
+            try:
+                models.model_from_json(json.dumps(twin))
+            except (ValueError, TypeError):
+                refused += 1
+    assert refused > 200
+    for text, part in (
+        ("x", "expected the JSON text of a model"), ("[]", "expected a dict with class_name"),
+        ('{"class_name": "Sequential", "config": {}}', "there is no 'layers'"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=part):
+            models.model_from_json(text)
+
+
 def test_a_sequential_that_does_not_know_its_input_has_a_configuration():
     model = Sequential([layers.LSTM(3), layers.Dense(1)])
     twin = Sequential.from_config(model.get_config())

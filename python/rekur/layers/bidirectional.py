@@ -252,4 +252,6 @@ def _layer_of(described: Spec | Layer) -> Layer:
         return described
     from rekur.layers import TYPES
 
-    return TYPES[described["type"]].from_config({k: v for k, v in described.items() if k != "type"})
+    if (kind := described.get("type")) not in TYPES:
+        raise ValueError(f"Bidirectional: unknown layer {kind!r}{did_you_mean(str(kind), TYPES)}")
+    return TYPES[kind].from_config({k: v for k, v in described.items() if k != "type"})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rekur import _structure
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from rekur.models.model import Model
 
 Config = dict[str, Any]
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Where a description is read: what it lacks is a ValueError."""
+    try:
+        yield
+    except (KeyError, IndexError, AttributeError) as error:
+        found = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{what}: not what get_config or to_json gave: {found}") from error
 
 
 def serialize(member: Any) -> Config:
@@ -116,6 +127,11 @@ def functional_config(model: Model) -> Config:
 
 def functional_of(config: Mapping[str, Any], custom: Mapping[str, Any] | None) -> Model:
     """The model of :func:`functional_config`."""
+    with reading("from_config"):
+        return _functional_of(config, custom)
+
+
+def _functional_of(config: Mapping[str, Any], custom: Mapping[str, Any] | None) -> Model:
     from rekur.models.model import Model
 
     members: dict[str, Any] = {}
@@ -210,10 +226,16 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     Raises
     ------
     ValueError
-        For a class or an argument that there is not here, by name.
+        For a class or an argument that there is not here, by name, and for what is no such text.
     """
-    entry = json.loads(json_string)
-    model = deserialize(entry, custom_objects)
+    try:
+        entry = json.loads(json_string)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"model_from_json: expected the JSON text of a model, got {json_string[:40]!r}: {error}"
+        ) from None
+    with reading("model_from_json"):
+        model = deserialize(entry, custom_objects)
     if (compiled := entry.get("compile_config")) and not f"{entry.get('module')}".startswith("keras"):
         model.compile_from_config(compiled)
     return model

@@ -218,4 +218,7 @@ class Saved(Structure):
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as :meth:`get_compile_config` says."""
-        self._compiled_as(config)
+        from rekur.models.configs import reading
+
+        with reading("compile_from_config"):
+            self._compiled_as(config)

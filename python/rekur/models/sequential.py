@@ -137,9 +137,10 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
         """A Sequential, with new weights, of what :meth:`get_config` gave; ``custom_objects`` are your classes."""
-        from rekur.models.configs import deserialize
+        from rekur.models.configs import deserialize, reading
 
-        made = cls([deserialize(entry, custom_objects) for entry in config["layers"]], name=config.get("name"))
+        with reading("from_config"):
+            made = cls([deserialize(entry, custom_objects) for entry in config["layers"]], name=config.get("name"))
         if config.get("trainable") is False:
             made.trainable = False
         if (shape := config.get("build_input_shape")) is not None and not made._is_ready():
