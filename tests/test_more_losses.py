@@ -141,11 +141,39 @@ def test_several_quantiles_at_once():
         losses.Quantile([0.5, 1])
 
 
-def test_the_target_has_the_shape_of_the_output():
-    with pytest.raises(ValueError, match=r"log_cosh expected shape \(6, 3\), got \(6, 1\)"):
-        _evaluated("log_cosh", Y[:, :1], X)
-    with pytest.raises(ValueError, match="expected values from 0 to 1"):
-        _evaluated(losses.BinaryCrossentropy(label_smoothing=0.1), Y * 9, P)
+@pytest.mark.parametrize("how", ["made", "loaded", "described"])
+def test_the_target_has_the_shape_of_the_output(how, tmp_path):
+    def refused(loss, target):
+        model = Sequential([layers.Activation(None, input_shape=(3,))])
+        model.compile("sgd", loss)
+        if how == "loaded":
+            model.save(tmp_path / "m.safetensors")
+            model = rekur.load(tmp_path / "m.safetensors")
+        elif how == "described":
+            model.compile("sgd", losses.get(model._trainer().losses[0].get_config()))
+        with pytest.raises(ValueError) as caught:
+            model.evaluate(P, target)
+        return str(caught.value)
+
+    for loss in ("log_cosh", "dice", losses.BinaryCrossentropy(label_smoothing=0.1), losses.Hinge(reduction="sum")):
+        assert "expected shape (6, 3), got (6, 1)" in refused(loss, BITS[:, :1])
+    for loss in (losses.BinaryCrossentropy(label_smoothing=0.1), losses.CategoricalFocalCrossentropy()):
+        assert "expected values from 0 to 1" in refused(loss, Y * 9)
+
+
+def test_what_a_loss_derived_from_one_that_is_recorded_reads_cannot_be_set_afterwards():
+    class Scaled(losses.LogCosh):
+        def __init__(self, scale):
+            super().__init__()
+            self.scale = scale
+
+        def call(self, y_true, y_pred):
+            return self.scale * super().call(y_true, y_pred)
+
+    loss = Scaled(2.0)
+    assert _evaluated(loss, Y, X) == pytest.approx(2 * _evaluated("log_cosh", Y, X), rel=1e-6)
+    with pytest.raises(AttributeError, match="'scale' cannot be set any more"):
+        loss.scale = 3.0
 
 
 def test_reductions_scale_gradients_and_are_saved(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 from rekur import ops
 from rekur._own import named_after
 from rekur._validate import boolean, real, share
-from rekur.losses import Equations, Loss
+from rekur.losses import Loss
 
 _EPSILON = 1e-7  # Keras's
 
@@ -26,14 +26,8 @@ class Traced(Loss):
     def _is_own(cls) -> bool:
         return True
 
-    def _record(self, function: Callable[[Any, Any], Any], shape: Sequence[int | None]) -> Equations:
-        from rekur._loss_equations import trace_loss
-
-        recorded = Equations(**trace_loss(function, self.name, shape))
-        object.__setattr__(recorded, "any_target", not self._matches)
-        object.__setattr__(recorded, "of_probabilities", self.of_probabilities)
-        object.__setattr__(recorded, "_reduction", self._reduction)
-        return recorded
+    def _target(self) -> str:
+        return "any" if not self._matches else "probabilities" if self.of_probabilities else "output"
 
 
 class MeanAbsolutePercentageError(Traced):

@@ -146,10 +146,14 @@ class Loss(Value):
     def _record(self, function: Callable[[Any, Any], Any], shape: Sequence[int | None]) -> "Equations":
         from rekur._loss_equations import trace_loss
 
-        recorded = Equations(**trace_loss(function, self.name, shape))
-        object.__setattr__(recorded, "_reduction", self._reduction)
-        self._was_recorded()
+        recorded = Equations(**trace_loss(function, self.name, shape), target=self._target(), reduction=self._reduction)
+        if self._open:
+            self._was_recorded()
         return recorded
+
+    def _target(self) -> str:
+        """What the target of the recorded loss is: as of :class:`Equations`."""
+        return "any"
 
     def config(self) -> dict[str, Any]:
         if type(self)._is_own():
@@ -179,13 +183,20 @@ def _snake_case(name: str) -> str:
 
 
 class Equations(Loss):
-    """A loss recorded as equations: what a file holds of one's own, and what losses of one's own are to the engine."""
+    """A loss recorded as equations: what a file holds of one's own, and what losses of one's own are to the engine.
+
+    ``target``: ``"any"``, of the output's shape, ``"output"``, or of that and from 0 to 1, ``"probabilities"``.
+    """
 
     name = "equations"
-    any_target = True
 
-    def __init__(self, label: str, equations: Any, inputs: Any = None) -> None:
-        super().__init__()
+    def __init__(
+        self, label: str, equations: Any, inputs: Any = None, target: str = "any", reduction: str | None = None
+    ) -> None:
+        self._begin({"reduction": reduction or "sum_over_batch_size"})
+        target = one_of("any", "output", "probabilities")(target, "loss 'equations': target")
+        object.__setattr__(self, "any_target", target == "any")
+        object.__setattr__(self, "of_probabilities", target == "probabilities")
         if not isinstance(label, str) or not isinstance(equations, dict) or not isinstance(inputs, (list, type(None))):
             raise TypeError("loss 'equations': expected the label, equations and inputs of a recorded loss")
         object.__setattr__(self, "name", label)
@@ -207,8 +218,13 @@ class Equations(Loss):
     def config(self) -> dict[str, Any]:
         return {"name": "equations", **thawed(self._config)}
 
+    @property
+    def target(self) -> str:
+        """What the target is."""
+        return "any" if self.any_target else "probabilities" if self.of_probabilities else "output"
+
     def get_config(self) -> dict[str, Any]:
-        return {**self.config(), "reduction": "sum_over_batch_size"}
+        return {**self.config(), "target": self.target, "reduction": self._reduction or "sum_over_batch_size"}
 
     def __repr__(self) -> str:
         return f"Equations('{self.name}', {len(self._config['equations']['nodes'])} operations)"
@@ -363,10 +379,11 @@ class _Crossentropy(Loss):
         if not self.label_smoothing:
             return self
         recorded = self._record(self._smoothed, shape)
-        object.__setattr__(recorded, "any_target", False)
-        object.__setattr__(recorded, "of_probabilities", True)
         object.__setattr__(recorded, "_given", self)
         return recorded
+
+    def _target(self) -> str:
+        return "probabilities"
 
     def _smoothed(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError
@@ -510,10 +527,7 @@ def get(loss: object) -> Loss:
         parameters = {k: v for k, v in loss.items() if k != "name"}
         name = loss.get("name")
         if name == "equations":
-            reduction = parameters.pop("reduction", None)
-            recorded = Equations(**parameters)
-            object.__setattr__(recorded, "_reduction", reduction)
-            return recorded
+            return Equations(**parameters)
     if not isinstance(name, str):
         if callable(loss) and not isinstance(loss, type):
             return _Function(loss)

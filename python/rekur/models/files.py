@@ -143,9 +143,14 @@ class Saved(Structure):
         self._trainer().set_state(tensors, training["iterations"], epochs)
 
     def _compiled_as(self, training: Mapping[str, Any]) -> None:
+        losses = training["losses"]
+        targets = training.get("targets", ["any"] * len(losses))  # what Python checks of those of recorded losses
         self.compile(
             optimizer=training["optimizer"],
-            loss=training["losses"],
+            loss=[
+                loss if loss is None or target == "any" else {**loss, "target": target}
+                for loss, target in zip(losses, targets, strict=True)
+            ],
             metrics=training["metrics"] if any(training["metrics"]) else None,
             loss_weights=training["loss_weights"],
             seed=training["seed"],

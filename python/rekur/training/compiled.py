@@ -377,8 +377,10 @@ class Bound:
         if left_out:
             _warn_of(left_out, "saved", 5)
         metrics = [[m.config() for m in output if metrics_.is_saved(m)] for output in self.metrics]
+        targets = [loss.target if isinstance(loss, losses_.Equations) else "any" for loss in self.losses]
         return {
             **self.config(),
+            **({"targets": targets} if set(targets) != {"any"} else {}),
             "losses": [None if loss is None else loss._saved() for loss in self.losses],
             "optimizer": self.optimizer._saved(),
             "metrics": metrics,
