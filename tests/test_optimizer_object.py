@@ -165,6 +165,7 @@ def test_a_file_holds_what_was_set_and_training_goes_on_from_it(tmp_path):
 REFUSED = [
     (Adam, "lr", "0.1", TypeError, "adam: learning_rate must be a number, got '0.1'"),
     (Adam, "lookahead_sync_period", 3, AttributeError, "belongs to the constructor"),
+    (Adagrad, "initial_accumulator_value", 3, AttributeError, "belongs to the constructor"),
     (Adam, "beta1", 0.1, AttributeError, "adam has no attribute 'beta1' to set; did you mean 'beta_1'?"),
     (Adam, "momentum", 0.1, AttributeError, "adam has no attribute 'momentum' to set"),
     (Adam, "iterations", 0, AttributeError, "the count of steps belongs to the model"),

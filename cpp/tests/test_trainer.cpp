@@ -492,6 +492,9 @@ TEST_CASE("trainer: hyperparameters that the constructor would refuse change not
   refused(excluding, "'exclude_from_weight_decay': unknown parameter 'lstm/kernle' (did you mean 'lstm/kernel'?)");
   CHECK_THROWS_AS(Trainer(other, training(kMse, excluding)), Error);
   refused("{", "JSON");
+  Trainer gathers(other, training(kMse, R"({"name": "adagrad"})"));
+  CHECK_THROWS_WITH_AS(gathers.set_optimizer(R"({"name": "adagrad", "initial_accumulator_value": 5})"),
+                       doctest::Contains("accumulators begin with 'initial_accumulator_value'"), Error);
   fit(model, trainer, 2, 4);
   CHECK(same_bits(weights_of(model), fit(other, expected, 0, 4)));
 }

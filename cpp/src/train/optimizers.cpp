@@ -179,6 +179,8 @@ Optimizer::Optimizer(OptimizerKind kind, json::Reader& config) : kind_(kind), hy
 void Optimizer::set_hyperparameters(const Hyperparameters& hyper) {
   if (hyper.ema != hyper_.ema || (hyper.sync_period > 0) != (hyper_.sync_period > 0))
     throw_error("optimizer: averages and slow weights begin with the weights, so they cannot be switched on or off later");
+  if (hyper.initial != hyper_.initial)
+    throw_error("optimizer: accumulators begin with 'initial_accumulator_value', so it cannot change later");
   Hyperparameters before = std::exchange(hyper_, hyper);
   try {
     std::vector<Slot> now = wanted();

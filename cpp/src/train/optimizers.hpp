@@ -110,8 +110,8 @@ class Optimizer {
   OptimizerKind kind() const { return kind_; }
 
   // For the next update on, of this kind and in range. Slots stay; a velocity, and whatever else is new, begins with zeros, and
-  // what is not wanted any more is dropped. Throws Error where averages or slow weights would come or go: they begin with the
-  // weights.
+  // what is not wanted any more is dropped. Throws Error where averages or slow weights would come or go, since they begin with the
+  // weights, and where accumulators would have begun with another number.
   void set_hyperparameters(const Hyperparameters& hyper);
   const Hyperparameters& hyperparameters() const { return hyper_; }
 

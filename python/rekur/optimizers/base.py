@@ -83,7 +83,8 @@ COMMON: Mapping[str, Any] = MappingProxyType(
         "gradient_noise_decay": 0.55,
     }
 )
-_FIXED = ("use_ema", "lookahead_sync_period")  # they begin with the weights
+# What gathers begins with these, or with the weights.
+_FIXED = ("use_ema", "lookahead_sync_period", "initial_accumulator_value")
 
 
 class Optimizer(Guarded):
@@ -137,9 +138,9 @@ class Optimizer(Guarded):
     Every parameter is an attribute under its name. One that is set acts from the next step on in each model that was
     compiled with this object; what has gathered (moments, velocity, the count of steps) stays, but for what the change
     asks for anew (a velocity, when ``momentum`` becomes positive), which begins with zeros. ``use_ema`` and
-    ``lookahead_sync_period`` belong to the constructor: what they gather begins with the weights. What gathers belongs
-    to the model: one object may be compiled into several. A copy, by ``copy``, ``deepcopy`` or ``pickle``, is an
-    optimiser that no model uses.
+    ``lookahead_sync_period`` belong to the constructor, since what they gather begins with the weights, and so does
+    ``initial_accumulator_value``. What gathers belongs to the model: one object may be compiled into several. A copy,
+    by ``copy``, ``deepcopy`` or ``pickle``, is an optimiser that no model uses.
     """
 
     name: ClassVar[str]
