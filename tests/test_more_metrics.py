@@ -143,6 +143,19 @@ def test_an_output_counts_above_a_threshold_that_it_exceeds_not_one_that_it_equa
         assert metric(BITS, P, WEIGHT) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_output_that_is_nan_exceeds_no_threshold():
+    target, output = np.array([[1.0], [0.0], [1.0], [0.0]]), np.array([[0.9], [np.nan], [np.nan], [0.2]])
+    for name, expected in (("precision", 1), ("recall", 0.5), ("false_positives", 0), ("false_negatives", 1)):
+        assert metrics.get(name)(target, output) == expected
+    for thresholds in (None, [0.3, 0.6]):
+        assert metrics.AUC(thresholds=thresholds)(target, output) == 0.25  # Keras's
+    model = Sequential([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "bce", metrics=["AUC", metrics.PrecisionAtRecall(0.5)])
+    model.set_weights([[[np.nan]], [0.0]])
+    assert np.isnan(model.evaluate(np.ones((4, 1)), target)[0])
+
+
 def test_the_ranked_probability_score_is_the_integral_it_is_defined_by():
     target, parameters = np.array([[0.3]]), np.array([[-0.2, 0.7]])
     scale = np.log1p(np.exp(0.7)) + 1e-6

@@ -63,7 +63,8 @@ class _Confusion(Further):
             y_true, y_pred = y_true[..., self.class_id, None], y_pred[..., self.class_id, None]
         weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (y_pred.ndim - weight.ndim)), y_pred.shape)
         weight, right = weight.reshape(-1), y_true.reshape(-1) != 0
-        above, n = self._above(y_pred).reshape(-1), len(self._tp)
+        is_number, n = ~np.isnan(y_pred), len(self._tp)
+        above = (self._above(np.where(is_number, y_pred, np.float32(0))) * is_number).reshape(-1)  # NaN exceeds nothing
 
         def over(what: _Any) -> _Any:  # of each threshold: the weights of what exceeds it
             return np.bincount(above, weights=what, minlength=n + 1)[::-1].cumsum()[::-1][1 : n + 1]

@@ -114,10 +114,6 @@ class CosineSimilarity(Further):
         return -np.asarray(more.CosineSimilarity().values(y_true, y_pred))
 
 
-def _fraction_of_labels(value: object, what: str) -> float:
-    return share(value, what)
-
-
 class BinaryCrossentropy(Further):
     """−y log p − (1 − y) log(1 − p), the mean over rows and features."""
 
@@ -126,7 +122,7 @@ class BinaryCrossentropy(Further):
     _keys = ("from_logits", "label_smoothing")
 
     from_logits = Setting(boolean)
-    label_smoothing = Setting(_fraction_of_labels)
+    label_smoothing = Setting(share)
 
     def __init__(
         self, name: str | None = None, *, from_logits: bool = False, label_smoothing: float = 0, **options: Any
@@ -237,9 +233,10 @@ class SymmetricMeanAbsolutePercentageError(Further):
 
 
 def positive(value: object, what: str) -> float:
-    if not real(value, what, 0):
+    number = real(value, what, 0)
+    if not number:
         raise ValueError(f"{what} must be above 0, got {value!r}")
-    return real(value, what, 0)
+    return number
 
 
 class MeanAbsoluteScaledError(Further):
