@@ -215,6 +215,9 @@ def judge(model: onnx.ModelProto, seed: int) -> tuple[str, str]:
             continue
         except Exception as error:
             return "wrong", f"the run raises {error!r}"
+        if any(not y.size for y in actual):  # of a sequence shorter than a window, of which the two think differently
+            seen = "an output is empty"
+            continue
         try:
             expected = by_onnxruntime(as_onnxruntime_takes_it(model), feed)
         except Exception as error:
@@ -237,7 +240,8 @@ def judge(model: onnx.ModelProto, seed: int) -> tuple[str, str]:
 def sources() -> list[onnx.ModelProto]:
     """Files as exporters write them: ours, and what others write around recurrent nodes."""
     import test_onnx_load_operators as operators
-    from onnx_graphs import COMMON, around
+    import test_onnx_load_windows as windows
+    from onnx_graphs import COMMON, around, model_of
 
     result = []
     for _, (nodes, constants, *_) in {**operators.PLAIN, **operators.NEW}.items():
@@ -245,6 +249,8 @@ def sources() -> list[onnx.ModelProto]:
             result.append(around(nodes, np.random.default_rng(1), **COMMON, **constants))
         except Exception:  # constants of the table that need more
             continue
+    for nodes, constants, _ in windows.LOADED.values():
+        result.append(model_of(nodes, windows.X, ["y"], constants, infer=False))
     return result + exported()
 
 

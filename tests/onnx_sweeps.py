@@ -15,6 +15,7 @@ import onnx
 
 from onnx_graphs import H, I, Shape, f32, model_of, node, recurrent_weights
 from onnx_random_nodes import EDGES
+from onnx_window_sweeps import window_sweeps
 
 Make = Callable[[], onnx.ModelProto]
 
@@ -203,4 +204,4 @@ def recurrent_operands() -> Iterator[Make]:
 
 def sweeps() -> list[Make]:
     kinds = (slices, products, normalisations, axes, layouts, recurrent_operands)
-    return [make for kind in kinds for make in kind()]
+    return [make for kind in kinds for make in kind()] + window_sweeps()

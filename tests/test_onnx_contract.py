@@ -109,7 +109,8 @@ def test_composed_layers_go_out_and_come_in_with_their_weights(
 ) -> None:
     x = L.Input((None, 4))
     model = rekur.Model(x, COMPOSED[name](x), seed=1)
-    rekur.onnx.export(model, tmp_path / "m.onnx", tolerance=1e-4)  # of inputs of ±50; below of ordinary ones
+    # inputs of ±50 leave of an LSTM's first steps next to nothing, which a norm makes large: 1.25 times 1e-5 was seen
+    rekur.onnx.export(model, tmp_path / "m.onnx", tolerance=3e-5 if name == "behind a recurrent layer" else 1e-5)
     loaded = rekur.onnx.load(tmp_path / "m.onnx")
     data = floats(rng, 3, 7, 4)
     np.testing.assert_allclose(loaded.predict(data), model.predict(data), atol=1e-5)

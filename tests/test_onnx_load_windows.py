@@ -206,6 +206,26 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         {},
         "zeros that count",
     ),
+    "more steps added than a window has": (
+        [node("AveragePool", ["x"], ["y"], kernel_shape=[2], pads=[2, 0], count_include_pad=1)],
+        {},
+        "nothing else of",
+    ),
+    "padding that may be less than nothing": (
+        [node("MaxPool", ["x"], ["y"], kernel_shape=[2], strides=[3], auto_pad="SAME_UPPER")],
+        {},
+        "runtimes differ",
+    ),
+    "more steps added behind than strides": (
+        [node("ConvTranspose", ["x", "w"], ["y"], dilations=[2], output_padding=[1])],
+        {"w": f32(C, 4, 3)},
+        "output_padding is",
+    ),
+    "a number of more axes": (
+        [node("Min", ["x", "n"], ["y"])],
+        {"n": f32(1, 1, 1, 1)},
+        "expected a tensor that the model computes, or a number",
+    ),
     "time of any size": (
         [node("MaxPool", ["x"], ["p"], kernel_shape=[2]), node("Flatten", ["p"], ["y"])],
         {},

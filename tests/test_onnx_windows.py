@@ -84,6 +84,32 @@ def test_states_that_are_images_are_refused_by_the_layer_that_has_them(option: s
         )
 
 
+POOLS = [
+    kind(size, strides=strides, padding="same")
+    for kind in (layers.MaxPooling1D, layers.AveragePooling1D)
+    for size, strides in ((1, 2), (2, 3), (2, 5), (3, 4))
+]
+
+
+@pytest.mark.parametrize("layer", POOLS, ids=lambda layer: f"{layer.name}-{layer.pool_size}")
+def test_pooling_whose_strides_leave_steps_out_pads_as_the_engine(layer: Any, tmp_path: Path, rng: Any) -> None:
+    for steps in (5, 6, 7, 8, 9):  # of which onnxruntime's own padding would take some away
+        x = rekur.Input((steps, 4))
+        model = rekur.Model(x, type(layer).from_config(layer.get_config())(x))
+        rekur.onnx.export(model, tmp_path / "m.onnx")
+        data = floats(rng, 2, steps, 4)
+        np.testing.assert_allclose(rekur.onnx.load(tmp_path / "m.onnx").predict(data), model.predict(data), atol=1e-6)
+
+
+def test_pooling_that_no_operator_pads_for_any_number_of_steps_is_named(tmp_path: Path) -> None:
+    x = rekur.Input((None, 4))
+    every = rekur.Model(x, layers.MaxPooling1D(1, strides=2, padding="same")(x))
+    rekur.onnx.export(every, tmp_path / "m.onnx")
+    some = rekur.Model(x, layers.MaxPooling1D(2, strides=3, padding="same", name="pool")(x))
+    with pytest.raises(ExportError, match="'pool': padding 'same' with strides of 3, more than the pool_size 2"):
+        rekur.onnx.export(some, tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize("options", [{"lengths": True}, {"streaming": True}, {"states": True}], ids=str)
 def test_what_cannot_be_said_yet_is_refused_by_name(options: dict[str, bool], tmp_path: Path) -> None:
     x = rekur.Input((None, 4))

@@ -16,6 +16,7 @@ from rekur.onnx._axes import BATCH
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._windows import same_pads
 
 
 def _by_axis(layer: Layer, key: str, rank: int) -> list[int]:
@@ -25,11 +26,8 @@ def _by_axis(layer: Layer, key: str, rank: int) -> list[int]:
 
 def _padded(sizes: Sequence[int], taps: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> list[int]:
     """What "same" puts in front of the positions along each axis, then what it puts behind them."""
-    missing = [
-        max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
-        for n, k, s, d in zip(sizes, taps, strides, dilation, strict=True)
-    ]
-    return [*(m // 2 for m in missing), *(m - m // 2 for m in missing)]
+    pairs = [same_pads(n, (k - 1) * d + 1, s) for n, k, s, d in zip(sizes, taps, strides, dilation, strict=True)]
+    return [pair[end] for end in (0, 1) for pair in pairs]
 
 
 def _refuse(layer: Layer, x: Tensor) -> None:

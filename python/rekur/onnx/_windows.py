@@ -102,12 +102,28 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
     return _by_channel(graph, plan, layer, x, filters, label, op, extra, **attributes)
 
 
+def same_pads(steps: int, span: int, stride: int) -> list[int]:
+    """How many steps "same" adds before and behind so many."""
+    missing = max((-(-steps // stride) - 1) * stride + span - steps, 0)
+    return [missing // 2, missing - missing // 2]
+
+
 def pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), size = inputs, layer.get("pool_size", 2)
+    _sequence(plan, layer, x)
     assert x.features is not None
-    attributes: dict[str, Any] = {"kernel_shape": [size], "strides": [layer.get("strides") or size]}
-    if layer.get("padding", "valid") == "same":
+    stride = layer.get("strides") or size
+    attributes: dict[str, Any] = {"kernel_shape": [size], "strides": [stride]}
+    if layer.get("padding", "valid") == "same" and stride <= size:
         attributes["auto_pad"] = "SAME_UPPER"
+    elif layer.get("padding", "valid") == "same" and size > 1:  # of one step each nothing is ever added
+        steps = x.shape[1]
+        if not isinstance(steps, int):  # what onnxruntime adds may be less than nothing, which ends its run
+            raise ExportError(
+                f"{describe(layer)}: padding 'same' with strides of {stride}, more than the pool_size {size}, has no "
+                "ONNX form for any number of steps; fix the number in the Input, or pad before it"
+            )
+        attributes["pads"] = same_pads(steps, size, stride)
     op = "MaxPool" if layer["type"] == "MaxPooling1D" else "AveragePool"
     return [_by_channel(graph, plan, layer, x, x.features, layer["name"], op, [], **attributes)]
 

@@ -28,7 +28,8 @@ def unary(call: Call) -> View:
 def extreme(call: Call) -> View:
     """Max and Min of tensors and numbers."""
     views = [value for value in call.inputs if isinstance(value, View)]
-    numbers = [_number(call, k) for k, value in enumerate(call.inputs) if not isinstance(value, View)]
+    rank = max(len(view.axes) for view in views)
+    numbers = [_number(call, k, rank) for k, value in enumerate(call.inputs) if not isinstance(value, View)]
     if len(views) > len(NAMES):
         raise Refused(f"of {len(views)} tensors; at most {len(NAMES)}")
     views = align(views)
@@ -46,7 +47,7 @@ def clip(call: Call) -> View:
     if call.opset < 11:
         bounds = [call.attribute("min"), call.attribute("max")]
     else:
-        bounds = [_number(call, k) if call.has(k) else None for k in (1, 2)]
+        bounds = [_number(call, k, len(x.axes)) if call.has(k) else None for k in (1, 2)]
     last = 0
     for operation, bound in zip(("maximum", "minimum"), bounds, strict=True):
         if bound is not None and np.isfinite(bound):
@@ -55,9 +56,10 @@ def clip(call: Call) -> View:
     return _lambda(call, [x], nodes) if nodes else x
 
 
-def _number(call: Call, index: int) -> float:
+def _number(call: Call, index: int, rank: int) -> float:
     value = call.inputs[index]
-    if not isinstance(value, Known) or value.array.size != 1 or value.array.dtype != np.float32:
+    fits = isinstance(value, Known) and value.array.size == 1 and value.array.ndim <= rank
+    if not isinstance(value, Known) or not fits or value.array.dtype != np.float32:
         raise Refused(f"input {index} is {describe(value)}; expected a tensor that the model computes, or a number")
     if not np.isfinite(value.array).all():
         raise Refused("the constant is not finite")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rekur.onnx._axes import Change
 from rekur.onnx._import.call import Call, normal_axes, vector
 from rekur.onnx._import.values import BATCH, FEATURES, ONE, TIME, Axis, Dim, Extent, Refused, View, fixed, same
+from rekur.onnx._windows import same_pads
 
 Pads = tuple[int, int]
 
@@ -210,7 +211,7 @@ def transposed(call: Call) -> View:
     if call.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise Refused(f"auto_pad is {call.attribute('auto_pad')}; expected pads")
     more = call.attribute("output_padding", [0])
-    if len(more) != 1 or not 0 <= more[0] < max(stride, dilation):
+    if len(more) != 1 or not 0 <= more[0] < stride:
         raise Refused(f"output_padding is {more}")
     later -= more[0]  # how much of the whole sum is cut off at its end
     options: dict[str, Any] = {"filters": filters, "kernel_size": taps, "strides": stride, "dilation_rate": dilation}
@@ -242,7 +243,13 @@ def pooling(call: Call) -> View:
         raise Refused("its indices are read, or its windows have gaps")
     size, stride = shape[0], _one(call, "strides", 1)
     (before, later), same = _pads(call, size, stride)
+    if max(before, later) >= size:
+        raise Refused(f"pads are {before, later}, which windows of {size} could have nothing else of")
+    if same and stride > size:
+        raise Refused(f"auto_pad is SAME_UPPER with strides of {stride} of windows of {size}: runtimes differ")
     padding = _padding((before, later), same, size, stride, call.op)
+    if padding is None and time.size is not None and [before, later] == same_pads(time.size, size, stride):
+        padding = "same"
     counted = call.flag("count_include_pad") if call.op == "AveragePool" else False
     part = time.size is None or (time.size + before + later - size) % stride
     if call.flag("ceil_mode") and part and not same:
