@@ -26,17 +26,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.models import TASKS, Task, TorchWay, rekur_model, rekur_step, torch_step
+from benchmarks.process import status
 
 STEPS = 3
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
-
-
-def _status(key: str) -> int:
-    """A figure of this process in bytes: VmRSS is what is in memory now, VmHWM the most there ever was."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(key + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(key)
 
 
 def peak_growth(step: Callable[[], object]) -> tuple[int, int]:
@@ -44,13 +37,13 @@ def peak_growth(step: Callable[[], object]) -> tuple[int, int]:
     gc.collect()
     with contextlib.suppress(AttributeError):  # a C library without it
         ctypes.CDLL(None).malloc_trim(0)  # so that nothing is built in what was freed before
-    before = _status("VmRSS")
+    before = status("VmRSS")
     # Where this is refused the peak includes what came before: still right as long as the steps go beyond that.
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
     for _ in range(STEPS):
         step()
-    return before, max(0, _status("VmHWM") - before)
+    return before, max(0, status("VmHWM") - before)
 
 
 def layer_task(loss: str, cell: str, B: int, T: int, I: int, H: int) -> Task:
@@ -110,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-    before = _status("VmRSS")
+    before = status("VmRSS")
     if args.side == "rekur":
         import rekur
 
@@ -119,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         import torch
 
         torch.set_num_threads(args.threads)
-    imported = _status("VmRSS") - before
+    imported = status("VmRSS") - before
     cell, *shape = args.what.split(",")
     if args.what in TASKS or args.loss:
         task = TASKS[args.what] if args.what in TASKS else layer_task(args.loss, cell, *map(int, shape))

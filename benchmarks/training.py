@@ -89,14 +89,15 @@ def rematerialised(rounds: int) -> None:
 
 
 _LONG = """
-import resource, time, numpy as np, rekur
+import time, numpy as np, rekur
+from benchmarks.process import status
 from rekur import layers
 x = np.random.default_rng(0).standard_normal((8, 100_000, 1), dtype="f")
 model = rekur.Sequential([layers.LSTM(256, input_shape=(None, 1)), layers.Dense(1)])
 model.compile("adam", "mse", remat=True)
 begin = time.time()
 model.train_on_batch(x, np.zeros((8, 1), "f"))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = status("VmHWM") / 2**20
 kept = model.memory(8, 100_000)["train"] / 2**20
 print(f"LSTM 256, T 100,000, B 8: {time.time() - begin:.0f} s a step, peak {peak:.0f} MB; the tape alone {kept:.0f} MB")
 """

@@ -7,7 +7,6 @@ what it took before the series was made, a process each.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 import rekur
+from benchmarks.process import status
 from rekur import layers
 from rekur.data import windows
 
@@ -44,18 +44,14 @@ def compare_times(length: int = 100, rows: int = 32, turns: int = 25) -> None:
     print(f"a step: arrays {arrays:.3f} ms, windows {read:.3f} ms, {share:+.1%}")
 
 
-def peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux's unit
-
-
 def measure_memory(points: int, length: int = 500) -> None:
     made = model(length, 8)
     made.fit(windows(np.zeros(3000, np.float32), length), steps_per_epoch=2, verbose=0)
-    before = peak()
+    before = status("VmHWM")
     series = np.ones(points, np.float32)
     train, test = windows(series, length).split(0.9)
     made.fit(train, steps_per_epoch=20, verbose=0, validation_data=test, validation_steps=5)
-    taken = (peak() - before) / series.nbytes
+    taken = (status("VmHWM") - before) / series.nbytes
     print(f"{points:,} points, windows of {length}: {taken:.2f} times the series")
 
 

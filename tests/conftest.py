@@ -1,4 +1,4 @@
-"""Fixtures: every instruction set of this machine, thread counts that are put back, seeded random numbers."""
+"""Fixtures: every instruction set of this machine, thread counts that are put back, seeded models and numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import cpp_tools
+import rekur
 from rekur import _core
 
 # The tests ask for more threads than the machine has cores, so that work is cut as on other machines.
@@ -58,6 +59,12 @@ def restore_threads() -> Iterator[None]:
     before = _core.num_threads()
     yield
     _core.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def seeded_models() -> None:
+    """A model begins with the same weights whichever tests the process ran before."""
+    rekur.set_random_seed(20240521)
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ def test_no_function_that_users_can_call_is_named_after_a_class_that_they_do_not
     for cls in found:
         for base in cls.__mro__:
             for name, value in vars(base).items():
-                function = getattr(value, "__func__", getattr(value, "fget", value))
+                function = getattr(value, "__func__", value)
                 hidden = name.startswith("_") and not name.startswith("__")
                 if inspect.isfunction(function) and function.__module__.startswith("rekur") and not hidden:
                     assert function.__qualname__.partition(".")[0] in public, function

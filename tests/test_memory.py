@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+
+import child
 
 B, T, I, H = 8, 10_000, 8, 64
 MOST = {"LSTM": 6, "GRU": 5, "SimpleRNN": 2}  # floats a unit keeps of each (t, b), the outputs among them
@@ -19,10 +17,6 @@ import contextlib, sys
 import numpy as np
 import rekur
 from rekur.layers import Dense
-
-def status(key):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key + ":"))
 
 def training(B, T, I, H):
     x = rekur.Input((None, I))
@@ -45,14 +39,11 @@ print(status("VmHWM") - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux's /proc")
+@child.needs_peaks
 @pytest.mark.parametrize("sequences", [False, True])
 @pytest.mark.parametrize("cell", MOST)
 def test_training_on_10000_steps_takes_the_tape_and_little_more(cell: str, sequences: bool) -> None:
-    shape = [str(n) for n in (B, T, I, H)]
-    command = [sys.executable, "-c", SCRIPT, cell, str(sequences), *shape]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
-    grown = int(done.stdout)
+    grown = int(child.run(SCRIPT, cell, str(sequences), *(str(n) for n in (B, T, I, H))))
     kept = 4 * T * B * H * MOST[cell]
     arriving = 4 * T * B * H if sequences else 0  # the gradient of the sequence
     assert grown <= 1.3 * (kept + arriving) + SLACK

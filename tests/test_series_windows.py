@@ -1,12 +1,10 @@
 """Windows of long series: read where they stand, none across a gap or a border, scaled by training rows alone."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
+import child
 import rekur
 from rekur import layers
 from rekur.data import bucket, timeseries_dataset_from_array, windows
@@ -201,25 +199,24 @@ def test_what_makes_no_windows_says_so(call, message):
 
 
 MEMORY = """
-import resource, numpy as np, rekur
+import numpy as np, rekur
 from rekur import layers
 from rekur.data import windows
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 made = rekur.Sequential([layers.SimpleRNN(2, input_shape=(500, 1)), layers.Dense(1)])
 made.compile("sgd", "mse")
 made.train_on_batch(np.zeros((32, 500, 1), "f"), np.zeros((32, 1), "f"))
 windows(np.zeros(3000, "f"), 500).split(0.5)
-before = peak()
+before = status("VmHWM")
 series = np.ones(8_000_000, "f")
 train, test = windows(series, 500).split(0.8)
 made.fit(train, steps_per_epoch=5, epochs=2, verbose=0, validation_data=test, validation_steps=2)
-assert peak() - before <= 1.5 * series.nbytes, (peak() - before, series.nbytes)
+assert status("VmHWM") - before <= 1.5 * series.nbytes, (status("VmHWM") - before, series.nbytes)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the unit of ru_maxrss is Linux's")
+@child.needs_peaks
 def test_millions_of_windows_take_no_more_memory_than_the_series():
-    subprocess.run([sys.executable, "-c", MEMORY], check=True)
+    child.run(MEMORY)
 
 
 # Keras's data set.
