@@ -58,6 +58,20 @@ py::tuple time_axes(const std::string& spec) {
   return py::make_tuple(tensors, common, axes);
 }
 
+// The names and shapes of a model's parameters, in its order, without the memory that they take.
+py::list parameter_shapes(const std::string& spec) {
+  const graph::Topology graph = graph::read_topology(spec);
+  py::list list;
+  for (const graph::Node& node : graph.nodes) {
+    if (node.again) continue;
+    std::vector<layers::TensorSpec> inputs;
+    for (const int tensor : node.inputs) inputs.push_back(graph.tensors[static_cast<std::size_t>(tensor)]);
+    for (const layers::ParamSpec& parameter : node.layer->parameters(inputs))
+      list.append(py::make_tuple(node.layer->name() + "/" + parameter.name, to_tuple(parameter.shape)));
+  }
+  return list;
+}
+
 std::vector<Shape> shapes_of(const Batch& batch) {
   std::vector<Shape> shapes;
   for (const ConstView& x : batch.inputs) shapes.push_back(x.shape);
@@ -208,6 +222,7 @@ void bind_model(py::module_& m) {
   m.def("infer_layer", &infer, py::arg("layer"), py::arg("inputs"));
   m.def("load", &load, py::arg("path"));
   m.def("time_axes", &time_axes, py::arg("spec"));
+  m.def("parameter_shapes", &parameter_shapes, py::arg("spec"));
   py::class_<PyTape>(m, "Tape");
   py::class_<Model>(m, "Model")
       .def(py::init(&make), py::arg("spec"), py::arg("shared") = py::dict())

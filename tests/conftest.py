@@ -26,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture
+def by_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``rekur.onnx.load`` reads every file node by node, also one whose metadata describes the model."""
+    monkeypatch.setattr("rekur.onnx._import.load.whole", lambda *_: None)
+
+
 @pytest.fixture(params=_core.available_isas())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once on every instruction set that this build and this machine both have."""

@@ -14,6 +14,8 @@ from harness import Engine, assert_close, assert_gradients
 from random_cells import cell_inputs, cell_model
 from rekur import cells, initializers, layers
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 VARIANTS = {
     "ltc of 3 unfolds": cells.ltc.bind(unfolds=3).spec(()),
     "slstm of 2 heads": cells.slstm.bind(heads=2).spec(),

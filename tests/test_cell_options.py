@@ -18,6 +18,8 @@ from masks import drawn, with_masks
 from random_cells import library
 from rekur import _core
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 CELLS: dict[str, dict[str, Any]] = {
     "simple_rnn": {"type": "SimpleRNN"},
     "lstm": {"type": "LSTM"},

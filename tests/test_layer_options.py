@@ -612,6 +612,7 @@ def test_projections_go_with_the_other_options(rng: np.random.Generator, tmp_pat
     assert again.layers[0].projection_size == 4 and again.layers[1].config()["projection_initializer"] == "orthogonal"
 
 
+@pytest.mark.usefixtures("by_nodes")
 @pytest.mark.parametrize("seed", range(14))
 def test_onnx_files_have_projections_and_give_them_back(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng([seed, 8])

@@ -12,6 +12,8 @@ import rekur
 from rekur import layers
 from rekur.onnx import ExportError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 

@@ -15,6 +15,8 @@ from onnx_subject import Subject, assert_file_matches_reference
 from rekur.onnx import ExportError
 from test_attention import LAYERS
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 every_layer = pytest.mark.parametrize("layer", LAYERS, ids=lambda v: "-".join(map(str, v.values())))
 
 

@@ -16,6 +16,8 @@ from random_cells import cell_inputs, cell_model, library, random_cell
 from rekur import cells, layers
 from rekur.onnx import ExportError, LoadError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 LIBRARY = library()
 MODES = ("forward", "reverse", "concat", "ave")
 

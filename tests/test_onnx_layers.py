@@ -15,6 +15,8 @@ from harness import floats, input_layer
 from onnx_subject import Subject, assert_file_matches_reference, run_file, sequence_subject
 from rekur.onnx import ExportError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 BATCH, TIME = 4, 9  # shapes that verify does not use
 LENGTHS = np.array([0, 9, 4, 1], np.int32)
 

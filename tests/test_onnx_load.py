@@ -18,6 +18,8 @@ from onnx_subject import RECURRENT_ACTIVATIONS, Subject, sequence_subject
 from rekur.onnx._recurrent import CELLS
 from test_onnx_export import CELL_OPTIONS, recurrent_subject
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 BATCH, TIME = 4, 9
 LENGTHS = np.array([0, 9, 4, 1], np.int32)
 

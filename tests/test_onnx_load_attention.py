@@ -15,6 +15,8 @@ from rekur.onnx import LoadError
 from test_attention import LAYERS as ATTENTION
 from test_positions import LAYERS as POSITIONS
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 OPSETS = [17, *([27] if onnx.defs.onnx_opset_version() >= 27 else [])]

@@ -31,6 +31,8 @@ from onnx_graphs import (
 from rekur.onnx import LoadError
 from rekur.onnx.backend import RekurBackendRep
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 
 def branch(nodes: list[onnx.NodeProto], outputs: list[str], **constants: np.ndarray) -> onnx.GraphProto:
     given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]

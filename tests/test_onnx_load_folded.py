@@ -12,6 +12,8 @@ import rekur
 from rekur import cells, layers
 from rekur.onnx import LoadError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 

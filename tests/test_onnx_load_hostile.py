@@ -20,6 +20,8 @@ from onnx_graphs import recurrent_weights
 from rekur.onnx import LoadError
 from rekur.onnx._import.ops import RULES
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 ABSURD = 2**40
 # onnx's own shape inference would run out of memory on some of these
 model_of = functools.partial(onnx_graphs.model_of, infer=False)

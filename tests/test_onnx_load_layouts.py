@@ -29,6 +29,8 @@ from onnx_graphs import (
 )
 from rekur.onnx import LoadError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 
 @pytest.mark.parametrize("fixed", [False, True])
 def test_one_step_at_a_time(fixed: bool, rng: np.random.Generator) -> None:

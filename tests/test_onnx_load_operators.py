@@ -29,6 +29,8 @@ from onnx_graphs import (
     recurrent_weights,
 )
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 PLAIN: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
     "Gemm": ([*LAST, node("Gemm", ["last", "k", "b"], ["y"])], {"k": f32(H, 2), "b": f32(2)}),
     "Gemm of torch": ([*LAST, node("Gemm", ["last", "k", "b"], ["y"], transB=1)], {"k": f32(2, H), "b": f32(2)}),

@@ -14,6 +14,8 @@ from harness import floats
 from onnx_graphs import assert_as_onnxruntime, f32, model_of, node
 from rekur.onnx import LoadError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 B, T, F, H = 2, 5, 8, 4
 INPUTS = {"x": ("B", "T", F), "z": ("B", "S", F)}
 PARTS = {"wq": f32(F, F), "wk": f32(F, F), "wv": f32(F, F), "wo": f32(F, F), "bq": f32(F), "half": np.float32(0.5)}

@@ -13,6 +13,8 @@ from onnx_subject import Subject
 from rekur.onnx import ExportError
 from test_random_graphs import RandomGraph
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 SIZES = (1, 2, 3, 5)
 
 

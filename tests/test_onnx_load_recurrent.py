@@ -26,6 +26,8 @@ from onnx_graphs import (
 )
 from rekur.onnx import backend
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 GATES = {"RNN": ["f"], "GRU": ["f", "g"], "LSTM": ["f", "g", "h"]}
 
 

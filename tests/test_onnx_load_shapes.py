@@ -29,6 +29,8 @@ from onnx_graphs import (
 )
 from rekur.onnx import LoadError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 

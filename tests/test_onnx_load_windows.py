@@ -14,6 +14,8 @@ from harness import floats
 from onnx_graphs import assert_as_onnxruntime, f32, model_of, node, recurrent_weights
 from rekur.onnx import LoadError
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 B, C, T = 2, 6, 11
 X = {"x": ("B", C, "T")}
 FIXED = {"x": ("B", C, T)}

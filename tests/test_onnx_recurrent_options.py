@@ -16,6 +16,8 @@ from harness import floats, input_layer
 from onnx_subject import Subject, assert_file_matches_reference
 from test_onnx_export import CELL_OPTIONS, attributes, check_recurrent, ops, recurrent_subject
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 PEEPHOLES, COUPLED = {"peepholes": True}, {"coupled_gates": True}
 LSTMS: dict[str, dict[str, Any]] = {
     "peepholes": PEEPHOLES,

@@ -17,6 +17,8 @@ from onnx_subject import sequence_subject
 from rekur.onnx import State, States, VerificationError, _states
 from test_onnx_stream import CELLS, TIME, session, stack, zeros
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 
 @pytest.mark.parametrize("lengths", [False, True], ids=["full", "lengths"])
 @pytest.mark.parametrize("sequences", [False, True], ids=["last", "sequences"])

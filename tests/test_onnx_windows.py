@@ -16,6 +16,8 @@ from rekur import layers
 from rekur.onnx import ExportError, VerificationError
 from test_windows import CONVOLUTIONS, GLOBAL, MOVES, POOLINGS
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 FIXED = ("Flatten", "Reshape", "Permute")
 SAID = [layer for layer in (*CONVOLUTIONS, *POOLINGS, *GLOBAL, *MOVES) if layer["type"] != "Reshape"]
 SAID += [{"type": "Reshape", "target_shape": [2, -1]}, {"type": "Reshape", "target_shape": [-1]}]

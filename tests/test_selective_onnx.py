@@ -11,6 +11,8 @@ import pytest
 import rekur
 from rekur import layers
 
+pytestmark = pytest.mark.usefixtures("by_nodes")
+
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 

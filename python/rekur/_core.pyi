@@ -35,6 +35,7 @@ def time_axes(
 ) -> tuple[
     dict[str, tuple[_Shape, int]], dict[str, int], list[tuple[str, int, int, str, tuple[int, int, int, int]]]
 ]: ...
+def parameter_shapes(spec: str) -> list[tuple[str, tuple[int, ...]]]: ...
 def infer_layer(layer: str, inputs: Sequence[tuple[_Shape, str]]) -> list[tuple[_Shape, str]]:
     """Output (shape, dtype) of one layer, given as JSON, for inputs of (shape, dtype); shape[0] is the batch (None)."""
 

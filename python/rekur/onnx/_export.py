@@ -31,7 +31,7 @@ from rekur.onnx._plan import Plan
 from rekur.onnx._states import STATES_KEY, States, hold_states
 from rekur.onnx._verify import Exportable, Providers, VerifyReport, compare, read
 
-MAX_SPEC = 64 * 1024  # characters; a longer spec stays out of the file
+MAX_SPEC = 1024 * 1024  # characters; a longer spec stays out of the file
 
 
 @dataclass

@@ -34,11 +34,13 @@ def batch_normalization(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence
         value = graph.emit("BatchNormalization", [turned, *extra], f"{name}/by_channel_normalized", epsilon=epsilon)
         return [Tensor(name, n, x.axis, batch_major=graph.emit("Transpose", [value], name, perm=[0, 2, 1]))]
     values, time_major = graph.aligned([x])
-    scale = gamma / np.sqrt(found["moving_variance"] + np.float32(epsilon))
-    offset = beta - found["moving_mean"] * scale
     final = f"{name}/time_major" if time_major else name
-    by = graph.initializer(f"{name}/scale", np.asarray(scale, np.float32))
-    plus = graph.initializer(f"{name}/offset", np.asarray(offset, np.float32))
+    arrays = {"gamma": gamma, "beta": beta, **found, "epsilon": np.array(epsilon)}
+    held = {key: graph.initializer(f"{name}/{key}", np.asarray(a, np.float32)) for key, a in arrays.items()}
+    spread = graph.emit("Add", [held["moving_variance"], held["epsilon"]], f"{name}/variance")
+    by = graph.emit("Div", [held["gamma"], graph.emit("Sqrt", [spread], f"{name}/deviation")], f"{name}/scale")
+    moved = graph.emit("Mul", [held["moving_mean"], by], f"{name}/moved")
+    plus = graph.emit("Sub", [held["beta"], moved], f"{name}/offset")
     value = graph.emit("Add", [graph.emit("Mul", [values[0], by], f"{name}/scaled"), plus], final)
     return [_like(name, n, x, value, time_major)]
 

@@ -9,9 +9,8 @@ parameter is found by exporting the layer with numbered weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,8 +23,10 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import graph_proto
 from rekur.onnx._import.call import Call, describe
 from rekur.onnx._import.layout import align, last_features
+from rekur.onnx._import.match import MAX_PARAMETER, File, Match, Written, numbered, size_of
+from rekur.onnx._import.read import Tensors
 from rekur.onnx._import.recurrent import sequence_of, with_learned
-from rekur.onnx._import.scan import STATES, initial_of, match_body
+from rekur.onnx._import.scan import STATES, initial_of
 from rekur.onnx._import.values import BATCH, FEATURES, ONE, Known, Refused, Rows, Tensor, Value, View
 from rekur.onnx._note import MAX_NOTE, POINTWISE, Shapes, shapes_of
 from rekur.onnx._plan import Plan
@@ -33,7 +34,6 @@ from rekur.onnx._states import hold_states, state_sizes
 
 PLAIN = (*ATTENTION, *POSITIONS, *POINTWISE)  # layers without states, whose output is one
 MAX_NOTES = 1000  # of a file
-MAX_PARAMETER = 2**24  # elements that float32 can number
 
 
 @dataclass
@@ -67,12 +67,12 @@ class Folded:
         return self.op_type in POINTWISE
 
 
-def fold(graph: Any, version: int) -> Any:
+def fold(graph: Any, version: int, tensors: Tensors) -> Any:
     """The graph with such layers in place of the nodes that make their outputs; it is not changed itself."""
     noted = [node for node in graph.node if node.doc_string.startswith("{") and node.op_type != "Scan"][:MAX_NOTES]
     layers, gone = [], set()
     if noted:
-        file = _File(graph)
+        file = File(graph, tensors)
         for node in noted:
             if (made := _folded(node, file, version)) is not None:
                 layer, replaced = made
@@ -84,42 +84,17 @@ def fold(graph: Any, version: int) -> Any:
     )
 
 
-class _File:
-    """The file's graph by its tensors."""
-
-    def __init__(self, graph: Any) -> None:
-        self.nodes = list(graph.node)
-        self.makers = {name: node for node in self.nodes for name in node.output if name}
-        self.stored = {tensor.name: tensor for tensor in graph.initializer}
-        self.elements = sum(_size(tensor.dims) for tensor in graph.initializer)
-
-    def constant(self, name: str) -> Any:
-        """The TensorProto behind a name, or None."""
-        if name in self.stored:
-            return self.stored[name]
-        node = self.makers.get(name)
-        if node is not None and node.op_type == "Constant" and len(node.attribute) == 1:
-            return node.attribute[0].t if node.attribute[0].type == 4 else None
-        return None
-
-
-def _size(dims: Iterable[int]) -> int:
-    return reduce(lambda total, size: total * int(size), dims, 1)
-
-
 @dataclass
 class _Expected:
     """What the exporter makes of a layer."""
 
-    makers: dict[str, Any]
+    written: Written
     inputs: list[str]
     output: str
     states: list[str]  # outputs
-    constants: dict[str, NDArray[Any]]
-    parameters: dict[str, tuple[NDArray[Any], NDArray[Any]]]  # initialiser: parameter, place
 
 
-def _folded(node: Any, file: _File, version: int) -> tuple[Folded, set[int]] | None:
+def _folded(node: Any, file: File, version: int) -> tuple[Folded, set[int]] | None:
     if len(node.doc_string) > MAX_NOTE:
         return None
     try:
@@ -129,7 +104,7 @@ def _folded(node: Any, file: _File, version: int) -> tuple[Folded, set[int]] | N
         if layer["type"] not in (*MATRIX, *PLAIN, "RNN") or not _whole(layer, features, initial):
             return None
         shapes = shapes_of(layer, features)
-        counts = [_size(shape) for shape in shapes.values()]
+        counts = [size_of(shape) for shape in shapes.values()]
         if sum(counts) > file.elements or max(counts, default=0) > MAX_PARAMETER or len(features) > 16:
             return None
         sizes = (
@@ -140,13 +115,17 @@ def _folded(node: Any, file: _File, version: int) -> tuple[Folded, set[int]] | N
         expected = _expected(layer, features, initial, (lengths, streaming), shapes, sizes, version)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, ExportError, MemoryError):
         return None
-    found = _Match(expected, file)
+    found = Match(expected.written, file)
     if not found.add(expected.output, node.output[0]):
         return None
     outputs, places, replaced = [node.output[0]], [0], {id(node)}
     for number, state in enumerate(expected.states, 1):
         for other in file.nodes:
-            if id(other) in replaced or other.op_type != expected.makers[state].op_type or len(other.output) != 1:
+            if (
+                id(other) in replaced
+                or other.op_type != expected.written.makers[state].op_type
+                or len(other.output) != 1
+            ):
                 continue
             if found.add(state, other.output[0]):
                 found.forget(state, other)
@@ -160,7 +139,9 @@ def _folded(node: Any, file: _File, version: int) -> tuple[Folded, set[int]] | N
     names[begin:end] = [name or read for name in names[begin:end]] if read else []
     if not all(names):
         return None
-    weights = [(found.names[name], *codes) for name, codes in expected.parameters.items() if name in found.names]
+    weights = [
+        (found.names[name], *codes) for name, codes in expected.written.parameters.items() if name in found.names
+    ]
     return (
         Folded(
             node.name, layer, names, outputs, places, len(features), lengths, streaming, shapes, sizes, weights
@@ -198,103 +179,21 @@ def _expected(
         own["return_state"] = True
     outputs = ["layer", *(f"layer:{k + 1}" for k in range(len(sizes)))]
     spec = model_spec("model", [*sources, own], names, outputs)
-    numbered = {key: np.arange(1, _size(shape) + 1, dtype=np.float32).reshape(shape) for key, shape in shapes.items()}
-    owners = {key: np.full(shape, -1.0 - number, np.float32) for number, (key, shape) in enumerate(shapes.items())}
     protos = []
-    for arrays in (numbered, owners):
+    for arrays in numbered(shapes):
         weights = {f"layer/{key}": array for key, array in arrays.items()}
         plan = Plan(spec, lengths)
         if streaming:
             hold_states(plan, True, weights)
         protos.append(graph_proto(build(plan, weights, version), "layer", version))
-    places, parameters = ({tensor.name: _array(tensor) for tensor in proto.initializer} for proto in protos)
-    constants = {name: array for name, array in places.items() if np.array_equal(array, parameters[name])}
     held = plan.states.get("layer", ())
     inputs = [*names[: len(features)], *([state.input for state in held] if streaming else names[len(features) :])]
     return _Expected(
-        {name: node for node in protos[0].node for name in node.output if name},
+        Written(protos),
         inputs + ([axis.lengths for axis in plan.axes if axis.lengths] if lengths else []),
         outputs[0],
         [state.output for state in held] if streaming else outputs[1:],
-        constants,
-        {
-            name: (-1 - parameters[name].astype(np.int64), array.astype(np.int64) - 1)
-            for name, array in places.items()
-            if name not in constants
-        },
     )
-
-
-def _array(tensor: Any) -> NDArray[Any]:
-    from onnx import numpy_helper
-
-    array: NDArray[Any] = numpy_helper.to_array(tensor)
-    return array
-
-
-class _Match:
-    """By the exporter's name of a tensor its name in the file."""
-
-    def __init__(self, expected: _Expected, file: _File) -> None:
-        self.expected, self.file = expected, file
-        self.names: dict[str, str] = {}
-
-    def add(self, ours: str, theirs: str) -> bool:
-        """Whether the file makes its tensor as the exporter makes ours; nothing is kept where it does not."""
-        names, waiting = dict(self.names), [(ours, theirs)]
-        while waiting:
-            one, other = waiting.pop()
-            if not one or not other:
-                if one or other:
-                    return False
-                continue
-            if one in names:
-                if names[one] != other:
-                    return False
-                continue
-            names[one] = other
-            if one in self.expected.constants:
-                if not self._equal(one, other):
-                    return False
-            elif one in self.expected.makers:
-                pairs = self._alike(self.expected.makers[one], self.file.makers.get(other))
-                if pairs is None:
-                    return False
-                waiting += pairs
-        self.names = names
-        return True
-
-    def forget(self, ours: str, node: Any) -> None:
-        """The state goes by several names, and what is read of it is not that node's."""
-        self.names.pop(ours, None)
-
-    def _equal(self, ours: str, theirs: str) -> bool:
-        tensor, own = self.file.constant(theirs), self.expected.constants[ours]
-        if tensor is None or tensor.data_location or tuple(tensor.dims) != own.shape:
-            return False
-        array = _array(tensor)
-        return array.dtype == own.dtype and array.tobytes() == own.tobytes()
-
-    def _alike(self, ours: Any, theirs: Any) -> list[tuple[str, str]] | None:
-        """Pairs of tensors that must be alike so that two nodes are."""
-        if theirs is None or (ours.op_type, ours.domain) != (theirs.op_type, theirs.domain):
-            return None
-        if len(ours.input) != len(theirs.input) or len(ours.output) != len(theirs.output):
-            return None
-        pairs = list(zip([*ours.input, *ours.output], [*theirs.input, *theirs.output], strict=True))
-        plain: list[list[bytes]] = []
-        bodies: list[dict[str, Any]] = []
-        for node in (ours, theirs):
-            plain.append(sorted(entry.SerializeToString() for entry in node.attribute if entry.type != 5))
-            bodies.append({entry.name: entry.g for entry in node.attribute if entry.type == 5})
-        if plain[0] != plain[1] or bodies[0].keys() != bodies[1].keys():
-            return None
-        for name, body in bodies[0].items():
-            around = match_body(body, bodies[1][name])
-            if around is None:
-                return None
-            pairs += around.items()
-        return pairs
 
 
 def folded(call: Call, node: Folded) -> list[Value]:
@@ -405,7 +304,7 @@ def _sequence(value: Value | None, streaming: bool) -> Any:
 
 def _parameters(node: Folded, values: Sequence[Value | None]) -> dict[str, NDArray[Any]]:
     """What the initialisers hold, in the layer's own parameters."""
-    result = {key: np.empty(_size(shape), np.float32) for key, shape in node.shapes.items()}
+    result = {key: np.empty(size_of(shape), np.float32) for key, shape in node.shapes.items()}
     found = {key: np.zeros(array.size, bool) for key, array in result.items()}
     keys = list(result)
     for value, (name, owners, places) in zip(values, node.weights, strict=True):

@@ -18,6 +18,7 @@ from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.read import check_envelope, read_model
 from rekur.onnx._import.values import Refused
 from rekur.onnx._import.walk import walk
+from rekur.onnx._import.whole import whole
 
 if TYPE_CHECKING:
     from rekur.models import Model
@@ -32,8 +33,9 @@ class Loaded:
 def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = None, seed: int | None = None) -> Model:
     """A trainable model of an ONNX file: of any exporter, as far as layers here compute what its nodes do.
 
-    RNN, LSTM and GRU nodes with every attribute become recurrent layers, what exporters write around them (Gemm,
-    Transpose, Reshape, Shape, …) becomes layers or nothing at all; docs/onnx.md has the table. Weights become
+    A file that :func:`export` wrote and nobody changed gives the model that was exported, whatever its layers.
+    Of others, RNN, LSTM and GRU nodes with every attribute become recurrent layers, what exporters write around them
+    (Gemm, Transpose, Reshape, Shape, …) becomes layers or nothing at all; docs/onnx.md has the table. Weights become
     parameters, to be trained further with ``compile`` and ``fit``.
 
     The model is batch-first, whatever the file is: an input that is ``(T, B, F)`` in the file is ``(B, T, F)`` here,
@@ -66,7 +68,19 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
     """
     source = Path(as_path(path, "load"))
     proto = read_model(source)
+    if not constants and (found := whole(proto, source.parent)) is not None:
+        return _model(*found, seed)
     return build(proto, source.parent, _bound(proto, constants or {}), seed).model
+
+
+def _model(spec: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], seed: int | None) -> Model:
+    from rekur import _core
+    from rekur._spec import dumps
+    from rekur.models import Model
+
+    model = Model._of_core(_core.Model(dumps(dict(spec))), seed)
+    model._assign(weights)
+    return model
 
 
 def _bound(proto: Any, constants: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -49,7 +49,7 @@ class Walked:
 def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> Walked:
     """bound: graph inputs that are constants this time."""
     version, tensors = opset(model), Tensors(folder)
-    whole, proto = model.graph, fold(model.graph, version)
+    whole, proto = model.graph, fold(model.graph, version, tensors)
     nodes = ordered(proto)
     _check_operators(nodes)
     values = _Values(tensors, proto.initializer)
