@@ -380,7 +380,7 @@ def connect(layer):
 
 
 def test_every_layer_and_every_parameter_is_tried_below():
-    assert set(EXAMPLES) == set(TYPES)
+    assert set(EXAMPLES) == set(TYPES) - {"AddLoss"}  # which add_loss makes, called
     for kind, (_, changes) in EXAMPLES.items():
         if kind != "Input":
             with_axis = kind.endswith("Normalization") or kind == "Softmax"

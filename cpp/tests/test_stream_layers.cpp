@@ -50,6 +50,12 @@ TEST_CASE("stream: every cell, every option, awkward sizes") {
       check_stream(recurrent(cell.type, I, H, ""), {}, 0.2f);
 }
 
+TEST_CASE("stream: what only the loss needs is left out, though it could not go a step at a time") {
+  check_stream(between(layer("LSTM", "l", R"("x")", R"("units": 4, "return_sequences": true)") + ", " +
+                           layer("GlobalAveragePooling1D", "m", R"("l")", "") + ", " + layer("AddLoss", "a", R"("m")", ""),
+                       "l"));
+}
+
 TEST_CASE("stream: options around the step") {
   for (const auto& [I, H] : std::vector<std::pair<Index, Index>>{{1, 2}, {3, 17}, {7, 70}}) {
     const std::string projection = "\"projection_size\": " + std::to_string(H - 1);

@@ -103,14 +103,22 @@ class Loss(Value):
             raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred) (docs/losses.md)")
         raise TypeError(f"{self!r} is computed by the engine: give it to compile, or compute it with NumPy")
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The mean over rows and steps, each times its weight, of NumPy arrays: what ``evaluate`` shows.
 
         Parameters
         ----------
         y_true, y_pred : array_like of shape (…, n), (…, F)
         sample_weight : array_like of shape (B,) or (…), optional
+
+        Returns
+        -------
+        float; of symbolic tensors, in the call of a layer or model of one's own, what ``add_loss`` takes.
         """
+        if not isinstance(y_pred, np.ndarray) and hasattr(y_pred, "layer"):
+            from rekur._losses_of_tensors import loss_of_tensors
+
+            return loss_of_tensors(self, y_true, y_pred, sample_weight)
         values = self.values(
             as_numeric(y_true, f"{self._whose()}: y_true"), as_numeric(y_pred, f"{self._whose()}: y_pred")
         )

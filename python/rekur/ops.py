@@ -44,6 +44,7 @@ from rekur._array_ops import (
 from rekur._trace import Symbol, Trace, is_symbolic
 from rekur._validate import check_data
 from rekur.layers import tensors
+from rekur.layers.added import Total, on_totals, total_of
 
 __all__ = [
     "abs",
@@ -734,10 +735,14 @@ def _on_tensors(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def operation(*given: Any, **options: Any) -> Any:
         if not tensors.among((given, options)):
+            if any(isinstance(value, Total) for value in (*given, *options.values())):
+                return on_totals(name, given, options)
             return function(*given, **options)
         if name in _OVER_AXES:
             named = dict(zip(("x", "axis", "keepdims"), given, strict=False), **options)
             x, axis = named["x"], named.get("axis", -1 if "softmax" in name or "normalization" in name else None)
+            if name in ("mean", "sum") and not named.get("keepdims", False) and _is_all(axis, len(x.shape)):
+                return total_of(name, x)
             if axis not in (-1, len(x.shape) - 1, (-1,), [-1]):
                 return tensors.reduce(name, x, axis, bool(named.get("keepdims", False)))
             made = tensors.lift(name, function, ((), {**named, "axis": -1}))
@@ -746,6 +751,10 @@ def _on_tensors(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return tensors.lift(name, function, (given, options))
 
     return operation
+
+
+def _is_all(axis: Any, rank: int) -> bool:
+    return axis is None or (isinstance(axis, (tuple, list)) and {int(a) % rank for a in axis} == {*range(rank)})
 
 
 _REDUCTIONS = ("mean", "sum", "max", "min", "var", "std", "logsumexp")

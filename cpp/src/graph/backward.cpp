@@ -177,6 +177,11 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
   return true;
 }
 
+bool Graph::has_penalties() const {
+  return std::any_of(topology_.nodes.begin(), topology_.nodes.end(),
+                     [](const Node& node) { return node.used && !node.source && node.layer->has_penalty(); });
+}
+
 void Graph::observed(const Run& run, const Trained& trained, std::vector<float>& values) const {
   values.clear();
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {

@@ -226,6 +226,7 @@ class Builder {
       throw_error("% '%' does not come before it: layers must stand in topological order, without cycles", {where, text});
     }
     const Node& node = t_.nodes[static_cast<std::size_t>(found)];
+    if (node.layer->only_adds()) node.layer->fail("it adds to the loss, and gives nothing that % could read", {where});
     if (reference.output >= node.output_count) {
       throw_error("% '%': % '%' has %%", {where, text, node.layer->type(), reference.layer, node.output_count,
                                           (node.output_count == 1 ? " output" : " outputs")});
@@ -245,11 +246,22 @@ class Builder {
       ++t_.readers[static_cast<std::size_t>(tensor)];
       t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(tensor)])].used = true;
     }
+    mark_behind(false);
+#if REKUR_TRAINING
+    for (Node& node : t_.nodes)
+      if (!node.used && node.layer->only_adds()) node.used = node.for_penalty = true;
+    mark_behind(true);
+#endif
+  }
+
+  // What nodes that are used read, of those that outputs depend on or of those that only penalties do.
+  void mark_behind(bool for_penalty) {
     for (auto node = t_.nodes.rbegin(); node != t_.nodes.rend(); ++node) {
-      if (!node->used) continue;
+      if (!node->used || node->for_penalty != for_penalty) continue;
       for (const int tensor : node->inputs) {
         ++t_.readers[static_cast<std::size_t>(tensor)];
-        t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(tensor)])].used = true;
+        Node& source = t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(tensor)])];
+        if (!source.used) source.used = true, source.for_penalty = for_penalty;
       }
     }
   }

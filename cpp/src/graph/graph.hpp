@@ -161,6 +161,8 @@ class Graph {
   std::shared_ptr<const Program> program(bool single_row) const;
 
 #if REKUR_TRAINING
+  // Whether some layer's outputs add to the loss.
+  bool has_penalties() const;
   // What layers that are trained have observed of the batch of a training run (Layer::observed), one call after the other; before
   // backward. And the pieces of the weights that follow it, in that order.
   void observed(const Run& run, const Trained& trained, std::vector<float>& values) const;

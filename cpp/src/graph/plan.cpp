@@ -134,7 +134,7 @@ class Layout {
   bool extends(const std::vector<Index>& stack, const Node& node) const {
     if (stack.empty() || stack.size() == layers::Layer::kMostStacked) return false;
     const Node& top = t_.nodes[static_cast<std::size_t>(stack.back())];
-    if (root_of(node.inputs[0]) != top.first_output) return false;
+    if (root_of(node.inputs[0]) != top.first_output || node.for_penalty != top.for_penalty) return false;
     const auto shape = [&](int tensor) -> const Shape& { return plan_.tensors[static_cast<std::size_t>(tensor)].shape; };
     if (shape(node.inputs[0]) != shape(top.first_output)) return false;  // the same array, seen as something else
     const layers::Walk walk = node.layer->walk(plan_.training);

@@ -38,7 +38,7 @@ class Compiler {
       root_.push_back(static_cast<int>(root_.size()));
     }
     for (const Node& node : t_.nodes)
-      if (node.used && !node.source) add(node);
+      if (node.used && !node.for_penalty && !node.source) add(node);
     for (const int tensor : t_.outputs) p_.outputs.push_back(read(tensor));
     // An input that is nothing but an initial state gives way to the state.
     for (const int tensor : t_.inputs)
@@ -116,7 +116,7 @@ class Compiler {
   bool is_initial_state(int tensor) const {
     return std::any_of(t_.nodes.begin(), t_.nodes.end(), [&](const Node& node) {
       const std::size_t first = std::min(node.inputs.size(), node.layer->first_initial_state());
-      return node.used &&
+      return node.used && !node.for_penalty &&
              std::find(node.inputs.begin() + static_cast<std::ptrdiff_t>(first), node.inputs.end(), tensor) != node.inputs.end();
     });
   }

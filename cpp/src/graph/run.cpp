@@ -166,9 +166,10 @@ void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const
     c.step = run.step_;
     c.stream = static_cast<std::uint32_t>(i);
   };
+  const auto skipped = [&](const Node& node) { return node.source || !node.used || (node.for_penalty && !run.penalties_); };
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
     const Node& node = topology_.nodes[i];
-    if (node.source || !node.used) continue;
+    if (skipped(node)) continue;
     point(i, calls[0]);
     node.layer->check(calls[0].context);
   }
@@ -177,7 +178,7 @@ void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const
   std::size_t n = 0;
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
     const Node& node = topology_.nodes[i];
-    if (node.source || !node.used) continue;
+    if (skipped(node)) continue;
     run.steps_.check_resets(static_cast<int>(i));
     run.steps_.begin_node(static_cast<int>(i), [&](std::uint8_t* valid) {
       point(i, calls[n]);

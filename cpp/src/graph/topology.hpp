@@ -23,7 +23,8 @@ struct Node {
   int store = 0;                             // of the graph's, that its weights stand in
   Index weights_at = 0;                      // there
   Index weights_begin = 0, weights_end = 0;  // in a flat buffer of the graph's parameters
-  bool used = false;                         // some model output depends on it; others are not run
+  bool used = false;                         // some model output depends on it, or a penalty; others are not run
+  bool for_penalty = false;                  // no output does: only runs that want penalties run it
   bool source = false;                       // an Input
   int axis = -1;                             // the time axis that its inputs have in common (Layer::joins_time)
 

@@ -158,6 +158,9 @@ class Layer {
   // Whether an output of a step depends on other steps in a way that cannot begin anew within a row (Batch::resets).
   virtual bool crosses_resets() const { return false; }
 
+  // Whether the layer is there for its penalty alone: nothing can read its output.
+  virtual bool only_adds() const { return false; }
+
   // Looks at values that could lead the arithmetic astray (ids); throws Error.
   virtual void check(const Context&) const {}
   virtual void forward(const Context& run) const = 0;

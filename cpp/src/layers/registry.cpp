@@ -32,10 +32,10 @@ std::unique_ptr<Layer> refuse_sequence(json::Reader& spec, const std::string&, c
 constexpr Factory make_flip = refuse_sequence, make_masking = refuse_sequence, make_fold_time = refuse_sequence,
                   make_unfold_time = refuse_sequence, make_attention = refuse_sequence, make_additive_attention = refuse_sequence,
                   make_multi_head_attention = refuse_sequence, make_group_query_attention = refuse_sequence,
-                  make_activity_regularization = refuse_sequence, make_batch_normalization = refuse_sequence,
-                  make_dot = refuse_sequence, make_noise = refuse_sequence, make_prelu = refuse_sequence,
-                  make_position_embedding = refuse_sequence, make_sine_position_encoding = refuse_sequence,
-                  make_rotary_embedding = refuse_sequence;
+                  make_activity_regularization = refuse_sequence, make_add_loss = refuse_sequence,
+                  make_batch_normalization = refuse_sequence, make_dot = refuse_sequence, make_noise = refuse_sequence,
+                  make_prelu = refuse_sequence, make_position_embedding = refuse_sequence,
+                  make_sine_position_encoding = refuse_sequence, make_rotary_embedding = refuse_sequence;
 constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refuse_sequence, make_conv1d = refuse_sequence,
                   make_conv1d_transpose = refuse_sequence, make_cropping = refuse_sequence, make_depthwise_conv1d = refuse_sequence,
                   make_flatten = refuse_sequence, make_global_average_pooling = refuse_sequence,
@@ -48,6 +48,7 @@ constexpr Type kTypes[] = {
     {"Activation", make_activation},
     {"ActivityRegularization", make_activity_regularization},
     {"Add", make_add},
+    {"AddLoss", make_add_loss},
     {"AdditiveAttention", make_additive_attention},
     {"Affine", make_affine},
     {"AlphaDropout", make_noise},

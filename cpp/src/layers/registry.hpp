@@ -47,6 +47,7 @@ std::unique_ptr<Layer> make_rotary_embedding(json::Reader&, const std::string& t
 std::unique_ptr<Layer> make_fold_time(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_masking(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_unfold_time(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_add_loss(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_activity_regularization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_batch_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_broadcast(json::Reader&, const std::string& type, const std::string& name);

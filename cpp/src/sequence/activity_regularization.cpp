@@ -1,10 +1,10 @@
-// ActivityRegularization: y = x; adds (l1 Σ |x| + l2 Σ x²) / B to the loss of a training step or an evaluation. Steps past a row's
-// length count for nothing; those of a mask count, as in Keras.
+// ActivityRegularization: y = x; adds (l1 Σ |x| + l2 Σ x²) / B to the loss of a training step or an evaluation, of what counts.
 #include <cmath>
 
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "sequence/counted_rows.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -23,10 +23,10 @@ class ActivityRegularization final : public Layer {
 
   double penalty(const Context& run) const override {
     const float* x = run.input();
-    const Rows rows(run);
+    const CountedRows rows(run);
     double magnitude = 0, square = 0;
     for (Index b = 0; b < run.batch(); ++b) {
-      for (Index i = b * rows.size; i < rows.end(b); ++i) {
+      for (Index i = rows.begin(b); i < rows.end(b); ++i) {
         magnitude += std::abs(static_cast<double>(x[i]));
         square += static_cast<double>(x[i]) * static_cast<double>(x[i]);
       }
@@ -42,10 +42,10 @@ class ActivityRegularization final : public Layer {
     if (!run.penalties) return;
     const float l1 = l1_ / static_cast<float>(run.batch()), l2 = 2 * l2_ / static_cast<float>(run.batch());
     const float* x = run.input();
-    const Rows rows(run);
+    const CountedRows rows(run);
     over_rows(run.batch(), rows.size, 3, [&](Index begin, Index end) {
       for (Index b = begin; b < end; ++b)
-        for (Index i = b * rows.size; i < rows.end(b); ++i) dx[i] += l2 * x[i] + (x[i] > 0 ? l1 : x[i] < 0 ? -l1 : 0);
+        for (Index i = rows.begin(b); i < rows.end(b); ++i) dx[i] += l2 * x[i] + (x[i] > 0 ? l1 : x[i] < 0 ? -l1 : 0);
     });
   }
 #endif
@@ -53,20 +53,6 @@ class ActivityRegularization final : public Layer {
   std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override { return nullptr; }
 
  private:
-#if REKUR_TRAINING
-  // The elements of the rows of a batch, and where those that count end.
-  struct Rows {
-    RowSteps steps;
-    Index size, a_step;
-    explicit Rows(const Context& run) : steps(run.steps()) {
-      const Shape& shape = run.input_specs[0].shape;
-      size = element_count({shape.begin() + 1, shape.end()});
-      a_step = shape.size() > 2 ? element_count({shape.begin() + 2, shape.end()}) : size;
-    }
-    Index end(Index b) const { return b * size + (steps.mask ? size : steps.length(b) * a_step); }
-  };
-#endif
-
   [[maybe_unused]] float l1_, l2_;  // of training alone
 };
 

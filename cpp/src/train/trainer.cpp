@@ -78,7 +78,8 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
     objective.raw = activated;
     if (activated || objective.loss->from_logits) objective.scores = train::Scores::logits;
   }
-  if (std::none_of(objectives.begin(), objectives.end(), [](const Objective& o) { return o.loss.has_value(); })) {
+  if (!graph.has_penalties() &&
+      std::none_of(objectives.begin(), objectives.end(), [](const Objective& o) { return o.loss.has_value(); })) {
     config.fail("no output has a loss");
   }
   return objectives;

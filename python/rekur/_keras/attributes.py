@@ -15,8 +15,6 @@ _COMMON = {
     "compute_dtype": _FLOAT32,
     "variable_dtype": _FLOAT32,
     "autocast": _FLOAT32,
-    "add_loss": "ActivityRegularization adds the size of a tensor to the loss; any other term is the loss of an output "
-    "of its own: compile(loss=[…], loss_weights=[…])",
     "add_metric": "make the tensor an output and give compile(metrics=[…]) one for it",
     "add_variable": "a class derived from rekur.Layer has add_weight, in build",
     "call": "call the object itself; a class derived from rekur.Layer or rekur.Model defines it",

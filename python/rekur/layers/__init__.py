@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from rekur._own import no_attribute
+from rekur.layers.added import AddLoss
 from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
 from rekur.layers.base import Layer
 from rekur.layers.bidirectional import Bidirectional
@@ -178,7 +179,7 @@ TYPES: dict[str, type[Layer]] = {
         Broadcast, Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
-        ActivityRegularization, Normalization,
+        ActivityRegularization, AddLoss, Normalization,
     )
 }  # fmt: skip
 

@@ -147,6 +147,30 @@ class Layer(Guarded, Weighted):
 
         return add_weight(self, shape, initializer, **options)
 
+    def add_loss(self, loss: Any) -> None:
+        """Add to what training makes small, from within ``call`` of a layer or model of one's own.
+
+        Parameters
+        ----------
+        loss : SymbolicTensor, what ``ops.mean`` or ``ops.sum`` gives without an axis, or a list of them
+            A tensor adds the sum of all its elements, as in Keras.
+
+        Notes
+        -----
+        It is part of the loss in ``fit`` and ``evaluate``, once a call of the layer; no sample weight acts on it, and
+        steps past a row's length count for nothing. ``predict``, streams and ONNX files leave it out.
+
+        Raises
+        ------
+        ValueError
+            Outside of a call.
+        TypeError
+            For what is neither.
+        """
+        from rekur.layers.added import add_to_call  # which is made of this module
+
+        add_to_call(repr(self), loss)
+
     def compute_output_shape(self, input_shape: Any, *states: Any) -> Any:
         """The shape that the layer would give for one, both with the batch: a tuple, or several. A layer of several
         inputs takes a list of shapes.

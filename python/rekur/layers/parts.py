@@ -21,8 +21,15 @@ class Parts:
     Its layers stand in the order in which they were called first, which is that of the layer's weights.
     """
 
-    def __init__(self, inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor], owner: Layer) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[SymbolicTensor],
+        outputs: Sequence[SymbolicTensor],
+        owner: Layer,
+        ends: Sequence[SymbolicTensor] = (),
+    ) -> None:
         self._inputs, self._outputs = list(inputs), list(outputs)
+        self._ends = list(ends)  # what it adds to the loss
         self._cuts: dict[SymbolicTensor, SymbolicTensor] = {}
         self._order = self._calls_behind(owner)
         self._graph: list[Any] = list(dict.fromkeys(call.layer for call in self._order))
@@ -33,10 +40,10 @@ class Parts:
             self._names[member] = taken[name] = name
 
     def _calls_behind(self, owner: Layer) -> list[Call]:
-        """The calls that the outputs depend on, in the order in which they were made."""
+        """The calls that the outputs and other ends depend on, in the order in which they were made."""
         entrances = {tensor._call for tensor in self._inputs}
         found: dict[Call, None] = dict.fromkeys(entrances)
-        waiting = [tensor._call for tensor in self._outputs]
+        waiting = [tensor._call for tensor in (*self._outputs, *self._ends)]
         while waiting:
             call = waiting.pop()
             if call in found:
@@ -90,10 +97,13 @@ def layers_within(graph: Any) -> Iterator[Layer]:
 
 def open_up(layer: Layer, inputs: Sequence[SymbolicTensor]) -> Parts:
     """The parts of a layer that is put together of others, for such inputs."""
+    from rekur.layers.added import collecting  # whose layer is one of those that models are made of
+
     entrances = [InputLayer(t.shape[1:], dtype=t.dtype, name=f"input_{k}").tensor for k, t in enumerate(inputs)]
-    made = layer._put_together(entrances)
+    with collecting() as ends:
+        made = layer._put_together(entrances)
     outputs = list(made) if isinstance(made, (list, tuple)) else [made]
     for own, tensor in zip(entrances, inputs, strict=True):
         if own.dtype == "int32" and tensor.dtype == "float32" and isinstance(tensor.layer, InputLayer):
             tensor.layer._hold_ids(repr(layer))
-    return Parts(entrances, outputs, layer)
+    return Parts(entrances, outputs, layer, ends)

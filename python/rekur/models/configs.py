@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rekur import _structure
 from rekur._validate import did_you_mean
+from rekur.layers.added import ends_of
 from rekur.layers.base import Layer
 from rekur.layers.inputs import InputLayer
 from rekur.layers.symbolic import SymbolicTensor
@@ -91,7 +92,7 @@ def _class_named(name: str) -> Any:
         return models.Sequential
     if name == "InputLayer":
         return InputLayer
-    return getattr(layers, name) if name in _layer_names() else None
+    return getattr(layers, name) if name in _layer_names() else layers.TYPES.get(name)
 
 
 def functional_config(model: Model) -> Config:
@@ -122,6 +123,7 @@ def functional_config(model: Model) -> Config:
         "layers": layers,
         "input_layers": [[model._names[t.layer], 0, 0] for t in model._inputs],
         "output_layers": [places[model._cuts.get(t, t)] for t in model._outputs],
+        **({"added_losses": [places[t] for t in ends]} if (ends := ends_of(model._order)) else {}),
     }
 
 
@@ -164,6 +166,8 @@ def _functional_of(config: Mapping[str, Any], custom: Mapping[str, Any] | None) 
         for key in ("input_layers", "output_layers")
     )
     made_model = Model(begins, ends, name=config.get("name"))
+    if added := _places(config.get("added_losses", ())):
+        made_model._take_ends([tensors[str(name), int(node), int(index)] for name, node, index in added])
     if config.get("trainable") is False:
         made_model.trainable = False
     return made_model
@@ -308,16 +312,19 @@ def clone_model(
         inputs = [tensors[model._cuts.get(t, t)] for t in call.inputs]
         twin = clones[call.layer]
         if call_function is not None:
-            made = call_function(twin, *inputs)
+            found = call_function(twin, *inputs)
         elif call.given is not None:  # a layer of one's own, called on more than tensors
             arguments, options = _structure.mapped(
                 lambda leaf: tensors.get(leaf, leaf) if _is(leaf) else leaf, call.given
             )
-            made = twin(*arguments, **options)
+            found = twin(*arguments, **options)
         else:
-            made = twin._connect(inputs)
-        tensors.update(zip(call.outputs, _structure.flatten(made), strict=True))
-    return Model(begins, [tensors[model._cuts.get(t, t)] for t in model._outputs], name=model.name)
+            found = twin._connect(inputs)
+        tensors.update(zip(call.outputs, _structure.flatten(found), strict=True))
+    made = Model(begins, [tensors[model._cuts.get(t, t)] for t in model._outputs], name=model.name)
+    if ends := ends_of(model._order):
+        made._take_ends([tensors[t] for t in ends])
+    return made
 
 
 def _is(leaf: Any) -> bool:

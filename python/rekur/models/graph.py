@@ -34,14 +34,17 @@ def cut(inputs: Sequence[SymbolicTensor]) -> tuple[list[SymbolicTensor], dict[Sy
 
 
 def collect(
-    inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor], cuts: Mapping[SymbolicTensor, SymbolicTensor]
+    inputs: Sequence[SymbolicTensor],
+    outputs: Sequence[SymbolicTensor],
+    cuts: Mapping[SymbolicTensor, SymbolicTensor],
+    ends: Sequence[SymbolicTensor] = (),
 ) -> tuple[list[Member], list[Call]]:
     """All layers between inputs and outputs in the order of Keras, the farthest from the outputs first; their calls.
 
     A call's depth is the number of calls on the longest way from it to an output, a layer's that of its farthest call.
     Layers of one depth stand in the order in which a walk from the outputs, depth first, meets them; inputs that no
     output depends on come before the layers of depth 0. With this order ``get_weights`` of a model and of its twin in
-    Keras list the same arrays.
+    Keras list the same arrays. What only ``ends`` depend on, which add to the loss, comes after all that.
     """
     for what, tensors in (("inputs", inputs), ("outputs", outputs)):
         if not tensors:
@@ -50,9 +53,11 @@ def collect(
             raise ValueError(f"Model: a tensor is listed twice among the {what}")
     met, finished = _walk([cuts.get(tensor, tensor) for tensor in outputs], cuts)
     listed = [tensor._call for tensor in inputs]
-    for call in met:
-        if isinstance(call.layer, InputLayer) and call not in listed:
-            raise ValueError(f"Model: the outputs depend on {call.layer!r}, which is not among the inputs")
+    further = _walk([cuts.get(tensor, tensor) for tensor in ends], cuts)[1]
+    for what, calls in (("the outputs depend", met), ("what is added to the loss depends", further)):
+        for call in calls:
+            if isinstance(call.layer, InputLayer) and call not in listed:
+                raise ValueError(f"Model: {what} on {call.layer!r}, which is not among the inputs")
 
     depth = dict.fromkeys(met, 0)
     layer_depth: dict[Member, int] = {}
@@ -71,6 +76,8 @@ def collect(
     order = {call: k for k, call in enumerate(finished)}
     layers = sorted(layer_depth, key=lambda layer: (-layer_depth[layer], place[layer]))
     calls = sorted(depth, key=lambda call: (-depth[call], place[call.layer], order.get(call, -1)))
+    calls += [call for call in further if call not in depth]
+    layers += dict.fromkeys(call.layer for call in further if call.layer not in layer_depth)
     return layers, calls
 
 

@@ -13,6 +13,7 @@ from rekur._own import check_options, refuse_class, refuse_methods
 from rekur._spec import Spec, dumps, nodes, snake_case, split_reference
 from rekur._validate import boolean
 from rekur.layers import TYPES
+from rekur.layers.added import add_to_call, ends_of, made_of
 from rekur.layers.base import Layer
 from rekur.layers.inputs import InputLayer
 from rekur.layers.own import has_own_call
@@ -108,6 +109,44 @@ class Model(Saved):
             raise
         if not trainable:
             self.trainable = False
+
+    def add_loss(self, loss: Any) -> None:
+        """Add to what training makes small: in ``call`` of a model of one's own, or a tensor of the model's graph.
+
+        Parameters
+        ----------
+        loss : SymbolicTensor, what ``ops.mean`` or ``ops.sum`` gives without an axis, or a list of them
+            A tensor adds the sum of all its elements, as in Keras.
+
+        Notes
+        -----
+        It is part of the loss in ``fit`` and ``evaluate``; no sample weight acts on it, and steps past a row's length
+        count for nothing. ``predict``, streams and ONNX files leave it out. Weights stay as they are; compile the model
+        after it.
+
+        Raises
+        ------
+        ValueError
+            If it depends on an input that the model does not have.
+        TypeError
+            For what is neither.
+        """
+        if self._own and not self._outputs:
+            add_to_call(self._whose(), loss)
+        else:
+            self._take_ends(made_of(self._whose(), loss))
+
+    def _take_ends(self, ends: Sequence[SymbolicTensor]) -> None:
+        before = None if self._native is None else (self._native, dict(self._flat().layers))
+        members, order = collect(self._inputs, self._outputs, self._cuts, [*ends_of(self._order), *ends])
+        known = set(self._graph)
+        new = [member for member in members if member not in known]
+        self._adopt(new)
+        self._graph = [*self._graph, *new]
+        self._order = [*self._order, *(call for call in order if call not in self._order)]
+        self._before = before
+        self._native = self._described = self._bound = self._taken_apart = self._quick = None
+        self._build()
 
     def _forget_homes(self) -> None:
         for member in self._graph:

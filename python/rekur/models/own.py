@@ -9,6 +9,7 @@ import numpy as np
 
 from rekur import _structure
 from rekur._validate import Shape, as_numeric
+from rekur.layers.added import collecting
 from rekur.layers.base import Layer
 from rekur.layers.inputs import InputLayer
 from rekur.layers.own import further
@@ -84,14 +85,15 @@ def trace(model: Model, described: Any) -> None:
     given = _rebuilt(described, iter(entrances))
     call: Any = model.call
     try:
-        returned = call(given, **further(call, {}))
+        with collecting() as ends:
+            returned = call(given, **further(call, {}))
         parts = returned.items() if isinstance(returned, Mapping) else ()
         outputs = [named(part, str(key)) for key, part in parts] or [returned]
         outputs = _structure.flatten(outputs)
         for leaf in outputs:
             if not isinstance(leaf, SymbolicTensor):
                 raise TypeError(f"{model._whose()}: call must return what it made of its inputs, got {leaf!r}")
-        _adopt(model, entrances, outputs)
+        _adopt(model, entrances, outputs, ends)
     except Exception:
         _undo(model, before)
         raise
@@ -134,7 +136,9 @@ def _rebuilt(described: Any, tensors: Iterator[SymbolicTensor]) -> Any:
     return type(described)(_rebuilt(part, tensors) for part in described)
 
 
-def _adopt(model: Model, entrances: list[SymbolicTensor], outputs: list[SymbolicTensor]) -> None:
+def _adopt(
+    model: Model, entrances: list[SymbolicTensor], outputs: list[SymbolicTensor], ends: list[SymbolicTensor]
+) -> None:
     same = {t for t in outputs if outputs.count(t) > 1 or t in entrances}
     if same:
         from rekur.layers.core import Activation
@@ -142,7 +146,7 @@ def _adopt(model: Model, entrances: list[SymbolicTensor], outputs: list[Symbolic
         outputs = [Activation("linear", name=f"output_{k}")(t) if t in same else t for k, t in enumerate(outputs)]
     model._inputs, model._cuts = cut(entrances)
     model._outputs = outputs
-    members, model._order = collect(model._inputs, outputs, model._cuts)
+    members, model._order = collect(model._inputs, outputs, model._cuts, ends)
     first = [member for member in tracked(model) if member in members]
     rest = [member for member in members if member not in first]
     model._graph = [*(m for m in rest if isinstance(m, InputLayer)), *first]

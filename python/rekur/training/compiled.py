@@ -1,6 +1,7 @@
 """What ``compile`` leaves behind: losses, optimiser, metrics, and the engine's trainer made from them."""
 
 import copy
+import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rekur.training.truncated import Truncated
 
 Config = dict[str, Any]
+_ADDING = frozenset(("AddLoss", "ActivityRegularization"))  # layers that do without the loss of an output
 Results = tuple[float, list[float], list[Floats] | None, list[int]]
 
 
@@ -38,8 +40,6 @@ class Compiled:
         remat: bool = False,
         weighted_metrics: object = None,
     ) -> None:
-        if loss is None:
-            raise ValueError("compile needs a loss, such as loss='mean_squared_error'")
         self.optimizer = optimizers_.get(optimizer)
         self.loss = _each(loss, losses_.get)
         self.metrics = _each(metrics, metrics_.get)
@@ -154,8 +154,10 @@ class Bound:
         self.carried = carried
         self.outputs = list(outputs)
         losses: list[losses_.Loss | None] = _per_output(compiled.loss, outputs, "loss")
-        if all(loss is None for loss in losses):
-            raise ValueError("compile: no output has a loss")
+        if all(loss is None for loss in losses) and not _ADDING & {e["type"] for e in json.loads(model.spec)["layers"]}:
+            raise ValueError(
+                "compile needs a loss, such as loss='mean_squared_error', or a layer that adds to it: no output has one"
+            )
         self.losses = [None if loss is None else loss.bound(o.shape) for loss, o in zip(losses, outputs, strict=True)]
         weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]

@@ -176,9 +176,13 @@ def make_targets(
     TypeError
         For a dtype that is no number, or floats where class indices are expected.
     """
+    if y is None and all(loss is None for loss in losses):
+        return [None] * len(ports)
     used = [(port, loss) for port, loss in zip(ports, losses, strict=True) if loss is not None]
     if isinstance(y, Mapping) or (isinstance(y, (list, tuple)) and len(ports) > 1):
         given = per_port(y, ports, "y", default=True)
+    elif not used:
+        raise ValueError("y: no output has a loss, and what layers add to it needs no targets: leave y out")
     else:
         given = per_port(y, [port for port, _ in used], "y")
         given = [given.pop(0) if loss is not None else None for loss in losses]
