@@ -30,6 +30,34 @@ def same(a, b):
     return all(np.array_equal(p, q) for p, q in zip(a.get_weights(), b.get_weights(), strict=True))
 
 
+def test_iterations_counts_the_steps_of_the_model_compiled_with_it():
+    model = rekur.Sequential([rekur.Input((2,)), rekur.layers.Dense(1)])
+    optimizer = Adam()
+    assert optimizer.iterations == 0
+    model.compile(optimizer, "mse")
+    x = np.ones((10, 2))
+    seen = []
+    each = rekur.callbacks.LambdaCallback(on_train_batch_end=lambda *_: seen.append(optimizer.iterations.numpy()))
+    model.fit(x, x[:, :1], batch_size=4, epochs=2, verbose=0, callbacks=each)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert isinstance(optimizer.iterations, int)
+    assert copy.deepcopy(optimizer).iterations == 0
+    model.compile(optimizer, "mse")
+    assert optimizer.iterations == 0
+
+
+def test_the_rate_at_hand_is_read_and_assigned_as_kerass_variable():
+    optimizer = Adam(0.5)
+    assert optimizer.learning_rate == optimizer.learning_rate.numpy() == optimizer.lr.numpy() == 0.5
+    optimizer.learning_rate.assign(0.25)
+    assert optimizer.learning_rate == 0.25
+    assert type(copy.deepcopy(optimizer.learning_rate)) is type(optimizer.get_config()["learning_rate"]) is float
+    scheduled = Adam(rekur.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5))
+    assert scheduled.learning_rate.numpy() == 0.5
+    with pytest.raises(TypeError, match="cannot be set"):
+        scheduled.learning_rate.assign(0.1)
+
+
 def test_the_compiled_optimizer_is_the_callers_object():
     for optimizer in (SGD(), RMSprop(), Adam(), AdamW()):
         assert trained(optimizer).optimizer is optimizer

@@ -3,6 +3,7 @@
 import inspect
 import re
 import warnings
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
@@ -85,6 +86,38 @@ COMMON: Mapping[str, Any] = MappingProxyType(
 )
 # What gathers begins with these, or with the weights.
 _FIXED = ("use_ema", "lookahead_sync_period", "initial_accumulator_value")
+
+
+# By optimiser who takes its steps: the trainer's side of the model that was compiled with it last.
+_STEPPING: "weakref.WeakKeyDictionary[Optimizer, weakref.ref[Any]]" = weakref.WeakKeyDictionary()
+
+
+class Count(int):
+    """A count of steps: a whole number that has ``numpy()``, as Keras's has."""
+
+    def numpy(self) -> "np.int64":
+        return np.int64(self)
+
+
+class CurrentRate(float):
+    """The learning rate at hand: a number that has ``numpy()`` and ``assign()``, as Keras's has."""
+
+    _of: "Optimizer"
+
+    def __new__(cls, value: float, of: "Optimizer") -> "CurrentRate":
+        made = super().__new__(cls, value)
+        made._of = of
+        return made
+
+    def numpy(self) -> "np.float64":
+        return np.float64(self)
+
+    def assign(self, value: float) -> None:
+        """Set the optimizer's learning rate."""
+        self._of.learning_rate = value
+
+    def __reduce__(self) -> Any:
+        return float, (float(self),)  # a copy is the number alone
 
 
 class Optimizer(Guarded):
@@ -202,7 +235,7 @@ class Optimizer(Guarded):
     @property
     def learning_rate(self) -> float:
         """The rate; with a schedule that of the step at hand."""
-        return self._rate if self._schedule is None else self._rate_at(self._iterations)
+        return CurrentRate(self._rate if self._schedule is None else self._rate_at(self._iterations), self)
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
@@ -213,6 +246,15 @@ class Optimizer(Guarded):
             )
         self._rate = _rate(value, f"{self._whose()}: learning_rate")
         self._version += 1
+
+    @property
+    def iterations(self) -> Count:
+        """Steps of the model that was compiled with it last; an int. It cannot be set: ``compile`` begins with 0."""
+        bound = _STEPPING.get(self, lambda: None)()
+        return Count(self._iterations if bound is None else bound._trainer.iterations)
+
+    def _is_used_by(self, bound: Any) -> None:
+        _STEPPING[self] = weakref.ref(bound)
 
     @property
     def lr(self) -> float:
@@ -296,14 +338,14 @@ class Optimizer(Guarded):
 
     def config(self) -> dict[str, Any]:
         """The engine's form: the name, and what has a value and is not what it is unless it is given."""
-        own = {key: getattr(self, key) for key in ("learning_rate", *self._keys)}
+        own = {"learning_rate": float(self.learning_rate), **{key: getattr(self, key) for key in self._keys}}
         common = {key: getattr(self, key) for key in COMMON if key not in own}
         asked = {key: value for key, value in common.items() if value and value != COMMON[key]}
         return {"name": self.name, **{key: value for key, value in {**own, **asked}.items() if value is not None}}
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor, by name, as in Keras."""
-        rate = self.learning_rate if self._schedule is None else serialize(self._schedule)
+        rate = self._rate if self._schedule is None else serialize(self._schedule)
         common = {key: getattr(self, key) for key in COMMON}
         keras = list(COMMON)[: list(COMMON).index("gradient_accumulation_steps") + 1]
         common = {key: value for key, value in common.items() if key in keras or value != COMMON[key]}

@@ -189,6 +189,7 @@ class Bound:
         self._version = self.optimizer._version
         self._model = model
         self._trainer = self._new_trainer()
+        self.optimizer._is_used_by(self)
 
     def _new_trainer(self) -> _core.Trainer:
         config, carried = self.config(), self.carried
