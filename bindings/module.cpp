@@ -11,4 +11,5 @@ PYBIND11_MODULE(_core, m) {
   rekur::bindings::bind_io(m);
   rekur::bindings::bind_cells(m);
   rekur::bindings::bind_equations(m);
+  rekur::bindings::bind_static(m);
 }

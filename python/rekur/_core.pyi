@@ -55,6 +55,18 @@ def equations_heard(make: Callable[[], object]) -> list[Equations]:
 
 def equations_text(equations: Sequence[Equations]) -> str: ...
 def load_equations(path: str) -> None: ...
+def written_equations(equations: str, by_row: Sequence[bool]) -> dict[str, Any]:
+    """{"equations": …} as a listing: values in order, outputs, passes over a row, constants."""
+
+def written_cell(layer: str, features: int, step_features: Sequence[int], weights: _Floats) -> dict[str, Any]:
+    """A recurrent layer's step as a program: products, parts by phase as listings, weights as the engine takes them."""
+
+def stream_program(model: Model) -> dict[str, Any]:
+    """What a stream does at a step: its arrays, inputs, outputs, layers and their states. Raises as a stream does."""
+
+def stream_steps(model: Model, inputs: Sequence[_Array]) -> list[_Floats]:
+    """What a stream of one row gives, step by step. For tests."""
+
 def _use_compiled(use: bool) -> None: ...
 def activate(name: str, alpha: float, beta: float, x: _Floats) -> _Floats:
     """An activation applied elementwise by the ISA in use (``"exp"`` too). For tests."""

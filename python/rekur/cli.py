@@ -82,13 +82,15 @@ def _parser() -> argparse.ArgumentParser:
         help="write a saved model as one C++ header",
         description="Write a saved model as one C++20 header: the graph and all weights, exact to the bit, for "
         "programs on devices without a file system. NAMESPACE::model() in it is the model, and every parameter has its "
-        "name there, to fill the fixed-size cells of rekur/static.hpp. The same model gives the same bytes. "
+        "name there, to fill the fixed-size cells of rekur/static.hpp. With --static, C++17: NAMESPACE::Model is the "
+        "whole model as a type, which needs neither the library nor a heap. The same model gives the same bytes. "
         "docs/embedding.md leads from there to a running program.",
     )
     add = cpp.add_argument
     add("model", metavar="MODEL", help="a .safetensors file written by model.save")
     add("-o", "--out", required=True, metavar="HEADER", help="the file to write; an older one is replaced")
     add("--namespace", metavar="NAME", help="a, or a::b (the header's file name, as far as C++ allows it)")
+    add("--static", action="store_true", help="a type of its own, which steps without the library")
     cpp.set_defaults(command=_export_cpp)
 
     _add_onnx(commands.add_parser("onnx", help="work with ONNX files"))
@@ -173,7 +175,8 @@ def _summary(options: argparse.Namespace) -> None:
 
 
 def _export_cpp(options: argparse.Namespace) -> None:
-    print(rekur.export_cpp(options.model, options.out, options.namespace))
+    export = rekur.export_static if options.static else rekur.export_cpp
+    print(export(options.model, options.out, options.namespace))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -68,6 +68,12 @@ class Code {
   void run_compiled(simd::CompiledCode function, simd::Operand* inputs, simd::Operand* outputs, Index rows, Index steps,
                     Index features, float* memory) const noexcept;
 
+#if REKUR_COMPILED_CELLS
+  // These equations as those who write them out see them, and the constants that they count.
+  const Listing& listing() const { return compiled_->listing; }
+  std::span<const float> listed_constants() const { return compiled_constants_; }
+#endif
+
   std::size_t inputs() const { return input_by_row_.size(); }
   std::size_t outputs() const { return output_by_row_.size(); }
   std::size_t size() const { return code_.size(); }  // instructions

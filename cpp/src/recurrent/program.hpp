@@ -86,32 +86,6 @@ struct ProgramBackward {
 
 class Program {
  public:
-  // step_rows: by input of the step, whether it is a number a row. Throws Error where the program is none.
-  Program(const CellProgram& cell, const std::vector<bool>& step_rows);
-
-  const Description& description() const { return description_; }
-  int product_blocks() const { return product_blocks_; }
-  int step_inputs() const { return static_cast<int>(step_rows_.size()); }
-  // Which of Forward::masks the equations read.
-  const std::vector<bool>& masks() const { return masks_; }
-  bool step_by_row(int input) const { return step_rows_[static_cast<std::size_t>(input)]; }
-  // The equations look at rows as a whole: a row's units cannot be shared out.
-  bool whole_rows() const { return whole_rows_; }
-
-  // Without recurrent products no unit waits for another: steps may follow one another unit by unit.
-  bool alone() const { return product_blocks_ == 0 && !whole_rows_ && !description_.projects; }
-  // Whether that is compiled, so that a call may take many steps.
-  bool goes_through_time(const simd::Kernels& kernels, bool training) const noexcept;
-
-  // Floats that a thread needs for its part of at most so many rows and units.
-  Index memory(Index rows, Index H) const;
-
-  void forward(int phase, const ProgramForward& step) const noexcept;
-#if REKUR_TRAINING
-  void backward(int phase, const ProgramBackward& step) const noexcept;
-#endif
-
- private:
   // Where an input or output of a code stands.
   enum class Place : std::uint8_t {
     input,    // a block of the input's product
@@ -141,6 +115,36 @@ class Program {
     bool reduces = false;  // looks at rows as a whole
     std::vector<Stand> inputs, outputs;
   };
+
+  // step_rows: by input of the step, whether it is a number a row. Throws Error where the program is none.
+  Program(const CellProgram& cell, const std::vector<bool>& step_rows);
+
+  const Description& description() const { return description_; }
+  int product_blocks() const { return product_blocks_; }
+  int step_inputs() const { return static_cast<int>(step_rows_.size()); }
+  // Which of Forward::masks the equations read.
+  const std::vector<bool>& masks() const { return masks_; }
+  bool step_by_row(int input) const { return step_rows_[static_cast<std::size_t>(input)]; }
+  // The equations look at rows as a whole: a row's units cannot be shared out.
+  bool whole_rows() const { return whole_rows_; }
+
+  // Without recurrent products no unit waits for another: steps may follow one another unit by unit.
+  bool alone() const { return product_blocks_ == 0 && !whole_rows_ && !description_.projects; }
+  // Whether that is compiled, so that a call may take many steps.
+  bool goes_through_time(const simd::Kernels& kernels, bool training) const noexcept;
+
+  // What a step computes without training, by phase: for those who write it out in another form.
+  const std::vector<Part>& inference() const { return inference_; }
+
+  // Floats that a thread needs for its part of at most so many rows and units.
+  Index memory(Index rows, Index H) const;
+
+  void forward(int phase, const ProgramForward& step) const noexcept;
+#if REKUR_TRAINING
+  void backward(int phase, const ProgramBackward& step) const noexcept;
+#endif
+
+ private:
   friend class ProgramBuilder;
 
   static Rows step_gradient(const ProgramForward&, int) { return nullptr; }

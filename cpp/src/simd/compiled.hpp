@@ -8,9 +8,6 @@
 #include "simd/functions.hpp"
 #include "simd/instruction.hpp"
 
-// What a lambda needs to be a part of the loop around it.
-#define REKUR_INLINED __attribute__((always_inline))
-
 namespace rekur {
 namespace {
 

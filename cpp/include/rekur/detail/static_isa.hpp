@@ -1,0 +1,36 @@
+// The includer's instruction set, as a name, and the bytes of its widest vector. Without a guard: who includes it takes the macros
+// away again where they would meet others'.
+#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx512
+#define REKUR_STATIC_BYTES 64
+#elif defined(__AVX512F__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx512f
+#define REKUR_STATIC_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx2_fma
+#define REKUR_STATIC_BYTES 32
+#elif defined(__AVX2__)
+#define REKUR_STATIC_ISA static_avx2
+#define REKUR_STATIC_BYTES 32
+#elif defined(__AVX__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx_fma
+#define REKUR_STATIC_BYTES 16
+#elif defined(__AVX__)
+#define REKUR_STATIC_ISA static_avx
+#define REKUR_STATIC_BYTES 16
+#elif defined(__SSE4_1__)
+#define REKUR_STATIC_ISA static_sse4
+#define REKUR_STATIC_BYTES 16
+#elif defined(__SSE2__)
+#define REKUR_STATIC_ISA static_sse2
+#define REKUR_STATIC_BYTES 16
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
+#define REKUR_STATIC_ISA static_neon_fma
+#define REKUR_STATIC_BYTES 16
+#elif defined(__ARM_NEON)
+#define REKUR_STATIC_ISA static_neon
+#define REKUR_STATIC_BYTES 16
+#else
+#define REKUR_STATIC_ISA static_generic
+#define REKUR_STATIC_BYTES 16
+#endif

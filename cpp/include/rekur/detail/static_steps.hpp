@@ -1,0 +1,188 @@
+// What the step of a whole model written out in C++ is made of (`rekur export-cpp --static`): layers as functions of sizes known to
+// the compiler, on weights that are constants. The exporter puts this text, and that of vec.hpp, math.hpp, activation.hpp and
+// simd/functions.hpp, into the header it writes. C++17, and nothing of the standard library but <cstdint>.
+//
+// Arrays begin on lines' borders and hold whole vectors: what stands past their last number is anything, is computed along, and
+// goes into nothing. Weights are as a spec has them; behind the last of them stand as many zeros as a vector may read too far.
+// The order of every sum is the engine's (docs/architecture.md, "Numbers"), and so are the bits, where this is compiled for the
+// engine's instruction set.
+namespace rekur {
+namespace REKUR_SIMD_NAMESPACE {
+
+// Floats that n take up in whole lines, whatever the instruction set.
+constexpr int lines(int n) { return (n + 15) / 16 * 16; }
+
+constexpr int vectors(int n) { return (n + kWidth - 1) / kWidth; }
+
+// v where it goes into a reduction of n numbers, of which it holds those from i on.
+template <int N>
+REKUR_INLINE Vec within(Vec v, int i, float neutral) {
+  if (i + kWidth <= N) return v;
+  IVec index;
+  for (int lane = 0; lane < kWidth; ++lane) index[lane] = lane;
+  return select(index < N - i, v, set1(neutral));
+}
+
+template <int N>
+REKUR_INLINE void copy(const float* from, float* to) {
+  for (int i = 0; i < N; ++i) to[i] = from[i];
+}
+
+template <int N>
+REKUR_INLINE void fill(float value, float* to) {
+  for (int i = 0; i < N; i += kWidth) store(to + i, set1(value));
+}
+
+// y = f(x), y = f(a, b)
+template <int N, class F>
+REKUR_INLINE void map(const float* x, float* y, const F& f) {
+  for (int i = 0; i < N; i += kWidth) store(y + i, f(load(x + i)));
+}
+
+template <int N, class F>
+REKUR_INLINE void map(const float* a, const float* b, float* y, const F& f) {
+  for (int i = 0; i < N; i += kWidth) store(y + i, f(load(a + i), load(b + i)));
+}
+
+// --- products ---
+
+// Columns of a row of weights, some blocks of N side by side or apart, as vectors: where vector v of them stands.
+template <int N, int... Column>
+struct Columns {
+  static constexpr int kBlocks = sizeof...(Column), kOfBlock = vectors(N), kCount = kBlocks * kOfBlock;
+  static constexpr int kFirst[kBlocks] = {Column...};
+  static constexpr int from(int v) { return kFirst[v / kOfBlock] + v % kOfBlock * kWidth; }
+  static constexpr int to(int v) { return v / kOfBlock * lines(N) + v % kOfBlock * kWidth; }
+};
+
+inline constexpr int kSums = kRegisters == 32 ? 24 : 12;  // the rest holds a broadcast, and weights where they must
+
+// The sums of NV vectors of columns from the First on.
+template <class C, int First, int NV, int K, int Row>
+REKUR_INLINE void product_pass(const float* a, const float* w, const float* bias, float* to) {
+  Vec sum[NV];
+  REKUR_UNROLL
+  for (int v = 0; v < NV; ++v) sum[v] = bias ? load(bias + C::from(First + v)) : zero();
+  REKUR_UNROLL_FOUR
+  for (int k = 0; k < K; ++k) {
+    const Vec x = set1(a[k]);
+    REKUR_UNROLL
+    for (int v = 0; v < NV; ++v) sum[v] = fma(x, load(w + k * Row + C::from(First + v)), sum[v]);
+  }
+  REKUR_UNROLL
+  for (int v = 0; v < NV; ++v) store(to + C::to(First + v), sum[v]);
+}
+
+template <class C, int First, int K, int Row>
+REKUR_INLINE void product_passes(const float* a, const float* w, const float* bias, float* to) {
+  constexpr int left = C::kCount - First, passes = (left + kSums - 1) / kSums, now = (left + passes - 1) / passes;
+  product_pass<C, First, now, K, Row>(a, w, bias, to);
+  if constexpr (left > now) product_passes<C, First + now, K, Row>(a, w, bias, to);
+}
+
+// to[block] = bias[column] + Σ_k a[k] w[k][column …], k ascending, one accumulator each; w [K, Row], bias [Row] or null. A block's
+// place is lines(N) floats.
+template <int K, int Row, int N, int... Column>
+REKUR_INLINE void product(const float* a, const float* w, const float* bias, float* to) {
+  product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
+}
+
+// Each channel by itself: y = bias + Σ_k x[k] w[k], rows of `Stride` numbers of x.
+template <int Taps, int N>
+REKUR_INLINE void depthwise(const float* x, const float* w, const float* bias, float* y) {
+  for (int i = 0; i < N; i += kWidth) {
+    Vec sum = bias ? load(bias + i) : zero();
+    for (int k = 0; k < Taps; ++k) sum = fma(load(x + k * lines(N) + i), load(w + k * N + i), sum);
+    store(y + i, sum);
+  }
+}
+
+// --- layers ---
+
+template <ActivationKind K, int N>
+REKUR_INLINE void activate(float alpha, float beta, const float* x, float* y) {
+  map<N>(x, y, [=](Vec v) REKUR_INLINED { return activation<K>({K, alpha, beta}, v); });
+}
+
+template <int N>
+REKUR_INLINE void softmax(const float* x, float* y) {
+  Vec best = set1(-__builtin_inff());
+  for (int i = 0; i < N; i += kWidth) best = at_least(best, within<N>(load(x + i), i, -__builtin_inff()));
+  float largest = best[0];
+  for (int lane = 1; lane < kWidth; ++lane) largest = best[lane] > largest ? best[lane] : largest;
+  Vec total = zero();
+  for (int i = 0; i < N; i += kWidth) {
+    const Vec e = within<N>(exp(load(x + i) - set1(largest)), i, 0.0f);
+    store(y + i, e);
+    total += e;
+  }
+  const float sum = horizontal_sum(total);
+  map<N>(y, y, [=](Vec e) REKUR_INLINED { return e / set1(sum); });
+}
+
+template <int N>
+REKUR_INLINE void affine(const float* x, const float* scale, const float* offset, float* y) {
+  for (int i = 0; i < N; i += kWidth) store(y + i, fma(load(x + i), load(scale + i), load(offset + i)));
+}
+
+// As in the engine (simd/normalization.hpp): the second pass sums differences from the first pass's mean.
+template <int N>
+REKUR_INLINE void layer_norm(const float* x, const float* gamma, const float* beta, float epsilon, float* y) {
+  constexpr float size = static_cast<float>(N);
+  Vec sum = zero();
+  for (int i = 0; i < N; i += kWidth) sum += within<N>(load(x + i), i, 0.0f);
+  const float shift = horizontal_sum(sum) / size;
+  Vec differences = zero(), squares = zero();
+  for (int i = 0; i < N; i += kWidth) {
+    const Vec d = within<N>(load(x + i) - set1(shift), i, 0.0f);
+    differences += d;
+    squares = fma(d, d, squares);
+  }
+  const float rest = horizontal_sum(differences) / size;
+  float variance = horizontal_sum(squares) / size - rest * rest;
+  if (variance < 0) variance = 0;  // by rounding; a NaN stays
+  const Vec deviation = sqrt(set1(variance + epsilon));
+  const Vec inverse = set1(1.0f / deviation[0]);
+  for (int i = 0; i < N; i += kWidth) {
+    const Vec normal = ((load(x + i) - set1(shift)) - set1(rest)) * inverse;
+    store(y + i, fma(normal, gamma ? load(gamma + i) : set1(1.0f), beta ? load(beta + i) : zero()));
+  }
+}
+
+// Step 0: one alpha for all.
+template <int N, int Step>
+REKUR_INLINE void prelu(const float* x, const float* alpha, float* y) {
+  map<N>(x, y, [](Vec v) REKUR_INLINED { return v; });
+  for (int i = 0; i < N; ++i) y[i] = x[i] > 0 ? x[i] : x[i] * alpha[i * Step];
+}
+
+// An id out of range gives NaN.
+template <int Rows, int N>
+REKUR_INLINE void embedding(const std::int32_t* id, const float* table, float* y) {
+  const bool known = *id >= 0 && *id < Rows;
+  for (int i = 0; i < N; ++i) y[i] = known ? table[*id * N + i] : __builtin_nanf("");
+}
+
+// --- steps that are over ---
+
+// The window of the last Span steps of N numbers: the present one goes in at its end.
+template <int Span, int N>
+REKUR_INLINE void enter(const float* x, float* window) {
+  for (int i = 0; i < N; ++i) window[(Span - 1) * N + i] = x[i];
+}
+
+// … and the oldest one out.
+template <int Span, int N>
+REKUR_INLINE void leave(float* window) {
+  for (int i = 0; i < (Span - 1) * N; ++i) window[i] = window[N + i];
+}
+
+// Every Dilation-th step of a window, Taps of them, each channel repeated.
+template <int Taps, int Dilation, int N, int Multiplier, int Stride>
+REKUR_INLINE void taps(const float* window, float* to) {
+  for (int k = 0; k < Taps; ++k)
+    for (int i = 0; i < N * Multiplier; ++i) to[k * Stride + i] = window[k * Dilation * N + i / Multiplier];
+}
+
+}  // namespace REKUR_SIMD_NAMESPACE
+}  // namespace rekur

@@ -1,0 +1,174 @@
+"""``export_static``: a whole model as a C++ type, for where there is neither a library nor a heap."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rekur import _core
+from rekur._cpp_names import check_namespace, file_namespace
+from rekur._files import check_writable, write_atomic
+from rekur._model_files import read_model
+from rekur._static._file import Port, header
+from rekur._static._layers import LAYERS
+from rekur._static._writer import Floats, Layer, Writer, lines
+from rekur._validate import HEADER, check_suffix
+from rekur.models import Model
+
+
+@dataclass
+class StaticReport:
+    """What was written. ``print`` it for a table."""
+
+    path: Path
+    file_size: int
+    namespace: str
+    inputs: dict[str, int]  # argument of step: numbers
+    outputs: dict[str, int]
+    weight_count: int  # constants, some of them folded
+    state_size: int  # floats that a stream of it has as states
+
+    def __str__(self) -> str:
+        rows = [(f"input  {name}", size) for name, size in self.inputs.items()]
+        rows += [(f"output {name}", size) for name, size in self.outputs.items()]
+        width = max(len(name) for name, _ in rows)
+        head = (
+            f"{self.path}: {self.file_size:,} bytes, {self.namespace}::Model, {self.weight_count:,} constants, "
+            f"{self.state_size:,} states"
+        )
+        return "\n".join([head, *(f"{name:<{width}}  [{size}]" for name, size in rows)])
+
+
+def export_static(
+    model: Model | str | os.PathLike[str], path: str | os.PathLike[str], namespace: str | None = None
+) -> StaticReport:
+    """Write a model as a C++ type that needs nothing: no library, no heap, no other file.
+
+    ``NAMESPACE::Model`` in the header has ``step``, which takes pointers to one step's inputs and outputs, ``process``
+    for several steps, ``reset``, ``get_state`` and ``set_state``. Its weights are constants; its states are all that an
+    object of it holds. It is C++17, throws nothing, and needs no runtime of C++. Its numbers are those of
+    ``rekur::Stream``, to the bit where it is compiled for the same instruction set. The same model gives the same
+    bytes. The file appears whole or not at all; an older one is replaced.
+
+    Parameters
+    ----------
+    model
+        A model, or the path of one saved with ``model.save``.
+    path
+        The header to write; its folder must exist.
+    namespace
+        ``a`` or ``a::b``. By default the file's name, as far as C++ allows it: ``tone-2.hpp`` → ``tone_2``.
+
+    Raises
+    ------
+    TypeError
+        ``model`` is neither.
+    ValueError
+        A layer cannot go one step at a time, or has no static form (the message names it and says why); the namespace
+        cannot be one, the model has no layers yet, or the path ends as a file of another format.
+    OSError
+        The model cannot be read or is none, or the header cannot be written.
+    """
+    target = Path(check_suffix(path, "export_static", HEADER))
+    check_writable(target)
+    if isinstance(model, Model):
+        engine = model._engine()
+    elif isinstance(model, (str, os.PathLike)):
+        source = os.fspath(model)
+        engine = read_model(source)[0]
+        if target.exists() and target.samefile(source):
+            raise ValueError(f"export_static: '{target}' is the model itself; give the header another name")
+    else:
+        raise TypeError(f"export_static: expected a rekur model or the path of one, got {model!r}")
+    space = check_namespace(file_namespace(target.stem) if namespace is None else namespace)
+    text, report = static_header(engine, space)
+    data = text.encode("utf-8")
+    write_atomic(target, data)
+    report.path, report.file_size = target, len(data)
+    return report
+
+
+def static_header(engine: _core.Model, namespace: str) -> tuple[str, StaticReport]:
+    """The header of an engine's model, and what is in it."""
+    spec = json.loads(engine.spec)
+    program: dict[str, Any] = _core.stream_program(engine)
+    writer = Writer()
+    arrays: list[tuple[str, tuple[int | None, ...], str]] = program["arrays"]
+    shapes = [tuple(int(d) if d is not None else 0 for d in shape[1:]) for _, shape, _ in arrays]
+    inputs = _ports("input", [(arrays[a][0], shapes[a], arrays[a][2]) for a in program["inputs"]])
+    outputs = _ports(
+        "output",
+        [(name, shapes[a], "float32") for (name, _, _), a in zip(engine.outputs, program["outputs"], strict=True)],
+    )
+    for port, array in zip(inputs, program["inputs"], strict=True):
+        if port.ids:
+            writer.arrays[array] = port.identifier
+        else:
+            writer.arrays[array] = own = writer.name("x")
+            writer.line(f"alignas(64) float {own}[{lines(port.size)}] = {{}};")
+            writer.line(f"copy<{port.size}>({port.identifier}, {own});")
+    layers = {layer["name"]: layer for layer in spec["layers"]}
+    weights = _weights(engine)
+    for step in program["steps"]:
+        described = layers[step["layer"]]
+        own_weights, flat = weights.get(step["layer"], ({}, np.zeros(0, np.float32)))
+        layer = Layer(
+            described["type"],
+            step["layer"],
+            described,
+            own_weights,
+            flat,
+            [writer.arrays[a] for a in step["inputs"]],
+            [shapes[a] for a in step["inputs"]],
+            step["outputs"],
+            [shapes[a] for a in step["outputs"]],
+            step["states"],
+        )
+        if layer.type not in LAYERS:
+            raise layer.refuse(f"{layer.type} has no static form; a rekur::Stream runs it")
+        LAYERS[layer.type](writer, layer)
+    for port, array in zip(outputs, program["outputs"], strict=True):
+        writer.line(f"copy<{port.size}>({writer.arrays[array]}, {port.identifier});")
+    text = "".join(header(str(spec.get("name", "model")), namespace, writer, inputs, outputs))
+    report = StaticReport(
+        Path(),
+        0,
+        namespace,
+        {port.identifier: port.size for port in inputs},
+        {port.identifier: port.size for port in outputs},
+        sum(values.size for values in writer.constants.values()),
+        sum(state.size for state in writer.states),
+    )
+    return text, report
+
+
+def _ports(kind: str, named: Sequence[tuple[str, tuple[int, ...], str]]) -> list[Port]:
+    """``input_`` or ``output_`` before each name, so that no keyword and no macro is met."""
+    ports: list[Port] = []
+    for name, shape, dtype in named:
+        base = identifier = f"{kind}_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')}".rstrip("_")
+        k = 1
+        while any(port.identifier == identifier for port in ports):
+            k += 1
+            identifier = f"{base}_{k}"
+        ports.append(Port(name, identifier, int(np.prod(shape, dtype=np.int64)), dtype == "int32"))
+    return ports
+
+
+def _weights(engine: _core.Model) -> dict[str, tuple[dict[str, Floats], Floats]]:
+    """By layer its parameters by name, and all of them one after the other."""
+    flat = engine.get_weights()
+    found: dict[str, dict[str, Floats]] = {}
+    for name, shape, offset in engine.parameters:
+        layer, _, parameter = name.partition("/")
+        size = int(np.prod(shape, dtype=np.int64))
+        found.setdefault(layer, {})[parameter] = flat[offset : offset + size].reshape(shape)
+    return {
+        layer: (parameters, np.concatenate([p.reshape(-1) for p in parameters.values()]))
+        for layer, parameters in found.items()
+    }

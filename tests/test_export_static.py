@@ -1,0 +1,299 @@
+"""Models as C++ types: what they compute is what a stream computes, to the bit, with nothing but a compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import rekur
+from cpp_tools import CXX, ROOT, WARNINGS
+from harness import Engine, input_layer, model_spec
+from random_cells import SIZES, cell_model, library, random_cell
+from rekur import _core, cli
+from rekur._static import static_header
+from rekur.layers import GRU, LSTM, Bidirectional, Conv1D, Dense, LayerNormalization, TimeDistributed
+from test_layer_contract import EXAMPLES, Example
+
+CLANG = shutil.which("clang++")
+STEPS = 6
+ISA_FLAGS = {
+    "baseline": ["-march=x86-64"],
+    "avx2": ["-march=x86-64", "-mavx2", "-mfma"],
+    "avx512": ["-march=x86-64", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"],
+    "neon": [],
+}
+BARE = ["-fno-exceptions", "-fno-rtti", *WARNINGS]
+DRIVER = """\
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+static float* room(std::size_t n) { return static_cast<float*>(std::calloc(n + 1, sizeof(float))); }
+template <class T>
+static const T* given(std::size_t n) {
+  T* const p = static_cast<T*>(std::calloc(n + 1, sizeof(T)));
+  if (std::fread(p, sizeof(T), n, stdin) != n) std::abort();
+  return p;
+}
+"""
+
+
+class Case(NamedTuple):
+    name: str
+    engine: Engine
+
+
+def compilers() -> list[Any]:
+    missing = pytest.mark.skip(reason="no such compiler")
+    return [pytest.param("g++", marks=[] if CXX else missing), pytest.param("clang++", marks=[] if CLANG else missing)]
+
+
+every_compiler = pytest.mark.parametrize("compiler", compilers())
+
+
+def streamed(example: Example) -> Example:
+    """The example with a time axis, where it has none."""
+    if any(len(shape) == (2 if dtype == "int32" else 3) for shape, dtype in example.inputs):
+        return example
+    inputs = [((None, None, *shape[1:]), dtype) for shape, dtype in example.inputs]
+    layer = dict(example.layer)
+    if layer["type"] == "Dot":
+        layer["axes"] = [2, 2]
+    return Example(layer, inputs, [])
+
+
+# Layers that stream and have no static form yet.
+WITHOUT = {
+    "GatedLinearAttention",
+    "MLSTM",
+    "SelectiveSSM",
+    "PositionEmbedding",
+    "SinePositionEncoding",
+    "RotaryEmbedding",
+}
+
+
+def contract_cases() -> Iterator[Case]:
+    for k, example in enumerate(EXAMPLES):
+        if example.type in WITHOUT:
+            continue
+        try:
+            engine = Engine(streamed(example).spec(), seed=k)
+            _core.stream_program(engine.model)
+        except ValueError:  # no stream
+            continue
+        yield Case(f"{example.type} {k}", engine)
+
+
+def cell_cases(count: int, seed: int) -> Iterator[Case]:
+    """Random cells, and those of the library with options, of widths around whole vectors."""
+    rng = np.random.default_rng(seed)
+    known = library()
+    options: list[dict[str, Any]] = [
+        {}, {"layer_normalization": "both"}, {"zoneout": 0.125, "state_clip": 0.5}, {"residual": True},
+        {"learn_initial_state": True}, {"layer_normalization": "recurrent", "use_bias": False},
+    ]  # fmt: skip
+    names = list(known)
+    for k in range(count):
+        cell = random_cell(seed + k) if k % 2 else known[names[int(rng.integers(len(names)))]]
+        I, H = (int(rng.choice(SIZES)) for _ in range(2))
+        more = dict(options[int(rng.integers(len(options)))])
+        if more.get("residual"):
+            I = H
+        try:
+            yield Case(f"cell {k} {I} {H} {more}", Engine(cell_model(cell, "forward", I, H, **more), seed=k, scale=0.5))
+        except ValueError:  # the option does not go with the cell
+            continue
+
+
+def weighted(model: rekur.Model, seed: int) -> Engine:
+    return Engine(json.loads(model._engine().spec), seed=seed, scale=0.3)
+
+
+def model_cases() -> Iterator[Case]:
+    """Whole models, wide enough for several passes of a product."""
+    for k, units in enumerate((8, 16, 20, 40, 64, 131)):
+        amp = rekur.Sequential([LSTM(units, return_sequences=True, input_shape=(None, 1)), Dense(1)])
+        yield Case(f"LSTM {units}", weighted(amp, k))
+    x = rekur.Input((None, 19), name="x")
+    y = GRU(67, return_sequences=True, reset_after=False)(x)
+    y = Conv1D(33, 3, padding="causal", dilation_rate=2, activation="relu")(y)
+    y = LayerNormalization()(y)
+    z = TimeDistributed(Dense(33, activation="tanh"))(y)
+    y = rekur.layers.Concatenate()([rekur.layers.Add()([y, z]), x])
+    y = GRU(17, return_sequences=True)(y)
+    heads = [Dense(40, activation="softmax", name="class")(y), Dense(1, name="int")(z)]
+    yield Case("several heads", weighted(rekur.Model(x, heads), 8))
+
+
+def example_cases() -> Iterator[Case]:
+    for path in sorted((ROOT / "cpp/examples/models").glob("*.safetensors")):
+        model, _, _ = _core.load(os.fsencode(path))
+        engine = Engine(json.loads(model.spec))
+        engine.model.set_weights(model.get_weights())
+        yield Case(path.stem, engine)
+
+
+def inputs_of(engine: Engine, rng: np.random.Generator) -> list[np.ndarray]:
+    program = _core.stream_program(engine.model)
+    arrays = []
+    for number in program["inputs"]:
+        name, shape, dtype = program["arrays"][number]
+        if dtype == "int32":
+            arrays.append(rng.integers(-1, 7, (STEPS, *shape[1:])).astype(np.int32))
+        else:
+            x = rng.standard_normal((STEPS, *shape[1:])).astype(np.float32)
+            arrays.append(np.abs(x) + np.float32(0.1) if "step" in name or name in ("time", "mask") else x)
+    return arrays
+
+
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))).all())
+
+
+def program(folder: Path, cases: Sequence[Case], rng: np.random.Generator) -> tuple[Path, bytes, list[Any]]:
+    """One translation unit of all models; what it reads, and by output its case and what a stream gives."""
+    includes, body, data, wanted = "", "", b"", []
+    for k, case in enumerate(cases):
+        text, report = static_header(case.engine.model, f"m{k}")
+        (folder / f"m{k}.hpp").write_text(text)
+        includes += f'#include "m{k}.hpp"\n'
+        inputs = inputs_of(case.engine, rng)
+        data += b"".join(x.tobytes() for x in inputs)
+        body += f"static void run{k}() {{\n  static m{k}::Model model;\n"
+        names = []
+        for x, (name, size) in zip(inputs, report.inputs.items(), strict=True):
+            type_ = "std::int32_t" if x.dtype == np.int32 else "float"
+            body += f"  const {type_}* const {name} = given<{type_}>({STEPS * size});\n"
+            names.append((name, size))
+        for name, size in report.outputs.items():
+            body += f"  float* const {name} = room({STEPS * size}), *const again_{name} = room({STEPS * size});\n"
+            names.append((name, size))
+        state = f"state{k}"
+        body += f"  float {state}[m{k}::Model::state_size + 1];\n"
+        body += f"  model.process({', '.join(n for n, _ in names)}, {STEPS});\n  model.reset();\n"
+        # The same once more, step by step, by two objects that hand the states over.
+        again = [f"{'again_' if n in report.outputs else ''}{n} + t * {s}" for n, s in names]
+        body += f"  m{k}::Model other;\n  for (int t = 0; t < {STEPS}; ++t) {{\n"
+        body += f"    (t % 2 ? other : model).step({', '.join(again)});\n"
+        body += (
+            f"    (t % 2 ? other : model).get_state({state});\n    (t % 2 ? model : other).set_state({state});\n  }}\n"
+        )
+        for name, size in report.outputs.items():
+            body += f"  if (std::memcmp({name}, again_{name}, {STEPS * size * 4}) != 0) std::abort();\n"
+            body += f"  std::fwrite({name}, 4, {STEPS * size}, stdout);\n"
+        body += "}\n"
+        for y in _core.stream_steps(case.engine.model, inputs):
+            wanted.append((case.name, y))
+    body += "int main() {\n" + "".join(f"  run{k}();\n" for k in range(len(cases))) + "}\n"
+    source = folder / "main.cpp"
+    source.write_text(includes + DRIVER + body)
+    return source, data, wanted
+
+
+def check(folder: Path, cases: Sequence[Case], isa: str, compiler: str, *flags: str) -> None:
+    source, data, wanted = program(folder, cases, np.random.default_rng(5))
+    out = source.with_suffix("")
+    # Without the runtime of C++: gcc and clang link C's alone.
+    command = [CXX if compiler == "g++" else CLANG, *BARE, *ISA_FLAGS[isa], *flags, "-c", str(source), "-o", f"{out}.o"]
+    link = [re.sub(r"\+\+(?=[^/]*$)", lambda _: "cc" if compiler == "g++" else "", str(command[0])), f"{out}.o"]
+    for call in (command, [*link, "-o", str(out), "-lm"]):
+        done = subprocess.run([str(word) for word in call], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[:4000]
+    results = subprocess.run([out], input=data, capture_output=True, check=True, timeout=120).stdout
+    at, bad = 0, []
+    for name, y in wanted:
+        got = np.frombuffer(results, np.float32, y.size, at).reshape(y.shape)
+        at += y.nbytes
+        if not same_bits(got, y):
+            bad.append(f"{name}: {np.count_nonzero(got != y)} of {y.size}, by {np.nanmax(np.abs(got - y)):.2g}")
+    assert at == len(results) and not bad, bad
+
+
+def test_every_layer_that_streams_gives_a_streams_bits(isa: str, tmp_path: Path) -> None:
+    if CXX is None:
+        pytest.skip("no C++ compiler")
+    check(tmp_path, list(contract_cases()), isa, "g++", "-std=c++17", "-O1")
+
+
+def test_clang_gives_every_layer_the_same_bits(tmp_path: Path) -> None:
+    if CLANG is None:
+        pytest.skip("no clang++")
+    check(tmp_path, list(contract_cases()), _core.isa(), "clang++", "-std=c++20", "-O2")
+
+
+@every_compiler
+def test_whole_models_give_a_streams_bits(tmp_path: Path, compiler: str) -> None:
+    """Those that come with the source among them; by default compilers would round a product and a sum once."""
+    cases = [*example_cases(), *model_cases()]
+    assert {"amp", "forecaster"} <= {case.name for case in cases}
+    check(tmp_path, cases, _core.isa(), compiler, "-std=c++17", "-O2")
+
+
+def test_cells_of_the_library_and_random_ones_give_a_streams_bits(isa: str, tmp_path: Path, request: Any) -> None:
+    if CXX is None:
+        pytest.skip("no C++ compiler")
+    count = max(12, request.config.getoption("--cell-cases") // 100)
+    check(tmp_path, list(cell_cases(count, 11)), isa, "g++", "-std=c++17", "-O1")
+
+
+def test_a_layer_that_cannot_step_is_refused_by_its_name_and_reason(tmp_path: Path) -> None:
+    both = rekur.Sequential([Bidirectional(LSTM(3), name="both"), Dense(1)])
+    both.build((None, None, 2))
+    with pytest.raises(ValueError, match="Bidirectional 'both': cannot go one step at a time: it begins at the end"):
+        rekur.export_static(both, tmp_path / "m.hpp")
+    assert not (tmp_path / "m.hpp").exists()
+
+
+HOSTILE = ("int", "1st.lstm-x", "1st-lstm.x", "copy", "Model", "x", "state", "step", "INFINITY", "a__b", "_")
+
+
+@every_compiler
+def test_any_name_of_a_layer_gives_a_header_that_compiles(tmp_path: Path, compiler: str) -> None:
+    layers = [input_layer("x", None, 3), input_layer("x_size", None, 3), input_layer("x-size", None, 3)]
+    layers.append({"type": "Add", "name": "run", "inputs": ["x", "x_size", "x-size"]})
+    layers += [
+        {"type": "LSTM", "units": 3, "return_sequences": True, "inputs": ["run"], "name": n} for n in HOSTILE[1:5]
+    ]
+    layers += [
+        {"type": "Dense", "units": 2, "inputs": [HOSTILE[1]], "name": n} for n in HOSTILE if n not in HOSTILE[1:6]
+    ]
+    spec = model_spec(layers, [name for name in HOSTILE if name != "x"])
+    spec["name"] = "*/ \\ \n#error \u00e9 ??/"
+    check(tmp_path, [Case("hostile", Engine(spec))], _core.isa(), compiler, "-std=c++17")
+
+
+def test_weights_that_are_no_numbers_survive(tmp_path: Path) -> None:
+    if CXX is None:
+        pytest.skip("no C++ compiler")
+    engine = Engine(
+        model_spec([input_layer("x", None, 3), {"type": "Dense", "name": "y", "units": 4, "inputs": ["x"]}], ["y"])
+    )
+    flat = engine.model.get_weights()
+    flat[:6] = [np.inf, -np.inf, np.nan, 1e-42, -0.0, 3e38]
+    engine.model.set_weights(flat)
+    check(tmp_path, [Case("special", engine)], _core.isa(), "g++", "-std=c++17")
+
+
+def test_the_command_writes_what_the_function_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ROOT / "cpp/examples/models/amp.safetensors"
+    report = rekur.export_static(model, tmp_path / "a.hpp", namespace="tone::amp")
+    command = ["export-cpp", str(model), "-o", str(tmp_path / "b.hpp"), "--namespace", "tone::amp", "--static"]
+    assert cli.main(command) in (None, 0)
+    assert (tmp_path / "a.hpp").read_bytes() == (tmp_path / "b.hpp").read_bytes()
+    out = capsys.readouterr().out
+    assert "tone::amp::Model" in out and report.state_size == 32 and list(report.inputs.values()) == [1]
+    assert re.sub(r"[ab]\.hpp", "", str(report)) == re.sub(r"[ab]\.hpp", "", out.rstrip("\n"))
+
+
+def test_a_header_needs_no_other_file(tmp_path: Path) -> None:
+    text = static_header(next(example_cases()).engine.model, "m")[0]
+    assert set(re.findall(r"^ *#include (.*)", text, re.M)) == {"<cstdint>", "<immintrin.h>", "<arm_neon.h>"}
