@@ -103,16 +103,61 @@ def test_pooling_whose_strides_leave_steps_out_pads_as_the_engine(layer: Any, tm
         np.testing.assert_allclose(rekur.onnx.load(tmp_path / "m.onnx").predict(data), model.predict(data), atol=1e-6)
 
 
-def test_pooling_that_no_operator_pads_for_any_number_of_steps_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layer", POOLS, ids=lambda layer: f"{layer.name}-{layer.pool_size}")
+def test_that_pooling_is_exported_for_any_number_of_steps(layer: Any, tmp_path: Path) -> None:
     x = rekur.Input((None, 4))
-    every = rekur.Model(x, layers.MaxPooling1D(1, strides=2, padding="same")(x))
-    rekur.onnx.export(every, tmp_path / "m.onnx")
-    some = rekur.Model(x, layers.MaxPooling1D(2, strides=3, padding="same", name="pool")(x))
-    with pytest.raises(ExportError, match="'pool': padding 'same' with strides of 3, more than the pool_size 2"):
-        rekur.onnx.export(some, tmp_path / "m.onnx")
+    model = rekur.Model(x, type(layer).from_config(layer.get_config())(x))
+    report = rekur.onnx.export(model, tmp_path / "m.onnx").verification  # at 1, 2, 5 and 13 steps
+    assert report is not None and report.cases >= 20
 
 
-@pytest.mark.parametrize("options", [{"lengths": True}, {"streaming": True}, {"states": True}], ids=str)
+OF_ROWS: list[dict[str, Any]] = [layer for layer in SAID if layer["type"] != "Permute"]
+OF_ROWS += [
+    {"type": "Conv1D", "filters": 2, "kernel_size": 3, "strides": 5, "padding": "same"},
+    {"type": "Conv1D", "filters": 2, "kernel_size": 5, "padding": "same", "dilation_rate": 2},
+    {"type": "MaxPooling1D", "pool_size": 2, "strides": 3, "padding": "same"},
+    {"type": "AveragePooling1D", "pool_size": 4, "strides": 3},
+    {"type": "Cropping1D", "cropping": [2, 0]},
+    {"type": "Dot", "axes": [1, 1]},
+]
+
+
+@pytest.mark.parametrize("layer", OF_ROWS, ids=lambda v: "-".join(map(str, v.values())))
+def test_rows_end_at_their_lengths(layer: dict[str, Any], tmp_path: Path, rng: np.random.Generator) -> None:
+    T, path = 6 if layer["type"] in FIXED else None, tmp_path / "m.onnx"
+    given = ["x", "x"] if layer["type"] == "Dot" else ["x"]
+    subject = Subject([input_layer("x", T, 4), {**layer, "name": "y", "inputs": given}], ["y"])
+    rekur.onnx.export(subject, path, lengths=True)
+    for steps in (6,) if T else (6, 9):
+        rows = np.array([0, 1, steps - 1, steps, steps // 2], np.int32)
+        x = floats(rng, 5, steps, 4)
+        assert_file_matches_reference(path, subject, {"x": x}, {"lengths": rows}, {"x": "lengths"})
+
+
+BEHIND: dict[str, Callable[[Any], Any]] = {
+    "pooled and recurrent": lambda x: layers.LSTM(3)(layers.MaxPooling1D(2)(layers.Conv1D(4, 3)(x))),
+    "strided both ways": lambda x: layers.Bidirectional(layers.GRU(2, return_sequences=True))(
+        layers.Conv1D(4, 5, strides=2, padding="same")(x)
+    ),
+    "of a longer one": lambda x: layers.Flip()(layers.Conv1DTranspose(4, 3, strides=2)(layers.ZeroPadding1D(2)(x))),
+    "two ways": lambda x: layers.Add()([layers.UpSampling1D(2)(x), layers.Conv1DTranspose(4, 2, strides=2)(x)]),
+    "the mean": lambda x: layers.GlobalAveragePooling1D()(
+        layers.AveragePooling1D(3, 2, "same")(layers.Cropping1D()(x))
+    ),
+    "attended": lambda x: layers.MultiHeadAttention(1, 2)(x, layers.SeparableConv1D(4, 2, strides=2)(x)),
+    "joined": lambda x: layers.LSTM(2)(layers.Concatenate(axis=1)([x, layers.MaxPooling1D(3, 1)(x)])),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_lengths_follow_through_layers_that_change_the_steps(name: str, tmp_path: Path) -> None:
+    x = rekur.Input((None, 4))
+    model = rekur.Model(x, BEHIND[name](x), seed=1)
+    report = rekur.onnx.export(model, tmp_path / "m.onnx", lengths=True).verification
+    assert report is not None and report.cases >= 20
+
+
+@pytest.mark.parametrize("options", [{"streaming": True}, {"states": True}], ids=str)
 def test_what_cannot_be_said_yet_is_refused_by_name(options: dict[str, bool], tmp_path: Path) -> None:
     x = rekur.Input((None, 4))
     y = layers.Conv1D(3, 3, padding="causal", name="front")(layers.LSTM(4, return_sequences=True)(x))

@@ -158,7 +158,7 @@ class AxisTable:
                 continue
             assert before is not None
             if kind == "changed":
-                lengths = f"{name}/lengths" if before.lengths else None
+                lengths = f"{name}/lengths" if before.lengths and not before.mask else None
                 whole = free(f"{name}_time") if size is None else size
                 made.append(TimeAxis((), whole, lengths, change=self.change(number), before=before))
             elif kind == "masked":

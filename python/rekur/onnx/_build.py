@@ -10,6 +10,7 @@ from rekur.onnx._axes import BATCH, Ref, parse_ref
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import OPSETS, Graph, Tensor
 from rekur.onnx._layers import LAYERS, Rule
+from rekur.onnx._lengths import follow_lengths
 from rekur.onnx._masks import join_masks
 from rekur.onnx._note import add_note
 from rekur.onnx._plan import Layer, Plan, describe, sequences_of
@@ -51,6 +52,7 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
         join_masks(graph, plan, layer)
         for index, output in enumerate(rule(graph, plan, layer, inputs)):
             tensors[layer["name"], index] = _laid_out(plan, (layer["name"], index), output)
+        follow_lengths(graph, plan, layer)
         add_note(graph, plan, layer, inputs)
     for text in plan.spec["outputs"]:
         name, index = parse_ref(text)

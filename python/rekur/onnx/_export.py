@@ -100,8 +100,8 @@ def export(
         Compare onnxruntime with the engine (see :func:`verify`) before writing.
     lengths
         True: the file has an int32 input ``lengths`` (B,), or ``<input>_lengths`` for each of several time axes, wired
-        to every recurrent layer and Step. onnxruntime then asks for it in every run: leave it False for users without
-        lengths.
+        to every layer that is recurrent or looks along time. onnxruntime then asks for it in every run: leave it False
+        for users without lengths.
     masks
         True: the file has an input ``mask`` (B, T) of bool, or ``<input>_mask`` for each of several time axes: False
         where a step is none, as ``predict``'s ``mask=`` has it. What a model masks by itself (Masking, mask_zero) is in

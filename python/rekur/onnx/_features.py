@@ -8,6 +8,7 @@ import numpy as np
 
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._lengths import kept
 from rekur.onnx._masks import masks_behind
 from rekur.onnx._plan import Layer, Plan, describe, joins_steps
 
@@ -69,11 +70,9 @@ def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> lis
     if plan.streaming:
         raise ExportError(f"{describe(layer)}: streaming=True: a product of steps is none of a single step")
     name, axes = layer["name"], layer["axes"]
-    values = [graph.batch_major(x) for x in inputs]
+    pairs = zip(inputs, axes, strict=True)  # what is summed along time ends with the row
+    values = [kept(graph, x) if axis == 1 else graph.batch_major(x) for x, axis in pairs]
     ranks = [len(x.shape) for x in inputs]
-    for x, axis in zip(inputs, axes, strict=True):
-        if axis == 1 and x.axis is not None and x.axis.lengths is not None and not x.axis.mask:
-            raise ExportError(f"{describe(layer)}: sums along a time axis with lengths; export without lengths=True")
     one = graph.integers(1)
     if ranks[0] == 2:
         values[0] = graph.emit("Unsqueeze", [values[0], one], f"{name}/row")  # (B, 1, K)
@@ -86,15 +85,15 @@ def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> lis
     if ranks == [2, 2]:
         value = graph.emit("MatMul", values, f"{name}/product")
         return [Tensor(name, 1, batch_major=graph.emit("Squeeze", [value, one], name))]
-    kept = [x.shape[1 if axis == 2 else 2] for x, axis in zip(inputs, axes, strict=True) if len(x.shape) == 3]
-    if not isinstance(kept[-1], int):
-        raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of, got {kept[-1]}")
+    left = [x.shape[1 if axis == 2 else 2] for x, axis in zip(inputs, axes, strict=True) if len(x.shape) == 3]
+    if not isinstance(left[-1], int):
+        raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of, got {left[-1]}")
     if 2 in ranks:
         value = graph.emit("MatMul", values, f"{name}/product")
         value = graph.emit("Squeeze", [value, graph.integers(1 if ranks[0] == 2 else 2)], name)
-        return [Tensor(name, kept[-1], batch_major=value)]
+        return [Tensor(name, left[-1], batch_major=value)]
     value = graph.emit("MatMul", values, name)
-    return [Tensor(name, kept[-1], batch_major=value)]
+    return [Tensor(name, left[-1], batch_major=value)]
 
 
 def join_steps(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> Tensor:

@@ -16,9 +16,13 @@ Layer = Mapping[str, Any]
 
 MEAN, MOST = "GlobalAveragePooling1D", "GlobalMaxPooling1D"
 IMAGES = ("ConvLSTM1D", "ConvLSTM2D")  # recurrent layers whose states are images
-# the types that treat a row by its length
-READ_LENGTHS = (*RECURRENT, "Bidirectional", *IMAGES, "Step", "Flip", MEAN, MOST, *ATTENTION)
 CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "Conv1DTranspose")
+RESHAPING = ("Flatten", "Reshape", "Permute")
+# of several steps each: what they have of those past a row's length are zeros
+POOLING, RESAMPLING = ("MaxPooling1D", "AveragePooling1D"), ("UpSampling1D", "Cropping1D", "ZeroPadding1D")
+WINDOWED = (*CONVOLUTIONS, *POOLING, *RESAMPLING, *RESHAPING)
+# the types that treat a row by its length
+READ_LENGTHS = (*RECURRENT, "Bidirectional", *IMAGES, *WINDOWED, "Step", "Flip", "Dot", MEAN, MOST, *ATTENTION)
 READ_MASKS = (*RECURRENT, "Bidirectional", MEAN, *ATTENTION)  # … by its mask
 
 
@@ -44,6 +48,8 @@ def sequences_of(layer: Layer) -> int:
 
 def sequences_read(layer: Layer) -> list[str]:
     """The inputs of a layer whose lengths it reads."""
+    if layer["type"] == "Dot":
+        return [text for text, axis in zip(layer["inputs"], layer["axes"], strict=True) if axis == 1]
     return list(layer["inputs"]) if layer["type"] in ATTENTION else list(layer["inputs"][:1])
 
 
@@ -129,7 +135,7 @@ class Plan:
             raise ExportError("masks=True: the model has no recurrent layer and no attention that could use them")
         if lengths and not wired:
             raise ExportError(
-                "lengths=True: the model has no recurrent layer, no attention, no Step and no Flip that could use them"
+                "lengths=True: the model has no layer that could use them: none that is recurrent or looks along time"
             )
         steps, most = [], []
         for layer in self.live:

@@ -9,12 +9,12 @@ import numpy as np
 
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._masks import steps_there
-from rekur.onnx._plan import READ_LENGTHS, Layer, Plan, describe
+from rekur.onnx._lengths import ends, kept, same_windows
+from rekur.onnx._masks import steps_there, within
+from rekur.onnx._plan import RESHAPING, Layer, Plan, describe
 
 FLOAT = 1  # onnx.TensorProto's
 _BEYOND = 2**31 - 1
-RESHAPING = ("Flatten", "Reshape", "Permute")
 
 
 def _sequence(plan: Plan, layer: Layer, x: Tensor) -> None:
@@ -27,8 +27,6 @@ def _sequence(plan: Plan, layer: Layer, x: Tensor) -> None:
         )
     if x.axis is None or x.features is None or (len(x.shape) != 3 and layer["type"] not in RESHAPING):
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
-    if x.axis.lengths is not None and layer["type"] not in READ_LENGTHS:
-        raise ExportError(f"{describe(layer)}: a file cannot say yet how lengths follow; export without lengths=True")
 
 
 def _by_channel(
@@ -40,12 +38,16 @@ def _by_channel(
     label: str,
     op: str,
     more: list[str],
+    value: str | None = None,
     **attributes: Any,
 ) -> Tensor:
-    """An operator over (batch, features, time)."""
+    """An operator over (batch, features, time); of ``value`` in the place of x."""
     _sequence(plan, layer, x)
     name = layer["name"]
-    turned = graph.once("Transpose", [graph.batch_major(x)], f"{x.label}/by_channel", perm=[0, 2, 1])
+    if value is None:
+        turned = graph.once("Transpose", [kept(graph, x)], f"{x.label}/by_channel", perm=[0, 2, 1])
+    else:
+        turned = graph.emit("Transpose", [value], f"{name}/same/by_channel", perm=[0, 2, 1])
     value = graph.emit(op, [turned, *more], f"{name}/by_channel_{op}", **attributes)
     value = graph.emit("Transpose", [value], label, perm=[0, 2, 1])
     return Tensor(label, features, plan.time[layer["name"], 0], batch_major=value)
@@ -68,6 +70,7 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
     _sequence(plan, layer, x)
     assert x.features is not None
     owner, name, taps, kind = describe(layer), layer["name"], layer["kernel_size"], layer["type"]
+    moved: str | None = None
     stride, dilation, padding = layer.get("strides", 1), layer.get("dilation_rate", 1), layer.get("padding", "valid")
     span = _span(layer)
     attributes: dict[str, Any] = {"strides": [stride], "dilations": [dilation]}
@@ -93,13 +96,15 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
             attributes["pads"] = [span - 1, 0]
         elif padding == "same" and stride == 1:
             attributes["pads"] = [(span - 1) // 2, span // 2]
+        elif padding == "same" and ends(x):
+            moved, _ = same_windows(graph, layer, x, span, stride, 0.0)
         elif padding == "same":
             attributes["auto_pad"] = "SAME_UPPER"
     extra = [graph.initializer(f"{name}/kernel", kernel)]
     if layer.get("use_bias", True):
         extra.append(graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (filters,))))
     op = "ConvTranspose" if kind == "Conv1DTranspose" else "Conv"
-    return _by_channel(graph, plan, layer, x, filters, label, op, extra, **attributes)
+    return _by_channel(graph, plan, layer, x, filters, label, op, extra, moved, **attributes)
 
 
 def same_pads(steps: int, span: int, stride: int) -> list[int]:
@@ -114,18 +119,41 @@ def pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) ->
     assert x.features is not None
     stride = layer.get("strides") or size
     attributes: dict[str, Any] = {"kernel_shape": [size], "strides": [stride]}
-    if layer.get("padding", "valid") == "same" and stride <= size:
+    op, same = "MaxPool" if layer["type"] == "MaxPooling1D" else "AveragePool", layer.get("padding", "valid") == "same"
+    if ends(x):
+        return [_pooled_there(graph, plan, layer, x, op, size, stride)]
+    if same and stride <= size:
         attributes["auto_pad"] = "SAME_UPPER"
-    elif layer.get("padding", "valid") == "same" and size > 1:  # of one step each nothing is ever added
+    elif same and size > 1:  # of one step each nothing is ever added
         steps = x.shape[1]
         if not isinstance(steps, int):  # what onnxruntime adds may be less than nothing, which ends its run
-            raise ExportError(
-                f"{describe(layer)}: padding 'same' with strides of {stride}, more than the pool_size {size}, has no "
-                "ONNX form for any number of steps; fix the number in the Input, or pad before it"
-            )
+            return [_pooled_there(graph, plan, layer, x, op, size, stride)]
         attributes["pads"] = same_pads(steps, size, stride)
-    op = "MaxPool" if layer["type"] == "MaxPooling1D" else "AveragePool"
     return [_by_channel(graph, plan, layer, x, x.features, layer["name"], op, [], **attributes)]
+
+
+def _pooled_there(graph: Graph, plan: Plan, layer: Layer, x: Tensor, op: str, size: int, stride: int) -> Tensor:
+    """The largest, or the mean, of those steps of each window that a row has; zeros of a window without any."""
+    name, largest = layer["name"], op == "MaxPool"
+    least = float(np.finfo(np.float32).min) if largest else 0.0
+    if layer.get("padding", "valid") == "same":
+        value, there = same_windows(graph, layer, x, size, stride, least)
+    else:
+        there = within(graph, x)
+        steps = graph.emit("Unsqueeze", [there, graph.integers(2)], f"{name}/there")
+        other = graph.initializer(f"float32/{least!r}", np.array(least, np.float32))
+        value = graph.emit("Where", [steps, graph.batch_major(x), other], f"{name}/values")
+    windows: dict[str, Any] = {"kernel_shape": [size], "strides": [stride]}
+    turned = graph.emit("Transpose", [value], f"{name}/values_by_channel", perm=[0, 2, 1])
+    pooled = graph.emit(op, [turned], f"{name}/values_{op}", **windows)
+    rows = graph.emit("Unsqueeze", [there, graph.integers(1)], f"{name}/there_rows")
+    numbers = graph.emit("Cast", [rows], f"{name}/there_numbers", to=FLOAT)
+    share = graph.emit(op, [numbers], f"{name}/there_{op}", **windows)
+    zero = graph.initializer("float32/zero", np.array(0, np.float32))
+    some = graph.emit("Greater", [share, zero], f"{name}/some")
+    whole = pooled if largest else graph.emit("Div", [pooled, share], f"{name}/of_those_there")
+    made = graph.emit("Where", [some, whole, zero], f"{name}/windows")
+    return Tensor(name, x.features, batch_major=graph.emit("Transpose", [made], name, perm=[0, 2, 1]))
 
 
 def global_pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -168,7 +196,7 @@ def _over_steps_there(graph: Graph, layer: Layer, x: Tensor, largest: bool) -> T
 def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), name = inputs, layer["name"]
     _sequence(plan, layer, x)
-    value = graph.batch_major(x)
+    value = kept(graph, x)
     assert x.features is not None
     if layer["type"] == "UpSampling1D":
         size = layer.get("size", 2)
@@ -191,7 +219,7 @@ def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
         _sequence(plan, layer, x)
     elif plan.streaming or plan.states:
         raise ExportError(f"{describe(layer)}: its shapes are those of whole sequences; export the whole model")
-    value, row = graph.batch_major(x), x.shape[1:]
+    value, row = kept(graph, x), x.shape[1:]
     assert x.features is not None
     if kind == "RepeatVector":
         steps = layer["n"]
