@@ -1,4 +1,5 @@
 // What a stream does at a step, as data: for those who write a model out as a program of its own (python/rekur/_static/).
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -165,6 +166,13 @@ py::dict written_cell(const std::string& layer, Index features, const std::vecto
   return result;
 }
 
+// -e^x as the engine computes it for a SelectiveSSM.
+Floats negative_exponentials(const Floats& x) {
+  Floats y(x.size());
+  std::transform(x.data(), x.data() + x.size(), y.mutable_data(), [](float a) { return -std::exp(a); });
+  return y;
+}
+
 // --- streams ---
 
 // A stream's program: arrays (name, shape of a step, dtype), which of them are inputs and outputs, and the steps in order, each
@@ -237,6 +245,7 @@ std::vector<Floats> stream_steps(const Model& model, const py::sequence& inputs)
 void bind_static(py::module_& m) {
   m.def("written_equations", &written_equations, py::arg("equations"), py::arg("by_row"));
   m.def("written_cell", &written_cell, py::arg("layer"), py::arg("features"), py::arg("step_features"), py::arg("weights"));
+  m.def("negative_exponentials", &negative_exponentials, py::arg("x"));
   m.def("stream_program", &stream_program, py::arg("model"));
   m.def("stream_steps", &stream_steps, py::arg("model"), py::arg("inputs"));
 }

@@ -21,10 +21,9 @@ from random_cells import SIZES, cell_model, library, random_cell
 from rekur import _core, cli
 from rekur._static import static_header
 from rekur.layers import GRU, LSTM, Bidirectional, Conv1D, Dense, LayerNormalization, TimeDistributed
-from test_layer_contract import EXAMPLES, Example
+from test_layer_contract import EXAMPLES, IMAGES, ROWS, Example, Input
 
 CLANG = shutil.which("clang++")
-STEPS = 6
 ISA_FLAGS = {
     "baseline": ["-march=x86-64"],
     "avx2": ["-march=x86-64", "-mavx2", "-mfma"],
@@ -49,6 +48,7 @@ static const T* given(std::size_t n) {
 class Case(NamedTuple):
     name: str
     engine: Engine
+    steps: int = 6
 
 
 def compilers() -> list[Any]:
@@ -70,27 +70,58 @@ def streamed(example: Example) -> Example:
     return Example(layer, inputs, [])
 
 
-# Layers that stream and have no static form yet.
-WITHOUT = {
-    "GatedLinearAttention",
-    "MLSTM",
-    "SelectiveSSM",
-    "PositionEmbedding",
-    "SinePositionEncoding",
-    "RotaryEmbedding",
-}
-
-
 def contract_cases() -> Iterator[Case]:
     for k, example in enumerate(EXAMPLES):
-        if example.type in WITHOUT:
-            continue
         try:
             engine = Engine(streamed(example).spec(), seed=k)
             _core.stream_program(engine.model)
         except ValueError:  # no stream
             continue
         yield Case(f"{example.type} {k}", engine)
+
+
+def memory_cases() -> Iterator[Case]:
+    """Layers with states beyond a cell's, wider than a vector; attention long enough for its ring to come round."""
+    wide: Input = ((None, None, 21), "float32")
+    sequences = {"return_sequences": True}
+    linear: dict[str, Any] = {"type": "GatedLinearAttention", "num_heads": 3}
+    causal: dict[str, Any] = {"use_causal_mask": True}
+    layers: list[tuple[dict[str, Any], list[Input], int]] = [
+        *(
+            ({**linear, "key_dim": K, "value_dim": V, "mode": mode, **more}, [wide], 9)
+            for mode in ("linear", "gated", "delta", "gated_delta")
+            for K, V in ((17, 33), (16, 5))
+            for more in ({**sequences, "return_state": True}, {"output_gate": False, "use_bias": False})
+        ),
+        ({"type": "MLSTM", "num_heads": 2, "key_dim": 19, "value_dim": 32, "return_state": True}, [wide], 9),
+        ({"type": "SelectiveSSM", "state_size": 5, "units": 7, "return_state": True, "use_bias": True}, [wide], 9),
+        ({"type": "PositionEmbedding", "sequence_length": 4}, [wide], 6),
+        ({"type": "SinePositionEncoding"}, [wide], 40),
+        ({"type": "RotaryEmbedding", "scaling_factor": 2.5}, [((None, None, 22), "float32")], 40),
+        ({"type": "MultiHeadAttention", "num_heads": 3, "key_dim": 5, "value_dim": 18, "sliding_window": 150, **causal},
+         [wide] * 2, 700),
+        ({"type": "GroupQueryAttention", "head_dim": 17, "num_query_heads": 4, "num_key_value_heads": 2,
+          "sliding_window": 3, **causal}, [wide] * 2, 30),
+        ({"type": "Attention", "use_scale": True, "sliding_window": 4, **causal}, [wide] * 3, 20),
+        ({"type": "Attention", "score_mode": "concat", "use_scale": True, "sliding_window": 4, **causal},
+         [wide] * 2, 20),
+        ({"type": "AdditiveAttention", "sliding_window": 140, **causal}, [wide] * 2, 300),
+        ({"type": "ConvLSTM1D", "filters": 5, "kernel_size": 3, "strides": 2, "padding": "same", **sequences},
+         [ROWS], 6),
+        ({"type": "ConvLSTM2D", "filters": 3, "kernel_size": [3, 2], "recurrent_activation": "hard_sigmoid",
+          **sequences}, [IMAGES], 6),
+        ({"type": "ConvLSTM2D", "filters": 17, "kernel_size": 2, "padding": "same", "dilation_rate": [1, 2],
+          "use_bias": False, "activation": "relu", **sequences}, [IMAGES], 6),
+    ]  # fmt: skip
+    for k, (layer, inputs, steps) in enumerate(layers):
+        spec = Example(layer, inputs, []).spec()
+        if len(inputs) > 1:  # keys, values and queries of one sequence
+            for each in spec["layers"]:
+                if each["name"] == "subject":
+                    each["inputs"] = ["in0"] * len(inputs)
+            spec["layers"] = [each for each in spec["layers"] if each["name"] in ("in0", "subject")]
+            spec["inputs"] = ["in0"]
+        yield Case(f"{layer['type']} {k}", Engine(spec, seed=k, scale=0.5), steps)
 
 
 def cell_cases(count: int, seed: int) -> Iterator[Case]:
@@ -142,15 +173,15 @@ def example_cases() -> Iterator[Case]:
         yield Case(path.stem, engine)
 
 
-def inputs_of(engine: Engine, rng: np.random.Generator) -> list[np.ndarray]:
-    program = _core.stream_program(engine.model)
+def inputs_of(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
+    program = _core.stream_program(case.engine.model)
     arrays = []
     for number in program["inputs"]:
         name, shape, dtype = program["arrays"][number]
         if dtype == "int32":
-            arrays.append(rng.integers(-1, 7, (STEPS, *shape[1:])).astype(np.int32))
+            arrays.append(rng.integers(-1, 7, (case.steps, *shape[1:])).astype(np.int32))
         else:
-            x = rng.standard_normal((STEPS, *shape[1:])).astype(np.float32)
+            x = rng.standard_normal((case.steps, *shape[1:])).astype(np.float32)
             arrays.append(np.abs(x) + np.float32(0.1) if "step" in name or name in ("time", "mask") else x)
     return arrays
 
@@ -166,30 +197,32 @@ def program(folder: Path, cases: Sequence[Case], rng: np.random.Generator) -> tu
         text, report = static_header(case.engine.model, f"m{k}")
         (folder / f"m{k}.hpp").write_text(text)
         includes += f'#include "m{k}.hpp"\n'
-        inputs = inputs_of(case.engine, rng)
+        inputs = inputs_of(case, rng)
         data += b"".join(x.tobytes() for x in inputs)
         body += f"static void run{k}() {{\n  static m{k}::Model model;\n"
         names = []
         for x, (name, size) in zip(inputs, report.inputs.items(), strict=True):
             type_ = "std::int32_t" if x.dtype == np.int32 else "float"
-            body += f"  const {type_}* const {name} = given<{type_}>({STEPS * size});\n"
+            body += f"  const {type_}* const {name} = given<{type_}>({case.steps * size});\n"
             names.append((name, size))
         for name, size in report.outputs.items():
-            body += f"  float* const {name} = room({STEPS * size}), *const again_{name} = room({STEPS * size});\n"
+            body += (
+                f"  float* const {name} = room({case.steps * size}), *const again_{name} = room({case.steps * size});\n"
+            )
             names.append((name, size))
         state = f"state{k}"
         body += f"  float {state}[m{k}::Model::state_size + 1];\n"
-        body += f"  model.process({', '.join(n for n, _ in names)}, {STEPS});\n  model.reset();\n"
+        body += f"  model.process({', '.join(n for n, _ in names)}, {case.steps});\n  model.reset();\n"
         # The same once more, step by step, by two objects that hand the states over.
         again = [f"{'again_' if n in report.outputs else ''}{n} + t * {s}" for n, s in names]
-        body += f"  m{k}::Model other;\n  for (int t = 0; t < {STEPS}; ++t) {{\n"
+        body += f"  m{k}::Model other;\n  for (int t = 0; t < {case.steps}; ++t) {{\n"
         body += f"    (t % 2 ? other : model).step({', '.join(again)});\n"
         body += (
             f"    (t % 2 ? other : model).get_state({state});\n    (t % 2 ? model : other).set_state({state});\n  }}\n"
         )
         for name, size in report.outputs.items():
-            body += f"  if (std::memcmp({name}, again_{name}, {STEPS * size * 4}) != 0) std::abort();\n"
-            body += f"  std::fwrite({name}, 4, {STEPS * size}, stdout);\n"
+            body += f"  if (std::memcmp({name}, again_{name}, {case.steps * size * 4}) != 0) std::abort();\n"
+            body += f"  std::fwrite({name}, 4, {case.steps * size}, stdout);\n"
         body += "}\n"
         for y in _core.stream_steps(case.engine.model, inputs):
             wanted.append((case.name, y))
@@ -236,6 +269,11 @@ def test_whole_models_give_a_streams_bits(tmp_path: Path, compiler: str) -> None
     cases = [*example_cases(), *model_cases()]
     assert {"amp", "forecaster"} <= {case.name for case in cases}
     check(tmp_path, cases, _core.isa(), compiler, "-std=c++17", "-O2")
+
+
+@every_compiler
+def test_positions_matrices_attention_and_images_give_a_streams_bits(tmp_path: Path, compiler: str) -> None:
+    check(tmp_path, list(memory_cases()), _core.isa(), compiler, "-std=c++17", "-O1")
 
 
 def test_cells_of_the_library_and_random_ones_give_a_streams_bits(isa: str, tmp_path: Path, request: Any) -> None:

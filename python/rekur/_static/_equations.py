@@ -4,6 +4,7 @@ from typing import Any
 
 from rekur._static._writer import Writer, lines, literal
 
+FUNCTIONS = "simd/functions.hpp"
 _CALLS = {"absolute": "abs", "minimum": "minimum", "maximum": "maximum"}
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 _TESTS = {"less": "<", "less_equal": "<=", "equal": "=="}
@@ -63,13 +64,14 @@ class _Equations:
         if op in _SIGNS:
             return f"{of[0]} {_SIGNS[op]} {of[1]}"
         if op in _TESTS:
-            self.w.functions = True
+            self.w.needs.add(FUNCTIONS)
             return f"truth({of[0]} {_TESTS[op]} {of[1]})"
         if op == "select":
             return f"select({of[0]} != zero(), {of[1]}, {of[2]})"
         if op == "row_count":
             return f"set1({self.n}.0f)"
-        self.w.functions = self.w.functions or op not in ("absolute", "exp", "sqrt")
+        if op not in ("absolute", "exp", "sqrt"):
+            self.w.needs.add(FUNCTIONS)
         return f"{_CALLS.get(op, op)}({', '.join(of)})"
 
     def write(self) -> None:
@@ -156,7 +158,7 @@ class _Equations:
         for v in sums:
             op, total = self.values[v]["op"], f"{self.v(v)}_sum"
             if op == "row_maximum":
-                w.functions = True
+                w.needs.add(FUNCTIONS)
                 w.line(f"const Vec {self.v(v)} = set1(largest_lane({total}));")
             elif op == "row_mean":
                 w.line(f"const Vec {self.v(v)} = set1(horizontal_sum({total}) / {self.n}.0f);")

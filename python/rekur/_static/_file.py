@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from rekur import _core
-from rekur._static._writer import BEYOND, Writer, filled, lines, literal
+from rekur._static._equations import FUNCTIONS
+from rekur._static._writer import BEYOND, Writer, filled, literal
 
 _HEADERS = ("rekur/activation.hpp", "rekur/detail/inline.hpp", "rekur/detail/float_mode.hpp")
 _VECTORS = ("rekur/detail/vec.hpp", "rekur/detail/math.hpp", "rekur/detail/activation.hpp")
-_FUNCTIONS = "simd/functions.hpp"
 _STEPS = "rekur/detail/static_steps.hpp"
 _MACROS = (
     "REKUR_INLINE", "REKUR_INLINED", "REKUR_UNROLL", "REKUR_UNROLL_FOUR", "REKUR_STATIC_ISA", "REKUR_STATIC_BYTES",
@@ -134,10 +134,11 @@ def _library(writer: Writer) -> Iterator[str]:
     yield "#define REKUR_VEC_BYTES REKUR_STATIC_BYTES\n#define REKUR_SIMD_NAMESPACE REKUR_STATIC_ISA\n"
     for path in _VECTORS:
         yield _text(path)
-    if writer.functions:
-        text = _text(_FUNCTIONS)
-        yield text.replace("namespace {", "namespace REKUR_SIMD_NAMESPACE {", 1)
+    if FUNCTIONS in writer.needs:
+        yield _text(FUNCTIONS).replace("namespace {", "namespace REKUR_SIMD_NAMESPACE {", 1)
     yield _text(_STEPS)
+    for path in sorted(writer.needs - {FUNCTIONS}):
+        yield _text(path)
 
 
 def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> Iterator[str]:
@@ -167,13 +168,13 @@ def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> I
     yield "  void get_state(float* state) const noexcept {\n"
     at = 0
     for state in writer.states:
-        yield f"    copy<{state.size}>({state.member}, state + {at});\n"
+        yield from (f"    {line}\n" for line in state.moves(True, f"state + {at}"))
         at += state.size
     yield "    static_cast<void>(state);\n  }\n"
     yield "  void set_state(const float* state) noexcept {\n"
     at = 0
     for state in writer.states:
-        yield f"    copy<{state.size}>(state + {at}, {state.member});\n"
+        yield from (f"    {line}\n" for line in state.moves(False, f"state + {at}"))
         at += state.size
     yield "    static_cast<void>(state);\n  }\n\n private:\n"
     yield f"  __attribute__((noinline)) void run({', '.join(declared)}) noexcept {{\n"
@@ -185,6 +186,6 @@ def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> I
     yield "  }\n\n"
     for state in writer.states:
         start = "" if state.initial is None else ", ".join(map(literal, state.initial))
-        yield f"  alignas(64) float {state.member}[{lines(max(state.room, state.size))}] = {{{start}}};\n"
+        yield f"  alignas(64) float {state.member}[{state.floats()}] = {{{start}}};\n"
     yield "};\n\n}  // namespace REKUR_SIMD_NAMESPACE\n}  // namespace rekur\n\n"
     yield "using rekur::REKUR_SIMD_NAMESPACE::Model;\n"

@@ -1,41 +1,19 @@
 """What each type of layer does at a step, as statements."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from rekur import _core
 from rekur._spec import dumps
+from rekur._static._activations import activate
 from rekur._static._cells import write_cell
 from rekur._static._equations import write_equations
+from rekur._static._images import write_conv_lstm
+from rekur._static._memory import write_attention, write_heads, write_matrix, write_position, write_selective
 from rekur._static._writer import Floats, Layer, Writer, lines, literal
 
 Write = Callable[[Writer, Layer], None]
-# Of activations with parameters, as the engine has them (layers/activation_spec.cpp).
-_DEFAULTS: dict[str, tuple[float, float]] = {
-    "leaky_relu": (0.2, 0.0),
-    "elu": (1.0, 0.0),
-    "hard_sigmoid": (1.0 / 6.0, 0.5),
-    "affine": (1.0, 0.0),
-    "thresholded_relu": (1.0, 0.0),
-    "scaled_tanh": (1.7159, 2.0 / 3.0),
-}
-
-
-def activate(w: Writer, activation: Any, x: str, y: str, n: int) -> None:
-    """y = f(x) of one row; y may be x."""
-    name = activation if isinstance(activation, str) else activation["name"]
-    if not isinstance(activation, str) and "equations" in activation:
-        listing = _core.written_equations(dumps({"equations": activation["equations"]}), [False])
-        write_equations(w, listing, [x], [y], n)
-    elif name == "softmax":
-        w.line(f"softmax<{n}>({x}, {y});")
-    elif name != "linear" or x != y:
-        alpha, beta = _DEFAULTS.get(name, (0.0, 0.0))
-        if not isinstance(activation, str):
-            alpha, beta = activation.get("alpha", alpha), activation.get("beta", beta)
-        w.line(f"activate<ActivationKind::{name}, {n}>({literal(alpha)}, {literal(beta)}, {x}, {y});")
 
 
 def _by_rows(write: Callable[[Writer, Layer, str, str], None]) -> Write:
@@ -235,25 +213,37 @@ def _of_all_groups(kernel: Floats, n: int, groups: int) -> Floats:
 LAYERS: dict[str, Write] = {
     "Activation": _by_rows(_activation),
     "Add": _pairwise("+"),
+    "AdditiveAttention": write_attention,
     "Affine": _by_rows(_affine),
+    "Attention": write_attention,
     "BatchNormalization": _by_rows(_batch_normalization),
     "Broadcast": _broadcast,
     "Concatenate": _concatenate,
     "Conv1D": _convolution,
+    "ConvLSTM1D": write_conv_lstm,
+    "ConvLSTM2D": write_conv_lstm,
     "Dense": _by_rows(_dense),
     "DepthwiseConv1D": _convolution,
     "Divide": _pairwise("/"),
     "Dot": _dot,
     "Embedding": _embedding,
     "GRU": write_cell,
+    "GatedLinearAttention": write_matrix,
+    "GroupQueryAttention": write_heads,
     "LSTM": write_cell,
     "Lambda": _lambda,
     "LayerNormalization": _by_rows(_layer_normalization),
+    "MLSTM": write_matrix,
+    "MultiHeadAttention": write_heads,
     "Multiply": _pairwise("*"),
     "PReLU": _prelu,
+    "PositionEmbedding": write_position,
     "RNN": write_cell,
     "Rescaling": _by_rows(_rescaling),
+    "RotaryEmbedding": write_position,
+    "SelectiveSSM": write_selective,
     "SimpleRNN": write_cell,
+    "SinePositionEncoding": write_position,
     "Slice": _slice,
     "Subtract": _pairwise("-"),
 }

@@ -45,12 +45,45 @@ def filled(items: Iterable[str], indent: int = 4) -> Iterator[str]:
 
 @dataclass
 class State:
-    """Floats that a layer carries from step to step, in the order of a stream's states."""
+    """Floats that a layer carries from step to step, in the order of a stream's states.
+
+    They stand one after the other in the member, or as `rows` of so many columns whose rows are whole lines, or as
+    `heads` (how many, rows, columns, whether a number follows each), likewise.
+    """
 
     member: str
     size: int
     initial: Floats | None
     room: int = 0  # floats of the member, where it holds more than the state
+    rows: tuple[int, int] | None = None
+    heads: tuple[int, int, int, bool] | None = None
+
+    def floats(self) -> int:
+        """Of the member."""
+        if self.rows:
+            return self.rows[0] * lines(self.rows[1])
+        if self.heads:
+            count, rows, columns, number = self.heads
+            return count * (rows * lines(columns) + 16 * number)
+        return lines(max(self.room, self.size))
+
+    def moves(self, from_member: bool, other: str) -> Iterator[str]:
+        """Statements that copy the state to `other`, or from there."""
+        if self.rows or self.heads:
+            count, rows, columns, number = self.heads or (1, *(self.rows or (0, 0)), False)
+            each, apart = rows * columns + number, rows * lines(columns) + 16 * number
+            strides = (lines(columns), columns) if from_member else (columns, lines(columns))
+            for head in range(count):
+                places = (f"{self.member} + {head * apart}", f"{other} + {head * each}")
+                a, b = places if from_member else places[::-1]
+                yield f"copy_rows<{rows}, {columns}, {strides[0]}, {strides[1]}>({a}, {b});"
+                if number:
+                    places = (f"{self.member} + {head * apart + apart - 16}", f"{other} + {head * each + each - 1}")
+                    a, b = places if from_member else places[::-1]
+                    yield f"copy<1>({a}, {b});"
+        else:
+            a, b = (self.member, other) if from_member else (other, self.member)
+            yield f"copy<{self.size}>({a}, {b});"
 
 
 @dataclass
@@ -87,7 +120,7 @@ class Writer:
     states: list[State] = field(default_factory=list)
     body: list[str] = field(default_factory=list)
     arrays: dict[int, str] = field(default_factory=dict)  # a stream's array: the pointer
-    functions: bool = False  # of simd/functions.hpp
+    needs: set[str] = field(default_factory=set)  # headers of the library beside those that every model needs
     _identifiers: dict[str, str] = field(default_factory=dict)
     _known: dict[tuple[str, bytes], str] = field(default_factory=dict)
     _count: int = 0

@@ -28,6 +28,12 @@ REKUR_INLINE void copy(const float* from, float* to) {
   for (int i = 0; i < N; ++i) to[i] = from[i];
 }
 
+// Rows of N numbers, From floats apart, to rows To apart.
+template <int Rows, int N, int From, int To>
+REKUR_INLINE void copy_rows(const float* from, float* to) {
+  for (int r = 0; r < Rows; ++r) copy<N>(from + r * From, to + r * To);
+}
+
 template <int N>
 REKUR_INLINE void fill(float value, float* to) {
   for (int i = 0; i < N; i += kWidth) store(to + i, set1(value));
