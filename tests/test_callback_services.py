@@ -2,9 +2,15 @@
 
 import contextlib
 import http.server
+import importlib.util
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import urllib.parse
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -204,14 +210,86 @@ def test_tensorboard_files_hold_what_those_of_keras_do(tmp_path):
 
 
 def test_tensorboard_without_its_package_says_what_to_install(tmp_path, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"pip install 'rekur\[tensorboard\]'"):
         _model().fit(X, Y, verbose=0, callbacks=TensorBoard(tmp_path))
     with pytest.raises(TypeError, match="profile_batch"):
         TensorBoard(tmp_path, profile_batch=2)
     assert TensorBoard(tmp_path, profile_batch=0, update_freq="batch").update_freq == 1
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "callbacks.md"
+SERVICE = """
+import numpy as np
+import rekur
+
+x = np.random.default_rng(0).normal(size=(40, 5, 2))
+y = x[:, -1, :1]
+model = rekur.Sequential([rekur.layers.LSTM(4, input_shape=(5, 2)), rekur.layers.Dense(1)], seed=1)
+model.compile("adam", "mse", metrics=["mae"])
+"""
+
+
+def _run_service(tmp_path, package, after):
+    """The page's code for a service, and something behind it; what that prints."""
+    if importlib.util.find_spec(package) is None or not PAGE.is_file():
+        pytest.skip(f"needs {package} and the source tree")
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    block = next(block for block in blocks if f"import {package}\n" in block)
+    environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
+    environment["MLFLOW_TRACKING_URI"] = (tmp_path / "runs").as_uri()
+    command = [sys.executable, "-c", SERVICE + block + after]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_mlflow_has_the_numbers_of_the_fit_and_its_model(tmp_path):
+    after = """
+import json
+client = mlflow.MlflowClient()
+run = mlflow.last_active_run().info.run_id
+found = {key: [m.value for m in client.get_metric_history(run, key)] for key in client.get_run(run).data.metrics}
+files = sorted(file.path for file in client.list_artifacts(run))
+print("\\n" + json.dumps([found, model.history.history, files, client.get_run(run).data.params["optimizer_name"]]))
+"""
+    found, history, files, name = _run_service(tmp_path, "mlflow", after)
+    assert found == history
+    assert (files, name) == (["model.json", "model.safetensors"], "adam")
+
+
+def test_weights_and_biases_has_the_numbers_of_the_fit(tmp_path):
+    after = """
+import json
+print("\\n" + json.dumps(model.history.history))
+"""
+    history = _run_service(tmp_path, "wandb", after)
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/files/wandb-summary.json")
+    summary = json.loads(file.read_text())
+    assert {name: summary[name] for name in history} == {name: values[-1] for name, values in history.items()}
+    assert summary["epoch"] == 2
+    assert (tmp_path / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_mlflows_own_callback_is_taken(tmp_path, monkeypatch, every):
+    pytest.importorskip("keras")
+    mlflow = pytest.importorskip("mlflow")
+    module = pytest.importorskip("mlflow.keras.callback")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    model = _model()
+    with mlflow.start_run() as run:
+        theirs = module.MlflowCallback() if every is None else module.MlflowCallback(False, every)
+        model.fit(X, Y, batch_size=2, epochs=2, verbose=0, callbacks=[theirs])
+    mlflow.flush_async_logging()
+    client = mlflow.MlflowClient()
+    found = [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")]
+    if every is None:
+        assert found == list(enumerate(model.history.history["loss"]))
+    else:
+        assert [step for step, _ in found] == list(range(every, model.optimizer.iterations + 1, every))
+    assert client.get_run(run.info.run_id).data.params["optimizer_name"] == model.optimizer.name
 
 
 def test_callbacks_that_derive_from_keras_are_callbacks_here():
