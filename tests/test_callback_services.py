@@ -259,15 +259,14 @@ print("\\n" + json.dumps([found, model.history.history, files, client.get_run(ru
 
 
 def test_weights_and_biases_has_the_numbers_of_the_fit(tmp_path):
-    after = """
-import json
-print("\\n" + json.dumps(model.history.history))
-"""
-    history = _run_service(tmp_path, "wandb", after)
-    (file,) = (tmp_path / "wandb").glob("offline-run-*/files/wandb-summary.json")
-    summary = json.loads(file.read_text())
-    assert {name: summary[name] for name in history} == {name: values[-1] for name, values in history.items()}
-    assert summary["epoch"] == 2
+    after = """\
+    import json
+    logs = model.history.history
+    print("\\n" + json.dumps([{k: run.summary[k] for k in ("epoch", *logs)}, logs]))
+"""  # within the run
+    summary, history = _run_service(tmp_path, "wandb", after)
+    assert summary.pop("epoch") == 2
+    assert summary == {name: values[-1] for name, values in history.items()}
     assert (tmp_path / "best.safetensors").exists()
 
 
