@@ -1,6 +1,9 @@
 """Where batches come from: whatever fit, evaluate and predict read, it gives the numbers that the arrays give."""
 
 import gc
+import multiprocessing
+import os
+import signal
 import threading
 import time
 import traceback
@@ -14,6 +17,7 @@ from rekur import layers
 from rekur.data import Batch
 from rekur.training.ahead import Ahead
 from rekur.training.order import Permutation
+from rekur.training.processes import Readers
 from rekur.utils import PyDataset
 
 RANDOM = np.random.default_rng(3)
@@ -291,8 +295,84 @@ def test_hooks_of_a_py_dataset_are_called_around_each_epoch():
     items = Items()
     model().fit(items, epochs=2, verbose=0)
     assert items.calls == ["begin", "end"] * 2
-    with pytest.raises(ValueError, match="use_multiprocessing"):
-        model().fit(Items(use_multiprocessing=True), verbose=0)
+
+
+class ByProcesses(PyDataset):
+    """Says which process read a batch; what changes behind an epoch is seen by the processes of the next one."""
+
+    def __init__(self, fails=None, **options):
+        super().__init__(**options)
+        self.scale, self.fails = 1.0, fails
+
+    def __len__(self):
+        return len(batches())
+
+    def __getitem__(self, k):
+        if self.fails is not None and k == 5:
+            self.fails()
+        x, y = batches()[k]
+        return x * self.scale, y, np.full(len(x), float(os.getpid()))
+
+    def on_epoch_end(self):
+        self.scale *= 0.5
+
+
+class WithoutWeights(ByProcesses):
+    def __getitem__(self, k):
+        return super().__getitem__(k)[:2]
+
+
+@pytest.mark.parametrize("options", [{}, {"use_multiprocessing": True}])
+def test_processes_read_what_threads_read_in_the_same_order(options):
+    expected = fitted(WithoutWeights(), epochs=3)
+    own = {"use_multiprocessing": True} if not options else {}
+    same(fitted(WithoutWeights(workers=2, **own), epochs=3, **options), expected)
+    same(fitted(WithoutWeights(workers=0, **own), epochs=3, **options), expected)  # none beside this one
+    predicted = model().predict(WithoutWeights(workers=2, use_multiprocessing=True))
+    np.testing.assert_array_equal(predicted, model().predict(X))
+
+
+def test_processes_are_others_and_end_with_the_call():
+    items, seen = ByProcesses(workers=2, use_multiprocessing=True), set()
+    reading = Readers(items, 2, "items")
+    children = list(reading._pool._processes.values())
+    assert all(child.is_alive() for child in children)
+    for k in range(8):
+        seen |= set(reading.read(k)[2])
+    assert seen and os.getpid() not in seen
+    assert seen <= {float(child.pid) for child in children}
+    reading.close()
+    assert not any(child.is_alive() for child in children)
+    before = set(multiprocessing.active_children())
+    model().evaluate(items)
+    assert set(multiprocessing.active_children()) <= before
+
+
+def kill_this_process():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_process_raises_comes_out_and_a_process_that_dies_is_said():
+    def raises():
+        raise KeyError("no such file")
+
+    made = model()
+    with pytest.raises(KeyError, match="no such file") as caught:
+        made.fit(ByProcesses(raises, workers=2, use_multiprocessing=True), shuffle=False, verbose=0)
+    assert "__getitem__" in str(caught.value.__cause__)  # the traceback there
+    assert made.optimizer.iterations == 5
+    with pytest.raises(RuntimeError, match="ByProcesses: a process that reads its batches died"):
+        made.fit(ByProcesses(kill_this_process, workers=1, use_multiprocessing=True), shuffle=False, verbose=0)
+    assert not multiprocessing.active_children()
+    made.fit(ByProcesses(workers=1), verbose=0)
+
+
+def test_processes_are_refused_where_they_cannot_read_and_not_asked_for_arrays():
+    with pytest.raises(ValueError, match="use_multiprocessing: processes read batches by their numbers"):
+        model().fit(endless(), steps_per_epoch=2, use_multiprocessing=True, verbose=0)
+    with pytest.raises(TypeError, match="use_multiprocessing"):
+        model().fit(X, Y, use_multiprocessing="yes", verbose=0)
+    same(fitted(X, Y, use_multiprocessing=True, workers=4), fitted(X, Y))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])

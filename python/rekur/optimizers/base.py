@@ -95,7 +95,7 @@ _STEPPING: "weakref.WeakKeyDictionary[Optimizer, weakref.ref[Any]]" = weakref.We
 class Count(int):
     """A count of steps: a whole number that has ``numpy()``, as Keras's has."""
 
-    def numpy(self) -> "np.int64":
+    def numpy(self) -> Any:
         return np.int64(self)
 
 
@@ -109,7 +109,7 @@ class CurrentRate(float):
         made._of = of
         return made
 
-    def numpy(self) -> "np.float64":
+    def numpy(self) -> Any:
         return np.float64(self)
 
     def assign(self, value: float) -> None:

@@ -16,7 +16,7 @@ from rekur.training.batch import Batch
 from rekur.training.carried import Carried
 from rekur.training.compiled import Bound, Compiled
 from rekur.training.data import Port, Rows
-from rekur.training.feed import Feed
+from rekur.training.feed import AS_SOURCES_SAY, Feed, Reading
 from rekur.training.sources import ByRows, Source, Table, is_source, make_source, stored_in
 from rekur.training.steps import Marks, make_marks
 
@@ -120,7 +120,7 @@ class Entering(Guarded):
         bound: Bound,
         class_weight: Mapping[int, float] | None = None,
         steps: int | None = None,
-        queue: tuple[int | None, int | None] = (None, None),
+        reading: Reading = AS_SOURCES_SAY,
     ) -> Feed:
         """The batches of fit and evaluate; the first is looked at before the first step."""
 
@@ -143,7 +143,7 @@ class Entering(Guarded):
                 lambda batch: self._rows(bound, **vars(batch), class_weight=class_weight),
             )
             return Feed(source, as_it_is, bound.seed, steps)
-        return Feed(source, prepare, bound.seed, steps, *queue)
+        return Feed(source, prepare, bound.seed, steps, reading)
 
     def _arrays(
         self,
@@ -209,7 +209,7 @@ class Entering(Guarded):
         inputs = data.make_inputs(given.x, ports)
         return Rows(inputs, make_marks(given.lengths, given.mask, given.resets, inputs, ports), [], [], [])
 
-    def _predicted(self, source: Source, steps: int | None, queue: tuple[int | None, int | None]) -> Feed:
+    def _predicted(self, source: Source, steps: int | None, reading: Reading) -> Feed:
         """The batches of predict."""
         if isinstance(source, ByRows) and isinstance(source.rows, Rows):
             return Feed(source, as_it_is, 0, steps)
@@ -219,7 +219,7 @@ class Entering(Guarded):
             self._check_batches(len(rows), len(rows))
             return rows
 
-        return Feed(source, prepare, 0, steps, *queue)
+        return Feed(source, prepare, 0, steps, reading)
 
 
 def as_it_is(batch: Any) -> Any:

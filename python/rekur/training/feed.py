@@ -4,9 +4,10 @@ import itertools
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from rekur._validate import integer
+from rekur._validate import boolean, integer
 from rekur.training.ahead import Ahead
 from rekur.training.data import Rows
 from rekur.training.sources import Source, Stream, Task
@@ -15,6 +16,34 @@ _RAN_OUT = (
     "Your input ran out of data; interrupting training. Make sure that your dataset or generator can generate at least "
     "`steps_per_epoch * epochs` batches. You may need to use the `.repeat()` function when building your dataset."
 )  # Keras's words
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Keras 2's arguments of reading beside the computation; None: as the source says."""
+
+    workers: int | None = None
+    size: int | None = None  # batches that may wait
+    by_processes: bool = False
+
+    @classmethod
+    def of(cls, workers: object, max_queue_size: object, use_multiprocessing: object) -> "Reading":
+        return cls(
+            None if workers is None else integer(workers, "workers", 0),
+            None if max_queue_size is None else integer(max_queue_size, "max_queue_size"),
+            use_multiprocessing is not None and boolean(use_multiprocessing, "use_multiprocessing"),
+        )
+
+    def check(self, source: Source) -> None:
+        """Raises ValueError where processes are to read what they cannot."""
+        if self.by_processes and source.by_processes is None and source.threads:
+            raise ValueError(
+                f"use_multiprocessing: processes read batches by their numbers, of a PyDataset; a {source.name} is "
+                "read here: leave it out"
+            )
+
+
+AS_SOURCES_SAY = Reading()
 
 
 class Feed:
@@ -27,8 +56,9 @@ class Feed:
         Makes what the engine takes of what the source gives.
     seed : int
         Of the orders.
-    steps, workers, max_queue_size : int, optional
+    steps : int, optional
         As of fit.
+    reading : Reading
     """
 
     def __init__(
@@ -37,13 +67,14 @@ class Feed:
         prepare: Callable[[Any], Rows],
         seed: int = 0,
         steps: int | None = None,
-        workers: int | None = None,
-        max_queue_size: int | None = None,
+        reading: Reading = AS_SOURCES_SAY,
     ) -> None:
         self.source, self._prepare, self._seed, self._given_steps = source, prepare, seed, steps
         self.message = _RAN_OUT
-        self._threads = source.threads if workers is None else min(workers, source.most_threads)
-        self._queue = source.queue if max_queue_size is None else max_queue_size
+        workers = source.threads if reading.workers is None else min(reading.workers, source.most_threads)
+        self._threads, self._queue = workers, source.queue if reading.size is None else reading.size
+        if source.by_processes is not None:
+            source.processes = workers if source.by_processes or reading.by_processes else 0
         self._tasks: Iterator[Task] | None = None
         self._seen = 0  # batches of this pass
         self._left: list[Any] = []
@@ -141,16 +172,3 @@ class Feed:
         while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("rekur.training"):
             level, frame = level + 1, frame.f_back
         warnings.warn(self.message, stacklevel=level)
-
-
-def check_queue(workers: object, max_queue_size: object, use_multiprocessing: object) -> tuple[int | None, int | None]:
-    """Keras 2's arguments of reading beside the computation."""
-    if use_multiprocessing not in (False, None):
-        raise ValueError(
-            "use_multiprocessing: batches are prepared by threads: say workers=, the number of threads, got "
-            f"{use_multiprocessing!r}"
-        )
-    return (
-        None if workers is None else integer(workers, "workers", 0),
-        None if max_queue_size is None else integer(max_queue_size, "max_queue_size"),
-    )

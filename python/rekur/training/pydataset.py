@@ -17,7 +17,11 @@ class PyDataset:
     workers : int
         Threads that read batches beside the computation; 0: none. ``__getitem__`` is called from all of them.
     use_multiprocessing : bool
-        False: batches are read by threads.
+        Whether processes read them, as many. Each has a copy of the data set as it is when a pass begins: what
+        ``on_epoch_end`` changes, they see; what ``__getitem__`` changes stays in its process. Batches are pickled on
+        their way, so threads are better where NumPy, or a library of its own, does the work. Where
+        :mod:`multiprocessing` does not fork, the data set is pickled, too, and a script needs
+        ``if __name__ == "__main__":``.
     max_queue_size : int
         How many batches may wait.
     """

@@ -7,16 +7,19 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rekur._random import epoch_order
-from rekur._validate import integer
+from rekur._validate import boolean, integer
 from rekur.training.batch import Batch, Index, as_array, is_stored, rows_of, stacked
 from rekur.training.order import long_order
 from rekur.training.shuffling import Buffered
+
+if TYPE_CHECKING:
+    from rekur.training.processes import Readers
 
 Task = Callable[[], Any]
 
@@ -98,6 +101,8 @@ class Source(ABC):
     queue = 10
     repeats = True  # whether a pass can follow another
     parts = 1  # how many tasks read what callers count as one batch
+    by_processes: bool | None = None  # whether processes read, if nobody says; None: they cannot
+    processes = 0  # how many are to
 
     @abstractmethod
     def example(self) -> Any:
@@ -180,8 +185,8 @@ class ByBatches(Source):
         self._items, self._shuffle, self.name = items, shuffle, type(items).__name__
         self._pass = items  # as the pass at hand reads them
         self.count = self._length()
-        if getattr(items, "use_multiprocessing", False):
-            raise ValueError(f"{self.name}: use_multiprocessing=True: batches are read by threads alone; say workers=")
+        self.by_processes = boolean(getattr(items, "use_multiprocessing", False), f"{self.name}: use_multiprocessing")
+        self._readers: Readers | None = None
         self.threads = integer(getattr(items, "workers", 1), f"{self.name}: workers", 0)
         self.queue = integer(getattr(items, "max_queue_size", 10), f"{self.name}: max_queue_size")
 
@@ -204,7 +209,24 @@ class ByBatches(Source):
         numbers: Iterable[int] = itertools.count() if self.count is None else range(self.count)
         if self._shuffle and self.count is not None and arrange is None:
             numbers = epoch_order(seed, number, self.count).tolist()
+        if self.processes:
+            self._end_readers()  # whose data set is that of the pass before
+            from rekur.training.processes import Readers
+
+            self._readers = Readers(items, self.processes, self.name)
+            return (partial(self._get_apart, self._readers, k) for k in numbers)
         return (partial(self._get, items, k) for k in numbers)
+
+    def _get_apart(self, readers: "Readers", k: int) -> Batch:
+        return Batch.of(readers.read(k), self.name)
+
+    def _end_readers(self) -> None:
+        if self._readers is not None:
+            self._readers.close()
+            self._readers = None
+
+    def finish(self, left: list[Any]) -> None:
+        self._end_readers()
 
     def places(self, batches: int) -> NDArray[np.int64] | None:
         places = getattr(self._pass, "places", None)

@@ -18,7 +18,7 @@ from rekur.training.by_batch import ByBatch, returned
 from rekur.training.compiled import Bound, Compiled, Totals
 from rekur.training.data import Rows
 from rekur.training.entering import beside
-from rekur.training.feed import Feed, check_queue
+from rekur.training.feed import Feed, Reading
 from rekur.training.progress import Progress, check_verbose
 from rekur.training.sources import ByRows, Source, Table, check_shuffle, is_source, make_source, stored_in
 
@@ -246,7 +246,8 @@ class Trainable(ByBatch):
             default one thread and ten batches, or what a ``PyDataset`` says; arrays in memory need none, and a stream
             has one at most. The order is the same for any number.
         use_multiprocessing : bool
-            False: threads read.
+            Whether processes read the batches of a ``PyDataset``, as many as ``workers``, for a ``__getitem__`` that
+            computes in Python. Each has a copy of the data set as it is when a pass begins. Arrays need no reading.
         tbptt : int, optional
             Truncated back-propagation through time: each batch of sequences is taken in windows of so many steps, a
             training step a window. The states of recurrent layers go on from one window to the next, as in one long
@@ -285,7 +286,7 @@ class Trainable(ByBatch):
         steps = optional_integer(steps_per_epoch, "steps_per_epoch")
         validates = data.check_frequency(validation_freq)
         share = real(validation_split, "validation_split", 0, 1)
-        queue = check_queue(workers, max_queue_size, use_multiprocessing)
+        reading = Reading.of(workers, max_queue_size, use_multiprocessing)
         size = _batch_size(batch_size)
         window, limit = optional_integer(tbptt, "tbptt"), memory.parse(memory_limit)
         validation: Source | None = None
@@ -304,12 +305,15 @@ class Trainable(ByBatch):
             source = self._arrays(bound, given, size, order, class_weight, window)
             if share and validation_data is None:
                 source, validation = self._split(source, share, size, order, validation_batch_size)
-        feed = self._feed(source, bound, class_weight, steps, queue)
+        reading.check(source)
+        feed = self._feed(source, bound, class_weight, steps, reading)
         if validation_data is not None:
             validation = self._validation(bound, validation_data, size, validation_batch_size, window)
         watched: Feed | None = None
         if validation is not None:
-            watched = self._feed(validation, bound, None, optional_integer(validation_steps, "validation_steps"), queue)
+            watched = self._feed(
+                validation, bound, None, optional_integer(validation_steps, "validation_steps"), reading
+            )
             watched.message = "validation_data ran out of batches: give more, or a source that begins anew"
 
         names = bound.names()
@@ -431,7 +435,7 @@ class Trainable(ByBatch):
             check_arguments(options, Trainable.evaluate)
         given = Batch(x, y, sample_weight, lengths, mask, resets)
         steps = optional_integer(steps, "steps")
-        queue = check_queue(workers, max_queue_size, use_multiprocessing)
+        reading = Reading.of(workers, max_queue_size, use_multiprocessing)
         size, shown = _batch_size(batch_size), check_verbose(verbose)
         if is_source(x):
             source = make_source(x, beside(given), _own_size(batch_size), False)
@@ -439,7 +443,8 @@ class Trainable(ByBatch):
         else:
             bound = self._trainer(Table(given).take(slice(0, 1)).x if stored_in(given) else x)
             source = self._arrays(bound, given, size, False)
-        feed = self._feed(source, bound, None, steps, queue)
+        reading.check(source)
+        feed = self._feed(source, bound, None, steps, reading)
         params = {"epochs": 1, "steps": feed.steps, "verbose": shown}
         hooks = CallbackList(callbacks, model=self, **params)  # type: ignore[arg-type]
         progress = Progress(0 if hooks.draws_progress() else shown, "evaluate", feed.steps)
@@ -526,7 +531,7 @@ class Trainable(ByBatch):
                 return joined[0] if len(outputs) == 1 else joined
         given = Batch(x, None, None, lengths, mask, resets)
         steps, verbosity = optional_integer(steps, "steps"), check_verbose(verbose)
-        queue = check_queue(workers, max_queue_size, use_multiprocessing)
+        reading = Reading.of(workers, max_queue_size, use_multiprocessing)
         if is_source(x):
             source = make_source(x, beside(given), _own_size(batch_size), False)
             engine = self._engine(source.example().x)
@@ -539,7 +544,8 @@ class Trainable(ByBatch):
             rows = self._entering(given)
             self._check_batches(len(rows), size)
             source = ByRows(rows, size, False, True, "x")
-        feed = self._predicted(source, steps, queue)
+        reading.check(source)
+        feed = self._predicted(source, steps, reading)
         params = {"epochs": 1, "steps": feed.steps, "verbose": verbosity}
         hooks = CallbackList(callbacks, model=self, **params)  # type: ignore[arg-type]
         listened = hooks.reads_batches("predict")

@@ -1,0 +1,75 @@
+"""Processes that read the batches of a data set, where threads of Python would wait for one another."""
+
+import multiprocessing
+import signal
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+_items: Any = None  # in a process that reads: the data set
+
+
+def _begin(items: Any) -> None:
+    global _items
+    _items = items
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's, who ends these processes
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _ready() -> None: ...
+
+
+def _read(k: int) -> Any:
+    return _items[k]
+
+
+class Readers:
+    """Processes with a copy of a data set each, as it is now.
+
+    They are begun as :mod:`multiprocessing` does by default: where that is not by a fork, the data set is pickled, and
+    the program needs ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    items
+        Anything with ``__getitem__``.
+    count : int
+    name : str
+        Of the data set, for messages.
+    """
+
+    def __init__(self, items: Any, count: int, name: str) -> None:
+        self._name = name
+        self._pool = ProcessPoolExecutor(count, multiprocessing.get_context(), initializer=_begin, initargs=(items,))
+        with warnings.catch_warnings():  # a fork beside threads, none of which holds what the children need
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._of(self._pool.submit(_ready))
+
+    def read(self, k: int) -> Any:
+        """Batch k; what its process raised is raised here, with its traceback.
+
+        Raises
+        ------
+        RuntimeError
+            Where the process died.
+        """
+        return self._of(self._pool.submit(_read, k))
+
+    def _of(self, future: Any) -> Any:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise RuntimeError(
+                f"{self._name}: a process that reads its batches died (killed, out of memory, or not able to begin): "
+                "use_multiprocessing=False reads them here"
+            ) from None
+
+    def close(self) -> None:
+        """End the processes; what they are reading is dropped."""
+        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
