@@ -34,6 +34,7 @@ KERAS = {  # Keras's name, arguments, targets, outputs
     "categorical focal logits": (
         "CategoricalFocalCrossentropy", {"from_logits": True, "label_smoothing": 0.1, "alpha": 0.5}, ONE_HOT, X,
     ),
+    "generalized": ("CategoricalGeneralizedCrossEntropy", {"q": 0.3}, CLASSES, P / P.sum(axis=1, keepdims=True)),
     "tversky": ("Tversky", {"alpha": 0.3, "beta": 0.8, "axis": -1}, BITS, P),
     "dice": ("Dice", {"axis": -1}, BITS, P),
     "bce smoothed": ("BinaryCrossentropy", {"label_smoothing": 0.2}, BITS, P),

@@ -178,3 +178,31 @@ def test_what_reads_as_a_model_without_a_graph_is_none(data: bytes, tmp_path: Pa
     for read in (rekur.onnx.metadata, rekur.onnx.load):
         with pytest.raises(ValueError, match=f"not an ONNX model{hint}"):
             read(path)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_text_ends_before_the_file_which_says_what_makes_its_ids(tmp_path: Path, several: bool) -> None:
+    import onnxruntime
+
+    words = rekur.data.TextVectorization(output_sequence_length=4)
+    words.adapt(["so good", "so bad", "größe"])
+    layers = rekur.layers
+    model = rekur.Sequential([layers.Embedding(20, 3, input_shape=(4,)), layers.LSTM(4), layers.Dense(1)], seed=1)
+    model.tokenizer = {"words": words} if several else words
+    report = rekur.onnx.export(model, tmp_path / "m.onnx")
+    assert "text    ends before the file" in str(report)
+    found = rekur.onnx.metadata(tmp_path / "m.onnx").tokenizer
+    found = found["words"] if several else found
+    ids = found(["so good größe"])
+    np.testing.assert_array_equal(ids, words(["so good größe"]))
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    outputs = session.run(None, {session.get_inputs()[0].name: ids.astype(np.int32)})
+    np.testing.assert_allclose(outputs[0], model.predict(ids), rtol=1e-4, atol=1e-6)
+    again = rekur.onnx.load(tmp_path / "m.onnx").tokenizer
+    assert (again["words"] if several else again).get_vocabulary() == words.get_vocabulary()
+    proto = onnx.load(tmp_path / "m.onnx")
+    next(entry for entry in proto.metadata_props if entry.key == "rekur.tokenizer").value = '{"one": 3}'
+    onnx.save(proto, tmp_path / "broken.onnx")
+    for read in (rekur.onnx.metadata, rekur.onnx.load):
+        with pytest.raises(ValueError, match=r"broken\.onnx: metadata 'rekur.tokenizer' is not valid"):
+            read(tmp_path / "broken.onnx")

@@ -7,6 +7,7 @@ import numpy as np
 
 from rekur import ops
 from rekur._own import named_after
+from rekur._trace import Symbol
 from rekur._validate import boolean, real, share
 from rekur.losses import Loss
 
@@ -221,6 +222,32 @@ class CategoricalFocalCrossentropy(_Focal):
         p = ops.clip(p, _EPSILON, 1.0 - _EPSILON)
         alpha = np.asarray(self.alpha, np.float64) if isinstance(self.alpha, list) else self.alpha
         return -ops.sum(y * ops.log(p) * ops.power(1.0 - p, self.gamma) * alpha, axis=-1)
+
+
+class CategoricalGeneralizedCrossEntropy(Traced):
+    """(1 − p^q) / q, p the output at the class that y names: of labels that may be wrong. arXiv:1805.07836.
+
+    y is the class index, ŷ the probabilities. q near 0 is cross-entropy, near 1 the absolute error.
+    """
+
+    name = "categorical_generalized_cross_entropy"
+    _matches = False
+
+    def __init__(self, q: float = 0.5, **options: Any) -> None:
+        q = real(q, f"{self.name}: q")
+        if not 0 < q < 1:
+            raise ValueError(f"{self.name}: q must lie between 0 and 1, got {q!r}")
+        self._begin(options, q=q)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        p = ops.sum(y_pred * ops.one_hot(y_true, _features_of(y_pred)), axis=-1)
+        return (1.0 - ops.power(ops.maximum(p, 1e-30), self.q)) / self.q  # whose slope at 0 is infinite
+
+
+def _features_of(y_pred: Any) -> int:
+    """Of an array, or of the output that a loss is traced for."""
+    trace: Any = y_pred._trace if isinstance(y_pred, Symbol) else None
+    return int(np.shape(y_pred)[-1] if trace is None else trace._features)
 
 
 class Tversky(Traced):

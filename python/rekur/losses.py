@@ -477,6 +477,7 @@ _MORE: dict[str, str] = {
     "categorical_hinge": "CategoricalHinge",
     "binary_focal_crossentropy": "BinaryFocalCrossentropy",
     "categorical_focal_crossentropy": "CategoricalFocalCrossentropy",
+    "categorical_generalized_cross_entropy": "CategoricalGeneralizedCrossEntropy",
     "tversky": "Tversky",
     "dice": "Dice",
     "quantile": "Quantile",
@@ -557,6 +558,9 @@ if TYPE_CHECKING:
     )
     from rekur._more_losses import (
         CategoricalFocalCrossentropy as CategoricalFocalCrossentropy,
+    )
+    from rekur._more_losses import (
+        CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
     )
     from rekur._more_losses import (
         CategoricalHinge as CategoricalHinge,

@@ -22,6 +22,7 @@ from rekur.onnx._metadata import (
     MASKS_KEY,
     SCALING_KEY,
     SPEC_KEY,
+    TOKENIZER_KEY,
     class_entry,
     general_entries,
     scaling_entry,
@@ -47,6 +48,7 @@ class ExportReport:
     nodes: dict[str, int]  # by operator
     parameters: int
     verification: VerifyReport | None  # None: verify=False
+    tokenizer: Any = None  # the model's, which the file's metadata has
 
     @property
     def largest_difference(self) -> float | None:
@@ -63,6 +65,11 @@ class ExportReport:
         ]
         for kind, name, dtype, shape in rows:
             lines.append(f"{kind:<6}  {name:<{width}}  {dtype:<7}  ({', '.join(map(str, shape))})")
+        if self.tokenizer is not None:
+            lines.append(
+                f"text    ends before the file, whose inputs are ids: {self.tokenizer!r} makes them, and comes back "
+                "with rekur.onnx.metadata(path).tokenizer"
+            )
         lines.append(str(self.verification) if self.verification else "not verified")
         return "\n".join(lines)
 
@@ -88,6 +95,9 @@ def export(
     Inputs and outputs carry the names the spec gives them: a layer's name, or ``lstm:1`` for a further output. The file
     appears only after onnx's full checker, strict shape inference and (with ``verify``) onnxruntime have agreed; on any
     failure nothing is written and an older file of that name stays as it was.
+
+    Text does not enter the file: its inputs are the ids that ``model.tokenizer`` makes of it. What was set there is
+    kept in the file's metadata, the report says so, and ``rekur.onnx.metadata(path).tokenizer`` gives it back.
 
     Parameters
     ----------
@@ -170,6 +180,11 @@ def export(
     text = json.dumps(given)
     if len(text) <= MAX_SPEC:
         properties[SPEC_KEY] = text
+    tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is not None:
+        from rekur.data.text import described
+
+        properties[TOKENIZER_KEY] = json.dumps(described(tokenizer), ensure_ascii=False)
     properties.update(_entries(plan, graph, class_names, input_scaling))
     if streaming or states:
         properties[STATES_KEY] = _states(plan, graph).to_json()
@@ -188,6 +203,7 @@ def export(
         nodes=dict(Counter(node.op for node in graph.nodes)),
         parameters=sum(int(array.size) for array in named.values()),
         verification=report,
+        tokenizer=tokenizer,
     )
 
 
@@ -261,6 +277,7 @@ def _with_states_apart(model: Any, what: str) -> Exportable:
 
     apart = rekur.Model.from_spec(model.spec)
     apart.set_weights(model.get_weights())
+    apart.tokenizer = model.tokenizer
     return cast(Exportable, apart)
 
 

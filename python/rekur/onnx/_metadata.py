@@ -23,6 +23,7 @@ LENGTHS_KEY = "rekur.lengths"  # {lengths input: [inputs it belongs to]}
 MASKS_KEY = "rekur.masks"  # {mask input: [inputs it belongs to]}
 CLASSES_KEY = "rekur.class_names"  # [name, …]
 SCALING_KEY = "rekur.scaling"  # {input: {"mean": [F numbers], "std": [F numbers]}}
+TOKENIZER_KEY = "rekur.tokenizer"  # what makes the ids of text: {"one": …} or {"several": {name: …}}
 QUANTIZED_KEY = "rekur.quantized"  # {"int8": [node, …], "weights": [node, …], "float": {node: reason}}
 PREFIX = "rekur."
 
@@ -56,6 +57,7 @@ class Metadata:
     masks: dict[str, list[str]] = field(default_factory=dict)  # {mask input: [inputs it belongs to]}
     states: States | None = None  # None: the file has no states of its own
     quantized: dict[str, Any] | None = None
+    tokenizer: Any = None  # the model's: TextVectorization, or a dict of them; it makes the ids that the file takes
     spec: dict[str, Any] | None = None  # of the model; None also where it was too long for the file
     extra: dict[str, str] = field(default_factory=dict)  # what ``metadata=`` gave
 
@@ -114,9 +116,23 @@ def describe_file(proto: Any) -> Metadata:
         masks=masks,
         states=States.from_json(texts[STATES_KEY]) if STATES_KEY in texts else None,
         quantized=_read(texts, QUANTIZED_KEY, dict),
+        tokenizer=tokenizer_of(texts),
         spec=_read(texts, SPEC_KEY, dict),
         extra={key: text for key, text in texts.items() if not key.startswith(PREFIX)},
     )
+
+
+def tokenizer_of(texts: Mapping[str, str]) -> Any:
+    """What makes the ids of text, or None if the file says nothing of it."""
+    description = _read(texts, TOKENIZER_KEY, dict)
+    if description is None:
+        return None
+    from rekur.data.text import revived
+
+    try:
+        return revived(description)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"metadata '{TOKENIZER_KEY}' is not valid: {error!r}") from None
 
 
 def _read(texts: Mapping[str, str], key: str, kind: type) -> Any:

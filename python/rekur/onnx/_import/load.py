@@ -19,6 +19,7 @@ from rekur.onnx._import.read import check_envelope, read_model
 from rekur.onnx._import.values import Refused
 from rekur.onnx._import.walk import walk
 from rekur.onnx._import.whole import whole
+from rekur.onnx._metadata import tokenizer_of
 
 if TYPE_CHECKING:
     from rekur.models import Model
@@ -42,7 +43,7 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
     and outputs likewise. An input of rows' lengths becomes the ``lengths=`` of ``predict``, ``fit`` and ``evaluate``.
     Inputs and outputs keep the file's names, with ``_`` for characters that a name cannot have; one that holds several
     states ``(directions, B, H)`` becomes as many of ``(B, H)``: ``h0_0``, ``h0_1``, …. Layers are named after the
-    file's nodes.
+    file's nodes. What makes ids of text, where the file says it, is ``model.tokenizer``.
 
     Parameters
     ----------
@@ -69,8 +70,14 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
     source = Path(as_path(path, "load"))
     proto = read_model(source)
     if not constants and (found := whole(proto, source.parent)) is not None:
-        return _model(*found, seed)
-    return build(proto, source.parent, _bound(proto, constants or {}), seed).model
+        model = _model(*found, seed)
+    else:
+        model = build(proto, source.parent, _bound(proto, constants or {}), seed).model
+    try:
+        model.tokenizer = tokenizer_of({entry.key: entry.value for entry in proto.metadata_props})
+    except ValueError as error:
+        raise LoadError(f"{source}: {error}") from None
+    return model
 
 
 def _model(spec: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], seed: int | None) -> Model:
