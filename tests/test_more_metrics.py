@@ -64,6 +64,11 @@ KERAS = [  # Keras's name, arguments, targets, outputs
     ("R2Score", {"class_aggregation": "variance_weighted_average", "num_regressors": 4}, Y, X),
     ("R2Score", {"class_aggregation": None}, Y, X),
     ("PearsonCorrelation", {}, Y, X),
+    ("ConcordanceCorrelation", {}, Y, X),
+    ("AUC", {"multi_label": True}, BITS, P),
+    ("AUC", {"multi_label": True, "num_labels": 3, "label_weights": [1.0, 2.0, 0.5], "curve": "PR"}, BITS, P),
+    ("AUC", {"curve": "PRGAIN"}, BITS, P),
+    ("AUC", {"curve": "PRGAIN", "multi_label": True, "num_thresholds": 20}, BITS, P),
     ("RootMeanSquaredError", {}, Y, X),
 ]  # fmt: skip
 
@@ -90,6 +95,10 @@ def test_overlaps_are_those_of_keras():
         ("MeanIoU", {"num_classes": 4, "ignore_class": 1}, CLASSES, seen),
         ("MeanIoU", {"num_classes": 3, "sparse_y_true": False, "sparse_y_pred": False}, ONE_HOT, P),
         ("IoU", {"num_classes": 4, "target_class_ids": [0, 2]}, CLASSES, seen),
+        ("OneHotMeanIoU", {"num_classes": 3}, ONE_HOT, P),
+        ("OneHotIoU", {"num_classes": 3, "target_class_ids": [1, 2], "ignore_class": 2}, ONE_HOT, P),
+        ("BinaryIoU", {}, BITS, P),
+        ("BinaryIoU", {"target_class_ids": [1], "threshold": 0.3}, BITS, P),
     ):
         ours, theirs = (getattr(module, name)(**options) for module in (metrics, keras.metrics))
         assert float(ours(target, output)) == pytest.approx(float(theirs(target, output)), rel=1e-6)
@@ -259,10 +268,12 @@ def test_accuracy_of_smoothed_labels_is_that_of_the_loss():
 def test_mistakes_name_the_metric():
     with pytest.raises(ValueError, match="thresholds"):
         metrics.Precision(thresholds=2)
-    with pytest.raises(TypeError, match="AUC has no argument 'multi_label'"):
-        metrics.AUC(multi_label=True)
+    with pytest.raises(ValueError, match="label_weights are those of multi_label"):
+        metrics.AUC(label_weights=[1, 2])
+    with pytest.raises(ValueError, match="expected outputs of 2 labels, got 3"):
+        metrics.AUC(multi_label=True, num_labels=2)(BITS, P)
     with pytest.raises(ValueError, match="expected one of roc, pr"):
-        metrics.AUC(curve="PRGAIN")
+        metrics.AUC(curve="LIFT")
     with pytest.raises(ValueError, match=r"did you mean 'precision'"):
         metrics.get("precission")
     model = Sequential([layers.Dense(3, input_shape=(3,))], seed=1)

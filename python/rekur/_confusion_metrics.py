@@ -62,7 +62,18 @@ class _Confusion(Further):
         if self.class_id is not None:
             y_true, y_pred = y_true[..., self.class_id, None], y_pred[..., self.class_id, None]
         weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (y_pred.ndim - weight.ndim)), y_pred.shape)
-        weight, right = weight.reshape(-1), y_true.reshape(-1) != 0
+        self._count(y_true != 0, y_pred, weight)
+
+    def _count(self, right: _Any, y_pred: _Any, weight: _Any) -> None:
+        tp, fp, yes, no = self._counts(right, y_pred, weight)
+        self._tp += tp
+        self._fp += fp
+        self._fn += yes - tp
+        self._tn += no - fp
+
+    def _counts(self, right: _Any, y_pred: _Any, weight: _Any) -> tuple[_Any, _Any, float, float]:
+        """The true and false positives at each threshold, and the weights of all that is right and that is not."""
+        weight, right = weight.reshape(-1), right.reshape(-1)
         is_number, n = ~np.isnan(y_pred), len(self._tp)
         above = (self._above(np.where(is_number, y_pred, np.float32(0))) * is_number).reshape(-1)  # NaN exceeds nothing
 
@@ -73,10 +84,7 @@ class _Confusion(Further):
         yes, no = np.where(right, weight, 0.0), np.where(right, 0.0, weight)
         tp, fp = np.empty(n), np.empty(n)
         tp[places], fp[places] = over(yes), over(no)
-        self._tp += tp
-        self._fp += fp
-        self._fn += yes.sum() - tp
-        self._tn += no.sum() - fp
+        return tp, fp, float(yes.sum()), float(no.sum())
 
     def _number(self, values: _Any) -> Any:
         """A number of one threshold, an array of several."""
@@ -209,6 +217,13 @@ class _Curve(_Confusion):
         return np.asarray(np.maximum(bucket, 1 if self._all_exceed_first else 0).astype(np.int64))
 
 
+def _label_weights(value: Any, what: str) -> list[float]:
+    found = [real(v, what, 0) for v in value]
+    if not any(found):
+        raise ValueError(f"{what}: expected a weight above 0, got {value!r}")
+    return found
+
+
 @named_after("rekur.metrics", "Metric")
 class _Constrained(_Curve):
     """The largest of one share where another is at least a value."""
@@ -332,17 +347,24 @@ class RecallAtPrecision(_Constrained):
 
 
 class AUC(_Curve):
-    """The area under a curve of the shares at ``num_thresholds`` thresholds, all rows and features together.
+    """The area under a curve of the shares at ``num_thresholds`` thresholds, all rows and features together, or with
+    ``multi_label`` the mean of the features' areas.
 
     Parameters
     ----------
     num_thresholds : int
         Evenly spaced from just below 0 to just above 1.
-    curve : {"ROC", "PR"}
-        Sensitivity over 1 − specificity, or precision over recall.
+    curve : {"ROC", "PR", "PRGAIN"}
+        Sensitivity over 1 − specificity, precision over recall, or what both gain over always saying yes.
     summation_method : {"interpolation", "minoring", "majoring"}
     thresholds : list of float, optional
         Others, between 0 and 1.
+    multi_label : bool
+        An area for each feature, then their mean.
+    num_labels : int, optional
+        With ``multi_label`` the number of features, which data that has another one is refused for.
+    label_weights : list of float, optional
+        What each feature's area counts in the mean, which is the plain one otherwise.
     from_logits : bool
         The outputs are logits: their sigmoid counts.
     """
@@ -350,12 +372,18 @@ class AUC(_Curve):
     default_name = "auc"
     larger_is_better = True
     _all_exceed_first = True
-    _keys = ("num_thresholds", "curve", "summation_method", "thresholds", "from_logits")
+    _keys = (
+        *("num_thresholds", "curve", "summation_method", "thresholds"),
+        *("multi_label", "num_labels", "label_weights", "from_logits"),
+    )
 
     num_thresholds = Setting(lambda value, what: integer(value, what, 2))
-    curve = Setting(one_of("roc", "pr"))
+    curve = Setting(one_of("roc", "pr", "prgain"))
     summation_method = Setting(one_of("interpolation", "minoring", "majoring"))
     thresholds = Setting(_thresholds)
+    multi_label = Setting(boolean)
+    num_labels = Setting(optional(integer))
+    label_weights = Setting(optional(_label_weights))
     from_logits = Setting(boolean)
 
     def __init__(
@@ -366,15 +394,23 @@ class AUC(_Curve):
         name: str | None = None,
         *,
         thresholds: Sequence[float] | None = None,
+        multi_label: bool = False,
+        num_labels: int | None = None,
+        label_weights: Sequence[float] | None = None,
         from_logits: bool = False,
         **options: Any,
     ) -> None:
+        if not multi_label and label_weights is not None:
+            raise ValueError("AUC: label_weights are those of multi_label=True")
         super().__init__(
             name,
             num_thresholds=num_thresholds,
             curve=curve,
             summation_method=summation_method,
             thresholds=thresholds,
+            multi_label=multi_label,
+            num_labels=num_labels,
+            label_weights=label_weights,
             from_logits=from_logits,
             **options,
         )
@@ -395,8 +431,32 @@ class AUC(_Curve):
             y_pred = ops.sigmoid(np.asarray(y_pred, np.float32))
         super().update_state(y_true, y_pred, sample_weight)
 
+    def _count(self, right: _Any, y_pred: _Any, weight: _Any) -> None:
+        if not self.multi_label:
+            super()._count(right, y_pred, weight)
+            return
+        labels = y_pred.shape[-1]
+        given = self.num_labels if self.label_weights is None else len(self.label_weights)
+        if labels not in (given, labels if given is None else given) or self._tp.shape[1:] not in ((), (labels,)):
+            wanted = given if given is not None else self._tp.shape[1]
+            raise ValueError(f"metric '{self.name}': expected outputs of {wanted} labels, got {labels}")
+        if self._tp.ndim == 1:
+            self._tp, self._fp, self._tn, self._fn = (np.zeros((len(self._tp), labels)) for _ in range(4))
+        for k in range(labels):
+            tp, fp, yes, no = self._counts(right[..., k], y_pred[..., k], weight[..., k])
+            self._tp[:, k] += tp
+            self._fp[:, k] += fp
+            self._fn[:, k] += yes - tp
+            self._tn[:, k] += no - fp
+
     def result(self) -> float:
-        tp, fp, tn, fn = self._tp, self._fp, self._tn, self._fn
+        counts = self._tp, self._fp, self._tn, self._fn
+        if self._tp.ndim == 1:
+            return self._area(*counts)
+        areas = [self._area(*(c[:, k] for c in counts)) for k in range(self._tp.shape[1])]
+        return float(np.average(areas, weights=self.label_weights))
+
+    def _area(self, tp: _Any, fp: _Any, tn: _Any, fn: _Any) -> float:
         if self.curve == "pr" and self.summation_method == "interpolation":
             p = tp + fp
             dtp, dp = tp[:-1] - tp[1:], p[:-1] - p[1:]
@@ -407,6 +467,10 @@ class AUC(_Curve):
             return float(np.sum(share_of(slope * (dtp + intercept * np.log(ratio)), np.maximum(tp[1:] + fn[1:], 0))))
         recall = share_of(tp, tp + fn)
         x, y = (recall, share_of(tp, tp + fp)) if self.curve == "pr" else (share_of(fp, fp + tn), recall)
+        if self.curve == "prgain":  # Flach & Kull, NeurIPS 2015; no true positive: no recall, all precision
+            ratio = share_of(tp + fn, tn + fp)
+            x = np.maximum(np.where(tp == 0, 0.0, 1 - ratio * share_of(fn, tp)), 0.0)
+            y = np.where(tp == 0, 1.0, 1 - ratio * share_of(fp, tp))
         heights = {
             "interpolation": (y[:-1] + y[1:]) / 2,
             "minoring": np.minimum(y[:-1], y[1:]),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rekur._more_metrics import Further, class_ids, one_hot, optional, positive, share_of
 from rekur._own import named_after
 from rekur._settings import Setting
-from rekur._validate import boolean, integer, one_of
+from rekur._validate import boolean, integer, one_of, real
 
 _Any = NDArray[Any]
 _EPSILON = 1e-7  # Keras's
@@ -187,6 +187,21 @@ class PearsonCorrelation(Further):
         return np.asarray(np.mean(parts[0] * parts[1], axis=-1))
 
 
+class ConcordanceCorrelation(Further):
+    """How near target and output are to being one over the features of a row, 2 cov / (var + var + (mean − mean)²); the
+    mean over rows, as in Keras.
+    """
+
+    default_name = "concordance_correlation"
+    larger_is_better = True
+
+    def values(self, y_true: _Any, y_pred: _Any) -> _Any:
+        one, two = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+        means = [y.mean(axis=-1, keepdims=True) for y in (one, two)]
+        norm = one.var(axis=-1) + two.var(axis=-1) + np.square(means[0] - means[1])[..., 0]
+        return np.asarray(2 * np.mean((one - means[0]) * (two - means[1]), axis=-1) / (norm + 1e-7))
+
+
 # --- overlap of classes ---
 
 
@@ -285,6 +300,69 @@ class IoU(MeanIoU):
         scores, occurs = self._scores()
         chosen = [k for k in self.target_class_ids if k < len(scores) and occurs[k]]
         return float(scores[chosen].mean()) if chosen else 0.0
+
+
+class OneHotIoU(IoU):
+    """:class:`IoU` of targets that are one-hot, and of outputs whose largest feature is the class."""
+
+    default_name = "one_hot_io_u"
+    _keys = ("num_classes", "target_class_ids", "ignore_class", "sparse_y_pred")
+
+    def __init__(
+        self,
+        num_classes: int,
+        target_class_ids: Sequence[int],
+        name: str | None = None,
+        *,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        **options: Any,
+    ) -> None:
+        self.sparse_y_true = False
+        own = {"target_class_ids": target_class_ids, "ignore_class": ignore_class, "sparse_y_pred": sparse_y_pred}
+        Further.__init__(self, name, num_classes=num_classes, **own, **options)
+
+
+class OneHotMeanIoU(MeanIoU):
+    """:class:`MeanIoU` of targets that are one-hot, and of outputs whose largest feature is the class."""
+
+    default_name = "one_hot_mean_io_u"
+    _keys = ("num_classes", "ignore_class", "sparse_y_pred")
+
+    def __init__(
+        self,
+        num_classes: int,
+        name: str | None = None,
+        *,
+        ignore_class: int | None = None,
+        sparse_y_pred: bool = False,
+        **options: Any,
+    ) -> None:
+        self.sparse_y_true = False
+        own = {"ignore_class": ignore_class, "sparse_y_pred": sparse_y_pred}
+        Further.__init__(self, name, num_classes=num_classes, **own, **options)
+
+
+class BinaryIoU(IoU):
+    """:class:`IoU` of two classes, of which outputs from ``threshold`` on are 1."""
+
+    default_name = "binary_io_u"
+    _keys = ("target_class_ids", "threshold")
+
+    threshold = Setting(real)
+
+    def __init__(
+        self,
+        target_class_ids: Sequence[int] = (0, 1),
+        threshold: float = 0.5,
+        name: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.num_classes, self.ignore_class, self.sparse_y_true, self.sparse_y_pred = 2, None, True, True
+        Further.__init__(self, name, target_class_ids=target_class_ids, threshold=threshold, **options)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        super().update_state(y_true, np.asarray(y_pred, np.float32) >= np.float32(self.threshold), sample_weight)
 
 
 # --- of values alone ---

@@ -414,8 +414,12 @@ _MORE: dict[str, str] = {
     "f1_score": "F1Score",
     "r2_score": "R2Score",
     "pearson_correlation": "PearsonCorrelation",
+    "concordance_correlation": "ConcordanceCorrelation",
     "mean_io_u": "MeanIoU",
     "io_u": "IoU",
+    "binary_io_u": "BinaryIoU",
+    "one_hot_io_u": "OneHotIoU",
+    "one_hot_mean_io_u": "OneHotMeanIoU",
     "mean": "Mean",
     "sum": "Sum",
 }
@@ -667,7 +671,19 @@ if TYPE_CHECKING:
         Mean as Mean,
     )
     from rekur._summed_metrics import (
+        BinaryIoU as BinaryIoU,
+    )
+    from rekur._summed_metrics import (
+        ConcordanceCorrelation as ConcordanceCorrelation,
+    )
+    from rekur._summed_metrics import (
         MeanIoU as MeanIoU,
+    )
+    from rekur._summed_metrics import (
+        OneHotIoU as OneHotIoU,
+    )
+    from rekur._summed_metrics import (
+        OneHotMeanIoU as OneHotMeanIoU,
     )
     from rekur._summed_metrics import (
         PearsonCorrelation as PearsonCorrelation,

@@ -205,11 +205,6 @@ _CLASSES: dict[str, Table] = {
         **_AXIS,
         "ignore_class": Foreign(_none, "the loss takes it; a metric leaves out what has a sample weight of 0"),
     },
-    "AUC": {
-        "multi_label": Foreign(_values(False), "all outputs count together; give each label an output and an AUC"),
-        "num_labels": Foreign(_none, "the model says how many outputs there are"),
-        "label_weights": Foreign(_none, "all outputs count alike; sample_weight= weighs rows"),
-    },
     "SparseTopKCategoricalAccuracy": {
         "from_sorted_ids": Foreign(_values(False), "outputs are scores of classes; sort no ids of them"),
     },

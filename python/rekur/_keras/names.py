@@ -72,8 +72,6 @@ _LOSSES: dict[str, str] = {
 }
 
 _METRICS: dict[str, str] = {
-    **_all("BinaryIoU OneHotIoU OneHotMeanIoU", "MeanIoU and IoU take sparse_y_true=False and sparse_y_pred=False"),
-    "ConcordanceCorrelation": _ARRAYS,
     "MeanMetricWrapper": "a function of (y_true, y_pred) that returns one value a row is a metric too",
 }
 
