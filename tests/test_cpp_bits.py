@@ -169,7 +169,9 @@ def assert_same_bits(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray
 
 def test_sequences(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
     cases = [*contract_cases(rng), large_case(rng), folded_case(rng), *map(random_case, range(25))]
-    assert {layer["type"] for case in cases for layer in case.engine.spec["layers"]} >= set(_core.layer_types())
+    assert {layer["type"] for case in cases for layer in case.engine.spec["layers"]} >= set(_core.layer_types()) - {
+        "AddLoss"
+    }
     packed = [
         struct.pack("<q", PREDICT) + pack_text(saved(c.engine, tmp_path)) + pack_arrays(c.inputs, c.lengths)
         for c in cases

@@ -34,6 +34,10 @@ class _Confusion(Further):
     class_id: Any = None
     top_k: Any = None
     _weighs_elements = True
+    _tp: _Any  # of each threshold
+    _fp: _Any
+    _tn: _Any
+    _fn: _Any
 
     def _cuts(self) -> _Any:
         """The thresholds, ascending or not."""

@@ -659,6 +659,12 @@ if TYPE_CHECKING:
         TopKCategoricalAccuracy as TopKCategoricalAccuracy,
     )
     from rekur._summed_metrics import (
+        BinaryIoU as BinaryIoU,
+    )
+    from rekur._summed_metrics import (
+        ConcordanceCorrelation as ConcordanceCorrelation,
+    )
+    from rekur._summed_metrics import (
         F1Score as F1Score,
     )
     from rekur._summed_metrics import (
@@ -669,12 +675,6 @@ if TYPE_CHECKING:
     )
     from rekur._summed_metrics import (
         Mean as Mean,
-    )
-    from rekur._summed_metrics import (
-        BinaryIoU as BinaryIoU,
-    )
-    from rekur._summed_metrics import (
-        ConcordanceCorrelation as ConcordanceCorrelation,
     )
     from rekur._summed_metrics import (
         MeanIoU as MeanIoU,
