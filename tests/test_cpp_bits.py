@@ -286,6 +286,94 @@ def test_streams(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path:
     assert streamed > 40 and streamed < len(cases)
 
 
+PLAIN_CELL = next(cell for cell in library().values() if not cell.get("step_inputs"))
+MASKED: dict[str, list[dict[str, Any]]] = {
+    "LSTM": [{"type": "LSTM", "units": 5, "return_sequences": True}],
+    "its last output": [{"type": "LSTM", "units": 5}],
+    "zeros": [{"type": "GRU", "units": 4, "return_sequences": True, "zero_output_for_mask": True}],
+    "a last zero": [{"type": "GRU", "units": 4, "zero_output_for_mask": True}],
+    "residual": [{"type": "SimpleRNN", "units": 3, "return_sequences": True, "residual": True}],
+    "learned start": [{"type": "LSTM", "units": 3, "return_sequences": True, "learn_initial_state": True}],
+    "projection": [{"type": "LSTM", "units": 5, "return_sequences": True, "projection_size": 2}],
+    "states": [{"type": "LSTM", "units": 3, "return_state": True}],
+    "stack": [
+        {"type": "GRU", "units": 4, "return_sequences": True},
+        {"type": "Dense", "units": 3, "activation": "relu"},
+        {"type": "RNN", "units": 2, "cell": PLAIN_CELL},
+    ],
+    "masks one behind the other": [
+        {"type": "Dense", "units": 3, "activation": "relu"},
+        {"type": "Masking", "mask_value": 0.0},
+        {"type": "LSTM", "units": 4, "return_sequences": True},
+    ],
+    "joined": [{"type": "Add", "inputs": ["there", "late"]}, {"type": "LSTM", "units": 4, "return_sequences": True}],
+    "convolution, which takes every step": [
+        {"type": "Conv1D", "filters": 3, "kernel_size": 2, "padding": "causal"},
+        {"type": "LSTM", "units": 4},
+    ],
+    "matrix states": [
+        {"type": "MLSTM", "units": 4, "num_heads": 2, "key_dim": 2, "value_dim": 2, "return_sequences": True}
+    ],
+    "channels": [{"type": "SelectiveSSM", "units": 4, "return_sequences": True}],
+}
+
+
+def masked_case(name: str, layers: list[dict[str, Any]], rng: np.random.Generator, batch: int) -> Case:
+    """Rows with padding on both sides, holes, nothing at all, and every step."""
+    given = [input_layer("x", None, 3), {"type": "Masking", "name": "there", "inputs": ["x"]}]
+    given += [{"type": "Masking", "name": "late", "inputs": ["x"], "mask_value": 7.0}] if name == "joined" else []
+    before = "there"
+    for k, layer in enumerate(layers):
+        given.append({"name": f"layer{k}", "inputs": [before], **layer})
+        before = f"layer{k}"
+    outputs = [before, f"{before}:1", f"{before}:2"] if name == "states" else [before]
+    x = floats(rng, batch, 8, 3)
+    for row, steps in enumerate((slice(0, 3), slice(2, 4), slice(0, 8), slice(5, 8))):
+        x[row % batch, steps] *= 0.0 if batch > 1 or row == 1 else 1.0
+    x[0, 6] = 7.0
+    return Case(name, Engine(model_spec(given, outputs), seed=1), [x], [])
+
+
+def test_streams_of_models_with_masks(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
+    """A row that a mask leaves out at a step keeps its states, and has what the whole sequence has there."""
+    cases = [masked_case(name, layers, rng, batch) for name, layers in MASKED.items() for batch in (1, 5)]
+    ids = [input_layer("x", None, dtype="int32"), {"type": "Embedding", "name": "e", "inputs": ["x"], "input_dim": 5}]
+    ids[1].update(output_dim=3, mask_zero=True)
+    spec = model_spec([*ids, {"type": "GRU", "name": "y", "inputs": ["e"], "units": 4}], ["y"])
+    cases.append(Case("ids", Engine(spec), [rng.integers(0, 3, (5, 8), np.int32)], []))
+    packed = []
+    for case in cases:
+        state = first_states(case.engine, case.inputs)
+        assert state is not None
+        types = [layer["type"] for layer in case.engine.spec["layers"]]
+        if {"MLSTM", "SelectiveSSM"} & set(types):  # the output of the step before is a state, too
+            units = case.engine.model.outputs[0][1][-1]
+            state = np.concatenate([state, np.zeros(units * len(case.inputs[0]), np.float32)])
+        if "Conv1D" in types:
+            state = np.concatenate([np.zeros(3 * len(case.inputs[0]), np.float32), state])
+        packed.append(
+            struct.pack("<q", STREAM)
+            + pack_text(saved(case.engine, tmp_path))
+            + pack_arrays(case.inputs)
+            + pack_array(state)
+        )
+    for case, (arrays, failure) in zip(cases, run(driver, packed, tmp_path, cpp_isa), strict=True):
+        assert not failure, f"{case.name}: {failure}"
+        assert_same_bits(arrays, step_by_step(case.engine, case.inputs), f"{case.name}, {len(case.inputs[0])} rows")
+
+
+def test_a_mask_of_the_keys_of_attention_is_refused_by_streams(
+    driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    heads = {"type": "MultiHeadAttention", "name": "y", "inputs": ["there", "there"], "num_heads": 1, "key_dim": 2}
+    heads.update(use_causal_mask=True, sliding_window=4)
+    given = [input_layer("x", None, 3), {"type": "Masking", "name": "there", "inputs": ["x"]}, heads]
+    engine = Engine(model_spec(given, ["y"]))
+    packed = struct.pack("<q", STREAM) + pack_text(saved(engine, tmp_path)) + pack_arrays([floats(rng, 1, 3, 3)])
+    ((_, failure),) = run(driver, [packed + pack_array(np.zeros(0, np.float32))], tmp_path, cpp_isa)
+    assert "MultiHeadAttention 'y': cannot go one step at a time: a mask says which of its keys there are" in failure
+
+
 @pytest.mark.parametrize("driver", ["driver.cpp"], indirect=True, ids=["C++"])  # the C interface does not train
 def test_training(driver: Path, cpp_isa: str, rng: np.random.Generator, tmp_path: Path) -> None:
     if not cpp_tools.library().config["TRAINING"]:

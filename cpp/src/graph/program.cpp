@@ -43,8 +43,9 @@ class Compiler {
     // An input that is nothing but an initial state gives way to the state.
     for (const int tensor : t_.inputs)
       if (read_[static_cast<std::size_t>(tensor)] || !is_initial_state(tensor)) p_.inputs.push_back(tensor);
-    for (std::size_t tensor = 0; tensor < steps_.size(); ++tensor)
+    for (std::size_t tensor = 0; tensor < t_.tensors.size(); ++tensor)
       p_.arrays.push_back({node_of(static_cast<int>(tensor)).name, steps_[tensor].shape, steps_[tensor].dtype});
+    for (Index flags = 0; flags < flag_arrays_; ++flags) p_.arrays.push_back({"", {kUnknown, 1}, DType::float32});
   }
 
  private:
@@ -100,11 +101,69 @@ class Compiler {
       if (layer.step_axes() == layers::StepAxes::rows)
         instruction.op = std::make_unique<RowsOp>(std::move(instruction.op), element_count({step.begin() + 1, step.end() - 1}));
     }
+#if REKUR_SEQUENCE
+    if (instruction.op != nullptr && layer.masked_step() != layers::MaskedStep::computed) add_mask(node, instruction);
+    const int own = layer.makes_mask() ? new_flags() : kAll;
+    if (own != kAll) instruction.outputs.push_back(own);
+#endif
     if (instruction.op != nullptr)
       p_.instructions.push_back(std::move(instruction));
     else
       root_[static_cast<std::size_t>(node.first_output)] = instruction.inputs[0];
+#if REKUR_SEQUENCE
+    if (own != kAll) {
+      const int axis = t_.tensors[static_cast<std::size_t>(node.first_output)].time_source;
+      const int before = flags_of(t_.axes.all[static_cast<std::size_t>(axis)].source);
+      flags_[static_cast<std::size_t>(axis)] = both(before, own, node.name);
+    }
+#endif
   }
+
+#if REKUR_SEQUENCE
+  static constexpr int kAll = -1, kNotKnown = -2;
+
+  // Rows that a mask leaves out keep their states.
+  void add_mask(const Node& node, Program::Instruction& instruction) {
+    const layers::Layer& layer = *node.layer;
+    if (layer.masked_step() == layers::MaskedStep::refused) {
+      for (const int tensor : node.inputs)
+        if (flags_of(t_.tensors[static_cast<std::size_t>(tensor)].time_source) != kAll)
+          layer.cannot_stream("a mask says which of its keys there are; feed a model without the mask the steps there are");
+      return;
+    }
+    instruction.flags = flags_of(node.axis);
+    instruction.masked_step = layer.masked_step();
+  }
+
+  // The array that says which rows have the step at hand, a number a row.
+  int flags_of(int axis) {
+    if (axis < 0) return kAll;
+    if (flags_.empty()) flags_.assign(t_.axes.all.size(), kNotKnown);
+    int& known = flags_[static_cast<std::size_t>(axis)];
+    if (known != kNotKnown) return known;
+    const TimeAxis& a = t_.axes.all[static_cast<std::size_t>(axis)];
+    const int made = a.kind == TimeAxis::Kind::joined
+                         ? both(flags_of(a.source), flags_of(a.other), t_.nodes[static_cast<std::size_t>(a.node)].name)
+                         : kAll;
+    return flags_[static_cast<std::size_t>(axis)] = made;
+  }
+
+  int new_flags() { return static_cast<int>(t_.tensors.size()) + static_cast<int>(flag_arrays_++); }
+
+  int both(int a, int b, const std::string& name) {
+    if (a == kAll || b == kAll || a == b) return a == kAll ? b : a;
+    const int made = new_flags();
+    Program::Instruction join;
+    join.layer = name;
+    join.op = layers::make_stream_op([](const layers::StreamCall& c) {
+      for (Index row = 0; row < c.batch; ++row) c.output()[row] = c.input(0)[row] * c.input(1)[row];
+    });
+    join.inputs = {a, b};
+    join.outputs = {made};
+    p_.instructions.push_back(std::move(join));
+    return made;
+  }
+#endif
 
   // The array where a tensor stands.
   int read(int tensor) {
@@ -131,6 +190,8 @@ class Compiler {
   std::vector<layers::TensorSpec> steps_;  // by tensor
   std::vector<int> root_;                  // tensor -> the one whose array it shares
   std::vector<char> read_;                 // flags
+  std::vector<int> flags_;                 // time axis -> array
+  Index flag_arrays_ = 0;                  // behind those of the tensors
 };
 
 }  // namespace

@@ -18,6 +18,10 @@ struct Program {
     std::string layer;
     std::unique_ptr<const layers::StreamOp> op;
     std::vector<int> inputs, outputs;  // arrays
+#if REKUR_SEQUENCE
+    int flags = -1;  // the array that says which rows have the step (held_rows.hpp); -1: all of them
+    layers::MaskedStep masked_step = layers::MaskedStep::computed;
+#endif
   };
 
   // What it was made from.

@@ -5,15 +5,19 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <utility>
 
 #include "graph/arena.hpp"
 #include "graph/graph.hpp"
+#include "graph/held_rows.hpp"
 #include "graph/program.hpp"
 #include "io/text.hpp"
 #include "runtime/flush_briefly.hpp"
 
 namespace rekur {
 namespace {
+
+using graph::HeldRows;
 
 const std::vector<TensorInfo> kNone;  // of a stream that was moved from
 
@@ -32,6 +36,9 @@ struct Stream::Impl {
   struct Step {
     const layers::StreamOp* op;
     layers::StreamCall call;
+#if REKUR_SEQUENCE
+    std::unique_ptr<const HeldRows> held;  // null: all rows are there
+#endif
   };
   struct State {
     float* at[2];  // [batch][stride], before a step of turn 0 and of turn 1
@@ -71,20 +78,63 @@ struct Stream::Impl {
     std::vector<Index> array_at, memory_at;
     for (const TensorInfo& array : program->arrays) array_at.push_back(place(size_of(array, batch)));
     for (const auto& instruction : program->instructions) memory_at.push_back(place(instruction.op->memory(batch)));
+#if REKUR_SEQUENCE
+    std::vector<Index> held_at;
+    for (const auto& instruction : program->instructions) held_at.push_back(place(held_memory(instruction)));
+#endif
     arena = graph::Arena(size, "the arrays of a stream");
     std::fill_n(arena.data(), size, 0.0f);  // new memory is not there before it is written
     for (const Index at : array_at) arrays.push_back(arena.data() + at);
     for (std::size_t i = 0; i < memory_at.size(); ++i) {
       const graph::Program::Instruction& from = program->instructions[i];
       float* const memory = arena.data() + memory_at[i];
-      steps.push_back({from.op.get(), {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory}});
+      Step& step = steps.emplace_back();
+      step.op = from.op.get();
+      step.call = {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory};
       for (const layers::StreamState& s : from.op->states(batch)) {
         states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.initial});
         state_infos.push_back({compose("%/%", {from.layer, s.name}), {batch, s.units}, DType::float32});
         state_size += static_cast<std::size_t>(batch * s.units);
       }
+#if REKUR_SEQUENCE
+      if (from.flags >= 0) hold(from, memory, arena.data() + held_at[i], step);
+#endif
     }
   }
+
+#if REKUR_SEQUENCE
+  static bool repeats(const graph::Program::Instruction& i) { return i.masked_step == layers::MaskedStep::last_output; }
+  Index output_units(const graph::Program::Instruction& i) const {
+    return size_of(program->arrays[static_cast<std::size_t>(i.outputs[0])], 1);
+  }
+
+  // Floats for the rows that a mask leaves out.
+  Index held_memory(const graph::Program::Instruction& instruction) const {
+    if (instruction.flags < 0) return 0;
+    Index units = repeats(instruction) ? output_units(instruction) : 0;
+    for (const layers::StreamState& s : instruction.op->states(batch)) units += s.at[0] == s.at[1] ? s.units : 0;
+    return element_count({batch, units});
+  }
+
+  void hold(const graph::Program::Instruction& from, float* memory, float* room, Step& step) {
+    HeldRows held;
+    held.kind = from.masked_step;
+    held.flags = from.flags;
+    held.units = output_units(from);
+    held.states_out = static_cast<int>(from.outputs.size()) - 1;
+    const auto take = [&](Index units) { return std::exchange(room, room + batch * units); };
+    for (const layers::StreamState& s : from.op->states(batch))
+      held.states.push_back(
+          {{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.at[0] == s.at[1] ? take(s.units) : nullptr});
+    if (repeats(from)) {
+      held.last = take(held.units);
+      states.push_back({{held.last, held.last}, held.units, held.units, nullptr});
+      state_infos.push_back({from.layer + "/output", {batch, held.units}, DType::float32});
+      state_size += static_cast<std::size_t>(batch * held.units);
+    }
+    step.held = std::make_unique<const HeldRows>(std::move(held));
+  }
+#endif
 
   void list_interface(const graph::Graph& graph) {
     const auto info = [&](int array, std::string name) {
@@ -111,7 +161,15 @@ struct Stream::Impl {
     const runtime::FlushDenormalsBriefly flush;
     for (std::size_t i = 0; i < inputs.size(); ++i) arrays[static_cast<std::size_t>(program->inputs[i])] = const_cast<void*>(x[i]);
     for (const std::size_t k : computed) arrays[static_cast<std::size_t>(program->outputs[k])] = y[k];
-    for (const Step& s : steps) s.op->step(s.call, turn);
+    for (const Step& s : steps) {
+#if REKUR_SEQUENCE
+      if (s.held) s.held->before(s.call, turn);
+      s.op->step(s.call, turn);
+      if (s.held) s.held->after(s.call, turn);
+#else
+      s.op->step(s.call, turn);
+#endif
+    }
     for (const Copy& copy : copies) std::memcpy(y[copy.output], arrays[static_cast<std::size_t>(copy.array)], copy.bytes);
     turn = 1 - turn;
   }

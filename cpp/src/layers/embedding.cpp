@@ -74,14 +74,18 @@ class Embedding final : public Layer {
   }
 #endif
 
-  // A step cannot refuse an id: one out of range gives a row of NaN.
+  // A step cannot refuse an id: one out of range gives a row of NaN. With mask_zero flags of the rows that have the step come
+  // behind the output.
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    if (mask_zero_) cannot_stream("a stream is given the steps there are, so an embedding without mask_zero serves");
+#if !REKUR_SEQUENCE
+    if (mask_zero_) cannot_stream("a stream of this build is given the steps there are; an embedding without mask_zero serves");
+#endif
     std::vector<float> table(build.weights, build.weights + rows_ * columns_);
-    return make_stream_op([table = std::move(table), rows = rows_, columns = columns_](const StreamCall& c) {
+    return make_stream_op([table = std::move(table), rows = rows_, columns = columns_, masks = mask_zero_](const StreamCall& c) {
       float* to = c.output();
       for (Index i = 0; i < c.batch; ++i, to += columns) {
         const Index id = c.ids()[i];
+        if (masks) c.output(1)[i] = id != 0 ? 1.0f : 0.0f;
         if (id >= 0 && id < rows)
           std::copy_n(table.data() + id * columns, columns, to);
         else

@@ -108,6 +108,10 @@ enum class Walk : std::uint8_t { none, onwards, backwards };
 // leaves them to the layer.
 enum class StepAxes : std::uint8_t { refused, rows, own };
 
+// What a layer does in a stream for rows that a mask leaves out at a step: as for all others; nothing, so that its states stay and
+// its output is its first state, the last one that it gave, or zeros; or it cannot leave rows out.
+enum class MaskedStep : std::uint8_t { computed, first_state, last_output, zeros, refused };
+
 enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
 
 class Layer {
@@ -200,6 +204,7 @@ class Layer {
   // the reason (cannot_stream) where a step at a time is not enough, which is also what a layer does that does not say how.
   virtual std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const;
   virtual StepAxes step_axes() const { return StepAxes::refused; }
+  virtual MaskedStep masked_step() const { return MaskedStep::computed; }
   // The first of its inputs that is an initial state: a stream keeps that itself.
   static constexpr std::size_t kNoInitialState = static_cast<std::size_t>(-1);
   virtual std::size_t first_initial_state() const { return kNoInitialState; }

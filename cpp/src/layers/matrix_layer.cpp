@@ -303,6 +303,7 @@ class MatrixLayer final : public Layer {
   }
 #endif
 
+  MaskedStep masked_step() const override { return MaskedStep::last_output; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     return std::make_unique<Op>(s_, heads_, F_, U_, weights_at(build.weights));
   }

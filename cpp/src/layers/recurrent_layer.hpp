@@ -34,6 +34,7 @@ class RecurrentLayer final : public Layer {
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override;
   void build(std::span<const TensorSpec> inputs) override;
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override;
+  MaskedStep masked_step() const override { return s_.zero_output_for_mask ? MaskedStep::zeros : MaskedStep::first_state; }
   std::size_t first_initial_state() const override { return 1 + s_.step_inputs; }
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override;

@@ -308,6 +308,7 @@ class SelectiveSSM final : public Layer {
   }
 #endif
 
+  MaskedStep masked_step() const override { return MaskedStep::last_output; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     if (s_.reverse) cannot_stream("it reads the sequence from its end");
     return make_selective_op(s_, z_, SelectiveWeights<const float>(build.weights, s_, z_));

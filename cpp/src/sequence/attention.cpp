@@ -124,6 +124,7 @@ class Attention final : public Layer {
   }
 #endif
 
+  MaskedStep masked_step() const override { return MaskedStep::refused; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     check_attention_stream(*this, build, s_.causal, s_.window, s_.return_scores);
     AttentionCache::Settings settings{1, 1, D_, features_of(build.inputs[1].shape), s_.window, scale(build.weights), {}};

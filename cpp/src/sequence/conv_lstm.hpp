@@ -40,6 +40,7 @@ class ConvLstm final : public Layer {
   std::size_t first_initial_state() const override { return 1; }
   StepAxes step_axes() const override { return StepAxes::own; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override;
+  MaskedStep masked_step() const override { return s_.zero_output_for_mask ? MaskedStep::zeros : MaskedStep::first_state; }
 
   Index tape_size(std::span<const TensorSpec> inputs, bool training) const override { return layout(inputs, training).size; }
   void forward(const Context& run) const override;

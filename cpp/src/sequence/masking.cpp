@@ -52,9 +52,22 @@ class Masking final : public Layer {
   }
 #endif
 
-  std::unique_ptr<const StreamOp> stream(const StreamBuild&) const override {
-    cannot_stream("a stream is given the steps there are, so leave out those that the mask would");
+  // A step's flags come behind its output.
+  std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
+    const Index n = element_count({build.inputs[0].shape.begin() + 1, build.inputs[0].shape.end()});
+    return make_stream_op([n, value = mask_value_](const StreamCall& c) {
+      for (Index row = 0; row < c.batch; ++row) {
+        const float* const x = c.input() + row * n;
+        const bool there = std::any_of(x, x + n, [value](float v) { return v != value; });
+        c.output(1)[row] = there ? 1.0f : 0.0f;
+        if (there)
+          std::copy_n(x, n, c.output() + row * n);
+        else
+          std::fill_n(c.output() + row * n, n, 0.0f);
+      }
+    });
   }
+  StepAxes step_axes() const override { return StepAxes::own; }
 
  private:
   static Index step_size(const Context& run) {

@@ -215,6 +215,7 @@ class MultiHeadAttention final : public Layer {
   }
 #endif
 
+  MaskedStep masked_step() const override { return MaskedStep::refused; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     check_attention_stream(*this, build, s_.causal, s_.window, s_.return_scores);
     return std::make_unique<Op>(s_, projections_, build.weights, static_cast<int>(build.inputs.size()) - 1);

@@ -148,6 +148,8 @@ def _broadcast(w: Writer, layer: Layer) -> None:
 
 
 def _embedding(w: Writer, layer: Layer) -> None:
+    if layer.spec.get("mask_zero", False):
+        raise layer.refuse("a mask has no static form (mask_zero=False has); a rekur::Stream runs it")
     rows, n = layer.weights["embeddings"].shape
     table = w.constant(layer.name, "embeddings", layer.weights["embeddings"])
     y = w.output(layer)
