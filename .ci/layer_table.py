@@ -45,7 +45,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "UnfoldTime",
     ),
 }  # fmt: skip
-NOT_LAYERS = {"Layer", "InputLayer", "SymbolicTensor"}
+NOT_LAYERS = {"Layer", "Wrapper", "InputLayer", "SymbolicTensor"}
 # Constructor arguments for the small models; None: no model of one input says anything about a mask.
 HOW: dict[str, Any] = {
     "SimpleRNN": lambda c: c(4, return_sequences=True),

@@ -609,3 +609,38 @@ def test_a_layer_of_ones_own_that_was_called_twice_is_pickled():
     layer(Input((6,)))
     layer(Input((6,)))
     assert pickle.loads(pickle.dumps(layer))(Input((6,))).shape == (None, 6)
+
+
+class Scaled(layers.Wrapper):
+    def __init__(self, layer, by=2.0, **options):
+        super().__init__(layer, **options)
+        self.by = by
+
+    def call(self, x):
+        return self.layer(x) * self.by
+
+    def get_config(self):
+        return {**super().get_config(), "by": self.by}
+
+
+def test_a_wrapper_has_the_weights_of_its_layer_and_gives_its_config(tmp_path):
+    x = rekur.Input((None, 3))
+    wrapper = Scaled(layers.LSTM(2), 3.0, name="scaled")
+    model = rekur.Model(x, wrapper(x), seed=1)
+    bare = rekur.Model(x, wrapper.layer(x))
+    data = np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(model.predict(data), bare.predict(data) * np.float32(3))
+    assert len(wrapper.weights) == 3 and model.count_params() == bare.count_params()
+    again = Scaled.from_config(wrapper.get_config())
+    assert (again.name, again.by, again.layer.units) == ("scaled", 3.0, 2)
+    model.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(rekur.load(tmp_path / "m.safetensors").predict(data), model.predict(data))
+    wrapper.trainable = False
+    assert not model.trainable_weights
+
+
+def test_a_wrapper_says_what_it_wants():
+    with pytest.raises(TypeError, match="Wrapper: a class of your own derives from it"):
+        layers.Wrapper(layers.Dense(2))
+    with pytest.raises(TypeError, match=r"Scaled 'scaled.*': expected a layer or a model, got 3"):
+        Scaled(3)

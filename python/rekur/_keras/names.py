@@ -53,7 +53,7 @@ _LAYERS: dict[str, str] = {
         RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear RandomTranslation
         RandomZoom Resizing SeparableConv2D SeparableConvolution2D Solarization SpatialDropout2D
         SpatialDropout3D SpectralNormalization TFSMLayer TorchModuleWrapper UpSampling2D UpSampling3D
-        Wrapper ZeroPadding2D ZeroPadding3D"""
+        ZeroPadding2D ZeroPadding3D"""
     ),
 }
 

@@ -55,6 +55,7 @@ from rekur.layers.rnn import RNN
 from rekur.layers.scaling import Normalization
 from rekur.layers.selective import SelectiveSSM
 from rekur.layers.symbolic import SymbolicTensor
+from rekur.layers.wrapper import Wrapper
 
 # Keras's other names.
 Convolution1D = Conv1D
@@ -152,6 +153,7 @@ __all__ = [
     "UnfoldTime",
     "UnitNormalization",
     "UpSampling1D",
+    "Wrapper",
     "ZeroPadding1D",
     "add",
     "average",
