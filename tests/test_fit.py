@@ -77,7 +77,7 @@ def test_loss_is_a_mean_over_valid_steps_however_batched():
     rng = np.random.default_rng(1)
     x, y, lengths = rng.normal(size=(23, 5, 2)), rng.normal(size=(23, 5, 1)), rng.integers(0, 6, size=23)
     weight = rng.uniform(size=(23, 5))
-    model = _sequence_model(metrics=["mse", "mae"])
+    model = _sequence_model(weighted_metrics=["mse", "mae"])
     valid = np.arange(5) < lengths[:, None]
     error = (model.predict(x, lengths=lengths) - y)[..., 0]
     for batch_size in (1, 4, 23, 100):

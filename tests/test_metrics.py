@@ -150,7 +150,7 @@ def test_a_metric_that_throws_does_so_before_the_first_step():
 def test_a_metric_may_return_more_than_one_number_a_row_whose_mean_counts(shape):
     values = np.arange(np.prod(shape), dtype=float).reshape(shape)
     model = Sequential([layers.Dense(1, input_shape=(1,))])
-    model.compile("sgd", "mse", metrics=[lambda y_true, y_pred: values[y_true[:, 0].astype(int)]])
+    model.compile("sgd", "mse", weighted_metrics=[lambda y_true, y_pred: values[y_true[:, 0].astype(int)]])
     weights = np.array([1, 0, 2, 1, 0, 1.0])
     expected = np.average(values.reshape(6, -1).mean(axis=1), weights=weights)
     got = model.evaluate(np.ones((6, 1)), np.arange(6.0), sample_weight=weights, return_dict=True)
@@ -198,7 +198,7 @@ def test_over_all_rows_is_one_number_of_all_rows(batch_size):
     history = model.fit(x, y, epochs=2, batch_size=batch_size, verbose=0, validation_data=(x, y)).history
     assert history["val_r2"][-1] == pytest.approx(r2(y, model.predict(x)), rel=1e-5)
     weighted = metrics.OverAllRows(lambda y_true, y_pred, sample_weight: float(np.sum(sample_weight)), "weights")
-    model.compile("sgd", "mse", metrics=[weighted])
+    model.compile("sgd", "mse", weighted_metrics=[weighted])
     assert model.evaluate(x, y, sample_weight=np.full(40, 0.5), return_dict=True)["weights"] == 20
     model.compile("sgd", "mse", metrics=[metrics.OverAllRows(lambda y_true, y_pred: y_pred, "rows")])
     with pytest.raises(TypeError, match="metric 'rows': expected a number for all rows"):
@@ -235,12 +235,12 @@ def test_over_all_rows_hands_weights_over_as_the_function_takes_them():
 
     model = Sequential([layers.Dense(1, input_shape=(1,))])
     for function in (as_scikit_learn, third):
-        model.compile("sgd", "mse", metrics=[metrics.OverAllRows(function)])
+        model.compile("sgd", "mse", weighted_metrics=[metrics.OverAllRows(function)])
         model.evaluate(x, y, sample_weight=weights)
         rows, got = seen[-1]
         assert rows == 4  # what has weight 0 is not there
         np.testing.assert_array_equal(got, [2, 2, 2, 0.5])
-    model.compile("sgd", "mse", metrics=[metrics.OverAllRows(another_third)])
+    model.compile("sgd", "mse", weighted_metrics=[metrics.OverAllRows(another_third)])
     model.evaluate(x, y, sample_weight=weights != 0)
     assert seen[-1] == (4, 1e-7)  # of ones and zeros only the zeros say something
     before = model.get_weights()

@@ -251,6 +251,46 @@ def test_weights_that_go_with_no_row_name_the_metric():
     assert metrics.Precision()(BITS, P, weight) == pytest.approx(expected)
 
 
+def test_weights_count_in_weighted_metrics_alone_and_rows_of_weight_0_in_none():
+    model = Sequential([layers.Dense(1, input_shape=(3,))], seed=1)
+    model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mae"])
+    error, weight = abs(model.predict(X) - Y[:, :1])[:, 0], WEIGHT.copy()
+    weight[::4] = 0
+    there = weight > 0
+    for _ in range(2):
+        got = model.evaluate(X, np.where(there[:, None], Y[:, :1], np.nan), sample_weight=weight, return_dict=True)
+        assert got["mae"] == pytest.approx(error[there].mean(), rel=1e-5)
+        assert got["weighted_mae"] == pytest.approx(np.average(error, weights=weight), rel=1e-5)
+        model = rekur.models.model_from_json(model.to_json())  # which knows the two apart
+        model.set_weights([np.zeros((3, 1)), np.zeros(1)])
+        error = abs(Y[:, 0])
+
+
+def test_class_weights_count_in_weighted_metrics_and_not_in_validation():
+    model = Sequential([layers.Dense(3, "softmax", input_shape=(3,))], seed=1)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["accuracy"])
+    model.optimizer.learning_rate = 0.0
+    weights = {0: 1.0, 1: 5.0, 2: 0.5}
+    logs = model.fit(X, CLASSES, validation_split=0.25, class_weight=weights, verbose=0).history
+    right = np.argmax(model.predict(X), axis=-1) == CLASSES
+    w = np.vectorize(weights.get)(CLASSES[:30])
+    assert logs["accuracy"][0] == pytest.approx(right[:30].mean())
+    assert logs["weighted_accuracy"][0] == pytest.approx(np.average(right[:30], weights=w))
+    assert logs["val_weighted_accuracy"][0] == logs["val_accuracy"][0] == pytest.approx(right[30:].mean())
+    assert logs["val_loss"][0] == pytest.approx(model.evaluate(X[30:], CLASSES[30:])[0], rel=1e-6)
+
+
+def test_a_file_from_before_weighted_metrics_weighs_all_metrics(tmp_path):
+    model = Sequential([layers.Dense(1, input_shape=(3,))], seed=1)
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.evaluate(X, Y[:, :1])
+    config = model.get_compile_config()
+    assert config.pop("weighted") == [[False]]
+    model.compile_from_config(config)
+    weighed = np.average(abs(model.predict(X) - Y[:, :1])[:, 0], weights=WEIGHT)
+    assert model.evaluate(X, Y[:, :1], sample_weight=WEIGHT)[1] == pytest.approx(weighed, rel=1e-5)
+
+
 def test_weighted_metrics_are_there_beside_the_others():
     model = Sequential([layers.Dense(1, input_shape=(3,))], seed=1)
     model.compile("sgd", "mse", metrics=["mae"], weighted_metrics=["mae", "mape"])

@@ -1,8 +1,7 @@
 """Metrics, by name, as an object, or as a plain function of (y_true, y_pred).
 
-A metric is a mean over rows and valid steps, each times its sample weight, gathered over the batches of an epoch. What
-has weight 0 is not there: a metric never sees its target.
-(Keras leaves sample weights out of ``metrics=``; here they count everywhere.) In training it is computed from the
+A metric is a mean over rows and valid steps, in ``weighted_metrics=`` each times its sample weight, gathered over the
+batches of an epoch. What has weight 0 is not there: no metric ever sees its target. In training it is computed from the
 outputs the step was made with.
 
 ``"accuracy"`` is the accuracy that goes with the loss: class indices that are right for

@@ -144,6 +144,14 @@ class Saved(Structure):
 
     def _compiled_as(self, training: Mapping[str, Any]) -> None:
         losses = training["losses"]
+        flags = training.get("weighted", [[True] * len(metrics) for metrics in training["metrics"]])  # older files: all
+        plain, weighted = (
+            [
+                [metric for metric, weighed in zip(metrics, marks, strict=True) if weighed is wanted]
+                for metrics, marks in zip(training["metrics"], flags, strict=True)
+            ]
+            for wanted in (False, True)
+        )
         targets = training.get("targets", ["any"] * len(losses))  # what Python checks of those of recorded losses
         self.compile(
             optimizer=training["optimizer"],
@@ -151,7 +159,8 @@ class Saved(Structure):
                 loss if loss is None or target == "any" else {**loss, "target": target}
                 for loss, target in zip(losses, targets, strict=True)
             ],
-            metrics=training["metrics"] if any(training["metrics"]) else None,
+            metrics=plain if any(plain) else None,
+            weighted_metrics=weighted if any(weighted) else None,
             loss_weights=training["loss_weights"],
             seed=training["seed"],
             remat=training.get("remat", False),
@@ -218,7 +227,7 @@ class Saved(Structure):
         if bound.unsaved():
             return None
         saved = bound.saved()
-        keys = ("optimizer", "losses", "loss_weights", "metrics", "seed", "remat")
+        keys = ("optimizer", "losses", "loss_weights", "metrics", "weighted", "seed", "remat")
         return {key: saved[key] for key in keys if key in saved}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:

@@ -162,7 +162,11 @@ class Bound:
         weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
         self.metrics = self._metrics(compiled.metrics)
-        for own, more in zip(self.metrics, self._metrics(compiled.weighted_metrics), strict=True):
+        self.by_weight = [[False] * len(own) for own in self.metrics]  # of each metric: whether weights count in it
+        for own, more, flags in zip(
+            self.metrics, self._metrics(compiled.weighted_metrics), self.by_weight, strict=True
+        ):
+            flags += [True] * len(more)
             taken = {metric.name for metric in own}
             for metric in more:
                 if metric.name in taken:
@@ -179,7 +183,7 @@ class Bound:
         self.stand_in: Truncated | None = None  # what takes the steps in its place while a fit with tbptt runs
         ours = all(metrics_.is_saved(metric) for metrics in self.metrics for metric in metrics)
         self.probed = ours  # whether the metrics were tried on data; ours can do nothing wrong
-        given = [metric for metrics in self.metrics for metric in metrics]
+        given = [metric for metric, by_weight in self._each_metric() if by_weight]
         self.takes_any_weights = all(type(m)._check_weights is metrics_.Metric._check_weights for m in given)
         self.wants_outputs = any(self.metrics)
         self._in_python = any(isinstance(loss, losses_.Numpy) for loss in self.losses)
@@ -258,6 +262,11 @@ class Bound:
                     )
             found.append([metrics_.resolve(m, loss, output.shape[-1]) for m in metrics])
         return found
+
+    def _each_metric(self) -> list[tuple[metrics_.Metric, bool]]:
+        """The metrics of all outputs, and whether weights count in them."""
+        both = zip(self.metrics, self.by_weight, strict=True)
+        return [pair for metrics, flags in both for pair in zip(metrics, flags, strict=True)]
 
     def step(self, batch: Rows) -> Results:
         """A training step of the engine."""
@@ -379,14 +388,18 @@ class Bound:
         left_out = [m.name for metrics in self.metrics for m in metrics if not metrics_.is_saved(m)]
         if left_out:
             _warn_of(left_out, "saved", 5)
-        metrics = [[m.config() for m in output if metrics_.is_saved(m)] for output in self.metrics]
+        kept = [
+            [(m, flag) for m, flag in zip(output, flags, strict=True) if metrics_.is_saved(m)]
+            for output, flags in zip(self.metrics, self.by_weight, strict=True)
+        ]
         targets = [loss.target if isinstance(loss, losses_.Equations) else "any" for loss in self.losses]
         return {
             **self.config(),
             **({"targets": targets} if set(targets) != {"any"} else {}),
             "losses": [None if loss is None else loss._saved() for loss in self.losses],
             "optimizer": self.optimizer._saved(),
-            "metrics": metrics,
+            "metrics": [[m.config() for m, _ in output] for output in kept],
+            "weighted": [[flag for _, flag in output] for output in kept],
             "iterations": self.trainer.iterations,
             "epochs": self.epochs,
         }
@@ -443,14 +456,16 @@ class Bound:
         alone = copy.deepcopy(metric)
         alone.reset_state()
         totals.metrics = [[alone] if i == k else [] for i in range(len(self.outputs))]
+        totals._by_weight = [[True] * len(metrics) for metrics in totals.metrics]
         totals.update(k, batch, y_pred)
         return float(alone.result())
 
     def check_weights(self, rows: Rows) -> None:
         """Sample weights of a call that one of the metrics cannot take are found before its first step."""
-        for metrics, weight in zip(self.metrics, rows.weights, strict=True):
-            for metric in metrics:
-                metric._check_weights(weight)
+        for metrics, flags, weight in zip(self.metrics, self.by_weight, rows.weights, strict=True):
+            for metric, by_weight in zip(metrics, flags, strict=True):
+                if by_weight:
+                    metric._check_weights(weight)
 
     def state(self) -> dict[str, Floats]:
         return self.trainer.state()
@@ -468,6 +483,7 @@ class Totals:
         self._weighed = [(k, weight) for k, (loss, weight) in enumerate(weighed) if loss is not None and weight]
         self._watched = [k for k, loss in enumerate(bound.losses) if loss is not None]
         self.metrics = copy.deepcopy(bound.metrics)
+        self._by_weight = bound.by_weight
         for metrics in self.metrics:
             for metric in metrics:
                 metric.reset_state()
@@ -506,13 +522,15 @@ class Totals:
                 return
             y_true, y_pred = y_true[keep], y_pred[keep]
             weight = None if weight is None else weight[keep]
-        for metric in self.metrics[k]:
-            metric.update_state(y_true, y_pred, weight)
+        for metric, by_weight in zip(self.metrics[k], self._by_weight[k], strict=True):
+            metric.update_state(y_true, y_pred, weight if by_weight else None)
 
     def state(self) -> dict[str, Any]:
         """What a pass over the rows that was interrupted goes on from: numbers, arrays, lists and dicts of them."""
         own = {
-            key: value for key, value in vars(self).items() if key not in ("_bound", "_weighed", "_watched", "metrics")
+            key: value
+            for key, value in vars(self).items()
+            if key not in ("_bound", "_weighed", "_watched", "_by_weight", "metrics")
         }
         return {"own": own, "metrics": [[dict(vars(metric)) for metric in metrics] for metrics in self.metrics]}
 

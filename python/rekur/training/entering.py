@@ -181,15 +181,24 @@ class Entering(Guarded):
             carried.check(rows, batch_size)
 
     def _split(
-        self, source: ByRows, share: float, size: int, order: bool | str, validation_size: int | None
+        self,
+        source: ByRows,
+        share: float,
+        size: int,
+        order: bool | str,
+        validation_size: int | None,
+        by_class: bool,
     ) -> tuple[Source, Source]:
-        """The rows to train on and those to validate with."""
+        """The rows to train on and those to validate with; ``by_class``: weights are of classes, and so of training."""
         count = len(source.rows)
         at = data.split_at(count, share)
         validated = size if validation_size is None else integer(validation_size, "validation_batch_size")
         self._check_batches(at, size)
         self._check_batches(count - at, validated)
-        return source.part(0, at, size, order, "x"), source.part(at, count, validated, False, "validation x")
+        rest = source.part(at, count, validated, False, "validation x")
+        if by_class and isinstance(rest.rows, Rows):  # others are weighed batch by batch, where they are trained on
+            rest.rows = dataclasses.replace(rest.rows, weights=[None] * len(rest.rows.weights))
+        return source.part(0, at, size, order, "x"), rest
 
     def _validation(
         self, bound: Bound, given: Any, size: int, validation_size: int | None, window: int | None

@@ -105,7 +105,8 @@ class Trainable(ByBatch):
         loss_weights : list or dict of float, optional
             What each output's loss counts in the sum that is minimised; 1 by default.
         weighted_metrics : list of str, Metric or function
-            More of them: sample weights count in all metrics. What is in ``metrics`` too is called ``weighted_…`` here.
+            More of them, in which sample weights and ``class_weight`` count; in ``metrics`` every row and step counts
+            alike that is there. What is in ``metrics`` too is called ``weighted_…`` here.
         seed : int, optional
             Of dropout and the order of the rows; the model's own by default.
         remat : bool
@@ -304,7 +305,9 @@ class Trainable(ByBatch):
             bound = self._trainer(Table(given).take(slice(0, 1)).x if stored_in(given) else x)
             source = self._arrays(bound, given, size, order, class_weight, window)
             if share and validation_data is None:
-                source, validation = self._split(source, share, size, order, validation_batch_size)
+                source, validation = self._split(
+                    source, share, size, order, validation_batch_size, class_weight is not None
+                )
         reading.check(source)
         feed = self._feed(source, bound, class_weight, steps, reading)
         if validation_data is not None:
