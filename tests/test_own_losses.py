@@ -399,7 +399,7 @@ def test_losses_of_ones_own_are_metrics_too():
     lengths, weight = np.arange(20) % 7, np.arange(20) % 3
     for loss in (gaussian_nll, Scaled(3), own_huber):
         model = Sequential([layers.Affine(input_shape=(6, 2))])
-        model.compile("sgd", loss, [loss, "mse"] if loss is not gaussian_nll else [loss])
+        model.compile("sgd", loss, weighted_metrics=[loss, "mse"] if loss is not gaussian_nll else [loss])
         target = y if loss is gaussian_nll else np.concatenate([y, -y], axis=-1)
         found = model.evaluate(x, target, sample_weight=weight, lengths=lengths, batch_size=7, return_dict=True)
         # The loss is a mean over steps, a metric over weights.
