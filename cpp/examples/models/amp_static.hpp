@@ -224,7 +224,6 @@ alignas(64) inline constexpr float layer_dense_bias[17] = {
 };
 }  // namespace weights
 
-// Of rekur 0.1.0, its comments left out: vectors, their functions, layers of fixed sizes.
 #undef REKUR_INLINE
 #undef REKUR_INLINED
 #undef REKUR_UNROLL
@@ -233,6 +232,43 @@ alignas(64) inline constexpr float layer_dense_bias[17] = {
 #undef REKUR_STATIC_BYTES
 #undef REKUR_VEC_BYTES
 #undef REKUR_SIMD_NAMESPACE
+#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx512
+#define REKUR_STATIC_BYTES 64
+#elif defined(__AVX512F__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx512f
+#define REKUR_STATIC_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx2_fma
+#define REKUR_STATIC_BYTES 32
+#elif defined(__AVX2__)
+#define REKUR_STATIC_ISA static_avx2
+#define REKUR_STATIC_BYTES 32
+#elif defined(__AVX__) && defined(__FMA__)
+#define REKUR_STATIC_ISA static_avx_fma
+#define REKUR_STATIC_BYTES 16
+#elif defined(__AVX__)
+#define REKUR_STATIC_ISA static_avx
+#define REKUR_STATIC_BYTES 16
+#elif defined(__SSE4_1__)
+#define REKUR_STATIC_ISA static_sse4
+#define REKUR_STATIC_BYTES 16
+#elif defined(__SSE2__)
+#define REKUR_STATIC_ISA static_sse2
+#define REKUR_STATIC_BYTES 16
+#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
+#define REKUR_STATIC_ISA static_neon_fma
+#define REKUR_STATIC_BYTES 16
+#elif defined(__ARM_NEON)
+#define REKUR_STATIC_ISA static_neon
+#define REKUR_STATIC_BYTES 16
+#else
+#define REKUR_STATIC_ISA static_generic
+#define REKUR_STATIC_BYTES 16
+#endif
+inline namespace REKUR_STATIC_ISA {
+
+// Of rekur 0.1.0, its comments left out: vectors, their functions, layers of fixed sizes.
 namespace rekur {
 enum class ActivationKind : std::uint8_t {
   linear,
@@ -314,42 +350,8 @@ class FlushDenormalsBriefly {
   bool own_;
 };
 }
-#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
-#define REKUR_STATIC_ISA static_avx512
-#define REKUR_STATIC_BYTES 64
-#elif defined(__AVX512F__) && defined(__FMA__)
-#define REKUR_STATIC_ISA static_avx512f
-#define REKUR_STATIC_BYTES 64
-#elif defined(__AVX2__) && defined(__FMA__)
-#define REKUR_STATIC_ISA static_avx2_fma
-#define REKUR_STATIC_BYTES 32
-#elif defined(__AVX2__)
-#define REKUR_STATIC_ISA static_avx2
-#define REKUR_STATIC_BYTES 32
-#elif defined(__AVX__) && defined(__FMA__)
-#define REKUR_STATIC_ISA static_avx_fma
-#define REKUR_STATIC_BYTES 16
-#elif defined(__AVX__)
-#define REKUR_STATIC_ISA static_avx
-#define REKUR_STATIC_BYTES 16
-#elif defined(__SSE4_1__)
-#define REKUR_STATIC_ISA static_sse4
-#define REKUR_STATIC_BYTES 16
-#elif defined(__SSE2__)
-#define REKUR_STATIC_ISA static_sse2
-#define REKUR_STATIC_BYTES 16
-#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
-#define REKUR_STATIC_ISA static_neon_fma
-#define REKUR_STATIC_BYTES 16
-#elif defined(__ARM_NEON)
-#define REKUR_STATIC_ISA static_neon
-#define REKUR_STATIC_BYTES 16
-#else
-#define REKUR_STATIC_ISA static_generic
-#define REKUR_STATIC_BYTES 16
-#endif
 #define REKUR_VEC_BYTES REKUR_STATIC_BYTES
-#define REKUR_SIMD_NAMESPACE REKUR_STATIC_ISA
+#define REKUR_SIMD_NAMESPACE steps
 #if !defined(REKUR_VEC_BYTES) || !defined(REKUR_SIMD_NAMESPACE)
 #error "vec.hpp: include rekur/static.hpp, or inside the engine simd/vec.hpp in an ISA unit"
 #endif
@@ -900,6 +902,7 @@ class Model {
 
 using rekur::REKUR_SIMD_NAMESPACE::Model;
 
+}  // inline namespace REKUR_STATIC_ISA
 }  // namespace amp_static
 
 #pragma GCC diagnostic pop

@@ -70,11 +70,15 @@ def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], ou
     yield _BEGIN
     yield f"namespace {namespace} {{\n\n"
     yield from _constants(writer)
+    # What is compiled is named after its instruction set: of two files for different ones no linker takes one for the other.
+    yield from (f"#undef {macro}\n" for macro in _MACROS)
+    yield _text("rekur/detail/static_isa.hpp")
+    yield "inline namespace REKUR_STATIC_ISA {\n\n"
     yield f"// Of rekur {_core.__version__}, its comments left out: vectors, their functions, layers of fixed sizes.\n"
     yield from _library(writer)
     yield "\n"
     yield from _model(writer, inputs, outputs)
-    yield f"\n}}  // namespace {namespace}\n\n"
+    yield f"\n}}  // inline namespace REKUR_STATIC_ISA\n}}  // namespace {namespace}\n\n"
     yield _END
     for macro in _MACROS:
         yield f"#undef {macro}\n"
@@ -125,13 +129,10 @@ def _text(path: str) -> str:
 
 
 def _library(writer: Writer) -> Iterator[str]:
-    for macro in _MACROS:
-        yield f"#undef {macro}\n"
     for path in _HEADERS:
         yield _text(path)
     yield _text("runtime/flush_briefly.hpp")
-    yield _text("rekur/detail/static_isa.hpp")
-    yield "#define REKUR_VEC_BYTES REKUR_STATIC_BYTES\n#define REKUR_SIMD_NAMESPACE REKUR_STATIC_ISA\n"
+    yield "#define REKUR_VEC_BYTES REKUR_STATIC_BYTES\n#define REKUR_SIMD_NAMESPACE steps\n"
     for path in _VECTORS:
         yield _text(path)
     if FUNCTIONS in writer.needs:
