@@ -204,7 +204,7 @@ def program(folder: Path, cases: Sequence[Case], rng: np.random.Generator) -> tu
         body += f"static void run{k}() {{\n  static m{k}::Model model;\n"
         names = []
         for x, (name, size) in zip(inputs, report.inputs.items(), strict=True):
-            type_ = "std::int32_t" if x.dtype == np.int32 else "float"
+            type_ = "int32_t" if x.dtype == np.int32 else "float"
             body += f"  const {type_}* const {name} = given<{type_}>({case.steps * size});\n"
             names.append((name, size))
         for name, size in report.outputs.items():
@@ -344,4 +344,4 @@ def test_the_command_writes_what_the_function_does(tmp_path: Path, capsys: pytes
 
 def test_a_header_needs_no_other_file(tmp_path: Path) -> None:
     text = static_header(next(example_cases()).engine.model, "m")[0]
-    assert set(re.findall(r"^ *#include (.*)", text, re.M)) == {"<cstdint>", "<immintrin.h>", "<arm_neon.h>"}
+    assert set(re.findall(r"^ *#include (.*)", text, re.M)) == {"<stdint.h>", "<immintrin.h>", "<arm_neon.h>"}

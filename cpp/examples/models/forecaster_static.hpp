@@ -12,7 +12,7 @@
 // -ffast-math.
 #pragma once
 
-#include <cstdint>
+#include <stdint.h>
 #if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
@@ -25,8 +25,7 @@
 
 // Products and sums are rounded one by one, whatever -ffp-contract says: a fused multiply-add stands where `fma` does.
 #if defined(__clang__)
-#pragma float_control(push)
-#pragma clang fp contract(off)
+#pragma STDC FP_CONTRACT OFF
 #else
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=off")
@@ -264,7 +263,7 @@ inline namespace REKUR_STATIC_ISA {
 
 // Of rekur 0.1.0, its comments left out: vectors, their functions, layers of fixed sizes.
 namespace rekur {
-enum class ActivationKind : std::uint8_t {
+enum class ActivationKind : uint8_t {
   linear,
   tanh,
   sigmoid,
@@ -295,7 +294,7 @@ struct Activation {
 #endif
 namespace rekur::detail {
 #if defined(__SSE2__)
-using FloatMode = std::uint32_t;
+using FloatMode = uint32_t;
 inline constexpr FloatMode kFlushBits = 0x8040;
 inline FloatMode float_mode() noexcept {
   FloatMode mode;
@@ -304,7 +303,7 @@ inline FloatMode float_mode() noexcept {
 }
 inline void set_float_mode(FloatMode mode) noexcept { asm volatile("ldmxcsr %0" : : "m"(mode) : "memory"); }
 #elif defined(__aarch64__)
-using FloatMode = std::uint64_t;
+using FloatMode = uint64_t;
 inline constexpr FloatMode kFlushBits = FloatMode{1} << 24;
 inline FloatMode float_mode() noexcept {
   FloatMode mode;
@@ -313,7 +312,7 @@ inline FloatMode float_mode() noexcept {
 }
 inline void set_float_mode(FloatMode mode) noexcept { asm volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
 #elif defined(__arm__) && defined(__ARM_FP)
-using FloatMode = std::uint32_t;
+using FloatMode = uint32_t;
 inline constexpr FloatMode kFlushBits = FloatMode{1} << 24;
 inline FloatMode float_mode() noexcept {
   FloatMode mode;
@@ -322,7 +321,7 @@ inline FloatMode float_mode() noexcept {
 }
 inline void set_float_mode(FloatMode mode) noexcept { asm volatile("vmsr fpscr, %0" : : "r"(mode) : "memory"); }
 #else
-using FloatMode = std::uint32_t;
+using FloatMode = uint32_t;
 inline constexpr FloatMode kFlushBits = 0;
 inline FloatMode float_mode() noexcept { return 0; }
 inline void set_float_mode(FloatMode) noexcept {}
@@ -356,7 +355,7 @@ class FlushDenormalsBriefly {
 #elif defined(__ARM_NEON)
 #endif
 namespace rekur {
-using Index = std::int64_t;
+using Index = int64_t;
 namespace REKUR_SIMD_NAMESPACE {
 inline constexpr int kWidth = REKUR_VEC_BYTES / 4;
 inline constexpr Index kLine = 16;
@@ -366,8 +365,8 @@ inline constexpr int kRegisters = 32;
 inline constexpr int kRegisters = 16;
 #endif
 typedef float Vec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef std::int32_t IVec __attribute__((vector_size(REKUR_VEC_BYTES)));
-typedef std::uint32_t UVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef int32_t IVec __attribute__((vector_size(REKUR_VEC_BYTES)));
+typedef uint32_t UVec __attribute__((vector_size(REKUR_VEC_BYTES)));
 REKUR_INLINE Vec load(const float* p) {
   Vec v;
   __builtin_memcpy(&v, p, sizeof v);
@@ -376,7 +375,7 @@ REKUR_INLINE Vec load(const float* p) {
 REKUR_INLINE void store(float* p, Vec v) { __builtin_memcpy(p, &v, sizeof v); }
 REKUR_INLINE Vec set1(float s) { return s - Vec{}; }
 REKUR_INLINE Vec zero() { return Vec{}; }
-REKUR_INLINE IVec set1i(std::int32_t s) { return s - IVec{}; }
+REKUR_INLINE IVec set1i(int32_t s) { return s - IVec{}; }
 REKUR_INLINE Vec fma(Vec a, Vec b, Vec c) {
 #if REKUR_VEC_BYTES == 64
   return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -417,7 +416,7 @@ REKUR_INLINE Vec at_least(Vec v, Vec bound) {
   return select(v < bound, bound, v);
 #endif
 }
-inline constexpr std::int32_t kSignBit = (std::int32_t)0x80000000;
+inline constexpr int32_t kSignBit = (int32_t)0x80000000;
 REKUR_INLINE Vec abs(Vec v) { return (Vec)((IVec)v & ~kSignBit); }
 REKUR_INLINE Vec negative_abs(Vec v) { return (Vec)((IVec)v | kSignBit); }
 REKUR_INLINE Vec copysign(Vec magnitude, Vec sign) { return (Vec)(((IVec)magnitude & ~kSignBit) | ((IVec)sign & kSignBit)); }
@@ -469,7 +468,7 @@ REKUR_INLINE Vec first_lanes(Vec v, Index n) {
   if (n == kWidth) return v;
   IVec index;
   for (int i = 0; i < kWidth; ++i) index[i] = i;
-  return select(index < static_cast<std::int32_t>(n), v, zero());
+  return select(index < static_cast<int32_t>(n), v, zero());
 }
 REKUR_INLINE Index lanes(Index i, Index n) { return n - i < kWidth ? n - i : kWidth; }
 REKUR_INLINE float horizontal_sum(Vec v) {
@@ -489,7 +488,7 @@ struct Reduced {
   Vec r;
 };
 inline constexpr float kRound = 12582912.0f;
-inline constexpr std::int32_t kRoundBits = 0x4b400000;
+inline constexpr int32_t kRoundBits = 0x4b400000;
 REKUR_INLINE Reduced reduce(Vec x, Vec y, float times) {
   const Vec shifted = fma(y, set1(times * 1.44269504088896341f), set1(kRound));
   const Vec n = shifted - set1(kRound);
@@ -501,7 +500,7 @@ REKUR_INLINE Vec expm1_reduced(Vec r) {
   return fma(fma(set1(0x1.6db5bcp-10f), r2, high), r2 * r2, fma(low, r2, r));
 }
 REKUR_INLINE Vec power_of_two(IVec n_bits) {
-  const UVec biased = (UVec)n_bits - (std::uint32_t)(kRoundBits - 127);
+  const UVec biased = (UVec)n_bits - (uint32_t)(kRoundBits - 127);
   return (Vec)(biased << 23);
 }
 REKUR_INLINE Vec exp(Vec x) {
@@ -511,7 +510,7 @@ REKUR_INLINE Vec exp(Vec x) {
 #if REKUR_VEC_BYTES == 64
   return (Vec)_mm512_maskz_scalef_ps((__mmask16)-1, (__m512)y, (__m512)s.n);
 #else
-  const IVec n = (IVec)((UVec)s.n_bits - (std::uint32_t)kRoundBits);
+  const IVec n = (IVec)((UVec)s.n_bits - (uint32_t)kRoundBits);
   const IVec half = n >> 1;
   const Vec first = (Vec)(((UVec)half + 127u) << 23);
   const Vec second = (Vec)(((UVec)n - (UVec)half + 127u) << 23);
@@ -787,7 +786,7 @@ REKUR_INLINE void prelu(const float* x, const float* alpha, float* y) {
   for (int i = 0; i < N; ++i) y[i] = x[i] > 0 ? x[i] : x[i] * alpha[i * Step];
 }
 template <int Rows, int N>
-REKUR_INLINE void embedding(const std::int32_t* id, const float* table, float* y) {
+REKUR_INLINE void embedding(const int32_t* id, const float* table, float* y) {
   const bool known = *id >= 0 && *id < Rows;
   for (int i = 0; i < N; ++i) y[i] = known ? table[*id * N + i] : __builtin_nanf("");
 }
@@ -898,7 +897,7 @@ using rekur::REKUR_SIMD_NAMESPACE::Model;
 
 #pragma GCC diagnostic pop
 #if defined(__clang__)
-#pragma float_control(pop)
+#pragma STDC FP_CONTRACT DEFAULT
 #else
 #pragma GCC pop_options
 #endif

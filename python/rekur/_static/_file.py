@@ -21,7 +21,7 @@ _MACROS = (
 )  # fmt: skip
 # Products and sums are rounded one by one, as the engine's are, whatever -ffp-contract says.
 _BEGIN = """\
-#include <cstdint>
+#include <stdint.h>
 #if defined(__SSE2__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
@@ -34,8 +34,7 @@ _BEGIN = """\
 
 // Products and sums are rounded one by one, whatever -ffp-contract says: a fused multiply-add stands where `fma` does.
 #if defined(__clang__)
-#pragma float_control(push)
-#pragma clang fp contract(off)
+#pragma STDC FP_CONTRACT OFF
 #else
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=off")
@@ -47,7 +46,7 @@ _BEGIN = """\
 _END = """\
 #pragma GCC diagnostic pop
 #if defined(__clang__)
-#pragma float_control(pop)
+#pragma STDC FP_CONTRACT DEFAULT
 #else
 #pragma GCC pop_options
 #endif
@@ -106,7 +105,7 @@ def _constants(writer: Writer) -> Iterator[str]:
     special = special or any(s.initial is not None and not np.isfinite(s.initial).all() for s in writer.states)
     if special or any("bits(0x" in line for line in writer.body):
         yield "// What no literal says.\n"
-        yield "constexpr float bits(std::uint32_t pattern) noexcept { return __builtin_bit_cast(float, pattern); }\n\n"
+        yield "constexpr float bits(uint32_t pattern) noexcept { return __builtin_bit_cast(float, pattern); }\n\n"
     yield "namespace weights {\n"
     for name, values in writer.constants.items():
         yield f"alignas(64) inline constexpr float {name}[{values.size + BEYOND}] = {{"
@@ -122,7 +121,7 @@ def _text(path: str) -> str:
     for line in text.splitlines():
         if line.startswith(("#include", "#pragma once")):
             continue
-        line = re.sub(r"\s*//.*", "", line).rstrip()
+        line = re.sub(r"\s*//.*", "", line).rstrip().replace("std::", "")  # whole numbers of C's <stdint.h>
         if line:
             kept.append(line)
     return "\n".join(kept) + "\n"
@@ -143,7 +142,7 @@ def _library(writer: Writer) -> Iterator[str]:
 
 
 def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> Iterator[str]:
-    declared = [f"const {'std::int32_t' if p.ids else 'float'}* {p.identifier}" for p in inputs]
+    declared = [f"const {'int32_t' if p.ids else 'float'}* {p.identifier}" for p in inputs]
     declared += [f"float* {p.identifier}" for p in outputs]
     names = [port.identifier for port in (*inputs, *outputs)]
     ports = (*inputs, *outputs)
