@@ -69,7 +69,7 @@ def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], ou
     yield _BEGIN
     yield f"namespace {namespace} {{\n\n"
     yield from _constants(writer)
-    # What is compiled is named after its instruction set: of two files for different ones no linker takes one for the other.
+    # Code is named after its instruction set: of two files for different ones no linker takes one for the other.
     yield from (f"#undef {macro}\n" for macro in _MACROS)
     yield _text("rekur/detail/static_isa.hpp")
     yield "inline namespace REKUR_STATIC_ISA {\n\n"
