@@ -175,8 +175,14 @@ Floats negative_exponentials(const Floats& x) {
 
 // --- streams ---
 
-// A stream's program: arrays (name, shape of a step, dtype), which of them are inputs and outputs, and the steps in order, each
-// with the layer of the spec, its arrays, and its states (name, units, what they begin as or None). Throws as Stream does.
+const char* masked_name(layers::MaskedStep kind) {
+  static constexpr const char* kNames[] = {"computed", "first_state", "last_output", "zeros", "refused"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+// A stream's program: arrays (name, shape of a step, dtype; flags of a mask have no name), which of them are inputs and outputs,
+// and the steps in order, each with the layer of the spec, its arrays, its states (name, units, what they begin as or None), the
+// array that says whether it is taken or -1, and what its output is where it is not. Throws as Stream does.
 py::dict stream_program(const Model& model) {
   std::vector<float> weights(model.weight_count());
   model.copy_weights(weights);
@@ -199,6 +205,13 @@ py::dict stream_program(const Model& model) {
     step["inputs"] = instruction.inputs;
     step["outputs"] = instruction.outputs;
     step["states"] = states;
+#if REKUR_SEQUENCE
+    step["flags"] = instruction.flags;
+    step["masked"] = masked_name(instruction.masked_step);
+#else
+    step["flags"] = -1;
+    step["masked"] = masked_name(layers::MaskedStep::computed);
+#endif
     steps.append(step);
   }
   py::dict result;

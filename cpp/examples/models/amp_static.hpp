@@ -796,6 +796,13 @@ REKUR_INLINE void embedding(const int32_t* id, const float* table, float* y) {
   const bool known = *id >= 0 && *id < Rows;
   for (int i = 0; i < N; ++i) y[i] = known ? table[*id * N + i] : __builtin_nanf("");
 }
+template <int N>
+REKUR_INLINE float masking(float value, const float* x, float* y) {
+  bool there = false;
+  for (int i = 0; i < N; ++i) there = there || x[i] != value;
+  for (int i = 0; i < N; ++i) y[i] = there ? x[i] : 0.0f;
+  return there ? 1.0f : 0.0f;
+}
 template <int Span, int N>
 REKUR_INLINE void enter(const float* x, float* window) {
   for (int i = 0; i < N; ++i) window[(Span - 1) * N + i] = x[i];
@@ -851,6 +858,8 @@ class Model {
 
  private:
   __attribute__((noinline)) void run(const float* input_signal, float* output_output) noexcept {
+    alignas(64) float y5[16];
+    alignas(64) float y6[16];
     alignas(64) float x1[16] = {};
     copy<1>(input_signal, x1);
     alignas(64) float t2[64];
@@ -885,11 +894,9 @@ class Model {
         store(layer_lstm_c_ + i, v4_17);
       }
     }
-    alignas(64) float t5[16];
-    product<16, 1, 1, 0>(layer_lstm_h_, weights::layer_dense_kernel, weights::layer_dense_bias, t5);
-    alignas(64) float t6[16];
-    map<1>(t5, x1, t6, [](Vec a, Vec b) REKUR_INLINED { return a + b; });
-    copy<1>(t6, output_output);
+    product<16, 1, 1, 0>(layer_lstm_h_, weights::layer_dense_kernel, weights::layer_dense_bias, y5);
+    map<1>(y5, x1, y6, [](Vec a, Vec b) REKUR_INLINED { return a + b; });
+    copy<1>(y6, output_output);
   }
 
   alignas(64) float layer_lstm_h_[16] = {};

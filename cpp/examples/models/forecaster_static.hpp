@@ -790,6 +790,13 @@ REKUR_INLINE void embedding(const int32_t* id, const float* table, float* y) {
   const bool known = *id >= 0 && *id < Rows;
   for (int i = 0; i < N; ++i) y[i] = known ? table[*id * N + i] : __builtin_nanf("");
 }
+template <int N>
+REKUR_INLINE float masking(float value, const float* x, float* y) {
+  bool there = false;
+  for (int i = 0; i < N; ++i) there = there || x[i] != value;
+  for (int i = 0; i < N; ++i) y[i] = there ? x[i] : 0.0f;
+  return there ? 1.0f : 0.0f;
+}
 template <int Span, int N>
 REKUR_INLINE void enter(const float* x, float* window) {
   for (int i = 0; i < N; ++i) window[(Span - 1) * N + i] = x[i];
@@ -843,13 +850,16 @@ class Model {
 
  private:
   __attribute__((noinline)) void run(const float* input_temperature, float* output_forecast) noexcept {
+    alignas(64) float y2[16];
+    alignas(64) float y6[32];
+    alignas(64) float y7[16];
+    alignas(64) float y8[16];
     alignas(64) float x1[16] = {};
     copy<1>(input_temperature, x1);
-    alignas(64) float t2[16];
-    map<1>(x1, t2, [](Vec v) REKUR_INLINED { return fma(v, set1(0x1.99999ap-4f), set1(-0x1.333334p0f)); });
+    map<1>(x1, y2, [](Vec v) REKUR_INLINED { return fma(v, set1(0x1.99999ap-4f), set1(-0x1.333334p0f)); });
     alignas(64) float t3[48];
     alignas(64) float t4[48];
-    product<1, 48, 16, 32, 0, 16>(t2, weights::layer_gru_kernel, weights::layer_gru_bias, t3);
+    product<1, 48, 16, 32, 0, 16>(y2, weights::layer_gru_kernel, weights::layer_gru_bias, t3);
     product<16, 48, 16, 0, 16, 32>(layer_gru_h_, weights::layer_gru_recurrent_kernel, weights::layer_gru_recurrent_bias, t4 + 0);
     {
       for (int i = 0; i < 16; i += kWidth) {
@@ -873,15 +883,12 @@ class Model {
         store(layer_gru_h_ + i, v5_16);
       }
     }
-    alignas(64) float t6[32];
-    fill<17>(0.0f, t6);
-    copy<16>(layer_gru_h_ + 0, t6 + 0);
-    copy<1>(t2 + 0, t6 + 16);
-    alignas(64) float t7[16];
-    product<17, 12, 12, 0>(t6, weights::layer_head_kernel, weights::layer_head_bias, t7);
-    alignas(64) float t8[16];
-    map<12>(t7, t8, [](Vec v) REKUR_INLINED { return fma(v, set1(0x1.4p3f), set1(0x1.8p3f)); });
-    copy<12>(t8, output_forecast);
+    fill<17>(0.0f, y6);
+    copy<16>(layer_gru_h_ + 0, y6 + 0);
+    copy<1>(y2 + 0, y6 + 16);
+    product<17, 12, 12, 0>(y6, weights::layer_head_kernel, weights::layer_head_bias, y7);
+    map<12>(y7, y8, [](Vec v) REKUR_INLINED { return fma(v, set1(0x1.4p3f), set1(0x1.8p3f)); });
+    copy<12>(y8, output_forecast);
   }
 
   alignas(64) float layer_gru_h_[16] = {};

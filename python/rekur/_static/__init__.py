@@ -16,6 +16,7 @@ from rekur._files import check_writable, write_atomic
 from rekur._model_files import read_model
 from rekur._static._file import Port, header
 from rekur._static._layers import LAYERS
+from rekur._static._masks import write_join, write_layer
 from rekur._static._writer import Floats, Layer, Writer, lines
 from rekur._validate import HEADER, check_suffix
 from rekur.models import Model
@@ -115,6 +116,9 @@ def static_header(engine: _core.Model, namespace: str) -> tuple[str, StaticRepor
     layers = {layer["name"]: layer for layer in spec["layers"]}
     weights = _weights(engine)
     for step in program["steps"]:
+        if all(not arrays[a][0] for a in step["outputs"]):  # flags alone
+            write_join(writer, step)
+            continue
         described = layers[step["layer"]]
         own_weights, flat = weights.get(step["layer"], ({}, np.zeros(0, np.float32)))
         layer = Layer(
@@ -131,7 +135,7 @@ def static_header(engine: _core.Model, namespace: str) -> tuple[str, StaticRepor
         )
         if layer.type not in LAYERS:
             raise layer.refuse(f"{layer.type} has no static form; a rekur::Stream runs it")
-        LAYERS[layer.type](writer, layer)
+        write_layer(writer, layer, step)
     for port, array in zip(outputs, program["outputs"], strict=True):
         writer.line(f"copy<{port.size}>({writer.arrays[array]}, {port.identifier});")
     text = "".join(header(str(spec.get("name", "model")), namespace, writer, inputs, outputs))

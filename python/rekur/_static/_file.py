@@ -179,8 +179,8 @@ def _model(writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> I
     yield "    static_cast<void>(state);\n  }\n\n private:\n"
     yield f"  __attribute__((noinline)) void run({', '.join(declared)}) noexcept {{\n"
     indent = 4
-    for line in writer.body:
-        indent -= 2 * (line == "}")
+    for line in (*writer.declarations, *writer.body):
+        indent -= 2 * line.startswith("}")
         yield " " * indent + line + "\n"
         indent += 2 * line.endswith("{")
     yield "  }\n\n"

@@ -148,13 +148,20 @@ def _broadcast(w: Writer, layer: Layer) -> None:
 
 
 def _embedding(w: Writer, layer: Layer) -> None:
-    if layer.spec.get("mask_zero", False):
-        raise layer.refuse("a mask has no static form (mask_zero=False has); a rekur::Stream runs it")
     rows, n = layer.weights["embeddings"].shape
     table = w.constant(layer.name, "embeddings", layer.weights["embeddings"])
     y = w.output(layer)
     w.line(f"fill<{n}>(0.0f, {y});")
     w.line(f"embedding<{rows}, {n}>({layer.inputs[0]}, {table}, {y});")
+    if len(layer.outputs) > 1:
+        w.line(f"*{w.output(layer, 1)} = *{layer.inputs[0]} != 0 ? 1.0f : 0.0f;")
+
+
+def _masking(w: Writer, layer: Layer) -> None:
+    n = int(np.prod(layer.input_shapes[0], dtype=np.int64))
+    y, flag = w.output(layer), w.output(layer, 1)
+    value = literal(layer.spec.get("mask_value", 0.0))
+    w.line(f"*{flag} = masking<{n}>({value}, {layer.inputs[0]}, {y});")
 
 
 def _dot(w: Writer, layer: Layer) -> None:
@@ -236,6 +243,7 @@ LAYERS: dict[str, Write] = {
     "Lambda": _lambda,
     "LayerNormalization": _by_rows(_layer_normalization),
     "MLSTM": write_matrix,
+    "Masking": _masking,
     "MultiHeadAttention": write_heads,
     "Multiply": _pairwise("*"),
     "PReLU": _prelu,

@@ -118,6 +118,7 @@ class Layer:
 class Writer:
     constants: dict[str, Floats] = field(default_factory=dict)
     states: list[State] = field(default_factory=list)
+    declarations: list[str] = field(default_factory=list)  # arrays between layers
     body: list[str] = field(default_factory=list)
     arrays: dict[int, str] = field(default_factory=dict)  # a stream's array: the pointer
     needs: set[str] = field(default_factory=set)  # headers of the library beside those that every model needs
@@ -169,6 +170,10 @@ class Writer:
 
     def output(self, layer: Layer, k: int = 0) -> str:
         """Room for an output of the layer."""
-        name = self.array(int(np.prod(layer.output_shapes[k], dtype=np.int64)))
-        self.arrays[layer.outputs[k]] = name
+        return self.own(layer.outputs[k], int(np.prod(layer.output_shapes[k], dtype=np.int64)))
+
+    def own(self, array: int, n: int) -> str:
+        """Room for an array of a stream's, which the whole step sees."""
+        name = self.arrays[array] = self.name("y")
+        self.declarations.append(f"alignas(64) float {name}[{lines(n)}];")
         return name

@@ -169,6 +169,15 @@ REKUR_INLINE void embedding(const std::int32_t* id, const float* table, float* y
   for (int i = 0; i < N; ++i) y[i] = known ? table[*id * N + i] : __builtin_nanf("");
 }
 
+// 1 and x, or 0 and zeros where all of x is `value`.
+template <int N>
+REKUR_INLINE float masking(float value, const float* x, float* y) {
+  bool there = false;
+  for (int i = 0; i < N; ++i) there = there || x[i] != value;
+  for (int i = 0; i < N; ++i) y[i] = there ? x[i] : 0.0f;
+  return there ? 1.0f : 0.0f;
+}
+
 // --- steps that are over ---
 
 // The window of the last Span steps of N numbers: the present one goes in at its end.
