@@ -58,6 +58,7 @@ Code::Code(const Graph& graph, std::span<const Wanted> wanted, std::span<const C
     input_by_row_.push_back(graph.extent(static_cast<int>(v)) == Extent::row);
   }
   for (const Wanted& want : wanted) output_by_row_.push_back(graph.extent(want.value) == Extent::row);
+  inputs_ = input_by_row_.size(), outputs_ = output_by_row_.size();
 
   // A sum that only an activation reads is made there.
   std::vector<int> uses(count, 0);

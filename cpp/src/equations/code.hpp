@@ -74,8 +74,8 @@ class Code {
   std::span<const float> listed_constants() const { return compiled_constants_; }
 #endif
 
-  std::size_t inputs() const { return input_by_row_.size(); }
-  std::size_t outputs() const { return output_by_row_.size(); }
+  std::size_t inputs() const { return inputs_; }
+  std::size_t outputs() const { return outputs_; }
   std::size_t size() const { return code_.size(); }  // instructions
   bool input_by_row(std::size_t input) const { return input_by_row_[input]; }
   bool output_by_row(std::size_t output) const { return output_by_row_[output]; }
@@ -83,12 +83,13 @@ class Code {
 
  private:
   Index block_rows(Index features) const { return features >= kBlock ? 1 : kBlock / features; }
-  std::size_t inputs_and_outputs() const { return input_by_row_.size() + output_by_row_.size(); }
+  std::size_t inputs_and_outputs() const { return inputs_ + outputs_; }
   // Arrays of a block's size: for zeros, for what nobody wants, for constants and for values.
   Index registers() const { return static_cast<Index>(constants_.size()) + wide_ + narrow_ + 2; }
 
   std::vector<simd::Instruction> code_;
   std::vector<bool> input_by_row_, output_by_row_;  // not a number a feature, but one a row
+  std::size_t inputs_ = 0, outputs_ = 0;
   std::vector<float> constants_;
 #if REKUR_COMPILED_CELLS
   std::shared_ptr<const Compiled> compiled_;

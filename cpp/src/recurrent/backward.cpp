@@ -223,11 +223,35 @@ void clear_gradients(const Backward& run) {
     std::fill_n(run.d_weights.unit_weights, static_cast<Index>(r.cell.unit_weights.size()) * r.H, 0.0f);
 }
 
+// What the sweep has added up by row, row after row.
+void add_unit_sums(const Backward& run) {
+  const float* const sums = unit_sums_of(run);
+  if (!sums) return;
+  const auto& r = Engine::impl(*run.forward.layer);
+  const Index Hp = padded(r.H), row = r.cell.swept * Hp, B = run.forward.B;
+  const auto& weights = r.cell.unit_weights;
+  runtime::parallel_range(r.H, 64, static_cast<double>(B * row), [&](Index begin, Index end) {
+    for (std::size_t w = 0; w < weights.size(); ++w) {
+      if (weights[w].with != UnitWeight::With::swept) continue;
+      float* const to = run.d_weights.unit_weights + static_cast<Index>(w) * r.H;
+      if (run.fresh) std::fill(to + begin, to + end, 0.0f);
+      for (Index b = 0; b < B; ++b)
+        isa::kernels().add(to + begin, sums + b * row + weights[w].slot * Hp + begin, to + begin, end - begin);
+    }
+  });
+}
+
 }  // namespace
 
 void backward(std::span<const Backward> runs) {
-  if (in_windows(runs[0].forward)) return backward_in_windows(runs);
-  backward(runs, PartSums(runs));
+  for (const Backward& run : runs)
+    if (float* const sums = unit_sums_of(run))
+      std::fill_n(sums, unit_sums_size(Engine::impl(*run.forward.layer), run.forward.B), 0.0f);
+  if (in_windows(runs[0].forward))
+    backward_in_windows(runs);
+  else
+    backward(runs, PartSums(runs));
+  for (const Backward& run : runs) add_unit_sums(run);
 }
 
 void backward(std::span<const Backward> runs, [[maybe_unused]] const PartSums& sums) {

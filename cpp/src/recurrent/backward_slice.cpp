@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "isa/dispatch.hpp"
+#include "recurrent/windows.hpp"
 
 namespace rekur::recurrent {
 
@@ -129,6 +130,10 @@ void BackwardSlice::take_for_program(int members, Scratch& scratch) {
   }
   for (std::size_t i = 0; i < kMostMasks; ++i)
     mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members * M_).data() : nullptr;
+  if (float* const sums = unit_sums_of(b_)) {
+    unit_sums_ = scratch.take<float*>(M_).data();
+    for (Index j = 0; j < M_; ++j) unit_sums_[j] = sums + unit_sums_size(r_, row(j));
+  }
   through_time_ = !f_.list && !f_.resets && program.goes_through_time(isa::kernels(), true);
   even_ = !f_.lengths && !f_.list && !f_.resets && slice_.even();  // with lengths some rows have a step before them and some not
 }
@@ -181,6 +186,7 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
   s.d_state = d_state_;
   s.d_source = d_source_;
   s.unit_weights = r_.packed.unit_weights.data();
+  s.unit_sums = unit_sums_;
   s.step = step;
   s.masks = masks;
   s.mask_steps = mask_steps;

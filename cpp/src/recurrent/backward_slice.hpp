@@ -72,7 +72,7 @@ class BackwardSlice {
   float* memory_ = nullptr;
   Index memory_size_ = 0;
   const float **step_rows_[kMostStepInputs] = {}, **mask_rows_[kMostMasks] = {};
-  float** d_step_rows_[kMostStepInputs] = {};
+  float **d_step_rows_[kMostStepInputs] = {}, **unit_sums_ = nullptr;
   bool even_ = false;  // the addresses of rows' operands are evenly spaced
 #endif
   bool through_time_ = false;  // a call takes many steps

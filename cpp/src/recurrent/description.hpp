@@ -2,18 +2,23 @@
 // record in the tape are laid out. Ordinary data.
 //
 // A step's record in the tape is `slots` blocks of Hp floats. What the backward pass leaves in a slot in place of what stood there
-// is the gradient of a block of products: of the input's, or of a recurrent one, or of both where it is the same.
+// is the gradient of a block of products: of the input's, or of a recurrent one, or of both where it is the same. A row's numbers
+// follow, one each.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "rekur/detail/cells/cell_info.hpp"
+#include "rekur/tensor.hpp"
 
 namespace rekur::recurrent {
 
 inline constexpr int kMostStates = 4;
 inline constexpr int kMostMasks = 1 + kMostStates;  // of sequences, of steps by state
+
+// Floats that fill whole cache lines.
+inline Index whole_lines(Index floats) { return (floats + 15) / 16 * 16; }
 
 // A recurrent product: its results belong to the slots [first, first + count).
 struct Product {
@@ -27,9 +32,10 @@ struct Product {
 
 // A weight a unit: its gradient is the sum, over steps and rows, of a slot's gradient times …
 struct UnitWeight {
-  enum class With : std::uint8_t { one, previous, next };
-  int slot;
-  With with;      // … one, a state before the step, or that state after it
+  // … one, a state before the step, or that state after it. Or the sweep itself adds it up by row, as the n-th of its sums.
+  enum class With : std::uint8_t { one, previous, next, swept };
+  int slot;  // or n
+  With with;
   int state = 0;  // one of those in the record
 };
 
@@ -39,12 +45,14 @@ struct Description {
   int states = 1;                               // the first is the output
   bool projects = false;                        // … and what the last product makes of a value: it has a width of its own
   int slots = 0;
+  int numbers = 0;               // after the slots, numbers of the whole row
   int x_first = 0, x_count = 0;  // slots whose gradients flow to the input's product
   int phases = 1;
   std::vector<Product> products;                   // in the order of their phases
   std::vector<int> state_slot;                     // by state: where it stands in the record; -1 for the first, which is in y
   std::vector<int> kernel_block, recurrent_block;  // by slot: the block of columns that belongs to it; -1: none
   std::vector<UnitWeight> unit_weights;            // rows of [unit_weights, H]
+  int swept = 0;                                   // of them, which the sweep adds up
 };
 
 Description describe(const cells::CellInfo& cell);

@@ -205,6 +205,7 @@ class ForwardSlice {
     for (int i = 0; i < program.step_inputs(); ++i) step_rows_[i] = scratch.take<const float*>(members_ * M_).data();
     for (std::size_t i = 0; i < kMostMasks; ++i)
       mask_rows_[i] = program.masks()[i] ? scratch.take<const float*>(members_ * M_).data() : nullptr;
+    masked_ = std::any_of(std::begin(mask_rows_), std::end(mask_rows_), [](const float** rows) { return rows != nullptr; });
     product_rows_ = scratch.take<const float*>(members_ * M_).data();
     even_ = !f_.list && slice_.even();
     through_time_ = !f_.list && !f_.resets && program.goes_through_time(isa::kernels(), f_.tape != nullptr);
@@ -236,6 +237,7 @@ class ForwardSlice {
         std::copy(p.projected + j * Pp_ + begin, p.projected + j * Pp_ + std::min(end, r_.P), y_rows_[own + j] + begin);
       return;
     }
+    ProgramForward s;
     ConstRows step[kMostStepInputs];
     Index step_steps[kMostStepInputs];
     const Index onwards = f_.reverse ? -1 : 1;
@@ -244,15 +246,14 @@ class ForwardSlice {
       step[i] = step_rows_[i] + own;
       step_steps[i] = onwards * f_.step[i].stride_t;
     }
-    ConstRows masks[kMostMasks] = {};
-    Index mask_steps[kMostMasks] = {};
-    for (int i = 0; i < kMostMasks; ++i) {
+    ConstRows masks[kMostMasks];
+    Index mask_steps[kMostMasks];
+    for (int i = 0; masked_ && i < kMostMasks; ++i) {
       if (!mask_rows_[i]) continue;
       mask_steps[i] = onwards * f_.masks[i].stride_t;
       for (Index j = 0; j < active; ++j) mask_rows_[i][own + j] = f_.masks[i].row(row(j), t);
       masks[i] = mask_rows_[i] + own;
     }
-    ProgramForward s{};
     s.steps = count;
     s.input_step = onwards * M_ * X_;
     s.y_step = onwards * y_.stride_t;
@@ -331,7 +332,7 @@ class ForwardSlice {
   Index product_blocks_ = 0, memory_size_ = 0;
   float *products_ = nullptr, *memory_ = nullptr;
   const float **step_rows_[kMostStepInputs] = {}, **mask_rows_[kMostMasks] = {}, **product_rows_ = nullptr;
-  bool even_ = false;  // Slice::even
+  bool even_ = false, masked_ = false;  // Slice::even; some mask is read
 #endif
   bool through_time_ = false;  // a call takes many steps
 };

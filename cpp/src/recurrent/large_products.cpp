@@ -55,7 +55,8 @@ void LargeProducts::cut(int threads, F&& tile) const {
   }
   if (b_.d_weights.kernel) add(kKernel, r_.cell.x_first, r_.cell.x_count, r_.I, r_.H);
   if (b_.d_weights.bias) add(kBias, 0, r_.cell.slots, 1, r_.H);
-  if (b_.d_weights.unit_weights) add(kUnits, 0, static_cast<int>(r_.cell.unit_weights.size()), 1, r_.H);
+  for (std::size_t w = 0; b_.d_weights.unit_weights && w < r_.cell.unit_weights.size(); ++w)
+    if (r_.cell.unit_weights[w].with != UnitWeight::With::swept) add(kUnits, static_cast<int>(w), 1, 1, r_.H);
 }
 
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
@@ -143,6 +144,8 @@ void LargeProducts::unit_tile(const Lists& l, const Tile& tile, bool accumulate)
       return isa::kernels().column_sums(N, l.pairs, l.records, from, to, accumulate);
     case UnitWeight::With::previous:
       return isa::kernels().column_dots(N, l.state_pairs[s], l.state_records[s], from, l.previous[s], tile.n0, to, accumulate);
+    case UnitWeight::With::swept:
+      return;
     case UnitWeight::With::next:
       return isa::kernels().column_dots(N, l.pairs, l.records, from, l.records, r_.state_slot(s) * Hp_ + tile.n0, to, accumulate);
   }

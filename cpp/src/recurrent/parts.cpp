@@ -5,6 +5,7 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
+#include "recurrent/windows.hpp"
 #include "runtime/parallel.hpp"
 
 namespace rekur::recurrent {
@@ -93,6 +94,7 @@ std::span<Backward> cut(std::span<const Backward> runs, const PartSums& sums, Sc
         f.begun = begun;
         b.d_begun = d_begun;
       }
+      if (float* const rows = unit_sums_of(whole)) b.unit_sums = rows + unit_sums_size(r, first);
       if (b.source) b.source = &all[static_cast<std::size_t>(part) * R + static_cast<std::size_t>(whole.source - runs.data())];
       if (const Index inputs = r.program->step_inputs(); inputs > 0) {
         Strided<const float>* const step = scratch.take<Strided<const float>>(inputs).data();
@@ -122,18 +124,21 @@ void add_up(std::span<const Backward> cut, Index parts) {
   const std::size_t R = cut.size() / static_cast<std::size_t>(parts);
   const auto& k = isa::kernels();
   for (std::size_t i = 0; i < R; ++i) {
-    const Sizes sizes = sizes_of(Engine::impl(*cut[i].forward.layer));
-    const auto add = [&](float* Weights<float>::*which, Index size) {
-      float* const to = cut[i].d_weights.*which;
-      if (!to) return;
+    const auto& r = Engine::impl(*cut[i].forward.layer);
+    const Sizes sizes = sizes_of(r);
+    const auto add = [&](float* Weights<float>::*which, Index size, Index first = 0) {
+      float* const to = cut[i].d_weights.*which + first;
+      if (!(cut[i].d_weights.*which)) return;
       runtime::parallel_range(size, 256, static_cast<double>(size) * static_cast<double>(parts), [&](Index begin, Index end) {
         for (Index part = 1; part < parts; ++part)
-          k.add(to + begin, cut[static_cast<std::size_t>(part) * R + i].d_weights.*which + begin, to + begin, end - begin);
+          k.add(to + begin, cut[static_cast<std::size_t>(part) * R + i].d_weights.*which + first + begin, to + begin, end - begin);
       });
     };
     add(&Weights<float>::kernel, sizes.kernel);
     add(&Weights<float>::bias, sizes.bias);
-    add(&Weights<float>::unit_weights, sizes.unit_weights);
+    for (std::size_t w = 0; w < r.cell.unit_weights.size(); ++w)
+      if (r.cell.unit_weights[w].with != UnitWeight::With::swept)
+        add(&Weights<float>::unit_weights, r.H, static_cast<Index>(w) * r.H);
   }
 }
 

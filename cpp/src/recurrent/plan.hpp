@@ -50,6 +50,14 @@ inline float* record_of(const Forward& f, const Recurrence::Impl& r, Index Hp, I
   return f.tape + (t * rows_of_tape(f) + b) * r.record(Hp);
 }
 
+// The records, and behind them the outputs where the tape keeps them. Then come, of a cell with such, the sums of the gradients of
+// weights a unit.
+inline Index records_size(const Recurrence::Impl& r, Index steps, Index B, bool own_output) {
+  return element_count({steps, B, r.record(padded(r.H)) + (own_output ? r.P : 0)});
+}
+
+inline Index unit_sums_size(const Recurrence::Impl& r, Index B) { return B * r.cell.swept * padded(r.H); }
+
 // Outputs of a training run: its y, or the tape's own.
 inline Strided<float> outputs(const Forward& f) {
   if (f.y || !f.tape) return f.y;

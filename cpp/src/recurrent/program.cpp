@@ -6,8 +6,6 @@ namespace {
 
 constexpr Index kOperand = sizeof(simd::Operand) / sizeof(float);
 
-Index whole_lines(Index floats) { return (floats + 15) / 16 * 16; }
-
 }  // namespace
 
 Index Program::memory(Index rows, Index H) const {
@@ -17,7 +15,7 @@ Index Program::memory(Index rows, Index H) const {
       code = std::max(code, part.code.memory(H));
       operands = std::max(operands, static_cast<Index>(part.inputs.size() + part.outputs.size()));
     }
-  return code + whole_lines(operands * kOperand) + whole_lines(2 * rows * step_inputs());
+  return code + whole_lines(operands * kOperand) + whole_lines(rows * numbers());
 }
 
 bool Program::goes_through_time(const simd::Kernels& kernels, bool training) const noexcept {
@@ -34,17 +32,24 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   if (features <= 0) return;
   const simd::CompiledCode function = part.code.compiled(*step.kernels);
   float* memory = step.memory;
-  float* const numbers = memory;  // of the rows, by input of the step: these, then their gradients
-  memory += whole_lines(2 * step.rows * step_inputs());
+  float* const numbers = memory;  // of the rows, by input of the step: these, then their gradients; then those of the record
+  memory += whole_lines(step.rows * this->numbers());
   simd::Operand* const inputs = reinterpret_cast<simd::Operand*>(memory);
   simd::Operand* const outputs = inputs + part.inputs.size();
   memory += whole_lines(static_cast<Index>(part.inputs.size() + part.outputs.size()) * kOperand);
-  const auto by_row = [&](const Stand& s) { return (s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index); };
-  const auto numbers_of = [&](const Stand& s) { return numbers + (2 * s.index + (s.place == Place::d_step ? 1 : 0)) * step.rows; };
+  const auto by_row = [&](const Stand& s) {
+    return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
+  };
+  const auto numbers_of = [&](const Stand& s) {
+    const Index set = s.place == Place::number ? 2 * step_inputs() + s.index : 2 * s.index + (s.place == Place::d_step ? 1 : 0);
+    return numbers + set * step.rows;
+  };
+  const Index behind = description_.slots * step.Hp;  // in a record
   if (!function)
     for (const Stand& s : part.inputs)
       if (by_row(s))
-        for (Index m = 0; m < step.rows; ++m) numbers_of(s)[m] = *step.step[s.index][m];
+        for (Index m = 0; m < step.rows; ++m)
+          numbers_of(s)[m] = s.place == Place::number ? step.tape[m][behind + s.index] : *step.step[s.index][m];
 
   const Index count = step.even ? step.rows : 1;
   for (Index m = 0; m < step.rows; m += count) {
@@ -75,7 +80,9 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   }
   if (function) return;
   for (const Stand& s : part.outputs)
-    if (by_row(s) && step_gradient(step, s.index) != nullptr)
+    if (s.place == Place::number)
+      for (Index m = 0; m < step.rows; ++m) step.tape[m][behind + s.index] = numbers_of(s)[m];
+    else if (by_row(s) && step_gradient(step, s.index) != nullptr)
       for (Index m = 0; m < step.rows; ++m) *step_gradient(step, s.index)[m] = numbers_of(s)[m];
 }
 
@@ -102,6 +109,8 @@ void Program::forward(int phase, const ProgramForward& step) const noexcept {
         return listed(step.masks[1 + s.index], 0, step.mask_steps ? step.mask_steps[1 + s.index] : 0);
       case Place::slot:
         return listed(step.tape, s.index * Hp, step.tape_step);
+      case Place::number:
+        return listed(step.tape, description_.slots * Hp + s.index, step.tape_step);
       case Place::y:
         return listed(step.y, 0, step.y_step);
       default:
@@ -126,6 +135,10 @@ void Program::backward(int phase, const ProgramBackward& step) const noexcept {
         return listed(step.masks[1 + s.index], 0, step.mask_steps ? step.mask_steps[1 + s.index] : 0);
       case Place::slot:
         return listed(step.tape, s.index * Hp, step.tape_step);
+      case Place::number:
+        return listed(step.tape, description_.slots * Hp + s.index, step.tape_step);
+      case Place::unit_sum:
+        return listed(step.unit_sums, s.index * Hp, 0);
       case Place::previous:
         return listed(step.previous[s.index], 0, s.index == 0 ? step.y_step : step.tape_step);
       case Place::h:

@@ -74,6 +74,8 @@ struct ProgramBackward {
   float* const* d_state;      // by state: [rows][Hp] in: after the step; out (phase 0): before it, without what products bring
   float* const* d_source;     // by product that multiplies a value: [rows][Hp] that value's gradient
   const float* unit_weights;
+  Rows unit_sums;  // [rows] of the description's swept·Hp floats, which the gradients of weights a unit are added to; null: not
+                   // wanted
   const ConstRows* step;
   const ConstRows* masks;
   const Rows* d_step;  // by input of the step: [rows], written in phase 0; null where not wanted
@@ -96,7 +98,8 @@ class Program {
     step,  // an input of the step
     sequence_mask,
     step_mask,
-    slot,  // of the record
+    slot,    // of the record
+    number,  // … of the whole row
     y,
     previous,  // a state before the step: in the backward pass
     h,         // the first state after it
@@ -104,6 +107,7 @@ class Program {
     d_state,
     d_source,  // by product
     d_step,
+    unit_sum,
   };
   struct Stand {
     Place place;
@@ -147,6 +151,8 @@ class Program {
  private:
   friend class ProgramBuilder;
 
+  // Of rows, that a part may read or make: those of inputs of the step, their gradients, and the record's.
+  Index numbers() const { return 2 * step_inputs() + description_.numbers; }
   static Rows step_gradient(const ProgramForward&, int) { return nullptr; }
   static Rows step_gradient(const ProgramBackward& step, int input) { return step.d_step[input]; }
   // find(stand, listed, dense): where it is, by the functions for rows given by their addresses and for rows that follow one

@@ -84,6 +84,9 @@ class ProgramBuilder {
   int gradient_slot(int node) const;
 
 #if REKUR_TRAINING
+  // The gradient of a weight a unit that no product reads is added up as the sweep goes: in the record it would take a slot.
+  void add_up_weights();
+
   // What the backward pass finds without its being kept for that.
   bool is_free(int node) const;
 
@@ -148,7 +151,12 @@ class ProgramBuilder {
   std::vector<Given> arrived_;
   std::vector<int> d_kernel_, d_product_, d_state_, d_weight_, d_step_;  // gradients, as values
   std::vector<int> kernel_slot_, product_slot_, weight_slot_;
+  struct UnitSum {
+    int value = -1, place = -1;  // the sum so far and a step's gradient; which of the record's sums. -1: no gradient; it has a slot
+  };
+  std::vector<UnitSum> unit_sum_;    // by weight
   std::map<int, int> kept_, saved_;  // slots: of values that are multiplied, and of those that the backward pass reads
+  std::map<int, int> numbers_;       // the same of numbers a row: their places behind the slots
 };
 
 }  // namespace rekur::recurrent

@@ -60,7 +60,7 @@ std::vector<equations::Carried> ProgramBuilder::carried(const Program::Part& par
     for (std::size_t i = 0; i < part.inputs.size(); ++i) {
       const Stand &to = part.outputs[k], &from = part.inputs[i];
       const bool forward = to.place == Place::after && from.place == Place::before;
-      const bool backward = to.place == Place::d_state && from.place == Place::d_state;
+      const bool backward = to.place == from.place && (to.place == Place::d_state || to.place == Place::unit_sum);
       if ((forward || backward) && to.index == from.index) found.push_back({static_cast<int>(k), static_cast<int>(i)});
     }
   return found;
@@ -116,6 +116,8 @@ void ProgramBuilder::forward_parts() {
         if (last ? training || (cell_.projects && node == next_[0]) : std::max(phase_of(node), 0) == phase) keep(node, slot);
       for (const auto& [node, slot] : saved_)
         if (training && (last || std::max(phase_of(node), 0) == phase)) keep(node, slot);
+      for (const auto& [node, place] : numbers_)
+        if (training && std::max(phase_of(node), 0) == phase) wanted.push_back({node, {Place::number, place}});
       if (last) {
         for (std::size_t k = 0; k < next_.size(); ++k) {
           const int state = static_cast<int>(k);
@@ -127,7 +129,7 @@ void ProgramBuilder::forward_parts() {
       }
       (training ? p_.training_ : p_.inference_).push_back(make(given, wanted));
       for (const Wanted& w : wanted)
-        if (w.stand.place == Place::slot && full_.nodes()[at(w.node)].op != Op::none)
+        if ((w.stand.place == Place::slot || w.stand.place == Place::number) && full_.nodes()[at(w.node)].op != Op::none)
           given.insert(given.begin(), {w.node, w.stand});
     }
   }
@@ -147,8 +149,8 @@ std::vector<ProgramBuilder::Wanted> ProgramBuilder::gradients_of(int phase) cons
   if (phase > 0) return wanted;
   for (std::size_t x = 0; x < d_kernel_.size(); ++x) leave(d_kernel_[x], kernel_slot_[x], true);
   std::sort(wanted.begin(), wanted.end(), [](const Wanted& a, const Wanted& b) { return a.node < b.node; });
-  for (std::size_t w = 0; w < weight_slot_.size(); ++w)
-    if (weight_slot_[w] >= gradient_slots_) wanted.push_back({d_weight_[w], {Place::slot, weight_slot_[w]}});
+  for (const UnitSum& sum : unit_sum_)
+    if (sum.value >= 0) wanted.push_back({sum.value, {Place::unit_sum, sum.place}});
   for (std::size_t k = cell_.projects ? 1 : 0; k < d_state_.size(); ++k)
     wanted.push_back({d_state_[k], {Place::d_state, static_cast<int>(k)}});
   for (std::size_t i = 0; i < d_step_.size(); ++i) {
@@ -165,6 +167,7 @@ void ProgramBuilder::backward_parts() {
     if (compute(next_[k])) given.push_back({next_[k], k == 0 ? Stand{Place::h, 0} : Stand{Place::slot, d_.state_slot[k]}});
   for (const auto& [node, slot] : kept_) given.push_back({node, {Place::slot, slot}});
   for (const auto& [node, slot] : saved_) given.push_back({node, {Place::slot, slot}});
+  for (const auto& [node, place] : numbers_) given.push_back({node, {Place::number, place}});
   given.insert(given.end(), arrived_.begin(), arrived_.end());
   p_.backward_.resize(at(phases_));
   for (int phase = phases_ - 1; phase >= 0; --phase) {

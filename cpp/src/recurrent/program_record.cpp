@@ -76,12 +76,27 @@ void ProgramBuilder::lay_out() {
     if (group.source >= 0 && kept_.find(group.source) == kept_.end()) kept_[group.source] = slots_++;
   if (cell_.projects) projection_slot_ = slots_++;
 #if REKUR_TRAINING
-  for (const int d : d_weight_) weight_slot_.push_back(gradient_slot(d) >= 0 ? gradient_slot(d) : slots_++);
+  add_up_weights();
   choose_saved();
   place_saved();
 #endif
   if (slots_ > kMostSlots) fail("its tape would need % numbers a unit and step; at most % are possible", {slots_, kMostSlots});
 }
+
+#if REKUR_TRAINING
+void ProgramBuilder::add_up_weights() {
+  for (const int d : d_weight_) {
+    weight_slot_.push_back(gradient_slot(d));
+    UnitSum& sum = unit_sum_.emplace_back();
+    if (weight_slot_.back() >= 0) continue;
+    sum.place = d_.swept++;
+    if (full_.extent(d) == Extent::constant) continue;
+    const int so_far = full_.input(Extent::feature);
+    arrived_.push_back({so_far, {Place::unit_sum, sum.place}});
+    sum.value = full_.add(Op::add, so_far, d);
+  }
+}
+#endif
 
 int ProgramBuilder::gradient_slot(int node) const {
   for (std::size_t x = 0; x < d_kernel_.size(); ++x)
@@ -99,7 +114,8 @@ bool ProgramBuilder::is_free(int node) const {
     const Role::Kind kind = cell_.inputs[at(node)].kind;
     return kind != Role::kernel && kind != Role::product;
   }
-  return kept_.find(node) != kept_.end() || std::find(next_.begin(), next_.end(), node) != next_.end();
+  return kept_.find(node) != kept_.end() || numbers_.find(node) != numbers_.end() ||
+         std::find(next_.begin(), next_.end(), node) != next_.end();
 }
 
 bool ProgramBuilder::recomputable(int node) const {
@@ -114,9 +130,8 @@ bool ProgramBuilder::recomputable(int node) const {
 void ProgramBuilder::ensure(int node, bool only_costly) {
   if (recomputable(node)) return;
   const Node& n = full_.nodes()[at(node)];
-  if (full_.extent(node) == Extent::row) {  // a slot is for numbers a feature
-    for (const int from : n.from)
-      if (from >= 0) ensure(from, only_costly);
+  if (full_.extent(node) == Extent::row) {
+    numbers_.emplace(node, static_cast<int>(numbers_.size()));
   } else if (n.op == Op::none || costly(n.op) || !only_costly) {
     save(node);
   }
@@ -222,8 +237,13 @@ void ProgramBuilder::describe() {
                            group.source < 0 ? -1 : kept_.at(group.source), group.continues});
   }
   p_.product_blocks_ = position;
-  for (const int slot : weight_slot_) d_.unit_weights.push_back({slot, UnitWeight::With::one});
+  for (std::size_t w = 0; w < weight_slot_.size(); ++w)
+    if (weight_slot_[w] >= 0)
+      d_.unit_weights.push_back({weight_slot_[w], UnitWeight::With::one});
+    else
+      d_.unit_weights.push_back({unit_sum_[w].place, UnitWeight::With::swept});
   d_.unit_weights.resize(at(cell_.unit_weights), {0, UnitWeight::With::one});
+  d_.numbers = static_cast<int>(numbers_.size());
 }
 
 }  // namespace rekur::recurrent

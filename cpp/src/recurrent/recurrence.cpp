@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "isa/dispatch.hpp"
+#include "recurrent/plan.hpp"
 #include "recurrent/windows.hpp"
 
 namespace rekur::recurrent {
@@ -139,7 +140,8 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
 
 Index Recurrence::tape_size(Index T, Index B, bool own_output, Index window) const {
   const auto records = [&](Index steps) {
-    return element_count({steps, B, impl_->record(padded(impl_->H)) + (own_output ? impl_->P : 0)});
+    const Index size = records_size(*impl_, steps, B, own_output), sums = unit_sums_size(*impl_, B);
+    return sums > 0 ? whole_lines(size) + sums : size;
   };
 #if REKUR_TRAINING
   if (window > 0 && T > window) return WindowTape(*impl_, T, B, records(window), window).size;

@@ -97,7 +97,7 @@ struct Recurrence::Impl {
     return false;
 #endif
   }
-  Index record(Index Hp) const { return cell.slots * Hp; }
+  Index record(Index Hp) const { return cell.slots * Hp + whole_lines(cell.numbers); }
   Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }
   const kernels::CellSteps& steps() const;
 };

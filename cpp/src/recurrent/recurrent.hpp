@@ -139,6 +139,8 @@ struct Backward {
   float* const* d_begun = nullptr;     // as Forward::begun
   Weights<float> d_weights;
   bool fresh = false;  // d_weights hold nothing yet: they are written, not added to
+  // Where this is a window or a part of a run: where its rows' sums of weights a unit stand, [B][swept][Hp].
+  float* unit_sums = nullptr;
   // The run before this one in the same call, if its dx is this run's dy: the next layer of a stack, whose backward pass comes
   // first.
   const Backward* source = nullptr;

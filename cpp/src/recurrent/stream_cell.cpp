@@ -9,8 +9,6 @@ namespace {
 
 constexpr Index kAddress = sizeof(void*) / sizeof(float);  // floats that hold an address
 
-Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-
 // The weights as SingleRow says, panel after panel.
 class PanelWriter {
  public:
@@ -83,7 +81,7 @@ StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size,
 }
 #endif
 
-Index StreamCell::state_size(Index batch) const { return aligned(batch * Hp_); }
+Index StreamCell::state_size(Index batch) const { return whole_lines(batch * Hp_); }
 
 // The projections, of a cell of several phases the records, and a program's products.
 Index StreamCell::blocks() const {
@@ -101,9 +99,9 @@ Index StreamCell::memory(Index batch) const {
   element_count({batch + 16, Hp_, 16 + blocks()});  // more than all of it: finds what overflows
   Index size = state_places() * state_size(batch);
   if (single_row_) return size;
-  size += aligned(batch * blocks() * Hp_) + aligned(batch * 4 * kAddress);
+  size += whole_lines(batch * blocks() * Hp_) + whole_lines(batch * 4 * kAddress);
 #if REKUR_EQUATIONS
-  if (program_) size += aligned(batch * (1 + kMostStepInputs) * kAddress) + program_->memory(batch, engine_.hidden_size());
+  if (program_) size += whole_lines(batch * (1 + kMostStepInputs) * kAddress) + program_->memory(batch, engine_.hidden_size());
 #endif
   return size;
 }
@@ -123,7 +121,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* x, const float* c
   const Index X = cell.x_count * Hp_, record = cell.phases > 1 ? cell.slots * Hp_ : 0;
   float* const projections = memory + state_places() * state_size(batch);
   float* const records = projections + batch * X;
-  float* const addresses = projections + aligned(batch * blocks() * Hp_);
+  float* const addresses = projections + whole_lines(batch * blocks() * Hp_);
   const auto rows = [&](Index i) { return reinterpret_cast<float**>(addresses + i * batch * kAddress); };
   const float** const x_rows = const_cast<const float**>(rows(0));
   float **const projection_rows = rows(1), **const y_rows = rows(2), **const record_rows = rows(3);
@@ -164,7 +162,7 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
   const Recurrence::Impl& r = Engine::impl(engine_);
   float** const y_rows = reinterpret_cast<float**>(addresses + 2 * batch * kAddress);
   float** const record_rows = reinterpret_cast<float**>(addresses + 3 * batch * kAddress);
-  const float** const more = reinterpret_cast<const float**>(addresses + aligned(batch * 4 * kAddress));
+  const float** const more = reinterpret_cast<const float**>(addresses + whole_lines(batch * 4 * kAddress));
   float *before[kMostStates], *after[kMostStates];
   for (int k = 0; k < states(); ++k) {
     before[k] = memory + state(k, turn, batch);
@@ -190,7 +188,7 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
   s.y = y_rows;
   s.tape = r.cell.phases > 1 ? record_rows : nullptr;
   s.kernels = simd_;
-  s.memory = addresses + aligned(batch * 4 * kAddress) + aligned(batch * (1 + kMostStepInputs) * kAddress);
+  s.memory = addresses + whole_lines(batch * 4 * kAddress) + whole_lines(batch * (1 + kMostStepInputs) * kAddress);
   for (int p = 0; p < r.cell.phases; ++p) {
     const bool projects = r.projects(p);
     program_products(r, {.phase = p,

@@ -12,8 +12,6 @@
 namespace rekur::recurrent {
 namespace {
 
-Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-
 template <class T>
 Strided<T> from_step(const Strided<T>& sequence, Index t) {
   return sequence ? Strided<T>{sequence.row(0, t), sequence.stride_b, sequence.stride_t} : sequence;
@@ -103,12 +101,12 @@ void backward_one_after_the_other(std::span<const Backward> runs) {
 WindowTape::WindowTape(const Recurrence::Impl& r, Index T, Index B, Index records, Index window) {
   for (int k = 0; k < r.cell.states; ++k) {
     state_[k] = states_;
-    states_ += aligned(element_count({B, r.width(k)}));
+    states_ += whole_lines(element_count({B, r.width(k)}));
   }
-  checkpoints_ = aligned(records);
+  checkpoints_ = whole_lines(records);
   gradients_ = checkpoints_ + element_count({(T - 1) / window, states_});
   lengths = gradients_ + 2 * states_;
-  size = lengths + aligned(B);
+  size = lengths + whole_lines(B);
 }
 
 void forward_in_windows(std::span<const Forward> runs) {
@@ -172,6 +170,7 @@ void backward_in_windows(std::span<const Backward> runs) {
         std::fill_n(b.d_initial[k], whole.forward.B * r.width(k), 0.0f);
       }
       b.d_begun = whole.d_initial;
+      b.unit_sums = unit_sums_of(whole);
       b.fresh = whole.fresh && i + 1 == count;
       if (!b.forward.list) {
         b.dy = from_step(b.dy, from);

@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <span>
 
-#include "recurrent/recurrence.hpp"
+#include "recurrent/plan.hpp"
 
 namespace rekur::recurrent {
 
@@ -26,6 +26,15 @@ inline Index window_steps(Index T, Index B) {
 
 #if REKUR_TRAINING
 inline bool in_windows(const Forward& run) { return run.tape != nullptr && run.window > 0 && run.T > run.window; }
+
+// Where the sums of a run's weights a unit stand, [B][swept][Hp] floats in its tape; null: there are none.
+inline float* unit_sums_of(const Backward& b) {
+  if (b.unit_sums) return b.unit_sums;
+  const Forward& f = b.forward;
+  const auto& r = Engine::impl(*f.layer);
+  if (r.cell.swept == 0 || !b.d_weights.unit_weights) return nullptr;
+  return f.tape + whole_lines(records_size(r, in_windows(f) ? f.window : f.T, f.B, !f.y));
+}
 
 // What the tape of such a run holds, one after the other: the records of a window (`records` floats), the states between windows,
 // two gradients of such states in turns, and the lengths of the rows within a window.
