@@ -43,7 +43,7 @@ CELLS = {
     "simple_rnn": lambda **o: layers.SimpleRNN(17, **o),
     "min_gru": lambda **o: layers.RNN(rekur.cells.min_gru, 5, **o),
     "light_gru": lambda **o: layers.RNN(rekur.cells.light_gru, 3, **o),
-    "ind_rnn": lambda **o: layers.RNN(rekur.cells.ind_rnn, 5, **o),
+    "sru": lambda **o: layers.RNN(rekur.cells.sru, 5, **o),
     "normalised": lambda **o: layers.RNN(rekur.cells.layer_norm_lstm, 5, **o),
     "projected": lambda **o: layers.LSTM(7, projection_size=3, **o),
     "dropped": lambda **o: layers.LSTM(5, dropout=0.2, recurrent_dropout=0.3, **o),
@@ -58,7 +58,7 @@ def test_windows_change_no_bit(cell: str, isa: str, rng: np.random.Generator) ->
 
 @pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("return_sequences", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "min_gru", "ind_rnn", "normalised", "dropped"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "min_gru", "sru", "normalised", "dropped"])
 def test_windows_go_with_lengths_holes_and_resets(
     cell: str, return_sequences: bool, go_backwards: bool, rng: np.random.Generator
 ) -> None:
