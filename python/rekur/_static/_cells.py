@@ -4,7 +4,7 @@ from typing import Any
 
 from rekur import _core
 from rekur._spec import dumps
-from rekur._static._equations import write_equations
+from rekur._static._equations import write_abreast, write_equations
 from rekur._static._writer import Layer, Writer, lines
 
 _AROUND = ("name", "inputs", "regularizers", "constraints")  # what a layer has beside its step
@@ -37,32 +37,129 @@ class _Cell:
         bias_h = w.constant(self.layer.name, "recurrent_bias", bias[own:] if with_recurrent else None)
         self.unit_weights = self.constant("unit_weights")
         self.states = [w.state(self.layer.name, name, size, start) for name, size, start in self.layer.states]
-        blocks = [p for p in cell["products"] if not p["projects"]]
-        count = sum(p["count"] for p in blocks)
+        self.weights = {"kernel": kernel, "bias": bias_x, "recurrent": recurrent, "recurrent_bias": bias_h}
+        self.slots: dict[int, str] = {}
+        if all(self.goes_by_panels(phase) for phase in range(len(cell["parts"]))):
+            for phase, part in enumerate(cell["parts"]):
+                self.panels(phase, part)
+        else:
+            self.by_rows()
+        if cell["phases"] > len(cell["parts"]):
+            source = self.slot(next(p["slot"] for p in cell["products"] if p["projects"]))
+            self.product(H, self.P, self.P, [0], source, projection, "nullptr", self.states[0])
+        self.outputs()
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """By block of the recurrent products its product and place in that."""
+        products = enumerate(self.cell["products"])
+        return [(k, i) for k, p in products if not p["projects"] for i in range(p["count"])]
+
+    def goes_by_panels(self, phase: int) -> bool:
+        """Whether a phase's equations look at units alone, and read no product of an earlier phase."""
+        part, blocks = self.cell["parts"][phase], self.blocks()
+        if part["code"]["passes"] != 1 or any(part["code"]["output_by_row"]):
+            return False
+        read = [blocks[index][0] for place, index in part["inputs"] if place == "product"]
+        return all(self.cell["products"][k]["phase"] == phase for k in read)
+
+    def panels(self, phase: int, part: dict[str, Any]) -> None:
+        """Products of some panels of units in registers, and the equations on them."""
+        w, cell, H, blocks = self.w, self.cell, self.H, self.blocks()
+        places: dict[tuple[str, int], str] = {}
+        sums: list[str] = []  # statements
+        count = 0
+
+        def take(name: str, K: int, row: int, columns: list[int], a: str, weights: str, bias: str) -> None:
+            nonlocal count
+            count += len(columns)
+            at = ", ".join(str(c * H) for c in columns)
+            sums.append(f"Vec {name}[{len(columns)} * N];")
+            sums.append(f"panel_sums<{K}, {row}, {at}>(g, {a}, {weights}, {bias}, i, {name});")
+
+        x_blocks = [index for place, index in part["inputs"] if place == "input"]
+        if x_blocks:
+            name = w.name("x")
+            columns = [cell["kernel_block"][cell["x_first"] + index] for index in x_blocks]
+            row = cell["kernel_blocks"] * H
+            take(
+                name,
+                self.layer.features,
+                row,
+                columns,
+                self.layer.inputs[0],
+                self.weights["kernel"],
+                self.weights["bias"],
+            )
+            places |= {("input", index): f"{name}[{k} * N + p]" for k, index in enumerate(x_blocks)}
+        multiplied: set[int] = set()
+        for k, p in enumerate(cell["products"]):
+            read = [
+                (b, i) for b, (product, i) in enumerate(blocks) if product == k and ("product", b) in part["inputs"]
+            ]
+            if not read:
+                continue
+            name = w.name("h")
+            columns = [cell["recurrent_block"][p["first"] + i] for _, i in read]
+            source = self.states[p["state"]] if p["state"] >= 0 else self.slot(p["slot"])
+            multiplied |= {p["state"]} if p["state"] >= 0 else set()
+            rows, row = self.P if p["state"] == 0 else H, cell["recurrent_blocks"] * H
+            take(name, rows, row, columns, source, self.weights["recurrent"], self.weights["recurrent_bias"])
+            places |= {("product", b): f"{name}[{n} * N + p]" for n, (b, _) in enumerate(read)}
+        groups = w.name("Groups")
+        w.line(f"using {groups} = PanelGroups<{H}, {max(count, 1)}>;")
+        # A state that products read stays as it is until the last group has read it.
+        outputs: list[str | None] = []
+        kept: list[tuple[str, str]] = []
+        for place, index in part["outputs"]:
+            to = None if place == "y" else self.place((place, index))
+            if place == "after" and index in multiplied:
+                own = w.array(H)
+                kept.append((self.states[index], own))
+                to = f"({groups}::one ? {self.states[index]} : {own})"
+            outputs.append(to)
+        given = len(self.layer.inputs) - 1
+        rows_of = {
+            n for n, (place, index) in enumerate(part["inputs"])
+            if place == "step" and H > 1 and self.layer.input_shapes[min(1 + index, given)][-1] == 1 and index < given
+        }  # fmt: skip
+        inputs = [
+            places.get((place, index)) or (
+                self.place((place, index)) if n in rows_of else f"load({self.place((place, index))} + i + p * kWidth)"
+            )
+            for n, (place, index) in enumerate(part["inputs"])
+        ]  # fmt: skip
+        w.line(f"each_group<{groups}>([&](auto g, int i) REKUR_INLINED {{")
+        w.line("constexpr int N = decltype(g)::count;")
+        for line in sums:
+            w.line(line)
+        write_abreast(w, part["code"], inputs, outputs, rows_of)
+        w.line("});")
+        for state, own in kept:
+            w.line(f"if constexpr (!{groups}::one) map<{H}>({own}, {state}, [](Vec v) REKUR_INLINED {{ return v; }});")
+
+    def by_rows(self) -> None:
+        """Products, then equations, a phase after the other, over whole rows."""
+        cell, H, w = self.cell, self.H, self.w
+        own, count = cell["kernel_blocks"] * H, len(self.blocks())
         self.input = w.array(cell["x_count"] * self.block) if cell["x_count"] else ""
         self.products = w.array(count * self.block) if count else ""
-        self.slots: dict[int, str] = {}
         columns = [cell["kernel_block"][cell["x_first"] + i] for i in range(cell["x_count"])]
         if columns:
-            self.product(self.layer.features, own, H, columns, self.layer.inputs[0], kernel, bias_x, self.input)
-        for phase in range(cell["phases"]):
+            x, kernel, bias = self.layer.inputs[0], self.weights["kernel"], self.weights["bias"]
+            self.product(self.layer.features, own, H, columns, x, kernel, bias, self.input)
+        for phase, part in enumerate(cell["parts"]):
             at = 0
             for p in cell["products"]:
-                source = self.states[p["state"]] if p["state"] >= 0 else self.slot(p["slot"])
                 if p["projects"]:
-                    if p["phase"] == phase:
-                        self.product(H, self.P, self.P, [0], source, projection, "nullptr", self.states[0])
                     continue
                 if p["phase"] == phase:
-                    rows = self.P if p["state"] == 0 else H
+                    source = self.states[p["state"]] if p["state"] >= 0 else self.slot(p["slot"])
+                    rows, row = self.P if p["state"] == 0 else H, cell["recurrent_blocks"] * H
                     columns = [cell["recurrent_block"][p["first"] + i] for i in range(p["count"])]
-                    row = cell["recurrent_blocks"] * H
-                    to = f"{self.products} + {at}"
-                    self.product(rows, row, H, columns, source, recurrent, bias_h, to)
+                    weights, bias = self.weights["recurrent"], self.weights["recurrent_bias"]
+                    self.product(rows, row, H, columns, source, weights, bias, f"{self.products} + {at}")
                 at += p["count"] * self.block
-            if phase < len(cell["parts"]):
-                self.equations(cell["parts"][phase])
-        self.outputs()
+            self.equations(part)
 
     def product(self, K: int, row: int, N: int, columns: list[int], a: str, weights: str, bias: str, to: str) -> None:
         places = ", ".join(str(c * N) for c in columns)

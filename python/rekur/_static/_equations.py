@@ -22,6 +22,17 @@ def write_equations(
     _Equations(writer, listing, inputs, outputs, n).write()
 
 
+def write_abreast(
+    writer: Writer, listing: dict[str, Any], inputs: list[str], outputs: list[str | None], rows: set[int]
+) -> None:
+    """Statements for a group of panels (``Panels<N> g``, the first unit i), each value of all of them side by side.
+
+    `inputs`: what a panel p reads; those among `rows` are a number a row each. `outputs`: pointers. Equations of one
+    pass.
+    """
+    _Equations(writer, listing, inputs, outputs, 0).write_abreast(rows)
+
+
 class _Equations:
     def __init__(self, writer: Writer, listing: dict[str, Any], inputs: list[str], outputs: list[str | None], n: int):
         self.w, self.inputs, self.outputs, self.n = writer, inputs, outputs, n
@@ -50,9 +61,14 @@ class _Equations:
     def is_operation(self, v: int) -> bool:
         return bool(self.values[v]["kind"] == "operation")
 
-    def expression(self, v: int) -> str:
+    def expression(self, v: int, panel: str = "") -> str:
         value = self.values[v]
-        op, of = value["op"], [self.v(i) for i in value["operands"]]
+
+        def operand(i: int) -> str:
+            one = self.values[i]["row"] or self.values[i]["kind"] == "constant"
+            return self.v(i) if one else self.v(i) + panel
+
+        op, of = value["op"], [operand(i) for i in value["operands"]]
         if op == "negative":
             return f"-{of[0]}"
         if op == "activate":
@@ -93,6 +109,25 @@ class _Equations:
             if row and to is not None:
                 w.line(f"store({to}, {self.v(v)});")
         w.line("}")
+
+    def write_abreast(self, rows: set[int]) -> None:
+        w, every = self.w, "REKUR_UNROLL for (int p = 0; p < N; ++p)"
+        for v in sorted(self.needed):
+            value = self.values[v]
+            if value["kind"] == "constant":
+                w.line(f"const Vec {self.v(v)} = set1({literal(self.constants[value['number']])});")
+            elif value["kind"] == "input" and value["number"] in rows:
+                w.line(f"const Vec {self.v(v)} = set1(*{self.inputs[value['number']]});")
+            elif value["row"]:
+                w.line(f"const Vec {self.v(v)} = {self.expression(v)};")
+            else:
+                wide = self.inputs[value["number"]] if value["kind"] == "input" else self.expression(v, "[p]")
+                w.line(f"Vec {self.v(v)}[N];")
+                w.line(f"{every} {self.v(v)}[p] = {wide};")
+        for v, to in zip(self.results, self.outputs, strict=True):
+            if to is not None:
+                index = "" if self.values[v]["row"] or self.values[v]["kind"] == "constant" else "[p]"
+                w.line(f"{every} store({to} + i + p * kWidth, {self.v(v)}{index});")
 
     def _row_values(self, step: int) -> None:
         for v in sorted(self.needed):

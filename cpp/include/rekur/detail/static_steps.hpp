@@ -93,6 +93,49 @@ REKUR_INLINE void product(const float* a, const float* w, const float* bias, flo
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
 }
 
+// --- panels of a cell ---
+
+// Panels, vectors of units, whose products and equations go together: as many as `Blocks` sums each leave in registers.
+template <int H, int Blocks>
+struct PanelGroups {
+  static constexpr int most = kSums / Blocks > 1 ? kSums / Blocks : 1, passes = (vectors(H) + most - 1) / most;
+  static constexpr int count = (vectors(H) + passes - 1) / passes, full = vectors(H) / count, rest = vectors(H) % count;
+  static constexpr bool one = passes == 1;
+};
+
+template <int N>
+struct Panels {
+  static constexpr int count = N;
+};
+
+// f(panels, first unit) for all groups.
+template <class Groups, class F>
+REKUR_INLINE void each_group(const F& f) {
+  for (int i = 0; i < Groups::full; ++i) f(Panels<Groups::count>{}, i * Groups::count * kWidth);
+  if constexpr (Groups::rest > 0) f(Panels<Groups::rest>{}, Groups::full * Groups::count * kWidth);
+}
+
+// sum[block · N + panel] = bias[column] + Σ_k a[k] w[k][column …] for the panels from unit i on; as `product`.
+template <int K, int Row, int... Column, int N>
+REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const float* bias, int i, Vec* sum) {
+  constexpr int blocks = sizeof...(Column), first[blocks] = {Column...};
+  REKUR_UNROLL
+  for (int b = 0; b < blocks; ++b) {
+    REKUR_UNROLL
+    for (int p = 0; p < N; ++p) sum[b * N + p] = bias ? load(bias + first[b] + i + p * kWidth) : zero();
+  }
+  REKUR_UNROLL_FOUR
+  for (int k = 0; k < K; ++k) {
+    const Vec x = set1(a[k]);
+    REKUR_UNROLL
+    for (int b = 0; b < blocks; ++b) {
+      REKUR_UNROLL
+      for (int p = 0; p < N; ++p)
+        sum[b * N + p] = fma(x, load(w + k * Row + first[b] + i + p * kWidth), sum[b * N + p]);
+    }
+  }
+}
+
 // Each channel by itself: y = bias + Σ_k x[k] w[k], rows of `Stride` numbers of x.
 template <int Taps, int N>
 REKUR_INLINE void depthwise(const float* x, const float* w, const float* bias, float* y) {
