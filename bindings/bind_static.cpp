@@ -73,11 +73,28 @@ py::dict written_equations(const std::string& text, const std::vector<bool>& by_
 
 // --- recurrent layers ---
 
+// Those that a step without training and masks has.
 const char* place_name(Program::Place place) {
-  static constexpr const char* kNames[] = {"input",     "product", "before", "after",    "weight", "step", "sequence_mask",
-                                           "step_mask", "slot",    "y",      "previous", "h",      "dy",   "d_state",
-                                           "d_source",  "d_step"};
-  return kNames[static_cast<std::size_t>(place)];
+  switch (place) {
+    case Program::Place::input:
+      return "input";
+    case Program::Place::product:
+      return "product";
+    case Program::Place::before:
+      return "before";
+    case Program::Place::after:
+      return "after";
+    case Program::Place::weight:
+      return "weight";
+    case Program::Place::step:
+      return "step";
+    case Program::Place::slot:
+      return "slot";
+    case Program::Place::y:
+      return "y";
+    default:
+      throw Error("a cell's step without training reads what only training has");
+  }
 }
 
 py::list stands(const std::vector<Program::Stand>& all) {

@@ -733,6 +733,39 @@ template <int K, int Row, int N, int... Column>
 REKUR_INLINE void product(const float* a, const float* w, const float* bias, float* to) {
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
 }
+template <int H, int Blocks>
+struct PanelGroups {
+  static constexpr int most = kSums / Blocks > 1 ? kSums / Blocks : 1, passes = (vectors(H) + most - 1) / most;
+  static constexpr int count = (vectors(H) + passes - 1) / passes, full = vectors(H) / count, rest = vectors(H) % count;
+  static constexpr bool one = passes == 1;
+};
+template <int N>
+struct Panels {
+  static constexpr int count = N;
+};
+template <class Groups, class F>
+REKUR_INLINE void each_group(const F& f) {
+  for (int i = 0; i < Groups::full; ++i) f(Panels<Groups::count>{}, i * Groups::count * kWidth);
+  if constexpr (Groups::rest > 0) f(Panels<Groups::rest>{}, Groups::full * Groups::count * kWidth);
+}
+template <int K, int Row, int... Column, int N>
+REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const float* bias, int i, Vec* sum) {
+  constexpr int blocks = sizeof...(Column), first[blocks] = {Column...};
+  REKUR_UNROLL
+  for (int b = 0; b < blocks; ++b) {
+    REKUR_UNROLL
+    for (int p = 0; p < N; ++p) sum[b * N + p] = bias ? load(bias + first[b] + i + p * kWidth) : zero();
+  }
+  REKUR_UNROLL_FOUR
+  for (int k = 0; k < K; ++k) {
+    const Vec x = set1(a[k]);
+    REKUR_UNROLL
+    for (int b = 0; b < blocks; ++b) {
+      REKUR_UNROLL
+      for (int p = 0; p < N; ++p) sum[b * N + p] = fma(x, load(w + k * Row + first[b] + i + p * kWidth), sum[b * N + p]);
+    }
+  }
+}
 template <int Taps, int N>
 REKUR_INLINE void depthwise(const float* x, const float* w, const float* bias, float* y) {
   for (int i = 0; i < N; i += kWidth) {
@@ -858,45 +891,69 @@ class Model {
 
  private:
   __attribute__((noinline)) void run(const float* input_signal, float* output_output) noexcept {
-    alignas(64) float y5[16];
-    alignas(64) float y6[16];
+    alignas(64) float y7[16];
+    alignas(64) float y8[16];
     alignas(64) float x1[16] = {};
     copy<1>(input_signal, x1);
-    alignas(64) float t2[64];
-    alignas(64) float t3[64];
-    product<1, 64, 16, 0, 16, 32, 48>(x1, weights::layer_lstm_kernel, weights::layer_lstm_bias, t2);
-    product<16, 64, 16, 0, 16, 32, 48>(layer_lstm_h_, weights::layer_lstm_recurrent_kernel, nullptr, t3 + 0);
-    {
-      for (int i = 0; i < 16; i += kWidth) {
-        const Vec v4_0 = load((t2 + 0) + i);
-        const Vec v4_1 = load((t2 + 16) + i);
-        const Vec v4_2 = load((t2 + 32) + i);
-        const Vec v4_3 = load((t2 + 48) + i);
-        const Vec v4_4 = load((t3 + 0) + i);
-        const Vec v4_5 = load((t3 + 16) + i);
-        const Vec v4_6 = load((t3 + 32) + i);
-        const Vec v4_7 = load((t3 + 48) + i);
-        const Vec v4_8 = load(layer_lstm_c_ + i);
-        const Vec v4_9 = v4_0 + v4_4;
-        const Vec v4_10 = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v4_9);
-        const Vec v4_11 = v4_1 + v4_5;
-        const Vec v4_12 = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v4_11);
-        const Vec v4_13 = v4_2 + v4_6;
-        const Vec v4_14 = activation<ActivationKind::tanh>(Activation{ActivationKind::tanh, 0.0f, 0.0f}, v4_13);
-        const Vec v4_15 = v4_10 * v4_14;
-        const Vec v4_16 = v4_12 * v4_8;
-        const Vec v4_17 = v4_16 + v4_15;
-        const Vec v4_18 = v4_3 + v4_7;
-        const Vec v4_19 = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v4_18);
-        const Vec v4_20 = activation<ActivationKind::tanh>(Activation{ActivationKind::tanh, 0.0f, 0.0f}, v4_17);
-        const Vec v4_21 = v4_19 * v4_20;
-        store(layer_lstm_h_ + i, v4_21);
-        store(layer_lstm_c_ + i, v4_17);
-      }
-    }
-    product<16, 1, 1, 0>(layer_lstm_h_, weights::layer_dense_kernel, weights::layer_dense_bias, y5);
-    map<1>(y5, x1, y6, [](Vec a, Vec b) REKUR_INLINED { return a + b; });
-    copy<1>(y6, output_output);
+    using Groups4 = PanelGroups<16, 8>;
+    alignas(64) float t5[16];
+    each_group<Groups4>([&](auto g, int i) REKUR_INLINED {
+      constexpr int N = decltype(g)::count;
+      Vec x2[4 * N];
+      panel_sums<1, 64, 0, 16, 32, 48>(g, x1, weights::layer_lstm_kernel, weights::layer_lstm_bias, i, x2);
+      Vec h3[4 * N];
+      panel_sums<16, 64, 0, 16, 32, 48>(g, layer_lstm_h_, weights::layer_lstm_recurrent_kernel, nullptr, i, h3);
+      Vec v6_0[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_0[p] = x2[0 * N + p];
+      Vec v6_1[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_1[p] = x2[1 * N + p];
+      Vec v6_2[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_2[p] = x2[2 * N + p];
+      Vec v6_3[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_3[p] = x2[3 * N + p];
+      Vec v6_4[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_4[p] = h3[0 * N + p];
+      Vec v6_5[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_5[p] = h3[1 * N + p];
+      Vec v6_6[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_6[p] = h3[2 * N + p];
+      Vec v6_7[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_7[p] = h3[3 * N + p];
+      Vec v6_8[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_8[p] = load(layer_lstm_c_ + i + p * kWidth);
+      Vec v6_9[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_9[p] = v6_0[p] + v6_4[p];
+      Vec v6_10[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_10[p] = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v6_9[p]);
+      Vec v6_11[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_11[p] = v6_1[p] + v6_5[p];
+      Vec v6_12[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_12[p] = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v6_11[p]);
+      Vec v6_13[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_13[p] = v6_2[p] + v6_6[p];
+      Vec v6_14[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_14[p] = activation<ActivationKind::tanh>(Activation{ActivationKind::tanh, 0.0f, 0.0f}, v6_13[p]);
+      Vec v6_15[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_15[p] = v6_10[p] * v6_14[p];
+      Vec v6_16[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_16[p] = v6_12[p] * v6_8[p];
+      Vec v6_17[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_17[p] = v6_16[p] + v6_15[p];
+      Vec v6_18[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_18[p] = v6_3[p] + v6_7[p];
+      Vec v6_19[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_19[p] = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v6_18[p]);
+      Vec v6_20[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_20[p] = activation<ActivationKind::tanh>(Activation{ActivationKind::tanh, 0.0f, 0.0f}, v6_17[p]);
+      Vec v6_21[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v6_21[p] = v6_19[p] * v6_20[p];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) store((Groups4::one ? layer_lstm_h_ : t5) + i + p * kWidth, v6_21[p]);
+      REKUR_UNROLL for (int p = 0; p < N; ++p) store(layer_lstm_c_ + i + p * kWidth, v6_17[p]);
+    });
+    if constexpr (!Groups4::one) map<16>(t5, layer_lstm_h_, [](Vec v) REKUR_INLINED { return v; });
+    product<16, 1, 1, 0>(layer_lstm_h_, weights::layer_dense_kernel, weights::layer_dense_bias, y7);
+    map<1>(y7, x1, y8, [](Vec a, Vec b) REKUR_INLINED { return a + b; });
+    copy<1>(y8, output_output);
   }
 
   alignas(64) float layer_lstm_h_[16] = {};

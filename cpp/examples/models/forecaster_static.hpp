@@ -727,6 +727,39 @@ template <int K, int Row, int N, int... Column>
 REKUR_INLINE void product(const float* a, const float* w, const float* bias, float* to) {
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
 }
+template <int H, int Blocks>
+struct PanelGroups {
+  static constexpr int most = kSums / Blocks > 1 ? kSums / Blocks : 1, passes = (vectors(H) + most - 1) / most;
+  static constexpr int count = (vectors(H) + passes - 1) / passes, full = vectors(H) / count, rest = vectors(H) % count;
+  static constexpr bool one = passes == 1;
+};
+template <int N>
+struct Panels {
+  static constexpr int count = N;
+};
+template <class Groups, class F>
+REKUR_INLINE void each_group(const F& f) {
+  for (int i = 0; i < Groups::full; ++i) f(Panels<Groups::count>{}, i * Groups::count * kWidth);
+  if constexpr (Groups::rest > 0) f(Panels<Groups::rest>{}, Groups::full * Groups::count * kWidth);
+}
+template <int K, int Row, int... Column, int N>
+REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const float* bias, int i, Vec* sum) {
+  constexpr int blocks = sizeof...(Column), first[blocks] = {Column...};
+  REKUR_UNROLL
+  for (int b = 0; b < blocks; ++b) {
+    REKUR_UNROLL
+    for (int p = 0; p < N; ++p) sum[b * N + p] = bias ? load(bias + first[b] + i + p * kWidth) : zero();
+  }
+  REKUR_UNROLL_FOUR
+  for (int k = 0; k < K; ++k) {
+    const Vec x = set1(a[k]);
+    REKUR_UNROLL
+    for (int b = 0; b < blocks; ++b) {
+      REKUR_UNROLL
+      for (int p = 0; p < N; ++p) sum[b * N + p] = fma(x, load(w + k * Row + first[b] + i + p * kWidth), sum[b * N + p]);
+    }
+  }
+}
 template <int Taps, int N>
 REKUR_INLINE void depthwise(const float* x, const float* w, const float* bias, float* y) {
   for (int i = 0; i < N; i += kWidth) {
@@ -851,44 +884,63 @@ class Model {
  private:
   __attribute__((noinline)) void run(const float* input_temperature, float* output_forecast) noexcept {
     alignas(64) float y2[16];
-    alignas(64) float y6[32];
-    alignas(64) float y7[16];
-    alignas(64) float y8[16];
+    alignas(64) float y8[32];
+    alignas(64) float y9[16];
+    alignas(64) float y10[16];
     alignas(64) float x1[16] = {};
     copy<1>(input_temperature, x1);
     map<1>(x1, y2, [](Vec v) REKUR_INLINED { return fma(v, set1(0x1.99999ap-4f), set1(-0x1.333334p0f)); });
-    alignas(64) float t3[48];
-    alignas(64) float t4[48];
-    product<1, 48, 16, 32, 0, 16>(y2, weights::layer_gru_kernel, weights::layer_gru_bias, t3);
-    product<16, 48, 16, 0, 16, 32>(layer_gru_h_, weights::layer_gru_recurrent_kernel, weights::layer_gru_recurrent_bias, t4 + 0);
-    {
-      for (int i = 0; i < 16; i += kWidth) {
-        const Vec v5_0 = load((t3 + 16) + i);
-        const Vec v5_1 = load((t3 + 32) + i);
-        const Vec v5_2 = load((t3 + 0) + i);
-        const Vec v5_3 = load((t4 + 0) + i);
-        const Vec v5_4 = load((t4 + 16) + i);
-        const Vec v5_5 = load((t4 + 32) + i);
-        const Vec v5_6 = load(layer_gru_h_ + i);
-        const Vec v5_7 = v5_0 + v5_3;
-        const Vec v5_8 = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v5_7);
-        const Vec v5_9 = v5_1 + v5_4;
-        const Vec v5_10 = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v5_9);
-        const Vec v5_11 = v5_10 * v5_5;
-        const Vec v5_12 = v5_2 + v5_11;
-        const Vec v5_13 = activation<ActivationKind::tanh>(Activation{ActivationKind::tanh, 0.0f, 0.0f}, v5_12);
-        const Vec v5_14 = v5_6 - v5_13;
-        const Vec v5_15 = v5_8 * v5_14;
-        const Vec v5_16 = v5_13 + v5_15;
-        store(layer_gru_h_ + i, v5_16);
-      }
-    }
-    fill<17>(0.0f, y6);
-    copy<16>(layer_gru_h_ + 0, y6 + 0);
-    copy<1>(y2 + 0, y6 + 16);
-    product<17, 12, 12, 0>(y6, weights::layer_head_kernel, weights::layer_head_bias, y7);
-    map<12>(y7, y8, [](Vec v) REKUR_INLINED { return fma(v, set1(0x1.4p3f), set1(0x1.8p3f)); });
-    copy<12>(y8, output_forecast);
+    using Groups5 = PanelGroups<16, 6>;
+    alignas(64) float t6[16];
+    each_group<Groups5>([&](auto g, int i) REKUR_INLINED {
+      constexpr int N = decltype(g)::count;
+      Vec x3[3 * N];
+      panel_sums<1, 48, 0, 16, 32>(g, y2, weights::layer_gru_kernel, weights::layer_gru_bias, i, x3);
+      Vec h4[3 * N];
+      panel_sums<16, 48, 0, 16, 32>(g, layer_gru_h_, weights::layer_gru_recurrent_kernel, weights::layer_gru_recurrent_bias, i, h4);
+      Vec v7_0[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_0[p] = x3[0 * N + p];
+      Vec v7_1[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_1[p] = x3[1 * N + p];
+      Vec v7_2[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_2[p] = x3[2 * N + p];
+      Vec v7_3[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_3[p] = h4[0 * N + p];
+      Vec v7_4[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_4[p] = h4[1 * N + p];
+      Vec v7_5[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_5[p] = h4[2 * N + p];
+      Vec v7_6[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_6[p] = load(layer_gru_h_ + i + p * kWidth);
+      Vec v7_7[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_7[p] = v7_0[p] + v7_3[p];
+      Vec v7_8[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_8[p] = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v7_7[p]);
+      Vec v7_9[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_9[p] = v7_1[p] + v7_4[p];
+      Vec v7_10[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_10[p] = activation<ActivationKind::sigmoid>(Activation{ActivationKind::sigmoid, 0.0f, 0.0f}, v7_9[p]);
+      Vec v7_11[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_11[p] = v7_10[p] * v7_5[p];
+      Vec v7_12[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_12[p] = v7_2[p] + v7_11[p];
+      Vec v7_13[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_13[p] = activation<ActivationKind::tanh>(Activation{ActivationKind::tanh, 0.0f, 0.0f}, v7_12[p]);
+      Vec v7_14[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_14[p] = v7_6[p] - v7_13[p];
+      Vec v7_15[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_15[p] = v7_8[p] * v7_14[p];
+      Vec v7_16[N];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) v7_16[p] = v7_13[p] + v7_15[p];
+      REKUR_UNROLL for (int p = 0; p < N; ++p) store((Groups5::one ? layer_gru_h_ : t6) + i + p * kWidth, v7_16[p]);
+    });
+    if constexpr (!Groups5::one) map<16>(t6, layer_gru_h_, [](Vec v) REKUR_INLINED { return v; });
+    fill<17>(0.0f, y8);
+    copy<16>(layer_gru_h_ + 0, y8 + 0);
+    copy<1>(y2 + 0, y8 + 16);
+    product<17, 12, 12, 0>(y8, weights::layer_head_kernel, weights::layer_head_bias, y9);
+    map<12>(y9, y10, [](Vec v) REKUR_INLINED { return fma(v, set1(0x1.4p3f), set1(0x1.8p3f)); });
+    copy<12>(y10, output_forecast);
   }
 
   alignas(64) float layer_gru_h_[16] = {};

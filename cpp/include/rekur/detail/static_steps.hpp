@@ -130,8 +130,7 @@ REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const fl
     REKUR_UNROLL
     for (int b = 0; b < blocks; ++b) {
       REKUR_UNROLL
-      for (int p = 0; p < N; ++p)
-        sum[b * N + p] = fma(x, load(w + k * Row + first[b] + i + p * kWidth), sum[b * N + p]);
+      for (int p = 0; p < N; ++p) sum[b * N + p] = fma(x, load(w + k * Row + first[b] + i + p * kWidth), sum[b * N + p]);
     }
   }
 }
