@@ -7,7 +7,7 @@ import pytest
 
 import rekur
 from rekur import Sequential, layers, losses
-from rekur._ctc import ctc
+from rekur._losses.ctc import ctc
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(4, 7, 5))

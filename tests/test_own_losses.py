@@ -10,7 +10,7 @@ import pytest
 
 import rekur
 from rekur import Sequential, layers, losses, ops
-from rekur._loss_equations import trace_loss, values_of
+from rekur._losses.equations import trace_loss, values_of
 
 SIZES = (1, 2, 3, 5, 7, 17, 33)
 

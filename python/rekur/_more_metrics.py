@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur import _more_losses as more
 from rekur import losses, ops
+from rekur._losses import further as more
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import boolean, integer, real, share

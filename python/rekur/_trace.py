@@ -17,7 +17,7 @@ MOST_NODES = 512  # as in the engine
 _LARGEST = 3.4028234663852886e38  # of float32
 # Whose code is not the user's.
 _LIBRARIES = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, np.__file__))
-_LEAVES = ("constant", "piece")  # nodes without operands; pieces are a loss's (_loss_equations.py)
+_LEAVES = ("constant", "piece")  # nodes without operands; pieces are a loss's (_losses/equations.py)
 
 
 def place() -> str:

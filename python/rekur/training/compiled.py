@@ -122,7 +122,7 @@ def _per_output(value: Any, outputs: Sequence[Port], what: str) -> list[Any]:
 def _in_python(loss: losses_.Numpy, batch: Rows, k: int) -> Callable[[Floats, bool], tuple[Any, Any]]:
     """What the engine calls in the middle of a step: (values of all rows or steps, their gradients)."""
 
-    from rekur._ctc import CTC
+    from rekur._losses.ctc import CTC
 
     def compute(output: Floats, want_gradient: bool) -> tuple[Any, Any]:
         y_true, keep = batch.targets[k], batch.present(k, output.shape)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._losses.own import Numpy
 from rekur._validate import as_int32, as_numeric, show
-from rekur.losses import Numpy
 
 _Any = NDArray[Any]
 _BLANK = 0  # Keras's

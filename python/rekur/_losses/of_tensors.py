@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rekur import _more_losses as more
 from rekur import losses, ops
+from rekur._losses import further as more
 from rekur.layers import tensors
 from rekur.layers.added import Total
 

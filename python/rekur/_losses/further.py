@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rekur import ops
+from rekur._losses.base import Loss
 from rekur._own import named_after
 from rekur._trace import Symbol
 from rekur._validate import boolean, real, share
-from rekur.losses import Loss
 
 _EPSILON = 1e-7  # Keras's
 
