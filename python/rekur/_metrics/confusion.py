@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur import ops
-from rekur._more_metrics import Further, one_hot, optional, share_of
+from rekur._metrics.further import Further, one_hot, optional, share_of
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import boolean, integer, one_of, real, share

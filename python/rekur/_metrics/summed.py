@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._more_metrics import Further, class_ids, one_hot, optional, positive, share_of
+from rekur._metrics.further import Further, class_ids, one_hot, optional, positive, share_of
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._validate import boolean, integer, one_of, real
