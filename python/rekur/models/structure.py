@@ -19,9 +19,9 @@ from rekur.layers.recurrence import Stateful
 from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
 from rekur.layers.variables import Variable, Weighted, variables
 from rekur.models.graph import Flat, Member, flatten
+from rekur.training.bound import Bound
 from rekur.training.by_batch import unflatten
 from rekur.training.carried import Carried
-from rekur.training.compiled import Bound
 from rekur.training.data import Port
 from rekur.training.trainable import Trainable
 

@@ -10,11 +10,12 @@ from rekur._own import check_arguments, named_after
 from rekur._validate import Floats, as_float32, did_you_mean, integer, show
 from rekur.callbacks import CallbackList
 from rekur.training import data
-from rekur.training.compiled import Bound, Totals
+from rekur.training.bound import Bound
 from rekur.training.data import Rows
 from rekur.training.entering import Entering
 from rekur.training.progress import Progress
 from rekur.training.steps import make_marks
+from rekur.training.totals import Totals
 
 
 @named_after("rekur.models", "Model")

@@ -13,8 +13,9 @@ from rekur._settings import Guarded, Setting
 from rekur._validate import Array, Floats, integer, show
 from rekur.training import data
 from rekur.training.batch import Batch
+from rekur.training.bound import Bound
 from rekur.training.carried import Carried
-from rekur.training.compiled import Bound, Compiled
+from rekur.training.compiled import Compiled
 from rekur.training.data import Port, Rows
 from rekur.training.feed import AS_SOURCES_SAY, Feed, Reading
 from rekur.training.sources import ByRows, Source, Table, is_source, make_source, stored_in

@@ -14,13 +14,15 @@ from rekur.callbacks import Callback, CallbackList, History
 from rekur.optimizers import Optimizer
 from rekur.training import data, memory
 from rekur.training.batch import Batch
+from rekur.training.bound import Bound
 from rekur.training.by_batch import ByBatch, returned
-from rekur.training.compiled import Bound, Compiled, Totals
+from rekur.training.compiled import Compiled
 from rekur.training.data import Rows
 from rekur.training.entering import beside
 from rekur.training.feed import Feed, Reading
 from rekur.training.progress import Progress, check_verbose
 from rekur.training.sources import ByRows, Source, Table, check_shuffle, is_source, make_source, stored_in
+from rekur.training.totals import Totals
 
 if TYPE_CHECKING:
     from rekur.training.truncated import Truncated

@@ -15,8 +15,9 @@ from rekur._spec import dumps, split_reference
 from rekur._validate import fits, show
 from rekur.losses import Numpy
 from rekur.training.batch import Batch, Index, mapped
+from rekur.training.bound import Bound
 from rekur.training.carried import Carried
-from rekur.training.compiled import Bound, Compiled
+from rekur.training.compiled import Compiled
 from rekur.training.data import Port, Rows, per_port
 from rekur.training.feed import Feed
 from rekur.training.sources import ByRows, Table, Task
