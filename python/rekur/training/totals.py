@@ -19,7 +19,7 @@ Results = tuple[float, list[float], list[Floats] | None, list[int]]
 class Totals:
     """Means of losses and metrics over the batches of a pass."""
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, bound: "Bound") -> None:
         self._bound = bound
         self._loss = [0.0] * len(bound.outputs)
         self._count: list[float] = [0] * len(bound.outputs)  # what these sums are a mean over
