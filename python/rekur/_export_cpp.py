@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,11 @@ import numpy as np
 
 from rekur import _core
 from rekur._cpp_names import check_namespace, file_namespace, layer_namespace
-from rekur._files import check_writable, write_atomic
-from rekur._model_files import read_model
+from rekur._cpp_text import engine_and_target, filled, literal
+from rekur._files import write_atomic
 from rekur._spec import Spec
-from rekur._validate import HEADER, check_suffix
 from rekur.models import Model
 
-_COLUMNS = 120
 _PIECE = 4000  # characters of one string literal
 _LONGEST_STRING = 65_000  # all pieces together: compilers need not take more than 65,536
 _BITS = """\
@@ -97,17 +95,7 @@ def export_cpp(
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
-    target = Path(check_suffix(path, "export_cpp", HEADER))
-    check_writable(target)
-    if isinstance(model, Model):
-        engine = model._engine()
-    elif isinstance(model, (str, os.PathLike)):
-        source = os.fspath(model)
-        engine = read_model(source)[0]
-        if target.exists() and target.samefile(source):
-            raise ValueError(f"export_cpp: '{target}' is the model itself; give the header another name")
-    else:
-        raise TypeError(f"export_cpp: expected a rekur model or the path of one, got {model!r}")
+    engine, target = engine_and_target(model, path, "export_cpp")
     if namespace is None:
         namespace = file_namespace(target.stem)
     space = check_namespace(namespace)
@@ -135,7 +123,7 @@ def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]]) ->
     yield "// All parameters, one after the other.\n"
     yield f"inline constexpr ::std::size_t weight_count = {len(flat)};\n"
     yield "alignas(64) inline constexpr float weights[] = {"
-    yield from _filled(map(_literal, flat)) if len(flat) else ["0"]
+    yield from filled(map(literal, flat)) if len(flat) else ["0"]
     yield "};\n\n"
     yield from _parameters(engine, spec, names)
     yield _MODEL
@@ -177,7 +165,7 @@ def _spec_literals(spec: Spec) -> Iterator[str]:
     assert json.loads(text) == spec
     if len(text) > _LONGEST_STRING:
         yield " {"
-        yield from _filled(map(str, (text + "\0").encode("ascii")))
+        yield from filled(map(str, (text + "\0").encode("ascii")))
         yield "}"
         return
     delimiter = "json"
@@ -186,27 +174,6 @@ def _spec_literals(spec: Spec) -> Iterator[str]:
     for line in lines:
         for start in range(0, len(line), _PIECE):
             yield f'\n    R"{delimiter}({line[start : start + _PIECE]}){delimiter}"'
-
-
-def _literal(value: np.float32) -> str:
-    """Exact: hexadecimal, or the bit pattern of what is no number."""
-    if not np.isfinite(value):
-        return f"bits(0x{int(value.view(np.uint32)):08x}u)"
-    mantissa, exponent = float(value).hex().split("p")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}p{int(exponent)}f"
-
-
-def _filled(items: Iterable[str]) -> Iterator[str]:
-    """Lines as full as they may be."""
-    line = "\n   "
-    for item in items:
-        if len(line) + len(item) + 2 > _COLUMNS:
-            yield line
-            line = "\n   "
-        line += f" {item},"
-    yield line + "\n"
 
 
 def _identifiers(engine: _core.Model) -> dict[str, list[str]]:

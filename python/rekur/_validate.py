@@ -5,7 +5,7 @@ import operator
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -324,3 +324,18 @@ def show(shape: Iterable[int | None]) -> str:
 
 def fits(shape: tuple[int, ...], expected: Shape) -> bool:
     return len(shape) == len(expected) and all(e is None or n == e for n, e in zip(shape, expected, strict=True))
+
+
+@overload
+def spread(given: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]: ...
+
+
+@overload
+def spread(given: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any] | None: ...
+
+
+def spread(given: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Flags or weights of rows or steps, for all that a row or step has; None stays."""
+    if given is None or given.shape == shape:
+        return given
+    return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)

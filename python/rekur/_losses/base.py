@@ -8,7 +8,7 @@ import numpy as np
 
 from rekur._own import check_options
 from rekur._settings import Value, thawed
-from rekur._validate import as_numeric, one_of
+from rekur._validate import as_numeric, one_of, spread
 
 if TYPE_CHECKING:
     from rekur._losses.own import Equations
@@ -118,7 +118,7 @@ class Loss(Value):
         total = float(values.size)
         if sample_weight is not None:
             weight = as_numeric(sample_weight, f"{self._whose()}: sample_weight").astype(np.float64)
-            weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)), values.shape)
+            weight = spread(weight, values.shape)
             values = np.where(weight == 0, 0.0, values * weight)
             total = float(weight.sum()) if self._reduction == "mean_with_sample_weight" else total
         return float(np.sum(values) / (1 if self._reduction == "sum" else total)) if total else 0.0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rekur._own import check_options
 from rekur._settings import Guarded, Setting
-from rekur._validate import check_data
+from rekur._validate import check_data, spread
 
 _Any = NDArray[Any]
 
@@ -100,7 +100,7 @@ class Metric(Guarded):
         steps = y_pred.shape[:most]
         if y_true.shape[: len(steps)] != steps:  # what no step goes with
             steps = y_pred.shape[: max(weight.ndim, 1)]
-        weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (len(steps) - weight.ndim)), steps).reshape(-1)
+        weight = spread(weight, steps).reshape(-1)
         if len(steps) > 1:
             rows = (len(weight),)
             y_pred = y_pred.reshape(rows + y_pred.shape[len(steps) :])

@@ -10,7 +10,7 @@ from rekur import ops
 from rekur._metrics.further import Further, one_hot, optional, share_of
 from rekur._own import named_after
 from rekur._settings import Setting
-from rekur._validate import boolean, integer, one_of, real, share
+from rekur._validate import boolean, integer, one_of, real, share, spread
 
 _Any = NDArray[Any]
 _EPSILON = 1e-7  # Keras's
@@ -65,7 +65,7 @@ class _Confusion(Further):
             y_pred = np.where(kept, y_pred, np.float32(-1e10))
         if self.class_id is not None:
             y_true, y_pred = y_true[..., self.class_id, None], y_pred[..., self.class_id, None]
-        weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (y_pred.ndim - weight.ndim)), y_pred.shape)
+        weight = spread(weight, y_pred.shape)
         self._count(y_true != 0, y_pred, weight)
 
     def _count(self, right: _Any, y_pred: _Any, weight: _Any) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rekur._metrics.further import Further, class_ids, one_hot, optional, positive, share_of
 from rekur._own import named_after
 from rekur._settings import Setting
-from rekur._validate import boolean, integer, one_of, real
+from rekur._validate import boolean, integer, one_of, real, spread
 
 _Any = NDArray[Any]
 _EPSILON = 1e-7  # Keras's
@@ -253,7 +253,7 @@ class MeanIoU(_Sums):
         y_true, y_pred, weight = self._arrays(y_true, y_pred, sample_weight)
         y_true = y_true if self.sparse_y_true else np.argmax(y_true, axis=-1)
         y_pred = y_pred if self.sparse_y_pred else np.argmax(y_pred, axis=-1)
-        weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (y_pred.ndim - weight.ndim)), y_pred.shape)
+        weight = spread(weight, y_pred.shape)
         y_true, y_pred, weight = y_true.reshape(-1), y_pred.reshape(-1), weight.reshape(-1)
         n = self.num_classes
         there = (y_true >= 0) & (y_true < n) & (y_pred >= 0) & (y_pred < n)
@@ -376,7 +376,7 @@ class Mean(Further):
     def update_state(self, values: Any, sample_weight: Any = None, _: Any = None) -> None:  # type: ignore[override]
         values = np.asarray(values, np.float64)
         weight = np.asarray(1.0 if sample_weight is None else sample_weight, np.float64)
-        weight = np.broadcast_to(weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim)), values.shape)
+        weight = spread(weight, values.shape)
         self._sum += float(np.sum(values * weight))
         self._weight += float(np.sum(weight))
 

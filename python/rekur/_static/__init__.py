@@ -12,13 +12,12 @@ import numpy as np
 
 from rekur import _core
 from rekur._cpp_names import check_namespace, file_namespace
-from rekur._files import check_writable, write_atomic
-from rekur._model_files import read_model
+from rekur._cpp_text import engine_and_target
+from rekur._files import write_atomic
 from rekur._static._file import Port, header
 from rekur._static._layers import LAYERS
 from rekur._static._masks import write_join, write_layer
 from rekur._static._writer import Floats, Layer, Writer, lines
-from rekur._validate import HEADER, check_suffix
 from rekur.models import Model
 
 
@@ -75,17 +74,7 @@ def export_static(
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
-    target = Path(check_suffix(path, "export_static", HEADER))
-    check_writable(target)
-    if isinstance(model, Model):
-        engine = model._engine()
-    elif isinstance(model, (str, os.PathLike)):
-        source = os.fspath(model)
-        engine = read_model(source)[0]
-        if target.exists() and target.samefile(source):
-            raise ValueError(f"export_static: '{target}' is the model itself; give the header another name")
-    else:
-        raise TypeError(f"export_static: expected a rekur model or the path of one, got {model!r}")
+    engine, target = engine_and_target(model, path, "export_static")
     space = check_namespace(file_namespace(target.stem) if namespace is None else namespace)
     text, report = static_header(engine, space)
     data = text.encode("utf-8")

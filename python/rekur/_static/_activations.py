@@ -3,9 +3,10 @@
 from typing import Any
 
 from rekur import _core
+from rekur._cpp_text import literal
 from rekur._spec import dumps
 from rekur._static._equations import write_equations
-from rekur._static._writer import Writer, literal
+from rekur._static._writer import Writer
 
 # Of activations with parameters, as the engine has them (layers/activation_spec.cpp).
 _DEFAULTS: dict[str, tuple[float, float]] = {

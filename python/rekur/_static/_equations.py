@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from rekur._static._writer import Writer, lines, literal
+from rekur._cpp_text import literal
+from rekur._static._writer import Writer, lines
 
 FUNCTIONS = "simd/functions.hpp"
 _CALLS = {"absolute": "abs", "minimum": "minimum", "maximum": "maximum"}

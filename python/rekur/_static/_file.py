@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from rekur import _core
+from rekur._cpp_text import filled, literal
 from rekur._static._equations import FUNCTIONS
-from rekur._static._writer import BEYOND, Writer, filled, literal
+from rekur._static._writer import BEYOND, Writer
 
 _HEADERS = ("rekur/activation.hpp", "rekur/detail/inline.hpp", "rekur/detail/float_mode.hpp")
 _VECTORS = ("rekur/detail/vec.hpp", "rekur/detail/math.hpp", "rekur/detail/activation.hpp")

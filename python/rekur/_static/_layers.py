@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 from rekur import _core
+from rekur._cpp_text import literal
 from rekur._spec import dumps
 from rekur._static._activations import activate
 from rekur._static._cells import write_cell
 from rekur._static._equations import write_equations
 from rekur._static._images import write_conv_lstm
 from rekur._static._memory import write_attention, write_heads, write_matrix, write_position, write_selective
-from rekur._static._writer import Floats, Layer, Writer, lines, literal
+from rekur._static._writer import Floats, Layer, Writer, lines
 
 Write = Callable[[Writer, Layer], None]
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from rekur import _core
-from rekur._static._writer import Floats, Layer, Writer, lines, literal
+from rekur._cpp_text import literal
+from rekur._static._writer import Floats, Layer, Writer, lines
 
 POSITIONS, MATRICES, ATTENTION = (f"rekur/detail/static_{name}.hpp" for name in ("positions", "matrices", "attention"))
 

@@ -1,6 +1,6 @@
 """What a static model is put together of: constants, states, and the statements of a step."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from rekur._cpp_names import layer_namespace
 
-COLUMNS = 120
 BEYOND = 16  # zeros behind a constant: a vector may read so far, and no number that is used
 
 Floats = NDArray[np.float32]
@@ -18,29 +17,6 @@ Floats = NDArray[np.float32]
 def lines(n: int) -> int:
     """Floats that n take up in whole lines."""
     return (n + 15) // 16 * 16
-
-
-def literal(value: Any) -> str:
-    """Exact: hexadecimal, or the bit pattern of what is no number."""
-    value = np.float32(value)
-    if not np.isfinite(value):
-        return f"bits(0x{int(value.view(np.uint32)):08x}u)"
-    mantissa, exponent = float(value).hex().split("p")
-    if "." in mantissa:
-        mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}p{int(exponent)}f"
-
-
-def filled(items: Iterable[str], indent: int = 4) -> Iterator[str]:
-    """Lines as full as they may be."""
-    start = "\n" + " " * (indent - 1)
-    line = start
-    for item in items:
-        if len(line) + len(item) + 2 > COLUMNS:
-            yield line
-            line = start
-        line += f" {item},"
-    yield line + "\n"
 
 
 @dataclass

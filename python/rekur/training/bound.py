@@ -12,9 +12,9 @@ from rekur import _core
 from rekur import losses as losses_
 from rekur import metrics as metrics_
 from rekur._spec import dumps
-from rekur._validate import Floats, did_you_mean
+from rekur._validate import Floats, did_you_mean, spread
 from rekur.training.carried import Carried
-from rekur.training.data import Port, Rows, spread
+from rekur.training.data import Port, Rows
 from rekur.training.memory import Limit
 from rekur.training.totals import Results, Totals
 

@@ -21,6 +21,7 @@ from rekur._validate import (
     integer,
     real,
     show,
+    spread,
 )
 from rekur.losses import Equations, Loss, Numpy
 from rekur.training.batch import Index
@@ -87,23 +88,16 @@ class Rows:
         None: all.
         """
         weight = self.weights[k]
-        valid = spread(self.valid[k], shape[:-1])
+        valid: NDArray[np.bool_] | None = spread(self.valid[k], shape[:-1])
         if weight is None or weight.all():
             return valid
-        there = spread(weight != 0, shape[:-1])
+        there: NDArray[np.bool_] | None = spread(weight != 0, shape[:-1])
         return there if valid is None or there is None else np.logical_and(valid, there)
 
     def count(self, k: int, shape: tuple[int, ...]) -> int:
         """Rows, or valid steps, of output k of this shape: what its loss is a mean over."""
         valid = spread(self.valid[k], shape[:-1])
         return int(np.prod(shape[:-1], dtype=np.int64)) if valid is None else int(valid.sum())
-
-
-def spread(given: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
-    """Flags or weights of rows or steps, for all that a row or step has."""
-    if given is None or given.shape == shape:
-        return given
-    return np.broadcast_to(given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape)
 
 
 def per_port(value: object, ports: Sequence[Port], what: str, default: bool = False) -> list[Any]:

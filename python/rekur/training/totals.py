@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rekur._validate import Floats
-from rekur.training.data import Rows, spread
+from rekur._validate import Floats, spread
+from rekur.training.data import Rows
 
 if TYPE_CHECKING:
     from rekur.training.bound import Bound
