@@ -327,6 +327,7 @@ def test_processes_read_what_threads_read_in_the_same_order(options):
     expected = fitted(WithoutWeights(), epochs=3)
     own = {"use_multiprocessing": True} if not options else {}
     same(fitted(WithoutWeights(workers=2, **own), epochs=3, **options), expected)
+    assert not multiprocessing.active_children()  # of any pass
     same(fitted(WithoutWeights(workers=0, **own), epochs=3, **options), expected)  # none beside this one
     predicted = model().predict(WithoutWeights(workers=2, use_multiprocessing=True))
     np.testing.assert_array_equal(predicted, model().predict(X))
