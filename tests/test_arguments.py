@@ -198,7 +198,7 @@ def test_no_function_that_users_can_call_is_named_after_a_class_that_they_do_not
     rooms = [rekur, *(getattr(rekur, name) for name in ("layers", "losses", "metrics", "optimizers", "callbacks"))]
     rooms += [rekur.initializers, rekur.activations, rekur.models, rekur.onnx]
     found = {value for room in rooms for name in dir(room) if isinstance(value := getattr(room, name), type)}
-    public = {cls.__name__ for cls in found}
+    public = {cls.__name__ for cls in found} | {"Guarded", "Value"}  # bases of them all: Python calls their methods
     for cls in found:
         for base in cls.__mro__:
             for name, value in vars(base).items():

@@ -20,6 +20,9 @@ from rekur._losses.own import Numpy as Numpy
 from rekur._own import named_after, no_attribute
 from rekur._validate import boolean, integer, real, share
 
+for _cls in (Loss, Equations, Numpy):  # what callers see of them
+    _cls.__module__ = __name__
+
 
 class MeanSquaredError(Loss):
     """mean (y − ŷ)² over the features."""

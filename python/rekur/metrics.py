@@ -31,6 +31,10 @@ from rekur._validate import real
 _Any = NDArray[Any]
 
 
+for _cls in (Metric, OverAllRows):  # what callers see of them
+    _cls.__module__ = __name__
+
+
 class MeanSquaredError(Metric):
     """mean (y − ŷ)²."""
 
