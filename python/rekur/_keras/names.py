@@ -19,7 +19,6 @@ def _plain(names: str) -> dict[str, str]:
 
 _IDS = "make integer ids of the text first and feed an Embedding"
 _NUMPY = "do it to the arrays with NumPy before fit and predict"
-_ARRAYS = "rekur.metrics.OverAllRows takes a function of all targets and outputs of an epoch"
 
 _LAYERS: dict[str, str] = {
     "GroupNormalization": "LayerNormalization comes near",
