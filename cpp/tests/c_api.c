@@ -317,6 +317,7 @@ static void test_stream(void) {
   float* data = read_file("one.input0", NULL);
   float* expected = read_file("one.output0", NULL);
   float x[BATCH * 3], y[BATCH * 2], wanted[BATCH * 2], state[2 * BATCH * 3];
+  float all[STEPS * BATCH * 3], all_y[STEPS * BATCH * 2], all_wanted[STEPS * BATCH * 2];
   int turn, t;
   CHECK(rekur_stream_create(model, BATCH, &stream) == REKUR_OK);
   rekur_model_free(model); /* the stream goes on */
@@ -338,6 +339,20 @@ static void test_stream(void) {
     }
     CHECK(rekur_stream_reset(stream) == REKUR_OK);
   }
+  /* All of them at once. */
+  for (t = 0; t < STEPS; ++t) {
+    take_step(all + t * BATCH * 3, data, t, 3);
+    take_step(all_wanted + t * BATCH * 2, expected, t, 2);
+  }
+  CHECK(rekur_stream_process(stream, all, all_y, 2) == REKUR_OK);
+  CHECK(rekur_stream_process(stream, all + 2 * BATCH * 3, all_y + 2 * BATCH * 2, STEPS - 2) == REKUR_OK);
+  CHECK(near(all_y, all_wanted, STEPS * BATCH * 2));
+  CHECK(rekur_stream_process(stream, all, all_y, 0) == REKUR_OK);
+  CHECK_ERROR(rekur_stream_process(stream, all, all_y, -1), "rekur_stream_process: steps must not be negative");
+  CHECK_ERROR(rekur_stream_process(stream, NULL, all_y, 1), "rekur_stream_process: x is null");
+  CHECK_ERROR(rekur_stream_process(stream, all, NULL, 1), "rekur_stream_process: y is null");
+  CHECK_ERROR(rekur_stream_process(NULL, all, all_y, 1), "rekur_stream_process: stream is null");
+  CHECK(rekur_stream_reset(stream) == REKUR_OK);
   /* A row forgets by itself; states can be taken out and put back. */
   for (t = 0; t < STEPS; ++t) {
     take_step(x, data, t, 3);
@@ -368,6 +383,8 @@ static void test_several_streams(void) {
   float* expected = read_file("several.output0", NULL);
   int32_t id[BATCH];
   float s[BATCH * 2], y[BATCH * 4], h[BATCH * 3], wanted[BATCH * 4];
+  int32_t all_id[4 * BATCH];
+  float all_s[4 * BATCH * 2], all_y[4 * BATCH * 4], all_h[4 * BATCH * 3], all_wanted[4 * BATCH * 4];
   const void* x[2];
   float* out[2];
   int t, row;
@@ -383,7 +400,27 @@ static void test_several_streams(void) {
     CHECK(rekur_stream_step_many(stream, x, 2, out, 2) == REKUR_OK);
     CHECK(near(y, wanted, BATCH * 4));
   }
+  CHECK(rekur_stream_reset(stream) == REKUR_OK);
+  for (t = 0; t < 4; ++t) {
+    for (row = 0; row < BATCH; ++row) all_id[t * BATCH + row] = ids[row * STEPS + t];
+    take_step(all_s + t * BATCH * 2, side, t, 2);
+    take_step(all_wanted + t * BATCH * 4, expected, t, 4);
+  }
+  x[0] = all_id;
+  x[1] = all_s;
+  out[0] = all_y;
+  out[1] = all_h;
+  CHECK(rekur_stream_process_many(stream, x, 2, out, 2, 4) == REKUR_OK);
+  CHECK(near(all_y, all_wanted, 4 * BATCH * 4));
+  CHECK_ERROR(rekur_stream_process_many(stream, x, 1, out, 2, 4), "rekur_stream_process_many: x_count is expected to be 2, got 1");
+  CHECK_ERROR(rekur_stream_process_many(stream, x, 2, out, 2, -4), "rekur_stream_process_many: steps must not be negative");
+  x[0] = id;
+  x[1] = s;
+  out[0] = y;
+  out[1] = h;
   CHECK_ERROR(rekur_stream_step(stream, s, y), "rekur_stream_step: stream is not one of one input of floats and one output");
+  CHECK_ERROR(rekur_stream_process(stream, s, y, 1),
+              "rekur_stream_process: stream is not one of one input of floats and one output: rekur_stream_process_many serves any");
   CHECK_ERROR(rekur_stream_step_many(NULL, x, 2, out, 2), "rekur_stream_step_many: stream is null");
   CHECK_ERROR(rekur_stream_step_many(stream, NULL, 2, out, 2), "rekur_stream_step_many: x is null");
   CHECK_ERROR(rekur_stream_step_many(stream, x, 1, out, 2), "rekur_stream_step_many: x_count is expected to be 2, got 1");

@@ -128,6 +128,33 @@ inline std::vector<std::vector<float>> step(Stream& stream, const Sequences& dat
   return y;
 }
 
+// Steps [begin, end) at once; the outputs, of each step after step.
+inline std::vector<std::vector<float>> process(Stream& stream, const Sequences& data, Index begin, Index end) {
+  std::vector<Sequences::Step> x;
+  std::vector<const void*> inputs;
+  for (const TensorInfo& info : stream.inputs()) {
+    Sequences::Step& all = x.emplace_back();
+    for (Index t = begin; t < end; ++t) {
+      const Sequences::Step one = data.step(info.name, t);
+      all.floats.insert(all.floats.end(), one.floats.begin(), one.floats.end());
+      all.ids.insert(all.ids.end(), one.ids.begin(), one.ids.end());
+    }
+  }
+  for (std::size_t i = 0; i < x.size(); ++i)
+    inputs.push_back(stream.inputs()[i].dtype == DType::int32 ? static_cast<const void*>(x[i].ids.data()) : x[i].floats.data());
+  std::vector<std::vector<float>> y;
+  std::vector<float*> outputs;
+  for (const TensorInfo& info : stream.outputs())
+    y.emplace_back(static_cast<std::size_t>((end - begin) * element_count(info.shape)) + 1, 777.0f);
+  for (auto& values : y) outputs.push_back(values.data());
+  REQUIRE(stream.process(inputs, outputs, end - begin));
+  for (auto& values : y) {
+    CHECK(values.back() == 777.0f);  // nothing beyond
+    values.pop_back();
+  }
+  return y;
+}
+
 // What the model has at step t: of outputs with a time axis that step, of others what the sequence up to there gives.
 inline std::vector<std::vector<float>> expected_step(const Model& model, const Sequences& data, Index t) {
   std::vector<std::vector<float>> y;
@@ -162,17 +189,40 @@ inline void start(Stream& stream, const Sequences& data, const InitialStates& in
   REQUIRE(stream.set_state(state));
 }
 
-// To the bit, on the instruction set in use.
+inline std::vector<float> state_of(const Stream& stream) {
+  std::vector<float> state(stream.state_size());
+  REQUIRE(stream.get_state(state));
+  return state;
+}
+
+// To the bit, on the instruction set in use; one by one and together.
 inline void check_steps(const Model& model, Index batch, const InitialStates& initial = {}, Index steps = 5) {
   INFO("batch ", batch, " isa ", current_isa(), " spec ", model.spec());
   const Sequences data(model, batch, steps);
   Stream stream(model, {.batch = batch});
   if (!initial.empty()) start(stream, data, initial);
+  std::vector<std::vector<float>> all(stream.outputs().size());
   for (Index t = 0; t < steps; ++t) {
     INFO("step ", t);
     const auto y = step(stream, data, t), expected = expected_step(model, data, t);
     REQUIRE(y.size() == expected.size());
-    for (std::size_t k = 0; k < y.size(); ++k) CHECK(same(y[k], expected[k]));
+    for (std::size_t k = 0; k < y.size(); ++k) {
+      CHECK(same(y[k], expected[k]));
+      all[k].insert(all[k].end(), y[k].begin(), y[k].end());
+    }
+  }
+  const std::vector<float> after = state_of(stream);
+  for (const Index size : {steps, Index{3}}) {
+    INFO("together: ", size);
+    Stream together(model, {.batch = batch});
+    if (!initial.empty()) start(together, data, initial);
+    std::vector<std::vector<float>> y(all.size());
+    for (Index t = 0; t < steps; t += size) {
+      const auto some = process(together, data, t, std::min(t + size, steps));
+      for (std::size_t k = 0; k < y.size(); ++k) y[k].insert(y[k].end(), some[k].begin(), some[k].end());
+    }
+    for (std::size_t k = 0; k < y.size(); ++k) CHECK(same(y[k], all[k]));
+    CHECK(same(state_of(together), after));
   }
 }
 

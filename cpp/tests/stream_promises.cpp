@@ -222,11 +222,11 @@ class Run {
   Run(const Model& model, Index batch) : stream_(model, {.batch = batch}) {
     for (const TensorInfo& info : stream_.inputs()) {
       std::vector<float>& x = x_.emplace_back();
-      for (Index i = 0; i < element_count(info.shape); ++i)
+      for (Index i = 0; i < kBlock * element_count(info.shape); ++i)
         x.push_back(info.dtype == DType::int32 ? 0.0f : std::sin(static_cast<float>(i)));  // the id 0
       in_.push_back(x.data());
     }
-    for (const TensorInfo& info : stream_.outputs()) y_.emplace_back(static_cast<std::size_t>(element_count(info.shape)));
+    for (const TensorInfo& info : stream_.outputs()) y_.emplace_back(static_cast<std::size_t>(kBlock * element_count(info.shape)));
     for (auto& y : y_) out_.push_back(y.data());
     state_.resize(stream_.state_size());
   }
@@ -234,6 +234,7 @@ class Run {
   void go(int steps) noexcept {
     for (int i = 0; i < steps; ++i) {
       stream_.step(in_, out_);
+      if (i % 50 == 40) stream_.process(in_, out_, kBlock);
       if (i % 100 == 50) stream_.get_state(state_);
       if (i % 100 == 70) stream_.set_state(state_);
       if (i % 100 == 80) stream_.reset(0);
@@ -242,6 +243,8 @@ class Run {
   }
 
  private:
+  static constexpr Index kBlock = 37;  // more than a stream takes at once
+
   Stream stream_;
   std::vector<std::vector<float>> x_, y_;
   std::vector<const void*> in_;

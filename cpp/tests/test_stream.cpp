@@ -80,6 +80,59 @@ TEST_CASE("stream: after reset a sequence begins anew, of all rows or of one") {
     }
 }
 
+TEST_CASE("stream: a block is its steps one by one, whatever its length, and the steps after it go on from it") {
+  const std::string before = current_isa();
+  // Outputs that are an input, that another output is too, and states at every step.
+  const std::string many = spec(input("x", "[null, 9]") + ", " +
+                                    layer("LSTM", "l", R"("x")", R"("units": 9, "return_sequences": true, "residual": true)") +
+                                    ", " + layer("GRU", "g", R"("l")", R"("units": 70, "return_state": true)") + ", " +
+                                    layer("Dense", "d", R"("g")", R"("units": 2)"),
+                                R"("x")", R"("x", "d", "g:1", "d", "l")");
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    for (const std::string& json : {kStack, many}) {
+      const Model model = random_model(json);
+      for (const Index batch : {1, 2}) {
+        const Sequences data(model, batch, 80);
+        Stream stream(model, {.batch = batch}), blocks(model, {.batch = batch});
+        Index t = 0;
+        for (const Index count : {1, 70, 2, 7}) {  // more than a block inside, and odd numbers of steps
+          std::vector<std::vector<float>> expected(stream.outputs().size());
+          for (Index i = 0; i < count; ++i) {
+            const auto y = step(stream, data, t + i);
+            for (std::size_t k = 0; k < y.size(); ++k) expected[k].insert(expected[k].end(), y[k].begin(), y[k].end());
+          }
+          const auto y = process(blocks, data, t, t + count);
+          for (std::size_t k = 0; k < y.size(); ++k) CHECK(test::same(y[k], expected[k]));
+          CHECK(test::same(state_of(blocks), state_of(stream)));
+          t += count;
+        }
+      }
+    }
+  }
+  set_isa(before);
+  // One input and one output by plain pointers; what step refuses is refused.
+  const Model model = random_model(kStack);
+  Stream stream(model), blocks(model), two(random_model(many));
+  std::vector<float> x(30), y(20), z(20);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
+  for (std::size_t i = 0; i < 10; ++i) stream.step(x.data() + 3 * i, y.data() + 2 * i);
+  CHECK(blocks.process(x.data(), z.data(), 10));
+  CHECK(test::same(z, y));
+  CHECK(blocks.process(x.data(), z.data(), 0));  // nothing
+  CHECK(test::same(state_of(blocks), state_of(stream)));
+  CHECK_FALSE(blocks.process(x.data(), z.data(), -1));
+  CHECK_FALSE(blocks.process(nullptr, z.data(), 1));
+  CHECK_FALSE(blocks.process(x.data(), nullptr, 1));
+  CHECK_FALSE(two.process(x.data(), z.data(), 1));
+  const void* const none[] = {nullptr};
+  float* const out[] = {z.data()};
+  CHECK_FALSE(blocks.process(none, out, 1));
+  CHECK_FALSE(blocks.process({}, out, 1));
+  const Stream taken = std::move(blocks);
+  CHECK_FALSE(blocks.process(x.data(), z.data(), 1));  // NOLINT: moved from
+}
+
 TEST_CASE("stream: states go out and come back") {
   const Model model = random_model(kStack);
   for (const Index batch : {1, 2, 5}) {

@@ -139,6 +139,12 @@ REKUR_API rekur_code rekur_stream_step(rekur_stream* stream, const float* x, flo
 REKUR_API rekur_code rekur_stream_step_many(rekur_stream* stream, const void* const* x, size_t x_count, float* const* y,
                                             size_t y_count) REKUR_NOEXCEPT;
 
+/* `steps` steps at once, to the bit what they are one by one, and sooner: of every array that a step takes, so many of them stand
+ * one after the other, x [steps, batch, F] and y [steps, batch, F]. As fit for real time. */
+REKUR_API rekur_code rekur_stream_process(rekur_stream* stream, const float* x, float* y, int64_t steps) REKUR_NOEXCEPT;
+REKUR_API rekur_code rekur_stream_process_many(rekur_stream* stream, const void* const* x, size_t x_count, float* const* y,
+                                               size_t y_count, int64_t steps) REKUR_NOEXCEPT;
+
 /* The beginning of a sequence: every state zero. Of all rows, or of one of the batch. Fit for real time, as are state_get and
  * state_set. */
 REKUR_API rekur_code rekur_stream_reset(rekur_stream* stream) REKUR_NOEXCEPT;

@@ -4,8 +4,8 @@
 //   rekur::Stream stream(model, {.batch = 1});
 //   stream.step(x, y);  // in the audio callback
 //
-// All memory is taken at construction. step, reset and the functions of the states allocate nothing, take no lock, make no system
-// call and throw nothing. Looped over a sequence, step gives what Model::predict gives for the whole, to the bit on the same
+// All memory is taken at construction. step, process, reset and the functions of the states allocate nothing, take no lock, make no
+// system call and throw nothing. Looped over a sequence, step gives what Model::predict gives for the whole, to the bit on the same
 // instruction set: at every step what a layer has there, or, of a layer with return_sequences = false, what it would give if the
 // sequence ended there.
 //
@@ -50,6 +50,13 @@ class REKUR_API Stream {
   // output may overlap another or an input. An id out of range gives NaN. False, and nothing done, for another number of them or a
   // null pointer among them.
   bool step(std::span<const void* const> x, std::span<float* const> y) noexcept;
+
+  // `count` steps at once, which are to the bit what they are one by one: of every array that `step` takes, `count` of them stand
+  // one after the other, x [count, batch, F] and y [count, batch, F]. Sooner than one by one: the input's products of many steps
+  // are made together, and the mode of denormals is changed once. False, and nothing done, where `step` does so and for a negative
+  // count; 0 steps leave everything as it is.
+  bool process(const float* x, float* y, Index count) noexcept;
+  bool process(std::span<const void* const> x, std::span<float* const> y, Index count) noexcept;
 
   // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).
   void reset() noexcept;

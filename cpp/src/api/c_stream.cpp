@@ -22,6 +22,35 @@ bool any_null(T* const* pointers, std::size_t n) {
   return std::any_of(pointers, pointers + n, [](T* p) { return p == nullptr; });
 }
 
+// What a step of one input and one output needs; `many`: what serves any.
+rekur_code check_one(const Call& call, const rekur_stream* stream, const float* x, const float* y, const char* many) {
+  if (stream == nullptr) return call.refuse("stream", "is null");
+  if (x == nullptr) return call.refuse("x", "is null");
+  if (y == nullptr) return call.refuse("y", "is null");
+  const std::vector<TensorInfo>& inputs = stream->stream.inputs();
+  if (inputs.size() == 1 && inputs[0].dtype == DType::float32 && stream->stream.outputs().size() == 1) return REKUR_OK;
+  char fault[112];
+  std::snprintf(fault, sizeof fault, "is not one of one input of floats and one output: %s serves any", many);
+  return call.refuse("stream", fault);
+}
+
+rekur_code check_many(const Call& call, const rekur_stream* stream, const void* const* x, size_t x_count, float* const* y,
+                      size_t y_count) {
+  if (stream == nullptr) return call.refuse("stream", "is null");
+  if (x == nullptr) return call.refuse("x", "is null");
+  const std::size_t inputs = stream->stream.inputs().size(), outputs = stream->stream.outputs().size();
+  if (x_count != inputs) return call.refuse_count("x_count", inputs, x_count);
+  if (any_null(x, x_count)) return call.refuse("x", "holds a null pointer");
+  if (y == nullptr) return call.refuse("y", "is null");
+  if (y_count != outputs) return call.refuse_count("y_count", outputs, y_count);
+  if (any_null(y, y_count)) return call.refuse("y", "holds a null pointer");
+  return REKUR_OK;
+}
+
+rekur_code check_steps(const Call& call, int64_t steps) {
+  return steps < 0 ? call.refuse("steps", "must not be negative") : REKUR_OK;
+}
+
 }  // namespace
 
 rekur_code rekur_stream_create(const rekur_model* model, int64_t batch, rekur_stream** stream) noexcept {
@@ -59,30 +88,34 @@ rekur_code rekur_stream_state(const rekur_stream* stream, size_t index, rekur_te
 
 rekur_code rekur_stream_step(rekur_stream* stream, const float* x, float* y) noexcept {
   const Call call(__func__);
-  if (stream == nullptr) return call.refuse("stream", "is null");
-  if (x == nullptr) return call.refuse("x", "is null");
-  if (y == nullptr) return call.refuse("y", "is null");
-  const std::vector<TensorInfo>& inputs = stream->stream.inputs();
-  if (inputs.size() != 1 || inputs[0].dtype != DType::float32 || stream->stream.outputs().size() != 1) {
-    return call.refuse("stream", "is not one of one input of floats and one output: rekur_stream_step_many serves any");
-  }
-  stream->stream.step(x, y);
-  return REKUR_OK;
+  const rekur_code code = check_one(call, stream, x, y, "rekur_stream_step_many");
+  if (code == REKUR_OK) stream->stream.step(x, y);
+  return code;
 }
 
 rekur_code rekur_stream_step_many(rekur_stream* stream, const void* const* x, size_t x_count, float* const* y,
                                   size_t y_count) noexcept {
   const Call call(__func__);
-  if (stream == nullptr) return call.refuse("stream", "is null");
-  if (x == nullptr) return call.refuse("x", "is null");
-  const std::size_t inputs = stream->stream.inputs().size(), outputs = stream->stream.outputs().size();
-  if (x_count != inputs) return call.refuse_count("x_count", inputs, x_count);
-  if (any_null(x, x_count)) return call.refuse("x", "holds a null pointer");
-  if (y == nullptr) return call.refuse("y", "is null");
-  if (y_count != outputs) return call.refuse_count("y_count", outputs, y_count);
-  if (any_null(y, y_count)) return call.refuse("y", "holds a null pointer");
-  stream->stream.step(std::span(x, x_count), std::span(y, y_count));
-  return REKUR_OK;
+  const rekur_code code = check_many(call, stream, x, x_count, y, y_count);
+  if (code == REKUR_OK) stream->stream.step(std::span(x, x_count), std::span(y, y_count));
+  return code;
+}
+
+rekur_code rekur_stream_process(rekur_stream* stream, const float* x, float* y, int64_t steps) noexcept {
+  const Call call(__func__);
+  rekur_code code = check_one(call, stream, x, y, "rekur_stream_process_many");
+  if (code == REKUR_OK) code = check_steps(call, steps);
+  if (code == REKUR_OK) stream->stream.process(x, y, steps);
+  return code;
+}
+
+rekur_code rekur_stream_process_many(rekur_stream* stream, const void* const* x, size_t x_count, float* const* y, size_t y_count,
+                                     int64_t steps) noexcept {
+  const Call call(__func__);
+  rekur_code code = check_many(call, stream, x, x_count, y, y_count);
+  if (code == REKUR_OK) code = check_steps(call, steps);
+  if (code == REKUR_OK) stream->stream.process(std::span(x, x_count), std::span(y, y_count), steps);
+  return code;
 }
 
 rekur_code rekur_stream_reset(rekur_stream* stream) noexcept {

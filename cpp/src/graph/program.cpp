@@ -15,13 +15,19 @@ class RowsOp final : public layers::StreamOp {
   RowsOp(std::unique_ptr<const layers::StreamOp> op, Index rows) : op_(std::move(op)), rows_(rows) {}
 
   Index memory(Index batch) const override { return op_->memory(element_count({batch, rows_})); }
-  void step(const layers::StreamCall& call, int turn) const noexcept override {
-    layers::StreamCall rows = call;
-    rows.batch *= rows_;
-    op_->step(rows, turn);
+  Index block_memory(Index batch, Index steps) const override { return op_->block_memory(element_count({batch, rows_}), steps); }
+  bool rowwise() const override { return op_->rowwise(); }
+  void step(const layers::StreamCall& call, int turn) const noexcept override { op_->step(all_rows(call), turn); }
+  void steps(const layers::StreamCall& call, int turn, Index count) const noexcept override {
+    op_->steps(all_rows(call), turn, count);
   }
 
  private:
+  layers::StreamCall all_rows(layers::StreamCall call) const {
+    call.batch *= rows_;
+    return call;
+  }
+
   std::unique_ptr<const layers::StreamOp> op_;
   Index rows_;
 };

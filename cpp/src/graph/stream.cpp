@@ -23,11 +23,21 @@ const std::vector<TensorInfo> kNone;  // of a stream that was moved from
 
 Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
+// Steps that one layer takes before the next one does: so many that the weights of products are read often enough for all of them,
+// and so few that what lies between the layers stays in the second-level cache.
+constexpr Index kMostSteps = 32, kBlockFloats = 32 * 1024;
+
 // Elements of a batch of rows of this array.
 Index size_of(const TensorInfo& array, Index batch) {
   Shape shape = array.shape;
   shape[0] = batch;
   return element_count(shape);
+}
+
+// Whether these are other than so many arrays.
+template <class T>
+bool any_null(std::span<T* const> arrays, std::size_t expected) {
+  return arrays.size() != expected || std::find(arrays.begin(), arrays.end(), nullptr) != arrays.end();
 }
 
 }  // namespace
@@ -54,30 +64,55 @@ struct Stream::Impl {
   Impl(const graph::Graph& graph, Index rows) : program(graph.program(rows == 1)), batch(rows) {
     lay_out();
     list_interface(graph);
-    // One step before the first: whatever a step touches, its code and the stack too, is then in memory.
+    // Steps before the first, one by one and together: whatever they touch, their code and the stack too, is then in memory.
     std::vector<const void*> x;
     std::vector<float*> y;
     std::vector<graph::Arena> room;
     const auto room_for = [&](const TensorInfo& info, const char* what) {
-      return room.emplace_back(element_count(info.shape), what).data();
+      return room.emplace_back(element_count({element_count(info.shape), block}), what).data();
     };
     for (const TensorInfo& info : inputs) x.push_back(room_for(info, "an input"));
     for (const TensorInfo& info : outputs) y.push_back(room_for(info, "an output"));
     step(x.data(), y.data());
+    process(x.data(), y.data(), block);
+    turn = 0;
     reset(0, batch);
   }
 
-  // A place in the arena for every array and for the memory of every op.
+  // How many steps go together.
+  Index choose_block() const {
+    Index floats = 1;  // a step's
+    const auto add = [&floats](Index more) {
+      if (__builtin_add_overflow(floats, more, &floats)) throw_out_of_memory("the arrays of a stream do not fit in memory");
+    };
+    for (const TensorInfo& array : program->arrays) add(size_of(array, batch));
+    for (const auto& instruction : program->instructions) add(instruction.op->block_memory(batch, 1));
+    return std::clamp<Index>(kBlockFloats / floats, 1, kMostSteps);
+  }
+
+  // A place in the arena for every array and for the memory of every op. The caller's arrays have theirs elsewhere.
   void lay_out() {
+    block = choose_block();
     Index size = 0;
     const auto place = [&](Index floats) {
       const Index at = size;
       if (__builtin_add_overflow(size, aligned(floats), &size)) throw_out_of_memory("the arrays of a stream do not fit in memory");
       return at;
     };
-    std::vector<Index> array_at, memory_at;
-    for (const TensorInfo& array : program->arrays) array_at.push_back(place(size_of(array, batch)));
-    for (const auto& instruction : program->instructions) memory_at.push_back(place(instruction.op->memory(batch)));
+    std::vector<Index> array_at, memory_at, block_at;
+    std::vector<bool> callers(program->arrays.size(), false);
+    for (const auto* const list : {&program->inputs, &program->outputs})
+      for (const int array : *list) callers[static_cast<std::size_t>(array)] = true;
+    for (std::size_t i = 0; i < callers.size(); ++i) {
+      const Index floats = size_of(program->arrays[i], batch);
+      array_at.push_back(place(callers[i] ? 0 : element_count({floats, block})));
+      bytes.push_back(floats * static_cast<Index>(sizeof(float)));
+    }
+    for (const auto& instruction : program->instructions) {
+      const layers::StreamOp& op = *instruction.op;
+      memory_at.push_back(place(op.memory(op.rowwise() ? element_count({batch, block}) : batch)));
+      block_at.push_back(place(block > 1 ? op.block_memory(batch, block) : 0));
+    }
 #if REKUR_SEQUENCE
     std::vector<Index> held_at;
     for (const auto& instruction : program->instructions) held_at.push_back(place(held_memory(instruction)));
@@ -85,12 +120,13 @@ struct Stream::Impl {
     arena = graph::Arena(size, "the arrays of a stream");
     std::fill_n(arena.data(), size, 0.0f);  // new memory is not there before it is written
     for (const Index at : array_at) arrays.push_back(arena.data() + at);
+    moved = arrays;
     for (std::size_t i = 0; i < memory_at.size(); ++i) {
       const graph::Program::Instruction& from = program->instructions[i];
       float* const memory = arena.data() + memory_at[i];
       Step& step = steps.emplace_back();
       step.op = from.op.get();
-      step.call = {batch, arrays.data(), from.inputs.data(), from.outputs.data(), memory};
+      step.call = {batch, arrays.data(), from.inputs, from.outputs, memory, arena.data() + block_at[i], bytes.data(), moved.data()};
       for (const layers::StreamState& s : from.op->states(batch)) {
         states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.initial});
         state_infos.push_back({compose("%/%", {from.layer, s.name}), {batch, s.units}, DType::float32});
@@ -157,21 +193,63 @@ struct Stream::Impl {
     }
   }
 
+  static void take(const Step& s, const layers::StreamCall& call, int turn) noexcept {
+#if REKUR_SEQUENCE
+    if (s.held) s.held->before(call, turn);
+    s.op->step(call, turn);
+    if (s.held) s.held->after(call, turn);
+#else
+    s.op->step(call, turn);
+#endif
+  }
+
+  // Several steps of one op.
+  void take(const Step& s, Index count) noexcept {
+#if REKUR_SEQUENCE
+    if (s.held) {
+      for (Index t = 0; t < count; ++t) {
+        const layers::StreamCall one = s.call.at(t);
+        const auto flags = static_cast<std::size_t>(s.held->flags);
+        moved[flags] = static_cast<char*>(arrays[flags]) + t * bytes[flags];
+        take(s, one, (turn + static_cast<int>(t)) % 2);
+      }
+      return;
+    }
+#endif
+    if (count > 1)
+      s.op->steps(s.call, turn, count);
+    else
+      s.op->step(s.call, turn);
+  }
+
   void step(const void* const* x, float* const* y) noexcept {
     const runtime::FlushDenormalsBriefly flush;
     for (std::size_t i = 0; i < inputs.size(); ++i) arrays[static_cast<std::size_t>(program->inputs[i])] = const_cast<void*>(x[i]);
     for (const std::size_t k : computed) arrays[static_cast<std::size_t>(program->outputs[k])] = y[k];
-    for (const Step& s : steps) {
-#if REKUR_SEQUENCE
-      if (s.held) s.held->before(s.call, turn);
-      s.op->step(s.call, turn);
-      if (s.held) s.held->after(s.call, turn);
-#else
-      s.op->step(s.call, turn);
-#endif
-    }
+    for (const Step& s : steps) take(s, s.call, turn);
     for (const Copy& copy : copies) std::memcpy(y[copy.output], arrays[static_cast<std::size_t>(copy.array)], copy.bytes);
     turn = 1 - turn;
+  }
+
+  // `count` steps, block by block, in each layer by layer.
+  void process(const void* const* x, float* const* y, Index count) noexcept {
+    const runtime::FlushDenormalsBriefly flush;
+    for (Index begin = 0, n; begin < count; begin += n) {
+      n = std::min(block, count - begin);
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        const auto array = static_cast<std::size_t>(program->inputs[i]);
+        arrays[array] = const_cast<char*>(static_cast<const char*>(x[i])) + begin * bytes[array];
+      }
+      for (const std::size_t k : computed) {
+        const auto array = static_cast<std::size_t>(program->outputs[k]);
+        arrays[array] = reinterpret_cast<char*>(y[k]) + begin * bytes[array];
+      }
+      for (const Step& s : steps) take(s, n);
+      for (const Copy& copy : copies)
+        std::memcpy(reinterpret_cast<char*>(y[copy.output]) + static_cast<std::size_t>(begin) * copy.bytes,
+                    arrays[static_cast<std::size_t>(copy.array)], copy.bytes * static_cast<std::size_t>(n));
+      turn = static_cast<int>((turn + n) % 2);
+    }
   }
 
   void reset(Index begin, Index end) noexcept {
@@ -191,9 +269,11 @@ struct Stream::Impl {
   }
 
   std::shared_ptr<const graph::Program> program;
-  Index batch;
+  Index batch, block = 1;
   graph::Arena arena;
   std::vector<void*> arrays;  // by number; those of inputs and outputs are the caller's, anew every step
+  std::vector<void*> moved;   // StreamCall::moved
+  std::vector<Index> bytes;   // of a step, by array
   std::vector<Step> steps;
   std::vector<State> states;
   std::vector<TensorInfo> inputs, outputs, state_infos;
@@ -234,12 +314,23 @@ bool Stream::step(const float* x, float* y) noexcept {
 }
 
 bool Stream::step(std::span<const void* const> x, std::span<float* const> y) noexcept {
-  if (!impl_ || x.size() != impl_->inputs.size() || y.size() != impl_->outputs.size()) return false;
-  for (const void* const array : x)
-    if (array == nullptr) return false;
-  for (const float* const array : y)
-    if (array == nullptr) return false;
+  if (!impl_ || any_null(x, impl_->inputs.size()) || any_null(y, impl_->outputs.size())) return false;
   impl_->step(x.data(), y.data());
+  return true;
+}
+
+bool Stream::process(const float* x, float* y, Index count) noexcept {
+  if (!impl_ || x == nullptr || y == nullptr || count < 0 || impl_->inputs.size() != 1 || impl_->outputs.size() != 1 ||
+      impl_->inputs[0].dtype != DType::float32)
+    return false;
+  const void* const from = x;
+  impl_->process(&from, &y, count);
+  return true;
+}
+
+bool Stream::process(std::span<const void* const> x, std::span<float* const> y, Index count) noexcept {
+  if (!impl_ || count < 0 || any_null(x, impl_->inputs.size()) || any_null(y, impl_->outputs.size())) return false;
+  impl_->process(x.data(), y.data(), count);
   return true;
 }
 

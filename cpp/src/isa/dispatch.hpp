@@ -20,7 +20,7 @@ struct Table {
   const char* name;
   simd::Kernels simd;
   kernels::Steps steps;
-  kernels::SingleRowSteps single_row;
+  kernels::SingleRowTable single_row;
 #if REKUR_MATRIX
   simd::MatrixKernels matrix;
   simd::SelectiveKernels selective;

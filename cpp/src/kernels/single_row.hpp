@@ -52,11 +52,24 @@ REKUR_INLINE void single_row_product(Index K, const float* a, bool bias, const f
   }
 }
 
+// Where a step's input comes from.
+struct SingleRowInput {
+  const float* x;         // [I]
+  const float* products;  // those of the panels from the first one at hand, [panel][G][width], if they were made before; or null
+};
+
 // Both, in[p][g] of x and rec[p][g] of h. h_first: the other way round, for weights that the step before read last.
 template <int G, int NP>
-REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, const float* x, const float* h, bool h_first, Vec* in,
-                                      Vec* rec) {
-  const auto of_x = [&]() __attribute__((always_inline)) { single_row_product<G, NP>(s.I, x, true, panel, s.panel_stride, in); };
+REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, const SingleRowInput& x, const float* h, bool h_first,
+                                      Vec* in, Vec* rec) {
+  const auto of_x = [&]() __attribute__((always_inline)) {
+    if (x.products != nullptr) {
+      REKUR_UNROLL
+      for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
+    } else {
+      single_row_product<G, NP>(s.I, x.x, true, panel, s.panel_stride, in);
+    }
+  };
   const auto of_h = [&]() __attribute__((always_inline)) {
     single_row_product<G, NP>(s.H, h, s.recurrent_bias, panel + (1 + s.I) * G * kWidth, s.panel_stride, rec);
   };
@@ -70,13 +83,32 @@ REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, co
 }
 
 template <int G, int NP>
-__attribute__((noinline)) void shared_products(int count, const SingleRow& s, const float* panel, const float* x, const float* h,
-                                               bool h_first, Vec* in, Vec* rec) {
+__attribute__((noinline)) void shared_products(int count, const SingleRow& s, const float* panel, const SingleRowInput& x,
+                                               const float* h, bool h_first, Vec* in, Vec* rec) {
   if constexpr (NP > 1)
     if (count < NP) return shared_products<G, NP - 1>(count, s, panel, x, h, h_first, in, rec);
   for (const bool recurrent : {h_first, !h_first})
-    single_row_product<G, NP>(recurrent ? s.H : s.I, recurrent ? h : x, !recurrent || s.recurrent_bias,
-                              recurrent ? panel + (1 + s.I) * G * kWidth : panel, s.panel_stride, recurrent ? rec : in);
+    if (recurrent || x.products == nullptr)
+      single_row_product<G, NP>(recurrent ? s.H : s.I, recurrent ? h : x.x, !recurrent || s.recurrent_bias,
+                                recurrent ? panel + (1 + s.I) * G * kWidth : panel, s.panel_stride, recurrent ? rec : in);
+    else
+      for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
+}
+
+// The input's products of several steps, to [step][panel][G][width]: by tiles of several steps, so that the weights are read once
+// for all of them.
+template <int G>
+void single_row_inputs(const SingleRow& s, Index count, const float* x, float* to) {
+  for (Index panel = 0; panel < s.panels; ++panel) {
+    const float* const bias = s.weights + panel * s.panel_stride;
+    for (Index t = 0, rows; t < count; t += rows) {
+      const float* from[tile_rows(G)];
+      rows = count - t < tile_rows(G) ? count - t : tile_rows(G);
+      for (Index row = 0; row < rows; ++row) from[row] = x + (t + row) * s.I;
+      kProductTiles<G>.tile[rows - 1][0](s.I, from, bias + G * kWidth, s.panel_stride, bias, kWidth,
+                                         to + (t * s.panels + panel) * G * kWidth, s.panels, bias + G * kWidth);
+    }
+  }
 }
 
 // --- equations ---
@@ -165,12 +197,12 @@ REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, I
   }
 }
 
-// --- a step ---
+// --- steps ---
 
 // A step of NP panels from unit u on; where products are shared, of `count` <= NP.
 template <class Cell, int NP>
-__attribute__((noinline)) void single_row_panels(int count, const SingleRow& s, const float* panel, Index u, const float* x,
-                                                 bool h_first, const SingleRowStates& at) {
+__attribute__((noinline)) void single_row_panels(int count, const SingleRow& s, const float* panel, Index u,
+                                                 const SingleRowInput& x, bool h_first, const SingleRowStates& at) {
   constexpr int G = Cell::info.phase[0].count;
   static_assert(G == Cell::info.x_count, "both products of a panel have the same shape");
   Vec in[NP * G], rec[NP * G];
@@ -193,7 +225,7 @@ REKUR_INLINE void single_row_panels_of(int count, const Arguments&... arguments)
 }
 
 template <class Cell>
-void single_row_step(const SingleRow& s, const float* x, const float* h, float* h_next, float* c, float* y, bool descending) {
+void single_row_step(const SingleRow& s, const SingleRowInput& x, bool descending, const SingleRowStates& at) {
   constexpr int G = Cell::info.phase[0].count;
   constexpr Index most = single_row_most(G);
   const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
@@ -202,15 +234,28 @@ void single_row_step(const SingleRow& s, const float* x, const float* h, float* 
     const Index block = descending ? blocks - 1 - i : i;
     const Index begin = s.panels * block / blocks;
     const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
-    single_row_panels_of<Cell, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, x, descending && !near,
-                                     SingleRowStates{h, h_next, c, y});
+    const SingleRowInput input{x.x, x.products ? x.products + begin * G * kWidth : nullptr};
+    single_row_panels_of<Cell, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, input, descending && !near, at);
+  }
+}
+
+inline constexpr Index kFewInputs = 4;  // whose products are made sooner than they are stored and read
+
+template <class Cell>
+void single_row_steps(const SingleRow& s, const kernels::SingleRowCall& call) {
+  constexpr int G = Cell::info.phase[0].count;
+  const bool before = call.count > 1 && s.I >= kFewInputs;
+  if (before) single_row_inputs<G>(s, call.count, call.x, call.inputs);
+  for (Index t = 0; t < call.count; ++t) {
+    const SingleRowInput x{call.x + t * s.I, before ? call.inputs + t * s.panels * G * kWidth : nullptr};
+    single_row_step<Cell>(s, x, call.descending != (t % 2 != 0), {call.h[t % 2], call.h[1 - t % 2], call.c, call.y + t * s.H});
   }
 }
 
 template <class Cell>
-constexpr kernels::SingleRowStep single_row_kernel() {
+constexpr kernels::SingleRowSteps single_row_kernel() {
   constexpr bool left_out = kCompact && requires { Cell::rare; };
-  if constexpr (Cell::info.phases == 1 && !left_out) return single_row_step<Cell>;
+  if constexpr (Cell::info.phases == 1 && !left_out) return single_row_steps<Cell>;
   return nullptr;
 }
 

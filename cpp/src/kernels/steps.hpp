@@ -67,9 +67,18 @@ struct SingleRow {
   const float* weights;
 };
 
-// h, h_next and c as in StepForward, [Hp]; x [I], y [H].
-using SingleRowStep = void (*)(const SingleRow& layer, const float* x, const float* h, float* h_next, float* c, float* y,
-                               bool descending);
+// Steps of it, one after the other.
+struct SingleRowCall {
+  Index count;
+  const float* x;   // [count][I]
+  float* const* h;  // two places [Hp]: h before the first step, and after it; then in turns
+  float* c;         // [Hp], in place
+  float* y;         // [count][H]
+  float* inputs;    // [count][Hp/width][x_count][width] for their products, if count > 1
+  bool descending;  // of the first step: last units first, as in StepForward
+};
+
+using SingleRowSteps = void (*)(const SingleRow& layer, const SingleRowCall& call);
 
 #if REKUR_EQUATIONS
 inline constexpr int kMostTogether = 4;  // blocks of a recurrent product that the kernels take at once
@@ -96,8 +105,8 @@ struct Steps {
 #endif
 };
 
-struct SingleRowSteps {
-  SingleRowStep cell[cells::All::size];  // for sigmoid and tanh without clip; null for a cell of two phases and others left out
+struct SingleRowTable {
+  SingleRowSteps cell[cells::All::size];  // for sigmoid and tanh without clip; null for a cell of two phases and others left out
 };
 
 }  // namespace rekur::kernels

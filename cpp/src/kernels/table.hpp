@@ -42,11 +42,11 @@ constexpr kernels::Steps steps_of(cells::List<Cells...>) {
 constexpr kernels::Steps make_steps() { return steps_of(cells::All{}); }
 
 template <class... Cells>
-constexpr kernels::SingleRowSteps single_row_steps_of(cells::List<Cells...>) {
+constexpr kernels::SingleRowTable single_row_steps_of(cells::List<Cells...>) {
   return {{single_row_kernel<Cells>()...}};
 }
 
-constexpr kernels::SingleRowSteps make_single_row_steps() { return single_row_steps_of(cells::All{}); }
+constexpr kernels::SingleRowTable make_single_row_steps() { return single_row_steps_of(cells::All{}); }
 
 }  // namespace
 }  // namespace rekur

@@ -39,6 +39,7 @@ class ActivationLayer final : public Layer {
   class Op final : public StreamOp {
    public:
     Op(const ActivationSpec& f, Index features) : f_(f), features_(features), kernels_(isa::kernels()) {}
+    bool rowwise() const override { return true; }
     Index memory(Index) const override { return activate_memory(f_, features_); }
     void step(const StreamCall& c, int) const noexcept override {
       activate(kernels_, f_, c.input(), c.output(), c.batch, features_, c.memory);

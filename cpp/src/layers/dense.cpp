@@ -27,6 +27,7 @@ class DenseOp final : public StreamOp {
     if (use_bias) bias_.assign(weights + in * units, weights + (in + 1) * units);
   }
 
+  bool rowwise() const override { return true; }
   Index memory(Index batch) const override {
     Index floats = element_count({batch, 2 * kAddress});  // throws where that is too many
     if (__builtin_add_overflow(floats, activate_memory(f_, units_) + kLine, &floats))

@@ -96,6 +96,7 @@ class Lambda final : public Layer {
    public:
     Op(const Code& code, Index features) : code_(code), features_(features), kernels_(isa::kernels()) {}
 
+    bool rowwise() const override { return true; }
     Index memory(Index) const override { return code_.memory(code_.row_length(features_)); }
 
     void step(const StreamCall& c, int) const noexcept override {

@@ -45,12 +45,23 @@ class RecurrentOp final : public StreamOp {
     return states;
   }
 
-  void step(const StreamCall& c, int turn) const noexcept override {
+  Index block_memory(Index batch, Index steps) const override { return cell_.block_memory(batch, steps); }
+
+  void step(const StreamCall& c, int turn) const noexcept override { run(c, turn, 1); }
+
+  // The states of every step are nothing that the cell keeps.
+  void steps(const StreamCall& c, int turn, Index count) const noexcept override {
+    if (return_state_) return StreamOp::steps(c, turn, count);
+    run(c, turn, count);
+  }
+
+ private:
+  void run(const StreamCall& c, int turn, Index count) const noexcept {
     const float* step[recurrent::kMostStepInputs] = {};
     for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
     if (reads_x_) step[step_inputs_] = c.input();
-    cell_.step(c.batch, turn, c.input(), step, c.output(), c.memory);
-    if (residual_) kernels_->add(c.output(), c.input(), c.output(), c.batch * cell_.units(0));
+    cell_.steps(c.batch, turn, count, c.input(), step, c.output(), c.memory, c.block);
+    if (residual_) kernels_->add(c.output(), c.input(), c.output(), count * c.batch * cell_.units(0));
     for (int k = 0; return_state_ && k < cell_.states(); ++k) {
       const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);
       float* to = c.output(1 + k);
@@ -58,7 +69,6 @@ class RecurrentOp final : public StreamOp {
     }
   }
 
- private:
   recurrent::StreamCell cell_;
   std::vector<std::string> names_;
   std::size_t step_inputs_;

@@ -11,16 +11,23 @@
 
 namespace rekur::layers {
 
-// One call of an op. An array stands in the table of the stream's arrays, for which the graph has a number each.
+// One call of an op. An array stands in the table of the stream's arrays, for which the graph has a number each. Of several steps
+// an array holds one after the other.
 struct StreamCall {
   Index batch = 0;
   void* const* arrays = nullptr;
-  const int *inputs = nullptr, *outputs = nullptr;
-  float* memory = nullptr;  // StreamOp::memory(batch) floats, 64-byte aligned, zero before the first step
+  std::span<const int> inputs, outputs;
+  float* memory = nullptr;       // StreamOp::memory(batch) floats, 64-byte aligned, zero before the first step
+  float* block = nullptr;        // StreamOp::block_memory(batch, steps) floats, 64-byte aligned: what a call of several steps needs
+  const Index* bytes = nullptr;  // by array: a step of it
+  void** moved = nullptr;        // another table of arrays, for StreamOp::steps
 
-  const float* input(int i = 0) const { return static_cast<const float*>(arrays[inputs[i]]); }
-  const std::int32_t* ids(int i = 0) const { return static_cast<const std::int32_t*>(arrays[inputs[i]]); }
-  float* output(int k = 0) const { return static_cast<float*>(arrays[outputs[k]]); }
+  // Of several steps, the one number t: good until the next call of `at`.
+  StreamCall at(Index t) const;
+
+  const float* input(int i = 0) const { return static_cast<const float*>(arrays[inputs[static_cast<std::size_t>(i)]]); }
+  const std::int32_t* ids(int i = 0) const { return static_cast<const std::int32_t*>(arrays[inputs[static_cast<std::size_t>(i)]]); }
+  float* output(int k = 0) const { return static_cast<float*>(arrays[outputs[static_cast<std::size_t>(k)]]); }
 };
 
 // A state that an op carries from step to step: rows of `stride` floats, the first `units` of them the state, in the op's memory.
@@ -46,6 +53,12 @@ class StreamOp {
   // Allocates nothing, takes no lock, makes no system call: so no threads, and kernels only through the table it has kept.
   virtual void step(const StreamCall& call, int turn) const noexcept = 0;
 
+  // Whether a step needs nothing of those before it: several are then one of as many times the rows, with memory for them.
+  virtual bool rowwise() const { return false; }
+  // Several steps, the first of this turn; to the bit what they are one by one, which is how they go where an op says nothing.
+  virtual void steps(const StreamCall& call, int turn, Index count) const noexcept;
+  virtual Index block_memory(Index /*batch*/, Index /*steps*/) const { return 0; }
+
  protected:
   StreamOp() = default;
 };
@@ -57,6 +70,7 @@ std::unique_ptr<const StreamOp> make_stream_op(Step step) {
    public:
     explicit Op(Step s) : step_(std::move(s)) {}
     void step(const StreamCall& call, int) const noexcept override { step_(call); }
+    bool rowwise() const override { return true; }
 
    private:
     Step step_;

@@ -106,32 +106,57 @@ Index StreamCell::memory(Index batch) const {
   return size;
 }
 
-void StreamCell::step(Index batch, int turn, const float* x, const float* const* step_inputs, float* y,
-                      float* memory) const noexcept {
-  if (!single_row_) return step_rows(batch, turn, x, step_inputs, y, memory);
-  const Index size = state_size(1);
-  single_row_(packed_, x, memory + turn * size, memory + (1 - turn) * size, memory + 2 * size, y, turn != 0);
+Index StreamCell::block_memory(Index batch, Index steps) const {
+  const Index rows = element_count({batch, steps, engine_.description().x_count, Hp_}), addresses = batch * steps * 2 * kAddress;
+  return single_row_ ? rows : whole_lines(rows) + whole_lines(addresses);
 }
 
-// What ForwardSlice does (forward.cpp), for one step of all rows.
-void StreamCell::step_rows(Index batch, int turn, const float* x, const float* const* step_inputs, float* y,
+void StreamCell::steps(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
+                       float* block) const noexcept {
+  if (single_row_) {
+    const Index size = state_size(1);
+    float* const h[] = {memory + turn * size, memory + (1 - turn) * size};
+    return single_row_(packed_, {count, x, h, memory + 2 * size, y, block, turn != 0});
+  }
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  const Index X = r.cell.x_count * Hp_, rows = count * batch;
+  float* const own = memory + state_places() * state_size(batch);
+  float* const projections = count > 1 ? block : own;
+  float* const addresses = count > 1 ? block + whole_lines(rows * X) : own + whole_lines(batch * blocks() * Hp_);
+  const float** const x_rows = reinterpret_cast<const float**>(addresses);
+  float** const projection_rows = reinterpret_cast<float**>(addresses + rows * kAddress);
+  for (Index row = 0; row < rows; ++row) {
+    x_rows[row] = x + row * r.I;
+    projection_rows[row] = projections + row * X;
+  }
+  simd_->gemm(rows, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
+  const float* now[kMostStepInputs] = {};
+  for (Index t = 0; t < count; ++t, turn = 1 - turn) {
+#if REKUR_EQUATIONS
+    for (int i = 0; program_ && i < program_->step_inputs(); ++i)
+      now[i] = step_inputs[i] + t * batch * (program_->step_by_row(i) ? 1 : r.H);
+#else
+    static_cast<void>(step_inputs);
+#endif
+    step_rows(batch, turn, projections + t * batch * X, now, y + t * batch * r.P, memory);
+  }
+}
+
+// What ForwardSlice does (forward.cpp) behind the input's product, for one step of all rows.
+void StreamCell::step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,
                            float* memory) const noexcept {
   const Recurrence::Impl& r = Engine::impl(engine_);
   const Description& cell = r.cell;
-  const Index X = cell.x_count * Hp_, record = cell.phases > 1 ? cell.slots * Hp_ : 0;
-  float* const projections = memory + state_places() * state_size(batch);
-  float* const records = projections + batch * X;
-  float* const addresses = projections + whole_lines(batch * blocks() * Hp_);
+  const Index record = cell.phases > 1 ? cell.slots * Hp_ : 0;
+  float* const own = memory + state_places() * state_size(batch);
+  float* const records = own + batch * cell.x_count * Hp_;
+  float* const addresses = own + whole_lines(batch * blocks() * Hp_);
   const auto rows = [&](Index i) { return reinterpret_cast<float**>(addresses + i * batch * kAddress); };
-  const float** const x_rows = const_cast<const float**>(rows(0));
-  float **const projection_rows = rows(1), **const y_rows = rows(2), **const record_rows = rows(3);
+  float **const y_rows = rows(2), **const record_rows = rows(3);
   for (Index row = 0; row < batch; ++row) {
-    x_rows[row] = x + row * r.I;
-    projection_rows[row] = projections + row * X;
     y_rows[row] = y + row * r.P;
     record_rows[row] = records + row * record;
   }
-  simd_->gemm(batch, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
 #if REKUR_EQUATIONS
   if (program_) return step_program(batch, turn, step_inputs, projections, records + batch * record, addresses, memory);
 #endif

@@ -29,15 +29,21 @@ class StreamCell {
     return place * state_size(batch);
   }
 
-  // x [batch, I], a program's inputs a step [batch, H] or [batch, 1] -> y [batch, units(0)]. `memory` is 64-byte aligned.
-  void step(Index batch, int turn, const float* x, const float* const* step_inputs, float* y, float* memory) const noexcept;
+  // Floats beside it for calls of up to so many steps, if more than one.
+  Index block_memory(Index batch, Index steps) const;
+
+  // `count` steps, the first of `turn`: x [count, batch, I], a program's inputs a step [count, batch, H] or [count, batch, 1] ->
+  // y [count, batch, units(0)]. The input's products of all steps come first. `memory` and `block` are 64-byte aligned.
+  void steps(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
+             float* block) const noexcept;
 
  private:
   Index state_places() const { return program_ ? 2 * states() : 3; }
 
   Index state_size(Index batch) const;
   Index blocks() const;  // of Hp floats a row, beyond the states
-  void step_rows(Index batch, int turn, const float* x, const float* const* step_inputs, float* y, float* memory) const noexcept;
+  void step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,
+                 float* memory) const noexcept;
 #if REKUR_EQUATIONS
   void step_program(Index batch, int turn, const float* const* step_inputs, const float* projections, float* products,
                     float* addresses, float* memory) const noexcept;
@@ -49,7 +55,7 @@ class StreamCell {
   const simd::Kernels* simd_;
   kernels::CellSteps kernels_{};
   const kernels::Steps* steps_ = nullptr;
-  kernels::SingleRowStep single_row_ = nullptr;  // what does the step instead, if not null
+  kernels::SingleRowSteps single_row_ = nullptr;  // what does the steps instead, if not null
   kernels::SingleRow packed_{};
   Buffer panels_;
 };

@@ -135,6 +135,7 @@ class Dot final : public Layer {
   class Op final : public StreamOp {
    public:
     explicit Op(Index features) : features_(features), kernels_(isa::kernels()) {}
+    bool rowwise() const override { return true; }
     Index memory(Index) const override { return simd::packed_size(kernels_, features_, 1); }
     void step(const StreamCall& c, int) const noexcept override {
       for (Index row = 0; row < c.batch; ++row) {
