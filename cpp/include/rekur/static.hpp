@@ -28,6 +28,7 @@
 #include "rekur/detail/cells/lstm.hpp"
 #include "rekur/detail/cells/lstm_variants.hpp"
 #include "rekur/detail/cells/simple_rnn.hpp"
+#include "rekur/detail/few_outputs.hpp"
 
 namespace rekur {
 
@@ -123,6 +124,8 @@ struct Width {
   using Recurrent = bytes16::RecurrentCore<Cell, Options, In, Hidden>;
   template <class Options, int In, int Out>
   using Dense = bytes16::DenseCore<Options, In, Out>;
+  template <class Options, int In, int Out>
+  using Dots = bytes16::DotsCore<Options, In, Out>;
 };
 #if REKUR_STATIC_BYTES >= 32
 template <>
@@ -131,6 +134,8 @@ struct Width<32> {
   using Recurrent = bytes32::RecurrentCore<Cell, Options, In, Hidden>;
   template <class Options, int In, int Out>
   using Dense = bytes32::DenseCore<Options, In, Out>;
+  template <class Options, int In, int Out>
+  using Dots = bytes32::DotsCore<Options, In, Out>;
 };
 #endif
 #if REKUR_STATIC_BYTES >= 64
@@ -140,6 +145,8 @@ struct Width<64> {
   using Recurrent = bytes64::RecurrentCore<Cell, Options, In, Hidden>;
   template <class Options, int In, int Out>
   using Dense = bytes64::DenseCore<Options, In, Out>;
+  template <class Options, int In, int Out>
+  using Dots = bytes64::DotsCore<Options, In, Out>;
 };
 #endif
 
@@ -207,6 +214,17 @@ using StaticGru = StaticRecurrent<static_detail::GruCell<Options>, In, Hidden, O
 template <int In, int Hidden, class Options = SimpleRnnOptions>
 using StaticSimpleRnn = StaticRecurrent<cells::SimpleRnn, In, Hidden, Options>;
 
+// Of few outputs each is a sum over vectors of inputs, of more they are vectors of outputs.
+template <class Options, int In, int Out>
+struct DenseOf {
+  using Core = typename Width<kBytes<Out>>::template Dense<Options, In, Out>;
+};
+template <class Options, int In, int Out>
+  requires(detail::few_outputs(In, Out))
+struct DenseOf<Options, In, Out> {
+  using Core = typename Width<kBytes<In>>::template Dots<Options, In, Out>;
+};
+
 // y = f(x W + b)
 template <int In, int Out, class Options = DenseOptions>
 class StaticDense {
@@ -223,7 +241,7 @@ class StaticDense {
   const float* y() const noexcept { return core_.y(); }
 
  private:
-  typename Width<kBytes<Out>>::template Dense<Options, In, Out> core_;
+  typename DenseOf<Options, In, Out>::Core core_;
 };
 
 }  // namespace REKUR_STATIC_ISA

@@ -37,6 +37,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .number = REKUR_ISA_NUMBER,
 #endif
       .gemm = gemm,
+      .dots = dots,
       .activate = activate,
       .softmax = softmax,
       .add = add,

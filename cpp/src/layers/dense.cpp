@@ -11,6 +11,7 @@
 #include "layers/packed.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "rekur/detail/few_outputs.hpp"
 #include "runtime/scratch.hpp"
 
 namespace rekur::layers {
@@ -23,7 +24,10 @@ class DenseOp final : public StreamOp {
  public:
   DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f)
       : in_(in), units_(units), f_(f), kernels_(isa::kernels()) {
-    kernel_.prepare(weights, in, units, units, 1, 1);
+    if (few())
+      kernel_.prepare_dots(weights, in, units, units, 1, 1);
+    else
+      kernel_.prepare(weights, in, units, units, 1, 1);
     if (use_bias) bias_.assign(weights + in * units, weights + (in + 1) * units);
   }
 
@@ -36,18 +40,28 @@ class DenseOp final : public StreamOp {
   }
 
   void step(const StreamCall& c, int) const noexcept override {
+    const float* const bias = bias_.empty() ? nullptr : bias_.data();
+    if (few())
+      kernels_.dots(c.batch, units_, in_, c.input(), kernel_.data(), bias, c.output());
+    else
+      product(c, bias);
+    activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch));
+  }
+
+ private:
+  static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
+
+  bool few() const { return detail::few_outputs(in_, units_); }
+
+  void product(const StreamCall& c, const float* bias) const noexcept {
     const float** const x = reinterpret_cast<const float**>(c.memory);
     float** const y = reinterpret_cast<float**>(c.memory + c.batch * kAddress);
     for (Index row = 0; row < c.batch; ++row) {
       x[row] = c.input() + row * in_;
       y[row] = c.output() + row * units_;
     }
-    kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias_.empty() ? nullptr : bias_.data(), y, 0, false);
-    activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch));
+    kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
   }
-
- private:
-  static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
 
   // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
   static Index addresses(Index batch) { return blocks(batch * 2 * kAddress, kLine) * kLine; }
@@ -88,7 +102,10 @@ class Dense final : public Layer {
   void build(std::span<const TensorSpec> inputs) override { in_ = features_of(inputs[0].shape); }
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
-    kernel_.prepare(weights, in_, s_.units, s_.units, 1, version);
+    if (detail::few_outputs(in_, s_.units))
+      kernel_.prepare_dots(weights, in_, s_.units, s_.units, 1, version);
+    else
+      kernel_.prepare(weights, in_, s_.units, s_.units, 1, version);
     if (training) transposed_.prepare(weights, s_.units, in_, 1, s_.units, version);
   }
 
@@ -96,7 +113,10 @@ class Dense final : public Layer {
     const Index rows = rows_of(run.input_specs[0].shape);
     const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
     float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
-    dense_product(rows, s_.units, in_, run.input(), kernel_.data(), bias, z, false);
+    if (detail::few_outputs(in_, s_.units))
+      dense_dots(rows, s_.units, in_, run.input(), kernel_.data(), bias, z);
+    else
+      dense_product(rows, s_.units, in_, run.input(), kernel_.data(), bias, z, false);
     if (!run.raw) activate(s_.activation, z, run.outputs[0], rows, s_.units);
   }
 

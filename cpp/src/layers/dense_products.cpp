@@ -47,6 +47,13 @@ void dense_product(Index rows, Index N, Index K, const float* a, const float* pa
   });
 }
 
+void dense_dots(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c) {
+  const auto& k = isa::kernels();
+  const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K);
+  runtime::parallel_range(rows, kRowBlock, work,
+                          [&](Index begin, Index end) { k.dots(end - begin, N, K, a + begin * K, packed, bias, c + begin * N); });
+}
+
 #if REKUR_TRAINING
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
 void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c) {

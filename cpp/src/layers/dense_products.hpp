@@ -8,6 +8,9 @@ namespace rekur::layers {
 // c[rows][N] = a[rows][K] · B (+ bias, which may be null), or += without bias; B packed (layers/packed.hpp).
 void dense_product(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c, bool accumulate);
 
+// The same for few outputs, in their order (rekur/detail/few_outputs.hpp); packed by PackedMatrix::prepare_dots.
+void dense_dots(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c);
+
 #if REKUR_TRAINING
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
 void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c);

@@ -9,27 +9,39 @@
 
 namespace rekur::layers {
 
-void PackedMatrix::prepare(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+float* PackedMatrix::begin(Index size, std::uint64_t version) {
   const std::uint64_t epoch = isa::epoch();
-  if (data_ != nullptr && version_ == version && epoch_ == epoch) return;
-
-  const simd::Kernels& kernels = isa::kernels();
+  if (data_ != nullptr && version_ == version && epoch_ == epoch) return nullptr;
   constexpr Index kLine = 16;  // floats
   data_ = nullptr;
-  storage_.resize(static_cast<std::size_t>(simd::packed_size(kernels, K, N) + kLine));
+  storage_.resize(static_cast<std::size_t>(size + kLine));
   void* aligned = storage_.data();
   std::size_t space = storage_.size() * sizeof(float);
-  float* packed = static_cast<float*>(std::align(kLine * sizeof(float), 1, aligned, space));
+  float* const packed = static_cast<float*>(std::align(kLine * sizeof(float), 1, aligned, space));
+  data_ = packed;
+  version_ = version;
+  epoch_ = epoch;
+  return packed;
+}
 
+void PackedMatrix::prepare(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  const simd::Kernels& kernels = isa::kernels();
+  float* const packed = begin(simd::packed_size(kernels, K, N), version);
+  if (packed == nullptr) return;
   const Index panel = kernels.panel;
   runtime::parallel_tasks((N + panel - 1) / panel, 4.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index p) {
     const Index begin = p * panel;
     simd::pack(kernels, K, std::min(panel, N - begin), source + begin * stride_n, stride_k, stride_n, packed + begin * K);
   });
-  data_ = packed;
-  version_ = version;
-  epoch_ = epoch;
+}
+
+void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  const Index stride = (K + 15) / 16 * 16;
+  float* const packed = begin(N * stride, version);
+  for (Index n = 0; packed != nullptr && n < N; ++n)
+    for (Index k = 0; k < stride; ++k) packed[n * stride + k] = k < K ? source[k * stride_k + n * stride_n] : 0.0f;
 }
 
 }  // namespace rekur::layers

@@ -15,9 +15,15 @@ class PackedMatrix {
   // Several threads may call it at once with the same version.
   void prepare(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
 
+  // Row n of B by itself, B[0][n], B[1][n], …, zeros behind it up to a multiple of 16: for simd::Kernels::dots.
+  void prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
+
   const float* data() const { return data_; }
 
  private:
+  // Room for so many floats; null if this version is there already. To be called, and filled, under the mutex.
+  float* begin(Index size, std::uint64_t version);
+
   std::mutex mutex_;
   std::vector<float> storage_;
   float* data_ = nullptr;  // in storage_, on a cache line's border

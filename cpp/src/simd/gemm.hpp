@@ -129,6 +129,12 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
   }
 }
 
+inline void dots(Index M, Index N, Index K, const float* a, const float* weights, const float* bias, float* c) {
+  const Index stride = (K + 15) / 16 * 16;
+  for (Index m = 0; m < M; ++m)
+    for (Index n = 0; n < N; ++n) c[m * N + n] = dot_by_sixteens(K, a + m * K, weights + n * stride, bias ? bias + n : nullptr);
+}
+
 // --- C += Aᵀ B: sums over the rows of A and B, which may stand anywhere ---
 //
 // Rows are far apart, often by a multiple of 4 KiB, and then a column of them falls into a few sets of the cache. So both sides are

@@ -54,6 +54,10 @@ struct Kernels {
   void (*gemm)(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                bool accumulate);
 
+  // C[m][n] = bias[n] + Σ_k A[m][k] W[n][k], all rows dense, for few outputs: summed by sixteens (rekur/detail/few_outputs.hpp). A
+  // row of W goes on to a multiple of 16, with zeros. bias may be null, meaning 0.
+  void (*dots)(Index M, Index N, Index K, const float* a, const float* weights, const float* bias, float* c);
+
   // --- elementwise ---
   void (*activate)(Activation f, const float* x, float* y, Index n);      // in place
   void (*softmax)(const float* x, float* y, Index rows, Index n);         // in place; row by row, max subtracted

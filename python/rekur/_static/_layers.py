@@ -39,9 +39,14 @@ def _by_rows(write: Callable[[Writer, Layer, str, str], None]) -> Write:
 
 def _dense(w: Writer, layer: Layer, x: str, y: str) -> None:
     K, N = layer.weights["kernel"].shape
-    kernel = w.constant(layer.name, "kernel", layer.weights["kernel"])
+    kernel = layer.weights["kernel"]
     bias = w.constant(layer.name, "bias", layer.weights.get("bias"))
-    w.line(f"product<{K}, {N}, {N}, 0>({x}, {kernel}, {bias}, {y});")
+    if N <= 4 and K >= 8:  # as detail/few_outputs.hpp has it: each output's weights by themselves, in whole sixteens
+        rows = np.zeros((N, -(-K // 16) * 16), np.float32)
+        rows[:, :K] = kernel.T
+        w.line(f"dots<{K}, {N}>({x}, {w.constant(layer.name, 'kernel', rows)}, {bias}, {y});")
+    else:
+        w.line(f"product<{K}, {N}, {N}, 0>({x}, {w.constant(layer.name, 'kernel', kernel)}, {bias}, {y});")
     activate(w, layer.spec.get("activation", "linear"), y, y, N)
 
 

@@ -93,6 +93,15 @@ REKUR_INLINE void product(const float* a, const float* w, const float* bias, flo
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
 }
 
+// The same of few outputs (detail/few_outputs.hpp); w [N, lines(K)].
+template <int K, int N>
+REKUR_INLINE void dots(const float* a, const float* w, const float* bias, float* to) {
+  Vec sums = zero();
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) sums[n] = dot_by_sixteens(K, a, w + n * lines(K), bias ? bias + n : nullptr);
+  store(to, sums);
+}
+
 // --- panels of a cell ---
 
 // Panels, vectors of units, whose products and equations go together: as many as `Blocks` sums each leave in registers.

@@ -330,6 +330,21 @@ class RecurrentCore {
 
 // --- dense layers ---
 
+// As in the engine (simd/pointwise.hpp): e^(y - the largest), summed by lanes, then over them. y goes on to a whole vector.
+template <int Out>
+REKUR_INLINE void softmax_row(float* y) {
+  float largest = y[0];
+  for (int u = 1; u < Out; ++u) largest = y[u] > largest ? y[u] : largest;
+  Vec total = zero();
+  for (int u = 0; u < Out; u += kWidth) {
+    const Vec e = first_lanes(exp(load(y + u) - set1(largest)), lanes(u, Out));
+    store(y + u, e);
+    total += e;
+  }
+  const float sum = horizontal_sum(total);
+  for (int u = 0; u < Out; u += kWidth) store(y + u, load(y + u) / set1(sum));
+}
+
 template <class Options, int In, int Out>
 class DenseCore {
   static constexpr int kPanels = (Out + kWidth - 1) / kWidth, kPassPanels = pass_panels(kPanels, 1, kStreamedSums);
@@ -346,7 +361,7 @@ class DenseCore {
     constexpr int full = kPanels / kPassPanels, rest = kPanels % kPassPanels;
     for (int i = 0; i < full; ++i) run_pass<kPassPanels>(i * kPassPanels, x);
     if constexpr (rest > 0) run_pass<rest>(full * kPassPanels, x);
-    if constexpr (Options::softmax) softmax_row();
+    if constexpr (Options::softmax) softmax_row<Out>(y_);
     return y_;
   }
 
@@ -363,23 +378,41 @@ class DenseCore {
     for (int p = 0; p < NP; ++p) store(y_ + (panel + p) * kWidth, activation<f.kind>(f, sum[p]));
   }
 
-  // As in the engine (simd/pointwise.hpp): e^(y - the largest), summed by lanes, then over them.
-  REKUR_INLINE void softmax_row() noexcept {
-    float largest = y_[0];
-    for (int u = 1; u < Out; ++u) largest = y_[u] > largest ? y_[u] : largest;
-    Vec total = zero();
-    for (int u = 0; u < Out; u += kWidth) {
-      const Vec e = first_lanes(exp(load(y_ + u) - set1(largest)), lanes(u, Out));
-      store(y_ + u, e);
-      total += e;
-    }
-    const float sum = horizontal_sum(total);
-    for (int u = 0; u < Out; u += kWidth) store(y_ + u, load(y_ + u) / set1(sum));
-  }
-
   Panels<In, 1, Out, kPassPanels> kernel_{};
   Panels<1, 1, Out, kPassPanels> bias_{};
   alignas(64) float y_[kPanels * kWidth]{};
+};
+
+// Of few outputs (few_outputs.hpp).
+template <class Options, int In, int Out>
+class DotsCore {
+  static constexpr int kStride = (In + 15) / 16 * 16;
+  static_assert(Out <= kWidth);
+
+ public:
+  void set_weights(const float* kernel, const float* bias) noexcept {
+    for (int u = 0; u < Out; ++u) {
+      for (int k = 0; k < In; ++k) kernel_[u][k] = kernel[k * Out + u];
+      bias_[u] = bias ? bias[u] : 0.0f;
+    }
+  }
+
+  __attribute__((noinline)) const float* step(const float* x) noexcept {
+    constexpr Activation f = Options::activation;
+    Vec sums = zero();
+    REKUR_UNROLL
+    for (int u = 0; u < Out; ++u) sums[u] = dot_by_sixteens(In, x, kernel_[u], bias_ + u);
+    store(y_, activation<f.kind>(f, sums));
+    if constexpr (Options::softmax) softmax_row<Out>(y_);
+    return y_;
+  }
+
+  const float* y() const noexcept { return y_; }
+
+ private:
+  alignas(64) float kernel_[Out][kStride]{};
+  alignas(64) float bias_[kWidth]{};
+  alignas(64) float y_[kWidth]{};
 };
 
 }  // namespace REKUR_SIMD_NAMESPACE

@@ -179,5 +179,44 @@ REKUR_INLINE float horizontal_sum(Vec v) {
   return s[0];
 }
 
+// Vectors of sixteen sums, and those folded as few_outputs.hpp says.
+inline constexpr int kSixteen = 16 / kWidth;
+
+REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
+  typedef float Four __attribute__((vector_size(16)));
+#if REKUR_VEC_BYTES == 64
+  typedef float Eight __attribute__((vector_size(32)));
+  const Eight eight = __builtin_shufflevector(s[0], s[0], 0, 1, 2, 3, 4, 5, 6, 7) +
+                      __builtin_shufflevector(s[0], s[0], 8, 9, 10, 11, 12, 13, 14, 15);
+#elif REKUR_VEC_BYTES == 32
+  const Vec eight = s[0] + s[1];
+#endif
+#if REKUR_VEC_BYTES >= 32
+  const Four four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+  const Four four = (s[0] + s[2]) + (s[1] + s[3]);
+#endif
+  const Four two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  return two[0] + two[1];
+}
+
+// One output of few: Σ a[k] w[k] + bias (null: 0). w goes on to a whole number of sixteens, with zeros.
+REKUR_INLINE float dot_by_sixteens(Index K, const float* a, const float* w, const float* bias) {
+  Vec s[kSixteen] = {load_partial(bias, bias ? 1 : 0)};
+  Index k = 0;
+  for (; k + 16 <= K; k += 16) {
+    REKUR_UNROLL
+    for (int i = 0; i < kSixteen; ++i) s[i] = fma(load(a + k + i * kWidth), load(w + k + i * kWidth), s[i]);
+  }
+  if (k < K) {
+    REKUR_UNROLL
+    for (int i = 0; i < kSixteen; ++i) {
+      const Index rest = K - k - i * kWidth, n = rest < 0 ? 0 : rest < kWidth ? rest : kWidth;
+      s[i] = fma(n > 0 ? load_partial(a + k + i * kWidth, n) : zero(), load(w + k + i * kWidth), s[i]);
+    }
+  }
+  return fold_sixteen(s);
+}
+
 }  // namespace REKUR_SIMD_NAMESPACE
 }  // namespace rekur
