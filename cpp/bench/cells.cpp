@@ -6,8 +6,9 @@
 //                                     beside them a loop that is always as long, which tells what is slow from who is interrupted
 //   rekur_bench_cells --silence       the same work on a signal and on the silence after it
 //
-// "known": the best compile-time library's step on this class of machine. This file is compiled for the machine it runs on
-// (rekur_bench_cells_plain: for every x86-64); the library behind Stream chooses by itself.
+// First cells alone, then whole models: cells, a Dense of one output, a skip around both. This file is compiled for the machine it
+// runs on, and once more for AVX2 (rekur_bench_cells_avx2) and for every x86-64 (rekur_bench_cells_plain; all of them: the target
+// rekur_bench_cells_tables); the library behind Stream chooses by itself.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -18,6 +19,8 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "eigen_cells.hpp"
@@ -86,72 +89,183 @@ Contender eigen_contender(const char* name, int in, int hidden, const Weights& w
   return contender(name, in, x, [cell](const float* input) { return cell->step(input); });
 }
 
-Contender stream_contender(const char* type, int in, int hidden, const Weights& w, const std::vector<float>& x) {
-  const std::string I = std::to_string(in), H = std::to_string(hidden);
-  Model model(R"({"format": "rekur", "version": 1, "name": "step", "layers": [
-      {"type": "Input", "name": "x", "shape": [null, )" +
-              I + R"(], "dtype": "float32"},
-      {"type": ")" +
-              type + R"(", "name": "rnn", "inputs": ["x"], "units": )" + H + R"(, "return_sequences": true}],
-      "inputs": ["x"], "outputs": ["rnn"]})");
-  std::vector<float> weights = w.kernel;
-  weights.insert(weights.end(), w.recurrent.begin(), w.recurrent.end());
-  weights.insert(weights.end(), w.bias.begin(), w.bias.end());
+// A model of this spec as a stream, step by step and by blocks of all the inputs.
+void add_streams(std::vector<Contender>& to, const std::string& layers, const std::string& output,
+                 const std::vector<float>& weights, int in, int out, const std::vector<float>& x) {
+  Model model(R"({"format": "rekur", "version": 1, "name": "step", "layers": [{"type": "Input", "name": "x", "shape": [null, )" +
+              std::to_string(in) + R"(], "dtype": "float32"}, )" + layers + R"(], "inputs": ["x"], "outputs": [")" + output +
+              "\"]}");
   model.set_weights(weights);
-  const auto stream = std::make_shared<Stream>(model);
-  const auto y = std::make_shared<std::vector<float>>(static_cast<std::size_t>(hidden));
-  return contender("Stream", in, x, [stream, y](const float* input) {
+  const auto y = std::make_shared<std::vector<float>>(static_cast<std::size_t>(kInputs * out));
+  const auto stream = std::make_shared<Stream>(model), blocks = std::make_shared<Stream>(model);
+  to.push_back(contender("Stream", in, x, [stream, y](const float* input) {
     stream->step(input, y->data());
     return static_cast<const float*>(y->data());
-  });
+  }));
+  Contender together{"Stream, blocks of " + std::to_string(kInputs), {}, [blocks, y](const float* input) {
+                       blocks->process(input, y->data(), 1);
+                       return static_cast<const float*>(y->data());
+                     }};
+  together.run = [blocks, y, &x](long steps) {
+    for (long i = 0; i < steps; i += kInputs) {
+      blocks->process(x.data(), y->data(), std::min<Index>(kInputs, steps - i));
+      keep(y->data());
+    }
+  };
+  to.push_back(std::move(together));
+}
+
+void append(std::vector<float>& to, const std::vector<float>& more) { to.insert(to.end(), more.begin(), more.end()); }
+
+std::vector<float> flat(const Weights& w) {
+  std::vector<float> all = w.kernel;
+  append(all, w.recurrent);
+  append(all, w.bias);
+  return all;
+}
+
+std::string cell_layer(const char* type, const char* name, const char* input, int hidden) {
+  return std::string(R"({"type": ")") + type + R"(", "name": ")" + name + R"(", "inputs": [")" + input + R"("], "units": )" +
+         std::to_string(hidden) + R"(, "return_sequences": true})";
 }
 
 struct Row {
-  const char* type;
-  int in, hidden;
-  double known;  // nanoseconds
+  std::string name;
+  int in, out;
   std::vector<float> x;
-  std::vector<Contender> contenders;  // static, Stream, Eigen fixed, Eigen dynamic
+  std::vector<Contender> contenders;  // static, Stream, Stream by blocks, Eigen fixed, and of a cell alone Eigen dynamic
 };
 
+using RowOf = std::unique_ptr<Row>;
+
+RowOf new_row(const std::string& name, int in, int out) {
+  return std::make_unique<Row>(Row{name, in, out, waves(static_cast<std::size_t>(kInputs * in), 1.0f), {}});
+}
+
+std::string sizes(const char* type, int in, int hidden) {
+  return std::string(type) + ' ' + std::to_string(in) + "→" + std::to_string(hidden);
+}
+
 template <template <int, int> class EigenCell, class Cell>
-std::unique_ptr<Row> make_row(const char* type, double known) {
+RowOf cell_row(const char* type) {
   constexpr int I = Cell::in, H = Cell::hidden;
-  auto row = std::make_unique<Row>(Row{type, I, H, known, waves(kInputs * I, 1.0f), {}});
+  RowOf row = new_row(sizes(type, I, H), I, H);
   const Weights w(I, H, Cell::gates, Cell::bias_rows);
   row->contenders.push_back(static_contender<Cell>(w, row->x));
-  row->contenders.push_back(stream_contender(type, I, H, w, row->x));
+  add_streams(row->contenders, cell_layer(type, "rnn", "x", H), "rnn", flat(w), I, H, row->x);
   row->contenders.push_back(eigen_contender<EigenCell<I, H>>("Eigen fixed", I, H, w, row->x));
   row->contenders.push_back(eigen_contender<EigenCell<Eigen::Dynamic, Eigen::Dynamic>>("Eigen dynamic", I, H, w, row->x));
   return row;
 }
 
-// Known figures of GRU 64→64: none.
-std::vector<std::unique_ptr<Row>> make_rows() {
-  std::vector<std::unique_ptr<Row>> rows;
-  rows.push_back(make_row<EigenLstm, StaticLstm<1, 8>>("LSTM", 52));
-  rows.push_back(make_row<EigenLstm, StaticLstm<1, 16>>("LSTM", 58));
-  rows.push_back(make_row<EigenLstm, StaticLstm<1, 32>>("LSTM", 86));
-  rows.push_back(make_row<EigenLstm, StaticLstm<1, 64>>("LSTM", 617));
-  rows.push_back(make_row<EigenLstm, StaticLstm<64, 64>>("LSTM", 1125));
-  rows.push_back(make_row<EigenGru, StaticGru<1, 8>>("GRU", 46));
-  rows.push_back(make_row<EigenGru, StaticGru<1, 16>>("GRU", 55));
-  rows.push_back(make_row<EigenGru, StaticGru<1, 32>>("GRU", 80));
-  rows.push_back(make_row<EigenGru, StaticGru<1, 64>>("GRU", 440));
-  rows.push_back(make_row<EigenGru, StaticGru<64, 64>>("GRU", 0));
+// y = x + Dense(1)(cell(x)), of Cells one above the other: the amplifier, whole.
+template <template <int, int> class EigenCell, class Cell, class Above>
+RowOf model_row(const char* type) {
+  constexpr int H = Cell::hidden;
+  constexpr bool stacked = !std::is_void_v<Above>;
+  static_assert(Cell::in == 1);
+  RowOf row = new_row(sizes(type, 1, H) + (stacked ? "→" + std::to_string(H) : "") + ", Dense 1, skip", 1, 1);
+  const Weights w(1, H, Cell::gates, Cell::bias_rows), above(H, H, Cell::gates, Cell::bias_rows);
+  const std::vector<float> kernel = waves(H, 0.3f), bias = {0.1f};
+  using Second = std::conditional_t<stacked, Above, StaticDense<1, 1>>;
+  struct Ours {
+    Cell cell;
+    Second second;
+    StaticDense<H, 1> dense;
+    float y;
+  };
+  const auto ours = std::make_shared<Ours>();
+  ours->cell.set_weights(w.kernel.data(), w.recurrent.data(), w.bias.data());
+  ours->dense.set_weights(kernel.data(), bias.data());
+  struct Eigens {
+    EigenCell<1, H> cell{1, H};
+    EigenCell<H, H> second{H, H};
+    EigenVector<H> kernel;
+    float bias, y;
+  };
+  const std::shared_ptr<Eigens> eigen(new Eigens);
+  eigen->cell.set_weights(w.kernel.data(), w.recurrent.data(), w.bias.data());
+  eigen->kernel = Eigen::Map<const EigenVector<H>>(kernel.data());
+  eigen->bias = bias[0];
+  std::vector<float> weights = flat(w);
+  std::string layers = cell_layer(type, "rnn", "x", H);
+  if constexpr (stacked) {
+    ours->second.set_weights(above.kernel.data(), above.recurrent.data(), above.bias.data());
+    eigen->second.set_weights(above.kernel.data(), above.recurrent.data(), above.bias.data());
+    append(weights, flat(above));
+    layers += ", " + cell_layer(type, "above", "rnn", H);
+  }
+  append(weights, kernel);
+  append(weights, bias);
+  layers += std::string(R"(, {"type": "Dense", "name": "head", "units": 1, "inputs": [")") + (stacked ? "above" : "rnn") +
+            R"("]}, {"type": "Add", "name": "y", "inputs": ["x", "head"]})";
+  row->contenders.push_back(contender("static", 1, row->x, [ours](const float* x) {
+    const float* h = ours->cell.step(x);
+    if constexpr (stacked) h = ours->second.step(h);
+    ours->y = *x + *ours->dense.step(h);
+    return static_cast<const float*>(&ours->y);
+  }));
+  add_streams(row->contenders, layers, "y", weights, 1, 1, row->x);
+  row->contenders.push_back(contender("Eigen fixed", 1, row->x, [eigen](const float* x) {
+    const float* h = eigen->cell.step(x);
+    if constexpr (stacked) h = eigen->second.step(h);
+    eigen->y = *x + eigen->bias + eigen->kernel.dot(Eigen::Map<const EigenVector<H>>(h));
+    return static_cast<const float*>(&eigen->y);
+  }));
+  return row;
+}
+
+std::vector<RowOf> cell_rows() {
+  std::vector<RowOf> rows;
+  rows.push_back(cell_row<EigenLstm, StaticLstm<1, 8>>("LSTM"));
+  rows.push_back(cell_row<EigenLstm, StaticLstm<1, 16>>("LSTM"));
+  rows.push_back(cell_row<EigenLstm, StaticLstm<1, 20>>("LSTM"));
+  rows.push_back(cell_row<EigenLstm, StaticLstm<1, 32>>("LSTM"));
+  rows.push_back(cell_row<EigenLstm, StaticLstm<1, 40>>("LSTM"));
+  rows.push_back(cell_row<EigenLstm, StaticLstm<1, 48>>("LSTM"));
+  rows.push_back(cell_row<EigenLstm, StaticLstm<1, 64>>("LSTM"));
+  rows.push_back(cell_row<EigenLstm, StaticLstm<64, 64>>("LSTM"));
+  rows.push_back(cell_row<EigenGru, StaticGru<1, 8>>("GRU"));
+  rows.push_back(cell_row<EigenGru, StaticGru<1, 16>>("GRU"));
+  rows.push_back(cell_row<EigenGru, StaticGru<1, 20>>("GRU"));
+  rows.push_back(cell_row<EigenGru, StaticGru<1, 32>>("GRU"));
+  rows.push_back(cell_row<EigenGru, StaticGru<1, 40>>("GRU"));
+  rows.push_back(cell_row<EigenGru, StaticGru<1, 48>>("GRU"));
+  rows.push_back(cell_row<EigenGru, StaticGru<1, 64>>("GRU"));
+  rows.push_back(cell_row<EigenGru, StaticGru<64, 64>>("GRU"));
+  return rows;
+}
+
+std::vector<RowOf> model_rows() {
+  std::vector<RowOf> rows;
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 8>, void>("LSTM"));
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 16>, void>("LSTM"));
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 20>, void>("LSTM"));
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 32>, void>("LSTM"));
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 40>, void>("LSTM"));
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 64>, void>("LSTM"));
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 16>, StaticLstm<16, 16>>("LSTM"));
+  rows.push_back(model_row<EigenLstm, StaticLstm<1, 32>, StaticLstm<32, 32>>("LSTM"));
+  rows.push_back(model_row<EigenGru, StaticGru<1, 8>, void>("GRU"));
+  rows.push_back(model_row<EigenGru, StaticGru<1, 16>, void>("GRU"));
+  rows.push_back(model_row<EigenGru, StaticGru<1, 32>, void>("GRU"));
+  rows.push_back(model_row<EigenGru, StaticGru<1, 40>, void>("GRU"));
+  rows.push_back(model_row<EigenGru, StaticGru<1, 64>, void>("GRU"));
+  rows.push_back(model_row<EigenGru, StaticGru<1, 32>, StaticGru<32, 32>>("GRU"));
   return rows;
 }
 
 // All contenders take the same steps: what they say must agree.
 void check(Row& row) {
   for (int t = 0; t < kInputs; ++t) {
-    const float* const expected = row.contenders[0].step(row.x.data() + t * row.in);
+    const float* const first = row.contenders[0].step(row.x.data() + t * row.in);
+    const std::vector<float> expected(first, first + row.out);
     for (std::size_t i = 1; i < row.contenders.size(); ++i) {
-      const float* const h = row.contenders[i].step(row.x.data() + t * row.in);
-      for (int u = 0; u < row.hidden; ++u)
-        if (!(std::abs(h[u] - expected[u]) <= 1e-4f))
-          throw std::runtime_error(std::string(row.type) + " " + std::to_string(row.hidden) + ": " + row.contenders[i].name +
-                                   " disagrees with static at step " + std::to_string(t));
+      const float* const y = row.contenders[i].step(row.x.data() + t * row.in);
+      for (int u = 0; u < row.out; ++u)
+        if (!(std::abs(y[u] - expected[static_cast<std::size_t>(u)]) <= 1e-4f))
+          throw std::runtime_error(row.name + ": " + row.contenders[i].name + " disagrees with static at step " +
+                                   std::to_string(t));
     }
   }
 }
@@ -172,34 +286,23 @@ void time_in_turns(Row& row, int rounds) {
 }
 
 // As in a callback: denormals are flushed around all steps, for everyone.
-void table(int rounds) {
+void table(const char* title, std::vector<RowOf> rows, int rounds) {
   const FlushDenormals flush;
-  bool header = false;
-  for (const auto& row : make_rows()) {
+  std::printf("| %s |", title);
+  for (const Contender& c : rows[0]->contenders) std::printf(" %s |", c.name.c_str());
+  std::printf(" Eigen fixed / static | Stream / static |\n|---|");
+  for (std::size_t i = 0; i < rows[0]->contenders.size() + 2; ++i) std::printf("--:|");
+  std::printf("\n");
+  for (const RowOf& row : rows) {
     check(*row);
     time_in_turns(*row, rounds);
-    if (!header) {
-      std::printf("| cell |");
-      for (const Contender& c : row->contenders) std::printf(" %s |", c.name.c_str());
-      std::printf(" known | Eigen fixed / static | known / static |\n|---|");
-      for (std::size_t i = 0; i < row->contenders.size() + 3; ++i) std::printf("--:|");
-      std::printf("\n");
-      header = true;
-    }
-    const double ours = row->contenders[0].median();
-    std::printf("| %s %d→%d |", row->type, row->in, row->hidden);
+    std::printf("| %s |", row->name.c_str());
     for (Contender& c : row->contenders) std::printf(" %.1f |", c.median() * 1e9);
-    if (row->known > 0)
-      std::printf(" %.0f |", row->known);
-    else
-      std::printf(" |");
-    std::printf(" %.2f |", row->contenders[row->contenders.size() - 2].median() / ours);
-    if (row->known > 0)
-      std::printf(" %.2f |\n", row->known * 1e-9 / ours);
-    else
-      std::printf(" |\n");
+    const double ours = row->contenders[0].median();
+    std::printf(" %.2f | %.2f |\n", row->contenders[3].median() / ours, row->contenders[1].median() / ours);
     std::fflush(stdout);
   }
+  std::printf("\n");
 }
 
 // --- single steps ---
@@ -262,11 +365,10 @@ void worst(long count) {
     steps.row("none", std::to_string(additions) + " additions", [&](std::size_t i) {
       for (int k = 0; k < additions; ++k) keep(reinterpret_cast<const void*>(i += 1));
     });
-  for (const auto& row : make_rows())
+  for (const RowOf& row : cell_rows())
     for (const Contender& c : row->contenders)
-      if (c.name.rfind("Eigen", 0) != 0)
-        steps.row(std::string(row->type) + ' ' + std::to_string(row->in) + "→" + std::to_string(row->hidden), c.name,
-                  [&](std::size_t i) { keep(c.step(row->x.data() + static_cast<int>(i % kInputs) * row->in)); });
+      if (c.name == "static" || c.name == "Stream")
+        steps.row(row->name, c.name, [&](std::size_t i) { keep(c.step(row->x.data() + static_cast<int>(i % kInputs) * row->in)); });
 }
 
 // --- silence ---
@@ -324,7 +426,8 @@ void run(const std::vector<std::string>& arguments) {
   }
   std::printf("ns a step, median of %d rounds; compiled for %s, Stream on %s\n\n", rounds, REKUR_BENCH_FLAGS,
               current_isa().c_str());
-  table(rounds);
+  table("cell", cell_rows(), rounds);
+  table("model", model_rows(), rounds);
 }
 
 }  // namespace
