@@ -98,6 +98,8 @@ TEST_CASE("stream: Dense and activations") {
   check_stream(between(layer("Activation", "a", R"("x")", own), "a"));
   check_stream(between(layer("Dense", "d", R"("x")", R"("units": 70, "use_bias": false)"), "d"));
   check_stream(between(layer("Dense", "d", R"("x")", R"("units": 1)"), "d"));
+  for (const std::string units : {"1", "3", "4", "5"})  // summed by sixteens, and the first that is not
+    check_stream(spec(input("x", "[null, 37]") + ", " + layer("Dense", "d", R"("x")", "\"units\": " + units), R"("x")", R"("d")"));
 }
 
 TEST_CASE("stream: layers that work on every step alike") {
