@@ -213,13 +213,13 @@ alignas(64) inline constexpr float layer_lstm_bias[80] = {
     0x1.2804bap-7f, 0x1.ac285p-4f, 0x1.98bfccp-7f, 0x1.36ce06p-5f, 0x1.660c4cp-3f, 0x1.03f9c6p-4f, 0x1.6f3dfap-5f,
     -0x1.35e228p-4f,
 };
+alignas(64) inline constexpr float layer_dense_bias[17] = {
+    -0x1.9e7ce6p-8f,
+};
 alignas(64) inline constexpr float layer_dense_kernel[32] = {
     -0x1.3b309p-2f, -0x1.030678p-1f, -0x1.6065eep-3f, -0x1.043deep-3f, 0x1.ae1444p-1f, -0x1.902d3p-5f, -0x1.f80edep-3f,
     0x1.ad52f8p-2f, -0x1.64fe9cp-3f, -0x1.8b1202p-3f, -0x1.9bb29cp-4f, -0x1.4ee11ep-4f, -0x1.e7f626p-2f,
     -0x1.35684cp-4f, -0x1.505ba4p-2f, 0x1.85ceccp-2f,
-};
-alignas(64) inline constexpr float layer_dense_bias[17] = {
-    -0x1.9e7ce6p-8f,
 };
 }  // namespace weights
 
@@ -484,6 +484,40 @@ REKUR_INLINE float horizontal_sum(Vec v) {
     for (int i = 0; i < half; ++i) s[i] += s[i + half];
   return s[0];
 }
+inline constexpr int kSixteen = 16 / kWidth;
+REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
+  typedef float Four __attribute__((vector_size(16)));
+#if REKUR_VEC_BYTES == 64
+  typedef float Eight __attribute__((vector_size(32)));
+  const Eight eight = __builtin_shufflevector(s[0], s[0], 0, 1, 2, 3, 4, 5, 6, 7) +
+                      __builtin_shufflevector(s[0], s[0], 8, 9, 10, 11, 12, 13, 14, 15);
+#elif REKUR_VEC_BYTES == 32
+  const Vec eight = s[0] + s[1];
+#endif
+#if REKUR_VEC_BYTES >= 32
+  const Four four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+  const Four four = (s[0] + s[2]) + (s[1] + s[3]);
+#endif
+  const Four two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  return two[0] + two[1];
+}
+REKUR_INLINE float dot_by_sixteens(Index K, const float* a, const float* w, const float* bias) {
+  Vec s[kSixteen] = {load_partial(bias, bias ? 1 : 0)};
+  Index k = 0;
+  for (; k + 16 <= K; k += 16) {
+    REKUR_UNROLL
+    for (int i = 0; i < kSixteen; ++i) s[i] = fma(load(a + k + i * kWidth), load(w + k + i * kWidth), s[i]);
+  }
+  if (k < K) {
+    REKUR_UNROLL
+    for (int i = 0; i < kSixteen; ++i) {
+      const Index rest = K - k - i * kWidth, n = rest < 0 ? 0 : rest < kWidth ? rest : kWidth;
+      s[i] = fma(n > 0 ? load_partial(a + k + i * kWidth, n) : zero(), load(w + k + i * kWidth), s[i]);
+    }
+  }
+  return fold_sixteen(s);
+}
 }
 }
 namespace rekur {
@@ -733,6 +767,13 @@ template <int K, int Row, int N, int... Column>
 REKUR_INLINE void product(const float* a, const float* w, const float* bias, float* to) {
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
 }
+template <int K, int N>
+REKUR_INLINE void dots(const float* a, const float* w, const float* bias, float* to) {
+  Vec sums = zero();
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) sums[n] = dot_by_sixteens(K, a, w + n * lines(K), bias ? bias + n : nullptr);
+  store(to, sums);
+}
 template <int H, int Blocks>
 struct PanelGroups {
   static constexpr int most = kSums / Blocks > 1 ? kSums / Blocks : 1, passes = (vectors(H) + most - 1) / most;
@@ -951,7 +992,7 @@ class Model {
       REKUR_UNROLL for (int p = 0; p < N; ++p) store(layer_lstm_c_ + i + p * kWidth, v6_17[p]);
     });
     if constexpr (!Groups4::one) map<16>(t5, layer_lstm_h_, [](Vec v) REKUR_INLINED { return v; });
-    product<16, 1, 1, 0>(layer_lstm_h_, weights::layer_dense_kernel, weights::layer_dense_bias, y7);
+    dots<16, 1>(layer_lstm_h_, weights::layer_dense_kernel, weights::layer_dense_bias, y7);
     map<1>(y7, x1, y8, [](Vec a, Vec b) REKUR_INLINED { return a + b; });
     copy<1>(y8, output_output);
   }

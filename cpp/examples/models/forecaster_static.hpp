@@ -178,6 +178,10 @@ alignas(64) inline constexpr float layer_gru_recurrent_bias[64] = {
     -0x1.db3b56p-3f, 0x1.fcd20ep-7f, -0x1.b7083cp-3f, -0x1.d91668p-3f, -0x1.5ff5aep-3f, -0x1.2c029ap-4f,
     0x1.16f944p-1f,
 };
+alignas(64) inline constexpr float layer_head_bias[28] = {
+    -0x1.63c618p-5f, 0x1.3e8454p-4f, 0x1.d8e9dcp-6f, -0x1.8ae904p-4f, -0x1.3177e2p-5f, 0x1.28afd8p-5f, 0x1.5c7dfp-8f,
+    0x1.038c9ep-3f, 0x1.eeed9cp-4f, 0x1.b45ea4p-4f, 0x1.279598p-4f, 0x1.3b3932p-3f,
+};
 alignas(64) inline constexpr float layer_head_kernel[220] = {
     -0x1.07469ep-3f, -0x1.342adep-2f, -0x1.3cc042p-2f, -0x1.f63856p-2f, -0x1.493e5ep-2f, -0x1.cdf516p-3f,
     -0x1.4fd638p-2f, 0x1.f1497ep-4f, 0x1.4cdcfcp-3f, 0x1.c48552p-3f, 0x1.865cbp-2f, 0x1.06924ap-2f, 0x1.b78f3cp-3f,
@@ -210,10 +214,6 @@ alignas(64) inline constexpr float layer_head_kernel[220] = {
     -0x1.3c80bp-6f, -0x1.f7846ep-4f, -0x1.12ba9ap-3f, 0x1.13ba3cp-1f, 0x1.1d73aep-1f, 0x1.fd62b6p-4f, 0x1.49844ep-2f,
     0x1.b3fddep-2f, 0x1.3c10acp-3f, 0x1.5a0ae6p-2f, 0x1.2e7966p-2f, 0x1.cd345p-2f, 0x1.5d71b6p-3f, 0x1.3d90cp-2f,
     0x1.066ebep-4f,
-};
-alignas(64) inline constexpr float layer_head_bias[28] = {
-    -0x1.63c618p-5f, 0x1.3e8454p-4f, 0x1.d8e9dcp-6f, -0x1.8ae904p-4f, -0x1.3177e2p-5f, 0x1.28afd8p-5f, 0x1.5c7dfp-8f,
-    0x1.038c9ep-3f, 0x1.eeed9cp-4f, 0x1.b45ea4p-4f, 0x1.279598p-4f, 0x1.3b3932p-3f,
 };
 }  // namespace weights
 
@@ -478,6 +478,40 @@ REKUR_INLINE float horizontal_sum(Vec v) {
     for (int i = 0; i < half; ++i) s[i] += s[i + half];
   return s[0];
 }
+inline constexpr int kSixteen = 16 / kWidth;
+REKUR_INLINE float fold_sixteen(const Vec (&s)[kSixteen]) {
+  typedef float Four __attribute__((vector_size(16)));
+#if REKUR_VEC_BYTES == 64
+  typedef float Eight __attribute__((vector_size(32)));
+  const Eight eight = __builtin_shufflevector(s[0], s[0], 0, 1, 2, 3, 4, 5, 6, 7) +
+                      __builtin_shufflevector(s[0], s[0], 8, 9, 10, 11, 12, 13, 14, 15);
+#elif REKUR_VEC_BYTES == 32
+  const Vec eight = s[0] + s[1];
+#endif
+#if REKUR_VEC_BYTES >= 32
+  const Four four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+  const Four four = (s[0] + s[2]) + (s[1] + s[3]);
+#endif
+  const Four two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1);
+  return two[0] + two[1];
+}
+REKUR_INLINE float dot_by_sixteens(Index K, const float* a, const float* w, const float* bias) {
+  Vec s[kSixteen] = {load_partial(bias, bias ? 1 : 0)};
+  Index k = 0;
+  for (; k + 16 <= K; k += 16) {
+    REKUR_UNROLL
+    for (int i = 0; i < kSixteen; ++i) s[i] = fma(load(a + k + i * kWidth), load(w + k + i * kWidth), s[i]);
+  }
+  if (k < K) {
+    REKUR_UNROLL
+    for (int i = 0; i < kSixteen; ++i) {
+      const Index rest = K - k - i * kWidth, n = rest < 0 ? 0 : rest < kWidth ? rest : kWidth;
+      s[i] = fma(n > 0 ? load_partial(a + k + i * kWidth, n) : zero(), load(w + k + i * kWidth), s[i]);
+    }
+  }
+  return fold_sixteen(s);
+}
 }
 }
 namespace rekur {
@@ -726,6 +760,13 @@ REKUR_INLINE void product_passes(const float* a, const float* w, const float* bi
 template <int K, int Row, int N, int... Column>
 REKUR_INLINE void product(const float* a, const float* w, const float* bias, float* to) {
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
+}
+template <int K, int N>
+REKUR_INLINE void dots(const float* a, const float* w, const float* bias, float* to) {
+  Vec sums = zero();
+  REKUR_UNROLL
+  for (int n = 0; n < N; ++n) sums[n] = dot_by_sixteens(K, a, w + n * lines(K), bias ? bias + n : nullptr);
+  store(to, sums);
 }
 template <int H, int Blocks>
 struct PanelGroups {
