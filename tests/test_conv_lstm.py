@@ -342,9 +342,17 @@ def test_onnx_files_refuse_by_name_what_they_cannot_hold(tmp_path: Any) -> None:
     source = layers.Input((None, 5, 2), name="x")
     layer = layers.ConvLSTM1D(2, 2, return_sequences=True, name="film")
     model = rekur.Model(source, layer(source))
-    for options in ({"streaming": True}, {"masks": True}):
-        with pytest.raises(rekur.onnx.ExportError, match=r"ConvLSTM1D 'film'|masks=True: the model has no recurrent"):
-            rekur.onnx.export(model, tmp_path / "m.onnx", **options)
-    masked = rekur.Model(source, layers.ConvLSTM1D(2, 2, name="film")(layers.Masking()(source)))
-    with pytest.raises(rekur.onnx.ExportError, match="ConvLSTM1D 'film': a file cannot say which steps a mask leaves"):
-        rekur.onnx.export(masked, tmp_path / "m.onnx")
+    with pytest.raises(rekur.onnx.ExportError, match="ConvLSTM1D 'film': its states are images"):
+        rekur.onnx.export(model, tmp_path / "m.onnx", streaming=True)
+
+
+@pytest.mark.parametrize("given", ["input", "layer"])
+@pytest.mark.parametrize("zeros", [False, True])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_onnx_files_leave_out_masked_images(given: str, zeros: bool, sequences: bool, tmp_path: Any) -> None:
+    source = layers.Input((None, 5, 2))
+    y = source if given == "input" else layers.Masking()(source)
+    options = {"return_sequences": sequences, "reverse": zeros, "return_state": True, "zero_output_for_mask": zeros}
+    model = rekur.Model(source, layers.ConvLSTM1D(2, 2, padding="same", **options)(y), seed=1)
+    report = rekur.onnx.export(model, tmp_path / "m.onnx", masks=given == "input").verification
+    assert report is not None and report.cases >= 20

@@ -386,6 +386,16 @@ TEST_CASE("stream: images, step by step") {
                     R"("x")", R"("y")"));
 }
 
+TEST_CASE("stream: images that a mask leaves out leave the states alone") {
+  const std::string few = input("x", "[null, 2, 1]") + ", " + layer("Activation", "some", R"("x")", R"("activation": "relu")") +
+                          ", " + layer("Masking", "there", R"("some")", "") + ", ";
+  for (const char* zeros : {"false", "true"})
+    check_stream(spec(few + layer("ConvLSTM1D", "y", R"("there")",
+                                  std::string(R"("filters": 3, "kernel_size": 2, "padding": "same", "return_sequences": true, )") +
+                                      R"("zero_output_for_mask": )" + zeros),
+                      R"("x")", R"("y")"));
+}
+
 TEST_CASE("stream: what takes a row of features refuses an image by name") {
   const Model model = random_model(
       spec(input("x", "[null, 4, 3]") + ", " + layer("PReLU", "y", R"("x")", R"("shared_axes": [1])"), R"("x")", R"("y")"));

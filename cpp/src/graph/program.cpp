@@ -137,7 +137,7 @@ class Compiler {
           layer.cannot_stream("a mask says which of its keys there are; feed a model without the mask the steps there are");
       return;
     }
-    instruction.flags = flags_of(node.axis);
+    instruction.flags = flags_of(node.axis >= 0 ? node.axis : t_.tensors[static_cast<std::size_t>(node.inputs[0])].time_source);
     instruction.masked_step = layer.masked_step();
   }
 

@@ -13,7 +13,6 @@ import numpy as np
 from rekur.onnx._activations import steps_of
 from rekur.onnx._around import batch_size, times
 from rekur.onnx._axes import BATCH
-from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, describe
 from rekur.onnx._windows import same_pads
@@ -30,17 +29,9 @@ def _padded(sizes: Sequence[int], taps: Sequence[int], strides: Sequence[int], d
     return [pair[end] for end in (0, 1) for pair in pairs]
 
 
-def _refuse(layer: Layer, x: Tensor) -> None:
-    if x.axis is not None and x.axis.mask:
-        raise ExportError(
-            f"{describe(layer)}: a file cannot say which steps a mask leaves out; lengths=True is for padded rows"
-        )
-
-
 def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The layer, forward or reverse."""
     x, name, filters = inputs[0], layer["name"], layer["filters"]
-    _refuse(layer, x)
     sizes = [int(n) for n in x.between]
     rank = len(sizes)
     first, last = [0, rank + 1, *range(1, rank + 1)], [0, *range(2, rank + 2), 1]  # channels first; and last again
@@ -51,10 +42,14 @@ def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     initial = [graph.emit("Transpose", [graph.batch_major(s)], f"{name}/initial_{k}", perm=first)
                for k, s in enumerate(inputs[1:])]  # fmt: skip
     initial += [zeros] * (2 - len(initial))
-    lengths = (x.axis.lengths if x.axis else None) or ""
+    mask = (x.axis.mask if x.axis else None) or ""
+    lengths = "" if mask else (x.axis.lengths if x.axis else None) or ""
     value = graph.time_major(x)
-    scanned = [times(graph, value, x.label)] if lengths else []
-    body = _body(graph, layer, x, sizes, space, lengths, first)
+    if mask:
+        scanned = [graph.once("Transpose", [mask], f"{mask}/time_major", perm=[1, 0])]
+    else:
+        scanned = [times(graph, value, x.label)] if lengths else []
+    body = _body(graph, layer, x, sizes, space, (lengths, mask), first)
     reverse, sequences = layer.get("reverse", False), layer.get("return_sequences", False)
     if not sequences:
         body.outputs.pop()
@@ -76,6 +71,12 @@ def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
         perm = [0, 1, *range(3, rank + 3), 2]
         turned = graph.emit("Transpose", [made[2]], f"{name}/time_major", perm=perm)
         outputs = [Tensor(name, filters, x.axis, time_major=turned)]
+    elif mask and layer.get("zero_output_for_mask", False):
+        there = graph.emit("Gather", [mask, graph.integers(0 if reverse else -1)], f"{name}/ends_there", axis=1)
+        rows = graph.emit("Unsqueeze", [there, graph.integers(*range(2, rank + 2))], f"{name}/ends_there_rows")
+        turned = graph.emit("Transpose", [finals[0]], f"{name}/last", perm=last)
+        zero = graph.initializer("float32/zero", np.array(0, np.float32))
+        outputs = [Tensor(name, filters, batch_major=graph.emit("Where", [rows, turned, zero], name))]
     else:
         outputs = [Tensor(name, filters, batch_major=graph.emit("Transpose", [finals[0]], name, perm=last))]
     for k in range(2 if layer.get("return_state", False) else 0):
@@ -87,9 +88,18 @@ def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
 
 
 def _body(
-    graph: Graph, layer: Layer, x: Tensor, sizes: list[int], space: list[int], lengths: str, first: list[int]
+    graph: Graph,
+    layer: Layer,
+    x: Tensor,
+    sizes: list[int],
+    space: list[int],
+    rows_there: tuple[str, str],
+    first: list[int],
 ) -> Graph:
-    """A step: h and c, where there are lengths its place in time, x; the new h and c, and h as the output."""
+    """A step: h and c, where there are lengths its place in time, with a mask which rows have it, x; the new h and c,
+    and the output.
+    """
+    lengths, mask = rows_there
     name, filters, rank, owner = layer["name"], layer["filters"], len(sizes), describe(layer)
     taps, strides, dilation = (_by_axis(layer, key, rank) for key in ("kernel_size", "strides", "dilation_rate"))
     assert x.features is not None
@@ -107,6 +117,8 @@ def _body(
     body.inputs = [(value, "float32", (BATCH, filters, *space)) for value in (h, c)]
     if lengths:
         body.inputs.append((f"{at}/time", "int32", ()))
+    if mask:
+        body.inputs.append((f"{at}/valid", "bool", (BATCH,)))
     body.inputs.append((image, "float32", (BATCH, *sizes, x.features)))
 
     def activated(value: str, key: str, default: str, label: str) -> str:
@@ -129,13 +141,16 @@ def _body(
     kept, added = body.emit("Mul", [f, c], f"{at}/kept"), body.emit("Mul", [i, g], f"{at}/added")
     new_c = body.emit("Add", [kept, added], f"{at}/new_c")
     new_h = body.emit("Mul", [o, activated(new_c, "activation", "tanh", f"{at}/of_c")], f"{at}/new_h")
-    y = body.emit("Identity", [new_h], f"{at}/y") if not lengths else new_h
     if lengths:
-        valid = body.emit("Less", [f"{at}/time", lengths], f"{at}/valid")
-        rows = body.emit("Unsqueeze", [valid, graph.integers(*range(1, rank + 2))], f"{at}/valid_rows")
+        body.emit("Less", [f"{at}/time", lengths], f"{at}/valid")
+    if lengths or mask:
+        rows = body.emit("Unsqueeze", [f"{at}/valid", graph.integers(*range(1, rank + 2))], f"{at}/valid_rows")
         zero = graph.initializer("float32/zero", np.array(0, np.float32))
-        y = body.emit("Where", [rows, new_h, zero], f"{at}/y")
+        other = zero if lengths or layer.get("zero_output_for_mask", False) else h
+        y = body.emit("Where", [rows, new_h, other], f"{at}/y")
         new_c = body.emit("Where", [rows, new_c, c], f"{at}/c_kept")
         new_h = body.emit("Where", [rows, new_h, h], f"{at}/h_kept")
+    else:
+        y = body.emit("Identity", [new_h], f"{at}/y")
     body.outputs = [(value, "float32", (BATCH, filters, *space)) for value in (new_h, new_c, y)]
     return body

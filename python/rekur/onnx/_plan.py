@@ -23,7 +23,7 @@ POOLING, RESAMPLING = ("MaxPooling1D", "AveragePooling1D"), ("UpSampling1D", "Cr
 WINDOWED = (*CONVOLUTIONS, *POOLING, *RESAMPLING, *RESHAPING)
 # the types that treat a row by its length
 READ_LENGTHS = (*RECURRENT, "Bidirectional", *IMAGES, *WINDOWED, "Step", "Flip", "Dot", MEAN, MOST, *ATTENTION)
-READ_MASKS = (*RECURRENT, "Bidirectional", MEAN, *ATTENTION)  # … by its mask
+READ_MASKS = (*RECURRENT, "Bidirectional", *IMAGES, MEAN, *ATTENTION)  # … by its mask
 
 
 def describe(layer: Layer) -> str:
