@@ -67,9 +67,13 @@ class Readers:
 
     def close(self) -> None:
         """End the processes; what they are reading is dropped."""
-        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        begun = getattr(self._pool, "_processes", None) or {}
+        watcher = getattr(self._pool, "_executor_manager_thread", None)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        processes = list(begun.values())  # from now on there are no others: a read beside this call may have begun one
         for process in processes:
             process.terminate()
         for process in processes:
             process.join()
+        if watcher is not None:  # it waits for them too: only then are they known to have ended
+            watcher.join()
