@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -37,6 +37,13 @@ class AddLoss(Layer):
     def __init__(self, reduction: str = "sum", *, name: str | None = None, **options: Any) -> None:
         super().__init__(name, options)
         self.reduction = reduction
+
+
+def _refusing(what: str) -> Callable[..., NoReturn]:
+    def refuse(self: Total, *_: Any) -> NoReturn:
+        self._refuse(what)
+
+    return refuse
 
 
 class Total:
@@ -92,6 +99,14 @@ class Total:
 
     def __bool__(self) -> NoReturn:
         self._refuse("be asked whether it is true")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _refusing("be compared")
+    __eq__ = __ne__ = _refusing("be compared")
+    __hash__ = object.__hash__
+    __pow__ = __rpow__ = __abs__ = __mod__ = __rmod__ = _refusing("be computed with")
+    __rtruediv__ = __floordiv__ = __rfloordiv__ = __matmul__ = __rmatmul__ = _refusing("be computed with")
+    __getitem__ = __iter__ = __len__ = _refusing("be looked into")
+    __int__ = __index__ = _refusing("be a number of Python")
 
     def __float__(self) -> NoReturn:
         self._refuse("be a number of Python")
