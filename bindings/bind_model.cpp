@@ -1,5 +1,6 @@
 #include "bindings.hpp"
 #include "graph/topology.hpp"
+#include "rekur/detail/few_outputs.hpp"
 #include "runtime/interrupt.hpp"
 
 namespace rekur::bindings {
@@ -220,6 +221,7 @@ py::tuple load(const std::string& path) {
 
 void bind_model(py::module_& m) {
   m.def("infer_layer", &infer, py::arg("layer"), py::arg("inputs"));
+  m.def("few_outputs", &detail::few_outputs, py::arg("inputs"), py::arg("outputs"));
   m.def("load", &load, py::arg("path"));
   m.def("time_axes", &time_axes, py::arg("spec"));
   m.def("parameter_shapes", &parameter_shapes, py::arg("spec"));

@@ -264,6 +264,8 @@ def test_sample_weights_of_a_loss_of_tensors_count_rows(rng):
         (lambda x: abs(ops.mean(x)), "cannot be computed with"),
         (lambda x: ops.mean(x)[0], "cannot be looked into"),
         (lambda x: list(ops.mean(x)), "cannot be looked into"),
+        (lambda x: ops.mean(ops.mean(x), axis=-1), "cannot be reduced along an axis"),
+        (lambda x: ops.sum(ops.mean(x), keepdims=True), "cannot be reduced along an axis"),
         (lambda x: int(ops.mean(x)), "cannot be a number of Python"),
         (lambda x: 0.0, "expected a tensor, ops.mean or ops.sum of one, got 0.0"),
         (lambda x: losses.SparseCategoricalCrossentropy()(x, x), "no equation of rows"),
@@ -285,6 +287,14 @@ def test_add_loss_outside_of_a_call_says_where_it_belongs():
     x, y = sequence_data(rng)
     model.compile("sgd", "categorical_crossentropy")
     model.fit(x, y, verbose=0)  # as it was
+
+
+def test_a_sequential_has_no_place_for_it(tmp_path):
+    model = rekur.Sequential([layers.Dense(2, input_shape=(3,)), layers.Dense(1)], name="listed")
+    with pytest.raises(TypeError, match=r"'listed'.*list of layers"):
+        model.add_loss(ops.sum(model.layers[0].output))
+    model.save(tmp_path / "m.safetensors")
+    assert rekur.load(tmp_path / "m.safetensors").spec == model.spec
 
 
 def test_a_spec_that_reads_it_is_refused():

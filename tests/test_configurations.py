@@ -235,6 +235,27 @@ def test_keras_descriptions_are_read_and_compute_what_keras_does():
             np.testing.assert_allclose(a, b, atol=2e-6)
 
 
+class Faulty(rekur.Layer):
+    """Of which the constructor looks up what is not there."""
+
+    def __init__(self, table, **options):
+        super().__init__(**options)
+        self.factor = {"a": 1.0}[table]
+
+    def call(self, x):
+        return x * self.factor
+
+
+def test_an_error_of_ones_own_class_stays_what_it_is():
+    x = rekur.Input((3,))
+    config = rekur.Model(x, Scaled(2)(x)).get_config()
+    for entry in config["layers"]:
+        if entry["class_name"] == "Scaled":
+            entry["config"] = {"table": "b"}
+    with pytest.raises(KeyError, match="'b'"):
+        models.Model.from_config(config, custom_objects={"Scaled": Faulty})
+
+
 def test_weights_have_names_and_are_read_and_set():
     model = _shared()
     assert [w.path for w in model.get_layer("both").weights] == ["both/kernel", "both/recurrent_kernel", "both/bias"]

@@ -253,3 +253,41 @@ def test_sample_weights_may_have_a_last_axis_of_one():
         assert _evaluated("mse", y, x, sample_weight=given) == expected
     with pytest.raises(ValueError, match="sample_weight of output"):
         _evaluated("mse", Y, X, sample_weight=np.ones((6, 2)))
+
+
+ENGINES = {
+    "mean_squared_error": losses.MeanSquaredError,
+    "mean_absolute_error": losses.MeanAbsoluteError,
+    "huber": lambda **options: losses.Huber(0.5, **options),
+    "binary_crossentropy": lambda **options: losses.BinaryCrossentropy(label_smoothing=0.1, **options),
+    "binary logits": lambda **options: losses.BinaryCrossentropy(from_logits=True, **options),
+    "categorical_crossentropy": lambda **options: losses.CategoricalCrossentropy(label_smoothing=0.2, **options),
+    "categorical logits": lambda **options: losses.CategoricalCrossentropy(from_logits=True, **options),
+    "sparse": losses.SparseCategoricalCrossentropy,
+    "sparse logits": lambda **options: losses.SparseCategoricalCrossentropy(True, ignore_class=1, **options),
+    "mean_squared_logarithmic_error": losses.MeanSquaredLogarithmicError,
+}
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_loss_by_hand_is_what_evaluate_shows(name, reduction):
+    rng = np.random.default_rng(3)
+    outputs = rng.uniform(0.1, 0.9, size=(7, 5, 4)).astype(np.float32)
+    outputs /= outputs.sum(-1, keepdims=True)
+    targets = rng.integers(0, 4, (7, 5)) if "sparse" in name else np.eye(4, dtype=int)[rng.integers(0, 4, (7, 5))]
+    weight = rng.uniform(size=(7, 5)) * (rng.uniform(size=(7, 5)) < 0.8)
+    model = Sequential([layers.Activation("linear", input_shape=(5, 4))])
+    model.compile("sgd", ENGINES[name](reduction=reduction))
+    for weights in (None, weight):
+        expected = model.evaluate(outputs, targets, sample_weight=weights, verbose=0)
+        assert ENGINES[name](reduction=reduction)(targets, outputs, weights) == pytest.approx(expected, rel=1e-5)
+
+
+def test_targets_that_do_not_go_with_the_outputs_name_the_loss():
+    with pytest.raises(ValueError, match=r"mean_squared_error.*y_true of shape \(3, 2\), got \(3, 1\)"):
+        losses.MeanSquaredError()(np.ones((3, 1)), np.ones((3, 2)))
+    assert losses.MeanSquaredError()([1.0, 2.0], [[1.0], [4.0]]) == 2.0
+    with pytest.raises(ValueError, match="expected classes from 0 to 2, got 3"):
+        losses.SparseCategoricalCrossentropy()([0, 3], np.full((2, 3), 0.3))
+    assert losses.SparseCategoricalCrossentropy(ignore_class=3)([0, 3], np.eye(3)[:2]) == pytest.approx(0, abs=1e-6)

@@ -319,3 +319,31 @@ def test_mistakes_name_the_metric():
     model = Sequential([layers.Dense(3, input_shape=(3,))], seed=1)
     with pytest.raises(TypeError, match=r"metric 'f1_score' gives several numbers, .* average='macro'"):
         model.compile("sgd", "mse", metrics=[metrics.F1Score()])
+
+
+@pytest.mark.parametrize(("metric", "expected"), [(metrics.Mean, 2.0), (metrics.Sum, 8.0)])
+def test_a_mean_of_values_leaves_out_what_has_weight_0(metric, expected):
+    values, weight = np.array([1.0, np.nan, 3.0]), np.array([2.0, 0.0, 2.0])
+    assert metric()(values, weight) == metric()(values, weight[:, None]) == expected
+    assert metric()(np.stack([values, values], 1), weight) == expected * (2 if metric is metrics.Sum else 1)
+    with pytest.raises(
+        ValueError, match=rf"'{metric.default_name}': expected sample_weight of shape \(3,\), got \(2,\)"
+    ):
+        metric()(values, weight[:2])
+    with pytest.raises(TypeError, match=f"'{metric.default_name}': values"):
+        metric()(["a", "b"])
+
+
+def test_weights_that_go_with_no_row_name_the_loss():
+    targets, outputs = np.zeros((4, 6, 2)), np.ones((4, 6, 2))
+    for weight in (np.ones(3), np.ones((4, 5)), np.ones((4, 6, 2))):
+        with pytest.raises(ValueError, match=r"mean_squared_error.*sample_weight of shape \(4,\) or \(4, 6\), got"):
+            losses.MeanSquaredError()(targets, outputs, weight)
+    outputs[1] = np.nan
+    weight = np.array([1.0, 0.0, 2.0, 3.0])
+    found = losses.MeanSquaredError()(targets, outputs, weight)
+    assert found == losses.MeanSquaredError()(targets, outputs, weight[:, None]) == pytest.approx(6 / 4)
+    labels, logits = np.ones((4, 2), int), np.zeros((4, 6, 3))
+    with pytest.raises(ValueError, match=r"ctc: expected sample_weight of shape \(4,\), got \(3,\)"):
+        losses.CTC()(labels, logits, np.ones(3))
+    assert losses.CTC()(labels, logits, weight[:, None]) == pytest.approx(losses.CTC()(labels, logits) * 6 / 4)

@@ -214,6 +214,16 @@ def test_layers_without_weights_cannot_ask_for_memory(tmp_path: Path) -> None:
     assert time.process_time() - start < 1
 
 
+def test_a_description_that_makes_no_model_is_read_node_by_node(tmp_path: Path) -> None:
+    x = L.Input((None, 4))
+    model = rekur.Model(x, L.Dense(2, name="d")(x))
+    rekur.onnx.export(model, tmp_path / "m.onnx")
+    with_spec(tmp_path / "m.onnx", lambda spec: spec["layers"][1].update(kernel_initializer="no such"))
+    loaded = rekur.onnx.load(tmp_path / "m.onnx")
+    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_weights_beside_the_file_are_read(written: Path, tmp_path: Path) -> None:
     before, apart = rekur.onnx.load(written), tmp_path / "apart" / "m.onnx"
     apart.parent.mkdir()

@@ -46,6 +46,32 @@ def test_iterations_counts_the_steps_of_the_model_compiled_with_it():
     assert optimizer.iterations == 0
 
 
+def test_iterations_go_on_through_windows_of_sequences():
+    model = rekur.Sequential([layers.GRU(4, return_sequences=True, input_shape=(None, 3)), layers.Dense(2)])
+    optimizer = Adam()
+    model.compile(optimizer, "mse")
+    y = np.zeros((24, 6, 2))
+    seen = []
+    for tbptt in (None, 3, None):
+        model.fit(X, y, batch_size=8, verbose=0, tbptt=tbptt)
+        seen.append(optimizer.iterations)
+    model.train_on_batch(X, y)
+    assert [*seen, optimizer.iterations] == [3, 9, 12, 13]
+
+
+def test_the_rate_is_that_of_the_next_step():
+    schedule = rekur.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+    model = trained(optimizer := SGD(schedule))
+    for step in range(3):
+        assert (optimizer.iterations, float(optimizer.learning_rate)) == (step, schedule(step))
+        before = {name: np.array(weight) for name, weight in model.named_weights().items()}
+        _, gradients, _ = model.gradients(X, lambda outputs: [2 * (outputs[0] - Y) / Y.size])
+        model.train_on_batch(X, Y)
+        for name, after in model.named_weights().items():
+            np.testing.assert_allclose(after, before[name] - schedule(step) * gradients[name], rtol=1e-4, atol=1e-6)
+    assert f"learning_rate={schedule(3)}" in repr(optimizer)
+
+
 def test_the_rate_at_hand_is_read_and_assigned_as_kerass_variable():
     optimizer = Adam(0.5)
     assert optimizer.learning_rate == optimizer.learning_rate.numpy() == optimizer.lr.numpy() == 0.5

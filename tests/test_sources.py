@@ -368,6 +368,22 @@ def test_what_a_process_raises_comes_out_and_a_process_that_dies_is_said():
     made.fit(ByProcesses(workers=1), verbose=0)
 
 
+class TwoNumbersError(Exception):
+    """As many are: pickled by its text alone, it cannot be made again."""
+
+    def __init__(self, number, other):
+        super().__init__(f"{number} and {other} do not go together")
+
+
+def test_an_error_that_cannot_be_pickled_comes_out_by_its_text():
+    def raises():
+        raise TwoNumbersError(3, 4)
+
+    with pytest.raises(RuntimeError, match=r"TwoNumbersError: 3 and 4 do not go together") as caught:
+        model().fit(ByProcesses(raises, workers=1, use_multiprocessing=True), shuffle=False, verbose=0)
+    assert "in raises" in str(caught.value)
+
+
 def test_processes_are_refused_where_they_cannot_read_and_not_asked_for_arrays():
     with pytest.raises(ValueError, match="use_multiprocessing: processes read batches by their numbers"):
         model().fit(endless(), steps_per_epoch=2, use_multiprocessing=True, verbose=0)

@@ -326,6 +326,25 @@ def fits(shape: tuple[int, ...], expected: Shape) -> bool:
     return len(shape) == len(expected) and all(e is None or n == e for n, e in zip(shape, expected, strict=True))
 
 
+def sample_weights(given: Any, shape: tuple[int, ...], whose: str) -> NDArray[np.float64]:
+    """Weights of a call by hand: of rows, or of all that the first axes of ``shape`` have; one number holds for all.
+
+    A last axis of 1 may be there, as Keras takes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Beginning with ``whose``, for what is no array of numbers or of another shape.
+    """
+    weight = as_numeric(given, f"{whose}: sample_weight").astype(np.float64)
+    while weight.ndim > 1 and weight.shape[-1] == 1 and weight.shape != shape[: weight.ndim]:
+        weight = weight[..., 0]
+    if weight.ndim and weight.shape != shape[: weight.ndim]:
+        fitting = " or ".join(show(shape[:rank]) for rank in range(1, len(shape) + 1)) or "()"
+        raise ValueError(f"{whose}: expected sample_weight of shape {fitting}, got {show(np.shape(given))}")
+    return weight
+
+
 @overload
 def spread(given: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]: ...
 

@@ -56,7 +56,7 @@ inline Index records_size(const Recurrence::Impl& r, Index steps, Index B, bool 
   return element_count({steps, B, r.record(padded(r.H)) + (own_output ? r.P : 0)});
 }
 
-inline Index unit_sums_size(const Recurrence::Impl& r, Index B) { return B * r.cell.swept * padded(r.H); }
+inline Index unit_sums_size(const Recurrence::Impl& r, Index B) { return element_count({B, r.cell.swept * padded(r.H)}); }
 
 // Outputs of a training run: its y, or the tape's own.
 inline Strided<float> outputs(const Forward& f) {

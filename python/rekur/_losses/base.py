@@ -8,7 +8,7 @@ import numpy as np
 
 from rekur._own import check_options
 from rekur._settings import Value, thawed
-from rekur._validate import as_numeric, one_of, spread
+from rekur._validate import as_numeric, one_of, sample_weights, show, spread
 
 if TYPE_CHECKING:
     from rekur._losses.own import Equations
@@ -94,7 +94,14 @@ class Loss(Value):
         """The loss of each row or step, or of each feature: what a loss of one's own defines."""
         if type(self)._is_own():
             raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred) (docs/losses.md)")
-        raise TypeError(f"{self!r} is computed by the engine: give it to compile, or compute it with NumPy")
+        from rekur._losses import formulas
+        from rekur.losses import SparseCategoricalCrossentropy
+
+        if isinstance(self, SparseCategoricalCrossentropy):
+            return formulas.sparse_crossentropy(self, y_true, y_pred)
+        if (formula := formulas.formula(self)) is None:
+            raise TypeError(f"{self!r} is no equation of rows: give it to compile")
+        return formula(y_true, y_pred)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The mean over rows and steps, each times its weight, of NumPy arrays: what ``evaluate`` shows.
@@ -112,16 +119,29 @@ class Loss(Value):
             from rekur._losses.of_tensors import loss_of_tensors
 
             return loss_of_tensors(self, y_true, y_pred, sample_weight)
-        values = self.values(
-            as_numeric(y_true, f"{self._whose()}: y_true"), as_numeric(y_pred, f"{self._whose()}: y_pred")
+        whose = self._whose()
+        y_true, y_pred = as_numeric(y_true, f"{whose}: y_true"), as_numeric(y_pred, f"{whose}: y_pred")
+        if not self.is_own and y_true.shape not in (self._shapes_of_targets(y_pred.shape)):
+            fitting = " or ".join(map(show, self._shapes_of_targets(y_pred.shape)))
+            raise ValueError(f"{whose}: expected y_true of shape {fitting}, got {show(y_true.shape)}")
+        values = self.values(y_true, y_pred)
+        count: float = values.size
+        weight = spread(
+            sample_weights(1.0 if sample_weight is None else sample_weight, values.shape, whose), values.shape
         )
-        total = float(values.size)
-        if sample_weight is not None:
-            weight = as_numeric(sample_weight, f"{self._whose()}: sample_weight").astype(np.float64)
-            weight = spread(weight, values.shape)
-            values = np.where(weight == 0, 0.0, values * weight)
-            total = float(weight.sum()) if self._reduction == "mean_with_sample_weight" else total
-        return float(np.sum(values) / (1 if self._reduction == "sum" else total)) if total else 0.0
+        if self._ignored is not None:
+            there = y_true.reshape(values.shape) != self._ignored
+            count, weight = np.count_nonzero(there), np.where(there, weight, 0.0)
+        if self._reduction == "mean_with_sample_weight":
+            count = float(weight.sum())
+        total = float(np.sum(np.where(weight == 0, 0.0, values) * weight))
+        return total if self._reduction == "sum" else total / count if count else 0.0
+
+    def _shapes_of_targets(self, outputs: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """What targets of outputs may have."""
+        if self.sparse:
+            return [outputs[:-1], (*outputs[:-1], 1)]
+        return [outputs, *([outputs[:-1]] if outputs[-1:] == (1,) else [])]
 
     def values(self, y_true: Any, y_pred: Any) -> "np.ndarray[Any, Any]":
         """The loss of each row or step, in float64: what it is as a metric."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._losses.own import Numpy
-from rekur._validate import as_int32, as_numeric, show
+from rekur._validate import as_int32, as_numeric, sample_weights, show, spread
 
 _Any = NDArray[Any]
 _BLANK = 0  # Keras's
@@ -48,8 +48,8 @@ class CTC(Numpy):
         y_pred = np.asarray(as_numeric(y_pred, "ctc: y_pred"))
         if y_pred.ndim != 3:
             raise ValueError(f"ctc expected logits of shape (B, T, classes), got {y_pred.shape}")
-        weight = np.ones(len(y_pred)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        weight = weight[:, 0] if weight.ndim == 2 and weight.shape[1] == 1 else weight
+        rows = y_pred.shape[:1]
+        weight = spread(sample_weights(1.0 if sample_weight is None else sample_weight, rows, "ctc"), rows)
         labels = self.labels(as_numeric(y_true, "ctc: y_true"), y_pred.shape, "ctc: y_true", weight)
         values, _ = ctc(labels, y_pred, np.ones(y_pred.shape[:2], bool), False)
         return float(np.sum(np.where(weight == 0, 0.0, values) * weight) / max(len(y_pred), 1))

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from rekur import losses, ops
-from rekur._losses import further as more
+from rekur._losses.formulas import formula as formula_of
 from rekur.layers import tensors
 from rekur.layers.added import Total
-
-Formula = Callable[[Any, Any], Any]
-
-
-def _formula(loss: losses.Loss) -> Formula | None:
-    """The loss of a row in rekur.ops."""
-    if type(loss)._is_own():
-        return loss.call
-    if isinstance(loss, losses.MeanSquaredError):
-        return lambda t, p: ops.mean(ops.square(p - t), axis=-1)
-    if isinstance(loss, losses.MeanAbsoluteError):
-        return lambda t, p: ops.mean(ops.abs(p - t), axis=-1)
-    if isinstance(loss, losses.Huber):
-        return lambda t, p: ops.mean(_huber(ops.abs(p - t), loss.delta), axis=-1)
-    if isinstance(loss, losses.BinaryCrossentropy):
-        of = more.binary_crossentropy
-        return lambda t, p: ops.mean(of(more.smoothed(t, loss.label_smoothing, True), p, loss.from_logits), axis=-1)
-    if isinstance(loss, losses.CategoricalCrossentropy):
-        of = more.categorical_crossentropy
-        return lambda t, p: of(more.smoothed(t, loss.label_smoothing, False), p, loss.from_logits)
-    return None
-
-
-def _huber(e: Any, delta: float) -> Any:
-    return ops.where(ops.less_equal(e, delta), 0.5 * ops.square(e), delta * (e - 0.5 * delta))
 
 
 def loss_of_tensors(loss: losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any) -> Total:
@@ -46,7 +20,7 @@ def loss_of_tensors(loss: losses.Loss, y_true: Any, y_pred: Any, sample_weight: 
     TypeError
         For a loss that is no equations of rows, or targets that are no tensor.
     """
-    formula = _formula(loss)
+    formula = formula_of(loss)
     if formula is None or loss._reduction == "mean_with_sample_weight":
         tensors.fail(f"{loss!r} of symbolic tensors: it is no equation of rows; give it to compile", TypeError)
     for what, given in (("y_true", y_true), ("sample_weight", sample_weight)):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rekur._own import check_options
 from rekur._settings import Guarded, Setting
-from rekur._validate import check_data, spread
+from rekur._validate import as_numeric, check_data, sample_weights, spread
 
 _Any = NDArray[Any]
 
@@ -86,17 +86,11 @@ class Metric(Guarded):
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
         if y_pred.ndim == 0:
             raise ValueError(f"metric '{self.name}': expected outputs of shape (N, …), got a single number")
-        weight = np.asarray(1.0 if sample_weight is None else sample_weight, dtype=np.float64)
+        given = 1.0 if sample_weight is None else sample_weight
         most = max(y_pred.ndim - 1, 1)
-        if self._weighs_elements and weight.shape == y_pred.shape and weight.ndim > most:
-            return y_true, y_pred, weight
-        while weight.ndim > 1 and weight.shape[-1] == 1 and weight.shape != y_pred.shape[: min(weight.ndim, most)]:
-            weight = weight[..., 0]  # a last axis of 1, as Keras takes it
-        if weight.ndim and weight.shape != y_pred.shape[: min(weight.ndim, most)]:
-            raise ValueError(
-                f"metric '{self.name}': expected sample_weight of shape (N,), or (N, T) with a time axis, for outputs "
-                f"of shape {y_pred.shape}, got {np.shape(sample_weight)}"
-            )
+        if self._weighs_elements and np.shape(given) == y_pred.shape and y_pred.ndim > most:
+            return y_true, y_pred, as_numeric(given, f"metric '{self.name}': sample_weight").astype(np.float64)
+        weight = sample_weights(given, y_pred.shape[:most], f"metric '{self.name}'")
         steps = y_pred.shape[:most]
         if y_true.shape[: len(steps)] != steps:  # what no step goes with
             steps = y_pred.shape[: max(weight.ndim, 1)]

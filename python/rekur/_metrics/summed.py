@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rekur._metrics.further import Further, class_ids, one_hot, optional, positive, share_of
 from rekur._own import named_after
 from rekur._settings import Setting
-from rekur._validate import boolean, integer, one_of, real, spread
+from rekur._validate import as_numeric, boolean, integer, one_of, real, sample_weights, spread
 
 _Any = NDArray[Any]
 _EPSILON = 1e-7  # Keras's
@@ -374,10 +374,10 @@ class Mean(Further):
     default_name = "mean"
 
     def update_state(self, values: Any, sample_weight: Any = None, _: Any = None) -> None:  # type: ignore[override]
-        values = np.asarray(values, np.float64)
-        weight = np.asarray(1.0 if sample_weight is None else sample_weight, np.float64)
-        weight = spread(weight, values.shape)
-        self._sum += float(np.sum(values * weight))
+        values = as_numeric(values, f"{self._whose()}: values").astype(np.float64)
+        given = 1.0 if sample_weight is None else sample_weight
+        weight = spread(sample_weights(given, values.shape, self._whose()), values.shape)
+        self._sum += float(np.sum(np.where(weight == 0, 0.0, values) * weight))
         self._weight += float(np.sum(weight))
 
     def __call__(self, values: Any, sample_weight: Any = None, _: Any = None) -> Any:  # type: ignore[override]

@@ -41,7 +41,7 @@ def _dense(w: Writer, layer: Layer, x: str, y: str) -> None:
     K, N = layer.weights["kernel"].shape
     kernel = layer.weights["kernel"]
     bias = w.constant(layer.name, "bias", layer.weights.get("bias"))
-    if N <= 4 and K >= 8:  # as detail/few_outputs.hpp has it: each output's weights by themselves, in whole sixteens
+    if _core.few_outputs(K, N):  # each output's weights by themselves, in whole sixteens
         rows = np.zeros((N, -(-K // 16) * 16), np.float32)
         rows[:, :K] = kernel.T
         w.line(f"dots<{K}, {N}>({x}, {w.constant(layer.name, 'kernel', rows)}, {bias}, {y});")

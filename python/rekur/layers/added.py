@@ -136,6 +136,9 @@ def on_totals(name: str, given: tuple[Any, ...], options: dict[str, Any]) -> Any
     """An operation of rekur.ops of which an argument is a Total."""
     values = [*given, *options.values()]
     if name in ("sum", "mean", "convert_to_tensor") and isinstance(values[0], Total):
+        named = dict(zip(("x", "axis", "keepdims"), given, strict=False), **options)
+        if name != "convert_to_tensor" and (named.get("axis") is not None or named.get("keepdims")):
+            return values[0]._refuse("be reduced along an axis")
         return values[0]
     if len(values) == 2:
         a, b = values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,13 @@ Config = dict[str, Any]
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Where a description is read: what it lacks is a ValueError."""
+    """Where a description is read: what it lacks is a ValueError. Errors of one's own classes stay what they are."""
     try:
         yield
     except (KeyError, IndexError, AttributeError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if f"{frame.f_globals.get('__name__')}".partition(".")[0] != "rekur":
+            raise
         found = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{what}: not what get_config or to_json gave: {found}") from error
 

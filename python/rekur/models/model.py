@@ -121,8 +121,8 @@ class Model(Saved):
         Notes
         -----
         It is part of the loss in ``fit`` and ``evaluate``; no sample weight acts on it, and steps past a row's length
-        count for nothing. ``predict``, streams and ONNX files leave it out. Weights stay as they are; compile the model
-        after it.
+        count for nothing. ``predict``, streams and ONNX files leave it out. Weights stay as they are; the optimiser
+        begins anew. Compile the model after it.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Sequential: a chain of layers, built one by one."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from rekur import _core
 from rekur._own import check_options, refuse_methods
@@ -123,6 +123,17 @@ class Sequential(Model):
         if not self._outputs:
             self._before = None
         return member
+
+    def add_loss(self, loss: Any) -> NoReturn:
+        """Raises TypeError: a list of layers has no place for it.
+
+        A layer of one's own among them adds to the loss in its ``call``; a tensor is added to ``rekur.Model(inputs,
+        outputs)``.
+        """
+        raise TypeError(
+            f"{self._whose()}: a Sequential is a list of layers and has no place for add_loss: call it within `call` "
+            "of a layer of your own, or of a model made of inputs and outputs"
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The layers as plain data, without weights; an input that is known comes first."""

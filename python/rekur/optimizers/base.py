@@ -235,7 +235,7 @@ class Optimizer(Guarded):
     @property
     def learning_rate(self) -> float:
         """The rate; with a schedule that of the step at hand."""
-        return CurrentRate(self._rate if self._schedule is None else self._rate_at(self._iterations), self)
+        return CurrentRate(self._rate if self._schedule is None else self._rate_at(self.iterations), self)
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
@@ -336,9 +336,13 @@ class Optimizer(Guarded):
             if weight in names or any(re.search(pattern, weight.rpartition("/")[2]) for pattern in patterns)
         ]
 
-    def config(self) -> dict[str, Any]:
-        """The engine's form: the name, and what has a value and is not what it is unless it is given."""
-        own = {"learning_rate": float(self.learning_rate), **{key: getattr(self, key) for key in self._keys}}
+    def config(self, step: int | None = None) -> dict[str, Any]:
+        """The engine's form: the name, and what has a value and is not what it is unless it is given.
+
+        The rate is that of a step, or of the next one.
+        """
+        rate = self.learning_rate if step is None or self._schedule is None else self._rate_at(step)
+        own = {"learning_rate": float(rate), **{key: getattr(self, key) for key in self._keys}}
         common = {key: getattr(self, key) for key in COMMON if key not in own}
         asked = {key: value for key, value in common.items() if value and value != COMMON[key]}
         return {"name": self.name, **{key: value for key, value in {**own, **asked}.items() if value is not None}}
@@ -360,7 +364,7 @@ class Optimizer(Guarded):
         """The engine's form for a step of a model with weights of such names."""
         self._iterations = step
         left_out = self._left_out(weights)
-        return {**self.config(), **({"exclude_from_weight_decay": left_out} if left_out else {})}
+        return {**self.config(step), **({"exclude_from_weight_decay": left_out} if left_out else {})}
 
     def _saved(self) -> dict[str, Any]:
         """What a file holds of it."""

@@ -1,7 +1,9 @@
 """Processes that read the batches of a data set, where threads of Python would wait for one another."""
 
 import multiprocessing
+import pickle
 import signal
+import traceback
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +23,21 @@ def _ready() -> None: ...
 
 
 def _read(k: int) -> Any:
-    return _items[k]
+    try:
+        return _items[k]
+    except Exception as error:
+        if _comes_across(error):
+            raise
+        where = "".join(traceback.format_exception(error))
+        raise RuntimeError(f"{type(error).__name__}: {error}\n\n{where}") from None
+
+
+def _comes_across(error: Exception) -> bool:
+    """Whether the error is what it was after it was pickled. Many a constructor takes other arguments than its text."""
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:
+        return False
 
 
 class Readers:
@@ -52,7 +68,7 @@ class Readers:
         Raises
         ------
         RuntimeError
-            Where the process died.
+            Where the process died, or raised what cannot be pickled: it has the text and the traceback.
         """
         return self._of(self._pool.submit(_read, k))
 

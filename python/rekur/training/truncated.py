@@ -135,6 +135,7 @@ class Truncated:
     def close(self) -> None:
         self.hand_over()
         self._whole.stand_in = None
+        self._whole.optimizer._is_used_by(self._whole)  # the stand-in has said so of itself when it was made
         for layer, states in zip(self._layers, self._before, strict=True):
             layer._states = states
 

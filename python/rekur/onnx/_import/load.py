@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,9 @@ class Loaded:
 def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = None, seed: int | None = None) -> Model:
     """A trainable model of an ONNX file: of any exporter, as far as layers here compute what its nodes do.
 
-    A file that :func:`export` wrote and nobody changed gives the model that was exported, whatever its layers.
+    A file that :func:`export` wrote and nobody changed gives the model that was exported, whatever its layers; files of
+    one step (``streaming=True``), with states as inputs and outputs and with weights of eight bits are read node by
+    node, and weights that only ``add_loss`` reads are in no file.
     Of others, RNN, LSTM and GRU nodes with every attribute become recurrent layers, what exporters write around them
     (Gemm, Transpose, Reshape, Shape, …) becomes layers or nothing at all; docs/onnx.md has the table. Weights become
     parameters, to be trained further with ``compile`` and ``fit``.
@@ -69,9 +72,11 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
     """
     source = Path(as_path(path, "load"))
     proto = read_model(source)
+    model = None
     if not constants and (found := whole(proto, source.parent)) is not None:
-        model = _model(*found, seed)
-    else:
+        with suppress(ValueError):  # what its nodes bear out, but makes no model, is read node by node
+            model = _model(*found, seed)
+    if model is None:
         model = build(proto, source.parent, _bound(proto, constants or {}), seed).model
     try:
         model.tokenizer = tokenizer_of({entry.key: entry.value for entry in proto.metadata_props})
