@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rekur import losses, ops
+from rekur import losses
 from rekur._losses.formulas import formula as formula_of
 from rekur.layers import tensors
 from rekur.layers.added import Total
