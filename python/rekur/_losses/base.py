@@ -125,13 +125,13 @@ class Loss(Value):
             fitting = " or ".join(map(show, self._shapes_of_targets(y_pred.shape)))
             raise ValueError(f"{whose}: expected y_true of shape {fitting}, got {show(y_true.shape)}")
         values = self.values(y_true, y_pred)
-        count: float = values.size
+        count = float(values.size)
         weight = spread(
             sample_weights(1.0 if sample_weight is None else sample_weight, values.shape, whose), values.shape
         )
         if self._ignored is not None:
             there = y_true.reshape(values.shape) != self._ignored
-            count, weight = np.count_nonzero(there), np.where(there, weight, 0.0)
+            count, weight = float(np.count_nonzero(there)), np.where(there, weight, 0.0)
         if self._reduction == "mean_with_sample_weight":
             count = float(weight.sum())
         total = float(np.sum(np.where(weight == 0, 0.0, values) * weight))

@@ -127,7 +127,7 @@ class Optimizer(Guarded):
     ----------
     learning_rate : float or LearningRateSchedule
         Zero or more; or a schedule of :mod:`rekur.optimizers.schedules`, whose rate follows the count of the model's
-        steps. The attribute is a number either way, with a schedule that of the step at hand, which cannot be set.
+        steps. The attribute is a number either way, with a schedule that of the next step, which cannot be set.
         ``lr`` is the same, as argument and as attribute.
     weight_decay : float, optional
         Before each step w is multiplied by 1 − rate · weight_decay, of every parameter that
@@ -234,7 +234,7 @@ class Optimizer(Guarded):
 
     @property
     def learning_rate(self) -> float:
-        """The rate; with a schedule that of the step at hand."""
+        """The rate; with a schedule that of the next step."""
         return CurrentRate(self._rate if self._schedule is None else self._rate_at(self.iterations), self)
 
     @learning_rate.setter
