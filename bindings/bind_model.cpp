@@ -1,4 +1,5 @@
 #include "bindings.hpp"
+#include "graph/rounding.hpp"
 #include "graph/topology.hpp"
 #include "rekur/detail/few_outputs.hpp"
 #include "runtime/interrupt.hpp"
@@ -194,15 +195,23 @@ void initialize(Model& model, std::uint64_t seed, const std::vector<std::string>
   model.initialize(seed, keep);
 }
 
+// One of graph::name_of.
+WeightType weight_type(const std::string& name) {
+  for (const WeightType type : {WeightType::float32, WeightType::bf16, WeightType::fp16})
+    if (name == graph::name_of(type)) return type;
+  throw py::value_error("unknown type of weights: " + name);
+}
+
 void save(const Model& model, const std::string& path, const std::optional<py::dict>& tensors,
-          const std::optional<std::map<std::string, std::string>>& metadata) {
+          const std::optional<std::map<std::string, std::string>>& metadata, const std::string& weights) {
+  const WeightType type = weight_type(weights);
   Model::Extras extras;
   if (tensors)
     for (const auto& [name, array] : *tensors)
       extras.tensors[name.cast<std::string>()] = to_tensor(array, name.cast<std::string>().c_str());
   if (metadata) extras.metadata = *metadata;
   const ReleaseGil release;
-  model.save(path, extras);
+  model.save(path, extras, type);
 }
 
 py::tuple load(const std::string& path) {
@@ -256,6 +265,24 @@ void bind_model(py::module_& m) {
              return flat;
            })
       .def(
+          "rounded_weights",
+          [](const Model& self, const std::string& type) {
+            Floats flat(static_cast<py::ssize_t>(self.weight_count()));
+            const std::span<float> into(flat.mutable_data(), self.weight_count());
+            const WeightType to = weight_type(type);
+            const ReleaseGil release;
+            self.copy_weights(into, to);
+            return flat;
+          },
+          py::arg("type"))
+      .def_property_readonly("matrices",
+                             [](const Model& self) {
+                               std::vector<std::string> names;
+                               for (const ParameterInfo& p : self.parameters())
+                                 if (p.matrix) names.push_back(p.name);
+                               return names;
+                             })
+      .def(
           "set_weights",
           [](Model& self, const py::object& flat) {
             const std::size_t n = self.weight_count();
@@ -285,7 +312,8 @@ void bind_model(py::module_& m) {
       .def("predict", &predict, py::arg("inputs"), py::arg("lengths") = py::none())
       .def("forward", &forward, py::arg("inputs"), py::arg("lengths") = py::none(), py::arg("seed") = 0, py::arg("step") = 0)
       .def("backward", &backward, py::arg("tape"), py::arg("output_gradients"))
-      .def("save", &save, py::arg("path"), py::arg("tensors") = py::none(), py::arg("metadata") = py::none());
+      .def("save", &save, py::arg("path"), py::arg("tensors") = py::none(), py::arg("metadata") = py::none(),
+           py::arg("weights") = "float32");
 }
 
 }  // namespace rekur::bindings

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from rekur import cells, data, debug, onnx, ops, preprocessing, utils
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
+    from rekur._quantize import Quantized, quantize
     from rekur._readout import fit_readout
     from rekur._static import StaticReport, export_static
 
@@ -59,6 +60,8 @@ _FUNCTIONS = {
     "export_cpp": "_export_cpp",
     "export_static": "_static",
     "fit_readout": "_readout",
+    "Quantized": "_quantize",
+    "quantize": "_quantize",
     "StaticReport": "_static",
 }
 
@@ -73,6 +76,7 @@ __all__ = [
     "Metric",
     "Model",
     "Optimizer",
+    "Quantized",
     "Sequential",
     "StaticReport",
     "__version__",
@@ -103,6 +107,7 @@ __all__ = [
     "ops",
     "optimizers",
     "preprocessing",
+    "quantize",
     "regularizers",
     "set_isa",
     "set_num_threads",

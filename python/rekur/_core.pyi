@@ -96,6 +96,11 @@ class Model:
         """Draw all parameters but those named in `keep`. Ctrl-C ends it, with no parameter changed."""
     def get_weights(self) -> _Floats:
         """A copy of the flat parameter buffer."""
+    def rounded_weights(self, type: str) -> _Floats:
+        """The same with every matrix rounded to "bf16" or "fp16". ValueError for a weight that is too large for it."""
+    @property
+    def matrices(self) -> list[str]:
+        """Names of the parameters that are rounded so."""
     def set_weights(self, flat: _Floats) -> None: ...
     def output_shapes(self, inputs: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]: ...
     def run_memory(self, inputs: Sequence[tuple[int, ...]], training: bool = False, remat: bool = False) -> int:
@@ -115,6 +120,7 @@ class Model:
         path: _Path,
         tensors: dict[str, _Floats] | None = None,
         metadata: dict[str, str] | None = None,
+        weights: str = "float32",
     ) -> None: ...
 
 def load(path: _Path) -> tuple[Model, dict[str, _Floats], dict[str, str]]:

@@ -100,6 +100,9 @@ def one_of(*known: str) -> Any:
     return check
 
 
+WEIGHT_TYPE = one_of("float32", "bf16", "fp16")
+
+
 def boolean(value: object, what: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{what} must be True or False, got {value!r}")

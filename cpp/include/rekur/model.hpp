@@ -44,6 +44,7 @@ struct ParameterInfo {
   std::string name;  // "layer/kernel", "layer/forward/kernel", …
   Shape shape;
   Index offset = 0;
+  bool matrix = false;  // what a WeightType rounds: kernels and embeddings, and no bias, gain or weight a unit
 };
 
 struct Tensor {
@@ -139,6 +140,11 @@ class REKUR_API Model {
   void set_weights(std::span<const float> flat);
   void copy_weights(std::span<float> flat) const;
 
+  // Every matrix becomes the nearest one of this type, or is copied as such. Throws Error naming the first weight that is too large
+  // for the type; nothing is changed then.
+  void round_weights(WeightType type);
+  void copy_weights(std::span<float> flat, WeightType type) const;
+
 #if REKUR_TRAINING
   // From the next step of any trainer on: whether a layer is trained, and what the learning rate is multiplied by for it. Below the
   // lowest layer that is trained nothing goes backward. Part of a file. Throws Error for a name that no layer has.
@@ -179,12 +185,13 @@ class REKUR_API Model {
                 std::span<const View> input_gradients) const;
 #endif
 
-  // One .safetensors file: parameters by name, the spec in the metadata; `extra` tensors and metadata may ride along (optimiser
-  // state). save: written to a temporary file, synced, renamed, so that the path holds the old file or the new one, never a piece.
-  // A save that is killed leaves `.NAME.rekur-….tmp` beside it, which the next save to the path removes. Both throw IoError.
+  // One .safetensors file: parameters by name, the matrices in `weights`, rounded where they are not of that type, the spec in the
+  // metadata; `extra` tensors and metadata may ride along (optimiser state). save: written to a temporary file, synced, renamed, so
+  // that the path holds the old file or the new one, never a piece. A save that is killed leaves `.NAME.rekur-….tmp` beside it,
+  // which the next save to the path removes. Both throw IoError.
 #if REKUR_TRAINING
   void save(const std::string& path) const;
-  void save(const std::string& path, const Extras& extras) const;
+  void save(const std::string& path, const Extras& extras, WeightType weights = WeightType::float32) const;
 #endif
   static Model load(const std::string& path);
   static Model load(const std::string& path, Extras& extras);

@@ -116,6 +116,7 @@ REKUR_API Result<Model> try_load(Text path, Model::Extras& extras) noexcept;
 REKUR_API Result<Model> try_load(std::span<const std::byte> file, Text source = "model in memory") noexcept;
 REKUR_API Status try_set_weights(Model& model, std::span<const float> flat) noexcept;
 REKUR_API Status try_copy_weights(const Model& model, std::span<float> flat) noexcept;
+REKUR_API Status try_round_weights(Model& model, WeightType type) noexcept;
 REKUR_API Result<std::vector<Shape>> try_output_shapes(const Model& model, const std::vector<Shape>& inputs) noexcept;
 REKUR_API Result<std::uint64_t> try_run_memory(const Model& model, const std::vector<Shape>& inputs, bool training = false,
                                                bool remat = false) noexcept;
@@ -130,7 +131,8 @@ REKUR_API Result<Stream> try_stream(const Model& model, const StreamOptions& opt
 // Training (rekur/train.hpp), and what of a model goes with it.
 #if REKUR_TRAINING
 REKUR_API Status try_save(const Model& model, Text path) noexcept;
-REKUR_API Status try_save(const Model& model, Text path, const Model::Extras& extras) noexcept;
+REKUR_API Status try_save(const Model& model, Text path, const Model::Extras& extras,
+                          WeightType weights = WeightType::float32) noexcept;
 REKUR_API Status try_initialize(Model& model, std::uint64_t seed) noexcept;
 REKUR_API Result<Model> try_model(Text spec_json, std::span<const SharedLayer> shared) noexcept;
 REKUR_API Status try_set_trained(Model& model, Text layer, bool trained, float learning_rate_scale = 1) noexcept;

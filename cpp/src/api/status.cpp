@@ -28,6 +28,10 @@ Status try_copy_weights(const Model& model, std::span<float> flat) noexcept {
   return status_of([&] { model.copy_weights(flat); });
 }
 
+Status try_round_weights(Model& model, WeightType type) noexcept {
+  return status_of([&] { model.round_weights(type); });
+}
+
 Status try_set_weights(Model& model, std::span<const float> flat) noexcept {
   return status_of([&] { model.set_weights(flat); });
 }

@@ -12,8 +12,8 @@ Status try_save(const Model& model, Text path) noexcept {
   return status_of([&] { model.save(api::to_string(path, "the path")); });
 }
 
-Status try_save(const Model& model, Text path, const Model::Extras& extras) noexcept {
-  return status_of([&] { model.save(api::to_string(path, "the path"), extras); });
+Status try_save(const Model& model, Text path, const Model::Extras& extras, WeightType weights) noexcept {
+  return status_of([&] { model.save(api::to_string(path, "the path"), extras, weights); });
 }
 
 Status try_initialize(Model& model, std::uint64_t seed) noexcept {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "graph/graph.hpp"
+#include "graph/rounding.hpp"
 #include "io/json.hpp"
 #include "io/safetensors.hpp"
 #include "isa/dispatch.hpp"
@@ -67,6 +68,22 @@ void Model::copy_weights(std::span<float> flat) const {
   for (const graph::Segment& s : graph().segments()) std::copy_n(graph().data(s), s.size, flat.data() + s.flat);
 }
 
+void Model::copy_weights(std::span<float> flat, WeightType type) const {
+  copy_weights(flat);
+  for (const ParameterInfo& info : parameters())
+    if (info.matrix)
+      graph::round_weights(type,
+                           flat.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape))),
+                           info.name);
+}
+
+void Model::round_weights(WeightType type) {
+  if (type == WeightType::float32) return;
+  std::vector<float> rounded(static_cast<std::size_t>(graph().parameter_count()));
+  copy_weights(rounded, type);
+  graph().set_weights(rounded);
+}
+
 std::size_t Model::weight_count() const noexcept { return graph_ ? static_cast<std::size_t>(graph_->parameter_count()) : 0; }
 
 std::vector<std::string> Model::layers_across_time() const { return graph().layers_across_time(); }
@@ -123,7 +140,7 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
         if (found->second.shape != info.shape) {
           throw_io_error("parameter '%': expected shape %, got %", {info.name, info.shape, found->second.shape});
         }
-        const std::vector<float> values = safetensors::values<float>(found->second, info.name);
+        const std::vector<float> values = safetensors::widened(found->second, info.name);
         std::copy(values.begin(), values.end(), weights.begin() + info.offset);
         file.tensors.erase(found);
       }

@@ -1,7 +1,9 @@
 // Model: what only training asks of it.
 #include <algorithm>
+#include <deque>
 
 #include "graph/graph.hpp"
+#include "graph/rounding.hpp"
 #include "io/json.hpp"
 #include "io/safetensors.hpp"
 #include "io/text.hpp"
@@ -102,20 +104,27 @@ void Model::backward(Tape tape, std::span<const ConstView> output_gradients, std
 
 void Model::save(const std::string& path) const { save(path, {}); }
 
-void Model::save(const std::string& path, const Extras& extras) const {
+void Model::save(const std::string& path, const Extras& extras, WeightType type) const {
   std::map<std::string, std::string> metadata = extras.metadata;
   if (!metadata.emplace(graph::kSpecKey, spec()).second) throw_error("metadata '%' is the model's own", {graph::kSpecKey});
   if (const std::string trained = graph().trained_text(); !trained.empty() && !metadata.emplace(graph::kTrainedKey, trained).second)
     throw_error("metadata '%' is the model's own", {graph::kTrainedKey});
   const auto hold = graph().hold_weights();
   safetensors::Views tensors;
+  std::deque<std::vector<std::uint16_t>> rounded;  // what those views of them refer to
   std::size_t i = 0;
   for (const graph::Segment& segment : graph().segments()) {
     for (; i < parameters().size() && parameters()[i].offset < segment.flat + segment.size; ++i) {
       const ParameterInfo& info = parameters()[i];
-      const float* const data = graph().data(segment) + (info.offset - segment.flat);
-      tensors.emplace(info.name,
-                      safetensors::view(info.shape, std::span(data, static_cast<std::size_t>(element_count(info.shape)))));
+      const std::span data(graph().data(segment) + (info.offset - segment.flat),
+                           static_cast<std::size_t>(element_count(info.shape)));
+      if (type == WeightType::float32 || !info.matrix) {
+        tensors.emplace(info.name, safetensors::view(info.shape, data));
+        continue;
+      }
+      const auto stored = type == WeightType::bf16 ? safetensors::Type::bf16 : safetensors::Type::f16;
+      rounded.push_back(graph::halves(type, data, info.name));
+      tensors.emplace(info.name, safetensors::ArrayView{stored, info.shape, std::as_bytes(std::span(rounded.back()))});
     }
   }
   for (const auto& [name, tensor] : extras.tensors) {

@@ -13,6 +13,7 @@
 
 #include "io/descriptor.hpp"
 #include "io/json.hpp"
+#include "rekur/detail/half.hpp"
 #include "runtime/function_ref.hpp"
 #include "runtime/sort.hpp"
 
@@ -208,6 +209,17 @@ std::vector<T> values(const Array& array, std::string_view tensor_name) {
   }
   std::vector<T> result(array.bytes.size() / sizeof(T));
   if (!result.empty()) std::memcpy(result.data(), array.bytes.data(), result.size() * sizeof(T));
+  return result;
+}
+
+std::vector<float> widened(const Array& array, std::string_view tensor_name) {
+  if (array.type != Type::bf16 && array.type != Type::f16) return values<float>(array, tensor_name);
+  std::vector<float> result(array.bytes.size() / sizeof(std::uint16_t));
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    std::uint16_t half;
+    std::memcpy(&half, array.bytes.data() + i * sizeof half, sizeof half);
+    result[i] = array.type == Type::bf16 ? detail::float_of_bf16(half) : detail::float_of_fp16(half);
+  }
   return result;
 }
 

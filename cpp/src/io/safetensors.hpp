@@ -77,6 +77,9 @@ void write(const std::string& path, const std::map<std::string, std::string>& me
 template <class T>
 std::vector<T> values(const Array& array, std::string_view tensor_name);
 
+// As float, where they are float, bf16 or fp16 in the file: every such number is a float. Throws Error naming the tensor otherwise.
+std::vector<float> widened(const Array& array, std::string_view tensor_name);
+
 template <class T>
 ArrayView view(Shape shape, std::span<const T> values);
 

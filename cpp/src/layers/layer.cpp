@@ -62,6 +62,8 @@ std::vector<TensorSpec> one(TensorSpec output) {
 void add_parameter(std::vector<ParamSpec>& specs, std::string_view prefix, const char* name, std::initializer_list<Index> shape,
                    std::string_view initializer, Index units) {
   specs.push_back({compose("%%", {prefix, name}), shape, std::string(initializer), units});
+  const std::string_view own = name;
+  specs.back().matrix = own.ends_with("kernel") || own == "convolution" || own == "embeddings";
 }
 
 Index parameter_size(const Layer& layer, const ParamSpec& parameter) {

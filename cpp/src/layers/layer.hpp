@@ -34,6 +34,7 @@ struct ParamSpec {
   Index units = 0;           // of the layer: what "rnn_uniform" and "unit_forget" go by
   Index forget = -1;         // of a bias: its element where the forget gate's `units` begin; -1: it has none
   bool trainable = true;     // false: training leaves it as it is
+  bool matrix = false;       // ParameterInfo::matrix
   std::string context = {};  // set by the graph: whose initialiser it is, for errors
 #if REKUR_TRAINING
   std::string regularizer = {}, constraint = {};  // set by the graph: the layer's rules for it, JSON text or empty
@@ -238,7 +239,7 @@ class Layer {
 // The outputs of a layer that has one.
 std::vector<TensorSpec> one(TensorSpec output);
 
-// Adds a parameter; its name begins with `prefix`.
+// Adds a parameter; its name begins with `prefix`. It is a matrix if it is called some kernel, convolution or embeddings.
 void add_parameter(std::vector<ParamSpec>& specs, std::string_view prefix, const char* name, std::initializer_list<Index> shape,
                    std::string_view initializer, Index units);
 

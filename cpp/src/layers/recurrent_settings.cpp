@@ -178,13 +178,17 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
   if (s.use_bias && s.recurrent_bias && !s.bias_rows) add_parameter(specs, prefix, "recurrent_bias", {RH}, "\"zeros\"", H);
   for (const UnitWeights& weights : s.unit_weights) {
     add_parameter(specs, prefix, weights.name.c_str(), {H}, weights.initializer, H);
+    specs.back().matrix = false;  // whatever its name
     if (weights.flat)
       specs.back().shape[0] *= weights.rows;
     else if (weights.rows > 0)
       specs.back().shape.insert(specs.back().shape.begin(), weights.rows);
   }
   if (s.projection_size > 0) add_parameter(specs, prefix, "projection_kernel", {H, s.projection_size}, s.projection_initializer, H);
-  for (const CellMatrix& matrix : s.matrices) add_parameter(specs, prefix, matrix.name.c_str(), {H, H}, matrix.initializer, H);
+  for (const CellMatrix& matrix : s.matrices) {
+    add_parameter(specs, prefix, matrix.name.c_str(), {H, H}, matrix.initializer, H);
+    specs.back().matrix = true;
+  }
   for (const std::string& name : s.fixed)
     for (std::size_t k = first; k < specs.size(); ++k)
       if (specs[k].name == compose("%%", {prefix, name})) specs[k].trainable = false;

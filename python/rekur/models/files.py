@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from rekur._model_files import read_model
 from rekur._own import check_arguments, named_after
 from rekur._spec import Spec, dumps
-from rekur._validate import Floats, boolean, check_suffix, integer, show
+from rekur._validate import WEIGHT_TYPE, Floats, boolean, check_suffix, integer, show
 from rekur.layers.parts import parts_of
 from rekur.models.structure import Structure
 from rekur.models.tree import tree_of
@@ -22,7 +22,7 @@ TRAINING = "rekur.training"  # key of a file's metadata
 class Saved(Structure):
     """The part of a model that is written and read."""
 
-    def save(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
+    def save(self, filepath: str | os.PathLike[str], *, weights: str = "float32", **options: NoReturn) -> None:
         """Write the model to one ``.safetensors`` file: weights, spec and, if compiled, what it was compiled with.
 
         That is losses, metrics, the optimiser and its state, so that training can go on from the file.
@@ -32,29 +32,49 @@ class Saved(Structure):
         ``.NAME.rekur-….tmp`` beside the path, which the next save to the same path removes. Metrics that are Python
         code are not saved, nor is anything that was compiled with a :class:`rekur.losses.Numpy` (a warning says so).
 
+        Parameters
+        ----------
+        filepath : str or path
+        weights : str
+            ``"bf16"`` or ``"fp16"``: kernels and embeddings in sixteen bits, each the nearest such number to what it is
+            here. :func:`rekur.quantize` tells what that costs. What is loaded of such a file computes in float32.
+
         Raises
         ------
         OSError
             If the file cannot be written.
+        ValueError
+            If a weight is too large for fp16.
         """
         if options:
             check_arguments(options, Saved.save)
         path = check_suffix(filepath, "save")
+        weights = WEIGHT_TYPE(weights, "save: weights")
         engine = self._engine()
         tensors, training = self._training_state()
-        engine.save(os.fsencode(path), tensors, {TRAINING: dumps(training)})
+        engine.save(os.fsencode(path), tensors, {TRAINING: dumps(training)}, weights)
 
-    def save_weights(self, filepath: str | os.PathLike[str], **options: NoReturn) -> None:
+    def save_weights(self, filepath: str | os.PathLike[str], *, weights: str = "float32", **options: NoReturn) -> None:
         """Write the model as :meth:`save` does, but as if it were not compiled: no losses, no optimiser's state.
+
+        Parameters
+        ----------
+        filepath : str or path
+        weights : str
+            As for :meth:`save`.
 
         Raises
         ------
         OSError
             If the file cannot be written.
+        ValueError
+            If a weight is too large for fp16.
         """
         if options:
             check_arguments(options, Saved.save_weights)
-        self._engine().save(os.fsencode(check_suffix(filepath, "save_weights")), {}, {TRAINING: dumps(self._saved())})
+        path = check_suffix(filepath, "save_weights")
+        weights = WEIGHT_TYPE(weights, "save_weights: weights")
+        self._engine().save(os.fsencode(path), {}, {TRAINING: dumps(self._saved())}, weights)
 
     def load_weights(
         self,
