@@ -34,6 +34,23 @@ def test_lazy_onnx_and_unknown_names():
         _ = rekur.nothing_of_this_name
 
 
+@pytest.mark.parametrize(
+    ("room", "names"),
+    [
+        ("losses", {"MeanSquaredError", "CTC", "Poisson"}),
+        ("metrics", {"MeanSquaredError", "AUC", "F1Score"}),
+        ("callbacks", {"Callback", "EarlyStopping", "ModelCheckpoint"}),
+        ("layers", {"LSTM", "TextVectorization"}),
+        ("models", {"Model", "clone_model", "model_from_json"}),
+        ("utils", {"to_categorical", "plot_model", "timeseries_dataset_from_array"}),
+    ],
+)
+def test_names_that_are_imported_when_asked_for_are_listed(room, names):
+    listed = _python(f"import rekur.{room} as room; print(*dir(room))").split()
+    assert names <= set(listed)
+    _python(f"import rekur.{room} as room; [getattr(room, name) for name in dir(room)]")
+
+
 def test_machine_settings():
     assert rekur.__version__.count(".") == 2
     assert rekur.isa() in rekur.available_isas()

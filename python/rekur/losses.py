@@ -295,3 +295,6 @@ else:  # a type checker is to see what is not there
         if name in _MORE.values():
             return _further(name)
         no_attribute(__name__, "loss", name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MORE.values()})

@@ -150,3 +150,6 @@ else:  # a type checker is to see what is not there
 
             return getattr(_plot, name)
         no_attribute(__name__, "utils", name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), "timeseries_dataset_from_array", "model_to_dot", "plot_model"})

@@ -195,10 +195,19 @@ _CLASSES: dict[str, Table] = {
     **dict.fromkeys(
         (
             *("BinaryCrossentropy", "CategoricalCrossentropy", "CosineSimilarity"),
-            *("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy", "MeanIoU", "IoU", "PearsonCorrelation"),
+            *(
+                "BinaryFocalCrossentropy",
+                "CategoricalFocalCrossentropy",
+                "MeanIoU",
+                "IoU",
+                "PearsonCorrelation",
+                "ConcordanceCorrelation",
+            ),
         ),
         _AXIS,
     ),
+    "OneHotIoU": _AXIS,
+    "OneHotMeanIoU": _AXIS,
     "Dice": _EACH_ROW,
     "Tversky": _EACH_ROW,
     "SparseCategoricalCrossentropy": {

@@ -58,3 +58,6 @@ else:  # a type checker is to see what is not there
 
             return getattr(importlib.import_module(f"rekur.callbacks.{_LATER[name]}"), name)
         no_attribute(__name__, "callback", name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

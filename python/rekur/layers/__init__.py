@@ -194,3 +194,6 @@ if not TYPE_CHECKING:  # a type checker is to see what is not there
 
             return TextVectorization
         no_attribute(__name__, "layer", name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), "TextVectorization"})

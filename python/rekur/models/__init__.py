@@ -19,3 +19,6 @@ else:  # a type checker is to see what is not there
 
             return getattr(configs, name)
         no_attribute(__name__, "model", name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), "clone_model", "model_from_json"})
