@@ -167,6 +167,7 @@ _MORE: dict[str, str] = {
     "student_t_likelihood": "StudentTLikelihood",
     "negative_binomial_likelihood": "NegativeBinomialLikelihood",
     "ctc": "CTC",
+    "circle": "Circle",
 }
 _MORE_ALIASES: dict[str, str] = {
     "mape": "MeanAbsolutePercentageError",
@@ -185,6 +186,10 @@ def _further(name: str) -> type[Loss]:
         from rekur._losses.ctc import CTC
 
         return CTC
+    if name == "Circle":
+        from rekur._losses.circle import Circle
+
+        return Circle
     from rekur._losses import further
 
     return getattr(further, name)  # type: ignore[no-any-return]
@@ -234,6 +239,7 @@ def get(loss: object) -> Loss:
 
 
 if TYPE_CHECKING:
+    from rekur._losses.circle import Circle as Circle
     from rekur._losses.ctc import CTC as CTC
     from rekur._losses.further import (
         BinaryFocalCrossentropy as BinaryFocalCrossentropy,

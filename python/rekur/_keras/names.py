@@ -66,9 +66,7 @@ _ACTIVATIONS: dict[str, str] = {
     "sparsemax": "'softmax' comes near",
 }
 
-_LOSSES: dict[str, str] = {
-    "Circle": "it compares the rows of a batch with one another; a loop of one's own with model.gradients can",
-}
+_LOSSES: dict[str, str] = {}
 
 _METRICS: dict[str, str] = {
     "MeanMetricWrapper": "a function of (y_true, y_pred) that returns one value a row is a metric too",

@@ -84,7 +84,9 @@ class CTC(Numpy):
             raise ValueError(f"{what}: ctc expected 0, the blank, behind the labels of a row, got one before them")
         return labels
 
-    def of_rows(self, y_true: _Any, output: _Any, valid: _Any, want_gradient: bool) -> tuple[_Any, _Any | None]:
+    def of_rows(
+        self, y_true: _Any, output: _Any, valid: _Any, weight: _Any | None, want_gradient: bool
+    ) -> tuple[_Any, _Any | None]:
         """What the engine takes: values and gradients of steps, whose mean is that of rows."""
         values, gradient = ctc(y_true, output, valid, want_gradient)
         steps = np.maximum(valid.sum(axis=1), 1)

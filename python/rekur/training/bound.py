@@ -44,15 +44,13 @@ def _per_output(value: Any, outputs: Sequence[Port], what: str) -> list[Any]:
 def _in_python(loss: losses_.Numpy, batch: Rows, k: int) -> Callable[[Floats, bool], tuple[Any, Any]]:
     """What the engine calls in the middle of a step: (values of all rows or steps, their gradients)."""
 
-    from rekur._losses.ctc import CTC
-
     def compute(output: Floats, want_gradient: bool) -> tuple[Any, Any]:
         y_true, keep = batch.targets[k], batch.present(k, output.shape)
         assert y_true is not None
-        if isinstance(loss, CTC):
+        if loss._in_file:
             steps = batch.valid[k]
             steps = np.ones(output.shape[:-1], dtype=bool) if steps is None else steps
-            return loss.of_rows(y_true, output, steps, want_gradient)
+            return loss.of_rows(y_true, output, steps, batch.weights[k], want_gradient)
         if keep is None:
             keep = np.ones(output.shape[:-1], dtype=bool)
         y_true, y_pred = y_true[keep], output[keep]

@@ -344,12 +344,15 @@ def class_weights(given: Mapping[int, float], rows: Rows, losses: Sequence[Loss 
         raise TypeError(f"class_weight: expected a dict of classes to weights, got {given!r:.60}")
     if len(losses) != 1 or losses[0] is None or rows.targets[0] is None:
         raise ValueError("class_weight is for models with one output; weigh rows by sample_weight=")
-    if isinstance(losses[0], Numpy) and losses[0]._in_file:
-        raise ValueError(f"class_weight: a row of {losses[0].name} has labels of several classes; use sample_weight=")
-    table = {int(label): real(weight, f"class_weight[{label!r}]", 0) for label, weight in given.items()}
     target = rows.targets[0]
+    if isinstance(losses[0], Numpy) and losses[0]._in_file and target.ndim > 1:
+        raise ValueError(f"class_weight: a row of {losses[0].name} has labels of several classes; use sample_weight=")
+    for label in given:
+        if not isinstance(label, (int, float, np.number)) or label != round(label):
+            raise TypeError(f"class_weight: the keys are classes, whole numbers, got {label!r}")
+    table = {int(label): real(weight, f"class_weight[{label!r}]", 0) for label, weight in given.items()}
     labels: NDArray[Any] = target
-    if not losses[0].sparse:
+    if not losses[0].sparse and target.ndim > 1:
         labels = np.argmax(target, axis=-1) if target.shape[-1] > 1 else np.round(target[..., 0])
     weights = np.ones(labels.shape, np.float32)
     for label, weight in table.items():
