@@ -265,3 +265,15 @@ def test_a_schedule_as_learning_rate_is_told_what_to_use():
     for schedule in (ExponentialDecay(), lambda step: 0.1):
         with pytest.raises(TypeError, match=r"adam: learning_rate must be a number or a schedule.*Schedule"):
             Adam(schedule)
+
+
+def test_iterations_counts_updates_and_schedules_count_batches():
+    schedule = rekur.optimizers.schedules.PiecewiseConstantDecay([4], [0.1, 0.01])
+    optimizer = Adam(schedule, gradient_accumulation_steps=3)
+    model = rekur.Sequential([rekur.Input((2,)), rekur.layers.Dense(1)])
+    model.compile(optimizer, "mse")
+    seen = []
+    for _ in range(7):
+        model.train_on_batch(np.ones((2, 2)), np.ones(2))
+        seen.append((int(optimizer.iterations), float(optimizer.learning_rate)))
+    assert seen == [(0, 0.1), (0, 0.1), (1, 0.1), (1, 0.1), (1, 0.01), (2, 0.01), (2, 0.01)]

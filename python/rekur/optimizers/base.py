@@ -235,7 +235,7 @@ class Optimizer(Guarded):
     @property
     def learning_rate(self) -> float:
         """The rate; with a schedule that of the next step."""
-        return CurrentRate(self._rate if self._schedule is None else self._rate_at(self.iterations), self)
+        return CurrentRate(self._rate if self._schedule is None else self._rate_at(self._count()), self)
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
@@ -249,9 +249,15 @@ class Optimizer(Guarded):
 
     @property
     def iterations(self) -> Count:
-        """Steps of the model that was compiled with it last; an int. It cannot be set: ``compile`` begins with 0."""
+        """Updates of the model that was compiled with it last, those that ``gradient_accumulation_steps`` batches make
+        together being one; an int. It cannot be set: ``compile`` begins with 0.
+        """
+        return Count(self._count() // (self.gradient_accumulation_steps or 1))
+
+    def _count(self) -> int:
+        """Batches so far: what schedules follow, as in Keras."""
         bound = _STEPPING.get(self, lambda: None)()
-        return Count(self._iterations if bound is None else bound._trainer.iterations)
+        return self._iterations if bound is None else int(bound._trainer.iterations)
 
     def _is_used_by(self, bound: Any) -> None:
         _STEPPING[self] = weakref.ref(bound)
