@@ -256,3 +256,42 @@ def test_a_model_is_not_saved_under_the_name_of_another_format(name: str, tmp_pa
     assert not list(tmp_path.iterdir())
     for fine in ("m.safetensors", "m", "m.v1", "m.backup"):
         built.save(tmp_path / fine)
+
+
+def test_what_is_wrong_with_validation_data_is_said_of_it(tmp_path: Any) -> None:
+    m = rekur.Sequential([layers.Dense(1, input_shape=(2,))])
+    m.compile("sgd", "mse")
+    x, y = np.ones((4, 2)), np.ones(4)
+    np.save(tmp_path / "x.npy", np.ones((4, 3)))
+    stored = np.load(tmp_path / "x.npy", mmap_mode="r")
+    wrong: list[Any] = [(x[:, :1], y), (x, y[:3]), (x[:0], y[:0]), (x, y, np.ones(3)), (stored, y)]
+    wrong += [iter([(x[:, :1], y)]), iter([(x, y), (x, y[:3])]), iter([(x, np.array(["a"] * 4))])]
+    for given in wrong:
+        with pytest.raises((ValueError, TypeError), match=r"^validation_data: ") as found:
+            m.fit(x, y, verbose=0, validation_data=given)
+        assert str(found.value).count("validation_data") == 1
+    with pytest.raises(ValueError, match=r"^input 'input'"):
+        m.fit(x[:, :1], y, verbose=0, validation_data=(x, y))
+
+    def broken() -> Any:
+        yield x, y
+        raise ValueError("the disk is full")
+
+    with pytest.raises(ValueError, match=r"^the disk is full$"):
+        m.fit(x, y, verbose=0, validation_data=broken())
+
+
+@pytest.mark.parametrize("key", ["0", "a", 0.5, None, (0,), np.array([0, 1])])
+def test_keys_of_class_weight_are_classes(key: Any) -> None:
+    m = rekur.Sequential([layers.Dense(3, activation="softmax", input_shape=(2,))])
+    m.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(TypeError, match=r"class_weight: the keys are classes, whole numbers|unhashable"):
+        m.fit(np.ones((4, 2)), [0, 1, 2, 0], verbose=0, class_weight={key: 2.0})
+    m.fit(np.ones((4, 2)), [0, 1, 2, 0], verbose=0, class_weight={np.int64(0): 2.0, 1.0: 3.0})
+
+
+def test_a_function_in_the_place_of_data_is_to_be_called() -> None:
+    m = rekur.Sequential([layers.Dense(1, input_shape=(2,))])
+    m.compile("sgd", "mse")
+    with pytest.raises(TypeError, match="got a function; call it, and give what it returns"):
+        m.fit(lambda: iter([]), verbose=0)

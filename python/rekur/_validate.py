@@ -179,6 +179,8 @@ def check_data(value: object, what: str) -> None:
         hint = "a generator is not read in the place of an array: give it to fit as all of x, without y"
     elif hasattr(type(value), "__getitem__") or hasattr(type(value), "__iter__"):
         hint = "data sets and loaders are not read in the place of an array: give one to fit as all of x, without y"
+    elif callable(value):
+        hint = "call it, and give what it returns: arrays, or a generator as all of x, without y"
     else:
         hint = "numbers in a NumPy array, a list, or what NumPy can make an array of"
     raise TypeError(f"{what}: expected an array, got a {name}; {hint}")

@@ -1,5 +1,8 @@
 # needs: MultiHeadAttention
-"""Translation with attention: a bidirectional encoder, a decoder that looks at it, layers of one's own around them."""
+"""Translation with attention: a bidirectional encoder, a decoder that looks at it, layers of one's own around them.
+
+Sentences have several lengths; what fills them up has weight 0, in the loss and in weighted_metrics.
+"""
 
 import numpy as np
 
@@ -7,10 +10,12 @@ import rekur as keras
 from rekur import layers
 
 rng = np.random.default_rng(8)
-vocab, start, length, units = 12, 1, 5, 32
-context = rng.integers(2, vocab, size=(400, length))
-target = context[:, ::-1]
+vocab, start, length, units = 12, 1, 6, 32
+sentences = [rng.integers(2, vocab, size=rng.integers(2, length + 1)).tolist() for _ in range(400)]
+context = keras.utils.pad_sequences(sentences, maxlen=length, padding="post")
+target = keras.utils.pad_sequences([sentence[::-1] for sentence in sentences], maxlen=length, padding="post")
 target_in = np.concatenate([np.full((400, 1), start), target[:, :-1]], axis=1)
+weights = (target != 0).astype("float32")
 
 
 class Encoder(keras.layers.Layer):
@@ -64,6 +69,21 @@ model.compile(
     optimizer=keras.optimizers.Adam(0.01),
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
+    weighted_metrics=["accuracy"],
 )
-history = model.fit((context, target_in), target, batch_size=32, epochs=10, verbose=0)
-assert history.history["accuracy"][-1] > 0.9
+history = model.fit(
+    (context, target_in),
+    target,
+    sample_weight=weights,
+    batch_size=32,
+    epochs=14,
+    verbose=0,
+    validation_data=((context[:80], target_in[:80]), target[:80], weights[:80]),
+)
+assert sorted(history.history) == [
+    "accuracy", "loss", "val_accuracy", "val_loss", "val_weighted_accuracy", "weighted_accuracy"
+]  # fmt: skip
+assert history.history["weighted_accuracy"][-1] > 0.9
+logits = model.predict((context[:80], target_in[:80]), verbose=0)
+right = (logits.argmax(axis=-1) == target[:80]) & (target[:80] != 0)
+np.testing.assert_allclose(history.history["val_weighted_accuracy"][-1], right.sum() / weights[:80].sum(), rtol=1e-4)

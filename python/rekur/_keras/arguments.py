@@ -195,14 +195,8 @@ _CLASSES: dict[str, Table] = {
     **dict.fromkeys(
         (
             *("BinaryCrossentropy", "CategoricalCrossentropy", "CosineSimilarity"),
-            *(
-                "BinaryFocalCrossentropy",
-                "CategoricalFocalCrossentropy",
-                "MeanIoU",
-                "IoU",
-                "PearsonCorrelation",
-                "ConcordanceCorrelation",
-            ),
+            *("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy", "MeanIoU", "IoU"),
+            *("PearsonCorrelation", "ConcordanceCorrelation", "OneHotIoU", "OneHotMeanIoU"),
         ),
         _AXIS,
     ),

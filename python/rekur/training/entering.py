@@ -1,7 +1,8 @@
 """How arrays and sources enter a model: checked, as rows or as a feed of batches."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -122,12 +123,19 @@ class Entering(Guarded):
         class_weight: Mapping[int, float] | None = None,
         steps: int | None = None,
         reading: Reading = AS_SOURCES_SAY,
+        where: str = "",
     ) -> Feed:
-        """The batches of fit and evaluate; the first is looked at before the first step."""
+        """The batches of fit and evaluate; the first is looked at before the first step. What is wrong with a batch is
+        said with ``where`` before it.
+        """
+
+        def read(batch: Batch) -> Rows:
+            given = {field.name: getattr(batch, field.name) for field in dataclasses.fields(Batch)}
+            with naming(where):
+                return self._rows(bound, **given, class_weight=class_weight)
 
         def prepare(batch: Batch) -> Rows:
-            given = {field.name: getattr(batch, field.name) for field in dataclasses.fields(Batch)}
-            rows = self._rows(bound, **given, class_weight=class_weight)
+            rows = read(batch)
             self._check_batches(len(rows), len(rows))
             window = getattr(batch, "number", None)
             return rows if window is None else dataclasses.replace(rows, window=window)
@@ -139,10 +147,7 @@ class Entering(Guarded):
         self._probe(bound, example, len(example))
         if isinstance(source, ByRows) and source.in_memory:
             self._check_batches(len(source.rows), source.batch_size)
-            source.prepare_together(
-                sum(a.nbytes for a in example.inputs),
-                lambda batch: self._rows(bound, **vars(batch), class_weight=class_weight),
-            )
+            source.prepare_together(sum(a.nbytes for a in example.inputs), read)
             return Feed(source, as_it_is, bound.seed, steps)
         return Feed(source, prepare, bound.seed, steps, reading)
 
@@ -211,7 +216,8 @@ class Entering(Guarded):
         batch = Batch(**data.validation(given))
         if is_source(batch.x):
             return make_source(batch.x, beside(batch), own, False, "validation_data: ")
-        return self._arrays(bound, batch, size if own is None else own, False, window=window)
+        with naming("validation_data: "):
+            return self._arrays(bound, batch, size if own is None else own, False, window=window)
 
     def _entering(self, given: Batch) -> Rows:
         """The inputs of a batch, without targets."""
@@ -230,6 +236,17 @@ class Entering(Guarded):
             return rows
 
         return Feed(source, prepare, 0, steps, reading)
+
+
+@contextlib.contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put ``where`` before what a ValueError or TypeError says, unless it stands there."""
+    try:
+        yield
+    except (ValueError, TypeError) as problem:
+        if type(problem) in (ValueError, TypeError) and not str(problem).startswith(where):
+            problem.args = (f"{where}{problem}",)
+        raise
 
 
 def as_it_is(batch: Any) -> Any:

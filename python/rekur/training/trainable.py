@@ -316,9 +316,8 @@ class Trainable(ByBatch):
             validation = self._validation(bound, validation_data, size, validation_batch_size, window)
         watched: Feed | None = None
         if validation is not None:
-            watched = self._feed(
-                validation, bound, None, optional_integer(validation_steps, "validation_steps"), reading
-            )
+            most = optional_integer(validation_steps, "validation_steps")
+            watched = self._feed(validation, bound, None, most, reading, "validation_data: ")
             watched.message = "validation_data ran out of batches: give more, or a source that begins anew"
 
         names = bound.names()
