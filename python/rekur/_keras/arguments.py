@@ -196,7 +196,7 @@ _CLASSES: dict[str, Table] = {
         (
             *("BinaryCrossentropy", "CategoricalCrossentropy", "CosineSimilarity"),
             *("BinaryFocalCrossentropy", "CategoricalFocalCrossentropy", "MeanIoU", "IoU"),
-            *("PearsonCorrelation", "ConcordanceCorrelation", "OneHotIoU", "OneHotMeanIoU"),
+            *("PearsonCorrelation", "ConcordanceCorrelation"),
         ),
         _AXIS,
     ),
