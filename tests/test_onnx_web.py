@@ -80,6 +80,30 @@ def live_from_states() -> Subject:
     return Subject(layers, ["lstm"])
 
 
+def live_along_time() -> Subject:
+    """A position, convolution, attention over a window, a layer whose state is a matrix."""
+    layers = [
+        input_layer("x", None, 5),
+        {"type": "SinePositionEncoding", "name": "at", "inputs": ["x"]},
+        {"type": "Add", "name": "both", "inputs": ["x", "at"]},
+        {
+            "type": "Conv1D", "name": "conv", "inputs": ["both"], "filters": 6, "kernel_size": 3, "padding": "causal",
+            "dilation_rate": 2, "groups": 1,
+        },
+        {"type": "RotaryEmbedding", "name": "turned", "inputs": ["conv"]},
+        {
+            "type": "MultiHeadAttention", "name": "heads", "inputs": ["turned", "turned"], "num_heads": 2, "key_dim": 3,
+            "use_causal_mask": True, "sliding_window": 3,
+        },
+        {
+            "type": "MLSTM", "name": "matrix", "inputs": ["heads"], "num_heads": 1, "key_dim": 2,
+            "return_sequences": True,
+        },
+        {"type": "Dense", "name": "y", "inputs": ["matrix"], "units": 2},
+    ]  # fmt: skip
+    return Subject(layers, ["y"])
+
+
 class Case(NamedTuple):
     subject: Callable[[], Subject]
     ids: bool = False
@@ -99,6 +123,7 @@ CASES = {
     "streaming from states": Case(
         live_from_states, states={"h": "lstm_h_in", "c": "lstm_c_in"}, options={"streaming": True}
     ),
+    "streaming along time": Case(live_along_time, options={"streaming": True}),
     "streaming embedding": Case(words, ids=True, options={"streaming": True}),
 }
 CAN_STREAM = "streaming" in inspect.signature(rekur.onnx.export).parameters

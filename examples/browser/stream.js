@@ -5,8 +5,9 @@
  * Nothing here is about a page: it runs in a browser and in Node, with the onnxruntime module it is given.
  */
 
-// <layer>_h_in comes out again as <layer>_h_out, c likewise. Where a layer of that name exists, underscores follow.
-const STATE = /^(.+_[hc])_(in|out)_*$/;
+// <layer>_h_in comes out again as <layer>_h_out, and so does every other state. Where a layer of that name exists,
+// underscores follow.
+const STATE = /^(.+_.+)_(in|out)_*$/;
 const ARRAYS = { float32: Float32Array, int32: Int32Array };
 
 export class Stream {
@@ -30,11 +31,9 @@ export class Stream {
     this.#ort = ort;
     this.#session = session;
     this.#batch = batch;
-    const returned = stateNames(session.outputNames, "out");
-    const taken = stateNames(session.inputNames, "in");
-    this.#states = [...taken].flatMap(([state, input]) => {
+    this.#states = statePairs(session.inputNames, session.outputNames).map(([input, output]) => {
       const { shape } = session.inputMetadata.find(({ name }) => name === input);
-      return returned.has(state) ? [{ input, output: returned.get(state), units: shape.at(-1) }] : [];
+      return { input, output, units: shape.at(-1) };
     });
     if (!this.#states.length) {
       throw new Error(`not a streaming model: no input <layer>_h_in among ${session.inputNames.join(", ")}`);
@@ -88,8 +87,14 @@ export class Stream {
   }
 }
 
-/** Map from <layer>_h or <layer>_c to the longest of the names that say so. */
-function stateNames(names, side) {
-  const matches = names.map((name) => STATE.exec(name)).filter((match) => match?.[2] === side);
-  return new Map(matches.sort(([a], [b]) => a.length - b.length).map(([name, state]) => [state, name]));
+/** The states stand behind the model's own inputs and outputs, in one order: [[input, output]]. */
+function statePairs(inputs, outputs) {
+  const pairs = [];
+  while (pairs.length < Math.min(inputs.length, outputs.length)) {
+    const [input, output] = [inputs.at(-1 - pairs.length), outputs.at(-1 - pairs.length)];
+    const [taken, given] = [STATE.exec(input), STATE.exec(output)];
+    if (taken?.[2] !== "in" || given?.[2] !== "out" || taken[1] !== given[1]) break;
+    pairs.push([input, output]);
+  }
+  return pairs.reverse();
 }
