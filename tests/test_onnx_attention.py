@@ -78,11 +78,11 @@ def test_behind_recurrent_layers(tmp_path: Path, rng: np.random.Generator) -> No
     assert_file_matches_reference(path, subject, {"q": floats(rng, 3, 5, 4)}, lengths, {"q": "lengths"})
 
 
-def test_a_model_of_one_step_is_refused(tmp_path: Path) -> None:
+def test_a_model_of_one_step_without_a_window_is_refused(tmp_path: Path) -> None:
     nodes: list[dict[str, Any]] = [
         input_layer("q", None, 4),
         {"type": "LSTM", "name": "a", "inputs": ["q"], "units": 4, "return_sequences": True},
-        {"type": "Attention", "name": "y", "inputs": ["a", "a"], "use_causal_mask": True, "sliding_window": 4},
+        {"type": "Attention", "name": "y", "inputs": ["a", "a"], "use_causal_mask": True},
     ]
-    with pytest.raises(ExportError, match=r"streaming=True: Attention 'y': .*cannot hold the keys and values"):
+    with pytest.raises(ExportError, match=r"streaming=True: Attention 'y': .*sliding_window= says how many"):
         rekur.onnx.export(Subject(nodes, ["y"]), tmp_path / "m.onnx", streaming=True)

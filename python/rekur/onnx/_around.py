@@ -7,8 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._masks import mask_of, spread, valid_only, valid_or_zero, zero_where_last_is_none
-from rekur.onnx._plan import Layer, Plan, describe, recurrent_core
+from rekur.onnx._masks import (
+    mask_of,
+    rows_there,
+    spread,
+    step_mask,
+    valid_only,
+    valid_or_zero,
+    zero_where_last_is_none,
+)
+from rekur.onnx._plan import Layer, Plan, State, describe, recurrent_core
 
 INT64 = 7  # onnx.TensorProto.INT64
 _BEGINNING = 2**31 - 1  # and beyond, as a Slice's negative end: to the first one
@@ -41,10 +49,23 @@ def learned_states(
     return graph.emit("Expand", [rows, shape], f"{layer['name']}/initial_{state}")
 
 
+def computed(plan: Plan, layer: Layer, state: State) -> str:
+    """What a state after the step, or after the piece, is called before rows without the step have theirs kept."""
+    return f"{state.output}/computed" if step_mask(plan, layer) else state.output
+
+
+def keep_rows(graph: Graph, plan: Plan, layer: Layer) -> None:
+    """In a one-step model: rows that a mask leaves out keep their states."""
+    if mask := step_mask(plan, layer):
+        for state in plan.states[layer["name"]]:
+            graph.emit("Where", [rows_there(graph, mask), computed(plan, layer, state), state.input], state.output)
+
+
 def label_inside(plan: Plan, layer: Layer) -> str:
     """What the output is called before it is put at its steps and x is added, where that is done."""
     name: str = layer["name"]
-    return f"{name}/inside" if layer.get("residual", False) or mask_of(plan, layer) else name
+    around = layer.get("residual", False) or mask_of(plan, layer) or step_mask(plan, layer)
+    return f"{name}/inside" if around else name
 
 
 def with_x(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor, start: str = "") -> Tensor:
@@ -57,6 +78,11 @@ def with_x(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor, start: 
         return Tensor(layer["name"], y.features, y.axis)
     if mask_of(plan, layer):
         return _at_steps(graph, plan, layer, x, y, start)
+    if step_mask(plan, layer):
+        return _of_rows(graph, plan, layer, x, y)
+    if "y" in plan.kept.get(layer["name"], {}):
+        value = _or_kept(graph, plan, layer, "y", x, graph.batch_major(y))
+        return Tensor(layer["name"], y.features, batch_major=value)
     if not layer.get("residual", False):
         return Tensor(layer["name"], y.features, y.axis, batch_major=y.batch_major, time_major=y.time_major)
     name, core = layer["name"], recurrent_core(layer)
@@ -72,27 +98,67 @@ def with_x(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor, start: 
         total = graph.emit("Add", [graph.time_major(y), value], f"{name}/time_major")
         return Tensor(name, y.features, y.axis, time_major=total)
     step = step_of(graph, x, 0 if layer.get("reverse", False) else -1, f"{name}/x_step")
+    step = _or_kept(graph, plan, layer, "x", x, step)
     return Tensor(name, y.features, batch_major=graph.emit("Add", [graph.batch_major(y), step], name))
+
+
+def _or_kept(graph: Graph, plan: Plan, layer: Layer, key: str, x: Tensor, value: str) -> str:
+    """Of a piece of a sequence, (B, F): the value, or for rows without a step of x what is kept for them."""
+    state = plan.kept.get(layer["name"], {}).get(key)
+    if state is None:
+        return value
+    assert x.axis is not None and x.axis.lengths
+    lengths, zero = x.axis.lengths, graph.initializer("int32/0", np.array(0, np.int32))
+    some = graph.once("Greater", [lengths, zero], f"{lengths}/some")
+    rows = graph.once("Unsqueeze", [some, graph.integers(1)], f"{lengths}/some_rows")
+    return graph.emit("Where", [rows, value, state.input], state.output)
 
 
 def _at_steps(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor, start: str) -> Tensor:
     """The same where a mask says which steps there are; y has the valid ones in front."""
     name, core, residual = layer["name"], recurrent_core(layer), layer.get("residual", False)
     assert core is not None
-    value = graph.batch_major(y)
+    value, kept = graph.batch_major(y), plan.kept.get(name, {})
+    (valid,) = valid_only(graph, plan, layer, [x])
     if core.get("return_sequences", False):
+        if "y" in kept:
+            there = Tensor(f"{name}/there", y.features, valid.axis, batch_major=value)
+            last = step_of(graph, there, -1, f"{name}/last_there")
+            _or_kept(graph, plan, layer, "y", valid, last)
+            start = kept["y"].input
         value = spread(graph, plan, layer, value, start, f"{name}/at_steps" if residual else name)
         if residual:
             added = valid_or_zero(graph, mask_of(plan, layer), graph.batch_major(x), f"{name}/valid_x")
             value = graph.emit("Add", [value, added], name)
         return Tensor(name, y.features, x.axis, batch_major=value)
+    value = _or_kept(graph, plan, layer, "y", valid, value)
     if core.get("zero_output_for_mask", False) and layer["type"] != "Bidirectional":
         value = zero_where_last_is_none(graph, plan, layer, value, f"{name}/last_or_zero")
     if residual:
-        (valid,) = valid_only(graph, plan, layer, [x])
         step = step_of(graph, valid, 0 if layer.get("reverse", False) else -1, f"{name}/x_step")
+        step = _or_kept(graph, plan, layer, "x", valid, step)
         return Tensor(name, y.features, batch_major=graph.emit("Add", [value, step], name))
     return Tensor(name, y.features, batch_major=graph.emit("Identity", [value], name))
+
+
+def _of_rows(graph: Graph, plan: Plan, layer: Layer, x: Tensor, y: Tensor) -> Tensor:
+    """The same in a one-step model: rows without the step have the output before it, or zeros. y has that where it is a
+    state.
+    """
+    name, core, kept = layer["name"], recurrent_core(layer), plan.kept[layer["name"]]
+    assert core is not None
+    rows, value = rows_there(graph, step_mask(plan, layer)), graph.batch_major(y)
+    zero = graph.initializer("float32/zero", np.array(0, np.float32))
+    if core.get("zero_output_for_mask", False):
+        value = graph.emit("Where", [rows, value, zero], f"{name}/there_or_zero")
+    elif "y" in kept:
+        value = graph.emit("Where", [rows, value, kept["y"].input], kept["y"].output)
+    if layer.get("residual", False):
+        last = kept.get("x")
+        given = [rows, graph.batch_major(x), last.input if last else zero]
+        added = graph.emit("Where", given, last.output if last else f"{name}/valid_x")
+        value = graph.emit("Add", [value, added], name)
+    return Tensor(name, y.features, batch_major=value)
 
 
 def _valid(graph: Graph, x: Tensor, value: str, name: str) -> str:

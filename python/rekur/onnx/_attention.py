@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from rekur.onnx._axes import BATCH
+from rekur.onnx._carry import behind_last, one_step
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._masks import steps_there
-from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._plan import Layer, Plan, State, describe
 
 ATTENTION = 23  # the opset that knows the operator
+FLOAT = 1  # onnx.TensorProto's
 HIDDEN = -1e30  # a score whose weight is 0 beside any other
 
 
@@ -54,6 +56,7 @@ class Writer:
         self.masked = any(axis.mask for axis in sides)
         of_heads = layer["type"] in ("MultiHeadAttention", "GroupQueryAttention")
         apart = of_heads and (self.returns or layer.get("dropout", 0) != 0)
+        self.held: tuple[State, ...] = ()  # keys, where they are not the values, values, and how many of them there are
         # Keras: a query that sees nothing gets the mean of all values; of heads a masked query, too.
         self.means = self.masked and not apart
         self.means_of_masked = self.means and of_heads
@@ -78,6 +81,61 @@ class Writer:
         size = graph.once("Gather", [shape, index], f"{label}/steps", axis=0)
         zero = graph.initializer("int64/zero", np.array(0, np.int64))
         return graph.once("Range", [zero, size, index], f"{label}/step_numbers")
+
+    def with_held(self, plan: Plan, k: str, v: str) -> tuple[str, str]:
+        """Keys and values (B, T, ·), those of the steps before in front of them; "" for keys that are the values.
+
+        In a window of one there are none, and a step alone sees itself.
+        """
+        if plan.streaming and self.window == 1:
+            self.causal, self.window = False, None
+        self.held = plan.states.get(self.label, ())
+        if not self.held:
+            return k, v
+        assert self.window is not None
+        lengths, *rows = self._lengths(), *self.held[:-1]
+        places = zip(rows, (k, v)[-len(rows) :], ("key", "value")[-len(rows) :], strict=True)
+        joined = [
+            behind_last(self.graph, state, value, f"{self.label}/{name}", lengths, self.window - 1)
+            for state, value, name in places
+        ]
+        return joined[0], joined[-1]
+
+    def _lengths(self) -> str | None:
+        return self.query.axis.lengths if self.query.axis is not None else None
+
+    def seen_of_held(self, plan: Plan, heads: int) -> str:
+        """The same where keys of steps before are in front: (B, [heads' axes,] Tq, W − 1 + Tq)."""
+        graph, count = self.graph, self.held[-1]
+        assert self.window is not None
+        before = self.window - 1
+        most, lengths = self.number(float(before)), self._lengths()
+        if plan.streaming:
+            back = self.constant("steps_back", np.arange(before, -1, -1))
+            there = self("LessOrEqual", [back, count.input], "there")
+            more = self.number(1.0)
+        else:
+            steps = self.steps(self.query)
+            zero, one = (graph.initializer(f"int64/{n}", np.array(v, np.int64)) for n, v in (("zero", 0), ("one", 1)))
+            shape = graph.once("Shape", [graph.batch_major(self.query)], f"{self.query.label}/batch_major_shape")
+            size = graph.once("Gather", [shape, one], f"{self.query.label}/steps", axis=0)
+            limit = graph.initializer(f"{self.label}/before", np.array(before, np.int64))
+            keys = self("Range", [zero, self("Add", [size, limit], "keys"), one], "key_steps")
+            row = self("Unsqueeze", [steps, graph.integers(1)], "query_steps")
+            apart = self("Sub", [self("Unsqueeze", [keys, graph.integers(0)], "value_steps"), row], "distance")
+            window = self(
+                "And",
+                [self("GreaterOrEqual", [apart, zero], "within"), self("LessOrEqual", [apart, limit], "causal")],
+                "window",
+            )
+            back = self("Sub", [most, self("Cast", [keys], "key_steps/float32", to=FLOAT)], "steps_back")
+            there = self("LessOrEqual", [back, count.input], "there")
+            there = self("And", [self("Unsqueeze", [there, graph.integers(1)], "there/rows"), window], "seen")
+            given = graph.once("Unsqueeze", [lengths, graph.integers(1)], f"{lengths}/column") if lengths else size
+            more = self("Cast", [given], "more", to=FLOAT)
+        graph.emit("Min", [self("Add", [count.input, more], "counted"), most], count.output)
+        axes = range(1, 1 + heads + plan.streaming)  # it is (B, W) of a step, (B, T, W − 1 + T) of a piece
+        return self("Unsqueeze", [there, graph.integers(*axes)], "seen_keys") if axes else there
 
     def seen(self, heads: int) -> str | None:
         """What is seen of the values, to be spread over (B, [heads' axes,] Tq, Tv); None where that is all."""
@@ -104,8 +162,11 @@ class Writer:
             total = self("And", [total, part], f"seen_{index}")
         return total
 
-    def weights(self, scores: str, heads: int) -> str:
+    def weights(self, plan: Plan, scores: str, heads: int) -> str:
         """softmax over what is seen; zeros for a query that sees nothing."""
+        if self.held:  # every step sees itself
+            hidden = self("Where", [self.seen_of_held(plan, heads), scores, self.number(HIDDEN)], "seen_scores")
+            return self("Softmax", [hidden], "weights", axis=-1)
         seen = self.seen(heads)
         if seen is None:
             return self("Softmax", [scores], "weights", axis=-1)
@@ -124,14 +185,14 @@ class Writer:
 
 
 def _check(plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> None:
-    if plan.streaming:
-        raise ExportError(
-            f"streaming=True: {describe(layer)}: a model of one step cannot hold the keys and values of "
-            "the steps before; export the whole model"
-        )
     for x in inputs:
-        if x.axis is None or x.features is None:
+        if (x.axis is None and not plan.streaming) or x.features is None:
             raise ExportError(f"{describe(layer)}: expected sequences (batch, time, features), got {x.shape}")
+
+
+def key_apart(layer: Layer) -> bool:
+    """Whether an attention has keys that are not its values."""
+    return len(layer["inputs"]) == 3 and layer["inputs"][1] != layer["inputs"][2]
 
 
 def _outputs(w: Writer, y: str, features: int, weights: str, heads: tuple[int, ...]) -> list[Tensor]:
@@ -149,15 +210,20 @@ def attention(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     w = Writer(graph, layer, inputs)
     features, of_value = w.query.features, w.value.features
     assert features is not None and of_value is not None
-    q, k, v = (graph.batch_major(x) for x in (w.query, w.key, w.value))
+    whole = one_step if plan.streaming else Graph.batch_major
+    q, k, v = (whole(graph, x) for x in (w.query, w.key, w.value))
+    k, v = w.with_held(plan, k, v)
     scores = _scores(w, q, k, features)
-    weights = w.weights(scores, 0)
+    weights = w.weights(plan, scores, 0)
     given = ""
     if w.returns:  # a mask of the query acts on the output alone
         given = weights if w.masked else w.within_query(weights, "valid_weights")
         given = graph.emit("Identity", [given], f"{w.label}:1")
     y = w("MatMul", [weights, v], "weighted")
-    y = graph.emit("Identity", [w.within_query(y, "valid")], w.label)
+    if plan.streaming:
+        y = graph.emit("Squeeze", [y, graph.integers(1)], w.label)
+    else:
+        y = graph.emit("Identity", [w.within_query(y, "valid")], w.label)
     return _outputs(w, y, of_value, given, ())
 
 
@@ -196,20 +262,30 @@ def heads(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
     def project(part: str, x: Tensor, count: int, size: int) -> str:
         assert x.features is not None
         kernel, columns = (x.features, count, size), (count, size)
-        return product(part, graph.batch_major(x), x.features, kernel, columns, f"{w.label}/{part}")
+        return product(
+            part,
+            one_step(graph, x) if plan.streaming else graph.batch_major(x),
+            x.features,
+            kernel,
+            columns,
+            f"{w.label}/{part}",
+        )
 
     q = project("query", w.query, h.queries, h.key)
     k = project("key", w.key, h.keys, h.key)
     v = project("value", w.value, h.keys, h.value)
     fused = graph.opset >= ATTENTION and w.window is None and not w.returns
     fused = fused and not marked(w.value) and not w.masked
+    k, v = w.with_held(plan, k, v)
     weights = ""
     if fused:
         counts = {"q_num_heads": h.queries, "kv_num_heads": h.keys}
         o = w("Attention", [q, k, v], "heads", is_causal=int(w.causal), scale=1 / math.sqrt(h.key), **counts)
     else:
-        o, weights = _plain(w, h, q, k, v)
+        o, weights = _plain(w, plan, h, q, k, v)
     o = w.within_query(o, "valid")
+    if plan.streaming:
+        o = w("Squeeze", [o, graph.integers(1)], "joined/step")
     assert w.query.features is not None
     units = layer.get("output_shape") or w.query.features
     kernel = (h.queries, h.value, units)
@@ -217,7 +293,7 @@ def heads(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
     return _outputs(w, y, units, weights, (h.queries,))
 
 
-def _plain(w: Writer, h: Heads, q: str, k: str, v: str) -> tuple[str, str]:
+def _plain(w: Writer, plan: Plan, h: Heads, q: str, k: str, v: str) -> tuple[str, str]:
     """(B, Tq, H·V), and where they are wanted the weights (B, H, Tq, Tv). Heads that share keys are one more axis."""
     graph, group = w.graph, h.queries // h.keys
     split = [] if group == 1 else [group]
@@ -232,7 +308,7 @@ def _plain(w: Writer, h: Heads, q: str, k: str, v: str) -> tuple[str, str]:
     ones = [1] * len(split)
     queries = apart(w("Mul", [q, w.number(1 / math.sqrt(h.key))], "scaled"), h.keys, split, h.key, False, "query")
     scores = w("MatMul", [queries, apart(k, h.keys, ones, h.key, True, "key")], "scores")
-    weights = w.weights(scores, 1 + len(split))
+    weights = w.weights(plan, scores, 1 + len(split))
     o = w("MatMul", [weights, apart(v, h.keys, ones, h.value, False, "value")], "weighted")
     steps = 2 + len(split)
     back = w("Transpose", [o], "by_step", perm=[0, steps, *range(1, steps), steps + 1])

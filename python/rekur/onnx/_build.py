@@ -26,7 +26,7 @@ def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Gra
     """
     graph = Graph(weights, opset, plan.spec.get("twins", {}))
     tensors: dict[tuple[str, int], Tensor] = {}
-    states = [state for held in plan.states.values() for state in held]
+    states = plan.all_states()
     for name in plan.inputs:
         if name not in plan.replaced:
             tensor = _input(plan, plan.layers[name])
@@ -75,9 +75,10 @@ def _input(plan: Plan, layer: Layer) -> Tensor:
 def _laid_out(plan: Plan, ref: Ref, tensor: Tensor) -> Tensor:
     """The tensor with the axes that the model's has, whatever its rule knows of them."""
     axis, shape = plan.time.get(ref), plan.shapes.get(ref, ())
-    if tensor.whole is not None or plan.streaming:
+    if tensor.whole is not None:
         return tensor
-    first, last = 2 if axis else 1, len(shape) - (tensor.features is not None)
+    timed = axis is not None or (plan.streaming and ref in plan.timed)
+    first, last = 2 if timed else 1, len(shape) - (tensor.features is not None)
     sizes = [(k, shape[k]) for k in range(first, last)]
     between = tuple(f"{ref[0]}_axis{k}" if size is None else size for k, size in sizes)
     rows = plan.rows[ref[0]]

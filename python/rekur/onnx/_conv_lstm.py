@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from rekur.onnx._activations import steps_of
-from rekur.onnx._around import batch_size, times
+from rekur.onnx._around import batch_size, computed, keep_rows, times
 from rekur.onnx._axes import BATCH
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._plan import Layer, Plan, describe
+from rekur.onnx._masks import step_mask
+from rekur.onnx._plan import Layer, Plan, State, describe
 from rekur.onnx._windows import same_pads
 
 
@@ -36,11 +37,15 @@ def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     rank = len(sizes)
     first, last = [0, rank + 1, *range(1, rank + 1)], [0, *range(2, rank + 2), 1]  # channels first; and last again
     space = [int(n or 0) for n in plan.shapes[name, 0][-1 - rank : -1]]
+    if plan.streaming:
+        return [_one_step(graph, plan, layer, x, sizes, space, first, last)]
     state = graph.integers(filters, *space)
     whole = graph.once("Concat", [batch_size(graph, plan, x), state], f"{x.label}/image_{name}", axis=0)
-    zeros = graph.once("ConstantOfShape", [whole], f"{x.label}/zeros_{name}") if len(inputs) < 3 else ""
+    held = plan.states.get(name, ())
+    zeros = graph.once("ConstantOfShape", [whole], f"{x.label}/zeros_{name}") if len(inputs) < 3 and not held else ""
     initial = [graph.emit("Transpose", [graph.batch_major(s)], f"{name}/initial_{k}", perm=first)
                for k, s in enumerate(inputs[1:])]  # fmt: skip
+    initial += _held(graph, held, space, filters, first)
     initial += [zeros] * (2 - len(initial))
     mask = (x.axis.mask if x.axis else None) or ""
     lengths = "" if mask else (x.axis.lengths if x.axis else None) or ""
@@ -66,6 +71,9 @@ def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
         scan_input_directions=[1] * len(scanned) if reverse else None,
         scan_output_directions=[1] if reverse and sequences else None,
     )
+    for kept, value in zip(held, finals, strict=False):
+        turned = graph.emit("Transpose", [value], f"{value}/image", perm=last)
+        graph.emit("Reshape", [turned, graph.integers(0, kept.units)], kept.output)
     used = {index for owner, index in plan.wanted if owner == name}
     if sequences:
         perm = [0, 1, *range(3, rank + 3), 2]
@@ -87,6 +95,44 @@ def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     return outputs
 
 
+def _held(graph: Graph, states: Sequence[State], space: Sequence[int], filters: int, first: Sequence[int]) -> list[str]:
+    """The states of a file (B, all of it), whose channels are last, with channels first."""
+    made = []
+    for state in states:
+        image = graph.emit("Reshape", [state.input, graph.integers(0, *space, filters)], f"{state.input}/image")
+        made.append(graph.emit("Transpose", [image], f"{state.input}/channels_first", perm=first))
+    return made
+
+
+def _one_step(
+    graph: Graph,
+    plan: Plan,
+    layer: Layer,
+    x: Tensor,
+    sizes: list[int],
+    space: list[int],
+    first: list[int],
+    last: list[int],
+) -> Tensor:
+    """The layer in a one-step model."""
+    name, filters, states = layer["name"], layer["filters"], plan.states[layer["name"]]
+    h, c = _held(graph, states, space, filters, first)
+    made = _step(graph, graph, layer, x, sizes, (h, c, graph.batch_major(x)), first)
+    for state, value in zip(states, made, strict=True):
+        turned = graph.emit("Transpose", [value], f"{value}/image", perm=last)
+        graph.emit("Reshape", [turned, graph.integers(0, state.units)], computed(plan, layer, state))
+    keep_rows(graph, plan, layer)
+    y, mask = f"{made[0]}/image", step_mask(plan, layer)
+    if mask:
+        zeros = layer.get("zero_output_for_mask", False)
+        shape = graph.integers(0, *space, filters)
+        kept = "" if zeros else graph.emit("Reshape", [states[0].input, shape], f"{name}/before")
+        rows = graph.emit("Unsqueeze", [mask, graph.integers(*range(1, len(space) + 2))], f"{name}/rows_there")
+        other = graph.initializer("float32/zero", np.array(0, np.float32)) if zeros else kept
+        y = graph.emit("Where", [rows, y, other], f"{name}/rows")
+    return Tensor(name, filters, batch_major=y)
+
+
 def _body(
     graph: Graph,
     layer: Layer,
@@ -100,6 +146,43 @@ def _body(
     and the output.
     """
     lengths, mask = rows_there
+    filters, rank = layer["filters"], len(sizes)
+    body, at = graph.body(), f"{layer['name']}/step"
+    h, c, image = f"{at}/h", f"{at}/c", f"{at}/x"
+    body.inputs = [(value, "float32", (BATCH, filters, *space)) for value in (h, c)]
+    if lengths:
+        body.inputs.append((f"{at}/time", "int32", ()))
+    if mask:
+        body.inputs.append((f"{at}/valid", "bool", (BATCH,)))
+    assert x.features is not None
+    body.inputs.append((image, "float32", (BATCH, *sizes, x.features)))
+    new_h, new_c = _step(graph, body, layer, x, sizes, (h, c, image), first)
+    if lengths:
+        body.emit("Less", [f"{at}/time", lengths], f"{at}/valid")
+    if lengths or mask:
+        rows = body.emit("Unsqueeze", [f"{at}/valid", graph.integers(*range(1, rank + 2))], f"{at}/valid_rows")
+        zero = graph.initializer("float32/zero", np.array(0, np.float32))
+        other = zero if lengths or layer.get("zero_output_for_mask", False) else h
+        y = body.emit("Where", [rows, new_h, other], f"{at}/y")
+        new_c = body.emit("Where", [rows, new_c, c], f"{at}/c_kept")
+        new_h = body.emit("Where", [rows, new_h, h], f"{at}/h_kept")
+    else:
+        y = body.emit("Identity", [new_h], f"{at}/y")
+    body.outputs = [(value, "float32", (BATCH, filters, *space)) for value in (new_h, new_c, y)]
+    return body
+
+
+def _step(
+    graph: Graph,
+    body: Graph,
+    layer: Layer,
+    x: Tensor,
+    sizes: list[int],
+    given: tuple[str, str, str],
+    first: list[int],
+) -> tuple[str, str]:
+    """The new h and c of h, c and a step of x, as nodes of ``body``; weights are initialisers of ``graph``."""
+    h, c, image = given
     name, filters, rank, owner = layer["name"], layer["filters"], len(sizes), describe(layer)
     taps, strides, dilation = (_by_axis(layer, key, rank) for key in ("kernel_size", "strides", "dilation_rate"))
     assert x.features is not None
@@ -112,14 +195,7 @@ def _body(
     if layer.get("use_bias", True):
         weights.append(graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (4 * filters,))))
     recurrent, split = weight("recurrent_kernel", filters), graph.integers(*[filters] * 4)
-    body, at = graph.body(), f"{name}/step"
-    h, c, image = f"{at}/h", f"{at}/c", f"{at}/x"
-    body.inputs = [(value, "float32", (BATCH, filters, *space)) for value in (h, c)]
-    if lengths:
-        body.inputs.append((f"{at}/time", "int32", ()))
-    if mask:
-        body.inputs.append((f"{at}/valid", "bool", (BATCH,)))
-    body.inputs.append((image, "float32", (BATCH, *sizes, x.features)))
+    at = f"{name}/step"
 
     def activated(value: str, key: str, default: str, label: str) -> str:
         given: str | Mapping[str, Any] = layer.get(key, default)
@@ -141,16 +217,4 @@ def _body(
     kept, added = body.emit("Mul", [f, c], f"{at}/kept"), body.emit("Mul", [i, g], f"{at}/added")
     new_c = body.emit("Add", [kept, added], f"{at}/new_c")
     new_h = body.emit("Mul", [o, activated(new_c, "activation", "tanh", f"{at}/of_c")], f"{at}/new_h")
-    if lengths:
-        body.emit("Less", [f"{at}/time", lengths], f"{at}/valid")
-    if lengths or mask:
-        rows = body.emit("Unsqueeze", [f"{at}/valid", graph.integers(*range(1, rank + 2))], f"{at}/valid_rows")
-        zero = graph.initializer("float32/zero", np.array(0, np.float32))
-        other = zero if lengths or layer.get("zero_output_for_mask", False) else h
-        y = body.emit("Where", [rows, new_h, other], f"{at}/y")
-        new_c = body.emit("Where", [rows, new_c, c], f"{at}/c_kept")
-        new_h = body.emit("Where", [rows, new_h, h], f"{at}/h_kept")
-    else:
-        y = body.emit("Identity", [new_h], f"{at}/y")
-    body.outputs = [(value, "float32", (BATCH, filters, *space)) for value in (new_h, new_c, y)]
-    return body
+    return new_h, new_c

@@ -119,9 +119,11 @@ def export(
     streaming
         True: a model of one time step, for live use. Inputs with a time axis keep their names but are (batch, F) (ids:
         (batch,)), outputs are (batch, F): what the sequence model has at this step, or for a last output after it.
-        Every state of a recurrent layer is an input ``<layer>_h_in`` and an output ``<layer>_h_out`` (LSTM also ``c``),
-        (batch, units), zeros at the start; an underscore is appended where a layer has that name. An input of the model
-        that was only an initial state gives way to them: feed its value there at the first step.
+        Every state is an input ``<layer>_<state>_in`` and an output ``<layer>_<state>_out``, (batch, its size), zeros
+        at the start: ``h`` of a recurrent layer (LSTM also ``c``), the last ``steps`` of a causal convolution,
+        ``keys``, ``values`` and ``count`` of attention over a window, a ``position``; ``metadata(path).states`` lists
+        them. An underscore is appended where a layer has that name. An input of the model that was only an initial
+        state gives way to them: feed its value there at the first step.
     states
         True: a sequence model with the same state inputs and outputs, so that a long sequence can be fed in pieces.
     opset
@@ -300,9 +302,9 @@ def _states(plan: Plan, graph: Graph) -> States:
     outputs = zip(plan.outputs, graph.outputs, strict=False)  # those of states come after
     return States(
         streaming=plan.streaming,
-        timed_inputs=tuple(name for name in plan.inputs if (name, 0) in plan.timed),
+        timed_inputs=tuple(name for name in plan.inputs if (name, 0) in plan.timed and name not in plan.replaced),
         timed_outputs=tuple(name for ref, (name, _, _) in outputs if ref in plan.timed),
-        states=tuple(state for held in plan.states.values() for state in held),
+        states=tuple(plan.all_states()),
     )
 
 

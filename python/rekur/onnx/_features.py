@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rekur.onnx._axes import parse_ref
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._lengths import kept
@@ -50,11 +51,10 @@ def prelu(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
     (x,) = inputs
     assert x.features is not None
     name, shared = layer["name"], set(layer.get("shared_axes", ()))
-    row = x.shape[1:] if (layer["inputs"][0].partition(":")[0], 0) not in plan.timed or x.axis is not None else None
-    if row is None:  # a single step of what has a time axis in the model
-        shape: tuple[int, ...] = (1, 1 if 2 in shared else x.features)
-    else:
-        shape = tuple(1 if d + 1 in shared else int(size) for d, size in enumerate(row))
+    row = x.shape[1:]
+    if plan.streaming and parse_ref(layer["inputs"][0]) in plan.timed:  # a single step of what has a time axis
+        row = (1, *row)
+    shape = tuple(1 if d + 1 in shared else int(size) for d, size in enumerate(row))
     alpha = graph.weight(describe(layer), f"{name}/alpha", shape)
     if x.axis is not None and shape[0] != 1:
         values, time_major = [graph.batch_major(x)], False
@@ -67,8 +67,6 @@ def prelu(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> l
 
 
 def dot(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
-    if plan.streaming:
-        raise ExportError(f"{describe(layer)}: streaming=True: a product of steps is none of a single step")
     name, axes = layer["name"], layer["axes"]
     pairs = zip(inputs, axes, strict=True)  # what is summed along time ends with the row
     values = [kept(graph, x) if axis == 1 else graph.batch_major(x) for x, axis in pairs]

@@ -59,8 +59,10 @@ def inputs_of(
     shapes = {value.name: value.shape for value in session.get_inputs()}
     sources = [layers[parse_ref(text)[0]] for text in spec["inputs"]]
     streaming = states is not None and states.streaming
-    steps = {layer["shape"][0] for layer in sources if has_time_axis(layer)} - {None} if streaming else set()
-    replaced = {state.initial for state in states.states} if states else set()
+    given = {state.initial for state in states.states} if states else set()
+    replaced = {name for name in given if name not in shapes}
+    sequences = [layer for layer in sources if has_time_axis(layer) and layer["name"] not in replaced]
+    steps = {layer["shape"][0] for layer in sequences} - {None} if streaming else set()
     result: list[Input] = []
     for layer in sources:
         name, shape = layer["name"], tuple(layer["shape"])
@@ -68,7 +70,7 @@ def inputs_of(
             raise VerificationError(f"the ONNX model has no input '{name}'; it has {list(shapes)}")
         dtype = layer.get("dtype", "float32")
         cut = None
-        if has_time_axis(layer):
+        if layer in sequences:
             if not streaming and len(shapes[name]) != len(shape) + 1:
                 raise VerificationError(f"input '{name}': expected a sequence, the ONNX model has {shapes[name]}")
             cut = "time" if streaming else str(shapes[name][1])

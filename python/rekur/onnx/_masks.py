@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rekur.onnx._axes import TimeAxis
+from rekur.onnx._axes import TimeAxis, parse_ref
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._plan import Layer, Plan, recurrent_core, sequences_of
 
@@ -24,6 +24,19 @@ def mask_of(plan: Plan, layer: Layer) -> str:
     return (axis.mask if axis is not None else None) or ""
 
 
+def step_mask(plan: Plan, layer: Layer) -> str:
+    """In a one-step model the value (B,) that says which rows have the step in all inputs of a layer, or ""."""
+    if not plan.streaming:
+        return ""
+    axis = plan.masks[1].get(layer["name"]) or plan.masks[0][parse_ref(layer["inputs"][0])]
+    return (axis.mask if axis is not None else None) or ""
+
+
+def rows_there(graph: Graph, mask: str) -> str:
+    """(B, 1) of such a value."""
+    return graph.once("Unsqueeze", [mask, graph.integers(1)], f"{mask}/rows")
+
+
 def join_masks(graph: Graph, plan: Plan, layer: Layer) -> None:
     """The mask of steps that are valid in all inputs of a layer, before its nodes."""
 
@@ -34,14 +47,19 @@ def join_masks(graph: Graph, plan: Plan, layer: Layer) -> None:
             assert axis.mask
             graph.once("And", [str(part.mask) for part in axis.joined], axis.mask)
 
-    axis = plan.common.get(layer["name"])
+    axis = (plan.masks[1] if plan.streaming else plan.common).get(layer["name"])
     if axis is not None:
         join(axis)
 
 
+def _axis(plan: Plan, layer: Layer) -> TimeAxis | None:
+    """A layer's own, of whose steps a one-step model has one."""
+    return (plan.masks[0] if plan.streaming else plan.time)[layer["name"], 0]
+
+
 def mask_time(graph: Graph, plan: Plan, layer: Layer, x: Tensor, found: str) -> None:
-    """The layer's mask: the steps of x that are there and are in ``found`` (B, T)."""
-    axis = plan.time[layer["name"], 0]
+    """The layer's mask: the steps of x that are there and are in ``found``, (B, T), of one step (B,)."""
+    axis = _axis(plan, layer)
     assert axis is not None and axis.mask and axis.before is not None
     before = axis.before.mask or (within(graph, x) if axis.before.lengths else "")
     graph.emit("And", [before, found], axis.mask) if before else graph.emit("Identity", [found], axis.mask)
@@ -95,7 +113,7 @@ def masking(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) ->
     number = graph.initializer(f"{name}/mask_value", np.array(layer.get("mask_value", 0), np.float32))
     same = graph.emit("Equal", [value, number], f"{name}/same")
     counted = graph.emit("Cast", [same], f"{name}/same/int32", to=INT32)
-    axes = list(range(2, len(x.shape)))
+    axes = list(range(1 if plan.streaming else 2, len(x.shape)))
     least = graph.emit("ReduceMin", [counted], f"{name}/all_same", axes=axes, keepdims=0)
     zero = graph.initializer("int32/0", np.array(0, np.int32))
     found = graph.emit("Equal", [least, zero], f"{name}/there")
@@ -107,7 +125,7 @@ def masking(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) ->
 
 def mask_zero(graph: Graph, plan: Plan, layer: Layer, ids: Tensor) -> None:
     """Of an Embedding: id 0 is no step."""
-    axis = plan.time[layer["name"], 0]
+    axis = _axis(plan, layer)
     if axis is None or not axis.mask:
         return
     zero = graph.initializer("int32/0", np.array(0, np.int32))

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from rekur.onnx._around import label_inside, with_x
+from rekur.onnx._around import computed, keep_rows, label_inside, with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._masks import valid_only
+from rekur.onnx._masks import step_mask, valid_only
 from rekur.onnx._plan import Layer, Plan, describe
 
 INT64 = 7  # onnx.TensorProto's
@@ -148,10 +148,14 @@ def matrix_layer(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor
     y = output_of(graph, plan, layer, values, w, x, normal, valid, use_bias=layer.get("use_bias", True))
     outputs = [with_x(graph, plan, layer, whole, y)]
     if held:
-        graph.emit("Reshape", [last, graph.integers(0, a.state)], held[0].output)
+        graph.emit("Reshape", [last, graph.integers(0, a.state)], computed(plan, layer, held[0]))
+        keep_rows(graph, plan, layer)
     if (name, 1) in plan.wanted:
         state = f"{name}:1"
-        graph.emit("Reshape", [last, graph.integers(0, a.state)], state)
+        if held and step_mask(plan, layer):
+            graph.emit("Identity", [held[0].output], state)
+        else:
+            graph.emit("Reshape", [last, graph.integers(0, a.state)], state)
         outputs.append(Tensor(state, a.state, batch_major=state))
     return outputs
 

@@ -14,7 +14,7 @@ from rekur._spec import ATTENTION, MATRIX, POSITIONS
 from rekur.onnx._around import label_inside
 from rekur.onnx._attention import Heads
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._masks import mask_of
+from rekur.onnx._masks import mask_of, step_mask
 from rekur.onnx._matrix import Attention
 from rekur.onnx._plan import Layer, Plan, sequences_of
 from rekur.onnx._recurrent_kernel import recurrent_shapes
@@ -35,7 +35,9 @@ def add_note(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -
         return
     if layer["type"] not in MATRIX and not plain and not (layer["type"] == "RNN" and plan.streaming):
         return
-    masked = mask_of(plan, layer) or any(x.axis is not None and x.axis.mask for x in inputs)
+    if plain and not pointwise and (plan.streaming or plan.pieces):
+        return  # with states, of which a note of such a layer knows nothing
+    masked = mask_of(plan, layer) or step_mask(plan, layer) or any(x.axis is not None and x.axis.mask for x in inputs)
     if not pointwise and masked:
         return  # what is around its nodes is not loaded again
     count, held = len(inputs) if plain else sequences_of(layer), plan.states.get(layer["name"])

@@ -42,7 +42,8 @@ def recurrent_core(layer: Layer) -> Layer | None:
 def sequences_of(layer: Layer) -> int:
     """How many inputs of a recurrent layer are sequences, the first ones; the others are initial states."""
     core = recurrent_core(layer)
-    assert core is not None
+    if core is None:  # a ConvLSTM, or a layer that has sequences only
+        return 1 if layer["type"] in IMAGES else len(layer["inputs"])
     return 1 + (len(core["cell"].get("step_inputs", ())) if core["type"] == "RNN" else 0)
 
 
@@ -65,7 +66,7 @@ def joins_steps(layer: Layer) -> bool:
 
 @dataclass(frozen=True)
 class State:
-    """A state (batch, units) of a recurrent layer as an input and an output of the file."""
+    """A state (batch, units) of a layer as an input and an output of the file."""
 
     layer: str
     input: str
@@ -79,9 +80,13 @@ class Plan:
     """The spec read once. ``time[ref]`` is the time axis of a tensor, ``wanted`` the outputs somebody reads.
 
     ``common[name]`` is the axis of the steps that all inputs of a layer have; ``shapes`` and ``rows`` say how an output
-    lies: the engine's shape, and what stands for the number of its rows. ``states``, ``replaced`` and ``streaming`` are
-    set by ``hold_states``: states by layer, the inputs of the model that state inputs stand for, and whether every
-    tensor is one step, without a time axis. ``timed`` are those with one in the model.
+    lies: the engine's shape, and what stands for the number of its rows. ``timed`` are those with a time axis in the
+    model.
+
+    The others are set by ``hold_states``: ``states`` by layer; ``kept``, what a layer also has to keep for steps that a
+    mask leaves out, ``y`` or ``x``; ``replaced``, the inputs of the model that state inputs stand for; ``streaming``,
+    whether every tensor is one step, without a time axis, and then ``masks``, where the axes are that say which rows
+    have it; ``pieces``, whether every sequence is a part of one.
     """
 
     def __init__(self, spec: Mapping[str, Any] | str, lengths: bool, masks: bool = False) -> None:
@@ -114,8 +119,14 @@ class Plan:
         self.axes: list[TimeAxis] = list(own.values())
         self.timed: frozenset[Ref] = frozenset(ref for ref, axis in self.time.items() if axis)
         self.states: dict[str, tuple[State, ...]] = {}
+        self.kept: dict[str, dict[str, State]] = {}
         self.replaced: set[str] = set()
-        self.streaming = False
+        self.streaming = self.pieces = False
+        self.masks: tuple[dict[Ref, TimeAxis | None], dict[str, TimeAxis | None]] = ({}, {})
+
+    def all_states(self) -> list[State]:
+        """In the order of the layers."""
+        return [state for name, own in self.states.items() for state in (*own, *self.kept.get(name, {}).values())]
 
     def _reachable(self) -> tuple[list[Layer], set[Ref]]:
         wanted: set[Ref] = set(self.outputs)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._activations import FORMS, resolve
-from rekur.onnx._around import label_inside, learned_states, with_x
+from rekur.onnx._around import computed, keep_rows, label_inside, learned_states, with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._masks import mask_of, valid_only
@@ -126,7 +126,8 @@ def _emit(
 
     if held:
         for kept, value in zip(held, states, strict=True):
-            graph.emit("Squeeze", [value, graph.integers(0)], kept.output)
+            graph.emit("Squeeze", [value, graph.integers(0)], computed(plan, layer, kept))
+        keep_rows(graph, plan, layer)
 
     # outputs[0] and states now hold [T, D, B, H] and [D, B, H]; from here on the model's own shapes
     merged, inside = len(prefixes) == 2, label_inside(plan, layer)

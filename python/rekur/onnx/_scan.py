@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from rekur.onnx._around import batch_size, label_inside, learned_state, times, with_x
+from rekur.onnx._around import batch_size, computed, keep_rows, label_inside, learned_state, times, with_x
 from rekur.onnx._axes import BATCH
 from rekur.onnx._equations import ROW, Writer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Interface, Tensor
-from rekur.onnx._masks import valid_only
+from rekur.onnx._masks import step_mask, valid_only
 from rekur.onnx._plan import Layer, Plan, describe, sequences_of
 from rekur.onnx._recurrent_kernel import joined, recurrent_shapes
 
@@ -175,6 +175,7 @@ def _emit(
     directions: Sequence[tuple[str, bool]],
 ) -> list[Tensor]:
     name, cell, held = layer["name"], core["cell"], plan.states.get(layer["name"])
+    masked = step_mask(plan, layer)
     count, whole = sequences_of(layer), inputs[0]
     inputs = valid_only(graph, plan, layer, inputs)
     x, given = inputs[:count], inputs[count:]
@@ -210,8 +211,9 @@ def _emit(
             results.append(_scan(graph, layer, step, _Direction(step, x, initial, reverse), want_y))
     if held:
         for kept, value in zip(held, results[0][1], strict=True):
-            graph.emit("Identity", [value], kept.output)
-    finals = [values for _, values in results]
+            graph.emit("Identity", [value], computed(plan, layer, kept))
+        keep_rows(graph, plan, layer)
+    finals = [[state.output for state in held]] if held and masked else [values for _, values in results]
     mode = layer.get("merge_mode", "concat") if len(directions) == 2 else ""
     inside, units = label_inside(plan, layer), state_width(core, 0)
     if want_y:

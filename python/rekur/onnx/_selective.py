@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._around import with_x
+from rekur.onnx._around import computed, keep_rows, with_x
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
-from rekur.onnx._masks import valid_only
+from rekur.onnx._masks import step_mask, valid_only
 from rekur.onnx._matrix import INT64, Writer, output_of, valid_steps
 from rekur.onnx._plan import Layer, Plan, describe
 
@@ -102,10 +102,11 @@ def selective_ssm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tenso
     if held or (name, 1) in plan.wanted:
         last = _last_state(graph, s, w, x, h, joined)
         if held:
-            graph.emit("Identity", [last], held[0].output)
+            graph.emit("Identity", [last], computed(plan, layer, held[0]))
+            keep_rows(graph, plan, layer)
         if (name, 1) in plan.wanted:
             state = f"{name}:1"
-            graph.emit("Identity", [last], state)
+            graph.emit("Identity", [held[0].output if held and step_mask(plan, layer) else last], state)
             outputs.append(Tensor(state, s.state, batch_major=state))
     return outputs
 

@@ -6,6 +6,7 @@ A file with states names them in its metadata (``rekur.states``), so whoever run
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
@@ -14,13 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._spec import ATTENTION, POSITIONS
+from rekur._spec import ATTENTION, MATRIX, POSITIONS
 from rekur._validate import check_data
+from rekur.onnx._along import carried, steps_of, words
 from rekur.onnx._axes import TimeAxis, parse_ref
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._masks import mask_of
 from rekur.onnx._matrix import Attention
-from rekur.onnx._plan import IMAGES, Layer, Plan, State, describe, recurrent_core, sequences_of
+from rekur.onnx._plan import Layer, Plan, State, describe, recurrent_core, sequences_of
 from rekur.onnx._recurrent import CELLS
 from rekur.onnx._scan import state_width
 from rekur.onnx._selective import Sizes
@@ -68,7 +71,7 @@ class States:
         for state in self.states:
             given = feed.get(state.input, feed.get(state.initial) if state.initial else None)
             start = np.zeros(state.units, np.float32) if state.start is None else np.asarray(state.start, np.float32)
-            result[state.input] = np.tile(start, (batch, 1)) if given is None else given
+            result[state.input] = np.tile(start, (batch, 1)) if given is None else given.reshape(batch, state.units)
         return result
 
     def run(
@@ -126,7 +129,8 @@ class States:
 
 
 def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.float32]]) -> None:
-    """Give every recurrent layer of the plan a state input and output; refuse what then has no meaning.
+    """Give every layer of the plan that needs steps before the present ones state inputs and outputs; refuse what then
+    has no meaning.
 
     An input of the model that is nothing but an initial state gives way to the state inputs: what it would have held
     is fed to them at the first step.
@@ -134,12 +138,12 @@ def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.fl
     Raises
     ------
     ExportError
-        A layer reads backwards, takes a computed initial state, or picks a step that cannot be told; nothing has a
-        time axis, or (without ``streaming``) nothing a state.
+        XX
     """
-    option, unit = ("streaming=True", "one step") if streaming else ("states=True", "a piece of the sequence")
+    option, unit = words(streaming)
     if not plan.axes:
         raise ExportError(f"{option}: no input of the model has a time axis")
+    plan.timed = frozenset(ref for ref, axis in plan.time.items() if steps_of(axis))
     taken = set(plan.layers) | {axis.lengths for axis in plan.axes if axis.lengths}
 
     def free(name: str) -> str:
@@ -148,23 +152,31 @@ def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.fl
         taken.add(name)
         return name
 
+    def named(layer: Layer, key: str, units: int, initial: str | None = None, start: Any = None) -> State:
+        name = layer["name"]
+        return State(name, free(f"{name}_{key}_in"), free(f"{name}_{key}_out"), units, initial, start)
+
     read: set[str] = {name for name, _ in plan.outputs}
     started: set[str] = set()
     shapes = {name: array.shape for name, array in weights.items()}
     for layer in plan.live:
-        core = recurrent_core(layer)
+        core, first = recurrent_core(layer), sequences_of(layer) if "inputs" in layer else 0
+        read.update(parse_ref(text)[0] for text in layer.get("inputs", ())[:first])
         if core is None:
-            read.update(parse_ref(text)[0] for text in layer.get("inputs", ()))
-            _check_step(layer, option, unit, streaming, plan)
+            sizes = carried(plan, layer, streaming)
+        elif streaming or steps_of(plan.time[parse_ref(layer["inputs"][0])]):
+            sizes = state_sizes(core, layer["name"], shapes)
+            if layer["type"] == "Bidirectional" or core.get("reverse", False):
+                raise ExportError(
+                    f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
+                )
+            kept = _kept(plan, layer, core, streaming)
+        else:
+            sizes = {}  # what it reads is there as a whole in every piece
+        given = layer.get("inputs", ())[first:]
+        if not sizes:
+            read.update(parse_ref(text)[0] for text in given)
             continue
-        if layer["type"] == "Bidirectional" or core.get("reverse", False):
-            raise ExportError(
-                f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
-            )
-        _check_residual(layer, core, unit, streaming, plan)
-        sizes, first = state_sizes(core, layer["name"], shapes), sequences_of(layer)
-        read.update(parse_ref(text)[0] for text in layer["inputs"][:first])
-        given = layer["inputs"][first:]
         if len(given) > len(sizes):
             raise ExportError(f"{describe(layer)}: expected at most {len(sizes)} initial states, got {len(given)}")
         initial = [
@@ -172,22 +184,27 @@ def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.fl
         ]
         started.update(initial)
         plan.states[layer["name"]] = tuple(
-            State(
-                layer["name"],
-                free(f"{layer['name']}_{s}_in"),
-                free(f"{layer['name']}_{s}_out"),
+            named(
+                layer,
+                key,
                 units,
                 given,
-                _learned(core, f"{layer['name']}/initial_{s}", weights) if given is None else None,
+                _learned(core, f"{layer['name']}/initial_{key}", weights) if core and given is None else None,
             )
-            for (s, units), given in zip_longest(sizes.items(), initial)
+            for (key, units), given in zip_longest(sizes.items(), initial)
         )
+        if core is not None:
+            plan.kept[layer["name"]] = {key: named(layer, key, units) for key, units in kept.items()}
     if not streaming and not plan.states:
-        raise ExportError(f"{option}: the model has no recurrent layer whose state could be held")
+        raise ExportError(f"{option}: the model has no layer with a state that could be held")
     plan.replaced = started - read
+    if also := [name for name in started & read if len(plan.layers[name]["shape"]) > 1]:
+        raise ExportError(f"{option}: input '{also[0]}' is an initial state, and is read as a sequence, too")
+    plan.axes = [axis for axis in plan.axes if not plan.replaced.issuperset(axis.inputs)]
     if streaming:
         _drop_time(plan)
     else:  # a piece may be shorter than the sequence
+        plan.pieces = True
         several = len(plan.axes) > 1
         renamed = {axis: replace(axis, size=f"{axis.inputs[0]}_time" if several else "time") for axis in plan.axes}
         plan.axes = list(renamed.values())
@@ -195,21 +212,22 @@ def hold_states(plan: Plan, streaming: bool, weights: Mapping[str, NDArray[np.fl
         plan.common = {name: _resized(axis, renamed) for name, axis in plan.common.items()}
 
 
+def _kept(plan: Plan, layer: Layer, core: Layer, streaming: bool) -> dict[str, int]:
+    """What a recurrent layer also keeps, with sizes, where a row may have no step at hand: its last output where that
+    is no state of its, and x at the last step there was where a last output has it added.
+    """
+    axis, masked = plan.time[parse_ref(layer["inputs"][0])], bool(mask_of(plan, layer))
+    last = not core.get("return_sequences", False)
+    ends = masked or bool(axis is not None and axis.lengths)
+    units = int(plan.shapes[layer["name"], 0][-1] or 0)
+    output = core["type"] in MATRIX and (ends if last and not streaming else masked)
+    return {**({"y": units} if output else {}), **({"x": units} if ends and last and layer.get("residual") else {})}
+
+
 def _learned(core: Layer, name: str, weights: Mapping[str, NDArray[np.float32]]) -> tuple[float, ...] | None:
     if not core.get("learn_initial_state", False):
         return None
     return tuple(float(value) for value in weights[name])
-
-
-def _check_residual(layer: Layer, core: Layer, unit: str, streaming: bool, plan: Plan) -> None:
-    """x at a row's last step stands in the piece where the row ends, and later pieces are run too."""
-    if streaming or not layer.get("residual", False) or core.get("return_sequences", False):
-        return
-    if any(axis.lengths for axis in plan.axes):
-        raise ExportError(
-            f"{describe(layer)}: states=True: its residual connection adds x at a row's last step, which {unit} "
-            "of rows with lengths cannot tell"
-        )
 
 
 def state_sizes(core: Layer, name: str, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -228,15 +246,21 @@ def _drop_time(plan: Plan) -> None:
     fixed = sorted({axis.size for axis in plan.axes if isinstance(axis.size, int)})
     if len(fixed) > 1:
         raise ExportError(f"streaming=True: all inputs step together, but the model's have {fixed} time steps")
-    plan.streaming = True
+    plan.streaming, plan.masks = True, (plan.time, plan.common)
     plan.time, plan.common = dict.fromkeys(plan.time), dict.fromkeys(plan.common)
     plan.axes = []
 
 
 def _resized(axis: TimeAxis | None, renamed: Mapping[TimeAxis, TimeAxis]) -> TimeAxis | None:
-    """The same of sequences as long as a piece."""
+    """The same of sequences as long as a piece: of those that are made of them, too, whose steps are theirs."""
+    if axis is None:
+        return None
+    if axis.change is not None and steps_of(axis):
+        before = _resized(axis.before, renamed)
+        assert before is not None
+        return replace(axis, size=before.size, before=before)
     sizes = {known.inputs: new.size for known, new in renamed.items()}
-    return replace(axis, size=sizes[axis.inputs]) if axis is not None and axis.inputs else axis
+    return replace(axis, size=sizes[axis.inputs]) if axis.inputs in sizes else axis
 
 
 def _initial(plan: Plan, layer: Layer, text: str, units: int, option: str, unit: str) -> str:
@@ -249,34 +273,10 @@ def _initial(plan: Plan, layer: Layer, text: str, units: int, option: str, unit:
             f"{describe(layer)}: {option}: its initial state is computed by {describe(source)}, and {unit} cannot tell "
             "whether it is the first; make the initial state an input of the model"
         )
-    if list(source["shape"]) != [units]:
+    if math.prod(size or 0 for size in source["shape"]) != units:
         raise ExportError(f"{describe(layer)}: expected initial states (batch, {units}), got {tuple(source['shape'])}")
     name: str = source["name"]
     return name
-
-
-def _check_step(layer: Layer, option: str, unit: str, streaming: bool, plan: Plan) -> None:
-    """Only the last step is told by what is at hand; with lengths a piece may hold none of a row's."""
-    if layer["type"] == "Masking" or layer.get("mask_zero", False):
-        raise ExportError(
-            f"{option}: {describe(layer)}: {unit} is given the steps there are: leave out those that the mask would"
-        )
-    if layer["type"] in IMAGES:
-        raise ExportError(
-            f"{option}: {describe(layer)}: its states are images, which such a file does not hold; export the whole "
-            "sequence"
-        )
-    if layer["type"] == "Flip":
-        raise ExportError(
-            f"{describe(layer)}: {option}: it reads the sequence from its end, which {unit} does not know"
-        )
-    if layer["type"] != "Step":
-        return
-    if layer["index"] != -1 or any(axis.lengths for axis in plan.axes):
-        with_lengths = " of rows with lengths" if layer["index"] == -1 else ""
-        raise ExportError(
-            f"{describe(layer)}: {option}: step {layer['index']}{with_lengths} cannot be told from {unit}"
-        )
 
 
 def latest(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from rekur.onnx._along import span_of
+from rekur.onnx._carry import behind_last, one_step
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._lengths import ends, kept, same_windows
@@ -19,12 +21,6 @@ _BEYOND = 2**31 - 1
 
 def _sequence(plan: Plan, layer: Layer, x: Tensor) -> None:
     """Refuses what the layer cannot be said for."""
-    if plan.streaming or plan.states:
-        how = "streaming" if plan.streaming else "states"
-        raise ExportError(
-            f"{how}=True: {describe(layer)}: it needs steps of other pieces than the one at hand; export the whole "
-            "model"
-        )
     if x.axis is None or x.features is None or (len(x.shape) != 3 and layer["type"] not in RESHAPING):
         raise ExportError(f"{describe(layer)}: expected a sequence (batch, time, features), got {x.shape}")
 
@@ -60,19 +56,16 @@ def _steps_of_one(plan: Plan, layer: Layer) -> int:
     return axis.change.after(1)
 
 
-def _span(layer: Layer) -> int:
-    return int((layer["kernel_size"] - 1) * layer.get("dilation_rate", 1) + 1)
-
-
 def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor], label: str) -> Tensor:
     """What the activation is of, called ``label``."""
     (x,) = inputs
-    _sequence(plan, layer, x)
+    if not plan.streaming:
+        _sequence(plan, layer, x)
     assert x.features is not None
     owner, name, taps, kind = describe(layer), layer["name"], layer["kernel_size"], layer["type"]
     moved: str | None = None
     stride, dilation, padding = layer.get("strides", 1), layer.get("dilation_rate", 1), layer.get("padding", "valid")
-    span = _span(layer)
+    span = span_of(layer)
     attributes: dict[str, Any] = {"strides": [stride], "dilations": [dilation]}
     if kind == "DepthwiseConv1D":
         shape = (taps, x.features, layer.get("depth_multiplier", 1))
@@ -82,8 +75,8 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
         filters = layer["filters"]
         kernel = graph.weight(owner, f"{name}/kernel", (taps, filters, x.features)).transpose(2, 1, 0)
         more = layer.get("output_padding")
-        kept = stride + span - 2 if more is None else span + span % 2 - 2 + more
-        before = span - 1 - min((kept + 1) // 2, span - 1) if padding == "same" else 0
+        cut = stride + span - 2 if more is None else span + span % 2 - 2 + more
+        before = span - 1 - min((cut + 1) // 2, span - 1) if padding == "same" else 0
         after = span - before - _steps_of_one(plan, layer)  # of one step: the same is cut of any number
         attributes["pads"] = [before, max(after, 0)]
         attributes["output_padding"] = [max(-after, 0)]
@@ -91,7 +84,13 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
         filters, groups = layer["filters"], layer.get("groups", 1)
         kernel = graph.weight(owner, f"{name}/kernel", (taps, x.features // groups, filters)).transpose(2, 1, 0)
         attributes["group"] = groups
-    if kind != "Conv1DTranspose":
+    held = plan.states.get(name)
+    if held:  # the steps before stand in front
+        value = one_step(graph, x) if plan.streaming else kept(graph, x)
+        moved = behind_last(graph, held[0], value, name, None, span - 1)  # past a row's end zeros are its steps
+    elif plan.streaming:
+        moved = one_step(graph, x)
+    elif kind != "Conv1DTranspose":
         if padding == "causal":
             attributes["pads"] = [span - 1, 0]
         elif padding == "same" and stride == 1:
@@ -104,6 +103,11 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
     if layer.get("use_bias", True):
         extra.append(graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (filters,))))
     op = "ConvTranspose" if kind == "Conv1DTranspose" else "Conv"
+    if plan.streaming:
+        assert moved is not None
+        turned = graph.emit("Transpose", [moved], f"{name}/by_channel", perm=[0, 2, 1])
+        one = graph.emit("Conv", [turned, *extra], f"{name}/by_channel_Conv", **attributes)
+        return Tensor(label, filters, batch_major=graph.emit("Squeeze", [one, graph.integers(2)], label))
     return _by_channel(graph, plan, layer, x, filters, label, op, extra, moved, **attributes)
 
 
@@ -115,6 +119,8 @@ def same_pads(steps: int, span: int, stride: int) -> list[int]:
 
 def pooling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), size = inputs, layer.get("pool_size", 2)
+    if plan.streaming:  # of a step each
+        return [x]
     _sequence(plan, layer, x)
     assert x.features is not None
     stride = layer.get("strides") or size
@@ -195,6 +201,8 @@ def _over_steps_there(graph: Graph, layer: Layer, x: Tensor, largest: bool) -> T
 
 def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), name = inputs, layer["name"]
+    if plan.streaming:  # as many steps
+        return [x]
     _sequence(plan, layer, x)
     value = kept(graph, x)
     assert x.features is not None
@@ -215,10 +223,10 @@ def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
 
 def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), name, kind = inputs, layer["name"], layer["type"]
+    if plan.streaming:  # of rows, the same rows
+        return [x]
     if x.axis is not None or len(x.shape) != 2:
         _sequence(plan, layer, x)
-    elif plan.streaming or plan.states:
-        raise ExportError(f"{describe(layer)}: its shapes are those of whole sequences; export the whole model")
     value, row = kept(graph, x), x.shape[1:]
     assert x.features is not None
     if kind == "RepeatVector":
