@@ -201,6 +201,64 @@ TEST_CASE("a causal query's bits do not depend on the queries and keys after it"
 
 #if REKUR_TRAINING
 
+TEST_CASE("gradients of what sees only some keys of a block are those of the formulas in float64, each of them") {
+  constexpr Index T = 205, d = 17, dv = 9;
+  const double scale = static_cast<double>(0.7f);
+  const auto at = [](const std::vector<float>& x, Index i) { return static_cast<double>(x[static_cast<std::size_t>(i)]); };
+  for (const int mode : {0, 1, 2}) {
+    test::each_isa([&](const simd::Kernels&) {
+      INFO("mode " << mode);
+      Case c(1, 1, T, T, d, dv);
+      c.run.causal = mode != 2;
+      if (mode > 0) c.run.window = 50;
+      c.attend_now();
+      const std::vector<float> d_out = numbers(T * dv, 11);
+      std::vector<float> d_q(c.q.size()), d_k(c.k.size()), d_v(c.v.size());
+      AttentionGradients g;
+      g.d_out = {d_out.data(), dv};
+      g.d_q = {d_q.data(), d};
+      g.d_k = {d_k.data(), d};
+      g.d_v = {d_v.data(), dv};
+      attend_backward(c.run, g);
+      std::vector<double> q_slope(static_cast<std::size_t>(T * d)), k_slope(q_slope), v_slope(static_cast<std::size_t>(T * dv));
+      for (Index t = 0; t < T; ++t) {
+        const Index begin = mode > 0 ? std::max<Index>(t - 49, 0) : 0, end = mode < 2 ? t + 1 : std::min(t + 50, T);
+        std::vector<double> p(static_cast<std::size_t>(T)), dp(p);
+        double sum = 0, mean = 0;
+        for (Index k = begin; k < end; ++k) {
+          double score = 0;
+          for (Index i = 0; i < d; ++i) score += at(c.q, t * d + i) * at(c.k, k * d + i);
+          sum += p[static_cast<std::size_t>(k)] = std::exp(scale * score);
+        }
+        for (Index k = begin; k < end; ++k) {
+          const auto n = static_cast<std::size_t>(k);
+          p[n] /= sum;
+          for (Index i = 0; i < dv; ++i) {
+            dp[n] += at(d_out, t * dv + i) * at(c.v, k * dv + i);
+            v_slope[static_cast<std::size_t>(k * dv + i)] += p[n] * at(d_out, t * dv + i);
+          }
+          mean += p[n] * dp[n];
+        }
+        for (Index k = begin; k < end; ++k) {
+          const auto n = static_cast<std::size_t>(k);
+          for (Index i = 0; i < d; ++i) {
+            q_slope[static_cast<std::size_t>(t * d + i)] += scale * p[n] * (dp[n] - mean) * at(c.k, k * d + i);
+            k_slope[static_cast<std::size_t>(k * d + i)] += scale * p[n] * (dp[n] - mean) * at(c.q, t * d + i);
+          }
+        }
+      }
+      const auto worst = [&](const std::vector<double>& slopes, const std::vector<float>& found) {
+        double most = 0;
+        for (std::size_t i = 0; i < slopes.size(); ++i) most = std::max(most, std::abs(slopes[i] - static_cast<double>(found[i])));
+        return most;
+      };
+      CHECK(worst(q_slope, d_q) < 1e-5);
+      CHECK(worst(k_slope, d_k) < 1e-5);
+      CHECK(worst(v_slope, d_v) < 1e-5);
+    });
+  }
+}
+
 TEST_CASE("the gradients of attention are those of its float64 form by central differences") {
   for (const int mode : {0, 1, 2, 3}) {
     std::vector<double> slopes;  // of the float64 form, which no instruction set changes

@@ -26,22 +26,29 @@ static_assert(kAttentionKeys % kPanel == 0 && kAttentionKeys % (4 * kWidth) == 0
 
 // --- packing ---
 
-inline constexpr Index kAhead = 12;  // rows between the one that is read and the one that is fetched: they are far apart
+inline constexpr Index kAhead = 32;  // rows between the one that is read and the one that is fetched: they are far apart
 
 REKUR_INLINE void fetch_row(const float* row, Index n) {
   for (Index i = 0; i < n; i += kLine) __builtin_prefetch(row + i);
 }
 
 inline void pack_attention_keys(Index count, Index dim, ConstRows rows, float scale, float* to) {
-  float lines[kPanel * kWidth];  // a few numbers of a panel's keys, side by side
+  const Vec factor = set1(scale);
   for (Index n = 0; n < count; n += kPanel) {
-    const Index keys = smaller(kPanel, count - n), width = vectors_in(n, count) * kWidth;
-    for (Index k = n + kPanel; k < smaller(count, n + 2 * kPanel); ++k) fetch_row(rows[k], dim);
-    for (Index i = 0; i < dim; i += kWidth) {
-      const Index numbers = lanes(i, dim);
-      for (Index k = 0; k < width; ++k)
-        store(lines + k * kWidth, k < keys ? load_partial(rows[n + k] + i, numbers) * set1(scale) : zero());
-      transpose(width, numbers, lines, kWidth, to + i * width, width);
+    const Index width = vectors_in(n, count) * kWidth;
+    for (Index k = n; k < n + width; k += kWidth) {
+      const Index keys = smaller(kWidth, count - k);
+      for (Index i = 0; i < dim; i += kWidth) {
+        const Index numbers = lanes(i, dim);
+        Vec square[kWidth];
+        REKUR_UNROLL
+        for (int j = 0; j < kWidth; ++j) {
+          if (k + kAhead + j < count) __builtin_prefetch(rows[k + kAhead + j] + i);
+          square[j] = j < keys ? load_partial(rows[k + j] + i, numbers) * factor : zero();
+        }
+        exchange_all<kWidth / 2>(square);
+        for (Index j = 0; j < numbers; ++j) store(to + (i + j) * width + k - n, square[j]);
+      }
     }
     to += dim * width;
   }
@@ -68,9 +75,10 @@ inline AttentionColumns attention_columns(const simd::AttentionKeys& side, Index
   return {columns, smaller(kAttentionKeys, side.count - k0), data + k0 * padded};
 }
 
-// c[row] += weights[row] · B for the rows [first, last): of tile by tile only the keys that one of its rows sees.
-inline void add_weighted(const AttentionColumns& b, Index first, Index last, Index k0, const Index* end, ConstRows weights,
-                         Rows c) {
+// c[row] += weights[row] · B, or for fresh rows =, for the rows [first, last): of tile by tile only the keys that one of its rows
+// sees.
+inline void add_weighted(const AttentionColumns& b, Index first, Index last, Index k0, const Index* end, ConstRows weights, Rows c,
+                         bool fresh = false) {
   for (Index c0 = 0; c0 < b.columns; c0 += kPanel) {
     const Index vectors = vectors_in(c0, b.columns), tail = lanes(c0 + (vectors - 1) * kWidth, b.columns);
     const float* const panel = b.data + c0 * b.rows;
@@ -78,22 +86,26 @@ inline void add_weighted(const AttentionColumns& b, Index first, Index last, Ind
     const RowTiles tiles(last - first);
     for (Index t = 0, r = first; t < tiles.count; r += tiles.rows(t), ++t) {
       const Index limit = smaller(b.rows, end[r + tiles.rows(t) - 1] - k0);
-      tile[tiles.rows(t) - 1](limit, weights + r, 0, panel, Start::c, nullptr, c + r, c0, tail, panel);
+      tile[tiles.rows(t) - 1](limit, weights + r, 0, panel, vectors * kWidth, fresh ? Start::zero : Start::c, nullptr, c + r, c0,
+                              tail, panel);
     }
   }
 }
 
-// scores[row] = q[row] · keys of the block for the rows [first, last), panel by panel those that see one of its keys.
+// scores[row] = q[row] · keys of the block for the rows [first, last), panel by panel those that see one of its keys, and of each
+// tile only the vectors of keys that one of its rows sees.
 inline void dot_scores(const simd::AttentionKeys& side, const float* packed, Index dim, Index first, Index last, Index k0, Index n,
                        const Index* end, ConstRows q, Rows scores) {
   for (Index p = 0; p < n; p += kPanel) {
     const Index vectors = vectors_in(k0 + p, side.count);
     while (first < last && end[first] <= k0 + p) ++first;
-    const GemmTile* const tile = gemm_tiles(vectors);
     const float* const panel = packed + (k0 + p) * dim;
     const RowTiles tiles(last - first);
-    for (Index t = 0, r = first; t < tiles.count; r += tiles.rows(t), ++t)
-      tile[tiles.rows(t) - 1](dim, q + r, 0, panel, Start::zero, nullptr, scores + r, p, kWidth, panel);
+    for (Index t = 0, r = first; t < tiles.count; r += tiles.rows(t), ++t) {
+      const Index seen = (end[r + tiles.rows(t) - 1] - k0 - p + kWidth - 1) / kWidth;
+      gemm_tiles(smaller(vectors, seen))[tiles.rows(t) - 1](dim, q + r, 0, panel, vectors * kWidth, Start::zero, nullptr,
+                                                            scores + r, p, kWidth, panel);
+    }
   }
 }
 
@@ -153,6 +165,20 @@ REKUR_INLINE Vec largest_everywhere(Vec v) {
   return v;
 }
 
+// The sum of all lanes in each of them, in horizontal_sum's order.
+template <int S = kWidth / 2>
+REKUR_INLINE Vec sum_everywhere(Vec v) {
+  if constexpr (S > 0) return sum_everywhere<S / 2>(v + turned<S>(v, std::make_integer_sequence<int, kWidth>{}));
+  return v;
+}
+
+// to = factor · from, which may be the same row.
+REKUR_INLINE void scale_row(const float* from, Vec factor, float* to, Index n) {
+  Index i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(to + i, load(from + i) * factor);
+  if (i < n) store_partial(to + i, load_partial(from + i, n - i) * factor, n - i);
+}
+
 // All ones in lanes [low, high) of the vector that begins at `at`.
 REKUR_INLINE IVec lanes_within(Index at, Index low, Index high) {
   IVec index;
@@ -168,6 +194,15 @@ struct Seen {
   bool none() const { return low >= high; }
   Index whole_vectors() const { return (high + kWidth - 1) / kWidth * kWidth; }
   bool all_of(Index at) const { return at >= low && at + kWidth <= high; }
+
+  // Calls whole(k) for each vector that is seen whole, and part(k) for the others.
+  template <class Whole, class Part>
+  REKUR_INLINE void each_vector(const Whole& whole, const Part& part) const {
+    Index k = 0;
+    for (; k < low; k += kWidth) part(k);
+    for (; k + kWidth <= high; k += kWidth) whole(k);
+    if (k < high) part(k);
+  }
 };
 
 inline void zero_row(float* row, Index n) {
@@ -187,7 +222,7 @@ inline void final_weights(const simd::AttentionBlock& b, Index row, Index k0, In
   const Index used = seen.whole_vectors();
   zero_row(scores + used, n - used);
   for (Index k = 0; k < used; k += kWidth) {
-    Vec p = exp(load(scores + k) - set1(log_sum));
+    Vec p = exp_below(load(scores + k) - set1(log_sum));
     if (!seen.all_of(k)) p = select(lanes_within(k, seen.low, seen.high), p, zero());
     store(scores + k, p);
   }
@@ -205,10 +240,7 @@ struct AttentionRows {
     for (Index r = 0; r < b.rows; ++r) {
       if (r + kAhead < b.rows) fetch_row(b.queries[r + kAhead], dim);
       float* const to = queries + r * dim;
-      for (Index i = 0; i < dim; i += kWidth) {
-        const Index count = lanes(i, dim);
-        store_partial(to + i, load_partial(b.queries[r] + i, count) * set1(b.scale), count);
-      }
+      scale_row(b.queries[r], set1(b.scale), to, dim);
       q[r] = to;
       scores[r] = score_rows + r * kAttentionStride;
     }
@@ -239,6 +271,63 @@ REKUR_INLINE void over_key_blocks(const simd::AttentionBlock& b, Visit visit) {
   }
 }
 
+// What is kept of each row from block to block: a vector of sums of weights and the largest score, in a vector.
+struct OnlineRows {
+  float *sums, *largest;
+  float* mask;  // kAttentionKeys floats, for dropout
+};
+
+// e^(score - largest score so far) in place of the scores of the rows [first, last), at most a vector of them; what there is of the
+// rows before `fresh` is scaled where their largest score has grown.
+inline void online_weights(const simd::AttentionForward& f, const AttentionRows& rows, Index first, Index last, Index fresh,
+                           Index k0, Index n, const OnlineRows& kept) {
+  const simd::AttentionBlock& b = f.block;
+  float grown[kWidth] = {};  // before - now, where they differ
+  for (Index r = first; r < last; ++r) {
+    const Seen seen(b, r, k0, n);
+    if (seen.none()) continue;
+    float* const s = rows.scores[r];
+    const Vec before = load(kept.largest + r * kWidth);
+    Vec most = before;
+    seen.each_vector([&](Index k) { most = at_least(load(s + k), most); },
+                     [&](Index k) {
+                       const Vec v = select(lanes_within(k, seen.low, seen.high), load(s + k), set1(-__builtin_inff()));
+                       store(s + k, v);
+                       most = at_least(v, most);
+                     });
+    most = largest_everywhere(most);
+    store(kept.largest + r * kWidth, most);
+    grown[r - first] = select(most == before, zero(), before - most)[0];
+  }
+  if (first < fresh) store(grown, exp_below(load(grown)));
+  for (Index r = first; r < last; ++r) {
+    float* const s = rows.scores[r];
+    const Seen seen(b, r, k0, n);
+    if (seen.none()) {
+      zero_row(s, n);
+      continue;
+    }
+    const Index used = seen.whole_vectors();
+    zero_row(s + used, n - used);
+    Vec sum = load(kept.sums + r * kWidth);
+    if (r < fresh) {
+      const Vec factor = set1(grown[r - first]);
+      sum *= factor;
+      scale_row(f.out[r], factor, f.out[r], b.side.value_dim);
+    }
+    const Vec most = load(kept.largest + r * kWidth);
+    for (Index k = 0; k < used; k += kWidth) {
+      const Vec p = exp_below(load(s + k) - most);
+      store(s + k, p);
+      sum += p;
+    }
+    store(kept.sums + r * kWidth, sum);
+#if REKUR_TRAINING
+    if (b.dropout.rate > 0) drop_weights(b.dropout, r, k0, n, s, kept.mask, s);
+#endif
+  }
+}
+
 inline void attend(const simd::AttentionForward& f) {
   const simd::AttentionBlock& b = f.block;
   float* const queries = f.work;
@@ -251,67 +340,33 @@ inline void attend(const simd::AttentionForward& f) {
   for (Index r = 0; r < b.rows; ++r) {
     store(sums + r * kWidth, zero());
     store(largest + r * kWidth, set1(-__builtin_inff()));
-    if (r + kAhead < b.rows) fetch_row(f.out[r + kAhead], value_dim);
-    for (Index i = 0; i < value_dim; ++i) f.out[r][i] = 0.0f;
   }
+  Index begun = 0;  // rows with something in `out`
+  const auto clear_until = [&](Index row) {
+    for (; begun < row; ++begun)
+      for (Index i = 0; i < value_dim; ++i) f.out[begun][i] = 0.0f;
+  };
   over_key_blocks(b, [&](Index first, Index last, Index k0, Index n) {
+    clear_until(b.side.ring() ? last : first);
+    const Index fresh = begun > first ? smaller(begun, last) : first;  // of the rows from here on this is the first block
     block_scores(b, rows, first, last, k0, n);
-    for (Index r = first; r < last; ++r) {
-      float* const s = rows.scores[r];
-      const Seen seen(b, r, k0, n);
-      if (seen.none()) {
-        zero_row(s, n);
-        continue;
-      }
-      const Vec before = load(largest + r * kWidth);
-      Vec most = before;
-      const Index used = seen.whole_vectors();
-      zero_row(s + used, n - used);
-      for (Index k = 0; k < used; k += kWidth) {
-        Vec v = load(s + k);
-        if (!seen.all_of(k)) {
-          v = select(lanes_within(k, seen.low, seen.high), v, set1(-__builtin_inff()));
-          store(s + k, v);
-        }
-        most = at_least(v, most);
-      }
-      most = largest_everywhere(most);
-      store(largest + r * kWidth, most);
-      // Where the largest is what it was, the factor would be 1.
-      Vec sum = load(sums + r * kWidth);
-      if (most[0] != before[0]) {
-        const Vec factor = exp(before - most);
-        sum *= factor;
-        for (Index i = 0; i < value_dim; i += kWidth) {
-          const Index count = lanes(i, value_dim);
-          store_partial(f.out[r] + i, load_partial(f.out[r] + i, count) * factor, count);
-        }
-      }
-      for (Index k = 0; k < used; k += kWidth) {
-        const Vec p = exp(load(s + k) - most);
-        store(s + k, p);
-        sum += p;
-      }
-      store(sums + r * kWidth, sum);
-#if REKUR_TRAINING
-      if (b.dropout.rate > 0) drop_weights(b.dropout, r, k0, n, s, mask, s);
-#endif
-    }
+    for (Index r = first; r < last; r += kWidth)
+      online_weights(f, rows, r, smaller(r + kWidth, last), fresh, k0, n, {sums, largest, mask});
     if (b.side.ring()) {
       const Index padded = simd::attention_padded(value_dim, 16);
       ring_product(n, value_dim, rows.scores[0], b.side.values + b.side.place(k0) * padded, padded, f.out[0]);
     } else {
-      add_weighted(attention_columns(b.side, value_dim, b.side.values, k0), first, last, k0, b.end, rows.scores, f.out);
+      const AttentionColumns values = attention_columns(b.side, value_dim, b.side.values, k0);
+      add_weighted(values, first, fresh, k0, b.end, rows.scores, f.out);
+      add_weighted(values, fresh, last, k0, b.end, rows.scores, f.out, true);
+      begun = last > begun ? last : begun;
     }
   });
+  clear_until(b.rows);
   for (Index r = 0; r < b.rows; ++r) {
     const bool sees = b.begin[r] < b.end[r];
-    const float sum = horizontal_sum(load(sums + r * kWidth));
-    const Vec inverse = set1(sees ? 1.0f / sum : 0.0f);
-    for (Index i = 0; i < value_dim; i += kWidth) {
-      const Index count = lanes(i, value_dim);
-      store_partial(f.out[r] + i, load_partial(f.out[r] + i, count) * inverse, count);
-    }
+    const float sum = sum_everywhere(load(sums + r * kWidth))[0];
+    scale_row(f.out[r], set1(sees ? 1.0f / sum : 0.0f), f.out[r], value_dim);
     if (f.log_sums != nullptr) f.log_sums[r] = sees ? largest[r * kWidth] + __builtin_logf(sum) : __builtin_inff();
   }
 }
@@ -361,6 +416,26 @@ inline void additive_backward(const simd::AttentionBlock& b, const float* q, con
   }
 }
 
+// Of the rows [first, last) of a block those that see one of the keys [m, m_end) after k0, counted from `first`.
+struct RowsThatSee {
+  const Index *begin, *end;
+  Index first, last, k0;
+
+  // The first row whose border is beyond `key`.
+  Index beyond(const Index* border, Index key) const {
+    Index low = first, high = last;
+    while (low < high) {
+      const Index middle = (low + high) / 2;
+      if (border[middle] > key)
+        high = middle;
+      else
+        low = middle + 1;
+    }
+    return low - first;
+  }
+  AllRows::Range operator()(Index m, Index m_end, Index) const { return {beyond(end, k0 + m), beyond(begin, k0 + m_end - 1)}; }
+};
+
 // ds = p ⊙ (dp - sum), where dp = mask ⊙ (d_out · value) and what arrives at the weights themselves.
 inline void attend_backward(const simd::AttentionBackward& f) {
   const simd::AttentionBlock& b = f.block;
@@ -404,10 +479,12 @@ inline void attend_backward(const simd::AttentionBackward& f) {
       }
     }
     const ConstRows d_out = f.d_out + first;
-    gemm_tn(n, value_dim, last - first, rows.scores + first, 0, d_out, 0, f.d_values + k0 * value_dim, value_dim, true, work_tn);
+    const RowsThatSee rows_of{b.begin, b.end, first, last, k0};
+    gemm_tn_of(n, value_dim, last - first, rows.scores + first, 0, d_out, 0, f.d_values + k0 * value_dim, value_dim, true, work_tn,
+               rows_of);
     if (b.additive == nullptr) {
       add_weighted(attention_columns(b.side, dim, f.key_rows, k0), first, last, k0, b.end, d_rows, f.d_queries);
-      gemm_tn(n, dim, last - first, d_rows + first, 0, rows.q + first, 0, f.d_keys + k0 * dim, dim, true, work_tn);
+      gemm_tn_of(n, dim, last - first, d_rows + first, 0, rows.q + first, 0, f.d_keys + k0 * dim, dim, true, work_tn, rows_of);
       return;
     }
     for (Index i = 0; i < dim * kAttentionKeys; ++i) d_lanes[i] = 0.0f;

@@ -22,11 +22,11 @@ inline constexpr Index kBlockM = 256;  // rows of A that all panels pass over wh
 // How a tile's accumulators start.
 enum class Start : std::uint8_t { zero, bias, c };
 
-// One tile: rows a[0..MR) from a_offset on, K steps down a panel of NV vectors, into c[0..MR) from c_offset on.
-// `tail` is the number of lanes in the last vector. `ahead`: K lines of memory to fetch meanwhile.
+// One tile: rows a[0..MR) from a_offset on, K steps down NV vectors of a panel whose rows are b_step floats apart, into c[0..MR)
+// from c_offset on. `tail` is the number of lanes in the last vector. `ahead`: K lines of memory to fetch meanwhile.
 template <int MR, int NV>
-__attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, const float* b, Start start, const float* bias,
-                                         Rows c, Index c_offset, Index tail, const float* ahead) {
+__attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, const float* b, Index b_step, Start start,
+                                         const float* bias, Rows c, Index c_offset, Index tail, const float* ahead) {
   Vec acc[MR][NV];
   const float* row[MR];
   REKUR_UNROLL
@@ -43,7 +43,7 @@ __attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, c
     Vec column[NV];
     REKUR_UNROLL
     for (int v = 0; v < NV; ++v) column[v] = load(b + v * kWidth);
-    b += NV * kWidth;
+    b += b_step;
     REKUR_UNROLL
     for (int m = 0; m < MR; ++m) {
       const Vec x = set1(row[m][k]);
@@ -60,7 +60,7 @@ __attribute__((noinline)) void gemm_tile(Index K, ConstRows a, Index a_offset, c
   }
 }
 
-using GemmTile = void (*)(Index, ConstRows, Index, const float*, Start, const float*, Rows, Index, Index, const float*);
+using GemmTile = void (*)(Index, ConstRows, Index, const float*, Index, Start, const float*, Rows, Index, Index, const float*);
 
 // The compact library has tiles of 1, 2, 4 and 6 rows.
 constexpr bool has_tile(int rows) { return !kCompact || rows == 1 || rows % 2 == 0; }
@@ -121,7 +121,7 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
         const float* next = n0 + kPanel < N ? panel + (K * vectors) * kWidth : panel;
         for (Index t = 0, m = m0; t < tiles.count; m += tiles.rows(t), ++t) {
           const Index done = smaller(t * rows, lines > rows ? lines - rows : 0);
-          tile[tiles.rows(t) - 1](rows, a + m, k0, panel, start, bias ? bias + n0 : nullptr, c + m, c_offset + n0,
+          tile[tiles.rows(t) - 1](rows, a + m, k0, panel, vectors * kWidth, start, bias ? bias + n0 : nullptr, c + m, c_offset + n0,
                                   smaller(tail, kWidth), next + done * kLine);
         }
       }
@@ -229,8 +229,18 @@ inline void copy_columns(Index rows, ConstRows a, Index offset, Index count, flo
   }
 }
 
-inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc,
-                    bool accumulate, float* work) {
+// The rows that a few columns of A are summed over.
+struct AllRows {
+  struct Range {
+    Index first, last;
+  };
+  Range operator()(Index, Index, Index rows) const { return {0, rows}; }
+};
+
+// rows_of(m, m_end, K): outside this range of the K rows the columns [m, m_end) of A are zeros, and are left out.
+template <class RowsOf>
+REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c,
+                             Index ldc, bool accumulate, float* work, const RowsOf& rows_of) {
   float* const strips = work;
   float* const columns = work + kStripRows * kPanel;
   if (K == 0 && !accumulate)
@@ -246,18 +256,28 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
         const Index count = smaller(kColumnsTn, M - m0);
         copy_columns(rows, a + k0, a_offset + m0, count, columns);
         const RowTiles tiles(count);
-        for (Index t = 0, m = 0; t < tiles.count; m += tiles.rows(t), ++t)
+        for (Index t = 0, m = 0; t < tiles.count; m += tiles.rows(t), ++t) {
+          const auto range = rows_of(m0 + m, m0 + m + tiles.rows(t), K);
+          const Index first = range.first > k0 ? range.first - k0 : 0, last = smaller(range.last - k0, rows);
+          if (first >= last && accumulate) continue;
           for (Index n = n0; n < n1; n += kPanel) {
             const Index vectors = vectors_in(n, n1);
             float* below = c + (m0 + m + tiles.rows(t)) * ldc + n;  // where the next row of tiles will add
             for (Index i = 0; i < (m0 + m + 2 * tiles.rows(t) <= M ? tiles.rows(t) : 0); ++i, below += ldc)
               for (Index v = 0; v < vectors; ++v) __builtin_prefetch(below + v * kWidth, 1);
-            gemm_tn_tiles(vectors)[tiles.rows(t) - 1](rows, columns + m, strips + (n - n0) * rows, c + (m0 + m) * ldc + n, ldc,
-                                                      lanes(n + (vectors - 1) * kWidth, n1), accumulate || k0 > 0);
+            gemm_tn_tiles(vectors)[tiles.rows(t) - 1](last - first, columns + first * kColumnsTn + m,
+                                                      strips + (n - n0) * rows + first * vectors * kWidth, c + (m0 + m) * ldc + n,
+                                                      ldc, lanes(n + (vectors - 1) * kWidth, n1), accumulate || k0 > 0);
           }
+        }
       }
     }
   }
+}
+
+inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc,
+                    bool accumulate, float* work) {
+  gemm_tn_of(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{});
 }
 
 inline void column_sums(Index N, Index K, ConstRows b, Index b_offset, float* out, bool accumulate) {

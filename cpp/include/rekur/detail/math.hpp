@@ -39,9 +39,9 @@ REKUR_INLINE Vec power_of_two(IVec n_bits) {
   return (Vec)(biased << 23);
 }
 
-REKUR_INLINE Vec exp(Vec x) {
-  // Beyond these bounds the result is 0 or infinity anyway.
-  x = at_least(at_most(x, set1(89.0f)), set1(-104.0f));
+// e^x for x <= 89 (or NaN).
+REKUR_INLINE Vec exp_below(Vec x) {
+  x = at_least(x, set1(-104.0f));  // beyond this the result is 0 anyway
   const Reduced s = reduce(x, x, 1.0f);
   const Vec y = set1(1.0f) + expm1_reduced(s.r);
 #if REKUR_VEC_BYTES == 64
@@ -55,6 +55,8 @@ REKUR_INLINE Vec exp(Vec x) {
   return y * first * second;
 #endif
 }
+
+REKUR_INLINE Vec exp(Vec x) { return exp_below(at_most(x, set1(89.0f))); }  // beyond it infinity
 
 // e^x - 1 for x <= 0 (or NaN), to full relative precision near 0; -1 from -20 down.
 REKUR_INLINE Vec expm1_nonpositive(Vec x) {
