@@ -236,6 +236,17 @@ void Code::run_compiled(simd::CompiledCode function, simd::Operand* inputs, simd
 #endif
 }
 
+void Code::run_again(simd::CompiledCode function, const simd::Operand* inputs, const simd::Operand* outputs, Index rows,
+                     Index features, float* memory) const noexcept {
+#if REKUR_COMPILED_CELLS
+  function(inputs, outputs, compiled_constants_.data(), rows, 1, features,
+           compiled_->listing.kept() > 0 ? memory + 2 * whole_lines(features) : memory);
+#else
+  static_cast<void>(function), static_cast<void>(inputs), static_cast<void>(outputs), static_cast<void>(rows);
+  static_cast<void>(features), static_cast<void>(memory);
+#endif
+}
+
 void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
                float* memory) const noexcept {
   if (rows <= 0) return;

@@ -67,6 +67,9 @@ class Code {
   // Such a function, and operands as it wants them: rows of one number `stride` apart. Else as run().
   void run_compiled(simd::CompiledCode function, simd::Operand* inputs, simd::Operand* outputs, Index rows, Index steps,
                     Index features, float* memory) const noexcept;
+  // The same once more, a step, with operands that the last run left, moved: none is absent any more.
+  void run_again(simd::CompiledCode function, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
+                 float* memory) const noexcept;
 
 #if REKUR_COMPILED_CELLS
   // These equations as those who write them out see them, and the constants that they count.

@@ -151,7 +151,8 @@ class ForwardSlice {
     float* const* const after = state_[(n + count) % 2];
 #if REKUR_EQUATIONS
     if (r_.program) {
-      program_step(t, n, active, phase, begin, end, member, projection_ + (t - c.low) * M_ * X_, count);
+      const bool again = even_ && count == 1 && i > 0 && slice_.active(time(c, i - 1)) == active;
+      program_step(t, n, active, phase, begin, end, member, projection_ + (t - c.low) * M_ * X_, count, again);
     } else
 #endif
     {
@@ -211,8 +212,9 @@ class ForwardSlice {
     through_time_ = !f_.list && !f_.resets && program.goes_through_time(isa::kernels(), f_.tape != nullptr);
   }
 
-  void program_step(Index t, Index n, Index active, int phase, Index begin, Index end, int member, const float* input,
-                    Index count) {
+  // again: the step before, of the same rows, was this member's, too, and in this chunk.
+  void program_step(Index t, Index n, Index active, int phase, Index begin, Index end, int member, const float* input, Index count,
+                    bool again) {
     const Program& program = *r_.program;
     const Index own = member * M_;
     float** const tape_rows = tape_rows_ + own;
@@ -237,6 +239,15 @@ class ForwardSlice {
         std::copy(p.projected + j * Pp_ + begin, p.projected + j * Pp_ + std::min(end, r_.P), y_rows_[own + j] + begin);
       return;
     }
+    if (again && program.forward_again(phase, {.rows = active,
+                                               .begin = begin,
+                                               .end = std::min(end, r_.H),
+                                               .before = before,
+                                               .after = state_[(n + count) % 2],
+                                               .training = f_.tape != nullptr,
+                                               .kernels = &isa::kernels(),
+                                               .memory = memory_ + member * memory_size_}))
+      return;
     ProgramForward s;
     ConstRows step[kMostStepInputs];
     Index step_steps[kMostStepInputs];
@@ -257,7 +268,7 @@ class ForwardSlice {
     s.steps = count;
     s.input_step = onwards * M_ * X_;
     s.y_step = onwards * y_.stride_t;
-    s.tape_step = onwards * rows_of_tape(f_) * r_.record(Hp_);
+    s.tape_step = f_.tape ? onwards * rows_of_tape(f_) * r_.record(Hp_) : 0;
     s.step_steps = step_steps;
     s.rows = active;
     s.H = r_.H;

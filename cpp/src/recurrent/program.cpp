@@ -5,17 +5,36 @@ namespace rekur::recurrent {
 namespace {
 
 constexpr Index kOperand = sizeof(simd::Operand) / sizeof(float);
+constexpr Index kMade = 16;  // floats: a function a phase
+static_assert((kMostPhases + 1) * sizeof(simd::CompiledCode) <= kMade * sizeof(float));
 
 }  // namespace
 
-Index Program::memory(Index rows, Index H) const {
-  Index code = 0, operands = 0;
-  for (const std::vector<Part>* parts : {&inference_, &training_, &backward_})
-    for (const Part& part : *parts) {
-      code = std::max(code, part.code.memory(H));
-      operands = std::max(operands, static_cast<Index>(part.inputs.size() + part.outputs.size()));
+void Program::place_operands() {
+  for (std::vector<Part>* parts : {&inference_, &training_, &backward_}) {
+    Index count = 0;
+    for (std::size_t phase = 0; phase < parts->size(); ++phase) {
+      Part& part = (*parts)[phase];
+      part.phase = phase;
+      part.first_operand = count;
+      count += static_cast<Index>(part.inputs.size() + part.outputs.size());
     }
-  return code + whole_lines(operands * kOperand) + whole_lines(rows * numbers());
+    operands_ = std::max(operands_, count);
+  }
+}
+
+Index Program::memory(Index rows, Index H) const {
+  Index code = 0;
+  for (const std::vector<Part>* parts : {&inference_, &training_, &backward_})
+    for (const Part& part : *parts) code = std::max(code, part.code.memory(H));
+  return code + whole_lines(operands_ * kOperand) + whole_lines(rows * numbers()) + kMade;
+}
+
+Program::Memory Program::parts_of(float* memory, Index rows) const noexcept {
+  float* const numbers = memory + kMade;
+  float* const operands = numbers + whole_lines(rows * this->numbers());
+  return {reinterpret_cast<simd::CompiledCode*>(memory), numbers, reinterpret_cast<simd::Operand*>(operands),
+          operands + whole_lines(operands_ * kOperand)};
 }
 
 bool Program::goes_through_time(const simd::Kernels& kernels, bool training) const noexcept {
@@ -31,18 +50,15 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   const Index features = step.end - step.begin;
   if (features <= 0) return;
   const simd::CompiledCode function = part.code.compiled(*step.kernels);
-  float* memory = step.memory;
-  float* const numbers = memory;  // of the rows, by input of the step: these, then their gradients; then those of the record
-  memory += whole_lines(step.rows * this->numbers());
-  simd::Operand* const inputs = reinterpret_cast<simd::Operand*>(memory);
-  simd::Operand* const outputs = inputs + part.inputs.size();
-  memory += whole_lines(static_cast<Index>(part.inputs.size() + part.outputs.size()) * kOperand);
+  const auto [made, numbers, operands, memory] = parts_of(step.memory, step.rows);
+  made[part.phase] = step.even && step.rows > 0 ? function : nullptr;
+  simd::Operand *const inputs = operands + part.first_operand, *const outputs = inputs + part.inputs.size();
   const auto by_row = [&](const Stand& s) {
     return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
   };
-  const auto numbers_of = [&](const Stand& s) {
+  const auto numbers_of = [&, of = numbers](const Stand& s) {
     const Index set = s.place == Place::number ? 2 * step_inputs() + s.index : 2 * s.index + (s.place == Place::d_step ? 1 : 0);
-    return numbers + set * step.rows;
+    return of + set * step.rows;
   };
   const Index behind = description_.slots * step.Hp;  // in a record
   if (!function)
@@ -117,6 +133,27 @@ void Program::forward(int phase, const ProgramForward& step) const noexcept {
         return {};
     }
   });
+}
+
+bool Program::forward_again(int phase, const ProgramAgain& step) const noexcept {
+  const Part& part = (step.training ? training_ : inference_)[static_cast<std::size_t>(phase)];
+  const simd::CompiledCode function = part.code.compiled(*step.kernels);
+  if (step.begin >= step.end) return true;
+  const Memory memory = parts_of(step.memory, step.rows);
+  if (function == nullptr || memory.made[part.phase] != function) return false;
+  simd::Operand* operand = memory.operands + part.first_operand;
+  const simd::Operand *const inputs = operand, *const outputs = operand + part.inputs.size();
+  for (const Stand& s : part.inputs) {
+    operand->data =
+        s.place == Place::before ? const_cast<float*>(step.before[s.index]) + step.begin : operand->data + operand->step;
+    ++operand;
+  }
+  for (const Stand& s : part.outputs) {
+    operand->data = s.place == Place::after ? step.after[s.index] + step.begin : operand->data + operand->step;
+    ++operand;
+  }
+  part.code.run_again(function, inputs, outputs, step.rows, step.end - step.begin, memory.code);
+  return true;
 }
 
 #if REKUR_TRAINING

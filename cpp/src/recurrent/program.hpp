@@ -63,6 +63,17 @@ struct ProgramForward {
   const Index *step_steps = nullptr, *mask_steps = nullptr;  // by input of the step, by mask
 };
 
+// The step after one of the same rows and units, where all that is not a state stands as far further as was given there.
+struct ProgramAgain {
+  Index rows;
+  Index begin, end;
+  const float* const* before;
+  float* const* after;
+  bool training;
+  const simd::Kernels* kernels;
+  float* memory;
+};
+
 struct ProgramBackward {
   Index rows, H, Hp;
   Index begin, end;
@@ -118,6 +129,8 @@ class Program {
     equations::Code code;
     bool reduces = false;  // looks at rows as a whole
     std::vector<Stand> inputs, outputs;
+    std::size_t phase = 0;
+    Index first_operand = 0;  // of its phases', which all have a place in memory
   };
 
   // step_rows: by input of the step, whether it is a number a row. Throws Error where the program is none.
@@ -144,6 +157,9 @@ class Program {
   Index memory(Index rows, Index H) const;
 
   void forward(int phase, const ProgramForward& step) const noexcept;
+  // … where `forward` did this phase of the step before with evenly spaced rows. False: nothing is done, it is for `forward`, since
+  // the equations are interpreted.
+  bool forward_again(int phase, const ProgramAgain& step) const noexcept;
 #if REKUR_TRAINING
   void backward(int phase, const ProgramBackward& step) const noexcept;
 #endif
@@ -160,10 +176,23 @@ class Program {
   template <class Step, class Find>
   void run(const Part& part, const Step& step, const Find& find) const noexcept;
 
+  // Gives each phase's operands a place of their own.
+  void place_operands();
+  // What is in a thread's memory: by phase the function that the operands were last found for, or null; numbers of the rows, by
+  // input of the step: these, then their gradients; then those of the record; operands; then the code's.
+  struct Memory {
+    simd::CompiledCode* made;
+    float* numbers;
+    simd::Operand* operands;
+    float* code;
+  };
+  Memory parts_of(float* memory, Index rows) const noexcept;
+
   Description description_;
   std::vector<bool> step_rows_, masks_;
   bool whole_rows_ = false;
   int product_blocks_ = 0;
+  Index operands_ = 0;                                 // of all phases of a pass
   std::vector<Part> inference_, training_, backward_;  // by phase
 };
 

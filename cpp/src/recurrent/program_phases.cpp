@@ -21,6 +21,7 @@ void ProgramBuilder::build() {
   backward_parts();
   for (const auto* parts : {&p_.inference_, &p_.training_, &p_.backward_})
     for (const Program::Part& part : *parts) p_.whole_rows_ = p_.whole_rows_ || part.reduces;
+  p_.place_operands();
 }
 
 void ProgramBuilder::fail(const char* format, Parts parts) const {
