@@ -61,6 +61,12 @@ struct Stream::Impl {
     std::size_t output, bytes;
   };
 
+  // Where in `arrays` one that the caller gives stands.
+  struct Caller {
+    void** at;
+    std::size_t number;
+  };
+
   Impl(const graph::Graph& graph, Index rows) : program(graph.program(rows == 1)), batch(rows) {
     lay_out();
     list_interface(graph);
@@ -179,7 +185,10 @@ struct Stream::Impl {
       one.name = std::move(name);
       return one;
     };
-    for (const int array : program->inputs) inputs.push_back(info(array, program->arrays[static_cast<std::size_t>(array)].name));
+    for (const int array : program->inputs) {
+      inputs_at.push_back({&arrays[static_cast<std::size_t>(array)], inputs.size()});
+      inputs.push_back(info(array, program->arrays[static_cast<std::size_t>(array)].name));
+    }
     std::vector<int> taken = program->inputs;
     for (std::size_t k = 0; k < program->outputs.size(); ++k) {
       const int array = program->outputs[k];
@@ -187,6 +196,7 @@ struct Stream::Impl {
       if (std::find(taken.begin(), taken.end(), array) == taken.end()) {
         taken.push_back(array);
         computed.push_back(k);
+        outputs_at.push_back({&arrays[static_cast<std::size_t>(array)], k});
       } else {
         copies.push_back({array, k, static_cast<std::size_t>(element_count(outputs.back().shape)) * sizeof(float)});
       }
@@ -224,8 +234,8 @@ struct Stream::Impl {
 
   void step(const void* const* x, float* const* y) noexcept {
     const runtime::FlushDenormalsBriefly flush;
-    for (std::size_t i = 0; i < inputs.size(); ++i) arrays[static_cast<std::size_t>(program->inputs[i])] = const_cast<void*>(x[i]);
-    for (const std::size_t k : computed) arrays[static_cast<std::size_t>(program->outputs[k])] = y[k];
+    for (const Caller& from : inputs_at) *from.at = const_cast<void*>(x[from.number]);
+    for (const Caller& to : outputs_at) *to.at = y[to.number];
     for (const Step& s : steps) take(s, s.call, turn);
     for (const Copy& copy : copies) std::memcpy(y[copy.output], arrays[static_cast<std::size_t>(copy.array)], copy.bytes);
     turn = 1 - turn;
@@ -277,7 +287,8 @@ struct Stream::Impl {
   std::vector<Step> steps;
   std::vector<State> states;
   std::vector<TensorInfo> inputs, outputs, state_infos;
-  std::vector<std::size_t> computed;  // outputs
+  std::vector<std::size_t> computed;          // outputs
+  std::vector<Caller> inputs_at, outputs_at;  // of those that are computed
   std::vector<Copy> copies;
   std::size_t state_size = 0;
   int turn = 0;  // which of two places a state is in

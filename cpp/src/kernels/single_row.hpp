@@ -193,7 +193,11 @@ REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, I
     const Index unit = u + n * kWidth;
     store(at.h_next + unit, state[0].v[n]);
     if constexpr (info.states > 1) store(at.c + unit, state[1].v[n]);
-    store_partial(at.y + unit, state[0].v[n], lanes(unit, s.H));
+    // A store of some lanes is no store that whoever reads y next need not wait for.
+    if (unit + kWidth <= s.H)
+      store(at.y + unit, state[0].v[n]);
+    else
+      store_partial(at.y + unit, state[0].v[n], s.H - unit);
   }
 }
 
@@ -229,13 +233,15 @@ void single_row_step(const SingleRow& s, const SingleRowInput& x, bool descendin
   constexpr int G = Cell::info.phase[0].count;
   constexpr Index most = single_row_most(G);
   const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
+  const bool h_first = descending && !near;
+  if (s.panels <= most) return single_row_panels_of<Cell, most>(static_cast<int>(s.panels), s, s.weights, Index{0}, x, h_first, at);
   const Index blocks = (s.panels + most - 1) / most;
   for (Index i = 0; i < blocks; ++i) {
     const Index block = descending ? blocks - 1 - i : i;
     const Index begin = s.panels * block / blocks;
     const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
     const SingleRowInput input{x.x, x.products ? x.products + begin * G * kWidth : nullptr};
-    single_row_panels_of<Cell, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, input, descending && !near, at);
+    single_row_panels_of<Cell, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, input, h_first, at);
   }
 }
 

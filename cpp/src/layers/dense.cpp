@@ -23,8 +23,8 @@ constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 class DenseOp final : public StreamOp {
  public:
   DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f)
-      : in_(in), units_(units), f_(f), kernels_(isa::kernels()) {
-    if (few())
+      : in_(in), units_(units), few_(detail::few_outputs(in, units)), linear_(f.is_linear()), f_(f), kernels_(isa::kernels()) {
+    if (few_)
       kernel_.prepare_dots(weights, in, units, units, 1, 1);
     else
       kernel_.prepare(weights, in, units, units, 1, 1);
@@ -41,17 +41,15 @@ class DenseOp final : public StreamOp {
 
   void step(const StreamCall& c, int) const noexcept override {
     const float* const bias = bias_.empty() ? nullptr : bias_.data();
-    if (few())
+    if (few_)
       kernels_.dots(c.batch, units_, in_, c.input(), kernel_.data(), bias, c.output());
     else
       product(c, bias);
-    activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch));
+    if (!linear_) activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch));
   }
 
  private:
   static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
-
-  bool few() const { return detail::few_outputs(in_, units_); }
 
   void product(const StreamCall& c, const float* bias) const noexcept {
     const float** const x = reinterpret_cast<const float**>(c.memory);
@@ -67,6 +65,7 @@ class DenseOp final : public StreamOp {
   static Index addresses(Index batch) { return blocks(batch * 2 * kAddress, kLine) * kLine; }
 
   Index in_, units_;
+  bool few_, linear_;
   ActivationSpec f_;
   const simd::Kernels& kernels_;
   PackedMatrix kernel_;

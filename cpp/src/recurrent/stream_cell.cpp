@@ -130,7 +130,7 @@ void StreamCell::steps(Index batch, int turn, Index count, const float* x, const
     projection_rows[row] = projections + row * X;
   }
   simd_->gemm(rows, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
-  const float* now[kMostStepInputs] = {};
+  const float* now[kMostStepInputs];
   for (Index t = 0; t < count; ++t, turn = 1 - turn) {
 #if REKUR_EQUATIONS
     for (int i = 0; program_ && i < program_->step_inputs(); ++i)
