@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from rekur._own import no_attribute
 from rekur._random import set_random_seed
-from rekur._validate import as_numeric, did_you_mean, integer, show
+from rekur._validate import as_numeric, boolean, did_you_mean, integer, show
 from rekur.training.pydataset import PyDataset
 
 __all__ = [
     "PyDataset",
     "Sequence",
+    "clear_session",
     "model_to_dot",
     "normalize",
     "pad_sequences",
@@ -133,6 +134,13 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
     norms = np.atleast_1d(np.linalg.norm(array, order, axis))
     norms[norms == 0] = 1
     return np.asarray(array / np.expand_dims(norms, axis))
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Nothing: models share no graph and no counters, and what nobody refers to is freed at once. For scripts of Keras,
+    which say it between two models.
+    """
+    boolean(free_memory, "clear_session: free_memory")
 
 
 if TYPE_CHECKING:

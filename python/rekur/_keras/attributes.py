@@ -34,7 +34,6 @@ _MODEL = {
     "predict_generator": "predict takes generators",
     "predict_classes": "numpy.argmax(model.predict(x), axis=-1)",
     "predict_proba": "predict",
-    "reset_metrics": "metrics begin anew with every call",
     "get_metrics_result": "evaluate gives the metrics",
     "losses": "evaluate gives the loss",
     "run_eagerly": "the engine computes, always",

@@ -110,7 +110,6 @@ _TOP: dict[str, str] = {
 _UTILS: dict[str, str] = {
     "get_file": "urllib.request.urlretrieve fetches a file",
     "split_dataset": "slices of the arrays, or fit(validation_split=…)",
-    "clear_session": "there is nothing to clear",
     "get_custom_objects": "a file holds no code, and needs none",
     "custom_object_scope": "a file holds no code, and needs none",
     "CustomObjectScope": "a file holds no code, and needs none",

@@ -13,7 +13,7 @@ from rekur._settings import Guarded, Setting, thawed
 from rekur._spec import Spec, check_name, dumps, snake_case
 from rekur._validate import Floats, Shape, boolean, real
 from rekur.layers.symbolic import Call, SymbolicTensor, feature_shape, symbolic
-from rekur.layers.variables import Variable, Weighted, variables
+from rekur.layers.variables import NAMES_OF_WEIGHTS, Variable, Weighted, variables
 
 if TYPE_CHECKING:
     from rekur.layers.parts import Parts
@@ -75,8 +75,8 @@ class Layer(Guarded, Weighted):
     _kind = "layer"
     _advice: ClassVar[dict[str, str]] = {
         "weights": "get_weights gives the arrays, set_weights takes them, and assign of each of the weights sets it",
-        "kernel": "get_weights gives it and set_weights takes it",
-        "bias": "get_weights gives it and set_weights takes it",
+        "kernel": "it is there once the layer is part of a model that is built; set_weights takes it",
+        "bias": "it is there once the layer is part of a model that is built; set_weights takes it",
         "dtype": "layers compute in float32",
         "output_shape": "it follows from what the layer was called on; see output_shapes",
         "output_shapes": "they follow from what the layer was called on",
@@ -530,6 +530,14 @@ class Layer(Guarded, Weighted):
             return []
         home, names = self._home, self._engine_names()
         return variables(home, zip(self._leaves() or [self], names, strict=True))
+
+    def __getattr__(self, name: str) -> Any:
+        """A weight by its name, such as ``layer.kernel``, once the layer is part of a model."""
+        if name in NAMES_OF_WEIGHTS and self._home is not None and self._home._is_ready():
+            found = [weight for weight in self.weights if weight.name == name]
+            if len(found) == 1:
+                return found[0]
+        return super().__getattr__(name)
 
     def _engine_names(self) -> list[str]:
         """The names of what the engine has of the layer, in its home."""

@@ -95,6 +95,15 @@ class Variable:
         return f"<Variable '{self.path}' shape={self.shape} dtype={self.dtype}>"
 
 
+# Names of weights that are attributes of Keras's layers.
+NAMES_OF_WEIGHTS = frozenset(
+    {
+        *("kernel", "recurrent_kernel", "bias", "embeddings", "gamma", "beta", "scale", "alpha"),
+        *("moving_mean", "moving_variance", "depthwise_kernel", "pointwise_kernel"),
+    }
+)
+
+
 class Weighted:
     """What has weights: those that training changes, and the others."""
 

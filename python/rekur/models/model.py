@@ -201,7 +201,13 @@ class Model(Saved):
         return super().__call__(inputs, **options)
 
     def build(self, input_shape: Any) -> None:
-        """Make a model of one's own for data of this shape, the batch first: ``(None, 10, 1)``, or several of them."""
+        """Make a model of one's own for data of this shape, the batch first: ``(None, 10, 1)``, or several of them.
+
+        A class of one's own may define it, to make its layers when the shape is known: it is called before ``call`` is
+        for the first time.
+        """
+        if vars(self).get("_in_build"):  # said by such a class to its base
+            return
         if self._waits():
             several = isinstance(input_shape, (list, Mapping)) or (
                 isinstance(input_shape, tuple) and any(isinstance(n, (tuple, list)) for n in input_shape)

@@ -85,6 +85,7 @@ def trace(model: Model, described: Any) -> None:
     given = _rebuilt(described, iter(entrances))
     call: Any = model.call
     try:
+        _build(model, described)
         with collecting() as ends:
             returned = call(given, **further(call, {}))
         parts = returned.items() if isinstance(returned, Mapping) else ()
@@ -97,6 +98,21 @@ def trace(model: Model, described: Any) -> None:
     except Exception:
         _undo(model, before)
         raise
+
+
+def _build(model: Model, described: Any) -> None:
+    """Call a ``build`` of the model's own class, as Keras does before the first call."""
+    from rekur.models.model import Model  # which this module is a part of
+
+    if type(model).build is Model.build or model._said_built:
+        return
+    shapes = _rebuilt(described, iter([(None, *shape) for shape, _ in _pairs(described)]))
+    vars(model)["_in_build"] = True
+    try:
+        model.build(shapes)
+    finally:
+        del vars(model)["_in_build"]
+    vars(model)["_said_built"] = True
 
 
 def named(tensor: Any, name: str) -> Any:
@@ -128,7 +144,7 @@ def _names(described: Any) -> list[str]:
     return ["input", *(f"input_{k}" for k in range(1, count))]
 
 
-def _rebuilt(described: Any, tensors: Iterator[SymbolicTensor]) -> Any:
+def _rebuilt(described: Any, tensors: Iterator[Any]) -> Any:
     if _is_description(described):
         return next(tensors)
     if isinstance(described, Mapping):

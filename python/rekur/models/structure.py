@@ -52,6 +52,7 @@ class Structure(Trainable, Weighted):
     _inputs: list[SymbolicTensor]
     _outputs: list[SymbolicTensor]
     _cuts: dict[SymbolicTensor, SymbolicTensor]  # tensors of other models, by the inputs that stand for them
+    _said_built = False
     _native: _core.Model | None  # the engine's model; None until something needs it
     _described: tuple[list[Port], list[Port]] | None  # what _ports returns, once asked
 
@@ -390,6 +391,17 @@ class Structure(Trainable, Weighted):
     @property
     def output_names(self) -> list[str]:
         return [port.name for port in self._ports()[1]]
+
+    @property
+    def built(self) -> bool:
+        """Whether it is known what goes in, so that there are weights."""
+        return self._said_built or self._is_ready()
+
+    @built.setter
+    def built(self, value: bool) -> None:  # as build of a model of one's own says it in Keras
+        if not self._open:
+            raise AttributeError(f"{self._whose()}: 'built' cannot be set: build(input_shape) builds it")
+        self._said_built = boolean(value, f"{self._whose()}: built")
 
     @property
     def input_shape(self) -> Shape | list[Shape]:

@@ -153,6 +153,14 @@ class Trainable(ByBatch):
         return memory.of_runs(self._engine(), batch_size, steps)
 
     @property
+    def compiled(self) -> bool:
+        """Whether ``compile`` was called."""
+        return self._compiled is not None
+
+    def reset_metrics(self) -> None:
+        """Begin the metrics anew, which every call does by itself: loops of one's own written for Keras say it."""
+
+    @property
     def optimizer(self) -> Optimizer:
         """The optimiser compiled with, the very object; what is set on it takes effect at the next step."""
         if self._compiled is None:
