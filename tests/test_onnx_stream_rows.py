@@ -304,7 +304,7 @@ def test_a_step_of_several_axes(name: str, tmp_path: Path, rng: np.random.Genera
     assert states is not None
     data = floats(rng, 3, 5, 3, 2)
     (y,) = states.run(session(tmp_path / "m.onnx"), {"x": data})
-    assert_close(y, model.predict(data), 1e-5)
+    assert_close(y, model.predict(data), 2e-5)
 
 
 WITHIN: dict[str, Callable[[Any], Any]] = {  # what a layer has of its own is a whole in every piece

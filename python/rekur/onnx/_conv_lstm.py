@@ -54,10 +54,8 @@ def conv_lstm(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
         scanned = [graph.once("Transpose", [mask], f"{mask}/time_major", perm=[1, 0])]
     else:
         scanned = [times(graph, value, x.label)] if lengths else []
-    body = _body(graph, layer, x, sizes, space, (lengths, mask), first)
     reverse, sequences = layer.get("reverse", False), layer.get("return_sequences", False)
-    if not sequences:
-        body.outputs.pop()
+    body = _body(graph, layer, x, sizes, space, (lengths, mask), first, want_y=sequences)
     finals = [f"{name}/final_h", f"{name}/final_c"]
     made = [*finals, f"{name}/sequence"] if sequences else finals
     scanned.append(value)
@@ -141,9 +139,11 @@ def _body(
     space: list[int],
     rows_there: tuple[str, str],
     first: list[int],
+    *,
+    want_y: bool,
 ) -> Graph:
     """A step: h and c, where there are lengths its place in time, with a mask which rows have it, x; the new h and c,
-    and the output.
+    and the output where it is wanted. (A value that nobody reads leads onnxruntime up to 1.17 to wrong states.)
     """
     lengths, mask = rows_there
     filters, rank = layer["filters"], len(sizes)
@@ -163,12 +163,12 @@ def _body(
         rows = body.emit("Unsqueeze", [f"{at}/valid", graph.integers(*range(1, rank + 2))], f"{at}/valid_rows")
         zero = graph.initializer("float32/zero", np.array(0, np.float32))
         other = zero if lengths or layer.get("zero_output_for_mask", False) else h
-        y = body.emit("Where", [rows, new_h, other], f"{at}/y")
+        y = body.emit("Where", [rows, new_h, other], f"{at}/y") if want_y else ""
         new_c = body.emit("Where", [rows, new_c, c], f"{at}/c_kept")
         new_h = body.emit("Where", [rows, new_h, h], f"{at}/h_kept")
     else:
-        y = body.emit("Identity", [new_h], f"{at}/y")
-    body.outputs = [(value, "float32", (BATCH, filters, *space)) for value in (new_h, new_c, y)]
+        y = body.emit("Identity", [new_h], f"{at}/y") if want_y else ""
+    body.outputs = [(value, "float32", (BATCH, filters, *space)) for value in (new_h, new_c, y) if value]
     return body
 
 
