@@ -295,3 +295,47 @@ def test_a_function_in_the_place_of_data_is_to_be_called() -> None:
     m.compile("sgd", "mse")
     with pytest.raises(TypeError, match="got a function; call it, and give what it returns"):
         m.fit(lambda: iter([]), verbose=0)
+
+
+def _masked(shape: tuple[int, ...] = (30, 2)) -> Any:
+    return np.ma.masked_array(np.arange(float(np.prod(shape))).reshape(shape), np.arange(np.prod(shape)) == 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    {
+        "windows: series": lambda: rekur.data.windows(_masked(), 5),
+        "windows: series 1": lambda: rekur.data.windows([np.ones((30, 2)), _masked()], 5),
+        "windows: targets": lambda: rekur.data.windows(np.ones((30, 2)), 5, targets=_masked()),
+        "windows: covariates": lambda: rekur.data.windows(np.ones((30, 2)), 5, 2, covariates=_masked()),
+        "windows: time": lambda: rekur.data.windows(np.ones((30, 2)), 5, time=_masked((30,))),
+        "bucket: x 1": lambda: rekur.data.bucket([np.ones((3, 2)), _masked()]),
+        "pad_sequences: sequence 1": lambda: rekur.utils.pad_sequences([[1, 2], _masked((4,))]),
+    }.items(),
+    ids=lambda pair: pair[0],
+)
+def test_masks_are_refused_where_data_is_made_ready(call: Any) -> None:
+    where, function = call
+    with pytest.raises(ValueError, match=rf"^{where}.*: 1 of \d+ values are masked, the first at"):
+        function()
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda: rekur.utils.pad_sequences(["ab"]), ValueError, "sequence 0: expected a list, got 'ab'"),
+        (lambda: rekur.utils.pad_sequences([[1], [np.nan]]), ValueError, "sequence 1: int32 has no nan: .*'float32'"),
+        (lambda: rekur.utils.pad_sequences([[1, -np.inf]], dtype="int64"), ValueError, "int64 has no -inf"),
+        (lambda: rekur.utils.to_categorical([-1, 2]), ValueError, "expected indices from 0 on, got -1"),
+        (lambda: rekur.data.bucket(None), TypeError, "bucket: x: expected a list of sequences, got None"),
+        (lambda: rekur.data.bucket(["ab"]), TypeError, "bucket: x 0: expected numbers, got 'ab'"),
+        (lambda: layers.Normalization().adapt("ab"), TypeError, "Normalization 'normalization': adapt: expected an ar"),
+        (lambda: layers.Normalization().adapt(3.0), TypeError, "adapt: expected an array, or batches of arrays"),
+        (lambda: rekur.data.TextVectorization().adapt(3), TypeError, "TextVectorization: expected texts, got 3"),
+        (lambda: rekur.data.TextVectorization(max_tokens=1), ValueError, "max_tokens must be at least 2, got 1"),
+    ],
+)
+def test_what_data_is_made_of_is_named_where_it_is_wrong(function: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        function()
+    np.testing.assert_array_equal(rekur.utils.pad_sequences([[np.nan]], dtype="float32"), [[np.nan]])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rekur._own import no_attribute
 from rekur._random import set_random_seed
-from rekur._validate import as_numeric, boolean, did_you_mean, integer, show
+from rekur._validate import as_numeric, boolean, check_data, did_you_mean, integer, show
 from rekur.training.pydataset import PyDataset
 
 __all__ = [
@@ -70,16 +70,27 @@ def pad_sequences(
         If something is no sequence, or the vectors are of several shapes.
     """
     before, cut = _side(padding, "pad_sequences: padding"), _side(truncating, "pad_sequences: truncating")
+    kind = np.dtype(dtype)
     if not hasattr(sequences, "__iter__"):
         raise ValueError(f"pad_sequences: expected a list of sequences, got {sequences!r}")
     rows: list[NDArray[Any]] = []
+    sequence: Any
     for k, sequence in enumerate(sequences):
         if not hasattr(sequence, "__len__"):
             raise ValueError(f"pad_sequences: sequence {k}: expected a list, got {sequence!r}")
-        rows.append(np.asarray(sequence))
+        if isinstance(sequence, np.ma.MaskedArray):
+            check_data(sequence, f"pad_sequences: sequence {k}")
+        row = np.asarray(sequence)
+        if not row.ndim:
+            raise ValueError(f"pad_sequences: sequence {k}: expected a list, got {sequence!r:.60}")
+        if row.dtype.kind == "f" and kind.kind in "iu" and not np.isfinite(row).all():
+            strange = row[~np.isfinite(row)][0]
+            raise ValueError(
+                f"pad_sequences: sequence {k}: {kind} has no {strange}: fill it first, or say dtype='float32'"
+            )
+        rows.append(row)
     steps = max(map(len, rows), default=0) if maxlen is None else integer(maxlen, "pad_sequences: maxlen", 0)
     shape = next((row.shape[1:] for row in rows if len(row)), ())
-    kind = np.dtype(dtype)
     if isinstance(value, str) and kind.kind not in "OUS":
         raise ValueError(f"pad_sequences: dtype {dtype!r} cannot hold the value {value!r}; say dtype=object or 'U…'")
     found = np.full((len(rows), steps, *shape), value, dtype=kind)
@@ -123,6 +134,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64
         raise ValueError("to_categorical: x: expected whole numbers")
     count = int(ids.max(initial=-1)) + 1 if num_classes is None else integer(num_classes, "to_categorical: num_classes")
     wrong = ids[(ids < 0) | (ids >= count)]
+    if wrong.size and num_classes is None:
+        raise ValueError(f"to_categorical: x: expected indices from 0 on, got {wrong.flat[0]}")
     if wrong.size:
         raise ValueError(f"to_categorical: x: expected indices from 0 to {count - 1}, got {wrong.flat[0]}")
     return np.eye(count)[ids]

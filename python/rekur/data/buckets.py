@@ -84,15 +84,17 @@ def _padded(rows: Sequence[NDArray[Any]], steps: int, value: float) -> NDArray[A
 
 def _sequences(given: Any, what: str) -> list[NDArray[Any]]:
     """Arrays of one kind: whole numbers (T,) as ids, everything else (T, F)."""
+    if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
+        raise TypeError(f"{what}: expected a list of sequences, got {given!r:.60}")
     rows = [np.asarray(as_numeric(row, f"{what} {k}")) for k, row in enumerate(given)]
     if not rows:
-        raise ValueError(f"bucket: {what}: expected sequences, got none")
+        raise ValueError(f"{what}: expected sequences, got none")
     kinds = {row.dtype.kind for row in rows if len(row)}
     floats = "f" in kinds or not kinds
     shape = next((row.shape[1:] for row in rows if len(row)), ())
     for k, row in enumerate(rows):
         if row.ndim == 0 or (len(row) and row.shape[1:] != shape):
-            raise ValueError(f"bucket: {what} {k}: expected shape {show((None, *shape))}, got {show(row.shape)}")
+            raise ValueError(f"{what} {k}: expected shape {show((None, *shape))}, got {show(row.shape)}")
     made = [np.asarray(row.reshape(len(row), *shape), np.float32 if floats else np.int32) for row in rows]
     return [row[:, None] for row in made] if floats and not shape else made
 
@@ -133,7 +135,7 @@ def bucket(
     ValueError, TypeError
         For what does not fit together.
     """
-    rows = _sequences(x, "x")
+    rows = _sequences(x, "bucket: x")
     goals: Any = None
     if y is not None:
         by_step = isinstance(y, (list, tuple)) and len(y) == len(rows) and any(np.ndim(one) for one in y)

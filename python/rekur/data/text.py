@@ -80,7 +80,7 @@ class TextVectorization(Guarded):
         if options:
             check_options("text", type(self), options)
         what = "TextVectorization"
-        self._max = None if max_tokens is None else integer(max_tokens, f"{what}: max_tokens")
+        self._max = None if max_tokens is None else integer(max_tokens, f"{what}: max_tokens", 2)
         self._standardize = _choice(standardize, _STANDARDS, "standardize")
         self._split = _choice(split, _SPLITS, "split")
         self._ngrams = self._widths(ngrams)
@@ -351,7 +351,7 @@ def _decoded(text: Any) -> str:
     if hasattr(text, "numpy") and not isinstance(text, str):
         return _decoded(text.numpy())
     if not isinstance(text, str):
-        raise TypeError(f"expected text, got {text!r:.60}")
+        raise TypeError(f"TextVectorization: expected text, got {text!r:.60}")
     return str(text)
 
 
@@ -361,7 +361,7 @@ def _texts(data: Any, steps: int | None) -> Iterator[str]:
         yield _decoded(data)
         return
     if not isinstance(data, Iterable):
-        raise TypeError(f"expected texts, got {data!r:.60}")
+        raise TypeError(f"TextVectorization: expected texts, got {data!r:.60}")
     for number, entry in enumerate(data):
         if steps is not None and number >= steps:
             return

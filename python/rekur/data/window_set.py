@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._validate import as_numeric, did_you_mean, integer, real
+from rekur._validate import as_numeric, check_data, did_you_mean, integer, real
 from rekur.data.gaps import Runs, whole_runs
 from rekur.data.statistics import Moments
 from rekur.data.window_reader import Reader, Series, WindowShape, joined
@@ -277,6 +277,8 @@ def _rows(given: Any, what: str) -> Any:
         if len(given.shape) != 2:
             raise ValueError(f"{what}: a stored array must have shape (N, F), got {tuple(given.shape)}")
         return given
+    if isinstance(given, np.ma.MaskedArray):
+        check_data(given, what)
     array = as_array(given)
     if not isinstance(array, np.ndarray):
         array = as_numeric(given, what)
@@ -322,6 +324,9 @@ def _times(time: Any, given: list[Any], several: bool) -> list[Any]:
         listed = list(time) if several else [time]
         if len(listed) != len(given):
             raise ValueError(f"windows: time: expected {len(given)} arrays, one a series, got {len(listed)}")
+        for one in listed:
+            if isinstance(one, np.ma.MaskedArray):
+                check_data(one, "windows: time")
         return [np.asarray(one) for one in listed]
     clocks = [getattr(one, "index", None) for one in given]
     return [

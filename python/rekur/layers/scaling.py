@@ -99,7 +99,7 @@ class Normalization(Composed):
         from rekur.training.sources import arrays_of
 
         moments = Moments()
-        parts: Iterable[Any] = arrays_of(data, batch_size, steps)
+        parts: Iterable[Any] = arrays_of(data, batch_size, steps, f"{self!r}: adapt: ")
         for part in parts:
             array = np.asarray(as_numeric(part, f"{self!r}: adapt"))
             moments.add(array.reshape(-1, 1) if self.axis is None or array.ndim < 2 else array)

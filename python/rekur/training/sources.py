@@ -406,7 +406,7 @@ def make_source(x: Any, beside: Mapping[str, Any], batch_size: int | None, shuff
     return Stream(x, buffer)
 
 
-def arrays_of(data: Any, batch_size: int | None, steps: int | None) -> Iterator[Any]:
+def arrays_of(data: Any, batch_size: int | None, steps: int | None, where: str) -> Iterator[Any]:
     """The inputs of a source, batch by batch, or an array in parts."""
     if is_source(data):
         source = make_source(data, {}, batch_size, False)
@@ -423,6 +423,8 @@ def arrays_of(data: Any, batch_size: int | None, steps: int | None) -> Iterator[
     size = 2**16 if batch_size is None else batch_size
     array = data if is_stored(data) else as_array(data)
     array = array if hasattr(array, "shape") else np.asarray(array)
+    if not array.shape:
+        raise TypeError(f"{where}expected an array, or batches of arrays, got {data!r:.60}")
     for k in range(0, len(array) if steps is None else min(len(array), steps * size), size):
         yield array[k : k + size]
 
