@@ -38,7 +38,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "Several inputs": (
         "Concatenate", "Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Average", "Dot",
-        "Broadcast",
+        "Broadcast", "Parameter",
     ),
     "Shapes and steps": (
         "Input", "Masking", "Flatten", "Reshape", "Permute", "RepeatVector", "TimeDistributed", "FoldTime",

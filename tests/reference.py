@@ -433,6 +433,20 @@ def run_prelu(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor
     return [Tensor(np.where(x.value > 0, x.value, weights["alpha"] * x.value), x.lengths)]
 
 
+def run_parameter(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
+    (x,) = inputs
+    value = np.asarray(weights["value"], float)
+    while value.ndim and value.shape[0] == 1:
+        value = value[0]
+    value = value.reshape(value.shape or (1,))
+    if not layer.get("beside"):
+        return [Tensor(np.repeat(value[None], len(x.value), 0), None)]
+    rest = (1,) * (x.value.ndim - 1 - value.ndim) + value.shape
+    timed = x.value.ndim > 2
+    shape = (*x.value.shape[: 2 if timed else 1], *rest[1 if timed else 0 :])
+    return [Tensor(np.broadcast_to(value, shape).copy(), x.lengths if timed else None)]
+
+
 def run_dot(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     """A time axis that is summed along ends at the rows' lengths."""
     names = ["bk", "bk"]
@@ -510,6 +524,7 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     "BatchNormalization": run_batch_normalization,
     "PReLU": run_prelu,
     "Broadcast": run_broadcast,
+    "Parameter": run_parameter,
     "Dot": run_dot,
     "Concatenate": run_concatenate,
     "Add": joined(lambda values: np.sum(values, axis=0)),

@@ -336,6 +336,12 @@ EXAMPLES = [
     Example({"type": "PReLU", "shared_axes": [1]}, [SEQUENCE], POINTWISE_WRONG),
     Example({"type": "PReLU"}, [((None, 4, 3), F32)], []),
     Example({"type": "PReLU", "shared_axes": [1, 2]}, [SEQUENCE], [[ROW]]),
+    Example({"type": "Parameter", "shape": [4, 3]}, [ROW], [[ROW, ROW], []], steps=lambda T: 4),
+    Example({"type": "Parameter", "shape": [1, 5], "initializer": "uniform"}, [SEQUENCE], []),
+    Example({"type": "Parameter", "shape": [3], "beside": True}, [SEQUENCE], POINTWISE_WRONG),
+    Example({"type": "Parameter", "shape": [], "beside": True}, [SEQUENCE], []),
+    Example({"type": "Parameter", "shape": [7], "beside": True}, [ROW], []),
+    Example({"type": "Parameter", "shape": [4, 1], "beside": True}, [((None, 4, 3), F32)], [[SEQUENCE], [ROW]]),
     Example({"type": "SpatialDropout1D", "rate": 0.5}, [SEQUENCE], [[ROW], [SEQUENCE, SEQUENCE], []]),
     Example({"type": "GaussianNoise", "stddev": 0.5}, [SEQUENCE], POINTWISE_WRONG),
     Example({"type": "GaussianDropout", "rate": 0.5}, [ROW], POINTWISE_WRONG),
@@ -435,7 +441,7 @@ def test_nan_in_gives_nan_out_of_its_own_row_only(isa: str, rng: np.random.Gener
     engine = Engine(example.spec())
     inputs = example.arrays(rng, 5, 4)
     clean = engine.predict(inputs)
-    if example.type in ("PositionEmbedding", "SinePositionEncoding"):
+    if example.type in ("PositionEmbedding", "SinePositionEncoding", "Parameter"):
         return  # what x is makes no difference
     inputs[0][2, ..., -1] = np.nan
     for y, want in zip(engine.predict(inputs), clean, strict=True):

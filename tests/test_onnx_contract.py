@@ -23,6 +23,7 @@ from test_layer_contract import EXAMPLES, Example
 WEIGHTS = "attention whose weights are an output, too, is written without a note of which layer it is"
 NOT_LOADED: dict[str, str] = {
     "Broadcast": "of what is repeated, a row at every step alone is loaded",
+    "Parameter": "weights repeated over rows and steps are what no node computes of an input",
     "Masking": "a mask is made of comparisons and sorted steps, which no layer is",
     "Lambda of several outputs": "the nodes of equations have a note where they make one output",
     "attention with weights": WEIGHTS,

@@ -137,7 +137,7 @@ def test_on_arrays_the_operations_are_numpys():
     ("function", "kind", "message"),
     [
         (lambda x: x[0], IndexError, "rows of a batch are computed alike"),
-        (lambda x: x[:, :, 1], IndexError, r"an index takes an axis away.*x\[\.\.\., 1:2\]"),
+        (lambda x: x[:, 0][:, 1], IndexError, r"an index takes an axis away.*x\[\.\.\., 1:2\]"),
         (lambda x: x[:, :, ::2], IndexError, "by a slice without a step"),
         (lambda x: x[:, ::2], IndexError, "by an index, a slice, or ::-1"),
         (lambda x: x + Input((5, 3)), ValueError, r"ops.add: expected tensors of one shape.*\(None, 5, 3\)"),
@@ -536,18 +536,6 @@ def test_what_a_cell_of_ones_own_cannot_say_is_told(change, kind, message):
 
 
 def test_weights_that_are_used_otherwise_are_refused():
-    class Scaled(Linear):
-        def call(self, x):
-            return x * self.b
-
-    class Added(Linear):
-        def call(self, x):
-            return x + self.b
-
-    with pytest.raises(ValueError, match=r"tensors are multiplied with a weight by ops\.matmul"):
-        Scaled(6)(Input((5, 6)))
-    with pytest.raises(ValueError, match="or the bias that is added to such a product"):
-        Added(6)(Input((5, 6)))
     with pytest.raises(AttributeError, match="its weights are the engine's"):
         layers.Dense(3).add_weight((3, 3))
     with pytest.raises(TypeError, match="add_weight has no argument 'regularizer' that asks for something"):
@@ -594,9 +582,9 @@ def test_kernels_and_biases_that_are_used_again_are_the_same_ones():
     ("how", "options", "message"),
     [
         (lambda own, x: [ops.matmul(x, own.w), ops.matmul(x, own.w) + own.b], {}, "with the bias .* and without it"),
-        (lambda own, x: [ops.matmul(x, own.w) + own.b, ops.matmul(x, own.v) + own.b], {}, "a bias one kernel"),
-        (lambda own, x: ops.matmul(x, own.w) + own.b, {"trainable": False}, "both are trained or neither is"),
-        (lambda own, x: ops.matmul(x, np.eye(6)) + own.b, {}, "the bias that is added to such a product"),
+        (lambda own, x: [ops.matmul(x, own.w) + own.b, ops.matmul(x, own.v) + own.b], {}, "not in both"),
+        (lambda own, x: ops.matmul(x, own.w) * ops.exp(own.w), {}, "not in both"),
+        (lambda own, x: [x * own.b, ops.matmul(x, own.w) + own.b, own.b + ops.matmul(x, own.b)], {}, "takes a matrix"),
     ],
 )
 def test_weights_that_the_engine_cannot_share_are_refused(how, options, message):

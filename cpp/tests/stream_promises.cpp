@@ -170,6 +170,7 @@ std::vector<Case> cases() {
        R"("type": "Affine")",
        R"("type": "BatchNormalization")",
        R"("type": "PReLU", "shared_axes": [1])",
+       R"("type": "Parameter", "shape": [3], "beside": true)",
        R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["sin", 0], ["max", 1], ["log1p", 2], ["multiply", 3, 0]],
         "outputs": [4]})",
        R"("type": "GatedLinearAttention", "num_heads": 2, "key_dim": 5, "mode": "gated_delta")",

@@ -187,6 +187,7 @@ TEST_CASE("layers: gradients of normalisation, scaling, slices and differences")
       const char* layer :
       {R"("type": "LayerNormalization")", R"("type": "LayerNormalization", "epsilon": 0.1, "center": false)",
        R"("type": "LayerNormalization", "scale": false)", R"("type": "Affine")", R"("type": "PReLU", "shared_axes": [1])",
+       R"("type": "Parameter", "shape": [2], "beside": true)", R"("type": "Parameter", "shape": [], "beside": true)",
        R"("type": "Lambda", "equations": {"inputs": ["x"], "nodes": [["mean", 0], ["sin", 0], ["multiply", 1, 2]], "outputs": [3]})",
        R"("type": "Dense", "units": 4, "activation": {"name": "own", "equations": {"inputs": ["x"], "nodes": [["mean", 0],
        ["sin", 0], ["multiply", 1, 2]], "outputs": [3]}})",

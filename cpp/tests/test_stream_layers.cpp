@@ -113,6 +113,10 @@ TEST_CASE("stream: layers that work on every step alike") {
   check_stream(between(layer("BatchNormalization", "n", R"("x")", R"("scale": false, "center": false)"), "n"));
   check_stream(between(layer("PReLU", "p", R"("x")", R"("alpha_initializer": "uniform", "shared_axes": [1])"), "p"));
   check_stream(between(layer("PReLU", "p", R"("x")", R"("alpha_initializer": "uniform", "shared_axes": [1, 2])"), "p"));
+  for (const char* shape : {"[3]", "[1]", "[]", "[1, 1]", "[1, 3]"})
+    check_stream(between(layer("Parameter", "p", R"("x")", R"("beside": true, "shape": )" + std::string(shape)) + ", " +
+                             layer("Multiply", "m", R"("p", "p")", ""),
+                         "m"));
   for (const char* noise : {"SpatialDropout1D", "GaussianDropout", "AlphaDropout"})
     check_stream(between(layer(noise, "o", R"("x")", R"("rate": 0.5)"), "o"));
   check_stream(between(layer("GaussianNoise", "o", R"("x")", R"("stddev": 0.5)"), "o"));

@@ -112,9 +112,10 @@ from rekur._ops.elementwise import (
     zeros_like,
 )
 from rekur._ops.reductions import layer_normalization, log_softmax, logsumexp, max, mean, min, softmax, std, sum, var
-from rekur._trace import Trace
+from rekur._trace import Symbol, Trace
 from rekur.layers import tensors
 from rekur.layers.added import Total, on_totals, total_of
+from rekur.layers.weights import Weighed, of_weights
 
 __all__ = [
     "abs",
@@ -250,6 +251,9 @@ def _on_tensors(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def operation(*given: Any, **options: Any) -> Any:
+        values = (*given, *options.values())
+        if any(isinstance(v, Weighed) for v in values) and not any(isinstance(v, Symbol) for v in values):
+            return of_weights(name, operation, given, options)
         if not tensors.among((given, options)):
             if any(isinstance(value, Total) for value in (*given, *options.values())):
                 return on_totals(name, given, options)

@@ -34,7 +34,7 @@ constexpr Factory make_flip = refuse_sequence, make_masking = refuse_sequence, m
                   make_multi_head_attention = refuse_sequence, make_group_query_attention = refuse_sequence,
                   make_activity_regularization = refuse_sequence, make_add_loss = refuse_sequence,
                   make_batch_normalization = refuse_sequence, make_dot = refuse_sequence, make_noise = refuse_sequence,
-                  make_prelu = refuse_sequence, make_position_embedding = refuse_sequence,
+                  make_parameter = refuse_sequence, make_prelu = refuse_sequence, make_position_embedding = refuse_sequence,
                   make_sine_position_encoding = refuse_sequence, make_rotary_embedding = refuse_sequence;
 constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refuse_sequence, make_conv1d = refuse_sequence,
                   make_conv1d_transpose = refuse_sequence, make_cropping = refuse_sequence, make_depthwise_conv1d = refuse_sequence,
@@ -89,6 +89,7 @@ constexpr Type kTypes[] = {
     {"MultiHeadAttention", make_multi_head_attention},
     {"Multiply", make_multiply},
     {"PReLU", make_prelu},
+    {"Parameter", make_parameter},
     {"Permute", make_permute},
     {"PositionEmbedding", make_position_embedding},
     {"RNN", make_recurrent},

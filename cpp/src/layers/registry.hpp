@@ -53,6 +53,7 @@ std::unique_ptr<Layer> make_batch_normalization(json::Reader&, const std::string
 std::unique_ptr<Layer> make_broadcast(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_dot(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_noise(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_parameter(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_prelu(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_average_pooling(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_conv1d(json::Reader&, const std::string& type, const std::string& name);

@@ -10,7 +10,7 @@ import numpy as np
 from rekur._trace import Symbol
 from rekur.layers import tensors
 from rekur.layers.symbolic import SymbolicTensor
-from rekur.layers.weights import Weight
+from rekur.layers.weights import Weighed, Weight
 
 __all__ = [
     "concatenate", "dot", "einsum", "expand_dims", "flip", "matmul", "repeat", "reshape", "shape", "split", "squeeze",
@@ -22,6 +22,11 @@ def _symbolic(name: str, *operands: Any) -> bool:
     for operand in operands:
         if isinstance(operand, Symbol):
             raise operand._trace.error(f"ops.{name} is of whole tensors, and equations see one row: use layers")
+        if isinstance(operand, Weighed):
+            tensors.fail(
+                f"ops.{name}: {operand!r} is no tensor: weights go into ops.matmul, ops.einsum and arithmetic with "
+                "tensors; layers.Parameter makes a tensor of them"
+            )
     return any(isinstance(operand, SymbolicTensor) for operand in operands)
 
 
@@ -126,6 +131,16 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
 
 def einsum(subscripts: str, *operands: Any) -> Any:
     """Einstein's sum of two tensors (batch, …) that is one product a row, such as ``"bij,bkj->bik"``."""
+    if len(operands) == 2 and isinstance(operands[1], Weight):
+        given, _, result = subscripts.replace(" ", "").partition("->")
+        one, _, two = given.partition(",")
+        summed = len(two) == 2 and one[-1:] == two[0] and two[1] not in one and result == one[:-1] + two[1]
+        if not summed:
+            tensors.fail(
+                "ops.einsum: with a weight the features alone are summed over, such as 'btf,fk->btk', got "
+                f"{subscripts!r}"
+            )
+        return operands[1]._product(operands[0])
     if _symbolic("einsum", *operands):
         if len(operands) != 2:
             tensors.fail(f"ops.einsum: expected two operands, got {len(operands)}")

@@ -97,6 +97,11 @@ def _prelu(w: Writer, layer: Layer) -> None:
     w.line(f"prelu<{layer.features}, {step}>({layer.inputs[0]}, {alpha}, {w.output(layer)});")
 
 
+def _parameter(w: Writer, layer: Layer) -> None:
+    value = w.constant(layer.name, "value", layer.flat)
+    w.line(f"copy<{layer.flat.size}>({value}, {w.output(layer)});")
+
+
 def _lambda(w: Writer, layer: Layer) -> None:
     widths = [shape[-1] for shape in layer.input_shapes]
     n = max(widths)
@@ -253,6 +258,7 @@ LAYERS: dict[str, Write] = {
     "MultiHeadAttention": write_heads,
     "Multiply": _pairwise("*"),
     "PReLU": _prelu,
+    "Parameter": _parameter,
     "PositionEmbedding": write_position,
     "RNN": write_cell,
     "Rescaling": _by_rows(_rescaling),

@@ -45,6 +45,7 @@ from rekur.layers.noise import (
     SpatialDropout1D,
 )
 from rekur.layers.normalizing import Affine, BatchNormalization, LayerNormalization, RMSNormalization
+from rekur.layers.parameter import Parameter
 from rekur.layers.pointwise import Lambda
 from rekur.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
 from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
@@ -128,6 +129,7 @@ __all__ = [
     "Multiply",
     "Normalization",
     "PReLU",
+    "Parameter",
     "Permute",
     "PositionEmbedding",
     "RMSNormalization",
@@ -178,7 +180,7 @@ TYPES: dict[str, type[Layer]] = {
         Conv1D, DepthwiseConv1D, SeparableConv1D, Conv1DTranspose,
         MaxPooling1D, AveragePooling1D, GlobalMaxPooling1D, GlobalAveragePooling1D,
         UpSampling1D, Cropping1D, ZeroPadding1D, Flatten, Reshape, Permute, RepeatVector,
-        Broadcast, Concatenate, Add, Multiply, Subtract, Divide, Lambda,
+        Broadcast, Parameter, Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
         ActivityRegularization, AddLoss, Normalization,

@@ -130,12 +130,13 @@ class Layer(Guarded, Weighted):
             cls._compose = own.compose  # type: ignore[method-assign]
 
     def add_weight(self, shape: Any = None, initializer: Any = None, **options: Any) -> Any:
-        """A weight of a layer or cell of one's own: what ``ops.matmul`` multiplies with, or the bias added to that.
+        """A weight of a layer or cell of one's own: what ``ops.matmul`` multiplies with, or what stands in arithmetic.
 
         Parameters
         ----------
         shape : tuple
-            ``(features, units)``, or ``(units,)`` of a bias; of a cell also ``(units, units)`` for a state.
+            ``(features, units)`` of what multiplies; any of what is added to tensors or multiplied with them, sizes
+            compared from the last axis on, as in NumPy; of a cell also ``(units, units)`` for a state.
         initializer : str or Initializer
             "glorot_uniform" by default.
         name : str

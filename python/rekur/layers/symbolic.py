@@ -188,9 +188,10 @@ def _operation(name: str, *operands: Any) -> Any:
     from rekur import ops
 
     for operand in operands:
-        if hasattr(operand, "_product") and name in ("add", "matmul"):
-            tensor = next(o for o in operands if o is not operand)
-            return operand._product(tensor) if name == "matmul" else operand._added(tensor)
+        if hasattr(operand, "_product"):  # a weight
+            if name == "matmul":
+                return operand._product(next(o for o in operands if o is not operand))
+            continue
         if not isinstance(operand, (SymbolicTensor, int, float, np.generic, np.ndarray)):
             return NotImplemented
     return getattr(ops, name)(*operands)

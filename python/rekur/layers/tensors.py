@@ -161,6 +161,11 @@ def item(x: SymbolicTensor, key: Any) -> SymbolicTensor:
     if any(k is Ellipsis for k in keys):
         at = next(i for i, k in enumerate(keys) if k is Ellipsis)
         keys[at : at + 1] = [slice(None)] * (rank - len(keys) + 1)
+    if sum(k is None for k in keys) == 1 and len(keys) <= rank + 1:  # a new axis
+        where = next(i for i, k in enumerate(keys) if k is None)
+        rest = [k for k in keys if k is not None]
+        if where and all(_plain(k) for k in rest):
+            return expand_dims(x, where)  # type: ignore[no-any-return]
     if len(keys) > rank or any(k is None for k in keys):
         fail(f"a tensor of shape {show(x.shape)} cannot be indexed by {key!r}", IndexError)
     keys += [slice(None)] * (rank - len(keys))
@@ -179,6 +184,9 @@ def item(x: SymbolicTensor, key: Any) -> SymbolicTensor:
 
 def _features(x: SymbolicTensor, key: Any, whole: Any) -> SymbolicTensor:
     if isinstance(key, (int, np.integer)):
+        if len(x.shape) == 3 and x.shape[1] is not None:  # (B, T, F) → (B, T)
+            one = _features(x, slice(int(key), None if key == -1 else int(key) + 1), whole)
+            return layer("Reshape", "x[…]")((x.shape[1],))(one)  # type: ignore[no-any-return]
         fail(
             f"x[{whole!r}]: an index takes an axis away; keep it by a slice of one, such as "
             f"x[..., {key}:{'' if key == -1 else key + 1}]",
@@ -315,7 +323,19 @@ def reduce(name: str, x: SymbolicTensor, axis: Any, keepdims: bool) -> Any:
             return layer("Reshape", "ops.sum")((1, x.shape[-1]) if keepdims else (x.shape[-1],))(added)
         if name == "min":
             return -layer("GlobalMaxPooling1D", "ops.min")(keepdims=bool(keepdims))(-x)
+        if name in ("softmax", "log_softmax"):
+            return _softmax_over_steps(name, x)
     fail(f"ops.{name}: shape {show(x.shape)} has no such reduction over axis={axis!r}; over -1 or 1 it has")
+
+
+def _softmax_over_steps(name: str, x: SymbolicTensor) -> Any:
+    """Of each feature over the row's own steps."""
+    from rekur import ops
+
+    away = x - reduce("max", x, 1, True)
+    powers = ops.exp(away)
+    total = reduce("sum", powers, 1, True)
+    return powers / total if name == "softmax" else away - ops.log(total)
 
 
 def _ones(x: Symbol) -> Symbol:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from rekur import initializers
+import numpy as np
+
+from rekur import _structure, initializers
 from rekur._spec import check_name
 from rekur._validate import boolean, show
 from rekur.layers.own import line, shape_of
@@ -17,7 +19,125 @@ if TYPE_CHECKING:
 _FURTHER = ("regularizer", "constraint", "aggregation", "autocast", "overwrite_with_gradient")
 
 
-class Weight:
+class Weighed:
+    """What weights alone make: it has no numbers yet, and becomes a tensor beside the first one that it meets."""
+
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+    def at(self, x: SymbolicTensor) -> SymbolicTensor:
+        """As a tensor of as many axes as ``x``, with its steps."""
+        raise NotImplementedError
+
+    def _product(self, x: Any) -> Any:
+        """``ops.matmul(x, weight)``."""
+        raise ValueError(f"ops.matmul: expected a tensor and a weight as add_weight made it, got {self!r} ({line()})")
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self!r} is neither true nor false: it has no numbers yet; use rekur.ops.where ({line()})")
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be unpacked ({line()})")
+
+    def __getitem__(self, key: Any) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be sliced: use a weight for each part ({line()})")
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return self._product(other)
+
+    def __neg__(self) -> Any:
+        return _made("negative", self)
+
+    def __abs__(self) -> Any:
+        return _made("abs", self)
+
+
+def _made(name: str, *operands: Any) -> Any:
+    from rekur import ops
+
+    for operand in operands:
+        if not isinstance(operand, (Weighed, SymbolicTensor, int, float, np.generic, np.ndarray)):
+            return NotImplemented
+    return getattr(ops, name)(*operands)
+
+
+def _operators(method: str, name: str) -> None:
+    def plain(self: Weighed, other: Any) -> Any:
+        if hasattr(other, "_trace") and name in ("add", "multiply"):  # a cell's symbol
+            return other._trace.add(name, (other, self))
+        return _made(name, self, other)
+
+    def turned(self: Weighed, other: Any) -> Any:
+        return plain(self, other) if name in ("add", "multiply") else _made(name, other, self)
+
+    setattr(Weighed, f"__{method}__", plain)
+    setattr(Weighed, f"__r{method}__", turned)
+
+
+for _method, _name in (
+    ("add", "add"),
+    ("sub", "subtract"),
+    ("mul", "multiply"),
+    ("truediv", "divide"),
+    ("pow", "power"),
+):
+    _operators(_method, _name)
+for _method, _name in (("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal")):
+    setattr(Weighed, f"__{_method}__", lambda self, other, name=_name: _made(name, self, other))
+
+
+class Expression(Weighed):
+    """An operation of rekur.ops on weights and numbers."""
+
+    def __init__(self, name: str, operation: Callable[..., Any], given: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        self._name, self._operation, self._given = name, operation, given
+        self._made: dict[SymbolicTensor, SymbolicTensor] = {}
+
+    def __repr__(self) -> str:
+        return f"<ops.{self._name} of weights>"
+
+    def at(self, x: SymbolicTensor) -> SymbolicTensor:
+        if x not in self._made:
+            self._made[x] = self._operation(*placed(self._given[0], x), **placed(self._given[1], x))
+        return self._made[x]
+
+
+def placed(given: Any, x: SymbolicTensor) -> Any:
+    """Arguments with tensors for what is of weights."""
+    return _structure.mapped(lambda leaf: leaf.at(x) if isinstance(leaf, Weighed) else leaf, given)
+
+
+def of_weights(name: str, operation: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """An operation of rekur.ops of which an argument is a weight, or made of weights.
+
+    Raises
+    ------
+    ValueError
+        For an axis counted from the front: weights have the axes of the tensors that they meet.
+    """
+    from rekur import ops
+    from rekur.layers import tensors
+
+    met = [tensor for tensor in tensors.among((given, options)) if tensor.dtype == "float32"]
+    if not met:
+        named = dict(zip(("x", "axis"), given, strict=False), **options)
+        axis = named.get("axis")
+        if name in ops._OVER_AXES and not (axis == -1 or (axis is None and "softmax" in name)):
+            raise ValueError(f"ops.{name} of a weight: axis=-1 alone, got axis={axis!r} ({line()})")
+        if name in ops._OVER_AXES and "softmax" not in name and not named.get("keepdims"):
+            raise ValueError(
+                f"ops.{name} of a weight: keepdims=True, as it is to meet a tensor of the same axes ({line()})"
+            )
+        return Expression(name, operation, (given, options))
+    x = max(met, key=lambda tensor: len(tensor.shape))
+    if name == "add" and len(given) == 2 and not options:
+        weight, other = given if isinstance(given[0], Weight) else given[::-1]
+        if isinstance(weight, Weight) and other is x and (found := weight._as_bias(x)) is not None:
+            return found
+    return operation(*placed(given, x), **placed(options, x))
+
+
+class Weight(Weighed):
     """A weight of a layer of one's own: it has a place in equations and products, and no numbers of its own.
 
     Attributes
@@ -29,24 +149,49 @@ class Weight:
     trainable : bool
     """
 
-    __array_ufunc__ = None
-
     def __init__(self, name: str, shape: tuple[int, ...], initializer: Any, trainable: bool, owner: str) -> None:
         self.name, self.shape, self.initializer, self.trainable = name, shape, initializer, trainable
         self._owner = owner
         self._dense: Any = None  # of a kernel: the layer that multiplies with it
         self._biased: Any = None  # of a kernel: the layer that does so and adds the bias
         self._partner: Weight | None = None  # a kernel's bias, a bias's kernel
+        self._parameter: Any = None  # the layer that gives it as a tensor
+        self._made: dict[SymbolicTensor, SymbolicTensor] = {}
 
     def __repr__(self) -> str:
         return f"<weight '{self.name}' of {self._owner}, shape={self.shape}>"
 
+    def at(self, x: SymbolicTensor) -> SymbolicTensor:
+        if self._dense is not None or self._partner is not None:
+            self._refuse_both()
+        if self._parameter is None:
+            from rekur.layers.parameter import Parameter
+
+            self._parameter = Parameter(self.shape, self.initializer, beside=True, name=self.name)
+            self._parameter.trainable = self.trainable
+        if x not in self._made:
+            try:
+                self._made[x] = self._parameter(x)
+            except ValueError as error:
+                raise ValueError(f"{self!r} beside a tensor of shape {show(x.shape)}: {error} ({line()})") from None
+        return self._made[x]
+
+    def _refuse_both(self) -> NoReturn:
+        raise ValueError(
+            f"{self!r}: a weight is in products (ops.matmul, and the bias of one) or in arithmetic, not in both: use a "
+            f"weight for each ({line()})"
+        )
+
     def _product(self, x: Any) -> Any:
         """``ops.matmul(x, weight)``."""
         if not isinstance(x, SymbolicTensor):
+            if not hasattr(x, "_trace"):
+                raise ValueError(f"{self!r}: ops.matmul expected a tensor, got {x!r} ({line()})")
             return x._trace.product_with(x, self)
         if len(self.shape) != 2:
             raise ValueError(f"{self!r}: ops.matmul takes a matrix (features, units) ({line()})")
+        if self._parameter is not None:
+            self._refuse_both()
         if self._dense is None:
             from rekur.layers.core import Dense
 
@@ -57,24 +202,15 @@ class Weight:
             raise ValueError(f"{self!r}: ops.matmul with a tensor of shape {show(x.shape)} ({line()})")
         return self._dense(x)
 
-    def _added(self, x: SymbolicTensor) -> Any:
-        """``x + weight``: the bias of a product."""
+    def _as_bias(self, x: SymbolicTensor) -> Any:
+        """``x + weight`` where x is a product and can have the weight for its bias; else None."""
         kernel: Weight | None = getattr(x.layer, "_of_weight", None)
-        if kernel is None or self.shape != x.shape[-1:]:
-            raise ValueError(
-                f"{self!r}: a weight is what ops.matmul multiplies a tensor with, or the bias that is added to such a "
-                f"product ({line()})"
-            )
+        if kernel is None or self.shape != x.shape[-1:] or self._parameter is not None or self._dense is not None:
+            return None
         if kernel._partner not in (None, self) or self._partner not in (None, kernel):
-            raise ValueError(
-                f"{self!r}: a kernel has one bias, and a bias one kernel: {kernel!r} and it cannot both be shared "
-                f"({line()})"
-            )
+            return None
         if kernel.trainable != self.trainable:
-            raise ValueError(
-                f"{self!r}: trainable={self.trainable}, and {kernel!r}, whose product it is added to, has "
-                f"trainable={kernel.trainable}: both are trained or neither is ({line()})"
-            )
+            return None
         if kernel._biased is None:
             from rekur.layers.core import Dense
 
@@ -87,23 +223,6 @@ class Weight:
             kernel._biased.trainable = kernel.trainable
             kernel._partner, self._partner = self, kernel
         return kernel._biased(x._call.inputs[0])
-
-    def __radd__(self, other: Any) -> Any:
-        return self + other
-
-    def __add__(self, other: Any) -> Any:
-        return self._added(other) if isinstance(other, SymbolicTensor) else other._trace.add("add", (other, self))
-
-    def __rmul__(self, other: Any) -> Any:
-        return self * other
-
-    def __mul__(self, other: Any) -> Any:
-        if isinstance(other, SymbolicTensor):
-            raise ValueError(f"{self!r}: tensors are multiplied with a weight by ops.matmul ({line()})")
-        return other._trace.add("multiply", (other, self))
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return self._product(other)
 
 
 def check_products(owner: Layer, outputs: Sequence[SymbolicTensor]) -> None:

@@ -21,6 +21,7 @@ from rekur.onnx._fold import fold_time, unfold_time
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._masks import mask_zero, masking
 from rekur.onnx._matrix import matrix_layer
+from rekur.onnx._parameter import parameter
 from rekur.onnx._plan import CONVOLUTIONS, IMAGES, Layer, Plan, describe
 from rekur.onnx._position import position_embedding, rotary_embedding, sine_encoding
 from rekur.onnx._recurrent import bidirectional, recurrent
@@ -271,6 +272,7 @@ LAYERS: dict[str, Rule] = {
     "Flip": _flip,
     "BatchNormalization": batch_normalization,
     "PReLU": prelu,
+    "Parameter": parameter,
     "Broadcast": broadcast,
     "Dot": dot,
     **dict.fromkeys(
