@@ -290,12 +290,6 @@ def test_merged_sequences_have_the_steps_that_both_have():
     np.testing.assert_array_equal(model.predict(x), plain.predict(x[0] + x[1], mask=masks_[0] & masks_[1]))
 
 
-def test_a_file_of_a_step_refuses_a_mask_by_name(tmp_path):
-    model = rekur.Sequential([L.Input((None, 2)), L.Masking(), L.LSTM(2)])
-    with pytest.raises(ValueError, match="'masking'"):
-        rekur.onnx.export(model, tmp_path / "m.onnx", streaming=True)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sequences", [True, False], ids=["sequences", "last"])
 @pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU", "zeros", *MODES])
