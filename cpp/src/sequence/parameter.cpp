@@ -28,13 +28,14 @@ class Parameter final : public Layer {
       return one({std::move(y), DType::float32, -1, {.own = true}});
     }
     expect_features(x);
-    if (row_.size() >= x.shape.size()) fail("has weights of shape %, more axes than rows of its input of shape %", {shape_, x.shape});
+    if (row_.size() >= x.shape.size())
+      fail("has weights of shape %, more axes than rows of its input of shape %", {shape_, x.shape});
     const Shape own = aligned(x.shape.size());
     y.insert(y.end(), own.begin(), own.end());
     if (x.has_time()) {
       if (own[0] != 1 && own[0] != x.shape[1])
-        fail("has weights of % time steps, and its input of shape % %", {own[0], x.shape,
-             x.shape[1] == kUnknown ? "leaves its steps open: give the input's steps" : "has others"});
+        fail("has weights of % time steps, and its input of shape % %",
+             {own[0], x.shape, x.shape[1] == kUnknown ? "leaves its steps open: give the input's steps" : "has others"});
       y[1] = x.shape[1];
     }
     return one({std::move(y), DType::float32, x.time_source});
