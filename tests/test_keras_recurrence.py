@@ -15,7 +15,7 @@ import pytest
 
 import rekur
 import rekur.onnx
-from rekur import Input, Model, Sequential, cells, layers
+from rekur import Input, Model, Sequential, cells, layers, ops
 
 X = np.random.default_rng(1).normal(size=(3, 5, 3)).astype(np.float32)
 Make = Callable[[Any], Any]
@@ -462,3 +462,50 @@ def test_outputs_of_go_backwards_are_those_of_the_turned_sequence(make: Any, seq
     backwards.set_weights(plain.get_weights())
     for a, b in zip(outputs(backwards), outputs(plain, np.ascontiguousarray(X[:, ::-1])), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+class FeedBack(Model):
+    """Forecasts step by step of what it said itself, as in TensorFlow's tutorial of time series."""
+
+    def __init__(self, units: int, steps: int, **how: bool) -> None:
+        super().__init__()
+        self.steps = steps
+        self.cell = layers.LSTMCell(units)
+        self.rnn = layers.RNN(self.cell, return_state=True, **how)
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        x, *state = self.rnn(inputs)
+        said = [self.dense(x[:, -1] if self.rnn.return_sequences else x)]
+        for _ in range(1, self.steps):
+            x, state = self.cell(said[-1], states=state, training=training)
+            said.append(self.dense(x))
+        return ops.transpose(ops.stack(said), [1, 0, 2])
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_a_layers_cell_takes_single_steps_of_ones_own(sequences: bool) -> None:
+    rng = np.random.default_rng(3)
+    model = FeedBack(4, 3, return_sequences=sequences)
+    x = rng.normal(size=(5, 6, 2)).astype(np.float32)
+    model.compile("adam", "mse")
+    model.fit(x, rng.normal(size=(5, 3, 2)), verbose=0)
+    assert len(model.get_weights()) == 5  # the steps have the layer's
+    w, r, b, dense, bias = (a.astype(float) for a in model.get_weights())
+    h, c = np.zeros((2, 5, 4))
+    seen, said = [x[:, t] for t in range(6)], []
+    for _ in range(3):
+        for value in seen:
+            i, f, g, o = np.split(value @ w + h @ r + b, 4, axis=1)
+            c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            h = np.tanh(c) / (1 + np.exp(-o))
+        said.append(h @ dense + bias)
+        seen = [said[-1]]
+    np.testing.assert_allclose(model.predict(x), np.stack(said, axis=1), atol=1e-5)
+
+
+def test_a_layers_cell_without_its_states_takes_no_steps() -> None:
+    cell = layers.GRUCell(4)
+    layers.RNN(cell)
+    with pytest.raises(ValueError, match=r"is the cell of GRU 'gru'.*return_state=True"):
+        cell(rekur.Input((2,)), [rekur.Input((4,))])

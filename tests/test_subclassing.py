@@ -632,3 +632,28 @@ def test_a_wrapper_says_what_it_wants():
         layers.Wrapper(layers.Dense(2))
     with pytest.raises(TypeError, match=r"Scaled 'scaled.*': expected a layer or a model, got 3"):
         Scaled(3)
+
+
+def test_a_layer_that_would_not_be_trained_is_no_number_of_a_call():
+    class Positions(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.table = layers.Embedding(9, 6)
+
+        def call(self, x):
+            return x + self.table(np.arange(5))
+
+    with pytest.raises(ValueError, match=r"Embedding.*would stay what it is now.*PositionEmbedding.*test_subclassing"):
+        Positions()(Input((5, 6)))
+
+
+def test_tensors_stacked_in_front_of_the_batch_wait_for_a_transposition():
+    x = Input((5, 6))
+    steps = ops.stack([x[:, 0], x[:, 1] * 2, x[:, 4]])
+    model = Model(x, [ops.transpose(steps, [1, 0, 2]), ops.transpose(steps, [1, 2, 0]), ops.swapaxes(steps, 0, 1)])
+    wanted = np.stack([X[:, 0], X[:, 1] * 2, X[:, 4]])
+    for y, axes in zip(model.predict(X), ([1, 0, 2], [1, 2, 0], [1, 0, 2]), strict=True):
+        np.testing.assert_array_equal(y, wanted.transpose(axes))
+    for axes in (None, [0, 1, 2], [2, 1, 0]):
+        with pytest.raises(ValueError, match="the batch must come first"):
+            ops.transpose(steps, axes)

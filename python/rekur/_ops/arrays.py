@@ -38,9 +38,11 @@ def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
 
 
 def stack(x: Sequence[Any], axis: int = 0) -> Any:
-    """Tensors of one shape along a new axis; of symbolic ones not the first, which is the batch."""
+    """Tensors of one shape along a new axis. Symbolic ones that are stacked in front of the batch wait for
+    ``transpose``.
+    """
     if _symbolic("stack", *x):
-        return tensors.stack(x, axis)
+        return tensors.InFront(x) if axis == 0 else tensors.stack(x, axis)
     return np.stack(x, axis)
 
 
@@ -67,6 +69,8 @@ def reshape(x: Any, newshape: Sequence[int]) -> Any:
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """The axes in another order; of a tensor the batch stays first."""
+    if isinstance(x, tensors.InFront):
+        return x.transposed(axes)
     if _symbolic("transpose", x):
         return tensors.transpose(x, axes)
     return np.transpose(x, axes)
@@ -74,7 +78,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged."""
-    order = list(range(np.ndim(x) if not isinstance(x, SymbolicTensor) else len(x.shape)))
+    order = list(range(len(x.shape) if isinstance(x, (SymbolicTensor, tensors.InFront)) else np.ndim(x)))
     order[axis1], order[axis2] = order[axis2], order[axis1]
     return transpose(x, order)
 

@@ -157,7 +157,7 @@ class BuiltInCell(Layer):
         Raises
         ------
         ValueError
-            If a layer has the cell already, whose weights are that layer's, or the shapes do not fit.
+            If a layer without ``return_state=True`` has the cell already, or the shapes do not fit.
         """
         self._check_call(options)
         if states is None:
@@ -168,10 +168,26 @@ class BuiltInCell(Layer):
         from rekur.layers import RepeatVector
 
         if self._step is None:
-            self._claim(self)
-            self._step = self._whole(None, {"return_state": True})
+            self._step = self._of_a_layer() or self._by_itself()
         made = self._step(RepeatVector(1)(inputs), initial_state=states)
-        return made[0], list(made[1:])
+        output = made[0][:, 0] if self._step.return_sequences else made[0]
+        return output, list(made[1:])
+
+    def _of_a_layer(self) -> Recurrent | None:
+        """The layer through time that has the cell, which can take its single steps, too."""
+        layer = self._owner_of
+        if not isinstance(layer, Recurrent) or layer is not self._layer or layer.stateful:
+            return None
+        if not layer.return_state:
+            raise ValueError(
+                f"{self!r} is the cell of {layer!r}: single steps have its weights as well where that one is made with "
+                "return_state=True, or make a cell of its own"
+            )
+        return layer
+
+    def _by_itself(self) -> Recurrent:
+        self._claim(self)
+        return self._whole(None, {"return_state": True})
 
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
         raise ValueError(

@@ -86,6 +86,13 @@ def call_layer(self: Any, *arguments: Any, **options: Any) -> Any:
     return _structure.like(self._returned, outputs)
 
 
+def is_traced() -> bool:
+    """Whether a call of a layer or model of one's own is being traced."""
+    from rekur.layers.added import _collected  # which is made of this module
+
+    return _collected.get() is not None
+
+
 def at_once(layer: Any, given: Any) -> Any:
     """What a layer gives for arrays, computed; the first call makes its weights."""
     from rekur.models import Model
@@ -109,6 +116,11 @@ def at_once(layer: Any, given: Any) -> Any:
         found = layer(*again, **named)
         alone[key] = Model(entrances, _structure.flatten(found)), found
     model, found = alone[key]
+    if is_traced() and model.trainable_weights:
+        raise ValueError(
+            f"{layer!r}: called on numbers while a call is traced, it would stay what it is now and not be trained: "
+            f"call it on a tensor; layers.PositionEmbedding has a row of weights for each step ({line()})"
+        )
     marks = {} if mask is None else {"mask": {"x0": mask}}
     outputs = model.predict(arrays, batch_size=max(len(arrays[0]), 1), verbose=0, **marks)
     return _structure.like(found, outputs if isinstance(outputs, list) else [outputs])

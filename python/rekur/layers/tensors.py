@@ -240,6 +240,29 @@ def stack(xs: Sequence[Any], axis: int) -> Any:
     return concatenate([expand_dims(x, where) for x in xs], where)
 
 
+class InFront:
+    """Tensors stacked along an axis in front of the batch, as loops over steps gather them: to be transposed."""
+
+    def __init__(self, xs: Sequence[Any]) -> None:
+        for x in xs:
+            if not is_tensor(x) or x.shape != xs[0].shape:
+                fail(f"ops.stack: expected symbolic tensors of one shape, got {xs!r}")
+        self._xs = list(xs)
+        self.shape = (len(self._xs), *xs[0].shape)
+
+    def __repr__(self) -> str:
+        return f"<{len(self._xs)} tensors of shape {show(self._xs[0].shape)}, stacked in front of the batch>"
+
+    def transposed(self, axes: Sequence[int] | None) -> Any:
+        """With the batch in front."""
+        rank = len(self.shape)
+        order = [axis_of(int(a), rank, "ops.transpose") for a in (range(rank)[::-1] if axes is None else axes)]
+        if sorted(order) != list(range(rank)) or order[0] != 1:
+            fail(f"ops.transpose of {self!r}: the batch must come first, such as by axes=[1, 0, 2], got {axes!r}")
+        stacked = stack(self._xs, 1)  # axes 1, 0, 2, 3, …
+        return transpose(stacked, [{1: 0, 0: 1}.get(a, a) for a in order])
+
+
 def repeat(x: SymbolicTensor, repeats: Any, axis: Any) -> Any:
     count = integer(repeats, "ops.repeat: repeats")
     rank = len(x.shape)
