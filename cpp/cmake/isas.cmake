@@ -31,7 +31,7 @@ foreach(isa IN LISTS known)
 endforeach()
 set(REKUR_ISAS ${ordered})
 
-set(REKUR_FLAGS_avx2 -mavx2 -mfma)
+set(REKUR_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(REKUR_FLAGS_avx512 -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
   set(REKUR_FLAGS_neon -mfpu=neon-vfpv4)  # the first with a fused multiply-add

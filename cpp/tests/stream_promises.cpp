@@ -13,6 +13,7 @@
 #include <ctime>
 #include <exception>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cell_programs.hpp"
@@ -144,6 +145,7 @@ std::string after_x(const std::string& layer) {
 
 struct Case {
   std::string name, spec;
+  WeightType weights = WeightType::float32;
 };
 
 // Every layer there is, each cell by itself.
@@ -209,6 +211,12 @@ std::vector<Case> cases() {
   all.push_back({"Embedding", model_of(R"({"type": "Input", "name": "x", "shape": [null], "dtype": "int32"}, {"type": "Embedding",
                                           "name": "y", "inputs": ["x"], "input_dim": 3, "output_dim": 40})",
                                        R"("x")", R"("y")")});
+  // Of so many weights that those of sixteen bits are kept so.
+  for (const auto& [name, type] : {std::pair{"bf16", WeightType::bf16}, std::pair{"fp16", WeightType::fp16}})
+    for (const std::string layer :
+         {R"("type": "LSTM", "units": 95)", R"("type": "GRU", "units": 111)", R"("type": "Dense", "units": 6001)",
+          R"("type": "SimpleRNN", "units": 201, "activation": "relu")", R"("type": "LSTM", "units": 95, "projection_size": 91)"})
+      all.push_back({layer + ", " + name, after_x(layer), type});
   all.push_back({"a stack", model_of(R"({"type": "Input", "name": "x", "shape": [null, 6]},
        {"type": "LSTM", "name": "a", "inputs": ["x"], "units": 40, "return_sequences": true, "return_state": true},
        {"type": "GRU", "name": "b", "inputs": ["a"], "units": 33},
@@ -387,6 +395,7 @@ void run_all() {
       std::vector<float> weights(model.weights().size());
       for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.3f * std::sin(static_cast<float>(i));
       model.set_weights(weights);
+      model.round_weights(c.weights);
       for (const Index batch : {1, 3}) {
         check_quiet(c, model, batch);
         Run run(model, batch);

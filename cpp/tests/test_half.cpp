@@ -7,8 +7,12 @@
 #include <limits>
 
 #include "io_helpers.hpp"
+#include "isa/dispatch.hpp"
+#include "isa/halves.hpp"
 #include "model_helpers.hpp"
+#include "rekur/runtime.hpp"
 #include "rekur/status.hpp"
+#include "rekur/stream.hpp"
 
 using namespace rekur;
 using namespace rekur::test;
@@ -124,6 +128,29 @@ TEST_CASE("half: matrices are rounded, and nothing else is") {
   }
 }
 
+TEST_CASE("half: weights are set in sixteen bits, matrices and others apart") {
+  for (const WeightType type : {WeightType::bf16, WeightType::fp16}) {
+    Model model = random_model(), other(kSpec);
+    model.round_weights(type);
+    std::vector<std::uint16_t> matrices;
+    std::vector<float> others;
+    for (const ParameterInfo& info : model.parameters())
+      for (Index i = info.offset; i < info.offset + element_count(info.shape); ++i) {
+        const float x = model.weights()[static_cast<std::size_t>(i)];
+        if (info.matrix)
+          matrices.push_back(nearest(x, type == WeightType::bf16 ? 8 : 5));
+        else
+          others.push_back(x);
+      }
+    other.set_weights(type, matrices, others);
+    CHECK(std::equal(other.weights().begin(), other.weights().end(), model.weights().begin()));
+    matrices.pop_back();
+    contains(message_of([&] { other.set_weights(type, matrices, others); }), "weights of matrices and");
+    contains(message_of([&] { other.set_weights(WeightType::float32, matrices, others); }), "expected weights of bf16 or fp16");
+    CHECK(!try_set_weights(other, type, matrices, others));
+  }
+}
+
 TEST_CASE("half: what is too large for fp16 is named, and nothing changes") {
   Model model = random_model();
   std::vector<float> weights(model.weights().begin(), model.weights().end());
@@ -146,6 +173,94 @@ TEST_CASE("half: what is too large for fp16 is named, and nothing changes") {
   model.round_weights(WeightType::fp16);
   CHECK(std::isinf(model.weights()[static_cast<std::size_t>(info.offset + 7)]));
   CHECK(std::isnan(model.weights()[static_cast<std::size_t>(info.offset + 8)]));
+}
+
+namespace {
+
+void check_steps_of(const std::string& layers, Index features) {
+  const Index at_hand = isa::bytes_at_hand;
+  for (const WeightType type : {WeightType::bf16, WeightType::fp16}) {
+    Model half(
+        spec(R"({"type": "Input", "name": "x", "shape": [null, )" + std::to_string(features) + "]}, " + layers, "\"x\"", "\"y\""));
+    std::vector<float> weights = numbers(static_cast<Index>(half.weights().size()), 3);
+    for (float& w : weights) w *= 0.3f;
+    half.set_weights(weights);
+    half.round_weights(type);
+    for (const std::string& isa : available_isas()) {
+      set_isa(isa);
+      for (const Index batch : {1, 2, 3, 7}) {
+        INFO(layers, " ", isa, " batch ", batch, " type ", static_cast<int>(type));
+        const Index T = 9;
+        const std::vector<float> x = numbers(batch * T * features, 7);
+        isa::bytes_at_hand = Index{1} << 60;
+        Model whole(half.spec());
+        whole.set_weights(half.weights());
+        const Tensor expected = whole.predict(Data().add({batch, T, features}, x).batch())[0];
+        isa::bytes_at_hand = 0;
+        CHECK(half.predict(Data().add({batch, T, features}, x).batch())[0].data == expected.data);
+        const Index out = expected.shape[2];
+        for (const Index block : {Index{1}, Index{4}, T}) {
+          Stream stream(half, {.batch = batch});
+          for (Index t = 0; t < T; t += block) {
+            const Index n = std::min(block, T - t);
+            std::vector<float> in, y(static_cast<std::size_t>(n * batch * out));
+            for (Index i = t; i < t + n; ++i)
+              for (Index row = 0; row < batch; ++row)
+                in.insert(in.end(), x.begin() + (row * T + i) * features, x.begin() + (row * T + i + 1) * features);
+            REQUIRE((block == 1 ? stream.step(in.data(), y.data()) : stream.process(in.data(), y.data(), n)));
+            for (Index i = 0; i < n; ++i)
+              for (Index row = 0; row < batch; ++row)
+                CHECK(std::equal(y.begin() + (i * batch + row) * out, y.begin() + (i * batch + row + 1) * out,
+                                 expected.data.begin() + (row * T + t + i) * out));
+          }
+        }
+      }
+    }
+  }
+  set_isa(available_isas().back());
+  isa::bytes_at_hand = at_hand;
+}
+
+}  // namespace
+
+TEST_CASE("half: steps and whole sequences read sixteen bits, and give the bits of float32 with the rounded numbers") {
+  for (const std::string cell :
+       {R"("type": "LSTM")", R"("type": "LSTM", "peepholes": true)", R"("type": "GRU")", R"("type": "GRU", "reset_after": false)",
+        R"("type": "SimpleRNN")", R"("type": "LSTM", "clip": 1)", R"("type": "LSTM", "projection_size": 4)"})
+    for (const auto& [features, units] : {std::pair{1, 5}, std::pair{2, 16}, std::pair{7, 33}, std::pair{6, 70}})
+      check_steps_of(
+          R"({"name": "y", "inputs": ["x"], "return_sequences": true, )" + cell + R"(, "units": )" + std::to_string(units) + "}",
+          features);
+  for (const auto& [features, units] : {std::pair{1, 9}, std::pair{12, 61}, std::pair{33, 128}, std::pair{8, 5}})
+    check_steps_of(R"({"name": "y", "inputs": ["x"], "type": "Dense", "units": )" + std::to_string(units) + "}", features);
+}
+
+TEST_CASE("half: what sixteen bits have is seen in the numbers, and kept so where it is much") {
+  const std::vector<float> fp16{0, 1.0f / 1024 + 1, 65504, 5.9604645e-8f};
+  std::vector<float> both{1, -2, 0.5f, 0}, bf16{0, -0.0f, 1.5f, 3e38f, 1e-40f};
+  for (float& x : bf16) x = detail::float_of_bf16(detail::bf16_of(x));
+  const Index at_hand = isa::bytes_at_hand;
+  CHECK(at_hand > 0);
+  const auto kept = [](const std::vector<float>& a, const std::vector<float>& b = {}) { return isa::kept_as(10, {a, b}); };
+  isa::bytes_at_hand = 0;
+  CHECK(kept(bf16) == WeightType::bf16);
+  CHECK(kept(fp16) == WeightType::fp16);
+  CHECK(kept(both) == WeightType::bf16);
+  CHECK(kept(both, fp16) == WeightType::fp16);
+  CHECK(kept(fp16, bf16) == WeightType::float32);
+  both[2] = 0.1f;
+  CHECK(kept(both) == WeightType::float32);
+  CHECK(kept({std::numeric_limits<float>::infinity(), 1.0f / 1024 + 1}) == WeightType::float32);
+  if (isa::kernels().halves_pay) {
+    isa::bytes_at_hand = 39;
+    CHECK(kept(bf16) == WeightType::bf16);
+    CHECK(kept(fp16) == WeightType::float32);
+    isa::bytes_at_hand = 19;
+    CHECK(kept(fp16) == WeightType::fp16);
+  }
+  isa::bytes_at_hand = 40;
+  CHECK(kept(bf16) == WeightType::float32);
+  isa::bytes_at_hand = at_hand;
 }
 
 #if REKUR_TRAINING

@@ -140,6 +140,9 @@ class REKUR_API Model {
   void set_weights(std::span<const float> flat);
   void copy_weights(std::span<float> flat) const;
 
+  // All of them, the matrices in bf16 or fp16: one after the other, and likewise the others. Throws Error for another number.
+  void set_weights(WeightType type, std::span<const std::uint16_t> matrices, std::span<const float> others);
+
   // Every matrix becomes the nearest one of this type, or is copied as such. Throws Error naming the first weight that is too large
   // for the type; nothing is changed then.
   void round_weights(WeightType type);

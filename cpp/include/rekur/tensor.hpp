@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rekur/config.h"
+#include "rekur/weight_type.hpp"
 
 #if REKUR_THROWS
 #include <stdexcept>
@@ -44,10 +45,6 @@ class REKUR_API OutOfMemory : public Error {
 #endif
 
 enum class DType : std::uint8_t { float32, int32 };
-
-// How the matrices of a model (kernels, recurrent kernels, embeddings) are kept: as they are, or rounded to sixteen bits, the upper
-// half of a float or IEEE's binary16. Arithmetic, states and all other weights stay float32.
-enum class WeightType : std::uint8_t { float32, bf16, fp16 };
 
 // Dimensions, outermost first. -1 stands for "known only when data arrives" (the batch, and often the time).
 using Shape = std::vector<Index>;

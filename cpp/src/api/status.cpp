@@ -24,6 +24,11 @@ Result<Model> try_load(std::span<const std::byte> file, Text source) noexcept {
   return result_of([&] { return Model::load(file, api::to_string(source, "the source's name")); });
 }
 
+Status try_set_weights(Model& model, WeightType type, std::span<const std::uint16_t> matrices,
+                       std::span<const float> others) noexcept {
+  return status_of([&] { model.set_weights(type, matrices, others); });
+}
+
 Status try_copy_weights(const Model& model, std::span<float> flat) noexcept {
   return status_of([&] { model.copy_weights(flat); });
 }

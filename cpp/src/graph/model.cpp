@@ -60,6 +60,22 @@ void Model::set_weights(std::span<const float> flat) {
   graph().set_weights(flat);
 }
 
+void Model::set_weights(WeightType type, std::span<const std::uint16_t> matrices, std::span<const float> others) {
+  Index counts[2] = {0, 0};
+  for (const ParameterInfo& info : parameters()) counts[info.matrix ? 1 : 0] += element_count(info.shape);
+  if (type == WeightType::float32) throw_error("model: expected weights of bf16 or fp16, got float32");
+  if (static_cast<Index>(matrices.size()) != counts[1] || static_cast<Index>(others.size()) != counts[0])
+    throw_error("model: expected % weights of matrices and % others, got % and %",
+                {counts[1], counts[0], matrices.size(), others.size()});
+  std::vector<float> flat(static_cast<std::size_t>(graph().parameter_count()));
+  const std::uint16_t* half = matrices.data();
+  const float* other = others.data();
+  for (const ParameterInfo& info : parameters())
+    for (Index i = info.offset; i < info.offset + element_count(info.shape); ++i)
+      flat[static_cast<std::size_t>(i)] = info.matrix ? graph::widened(type, *half++) : *other++;
+  graph().set_weights(flat);
+}
+
 void Model::copy_weights(std::span<float> flat) const {
   if (static_cast<Index>(flat.size()) != graph().parameter_count()) {
     throw_error("model: expected room for % weights, got %", {graph().parameter_count(), flat.size()});

@@ -12,10 +12,6 @@ namespace {
 
 std::uint16_t half(WeightType type, float x) { return type == WeightType::bf16 ? detail::bf16_of(x) : detail::fp16_of(x); }
 
-float widened(WeightType type, std::uint16_t h) {
-  return type == WeightType::bf16 ? detail::float_of_bf16(h) : detail::float_of_fp16(h);
-}
-
 void check(WeightType type, float x, std::uint16_t rounded, std::size_t at, std::string_view name) {
   if (!std::isfinite(x) || std::isfinite(widened(type, rounded))) return;
   throw_error("weight '%': element % is %, and the largest number of % is %",
@@ -24,6 +20,10 @@ void check(WeightType type, float x, std::uint16_t rounded, std::size_t at, std:
 }
 
 }  // namespace
+
+float widened(WeightType type, std::uint16_t h) {
+  return type == WeightType::bf16 ? detail::float_of_bf16(h) : detail::float_of_fp16(h);
+}
 
 const char* name_of(WeightType type) { return type == WeightType::bf16 ? "bf16" : type == WeightType::fp16 ? "fp16" : "float32"; }
 

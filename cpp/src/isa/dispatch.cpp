@@ -10,6 +10,9 @@
 #include <string>
 #include <vector>
 
+#if defined(REKUR_HAVE_AVX2)
+#include <cpuid.h>
+#endif
 #if defined(__arm__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -46,6 +49,14 @@ bool has_neon() { return (getauxval(AT_HWCAP) & (HWCAP_NEON | HWCAP_VFPv4)) == (
 bool has_neon() { return true; }
 #endif
 
+#if defined(REKUR_HAVE_AVX2)
+// Not every compiler's __builtin_cpu_supports knows it.
+bool has_f16c() {
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 struct Built {
   const Table* table;
   bool (*runs_here)();
@@ -57,7 +68,7 @@ constexpr Built kBuilt[] = {
     {&table_baseline, [] { return true; }},
 #endif
 #ifdef REKUR_HAVE_AVX2
-    {&table_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    {&table_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c(); }},
 #endif
 #ifdef REKUR_HAVE_AVX512
     {&table_avx512,

@@ -33,10 +33,13 @@ constexpr simd::Kernels make_simd_kernels() {
   return {
       .width = kWidth,
       .panel = static_cast<int>(kPanel),
+      .halves_pay = kHalfTiles,
+      .half_steps = kHalfTiles,
 #if REKUR_COMPILED_CELLS
       .number = REKUR_ISA_NUMBER,
 #endif
       .gemm = gemm,
+      .gemm_half = gemm_half,
       .dots = dots,
       .activate = activate,
       .softmax = softmax,

@@ -104,7 +104,7 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   constexpr int MR = tile_rows(G);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
-  const Index panel_stride = s.H * G * kWidth;
+  const Index lines = lines_of(s.type, s.H), panel_stride = lines * G * kWidth;
   // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level
   // cache go in small blocks: the one read last is still there when the next step begins with it.
   const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
@@ -125,9 +125,9 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
       const float* a[MR];
       for (int m = 0; m < rows; ++m) a[m] = row_of(m0 + m);
-      const Index fetched = tile * s.H * kLine;
-      product<G>(rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
-                 next + (fetched + s.H * kLine <= panel_stride ? fetched : 0));
+      const Index fetched = tile * lines * kLine;
+      product<G>(s.type, rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp,
+                 products, next + (fetched + lines * kLine <= panel_stride ? fetched : 0));
       units(s, m0, rows, p, taken, products);
     }
   }

@@ -23,20 +23,21 @@ constexpr Index single_row_most(int G) { return G < 3 ? 4 : (8 + G - 1) / G; }
 // --- products ---
 
 // acc[p][g] += Σ_k a[k] w[p][k][g], k ascending, one accumulator each.
-template <int G, int NP>
+template <class W, int G, int NP>
 REKUR_INLINE void add_products(Index K, const float* a, const float* w, Index stride, Vec (&acc)[NP][G]) {
-  for (Index k = 0; k < K; ++k, w += G * kWidth) {
-    const Vec v = set1(a[k]);
-    REKUR_UNROLL
-    for (int p = 0; p < NP; ++p) {
-      REKUR_UNROLL
-      for (int g = 0; g < G; ++g) acc[p][g] = fma(v, load(w + p * stride + g * kWidth), acc[p][g]);
-    }
-  }
+  each_row<W>(
+      K, w, G * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
+        const Vec v = set1(a[k]);
+        REKUR_UNROLL
+        for (int p = 0; p < NP; ++p) {
+          REKUR_UNROLL
+          for (int g = 0; g < G; ++g) acc[p][g] = fma(v, W::row(rows + p * stride + g * kWidth, i), acc[p][g]);
+        }
+      });
 }
 
 // One of the two products of NP panels of G gates, from the bias on, if there is one.
-template <int G, int NP>
+template <class W, int G, int NP>
 REKUR_INLINE void single_row_product(Index K, const float* a, bool bias, const float* w, Index stride, Vec* sums) {
   Vec acc[NP][G];
   REKUR_UNROLL
@@ -44,13 +45,16 @@ REKUR_INLINE void single_row_product(Index K, const float* a, bool bias, const f
     REKUR_UNROLL
     for (int g = 0; g < G; ++g) acc[p][g] = bias ? load(w + p * stride + g * kWidth) : zero();
   }
-  add_products<G, NP>(K, a, bias ? w + G * kWidth : w, stride, acc);
+  add_products<W, G, NP>(K, a, bias ? w + G * kWidth : w, stride, acc);
   REKUR_UNROLL
   for (int p = 0; p < NP; ++p) {
     REKUR_UNROLL
     for (int g = 0; g < G; ++g) sums[p * G + g] = acc[p][g];
   }
 }
+
+// Where the second product of a panel begins.
+REKUR_INLINE Index recurrent_at(const SingleRow& s, int G) { return (1 + lines_of(s.type, s.I)) * G * kWidth; }
 
 // Where a step's input comes from.
 struct SingleRowInput {
@@ -59,7 +63,7 @@ struct SingleRowInput {
 };
 
 // Both, in[p][g] of x and rec[p][g] of h. h_first: the other way round, for weights that the step before read last.
-template <int G, int NP>
+template <class W, int G, int NP>
 REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, const SingleRowInput& x, const float* h, bool h_first,
                                       Vec* in, Vec* rec) {
   const auto of_x = [&]() __attribute__((always_inline)) {
@@ -67,11 +71,11 @@ REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, co
       REKUR_UNROLL
       for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
     } else {
-      single_row_product<G, NP>(s.I, x.x, true, panel, s.panel_stride, in);
+      single_row_product<W, G, NP>(s.I, x.x, true, panel, s.panel_stride, in);
     }
   };
   const auto of_h = [&]() __attribute__((always_inline)) {
-    single_row_product<G, NP>(s.H, h, s.recurrent_bias, panel + (1 + s.I) * G * kWidth, s.panel_stride, rec);
+    single_row_product<W, G, NP>(s.H, h, s.recurrent_bias, panel + recurrent_at(s, G), s.panel_stride, rec);
   };
   if (h_first) {
     of_h();
@@ -83,14 +87,23 @@ REKUR_INLINE void single_row_products(const SingleRow& s, const float* panel, co
 }
 
 template <int G, int NP>
+REKUR_INLINE void shared_product(WeightType type, Index K, const float* a, bool bias, const float* w, Index stride, Vec* sums) {
+  if constexpr (!kCompact) {
+    if (type == WeightType::bf16) return single_row_product<Bf16Rows, G, NP>(K, a, bias, w, stride, sums);
+    if (type == WeightType::fp16) return single_row_product<Fp16Rows, G, NP>(K, a, bias, w, stride, sums);
+  }
+  single_row_product<FloatRows, G, NP>(K, a, bias, w, stride, sums);
+}
+
+template <int G, int NP>
 __attribute__((noinline)) void shared_products(int count, const SingleRow& s, const float* panel, const SingleRowInput& x,
                                                const float* h, bool h_first, Vec* in, Vec* rec) {
   if constexpr (NP > 1)
     if (count < NP) return shared_products<G, NP - 1>(count, s, panel, x, h, h_first, in, rec);
   for (const bool recurrent : {h_first, !h_first})
     if (recurrent || x.products == nullptr)
-      single_row_product<G, NP>(recurrent ? s.H : s.I, recurrent ? h : x.x, !recurrent || s.recurrent_bias,
-                                recurrent ? panel + (1 + s.I) * G * kWidth : panel, s.panel_stride, recurrent ? rec : in);
+      shared_product<G, NP>(s.type, recurrent ? s.H : s.I, recurrent ? h : x.x, !recurrent || s.recurrent_bias,
+                            recurrent ? panel + recurrent_at(s, G) : panel, s.panel_stride, recurrent ? rec : in);
     else
       for (int i = 0; i < NP * G; ++i) in[i] = load(x.products + i * kWidth);
 }
@@ -99,14 +112,15 @@ __attribute__((noinline)) void shared_products(int count, const SingleRow& s, co
 // for all of them.
 template <int G>
 void single_row_inputs(const SingleRow& s, Index count, const float* x, float* to) {
+  const auto tile = product_tiles<G>(s.type);
   for (Index panel = 0; panel < s.panels; ++panel) {
     const float* const bias = s.weights + panel * s.panel_stride;
     for (Index t = 0, rows; t < count; t += rows) {
       const float* from[tile_rows(G)];
       rows = count - t < tile_rows(G) ? count - t : tile_rows(G);
       for (Index row = 0; row < rows; ++row) from[row] = x + (t + row) * s.I;
-      kProductTiles<G>.tile[rows - 1][0](s.I, from, bias + G * kWidth, s.panel_stride, bias, kWidth,
-                                         to + (t * s.panels + panel) * G * kWidth, s.panels, bias + G * kWidth);
+      tile[rows - 1][0](s.I, from, bias + G * kWidth, s.panel_stride, bias, kWidth, to + (t * s.panels + panel) * G * kWidth,
+                        s.panels, bias + G * kWidth);
     }
   }
 }
@@ -204,7 +218,7 @@ REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, I
 // --- steps ---
 
 // A step of NP panels from unit u on; where products are shared, of `count` <= NP.
-template <class Cell, int NP>
+template <class Cell, class W, int NP>
 __attribute__((noinline)) void single_row_panels(int count, const SingleRow& s, const float* panel, Index u,
                                                  const SingleRowInput& x, bool h_first, const SingleRowStates& at) {
   constexpr int G = Cell::info.phase[0].count;
@@ -215,47 +229,58 @@ __attribute__((noinline)) void single_row_panels(int count, const SingleRow& s, 
     for (int p = 0; p < count; ++p)
       single_row_equations<Cell, 1>(s, panel + p * s.panel_stride, u + p * kWidth, in + p * G, rec + p * G, at);
   } else {
-    single_row_products<G, NP>(s, panel, x, at.h, h_first, in, rec);
+    single_row_products<W, G, NP>(s, panel, x, at.h, h_first, in, rec);
     single_row_equations<Cell, NP>(s, panel, u, in, rec, at);
   }
 }
 
 // Hands `count` <= NP panels to the code compiled for so many.
-template <class Cell, int NP, class... Arguments>
+template <class Cell, class W, int NP, class... Arguments>
 REKUR_INLINE void single_row_panels_of(int count, const Arguments&... arguments) {
   if constexpr (NP > 1 && !kSharedProducts)
-    if (count < NP) return single_row_panels_of<Cell, NP - 1>(count, arguments...);
-  single_row_panels<Cell, NP>(count, arguments...);
+    if (count < NP) return single_row_panels_of<Cell, W, NP - 1>(count, arguments...);
+  single_row_panels<Cell, W, NP>(count, arguments...);
 }
 
-template <class Cell>
+template <class Cell, class W>
 void single_row_step(const SingleRow& s, const SingleRowInput& x, bool descending, const SingleRowStates& at) {
   constexpr int G = Cell::info.phase[0].count;
   constexpr Index most = single_row_most(G);
   const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
   const bool h_first = descending && !near;
-  if (s.panels <= most) return single_row_panels_of<Cell, most>(static_cast<int>(s.panels), s, s.weights, Index{0}, x, h_first, at);
+  if (s.panels <= most)
+    return single_row_panels_of<Cell, W, most>(static_cast<int>(s.panels), s, s.weights, Index{0}, x, h_first, at);
   const Index blocks = (s.panels + most - 1) / most;
   for (Index i = 0; i < blocks; ++i) {
     const Index block = descending ? blocks - 1 - i : i;
     const Index begin = s.panels * block / blocks;
     const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
     const SingleRowInput input{x.x, x.products ? x.products + begin * G * kWidth : nullptr};
-    single_row_panels_of<Cell, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, input, h_first, at);
+    single_row_panels_of<Cell, W, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, input, h_first, at);
   }
 }
 
 inline constexpr Index kFewInputs = 4;  // whose products are made sooner than they are stored and read
 
-template <class Cell>
-void single_row_steps(const SingleRow& s, const kernels::SingleRowCall& call) {
+template <class Cell, class W>
+void single_row_steps_of(const SingleRow& s, const kernels::SingleRowCall& call) {
   constexpr int G = Cell::info.phase[0].count;
-  const bool before = call.count > 1 && s.I >= kFewInputs;
+  const bool before = call.count > 1 && s.I >= kFewInputs && (kHalfTiles || s.type == WeightType::float32);
   if (before) single_row_inputs<G>(s, call.count, call.x, call.inputs);
   for (Index t = 0; t < call.count; ++t) {
     const SingleRowInput x{call.x + t * s.I, before ? call.inputs + t * s.panels * G * kWidth : nullptr};
-    single_row_step<Cell>(s, x, call.descending != (t % 2 != 0), {call.h[t % 2], call.h[1 - t % 2], call.c, call.y + t * s.H});
+    single_row_step<Cell, W>(s, x, call.descending != (t % 2 != 0), {call.h[t % 2], call.h[1 - t % 2], call.c, call.y + t * s.H});
   }
+}
+
+// Shared products ask for the type themselves.
+template <class Cell>
+void single_row_steps(const SingleRow& s, const kernels::SingleRowCall& call) {
+  if constexpr (!kSharedProducts) {
+    if (s.type == WeightType::bf16) return single_row_steps_of<Cell, Bf16Rows>(s, call);
+    if (s.type == WeightType::fp16) return single_row_steps_of<Cell, Fp16Rows>(s, call);
+  }
+  single_row_steps_of<Cell, FloatRows>(s, call);
 }
 
 template <class Cell>

@@ -15,7 +15,8 @@ struct StepForward {
   bool descending;       // last units first. Taken in turns, so that the weights read last are still in the cache for the next step
   const float* input;    // [M][x_count·Hp] projections W x + b of this step
   Index product_length;  // H, or 0 where the previous hidden state is known to be zero
-  const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]
+  const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]; of sixteen bits pairs of rows (pack.hpp)
+  WeightType type;       // what they are
   const float* bias;     // [count·Hp] recurrent bias of this phase, or null
   const float* peephole;  // [peepholes][Hp], or null for a cell without
   const float* h;         // [M][Hp] h before the step
@@ -64,6 +65,7 @@ struct SingleRow {
   Index panels;        // Hp / width
   Index panel_stride;  // floats
   bool recurrent_bias;
+  WeightType type;  // of the two kernels, as above; the rest are floats
   const float* weights;
 };
 
@@ -91,9 +93,10 @@ struct StepProduct {
   bool descending;       // as in StepForward
   ConstRows from;        // [rows]
   Index product_length;  // H, or 0 where the rows are known to be zero
-  const float* weights;  // [Hp/width][H][count][width]
-  const float* bias;     // [count·Hp] or null
-  float* to;             // block g of row m at to + m·to_stride + g·Hp
+  const float* weights;  // [Hp/width][H][count][width], as above
+  WeightType type;
+  const float* bias;  // [count·Hp] or null
+  float* to;          // block g of row m at to + m·to_stride + g·Hp
   Index to_stride;
 };
 #endif

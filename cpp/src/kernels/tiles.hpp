@@ -30,18 +30,19 @@ constexpr int single_row_panels(int G) {
 
 inline constexpr Index kFirstCache = 48 * 1024;  // bytes
 
-// `ahead`: K lines of memory to fetch meanwhile.
+// Rows of floats that K rows of weights are as long as.
+constexpr Index lines_of(WeightType type, Index K) { return type == WeightType::float32 ? K : (K + 1) / 2; }
+
+// `ahead`: memory to fetch meanwhile, a line for each line of weights.
 // out[m][p][g] = bias[g][p] + Σ_k a[m][k] w[p][k][g], k ascending, one accumulator each: a row's bits do not depend on MR or NP.
 // `out` has `row_panels` panels a row.
-template <int G, int MR, int NP>
+template <class W, int G, int MR, int NP>
 __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const float* w, Index panel_stride, const float* bias,
                                             Index Hp, float* out, Index row_panels, const float* ahead) {
   const float* a[MR];
-  const float* b[NP];
   Vec acc[MR][NP][G];
 #pragma GCC unroll 16
   for (int p = 0; p < NP; ++p) {
-    b[p] = w + p * panel_stride;
 #pragma GCC unroll 4
     for (int g = 0; g < G; ++g) {
       const Vec start = bias ? load(bias + g * Hp + p * kWidth) : zero();
@@ -51,38 +52,54 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
   }
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) a[m] = a_rows[m];
-  for (Index k = 0; k < K; ++k) {
-    __builtin_prefetch(ahead + k * kLine, 0, 2);
-    // Whichever are fewer stay in registers, weights or broadcasts.
-    if constexpr (NP * G <= MR) {
-      Vec row[NP][G];
-#pragma GCC unroll 16
-      for (int p = 0; p < NP; ++p)
-#pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) row[p][g] = load(b[p] + (k * G + g) * kWidth);
-#pragma GCC unroll 16
-      for (int m = 0; m < MR; ++m) {
-        const Vec v = set1(a[m][k]);
-#pragma GCC unroll 16
-        for (int p = 0; p < NP; ++p)
-#pragma GCC unroll 4
-          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[p][g], acc[m][p][g]);
-      }
-    } else {
-#pragma GCC unroll 16
-      for (int p = 0; p < NP; ++p) {
-        Vec row[G];
-#pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) row[g] = load(b[p] + (k * G + g) * kWidth);
-#pragma GCC unroll 16
-        for (int m = 0; m < MR; ++m) {
-          const Vec v = set1(a[m][k]);
-#pragma GCC unroll 4
-          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[g], acc[m][p][g]);
+  each_row<W>(
+      K, w, G * kWidth, [&](Index k, const float* b, int i) __attribute__((always_inline)) {
+        if (i == 0) {
+          __builtin_prefetch(ahead, 0, 2);
+          ahead += kLine;
         }
-      }
-    }
-  }
+        // Whichever are fewer stay in registers, weights or broadcasts.
+        if constexpr (NP * G <= MR) {
+          Vec row[NP][G];
+#pragma GCC unroll 16
+          for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+            for (int g = 0; g < G; ++g) row[p][g] = W::row(b + p * panel_stride + g * kWidth, i);
+#pragma GCC unroll 16
+          for (int m = 0; m < MR; ++m) {
+            const Vec v = set1(a[m][k]);
+#pragma GCC unroll 16
+            for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+              for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[p][g], acc[m][p][g]);
+          }
+        } else if constexpr (W::kTogether > 1) {  // one at a time: what widens needs registers
+          Vec v[MR];
+#pragma GCC unroll 16
+          for (int m = 0; m < MR; ++m) v[m] = set1(a[m][k]);
+#pragma GCC unroll 16
+          for (int p = 0; p < NP; ++p)
+#pragma GCC unroll 4
+            for (int g = 0; g < G; ++g) {
+              const Vec row = W::row(b + p * panel_stride + g * kWidth, i);
+#pragma GCC unroll 16
+              for (int m = 0; m < MR; ++m) acc[m][p][g] = fma(v[m], row, acc[m][p][g]);
+            }
+        } else {
+#pragma GCC unroll 16
+          for (int p = 0; p < NP; ++p) {
+            Vec row[G];
+#pragma GCC unroll 4
+            for (int g = 0; g < G; ++g) row[g] = W::row(b + p * panel_stride + g * kWidth, i);
+#pragma GCC unroll 16
+            for (int m = 0; m < MR; ++m) {
+              const Vec v = set1(a[m][k]);
+#pragma GCC unroll 4
+              for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[g], acc[m][p][g]);
+            }
+          }
+        }
+      });
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 16
@@ -94,7 +111,7 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
 using ProductTile = void (*)(Index, ConstRows, const float*, Index, const float*, Index, float*, Index, const float*);
 
 // The tiles there are, by rows and panels.
-template <int G>
+template <class W, int G>
 struct ProductTiles {
   ProductTile tile[tile_rows(G)][tile_panels(G, 1)] = {};
 
@@ -103,7 +120,7 @@ struct ProductTiles {
  private:
   template <int MR, int NP>
   constexpr void add() {
-    if constexpr (panels_at_once(NP) == NP) tile[MR - 1][NP - 1] = product_tile<G, MR, NP>;
+    if constexpr (panels_at_once(NP) == NP) tile[MR - 1][NP - 1] = product_tile<W, G, MR, NP>;
     if constexpr (NP > 1)
       add<MR, NP - 1>();
     else if constexpr (MR > 1)
@@ -111,16 +128,30 @@ struct ProductTiles {
   }
 };
 
-template <int G>
-inline constexpr ProductTiles<G> kProductTiles;
+template <class W, int G>
+inline constexpr ProductTiles<W, G> kProductTiles;
+
+// Where vectors and registers are few (x86 without AVX, ARM of 32 bits) arithmetic takes longer than reading; widening is more of
+// it.
+inline constexpr bool kHalfTiles = !kCompact && (kWidth > 4 || kRegisters > 16);
 
 template <int G>
-REKUR_INLINE void product(int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride, const float* bias,
-                          Index Hp, float* out, const float* ahead) {
+REKUR_INLINE auto product_tiles(WeightType type) {
+  if constexpr (kHalfTiles) {
+    if (type == WeightType::bf16) return kProductTiles<Bf16Rows, G>.tile;
+    if (type == WeightType::fp16) return kProductTiles<Fp16Rows, G>.tile;
+  }
+  return kProductTiles<FloatRows, G>.tile;
+}
+
+template <int G>
+REKUR_INLINE void product(WeightType type, int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride,
+                          const float* bias, Index Hp, float* out, const float* ahead) {
+  const auto tile = product_tiles<G>(type);
   for (int p = 0, n; p < panels; p += n) {
     n = panels_at_once(panels - p);
-    kProductTiles<G>.tile[rows - 1][n - 1](K, a, w + p * panel_stride, panel_stride, bias ? bias + p * kWidth : nullptr, Hp,
-                                           out + p * G * kWidth, panels, ahead);
+    tile[rows - 1][n - 1](K, a, w + p * panel_stride, panel_stride, bias ? bias + p * kWidth : nullptr, Hp, out + p * G * kWidth,
+                          panels, ahead);
     if constexpr (!kCompact) return;
   }
 }

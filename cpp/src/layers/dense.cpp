@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "isa/halves.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/dense_products.hpp"
 #include "layers/elementwise.hpp"
@@ -24,10 +25,13 @@ class DenseOp final : public StreamOp {
  public:
   DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f)
       : in_(in), units_(units), few_(detail::few_outputs(in, units)), linear_(f.is_linear()), f_(f), kernels_(isa::kernels()) {
+    if (!few_) type_ = isa::kept_as(in * units, {{weights, static_cast<std::size_t>(in * units)}});
     if (few_)
       kernel_.prepare_dots(weights, in, units, units, 1, 1);
-    else
+    else if (!isa::kHalves || type_ == WeightType::float32)
       kernel_.prepare(weights, in, units, units, 1, 1);
+    else
+      kernel_.prepare_half(type_, weights, in, units, 1);
     if (use_bias) bias_.assign(weights + in * units, weights + (in + 1) * units);
   }
 
@@ -58,7 +62,10 @@ class DenseOp final : public StreamOp {
       x[row] = c.input() + row * in_;
       y[row] = c.output() + row * units_;
     }
-    kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
+    if (!isa::kHalves || type_ == WeightType::float32)
+      kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
+    else
+      kernels_.gemm_half(type_, c.batch, units_, in_, x, kernel_.data(), bias, y);
   }
 
   // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
@@ -69,6 +76,7 @@ class DenseOp final : public StreamOp {
   ActivationSpec f_;
   const simd::Kernels& kernels_;
   PackedMatrix kernel_;
+  WeightType type_ = WeightType::float32;
   std::vector<float> bias_;
 };
 

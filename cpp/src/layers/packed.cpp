@@ -36,6 +36,22 @@ void PackedMatrix::prepare(const float* source, Index K, Index N, Index stride_k
   });
 }
 
+void PackedMatrix::prepare_half(WeightType type, const float* source, Index K, Index N, std::uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  const Index width = isa::kernels().width, panel = isa::kernels().panel, lines = (K + 1) / 2;
+  const Index size = simd::packed_size(isa::kernels(), lines, N);
+  float* const packed = begin(size, version);
+  if (packed == nullptr) return;
+  std::fill_n(packed, size, 0.0f);
+  for (Index n0 = 0; n0 < N; n0 += panel) {
+    const Index columns = std::min(panel, N - n0), padded = (columns + width - 1) / width * width;
+    for (Index k = 0; k < K; ++k)
+      for (Index n = 0; n < columns; n += width)
+        simd::put_half(type, source + k * N + n0 + n, std::min(width, columns - n), k, width,
+                       packed + n0 * lines + k / 2 * padded + n);
+  }
+}
+
 void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
   const std::lock_guard lock(mutex_);
   const Index stride = (K + 15) / 16 * 16;

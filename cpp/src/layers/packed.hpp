@@ -15,6 +15,9 @@ class PackedMatrix {
   // Several threads may call it at once with the same version.
   void prepare(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
 
+  // The same of rows of `type`, which is one of sixteen bits; rows of N numbers one after the other. For simd::Kernels::gemm_half.
+  void prepare_half(WeightType type, const float* source, Index K, Index N, std::uint64_t version);
+
   // Row n of B by itself, B[0][n], B[1][n], …, zeros behind it up to a multiple of 16: for simd::Kernels::dots.
   void prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
 

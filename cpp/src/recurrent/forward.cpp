@@ -174,6 +174,7 @@ class ForwardSlice {
       s.activations = &r_.activations;
       s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
       s.weights = r_.packed.recurrent[product].data();
+      s.type = r_.packed.type[product];
       s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[product].data() : nullptr;
       r_.steps().forward[phase](s);
     }

@@ -4,8 +4,10 @@
 #include <cstring>
 
 #include "isa/dispatch.hpp"
+#include "isa/halves.hpp"
 #include "recurrent/recurrence.hpp"
 #include "runtime/parallel.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -64,6 +66,18 @@ void pack_rows(Index K, Index row_stride, const float* rows, const Columns& colu
   });
 }
 
+// The same with rows of sixteen bits: [Hp/width][pairs of rows][count][width].
+void pack_half_steps(WeightType type, Index K, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width, lines = (K + 1) / 2, line = count * width;
+  std::fill_n(out, lines * count * columns.Hp, 0.0f);
+  for (Index j = 0; j < columns.Hp / width; ++j)
+    for (Index k = 0; k < K; ++k)
+      for (Index slot = 0; slot < count; ++slot)
+        simd::put_half(type, rows + k * row_stride + columns.begin(slot) + j * width,
+                       std::clamp<Index>(columns.H - j * width, 0, width), k, width,
+                       out + (j * lines + k / 2) * line + slot * width);
+}
+
 // A recurrent product's weights for the step kernels: [Hp/width][K][count][width].
 void pack_steps(Index K, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
   const Index width = isa::kernels().width;
@@ -117,14 +131,19 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
   pack_bias(weights.bias, {cell.kernel_block, cell.x_first, H, Hp}, cell.x_count, input_bias.reserve(X));
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
     const Product& product = cell.products[p];
-    if (product.projects) {
-      const Index Pp = padded(r.P);
-      pack_steps(H, r.P, weights.projection, {kOneBlock, 0, r.P, Pp}, 1, recurrent[p].reserve(H * Pp));
-      continue;
-    }
-    const Columns columns{cell.recurrent_block, product.first, H, Hp};
-    const Index rows = r.rows(product);
-    pack_steps(rows, RH, weights.recurrent_kernel, columns, product.count, recurrent[p].reserve(rows * product.count * Hp));
+    const Index rows = product.projects ? H : r.rows(product), row_stride = product.projects ? r.P : RH;
+    const Columns columns =
+        product.projects ? Columns{kOneBlock, 0, r.P, padded(r.P)} : Columns{cell.recurrent_block, product.first, H, Hp};
+    const float* const from = product.projects ? weights.projection : weights.recurrent_kernel;
+    const Index floats = rows * product.count * columns.Hp;
+    type[p] = isa::kernels().half_steps ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
+                                        : WeightType::float32;
+    if (!isa::kHalves || type[p] == WeightType::float32)
+      pack_steps(rows, row_stride, from, columns, product.count, recurrent[p].reserve(floats));
+    else
+      pack_half_steps(type[p], rows, row_stride, from, columns, product.count,
+                      recurrent[p].reserve((rows + 1) / 2 * product.count * columns.Hp));
+    if (product.projects) continue;
     if (cell.recurrent_bias)
       pack_bias(weights.bias ? weights.bias + XH : nullptr, columns, product.count, recurrent_bias[p].reserve(product.count * Hp));
   }

@@ -48,6 +48,7 @@ const kernels::CellSteps& Recurrence::Impl::steps() const {
 void Recurrence::Impl::set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias) {
   for (auto* of_products : {&packed.recurrent, &packed.recurrent_bias, &packed.recurrent_transposed})
     of_products->resize(cell.products.size());
+  packed.type.resize(cell.products.size());
   I = input_size;
   H = hidden_size;
   P = cell.projects ? projection_size : hidden_size;
@@ -131,6 +132,7 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
     s.from = step.sources;
     s.product_length = product.state >= 0 && step.zero[product.state] ? 0 : s.H;
     s.weights = r.packed.recurrent[i].data();
+    s.type = r.packed.type[i];
     s.bias = r.cell.recurrent_bias && !product.projects ? r.packed.recurrent_bias[i].data() : nullptr;
     s.to_stride = product.projects ? Pp : stride;
     step.steps.product[product.count - 1](s);

@@ -45,7 +45,8 @@ class Buffer {
 struct Packed {
   Buffer input;                        // by set of blocks that read the same x, W_x as gemm panels: K = I, N = set_count()·Hp
   Buffer input_bias;                   // [x_count·Hp]
-  std::vector<Buffer> recurrent;       // by product: [padded columns/width][rows][count][width]
+  std::vector<Buffer> recurrent;       // by product: [padded columns/width][rows][count][width], or of sixteen bits pairs of rows
+  std::vector<WeightType> type;        // by product: which
   std::vector<Buffer> recurrent_bias;  // [count·Hp], only for cells with a recurrent bias
   Buffer unit_weights;                 // [unit weights][Hp], only for cells with such
   // For the backward pass, each made when it is first needed:

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "isa/dispatch.hpp"
+#include "isa/halves.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -12,20 +14,36 @@ constexpr Index kAddress = sizeof(void*) / sizeof(float);  // floats that hold a
 // The weights as SingleRow says, panel after panel.
 class PanelWriter {
  public:
-  PanelWriter(const cells::CellInfo& cell, Index H, Index width, float* to) : cell_(cell), H_(H), width_(width), to_(to) {}
+  PanelWriter(const cells::CellInfo& cell, Index H, Index width, WeightType type, float* to)
+      : cell_(cell), H_(H), width_(width), type_(type), to_(to) {}
 
   void write(Index panel, Index I, const Weights<const float>& w) {
     const Index GH = cell_.gates * H_;
     const cells::Phase& phase = cell_.phase[0];
     u0_ = panel * width_;
     row(w.bias, cell_.x_first, cell_.x_count);
-    for (Index i = 0; i < I; ++i) row(w.kernel + i * GH, cell_.x_first, cell_.x_count);
+    matrix(w.kernel, I, cell_.x_first, cell_.x_count);
     if (cell_.recurrent_bias) row(w.bias ? w.bias + GH : nullptr, phase.first, phase.count);
-    for (Index k = 0; k < H_; ++k) row(w.recurrent_kernel + k * GH, phase.first, phase.count);
+    matrix(w.recurrent_kernel, H_, phase.first, phase.count);
     for (int p = 0; p < cell_.peepholes; ++p) units(w.unit_weights + p * H_);
   }
 
  private:
+  void matrix(const float* from, Index rows, int first_slot, int count) {
+    const Index columns = cell_.gates * H_;
+    if (!isa::kHalves || type_ == WeightType::float32) {
+      for (Index k = 0; k < rows; ++k) row(from + k * columns, first_slot, count);
+      return;
+    }
+    const Index line = count * width_, size = (rows + 1) / 2 * line;
+    std::fill_n(to_, size, 0.0f);  // the second row of a pair may be none
+    for (Index k = 0; k < rows; ++k)
+      for (int slot = 0; slot < count; ++slot)
+        simd::put_half(type_, from + k * columns + cell_.kernel_block[first_slot + slot] * H_ + u0_,
+                       std::clamp<Index>(H_ - u0_, 0, width_), k, width_, to_ + k / 2 * line + slot * width_);
+    to_ += size;
+  }
+
   // The panel's units of some slots of a row of the user's weights.
   void row(const float* from, int first_slot, int count) {
     for (int slot = first_slot; slot < first_slot + count; ++slot) units(from ? from + cell_.kernel_block[slot] * H_ : nullptr);
@@ -41,6 +59,7 @@ class PanelWriter {
 
   const cells::CellInfo& cell_;
   const Index H_, width_;
+  const WeightType type_;
   Index u0_ = 0;
   float* to_;
 };
@@ -60,11 +79,18 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
     engine_.prepare(weights, 1);
     return;
   }
-  const Index width = simd_->width, recurrent_rows = r.H + (cell.recurrent_bias ? 1 : 0);
-  const Index vectors = cell.x_count * (1 + r.I) + cell.phase[0].count * recurrent_rows + cell.peepholes;
-  packed_ = {r.I, r.H, Hp_ / width, vectors * width, cell.recurrent_bias, nullptr};
+  const Index width = simd_->width, columns = cell.gates * r.H;
+  const auto vectors = [&](Index input_lines, Index recurrent_lines) {
+    return cell.x_count * (1 + input_lines) + cell.phase[0].count * (recurrent_lines + (cell.recurrent_bias ? 1 : 0)) +
+           cell.peepholes;
+  };
+  packed_ = {r.I, r.H, Hp_ / width, vectors(r.I, r.H) * width, cell.recurrent_bias, WeightType::float32, nullptr};
+  packed_.type = isa::kept_as(element_count({packed_.panels, packed_.panel_stride}),
+                              {{weights.kernel, static_cast<std::size_t>(r.I * columns)},
+                               {weights.recurrent_kernel, static_cast<std::size_t>(r.H * columns)}});
+  if (packed_.type != WeightType::float32) packed_.panel_stride = vectors((r.I + 1) / 2, (r.H + 1) / 2) * width;
   packed_.weights = panels_.reserve(element_count({packed_.panels, packed_.panel_stride}));
-  PanelWriter writer(cell, r.H, width, panels_.data());
+  PanelWriter writer(cell, r.H, width, packed_.type, panels_.data());
   for (Index panel = 0; panel < packed_.panels; ++panel) writer.write(panel, r.I, weights);
 }
 
@@ -176,6 +202,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* projections, cons
   s.activations = &r.activations;
   for (int p = 0; p < cell.phases; ++p) {
     s.weights = r.packed.recurrent[static_cast<std::size_t>(p)].data();
+    s.type = r.packed.type[static_cast<std::size_t>(p)];
     s.bias = cell.recurrent_bias ? r.packed.recurrent_bias[static_cast<std::size_t>(p)].data() : nullptr;
     kernels_.forward[p](s);
   }

@@ -129,6 +129,67 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
   }
 }
 
+// --- the same, of rows of sixteen bits ---
+
+template <class W, int MR, int NV>
+__attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset,
+                                         Index tail) {
+  Vec acc[MR][NV];
+  REKUR_UNROLL
+  for (int v = 0; v < NV; ++v) {
+    const Vec start = !bias ? zero() : v + 1 < NV ? load(bias + v * kWidth) : load_partial(bias + v * kWidth, tail);
+    REKUR_UNROLL
+    for (int m = 0; m < MR; ++m) acc[m][v] = start;
+  }
+  each_row<W>(
+      K, b, NV * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
+        Vec x[MR];
+        REKUR_UNROLL
+        for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
+        REKUR_UNROLL
+        for (int v = 0; v < NV; ++v) {
+          const Vec row = W::row(rows + v * kWidth, i);
+          REKUR_UNROLL
+          for (int m = 0; m < MR; ++m) acc[m][v] = fma(x[m], row, acc[m][v]);
+        }
+      });
+  REKUR_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    REKUR_UNROLL
+    for (int v = 0; v + 1 < NV; ++v) store(c[m] + c_offset + v * kWidth, acc[m][v]);
+    store_partial(c[m] + c_offset + (NV - 1) * kWidth, acc[m][NV - 1], tail);
+  }
+}
+
+// Streams have few rows: tiles of 4, 2 and 1.
+template <class W, int MR, int NV = kPanelVectors>
+void half_rows(Index vectors, Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset, Index tail) {
+  if constexpr (NV > 1)
+    if (vectors < NV) return half_rows<W, MR, NV - 1>(vectors, K, a, b, bias, c, c_offset, tail);
+  half_tile<W, MR, NV>(K, a, b, bias, c, c_offset, tail);
+}
+
+template <class W>
+void gemm_half_of(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c) {
+  for (Index n = 0; n < N; n += kPanel) {
+    const Index vectors = (smaller(kPanel, N - n) + kWidth - 1) / kWidth, tail = smaller(N - n - (vectors - 1) * kWidth, kWidth);
+    const float* const panel = b_packed + n * ((K + 1) / 2);
+    const float* const from = bias ? bias + n : nullptr;
+    Index m = 0;
+    for (; m + 4 <= M; m += 4) half_rows<W, 4>(vectors, K, a + m, panel, from, c + m, n, tail);
+    if (m + 2 <= M) {
+      half_rows<W, 2>(vectors, K, a + m, panel, from, c + m, n, tail);
+      m += 2;
+    }
+    for (; m < M; ++m) half_rows<W, 1>(vectors, K, a + m, panel, from, c + m, n, tail);
+  }
+}
+
+inline void gemm_half(WeightType type, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c) {
+  if constexpr (!kCompact)
+    (type == WeightType::bf16 ? gemm_half_of<Bf16Rows> : gemm_half_of<Fp16Rows>)(M, N, K, a, b_packed, bias, c);
+}
+
 inline void dots(Index M, Index N, Index K, const float* a, const float* weights, const float* bias, float* c) {
   const Index stride = (K + 15) / 16 * 16;
   for (Index m = 0; m < M; ++m)

@@ -40,8 +40,10 @@ struct OptimizerNumbers {
 };
 
 struct Kernels {
-  int width;  // floats in a vector
-  int panel;  // columns of a full gemm panel, a multiple of width
+  int width;        // floats in a vector
+  int panel;        // columns of a full gemm panel, a multiple of width
+  bool halves_pay;  // whether weights of sixteen bits beyond the first-level cache are sooner read and widened than floats are read
+  bool half_steps;  // whether steps of cells (kernels/steps.hpp) take recurrent weights of sixteen bits
 #if REKUR_COMPILED_CELLS
   int number;  // of the instruction set: whose compiled equations are meant
 #endif
@@ -53,6 +55,9 @@ struct Kernels {
   // B packed as above. Writes exactly N floats of each row of C.
   void (*gemm)(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                bool accumulate);
+
+  // The same of few rows, not accumulating, and B of sixteen bits: two rows of a panel in place of one (simd::put_half).
+  void (*gemm_half)(WeightType type, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c);
 
   // C[m][n] = bias[n] + Σ_k A[m][k] W[n][k], all rows dense, for few outputs: summed by sixteens (rekur/detail/few_outputs.hpp). A
   // row of W goes on to a multiple of 16, with zeros. bias may be null, meaning 0.

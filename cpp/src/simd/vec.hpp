@@ -14,6 +14,8 @@
 #define REKUR_SIMD_NAMESPACE  // none: `namespace {`
 #include "rekur/detail/vec.hpp"
 //
+#include "rekur/detail/weights.hpp"
+//
 #include "rekur/detail/math.hpp"
 //
 #include "rekur/detail/activation.hpp"
