@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import cpp_tools
 import rekur
 from rekur import Sequential, cli, layers
 from rekur.layers import GRU, LSTM, Dense, Embedding, SimpleRNN
@@ -168,3 +171,90 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     np.testing.assert_array_equal(rekur.load(out).predict(x), rekur.quantize(m, "fp16").model.predict(x))
     assert cli.main(["quantize", source, source]) == 1
     assert "is the model itself" in capsys.readouterr().err
+
+
+# Headers.
+
+
+@cpp_tools.needs_compiler
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_header_holds_matrices_in_sixteen_bits(tmp_path: Path, kind: str) -> None:
+    m = model()
+    report = rekur.export_cpp(m, tmp_path / "m.hpp", weights=kind)
+    whole = rekur.export_cpp(m, tmp_path / "whole.hpp")
+    assert kind in str(report) and report.file_size < 0.62 * whole.file_size
+    parameters = list(zip(header_names(m), report.parameters, strict=True))
+    body = "".join(f"bytes(m::{p}, sizeof *m::{p} * m::{p}_size);" for _, p in parameters)
+    source = tmp_path / "main.cpp"
+    source.write_text(
+        '#define REKUR_WEIGHTS_ONLY\n#include "m.hpp"\n#include <cstdio>\n'
+        "static void bytes(const void* data, std::size_t size) { std::fwrite(data, 1, size, stdout); }\n"
+        f"int main() {{\n{body}\n}}\n"
+    )
+    cpp_tools.run([cpp_tools.CXX or "", "-std=c++20", *cpp_tools.WARNINGS, str(source), "-o", str(tmp_path / "main")])
+    data = subprocess.run([tmp_path / "main"], capture_output=True, check=True, timeout=60).stdout
+    for (name, _), array in zip(parameters, m.get_weights(), strict=True):
+        if is_matrix(name):
+            half = np.frombuffer(data, np.uint16, array.size)
+            bits = half.view(np.float16).astype(np.float32) if kind == "fp16" else half.astype(np.uint32) << 16
+            found = bits if kind == "fp16" else bits.view(np.float32)
+            np.testing.assert_array_equal(found.reshape(array.shape), reference(array, kind))
+            data = data[2 * array.size :]
+        else:
+            np.testing.assert_array_equal(np.frombuffer(data, np.float32, array.size).reshape(array.shape), array)
+            data = data[4 * array.size :]
+    assert not data
+
+
+@cpp_tools.needs_compiler
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_header_s_model_is_the_rounded_one(tmp_path: Path, common_isa: str, kind: str) -> None:
+    library = cpp_tools.library()
+    m = Sequential([LSTM(90, input_shape=(None, 2), return_sequences=True), GRU(5), Dense(1)], seed=1)
+    rekur.export_cpp(m, tmp_path / "m.hpp", weights=kind)
+    (tmp_path / "main.cpp").write_text("""
+#include "m.hpp"
+#include <rekur/stream.hpp>
+#include <cstdio>
+int main() {
+  const rekur::Model model = m::model();
+  rekur::Result<rekur::Model> other = m::try_model();
+  if (!other) return 2;
+  std::fwrite(model.weights().data(), sizeof(float), model.weight_count(), stdout);
+  std::fwrite(other->weights().data(), sizeof(float), other->weight_count(), stdout);
+  rekur::Stream stream(model);
+  for (int t = 0; t < 6; ++t) {
+    const float x[2] = {0.25f * static_cast<float>(t), -0.5f};
+    float y;
+    stream.step(x, &y);
+    std::fwrite(&y, sizeof y, 1, stdout);
+  }
+}
+""")
+    out = library.compile(tmp_path / "main.cpp", tmp_path / "main")
+    environment = {**os.environ, "REKUR_ISA": common_isa}
+    done = subprocess.run([out], capture_output=True, check=True, timeout=60, env=environment)
+    data = np.frombuffer(done.stdout, np.float32)
+    rounded = rekur.quantize(m, kind).model
+    flat = rounded._engine().get_weights()
+    np.testing.assert_array_equal(data[: flat.size], flat)
+    np.testing.assert_array_equal(data[flat.size : 2 * flat.size], flat)
+    x = np.array([[[0.25 * t, -0.5] for t in range(6)]], np.float32)
+    expected = [rounded.predict(x[:, : t + 1])[0, 0] for t in range(6)]
+    np.testing.assert_array_equal(data[2 * flat.size :], expected)
+
+
+def test_headers_of_too_large_weights_are_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    m = Sequential([Dense(1, input_shape=(2,), name="out")])
+    m.set_weights([np.array([[1e5], [1]], np.float32), np.zeros(1, np.float32)])
+    with pytest.raises(ValueError, match="weight 'out/kernel': element 0"):
+        rekur.export_cpp(m, tmp_path / "m.hpp", weights="fp16")
+    with pytest.raises(ValueError, match="export_cpp: weights: expected one of float32, bf16, fp16, got 'half'"):
+        rekur.export_cpp(m, tmp_path / "m.hpp", weights="half")
+    assert not (tmp_path / "m.hpp").exists()
+    m.save(tmp_path / "m.safetensors")
+    source, out = str(tmp_path / "m.safetensors"), str(tmp_path / "m.hpp")
+    assert cli.main(["export-cpp", source, "-o", out, "--weights", "bf16"]) == 0
+    assert "matrices in bf16" in capsys.readouterr().out
+    assert cli.main(["export-cpp", source, "-o", out, "--static", "--weights", "bf16"]) == 1
+    assert "--static writes float32" in capsys.readouterr().err

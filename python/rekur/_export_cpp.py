@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rekur import _core
 from rekur._cpp_names import check_namespace, file_namespace, layer_namespace
 from rekur._cpp_text import engine_and_target, filled, literal
 from rekur._files import write_atomic
 from rekur._spec import Spec
+from rekur._validate import WEIGHT_TYPE
 from rekur.models import Model
 
 _PIECE = 4000  # characters of one string literal
@@ -29,7 +31,7 @@ _MODEL = """\
 // The model, with its weights. Throws rekur::Error if the library is an older one that lacks something it is made of.
 inline ::rekur::Model model() {
   ::rekur::Model result{::std::string(spec)};
-  result.set_weights({weights, weight_count});
+  result.set_weights(ARGUMENTS);
   return result;
 }
 #endif
@@ -37,7 +39,7 @@ inline ::rekur::Model model() {
 inline ::rekur::Result<::rekur::Model> try_model() noexcept {
   ::rekur::Result<::rekur::Model> result = ::rekur::try_model(spec);
   if (!result) return result;
-  const ::rekur::Status status = ::rekur::try_set_weights(*result, {weights, weight_count});
+  const ::rekur::Status status = ::rekur::try_set_weights(*result, ARGUMENTS);
   if (!status) return status;
   return result;
 }
@@ -53,6 +55,7 @@ class CppReport:
     file_size: int
     namespace: str
     parameters: dict[str, tuple[int, ...]]  # C++ name, without the namespace: shape
+    weights: str = "float32"  # what the matrices are in
 
     @property
     def parameter_count(self) -> int:
@@ -61,6 +64,7 @@ class CppReport:
     def __str__(self) -> str:
         lines = [
             f"{self.path}: {self.file_size:,} bytes, namespace {self.namespace}, {self.parameter_count:,} parameters"
+            + ("" if self.weights == "float32" else f", matrices in {self.weights}")
         ]
         width = max((len(name) for name in self.parameters), default=0)
         lines += [f"{name:<{width}}  {_shape(shape)}" for name, shape in self.parameters.items()]
@@ -68,7 +72,11 @@ class CppReport:
 
 
 def export_cpp(
-    model: Model | str | os.PathLike[str], path: str | os.PathLike[str], namespace: str | None = None
+    model: Model | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    namespace: str | None = None,
+    *,
+    weights: str = "float32",
 ) -> CppReport:
     """Write a model as one C++20 header: its graph as a string, its weights as an array, exact to the bit.
 
@@ -85,49 +93,80 @@ def export_cpp(
         The header to write; its folder must exist.
     namespace
         ``a`` or ``a::b``. By default the file's name, as far as C++ allows it: ``tone-2.hpp`` → ``tone_2``.
+    weights
+        ``"bf16"`` or ``"fp16"``: kernels and embeddings rounded to sixteen bits and kept so, half the bytes;
+        :func:`rekur.quantize` tells what that changes.
 
     Raises
     ------
     TypeError
         ``model`` is neither.
     ValueError
-        The namespace cannot be one, the model has no layers yet, or the path ends as a file of another format.
+        The namespace cannot be one, the model has no layers yet, the path ends as a file of another format, or a weight
+        is too large for fp16.
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
+    weights = WEIGHT_TYPE(weights, "export_cpp: weights")
     engine, target = engine_and_target(model, path, "export_cpp")
     if namespace is None:
         namespace = file_namespace(target.stem)
     space = check_namespace(namespace)
     names = _identifiers(engine)
-    data = "".join(_header(engine, space, names)).encode("ascii")
+    data = "".join(_header(engine, space, names, weights)).encode("ascii")
     write_atomic(target, data)
     shapes = {name: tuple(shape) for name, shape, _ in engine.parameters}
-    return CppReport(target, len(data), space, {"::".join(names[name]): shape for name, shape in shapes.items()})
+    parameters = {"::".join(names[name]): shape for name, shape in shapes.items()}
+    return CppReport(target, len(data), space, parameters, weights)
 
 
-def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]]) -> Iterator[str]:
+def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]], kind: str) -> Iterator[str]:
     spec = json.loads(engine.spec)
-    flat = engine.get_weights()
+    flat, halves = _split(engine, kind)
     yield from _introduction(engine, namespace, spec.get("name", "model"))
     special = not np.isfinite(flat).all()
+    integers = special or kind != "float32"
     yield "#pragma once\n\n"
     yield "#include <bit>\n" if special else ""
-    yield "#include <cstddef>\n#include <cstdint>\n" if special else "#include <cstddef>\n"
+    yield "#include <cstddef>\n#include <cstdint>\n" if integers else "#include <cstddef>\n"
     yield "\n#ifndef REKUR_WEIGHTS_ONLY\n#include <rekur/model.hpp>\n#include <rekur/status.hpp>\n#endif\n\n"
     yield f"namespace {namespace} {{\n\n"
     yield "// The graph, as rekur's documentation of the spec has it.\ninline constexpr char spec[] ="
     yield from _spec_literals(spec)
     yield ";\n\n"
     yield _BITS if special else ""
-    yield "// All parameters, one after the other.\n"
-    yield f"inline constexpr ::std::size_t weight_count = {len(flat)};\n"
+    if kind == "float32":
+        yield "// All parameters, one after the other.\n"
+        yield f"inline constexpr ::std::size_t weight_count = {len(flat)};\n"
+    else:
+        yield f"// Kernels and embeddings in {kind}, one after the other; then all other parameters.\n"
+        yield f"inline constexpr ::std::size_t matrix_count = {len(halves)};\n"
+        yield "alignas(64) inline constexpr ::std::uint16_t matrices[] = {"
+        yield from filled(map(str, halves)) if len(halves) else ["0"]
+        yield f"}};\n\ninline constexpr ::std::size_t weight_count = {len(flat)};\n"
     yield "alignas(64) inline constexpr float weights[] = {"
     yield from filled(map(literal, flat)) if len(flat) else ["0"]
     yield "};\n\n"
-    yield from _parameters(engine, spec, names)
-    yield _MODEL
+    yield from _parameters(engine, spec, names, set() if kind == "float32" else set(engine.matrices))
+    arguments = "{weights, weight_count}"
+    if kind != "float32":
+        arguments = f"::rekur::WeightType::{kind}, {{matrices, matrix_count}}, {arguments}"
+    yield _MODEL.replace("ARGUMENTS", arguments)
     yield f"\n}}  // namespace {namespace}\n"
+
+
+def _split(engine: _core.Model, kind: str) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
+    """What is written as floats, and what in sixteen bits, each in the order of the parameters."""
+    if kind == "float32":
+        return engine.get_weights(), np.empty(0, np.uint16)
+    flat, matrices = engine.rounded_weights(kind), set(engine.matrices)
+    parts: tuple[list[Any], list[Any]] = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
+    for name, shape, offset in engine.parameters:
+        parts[name in matrices].append(flat[offset : offset + int(np.prod(shape, dtype=np.int64))])
+    floats, rounded = map(np.concatenate, parts)
+    if kind == "fp16":
+        return floats, rounded.astype(np.float16).view(np.uint16)
+    return floats, (rounded.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def _introduction(engine: _core.Model, namespace: str, name: str) -> Iterator[str]:
@@ -188,8 +227,13 @@ def _identifiers(engine: _core.Model) -> dict[str, list[str]]:
     return result
 
 
-def _parameters(engine: _core.Model, spec: Spec, names: dict[str, list[str]]) -> Iterator[str]:
+def _parameters(engine: _core.Model, spec: Spec, names: dict[str, list[str]], halves: set[str]) -> Iterator[str]:
     """A namespace a layer (and direction), with its parameters and, where it has a kernel, its sizes."""
+    places: dict[str, int] = {}
+    ends = [0, 0]  # of floats, of what is in sixteen bits
+    for name, shape, _ in engine.parameters:
+        places[name] = ends[name in halves]
+        ends[name in halves] += int(np.prod(shape, dtype=np.int64))
     layers = {layer["name"]: layer for layer in spec["layers"]}
     groups: dict[str, list[tuple[str, tuple[int, ...], int]]] = {}
     for parameter in engine.parameters:
@@ -199,9 +243,10 @@ def _parameters(engine: _core.Model, spec: Spec, names: dict[str, list[str]]) ->
         space = "::".join(names[parameters[0][0]][:-1])
         yield f"// {layer['type']} '{group}'\nnamespace {space} {{\n"
         yield from _sizes(layer.get("layer", layer), dict((name, shape) for name, shape, _ in parameters), group)
-        for name, shape, offset in parameters:
+        for name, shape, _ in parameters:
             own = names[name][-1]
-            yield f"inline constexpr const float* {own} = weights + {offset};  // {_shape(shape)}\n"
+            kind, array = ("::std::uint16_t", "matrices") if name in halves else ("float", "weights")
+            yield f"inline constexpr const {kind}* {own} = {array} + {places[name]};  // {_shape(shape)}\n"
             yield f"inline constexpr ::std::size_t {own}_size = {int(np.prod(shape, dtype=np.int64))};\n"
         yield f"}}  // namespace {space}\n\n"
 

@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--out", required=True, metavar="HEADER", help="the file to write; an older one is replaced")
     add("--namespace", metavar="NAME", help="a, or a::b (the header's file name, as far as C++ allows it)")
     add("--static", action="store_true", help="a type of its own, which steps without the library")
+    add("--weights", choices=("float32", "bf16", "fp16"), default="float32", help="what matrices are in (float32)")
     cpp.set_defaults(command=_export_cpp)
 
     half = commands.add_parser(
@@ -188,8 +189,12 @@ def _summary(options: argparse.Namespace) -> None:
 
 
 def _export_cpp(options: argparse.Namespace) -> None:
-    export = rekur.export_static if options.static else rekur.export_cpp
-    print(export(options.model, options.out, options.namespace))
+    if not options.static:
+        print(rekur.export_cpp(options.model, options.out, options.namespace, weights=options.weights))
+    elif options.weights == "float32":
+        print(rekur.export_static(options.model, options.out, options.namespace))
+    else:
+        raise ValueError("export-cpp: --static writes float32: --weights is for headers of models alone")
 
 
 def _export(options: argparse.Namespace) -> None:
