@@ -44,9 +44,24 @@ struct Softmax : DenseOptions {
   static constexpr bool softmax = true;
 };
 
+template <class Options, WeightType Type>
+struct In : Options {
+  static constexpr WeightType weights = Type;
+};
+using LstmBf16 = In<LstmOptions, WeightType::bf16>;
+using LstmFp16 = In<LstmOptions, WeightType::fp16>;
+using PeepholesBf16 = In<Peepholes, WeightType::bf16>;
+using GruBf16 = In<GruOptions, WeightType::bf16>;
+using GruFp16 = In<GruOptions, WeightType::fp16>;
+using ResetBeforeFp16 = In<ResetBefore, WeightType::fp16>;
+using RnnFp16 = In<SimpleRnnOptions, WeightType::fp16>;
+using DenseBf16 = In<DenseOptions, WeightType::bf16>;
+using DenseFp16 = In<DenseOptions, WeightType::fp16>;
+
 template <class Layer>
-constexpr StaticCase recurrent(const char* type, const char* options = "") {
+constexpr StaticCase recurrent(const char* type, const char* options = "", WeightType weights = WeightType::float32) {
   StaticCase c{};
+  c.weights = weights;
   c.type = type;
   c.options = options;
   c.in = Layer::in;
@@ -73,8 +88,9 @@ constexpr StaticCase recurrent(const char* type, const char* options = "") {
 }
 
 template <class Layer>
-constexpr StaticCase dense(const char* options) {
+constexpr StaticCase dense(const char* options, WeightType weights = WeightType::float32) {
   StaticCase c{};
+  c.weights = weights;
   c.type = "Dense";
   c.options = options;
   c.in = Layer::in;
@@ -139,6 +155,23 @@ constexpr StaticCase kCases[] = {
     dense<StaticDense<8, 150>>(""),
     dense<StaticDense<64, 5, Softmax>>(R"(, "activation": "softmax")"),
     dense<StaticDense<3, 37, Softmax>>(R"(, "activation": "softmax")"),
+    recurrent<StaticLstm<1, 3, LstmBf16>>("LSTM", "", WeightType::bf16),
+    recurrent<StaticLstm<5, 16, LstmFp16>>("LSTM", "", WeightType::fp16),
+    recurrent<StaticLstm<1, 17, LstmBf16>>("LSTM", "", WeightType::bf16),
+    recurrent<StaticLstm<64, 64, LstmBf16>>("LSTM", "", WeightType::bf16),
+    recurrent<StaticLstm<64, 64, LstmFp16>>("LSTM", "", WeightType::fp16),
+    recurrent<StaticLstm<9, 65, LstmFp16>>("LSTM", "", WeightType::fp16),
+    recurrent<StaticLstm<71, 85, LstmBf16>>("LSTM", "", WeightType::bf16),
+    recurrent<StaticLstm<95, 79, LstmBf16>>("LSTM", "", WeightType::bf16),
+    recurrent<StaticLstm<3, 17, PeepholesBf16>>("LSTM", R"(, "peepholes": true)", WeightType::bf16),
+    recurrent<StaticGru<1, 31, GruBf16>>("GRU", "", WeightType::bf16),
+    recurrent<StaticGru<2, 5, GruFp16>>("GRU", "", WeightType::fp16),
+    recurrent<StaticGru<65, 97, GruFp16>>("GRU", "", WeightType::fp16),
+    recurrent<StaticGru<33, 65, ResetBeforeFp16>>("GRU", R"(, "reset_after": false)", WeightType::fp16),
+    recurrent<StaticSimpleRnn<21, 150, RnnFp16>>("SimpleRNN", "", WeightType::fp16),
+    dense<StaticDense<33, 17, DenseBf16>>("", WeightType::bf16),
+    dense<StaticDense<8, 150, DenseFp16>>("", WeightType::fp16),
+    dense<StaticDense<64, 1, DenseFp16>>("", WeightType::fp16),
 };
 
 bool available() {

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "rekur/weight_type.hpp"
+
 namespace rekur::test {
 
 struct StaticCase {
@@ -10,6 +12,7 @@ struct StaticCase {
   const char* options;  // further keys of the spec: ", \"peepholes\": true"
   int in, hidden;
   std::size_t size;  // bytes of the layer, aligned to 64
+  WeightType weights;
   void (*make)(void* place);
   void (*set_weights)(void* layer, const float* kernel, const float* recurrent_kernel, const float* bias, const float* peephole);
   const float* (*step)(void* layer, const float* x);

@@ -76,6 +76,7 @@ Model model_of(const StaticCase& probed, bool bias = true) {
   const float scale = 1.5f / std::sqrt(static_cast<float>(probed.in + probed.hidden));
   for (float& w : weights) w *= scale;
   model.set_weights(weights);
+  model.round_weights(probed.weights);
   return model;
 }
 
@@ -224,6 +225,34 @@ TEST_CASE("fixed-size layers: NaN stays NaN, infinity and silence are the engine
       }
     });
   });
+}
+
+struct LstmHalf : LstmOptions {
+  static constexpr WeightType weights = WeightType::fp16;
+};
+struct DenseHalf : DenseOptions {
+  static constexpr WeightType weights = WeightType::fp16;
+};
+
+TEST_CASE("fixed-size layers: kernels in sixteen bits are half as large, rounded where they are set or given so") {
+  CHECK(sizeof(StaticLstm<64, 64, LstmHalf>) < sizeof(StaticLstm<64, 64>) * 53 / 100);
+  CHECK(sizeof(StaticDense<64, 64, DenseHalf>) < sizeof(StaticDense<64, 64>) * 53 / 100);
+  const std::vector<float> kernel = numbers(3 * 20, 1), recurrent = numbers(5 * 20, 2), bias = numbers(20, 3), x = numbers(3, 4);
+  std::vector<std::uint16_t> half_kernel, half_recurrent;
+  for (const float w : kernel) half_kernel.push_back(detail::fp16_of(w));
+  for (const float w : recurrent) half_recurrent.push_back(detail::fp16_of(w));
+  StaticLstm<3, 5, LstmHalf> rounded, given;
+  rounded.set_weights(kernel.data(), recurrent.data(), bias.data());
+  given.set_weights(half_kernel.data(), half_recurrent.data(), bias.data());
+  StaticDense<3, 20, DenseHalf> dense_rounded, dense_given;
+  dense_rounded.set_weights(kernel.data(), bias.data());
+  dense_given.set_weights(half_kernel.data(), bias.data());
+  for (int t = 0; t < 3; ++t) {
+    const std::vector<float> expected(rounded.step(x.data()), rounded.h() + 5);
+    CHECK(agree(given.step(x.data()), expected.data(), 5, true));
+  }
+  const std::vector<float> y(dense_rounded.step(x.data()), dense_rounded.y() + 20);
+  CHECK(agree(dense_given.step(x.data()), y.data(), 20, true));
 }
 
 struct Peephole : LstmOptions {

@@ -29,6 +29,8 @@
 #include "rekur/detail/cells/lstm_variants.hpp"
 #include "rekur/detail/cells/simple_rnn.hpp"
 #include "rekur/detail/few_outputs.hpp"
+#include "rekur/detail/half.hpp"
+#include "rekur/weight_type.hpp"
 
 namespace rekur {
 
@@ -42,6 +44,9 @@ struct SimpleRnnOptions {
   static constexpr Activation activation{ActivationKind::tanh};
   static constexpr Activation recurrent_activation{};                    // of gates; a simple RNN has none
   static constexpr float clip = std::numeric_limits<float>::infinity();  // ± of what activation and recurrent_activation get
+  // Of the kernels: in sixteen bits they are half as large, and where they lie beyond the first-level cache a step is sooner done.
+  // What is set is rounded; whatever is computed is float. (Not the spec's: a model's weights are rounded by round_weights.)
+  static constexpr WeightType weights = WeightType::float32;
 };
 
 struct GruOptions : SimpleRnnOptions {
@@ -59,6 +64,7 @@ struct LstmOptions : SimpleRnnOptions {
 struct DenseOptions {
   static constexpr Activation activation{};
   static constexpr bool softmax = false;  // over the outputs, instead of an activation
+  static constexpr WeightType weights = WeightType::float32;
 };
 
 namespace static_detail {
@@ -168,6 +174,18 @@ class StaticRecurrent {
   {
     core_.set_weights(kernel, recurrent_kernel, bias, nullptr);
   }
+  // Kernels in sixteen bits, of the type that the options say.
+  void set_weights(const std::uint16_t* kernel, const std::uint16_t* recurrent_kernel, const float* bias) noexcept
+    requires(peepholes == 0 && Options::weights != WeightType::float32)
+  {
+    core_.set_weights(kernel, recurrent_kernel, bias, nullptr);
+  }
+  void set_weights(const std::uint16_t* kernel, const std::uint16_t* recurrent_kernel, const float* bias,
+                   const float* peephole) noexcept
+    requires(peepholes > 0 && Options::weights != WeightType::float32)
+  {
+    core_.set_weights(kernel, recurrent_kernel, bias, peephole);
+  }
   // With peepholes also their weights [peepholes, Hidden], rows i, f, o (coupled: i, o).
   void set_weights(const float* kernel, const float* recurrent_kernel, const float* bias, const float* peephole) noexcept
     requires(peepholes > 0)
@@ -235,6 +253,11 @@ class StaticDense {
 
   // kernel [In, Out], bias [Out] or null. Copied.
   void set_weights(const float* kernel, const float* bias) noexcept { core_.set_weights(kernel, bias); }
+  void set_weights(const std::uint16_t* kernel, const float* bias) noexcept
+    requires(Options::weights != WeightType::float32)
+  {
+    core_.set_weights(kernel, bias);
+  }
 
   // x [In] → y [Out], which stays as it is until the next step.
   const float* step(const float* x) noexcept { return core_.step(x); }

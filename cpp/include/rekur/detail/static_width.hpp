@@ -2,6 +2,8 @@
 // instruction set has. The order of every sum is the engine's (docs/architecture.md, "Numbers"), and so are the bits.
 #include "rekur/detail/vec.hpp"
 //
+#include "rekur/detail/weights.hpp"
+//
 #include "rekur/detail/math.hpp"
 //
 #include "rekur/detail/activation.hpp"
@@ -61,12 +63,25 @@ REKUR_INLINE void start(const float* bias, Vec* sum) {
   for (int n = 0; n < N; ++n) sum[n] = bias ? load(bias + n * kWidth) : zero();
 }
 
+template <WeightType>
+struct RowsOf {
+  using W = FloatRows;
+};
+template <>
+struct RowsOf<WeightType::bf16> {
+  using W = Bf16Rows;
+};
+template <>
+struct RowsOf<WeightType::fp16> {
+  using W = Fp16Rows;
+};
+
 // One row: sum[n] += a w[n].
-template <int N>
-REKUR_INLINE void add_row(float a, const float* w, Vec* sum) {
+template <class W, int N>
+REKUR_INLINE void add_row(float a, const float* w, int i, Vec* sum) {
   const Vec x = set1(a);
   REKUR_UNROLL
-  for (int n = 0; n < N; ++n) sum[n] = fma(x, load(w + n * kWidth), sum[n]);
+  for (int n = 0; n < N; ++n) sum[n] = fma(x, W::row(w + n * kWidth, i), sum[n]);
 }
 
 template <int N>
@@ -76,17 +91,25 @@ REKUR_INLINE void fetch_row(const float* w) {
   for (int n = 0; n < N; n += kVectors) __builtin_prefetch(w + n * kWidth);
 }
 
-// sum[n] += Σ_k a[k] w[k][n] over Begin <= k < End, ascending, one accumulator each. w: [K][N] vectors.
-template <int Begin, int End, int N>
+// sum[n] += Σ_k a[k] w[k][n] over Begin <= k < End, ascending, one accumulator each. w: [K][N] vectors, or pairs of rows.
+template <class W, int Begin, int End, int N>
 REKUR_INLINE void accumulate(const float* a, const float* w, Vec* sum) {
   constexpr int K = End - Begin, kBlock = N * K <= 64 && K <= 32 ? K : K < 4 ? K : 4;
-  if constexpr (K > 0) {
+  if constexpr (K > 0 && W::kTogether == 1) {
     for (int k = Begin; k + kBlock <= End; k += kBlock) {
       REKUR_UNROLL
-      for (int j = 0; j < kBlock; ++j) add_row<N>(a[k + j], w + (k + j) * N * kWidth, sum);
+      for (int j = 0; j < kBlock; ++j) add_row<W, N>(a[k + j], w + (k + j) * N * kWidth, 0, sum);
     }
     REKUR_UNROLL
-    for (int k = End - K % kBlock; k < End; ++k) add_row<N>(a[k], w + k * N * kWidth, sum);
+    for (int k = End - K % kBlock; k < End; ++k) add_row<W, N>(a[k], w + k * N * kWidth, 0, sum);
+  } else if constexpr (K > 0) {
+    constexpr int first = Begin + Begin % 2, last = End - End % 2;
+    if constexpr (first > Begin) add_row<W, N>(a[Begin], w + Begin / 2 * N * kWidth, 1, sum);
+    for (int k = first; k < last; k += 2) {
+      REKUR_UNROLL
+      for (int i = 0; i < 2; ++i) add_row<W, N>(a[k + i], w + k / 2 * N * kWidth, i, sum);
+    }
+    if constexpr (last < End && last >= first) add_row<W, N>(a[last], w + last / 2 * N * kWidth, 0, sum);
   }
 }
 
@@ -97,50 +120,78 @@ struct Rows {
 
 // The same, of rows beyond the first-level cache: while row k is added, one half a pass further is fetched: evenly, and far enough
 // for the second-level cache.
-template <int K, int N>
+template <class W, int K, int N>
 REKUR_INLINE void accumulate_ahead(const float* a, const Rows& w, Vec* sum) {
-  constexpr int half = K / 2;
+  constexpr int T = W::kTogether, full = K / T, half = full / 2;
   for (int part = 0; part < 2; ++part) {
-    const int first = part == 0 ? 0 : half, count = part == 0 ? half : K - half;
+    const int first = part == 0 ? 0 : half, count = part == 0 ? half : full - half;
     const float* const ahead = part == 0 ? w.w + half * N * kWidth : w.next;
-    for (int k = 0; k < count; ++k) {
-      fetch_row<N>(ahead + k * N * kWidth);
-      add_row<N>(a[first + k], w.w + (first + k) * N * kWidth, sum);
+    for (int line = 0; line < count; ++line) {
+      fetch_row<N>(ahead + line * N * kWidth);
+      REKUR_UNROLL
+      for (int i = 0; i < T; ++i) add_row<W, N>(a[(first + line) * T + i], w.w + (first + line) * N * kWidth, i, sum);
     }
   }
+  if constexpr (full * T < K) add_row<W, N>(a[K - 1], w.w + full * N * kWidth, 0, sum);
 }
 
 // Two such sums side by side: two chains hide more of the latency than one. A whole pass ahead and of the first product only: the
 // loads are at their limit here.
-template <int K, int NA, int NB>
+template <class W, int K, int NA, int NB>
 REKUR_INLINE void accumulate_both(const float* a, const Rows& v, Vec* sum_a, const float* b, const Rows& w, Vec* sum_b) {
-  constexpr int kBlock = K % 2 == 0 ? 2 : 1;
-  for (int k = 0; k < K; k += kBlock) {
+  constexpr int T = W::kTogether, full = K / T, kBlock = T == 1 && K % 2 == 0 ? 2 : 1;
+  for (int line = 0; line < full; line += kBlock) {
     REKUR_UNROLL
     for (int j = 0; j < kBlock; ++j) {
-      fetch_row<NA>(v.next + (k + j) * NA * kWidth);
-      add_row<NA>(a[k + j], v.w + (k + j) * NA * kWidth, sum_a);
-      add_row<NB>(b[k + j], w.w + (k + j) * NB * kWidth, sum_b);
+      fetch_row<NA>(v.next + (line + j) * NA * kWidth);
+      REKUR_UNROLL
+      for (int i = 0; i < T; ++i) {
+        add_row<W, NA>(a[(line + j) * T + i], v.w + (line + j) * NA * kWidth, i, sum_a);
+        add_row<W, NB>(b[(line + j) * T + i], w.w + (line + j) * NB * kWidth, i, sum_b);
+      }
     }
+  }
+  if constexpr (full * T < K) {
+    add_row<W, NA>(a[K - 1], v.w + full * NA * kWidth, 0, sum_a);
+    add_row<W, NB>(b[K - 1], w.w + full * NB * kWidth, 0, sum_b);
   }
 }
 
 // A matrix [K][…] whose columns are `Slots` blocks of `Units` each, cut into passes of a few panels (a panel: a vector of units of
 // all slots), so that the sums of a pass stay in registers: [pass][K][panel][slot][width].
-template <int K, int Slots, int Units, int PassPanels>
+// Rows of sixteen bits stand in pairs, as weights.hpp says.
+template <int K, int Slots, int Units, int PassPanels, WeightType Type = WeightType::float32>
 struct Panels {
-  static constexpr int kPanels = (Units + kWidth - 1) / kWidth;
-  alignas(64) float data[static_cast<std::size_t>(K) * kPanels * (Slots > 0 ? Slots : 1) * kWidth];
+  static constexpr int kPanels = (Units + kWidth - 1) / kWidth, kLines = Type == WeightType::float32 ? K : (K + 1) / 2;
+  alignas(64) float data[static_cast<std::size_t>(kLines) * kPanels * (Slots > 0 ? Slots : 1) * kWidth];
 
-  const float* pass(int first_panel) const { return data + first_panel * K * Slots * kWidth; }
+  const float* pass(int first_panel) const { return data + first_panel * kLines * Slots * kWidth; }
 
   // Columns that no unit has are never written: they stay zero.
-  float& at(int k, int slot, int unit) {
-    const int panel = unit / kWidth, first = panel / PassPanels * PassPanels;
+  void set(int k, int slot, int unit, float x) {
+    const int panel = unit / kWidth, first = panel / PassPanels * PassPanels, lane = unit % kWidth;
     const int taken = kPanels - first < PassPanels ? kPanels - first : PassPanels;
-    return data[((first * K + k * taken + panel - first) * Slots + slot) * kWidth + unit % kWidth];
+    const int line = Type == WeightType::float32 ? k : k / 2;
+    float* const vector = data + ((first * kLines + line * taken + panel - first) * Slots + slot) * kWidth;
+    if constexpr (Type == WeightType::float32) {
+      vector[lane] = x;
+    } else {
+      const std::uint16_t half = Type == WeightType::bf16 ? detail::bf16_of(x) : detail::fp16_of(x);
+      const int at = Type == WeightType::bf16 ? 2 * lane + k % 2 : k % 2 * kWidth + lane;
+      __builtin_memcpy(reinterpret_cast<char*>(vector) + at * static_cast<int>(sizeof half), &half, sizeof half);
+    }
   }
 };
+
+// A weight as it is given, or as one of sixteen bits of the layer's type.
+template <WeightType Type>
+REKUR_INLINE float given(float x) {
+  return x;
+}
+template <WeightType Type>
+REKUR_INLINE float given(std::uint16_t half) {
+  return Type == WeightType::bf16 ? detail::float_of_bf16(half) : detail::float_of_fp16(half);
+}
 
 inline constexpr int kStaticSums = kRegisters == 32 ? 24 : 12;  // the rest holds a broadcast, and weights where they must
 inline constexpr int kStreamedSums = 8;                         // two units, four cycles: enough to hide the latency of fma
@@ -166,19 +217,20 @@ struct StaticPhase {
   static constexpr int x_count = info.phases == 1 || first + count > x_end ? x_end - x_first : first + count - x_first;
 };
 
-template <class Cell, int P, int In, int Hidden>
+template <class Cell, int P, int In, int Hidden, WeightType Type>
 struct StaticWeights {
   using Phase = StaticPhase<Cell, P>;
   static constexpr int kPanels = (Hidden + kWidth - 1) / kWidth;
   // Weights that the first-level cache does not hold stream from the second. Passes then go up and down in turns, so that what was
   // read last is read first by the next step, and the input's product, if long, goes beside the recurrent one.
-  static constexpr bool kStreams = (In * Phase::x_count + Hidden * Phase::count) * kPanels * kWidth * 4 > kNearBytes;
+  static constexpr int kBytes = Type == WeightType::float32 ? 4 : 2;
+  static constexpr bool kStreams = (In * Phase::x_count + Hidden * Phase::count) * kPanels * kWidth * kBytes > kNearBytes;
   static constexpr bool kBeside = kStreams && In >= 8;
   static constexpr int kPassPanels =
       pass_panels(kPanels, kBeside ? Phase::count + Phase::x_count : Phase::count, kStreams ? kStreamedSums : kStaticSums);
-  Panels<In, Phase::x_count, Hidden, kPassPanels> input;
+  Panels<In, Phase::x_count, Hidden, kPassPanels, Type> input;
   Panels<1, Phase::x_count, Hidden, kPassPanels> input_bias;
-  Panels<Hidden, Phase::count, Hidden, kPassPanels> recurrent;
+  Panels<Hidden, Phase::count, Hidden, kPassPanels, Type> recurrent;
   Panels<1, Cell::info.recurrent_bias ? Phase::count : 0, Hidden, kPassPanels> recurrent_bias;
 };
 
@@ -189,8 +241,12 @@ class RecurrentCore {
   static constexpr cells::CellInfo info = Cell::info;
   static constexpr int kPanels = (Hidden + kWidth - 1) / kWidth, kPadded = kPanels * kWidth;
 
+  static constexpr WeightType kType = Options::weights;
+  using W = typename RowsOf<kType>::W;
+
  public:
-  void set_weights(const float* kernel, const float* recurrent_kernel, const float* bias, const float* peephole) noexcept {
+  template <class T>
+  void set_weights(const T* kernel, const T* recurrent_kernel, const float* bias, const float* peephole) noexcept {
     pack(first_, kernel, recurrent_kernel, bias);
     if constexpr (info.phases > 1) pack(second_, kernel, recurrent_kernel, bias);
     for (int row = 0; row < info.peepholes; ++row)
@@ -224,22 +280,22 @@ class RecurrentCore {
     float *h_next, *record;
   };
 
-  template <class Weights>
-  static void pack(Weights& w, const float* kernel, const float* recurrent_kernel, const float* bias) noexcept {
+  template <class Weights, class T>
+  static void pack(Weights& w, const T* kernel, const T* recurrent_kernel, const float* bias) noexcept {
     using Phase = typename Weights::Phase;
     constexpr int columns = info.gates * Hidden;
     for (int slot = 0; slot < Phase::x_count; ++slot) {
       const int column = info.kernel_block[Phase::x_first + slot] * Hidden;
       for (int u = 0; u < Hidden; ++u) {
-        for (int k = 0; k < In; ++k) w.input.at(k, slot, u) = kernel[k * columns + column + u];
-        w.input_bias.at(0, slot, u) = bias ? bias[column + u] : 0.0f;
+        for (int k = 0; k < In; ++k) w.input.set(k, slot, u, given<kType>(kernel[k * columns + column + u]));
+        w.input_bias.set(0, slot, u, bias ? bias[column + u] : 0.0f);
       }
     }
     for (int slot = 0; slot < Phase::count; ++slot) {
       const int column = info.kernel_block[Phase::first + slot] * Hidden;
       for (int u = 0; u < Hidden; ++u) {
-        for (int k = 0; k < Hidden; ++k) w.recurrent.at(k, slot, u) = recurrent_kernel[k * columns + column + u];
-        if constexpr (info.recurrent_bias) w.recurrent_bias.at(0, slot, u) = bias ? bias[columns + column + u] : 0.0f;
+        for (int k = 0; k < Hidden; ++k) w.recurrent.set(k, slot, u, given<kType>(recurrent_kernel[k * columns + column + u]));
+        if constexpr (info.recurrent_bias) w.recurrent_bias.set(0, slot, u, bias ? bias[columns + column + u] : 0.0f);
       }
     }
   }
@@ -266,15 +322,15 @@ class RecurrentCore {
     start<G>(info.recurrent_bias ? w.recurrent_bias.pass(panel) : nullptr, rec);
     if constexpr (Weights::kBeside) {
       constexpr int common = In < Hidden ? In : Hidden;
-      accumulate_both<common, X, G>(s.x, input, in, s.from, recurrent, rec);
-      accumulate<common, In, X>(s.x, input.w, in);
-      accumulate<common, Hidden, G>(s.from, recurrent.w, rec);
+      accumulate_both<W, common, X, G>(s.x, input, in, s.from, recurrent, rec);
+      accumulate<W, common, In, X>(s.x, input.w, in);
+      accumulate<W, common, Hidden, G>(s.from, recurrent.w, rec);
     } else {
-      accumulate<0, In, X>(s.x, input.w, in);
+      accumulate<W, 0, In, X>(s.x, input.w, in);
       if constexpr (Weights::kStreams)
-        accumulate_ahead<Hidden, G>(s.from, recurrent, rec);
+        accumulate_ahead<W, Hidden, G>(s.from, recurrent, rec);
       else
-        accumulate<0, Hidden, G>(s.from, recurrent.w, rec);
+        accumulate<W, 0, Hidden, G>(s.from, recurrent.w, rec);
     }
     finish<P, NP>(panel, in, rec, s);
   }
@@ -315,10 +371,10 @@ class RecurrentCore {
     }
   }
 
-  using First = StaticWeights<Cell, 0, In, Hidden>;
-  using Second = std::conditional_t<(info.phases > 1), StaticWeights<Cell, info.phases - 1, In, Hidden>, NoWeights>;
+  using First = StaticWeights<Cell, 0, In, Hidden, kType>;
+  using Second = std::conditional_t<(info.phases > 1), StaticWeights<Cell, info.phases - 1, In, Hidden, kType>, NoWeights>;
   // When h is made in several passes, none may write what a later one reads.
-  static constexpr int kBuffers = kPanels > StaticWeights<Cell, info.phases - 1, In, Hidden>::kPassPanels ? 2 : 1;
+  static constexpr int kBuffers = kPanels > StaticWeights<Cell, info.phases - 1, In, Hidden, kType>::kPassPanels ? 2 : 1;
 
   First first_{};
   Second second_{};
@@ -348,12 +404,15 @@ REKUR_INLINE void softmax_row(float* y) {
 template <class Options, int In, int Out>
 class DenseCore {
   static constexpr int kPanels = (Out + kWidth - 1) / kWidth, kPassPanels = pass_panels(kPanels, 1, kStreamedSums);
+  static constexpr WeightType kType = Options::weights;
+  using W = typename RowsOf<kType>::W;
 
  public:
-  void set_weights(const float* kernel, const float* bias) noexcept {
+  template <class T>
+  void set_weights(const T* kernel, const float* bias) noexcept {
     for (int u = 0; u < Out; ++u) {
-      for (int k = 0; k < In; ++k) kernel_.at(k, 0, u) = kernel[k * Out + u];
-      bias_.at(0, 0, u) = bias ? bias[u] : 0.0f;
+      for (int k = 0; k < In; ++k) kernel_.set(k, 0, u, given<kType>(kernel[k * Out + u]));
+      bias_.set(0, 0, u, bias ? bias[u] : 0.0f);
     }
   }
 
@@ -373,12 +432,12 @@ class DenseCore {
     constexpr Activation f = Options::activation;
     Vec sum[NP];
     start<NP>(bias_.pass(panel), sum);
-    accumulate<0, In, NP>(x, kernel_.pass(panel), sum);
+    accumulate<W, 0, In, NP>(x, kernel_.pass(panel), sum);
     REKUR_UNROLL
     for (int p = 0; p < NP; ++p) store(y_ + (panel + p) * kWidth, activation<f.kind>(f, sum[p]));
   }
 
-  Panels<In, 1, Out, kPassPanels> kernel_{};
+  Panels<In, 1, Out, kPassPanels, kType> kernel_{};
   Panels<1, 1, Out, kPassPanels> bias_{};
   alignas(64) float y_[kPanels * kWidth]{};
 };
@@ -390,9 +449,10 @@ class DotsCore {
   static_assert(Out <= kWidth);
 
  public:
-  void set_weights(const float* kernel, const float* bias) noexcept {
+  template <class T>
+  void set_weights(const T* kernel, const float* bias) noexcept {
     for (int u = 0; u < Out; ++u) {
-      for (int k = 0; k < In; ++k) kernel_[u][k] = kernel[k * Out + u];
+      for (int k = 0; k < In; ++k) kernel_[u][k] = rounded(given<Options::weights>(kernel[k * Out + u]));
       bias_[u] = bias ? bias[u] : 0.0f;
     }
   }
@@ -410,6 +470,16 @@ class DotsCore {
   const float* y() const noexcept { return y_; }
 
  private:
+  // They are few, and stay floats.
+  static float rounded(float x) {
+    if constexpr (Options::weights == WeightType::bf16)
+      return detail::float_of_bf16(detail::bf16_of(x));
+    else if constexpr (Options::weights == WeightType::fp16)
+      return detail::float_of_fp16(detail::fp16_of(x));
+    else
+      return x;
+  }
+
   alignas(64) float kernel_[Out][kStride]{};
   alignas(64) float bias_[kWidth]{};
   alignas(64) float y_[kWidth]{};
