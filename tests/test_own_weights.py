@@ -224,3 +224,56 @@ def test_parameters_by_themselves():
     h = layers.Parameter(5, "zeros")(x)
     with_state = Model(x, layers.GRU(5)(x, initial_state=h))
     assert with_state.predict(X).shape == (B, 5)
+
+
+class PositionalEmbedding(layers.Layer):
+    """As transformers of Keras's examples have it."""
+
+    def __init__(self, most, ids, features, how="open", **options):
+        super().__init__(**options)
+        self.how = how
+        self.tokens = layers.Embedding(input_dim=ids, output_dim=features)
+        self.positions = layers.Embedding(input_dim=most, output_dim=features, embeddings_initializer="normal")
+
+    def call(self, inputs):
+        length = ops.shape(inputs)[-1]
+        if self.how == "numpy":
+            return self.positions(np.arange(length)) + self.tokens(inputs)
+        return self.tokens(inputs) + self.positions(ops.arange(start=0, stop=length, step=1))
+
+
+@pytest.mark.parametrize(("how", "steps"), [("open", None), ("open", 7), ("numpy", 7)])
+def test_an_embedding_of_the_numbers_of_the_steps(how, steps, tmp_path):
+    ids = RNG.integers(0, 11, (3, 7))
+    model = Sequential([Input((steps,), dtype="int32"), PositionalEmbedding(9, 11, 4, how)])
+    tokens, rows = model.get_weights()
+    assert {tokens.shape, rows.shape} == {(11, 4), (9, 4)}
+    if tokens.shape != (11, 4):
+        tokens, rows = rows, tokens
+    np.testing.assert_allclose(model.predict(ids), tokens[ids] + rows[:7], rtol=1e-6)
+    model.compile("sgd", "mse")
+    model.fit(ids, np.zeros((3, 7, 4)), verbose=0)
+    assert not any(np.array_equal(rows, weight) for weight in model.get_weights())  # trained
+    model.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(rekur.load(tmp_path / "m.safetensors").predict(ids), model.predict(ids))
+
+
+def test_an_embedding_of_steps_says_what_it_cannot():
+    class Own(layers.Layer):
+        def __init__(self, function, **options):
+            super().__init__()
+            self.function, self.table = function, layers.Embedding(9, F, **options)
+
+        def call(self, x):
+            return self.function(x, self.table)
+
+    for function, options, message in (
+        (lambda x, e: x + e(ops.arange(4)), {}, r"expected a tensor of shape \(B, 4, 4\), got \(None, 6, 4\)"),
+        (lambda x, e: x + e(np.array([2, 1])), {}, "called on numbers while a call is traced"),
+        (lambda x, e: x + e(ops.arange(T)), {"mask_zero": True}, "mask_zero does not go with that"),
+        (lambda x, e: x + e(ops.arange(T)), {"embeddings_regularizer": "l2"}, "a regularizer or constraint"),
+        (lambda x, e: x + e(ops.arange(1, None)), {}, "it begins with 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Own(function, **options)(Input((T, F)))
+    np.testing.assert_array_equal(ops.arange(2, 8, 3), [2, 5])

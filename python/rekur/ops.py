@@ -49,6 +49,7 @@ from rekur._ops.activations import (
     threshold,
 )
 from rekur._ops.arrays import (
+    arange,
     concatenate,
     dot,
     einsum,
@@ -121,6 +122,7 @@ __all__ = [
     "abs",
     "absolute",
     "add",
+    "arange",
     "cast",
     "celu",
     "clip",

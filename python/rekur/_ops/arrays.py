@@ -9,12 +9,13 @@ import numpy as np
 
 from rekur._trace import Symbol
 from rekur.layers import tensors
+from rekur.layers.positions import Steps
 from rekur.layers.symbolic import SymbolicTensor
 from rekur.layers.weights import Weighed, Weight
 
 __all__ = [
-    "concatenate", "dot", "einsum", "expand_dims", "flip", "matmul", "repeat", "reshape", "shape", "split", "squeeze",
-    "stack", "swapaxes", "take", "tensordot", "transpose",
+    "arange", "concatenate", "dot", "einsum", "expand_dims", "flip", "matmul", "repeat", "reshape", "shape", "split",
+    "squeeze", "stack", "swapaxes", "take", "tensordot", "transpose",
 ]  # fmt: skip
 
 
@@ -28,6 +29,20 @@ def _symbolic(name: str, *operands: Any) -> bool:
                 "tensors; layers.Parameter makes a tensor of them"
             )
     return any(isinstance(operand, SymbolicTensor) for operand in operands)
+
+
+def arange(start: Any, stop: Any = ..., step: Any = 1, dtype: Any = None) -> Any:
+    """Numbers from ``start`` on, as NumPy's; up to a size that is left open, None, those of the steps of a tensor: what
+    an Embedding of positions takes.
+    """
+    if start is None or stop is None:
+        if (start not in (None, 0)) or (start is None and stop is not ...) or step != 1:
+            tensors.fail(
+                f"ops.arange: up to an open number of steps it begins with 0, got start={start!r}, step={step!r}"
+            )
+        return Steps()
+    first, last = (0, start) if stop is ... else (start, stop)
+    return np.arange(first, last, step, dtype=dtype)
 
 
 def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:

@@ -71,7 +71,17 @@ class Embedding(Layer):
     def _makes_mask(self) -> bool:
         return bool(self.mask_zero)
 
+    def __call__(self, inputs: Any, *further: Any, **options: Any) -> Any:
+        if not isinstance(inputs, SymbolicTensor):
+            from rekur.layers import positions
+
+            if (found := positions.of(self, inputs)) is not None:
+                return found
+        return super().__call__(inputs, *further, **options)
+
     def _connect(self, inputs: list[SymbolicTensor]) -> Any:
+        if "_by_step" in vars(self):
+            raise ValueError(f"{self!r} has a row for each step already, and does not read ids, too")
         entrance = inputs[0].layer if len(inputs) == 1 else None
         if not isinstance(entrance, InputLayer) or entrance.dtype == "int32" or len(entrance.shape) > 1:
             return super()._connect(inputs)
