@@ -48,7 +48,12 @@ class RecurrentOp final : public StreamOp {
 
   Index block_memory(Index batch, Index steps) const override { return cell_.block_memory(batch, steps); }
 
-  void step(const StreamCall& c, int turn) const noexcept override { run(c, turn, 1); }
+  void step(const StreamCall& c, int turn) const noexcept override {
+    if (plain_)
+      cell_.steps(c.batch, turn, 1, c.input(), nullptr, c.output(), c.memory, c.block);
+    else
+      run(c, turn, 1);
+  }
 
   // The states of every step are nothing that the cell keeps.
   void steps(const StreamCall& c, int turn, Index count) const noexcept override {
@@ -58,7 +63,6 @@ class RecurrentOp final : public StreamOp {
 
  private:
   void run(const StreamCall& c, int turn, Index count) const noexcept {
-    if (plain_) return cell_.steps(c.batch, turn, count, c.input(), nullptr, c.output(), c.memory, c.block);
     const float* step[recurrent::kMostStepInputs + 1];  // not zeroed: that took a quarter of a small cell's step
     for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
     if (reads_x_) step[step_inputs_] = c.input();
@@ -75,7 +79,7 @@ class RecurrentOp final : public StreamOp {
   std::vector<std::string> names_;
   std::size_t step_inputs_;
   bool reads_x_, return_state_, residual_;
-  bool plain_;  // nothing but the cell
+  bool plain_;  // a step is the cell's
   const simd::Kernels* kernels_;
   std::vector<std::vector<float>> initial_;
 };

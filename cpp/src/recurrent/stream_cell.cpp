@@ -107,8 +107,6 @@ StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size,
 }
 #endif
 
-Index StreamCell::state_size(Index batch) const { return whole_lines(batch * Hp_); }
-
 // The projections, of a cell of several phases the records, and a program's products.
 Index StreamCell::blocks() const {
   const Description& cell = engine_.description();
@@ -137,13 +135,8 @@ Index StreamCell::block_memory(Index batch, Index steps) const {
   return single_row_ ? rows : whole_lines(rows) + whole_lines(addresses);
 }
 
-void StreamCell::steps(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
-                       float* block) const noexcept {
-  if (single_row_) {
-    const Index size = state_size(1);
-    float* const h[] = {memory + turn * size, memory + (1 - turn) * size};
-    return single_row_(packed_, {count, x, h, memory + 2 * size, y, block, turn != 0});
-  }
+void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y,
+                               float* memory, float* block) const noexcept {
   const Recurrence::Impl& r = Engine::impl(engine_);
   const Index X = r.cell.x_count * Hp_, rows = count * batch;
   float* const own = memory + state_places() * state_size(batch);

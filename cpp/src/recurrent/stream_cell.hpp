@@ -35,12 +35,19 @@ class StreamCell {
   // `count` steps, the first of `turn`: x [count, batch, I], a program's inputs a step [count, batch, H] or [count, batch, 1] ->
   // y [count, batch, units(0)]. The input's products of all steps come first. `memory` and `block` are 64-byte aligned.
   void steps(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
-             float* block) const noexcept;
+             float* block) const noexcept {
+    if (!single_row_) return steps_of_rows(batch, turn, count, x, step_inputs, y, memory, block);
+    const Index size = state_size(1);
+    float* const h[] = {memory + turn * size, memory + (1 - turn) * size};
+    single_row_(packed_, {count, x, h, memory + 2 * size, y, block, turn != 0});
+  }
 
  private:
+  void steps_of_rows(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
+                     float* block) const noexcept;
   Index state_places() const { return program_ ? 2 * states() : 3; }
 
-  Index state_size(Index batch) const;
+  Index state_size(Index batch) const { return whole_lines(batch * Hp_); }
   Index blocks() const;  // of Hp floats a row, beyond the states
   void step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,
                  float* memory) const noexcept;
