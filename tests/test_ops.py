@@ -35,17 +35,27 @@ ANYWHERE: dict[str, Callable[..., Any]] = {name: getattr(ops, name) for name in 
     "operators": lambda x: 3 - abs(-x) / (2 + x * x) + (+x),
     "numpy's functions": lambda x: np.tanh(x) + np.exp(-np.square(x)) - np.minimum(x, 0.3) * np.float32(2),
     "several outputs": lambda x: [x, ops.sum(x, -1), -x, x],
+    "hyperbolic": lambda x: ops.sinh(x) + ops.cosh(0.5 * x) - ops.exp2(-x),
+    "no number, no quotient": lambda x: (
+        ops.divide_no_nan(1.0 + 0 * x, ops.where(x > 0, 1 + x, 0.0)) + ops.nan_to_num(x)
+    ),
+    "either": lambda x: ops.where(ops.logical_xor(x > 0.5, x > -0.5), x * x, x),
+    "largest": lambda x: x * ops.amax(x, axis=-1, keepdims=True) - ops.amin(x, axis=-1, keepdims=True),
+    "of norm 1": lambda x: ops.normalize(x) + ops.normalize(1 + x * x, order=1),
     "a number a row": lambda x: ops.exp(ops.mean(x, -1)) + 1,
 }
 POSITIVE: dict[str, Callable[..., Any]] = {
     "log": ops.log, "log1p": ops.log1p, "sqrt": ops.sqrt, "rsqrt": ops.rsqrt, "reciprocal": ops.reciprocal,
     "std": lambda x: ops.std(x * x, -1, True) + 1, "half power": lambda x: x**0.5, "power": lambda x: x**1.7,
-    "power of 2": lambda x: 2**x, "negative power": lambda x: x**-3,
+    "power of 2": lambda x: 2**x,
+    "logarithms": lambda x: ops.log2(x) * ops.log10(1 + x), "tan": lambda x: ops.tan(x / 9),
+    "negative power": lambda x: x**-3,
 }  # fmt: skip
 TWO: dict[str, Callable[..., Any]] = {
     "add": ops.add, "subtract": ops.subtract, "multiply": ops.multiply, "divide": lambda a, b: a / (2 + b * b),
     "maximum": ops.maximum, "minimum": ops.minimum, "power": lambda a, b: ops.abs(a) ** b + 0 * a,
     "greater": lambda a, b: ops.where(ops.greater(a, b), a * b, b),
+    "hypot": lambda a, b: ops.hypot(a, 1 + b * b),
     "mixed": lambda a, b: ops.softmax(a * b) + ops.mean(b, -1),
     "logic": lambda a, b: ops.where(ops.logical_or(ops.logical_and(a > 0, b > 0), ops.isnan(a)), a, b),
 }  # fmt: skip
@@ -235,3 +245,21 @@ def test_every_operation_of_the_engine_has_a_reference_and_can_be_recorded() -> 
 
 def test_exported_names_exist() -> None:
     assert all(callable(getattr(ops, name)) for name in ops.__all__)
+
+
+def test_what_is_put_together_of_others_is_numpys():
+    x, y = np.array([-1.5, 0.0, 0.25, np.nan]), np.array([2.0, 0.0, 0.0, 1.0])
+    for name in ("exp2", "sinh", "cosh", "tan"):
+        np.testing.assert_allclose(getattr(ops, name)(x), getattr(np, name)(x))
+    for name in ("log2", "log10"):
+        np.testing.assert_allclose(getattr(ops, name)(y + 1), getattr(np, name)(y + 1))
+    np.testing.assert_allclose(ops.hypot(x, y), np.hypot(x, y))
+    np.testing.assert_array_equal(ops.nan_to_num(x, 7.0), np.nan_to_num(x, nan=7.0))
+    np.testing.assert_array_equal(ops.divide_no_nan(y, y), [1, 0, 0, 1])
+    np.testing.assert_array_equal(ops.logical_xor(y > 1, y > 0), np.logical_xor(y > 1, y > 0))
+    np.testing.assert_allclose(np.linalg.norm(ops.normalize(np.ones((2, 3)) * 5)), np.sqrt(2))
+    assert ops.zeros((2, 3)).shape == ops.ones((2, 3)).shape == ops.full((2, 3), 4).shape == (2, 3)
+    assert ops.zeros(2).dtype == ops.eye(2).dtype == ops.linspace(0, 1, 3).dtype == np.float32
+    tensor = rekur.Input((5, 2))
+    assert ops.ndim(tensor) == 3 and ops.is_tensor(tensor) and not ops.is_tensor(x)
+    assert ops.amax(tensor, axis=1).shape == (None, 2)

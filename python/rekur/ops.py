@@ -112,6 +112,27 @@ from rekur._ops.elementwise import (
     where,
     zeros_like,
 )
+from rekur._ops.further import (
+    OF_ARRAYS,
+    cosh,
+    divide_no_nan,
+    exp2,
+    eye,
+    full,
+    hypot,
+    is_tensor,
+    linspace,
+    log2,
+    log10,
+    logical_xor,
+    nan_to_num,
+    ndim,
+    normalize,
+    ones,
+    sinh,
+    tan,
+    zeros,
+)
 from rekur._ops.reductions import layer_normalization, log_softmax, logsumexp, max, mean, min, softmax, std, sum, var
 from rekur._trace import Symbol, Trace
 from rekur.layers import tensors
@@ -122,6 +143,8 @@ __all__ = [
     "abs",
     "absolute",
     "add",
+    "amax",
+    "amin",
     "arange",
     "cast",
     "celu",
@@ -129,16 +152,21 @@ __all__ = [
     "concatenate",
     "convert_to_tensor",
     "cos",
+    "cosh",
     "divide",
+    "divide_no_nan",
     "dot",
     "einsum",
     "elu",
     "equal",
     "erf",
     "exp",
+    "exp2",
     "expand_dims",
     "expm1",
+    "eye",
     "flip",
+    "full",
     "full_like",
     "gelu",
     "greater",
@@ -148,19 +176,25 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "hypot",
+    "is_tensor",
     "isnan",
     "layer_normalization",
     "leaky_relu",
     "less",
     "less_equal",
+    "linspace",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "log_sigmoid",
     "log_softmax",
     "logaddexp",
     "logical_and",
     "logical_not",
     "logical_or",
+    "logical_xor",
     "logsumexp",
     "matmul",
     "max",
@@ -170,9 +204,13 @@ __all__ = [
     "minimum",
     "mish",
     "multiply",
+    "nan_to_num",
+    "ndim",
     "negative",
+    "normalize",
     "not_equal",
     "one_hot",
+    "ones",
     "ones_like",
     "power",
     "reciprocal",
@@ -187,6 +225,7 @@ __all__ = [
     "sign",
     "silu",
     "sin",
+    "sinh",
     "soft_shrink",
     "softmax",
     "softplus",
@@ -205,6 +244,7 @@ __all__ = [
     "swapaxes",
     "swish",
     "take",
+    "tan",
     "tanh",
     "tanh_shrink",
     "tensordot",
@@ -214,6 +254,7 @@ __all__ = [
     "true_divide",
     "var",
     "where",
+    "zeros",
     "zeros_like",
 ]
 
@@ -281,11 +322,12 @@ def _is_all(axis: Any, rank: int) -> bool:
 
 _REDUCTIONS = ("mean", "sum", "max", "min", "var", "std", "logsumexp")
 _OVER_AXES = (*_REDUCTIONS, "softmax", "log_softmax", "layer_normalization")
-EQUATIONS = [name for name in __all__ if name not in arrays.__all__]  # what equations of a row may say
-_WHOLE = ("trace", "cast", "convert_to_tensor", "one_hot", *arrays.__all__)
+EQUATIONS = [name for name in __all__ if name not in (*arrays.__all__, *OF_ARRAYS)]  # what equations of a row may say
+_WHOLE = ("trace", "cast", "convert_to_tensor", "one_hot", "amax", "amin", *arrays.__all__, *OF_ARRAYS)
 for _name in __all__:
     if _name not in _WHOLE:
         globals()[_name] = _on_tensors(_name, globals()[_name])
+amax, amin = max, min
 
 # NumPy's functions by the name of the operation: what np.tanh(x) of a symbol records.
 UFUNCS: dict[str, Callable[..., Any]] = {

@@ -71,17 +71,7 @@ class Function(Loss):
         object.__setattr__(self, "name", "loss" if name == "<lambda>" else name)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        if self._in_file:
-            raise TypeError(f"{self!r} is no function of rows: call the object with a batch, or give it to compile")
         return self._function(y_true, y_pred)
-
-    def labels(self, array: Any, shape: tuple[int, ...], what: str, weight: Any) -> "np.ndarray[Any, Any]":
-        """Of one that a file can hold: its targets, checked."""
-        raise NotImplementedError
-
-    def of_rows(self, y_true: Any, output: Any, valid: Any, weight: Any, want_gradient: bool) -> tuple[Any, Any]:
-        """Of one that a file can hold: what the engine takes of a batch, values and gradients."""
-        raise NotImplementedError
 
     def bound(self, shape: Sequence[int | None]) -> Loss:
         return self._record(self._function, shape)
