@@ -199,7 +199,8 @@ const char* masked_name(layers::MaskedStep kind) {
 
 // A stream's program: arrays (name, shape of a step, dtype; flags of a mask have no name), which of them are inputs and outputs,
 // and the steps in order, each with the layer of the spec, its arrays, its states (name, units, what they begin as or None), the
-// array that says whether it is taken or -1, and what its output is where it is not. Throws as Stream does.
+// array that says whether it is taken or -1, what its output is where it is not, and whether the last input is added to that.
+// Throws as Stream does.
 py::dict stream_program(const Model& model) {
   std::vector<float> weights(model.weight_count());
   model.copy_weights(weights);
@@ -225,9 +226,11 @@ py::dict stream_program(const Model& model) {
 #if REKUR_SEQUENCE
     step["flags"] = instruction.flags;
     step["masked"] = masked_name(instruction.masked_step);
+    step["adds_last_input"] = instruction.adds_last_input;
 #else
     step["flags"] = -1;
     step["masked"] = masked_name(layers::MaskedStep::computed);
+    step["adds_last_input"] = false;
 #endif
     steps.append(step);
   }

@@ -293,6 +293,15 @@ MASKED: dict[str, list[dict[str, Any]]] = {
     "zeros": [{"type": "GRU", "units": 4, "return_sequences": True, "zero_output_for_mask": True}],
     "a last zero": [{"type": "GRU", "units": 4, "zero_output_for_mask": True}],
     "residual": [{"type": "SimpleRNN", "units": 3, "return_sequences": True, "residual": True}],
+    "residual, its last output": [{"type": "LSTM", "units": 3, "residual": True}],
+    "residual, a last zero": [{"type": "GRU", "units": 3, "residual": True, "zero_output_for_mask": True}],
+    "residual, a last output of a learned start": [
+        {"type": "RNN", "units": 3, "cell": PLAIN_CELL, "residual": True, "learn_initial_state": True}
+    ],
+    "residual stack": [
+        {"type": "GRU", "units": 3, "residual": True, "return_sequences": True},
+        {"type": "SimpleRNN", "units": 3, "residual": True},
+    ],
     "learned start": [{"type": "LSTM", "units": 3, "return_sequences": True, "learn_initial_state": True}],
     "projection": [{"type": "LSTM", "units": 5, "return_sequences": True, "projection_size": 2}],
     "states": [{"type": "LSTM", "units": 3, "return_state": True}],
@@ -349,6 +358,9 @@ def test_streams_of_models_with_masks(driver: Path, cpp_isa: str, rng: np.random
         if {"MLSTM", "SelectiveSSM"} & set(types):  # the output of the step before is a state, too
             units = case.engine.model.outputs[0][1][-1]
             state = np.concatenate([state, np.zeros(units * len(case.inputs[0]), np.float32)])
+        last = case.engine.spec["layers"][-1]
+        if last.get("residual") and not last.get("return_sequences"):  # and what it adds
+            state = np.concatenate([state, np.zeros(last["units"] * len(case.inputs[0]), np.float32)])
         if "Conv1D" in types:
             state = np.concatenate([np.zeros(3 * len(case.inputs[0]), np.float32), state])
         packed.append(

@@ -135,6 +135,11 @@ def masked_cases() -> Iterator[Case]:
         {"type": "GRU", "units": 5, "residual": True, "zero_output_for_mask": True, **sequences},
         {"type": "RNN", "cell": library()["min_gru"], "units": 4, "zero_output_for_mask": True, "return_state": True},
         {"type": "GRU", "units": 5, "residual": True, **sequences},
+        {"type": "GRU", "units": 5, "residual": True},
+        {"type": "SimpleRNN", "units": 5, "residual": True, "zero_output_for_mask": True},
+        {"type": "LSTM", "units": 5, "residual": True, "learn_initial_state": True, "return_state": True},
+        {"type": "LSTM", "units": 5, "residual": True, "zero_output_for_mask": True, "return_state": True},
+        {"type": "RNN", "cell": library()["min_gru"], "units": 5, "residual": True, "return_state": True},
         {"type": "GatedLinearAttention", "num_heads": 2, "key_dim": 3, "return_state": True, **sequences},
         {"type": "MLSTM", "num_heads": 2, "key_dim": 3, "return_state": True},
         {"type": "SelectiveSSM", "state_size": 2, "return_state": True, **sequences},
@@ -203,7 +208,9 @@ def inputs_of(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
     for number in program["inputs"]:
         name, shape, dtype = program["arrays"][number]
         if dtype == "int32":
-            ids = rng.integers(-1, 7, (case.steps, *shape[1:])).astype(np.int32)
+            # Of -1 NaN is made, which would stay in the states that a mask is to keep.
+            least = 0 if case.name.startswith("masked") else -1
+            ids = rng.integers(least, 7, (case.steps, *shape[1:])).astype(np.int32)
             arrays.append(np.where(ids == 6, 0, ids).astype(np.int32))
         else:
             x = rng.standard_normal((case.steps, *shape[1:])).astype(np.float32)

@@ -196,9 +196,8 @@ inline std::vector<float> state_of(const Stream& stream) {
 }
 
 // To the bit, on the instruction set in use; one by one and together.
-inline void check_steps(const Model& model, Index batch, const InitialStates& initial = {}, Index steps = 5) {
+inline void check_steps_of(const Model& model, const Sequences& data, Index batch, const InitialStates& initial, Index steps) {
   INFO("batch ", batch, " isa ", current_isa(), " spec ", model.spec());
-  const Sequences data(model, batch, steps);
   Stream stream(model, {.batch = batch});
   if (!initial.empty()) start(stream, data, initial);
   std::vector<std::vector<float>> all(stream.outputs().size());
@@ -224,6 +223,10 @@ inline void check_steps(const Model& model, Index batch, const InitialStates& in
     for (std::size_t k = 0; k < y.size(); ++k) CHECK(same(y[k], all[k]));
     CHECK(same(state_of(together), after));
   }
+}
+
+inline void check_steps(const Model& model, Index batch, const InitialStates& initial = {}, Index steps = 5) {
+  check_steps_of(model, Sequences(model, batch, steps), batch, initial, steps);
 }
 
 // On every instruction set, with batches of several sizes.

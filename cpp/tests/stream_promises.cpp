@@ -217,6 +217,10 @@ std::vector<Case> cases() {
          {R"("type": "LSTM", "units": 95)", R"("type": "GRU", "units": 111)", R"("type": "Dense", "units": 6001)",
           R"("type": "SimpleRNN", "units": 201, "activation": "relu")", R"("type": "LSTM", "units": 95, "projection_size": 91)"})
       all.push_back({layer + ", " + name, after_x(layer), type});
+  all.push_back({"rows that a mask leaves out", model_of(R"({"type": "Input", "name": "x", "shape": [null, 1]},
+       {"type": "Masking", "name": "m", "inputs": ["x"]}, {"type": "Dense", "name": "d", "inputs": ["m"], "units": 5},
+       {"type": "LSTM", "name": "y", "inputs": ["d"], "units": 5, "residual": true})",
+                                                         R"("x")", R"("y")")});
   all.push_back({"a stack", model_of(R"({"type": "Input", "name": "x", "shape": [null, 6]},
        {"type": "LSTM", "name": "a", "inputs": ["x"], "units": 40, "return_sequences": true, "return_state": true},
        {"type": "GRU", "name": "b", "inputs": ["a"], "units": 33},

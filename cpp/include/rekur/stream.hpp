@@ -62,7 +62,9 @@ class REKUR_API Stream {
   void reset() noexcept;
   bool reset(Index row) noexcept;
 
-  // All states: of each recurrent layer in the model's order h [batch, units], then, if it has one, c [batch, units].
+  // All states: of each recurrent layer in the model's order h [batch, units], then, if it has one, c [batch, units]. Behind a mask
+  // there follows what the output of a row without the step is made of, where no state says it: "ssm/output", the last one, of a
+  // layer whose state is a matrix; "lstm/input", the last input that there was, of residual = true with return_sequences = false.
   std::size_t state_size() const noexcept;                 // floats
   const std::vector<TensorInfo>& states() const noexcept;  // "lstm/h", "lstm/c", …
   // `state` has state_size() elements; of another size nothing is done and false returned.

@@ -139,6 +139,7 @@ class Compiler {
     }
     instruction.flags = flags_of(node.axis >= 0 ? node.axis : t_.tensors[static_cast<std::size_t>(node.inputs[0])].time_source);
     instruction.masked_step = layer.masked_step();
+    instruction.adds_last_input = layer.adds_last_input();
   }
 
   // The array that says which rows have the step at hand, a number a row.

@@ -21,6 +21,7 @@ struct Program {
 #if REKUR_SEQUENCE
     int flags = -1;  // the array that says which rows have the step (held_rows.hpp); -1: all of them
     layers::MaskedStep masked_step = layers::MaskedStep::computed;
+    bool adds_last_input = false;
 #endif
   };
 

@@ -153,7 +153,7 @@ struct Stream::Impl {
   // Floats for the rows that a mask leaves out.
   Index held_memory(const graph::Program::Instruction& instruction) const {
     if (instruction.flags < 0) return 0;
-    Index units = repeats(instruction) ? output_units(instruction) : 0;
+    Index units = repeats(instruction) || instruction.adds_last_input ? output_units(instruction) : 0;
     for (const layers::StreamState& s : instruction.op->states(batch)) units += s.at[0] == s.at[1] ? s.units : 0;
     return element_count({batch, units});
   }
@@ -168,11 +168,17 @@ struct Stream::Impl {
     for (const layers::StreamState& s : from.op->states(batch))
       held.states.push_back(
           {{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.at[0] == s.at[1] ? take(s.units) : nullptr});
-    if (repeats(from)) {
-      held.last = take(held.units);
-      states.push_back({{held.last, held.last}, held.units, held.units, nullptr});
-      state_infos.push_back({from.layer + "/output", {batch, held.units}, DType::float32});
+    const auto keep = [&](const char* name, const float* initial) {
+      float* const at = take(held.units);
+      states.push_back({{at, at}, held.units, held.units, initial});
+      state_infos.push_back({from.layer + name, {batch, held.units}, DType::float32});
       state_size += static_cast<std::size_t>(batch * held.units);
+      return at;
+    };
+    if (repeats(from)) held.last = keep("/output", nullptr);
+    if (from.adds_last_input) {
+      held.nothing.assign(static_cast<std::size_t>(held.units), -0.0f);
+      held.x = keep("/input", held.nothing.data());  // which stays where it is when `held` is moved
     }
     step.held = std::make_unique<const HeldRows>(std::move(held));
   }

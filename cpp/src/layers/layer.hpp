@@ -206,6 +206,8 @@ class Layer {
   virtual std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const;
   virtual StepAxes step_axes() const { return StepAxes::refused; }
   virtual MaskedStep masked_step() const { return MaskedStep::computed; }
+  // Whether that output has input 0 of the last step that the row had added: the residual connection of a last output.
+  virtual bool adds_last_input() const { return false; }
   // The first of its inputs that is an initial state: a stream keeps that itself.
   static constexpr std::size_t kNoInitialState = static_cast<std::size_t>(-1);
   virtual std::size_t first_initial_state() const { return kNoInitialState; }

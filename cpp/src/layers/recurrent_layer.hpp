@@ -35,6 +35,7 @@ class RecurrentLayer final : public Layer {
   void build(std::span<const TensorSpec> inputs) override;
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override;
   MaskedStep masked_step() const override { return s_.zero_output_for_mask ? MaskedStep::zeros : MaskedStep::first_state; }
+  bool adds_last_input() const override { return s_.residual && !s_.return_sequences; }
   std::size_t first_initial_state() const override { return 1 + s_.step_inputs; }
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override;

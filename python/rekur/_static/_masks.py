@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from rekur._static._layers import LAYERS
 from rekur._static._writer import Layer, Writer
 
@@ -22,6 +24,9 @@ def write_layer(w: Writer, layer: Layer, step: dict[str, Any]) -> None:
     else:  # the states that it may stand in go on
         own = w.own(layer.outputs[0], n)
         w.line(f"copy<{n}>({y}, {own});")
+    if step["adds_last_input"]:  # -0 before there is one: what has it added stays as it is
+        x = w.state(layer.name, "input", n, np.full(n, -0.0, np.float32))
+        w.line(f"copy<{n}>({layer.inputs[0]}, {x});")
     w.line("} else {")
     for k, state in enumerate(states[: len(layer.outputs) - 1]):
         to = w.arrays[layer.outputs[1 + k]]
@@ -35,6 +40,8 @@ def write_layer(w: Writer, layer: Layer, step: dict[str, Any]) -> None:
         w.line(f"copy<{n}>({last}, {own});")
     elif own != states[0].member:
         w.line(f"copy<{n}>({states[0].member}, {own});")
+    if step["adds_last_input"]:
+        w.line(f"map<{n}>({own}, {x}, {own}, [](Vec a, Vec b) REKUR_INLINED {{ return a + b; }});")
     w.line("}")
     if kind == "last_output":
         w.line(f"copy<{n}>({own}, {last});")
