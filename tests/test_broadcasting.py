@@ -175,6 +175,6 @@ def test_tensors_are_stacked_repeated_and_filled():
     np.testing.assert_array_equal(ops.stack([x, y]), np.stack([x, y]))
     assert ops.repeat([1, 2], 2).tolist() == [1, 1, 2, 2]
     assert ops.zeros_like(z).shape == z.shape
-    for wrong in (lambda: ops.stack([a, b]), lambda: ops.stack([a, s], 1), lambda: ops.repeat(s, 2)):
+    for wrong in (lambda: ops.stack([a, s]), lambda: ops.stack([a, s], 1), lambda: ops.repeat(s, 2)):
         with pytest.raises(ValueError, match=r"ops\.(stack|repeat): .*line \d+|ops\.(stack|repeat): "):
             wrong()

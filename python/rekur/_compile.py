@@ -37,7 +37,7 @@ FLAGS = (
 )
 ISA_FLAGS = {
     "baseline": (),
-    "avx2": ("-mavx2", "-mfma"),
+    "avx2": ("-mavx2", "-mfma", "-mf16c"),
     "avx512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma", "-mprefer-vector-width=512"),
     "neon": (),
 }

@@ -543,8 +543,8 @@ REKUR_INLINE Vec power_of_two(IVec n_bits) {
   const UVec biased = (UVec)n_bits - (uint32_t)(kRoundBits - 127);
   return (Vec)(biased << 23);
 }
-REKUR_INLINE Vec exp(Vec x) {
-  x = at_least(at_most(x, set1(89.0f)), set1(-104.0f));
+REKUR_INLINE Vec exp_below(Vec x) {
+  x = at_least(x, set1(-104.0f));
   const Reduced s = reduce(x, x, 1.0f);
   const Vec y = set1(1.0f) + expm1_reduced(s.r);
 #if REKUR_VEC_BYTES == 64
@@ -557,6 +557,7 @@ REKUR_INLINE Vec exp(Vec x) {
   return y * first * second;
 #endif
 }
+REKUR_INLINE Vec exp(Vec x) { return exp_below(at_most(x, set1(89.0f))); }
 REKUR_INLINE Vec expm1_nonpositive(Vec x) {
   x = at_least(x, set1(-20.0f));
   const Reduced s = reduce(x, x, 1.0f);
