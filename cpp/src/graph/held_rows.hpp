@@ -22,8 +22,6 @@ struct HeldRows {
   int states_out = 0;     // outputs behind the first: the states in their order
   float* last = nullptr;  // [batch][units], where the output is the last one
   float* x = nullptr;     // [batch][units], where the last input is added to the output
-  // What `x` begins as: no step yet, so nothing is added, and whatever has -0 added stays as it is.
-  std::vector<float> nothing;
   std::vector<State> states;
 
   void before(const layers::StreamCall& c, int turn) const noexcept {

@@ -155,7 +155,7 @@ struct Stream::Impl {
     if (instruction.flags < 0) return 0;
     Index units = repeats(instruction) || instruction.adds_last_input ? output_units(instruction) : 0;
     for (const layers::StreamState& s : instruction.op->states(batch)) units += s.at[0] == s.at[1] ? s.units : 0;
-    return element_count({batch, units});
+    return element_count({batch + instruction.adds_last_input, units});  // a row more is what the last input begins as
   }
 
   void hold(const graph::Program::Instruction& from, float* memory, float* room, Step& step) {
@@ -177,8 +177,10 @@ struct Stream::Impl {
     };
     if (repeats(from)) held.last = keep("/output", nullptr);
     if (from.adds_last_input) {
-      held.nothing.assign(static_cast<std::size_t>(held.units), -0.0f);
-      held.x = keep("/input", held.nothing.data());  // which stays where it is when `held` is moved
+      // Before the first step nothing is added: whatever has -0 added stays as it is.
+      float* const initial = room + batch * held.units;
+      std::fill_n(initial, held.units, -0.0f);
+      held.x = keep("/input", initial);
     }
     step.held = std::make_unique<const HeldRows>(std::move(held));
   }
