@@ -152,6 +152,25 @@ def test_what_differs_from_step_to_step_has_no_stream(name, tmp_path):
         rekur.onnx.export(made(name), tmp_path / "m.onnx", streaming=True)
 
 
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (3, 1), (5, 1, 1), (5, 3, 4), (1,), ()])
+def test_rows_of_several_axes(shape, tmp_path):
+    data = RNG.normal(size=(2, 5, 3, 4)).astype(np.float32)
+    x = Input((5, 3, 4))
+    model = Model(x, Own(lambda o, x, w: x * w, shape)(x))
+    (weight,) = model.get_weights()
+    np.testing.assert_allclose(model.predict(data), data * weight, rtol=1e-6)
+    assert rekur.onnx.export(model, tmp_path / "m.onnx").verification is not None
+
+
+@pytest.mark.parametrize("shape", [(F,), ()])
+def test_within_time_distributed(shape, tmp_path):
+    model = Sequential([Input((T, F)), layers.TimeDistributed(Own(lambda o, x, w: x * w, shape)), layers.GRU(2)])
+    plain = Sequential([Input((T, F)), Own(lambda o, x, w: x * w, shape), layers.GRU(2)])
+    plain.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    assert rekur.onnx.export(model, tmp_path / "m.onnx").verification is not None
+
+
 def test_softmax_over_steps_is_over_a_rows_own():
     x = Input((None, 2))
     model = Model(x, [ops.softmax(x, axis=1), ops.exp(ops.log_softmax(x, axis=1))])

@@ -25,7 +25,7 @@ def parameter(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
         raise ExportError(f"{describe(layer)}: its weights differ from time step to time step")
     rest = (1,) * missing + row
     leading = 2 if beside and x.axis is not None else 1
-    shape = graph.once("Shape", [graph.batch_major(x)], f"{x.label}/shape")
+    shape = graph.emit("Shape", [graph.batch_major(x)], f"{name}/input_shape")
     sizes = [
         graph.emit("Slice", [shape, graph.integers(0), graph.integers(leading)], f"{name}/rows"),
         graph.integers(*(1,) * (1 + len(rest) - leading)),
