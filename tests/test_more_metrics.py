@@ -347,3 +347,45 @@ def test_weights_that_go_with_no_row_name_the_loss():
     with pytest.raises(ValueError, match=r"ctc: expected sample_weight of shape \(4,\), got \(3,\)"):
         losses.CTC()(labels, logits, np.ones(3))
     assert losses.CTC()(labels, logits, weight[:, None]) == pytest.approx(losses.CTC()(labels, logits) * 6 / 4)
+
+
+class ErrorOfKeras(metrics.Metric):
+    """As Keras's guides write their own."""
+
+    def __init__(self, name="error", **options):
+        super().__init__(name=name, **options)
+        self.total = self.add_weight(name="total", initializer="zeros")
+        self.by_output = self.add_weight(shape=(3,), name="by_output")
+        self.count = self.add_weight(name="count", initializer=rekur.initializers.Constant(2.0))
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.total.assign_add(np.sum(np.abs(y_true - y_pred)))
+        self.by_output.assign_add(np.sum(np.abs(y_true - y_pred), axis=0))
+        self.count.assign_add(len(y_true))
+
+    def result(self):
+        assert float(self.total) == pytest.approx(self.by_output.sum())
+        return self.total / self.count
+
+
+class ErrorThatResets(ErrorOfKeras):
+    def reset_state(self):
+        self.total.assign(0.0)
+        self.by_output.assign(np.zeros(3))
+        self.count.assign(0)
+
+
+@pytest.mark.parametrize("kind", [ErrorOfKeras, ErrorThatResets])
+def test_a_metric_of_ones_own_as_keras_writes_it(kind):
+    model = Sequential([layers.Dense(3, input_shape=(3,))])
+    model.compile("sgd", "mae", metrics=[kind()])
+    history = model.fit(X, Y, batch_size=16, epochs=2, verbose=0).history
+    wanted = 3 * model.evaluate(X, Y, batch_size=7, verbose=0, return_dict=True)["loss"]
+    assert model.evaluate(X, Y, batch_size=7, verbose=0, return_dict=True)["error"] == pytest.approx(wanted, rel=1e-5)
+    np.testing.assert_allclose(history["error"], 3 * np.array(history["loss"]), rtol=1e-5)
+    metric = kind()
+    assert metric.count.numpy() == 2.0  # as it began
+    metric(Y, Y + 1)
+    assert metric.count.assign_sub(2) == len(Y)
+    with pytest.raises(ValueError, match="'error': add_weight: initializer: expected zeros, ones or a constant"):
+        metric.add_weight(initializer="glorot_uniform")

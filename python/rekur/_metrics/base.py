@@ -1,5 +1,6 @@
 """The base of the metrics: a mean over rows and steps, gathered batch by batch."""
 
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,25 @@ def _name(value: object, what: str) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(f"{what} must be a text, got {value!r}")
     return value
+
+
+class Gathered(np.ndarray):
+    """Numbers that a metric of one's own gathers: an array that is changed in place, with Keras's words for it."""
+
+    def assign(self, value: Any) -> "Gathered":
+        self[...] = value
+        return self
+
+    def assign_add(self, value: Any) -> "Gathered":
+        self[...] += value
+        return self
+
+    def assign_sub(self, value: Any) -> "Gathered":
+        self[...] -= value
+        return self
+
+    def numpy(self) -> _Any:
+        return np.array(self)
 
 
 class Metric(Guarded):
@@ -49,7 +69,43 @@ class Metric(Guarded):
     def __init__(self, name: str | None = None, **options: Any) -> None:
         check_options("metric", type(self), options)
         self.name = name or self.default_name
-        self.reset_state()
+        if self._open:
+            Metric.reset_state(self)
+            with suppress(AttributeError):  # of what a constructor makes after this one
+                self.reset_state()
+        else:
+            self.reset_state()
+
+    def add_weight(
+        self, shape: Any = (), initializer: Any = None, dtype: Any = None, name: str | None = None
+    ) -> Gathered:
+        """Numbers that a metric of one's own gathers over a pass, float64; :meth:`reset_state` makes them zeros.
+
+        Parameters
+        ----------
+        shape : tuple
+        initializer : str or Initializer
+            "zeros", which is the default, "ones" or a constant.
+        dtype, name
+            As in Keras; neither changes anything.
+
+        Returns
+        -------
+        ndarray with ``assign``, ``assign_add``, ``assign_sub`` and ``numpy``.
+        """
+        from rekur import initializers
+
+        known = initializers.to_spec("zeros" if initializer is None else initializer, f"{self._whose()}: add_weight")
+        begin = {"zeros": 0.0, "ones": 1.0}.get(known) if isinstance(known, str) else known.get("value")
+        if begin is None:
+            raise ValueError(
+                f"{self._whose()}: add_weight: initializer: expected zeros, ones or a constant, got {known!r}"
+            )
+        made = np.full(shape, begin, np.float64).view(Gathered)
+        vars(self).setdefault("_gathered", []).append(made)
+        return made
+
+    add_variable = add_weight
 
     def _whose(self) -> str:
         return f"metric '{vars(self).get('name', self.default_name)}'"
@@ -78,6 +134,8 @@ class Metric(Guarded):
     def reset_state(self) -> None:
         self._sum = 0.0
         self._weight = 0.0
+        for gathered in vars(self).get("_gathered", ()):
+            gathered.assign(0.0)
 
     def _arrays(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[_Any, _Any, _Any]:
         """Targets and outputs of a call as fit gives them, steps as rows and without those of weight 0, and weights."""
