@@ -57,6 +57,10 @@ SAME = {  # at every step
     "the other way round": ((F,), lambda o, x, w: o.where(w > x, -w, x)),
     "powers": ((F,), lambda o, x, w: (x * x) ** 1.5 / w**2),
     "a product's, beside": ((F,), lambda o, x, w: o.matmul(x, np.full((F, F), 0.5, np.float32)) + w),
+    "some of it": (
+        (3,),
+        lambda o, x, w: x * o.softmax(w)[0] + o.tanh(x) * o.softmax(w)[-1] - o.sum(w[1:], axis=-1, keepdims=True),
+    ),
     "normalised": ((F,), lambda o, x, w: x * (w - o.mean(w, axis=-1, keepdims=True))),
 }
 STEPS = {  # which differ from step to step
@@ -215,7 +219,8 @@ def test_a_weight_that_is_not_trained():
         (lambda o, x, w: ops.concatenate([x, w]), (T, F), r"ops\.concatenate: <weight"),
         (lambda o, x, w: x * ops.sum(w), (F,), "axis=-1 alone"),
         (lambda o, x, w: x * ops.sum(w, axis=-1), (F,), "keepdims=True"),
-        (lambda o, x, w: x * w[0], (F,), "cannot be sliced"),
+        (lambda o, x, w: x * w[0], (T, F), "cannot be indexed by 0"),
+        (lambda o, x, w: x * w[::2], (F,), "cannot be indexed by slice"),
         (lambda o, x, w: x if w else -x, (F,), "neither true nor false"),
         (lambda o, x, w: x * w, (5, F), r"beside a tensor of shape \(None, 6, 4\).*has weights of 5 time steps"),
         (lambda o, x, w: x * w, (2, T, F), "more axes than rows of its input"),

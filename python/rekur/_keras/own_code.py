@@ -10,6 +10,10 @@ _REASONS = {
     "optimizer": "optimizers of one's own are not here yet: the engine takes the steps",
     "initializer": "initializers of one's own are not here yet. Draw the values with NumPy and call set_weights on the "
     "layer or the model",
+    "regularizer": "regularizers of one's own are not here yet: the engine has l1, l2, l1_l2 and "
+    "orthogonal_regularizer. What is a function of tensors goes to add_loss in the call of a layer of your own",
+    "constraint": "constraints of one's own are not here yet: the engine has max_norm, non_neg, unit_norm and "
+    "min_max_norm. A callback may set weights after each batch",
 }
 
 

@@ -24,6 +24,7 @@ class Weighed:
 
     __array_ufunc__ = None
     __hash__ = object.__hash__
+    axes = 0  # of the weights
 
     def at(self, x: SymbolicTensor) -> SymbolicTensor:
         """As a tensor of as many axes as ``x``, with its steps."""
@@ -39,8 +40,13 @@ class Weighed:
     def __iter__(self) -> NoReturn:
         raise TypeError(f"{self!r} cannot be unpacked ({line()})")
 
-    def __getitem__(self, key: Any) -> NoReturn:
-        raise TypeError(f"{self!r} cannot be sliced: use a weight for each part ({line()})")
+    def __getitem__(self, key: Any) -> Any:
+        """An element of weights along one axis, as a number for all features, or some of them."""
+        if self.axes == 1 and isinstance(key, (int, np.integer)):
+            key = slice(int(key), None if key == -1 else int(key) + 1)
+        if self.axes != 1 or not isinstance(key, slice) or key.step not in (None, 1):
+            raise TypeError(f"{self!r} cannot be indexed by {key!r}: use a weight for each part ({line()})")
+        return Expression("getitem", lambda x: x[..., key], ((self,), {}))
 
     def __rmatmul__(self, other: Any) -> Any:
         return self._product(other)
@@ -91,6 +97,7 @@ class Expression(Weighed):
 
     def __init__(self, name: str, operation: Callable[..., Any], given: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
         self._name, self._operation, self._given = name, operation, given
+        self.axes = max(leaf.axes for leaf in _structure.flatten(given) if isinstance(leaf, Weighed))
         self._made: dict[SymbolicTensor, SymbolicTensor] = {}
 
     def __repr__(self) -> str:
@@ -151,7 +158,7 @@ class Weight(Weighed):
 
     def __init__(self, name: str, shape: tuple[int, ...], initializer: Any, trainable: bool, owner: str) -> None:
         self.name, self.shape, self.initializer, self.trainable = name, shape, initializer, trainable
-        self._owner = owner
+        self._owner, self.axes = owner, len(shape)
         self._dense: Any = None  # of a kernel: the layer that multiplies with it
         self._biased: Any = None  # of a kernel: the layer that does so and adds the bias
         self._partner: Weight | None = None  # a kernel's bias, a bias's kernel
