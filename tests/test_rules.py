@@ -229,3 +229,10 @@ def test_a_layer_called_twice_has_its_weights_regularized_once_and_both_of_its_o
     moved = other.get_weights()[0] - layer.get_weights()[0]
     want = 0.4 * kernel + 0.6 / 6 * sum(v.T @ out for v, out in zip(x, outputs, strict=True))
     np.testing.assert_allclose(moved, want, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("room", ["regularizers", "constraints"])
+def test_rules_of_ones_own_are_refused_with_what_to_do(room):
+    base = {"regularizers": regularizers.Regularizer, "constraints": constraints.Constraint}[room]
+    with pytest.raises(TypeError, match=f"class Own: {room} of one's own are not here yet"):
+        type("Own", (base,), {"__call__": lambda self, w: w, "__module__": "mine"})
