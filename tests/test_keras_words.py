@@ -184,7 +184,6 @@ def test_names_of_keras_that_are_not_here_never_suggest_another_thing(make, mess
         ("rekur.activations", "relu", "as a string"),
         ("rekur.initializers", "STFT", "not here yet"),
         ("rekur.metrics", "MeanMetricWrapper", "that returns one value a row is a metric too"),
-        ("rekur.models", "Functional", r"rekur\.Model\(inputs, outputs\)"),
         ("rekur", "Sequental", "did you mean 'Sequential'"),
     ],
 )

@@ -170,3 +170,19 @@ def test_keras_has_the_same_numbers(name):
     ours.set_weights(theirs.get_weights())
     x = np.random.default_rng(8).normal(size=(3, 6, 4, 3)).astype(np.float32)
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), atol=2e-6)
+
+
+def test_a_mask_of_the_steps_may_be_given_with_arrays():
+    layer = L.TimeDistributed(L.Dense(2))
+    x, mask = np.ones((4, 5, 3), np.float32), np.ones((4, 5), bool)
+    plain = layer(x)
+    mask[1, 2:] = False
+    np.testing.assert_array_equal(layer(x, mask=mask), plain)  # each step is computed by itself
+    assert layer(x, mask=mask[..., None]).shape == (4, 5, 2)
+    for wrong in (np.ones((4, 6)), np.ones((5, 5)), np.ones((4,))):
+        with pytest.raises(ValueError, match=r"mask: expected shape \(4, 5\), \(batch, steps\), got"):
+            layer(x, mask=wrong)
+    with pytest.raises(ValueError, match="a step is left out as a whole"):
+        layer(x, mask=np.arange(3) > np.zeros((4, 5, 1)))
+    with pytest.raises(TypeError, match="no argument 'marks'"):
+        layer(x, marks=mask)

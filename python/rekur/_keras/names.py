@@ -87,7 +87,6 @@ _CALLBACKS: dict[str, str] = {
 
 _MODELS: dict[str, str] = {
     "save_model": "model.save(path)",
-    "Functional": "rekur.Model(inputs, outputs)",
 }
 
 _TOP: dict[str, str] = {

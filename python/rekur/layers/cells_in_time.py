@@ -1,6 +1,7 @@
 """What RNN makes of cells that are objects: the layer of a cell that is built in, a stack of layers of several."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from rekur._own import named_after
@@ -90,11 +91,20 @@ class StackedRNN(CellsInTime):
         found = super().__call__(inputs, initial_state, **options)
         if not self.return_state or not isinstance(found[0], SymbolicTensor):  # of arrays it is nested already
             return found
-        given: list[Any] = [found.pop(0)]  # and the states of each cell, a list where it has several, as in Keras
+        return self._nested(found)
+
+    def _nested(self, found: Sequence[Any]) -> list[Any]:
+        """The output, and the states of each cell, a list where it has several, as in Keras."""
+        left = list(found)
+        given: list[Any] = [left.pop(0)]
         for cell in self._cell._cells:
-            states = [found.pop(0) for _ in cell._layer._state_names()]
+            states = [left.pop(0) for _ in cell._layer._state_names()]
             given.append(states[0] if len(states) == 1 else states)
         return given
+
+    def compute_output_shape(self, input_shape: Any, *states: Any) -> Any:
+        found = super().compute_output_shape(input_shape, *states)
+        return self._nested(found) if self.return_state else found
 
     def _saved_as_graph(self) -> bool:
         return any(not isinstance(cell, BuiltInCell) for cell in self._cell._cells)

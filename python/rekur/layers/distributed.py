@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from rekur._spec import Spec
 from rekur._validate import show
 from rekur.layers.base import Layer
+from rekur.layers.own import at_once
 from rekur.layers.symbolic import SymbolicTensor, symbolic
 
 
@@ -74,11 +77,26 @@ class TimeDistributed(Layer):
         return self._layer._inputs[0].dtype if self._layer._is_ready() else "float32"
 
     def __call__(self, inputs: SymbolicTensor | Sequence[SymbolicTensor], **options: Any) -> Any:
-        """Connect the layer to a tensor of shape ``(B, T, …)``. Errors as of :class:`Layer`."""
+        """Connect the layer to a tensor of shape ``(B, T, …)``. Errors as of :class:`Layer`.
+
+        With an array the outputs are computed, of which ``mask``, (B, T), leaves steps out.
+        """
+        if not isinstance(inputs, SymbolicTensor) and self._computes_on(inputs):
+            mask = options.pop("mask", None)
+            self._check_call(options)
+            return at_once(self, ((inputs,), {} if mask is None else {"mask": self._of_steps(mask, inputs)}))
         self._check_call(options)
-        if self._computes_on(inputs):
-            return super().__call__(inputs)
         return self._connect(symbolic(inputs, repr(self)))
+
+    def _of_steps(self, mask: Any, inputs: Any) -> Any:
+        """A mask of the steps, of which each place of a step says the same."""
+        found, steps = np.asarray(mask, bool), np.shape(inputs)[:2]
+        if found.shape[:2] != steps:
+            raise ValueError(f"{self!r}: mask: expected shape {show(steps)}, (batch, steps), got {show(found.shape)}")
+        places = found.reshape(*steps, -1)
+        if (places != places[..., :1]).any():
+            raise ValueError(f"{self!r}: mask: a step is left out as a whole, got a mask of shape {show(found.shape)}")
+        return places[..., 0]
 
     def _is_composed(self) -> bool:
         return True

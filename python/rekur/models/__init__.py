@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 else:  # a type checker is to see what is not there
 
     def __getattr__(name: str) -> Any:
+        if name == "Functional":  # Keras's name of what a Model of inputs and outputs is
+            return Model
         if name in ("clone_model", "model_from_json"):
             from rekur.models import configs  # which few programs need
 
@@ -21,4 +23,4 @@ else:  # a type checker is to see what is not there
         no_attribute(__name__, "model", name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), "clone_model", "model_from_json"})
+        return sorted({*globals(), "Functional", "clone_model", "model_from_json"})
