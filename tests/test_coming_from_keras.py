@@ -60,7 +60,7 @@ def _keras_takes_text(keras, kind, name):
 
 def test_the_tables_are_read():
     assert len(SAME) > 60
-    assert len(SPELT) > 2
+    assert len(SPELT) > 1
     assert len(MISSING) > 8
 
 

@@ -180,7 +180,6 @@ def test_names_of_keras_that_are_not_here_never_suggest_another_thing(make, mess
         ("rekur.layers", "LTSM", "did you mean 'LSTM'"),
         ("rekur.callbacks", "OrbaxCheckpoint", "ModelCheckpoint"),
         ("rekur.optimizers", "Adafactor", "'adam' comes nearest"),
-        ("rekur.losses", "mean_squared_error", "as a string"),
         ("rekur.activations", "relu", "as a string"),
         ("rekur.initializers", "STFT", "not here yet"),
         ("rekur.metrics", "MeanMetricWrapper", "that returns one value a row is a metric too"),

@@ -1,6 +1,7 @@
 """Losses written in rekur.ops, label smoothing, ignored classes and reductions: float64, Keras, and their gradients."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -196,7 +197,7 @@ def test_reductions_scale_gradients_and_are_saved(tmp_path):
         again = rekur.load(tmp_path / "m.safetensors")
         assert again.evaluate(X, Y) == by_sum.evaluate(X, Y)
     with pytest.raises(ValueError, match="reduction=None would leave a number a row"):
-        losses.MeanSquaredError(reduction=None)
+        rekur.Sequential([layers.Dense(1, input_shape=(2,))]).compile("sgd", losses.MeanSquaredError(reduction=None))
     with pytest.raises(ValueError, match="expected one of"):
         losses.MeanSquaredError(reduction="product")
 
@@ -291,3 +292,38 @@ def test_targets_that_do_not_go_with_the_outputs_name_the_loss():
     with pytest.raises(ValueError, match="expected classes from 0 to 2, got 3"):
         losses.SparseCategoricalCrossentropy()([0, 3], np.full((2, 3), 0.3))
     assert losses.SparseCategoricalCrossentropy(ignore_class=3)([0, 3], np.eye(3)[:2]) == pytest.approx(0, abs=1e-6)
+
+
+FUNCTIONS = ("mean_squared_error", "mse", "mae", "huber", "binary_crossentropy", "log_cosh", "poisson", "mape")
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_loss_as_a_function_is_a_number_a_row(name):
+    rng = np.random.default_rng(3)
+    targets, outputs = rng.uniform(0.1, 0.9, size=(2, 7, 5, 3))
+    function, loss = getattr(losses, name), losses.get(name)
+    assert function is getattr(losses, name) and pickle.loads(pickle.dumps(function)) is function
+    rows = function(targets, outputs)
+    assert rows.shape == (7, 5)
+    assert np.mean(rows) == pytest.approx(loss(targets, outputs))
+    np.testing.assert_array_equal(type(loss)(reduction=None)(targets, outputs), rows)
+    weight = rng.uniform(size=7)
+    np.testing.assert_allclose(type(loss)(reduction="none")(targets, outputs, weight), rows * weight[:, None])
+    model = Sequential([layers.Activation("linear", input_shape=(5, 3))])
+    for given in (function, name, lambda y, p: function(y, p)):
+        model.compile("sgd", given)
+        assert model.evaluate(outputs, targets, verbose=0) == pytest.approx(np.mean(rows), rel=1e-5)
+    model.compile("sgd", function, metrics=[losses.mse, losses.mae])
+    assert list(model.evaluate(outputs, targets, verbose=0, return_dict=True)) == [
+        "loss", "mean_squared_error", "mean_absolute_error",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="expected y_true of shape"):
+        function(targets[:, :2], outputs)
+
+
+def test_a_loss_as_a_function_takes_its_options():
+    np.testing.assert_allclose(losses.huber([[3.0]], [[0.0]], delta=2.0), [4.0])
+    ids = losses.sparse_categorical_crossentropy([1, 0], np.log([[0.25, 0.75], [0.5, 0.5]]), from_logits=True)
+    np.testing.assert_allclose(ids, -np.log([0.75, 0.5]))
+    with pytest.raises(AttributeError, match="mean_squared_errors"):
+        _ = losses.mean_squared_errors

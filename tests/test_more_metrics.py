@@ -389,3 +389,9 @@ def test_a_metric_of_ones_own_as_keras_writes_it(kind):
     assert metric.count.assign_sub(2) == len(Y)
     with pytest.raises(ValueError, match="'error': add_weight: initializer: expected zeros, ones or a constant"):
         metric.add_weight(initializer="glorot_uniform")
+
+
+def test_targets_without_the_outputs_last_axis_are_the_same():
+    y, p = np.array([1, 1, 0, 0]), np.array([[0.98], [1], [0], [0.6]])
+    for metric in (metrics.BinaryAccuracy, metrics.MeanAbsoluteError, metrics.Precision, metrics.RootMeanSquaredError):
+        assert metric()(y, p) == metric()(y[:, None], p) == metric()(y[:, None], p[:, 0])

@@ -226,7 +226,8 @@ def get(loss: object) -> Loss:
             return Equations(**parameters)
     if not isinstance(name, str):
         if callable(loss) and not isinstance(loss, type):
-            return Function(loss)
+            named = getattr(loss, "loss", None)  # a function of this module
+            return named() if isinstance(named, type) and issubclass(named, Loss) else Function(loss)
         raise TypeError(
             f"a loss is a name, an object of rekur.losses or a function of (y_true, y_pred) in rekur.ops, got {loss!r}"
         )
@@ -300,6 +301,10 @@ else:  # a type checker is to see what is not there
     def __getattr__(name: str) -> Any:
         if name in _MORE.values():
             return _further(name)
+        if not name.startswith("_") and (found := _named(name)) is not None and not issubclass(found, Numpy):
+            from rekur._losses.functions import LossFunction
+
+            return globals().setdefault(name, LossFunction(name, found))
         no_attribute(__name__, "loss", name)
 
     def __dir__() -> list[str]:

@@ -238,6 +238,8 @@ def get(metric: object) -> Metric:
         return metric
     if isinstance(metric, type) and issubclass(metric, Metric):
         return metric()
+    if isinstance(getattr(metric, "loss", None), type) and hasattr(metric, "__name__"):
+        return get(metric.loss.name)  # a function of rekur.losses
     if isinstance(metric, dict):
         found = _named(str(metric.get("type")))
         if found is None:

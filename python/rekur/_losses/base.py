@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Loss(Value):
     any_target: ClassVar[bool] = False  # the target need not have the features of the output
     _recorded = False
     _reduction: str | None = None  # None: the mean over rows and steps
+    _of_batches: ClassVar[bool] = False  # whether it is no loss of rows
     _ignored: int | None = None  # a class that stands for no target
     _given: "Loss | None" = None  # of one that was recorded: the loss it came from
 
@@ -47,14 +48,21 @@ class Loss(Value):
         reduction = options.pop("reduction", "sum_over_batch_size")
         check_options("loss", type(self), options)
         super().__init__(**parameters)
-        if reduction is None or reduction == "none":
-            raise ValueError(
-                f"{self.name}: reduction=None would leave a number a row, and training goes down one number: leave it "
-                "out, or take 'sum'"
-            )
+        if reduction in (None, "none"):
+            if self._of_batches:
+                self.refuse_rows()
+            self._reduction = "none"
+            return
         means = one_of("sum_over_batch_size", "mean", "auto", "sum", "mean_with_sample_weight")
         found = means(reduction, f"{self.name}: reduction")
         self._reduction = found if found in ("sum", "mean_with_sample_weight") else None
+
+    def refuse_rows(self) -> NoReturn:
+        """What ``compile`` says of a loss that is a number a row."""
+        raise ValueError(
+            f"{self.name}: reduction=None would leave a number a row, and training goes down one number: leave it "
+            "out, or take 'sum'"
+        )
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -121,9 +129,7 @@ class Loss(Value):
             return loss_of_tensors(self, y_true, y_pred, sample_weight)
         whose = self._whose()
         y_true, y_pred = as_numeric(y_true, f"{whose}: y_true"), as_numeric(y_pred, f"{whose}: y_pred")
-        if not self.is_own and y_true.shape not in (self._shapes_of_targets(y_pred.shape)):
-            fitting = " or ".join(map(show, self._shapes_of_targets(y_pred.shape)))
-            raise ValueError(f"{whose}: expected y_true of shape {fitting}, got {show(y_true.shape)}")
+        self._check_targets(y_true, y_pred)
         values = self.values(y_true, y_pred)
         count = float(values.size)
         weight = spread(
@@ -134,8 +140,16 @@ class Loss(Value):
             count, weight = float(np.count_nonzero(there)), np.where(there, weight, 0.0)
         if self._reduction == "mean_with_sample_weight":
             count = float(weight.sum())
-        total = float(np.sum(np.where(weight == 0, 0.0, values) * weight))
+        values = np.where(weight == 0, 0.0, values) * weight
+        if self._reduction == "none":
+            return values
+        total = float(np.sum(values))
         return total if self._reduction == "sum" else total / count if count else 0.0
+
+    def _check_targets(self, y_true: Any, y_pred: Any) -> None:
+        if not self.is_own and y_true.shape not in (self._shapes_of_targets(y_pred.shape)):
+            fitting = " or ".join(map(show, self._shapes_of_targets(y_pred.shape)))
+            raise ValueError(f"{self._whose()}: expected y_true of shape {fitting}, got {show(y_true.shape)}")
 
     def _shapes_of_targets(self, outputs: tuple[int, ...]) -> list[tuple[int, ...]]:
         """What targets of outputs may have."""

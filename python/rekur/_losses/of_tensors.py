@@ -20,6 +20,8 @@ def loss_of_tensors(loss: losses.Loss, y_true: Any, y_pred: Any, sample_weight: 
     TypeError
         For a loss that is no equations of rows, or targets that are no tensor.
     """
+    if loss._reduction == "none":
+        tensors.fail(f"{loss!r} of symbolic tensors: reduction=None is of arrays alone; take losses.{loss.name}")
     formula = formula_of(loss)
     if formula is None or loss._reduction == "mean_with_sample_weight":
         tensors.fail(f"{loss!r} of symbolic tensors: it is no equation of rows; give it to compile", TypeError)

@@ -115,6 +115,7 @@ class Numpy(Loss):
 
     name = "numpy"
     any_target = True
+    _of_batches: ClassVar[bool] = True
     _in_file: ClassVar[bool] = False  # whether a file can hold it
 
     def __init__(

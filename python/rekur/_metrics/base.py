@@ -102,7 +102,7 @@ class Metric(Guarded):
                 f"{self._whose()}: add_weight: initializer: expected zeros, ones or a constant, got {known!r}"
             )
         made = np.full(shape, begin, np.float64).view(Gathered)
-        vars(self).setdefault("_gathered", []).append(made)
+        vars(self).setdefault("_numbers", []).append(made)
         return made
 
     add_variable = add_weight
@@ -134,7 +134,7 @@ class Metric(Guarded):
     def reset_state(self) -> None:
         self._sum = 0.0
         self._weight = 0.0
-        for gathered in vars(self).get("_gathered", ()):
+        for gathered in vars(self).get("_numbers", ()):
             gathered.assign(0.0)
 
     def _arrays(self, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[_Any, _Any, _Any]:
@@ -144,6 +144,10 @@ class Metric(Guarded):
         y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
         if y_pred.ndim == 0:
             raise ValueError(f"metric '{self.name}': expected outputs of shape (N, …), got a single number")
+        if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
+            y_true = y_true[..., None]  # (N,) beside (N, 1)
+        elif y_true.ndim == y_pred.ndim + 1 and y_true.shape[-1] == 1:
+            y_pred = y_pred[..., None]
         given = 1.0 if sample_weight is None else sample_weight
         most = max(y_pred.ndim - 1, 1)
         if self._weighs_elements and np.shape(given) == y_pred.shape and y_pred.ndim > most:

@@ -78,6 +78,9 @@ class Bound:
             raise ValueError(
                 "compile needs a loss, such as loss='mean_squared_error', or a layer that adds to it: no output has one"
             )
+        for loss in losses:
+            if loss is not None and loss._reduction == "none":
+                loss.refuse_rows()
         self.losses = [None if loss is None else loss.bound(o.shape) for loss, o in zip(losses, outputs, strict=True)]
         weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
