@@ -238,8 +238,9 @@ def get(metric: object) -> Metric:
         return metric
     if isinstance(metric, type) and issubclass(metric, Metric):
         return metric()
-    if isinstance(getattr(metric, "loss", None), type) and hasattr(metric, "__name__"):
-        return get(metric.loss.name)  # a function of rekur.losses
+    of_loss = getattr(metric, "loss", None) if hasattr(metric, "__name__") else None
+    if isinstance(of_loss, type) and issubclass(of_loss, losses.Loss):
+        return get(of_loss.name)  # a function of rekur.losses
     if isinstance(metric, dict):
         found = _named(str(metric.get("type")))
         if found is None:

@@ -147,7 +147,7 @@ class Loss(Value):
         return total if self._reduction == "sum" else total / count if count else 0.0
 
     def _check_targets(self, y_true: Any, y_pred: Any) -> None:
-        if not self.is_own and y_true.shape not in (self._shapes_of_targets(y_pred.shape)):
+        if not self.is_own and y_true.shape not in self._shapes_of_targets(y_pred.shape):
             fitting = " or ".join(map(show, self._shapes_of_targets(y_pred.shape)))
             raise ValueError(f"{self._whose()}: expected y_true of shape {fitting}, got {show(y_true.shape)}")
 
