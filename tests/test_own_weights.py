@@ -178,7 +178,7 @@ def test_within_time_distributed(shape, tmp_path):
 def test_softmax_over_steps_is_over_a_rows_own():
     x = Input((None, 2))
     model = Model(x, [ops.softmax(x, axis=1), ops.exp(ops.log_softmax(x, axis=1))])
-    data = RNG.normal(size=(3, 5, 2)).astype(np.float32) * 20
+    data = RNG.normal(size=(3, 5, 2)).astype(np.float32) * 200  # whose exponentials are no numbers
     lengths = np.array([5, 1, 3])
     for y in model.predict(data, lengths=lengths):
         for row, n in enumerate(lengths):
@@ -192,6 +192,24 @@ def test_a_weight_called_in_two_places_is_one():
     (weight,) = model.get_weights()
     for y, x in zip(model.predict([X, X[:, 0]]), (X, X[:, 0]), strict=True):
         np.testing.assert_allclose(y, x * weight, rtol=1e-6)
+
+
+@pytest.mark.parametrize("trained", ["kernel", "bias"])
+def test_a_bias_is_trained_apart_from_its_kernel(trained):
+    class Own(layers.Layer):
+        def build(self, shape):
+            self.kernel = self.add_weight((F, 2), name="kernel", trainable=trained == "kernel")
+            self.bias = self.add_weight((2,), "ones", name="bias", trainable=trained == "bias")
+
+        def call(self, x):
+            return ops.matmul(x, self.kernel) + self.bias
+
+    model = Sequential([Input((T, F)), Own()])
+    before = {w.shape: w.copy() for w in model.get_weights()}
+    model.compile("sgd", "mse")
+    model.fit(X, np.zeros((B, T, 2)), verbose=0)
+    changed = {w.shape for w in model.get_weights() if (w != before[w.shape]).any()}
+    assert changed == {(F, 2) if trained == "kernel" else (2,)}
 
 
 def test_a_weight_that_is_not_trained():
@@ -280,6 +298,22 @@ def test_an_embedding_of_the_numbers_of_the_steps(how, steps, tmp_path):
     assert not any(np.array_equal(rows, weight) for weight in model.get_weights())  # trained
     model.save(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(rekur.load(tmp_path / "m.safetensors").predict(ids), model.predict(ids))
+
+
+def test_an_embedding_of_steps_begins_with_its_weights():
+    rows = RNG.normal(size=(9, F)).astype(np.float32)
+
+    class Own(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.table = layers.Embedding(9, F, weights=[rows], trainable=False)
+
+        def call(self, x):
+            return x + self.table(ops.arange(T))
+
+    model = Sequential([Input((T, F)), Own()])
+    np.testing.assert_allclose(model.predict(X), X + rows[:T], rtol=1e-6)
+    assert not model.trainable_weights
 
 
 def test_an_embedding_of_steps_says_what_it_cannot():

@@ -49,13 +49,8 @@ def as_layer(table: Embedding) -> Any:
     known = vars(table).get("_by_step")
     if known is None:
         if table._calls or table.mask_zero or table._rules:
-            why = (
-                "it reads ids elsewhere"
-                if table._calls
-                else "mask_zero"
-                if table.mask_zero
-                else "a regularizer or constraint"
-            )
+            why = "mask_zero" if table.mask_zero else "a regularizer or constraint"
+            why = "it reads ids elsewhere" if table._calls else why
             raise ValueError(f"{table!r} of the numbers of the steps: {why} does not go with that ({line()})")
         known = PositionEmbedding(table.input_dim, table.embeddings_initializer, name=table._name)
         known._begin_with(table._initial_weights)
