@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._losses.own import Numpy
-from rekur._validate import as_int32, as_numeric, boolean, real, sample_weights, show, spread
+from rekur._validate import as_int32, boolean, real, show
 
 _Any = NDArray[Any]
 _TINY = float(np.finfo(np.float32).tiny)
@@ -61,13 +61,8 @@ class Circle(Numpy):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """Of one batch: y_true (B,), y_pred (B, features), sample_weight (B,)."""
-        y_pred = np.asarray(as_numeric(y_pred, "circle: y_pred"))
-        if y_pred.ndim != 2:
-            raise ValueError(f"circle expected embeddings of shape (B, features), got {show(y_pred.shape)}")
-        rows = y_pred.shape[:1]
-        weight = spread(sample_weights(1.0 if sample_weight is None else sample_weight, rows, "circle"), rows)
-        labels = self.labels(as_numeric(y_true, "circle: y_true"), y_pred.shape, "circle: y_true", weight)
-        values, _ = self.of_rows(labels, y_pred, np.ones(rows, bool), weight, False)
+        labels, y_pred, weight = self._batch(y_true, y_pred, sample_weight, "embeddings", ("B", "features"))
+        values, _ = self.of_rows(labels, y_pred, np.ones(len(y_pred), bool), weight, False)
         return float(np.sum(values * weight) / max(len(y_pred), 1))
 
     def labels(self, array: _Any, shape: tuple[int, ...], what: str, weight: _Any | None) -> _Any:

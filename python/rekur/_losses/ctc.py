@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._losses.own import Numpy
-from rekur._validate import as_int32, as_numeric, sample_weights, show, spread
+from rekur._validate import as_int32, show
 
 _Any = NDArray[Any]
 _BLANK = 0  # Keras's
@@ -45,12 +45,7 @@ class CTC(Numpy):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The mean over rows, each times its weight: y_true (B, L), y_pred (B, T, classes), sample_weight (B,)."""
-        y_pred = np.asarray(as_numeric(y_pred, "ctc: y_pred"))
-        if y_pred.ndim != 3:
-            raise ValueError(f"ctc expected logits of shape (B, T, classes), got {y_pred.shape}")
-        rows = y_pred.shape[:1]
-        weight = spread(sample_weights(1.0 if sample_weight is None else sample_weight, rows, "ctc"), rows)
-        labels = self.labels(as_numeric(y_true, "ctc: y_true"), y_pred.shape, "ctc: y_true", weight)
+        labels, y_pred, weight = self._batch(y_true, y_pred, sample_weight, "logits", ("B", "T", "classes"))
         values, _ = ctc(labels, y_pred, np.ones(y_pred.shape[:2], bool), False)
         return float(np.sum(np.where(weight == 0, 0.0, values) * weight) / max(len(y_pred), 1))
 

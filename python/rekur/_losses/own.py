@@ -7,7 +7,7 @@ import numpy as np
 
 from rekur._losses.base import Loss, snake_case
 from rekur._settings import frozen, thawed
-from rekur._validate import check_data, one_of
+from rekur._validate import as_numeric, check_data, one_of, sample_weights, show, spread
 
 
 class Equations(Loss):
@@ -139,6 +139,18 @@ class Numpy(Loss):
         if self._in_file:
             raise TypeError(f"{self!r} is no function of rows: call the object with a batch, or give it to compile")
         return self._function(y_true, y_pred)
+
+    def _batch(
+        self, y_true: Any, y_pred: Any, sample_weight: Any, what: str, shape: tuple[str, ...]
+    ) -> tuple[Any, Any, Any]:
+        """Of one that a file can hold, called by hand: labels, outputs and weights of rows, checked."""
+        outputs = np.asarray(as_numeric(y_pred, f"{self.name}: y_pred"))
+        if outputs.ndim != len(shape):
+            raise ValueError(f"{self.name} expected {what} of shape ({', '.join(shape)}), got {show(outputs.shape)}")
+        rows = outputs.shape[:1]
+        weight = spread(sample_weights(1.0 if sample_weight is None else sample_weight, rows, self.name), rows)
+        targets = as_numeric(y_true, f"{self.name}: y_true")
+        return self.labels(targets, outputs.shape, f"{self.name}: y_true", weight), outputs, weight
 
     def labels(self, array: Any, shape: tuple[int, ...], what: str, weight: Any) -> "np.ndarray[Any, Any]":
         """Of one that a file can hold: its targets, checked."""
