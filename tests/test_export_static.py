@@ -223,11 +223,22 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(((a.view(np.uint32) == b.view(np.uint32)) | (np.isnan(a) & np.isnan(b))).all())
 
 
-def program(folder: Path, cases: Sequence[Case], rng: np.random.Generator) -> tuple[Path, bytes, list[Any]]:
+def rounded(model: _core.Model, kind: str) -> _core.Model:
+    """Itself, or a model of its matrices in sixteen bits."""
+    if kind == "float32":
+        return model
+    result = _core.Model(model.spec)
+    result.set_weights(model.rounded_weights(kind))
+    return result
+
+
+def program(
+    folder: Path, cases: Sequence[Case], rng: np.random.Generator, kind: str = "float32"
+) -> tuple[Path, bytes, list[Any]]:
     """One translation unit of all models; what it reads, and by output its case and what a stream gives."""
     includes, body, data, wanted = "", "", b"", []
     for k, case in enumerate(cases):
-        text, report = static_header(case.engine.model, f"m{k}")
+        text, report = static_header(case.engine.model, f"m{k}", kind)
         (folder / f"m{k}.hpp").write_text(text)
         includes += f'#include "m{k}.hpp"\n'
         inputs = inputs_of(case, rng)
@@ -257,7 +268,7 @@ def program(folder: Path, cases: Sequence[Case], rng: np.random.Generator) -> tu
             body += f"  if (std::memcmp({name}, again_{name}, {case.steps * size * 4}) != 0) std::abort();\n"
             body += f"  std::fwrite({name}, 4, {case.steps * size}, stdout);\n"
         body += "}\n"
-        for y in _core.stream_steps(case.engine.model, inputs):
+        for y in _core.stream_steps(rounded(case.engine.model, kind), inputs):
             wanted.append((case.name, y))
     body += "int main() {\n" + "".join(f"  run{k}();\n" for k in range(len(cases))) + "}\n"
     source = folder / "main.cpp"
@@ -265,8 +276,8 @@ def program(folder: Path, cases: Sequence[Case], rng: np.random.Generator) -> tu
     return source, data, wanted
 
 
-def check(folder: Path, cases: Sequence[Case], isa: str, compiler: str, *flags: str) -> None:
-    source, data, wanted = program(folder, cases, np.random.default_rng(5))
+def check(folder: Path, cases: Sequence[Case], isa: str, compiler: str, *flags: str, kind: str = "float32") -> None:
+    source, data, wanted = program(folder, cases, np.random.default_rng(5), kind)
     out = source.with_suffix("")
     # Without the runtime of C++: gcc and clang link C's alone.
     command = [CXX if compiler == "g++" else CLANG, *BARE, *ISA_FLAGS[isa], *flags, "-c", str(source), "-o", f"{out}.o"]
@@ -312,6 +323,52 @@ def test_cells_of_the_library_and_random_ones_give_a_streams_bits(isa: str, tmp_
     check(tmp_path, list(cell_cases(count, 11)), isa, "g++", "-std=c++17", "-O1")
 
 
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+def test_matrices_in_sixteen_bits_give_the_bits_of_a_stream_of_them(isa: str, kind: str, tmp_path: Path) -> None:
+    compiler = "clang++" if CLANG and kind == "bf16" else "g++" if CXX else pytest.skip("no C++ compiler")
+    cases = [*example_cases(), *model_cases(), *cell_cases(6, 23)]
+    flags = ["-std=c++17", "-O1", *(["-mf16c"] if isa == "avx2" and compiler == "g++" else [])]
+    check(tmp_path, cases, isa, compiler, *flags, kind=kind)
+
+
+def test_every_layer_in_sixteen_bits_gives_the_bits_of_a_stream_of_them(tmp_path: Path) -> None:
+    if CXX is None:
+        pytest.skip("no g++")
+    cases = [*contract_cases(), *memory_cases(), *masked_cases()]
+    check(tmp_path, cases, _core.isa(), "g++", "-std=c++17", "-O1", kind="bf16")
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+def test_matrices_in_sixteen_bits_take_half_the_bytes(kind: str) -> None:
+    for case in [*contract_cases(), *memory_cases()]:
+        half = static_header(case.engine.model, "m", kind)[0]
+        matrices = set(case.engine.model.matrices)
+        few = {  # a Dense of few outputs, which stays as it is
+            f"{layer['name']}/kernel"
+            for layer in case.engine.spec["layers"]
+            if layer["type"] in ("Dense", "TimeDistributed") and _few(case.engine, layer["name"])
+        }
+        expected = sum(int(np.prod(case.engine.shapes[name])) for name in matrices - few)
+        found = sum(int(n) - 16 for n in re.findall(r"constexpr uint16_t \w+\[(\d+)\]", half))
+        assert found >= expected, (case.name, found, expected)  # groups are written out with zeros between them
+
+
+def _few(engine: Engine, layer: str) -> bool:
+    shape = engine.shapes.get(f"{layer}/kernel")
+    return shape is not None and len(shape) == 2 and bool(_core.few_outputs(*shape))
+
+
+def test_a_matrix_that_sixteen_bits_cannot_hold_is_refused(tmp_path: Path) -> None:
+    model = rekur.Sequential([Dense(1, input_shape=(None, 2), name="out")])
+    model.set_weights([np.array([[1e5], [1]], np.float32), np.zeros(1, np.float32)])
+    with pytest.raises(ValueError, match="weight 'out/kernel': element 0"):
+        rekur.export_static(model, tmp_path / "m.hpp", weights="fp16")
+    with pytest.raises(ValueError, match="export_static: weights: expected one of float32, bf16, fp16, got 'half'"):
+        rekur.export_static(model, tmp_path / "m.hpp", weights="half")
+    assert not (tmp_path / "m.hpp").exists()
+    assert "matrices in bf16" in str(rekur.export_static(model, tmp_path / "m.hpp", weights="bf16"))
+
+
 def test_a_layer_that_cannot_step_is_refused_by_its_name_and_reason(tmp_path: Path) -> None:
     both = rekur.Sequential([Bidirectional(LSTM(3), name="both"), Dense(1)])
     both.build((None, None, 2))
@@ -338,22 +395,27 @@ def test_any_name_of_a_layer_gives_a_header_that_compiles(tmp_path: Path, compil
     check(tmp_path, [Case("hostile", Engine(spec))], _core.isa(), compiler, "-std=c++17")
 
 
-def test_weights_that_are_no_numbers_survive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["float32", "bf16", "fp16"])
+def test_weights_that_are_no_numbers_survive(tmp_path: Path, kind: str) -> None:
     if CXX is None:
         pytest.skip("no C++ compiler")
     engine = Engine(
         model_spec([input_layer("x", None, 3), {"type": "Dense", "name": "y", "units": 4, "inputs": ["x"]}], ["y"])
     )
     flat = engine.model.get_weights()
-    flat[:6] = [np.inf, -np.inf, np.nan, 1e-42, -0.0, 3e38]
+    flat[:6] = [np.inf, -np.inf, np.nan, 1e-42, -0.0, 6e4 if kind == "fp16" else 3e38]
     engine.model.set_weights(flat)
-    check(tmp_path, [Case("special", engine)], _core.isa(), "g++", "-std=c++17")
+    check(tmp_path, [Case("special", engine)], _core.isa(), "g++", "-std=c++17", kind=kind)
 
 
-def test_the_command_writes_what_the_function_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", ["float32", "bf16"])
+def test_the_command_writes_what_the_function_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
     model = ROOT / "cpp/examples/models/amp.safetensors"
-    report = rekur.export_static(model, tmp_path / "a.hpp", namespace="tone::amp")
+    report = rekur.export_static(model, tmp_path / "a.hpp", namespace="tone::amp", weights=kind)
     command = ["export-cpp", str(model), "-o", str(tmp_path / "b.hpp"), "--namespace", "tone::amp", "--static"]
+    command += [] if kind == "float32" else ["--weights", kind]
     assert cli.main(command) in (None, 0)
     assert (tmp_path / "a.hpp").read_bytes() == (tmp_path / "b.hpp").read_bytes()
     out = capsys.readouterr().out

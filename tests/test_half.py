@@ -256,5 +256,3 @@ def test_headers_of_too_large_weights_are_not_written(tmp_path: Path, capsys: py
     source, out = str(tmp_path / "m.safetensors"), str(tmp_path / "m.hpp")
     assert cli.main(["export-cpp", source, "-o", out, "--weights", "bf16"]) == 0
     assert "matrices in bf16" in capsys.readouterr().out
-    assert cli.main(["export-cpp", source, "-o", out, "--static", "--weights", "bf16"]) == 1
-    assert "--static writes float32" in capsys.readouterr().err

@@ -189,12 +189,8 @@ def _summary(options: argparse.Namespace) -> None:
 
 
 def _export_cpp(options: argparse.Namespace) -> None:
-    if not options.static:
-        print(rekur.export_cpp(options.model, options.out, options.namespace, weights=options.weights))
-    elif options.weights == "float32":
-        print(rekur.export_static(options.model, options.out, options.namespace))
-    else:
-        raise ValueError("export-cpp: --static writes float32: --weights is for headers of models alone")
+    export = rekur.export_static if options.static else rekur.export_cpp
+    print(export(options.model, options.out, options.namespace, weights=options.weights))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -744,8 +744,8 @@ struct Columns {
   static constexpr int to(int v) { return v / kOfBlock * lines(N) + v % kOfBlock * kWidth; }
 };
 inline constexpr int kSums = kRegisters == 32 ? 24 : 12;
-template <class C, int First, int NV, int K, int Row>
-REKUR_INLINE void product_pass(const float* a, const float* w, const float* bias, float* to) {
+template <class C, int First, int NV, int K, int Row, class W>
+REKUR_INLINE void product_pass(const float* a, const W* w, const float* bias, float* to) {
   Vec sum[NV];
   REKUR_UNROLL
   for (int v = 0; v < NV; ++v) sum[v] = bias ? load(bias + C::from(First + v)) : zero();
@@ -758,14 +758,14 @@ REKUR_INLINE void product_pass(const float* a, const float* w, const float* bias
   REKUR_UNROLL
   for (int v = 0; v < NV; ++v) store(to + C::to(First + v), sum[v]);
 }
-template <class C, int First, int K, int Row>
-REKUR_INLINE void product_passes(const float* a, const float* w, const float* bias, float* to) {
+template <class C, int First, int K, int Row, class W>
+REKUR_INLINE void product_passes(const float* a, const W* w, const float* bias, float* to) {
   constexpr int left = C::kCount - First, passes = (left + kSums - 1) / kSums, now = (left + passes - 1) / passes;
   product_pass<C, First, now, K, Row>(a, w, bias, to);
   if constexpr (left > now) product_passes<C, First + now, K, Row>(a, w, bias, to);
 }
-template <int K, int Row, int N, int... Column>
-REKUR_INLINE void product(const float* a, const float* w, const float* bias, float* to) {
+template <int K, int Row, int N, int... Column, class W>
+REKUR_INLINE void product(const float* a, const W* w, const float* bias, float* to) {
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
 }
 template <int K, int N>
@@ -790,8 +790,8 @@ REKUR_INLINE void each_group(const F& f) {
   for (int i = 0; i < Groups::full; ++i) f(Panels<Groups::count>{}, i * Groups::count * kWidth);
   if constexpr (Groups::rest > 0) f(Panels<Groups::rest>{}, Groups::full * Groups::count * kWidth);
 }
-template <int K, int Row, int... Column, int N>
-REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const float* bias, int i, Vec* sum) {
+template <int K, int Row, int... Column, int N, class W>
+REKUR_INLINE void panel_sums(Panels<N>, const float* a, const W* w, const float* bias, int i, Vec* sum) {
   constexpr int blocks = sizeof...(Column), first[blocks] = {Column...};
   REKUR_UNROLL
   for (int b = 0; b < blocks; ++b) {
@@ -808,8 +808,8 @@ REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const fl
     }
   }
 }
-template <int Taps, int N>
-REKUR_INLINE void depthwise(const float* x, const float* w, const float* bias, float* y) {
+template <int Taps, int N, class W>
+REKUR_INLINE void depthwise(const float* x, const W* w, const float* bias, float* y) {
   for (int i = 0; i < N; i += kWidth) {
     Vec sum = bias ? load(bias + i) : zero();
     for (int k = 0; k < Taps; ++k) sum = fma(load(x + k * lines(N) + i), load(w + k * N + i), sum);
@@ -866,10 +866,10 @@ REKUR_INLINE void prelu(const float* x, const float* alpha, float* y) {
   map<N>(x, y, [](Vec v) REKUR_INLINED { return v; });
   for (int i = 0; i < N; ++i) y[i] = x[i] > 0 ? x[i] : x[i] * alpha[i * Step];
 }
-template <int Rows, int N>
-REKUR_INLINE void embedding(const int32_t* id, const float* table, float* y) {
+template <int Rows, int N, class W>
+REKUR_INLINE void embedding(const int32_t* id, const W* table, float* y) {
   const bool known = *id >= 0 && *id < Rows;
-  for (int i = 0; i < N; ++i) y[i] = known ? table[*id * N + i] : __builtin_nanf("");
+  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + *id * N + i) : set1(__builtin_nanf("")));
 }
 template <int N>
 REKUR_INLINE float masking(float value, const float* x, float* y) {

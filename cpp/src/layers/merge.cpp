@@ -172,11 +172,11 @@ class Pairwise : public Join {
  protected:
   using Kernel = void (*)(const float* a, const float* b, float* out, Index n);
 
-  Pairwise(const std::string& type, const std::string& name, Kernel simd::Kernels::*op, double cost, std::size_t most = kAny)
+  Pairwise(const std::string& type, const std::string& name, Kernel simd::Kernels::* op, double cost, std::size_t most = kAny)
       : Join(type, name), op_(op), cost_(cost), most_(most) {}
 
  private:
-  Kernel simd::Kernels::*op_;
+  Kernel simd::Kernels::* op_;
   double cost_;  // of an element
   std::size_t most_;
 };

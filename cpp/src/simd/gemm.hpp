@@ -141,18 +141,17 @@ __attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, c
     REKUR_UNROLL
     for (int m = 0; m < MR; ++m) acc[m][v] = start;
   }
-  each_row<W>(
-      K, b, NV * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
-        Vec x[MR];
-        REKUR_UNROLL
-        for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
-        REKUR_UNROLL
-        for (int v = 0; v < NV; ++v) {
-          const Vec row = W::row(rows + v * kWidth, i);
-          REKUR_UNROLL
-          for (int m = 0; m < MR; ++m) acc[m][v] = fma(x[m], row, acc[m][v]);
-        }
-      });
+  each_row<W>(K, b, NV * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
+    Vec x[MR];
+    REKUR_UNROLL
+    for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
+    REKUR_UNROLL
+    for (int v = 0; v < NV; ++v) {
+      const Vec row = W::row(rows + v * kWidth, i);
+      REKUR_UNROLL
+      for (int m = 0; m < MR; ++m) acc[m][v] = fma(x[m], row, acc[m][v]);
+    }
+  });
   REKUR_UNROLL
   for (int m = 0; m < MR; ++m) {
     REKUR_UNROLL

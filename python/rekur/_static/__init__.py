@@ -18,6 +18,7 @@ from rekur._static._file import Port, header
 from rekur._static._layers import LAYERS
 from rekur._static._masks import write_join, write_layer
 from rekur._static._writer import Floats, Layer, Writer, lines
+from rekur._validate import WEIGHT_TYPE
 from rekur.models import Model
 
 
@@ -32,6 +33,7 @@ class StaticReport:
     outputs: dict[str, int]
     weight_count: int  # constants, some of them folded
     state_size: int  # floats that a stream of it has as states
+    weights: str = "float32"  # what the matrices are in
 
     def __str__(self) -> str:
         rows = [(f"input  {name}", size) for name, size in self.inputs.items()]
@@ -39,13 +41,17 @@ class StaticReport:
         width = max(len(name) for name, _ in rows)
         head = (
             f"{self.path}: {self.file_size:,} bytes, {self.namespace}::Model, {self.weight_count:,} constants, "
-            f"{self.state_size:,} states"
+            f"{self.state_size:,} states" + ("" if self.weights == "float32" else f", matrices in {self.weights}")
         )
         return "\n".join([head, *(f"{name:<{width}}  [{size}]" for name, size in rows)])
 
 
 def export_static(
-    model: Model | str | os.PathLike[str], path: str | os.PathLike[str], namespace: str | None = None
+    model: Model | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    namespace: str | None = None,
+    *,
+    weights: str = "float32",
 ) -> StaticReport:
     """Write a model as a C++ type that needs nothing: no library, no heap, no other file.
 
@@ -63,6 +69,9 @@ def export_static(
         The header to write; its folder must exist.
     namespace
         ``a`` or ``a::b``. By default the file's name, as far as C++ allows it: ``tone-2.hpp`` → ``tone_2``.
+    weights
+        ``"bf16"`` or ``"fp16"``: kernels and embeddings rounded to sixteen bits and kept so, half the bytes, but for
+        a Dense of few outputs; the numbers are those of a stream of ``rekur.quantize(model, weights).model``.
 
     Raises
     ------
@@ -70,24 +79,26 @@ def export_static(
         ``model`` is neither.
     ValueError
         A layer cannot go one step at a time, or has no static form (the message names it and says why); the namespace
-        cannot be one, the model has no layers yet, or the path ends as a file of another format.
+        cannot be one, the model has no layers yet, the path ends as a file of another format, ``weights`` is another
+        word, or a weight is too large for fp16.
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
+    weights = WEIGHT_TYPE(weights, "export_static: weights")
     engine, target = engine_and_target(model, path, "export_static")
     space = check_namespace(file_namespace(target.stem) if namespace is None else namespace)
-    text, report = static_header(engine, space)
+    text, report = static_header(engine, space, weights)
     data = text.encode("utf-8")
     write_atomic(target, data)
     report.path, report.file_size = target, len(data)
     return report
 
 
-def static_header(engine: _core.Model, namespace: str) -> tuple[str, StaticReport]:
+def static_header(engine: _core.Model, namespace: str, kind: str = "float32") -> tuple[str, StaticReport]:
     """The header of an engine's model, and what is in it."""
     spec = json.loads(engine.spec)
     program: dict[str, Any] = _core.stream_program(engine)
-    writer = Writer()
+    writer = Writer(kind)
     arrays: list[tuple[str, tuple[int | None, ...], str]] = program["arrays"]
     shapes = [tuple(int(d) if d is not None else 0 for d in shape[1:]) for _, shape, _ in arrays]
     inputs = _ports("input", [(arrays[a][0], shapes[a], arrays[a][2]) for a in program["inputs"]])
@@ -103,7 +114,7 @@ def static_header(engine: _core.Model, namespace: str) -> tuple[str, StaticRepor
             writer.line(f"alignas(64) float {own}[{lines(port.size)}] = {{}};")
             writer.line(f"copy<{port.size}>({port.identifier}, {own});")
     layers = {layer["name"]: layer for layer in spec["layers"]}
-    weights = _weights(engine)
+    weights = _weights(engine, kind)
     for step in program["steps"]:
         if all(not arrays[a][0] for a in step["outputs"]):  # flags alone
             write_join(writer, step)
@@ -136,6 +147,7 @@ def static_header(engine: _core.Model, namespace: str) -> tuple[str, StaticRepor
         {port.identifier: port.size for port in outputs},
         sum(values.size for values in writer.constants.values()),
         sum(state.size for state in writer.states),
+        kind,
     )
     return text, report
 
@@ -153,9 +165,9 @@ def _ports(kind: str, named: Sequence[tuple[str, tuple[int, ...], str]]) -> list
     return ports
 
 
-def _weights(engine: _core.Model) -> dict[str, tuple[dict[str, Floats], Floats]]:
-    """By layer its parameters by name, and all of them one after the other."""
-    flat = engine.get_weights()
+def _weights(engine: _core.Model, kind: str) -> dict[str, tuple[dict[str, Floats], Floats]]:
+    """By layer its parameters by name, matrices rounded to `kind`, and all of them one after the other."""
+    flat = engine.get_weights() if kind == "float32" else engine.rounded_weights(kind)
     found: dict[str, dict[str, Floats]] = {}
     for name, shape, offset in engine.parameters:
         layer, _, parameter = name.partition("/")

@@ -24,18 +24,18 @@ class _Cell:
         self.P: int = cell["width"]
         self.block = lines(self.H)
 
-    def constant(self, what: str) -> str:
-        return self.w.constant(self.layer.name, what, self.cell[what])
+    def matrix(self, what: str) -> str:
+        return self.w.matrix(self.layer.name, what, self.cell[what])
 
     def write(self) -> None:
         w, cell, H = self.w, self.cell, self.H
-        kernel, recurrent, projection = (self.constant(k) for k in ("kernel", "recurrent_kernel", "projection"))
+        kernel, recurrent, projection = (self.matrix(k) for k in ("kernel", "recurrent_kernel", "projection"))
         bias = cell["bias"]
         own = cell["kernel_blocks"] * H
         bias_x = w.constant(self.layer.name, "bias", None if bias is None else bias[:own])
         with_recurrent = bias is not None and cell["recurrent_bias"]
         bias_h = w.constant(self.layer.name, "recurrent_bias", bias[own:] if with_recurrent else None)
-        self.unit_weights = self.constant("unit_weights")
+        self.unit_weights = w.constant(self.layer.name, "unit_weights", cell["unit_weights"])
         self.states = [w.state(self.layer.name, name, size, start) for name, size, start in self.layer.states]
         self.weights = {"kernel": kernel, "bias": bias_x, "recurrent": recurrent, "recurrent_bias": bias_h}
         self.slots: dict[int, str] = {}

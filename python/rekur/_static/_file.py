@@ -15,7 +15,7 @@ from rekur._static._writer import BEYOND, Writer
 
 _HEADERS = ("rekur/activation.hpp", "rekur/detail/inline.hpp", "rekur/detail/float_mode.hpp")
 _VECTORS = ("rekur/detail/vec.hpp", "rekur/detail/math.hpp", "rekur/detail/activation.hpp")
-_STEPS = "rekur/detail/static_steps.hpp"
+_STEPS, _WEIGHTS = "rekur/detail/static_steps.hpp", "rekur/detail/weights.hpp"
 _MACROS = (
     "REKUR_INLINE", "REKUR_INLINED", "REKUR_UNROLL", "REKUR_UNROLL_FOUR", "REKUR_STATIC_ISA", "REKUR_STATIC_BYTES",
     "REKUR_VEC_BYTES", "REKUR_SIMD_NAMESPACE",
@@ -54,6 +54,15 @@ _END = """\
 """
 
 
+_LOAD = """\
+namespace rekur {
+namespace REKUR_SIMD_NAMESPACE {
+REKUR_INLINE Vec load(const uint16_t* p) { return WIDEN(p); }
+}
+}
+"""
+
+
 @dataclass
 class Port:
     """An input or an output of a step."""
@@ -65,7 +74,7 @@ class Port:
 
 
 def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> Iterator[str]:
-    yield from _introduction(name, namespace, inputs, outputs)
+    yield from _introduction(name, namespace, writer.weights, inputs, outputs)
     yield "#pragma once\n\n"
     yield _BEGIN
     yield f"namespace {namespace} {{\n\n"
@@ -84,7 +93,9 @@ def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], ou
         yield f"#undef {macro}\n"
 
 
-def _introduction(name: str, namespace: str, inputs: Sequence[Port], outputs: Sequence[Port]) -> Iterator[str]:
+def _introduction(
+    name: str, namespace: str, weights: str, inputs: Sequence[Port], outputs: Sequence[Port]
+) -> Iterator[str]:
     yield f"// The model {json.dumps(name)} as a type, written by `rekur export-cpp --static`. Do not edit.\n//\n"
     for kind, ports in (("input", inputs), ("output", outputs)):
         for port in ports:
@@ -99,18 +110,22 @@ def _introduction(name: str, namespace: str, inputs: Sequence[Port], outputs: Se
 // rekur::Stream, to the bit where that uses the instruction set that this is compiled for (-march=…); not with
 // -ffast-math.
 """
+    if weights != "float32":
+        yield f"// Kernels and embeddings are kept in {weights}, rounded; all arithmetic is float32.\n"
 
 
 def _constants(writer: Writer) -> Iterator[str]:
-    special = any(not np.isfinite(values).all() for values in writer.constants.values())
+    numbers = (values for values in writer.constants.values() if values.dtype == np.float32)
+    special = any(not np.isfinite(values).all() for values in numbers)
     special = special or any(s.initial is not None and not np.isfinite(s.initial).all() for s in writer.states)
     if special or any("bits(0x" in line for line in writer.body):
         yield "// What no literal says.\n"
         yield "constexpr float bits(uint32_t pattern) noexcept { return __builtin_bit_cast(float, pattern); }\n\n"
     yield "namespace weights {\n"
     for name, values in writer.constants.items():
-        yield f"alignas(64) inline constexpr float {name}[{values.size + BEYOND}] = {{"
-        yield from filled(map(literal, values))
+        half = values.dtype == np.uint16
+        yield f"alignas(64) inline constexpr {'uint16_t' if half else 'float'} {name}[{values.size + BEYOND}] = {{"
+        yield from filled(map(str if half else literal, values))
         yield "};\n"
     yield "}  // namespace weights\n\n"
 
@@ -137,6 +152,9 @@ def _library(writer: Writer) -> Iterator[str]:
         yield _text(path)
     if FUNCTIONS in writer.needs:
         yield _text(FUNCTIONS).replace("namespace {", "namespace REKUR_SIMD_NAMESPACE {", 1)
+    if writer.weights != "float32":
+        yield _text(_WEIGHTS)
+        yield _LOAD.replace("WIDEN", f"widen_{writer.weights}")
     yield _text(_STEPS)
     for path in sorted(writer.needs - {FUNCTIONS}):
         yield _text(path)

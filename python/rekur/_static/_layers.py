@@ -41,12 +41,12 @@ def _dense(w: Writer, layer: Layer, x: str, y: str) -> None:
     K, N = layer.weights["kernel"].shape
     kernel = layer.weights["kernel"]
     bias = w.constant(layer.name, "bias", layer.weights.get("bias"))
-    if _core.few_outputs(K, N):  # each output's weights by themselves, in whole sixteens
+    if _core.few_outputs(K, N):  # each output's weights by themselves, in whole sixteens; few, and so always floats
         rows = np.zeros((N, -(-K // 16) * 16), np.float32)
         rows[:, :K] = kernel.T
         w.line(f"dots<{K}, {N}>({x}, {w.constant(layer.name, 'kernel', rows)}, {bias}, {y});")
     else:
-        w.line(f"product<{K}, {N}, {N}, 0>({x}, {w.constant(layer.name, 'kernel', kernel)}, {bias}, {y});")
+        w.line(f"product<{K}, {N}, {N}, 0>({x}, {w.matrix(layer.name, 'kernel', kernel)}, {bias}, {y});")
     activate(w, layer.spec.get("activation", "linear"), y, y, N)
 
 
@@ -160,9 +160,8 @@ def _broadcast(w: Writer, layer: Layer) -> None:
 
 def _embedding(w: Writer, layer: Layer) -> None:
     rows, n = layer.weights["embeddings"].shape
-    table = w.constant(layer.name, "embeddings", layer.weights["embeddings"])
+    table = w.matrix(layer.name, "embeddings", layer.weights["embeddings"])
     y = w.output(layer)
-    w.line(f"fill<{n}>(0.0f, {y});")
     w.line(f"embedding<{rows}, {n}>({layer.inputs[0]}, {table}, {y});")
     if len(layer.outputs) > 1:
         w.line(f"*{w.output(layer, 1)} = *{layer.inputs[0]} != 0 ? 1.0f : 0.0f;")
@@ -205,14 +204,14 @@ def _convolution(w: Writer, layer: Layer) -> None:
         spread = w.array(taps * stride)
         w.line(f"fill<{taps * stride}>(0.0f, {spread});")
         w.line(f"taps<{taps}, {dilation}, {n}, {filters // n}, {stride}>({window}, {spread});")
-        weights = w.constant(layer.name, "kernel", kernel)
+        weights = w.matrix(layer.name, "kernel", kernel)
         w.line(f"depthwise<{taps}, {filters}>({spread}, {weights}, {bias}, {y});")
     else:
         source = window
         if dilation > 1 and taps > 1:
             source = w.array(taps * n)
             w.line(f"taps<{taps}, {dilation}, {n}, 1, {n}>({window}, {source});")
-        weights = w.constant(layer.name, "kernel", _of_all_groups(kernel, n, groups))
+        weights = w.matrix(layer.name, "kernel", _of_all_groups(kernel, n, groups))
         w.line(f"product<{taps * n}, {filters}, {filters}, 0>({source}, {weights}, {bias}, {y});")
     if span > 1:
         w.line(f"leave<{span}, {n}>({window});")

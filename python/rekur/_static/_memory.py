@@ -19,8 +19,7 @@ def write_position(w: Writer, layer: Layer) -> None:
     w.line(f"const double {t} = count_step({at});")
     if layer.type == "PositionEmbedding":
         rows = layer.weights["embeddings"].shape[0]
-        table = w.constant(layer.name, "embeddings", layer.weights["embeddings"])
-        w.line(f"fill<{n}>(0.0f, {y});")
+        table = w.matrix(layer.name, "embeddings", layer.weights["embeddings"])
         w.line(f"position_embedding<{rows}, {n}>({t}, {table}, {y});")
         return
     wavelength, rates = float(layer.spec.get("max_wavelength", 10000)), w.name("rate")
@@ -47,20 +46,23 @@ def write_selective(w: Writer, layer: Layer) -> None:
     def constant(what: str, values: Floats | None = None) -> str:
         return w.constant(layer.name, what, p.get(what) if values is None else values)
 
+    def matrix(what: str) -> str:
+        return w.matrix(layer.name, what, p[what])
+
     ((name, size, _),) = layer.states
     state = w.state(layer.name, name, size, None)
     w.states[-1].rows = (N + taps - 1, E)
     x, u, r, y, selection = (w.array(n) for n in (2 * wide, E, E, E, selected))
-    w.line(f"product<{F}, {2 * E}, {E}, 0, {E}>({layer.inputs[0]}, {constant('kernel')}, {constant('bias')}, {x});")
+    w.line(f"product<{F}, {2 * E}, {E}, 0, {E}>({layer.inputs[0]}, {matrix('kernel')}, {constant('bias')}, {x});")
     before = f"{state} + {N * wide}"
-    w.line(f"convolve<{taps}, {E}>({x}, {constant('convolution')}, {constant('convolution_bias')}, {before}, {u});")
-    w.line(f"product<{E}, {selected}, {selected}, 0>({u}, {constant('selection_kernel')}, nullptr, {selection});")
-    w.line(f"product<{R}, {E}, {E}, 0>({selection}, {constant('dt_kernel')}, {constant('dt_bias')}, {r});")
+    w.line(f"convolve<{taps}, {E}>({x}, {matrix('convolution')}, {constant('convolution_bias')}, {before}, {u});")
+    w.line(f"product<{E}, {selected}, {selected}, 0>({u}, {matrix('selection_kernel')}, nullptr, {selection});")
+    w.line(f"product<{R}, {E}, {E}, 0>({selection}, {matrix('dt_kernel')}, {constant('dt_bias')}, {r});")
     decays = constant("decays", _core.negative_exponentials(p["A_log"].reshape(-1)))
     b, c = f"{selection} + {R}", f"{selection} + {R + N}"
     w.line(f"selective_scan<{E}, {N}>({decays}, {constant('D')}, {state}, {u}, {r}, {x} + {wide}, {b}, {c}, {y});")
     out = w.output(layer)
-    w.line(f"product<{E}, {U}, {U}, 0>({y}, {constant('output_kernel')}, {constant('output_bias')}, {out});")
+    w.line(f"product<{E}, {U}, {U}, 0>({y}, {matrix('output_kernel')}, {constant('output_bias')}, {out});")
     if layer.spec.get("return_state", False):
         whole = w.output(layer, 1)
         w.line(f"copy_rows<{N + taps - 1}, {E}, {wide}, {E}>({state}, {whole});")
@@ -90,7 +92,7 @@ def write_matrix(w: Writer, layer: Layer) -> None:
     row = w.name("p")
     # Heads are read in whole vectors, the last ones past the end.
     w.line(f"alignas(64) float {row}[{lines(columns) + 16}] = {{}};")
-    kernel, biases = w.constant(layer.name, "kernel", p["kernel"]), w.constant(layer.name, "bias", bias)
+    kernel, biases = w.matrix(layer.name, "kernel", p["kernel"]), w.constant(layer.name, "bias", bias)
     w.line(f"product<{F}, {columns}, {columns}, 0>({layer.inputs[0]}, {kernel}, {biases}, {row});")
     o, normal, head = w.name("o"), w.array(H * V), w.name("head")
     w.line(f"alignas(64) float {o}[{lines(H * V) + 16}] = {{}};")
@@ -118,7 +120,7 @@ def write_matrix(w: Writer, layer: Layer) -> None:
     w.line(f"matrix_norm<{V}, {str(mlstm).lower()}>({epsilon}, {by}, {o} + {head} * {V}, {z}, {to});")
     w.line("}")
     y = w.output(layer)
-    kernel = w.constant(layer.name, "output_kernel", p["output_kernel"])
+    kernel = w.matrix(layer.name, "output_kernel", p["output_kernel"])
     biases = w.constant(layer.name, "output_bias", p.get("output_bias"))
     w.line(f"product<{H * V}, {U}, {U}, 0>({normal}, {kernel}, {biases}, {y});")
     if spec.get("return_state", False):
@@ -190,7 +192,7 @@ def write_heads(w: Writer, layer: Layer) -> None:
         dim = value = spec["head_dim"]
 
     def project(part: str, x: str, features: int, n: int, to: str) -> str:
-        kernel = w.constant(layer.name, f"{part}_kernel", p[f"{part}/kernel"])
+        kernel = w.matrix(layer.name, f"{part}_kernel", p[f"{part}/kernel"])
         bias = w.constant(layer.name, f"{part}_bias", p.get(f"{part}/bias"))
         w.line(f"product<{features}, {n}, {n}, 0>({x}, {kernel}, {bias}, {to});")
         return to

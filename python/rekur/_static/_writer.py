@@ -12,6 +12,7 @@ from rekur._cpp_names import layer_namespace
 BEYOND = 16  # zeros behind a constant: a vector may read so far, and no number that is used
 
 Floats = NDArray[np.float32]
+Halves = NDArray[np.uint16]
 
 
 def lines(n: int) -> int:
@@ -90,9 +91,20 @@ class Layer:
         return int(np.prod(self.output_shapes[0], dtype=np.int64))
 
 
+def halves(kind: str, values: Floats) -> Halves | None:
+    """These numbers in sixteen bits, or None where one of them has more, or is none (as fp16)."""
+    if kind == "bf16":
+        bits = values.view(np.uint32)
+        return None if (bits & 0xFFFF).any() else (bits >> 16).astype(np.uint16)
+    half = values.astype(np.float16)
+    exact = np.isfinite(half).all() and (half.astype(np.float32).view(np.uint32) == values.view(np.uint32)).all()
+    return half.view(np.uint16) if exact else None
+
+
 @dataclass
 class Writer:
-    constants: dict[str, Floats] = field(default_factory=dict)
+    weights: str = "float32"  # what matrices are in
+    constants: dict[str, Floats | Halves] = field(default_factory=dict)
     states: list[State] = field(default_factory=list)
     declarations: list[str] = field(default_factory=list)  # arrays between layers
     body: list[str] = field(default_factory=list)
@@ -114,11 +126,17 @@ class Writer:
             self._identifiers[layer] = layer_namespace(layer, set(self._identifiers.values()))
         return self._identifiers[layer]
 
-    def constant(self, layer: str, what: str, values: Floats | None) -> str:
+    def matrix(self, layer: str, what: str, values: Floats | None) -> str:
+        """A constant that is read by products alone, or by rows: of a model in sixteen bits it is kept so."""
+        return self.constant(layer, what, values, self.weights)
+
+    def constant(self, layer: str, what: str, values: Floats | None, kind: str = "float32") -> str:
         """Its name; of weights that several calls share the same one, of none ``nullptr``."""
         if values is None:
             return "nullptr"
-        flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+        numbers: Floats = np.ascontiguousarray(values, np.float32).reshape(-1)
+        half = None if kind == "float32" else halves(kind, numbers)
+        flat = numbers if half is None else half
         key = (layer, what.encode() + flat.tobytes())
         if key not in self._known:
             name, k = f"{self.identifier(layer)}_{what}", 1

@@ -9,8 +9,8 @@ REKUR_INLINE Vec silu(Vec x) { return x * sigmoid(x); }
 
 // u = silu(bias + Σ_j w[j] x of the last Taps steps), of which `before` has those that are over; then the present one is the
 // latest.
-template <int Taps, int E>
-REKUR_INLINE void convolve(const float* x, const float* w, const float* bias, float* before, float* u) {
+template <int Taps, int E, class W>
+REKUR_INLINE void convolve(const float* x, const W* w, const float* bias, float* before, float* u) {
   for (int i = 0; i < E; i += kWidth) {
     Vec v = bias ? load(bias + i) : zero();
     for (int j = 0; j < Taps; ++j) v = fma(load(w + j * E + i), load(j + 1 < Taps ? before + j * lines(E) + i : x + i), v);

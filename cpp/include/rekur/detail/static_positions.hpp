@@ -14,11 +14,11 @@ REKUR_INLINE double count_step(float* at) {
   return t;
 }
 
-template <int Rows, int N>
-REKUR_INLINE void position_embedding(double t, const float* table, float* y) {
+template <int Rows, int N, class W>
+REKUR_INLINE void position_embedding(double t, const W* table, float* y) {
   const bool known = t >= 0 && t < static_cast<double>(Rows);
   const int row = known ? static_cast<int>(t) : 0;
-  for (int i = 0; i < N; ++i) y[i] = known ? table[row * N + i] : __builtin_nanf("");
+  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + row * N + i) : set1(__builtin_nanf("")));
 }
 
 template <int N>

@@ -6,6 +6,8 @@
 // goes into nothing. Weights are as a spec has them; behind the last of them stand as many zeros as a vector may read too far.
 // The order of every sum is the engine's (docs/architecture.md, "Numbers"), and so are the bits, where this is compiled for the
 // engine's instruction set.
+//
+// Matrices are floats or, of a model in sixteen bits, uint16_t, for which the header then has a `load` of its own.
 namespace rekur {
 namespace REKUR_SIMD_NAMESPACE {
 
@@ -64,8 +66,8 @@ struct Columns {
 inline constexpr int kSums = kRegisters == 32 ? 24 : 12;  // the rest holds a broadcast, and weights where they must
 
 // The sums of NV vectors of columns from the First on.
-template <class C, int First, int NV, int K, int Row>
-REKUR_INLINE void product_pass(const float* a, const float* w, const float* bias, float* to) {
+template <class C, int First, int NV, int K, int Row, class W>
+REKUR_INLINE void product_pass(const float* a, const W* w, const float* bias, float* to) {
   Vec sum[NV];
   REKUR_UNROLL
   for (int v = 0; v < NV; ++v) sum[v] = bias ? load(bias + C::from(First + v)) : zero();
@@ -79,8 +81,8 @@ REKUR_INLINE void product_pass(const float* a, const float* w, const float* bias
   for (int v = 0; v < NV; ++v) store(to + C::to(First + v), sum[v]);
 }
 
-template <class C, int First, int K, int Row>
-REKUR_INLINE void product_passes(const float* a, const float* w, const float* bias, float* to) {
+template <class C, int First, int K, int Row, class W>
+REKUR_INLINE void product_passes(const float* a, const W* w, const float* bias, float* to) {
   constexpr int left = C::kCount - First, passes = (left + kSums - 1) / kSums, now = (left + passes - 1) / passes;
   product_pass<C, First, now, K, Row>(a, w, bias, to);
   if constexpr (left > now) product_passes<C, First + now, K, Row>(a, w, bias, to);
@@ -88,8 +90,8 @@ REKUR_INLINE void product_passes(const float* a, const float* w, const float* bi
 
 // to[block] = bias[column] + Σ_k a[k] w[k][column …], k ascending, one accumulator each; w [K, Row], bias [Row] or null. A block's
 // place is lines(N) floats.
-template <int K, int Row, int N, int... Column>
-REKUR_INLINE void product(const float* a, const float* w, const float* bias, float* to) {
+template <int K, int Row, int N, int... Column, class W>
+REKUR_INLINE void product(const float* a, const W* w, const float* bias, float* to) {
   product_passes<Columns<N, Column...>, 0, K, Row>(a, w, bias, to);
 }
 
@@ -125,8 +127,8 @@ REKUR_INLINE void each_group(const F& f) {
 }
 
 // sum[block · N + panel] = bias[column] + Σ_k a[k] w[k][column …] for the panels from unit i on; as `product`.
-template <int K, int Row, int... Column, int N>
-REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const float* bias, int i, Vec* sum) {
+template <int K, int Row, int... Column, int N, class W>
+REKUR_INLINE void panel_sums(Panels<N>, const float* a, const W* w, const float* bias, int i, Vec* sum) {
   constexpr int blocks = sizeof...(Column), first[blocks] = {Column...};
   REKUR_UNROLL
   for (int b = 0; b < blocks; ++b) {
@@ -145,8 +147,8 @@ REKUR_INLINE void panel_sums(Panels<N>, const float* a, const float* w, const fl
 }
 
 // Each channel by itself: y = bias + Σ_k x[k] w[k], rows of `Stride` numbers of x.
-template <int Taps, int N>
-REKUR_INLINE void depthwise(const float* x, const float* w, const float* bias, float* y) {
+template <int Taps, int N, class W>
+REKUR_INLINE void depthwise(const float* x, const W* w, const float* bias, float* y) {
   for (int i = 0; i < N; i += kWidth) {
     Vec sum = bias ? load(bias + i) : zero();
     for (int k = 0; k < Taps; ++k) sum = fma(load(x + k * lines(N) + i), load(w + k * N + i), sum);
@@ -214,10 +216,10 @@ REKUR_INLINE void prelu(const float* x, const float* alpha, float* y) {
 }
 
 // An id out of range gives NaN.
-template <int Rows, int N>
-REKUR_INLINE void embedding(const std::int32_t* id, const float* table, float* y) {
+template <int Rows, int N, class W>
+REKUR_INLINE void embedding(const std::int32_t* id, const W* table, float* y) {
   const bool known = *id >= 0 && *id < Rows;
-  for (int i = 0; i < N; ++i) y[i] = known ? table[*id * N + i] : __builtin_nanf("");
+  for (int i = 0; i < N; i += kWidth) store(y + i, known ? load(table + *id * N + i) : set1(__builtin_nanf("")));
 }
 
 // 1 and x, or 0 and zeros where all of x is `value`.

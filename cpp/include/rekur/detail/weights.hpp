@@ -11,6 +11,43 @@
 namespace rekur {
 namespace REKUR_SIMD_NAMESPACE {
 
+typedef std::uint16_t Halves __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+
+// A vector of numbers of sixteen bits that stand one after the other.
+REKUR_INLINE Vec widen_bf16(const std::uint16_t* p) {
+#if REKUR_VEC_BYTES == 64
+  const UVec bits = (UVec)_mm512_maskz_cvtepu16_epi32((__mmask16)-1, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif REKUR_VEC_BYTES == 32
+  const UVec bits = (UVec)_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#else
+  Halves half;
+  __builtin_memcpy(&half, p, sizeof half);
+  const UVec bits = __builtin_convertvector(half, UVec);
+#endif
+  return (Vec)(bits << 16);
+}
+
+REKUR_INLINE Vec widen_fp16(const std::uint16_t* p) {
+#if REKUR_VEC_BYTES == 64
+  return (Vec)_mm512_maskz_cvtph_ps((__mmask16)-1, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#elif REKUR_VEC_BYTES == 32 && defined(__F16C__)
+  return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__F16C__)
+  return (Vec)_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#elif defined(__aarch64__)
+  float16x4_t half;
+  __builtin_memcpy(&half, p, sizeof half);
+  return (Vec)vcvt_f32_f16(half);
+#else
+  // Finite ones alone, which is what is kept so. None of it is a denormal, and so none is flushed.
+  Halves half;
+  __builtin_memcpy(&half, p, sizeof half);
+  const IVec bits = __builtin_convertvector(half, IVec), rest = (bits & 0x7FFF) << 13;
+  const Vec small = (Vec)(rest + 0x38800000) - set1(0x1p-14f);
+  return (Vec)((IVec)select(rest < 0x00800000, small, (Vec)(rest + 0x38000000)) | (bits & 0x8000) << 16);
+#endif
+}
+
 struct FloatRows {
   static constexpr int kTogether = 1;
   REKUR_INLINE static Vec row(const float* p, int) { return load(p); }
@@ -28,26 +65,7 @@ struct Bf16Rows {
 struct Fp16Rows {
   static constexpr int kTogether = 2;
   REKUR_INLINE static Vec row(const float* p, int i) {
-    const char* const from = reinterpret_cast<const char*>(p) + i * (REKUR_VEC_BYTES / 2);
-#if REKUR_VEC_BYTES == 64
-    return (Vec)_mm512_maskz_cvtph_ps((__mmask16)-1, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-#elif REKUR_VEC_BYTES == 32 && defined(__F16C__)
-    return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-#elif defined(__F16C__)
-    return (Vec)_mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
-#elif defined(__aarch64__)
-    float16x4_t half;
-    __builtin_memcpy(&half, from, sizeof half);
-    return (Vec)vcvt_f32_f16(half);
-#else
-    // Finite ones alone, which is what is kept so. None of it is a denormal, and so none is flushed.
-    typedef std::uint16_t Halves __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
-    Halves half;
-    __builtin_memcpy(&half, from, sizeof half);
-    const IVec bits = __builtin_convertvector(half, IVec), rest = (bits & 0x7FFF) << 13;
-    const Vec small = (Vec)(rest + 0x38800000) - set1(0x1p-14f);
-    return (Vec)((IVec)select(rest < 0x00800000, small, (Vec)(rest + 0x38000000)) | (bits & 0x8000) << 16);
-#endif
+    return widen_fp16(reinterpret_cast<const std::uint16_t*>(p) + i * (REKUR_VEC_BYTES / 4));
   }
 };
 
