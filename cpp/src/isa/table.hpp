@@ -7,6 +7,7 @@
 #include "kernels/table.hpp"
 #include "simd/dropout.hpp"
 #include "simd/gemm.hpp"
+#include "simd/int8.hpp"
 #include "simd/normalization.hpp"
 #include "simd/optimizers.hpp"
 #include "simd/pointwise.hpp"
@@ -40,6 +41,10 @@ constexpr simd::Kernels make_simd_kernels() {
 #endif
       .gemm = gemm,
       .gemm_half = gemm_half,
+#if REKUR_INT8
+      .narrow = narrow,
+      .gemm_int8 = gemm_int8,
+#endif
       .dots = dots,
       .activate = activate,
       .softmax = softmax,

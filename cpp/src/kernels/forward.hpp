@@ -98,13 +98,31 @@ struct RowOfStep {
   REKUR_INLINE const float* operator()(Index m) const { return slot < 0 ? s.h + m * s.Hp : s.tape[m] + slot * s.Hp; }
 };
 
+#if REKUR_INT8
+template <class Step, class RowOf>
+void narrow_rows(const Step& s, const RowOf& row_of) {
+  for (Index m = 0; m < s.rows; ++m) {
+    const float* const row = row_of(m);
+    narrow(s.group, 1, s.H, &row, 0, s.narrow + m * int8_row_floats(s.H), 0);
+  }
+}
+#endif
+
 // row_of(m): what row m is multiplied.
 template <int G, class Step, class RowOf, class Units>
 void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   constexpr int MR = tile_rows(G);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
   const Index tiles = (s.rows + MR - 1) / MR;
-  const Index lines = lines_of(s.type, s.H), panel_stride = lines * G * kWidth;
+#if REKUR_INT8
+  const bool int8 = s.type == WeightType::int8;
+  const Index narrow_row = int8 ? int8_row_floats(s.H) : 0;
+  if (int8) narrow_rows(s, row_of);
+  const Index lines = int8 ? int8_column_floats(s.H) / kWidth : lines_of(s.type, s.H);
+#else
+  const Index lines = lines_of(s.type, s.H);
+#endif
+  const Index panel_stride = lines * G * kWidth;
   // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level
   // cache go in small blocks: the one read last is still there when the next step begins with it.
   const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
@@ -124,6 +142,14 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
       const Index m0 = tile * s.rows / tiles;
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
       const float* a[MR];
+#if REKUR_INT8
+      if (int8) {
+        for (int m = 0; m < rows; ++m) a[m] = s.narrow + (m0 + m) * narrow_row;
+        int8_product(s.group, rows, taken * G, s.H, a, weights, products);
+        units(s, m0, rows, p, taken, products);
+        continue;
+      }
+#endif
       for (int m = 0; m < rows; ++m) a[m] = row_of(m0 + m);
       const Index fetched = tile * lines * kLine;
       product<G>(s.type, rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp,

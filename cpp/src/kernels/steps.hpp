@@ -16,7 +16,9 @@ struct StepForward {
   const float* input;    // [M][x_count·Hp] projections W x + b of this step
   Index product_length;  // H, or 0 where the previous hidden state is known to be zero
   const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]; of sixteen bits pairs of rows (pack.hpp)
-  WeightType type;       // what they are
+  WeightType type;       // what they are; of eight bits vectors of columns, [Hp/width][count] (simd/int8.hpp), the bias among them
+  Index group;           // of eight bits: isa::int8_group(), else 0
+  float* narrow;         // of eight bits: room for the rows that the product reads, simd::int8_row_floats(H) each
   const float* bias;     // [count·Hp] recurrent bias of this phase, or null
   const float* peephole;  // [peepholes][Hp], or null for a cell without
   const float* h;         // [M][Hp] h before the step
@@ -95,6 +97,8 @@ struct StepProduct {
   Index product_length;  // H, or 0 where the rows are known to be zero
   const float* weights;  // [Hp/width][H][count][width], as above
   WeightType type;
+  Index group;
+  float* narrow;
   const float* bias;  // [count·Hp] or null
   float* to;          // block g of row m at to + m·to_stride + g·Hp
   Index to_stride;

@@ -1,6 +1,7 @@
 // The recurrent product of a tile: MR rows times NP panels of G gates of a vector of units. Included only by the ISA units.
 #pragma once
 
+#include "simd/int8.hpp"
 #include "simd/vec.hpp"
 
 namespace rekur {

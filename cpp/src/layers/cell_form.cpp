@@ -37,10 +37,12 @@ Recurrences make_recurrences(const RecurrentSettings& s, [[maybe_unused]] const 
     if (form.program) {
       made.emplace_back(form.program, input_size, s.units, s.state_width(0), s.use_bias && !s.options.normalize_sums,
                         form.input_by_block);
+      made.back().set_precision(s.precision);
       continue;
     }
 #endif
     made.emplace_back(*s.cell, s.activations, input_size, s.units, s.use_bias);
+    made.back().set_precision(s.precision);
   }
   return made;
 }

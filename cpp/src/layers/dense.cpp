@@ -6,6 +6,7 @@
 #include <array>
 
 #include "isa/halves.hpp"
+#include "isa/int8.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/dense_products.hpp"
 #include "layers/elementwise.hpp"
@@ -14,6 +15,7 @@
 #include "layers/stream_op.hpp"
 #include "rekur/detail/few_outputs.hpp"
 #include "runtime/scratch.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -23,8 +25,14 @@ constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 // Dense in a stream. In memory: the addresses of the rows of x and of y, then what the activation needs.
 class DenseOp final : public StreamOp {
  public:
-  DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f)
-      : in_(in), units_(units), few_(detail::few_outputs(in, units)), linear_(f.is_linear()), f_(f), kernels_(isa::kernels()) {
+  DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f, bool int8)
+      : int8_(int8), in_(in), units_(units), few_(detail::few_outputs(in, units)), linear_(f.is_linear()), f_(f), kernels_(isa::kernels()) {
+#if REKUR_INT8
+    if (int8_) {
+      kernel_.prepare_int8(weights, in, units, units, use_bias ? weights + in * units : nullptr, 1);
+      return;
+    }
+#endif
     if (!few_) type_ = isa::kept_as(in * units, {{weights, static_cast<std::size_t>(in * units)}});
     if (few_)
       kernel_.prepare_dots(weights, in, units, units, 1, 1);
@@ -37,7 +45,7 @@ class DenseOp final : public StreamOp {
 
   bool rowwise() const override { return true; }
   Index memory(Index batch) const override {
-    Index floats = element_count({batch, 2 * kAddress});  // throws where that is too many
+    Index floats = element_count({batch, 2 * kAddress + (int8_ ? simd::int8_row_floats(in_) : 0)});  // throws where that is too many
     if (__builtin_add_overflow(floats, activate_memory(f_, units_) + kLine, &floats))
       throw_error("Dense: % rows do not fit in memory", {batch});
     return floats;
@@ -49,7 +57,7 @@ class DenseOp final : public StreamOp {
       kernels_.dots(c.batch, units_, in_, c.input(), kernel_.data(), bias, c.output());
     else
       product(c, bias);
-    if (!linear_) activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch));
+    if (!linear_) activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch) + narrow(c.batch));
   }
 
  private:
@@ -62,6 +70,16 @@ class DenseOp final : public StreamOp {
       x[row] = c.input() + row * in_;
       y[row] = c.output() + row * units_;
     }
+#if REKUR_INT8
+    if (int8_) {
+      float* const numbers = c.memory + addresses(c.batch);
+      const Index stride = simd::int8_row_floats(in_);
+      kernels_.narrow(kernel_.group(), c.batch, in_, x, 0, numbers, stride);
+      for (Index row = 0; row < c.batch; ++row) x[row] = numbers + row * stride;
+      kernels_.gemm_int8(kernel_.group(), c.batch, units_, in_, x, kernel_.data(), y, 0);
+      return;
+    }
+#endif
     if (!isa::kHalves || type_ == WeightType::float32)
       kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
     else
@@ -71,6 +89,10 @@ class DenseOp final : public StreamOp {
   // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
   static Index addresses(Index batch) { return blocks(batch * 2 * kAddress, kLine) * kLine; }
 
+  // … of rows of integers.
+  Index narrow(Index batch) const { return int8_ ? batch * simd::int8_row_floats(in_) : 0; }
+
+  bool int8_;
   Index in_, units_;
   bool few_, linear_;
   ActivationSpec f_;
@@ -87,6 +109,7 @@ class Dense final : public Layer {
     ActivationSpec activation;
     bool use_bias;
     std::string kernel_initializer, bias_initializer;
+    WeightType precision = WeightType::float32;
   };
 
   Dense(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
@@ -109,7 +132,12 @@ class Dense final : public Layer {
   void build(std::span<const TensorSpec> inputs) override { in_ = features_of(inputs[0].shape); }
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
-    if (detail::few_outputs(in_, s_.units))
+#if REKUR_INT8
+    if (int8())
+      kernel_.prepare_int8(weights, in_, s_.units, s_.units, s_.use_bias ? weights + in_ * s_.units : nullptr, version);
+    else
+#endif
+        if (detail::few_outputs(in_, s_.units))
       kernel_.prepare_dots(weights, in_, s_.units, s_.units, 1, version);
     else
       kernel_.prepare(weights, in_, s_.units, s_.units, 1, version);
@@ -120,7 +148,12 @@ class Dense final : public Layer {
     const Index rows = rows_of(run.input_specs[0].shape);
     const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
     float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
-    if (detail::few_outputs(in_, s_.units))
+#if REKUR_INT8
+    if (int8())
+      dense_product_int8(rows, s_.units, in_, run.input(), kernel_, z);
+    else
+#endif
+        if (detail::few_outputs(in_, s_.units))
       dense_dots(rows, s_.units, in_, run.input(), kernel_.data(), bias, z);
     else
       dense_product(rows, s_.units, in_, run.input(), kernel_.data(), bias, z, false);
@@ -149,10 +182,15 @@ class Dense final : public Layer {
 
   StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation);
+    return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation, int8());
   }
 
  private:
+  // A few outputs' dot products stay float32: they take less time than making integers of a row.
+  bool int8() const {
+    return s_.precision == WeightType::int8 && isa::takes_int8(in_) && !detail::few_outputs(in_, s_.units);
+  }
+
   Settings s_;
   Index in_ = 0;
   mutable PackedMatrix kernel_, transposed_;
@@ -165,6 +203,7 @@ std::unique_ptr<Layer> make_dense(json::Reader& spec, const std::string& type, c
   settings.units = spec.positive_integer("units");
   settings.activation = read_activation(spec, "activation", "linear", true);
   settings.use_bias = spec.boolean("use_bias", true);
+  settings.precision = read_precision(spec);
   settings.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   settings.bias_initializer = read_initializer(spec, "bias_initializer", "zeros");
   return std::make_unique<Dense>(type, name, std::move(settings));

@@ -6,6 +6,7 @@
 #include "isa/dispatch.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -46,6 +47,26 @@ void dense_product(Index rows, Index N, Index K, const float* a, const float* pa
            to.fill(c, N, row, row_end), column, accumulate);
   });
 }
+
+#if REKUR_INT8
+// A task makes integers of its rows for all columns.
+void dense_product_int8(Index rows, Index N, Index K, const float* a, const PackedMatrix& packed, float* c) {
+  const auto& k = isa::kernels();
+  const Index row_blocks = blocks(rows, kRowBlock), group = packed.group(), stride = simd::int8_row_floats(K);
+  const double work = static_cast<double>(rows) * (static_cast<double>(N) + 16) * static_cast<double>(K);
+  const int threads = runtime::threads_for(work, row_blocks);
+  ScratchUse scratch;
+  float* const narrow = scratch->take<float>(threads * kRowBlock * stride).data();
+  runtime::numbered_tasks(threads, row_blocks, [&](Index task, int thread) {
+    const Index row = task * kRowBlock, end = std::min(rows, row + kRowBlock);
+    float* const own = narrow + thread * kRowBlock * stride;
+    RowList<const float, kRowBlock> from{}, numbers{};
+    RowList<float, kRowBlock> to{};
+    k.narrow(group, end - row, K, from.fill(a, K, row, end), 0, own, stride);
+    k.gemm_int8(group, end - row, N, K, numbers.fill(own, stride, 0, end - row), packed.data(), to.fill(c, N, row, end), 0);
+  });
+}
+#endif
 
 void dense_dots(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c) {
   const auto& k = isa::kernels();

@@ -1,6 +1,7 @@
 // Matrix products over rows that stand one after the other, shared between threads.
 #pragma once
 
+#include "layers/packed.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::layers {
@@ -10,6 +11,11 @@ void dense_product(Index rows, Index N, Index K, const float* a, const float* pa
 
 // The same for few outputs, in their order (rekur/detail/few_outputs.hpp); packed by PackedMatrix::prepare_dots.
 void dense_dots(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c);
+
+#if REKUR_INT8
+// c[rows][N] = a[rows][K] · B + bias of eight bits (PackedMatrix::prepare_int8).
+void dense_product_int8(Index rows, Index N, Index K, const float* a, const PackedMatrix& packed, float* c);
+#endif
 
 #if REKUR_TRAINING
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.

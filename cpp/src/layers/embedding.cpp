@@ -3,16 +3,24 @@
 
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
+#include "layers/packed.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::layers {
 namespace {
 
 class Embedding final : public Layer {
  public:
-  Embedding(const std::string& type, const std::string& name, Index rows, Index columns, std::string initializer, bool mask_zero)
-      : Layer(type, name), rows_(rows), columns_(columns), initializer_(std::move(initializer)), mask_zero_(mask_zero) {}
+  Embedding(const std::string& type, const std::string& name, Index rows, Index columns, std::string initializer, bool mask_zero,
+            WeightType precision)
+      : Layer(type, name),
+        rows_(rows),
+        columns_(columns),
+        initializer_(std::move(initializer)),
+        mask_zero_(mask_zero),
+        int8_(precision == WeightType::int8) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);
@@ -49,11 +57,16 @@ class Embedding final : public Layer {
     }
   }
 
+  void prepare(const float* weights, std::uint64_t version, bool) const override {
+    if (int8_) rounded_.prepare(weights, rows_, columns_, version);
+  }
+
   void forward(const Context& run) const override {
     const std::int32_t* ids = run.ids();
+    const float* const table = int8_ ? rounded_.data() : run.weights;
     over_rows(element_count(run.input_specs[0].shape), columns_, 1, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) {
-        std::copy_n(run.weights + ids[i] * columns_, columns_, run.outputs[0] + i * columns_);
+        std::copy_n(table + ids[i] * columns_, columns_, run.outputs[0] + i * columns_);
       }
     });
   }
@@ -81,6 +94,7 @@ class Embedding final : public Layer {
     if (mask_zero_) cannot_stream("a stream of this build is given the steps there are; an embedding without mask_zero serves");
 #endif
     std::vector<float> table(build.weights, build.weights + rows_ * columns_);
+    if (int8_) simd::round_int8(rows_, columns_, table.data());
     return make_stream_op([table = std::move(table), rows = rows_, columns = columns_, masks = mask_zero_](const StreamCall& c) {
       float* to = c.output();
       for (Index i = 0; i < c.batch; ++i, to += columns) {
@@ -97,7 +111,8 @@ class Embedding final : public Layer {
  private:
   Index rows_, columns_;
   std::string initializer_;
-  bool mask_zero_;
+  bool mask_zero_, int8_;
+  mutable RoundedMatrix rounded_;
 };
 
 }  // namespace
@@ -106,7 +121,7 @@ std::unique_ptr<Layer> make_embedding(json::Reader& spec, const std::string& typ
   const Index input_dim = spec.positive_integer("input_dim");
   const Index output_dim = spec.positive_integer("output_dim");
   return std::make_unique<Embedding>(type, name, input_dim, output_dim, read_initializer(spec, "embeddings_initializer", "uniform"),
-                                     spec.boolean("mask_zero", false));
+                                     spec.boolean("mask_zero", false), read_precision(spec));
 }
 
 }  // namespace rekur::layers

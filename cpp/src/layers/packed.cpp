@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "isa/dispatch.hpp"
+#include "isa/int8.hpp"
 #include "runtime/parallel.hpp"
 #include "simd/pack.hpp"
 
@@ -58,6 +59,32 @@ void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index str
   float* const packed = begin(N * stride, version);
   for (Index n = 0; packed != nullptr && n < N; ++n)
     for (Index k = 0; k < stride; ++k) packed[n * stride + k] = k < K ? source[k * stride_k + n * stride_n] : 0.0f;
+}
+
+#if REKUR_INT8
+void PackedMatrix::prepare_int8(const float* source, Index K, Index N, Index stride_k, const float* bias, std::uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  const Index width = isa::kernels().width, group = isa::int8_group();
+  float* const packed = begin(simd::int8_size(width, K, N), version);
+  if (packed == nullptr) return;
+  group_ = group;
+  width_ = width;
+  vector_ = simd::int8_column_floats(width, K);
+  runtime::parallel_tasks((N + width - 1) / width, 16.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index j) {
+    const Index n = j * width;
+    simd::pack_int8(width, group, K, std::min(width, N - n), source + n, stride_k, bias ? bias + n : nullptr, packed + j * vector_);
+  });
+}
+
+const float* PackedMatrix::columns(Index n) const { return data_ + n / width_ * vector_; }
+#endif
+
+void RoundedMatrix::prepare(const float* source, Index K, Index N, std::uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  if (!data_.empty() && version_ == version) return;
+  data_.assign(source, source + K * N);
+  simd::round_int8(K, N, data_.data());
+  version_ = version;
 }
 
 }  // namespace rekur::layers

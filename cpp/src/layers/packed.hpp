@@ -21,6 +21,14 @@ class PackedMatrix {
   // Row n of B by itself, B[0][n], B[1][n], …, zeros behind it up to a multiple of 16: for simd::Kernels::dots.
   void prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
 
+#if REKUR_INT8
+  // Of eight bits, in vectors of columns with the bias among them (null: 0): for simd::Kernels::gemm_int8 and this group.
+  void prepare_int8(const float* source, Index K, Index N, Index stride_k, const float* bias, std::uint64_t version);
+  Index group() const { return group_; }
+  // The vectors of columns from column n, the first of one, on.
+  const float* columns(Index n) const;
+#endif
+
   const float* data() const { return data_; }
 
  private:
@@ -31,6 +39,23 @@ class PackedMatrix {
   std::vector<float> storage_;
   float* data_ = nullptr;  // in storage_, on a cache line's border
   std::uint64_t version_ = 0, epoch_ = 0;
+#if REKUR_INT8
+  Index group_ = 0, vector_ = 0, width_ = 1;  // of eight bits; floats of a vector of columns
+#endif
+};
+
+// A matrix rounded to eight bits, as floats: what a table gives, and what the gradients of products of eight bits go by. Made again
+// whenever the weights have changed.
+class RoundedMatrix {
+ public:
+  // Several threads may call it at once with the same version.
+  void prepare(const float* source, Index K, Index N, std::uint64_t version);
+  const float* data() const { return data_.data(); }
+
+ private:
+  std::mutex mutex_;
+  std::vector<float> data_;
+  std::uint64_t version_ = 0;
 };
 
 }  // namespace rekur::layers

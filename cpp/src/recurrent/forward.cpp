@@ -45,6 +45,8 @@ class ForwardSlice {
     if (own_tape) own_tape_ = scratch.take<float>(M_ * r_.record(Hp_)).data();
     input_rows_ = scratch.take<const float*>(chunk_ * M_).data();
     projection_rows_ = scratch.take<float*>(chunk_ * M_).data();
+    narrow_input_ = scratch.take<float>(chunk_ * M_ * r_.narrow_input()).data();
+    narrow_step_ = scratch.take<float>(members * M_ * r_.narrow_step()).data();
     y_rows_ = scratch.take<float*>(members * M_).data();
     tape_rows_ = scratch.take<float*>(members * M_).data();
 #if REKUR_EQUATIONS
@@ -121,8 +123,18 @@ class ForwardSlice {
       }
       n += active;
     }
-    isa::kernels().gemm(end - begin, columns, r_.I, input_rows_ + begin, r_.packed.input.data() + set * r_.I * columns,
-                        r_.packed.input_bias.data() + set * columns, projection_rows_ + begin, set * columns, false);
+    const float* const weights = r_.packed.input.data() + set * r_.packed.input_set_size(r_);
+#if REKUR_INT8
+    if (const Index narrow = r_.narrow_input(); narrow > 0) {
+      isa::kernels().narrow(r_.packed.group, end - begin, r_.I, input_rows_ + begin, 0, narrow_input_ + begin * narrow, narrow);
+      for (Index i = begin; i < end; ++i) input_rows_[i] = narrow_input_ + i * narrow;
+      isa::kernels().gemm_int8(r_.packed.group, end - begin, columns, r_.I, input_rows_ + begin, weights, projection_rows_ + begin,
+                               set * columns);
+      return;
+    }
+#endif
+    isa::kernels().gemm(end - begin, columns, r_.I, input_rows_ + begin, weights, r_.packed.input_bias.data() + set * columns,
+                        projection_rows_ + begin, set * columns, false);
   }
 
   Index time(const Chunk& c, Index i) const { return f_.reverse ? c.low + c.count - 1 - i : c.low + i; }
@@ -175,6 +187,8 @@ class ForwardSlice {
       s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
       s.weights = r_.packed.recurrent[product].data();
       s.type = r_.packed.type[product];
+      s.group = r_.packed.group;
+      s.narrow = narrow_step_ + member * M_ * r_.narrow_step();
       s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[product].data() : nullptr;
       r_.steps().forward[phase](s);
     }
@@ -232,6 +246,7 @@ class ForwardSlice {
                       .tape = tape_rows,
                       .products = products_,
                       .sources = product_rows_ + own,
+                      .narrow = narrow_step_ + own * r_.narrow_step(),
                       .steps = isa::table().steps};
     for (int k = 0; k < r_.cell.states; ++k) p.zero[k] = n == 0 && !f_.initial[k];
     program_products(r_, p);
@@ -337,6 +352,7 @@ class ForwardSlice {
   const int members_;
   const Strided<float> y_;
   float *projection_, *own_tape_ = nullptr;
+  float *narrow_input_, *narrow_step_;  // of products of eight bits: rows of the chunk's x; by member of what a step multiplies
   float* state_[2][kMostStates] = {};  // by turn: before and after a step, or after and before
   const float** input_rows_;
   float **projection_rows_, **y_rows_, **tape_rows_;

@@ -5,6 +5,7 @@
 
 #include "isa/dispatch.hpp"
 #include "isa/halves.hpp"
+#include "isa/int8.hpp"
 #include "recurrent/recurrence.hpp"
 #include "runtime/parallel.hpp"
 #include "simd/pack.hpp"
@@ -90,6 +91,34 @@ void pack_steps(Index K, Index row_stride, const float* rows, const Columns& col
   });
 }
 
+#if REKUR_INT8
+// The same of eight bits: [Hp/width][count] vectors of columns.
+void pack_int8_steps(Index group, Index K, Index row_stride, const float* rows, const float* bias, const Columns& columns, int count,
+                     float* out) {
+  const Index width = isa::kernels().width, size = simd::int8_column_floats(width, K);
+  const double work = 16.0 * static_cast<double>(K) * static_cast<double>(count * columns.Hp);
+  runtime::parallel_tasks(columns.Hp / width, work, [&](Index j) {
+    for (Index slot = 0; slot < count; ++slot) {
+      const Index from = columns.begin(slot) + j * width;
+      simd::pack_int8(width, group, K, std::clamp<Index>(columns.H - j * width, 0, width), rows + from, row_stride,
+                      bias ? bias + from : nullptr, out + (j * count + slot) * size);
+    }
+  });
+}
+
+// … and of the input's product: blocks one after the other, [count][Hp/width].
+void pack_int8_rows(Index group, Index K, Index row_stride, const float* rows, const float* bias, const Columns& columns, int count,
+                    float* out) {
+  const Index width = isa::kernels().width, size = simd::int8_column_floats(width, K), vectors = columns.Hp / width;
+  const double work = 16.0 * static_cast<double>(K) * static_cast<double>(count * columns.Hp);
+  runtime::parallel_tasks(count * vectors, work, [&](Index i) {
+    const Index j = i % vectors, from = columns.begin(i / vectors) + j * width;
+    simd::pack_int8(width, group, K, std::clamp<Index>(columns.H - j * width, 0, width), rows + from, row_stride,
+                    bias ? bias + from : nullptr, out + i * size);
+  });
+}
+#endif
+
 void pack_bias(const float* bias, const Columns& columns, int count, float* out) {
   for (Index slot = 0; slot < count; ++slot)
     if (bias)
@@ -121,13 +150,31 @@ void pack_transposed(Index N, Index row_stride, const float* rows, const Columns
 
 }  // namespace
 
+// Floats of a set's W_x.
+Index Packed::input_set_size(const Recurrence::Impl& r) const {
+  const Index N = r.set_count() * padded(r.H);
+  if (input_type != WeightType::int8) return panels_size(r.I, N);
+  return simd::int8_size(isa::kernels().width, r.I, N);
+}
+
 void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
-  input.reserve(panels_size(r.I, X));
-  for (int set = 0; set < r.input_sets(); ++set)
-    pack_rows(r.I, XH, weights.kernel, {cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp}, r.set_count(),
-              input.data() + set * panels_size(r.I, r.set_count() * Hp));
+  const bool int8 = r.precision == WeightType::int8;
+  group = int8 ? isa::int8_group() : 0;
+  input_type = int8 && X > 0 && isa::takes_int8(r.I) ? WeightType::int8 : WeightType::float32;
+  input.reserve(r.input_sets() * input_set_size(r));
+  for (int set = 0; set < r.input_sets(); ++set) {
+    const Columns columns{cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp};
+    float* const to = input.data() + set * input_set_size(r);
+#if REKUR_INT8
+    if (input_type == WeightType::int8) {
+      pack_int8_rows(group, r.I, XH, weights.kernel, weights.bias, columns, r.set_count(), to);
+      continue;
+    }
+#endif
+    pack_rows(r.I, XH, weights.kernel, columns, r.set_count(), to);
+  }
   pack_bias(weights.bias, {cell.kernel_block, cell.x_first, H, Hp}, cell.x_count, input_bias.reserve(X));
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
     const Product& product = cell.products[p];
@@ -136,6 +183,16 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
         product.projects ? Columns{kOneBlock, 0, r.P, padded(r.P)} : Columns{cell.recurrent_block, product.first, H, Hp};
     const float* const from = product.projects ? weights.projection : weights.recurrent_kernel;
     const Index floats = rows * product.count * columns.Hp;
+#if REKUR_INT8
+    if (int8 && isa::takes_int8(rows)) {
+      type[p] = WeightType::int8;
+      const float* const bias =
+          cell.recurrent_bias && !product.projects && weights.bias ? weights.bias + XH : nullptr;
+      pack_int8_steps(group, rows, row_stride, from, bias, columns, product.count,
+                      recurrent[p].reserve(simd::int8_size(isa::kernels().width, rows, product.count * columns.Hp)));
+      continue;
+    }
+#endif
     type[p] = isa::kernels().half_steps ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
                                         : WeightType::float32;
     if (!isa::kHalves || type[p] == WeightType::float32)

@@ -79,6 +79,8 @@ Recurrence::~Recurrence() = default;
 Recurrence::Recurrence(Recurrence&&) noexcept = default;
 Recurrence& Recurrence::operator=(Recurrence&&) noexcept = default;
 
+void Recurrence::set_precision(WeightType precision) { impl_->precision = precision; }
+
 const Description& Recurrence::description() const { return impl_->cell; }
 Index Recurrence::input_size() const { return impl_->I; }
 Index Recurrence::hidden_size() const { return impl_->H; }
@@ -133,6 +135,8 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
     s.product_length = product.state >= 0 && step.zero[product.state] ? 0 : s.H;
     s.weights = r.packed.recurrent[i].data();
     s.type = r.packed.type[i];
+    s.group = r.packed.group;
+    s.narrow = step.narrow;
     s.bias = r.cell.recurrent_bias && !product.projects ? r.packed.recurrent_bias[i].data() : nullptr;
     s.to_stride = product.projects ? Pp : stride;
     step.steps.product[product.count - 1](s);

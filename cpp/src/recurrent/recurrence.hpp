@@ -1,6 +1,7 @@
 // What stands behind a Recurrence: the packed weights. Private to recurrent/.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include "kernels/steps.hpp"
 #include "recurrent/program.hpp"
 #include "recurrent/recurrent.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::recurrent {
 
@@ -46,13 +48,16 @@ struct Packed {
   Buffer input;                        // by set of blocks that read the same x, W_x as gemm panels: K = I, N = set_count()·Hp
   Buffer input_bias;                   // [x_count·Hp]
   std::vector<Buffer> recurrent;       // by product: [padded columns/width][rows][count][width], or of sixteen bits pairs of rows
-  std::vector<WeightType> type;        // by product: which
+  std::vector<WeightType> type;        // by product: which; of eight bits vectors of columns, the bias among them (simd/int8.hpp)
+  WeightType input_type = WeightType::float32;
+  Index group = 0;                     // isa::int8_group() when they were packed
   std::vector<Buffer> recurrent_bias;  // [count·Hp], only for cells with a recurrent bias
   Buffer unit_weights;                 // [unit weights][Hp], only for cells with such
   // For the backward pass, each made when it is first needed:
   Buffer input_transposed;                   // by set, gemm panels: K = set_count()·Hp, N = I
   std::vector<Buffer> recurrent_transposed;  // by product: gemm panels, K = count·padded columns, N = rows
 
+  Index input_set_size(const Recurrence::Impl& r) const;
   void fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights);
   void fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights);
   void fill_input_transposed(const Recurrence::Impl& r, const Weights<const float>& weights);
@@ -66,6 +71,7 @@ struct Recurrence::Impl {
   kernels::Functions functions = kernels::Functions::given;
   Index I, H, P;
   bool bias, input_by_block = false;
+  WeightType precision = WeightType::float32;  // of products: float32 or int8
 
   void set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias);
 
@@ -101,6 +107,15 @@ struct Recurrence::Impl {
   Index record(Index Hp) const { return cell.slots * Hp + whole_lines(cell.numbers); }
   Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }
   const kernels::CellSteps& steps() const;
+
+  // Floats a row that products of eight bits read: of x, of any that a step multiplies; 0: there is none.
+  Index narrow_input() const { return packed.input_type == WeightType::int8 ? simd::int8_row_floats(I) : 0; }
+  Index narrow_step() const {
+    Index most = 0;
+    for (std::size_t p = 0; p < cell.products.size(); ++p)
+      if (packed.type[p] == WeightType::int8) most = std::max(most, simd::int8_row_floats(rows(cell.products[p])));
+    return most;
+  }
 };
 
 #if REKUR_EQUATIONS
@@ -116,6 +131,7 @@ struct ProgramProducts {
   Rows tape;                    // [rows] records; null with one phase
   float* products;              // [rows][product_blocks·Hp]
   const float** sources;        // [rows], to write to
+  float* narrow;                // [rows][narrow_step()]
   const kernels::Steps& steps;
 };
 void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept;

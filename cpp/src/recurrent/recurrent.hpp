@@ -59,6 +59,9 @@ class Recurrence {
   Recurrence(Recurrence&&) noexcept;
   Recurrence& operator=(Recurrence&&) noexcept;
 
+  // Of products, before the first prepare: float32, or int8 (simd/int8.hpp), in which the short ones stay float32 all the same.
+  void set_precision(WeightType precision);
+
   const Description& description() const;
   Index input_size() const;
   Index hidden_size() const;

@@ -4,6 +4,7 @@
 
 #include "isa/dispatch.hpp"
 #include "isa/halves.hpp"
+#include "isa/int8.hpp"
 #include "simd/pack.hpp"
 
 namespace rekur::recurrent {
@@ -67,14 +68,16 @@ class PanelWriter {
 }  // namespace
 
 StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& activations, Index input_size, Index hidden_size,
-                       const Weights<const float>& weights, bool single_row)
+                       const Weights<const float>& weights, WeightType precision, bool single_row)
     : engine_(cell, activations, input_size, hidden_size, weights.bias != nullptr),
       Hp_(padded(hidden_size)),
       Pp_(Hp_),
       simd_(&isa::kernels()),
       kernels_(Engine::impl(engine_).steps()) {
   const Recurrence::Impl& r = Engine::impl(engine_);
-  if (single_row && r.functions == kernels::Functions::standard) single_row_ = isa::table().single_row.cell[r.cell_index];
+  engine_.set_precision(precision);
+  const bool int8 = precision == WeightType::int8 && (isa::takes_int8(r.I) || isa::takes_int8(r.H));
+  if (single_row && r.functions == kernels::Functions::standard && !int8) single_row_ = isa::table().single_row.cell[r.cell_index];
   if (!single_row_) {
     engine_.prepare(weights, 1);
     return;
@@ -96,13 +99,14 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
 
 #if REKUR_EQUATIONS
 StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
-                       const Weights<const float>& weights)
+                       const Weights<const float>& weights, WeightType precision)
     : engine_(program, input_size, hidden_size, projection_size, weights.bias != nullptr),
       program_(program.get()),
       Hp_(padded(hidden_size)),
       Pp_(padded(engine_.state_width(0))),
       simd_(&isa::kernels()),
       steps_(&isa::table().steps) {
+  engine_.set_precision(precision);
   engine_.prepare(weights, 1);
 }
 #endif
@@ -118,21 +122,30 @@ Index StreamCell::blocks() const {
 }
 
 // Beyond the states, of the engine's kernels alone: what blocks() says, the addresses of the rows of x, projections, y and records,
-// and for a program those of its inputs and sources and the memory that its code needs.
+// the rows that products of eight bits read, and for a program those of its inputs and sources and the memory that its code needs.
 Index StreamCell::memory(Index batch) const {
   element_count({batch + 16, Hp_, 16 + blocks()});  // more than all of it: finds what overflows
   Index size = state_places() * state_size(batch);
   if (single_row_) return size;
   size += whole_lines(batch * blocks() * Hp_) + whole_lines(batch * 4 * kAddress);
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  element_count({batch, r.narrow_input() + r.narrow_step() + 1});
+  size += batch * (r.narrow_input() + r.narrow_step());
 #if REKUR_EQUATIONS
   if (program_) size += whole_lines(batch * (1 + kMostStepInputs) * kAddress) + program_->memory(batch, engine_.hidden_size());
 #endif
   return size;
 }
 
+// Where the rows for products of eight bits stand: of x, then of what a step multiplies. own: behind the states.
+float* StreamCell::narrow_of(float* own, Index batch) const {
+  return own + whole_lines(batch * blocks() * Hp_) + whole_lines(batch * 4 * kAddress);
+}
+
 Index StreamCell::block_memory(Index batch, Index steps) const {
   const Index rows = element_count({batch, steps, engine_.description().x_count, Hp_}), addresses = batch * steps * 2 * kAddress;
-  return single_row_ ? rows : whole_lines(rows) + whole_lines(addresses);
+  if (single_row_) return rows;
+  return whole_lines(rows) + whole_lines(addresses) + batch * steps * Engine::impl(engine_).narrow_input();
 }
 
 void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y,
@@ -148,7 +161,15 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
     x_rows[row] = x + row * r.I;
     projection_rows[row] = projections + row * X;
   }
-  simd_->gemm(rows, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
+#if REKUR_INT8
+  if (const Index narrow = r.narrow_input(); narrow > 0) {
+    float* const from = count > 1 ? addresses + whole_lines(rows * 2 * kAddress) : narrow_of(own, batch);
+    simd_->narrow(r.packed.group, rows, r.I, x_rows, 0, from, narrow);
+    for (Index row = 0; row < rows; ++row) x_rows[row] = from + row * narrow;
+    simd_->gemm_int8(r.packed.group, rows, X, r.I, x_rows, r.packed.input.data(), projection_rows, 0);
+  } else
+#endif
+    simd_->gemm(rows, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
   const float* now[kMostStepInputs];
   for (Index t = 0; t < count; ++t, turn = 1 - turn) {
 #if REKUR_EQUATIONS
@@ -196,6 +217,8 @@ void StreamCell::step_rows(Index batch, int turn, const float* projections, cons
   for (int p = 0; p < cell.phases; ++p) {
     s.weights = r.packed.recurrent[static_cast<std::size_t>(p)].data();
     s.type = r.packed.type[static_cast<std::size_t>(p)];
+    s.group = r.packed.group;
+    s.narrow = narrow_of(own, batch) + batch * r.narrow_input();
     s.bias = cell.recurrent_bias ? r.packed.recurrent_bias[static_cast<std::size_t>(p)].data() : nullptr;
     kernels_.forward[p](s);
   }
@@ -207,7 +230,8 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
   const Recurrence::Impl& r = Engine::impl(engine_);
   float** const y_rows = reinterpret_cast<float**>(addresses + 2 * batch * kAddress);
   float** const record_rows = reinterpret_cast<float**>(addresses + 3 * batch * kAddress);
-  const float** const more = reinterpret_cast<const float**>(addresses + whole_lines(batch * 4 * kAddress));
+  const float** const more = reinterpret_cast<const float**>(addresses + whole_lines(batch * 4 * kAddress) +
+                                                             batch * (r.narrow_input() + r.narrow_step()));
   float *before[kMostStates], *after[kMostStates];
   for (int k = 0; k < states(); ++k) {
     before[k] = memory + state(k, turn, batch);
@@ -233,7 +257,8 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
   s.y = y_rows;
   s.tape = r.cell.phases > 1 ? record_rows : nullptr;
   s.kernels = simd_;
-  s.memory = addresses + whole_lines(batch * 4 * kAddress) + whole_lines(batch * (1 + kMostStepInputs) * kAddress);
+  s.memory = addresses + whole_lines(batch * 4 * kAddress) + batch * (r.narrow_input() + r.narrow_step()) +
+             whole_lines(batch * (1 + kMostStepInputs) * kAddress);
   for (int p = 0; p < r.cell.phases; ++p) {
     const bool projects = r.projects(p);
     program_products(r, {.phase = p,
@@ -247,6 +272,7 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
                          .tape = record_rows,
                          .products = products,
                          .sources = more,
+                         .narrow = narrow_of(memory + state_places() * state_size(batch), batch) + batch * r.narrow_input(),
                          .steps = *steps_});
     if (!projects)
       program_->forward(p, s);

@@ -9,10 +9,10 @@ class StreamCell {
  public:
   // Copies what it needs of the weights. single_row: every step will be of a batch of one.
   StreamCell(const cells::CellInfo& cell, const cells::Activations& activations, Index input_size, Index hidden_size,
-             const Weights<const float>& weights, bool single_row);
+             const Weights<const float>& weights, WeightType precision, bool single_row);
 #if REKUR_EQUATIONS
   StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
-             const Weights<const float>& weights);
+             const Weights<const float>& weights, WeightType precision);
 #endif
 
   int states() const { return engine_.description().states; }
@@ -49,6 +49,7 @@ class StreamCell {
 
   Index state_size(Index batch) const { return whole_lines(batch * Hp_); }
   Index blocks() const;  // of Hp floats a row, beyond the states
+  float* narrow_of(float* own, Index batch) const;
   void step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,
                  float* memory) const noexcept;
 #if REKUR_EQUATIONS

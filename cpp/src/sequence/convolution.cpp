@@ -7,6 +7,7 @@
 #include "layers/elementwise.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -118,15 +119,16 @@ struct WindowProduct {
   Images<float> c;
   Index stride, offset;
   bool accumulate;
+  const PackedMatrix* narrow = nullptr;  // of eight bits: instead of packed and bias
 };
 
 // Rows [begin, end), at most kRowBlock, of the columns [column, column + columns). place(image, position, start, row): the window
 // of a position and the row of the image that it gives, or false where there is none. copy: kRowBlock · K floats.
 template <class PlaceOf>
 void window_block(const simd::Kernels& k, const WindowProduct& p, Index begin, Index end, Index column, Index columns, float* copy,
-                  const PlaceOf& place) {
+                  [[maybe_unused]] float* numbers, const PlaceOf& place) {
   const Index K = p.window.size();
-  std::array<const float*, kRowBlock> from;
+  std::array<const float*, kRowBlock> from{};
   std::array<float*, kRowBlock> to;
   std::size_t count = 0;
   Cursor cursor(p.grid, begin);
@@ -138,6 +140,15 @@ void window_block(const simd::Kernels& k, const WindowProduct& p, Index begin, I
     if (from[count] == copy) copy += K;
     to[count++] = p.c[cursor.image] + to_row * p.stride;
   }
+#if REKUR_INT8
+  if (p.narrow != nullptr) {
+    const Index size = simd::int8_row_floats(K), group = p.narrow->group();
+    k.narrow(group, static_cast<Index>(count), K, from.data(), 0, numbers, size);
+    for (std::size_t i = 0; i < count; ++i) from[i] = numbers + static_cast<Index>(i) * size;
+    return k.gemm_int8(group, static_cast<Index>(count), columns, K, from.data(), p.narrow->columns(column), to.data(),
+                       p.offset + column);
+  }
+#endif
   k.gemm(static_cast<Index>(count), columns, K, from.data(), p.packed + column * K, p.bias != nullptr ? p.bias + column : nullptr,
          to.data(), p.offset + column, p.accumulate);
 }
@@ -151,12 +162,12 @@ void window_product(const WindowProduct& p, Index images, const PlaceOf& place) 
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(N) * static_cast<double>(K + 8);
   const int threads = runtime::threads_for(work, tasks);
   ScratchUse scratch;
-  const Index each = lines(kRowBlock * K);
-  float* const copies = scratch->take<float>(threads * each).data();
+  const Index each = lines(kRowBlock * K), narrow = p.narrow != nullptr ? kRowBlock * simd::int8_row_floats(K) : 0;
+  float* const copies = scratch->take<float>(threads * (each + narrow)).data();
   runtime::numbered_tasks(threads, tasks, [&](Index task, int thread) {
     const Index begin = task / column_blocks * kRowBlock, column = task % column_blocks * columns;
-    window_block(k, p, begin, std::min(rows, begin + kRowBlock), column, std::min(N - column, columns), copies + thread * each,
-                 place);
+    window_block(k, p, begin, std::min(rows, begin + kRowBlock), column, std::min(N - column, columns),
+                 copies + thread * (each + narrow), copies + thread * (each + narrow) + each, place);
   });
 }
 
@@ -192,6 +203,17 @@ void Convolution::prepare_gather(const float* kernel, std::uint64_t version) con
   while (parts.size() < static_cast<std::size_t>(groups)) parts.push_back(std::make_unique<PackedMatrix>());
   for (Index g = 0; g < groups; ++g) parts[static_cast<std::size_t>(g)]->prepare(kernel + g * N, K, N, small_channels, 1, version);
 }
+
+#if REKUR_INT8
+void Convolution::prepare_gather_int8(const float* kernel, const float* bias, std::uint64_t version) const {
+  const std::lock_guard lock(narrow_.mutex);
+  const Index K = taps() * (large_channels / groups), N = small_channels / groups;
+  auto& parts = narrow_.parts;
+  while (parts.size() < static_cast<std::size_t>(groups)) parts.push_back(std::make_unique<PackedMatrix>());
+  for (Index g = 0; g < groups; ++g)
+    parts[static_cast<std::size_t>(g)]->prepare_int8(kernel + g * N, K, N, small_channels, bias ? bias + g * N : nullptr, version);
+}
+#endif
 
 void Convolution::prepare_scatter(const float* kernel, std::uint64_t version) const {
   const std::lock_guard lock(scattering_.mutex);
@@ -260,6 +282,20 @@ void Convolution::gather(Index images, const ConvolutionSide& large, Images<cons
   }
 }
 
+#if REKUR_INT8
+void Convolution::gather_int8(Index images, const ConvolutionSide& large, Images<const float> x, const ConvolutionSide& small,
+                              Images<float> y) const {
+  const Index N = small_channels / groups;
+  const GatherPlace place{axes, large, small};
+  for (Index g = 0; g < groups; ++g) {
+    const Window window = gather_window(*this, large, x, g);
+    window_product({window, place.grid, N, nullptr, nullptr, y, small_channels, g * N, false,
+                    narrow_.parts[static_cast<std::size_t>(g)].get()},
+                   images, place);
+  }
+}
+#endif
+
 Index Convolution::gather_memory() const { return element_count({kRowBlock, taps(), large_channels}); }
 
 void Convolution::gather_here(const simd::Kernels& kernels, Index images, const ConvolutionSide& large, Images<const float> x,
@@ -270,7 +306,7 @@ void Convolution::gather_here(const simd::Kernels& kernels, Index images, const 
   const Index N = small_channels, rows = images * small.positions();
   for (Index begin = 0; begin < rows; begin += kRowBlock)
     window_block(kernels, {window, place.grid, N, gathering_.parts[0]->data(), bias, y, N, 0, accumulate}, begin,
-                 std::min(rows, begin + kRowBlock), 0, N, memory, place);
+                 std::min(rows, begin + kRowBlock), 0, N, memory, nullptr, place);
 }
 
 void Convolution::scatter(Index images, const ConvolutionSide& small, Images<const float> y, const ConvolutionSide& large,

@@ -66,11 +66,20 @@ class Convolution {
 
   // Packs the kernel for gather; for scatter.
   void prepare_gather(const float* kernel, std::uint64_t version) const;
+#if REKUR_INT8
+  // … of eight bits, with its bias, which gather then is not given (null: 0).
+  void prepare_gather_int8(const float* kernel, const float* bias, std::uint64_t version) const;
+#endif
   void prepare_scatter(const float* kernel, std::uint64_t version) const;
 
   // small = bias + Σ_k large · kernel_k, or += without bias. The row stride of both is their channels.
   void gather(Index images, const ConvolutionSide& large, Images<const float> x, const ConvolutionSide& small, const float* bias,
               Images<float> y, bool accumulate) const;
+#if REKUR_INT8
+  // small = bias + Σ_k large · kernel_k of eight bits, as prepare_gather_int8 has packed both.
+  void gather_int8(Index images, const ConvolutionSide& large, Images<const float> x, const ConvolutionSide& small,
+                   Images<float> y) const;
+#endif
   // The same, without groups, on this thread alone and by the kernels given: for streams. memory: gather_memory() floats.
   void gather_here(const simd::Kernels& kernels, Index images, const ConvolutionSide& large, Images<const float> x,
                    const ConvolutionSide& small, const float* bias, Images<float> y, bool accumulate, float* memory) const noexcept;
@@ -101,7 +110,7 @@ class Convolution {
     std::vector<std::unique_ptr<PackedMatrix>> parts;
     std::uint64_t version = 0, epoch = 0;
   };
-  mutable Packed gathering_, scattering_;
+  mutable Packed gathering_, scattering_, narrow_;
 };
 
 }  // namespace rekur::layers

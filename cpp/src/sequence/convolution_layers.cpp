@@ -8,12 +8,14 @@
 #include <algorithm>
 
 #include "io/suggest.hpp"
+#include "isa/int8.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/dense_products.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
 #include "runtime/scratch.hpp"
+#include "simd/pack.hpp"
 #include "sequence/depthwise.hpp"
 
 namespace rekur::layers {
@@ -31,6 +33,13 @@ struct Settings {
   ActivationSpec activation = {};
   bool use_bias = true;
   std::string kernel_initializer, bias_initializer;
+  WeightType precision = WeightType::float32;
+
+  // Whether products of so many channels are of eight bits.
+  bool int8(Index in) const {
+    const bool by_channel = kind != Kind::transposed && groups == in && in > 1;
+    return precision == WeightType::int8 && !by_channel && isa::takes_int8(axis.taps * (in / groups));
+  }
 };
 
 // A convolution's step: the last steps of the input are its state, and with the present one the window that a product reads.
@@ -39,8 +48,16 @@ class ConvolutionOp final : public StreamOp {
   ConvolutionOp(const float* weights, const Settings& s, Index in)
       : s_(s), in_(in), span_(s.axis.span()), kernels_(isa::kernels()), windows_(isa::table().windows) {
     const Index K = s.axis.taps, size = K * in / s.groups * s.filters;
-    if (s.groups == in) {
+    if (s.use_bias) bias_.assign(weights + size, weights + size + s.filters);
+    if (s.groups == in && in > 1) {
       kernel_.assign(weights, weights + size);
+#if REKUR_INT8
+    } else if (s.int8(in)) {
+      const Index N = s.filters / s.groups;
+      for (Index g = 0; g < s.groups; ++g)
+        narrow_.emplace_back(std::make_unique<PackedMatrix>())
+            ->prepare_int8(weights + g * N, K * in / s.groups, N, s.filters, s.use_bias ? bias_.data() + g * N : nullptr, 1);
+#endif
     } else {
       // One matrix of all groups, zeros between them: a step reads the window once.
       std::vector<float> whole(static_cast<std::size_t>(K * in * s.filters), 0.0f);
@@ -50,13 +67,13 @@ class ConvolutionOp final : public StreamOp {
           std::copy_n(weights + (k * C + c % C) * s.filters + c / C * N, N, whole.data() + (k * in + c) * s.filters + c / C * N);
       packed_.prepare(whole.data(), K * in, s.filters, s.filters, 1, 1);
     }
-    if (s.use_bias) bias_.assign(weights + size, weights + size + s.filters);
   }
 
   Index memory(Index batch) const override {
     const Index K = s_.axis.taps;
     Index floats = element_count({batch, element_count({span_ + K, in_}) + (2 + K) * kAddress});
-    if (s_.groups == in_) floats += element_count({batch, K * s_.filters});
+    if (by_channel()) floats += element_count({batch, K * s_.filters});
+    if (!narrow_.empty()) floats += element_count({batch, K * in_ + simd::int8_row_floats(K * in_)});
     if (__builtin_add_overflow(floats, activate_memory(s_.activation, s_.filters) + kPieces * kLine, &floats))
       throw_error("Conv1D: % rows do not fit in memory", {batch});
     return floats;
@@ -80,12 +97,12 @@ class ConvolutionOp final : public StreamOp {
     const float** const from = reinterpret_cast<const float**>(take(c.batch * K * kAddress));
     float** const to = reinterpret_cast<float**>(take(c.batch * kAddress));
     const Index multiplier = s_.filters / in_;
-    float* const spread = s_.groups == in_ ? take(c.batch * K * s_.filters) : nullptr;
+    float* const spread = by_channel() ? take(c.batch * K * s_.filters) : nullptr;
     for (Index row = 0; row < c.batch; ++row) {
       float* const window = steps + row * span_ * in_;
       std::copy_n(c.input() + row * in_, in_, window + before);
       to[row] = c.output() + row * s_.filters;
-      if (s_.groups == in_) {
+      if (by_channel()) {
         for (Index k = 0; k < K; ++k) {
           float* const tap = spread + (row * K + k) * s_.filters;
           for (Index i = 0; i < s_.filters; ++i) tap[i] = window[k * dilation * in_ + i / multiplier];
@@ -100,8 +117,12 @@ class ConvolutionOp final : public StreamOp {
       }
     }
     const float* const bias = bias_.empty() ? nullptr : bias_.data();
-    if (s_.groups == in_)
+    if (by_channel())
       windows_.depthwise(c.batch, s_.filters, K, from, kernel_.data(), bias, to, false);
+#if REKUR_INT8
+    else if (!narrow_.empty())
+      product_int8(c.batch, from, to, take(c.batch * K * in_), take(c.batch * simd::int8_row_floats(K * in_)));
+#endif
     else
       kernels_.gemm(c.batch, s_.filters, K * in_, from, packed_.data(), bias, to, 0, false);
     for (Index row = 0; row < c.batch; ++row) {
@@ -113,13 +134,39 @@ class ConvolutionOp final : public StreamOp {
 
  private:
   static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
-  static constexpr Index kPieces = 5;  // of the memory, each from a line on
+  static constexpr Index kPieces = 7;  // of the memory, each from a line on
+
+  bool by_channel() const { return s_.groups == in_ && in_ > 1; }
+
+#if REKUR_INT8
+  // Group by group: the integers of a window are those of its group's channels. copies: room for [batch][K · in]
+  void product_int8(Index batch, const float** windows, float** to, float* copies, float* numbers) const noexcept {
+    const Index K = s_.axis.taps, C = in_ / s_.groups, N = s_.filters / s_.groups, stride = simd::int8_row_floats(K * C);
+    for (Index g = 0; g < s_.groups; ++g) {
+      const PackedMatrix& kernel = *narrow_[static_cast<std::size_t>(g)];
+      for (Index row = 0; row < batch; ++row) {
+        const float* window = windows[row];
+        if (s_.groups > 1) {
+          float* const own = copies + row * K * in_;
+          for (Index k = 0; k < K; ++k) std::copy_n(window + k * in_ + g * C, C, own + k * C);
+          window = own;
+        }
+        kernels_.narrow(kernel.group(), 1, K * C, &window, 0, numbers + row * stride, stride);
+      }
+      for (Index row = 0; row < batch; ++row) {
+        const float* const own = numbers + row * stride;
+        kernels_.gemm_int8(kernel.group(), 1, N, K * C, &own, kernel.data(), to + row, g * N);
+      }
+    }
+  }
+#endif
 
   Settings s_;
   Index in_, span_;
   const simd::Kernels& kernels_;
   const simd::WindowKernels& windows_;
   PackedMatrix packed_;
+  std::vector<std::unique_ptr<PackedMatrix>> narrow_;  // by group, of eight bits
   std::vector<float> kernel_, bias_;
 };
 
@@ -167,6 +214,13 @@ class ConvolutionLayer final : public Layer {
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
     if (by_channel()) return;
     const bool transposed = s_.kind == Kind::transposed;
+#if REKUR_INT8
+    if (s_.int8(in_)) {
+      convolution_.prepare_gather_int8(weights, s_.use_bias ? weights + convolution_.kernel_size() : nullptr, version);
+      if (training) convolution_.prepare_scatter(weights, version);
+      return;
+    }
+#endif
     if (!transposed || training) convolution_.prepare_gather(weights, version);
     if (transposed || training) convolution_.prepare_scatter(weights, version);
   }
@@ -184,6 +238,10 @@ class ConvolutionLayer final : public Layer {
       depthwise_.forward(B, x, spread(run), y, run.weights, bias, z);
     else if (s_.kind == Kind::transposed)
       convolution_.scatter(B, x, images(run.input(), x, in_), y, bias, images(z, y, filters_), false);
+#if REKUR_INT8
+    else if (s_.int8(in_))
+      convolution_.gather_int8(B, x, images(run.input(), x, in_), y, images(z, y, filters_));
+#endif
     else
       convolution_.gather(B, x, images(run.input(), x, in_), y, bias, images(z, y, filters_), false);
     if (!run.raw) activate(s_.activation, z, run.outputs[0], rows, filters_);
@@ -333,6 +391,7 @@ std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const s
   }
   s.activation = read_activation(spec, "activation", "linear", true);
   s.use_bias = spec.boolean("use_bias", true);
+  if (kind == Kind::plain) s.precision = read_precision(spec);
   s.kernel_initializer =
       read_initializer(spec, kind == Kind::depthwise ? "depthwise_initializer" : "kernel_initializer", "glorot_uniform");
   s.bias_initializer = read_initializer(spec, "bias_initializer", "zeros");

@@ -59,6 +59,14 @@ struct Kernels {
   // The same of few rows, not accumulating, and B of sixteen bits: two rows of a panel in place of one (simd::put_half).
   void (*gemm_half)(WeightType type, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c);
 
+#if REKUR_INT8
+  // Products of eight bits (simd/int8.hpp): rows of A as integers, to + m · stride, row m from a[m] + offset on; and of such rows
+  // C[m][c_offset + n] = bias[n] + Σ_k A[m][k] B[k][n], B with its bias in vectors of columns (pack_int8). K <= 65536.
+  // `group`: isa::int8_group().
+  void (*narrow)(Index group, Index M, Index K, ConstRows a, Index offset, float* to, Index stride);
+  void (*gemm_int8)(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset);
+#endif
+
   // C[m][n] = bias[n] + Σ_k A[m][k] W[n][k], all rows dense, for few outputs: summed by sixteens (rekur/detail/few_outputs.hpp). A
   // row of W goes on to a multiple of 16, with zeros. bias may be null, meaning 0.
   void (*dots)(Index M, Index N, Index K, const float* a, const float* weights, const float* bias, float* c);

@@ -39,4 +39,70 @@ inline void put_half(WeightType type, const float* from, Index count, Index k, I
   }
 }
 
+// --- of eight bits: simd/int8.hpp says what stands where ---
+
+// The scale of a column whose largest magnitude this is. It has 16 bits of precision, so that its multiples by integers of seven
+// bits and a sign are floats: a column of such multiples has the same scale, and rounding it again changes nothing.
+inline float int8_scale(float largest) {
+  std::uint32_t bits;
+  const float scale = largest / 127.0f;
+  __builtin_memcpy(&bits, &scale, sizeof bits);
+  if ((bits & 0x7F800000u) != 0x7F800000u) bits = (bits + 0xFFu) & ~0xFFu;
+  float result;
+  __builtin_memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
+// The integer that a weight is of its column's scale, the nearest, of two the even one; 0 where either is no number.
+inline int int8_of(float weight, float scale) {
+  constexpr float kRound = 12582912.0f;  // a float's lowest bit is worth 1 there
+  const float q = scale > 0 ? weight / scale : 0.0f;
+  return q >= 127 ? 127 : q <= -127 ? -127 : q == q ? static_cast<int>(q + kRound - kRound) : 0;
+}
+
+// The scale of a column of K numbers, `stride` apart; NaN where the column is not finite.
+inline float int8_scale_of(Index K, const float* column, Index stride) {
+  float largest = 0;
+  for (Index k = 0; k < K; ++k) {
+    const float magnitude = column[k * stride] < 0 ? -column[k * stride] : column[k * stride];
+    if (!(magnitude <= largest)) largest = magnitude;  // a NaN stays
+  }
+  const float scale = int8_scale(largest);
+  return scale - scale == 0 ? scale : scale - scale;
+}
+
+// Every number of B[K][N] becomes the multiple of its column's scale that stands for it.
+inline void round_int8(Index K, Index N, float* b) {
+  for (Index n = 0; n < N; ++n) {
+    const float scale = int8_scale_of(K, b + n, N);
+    for (Index k = 0; k < K; ++k) b[k * N + n] = scale == scale ? static_cast<float>(int8_of(b[k * N + n], scale)) * scale : scale;
+  }
+}
+
+// Floats of a row of K numbers as Kernels::narrow writes it, on cache lines' borders.
+inline Index int8_row_floats(Index K) { return (4 + (K + 15) / 16 * 8 + 15) / 16 * 16; }
+
+// Floats of a vector of columns, and of N columns.
+inline Index int8_column_floats(Index width, Index K) { return (3 + (K + 3) / 4) * width; }
+inline Index int8_size(Index width, Index K, Index N) { return (N + width - 1) / width * int8_column_floats(width, K); }
+
+// A vector of columns, `count` <= width of them: element (k, c) stands at b[k * stride + c]. bias may be null: 0.
+inline void pack_int8(Index width, Index group, Index K, Index count, const float* b, Index stride, const float* bias, float* out) {
+  const Index size = int8_column_floats(width, K);
+  std::fill_n(out, size, 0.0f);
+  auto* const numbers = reinterpret_cast<std::int8_t*>(out + 3 * width);
+  for (Index c = 0; c < count; ++c) {
+    const float scale = int8_scale_of(K, b + c, stride);
+    std::int32_t sum = 0;
+    for (Index k = 0; k < K; ++k) {
+      const int q = int8_of(b[k * stride + c], scale);
+      numbers[k / group * width * group + c * group + k % group] = static_cast<std::int8_t>(q);
+      sum += q;
+    }
+    out[c] = scale;
+    __builtin_memcpy(out + width + c, &sum, sizeof sum);
+    out[2 * width + c] = bias != nullptr ? bias[c] : 0.0f;
+  }
+}
+
 }  // namespace rekur::simd

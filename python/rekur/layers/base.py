@@ -82,9 +82,11 @@ class Layer(Guarded, Weighted):
         "output_shapes": "they follow from what the layer was called on",
     }
     input_dtype: ClassVar[str] = "float32"
+    precision: Any
     _own: ClassVar[bool] = False  # whether it is a class of the user's, which says in `call` what it is
     _built = False
     _batch_rows: int | None = None  # what batch_size= says of a first layer
+    _narrows: ClassVar[bool] = False  # whether its products may be of eight bits: it has a `precision`
     _makes_mask: ClassVar[Any] = False  # whether it finds out which steps are there
     _each_step: ClassVar[bool] = (
         False  # whether it works on the last axis, or on each number, whatever stands before it
@@ -111,6 +113,8 @@ class Layer(Guarded, Weighted):
         self._rules: Spec = {}  # "regularizers" and "constraints": by parameter, in the spec's form
         if "trainable" in options:
             self.trainable = options.pop("trainable")
+        if self._narrows:
+            self.precision = options.pop("precision", "float32")
         if options and not self._own:
             self._take_rules(options)
         if options:
@@ -214,6 +218,7 @@ class Layer(Guarded, Weighted):
         """What the constructor takes by name."""
         rules = [f"{name}_{kind}" for name in self._ruled for kind in ("regularizer", "constraint")]
         names = [*inspect.signature(type(self).__init__).parameters, "input_shape", "trainable", *self._further]
+        names += ["precision"] if self._narrows else []
         return [*names, *rules, "activity_regularizer"]
 
     def _take_rules(self, options: dict[str, Any]) -> None:
@@ -342,6 +347,8 @@ class Layer(Guarded, Weighted):
     def config(self) -> Spec:
         """The layer's keys in the spec, all of them; a copy."""
         found = {key: thawed(getattr(self, key)) for key in self._keys}
+        if self._narrows and self.precision != "float32":
+            found["precision"] = self.precision
         found.update(copy.deepcopy(self._rules))
         if self._activity is not None:
             found["activity_regularizer"] = dict(self._activity)

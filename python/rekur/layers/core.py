@@ -6,7 +6,7 @@ import numpy as np
 
 from rekur import activations, initializers
 from rekur._settings import Setting
-from rekur._validate import as_numeric, boolean, integer, real
+from rekur._validate import PRECISION, as_numeric, boolean, integer, real
 from rekur.layers.base import Layer
 
 
@@ -49,6 +49,8 @@ class Dense(Layer):
         default.
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
+    precision : {"float32", "int8"}
+        Of its products; "int8" is what :func:`rekur.quantize` makes of a layer (docs/precision.md).
 
     Notes
     -----
@@ -58,10 +60,12 @@ class Dense(Layer):
     """
 
     type = "Dense"
+    _narrows = True
     _each_step = True
     _keys = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
     _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "bias": "bias"}
 
+    precision = Setting(PRECISION)
     units = Setting(integer)
     activation = Setting(any_activation)
     use_bias = Setting(boolean)

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from rekur import initializers
 from rekur._settings import Setting
-from rekur._validate import boolean, integer, real
+from rekur._validate import PRECISION, boolean, integer, real
 from rekur.layers.base import Layer
 from rekur.layers.core import as_input_shape
 from rekur.layers.inputs import InputLayer
@@ -35,12 +35,14 @@ class Embedding(Layer):
     """
 
     type = "Embedding"
+    _narrows = True
     _each_step = True
     _keys = ("input_dim", "output_dim", "embeddings_initializer", "mask_zero")
     _ruled: ClassVar[dict[str, str]] = {"embeddings": "embeddings"}
     input_dtype = "int32"
     _further: ClassVar[dict[str, Any]] = {"weights": None}
 
+    precision = Setting(PRECISION)
     input_dim = Setting(integer)
     output_dim = Setting(integer)
     embeddings_initializer = Setting(initializers.to_spec)

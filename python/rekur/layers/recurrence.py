@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import Floats, Shape, boolean, integer
+from rekur._validate import PRECISION, Floats, Shape, boolean, integer
 from rekur.layers.base import Layer
 from rekur.layers.cell_options import CellOptions
 from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
@@ -198,6 +198,8 @@ class Recurrent(Directed, CellOptions):
     _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
     _cell_object: Any = None  # its cell, as Keras has one
 
+    _narrows = True
+    precision = Setting(PRECISION)
     units = Setting(integer)
     use_bias = Setting(boolean)
 

@@ -1,0 +1,335 @@
+// Products of eight bits: rows of x that become integers as they come, weights that were before; sums are of integers and exact, so
+// their order, and with it the instruction set, changes nothing. Included by the ISA units only.
+//
+//   row       x[k] = s (q[k] - z),  q in [0, 255]:  s = (high - low) / 255 of the row's own range, which includes 0;  0 is q = z
+//   column    w[k] = t p[k],  p in [-127, 127]:  t = int8_scale(largest |w|)
+//   y = bias + (s t) Σ_k (q[k] - z) p[k]
+//
+// In memory, a row (int8_row_floats): s, z as an integer, two floats unused, then groups of numbers. A vector of columns
+// (simd::int8_column_floats): t, Σ p as integers, the bias, then lines: a group of numbers a lane.
+#pragma once
+
+#include "simd/kernels.hpp"
+#include "simd/vec.hpp"
+
+#if REKUR_INT8
+
+namespace rekur {
+namespace {
+
+inline constexpr Index kRowHead = 4;                  // floats
+inline constexpr Index kColumnHead = 3 * Index{kWidth};  // floats
+
+REKUR_INLINE IVec load_int(const float* p) { return (IVec)load(p); }
+
+REKUR_INLINE IVec broadcast_int(const void* p) {
+  std::int32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return set1i(four);
+}
+
+// --- dot products: each lane of `sums` gets those of the numbers of its group ---
+
+// Four numbers a lane, of an instruction that multiplies and adds them: q as it is (x86), or less 128 (ARM).
+struct Quads {
+  static constexpr Index kGroup = 4, kBytes = 4;  // of a row: numbers, and bytes that hold them
+#if REKUR_VEC_BYTES == 64
+  static constexpr bool kHere = true;
+  REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(row), "v"(weights));
+    return sums;
+  }
+#elif REKUR_VEC_BYTES == 32
+  static constexpr bool kHere = true;
+  REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sums) : "x"(row), "x"(weights));
+    return sums;
+  }
+#elif defined(__aarch64__)
+  static constexpr bool kHere = true;
+  REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
+    __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sums) : "w"(row), "w"(weights));
+    return sums;
+  }
+#else
+  static constexpr bool kHere = false;
+  static IVec add(IVec sums, IVec, IVec) { return sums; }
+#endif
+#if defined(__aarch64__)
+  static constexpr std::int32_t kLess = 128;
+#else
+  static constexpr std::int32_t kLess = 0;
+#endif
+  static constexpr bool kCentred = false;
+
+  REKUR_INLINE static IVec row(const char* group) { return broadcast_int(group); }
+  REKUR_INLINE static IVec weights(const float* line) { return load_int(line); }
+};
+
+#if defined(__ARM_NEON)
+
+// Two numbers a lane, less 128, whose products fit in sixteen bits.
+struct Pairs {
+  static constexpr Index kGroup = 2, kBytes = 2;
+  static constexpr std::int32_t kLess = 128;
+  static constexpr bool kHere = true, kCentred = false;
+
+  REKUR_INLINE static int8x8_t row(const char* group) {
+    std::int16_t two;
+    __builtin_memcpy(&two, group, sizeof two);
+    return vreinterpret_s8_s16(vdup_n_s16(two));
+  }
+  REKUR_INLINE static int8x8_t weights(const float* line) { return vld1_s8(reinterpret_cast<const std::int8_t*>(line)); }
+  REKUR_INLINE static IVec add(IVec sums, int8x8_t row, int8x8_t weights) {
+    return (IVec)vpadalq_s16((int32x4_t)sums, vmull_s8(row, weights));
+  }
+};
+
+#else
+
+// Two numbers a lane, both widened to sixteen bits: what was not saturated there is not anywhere. A row holds q - z.
+struct Pairs {
+  static constexpr Index kGroup = 2, kBytes = 4;
+  static constexpr std::int32_t kLess = 0;
+  static constexpr bool kHere = true, kCentred = true;
+
+  REKUR_INLINE static IVec row(const char* group) { return broadcast_int(group); }
+  REKUR_INLINE static IVec weights(const float* line) {
+#if REKUR_VEC_BYTES == 64
+    return (IVec)_mm512_maskz_cvtepi8_epi16((__mmask32)-1, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line)));
+#elif REKUR_VEC_BYTES == 32
+    return (IVec)_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(line)));
+#elif defined(__SSE2__)
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(line));
+    return (IVec)_mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
+#else
+    typedef std::int8_t Bytes __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+    typedef std::int16_t Shorts __attribute__((vector_size(REKUR_VEC_BYTES)));
+    Bytes bytes;
+    __builtin_memcpy(&bytes, line, sizeof bytes);
+    return (IVec)__builtin_convertvector(bytes, Shorts);
+#endif
+  }
+  REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
+#if REKUR_VEC_BYTES == 64
+    return sums + (IVec)_mm512_maskz_madd_epi16((__mmask16)-1, (__m512i)row, (__m512i)weights);
+#elif REKUR_VEC_BYTES == 32
+    return sums + (IVec)_mm256_madd_epi16((__m256i)row, (__m256i)weights);
+#elif defined(__SSE2__)
+    return sums + (IVec)_mm_madd_epi16((__m128i)row, (__m128i)weights);
+#else
+    return sums + ((row << 16) >> 16) * ((weights << 16) >> 16) + (row >> 16) * (weights >> 16);
+#endif
+  }
+};
+
+#endif
+
+// --- rows ---
+
+constexpr Index groups_of(Index group, Index K) { return (K + group - 1) / group; }
+
+// As simd/pack.hpp has them.
+constexpr Index int8_row_floats(Index K) { return (kRowHead + (K + 15) / 16 * 8 + 15) / 16 * 16; }
+constexpr Index int8_column_floats(Index K) { return kColumnHead + (K + 3) / 4 * kWidth; }
+
+template <class D>
+REKUR_INLINE void put_numbers(char* to, IVec numbers) {
+  if constexpr (D::kBytes == 2 * D::kGroup) {
+    typedef std::int16_t Shorts __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+    const Shorts shorts = __builtin_convertvector(numbers, Shorts);
+    __builtin_memcpy(to, &shorts, sizeof shorts);
+  } else {
+    typedef std::int8_t Bytes __attribute__((vector_size(REKUR_VEC_BYTES / 4)));
+    const Bytes bytes = __builtin_convertvector(numbers, Bytes);
+    __builtin_memcpy(to, &bytes, sizeof bytes);
+  }
+}
+
+REKUR_INLINE float largest_of_lanes(Vec v) {
+  float s[kWidth];
+  __builtin_memcpy(s, &v, sizeof v);
+  for (int half = kWidth / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) s[i] = s[i] > s[i + half] ? s[i] : s[i + half];
+  return s[0];
+}
+
+// A row that is not finite has a scale that is NaN, and gives NaN everywhere.
+template <class D>
+void narrow_row(Index K, const float* x, float* to) {
+  Vec low = zero(), high = zero(), odd = zero();  // odd: NaN where a number is no finite one
+  Index k = 0;
+  for (; k + kWidth <= K; k += kWidth) {
+    const Vec v = load(x + k);
+    low = at_most(v, low);
+    high = at_least(v, high);
+    odd += v * zero();
+  }
+  const Vec rest = load_partial(x + k, K - k);
+  low = at_most(rest, low);
+  high = at_least(rest, high);
+  odd += rest * zero();
+  const float bottom = -largest_of_lanes(-low), range = largest_of_lanes(high) - bottom;
+  const bool finite = horizontal_sum(odd) == 0.0f && range <= 3.0e38f;
+  const float scale = finite ? range * (1.0f / 255.0f) : __builtin_nanf(""), inverse = finite && range > 1e-30f ? 255.0f / range : 0.0f;
+  const float shifted = kRound - bottom * inverse;  // rounded to an integer, to the nearest even one, in the lowest bits
+  std::int32_t zero_point;
+  __builtin_memcpy(&zero_point, &shifted, sizeof zero_point);
+  zero_point -= kRoundBits;
+  const std::int32_t less = D::kCentred ? zero_point : D::kLess;
+  const float head[kRowHead] = {scale, 0, 0, 0};
+  __builtin_memcpy(to, head, sizeof head);
+  const std::int32_t kept_zero = zero_point - less;
+  __builtin_memcpy(to + 1, &kept_zero, sizeof kept_zero);
+  char* const numbers = reinterpret_cast<char*>(to + kRowHead);
+  const IVec add = set1i(zero_point - kRoundBits), most = set1i(255), subtracted = set1i(less);
+  const Index size = D::kBytes / D::kGroup;
+  const auto put = [&](Index at, Vec v) __attribute__((always_inline)) {
+    IVec q = as_int(v * inverse + kRound) + add;
+    q = q > most ? most : q;
+    put_numbers<D>(numbers + at * size, q - subtracted);
+  };
+  for (k = 0; k + kWidth <= K; k += kWidth) put(k, load(x + k));
+  if (k < K) put(k, load_partial(x + k, K - k));
+}
+
+// --- tiles ---
+
+// out[m][v] = bias + s t (Σ …) for NV vectors of columns, which stand `stride` floats apart.
+template <class D, int MR, int NV>
+__attribute__((noinline)) void int8_tile(Index groups, ConstRows rows, const float* w, Index stride, float* out, Index row_vectors) {
+  IVec acc[MR][NV];
+  const char* a[MR];
+  REKUR_UNROLL
+  for (int m = 0; m < MR; ++m) {
+    std::int32_t z;
+    __builtin_memcpy(&z, rows[m] + 1, sizeof z);
+    a[m] = reinterpret_cast<const char*>(rows[m] + kRowHead);
+    REKUR_UNROLL
+    for (int v = 0; v < NV; ++v) acc[m][v] = load_int(w + v * stride + kWidth) * set1i(-z);
+  }
+  constexpr Index line = kWidth * D::kGroup / 4;
+  const float* b = w + kColumnHead;
+  for (Index i = 0; i < groups; ++i, b += line) {
+    if constexpr (NV <= MR) {
+      decltype(D::weights(b)) weights[NV];
+      REKUR_UNROLL
+      for (int v = 0; v < NV; ++v) weights[v] = D::weights(b + v * stride);
+      REKUR_UNROLL
+      for (int m = 0; m < MR; ++m) {
+        const auto row = D::row(a[m] + i * D::kBytes);
+        REKUR_UNROLL
+        for (int v = 0; v < NV; ++v) acc[m][v] = D::add(acc[m][v], row, weights[v]);
+      }
+    } else {
+      decltype(D::row(a[0])) row[MR];
+      REKUR_UNROLL
+      for (int m = 0; m < MR; ++m) row[m] = D::row(a[m] + i * D::kBytes);
+      REKUR_UNROLL
+      for (int v = 0; v < NV; ++v) {
+        const auto weights = D::weights(b + v * stride);
+        REKUR_UNROLL
+        for (int m = 0; m < MR; ++m) acc[m][v] = D::add(acc[m][v], row[m], weights);
+      }
+    }
+  }
+  REKUR_UNROLL
+  for (int v = 0; v < NV; ++v) {
+    const Vec t = load(w + v * stride), bias = load(w + v * stride + 2 * kWidth);
+    REKUR_UNROLL
+    for (int m = 0; m < MR; ++m)
+      store(out + (m * row_vectors + v) * kWidth, bias + __builtin_convertvector(acc[m][v], Vec) * (t * set1(rows[m][0])));
+  }
+}
+
+using Int8Tile = void (*)(Index, ConstRows, const float*, Index, float*, Index);
+
+inline constexpr int kInt8Rows = 6;
+constexpr int int8_vectors(int rows) {
+  const int most = (kRegisters == 32 ? 24 : 12) / rows;
+  return most > 8 ? 8 : most;
+}
+// Of the tiles there are, which have 1 to 4 vectors or 8, the largest of at most so many.
+constexpr int int8_vectors_at_once(int rows, Index vectors) {
+  const int most = int8_vectors(rows);
+  if (most == 8 && vectors >= 8) return 8;
+  const int few = most < 4 ? most : 4;
+  return vectors < few ? static_cast<int>(vectors) : few;
+}
+
+template <class D>
+struct Int8Tiles {
+  Int8Tile tile[kInt8Rows][8] = {};
+
+  constexpr Int8Tiles() { add<kInt8Rows, 1>(); }
+
+ private:
+  template <int MR, int NV>
+  constexpr void add() {
+    if constexpr (NV <= 4 || NV == 8) tile[MR - 1][NV - 1] = int8_tile<D, MR, NV>;
+    if constexpr (NV < int8_vectors(MR))
+      add<MR, NV + 1>();
+    else if constexpr (MR > 1)
+      add<MR - 1, 1>();
+  }
+};
+
+template <class D>
+inline constexpr Int8Tiles<D> kInt8Tiles;
+
+// `vectors` side by side, of up to two tiles of rows.
+template <class D>
+void int8_vectors_of(int rows, Index vectors, Index K, ConstRows a, const float* w, float* out) {
+  const Index groups = groups_of(D::kGroup, K), stride = int8_column_floats(K);
+  if (rows > kInt8Rows) {
+    const int half = rows / 2;
+    int8_vectors_of<D>(half, vectors, K, a, w, out);
+    return int8_vectors_of<D>(rows - half, vectors, K, a + half, w, out + half * vectors * kWidth);
+  }
+  for (Index v = 0, n; v < vectors; v += n) {
+    n = int8_vectors_at_once(rows, vectors - v);
+    kInt8Tiles<D>.tile[rows - 1][n - 1](groups, a, w + v * stride, stride, out + v * kWidth, vectors);
+  }
+}
+
+REKUR_INLINE bool quads(Index group) { return Quads::kHere && group == Quads::kGroup; }
+
+REKUR_INLINE void int8_product(Index group, int rows, Index vectors, Index K, ConstRows a, const float* w, float* out) {
+  if (quads(group))
+    int8_vectors_of<Quads>(rows, vectors, K, a, w, out);
+  else
+    int8_vectors_of<Pairs>(rows, vectors, K, a, w, out);
+}
+
+inline void narrow(Index group, Index M, Index K, ConstRows x, Index offset, float* to, Index stride) {
+  for (Index m = 0; m < M; ++m)
+    if (quads(group))
+      narrow_row<Quads>(K, x[m] + offset, to + m * stride);
+    else
+      narrow_row<Pairs>(K, x[m] + offset, to + m * stride);
+}
+
+// As gemm (gemm.hpp); the rows of A as `narrow` made them.
+inline void gemm_int8(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset) {
+  constexpr Index most = int8_vectors(kInt8Rows) < 4 ? int8_vectors(kInt8Rows) : 4;
+  const Index stride = int8_column_floats(K);
+  const Index tiles = (M + kInt8Rows - 1) / kInt8Rows;
+  alignas(64) float out[kInt8Rows * most * kWidth];
+  for (Index n = 0; n < N; n += most * kWidth) {
+    const Index left = (N - n + kWidth - 1) / kWidth, vectors = left < most ? left : most;
+    for (Index tile = 0; tile < tiles; ++tile) {
+      const Index m0 = tile * M / tiles;
+      const int rows = static_cast<int>((tile + 1) * M / tiles - m0);
+      int8_product(group, rows, vectors, K, a + m0, b_packed + n / kWidth * stride, out);
+      for (int m = 0; m < rows; ++m)
+        for (Index v = 0; v < vectors; ++v)
+          store_partial(c[m0 + m] + c_offset + n + v * kWidth, load(out + (m * vectors + v) * kWidth),
+                        lanes(n + v * kWidth, N));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rekur
+
+#endif
