@@ -7,9 +7,9 @@
 
 namespace rekur::isa {
 
-// Products of fewer or more summands stay float32: to make integers of a row takes longer than that saves; sums would overflow.
-inline constexpr Index kFewestInt8 = 16, kMostInt8 = 65536;
-inline constexpr bool takes_int8(Index K) { return REKUR_INT8 && K >= kFewestInt8 && K <= kMostInt8; }
+// Whether a product of rows of K with K x N weights is of eight bits in a layer whose precision that is. Small ones stay float32:
+// to make integers of a row takes longer than they save. So do sums of so many that they could overflow.
+inline constexpr bool takes_int8(Index K, Index N) { return REKUR_INT8 && K >= 16 && K <= 65536 && N >= (4096 + K - 1) / K; }
 
 #if REKUR_INT8
 

@@ -26,7 +26,13 @@ constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 class DenseOp final : public StreamOp {
  public:
   DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f, bool int8)
-      : int8_(int8), in_(in), units_(units), few_(detail::few_outputs(in, units)), linear_(f.is_linear()), f_(f), kernels_(isa::kernels()) {
+      : int8_(int8),
+        in_(in),
+        units_(units),
+        few_(detail::few_outputs(in, units)),
+        linear_(f.is_linear()),
+        f_(f),
+        kernels_(isa::kernels()) {
 #if REKUR_INT8
     if (int8_) {
       kernel_.prepare_int8(weights, in, units, units, use_bias ? weights + in * units : nullptr, 1);
@@ -45,7 +51,8 @@ class DenseOp final : public StreamOp {
 
   bool rowwise() const override { return true; }
   Index memory(Index batch) const override {
-    Index floats = element_count({batch, 2 * kAddress + (int8_ ? simd::int8_row_floats(in_) : 0)});  // throws where that is too many
+    Index floats =
+        element_count({batch, 2 * kAddress + (int8_ ? simd::int8_row_floats(in_) : 0)});  // throws where that is too many
     if (__builtin_add_overflow(floats, activate_memory(f_, units_) + kLine, &floats))
       throw_error("Dense: % rows do not fit in memory", {batch});
     return floats;
@@ -188,7 +195,7 @@ class Dense final : public Layer {
  private:
   // A few outputs' dot products stay float32: they take less time than making integers of a row.
   bool int8() const {
-    return s_.precision == WeightType::int8 && isa::takes_int8(in_) && !detail::few_outputs(in_, s_.units);
+    return s_.precision == WeightType::int8 && isa::takes_int8(in_, s_.units) && !detail::few_outputs(in_, s_.units);
   }
 
   Settings s_;

@@ -89,11 +89,11 @@ std::unique_ptr<const StreamOp> RecurrentLayer::stream(const StreamBuild& build)
   const std::span<const float* const> starts(initial.data(), S_);
 #if REKUR_EQUATIONS
   if (inference_.program)
-    return std::make_unique<RecurrentOp>(recurrent::StreamCell(inference_.program, I, s_.units, s_.state_width(0), weights, s_.precision),
-                                         s_, starts);
+    return std::make_unique<RecurrentOp>(
+        recurrent::StreamCell(inference_.program, I, s_.units, s_.state_width(0), weights, s_.precision), s_, starts);
 #endif
-  return std::make_unique<RecurrentOp>(recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, s_.precision, build.single_row),
-                                       s_, starts);
+  return std::make_unique<RecurrentOp>(
+      recurrent::StreamCell(*s_.cell, s_.activations, I, s_.units, weights, s_.precision, build.single_row), s_, starts);
 }
 
 void RecurrentLayer::check_step_input(const TensorSpec& x, const TensorSpec& given, std::size_t i) const {

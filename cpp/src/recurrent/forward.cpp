@@ -353,7 +353,7 @@ class ForwardSlice {
   const Strided<float> y_;
   float *projection_, *own_tape_ = nullptr;
   float *narrow_input_, *narrow_step_;  // of products of eight bits: rows of the chunk's x; by member of what a step multiplies
-  float* state_[2][kMostStates] = {};  // by turn: before and after a step, or after and before
+  float* state_[2][kMostStates] = {};   // by turn: before and after a step, or after and before
   const float** input_rows_;
   float **projection_rows_, **y_rows_, **tape_rows_;
 #if REKUR_EQUATIONS

@@ -93,8 +93,8 @@ void pack_steps(Index K, Index row_stride, const float* rows, const Columns& col
 
 #if REKUR_INT8
 // The same of eight bits: [Hp/width][count] vectors of columns.
-void pack_int8_steps(Index group, Index K, Index row_stride, const float* rows, const float* bias, const Columns& columns, int count,
-                     float* out) {
+void pack_int8_steps(Index group, Index K, Index row_stride, const float* rows, const float* bias, const Columns& columns,
+                     int count, float* out) {
   const Index width = isa::kernels().width, size = simd::int8_column_floats(width, K);
   const double work = 16.0 * static_cast<double>(K) * static_cast<double>(count * columns.Hp);
   runtime::parallel_tasks(columns.Hp / width, work, [&](Index j) {
@@ -162,7 +162,7 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
   const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
   const bool int8 = r.precision == WeightType::int8;
   group = int8 ? isa::int8_group() : 0;
-  input_type = int8 && X > 0 && isa::takes_int8(r.I) ? WeightType::int8 : WeightType::float32;
+  input_type = int8 && X > 0 && isa::takes_int8(r.I, r.set_count() * H) ? WeightType::int8 : WeightType::float32;
   input.reserve(r.input_sets() * input_set_size(r));
   for (int set = 0; set < r.input_sets(); ++set) {
     const Columns columns{cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp};
@@ -184,10 +184,9 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
     const float* const from = product.projects ? weights.projection : weights.recurrent_kernel;
     const Index floats = rows * product.count * columns.Hp;
 #if REKUR_INT8
-    if (int8 && isa::takes_int8(rows)) {
+    if (int8 && isa::takes_int8(rows, product.count * columns.H)) {
       type[p] = WeightType::int8;
-      const float* const bias =
-          cell.recurrent_bias && !product.projects && weights.bias ? weights.bias + XH : nullptr;
+      const float* const bias = cell.recurrent_bias && !product.projects && weights.bias ? weights.bias + XH : nullptr;
       pack_int8_steps(group, rows, row_stride, from, bias, columns, product.count,
                       recurrent[p].reserve(simd::int8_size(isa::kernels().width, rows, product.count * columns.Hp)));
       continue;

@@ -45,10 +45,10 @@ class Buffer {
 
 // Weights in the order the kernels read them.
 struct Packed {
-  Buffer input;                        // by set of blocks that read the same x, W_x as gemm panels: K = I, N = set_count()·Hp
-  Buffer input_bias;                   // [x_count·Hp]
-  std::vector<Buffer> recurrent;       // by product: [padded columns/width][rows][count][width], or of sixteen bits pairs of rows
-  std::vector<WeightType> type;        // by product: which; of eight bits vectors of columns, the bias among them (simd/int8.hpp)
+  Buffer input;                   // by set of blocks that read the same x, W_x as gemm panels: K = I, N = set_count()·Hp
+  Buffer input_bias;              // [x_count·Hp]
+  std::vector<Buffer> recurrent;  // by product: [padded columns/width][rows][count][width], or of sixteen bits pairs of rows
+  std::vector<WeightType> type;   // by product: which; of eight bits vectors of columns, the bias among them (simd/int8.hpp)
   WeightType input_type = WeightType::float32;
   Index group = 0;                     // isa::int8_group() when they were packed
   std::vector<Buffer> recurrent_bias;  // [count·Hp], only for cells with a recurrent bias

@@ -76,7 +76,8 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
       kernels_(Engine::impl(engine_).steps()) {
   const Recurrence::Impl& r = Engine::impl(engine_);
   engine_.set_precision(precision);
-  const bool int8 = precision == WeightType::int8 && (isa::takes_int8(r.I) || isa::takes_int8(r.H));
+  const bool int8 = precision == WeightType::int8 &&
+                    (isa::takes_int8(r.I, cell.x_count * r.H) || isa::takes_int8(r.H, cell.phase[0].count * r.H));
   if (single_row && r.functions == kernels::Functions::standard && !int8) single_row_ = isa::table().single_row.cell[r.cell_index];
   if (!single_row_) {
     engine_.prepare(weights, 1);
@@ -230,8 +231,8 @@ void StreamCell::step_program(Index batch, int turn, const float* const* step_in
   const Recurrence::Impl& r = Engine::impl(engine_);
   float** const y_rows = reinterpret_cast<float**>(addresses + 2 * batch * kAddress);
   float** const record_rows = reinterpret_cast<float**>(addresses + 3 * batch * kAddress);
-  const float** const more = reinterpret_cast<const float**>(addresses + whole_lines(batch * 4 * kAddress) +
-                                                             batch * (r.narrow_input() + r.narrow_step()));
+  const float** const more =
+      reinterpret_cast<const float**>(addresses + whole_lines(batch * 4 * kAddress) + batch * (r.narrow_input() + r.narrow_step()));
   float *before[kMostStates], *after[kMostStates];
   for (int k = 0; k < states(); ++k) {
     before[k] = memory + state(k, turn, batch);

@@ -15,8 +15,8 @@
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
 #include "runtime/scratch.hpp"
-#include "simd/pack.hpp"
 #include "sequence/depthwise.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -38,7 +38,7 @@ struct Settings {
   // Whether products of so many channels are of eight bits.
   bool int8(Index in) const {
     const bool by_channel = kind != Kind::transposed && groups == in && in > 1;
-    return precision == WeightType::int8 && !by_channel && isa::takes_int8(axis.taps * (in / groups));
+    return precision == WeightType::int8 && !by_channel && isa::takes_int8(axis.taps * (in / groups), filters / groups);
   }
 };
 
@@ -117,8 +117,7 @@ class ConvolutionOp final : public StreamOp {
       }
     }
     const float* const bias = bias_.empty() ? nullptr : bias_.data();
-    if (by_channel())
-      windows_.depthwise(c.batch, s_.filters, K, from, kernel_.data(), bias, to, false);
+    if (by_channel()) windows_.depthwise(c.batch, s_.filters, K, from, kernel_.data(), bias, to, false);
 #if REKUR_INT8
     else if (!narrow_.empty())
       product_int8(c.batch, from, to, take(c.batch * K * in_), take(c.batch * simd::int8_row_floats(K * in_)));

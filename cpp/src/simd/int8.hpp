@@ -17,7 +17,7 @@
 namespace rekur {
 namespace {
 
-inline constexpr Index kRowHead = 4;                  // floats
+inline constexpr Index kRowHead = 4;                     // floats
 inline constexpr Index kColumnHead = 3 * Index{kWidth};  // floats
 
 REKUR_INLINE IVec load_int(const float* p) { return (IVec)load(p); }
@@ -107,7 +107,7 @@ struct Pairs {
     typedef std::int16_t Shorts __attribute__((vector_size(REKUR_VEC_BYTES)));
     Bytes bytes;
     __builtin_memcpy(&bytes, line, sizeof bytes);
-    return (IVec)__builtin_convertvector(bytes, Shorts);
+    return (IVec) __builtin_convertvector(bytes, Shorts);
 #endif
   }
   REKUR_INLINE static IVec add(IVec sums, IVec row, IVec weights) {
@@ -146,32 +146,57 @@ REKUR_INLINE void put_numbers(char* to, IVec numbers) {
   }
 }
 
-REKUR_INLINE float largest_of_lanes(Vec v) {
-  float s[kWidth];
-  __builtin_memcpy(s, &v, sizeof v);
-  for (int half = kWidth / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) s[i] = s[i] > s[i + half] ? s[i] : s[i + half];
-  return s[0];
+// The largest lane of each.
+struct Largest {
+  std::int32_t a, b;
+};
+REKUR_INLINE Largest largest_of_lanes(IVec a, IVec b) {
+  typedef std::int32_t Four __attribute__((vector_size(16)));
+#if REKUR_VEC_BYTES == 64
+  typedef std::int32_t Eight __attribute__((vector_size(32)));
+  const Eight a8 = __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7),
+              a9 = __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
+  const Eight b8 = __builtin_shufflevector(b, b, 0, 1, 2, 3, 4, 5, 6, 7),
+              b9 = __builtin_shufflevector(b, b, 8, 9, 10, 11, 12, 13, 14, 15);
+  const Eight a_eight = a8 > a9 ? a8 : a9, b_eight = b8 > b9 ? b8 : b9;
+#elif REKUR_VEC_BYTES == 32
+  const IVec a_eight = a, b_eight = b;
+#endif
+#if REKUR_VEC_BYTES >= 32
+  const Four a4 = __builtin_shufflevector(a_eight, a_eight, 0, 1, 2, 3), a5 = __builtin_shufflevector(a_eight, a_eight, 4, 5, 6, 7);
+  const Four b4 = __builtin_shufflevector(b_eight, b_eight, 0, 1, 2, 3), b5 = __builtin_shufflevector(b_eight, b_eight, 4, 5, 6, 7);
+  const Four a_four = a4 > a5 ? a4 : a5, b_four = b4 > b5 ? b4 : b5;
+#else
+  const Four a_four = a, b_four = b;
+#endif
+  // Of both side by side.
+  const Four low = __builtin_shufflevector(a_four, b_four, 0, 1, 4, 5), high = __builtin_shufflevector(a_four, b_four, 2, 3, 6, 7);
+  const Four two = low > high ? low : high;
+  return {two[0] > two[1] ? two[0] : two[1], two[2] > two[3] ? two[2] : two[3]};
 }
 
 // A row that is not finite has a scale that is NaN, and gives NaN everywhere.
 template <class D>
 void narrow_row(Index K, const float* x, float* to) {
-  Vec low = zero(), high = zero(), odd = zero();  // odd: NaN where a number is no finite one
+  // Of numbers above 0 the bits are in the order of the numbers, and those of what is not finite above all.
+  IVec high{}, low{};
+  const auto see = [&](Vec v) __attribute__((always_inline)) {
+    const IVec bits = as_int(v), minus = bits ^ kSignBit;
+    high = bits > high ? bits : high;
+    low = minus > low ? minus : low;
+  };
   Index k = 0;
-  for (; k + kWidth <= K; k += kWidth) {
-    const Vec v = load(x + k);
-    low = at_most(v, low);
-    high = at_least(v, high);
-    odd += v * zero();
-  }
-  const Vec rest = load_partial(x + k, K - k);
-  low = at_most(rest, low);
-  high = at_least(rest, high);
-  odd += rest * zero();
-  const float bottom = -largest_of_lanes(-low), range = largest_of_lanes(high) - bottom;
-  const bool finite = horizontal_sum(odd) == 0.0f && range <= 3.0e38f;
-  const float scale = finite ? range * (1.0f / 255.0f) : __builtin_nanf(""), inverse = finite && range > 1e-30f ? 255.0f / range : 0.0f;
+  for (; k + kWidth <= K; k += kWidth) see(load(x + k));
+  if (k < K) see(load_partial(x + k, K - k));
+  const Largest ends = largest_of_lanes(high, low);
+  float top, bottom;
+  __builtin_memcpy(&top, &ends.a, sizeof top);
+  __builtin_memcpy(&bottom, &ends.b, sizeof bottom);
+  bottom = -bottom;
+  const float range = top - bottom;
+  const bool finite = ends.a < 0x7F800000 && ends.b < 0x7F800000 && range <= 3.0e38f;
+  const float scale = finite ? range * (1.0f / 255.0f) : __builtin_nanf(""),
+              inverse = finite && range > 1e-30f ? 255.0f / range : 0.0f;
   const float shifted = kRound - bottom * inverse;  // rounded to an integer, to the nearest even one, in the lowest bits
   std::int32_t zero_point;
   __builtin_memcpy(&zero_point, &shifted, sizeof zero_point);
@@ -197,7 +222,8 @@ void narrow_row(Index K, const float* x, float* to) {
 
 // out[m][v] = bias + s t (Σ …) for NV vectors of columns, which stand `stride` floats apart.
 template <class D, int MR, int NV>
-__attribute__((noinline)) void int8_tile(Index groups, ConstRows rows, const float* w, Index stride, float* out, Index row_vectors) {
+__attribute__((noinline)) void int8_tile(Index groups, ConstRows rows, const float* w, Index stride, float* out,
+                                         Index row_vectors) {
   IVec acc[MR][NV];
   const char* a[MR];
   REKUR_UNROLL
@@ -323,8 +349,7 @@ inline void gemm_int8(Index group, Index M, Index N, Index K, ConstRows a, const
       int8_product(group, rows, vectors, K, a + m0, b_packed + n / kWidth * stride, out);
       for (int m = 0; m < rows; ++m)
         for (Index v = 0; v < vectors; ++v)
-          store_partial(c[m0 + m] + c_offset + n + v * kWidth, load(out + (m * vectors + v) * kWidth),
-                        lanes(n + v * kWidth, N));
+          store_partial(c[m0 + m] + c_offset + n + v * kWidth, load(out + (m * vectors + v) * kWidth), lanes(n + v * kWidth, N));
     }
   }
 }
