@@ -65,7 +65,7 @@ inline float int8_scale_of(Index K, const float* column, Index stride) {
   float largest = 0;
   for (Index k = 0; k < K; ++k) {
     const float magnitude = column[k * stride] < 0 ? -column[k * stride] : column[k * stride];
-    if (!(magnitude <= largest)) largest = magnitude;  // a NaN stays
+    if (magnitude > largest || magnitude != magnitude) largest = magnitude;  // a NaN stays
   }
   const float scale = int8_scale(largest);
   return scale - scale == 0 ? scale : scale - scale;
