@@ -197,9 +197,26 @@ void initialize(Model& model, std::uint64_t seed, const std::vector<std::string>
 
 // One of graph::name_of.
 WeightType weight_type(const std::string& name) {
-  for (const WeightType type : {WeightType::float32, WeightType::bf16, WeightType::fp16})
+  for (const WeightType type : {WeightType::float32, WeightType::bf16, WeightType::fp16, WeightType::int8})
     if (name == graph::name_of(type)) return type;
   throw py::value_error("unknown type of weights: " + name);
+}
+
+// (integers, scales) of every matrix of eight bits, one after the other.
+py::tuple int8_weights(const Model& model) {
+  std::vector<float> flat(model.weight_count());
+  model.copy_weights(flat);
+  std::vector<std::int8_t> numbers;
+  std::vector<float> scales;
+  for (const ParameterInfo& p : model.parameters()) {
+    if (!p.int8) continue;
+    const auto size = static_cast<std::size_t>(element_count(p.shape));
+    const graph::Int8Matrix matrix = graph::int8_matrix(std::span(flat).subspan(static_cast<std::size_t>(p.offset), size), p);
+    numbers.insert(numbers.end(), matrix.numbers.begin(), matrix.numbers.end());
+    scales.insert(scales.end(), matrix.scales.begin(), matrix.scales.end());
+  }
+  return py::make_tuple(py::array_t<std::int8_t>(static_cast<py::ssize_t>(numbers.size()), numbers.data()),
+                        py::array_t<float>(static_cast<py::ssize_t>(scales.size()), scales.data()));
 }
 
 void save(const Model& model, const std::string& path, const std::optional<py::dict>& tensors,
@@ -282,6 +299,14 @@ void bind_model(py::module_& m) {
                                  if (p.matrix) names.push_back(p.name);
                                return names;
                              })
+      .def_property_readonly("int8_matrices",
+                             [](const Model& self) {
+                               std::vector<std::string> names;
+                               for (const ParameterInfo& p : self.parameters())
+                                 if (p.int8) names.push_back(p.name);
+                               return names;
+                             })
+      .def("int8_weights", &int8_weights)
       .def(
           "set_weights",
           [](Model& self, const py::object& flat) {

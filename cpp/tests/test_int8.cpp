@@ -271,7 +271,7 @@ TEST_CASE("rounding weights to eight bits twice changes nothing, and their multi
     for (Index k = 0; k < K; ++k) b[at(k * N + n)] *= std::exp(static_cast<float>(n) - 16.0f);
   for (Index k = 0; k < K; ++k) b[at(k * N + 4)] = 0;
   std::vector<float> once = b;
-  simd::round_int8(K, N, once.data());
+  simd::round_int8(K, N, once.data(), N);
   const Columns columns = columns_of(b, K, N), again = columns_of(once, K, N);
   CHECK(columns.numbers == again.numbers);
   CHECK(columns.scales == again.scales);
@@ -280,7 +280,7 @@ TEST_CASE("rounding weights to eight bits twice changes nothing, and their multi
       CHECK(static_cast<double>(once[at(k * N + n)]) ==
             columns.numbers[at(k * N + n)] * static_cast<double>(columns.scales[at(n)]));
   std::vector<float> twice = once;
-  simd::round_int8(K, N, twice.data());
+  simd::round_int8(K, N, twice.data(), N);
   CHECK(once == twice);
 }
 

@@ -97,10 +97,17 @@ class Model:
     def get_weights(self) -> _Floats:
         """A copy of the flat parameter buffer."""
     def rounded_weights(self, type: str) -> _Floats:
-        """The same with every matrix rounded to "bf16" or "fp16". ValueError for a weight that is too large for it."""
+        """The same with every matrix rounded to "bf16" or "fp16", or those of eight bits to "int8". ValueError for a
+        weight that is too large for it, and for "int8" where there is no such matrix.
+        """
     @property
     def matrices(self) -> list[str]:
-        """Names of the parameters that are rounded so."""
+        """Names of the parameters that are rounded to sixteen bits."""
+    @property
+    def int8_matrices(self) -> list[str]:
+        """Names of the parameters that products of eight bits read."""
+    def int8_weights(self) -> tuple[NDArray[np.int8], _Floats]:
+        """Integers and scales of those, one after the other."""
     def set_weights(self, flat: _Floats) -> None: ...
     def output_shapes(self, inputs: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]: ...
     def run_memory(self, inputs: Sequence[tuple[int, ...]], training: bool = False, remat: bool = False) -> int:

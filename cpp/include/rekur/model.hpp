@@ -45,6 +45,7 @@ struct ParameterInfo {
   Shape shape;
   Index offset = 0;
   bool matrix = false;  // what a WeightType rounds: kernels and embeddings, and no bias, gain or weight a unit
+  bool int8 = false;    // a matrix that a layer of precision int8 reads as integers; those that are small it reads as they are
 };
 
 struct Tensor {
@@ -143,8 +144,15 @@ class REKUR_API Model {
   // All of them, the matrices in bf16 or fp16: one after the other, and likewise the others. Throws Error for another number.
   void set_weights(WeightType type, std::span<const std::uint16_t> matrices, std::span<const float> others);
 
-  // Every matrix becomes the nearest one of this type, or is copied as such. Throws Error naming the first weight that is too large
-  // for the type; nothing is changed then.
+#if REKUR_INT8
+  // … or those of eight bits (ParameterInfo::int8) as integers of -127 to 127, and their scales, one for each number of the last
+  // axis, likewise. Throws Error too for a scale that is negative or not finite.
+  void set_weights(std::span<const std::int8_t> matrices, std::span<const float> scales, std::span<const float> others);
+#endif
+
+  // Every matrix becomes the nearest one of this type, or is copied as such; for int8 those that ParameterInfo::int8 says. Throws
+  // Error naming the first weight that is too large for the type, or for int8 not finite, and where the model has no matrix of
+  // eight bits; nothing is changed then.
   void round_weights(WeightType type);
   void copy_weights(std::span<float> flat, WeightType type) const;
 
@@ -188,10 +196,11 @@ class REKUR_API Model {
                 std::span<const View> input_gradients) const;
 #endif
 
-  // One .safetensors file: parameters by name, the matrices in `weights`, rounded where they are not of that type, the spec in the
-  // metadata; `extra` tensors and metadata may ride along (optimiser state). save: written to a temporary file, synced, renamed, so
-  // that the path holds the old file or the new one, never a piece. A save that is killed leaves `.NAME.rekur-….tmp` beside it,
-  // which the next save to the path removes. Both throw IoError.
+  // One .safetensors file: parameters by name, the matrices in `weights`, rounded where they are not of that type (of int8 with
+  // their scales as NAME.scale; what is no matrix of eight bits is float32 there), the spec in the metadata; `extra` tensors and
+  // metadata may ride along (optimiser state). save: written to a temporary file, synced, renamed, so that the path holds the old
+  // file or the new one, never a piece. A save that is killed leaves `.NAME.rekur-….tmp` beside it, which the next save to the path
+  // removes. Both throw IoError.
 #if REKUR_TRAINING
   void save(const std::string& path) const;
   void save(const std::string& path, const Extras& extras, WeightType weights = WeightType::float32) const;

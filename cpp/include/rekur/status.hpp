@@ -117,6 +117,10 @@ REKUR_API Result<Model> try_load(std::span<const std::byte> file, Text source = 
 REKUR_API Status try_set_weights(Model& model, std::span<const float> flat) noexcept;
 REKUR_API Status try_set_weights(Model& model, WeightType type, std::span<const std::uint16_t> matrices,
                                  std::span<const float> others) noexcept;
+#if REKUR_INT8
+REKUR_API Status try_set_weights(Model& model, std::span<const std::int8_t> matrices, std::span<const float> scales,
+                                 std::span<const float> others) noexcept;
+#endif
 REKUR_API Status try_copy_weights(const Model& model, std::span<float> flat) noexcept;
 REKUR_API Status try_round_weights(Model& model, WeightType type) noexcept;
 REKUR_API Result<std::vector<Shape>> try_output_shapes(const Model& model, const std::vector<Shape>& inputs) noexcept;

@@ -29,6 +29,13 @@ Status try_set_weights(Model& model, WeightType type, std::span<const std::uint1
   return status_of([&] { model.set_weights(type, matrices, others); });
 }
 
+#if REKUR_INT8
+Status try_set_weights(Model& model, std::span<const std::int8_t> matrices, std::span<const float> scales,
+                       std::span<const float> others) noexcept {
+  return status_of([&] { model.set_weights(matrices, scales, others); });
+}
+#endif
+
 Status try_copy_weights(const Model& model, std::span<float> flat) noexcept {
   return status_of([&] { model.copy_weights(flat); });
 }

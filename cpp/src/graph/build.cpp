@@ -382,8 +382,8 @@ void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> sha
     std::vector<layers::TensorSpec> inputs;
     for (const int tensor : node.inputs) inputs.push_back(topology_.tensors[static_cast<std::size_t>(tensor)]);
     for (layers::ParamSpec& parameter : node.layer->parameters(inputs)) {
-      parameter_infos_.push_back(
-          {compose("%/%", {node.layer->name(), parameter.name}), parameter.shape, parameter_count_, parameter.matrix});
+      parameter_infos_.push_back({compose("%/%", {node.layer->name(), parameter.name}), parameter.shape, parameter_count_,
+                                  parameter.matrix, parameter.int8});
       parameter_count_ += layers::parameter_size(*node.layer, parameter);
       if (parameter_count_ > kMaxParameters) node.layer->fail("the model would have more than 2^40 parameters");
       parameter.context = compose("% '%': initializer of %", {node.layer->type(), node.layer->name(), parameter.name});

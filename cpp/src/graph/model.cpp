@@ -27,6 +27,21 @@ void check_initializer(const layers::ParamSpec& parameter, const std::string& co
 #endif
 }
 
+#if REKUR_INT8
+// A matrix that a file has in eight bits, and its scales, which are taken from the file.
+void read_int8(safetensors::File& file, const ParameterInfo& info, float* to) {
+  const std::string name = compose("%.scale", {info.name});
+  const auto scales = file.tensors.find(name);
+  if (scales == file.tensors.end()) throw_io_error("parameter '%' is of eight bits, and '%' is missing", {info.name, name});
+  const Shape expected{graph::columns_of(info.shape)};
+  if (scales->second.shape != expected) throw_io_error("'%': expected shape %, got %", {name, expected, scales->second.shape});
+  const std::vector<std::byte>& bytes = file.tensors.at(info.name).bytes;
+  graph::widen({reinterpret_cast<const std::int8_t*>(bytes.data()), bytes.size()}, safetensors::values<float>(scales->second, name),
+               info.name, to);
+  file.tensors.erase(scales);
+}
+#endif
+
 // Of a model that was moved from.
 const std::string kNoSpec;
 const std::vector<TensorInfo> kNoTensors;
@@ -63,7 +78,8 @@ void Model::set_weights(std::span<const float> flat) {
 void Model::set_weights(WeightType type, std::span<const std::uint16_t> matrices, std::span<const float> others) {
   Index counts[2] = {0, 0};
   for (const ParameterInfo& info : parameters()) counts[info.matrix ? 1 : 0] += element_count(info.shape);
-  if (type == WeightType::float32) throw_error("model: expected weights of bf16 or fp16, got float32");
+  if (type != WeightType::bf16 && type != WeightType::fp16)
+    throw_error("model: expected weights of bf16 or fp16, got %", {graph::name_of(type)});
   if (static_cast<Index>(matrices.size()) != counts[1] || static_cast<Index>(others.size()) != counts[0])
     throw_error("model: expected % weights of matrices and % others, got % and %",
                 {counts[1], counts[0], matrices.size(), others.size()});
@@ -76,6 +92,36 @@ void Model::set_weights(WeightType type, std::span<const std::uint16_t> matrices
   graph().set_weights(flat);
 }
 
+#if REKUR_INT8
+void Model::set_weights(std::span<const std::int8_t> matrices, std::span<const float> scales, std::span<const float> others) {
+  Index counts[3] = {0, 0, 0};
+  graph::expect_any(WeightType::int8, parameters());
+  for (const ParameterInfo& info : parameters()) {
+    counts[info.int8 ? 0 : 2] += element_count(info.shape);
+    if (info.int8) counts[1] += graph::columns_of(info.shape);
+  }
+  if (static_cast<Index>(matrices.size()) != counts[0] || static_cast<Index>(scales.size()) != counts[1] ||
+      static_cast<Index>(others.size()) != counts[2])
+    throw_error("model: expected % weights of eight bits, % scales and % others, got %, % and %",
+                {counts[0], counts[1], counts[2], matrices.size(), scales.size(), others.size()});
+  std::vector<float> flat(static_cast<std::size_t>(graph().parameter_count()));
+  for (const ParameterInfo& info : parameters()) {
+    const auto size = static_cast<std::size_t>(element_count(info.shape));
+    float* const to = flat.data() + info.offset;
+    if (!info.int8) {
+      std::copy_n(others.data(), size, to);
+      others = others.subspan(size);
+      continue;
+    }
+    const auto columns = static_cast<std::size_t>(graph::columns_of(info.shape));
+    graph::widen(matrices.first(size), scales.first(columns), info.name, to);
+    matrices = matrices.subspan(size);
+    scales = scales.subspan(columns);
+  }
+  graph().set_weights(flat);
+}
+#endif
+
 void Model::copy_weights(std::span<float> flat) const {
   if (static_cast<Index>(flat.size()) != graph().parameter_count()) {
     throw_error("model: expected room for % weights, got %", {graph().parameter_count(), flat.size()});
@@ -85,12 +131,12 @@ void Model::copy_weights(std::span<float> flat) const {
 }
 
 void Model::copy_weights(std::span<float> flat, WeightType type) const {
+  graph::expect_any(type, parameters());
   copy_weights(flat);
   for (const ParameterInfo& info : parameters())
-    if (info.matrix)
-      graph::round_weights(type,
-                           flat.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape))),
-                           info.name);
+    if (graph::takes(type, info))
+      graph::round_weights(
+          type, flat.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(element_count(info.shape))), info);
 }
 
 void Model::round_weights(WeightType type) {
@@ -156,6 +202,13 @@ Model Model::from(safetensors::File file, const std::string& source, Extras& ext
         if (found->second.shape != info.shape) {
           throw_io_error("parameter '%': expected shape %, got %", {info.name, info.shape, found->second.shape});
         }
+#if REKUR_INT8
+        if (info.matrix && found->second.type == safetensors::Type::i8) {
+          read_int8(file, info, weights.data() + info.offset);
+          file.tensors.erase(info.name);
+          continue;
+        }
+#endif
         const std::vector<float> values = safetensors::widened(found->second, info.name);
         std::copy(values.begin(), values.end(), weights.begin() + info.offset);
         file.tensors.erase(found);

@@ -111,20 +111,35 @@ void Model::save(const std::string& path, const Extras& extras, WeightType type)
     throw_error("metadata '%' is the model's own", {graph::kTrainedKey});
   const auto hold = graph().hold_weights();
   safetensors::Views tensors;
+  const auto add = [&](const std::string& name, safetensors::ArrayView tensor) {
+    if (!tensors.emplace(name, std::move(tensor)).second) throw_error("tensor '%' has the name of a parameter", {name});
+  };
+  graph::expect_any(type, parameters());
   std::deque<std::vector<std::uint16_t>> rounded;  // what those views of them refer to
+#if REKUR_INT8
+  std::deque<graph::Int8Matrix> integers;
+#endif
   std::size_t i = 0;
   for (const graph::Segment& segment : graph().segments()) {
     for (; i < parameters().size() && parameters()[i].offset < segment.flat + segment.size; ++i) {
       const ParameterInfo& info = parameters()[i];
       const std::span data(graph().data(segment) + (info.offset - segment.flat),
                            static_cast<std::size_t>(element_count(info.shape)));
-      if (type == WeightType::float32 || !info.matrix) {
-        tensors.emplace(info.name, safetensors::view(info.shape, data));
+      if (type == WeightType::float32 || !graph::takes(type, info)) {
+        add(info.name, safetensors::view(info.shape, data));
         continue;
       }
+#if REKUR_INT8
+      if (type == WeightType::int8) {
+        const graph::Int8Matrix& matrix = integers.emplace_back(graph::int8_matrix(data, info));
+        add(info.name, {safetensors::Type::i8, info.shape, std::as_bytes(std::span(matrix.numbers))});
+        add(compose("%.scale", {info.name}), safetensors::view({graph::columns_of(info.shape)}, std::span(matrix.scales)));
+        continue;
+      }
+#endif
       const auto stored = type == WeightType::bf16 ? safetensors::Type::bf16 : safetensors::Type::f16;
       rounded.push_back(graph::halves(type, data, info.name));
-      tensors.emplace(info.name, safetensors::ArrayView{stored, info.shape, std::as_bytes(std::span(rounded.back()))});
+      add(info.name, {stored, info.shape, std::as_bytes(std::span(rounded.back()))});
     }
   }
   for (const auto& [name, tensor] : extras.tensors) {
@@ -132,9 +147,7 @@ void Model::save(const std::string& path, const Extras& extras, WeightType type)
     if (static_cast<Index>(tensor.data.size()) != element_count(tensor.shape)) {
       throw_error("tensor '%': expected data of shape %, got % values", {name, tensor.shape, tensor.data.size()});
     }
-    if (!tensors.emplace(name, safetensors::view(tensor.shape, std::span<const float>(tensor.data))).second) {
-      throw_error("tensor '%' has the name of a parameter", {name});
-    }
+    add(name, safetensors::view(tensor.shape, std::span<const float>(tensor.data)));
   }
   safetensors::write(path, metadata, tensors);
 }

@@ -132,6 +132,7 @@ class Dense final : public Layer {
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override {
     std::vector<ParamSpec> specs;
     add_parameter(specs, "", "kernel", {features_of(inputs[0].shape), s_.units}, s_.kernel_initializer, s_.units);
+    specs.back().int8 = int8(features_of(inputs[0].shape));
     if (s_.use_bias) add_parameter(specs, "", "bias", {s_.units}, s_.bias_initializer, s_.units);
     return specs;
   }
@@ -140,7 +141,7 @@ class Dense final : public Layer {
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
 #if REKUR_INT8
-    if (int8())
+    if (int8(in_))
       kernel_.prepare_int8(weights, in_, s_.units, s_.units, s_.use_bias ? weights + in_ * s_.units : nullptr, version);
     else
 #endif
@@ -148,7 +149,15 @@ class Dense final : public Layer {
       kernel_.prepare_dots(weights, in_, s_.units, s_.units, 1, version);
     else
       kernel_.prepare(weights, in_, s_.units, s_.units, 1, version);
-    if (training) transposed_.prepare(weights, s_.units, in_, 1, s_.units, version);
+    if (!training) return;
+#if REKUR_INT8
+    // The gradient by x is that of the product that was computed, of the rounded kernel; that of the kernel goes straight through.
+    if (int8(in_)) {
+      rounded_.prepare(weights, in_, s_.units, version);
+      weights = rounded_.data();
+    }
+#endif
+    transposed_.prepare(weights, s_.units, in_, 1, s_.units, version);
   }
 
   void forward(const Context& run) const override {
@@ -156,7 +165,7 @@ class Dense final : public Layer {
     const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
     float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
 #if REKUR_INT8
-    if (int8())
+    if (int8(in_))
       dense_product_int8(rows, s_.units, in_, run.input(), kernel_, z);
     else
 #endif
@@ -189,18 +198,21 @@ class Dense final : public Layer {
 
   StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation, int8());
+    return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation, int8(in_));
   }
 
  private:
   // A few outputs' dot products stay float32: they take less time than making integers of a row.
-  bool int8() const {
-    return s_.precision == WeightType::int8 && isa::takes_int8(in_, s_.units) && !detail::few_outputs(in_, s_.units);
+  bool int8(Index in) const {
+    return s_.precision == WeightType::int8 && isa::takes_int8(in, s_.units) && !detail::few_outputs(in, s_.units);
   }
 
   Settings s_;
   Index in_ = 0;
   mutable PackedMatrix kernel_, transposed_;
+#if REKUR_INT8
+  mutable RoundedMatrix rounded_;
+#endif
 };
 
 }  // namespace

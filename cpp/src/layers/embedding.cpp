@@ -36,6 +36,7 @@ class Embedding final : public Layer {
   std::vector<ParamSpec> parameters(std::span<const TensorSpec>) const override {
     std::vector<ParamSpec> specs;
     add_parameter(specs, "", "embeddings", {rows_, columns_}, initializer_, columns_);
+    specs.back().int8 = int8_;
     return specs;
   }
 
@@ -94,7 +95,7 @@ class Embedding final : public Layer {
     if (mask_zero_) cannot_stream("a stream of this build is given the steps there are; an embedding without mask_zero serves");
 #endif
     std::vector<float> table(build.weights, build.weights + rows_ * columns_);
-    if (int8_) simd::round_int8(rows_, columns_, table.data());
+    if (int8_) simd::round_int8(rows_, columns_, table.data(), columns_);
     return make_stream_op([table = std::move(table), rows = rows_, columns = columns_, masks = mask_zero_](const StreamCall& c) {
       float* to = c.output();
       for (Index i = 0; i < c.batch; ++i, to += columns) {

@@ -35,6 +35,7 @@ struct ParamSpec {
   Index forget = -1;         // of a bias: its element where the forget gate's `units` begin; -1: it has none
   bool trainable = true;     // false: training leaves it as it is
   bool matrix = false;       // ParameterInfo::matrix
+  bool int8 = false;         // ParameterInfo::int8
   std::string context = {};  // set by the graph: whose initialiser it is, for errors
 #if REKUR_TRAINING
   std::string regularizer = {}, constraint = {};  // set by the graph: the layer's rules for it, JSON text or empty

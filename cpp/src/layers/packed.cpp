@@ -83,7 +83,10 @@ void RoundedMatrix::prepare(const float* source, Index K, Index N, std::uint64_t
   const std::lock_guard lock(mutex_);
   if (!data_.empty() && version_ == version) return;
   data_.assign(source, source + K * N);
-  simd::round_int8(K, N, data_.data());
+  constexpr Index kColumns = 64;  // of a task
+  runtime::parallel_tasks((N + kColumns - 1) / kColumns, 8.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index i) {
+    simd::round_int8(K, std::min(kColumns, N - i * kColumns), data_.data() + i * kColumns, N);
+  });
   version_ = version;
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "io/suggest.hpp"
+#include "isa/int8.hpp"
 #include "layers/activation_spec.hpp"
 #include "layers/cell_spec.hpp"
 #include "recurrent/recurrent.hpp"
@@ -162,6 +163,19 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   return s;
 }
 
+namespace {
+
+// Whether the engine's product that reads a matrix is of eight bits (recurrent/packing.cpp). A kernel that is put together of
+// others has their columns, so its scales are theirs.
+bool reads_int8(const RecurrentSettings& s, std::string_view name, Index input_size) {
+  if (name.ends_with("projection_kernel")) return isa::takes_int8(s.units, s.projection_size);
+  if (name.ends_with("recurrent_kernel") || !name.ends_with("kernel"))
+    return isa::takes_int8(s.state_width(0), s.recurrent_blocks * s.units);
+  return isa::takes_int8(input_size, s.kernel_blocks * s.units);
+}
+
+}  // namespace
+
 void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix,
                               std::size_t given) {
   const Index H = s.units, XH = s.kernel_blocks * H, RH = s.recurrent_blocks * H;
@@ -190,6 +204,8 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
     add_parameter(specs, prefix, matrix.name.c_str(), {H, H}, matrix.initializer, H);
     specs.back().matrix = true;
   }
+  if (s.precision == WeightType::int8)
+    for (std::size_t k = first; k < specs.size(); ++k) specs[k].int8 = specs[k].matrix && reads_int8(s, specs[k].name, input_size);
   for (const std::string& name : s.fixed)
     for (std::size_t k = first; k < specs.size(); ++k)
       if (specs[k].name == compose("%%", {prefix, name})) specs[k].trainable = false;

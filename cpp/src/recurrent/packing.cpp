@@ -2,6 +2,7 @@
 // and fetches ahead what it reads.
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "isa/dispatch.hpp"
 #include "isa/halves.hpp"
@@ -133,6 +134,22 @@ Index panels_size(Index K, Index N) {
 }
 
 #if REKUR_TRAINING
+// A matrix of the user's as the backward pass reads it: as it is, or of eight bits what it was rounded to, in `rounded`.
+const float* as_computed(bool int8, Index K, Index N, const float* matrix, [[maybe_unused]] std::vector<float>& rounded) {
+#if REKUR_INT8
+  if (int8) {
+    rounded.assign(matrix, matrix + K * N);
+    constexpr Index kColumns = 64;  // of a task
+    runtime::parallel_tasks((N + kColumns - 1) / kColumns, 8.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index i) {
+      simd::round_int8(K, std::min(kColumns, N - i * kColumns), rounded.data() + i * kColumns, N);
+    });
+    return rounded.data();
+  }
+#endif
+  static_cast<void>(int8), static_cast<void>(K), static_cast<void>(N);
+  return matrix;
+}
+
 // The transpose, B[count·Hp][N] with N the rows of the user's kernel, as gemm panels.
 void pack_transposed(Index N, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
   const Index width = isa::kernels().width, panel = isa::kernels().panel, K = count * columns.Hp;
@@ -160,9 +177,8 @@ Index Packed::input_set_size(const Recurrence::Impl& r) const {
 void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
-  const bool int8 = r.precision == WeightType::int8;
-  group = int8 ? isa::int8_group() : 0;
-  input_type = int8 && X > 0 && isa::takes_int8(r.I, r.set_count() * H) ? WeightType::int8 : WeightType::float32;
+  group = r.precision == WeightType::int8 ? isa::int8_group() : 0;
+  input_type = r.int8_input() ? WeightType::int8 : WeightType::float32;
   input.reserve(r.input_sets() * input_set_size(r));
   for (int set = 0; set < r.input_sets(); ++set) {
     const Columns columns{cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp};
@@ -184,7 +200,7 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
     const float* const from = product.projects ? weights.projection : weights.recurrent_kernel;
     const Index floats = rows * product.count * columns.Hp;
 #if REKUR_INT8
-    if (int8 && isa::takes_int8(rows, product.count * columns.H)) {
+    if (r.int8(product)) {
       type[p] = WeightType::int8;
       const float* const bias = cell.recurrent_bias && !product.projects && weights.bias ? weights.bias + XH : nullptr;
       pack_int8_steps(group, rows, row_stride, from, bias, columns, product.count,
@@ -213,17 +229,21 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
 #if REKUR_TRAINING
 void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
-  const Index H = r.H, Hp = padded(H);
+  const Index H = r.H, Hp = padded(H), RH = cell.recurrent_blocks * H;
+  std::vector<float> projection, rounded;
+  const float* recurrent_kernel = nullptr;
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
     const Product& product = cell.products[p];
     if (product.projects) {
       const Index Pp = padded(r.P);
-      pack_transposed(H, r.P, weights.projection, {kOneBlock, 0, r.P, Pp}, 1, recurrent_transposed[p].reserve(panels_size(Pp, H)));
+      const float* const from = as_computed(r.int8(product), H, r.P, weights.projection, projection);
+      pack_transposed(H, r.P, from, {kOneBlock, 0, r.P, Pp}, 1, recurrent_transposed[p].reserve(panels_size(Pp, H)));
       continue;
     }
     const Index rows = r.rows(product);
-    pack_transposed(rows, cell.recurrent_blocks * H, weights.recurrent_kernel, {cell.recurrent_block, product.first, H, Hp},
-                    product.count, recurrent_transposed[p].reserve(panels_size(product.count * Hp, rows)));
+    if (recurrent_kernel == nullptr) recurrent_kernel = as_computed(r.int8(product), rows, RH, weights.recurrent_kernel, rounded);
+    pack_transposed(rows, RH, recurrent_kernel, {cell.recurrent_block, product.first, H, Hp}, product.count,
+                    recurrent_transposed[p].reserve(panels_size(product.count * Hp, rows)));
   }
 }
 
@@ -232,8 +252,10 @@ void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<cons
   const Index H = r.H, Hp = padded(H);
   const Index size = panels_size(r.set_count() * Hp, r.I);
   input_transposed.reserve(r.input_sets() * size);
+  std::vector<float> rounded;
+  const float* const kernel = as_computed(r.int8_input(), r.I, cell.kernel_blocks * H, weights.kernel, rounded);
   for (int set = 0; set < r.input_sets(); ++set)
-    pack_transposed(r.I, cell.kernel_blocks * H, weights.kernel, {cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp},
+    pack_transposed(r.I, cell.kernel_blocks * H, kernel, {cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp},
                     r.set_count(), input_transposed.data() + set * size);
 }
 #endif

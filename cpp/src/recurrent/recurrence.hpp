@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "isa/int8.hpp"
 #include "kernels/steps.hpp"
 #include "recurrent/program.hpp"
 #include "recurrent/recurrent.hpp"
@@ -79,6 +80,14 @@ struct Recurrence::Impl {
   // A product's weights are rows · (count · columns).
   Index rows(const Product& product) const { return product.state == 0 ? P : H; }
   Index columns(const Product& product) const { return product.projects ? P : H; }
+  // Whether the products of the input, and one of the recurrent ones, are of eight bits: what a matrix of the user's is, all
+  // products that read a part of it are.
+  bool int8_input() const {
+    return precision == WeightType::int8 && cell.x_count > 0 && isa::takes_int8(I, cell.kernel_blocks * H);
+  }
+  bool int8(const Product& product) const {
+    return precision == WeightType::int8 && isa::takes_int8(rows(product), product.projects ? P : cell.recurrent_blocks * H);
+  }
   // Whether a phase is the projection, which has no equations and makes the first state alone.
   bool projects(int phase) const { return cell.projects && phase + 1 == cell.phases; }
 

@@ -76,8 +76,8 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
       kernels_(Engine::impl(engine_).steps()) {
   const Recurrence::Impl& r = Engine::impl(engine_);
   engine_.set_precision(precision);
-  const bool int8 = precision == WeightType::int8 &&
-                    (isa::takes_int8(r.I, cell.x_count * r.H) || isa::takes_int8(r.H, cell.phase[0].count * r.H));
+  const std::vector<Product>& products = r.cell.products;
+  const bool int8 = r.int8_input() || std::any_of(products.begin(), products.end(), [&](const Product& p) { return r.int8(p); });
   if (single_row && r.functions == kernels::Functions::standard && !int8) single_row_ = isa::table().single_row.cell[r.cell_index];
   if (!single_row_) {
     engine_.prepare(weights, 1);

@@ -195,6 +195,7 @@ class ConvolutionLayer final : public Layer {
       add_parameter(specs, "", "kernel", {K, s_.filters, in}, s_.kernel_initializer, s_.filters);
     else
       add_parameter(specs, "", "kernel", {K, in / s_.groups, s_.filters}, s_.kernel_initializer, s_.filters);
+    specs.back().int8 = s_.int8(in);
     if (s_.use_bias) add_parameter(specs, "", "bias", {filters(in)}, s_.bias_initializer, filters(in));
     return specs;
   }
@@ -216,8 +217,10 @@ class ConvolutionLayer final : public Layer {
 #if REKUR_INT8
     if (s_.int8(in_)) {
       convolution_.prepare_gather_int8(weights, s_.use_bias ? weights + convolution_.kernel_size() : nullptr, version);
-      if (training) convolution_.prepare_scatter(weights, version);
-      return;
+      if (!training) return;
+      // The gradient by x is that of the rounded kernel; that of the kernel goes straight through.
+      rounded_.prepare(weights, convolution_.kernel_size() / filters_, filters_, version);
+      return convolution_.prepare_scatter(rounded_.data(), version);
     }
 #endif
     if (!transposed || training) convolution_.prepare_gather(weights, version);
@@ -351,6 +354,9 @@ class ConvolutionLayer final : public Layer {
   Settings s_;
   Index in_ = 0, filters_ = 0;
   Convolution convolution_;
+#if REKUR_INT8
+  mutable RoundedMatrix rounded_;
+#endif
   Depthwise depthwise_;
 };
 

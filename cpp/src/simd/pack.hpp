@@ -47,6 +47,7 @@ inline float int8_scale(float largest) {
   std::uint32_t bits;
   const float scale = largest / 127.0f;
   __builtin_memcpy(&bits, &scale, sizeof bits);
+  if ((bits & 0x7F800000u) == 0) return 0;  // which the engine takes for 0
   if ((bits & 0x7F800000u) != 0x7F800000u) bits = (bits + 0xFFu) & ~0xFFu;
   float result;
   __builtin_memcpy(&result, &bits, sizeof result);
@@ -71,11 +72,12 @@ inline float int8_scale_of(Index K, const float* column, Index stride) {
   return scale - scale == 0 ? scale : scale - scale;
 }
 
-// Every number of B[K][N] becomes the multiple of its column's scale that stands for it.
-inline void round_int8(Index K, Index N, float* b) {
+// Every number of B[K][N], of rows `stride` apart, becomes the multiple of its column's scale that stands for it.
+inline void round_int8(Index K, Index N, float* b, Index stride) {
   for (Index n = 0; n < N; ++n) {
-    const float scale = int8_scale_of(K, b + n, N);
-    for (Index k = 0; k < K; ++k) b[k * N + n] = scale == scale ? static_cast<float>(int8_of(b[k * N + n], scale)) * scale : scale;
+    const float scale = int8_scale_of(K, b + n, stride);
+    for (float* x = b + n; x < b + K * stride; x += stride)
+      *x = scale == scale ? static_cast<float>(int8_of(*x, scale)) * scale : scale;
   }
 }
 

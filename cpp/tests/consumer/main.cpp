@@ -55,6 +55,26 @@ void check_cell(const char* layer, const char* cell, bool built) {
   check(built ? message.empty() : refused, cell);
 }
 
+// The same of a layer whose products are of eight bits.
+void check_int8() {
+  const char* const spec = R"({"format": "rekur", "version": 1, "name": "m", "layers": [{"type": "Input", "name": "x",
+      "shape": [64]}, {"type": "Dense", "name": "y", "inputs": ["x"], "units": 64, "precision": "int8"}],
+      "inputs": ["x"], "outputs": ["y"]})";
+  std::string message;
+#if REKUR_THROWS
+  try {
+    rekur::Model model(spec);
+    model.round_weights(rekur::WeightType::int8);
+  } catch (const rekur::Error& e) {
+    message = e.what();
+  }
+#else
+  if (const rekur::Result<rekur::Model> model = rekur::try_model(spec); !model) message = model.status().message;
+#endif
+  const bool refused = message.find("built without products of eight bits (REKUR_INT8=OFF)") != std::string::npos;
+  check(REKUR_INT8 ? message.empty() : refused, "precision int8");
+}
+
 }  // namespace
 
 int main() {
@@ -96,6 +116,7 @@ int main() {
   check_cell(R"("type": "LSTM", "coupled_gates": true)", "lstm_coupled", REKUR_CELL_LSTM_COUPLED);
   check_cell(R"("type": "LSTM", "peepholes": true, "coupled_gates": true)", "lstm_peephole_coupled",
              REKUR_CELL_LSTM_PEEPHOLE_COUPLED);
+  check_int8();
   check(std::strcmp(rekur::version(), REKUR_VERSION) == 0, "headers of one version, library of another");
   return failures;
 }
