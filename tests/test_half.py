@@ -130,9 +130,9 @@ def test_what_cannot_be_is_said_by_name(tmp_path: Path) -> None:
             call()
     assert not (tmp_path / "m.safetensors").exists()
     rekur.quantize(m, "bf16")
-    with pytest.raises(ValueError, match="save: weights: expected one of float32, bf16, fp16, got 'int3'"):
+    with pytest.raises(ValueError, match="save: weights: expected one of float32, bf16, fp16, int8, got 'int3'"):
         m.save(tmp_path / "m.safetensors", weights="int3")
-    with pytest.raises(ValueError, match="quantize: weights: expected one of bf16, fp16, got 'float32'"):
+    with pytest.raises(ValueError, match="quantize: weights: expected one of bf16, fp16, int8, got 'float32'"):
         rekur.quantize(m, "float32")
     with pytest.raises(TypeError, match="quantize: expected a rekur model or the path of one, got 3"):
         rekur.quantize(3)  # type: ignore[arg-type]
@@ -249,7 +249,7 @@ def test_headers_of_too_large_weights_are_not_written(tmp_path: Path, capsys: py
     m.set_weights([np.array([[1e5], [1]], np.float32), np.zeros(1, np.float32)])
     with pytest.raises(ValueError, match="weight 'out/kernel': element 0"):
         rekur.export_cpp(m, tmp_path / "m.hpp", weights="fp16")
-    with pytest.raises(ValueError, match="export_cpp: weights: expected one of float32, bf16, fp16, got 'half'"):
+    with pytest.raises(ValueError, match="export_cpp: weights: expected one of float32, bf16, fp16, int8, got 'half'"):
         rekur.export_cpp(m, tmp_path / "m.hpp", weights="half")
     assert not (tmp_path / "m.hpp").exists()
     m.save(tmp_path / "m.safetensors")

@@ -22,6 +22,7 @@ PAGES = (
     "docs/callbacks.md",
     "docs/training.md",
     "docs/embedding.md",
+    "docs/precision.md",
     "cpp/examples/README.md",
     "examples/browser/README.md",
 )

@@ -32,7 +32,7 @@ def test_the_page_names_every_key_of_a_type(kind):
     page = (DOCS / "spec.md").read_text()
     options = "".join(re.findall(r"^- Every recurrent layer but.*?\n- … and .*?\n\n", page, re.M | re.S))
     text = said_of(kind) + options
-    for key in layers.TYPES[kind]._keys:
+    for key in (*layers.TYPES[kind]._keys, *(["precision"] if layers.TYPES[kind]._narrows else [])):
         assert re.search(rf"\b{key}\b", text), f"docs/spec.md, {kind}: the key '{key}' is missing"
 
 

@@ -20,6 +20,9 @@ from rekur.models import Model
 
 _PIECE = 4000  # characters of one string literal
 _LONGEST_STRING = 65_000  # all pieces together: compilers need not take more than 65,536
+_MATRICES = {"bf16": "Kernels and embeddings", "fp16": "Kernels and embeddings", "int8": "Matrices"}
+_SCALED = {"bf16": "", "fp16": "", "int8": ", and the scale of each of their columns"}
+_NUMBER = {"bf16": "::std::uint16_t", "fp16": "::std::uint16_t", "int8": "::std::int8_t"}
 _BITS = """\
 // What no literal says.
 constexpr float bits(::std::uint32_t pattern) noexcept { return ::std::bit_cast<float>(pattern); }
@@ -95,15 +98,16 @@ def export_cpp(
         ``a`` or ``a::b``. By default the file's name, as far as C++ allows it: ``tone-2.hpp`` → ``tone_2``.
     weights
         ``"bf16"`` or ``"fp16"``: kernels and embeddings rounded to sixteen bits and kept so, half the bytes;
-        :func:`rekur.quantize` tells what that changes.
+        :func:`rekur.quantize` tells what that changes. ``"int8"``: the matrices that layers of precision int8 read as
+        integers, with their scales, a quarter of the bytes; the model streams the same bits.
 
     Raises
     ------
     TypeError
         ``model`` is neither.
     ValueError
-        The namespace cannot be one, the model has no layers yet, the path ends as a file of another format, or a weight
-        is too large for fp16.
+        The namespace cannot be one, the model has no layers yet, the path ends as a file of another format, a weight
+        is too large for fp16 or not finite for int8, or no layer reads a matrix of eight bits.
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
@@ -122,7 +126,7 @@ def export_cpp(
 
 def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]], kind: str) -> Iterator[str]:
     spec = json.loads(engine.spec)
-    flat, halves = _split(engine, kind)
+    flat, numbers, scales = _split(engine, kind)
     yield from _introduction(engine, namespace, spec.get("name", "model"))
     special = not np.isfinite(flat).all()
     integers = special or kind != "float32"
@@ -139,34 +143,50 @@ def _header(engine: _core.Model, namespace: str, names: dict[str, list[str]], ki
         yield "// All parameters, one after the other.\n"
         yield f"inline constexpr ::std::size_t weight_count = {len(flat)};\n"
     else:
-        yield f"// Kernels and embeddings in {kind}, one after the other; then all other parameters.\n"
-        yield f"inline constexpr ::std::size_t matrix_count = {len(halves)};\n"
-        yield "alignas(64) inline constexpr ::std::uint16_t matrices[] = {"
-        yield from filled(map(str, halves)) if len(halves) else ["0"]
-        yield f"}};\n\ninline constexpr ::std::size_t weight_count = {len(flat)};\n"
+        yield f"// {_MATRICES[kind]} in {kind}, one after the other{_SCALED[kind]}; then all other parameters.\n"
+        yield f"inline constexpr ::std::size_t matrix_count = {len(numbers)};\n"
+        yield f"alignas(64) inline constexpr {_NUMBER[kind]} matrices[] = {{"
+        yield from filled(map(str, numbers)) if len(numbers) else ["0"]
+        yield "};\n\n"
+        if kind == "int8":
+            yield f"inline constexpr ::std::size_t scale_count = {len(scales)};\n"
+            yield "alignas(64) inline constexpr float scales[] = {"
+            yield from filled(map(literal, scales))
+            yield "};\n\n"
+        yield f"inline constexpr ::std::size_t weight_count = {len(flat)};\n"
     yield "alignas(64) inline constexpr float weights[] = {"
     yield from filled(map(literal, flat)) if len(flat) else ["0"]
     yield "};\n\n"
-    yield from _parameters(engine, spec, names, set() if kind == "float32" else set(engine.matrices))
+    yield from _parameters(engine, spec, names, _rounded(engine, kind), kind)
     arguments = "{weights, weight_count}"
-    if kind != "float32":
+    if kind == "int8":
+        arguments = f"{{matrices, matrix_count}}, {{scales, scale_count}}, {arguments}"
+    elif kind != "float32":
         arguments = f"::rekur::WeightType::{kind}, {{matrices, matrix_count}}, {arguments}"
     yield _MODEL.replace("ARGUMENTS", arguments)
     yield f"\n}}  // namespace {namespace}\n"
 
 
-def _split(engine: _core.Model, kind: str) -> tuple[NDArray[np.float32], NDArray[np.uint16]]:
-    """What is written as floats, and what in sixteen bits, each in the order of the parameters."""
+def _rounded(engine: _core.Model, kind: str) -> set[str]:
+    """Names of the matrices that are not written as floats."""
+    return set() if kind == "float32" else set(engine.int8_matrices if kind == "int8" else engine.matrices)
+
+
+def _split(engine: _core.Model, kind: str) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.float32]]:
+    """What is written as floats, what in fewer bits, and the scales of those, in the order of the parameters."""
+    none = np.empty(0, np.float32)
     if kind == "float32":
-        return engine.get_weights(), np.empty(0, np.uint16)
-    flat, matrices = engine.rounded_weights(kind), set(engine.matrices)
+        return engine.get_weights(), np.empty(0, np.uint16), none
+    flat, matrices = engine.rounded_weights(kind), _rounded(engine, kind)
     parts: tuple[list[Any], list[Any]] = [np.empty(0, np.float32)], [np.empty(0, np.float32)]
     for name, shape, offset in engine.parameters:
         parts[name in matrices].append(flat[offset : offset + int(np.prod(shape, dtype=np.int64))])
     floats, rounded = map(np.concatenate, parts)
+    if kind == "int8":
+        return floats, *engine.int8_weights()
     if kind == "fp16":
-        return floats, rounded.astype(np.float16).view(np.uint16)
-    return floats, (rounded.view(np.uint32) >> 16).astype(np.uint16)
+        return floats, rounded.astype(np.float16).view(np.uint16), none
+    return floats, (rounded.view(np.uint32) >> 16).astype(np.uint16), none
 
 
 def _introduction(engine: _core.Model, namespace: str, name: str) -> Iterator[str]:
@@ -227,13 +247,16 @@ def _identifiers(engine: _core.Model) -> dict[str, list[str]]:
     return result
 
 
-def _parameters(engine: _core.Model, spec: Spec, names: dict[str, list[str]], halves: set[str]) -> Iterator[str]:
+def _parameters(
+    engine: _core.Model, spec: Spec, names: dict[str, list[str]], rounded: set[str], type: str
+) -> Iterator[str]:
     """A namespace a layer (and direction), with its parameters and, where it has a kernel, its sizes."""
     places: dict[str, int] = {}
-    ends = [0, 0]  # of floats, of what is in sixteen bits
+    ends = [0, 0]  # of floats, of what is in fewer bits
+    scales = 0
     for name, shape, _ in engine.parameters:
-        places[name] = ends[name in halves]
-        ends[name in halves] += int(np.prod(shape, dtype=np.int64))
+        places[name] = ends[name in rounded]
+        ends[name in rounded] += int(np.prod(shape, dtype=np.int64))
     layers = {layer["name"]: layer for layer in spec["layers"]}
     groups: dict[str, list[tuple[str, tuple[int, ...], int]]] = {}
     for parameter in engine.parameters:
@@ -245,9 +268,12 @@ def _parameters(engine: _core.Model, spec: Spec, names: dict[str, list[str]], ha
         yield from _sizes(layer.get("layer", layer), dict((name, shape) for name, shape, _ in parameters), group)
         for name, shape, _ in parameters:
             own = names[name][-1]
-            kind, array = ("::std::uint16_t", "matrices") if name in halves else ("float", "weights")
+            kind, array = (_NUMBER[type], "matrices") if name in rounded else ("float", "weights")
             yield f"inline constexpr const {kind}* {own} = {array} + {places[name]};  // {_shape(shape)}\n"
             yield f"inline constexpr ::std::size_t {own}_size = {int(np.prod(shape, dtype=np.int64))};\n"
+            if type == "int8" and name in rounded:
+                yield f"inline constexpr const float* {own}_scales = scales + {scales};  // [{shape[-1]}]\n"
+                scales += shape[-1]
         yield f"}}  // namespace {space}\n\n"
 
 

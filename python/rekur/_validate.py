@@ -101,7 +101,7 @@ def one_of(*known: str) -> Any:
 
 
 PRECISION = one_of("float32", "int8")  # of a layer's products
-WEIGHT_TYPE = one_of("float32", "bf16", "fp16")
+WEIGHT_TYPE = one_of("float32", "bf16", "fp16", "int8")
 
 
 def boolean(value: object, what: str) -> bool:

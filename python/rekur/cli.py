@@ -91,20 +91,34 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--out", required=True, metavar="HEADER", help="the file to write; an older one is replaced")
     add("--namespace", metavar="NAME", help="a, or a::b (the header's file name, as far as C++ allows it)")
     add("--static", action="store_true", help="a type of its own, which steps without the library")
-    add("--weights", choices=("float32", "bf16", "fp16"), default="float32", help="what matrices are in (float32)")
+    add(
+        "--weights",
+        choices=("float32", "bf16", "fp16", "int8"),
+        default="float32",
+        help="what matrices are in (float32)",
+    )
     cpp.set_defaults(command=_export_cpp)
 
     half = commands.add_parser(
         "quantize",
-        help="write a saved model again with its matrices in sixteen bits",
+        help="write a saved model again with its matrices in sixteen or eight bits",
         description="Write a saved model again with its kernels and embeddings in sixteen bits, and tell what that "
-        "changes. Streams and calls of one row of such a file read half the bytes; all arithmetic stays float32.",
+        "changes. Streams and calls of one row of such a file read half the bytes; all arithmetic stays float32. With "
+        "int8, products are of integers, in layers that gain by it.",
     )
     add = half.add_argument
     add("model", metavar="MODEL", help="a .safetensors file written by model.save")
     add("out", metavar="OUT", help="the file to write")
-    add("--weights", choices=("bf16", "fp16"), default="bf16", help="bf16 or fp16 (bf16)")
+    add("--weights", choices=("bf16", "fp16", "int8"), default="bf16", help="bf16, fp16 or int8 (bf16)")
     add("--data", metavar="FILE", help=".npy, or .npz by input: what the outputs are compared on")
+    add("--keep", nargs="*", default=(), metavar="LAYER", help="of int8: layers that stay float32")
+    add(
+        "--largest-loss",
+        type=float,
+        metavar="PART",
+        help="of int8: the most that an output may deviate in the mean, "
+        "as a part of its range on the data; layers stay float32 until that holds",
+    )
     half.set_defaults(command=_half)
 
     _add_onnx(commands.add_parser("onnx", help="work with ONNX files"))
@@ -221,8 +235,9 @@ def _half(options: argparse.Namespace) -> None:
     model = rekur.load(options.model)
     if os.path.exists(options.out) and os.path.samefile(options.model, options.out):
         raise ValueError(f"'{options.out}' is the model itself; give the new file another name")
-    report = rekur.quantize(model, options.weights, data=_data(options.data))
-    model.save(options.out, weights=options.weights)
+    data = _data(options.data)
+    report = rekur.quantize(model, options.weights, data=data, keep=options.keep, largest_loss=options.largest_loss)
+    report.model.save(options.out, weights=options.weights)
     print(report)
 
 

@@ -55,7 +55,9 @@ _SEED = Foreign(_none, "a model has one seed, from which all is drawn: give seed
 _FLOAT32 = Foreign(_is_float32, "all is computed in float32")
 _WEIGHTS = Foreign(_none, "call set_weights on the layer once it is part of a model")
 _LORA = Foreign(_none, "low-rank adapters are not here yet: the whole layer is trained")
-_QUANTIZATION = Foreign(_none, "layers compute in float32; rekur.onnx.quantize makes an int8 file of a trained model")
+_QUANTIZATION = Foreign(
+    _none, "precision='int8' says it of a layer; rekur.quantize and model.quantize round a trained model"
+)
 
 
 def _regularizer(what: str) -> Foreign:

@@ -20,7 +20,6 @@ _COMMON = {
     "call": "call the object itself; a class derived from rekur.Layer or rekur.Model defines it",
     "compute_mask": _MASKS,
     "supports_masking": _MASKS,
-    "quantize": "rekur.onnx.quantize makes an int8 file of a trained model",
 }
 
 _MODEL = {
@@ -51,6 +50,7 @@ _MODEL = {
 
 _LAYER = {
     **_COMMON,
+    "quantize": "rekur.quantize(model, 'int8') chooses among a model's layers; precision= of the layer says it before",
     **dict.fromkeys(
         (
             "activity_regularizer",

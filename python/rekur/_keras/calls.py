@@ -69,6 +69,10 @@ METHODS: dict[str, Table] = {
         "signatures": Foreign(_none, "rekur.onnx.export writes what other programs run"),
         "save_traces": Foreign(_values(True), "a file holds no code"),
     },
+    "quantize": {
+        "config": Foreign(_none, "weights have a scale a column and rows one each, always (docs/precision.md)"),
+        "filters": Foreign(_none, "keep= names the layers that stay float32"),
+    },
     "save_weights": {
         **_OVERWRITE,
         **_FILEPATH,

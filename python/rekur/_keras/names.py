@@ -100,7 +100,7 @@ _TOP: dict[str, str] = {
     "mixed_precision": "all is float32",
     "dtype_policies": "all is float32",
     "export": "rekur.onnx.export and rekur.export_cpp",
-    "quantizers": "rekur.onnx.quantize makes an int8 file of a trained model",
+    "quantizers": "rekur.quantize(model, 'int8') and model.quantize round a trained model",
     "wrappers": "",
     **_plain("Regularizer Operation Quantizer StatelessScope SymbolicScope Variable DTypePolicy FloatDTypePolicy"),
     **_plain("RematScope applications distribution distillation legacy name_scope remat tree visualization device"),

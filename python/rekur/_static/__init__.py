@@ -18,8 +18,10 @@ from rekur._static._file import Port, header
 from rekur._static._layers import LAYERS
 from rekur._static._masks import write_join, write_layer
 from rekur._static._writer import Floats, Layer, Writer, lines
-from rekur._validate import WEIGHT_TYPE
+from rekur._validate import one_of
 from rekur.models import Model
+
+_TYPE = one_of("float32", "bf16", "fp16")
 
 
 @dataclass
@@ -84,8 +86,13 @@ def export_static(
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
-    weights = WEIGHT_TYPE(weights, "export_static: weights")
+    weights = _TYPE(weights, "export_static: weights")
     engine, target = engine_and_target(model, path, "export_static")
+    if narrow := engine.int8_matrices:
+        raise ValueError(
+            f"export_static: layer '{narrow[0].partition('/')[0]}' has the precision int8, which has no static form: "
+            "rekur.export_cpp keeps it, and so does a stream of the library; bf16 and fp16 have one"
+        )
     space = check_namespace(file_namespace(target.stem) if namespace is None else namespace)
     text, report = static_header(engine, space, weights)
     data = text.encode("utf-8")

@@ -344,6 +344,10 @@ class Layer(Guarded, Weighted):
     def __copy__(self) -> "Layer":
         return copy.deepcopy(self)
 
+    def _narrowed(self) -> "Layer | None":
+        """The layer whose precision is that of the engine's layer; None where its products are float32 always."""
+        return self if self._narrows else None
+
     def config(self) -> Spec:
         """The layer's keys in the spec, all of them; a copy."""
         found = {key: thawed(getattr(self, key)) for key in self._keys}

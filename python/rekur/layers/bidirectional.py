@@ -210,6 +210,9 @@ class Bidirectional(Stateful):
     def _gives_states(self) -> bool:
         return bool(self._inner.return_state)
 
+    def _narrowed(self) -> Layer | None:
+        return self._inner if self._inner._narrows else None
+
     def config(self) -> Spec:
         found = {k: v for k, v in super().config().items() if k != "residual" or v}
         if self._backward is not None:

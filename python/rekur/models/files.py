@@ -3,8 +3,8 @@
 import itertools
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rekur._model_files import read_model
 from rekur._own import check_arguments, named_after
@@ -14,6 +14,9 @@ from rekur.layers.parts import parts_of
 from rekur.models.structure import Structure
 from rekur.models.tree import tree_of
 from rekur.training.by_batch import unflatten
+
+if TYPE_CHECKING:
+    from rekur._quantize import Quantized
 
 TRAINING = "rekur.training"  # key of a file's metadata
 
@@ -38,13 +41,15 @@ class Saved(Structure):
         weights : str
             ``"bf16"`` or ``"fp16"``: kernels and embeddings in sixteen bits, each the nearest such number to what it is
             here. :func:`rekur.quantize` tells what that costs. What is loaded of such a file computes in float32.
+            ``"int8"``: the matrices that layers of precision int8 read as integers, with a scale for each column as
+            ``NAME.scale``; all else is float32. What is loaded of such a file computes the same bits as this model.
 
         Raises
         ------
         OSError
             If the file cannot be written.
         ValueError
-            If a weight is too large for fp16.
+            If a weight is too large for fp16, or for int8 not finite; for int8 if no layer reads such a matrix.
         """
         if options:
             check_arguments(options, Saved.save)
@@ -53,6 +58,51 @@ class Saved(Structure):
         engine = self._engine()
         tensors, training = self._training_state()
         engine.save(os.fsencode(path), tensors, {TRAINING: dumps(training)}, weights)
+
+    def quantize(
+        self,
+        mode: str = "int8",
+        *,
+        data: Any = None,
+        targets: Any = None,
+        keep: Sequence[str] = (),
+        largest_loss: float | None = None,
+        **options: NoReturn,
+    ) -> "Quantized":
+        """Round the model's own matrices, as :func:`rekur.quantize` does those of a copy.
+
+        Its layers stay the objects they are, and it stays compiled; an optimiser begins anew. Models that were made of
+        its layers before share the rounded weights and keep the precision that they were built with.
+
+        Parameters
+        ----------
+        mode : str
+            ``weights`` of :func:`rekur.quantize`: ``"int8"``, ``"bf16"`` or ``"fp16"``.
+        data, targets, keep, largest_loss
+            As there.
+
+        Returns
+        -------
+        Quantized
+            Its model is this one.
+
+        Raises
+        ------
+        ValueError
+            As there; with ``"int8"`` also for a layer whose weights another model has. Nothing is changed then.
+        """
+        if options:
+            check_arguments(options, Saved.quantize)
+        from rekur._quantize import quantize_in_place  # which is made of models
+
+        return quantize_in_place(
+            self,  # type: ignore[arg-type]
+            mode,
+            data=data,
+            targets=targets,
+            keep=keep,
+            largest_loss=largest_loss,
+        )
 
     def save_weights(self, filepath: str | os.PathLike[str], *, weights: str = "float32", **options: NoReturn) -> None:
         """Write the model as :meth:`save` does, but as if it were not compiled: no losses, no optimiser's state.
@@ -68,7 +118,7 @@ class Saved(Structure):
         OSError
             If the file cannot be written.
         ValueError
-            If a weight is too large for fp16.
+            As of :meth:`save`.
         """
         if options:
             check_arguments(options, Saved.save_weights)
