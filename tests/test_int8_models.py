@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import pickle
 import struct
 import subprocess
 from pathlib import Path
@@ -184,6 +185,42 @@ def test_models_in_models_shared_layers_and_layers_put_together_of_others(tmp_pa
     assert done.model is model
     np.testing.assert_array_equal(model.predict(data, verbose=0), after)
     assert model.spec == narrow.spec
+
+
+class OwnModel(rekur.Model):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.lstm, self.out = layers.LSTM(64), layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.out(self.lstm(x))
+
+
+def test_a_model_of_ones_own_and_one_that_carries_states() -> None:
+    x = sequences(np.random.default_rng(0), 4, 5, 64)
+    own = OwnModel()
+    own.predict(x, verbose=0)
+    narrow = rekur.quantize(own, "int8", data=x).model
+    own.quantize("int8")
+    assert own.lstm.precision == "int8"
+    np.testing.assert_array_equal(own.predict(x, verbose=0), narrow.predict(x, verbose=0))
+    stateful = rekur.Sequential(
+        [layers.LSTM(64, stateful=True, batch_input_shape=(4, None, 64), name="lstm"), layers.Dense(64, name="dense")]
+    )
+    stateful.layers[0].trainable = False
+    first = stateful.predict(x, verbose=0)
+    found = rekur.quantize(stateful, "int8", data=x)
+    second = stateful.predict(x, verbose=0)  # its states are as they were
+    stateful.reset_states()
+    np.testing.assert_array_equal(stateful.predict(x, verbose=0), first)
+    np.testing.assert_array_equal(stateful.predict(x, verbose=0), second)
+    narrow = found.model
+    narrow.reset_states()
+    assert found.mean == pytest.approx(np.abs(narrow.predict(x, verbose=0) - first).mean() / np.ptp(first))
+    assert narrow.layers[0].precision == "int8" and not narrow.layers[0].trainable
+    for again in (pickle.loads(pickle.dumps(narrow)), rekur.models.clone_model(narrow)):
+        assert again.layers[0].precision == "int8" and again._engine().int8_matrices == narrow._engine().int8_matrices
+    assert rekur.models.model_from_json(narrow.to_json()).layers[1].precision == "int8"
 
 
 def _saved(model: rekur.Model, path: Path, weights: str = "float32") -> Path:

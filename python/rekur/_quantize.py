@@ -177,14 +177,15 @@ def _quantize(
     weights = _TYPE(weights, "quantize: weights")
     engine = original._engine()
     _check(original, weights, data, targets, keep, largest_loss)
-    before = None if data is None else _arrays(original.predict(data, verbose=0))
-    found = _Search(original, rounded, data, before)
+    if original._carried() is not None:  # whose states stay where they are
+        original = copy.deepcopy(original)
+    before = None if data is None else _predicted(original, data)
+    found = _Search(rounded, data, before)
     if weights == "int8":
         found.narrow(keep, largest_loss)
     else:
         rounded._engine().set_weights(engine.rounded_weights(weights))
-    names = [name for name, _, _ in engine.outputs]
-    outputs = [] if before is None else [_output(*pair) for pair in zip(names, before, found.predicted(), strict=True)]
+    outputs = [] if before is None else found.deviations()
     one, other = (unflatten(core, core.get_weights()) for core in (engine, rounded._engine()))
     core = rounded._engine()
     matrices = core.int8_matrices if weights == "int8" else core.matrices
@@ -193,7 +194,7 @@ def _quantize(
     saved = sum(2 * one[name].size if weights != "int8" else _saved(one[name]) for name in matrices)
     metrics = {}
     if targets is not None:
-        pair = [m.evaluate(data, targets, verbose=0, return_dict=True) for m in (original, rounded)]
+        pair = [_evaluated(m, data, targets) for m in (original, rounded)]
         metrics = {name: (float(value), float(pair[1][name])) for name, value in pair[0].items()}
     return Quantized(rounded, weights, outputs, deviations, total, total - saved, found.layers, found.floats, metrics)
 
@@ -205,19 +206,20 @@ def _saved(matrix: Floats) -> int:
 class _Search:
     """Which layers of a copy are of eight bits, and what each costs."""
 
-    def __init__(self, original: Model, rounded: Model, data: Any, before: list[NDArray[Any]] | None) -> None:
+    def __init__(self, rounded: Model, data: Any, before: list[NDArray[Any]] | None) -> None:
         self.model, self.data, self.before = rounded, data, before
-        self.names = [name for name, _, _ in original._engine().outputs]
         self.layers: list[LayerDeviation] = []
         self.floats: dict[str, str] = {}
 
-    def predicted(self) -> list[NDArray[Any]]:
-        return _arrays(self.model.predict(self.data, verbose=0))
+    def deviations(self) -> list[OutputDeviation]:
+        """Of the outputs, as the layers are now."""
+        assert self.before is not None
+        pairs = zip(self.model._output_names(), self.before, _predicted(self.model, self.data), strict=True)
+        return [_output(*pair) for pair in pairs]
 
     def _cost(self, name: str, layers: set[str]) -> LayerDeviation:
         _int8.set_precision(self.model, layers)
-        assert self.before is not None
-        found = [_output(*pair) for pair in zip(self.names, self.before, self.predicted(), strict=True)]
+        found = self.deviations()
         return LayerDeviation(name, max(o.largest for o in found), max(o.mean for o in found))
 
     def narrow(self, keep: Sequence[str], largest_loss: float | None) -> None:
@@ -284,6 +286,17 @@ def _weight(name: str, before: Floats, after: Floats) -> WeightDeviation:
         return WeightDeviation(name, 0.0, 0.0)
     difference = np.abs(after[finite].astype(np.float64) - before[finite]) / scale
     return WeightDeviation(name, float(difference.max()), float(difference.mean()))
+
+
+def _predicted(model: Model, data: Any) -> list[NDArray[Any]]:
+    model.reset_states()
+    return _arrays(model.predict(data, verbose=0))
+
+
+def _evaluated(model: Model, data: Any, targets: Any) -> dict[str, float]:
+    model.reset_states()
+    found: dict[str, float] = model.evaluate(data, targets, verbose=0, return_dict=True)
+    return found
 
 
 def _arrays(predicted: Any) -> list[NDArray[Any]]:
