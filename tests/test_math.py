@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import reference
+import rekur
 from rekur import _core
 
 FLT_MIN = float(np.finfo(np.float32).tiny)
@@ -118,3 +119,19 @@ def test_results_are_never_denormal_garbage(isa: str) -> None:
     np.testing.assert_array_equal(activate("exp", both), np.ones_like(both))
     np.testing.assert_allclose(activate("sigmoid", both), 0.5, atol=1e-7)
     assert np.all(np.abs(activate("tanh", both)) <= FLT_MIN)
+
+
+def test_sigmoid_has_the_same_bits_in_a_cells_step(isa: str) -> None:
+    """A cell waits for its gates and an array does not, so each has its own form of the function."""
+    H = 16
+    steps = rekur.Input((1, H))
+    _, _, c = rekur.layers.LSTM(H, return_state=True)(steps)
+    model = rekur.Model(steps, c)
+    kernel, bias = np.zeros((H, 4 * H), np.float32), np.zeros(4 * H, np.float32)
+    kernel[:, :H] = np.eye(H)  # i = σ(x), f·c = 0, g = tanh(100) = 1: c' is i
+    bias[2 * H : 3 * H] = 100
+    model.set_weights([kernel, np.zeros((H, 4 * H), np.float32), bias])
+    x = np.resize(samples(), (len(samples()) // H + 1, H))
+    expected = activate("sigmoid", x)
+    expected[expected < FLT_MIN] = 0  # a layer flushes what is denormal
+    np.testing.assert_array_equal(model.predict(x[:, None], batch_size=len(x)), expected)

@@ -112,11 +112,13 @@ class ForwardSlice {
   void project(Index low, Index count, Index begin, Index end, int set) {
     const bool few = (end - begin) * r_.I <= kFewInputs;
     const Index columns = r_.set_count() * Hp_, from = r_.input_offset(r_.cell.x_first + set);
+    const Index apart = M_ > 1 ? (row(1) - row(0)) * f_.x.stride_b : 0;
     Index n = 0;
     for (Index t = low; t < low + count; ++t) {
       const Index active = slice_.active(t);
+      const float* const first = even_ ? f_.x.row(row(0), t) + from : nullptr;  // spares looking up row after row
       for (Index j = std::max<Index>(begin - n, 0); j < std::min(active, end - n); ++j) {
-        const float* const input = input_rows_[n + j] = f_.x.row(row(j), f_.place(row(j), t)) + from;
+        const float* const input = input_rows_[n + j] = first ? first + j * apart : f_.x.row(row(j), f_.place(row(j), t)) + from;
         // What another core has just written: the product would wait for one line after the other.
         for (Index i = 0; few && i < r_.I; i += 16) __builtin_prefetch(input + i);
         projection_rows_[n + j] = projection_ + ((t - low) * M_ + j) * X_;
@@ -361,6 +363,8 @@ class ForwardSlice {
   float *products_ = nullptr, *memory_ = nullptr;
   const float **step_rows_[kMostStepInputs] = {}, **mask_rows_[kMostMasks] = {}, **product_rows_ = nullptr;
   bool even_ = false, masked_ = false;  // Slice::even; some mask is read
+#else
+  static constexpr bool even_ = false;
 #endif
   bool through_time_ = false;  // a call takes many steps
 };

@@ -59,25 +59,48 @@ void LargeProducts::cut(int threads, F&& tile) const {
     if (r_.cell.unit_weights[w].with != UnitWeight::With::swept) add(kUnits, static_cast<int>(w), 1, 1, r_.H);
 }
 
+template <class F>
+void LargeProducts::each_step(Steps steps, F&& f) const {
+  for (Index step = 0; step < steps.high - steps.low; ++step) f(f_.reverse ? steps.low + step : steps.high - 1 - step);
+}
+
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
 template <class F>
 void LargeProducts::each_pair(Steps steps, F&& pair) const {
-  for (Index step = 0; step < steps.high - steps.low; ++step) {
-    const Index t = f_.reverse ? steps.low + step : steps.high - 1 - step;
+  each_step(steps, [&](Index t) {
     for (Index b = 0; b < f_.B; ++b) {
       const Index length = length_of(f_, b);
       if (t < length) pair(t, b, length, record_of(f_, r_, Hp_, b, t));
     }
-  }
+  });
 }
 
 void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
   Lists& l = lists_[i % 2];
-  Index n = 0, dx = 0;
+  l.pairs = l.dx_pairs = 0;
   for (Index& pairs : l.state_pairs) pairs = 0;
+  const bool even = !f_.lengths && !f_.list && !f_.resets;
+  if (even)
+    each_step(swept, [&](Index t) { list_step(l, t); });
+  else
+    list_pairs(l, swept);
+  for (const Steps& steps : inputs) {
+    if (!b_.dx) break;
+    if (even) {
+      each_step(steps, [&](Index t) { list_inputs(l, t); });
+      continue;
+    }
+    each_pair(steps, [&](Index t, Index b, Index, const float* record) {
+      for (int set = 0; set < r_.input_sets(); ++set) l.dx_records[set * most_dx_pairs_ + l.dx_pairs] = record + gradient_of(set);
+      l.dx[l.dx_pairs++] = b_.dx.row(b, f_.place(b, t));
+    });
+  }
+}
+
+void LargeProducts::list_pairs(Lists& l, Steps swept) const {
   each_pair(swept, [&](Index t, Index b, Index length, const float* record) {
-    l.records[n] = record;
-    l.x[n++] = f_.x.row(b, f_.place(b, t));
+    l.records[l.pairs] = record;
+    l.x[l.pairs++] = f_.x.row(b, f_.place(b, t));
     // A previous state of zeros adds nothing to the gradient of what it was multiplied with.
     const bool first = f_.begins(b, t, length);
     const Index previous = f_.reverse ? t + 1 : t - 1;
@@ -91,16 +114,37 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
       l.state_records[k][l.state_pairs[k]++] = record;
     }
   });
-  for (const Steps& steps : inputs) {
-    if (!b_.dx) break;
-    each_pair(steps, [&](Index t, Index b, Index, const float* record) {
-      for (int set = 0; set < r_.input_sets(); ++set)
-        l.dx_records[set * most_dx_pairs_ + dx] = record + (r_.cell.x_first + set * r_.set_count()) * Hp_;
-      l.dx[dx++] = b_.dx.row(b, f_.place(b, t));
-    });
+}
+
+// The same of a step that all rows have and at which none begins anew: what is listed is evenly spaced, and a pair takes a cycle or
+// two instead of forty.
+void LargeProducts::list_step(Lists& l, Index t) const {
+  const Index B = f_.B, apart = r_.record(Hp_), previous = f_.reverse ? t + 1 : t - 1;
+  const float* const record = record_of(f_, r_, Hp_, 0, t);
+  list_evenly(l.records + l.pairs, record, apart, B);
+  list_evenly(l.x + l.pairs, f_.x.row(0, t), f_.x.stride_b, B);
+  l.pairs += B;
+  const bool first = f_.starts(t, f_.T);
+  for (int k = 0; k < r_.cell.states; ++k) {
+    if (!multiplied_[k] || (first && f_.initial[k] == nullptr)) continue;
+    const float** const to = l.previous[k] + l.state_pairs[k];
+    if (first)
+      list_evenly(to, f_.initial[k], r_.width(k), B);
+    else if (k == 0)
+      list_evenly<const float>(to, y_.row(0, previous), y_.stride_b, B);
+    else
+      list_evenly<const float>(to, record_of(f_, r_, Hp_, 0, previous) + r_.state_slot(k) * Hp_, apart, B);
+    list_evenly(l.state_records[k] + l.state_pairs[k], record, apart, B);
+    l.state_pairs[k] += B;
   }
-  l.pairs = n;
-  l.dx_pairs = dx;
+}
+
+void LargeProducts::list_inputs(Lists& l, Index t) const {
+  const float* const record = record_of(f_, r_, Hp_, 0, t);
+  for (int set = 0; set < r_.input_sets(); ++set)
+    list_evenly(l.dx_records + set * most_dx_pairs_ + l.dx_pairs, record + gradient_of(set), r_.record(Hp_), f_.B);
+  list_evenly(l.dx + l.dx_pairs, b_.dx.row(0, t), b_.dx.stride_b, f_.B);
+  l.dx_pairs += f_.B;
 }
 
 void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate, float* work) const {

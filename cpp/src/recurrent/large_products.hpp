@@ -54,7 +54,14 @@ class LargeProducts {
   template <class F>
   void cut(int threads, F&& tile) const;
   template <class F>
+  void each_step(Steps steps, F&& f) const;
+  template <class F>
   void each_pair(Steps steps, F&& pair) const;
+  void list_pairs(Lists& lists, Steps swept) const;
+  void list_step(Lists& lists, Index t) const;
+  void list_inputs(Lists& lists, Index t) const;
+  // Where in a record the gradients begin that the input gradient of a set of blocks is made of.
+  Index gradient_of(int set) const { return (r_.cell.x_first + set * r_.set_count()) * Hp_; }
   void weight_tile(const Lists& lists, const Tile& tile, bool accumulate, float* work) const;
   void unit_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
   void input_tile(const Lists& lists, Index tile) const;

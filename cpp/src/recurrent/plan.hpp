@@ -50,6 +50,12 @@ inline float* record_of(const Forward& f, const Recurrence::Impl& r, Index Hp, I
   return f.tape + (t * rows_of_tape(f) + b) * r.record(Hp);
 }
 
+// The addresses of `count` rows that stand evenly spaced.
+template <class T>
+void list_evenly(T** to, T* first, Index apart, Index count) {
+  for (Index i = 0; i < count; ++i) to[i] = first + i * apart;
+}
+
 // The records, and behind them the outputs where the tape keeps them. Then come, of a cell with such, the sums of the gradients of
 // weights a unit.
 inline Index records_size(const Recurrence::Impl& r, Index steps, Index B, bool own_output) {

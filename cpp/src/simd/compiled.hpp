@@ -55,7 +55,7 @@ REKUR_INLINE float* row_of(const simd::Operand& operand, Index row, Index j) { r
 
 template <ActivationKind K>
 REKUR_INLINE Vec activated(Vec x, float alpha, float beta) {
-  return activation<K>({K, alpha, beta}, x);
+  return activation_of_many<K>({K, alpha, beta}, x);
 }
 
 template <ActivationKind K>

@@ -88,7 +88,7 @@ inline void activate_sum(Activation f, const float* a, const float* b, float* y,
 }
 #else
 inline void activate_sum(Activation f, const float* a, const float* b, float* y, Index n) {
-  with_kind(f.kind, [&](auto k) { map(a, b, y, n, [&](Vec u, Vec v) { return activation<k.kind>(f, u + v); }); });
+  with_kind(f.kind, [&](auto k) { map(a, b, y, n, [&](Vec u, Vec v) { return activation_of_many<k.kind>(f, u + v); }); });
 }
 #endif
 

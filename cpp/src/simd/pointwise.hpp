@@ -2,8 +2,8 @@
 // Tails go through the same vector code as everything else, so where a range is split never changes a bit.
 #pragma once
 
+#include "simd/functions.hpp"
 #include "simd/kernels.hpp"
-#include "simd/vec.hpp"
 
 namespace rekur {
 namespace {
@@ -35,7 +35,7 @@ inline void activate_backward(Activation f, const float* y, const float* dy, flo
 }
 #else
 inline void activate(Activation f, const float* x, float* y, Index n) {
-  with_kind(f.kind, [&](auto k) { map(x, y, n, [&](Vec v) { return activation<k.kind>(f, v); }); });
+  with_kind(f.kind, [&](auto k) { map(x, y, n, [&](Vec v) { return activation_of_many<k.kind>(f, v); }); });
 }
 
 inline void activate_backward(Activation f, const float* y, const float* dy, float* dx, Index n) {

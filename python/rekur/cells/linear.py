@@ -69,8 +69,8 @@ def sru(x: Any, h: Any, c: Any, *, v_f: Any, v_r: Any) -> Any:
     """
     f = sigmoid(x.f + v_f * c)
     r = sigmoid(x.r + v_r * c)
-    c = f * c + (1 - f) * x.n
-    return r * c + (1 - r) * x.s, c
+    c = x.n + f * (c - x.n)
+    return x.s + r * (c - x.s), c
 
 
 @cell
