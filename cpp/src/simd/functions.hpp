@@ -1,5 +1,5 @@
-// Functions of a vector that nothing but equations asks for: log, log1p, sin, cos, erf, and smaller ones; activations of many vectors
-// of which none is waited for. Included by the ISA units and by compiled equations only.
+// Functions of a vector that nothing but equations asks for: log, log1p, sin, cos, erf, and smaller ones; activations of many
+// vectors of which none is waited for. Included by the ISA units and by compiled equations only.
 //
 // Measured against float64 (tests/test_equations.cpp), on every ISA: log within 1.5 ULP, log1p 2.5, sin and cos 2.5 ULP or 6e-8
 // near their zeros, erf 2.5. NaN in, NaN out. What is denormal is taken for zero, as everywhere in the engine.
@@ -22,9 +22,9 @@ inline float largest_lane(Vec v) {
   return largest;
 }
 
-// sigmoid, to the bit, where vectors follow one another and none is waited for. Two bounds in front stand for the limits behind: on the
-// way to the result, but five operations fewer. At the lower one 2^n is infinity, at the upper one it is 0. A Zen 4 takes 14.6 instead
-// of 15.8 cycles a vector of 16.
+// sigmoid, to the bit, where vectors follow one another and none is waited for. Two bounds in front stand for the limits behind: on
+// the way to the result, but five operations fewer. At the lower one 2^n is infinity, at the upper one it is 0. A Zen 4 takes 14.6
+// instead of 15.8 cycles a vector of 16.
 REKUR_INLINE Vec sigmoid_of_many(Vec x) {
   x = at_most(at_least(x, set1(-88.8f)), set1(88.0f));
   const Reduced s = reduce(-x, x, -1.0f);
