@@ -8,8 +8,8 @@ A shape is B,T,I,H: rows, steps, features, units (of a convolution filters, over
 
 speed   a contender's time over that of our int8: of our float32 at least 2 where H >= 128, and nowhere below what noise
         makes of 1 ("never slower"); of the quickest peer at least 1
-error   the largest deviation of the outputs from our float32's, with the same weights: of onnxruntime's int8 over that
-        of ours at least 1
+error   the deviation of the outputs from our float32's (root of the mean square; the largest is told beside it), with
+        the same weights: of onnxruntime's int8 over that of ours at least 1
 size    bytes of the layer's weights in float32 over those in int8, with scales and biases, as onnxruntime has them in
         its file beside it
 
@@ -252,12 +252,15 @@ def measure(report: Report, kind: str, shape: Shape, threads: int, peers: list[s
     if threads > 1:
         return  # the same bits
     reference = outputs["float32"].astype(np.float64)
-    errors = {who: float(np.abs(y - reference).max()) for who, y in outputs.items() if who != "float32"}
+    far = {who: np.abs(y - reference) for who, y in outputs.items() if who != "float32"}
+    errors = {who: math.sqrt(float(np.mean(y * y))) for who, y in far.items()}
+    most = {who: float(y.max()) for who, y in far.items()}
     own = errors["int8"]
     for who in (w for w in errors if w != "int8"):
         if own > 0:
             bar = 1.0 if who == "onnxruntime" and kind in ("lstm", "dense") else 0
-            report.line("error", name, shape, where, who, errors[who] / own, bar, f"{own:.1e}, {who} {errors[who]:.1e}")
+            note = f"{own:.1e}, {who} {errors[who]:.1e}; most {most['int8']:.1e}, {most[who]:.1e}"
+            report.line("error", name, shape, where, who, errors[who] / own, bar, note)
     before, after = int8_bytes(kind, shape)
     report.line("size", name, shape, where, "float32", before / after, 0, f"{after:,} bytes, onnxruntime {size:,}")
 

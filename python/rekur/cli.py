@@ -137,6 +137,7 @@ def _add_onnx(parser: argparse.ArgumentParser) -> None:
     add("--streaming", action="store_true", help="one time step, with the states as inputs and outputs")
     add("--states", action="store_true", help="sequences, with the states as inputs and outputs")
     add("--lengths", action="store_true", help="an input with the rows' lengths")
+    add("--integers", action="store_true", help="layers of eight bits by operators on integers, where there are such")
     add("--opset", type=_natural, default=17, metavar="N", help="17 to 21 (17)")
     add("--tolerance", type=float, default=1e-5, metavar="X", help=tolerance)
     export.set_defaults(command=_export)
@@ -217,6 +218,7 @@ def _export(options: argparse.Namespace) -> None:
         streaming=options.streaming,
         states=options.states,
         lengths=options.lengths,
+        integers=options.integers,
         opset=options.opset,
         tolerance=options.tolerance,
     )

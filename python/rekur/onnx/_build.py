@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,19 @@ from rekur.onnx._states import latest
 STEPWISE: dict[str, Rule] = {"Step": latest}  # layers that are something else in a one-step model
 
 
-def build(plan: Plan, weights: Mapping[str, Any], opset: int = OPSETS[0]) -> Graph:
+def build(
+    plan: Plan,
+    weights: Mapping[str, Any],
+    opset: int = OPSETS[0],
+    int8: Collection[str] = (),
+    integer_products: bool = False,
+) -> Graph:
     """The graph of everything the outputs need. Every input stays, read or not: it is the model's interface.
 
-    States come after the model's own inputs and outputs, in the order of the layers.
+    States come after the model's own inputs and outputs, in the order of the layers. int8: the weights that are of
+    eight bits; integer_products: operators on integers for what multiplies by them, where there are such.
     """
-    graph = Graph(weights, opset, plan.spec.get("twins", {}))
+    graph = Graph(weights, opset, plan.spec.get("twins", {}), int8, integer_products)
     tensors: dict[tuple[str, int], Tensor] = {}
     states = plan.all_states()
     for name in plan.inputs:

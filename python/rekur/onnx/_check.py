@@ -8,6 +8,20 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Interface
 
 
+def _in_floats(graph: Any) -> None:
+    """onnxruntime's LSTM of integers, which onnx does not know, as the LSTM whose shapes it has."""
+    from onnx import TensorProto, helper
+
+    for number, node in enumerate(graph.node):
+        if node.op_type != "DynamicQuantizeLSTM":
+            continue
+        node.op_type, node.domain = "LSTM", ""
+        del node.input[8:]
+        for place in (1, 2):
+            node.input[place] = f"{number}/weights_{place}"
+            graph.input.append(helper.make_tensor_value_info(node.input[place], TensorProto.FLOAT, [None] * 3))
+
+
 def check_model(model: Any, outputs: Interface) -> None:
     """Full checker, strict shape inference, and that inference by itself arrives at the outputs we declare.
 
@@ -22,6 +36,7 @@ def check_model(model: Any, outputs: Interface) -> None:
         onnx.checker.check_model(model, full_check=True)
         bare = type(model)()
         bare.CopyFrom(model)
+        _in_floats(bare.graph)
         for output in bare.graph.output:
             output.type.tensor_type.ClearField("shape")
         inferred = onnx.shape_inference.infer_shapes(bare, check_type=True, strict_mode=True, data_prop=True)

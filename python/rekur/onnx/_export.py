@@ -16,6 +16,7 @@ from rekur.onnx._build import build
 from rekur.onnx._check import check_model
 from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import IR_VERSION, MAX_BYTES, OPSETS, Graph, Interface, to_proto
+from rekur.onnx._int8 import floating, matrices, round_matrices
 from rekur.onnx._metadata import (
     CLASSES_KEY,
     LENGTHS_KEY,
@@ -83,6 +84,7 @@ def export(
     masks: bool = False,
     streaming: bool = False,
     states: bool = False,
+    integers: bool = False,
     opset: int = 17,
     tolerance: float = 1e-5,
     class_names: Sequence[str] | None = None,
@@ -126,6 +128,12 @@ def export(
         state gives way to them: feed its value there at the first step.
     states
         True: a sequence model with the same state inputs and outputs, so that a long sequence can be fed in pieces.
+    integers
+        Of a model with layers of precision int8. False: their weights are integers in the file, and everything is
+        computed in float32 with what they stand for. True: what has operators on integers is computed by them, an LSTM
+        by onnxruntime's DynamicQuantizeLSTM, a Dense by MatMulInteger. They are as quick as the runtime's are, and
+        make integers of whole arrays where the engine makes them of rows, so numbers agree as far as such rounding
+        lets them (see :func:`verify`).
     opset
         17 to 21, or 27. 17 is what the most runtimes read; with 27 a GatedLinearAttention is a LinearAttention node
         (onnxruntime 1.32 runs it), and onnx must know that opset.
@@ -172,11 +180,17 @@ def export(
     given: Any = model.spec
     given = json.loads(given) if isinstance(given, str) else given
     named = model.named_weights()
-    spec, weights = plain(given, named)
+    narrow = matrices(given)
+    if integers and not narrow:
+        raise ExportError('integers=True: the model has no layer whose products are of eight bits (precision="int8")')
+    named = round_matrices(named, narrow)
+    spec, weights = plain(floating(given), named)
     plan = Plan(spec, lengths, masks)
     if streaming or states:
         hold_states(plan, streaming, weights)
-    graph = build(plan, weights, opset)
+    own = {id(named[name]) for name in narrow}  # by another name where a layer is called twice
+    int8 = [name for name, array in weights.items() if id(array) in own]
+    graph = build(plan, weights, opset, int8, integers)
     if graph.size() > MAX_BYTES:
         raise ExportError(f"{graph.size():,} bytes of weights do not fit into one ONNX file (protobuf ends at 2 GiB)")
     text = json.dumps(given)
@@ -227,7 +241,11 @@ def verify(
     A case passes when ``|difference| <= tolerance · max(1, m)`` everywhere, m the largest magnitude of that output in
     that case. Where the engine's own output moves by more than an eighth of that when its inputs change in their last
     digits (a diverging network, a sum that cancels), eight times that movement is allowed: float32 determines the
-    output no better. The report shows what was allowed. Cases in which both overflow float32 are counted but not
+    output no better. The report shows what was allowed. A file of layers of eight bits (``precision="int8"``) has their
+    rounded weights, and what it computes in float32 is held to what the engine computes in float32 with these. What it
+    computes in integers (``integers=True``) is held to the engine's integers: allowed is eight times what rounding
+    activations to eight bits changes of the engine's own outputs in that case, since the runtime rounds by the range of
+    whole arrays, the engine by that of rows. Cases in which both overflow float32 are counted but not
     judged. A NaN on one side only fails.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from rekur.onnx._axes import BATCH, TimeAxis
 from rekur.onnx._errors import ExportError
+from rekur.onnx._int8 import integers_of
 
+FLOAT = 1  # onnx.TensorProto's
+MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operators
 IR_VERSION = 8
 # above 21 onnxruntime's CUDA kernels of RNN, GRU and LSTM no longer match; 27 has LinearAttention
 OPSETS = (17, 18, 19, 20, 21, 27)
@@ -61,6 +64,7 @@ class Node:
     attributes: dict[str, Any]  # a Graph among them is a body
     name: str
     doc: str = ""
+    domain: str = ""
 
 
 Interface = list[tuple[str, str, tuple[int | str, ...]]]  # (name, dtype, shape)
@@ -74,8 +78,12 @@ class Graph:
         weights: Mapping[str, NDArray[np.float32]],
         opset: int = OPSETS[0],
         twins: Mapping[str, str] | None = None,
+        int8: Collection[str] = (),
+        integer_products: bool = False,
     ) -> None:
         self.weights = weights
+        self.int8 = frozenset(int8)  # the weights that are of eight bits, rounded to them already
+        self.integer_products = integer_products  # operators on integers for what multiplies by them, if there are
         self.twins = twins or {}  # layers with the weights of another one, which are initialisers once
         self.opset = opset
         self.nodes: list[Node] = []
@@ -99,13 +107,14 @@ class Graph:
         *outputs: str,
         name: str | None = None,
         doc: str = "",
+        domain: str = "",
         **attributes: Any,
     ) -> str:
         """Append a node; returns its first output. Empty names stand for absent ones and are cut off at the end."""
         trimmed = [_trim(list(inputs)), _trim(list(outputs))]
         kept = {key: value for key, value in attributes.items() if value is not None}
         first = next(output for output in outputs if output)
-        self.nodes.append(Node(op, trimmed[0], trimmed[1], kept, name or first, doc))
+        self.nodes.append(Node(op, trimmed[0], trimmed[1], kept, name or first, doc, domain))
         self.made.update(filter(None, outputs))
         return outputs[0]
 
@@ -121,6 +130,23 @@ class Graph:
             return f"{self.twins[layer]}{slash}{rest}"
         self.initializers[name] = np.array(array, order="C")
         return name
+
+    def matrix(self, name: str, array: NDArray[np.float32], weights: Iterable[str], summed: tuple[int, ...]) -> str:
+        """An initialiser made of these weights; of eight bits integers with scales, made float32 again by two nodes.
+
+        summed: the axes of the array that a sum runs over. onnxruntime makes one constant of Cast and Mul when it loads
+        the file; a DequantizeLinear it would do again in every run.
+        """
+        if not self.int8.intersection(weights):
+            return self.initializer(name, array)
+        numbers, scales = self.int8_matrix(name, array, summed)
+        raw = self.once("Cast", [numbers], f"{numbers}/raw", to=FLOAT)
+        return self.once("Mul", [raw, scales], numbers.removesuffix("/int8"))
+
+    def int8_matrix(self, name: str, array: NDArray[np.float32], summed: tuple[int, ...]) -> tuple[str, str]:
+        """Initialisers of the integers and of their scales, of the same rank."""
+        numbers, scales = integers_of(array, summed)
+        return self.initializer(f"{name}/int8", numbers), self.initializer(f"{name}/scale", scales)
 
     def integers(self, *values: int) -> str:
         """A shared int64 vector: axes, shapes."""
@@ -185,9 +211,10 @@ def to_proto(
     """An ``onnx.ModelProto``; initialisers as raw little-endian bytes."""
     from onnx import helper
 
-    model = helper.make_model(
-        graph_proto(graph, name, opset), opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION
-    )
+    opsets = [helper.make_opsetid("", opset)]
+    if any(node.domain == MICROSOFT for node in graph.nodes):
+        opsets.append(helper.make_opsetid(MICROSOFT, 1))
+    model = helper.make_model(graph_proto(graph, name, opset), opset_imports=opsets, ir_version=IR_VERSION)
     model.producer_name = "rekur"
     model.producer_version = producer
     model.doc_string = f"Model '{name}', exported by rekur {producer}".rstrip() if doc is None else doc
@@ -208,7 +235,7 @@ def graph_proto(graph: Graph, name: str, opset: int) -> Any:
         for key, value in attributes.items():
             if isinstance(value, Graph):
                 attributes[key] = graph_proto(value, n.name, opset)
-        node = helper.make_node(n.op, inputs, n.outputs, name=n.name, **attributes)
+        node = helper.make_node(n.op, inputs, n.outputs, name=n.name, domain=n.domain or None, **attributes)
         if n.doc:
             node.doc_string = n.doc
         nodes.append(node)

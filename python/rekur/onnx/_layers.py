@@ -18,7 +18,7 @@ from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
 from rekur.onnx._features import batch_normalization, dot, join_steps, joins_steps, prelu
 from rekur.onnx._fold import fold_time, unfold_time
-from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._graph import FLOAT, Graph, Tensor
 from rekur.onnx._masks import mask_zero, masking
 from rekur.onnx._matrix import matrix_layer
 from rekur.onnx._parameter import parameter
@@ -71,11 +71,36 @@ def _dense(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> 
     units, owner, name = layer["units"], describe(layer), layer["name"]
     assert x.features is not None
     kernel = graph.weight(owner, f"{name}/kernel", (x.features, units))
-    steps: list[Step] = [("MatMul", [graph.initializer(f"{name}/kernel", kernel)], {})]
+    if graph.integer_products and f"{name}/kernel" in graph.int8:
+        return [_dense_of_integers(graph, layer, x, kernel)]
+    steps: list[Step] = [("MatMul", [graph.matrix(f"{name}/kernel", kernel, [f"{name}/kernel"], (0,))], {})]
     if layer.get("use_bias", True):
         bias = graph.weight(owner, f"{name}/bias", (units,))
         steps.append(("Add", [graph.initializer(f"{name}/bias", bias)], {}))
     return [_apply(graph, layer, x, units, steps, layer.get("activation", "linear"))]
+
+
+def _dense_of_integers(graph: Graph, layer: Layer, x: Tensor, kernel: NDArray[np.float32]) -> Tensor:
+    """Its input as integers of a scale of the whole array, their product, and what that stands for."""
+    units, name, given = layer["units"], layer["name"], layer.get("activation", "linear")
+    steps: list[Step] = []
+    if layer.get("use_bias", True):
+        bias = graph.weight(describe(layer), f"{name}/bias", (units,))
+        steps.append(("Add", [graph.initializer(f"{name}/bias", bias)], {}))
+    own = not isinstance(given, str) and given.get("equations") is not None
+    last = not steps and not own and not steps_of(graph, name, f"{describe(layer)}: activation", given)
+    numbers, scales = graph.int8_matrix(f"{name}/kernel", kernel, (0,))
+    (value,), time_major = graph.aligned([x])
+    inside = f"{name}/integers"
+    rows = [f"{inside}/{part}" for part in ("x", "x_scale", "x_zero_point")]
+    graph.emit("DynamicQuantizeLinear", [value], *rows)
+    product = graph.emit("MatMulInteger", [rows[0], numbers, rows[2]], f"{inside}/product")
+    product = graph.emit("Cast", [product], f"{inside}/cast", to=FLOAT)
+    both = graph.emit("Mul", [rows[1], scales], f"{inside}/scale")
+    label = name if last else f"{name}/product"
+    value = graph.emit("Mul", [product, both], f"{label}/time_major" if time_major else label)
+    made = _tensor(label, units, x, value, time_major)
+    return made if last else _apply(graph, layer, made, units, steps, given)
 
 
 def _convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -172,7 +197,7 @@ def _embedding(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
         mask_zero(graph, plan, layer, ids)
     shape = (layer["input_dim"], layer["output_dim"])
     table = graph.weight(describe(layer), f"{layer['name']}/embeddings", shape)
-    name = graph.initializer(f"{layer['name']}/embeddings", table)
+    name = graph.matrix(f"{layer['name']}/embeddings", table, [f"{layer['name']}/embeddings"], (0,))
     value = graph.emit("Gather", [name, graph.batch_major(ids)], layer["name"], axis=0)
     return [Tensor(layer["name"], layer["output_dim"], ids.axis, batch_major=value)]
 

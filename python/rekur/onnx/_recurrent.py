@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from rekur.onnx._activations import FORMS, resolve
 from rekur.onnx._around import computed, keep_rows, label_inside, learned_states, with_x
 from rekur.onnx._errors import ExportError
-from rekur.onnx._graph import Graph, Tensor
+from rekur.onnx._graph import MICROSOFT, Graph, Tensor
+from rekur.onnx._int8 import integers_of
 from rekur.onnx._masks import mask_of, valid_only
 from rekur.onnx._plan import Layer, Plan, State, describe
 
@@ -98,7 +99,7 @@ def _emit(
     initial = (
         _held(graph, name, cell, held) if held else _initial_states(graph, plan, layer, core, cell, inputs, prefixes)
     )
-    weights = _weights(graph, layer, core, cell, x.features, units, prefixes)
+    kernels, recurrents, bias = _weights(graph, layer, core, cell, x.features, units, prefixes)
     peephole = _peephole(graph, layer, cell, units, prefixes) if core.get("peepholes", False) else ""
 
     want_y = sequences and 0 in used
@@ -106,11 +107,25 @@ def _emit(
     outputs = [f"{name}/Y" if want_y else ""]
     outputs += [f"{name}/Y_{state}" if wanted else "" for state, wanted in zip(cell.states, finals, strict=True)]
     lengths = (x.axis.lengths if x.axis else None) or ""
+    op, domain, behind = cell.op, "", []
+    if graph.integer_products and op == "LSTM" and _is_int8(graph, prefixes):
+        op, domain = "DynamicQuantizeLSTM", MICROSOFT
+        kernel, *behind = _turned(graph, f"{name}/W", kernels)
+        recurrent_kernel, *scales = _turned(graph, f"{name}/R", recurrents)
+        behind += scales
+        if lengths and not outputs[0]:  # without it onnxruntime's final states are of memory that nobody wrote
+            outputs[0] = f"{name}/Y"
+    else:
+        kernel = graph.matrix(f"{name}/W", kernels, [f"{prefix}/kernel" for prefix in prefixes], (2,))
+        own = [f"{prefix}/recurrent_kernel" for prefix in prefixes]
+        recurrent_kernel = graph.matrix(f"{name}/R", recurrents, own, (2,))
+    states = initial or [""] * len(cell.states)
     graph.emit(
-        cell.op,
-        [_sequence(graph, plan, x), *weights, lengths, *(initial or [""] * len(cell.states)), peephole],
+        op,
+        [_sequence(graph, plan, x), kernel, recurrent_kernel, bias, lengths, *states, peephole, *behind],
         *outputs,
         name=f"{name}/{cell.op}",
+        domain=domain,
         direction=direction,
         hidden_size=units,
         linear_before_reset=int(core.get("reset_after", True)) if cell.resets else None,
@@ -212,8 +227,8 @@ def _initial_states(
 
 def _weights(
     graph: Graph, layer: Layer, core: Layer, cell: Cell, features: int, units: int, prefixes: Sequence[str]
-) -> list[str]:
-    """Names of W, R and B (empty without bias)."""
+) -> tuple[_Floats, _Floats, str]:
+    """W, R and the name of B (empty without bias)."""
     gates = cell.gates
 
     def blocks(array: _Floats) -> _Floats:
@@ -236,10 +251,23 @@ def _weights(
             rows = rows if split_bias else np.concatenate([rows, np.zeros_like(rows)])
             biases.append(blocks(rows).T.reshape(-1))
     name = layer["name"]
+    bias = graph.initializer(f"{name}/B", np.stack(biases)) if biases else ""
+    return np.stack(kernels), np.stack(recurrents), bias
+
+
+def _is_int8(graph: Graph, prefixes: Sequence[str]) -> bool:
+    """Whether both matrices are of eight bits; the integer operator has no other."""
+    both = [f"{prefix}/{name}" for prefix in prefixes for name in ("kernel", "recurrent_kernel")]
+    return graph.int8.issuperset(both)
+
+
+def _turned(graph: Graph, name: str, matrices: _Floats) -> list[str]:
+    """A matrix of the integer operator, [D, N, 4·H], its scales [D, 4·H], and zeros of as many integers."""
+    numbers, scales = integers_of(matrices, (2,))
     return [
-        graph.initializer(f"{name}/W", np.stack(kernels)),
-        graph.initializer(f"{name}/R", np.stack(recurrents)),
-        graph.initializer(f"{name}/B", np.stack(biases)) if biases else "",
+        graph.initializer(f"{name}/int8", numbers.transpose(0, 2, 1)),
+        graph.initializer(f"{name}/scale", scales[..., 0]),
+        graph.initializer(f"{name}/zero_point", np.zeros(scales.shape[:2], np.int8)),
     ]
 
 

@@ -257,7 +257,7 @@ def _weights(graph: Graph, layer: Layer, core: Layer, x: Sequence[Tensor], prefi
     step.projected = core.get("projection_size", 0)
     if step.projected:
         kernel = graph.weight(owner, f"{prefix}/projection_kernel", (units, step.projected))
-        step.projection = graph.initializer(f"{prefix}/projection", kernel)
+        step.projection = graph.matrix(f"{prefix}/projection", kernel, [f"{prefix}/projection_kernel"], (0,))
     groups, blocks = sources(cell), len(cell["recurrent"])
     biased = core.get("use_bias", True)
 
@@ -269,14 +269,16 @@ def _weights(graph: Graph, layer: Layer, core: Layer, x: Sequence[Tensor], prefi
         parts = {key: graph.weight(owner, f"{prefix}/{key}", shape) for key, shape in whole.items()}
         recurrent = joined(cell, units, parts)
         for number, (source, own) in enumerate(groups.items()):
-            step.matrices[source] = graph.initializer(f"{prefix}/R_{number}", chosen(recurrent, own))
+            names = [f"{prefix}/{key}" for key in whole]
+            step.matrices[source] = graph.matrix(f"{prefix}/R_{number}", chosen(recurrent, own), names, (0,))
         if biased and cell.get("recurrent_bias", False):
             bias = graph.weight(owner, f"{prefix}/recurrent_bias", (blocks * units,))
             for number, (source, own) in enumerate(groups.items()):
                 step.biases[source] = graph.initializer(f"{prefix}/Rb_{number}", chosen(bias, own))
     if cell["kernel"]:
         columns = len(cell["kernel"]) * units
-        graph.initializer(f"{prefix}/W", graph.weight(owner, f"{prefix}/kernel", (x[0].features or 0, columns)))
+        kernel = graph.weight(owner, f"{prefix}/kernel", (x[0].features or 0, columns))
+        graph.matrix(f"{prefix}/W", kernel, [f"{prefix}/kernel"], (0,))
         if biased:
             graph.initializer(f"{prefix}/b", graph.weight(owner, f"{prefix}/bias", (columns,)))
     step.weights = [

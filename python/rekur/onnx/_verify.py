@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +27,12 @@ from rekur.onnx._feeds import (
     shake,
     taken,
 )
+from rekur.onnx._int8 import floating, matrices, round_matrices
 from rekur.onnx._metadata import describe_file
 from rekur.onnx._session import EmptyInput, run_session
 
 SLACK = 8.0  # how much more than a shaken input rounding on the way may move an output
+INTEGER_OPERATORS = ("DynamicQuantizeLSTM", "DynamicQuantizeLinear")  # of files that make integers of activations
 # of onnxruntime's execution providers: TensorFloat-32 rounds the factors of products to 10 bits
 DEFAULTS: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 
@@ -57,6 +60,7 @@ class OutputDifference:
     allowed: float = 0.0  # what the tolerance came to in that case
     case: str = ""
     judged: int = 0  # cases; in the others the model's numbers overflow float32
+    rounding: float | None = None  # of layers of eight bits: what the engine's rounding of activations changes
 
 
 @dataclass
@@ -96,6 +100,11 @@ class VerifyReport:
             for o in self.outputs
             if o.judged < self.cases
         ]
+        lines += [
+            f"{o.name}: in eight bits the engine itself is up to {o.rounding:.2g} from float32 with the same weights"
+            for o in self.outputs
+            if o.rounding is not None
+        ]
         return "\n".join(lines)
 
 
@@ -117,6 +126,9 @@ def compare(
         described = describe_file(proto)
     except ValueError as error:
         raise VerificationError(str(error)) from None
+    twin = in_float32(model)
+    integers = any(node.op_type in INTEGER_OPERATORS for node in proto.graph.node)
+    judged = model if twin is None or integers else twin
     lengths_of, masks_of, states = described.lengths, described.masks, described.states
     inputs = inputs_of(model.spec, session, {**lengths_of, **masks_of}, states)
     held = {state.output for state in states.states} if states else set()
@@ -142,8 +154,14 @@ def compare(
         feed = feed_of(rng, case, inputs)
         lengths = lengths_for(rng, case, inputs, lengths_of)
         masks = masks_for(rng, case, inputs, masks_of)
-        expected = _predict(model, [feed[i.name] for i in inputs], lengths, masks)
-        shaken = _predict(model, [shake(rng, feed[i.name], i.none) for i in inputs], lengths, masks)
+        given = [feed[i.name] for i in inputs]
+        expected = _predict(judged, given, lengths, masks)
+        shaken = _predict(judged, [shake(rng, feed[i.name], i.none) for i in inputs], lengths, masks)
+        if twin is not None:
+            other = _predict(model if judged is twin else twin, given, lengths, masks)
+            for output, one, two in zip(report.outputs, expected, other, strict=True):
+                _measure_rounding(output, one, two)
+            shaken = other if integers else shaken
         feed.update({name: lengths[owners[0]] for name, owners in lengths_of.items()})
         feed.update({name: masks[owners[0]] for name, owners in masks_of.items()})
         try:
@@ -224,6 +242,26 @@ def _record(
     output.judged += 1
     if not output.case or worst / allowed > output.difference / output.allowed:
         output.difference, output.allowed, output.case = worst, allowed, note
+
+
+def _measure_rounding(output: OutputDifference, one: NDArray[Any], two: NDArray[Any]) -> None:
+    if np.isfinite(one).all() and np.isfinite(two).all():
+        far = float(np.abs(one.astype(np.float64) - two).max(initial=0.0))
+        output.rounding = max(far, output.rounding or 0.0)
+
+
+def in_float32(model: Exportable) -> Exportable | None:
+    """A model with layers of eight bits in float32, with the weights that those stand for; None of any other."""
+    given: Any = model.spec
+    spec = json.loads(given) if isinstance(given, str) else given
+    narrow = matrices(spec)
+    if not narrow:
+        return None
+    import rekur
+
+    twin = rekur.Model.from_spec(floating(spec))
+    twin._assign(round_matrices(model.named_weights(), narrow))
+    return twin
 
 
 def _show(lengths: Mapping[str, NDArray[Any]]) -> str:

@@ -99,7 +99,7 @@ def convolution(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]
             moved, _ = same_windows(graph, layer, x, span, stride, 0.0)
         elif padding == "same":
             attributes["auto_pad"] = "SAME_UPPER"
-    extra = [graph.initializer(f"{name}/kernel", kernel)]
+    extra = [graph.matrix(f"{name}/kernel", kernel, [f"{name}/kernel"], (1, 2))]
     if layer.get("use_bias", True):
         extra.append(graph.initializer(f"{name}/bias", graph.weight(owner, f"{name}/bias", (filters,))))
     op = "ConvTranspose" if kind == "Conv1DTranspose" else "Conv"

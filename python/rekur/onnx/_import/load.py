@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._validate import as_path, check_data
+from rekur._validate import as_path, check_data, one_of
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.finish import Finished, finish
+from rekur.onnx._import.int8 import narrowed, widen
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.read import check_envelope, read_model
 from rekur.onnx._import.values import Refused
 from rekur.onnx._import.walk import walk
 from rekur.onnx._import.whole import whole
+from rekur.onnx._int8 import floating
 from rekur.onnx._metadata import tokenizer_of
 
 if TYPE_CHECKING:
     from rekur.models import Model
+
+
+_FLOAT32 = one_of("float32")
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,13 @@ class Loaded:
     finished: Finished
 
 
-def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = None, seed: int | None = None) -> Model:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    constants: Mapping[str, Any] | None = None,
+    precision: str | None = None,
+    seed: int | None = None,
+) -> Model:
     """A trainable model of an ONNX file: of any exporter, as far as layers here compute what its nodes do.
 
     A file that :func:`export` wrote and nobody changed gives the model that was exported, whatever its layers; files of
@@ -41,6 +52,10 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
     Of others, RNN, LSTM and GRU nodes with every attribute become recurrent layers, what exporters write around them
     (Gemm, Transpose, Reshape, Shape, …) becomes layers or nothing at all; docs/onnx.md has the table. Weights become
     parameters, to be trained further with ``compile`` and ``fit``.
+
+    Where the file has a layer's weights as integers of eight bits (DequantizeLinear, or Cast and Mul, before the node;
+    DynamicQuantizeLSTM; MatMulInteger of a DynamicQuantizeLinear), with a scale a column or one for all, the layer gets
+    ``precision="int8"``.
 
     The model is batch-first, whatever the file is: an input that is ``(T, B, F)`` in the file is ``(B, T, F)`` here,
     and outputs likewise. An input of rows' lengths becomes the ``lengths=`` of ``predict``, ``fit`` and ``evaluate``.
@@ -56,6 +71,9 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
         Inputs of the file that are no inputs of the model but have this value once and for all, by their names in the
         file: ``{"sr": 16000}`` of a model that chooses a branch by the sampling rate. Anything that ``numpy.asarray``
         takes, of the shape that the file says; it is converted to the file's element type.
+    precision
+        ``"float32"``: all layers compute in float32, with the weights that integers of the file stand for. None: those
+        whose weights are integers of eight bits there are of eight bits.
     seed
         Of dropout and the order of the rows in training; see :class:`rekur.Model`.
 
@@ -64,20 +82,26 @@ def load(path: str | os.PathLike[str], *, constants: Mapping[str, Any] | None = 
     LoadError
         The file is damaged, or a node does what no layer can; the message names it. A ``ValueError``.
     ValueError
-        A name in ``constants`` is no input of the file, or its value does not fit.
+        A name in ``constants`` is no input of the file, or its value does not fit; ``precision`` is something else.
     TypeError
         A value in ``constants`` is no array.
     OSError
         The file cannot be read.
     """
     source = Path(as_path(path, "load"))
-    proto = read_model(source)
+    if precision is not None:
+        _FLOAT32(precision, "load: precision")
+    narrow = precision is None
+    widened = widen(read_model(source), source.parent)
+    proto = widened.proto
     model = None
     if not constants and (found := whole(proto, source.parent)) is not None:
+        spec, weights = found
         with suppress(ValueError):  # what its nodes bear out, but makes no model, is read node by node
-            model = _model(*found, seed)
+            model = _model(spec if narrow else floating(spec), weights, seed)
     if model is None:
-        model = build(proto, source.parent, _bound(proto, constants or {}), seed).model
+        scales = widened.scales if narrow else set()
+        model = build(proto, source.parent, _bound(proto, constants or {}), seed, scales).model
     try:
         model.tokenizer = tokenizer_of({entry.key: entry.value for entry in proto.metadata_props})
     except ValueError as error:
@@ -125,9 +149,13 @@ def _bound(proto: Any, constants: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
 
 def build(
-    proto: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]] | None = None, seed: int | None = None
+    proto: Any,
+    folder: Path | None,
+    bound: Mapping[str, NDArray[Any]] | None = None,
+    seed: int | None = None,
+    scales: Collection[float] = (),
 ) -> Loaded:
-    """bound: inputs of the graph that are constants this time."""
+    """bound: inputs of the graph that are constants this time; scales: of weights that were integers."""
     from rekur import _core
     from rekur._spec import dumps
     from rekur.models import Model
@@ -135,6 +163,8 @@ def build(
     check_envelope(proto, "the model")
     try:
         finished = finish(walk(proto, folder, bound or {}), proto.graph.name)
+        spec, weights = narrowed(finished.spec, finished.weights, scales)
+        finished = replace(finished, spec=spec, weights=weights)
         core = _core.Model(dumps(finished.spec))
         model = Model._of_core(core, seed)
         flat = core.get_weights()

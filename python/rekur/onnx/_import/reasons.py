@@ -11,7 +11,11 @@ _SORTED = (
     "PyTorch writes it for pack_padded_sequence(enforce_sorted=False): export with enforce_sorted=True (and an example "
     "whose rows are sorted); the loaded model takes rows in any order"
 )
-_INT8 = "its weights or inputs are quantised, which layers here neither compute with nor train: load the float32 model"
+_INT8 = (
+    "its weights or inputs are quantised otherwise than layers of eight bits here have them (weights that are "
+    "constants, integers of -127 to 127 with a scale a column or one for all; inputs as they come): load the float32 "
+    "model"
+)
 
 REASONS = {
     "LogSoftmax": "no layer gives log-probabilities; export the model up to its logits, or with a softmax",

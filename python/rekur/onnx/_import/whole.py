@@ -22,6 +22,7 @@ from rekur.onnx._errors import ExportError, LoadError
 from rekur.onnx._graph import OPSETS, Graph, graph_proto
 from rekur.onnx._import.match import MAX_PARAMETER, File, Match, Written, numbered, size_of
 from rekur.onnx._import.read import Tensors, opset
+from rekur.onnx._int8 import floating
 from rekur.onnx._metadata import LENGTHS_KEY, MASKS_KEY, QUANTIZED_KEY, SPEC_KEY
 from rekur.onnx._plain import plain
 from rekur.onnx._plan import Plan
@@ -93,7 +94,7 @@ class _Again:
         return weights
 
     def _graph(self, arrays: Weights) -> Graph:
-        spec, weights = plain(self.spec, arrays)
+        spec, weights = plain(floating(self.spec), arrays)  # its file has no integers any more (int8.py)
         return build(Plan(spec, self.lengths, self.masks), weights, self.version)
 
     def _weights(self, written: Written, arrays: Mapping[str, NDArray[Any]]) -> Weights | None:
