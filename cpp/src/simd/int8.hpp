@@ -31,10 +31,11 @@ REKUR_INLINE IVec broadcast_int(const void* p) {
 // --- dot products: each lane of `sums` gets those of the numbers of its group ---
 
 #if defined(__aarch64__)
-// Numbers of registers by their names, for an instruction put together by hand: sdot is none of this unit's processor, and not every
-// assembler lets a unit ask for it in between.
-__asm__(".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-        ".equ .Lrekur_v\\n, \\n\n.endr");
+// Numbers of registers by their names, for an instruction put together by hand: sdot is none of this unit's processor, and not
+// every assembler lets a unit ask for it in between.
+__asm__(
+    ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
+    ".equ .Lrekur_v\\n, \\n\n.endr");
 #endif
 
 // Four numbers a lane, of an instruction that multiplies and adds them: q as it is (x86), or less 128 (ARM).
