@@ -133,6 +133,57 @@ TEST_CASE("stream: a block is its steps one by one, whatever its length, and the
   CHECK_FALSE(blocks.process(x.data(), z.data(), 1));  // NOLINT: moved from
 }
 
+// One input of floats and one output go their own way (Stream::step of two pointers), cells of few units by narrower vectors, and
+// what lies between layers is written in whole vectors: nothing of that may show, nor touch what is behind the caller's output.
+TEST_CASE("stream: one input and one output, cells of every small size, with a head and without") {
+  const std::string before = current_isa();
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    for (const char* type : {"SimpleRNN", "LSTM", "GRU"})
+      for (const Index H : {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 65})
+        for (const Index head : {0, 1, 3}) {
+          const std::string cell =
+              layer(type, "rnn", R"("x")", R"("units": )" + std::to_string(H) + R"(, "return_sequences": true)");
+          const std::string dense = ", " + layer("Dense", "head", R"("rnn")", R"("units": )" + std::to_string(head));
+          const std::string skip = ", " + layer("Add", "y", R"("x", "head")", "");
+          const std::string all = cell + (head > 0 ? dense : "") + (head == 1 ? skip : "");
+          const std::string output = head == 0 ? R"("rnn")" : head == 1 ? R"("y")" : R"("head")";
+          const Model model = random_model(spec(input("x", "[null, 1]") + ", " + all, R"("x")", output));
+          const Index units = head == 0 ? H : head, steps = 6;
+          const std::vector<float> x = numbers(steps, 4);
+          std::vector<float> expected(static_cast<std::size_t>(steps * units));
+          Batch batch;
+          batch.inputs.push_back({x.data(), {1, steps, 1}});
+          const View view{expected.data(), {1, steps, units}};
+          model.predict(batch, {&view, 1});
+          Stream stream(model), blocks(model);
+          std::vector<float> y(static_cast<std::size_t>(steps * units + 16), 7.0f), z = y;
+          for (Index t = 0; t < steps; ++t) {
+            REQUIRE(stream.step(x.data() + t, y.data() + t * units));
+            REQUIRE(y[static_cast<std::size_t>((t + 1) * units)] == 7.0f);
+          }
+          REQUIRE(blocks.process(x.data(), z.data(), steps));
+          CAPTURE(isa);
+          CAPTURE(type);
+          CAPTURE(H);
+          CAPTURE(head);
+          CHECK(std::equal(expected.begin(), expected.end(), y.begin()));
+          CHECK(std::all_of(y.begin() + steps * units, y.end(), [](float behind) { return behind == 7.0f; }));
+          CHECK(y == z);
+        }
+  }
+  set_isa(before);
+}
+
+TEST_CASE("stream: two numbers are added, multiplied, subtracted and divided as rows of them are") {
+  for (const char* type : {"Add", "Multiply", "Subtract", "Divide"}) {
+    const std::string joined = layer(type, "y", R"("a", "b")", "");
+    const Model model(spec(input("a", "[null, 1]") + ", " + input("b", "[null, 1]") + ", " + joined, R"("a", "b")", R"("y")"));
+    check_steps(model, 1);
+    check_steps(model, 3);
+  }
+}
+
 TEST_CASE("stream: states go out and come back") {
   const Model model = random_model(kStack);
   for (const Index batch : {1, 2, 5}) {

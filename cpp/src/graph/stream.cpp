@@ -26,6 +26,7 @@ Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 // Steps that one layer takes before the next one does: so many that the weights of products are read often enough for all of them,
 // and so few that what lies between the layers stays in the second-level cache.
 constexpr Index kMostSteps = 32, kBlockFloats = 32 * 1024;
+constexpr Index kRoom = 16;  // floats of the widest vector
 
 // Elements of a batch of rows of this array.
 Index size_of(const TensorInfo& array, Index batch) {
@@ -111,7 +112,7 @@ struct Stream::Impl {
       for (const int array : *list) callers[static_cast<std::size_t>(array)] = true;
     for (std::size_t i = 0; i < callers.size(); ++i) {
       const Index floats = size_of(program->arrays[i], batch);
-      array_at.push_back(place(callers[i] ? 0 : element_count({floats, block})));
+      array_at.push_back(place(callers[i] ? 0 : element_count({floats, block}) + kRoom));
       bytes.push_back(floats * static_cast<Index>(sizeof(float)));
     }
     for (const auto& instruction : program->instructions) {
@@ -133,6 +134,8 @@ struct Stream::Impl {
       Step& step = steps.emplace_back();
       step.op = from.op.get();
       step.call = {batch, arrays.data(), from.inputs, from.outputs, memory, arena.data() + block_at[i], bytes.data(), moved.data()};
+      step.call.room =
+          std::none_of(from.outputs.begin(), from.outputs.end(), [&](int a) { return callers[static_cast<std::size_t>(a)]; });
       for (const layers::StreamState& s : from.op->states(batch)) {
         states.push_back({{memory + s.at[0], memory + s.at[1]}, s.units, s.stride, s.initial});
         state_infos.push_back({compose("%/%", {from.layer, s.name}), {batch, s.units}, DType::float32});
@@ -209,6 +212,11 @@ struct Stream::Impl {
         copies.push_back({array, k, static_cast<std::size_t>(element_count(outputs.back().shape)) * sizeof(float)});
       }
     }
+    floats_alone = inputs.size() == 1 && outputs.size() == 1 && inputs[0].dtype == DType::float32;
+    plain = floats_alone && copies.empty();
+#if REKUR_SEQUENCE
+    for (const Step& s : steps) plain = plain && !s.held;
+#endif
   }
 
   static void take(const Step& s, const layers::StreamCall& call, int turn) noexcept {
@@ -238,6 +246,16 @@ struct Stream::Impl {
       s.op->steps(s.call, turn, count);
     else
       s.op->step(s.call, turn);
+  }
+
+  // What most streams are: one input of floats, one output, no row left out. Beside a small cell every instruction counts.
+  void step_plain(const float* x, float* y) noexcept {
+    const runtime::FlushDenormalsBriefly flush;
+    *inputs_at[0].at = const_cast<float*>(x);
+    *outputs_at[0].at = y;
+    const int now = turn;
+    turn = 1 - now;
+    for (const Step *s = steps.data(), *const end = s + steps.size(); s != end; ++s) s->op->step(s->call, now);
   }
 
   void step(const void* const* x, float* const* y) noexcept {
@@ -298,6 +316,8 @@ struct Stream::Impl {
   std::vector<std::size_t> computed;          // outputs
   std::vector<Caller> inputs_at, outputs_at;  // of those that are computed
   std::vector<Copy> copies;
+  bool floats_alone = false;  // one input of floats, one output
+  bool plain = false;         // step_plain does a step
   std::size_t state_size = 0;
   int turn = 0;  // which of two places a state is in
 };
@@ -324,11 +344,13 @@ const std::vector<TensorInfo>& Stream::states() const noexcept { return impl_ ? 
 std::size_t Stream::state_size() const noexcept { return impl_ ? impl_->state_size : 0; }
 
 bool Stream::step(const float* x, float* y) noexcept {
-  if (!impl_ || x == nullptr || y == nullptr || impl_->inputs.size() != 1 || impl_->outputs.size() != 1 ||
-      impl_->inputs[0].dtype != DType::float32)
-    return false;
-  const void* const from = x;
-  impl_->step(&from, &y);
+  if (!impl_ || x == nullptr || y == nullptr || !impl_->floats_alone) return false;
+  if (impl_->plain) {
+    impl_->step_plain(x, y);
+  } else {
+    const void* const from = x;
+    impl_->step(&from, &y);
+  }
   return true;
 }
 
@@ -339,9 +361,7 @@ bool Stream::step(std::span<const void* const> x, std::span<float* const> y) noe
 }
 
 bool Stream::process(const float* x, float* y, Index count) noexcept {
-  if (!impl_ || x == nullptr || y == nullptr || count < 0 || impl_->inputs.size() != 1 || impl_->outputs.size() != 1 ||
-      impl_->inputs[0].dtype != DType::float32)
-    return false;
+  if (!impl_ || x == nullptr || y == nullptr || count < 0 || !impl_->floats_alone) return false;
   const void* const from = x;
   impl_->process(&from, &y, count);
   return true;

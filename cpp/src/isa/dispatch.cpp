@@ -155,6 +155,14 @@ const Table& table() {
   return chosen ? *chosen : choose();
 }
 
+const Table& table_for([[maybe_unused]] std::int64_t numbers) {
+  const Table& widest = table();
+#if defined(REKUR_HAVE_AVX2) && defined(REKUR_HAVE_AVX512)
+  if (&widest == &table_avx512 && numbers <= table_avx2.simd.width) return table_avx2;
+#endif
+  return widest;
+}
+
 std::uint64_t epoch() { return current_epoch.load(std::memory_order_acquire); }
 
 }  // namespace rekur::isa

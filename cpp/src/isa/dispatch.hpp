@@ -35,6 +35,10 @@ struct Table {
 // The table in use (see current_isa() in runtime.hpp for how it is chosen). Cheap: one atomic load after the first call.
 const Table& table();
 
+// The same, or for a row of so few numbers that half its vectors' lanes would be none, a table of half the width, if this build has
+// one that gives the same bits: some machines take longer for a wide vector than for a narrow one.
+const Table& table_for(std::int64_t numbers);
+
 // The kernels of the ISA in use, for those who need nothing else.
 inline const simd::Kernels& kernels() { return table().simd; }
 

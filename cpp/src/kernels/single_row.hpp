@@ -176,6 +176,7 @@ struct AbreastFunctions {
 struct SingleRowStates {
   const float* h;
   float *h_next, *c, *y;
+  bool room;  // behind y a vector may be written over
 };
 
 // Of N panels from unit u on.
@@ -206,8 +207,8 @@ REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, I
     const Index unit = u + n * kWidth;
     store(at.h_next + unit, state[0].v[n]);
     if constexpr (info.states > 1) store(at.c + unit, state[1].v[n]);
-    // A store of some lanes is no store that whoever reads y next need not wait for.
-    if (unit + kWidth <= s.H)
+    // For a store of some lanes whoever reads y next has to wait longer.
+    if (at.room || unit + kWidth <= s.H)
       store(at.y + unit, state[0].v[n]);
     else
       store_partial(at.y + unit, state[0].v[n], s.H - unit);
@@ -241,12 +242,16 @@ REKUR_INLINE void single_row_panels_of(int count, const Arguments&... arguments)
   single_row_panels<Cell, W, NP>(count, arguments...);
 }
 
+// Whether the first-level cache holds the weights.
+REKUR_INLINE bool single_row_near(const SingleRow& s) {
+  return s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
+}
+
 template <class Cell, class W>
 void single_row_step(const SingleRow& s, const SingleRowInput& x, bool descending, const SingleRowStates& at) {
   constexpr int G = Cell::info.phase[0].count;
   constexpr Index most = single_row_most(G);
-  const bool near = s.panels * s.panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
-  const bool h_first = descending && !near;
+  const bool h_first = descending && !single_row_near(s);
   if (s.panels <= most)
     return single_row_panels_of<Cell, W, most>(static_cast<int>(s.panels), s, s.weights, Index{0}, x, h_first, at);
   const Index blocks = (s.panels + most - 1) / most;
@@ -268,7 +273,8 @@ void single_row_steps_of(const SingleRow& s, const kernels::SingleRowCall& call)
   if (before) single_row_inputs<G>(s, call.count, call.x, call.inputs);
   for (Index t = 0; t < call.count; ++t) {
     const SingleRowInput x{call.x + t * s.I, before ? call.inputs + t * s.panels * G * kWidth : nullptr};
-    single_row_step<Cell, W>(s, x, call.descending != (t % 2 != 0), {call.h[t % 2], call.h[1 - t % 2], call.c, call.y + t * s.H});
+    single_row_step<Cell, W>(s, x, call.descending != (t % 2 != 0),
+                             {call.h[t % 2], call.h[1 - t % 2], call.c, call.y + t * s.H, call.room});
   }
 }
 
@@ -278,6 +284,14 @@ void single_row_steps(const SingleRow& s, const kernels::SingleRowCall& call) {
   if constexpr (!kSharedProducts) {
     if (s.type == WeightType::bf16) return single_row_steps_of<Cell, Bf16Rows>(s, call);
     if (s.type == WeightType::fp16) return single_row_steps_of<Cell, Fp16Rows>(s, call);
+    // Of a small layer one step, where every instruction on the way counts.
+    constexpr Index most = single_row_most(Cell::info.phase[0].count);
+    if (call.count == 1 && s.panels <= most) {
+      const SingleRowInput x{call.x, nullptr};
+      const SingleRowStates states{call.h[0], call.h[1], call.c, call.y, call.room};
+      const bool h_first = call.descending && !single_row_near(s);
+      return single_row_panels_of<Cell, FloatRows, most>(static_cast<int>(s.panels), s, s.weights, Index{0}, x, h_first, states);
+    }
   }
   single_row_steps_of<Cell, FloatRows>(s, call);
 }

@@ -80,6 +80,7 @@ struct SingleRowCall {
   float* y;         // [count][H]
   float* inputs;    // [count][Hp/width][x_count][width] for their products, if count > 1
   bool descending;  // of the first step: last units first, as in StepForward
+  bool room;        // behind y a vector may be written over
 };
 
 using SingleRowSteps = void (*)(const SingleRow& layer, const SingleRowCall& call);

@@ -32,7 +32,8 @@ class DenseOp final : public StreamOp {
         few_(detail::few_outputs(in, units)),
         linear_(f.is_linear()),
         f_(f),
-        kernels_(isa::kernels()) {
+        kernels_(isa::kernels()),
+        dots_(isa::table_for(in).simd.dots) {
 #if REKUR_INT8
     if (int8_) {
       kernel_.prepare_int8(weights, in, units, units, use_bias ? weights + in * units : nullptr, 1);
@@ -60,17 +61,18 @@ class DenseOp final : public StreamOp {
 
   void step(const StreamCall& c, int) const noexcept override {
     const float* const bias = bias_.empty() ? nullptr : bias_.data();
-    if (few_)
-      kernels_.dots(c.batch, units_, in_, c.input(), kernel_.data(), bias, c.output());
+    if (few_) [[likely]]
+      dots_(c.batch, units_, in_, c.input(), kernel_.data(), bias, c.output());
     else
       product(c, bias);
-    if (!linear_) activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch) + narrow(c.batch));
+    if (!linear_) [[unlikely]]
+      activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch) + narrow(c.batch));
   }
 
  private:
   static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
 
-  void product(const StreamCall& c, const float* bias) const noexcept {
+  __attribute__((noinline)) void product(const StreamCall& c, const float* bias) const noexcept {
     const float** const x = reinterpret_cast<const float**>(c.memory);
     float** const y = reinterpret_cast<float**>(c.memory + c.batch * kAddress);
     for (Index row = 0; row < c.batch; ++row) {
@@ -104,6 +106,7 @@ class DenseOp final : public StreamOp {
   bool few_, linear_;
   ActivationSpec f_;
   const simd::Kernels& kernels_;
+  decltype(simd::Kernels::dots) dots_;
   PackedMatrix kernel_;
   WeightType type_ = WeightType::float32;
   std::vector<float> bias_;

@@ -162,28 +162,38 @@ class Pairwise : public Join {
   StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
     const int count = static_cast<int>(build.inputs.size());
-    return make_stream_op([op = isa::kernels().*op_, count, features = features_of(build.outputs[0].shape)](const StreamCall& c) {
-      const Index n = c.batch * features;
-      op(c.input(0), c.input(1), c.output(), n);
-      for (int i = 2; i < count; ++i) op(c.output(), c.input(i), c.output(), n);
-    });
+    return make_stream_op(
+        [op = isa::kernels().*op_, one = one_, count, features = features_of(build.outputs[0].shape)](const StreamCall& c) {
+          const Index n = c.batch * features;
+          if (n == 1 && count == 2) {  // a kernel would wait long for a single number that was just written
+            *c.output() = one(*c.input(0), *c.input(1));
+            return;
+          }
+          op(c.input(0), c.input(1), c.output(), n);
+          for (int i = 2; i < count; ++i) op(c.output(), c.input(i), c.output(), n);
+        });
   }
 
  protected:
   using Kernel = void (*)(const float* a, const float* b, float* out, Index n);
 
-  Pairwise(const std::string& type, const std::string& name, Kernel simd::Kernels::* op, double cost, std::size_t most = kAny)
-      : Join(type, name), op_(op), cost_(cost), most_(most) {}
+  using One = float (*)(float a, float b);
+
+  Pairwise(const std::string& type, const std::string& name, Kernel simd::Kernels::* op, One one, double cost,
+           std::size_t most = kAny)
+      : Join(type, name), op_(op), one_(one), cost_(cost), most_(most) {}
 
  private:
   Kernel simd::Kernels::* op_;
+  One one_;      // the same of single numbers
   double cost_;  // of an element
   std::size_t most_;
 };
 
 class Add final : public Pairwise {
  public:
-  Add(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::add, 1) {}
+  Add(const std::string& type, const std::string& name)
+      : Pairwise(type, name, &simd::Kernels::add, [](float a, float b) { return a + b; }, 1) {}
 
 #if REKUR_TRAINING
   void backward(const Context& run) const override {
@@ -198,7 +208,8 @@ class Add final : public Pairwise {
 
 class Multiply final : public Pairwise {
  public:
-  Multiply(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::multiply, 1) {}
+  Multiply(const std::string& type, const std::string& name)
+      : Pairwise(type, name, &simd::Kernels::multiply, [](float a, float b) { return a * b; }, 1) {}
 
 #if REKUR_TRAINING
   Index backward_scratch(std::span<const TensorSpec> inputs) const override {
@@ -230,7 +241,8 @@ class Multiply final : public Pairwise {
 
 class Subtract final : public Pairwise {
  public:
-  Subtract(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::subtract, 1, 2) {}
+  Subtract(const std::string& type, const std::string& name)
+      : Pairwise(type, name, &simd::Kernels::subtract, [](float a, float b) { return a - b; }, 1, 2) {}
 
 #if REKUR_TRAINING
   void backward(const Context& run) const override {
@@ -248,7 +260,8 @@ class Subtract final : public Pairwise {
 
 class Divide final : public Pairwise {
  public:
-  Divide(const std::string& type, const std::string& name) : Pairwise(type, name, &simd::Kernels::divide, 4, 2) {}
+  Divide(const std::string& type, const std::string& name)
+      : Pairwise(type, name, &simd::Kernels::divide, [](float a, float b) { return a / b; }, 4, 2) {}
 
 #if REKUR_TRAINING
   // y = a / b   da = dy / b   db = -y da

@@ -49,8 +49,8 @@ class RecurrentOp final : public StreamOp {
   Index block_memory(Index batch, Index steps) const override { return cell_.block_memory(batch, steps); }
 
   void step(const StreamCall& c, int turn) const noexcept override {
-    if (plain_)
-      cell_.steps(c.batch, turn, 1, c.input(), nullptr, c.output(), c.memory, c.block);
+    if (plain_) [[likely]]
+      cell_.steps(c.batch, turn, 1, c.input(), nullptr, c.output(), c.memory, c.block, c.room);
     else
       run(c, turn, 1);
   }
@@ -62,11 +62,11 @@ class RecurrentOp final : public StreamOp {
   }
 
  private:
-  void run(const StreamCall& c, int turn, Index count) const noexcept {
+  __attribute__((noinline)) void run(const StreamCall& c, int turn, Index count) const noexcept {
     const float* step[recurrent::kMostStepInputs + 1];  // not zeroed: that took a quarter of a small cell's step
     for (std::size_t i = 0; i < step_inputs_; ++i) step[i] = c.input(static_cast<int>(1 + i));
     if (reads_x_) step[step_inputs_] = c.input();
-    cell_.steps(c.batch, turn, count, c.input(), step, c.output(), c.memory, c.block);
+    cell_.steps(c.batch, turn, count, c.input(), step, c.output(), c.memory, c.block, c.room);
     if (residual_) kernels_->add(c.output(), c.input(), c.output(), count * c.batch * cell_.units(0));
     for (int k = 0; return_state_ && k < cell_.states(); ++k) {
       const float* from = c.memory + cell_.state(k, 1 - turn, c.batch);

@@ -21,6 +21,7 @@ struct StreamCall {
   float* block = nullptr;        // StreamOp::block_memory(batch, steps) floats, 64-byte aligned: what a call of several steps needs
   const Index* bytes = nullptr;  // by array: a step of it
   void** moved = nullptr;        // another table of arrays, for StreamOp::steps
+  bool room = false;             // behind the outputs a vector may be written over
 
   // Of several steps, the one number t: good until the next call of `at`.
   StreamCall at(Index t) const;

@@ -78,17 +78,19 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
   engine_.set_precision(precision);
   const std::vector<Product>& products = r.cell.products;
   const bool int8 = r.int8_input() || std::any_of(products.begin(), products.end(), [&](const Product& p) { return r.int8(p); });
-  if (single_row && r.functions == kernels::Functions::standard && !int8) single_row_ = isa::table().single_row.cell[r.cell_index];
+  const isa::Table& table = isa::table_for(r.H);
+  if (single_row && r.functions == kernels::Functions::standard && !int8) single_row_ = table.single_row.cell[r.cell_index];
   if (!single_row_) {
     engine_.prepare(weights, 1);
     return;
   }
-  const Index width = simd_->width, columns = cell.gates * r.H;
+  const Index width = table.simd.width, columns = cell.gates * r.H;
+  row_size_ = state_size(1);
   const auto vectors = [&](Index input_lines, Index recurrent_lines) {
     return cell.x_count * (1 + input_lines) + cell.phase[0].count * (recurrent_lines + (cell.recurrent_bias ? 1 : 0)) +
            cell.peepholes;
   };
-  packed_ = {r.I, r.H, Hp_ / width, vectors(r.I, r.H) * width, cell.recurrent_bias, WeightType::float32, nullptr};
+  packed_ = {r.I, r.H, (r.H + width - 1) / width, vectors(r.I, r.H) * width, cell.recurrent_bias, WeightType::float32, nullptr};
   packed_.type = isa::kept_as(element_count({packed_.panels, packed_.panel_stride}),
                               {{weights.kernel, static_cast<std::size_t>(r.I * columns)},
                                {weights.recurrent_kernel, static_cast<std::size_t>(r.H * columns)}});

@@ -34,12 +34,12 @@ class StreamCell {
 
   // `count` steps, the first of `turn`: x [count, batch, I], a program's inputs a step [count, batch, H] or [count, batch, 1] ->
   // y [count, batch, units(0)]. The input's products of all steps come first. `memory` and `block` are 64-byte aligned.
+  // room: behind y a vector may be written over.
   void steps(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
-             float* block) const noexcept {
+             float* block, bool room) const noexcept {
     if (!single_row_) return steps_of_rows(batch, turn, count, x, step_inputs, y, memory, block);
-    const Index size = state_size(1);
-    float* const h[] = {memory + turn * size, memory + (1 - turn) * size};
-    single_row_(packed_, {count, x, h, memory + 2 * size, y, block, turn != 0});
+    float* const h[] = {memory + turn * row_size_, memory + (1 - turn) * row_size_};
+    single_row_(packed_, {count, x, h, memory + 2 * row_size_, y, block, turn != 0, room});
   }
 
  private:
@@ -65,6 +65,7 @@ class StreamCell {
   const kernels::Steps* steps_ = nullptr;
   kernels::SingleRowSteps single_row_ = nullptr;  // what does the steps instead, if not null
   kernels::SingleRow packed_{};
+  Index row_size_ = 0;  // state_size(1)
   Buffer panels_;
 };
 

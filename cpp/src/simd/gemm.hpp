@@ -191,6 +191,11 @@ inline void gemm_half(WeightType type, Index M, Index N, Index K, ConstRows a, c
 
 inline void dots(Index M, Index N, Index K, const float* a, const float* weights, const float* bias, float* c) {
   const Index stride = (K + 15) / 16 * 16;
+  if constexpr (!kCompact)  // a stream's head: without the loops it is over sooner
+    if (M == 1 && N == 1) {
+      *c = dot_by_sixteens(K, a, weights, bias);
+      return;
+    }
   for (Index m = 0; m < M; ++m)
     for (Index n = 0; n < N; ++n) c[m * N + n] = dot_by_sixteens(K, a + m * K, weights + n * stride, bias ? bias + n : nullptr);
 }

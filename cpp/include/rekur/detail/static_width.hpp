@@ -84,13 +84,6 @@ REKUR_INLINE void add_row(float a, const float* w, int i, Vec* sum) {
   for (int n = 0; n < N; ++n) sum[n] = fma(x, W::row(w + n * kWidth, i), sum[n]);
 }
 
-template <int N>
-REKUR_INLINE void fetch_row(const float* w) {
-  constexpr int kVectors = kWidth < kLine ? static_cast<int>(kLine) / kWidth : 1;
-  REKUR_UNROLL
-  for (int n = 0; n < N; n += kVectors) __builtin_prefetch(w + n * kWidth);
-}
-
 // sum[n] += Σ_k a[k] w[k][n] over Begin <= k < End, ascending, one accumulator each. w: [K][N] vectors, or pairs of rows.
 template <class W, int Begin, int End, int N>
 REKUR_INLINE void accumulate(const float* a, const float* w, Vec* sum) {
@@ -113,47 +106,23 @@ REKUR_INLINE void accumulate(const float* a, const float* w, Vec* sum) {
   }
 }
 
-// What a pass reads of the weights, and where the next one's are.
-struct Rows {
-  const float *w, *next;
-};
-
-// The same, of rows beyond the first-level cache: while row k is added, one half a pass further is fetched: evenly, and far enough
-// for the second-level cache.
-template <class W, int K, int N>
-REKUR_INLINE void accumulate_ahead(const float* a, const Rows& w, Vec* sum) {
-  constexpr int T = W::kTogether, full = K / T, half = full / 2;
-  for (int part = 0; part < 2; ++part) {
-    const int first = part == 0 ? 0 : half, count = part == 0 ? half : full - half;
-    const float* const ahead = part == 0 ? w.w + half * N * kWidth : w.next;
-    for (int line = 0; line < count; ++line) {
-      fetch_row<N>(ahead + line * N * kWidth);
-      REKUR_UNROLL
-      for (int i = 0; i < T; ++i) add_row<W, N>(a[(first + line) * T + i], w.w + (first + line) * N * kWidth, i, sum);
-    }
-  }
-  if constexpr (full * T < K) add_row<W, N>(a[K - 1], w.w + full * N * kWidth, 0, sum);
-}
-
-// Two such sums side by side: two chains hide more of the latency than one. A whole pass ahead and of the first product only: the
-// loads are at their limit here.
+// Two such sums side by side: two chains hide more of the latency than one.
 template <class W, int K, int NA, int NB>
-REKUR_INLINE void accumulate_both(const float* a, const Rows& v, Vec* sum_a, const float* b, const Rows& w, Vec* sum_b) {
+REKUR_INLINE void accumulate_both(const float* a, const float* v, Vec* sum_a, const float* b, const float* w, Vec* sum_b) {
   constexpr int T = W::kTogether, full = K / T, kBlock = T == 1 && K % 2 == 0 ? 2 : 1;
   for (int line = 0; line < full; line += kBlock) {
     REKUR_UNROLL
     for (int j = 0; j < kBlock; ++j) {
-      fetch_row<NA>(v.next + (line + j) * NA * kWidth);
       REKUR_UNROLL
       for (int i = 0; i < T; ++i) {
-        add_row<W, NA>(a[(line + j) * T + i], v.w + (line + j) * NA * kWidth, i, sum_a);
-        add_row<W, NB>(b[(line + j) * T + i], w.w + (line + j) * NB * kWidth, i, sum_b);
+        add_row<W, NA>(a[(line + j) * T + i], v + (line + j) * NA * kWidth, i, sum_a);
+        add_row<W, NB>(b[(line + j) * T + i], w + (line + j) * NB * kWidth, i, sum_b);
       }
     }
   }
   if constexpr (full * T < K) {
-    add_row<W, NA>(a[K - 1], v.w + full * NA * kWidth, 0, sum_a);
-    add_row<W, NB>(b[K - 1], w.w + full * NB * kWidth, 0, sum_b);
+    add_row<W, NA>(a[K - 1], v + full * NA * kWidth, 0, sum_a);
+    add_row<W, NB>(b[K - 1], w + full * NB * kWidth, 0, sum_b);
   }
 }
 
@@ -222,10 +191,11 @@ struct StaticWeights {
   using Phase = StaticPhase<Cell, P>;
   static constexpr int kPanels = (Hidden + kWidth - 1) / kWidth;
   // Weights that the first-level cache does not hold stream from the second. Passes then go up and down in turns, so that what was
-  // read last is read first by the next step, and the input's product, if long, goes beside the recurrent one.
+  // read last is read first by the next step, and the input's product, if long, goes beside the recurrent one, but for weights that
+  // have to be widened: their arithmetic takes longer than reading them. Fetching them ahead made a Zen 4 a fifth slower.
   static constexpr int kBytes = Type == WeightType::float32 ? 4 : 2;
   static constexpr bool kStreams = (In * Phase::x_count + Hidden * Phase::count) * kPanels * kWidth * kBytes > kNearBytes;
-  static constexpr bool kBeside = kStreams && In >= 8;
+  static constexpr bool kBeside = kStreams && In >= 8 && Type == WeightType::float32;
   static constexpr int kPassPanels =
       pass_panels(kPanels, kBeside ? Phase::count + Phase::x_count : Phase::count, kStreams ? kStreamedSums : kStaticSums);
   Panels<In, Phase::x_count, Hidden, kPassPanels, Type> input;
@@ -304,33 +274,30 @@ class RecurrentCore {
   REKUR_INLINE void run(const Weights& w, const Step& s) noexcept {
     constexpr int NP = Weights::kPassPanels, full = kPanels / NP, rest = kPanels % NP;
     if (!Weights::kStreams || turn_) {
-      for (int i = 0; i < full; ++i) run_pass<P, NP>(w, i * NP, i + 1 < full ? (i + 1) * NP : i * NP, s);
-      if constexpr (rest > 0) run_pass<P, rest>(w, full * NP, full * NP, s);
+      for (int i = 0; i < full; ++i) run_pass<P, NP>(w, i * NP, s);
+      if constexpr (rest > 0) run_pass<P, rest>(w, full * NP, s);
     } else {
-      if constexpr (rest > 0) run_pass<P, rest>(w, full * NP, full * NP, s);
-      for (int i = full - 1; i >= 0; --i) run_pass<P, NP>(w, i * NP, i > 0 ? (i - 1) * NP : 0, s);
+      if constexpr (rest > 0) run_pass<P, rest>(w, full * NP, s);
+      for (int i = full - 1; i >= 0; --i) run_pass<P, NP>(w, i * NP, s);
     }
   }
 
   template <int P, int NP, class Weights>
-  REKUR_INLINE void run_pass(const Weights& w, int panel, int next, const Step& s) noexcept {
+  REKUR_INLINE void run_pass(const Weights& w, int panel, const Step& s) noexcept {
     using Phase = typename Weights::Phase;
     constexpr int X = NP * Phase::x_count, G = NP * Phase::count;
-    const Rows input{w.input.pass(panel), w.input.pass(next)}, recurrent{w.recurrent.pass(panel), w.recurrent.pass(next)};
+    const float *const input = w.input.pass(panel), *const recurrent = w.recurrent.pass(panel);
     Vec in[X], rec[G];
     start<X>(w.input_bias.pass(panel), in);
     start<G>(info.recurrent_bias ? w.recurrent_bias.pass(panel) : nullptr, rec);
     if constexpr (Weights::kBeside) {
       constexpr int common = In < Hidden ? In : Hidden;
       accumulate_both<W, common, X, G>(s.x, input, in, s.from, recurrent, rec);
-      accumulate<W, common, In, X>(s.x, input.w, in);
-      accumulate<W, common, Hidden, G>(s.from, recurrent.w, rec);
+      accumulate<W, common, In, X>(s.x, input, in);
+      accumulate<W, common, Hidden, G>(s.from, recurrent, rec);
     } else {
-      accumulate<W, 0, In, X>(s.x, input.w, in);
-      if constexpr (Weights::kStreams)
-        accumulate_ahead<W, Hidden, G>(s.from, recurrent, rec);
-      else
-        accumulate<W, 0, Hidden, G>(s.from, recurrent.w, rec);
+      accumulate<W, 0, In, X>(s.x, input, in);
+      accumulate<W, 0, Hidden, G>(s.from, recurrent, rec);
     }
     finish<P, NP>(panel, in, rec, s);
   }
