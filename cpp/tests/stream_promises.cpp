@@ -217,6 +217,14 @@ std::vector<Case> cases() {
          {R"("type": "LSTM", "units": 95)", R"("type": "GRU", "units": 111)", R"("type": "Dense", "units": 6001)",
           R"("type": "SimpleRNN", "units": 201, "activation": "relu")", R"("type": "LSTM", "units": 95, "projection_size": 91)"})
       all.push_back({layer + ", " + name, after_x(layer), type});
+  for (const std::string layer :
+       {R"("type": "LSTM", "units": 40)", R"("type": "GRU", "units": 67)", R"("type": "GRU", "units": 67, "reset_after": false)",
+        R"("type": "LSTM", "units": 90, "projection_size": 48)", R"("type": "SimpleRNN", "units": 70, "activation": "relu")",
+        R"("type": "Conv1D", "filters": 260, "kernel_size": 3, "padding": "causal")"})
+    all.push_back({layer + ", int8", after_x(layer + R"(, "precision": "int8")")});
+  all.push_back({"Dense, int8", model_of(R"({"type": "Input", "name": "x", "shape": [null, 64]},
+       {"type": "Dense", "name": "y", "inputs": ["x"], "units": 65, "precision": "int8"})",
+                                         R"("x")", R"("y")")});
   all.push_back({"rows that a mask leaves out", model_of(R"({"type": "Input", "name": "x", "shape": [null, 1]},
        {"type": "Masking", "name": "m", "inputs": ["x"]}, {"type": "Dense", "name": "d", "inputs": ["m"], "units": 5},
        {"type": "LSTM", "name": "y", "inputs": ["d"], "units": 5, "residual": true})",

@@ -78,7 +78,9 @@ Int8Matrix int8_matrix(std::span<const float> weights, const ParameterInfo& para
                   {parameter.name, i, json::describe(json::Value(static_cast<double>(weights[i])))});
   const Index N = columns_of(parameter.shape), K = static_cast<Index>(weights.size()) / std::max<Index>(N, 1);
   Int8Matrix result;
-  for (Index n = 0; n < N; ++n) result.scales.push_back(simd::int8_scale_of(K, weights.data() + n, N));
+  result.scales.resize(static_cast<std::size_t>(N));
+  for (Index n = 0; n < N; n += simd::kInt8Columns)
+    simd::int8_scales(K, std::min(simd::kInt8Columns, N - n), weights.data() + n, N, result.scales.data() + n);
   for (std::size_t i = 0; i < weights.size(); ++i)
     result.numbers.push_back(static_cast<std::int8_t>(simd::int8_of(weights[i], result.scales[i % result.scales.size()])));
   return result;

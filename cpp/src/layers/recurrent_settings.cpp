@@ -163,6 +163,7 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   return s;
 }
 
+#if REKUR_INT8
 namespace {
 
 // Whether the engine's product that reads a matrix is of eight bits (recurrent/packing.cpp). A kernel that is put together of
@@ -175,6 +176,7 @@ bool reads_int8(const RecurrentSettings& s, std::string_view name, Index input_s
 }
 
 }  // namespace
+#endif
 
 void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSettings& s, Index input_size, const char* prefix,
                               std::size_t given) {
@@ -204,8 +206,10 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
     add_parameter(specs, prefix, matrix.name.c_str(), {H, H}, matrix.initializer, H);
     specs.back().matrix = true;
   }
+#if REKUR_INT8
   if (s.precision == WeightType::int8)
     for (std::size_t k = first; k < specs.size(); ++k) specs[k].int8 = specs[k].matrix && reads_int8(s, specs[k].name, input_size);
+#endif
   for (const std::string& name : s.fixed)
     for (std::size_t k = first; k < specs.size(); ++k)
       if (specs[k].name == compose("%%", {prefix, name})) specs[k].trainable = false;

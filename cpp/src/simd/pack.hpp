@@ -61,23 +61,40 @@ inline int int8_of(float weight, float scale) {
   return q >= 127 ? 127 : q <= -127 ? -127 : q == q ? static_cast<int>(q + kRound - kRound) : 0;
 }
 
-// The scale of a column of K numbers, `stride` apart; NaN where the column is not finite.
-inline float int8_scale_of(Index K, const float* column, Index stride) {
-  float largest = 0;
-  for (Index k = 0; k < K; ++k) {
-    const float magnitude = column[k * stride] < 0 ? -column[k * stride] : column[k * stride];
-    if (magnitude > largest || magnitude != magnitude) largest = magnitude;  // a NaN stays
+// Columns that are gone through together, since their numbers stand side by side: the widest vector's.
+inline constexpr Index kInt8Columns = 16;
+
+// The scales of `count` <= kInt8Columns neighbouring columns of K numbers, `stride` apart; NaN where a column is not finite.
+inline void int8_scales(Index K, Index count, const float* b, Index stride, float* scales) {
+  float largest[kInt8Columns] = {};
+  for (Index k = 0; k < K; ++k)
+    for (Index c = 0; c < count; ++c) {
+      const float x = b[k * stride + c], magnitude = x < 0 ? -x : x;
+      if (magnitude > largest[c] || magnitude != magnitude) largest[c] = magnitude;  // a NaN stays
+    }
+  for (Index c = 0; c < count; ++c) {
+    const float scale = int8_scale(largest[c]);
+    scales[c] = scale - scale == 0 ? scale : scale - scale;
   }
-  const float scale = int8_scale(largest);
-  return scale - scale == 0 ? scale : scale - scale;
+}
+
+inline float int8_scale_of(Index K, const float* column, Index stride) {
+  float scale;
+  int8_scales(K, 1, column, stride, &scale);
+  return scale;
 }
 
 // Every number of B[K][N], of rows `stride` apart, becomes the multiple of its column's scale that stands for it.
 inline void round_int8(Index K, Index N, float* b, Index stride) {
-  for (Index n = 0; n < N; ++n) {
-    const float scale = int8_scale_of(K, b + n, stride);
-    for (float* x = b + n; x < b + K * stride; x += stride)
-      *x = scale == scale ? static_cast<float>(int8_of(*x, scale)) * scale : scale;
+  float scales[kInt8Columns];
+  for (Index n = 0; n < N; n += kInt8Columns) {
+    const Index count = std::min(kInt8Columns, N - n);
+    int8_scales(K, count, b + n, stride, scales);
+    for (Index k = 0; k < K; ++k)
+      for (Index c = 0; c < count; ++c) {
+        float& x = b[k * stride + n + c];
+        x = scales[c] == scales[c] ? static_cast<float>(int8_of(x, scales[c])) * scales[c] : scales[c];
+      }
   }
 }
 
@@ -93,18 +110,16 @@ inline void pack_int8(Index width, Index group, Index K, Index count, const floa
   const Index size = int8_column_floats(width, K);
   std::fill_n(out, size, 0.0f);
   auto* const numbers = reinterpret_cast<std::int8_t*>(out + 3 * width);
-  for (Index c = 0; c < count; ++c) {
-    const float scale = int8_scale_of(K, b + c, stride);
-    std::int32_t sum = 0;
-    for (Index k = 0; k < K; ++k) {
-      const int q = int8_of(b[k * stride + c], scale);
+  std::int32_t sums[kInt8Columns] = {};
+  int8_scales(K, count, b, stride, out);
+  for (Index k = 0; k < K; ++k)
+    for (Index c = 0; c < count; ++c) {
+      const int q = int8_of(b[k * stride + c], out[c]);
       numbers[k / group * width * group + c * group + k % group] = static_cast<std::int8_t>(q);
-      sum += q;
+      sums[c] += q;
     }
-    out[c] = scale;
-    __builtin_memcpy(out + width + c, &sum, sizeof sum);
-    out[2 * width + c] = bias != nullptr ? bias[c] : 0.0f;
-  }
+  __builtin_memcpy(out + width, sums, static_cast<std::size_t>(count) * sizeof *sums);
+  if (bias != nullptr) std::copy_n(bias, count, out + 2 * width);
 }
 
 }  // namespace rekur::simd
