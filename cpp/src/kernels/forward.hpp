@@ -113,13 +113,16 @@ template <int G, class Step, class RowOf, class Units>
 void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   constexpr int MR = tile_rows(G);
   const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth;
-  const Index tiles = (s.rows + MR - 1) / MR;
 #if REKUR_INT8
   const bool int8 = s.type == WeightType::int8;
+  constexpr int most_rows = MR > kInt8Rows ? MR : kInt8Rows;
+  const Index tiles = int8 ? (s.rows + kInt8Rows - 1) / kInt8Rows : (s.rows + MR - 1) / MR;
   const Index narrow_row = int8 ? int8_row_floats(s.H) : 0;
   if (int8) narrow_rows(s, row_of);
   const Index lines = int8 ? int8_column_floats(s.H) / kWidth : lines_of(s.type, s.H);
 #else
+  constexpr int most_rows = MR;
+  const Index tiles = (s.rows + MR - 1) / MR;
   const Index lines = lines_of(s.type, s.H);
 #endif
   const Index panel_stride = lines * G * kWidth;
@@ -128,7 +131,7 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
   const int most = s.rows == 1 && !near ? single_row_panels(G) : tile_panels(G, tiles == 1 ? static_cast<int>(s.rows) : MR);
   const Index blocks = (panels + most - 1) / most;
-  alignas(64) float products[kAccumulators * kWidth];
+  alignas(64) float products[(kAccumulators > most_rows * G ? kAccumulators : most_rows * G) * kWidth];
   for (Index i = 0; i < blocks; ++i) {
     const Index block = s.descending ? blocks - 1 - i : i;
     const Index p = first + block * most;
@@ -141,7 +144,7 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
       // Rows dealt out evenly, so that no tile is left with a single row.
       const Index m0 = tile * s.rows / tiles;
       const int rows = static_cast<int>((tile + 1) * s.rows / tiles - m0);
-      const float* a[MR];
+      const float* a[most_rows];
 #if REKUR_INT8
       if (int8) {
         for (int m = 0; m < rows; ++m) a[m] = s.narrow + (m0 + m) * narrow_row;

@@ -68,7 +68,7 @@ struct Quads {
 #else
   static constexpr std::int32_t kLess = 0;
 #endif
-  static constexpr bool kCentred = false;
+  static constexpr bool kCentred = false, kAddsApart = false;
 
   REKUR_INLINE static IVec row(const char* group) { return broadcast_int(group); }
   REKUR_INLINE static IVec weights(const float* line) { return load_int(line); }
@@ -80,7 +80,7 @@ struct Quads {
 struct Pairs {
   static constexpr Index kGroup = 2, kBytes = 2;
   static constexpr std::int32_t kLess = 128;
-  static constexpr bool kHere = true, kCentred = false;
+  static constexpr bool kHere = true, kCentred = false, kAddsApart = false;
 
   REKUR_INLINE static int8x8_t row(const char* group) {
     std::int16_t two;
@@ -99,7 +99,7 @@ struct Pairs {
 struct Pairs {
   static constexpr Index kGroup = 2, kBytes = 4;
   static constexpr std::int32_t kLess = 0;
-  static constexpr bool kHere = true, kCentred = true;
+  static constexpr bool kHere = true, kCentred = true, kAddsApart = true;
 
   REKUR_INLINE static IVec row(const char* group) { return broadcast_int(group); }
   REKUR_INLINE static IVec weights(const float* line) {
@@ -279,13 +279,16 @@ __attribute__((noinline)) void int8_tile(Index groups, ConstRows rows, const flo
 using Int8Tile = void (*)(Index, ConstRows, const float*, Index, float*, Index);
 
 inline constexpr int kInt8Rows = 6;
+// Where a product stands in a register of its own before it is added, twelve sums leave too few of sixteen for three or four rows.
+template <class D>
 constexpr int int8_vectors(int rows) {
-  const int most = (kRegisters == 32 ? 24 : 12) / rows;
+  const int most = (kRegisters == 32 ? 24 : D::kAddsApart && (rows == 3 || rows == 4) ? 8 : 12) / rows;
   return most > 8 ? 8 : most;
 }
 // Of the tiles there are, which have 1 to 4 vectors or 8, the largest of at most so many.
+template <class D>
 constexpr int int8_vectors_at_once(int rows, Index vectors) {
-  const int most = int8_vectors(rows);
+  const int most = int8_vectors<D>(rows);
   if (most == 8 && vectors >= 8) return 8;
   const int few = most < 4 ? most : 4;
   return vectors < few ? static_cast<int>(vectors) : few;
@@ -301,7 +304,7 @@ struct Int8Tiles {
   template <int MR, int NV>
   constexpr void add() {
     if constexpr (NV <= 4 || NV == 8) tile[MR - 1][NV - 1] = int8_tile<D, MR, NV>;
-    if constexpr (NV < int8_vectors(MR))
+    if constexpr (NV < int8_vectors<D>(MR))
       add<MR, NV + 1>();
     else if constexpr (MR > 1)
       add<MR - 1, 1>();
@@ -321,7 +324,7 @@ void int8_vectors_of(int rows, Index vectors, Index K, ConstRows a, const float*
     return int8_vectors_of<D>(rows - half, vectors, K, a + half, w, out + half * vectors * kWidth);
   }
   for (Index v = 0, n; v < vectors; v += n) {
-    n = int8_vectors_at_once(rows, vectors - v);
+    n = int8_vectors_at_once<D>(rows, vectors - v);
     kInt8Tiles<D>.tile[rows - 1][n - 1](groups, a, w + v * stride, stride, out + v * kWidth, vectors);
   }
 }
@@ -345,7 +348,7 @@ inline void narrow(Index group, Index M, Index K, ConstRows x, Index offset, flo
 
 // As gemm (gemm.hpp); the rows of A as `narrow` made them.
 inline void gemm_int8(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset) {
-  constexpr Index most = int8_vectors(kInt8Rows) < 4 ? int8_vectors(kInt8Rows) : 4;
+  constexpr Index most = int8_vectors<Quads>(kInt8Rows) < 4 ? int8_vectors<Quads>(kInt8Rows) : 4;
   const Index stride = int8_column_floats(K);
   const Index tiles = (M + kInt8Rows - 1) / kInt8Rows;
   alignas(64) float out[kInt8Rows * most * kWidth];
