@@ -424,19 +424,33 @@ class DotsCore {
     }
   }
 
-  __attribute__((noinline)) const float* step(const float* x) noexcept {
-    constexpr Activation f = Options::activation;
-    Vec sums = zero();
-    REKUR_UNROLL
-    for (int u = 0; u < Out; ++u) sums[u] = dot_by_sixteens(In, x, kernel_[u], bias_ + u);
-    store(y_, activation<f.kind>(f, sums));
-    if constexpr (Options::softmax) softmax_row<Out>(y_);
-    return y_;
+  // Without an activation in its caller: after a small cell the call took longer than the sums. A product that ends an activation
+  // stays apart, or compilers would contract it with what the caller adds.
+  REKUR_INLINE const float* step(const float* x) noexcept {
+    if constexpr (Options::activation.kind == ActivationKind::linear && !Options::softmax)
+      return sum(x);
+    else
+      return step_apart(x);
   }
 
   const float* y() const noexcept { return y_; }
 
  private:
+  REKUR_INLINE const float* sum(const float* x) noexcept {
+    constexpr Activation f = Options::activation;
+    Vec sums = zero();
+    REKUR_UNROLL
+    for (int u = 0; u < Out; ++u) sums[u] = dot_by_sixteens(In, x, kernel_[u], bias_ + u);
+    store(y_, activation<f.kind>(f, sums));
+    return y_;
+  }
+
+  __attribute__((noinline)) const float* step_apart(const float* x) noexcept {
+    sum(x);
+    if constexpr (Options::softmax) softmax_row<Out>(y_);
+    return y_;
+  }
+
   // They are few, and stay floats.
   static float rounded(float x) {
     if constexpr (Options::weights == WeightType::bf16)
