@@ -21,17 +21,20 @@ class Turn(NamedTuple):
     threads: int = 1
 
 
-def quickest(run: Callable[[int], float], count: int) -> float:
+def quickest(run: Callable[[int], float], count: int, bursts: int = BURSTS) -> float:
     """Seconds a step in the quickest part of a turn of `count` steps; run(n) gives the seconds of n."""
-    each = max(1, count // BURSTS)
-    return min(run(each) / each for _ in range(max(1, min(BURSTS, count))))
+    each = max(1, count // bursts)
+    return min(run(each) / each for _ in range(max(1, min(bursts, count))))
 
 
-def in_turns(turns: Mapping[str, Turn], seconds: float, rounds: int, settle: float = SETTLE) -> dict[str, list[float]]:
+def in_turns(
+    turns: Mapping[str, Turn], seconds: float, rounds: int, settle: float = SETTLE, bursts: int = BURSTS
+) -> dict[str, list[float]]:
     """Seconds a call of each, one figure a round; `seconds` is what all rounds of one of them take together.
 
     All have the cores of the one with most threads: cores that came and went would leave threads together on one for
     a while. settle: seconds before a turn; none are needed where all turns are one library's, whose threads stay.
+    bursts: parts of a turn, of which the quickest counts; as many as there are calls for a machine with other work.
     """
 
     def run(count: int) -> float:
@@ -59,6 +62,6 @@ def in_turns(turns: Mapping[str, Turn], seconds: float, rounds: int, settle: flo
             turn.step()
             while time.perf_counter() < warm_until:
                 turn.step()
-            times[name].append(quickest(run, repeats[name]))
+            times[name].append(quickest(run, repeats[name], bursts))
     use_cores(len(ALL_CORES))
     return times
