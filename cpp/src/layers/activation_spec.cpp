@@ -167,15 +167,15 @@ std::string read_initializer(json::Reader& reader, const char* key, const char* 
   return json::write(*value);
 }
 
-WeightType read_precision(json::Reader& reader) {
+Precision read_precision(json::Reader& reader) {
   static constexpr std::string_view names[] = {"float32", "int8"};
   const std::string name = reader.string("precision", "float32");
-  if (name == names[0]) return WeightType::float32;
+  if (name == names[0]) return Precision::float32;
   if (name != names[1]) reader.fail("%", {unknown_name("precision", name, names)});
 #if !REKUR_INT8
   reader.fail("precision \"int8\": this rekur was built without products of eight bits (REKUR_INT8=OFF)");
 #endif
-  return WeightType::int8;
+  return Precision::int8;
 }
 
 }  // namespace rekur::layers

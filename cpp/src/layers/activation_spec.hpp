@@ -48,6 +48,6 @@ void activate_backward(const ActivationSpec& f, const float* x, const float* y, 
 std::string read_initializer(json::Reader& reader, const char* key, const char* fallback);
 
 // "precision": of a layer's products, "float32" or "int8".
-WeightType read_precision(json::Reader& reader);
+Precision read_precision(json::Reader& reader);
 
 }  // namespace rekur::layers

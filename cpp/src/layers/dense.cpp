@@ -119,7 +119,7 @@ class Dense final : public Layer {
     ActivationSpec activation;
     bool use_bias;
     std::string kernel_initializer, bias_initializer;
-    WeightType precision = WeightType::float32;
+    Precision precision = Precision::float32;
   };
 
   Dense(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
@@ -207,7 +207,7 @@ class Dense final : public Layer {
  private:
   // A few outputs' dot products stay float32: they take less time than making integers of a row.
   bool int8(Index in) const {
-    return s_.precision == WeightType::int8 && isa::takes_int8(in, s_.units) && !detail::few_outputs(in, s_.units);
+    return s_.precision == Precision::int8 && isa::takes_int8(in, s_.units) && !detail::few_outputs(in, s_.units);
   }
 
   Settings s_;

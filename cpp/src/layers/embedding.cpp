@@ -14,13 +14,13 @@ namespace {
 class Embedding final : public Layer {
  public:
   Embedding(const std::string& type, const std::string& name, Index rows, Index columns, std::string initializer, bool mask_zero,
-            WeightType precision)
+            Precision precision)
       : Layer(type, name),
         rows_(rows),
         columns_(columns),
         initializer_(std::move(initializer)),
         mask_zero_(mask_zero),
-        int8_(precision == WeightType::int8) {}
+        int8_(precision == Precision::int8) {}
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override {
     expect_inputs(inputs, 1, 1);

@@ -207,7 +207,7 @@ void add_recurrent_parameters(std::vector<ParamSpec>& specs, const RecurrentSett
     specs.back().matrix = true;
   }
 #if REKUR_INT8
-  if (s.precision == WeightType::int8)
+  if (s.precision == Precision::int8)
     for (std::size_t k = first; k < specs.size(); ++k) specs[k].int8 = specs[k].matrix && reads_int8(s, specs[k].name, input_size);
 #endif
   for (const std::string& name : s.fixed)

@@ -177,7 +177,7 @@ Index Packed::input_set_size(const Recurrence::Impl& r) const {
 void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
-  group = r.precision == WeightType::int8 ? isa::int8_group() : 0;
+  group = r.precision == Precision::int8 ? isa::int8_group() : 0;
   input_type = r.int8_input() ? WeightType::int8 : WeightType::float32;
   input.reserve(r.input_sets() * input_set_size(r));
   for (int set = 0; set < r.input_sets(); ++set) {

@@ -72,7 +72,7 @@ struct Recurrence::Impl {
   kernels::Functions functions = kernels::Functions::given;
   Index I, H, P;
   bool bias, input_by_block = false;
-  WeightType precision = WeightType::float32;  // of products: float32 or int8
+  Precision precision = Precision::float32;  // of products: float32 or int8
 
   void set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias);
 
@@ -83,10 +83,10 @@ struct Recurrence::Impl {
   // Whether the products of the input, and one of the recurrent ones, are of eight bits: what a matrix of the user's is, all
   // products that read a part of it are.
   bool int8_input() const {
-    return precision == WeightType::int8 && cell.x_count > 0 && isa::takes_int8(I, cell.kernel_blocks * H);
+    return precision == Precision::int8 && cell.x_count > 0 && isa::takes_int8(I, cell.kernel_blocks * H);
   }
   bool int8(const Product& product) const {
-    return precision == WeightType::int8 && isa::takes_int8(rows(product), product.projects ? P : cell.recurrent_blocks * H);
+    return precision == Precision::int8 && isa::takes_int8(rows(product), product.projects ? P : cell.recurrent_blocks * H);
   }
   // Whether a phase is the projection, which has no equations and makes the first state alone.
   bool projects(int phase) const { return cell.projects && phase + 1 == cell.phases; }

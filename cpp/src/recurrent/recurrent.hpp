@@ -14,6 +14,7 @@
 #include "recurrent/description.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
 #include "rekur/tensor.hpp"
+#include "simd/kernels.hpp"
 
 namespace rekur::recurrent {
 
@@ -60,7 +61,7 @@ class Recurrence {
   Recurrence& operator=(Recurrence&&) noexcept;
 
   // Of products, before the first prepare: float32, or int8 (simd/int8.hpp), in which the short ones stay float32 all the same.
-  void set_precision(WeightType precision);
+  void set_precision(Precision precision);
 
   const Description& description() const;
   Index input_size() const;

@@ -68,7 +68,7 @@ class PanelWriter {
 }  // namespace
 
 StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& activations, Index input_size, Index hidden_size,
-                       const Weights<const float>& weights, WeightType precision, bool single_row)
+                       const Weights<const float>& weights, Precision precision, bool single_row)
     : engine_(cell, activations, input_size, hidden_size, weights.bias != nullptr),
       Hp_(padded(hidden_size)),
       Pp_(Hp_),
@@ -102,7 +102,7 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
 
 #if REKUR_EQUATIONS
 StreamCell::StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
-                       const Weights<const float>& weights, WeightType precision)
+                       const Weights<const float>& weights, Precision precision)
     : engine_(program, input_size, hidden_size, projection_size, weights.bias != nullptr),
       program_(program.get()),
       Hp_(padded(hidden_size)),

@@ -9,10 +9,10 @@ class StreamCell {
  public:
   // Copies what it needs of the weights. single_row: every step will be of a batch of one.
   StreamCell(const cells::CellInfo& cell, const cells::Activations& activations, Index input_size, Index hidden_size,
-             const Weights<const float>& weights, WeightType precision, bool single_row);
+             const Weights<const float>& weights, Precision precision, bool single_row);
 #if REKUR_EQUATIONS
   StreamCell(std::shared_ptr<const Program> program, Index input_size, Index hidden_size, Index projection_size,
-             const Weights<const float>& weights, WeightType precision);
+             const Weights<const float>& weights, Precision precision);
 #endif
 
   int states() const { return engine_.description().states; }

@@ -33,12 +33,12 @@ struct Settings {
   ActivationSpec activation = {};
   bool use_bias = true;
   std::string kernel_initializer, bias_initializer;
-  WeightType precision = WeightType::float32;
+  Precision precision = Precision::float32;
 
   // Whether products of so many channels are of eight bits.
   bool int8(Index in) const {
     const bool by_channel = kind != Kind::transposed && groups == in && in > 1;
-    return precision == WeightType::int8 && !by_channel && isa::takes_int8(axis.taps * (in / groups), filters / groups);
+    return precision == Precision::int8 && !by_channel && isa::takes_int8(axis.taps * (in / groups), filters / groups);
   }
 };
 

@@ -16,6 +16,9 @@ namespace rekur {
 using Rows = float* const*;
 using ConstRows = const float* const*;
 
+// In what a layer's products are computed; states, sums and everything else are float32.
+enum class Precision : std::uint8_t { float32, bf16, int8 };
+
 namespace simd {
 
 // Columns of a packed matrix B[K][N] for `gemm`: panels of `panel` columns (`panel` = vectors_per_panel · width), k-major:
