@@ -204,7 +204,7 @@ def test_precision_is_a_setting_of_layers_with_products():
     layer = layers.LSTM(4, precision="INT8")
     assert layer.precision == "int8" and layer.get_config()["precision"] == "int8"
     assert "precision" not in layers.LSTM(4).config()
-    with pytest.raises(ValueError, match=r"precision: expected one of float32, int8, got 'int4'"):
+    with pytest.raises(ValueError, match=r"precision: expected one of float32, bf16, int8, got 'int4'"):
         layers.Dense(3, precision="int4")
     with pytest.raises(TypeError, match="has no argument 'precision'"):
         layers.Dropout(0.5, precision="int8")

@@ -100,7 +100,7 @@ def one_of(*known: str) -> Any:
     return check
 
 
-PRECISION = one_of("float32", "int8")  # of a layer's products
+PRECISION = one_of("float32", "bf16", "int8")  # of a layer's products
 WEIGHT_TYPE = one_of("float32", "bf16", "fp16", "int8")
 
 

@@ -45,6 +45,12 @@ constexpr simd::Kernels make_simd_kernels() {
       .narrow = narrow,
       .gemm_int8 = gemm_int8,
 #endif
+#if REKUR_TRAINING
+      .pair_rows = pair_rows,
+      .narrow_bf16 = narrow_bf16,
+      .gemm_bf16 = gemm_bf16,
+      .gemm_tn_bf16 = gemm_tn_bf16,
+#endif
       .dots = dots,
       .activate = activate,
       .softmax = softmax,

@@ -126,6 +126,9 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   const Index lines = lines_of(s.type, s.H);
 #endif
   const Index panel_stride = lines * G * kWidth;
+  const Index group = s.type == WeightType::bf16 ? s.group : 0;
+  if (group > 0)
+    for (Index m = 0; m < s.rows; ++m) narrow_row_bf16(s.H, row_of(m), s.narrow + m * bf16_row_floats(s.H));
   // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level
   // cache go in small blocks: the one read last is still there when the next step begins with it.
   const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;
@@ -153,10 +156,11 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
         continue;
       }
 #endif
-      for (int m = 0; m < rows; ++m) a[m] = row_of(m0 + m);
+      for (int m = 0; m < rows; ++m) a[m] = group > 0 ? s.narrow + (m0 + m) * bf16_row_floats(s.H) : row_of(m0 + m);
       const Index fetched = tile * lines * kLine;
-      product<G>(s.type, rows, taken, s.product_length, a, weights, panel_stride, s.bias ? s.bias + p * kWidth : nullptr, s.Hp,
-                 products, next + (fetched + lines * kLine <= panel_stride ? fetched : 0));
+      product<G>(s.type, group, rows, taken, group > 0 ? (s.product_length + 1) / 2 : s.product_length, a, weights, panel_stride,
+                 s.bias ? s.bias + p * kWidth : nullptr, s.Hp, products,
+                 next + (fetched + lines * kLine <= panel_stride ? fetched : 0));
       units(s, m0, rows, p, taken, products);
     }
   }

@@ -17,9 +17,9 @@ struct StepForward {
   Index product_length;  // H, or 0 where the previous hidden state is known to be zero
   const float* weights;  // recurrent kernel of this phase: [Hp/width][H][count][width]; of sixteen bits pairs of rows (pack.hpp)
   WeightType type;       // what they are; of eight bits vectors of columns, [Hp/width][count] (simd/int8.hpp), the bias among them
-  Index group;           // of eight bits: isa::int8_group(), else 0
-  float* narrow;         // of eight bits: room for the rows that the product reads, simd::int8_row_floats(H) each
-  const float* bias;     // [count·Hp] recurrent bias of this phase, or null
+  Index group;           // of eight bits: isa::int8_group(). Of bf16 whose rows are rounded too: isa::bf16_group(). Else 0
+  float* narrow;  // where it is not 0, room for the rows that the product reads: simd::int8_row_floats(H), bf16_row_floats(H) each
+  const float* bias;      // [count·Hp] recurrent bias of this phase, or null
   const float* peephole;  // [peepholes][Hp], or null for a cell without
   const float* h;         // [M][Hp] h before the step
   float* h_next;          // [M][Hp] h after it; another array than h

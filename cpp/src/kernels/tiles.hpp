@@ -1,6 +1,7 @@
 // The recurrent product of a tile: MR rows times NP panels of G gates of a vector of units. Included only by the ISA units.
 #pragma once
 
+#include "simd/bf16.hpp"
 #include "simd/int8.hpp"
 #include "simd/vec.hpp"
 
@@ -71,7 +72,7 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
 #pragma GCC unroll 16
         for (int p = 0; p < NP; ++p)
 #pragma GCC unroll 4
-          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[p][g], acc[m][p][g]);
+          for (int g = 0; g < G; ++g) acc[m][p][g] = W::add(v, row[p][g], acc[m][p][g]);
       }
     } else if constexpr (W::kTogether > 1) {  // one at a time: what widens needs registers
       Vec v[MR];
@@ -83,7 +84,7 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
         for (int g = 0; g < G; ++g) {
           const Vec row = W::row(b + p * panel_stride + g * kWidth, i);
 #pragma GCC unroll 16
-          for (int m = 0; m < MR; ++m) acc[m][p][g] = fma(v[m], row, acc[m][p][g]);
+          for (int m = 0; m < MR; ++m) acc[m][p][g] = W::add(v[m], row, acc[m][p][g]);
         }
     } else {
 #pragma GCC unroll 16
@@ -95,7 +96,7 @@ __attribute__((noinline)) void product_tile(Index K, ConstRows a_rows, const flo
         for (int m = 0; m < MR; ++m) {
           const Vec v = set1(a[m][k]);
 #pragma GCC unroll 4
-          for (int g = 0; g < G; ++g) acc[m][p][g] = fma(v, row[g], acc[m][p][g]);
+          for (int g = 0; g < G; ++g) acc[m][p][g] = W::add(v, row[g], acc[m][p][g]);
         }
       }
     }
@@ -135,8 +136,15 @@ inline constexpr ProductTiles<W, G> kProductTiles;
 // it.
 inline constexpr bool kHalfTiles = !kCompact && (kWidth > 4 || kRegisters > 16);
 
+// What `group` says of products of bf16: 1 and 2 that rows are pairs too, and in how many instructions they are multiplied.
+enum : Index { kBf16Pairs = 1, kBf16Dots = 2 };
+
 template <int G>
-REKUR_INLINE auto product_tiles(WeightType type) {
+REKUR_INLINE auto product_tiles(WeightType type, Index group = 0) {
+#if REKUR_TRAINING
+  if (kBf16Instruction && group == kBf16Dots) return kProductTiles<Bf16Dots, G>.tile;
+  if (group > 0) return kProductTiles<Bf16Pairs, G>.tile;
+#endif
   if constexpr (kHalfTiles) {
     if (type == WeightType::bf16) return kProductTiles<Bf16Rows, G>.tile;
     if (type == WeightType::fp16) return kProductTiles<Fp16Rows, G>.tile;
@@ -145,9 +153,9 @@ REKUR_INLINE auto product_tiles(WeightType type) {
 }
 
 template <int G>
-REKUR_INLINE void product(WeightType type, int rows, int panels, Index K, ConstRows a, const float* w, Index panel_stride,
-                          const float* bias, Index Hp, float* out, const float* ahead) {
-  const auto tile = product_tiles<G>(type);
+REKUR_INLINE void product(WeightType type, Index group, int rows, int panels, Index K, ConstRows a, const float* w,
+                          Index panel_stride, const float* bias, Index Hp, float* out, const float* ahead) {
+  const auto tile = product_tiles<G>(type, group);
   for (int p = 0, n; p < panels; p += n) {
     n = panels_at_once(panels - p);
     tile[rows - 1][n - 1](K, a, w + p * panel_stride, panel_stride, bias ? bias + p * kWidth : nullptr, Hp, out + p * G * kWidth,

@@ -168,10 +168,16 @@ std::string read_initializer(json::Reader& reader, const char* key, const char* 
 }
 
 Precision read_precision(json::Reader& reader) {
-  static constexpr std::string_view names[] = {"float32", "int8"};
+  static constexpr std::string_view names[] = {"float32", "bf16", "int8"};
   const std::string name = reader.string("precision", "float32");
   if (name == names[0]) return Precision::float32;
-  if (name != names[1]) reader.fail("%", {unknown_name("precision", name, names)});
+  if (name == names[1]) {
+#if !REKUR_TRAINING
+    reader.fail("precision \"bf16\": this rekur was built without training, which it is for (REKUR_TRAINING=OFF)");
+#endif
+    return Precision::bf16;
+  }
+  if (name != names[2]) reader.fail("%", {unknown_name("precision", name, names)});
 #if !REKUR_INT8
   reader.fail("precision \"int8\": this rekur was built without products of eight bits (REKUR_INT8=OFF)");
 #endif

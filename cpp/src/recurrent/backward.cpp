@@ -35,6 +35,13 @@ Index chunk_steps(const Plan& plan, const Forward& f) {
   return std::clamp<Index>((T + kChunks - 1) / kChunks, std::min((kLeastPairs + B - 1) / B, most), most);
 }
 
+// Floats that a thread needs for the large products of any of the runs.
+Index work_of(std::span<const Backward> runs) {
+  Index size = 0;
+  for (const Backward& run : runs) size = std::max(size, LargeProducts::work(Engine::impl(*run.forward.layer)));
+  return size;
+}
+
 class BackwardCall {
  public:
   BackwardCall(std::span<const Backward> runs, const Plan& plan, Scratch& scratch)
@@ -42,7 +49,8 @@ class BackwardCall {
         R_(static_cast<Index>(runs.size())),
         lag_(plan.alone() ? 0 : 1),
         groups_(plan, R_, scratch),
-        work_(scratch.take<float>(plan.threads * isa::kernels().gemm_tn_work).data()) {
+        work_size_(work_of(runs)),
+        work_(scratch.take<float>(plan.threads * work_size_).data()) {
     runs_ = scratch.take<Run>(R_).data();
     slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
     for (Index r = 0; r < R_; ++r) {
@@ -174,8 +182,8 @@ class BackwardCall {
                                        if (i == tiles) return list(phase);
                                        each_product([&](Index n, const LargeProducts& products, Index chunk, bool weights) {
                                          if (i >= 0 && i < n)
-                                           weights ? products.weights(chunk, i, work_ + thread * isa::kernels().gemm_tn_work)
-                                                   : products.input(chunk, i);
+                                           weights ? products.weights(chunk, i, work_ + thread * work_size_)
+                                                   : products.input(chunk, i, work_ + thread * work_size_);
                                          i -= n;
                                        });
                                      }});
@@ -184,7 +192,8 @@ class BackwardCall {
   const Plan& plan_;
   const Index R_, lag_;
   const Groups groups_;
-  float* const work_;  // of the weights' products, by thread
+  const Index work_size_;
+  float* const work_;  // of the large products, by thread
   Index phases_ = 0;
   Run* runs_;
   BackwardSlice* slices_;

@@ -66,6 +66,8 @@ class BackwardSlice {
   Units *units_, *projected_units_;                         // of each member: of H, of P
   float *d_state_[kMostStates] = {}, **d_source_, *zeros_;  // d_source_: by product, of what it multiplied
   float **tape_, **d_rows_;
+  float* narrow_ = nullptr;  // rows rounded to bf16, [members][rows][narrow_stride_]
+  Index narrow_stride_ = 0;
   const float **product_, **previous_[kMostStates] = {}, **h_, **dy_;
   const float **tape_ahead_, **dy_ahead_, **h_ahead_, **c_ahead_;
 #if REKUR_EQUATIONS

@@ -111,7 +111,7 @@ class ForwardSlice {
   // … of the blocks that read the same x.
   void project(Index low, Index count, Index begin, Index end, int set) {
     const bool few = (end - begin) * r_.I <= kFewInputs;
-    const Index columns = r_.set_count() * Hp_, from = r_.input_offset(r_.cell.x_first + set);
+    const Index from = r_.input_offset(r_.cell.x_first + set);
     const Index apart = M_ > 1 ? (row(1) - row(0)) * f_.x.stride_b : 0;
     Index n = 0;
     for (Index t = low; t < low + count; ++t) {
@@ -125,18 +125,8 @@ class ForwardSlice {
       }
       n += active;
     }
-    const float* const weights = r_.packed.input.data() + set * r_.packed.input_set_size(r_);
-#if REKUR_INT8
-    if (const Index narrow = r_.narrow_input(); narrow > 0) {
-      isa::kernels().narrow(r_.packed.group, end - begin, r_.I, input_rows_ + begin, 0, narrow_input_ + begin * narrow, narrow);
-      for (Index i = begin; i < end; ++i) input_rows_[i] = narrow_input_ + i * narrow;
-      isa::kernels().gemm_int8(r_.packed.group, end - begin, columns, r_.I, input_rows_ + begin, weights, projection_rows_ + begin,
-                               set * columns);
-      return;
-    }
-#endif
-    isa::kernels().gemm(end - begin, columns, r_.I, input_rows_ + begin, weights, r_.packed.input_bias.data() + set * columns,
-                        projection_rows_ + begin, set * columns, false);
+    r_.input_product(isa::kernels(), end - begin, set, input_rows_ + begin, narrow_input_ + begin * r_.narrow_input(),
+                     projection_rows_ + begin);
   }
 
   Index time(const Chunk& c, Index i) const { return f_.reverse ? c.low + c.count - 1 - i : c.low + i; }
@@ -189,7 +179,7 @@ class ForwardSlice {
       s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
       s.weights = r_.packed.recurrent[product].data();
       s.type = r_.packed.type[product];
-      s.group = r_.packed.group;
+      s.group = r_.group(s.type);
       s.narrow = narrow_step_ + member * M_ * r_.narrow_step();
       s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[product].data() : nullptr;
       r_.steps().forward[phase](s);
@@ -354,7 +344,7 @@ class ForwardSlice {
   const int members_;
   const Strided<float> y_;
   float *projection_, *own_tape_ = nullptr;
-  float *narrow_input_, *narrow_step_;  // of products of eight bits: rows of the chunk's x; by member of what a step multiplies
+  float *narrow_input_, *narrow_step_;  // rows rounded for products: of the chunk's x; by member of what a step multiplies
   float* state_[2][kMostStates] = {};   // by turn: before and after a step, or after and before
   const float** input_rows_;
   float **projection_rows_, **y_rows_, **tape_rows_;

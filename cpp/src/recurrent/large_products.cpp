@@ -64,6 +64,11 @@ void LargeProducts::each_step(Steps steps, F&& f) const {
   for (Index step = 0; step < steps.high - steps.low; ++step) f(f_.reverse ? steps.low + step : steps.high - 1 - step);
 }
 
+Index LargeProducts::work(const Recurrence::Impl& r) {
+  const Index weights = isa::kernels().gemm_tn_work;
+  return r.precision == Precision::bf16 ? std::max(weights, simd::bf16_row_floats(r.set_count() * padded(r.H))) : weights;
+}
+
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
 template <class F>
 void LargeProducts::each_pair(Steps steps, F&& pair) const {
@@ -151,12 +156,17 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   const auto& k = isa::kernels();
   const Index XH = r_.cell.kernel_blocks * r_.H, RH = r_.cell.recurrent_blocks * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
   if (tile.product == kUnits) return unit_tile(l, tile, accumulate);
+  const auto product_tn = [&](Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc) {
+    if (r_.precision == Precision::bf16)
+      k.gemm_tn_bf16(r_.packed.group == 2, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+    else
+      k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+  };
   const Index from = tile.slot * Hp_ + tile.n0;
   const Index x_to = r_.cell.kernel_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   const Index recurrent_to = r_.cell.recurrent_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   if (tile.product == kKernel) {
-    k.gemm_tn(M, N, l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to,
-              XH, accumulate, work);
+    product_tn(l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to, XH);
   } else if (tile.product >= 0) {
     const Product& product = r_.cell.products[static_cast<std::size_t>(tile.product)];
     float* const to = product.projects ? b_.d_weights.projection + tile.m0 * r_.P + tile.n0
@@ -164,9 +174,9 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
     const Index stride = product.projects ? r_.P : RH;
     const int s = product.state;
     if (s >= 0)
-      k.gemm_tn(M, N, l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, stride, accumulate, work);
+      product_tn(l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, stride);
     else
-      k.gemm_tn(M, N, l.pairs, l.records, tile.m0 + product.slot * Hp_, l.records, from, to, stride, accumulate, work);
+      product_tn(l.pairs, l.records, tile.m0 + product.slot * Hp_, l.records, from, to, stride);
   } else {
     const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
     if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + x_to, accumulate);
@@ -195,16 +205,34 @@ void LargeProducts::unit_tile(const Lists& l, const Tile& tile, bool accumulate)
   }
 }
 
-void LargeProducts::input_tile(const Lists& l, Index tile) const {
-  const Index panel = isa::kernels().panel, panels = (r_.I + panel - 1) / panel, K = r_.set_count() * Hp_;
+void LargeProducts::input_tile(const Lists& l, Index tile, float* work) const {
+  const Index panel = isa::kernels().panel, panels = (r_.I + panel - 1) / panel;
   const Index part = tile % column_parts_, begin = tile / column_parts_ * pairs_per_tile_;
   const Index end = std::min(begin + pairs_per_tile_, l.dx_pairs);
   const Index n0 = panels * part / column_parts_ * panel, n1 = std::min(panels * (part + 1) / column_parts_ * panel, r_.I);
-  const Index width = isa::kernels().width, set_size = K * ((r_.I + width - 1) / width * width);
   for (int set = 0; set < r_.input_sets(); ++set)
-    isa::kernels().gemm(end - begin, n1 - n0, K, l.dx_records + set * most_dx_pairs_ + begin,
-                        r_.packed.input_transposed.data() + set * set_size + n0 * K, nullptr, l.dx + begin,
-                        r_.input_offset(r_.cell.x_first + set) + n0, true);
+    input_rows(end - begin, n0, n1, set, l.dx_records + set * most_dx_pairs_ + begin, l.dx + begin, work);
+}
+
+// Columns [n0, n1) of the gradient of what the blocks of a set read. Rows of bf16 are made as many at a time as `work` holds.
+void LargeProducts::input_rows(Index rows, Index n0, Index n1, int set, const float* const* from, float* const* to,
+                               float* work) const {
+  const auto& k = isa::kernels();
+  const Index K = r_.set_count() * Hp_, width = k.width, padded_columns = (r_.I + width - 1) / width * width;
+  const Index column = r_.input_offset(r_.cell.x_first + set) + n0;
+  const float* const weights = r_.packed.input_transposed.data();
+  if (r_.precision != Precision::bf16)
+    return k.gemm(rows, n1 - n0, K, from, weights + set * K * padded_columns + n0 * K, nullptr, to, column, true);
+  constexpr Index kMostRows = 64;
+  const Index lines = (K + 1) / 2, stride = simd::bf16_row_floats(K), most = std::min(LargeProducts::work(r_) / stride, kMostRows);
+  const float* narrow[kMostRows];
+  for (Index m = 0; m < rows; m += most) {
+    const Index count = std::min(most, rows - m);
+    k.narrow_bf16(count, K, from + m, 0, work, stride);
+    for (Index i = 0; i < count; ++i) narrow[i] = work + i * stride;
+    k.gemm_bf16(r_.packed.group == 2, count, n1 - n0, K, narrow, weights + set * lines * padded_columns + n0 * lines, nullptr,
+                to + m, column, true);
+  }
 }
 
 }  // namespace rekur::recurrent

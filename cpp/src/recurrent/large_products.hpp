@@ -24,12 +24,14 @@ class LargeProducts {
   // spans of steps. The lists of the last two chunks are kept.
   void list(Index i, Steps swept, const Steps (&inputs)[2]);
 
+  // Floats on a cache line's border that a thread needs.
+  static Index work(const Recurrence::Impl& r);
   // The chunk's products in pieces that may be computed in any order, by any thread: of the weights, of the input. `work`: the
-  // thread's gemm_tn_work floats.
+  // thread's own.
   Index weight_tiles() const { return tile_count_; }
   Index input_tiles(Index i) const { return b_.dx ? column_parts_ * row_parts(lists_[i % 2]) : 0; }
   void weights(Index i, Index tile, float* work) const { weight_tile(lists_[i % 2], tiles_[tile], !b_.fresh || i > 0, work); }
-  void input(Index i, Index tile) const { input_tile(lists_[i % 2], tile); }
+  void input(Index i, Index tile, float* work) const { input_tile(lists_[i % 2], tile, work); }
 
  private:
   // A part of a weight gradient: the recurrent product that it belongs to (kKernel, kBias, kUnits: the kernel, the bias, the unit
@@ -64,7 +66,8 @@ class LargeProducts {
   Index gradient_of(int set) const { return (r_.cell.x_first + set * r_.set_count()) * Hp_; }
   void weight_tile(const Lists& lists, const Tile& tile, bool accumulate, float* work) const;
   void unit_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
-  void input_tile(const Lists& lists, Index tile) const;
+  void input_tile(const Lists& lists, Index tile, float* work) const;
+  void input_rows(Index rows, Index n0, Index n1, int set, const float* const* from, float* const* to, float* work) const;
 
   const Backward& b_;
   const Forward& f_;

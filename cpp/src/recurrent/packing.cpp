@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "isa/bf16.hpp"
 #include "isa/dispatch.hpp"
 #include "isa/halves.hpp"
 #include "isa/int8.hpp"
@@ -92,6 +93,44 @@ void pack_steps(Index K, Index row_stride, const float* rows, const Columns& col
   });
 }
 
+#if REKUR_TRAINING
+// --- for products of bf16: pairs of rows in place of rows ---
+
+// Units [u0, u0 + width) of a slot, of rows k and k + 1.
+void pair_units(Index K, Index row_stride, const float* rows, const Columns& columns, Index slot, Index u0, Index k, float* to) {
+  const Index width = isa::kernels().width, count = std::clamp<Index>(columns.H - u0, 0, width);
+  const float* const first = rows + k * row_stride + columns.begin(slot) + u0;
+  if (count > 0)
+    isa::kernels().pair_rows(first, k + 1 < K ? first + row_stride : nullptr, count, to);
+  else
+    std::fill_n(to, width, 0.0f);
+}
+
+// For the step kernels: [Hp/width][pairs of rows][count][width].
+void pack_bf16_steps(Index K, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width, pairs = (K + 1) / 2;
+  const double work = 8.0 * static_cast<double>(K) * static_cast<double>(count * columns.Hp);
+  runtime::parallel_tasks(columns.Hp / width, work, [&](Index j) {
+    float* to = out + j * pairs * count * width;
+    for (Index k = 0; k < K; k += 2)
+      for (Index slot = 0; slot < count; ++slot, to += width) pair_units(K, row_stride, rows, columns, slot, j * width, k, to);
+  });
+}
+
+// As gemm panels.
+void pack_bf16_rows(Index K, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width, panel = isa::kernels().panel, N = count * columns.Hp, pairs = (K + 1) / 2;
+  const double work = 8.0 * static_cast<double>(K) * static_cast<double>(N);
+  runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
+    const Index n0 = p * panel, n1 = std::min(N, n0 + panel);
+    float* to = out + n0 * pairs;
+    for (Index k = 0; k < K; k += 2)
+      for (Index n = n0; n < n1; n += width, to += width)
+        pair_units(K, row_stride, rows, columns, n / columns.Hp, n % columns.Hp, k, to);
+  });
+}
+#endif
+
 #if REKUR_INT8
 // The same of eight bits: [Hp/width][count] vectors of columns.
 void pack_int8_steps(Index group, Index K, Index row_stride, const float* rows, const float* bias, const Columns& columns,
@@ -150,17 +189,31 @@ const float* as_computed(bool int8, Index K, Index N, const float* matrix, [[may
   return matrix;
 }
 
-// The transpose, B[count·Hp][N] with N the rows of the user's kernel, as gemm panels.
-void pack_transposed(Index N, Index row_stride, const float* rows, const Columns& columns, int count, float* out) {
+// A panel, from column n0 on, of the transpose B[count·Hp][N] with N the rows of the user's kernel.
+void transpose_panel(Index N, Index n0, Index row_stride, const float* rows, const Columns& columns, int count, float* to) {
+  const Index width = isa::kernels().width, present = std::min<Index>(isa::kernels().panel, N - n0);
+  const Index padded = (present + width - 1) / width * width;
+  if (present < padded || columns.H < columns.Hp) std::fill_n(to, count * columns.Hp * padded, 0.0f);
+  for (Index slot = 0; slot < count; ++slot)
+    isa::kernels().transpose(present, columns.H, rows + n0 * row_stride + columns.begin(slot), row_stride,
+                             to + slot * columns.Hp * padded, padded);
+}
+
+// The transpose as gemm panels; or of bf16, pairs of its rows.
+void pack_transposed(Index N, Index row_stride, const float* rows, const Columns& columns, int count, bool bf16, float* out) {
   const Index width = isa::kernels().width, panel = isa::kernels().panel, K = count * columns.Hp;
   const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
   runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
-    const Index n0 = p * panel, present = std::min(panel, N - n0), padded = (present + width - 1) / width * width;
-    float* to = out + n0 * K;
-    if (present < padded || columns.H < columns.Hp) std::fill_n(to, K * padded, 0.0f);
-    for (Index slot = 0; slot < count; ++slot)
-      isa::kernels().transpose(present, columns.H, rows + n0 * row_stride + columns.begin(slot), row_stride,
-                               to + slot * columns.Hp * padded, padded);
+    const Index n0 = p * panel;
+    if (!bf16) return transpose_panel(N, n0, row_stride, rows, columns, count, out + n0 * K);
+    const Index padded = (std::min(panel, N - n0) + width - 1) / width * width;
+    const Buffer whole(K * padded);
+    transpose_panel(N, n0, row_stride, rows, columns, count, whole.data());
+    float* to = out + n0 * ((K + 1) / 2);
+    for (Index k = 0; k < K; k += 2, to += padded) {
+      const float* const first = whole.data() + k * padded;
+      isa::kernels().pair_rows(first, k + 1 < K ? first + padded : nullptr, padded, to);
+    }
   });
 }
 #endif
@@ -170,6 +223,7 @@ void pack_transposed(Index N, Index row_stride, const float* rows, const Columns
 // Floats of a set's W_x.
 Index Packed::input_set_size(const Recurrence::Impl& r) const {
   const Index N = r.set_count() * padded(r.H);
+  if (input_type == WeightType::bf16) return panels_size((r.I + 1) / 2, N);
   if (input_type != WeightType::int8) return panels_size(r.I, N);
   return simd::int8_size(isa::kernels().width, r.I, N);
 }
@@ -177,8 +231,9 @@ Index Packed::input_set_size(const Recurrence::Impl& r) const {
 void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
-  group = r.precision == Precision::int8 ? isa::int8_group() : 0;
-  input_type = r.int8_input() ? WeightType::int8 : WeightType::float32;
+  const bool bf16 = r.precision == Precision::bf16;
+  group = r.precision == Precision::int8 ? isa::int8_group() : bf16 ? isa::bf16_group() : 0;
+  input_type = bf16 ? WeightType::bf16 : r.int8_input() ? WeightType::int8 : WeightType::float32;
   input.reserve(r.input_sets() * input_set_size(r));
   for (int set = 0; set < r.input_sets(); ++set) {
     const Columns columns{cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp};
@@ -186,6 +241,12 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
 #if REKUR_INT8
     if (input_type == WeightType::int8) {
       pack_int8_rows(group, r.I, XH, weights.kernel, weights.bias, columns, r.set_count(), to);
+      continue;
+    }
+#endif
+#if REKUR_TRAINING
+    if (bf16) {
+      pack_bf16_rows(r.I, XH, weights.kernel, columns, r.set_count(), to);
       continue;
     }
 #endif
@@ -208,9 +269,16 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
       continue;
     }
 #endif
-    type[p] = isa::kernels().half_steps ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
-                                        : WeightType::float32;
-    if (!isa::kHalves || type[p] == WeightType::float32)
+    type[p] = bf16                        ? WeightType::bf16
+              : isa::kernels().half_steps ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
+                                          : WeightType::float32;
+#if REKUR_TRAINING
+    if (bf16)
+      pack_bf16_steps(rows, row_stride, from, columns, product.count,
+                      recurrent[p].reserve((rows + 1) / 2 * product.count * columns.Hp));
+    else
+#endif
+        if (!isa::kHalves || type[p] == WeightType::float32)
       pack_steps(rows, row_stride, from, columns, product.count, recurrent[p].reserve(floats));
     else
       pack_half_steps(type[p], rows, row_stride, from, columns, product.count,
@@ -230,6 +298,8 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
 void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, Hp = padded(H), RH = cell.recurrent_blocks * H;
+  const bool bf16 = r.precision == Precision::bf16;
+  const auto lines = [bf16](Index K) { return bf16 ? (K + 1) / 2 : K; };
   std::vector<float> projection, rounded;
   const float* recurrent_kernel = nullptr;
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
@@ -237,26 +307,27 @@ void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<
     if (product.projects) {
       const Index Pp = padded(r.P);
       const float* const from = as_computed(r.int8(product), H, r.P, weights.projection, projection);
-      pack_transposed(H, r.P, from, {kOneBlock, 0, r.P, Pp}, 1, recurrent_transposed[p].reserve(panels_size(Pp, H)));
+      pack_transposed(H, r.P, from, {kOneBlock, 0, r.P, Pp}, 1, bf16, recurrent_transposed[p].reserve(panels_size(lines(Pp), H)));
       continue;
     }
     const Index rows = r.rows(product);
     if (recurrent_kernel == nullptr) recurrent_kernel = as_computed(r.int8(product), rows, RH, weights.recurrent_kernel, rounded);
-    pack_transposed(rows, RH, recurrent_kernel, {cell.recurrent_block, product.first, H, Hp}, product.count,
-                    recurrent_transposed[p].reserve(panels_size(product.count * Hp, rows)));
+    pack_transposed(rows, RH, recurrent_kernel, {cell.recurrent_block, product.first, H, Hp}, product.count, bf16,
+                    recurrent_transposed[p].reserve(panels_size(lines(product.count * Hp), rows)));
   }
 }
 
 void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, Hp = padded(H);
-  const Index size = panels_size(r.set_count() * Hp, r.I);
+  const bool bf16 = r.precision == Precision::bf16;
+  const Index K = r.set_count() * Hp, size = panels_size(bf16 ? (K + 1) / 2 : K, r.I);
   input_transposed.reserve(r.input_sets() * size);
   std::vector<float> rounded;
   const float* const kernel = as_computed(r.int8_input(), r.I, cell.kernel_blocks * H, weights.kernel, rounded);
   for (int set = 0; set < r.input_sets(); ++set)
     pack_transposed(r.I, cell.kernel_blocks * H, kernel, {cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp},
-                    r.set_count(), input_transposed.data() + set * size);
+                    r.set_count(), bf16, input_transposed.data() + set * size);
 }
 #endif
 

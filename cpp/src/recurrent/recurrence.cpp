@@ -111,6 +111,29 @@ void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, boo
 }
 #endif
 
+void Recurrence::Impl::input_product(const simd::Kernels& kernels, Index count, int set, const float** x, float* narrow,
+                                     Rows to) const noexcept {
+  const Index columns = set_count() * padded(H), stride = narrow_input();
+  const float* const weights = packed.input.data() + set * packed.input_set_size(*this);
+  const float* const first_bias = packed.input_bias.data() + set * columns;
+  if (stride == 0) return kernels.gemm(count, columns, I, x, weights, first_bias, to, set * columns, false);
+  const auto in_place = [&] {
+    for (Index i = 0; i < count; ++i) x[i] = narrow + i * stride;
+  };
+#if REKUR_INT8
+  if (packed.input_type == WeightType::int8) {
+    kernels.narrow(packed.group, count, I, x, 0, narrow, stride);
+    in_place();
+    return kernels.gemm_int8(packed.group, count, columns, I, x, weights, to, set * columns);
+  }
+#endif
+#if REKUR_TRAINING
+  kernels.narrow_bf16(count, I, x, 0, narrow, stride);
+  in_place();
+  kernels.gemm_bf16(packed.group == 2, count, columns, I, x, weights, first_bias, to, set * columns, false);
+#endif
+}
+
 #if REKUR_EQUATIONS
 void program_products(const Recurrence::Impl& r, const ProgramProducts& step) noexcept {
   const Index Hp = step.Hp, Pp = step.Pp, stride = r.program->product_blocks() * Hp;
@@ -135,7 +158,7 @@ void program_products(const Recurrence::Impl& r, const ProgramProducts& step) no
     s.product_length = product.state >= 0 && step.zero[product.state] ? 0 : s.H;
     s.weights = r.packed.recurrent[i].data();
     s.type = r.packed.type[i];
-    s.group = r.packed.group;
+    s.group = r.group(s.type);
     s.narrow = step.narrow;
     s.bias = r.cell.recurrent_bias && !product.projects ? r.packed.recurrent_bias[i].data() : nullptr;
     s.to_stride = product.projects ? Pp : stride;

@@ -50,8 +50,8 @@ struct Packed {
   Buffer input_bias;              // [x_count·Hp]
   std::vector<Buffer> recurrent;  // by product: [padded columns/width][rows][count][width], or of sixteen bits pairs of rows
   std::vector<WeightType> type;   // by product: which; of eight bits vectors of columns, the bias among them (simd/int8.hpp)
-  WeightType input_type = WeightType::float32;
-  Index group = 0;                     // isa::int8_group() when they were packed
+  WeightType input_type = WeightType::float32;  // of eight bits, or of bf16 and rows too; else float32
+  Index group = 0;  // where rows are rounded too, isa::int8_group() or bf16_group() when they were packed; else 0
   std::vector<Buffer> recurrent_bias;  // [count·Hp], only for cells with a recurrent bias
   Buffer unit_weights;                 // [unit weights][Hp], only for cells with such
   // For the backward pass, each made when it is first needed:
@@ -72,7 +72,7 @@ struct Recurrence::Impl {
   kernels::Functions functions = kernels::Functions::given;
   Index I, H, P;
   bool bias, input_by_block = false;
-  Precision precision = Precision::float32;  // of products: float32 or int8
+  Precision precision = Precision::float32;  // of products
 
   void set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias);
 
@@ -82,9 +82,7 @@ struct Recurrence::Impl {
   Index columns(const Product& product) const { return product.projects ? P : H; }
   // Whether the products of the input, and one of the recurrent ones, are of eight bits: what a matrix of the user's is, all
   // products that read a part of it are.
-  bool int8_input() const {
-    return precision == Precision::int8 && cell.x_count > 0 && isa::takes_int8(I, cell.kernel_blocks * H);
-  }
+  bool int8_input() const { return precision == Precision::int8 && cell.x_count > 0 && isa::takes_int8(I, cell.kernel_blocks * H); }
   bool int8(const Product& product) const {
     return precision == Precision::int8 && isa::takes_int8(rows(product), product.projects ? P : cell.recurrent_blocks * H);
   }
@@ -117,14 +115,24 @@ struct Recurrence::Impl {
   Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }
   const kernels::CellSteps& steps() const;
 
-  // Floats a row that products of eight bits read: of x, of any that a step multiplies; 0: there is none.
-  Index narrow_input() const { return packed.input_type == WeightType::int8 ? simd::int8_row_floats(I) : 0; }
+  // Floats of rows that are rounded for a product: of x, of any that a step multiplies; 0: there is none.
+  Index narrow_input() const { return narrow_row(packed.input_type, I); }
   Index narrow_step() const {
     Index most = 0;
     for (std::size_t p = 0; p < cell.products.size(); ++p)
-      if (packed.type[p] == WeightType::int8) most = std::max(most, simd::int8_row_floats(rows(cell.products[p])));
+      most = std::max(most, narrow_row(packed.type[p], rows(cell.products[p])));
     return most;
   }
+  // Of weights packed so; 0 where rows are not rounded, but weights of sixteen bits widened.
+  Index group(WeightType type) const { return type == WeightType::int8 || precision == Precision::bf16 ? packed.group : 0; }
+  Index narrow_row(WeightType type, Index K) const {
+    if (group(type) == 0) return 0;
+    return type == WeightType::int8 ? simd::int8_row_floats(K) : simd::bf16_row_floats(K);
+  }
+
+  // W x + b of a set of blocks for some rows, from column `set`'s on. `x` is overwritten where products have rows of their own,
+  // which stand at `narrow`: narrow_input() floats each.
+  void input_product(const simd::Kernels& kernels, Index count, int set, const float** x, float* narrow, Rows to) const noexcept;
 };
 
 #if REKUR_EQUATIONS

@@ -78,8 +78,9 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
   engine_.set_precision(precision);
   const std::vector<Product>& products = r.cell.products;
   const bool int8 = r.int8_input() || std::any_of(products.begin(), products.end(), [&](const Product& p) { return r.int8(p); });
+  const bool rounds = int8 || precision == Precision::bf16;
   const isa::Table& table = isa::table_for(r.H);
-  if (single_row && r.functions == kernels::Functions::standard && !int8) single_row_ = table.single_row.cell[r.cell_index];
+  if (single_row && r.functions == kernels::Functions::standard && !rounds) single_row_ = table.single_row.cell[r.cell_index];
   if (!single_row_) {
     engine_.prepare(weights, 1);
     return;
@@ -164,15 +165,8 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
     x_rows[row] = x + row * r.I;
     projection_rows[row] = projections + row * X;
   }
-#if REKUR_INT8
-  if (const Index narrow = r.narrow_input(); narrow > 0) {
-    float* const from = count > 1 ? addresses + whole_lines(rows * 2 * kAddress) : narrow_of(own, batch);
-    simd_->narrow(r.packed.group, rows, r.I, x_rows, 0, from, narrow);
-    for (Index row = 0; row < rows; ++row) x_rows[row] = from + row * narrow;
-    simd_->gemm_int8(r.packed.group, rows, X, r.I, x_rows, r.packed.input.data(), projection_rows, 0);
-  } else
-#endif
-    simd_->gemm(rows, X, r.I, x_rows, r.packed.input.data(), r.packed.input_bias.data(), projection_rows, 0, false);
+  r.input_product(*simd_, rows, 0, x_rows, count > 1 ? addresses + whole_lines(rows * 2 * kAddress) : narrow_of(own, batch),
+                  projection_rows);
   const float* now[kMostStepInputs];
   for (Index t = 0; t < count; ++t, turn = 1 - turn) {
 #if REKUR_EQUATIONS
@@ -220,7 +214,7 @@ void StreamCell::step_rows(Index batch, int turn, const float* projections, cons
   for (int p = 0; p < cell.phases; ++p) {
     s.weights = r.packed.recurrent[static_cast<std::size_t>(p)].data();
     s.type = r.packed.type[static_cast<std::size_t>(p)];
-    s.group = r.packed.group;
+    s.group = r.group(s.type);
     s.narrow = narrow_of(own, batch) + batch * r.narrow_input();
     s.bias = cell.recurrent_bias ? r.packed.recurrent_bias[static_cast<std::size_t>(p)].data() : nullptr;
     kernels_.forward[p](s);

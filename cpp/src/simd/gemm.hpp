@@ -6,6 +6,7 @@
 
 #include <type_traits>
 
+#include "simd/bf16.hpp"
 #include "simd/kernels.hpp"
 #include "simd/vec.hpp"
 
@@ -133,13 +134,15 @@ inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, 
 
 template <class W, int MR, int NV>
 __attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset,
-                                         Index tail) {
+                                         Index tail, bool accumulate) {
   Vec acc[MR][NV];
   REKUR_UNROLL
   for (int v = 0; v < NV; ++v) {
-    const Vec start = !bias ? zero() : v + 1 < NV ? load(bias + v * kWidth) : load_partial(bias + v * kWidth, tail);
     REKUR_UNROLL
-    for (int m = 0; m < MR; ++m) acc[m][v] = start;
+    for (int m = 0; m < MR; ++m) {
+      const float* const from = accumulate ? c[m] + c_offset : bias;
+      acc[m][v] = !from ? zero() : v + 1 < NV ? load(from + v * kWidth) : load_partial(from + v * kWidth, tail);
+    }
   }
   each_row<W>(K, b, NV * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
     Vec x[MR];
@@ -149,7 +152,7 @@ __attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, c
     for (int v = 0; v < NV; ++v) {
       const Vec row = W::row(rows + v * kWidth, i);
       REKUR_UNROLL
-      for (int m = 0; m < MR; ++m) acc[m][v] = fma(x[m], row, acc[m][v]);
+      for (int m = 0; m < MR; ++m) acc[m][v] = W::add(x[m], row, acc[m][v]);
     }
   });
   REKUR_UNROLL
@@ -162,10 +165,11 @@ __attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, c
 
 // Streams have few rows: tiles of 4, 2 and 1.
 template <class W, int MR, int NV = kPanelVectors>
-void half_rows(Index vectors, Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset, Index tail) {
+void half_rows(Index vectors, Index K, ConstRows a, const float* b, const float* bias, Rows c, Index c_offset, Index tail,
+               bool accumulate = false) {
   if constexpr (NV > 1)
-    if (vectors < NV) return half_rows<W, MR, NV - 1>(vectors, K, a, b, bias, c, c_offset, tail);
-  half_tile<W, MR, NV>(K, a, b, bias, c, c_offset, tail);
+    if (vectors < NV) return half_rows<W, MR, NV - 1>(vectors, K, a, b, bias, c, c_offset, tail, accumulate);
+  half_tile<W, MR, NV>(K, a, b, bias, c, c_offset, tail, accumulate);
 }
 
 template <class W>
@@ -189,6 +193,41 @@ inline void gemm_half(WeightType type, Index M, Index N, Index K, ConstRows a, c
     (type == WeightType::bf16 ? gemm_half_of<Bf16Rows> : gemm_half_of<Fp16Rows>)(M, N, K, a, b_packed, bias, c);
 }
 
+#if REKUR_TRAINING
+// --- products of bf16 ---
+
+inline constexpr int kBf16Rows = kRegisters == 32 ? 6 : 4;
+
+using Bf16Tile = void (*)(Index, Index, ConstRows, const float*, const float*, Rows, Index, Index, bool);
+
+template <class W>
+inline constexpr Bf16Tile kBf16Tiles[6] = {half_rows<W, 1>, half_rows<W, 2>,          half_rows<W, 3>,        half_rows<W, 4>,
+                                           half_rows < W,   kBf16Rows == 6 ? 5 : 4 >, half_rows<W, kBf16Rows>};
+
+template <class W>
+void gemm_bf16_of(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
+                  bool accumulate) {
+  const Index pairs = (K + 1) / 2;
+  for (Index m0 = 0; m0 < M; m0 += kBlockM) {
+    const Index rows = smaller(kBlockM, M - m0), tiles = (rows + kBf16Rows - 1) / kBf16Rows;
+    for (Index n = 0; n < N; n += kPanel) {
+      const Index vectors = (smaller(kPanel, N - n) + kWidth - 1) / kWidth, tail = smaller(N - n - (vectors - 1) * kWidth, kWidth);
+      for (Index tile = 0; tile < tiles; ++tile) {
+        const Index m = m0 + tile * rows / tiles, count = m0 + (tile + 1) * rows / tiles - m;
+        kBf16Tiles<W>[count - 1](vectors, pairs, a + m, b_packed + n* pairs, bias ? bias + n : nullptr, c + m, c_offset + n, tail,
+                                 accumulate);
+      }
+    }
+  }
+}
+
+inline void gemm_bf16(bool instruction, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
+                      Index c_offset, bool accumulate) {
+  (instruction && kBf16Instruction ? gemm_bf16_of<Bf16Dots> : gemm_bf16_of<Bf16Pairs>)(M, N, K, a, b_packed, bias, c, c_offset,
+                                                                                       accumulate);
+}
+#endif
+
 inline void dots(Index M, Index N, Index K, const float* a, const float* weights, const float* bias, float* c) {
   const Index stride = (K + 15) / 16 * 16;
   if constexpr (!kCompact)  // a stream's head: without the loops it is over sooner
@@ -211,7 +250,7 @@ inline constexpr Index kColumnsTn = Index{8} * kTileRows;                      /
 inline constexpr Index kWorkTn = kStripRows * kPanel + kBlockTn * kColumnsTn;  // floats of both copies
 
 // Columns of A and the strip of B are dense: kColumnsTn and NV vectors a row.
-template <int MR, int NV>
+template <class W, int MR, int NV>
 __attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float* strip, float* c, Index ldc, Index tail,
                                             bool accumulate) {
   Vec acc[MR][NV];
@@ -231,7 +270,7 @@ __attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float
     for (int m = 0; m < MR; ++m) {
       const Vec s = set1(a[m]);
       REKUR_UNROLL
-      for (int v = 0; v < NV; ++v) acc[m][v] = fma(s, row[v], acc[m][v]);
+      for (int v = 0; v < NV; ++v) acc[m][v] = W::add(s, row[v], acc[m][v]);
     }
     a += kColumnsTn;
     strip += NV * kWidth;
@@ -247,23 +286,24 @@ __attribute__((noinline)) void gemm_tn_tile(Index K, const float* a, const float
 
 using GemmTnTile = void (*)(Index, const float*, const float*, float*, Index, Index, bool);
 
-template <int MR, int NV>
+template <class W, int MR, int NV>
 constexpr GemmTnTile gemm_tn_tile_of() {
-  if constexpr (has_tile(MR)) return gemm_tn_tile<MR, NV>;
+  if constexpr (has_tile(MR)) return gemm_tn_tile<W, MR, NV>;
   return nullptr;
 }
 
-template <int NV>
-inline constexpr GemmTnTile kGemmTnTiles[kTileRows] = {gemm_tn_tile_of<1, NV>(), gemm_tn_tile_of<2, NV>(),
-                                                       gemm_tn_tile_of<3, NV>(), gemm_tn_tile_of<4, NV>(),
-                                                       gemm_tn_tile_of<5, NV>(), gemm_tn_tile_of<6, NV>()};
+template <class W, int NV>
+inline constexpr GemmTnTile kGemmTnTiles[kTileRows] = {gemm_tn_tile_of<W, 1, NV>(), gemm_tn_tile_of<W, 2, NV>(),
+                                                       gemm_tn_tile_of<W, 3, NV>(), gemm_tn_tile_of<W, 4, NV>(),
+                                                       gemm_tn_tile_of<W, 5, NV>(), gemm_tn_tile_of<W, 6, NV>()};
 
-inline const GemmTnTile* gemm_tn_tiles(Index vectors) {
+template <class W>
+const GemmTnTile* gemm_tn_tiles(Index vectors) {
   if constexpr (kPanelVectors == 4) {
-    if (vectors == 4) return kGemmTnTiles<4>;
-    if (vectors == 3) return kGemmTnTiles<3>;
+    if (vectors == 4) return kGemmTnTiles<W, 4>;
+    if (vectors == 3) return kGemmTnTiles<W, 3>;
   }
-  return vectors == 2 ? kGemmTnTiles<2> : kGemmTnTiles<1>;
+  return vectors == 2 ? kGemmTnTiles<W, 2> : kGemmTnTiles<W, 1>;
 }
 
 inline Index vectors_in(Index n, Index n1) { return (smaller(kPanel, n1 - n) + kWidth - 1) / kWidth; }
@@ -294,6 +334,38 @@ inline void copy_columns(Index rows, ConstRows a, Index offset, Index count, flo
   }
 }
 
+#if REKUR_TRAINING
+// The same in pairs of rows, rounded to bf16; where there is no second one, zeros.
+inline Vec pair_of_rows(Index rows, ConstRows x, Index k, Index offset, Index n) {
+  return bf16_pairs(load_partial(x[k] + offset, n), k + 1 < rows ? load_partial(x[k + 1] + offset, n) : zero());
+}
+
+inline void copy_strip_pairs(Index rows, ConstRows b, Index b_offset, Index n0, Index n1, float* strips) {
+  const Index pairs = (rows + 1) / 2;
+  for (Index k = 0; k < rows; k += 2) {
+    for (Index next = k + 8; next < k + 10 && next < rows; ++next)
+      for (Index n = n0; n < n1; n += 16) __builtin_prefetch(b[next] + b_offset + n);
+    for (Index n = n0; n < n1; n += kPanel) {
+      const Index vectors = vectors_in(n, n1);
+      float* const to = strips + (n - n0) * pairs + k / 2 * vectors * kWidth;
+      for (Index v = 0; v < vectors; ++v)
+        store(to + v * kWidth, pair_of_rows(rows, b, k, b_offset + n + v * kWidth, lanes(n + v * kWidth, n1)));
+    }
+  }
+}
+
+inline void copy_column_pairs(Index rows, ConstRows a, Index offset, Index count, float* to) {
+  for (Index k = 0; k < rows; k += 2, to += kColumnsTn) {
+    for (Index next = k + 8; next < k + 10 && next < rows; ++next)
+      for (Index i = 0; i < count; i += 16) __builtin_prefetch(a[next] + offset + i);
+    for (Index i = 0; i < count; i += kWidth) {
+      const Index n = lanes(i, count);
+      store_partial(to + i, pair_of_rows(rows, a, k, offset + i, n), n);
+    }
+  }
+}
+#endif
+
 // The rows that a few columns of A are summed over.
 struct AllRows {
   struct Range {
@@ -303,7 +375,8 @@ struct AllRows {
 };
 
 // rows_of(m, m_end, K): outside this range of the K rows the columns [m, m_end) of A are zeros, and are left out.
-template <class RowsOf>
+// W: FloatRows, or of pairs of rows in bf16, which are left out for all columns alike.
+template <class W = FloatRows, class RowsOf>
 REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c,
                              Index ldc, bool accumulate, float* work, const RowsOf& rows_of) {
   float* const strips = work;
@@ -312,27 +385,35 @@ REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_off
     for (Index m = 0; m < M; ++m)
       for (Index n = 0; n < N; ++n) c[m * ldc + n] = 0.0f;
   for (Index k0 = 0; k0 < K; k0 += kBlockTn) {
-    const Index rows = smaller(kBlockTn, K - k0);
-    const Index block = kStripRows / rows * kPanel;
+    constexpr Index together = std::is_same_v<W, FloatRows> ? 1 : 2;
+    const Index rows = smaller(kBlockTn, K - k0), lines = (rows + together - 1) / together;
+    const Index block = kStripRows / lines * kPanel;
     for (Index n0 = 0; n0 < N; n0 += block) {
       const Index n1 = smaller(N, n0 + block);
-      copy_strips(rows, b + k0, b_offset, n0, n1, strips);
+      if constexpr (together == 1)
+        copy_strips(rows, b + k0, b_offset, n0, n1, strips);
+      else
+        copy_strip_pairs(rows, b + k0, b_offset, n0, n1, strips);
       for (Index m0 = 0; m0 < M; m0 += kColumnsTn) {
         const Index count = smaller(kColumnsTn, M - m0);
-        copy_columns(rows, a + k0, a_offset + m0, count, columns);
+        if constexpr (together == 1)
+          copy_columns(rows, a + k0, a_offset + m0, count, columns);
+        else
+          copy_column_pairs(rows, a + k0, a_offset + m0, count, columns);
         const RowTiles tiles(count);
         for (Index t = 0, m = 0; t < tiles.count; m += tiles.rows(t), ++t) {
           const auto range = rows_of(m0 + m, m0 + m + tiles.rows(t), K);
-          const Index first = range.first > k0 ? range.first - k0 : 0, last = smaller(range.last - k0, rows);
+          const Index first = range.first > k0 ? range.first - k0 : 0;
+          const Index last = together == 1 ? smaller(range.last - k0, rows) : lines;
           if (first >= last && accumulate) continue;
           for (Index n = n0; n < n1; n += kPanel) {
             const Index vectors = vectors_in(n, n1);
             float* below = c + (m0 + m + tiles.rows(t)) * ldc + n;  // where the next row of tiles will add
             for (Index i = 0; i < (m0 + m + 2 * tiles.rows(t) <= M ? tiles.rows(t) : 0); ++i, below += ldc)
               for (Index v = 0; v < vectors; ++v) __builtin_prefetch(below + v * kWidth, 1);
-            gemm_tn_tiles(vectors)[tiles.rows(t) - 1](last - first, columns + first * kColumnsTn + m,
-                                                      strips + (n - n0) * rows + first * vectors * kWidth, c + (m0 + m) * ldc + n,
-                                                      ldc, lanes(n + (vectors - 1) * kWidth, n1), accumulate || k0 > 0);
+            gemm_tn_tiles<W>(vectors)[tiles.rows(t) - 1](
+                last - first, columns + first * kColumnsTn + m, strips + (n - n0) * lines + first * vectors * kWidth,
+                c + (m0 + m) * ldc + n, ldc, lanes(n + (vectors - 1) * kWidth, n1), accumulate || k0 > 0);
           }
         }
       }
@@ -344,6 +425,16 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
                     bool accumulate, float* work) {
   gemm_tn_of(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{});
 }
+
+#if REKUR_TRAINING
+inline void gemm_tn_bf16(bool instruction, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
+                         float* c, Index ldc, bool accumulate, float* work) {
+  if (instruction && kBf16Instruction)
+    gemm_tn_of<Bf16Dots>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{});
+  else
+    gemm_tn_of<Bf16Pairs>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{});
+}
+#endif
 
 inline void column_sums(Index N, Index K, ConstRows b, Index b_offset, float* out, bool accumulate) {
   Index n = 0;

@@ -70,6 +70,19 @@ struct Kernels {
   void (*gemm_int8)(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset);
 #endif
 
+#if REKUR_TRAINING
+  // Products of bf16 (simd/bf16.hpp): rows of A in pairs of numbers, row m from a[m] + offset on to to + m · stride; and of such
+  // rows what gemm says, B packed as for gemm_half. `instruction`: isa::has_bf16_instruction(). … and of weights: lane i of `to`
+  // holds first[i] and second[i] (null: 0) for i < n, and no numbers up to a whole vector.
+  void (*pair_rows)(const float* first, const float* second, Index n, float* to);
+  void (*narrow_bf16)(Index M, Index K, ConstRows a, Index offset, float* to, Index stride);
+  void (*gemm_bf16)(bool instruction, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
+                    Index c_offset, bool accumulate);
+  // What gemm_tn says, both sides rounded to bf16 on the way.
+  void (*gemm_tn_bf16)(bool instruction, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
+                       float* c, Index ldc, bool accumulate, float* work);
+#endif
+
   // C[m][n] = bias[n] + Σ_k A[m][k] W[n][k], all rows dense, for few outputs: summed by sixteens (rekur/detail/few_outputs.hpp). A
   // row of W goes on to a multiple of 16, with zeros. bias may be null, meaning 0.
   void (*dots)(Index M, Index N, Index K, const float* a, const float* weights, const float* bias, float* c);

@@ -39,6 +39,9 @@ inline void put_half(WeightType type, const float* from, Index count, Index k, I
   }
 }
 
+// Floats of a row of K numbers of bf16 as Kernels::narrow_bf16 writes it.
+inline Index bf16_row_floats(Index K) { return ((K + 1) / 2 + 15) / 16 * 16; }
+
 // --- of eight bits: simd/int8.hpp says what stands where ---
 
 // The scale of a column whose largest magnitude this is. It has 16 bits of precision, so that its multiples by integers of seven

@@ -51,6 +51,7 @@ REKUR_INLINE Vec widen_fp16(const std::uint16_t* p) {
 struct FloatRows {
   static constexpr int kTogether = 1;
   REKUR_INLINE static Vec row(const float* p, int) { return load(p); }
+  REKUR_INLINE static Vec add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
 };
 
 struct Bf16Rows {
@@ -60,10 +61,12 @@ struct Bf16Rows {
     __builtin_memcpy(&pair, p, sizeof pair);
     return (Vec)(i == 0 ? pair << 16 : pair & 0xFFFF0000u);
   }
+  REKUR_INLINE static Vec add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
 };
 
 struct Fp16Rows {
   static constexpr int kTogether = 2;
+  REKUR_INLINE static Vec add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
   REKUR_INLINE static Vec row(const float* p, int i) {
     return widen_fp16(reinterpret_cast<const std::uint16_t*>(p) + i * (REKUR_VEC_BYTES / 4));
   }

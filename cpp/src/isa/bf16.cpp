@@ -1,0 +1,23 @@
+#include "isa/bf16.hpp"
+
+#include "isa/dispatch.hpp"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace rekur::isa {
+
+bool has_bf16_instruction() {
+#if defined(__x86_64__)
+  static const bool here = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1u) != 0;
+  }();
+  return here && kernels().width == 16;
+#else
+  return false;
+#endif
+}
+
+}  // namespace rekur::isa
