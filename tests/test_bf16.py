@@ -167,3 +167,65 @@ def test_nan_and_infinity_pass_through(isa):
     assert np.isnan(y[1]).all()
     assert not np.isfinite(y[2]).any()
     assert np.isfinite(y[[0, 3]]).all()
+
+
+@pytest.mark.parametrize("batch,features,units", [(1, 33, 17), (3, 5, 31), (7, 17, 33), (65, 31, 65)])
+def test_dense_and_its_gradients(isa, rng, batch, features, units):
+    model = rekur.Sequential(
+        [
+            layers.Dense(features, use_bias=False, input_shape=(3,)),
+            layers.Dense(units, precision="bf16"),
+        ]
+    )
+    model.compile(rekur.optimizers.SGD(1.0), "mse")
+    d, w, b = (sequences(rng, *w.shape) for w in model.get_weights())
+    model.set_weights([d, w, b])
+    a, target = sequences(rng, batch, 3), sequences(rng, batch, units)
+    x = (a.astype(np.float64) @ d).astype(np.float32)
+    y = product(x, w, b)
+    np.testing.assert_allclose(model.predict(a, verbose=0), y, rtol=2e-6, atol=2e-2 * np.abs(y).max())
+    assert np.median(np.abs(model.predict(a, verbose=0) - y)) < 2e-6 * np.abs(y).max()
+    before = model.get_weights()
+    model.train_on_batch(a, target)
+    step = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
+    dz = (2 / y.size * (y - target)).astype(np.float32)
+    expected = a.T @ (rounded(dz) @ rounded(w).T), rounded(x).T @ rounded(dz), dz.sum(axis=0)
+    for made, wanted in zip(step, expected, strict=True):
+        difference = np.abs(made - wanted)
+        assert np.median(difference) <= 2e-5 * np.abs(wanted).max() + 1e-6
+        assert difference.max() <= 2e-2 * np.abs(wanted).max() + 1e-5
+
+
+def test_compile_says_what_a_model_computes_in(rng, tmp_path):
+    x, y = sequences(rng, 8, 5, 4), sequences(rng, 8, 33)
+    stack = [layers.LSTM(17, input_shape=(None, 4)), layers.Dense(33)]
+    model = rekur.Sequential(stack)
+    plain = model.predict(x, verbose=0)
+    model.compile("sgd", "mse", precision="bf16")
+    narrow = model.predict(x, verbose=0)
+    assert 1e-5 < np.abs(narrow - plain).max() < 0.05
+    said = rekur.Sequential(
+        [layers.LSTM(17, precision="bf16", input_shape=(None, 4)), layers.Dense(33, precision="bf16")]
+    )
+    said.set_weights(model.get_weights())
+    np.testing.assert_array_equal(said.predict(x, verbose=0), narrow)
+    said.compile("sgd", "mse")  # what a layer says stays
+    np.testing.assert_array_equal(said.predict(x, verbose=0), narrow)
+    model.save(tmp_path / "model.safetensors")
+    loaded = rekur.load_model(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), narrow)
+    assert model.get_compile_config()["precision"] == "bf16"
+    for made in (model, said, loaded):
+        made.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    np.testing.assert_array_equal(said.predict(x, verbose=0), model.predict(x, verbose=0))
+    model.set_weights(rekur.load_model(tmp_path / "model.safetensors").get_weights())
+    model.compile("sgd", "mse")
+    np.testing.assert_array_equal(model.predict(x, verbose=0), plain)
+    with pytest.raises(ValueError, match="precision: expected one of float32, bf16, got 'fp16'"):
+        model.compile("sgd", "mse", precision="fp16")
+
+
+def test_layers_without_such_products_refuse_it():
+    with pytest.raises(ValueError, match=r"Conv1D.*\"float32\" or \"int8\", got \"bf16\""):
+        rekur.Sequential([layers.Conv1D(3, 2, precision="bf16", input_shape=(None, 4))])._engine()

@@ -52,7 +52,9 @@ class REKUR_API Trainer {
  public:
 #if REKUR_THROWS
   // config (JSON): "optimizer": {"name", …hyperparameters}, "losses": [one per output: {"name", …} or null], "loss_weights": [..]
-  // (optional), "seed": integer (optional, for dropout), "remat": boolean (optional, see set_remat). A loss of the user's own is
+  // (optional), "seed": integer (optional, for dropout), "remat": boolean (optional, see set_remat),
+  // "precision": "float32" or "bf16" (optional; docs/precision.md): what layers whose spec does not say it compute their products
+  // in from now on, in this trainer and wherever else the model runs; no run of it may be under way. A loss of the user's own is
   // {"name": "equations", …} (docs/losses.md) or
   // {"name": "callback"} (LossCall). Throws Error for unknown names, with a suggestion. What is trained is
   // what the model is now: it may be moved or destroyed; assigned to, it is another model, which this trainer does not touch.

@@ -14,6 +14,10 @@ std::shared_ptr<const Trained> Graph::trained() const {
   return trained_;
 }
 
+void Graph::compute_in(Precision precision) {
+  for (const Node& node : topology_.nodes) node.layer->compute_in(precision);
+}
+
 void Graph::set_trained(const std::string& layer, bool trained, float rate) {
   const auto found = std::find(topology_.owners.begin(), topology_.owners.end(), layer);
   if (found == topology_.owners.end()) {

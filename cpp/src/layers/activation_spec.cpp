@@ -167,7 +167,7 @@ std::string read_initializer(json::Reader& reader, const char* key, const char* 
   return json::write(*value);
 }
 
-Precision read_precision(json::Reader& reader) {
+Precision read_precision(json::Reader& reader, bool bf16) {
   static constexpr std::string_view names[] = {"float32", "bf16", "int8"};
   const std::string name = reader.string("precision", "float32");
   if (name == names[0]) return Precision::float32;
@@ -175,6 +175,8 @@ Precision read_precision(json::Reader& reader) {
 #if !REKUR_TRAINING
     reader.fail("precision \"bf16\": this rekur was built without training, which it is for (REKUR_TRAINING=OFF)");
 #endif
+    if (!bf16)
+      reader.fail("precision: expected \"float32\" or \"int8\", got \"bf16\", which are products of recurrent layers and Dense");
     return Precision::bf16;
   }
   if (name != names[2]) reader.fail("%", {unknown_name("precision", name, names)});

@@ -47,7 +47,7 @@ void activate_backward(const ActivationSpec& f, const float* x, const float* y, 
 // The initialiser under `key` as JSON text, or `fallback` in quotes. What it means is checked by whoever draws.
 std::string read_initializer(json::Reader& reader, const char* key, const char* fallback);
 
-// "precision": of a layer's products, "float32" or "int8".
-Precision read_precision(json::Reader& reader);
+// "precision": of a layer's products, "float32", "bf16" where the layer has those, or "int8".
+Precision read_precision(json::Reader& reader, bool bf16 = true);
 
 }  // namespace rekur::layers

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "isa/bf16.hpp"
 #include "isa/halves.hpp"
 #include "isa/int8.hpp"
 #include "layers/activation_spec.hpp"
@@ -25,8 +26,9 @@ constexpr Index blocks(Index n, Index block) { return (n + block - 1) / block; }
 // Dense in a stream. In memory: the addresses of the rows of x and of y, then what the activation needs.
 class DenseOp final : public StreamOp {
  public:
-  DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f, bool int8)
-      : int8_(int8),
+  DenseOp(const float* weights, Index in, Index units, bool use_bias, const ActivationSpec& f, Precision precision)
+      : int8_(precision == Precision::int8),
+        bf16_(precision == Precision::bf16),
         in_(in),
         units_(units),
         few_(detail::few_outputs(in, units)),
@@ -37,6 +39,13 @@ class DenseOp final : public StreamOp {
 #if REKUR_INT8
     if (int8_) {
       kernel_.prepare_int8(weights, in, units, units, use_bias ? weights + in * units : nullptr, 1);
+      return;
+    }
+#endif
+#if REKUR_TRAINING
+    if (bf16_) {
+      kernel_.prepare_bf16(weights, in, units, units, 1, 1);
+      if (use_bias) bias_.assign(weights + in * units, weights + (in + 1) * units);
       return;
     }
 #endif
@@ -52,8 +61,7 @@ class DenseOp final : public StreamOp {
 
   bool rowwise() const override { return true; }
   Index memory(Index batch) const override {
-    Index floats =
-        element_count({batch, 2 * kAddress + (int8_ ? simd::int8_row_floats(in_) : 0)});  // throws where that is too many
+    Index floats = element_count({batch, 2 * kAddress + narrow(1)});  // throws where that is too many
     if (__builtin_add_overflow(floats, activate_memory(f_, units_) + kLine, &floats))
       throw_error("Dense: % rows do not fit in memory", {batch});
     return floats;
@@ -89,6 +97,16 @@ class DenseOp final : public StreamOp {
       return;
     }
 #endif
+#if REKUR_TRAINING
+    if (bf16_) {
+      float* const pairs = c.memory + addresses(c.batch);
+      const Index stride = simd::bf16_row_floats(in_);
+      kernels_.narrow_bf16(c.batch, in_, x, 0, pairs, stride);
+      for (Index row = 0; row < c.batch; ++row) x[row] = pairs + row * stride;
+      kernels_.gemm_bf16(isa::has_bf16_instruction(), c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
+      return;
+    }
+#endif
     if (!isa::kHalves || type_ == WeightType::float32)
       kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
     else
@@ -98,10 +116,10 @@ class DenseOp final : public StreamOp {
   // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
   static Index addresses(Index batch) { return blocks(batch * 2 * kAddress, kLine) * kLine; }
 
-  // … of rows of integers.
-  Index narrow(Index batch) const { return int8_ ? batch * simd::int8_row_floats(in_) : 0; }
+  // … of rows that are rounded.
+  Index narrow(Index batch) const { return batch * (int8_ ? simd::int8_row_floats(in_) : bf16_ ? simd::bf16_row_floats(in_) : 0); }
 
-  bool int8_;
+  bool int8_, bf16_;
   Index in_, units_;
   bool few_, linear_;
   ActivationSpec f_;
@@ -142,7 +160,20 @@ class Dense final : public Layer {
 
   void build(std::span<const TensorSpec> inputs) override { in_ = features_of(inputs[0].shape); }
 
+#if REKUR_TRAINING
+  void compute_in(Precision precision) override {
+    if (said_precision_ == Precision::float32) s_.precision = precision;
+  }
+#endif
+
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
+#if REKUR_TRAINING
+    if (bf16()) {
+      kernel_bf16_.prepare_bf16(weights, in_, s_.units, s_.units, 1, version);
+      if (training) transposed_bf16_.prepare_bf16(weights, s_.units, in_, 1, s_.units, version);
+      return;
+    }
+#endif
 #if REKUR_INT8
     if (int8(in_))
       kernel_.prepare_int8(weights, in_, s_.units, s_.units, s_.use_bias ? weights + in_ * s_.units : nullptr, version);
@@ -167,8 +198,13 @@ class Dense final : public Layer {
     const Index rows = rows_of(run.input_specs[0].shape);
     const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
     float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
+#if REKUR_TRAINING
+    if (bf16())
+      dense_product_bf16(rows, s_.units, in_, run.input(), kernel_bf16_.data(), bias, z, false);
+    else
+#endif
 #if REKUR_INT8
-    if (int8(in_))
+        if (int8(in_))
       dense_product_int8(rows, s_.units, in_, run.input(), kernel_, z);
     else
 #endif
@@ -190,10 +226,14 @@ class Dense final : public Layer {
     const Index rows = rows_of(run.input_specs[0].shape), units = s_.units;
     if (!run.raw) activate_backward(s_.activation, run.tape, run.outputs[0], dz, dz, rows, units);
     if (run.d_weights != nullptr) {
-      dense_product_tn(rows, in_, units, run.input(), dz, run.d_weights);
+      dense_product_tn(rows, in_, units, run.input(), dz, run.d_weights, bf16());
       if (s_.use_bias) dense_sums(rows, units, dz, run.d_weights + in_ * units);
     }
-    if (run.d_inputs[0] != nullptr) dense_product(rows, in_, units, dz, transposed_.data(), nullptr, run.d_inputs[0], true);
+    if (run.d_inputs[0] == nullptr) return;
+    if (bf16())
+      dense_product_bf16(rows, in_, units, dz, transposed_bf16_.data(), nullptr, run.d_inputs[0], true);
+    else
+      dense_product(rows, in_, units, dz, transposed_.data(), nullptr, run.d_inputs[0], true);
   }
 
   FinalActivation final_activation() const override { return s_.activation.final_activation(); }
@@ -201,10 +241,14 @@ class Dense final : public Layer {
 
   StepAxes step_axes() const override { return StepAxes::rows; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation, int8(in_));
+    return std::make_unique<DenseOp>(build.weights, in_, s_.units, s_.use_bias, s_.activation,
+                                     int8(in_) ? Precision::int8
+                                     : bf16()  ? Precision::bf16
+                                               : Precision::float32);
   }
 
  private:
+  bool bf16() const { return s_.precision == Precision::bf16 && !detail::few_outputs(in_, s_.units); }
   // A few outputs' dot products stay float32: they take less time than making integers of a row.
   bool int8(Index in) const {
     return s_.precision == Precision::int8 && isa::takes_int8(in, s_.units) && !detail::few_outputs(in, s_.units);
@@ -212,7 +256,11 @@ class Dense final : public Layer {
 
   Settings s_;
   Index in_ = 0;
+  Precision said_precision_ = s_.precision;  // by the spec
   mutable PackedMatrix kernel_, transposed_;
+#if REKUR_TRAINING
+  mutable PackedMatrix kernel_bf16_, transposed_bf16_;
+#endif
 #if REKUR_INT8
   mutable RoundedMatrix rounded_;
 #endif

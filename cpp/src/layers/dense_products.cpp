@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "isa/bf16.hpp"
 #include "isa/dispatch.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
@@ -76,9 +77,31 @@ void dense_dots(Index rows, Index N, Index K, const float* a, const float* packe
 }
 
 #if REKUR_TRAINING
-// c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
-void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c) {
+// A task rounds its rows for all columns.
+void dense_product_bf16(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c,
+                        bool accumulate) {
   const auto& k = isa::kernels();
+  const bool instruction = isa::has_bf16_instruction();
+  const Index row_blocks = blocks(rows, kRowBlock), stride = simd::bf16_row_floats(K);
+  const double work = static_cast<double>(rows) * static_cast<double>(N + 8) * static_cast<double>(K);
+  const int threads = runtime::threads_for(work, row_blocks);
+  ScratchUse scratch;
+  float* const narrow = scratch->take<float>(threads * kRowBlock * stride).data();
+  runtime::numbered_tasks(threads, row_blocks, [&](Index task, int thread) {
+    const Index row = task * kRowBlock, end = std::min(rows, row + kRowBlock);
+    float* const own = narrow + thread * kRowBlock * stride;
+    RowList<const float, kRowBlock> from{}, pairs{};
+    RowList<float, kRowBlock> to{};
+    k.narrow_bf16(end - row, K, from.fill(a, K, row, end), 0, own, stride);
+    k.gemm_bf16(instruction, end - row, N, K, pairs.fill(own, stride, 0, end - row), packed, bias, to.fill(c, N, row, end), 0,
+                accumulate);
+  });
+}
+
+// c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
+void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c, bool bf16) {
+  const auto& k = isa::kernels();
+  const bool instruction = isa::has_bf16_instruction();
   const Index column_tiles = blocks(N, kTile);
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(N);
   const Index tasks = blocks(M, kTile) * column_tiles;
@@ -90,8 +113,13 @@ void dense_product_tn(Index rows, Index M, Index N, const float* a, const float*
     RowList<const float, kRowList> a_rows, b_rows;
     for (Index row = 0; row < rows; row += kRowList) {
       const Index end = std::min(rows, row + kRowList);
-      k.gemm_tn(std::min(kTile, M - m), std::min(kTile, N - n), end - row, a_rows.fill(a, M, row, end), m,
-                b_rows.fill(b, N, row, end), n, c + m * N + n, N, true, copies + thread * k.gemm_tn_work);
+      const Index M_tile = std::min(kTile, M - m), N_tile = std::min(kTile, N - n);
+      const ConstRows from_a = a_rows.fill(a, M, row, end), from_b = b_rows.fill(b, N, row, end);
+      float *const to = c + m * N + n, *const work_of = copies + thread * k.gemm_tn_work;
+      if (bf16)
+        k.gemm_tn_bf16(instruction, M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
+      else
+        k.gemm_tn(M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
     }
   });
 }

@@ -10,6 +10,7 @@
 #include "io/text.hpp"
 #include "layers/time.hpp"
 #include "rekur/tensor.hpp"
+#include "simd/kernels.hpp"
 
 namespace rekur::layers {
 
@@ -136,6 +137,10 @@ class Layer {
 
   // Outputs for such inputs; throws Error where they do not fit. Answers for the shapes of a spec and for those of a run alike.
   virtual std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const = 0;
+#if REKUR_TRAINING
+  // Where the spec leaves the precision at float32: what products are computed in from now on. Not during a run.
+  virtual void compute_in(Precision /*precision*/) {}
+#endif
   // In the order they stand in the flat buffer.
   virtual std::vector<ParamSpec> parameters(std::span<const TensorSpec> /*inputs*/) const { return {}; }
   // Called once, with the inputs the layer will have, before anything below.

@@ -53,6 +53,27 @@ void PackedMatrix::prepare_half(WeightType type, const float* source, Index K, I
   }
 }
 
+#if REKUR_TRAINING
+void PackedMatrix::prepare_bf16(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
+  const std::lock_guard lock(mutex_);
+  const simd::Kernels& kernels = isa::kernels();
+  const Index pairs = (K + 1) / 2, panel = kernels.panel;
+  float* const packed = begin(simd::packed_size(kernels, pairs, N), version);
+  if (packed == nullptr) return;
+  runtime::parallel_tasks((N + panel - 1) / panel, 8.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index p) {
+    const Index n0 = p * panel, columns = std::min(panel, N - n0);
+    const Index padded = (columns + kernels.width - 1) / kernels.width * kernels.width;
+    std::vector<float> rows(static_cast<std::size_t>(K * padded));
+    simd::pack(kernels, K, columns, source + n0 * stride_n, stride_k, stride_n, rows.data());
+    float* to = packed + n0 * pairs;
+    for (Index k = 0; k < K; k += 2, to += padded) {
+      const float* const first = rows.data() + k * padded;
+      kernels.pair_rows(first, k + 1 < K ? first + padded : nullptr, padded, to);
+    }
+  });
+}
+#endif
+
 void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
   const std::lock_guard lock(mutex_);
   const Index stride = (K + 15) / 16 * 16;

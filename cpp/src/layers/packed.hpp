@@ -18,6 +18,11 @@ class PackedMatrix {
   // The same of rows of `type`, which is one of sixteen bits; rows of N numbers one after the other. For simd::Kernels::gemm_half.
   void prepare_half(WeightType type, const float* source, Index K, Index N, std::uint64_t version);
 
+#if REKUR_TRAINING
+  // What prepare packs, its rows in pairs of bf16: for simd::Kernels::gemm_bf16.
+  void prepare_bf16(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
+#endif
+
   // Row n of B by itself, B[0][n], B[1][n], …, zeros behind it up to a multiple of 16: for simd::Kernels::dots.
   void prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
 

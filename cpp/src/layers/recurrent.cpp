@@ -9,7 +9,12 @@ namespace rekur::layers {
 
 RecurrentLayer::RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions,
                                MergeMode mode)
-    : Layer(type, name), s_(std::move(settings)), D_(directions), S_(s_.states.size()), mode_(mode) {}
+    : Layer(type, name),
+      s_(std::move(settings)),
+      said_precision_(s_.precision),
+      D_(directions),
+      S_(s_.states.size()),
+      mode_(mode) {}
 
 std::vector<TensorSpec> RecurrentLayer::infer(std::span<const TensorSpec> inputs) const {
   const std::size_t N = s_.step_inputs;
@@ -64,6 +69,16 @@ void RecurrentLayer::build(std::span<const TensorSpec> inputs) {
   if (masks_.in_steps()) training_ = form(inputs, true);
 #endif
 }
+
+#if REKUR_TRAINING
+void RecurrentLayer::compute_in(Precision precision) {
+  if (said_precision_ != Precision::float32) return;
+  s_.precision = precision;
+  for (CellForm* form : {&inference_, &training_})
+    for (recurrent::Recurrence& recurrence : form->recurrences) recurrence.set_precision(precision);
+  run_recurrences_.clear();
+}
+#endif
 
 CellForm RecurrentLayer::form(std::span<const TensorSpec> inputs, bool training) const {
   try {

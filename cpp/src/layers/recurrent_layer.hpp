@@ -32,6 +32,9 @@ class RecurrentLayer final : public Layer {
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const override;
   std::vector<ParamSpec> parameters(std::span<const TensorSpec> inputs) const override;
+#if REKUR_TRAINING
+  void compute_in(Precision precision) override;
+#endif
   void build(std::span<const TensorSpec> inputs) override;
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override;
   MaskedStep masked_step() const override { return s_.zero_output_for_mask ? MaskedStep::zeros : MaskedStep::first_state; }
@@ -156,7 +159,8 @@ class RecurrentLayer final : public Layer {
 #endif
 
   RecurrentSettings s_;
-  std::size_t D_, S_;  // directions, states
+  Precision said_precision_;  // by the spec
+  std::size_t D_, S_;         // directions, states
   MergeMode mode_;
   RecurrentWeights weights_{s_};
   const CellMasks masks_{s_};

@@ -39,6 +39,12 @@ class RunRecurrences {
     std::unique_ptr<Held> held_;
   };
 
+  // Forgets those that nobody has.
+  void clear() const {
+    const std::lock_guard lock(mutex_);
+    free_.clear();
+  }
+
   // A number that no other run has: also the version that it prepares its recurrences with.
   std::uint64_t new_run() const;
 

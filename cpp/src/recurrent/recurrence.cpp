@@ -79,7 +79,11 @@ Recurrence::~Recurrence() = default;
 Recurrence::Recurrence(Recurrence&&) noexcept = default;
 Recurrence& Recurrence::operator=(Recurrence&&) noexcept = default;
 
-void Recurrence::set_precision(Precision precision) { impl_->precision = precision; }
+void Recurrence::set_precision(Precision precision) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->ready = impl_->ready && impl_->precision == precision;
+  impl_->precision = precision;
+}
 
 const Description& Recurrence::description() const { return impl_->cell; }
 Index Recurrence::input_size() const { return impl_->I; }

@@ -60,7 +60,7 @@ class Recurrence {
   Recurrence(Recurrence&&) noexcept;
   Recurrence& operator=(Recurrence&&) noexcept;
 
-  // Of products, before the first prepare. In int8 (simd/int8.hpp) the short ones stay float32 all the same.
+  // Of products, to be followed by prepare. In int8 (simd/int8.hpp) the short ones stay float32 all the same.
   void set_precision(Precision precision);
 
   const Description& description() const;

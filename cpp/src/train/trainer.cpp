@@ -85,6 +85,12 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
   return objectives;
 }
 
+Precision read_precision(json::Reader& config) {
+  const std::string name = config.string("precision", "float32");
+  if (name != "float32" && name != "bf16") config.refuse("precision", "\"float32\" or \"bf16\"");
+  return name == "bf16" ? Precision::bf16 : Precision::float32;
+}
+
 std::uint64_t read_seed(json::Reader& config) {
   const Index seed = config.integer("seed", 0);
   if (seed < 0) config.refuse("seed", "an integer >= 0");
@@ -236,7 +242,8 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
   json::Reader optimizer(chosen, "optimizer '" + train::name(kind) + "'");
   optimizer.string("name");
 
-  const graph::Graph& graph = model.graph();
+  graph::Graph& graph = model.graph();
+  const Precision precision = read_precision(config);
   const auto size = static_cast<std::size_t>(graph.parameter_count());
   impl_ = std::unique_ptr<Impl>(new Impl{.graph = model.graph_,
                                          .objectives = read_objectives(config, graph),
@@ -252,6 +259,7 @@ Trainer::Trainer(Model& model, const std::string& config_json) {
   config.finish();
   check_excluded(graph, impl_->optimizer.hyperparameters());
   impl_->updates.follow(impl_->optimizer);
+  graph.compute_in(precision);
 }
 
 Trainer::~Trainer() = default;

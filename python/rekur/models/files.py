@@ -234,6 +234,7 @@ class Saved(Structure):
             loss_weights=training["loss_weights"],
             seed=training["seed"],
             remat=training.get("remat", False),
+            precision=training.get("precision", "float32"),
         )
 
     # Configurations.
@@ -297,7 +298,7 @@ class Saved(Structure):
         if bound.unsaved():
             return None
         saved = bound.saved()
-        keys = ("optimizer", "losses", "loss_weights", "metrics", "weighted", "seed", "remat")
+        keys = ("optimizer", "losses", "loss_weights", "metrics", "weighted", "seed", "remat", "precision")
         return {key: saved[key] for key in keys if key in saved}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:

@@ -100,7 +100,7 @@ class Bound:
         self.optimizer = compiled.optimizer
         self._weights = [name for name, _, _ in model.parameters]
         self.seed = seed
-        self.remat = compiled.remat
+        self.remat, self.precision = compiled.remat, compiled.precision
         self.epochs = 0  # begun so far: an epoch's order of rows follows it
         self.limit: Limit | None = None
         self.stand_in: Truncated | None = None  # what takes the steps in its place while a fit with tbptt runs
@@ -159,6 +159,7 @@ class Bound:
             "loss_weights": self.loss_weights,
             "seed": self.seed,
             **({"remat": True} if self.remat else {}),
+            **({"precision": self.precision} if self.precision != "float32" else {}),
         }
 
     def _metrics(self, given: Any) -> list[list[metrics_.Metric]]:

@@ -8,10 +8,13 @@ from rekur import _core
 from rekur import losses as losses_
 from rekur import metrics as metrics_
 from rekur import optimizers as optimizers_
-from rekur._validate import boolean, integer, real
+from rekur._validate import boolean, integer, one_of, real
 from rekur.training.bound import Bound, warn_of
 from rekur.training.carried import Carried
 from rekur.training.data import Port
+
+
+_TRAINED = one_of("float32", "bf16")
 
 
 class Compiled:
@@ -26,6 +29,7 @@ class Compiled:
         seed: int | None,
         remat: bool = False,
         weighted_metrics: object = None,
+        precision: object = "float32",
     ) -> None:
         self.optimizer = optimizers_.get(optimizer)
         self.loss = _each(loss, losses_.get)
@@ -34,6 +38,7 @@ class Compiled:
         self.loss_weights = _each(loss_weights, lambda w: real(w, "loss_weights"))
         self.seed = None if seed is None else integer(seed, "seed", 0)  # None: the model's
         self.remat = boolean(remat, "remat")
+        self.precision = _TRAINED(precision, "compile: precision")
 
     def bind(self, model: _core.Model, outputs: Sequence[Port], seed: int, carried: Carried | None = None) -> Bound:
         """The trainer of a model and all around it; ``seed`` is the model's."""

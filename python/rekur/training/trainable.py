@@ -87,6 +87,7 @@ class Trainable(Predicting):
         seed: int | None = None,
         weighted_metrics: Any = None,
         remat: bool = False,
+        precision: str = "float32",
         **options: NoReturn,
     ) -> None:
         """Say how the model is to be trained. The optimiser starts anew; the weights stay.
@@ -112,6 +113,11 @@ class Trainable(Predicting):
             Rematerialisation, for long sequences: of each batch recurrent layers keep the states between windows of
             steps, and compute what is within a window again when they go backward. A step takes a third more time and a
             fraction of the memory, as :meth:`memory` says; the numbers are the same to the bit.
+        precision : {"float32", "bf16"}
+            Of the products of recurrent layers and Dense, forward and backward, wherever the model runs from now on.
+            "bf16" rounds what is multiplied to 8 bits of precision; weights, sums, states and the optimiser stay
+            float32. Numbers have float32's range, so no loss is scaled. Faster where the processor has AVX512_BF16;
+            elsewhere the same numbers, slower (docs/precision.md). Layers that say a precision keep theirs.
 
         Raises
         ------
@@ -121,7 +127,7 @@ class Trainable(Predicting):
         """
         if options:
             check_arguments(options, Trainable.compile)
-        compiled = Compiled(optimizer, loss, metrics, loss_weights, seed, remat, weighted_metrics)
+        compiled = Compiled(optimizer, loss, metrics, loss_weights, seed, remat, weighted_metrics, precision)
         bound = (
             compiled.bind(self._engine(), self._ports()[1], self.seed, self._carried()) if self._is_ready() else None
         )
