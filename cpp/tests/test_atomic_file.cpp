@@ -28,7 +28,7 @@ namespace {
 void write(const std::string& path, const std::string& text) { io::write_atomically(path, std::as_bytes(std::span(text))); }
 
 unsigned mode_of(const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   REQUIRE(stat(path.c_str(), &status) == 0);
   return status.st_mode & 07777;
 }
@@ -58,7 +58,8 @@ TEST_CASE("atomic file: writes, replaces and leaves nothing else behind") {
   const std::string path = directory.file("model");
   write(path, "first");
   CHECK(read_text(path) == "first");
-  struct stat before{}, after{};
+  struct stat before {
+  }, after{};
   REQUIRE(stat(path.c_str(), &before) == 0);
   write(path, "second");
   REQUIRE(stat(path.c_str(), &after) == 0);

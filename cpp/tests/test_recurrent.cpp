@@ -174,7 +174,7 @@ void check_close(const std::vector<float>& got, const Doubles& expected, double 
 }
 
 // d loss / d (one of the data's arrays), by central differences in double.
-Doubles numeric(const Case& k, Data d, Doubles Data::* what) {
+Doubles numeric(const Case& k, Data d, Doubles Data::*what) {
   Doubles g;
   const auto loss = [&] {
     const Outputs o = reference(k, d);

@@ -101,9 +101,7 @@ TEST_CASE("denormals are flushed while the guard lives, and the caller's mode re
   {
     const FlushDenormals outer;
     CHECK(small_product() == 0.0f);
-    {
-      const FlushDenormals inner;
-    }
+    { const FlushDenormals inner; }
     CHECK(small_product() == 0.0f);
   }
   CHECK(small_product() != 0.0f);

@@ -39,7 +39,7 @@ bool may(const fs::path& file, int how) { return ::faccessat(AT_FDCWD, file.c_st
 // What stands at the place to write to. Refuses what a rename must not replace: a directory, a device, a file protected from
 // writing.
 std::optional<struct stat> existing_file(const fs::path& file, const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   if (::stat(file.c_str(), &status) != 0) {
     if (errno == ENOENT) return std::nullopt;
     throw_system_error("write", path);
@@ -88,7 +88,7 @@ void remove_left_behind(const fs::path& file) {
     const std::string_view name = entry->d_name;
     if (name.size() != prefix.size() + kDigits + kEnd.size() || !name.starts_with(prefix) || !name.ends_with(kEnd)) continue;
     const Descriptor left(::openat(::dirfd(directory), entry->d_name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    struct stat status{};
+    struct stat status {};
     if (!left.open() || ::fstat(left.get(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
     // Whoever writes it holds the lock until the file has its own name: the lock is free only when its writer is no more.
     if (::flock(left.get(), LOCK_EX | LOCK_NB) == 0) ::unlinkat(::dirfd(directory), entry->d_name, 0);
@@ -148,7 +148,7 @@ class TemporaryFile {
       // Between its creation and this lock another writer may have taken it for left behind: then once more.
       while (::flock(fd.get(), LOCK_EX) != 0 && errno == EINTR) {
       }
-      struct stat status{};
+      struct stat status {};
       if (::fstat(fd.get(), &status) == 0 && status.st_nlink > 0) return fd.release();
     }
     name_.clear();  // whatever has this name is not ours to remove
@@ -183,7 +183,7 @@ void write_atomically(const std::string& path, std::span<const std::byte> bytes)
 
 void check_writable(const std::string& path) {
   const Target target = find_target(path);
-  struct stat status{};
+  struct stat status {};
   if (::stat(directory_of(target.file).c_str(), &status) != 0) throw_system_error("write", path);
   if (!S_ISDIR(status.st_mode)) throw_system_error("write", path, ENOTDIR);
   if (!may(directory_of(target.file), W_OK | X_OK)) throw_system_error("write", path);

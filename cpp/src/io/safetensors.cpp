@@ -178,7 +178,7 @@ File read(const std::string& path) {
   if (path.find('\0') != path.npos) throw_io_error("cannot read '%': the path contains a null character", {path});
   // O_NONBLOCK: opening a pipe by mistake must not wait for its other end.
   const io::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status{};
+  struct stat status {};
   if (!fd.open() || ::fstat(fd.get(), &status) != 0) io::throw_system_error("read", path);
   if (S_ISDIR(status.st_mode)) io::throw_system_error("read", path, EISDIR);
   if (!S_ISREG(status.st_mode)) throw_io_error("cannot read '%': not a regular file", {path});

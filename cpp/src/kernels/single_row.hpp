@@ -25,14 +25,15 @@ constexpr Index single_row_most(int G) { return G < 3 ? 4 : (8 + G - 1) / G; }
 // acc[p][g] += Σ_k a[k] w[p][k][g], k ascending, one accumulator each.
 template <class W, int G, int NP>
 REKUR_INLINE void add_products(Index K, const float* a, const float* w, Index stride, Vec (&acc)[NP][G]) {
-  each_row<W>(K, w, G * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
-    const Vec v = set1(a[k]);
-    REKUR_UNROLL
-    for (int p = 0; p < NP; ++p) {
-      REKUR_UNROLL
-      for (int g = 0; g < G; ++g) acc[p][g] = fma(v, W::row(rows + p * stride + g * kWidth, i), acc[p][g]);
-    }
-  });
+  each_row<W>(
+      K, w, G * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
+        const Vec v = set1(a[k]);
+        REKUR_UNROLL
+        for (int p = 0; p < NP; ++p) {
+          REKUR_UNROLL
+          for (int g = 0; g < G; ++g) acc[p][g] = fma(v, W::row(rows + p * stride + g * kWidth, i), acc[p][g]);
+        }
+      });
 }
 
 // One of the two products of NP panels of G gates, from the bias on, if there is one.

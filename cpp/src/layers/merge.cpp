@@ -179,12 +179,12 @@ class Pairwise : public Join {
 
   using One = float (*)(float a, float b);
 
-  Pairwise(const std::string& type, const std::string& name, Kernel simd::Kernels::* op, One one, double cost,
+  Pairwise(const std::string& type, const std::string& name, Kernel simd::Kernels::*op, One one, double cost,
            std::size_t most = kAny)
       : Join(type, name), op_(op), one_(one), cost_(cost), most_(most) {}
 
  private:
-  Kernel simd::Kernels::* op_;
+  Kernel simd::Kernels::*op_;
   One one_;      // the same of single numbers
   double cost_;  // of an element
   std::size_t most_;

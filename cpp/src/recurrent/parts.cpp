@@ -126,7 +126,7 @@ void add_up(std::span<const Backward> cut, Index parts) {
   for (std::size_t i = 0; i < R; ++i) {
     const auto& r = Engine::impl(*cut[i].forward.layer);
     const Sizes sizes = sizes_of(r);
-    const auto add = [&](float* Weights<float>::* which, Index size, Index first = 0) {
+    const auto add = [&](float* Weights<float>::*which, Index size, Index first = 0) {
       float* const to = cut[i].d_weights.*which + first;
       if (!(cut[i].d_weights.*which)) return;
       runtime::parallel_range(size, 256, static_cast<double>(size) * static_cast<double>(parts), [&](Index begin, Index end) {

@@ -103,8 +103,8 @@ inline void dot_scores(const simd::AttentionKeys& side, const float* packed, Ind
     const RowTiles tiles(last - first);
     for (Index t = 0, r = first; t < tiles.count; r += tiles.rows(t), ++t) {
       const Index seen = (end[r + tiles.rows(t) - 1] - k0 - p + kWidth - 1) / kWidth;
-      gemm_tiles(smaller(vectors, seen))[tiles.rows(t) - 1](dim, q + r, 0, panel, vectors* kWidth, Start::zero, nullptr, scores + r,
-                                                            p, kWidth, panel);
+      gemm_tiles(smaller(vectors, seen))[tiles.rows(t) - 1](dim, q + r, 0, panel, vectors * kWidth, Start::zero, nullptr,
+                                                            scores + r, p, kWidth, panel);
     }
   }
 }

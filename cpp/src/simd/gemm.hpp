@@ -144,17 +144,18 @@ __attribute__((noinline)) void half_tile(Index K, ConstRows a, const float* b, c
       acc[m][v] = !from ? zero() : v + 1 < NV ? load(from + v * kWidth) : load_partial(from + v * kWidth, tail);
     }
   }
-  each_row<W>(K, b, NV * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
-    Vec x[MR];
-    REKUR_UNROLL
-    for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
-    REKUR_UNROLL
-    for (int v = 0; v < NV; ++v) {
-      const Vec row = W::row(rows + v * kWidth, i);
-      REKUR_UNROLL
-      for (int m = 0; m < MR; ++m) acc[m][v] = W::add(x[m], row, acc[m][v]);
-    }
-  });
+  each_row<W>(
+      K, b, NV * kWidth, [&](Index k, const float* rows, int i) __attribute__((always_inline)) {
+        Vec x[MR];
+        REKUR_UNROLL
+        for (int m = 0; m < MR; ++m) x[m] = set1(a[m][k]);
+        REKUR_UNROLL
+        for (int v = 0; v < NV; ++v) {
+          const Vec row = W::row(rows + v * kWidth, i);
+          REKUR_UNROLL
+          for (int m = 0; m < MR; ++m) acc[m][v] = W::add(x[m], row, acc[m][v]);
+        }
+      });
   REKUR_UNROLL
   for (int m = 0; m < MR; ++m) {
     REKUR_UNROLL
@@ -201,8 +202,9 @@ inline constexpr int kBf16Rows = kRegisters == 32 ? 6 : 4;
 using Bf16Tile = void (*)(Index, Index, ConstRows, const float*, const float*, Rows, Index, Index, bool);
 
 template <class W>
-inline constexpr Bf16Tile kBf16Tiles[6] = {half_rows<W, 1>, half_rows<W, 2>,          half_rows<W, 3>,        half_rows<W, 4>,
-                                           half_rows < W,   kBf16Rows == 6 ? 5 : 4 >, half_rows<W, kBf16Rows>};
+inline constexpr Bf16Tile kBf16Tiles[6] = {
+    half_rows<W, 1>,        half_rows<W, 2>, half_rows<W, 3>, half_rows<W, 4>, half_rows<W, kBf16Rows == 6 ? 5 : 4>,
+    half_rows<W, kBf16Rows>};
 
 template <class W>
 void gemm_bf16_of(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
@@ -214,7 +216,7 @@ void gemm_bf16_of(Index M, Index N, Index K, ConstRows a, const float* b_packed,
       const Index vectors = (smaller(kPanel, N - n) + kWidth - 1) / kWidth, tail = smaller(N - n - (vectors - 1) * kWidth, kWidth);
       for (Index tile = 0; tile < tiles; ++tile) {
         const Index m = m0 + tile * rows / tiles, count = m0 + (tile + 1) * rows / tiles - m;
-        kBf16Tiles<W>[count - 1](vectors, pairs, a + m, b_packed + n* pairs, bias ? bias + n : nullptr, c + m, c_offset + n, tail,
+        kBf16Tiles<W>[count - 1](vectors, pairs, a + m, b_packed + n * pairs, bias ? bias + n : nullptr, c + m, c_offset + n, tail,
                                  accumulate);
       }
     }

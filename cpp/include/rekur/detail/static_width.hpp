@@ -345,7 +345,7 @@ class RecurrentCore {
 
   First first_{};
   Second second_{};
-  alignas(64) float peephole_[info.peepholes > 0 ? info.peepholes * kPadded : 1]{};
+  alignas(64) float peephole_[info.peepholes > 0 ? info.peepholes* kPadded : 1]{};
   alignas(64) float h_[kBuffers][kPadded]{};
   alignas(64) float c_[info.states > 1 ? kPadded : 1]{};
   int turn_ = 0;  // of the passes' direction, and which h is current
