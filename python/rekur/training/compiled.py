@@ -13,7 +13,6 @@ from rekur.training.bound import Bound, warn_of
 from rekur.training.carried import Carried
 from rekur.training.data import Port
 
-
 _TRAINED = one_of("float32", "bf16")
 
 
