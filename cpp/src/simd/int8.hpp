@@ -205,7 +205,8 @@ void narrow_row(Index K, const float* x, float* to) {
   const bool finite = ends.a < 0x7F800000 && ends.b < 0x7F800000 && range <= 3.0e38f;
   const float scale = finite ? range * (1.0f / 255.0f) : __builtin_nanf(""),
               inverse = finite && range > 1e-30f ? 255.0f / range : 0.0f;
-  const float shifted = kRound - bottom * inverse;  // rounded to an integer, to the nearest even one, in the lowest bits
+  // Rounded to an integer, to the nearest even one, in the lowest bits.
+  const float shifted = finite ? kRound - bottom * inverse : kRound;
   std::int32_t zero_point;
   __builtin_memcpy(&zero_point, &shifted, sizeof zero_point);
   zero_point -= kRoundBits;
