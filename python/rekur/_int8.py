@@ -27,10 +27,15 @@ def check_homes(model: Model) -> None:
             )
 
 
+def _unrounded(precision: str) -> str:
+    """What a layer computes in that is not of eight bits: its own precision, if that is another one."""
+    return "float32" if precision == "int8" else precision
+
+
 def set_precision(model: Model, names: Collection[str]) -> None:
-    """Layers of these names of the engine compute in eight bits, the others that could in float32. Weights stay."""
+    """Layers of these names of the engine compute in eight bits, the others that could no longer do. Weights stay."""
     before = {name: layer._narrowed().precision for name, layer in candidates(model).items()}
-    after = {name: "int8" if name in names else "float32" for name in before}
+    after = {name: "int8" if name in names else _unrounded(precision) for name, precision in before.items()}
     if before == after:
         return
     for name, layer in candidates(model).items():
@@ -40,7 +45,7 @@ def set_precision(model: Model, names: Collection[str]) -> None:
             found = {inner.precision for part in leaves(layer) if (inner := part._narrowed()) is not None}
             for direction in (layer._inner, layer._backward):  # a layer made of this one's settings has it too
                 if direction is not None and direction._narrows:
-                    vars(direction)["precision"] = "int8" if found == {"int8"} else "float32"
+                    vars(direction)["precision"] = found.pop() if len(found) == 1 else "float32"
     for inner in _models_within(model):
         _make_anew(inner)
     _make_anew(model)

@@ -45,7 +45,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .narrow = narrow,
       .gemm_int8 = gemm_int8,
 #endif
-#if REKUR_TRAINING
+#if REKUR_BF16
       .pair_rows = pair_rows,
       .narrow_bf16 = narrow_bf16,
       .gemm_bf16 = gemm_bf16,

@@ -126,9 +126,12 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   const Index lines = lines_of(s.type, s.H);
 #endif
   const Index panel_stride = lines * G * kWidth;
+#if REKUR_BF16
   const Index group = s.type == WeightType::bf16 ? s.group : 0;
-  if (group > 0)
-    for (Index m = 0; m < s.rows; ++m) narrow_row_bf16(s.H, row_of(m), s.narrow + m * bf16_row_floats(s.H));
+  for (Index m = 0; group > 0 && m < s.rows; ++m) narrow_row_bf16(s.H, row_of(m), s.narrow + m * bf16_row_floats(s.H));
+#else
+  constexpr Index group = 0;
+#endif
   // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level
   // cache go in small blocks: the one read last is still there when the next step begins with it.
   const bool near = panels * panel_stride * static_cast<Index>(sizeof(float)) <= kFirstCache;

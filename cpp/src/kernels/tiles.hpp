@@ -141,8 +141,8 @@ inline constexpr bool kHalfTiles = !kCompact && (kWidth > 4 || kRegisters > 16);
 enum : Index { kBf16Pairs = 1, kBf16Dots = 2 };
 
 template <int G>
-REKUR_INLINE auto product_tiles(WeightType type, Index group = 0) {
-#if REKUR_TRAINING
+REKUR_INLINE auto product_tiles(WeightType type, [[maybe_unused]] Index group = 0) {
+#if REKUR_BF16
   if (kBf16Instruction && group == kBf16Dots) return kProductTiles<Bf16Dots, G>.tile;
   if (group > 0) return kProductTiles<Bf16Pairs, G>.tile;
 #endif

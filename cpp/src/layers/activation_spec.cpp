@@ -172,8 +172,10 @@ Precision read_precision(json::Reader& reader, bool bf16) {
   const std::string name = reader.string("precision", "float32");
   if (name == names[0]) return Precision::float32;
   if (name == names[1]) {
-#if !REKUR_TRAINING
-    reader.fail("precision \"bf16\": this rekur was built without training, which it is for (REKUR_TRAINING=OFF)");
+#if !REKUR_BF16
+    reader.fail(
+        "precision \"bf16\": this rekur was built without it, as it is without training and where it is compact (REKUR_TRAINING, "
+        "REKUR_COMPACT)");
 #endif
     if (!bf16)
       reader.fail("precision: expected \"float32\" or \"int8\", got \"bf16\", which are products of recurrent layers and Dense");

@@ -42,7 +42,7 @@ class DenseOp final : public StreamOp {
       return;
     }
 #endif
-#if REKUR_TRAINING
+#if REKUR_BF16
     if (bf16_) {
       kernel_.prepare_bf16(weights, in, units, units, 1, 1);
       if (use_bias) bias_.assign(weights + in * units, weights + (in + 1) * units);
@@ -97,7 +97,7 @@ class DenseOp final : public StreamOp {
       return;
     }
 #endif
-#if REKUR_TRAINING
+#if REKUR_BF16
     if (bf16_) {
       float* const pairs = c.memory + addresses(c.batch);
       const Index stride = simd::bf16_row_floats(in_);
@@ -167,7 +167,7 @@ class Dense final : public Layer {
 #endif
 
   void prepare(const float* weights, std::uint64_t version, bool training) const override {
-#if REKUR_TRAINING
+#if REKUR_BF16
     if (bf16()) {
       kernel_bf16_.prepare_bf16(weights, in_, s_.units, s_.units, 1, version);
       if (training) transposed_bf16_.prepare_bf16(weights, s_.units, in_, 1, s_.units, version);
@@ -198,7 +198,7 @@ class Dense final : public Layer {
     const Index rows = rows_of(run.input_specs[0].shape);
     const float* bias = s_.use_bias ? run.weights + in_ * s_.units : nullptr;
     float* const z = run.training && s_.activation.keeps_input() ? run.tape : run.outputs[0];
-#if REKUR_TRAINING
+#if REKUR_BF16
     if (bf16())
       dense_product_bf16(rows, s_.units, in_, run.input(), kernel_bf16_.data(), bias, z, false);
     else
@@ -230,9 +230,11 @@ class Dense final : public Layer {
       if (s_.use_bias) dense_sums(rows, units, dz, run.d_weights + in_ * units);
     }
     if (run.d_inputs[0] == nullptr) return;
+#if REKUR_BF16
     if (bf16())
       dense_product_bf16(rows, in_, units, dz, transposed_bf16_.data(), nullptr, run.d_inputs[0], true);
     else
+#endif
       dense_product(rows, in_, units, dz, transposed_.data(), nullptr, run.d_inputs[0], true);
   }
 
@@ -248,7 +250,7 @@ class Dense final : public Layer {
   }
 
  private:
-  bool bf16() const { return s_.precision == Precision::bf16 && !detail::few_outputs(in_, s_.units); }
+  bool bf16() const { return REKUR_BF16 && s_.precision == Precision::bf16 && !detail::few_outputs(in_, s_.units); }
   // A few outputs' dot products stay float32: they take less time than making integers of a row.
   bool int8(Index in) const {
     return s_.precision == Precision::int8 && isa::takes_int8(in, s_.units) && !detail::few_outputs(in, s_.units);
@@ -258,7 +260,7 @@ class Dense final : public Layer {
   Index in_ = 0;
   Precision said_precision_ = s_.precision;  // by the spec
   mutable PackedMatrix kernel_, transposed_;
-#if REKUR_TRAINING
+#if REKUR_BF16
   mutable PackedMatrix kernel_bf16_, transposed_bf16_;
 #endif
 #if REKUR_INT8

@@ -77,6 +77,7 @@ void dense_dots(Index rows, Index N, Index K, const float* a, const float* packe
 }
 
 #if REKUR_TRAINING
+#if REKUR_BF16
 // A task rounds its rows for all columns.
 void dense_product_bf16(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c,
                         bool accumulate) {
@@ -97,11 +98,11 @@ void dense_product_bf16(Index rows, Index N, Index K, const float* a, const floa
                 accumulate);
   });
 }
+#endif
 
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed.
-void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c, bool bf16) {
+void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c, [[maybe_unused]] bool bf16) {
   const auto& k = isa::kernels();
-  const bool instruction = isa::has_bf16_instruction();
   const Index column_tiles = blocks(N, kTile);
   const double work = 2.0 * static_cast<double>(rows) * static_cast<double>(M) * static_cast<double>(N);
   const Index tasks = blocks(M, kTile) * column_tiles;
@@ -116,9 +117,11 @@ void dense_product_tn(Index rows, Index M, Index N, const float* a, const float*
       const Index M_tile = std::min(kTile, M - m), N_tile = std::min(kTile, N - n);
       const ConstRows from_a = a_rows.fill(a, M, row, end), from_b = b_rows.fill(b, N, row, end);
       float *const to = c + m * N + n, *const work_of = copies + thread * k.gemm_tn_work;
+#if REKUR_BF16
       if (bf16)
-        k.gemm_tn_bf16(instruction, M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
+        k.gemm_tn_bf16(isa::has_bf16_instruction(), M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
       else
+#endif
         k.gemm_tn(M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
     }
   });

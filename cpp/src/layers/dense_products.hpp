@@ -18,9 +18,11 @@ void dense_product_int8(Index rows, Index N, Index K, const float* a, const Pack
 #endif
 
 #if REKUR_TRAINING
+#if REKUR_BF16
 // As dense_product, both sides rounded to bf16; B packed by PackedMatrix::prepare_bf16.
 void dense_product_bf16(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c,
                         bool accumulate);
+#endif
 // c[M][N] += Σ_rows a[rows][M]ᵀ b[rows][N]. Tasks share the output, never the rows: the order of the sum is fixed. bf16: of
 // numbers rounded to it.
 void dense_product_tn(Index rows, Index M, Index N, const float* a, const float* b, float* c, bool bf16 = false);

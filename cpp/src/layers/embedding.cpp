@@ -58,16 +58,21 @@ class Embedding final : public Layer {
     }
   }
 
+#if REKUR_INT8
   void prepare(const float* weights, std::uint64_t version, bool) const override {
     if (int8_) rounded_.prepare(weights, rows_, columns_, version);
   }
+  const float* table(const Context& run) const { return int8_ ? rounded_.data() : run.weights; }
+#else
+  const float* table(const Context& run) const { return run.weights; }
+#endif
 
   void forward(const Context& run) const override {
     const std::int32_t* ids = run.ids();
-    const float* const table = int8_ ? rounded_.data() : run.weights;
+    const float* const from = table(run);
     over_rows(element_count(run.input_specs[0].shape), columns_, 1, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) {
-        std::copy_n(table + ids[i] * columns_, columns_, run.outputs[0] + i * columns_);
+        std::copy_n(from + ids[i] * columns_, columns_, run.outputs[0] + i * columns_);
       }
     });
   }
@@ -95,7 +100,9 @@ class Embedding final : public Layer {
     if (mask_zero_) cannot_stream("a stream of this build is given the steps there are; an embedding without mask_zero serves");
 #endif
     std::vector<float> table(build.weights, build.weights + rows_ * columns_);
+#if REKUR_INT8
     if (int8_) simd::round_int8(rows_, columns_, table.data(), columns_);
+#endif
     return make_stream_op([table = std::move(table), rows = rows_, columns = columns_, masks = mask_zero_](const StreamCall& c) {
       float* to = c.output();
       for (Index i = 0; i < c.batch; ++i, to += columns) {
@@ -113,7 +120,9 @@ class Embedding final : public Layer {
   Index rows_, columns_;
   std::string initializer_;
   bool mask_zero_, int8_;
+#if REKUR_INT8
   mutable RoundedMatrix rounded_;
+#endif
 };
 
 }  // namespace

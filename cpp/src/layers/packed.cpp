@@ -53,7 +53,7 @@ void PackedMatrix::prepare_half(WeightType type, const float* source, Index K, I
   }
 }
 
-#if REKUR_TRAINING
+#if REKUR_BF16
 void PackedMatrix::prepare_bf16(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
   const std::lock_guard lock(mutex_);
   const simd::Kernels& kernels = isa::kernels();
@@ -98,7 +98,6 @@ void PackedMatrix::prepare_int8(const float* source, Index K, Index N, Index str
 }
 
 const float* PackedMatrix::columns(Index n) const { return data_ + n / width_ * vector_; }
-#endif
 
 void RoundedMatrix::prepare(const float* source, Index K, Index N, std::uint64_t version) {
   const std::lock_guard lock(mutex_);
@@ -110,5 +109,6 @@ void RoundedMatrix::prepare(const float* source, Index K, Index N, std::uint64_t
   });
   version_ = version;
 }
+#endif
 
 }  // namespace rekur::layers

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rekur/tensor.hpp"
+#include "simd/kernels.hpp"
 
 namespace rekur::layers {
 
@@ -18,7 +19,7 @@ class PackedMatrix {
   // The same of rows of `type`, which is one of sixteen bits; rows of N numbers one after the other. For simd::Kernels::gemm_half.
   void prepare_half(WeightType type, const float* source, Index K, Index N, std::uint64_t version);
 
-#if REKUR_TRAINING
+#if REKUR_BF16
   // What prepare packs, its rows in pairs of bf16: for simd::Kernels::gemm_bf16.
   void prepare_bf16(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
 #endif
@@ -49,6 +50,7 @@ class PackedMatrix {
 #endif
 };
 
+#if REKUR_INT8
 // A matrix rounded to eight bits, as floats: what a table gives, and what the gradients of products of eight bits go by. Made again
 // whenever the weights have changed.
 class RoundedMatrix {
@@ -62,5 +64,6 @@ class RoundedMatrix {
   std::vector<float> data_;
   std::uint64_t version_ = 0;
 };
+#endif
 
 }  // namespace rekur::layers

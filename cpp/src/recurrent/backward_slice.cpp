@@ -36,11 +36,13 @@ BackwardSlice::BackwardSlice(const Backward& run, const Slice& slice, int member
     for (int m = 0; m < members; ++m)
       (*units)[m] = {std::min(panels * m / members * panel, width), std::min(panels * (m + 1) / members * panel, width)};
   }
-  if (r_.precision == Precision::bf16) {
+#if REKUR_BF16
+  if (r_.bf16()) {
     for (const Product& product : r_.cell.products)
       narrow_stride_ = std::max(narrow_stride_, simd::bf16_row_floats(product.count * (product.projects ? Pp_ : Hp_)));
     narrow_ = scratch.take<float>(members * M_ * narrow_stride_).data();
   }
+#endif
   zeros_ = scratch.take<float>(Hp_).data();
   std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
   for (int k = 0; k < r_.cell.states; ++k)
@@ -253,6 +255,7 @@ void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index beg
     d_rows_[own + j] = d_source_[p] + j * stride;
   }
   const bool adds = product.state >= 0 || product.continues;
+#if REKUR_BF16
   if (narrow_ != nullptr) {
     const Index stride_narrow = simd::bf16_row_floats(K);
     float* const narrow = narrow_ + own * narrow_stride_;
@@ -262,6 +265,7 @@ void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index beg
                              r_.packed.recurrent_transposed[p].data() + begin * ((K + 1) / 2), nullptr, d_rows_ + own, begin, adds);
     return;
   }
+#endif
   isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
                       d_rows_ + own, begin, adds);
 }

@@ -66,7 +66,7 @@ void LargeProducts::each_step(Steps steps, F&& f) const {
 
 Index LargeProducts::work(const Recurrence::Impl& r) {
   const Index weights = isa::kernels().gemm_tn_work;
-  return r.precision == Precision::bf16 ? std::max(weights, simd::bf16_row_floats(r.set_count() * padded(r.H))) : weights;
+  return r.bf16() ? std::max(weights, simd::bf16_row_floats(r.set_count() * padded(r.H))) : weights;
 }
 
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
@@ -157,10 +157,10 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   const Index XH = r_.cell.kernel_blocks * r_.H, RH = r_.cell.recurrent_blocks * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
   if (tile.product == kUnits) return unit_tile(l, tile, accumulate);
   const auto product_tn = [&](Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc) {
-    if (r_.precision == Precision::bf16)
-      k.gemm_tn_bf16(r_.packed.group == 2, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
-    else
-      k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+#if REKUR_BF16
+    if (r_.bf16()) return k.gemm_tn_bf16(r_.packed.group == 2, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+#endif
+    k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
   };
   const Index from = tile.slot * Hp_ + tile.n0;
   const Index x_to = r_.cell.kernel_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
@@ -221,8 +221,8 @@ void LargeProducts::input_rows(Index rows, Index n0, Index n1, int set, const fl
   const Index K = r_.set_count() * Hp_, width = k.width, padded_columns = (r_.I + width - 1) / width * width;
   const Index column = r_.input_offset(r_.cell.x_first + set) + n0;
   const float* const weights = r_.packed.input_transposed.data();
-  if (r_.precision != Precision::bf16)
-    return k.gemm(rows, n1 - n0, K, from, weights + set * K * padded_columns + n0 * K, nullptr, to, column, true);
+  if (!r_.bf16()) return k.gemm(rows, n1 - n0, K, from, weights + set * K * padded_columns + n0 * K, nullptr, to, column, true);
+#if REKUR_BF16
   constexpr Index kMostRows = 64;
   const Index lines = (K + 1) / 2, stride = simd::bf16_row_floats(K), most = std::min(LargeProducts::work(r_) / stride, kMostRows);
   const float* narrow[kMostRows];
@@ -233,6 +233,9 @@ void LargeProducts::input_rows(Index rows, Index n0, Index n1, int set, const fl
     k.gemm_bf16(r_.packed.group == 2, count, n1 - n0, K, narrow, weights + set * lines * padded_columns + n0 * lines, nullptr,
                 to + m, column, true);
   }
+#else
+  static_cast<void>(work);
+#endif
 }
 
 }  // namespace rekur::recurrent

@@ -93,7 +93,7 @@ void pack_steps(Index K, Index row_stride, const float* rows, const Columns& col
   });
 }
 
-#if REKUR_TRAINING
+#if REKUR_BF16
 // --- for products of bf16: pairs of rows in place of rows ---
 
 // Units [u0, u0 + width) of a slot, of rows k and k + 1.
@@ -205,15 +205,21 @@ void pack_transposed(Index N, Index row_stride, const float* rows, const Columns
   const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
   runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
     const Index n0 = p * panel;
-    if (!bf16) return transpose_panel(N, n0, row_stride, rows, columns, count, out + n0 * K);
-    const Index padded = (std::min(panel, N - n0) + width - 1) / width * width;
-    const Buffer whole(K * padded);
-    transpose_panel(N, n0, row_stride, rows, columns, count, whole.data());
-    float* to = out + n0 * ((K + 1) / 2);
-    for (Index k = 0; k < K; k += 2, to += padded) {
-      const float* const first = whole.data() + k * padded;
-      isa::kernels().pair_rows(first, k + 1 < K ? first + padded : nullptr, padded, to);
+#if REKUR_BF16
+    if (bf16) {
+      const Index padded = (std::min(panel, N - n0) + width - 1) / width * width;
+      const Buffer whole(K * padded);
+      transpose_panel(N, n0, row_stride, rows, columns, count, whole.data());
+      float* to = out + n0 * ((K + 1) / 2);
+      for (Index k = 0; k < K; k += 2, to += padded) {
+        const float* const first = whole.data() + k * padded;
+        isa::kernels().pair_rows(first, k + 1 < K ? first + padded : nullptr, padded, to);
+      }
+      return;
     }
+#endif
+    static_cast<void>(bf16), static_cast<void>(width);
+    transpose_panel(N, n0, row_stride, rows, columns, count, out + n0 * K);
   });
 }
 #endif
@@ -231,7 +237,7 @@ Index Packed::input_set_size(const Recurrence::Impl& r) const {
 void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, XH = cell.kernel_blocks * H, RH = cell.recurrent_blocks * H, Hp = padded(H), X = cell.x_count * Hp;
-  const bool bf16 = r.precision == Precision::bf16;
+  const bool bf16 = r.bf16();
   group = r.precision == Precision::int8 ? isa::int8_group() : bf16 ? isa::bf16_group() : 0;
   input_type = bf16 ? WeightType::bf16 : r.int8_input() ? WeightType::int8 : WeightType::float32;
   input.reserve(r.input_sets() * input_set_size(r));
@@ -244,7 +250,7 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
       continue;
     }
 #endif
-#if REKUR_TRAINING
+#if REKUR_BF16
     if (bf16) {
       pack_bf16_rows(r.I, XH, weights.kernel, columns, r.set_count(), to);
       continue;
@@ -272,7 +278,7 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
     type[p] = bf16                        ? WeightType::bf16
               : isa::kernels().half_steps ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
                                           : WeightType::float32;
-#if REKUR_TRAINING
+#if REKUR_BF16
     if (bf16)
       pack_bf16_steps(rows, row_stride, from, columns, product.count,
                       recurrent[p].reserve((rows + 1) / 2 * product.count * columns.Hp));
@@ -298,7 +304,7 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
 void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, Hp = padded(H), RH = cell.recurrent_blocks * H;
-  const bool bf16 = r.precision == Precision::bf16;
+  const bool bf16 = r.bf16();
   const auto lines = [bf16](Index K) { return bf16 ? (K + 1) / 2 : K; };
   std::vector<float> projection, rounded;
   const float* recurrent_kernel = nullptr;
@@ -320,7 +326,7 @@ void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<
 void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<const float>& weights) {
   const Description& cell = r.cell;
   const Index H = r.H, Hp = padded(H);
-  const bool bf16 = r.precision == Precision::bf16;
+  const bool bf16 = r.bf16();
   const Index K = r.set_count() * Hp, size = panels_size(bf16 ? (K + 1) / 2 : K, r.I);
   input_transposed.reserve(r.input_sets() * size);
   std::vector<float> rounded;

@@ -120,22 +120,22 @@ void Recurrence::Impl::input_product(const simd::Kernels& kernels, Index count, 
   const Index columns = set_count() * padded(H), stride = narrow_input();
   const float* const weights = packed.input.data() + set * packed.input_set_size(*this);
   const float* const first_bias = packed.input_bias.data() + set * columns;
-  if (stride == 0) return kernels.gemm(count, columns, I, x, weights, first_bias, to, set * columns, false);
-  const auto in_place = [&] {
-    for (Index i = 0; i < count; ++i) x[i] = narrow + i * stride;
-  };
 #if REKUR_INT8
-  if (packed.input_type == WeightType::int8) {
+  if (stride > 0 && packed.input_type == WeightType::int8) {
     kernels.narrow(packed.group, count, I, x, 0, narrow, stride);
-    in_place();
+    for (Index i = 0; i < count; ++i) x[i] = narrow + i * stride;
     return kernels.gemm_int8(packed.group, count, columns, I, x, weights, to, set * columns);
   }
 #endif
-#if REKUR_TRAINING
-  kernels.narrow_bf16(count, I, x, 0, narrow, stride);
-  in_place();
-  kernels.gemm_bf16(packed.group == 2, count, columns, I, x, weights, first_bias, to, set * columns, false);
+#if REKUR_BF16
+  if (stride > 0) {
+    kernels.narrow_bf16(count, I, x, 0, narrow, stride);
+    for (Index i = 0; i < count; ++i) x[i] = narrow + i * stride;
+    return kernels.gemm_bf16(packed.group == 2, count, columns, I, x, weights, first_bias, to, set * columns, false);
+  }
 #endif
+  static_cast<void>(narrow), static_cast<void>(stride);
+  kernels.gemm(count, columns, I, x, weights, first_bias, to, set * columns, false);
 }
 
 #if REKUR_EQUATIONS

@@ -123,11 +123,17 @@ struct Recurrence::Impl {
       most = std::max(most, narrow_row(packed.type[p], rows(cell.products[p])));
     return most;
   }
+  bool bf16() const { return REKUR_BF16 && precision == Precision::bf16; }
+
   // Of weights packed so; 0 where rows are not rounded, but weights of sixteen bits widened.
-  Index group(WeightType type) const { return type == WeightType::int8 || precision == Precision::bf16 ? packed.group : 0; }
-  Index narrow_row(WeightType type, Index K) const {
+  Index group(WeightType type) const { return type == WeightType::int8 || bf16() ? packed.group : 0; }
+  Index narrow_row([[maybe_unused]] WeightType type, [[maybe_unused]] Index K) const {
+#if REKUR_INT8 || REKUR_BF16
     if (group(type) == 0) return 0;
     return type == WeightType::int8 ? simd::int8_row_floats(K) : simd::bf16_row_floats(K);
+#else
+    return 0;
+#endif
   }
 
   // W x + b of a set of blocks for some rows, from column `set`'s on. `x` is overwritten where products have rows of their own,

@@ -194,7 +194,7 @@ inline void gemm_half(WeightType type, Index M, Index N, Index K, ConstRows a, c
     (type == WeightType::bf16 ? gemm_half_of<Bf16Rows> : gemm_half_of<Fp16Rows>)(M, N, K, a, b_packed, bias, c);
 }
 
-#if REKUR_TRAINING
+#if REKUR_BF16
 // --- products of bf16 ---
 
 inline constexpr int kBf16Rows = kRegisters == 32 ? 6 : 4;
@@ -336,7 +336,7 @@ inline void copy_columns(Index rows, ConstRows a, Index offset, Index count, flo
   }
 }
 
-#if REKUR_TRAINING
+#if REKUR_BF16
 // The same in pairs of rows, rounded to bf16; where there is no second one, zeros.
 inline Vec pair_of_rows(Index rows, ConstRows x, Index k, Index offset, Index n) {
   return bf16_pairs(load_partial(x[k] + offset, n), k + 1 < rows ? load_partial(x[k + 1] + offset, n) : zero());
@@ -392,16 +392,16 @@ REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_off
     const Index block = kStripRows / lines * kPanel;
     for (Index n0 = 0; n0 < N; n0 += block) {
       const Index n1 = smaller(N, n0 + block);
-      if constexpr (together == 1)
-        copy_strips(rows, b + k0, b_offset, n0, n1, strips);
-      else
-        copy_strip_pairs(rows, b + k0, b_offset, n0, n1, strips);
+      if constexpr (together == 1) copy_strips(rows, b + k0, b_offset, n0, n1, strips);
+#if REKUR_BF16
+      if constexpr (together == 2) copy_strip_pairs(rows, b + k0, b_offset, n0, n1, strips);
+#endif
       for (Index m0 = 0; m0 < M; m0 += kColumnsTn) {
         const Index count = smaller(kColumnsTn, M - m0);
-        if constexpr (together == 1)
-          copy_columns(rows, a + k0, a_offset + m0, count, columns);
-        else
-          copy_column_pairs(rows, a + k0, a_offset + m0, count, columns);
+        if constexpr (together == 1) copy_columns(rows, a + k0, a_offset + m0, count, columns);
+#if REKUR_BF16
+        if constexpr (together == 2) copy_column_pairs(rows, a + k0, a_offset + m0, count, columns);
+#endif
         const RowTiles tiles(count);
         for (Index t = 0, m = 0; t < tiles.count; m += tiles.rows(t), ++t) {
           const auto range = rows_of(m0 + m, m0 + m + tiles.rows(t), K);
@@ -428,7 +428,7 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
   gemm_tn_of(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{});
 }
 
-#if REKUR_TRAINING
+#if REKUR_BF16
 inline void gemm_tn_bf16(bool instruction, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
                          float* c, Index ldc, bool accumulate, float* work) {
   if (instruction && kBf16Instruction)

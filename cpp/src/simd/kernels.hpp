@@ -16,6 +16,13 @@ namespace rekur {
 using Rows = float* const*;
 using ConstRows = const float* const*;
 
+// Products of bf16 come with training. The compact library does without: they would take 38 KB.
+#if REKUR_TRAINING && !defined(REKUR_FLOAT_PANELS)
+#define REKUR_BF16 1
+#else
+#define REKUR_BF16 0
+#endif
+
 // In what a layer's products are computed; states, sums and everything else are float32.
 enum class Precision : std::uint8_t { float32, bf16, int8 };
 
@@ -70,7 +77,7 @@ struct Kernels {
   void (*gemm_int8)(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset);
 #endif
 
-#if REKUR_TRAINING
+#if REKUR_BF16
   // Products of bf16 (simd/bf16.hpp): rows of A in pairs of numbers, row m from a[m] + offset on to to + m · stride; and of such
   // rows what gemm says, B packed as for gemm_half. `instruction`: isa::has_bf16_instruction(). … and of weights: lane i of `to`
   // holds first[i] and second[i] (null: 0) for i < n, and no numbers up to a whole vector.

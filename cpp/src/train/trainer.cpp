@@ -88,6 +88,9 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
 Precision read_precision(json::Reader& config) {
   const std::string name = config.string("precision", "float32");
   if (name != "float32" && name != "bf16") config.refuse("precision", "\"float32\" or \"bf16\"");
+#if !REKUR_BF16
+  if (name == "bf16") config.fail("precision \"bf16\": this rekur is compact (REKUR_COMPACT), and does without it");
+#endif
   return name == "bf16" ? Precision::bf16 : Precision::float32;
 }
 
