@@ -43,9 +43,10 @@ def set_precision(model: Model, names: Collection[str]) -> None:
     for layer in layers_within(model):
         if isinstance(layer, Bidirectional) and layer._parts is not None:
             found = {inner.precision for part in leaves(layer) if (inner := part._narrowed()) is not None}
+            one = found.pop() if len(found) == 1 else "float32"
             for direction in (layer._inner, layer._backward):  # a layer made of this one's settings has it too
                 if direction is not None and direction._narrows:
-                    vars(direction)["precision"] = found.pop() if len(found) == 1 else "float32"
+                    vars(direction)["precision"] = one
     for inner in _models_within(model):
         _make_anew(inner)
     _make_anew(model)
