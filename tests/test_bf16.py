@@ -229,3 +229,24 @@ def test_compile_says_what_a_model_computes_in(rng, tmp_path):
 def test_layers_without_such_products_refuse_it():
     with pytest.raises(ValueError, match=r"Conv1D.*\"float32\" or \"int8\", got \"bf16\""):
         rekur.Sequential([layers.Conv1D(3, 2, precision="bf16", input_shape=(None, 4))])._engine()
+
+
+@pytest.mark.parametrize("said", [False, True])
+def test_onnx_files_compute_in_float32_and_are_verified_there(tmp_path, said):
+    setting = {"precision": "bf16"} if said else {}
+    model = rekur.Sequential(
+        [layers.LSTM(33, return_sequences=True, input_shape=(None, 17), **setting), layers.Dense(40, **setting)]
+    )
+    model.compile("sgd", "mse", **({} if said else {"precision": "bf16"}))
+    report = rekur.onnx.export(model, tmp_path / "model.onnx").verification
+    assert report.outputs[0].difference < 1e-5 < report.outputs[0].rounding
+    assert "with its products rounded the engine itself is up to" in str(report)
+    rekur.onnx.verify(model, tmp_path / "model.onnx")
+    model.compile("sgd", "mse")
+    assert said or rekur.onnx.verify(model, tmp_path / "model.onnx").outputs[0].rounding is None
+
+
+def test_no_static_form(tmp_path):
+    model = rekur.Sequential([layers.GRU(5, precision="bf16", input_shape=(None, 3))])
+    with pytest.raises(ValueError, match="layer 'gru' has the precision bf16, whose products have no static form"):
+        rekur.export_static(model, tmp_path / "model.hpp")

@@ -93,6 +93,12 @@ def export_static(
             f"export_static: layer '{narrow[0].partition('/')[0]}' has the precision int8, which has no static form: "
             "rekur.export_cpp keeps it, and so does a stream of the library; bf16 and fp16 have one"
         )
+    for layer in json.loads(engine.spec)["layers"]:
+        if layer.get("precision") == "bf16":
+            raise ValueError(
+                f"export_static: layer '{layer['name']}' has the precision bf16, whose products have no static form; "
+                'a layer of precision float32 has, and weights="bf16" halves its bytes'
+            )
     space = check_namespace(file_namespace(target.stem) if namespace is None else namespace)
     text, report = static_header(engine, space, weights)
     data = text.encode("utf-8")

@@ -52,16 +52,16 @@ def floating(spec: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
-def is_narrow(spec: Mapping[str, Any]) -> bool:
-    """Whether a layer's precision is int8."""
+def has_precision(spec: Mapping[str, Any], precision: str) -> bool:
+    """Whether a layer says this precision."""
     inner = [layer.get("layer") for layer in spec["layers"]]
     both = [*spec["layers"], *(one for one in inner if isinstance(one, dict))]
-    return any(layer.get("precision") == "int8" for layer in both)
+    return any(layer.get("precision") == precision for layer in both)
 
 
 def matrices(spec: Mapping[str, Any]) -> frozenset[str]:
     """The parameters that the engine has in eight bits, by name."""
-    if not is_narrow(spec):
+    if not has_precision(spec, "int8"):
         return frozenset()
     from rekur import _core
     from rekur._spec import dumps

@@ -27,7 +27,7 @@ from rekur.onnx._feeds import (
     shake,
     taken,
 )
-from rekur.onnx._int8 import floating, matrices, round_matrices
+from rekur.onnx._int8 import floating, has_precision, matrices, round_matrices
 from rekur.onnx._metadata import describe_file
 from rekur.onnx._session import EmptyInput, run_session
 
@@ -60,7 +60,7 @@ class OutputDifference:
     allowed: float = 0.0  # what the tolerance came to in that case
     case: str = ""
     judged: int = 0  # cases; in the others the model's numbers overflow float32
-    rounding: float | None = None  # of layers of eight bits: what the engine's rounding of activations changes
+    rounding: float | None = None  # where products are rounded: what that changes in the engine
 
 
 @dataclass
@@ -101,7 +101,8 @@ class VerifyReport:
             if o.judged < self.cases
         ]
         lines += [
-            f"{o.name}: in eight bits the engine itself is up to {o.rounding:.2g} from float32 with the same weights"
+            f"{o.name}: with its products rounded the engine itself is up to {o.rounding:.2g} from float32 with the "
+            "same weights"
             for o in self.outputs
             if o.rounding is not None
         ]
@@ -251,11 +252,14 @@ def _measure_rounding(output: OutputDifference, one: NDArray[Any], two: NDArray[
 
 
 def in_float32(model: Exportable) -> Exportable | None:
-    """A model with layers of eight bits in float32, with the weights that those stand for; None of any other."""
+    """A model whose products are of eight bits or of bf16 in float32, with the weights that integers stand for; None of
+    any other.
+    """
     given: Any = model.spec
     spec = json.loads(given) if isinstance(given, str) else given
     narrow = matrices(spec)
-    if not narrow:
+    compiled = getattr(getattr(model, "_compiled", None), "precision", "float32")
+    if not narrow and not has_precision(spec, "bf16") and compiled == "float32":
         return None
     import rekur
 
