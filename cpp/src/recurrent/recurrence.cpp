@@ -117,8 +117,9 @@ void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, boo
 
 void Recurrence::Impl::input_product(const simd::Kernels& kernels, Index count, int set, const float** x, float* narrow,
                                      Rows to) const noexcept {
-  const Index columns = set_count() * padded(H), stride = narrow_input();
-  const float* const weights = packed.input.data() + set * packed.input_set_size(*this);
+  // By the kernels given: a stream keeps those that it was packed for, whatever is in use now.
+  const Index columns = set_count() * ((H + kernels.width - 1) / kernels.width * kernels.width), stride = narrow_input();
+  const float* const weights = packed.input.data() + (set > 0 ? set * packed.input_set_size(*this) : 0);
   const float* const first_bias = packed.input_bias.data() + set * columns;
 #if REKUR_INT8
   if (stride > 0 && packed.input_type == WeightType::int8) {
