@@ -33,7 +33,7 @@ TEST_CASE("bf16: streams give predict's bits, one row or several, step by step a
 }
 
 TEST_CASE("bf16: a trainer says what layers compute in that do not say it themselves") {
-  const std::string training = R"({"optimizer": {"name": "sgd"}, "losses": [{"name": "mse"}])";
+  const std::string training = R"({"optimizer": {"name": "sgd"}, "losses": [{"name": "mean_squared_error"}])";
   for (const char* type : {"LSTM", "Dense"}) {
     Model model = random_model(of(type, 9, 17), 0.3f), said = random_model(of(type, 9, 17, kSaid), 0.3f);
     const Sequences data(model, 3, 5);
