@@ -258,7 +258,9 @@ class Dense final : public Layer {
 
   Settings s_;
   Index in_ = 0;
+#if REKUR_TRAINING
   Precision said_precision_ = s_.precision;  // by the spec
+#endif
   mutable PackedMatrix kernel_, transposed_;
 #if REKUR_BF16
   mutable PackedMatrix kernel_bf16_, transposed_bf16_;

@@ -9,12 +9,7 @@ namespace rekur::layers {
 
 RecurrentLayer::RecurrentLayer(const std::string& type, const std::string& name, RecurrentSettings settings, std::size_t directions,
                                MergeMode mode)
-    : Layer(type, name),
-      s_(std::move(settings)),
-      said_precision_(s_.precision),
-      D_(directions),
-      S_(s_.states.size()),
-      mode_(mode) {}
+    : Layer(type, name), s_(std::move(settings)), D_(directions), S_(s_.states.size()), mode_(mode) {}
 
 std::vector<TensorSpec> RecurrentLayer::infer(std::span<const TensorSpec> inputs) const {
   const std::size_t N = s_.step_inputs;

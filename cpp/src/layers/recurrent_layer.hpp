@@ -159,8 +159,10 @@ class RecurrentLayer final : public Layer {
 #endif
 
   RecurrentSettings s_;
-  Precision said_precision_;  // by the spec
-  std::size_t D_, S_;         // directions, states
+#if REKUR_TRAINING
+  Precision said_precision_ = s_.precision;  // by the spec
+#endif
+  std::size_t D_, S_;  // directions, states
   MergeMode mode_;
   RecurrentWeights weights_{s_};
   const CellMasks masks_{s_};
