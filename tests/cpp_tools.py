@@ -126,3 +126,29 @@ def library() -> Library:
     if found is None:
         pytest.skip("no compiler" if CXX is None else "no C++ library: REKUR_CPP_PREFIX names none, build/ holds none")
     return found
+
+
+def main_of_header(more: str = "") -> str:
+    """A program of m.hpp, which export_cpp wrote: both ways to its weights, what ``more`` writes, six steps.
+
+    They go to its output as float32.
+    """
+    return f"""
+#include "m.hpp"
+#include <rekur/stream.hpp>
+#include <cstdio>
+int main() {{
+  const rekur::Model model = m::model();
+  rekur::Result<rekur::Model> other = m::try_model();
+  if (!other) return 2;
+  std::fwrite(model.weights().data(), sizeof(float), model.weight_count(), stdout);
+  std::fwrite(other->weights().data(), sizeof(float), other->weight_count(), stdout);
+{more}  rekur::Stream stream(model);
+  for (int t = 0; t < 6; ++t) {{
+    const float x[2] = {{0.25f * static_cast<float>(t), -0.5f}};
+    float y;
+    stream.step(x, &y);
+    std::fwrite(&y, sizeof y, 1, stdout);
+  }}
+}}
+"""

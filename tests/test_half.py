@@ -212,25 +212,7 @@ def test_a_header_s_model_is_the_rounded_one(tmp_path: Path, common_isa: str, ki
     library = cpp_tools.library()
     m = Sequential([LSTM(90, input_shape=(None, 2), return_sequences=True), GRU(5), Dense(1)], seed=1)
     rekur.export_cpp(m, tmp_path / "m.hpp", weights=kind)
-    (tmp_path / "main.cpp").write_text("""
-#include "m.hpp"
-#include <rekur/stream.hpp>
-#include <cstdio>
-int main() {
-  const rekur::Model model = m::model();
-  rekur::Result<rekur::Model> other = m::try_model();
-  if (!other) return 2;
-  std::fwrite(model.weights().data(), sizeof(float), model.weight_count(), stdout);
-  std::fwrite(other->weights().data(), sizeof(float), other->weight_count(), stdout);
-  rekur::Stream stream(model);
-  for (int t = 0; t < 6; ++t) {
-    const float x[2] = {0.25f * static_cast<float>(t), -0.5f};
-    float y;
-    stream.step(x, &y);
-    std::fwrite(&y, sizeof y, 1, stdout);
-  }
-}
-""")
+    (tmp_path / "main.cpp").write_text(cpp_tools.main_of_header())
     out = library.compile(tmp_path / "main.cpp", tmp_path / "main")
     environment = {**os.environ, "REKUR_ISA": common_isa}
     done = subprocess.run([out], capture_output=True, check=True, timeout=60, env=environment)

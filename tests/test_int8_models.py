@@ -434,30 +434,15 @@ def test_a_header_holds_integers_and_its_model_streams_the_same_bits(tmp_path: P
     whole = rekur.export_cpp(plain, tmp_path / "whole.hpp")
     report = rekur.export_cpp(model, tmp_path / "m.hpp", weights="int8")
     assert report.file_size < 0.4 * whole.file_size and "matrices in int8" in str(report)
-    (tmp_path / "main.cpp").write_text("""
-#include "m.hpp"
-#include <rekur/stream.hpp>
-#include <cstdio>
-int main() {
-  const rekur::Model model = m::model();
-  rekur::Result<rekur::Model> other = m::try_model();
-  if (!other) return 2;
-  std::fwrite(model.weights().data(), sizeof(float), model.weight_count(), stdout);
-  std::fwrite(other->weights().data(), sizeof(float), other->weight_count(), stdout);
+    (tmp_path / "main.cpp").write_text(
+        cpp_tools.main_of_header(r"""
   for (int column = 0; column < 360; ++column) {
     const float w = static_cast<float>(m::layer_lstm::recurrent_kernel[360 + column]) *
                     m::layer_lstm::recurrent_kernel_scales[column];
     std::fwrite(&w, sizeof w, 1, stdout);
   }
-  rekur::Stream stream(model);
-  for (int t = 0; t < 6; ++t) {
-    const float x[2] = {0.25f * static_cast<float>(t), -0.5f};
-    float y;
-    stream.step(x, &y);
-    std::fwrite(&y, sizeof y, 1, stdout);
-  }
-}
 """)
+    )
     out = library.compile(tmp_path / "main.cpp", tmp_path / "main")
     environment = {**os.environ, "REKUR_ISA": common_isa}
     done = subprocess.run([out], capture_output=True, check=True, timeout=60, env=environment)

@@ -13,16 +13,6 @@
 namespace rekur::layers {
 namespace {
 
-std::vector<float> numbers(Index n, std::uint32_t seed) {
-  std::vector<float> x(static_cast<std::size_t>(n));
-  std::uint32_t state = seed * 2654435761u + 1;
-  for (float& v : x) {
-    state = state * 1664525u + 1013904223u;
-    v = static_cast<float>(static_cast<std::int32_t>(state)) * 0x1p-31f;
-  }
-  return x;
-}
-
 // A run with its arrays.
 struct Case {
   AttentionRun run;
@@ -30,9 +20,9 @@ struct Case {
   std::vector<std::int32_t> q_lengths, k_lengths, k_list;
 
   Case(Index B, Index H, Index Tq, Index Tk, Index d, Index dv) {
-    q = numbers(B * Tq * H * d, 1);
-    k = numbers(B * Tk * H * d, 2);
-    v = numbers(B * Tk * H * dv, 3);
+    q = test::noise(B * Tq * H * d, 1);
+    k = test::noise(B * Tk * H * d, 2);
+    v = test::noise(B * Tk * H * dv, 3);
     for (float& x : q) x *= 3.0f;
     run.batch = B;
     run.heads = run.key_heads = H;
@@ -131,7 +121,7 @@ TEST_CASE("attention equals float64's, whatever a query sees, at awkward sizes")
         if (mode == 4) {
           if (s.d > 20) continue;
           c.run.window = 0;
-          c.additive = numbers(s.d, 9);
+          c.additive = test::noise(s.d, 9);
         }
         if (s.B > 1) {
           c.k_lengths = {static_cast<std::int32_t>(s.Tk), static_cast<std::int32_t>(s.Tk / 2)};
@@ -212,7 +202,7 @@ TEST_CASE("gradients of what sees only some keys of a block are those of the for
       c.run.causal = mode != 2;
       if (mode > 0) c.run.window = 50;
       c.attend_now();
-      const std::vector<float> d_out = numbers(T * dv, 11);
+      const std::vector<float> d_out = test::noise(T * dv, 11);
       std::vector<float> d_q(c.q.size()), d_k(c.k.size()), d_v(c.v.size());
       AttentionGradients g;
       g.d_out = {d_out.data(), dv};
@@ -268,11 +258,11 @@ TEST_CASE("the gradients of attention are those of its float64 form by central d
       c.run.key_heads = 2;
       c.run.causal = mode == 1;
       if (mode == 2) c.run.window = 40;
-      if (mode == 3) c.additive = numbers(5, 9);
+      if (mode == 3) c.additive = test::noise(5, 9);
       c.k_lengths = {131, 60};
       c.q_lengths = {80, 99};
       c.attend_now();
-      const std::vector<float> d_out = numbers(static_cast<Index>(c.out.size()), 11);
+      const std::vector<float> d_out = test::noise(static_cast<Index>(c.out.size()), 11);
       std::vector<float> d_q(c.q.size()), d_k(c.k.size()), d_v(c.v.size()), d_additive(5);
       float d_scale = 0;
       AttentionGradients g;

@@ -40,10 +40,22 @@ TEST_CASE("bf16: a trainer says what layers compute in that do not say it themse
     const auto predicted = [&](const Model& m) { return m.predict(data.first(5).batch())[0].data; };
     const std::vector<float> plain = predicted(model), rounded = predicted(said);
     CHECK(plain != rounded);
+    const auto streamed = [](const Model& m) {
+      Stream stream(m, {.batch = 3});
+      const std::vector<float> x = numbers(3 * 9, 4);
+      std::vector<float> y(3 * 17);
+      for (int t = 0; t < 3; ++t) CHECK(stream.step(x.data(), y.data()));
+      return y;
+    };
+    const Stream before(model, {.batch = 3});  // whose program those after it may share
+    const std::vector<float> plain_step = streamed(model), rounded_step = streamed(said);
+    CHECK(plain_step != rounded_step);
     Trainer(model, training + R"(, "precision": "bf16"})");
     CHECK(same(predicted(model), rounded));
+    CHECK(same(streamed(model), rounded_step));
     Trainer(model, training + "}");
     CHECK(same(predicted(model), plain));
+    CHECK(same(streamed(model), plain_step));
     Trainer(said, training + "}");
     CHECK(same(predicted(said), rounded));
     CHECK_THROWS_WITH_AS(Trainer(model, training + R"(, "precision": "fp16"})"), doctest::Contains("precision"), Error);

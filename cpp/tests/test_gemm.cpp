@@ -12,17 +12,6 @@
 namespace rekur {
 namespace {
 
-// Reproducible numbers in [-1, 1).
-std::vector<float> numbers(Index n, std::uint32_t seed) {
-  std::vector<float> x(static_cast<std::size_t>(n));
-  std::uint32_t state = seed * 2654435761u + 1;
-  for (float& v : x) {
-    state = state * 1664525u + 1013904223u;
-    v = static_cast<float>(static_cast<std::int32_t>(state)) * 0x1p-31f;
-  }
-  return x;
-}
-
 // Addresses of rows, `stride` apart.
 std::vector<float*> rows_of(std::vector<float>& x, Index count, Index stride) {
   std::vector<float*> rows;
@@ -51,14 +40,14 @@ TEST_CASE("gemm equals the float64 product, with bias, without, and accumulating
     for (const auto& size : kSizes) {
       const Index M = size.M, N = size.N, K = size.K;  // not a structured binding: clang 14 does not capture those
       INFO("M " << M << " N " << N << " K " << K);
-      std::vector<float> a = numbers(M * (K + 3), 1), b = numbers(K * N, 2), bias = numbers(N, 3);
+      std::vector<float> a = test::noise(M * (K + 3), 1), b = test::noise(K * N, 2), bias = test::noise(N, 3);
       const std::vector<float*> a_rows = rows_of(a, M, K + 3);
       std::vector<float> packed(static_cast<std::size_t>(simd::packed_size(k, K, N)));
       simd::pack(k, K, N, b.data(), N, 1, packed.data());
       for (const int mode : {0, 1, 2}) {  // plain, bias, accumulate
         const Index ldc = N + 2;
         const std::vector<float> before =
-            mode == 2 ? numbers(M * ldc, 4) : std::vector<float>(static_cast<std::size_t>(M * ldc), kSentinel);
+            mode == 2 ? test::noise(M * ldc, 4) : std::vector<float>(static_cast<std::size_t>(M * ldc), kSentinel);
         std::vector<float> c = before;
         const std::vector<float*> c_rows = rows_of(c, M, ldc);
         k.gemm(M, N, K, a_rows.data(), packed.data(), mode == 0 ? nullptr : bias.data(), c_rows.data(), 0, mode == 2);
@@ -92,7 +81,7 @@ TEST_CASE("a row of gemm has the same bits alone and among others") {
     for (const auto& size : kSizes) {
       const Index M = size.M, N = size.N, K = size.K;  // not a structured binding: clang 14 does not capture those
       INFO("M " << M << " N " << N << " K " << K);
-      std::vector<float> a = numbers(M * K, 5), b = numbers(K * N, 6), bias = numbers(N, 7);
+      std::vector<float> a = test::noise(M * K, 5), b = test::noise(K * N, 6), bias = test::noise(N, 7);
       const std::vector<float*> a_rows = rows_of(a, M, K);
       std::vector<float> packed(static_cast<std::size_t>(simd::packed_size(k, K, N)));
       simd::pack(k, K, N, b.data(), N, 1, packed.data());
@@ -123,7 +112,7 @@ TEST_CASE("a row of gemm has the same bits alone and among others") {
 TEST_CASE("a transposed matrix is packed by exchanging the strides") {
   test::each_isa([](const simd::Kernels& k) {
     const Index K = 33, N = 71;
-    std::vector<float> b = numbers(K * N, 8), transposed(b.size());
+    std::vector<float> b = test::noise(K * N, 8), transposed(b.size());
     for (Index i = 0; i < K; ++i)
       for (Index n = 0; n < N; ++n) transposed[static_cast<std::size_t>(n * K + i)] = b[static_cast<std::size_t>(i * N + n)];
     std::vector<float> p(static_cast<std::size_t>(simd::packed_size(k, K, N)), kSentinel), q = p;
@@ -144,9 +133,9 @@ TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write ov
       const bool accumulate = i % 2 == 0;
       INFO("M " << M << " N " << N << " K " << K << " accumulate " << accumulate);
       const Index a_offset = 2, b_offset = 1, ldc = N + 3;
-      std::vector<float> a = numbers(K * (M + 4), 9), b = numbers(K * (N + 4), 10);
+      std::vector<float> a = test::noise(K * (M + 4), 9), b = test::noise(K * (N + 4), 10);
       std::vector<float*> a_rows = rows_of(a, K, M + 4), b_rows = rows_of(b, K, N + 4);
-      const std::vector<float> before = numbers(M * ldc, 11);
+      const std::vector<float> before = test::noise(M * ldc, 11);
       std::vector<float> c = before;
       k.gemm_tn(M, N, K, a_rows.data(), a_offset, b_rows.data(), b_offset, c.data(), ldc, accumulate, work.data());
       double worst = 0;
@@ -176,7 +165,7 @@ TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write ov
                     ldc, accumulate, work.data());
       CHECK(parts == c);
 
-      const std::vector<float> sums_before = numbers(N + 1, 12);
+      const std::vector<float> sums_before = test::noise(N + 1, 12);
       std::vector<float> sums = sums_before;
       k.column_sums(N, K, b_rows.data(), b_offset, sums.data(), accumulate);
       worst = 0;
@@ -188,7 +177,7 @@ TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write ov
       CHECK(worst <= tolerance(K) * 8);
       CHECK(sums.back() == sums_before.back());
 
-      std::vector<float> other = numbers(K * (N + 4), 15), dots = sums_before;
+      std::vector<float> other = test::noise(K * (N + 4), 15), dots = sums_before;
       const std::vector<float*> other_rows = rows_of(other, K, N + 4);
       k.column_dots(N, K, b_rows.data(), b_offset, other_rows.data(), 3, dots.data(), accumulate);
       worst = 0;
@@ -213,7 +202,7 @@ TEST_CASE("gemm_tn, column_sums and column_dots add to what is there or write ov
 TEST_CASE("a NaN in one row of A or column of B stays there") {
   test::each_isa([](const simd::Kernels& k) {
     const Index M = 7, N = 37, K = 9;
-    std::vector<float> a = numbers(M * K, 13), b = numbers(K * N, 14), c(static_cast<std::size_t>(M * N));
+    std::vector<float> a = test::noise(M * K, 13), b = test::noise(K * N, 14), c(static_cast<std::size_t>(M * N));
     a[static_cast<std::size_t>(2 * K + 4)] = std::nanf("");
     const std::vector<float*> a_rows = rows_of(a, M, K), c_rows = rows_of(c, M, N);
     std::vector<float> packed(static_cast<std::size_t>(simd::packed_size(k, K, N)));

@@ -19,17 +19,6 @@ namespace {
 
 constexpr float kSentinel = 12345.0f;
 
-// Reproducible numbers in [-1, 1).
-std::vector<float> numbers(Index n, std::uint32_t seed) {
-  std::vector<float> x(static_cast<std::size_t>(n));
-  std::uint32_t state = seed * 2654435761u + 1;
-  for (float& v : x) {
-    state = state * 1664525u + 1013904223u;
-    v = static_cast<float>(static_cast<std::int32_t>(state)) * 0x1p-31f;
-  }
-  return x;
-}
-
 std::size_t at(Index i) { return static_cast<std::size_t>(i); }
 
 // A row as integers less its zero point, and its scale, by the definition in simd/int8.hpp.
@@ -150,8 +139,8 @@ TEST_CASE("a product of eight bits is the sum of its integers, bit by bit, at aw
       for (const Index M : {1, 2, 3, 4, 5, 6, 7, 13})
         for (const Index N : {1, 5, 16, 17, 33, 65, 130}) {
           const std::uint32_t seed = static_cast<std::uint32_t>(K + M + N);
-          check_product(kernels, group, M, N, K, numbers(M * K, seed), numbers(K * N, seed + 1),
-                        N % 2 == 0 ? numbers(N, seed + 2) : std::vector<float>());
+          check_product(kernels, group, M, N, K, test::noise(M * K, seed), test::noise(K * N, seed + 1),
+                        N % 2 == 0 ? test::noise(N, seed + 2) : std::vector<float>());
         }
   });
 }
@@ -195,7 +184,7 @@ TEST_CASE("a row that is not finite gives NaN in eight bits, and its neighbours 
     for (const float value :
          {infinity, -infinity, std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN()})
       for (const Index place : {0, 15, 36}) {
-        std::vector<float> x = numbers(M * K, 1), b = numbers(K * N, 2);
+        std::vector<float> x = test::noise(M * K, 1), b = test::noise(K * N, 2);
         x[at(2 * K + place)] = value;
         b[at(place * N + 5)] = value;
         const std::vector<float> weights = packed(kernels, group, b, nullptr, K, N);
@@ -227,7 +216,8 @@ TEST_CASE("a step's recurrent product of eight bits is the sum of its integers f
           for (const bool descending : {false, true}) {
             INFO("group " << group << ", H " << H << ", blocks " << G << ", rows " << M);
             const Index width = kernels.width, Hp = (H + width - 1) / width * width, N = G * H;
-            const std::vector<float> b = numbers(H * N, static_cast<std::uint32_t>(H)), h = numbers(M * H, 7), bias = numbers(N, 9);
+            const std::vector<float> b = test::noise(H * N, static_cast<std::uint32_t>(H)), h = test::noise(M * H, 7),
+                                     bias = test::noise(N, 9);
             const Index size = simd::int8_column_floats(width, H);
             std::vector<float> weights(at(Hp / width * G * size));
             for (Index j = 0; j < Hp / width; ++j)
@@ -266,7 +256,7 @@ TEST_CASE("a step's recurrent product of eight bits is the sum of its integers f
 
 TEST_CASE("rounding weights to eight bits twice changes nothing, and their multiples are exact") {
   constexpr Index K = 65, N = 33;
-  std::vector<float> b = numbers(K * N, 3);
+  std::vector<float> b = test::noise(K * N, 3);
   for (Index n = 0; n < N; ++n)
     for (Index k = 0; k < K; ++k) b[at(k * N + n)] *= std::exp(static_cast<float>(n) - 16.0f);
   for (Index k = 0; k < K; ++k) b[at(k * N + 4)] = 0;

@@ -132,7 +132,7 @@ class Graph {
   std::shared_ptr<const Trained> trained() const;
   // For the next run on. Throws Error for a name that is no layer's.
   void set_trained(const std::string& layer, bool trained, float rate);
-  // Layer::compute_in of all.
+  // Layer::compute_in of all, and of streams made from now on.
   void compute_in(Precision precision);
   // The same as text for a file, empty where all layers are trained at the plain rate; and what that text says.
   std::string trained_text() const;

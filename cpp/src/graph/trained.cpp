@@ -15,6 +15,8 @@ std::shared_ptr<const Trained> Graph::trained() const {
 }
 
 void Graph::compute_in(Precision precision) {
+  const std::lock_guard lock(programs_mutex_);
+  programs_.clear();  // streams that are to come are of the new precision; those there are keep theirs
   for (const Node& node : topology_.nodes) node.layer->compute_in(precision);
 }
 

@@ -2,8 +2,6 @@
 
 #if REKUR_INT8
 
-#include <string_view>
-
 #include "isa/dispatch.hpp"
 
 #if defined(__x86_64__)

@@ -30,6 +30,26 @@ struct RowList {
   }
 };
 
+#if REKUR_INT8 || REKUR_BF16
+// task(count, rows of a, room for them rounded, where they stand in it, rows of c) for blocks of rows. A task rounds its rows for
+// all columns.
+template <class Task>
+void of_rounded_rows(Index rows, Index N, Index K, Index stride, const float* a, float* c, const Task& task) {
+  const Index row_blocks = blocks(rows, kRowBlock);
+  const double work = static_cast<double>(rows) * static_cast<double>(N + 16) * static_cast<double>(K);
+  const int threads = runtime::threads_for(work, row_blocks);
+  ScratchUse scratch;
+  float* const narrow = scratch->take<float>(threads * kRowBlock * stride).data();
+  runtime::numbered_tasks(threads, row_blocks, [&](Index block, int thread) {
+    const Index row = block * kRowBlock, end = std::min(rows, row + kRowBlock);
+    float* const own = narrow + thread * kRowBlock * stride;
+    RowList<const float, kRowBlock> from{}, rounded{};
+    RowList<float, kRowBlock> to{};
+    task(end - row, from.fill(a, K, row, end), own, rounded.fill(own, stride, 0, end - row), to.fill(c, N, row, end));
+  });
+}
+#endif
+
 }  // namespace
 
 // c[rows][N] = a[rows][K] · B (+ bias), or += without bias.
@@ -50,21 +70,12 @@ void dense_product(Index rows, Index N, Index K, const float* a, const float* pa
 }
 
 #if REKUR_INT8
-// A task makes integers of its rows for all columns.
 void dense_product_int8(Index rows, Index N, Index K, const float* a, const PackedMatrix& packed, float* c) {
   const auto& k = isa::kernels();
-  const Index row_blocks = blocks(rows, kRowBlock), group = packed.group(), stride = simd::int8_row_floats(K);
-  const double work = static_cast<double>(rows) * (static_cast<double>(N) + 16) * static_cast<double>(K);
-  const int threads = runtime::threads_for(work, row_blocks);
-  ScratchUse scratch;
-  float* const narrow = scratch->take<float>(threads * kRowBlock * stride).data();
-  runtime::numbered_tasks(threads, row_blocks, [&](Index task, int thread) {
-    const Index row = task * kRowBlock, end = std::min(rows, row + kRowBlock);
-    float* const own = narrow + thread * kRowBlock * stride;
-    RowList<const float, kRowBlock> from{}, numbers{};
-    RowList<float, kRowBlock> to{};
-    k.narrow(group, end - row, K, from.fill(a, K, row, end), 0, own, stride);
-    k.gemm_int8(group, end - row, N, K, numbers.fill(own, stride, 0, end - row), packed.data(), to.fill(c, N, row, end), 0);
+  const Index group = packed.group(), stride = simd::int8_row_floats(K);
+  of_rounded_rows(rows, N, K, stride, a, c, [&](Index count, ConstRows from, float* narrow, ConstRows rounded, Rows to) {
+    k.narrow(group, count, K, from, 0, narrow, stride);
+    k.gemm_int8(group, count, N, K, rounded, packed.data(), to, 0);
   });
 }
 #endif
@@ -78,24 +89,14 @@ void dense_dots(Index rows, Index N, Index K, const float* a, const float* packe
 
 #if REKUR_TRAINING
 #if REKUR_BF16
-// A task rounds its rows for all columns.
 void dense_product_bf16(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c,
                         bool accumulate) {
   const auto& k = isa::kernels();
   const bool instruction = isa::has_bf16_instruction();
-  const Index row_blocks = blocks(rows, kRowBlock), stride = simd::bf16_row_floats(K);
-  const double work = static_cast<double>(rows) * static_cast<double>(N + 8) * static_cast<double>(K);
-  const int threads = runtime::threads_for(work, row_blocks);
-  ScratchUse scratch;
-  float* const narrow = scratch->take<float>(threads * kRowBlock * stride).data();
-  runtime::numbered_tasks(threads, row_blocks, [&](Index task, int thread) {
-    const Index row = task * kRowBlock, end = std::min(rows, row + kRowBlock);
-    float* const own = narrow + thread * kRowBlock * stride;
-    RowList<const float, kRowBlock> from{}, pairs{};
-    RowList<float, kRowBlock> to{};
-    k.narrow_bf16(end - row, K, from.fill(a, K, row, end), 0, own, stride);
-    k.gemm_bf16(instruction, end - row, N, K, pairs.fill(own, stride, 0, end - row), packed, bias, to.fill(c, N, row, end), 0,
-                accumulate);
+  const Index stride = simd::bf16_row_floats(K);
+  of_rounded_rows(rows, N, K, stride, a, c, [&](Index count, ConstRows from, float* narrow, ConstRows rounded, Rows to) {
+    k.narrow_bf16(count, K, from, 0, narrow, stride);
+    k.gemm_bf16(instruction, count, N, K, rounded, packed, bias, to, 0, accumulate);
   });
 }
 #endif

@@ -261,7 +261,7 @@ void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index beg
     float* const narrow = narrow_ + own * narrow_stride_;
     isa::kernels().narrow_bf16(active, K, product_ + own, 0, narrow, stride_narrow);
     for (Index j = 0; j < active; ++j) product_[own + j] = narrow + j * stride_narrow;
-    isa::kernels().gemm_bf16(r_.packed.group == 2, active, end - begin, K, product_ + own,
+    isa::kernels().gemm_bf16(r_.bf16_instruction(), active, end - begin, K, product_ + own,
                              r_.packed.recurrent_transposed[p].data() + begin * ((K + 1) / 2), nullptr, d_rows_ + own, begin, adds);
     return;
   }

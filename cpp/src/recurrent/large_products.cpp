@@ -158,7 +158,7 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   if (tile.product == kUnits) return unit_tile(l, tile, accumulate);
   const auto product_tn = [&](Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc) {
 #if REKUR_BF16
-    if (r_.bf16()) return k.gemm_tn_bf16(r_.packed.group == 2, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+    if (r_.bf16()) return k.gemm_tn_bf16(r_.bf16_instruction(), M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
 #endif
     k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
   };
@@ -230,7 +230,7 @@ void LargeProducts::input_rows(Index rows, Index n0, Index n1, int set, const fl
     const Index count = std::min(most, rows - m);
     k.narrow_bf16(count, K, from + m, 0, work, stride);
     for (Index i = 0; i < count; ++i) narrow[i] = work + i * stride;
-    k.gemm_bf16(r_.packed.group == 2, count, n1 - n0, K, narrow, weights + set * lines * padded_columns + n0 * lines, nullptr,
+    k.gemm_bf16(r_.bf16_instruction(), count, n1 - n0, K, narrow, weights + set * lines * padded_columns + n0 * lines, nullptr,
                 to + m, column, true);
   }
 #else

@@ -124,6 +124,8 @@ struct Recurrence::Impl {
     return most;
   }
   bool bf16() const { return REKUR_BF16 && precision == Precision::bf16; }
+  // … by an instruction of its own (simd::Kernels::gemm_bf16).
+  bool bf16_instruction() const { return packed.group == 2; }
 
   // Of weights packed so; 0 where rows are not rounded, but weights of sixteen bits widened.
   Index group(WeightType type) const { return type == WeightType::int8 || bf16() ? packed.group : 0; }

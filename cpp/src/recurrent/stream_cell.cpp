@@ -126,7 +126,7 @@ Index StreamCell::blocks() const {
 }
 
 // Beyond the states, of the engine's kernels alone: what blocks() says, the addresses of the rows of x, projections, y and records,
-// the rows that products of eight bits read, and for a program those of its inputs and sources and the memory that its code needs.
+// the rows that are rounded for products, and for a program those of its inputs and sources and the memory that its code needs.
 Index StreamCell::memory(Index batch) const {
   element_count({batch + 16, Hp_, 16 + blocks()});  // more than all of it: finds what overflows
   Index size = state_places() * state_size(batch);
@@ -141,7 +141,7 @@ Index StreamCell::memory(Index batch) const {
   return size;
 }
 
-// Where the rows for products of eight bits stand: of x, then of what a step multiplies. own: behind the states.
+// Where the rows that are rounded for products stand: of x, then of what a step multiplies. own: behind the states.
 float* StreamCell::narrow_of(float* own, Index batch) const {
   return own + whole_lines(batch * blocks() * Hp_) + whole_lines(batch * 4 * kAddress);
 }

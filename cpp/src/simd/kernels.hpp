@@ -78,10 +78,11 @@ struct Kernels {
 #endif
 
 #if REKUR_BF16
-  // Products of bf16 (simd/bf16.hpp): rows of A in pairs of numbers, row m from a[m] + offset on to to + m · stride; and of such
-  // rows what gemm says, B packed as for gemm_half. `instruction`: isa::has_bf16_instruction(). … and of weights: lane i of `to`
-  // holds first[i] and second[i] (null: 0) for i < n, and no numbers up to a whole vector.
+  // Two rows of weights as one of pairs of bf16 (simd/bf16.hpp): lane i of `to` holds first[i] and second[i] (null: 0) for i < n,
+  // and zeros up to a whole vector.
   void (*pair_rows)(const float* first, const float* second, Index n, float* to);
+  // Rows of A in pairs of numbers, row m from a[m] + offset on to to + m · stride; and of such rows what gemm says, B packed as
+  // gemm has it, of pairs of rows. `instruction`: isa::has_bf16_instruction().
   void (*narrow_bf16)(Index M, Index K, ConstRows a, Index offset, float* to, Index stride);
   void (*gemm_bf16)(bool instruction, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
                     Index c_offset, bool accumulate);
