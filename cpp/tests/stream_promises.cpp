@@ -117,7 +117,7 @@ namespace {
 using namespace rekur;
 
 #if defined(REKUR_TEST_SANITIZED) || defined(REKUR_TEST_EMULATED)
-constexpr bool kAlone = false;  // there are others' page faults, and another's time
+constexpr bool kAlone = false;  // there are others' page faults and waits, and another's time
 #else
 constexpr bool kAlone = true;
 #endif
@@ -302,7 +302,8 @@ void check_quiet(const Case& c, const Model& model, Index batch) {
   const std::string where = " in a stream of " + c.name + ", batch " + std::to_string(batch) + ", " + current_isa();
   expect(allocations == 0, std::to_string(allocations) + " calls of the allocator" + where);
   expect(locks == 0, std::to_string(locks) + " locks" + where);
-  expect(least.switches == 0, std::to_string(least.switches) + " waits" + where);
+  // An emulator waits for its own locks, such as that of the code it has translated; ours are counted above wherever we run.
+  if (kAlone) expect(least.switches == 0, std::to_string(least.switches) + " waits" + where);
   if (kAlone) expect(least.faults == 0, std::to_string(least.faults) + " page faults" + where);
   allocations = locks = 0;
 }
@@ -421,7 +422,7 @@ void run_all() {
          {R"("type": "LSTM")", R"("type": "GRU")", R"("type": "SimpleRNN")", R"("type": "SimpleRNN", "activation": "linear")"})
       if (kAlone) check_silence(layer, 2.0);
   }
-  std::printf("%d streams took %d steps each; page faults %s; system calls %s\n", tried, kSteps,
+  std::printf("%d streams took %d steps each; page faults and waits %s; system calls %s\n", tried, kSteps,
               kAlone ? "counted" : "not counted here",
               forbidden == tried ? "forbidden" : "could not be forbidden here: not checked");
 }
