@@ -189,7 +189,7 @@ TEST_CASE("graph: a final activation can be left to the loss") {
     const auto expected = linear.forward(data.batch(), {.training = true});
     const auto activated = fused.forward(data.batch(), {});
     std::vector<float> predictions(8);
-    fused.apply_final_activation(0, raw->output(0), predictions.data(), 4);
+    fused.apply_final_activation(*raw, 0, predictions.data());
     for (std::size_t i = 0; i < 8; ++i) {
       CHECK(raw->output(0)[i] == expected->output(0)[i]);
       CHECK(predictions[i] == activated->output(0)[i]);

@@ -176,3 +176,57 @@ def write_file(path: _Path, data: bytes) -> None:
 
 def check_writable(path: _Path) -> None:
     """Raise what write_file would raise at once."""
+
+class NGram:
+    """Logarithms of probabilities of n-grams, whose labels stand one behind the other."""
+
+    def __init__(
+        self,
+        order: int,
+        unknown: float,
+        labels: _Ints,
+        sizes: _Ints,
+        log_p: NDArray[np.float64],
+        backoff: NDArray[np.float64],
+    ) -> None: ...
+    def score(self, labels: _Ints) -> float: ...
+
+def ctc_loss(
+    logits: _Floats, labels: _Ints, counts: _Ints, valid: NDArray[np.uint8] | None, blank: int, want_gradient: bool
+) -> tuple[NDArray[np.float64], _Floats | None]:
+    """Values (B,), and derivatives of each by its own logits."""
+
+def ctc_greedy(logits: _Floats, lengths: _Ints | None, blank: int, merge_repeated: bool) -> tuple[_Ints, _Floats]: ...
+def ctc_beam(
+    logits: _Floats,
+    lengths: _Ints | None,
+    blank: int,
+    width: int,
+    paths: int,
+    scorer: NGram | None,
+    alpha: float,
+    beta: float,
+) -> tuple[_Ints, NDArray[np.float64]]: ...
+def crf_decode(
+    emissions: _Floats,
+    transitions: _Floats,
+    start: _Floats | None,
+    end: _Floats | None,
+    lengths: _Ints | None,
+    paths: int,
+) -> tuple[_Ints, NDArray[np.float64]]: ...
+def crf_marginals(
+    emissions: _Floats, transitions: _Floats, start: _Floats | None, end: _Floats | None, lengths: _Ints | None
+) -> _Floats: ...
+def crf_scores(
+    emissions: _Floats,
+    transitions: _Floats,
+    start: _Floats | None,
+    end: _Floats | None,
+    lengths: _Ints | None,
+    tags: _Ints,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(log Z, score of the tags) of each row."""
+
+def edit_distances(a: _Ints, a_sizes: _Ints, b: _Ints, b_sizes: _Ints) -> NDArray[np.int64]:
+    """Of pairs of sequences, whose labels stand one behind the other."""

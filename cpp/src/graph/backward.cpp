@@ -219,12 +219,39 @@ layers::FinalActivation Graph::final_activation(std::size_t k) const {
   return topology_.nodes[static_cast<std::size_t>(topology_.producer[tensor])].layer->final_activation();
 }
 
-void Graph::apply_final_activation(std::size_t k, const float* raw, float* out, Index rows) const {
-  layers::ActivationSpec activation;
+// What the layer of output k is shown once more, after the run.
+void Graph::point_at_output(const Run& run, std::size_t k, Call& call) const {
+  const auto i = static_cast<std::size_t>(topology_.producer[static_cast<std::size_t>(topology_.outputs[k])]);
+  call.point(i, topology_.nodes[i], *run.plan_, run.values_, run.steps_);
+  call.context.weights = weights_of(topology_.nodes[i]);
+  call.context.tape = const_cast<float*>(run.arena_.data()) + run.plan_->tape[i];
+  call.context.training = run.training_;
+  call.context.raw = true;
+}
+
+void Graph::apply_final_activation(const Run& run, std::size_t k, float* out) const {
   const layers::FinalActivation kind = final_activation(k);
+  if (kind == layers::FinalActivation::chain) {
+    Call call;
+    const HeldStores held(stores_);
+    point_at_output(run, k, call);
+    return topology_.nodes[static_cast<std::size_t>(topology_.producer[static_cast<std::size_t>(topology_.outputs[k])])]
+        .layer->finish(call.context, run.output(k), out);
+  }
+  layers::ActivationSpec activation;
   activation.softmax = kind == layers::FinalActivation::softmax;
   if (kind == layers::FinalActivation::sigmoid) activation.function.kind = ActivationKind::sigmoid;
-  layers::activate(activation, raw, out, rows, layers::features_of(outputs()[k].shape));
+  const Shape& shape = run.output_shape(k);
+  layers::activate(activation, run.output(k), out, layers::rows_of(shape), layers::features_of(shape));
+}
+
+double Graph::chain_loss(const Run& run, std::size_t k, const std::int32_t* tags, std::span<const float> weights, float* gradient,
+                         double scale) const {
+  Call call;
+  const HeldStores held(stores_);
+  point_at_output(run, k, call);
+  return topology_.nodes[static_cast<std::size_t>(topology_.producer[static_cast<std::size_t>(topology_.outputs[k])])]
+      .layer->chain_loss(call.context, tags, weights, gradient, scale);
 }
 
 }  // namespace rekur::graph

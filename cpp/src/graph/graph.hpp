@@ -179,8 +179,11 @@ class Graph {
   // The activation that output k ends in, if a loss may take it over: output k is the whole output of a Dense or Activation layer
   // that nothing else reads. `none` otherwise.
   layers::FinalActivation final_activation(std::size_t k) const;
-  // out = activation(raw), rows of output k's features; in place. Copies where final_activation(k) is none.
-  void apply_final_activation(std::size_t k, const float* raw, float* out, Index rows) const;
+  // out = activation(output k), of a run in which it was raw.
+  void apply_final_activation(const Run& run, std::size_t k, float* out) const;
+  // Layer::chain_loss of output k, of a run in which it was raw; final_activation(k) is a chain.
+  double chain_loss(const Run& run, std::size_t k, const std::int32_t* tags, std::span<const float> weights, float* gradient,
+                    double scale) const;
 
  private:
   void build();
@@ -203,6 +206,7 @@ class Graph {
 #if REKUR_TRAINING
   std::vector<layers::TensorSpec> inputs_of(const Node& node) const;
 #endif
+  void point_at_output(const Run& run, std::size_t k, Call& call) const;
   const float* weights_of(const Node& node) const { return stores_[node.store].weights.data() + node.weights_at; }
 
   std::string spec_;

@@ -115,7 +115,8 @@ enum class StepAxes : std::uint8_t { refused, rows, own };
 // its output is its first state, the last one that it gave, or zeros; or it cannot leave rows out.
 enum class MaskedStep : std::uint8_t { computed, first_state, last_output, zeros, refused };
 
-enum class FinalActivation : std::uint8_t { none, sigmoid, softmax };
+// What a layer ends in that a loss can take over; `chain`: tags of which the layer's weights say what goes together (chain_loss).
+enum class FinalActivation : std::uint8_t { none, sigmoid, softmax, chain };
 
 class Layer {
  public:
@@ -183,6 +184,15 @@ class Layer {
   virtual bool writes_gradients() const { return false; }
   // Whether the layer ends in an activation that a loss can take over (Context::raw).
   virtual FinalActivation final_activation() const { return FinalActivation::none; }
+  // Of a layer that ends in a chain, after a raw run, output 0 being there: the mean over rows, each times its weight (none: all
+  // 1), of what the tags [B][T] cost. d_output, unless null, becomes its gradient times `scale`; that of the weights waits in the
+  // tape.
+  virtual double chain_loss(const Context& /*run*/, const std::int32_t* /*tags*/, std::span<const float> /*weights*/,
+                            float* /*d_output*/, double /*scale*/) const {
+    return 0;
+  }
+  // … and what output 0 would have been.
+  virtual void finish(const Context& /*run*/, const float* /*raw*/, float* /*out*/) const {}
 
   // What the layer's outputs add to the loss of a step or an evaluation: input and output 0 are there. Where has_penalty() says so,
   // backward runs even if no gradient arrives, and adds the gradient of the penalty where Context::penalties asks for it.

@@ -57,6 +57,7 @@ constexpr Type kTypes[] = {
     {"BatchNormalization", make_batch_normalization},
     {"Bidirectional", make_bidirectional},
     {"Broadcast", make_broadcast},
+    {"CRF", make_crf},
     {"Concatenate", make_concatenate},
     {"Conv1D", make_conv1d},
     {"Conv1DTranspose", make_conv1d_transpose},

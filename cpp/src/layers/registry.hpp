@@ -51,6 +51,7 @@ std::unique_ptr<Layer> make_add_loss(json::Reader&, const std::string& type, con
 std::unique_ptr<Layer> make_activity_regularization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_batch_normalization(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_broadcast(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_crf(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_dot(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_noise(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_parameter(json::Reader&, const std::string& type, const std::string& name);

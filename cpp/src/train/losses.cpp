@@ -19,12 +19,13 @@ namespace {
 
 constexpr double kEpsilon = 1e-7;  // Keras's
 
-constexpr std::array<std::string_view, 8> kNames = {"mean_squared_error",
+constexpr std::array<std::string_view, 9> kNames = {"mean_squared_error",
                                                     "mean_absolute_error",
                                                     "huber",
                                                     "binary_crossentropy",
                                                     "categorical_crossentropy",
                                                     "sparse_categorical_crossentropy",
+                                                    "crf",
                                                     "equations",
                                                     "callback"};
 
@@ -176,6 +177,7 @@ PairFunction function(LossKind kind, Scores scores) {
       return logits ? categorical_from_logits : categorical_from_values;
     case LossKind::sparse_categorical_crossentropy:
       return logits ? sparse_from_logits : sparse_from_values;
+    case LossKind::crf:
     case LossKind::equations:
     case LossKind::callback:
       break;  // evaluated elsewhere
@@ -206,6 +208,8 @@ Loss read_loss(const json::Value& config) {
   if (loss.kind == LossKind::huber) {
     loss.delta = reader.number("delta", 1.0);
     if (!(loss.delta > 0 && loss.delta <= std::numeric_limits<float>::max())) reader.refuse("delta", "a positive number");
+  } else if (loss.kind == LossKind::crf) {
+    // it has no keys
   } else if (fused_activation(loss) != layers::FinalActivation::none) {
     loss.from_logits = reader.boolean("from_logits", false);
   } else if (loss.kind == LossKind::callback) {
@@ -229,6 +233,8 @@ layers::FinalActivation fused_activation(const Loss& loss) {
     case LossKind::categorical_crossentropy:
     case LossKind::sparse_categorical_crossentropy:
       return layers::FinalActivation::softmax;
+    case LossKind::crf:
+      return layers::FinalActivation::chain;
     default:
       return layers::FinalActivation::none;
   }
@@ -299,7 +305,9 @@ void check_target(const Loss& loss, const Rows& rows, const ConstView& target, s
     return check_weights(rows, weights, where);
   }
 #endif
-  const bool sparse = loss.kind == LossKind::sparse_categorical_crossentropy;
+  const bool chain = loss.kind == LossKind::crf, sparse = chain || loss.kind == LossKind::sparse_categorical_crossentropy;
+  if (chain && !weights.empty() && static_cast<Index>(weights.size()) != rows.B)
+    throw_error("%crf expected % sample weights, one a row, got %", {where, rows.B, weights.size()});
   Shape expected = rows.shape;
   expected.push_back(sparse ? 1 : rows.F);
   if (!target.data && target.shape.empty()) throw_error("%% needs a target, got none", {where, name(loss.kind)});

@@ -35,6 +35,7 @@ enum class LossKind : std::uint8_t {
   binary_crossentropy,
   categorical_crossentropy,
   sparse_categorical_crossentropy,
+  crf,        // -log p of the tags of a CRF layer, which computes it (Layer::chain_loss); the mean over rows
   equations,  // of the user's own (equations_loss.hpp)
   callback    // computed by the caller (rekur/train.hpp)
 };

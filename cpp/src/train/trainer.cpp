@@ -75,6 +75,9 @@ std::vector<Objective> read_objectives(json::Reader& config, const graph::Graph&
           "output '%': % expected logits (from_logits is true), but the output ends in %",
           {objective.output, train::name(*objective.loss), (fused == layers::FinalActivation::sigmoid ? "sigmoid" : "softmax")});
     }
+    if (objective.loss->kind == train::LossKind::crf && !activated)
+      throw_error("output '%': % is a loss of the output of a CRF layer that nothing else reads",
+                  {objective.output, train::name(*objective.loss)});
     objective.raw = activated;
     if (activated || objective.loss->from_logits) objective.scores = train::Scores::logits;
   }
@@ -192,6 +195,12 @@ struct Trainer::Impl {
         if (counts) result.loss += objective.weight * result.output_losses[k];
         continue;
       }
+      if (objective.loss->kind == train::LossKind::crf) {
+        result.output_losses[k] =
+            graph->chain_loss(run, k, targets.targets[k].i32(), sample_weights(targets, k), gradient, objective.weight);
+        if (counts) result.loss += objective.weight * result.output_losses[k];
+        continue;
+      }
       result.output_losses[k] = train::evaluate(*objective.loss, objective.scores, rows(run, k), run.output(k), targets.targets[k],
                                                 sample_weights(targets, k), gradient, objective.weight);
       if (counts) result.loss += objective.weight * result.output_losses[k];
@@ -223,7 +232,7 @@ struct Trainer::Impl {
       if (!outputs[k].data) continue;
       const Index size = element_count(run.output_shape(k));
       if (objectives[k].raw) {
-        graph->apply_final_activation(k, run.output(k), outputs[k].data, layers::rows_of(run.output_shape(k)));
+        graph->apply_final_activation(run, k, outputs[k].data);
       } else {
         std::copy_n(run.output(k), size, outputs[k].data);
       }
