@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from reference_attention import run_attention, run_heads, run_position_embedding, run_rotary, run_sine_encoding
 from reference_basics import ACTIVATIONS as ACTIVATIONS  # of the tests
 from reference_basics import Array, Spec, Tensor, activation, sigmoid, softmax
+from reference_crf import run_crf
 from reference_matrices import run_matrix
 from reference_windows import (
     run_conv_lstm,
@@ -523,6 +524,7 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     ),
     "BatchNormalization": run_batch_normalization,
     "PReLU": run_prelu,
+    "CRF": run_crf,
     "Broadcast": run_broadcast,
     "Parameter": run_parameter,
     "Dot": run_dot,

@@ -332,6 +332,15 @@ EXAMPLES = [
     Example({"type": "BatchNormalization"}, [SEQUENCE], POINTWISE_WRONG),
     Example({"type": "BatchNormalization", "momentum": 0.5, "epsilon": 1e-5, "center": False}, [ROW], []),
     Example({"type": "BatchNormalization", "scale": False, "moving_variance_initializer": "ones"}, [ROW], []),
+    *(
+        Example(
+            {"type": "CRF", "units": 3, "output_mode": mode, "transition_initializer": "uniform", **more},
+            [SEQUENCE],
+            [[ROW], [OTHER], [((None, None, 3), I32)], [((None, None, 4, 3), F32)], [SEQUENCE, SEQUENCE], []],
+        )
+        for mode in ("tags", "marginals")
+        for more in ({"boundary_initializer": "uniform"}, {"use_boundary": False})
+    ),
     Example({"type": "PReLU", "alpha_initializer": "uniform"}, [ROW], [*POINTWISE_WRONG, [SEQUENCE]]),
     Example({"type": "PReLU", "shared_axes": [1]}, [SEQUENCE], POINTWISE_WRONG),
     Example({"type": "PReLU"}, [((None, 4, 3), F32)], []),

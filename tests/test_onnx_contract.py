@@ -25,6 +25,7 @@ NOT_LOADED: dict[str, str] = {
     "Broadcast": "of what is repeated, a row at every step alone is loaded",
     "Parameter": "weights repeated over rows and steps are what no node computes of an input",
     "Masking": "a mask is made of comparisons and sorted steps, which no layer is",
+    "CRF": "two Scans of a chain of tags are what no layer's nodes alone say",
     "Lambda of several outputs": "the nodes of equations have a note where they make one output",
     "attention with weights": WEIGHTS,
     "four axes": "the import knows (batch, features) and (batch, time, features)",

@@ -59,6 +59,16 @@ EXAMPLES = {
     "LeakyReLU": (layers.LeakyReLU, {"negative_slope": 0.5}),
     "ELU": (layers.ELU, {"alpha": 0.5}),
     "PReLU": (layers.PReLU, {"alpha_initializer": "ones", "shared_axes": [1]}),
+    "CRF": (
+        lambda: layers.CRF(4),
+        {
+            "units": 3,
+            "output_mode": "marginals",
+            "use_boundary": False,
+            "transition_initializer": "ones",
+            "boundary_initializer": "ones",
+        },
+    ),
     "Softmax": (layers.Softmax, {}),
     "Identity": (layers.Identity, {}),
     "SpatialDropout1D": (lambda: layers.SpatialDropout1D(0.5), {"rate": 0.25}),
@@ -259,6 +269,10 @@ WRONG = {
     "momentum": 2,
     "moving_mean_initializer": 3,
     "moving_variance_initializer": "he",
+    "output_mode": "best",
+    "use_boundary": 1,
+    "transition_initializer": 3,
+    "boundary_initializer": "he",
     "max_value": -1,
     "negative_slope": -1,
     "threshold": -1,
@@ -373,6 +387,8 @@ def connect(layer):
     entrance = rekur.Input((4,)) if layer.type == "RepeatVector" else entrance
     if layer.type.startswith("ConvLSTM"):
         entrance = rekur.Input((5, 7, 6, 4)[layer.type == "ConvLSTM1D" :], batch_size=2)
+    if isinstance(layer, layers.CRF):
+        entrance = rekur.Input((5, layer.units), batch_size=2)
     joins = (layers.Concatenate, layers.Add, layers.Multiply, layers.Subtract, layers.Divide, layers.Dot)
     joins += (layers.Maximum, layers.Minimum, layers.Average, layers.Broadcast)
     attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)

@@ -44,7 +44,7 @@ from rekur.models import load_model as load
 from rekur.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from rekur import cells, data, debug, onnx, ops, preprocessing, utils
+    from rekur import cells, data, debug, onnx, ops, preprocessing, sequences, utils
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
     from rekur._quantize import Quantized, quantize
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
-_LAZY = ("cells", "data", "debug", "onnx", "ops", "preprocessing", "utils")
+_LAZY = ("cells", "data", "debug", "onnx", "ops", "preprocessing", "sequences", "utils")
 _FUNCTIONS = {
     "compile_cells": "_compile",
     "CppReport": "_export_cpp",
@@ -109,6 +109,7 @@ __all__ = [
     "preprocessing",
     "quantize",
     "regularizers",
+    "sequences",
     "set_isa",
     "set_num_threads",
     "set_random_seed",

@@ -166,6 +166,7 @@ _MORE: dict[str, str] = {
     "gaussian_likelihood": "GaussianLikelihood",
     "student_t_likelihood": "StudentTLikelihood",
     "negative_binomial_likelihood": "NegativeBinomialLikelihood",
+    "crf": "CRF",
     "ctc": "CTC",
     "circle": "Circle",
 }
@@ -186,6 +187,10 @@ def _further(name: str) -> type[Loss]:
         from rekur._losses.ctc import CTC
 
         return CTC
+    if name == "CRF":
+        from rekur._losses.crf import CRF
+
+        return CRF
     if name == "Circle":
         from rekur._losses.circle import Circle
 
@@ -241,6 +246,7 @@ def get(loss: object) -> Loss:
 
 if TYPE_CHECKING:
     from rekur._losses.circle import Circle as Circle
+    from rekur._losses.crf import CRF as CRF
     from rekur._losses.ctc import CTC as CTC
     from rekur._losses.further import (
         BinaryFocalCrossentropy as BinaryFocalCrossentropy,

@@ -174,6 +174,12 @@ _MORE: dict[str, str] = {
     "one_hot_mean_io_u": "OneHotMeanIoU",
     "mean": "Mean",
     "sum": "Sum",
+    "perplexity": "Perplexity",
+    "bits_per_character": "BitsPerCharacter",
+    "edit_distance": "EditDistance",
+    "cer": "CharacterErrorRate",
+    "wer": "WordErrorRate",
+    "bleu": "BLEU",
 }
 _MORE_ALIASES: dict[str, str] = {
     "log_cosh_error": "LogCoshError",
@@ -184,11 +190,19 @@ _MORE_ALIASES: dict[str, str] = {
     "log_cosh": "LogCoshError",
     "kld": "KLDivergence",
     "bce": "BinaryCrossentropy",
+    "character_error_rate": "CharacterErrorRate",
+    "word_error_rate": "WordErrorRate",
     **{key: name for key, name in _MORE.items() if name != "Accuracy"},
     **{name.lower(): name for name in _MORE.values() if name != "Accuracy"},
 }
 KNOWN = (*_NAMES, *_MORE)
-_MODULES = ("rekur._metrics.further", "rekur._metrics.forecasts", "rekur._metrics.confusion", "rekur._metrics.summed")
+_MODULES = (
+    "rekur._metrics.further",
+    "rekur._metrics.forecasts",
+    "rekur._metrics.confusion",
+    "rekur._metrics.summed",
+    "rekur._metrics.texts",
+)
 
 
 def _further(name: str) -> type[Metric]:
@@ -269,7 +283,7 @@ def resolve(metric: Metric, loss: losses.Loss | None, features: int | None) -> M
     if not isinstance(metric, _Accuracy):
         return metric
     loss = loss if loss is None else loss._given or loss
-    if isinstance(loss, losses.SparseCategoricalCrossentropy):
+    if loss is not None and loss.sparse:
         return SparseCategoricalAccuracy(metric.name)
     if isinstance(loss, losses.BinaryCrossentropy):
         return BinaryAccuracy(metric.name, threshold=0.0 if loss.from_logits else 0.5)
@@ -295,6 +309,7 @@ _SMALLER = frozenset(
         *("huber", "log_cosh", "logcosh", "binary_crossentropy", "categorical_crossentropy", "bce", "log_loss"),
         *("sparse_categorical_crossentropy", "kl_divergence", "poisson", "hinge", "squared_hinge", "brier_score"),
         *("categorical_hinge", "false_positives", "false_negatives", "perplexity", "bits_per_character", "wer", "cer"),
+        *("word_error_rate", "character_error_rate", "edit_distance"),
         *("crps", "pinball_loss", "quantile_loss", "error", "median_absolute_error", "max_error"),
     )
 )
@@ -448,6 +463,24 @@ if TYPE_CHECKING:
     )
     from rekur._metrics.summed import (
         Sum as Sum,
+    )
+    from rekur._metrics.texts import (
+        BLEU as BLEU,
+    )
+    from rekur._metrics.texts import (
+        BitsPerCharacter as BitsPerCharacter,
+    )
+    from rekur._metrics.texts import (
+        CharacterErrorRate as CharacterErrorRate,
+    )
+    from rekur._metrics.texts import (
+        EditDistance as EditDistance,
+    )
+    from rekur._metrics.texts import (
+        Perplexity as Perplexity,
+    )
+    from rekur._metrics.texts import (
+        WordErrorRate as WordErrorRate,
     )
 else:  # a type checker is to see what is not there
 

@@ -134,6 +134,7 @@ from rekur._ops.further import (
     zeros,
 )
 from rekur._ops.reductions import layer_normalization, log_softmax, logsumexp, max, mean, min, softmax, std, sum, var
+from rekur._sequences.ctc import ctc_decode, ctc_loss
 from rekur._trace import Symbol, Trace
 from rekur.layers import tensors
 from rekur.layers.added import Total, on_totals, total_of
@@ -153,6 +154,8 @@ __all__ = [
     "convert_to_tensor",
     "cos",
     "cosh",
+    "ctc_decode",
+    "ctc_loss",
     "divide",
     "divide_no_nan",
     "dot",

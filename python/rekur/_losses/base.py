@@ -33,6 +33,7 @@ class Loss(Value):
     _recorded = False
     _reduction: str | None = None  # None: the mean over rows and steps
     _of_batches: ClassVar[bool] = False  # whether it is no loss of rows
+    _whole_rows: ClassVar[bool] = False  # whether it is a mean over rows, whose steps go together
     _ignored: int | None = None  # a class that stands for no target
     _given: "Loss | None" = None  # of one that was recorded: the loss it came from
 

@@ -136,4 +136,4 @@ def is_tensor(x: Any) -> bool:
     return isinstance(x, SymbolicTensor)
 
 
-OF_ARRAYS: Sequence[str] = ("eye", "full", "is_tensor", "linspace", "ndim", "ones", "zeros")
+OF_ARRAYS: Sequence[str] = ("ctc_decode", "ctc_loss", "eye", "full", "is_tensor", "linspace", "ndim", "ones", "zeros")

@@ -12,6 +12,7 @@ from rekur.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from rekur.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D
 from rekur.layers.convolution import Conv1D, Conv1DTranspose, DepthwiseConv1D, SeparableConv1D
 from rekur.layers.core import Activation, Dense, Flip, Rescaling, Slice, Step
+from rekur.layers.crf import CRF
 from rekur.layers.distributed import FoldTime, TimeDistributed, UnfoldTime
 from rekur.layers.embedding import Embedding, Masking
 from rekur.layers.inputs import Input, InputLayer
@@ -68,6 +69,7 @@ GlobalMaxPool1D = GlobalMaxPooling1D
 GlobalAvgPool1D = GlobalAveragePooling1D
 
 __all__ = [
+    "CRF",
     "ELU",
     "GRU",
     "LSTM",
@@ -183,7 +185,7 @@ TYPES: dict[str, type[Layer]] = {
         Broadcast, Parameter, Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
-        ActivityRegularization, AddLoss, Normalization,
+        ActivityRegularization, AddLoss, Normalization, CRF,
     )
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from rekur.onnx._around import flipped, step_of
 from rekur.onnx._attention import attention, heads
 from rekur.onnx._broadcast import broadcast
 from rekur.onnx._conv_lstm import conv_lstm
+from rekur.onnx._crf import crf
 from rekur.onnx._equations import activation as own_activation
 from rekur.onnx._equations import lambda_layer
 from rekur.onnx._errors import ExportError
@@ -297,6 +298,7 @@ LAYERS: dict[str, Rule] = {
     "Flip": _flip,
     "BatchNormalization": batch_normalization,
     "PReLU": prelu,
+    "CRF": crf,
     "Parameter": parameter,
     "Broadcast": broadcast,
     "Dot": dot,

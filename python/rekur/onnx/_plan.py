@@ -22,8 +22,8 @@ RESHAPING = ("Flatten", "Reshape", "Permute")
 POOLING, RESAMPLING = ("MaxPooling1D", "AveragePooling1D"), ("UpSampling1D", "Cropping1D", "ZeroPadding1D")
 WINDOWED = (*CONVOLUTIONS, *POOLING, *RESAMPLING, *RESHAPING)
 # the types that treat a row by its length
-READ_LENGTHS = (*RECURRENT, "Bidirectional", *IMAGES, *WINDOWED, "Step", "Flip", "Dot", MEAN, MOST, *ATTENTION)
-READ_MASKS = (*RECURRENT, "Bidirectional", *IMAGES, MEAN, *ATTENTION)  # … by its mask
+READ_LENGTHS = (*RECURRENT, "Bidirectional", *IMAGES, *WINDOWED, "Step", "Flip", "Dot", MEAN, MOST, "CRF", *ATTENTION)
+READ_MASKS = (*RECURRENT, "Bidirectional", *IMAGES, MEAN, "CRF", *ATTENTION)  # … by its mask
 
 
 def describe(layer: Layer) -> str:

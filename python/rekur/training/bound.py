@@ -65,6 +65,13 @@ def _in_python(loss: losses_.Numpy, batch: Rows, k: int) -> Callable[[Floats, bo
     return compute
 
 
+def _last_layers(model: _core.Model) -> list[dict[str, Any]]:
+    """The layers that the outputs come from, as the spec has them."""
+    spec = json.loads(model.spec)
+    layers = {layer["name"]: layer for layer in spec["layers"]}
+    return [layers[name.partition(":")[0]] for name in spec["outputs"]]
+
+
 class Bound:
     """A compiled model's trainer, and what it takes to read its results."""
 
@@ -78,9 +85,15 @@ class Bound:
             raise ValueError(
                 "compile needs a loss, such as loss='mean_squared_error', or a layer that adds to it: no output has one"
             )
-        for loss in losses:
+        for loss, layer in zip(losses, _last_layers(model), strict=False):
             if loss is not None and loss._reduction == "none":
                 loss.refuse_rows()
+            choices = layer["type"] == "CRF" and layer.get("output_mode", "tags") == "tags"
+            if loss is not None and choices and loss.name != "crf":
+                raise ValueError(
+                    f"output '{layer['name']}': {loss.name} has no gradient by the best tags: compile with loss='crf', "
+                    "or take CRF(output_mode='marginals')"
+                )
         self.losses = [None if loss is None else loss.bound(o.shape) for loss, o in zip(losses, outputs, strict=True)]
         weights = _per_output(compiled.loss_weights, outputs, "loss_weights")
         self.loss_weights = [1.0 if w is None else float(w) for w in weights]
@@ -275,7 +288,7 @@ class Bound:
     def mean_over(self, k: int, batch: Rows, count: int) -> float:
         """What a batch's loss, of ``count`` valid rows or steps, is a mean over: what it weighs in the epoch's."""
         loss = self.losses[k]
-        if isinstance(loss, losses_.Numpy) and loss._in_file:
+        if (loss is not None and loss._whole_rows) or (isinstance(loss, losses_.Numpy) and loss._in_file):
             return len(batch)
         found = self._counted(k, batch) if self._reweighs else None
         return count if found is None or (loss is not None and loss._reduction == "sum") else found[2]

@@ -345,7 +345,7 @@ def class_weights(given: Mapping[int, float], rows: Rows, losses: Sequence[Loss 
     if len(losses) != 1 or losses[0] is None or rows.targets[0] is None:
         raise ValueError("class_weight is for models with one output; weigh rows by sample_weight=")
     target = rows.targets[0]
-    if isinstance(losses[0], Numpy) and losses[0]._in_file and target.ndim > 1:
+    if losses[0]._whole_rows and target.ndim > 1:
         raise ValueError(f"class_weight: a row of {losses[0].name} has labels of several classes; use sample_weight=")
     for label in given:
         if not isinstance(label, (int, float, np.number)) or label != round(label):

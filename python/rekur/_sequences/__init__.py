@@ -1,0 +1,1 @@
+"""What :mod:`rekur.sequences` is made of."""
