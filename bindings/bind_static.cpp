@@ -1,5 +1,7 @@
 // What a stream does at a step, as data: for those who write a model out as a program of its own (python/rekur/_static/).
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,12 +10,14 @@
 #include "equations/code.hpp"
 #include "graph/graph.hpp"
 #include "graph/program.hpp"
+#include "isa/int8.hpp"
 #include "layers/cell_form.hpp"
 #include "layers/cell_rewriting.hpp"
 #include "layers/compiled_programs.hpp"
 #include "layers/equations_spec.hpp"
 #include "layers/recurrent_weights.hpp"
 #include "rekur/stream.hpp"
+#include "simd/pack.hpp"
 
 namespace rekur::bindings {
 namespace {
@@ -143,6 +147,7 @@ py::dict written_cell(const std::string& layer, Index features, const std::vecto
   result["width"] = P;
   result["states"] = s.states;
   result["reads_x"] = s.reads_x;
+  result["int8_input"] = s.precision == Precision::int8 && d.x_count > 0 && isa::takes_int8(features, d.kernel_blocks * H);
   result["return_state"] = s.return_state;
   result["residual"] = s.residual;
   result["kernel_blocks"] = d.kernel_blocks;
@@ -163,6 +168,7 @@ py::dict written_cell(const std::string& layer, Index features, const std::vecto
     product["state"] = p.state;
     product["slot"] = p.slot;
     product["projects"] = p.projects;
+    product["int8"] = s.precision == Precision::int8 && isa::takes_int8(p.state == 0 ? P : H, p.projects ? P : d.recurrent_blocks * H);
     products.append(product);
   }
   result["products"] = products;
@@ -181,6 +187,19 @@ py::dict written_cell(const std::string& layer, Index features, const std::vecto
   result["unit_weights"] = array_or_none(w.unit_weights, static_cast<Index>(d.unit_weights.size()) * H);
   result["projection"] = array_or_none(w.projection, H * P);
   return result;
+}
+
+// The integers of a matrix [K, N] of eight bits, and the scale of each column.
+py::tuple int8_matrix(const Floats& matrix) {
+  if (matrix.ndim() != 2) throw Error("int8_matrix: expected an array of shape (K, N)");
+  const auto K = static_cast<Index>(matrix.shape(0)), N = static_cast<Index>(matrix.shape(1));
+  py::array_t<std::int8_t> numbers({matrix.shape(0), matrix.shape(1)});
+  Floats scales(matrix.shape(1));
+  for (Index n = 0; n < N; n += simd::kInt8Columns)
+    simd::int8_scales(K, std::min(simd::kInt8Columns, N - n), matrix.data() + n, N, scales.mutable_data() + n);
+  for (Index i = 0; i < K * N; ++i)
+    numbers.mutable_data()[i] = static_cast<std::int8_t>(simd::int8_of(matrix.data()[i], scales.data()[i % N]));
+  return py::make_tuple(numbers, scales);
 }
 
 // -e^x as the engine computes it for a SelectiveSSM.
@@ -278,6 +297,7 @@ std::vector<Floats> stream_steps(const Model& model, const py::sequence& inputs)
 void bind_static(py::module_& m) {
   m.def("written_equations", &written_equations, py::arg("equations"), py::arg("by_row"));
   m.def("written_cell", &written_cell, py::arg("layer"), py::arg("features"), py::arg("step_features"), py::arg("weights"));
+  m.def("int8_matrix", &int8_matrix, py::arg("matrix"));
   m.def("negative_exponentials", &negative_exponentials, py::arg("x"));
   m.def("stream_program", &stream_program, py::arg("model"));
   m.def("stream_steps", &stream_steps, py::arg("model"), py::arg("inputs"));

@@ -202,6 +202,64 @@ def example_cases() -> Iterator[Case]:
         yield Case(path.stem, engine)
 
 
+def int8_cases() -> Iterator[Case]:
+    """Layers of precision int8 at awkward sizes: all of their matrices of eight bits, or some of them."""
+    cells = library()
+    layers: list[tuple[int, dict[str, Any]]] = [
+        *((I, {"type": type_, "units": H}) for I, H in ((5, 65), (17, 64), (65, 67))
+          for type_ in ("LSTM", "GRU", "SimpleRNN")),
+        (200, {"type": "LSTM", "units": 7}),
+        (200, {"type": "GRU", "units": 7}),
+        (1, {"type": "LSTM", "units": 40}),
+        (33, {"type": "LSTM", "units": 33, "return_state": True}),
+        (20, {"type": "LSTM", "units": 67, "peepholes": True}),
+        (20, {"type": "LSTM", "units": 67, "clip": 0.3, "coupled_gates": True, "use_bias": False}),
+        (20, {"type": "LSTM", "units": 67, "projection_size": 48}),
+        (65, {"type": "LSTM", "units": 70, "projection_size": 62, "return_state": True}),
+        (20, {"type": "LSTM", "units": 67, "layer_normalization": "sums", "peepholes": True}),
+        (65, {"type": "GRU", "units": 65, "residual": True, "learn_initial_state": True}),
+        (20, {"type": "GRU", "units": 65, "reset_after": False}),
+        (70, {"type": "GRU", "units": 131, "reset_after": False}),
+        (40, {"type": "GRU", "units": 65, "layer_normalization": "both"}),
+        *((33, {"type": "RNN", "cell": cells[name], "units": 65}) for name in ("min_gru", "lstm", "ugrnn", "mut1")
+          if name in cells),
+        (65, {"type": "Dense", "units": 70, "activation": "softmax"}),
+        (301, {"type": "Dense", "units": 17, "use_bias": False}),
+        (20, {"type": "Conv1D", "filters": 66, "kernel_size": 5, "dilation_rate": 2, "padding": "causal"}),
+        (65, {"type": "Conv1D", "filters": 67, "kernel_size": 1, "padding": "causal"}),
+        (34, {"type": "Conv1D", "filters": 66, "kernel_size": 8, "groups": 2, "padding": "causal"}),
+        (40, {"type": "Conv1D", "filters": 140, "kernel_size": 3, "groups": 2, "dilation_rate": 3, "padding": "causal",
+              "use_bias": False, "activation": "relu"}),
+    ]  # fmt: skip
+    for k, (features, layer) in enumerate(layers):
+        recurrent = layer["type"] not in ("Dense", "Conv1D")
+        more = {"name": "y", "inputs": ["x"], "precision": "int8", **({"return_sequences": True} if recurrent else {})}
+        outputs = ["y", "y:1", "y:2"][: 3 if layer.get("return_state") else 1]
+        spec = model_spec([input_layer("x", None, features), {**layer, **more}], outputs)
+        yield Case(f"int8 {k} {layer['type']} {features}", Engine(spec, seed=k, scale=0.3), 13)
+    table = {"type": "Embedding", "name": "table", "inputs": ["x"], "input_dim": 7, "output_dim": 65, "mask_zero": True}
+    cell = {"type": "GRU", "name": "y", "inputs": ["table"], "units": 65, "return_sequences": True}
+    spec = model_spec(
+        [input_layer("x", None, dtype="int32"), *({**layer, "precision": "int8"} for layer in (table, cell))], ["y"]
+    )
+    yield Case("masked int8 table", Engine(spec, seed=3, scale=0.3), 13)
+    x = rekur.Input((None, 3, 65), name="x")
+    y = TimeDistributed(Dense(64, precision="int8"))(x)
+    yield Case("int8 rows", weighted(rekur.Model(x, y), 9), 13)
+
+
+def awkward_rows(x: np.ndarray) -> None:
+    """The last rows become what rounding has to look out for: nothing, little, too wide a range, no numbers."""
+    x[-7] = 0
+    x[-6] = np.abs(x[-6]) * 1e-3 + 1
+    x[-5] = -np.abs(x[-5])
+    x[-4] *= 1e-35
+    x[-3].reshape(-1)[: x[-3].size // 2 + 1] = 2.5e38
+    x[-3].reshape(-1)[:1] = -2.5e38
+    x[-2].reshape(-1)[-1] = np.inf
+    x[-1].reshape(-1)[0] = np.nan
+
+
 def inputs_of(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
     program = _core.stream_program(case.engine.model)
     arrays = []
@@ -215,6 +273,8 @@ def inputs_of(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
         else:
             x = rng.standard_normal((case.steps, *shape[1:])).astype(np.float32)
             x[::5] = 1  # what a Masking may look for
+            if case.name.startswith("int8"):
+                awkward_rows(x)
             arrays.append(np.abs(x) + np.float32(0.1) if "step" in name or name in ("time", "mask") else x)
     return arrays
 
@@ -338,6 +398,65 @@ def test_every_layer_in_sixteen_bits_gives_the_bits_of_a_stream_of_them(tmp_path
     check(tmp_path, cases, _core.isa(), "g++", "-std=c++17", "-O1", kind="bf16")
 
 
+def has(*flags: str) -> bool:
+    """Whether this processor has them, as Linux calls them."""
+    path = Path("/proc/cpuinfo")
+    found = set(re.findall(r"\w+", path.read_text())) if path.exists() else set()
+    return found.issuperset(flags)
+
+
+@pytest.mark.parametrize("dots", [False, True], ids=["", "dots"])
+def test_layers_of_eight_bits_give_a_streams_bits(isa: str, dots: bool, tmp_path: Path) -> None:
+    """By instructions that multiply and add numbers of eight bits, too, where the processor has them."""
+    known = {"avx512": ("avx512_vnni", "-mavx512vnni"), "avx2": ("avx_vnni", "-mavxvnni"),
+             "neon": ("asimddp", "-march=armv8.2-a+dotprod")}  # fmt: skip
+    if dots and (isa not in known or not has(known[isa][0])):
+        pytest.skip("no such instruction")
+    compiler = "clang++" if CLANG and dots else "g++" if CXX else pytest.skip("no C++ compiler")
+    cases = list(int8_cases())
+    for case in cases:
+        assert case.engine.model.int8_matrices, case.name
+    check(tmp_path, cases, isa, compiler, "-std=c++17", "-O2", *([known[isa][1]] if dots else []))
+
+
+def test_other_matrices_of_a_model_of_eight_bits_may_be_in_sixteen(tmp_path: Path) -> None:
+    if CXX is None:
+        pytest.skip("no g++")
+    check(tmp_path, list(int8_cases()), _core.isa(), "g++", "-std=c++17", "-O1", kind="bf16")
+
+
+def test_matrices_of_eight_bits_take_a_quarter_of_the_bytes(tmp_path: Path) -> None:
+    plain = rekur.Sequential([LSTM(64, return_sequences=True, input_shape=(None, 64), name="lstm"), Dense(1)])
+    whole = rekur.export_static(plain, tmp_path / "whole.hpp")
+    small = rekur.export_static(rekur.quantize(plain, "int8").model, tmp_path / "small.hpp")
+    columns = 2 * 256  # a scale and a sum each
+    assert whole.weight_bytes - small.weight_bytes == 3 * 128 * 256 - 8 * columns
+    assert f"of {small.weight_bytes:,} bytes" in str(small) and "64 states" not in str(small)
+    text = (tmp_path / "small.hpp").read_text()
+    assert sum(int(n) - 64 for n in re.findall(r"constexpr int8_t \w+\[(\d+)\]", text)) == 128 * 256
+    assert small.file_size < whole.file_size / 2
+    asked = rekur.export_static(rekur.quantize(plain, "int8").model, tmp_path / "asked.hpp", weights="int8")
+    assert asked.weight_bytes == small.weight_bytes and "matrices in int8" in str(asked)
+    with pytest.raises(ValueError, match="no layer has the precision int8"):
+        rekur.export_static(plain, tmp_path / "m.hpp", weights="int8")
+    assert not (tmp_path / "m.hpp").exists()
+
+
+def test_a_column_of_eight_bits_that_is_not_finite_gives_nan(tmp_path: Path) -> None:
+    if CXX is None:
+        pytest.skip("no C++ compiler")
+    layer = {"type": "Dense", "name": "y", "units": 64, "inputs": ["x"], "precision": "int8"}
+    engine = Engine(model_spec([input_layer("x", None, 64), layer], ["y"]))
+    flat = engine.model.get_weights()
+    flat[[0, 70, 130]] = [np.inf, np.nan, 1e-42]
+    engine.model.set_weights(flat)
+    check(tmp_path, [Case("special", engine)], _core.isa(), "g++", "-std=c++17")
+    model = rekur.Sequential([Dense(64, precision="int8", input_shape=(None, 64), name="y")])
+    model.set_weights([flat[:4096].reshape(64, 64), flat[4096:]])
+    with pytest.raises(ValueError, match="weight 'y/kernel': element 0"):
+        rekur.export_static(model, tmp_path / "m.hpp", weights="int8")
+
+
 @pytest.mark.parametrize("kind", ["bf16", "fp16"])
 def test_matrices_in_sixteen_bits_take_half_the_bytes(kind: str) -> None:
     for case in [*contract_cases(), *memory_cases()]:
@@ -363,7 +482,9 @@ def test_a_matrix_that_sixteen_bits_cannot_hold_is_refused(tmp_path: Path) -> No
     model.set_weights([np.array([[1e5], [1]], np.float32), np.zeros(1, np.float32)])
     with pytest.raises(ValueError, match="weight 'out/kernel': element 0"):
         rekur.export_static(model, tmp_path / "m.hpp", weights="fp16")
-    with pytest.raises(ValueError, match="export_static: weights: expected one of float32, bf16, fp16, got 'half'"):
+    with pytest.raises(
+        ValueError, match="export_static: weights: expected one of float32, bf16, fp16, int8, got 'half'"
+    ):
         rekur.export_static(model, tmp_path / "m.hpp", weights="half")
     assert not (tmp_path / "m.hpp").exists()
     assert "matrices in bf16" in str(rekur.export_static(model, tmp_path / "m.hpp", weights="bf16"))

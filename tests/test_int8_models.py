@@ -454,9 +454,3 @@ def test_a_header_holds_integers_and_its_model_streams_the_same_bits(tmp_path: P
     np.testing.assert_array_equal(data[:360], model.named_weights()["lstm/recurrent_kernel"][1])
     x = np.array([[[0.25 * t, -0.5] for t in range(6)]], np.float32)
     np.testing.assert_array_equal(data[360:], [model.predict(x[:, : t + 1], verbose=0)[0, 0] for t in range(6)])
-
-
-def test_a_static_header_refuses_it(tmp_path: Path) -> None:
-    model = rekur.Sequential([layers.Dense(64, precision="int8", input_shape=(None, 64), name="d")])
-    with pytest.raises(ValueError, match="export_static: layer 'd' has the precision int8, which has no static form"):
-        rekur.export_static(model, tmp_path / "m.hpp")

@@ -57,6 +57,14 @@ using ResetBeforeFp16 = In<ResetBefore, WeightType::fp16>;
 using RnnFp16 = In<SimpleRnnOptions, WeightType::fp16>;
 using DenseBf16 = In<DenseOptions, WeightType::bf16>;
 using DenseFp16 = In<DenseOptions, WeightType::fp16>;
+using LstmInt8 = In<LstmOptions, WeightType::int8>;
+using PeepholesInt8 = In<Peepholes, WeightType::int8>;
+using CoupledClippedInt8 = In<PeepholesCoupledClipped, WeightType::int8>;
+using GruInt8 = In<GruOptions, WeightType::int8>;
+using ResetBeforeInt8 = In<ResetBefore, WeightType::int8>;
+using RnnInt8 = In<SimpleRnnOptions, WeightType::int8>;
+using DenseInt8 = In<DenseOptions, WeightType::int8>;
+using SoftplusInt8 = In<Softplus, WeightType::int8>;
 
 template <class Layer>
 constexpr StaticCase recurrent(const char* type, const char* options = "", WeightType weights = WeightType::float32) {
@@ -172,6 +180,27 @@ constexpr StaticCase kCases[] = {
     dense<StaticDense<33, 17, DenseBf16>>("", WeightType::bf16),
     dense<StaticDense<8, 150, DenseFp16>>("", WeightType::fp16),
     dense<StaticDense<64, 1, DenseFp16>>("", WeightType::fp16),
+    recurrent<StaticLstm<1, 31, LstmInt8>>("LSTM", "", WeightType::int8),  // small: all of it float
+    recurrent<StaticLstm<1, 33, LstmInt8>>("LSTM", "", WeightType::int8),
+    recurrent<StaticLstm<1, 40, LstmInt8>>("LSTM", "", WeightType::int8),
+    recurrent<StaticLstm<33, 33, LstmInt8>>("LSTM", "", WeightType::int8),
+    recurrent<StaticLstm<200, 7, LstmInt8>>("LSTM", "", WeightType::int8),
+    recurrent<StaticLstm<64, 64, LstmInt8>>("LSTM", "", WeightType::int8),
+    recurrent<StaticLstm<17, 65, LstmInt8>>("LSTM", "", WeightType::int8),
+    recurrent<StaticLstm<71, 131, LstmInt8>>("LSTM", "", WeightType::int8),
+    recurrent<StaticLstm<3, 67, PeepholesInt8>>("LSTM", R"(, "peepholes": true)", WeightType::int8),
+    recurrent<StaticLstm<1, 65, CoupledClippedInt8>>("LSTM", R"(, "peepholes": true, "coupled_gates": true, "clip": 0.25)",
+                                                     WeightType::int8),
+    recurrent<StaticGru<1, 64, GruInt8>>("GRU", "", WeightType::int8),
+    recurrent<StaticGru<65, 37, GruInt8>>("GRU", "", WeightType::int8),
+    recurrent<StaticGru<31, 97, GruInt8>>("GRU", "", WeightType::int8),
+    recurrent<StaticGru<5, 40, ResetBeforeInt8>>("GRU", R"(, "reset_after": false)", WeightType::int8),
+    recurrent<StaticGru<33, 65, ResetBeforeInt8>>("GRU", R"(, "reset_after": false)", WeightType::int8),
+    recurrent<StaticSimpleRnn<21, 150, RnnInt8>>("SimpleRNN", "", WeightType::int8),
+    recurrent<StaticSimpleRnn<70, 66, RnnInt8>>("SimpleRNN", "", WeightType::int8),
+    dense<StaticDense<65, 70, DenseInt8>>("", WeightType::int8),
+    dense<StaticDense<301, 17, SoftplusInt8>>(R"(, "activation": "softplus")", WeightType::int8),
+    dense<StaticDense<4096, 1, DenseInt8>>("", WeightType::int8),
 };
 
 bool available() {

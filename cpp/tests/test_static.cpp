@@ -68,7 +68,8 @@ Model model_of(const StaticCase& probed, bool bias = true) {
   const std::string input =
       R"({"type": "Input", "name": "x", "shape": [null, )" + std::to_string(probed.in) + R"(], "dtype": "float32"}, )";
   const std::string layer = std::string(R"({"type": ")") + probed.type + R"(", "name": "l", "inputs": ["x"], "units": )" +
-                            std::to_string(probed.hidden) + probed.options + (bias ? "" : R"(, "use_bias": false)");
+                            std::to_string(probed.hidden) + probed.options + (bias ? "" : R"(, "use_bias": false)") +
+                            (probed.weights == WeightType::int8 ? R"(, "precision": "int8")" : "");
   const bool recurrent = probed.set_state != nullptr;
   Model model(spec(input + layer + (recurrent ? R"(, "return_sequences": true, "return_state": true})" : "}"), R"("x")",
                    probed.c ? R"("l", "l:2")" : R"("l")"));
@@ -76,7 +77,7 @@ Model model_of(const StaticCase& probed, bool bias = true) {
   const float scale = 1.5f / std::sqrt(static_cast<float>(probed.in + probed.hidden));
   for (float& w : weights) w *= scale;
   model.set_weights(weights);
-  model.round_weights(probed.weights);
+  if (probed.weights != WeightType::int8) model.round_weights(probed.weights);
   return model;
 }
 
@@ -253,6 +254,74 @@ TEST_CASE("fixed-size layers: kernels in sixteen bits are half as large, rounded
   }
   const std::vector<float> y(dense_rounded.step(x.data()), dense_rounded.y() + 20);
   CHECK(agree(dense_given.step(x.data()), y.data(), 20, true));
+}
+
+struct LstmInt8 : LstmOptions {
+  static constexpr WeightType weights = WeightType::int8;
+};
+struct DenseInt8 : DenseOptions {
+  static constexpr WeightType weights = WeightType::int8;
+};
+
+// A matrix as a header of eight bits has it, and what it stands for.
+struct Integers {
+  Integers(int rows, int columns) : scales(numbers(columns, 2)) {
+    for (float& scale : scales) scale = std::ldexp(1.0f, -9 - static_cast<int>(std::abs(scale) * 3));
+    for (int i = 0; i < rows * columns; ++i) {
+      integers.push_back(static_cast<std::int8_t>(i < columns ? 127 : i * i % 255 - 127));
+      floats.push_back(static_cast<float>(integers.back()) * scales[static_cast<std::size_t>(i % columns)]);
+    }
+  }
+  Int8Weights given() const { return {integers.data(), scales.data()}; }
+
+  std::vector<float> scales, floats;
+  std::vector<std::int8_t> integers;
+};
+
+TEST_CASE("fixed-size layers: kernels in eight bits are a quarter as large, rounded where they are set or given as integers") {
+  CHECK(sizeof(StaticLstm<64, 64, LstmInt8>) < sizeof(StaticLstm<64, 64>) * 32 / 100);
+  CHECK(sizeof(StaticDense<64, 64, DenseInt8>) < sizeof(StaticDense<64, 64>) * 33 / 100);
+  CHECK(sizeof(StaticLstm<1, 16, LstmInt8>) == sizeof(StaticLstm<1, 16>));  // small: floats
+  const Integers kernel(40, 160), recurrent(40, 160), small(200, 28), dense(64, 70);
+  const std::vector<float> bias = numbers(160, 3), x = numbers(200, 4);
+  const auto check_both = [&](auto& rounded, auto& given, int n) {
+    for (int t = 0; t < 3; ++t) {
+      const float* const y = rounded.step(x.data());
+      const std::vector<float> expected(y, y + n);
+      CHECK(agree(given.step(x.data()), expected.data(), n, true));
+    }
+  };
+  StaticLstm<40, 40, LstmInt8> rounded, given;
+  rounded.set_weights(kernel.floats.data(), recurrent.floats.data(), bias.data());
+  given.set_weights(kernel.given(), recurrent.given(), bias.data());
+  check_both(rounded, given, 40);
+  StaticLstm<1, 40, LstmInt8> one_rounded, one_given;  // its kernel is small
+  one_rounded.set_weights(kernel.floats.data(), recurrent.floats.data(), bias.data());
+  one_given.set_weights(kernel.floats.data(), recurrent.given(), bias.data());
+  check_both(one_rounded, one_given, 40);
+  StaticLstm<200, 7, LstmInt8> other_rounded, other_given;  // its recurrent kernel is small
+  other_rounded.set_weights(small.floats.data(), recurrent.floats.data(), bias.data());
+  other_given.set_weights(small.given(), recurrent.floats.data(), bias.data());
+  check_both(other_rounded, other_given, 7);
+  StaticDense<64, 70, DenseInt8> dense_rounded, dense_given;
+  dense_rounded.set_weights(dense.floats.data(), bias.data());
+  dense_given.set_weights(dense.given(), bias.data());
+  check_both(dense_rounded, dense_given, 70);
+}
+
+TEST_CASE("copy_weights: a layer of precision int8 goes with one whose options say so, and no other") {
+  Model model(spec(R"({"type": "Input", "name": "x", "shape": [null, 40], "dtype": "float32"},
+      {"type": "LSTM", "name": "y", "inputs": ["x"], "units": 40, "precision": "int8"})",
+                   R"("x")", R"("y")"));
+  model.initialize(1);
+  StaticLstm<40, 40, LstmInt8> narrow;
+  StaticLstm<40, 40> wide;
+  CHECK(try_copy_weights(narrow, model, "y").empty());
+  contains(try_copy_weights(wide, model, "y"), "parameter 'y/kernel' is of eight bits: expected weights = WeightType::int8");
+  const Model plain(spec(R"({"type": "Input", "name": "x", "shape": [null, 40], "dtype": "float32"},
+      {"type": "LSTM", "name": "y", "inputs": ["x"], "units": 40})",
+                         R"("x")", R"("y")"));
+  contains(try_copy_weights(narrow, plain, "y"), "parameter 'y/kernel' is not of eight bits: the layer's precision is not int8");
 }
 
 struct Peephole : LstmOptions {

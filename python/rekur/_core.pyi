@@ -62,6 +62,9 @@ def written_equations(equations: str, by_row: Sequence[bool]) -> dict[str, Any]:
 def written_cell(layer: str, features: int, step_features: Sequence[int], weights: _Floats) -> dict[str, Any]:
     """A recurrent layer's step as a program: products, parts by phase as listings, weights as the engine takes them."""
 
+def int8_matrix(matrix: _Floats) -> tuple[NDArray[np.int8], _Floats]:
+    """A matrix (K, N) of eight bits: its integers, and the scale of each column, NaN of one that is not finite."""
+
 def negative_exponentials(x: _Floats) -> _Floats: ...
 def stream_program(model: Model) -> dict[str, Any]:
     """What a stream does at a step: its arrays, inputs, outputs, layers and their states. Raises as a stream does."""

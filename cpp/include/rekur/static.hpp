@@ -30,6 +30,7 @@
 #include "rekur/detail/cells/simple_rnn.hpp"
 #include "rekur/detail/few_outputs.hpp"
 #include "rekur/detail/half.hpp"
+#include "rekur/detail/int8_scale.hpp"
 #include "rekur/weight_type.hpp"
 
 namespace rekur {
@@ -46,6 +47,8 @@ struct SimpleRnnOptions {
   static constexpr float clip = std::numeric_limits<float>::infinity();  // ± of what activation and recurrent_activation get
   // Of the kernels: in sixteen bits they are half as large, and where they lie beyond the first-level cache a step is sooner done.
   // What is set is rounded; whatever is computed is float. (Not the spec's: a model's weights are rounded by round_weights.)
+  // In int8 they are a quarter as large, and products are of integers, rows rounded as they come: those of a layer whose precision
+  // that is. Small matrices (detail::takes_int8) and a Dense of few outputs stay floats.
   static constexpr WeightType weights = WeightType::float32;
 };
 
@@ -67,6 +70,13 @@ struct DenseOptions {
   static constexpr WeightType weights = WeightType::float32;
 };
 
+// A matrix of eight bits as a header of `rekur export-cpp --weights int8` has it: numbers of -127 to 127 in the layout of a kernel,
+// and what they are worth, a scale a column.
+struct Int8Weights {
+  const std::int8_t* numbers;
+  const float* scales;
+};
+
 namespace static_detail {
 
 template <class Options>
@@ -76,6 +86,12 @@ constexpr Activation output_activation() {
   else
     return Options::activation;
 }
+
+template <class Options>
+inline constexpr bool in_halves = Options::weights == WeightType::bf16 || Options::weights == WeightType::fp16;
+
+template <bool Int8>
+using Given = std::conditional_t<Int8, Int8Weights, const float*>;
 
 template <class Options>
 using LstmCell = std::conditional_t<Options::peepholes,
@@ -165,6 +181,9 @@ class StaticRecurrent {
   static constexpr int in = In, hidden = Hidden;
   static constexpr int gates = Cell::info.gates, states = Cell::info.states, peepholes = Cell::info.peepholes;
   static constexpr int bias_rows = Cell::info.recurrent_bias ? 2 : 1;
+  // Which matrices are of eight bits.
+  static constexpr bool int8_kernel = Options::weights == WeightType::int8 && detail::takes_int8(In, gates * Hidden);
+  static constexpr bool int8_recurrent_kernel = Options::weights == WeightType::int8 && detail::takes_int8(Hidden, gates * Hidden);
 
   // kernel [In, gates·Hidden], recurrent_kernel [Hidden, gates·Hidden], bias [gates·Hidden] or, for a GRU with reset_after,
   // [2, 3·Hidden]; null: none. Copied. Columns i, f, g, o of an LSTM (coupled: i, g, o), z, r, n of a GRU.
@@ -176,13 +195,26 @@ class StaticRecurrent {
   }
   // Kernels in sixteen bits, of the type that the options say.
   void set_weights(const std::uint16_t* kernel, const std::uint16_t* recurrent_kernel, const float* bias) noexcept
-    requires(peepholes == 0 && Options::weights != WeightType::float32)
+    requires(peepholes == 0 && static_detail::in_halves<Options>)
   {
     core_.set_weights(kernel, recurrent_kernel, bias, nullptr);
   }
   void set_weights(const std::uint16_t* kernel, const std::uint16_t* recurrent_kernel, const float* bias,
                    const float* peephole) noexcept
-    requires(peepholes > 0 && Options::weights != WeightType::float32)
+    requires(peepholes > 0 && static_detail::in_halves<Options>)
+  {
+    core_.set_weights(kernel, recurrent_kernel, bias, peephole);
+  }
+  // Matrices of eight bits as integers, the others as floats.
+  void set_weights(const static_detail::Given<int8_kernel>& kernel, const static_detail::Given<int8_recurrent_kernel>& recurrent_kernel,
+                   const float* bias) noexcept
+    requires(peepholes == 0 && (int8_kernel || int8_recurrent_kernel))
+  {
+    core_.set_weights(kernel, recurrent_kernel, bias, nullptr);
+  }
+  void set_weights(const static_detail::Given<int8_kernel>& kernel, const static_detail::Given<int8_recurrent_kernel>& recurrent_kernel,
+                   const float* bias, const float* peephole) noexcept
+    requires(peepholes > 0 && (int8_kernel || int8_recurrent_kernel))
   {
     core_.set_weights(kernel, recurrent_kernel, bias, peephole);
   }
@@ -250,11 +282,18 @@ class StaticDense {
 
  public:
   static constexpr int in = In, out = Out;
+  static constexpr bool int8_kernel =
+      Options::weights == WeightType::int8 && detail::takes_int8(In, Out) && !detail::few_outputs(In, Out);
 
   // kernel [In, Out], bias [Out] or null. Copied.
   void set_weights(const float* kernel, const float* bias) noexcept { core_.set_weights(kernel, bias); }
   void set_weights(const std::uint16_t* kernel, const float* bias) noexcept
-    requires(Options::weights != WeightType::float32)
+    requires(static_detail::in_halves<Options>)
+  {
+    core_.set_weights(kernel, bias);
+  }
+  void set_weights(const Int8Weights& kernel, const float* bias) noexcept
+    requires(int8_kernel)
   {
     core_.set_weights(kernel, bias);
   }

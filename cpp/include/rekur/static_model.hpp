@@ -32,6 +32,18 @@ class Parameters {
     return nullptr;
   }
 
+  // The same of a matrix, whose products are of eight bits in both or in neither.
+  const float* matrix(const char* name, const Shape& shape, bool int8) {
+    const float* const found = find(name, shape);
+    const std::string full = layer_ + '/' + name;
+    for (const ParameterInfo& p : model_.parameters())
+      if (p.name == full && p.int8 != int8)
+        fail("parameter '" + full +
+             (p.int8 ? "' is of eight bits: expected weights = WeightType::int8 of the fixed-size layer's options"
+                     : "' is not of eight bits: the layer's precision is not int8, as the fixed-size layer's options say"));
+    return found;
+  }
+
   // What a layer with other options would have.
   void forbid(const char* name) {
     const std::string full = layer_ + '/' + name;
@@ -66,8 +78,8 @@ std::string try_copy_weights(Layer& to, const Model& model, const std::string& l
   static_detail::Parameters parameters(model, layer);
   if constexpr (requires { Layer::hidden; }) {
     constexpr Index H = Layer::hidden, columns = Layer::gates * H;
-    const float* const kernel = parameters.find("kernel", {Layer::in, columns});
-    const float* const recurrent = parameters.find("recurrent_kernel", {H, columns});
+    const float* const kernel = parameters.matrix("kernel", {Layer::in, columns}, Layer::int8_kernel);
+    const float* const recurrent = parameters.matrix("recurrent_kernel", {H, columns}, Layer::int8_recurrent_kernel);
     const float* const bias = parameters.find("bias", Layer::bias_rows == 2 ? Shape{2, columns} : Shape{columns}, false);
     parameters.forbid("initial_h");  // it begins at zero
     for (const char* const gain : {"kernel_gamma", "recurrent_gamma", "state_gamma"}) parameters.forbid(gain);
@@ -79,7 +91,7 @@ std::string try_copy_weights(Layer& to, const Model& model, const std::string& l
       if (parameters.error().empty()) to.set_weights(kernel, recurrent, bias);
     }
   } else {
-    const float* const kernel = parameters.find("kernel", {Layer::in, Layer::out});
+    const float* const kernel = parameters.matrix("kernel", {Layer::in, Layer::out}, Layer::int8_kernel);
     const float* const bias = parameters.find("bias", {Layer::out}, false);
     parameters.forbid("recurrent_kernel");
     if (parameters.error().empty()) to.set_weights(kernel, bias);

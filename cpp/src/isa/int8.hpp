@@ -3,13 +3,13 @@
 
 #include <atomic>
 
+#include "rekur/detail/int8_scale.hpp"
 #include "rekur/tensor.hpp"
 
 namespace rekur::isa {
 
-// Whether a product of rows of K with K x N weights is of eight bits in a layer whose precision that is. Small ones stay float32:
-// to make integers of a row takes longer than they save. So do sums of so many that they could overflow.
-inline constexpr bool takes_int8(Index K, Index N) { return REKUR_INT8 && K >= 16 && K <= 65536 && N >= (4096 + K - 1) / K; }
+// detail::takes_int8, where there are products of eight bits.
+inline constexpr bool takes_int8(Index K, Index N) { return REKUR_INT8 && detail::takes_int8(K, N); }
 
 #if REKUR_INT8
 

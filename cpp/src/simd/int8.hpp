@@ -14,6 +14,8 @@
 
 #if REKUR_INT8
 
+#include "rekur/detail/int8.hpp"
+
 namespace rekur {
 namespace {
 
@@ -154,77 +156,20 @@ REKUR_INLINE void put_numbers(char* to, IVec numbers) {
   }
 }
 
-// The largest lane of each.
-struct Largest {
-  std::int32_t a, b;
-};
-REKUR_INLINE Largest largest_of_lanes(IVec a, IVec b) {
-  typedef std::int32_t Four __attribute__((vector_size(16)));
-#if REKUR_VEC_BYTES == 64
-  typedef std::int32_t Eight __attribute__((vector_size(32)));
-  const Eight a8 = __builtin_shufflevector(a, a, 0, 1, 2, 3, 4, 5, 6, 7),
-              a9 = __builtin_shufflevector(a, a, 8, 9, 10, 11, 12, 13, 14, 15);
-  const Eight b8 = __builtin_shufflevector(b, b, 0, 1, 2, 3, 4, 5, 6, 7),
-              b9 = __builtin_shufflevector(b, b, 8, 9, 10, 11, 12, 13, 14, 15);
-  const Eight a_eight = a8 > a9 ? a8 : a9, b_eight = b8 > b9 ? b8 : b9;
-#elif REKUR_VEC_BYTES == 32
-  const IVec a_eight = a, b_eight = b;
-#endif
-#if REKUR_VEC_BYTES >= 32
-  const Four a4 = __builtin_shufflevector(a_eight, a_eight, 0, 1, 2, 3), a5 = __builtin_shufflevector(a_eight, a_eight, 4, 5, 6, 7);
-  const Four b4 = __builtin_shufflevector(b_eight, b_eight, 0, 1, 2, 3), b5 = __builtin_shufflevector(b_eight, b_eight, 4, 5, 6, 7);
-  const Four a_four = a4 > a5 ? a4 : a5, b_four = b4 > b5 ? b4 : b5;
-#else
-  const Four a_four = a, b_four = b;
-#endif
-  // Of both side by side.
-  const Four low = __builtin_shufflevector(a_four, b_four, 0, 1, 4, 5), high = __builtin_shufflevector(a_four, b_four, 2, 3, 6, 7);
-  const Four two = low > high ? low : high;
-  return {two[0] > two[1] ? two[0] : two[1], two[2] > two[3] ? two[2] : two[3]};
-}
-
 // A row that is not finite has a scale that is NaN, and gives NaN everywhere.
 template <class D>
 void narrow_row(Index K, const float* x, float* to) {
-  // Of numbers above 0 the bits are in the order of the numbers, and those of what is not finite above all.
-  IVec high{}, low{};
-  const auto see = [&](Vec v) __attribute__((always_inline)) {
-    const IVec bits = as_int(v), minus = bits ^ kSignBit;
-    high = bits > high ? bits : high;
-    low = minus > low ? minus : low;
-  };
-  Index k = 0;
-  for (; k + kWidth <= K; k += kWidth) see(load(x + k));
-  if (k < K) see(load_partial(x + k, K - k));
-  const Largest ends = largest_of_lanes(high, low);
-  float top, bottom;
-  __builtin_memcpy(&top, &ends.a, sizeof top);
-  __builtin_memcpy(&bottom, &ends.b, sizeof bottom);
-  bottom = -bottom;
-  const float range = top - bottom;
-  const bool finite = ends.a < 0x7F800000 && ends.b < 0x7F800000 && range <= 3.0e38f;
-  const float scale = finite ? range * (1.0f / 255.0f) : __builtin_nanf(""),
-              inverse = finite && range > 1e-30f ? 255.0f / range : 0.0f;
-  // Rounded to an integer, to the nearest even one, in the lowest bits.
-  const float shifted = finite ? kRound - bottom * inverse : kRound;
-  std::int32_t zero_point;
-  __builtin_memcpy(&zero_point, &shifted, sizeof zero_point);
-  zero_point -= kRoundBits;
-  const std::int32_t less = D::kCentred ? zero_point : D::kLess;
-  const float head[kRowHead] = {scale, 0, 0, 0};
+  const RowRounding rounding = row_rounding(K, x);
+  const std::int32_t less = D::kCentred ? rounding.zero_point : D::kLess;
+  const float head[kRowHead] = {rounding.scale, 0, 0, 0};
   __builtin_memcpy(to, head, sizeof head);
-  const std::int32_t kept_zero = zero_point - less;
+  const std::int32_t kept_zero = rounding.zero_point - less;
   __builtin_memcpy(to + 1, &kept_zero, sizeof kept_zero);
   char* const numbers = reinterpret_cast<char*>(to + kRowHead);
-  const IVec add = set1i(zero_point - kRoundBits), most = set1i(255), subtracted = set1i(less);
+  const IVec subtracted = set1i(less);
   const Index size = D::kBytes / D::kGroup;
-  const auto put = [&](Index at, Vec v) __attribute__((always_inline)) {
-    IVec q = as_int(v * inverse + kRound) + add;
-    q = q > most ? most : q;
-    put_numbers<D>(numbers + at * size, q - subtracted);
-  };
-  for (k = 0; k + kWidth <= K; k += kWidth) put(k, load(x + k));
-  if (k < K) put(k, load_partial(x + k, K - k));
+  each_number(
+      rounding, K, x, [&](Index k, IVec q) __attribute__((always_inline)) { put_numbers<D>(numbers + k * size, q - subtracted); });
 }
 
 // --- tiles ---
@@ -284,27 +229,30 @@ inline constexpr int kInt8Rows = 6;
 template <class D>
 constexpr int int8_vectors(int rows) {
   const int most = (kRegisters == 32 ? 24 : D::kAddsApart && (rows == 3 || rows == 4) ? 8 : 12) / rows;
-  return most > 8 ? 8 : most;
+  return rows == 1 ? 12 : most > 8 ? 8 : most;
 }
-// Of the tiles there are, which have 1 to 4 vectors or 8, the largest of at most so many.
+// Tiles have 1 to 4 vectors or 8; of a single row, where ten sums under way take no longer than one, also 6, 9 and 12.
+constexpr bool int8_tile_is(int rows, int vectors) {
+  return vectors <= 4 || vectors == 8 || (rows == 1 && (vectors == 6 || vectors == 9 || vectors == 12));
+}
+// The largest of at most so many.
 template <class D>
 constexpr int int8_vectors_at_once(int rows, Index vectors) {
-  const int most = int8_vectors<D>(rows);
-  if (most == 8 && vectors >= 8) return 8;
-  const int few = most < 4 ? most : 4;
-  return vectors < few ? static_cast<int>(vectors) : few;
+  int n = int8_vectors<D>(rows);
+  while (n > vectors || !int8_tile_is(rows, n)) --n;
+  return n;
 }
 
 template <class D>
 struct Int8Tiles {
-  Int8Tile tile[kInt8Rows][8] = {};
+  Int8Tile tile[kInt8Rows][12] = {};
 
   constexpr Int8Tiles() { add<kInt8Rows, 1>(); }
 
  private:
   template <int MR, int NV>
   constexpr void add() {
-    if constexpr (NV <= 4 || NV == 8) tile[MR - 1][NV - 1] = int8_tile<D, MR, NV>;
+    if constexpr (int8_tile_is(MR, NV)) tile[MR - 1][NV - 1] = int8_tile<D, MR, NV>;
     if constexpr (NV < int8_vectors<D>(MR))
       add<MR, NV + 1>();
     else if constexpr (MR > 1)
@@ -349,10 +297,10 @@ inline void narrow(Index group, Index M, Index K, ConstRows x, Index offset, flo
 
 // As gemm (gemm.hpp); the rows of A as `narrow` made them.
 inline void gemm_int8(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset) {
-  constexpr Index most = int8_vectors<Quads>(kInt8Rows) < 4 ? int8_vectors<Quads>(kInt8Rows) : 4;
+  const Index most = int8_vectors<Quads>(M < kInt8Rows ? static_cast<int>(M) : kInt8Rows);
   const Index stride = int8_column_floats(K);
   const Index tiles = (M + kInt8Rows - 1) / kInt8Rows;
-  alignas(64) float out[kInt8Rows * most * kWidth];
+  alignas(64) float out[(kRegisters == 32 ? 24 : 12) * kWidth];
   for (Index n = 0; n < N; n += most * kWidth) {
     const Index left = (N - n + kWidth - 1) / kWidth, vectors = left < most ? left : most;
     for (Index tile = 0; tile < tiles; ++tile) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "rekur/detail/half.hpp"
+#include "rekur/detail/int8_scale.hpp"
 #include "simd/kernels.hpp"
 
 namespace rekur::simd {
@@ -44,25 +45,8 @@ inline Index bf16_row_floats(Index K) { return ((K + 1) / 2 + 15) / 16 * 16; }
 
 // --- of eight bits: simd/int8.hpp says what stands where ---
 
-// The scale of a column whose largest magnitude this is. It has 16 bits of precision, so that its multiples by integers of seven
-// bits and a sign are floats: a column of such multiples has the same scale, and rounding it again changes nothing.
-inline float int8_scale(float largest) {
-  std::uint32_t bits;
-  const float scale = largest / 127.0f;
-  __builtin_memcpy(&bits, &scale, sizeof bits);
-  if ((bits & 0x7F800000u) == 0) return 0;  // which the engine takes for 0
-  if ((bits & 0x7F800000u) != 0x7F800000u) bits = (bits + 0xFFu) & ~0xFFu;
-  float result;
-  __builtin_memcpy(&result, &bits, sizeof result);
-  return result;
-}
-
-// The integer that a weight is of its column's scale, the nearest, of two the even one; 0 where either is no number.
-inline int int8_of(float weight, float scale) {
-  constexpr float kRound = 12582912.0f;  // a float's lowest bit is worth 1 there
-  const float q = scale > 0 ? weight / scale : 0.0f;
-  return q >= 127 ? 127 : q <= -127 ? -127 : q == q ? static_cast<int>(q + kRound - kRound) : 0;
-}
+using detail::int8_of;
+using detail::int8_scale;
 
 // Columns that are gone through together, since their numbers stand side by side: the widest vector's.
 inline constexpr Index kInt8Columns = 16;

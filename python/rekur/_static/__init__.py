@@ -18,10 +18,8 @@ from rekur._static._file import Port, header
 from rekur._static._layers import LAYERS
 from rekur._static._masks import write_join, write_layer
 from rekur._static._writer import Floats, Layer, Writer, lines
-from rekur._validate import one_of
+from rekur._validate import WEIGHT_TYPE
 from rekur.models import Model
-
-_TYPE = one_of("float32", "bf16", "fp16")
 
 
 @dataclass
@@ -35,6 +33,7 @@ class StaticReport:
     outputs: dict[str, int]
     weight_count: int  # constants, some of them folded
     state_size: int  # floats that a stream of it has as states
+    weight_bytes: int  # of the constants, where they lie: flash, .rodata
     weights: str = "float32"  # what the matrices are in
 
     def __str__(self) -> str:
@@ -42,8 +41,9 @@ class StaticReport:
         rows += [(f"output {name}", size) for name, size in self.outputs.items()]
         width = max(len(name) for name, _ in rows)
         head = (
-            f"{self.path}: {self.file_size:,} bytes, {self.namespace}::Model, {self.weight_count:,} constants, "
-            f"{self.state_size:,} states" + ("" if self.weights == "float32" else f", matrices in {self.weights}")
+            f"{self.path}: {self.file_size:,} bytes, {self.namespace}::Model, {self.weight_count:,} constants of "
+            f"{self.weight_bytes:,} bytes, {self.state_size:,} states"
+            + ("" if self.weights == "float32" else f", matrices in {self.weights}")
         )
         return "\n".join([head, *(f"{name:<{width}}  [{size}]" for name, size in rows)])
 
@@ -74,6 +74,8 @@ def export_static(
     weights
         ``"bf16"`` or ``"fp16"``: kernels and embeddings rounded to sixteen bits and kept so, half the bytes, but for
         a Dense of few outputs; the numbers are those of a stream of ``rekur.quantize(model, weights).model``.
+        What layers of precision int8 multiply is integers with a scale a column in any case, a quarter of the bytes;
+        ``"int8"`` asks that there be such.
 
     Raises
     ------
@@ -82,17 +84,12 @@ def export_static(
     ValueError
         A layer cannot go one step at a time, or has no static form (the message names it and says why); the namespace
         cannot be one, the model has no layers yet, the path ends as a file of another format, ``weights`` is another
-        word, or a weight is too large for fp16.
+        word, a weight is too large for fp16 or not finite for int8, or no layer reads a matrix of eight bits.
     OSError
         The model cannot be read or is none, or the header cannot be written.
     """
-    weights = _TYPE(weights, "export_static: weights")
+    weights = WEIGHT_TYPE(weights, "export_static: weights")
     engine, target = engine_and_target(model, path, "export_static")
-    if narrow := engine.int8_matrices:
-        raise ValueError(
-            f"export_static: layer '{narrow[0].partition('/')[0]}' has the precision int8, which has no static form: "
-            "rekur.export_cpp keeps it, and so does a stream of the library; bf16 and fp16 have one"
-        )
     for layer in json.loads(engine.spec)["layers"]:
         if layer.get("precision") == "bf16":
             raise ValueError(
@@ -127,7 +124,7 @@ def static_header(engine: _core.Model, namespace: str, kind: str = "float32") ->
             writer.line(f"alignas(64) float {own}[{lines(port.size)}] = {{}};")
             writer.line(f"copy<{port.size}>({port.identifier}, {own});")
     layers = {layer["name"]: layer for layer in spec["layers"]}
-    weights = _weights(engine, kind)
+    weights, int8 = _weights(engine, kind), _int8(engine)
     for step in program["steps"]:
         if all(not arrays[a][0] for a in step["outputs"]):  # flags alone
             write_join(writer, step)
@@ -145,6 +142,7 @@ def static_header(engine: _core.Model, namespace: str, kind: str = "float32") ->
             step["outputs"],
             [shapes[a] for a in step["outputs"]],
             step["states"],
+            int8.get(step["layer"], frozenset()),
         )
         if layer.type not in LAYERS:
             raise layer.refuse(f"{layer.type} has no static form; a rekur::Stream runs it")
@@ -160,6 +158,7 @@ def static_header(engine: _core.Model, namespace: str, kind: str = "float32") ->
         {port.identifier: port.size for port in outputs},
         sum(values.size for values in writer.constants.values()),
         sum(state.size for state in writer.states),
+        sum(values.nbytes for values in writer.constants.values()),
         kind,
     )
     return text, report
@@ -176,6 +175,15 @@ def _ports(kind: str, named: Sequence[tuple[str, tuple[int, ...], str]]) -> list
             identifier = f"{base}_{k}"
         ports.append(Port(name, identifier, int(np.prod(shape, dtype=np.int64)), dtype == "int32"))
     return ports
+
+
+def _int8(engine: _core.Model) -> dict[str, frozenset[str]]:
+    """By layer the names of its parameters that are of eight bits."""
+    found: dict[str, set[str]] = {}
+    for name in engine.int8_matrices:
+        layer, _, parameter = name.partition("/")
+        found.setdefault(layer, set()).add(parameter)
+    return {layer: frozenset(names) for layer, names in found.items()}
 
 
 def _weights(engine: _core.Model, kind: str) -> dict[str, tuple[dict[str, Floats], Floats]]:

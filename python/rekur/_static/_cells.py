@@ -24,12 +24,29 @@ class _Cell:
         self.P: int = cell["width"]
         self.block = lines(self.H)
 
-    def matrix(self, what: str) -> str:
-        return self.w.matrix(self.layer.name, what, self.cell[what])
+    def matrix(self, what: str, columns: int, int8: bool) -> str:
+        values = self.cell[what]
+        if int8:
+            return self.w.int8_matrix(self.layer.name, what, values.reshape(-1, columns))
+        return self.w.matrix(self.layer.name, what, values)
+
+    def row(self, K: int, a: str, weights: str) -> str:
+        """What a product with these weights reads: of eight bits a rounded row, made once of what stays as it is."""
+        if not weights.startswith("Int8Matrix"):
+            return a
+        if (K, a) not in self.rows:
+            self.rows[K, a] = self.w.int8_row(K, a)
+        return self.rows[K, a]
 
     def write(self) -> None:
         w, cell, H = self.w, self.cell, self.H
-        kernel, recurrent, projection = (self.matrix(k) for k in ("kernel", "recurrent_kernel", "projection"))
+        self.rows: dict[tuple[int, str], str] = {}
+        recurrents = [p["int8"] for p in cell["products"] if not p["projects"]]
+        assert len(set(recurrents)) <= 1, "products that read one kernel"
+        kernel = self.matrix("kernel", cell["kernel_blocks"] * H, cell["int8_input"])
+        recurrent = self.matrix("recurrent_kernel", cell["recurrent_blocks"] * H, any(recurrents))
+        projects = any(p["int8"] for p in cell["products"] if p["projects"])
+        projection = self.matrix("projection", self.P, projects)
         bias = cell["bias"]
         own = cell["kernel_blocks"] * H
         bias_x = w.constant(self.layer.name, "bias", None if bias is None else bias[:own])
@@ -74,7 +91,7 @@ class _Cell:
             count += len(columns)
             at = ", ".join(str(c * H) for c in columns)
             sums.append(f"Vec {name}[{len(columns)} * N];")
-            sums.append(f"panel_sums<{K}, {row}, {at}>(g, {a}, {weights}, {bias}, i, {name});")
+            sums.append(f"panel_sums<{K}, {row}, {at}>(g, {self.row(K, a, weights)}, {weights}, {bias}, i, {name});")
 
         x_blocks = [index for place, index in part["inputs"] if place == "input"]
         if x_blocks:
@@ -101,7 +118,7 @@ class _Cell:
             name = w.name("h")
             columns = [cell["recurrent_block"][p["first"] + i] for _, i in read]
             source = self.states[p["state"]] if p["state"] >= 0 else self.slot(p["slot"])
-            multiplied |= {p["state"]} if p["state"] >= 0 else set()
+            multiplied |= {p["state"]} if p["state"] >= 0 and not p["int8"] else set()  # a rounded row is a copy
             rows, row = self.P if p["state"] == 0 else H, cell["recurrent_blocks"] * H
             take(name, rows, row, columns, source, self.weights["recurrent"], self.weights["recurrent_bias"])
             places |= {("product", b): f"{name}[{n} * N + p]" for n, (b, _) in enumerate(read)}
@@ -163,7 +180,7 @@ class _Cell:
 
     def product(self, K: int, row: int, N: int, columns: list[int], a: str, weights: str, bias: str, to: str) -> None:
         places = ", ".join(str(c * N) for c in columns)
-        self.w.line(f"product<{K}, {row}, {N}, {places}>({a}, {weights}, {bias}, {to});")
+        self.w.line(f"product<{K}, {row}, {N}, {places}>({self.row(K, a, weights)}, {weights}, {bias}, {to});")
 
     def slot(self, number: int) -> str:
         if number not in self.slots:

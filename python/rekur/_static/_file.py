@@ -11,14 +11,16 @@ import numpy as np
 from rekur import _core
 from rekur._cpp_text import filled, literal
 from rekur._static._equations import FUNCTIONS
-from rekur._static._writer import BEYOND, Writer
+from rekur._static._writer import BEYOND, INT8, Constants, Writer
 
 _HEADERS = ("rekur/activation.hpp", "rekur/detail/inline.hpp", "rekur/detail/float_mode.hpp")
 _VECTORS = ("rekur/detail/vec.hpp", "rekur/detail/math.hpp", "rekur/detail/activation.hpp")
 _STEPS, _WEIGHTS = "rekur/detail/static_steps.hpp", "rekur/detail/weights.hpp"
+_ROWS = ("rekur/detail/int8.hpp", "rekur/detail/static_int8.hpp")
+_TYPES = {"f4": "float", "u2": "uint16_t", "i1": "int8_t", "i4": "int32_t"}
 _MACROS = (
     "REKUR_INLINE", "REKUR_INLINED", "REKUR_UNROLL", "REKUR_UNROLL_FOUR", "REKUR_STATIC_ISA", "REKUR_STATIC_BYTES",
-    "REKUR_VEC_BYTES", "REKUR_SIMD_NAMESPACE",
+    "REKUR_STATIC_DOT", "REKUR_VEC_BYTES", "REKUR_SIMD_NAMESPACE",
 )  # fmt: skip
 # Products and sums are rounded one by one, as the engine's are, whatever -ffp-contract says.
 _BEGIN = """\
@@ -74,7 +76,7 @@ class Port:
 
 
 def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]) -> Iterator[str]:
-    yield from _introduction(name, namespace, writer.weights, inputs, outputs)
+    yield from _introduction(name, namespace, writer, inputs, outputs)
     yield "#pragma once\n\n"
     yield _BEGIN
     yield f"namespace {namespace} {{\n\n"
@@ -94,7 +96,7 @@ def header(name: str, namespace: str, writer: Writer, inputs: Sequence[Port], ou
 
 
 def _introduction(
-    name: str, namespace: str, weights: str, inputs: Sequence[Port], outputs: Sequence[Port]
+    name: str, namespace: str, writer: Writer, inputs: Sequence[Port], outputs: Sequence[Port]
 ) -> Iterator[str]:
     yield f"// The model {json.dumps(name)} as a type, written by `rekur export-cpp --static`. Do not edit.\n//\n"
     for kind, ports in (("input", inputs), ("output", outputs)):
@@ -110,8 +112,10 @@ def _introduction(
 // rekur::Stream, to the bit where that uses the instruction set that this is compiled for (-march=…); not with
 // -ffast-math.
 """
-    if weights != "float32":
-        yield f"// Kernels and embeddings are kept in {weights}, rounded; all arithmetic is float32.\n"
+    if writer.weights in ("bf16", "fp16"):
+        yield f"// Kernels and embeddings are kept in {writer.weights}, rounded; all arithmetic is float32.\n"
+    if INT8 in writer.needs:
+        yield "// Matrices of layers of precision int8 are integers, and so are the products with them.\n"
 
 
 def _constants(writer: Writer) -> Iterator[str]:
@@ -123,11 +127,17 @@ def _constants(writer: Writer) -> Iterator[str]:
         yield "constexpr float bits(uint32_t pattern) noexcept { return __builtin_bit_cast(float, pattern); }\n\n"
     yield "namespace weights {\n"
     for name, values in writer.constants.items():
-        half = values.dtype == np.uint16
-        yield f"alignas(64) inline constexpr {'uint16_t' if half else 'float'} {name}[{values.size + BEYOND}] = {{"
-        yield from filled(map(str if half else literal, values))
+        floats = values.dtype == np.float32
+        size = values.size + _beyond(values)
+        yield f"alignas(64) inline constexpr {_TYPES[values.dtype.str[1:]]} {name}[{size}] = {{"
+        yield from filled(map(literal if floats else str, values))
         yield "};\n"
     yield "}  // namespace weights\n\n"
+
+
+def _beyond(values: Constants) -> int:
+    """Numbers behind a constant: of eight bits four of a column go together."""
+    return BEYOND * (4 if values.dtype == np.int8 else 1)
 
 
 def _text(path: str) -> str:
@@ -152,9 +162,12 @@ def _library(writer: Writer) -> Iterator[str]:
         yield _text(path)
     if FUNCTIONS in writer.needs:
         yield _text(FUNCTIONS).replace("namespace {", "namespace REKUR_SIMD_NAMESPACE {", 1)
-    if writer.weights != "float32":
+    if writer.weights in ("bf16", "fp16"):
         yield _text(_WEIGHTS)
         yield _LOAD.replace("WIDEN", f"widen_{writer.weights}")
+    if INT8 in writer.needs:
+        for path in _ROWS:
+            yield _text(path)
     yield _text(_STEPS)
     for path in sorted(writer.needs - {FUNCTIONS}):
         yield _text(path)

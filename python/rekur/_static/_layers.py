@@ -41,7 +41,10 @@ def _dense(w: Writer, layer: Layer, x: str, y: str) -> None:
     K, N = layer.weights["kernel"].shape
     kernel = layer.weights["kernel"]
     bias = w.constant(layer.name, "bias", layer.weights.get("bias"))
-    if _core.few_outputs(K, N):  # each output's weights by themselves, in whole sixteens; few, and so always floats
+    if "kernel" in layer.int8:
+        row, matrix = w.int8_row(K, x), w.int8_matrix(layer.name, "kernel", kernel)
+        w.line(f"product<{K}, {N}, {N}, 0>({row}, {matrix}, {bias}, {y});")
+    elif _core.few_outputs(K, N):  # each output's weights by themselves, in whole sixteens; few, and so always floats
         rows = np.zeros((N, -(-K // 16) * 16), np.float32)
         rows[:, :K] = kernel.T
         w.line(f"dots<{K}, {N}>({x}, {w.constant(layer.name, 'kernel', rows)}, {bias}, {y});")
@@ -160,7 +163,11 @@ def _broadcast(w: Writer, layer: Layer) -> None:
 
 def _embedding(w: Writer, layer: Layer) -> None:
     rows, n = layer.weights["embeddings"].shape
-    table = w.matrix(layer.name, "embeddings", layer.weights["embeddings"])
+    values = layer.weights["embeddings"]
+    if "embeddings" in layer.int8:
+        table = ", ".join(w.int8_table(layer.name, "embeddings", values))
+    else:
+        table = w.matrix(layer.name, "embeddings", values)
     y = w.output(layer)
     w.line(f"embedding<{rows}, {n}>({layer.inputs[0]}, {table}, {y});")
     if len(layer.outputs) > 1:
@@ -206,6 +213,8 @@ def _convolution(w: Writer, layer: Layer) -> None:
         w.line(f"taps<{taps}, {dilation}, {n}, {filters // n}, {stride}>({window}, {spread});")
         weights = w.matrix(layer.name, "kernel", kernel)
         w.line(f"depthwise<{taps}, {filters}>({spread}, {weights}, {bias}, {y});")
+    elif "kernel" in layer.int8:
+        _int8_groups(w, layer, window, (taps, dilation, n, groups), bias, y)
     else:
         source = window
         if dilation > 1 and taps > 1:
@@ -216,6 +225,27 @@ def _convolution(w: Writer, layer: Layer) -> None:
     if span > 1:
         w.line(f"leave<{span}, {n}>({window});")
     activate(w, layer.spec.get("activation", "linear"), y, y, filters)
+
+
+def _int8_groups(w: Writer, layer: Layer, window: str, sizes: tuple[int, int, int, int], bias: str, y: str) -> None:
+    """Group by group: the integers of a window are those of its group's channels."""
+    taps, dilation, n, groups = sizes
+    kernel, filters = layer.weights["kernel"], layer.output_shapes[0][-1]
+    channels, each = n // groups, filters // groups
+    K = taps * channels
+    matrix = w.int8_matrix(layer.name, "kernel", kernel.reshape(K, filters))
+    for group in range(groups):
+        source, to = window, y
+        if groups > 1 or (taps > 1 and dilation > 1):
+            source = w.array(K)
+            w.line(
+                f"copy_rows<{taps}, {channels}, {dilation * n}, {channels}>({window} + {group * channels}, {source});"
+            )
+        if groups > 1:
+            to = w.array(each)
+        w.line(f"product<{K}, {filters}, {each}, {group * each}>({w.int8_row(K, source)}, {matrix}, {bias}, {to});")
+        if groups > 1:
+            w.line(f"copy<{each}>({to}, {y} + {group * each});")
 
 
 def _of_all_groups(kernel: Floats, n: int, groups: int) -> Floats:

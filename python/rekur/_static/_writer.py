@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur import _core
 from rekur._cpp_names import layer_namespace
 
 BEYOND = 16  # zeros behind a constant: a vector may read so far, and no number that is used
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.uint16]
+Constants = NDArray[np.float32] | NDArray[np.uint16] | NDArray[np.int8] | NDArray[np.int32]
+INT8 = "rekur/detail/static_int8_steps.hpp"
 
 
 def lines(n: int) -> int:
@@ -77,6 +80,7 @@ class Layer:
     outputs: list[int]  # arrays
     output_shapes: list[tuple[int, ...]]
     states: list[tuple[str, int, Floats | None]]  # name, floats, what it begins as
+    int8: frozenset[str] = frozenset()  # the parameters that are of eight bits, by their names within the layer
 
     def refuse(self, why: str) -> ValueError:
         return ValueError(f"export_static: {self.type} '{self.name}': {why}")
@@ -103,8 +107,8 @@ def halves(kind: str, values: Floats) -> Halves | None:
 
 @dataclass
 class Writer:
-    weights: str = "float32"  # what matrices are in
-    constants: dict[str, Floats | Halves] = field(default_factory=dict)
+    weights: str = "float32"  # what matrices are in, but those of eight bits
+    constants: dict[str, Constants] = field(default_factory=dict)
     states: list[State] = field(default_factory=list)
     declarations: list[str] = field(default_factory=list)  # arrays between layers
     body: list[str] = field(default_factory=list)
@@ -135,8 +139,34 @@ class Writer:
         if values is None:
             return "nullptr"
         numbers: Floats = np.ascontiguousarray(values, np.float32).reshape(-1)
-        half = None if kind == "float32" else halves(kind, numbers)
-        flat = numbers if half is None else half
+        half = halves(kind, numbers) if kind in ("bf16", "fp16") else None
+        return self._kept(layer, what, numbers if half is None else half)
+
+    def int8_matrix(self, layer: str, what: str, values: Floats) -> str:
+        """A matrix (K, N) that products of eight bits read: integers in fours of a column, scales and sums a column."""
+        self.needs.add(INT8)
+        numbers, scales = _core.int8_matrix(np.ascontiguousarray(values, np.float32))
+        K, N = numbers.shape
+        fours = np.zeros((-(-K // 4) * 4, N), np.int8)
+        fours[:K] = numbers
+        own = self._kept(layer, what, np.ascontiguousarray(fours.reshape(-1, 4, N).swapaxes(1, 2)).reshape(-1))
+        worth = self._kept(layer, f"{what}_scales", scales)
+        sums = self._kept(layer, f"{what}_sums", numbers.sum(0, dtype=np.int32))
+        return f"Int8Matrix{{{own}, {worth}, {sums}}}"
+
+    def int8_table(self, layer: str, what: str, values: Floats) -> tuple[str, str]:
+        """A matrix (K, N) of which rows are read: its integers, and a scale a column."""
+        self.needs.add(INT8)
+        numbers, scales = _core.int8_matrix(np.ascontiguousarray(values, np.float32))
+        return self._kept(layer, what, numbers.reshape(-1)), self._kept(layer, f"{what}_scales", scales)
+
+    def int8_row(self, K: int, x: str) -> str:
+        """A row of K numbers, rounded for products of eight bits."""
+        row = self.name("r")
+        self.line(f"const Int8Row<{K}> {row}({x});")
+        return row
+
+    def _kept(self, layer: str, what: str, flat: Constants) -> str:
         key = (layer, what.encode() + flat.tobytes())
         if key not in self._known:
             name, k = f"{self.identifier(layer)}_{what}", 1

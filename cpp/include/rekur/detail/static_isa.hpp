@@ -1,11 +1,21 @@
-// The includer's instruction set, as a name, and the bytes of its widest vector. Without a guard: who includes it takes the macros
-// away again where they would meet others'.
-#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
+// The includer's instruction set, as a name, the bytes of its widest vector, and whether it has an instruction that multiplies and
+// adds numbers of eight bits (static_int8.hpp). Without a guard: who includes it takes the macros away again where they would meet
+// others'.
+#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__) && \
+    defined(__AVX512VNNI__)
+#define REKUR_STATIC_ISA static_avx512_vnni
+#define REKUR_STATIC_BYTES 64
+#define REKUR_STATIC_DOT 1
+#elif defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
 #define REKUR_STATIC_ISA static_avx512
 #define REKUR_STATIC_BYTES 64
 #elif defined(__AVX512F__) && defined(__FMA__)
 #define REKUR_STATIC_ISA static_avx512f
 #define REKUR_STATIC_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__AVXVNNI__)
+#define REKUR_STATIC_ISA static_avx2_vnni
+#define REKUR_STATIC_BYTES 32
+#define REKUR_STATIC_DOT 1
 #elif defined(__AVX2__) && defined(__FMA__)
 #define REKUR_STATIC_ISA static_avx2_fma
 #define REKUR_STATIC_BYTES 32
@@ -24,13 +34,24 @@
 #elif defined(__SSE2__)
 #define REKUR_STATIC_ISA static_sse2
 #define REKUR_STATIC_BYTES 16
+#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#define REKUR_STATIC_ISA static_neon_dot
+#define REKUR_STATIC_BYTES 16
+#define REKUR_STATIC_DOT 1
 #elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
 #define REKUR_STATIC_ISA static_neon_fma
 #define REKUR_STATIC_BYTES 16
 #elif defined(__ARM_NEON)
 #define REKUR_STATIC_ISA static_neon
 #define REKUR_STATIC_BYTES 16
+#elif defined(__ARM_FEATURE_SIMD32)
+#define REKUR_STATIC_ISA static_simd32
+#define REKUR_STATIC_BYTES 16
+#define REKUR_STATIC_DOT 1
 #else
 #define REKUR_STATIC_ISA static_generic
 #define REKUR_STATIC_BYTES 16
+#endif
+#ifndef REKUR_STATIC_DOT
+#define REKUR_STATIC_DOT 0
 #endif

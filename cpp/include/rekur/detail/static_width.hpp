@@ -7,12 +7,16 @@
 #include "rekur/detail/math.hpp"
 //
 #include "rekur/detail/activation.hpp"
+//
+#include "rekur/detail/int8.hpp"
+//
+#include "rekur/detail/static_int8.hpp"
 
 namespace rekur {
 namespace REKUR_SIMD_NAMESPACE {
 
 // A vector as a cell's equations see it. Compilers may contract a product and a sum into one rounding (g++ does by default); the
-// engine is compiled without that, so here a product goes through an empty instruction that no compiler looks into.
+// engine is compiled without that, so here a product goes through an empty instruction that no compiler looks into (`apart`).
 struct Value {
   Vec v;
 };
@@ -20,17 +24,7 @@ struct Value {
 REKUR_INLINE Value operator+(Value a, Value b) { return {a.v + b.v}; }
 REKUR_INLINE Value operator+(Value a, float b) { return {a.v + set1(b)}; }
 REKUR_INLINE Value operator-(Value a, Value b) { return {a.v - b.v}; }
-REKUR_INLINE Value operator*(Value a, Value b) {
-  Vec product = a.v * b.v;
-#if defined(__AVX512F__)
-  asm("" : "+v"(product));
-#elif defined(__FMA__)
-  asm("" : "+x"(product));
-#elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
-  asm("" : "+w"(product));
-#endif
-  return {product};
-}
+REKUR_INLINE Value operator*(Value a, Value b) { return {apart(a.v * b.v)}; }
 
 // The functions a cell is written in, chosen when it is compiled.
 template <class Options>
@@ -126,22 +120,23 @@ REKUR_INLINE void accumulate_both(const float* a, const float* v, Vec* sum_a, co
   }
 }
 
+// Rows of a matrix that stand together, in as many bytes as one of floats.
+constexpr int together(WeightType type) { return type == WeightType::float32 ? 1 : type == WeightType::int8 ? 4 : 2; }
+
 // A matrix [K][…] whose columns are `Slots` blocks of `Units` each, cut into passes of a few panels (a panel: a vector of units of
 // all slots), so that the sums of a pass stay in registers: [pass][K][panel][slot][width].
-// Rows of sixteen bits stand in pairs, as weights.hpp says.
+// Rows of sixteen bits stand in pairs, as weights.hpp says, of eight bits in fours, as static_int8.hpp does.
 template <int K, int Slots, int Units, int PassPanels, WeightType Type = WeightType::float32>
 struct Panels {
-  static constexpr int kPanels = (Units + kWidth - 1) / kWidth, kLines = Type == WeightType::float32 ? K : (K + 1) / 2;
+  static constexpr int kPanels = (Units + kWidth - 1) / kWidth, kLines = (K + together(Type) - 1) / together(Type);
   alignas(64) float data[static_cast<std::size_t>(kLines) * kPanels * (Slots > 0 ? Slots : 1) * kWidth];
 
   const float* pass(int first_panel) const { return data + first_panel * kLines * Slots * kWidth; }
 
   // Columns that no unit has are never written: they stay zero.
   void set(int k, int slot, int unit, float x) {
-    const int panel = unit / kWidth, first = panel / PassPanels * PassPanels, lane = unit % kWidth;
-    const int taken = kPanels - first < PassPanels ? kPanels - first : PassPanels;
-    const int line = Type == WeightType::float32 ? k : k / 2;
-    float* const vector = data + ((first * kLines + line * taken + panel - first) * Slots + slot) * kWidth;
+    const int lane = unit % kWidth;
+    float* const vector = data + vector_of(k, slot, unit);
     if constexpr (Type == WeightType::float32) {
       vector[lane] = x;
     } else {
@@ -149,6 +144,22 @@ struct Panels {
       const int at = Type == WeightType::bf16 ? 2 * lane + k % 2 : k % 2 * kWidth + lane;
       __builtin_memcpy(reinterpret_cast<char*>(vector) + at * static_cast<int>(sizeof half), &half, sizeof half);
     }
+  }
+  void set(int k, int slot, int unit, std::int8_t number)
+    requires(Type == WeightType::int8)
+  {
+    __builtin_memcpy(reinterpret_cast<char*>(data + vector_of(k, slot, unit)) + 4 * (unit % kWidth) + k % 4, &number, 1);
+  }
+  // An integer in place of a float.
+  void set_bits(int slot, int unit, std::int32_t x) {
+    __builtin_memcpy(data + vector_of(0, slot, unit) + unit % kWidth, &x, sizeof x);
+  }
+
+ private:
+  static int vector_of(int k, int slot, int unit) {
+    const int panel = unit / kWidth, first = panel / PassPanels * PassPanels;
+    const int taken = kPanels - first < PassPanels ? kPanels - first : PassPanels;
+    return ((first * kLines + k / together(Type) * taken + panel - first) * Slots + slot) * kWidth;
   }
 };
 
@@ -160,6 +171,120 @@ REKUR_INLINE float given(float x) {
 template <WeightType Type>
 REKUR_INLINE float given(std::uint16_t half) {
   return Type == WeightType::bf16 ? detail::float_of_bf16(half) : detail::float_of_fp16(half);
+}
+
+// --- matrices of a layer, whatever their type ---
+
+// What a layer of a type has a matrix [K, N] in: of eight bits the large ones alone.
+constexpr WeightType kept_in(WeightType type, int K, int N) {
+  return type == WeightType::int8 && !detail::takes_int8(K, N) ? WeightType::float32 : type;
+}
+
+// A column's numbers as they are given, and their scale.
+template <WeightType Type, class T>
+struct GivenMatrix {
+  const T* numbers;
+  int columns;
+
+  template <class To, class Kept>
+  void put(int K, int column, int slot, int unit, To& to, Kept&) const {
+    for (int k = 0; k < K; ++k) to.set(k, slot, unit, given<Type>(numbers[k * columns + column]));
+  }
+};
+template <>
+struct GivenMatrix<WeightType::int8, float> {
+  const float* numbers;
+  int columns;
+
+  template <class To, class Kept>
+  void put(int K, int column, int slot, int unit, To& to, Kept& scales) const {
+    float largest = 0;
+    for (int k = 0; k < K; ++k) {
+      const float x = numbers[k * columns + column], magnitude = x < 0 ? -x : x;
+      if (magnitude > largest || magnitude != magnitude) largest = magnitude;  // a NaN stays
+    }
+    const float scale = detail::int8_scale(largest), kept = scale - scale == 0 ? scale : scale - scale;
+    scales.put(K, slot, unit, kept, to, [&](int k) { return detail::int8_of(numbers[k * columns + column], kept); });
+  }
+};
+template <>
+struct GivenMatrix<WeightType::int8, std::int8_t> {
+  const std::int8_t* numbers;
+  int columns;
+  const float* scale;
+
+  template <class To, class Kept>
+  void put(int K, int column, int slot, int unit, To& to, Kept& scales) const {
+    scales.put(K, slot, unit, scale[column], to, [&](int k) { return int{numbers[k * columns + column]}; });
+  }
+};
+
+template <WeightType Type>
+GivenMatrix<Type, float> matrix_of(const float* numbers, int columns) {
+  return {numbers, columns};
+}
+template <WeightType Type>
+GivenMatrix<Type, std::uint16_t> matrix_of(const std::uint16_t* numbers, int columns) {
+  return {numbers, columns};
+}
+template <WeightType Type>
+GivenMatrix<Type, std::int8_t> matrix_of(const Int8Weights& given, int columns) {
+  return {given.numbers, columns, given.scales};
+}
+
+// Of columns of eight bits: what their numbers are worth, and their sums.
+template <int Slots, int Units, int PassPanels, WeightType Type>
+struct Scales {};
+template <int Slots, int Units, int PassPanels>
+struct Scales<Slots, Units, PassPanels, WeightType::int8> {
+  Panels<1, Slots, Units, PassPanels> worth, sums;
+
+  template <class To, class Number>
+  void put(int K, int slot, int unit, float scale, To& to, const Number& number) {
+    std::int32_t sum = 0;
+    for (int k = 0; k < K; ++k) {
+      const int q = number(k);
+      sum += q;
+      to.set(k, slot, unit, static_cast<std::int8_t>(q));
+    }
+    worth.set(0, slot, unit, scale);
+    sums.set_bits(slot, unit, sum);
+  }
+};
+
+// A row as products with such a matrix read it.
+template <int K, WeightType Type>
+struct RowOf {
+  const float* x;
+  explicit RowOf(const float* from) : x(from) {}
+};
+template <int K>
+struct RowOf<K, WeightType::int8> : Int8Row<K> {
+  using Int8Row<K>::Int8Row;
+};
+
+// sum[n] = bias[n] + Σ_k a[k] w[k][n] of the NP panels of a pass, N vectors in all.
+template <int K, int Slots, int NP, WeightType Type, int Units, int PassPanels>
+REKUR_INLINE void pass_sums(const RowOf<K, Type>& a, const Panels<K, Slots, Units, PassPanels, Type>& w,
+                            const Scales<Slots, Units, PassPanels, Type>& scales, int panel, const float* bias, Vec* sum) {
+  constexpr int N = NP * Slots;
+  if constexpr (Type == WeightType::int8) {
+    const char* const numbers = reinterpret_cast<const char*>(w.pass(panel));
+    const float* const worth = scales.worth.pass(panel);
+    IVec acc[N];
+    int8_start<N>(
+        a, reinterpret_cast<const std::int32_t*>(scales.sums.pass(panel)), acc, [](int v) REKUR_INLINED { return v * kWidth; });
+    for (int i = 0; i < int8_groups(K); ++i) {
+      const Int8Dots::Group group = Int8Dots::group(a.numbers + 4 * i);
+      REKUR_UNROLL
+      for (int n = 0; n < N; ++n) acc[n] = Int8Dots::add(acc[n], group, load_group(numbers + 4 * kWidth * (i * N + n)));
+    }
+    REKUR_UNROLL
+    for (int n = 0; n < N; ++n) sum[n] = int8_sum(a, acc[n], load(worth + n * kWidth), bias ? load(bias + n * kWidth) : zero());
+  } else {
+    start<N>(bias, sum);
+    accumulate<typename RowsOf<Type>::W, 0, K, N>(a.x, w.pass(panel), sum);
+  }
 }
 
 inline constexpr int kStaticSums = kRegisters == 32 ? 24 : 12;  // the rest holds a broadcast, and weights where they must
@@ -193,14 +318,19 @@ struct StaticWeights {
   // Weights that the first-level cache does not hold stream from the second. Passes then go up and down in turns, so that what was
   // read last is read first by the next step, and the input's product, if long, goes beside the recurrent one, but for weights that
   // have to be widened: their arithmetic takes longer than reading them. Fetching them ahead made a Zen 4 a fifth slower.
-  static constexpr int kBytes = Type == WeightType::float32 ? 4 : 2;
-  static constexpr bool kStreams = (In * Phase::x_count + Hidden * Phase::count) * kPanels * kWidth * kBytes > kNearBytes;
+  static constexpr WeightType kInput = kept_in(Type, In, Cell::info.gates * Hidden),
+                              kRecurrent = kept_in(Type, Hidden, Cell::info.gates * Hidden);
+  static constexpr bool kStreams = (In * Phase::x_count * 4 / together(kInput) + Hidden * Phase::count * 4 / together(kRecurrent)) *
+                                       kPanels * kWidth >
+                                   kNearBytes;
   static constexpr bool kBeside = kStreams && In >= 8 && Type == WeightType::float32;
   static constexpr int kPassPanels =
       pass_panels(kPanels, kBeside ? Phase::count + Phase::x_count : Phase::count, kStreams ? kStreamedSums : kStaticSums);
-  Panels<In, Phase::x_count, Hidden, kPassPanels, Type> input;
+  Panels<In, Phase::x_count, Hidden, kPassPanels, kInput> input;
+  [[no_unique_address]] Scales<Phase::x_count, Hidden, kPassPanels, kInput> input_scales;
   Panels<1, Phase::x_count, Hidden, kPassPanels> input_bias;
-  Panels<Hidden, Phase::count, Hidden, kPassPanels, Type> recurrent;
+  Panels<Hidden, Phase::count, Hidden, kPassPanels, kRecurrent> recurrent;
+  [[no_unique_address]] Scales<Phase::count, Hidden, kPassPanels, kRecurrent> recurrent_scales;
   Panels<1, Cell::info.recurrent_bias ? Phase::count : 0, Hidden, kPassPanels> recurrent_bias;
 };
 
@@ -212,11 +342,14 @@ class RecurrentCore {
   static constexpr int kPanels = (Hidden + kWidth - 1) / kWidth, kPadded = kPanels * kWidth;
 
   static constexpr WeightType kType = Options::weights;
-  using W = typename RowsOf<kType>::W;
+  static constexpr WeightType kInput = kept_in(kType, In, info.gates * Hidden),
+                              kRecurrent = kept_in(kType, Hidden, info.gates * Hidden);
+  using XRow = RowOf<In, kInput>;
+  using HRow = RowOf<Hidden, kRecurrent>;
 
  public:
-  template <class T>
-  void set_weights(const T* kernel, const T* recurrent_kernel, const float* bias, const float* peephole) noexcept {
+  template <class Kernel, class Recurrent>
+  void set_weights(const Kernel& kernel, const Recurrent& recurrent_kernel, const float* bias, const float* peephole) noexcept {
     pack(first_, kernel, recurrent_kernel, bias);
     if constexpr (info.phases > 1) pack(second_, kernel, recurrent_kernel, bias);
     for (int row = 0; row < info.peepholes; ++row)
@@ -228,8 +361,10 @@ class RecurrentCore {
     const float* const h = this->h();
     turn_ ^= 1;
     float* const h_next = h_[kBuffers > 1 ? turn_ : 0];
-    run<0>(first_, {x, h, h, h_next, record});
-    if constexpr (info.phases > 1) run<1>(second_, {x, record + info.phase[1].input_slot * kPadded, h, h_next, record});
+    const XRow x_row(x);
+    run<0>(first_, {x_row, HRow(h), h, h_next, record});
+    if constexpr (info.phases > 1)
+      run<1>(second_, {x_row, HRow(record + info.phase[1].input_slot * kPadded), h, h_next, record});
     return h_next;
   }
 
@@ -246,25 +381,29 @@ class RecurrentCore {
  private:
   // One phase of a step: the input, what the recurrent product takes, the states before and after, what one phase leaves the next.
   struct Step {
-    const float *x, *from, *h;
+    const XRow& x;
+    const HRow& from;
+    const float* h;
     float *h_next, *record;
   };
 
-  template <class Weights, class T>
-  static void pack(Weights& w, const T* kernel, const T* recurrent_kernel, const float* bias) noexcept {
+  template <class Weights, class Kernel, class Recurrent>
+  static void pack(Weights& w, const Kernel& kernel, const Recurrent& recurrent_kernel, const float* bias) noexcept {
     using Phase = typename Weights::Phase;
     constexpr int columns = info.gates * Hidden;
+    const auto input = matrix_of<kInput>(kernel, columns);
+    const auto recurrent = matrix_of<kRecurrent>(recurrent_kernel, columns);
     for (int slot = 0; slot < Phase::x_count; ++slot) {
       const int column = info.kernel_block[Phase::x_first + slot] * Hidden;
       for (int u = 0; u < Hidden; ++u) {
-        for (int k = 0; k < In; ++k) w.input.set(k, slot, u, given<kType>(kernel[k * columns + column + u]));
+        input.put(In, column + u, slot, u, w.input, w.input_scales);
         w.input_bias.set(0, slot, u, bias ? bias[column + u] : 0.0f);
       }
     }
     for (int slot = 0; slot < Phase::count; ++slot) {
       const int column = info.kernel_block[Phase::first + slot] * Hidden;
       for (int u = 0; u < Hidden; ++u) {
-        for (int k = 0; k < Hidden; ++k) w.recurrent.set(k, slot, u, given<kType>(recurrent_kernel[k * columns + column + u]));
+        recurrent.put(Hidden, column + u, slot, u, w.recurrent, w.recurrent_scales);
         if constexpr (info.recurrent_bias) w.recurrent_bias.set(0, slot, u, bias ? bias[columns + column + u] : 0.0f);
       }
     }
@@ -286,18 +425,20 @@ class RecurrentCore {
   REKUR_INLINE void run_pass(const Weights& w, int panel, const Step& s) noexcept {
     using Phase = typename Weights::Phase;
     constexpr int X = NP * Phase::x_count, G = NP * Phase::count;
-    const float *const input = w.input.pass(panel), *const recurrent = w.recurrent.pass(panel);
     Vec in[X], rec[G];
-    start<X>(w.input_bias.pass(panel), in);
-    start<G>(info.recurrent_bias ? w.recurrent_bias.pass(panel) : nullptr, rec);
+    const float* const recurrent_bias = info.recurrent_bias ? w.recurrent_bias.pass(panel) : nullptr;
     if constexpr (Weights::kBeside) {
+      using W = typename RowsOf<kType>::W;
       constexpr int common = In < Hidden ? In : Hidden;
-      accumulate_both<W, common, X, G>(s.x, input, in, s.from, recurrent, rec);
-      accumulate<W, common, In, X>(s.x, input, in);
-      accumulate<W, common, Hidden, G>(s.from, recurrent, rec);
+      const float *const input = w.input.pass(panel), *const recurrent = w.recurrent.pass(panel);
+      start<X>(w.input_bias.pass(panel), in);
+      start<G>(recurrent_bias, rec);
+      accumulate_both<W, common, X, G>(s.x.x, input, in, s.from.x, recurrent, rec);
+      accumulate<W, common, In, X>(s.x.x, input, in);
+      accumulate<W, common, Hidden, G>(s.from.x, recurrent, rec);
     } else {
-      accumulate<W, 0, In, X>(s.x, input, in);
-      accumulate<W, 0, Hidden, G>(s.from, recurrent, rec);
+      pass_sums<In, Phase::x_count, NP>(s.x, w.input, w.input_scales, panel, w.input_bias.pass(panel), in);
+      pass_sums<Hidden, Phase::count, NP>(s.from, w.recurrent, w.recurrent_scales, panel, recurrent_bias, rec);
     }
     finish<P, NP>(panel, in, rec, s);
   }
@@ -371,22 +512,23 @@ REKUR_INLINE void softmax_row(float* y) {
 template <class Options, int In, int Out>
 class DenseCore {
   static constexpr int kPanels = (Out + kWidth - 1) / kWidth, kPassPanels = pass_panels(kPanels, 1, kStreamedSums);
-  static constexpr WeightType kType = Options::weights;
-  using W = typename RowsOf<kType>::W;
+  static constexpr WeightType kType = kept_in(Options::weights, In, Out);
 
  public:
-  template <class T>
-  void set_weights(const T* kernel, const float* bias) noexcept {
+  template <class Kernel>
+  void set_weights(const Kernel& kernel, const float* bias) noexcept {
+    const auto matrix = matrix_of<kType>(kernel, Out);
     for (int u = 0; u < Out; ++u) {
-      for (int k = 0; k < In; ++k) kernel_.set(k, 0, u, given<kType>(kernel[k * Out + u]));
+      matrix.put(In, u, 0, u, kernel_, scales_);
       bias_.set(0, 0, u, bias ? bias[u] : 0.0f);
     }
   }
 
   __attribute__((noinline)) const float* step(const float* x) noexcept {
     constexpr int full = kPanels / kPassPanels, rest = kPanels % kPassPanels;
-    for (int i = 0; i < full; ++i) run_pass<kPassPanels>(i * kPassPanels, x);
-    if constexpr (rest > 0) run_pass<rest>(full * kPassPanels, x);
+    const RowOf<In, kType> row(x);
+    for (int i = 0; i < full; ++i) run_pass<kPassPanels>(i * kPassPanels, row);
+    if constexpr (rest > 0) run_pass<rest>(full * kPassPanels, row);
     if constexpr (Options::softmax) softmax_row<Out>(y_);
     return y_;
   }
@@ -395,16 +537,16 @@ class DenseCore {
 
  private:
   template <int NP>
-  REKUR_INLINE void run_pass(int panel, const float* x) noexcept {
+  REKUR_INLINE void run_pass(int panel, const RowOf<In, kType>& x) noexcept {
     constexpr Activation f = Options::activation;
     Vec sum[NP];
-    start<NP>(bias_.pass(panel), sum);
-    accumulate<W, 0, In, NP>(x, kernel_.pass(panel), sum);
+    pass_sums<In, 1, NP>(x, kernel_, scales_, panel, bias_.pass(panel), sum);
     REKUR_UNROLL
     for (int p = 0; p < NP; ++p) store(y_ + (panel + p) * kWidth, activation<f.kind>(f, sum[p]));
   }
 
   Panels<In, 1, Out, kPassPanels, kType> kernel_{};
+  [[no_unique_address]] Scales<1, Out, kPassPanels, kType> scales_{};
   Panels<1, 1, Out, kPassPanels> bias_{};
   alignas(64) float y_[kPanels * kWidth]{};
 };
