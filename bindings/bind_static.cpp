@@ -168,7 +168,8 @@ py::dict written_cell(const std::string& layer, Index features, const std::vecto
     product["state"] = p.state;
     product["slot"] = p.slot;
     product["projects"] = p.projects;
-    product["int8"] = s.precision == Precision::int8 && isa::takes_int8(p.state == 0 ? P : H, p.projects ? P : d.recurrent_blocks * H);
+    product["int8"] =
+        s.precision == Precision::int8 && isa::takes_int8(p.state == 0 ? P : H, p.projects ? P : d.recurrent_blocks * H);
     products.append(product);
   }
   result["products"] = products;

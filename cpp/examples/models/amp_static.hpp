@@ -229,14 +229,24 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 #undef REKUR_UNROLL_FOUR
 #undef REKUR_STATIC_ISA
 #undef REKUR_STATIC_BYTES
+#undef REKUR_STATIC_DOT
 #undef REKUR_VEC_BYTES
 #undef REKUR_SIMD_NAMESPACE
-#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
+#if defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__) && \
+    defined(__AVX512VNNI__)
+#define REKUR_STATIC_ISA static_avx512_vnni
+#define REKUR_STATIC_BYTES 64
+#define REKUR_STATIC_DOT 1
+#elif defined(__AVX512F__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__FMA__)
 #define REKUR_STATIC_ISA static_avx512
 #define REKUR_STATIC_BYTES 64
 #elif defined(__AVX512F__) && defined(__FMA__)
 #define REKUR_STATIC_ISA static_avx512f
 #define REKUR_STATIC_BYTES 64
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__AVXVNNI__)
+#define REKUR_STATIC_ISA static_avx2_vnni
+#define REKUR_STATIC_BYTES 32
+#define REKUR_STATIC_DOT 1
 #elif defined(__AVX2__) && defined(__FMA__)
 #define REKUR_STATIC_ISA static_avx2_fma
 #define REKUR_STATIC_BYTES 32
@@ -255,15 +265,26 @@ alignas(64) inline constexpr float layer_dense_kernel[32] = {
 #elif defined(__SSE2__)
 #define REKUR_STATIC_ISA static_sse2
 #define REKUR_STATIC_BYTES 16
+#elif defined(__aarch64__) && defined(__ARM_NEON) && defined(__ARM_FEATURE_DOTPROD)
+#define REKUR_STATIC_ISA static_neon_dot
+#define REKUR_STATIC_BYTES 16
+#define REKUR_STATIC_DOT 1
 #elif defined(__ARM_NEON) && defined(__ARM_FEATURE_FMA)
 #define REKUR_STATIC_ISA static_neon_fma
 #define REKUR_STATIC_BYTES 16
 #elif defined(__ARM_NEON)
 #define REKUR_STATIC_ISA static_neon
 #define REKUR_STATIC_BYTES 16
+#elif defined(__ARM_FEATURE_SIMD32)
+#define REKUR_STATIC_ISA static_simd32
+#define REKUR_STATIC_BYTES 16
+#define REKUR_STATIC_DOT 1
 #else
 #define REKUR_STATIC_ISA static_generic
 #define REKUR_STATIC_BYTES 16
+#endif
+#ifndef REKUR_STATIC_DOT
+#define REKUR_STATIC_DOT 0
 #endif
 inline namespace REKUR_STATIC_ISA {
 
@@ -1022,5 +1043,6 @@ using rekur::REKUR_SIMD_NAMESPACE::Model;
 #undef REKUR_UNROLL_FOUR
 #undef REKUR_STATIC_ISA
 #undef REKUR_STATIC_BYTES
+#undef REKUR_STATIC_DOT
 #undef REKUR_VEC_BYTES
 #undef REKUR_SIMD_NAMESPACE

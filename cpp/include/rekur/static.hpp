@@ -182,8 +182,8 @@ class StaticRecurrent {
   static constexpr int gates = Cell::info.gates, states = Cell::info.states, peepholes = Cell::info.peepholes;
   static constexpr int bias_rows = Cell::info.recurrent_bias ? 2 : 1;
   // Which matrices are of eight bits.
-  static constexpr bool int8_kernel = Options::weights == WeightType::int8 && detail::takes_int8(In, gates * Hidden);
-  static constexpr bool int8_recurrent_kernel = Options::weights == WeightType::int8 && detail::takes_int8(Hidden, gates * Hidden);
+  static constexpr bool int8_kernel = Options::weights == WeightType::int8 && detail::takes_int8(In, gates* Hidden);
+  static constexpr bool int8_recurrent_kernel = Options::weights == WeightType::int8 && detail::takes_int8(Hidden, gates* Hidden);
 
   // kernel [In, gates·Hidden], recurrent_kernel [Hidden, gates·Hidden], bias [gates·Hidden] or, for a GRU with reset_after,
   // [2, 3·Hidden]; null: none. Copied. Columns i, f, g, o of an LSTM (coupled: i, g, o), z, r, n of a GRU.
@@ -206,14 +206,15 @@ class StaticRecurrent {
     core_.set_weights(kernel, recurrent_kernel, bias, peephole);
   }
   // Matrices of eight bits as integers, the others as floats.
-  void set_weights(const static_detail::Given<int8_kernel>& kernel, const static_detail::Given<int8_recurrent_kernel>& recurrent_kernel,
-                   const float* bias) noexcept
+  void set_weights(const static_detail::Given<int8_kernel>& kernel,
+                   const static_detail::Given<int8_recurrent_kernel>& recurrent_kernel, const float* bias) noexcept
     requires(peepholes == 0 && (int8_kernel || int8_recurrent_kernel))
   {
     core_.set_weights(kernel, recurrent_kernel, bias, nullptr);
   }
-  void set_weights(const static_detail::Given<int8_kernel>& kernel, const static_detail::Given<int8_recurrent_kernel>& recurrent_kernel,
-                   const float* bias, const float* peephole) noexcept
+  void set_weights(const static_detail::Given<int8_kernel>& kernel,
+                   const static_detail::Given<int8_recurrent_kernel>& recurrent_kernel, const float* bias,
+                   const float* peephole) noexcept
     requires(peepholes > 0 && (int8_kernel || int8_recurrent_kernel))
   {
     core_.set_weights(kernel, recurrent_kernel, bias, peephole);

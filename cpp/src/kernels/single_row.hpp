@@ -180,9 +180,15 @@ struct SingleRowStates {
   bool room;  // behind y a vector may be written over
 };
 
+// Where the peepholes of the first panel are, and how far apart those of panels and of rows.
+struct SingleRowPeepholes {
+  const float* first;
+  Index panel, row;
+};
+
 // Of N panels from unit u on.
 template <class Cell, int N>
-REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, Index u, const Vec* in, const Vec* rec,
+REKUR_INLINE void single_row_equations(Index H, const SingleRowPeepholes& peepholes, Index u, const Vec* in, const Vec* rec,
                                        const SingleRowStates& at) {
   constexpr cells::CellInfo info = Cell::info;
   constexpr int G = info.phase[0].count;
@@ -198,7 +204,7 @@ REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, I
     }
     REKUR_UNROLL
     for (int row = 0; row < info.peepholes; ++row)
-      peephole[row].v[n] = load(panel + (n + 1) * s.panel_stride - (info.peepholes - row) * kWidth);
+      peephole[row].v[n] = load(peepholes.first + n * peepholes.panel + row * peepholes.row);
     state[0].v[n] = load(at.h + u + n * kWidth);
     if constexpr (info.states > 1) state[1].v[n] = load(at.c + u + n * kWidth);
   }
@@ -209,10 +215,10 @@ REKUR_INLINE void single_row_equations(const SingleRow& s, const float* panel, I
     store(at.h_next + unit, state[0].v[n]);
     if constexpr (info.states > 1) store(at.c + unit, state[1].v[n]);
     // For a store of some lanes whoever reads y next has to wait longer.
-    if (at.room || unit + kWidth <= s.H)
+    if (at.room || unit + kWidth <= H)
       store(at.y + unit, state[0].v[n]);
     else
-      store_partial(at.y + unit, state[0].v[n], s.H - unit);
+      store_partial(at.y + unit, state[0].v[n], H - unit);
   }
 }
 
@@ -225,13 +231,15 @@ __attribute__((noinline)) void single_row_panels(int count, const SingleRow& s, 
   constexpr int G = Cell::info.phase[0].count;
   static_assert(G == Cell::info.x_count, "both products of a panel have the same shape");
   Vec in[NP * G], rec[NP * G];
+  const SingleRowPeepholes peepholes{panel + s.panel_stride - Cell::info.peepholes * kWidth, s.panel_stride, kWidth};
   if constexpr (kSharedProducts) {
     shared_products<G, NP>(count, s, panel, x, at.h, h_first, in, rec);
     for (int p = 0; p < count; ++p)
-      single_row_equations<Cell, 1>(s, panel + p * s.panel_stride, u + p * kWidth, in + p * G, rec + p * G, at);
+      single_row_equations<Cell, 1>(s.H, {peepholes.first + p * s.panel_stride, s.panel_stride, kWidth}, u + p * kWidth, in + p * G,
+                                    rec + p * G, at);
   } else {
     single_row_products<W, G, NP>(s, panel, x, at.h, h_first, in, rec);
-    single_row_equations<Cell, NP>(s, panel, u, in, rec, at);
+    single_row_equations<Cell, NP>(s.H, peepholes, u, in, rec, at);
   }
 }
 

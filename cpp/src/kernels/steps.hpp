@@ -85,6 +85,25 @@ struct SingleRowCall {
 
 using SingleRowSteps = void (*)(const SingleRow& layer, const SingleRowCall& call);
 
+#if REKUR_INT8
+// A step of a layer whose recurrent product is of eight bits on one row; weights in vectors of columns (simd/int8.hpp).
+struct SingleRowInt8 {
+  Index I, H, Hp, group;
+  const float* input;      // of eight bits, [x_count][Hp/width]; null: the products of x are there
+  const float* recurrent;  // [Hp/width][count]
+  const float* peephole;   // [peepholes][Hp]
+  const float* x;          // [I]
+  const float* products;   // [x_count][Hp]
+  const float* h;          // [Hp], as are the next two
+  float *h_next, *c;
+  float* y;               // [H]
+  float* rows;            // room for what is rounded: of x, if it is, and of h
+  bool descending, room;  // as above
+};
+
+using SingleRowInt8Step = void (*)(const SingleRowInt8&);
+#endif
+
 #if REKUR_EQUATIONS
 inline constexpr int kMostTogether = 4;  // blocks of a recurrent product that the kernels take at once
 
@@ -115,6 +134,9 @@ struct Steps {
 
 struct SingleRowTable {
   SingleRowSteps cell[cells::All::size];  // for sigmoid and tanh without clip; null for a cell of two phases and others left out
+#if REKUR_INT8
+  SingleRowInt8Step int8[cells::All::size];  // for the same
+#endif
 };
 
 }  // namespace rekur::kernels

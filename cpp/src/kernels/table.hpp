@@ -5,6 +5,7 @@
 #include "kernels/forward.hpp"
 #include "kernels/functions.hpp"
 #include "kernels/single_row.hpp"
+#include "kernels/single_row_int8.hpp"
 #include "rekur/detail/cells/list.hpp"
 
 namespace rekur {
@@ -43,7 +44,11 @@ constexpr kernels::Steps make_steps() { return steps_of(cells::All{}); }
 
 template <class... Cells>
 constexpr kernels::SingleRowTable single_row_steps_of(cells::List<Cells...>) {
-  return {{single_row_kernel<Cells>()...}};
+  return {{single_row_kernel<Cells>()...},
+#if REKUR_INT8
+          {single_row_int8_kernel<Cells>()...}
+#endif
+  };
 }
 
 constexpr kernels::SingleRowTable make_single_row_steps() { return single_row_steps_of(cells::All{}); }

@@ -83,6 +83,10 @@ StreamCell::StreamCell(const cells::CellInfo& cell, const cells::Activations& ac
   if (single_row && r.functions == kernels::Functions::standard && !rounds) single_row_ = table.single_row.cell[r.cell_index];
   if (!single_row_) {
     engine_.prepare(weights, 1);
+#if REKUR_INT8
+    if (single_row && r.functions == kernels::Functions::standard && r.packed.type[0] == WeightType::int8)
+      int8_step_ = isa::table().single_row.int8[r.cell_index];
+#endif
     return;
   }
   const Index width = table.simd.width, columns = cell.gates * r.H;
@@ -153,7 +157,7 @@ Index StreamCell::block_memory(Index batch, Index steps) const {
 }
 
 void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y,
-                               float* memory, float* block) const noexcept {
+                               float* memory, float* block, [[maybe_unused]] bool room) const noexcept {
   const Recurrence::Impl& r = Engine::impl(engine_);
   const Index X = r.cell.x_count * Hp_, rows = count * batch;
   float* const own = memory + state_places() * state_size(batch);
@@ -161,6 +165,9 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
   float* const addresses = count > 1 ? block + whole_lines(rows * X) : own + whole_lines(batch * blocks() * Hp_);
   const float** const x_rows = reinterpret_cast<const float**>(addresses);
   float** const projection_rows = reinterpret_cast<float**>(addresses + rows * kAddress);
+#if REKUR_INT8
+  if (int8_step_ && count == 1 && r.packed.input_type == WeightType::int8) return step_int8(turn, x, nullptr, y, memory, room);
+#endif
   for (Index row = 0; row < rows; ++row) {
     x_rows[row] = x + row * r.I;
     projection_rows[row] = projections + row * X;
@@ -175,9 +182,26 @@ void StreamCell::steps_of_rows(Index batch, int turn, Index count, const float* 
 #else
     static_cast<void>(step_inputs);
 #endif
+#if REKUR_INT8
+    if (int8_step_) {
+      step_int8(turn, nullptr, projections + t * X, y + t * r.P, memory, room);
+      continue;
+    }
+#endif
     step_rows(batch, turn, projections + t * batch * X, now, y + t * batch * r.P, memory);
   }
 }
+
+#if REKUR_INT8
+// x or its products: [x_count][Hp]
+void StreamCell::step_int8(int turn, const float* x, const float* products, float* y, float* memory, bool room) const noexcept {
+  const Recurrence::Impl& r = Engine::impl(engine_);
+  int8_step_({r.I, r.H, Hp_, r.packed.group, x ? r.packed.input.data() : nullptr, r.packed.recurrent[0].data(),
+              r.packed.unit_weights.data(), x, products, memory + state(0, turn, 1), memory + state(0, 1 - turn, 1),
+              r.cell.states > 1 ? memory + state(1, turn, 1) : nullptr, y, narrow_of(memory + state_places() * state_size(1), 1),
+              turn != 0, room});
+}
+#endif
 
 // What ForwardSlice does (forward.cpp) behind the input's product, for one step of all rows.
 void StreamCell::step_rows(Index batch, int turn, const float* projections, const float* const* step_inputs, float* y,

@@ -37,14 +37,14 @@ class StreamCell {
   // room: behind y a vector may be written over.
   void steps(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
              float* block, bool room) const noexcept {
-    if (!single_row_) return steps_of_rows(batch, turn, count, x, step_inputs, y, memory, block);
+    if (!single_row_) return steps_of_rows(batch, turn, count, x, step_inputs, y, memory, block, room);
     float* const h[] = {memory + turn * row_size_, memory + (1 - turn) * row_size_};
     single_row_(packed_, {count, x, h, memory + 2 * row_size_, y, block, turn != 0, room});
   }
 
  private:
   void steps_of_rows(Index batch, int turn, Index count, const float* x, const float* const* step_inputs, float* y, float* memory,
-                     float* block) const noexcept;
+                     float* block, bool room) const noexcept;
   Index state_places() const { return program_ ? 2 * states() : 3; }
 
   Index state_size(Index batch) const { return whole_lines(batch * Hp_); }
@@ -65,6 +65,10 @@ class StreamCell {
   const kernels::Steps* steps_ = nullptr;
   kernels::SingleRowSteps single_row_ = nullptr;  // what does the steps instead, if not null
   kernels::SingleRow packed_{};
+#if REKUR_INT8
+  kernels::SingleRowInt8Step int8_step_ = nullptr;  // a single row's, of the engine's weights
+  void step_int8(int turn, const float* x, const float* products, float* y, float* memory, bool room) const noexcept;
+#endif
   Index row_size_ = 0;  // state_size(1)
   Buffer panels_;
 };

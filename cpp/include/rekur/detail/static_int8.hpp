@@ -1,6 +1,6 @@
 // Products of eight bits for layers of sizes known to the compiler: static.hpp's and those that are written out. Rows are rounded
-// as int8.hpp has it and simd/int8.hpp says; weights go in groups of four rows, the four numbers of a column side by side, so that a
-// vector holds a group of as many columns as it has lanes, whatever the instruction set. Sums are of integers and exact.
+// as int8.hpp has it and simd/int8.hpp says; weights go in groups of four rows, the four numbers of a column side by side, so that
+// a vector holds a group of as many columns as it has lanes, whatever the instruction set. Sums are of integers and exact.
 namespace rekur {
 namespace REKUR_SIMD_NAMESPACE {
 

@@ -24,8 +24,7 @@ REKUR_INLINE void int8_product(const Int8Row<K>& row, const Int8Matrix& w, const
     for (int v = 0; v < NV; ++v) acc[v] = Int8Dots::add(acc[v], group, load_group(w.numbers + 4 * (i * Row + place(v))));
   }
   REKUR_UNROLL
-  for (int v = 0; v < NV; ++v)
-    to[v] = int8_sum(row, acc[v], load(w.scales + place(v)), bias ? load(bias + place(v)) : zero());
+  for (int v = 0; v < NV; ++v) to[v] = int8_sum(row, acc[v], load(w.scales + place(v)), bias ? load(bias + place(v)) : zero());
 }
 
 template <class C, int First, int Row, int K>
@@ -53,8 +52,7 @@ REKUR_INLINE void panel_sums(Panels<N>, const Int8Row<K>& row, const Int8Matrix&
 template <int Rows, int N>
 REKUR_INLINE void embedding(const std::int32_t* id, const std::int8_t* table, const float* scales, float* y) {
   const bool known = *id >= 0 && *id < Rows;
-  for (int i = 0; i < N; ++i)
-    y[i] = known ? static_cast<float>(table[*id * N + i]) * scales[i] : __builtin_nanf("");
+  for (int i = 0; i < N; ++i) y[i] = known ? static_cast<float>(table[*id * N + i]) * scales[i] : __builtin_nanf("");
 }
 
 }  // namespace REKUR_SIMD_NAMESPACE

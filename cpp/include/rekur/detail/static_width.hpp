@@ -272,8 +272,8 @@ REKUR_INLINE void pass_sums(const RowOf<K, Type>& a, const Panels<K, Slots, Unit
     const char* const numbers = reinterpret_cast<const char*>(w.pass(panel));
     const float* const worth = scales.worth.pass(panel);
     IVec acc[N];
-    int8_start<N>(
-        a, reinterpret_cast<const std::int32_t*>(scales.sums.pass(panel)), acc, [](int v) REKUR_INLINED { return v * kWidth; });
+    int8_start<N>(a, reinterpret_cast<const std::int32_t*>(scales.sums.pass(panel)), acc,
+                  [](int v) REKUR_INLINED { return v * kWidth; });
     for (int i = 0; i < int8_groups(K); ++i) {
       const Int8Dots::Group group = Int8Dots::group(a.numbers + 4 * i);
       REKUR_UNROLL
@@ -318,11 +318,11 @@ struct StaticWeights {
   // Weights that the first-level cache does not hold stream from the second. Passes then go up and down in turns, so that what was
   // read last is read first by the next step, and the input's product, if long, goes beside the recurrent one, but for weights that
   // have to be widened: their arithmetic takes longer than reading them. Fetching them ahead made a Zen 4 a fifth slower.
-  static constexpr WeightType kInput = kept_in(Type, In, Cell::info.gates * Hidden),
-                              kRecurrent = kept_in(Type, Hidden, Cell::info.gates * Hidden);
-  static constexpr bool kStreams = (In * Phase::x_count * 4 / together(kInput) + Hidden * Phase::count * 4 / together(kRecurrent)) *
-                                       kPanels * kWidth >
-                                   kNearBytes;
+  static constexpr WeightType kInput = kept_in(Type, In, Cell::info.gates* Hidden),
+                              kRecurrent = kept_in(Type, Hidden, Cell::info.gates* Hidden);
+  static constexpr bool kStreams =
+      (In * Phase::x_count * 4 / together(kInput) + Hidden * Phase::count * 4 / together(kRecurrent)) * kPanels * kWidth >
+      kNearBytes;
   static constexpr bool kBeside = kStreams && In >= 8 && Type == WeightType::float32;
   static constexpr int kPassPanels =
       pass_panels(kPanels, kBeside ? Phase::count + Phase::x_count : Phase::count, kStreams ? kStreamedSums : kStaticSums);
@@ -342,8 +342,8 @@ class RecurrentCore {
   static constexpr int kPanels = (Hidden + kWidth - 1) / kWidth, kPadded = kPanels * kWidth;
 
   static constexpr WeightType kType = Options::weights;
-  static constexpr WeightType kInput = kept_in(kType, In, info.gates * Hidden),
-                              kRecurrent = kept_in(kType, Hidden, info.gates * Hidden);
+  static constexpr WeightType kInput = kept_in(kType, In, info.gates* Hidden),
+                              kRecurrent = kept_in(kType, Hidden, info.gates* Hidden);
   using XRow = RowOf<In, kInput>;
   using HRow = RowOf<Hidden, kRecurrent>;
 
@@ -363,8 +363,7 @@ class RecurrentCore {
     float* const h_next = h_[kBuffers > 1 ? turn_ : 0];
     const XRow x_row(x);
     run<0>(first_, {x_row, HRow(h), h, h_next, record});
-    if constexpr (info.phases > 1)
-      run<1>(second_, {x_row, HRow(record + info.phase[1].input_slot * kPadded), h, h_next, record});
+    if constexpr (info.phases > 1) run<1>(second_, {x_row, HRow(record + info.phase[1].input_slot * kPadded), h, h_next, record});
     return h_next;
   }
 
