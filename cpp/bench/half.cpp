@@ -1,7 +1,8 @@
-// One step of layers whose matrices are in sixteen bits, beside the same in float32: fixed-size cells, rekur::Stream step by step
-// and by blocks, and predict of one row, in turns in one run, as a table in Markdown. All of it is computed in float32.
+// One step of layers whose matrices are in sixteen bits, and of layers of precision int8, beside the same in float32: fixed-size
+// cells, rekur::Stream step by step and by blocks, and predict of one row, in turns in one run, as a table in Markdown. With
+// weights of sixteen bits all of it is computed in float32.
 //
-//   rekur_bench_half [ISA]    the quickest of 15 rounds, nanoseconds a step of float32 and what of that bf16 and fp16 take
+//   rekur_bench_half [ISA]    the quickest of 15 rounds, nanoseconds a step of float32 and what of that bf16, fp16 and int8 take
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -51,13 +52,14 @@ struct Dense {
 };
 
 // Something that takes kSteps steps, by type of weights.
-using Steps = std::array<std::function<void()>, 3>;
+constexpr std::size_t kTypes = 4;
+using Steps = std::array<std::function<void()>, kTypes>;
 
 // Seconds a step, the quickest round of each.
-std::array<double, 3> in_turns(const Steps& steps) {
-  std::array<double, 3> best{1, 1, 1};
+std::array<double, kTypes> in_turns(const Steps& steps) {
+  std::array<double, kTypes> best{1, 1, 1, 1};
   for (int round = 0; round < 15; ++round)
-    for (std::size_t i = 0; i < 3; ++i)
+    for (std::size_t i = 0; i < kTypes; ++i)
       best[i] = std::min(best[i], measure(steps[i], {.rounds = 3, .round = 2e-4, .warm_up = 1e-4}).minimum / kSteps);
   return best;
 }
@@ -65,19 +67,21 @@ std::array<double, 3> in_turns(const Steps& steps) {
 template <template <int, int, WeightType> class Kind, int In, int Out>
 void row() {
   const bool recurrent = std::string(Kind<In, Out, WeightType::float32>::name) != "Dense";
-  const std::string spec =
-      R"({"format": "rekur", "version": 1, "name": "step", "layers": [{"type": "Input", "name": "x", "shape": [null, )" +
-      std::to_string(In) + R"(]}, {"type": ")" + Kind<In, Out, WeightType::float32>::name +
-      R"(", "name": "y", "inputs": ["x"], "units": )" + std::to_string(Out) + (recurrent ? R"(, "return_sequences": true)" : "") +
-      R"(}], "inputs": ["x"], "outputs": ["y"]})";
+  const auto spec = [&](WeightType type) {
+    return R"({"format": "rekur", "version": 1, "name": "step", "layers": [{"type": "Input", "name": "x", "shape": [null, )" +
+           std::to_string(In) + R"(]}, {"type": ")" + Kind<In, Out, WeightType::float32>::name +
+           R"(", "name": "y", "inputs": ["x"], "units": )" + std::to_string(Out) +
+           (recurrent ? R"(, "return_sequences": true)" : "") + (type == WeightType::int8 ? R"(, "precision": "int8")" : "") +
+           R"(}], "inputs": ["x"], "outputs": ["y"]})";
+  };
   const auto x = std::make_shared<std::vector<float>>(waves(kSteps * In, 1));
   const auto y = std::make_shared<std::vector<float>>(kSteps * Out);
   Steps fixed, step, block, predict;
   const auto add = [&]<WeightType Type>(std::integral_constant<WeightType, Type>) {
     const auto i = static_cast<std::size_t>(Type);
-    const auto model = std::make_shared<Model>(spec);
+    const auto model = std::make_shared<Model>(spec(Type));
     model->set_weights(waves(model->weight_count(), 1 / std::sqrt(static_cast<float>(Out))));
-    model->round_weights(Type);
+    if (Type != WeightType::int8) model->round_weights(Type);
     const auto stream = std::make_shared<Stream>(*model), blocks = std::make_shared<Stream>(*model);
     step[i] = [=] {
       for (Index t = 0; t < kSteps; ++t) stream->step(x->data() + t * In, y->data());
@@ -104,10 +108,11 @@ void row() {
   add(std::integral_constant<WeightType, WeightType::float32>{});
   add(std::integral_constant<WeightType, WeightType::bf16>{});
   add(std::integral_constant<WeightType, WeightType::fp16>{});
+  add(std::integral_constant<WeightType, WeightType::int8>{});
   std::printf("| %s %d→%d |", Kind<In, Out, WeightType::float32>::name, In, Out);
   for (const Steps* const steps : {&fixed, &step, &block, &predict}) {
-    const std::array<double, 3> times = in_turns(*steps);
-    std::printf(" %.0f | %.2f / %.2f |", times[0] * 1e9, times[1] / times[0], times[2] / times[0]);
+    const std::array<double, kTypes> times = in_turns(*steps);
+    std::printf(" %.0f | %.2f / %.2f / %.2f |", times[0] * 1e9, times[1] / times[0], times[2] / times[0], times[3] / times[0]);
   }
   std::printf("\n");
   std::fflush(stdout);
@@ -117,7 +122,7 @@ void run(int argc, char** argv) {
   if (argc > 1) set_isa(argv[1]);
   set_num_threads(1);
   std::printf("Stream and predict on %s\n\n", current_isa().c_str());
-  std::printf("| | fixed size | bf16 / fp16 | Stream | bf16 / fp16 | blocks of 64 | bf16 / fp16 | predict | bf16 / fp16 |\n");
+  std::printf("| | fixed size | bf16 / fp16 / int8 | Stream | the same | blocks of 64 | the same | predict | the same |\n");
   std::printf("|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
   const FlushDenormals flush;
   row<Lstm, 1, 40>();
