@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "rekur/detail/inline.hpp"
+
 namespace rekur::detail {
 
 // Whether a product of rows of K with K x N weights is of eight bits in a layer whose precision that is. Small ones stay float32:
@@ -11,7 +13,7 @@ constexpr bool takes_int8(long long K, long long N) noexcept { return K >= 16 &&
 
 // The scale of a column whose largest magnitude this is. It has 16 bits of precision, so that its multiples by integers of seven
 // bits and a sign are floats: a column of such multiples has the same scale, and rounding it again changes nothing.
-inline float int8_scale(float largest) noexcept {
+REKUR_INLINE float int8_scale(float largest) noexcept {
   std::uint32_t bits;
   const float scale = largest / 127.0f;
   __builtin_memcpy(&bits, &scale, sizeof bits);
@@ -23,7 +25,7 @@ inline float int8_scale(float largest) noexcept {
 }
 
 // The integer that a weight is of its column's scale, the nearest, of two the even one; 0 where either is no number.
-inline int int8_of(float weight, float scale) noexcept {
+REKUR_INLINE int int8_of(float weight, float scale) noexcept {
   constexpr float kRound = 12582912.0f;  // a float's lowest bit is worth 1 there
   const float q = scale > 0 ? weight / scale : 0.0f;
   return q >= 127 ? 127 : q <= -127 ? -127 : q == q ? static_cast<int>(q + kRound - kRound) : 0;
