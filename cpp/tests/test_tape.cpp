@@ -48,6 +48,25 @@ TEST_CASE("tape: what a training step keeps of each time step and row") {
   });
 }
 
+#if REKUR_BF16
+TEST_CASE("tape: records of bf16 take half the memory, outputs and all else as much") {
+  test::each_isa([](const auto&) {
+    for (const Promise& promise : kPromises) {
+      for (const Index H : {1, 17, 64}) {
+        INFO("cell " << promise.cell << ", H " << H);
+        recurrent::Recurrence layer = recurrence(promise.cell, H);
+        const Index records = layer.tape_size(100, 5, false), outputs = layer.tape_size(100, 5, true) - records;
+        layer.set_precision(Precision::bf16);
+        CHECK(2 * layer.tape_size(100, 5, false) == records);
+        CHECK(layer.tape_size(100, 5, true) - layer.tape_size(100, 5, false) == outputs);
+        layer.set_precision(Precision::float32);
+        CHECK(layer.tape_size(100, 5, false) == records);
+      }
+    }
+  });
+}
+#endif
+
 TEST_CASE("tape: what a row keeps does not depend on the rows beside it, nor on the number of threads") {
   const int threads = num_threads();
   for (const Promise& promise : kPromises) {

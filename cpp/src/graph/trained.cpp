@@ -18,6 +18,8 @@ void Graph::compute_in(Precision precision) {
   const std::lock_guard lock(programs_mutex_);
   programs_.clear();  // streams that are to come are of the new precision; those there are keep theirs
   for (const Node& node : topology_.nodes) node.layer->compute_in(precision);
+  const std::lock_guard plans(plans_mutex_);
+  plans_.clear();  // a tape is as large as its precision says
 }
 
 void Graph::set_trained(const std::string& layer, bool trained, float rate) {

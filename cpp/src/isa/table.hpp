@@ -49,6 +49,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .pair_rows = pair_rows,
       .narrow_bf16 = narrow_bf16,
       .gemm_bf16 = gemm_bf16,
+      .widen_bf16 = widen_bf16,
       .gemm_tn_bf16 = gemm_tn_bf16,
 #endif
       .dots = dots,

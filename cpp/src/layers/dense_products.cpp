@@ -120,7 +120,7 @@ void dense_product_tn(Index rows, Index M, Index N, const float* a, const float*
       float *const to = c + m * N + n, *const work_of = copies + thread * k.gemm_tn_work;
 #if REKUR_BF16
       if (bf16)
-        k.gemm_tn_bf16(isa::has_bf16_instruction(), M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
+        k.gemm_tn_bf16(isa::has_bf16_instruction(), {}, M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
       else
 #endif
         k.gemm_tn(M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);

@@ -35,13 +35,6 @@ Index chunk_steps(const Plan& plan, const Forward& f) {
   return std::clamp<Index>((T + kChunks - 1) / kChunks, std::min((kLeastPairs + B - 1) / B, most), most);
 }
 
-// Floats that a thread needs for the large products of any of the runs.
-Index work_of(std::span<const Backward> runs) {
-  Index size = 0;
-  for (const Backward& run : runs) size = std::max(size, LargeProducts::work(Engine::impl(*run.forward.layer)));
-  return size;
-}
-
 class BackwardCall {
  public:
   BackwardCall(std::span<const Backward> runs, const Plan& plan, Scratch& scratch)
@@ -49,7 +42,7 @@ class BackwardCall {
         R_(static_cast<Index>(runs.size())),
         lag_(plan.alone() ? 0 : 1),
         groups_(plan, R_, scratch),
-        work_size_(work_of(runs)),
+        work_size_(isa::kernels().gemm_tn_work),
         work_(scratch.take<float>(plan.threads * work_size_).data()) {
     runs_ = scratch.take<Run>(R_).data();
     slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
@@ -183,7 +176,7 @@ class BackwardCall {
                                        each_product([&](Index n, const LargeProducts& products, Index chunk, bool weights) {
                                          if (i >= 0 && i < n)
                                            weights ? products.weights(chunk, i, work_ + thread * work_size_)
-                                                   : products.input(chunk, i, work_ + thread * work_size_);
+                                                   : products.input(chunk, i);
                                          i -= n;
                                        });
                                      }});

@@ -36,13 +36,6 @@ BackwardSlice::BackwardSlice(const Backward& run, const Slice& slice, int member
     for (int m = 0; m < members; ++m)
       (*units)[m] = {std::min(panels * m / members * panel, width), std::min(panels * (m + 1) / members * panel, width)};
   }
-#if REKUR_BF16
-  if (r_.bf16()) {
-    for (const Product& product : r_.cell.products)
-      narrow_stride_ = std::max(narrow_stride_, simd::bf16_row_floats(product.count * (product.projects ? Pp_ : Hp_)));
-    narrow_ = scratch.take<float>(members * M_ * narrow_stride_).data();
-  }
-#endif
   zeros_ = scratch.take<float>(Hp_).data();
   std::memset(zeros_, 0, static_cast<std::size_t>(Hp_) * sizeof(float));
   for (int k = 0; k < r_.cell.states; ++k)
@@ -54,6 +47,11 @@ BackwardSlice::BackwardSlice(const Backward& run, const Slice& slice, int member
   for (int k = 0; k < r_.cell.states; ++k) previous_[k] = scratch.take<const float*>(members * M_).data();
 #if REKUR_EQUATIONS
   if (r_.program) take_for_program(members, scratch);
+#endif
+#if REKUR_BF16
+  if (!r_.bf16()) return;
+  records_ = StepRecords(r_, Hp_, M_, through_time_ ? slice.steps() : 1, 1, scratch);
+  narrow_ = scratch.take<float>(members * simd::bf16_row_floats(Hp_)).data();
 #endif
 }
 
@@ -84,7 +82,8 @@ void BackwardSlice::steps(Index low, Index high, int member) {
   const auto time = [&](Index i) { return f_.reverse ? low + i : low + count - 1 - i; };
   for (Index i = 0, n = 1; i < count; i += n, n = 1) {
     const Index active = slice_.active(time(i));
-    while (through_time_ && i + n < count && !begins(time(i + n - 1)) && !begins(time(i + n)) &&
+    const Index most = r_.bf16() ? records_.most() : count;
+    while (through_time_ && n < most && i + n < count && !begins(time(i + n - 1)) && !begins(time(i + n)) &&
            slice_.active(time(i + n)) == active)
       ++n;
     kernel_of(time(i), 0, member, n);
@@ -92,12 +91,21 @@ void BackwardSlice::steps(Index low, Index high, int member) {
   }
 }
 
-void BackwardSlice::kernel_of(Index t, int phase, int member, [[maybe_unused]] Index count) {
+void BackwardSlice::kernel_of(Index t, int phase, int member, Index count) {
+  equations(t, phase, member, count);
+#if REKUR_BF16
+  if (r_.bf16()) keep(t, phase, count, member);
+#endif
+}
+
+void BackwardSlice::equations(Index t, int phase, int member, [[maybe_unused]] Index count) {
   const Index active = slice_.active(t), own = member * M_;
   const Index ahead = f_.reverse ? t + 1 : t - 1;
   const Units units = units_[member];
   for (Index j = 0; j < active; ++j) point(j, t, own);
-
+#if REKUR_BF16
+  if (r_.bf16() && phase + 1 == r_.equations()) widen(t, count, member);
+#endif
 #if REKUR_EQUATIONS
   if (r_.projects(phase)) return projection_kernel(t, member);
   if (r_.program) return program_kernel(t, phase, member, count);
@@ -177,7 +185,7 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
   s.steps = count;
   s.y_step = onwards * y_.stride_t;
   s.dy_step = onwards * b_.dy.stride_t;
-  s.tape_step = onwards * rows_of_tape(f_) * r_.record(Hp_);
+  s.tape_step = r_.bf16() ? records_.further() : onwards * rows_of_tape(f_) * r_.record(Hp_);
   s.step_steps = step_steps;
   s.d_step_steps = d_step_steps;
   s.rows = active;
@@ -201,6 +209,59 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
   s.kernels = &isa::kernels();
   s.memory = memory_ + member * memory_size_;
   program.backward(phase, s);
+}
+#endif
+
+#if REKUR_BF16
+void BackwardSlice::widen(Index t, Index count, int member) {
+  const Index active = slice_.active(t), onwards = f_.reverse ? 1 : -1;
+  const auto [begin, end] = units_[member];
+  const bool ahead = t + onwards >= 0 && t + onwards < slice_.steps();
+  for (Index s = 0; s < count; ++s)
+    for (Index j = 0; j < active; ++j) {
+      const float* const from = record(row(j), t + s * onwards);
+      records_.widen(from, records_.row(s, j), 0, r_.cell.slots, begin, end);
+      if (r_.cell.numbers > 0) records_.widen_numbers(from, records_.row(s, j));
+      // The step that will be next reads its own: they are fetched into the cache meanwhile.
+      const float* const next = from + onwards * rows_of_tape(f_) * r_.record(Hp_) + r_.kept(begin);
+      for (int slot = 0; ahead && slot < r_.cell.slots; ++slot)
+        for (Index u = 0; u < end - begin; u += 32) __builtin_prefetch(next + (slot * Hp_ + u) / 2, 1);
+    }
+  for (Index j = 0; r_.cell.states > 1 && j < active; ++j) widen_previous(j, t + (count - 1) * onwards, count, member);
+}
+
+void BackwardSlice::widen_previous(Index j, Index t, Index count, int member) {
+  const auto [begin, end] = units_[member];
+  const Index b = row(j), length = slice_.length[static_cast<std::size_t>(j)];
+  const bool first = f_.begins(b, t, length);
+  for (int k = 1; k < r_.cell.states; ++k) {
+    const int slot = static_cast<int>(r_.state_slot(k));
+    float* const to = records_.row(count, j);
+    if (!first) {
+      records_.widen(record(b, f_.reverse ? t + 1 : t - 1), to, slot, 1, begin, end);
+    } else if (const float* const all = f_.beginning(k, b, t, length)) {
+      const float* const beginning = all + b * r_.width(k);
+      float* const narrow = narrow_ + member * simd::bf16_row_floats(Hp_);
+      isa::kernels().narrow_bf16(1, std::min(end, r_.H) - begin, &beginning, begin, narrow, 0);
+      isa::kernels().widen_bf16(end - begin, narrow, to + slot * Hp_ + begin);
+    } else {
+      std::fill(to + slot * Hp_ + begin, to + slot * Hp_ + end, 0.0f);
+    }
+  }
+}
+
+void BackwardSlice::keep(Index t, int phase, Index count, int member) {
+  const Index active = slice_.active(t), onwards = f_.reverse ? 1 : -1;
+  const auto [begin, end] = (r_.projects(phase) ? projected_units_ : units_)[member];
+  const auto slots = static_cast<int>(r_.cell.slots);
+  const auto is_left = [&](int slot) { return r_.gradient_phase[static_cast<std::size_t>(slot)] == phase; };
+  for (int first = 0, last; first < slots; first = last + 1) {
+    for (last = first; last < slots && is_left(last); ++last) {
+    }
+    for (Index s = 0; last > first && s < count; ++s)
+      for (Index j = 0; j < active; ++j)
+        records_.keep(records_.row(s, j), record(row(j), t + s * onwards), first, last - first, begin, end);
+  }
 }
 #endif
 
@@ -251,20 +312,15 @@ void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index beg
   const Product& product = r_.cell.products[p];
   const Index K = product.count * (product.projects ? Pp_ : Hp_), stride = product.state == 0 ? Pp_ : Hp_;
   for (Index j = 0; j < active; ++j) {
-    product_[own + j] = record(row(j), t) + product.first * Hp_;
+    product_[own + j] = record(row(j), t) + r_.kept(product.first * Hp_);
     d_rows_[own + j] = d_source_[p] + j * stride;
   }
   const bool adds = product.state >= 0 || product.continues;
 #if REKUR_BF16
-  if (narrow_ != nullptr) {
-    const Index stride_narrow = simd::bf16_row_floats(K);
-    float* const narrow = narrow_ + own * narrow_stride_;
-    isa::kernels().narrow_bf16(active, K, product_ + own, 0, narrow, stride_narrow);
-    for (Index j = 0; j < active; ++j) product_[own + j] = narrow + j * stride_narrow;
-    isa::kernels().gemm_bf16(r_.bf16_instruction(), active, end - begin, K, product_ + own,
-                             r_.packed.recurrent_transposed[p].data() + begin * ((K + 1) / 2), nullptr, d_rows_ + own, begin, adds);
-    return;
-  }
+  if (r_.bf16())
+    return isa::kernels().gemm_bf16(r_.bf16_instruction(), active, end - begin, K, product_ + own,
+                                    r_.packed.recurrent_transposed[p].data() + begin * ((K + 1) / 2), nullptr, d_rows_ + own, begin,
+                                    adds);
 #endif
   isa::kernels().gemm(active, end - begin, K, product_ + own, r_.packed.recurrent_transposed[p].data() + begin * K, nullptr,
                       d_rows_ + own, begin, adds);
@@ -274,11 +330,14 @@ void BackwardSlice::point(Index j, Index t, Index own) {
   const Index b = row(j), last = slice_.length[static_cast<std::size_t>(j)] - 1, i = own + j;
   const bool first = f_.begins(b, t, last + 1);
   const Index previous = f_.reverse ? t + 1 : t - 1;
-  tape_[i] = record(b, t);
+  const bool widened = r_.bf16();
+  tape_[i] = widened ? records_.row(0, j) : record(b, t);
   h_[i] = y_.row(b, f_.output_place(b, t));
   if (b_.dy) dy_[i] = b_.dy.row(b, f_.place(b, t));
   for (int k = 0; k < r_.cell.states; ++k) {
-    if (!first)
+    if (widened && k > 0)
+      previous_[k][i] = records_.row(1, j) + r_.state_slot(k) * Hp_;
+    else if (!first)
       previous_[k][i] = k == 0 ? y_.row(b, f_.output_place(b, previous)) : record(b, previous) + r_.state_slot(k) * Hp_;
     else if (const float* const beginning = f_.beginning(k, b, t, last + 1))
       previous_[k][i] = beginning + b * r_.width(k);
@@ -289,10 +348,10 @@ void BackwardSlice::point(Index j, Index t, Index own) {
   // A row that ends here, or the next step, has nothing further to fetch.
   const Index second = f_.reverse ? t + 2 : t - 2;
   const bool last_but_one = f_.reverse ? second > last : second < 0;
-  tape_ahead_[i] = first ? tape_[i] : record(b, previous);
+  tape_ahead_[i] = first || widened ? tape_[i] : record(b, previous);
   dy_ahead_[i] = first || !b_.dy ? h_[i] : b_.dy.row(b, f_.place(b, previous));
   h_ahead_[i] = first || last_but_one ? h_[i] : y_.row(b, f_.output_place(b, second));
-  c_ahead_[i] = first || last_but_one || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
+  c_ahead_[i] = first || last_but_one || widened || r_.cell.states == 1 ? h_[i] : record(b, second) + r_.state_slot(1) * Hp_;
 }
 
 void BackwardSlice::finish(Index j, Index t, int member) {

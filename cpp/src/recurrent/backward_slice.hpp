@@ -3,6 +3,7 @@
 #pragma once
 
 #include "recurrent/plan.hpp"
+#include "recurrent/step_records.hpp"
 
 namespace rekur::recurrent {
 
@@ -34,12 +35,22 @@ class BackwardSlice {
   void steps(Index low, Index high, int member);
 
   void kernel(Index t, int phase, int member) { kernel_of(t, phase, member, 1); }
-  // The equations of step t, and of so many together.
+  // The equations of step t, and of so many together; what a tape in bf16 needs besides.
   void kernel_of(Index t, int phase, int member, Index count);
+  void equations(Index t, int phase, int member, Index count);
 
 #if REKUR_EQUATIONS
   void take_for_program(int members, Scratch& scratch);
   void program_kernel(Index t, int phase, int member, Index count);
+#endif
+
+#if REKUR_BF16
+  // Of a tape in bf16: a member's units of the records of `count` steps from t on, and behind the last one the states before it,
+  // which the tape's precision holds for as well where they are none of its records'.
+  void widen(Index t, Index count, int member);
+  void widen_previous(Index j, Index t, Index count, int member);
+  // The gradients that a phase's equations have left there, back into it.
+  void keep(Index t, int phase, Index count, int member);
 #endif
 
   // What arrives at the first state is the gradient of the projection; nothing of it reaches the state before but by products.
@@ -66,8 +77,8 @@ class BackwardSlice {
   Units *units_, *projected_units_;                         // of each member: of H, of P
   float *d_state_[kMostStates] = {}, **d_source_, *zeros_;  // d_source_: by product, of what it multiplied
   float **tape_, **d_rows_;
-  float* narrow_ = nullptr;  // rows rounded to bf16, [members][rows][narrow_stride_]
-  Index narrow_stride_ = 0;
+  StepRecords records_;                       // where the tape is in bf16
+  [[maybe_unused]] float* narrow_ = nullptr;  // a row of that, by member
   const float **product_, **previous_[kMostStates] = {}, **h_, **dy_;
   const float **tape_ahead_, **dy_ahead_, **h_ahead_, **c_ahead_;
 #if REKUR_EQUATIONS

@@ -4,6 +4,7 @@
 
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
+#include "recurrent/step_records.hpp"
 #include "recurrent/windows.hpp"
 #include "rekur/denormals.hpp"
 
@@ -31,8 +32,8 @@ class ForwardSlice {
         M_(slice.rows()),
         chunk_(std::min(chunk, slice.steps())),
         members_(members),
-        y_(outputs(f)) {
-    const bool own_tape = !f.tape && r_.cell.phases > 1;
+        y_(outputs(f)),
+        own_records_(f.tape ? r_.bf16() : r_.cell.phases > 1) {
     projection_ = scratch.take<float>(chunk_ * M_ * X_).data();
     // A compiled cell reads its other states once, at their own unit, and so updates them in place. Both places of a state are
     // filled: a row that joins later finds its state in whichever is current.
@@ -42,7 +43,6 @@ class ForwardSlice {
         state_[turn][k] = in_place ? state_[0][k] : scratch.take<float>(M_ * stride(k)).data();
         if (!in_place) start(k, state_[turn][k]);
       }
-    if (own_tape) own_tape_ = scratch.take<float>(M_ * r_.record(Hp_)).data();
     input_rows_ = scratch.take<const float*>(chunk_ * M_).data();
     projection_rows_ = scratch.take<float*>(chunk_ * M_).data();
     narrow_input_ = scratch.take<float>(chunk_ * M_ * r_.narrow_input()).data();
@@ -52,6 +52,7 @@ class ForwardSlice {
 #if REKUR_EQUATIONS
     if (r_.program) take_for_program(scratch);
 #endif
+    if (own_records_) records_ = StepRecords(r_, Hp_, M_, through_time_ ? chunk_ : 1, 0, scratch);
   }
 
   // All of chunk i, for a slice that one thread has to itself.
@@ -135,7 +136,8 @@ class ForwardSlice {
   void steps(const Chunk& c, int member) {
     for (Index i = 0, count = 1; i < c.count; i += count, count = 1) {
       const Index active = slice_.active(time(c, i));
-      while (through_time_ && i + count < c.count && slice_.active(time(c, i + count)) == active) ++count;
+      const Index most = own_records_ ? records_.most() : c.count;
+      while (through_time_ && count < most && i + count < c.count && slice_.active(time(c, i + count)) == active) ++count;
       step(c, i, 0, member, count);
     }
   }
@@ -148,14 +150,14 @@ class ForwardSlice {
     float** const tape_rows = tape_rows_ + member * M_;
     for (Index j = 0; j < active; ++j) {
       if (y_) y_rows[j] = y_.row(row(j), f_.output_place(row(j), t));
-      tape_rows[j] = f_.tape ? record_of(f_, r_, Hp_, row(j), t) : own_tape_ ? own_tape_ + j * r_.record(Hp_) : nullptr;
+      tape_rows[j] = own_records_ ? records_.row(0, j) : f_.tape ? record_of(f_, r_, Hp_, row(j), t) : nullptr;
     }
     const auto [begin, end] = share(r_.projects(phase) ? Pp_ : Hp_, member);
     float* const* const before = state_[n % 2];
     float* const* const after = state_[(n + count) % 2];
 #if REKUR_EQUATIONS
     if (r_.program) {
-      const bool again = even_ && count == 1 && i > 0 && slice_.active(time(c, i - 1)) == active;
+      const bool again = even_ && !through_time_ && i > 0 && slice_.active(time(c, i - 1)) == active;
       program_step(t, n, active, phase, begin, end, member, projection_ + (t - c.low) * M_ * X_, count, again);
     } else
 #endif
@@ -173,7 +175,7 @@ class ForwardSlice {
       s.h_next = after[0];
       s.c = after[1];
       s.y = y_ ? y_rows : nullptr;
-      s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
+      s.tape = f_.tape || own_records_ ? tape_rows : nullptr;
       s.peephole = r_.packed.unit_weights.data();
       s.activations = &r_.activations;
       s.product_length = n == 0 && !f_.initial[0] ? 0 : r_.H;
@@ -184,12 +186,28 @@ class ForwardSlice {
       s.bias = r_.cell.recurrent_bias ? r_.packed.recurrent_bias[product].data() : nullptr;
       r_.steps().forward[phase](s);
     }
+#if REKUR_BF16
+    if (f_.tape && own_records_ && phase + 1 == r_.equations()) keep(c, i, count, active, begin, end);
+#endif
     if (phase + 1 < r_.cell.phases) return;
     if (f_.resets) restart(last, active, after, member);
     // Rows whose last step this was.
     for (Index j = f_.reverse ? 0 : slice_.active(last + 1); j < (f_.reverse && last > 0 ? 0 : active); ++j)
       finish(j, after, member);
   }
+
+#if REKUR_BF16
+  // A member's units of the records of `count` steps.
+  void keep(const Chunk& c, Index i, Index count, Index active, Index begin, Index end) {
+    for (Index s = 0; s < count; ++s)
+      for (Index j = 0; j < active; ++j) {
+        const float* const from = records_.row(s, j);
+        float* const to = record_of(f_, r_, Hp_, row(j), time(c, i + s));
+        records_.keep(from, to, 0, r_.cell.slots, begin, end);
+        if (r_.cell.numbers > 0) records_.keep_numbers(from, to);
+      }
+  }
+#endif
 
   // A member's of the units of something so wide: whole vectors, the last ones beyond it included.
   struct Share {
@@ -276,7 +294,7 @@ class ForwardSlice {
     s.steps = count;
     s.input_step = onwards * M_ * X_;
     s.y_step = onwards * y_.stride_t;
-    s.tape_step = f_.tape ? onwards * rows_of_tape(f_) * r_.record(Hp_) : 0;
+    s.tape_step = own_records_ ? (count > 1 ? records_.further() : 0) : f_.tape ? onwards * rows_of_tape(f_) * r_.record(Hp_) : 0;
     s.step_steps = step_steps;
     s.rows = active;
     s.H = r_.H;
@@ -293,7 +311,7 @@ class ForwardSlice {
     s.masks = masks;
     s.mask_steps = mask_steps;
     s.y = y_ ? y_rows_ + own : nullptr;
-    s.tape = f_.tape || own_tape_ ? tape_rows : nullptr;
+    s.tape = f_.tape || own_records_ ? tape_rows : nullptr;
     s.training = f_.tape != nullptr;
     s.kernels = &isa::kernels();
     s.memory = memory_ + member * memory_size_;
@@ -343,7 +361,10 @@ class ForwardSlice {
   const Index Hp_, Pp_, X_, M_, chunk_;
   const int members_;
   const Strided<float> y_;
-  float *projection_, *own_tape_ = nullptr;
+  float* projection_;
+  // The tape keeps no records of floats, and what a phase leaves for a later one has to stand somewhere.
+  const bool own_records_;
+  StepRecords records_;
   float *narrow_input_, *narrow_step_;  // rows rounded for products: of the chunk's x; by member of what a step multiplies
   float* state_[2][kMostStates] = {};   // by turn: before and after a step, or after and before
   const float** input_rows_;

@@ -10,6 +10,8 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs
     if (product.state >= 0 && run.d_weights.recurrent_kernel) multiplied_[product.state] = true;
   for (const UnitWeight& weight : r_.cell.unit_weights)
     if (weight.with == UnitWeight::With::previous && run.d_weights.unit_weights) multiplied_[weight.state] = true;
+  for (int k = 1; r_.bf16() && k < r_.cell.states; ++k)
+    if (multiplied_[k]) narrow_beginnings(k, scratch);
   const Index pairs = chunk * f_.B, dx_pairs = b_.dx ? most_inputs * pairs : 0;
   most_dx_pairs_ = dx_pairs;
   for (Lists& l : lists_) {
@@ -64,9 +66,23 @@ void LargeProducts::each_step(Steps steps, F&& f) const {
   for (Index step = 0; step < steps.high - steps.low; ++step) f(f_.reverse ? steps.low + step : steps.high - 1 - step);
 }
 
-Index LargeProducts::work(const Recurrence::Impl& r) {
-  const Index weights = isa::kernels().gemm_tn_work;
-  return r.bf16() ? std::max(weights, simd::bf16_row_floats(r.set_count() * padded(r.H))) : weights;
+void LargeProducts::narrow_beginnings([[maybe_unused]] int k, [[maybe_unused]] Scratch& scratch) {
+#if REKUR_BF16
+  const Index width = r_.width(k), stride = simd::bf16_row_floats(width);
+  const float* const from[] = {f_.initial[k], f_.resets ? f_.anew(k) : nullptr};
+  const float** const to[] = {&narrow_initial_[k], &narrow_anew_[k]};
+  for (int i = 0; i < 2; ++i) {
+    if (!from[i]) continue;
+    float* const rows = scratch.take<float>(f_.B * stride).data();
+    *to[i] = rows;
+    for (Index b = 0; b < f_.B; ++b) isa::kernels().narrow_bf16(1, width, &from[i], b * width, rows + b * stride, 0);
+  }
+#endif
+}
+
+const float* LargeProducts::beginning(int k, Index b, const float* all) const {
+  if (k == 0 || !r_.bf16()) return all + b * r_.width(k);
+  return (all == f_.initial[k] ? narrow_initial_[k] : narrow_anew_[k]) + b * simd::bf16_row_floats(r_.width(k));
 }
 
 // pair(t, b, length of row b, record) for the valid pairs, in the order of the sweep.
@@ -110,12 +126,12 @@ void LargeProducts::list_pairs(Lists& l, Steps swept) const {
     const bool first = f_.begins(b, t, length);
     const Index previous = f_.reverse ? t + 1 : t - 1;
     for (int k = 0; k < r_.cell.states; ++k) {
-      const float* const beginning = first ? f_.beginning(k, b, t, length) : nullptr;
-      if (!multiplied_[k] || (first && beginning == nullptr)) continue;
+      const float* const all = first ? f_.beginning(k, b, t, length) : nullptr;
+      if (!multiplied_[k] || (first && all == nullptr)) continue;
       // The sweep leaves the states in the tape as they are.
-      l.previous[k][l.state_pairs[k]] = first    ? beginning + b * r_.width(k)
+      l.previous[k][l.state_pairs[k]] = first    ? beginning(k, b, all)
                                         : k == 0 ? y_.row(b, f_.output_place(b, previous))
-                                                 : record_of(f_, r_, Hp_, b, previous) + r_.state_slot(k) * Hp_;
+                                                 : record_of(f_, r_, Hp_, b, previous) + r_.kept(r_.state_slot(k) * Hp_);
       l.state_records[k][l.state_pairs[k]++] = record;
     }
   });
@@ -134,11 +150,11 @@ void LargeProducts::list_step(Lists& l, Index t) const {
     if (!multiplied_[k] || (first && f_.initial[k] == nullptr)) continue;
     const float** const to = l.previous[k] + l.state_pairs[k];
     if (first)
-      list_evenly(to, f_.initial[k], r_.width(k), B);
+      list_evenly(to, beginning(k, 0, f_.initial[k]), beginning(k, 1, f_.initial[k]) - beginning(k, 0, f_.initial[k]), B);
     else if (k == 0)
       list_evenly<const float>(to, y_.row(0, previous), y_.stride_b, B);
     else
-      list_evenly<const float>(to, record_of(f_, r_, Hp_, 0, previous) + r_.state_slot(k) * Hp_, apart, B);
+      list_evenly<const float>(to, record_of(f_, r_, Hp_, 0, previous) + r_.kept(r_.state_slot(k) * Hp_), apart, B);
     list_evenly(l.state_records[k] + l.state_pairs[k], record, apart, B);
     l.state_pairs[k] += B;
   }
@@ -155,10 +171,13 @@ void LargeProducts::list_inputs(Lists& l, Index t) const {
 void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulate, float* work) const {
   const auto& k = isa::kernels();
   const Index XH = r_.cell.kernel_blocks * r_.H, RH = r_.cell.recurrent_blocks * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
-  if (tile.product == kUnits) return unit_tile(l, tile, accumulate);
-  const auto product_tn = [&](Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c, Index ldc) {
+  if (tile.product == kUnits) return unit_tile(l, tile, accumulate, work);
+  // of_records: so are the rows of A.
+  const auto product_tn = [&]([[maybe_unused]] bool of_records, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
+                              float* c, Index ldc) {
 #if REKUR_BF16
-    if (r_.bf16()) return k.gemm_tn_bf16(r_.bf16_instruction(), M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+    if (r_.bf16())
+      return k.gemm_tn_bf16(r_.bf16_instruction(), {of_records, true}, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
 #endif
     k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
   };
@@ -166,7 +185,8 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   const Index x_to = r_.cell.kernel_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   const Index recurrent_to = r_.cell.recurrent_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   if (tile.product == kKernel) {
-    product_tn(l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from, b_.d_weights.kernel + tile.m0 * XH + x_to, XH);
+    product_tn(false, l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from,
+               b_.d_weights.kernel + tile.m0 * XH + x_to, XH);
   } else if (tile.product >= 0) {
     const Product& product = r_.cell.products[static_cast<std::size_t>(tile.product)];
     float* const to = product.projects ? b_.d_weights.projection + tile.m0 * r_.P + tile.n0
@@ -174,68 +194,86 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
     const Index stride = product.projects ? r_.P : RH;
     const int s = product.state;
     if (s >= 0)
-      product_tn(l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, stride);
+      product_tn(s > 0, l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, stride);
     else
-      product_tn(l.pairs, l.records, tile.m0 + product.slot * Hp_, l.records, from, to, stride);
+      product_tn(true, l.pairs, l.records, tile.m0 + product.slot * Hp_, l.records, from, to, stride);
   } else {
     const auto within = [&](int first, int count) { return tile.slot >= first && tile.slot < first + count; };
-    if (within(r_.cell.x_first, r_.cell.x_count)) k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + x_to, accumulate);
+    if (within(r_.cell.x_first, r_.cell.x_count))
+      column_sums(N, l.pairs, l.records, from, nullptr, 0, b_.d_weights.bias + x_to, accumulate, work);
     if (!r_.cell.recurrent_bias) return;
     for (const Product& product : r_.cell.products)
       if (within(product.first, product.count) && !product.projects)
-        k.column_sums(N, l.pairs, l.records, from, b_.d_weights.bias + XH + recurrent_to, accumulate);
+        column_sums(N, l.pairs, l.records, from, nullptr, 0, b_.d_weights.bias + XH + recurrent_to, accumulate, work);
   }
 }
 
+void LargeProducts::column_sums(Index N, Index K, ConstRows records, Index from, ConstRows other, Index other_from, float* to,
+                                bool accumulate, [[maybe_unused]] float* work) const {
+  const auto& k = isa::kernels();
+  const auto sums = [&](Index rows, ConstRows a, Index a_from, ConstRows b, Index b_from, bool add) {
+    other ? k.column_dots(N, rows, a, a_from, b, b_from, to, add) : k.column_sums(N, rows, a, a_from, to, add);
+  };
+  if (!r_.bf16()) return sums(K, records, from, other, other_from, accumulate);
+#if REKUR_BF16
+  // Rows of bf16 are widened, some at a time.
+  constexpr Index kRows = 16;
+  const Index stride = (N + k.width - 1) / k.width * k.width;
+  const float *a[kRows], *b[kRows] = {};
+  for (Index row = 0; row == 0 || row < K; row += kRows) {
+    const Index count = std::min(kRows, K - row);
+    for (Index i = 0; i < count; ++i) {
+      float* const widened = work + 2 * i * stride;
+      a[i] = widened;
+      k.widen_bf16(stride, records[row + i] + from / 2, widened);
+      if (!other) continue;
+      b[i] = widened + stride;
+      k.widen_bf16(stride, other[row + i] + other_from / 2, widened + stride);
+    }
+    sums(count, a, 0, b, 0, accumulate || row > 0);
+  }
+#endif
+}
+
 // Σ over pairs of a slot's gradient, times the state that the weight was multiplied with.
-void LargeProducts::unit_tile(const Lists& l, const Tile& tile, bool accumulate) const {
+void LargeProducts::unit_tile(const Lists& l, const Tile& tile, bool accumulate, float* work) const {
   const UnitWeight& weight = r_.cell.unit_weights[static_cast<std::size_t>(tile.slot)];
   const Index from = weight.slot * Hp_ + tile.n0, N = tile.n1 - tile.n0;
   float* const to = b_.d_weights.unit_weights + tile.slot * r_.H + tile.n0;
   const int s = weight.state;
   switch (weight.with) {
     case UnitWeight::With::one:
-      return isa::kernels().column_sums(N, l.pairs, l.records, from, to, accumulate);
+      return column_sums(N, l.pairs, l.records, from, nullptr, 0, to, accumulate, work);
     case UnitWeight::With::previous:
-      return isa::kernels().column_dots(N, l.state_pairs[s], l.state_records[s], from, l.previous[s], tile.n0, to, accumulate);
+      return column_sums(N, l.state_pairs[s], l.state_records[s], from, l.previous[s], tile.n0, to, accumulate, work);
     case UnitWeight::With::swept:
       return;
     case UnitWeight::With::next:
-      return isa::kernels().column_dots(N, l.pairs, l.records, from, l.records, r_.state_slot(s) * Hp_ + tile.n0, to, accumulate);
+      return column_sums(N, l.pairs, l.records, from, l.records, r_.state_slot(s) * Hp_ + tile.n0, to, accumulate, work);
   }
 }
 
-void LargeProducts::input_tile(const Lists& l, Index tile, float* work) const {
+void LargeProducts::input_tile(const Lists& l, Index tile) const {
   const Index panel = isa::kernels().panel, panels = (r_.I + panel - 1) / panel;
   const Index part = tile % column_parts_, begin = tile / column_parts_ * pairs_per_tile_;
   const Index end = std::min(begin + pairs_per_tile_, l.dx_pairs);
   const Index n0 = panels * part / column_parts_ * panel, n1 = std::min(panels * (part + 1) / column_parts_ * panel, r_.I);
   for (int set = 0; set < r_.input_sets(); ++set)
-    input_rows(end - begin, n0, n1, set, l.dx_records + set * most_dx_pairs_ + begin, l.dx + begin, work);
+    input_rows(end - begin, n0, n1, set, l.dx_records + set * most_dx_pairs_ + begin, l.dx + begin);
 }
 
-// Columns [n0, n1) of the gradient of what the blocks of a set read. Rows of bf16 are made as many at a time as `work` holds.
-void LargeProducts::input_rows(Index rows, Index n0, Index n1, int set, const float* const* from, float* const* to,
-                               float* work) const {
+// Columns [n0, n1) of the gradient of what the blocks of a set read.
+void LargeProducts::input_rows(Index rows, Index n0, Index n1, int set, const float* const* from, float* const* to) const {
   const auto& k = isa::kernels();
-  const Index K = r_.set_count() * Hp_, width = k.width, padded_columns = (r_.I + width - 1) / width * width;
+  const Index K = r_.set_count() * Hp_, padded_columns = (r_.I + k.width - 1) / k.width * k.width;
   const Index column = r_.input_offset(r_.cell.x_first + set) + n0;
   const float* const weights = r_.packed.input_transposed.data();
-  if (!r_.bf16()) return k.gemm(rows, n1 - n0, K, from, weights + set * K * padded_columns + n0 * K, nullptr, to, column, true);
 #if REKUR_BF16
-  constexpr Index kMostRows = 64;
-  const Index lines = (K + 1) / 2, stride = simd::bf16_row_floats(K), most = std::min(LargeProducts::work(r_) / stride, kMostRows);
-  const float* narrow[kMostRows];
-  for (Index m = 0; m < rows; m += most) {
-    const Index count = std::min(most, rows - m);
-    k.narrow_bf16(count, K, from + m, 0, work, stride);
-    for (Index i = 0; i < count; ++i) narrow[i] = work + i * stride;
-    k.gemm_bf16(r_.bf16_instruction(), count, n1 - n0, K, narrow, weights + set * lines * padded_columns + n0 * lines, nullptr,
-                to + m, column, true);
-  }
-#else
-  static_cast<void>(work);
+  if (r_.bf16())
+    return k.gemm_bf16(r_.bf16_instruction(), rows, n1 - n0, K, from, weights + (set * padded_columns + n0) * ((K + 1) / 2),
+                       nullptr, to, column, true);
 #endif
+  k.gemm(rows, n1 - n0, K, from, weights + set * K * padded_columns + n0 * K, nullptr, to, column, true);
 }
 
 }  // namespace rekur::recurrent

@@ -24,14 +24,12 @@ class LargeProducts {
   // spans of steps. The lists of the last two chunks are kept.
   void list(Index i, Steps swept, const Steps (&inputs)[2]);
 
-  // Floats on a cache line's border that a thread needs.
-  static Index work(const Recurrence::Impl& r);
-  // The chunk's products in pieces that may be computed in any order, by any thread: of the weights, of the input. `work`: the
-  // thread's own.
+  // The chunk's products in pieces that may be computed in any order, by any thread: of the weights, of the input. `work`:
+  // simd::Kernels::gemm_tn_work floats on a cache line's border, the thread's own.
   Index weight_tiles() const { return tile_count_; }
   Index input_tiles(Index i) const { return b_.dx ? column_parts_ * row_parts(lists_[i % 2]) : 0; }
   void weights(Index i, Index tile, float* work) const { weight_tile(lists_[i % 2], tiles_[tile], !b_.fresh || i > 0, work); }
-  void input(Index i, Index tile, float* work) const { input_tile(lists_[i % 2], tile, work); }
+  void input(Index i, Index tile) const { input_tile(lists_[i % 2], tile); }
 
  private:
   // A part of a weight gradient: the recurrent product that it belongs to (kKernel, kBias, kUnits: the kernel, the bias, the unit
@@ -63,11 +61,17 @@ class LargeProducts {
   void list_step(Lists& lists, Index t) const;
   void list_inputs(Lists& lists, Index t) const;
   // Where in a record the gradients begin that the input gradient of a set of blocks is made of.
-  Index gradient_of(int set) const { return (r_.cell.x_first + set * r_.set_count()) * Hp_; }
+  Index gradient_of(int set) const { return r_.kept((r_.cell.x_first + set * r_.set_count()) * Hp_); }
+  // State k of row b as it is at `all`, which is what Forward::beginning said; in bf16 where records are.
+  const float* beginning(int k, Index b, const float* all) const;
+  void narrow_beginnings(int k, Scratch& scratch);
+  // Σ of columns [from, from + N) of records, or (with `other`) of them and of columns of other ones, multiplied.
+  void column_sums(Index N, Index K, ConstRows records, Index from, ConstRows other, Index other_from, float* to, bool accumulate,
+                   float* work) const;
   void weight_tile(const Lists& lists, const Tile& tile, bool accumulate, float* work) const;
-  void unit_tile(const Lists& lists, const Tile& tile, bool accumulate) const;
-  void input_tile(const Lists& lists, Index tile, float* work) const;
-  void input_rows(Index rows, Index n0, Index n1, int set, const float* const* from, float* const* to, float* work) const;
+  void unit_tile(const Lists& lists, const Tile& tile, bool accumulate, float* work) const;
+  void input_tile(const Lists& lists, Index tile) const;
+  void input_rows(Index rows, Index n0, Index n1, int set, const float* const* from, float* const* to) const;
 
   const Backward& b_;
   const Forward& f_;
@@ -75,6 +79,8 @@ class LargeProducts {
   const Index Hp_;
   bool multiplied_[kMostStates] = {};  // gradients of weights ask for the state as it was before a step
   const Strided<float> y_;
+  // By state of the records, where they are in bf16 and their gradients ask for it: the initial ones, and what resets bring.
+  const float *narrow_initial_[kMostStates] = {}, *narrow_anew_[kMostStates] = {};
   Lists lists_[2];
   Tile* tiles_;
   Index tile_count_ = 0, most_dx_pairs_ = 0;  // of an input's set

@@ -44,7 +44,7 @@ struct Slice {
 
 inline Index length_of(const Forward& f, Index b) { return f.lengths ? f.lengths[b] : f.T; }
 
-// Row b's record of step t in the tape of a training run.
+// Row b's record of step t in the tape of a training run, of floats or (Recurrence::Impl::kept) of pairs in bf16.
 inline Index rows_of_tape(const Forward& f) { return f.tape_rows > 0 ? f.tape_rows : f.B; }
 inline float* record_of(const Forward& f, const Recurrence::Impl& r, Index Hp, Index b, Index t) {
   return f.tape + (t * rows_of_tape(f) + b) * r.record(Hp);

@@ -49,6 +49,13 @@ void Recurrence::Impl::set_sizes(Index input_size, Index hidden_size, Index proj
   for (auto* of_products : {&packed.recurrent, &packed.recurrent_bias, &packed.recurrent_transposed})
     of_products->resize(cell.products.size());
   packed.type.resize(cell.products.size());
+  gradient_phase.assign(static_cast<std::size_t>(cell.slots), -1);
+  const auto leaves = [&](int phase, int first, int count) {
+    for (auto slot = gradient_phase.begin() + first; slot != gradient_phase.begin() + first + count; ++slot)
+      *slot = std::max(*slot, phase);
+  };
+  leaves(0, cell.x_first, cell.x_count);
+  for (const Product& product : cell.products) leaves(product.phase, product.first, product.count);
   I = input_size;
   H = hidden_size;
   P = cell.projects ? projection_size : hidden_size;

@@ -111,7 +111,14 @@ struct Recurrence::Impl {
     return false;
 #endif
   }
-  Index record(Index Hp) const { return cell.slots * Hp + whole_lines(cell.numbers); }
+  // Floats of a record as equations read and write it, and as it stands in the tape: in bf16, two numbers of a slot a float.
+  Index step_record(Index Hp) const { return cell.slots * Hp + whole_lines(cell.numbers); }
+  Index record(Index Hp) const { return kept(cell.slots * Hp) + whole_lines(cell.numbers); }
+  Index kept(Index numbers) const { return bf16() ? numbers / 2 : numbers; }
+  // Phases that have equations.
+  int equations() const { return cell.phases - (cell.projects ? 1 : 0); }
+  // By slot: the phase whose equations leave a gradient there, backward; -1: none does.
+  std::vector<int> gradient_phase;
   Index state_slot(int state) const { return cell.state_slot[static_cast<std::size_t>(state)]; }
   const kernels::CellSteps& steps() const;
 

@@ -59,6 +59,21 @@ inline void narrow_row_bf16(Index K, const float* x, float* to) {
   }
 }
 
+// kWidth numbers of such a row, as floats.
+REKUR_INLINE UVec widened_bf16(const float* from) {
+  typedef std::uint32_t Pairs __attribute__((vector_size(REKUR_VEC_BYTES / 2)));
+  typedef std::uint64_t Wide __attribute__((vector_size(REKUR_VEC_BYTES)));
+  Pairs pairs;
+  __builtin_memcpy(&pairs, from, sizeof pairs);
+  const Wide wide = __builtin_convertvector(pairs, Wide);  // the first of a pair is in place, the second goes above it
+  return (UVec)((wide & 0xFFFF0000u) | (wide << 48));
+}
+
+// So many whole vectors of them. `to` may not be `from`.
+inline void widen_bf16(Index n, const float* from, float* to) {
+  for (Index i = 0; i < n; i += kWidth) store(to + i, (Vec)widened_bf16(from + i / 2));
+}
+
 inline void pair_rows(const float* first, const float* second, Index n, float* to) {
   for (Index i = 0; i < n; i += kWidth) {
     const Index count = lanes(i, n);

@@ -338,31 +338,42 @@ inline void copy_columns(Index rows, ConstRows a, Index offset, Index count, flo
 
 #if REKUR_BF16
 // The same in pairs of rows, rounded to bf16; where there is no second one, zeros.
-inline Vec pair_of_rows(Index rows, ConstRows x, Index k, Index offset, Index n) {
+template <bool Narrow>
+REKUR_INLINE Vec pair_of_rows(Index rows, ConstRows x, Index k, Index offset, Index n) {
+  if constexpr (Narrow) {
+    const UVec first = widened_bf16(x[k] + offset / 2);
+    return (Vec)(k + 1 < rows ? first | (widened_bf16(x[k + 1] + offset / 2) >> 16) : first);
+  }
   return bf16_pairs(load_partial(x[k] + offset, n), k + 1 < rows ? load_partial(x[k + 1] + offset, n) : zero());
 }
 
-inline void copy_strip_pairs(Index rows, ConstRows b, Index b_offset, Index n0, Index n1, float* strips) {
+// A line of floats, or of twice as many numbers.
+template <bool Narrow>
+REKUR_INLINE void fetch_row(const float* row, Index offset, Index begin, Index end) {
+  for (Index n = begin; n < end; n += Narrow ? 32 : 16) __builtin_prefetch(row + (offset + n) / (Narrow ? 2 : 1));
+}
+
+template <bool Narrow>
+void copy_strip_pairs(Index rows, ConstRows b, Index b_offset, Index n0, Index n1, float* strips) {
   const Index pairs = (rows + 1) / 2;
   for (Index k = 0; k < rows; k += 2) {
-    for (Index next = k + 8; next < k + 10 && next < rows; ++next)
-      for (Index n = n0; n < n1; n += 16) __builtin_prefetch(b[next] + b_offset + n);
+    for (Index next = k + 8; next < k + 10 && next < rows; ++next) fetch_row<Narrow>(b[next], b_offset, n0, n1);
     for (Index n = n0; n < n1; n += kPanel) {
       const Index vectors = vectors_in(n, n1);
       float* const to = strips + (n - n0) * pairs + k / 2 * vectors * kWidth;
       for (Index v = 0; v < vectors; ++v)
-        store(to + v * kWidth, pair_of_rows(rows, b, k, b_offset + n + v * kWidth, lanes(n + v * kWidth, n1)));
+        store(to + v * kWidth, pair_of_rows<Narrow>(rows, b, k, b_offset + n + v * kWidth, lanes(n + v * kWidth, n1)));
     }
   }
 }
 
-inline void copy_column_pairs(Index rows, ConstRows a, Index offset, Index count, float* to) {
+template <bool Narrow>
+void copy_column_pairs(Index rows, ConstRows a, Index offset, Index count, float* to) {
   for (Index k = 0; k < rows; k += 2, to += kColumnsTn) {
-    for (Index next = k + 8; next < k + 10 && next < rows; ++next)
-      for (Index i = 0; i < count; i += 16) __builtin_prefetch(a[next] + offset + i);
+    for (Index next = k + 8; next < k + 10 && next < rows; ++next) fetch_row<Narrow>(a[next], offset, 0, count);
     for (Index i = 0; i < count; i += kWidth) {
       const Index n = lanes(i, count);
-      store_partial(to + i, pair_of_rows(rows, a, k, offset + i, n), n);
+      store_partial(to + i, pair_of_rows<Narrow>(rows, a, k, offset + i, n), n);
     }
   }
 }
@@ -380,7 +391,8 @@ struct AllRows {
 // W: FloatRows, or of pairs of rows in bf16, which are left out for all columns alike.
 template <class W = FloatRows, class RowsOf>
 REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c,
-                             Index ldc, bool accumulate, float* work, const RowsOf& rows_of) {
+                             Index ldc, bool accumulate, float* work, const RowsOf& rows_of,
+                             [[maybe_unused]] simd::NarrowSides narrow = {}) {
   float* const strips = work;
   float* const columns = work + kStripRows * kPanel;
   if (K == 0 && !accumulate)
@@ -394,13 +406,15 @@ REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_off
       const Index n1 = smaller(N, n0 + block);
       if constexpr (together == 1) copy_strips(rows, b + k0, b_offset, n0, n1, strips);
 #if REKUR_BF16
-      if constexpr (together == 2) copy_strip_pairs(rows, b + k0, b_offset, n0, n1, strips);
+      if constexpr (together == 2)
+        (narrow.b ? copy_strip_pairs<true> : copy_strip_pairs<false>)(rows, b + k0, b_offset, n0, n1, strips);
 #endif
       for (Index m0 = 0; m0 < M; m0 += kColumnsTn) {
         const Index count = smaller(kColumnsTn, M - m0);
         if constexpr (together == 1) copy_columns(rows, a + k0, a_offset + m0, count, columns);
 #if REKUR_BF16
-        if constexpr (together == 2) copy_column_pairs(rows, a + k0, a_offset + m0, count, columns);
+        if constexpr (together == 2)
+          (narrow.a ? copy_column_pairs<true> : copy_column_pairs<false>)(rows, a + k0, a_offset + m0, count, columns);
 #endif
         const RowTiles tiles(count);
         for (Index t = 0, m = 0; t < tiles.count; m += tiles.rows(t), ++t) {
@@ -429,12 +443,12 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
 }
 
 #if REKUR_BF16
-inline void gemm_tn_bf16(bool instruction, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
-                         float* c, Index ldc, bool accumulate, float* work) {
+inline void gemm_tn_bf16(bool instruction, simd::NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset,
+                         ConstRows b, Index b_offset, float* c, Index ldc, bool accumulate, float* work) {
   if (instruction && kBf16Instruction)
-    gemm_tn_of<Bf16Dots>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{});
+    gemm_tn_of<Bf16Dots>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{}, narrow);
   else
-    gemm_tn_of<Bf16Pairs>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{});
+    gemm_tn_of<Bf16Pairs>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{}, narrow);
 }
 #endif
 

@@ -28,6 +28,11 @@ enum class Precision : std::uint8_t { float32, bf16, int8 };
 
 namespace simd {
 
+// Which sides of a product are rows in pairs of bf16 already.
+struct NarrowSides {
+  bool a = false, b = false;
+};
+
 // Columns of a packed matrix B[K][N] for `gemm`: panels of `panel` columns (`panel` = vectors_per_panel · width), k-major:
 // panel j holds B[0][j·panel ..], B[1][j·panel ..], …; the last panel has as many whole vectors as it needs, zero-filled.
 // So a packed matrix has K · round_up(N, width) floats, and panel j starts at j · panel · K.
@@ -86,9 +91,12 @@ struct Kernels {
   void (*narrow_bf16)(Index M, Index K, ConstRows a, Index offset, float* to, Index stride);
   void (*gemm_bf16)(bool instruction, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
                     Index c_offset, bool accumulate);
-  // What gemm_tn says, both sides rounded to bf16 on the way.
-  void (*gemm_tn_bf16)(bool instruction, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
-                       float* c, Index ldc, bool accumulate, float* work);
+  // The first n numbers of such a row as floats, n a multiple of `width`.
+  void (*widen_bf16)(Index n, const float* from, float* to);
+  // What gemm_tn says, both sides rounded to bf16 on the way; or, of rows that are so already, as narrow_bf16 makes them: these are
+  // read by whole vectors, and their offset counts numbers, a multiple of `width`.
+  void (*gemm_tn_bf16)(bool instruction, NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b,
+                       Index b_offset, float* c, Index ldc, bool accumulate, float* work);
 #endif
 
   // C[m][n] = bias[n] + Σ_k A[m][k] W[n][k], all rows dense, for few outputs: summed by sixteens (rekur/detail/few_outputs.hpp). A

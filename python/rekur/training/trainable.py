@@ -115,9 +115,10 @@ class Trainable(Predicting):
             fraction of the memory, as :meth:`memory` says; the numbers are the same to the bit.
         precision : {"float32", "bf16"}
             Of the products of recurrent layers and Dense, forward and backward, wherever the model runs from now on.
-            "bf16" rounds what is multiplied to 8 bits of precision; weights, sums, states and the optimiser stay
-            float32. Numbers have float32's range, so no loss is scaled. Faster where the processor has AVX512_BF16;
-            elsewhere the same numbers, slower (docs/precision.md). Layers that say a precision keep theirs.
+            "bf16" rounds what is multiplied to 8 bits of precision, and what is kept of the steps of recurrent layers,
+            which takes half the memory; weights, sums, states and the optimiser stay float32. Numbers have float32's
+            range, so no loss is scaled. Faster where the processor has AVX512_BF16; elsewhere the same numbers, slower
+            (docs/precision.md). Layers that say a precision keep theirs.
 
         Raises
         ------
