@@ -1,4 +1,4 @@
-"""What training in bf16 keeps of its steps is in bf16: half the memory, gradients of a rounded tape, one set of bits."""
+"""What training in bf16 keeps of its steps is in bf16: half the memory, gradients of a rounded tape, the same bits."""
 
 import json
 
