@@ -16,7 +16,7 @@ class StepRecords {
   StepRecords(const Recurrence::Impl& r, Index Hp, Index M, Index most, Index behind, Scratch& scratch)
       : r_(&r), Hp_(Hp), M_(M), size_(r.step_record(Hp)) {
     constexpr Index kFloats = Index{1} << 14;  // which stay near
-    most_ = std::clamp<Index>(kFloats / std::max<Index>(M * size_, 1), 1, most);
+    most_ = std::clamp<Index>(kFloats / std::max<Index>(M * size_, 1), 1, std::max<Index>(most, 1));
     data_ = scratch.take<float>((most_ + behind) * M * size_).data();
   }
 
