@@ -51,5 +51,7 @@ foreach(isa IN LISTS REKUR_ISAS)
       COMPILE_OPTIONS "${REKUR_FLAGS_${isa}};${optimised}")
   endforeach()
   string(TOUPPER ${isa} upper)
-  list(APPEND REKUR_ISA_DEFINITIONS REKUR_HAVE_${upper})
+  # Told only to who chooses: the rest is compiled alike for any of them.
+  set_property(SOURCE ${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/amx.cpp ${CMAKE_CURRENT_SOURCE_DIR}/cpp/src/isa/dispatch.cpp
+    APPEND PROPERTY COMPILE_DEFINITIONS REKUR_HAVE_${upper})
 endforeach()
