@@ -1,17 +1,20 @@
-"""Layers of eight bits beside float32, sixteen bits, onnxruntime's int8 and torch's int8 and bfloat16, in turns.
+"""Layers of eight and sixteen bits beside float32, onnxruntime's int8 and torch's int8 and bfloat16, in turns.
 
-    python -m benchmarks.precision                               # everything: some ten minutes
+    python -m benchmarks.precision                               # everything: some twenty minutes
+    python -m benchmarks.precision --parts bf16                  # products of bf16, inference and training
     python -m benchmarks.precision --kinds lstm,gru --threads 1 --shapes 1,200,64,128 --json precision.json
     python -m benchmarks.precision --isas avx2,baseline          # narrower instruction sets: beside our float32 alone
 
 A shape is B,T,I,H: rows, steps, features, units (of a convolution filters, over kernels of 5 steps).
 
-speed   a contender's time over that of our int8: of our float32 at least 2 where H >= 128, and nowhere below what noise
-        makes of 1 ("never slower"); of the quickest peer at least 1
+speed   (part int8) a contender's time over that of our int8: of our float32 at least 2 where H >= 128, and nowhere
+        below what noise makes of 1 ("never slower"); of the quickest peer at least 1
 error   the deviation of the outputs from our float32's (root of the mean square; the largest is told beside it), with
         the same weights: of onnxruntime's int8 over that of ours at least 1
 size    bytes of the layer's weights in float32 over those in int8, with scales and biases, as onnxruntime has them in
         its file beside it
+bf16, bf16 training, bf16 error   (part bf16; benchmarks/bf16.py) the same of layers whose products are of bf16: of our
+        float32 at least 1.6, in training 1.5, where H >= 256 and B >= 32; of torch's bfloat16 at least 1
 
 onnxruntime runs what `rekur.onnx.quantize` makes of the exported layer (DynamicQuantizeLSTM, MatMulInteger; of GRU,
 SimpleRNN and convolution int8 weights and float32 arithmetic). torch's int8 is `quantize_dynamic` with each of its
@@ -37,12 +40,24 @@ from typing import Any
 import numpy as np
 
 import rekur
-from benchmarks.case import CELLS, Case
+from benchmarks import bf16
+from benchmarks.one_layer import (
+    CALLS,
+    NAMES,
+    ROUNDS,
+    Report,
+    Shape,
+    array_of,
+    input_of,
+    model_of,
+    torch_layer,
+    torch_step,
+)
 from benchmarks.turns import Turn, in_turns
-from rekur import _core, layers
+from rekur import _core
 
-Shape = tuple[int, int, int, int]
 Step = Callable[[], Any]
+
 SHAPES: list[Shape] = [
     (1, 200, 64, 128),
     (16, 50, 64, 128),
@@ -54,43 +69,7 @@ SHAPES: list[Shape] = [
     (32, 25, 512, 512),
 ]
 KINDS = ("lstm", "gru", "rnn", "dense", "conv")
-NAMES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN", "dense": "Dense", "conv": "Conv1D"}
-KERNEL = 5  # steps of a convolution's kernel
 NOISE = 0.95  # what a ratio of 1 may be measured as
-ROUNDS, CALLS = 5, 10**6  # every call is timed by itself, so that other work on the machine meets few
-
-
-def weights_of(kind: str, shape: Shape) -> list[np.ndarray]:
-    """Uniform in ±1/√n of the n numbers that a sum has."""
-    B, T, features, H = shape
-    if kind in CELLS:
-        kernel, recurrent, bias = Case(kind, B, T, features, H, "infer", 1).weights()
-        bias = {"gru": bias.reshape(2, -1)}.get(kind, bias.reshape(-1))
-        return [kernel, recurrent, bias]
-    rng = np.random.default_rng(1)
-    size = (features, H) if kind == "dense" else (KERNEL, features, H)
-    limit = 1 / math.sqrt(math.prod(size[:-1]))
-    return [rng.uniform(-limit, limit, n).astype(np.float32) for n in (size, (H,))]
-
-
-def layer_of(kind: str, H: int, precision: str) -> layers.Layer:
-    if kind in CELLS:
-        made: layers.Layer = getattr(layers, NAMES[kind])(H, return_sequences=True, precision=precision)
-        return made
-    if kind == "dense":
-        return layers.Dense(H, precision=precision)
-    return layers.Conv1D(H, KERNEL, padding="causal", precision=precision)
-
-
-def model_of(kind: str, shape: Shape, precision: str = "float32") -> rekur.Model:
-    layer = layer_of(kind, shape[3], precision)
-    model = rekur.Sequential([rekur.Input((None, shape[2]), name="x"), layer], seed=1)
-    model.set_weights(weights_of(kind, shape))
-    return model
-
-
-def input_of(shape: Shape) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal(shape[:3]).astype(np.float32)
 
 
 def ours(kind: str, shape: Shape) -> dict[str, Step]:
@@ -121,53 +100,11 @@ def onnxruntime_int8(kind: str, shape: Shape, threads: int) -> tuple[Step, int]:
     return (lambda: session.run(None, feed)[0]), size
 
 
-def torch_layer(kind: str, shape: Shape) -> Any:
-    """torch's own layer with the same weights."""
-    import torch
-
-    features, H = shape[2:]
-    kernel, *rest = weights_of(kind, shape)
-    if kind in CELLS:
-        layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[kind](features, H, batch_first=True)
-        order = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}[kind]
-
-        def blocks(array: np.ndarray) -> Any:
-            split = array.reshape(*array.shape[:-1], -1, H)[..., list(order), :]
-            return torch.from_numpy(np.ascontiguousarray(split.reshape(*array.shape[:-1], -1).T))
-
-        recurrent, bias = rest
-        biases = bias if kind == "gru" else np.stack([bias, np.zeros_like(bias)])
-        values = [blocks(kernel), blocks(recurrent), blocks(biases[0]), blocks(biases[1])]
-        for parameter, value in zip(layer.parameters(), values, strict=True):
-            parameter.data.copy_(value)
-        return layer.eval()
-    if kind == "dense":
-        layer = torch.nn.Linear(features, H)
-        layer.weight.data.copy_(torch.from_numpy(np.ascontiguousarray(kernel.T)))
-    else:
-        layer = torch.nn.Conv1d(features, H, KERNEL, padding=KERNEL - 1)
-        layer.weight.data.copy_(torch.from_numpy(np.ascontiguousarray(kernel.transpose(2, 1, 0))))
-    layer.bias.data.copy_(torch.from_numpy(rest[0]))
-    return layer.eval()
-
-
 def torch_steps(kind: str, shape: Shape) -> dict[str, Step]:
     """int8 of each engine, and bfloat16."""
     import torch
 
     x = torch.from_numpy(input_of(shape))
-
-    def step(layer: Any, given: Any) -> Step:
-        def run() -> Any:
-            with torch.inference_mode():
-                if kind == "conv":  # (B, features, T), and only the steps that a causal one has
-                    y = layer(given.transpose(1, 2))[..., : given.shape[1]].transpose(1, 2)
-                else:
-                    y = layer(given)
-                return y[0] if kind in CELLS else y
-
-        return run
-
     result = {}
     if kind in ("lstm", "gru", "dense"):
         for engine in ("fbgemm", "onednn"):
@@ -177,13 +114,9 @@ def torch_steps(kind: str, shape: Shape) -> dict[str, Step]:
                     warnings.simplefilter("ignore")  # of what comes after it
                     holder = torch.nn.Sequential(torch_layer(kind, shape))
                     narrow = torch.ao.quantization.quantize_dynamic(holder, dtype=torch.qint8)[0]
-                result[f"torch {engine}"] = step(narrow, x)
-    result["torch bf16"] = step(torch_layer(kind, shape).bfloat16(), x.bfloat16())
+                result[f"torch {engine}"] = torch_step(kind, narrow, x)
+    result["torch bf16"] = torch_step(kind, torch_layer(kind, shape).bfloat16(), x.bfloat16())
     return result
-
-
-def array_of(y: Any) -> np.ndarray:
-    return y if isinstance(y, np.ndarray) else y.float().numpy()
 
 
 def int8_bytes(kind: str, shape: Shape) -> tuple[int, int]:
@@ -206,32 +139,6 @@ def contenders(kind: str, shape: Shape, threads: int, peers: list[str]) -> tuple
         torch.set_num_threads(threads)
         steps.update(torch_steps(kind, shape))
     return steps, size
-
-
-class Report:
-    """Lines with bars, and their rows."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def line(
-        self, part: str, kind: str, shape: Shape, where: str, who: str, ratio: float, bar: float, note: str
-    ) -> None:
-        met = ratio >= bar
-        self.rows.append(
-            {"part": part, "kind": kind, "shape": shape, "where": where, "who": who, "ratio": ratio, "bar": bar}
-            | {"met": met, "note": note}
-        )
-        sizes = ",".join(map(str, shape))
-        verdict = f">= {bar:4.2f} {'ok' if met else 'MISSED'}" if bar else ""
-        print(f"{part:5} {kind:9} {sizes:14} {where:12} {who:13} {ratio:6.2f} {verdict:15} {note}", flush=True)
-
-    def summary(self) -> None:
-        for part in ("speed", "error", "size"):
-            rows = [row for row in self.rows if row["part"] == part and row["bar"]]
-            if rows:
-                mean = math.exp(sum(math.log(row["ratio"]) for row in rows) / len(rows))
-                print(f"{part}: geometric mean {mean:.2f}; {sum(not row['met'] for row in rows)} of {len(rows)} missed")
 
 
 def measure(report: Report, kind: str, shape: Shape, threads: int, peers: list[str], seconds: float) -> None:
@@ -283,6 +190,7 @@ def tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--kinds", default=",".join(KINDS), help="of lstm, gru, rnn, dense and conv, by commas")
+    parser.add_argument("--parts", default="int8,bf16", help="of int8 and bf16, by commas")
     parser.add_argument("--shapes", nargs="*", help="B,T,I,H each")
     parser.add_argument("--threads", default="1,2", help="by commas")
     parser.add_argument("--isas", help="instruction sets for ours, by commas; without it all, the widest beside peers")
@@ -292,7 +200,7 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="the times again, as a table")
     options = parser.parse_args()
     shapes = [tuple(int(n) for n in text.split(",")) for text in options.shapes] if options.shapes else SHAPES
-    widest = _core.isa()
+    widest, parts = _core.isa(), options.parts.split(",")
     isas = options.isas.split(",") if options.isas else list(_core.available_isas())[::-1]
     print(f"{platform.processor() or platform.machine()}, {', '.join(isas)}")
     report = Report()
@@ -302,7 +210,10 @@ def main() -> None:
         for threads in map(int, options.threads.split(",")) if isa == widest else [1]:
             for kind in options.kinds.split(","):
                 for shape in shapes:
-                    measure(report, kind, shape, threads, peers, options.seconds)
+                    if "int8" in parts:
+                        measure(report, kind, shape, threads, peers, options.seconds)
+                    if "bf16" in parts and kind in bf16.KINDS:
+                        bf16.measure(report, kind, shape, threads, peers, options.seconds)
     report.summary()
     if options.markdown:
         print("\n".join(tables(report.rows)))
