@@ -51,7 +51,7 @@ STEPS = {"LSTM": lstm_step, "GRU": gru_step, "SimpleRNN": rnn_step}
 
 @pytest.mark.parametrize("features,units", [(1, 1), (2, 3), (5, 17), (17, 31), (33, 65)])
 @pytest.mark.parametrize("kind", STEPS)
-def test_cells_against_numpy(isa, rng, kind, features, units):
+def test_cells_against_numpy(rounding_isa, rng, kind, features, units):
     layer = getattr(layers, kind)(units, return_sequences=True, precision="bf16", input_shape=(None, features))
     model = rekur.Sequential([layer])
     weights = [w + 0.1 * sequences(rng, *w.shape) for w in model.get_weights()]
@@ -69,7 +69,7 @@ def test_cells_against_numpy(isa, rng, kind, features, units):
 
 
 @pytest.mark.parametrize("batch,features,units", [(1, 1, 1), (3, 5, 7), (7, 17, 33), (31, 33, 65)])
-def test_gradients_of_a_step_are_products_of_rounded_numbers(isa, rng, batch, features, units):
+def test_gradients_of_a_step_are_products_of_rounded_numbers(rounding_isa, rng, batch, features, units):
     """y = tanh(x W + b) over one step, of x = a D: both gradients of its product, by NumPy. The tape has y rounded."""
     model = rekur.Sequential(
         [
@@ -125,10 +125,10 @@ def test_same_bits_for_any_threads_and_with_and_without_the_instruction(restore_
     model = in_bf16(stack)
     y = sequences(rng, *model.predict(x, verbose=0).shape)
     start = [w.copy() for w in model.get_weights()]
-    results = []
+    results = {False: [], True: []}
     before = _core.isa()
     try:
-        # One and the same arithmetic: an instruction of AVX-512's, and fused multiply-adds of AVX2's.
+        # One and the same arithmetic: an instruction of AVX-512's, and fused multiply-adds of AVX2's. AMX has its own.
         for isa in [name for name in _core.available_isas() if name != "baseline"] or [before]:
             _core.set_isa(isa)
             for threads in (1, 2, 3):
@@ -136,13 +136,38 @@ def test_same_bits_for_any_threads_and_with_and_without_the_instruction(restore_
                 model.set_weights(start)
                 model.compile("sgd", "mse", seed=1)
                 model.fit(x, y, lengths=lengths, batch_size=5, epochs=2, shuffle=False, verbose=0)
-                results.append([model.predict(x, verbose=0), *model.get_weights()])
+                results[isa == "amx"].append([model.predict(x, verbose=0), *model.get_weights()])
     finally:
         _core.set_isa(before)
-    for other in results[1:]:
-        for expected, made in zip(results[0], other, strict=True):
-            np.testing.assert_array_equal(made, expected)
-    assert not np.array_equal(results[0][1], start[0])
+    for first, *others in filter(None, results.values()):
+        for other in others:
+            for expected, made in zip(first, other, strict=True):
+                np.testing.assert_array_equal(made, expected)
+        assert not np.array_equal(first[1], start[0])
+    for plain, amx in zip(*(runs[0] for runs in results.values() if runs), strict=True) if results[True] else ():
+        np.testing.assert_allclose(amx, plain, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda **k: layers.Dense(9, **k), lambda **k: layers.LSTM(9, **k)], ids=["Dense", "LSTM"]
+)
+def test_a_layer_that_says_float32_stays_so(rng, make, tmp_path):
+    x = sequences(rng, 3, 5, 8)
+    shape = {"input_shape": (None, 8)}
+    plain, open_ = rekur.Sequential([make(**shape)]), rekur.Sequential([make(**shape)])
+    said = rekur.Sequential([make(precision="float32", **shape)])
+    assert said.layers[0].get_config()["precision"] == "float32" and "precision" not in open_.layers[0].get_config()
+    for model in (open_, said):
+        model.set_weights(plain.get_weights())
+        model.compile("sgd", "mse", precision="bf16")
+    expected = plain.predict(x, verbose=0)
+    assert not np.array_equal(open_.predict(x, verbose=0), expected)
+    np.testing.assert_array_equal(said.predict(x, verbose=0), expected)
+    said.save(tmp_path / "said.safetensors")
+    loaded = rekur.load_model(tmp_path / "said.safetensors")
+    assert loaded.layers[0].precision == "float32"
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    np.testing.assert_array_equal(rekur.models.clone_model(said).layers[0].precision, "float32")
 
 
 def test_loss_curves_stay_beside_those_of_float32(rng):
@@ -158,7 +183,7 @@ def test_loss_curves_stay_beside_those_of_float32(rng):
     np.testing.assert_allclose(curves[1], curves[0], rtol=0.05, atol=0.01 * curves[0][0])
 
 
-def test_nan_and_infinity_pass_through(isa):
+def test_nan_and_infinity_pass_through(rounding_isa):
     model = rekur.Sequential([layers.SimpleRNN(4, activation="linear", precision="bf16", input_shape=(None, 3))])
     x = np.ones((4, 1, 3), np.float32)
     x[1, 0, 2] = np.nan
@@ -170,7 +195,7 @@ def test_nan_and_infinity_pass_through(isa):
 
 
 @pytest.mark.parametrize("batch,features,units", [(1, 33, 17), (3, 5, 31), (7, 17, 33), (65, 31, 65)])
-def test_dense_and_its_gradients(isa, rng, batch, features, units):
+def test_dense_and_its_gradients(rounding_isa, rng, batch, features, units):
     model = rekur.Sequential(
         [
             layers.Dense(features, use_bias=False, input_shape=(3,)),

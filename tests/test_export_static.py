@@ -30,6 +30,7 @@ ISA_FLAGS = {
     "avx512": ["-march=x86-64", "-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"],
     "neon": [],
 }
+ISA_FLAGS["amx"] = ISA_FLAGS["avx512"]
 BARE = ["-fno-exceptions", "-fno-rtti", *WARNINGS]
 DRIVER = """\
 #include <cstdio>

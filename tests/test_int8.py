@@ -61,7 +61,7 @@ def sigmoid(z):
 
 
 @pytest.mark.parametrize("features,units", [(16, 256), (17, 241), (33, 127), (65, 64), (129, 33), (300, 17)])
-def test_dense_is_the_integer_product(isa, features, units):
+def test_dense_is_the_integer_product(rounding_isa, features, units):
     rng = np.random.default_rng(features)
     model = rekur.Sequential([layers.Dense(units, precision="int8", input_shape=(features,))])
     w, b = sequences(rng, features, units), sequences(rng, units)
@@ -77,7 +77,7 @@ def test_dense_is_the_integer_product(isa, features, units):
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_sums_at_the_extremes_do_not_saturate(isa, sign):
+def test_sums_at_the_extremes_do_not_saturate(rounding_isa, sign):
     K, N = 4096, 8
     model = rekur.Sequential([layers.Dense(N, use_bias=False, precision="int8", input_shape=(K,))])
     model.set_weights([np.full((K, N), sign, np.float32)])
@@ -101,7 +101,7 @@ def gru_step(x, h, w, u, b):
 
 @pytest.mark.parametrize("features,units", [(5, 33), (33, 65), (17, 64), (64, 31)])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
-def test_cells_against_numpy(isa, kind, features, units):
+def test_cells_against_numpy(rounding_isa, kind, features, units):
     rng = np.random.default_rng(units)
     layer = getattr(layers, kind)(units, return_sequences=True, precision="int8", input_shape=(None, features))
     model = rekur.Sequential([layer])
@@ -141,7 +141,7 @@ def models(features=20):
 
 
 @pytest.mark.parametrize("name,stack", list(models()), ids=[name for name, _ in models()])
-def test_same_bits_however_it_runs(isa, restore_threads, name, stack):
+def test_same_bits_however_it_runs(rounding_isa, restore_threads, name, stack):
     rng = np.random.default_rng(1)
     plain = rekur.Sequential(stack)
     model = with_precision(plain)
@@ -159,12 +159,12 @@ def test_same_bits_however_it_runs(isa, restore_threads, name, stack):
         for row, length in enumerate(lengths):
             np.testing.assert_array_equal(masked[row, :length], expected[row, :length])
     # Other bits of h, without fused multiply-adds or by sums of other lanes, may be other integers.
-    other = isa == "baseline" or name == "options"
+    other = rounding_isa == "baseline" or name == "options"
     _core.set_isa(_core.available_isas()[-1])
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=5e-3 if other else 2e-7)
 
 
-def test_rounding_to_eight_bits_twice_changes_nothing(isa):
+def test_rounding_to_eight_bits_twice_changes_nothing(rounding_isa):
     rng = np.random.default_rng(3)
     w = sequences(rng, 64, 65) * np.exp(rng.standard_normal(65) * 5).astype(np.float32)
     q, scale = weight_integers(w)
@@ -182,7 +182,7 @@ def test_rounding_to_eight_bits_twice_changes_nothing(isa):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_row_that_is_not_finite_gives_nan_and_no_other_does(isa, value):
+def test_a_row_that_is_not_finite_gives_nan_and_no_other_does(rounding_isa, value):
     model = rekur.Sequential([layers.Dense(64, precision="int8", input_shape=(65,))])
     x = np.ones((4, 65), np.float32)
     x[1, 64] = value

@@ -149,7 +149,7 @@ MODELS: dict[str, tuple[Callable[..., Any], Callable[[Value, list[Value]], Value
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_go_straight_through(isa: str, name: str) -> None:
+def test_gradients_go_straight_through(rounding_isa: str, name: str) -> None:
     make, run, shape = MODELS[name]
     rng = np.random.default_rng(len(name))
     model = rekur.Sequential(make(precision="int8"))

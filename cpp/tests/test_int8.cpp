@@ -136,7 +136,7 @@ void check_product(const simd::Kernels& kernels, Index group, Index M, Index N, 
 TEST_CASE("a product of eight bits is the sum of its integers, bit by bit, at awkward sizes and in every tile") {
   each_group([](const simd::Kernels& kernels, Index group) {
     for (const Index K : {1, 2, 3, 5, 7, 15, 16, 17, 31, 33, 65, 513})
-      for (const Index M : {1, 2, 3, 4, 5, 6, 7, 13})
+      for (const Index M : {1, 2, 3, 4, 5, 6, 7, 13, 16, 17, 33, 65})
         for (const Index N : {1, 5, 16, 17, 33, 65, 130}) {
           const std::uint32_t seed = static_cast<std::uint32_t>(K + M + N);
           check_product(kernels, group, M, N, K, test::noise(M * K, seed), test::noise(K * N, seed + 1),
@@ -212,7 +212,7 @@ TEST_CASE("a step's recurrent product of eight bits is the sum of its integers f
   each_group([](const simd::Kernels& kernels, Index group) {
     for (const Index H : {5, 17, 33, 65, 130})
       for (int G = 1; G <= kernels::kMostTogether; ++G)
-        for (const Index M : {1, 2, 3, 4, 5, 6, 7, 11, 13})
+        for (const Index M : {1, 2, 3, 4, 5, 6, 7, 11, 13, 17, 33})
           for (const bool descending : {false, true}) {
             INFO("group " << group << ", H " << H << ", blocks " << G << ", rows " << M);
             const Index width = kernels.width, Hp = (H + width - 1) / width * width, N = G * H;
@@ -224,7 +224,7 @@ TEST_CASE("a step's recurrent product of eight bits is the sum of its integers f
               for (Index g = 0; g < G; ++g)
                 simd::pack_int8(width, group, H, std::min(width, H - j * width), b.data() + g * H + j * width, N,
                                 bias.data() + g * H + j * width, weights.data() + (j * G + g) * size);
-            std::vector<float> narrow(at(M * simd::int8_row_floats(H))), to(at(M * G * Hp), kSentinel);
+            std::vector<float> narrow(at(M * (simd::int8_row_floats(H) + kAmxSums))), to(at(M * G * Hp), kSentinel);
             std::vector<const float*> from;
             for (Index m = 0; m < M; ++m) from.push_back(h.data() + m * H);
             kernels::StepProduct s{};

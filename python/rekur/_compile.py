@@ -45,6 +45,7 @@ NEON_OF_32_BITS = (
     "-mfpu=neon-vfpv4", "-funsafe-math-optimizations", "-fno-associative-math", "-fno-reciprocal-math",
     "-fsigned-zeros", "-ftrapping-math",
 )  # fmt: skip
+COMPILED_AS = {"amx": "avx512"}  # equations know no tiles
 VECTOR_BYTES = {"baseline": 16, "avx2": 32, "avx512": 64, "neon": 16}
 SOURCE = """\
 #define REKUR_VEC_BYTES {bytes}
@@ -136,7 +137,7 @@ def compile_cells(
         open_ = {each.signature: each for each in equations if not each.compiled}
         ready = len({each.signature for each in equations}) - len(open_)
         place = _folder(folder)
-        isa = _core.isa()
+        isa = COMPILED_AS.get(_core.isa(), _core.isa())
         missing = []
         for each in open_.values():
             path = place / f"{_key(each, isa)}.so"

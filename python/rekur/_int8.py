@@ -27,9 +27,9 @@ def check_homes(model: Model) -> None:
             )
 
 
-def _unrounded(precision: str) -> str:
+def _unrounded(precision: str | None) -> str | None:
     """What a layer computes in that is not of eight bits: its own precision, if that is another one."""
-    return "float32" if precision == "int8" else precision
+    return None if precision == "int8" else precision
 
 
 def set_precision(model: Model, names: Collection[str]) -> None:
@@ -43,7 +43,7 @@ def set_precision(model: Model, names: Collection[str]) -> None:
     for layer in layers_within(model):
         if isinstance(layer, Bidirectional) and layer._parts is not None:
             found = {inner.precision for part in leaves(layer) if (inner := part._narrowed()) is not None}
-            one = found.pop() if len(found) == 1 else "float32"
+            one = found.pop() if len(found) == 1 else None
             for direction in (layer._inner, layer._backward):  # a layer made of this one's settings has it too
                 if direction is not None and direction._narrows:
                     vars(direction)["precision"] = one

@@ -100,7 +100,14 @@ def one_of(*known: str) -> Any:
     return check
 
 
-PRECISION = one_of("float32", "bf16", "int8")  # of a layer's products
+_PRECISION = one_of("float32", "bf16", "int8")
+
+
+def optional_precision(value: object, what: str) -> str | None:
+    """Of a layer's products; None leaves it to compile."""
+    return None if value is None else str(_PRECISION(value, what))
+
+
 WEIGHT_TYPE = one_of("float32", "bf16", "fp16", "int8")
 
 

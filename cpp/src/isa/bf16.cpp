@@ -1,5 +1,6 @@
 #include "isa/bf16.hpp"
 
+#include "isa/amx.hpp"
 #include "isa/dispatch.hpp"
 
 #if defined(__x86_64__)
@@ -7,8 +8,9 @@
 #endif
 
 namespace rekur::isa {
+namespace {
 
-bool has_bf16_instruction() {
+bool has_instruction() {
 #if defined(__x86_64__)
   static const bool here = [] {
     unsigned a = 0, b = 0, c = 0, d = 0;
@@ -18,6 +20,13 @@ bool has_bf16_instruction() {
 #else
   return false;
 #endif
+}
+
+}  // namespace
+
+Index bf16_group() {
+  if (uses_amx()) return kBf16Dots | kAmx;
+  return has_instruction() ? kBf16Dots : kBf16Pairs;
 }
 
 }  // namespace rekur::isa

@@ -5,10 +5,8 @@
 
 namespace rekur::isa {
 
-// Whether the instruction set in use has an instruction for pairs of them; else two fused multiply-adds give the same bits.
-bool has_bf16_instruction();
-
-// What kernels/steps.hpp asks for.
-inline Index bf16_group() { return has_bf16_instruction() ? 2 : 1; }
+// How the instruction set in use multiplies pairs of them: by an instruction, by two fused multiply-adds, which give the same bits,
+// or by AMX (simd/kernels.hpp).
+Index bf16_group();
 
 }  // namespace rekur::isa

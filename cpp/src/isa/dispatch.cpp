@@ -1,4 +1,6 @@
 #include "isa/dispatch.hpp"
+
+#include "isa/amx.hpp"
 #if REKUR_COMPILED_CELLS
 #include "equations/compiled.hpp"
 #endif
@@ -31,6 +33,9 @@ extern const Table table_avx2;
 #endif
 #ifdef REKUR_HAVE_AVX512
 extern const Table table_avx512;
+#if REKUR_AMX
+extern const Table table_amx;
+#endif
 #endif
 #ifdef REKUR_HAVE_NEON
 extern const Table table_neon;
@@ -76,6 +81,9 @@ constexpr Built kBuilt[] = {
        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
      }},
+#if REKUR_AMX
+    {&table_amx, has_amx},
+#endif
 #endif
 #ifdef REKUR_HAVE_NEON
     {&table_neon, has_neon},
@@ -94,7 +102,7 @@ std::string names(bool all) {
 const Table& find(const std::string& name, const char* source) {
   for (const Built& built : kBuilt)
     if (name == built.table->name && built.runs_here()) return *built.table;
-  const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "neon";
+  const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "amx" || name == "neon";
   const std::string available = names(false);
   throw_error("%%%' (available: %)",
               {source, (known ? ": this machine or this build lacks the instruction set '" : ": unknown instruction set '"), name,
@@ -158,7 +166,7 @@ const Table& table() {
 const Table& table_for([[maybe_unused]] std::int64_t numbers) {
   const Table& widest = table();
 #if defined(REKUR_HAVE_AVX2) && defined(REKUR_HAVE_AVX512)
-  if (&widest == &table_avx512 && numbers <= table_avx2.simd.width) return table_avx2;
+  if (widest.simd.width == table_avx512.simd.width && numbers <= table_avx2.simd.width) return table_avx2;
 #endif
   return widest;
 }

@@ -18,6 +18,7 @@ namespace rekur::isa {
 
 struct Table {
   const char* name;
+  bool amx;  // whether products of rounded rows are taken by AMX
   simd::Kernels simd;
   kernels::Steps steps;
   kernels::SingleRowTable single_row;

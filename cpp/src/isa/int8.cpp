@@ -2,6 +2,7 @@
 
 #if REKUR_INT8
 
+#include "isa/amx.hpp"
 #include "isa/dispatch.hpp"
 
 #if defined(__x86_64__)
@@ -39,7 +40,10 @@ bool has_four(int width) {
 
 std::atomic<bool> four_together{true};
 
-Index int8_group() { return four_together.load(std::memory_order_relaxed) && has_four(kernels().width) ? 4 : 2; }
+Index int8_group() {
+  if (!four_together.load(std::memory_order_relaxed) || !has_four(kernels().width)) return 2;
+  return uses_amx() ? 4 | kAmx : 4;
+}
 
 }  // namespace rekur::isa
 

@@ -13,8 +13,8 @@ inline constexpr bool takes_int8(Index K, Index N) { return REKUR_INT8 && detail
 
 #if REKUR_INT8
 
-// Numbers of a lane that an instruction multiplies and adds: 4 where the instruction set in use has one for it, else 2. Panels are
-// packed by it.
+// Numbers of a lane that an instruction multiplies and adds: 4 where the instruction set in use has one for it, else 2; with AMX
+// kAmx besides. Panels are packed by it.
 Index int8_group();
 
 // For tests: false, and it is 2. To be followed by set_isa, since packed weights remember.

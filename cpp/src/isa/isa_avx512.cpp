@@ -4,3 +4,10 @@
 #define REKUR_ISA_NAME "avx512"
 #define REKUR_ISA_NUMBER 2
 #include "isa/table.hpp"
+
+#if REKUR_AMX
+// The same kernels, which take products of rounded rows by AMX where they are told to.
+namespace rekur::isa {
+extern constinit const Table table_amx = make_table("amx", true);
+}
+#endif

@@ -93,18 +93,29 @@ constexpr simd::Kernels make_simd_kernels() {
   };
 }
 
+constexpr isa::Table make_table(const char* name, bool amx) {
+  return {
+      name,
+      amx,
+      make_simd_kernels(),
+      make_steps(),
+      make_single_row_steps(),
+#if REKUR_MATRIX
+      make_matrix_kernels(),
+      make_selective_kernels(),
+#endif
+#if REKUR_SEQUENCE
+      make_attention_kernels(),
+      make_window_kernels(),
+      make_gate_kernels(),
+#endif
+  };
+}
+
 }  // namespace
 
 namespace isa {
-extern constinit const Table REKUR_ISA_TABLE = {
-    REKUR_ISA_NAME,           make_simd_kernels(),      make_steps(),        make_single_row_steps(),
-#if REKUR_MATRIX
-    make_matrix_kernels(),    make_selective_kernels(),
-#endif
-#if REKUR_SEQUENCE
-    make_attention_kernels(), make_window_kernels(),    make_gate_kernels(),
-#endif
-};
+extern constinit const Table REKUR_ISA_TABLE = make_table(REKUR_ISA_NAME, false);
 }  // namespace isa
 
 }  // namespace rekur

@@ -98,6 +98,59 @@ struct RowOfStep {
   REKUR_INLINE const float* operator()(Index m) const { return slot < 0 ? s.h + m * s.Hp : s.tape[m] + slot * s.Hp; }
 };
 
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+// The same by AMX, of rows that stand rounded in s.narrow: a panel at a time, or of few blocks some, times up to 32 rows. Behind
+// the rows there is room for sums.
+template <int G, class Step, class Units>
+void forward_tiles_by_amx(const Step& s, Index row_floats, Index panel_stride, const Units& units) {
+  constexpr Index most = kAmxVectors / G;  // panels
+  const Index first = s.begin / kWidth, panels = (s.end - s.begin) / kWidth, blocks = (panels + most - 1) / most;
+  amx_begin(s.rows);
+  const AmxRowTiles rows(s.rows);
+  const Index at_once = amx_vectors_at_once(s.rows);
+  float* const products = s.narrow + s.rows * row_floats;
+  for (Index i = 0; i < blocks; ++i) {
+    const Index block = s.descending ? blocks - 1 - i : i, p = first + block * most;
+    const int taken = static_cast<int>(panels - block * most < most ? panels - block * most : most);
+    const float* const weights = s.weights + p * panel_stride;
+    const Index all = taken * G, stride = all * kWidth;
+    for (Index tile = 0; tile < rows.count; ++tile) {
+      const Index m0 = rows.begin(tile), count = rows.begin(tile + 1) - m0;
+      const float* a[kAmxMostRows];
+      for (Index m = 0; m < count; ++m) a[m] = s.narrow + (m0 + m) * row_floats;
+      for (Index v = 0; v < all; v += at_once) {
+        const Index vectors = all - v < at_once ? all - v : at_once;
+        float* const to = products + v * kWidth;
+#if REKUR_INT8
+        if (s.type == WeightType::int8) {
+          const auto put = [&](Index m, int own, Vec y) __attribute__((always_inline)) {
+            store(to + m * stride + own * kWidth, y);
+          };
+          int8_product_by_amx(count, vectors, s.H, a, weights + v * (panel_stride / G), to, stride, put);
+          continue;
+        }
+#endif
+#if REKUR_BF16
+        const float* b[kAmxVectors];
+        for (Index own = 0; own < vectors; ++own) b[own] = weights + (v + own) / G * panel_stride + (v + own) % G * kWidth;
+        const AmxOperands of{.a = a, .a_offset = 0, .b = b, .b_stride = G * kWidth, .lines = (s.product_length + 1) / 2};
+        amx_sums<AmxBf16>(of, count, vectors, to, stride);
+        for (Index own = 0; s.bias != nullptr && own < vectors; ++own) {
+          const Vec bias = load(s.bias + (v + own) % G * s.Hp + (p + (v + own) / G) * kWidth);
+          for (Index m = 0; m < count; ++m) {
+            float* const sum = to + m * stride + own * kWidth;
+            store(sum, bias + load(sum));
+          }
+        }
+#endif
+      }
+      units(s, m0, static_cast<int>(count), p, taken, products);
+    }
+  }
+  amx_end();
+}
+#endif
+
 #if REKUR_INT8
 template <class Step, class RowOf>
 void narrow_rows(const Step& s, const RowOf& row_of) {
@@ -131,6 +184,14 @@ void forward_tiles(const Step& s, const RowOf& row_of, const Units& units) {
   for (Index m = 0; group > 0 && m < s.rows; ++m) narrow_row_bf16(s.H, row_of(m), s.narrow + m * bf16_row_floats(s.H));
 #else
   constexpr Index group = 0;
+#endif
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+#if REKUR_INT8
+  if (int8 && amx_pays(s.group, s.rows, panels * G, s.H)) return forward_tiles_by_amx<G>(s, narrow_row, panel_stride, units);
+#endif
+#if REKUR_BF16
+  if (by_amx(group) && s.rows > 0) return forward_tiles_by_amx<G>(s, bf16_row_floats(s.H), panel_stride, units);
+#endif
 #endif
   // Several tiles of rows share the number of panels that suits the fullest. With a single row, weights beyond the first-level
   // cache go in small blocks: the one read last is still there when the next step begins with it.

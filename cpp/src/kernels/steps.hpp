@@ -19,6 +19,7 @@ struct StepForward {
   WeightType type;       // what they are; of eight bits vectors of columns, [Hp/width][count] (simd/int8.hpp), the bias among them
   Index group;           // of eight bits: isa::int8_group(). Of bf16 whose rows are rounded too: isa::bf16_group(). Else 0
   float* narrow;  // where it is not 0, room for the rows that the product reads: simd::int8_row_floats(H), bf16_row_floats(H) each
+                  // by AMX behind them for sums, kAmxSums a row
   const float* bias;      // [count·Hp] recurrent bias of this phase, or null
   const float* peephole;  // [peepholes][Hp], or null for a cell without
   const float* h;         // [M][Hp] h before the step

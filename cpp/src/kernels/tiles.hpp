@@ -137,9 +137,6 @@ inline constexpr ProductTiles<W, G> kProductTiles;
 // it.
 inline constexpr bool kHalfTiles = !kCompact && (kWidth > 4 || kRegisters > 16);
 
-// What `group` says of products of bf16: 1 and 2 that rows are pairs too, and in how many instructions they are multiplied.
-enum : Index { kBf16Pairs = 1, kBf16Dots = 2 };
-
 template <int G>
 REKUR_INLINE auto product_tiles(WeightType type, [[maybe_unused]] Index group = 0) {
 #if REKUR_BF16

@@ -167,8 +167,9 @@ std::string read_initializer(json::Reader& reader, const char* key, const char* 
   return json::write(*value);
 }
 
-Precision read_precision(json::Reader& reader, bool bf16) {
+std::optional<Precision> read_precision(json::Reader& reader, bool bf16) {
   static constexpr std::string_view names[] = {"float32", "bf16", "int8"};
+  if (reader.find("precision") == nullptr) return std::nullopt;
   const std::string name = reader.string("precision", "float32");
   if (name == names[0]) return Precision::float32;
   if (name == names[1]) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -47,7 +48,8 @@ void activate_backward(const ActivationSpec& f, const float* x, const float* y, 
 // The initialiser under `key` as JSON text, or `fallback` in quotes. What it means is checked by whoever draws.
 std::string read_initializer(json::Reader& reader, const char* key, const char* fallback);
 
-// "precision": of a layer's products, "float32", "bf16" where the layer has those, or "int8".
-Precision read_precision(json::Reader& reader, bool bf16 = true);
+// "precision": of a layer's products, "float32", "bf16" where the layer has those, or "int8"; without it the layer leaves that
+// open.
+std::optional<Precision> read_precision(json::Reader& reader, bool bf16 = true);
 
 }  // namespace rekur::layers

@@ -103,7 +103,7 @@ class DenseOp final : public StreamOp {
       const Index stride = simd::bf16_row_floats(in_);
       kernels_.narrow_bf16(c.batch, in_, x, 0, pairs, stride);
       for (Index row = 0; row < c.batch; ++row) x[row] = pairs + row * stride;
-      kernels_.gemm_bf16(isa::has_bf16_instruction(), c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
+      kernels_.gemm_bf16(kernel_.group(), c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
       return;
     }
 #endif
@@ -138,6 +138,7 @@ class Dense final : public Layer {
     bool use_bias;
     std::string kernel_initializer, bias_initializer;
     Precision precision = Precision::float32;
+    bool said_precision = false;  // by the spec
   };
 
   Dense(const std::string& type, const std::string& name, Settings settings) : Layer(type, name), s_(std::move(settings)) {}
@@ -162,7 +163,7 @@ class Dense final : public Layer {
 
 #if REKUR_TRAINING
   void compute_in(Precision precision) override {
-    if (said_precision_ == Precision::float32) s_.precision = precision;
+    if (!s_.said_precision) s_.precision = precision;
   }
 #endif
 
@@ -259,7 +260,6 @@ class Dense final : public Layer {
   Settings s_;
   Index in_ = 0;
 #if REKUR_TRAINING
-  Precision said_precision_ = s_.precision;  // by the spec
 #endif
   mutable PackedMatrix kernel_, transposed_;
 #if REKUR_BF16
@@ -277,7 +277,9 @@ std::unique_ptr<Layer> make_dense(json::Reader& spec, const std::string& type, c
   settings.units = spec.positive_integer("units");
   settings.activation = read_activation(spec, "activation", "linear", true);
   settings.use_bias = spec.boolean("use_bias", true);
-  settings.precision = read_precision(spec);
+  const std::optional<Precision> precision = read_precision(spec);
+  settings.said_precision = precision.has_value();
+  settings.precision = precision.value_or(Precision::float32);
   settings.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   settings.bias_initializer = read_initializer(spec, "bias_initializer", "zeros");
   return std::make_unique<Dense>(type, name, std::move(settings));

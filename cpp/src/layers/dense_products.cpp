@@ -92,11 +92,11 @@ void dense_dots(Index rows, Index N, Index K, const float* a, const float* packe
 void dense_product_bf16(Index rows, Index N, Index K, const float* a, const float* packed, const float* bias, float* c,
                         bool accumulate) {
   const auto& k = isa::kernels();
-  const bool instruction = isa::has_bf16_instruction();
+  const Index group = isa::bf16_group();
   const Index stride = simd::bf16_row_floats(K);
   of_rounded_rows(rows, N, K, stride, a, c, [&](Index count, ConstRows from, float* narrow, ConstRows rounded, Rows to) {
     k.narrow_bf16(count, K, from, 0, narrow, stride);
-    k.gemm_bf16(instruction, count, N, K, rounded, packed, bias, to, 0, accumulate);
+    k.gemm_bf16(group, count, N, K, rounded, packed, bias, to, 0, accumulate);
   });
 }
 #endif
@@ -120,7 +120,7 @@ void dense_product_tn(Index rows, Index M, Index N, const float* a, const float*
       float *const to = c + m * N + n, *const work_of = copies + thread * k.gemm_tn_work;
 #if REKUR_BF16
       if (bf16)
-        k.gemm_tn_bf16(isa::has_bf16_instruction(), {}, M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
+        k.gemm_tn_bf16(isa::bf16_group(), {}, M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);
       else
 #endif
         k.gemm_tn(M_tile, N_tile, end - row, from_a, m, from_b, n, to, N, true, work_of);

@@ -131,7 +131,7 @@ std::unique_ptr<Layer> make_embedding(json::Reader& spec, const std::string& typ
   const Index input_dim = spec.positive_integer("input_dim");
   const Index output_dim = spec.positive_integer("output_dim");
   return std::make_unique<Embedding>(type, name, input_dim, output_dim, read_initializer(spec, "embeddings_initializer", "uniform"),
-                                     spec.boolean("mask_zero", false), read_precision(spec, false));
+                                     spec.boolean("mask_zero", false), read_precision(spec, false).value_or(Precision::float32));
 }
 
 }  // namespace rekur::layers

@@ -139,7 +139,7 @@ class Layer {
   // Outputs for such inputs; throws Error where they do not fit. Answers for the shapes of a spec and for those of a run alike.
   virtual std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const = 0;
 #if REKUR_TRAINING
-  // Where the spec leaves the precision at float32: what products are computed in from now on. Not during a run.
+  // Where the spec leaves the precision open: what products are computed in from now on. Not during a run.
   virtual void compute_in(Precision /*precision*/) {}
 #endif
   // In the order they stand in the flat buffer.

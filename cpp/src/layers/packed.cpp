@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "isa/bf16.hpp"
 #include "isa/dispatch.hpp"
 #include "isa/int8.hpp"
 #include "runtime/parallel.hpp"
@@ -60,6 +61,7 @@ void PackedMatrix::prepare_bf16(const float* source, Index K, Index N, Index str
   const Index pairs = (K + 1) / 2, panel = kernels.panel;
   float* const packed = begin(simd::packed_size(kernels, pairs, N), version);
   if (packed == nullptr) return;
+  group_ = isa::bf16_group();
   runtime::parallel_tasks((N + panel - 1) / panel, 8.0 * static_cast<double>(K) * static_cast<double>(N), [&](Index p) {
     const Index n0 = p * panel, columns = std::min(panel, N - n0);
     const Index padded = (columns + kernels.width - 1) / kernels.width * kernels.width;

@@ -28,14 +28,16 @@ class PackedMatrix {
   void prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version);
 
 #if REKUR_INT8
-  // Of eight bits, in vectors of columns with the bias among them (null: 0): for simd::Kernels::gemm_int8 and this group.
+  // Of eight bits, in vectors of columns with the bias among them (null: 0): for simd::Kernels::gemm_int8.
   void prepare_int8(const float* source, Index K, Index N, Index stride_k, const float* bias, std::uint64_t version);
-  Index group() const { return group_; }
   // The vectors of columns from column n, the first of one, on.
   const float* columns(Index n) const;
 #endif
 
   const float* data() const { return data_; }
+
+  // Of what prepare_bf16 and prepare_int8 packed: how products of it are taken (simd/kernels.hpp).
+  Index group() const { return group_; }
 
  private:
   // Room for so many floats; null if this version is there already. To be called, and filled, under the mutex.
@@ -45,8 +47,9 @@ class PackedMatrix {
   std::vector<float> storage_;
   float* data_ = nullptr;  // in storage_, on a cache line's border
   std::uint64_t version_ = 0, epoch_ = 0;
+  Index group_ = 0;
 #if REKUR_INT8
-  Index group_ = 0, vector_ = 0, width_ = 1;  // of eight bits; floats of a vector of columns
+  Index vector_ = 0, width_ = 1;  // of eight bits: floats of a vector of columns; its lanes
 #endif
 };
 

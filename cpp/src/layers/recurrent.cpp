@@ -67,7 +67,7 @@ void RecurrentLayer::build(std::span<const TensorSpec> inputs) {
 
 #if REKUR_TRAINING
 void RecurrentLayer::compute_in(Precision precision) {
-  if (said_precision_ != Precision::float32) return;
+  if (s_.said_precision) return;
   s_.precision = precision;
   for (CellForm* form : {&inference_, &training_})
     for (recurrent::Recurrence& recurrence : form->recurrences) recurrence.set_precision(precision);

@@ -160,7 +160,6 @@ class RecurrentLayer final : public Layer {
 
   RecurrentSettings s_;
 #if REKUR_TRAINING
-  Precision said_precision_ = s_.precision;  // by the spec
 #endif
   std::size_t D_, S_;  // directions, states
   MergeMode mode_;

@@ -154,7 +154,9 @@ RecurrentSettings read_recurrent(json::Reader& spec, const std::string& type) {
   s.return_sequences = spec.boolean("return_sequences", false);
   s.zero_output_for_mask = spec.boolean("zero_output_for_mask", false);
   s.return_state = spec.boolean("return_state", false);
-  s.precision = read_precision(spec);
+  const std::optional<Precision> precision = read_precision(spec);
+  s.said_precision = precision.has_value();
+  s.precision = precision.value_or(Precision::float32);
   s.reverse = spec.boolean("reverse", false);
   s.kernel_initializer = read_initializer(spec, "kernel_initializer", "glorot_uniform");
   s.recurrent_initializer = read_initializer(spec, "recurrent_initializer", "orthogonal");

@@ -48,6 +48,7 @@ struct RecurrentSettings {
   cells::Activations activations;
   bool use_bias = true, return_sequences = false, return_state = false, reverse = false;
   Precision precision = Precision::float32;  // of its products
+  bool said_precision = false;               // by the spec
   bool zero_output_for_mask = false;         // outputs at steps that a mask leaves out: zeros, not the one before
   std::string kernel_initializer, recurrent_initializer, bias_initializer;
 

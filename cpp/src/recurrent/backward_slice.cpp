@@ -318,7 +318,7 @@ void BackwardSlice::back_through(std::size_t p, Index t, Index active, Index beg
   const bool adds = product.state >= 0 || product.continues;
 #if REKUR_BF16
   if (r_.bf16())
-    return isa::kernels().gemm_bf16(r_.bf16_instruction(), active, end - begin, K, product_ + own,
+    return isa::kernels().gemm_bf16(r_.packed.group, active, end - begin, K, product_ + own,
                                     r_.packed.recurrent_transposed[p].data() + begin * ((K + 1) / 2), nullptr, d_rows_ + own, begin,
                                     adds);
 #endif

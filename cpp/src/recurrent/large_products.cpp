@@ -177,7 +177,7 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
                               float* c, Index ldc) {
 #if REKUR_BF16
     if (r_.bf16())
-      return k.gemm_tn_bf16(r_.bf16_instruction(), {of_records, true}, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+      return k.gemm_tn_bf16(r_.packed.group, {of_records, true}, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
 #endif
     k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
   };
@@ -270,8 +270,8 @@ void LargeProducts::input_rows(Index rows, Index n0, Index n1, int set, const fl
   const float* const weights = r_.packed.input_transposed.data();
 #if REKUR_BF16
   if (r_.bf16())
-    return k.gemm_bf16(r_.bf16_instruction(), rows, n1 - n0, K, from, weights + (set * padded_columns + n0) * ((K + 1) / 2),
-                       nullptr, to, column, true);
+    return k.gemm_bf16(r_.packed.group, rows, n1 - n0, K, from, weights + (set * padded_columns + n0) * ((K + 1) / 2), nullptr, to,
+                       column, true);
 #endif
   k.gemm(rows, n1 - n0, K, from, weights + set * K * padded_columns + n0 * K, nullptr, to, column, true);
 }

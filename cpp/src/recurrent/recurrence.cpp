@@ -139,7 +139,7 @@ void Recurrence::Impl::input_product(const simd::Kernels& kernels, Index count, 
   if (stride > 0) {
     kernels.narrow_bf16(count, I, x, 0, narrow, stride);
     for (Index i = 0; i < count; ++i) x[i] = narrow + i * stride;
-    return kernels.gemm_bf16(bf16_instruction(), count, columns, I, x, weights, first_bias, to, set * columns, false);
+    return kernels.gemm_bf16(packed.group, count, columns, I, x, weights, first_bias, to, set * columns, false);
   }
 #endif
   static_cast<void>(narrow), static_cast<void>(stride);

@@ -128,11 +128,9 @@ struct Recurrence::Impl {
     Index most = 0;
     for (std::size_t p = 0; p < cell.products.size(); ++p)
       most = std::max(most, narrow_row(packed.type[p], rows(cell.products[p])));
-    return most;
+    return most > 0 && (packed.group & kAmx) != 0 ? most + kAmxSums : most;
   }
   bool bf16() const { return REKUR_BF16 && precision == Precision::bf16; }
-  // … by an instruction of its own (simd::Kernels::gemm_bf16).
-  bool bf16_instruction() const { return packed.group == 2; }
 
   // Of weights packed so; 0 where rows are not rounded, but weights of sixteen bits widened.
   Index group(WeightType type) const { return type == WeightType::int8 || bf16() ? packed.group : 0; }

@@ -396,7 +396,7 @@ std::unique_ptr<Layer> make(json::Reader& spec, const std::string& type, const s
   }
   s.activation = read_activation(spec, "activation", "linear", true);
   s.use_bias = spec.boolean("use_bias", true);
-  if (kind == Kind::plain) s.precision = read_precision(spec, false);
+  if (kind == Kind::plain) s.precision = read_precision(spec, false).value_or(Precision::float32);
   s.kernel_initializer =
       read_initializer(spec, kind == Kind::depthwise ? "depthwise_initializer" : "kernel_initializer", "glorot_uniform");
   s.bias_initializer = read_initializer(spec, "bias_initializer", "zeros");

@@ -3,11 +3,11 @@
 //
 // A row is pairs of numbers in 32 bits, k in the upper half and k + 1 in the lower one; so are rows of weights, two in place of
 // one. AVX512_BF16 has an instruction for both, which adds the upper halves' product first, rounds, and adds the lower halves'.
-// Elsewhere two fused multiply-adds do the same. So sums go over k in ascending order, whatever the pairs, to the same bits.
+// Elsewhere two fused multiply-adds do the same. So sums go over k in ascending order, whatever the pairs, to the same bits. AMX
+// has an order of its own (amx.hpp), and is used for all products or for none.
 #pragma once
 
-#include "simd/kernels.hpp"
-#include "simd/vec.hpp"
+#include "simd/amx.hpp"
 
 namespace rekur {
 namespace {

@@ -104,6 +104,8 @@ using RowTiles = std::conditional_t<kCompact, CompactRowTiles, EvenRowTiles>;
 
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
+inline Index vectors_in(Index n, Index n1) { return (smaller(kPanel, n1 - n) + kWidth - 1) / kWidth; }
+
 inline void gemm(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c, Index c_offset,
                  bool accumulate) {
   const Start first = accumulate ? Start::c : bias ? Start::bias : Start::zero;
@@ -223,10 +225,52 @@ void gemm_bf16_of(Index M, Index N, Index K, ConstRows a, const float* b_packed,
   }
 }
 
-inline void gemm_bf16(bool instruction, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+// C = sums (+ bias, or + C) of `rows` <= 32 rows and up to N columns of a panel, from c_offset on. `of` without b.
+inline void amx_panel(AmxOperands of, Index rows, Index N, const float* panel, const float* bias, Rows c, Index c_offset,
+                      bool accumulate) {
+  const Index most = amx_vectors_at_once(rows), stride = most * kWidth, columns = smaller(N, kPanel);
+  alignas(64) float sums[kAmxRows * kAmxVectors * kWidth];
+  const float* b[kAmxVectors];
+  of.b = b;
+  for (Index n = 0; n < columns; n += stride) {
+    const Index vectors = smaller(most, vectors_in(n, columns));
+    for (Index v = 0; v < vectors; ++v) b[v] = panel + n + v * kWidth;
+    amx_sums<AmxBf16>(of, rows, vectors, sums, stride);
+    for (Index m = 0; m < rows; ++m)
+      for (Index v = 0; v < vectors; ++v) {
+        const Index at = n + v * kWidth, count = lanes(at, columns);
+        float* const to = c[m] + c_offset + at;
+        const Vec sum = load(sums + m * stride + v * kWidth);
+        const float* const first = accumulate ? to : bias ? bias + at : nullptr;
+        store_partial(to, first ? load_partial(first, count) + sum : sum, count);
+      }
+  }
+}
+
+inline void gemm_bf16_by_amx(Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
+                             Index c_offset, bool accumulate) {
+  if (M == 0) return;
+  amx_begin(M);
+  const AmxRowTiles rows(M);
+  const Index lines = (K + 1) / 2;
+  for (Index n = 0; n < N; n += kPanel)
+    for (Index tile = 0; tile < rows.count; ++tile) {
+      const Index m0 = rows.begin(tile), count = rows.begin(tile + 1) - m0;
+      amx_panel({.a = a + m0, .a_offset = 0, .b = nullptr, .b_stride = vectors_in(n, N) * kWidth, .lines = lines}, count, N - n,
+                b_packed + n * lines, bias ? bias + n : nullptr, c + m0, c_offset + n, accumulate);
+    }
+  amx_end();
+}
+#endif
+
+inline void gemm_bf16(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
                       Index c_offset, bool accumulate) {
-  (instruction && kBf16Instruction ? gemm_bf16_of<Bf16Dots> : gemm_bf16_of<Bf16Pairs>)(M, N, K, a, b_packed, bias, c, c_offset,
-                                                                                       accumulate);
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+  if (by_amx(group)) return gemm_bf16_by_amx(M, N, K, a, b_packed, bias, c, c_offset, accumulate);
+#endif
+  const bool dots = kBf16Instruction && group == kBf16Dots;
+  (dots ? gemm_bf16_of<Bf16Dots> : gemm_bf16_of<Bf16Pairs>)(M, N, K, a, b_packed, bias, c, c_offset, accumulate);
 }
 #endif
 
@@ -308,30 +352,45 @@ const GemmTnTile* gemm_tn_tiles(Index vectors) {
   return vectors == 2 ? kGemmTnTiles<W, 2> : kGemmTnTiles<W, 1>;
 }
 
-inline Index vectors_in(Index n, Index n1) { return (smaller(kPanel, n1 - n) + kWidth - 1) / kWidth; }
+// What a copied side holds: floats as they stand, floats rounded to bf16, or floats of rows of bf16.
+enum class Side : std::uint8_t { floats, rounded, narrow };
+
+template <Side S>
+REKUR_INLINE Vec side_of(const float* row, Index at, Index n) {
+#if REKUR_BF16
+  if constexpr (S == Side::narrow) return (Vec)widened_bf16(row + at / 2);
+  if constexpr (S == Side::rounded) return (Vec)bf16_halves(load_partial(row + at, n));
+#endif
+  return n == kWidth ? load(row + at) : load_partial(row + at, n);
+}
+
+// A line of floats, or of twice as many numbers.
+template <bool Narrow>
+REKUR_INLINE void fetch_row(const float* row, Index offset, Index begin, Index end) {
+  for (Index n = begin; n < end; n += Narrow ? 32 : 16) __builtin_prefetch(row + (offset + n) / (Narrow ? 2 : 1));
+}
 
 // Columns [n0, n1) of `rows` rows, one strip of a panel's width after the other.
-inline void copy_strips(Index rows, ConstRows b, Index b_offset, Index n0, Index n1, float* strips) {
+template <Side S = Side::floats>
+void copy_strips(Index rows, ConstRows b, Index b_offset, Index n0, Index n1, float* strips) {
   for (Index k = 0; k < rows; ++k) {
-    const float* from = b[k] + b_offset;
-    if (k + 8 < rows)
-      for (Index n = n0; n < n1; n += 16) __builtin_prefetch(b[k + 8] + b_offset + n);
+    if (k + 8 < rows) fetch_row<S == Side::narrow>(b[k + 8], b_offset, n0, n1);
     for (Index n = n0; n < n1; n += kPanel) {
       const Index vectors = vectors_in(n, n1), last = n + (vectors - 1) * kWidth;
       float* to = strips + (n - n0) * rows + k * vectors * kWidth;
-      for (Index v = 0; v + 1 < vectors; ++v) store(to + v * kWidth, load(from + n + v * kWidth));
-      store(to + (vectors - 1) * kWidth, load_partial(from + last, lanes(last, n1)));
+      for (Index v = 0; v + 1 < vectors; ++v) store(to + v * kWidth, side_of<S>(b[k], b_offset + n + v * kWidth, kWidth));
+      store(to + (vectors - 1) * kWidth, side_of<S>(b[k], b_offset + last, lanes(last, n1)));
     }
   }
 }
 
-inline void copy_columns(Index rows, ConstRows a, Index offset, Index count, float* to) {
+template <Side S = Side::floats>
+void copy_columns(Index rows, ConstRows a, Index offset, Index count, float* to) {
   for (Index k = 0; k < rows; ++k, to += kColumnsTn) {
-    if (k + 8 < rows)
-      for (Index i = 0; i < count; i += 16) __builtin_prefetch(a[k + 8] + offset + i);
+    if (k + 8 < rows) fetch_row<S == Side::narrow>(a[k + 8], offset, 0, count);
     for (Index i = 0; i < count; i += kWidth) {
       const Index n = lanes(i, count);
-      store_partial(to + i, load_partial(a[k] + offset + i, n), n);
+      store_partial(to + i, side_of<S>(a[k], offset + i, n), n);
     }
   }
 }
@@ -345,12 +404,6 @@ REKUR_INLINE Vec pair_of_rows(Index rows, ConstRows x, Index k, Index offset, In
     return (Vec)(k + 1 < rows ? first | (widened_bf16(x[k + 1] + offset / 2) >> 16) : first);
   }
   return bf16_pairs(load_partial(x[k] + offset, n), k + 1 < rows ? load_partial(x[k + 1] + offset, n) : zero());
-}
-
-// A line of floats, or of twice as many numbers.
-template <bool Narrow>
-REKUR_INLINE void fetch_row(const float* row, Index offset, Index begin, Index end) {
-  for (Index n = begin; n < end; n += Narrow ? 32 : 16) __builtin_prefetch(row + (offset + n) / (Narrow ? 2 : 1));
 }
 
 template <bool Narrow>
@@ -388,8 +441,8 @@ struct AllRows {
 };
 
 // rows_of(m, m_end, K): outside this range of the K rows the columns [m, m_end) of A are zeros, and are left out.
-// W: FloatRows, or of pairs of rows in bf16, which are left out for all columns alike.
-template <class W = FloatRows, class RowsOf>
+// W: FloatRows, which may be rounded to bf16 on the way, or of pairs of rows in bf16, which are left out for all columns alike.
+template <class W = FloatRows, bool Rounds = false, class RowsOf>
 REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* c,
                              Index ldc, bool accumulate, float* work, const RowsOf& rows_of,
                              [[maybe_unused]] simd::NarrowSides narrow = {}) {
@@ -404,15 +457,19 @@ REKUR_INLINE void gemm_tn_of(Index M, Index N, Index K, ConstRows a, Index a_off
     const Index block = kStripRows / lines * kPanel;
     for (Index n0 = 0; n0 < N; n0 += block) {
       const Index n1 = smaller(N, n0 + block);
-      if constexpr (together == 1) copy_strips(rows, b + k0, b_offset, n0, n1, strips);
+      if constexpr (together == 1 && !Rounds) copy_strips(rows, b + k0, b_offset, n0, n1, strips);
 #if REKUR_BF16
+      if constexpr (Rounds)
+        (narrow.b ? copy_strips<Side::narrow> : copy_strips<Side::rounded>)(rows, b + k0, b_offset, n0, n1, strips);
       if constexpr (together == 2)
         (narrow.b ? copy_strip_pairs<true> : copy_strip_pairs<false>)(rows, b + k0, b_offset, n0, n1, strips);
 #endif
       for (Index m0 = 0; m0 < M; m0 += kColumnsTn) {
         const Index count = smaller(kColumnsTn, M - m0);
-        if constexpr (together == 1) copy_columns(rows, a + k0, a_offset + m0, count, columns);
+        if constexpr (together == 1 && !Rounds) copy_columns(rows, a + k0, a_offset + m0, count, columns);
 #if REKUR_BF16
+        if constexpr (Rounds)
+          (narrow.a ? copy_columns<Side::narrow> : copy_columns<Side::rounded>)(rows, a + k0, a_offset + m0, count, columns);
         if constexpr (together == 2)
           (narrow.a ? copy_column_pairs<true> : copy_column_pairs<false>)(rows, a + k0, a_offset + m0, count, columns);
 #endif
@@ -443,9 +500,15 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
 }
 
 #if REKUR_BF16
-inline void gemm_tn_bf16(bool instruction, simd::NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset,
-                         ConstRows b, Index b_offset, float* c, Index ldc, bool accumulate, float* work) {
-  if (instruction && kBf16Instruction)
+inline void gemm_tn_bf16(Index group, simd::NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b,
+                         Index b_offset, float* c, Index ldc, bool accumulate, float* work) {
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+  // Its K goes over steps, which come in chunks that may be cut in any way: only sums in order are the same then, so not by AMX.
+  // Two fused multiply-adds of floats are quicker than Intel's instruction for a pair.
+  if (by_amx(group))
+    return gemm_tn_of<FloatRows, true>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{}, narrow);
+#endif
+  if (kBf16Instruction && group == kBf16Dots)
     gemm_tn_of<Bf16Dots>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{}, narrow);
   else
     gemm_tn_of<Bf16Pairs>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{}, narrow);

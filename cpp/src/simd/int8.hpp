@@ -9,8 +9,7 @@
 // (simd::int8_column_floats): t, Σ p as integers, the bias, then lines: a group of numbers a lane.
 #pragma once
 
-#include "simd/kernels.hpp"
-#include "simd/vec.hpp"
+#include "simd/amx.hpp"
 
 #if REKUR_INT8
 
@@ -174,6 +173,10 @@ void narrow_row(Index K, const float* x, float* to) {
 
 // --- tiles ---
 
+REKUR_INLINE Vec int8_result(IVec sum, Vec column_scale, Vec bias, float row_scale) {
+  return bias + __builtin_convertvector(sum, Vec) * (column_scale * set1(row_scale));
+}
+
 // out[m][v] = bias + s t (Σ …) for NV vectors of columns, which stand `stride` floats apart.
 template <class D, int MR, int NV>
 __attribute__((noinline)) void int8_tile(Index groups, ConstRows rows, const float* w, Index stride, float* out,
@@ -217,8 +220,7 @@ __attribute__((noinline)) void int8_tile(Index groups, ConstRows rows, const flo
   for (int v = 0; v < NV; ++v) {
     const Vec t = load(w + v * stride), bias = load(w + v * stride + 2 * kWidth);
     REKUR_UNROLL
-    for (int m = 0; m < MR; ++m)
-      store(out + (m * row_vectors + v) * kWidth, bias + __builtin_convertvector(acc[m][v], Vec) * (t * set1(rows[m][0])));
+    for (int m = 0; m < MR; ++m) store(out + (m * row_vectors + v) * kWidth, int8_result(acc[m][v], t, bias, rows[m][0]));
   }
 }
 
@@ -278,7 +280,7 @@ void int8_vectors_of(int rows, Index vectors, Index K, ConstRows a, const float*
   }
 }
 
-REKUR_INLINE bool quads(Index group) { return Quads::kHere && group == Quads::kGroup; }
+REKUR_INLINE bool quads(Index group) { return Quads::kHere && numbers_of(group) == Quads::kGroup; }
 
 REKUR_INLINE void int8_product(Index group, int rows, Index vectors, Index K, ConstRows a, const float* w, float* out) {
   if (quads(group))
@@ -295,8 +297,80 @@ inline void narrow(Index group, Index M, Index K, ConstRows x, Index offset, flo
       narrow_row<Pairs>(K, x[m] + offset, to + m * stride);
 }
 
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+// Whether AMX is quicker than so many instructions. Measured on a Xeon (Emerald Rapids), counted in them: a pair of tiles takes as
+// long as 43, a vector of results 6, what a vector of columns begins and ends with 11, the setting of tiles 240.
+REKUR_INLINE bool amx_pays(Index group, Index rows, Index vectors, Index K) {
+  if (!by_amx(group)) return false;
+  const Index lines = groups_of(Quads::kGroup, K);
+  const Index tiles = (rows + kAmxRows - 1) / kAmxRows * ((lines + kAmxLines - 1) / kAmxLines);
+  return rows * vectors * lines > 240 + vectors * (43 * tiles + 6 * rows + 11);
+}
+
+// put(m, v, result) for the sums of `rows` rows and NV vectors of columns that AMX has left at `sums`.
+template <int NV, class Put>
+REKUR_INLINE void int8_results(Index rows, ConstRows a, const float* w, Index w_stride, const float* sums, Index sums_stride,
+                               const Put& put) {
+  Vec t[NV], bias[NV];
+  IVec column_sum[NV];
+  REKUR_UNROLL
+  for (int v = 0; v < NV; ++v) {
+    const float* const head = w + v * w_stride;
+    t[v] = load(head), column_sum[v] = load_int(head + kWidth), bias[v] = load(head + 2 * kWidth);
+  }
+  for (Index m = 0; m < rows; ++m, sums += sums_stride) {
+    const IVec z = broadcast_int(a[m] + 1);
+    REKUR_UNROLL
+    for (int v = 0; v < NV; ++v) put(m, v, int8_result(load_int(sums + v * kWidth) - column_sum[v] * z, t[v], bias[v], a[m][0]));
+  }
+}
+
+// The product, for which tiles have been set, of 1 to 32 rows and as many vectors as amx_vectors_at_once says, or fewer. `sums`:
+// room.
+template <class Put>
+REKUR_INLINE void int8_product_by_amx(Index rows, Index vectors, Index K, ConstRows a, const float* w, float* sums,
+                                      Index sums_stride, const Put& put) {
+  const Index stride = int8_column_floats(K);
+  const float* b[kAmxVectors];
+  for (Index v = 0; v < vectors; ++v) b[v] = w + v * stride + kColumnHead;
+  amx_sums<AmxInt8>({.a = a, .a_offset = kRowHead, .b = b, .b_stride = kWidth, .lines = groups_of(Quads::kGroup, K)}, rows, vectors,
+                    sums, sums_stride);
+  switch (vectors) {
+    case 1:
+      return int8_results<1>(rows, a, w, stride, sums, sums_stride, put);
+    case 2:
+      return int8_results<2>(rows, a, w, stride, sums, sums_stride, put);
+    case 3:
+      return int8_results<3>(rows, a, w, stride, sums, sums_stride, put);
+    default:
+      return int8_results<4>(rows, a, w, stride, sums, sums_stride, put);
+  }
+}
+
+inline void gemm_int8_by_amx(Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset) {
+  amx_begin(M);
+  const AmxRowTiles rows(M);
+  const Index most = amx_vectors_at_once(M), stride = int8_column_floats(K);
+  alignas(64) float sums[kAmxRows * kAmxVectors * kWidth];
+  for (Index n = 0; n < N; n += most * kWidth) {
+    const Index left = (N - n + kWidth - 1) / kWidth, vectors = left < most ? left : most;
+    for (Index tile = 0; tile < rows.count; ++tile) {
+      const Index m0 = rows.begin(tile);
+      const auto put = [&](Index m, int v, Vec y) __attribute__((always_inline)) {
+        store_partial(c[m0 + m] + c_offset + n + v * kWidth, y, lanes(n + v * kWidth, N));
+      };
+      int8_product_by_amx(rows.begin(tile + 1) - m0, vectors, K, a + m0, b_packed + n / kWidth * stride, sums, most * kWidth, put);
+    }
+  }
+  amx_end();
+}
+#endif
+
 // As gemm (gemm.hpp); the rows of A as `narrow` made them.
 inline void gemm_int8(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset) {
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+  if (amx_pays(group, M, (N + kWidth - 1) / kWidth, K)) return gemm_int8_by_amx(M, N, K, a, b_packed, c, c_offset);
+#endif
   const Index most = int8_vectors<Quads>(M < kInt8Rows ? static_cast<int>(M) : kInt8Rows);
   const Index stride = int8_column_floats(K);
   const Index tiles = (M + kInt8Rows - 1) / kInt8Rows;

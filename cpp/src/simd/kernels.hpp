@@ -23,8 +23,22 @@ using ConstRows = const float* const*;
 #define REKUR_BF16 0
 #endif
 
+// Whether the AVX-512 unit has products by AMX, tiles of registers of some processors. Linux gives them to who asks (isa/amx.hpp).
+#if defined(__x86_64__) && defined(__linux__) && (REKUR_INT8 || REKUR_BF16)
+#define REKUR_AMX 1
+#else
+#define REKUR_AMX 0
+#endif
+
 // In what a layer's products are computed; states, sums and everything else are float32.
 enum class Precision : std::uint8_t { float32, bf16, int8 };
+
+// How products of rounded rows are taken, a `group`: of eight bits how many numbers of a lane an instruction multiplies and adds, 2
+// or 4 (simd/int8.hpp); of bf16 kBf16Pairs or kBf16Dots (simd/bf16.hpp). With kAmx besides, of as many numbers a lane by AMX.
+inline constexpr Index kAmx = 64;
+inline constexpr Index kAmxSums = 64;  // floats a row that it leaves a panel's sums in
+enum : Index { kBf16Pairs = 1, kBf16Dots = 2 };
+constexpr Index numbers_of(Index group) { return group % kAmx; }
 
 namespace simd {
 
@@ -87,15 +101,15 @@ struct Kernels {
   // and zeros up to a whole vector.
   void (*pair_rows)(const float* first, const float* second, Index n, float* to);
   // Rows of A in pairs of numbers, row m from a[m] + offset on to to + m · stride; and of such rows what gemm says, B packed as
-  // gemm has it, of pairs of rows. `instruction`: isa::has_bf16_instruction().
+  // gemm has it, of pairs of rows. `group`: isa::bf16_group().
   void (*narrow_bf16)(Index M, Index K, ConstRows a, Index offset, float* to, Index stride);
-  void (*gemm_bf16)(bool instruction, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
+  void (*gemm_bf16)(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, const float* bias, Rows c,
                     Index c_offset, bool accumulate);
   // The first n numbers of such a row as floats, n a multiple of `width`.
   void (*widen_bf16)(Index n, const float* from, float* to);
   // What gemm_tn says, both sides rounded to bf16 on the way; or, of rows that are so already, as narrow_bf16 makes them: these are
   // read by whole vectors, and their offset counts numbers, a multiple of `width`.
-  void (*gemm_tn_bf16)(bool instruction, NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b,
+  void (*gemm_tn_bf16)(Index group, NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b,
                        Index b_offset, float* c, Index ldc, bool accumulate, float* work);
 #endif
 

@@ -97,12 +97,13 @@ inline void pack_int8(Index width, Index group, Index K, Index count, const floa
   const Index size = int8_column_floats(width, K);
   std::fill_n(out, size, 0.0f);
   auto* const numbers = reinterpret_cast<std::int8_t*>(out + 3 * width);
+  const Index together = numbers_of(group);
   std::int32_t sums[kInt8Columns] = {};
   int8_scales(K, count, b, stride, out);
   for (Index k = 0; k < K; ++k)
     for (Index c = 0; c < count; ++c) {
       const int q = int8_of(b[k * stride + c], out[c]);
-      numbers[k / group * width * group + c * group + k % group] = static_cast<std::int8_t>(q);
+      numbers[k / together * width * together + c * together + k % together] = static_cast<std::int8_t>(q);
       sums[c] += q;
     }
   __builtin_memcpy(out + width, sums, static_cast<std::size_t>(count) * sizeof *sums);

@@ -114,7 +114,7 @@ class Layer(Guarded, Weighted):
         if "trainable" in options:
             self.trainable = options.pop("trainable")
         if self._narrows:
-            self.precision = options.pop("precision", "float32")
+            self.precision = options.pop("precision", None)
         if options and not self._own:
             self._take_rules(options)
         if options:
@@ -351,7 +351,7 @@ class Layer(Guarded, Weighted):
     def config(self) -> Spec:
         """The layer's keys in the spec, all of them; a copy."""
         found = {key: thawed(getattr(self, key)) for key in self._keys}
-        if self._narrows and self.precision != "float32":
+        if self._narrows and self.precision is not None:
             found["precision"] = self.precision
         found.update(copy.deepcopy(self._rules))
         if self._activity is not None:

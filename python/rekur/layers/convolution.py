@@ -10,7 +10,7 @@ from rekur import initializers
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import PRECISION, boolean, integer, one_of
+from rekur._validate import boolean, integer, one_of, optional_precision
 from rekur.layers.base import Layer
 from rekur.layers.core import any_activation
 from rekur.layers.symbolic import SymbolicTensor
@@ -103,7 +103,7 @@ class Conv1D(_Convolution):
         f, as of :class:`rekur.layers.Dense`.
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
-    precision : {"float32", "int8"}
+    precision : {"float32", "int8"}, optional
         Of its products; "int8" is what :func:`rekur.quantize` makes of a layer (docs/precision.md).
 
     Notes
@@ -124,7 +124,7 @@ class Conv1D(_Convolution):
         "kernel_initializer", "bias_initializer",
     )  # fmt: skip
 
-    precision = Setting(PRECISION)
+    precision = Setting(optional_precision)
     filters = Setting(integer)
     groups = Setting(integer)
     kernel_initializer = Setting(initializers.to_spec)

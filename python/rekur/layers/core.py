@@ -6,7 +6,7 @@ import numpy as np
 
 from rekur import activations, initializers
 from rekur._settings import Setting
-from rekur._validate import PRECISION, as_numeric, boolean, integer, real
+from rekur._validate import as_numeric, boolean, integer, optional_precision, real
 from rekur.layers.base import Layer
 
 
@@ -49,8 +49,9 @@ class Dense(Layer):
         default.
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
-    precision : {"float32", "int8"}
-        Of its products; "int8" is what :func:`rekur.quantize` makes of a layer (docs/precision.md).
+    precision : {"float32", "bf16", "int8"}, optional
+        Of its products; by default float32, or what ``compile(precision=)`` says. "int8" is what
+        :func:`rekur.quantize` makes of a layer (docs/precision.md).
 
     Notes
     -----
@@ -65,7 +66,7 @@ class Dense(Layer):
     _keys = ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer")
     _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "bias": "bias"}
 
-    precision = Setting(PRECISION)
+    precision = Setting(optional_precision)
     units = Setting(integer)
     activation = Setting(any_activation)
     use_bias = Setting(boolean)

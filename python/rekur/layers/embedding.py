@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from rekur import initializers
 from rekur._settings import Setting
-from rekur._validate import PRECISION, boolean, integer, real
+from rekur._validate import boolean, integer, optional_precision, real
 from rekur.layers.base import Layer
 from rekur.layers.core import as_input_shape
 from rekur.layers.inputs import InputLayer
@@ -42,7 +42,7 @@ class Embedding(Layer):
     input_dtype = "int32"
     _further: ClassVar[dict[str, Any]] = {"weights": None}
 
-    precision = Setting(PRECISION)
+    precision = Setting(optional_precision)
     input_dim = Setting(integer)
     output_dim = Setting(integer)
     embeddings_initializer = Setting(initializers.to_spec)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rekur._own import named_after
 from rekur._settings import Setting
 from rekur._spec import Spec
-from rekur._validate import PRECISION, Floats, Shape, boolean, integer
+from rekur._validate import Floats, Shape, boolean, integer, optional_precision
 from rekur.layers.base import Layer
 from rekur.layers.cell_options import CellOptions
 from rekur.layers.symbolic import Call, SymbolicTensor, symbolic
@@ -199,7 +199,7 @@ class Recurrent(Directed, CellOptions):
     _cell_object: Any = None  # its cell, as Keras has one
 
     _narrows = True
-    precision = Setting(PRECISION)
+    precision = Setting(optional_precision)
     units = Setting(integer)
     use_bias = Setting(boolean)
 

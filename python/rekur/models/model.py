@@ -280,10 +280,10 @@ class Model(Saved):
             plant(self, tree)
         self._native = core
         flat = self._flat()
-        precisions = {e["name"]: e.get("layer", e).get("precision", "float32") for e in spec["layers"]}
+        precisions = {e["name"]: e.get("layer", e).get("precision") for e in spec["layers"]}
         for layer, name in flat.layers.items():  # which a layer put together of others does not say of its parts
             if (inner := layer._narrowed()) is not None:
-                vars(inner)["precision"] = precisions.get(name, "float32")
+                vars(inner)["precision"] = precisions.get(name)
         for layer in layers_within(self):
             layer._home = self
         for tensor in self._inputs:
