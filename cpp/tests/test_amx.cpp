@@ -24,8 +24,7 @@ float rounded(float x) { return detail::float_of_bf16(detail::bf16_of(x)); }
 
 // What a tile of 32 numbers gives each sum: those of odd and of even index apart (rows hold the even one above), then together.
 template <class A, class B>
-float sum_of(Index K, const A& a, const B& b) {
-  float sum = 0;
+float sum_of(Index K, float sum, const A& a, const B& b) {
   for (Index k0 = 0; k0 < K; k0 += 32) {
     float even = 0, odd = 0;
     for (Index k = k0; k < std::min(k0 + 32, K); ++k) {
@@ -102,8 +101,12 @@ TEST_CASE("AMX: a product of bf16 has the sums of the manual, whatever its rows,
                 const float was = before[at(m * stride + i)];
                 float y = was;
                 if (n >= 0 && n < N) {
-                  y = sum_of(K, [&](Index k) { return x[at(m * K + k)]; }, [&](Index k) { return b[at(k * N + n)]; });
-                  if (how > 0) y += how == 1 ? bias[at(n)] : was;
+                  y = sum_of(
+                      K,
+                      how == 0   ? 0.0f
+                      : how == 1 ? bias[at(n)]
+                                 : was,
+                      [&](Index k) { return x[at(m * K + k)]; }, [&](Index k) { return b[at(k * N + n)]; });
                 }
                 wrong += !same(c[at(m * stride + i)], y);
               }
@@ -113,28 +116,40 @@ TEST_CASE("AMX: a product of bf16 has the sums of the manual, whatever its rows,
   });
 }
 
-TEST_CASE("AMX: gradients of weights in bf16 are summed in order, as without it, so that chunks of steps may be cut anyhow") {
+TEST_CASE("AMX: gradients of weights in bf16 are sums of 32 rows each, one after the other, and nothing else is written") {
   with_amx([](const simd::Kernels& kernels, Index group) {
-    for (const Index K : {0, 1, 3, 32, 65, 257})
-      for (const Index M : {1, 5, 33, 50})
-        for (const Index N : {1, 17, 131})
+    for (const Index K : {0, 1, 3, 32, 65, 256, 257, 600})
+      for (const Index M : {1, 5, 16, 33, 50})
+        for (const Index N : {1, 17, 64, 131})
           for (const bool accumulate : {false, true}) {
             INFO("M " << M << ", N " << N << ", K " << K);
             const auto seed = static_cast<std::uint32_t>(K + M + N);
-            const std::vector<float> a = test::noise(K * M, seed), b = test::noise(K * N, seed + 1), before = test::noise(M * N, 5);
+            const Index ldc = N + 2;
+            const std::vector<float> a = test::noise(K * (M + 1), seed), b = test::noise(K * N, seed + 1),
+                                     before = test::noise(M * ldc, seed + 2);
             std::vector<const float*> rows_a, rows_b;
             for (Index k = 0; k < K; ++k) {
-              rows_a.push_back(a.data() + k * M);
+              rows_a.push_back(a.data() + k * (M + 1));
               rows_b.push_back(b.data() + k * N);
             }
             std::vector<float> work(at(kernels.gemm_tn_work) + 16);
             float* const line = work.data() + 16 - reinterpret_cast<std::uintptr_t>(work.data()) / sizeof(float) % 16;
             const auto product = [&](Index how) {
               std::vector<float> c = before;
-              kernels.gemm_tn_bf16(how, M, N, K, rows_a.data(), 0, rows_b.data(), 0, c.data(), N, accumulate, line);
+              kernels.gemm_tn_bf16(how, {}, M, N, K, rows_a.data(), 1, rows_b.data(), 0, c.data(), ldc, accumulate, line);
               return c;
             };
-            CHECK(product(group) == product(kBf16Pairs));
+            const std::vector<float> c = product(group);
+            Index wrong = 0;
+            for (Index m = 0; m < M; ++m)
+              for (Index n = 0; n < ldc; ++n) {
+                float y = accumulate || n >= N ? before[at(m * ldc + n)] : 0.0f;
+                if (n < N)
+                  y = sum_of(K, y, [&](Index k) { return a[at(k * (M + 1) + 1 + m)]; }, [&](Index k) { return b[at(k * N + n)]; });
+                wrong += !same(c[at(m * ldc + n)], y);
+              }
+            CHECK(wrong == 0);
+            CHECK(product(kBf16Floats) == product(kBf16Pairs));
           }
   });
 }
@@ -182,8 +197,9 @@ TEST_CASE("AMX: a step's recurrent product of bf16 for any rows, blocks and unit
                 for (Index g = 0; g < G; ++g)
                   for (Index u = 0; u < Hp; ++u) {
                     const float sum = sum_of(
-                        length, [&](Index k) { return h[at(m * H + k)]; }, [&](Index k) { return b[at((k * G + g) * Hp + u)]; });
-                    wrong += !same(to[at(m * G * Hp + g * Hp + u)], bias[at(g * Hp + u)] + sum);
+                        length, bias[at(g * Hp + u)], [&](Index k) { return h[at(m * H + k)]; },
+                        [&](Index k) { return b[at((k * G + g) * Hp + u)]; });
+                    wrong += !same(to[at(m * G * Hp + g * Hp + u)], sum);
                   }
               CHECK(wrong == 0);
             }

@@ -133,15 +133,17 @@ void forward_tiles_by_amx(const Step& s, Index row_floats, Index panel_stride, c
 #if REKUR_BF16
         const float* b[kAmxVectors];
         for (Index own = 0; own < vectors; ++own) b[own] = weights + (v + own) / G * panel_stride + (v + own) % G * kWidth;
-        const AmxOperands of{.a = a, .a_offset = 0, .b = b, .b_stride = G * kWidth, .lines = (s.product_length + 1) / 2};
-        amx_sums<AmxBf16>(of, count, vectors, to, stride);
         for (Index own = 0; s.bias != nullptr && own < vectors; ++own) {
           const Vec bias = load(s.bias + (v + own) % G * s.Hp + (p + (v + own) / G) * kWidth);
-          for (Index m = 0; m < count; ++m) {
-            float* const sum = to + m * stride + own * kWidth;
-            store(sum, bias + load(sum));
-          }
+          for (Index m = 0; m < count; ++m) store(to + m * stride + own * kWidth, bias);
         }
+        const AmxOperands of{.a = a,
+                             .a_offset = 0,
+                             .b = b,
+                             .b_stride = G * kWidth,
+                             .lines = (s.product_length + 1) / 2,
+                             .goes_on = s.bias != nullptr};
+        amx_sums<AmxBf16>(of, count, vectors, to, stride);
 #endif
       }
       units(s, m0, static_cast<int>(count), p, taken, products);

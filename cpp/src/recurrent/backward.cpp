@@ -31,8 +31,10 @@ void pass_empty_rows(const Backward& run) {
 Index chunk_steps(const Plan& plan, const Forward& f) {
   constexpr Index kChunks = 4, kLeastPairs = 8;
   const Index B = std::max<Index>(f.B, 1), most = std::max<Index>(kChunkPairs / B, 1), T = std::max<Index>(f.T, 1);
-  if (plan.alone() || (!plan.wavefront && plan.slices * plan.members >= plan.threads)) return std::min(most, T);
-  return std::clamp<Index>((T + kChunks - 1) / kChunks, std::min((kLeastPairs + B - 1) / B, most), most);
+  const Index steps = plan.alone() || (!plan.wavefront && plan.slices * plan.members >= plan.threads)
+                          ? std::min(most, T)
+                          : std::clamp<Index>((T + kChunks - 1) / kChunks, std::min((kLeastPairs + B - 1) / B, most), most);
+  return sums_by_groups(Engine::impl(*f.layer)) ? up_to(steps, steps_together(B)) : steps;
 }
 
 class BackwardCall {
@@ -86,9 +88,11 @@ class BackwardCall {
     Steps done;        // where this one's input gradients have been listed
     LargeProducts products;
 
-    // Chunk i's steps, in the order of the sweep.
-    Index low(Index i) const { return forward->reverse ? i * chunk : std::max<Index>(forward->T - (i + 1) * chunk, 0); }
-    Index high(Index i) const { return forward->reverse ? std::min((i + 1) * chunk, forward->T) : forward->T - i * chunk; }
+    // Chunk i's steps, in the order of the sweep. The first one swept may be shorter.
+    Index begin(Index i) const { return (chunks - 1 - i) * chunk; }  // steps before it, as the run goes
+    Index end(Index i) const { return std::min((chunks - i) * chunk, forward->T); }
+    Index low(Index i) const { return forward->reverse ? forward->T - end(i) : begin(i); }
+    Index high(Index i) const { return forward->reverse ? forward->T - begin(i) : end(i); }
 
     // Chunk i has been swept. Which direction comes first at a time step must not follow from how far their sweeps are there, that
     // is from the chunks and so from the number of rows: the second waits at each step for the first. Where the sweeps come from

@@ -12,7 +12,16 @@ LargeProducts::LargeProducts(const Backward& run, Index chunk, Index most_inputs
     if (weight.with == UnitWeight::With::previous && run.d_weights.unit_weights) multiplied_[weight.state] = true;
   for (int k = 1; r_.bf16() && k < r_.cell.states; ++k)
     if (multiplied_[k]) narrow_beginnings(k, scratch);
-  const Index pairs = chunk * f_.B, dx_pairs = b_.dx ? most_inputs * pairs : 0;
+  group_ = sums_by_groups(r_) ? steps_together(f_.B) : 0;
+  if (group_ > 0) {
+    Index floats = std::max(r_.record(Hp_), r_.input_offset(r_.cell.x_first + r_.cell.x_count - 1) + r_.I);
+    for (int k = 0; k < r_.cell.states; ++k) floats = std::max(floats, r_.width(k));
+    const std::span<float> zeros = scratch.take<float>(floats + isa::kernels().width);
+    std::fill(zeros.begin(), zeros.end(), 0.0f);
+    zeros_ = zeros.data();
+  }
+  const Index dx_pairs = b_.dx ? most_inputs * chunk * f_.B : 0;
+  const Index pairs = chunk * f_.B + (group_ > 0 ? (chunk / group_ + 1) * 31 : 0);
   most_dx_pairs_ = dx_pairs;
   for (Lists& l : lists_) {
     for (auto* rows : {&l.records, &l.x}) *rows = scratch.take<const float*>(pairs).data();
@@ -101,10 +110,13 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
   l.pairs = l.dx_pairs = 0;
   for (Index& pairs : l.state_pairs) pairs = 0;
   const bool even = !f_.lengths && !f_.list && !f_.resets;
-  if (even)
-    each_step(swept, [&](Index t) { list_step(l, t); });
-  else
-    list_pairs(l, swept);
+  each_step(swept, [&](Index t) {
+    if (even)
+      list_step(l, t);
+    else
+      list_pairs(l, {t, t + 1});
+    close_group(l, t);
+  });
   for (const Steps& steps : inputs) {
     if (!b_.dx) break;
     if (even) {
@@ -116,6 +128,14 @@ void LargeProducts::list(Index i, Steps swept, const Steps (&inputs)[2]) {
       l.dx[l.dx_pairs++] = b_.dx.row(b, f_.place(b, t));
     });
   }
+}
+
+void LargeProducts::close_group(Lists& l, Index t) const {
+  if (group_ == 0 || (f_.reverse ? f_.T - 1 - t : t) % group_ != 0) return;
+  constexpr Index kPairs = 32;
+  for (; l.pairs % kPairs != 0; ++l.pairs) l.records[l.pairs] = l.x[l.pairs] = zeros_;
+  for (int k = 0; k < r_.cell.states; ++k)
+    for (Index& n = l.state_pairs[k]; n % kPairs != 0; ++n) l.state_records[k][n] = l.previous[k][n] = zeros_;
 }
 
 void LargeProducts::list_pairs(Lists& l, Steps swept) const {
@@ -172,12 +192,14 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   const auto& k = isa::kernels();
   const Index XH = r_.cell.kernel_blocks * r_.H, RH = r_.cell.recurrent_blocks * r_.H, M = tile.m1 - tile.m0, N = tile.n1 - tile.n0;
   if (tile.product == kUnits) return unit_tile(l, tile, accumulate, work);
+#if REKUR_BF16
+  const Index group = (r_.packed.group & kAmx) != 0 && group_ == 0 ? Index{kBf16Floats} : r_.packed.group;
+#endif
   // of_records: so are the rows of A.
   const auto product_tn = [&]([[maybe_unused]] bool of_records, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
                               float* c, Index ldc) {
 #if REKUR_BF16
-    if (r_.bf16())
-      return k.gemm_tn_bf16(r_.packed.group, {of_records, true}, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+    if (r_.bf16()) return k.gemm_tn_bf16(group, {of_records, true}, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
 #endif
     k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
   };

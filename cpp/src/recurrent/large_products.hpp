@@ -15,6 +15,10 @@ struct Steps {
   bool empty() const { return low >= high; }
 };
 
+// Whether weight gradients are summed by groups of steps (steps_together): by AMX. Parts of a batch have groups of their own, so
+// cells that go backward in parts have not.
+inline bool sums_by_groups(const Recurrence::Impl& r) { return r.bf16() && (r.packed.group & kAmx) != 0 && !r.alone(); }
+
 class LargeProducts {
  public:
   // most_inputs: chunks of steps whose input gradients are computed at once, at most.
@@ -58,6 +62,8 @@ class LargeProducts {
   template <class F>
   void each_pair(Steps steps, F&& pair) const;
   void list_pairs(Lists& lists, Steps swept) const;
+  // Behind step t: where a group of steps ends, rows of zeros up to a multiple of 32 pairs.
+  void close_group(Lists& lists, Index t) const;
   void list_step(Lists& lists, Index t) const;
   void list_inputs(Lists& lists, Index t) const;
   // Where in a record the gradients begin that the input gradient of a set of blocks is made of.
@@ -81,6 +87,8 @@ class LargeProducts {
   const Strided<float> y_;
   // By state of the records, where they are in bf16 and their gradients ask for it: the initial ones, and what resets bring.
   const float *narrow_initial_[kMostStates] = {}, *narrow_anew_[kMostStates] = {};
+  Index group_;                   // of steps, where sums go by them; 0: they do not
+  const float* zeros_ = nullptr;  // a row of x, of states and of records
   Lists lists_[2];
   Tile* tiles_;
   Index tile_count_ = 0, most_dx_pairs_ = 0;  // of an input's set

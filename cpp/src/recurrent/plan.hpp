@@ -138,4 +138,11 @@ inline Quotient divide(Index n, Index by) {
   return {n / by, n % by};
 }
 
+// Steps, counted from where a run begins, whose (step, row) pairs are summed together for the gradients of weights by AMX, some 32
+// of them (simd::Kernels::gemm_tn_bf16). Windows and chunks of steps end where such a group does, so how they are cut changes no
+// sum.
+inline Index steps_together(Index B) { return B > 0 && B < 32 ? 32 / B : 1; }
+
+inline Index up_to(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
+
 }  // namespace rekur::recurrent

@@ -21,7 +21,7 @@ inline Index window_steps(Index T, Index B) {
   constexpr Index kLeastPairs = 512;
   Index steps = (kLeastPairs + B - 1) / std::max<Index>(B, 1);
   while (3 * steps * steps < T) steps += (steps + 7) / 8;
-  return std::max<Index>(steps, 1);
+  return up_to(std::max<Index>(steps, 1), steps_together(B));
 }
 
 #if REKUR_TRAINING

@@ -92,6 +92,7 @@ struct AmxOperands {
   const float* const* b;  // by vector of columns, its first line
   Index b_stride;         // of lines
   Index lines;            // of each
+  bool goes_on = false;   // from what `out` holds; else from zeros
 };
 
 // Vector V of columns, whose lines stand at `b`, times the rows in tile 4, and of two tiles of rows those in 5.
@@ -147,7 +148,15 @@ template <class Dot, bool Two>
 void amx_sums_of(const AmxOperands& of, Index rows, Index vectors, float* out, Index out_stride) {
   const Index second = Two ? rows - kAmxRows : 0;
   const AmxRows first(of.a, of.a_offset, Two ? kAmxRows : rows), others(of.a + second, of.a_offset, Two ? kAmxRows : 0);
-  tile_zero<0>(), tile_zero<1>(), tile_zero<2>(), tile_zero<3>();
+  amx_vectors<Two>(
+      vectors, [&](auto v) __attribute__((always_inline)) {
+        if (!of.goes_on) tile_zero<v>();
+        if constexpr (Two)
+          if (!of.goes_on) tile_zero<v + 2>();
+        if (!of.goes_on) return;
+        tile_load<v>(out + v * kWidth, out_stride);
+        if constexpr (Two) tile_load<v + 2>(out + second * out_stride + v * kWidth, out_stride);
+      });
   for (Index line = 0; line < of.lines; line += kAmxLines) {
     const Index n = of.lines - line < kAmxLines ? of.lines - line : kAmxLines;
     first.load_into<4>(line, n);

@@ -8,6 +8,7 @@
 
 #include "simd/bf16.hpp"
 #include "simd/kernels.hpp"
+#include "simd/transpose.hpp"
 #include "simd/vec.hpp"
 
 namespace rekur {
@@ -226,25 +227,30 @@ void gemm_bf16_of(Index M, Index N, Index K, ConstRows a, const float* b_packed,
 }
 
 #if REKUR_AMX && REKUR_VEC_BYTES == 64
-// C = sums (+ bias, or + C) of `rows` <= 32 rows and up to N columns of a panel, from c_offset on. `of` without b.
+// C = sums, from the bias or from C on, of `rows` <= 32 rows and up to N columns of a panel, from c_offset on. `of` without b.
 inline void amx_panel(AmxOperands of, Index rows, Index N, const float* panel, const float* bias, Rows c, Index c_offset,
                       bool accumulate) {
   const Index most = amx_vectors_at_once(rows), stride = most * kWidth, columns = smaller(N, kPanel);
   alignas(64) float sums[kAmxRows * kAmxVectors * kWidth];
   const float* b[kAmxVectors];
   of.b = b;
+  of.goes_on = accumulate || bias != nullptr;
   for (Index n = 0; n < columns; n += stride) {
     const Index vectors = smaller(most, vectors_in(n, columns));
     for (Index v = 0; v < vectors; ++v) b[v] = panel + n + v * kWidth;
+    const auto each = [&](auto&& f) __attribute__((always_inline)) {
+      for (Index m = 0; m < rows; ++m)
+        for (Index v = 0; v < vectors; ++v) {
+          const Index at = n + v * kWidth;
+          f(c[m] + c_offset + at, at, lanes(at, columns), sums + m * stride + v * kWidth);
+        }
+    };
+    if (of.goes_on)
+      each([&](const float* to, Index at, Index count, float* sum) {
+        store(sum, accumulate ? load_partial(to, count) : load_partial(bias + at, count));
+      });
     amx_sums<AmxBf16>(of, rows, vectors, sums, stride);
-    for (Index m = 0; m < rows; ++m)
-      for (Index v = 0; v < vectors; ++v) {
-        const Index at = n + v * kWidth, count = lanes(at, columns);
-        float* const to = c[m] + c_offset + at;
-        const Vec sum = load(sums + m * stride + v * kWidth);
-        const float* const first = accumulate ? to : bias ? bias + at : nullptr;
-        store_partial(to, first ? load_partial(first, count) + sum : sum, count);
-      }
+    each([&](float* to, Index, Index count, const float* sum) { store_partial(to, load(sum), count); });
   }
 }
 
@@ -500,12 +506,67 @@ inline void gemm_tn(Index M, Index N, Index K, ConstRows a, Index a_offset, Cons
 }
 
 #if REKUR_BF16
+#if REKUR_AMX && REKUR_VEC_BYTES == 64
+inline constexpr Index kAmxBlockTn = 2 * kBlockTn;  // rows copied at a time
+static_assert(kAmxBlockTn / 2 * kAmxMostRows <= kBlockTn * kColumnsTn && kAmxBlockTn % 32 == 0);
+
+// `count` <= 32 columns of A as rows of pairs, `lines` of them each, a multiple of 16; behind the last row zeros.
+template <bool Narrow>
+void copy_columns_of_pairs(Index rows, ConstRows a, Index offset, Index count, Index lines, float* to) {
+  for (Index line = 0; line < lines; line += kWidth) {
+    for (Index k = 2 * (line + kWidth); k < smaller(2 * (line + 2 * kWidth), rows); ++k) fetch_row<Narrow>(a[k], offset, 0, count);
+    for (Index i = 0; i < count; i += kWidth) {
+      const Index n = lanes(i, count);
+      Vec pairs[kWidth];
+      REKUR_UNROLL
+      for (int p = 0; p < kWidth; ++p) {
+        const Index k = 2 * (line + p);
+        pairs[p] = k < rows ? pair_of_rows<Narrow>(rows, a, k, offset + i, n) : zero();
+      }
+      exchange_all<kWidth / 2>(pairs);
+      REKUR_UNROLL
+      for (int m = 0; m < kWidth; ++m) store(to + (i + m) * lines + line, pairs[m]);
+    }
+  }
+}
+
+// Sums of 32 rows each from the first on, one after the other added to C.
+inline void gemm_tn_bf16_by_amx(simd::NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b,
+                                Index b_offset, float* c, Index ldc, bool accumulate, float* work) {
+  if (M == 0) return;
+  float* const strips = work;
+  float* const columns = work + kStripRows * kPanel;
+  amx_begin(M);
+  const AmxRowTiles tiles(M);
+  for (Index k0 = 0; k0 == 0 || k0 < K; k0 += kAmxBlockTn) {
+    const Index rows = smaller(kAmxBlockTn, K - k0), pairs = (rows + 1) / 2,
+                lines = (pairs + kAmxLines - 1) / kAmxLines * kAmxLines;
+    constexpr Index block = kStripRows / (kAmxBlockTn / 2) * kPanel;
+    for (Index n0 = 0; n0 < N; n0 += block) {
+      const Index n1 = smaller(N, n0 + block);
+      (narrow.b ? copy_strip_pairs<true> : copy_strip_pairs<false>)(rows, b + k0, b_offset, n0, n1, strips);
+      for (Index tile = 0; tile < tiles.count; ++tile) {
+        const Index m0 = tiles.begin(tile), count = tiles.begin(tile + 1) - m0;
+        (narrow.a ? copy_columns_of_pairs<true> : copy_columns_of_pairs<false>)(rows, a + k0, a_offset + m0, count, lines, columns);
+        const float* own[kAmxMostRows];
+        float* to[kAmxMostRows];
+        for (Index m = 0; m < count; ++m) own[m] = columns + m * lines, to[m] = c + (m0 + m) * ldc;
+        for (Index n = n0; n < n1; n += kPanel)
+          amx_panel({.a = own, .a_offset = 0, .b = nullptr, .b_stride = vectors_in(n, n1) * kWidth, .lines = pairs}, count, n1 - n,
+                    strips + (n - n0) * pairs, nullptr, to, n, accumulate || k0 > 0);
+      }
+    }
+  }
+  amx_end();
+}
+#endif
+
 inline void gemm_tn_bf16(Index group, simd::NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b,
                          Index b_offset, float* c, Index ldc, bool accumulate, float* work) {
 #if REKUR_AMX && REKUR_VEC_BYTES == 64
-  // Its K goes over steps, which come in chunks that may be cut in any way: only sums in order are the same then, so not by AMX.
-  // Two fused multiply-adds of floats are quicker than Intel's instruction for a pair.
-  if (by_amx(group))
+  if (by_amx(group)) return gemm_tn_bf16_by_amx(narrow, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+  // Two fused multiply-adds of floats are quicker than the instruction for a pair where there is AMX.
+  if (group == kBf16Floats)
     return gemm_tn_of<FloatRows, true>(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work, AllRows{}, narrow);
 #endif
   if (kBf16Instruction && group == kBf16Dots)

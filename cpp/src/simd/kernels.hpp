@@ -36,8 +36,8 @@ enum class Precision : std::uint8_t { float32, bf16, int8 };
 // How products of rounded rows are taken, a `group`: of eight bits how many numbers of a lane an instruction multiplies and adds, 2
 // or 4 (simd/int8.hpp); of bf16 kBf16Pairs or kBf16Dots (simd/bf16.hpp). With kAmx besides, of as many numbers a lane by AMX.
 inline constexpr Index kAmx = 64;
-inline constexpr Index kAmxSums = 64;  // floats a row that it leaves a panel's sums in
-enum : Index { kBf16Pairs = 1, kBf16Dots = 2 };
+inline constexpr Index kAmxSums = 64;                             // floats a row that it leaves a panel's sums in
+enum : Index { kBf16Pairs = 1, kBf16Dots = 2, kBf16Floats = 3 };  // the last of gemm_tn alone: rounded floats, the bits of pairs
 constexpr Index numbers_of(Index group) { return group % kAmx; }
 
 namespace simd {
@@ -108,7 +108,8 @@ struct Kernels {
   // The first n numbers of such a row as floats, n a multiple of `width`.
   void (*widen_bf16)(Index n, const float* from, float* to);
   // What gemm_tn says, both sides rounded to bf16 on the way; or, of rows that are so already, as narrow_bf16 makes them: these are
-  // read by whole vectors, and their offset counts numbers, a multiple of `width`.
+  // read by whole vectors, and their offset counts numbers, a multiple of `width`. By AMX the sum is of 32 rows each, from the
+  // first.
   void (*gemm_tn_bf16)(Index group, NarrowSides narrow, Index M, Index N, Index K, ConstRows a, Index a_offset, ConstRows b,
                        Index b_offset, float* c, Index ldc, bool accumulate, float* work);
 #endif
