@@ -142,14 +142,14 @@ void LargeProducts::list_pairs(Lists& l, Steps swept) const {
   each_pair(swept, [&](Index t, Index b, Index length, const float* record) {
     l.records[l.pairs] = record;
     l.x[l.pairs++] = f_.x.row(b, f_.place(b, t));
-    // A previous state of zeros adds nothing to the gradient of what it was multiplied with.
+    // A previous state of zeros adds nothing to the gradient of what it was multiplied with; by groups it has its place there.
     const bool first = f_.begins(b, t, length);
     const Index previous = f_.reverse ? t + 1 : t - 1;
     for (int k = 0; k < r_.cell.states; ++k) {
       const float* const all = first ? f_.beginning(k, b, t, length) : nullptr;
-      if (!multiplied_[k] || (first && all == nullptr)) continue;
+      if (!multiplied_[k] || (first && all == nullptr && group_ == 0)) continue;
       // The sweep leaves the states in the tape as they are.
-      l.previous[k][l.state_pairs[k]] = first    ? beginning(k, b, all)
+      l.previous[k][l.state_pairs[k]] = first    ? all != nullptr ? beginning(k, b, all) : zeros_
                                         : k == 0 ? y_.row(b, f_.output_place(b, previous))
                                                  : record_of(f_, r_, Hp_, b, previous) + r_.kept(r_.state_slot(k) * Hp_);
       l.state_records[k][l.state_pairs[k]++] = record;
@@ -167,9 +167,12 @@ void LargeProducts::list_step(Lists& l, Index t) const {
   l.pairs += B;
   const bool first = f_.starts(t, f_.T);
   for (int k = 0; k < r_.cell.states; ++k) {
-    if (!multiplied_[k] || (first && f_.initial[k] == nullptr)) continue;
+    const bool none = first && f_.initial[k] == nullptr;
+    if (!multiplied_[k] || (none && group_ == 0)) continue;
     const float** const to = l.previous[k] + l.state_pairs[k];
-    if (first)
+    if (none)
+      list_evenly(to, zeros_, 0, B);
+    else if (first)
       list_evenly(to, beginning(k, 0, f_.initial[k]), beginning(k, 1, f_.initial[k]) - beginning(k, 0, f_.initial[k]), B);
     else if (k == 0)
       list_evenly<const float>(to, y_.row(0, previous), y_.stride_b, B);
