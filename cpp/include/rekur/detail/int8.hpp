@@ -87,9 +87,9 @@ REKUR_INLINE void each_number(const RowRounding& r, Index K, const float* x, con
     const IVec q = as_int(apart(v * r.inverse) + kRound) + add;
     return q > most ? most : q;
   };
-  Index k = 0;
-  for (; k + kWidth <= K; k += kWidth) put(k, of(load(x + k)));
-  if (k < K) put(k, of(load_partial(x + k, K - k)));
+  const Index whole = K - K % kWidth;
+  for (Index k = 0; k < whole; k += kWidth) put(k, of(load(x + k)));
+  if (whole < K) put(whole, of(load_partial(x + whole, K - whole)));
 }
 
 }  // namespace REKUR_SIMD_NAMESPACE
