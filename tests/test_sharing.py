@@ -323,3 +323,21 @@ def test_an_embedding_begins_with_the_table_it_is_given_and_keeps_it_where_it_is
         rekur.Sequential([rekur.layers.Embedding(7, 3, weights=[table[:5]])]).build((None, 5))
     with pytest.raises(TypeError, match="weights must be a list of arrays"):
         rekur.layers.Embedding(7, 3, weights=table)
+
+
+def test_outputs_of_calls_of_one_layer_are_trained_together():
+    """An output goes by the name of its call, which no layer has."""
+    a, b = Input((None, 3)), Input((None, 3))
+    dense, inner = layers.Dense(2), Sequential([layers.Dense(2, input_shape=(None, 3))])
+    recurrent = layers.GRU(2, return_state=True)
+    x, y = np.ones((2, 4, 3), np.float32), np.zeros((2, 4, 2), np.float32)
+    for ends, targets in (
+        ([dense(a), dense(b)], [y, y]),
+        ([inner(a), inner(b)], [y, y]),
+        ([recurrent(a)[0], recurrent(b)[1]], [y[:, 0], y[:, 0]]),
+    ):
+        model = Model([a, b], ends, seed=1)
+        model.compile("sgd", "mse")
+        before = model.evaluate([x, 2 * x], targets)[0]
+        model.fit([x, 2 * x], targets, epochs=3, verbose=0)
+        assert model.evaluate([x, 2 * x], targets)[0] < before

@@ -11,7 +11,7 @@ import numpy as np
 from rekur import _core
 from rekur import losses as losses_
 from rekur import metrics as metrics_
-from rekur._spec import dumps
+from rekur._spec import dumps, nodes, split_reference
 from rekur._validate import Floats, did_you_mean, spread
 from rekur.training.carried import Carried
 from rekur.training.data import Port, Rows
@@ -66,10 +66,10 @@ def _in_python(loss: losses_.Numpy, batch: Rows, k: int) -> Callable[[Floats, bo
 
 
 def _last_layers(model: _core.Model) -> list[dict[str, Any]]:
-    """The layers that the outputs come from, as the spec has them."""
+    """The layers that the outputs come from, as the spec has them, each by the name of its call."""
     spec = json.loads(model.spec)
-    layers = {layer["name"]: layer for layer in spec["layers"]}
-    return [layers[name.partition(":")[0]] for name in spec["outputs"]]
+    calls = {node["name"]: node for node in nodes(spec)}
+    return [calls[split_reference(output)[0]] for output in spec["outputs"]]
 
 
 class Bound:
