@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -332,3 +333,40 @@ def test_pytorch_crf_finds_the_same():
     np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5)
     tags = sequences.crf_decode(x, A, lengths, start, end)[0][0]
     assert [list(row[:n]) for row, n in zip(tags, lengths, strict=True)] == theirs.decode(torch.tensor(x), mask)
+
+
+def test_a_chain_that_two_outputs_share_adds_their_gradients():
+    rng = np.random.default_rng(3)
+    x, first = rng.normal(size=(5, 4, 3)).astype(np.float32), rekur.Input((None, 3))
+    chain = layers.CRF(3, transition_initializer="glorot_uniform", name="tags")
+    model = rekur.Model(first, [chain(layers.Dense(3)(first)), chain(first)], seed=1)
+    y, lengths, weights = [rng.integers(0, 3, (5, 4)) for _ in range(2)], np.array([4, 0, 2, 1, 3]), [0.5, -1.5]
+    model.compile(rekur.optimizers.SGD(1e-2), loss=["crf", "crf"], loss_weights=weights)
+    before = [w.copy() for w in model.get_weights()]
+
+    def loss():
+        return model.evaluate(x, y, lengths=lengths, batch_size=5)[0]
+
+    expected = []
+    for k, weight in enumerate(before):
+        gradient = np.zeros(weight.shape)
+        for at in np.ndindex(weight.shape):
+            for sign in (1, -1):
+                moved = [w.copy() for w in before]
+                moved[k][at] += sign * 1e-2
+                model.set_weights(moved)
+                gradient[at] += sign * loss() / 2e-2
+        expected.append(gradient)
+    model.set_weights(before)
+    model.fit(x, y, lengths=lengths, batch_size=5, shuffle=False, verbose=0)
+    for old, new, gradient in zip(before, model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose((old - new) / 1e-2, gradient, atol=2e-4)
+
+
+def test_what_no_tag_sequence_can_be_is_nan_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        never = np.full((2, 2), -np.inf)
+        assert np.isnan(sequences.crf_log_likelihood(np.zeros((1, 3, 2)), [[0, 1, 0]], never)).all()
+        never[0, 1] = 0
+        assert sequences.crf_log_likelihood(np.zeros((1, 2, 2)), [[1, 0]], never)[0] == -np.inf

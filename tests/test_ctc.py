@@ -1,6 +1,7 @@
 """The CTC loss: all paths counted, the reference, central differences, torch and Keras, lengths, training."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -289,3 +290,12 @@ def test_outputs_that_are_nan_give_nan_without_a_warning():
     assert np.isnan(gradient[1]).all()
     assert np.isfinite(np.delete(values, 1)).all()
     assert np.isfinite(np.delete(gradient, 1, axis=0)).all()
+
+
+def test_a_row_without_steps_is_left_out_without_a_warning():
+    model = rekur.Sequential([layers.Dense(3, input_shape=(None, 2))], seed=1)
+    model.compile("sgd", "ctc")
+    x, y = np.ones((2, 4, 2)), [[1, 2], [1, 2]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.evaluate(x, y, lengths=[4, 0]) == pytest.approx(model.evaluate(x[:1], y[:1]) / 2)

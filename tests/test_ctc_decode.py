@@ -141,6 +141,16 @@ def test_n_grams_are_read_counted_scored_and_pickled(tmp_path):
     with pytest.raises(ValueError, match=r"line 2: expected a logarithm, 1 words"):
         (tmp_path / "bad.arpa").write_text("\\1-grams:\nx a\n", encoding="utf-8")
         NGram.from_arpa(tmp_path / "bad.arpa", ["a"])
+    for text, message in (
+        ("\\x-grams:\n-1 a\n", r"bad\.arpa, line 1: expected the order of n-grams, got '\\\\x-grams:'"),
+        ("\\0-grams:\n-1 a\n", r"bad\.arpa, line 1: expected the order of n-grams"),
+        ("\\1-grams:\nnan a\n", r"bad\.arpa, line 2: expected a logarithm"),
+        ("\\1-grams:\n0.5 a\n", r"bad\.arpa, line 2: expected a logarithm"),
+        ("\\1-grams:\n-1 a inf\n", r"bad\.arpa, line 2: expected a logarithm"),
+    ):
+        (tmp_path / "bad.arpa").write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            NGram.from_arpa(tmp_path / "bad.arpa", ["a"])
     with pytest.raises(ValueError, match="expected an ARPA file"):
         (tmp_path / "none.arpa").write_text("nothing\n", encoding="utf-8")
         NGram.from_arpa(tmp_path / "none.arpa", ["a"])
@@ -149,6 +159,22 @@ def test_n_grams_are_read_counted_scored_and_pickled(tmp_path):
     for context in ([], [1], [2], [-1], [-1, 1], [1, 2], [2, 2]):  # p(. | context) sums to one
         whole = sum(math.exp(counted.score([*context, label])) for label in (1, 2, -2))
         assert whole == pytest.approx(1, abs=1e-9)
+
+
+def test_symbols_of_begin_and_end_are_no_labels_also_where_classes_are_called_so(tmp_path):
+    symbols = ["<pad>", "<s>", "</s>", "a", "b"]  # of a model whose classes have what a text model has
+    (tmp_path / "lm.arpa").write_text(
+        "\\1-grams:\n-0.5 a\n-0.7 b\n-99 <s> -0.1\n-0.9 </s>\n\\2-grams:\n-0.1 <s> b\n\\end\\\n", encoding="utf-8"
+    )
+    scorer = NGram.from_arpa(tmp_path / "lm.arpa", symbols)
+    assert scorer.score([-1, 4]) == scorer.score(["<s>", "b"]) == pytest.approx(-0.1 * math.log(10))
+    again = pickle.loads(pickle.dumps(scorer))
+    assert again.score("ab") == scorer.score([3, 4])  # each symbol has its id
+    logits = np.zeros((1, 1, 5), np.float32)
+    logits[0, 0, :3] = -20
+    assert _lists(ctc_decode(logits, None, "beam_search", scorer=scorer)[0])[0][0] == (4,)
+    counted = NGram.count(["ab", "b"], order=2, vocabulary=symbols)
+    assert counted.score(["<s>", "a"]) == counted.score([-1, 3])
 
 
 def test_a_scorer_chooses_between_what_sounds_alike():
@@ -202,6 +228,23 @@ def test_mistakes():
         ctc_decode(LOGITS, None, "beam_search", scorer={(1,): -1.0})
     with pytest.raises(ValueError, match="at least one n-gram"):
         NGram({})
+    with pytest.raises(TypeError, match=r"probabilities: expected a dict of logarithms by n-gram, got \[1\]"):
+        NGram([1])
+    with pytest.raises(TypeError, match=r"backoff: expected a dict"):
+        NGram({1: -1.0}, [1])
+    with pytest.raises(TypeError, match=r"expected a label or a sequence of labels, got 1\.0"):
+        NGram({1.0: -1.0})
+    with pytest.raises(ValueError, match=r"a label must be below 2\^31, got 4294967296"):
+        NGram({2**32: -1.0})
+    with pytest.raises(ValueError, match="vocabulary: 'a' is there twice, at 0 and 2"):
+        NGram({"a": -1.0}, vocabulary="aba")
+    with pytest.raises(TypeError, match="vocabulary: expected symbols, got 7 at 1"):
+        NGram({"a": -1.0}, vocabulary=["a", 7])
+    with pytest.raises(TypeError, match=r"NGram\.count: expected a list of sequences, got 'abab'"):
+        NGram.count("abab", vocabulary="ab")
+    for flat in ([1, 2, 3], np.array([1, 2, 3])):
+        with pytest.raises(TypeError, match=r"NGram\.count: expected sequences of labels, got .*1.* for one"):
+            NGram.count(flat)
     with pytest.raises(ValueError, match=r"probabilities\[1\] must be a finite number"):
         NGram({1: 0.5})
     with pytest.raises(ValueError, match=r"backoff\[\(1, 2\)\]: the context is no n-gram"):

@@ -2,6 +2,7 @@
 
 import math
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -93,6 +94,49 @@ def test_perplexity_and_bits():
     assert bits == pytest.approx(loss / math.log(2), rel=1e-5)
 
 
+def test_perplexities_beyond_what_a_double_holds():
+    logits = np.array([[0, 2000.0, 0], [0, 2000.0, 0]])
+    assert metrics.Perplexity(from_logits=True)([0, 2], logits) == math.inf
+    assert metrics.BitsPerCharacter(from_logits=True)([0, 2], logits) == pytest.approx(2000 / math.log(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert math.isnan(metrics.Perplexity()([0, 1], np.zeros((2, 2))))
+        assert math.isnan(metrics.Perplexity(from_logits=True)([0], np.full((1, 2), -np.inf)))
+
+
+def test_perplexity_refuses_what_it_would_misread():
+    p = np.full((3, 4), 0.25)
+    for y in ([0, 1, -1], [0, 1, 4], [0.0, 1.0, 1.5], [0.0, 1.0, np.nan]):
+        with pytest.raises(ValueError, match=r"metric 'perplexity': expected class indices from 0 to 3, got"):
+            metrics.Perplexity()(y, p)
+    assert metrics.Perplexity(ignore_class=-1)([0, 1, -1], p) == pytest.approx(4)
+    assert metrics.Perplexity()([[0], [1], [2]], p) == pytest.approx(4)
+    with pytest.raises(ValueError, match=r"got targets of shape \(3, 4\) beside outputs of shape \(3, 4\)"):
+        metrics.Perplexity()(np.eye(4)[:3], p)
+    with pytest.raises(ValueError, match="expected class indices and outputs of a number a class"):
+        metrics.Perplexity()([0, 1, 1], p[:, :1])
+    with pytest.raises(ValueError, match=r"bits_per_character.*expected probabilities, got -1; from_logits=True"):
+        metrics.BitsPerCharacter()([0], np.array([[2.0, -1.0]]))
+    model = rekur.Sequential([layers.Dense(4, "softmax", input_shape=(6, 5))], seed=1)
+    loss = rekur.losses.SparseCategoricalCrossentropy(ignore_class=-1)
+    x, y = np.ones((2, 6, 5)), np.full((2, 6), -1)
+    y[0] = 2
+    model.compile("sgd", loss, metrics=["perplexity"])
+    with pytest.raises(ValueError, match="ignore_class= names one that stands for no target"):
+        model.evaluate(x, y)
+    model.compile("sgd", loss, metrics=[metrics.Perplexity(ignore_class=-1)])
+    value, perplexity = model.evaluate(x, y)
+    assert perplexity == pytest.approx(math.exp(value), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cer", "wer", "bleu", "edit_distance"])
+def test_compile_has_no_metrics_of_texts(name):
+    model = rekur.Sequential([layers.Dense(4, "softmax", input_shape=(6, 5))], seed=1)
+    for where in ("metrics", "weighted_metrics"):
+        with pytest.raises(TypeError, match=f"metric '{name}' is none of compile: it compares texts or lists"):
+            model.compile("sgd", "sparse_categorical_crossentropy", **{where: [name]})
+
+
 @pytest.mark.parametrize("smoothing", ["exp", "floor", "add-k", "none"])
 def test_sacrebleu_finds_the_same(smoothing):
     sacrebleu = pytest.importorskip("sacrebleu")
@@ -136,3 +180,17 @@ def test_mistakes():
         sequences.edit_distance("a", ["a"])
     with pytest.raises(ValueError, match="edit_distance: expected as many of both, got 1 and 2"):
         sequences.edit_distance(["a"], ["a", "b"])
+    masked = np.ma.masked_array([[1, 2]], [[False, True]])
+    for of in (metrics.CharacterErrorRate(), sequences.edit_distance):
+        with pytest.raises(ValueError, match=r"1 of 2 values are masked, the first at \(0, 1\)"):
+            of(masked, [[1, 2]])
+        with pytest.raises(ValueError, match="1 of 2 values are masked"):
+            of([[1, 2]], [masked[0]])
+        with pytest.raises(TypeError, match=r"expected a list of .*, got None at 1"):
+            of(["a", None], ["a", "b"])
+        with pytest.raises(TypeError, match=r"expected a list of .*, got 7"):
+            of(7, 7)
+        with pytest.raises(TypeError, match="elements that cannot"):
+            of([[[1], [2]]], [[[1]]])
+    with pytest.raises(TypeError, match=r"metric 'bleu': y_pred: expected a list of texts or of lists, got b'a' at 0"):
+        metrics.BLEU()(["a"], [b"a"])

@@ -159,7 +159,7 @@ def check_data(value: object, what: str) -> None:
     """
     if isinstance(value, np.ndarray):
         if type(value) is not np.ndarray:
-            _check_mask(value, what)
+            check_mask(value, what)
         if value.dtype.kind == "O":
             for item in value.flat:
                 if isinstance(item, np.ndarray) and item.ndim:
@@ -194,8 +194,15 @@ def check_data(value: object, what: str) -> None:
     raise TypeError(f"{what}: expected an array, got a {name}; {hint}")
 
 
-def _check_mask(value: Any, what: str) -> None:
-    masked = getattr(value, "mask", None)
+def check_mask(value: Any, what: str) -> None:
+    """Refuse a masked array that hides something.
+
+    Raises
+    ------
+    ValueError
+        Beginning with ``what``, with how many values are masked and where the first one is.
+    """
+    masked = getattr(value, "mask", None) if isinstance(value, np.ndarray) else None  # a frame's is a method
     if masked is None or not np.any(masked):
         return
     place = tuple(int(i) for i in np.argwhere(np.broadcast_to(masked, value.shape))[0])

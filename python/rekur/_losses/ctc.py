@@ -93,7 +93,8 @@ class CTC(Numpy):
         values, gradient = self._of(y_true, output, valid, want_gradient)
         steps = np.maximum(valid.sum(axis=1), 1)
         each = valid.sum() / len(output)  # the engine divides by the number of steps
-        spread = np.where(valid, (values * each / steps)[:, None], 0.0)
+        with np.errstate(invalid="ignore"):  # a row without steps has none to put its infinity at
+            spread = np.where(valid, (values * each / steps)[:, None], 0.0)
         return spread, None if gradient is None else np.ascontiguousarray(gradient * each, np.float32)
 
     def _of(self, y_true: _Any, output: _Any, valid: _Any, want_gradient: bool) -> tuple[_Any, _Any | None]:

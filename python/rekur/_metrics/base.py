@@ -59,6 +59,7 @@ class Metric(Guarded):
 
     default_name: ClassVar[str] = "metric"
     _one_by: ClassVar[str] = ""  # how several numbers become one
+    _apart: ClassVar[str] = ""  # why it is no metric of rows and steps, if it is none
     _weighs_elements: ClassVar[bool] = False  # whether weights may be those of all that an output has
     _one_number = False  # whether the last values were one number for all rows
     # What EarlyStopping and others go by; None: it is not said, and has to be given there as mode=.

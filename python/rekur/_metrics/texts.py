@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rekur._metrics.further import Further, class_ids, optional
 from rekur._own import named_after
 from rekur._settings import Setting
-from rekur._validate import boolean, integer, one_of, real
+from rekur._validate import boolean, check_mask, integer, one_of, real, show
 
 _Any = NDArray[Any]
 _EPSILON = 1e-7  # Keras's
@@ -29,6 +29,11 @@ class Perplexity(Further):
         The output is logits, not probabilities.
     ignore_class : int, optional
         A class that stands for no target, such as padding.
+
+    Raises
+    ------
+    ValueError
+        For targets that are no class indices, and outputs below 0 that are not said to be logits.
     """
 
     default_name = "perplexity"
@@ -50,22 +55,42 @@ class Perplexity(Further):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y_true, y_pred, weight = self._arrays(y_true, y_pred, sample_weight)
-        ids = class_ids(y_true, y_pred)
+        ids = class_ids(y_true, y_pred) if y_true.shape[-1:] == (1,) else y_true
+        if y_pred.ndim != 2 or y_pred.shape[1] < 2 or ids.shape != y_pred.shape[:1]:
+            raise ValueError(
+                f"{self._whose()}: expected class indices and outputs of a number a class, got targets of shape "
+                f"{show(y_true.shape)} beside outputs of shape {show(y_pred.shape)}"
+            )
         if self.ignore_class is not None:
             there = ids != self.ignore_class
             ids, y_pred, weight = ids[there], y_pred[there], weight[there]
         x = np.asarray(y_pred, np.float64)
+        wrong = ids[~((ids >= 0) & (ids < x.shape[1]) & (ids == np.floor(ids)))]
+        if wrong.size:
+            raise ValueError(
+                f"{self._whose()}: expected class indices from 0 to {x.shape[1] - 1}, got {wrong[0]}; ignore_class= "
+                "names one that stands for no target"
+            )
+        if not self.from_logits and (x < 0).any():
+            raise ValueError(
+                f"{self._whose()}: expected probabilities, got {x.min():g}; from_logits=True is for logits"
+            )
         picked = np.take_along_axis(x, ids[:, None].astype(np.int64), axis=-1)[:, 0]
-        if self.from_logits:
-            most = x.max(axis=-1)
-            values = np.log(np.exp(x - most[:, None]).sum(axis=-1)) + most - picked
-        else:
-            values = -np.log(np.clip(picked / x.sum(axis=-1), _EPSILON, 1 - _EPSILON))
+        with np.errstate(invalid="ignore"):  # what is NaN is to be seen in the result
+            if self.from_logits:
+                most = x.max(axis=-1)
+                values = np.log(np.exp(x - most[:, None]).sum(axis=-1)) + most - picked
+            else:
+                values = -np.log(np.clip(picked / x.sum(axis=-1), _EPSILON, 1 - _EPSILON))
         self._sum += float(np.sum(values * weight))
         self._weight += float(np.sum(weight))
 
     def result(self) -> float:
-        return math.exp(super().result())
+        """The number of all rows since the last reset; infinity where a double holds none so large."""
+        try:
+            return math.exp(super().result())
+        except OverflowError:
+            return math.inf
 
 
 class BitsPerCharacter(Perplexity):
@@ -77,7 +102,7 @@ class BitsPerCharacter(Perplexity):
     default_name = "bits_per_character"
 
     def result(self) -> float:
-        return math.log2(super().result())
+        return float(Further.result(self)) / math.log(2)  # of the mean itself, whose exp a double may not hold
 
 
 # --- how far what was written is from what it should have been ---
@@ -87,11 +112,21 @@ class BitsPerCharacter(Perplexity):
 class _OfTexts(Further):
     """Of pairs of texts or lists; ``fit`` and ``evaluate`` have none."""
 
+    _apart: ClassVar[str] = "it compares texts or lists of labels: call it on what predict gives, decoded"
+
     def _pairs(self, y_true: Any, y_pred: Any) -> tuple[list[Any], list[Any]]:
         for what, given in (("y_true", y_true), ("y_pred", y_pred)):
             if isinstance(given, str) or not isinstance(given, Iterable):
                 raise TypeError(f"{self._whose()}: {what}: expected a list of texts or of lists, got {given!r:.60}")
+            check_mask(given, f"{self._whose()}: {what}")
         true, pred = list(y_true), list(y_pred)
+        for what, rows in (("y_true", true), ("y_pred", pred)):
+            for number, row in enumerate(rows):
+                if not isinstance(row, Iterable) or isinstance(row, (bytes, Mapping)):
+                    raise TypeError(
+                        f"{self._whose()}: {what}: expected a list of texts or of lists, got {row!r:.60} at {number}"
+                    )
+                check_mask(row, f"{self._whose()}: {what}")
         if len(true) != len(pred):
             raise ValueError(f"{self._whose()}: expected as many of both, got {len(true)} and {len(pred)}")
         return true, pred

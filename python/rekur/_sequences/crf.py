@@ -86,6 +86,8 @@ def crf_log_likelihood(
 ) -> NDArray[np.float64]:
     """log p(tags | x) of each row, (B,): tags (B, T) are class indices. Other arguments as of crf_decode.
 
+    It is −inf for tags that cannot follow one another, NaN where no tag sequence is possible.
+
     Raises
     ------
     ValueError
@@ -101,4 +103,5 @@ def crf_log_likelihood(
     if wrong.size:
         raise ValueError(f"crf_log_likelihood: tags: expected tags from 0 to {x.shape[2] - 1}, got {wrong[0]}")
     norm, scores = _core.crf_scores(*arguments, np.where(there, labels, 0).astype(np.int32))
-    return scores - norm
+    with np.errstate(invalid="ignore"):  # NaN where no tag sequence is possible
+        return scores - norm

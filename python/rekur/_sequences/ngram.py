@@ -1,7 +1,7 @@
 """How probable labels are behind others: a table of n-grams, kept by the engine."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,9 @@ class NGram:
     unknown : float
         log p of a label that is no unigram.
     vocabulary : sequence of str, optional
-        The symbol of each id: n-grams may then be tuples of symbols, or texts of one letter a symbol. ``"<s>"`` and
-        ``"</s>"`` stand for the begin and the end of a sequence with or without a vocabulary.
+        The symbol of each id, none of them twice: n-grams may then be tuples of symbols, or texts of one letter a
+        symbol. ``"<s>"`` and ``"</s>"`` stand for the begin and the end of a sequence with or without a vocabulary,
+        also where a class is called so.
 
     Raises
     ------
@@ -45,8 +46,10 @@ class NGram:
         unknown: float = -20.0,
         vocabulary: Sequence[str] | None = None,
     ) -> None:
-        ids = {"<s>": _BEGIN, "</s>": _END}
-        ids.update({symbol: k for k, symbol in enumerate(vocabulary or ())})
+        ids = _ids(vocabulary, "NGram")
+        for name, given in (("probabilities", probabilities), ("backoff", backoff or {})):
+            if not isinstance(given, Mapping):
+                raise TypeError(f"NGram: {name}: expected a dict of logarithms by n-gram, got {given!r:.60}")
         entries: dict[tuple[int, ...], list[float]] = {}
         known = {
             _labels(key, ids): _log(value, f"NGram: probabilities[{key!r}]") for key, value in probabilities.items()
@@ -69,6 +72,7 @@ class NGram:
         self.unknown = real(unknown, "NGram: unknown")
         """float: log p of a label that is no unigram."""
         self._ids = ids
+        self._vocabulary = None if vocabulary is None else list(vocabulary)
         self._table = _core.NGram(
             self.order,
             self.unknown,
@@ -91,7 +95,7 @@ class NGram:
         ValueError
             For a file that is none, naming the line.
         """
-        known = {*vocabulary, "<s>", "</s>"}
+        known = set(_ids(vocabulary, "NGram.from_arpa"))
         probabilities: dict[tuple[str, ...], float] = {}
         backoff: dict[tuple[str, ...], float] = {}
         order = 0
@@ -100,6 +104,8 @@ class NGram:
             for number, line in enumerate(file, 1):
                 text = line.strip()
                 if text.startswith("\\") and text.endswith("-grams:"):
+                    if not text[1:-7].isdecimal() or not int(text[1:-7]):
+                        raise ValueError(f"{name}, line {number}: expected the order of n-grams, got {text!r}")
                     order = int(text[1:-7])
                 elif text == "\\end\\":
                     break
@@ -110,6 +116,8 @@ class NGram:
                             raise ValueError
                         found = float(fields[0]) * math.log(10)
                         back = float(fields[order + 1]) * math.log(10) if len(fields) == order + 2 else None
+                        if not found <= 1e-6 or (back is not None and not math.isfinite(back)):
+                            raise ValueError
                     except ValueError:
                         raise ValueError(
                             f"{name}, line {number}: expected a logarithm, {order} words and perhaps a back-off, got "
@@ -147,10 +155,13 @@ class NGram:
         less = real(discount, "NGram.count: discount", 0, 1)
         if not 0 < less < 1:
             raise ValueError(f"NGram.count: discount must be above 0 and below 1, got {discount!r}")
-        ids = {"<s>": _BEGIN, "</s>": _END}
-        ids.update({symbol: k for k, symbol in enumerate(vocabulary or ())})
+        ids = _ids(vocabulary, "NGram.count")
+        if isinstance(sequences, str) or not isinstance(sequences, Iterable):
+            raise TypeError(f"NGram.count: expected a list of sequences, got {sequences!r:.60}")
         counts: dict[tuple[int, ...], dict[int, int]] = {}
         for sequence in sequences:
+            if not isinstance(sequence, Iterable):
+                raise TypeError(f"NGram.count: expected sequences of labels, got {sequence!r:.60} for one")
             labels = (_BEGIN, *_labels(sequence, ids, empty=True), _END)
             for end in range(1, len(labels)):
                 for n in range(min(most, end + 1)):
@@ -194,11 +205,21 @@ class NGram:
     def __reduce__(self) -> Any:
         probabilities = {gram: value for gram, (value, _) in self._entries.items()}
         backoff = {gram: value for gram, (_, value) in self._entries.items() if value}
-        vocabulary = [symbol for symbol, k in sorted(self._ids.items(), key=lambda item: item[1]) if k >= 0]
-        return NGram, (probabilities, backoff, self.unknown, vocabulary)
+        return NGram, (probabilities, backoff, self.unknown, self._vocabulary)
 
     def __repr__(self) -> str:
         return f"NGram({len(self)} n-grams of up to {self.order} labels)"
+
+
+def _ids(vocabulary: Sequence[str] | None, what: str) -> dict[str, int]:
+    """The id of each symbol; what is called as the begin and the end are stands for those, also where it is a class."""
+    ids: dict[str, int] = {}
+    for k, symbol in enumerate(() if vocabulary is None else vocabulary):
+        if not isinstance(symbol, str):
+            raise TypeError(f"{what}: vocabulary: expected symbols, got {symbol!r} at {k}")
+        if ids.setdefault(symbol, k) != k:
+            raise ValueError(f"{what}: vocabulary: {symbol!r} is there twice, at {ids[symbol]} and {k}")
+    return {**ids, "<s>": _BEGIN, "</s>": _END}
 
 
 def _labels(gram: Any, ids: Mapping[str, int], empty: bool = False) -> tuple[int, ...]:
@@ -206,15 +227,24 @@ def _labels(gram: Any, ids: Mapping[str, int], empty: bool = False) -> tuple[int
         gram = (gram,) if gram in ids else tuple(gram)
     elif isinstance(gram, (int, np.integer)):
         gram = (gram,)
-    elif isinstance(gram, np.ndarray):
+    elif isinstance(gram, np.ndarray) and gram.dtype.kind != "U":
         gram = tuple(as_int32(gram, "NGram: labels").reshape(-1).tolist())
+    if not isinstance(gram, Iterable):
+        raise TypeError(f"NGram: expected a label or a sequence of labels, got {gram!r:.60}")
     try:
-        labels = tuple(ids[item] if isinstance(item, str) else integer(item, "NGram: a label", _END) for item in gram)
+        labels = tuple(ids[item] if isinstance(item, str) else _label(item) for item in gram)
     except KeyError as error:
         raise ValueError(f"NGram: {error.args[0]!r} of {gram!r} is no symbol of the vocabulary") from None
     if not labels and not empty:
         raise ValueError("NGram: an n-gram has at least one label")
     return labels
+
+
+def _label(value: Any) -> int:
+    label = integer(value, "NGram: a label", _END)
+    if label >= 2**31:
+        raise ValueError(f"NGram: a label must be below 2^31, got {label}")
+    return label
 
 
 def _log(value: Any, what: str, above: bool = False) -> float:

@@ -193,6 +193,8 @@ class Bound:
                     f"({loss.name}): a metric cannot compare them"
                 )
             for metric in metrics:
+                if metric._apart:
+                    raise TypeError(f"metric '{metric.name}' is none of compile: {metric._apart}")
                 if metric._several():
                     raise TypeError(
                         f"metric '{metric.name}' gives several numbers, and logs show one: {metric._one_by}"
