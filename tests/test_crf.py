@@ -370,3 +370,10 @@ def test_what_no_tag_sequence_can_be_is_nan_without_a_warning():
         assert np.isnan(sequences.crf_log_likelihood(np.zeros((1, 3, 2)), [[0, 1, 0]], never)).all()
         never[0, 1] = 0
         assert sequences.crf_log_likelihood(np.zeros((1, 2, 2)), [[1, 0]], never)[0] == -np.inf
+
+
+def test_one_hot_targets_are_told_how_to_become_tags():
+    model = Sequential([layers.Dense(3, input_shape=(None, 2)), layers.CRF(3)], seed=1)
+    model.compile("sgd", "crf")
+    with pytest.raises(ValueError, match=r"got \(2, 4, 3\); y\.argmax\(axis=-1\) makes them of one-hot targets"):
+        model.evaluate(np.ones((2, 4, 2)), np.ones((2, 4, 3)))

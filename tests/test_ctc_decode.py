@@ -141,6 +141,12 @@ def test_n_grams_are_read_counted_scored_and_pickled(tmp_path):
     with pytest.raises(ValueError, match=r"line 2: expected a logarithm, 1 words"):
         (tmp_path / "bad.arpa").write_text("\\1-grams:\nx a\n", encoding="utf-8")
         NGram.from_arpa(tmp_path / "bad.arpa", ["a"])
+    (tmp_path / "marked.arpa").write_text(
+        "\\1-grams:\n-1 a\n-inf <unk>\n", encoding="utf-8-sig"
+    )  # Windows writes a mark
+    marked = NGram.from_arpa(tmp_path / "marked.arpa", ["a", "b"])
+    assert marked.score("a") == pytest.approx(-ten)
+    assert marked.score("b") < -1e29
     for text, message in (
         ("\\x-grams:\n-1 a\n", r"bad\.arpa, line 1: expected the order of n-grams, got '\\\\x-grams:'"),
         ("\\0-grams:\n-1 a\n", r"bad\.arpa, line 1: expected the order of n-grams"),

@@ -100,7 +100,7 @@ class NGram:
         backoff: dict[tuple[str, ...], float] = {}
         order = 0
         name = as_path(path, "NGram.from_arpa")
-        with open(name, encoding="utf-8") as file:
+        with open(name, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 text = line.strip()
                 if text.startswith("\\") and text.endswith("-grams:"):
@@ -125,7 +125,7 @@ class NGram:
                         ) from None
                     words = tuple(fields[1 : order + 1])
                     if words == ("<unk>",) and unknown is None:
-                        unknown = found
+                        unknown = max(found, _NEVER)
                     if not known.issuperset(words):
                         continue
                     probabilities[words] = found

@@ -257,7 +257,10 @@ def _classes(
     if array.shape == (*expected, 1):
         array = array[..., 0]
     if array.shape != expected:
-        hint = "; for one-hot targets use categorical_crossentropy" if array.shape[:-1] == expected else ""
+        one_hot = "y.argmax(axis=-1) makes them of one-hot targets"
+        if not loss._whole_rows:
+            one_hot = "for one-hot targets use categorical_crossentropy"
+        hint = f"; {one_hot}" if array.shape[:-1] == expected else ""
         raise ValueError(
             f"{what}: {loss.name} expected class indices of shape {show(expected)}, got {show(array.shape)}{hint}"
         )
