@@ -209,6 +209,16 @@ def test_the_bits_are_the_same_for_any_number_of_threads():
     np.testing.assert_array_equal(alone[0][:, 0], found[0][0][:, 3])
 
 
+def test_sequences_that_cannot_be_are_not_there():
+    logits = np.zeros((2, 3, 3), np.float32)
+    logits[0, :, 1] = -np.inf
+    labels, scores = ctc_decode(logits, None, "beam_search", 50, 12)
+    there = np.isfinite(scores)
+    assert there.sum(axis=1).tolist() == [3, 9]  # "", "2" and "2 2"; 1 2 1 and 2 1 2 and all of up to two labels
+    assert not (labels[:, 0] == 1).any()
+    assert (labels[~there.T] == -1).all()
+
+
 def test_nan_is_seen():
     logits = LOGITS.copy()
     logits[1, 2, 1] = np.nan

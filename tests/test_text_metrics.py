@@ -61,6 +61,16 @@ def test_error_rates_are_of_all_pairs_together():
     assert metrics.get(metrics.EditDistance(False).config()).normalize is False
 
 
+def test_tensors_are_their_numbers():
+    torch = pytest.importorskip("torch")
+    a, b = torch.tensor([1, 2, 3]), torch.tensor([1, 3, 3])
+    for first, second in (([a], [b]), ([list(a)], [list(b)]), (a[None], b[None]), ([a.numpy()], [b])):
+        assert sequences.edit_distance(first, second).tolist() == [1]
+        assert metrics.CharacterErrorRate()(first, second) == pytest.approx(1 / 3)
+        assert metrics.BLEU(1)(first, second) == pytest.approx(2 / 3)
+    assert metrics.BLEU(1)([[a, b]], [b]) == 1
+
+
 def test_bleu_by_hand():
     true, pred = ["the cat is on the mat"], ["the cat the cat on the mat"]
     # unigrams: the (2 of 3), cat (1 of 2), on, mat: 5 of 7; bigrams: the cat, on the, the mat: 3 of 6

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rekur._metrics.further import Further, class_ids, optional
 from rekur._own import named_after
+from rekur._sequences.distance import edit_distance, elements
 from rekur._settings import Setting
 from rekur._validate import boolean, check_mask, integer, one_of, real, show
 
@@ -168,11 +169,9 @@ class EditDistance(_OfTexts):
         self._errors = self._elements = self._rows = 0
 
     def _elements_of(self, row: Any) -> Sequence[Any]:
-        return row.tolist() if isinstance(row, np.ndarray) else list(row)
+        return elements(row)
 
     def _take(self, y_true: list[Any], y_pred: list[Any]) -> None:
-        from rekur._sequences.distance import edit_distance
-
         true, pred = [self._elements_of(row) for row in y_true], [self._elements_of(row) for row in y_pred]
         self._errors += int(edit_distance(true, pred).sum())
         self._elements += sum(map(len, true))
@@ -273,13 +272,13 @@ class BLEU(_OfTexts):
     def _words(self, text: Any) -> list[Any]:
         if isinstance(text, str):
             return list((self.tokenizer or str.split)(text))
-        return text.tolist() if isinstance(text, np.ndarray) else list(text)
+        return elements(text)
 
     def _references(self, given: Any, written: Any) -> list[list[Any]]:
         """A list beside a text is one of several texts; beside a list it is one of words, or of lists of them."""
-        if isinstance(given, (str, np.ndarray)) or len(given) == 0:
+        if isinstance(given, str) or hasattr(given, "tolist") or len(given) == 0:
             return [self._words(given)]
-        several = isinstance(written, str) or isinstance(given[0], (list, tuple, np.ndarray))
+        several = isinstance(written, str) or isinstance(given[0], (list, tuple)) or getattr(given[0], "ndim", 0) > 0
         return [self._words(each) for each in given] if several else [self._words(given)]
 
     def _take(self, y_true: list[Any], y_pred: list[Any]) -> None:

@@ -155,4 +155,5 @@ def ctc_decode(
     worth = real(alpha, "ctc_decode: alpha"), real(beta, "ctc_decode: beta")
     table = None if scorer is None else scorer._table
     labels, scores = _core.ctc_beam(logits, lengths, blank, width, paths, table, *worth)
+    labels[np.isneginf(scores).T] = -1  # what no path spells is not there, either
     return labels, scores.astype(np.float32)

@@ -16,7 +16,8 @@ def edit_distance(a: Sequence[Any], b: Sequence[Any]) -> "NDArray[np.int64]":
     Parameters
     ----------
     a, b : sequences of as many sequences
-        Texts, whose elements are letters, or lists, tuples or arrays of anything that can be compared and hashed.
+        Texts, whose elements are letters, or lists, tuples, arrays or tensors of anything that can be compared and
+        hashed.
 
     Returns
     -------
@@ -59,5 +60,11 @@ def _rows(given: Any, name: str) -> list[list[Any]]:
         if not isinstance(row, Iterable) or isinstance(row, Mapping):
             raise TypeError(f"edit_distance: {name}: expected a list of sequences, got {row!r:.60} at {number}")
         check_mask(row, f"edit_distance: {name}")
-        rows.append(list(row))
+        rows.append(elements(row))
     return rows
+
+
+def elements(row: Any) -> list[Any]:
+    """Of a sequence, an array or a tensor, whose own numbers are equal to nothing but themselves."""
+    found = list(row.tolist() if hasattr(row, "tolist") else row)
+    return [item.item() for item in found] if found and hasattr(found[0], "detach") else found
