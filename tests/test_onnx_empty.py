@@ -32,13 +32,15 @@ session.run(None, {"x": np.ones([int(n) for n in sys.argv[2:]], np.float32)})
         ("GRU", (2, 0, 3), True),
         ("LSTM", (2, 0, 3), False),
         ("SimpleRNN", (0, 5, 3), False),
+        ("CRF", (0, 5, 3), True),
+        ("CRF", (2, 0, 3), True),
     ],
 )
 def test_onnxruntime_ends_the_process_on_what_the_docs_name(
     cell: str, shape: tuple[int, ...], ends: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "m.onnx"
-    subject = sequence_subject({"type": cell, "name": "y", "inputs": ["x"], "units": 4}, outputs=["y"])
+    subject = sequence_subject({"type": cell, "name": "y", "inputs": ["x"], "units": 3}, outputs=["y"])
     rekur.onnx.export(subject, path)
     done = subprocess.run([sys.executable, "-c", RUN, str(path), *map(str, shape)], capture_output=True, timeout=60)
     assert (done.returncode < 0) == ends
