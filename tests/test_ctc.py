@@ -292,10 +292,11 @@ def test_outputs_that_are_nan_give_nan_without_a_warning():
     assert np.isfinite(np.delete(gradient, 1, axis=0)).all()
 
 
-def test_a_row_without_steps_is_left_out_without_a_warning():
+def test_rows_without_steps_are_left_out_without_a_warning():
     model = rekur.Sequential([layers.Dense(3, input_shape=(None, 2))], seed=1)
     model.compile("sgd", "ctc")
     x, y = np.ones((2, 4, 2)), [[1, 2], [1, 2]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert model.evaluate(x, y, lengths=[4, 0]) == pytest.approx(model.evaluate(x[:1], y[:1]) / 2)
+        assert model.evaluate(x, y, lengths=[0, 0]) == 0
