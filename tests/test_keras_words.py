@@ -76,7 +76,7 @@ def test_inputs_and_models_take_what_asks_for_nothing():
     ("make", "message"),
     [
         (lambda: layers.Dropout(0.2, kernel_regularizer="l2"), "kernel_regularizer"),
-        (lambda: layers.LSTM(2, dtype="float16"), "computed in float32"),
+        (lambda: layers.LSTM(2, dtype="float16"), "precision= of a layer"),
         (lambda: layers.LayerNormalization(rms_scaling=True), "RMSNormalization"),
         (lambda: layers.Conv1D(2, 3, kernel_regularizer="l2"), "regularizers of this layer are not here yet"),
         (lambda: layers.Dropout(0.5, seed=3), "a model has one seed"),

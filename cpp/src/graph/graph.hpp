@@ -224,6 +224,7 @@ class Graph {
 #endif
   std::uint64_t id_;
   std::shared_ptr<ArenaPool> pool_;
+  Precision precision_ = Precision::float32;  // of layers that leave it open
   mutable std::mutex plans_mutex_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;  // the last few used, latest first
   mutable std::mutex programs_mutex_;

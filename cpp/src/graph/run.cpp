@@ -46,12 +46,12 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
   run->batch_size_ = shapes[0][0];
   try {
     run->topology_ = &topology_;
+    const HeldStores held(stores_);  // before the plan, which goes by what layers compute in
     run->plan_ = plan(shapes, options.training, options.training && options.remat);
     begin_steps(batch, *run);
     check_options(options, *run->plan_);
     run->pool_ = pool_;
     run->arena_ = pool_->take(run->plan_->arena_size);
-    const HeldStores held(stores_);
     bind(*run, batch, options);
 #if REKUR_TRAINING
     const std::shared_ptr<const Trained> now = options.training && options.trained == nullptr ? trained() : nullptr;
@@ -91,6 +91,7 @@ std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) co
   std::vector<std::vector<std::uint8_t>> valid(outputs().size());
   try {
     run.topology_ = &topology_;
+    const HeldStores held(stores_);
     run.plan_ = plan(shapes, false);
     begin_steps(batch, run);
     const bool masks = std::any_of(topology_.nodes.begin(), topology_.nodes.end(),
@@ -99,7 +100,6 @@ std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) co
     const std::vector<char> wanted = behind_masks();
     run.pool_ = pool_;
     run.arena_ = pool_->take(run.plan_->arena_size);
-    const HeldStores held(stores_);
     bind(run, batch, {});
     run_forward(run, nullptr, &wanted);
     for (std::size_t k = 0; k < valid.size(); ++k) {

@@ -15,6 +15,11 @@ std::shared_ptr<const Trained> Graph::trained() const {
 }
 
 void Graph::compute_in(Precision precision) {
+  const Segment own[] = {{0, 0, 0, 0}};
+  const HeldStores held(stores_, own);  // waits for the runs that are under way
+  if (precision == precision_) return;
+  precision_ = precision;
+  ++stores_.own().version;  // tapes of before have other records
   const std::lock_guard lock(programs_mutex_);
   programs_.clear();  // streams that are to come are of the new precision; those there are keep theirs
   for (const Node& node : topology_.nodes) node.layer->compute_in(precision);

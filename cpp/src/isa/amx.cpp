@@ -39,8 +39,9 @@ bool has_amx() {
 #endif
 }
 
-bool uses_amx() {
-  if (!table().amx) return false;
+bool uses_amx() { return table().amx && take_amx(); }
+
+bool take_amx() {
   static const bool given = [] {
     constexpr long kRequest = 0x1023;
     return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
@@ -52,6 +53,7 @@ bool uses_amx() {
 
 bool has_amx() { return false; }
 bool uses_amx() { return false; }
+bool take_amx() { return false; }
 
 #endif
 

@@ -10,4 +10,7 @@ bool has_amx();
 // So a process that has no products of rounded rows never asks; afterwards, alternate signal stacks have to hold 8 KB more.
 bool uses_amx();
 
+// Whether the system gives them, which it is asked for now.
+bool take_amx();
+
 }  // namespace rekur::isa

@@ -62,6 +62,13 @@ bool has_f16c() {
 }
 #endif
 
+#if defined(REKUR_HAVE_AVX512)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+#endif
+
 struct Built {
   const Table* table;
   bool (*runs_here)();
@@ -76,13 +83,9 @@ constexpr Built kBuilt[] = {
     {&table_avx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c(); }},
 #endif
 #ifdef REKUR_HAVE_AVX512
-    {&table_avx512,
-     [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-     }},
+    {&table_avx512, has_avx512},
 #if REKUR_AMX
-    {&table_amx, has_amx},
+    {&table_amx, [] { return has_avx512() && has_amx(); }},
 #endif
 #endif
 #ifdef REKUR_HAVE_NEON
@@ -101,7 +104,14 @@ std::string names(bool all) {
 // `source` says in the message where the name came from.
 const Table& find(const std::string& name, const char* source) {
   for (const Built& built : kBuilt)
-    if (name == built.table->name && built.runs_here()) return *built.table;
+    if (name == built.table->name && built.runs_here()) {
+      if (built.table->amx && !take_amx())
+        throw_error(
+            "%amx': the system does not give this process the registers of AMX: an alternate signal stack is too small for them, "
+            "or it was forbidden",
+            {std::string(source) + ": '"});
+      return *built.table;
+    }
   const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "amx" || name == "neon";
   const std::string available = names(false);
   throw_error("%%%' (available: %)",

@@ -28,13 +28,13 @@ void pass_empty_rows(const Backward& run) {
 }
 
 // Where threads are to spare, or layers wait for one another, more and shorter chunks keep them busy.
-Index chunk_steps(const Plan& plan, const Forward& f) {
+Index chunk_steps(const Plan& plan, const Forward& f, bool by_groups) {
   constexpr Index kChunks = 4, kLeastPairs = 8;
   const Index B = std::max<Index>(f.B, 1), most = std::max<Index>(kChunkPairs / B, 1), T = std::max<Index>(f.T, 1);
   const Index steps = plan.alone() || (!plan.wavefront && plan.slices * plan.members >= plan.threads)
                           ? std::min(most, T)
                           : std::clamp<Index>((T + kChunks - 1) / kChunks, std::min((kLeastPairs + B - 1) / B, most), most);
-  return sums_by_groups(Engine::impl(*f.layer)) ? up_to(steps, steps_together(B)) : steps;
+  return by_groups ? up_to(steps, steps_together(B)) : steps;
 }
 
 class BackwardCall {
@@ -48,10 +48,13 @@ class BackwardCall {
         work_(scratch.take<float>(plan.threads * work_size_).data()) {
     runs_ = scratch.take<Run>(R_).data();
     slices_ = scratch.take<BackwardSlice>(R_ * plan.slices).data();
+    // The same for all runs: a layer sweeps a chunk when the one above has left its gradients.
+    const bool by_groups =
+        std::any_of(runs.begin(), runs.end(), [](const Backward& b) { return sums_by_groups(Engine::impl(*b.forward.layer)); });
     for (Index r = 0; r < R_; ++r) {
       const Backward& b = runs[static_cast<std::size_t>(r)];
       const Forward& f = b.forward;
-      const Index chunk = chunk_steps(plan, f);
+      const Index chunk = chunk_steps(plan, f, by_groups);
       const Run* const first = plan.stacked ? nullptr : with_this_dx(runs, r);
       new (&runs_[r]) Run{&f,
                           chunk,

@@ -537,7 +537,6 @@ inline void gemm_tn_bf16_by_amx(simd::NarrowSides narrow, Index M, Index N, Inde
   float* const strips = work;
   float* const columns = work + kStripRows * kPanel;
   amx_begin(M);
-  const AmxRowTiles tiles(M);
   for (Index k0 = 0; k0 == 0 || k0 < K; k0 += kAmxBlockTn) {
     const Index rows = smaller(kAmxBlockTn, K - k0), pairs = (rows + 1) / 2,
                 lines = (pairs + kAmxLines - 1) / kAmxLines * kAmxLines;
@@ -545,8 +544,10 @@ inline void gemm_tn_bf16_by_amx(simd::NarrowSides narrow, Index M, Index N, Inde
     for (Index n0 = 0; n0 < N; n0 += block) {
       const Index n1 = smaller(N, n0 + block);
       (narrow.b ? copy_strip_pairs<true> : copy_strip_pairs<false>)(rows, b + k0, b_offset, n0, n1, strips);
-      for (Index tile = 0; tile < tiles.count; ++tile) {
-        const Index m0 = tiles.begin(tile), count = tiles.begin(tile + 1) - m0;
+      // Tiles begin at whole vectors, by which rows of bf16 are read. The last may have fewer columns than the tiles were set for:
+      // what its sums have beyond them nobody reads.
+      for (Index m0 = 0; m0 < M; m0 += kAmxMostRows) {
+        const Index count = smaller(kAmxMostRows, M - m0);
         (narrow.a ? copy_columns_of_pairs<true> : copy_columns_of_pairs<false>)(rows, a + k0, a_offset + m0, count, lines, columns);
         const float* own[kAmxMostRows];
         float* to[kAmxMostRows];

@@ -368,6 +368,7 @@ inline void gemm_int8_by_amx(Index M, Index N, Index K, ConstRows a, const float
 
 // As gemm (gemm.hpp); the rows of A as `narrow` made them.
 inline void gemm_int8(Index group, Index M, Index N, Index K, ConstRows a, const float* b_packed, Rows c, Index c_offset) {
+  if (M == 0) return;
 #if REKUR_AMX && REKUR_VEC_BYTES == 64
   if (amx_pays(group, M, (N + kWidth - 1) / kWidth, K)) return gemm_int8_by_amx(M, N, K, a, b_packed, c, c_offset);
 #endif

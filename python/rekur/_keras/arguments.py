@@ -53,6 +53,10 @@ def _is_label(value: object) -> bool:
 _none = _values(None)
 _SEED = Foreign(_none, "a model has one seed, from which all is drawn: give seed= to it, or call rekur.set_random_seed")
 _FLOAT32 = Foreign(_is_float32, "all is computed in float32")
+_LAYER_FLOAT32 = Foreign(
+    _is_float32,
+    "arrays and weights are float32; precision= of a layer or of compile says in what products are computed",
+)
 _WEIGHTS = Foreign(_none, "call set_weights on the layer once it is part of a model")
 _LORA = Foreign(_none, "low-rank adapters are not here yet: the whole layer is trained")
 _QUANTIZATION = Foreign(
@@ -74,7 +78,7 @@ def _penalties(*parameters: str) -> Table:
 
 
 _LAYER: Table = {
-    "dtype": _FLOAT32,
+    "dtype": _LAYER_FLOAT32,
     "autocast": Foreign(_anything, "all is float32"),
     "activity_regularizer": _regularizer("activity"),
     "weights": _WEIGHTS,

@@ -77,7 +77,7 @@ class Layer(Guarded, Weighted):
         "weights": "get_weights gives the arrays, set_weights takes them, and assign of each of the weights sets it",
         "kernel": "it is there once the layer is part of a model that is built; set_weights takes it",
         "bias": "it is there once the layer is part of a model that is built; set_weights takes it",
-        "dtype": "layers compute in float32",
+        "dtype": "arrays and weights are float32; `precision` says in what products are computed",
         "output_shape": "it follows from what the layer was called on; see output_shapes",
         "output_shapes": "they follow from what the layer was called on",
     }
