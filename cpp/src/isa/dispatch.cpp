@@ -105,11 +105,13 @@ std::string names(bool all) {
 const Table& find(const std::string& name, const char* source) {
   for (const Built& built : kBuilt)
     if (name == built.table->name && built.runs_here()) {
+#if REKUR_AMX
       if (built.table->amx && !take_amx())
         throw_error(
             "%amx': the system does not give this process the registers of AMX: an alternate signal stack is too small for them, "
             "or it was forbidden",
             {std::string(source) + ": '"});
+#endif
       return *built.table;
     }
   const bool known = name == "baseline" || name == "avx2" || name == "avx512" || name == "amx" || name == "neon";
