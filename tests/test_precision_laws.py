@@ -3,6 +3,8 @@ of several precisions, a thread may have no rows, and a model may be compiled an
 
 import itertools
 import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -123,3 +125,26 @@ def test_a_tape_of_another_precision_is_refused(before, after, rng):
     _core.Trainer(model, json.dumps(config | {"precision": after}))
     with pytest.raises((ValueError, RuntimeError), match="tape"):
         model.backward(tape, [np.ones_like(outputs[0])])
+
+
+SMALL_SIGNAL_STACK = """
+import ctypes
+class Stack(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+memory = ctypes.create_string_buffer(8192)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 8192)), None) == 0
+import rekur
+try:
+    rekur.set_isa("amx")
+except Exception as error:
+    print(error)
+model = rekur.Sequential([rekur.layers.LSTM(40, precision="bf16", input_shape=(None, 33))], seed=1)
+print(model.predict([[[1.0] * 33] * 3], verbose=0).shape)
+"""
+
+
+@pytest.mark.skipif("amx" not in _core.available_isas(), reason="no AMX")
+def test_a_system_that_does_not_give_the_registers_of_amx():
+    run = subprocess.run([sys.executable, "-c", SMALL_SIGNAL_STACK], capture_output=True, text=True, check=True)
+    assert "set_isa: 'amx': the system does not give this process the registers" in run.stdout
+    assert run.stdout.endswith("(1, 40)\n")

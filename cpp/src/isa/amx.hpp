@@ -6,11 +6,12 @@ namespace rekur::isa {
 // Whether this processor and system have it.
 bool has_amx();
 
-// Whether it is the instruction set in use, and the system has given its registers to this process, which it does when first asked.
-// So a process that has no products of rounded rows never asks; afterwards, alternate signal stacks have to hold 8 KB more.
-bool uses_amx();
-
-// Whether the system gives them, which it is asked for now.
+// Whether the system gives its registers to this process, which it is asked for at the first call. Afterwards alternate signal
+// stacks have to hold 8 KB more.
 bool take_amx();
+
+// Whether it is the instruction set in use, and the system gives its registers. A process without products of rounded rows never
+// asks.
+bool uses_amx();
 
 }  // namespace rekur::isa

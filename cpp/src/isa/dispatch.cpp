@@ -108,9 +108,10 @@ const Table& find(const std::string& name, const char* source) {
 #if REKUR_AMX
       if (built.table->amx && !take_amx())
         throw_error(
-            "%amx': the system does not give this process the registers of AMX: an alternate signal stack is too small for them, "
+            "%: 'amx': the system does not give this process the registers of AMX: an alternate signal stack is too small for "
+            "them, "
             "or it was forbidden",
-            {std::string(source) + ": '"});
+            {source});
 #endif
       return *built.table;
     }

@@ -6,7 +6,7 @@
 #include "isa/dispatch.hpp"
 #include "kernels/table.hpp"
 #include "simd/dropout.hpp"
-#include "simd/gemm.hpp"
+#include "simd/gemm_tn.hpp"
 #include "simd/int8.hpp"
 #include "simd/normalization.hpp"
 #include "simd/optimizers.hpp"

@@ -150,12 +150,13 @@ void amx_sums_of(const AmxOperands& of, Index rows, Index vectors, float* out, I
   const AmxRows first(of.a, of.a_offset, Two ? kAmxRows : rows), others(of.a + second, of.a_offset, Two ? kAmxRows : 0);
   amx_vectors<Two>(
       vectors, [&](auto v) __attribute__((always_inline)) {
-        if (!of.goes_on) tile_zero<v>();
-        if constexpr (Two)
-          if (!of.goes_on) tile_zero<v + 2>();
-        if (!of.goes_on) return;
-        tile_load<v>(out + v * kWidth, out_stride);
-        if constexpr (Two) tile_load<v + 2>(out + second * out_stride + v * kWidth, out_stride);
+        if (of.goes_on) {
+          tile_load<v>(out + v * kWidth, out_stride);
+          if constexpr (Two) tile_load<v + 2>(out + second * out_stride + v * kWidth, out_stride);
+        } else {
+          tile_zero<v>();
+          if constexpr (Two) tile_zero<v + 2>();
+        }
       });
   for (Index line = 0; line < of.lines; line += kAmxLines) {
     const Index n = of.lines - line < kAmxLines ? of.lines - line : kAmxLines;

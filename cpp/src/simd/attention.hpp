@@ -11,7 +11,7 @@
 
 #include "simd/attention_kernels.hpp"
 #include "simd/dropout.hpp"
-#include "simd/gemm.hpp"
+#include "simd/gemm_tn.hpp"
 #include "simd/transpose.hpp"
 #include "simd/vec.hpp"
 
