@@ -117,7 +117,7 @@ class Trainable(Predicting):
             Of the products of recurrent layers and Dense, forward and backward, wherever the model runs from now on.
             "bf16" rounds what is multiplied to 8 bits of precision, and what is kept of the steps of recurrent layers,
             which takes half the memory; weights, sums, states and the optimiser stay float32. Numbers have float32's
-            range, so no loss is scaled. Faster where the processor has AVX512_BF16; elsewhere the same numbers, slower
+            range, so no loss is scaled. Faster with AMX, and with AVX512_BF16 on AMD's processors; elsewhere slower
             (docs/precision.md). Layers that say a precision keep theirs.
 
         Raises
