@@ -20,7 +20,7 @@ BEGIN, END = "<!-- made by .ci/layer_table.py: begin -->", "<!-- end -->"
 GROUPS: dict[str, tuple[str, ...]] = {
     "Recurrence": (
         "SimpleRNN", "LSTM", "GRU", "RNN", "Bidirectional", "SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells",
-        "ConvLSTM1D", "ConvLSTM2D", "GatedLinearAttention", "MLSTM", "SelectiveSSM",
+        "AttentionRNN", "Loop", "ConvLSTM1D", "ConvLSTM2D", "GatedLinearAttention", "MLSTM", "SelectiveSSM",
     ),
     "Along time": (
         "Conv1D", "DepthwiseConv1D", "SeparableConv1D", "Conv1DTranspose", "Conv2D", "MaxPooling1D", "AveragePooling1D",

@@ -89,7 +89,7 @@ OVER_TIME = {
     "Conv1D", "DepthwiseConv1D", "SeparableConv1D", "Conv1DTranspose", "MaxPooling1D", "AveragePooling1D",
     "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D", "Flatten",
     "Reshape", "Permute", "RepeatVector", "Concatenate", "PReLU", "Dot", "Masking", "Embedding", "Parameter", "CRF",
-    "ConvLSTM1D", "ConvLSTM2D",
+    "ConvLSTM1D", "ConvLSTM2D", "Loop",
 }  # fmt: skip
 
 

@@ -117,7 +117,52 @@ NORMED = {
 TIMED = ((None, None, 1), F32)
 PEEPHOLE, CFC, GRU_D = (getattr(cells, name).spec() for name in ("peephole_lstm", "cfc", "gru_d"))
 
+
+def body_of(nodes: list[dict[str, Any]], inputs: list[str], outputs: list[str]) -> dict[str, Any]:
+    return {**model_spec(nodes, outputs), "inputs": inputs}
+
+
+# A GRU whose step attends to a memory and reads what it found at the step before.
+ATTENDING = body_of(
+    [
+        input_layer("x", 1, 3),
+        input_layer("memory", None, 4),
+        input_layer("h", 4),
+        input_layer("fed", 1, 4),
+        {"type": "Concatenate", "name": "joined", "inputs": ["x", "fed"]},
+        {"type": "GRU", "name": "cell", "inputs": ["joined", "h"], **FULL},
+        {"type": "Attention", "name": "context", "inputs": ["cell", "memory"]},
+        {"type": "Add", "name": "y", "inputs": ["cell", "context"]},
+    ],
+    ["x", "memory", "h", "fed"],
+    ["y", "cell:1", "context"],
+)
+COUNTING = body_of(
+    [
+        input_layer("x", 1, 3),
+        input_layer("scale", 3),
+        input_layer("sum", 1, 3),
+        {"type": "Add", "name": "y", "inputs": ["x", "sum"]},
+        {"type": "Step", "name": "row", "inputs": ["y"], "index": 0},
+        {"type": "Multiply", "name": "scaled", "inputs": ["row", "scale"]},
+    ],
+    ["x", "scale", "sum"],
+    ["scaled", "y"],
+)
+LOOP_WRONG: list[list[Input]] = [
+    [SEQUENCE],
+    [SEQUENCE, STATE],
+    [ROW, OTHER],
+    [SEQUENCE, SEQUENCE],
+    [SEQUENCE, OTHER, ((None, 3), F32)],
+    [SEQUENCE, ((None, None, 4), I32)],
+    [SEQUENCE, OTHER, STATE, ((None, 1, 4), F32), STATE],
+]
+
 EXAMPLES = [
+    Example({"type": "Loop", "body": ATTENDING, "states": 2}, [SEQUENCE, OTHER], LOOP_WRONG),
+    Example({"type": "Loop", "body": ATTENDING, "states": 2, **FULL_OUTPUTS}, [SEQUENCE, OTHER, STATE], LOOP_WRONG),
+    Example({"type": "Loop", "body": COUNTING, "states": 1, "return_sequences": True}, [SEQUENCE, ROW], [[SEQUENCE]]),
     Example({"type": "RNN", "cell": PEEPHOLE, "units": 4}, [SEQUENCE], RECURRENT_WRONG),
     Example({"type": "RNN", "cell": PEEPHOLE, **FULL, "use_bias": False}, [SEQUENCE, STATE, STATE], RECURRENT_WRONG),
     Example({"type": "RNN", "cell": CFC, **FULL, "reverse": True}, [SEQUENCE, TIMED], [[SEQUENCE], [SEQUENCE, STATE]]),

@@ -249,8 +249,45 @@ EXAMPLES["RNN"] = (
 )
 EXAMPLES["LSTM"] = (lambda: layers.LSTM(4, **BOTH), LSTM)
 
+
+def step(units):
+    """A model of one step, which reads two arrays of one shape."""
+    a, b = rekur.Input((1, 4), name="a"), rekur.Input((1, 4), name="b")
+    y = layers.Dense(units, name="y")(layers.Concatenate(name="both")([a, b]))
+    return rekur.Model([a, b], [y, layers.Add(name="sum")([a, b])])
+
+
+EXAMPLES["Loop"] = (
+    lambda: layers.Loop(step(3)),
+    {"body": step(5), "steps": 2, "states": 1, "return_sequences": True, "return_state": True},
+)
+EXAMPLES["AttentionRNN"] = (
+    lambda: layers.AttentionRNN(layers.LSTMCell(4), "concat"),
+    {
+        "cell": [layers.GRUCell(3), layers.SimpleRNNCell(4)],
+        "attention": "general",
+        "attention_size": 5,
+        "attention_units": 3,
+        "num_heads": 2,
+        "key_dim": 3,
+        "input_feeding": False,
+        "coverage": True,
+        "return_sequences": True,
+        "return_state": True,
+        "return_attention_scores": True,
+    },
+)
+
 # What a constructor refuses, by parameter.
 WRONG = {
+    "body": 3,
+    "steps": 0,
+    "states": -1,
+    "attention": "dott",
+    "attention_size": 0,
+    "attention_units": 0,
+    "input_feeding": 1,
+    "coverage": "yes",
     "function": 3,
     "arguments": 3,
     "units": 0,
@@ -394,7 +431,10 @@ def connect(layer):
     attention = (layers.Attention, layers.AdditiveAttention, layers.MultiHeadAttention, layers.GroupQueryAttention)
     if isinstance(layer, layers.UnfoldTime):
         return rekur.Model(entrance, layer([layers.FoldTime()(entrance), entrance]), seed=1)
-    several = isinstance(layer, (*joins, *attention))
+    if isinstance(layer, layers.Loop):
+        given = [entrance, entrance if layer.steps == 2 else rekur.Input((1, 4))]
+        return rekur.Model(list(dict.fromkeys(given)), layer(given), seed=1)
+    several = isinstance(layer, (*joins, *attention, layers.AttentionRNN))
     return rekur.Model(entrance, layer([entrance, entrance] if several else entrance), seed=1)
 
 

@@ -23,9 +23,9 @@ void fill_zero(float* data, Index n) {
 
 float* Run::output_gradient(std::size_t k) {
   const Index apart = plan_->output_gradient[k];
-  if (apart != kNowhere) return output_gradients_[k] = arena_.data() + apart;
+  if (apart != kNowhere) return output_gradients_[k] = passing_ + apart;
   const auto tensor = static_cast<std::size_t>(topology_->outputs[k]);
-  return gradients_[tensor] = arena_.data() + plan_->gradient[tensor];
+  return gradients_[tensor] = passing_ + plan_->gradient[tensor];
 }
 
 void Graph::check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const {
@@ -57,7 +57,12 @@ void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View>
     if (!trained->all) fill_zero(d_weights.data(), static_cast<Index>(d_weights.size()));
   }
   try {
-    start_gradients(run, d_inputs, *trained);
+    for (std::size_t i = 0; i < d_inputs.size(); ++i) {
+      if (d_inputs[i].data == nullptr) continue;
+      fill_zero(d_inputs[i].data, element_count(d_inputs[i].shape));
+      run.gradients_[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data;
+    }
+    start_gradients(run, *trained);
     if (run.batch_size_ > 0)
       run_backward(run, d_weights, *trained);
     else
@@ -67,21 +72,16 @@ void Graph::backward(Run& run, std::span<float> d_weights, std::span<const View>
   }
 }
 
-// Zeroes the callers' arrays and brings to each output tensor the gradients that were given apart from it.
-void Graph::start_gradients(Run& run, std::span<const View> d_inputs, const Trained& trained) const {
-  for (std::size_t i = 0; i < d_inputs.size(); ++i) {
-    if (d_inputs[i].data == nullptr) continue;
-    fill_zero(d_inputs[i].data, element_count(d_inputs[i].shape));
-    run.gradients_[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data;
-  }
-  run.wanted_ = wanted_gradients(d_inputs, trained);
+// The callers' arrays are there: brings to each output tensor the gradients that were given apart from it.
+void Graph::start_gradients(Run& run, const Trained& trained) const {
+  run.wanted_ = wanted_gradients(run, trained);
   for (std::size_t k = 0; k < run.output_gradients_.size(); ++k) {
     const auto tensor = static_cast<std::size_t>(topology_.outputs[k]);
     if (run.output_gradients_[k] == nullptr || !run.wanted_[tensor]) continue;
     const Index n = element_count(run.output_shape(k));
     float*& gradient = run.gradients_[tensor];
     if (gradient == nullptr) {
-      gradient = run.arena_.data() + run.plan_->gradient[tensor];
+      gradient = run.passing_ + run.plan_->gradient[tensor];
       fill_zero(gradient, n);
     }
     layers::accumulate(run.output_gradients_[k], gradient, n);
@@ -89,11 +89,10 @@ void Graph::start_gradients(Run& run, std::span<const View> d_inputs, const Trai
 }
 
 // Per tensor: whether a parameter that is trained or a wanted input lies behind it.
-std::vector<char> Graph::wanted_gradients(std::span<const View> d_inputs, const Trained& trained) const {
+std::vector<char> Graph::wanted_gradients(const Run& run, const Trained& trained) const {
   std::vector<char> wanted(topology_.tensors.size(), false);
-  for (std::size_t i = 0; i < d_inputs.size(); ++i) {
-    wanted[static_cast<std::size_t>(topology_.inputs[i])] = d_inputs[i].data != nullptr;
-  }
+  for (const int input : topology_.inputs)
+    wanted[static_cast<std::size_t>(input)] = run.gradients_[static_cast<std::size_t>(input)] != nullptr;
   for (const Node& node : topology_.nodes) {
     if (node.source || !node.used) continue;
     const bool needed =
@@ -121,10 +120,11 @@ void Graph::run_backward(Run& run, std::span<float> d_weights, const Trained& tr
     const bool learns = node.weights_size() > 0 && trained.owner[static_cast<std::size_t>(node.owner)];
     float* const own = learns ? d_weights.data() + node.weights_begin : nullptr;
     const bool writes = node.layer->writes_gradients();
-    float* const to = learns && writes && !node.last ? run.arena_.data() + plan.gradient_apart[i] : own;
+    const bool adds = !node.last || plan.lent;
+    float* const to = learns && writes && adds ? run.passing_ + plan.gradient_apart[i] : own;
     const bool runs = !node.source && node.used && run.wanted_[static_cast<std::size_t>(node.first_output)] &&
                       point_backward(run, i, to, calls[n]);
-    if (learns && node.last && (!runs || !writes)) fill_zero(own, node.weights_size());
+    if (learns && !adds && (!runs || !writes)) fill_zero(own, node.weights_size());
     if (node.source || !node.used) continue;
     if (runs) {
       stack[n] = {node.layer.get(), &calls[n].context};
@@ -145,7 +145,6 @@ void Graph::run_backward(Run& run, std::span<float> d_weights, const Trained& tr
 bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call) const {
   const Plan& plan = *run.plan_;
   const Node& node = topology_.nodes[i];
-  float* arena = run.arena_.data();
   call.d_outputs.clear();
   call.d_inputs.clear();
   bool arrives = run.penalties_ && node.layer->has_penalty();
@@ -158,7 +157,7 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
     const auto tensor = static_cast<std::size_t>(input);
     float*& gradient = run.gradients_[tensor];
     if (gradient == nullptr && run.wanted_[tensor]) {  // the first to arrive there
-      gradient = arena + plan.gradient[tensor];
+      gradient = run.passing_ + plan.gradient[tensor];
       fill_zero(gradient, element_count(plan.tensors[tensor].shape));
     }
     call.d_inputs.push_back(run.wanted_[tensor] ? gradient : nullptr);
@@ -167,10 +166,10 @@ bool Graph::point_backward(Run& run, std::size_t i, float* d_weights, Call& call
   layers::Context& c = call.context;
   c.d_outputs = call.d_outputs;
   c.d_inputs = call.d_inputs;
-  c.weights = weights_of(node);
+  c.weights = weights_of(node, run);
   c.d_weights = d_weights;
-  c.tape = arena + plan.tape[i];
-  c.scratch = arena + plan.scratch[i];
+  c.tape = run.kept_ + plan.tape[i];
+  c.scratch = run.passing_ + plan.scratch[i];
   c.training = true;
   c.raw = run.raw_[i];
   c.penalties = run.penalties_;

@@ -347,6 +347,12 @@ Graph::Graph(const std::string& spec_json, std::span<const SharedLayer> shared)
 }
 #endif
 
+Graph::Graph(const std::string& spec_json, WithoutWeights)
+    : spec_(spec_json), id_(next_id()), pool_(std::make_shared<ArenaPool>()) {
+  build();
+  lay_out_parameters({}, false);
+}
+
 void Graph::build() {
   isa::table();  // throws if this machine can run none of the kernels: no layer has to expect that
   topology_ = read_topology(spec_);
@@ -366,7 +372,7 @@ void Graph::build() {
 Graph::~Graph() = default;
 
 // In the order of the spec's layers, whoever's store they stand in.
-void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> shared) {
+void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> shared, bool own_weights) {
   std::vector<Node*> first_call(topology_.owners.size());
   for (Node& node : topology_.nodes)
     if (!node.again) first_call[static_cast<std::size_t>(node.owner)] = &node;
@@ -388,8 +394,11 @@ void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> sha
       if (parameter_count_ > kMaxParameters) node.layer->fail("the model would have more than 2^40 parameters");
       parameter.context = compose("% '%': initializer of %", {node.layer->type(), node.layer->name(), parameter.name});
 #if REKUR_TRAINING
-      parameter.regularizer = rule_for(parameter.name, node.layer->regularizers(), ruled[0]);
-      parameter.constraint = rule_for(parameter.name, node.layer->constraints(), ruled[1]);
+      // A loop's parameters come with the rules of the layers within.
+      if (std::string rule = rule_for(parameter.name, node.layer->regularizers(), ruled[0]); !rule.empty())
+        parameter.regularizer = std::move(rule);
+      if (std::string rule = rule_for(parameter.name, node.layer->constraints(), ruled[1]); !rule.empty())
+        parameter.constraint = std::move(rule);
 #endif
       parameter_specs_.push_back(std::move(parameter));
       parameter_owner_.push_back(node.owner);
@@ -418,7 +427,7 @@ void Graph::lay_out_parameters([[maybe_unused]] std::span<const SharedLayer> sha
     if (std::find(topology_.owners.begin(), topology_.owners.end(), with.layer) == topology_.owners.end())
       throw_error("model: there is no layer '%' that could share weights", {with.layer});
 #endif
-  stores_.own().weights = Arena(own, "the parameters");
+  if (own_weights) stores_.own().weights = Arena(own, "the parameters");
   segments_ = segments_of(std::vector<char>(topology_.owners.size(), true));
 }
 

@@ -66,6 +66,9 @@ class Run {
   std::shared_ptr<const Plan> plan_;
   std::shared_ptr<ArenaPool> pool_;
   Arena arena_;
+  float *kept_ = nullptr, *passing_ = nullptr;  // where the plan's offsets count from; both are the arena's, but of a lent run
+  const float* weights_ = nullptr;              // of a lent run: all of the graph's, in their order
+  std::uint32_t stream_ = 0, time_ = 0;
   std::uint64_t graph_id_ = 0, version_ = 0, epoch_ = 0, seed_ = 0, step_ = 0;
   Index batch_size_ = 0;
   bool training_ = false, consumed_ = false, penalties_ = false;
@@ -76,6 +79,19 @@ class Run {
   std::vector<float*> gradients_;         // per tensor: null until one arrives
   std::vector<float*> output_gradients_;  // per output: null unless given apart from its tensor's
   RunSteps steps_;
+};
+
+// What a run within a layer's run (graph/loop.hpp) has of that layer's.
+struct Lent {
+  std::shared_ptr<const Plan> plan;  // make_lent_plan, narrowed
+  const float* weights = nullptr;    // of the whole graph, in the order of its parameters; the graph's own are not read
+  float* kept = nullptr;             // Plan::arena_size floats, in training until backward has run
+  float* passing = nullptr;          // Plan::passing_size floats, for backward
+  std::span<const void* const> inputs;
+  std::span<float* const> outputs;          // of inference: where an output is to stand; null (or an empty span): in `kept`
+  std::span<const layers::RowSteps> steps;  // by input; those without lengths have all their steps
+  const layers::Context* within = nullptr;  // the layer's run
+  std::uint32_t stream = 0, time = 0;       // Context::stream of the first node, Context::time
 };
 
 // Which layers are trained, and how fast, as it was at one moment.
@@ -155,6 +171,20 @@ class Graph {
   // trained, stay as they were. Input gradients follow inputs(), overwritten, null: not wanted (an empty span: none wanted).
   void backward(Run& run, std::span<float> d_weights, std::span<const View> d_inputs, const Trained* trained = nullptr) const;
 
+  // For a layer that has this graph for its own (graph/loop.hpp), which has checked what comes in and prepared the weights. A run
+  // may be lent to again and again: to go backward, lend what was lent for its forward pass.
+  struct WithoutWeights {};
+  Graph(const std::string& spec_json, WithoutWeights);
+  const Topology& topology() const { return topology_; }
+  void prepare_lent(const float* weights, std::uint64_t version, bool training) const;
+  std::unique_ptr<Run> lent_run() const;
+  void lend(Run& run, const Lent& lent) const;
+  void forward_lent(Run& run) const;
+#if REKUR_TRAINING
+  // Adds to d_weights, of all parameters in their order (null: not wanted), and to d_inputs, by input (null likewise).
+  void backward_lent(Run& run, float* d_weights, std::span<float* const> d_inputs) const;
+#endif
+
   // Throws Error where backward would.
   void check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
 
@@ -187,7 +217,7 @@ class Graph {
 
  private:
   void build();
-  void lay_out_parameters(std::span<const SharedLayer> shared);
+  void lay_out_parameters(std::span<const SharedLayer> shared, bool own_weights = true);
   void share(Node& node, const SharedLayer& with, std::size_t first_parameter);
   std::shared_ptr<const Plan> plan(const std::vector<Shape>& inputs, bool training, bool remat = false) const;
   std::shared_ptr<const Plan> any_plan(const std::vector<Shape>& inputs) const;  // for shapes alone
@@ -201,13 +231,17 @@ class Graph {
   std::vector<char> behind_masks() const;
   void run_backward(Run& run, std::span<float> d_weights, const Trained& trained) const;
   bool point_backward(Run& run, std::size_t i, float* d_weights, Call& call) const;
-  void start_gradients(Run& run, std::span<const View> d_inputs, const Trained& trained) const;
-  std::vector<char> wanted_gradients(std::span<const View> d_inputs, const Trained& trained) const;
+  void start_gradients(Run& run, const Trained& trained) const;
+  std::vector<char> wanted_gradients(const Run& run, const Trained& trained) const;
+  void bind_values(Run& run) const;
 #if REKUR_TRAINING
   std::vector<layers::TensorSpec> inputs_of(const Node& node) const;
 #endif
   void point_at_output(const Run& run, std::size_t k, Call& call) const;
   const float* weights_of(const Node& node) const { return stores_[node.store].weights.data() + node.weights_at; }
+  const float* weights_of(const Node& node, const Run& run) const {
+    return run.weights_ != nullptr ? run.weights_ + node.weights_begin : weights_of(node);
+  }
 
   std::string spec_;
   Topology topology_;

@@ -91,6 +91,7 @@ class Layout {
     for (Index i = 0; i < N_; ++i) add_node(i);
     if (plan_.training) add_output_gradients();
     plan_.arena_size = place(items_);
+    if (plan_.lent) plan_.passing_size = place(passing_);
   }
 
  private:
@@ -171,7 +172,7 @@ class Layout {
       add(size, begin(producer), last, plan_.value[tensor]);
     }
     if (plan_.training && (output || last_reader_[tensor] != kNowhere)) {
-      add(size, output ? N_ : backward_begin(last_reader_[tensor]), backward_end(producer), plan_.gradient[tensor]);
+      pass(size, output ? N_ : backward_begin(last_reader_[tensor]), backward_end(producer), plan_.gradient[tensor]);
     }
   }
 
@@ -187,9 +188,9 @@ class Layout {
     add(tape, begin(i), plan_.training ? backward_end(i) : end(i), plan_.tape[static_cast<std::size_t>(i)]);
 #if REKUR_TRAINING
     if (!plan_.training) return;
-    add(node.layer->backward_scratch(inputs), backward_begin(i), backward_end(i), plan_.scratch[static_cast<std::size_t>(i)]);
-    if (!node.last && node.layer->writes_gradients())
-      add(node.weights_size(), backward_begin(i), backward_end(i), plan_.gradient_apart[static_cast<std::size_t>(i)]);
+    pass(node.layer->backward_scratch(inputs), backward_begin(i), backward_end(i), plan_.scratch[static_cast<std::size_t>(i)]);
+    if ((plan_.lent || !node.last) && node.layer->writes_gradients())
+      pass(node.weights_size(), backward_begin(i), backward_end(i), plan_.gradient_apart[static_cast<std::size_t>(i)]);
 #endif
   }
 
@@ -199,17 +200,20 @@ class Layout {
       const auto tensor = static_cast<std::size_t>(t_.outputs[k]);
       const auto first = std::find(t_.outputs.begin(), t_.outputs.end(), t_.outputs[k]) - t_.outputs.begin();
       if (static_cast<std::size_t>(first) == k && t_.input_of[tensor] < 0) continue;
-      add(element_count(plan_.tensors[tensor].shape), N_, N_, plan_.output_gradient[k]);
+      pass(element_count(plan_.tensors[tensor].shape), N_, N_, plan_.output_gradient[k]);
     }
   }
 
   void add(Index size, Index first, Index last, Index& offset) { items_.push_back({aligned(size), first, last, &offset}); }
+  void pass(Index size, Index first, Index last, Index& offset) {
+    (plan_.lent ? passing_ : items_).push_back({aligned(size), first, last, &offset});
+  }
 
   const Topology& t_;
   Plan& plan_;
   const Index N_;
   std::vector<Index> last_reader_, last_root_reader_;
-  std::vector<Item> items_;
+  std::vector<Item> items_, passing_;
 };
 
 }  // namespace
@@ -226,6 +230,35 @@ std::shared_ptr<const Plan> make_plan(const Topology& topology, const std::vecto
   infer(topology, *plan);
   if (layout) Layout(topology, *plan).run();
   return plan;
+}
+
+std::shared_ptr<const Plan> make_lent_plan(const Topology& topology, const std::vector<Shape>& inputs, bool training) {
+  auto plan = std::make_shared<Plan>();
+  plan->input_shapes = inputs;
+  plan->training = training;
+  plan->lent = true;
+  plan->epoch = isa::epoch();
+  infer(topology, *plan);
+  Layout(topology, *plan).run();
+  return plan;
+}
+
+std::shared_ptr<const Plan> narrowed(const Topology& topology, const Plan& plan, const std::vector<Shape>& inputs) {
+  auto made = std::make_shared<Plan>(plan);
+  made->input_shapes = inputs;
+  infer(topology, *made);
+  for (std::size_t i = 0; i < topology.nodes.size(); ++i) {
+    const Node& node = topology.nodes[i];
+    for (std::size_t k = 0; k < node.inputs.size(); ++k)
+      made->inputs[i][k] = made->tensors[static_cast<std::size_t>(node.inputs[k])];
+    if (node.source || !node.used) continue;
+    bool fits = node.layer->tape_size(made->inputs[i], plan.training) <= node.layer->tape_size(plan.inputs[i], plan.training);
+#if REKUR_TRAINING
+    if (plan.training) fits = fits && node.layer->backward_scratch(made->inputs[i]) <= node.layer->backward_scratch(plan.inputs[i]);
+#endif
+    if (!fits) node.layer->fail("it takes more memory for % rows than for %", {inputs[0][0], plan.input_shapes[0][0]});
+  }
+  return made;
 }
 
 }  // namespace rekur::graph

@@ -52,6 +52,7 @@ std::unique_ptr<Run> Graph::forward(const Batch& batch, const RunOptions& option
     check_options(options, *run->plan_);
     run->pool_ = pool_;
     run->arena_ = pool_->take(run->plan_->arena_size);
+    run->kept_ = run->passing_ = run->arena_.data();
     bind(*run, batch, options);
 #if REKUR_TRAINING
     const std::shared_ptr<const Trained> now = options.training && options.trained == nullptr ? trained() : nullptr;
@@ -100,6 +101,7 @@ std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) co
     const std::vector<char> wanted = behind_masks();
     run.pool_ = pool_;
     run.arena_ = pool_->take(run.plan_->arena_size);
+    run.kept_ = run.passing_ = run.arena_.data();
     bind(run, batch, {});
     run_forward(run, nullptr, &wanted);
     for (std::size_t k = 0; k < valid.size(); ++k) {
@@ -117,7 +119,6 @@ std::vector<std::vector<std::uint8_t>> Graph::valid_steps(const Batch& batch) co
 
 void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const {
   const Topology& t = topology_;
-  const Plan& plan = *run.plan_;
   run.graph_id_ = id_;
   run.version_ = stores_.version();
   run.epoch_ = isa::epoch();
@@ -141,9 +142,15 @@ void Graph::bind(Run& run, const Batch& batch, const RunOptions& options) const 
     const void*& value = run.values_[static_cast<std::size_t>(t.outputs[k])];
     if (value == nullptr) value = options.outputs[k].data;
   }
-  for (std::size_t tensor = 0; tensor < t.tensors.size(); ++tensor) {
+  bind_values(run);
+}
+
+// What is not the caller's stands in the arena.
+void Graph::bind_values(Run& run) const {
+  const Plan& plan = *run.plan_;
+  for (std::size_t tensor = 0; tensor < run.values_.size(); ++tensor) {
     const void*& value = run.values_[tensor];
-    if (value == nullptr && plan.value[tensor] != kNowhere) value = run.arena_.data() + plan.value[tensor];
+    if (value == nullptr && plan.value[tensor] != kNowhere) value = run.kept_ + plan.value[tensor];
     if (value == nullptr) value = run.values_[static_cast<std::size_t>(plan.root[tensor])];
   }
 }
@@ -155,8 +162,8 @@ void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const
     const Node& node = topology_.nodes[i];
     call.point(i, node, plan, run.values_, run.steps_);
     layers::Context& c = call.context;
-    c.weights = weights_of(node);
-    c.tape = plan.tape[i] == kNowhere ? nullptr : run.arena_.data() + plan.tape[i];
+    c.weights = weights_of(node, run);
+    c.tape = plan.tape[i] == kNowhere ? nullptr : run.kept_ + plan.tape[i];
     c.training = run.training_;
 #if REKUR_TRAINING
     c.frozen = run.training_ && !trained->owner[static_cast<std::size_t>(node.owner)];
@@ -164,7 +171,8 @@ void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const
     c.raw = run.raw_[i];
     c.seed = run.seed_;
     c.step = run.step_;
-    c.stream = static_cast<std::uint32_t>(i);
+    c.stream = run.stream_ + static_cast<std::uint32_t>(i);
+    c.time = run.time_;
   };
   const auto skipped = [&](const Node& node) { return node.source || !node.used || (node.for_penalty && !run.penalties_); };
   for (std::size_t i = 0; i < topology_.nodes.size(); ++i) {
@@ -186,7 +194,7 @@ void Graph::run_forward(Run& run, [[maybe_unused]] const Trained* trained, const
     });
     if (only != nullptr && !(*only)[i]) continue;
     if (plan.root[static_cast<std::size_t>(node.first_output)] != node.first_output) continue;  // passes through
-    node.layer->prepare(weights_of(node), stores_[node.store].version, run.training_);
+    if (run.weights_ == nullptr) node.layer->prepare(weights_of(node), stores_[node.store].version, run.training_);
     point(i, calls[n]);
     stack[n] = {node.layer.get(), &calls[n].context};
     ++n;

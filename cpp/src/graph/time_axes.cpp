@@ -163,6 +163,15 @@ void RunSteps::set_input(int input, std::span<const std::int32_t> lengths, std::
   finish();
 }
 
+void RunSteps::set_input(int input, const layers::RowSteps& steps) {
+  if (steps.lengths == nullptr) return;
+  start();
+  layers::RowSteps& own = steps_[static_cast<std::size_t>(input)];
+  own = steps;
+  own.T = shape_of(input)[1];
+  own.resets = nullptr;
+}
+
 void RunSteps::begin_node(int node, FunctionRef<void(std::uint8_t*)> mask) {
   using Kind = TimeAxis::Kind;
   const std::vector<TimeAxis>& all = topology_->axes.all;

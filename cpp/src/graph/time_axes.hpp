@@ -54,6 +54,9 @@ class RunSteps {
   void set_input(int input, std::span<const std::int32_t> lengths, std::span<const std::uint8_t> mask,
                  std::span<const std::uint8_t> resets);
 
+  // … of a run within a layer's run: as that knows them, without resets.
+  void set_input(int input, const layers::RowSteps& steps);
+
   bool any() const { return any_; }
   const layers::RowSteps* all() const { return steps_.data(); }
   layers::RowSteps of(int axis) const { return axis < 0 ? layers::RowSteps{} : steps_[static_cast<std::size_t>(axis)]; }

@@ -30,8 +30,8 @@ void CellMasks::draw(const Context& run, const Places& at, std::size_t direction
     draw_mask(run, purpose(direction, 1), o.recurrent_dropout, run.tape + at.recurrent, x[0] * recurrent_width());
   for (std::size_t k = 0; k < s_->states.size(); ++k)
     if (zoneout(k) > 0)
-      draw_mask(run, purpose(direction, 2 + static_cast<std::uint32_t>(k)), zoneout(k), run.tape + at.zoneout[k],
-                x[0] * x[1] * s_->units);
+      draw_step_mask(run, purpose(direction, 2 + static_cast<std::uint32_t>(k)), zoneout(k), run.tape + at.zoneout[k],
+                     x[0] * x[1] * s_->units);
 }
 
 void CellMasks::add_input_gradient(const Context& run, const Places& at, const float* d_seen) const {

@@ -24,7 +24,7 @@ class Dropout final : public Layer {
 #if REKUR_TRAINING
     const auto& k = isa::kernels();
     over_elements(n, 20, [&](Index begin, Index end) {
-      k.dropout(run.seed, run.step, run.stream, begin, rate_, run.input() + begin, run.tape + begin, run.outputs[0] + begin,
+      k.dropout(run.seed, run.drawn_step(), run.stream, begin, rate_, run.input() + begin, run.tape + begin, run.outputs[0] + begin,
                 end - begin);
     });
 #endif

@@ -73,10 +73,13 @@ struct Context {
   bool raw = false;                  // leave out the final activation, forward and backward (final_activation() layers only)
   std::uint64_t seed = 0, step = 0;  // of dropout
   std::uint32_t stream = 0;          // the layer's own
+  std::uint32_t time = 0;            // within a loop (graph/loop.hpp): which of its steps this is
 
   const float* input(std::size_t i = 0) const { return static_cast<const float*>(inputs[i]); }
   const std::int32_t* ids(std::size_t i = 0) const { return static_cast<const std::int32_t*>(inputs[i]); }
   Index batch() const { return input_specs[0].shape[0]; }
+  // In place of `step` for what is drawn anew at each step of a loop; masks that are one a sequence go by `step` alone.
+  std::uint64_t drawn_step() const { return step ^ (std::uint64_t{time} << 32); }
   // The valid steps of an input's time axis, and of output 0's.
   RowSteps steps(std::size_t i = 0) const { return steps_of(input_specs[i], common_axis); }
   RowSteps output_steps() const { return steps_of(output_specs[0], -1); }
@@ -150,7 +153,8 @@ class Layer {
   // Packs the weights unless that was done for this version. Several threads may call it at once with the same version.
   virtual void prepare(const float* /*weights*/, std::uint64_t /*version*/, bool /*training*/) const {}
 
-  // Floats the layer wants besides its inputs and outputs; backward_scratch: while it goes backward.
+  // Floats the layer wants besides its inputs and outputs; backward_scratch: while it goes backward. For fewer rows, all else being
+  // equal, never more: a loop whose rows are done one by one (graph/loop.hpp) has room for the first step's.
   virtual Index tape_size(std::span<const TensorSpec> /*inputs*/, bool /*training*/) const { return 0; }
 #if REKUR_TRAINING
   // The tape of a training run that is to keep little and rather computes again (Context::remat).

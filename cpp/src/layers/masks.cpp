@@ -10,14 +10,22 @@ namespace {
 // In a stream's number the layer's own is below this.
 constexpr std::uint32_t kPurposeShift = 24;
 
-}  // namespace
-
-void draw_mask(const Context& run, std::uint32_t purpose, float rate, float* mask, Index n) {
+void draw(const Context& run, std::uint64_t step, std::uint32_t purpose, float rate, float* mask, Index n) {
   const auto& k = isa::kernels();
   const std::uint32_t stream = run.stream + ((purpose + 1) << kPurposeShift);
   over_elements(n, 20, [&](Index begin, Index end) {
-    k.dropout(run.seed, run.step, stream, begin, rate, nullptr, mask + begin, nullptr, end - begin);
+    k.dropout(run.seed, step, stream, begin, rate, nullptr, mask + begin, nullptr, end - begin);
   });
+}
+
+}  // namespace
+
+void draw_mask(const Context& run, std::uint32_t purpose, float rate, float* mask, Index n) {
+  draw(run, run.step, purpose, rate, mask, n);
+}
+
+void draw_step_mask(const Context& run, std::uint32_t purpose, float rate, float* mask, Index n) {
+  draw(run, run.drawn_step(), purpose, rate, mask, n);
 }
 
 void multiply_sequence(const float* x, const float* mask, float* out, Index B, Index T, Index F, Index copies) {

@@ -65,6 +65,7 @@ std::unique_ptr<Layer> make_depthwise_conv1d(json::Reader&, const std::string& t
 std::unique_ptr<Layer> make_flatten(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_global_average_pooling(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_global_max_pooling(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_loop(json::Reader&, const std::string& type, const std::string& name);  // graph/loop.cpp
 std::unique_ptr<Layer> make_max_pooling(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_permute(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_repeat_vector(json::Reader&, const std::string& type, const std::string& name);

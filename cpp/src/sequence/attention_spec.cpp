@@ -34,7 +34,8 @@ bool means_where_nothing_is_seen(const AttentionRun& run) { return run.queries.m
 
 void keep_seed(const Context& run) {
   std::memcpy(run.tape, &run.seed, sizeof run.seed);
-  std::memcpy(run.tape + 2, &run.step, sizeof run.step);
+  const std::uint64_t step = run.drawn_step();
+  std::memcpy(run.tape + 2, &step, sizeof step);
   std::memcpy(run.tape + 4, &run.stream, sizeof run.stream);
 }
 

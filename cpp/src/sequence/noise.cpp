@@ -59,7 +59,7 @@ class Noise : public Layer {
   // task(i, draws) for every fourth element: the numbers of element i and those behind it, which depend on i alone.
   template <class Task>
   static void over_fours(const Context& run, const Task& task) {
-    const random::Stream draws(run.seed, run.step, run.stream);
+    const random::Stream draws(run.seed, run.drawn_step(), run.stream);
     const Index n = element_count(run.input_specs[0].shape);
     over_elements(n, 60, [&](Index begin, Index end) {
       for (Index i = begin; i < end; i += 4) task(i, std::min<Index>(4, end - i), draws);

@@ -17,12 +17,15 @@ class Reshaping : public Layer {
 
   std::vector<TensorSpec> infer(std::span<const TensorSpec> inputs) const final {
     expect_inputs(inputs, 1, 1);
-    expect_features(inputs[0]);
+    TensorSpec sized = inputs[0];
+    if (moves_features() && !sized.shape.empty() && sized.shape.back() == kUnknown) sized.shape.back() = 1;
+    expect_features(sized);
     const Shape& x = inputs[0].shape;
     Shape y{x[0]};
     append(Shape(x.begin() + 1, x.end()), y);
     for (std::size_t i = 2; i < y.size(); ++i)
-      if (y[i] == kUnknown) fail("the size of axis % of its output is not known (input shape %): give the input's steps", {i, x});
+      if (y[i] == kUnknown && !(moves_features() && x.back() == 1))
+        fail("the size of axis % of its output is not known (input shape %): give the input's steps", {i, x});
     if (y.size() == 2 && y[1] == kUnknown) fail("the size of its output is not known (input shape %): give the input's steps", {x});
     return one({std::move(y), DType::float32, -1, {.own = true}});
   }
@@ -61,6 +64,9 @@ class Reshaping : public Layer {
   // The shape of a row of the output.
   virtual void append(const Shape& row, Shape& to) const = 0;
   virtual bool moves() const { return false; }
+  // Whether features may be as many as steps of something, such as attention's weights, of which only a run will tell: a row of
+  // numbers becomes a column of them, and a column a row.
+  virtual bool moves_features() const { return false; }
   // Of a row of this shape; element i of the output. Asked where the layer moves elements.
   virtual Index source(const Shape&, Index i) const { return i; }
 
@@ -132,6 +138,7 @@ class Permute final : public Reshaping {
 
  private:
   bool moves() const override { return true; }
+  bool moves_features() const override { return true; }
 
   void append(const Shape& row, Shape& to) const override {
     if (row.size() != dims_.size()) fail("expected an input of % axes beside the batch, got shape %", {dims_.size(), row});

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rekur._own import no_attribute
 from rekur.layers.added import AddLoss
 from rekur.layers.attention import AdditiveAttention, Attention, GroupQueryAttention, MultiHeadAttention
+from rekur.layers.attention_rnn import AttentionRNN
 from rekur.layers.base import Layer
 from rekur.layers.bidirectional import Bidirectional
 from rekur.layers.broadcasting import Broadcast
@@ -16,6 +17,7 @@ from rekur.layers.crf import CRF
 from rekur.layers.distributed import FoldTime, TimeDistributed, UnfoldTime
 from rekur.layers.embedding import Embedding, Masking
 from rekur.layers.inputs import Input, InputLayer
+from rekur.layers.loop import Loop
 from rekur.layers.matrix import MLSTM, GatedLinearAttention
 from rekur.layers.merging import (
     Add,
@@ -82,6 +84,7 @@ __all__ = [
     "Affine",
     "AlphaDropout",
     "Attention",
+    "AttentionRNN",
     "Average",
     "AveragePooling1D",
     "AvgPool1D",
@@ -122,6 +125,7 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Loop",
     "Masking",
     "MaxPool1D",
     "MaxPooling1D",
@@ -185,7 +189,7 @@ TYPES: dict[str, type[Layer]] = {
         Broadcast, Parameter, Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,
-        ActivityRegularization, AddLoss, Normalization, CRF,
+        ActivityRegularization, AddLoss, Normalization, CRF, Loop, AttentionRNN,
     )
 }  # fmt: skip
 
