@@ -47,9 +47,12 @@ if TYPE_CHECKING:
     from rekur import cells, data, debug, onnx, ops, preprocessing, sequences, utils
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
+    from rekur._generation import Generator, generate
     from rekur._quantize import Quantized, quantize
     from rekur._readout import fit_readout
     from rekur._static import StaticReport, export_static
+    from rekur._streams import Stream
+    from rekur.seq2seq import Seq2Seq
 
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
@@ -60,13 +63,18 @@ _FUNCTIONS = {
     "export_cpp": "_export_cpp",
     "export_static": "_static",
     "fit_readout": "_readout",
+    "Generator": "_generation",
+    "generate": "_generation",
+    "Seq2Seq": "seq2seq",
     "Quantized": "_quantize",
     "quantize": "_quantize",
     "StaticReport": "_static",
+    "Stream": "_streams",
 }
 
 __all__ = [
     "CppReport",
+    "Generator",
     "Initializer",
     "Input",
     "InputLayer",
@@ -77,8 +85,10 @@ __all__ = [
     "Model",
     "Optimizer",
     "Quantized",
+    "Seq2Seq",
     "Sequential",
     "StaticReport",
+    "Stream",
     "__version__",
     "activations",
     "available_isas",
@@ -93,6 +103,7 @@ __all__ = [
     "export_cpp",
     "export_static",
     "fit_readout",
+    "generate",
     "get_num_threads",
     "initializers",
     "isa",

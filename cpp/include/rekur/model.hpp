@@ -212,6 +212,8 @@ class REKUR_API Model {
 #endif
 
  private:
+  friend class Decoder;
+  friend class Generator;
   friend class Stream;
   friend class Trainer;
 #if REKUR_THROWS

@@ -24,7 +24,16 @@ namespace rekur {
 
 struct StreamOptions {
   Index batch = 1;  // sequences that go side by side
+#if REKUR_SEQUENCE
+  // Inputs that do not step, but are there as a whole before the first step, such as what an encoder gives: sequences that
+  // attention reads, (B, T, F), and vectors (B, F). `begin` takes them.
+  std::vector<std::string> whole = {};
+#endif
 };
+
+namespace graph {
+class LabelStream;
+}
 
 class REKUR_API Stream {
  public:
@@ -44,7 +53,7 @@ class REKUR_API Stream {
   const std::vector<TensorInfo>& outputs() const noexcept;
 
   // One step. x: the only input, [batch, F]; y: the only output, [batch, F]. They must not overlap. False, and nothing done, if the
-  // stream has more of either, takes ids or was moved from, or a pointer is null.
+  // stream has more of either, takes ids, has no rows or was moved from, or a pointer is null.
   bool step(const float* x, float* y) noexcept;
   // Of any number of inputs (float, or std::int32_t of an input of ids) and outputs, in the order of inputs() and outputs(); no
   // output may overlap another or an input. An id out of range gives NaN. False, and nothing done, for another number of them or a
@@ -57,6 +66,21 @@ class REKUR_API Stream {
   // count; 0 steps leave everything as it is.
   bool process(const float* x, float* y, Index count) noexcept;
   bool process(std::span<const void* const> x, std::span<float* const> y, Index count) noexcept;
+
+  // What there may be before the first step: of the model's inputs, in order, those that are whole and those that are nothing but
+  // initial states. shape[0] is -1.
+  const std::vector<TensorInfo>& beginnings() const noexcept;
+  // How many rows there are: the batch, or where inputs are whole none before `begin`.
+  Index rows() const noexcept;
+#if REKUR_SEQUENCE && REKUR_THROWS
+  // Sequences begin, as many as `batch` has rows, 1 to the stream's batch, with the arrays of beginnings(); lengths and masks say
+  // which steps of a whole sequence there are. Takes memory, and throws Error where something does not fit; nothing is changed
+  // then.
+  void begin(const Batch& batch);
+  // The next step's row i goes on from row rows[i], which may stand there several times or not at all. From now on there are as
+  // many rows as it says, 1 to the stream's batch. Takes memory; throws Error for a row that there is not.
+  void select(std::span<const Index> rows);
+#endif
 
   // The beginning of a sequence: every state zero. Of all rows, or of one of the batch (false: there is no such row).
   void reset() noexcept;
@@ -72,6 +96,9 @@ class REKUR_API Stream {
   bool set_state(std::span<const float> state) noexcept;
 
  private:
+  friend class graph::LabelStream;
+  friend class Decoder;
+  friend class Generator;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -189,8 +189,8 @@ class Graph {
   void check_backward(const Run& run, std::span<float> d_weights, std::span<const View> d_inputs) const;
 
   // The graph one time step at a time, with the weights as they are now, for the ISA in use (graph/program.hpp). Shared by all who
-  // ask for the same while one of them keeps it. Throws Error naming the layer that cannot go so.
-  std::shared_ptr<const Program> program(bool single_row) const;
+  // ask for the same while one of them keeps it. whole: inputs that do not step. Throws Error naming the layer that cannot go so.
+  std::shared_ptr<const Program> program(bool single_row, std::span<const std::string> whole = {}) const;
 
 #if REKUR_TRAINING
   // Whether some layer's outputs add to the loss.

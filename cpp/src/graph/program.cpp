@@ -35,9 +35,10 @@ class RowsOp final : public layers::StreamOp {
 class Compiler {
  public:
   Compiler(const Topology& topology, const Stores& stores, Program& program)
-      : t_(topology), stores_(stores), p_(program), read_(topology.tensors.size(), false) {}
+      : t_(topology), stores_(stores), p_(program), whole_(topology.tensors.size(), -1), begins_(topology.tensors.size(), -1) {}
 
   void run() {
+    find_whole();
     check_time();
     for (const layers::TensorSpec& tensor : t_.tensors) {
       steps_.push_back(one_step(tensor));
@@ -45,23 +46,51 @@ class Compiler {
     }
     for (const Node& node : t_.nodes)
       if (node.used && !node.for_penalty && !node.source) add(node);
-    for (const int tensor : t_.outputs) p_.outputs.push_back(read(tensor));
+    for (const int tensor : t_.outputs) {
+      p_.outputs.push_back(read(tensor));
+      p_.output_names.push_back(tensor_name(t_, tensor));
+    }
     // An input that is nothing but an initial state gives way to the state.
     for (const int tensor : t_.inputs)
-      if (read_[static_cast<std::size_t>(tensor)] || !is_initial_state(tensor)) p_.inputs.push_back(tensor);
+      if (begins_[static_cast<std::size_t>(tensor)] < 0) p_.inputs.push_back(tensor);
     for (std::size_t tensor = 0; tensor < t_.tensors.size(); ++tensor)
       p_.arrays.push_back({node_of(static_cast<int>(tensor)).name, steps_[tensor].shape, steps_[tensor].dtype});
     for (Index flags = 0; flags < flag_arrays_; ++flags) p_.arrays.push_back({"", {kUnknown, 1}, DType::float32});
   }
 
  private:
-  // All inputs step together, so there must be a time, and one only.
+  // The inputs that do not step.
+  void find_whole() {
+    for (const std::string& name : p_.whole) {
+      const bool known = std::any_of(t_.inputs.begin(), t_.inputs.end(), [&](int tensor) { return node_of(tensor).name == name; });
+      if (!known) throw_error("stream: the model has no input '%' that could be whole", {name});
+    }
+    for (const int tensor : t_.inputs) {
+      const layers::TensorSpec& input = t_.tensors[static_cast<std::size_t>(tensor)];
+      const std::string& name = node_of(tensor).name;
+      const bool whole = std::find(p_.whole.begin(), p_.whole.end(), name) != p_.whole.end();
+      if (!whole && (is_read(tensor) || !is_initial_state(tensor))) continue;
+      if (whole && input.dtype != DType::float32) node_of(tensor).layer->cannot_stream("ids cannot be whole");
+      const bool timed = whole && input.has_time();
+      if (whole) whole_[static_cast<std::size_t>(tensor)] = static_cast<int>(p_.beginnings.size());
+      begins_[static_cast<std::size_t>(tensor)] = static_cast<int>(p_.beginnings.size());
+      p_.beginnings.push_back({{name, input.shape, input.dtype}, whole ? tensor : -1, timed});
+      p_.has_whole = p_.has_whole || whole;
+    }
+  }
+
+  bool is_whole(int tensor) const { return whole_[static_cast<std::size_t>(tensor)] >= 0; }
+  bool is_whole_sequence(int tensor) const {
+    return is_whole(tensor) && p_.beginnings[static_cast<std::size_t>(whole_[static_cast<std::size_t>(tensor)])].timed;
+  }
+
+  // All other inputs step together, so there must be a time, and one only.
   void check_time() const {
     Index steps = kUnknown;
     bool timed = false;
     for (const int tensor : t_.inputs) {
       const layers::TensorSpec& input = t_.tensors[static_cast<std::size_t>(tensor)];
-      if (!input.has_time() || is_initial_state(tensor)) continue;
+      if (!input.has_time() || begins_[static_cast<std::size_t>(tensor)] >= 0) continue;
       timed = true;
       if (steps == kUnknown) steps = input.shape[1];
       if (input.shape[1] != kUnknown && input.shape[1] != steps)
@@ -88,18 +117,34 @@ class Compiler {
         layer.cannot_stream(
             "its initial state is computed by % '%', and a step cannot tell whether it is the first; make it an input of the model",
             {source.layer->type(), source.layer->name()});
+      if (const int input = begins_[static_cast<std::size_t>(node.inputs[i])]; input >= 0)
+        p_.initial.push_back({static_cast<std::size_t>(input), p_.instructions.size(), i - sequences});
     }
     Program::Instruction instruction;
     std::vector<layers::TensorSpec> inputs;
+    std::uint32_t whole = 0;
     for (std::size_t i = 0; i < sequences; ++i) {
-      instruction.inputs.push_back(read(node.inputs[i]));
-      inputs.push_back(steps_[static_cast<std::size_t>(node.inputs[i])]);
+      const int tensor = node.inputs[i];
+      instruction.inputs.push_back(read(tensor));
+      inputs.push_back(steps_[static_cast<std::size_t>(tensor)]);
+#if REKUR_SEQUENCE
+      if (!is_whole_sequence(tensor)) continue;
+      if (!layer.takes_whole(i) || i >= 32)
+        layer.cannot_stream(
+            "its input '%' is there as a whole, which attention reads, and no step; make what is computed of it alone an input "
+            "of the model",
+            {node_of(tensor).name});
+      inputs.back() = t_.tensors[static_cast<std::size_t>(tensor)];
+      whole |= 1u << i;
+      instruction.whole.resize(sequences, -1);
+      instruction.whole[i] = whole_[static_cast<std::size_t>(tensor)];
+#endif
     }
     for (int k = 0; k < node.output_count; ++k) instruction.outputs.push_back(node.first_output + k);
     const auto outputs =
         std::span(steps_).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
     instruction.layer = node.name;
-    instruction.op = layer.stream({inputs, outputs, stores_[node.store].weights.data() + node.weights_at, p_.single_row});
+    instruction.op = layer.stream({inputs, outputs, stores_[node.store].weights.data() + node.weights_at, p_.single_row, whole});
     if (instruction.op != nullptr && !inputs.empty() && inputs[0].shape.size() > 2) {
       const Shape& step = inputs[0].shape;
       if (layer.step_axes() == layers::StepAxes::refused || std::find(step.begin() + 1, step.end(), kUnknown) != step.end())
@@ -133,7 +178,7 @@ class Compiler {
     const layers::Layer& layer = *node.layer;
     if (layer.masked_step() == layers::MaskedStep::refused) {
       for (const int tensor : node.inputs)
-        if (flags_of(t_.tensors[static_cast<std::size_t>(tensor)].time_source) != kAll)
+        if (!is_whole_sequence(tensor) && flags_of(t_.tensors[static_cast<std::size_t>(tensor)].time_source) != kAll)
           layer.cannot_stream("a mask says which of its keys there are; feed a model without the mask the steps there are");
       return;
     }
@@ -173,10 +218,16 @@ class Compiler {
 #endif
 
   // The array where a tensor stands.
-  int read(int tensor) {
-    const int root = root_[static_cast<std::size_t>(tensor)];
-    read_[static_cast<std::size_t>(root)] = true;
-    return root;
+  int read(int tensor) const { return root_[static_cast<std::size_t>(tensor)]; }
+
+  // Whether anything but an initial state is made of it.
+  bool is_read(int tensor) const {
+    return std::find(t_.outputs.begin(), t_.outputs.end(), tensor) != t_.outputs.end() ||
+           std::any_of(t_.nodes.begin(), t_.nodes.end(), [&](const Node& node) {
+             const auto sequences = static_cast<std::ptrdiff_t>(std::min(node.inputs.size(), node.layer->first_initial_state()));
+             return node.used && !node.for_penalty &&
+                    std::find(node.inputs.begin(), node.inputs.begin() + sequences, tensor) != node.inputs.begin() + sequences;
+           });
   }
 
   bool is_initial_state(int tensor) const {
@@ -196,32 +247,35 @@ class Compiler {
   Program& p_;
   std::vector<layers::TensorSpec> steps_;  // by tensor
   std::vector<int> root_;                  // tensor -> the one whose array it shares
-  std::vector<char> read_;                 // flags
+  std::vector<int> whole_, begins_;        // tensor -> which of the beginnings a whole input, or any, is; -1: it steps
   std::vector<int> flags_;                 // time axis -> array
   Index flag_arrays_ = 0;                  // behind those of the tensors
 };
 
 }  // namespace
 
-std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row) {
+std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row,
+                                            std::span<const std::string> whole) {
   auto program = std::make_shared<Program>();
   program->version = stores.version();
   program->isa = &isa::table();
   program->single_row = single_row;
+  program->whole.assign(whole.begin(), whole.end());
   Compiler(topology, stores, *program).run();
   return program;
 }
 
-std::shared_ptr<const Program> Graph::program(bool single_row) const {
+std::shared_ptr<const Program> Graph::program(bool single_row, std::span<const std::string> whole) const {
   const HeldStores hold(stores_);
   const std::lock_guard lock(programs_mutex_);
   std::erase_if(programs_, [](const auto& program) { return program.expired(); });
   for (const std::weak_ptr<const Program>& known : programs_) {
     std::shared_ptr<const Program> program = known.lock();
-    if (program && program->version == stores_.version() && program->isa == &isa::table() && program->single_row == single_row)
+    if (program && program->version == stores_.version() && program->isa == &isa::table() && program->single_row == single_row &&
+        std::equal(program->whole.begin(), program->whole.end(), whole.begin(), whole.end()))
       return program;
   }
-  std::shared_ptr<const Program> made = make_program(topology_, stores_, single_row);
+  std::shared_ptr<const Program> made = make_program(topology_, stores_, single_row, whole);
   programs_.push_back(made);
   return made;
 }

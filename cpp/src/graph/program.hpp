@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "graph/store.hpp"
@@ -22,7 +24,13 @@ struct Program {
     int flags = -1;  // the array that says which rows have the step (held_rows.hpp); -1: all of them
     layers::MaskedStep masked_step = layers::MaskedStep::computed;
     bool adds_last_input = false;
+    std::vector<int> whole;  // by input: which of the program's whole inputs it is, or -1; empty: none is
 #endif
+  };
+
+  // An input of the model that is the initial state number `state` of an instruction's op.
+  struct Initial {
+    std::size_t input, instruction, state;
   };
 
   // What it was made from.
@@ -33,9 +41,23 @@ struct Program {
   std::vector<TensorInfo> arrays;  // one step's, by tensor of the graph; the batch unknown
   std::vector<Instruction> instructions;
   std::vector<int> inputs, outputs;  // arrays
+  std::vector<std::string> output_names;
+
+  // What there is before the first step, by the model's inputs that do not step: those that are whole, of which an array with a
+  // time axis is never made, and those that are nothing but initial states.
+  struct Beginning {
+    TensorInfo info;  // as the model has it
+    int array = -1;   // of one that is whole; else -1
+    bool timed = false;
+  };
+  std::vector<Beginning> beginnings;
+  std::vector<Initial> initial;  // `input`: of beginnings
+  bool has_whole = false;
+  std::vector<std::string> whole;  // what it was made from
 };
 
-// Throws Error naming the layer that cannot go one step at a time, and why.
-std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row);
+// whole: inputs of the model that do not step. Throws Error naming the layer that cannot go one step at a time, and why.
+std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row,
+                                            std::span<const std::string> whole = {});
 
 }  // namespace rekur::graph

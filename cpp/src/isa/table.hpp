@@ -24,6 +24,7 @@
 #if REKUR_SEQUENCE
 #include "kernels/lstm_gates.hpp"
 #include "simd/attention.hpp"
+#include "simd/rank.hpp"
 #include "simd/windows.hpp"
 #endif
 
@@ -62,6 +63,9 @@ constexpr simd::Kernels make_simd_kernels() {
       .scale = scale,
       .affine = affine,
       .layer_norm = layer_norm,
+#if REKUR_SEQUENCE
+      .rank = rank,
+#endif
 #if REKUR_EQUATIONS
       .interpret = interpret,
 #endif

@@ -4,6 +4,8 @@
 //   dz = dy ⊙ f'(y)   dx = dz Wᵀ   dW = xᵀ dz   db = Σ_rows dz
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <new>
 
 #include "isa/bf16.hpp"
 #include "isa/halves.hpp"
@@ -68,50 +70,110 @@ class DenseOp final : public StreamOp {
   }
 
   void step(const StreamCall& c, int) const noexcept override {
-    const float* const bias = bias_.empty() ? nullptr : bias_.data();
-    if (few_) [[likely]]
-      dots_(c.batch, units_, in_, c.input(), kernel_.data(), bias, c.output());
-    else
-      product(c, bias);
+    sums(c);
     if (!linear_) [[unlikely]]
       activate(kernels_, f_, c.output(), c.output(), c.batch, units_, c.memory + addresses(c.batch) + narrow(c.batch));
   }
 
+#if REKUR_SEQUENCE
+  bool ranks() const override { return linear_ || f_.softmax; }
+  void step_raw(const StreamCall& c) const noexcept override { sums(c); }
+
+  // A few hundred columns at a time, whose sums stay in the cache: they, and before them what is known of the rows so far.
+  Index rank_memory(Index batch) const override {
+    return ranked_size(batch) + element_count({batch, few_ ? units_ : ranked_columns()});
+  }
+
+  void rank(const StreamCall& c, const Ranking& r) const noexcept override {
+    auto* const ranked = reinterpret_cast<simd::RankedRow*>(r.memory);
+    float* const sums_of_rows = r.memory + ranked_size(c.batch);
+    const float** const x = reinterpret_cast<const float**>(c.memory);
+    float** const y = reinterpret_cast<float**>(c.memory + c.batch * kAddress);
+    const Index columns = few_ ? units_ : ranked_columns();
+    for (Index row = 0; row < c.batch; ++row) {
+      x[row] = c.input() + row * in_;
+      y[row] = sums_of_rows + row * columns;
+      new (ranked + row) simd::RankedRow{r.count, r.values + row * r.count, r.places + row * r.count};
+    }
+    if (few_)
+      dots_(c.batch, units_, in_, c.input(), kernel_.data(), bias_.empty() ? nullptr : bias_.data(), sums_of_rows);
+    else
+      round_rows(c.batch, x, c.memory + addresses(c.batch));
+    for (Index n0 = 0; n0 < units_; n0 += columns) {
+      const Index n = std::min(columns, units_ - n0);
+      if (!few_) product(c.batch, n0, n, x, y);
+      for (Index row = 0; row < c.batch; ++row) kernels_.rank(y[row], n, n0, ranked[row]);
+    }
+    for (Index row = 0; row < c.batch; ++row) {
+      const double largest = std::isfinite(ranked[row].largest) ? static_cast<double>(ranked[row].largest) : 0.0;
+      r.log_sums[row] = static_cast<float>(largest + std::log(ranked[row].sum));
+      r.filled[row] = ranked[row].filled;
+    }
+  }
+#endif
+
  private:
   static constexpr Index kAddress = sizeof(void*) / sizeof(float), kLine = 64 / sizeof(float);
 
-  __attribute__((noinline)) void product(const StreamCall& c, const float* bias) const noexcept {
+  void sums(const StreamCall& c) const noexcept {
+    if (few_) [[likely]]
+      dots_(c.batch, units_, in_, c.input(), kernel_.data(), bias_.empty() ? nullptr : bias_.data(), c.output());
+    else
+      product(c);
+  }
+
+  __attribute__((noinline)) void product(const StreamCall& c) const noexcept {
     const float** const x = reinterpret_cast<const float**>(c.memory);
     float** const y = reinterpret_cast<float**>(c.memory + c.batch * kAddress);
     for (Index row = 0; row < c.batch; ++row) {
       x[row] = c.input() + row * in_;
       y[row] = c.output() + row * units_;
     }
+    round_rows(c.batch, x, c.memory + addresses(c.batch));
+    product(c.batch, 0, units_, x, y);
+  }
+
+  // Where products are of rounded rows: those, in `to`, in the place of x.
+  void round_rows([[maybe_unused]] Index rows, [[maybe_unused]] const float** x, [[maybe_unused]] float* to) const noexcept {
 #if REKUR_INT8
     if (int8_) {
-      float* const numbers = c.memory + addresses(c.batch);
       const Index stride = simd::int8_row_floats(in_);
-      kernels_.narrow(kernel_.group(), c.batch, in_, x, 0, numbers, stride);
-      for (Index row = 0; row < c.batch; ++row) x[row] = numbers + row * stride;
-      kernels_.gemm_int8(kernel_.group(), c.batch, units_, in_, x, kernel_.data(), y, 0);
-      return;
+      kernels_.narrow(kernel_.group(), rows, in_, x, 0, to, stride);
+      for (Index row = 0; row < rows; ++row) x[row] = to + row * stride;
     }
 #endif
 #if REKUR_BF16
     if (bf16_) {
-      float* const pairs = c.memory + addresses(c.batch);
       const Index stride = simd::bf16_row_floats(in_);
-      kernels_.narrow_bf16(c.batch, in_, x, 0, pairs, stride);
-      for (Index row = 0; row < c.batch; ++row) x[row] = pairs + row * stride;
-      kernels_.gemm_bf16(kernel_.group(), c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
-      return;
+      kernels_.narrow_bf16(rows, in_, x, 0, to, stride);
+      for (Index row = 0; row < rows; ++row) x[row] = to + row * stride;
     }
 #endif
-    if (!isa::kHalves || type_ == WeightType::float32)
-      kernels_.gemm(c.batch, units_, in_, x, kernel_.data(), bias, y, 0, false);
-    else
-      kernels_.gemm_half(type_, c.batch, units_, in_, x, kernel_.data(), bias, y);
   }
+
+  // Columns [n0, n0 + n) of the sums, n0 a multiple of a panel: row i to y[i].
+  void product(Index rows, Index n0, Index n, const float* const* x, float* const* y) const noexcept {
+    const float* const bias = bias_.empty() ? nullptr : bias_.data() + n0;
+#if REKUR_INT8
+    if (int8_) return kernels_.gemm_int8(kernel_.group(), rows, n, in_, x, kernel_.columns(n0), y, 0);
+#endif
+    const Index pairs = (in_ + 1) / 2;
+#if REKUR_BF16
+    if (bf16_) return kernels_.gemm_bf16(kernel_.group(), rows, n, in_, x, kernel_.data() + n0 * pairs, bias, y, 0, false);
+#endif
+    if (!isa::kHalves || type_ == WeightType::float32)
+      kernels_.gemm(rows, n, in_, x, kernel_.data() + n0 * in_, bias, y, 0, false);
+    else
+      kernels_.gemm_half(type_, rows, n, in_, x, kernel_.data() + n0 * pairs, bias, y);
+  }
+
+#if REKUR_SEQUENCE
+  // Whole panels, some 512 numbers.
+  Index ranked_columns() const { return std::max<Index>(1, 512 / kernels_.panel) * kernels_.panel; }
+  static Index ranked_size(Index batch) {
+    return blocks(element_count({batch, sizeof(simd::RankedRow)}), sizeof(float) * kLine) * kLine;
+  }
+#endif
 
   // Floats, whole cache lines of them. A step asks for it, so it allocates nothing.
   static Index addresses(Index batch) { return blocks(batch * 2 * kAddress, kLine) * kLine; }

@@ -99,6 +99,9 @@ struct StreamBuild {
   std::span<const TensorSpec> inputs, outputs;  // of one step: shapes (B) or (B, F), the batch unknown; time_source: of a sequence
   const float* weights = nullptr;               // the layer's parameters, only during the call
   bool single_row = false;                      // the batch will be 1
+  std::uint32_t whole = 0;                      // by bit: inputs with a time axis that do not step; of a whole sequence's shape
+
+  bool is_whole(std::size_t input) const { return input < 32 && (whole >> input & 1u) != 0; }
 };
 
 // A layer and its share of a run.
@@ -225,6 +228,8 @@ class Layer {
   // the reason (cannot_stream) where a step at a time is not enough, which is also what a layer does that does not say how.
   virtual std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const;
   virtual StepAxes step_axes() const { return StepAxes::refused; }
+  // Whether that input may be there as a whole while others step (StreamOp::take_whole).
+  virtual bool takes_whole(std::size_t /*input*/) const { return false; }
   virtual MaskedStep masked_step() const { return MaskedStep::computed; }
   // Whether that output has input 0 of the last step that the row had added: the residual connection of a last output.
   virtual bool adds_last_input() const { return false; }

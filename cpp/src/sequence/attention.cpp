@@ -11,6 +11,7 @@
 #include "sequence/attention_cache.hpp"
 #include "sequence/attention_run.hpp"
 #include "sequence/attention_spec.hpp"
+#include "sequence/attention_whole.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -37,6 +38,27 @@ class AttentionOp final : public StreamOp {
  private:
   AttentionCache cache_;
   int key_;
+};
+
+// Values and keys are whole.
+class WholeAttentionOp final : public StreamOp {
+ public:
+  WholeAttentionOp(WholeAttention attention, std::size_t key, bool return_scores)
+      : attention_(std::move(attention)), key_(key), return_scores_(return_scores) {}
+
+  Index memory(Index) const override { return attention_.work_size(); }
+  Index whole_floats(Index steps) const override { return attention_.floats(steps); }
+  void take_whole(std::span<const float* const> inputs, Index steps, float* to) const override {
+    attention_.pack(steps, inputs[key_], inputs[1], to);
+  }
+  void step(const StreamCall& c, int) const noexcept override {
+    attention_.step(c.batch, c.input(0), c.whole, c.output(), return_scores_ ? c.output(1) : nullptr, c.whole_steps, c.memory);
+  }
+
+ private:
+  WholeAttention attention_;
+  std::size_t key_;
+  bool return_scores_;
 };
 
 class Attention final : public Layer {
@@ -126,14 +148,22 @@ class Attention final : public Layer {
 
   MaskedStep masked_step() const override { return MaskedStep::refused; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    check_attention_stream(*this, build, s_.causal, s_.window, s_.return_scores);
-    AttentionCache::Settings settings{1, 1, D_, features_of(build.inputs[1].shape), s_.window, scale(build.weights), {}};
+    const bool whole = check_attention_stream(*this, build, s_.causal, s_.window, s_.return_scores);
+    std::vector<float> additive;
     if (s_.tanh()) {
-      settings.additive.resize(static_cast<std::size_t>(D_));
-      fill_factors(build.weights, settings.additive.data());
+      additive.resize(static_cast<std::size_t>(D_));
+      fill_factors(build.weights, additive.data());
     }
-    return std::make_unique<AttentionOp>(AttentionCache(std::move(settings)), static_cast<int>(build.inputs.size()) - 1);
+    const Index V = features_of(build.inputs[1].shape);
+    const std::size_t key = build.inputs.size() - 1;
+    if (whole) {
+      WholeAttention attention({1, 1, D_, V, scale(build.weights), std::move(additive)});
+      return std::make_unique<WholeAttentionOp>(std::move(attention), key, s_.return_scores);
+    }
+    AttentionCache cache({1, 1, D_, V, s_.window, scale(build.weights), std::move(additive)});
+    return std::make_unique<AttentionOp>(std::move(cache), static_cast<int>(key));
   }
+  bool takes_whole(std::size_t input) const override { return input > 0; }
 
  private:
   float scale(const float* weights) const { return s_.use_scale && s_.score != Settings::Score::additive ? *weights : 1.0f; }

@@ -48,10 +48,18 @@ simd::AttentionDropout kept_dropout(const Context& run, float rate) {
   return dropout;
 }
 
-void check_attention_stream(const Layer& layer, const StreamBuild& build, bool causal, Index window, bool return_scores) {
+bool check_attention_stream(const Layer& layer, const StreamBuild& build, bool causal, Index window, bool return_scores) {
+  bool whole = !build.is_whole(0);
+  for (std::size_t i = 1; i < build.inputs.size(); ++i) whole = whole && build.is_whole(i);
+  if (whole) {
+    if (causal || window > 0) layer.cannot_stream("use_causal_mask and sliding_window say which of the values' steps a query sees");
+    return true;
+  }
   for (const TensorSpec& input : build.inputs)
     if (input.time_source < 0 || input.time_source != build.inputs[0].time_source)
-      layer.cannot_stream("its values are another sequence than its queries, and all of them count");
+      layer.cannot_stream(
+          "its values are another sequence than its queries, and all of them count; as an input of the model that "
+          "is whole, they are there before the first step");
   if (!causal) layer.cannot_stream("steps that are still to come count; use_causal_mask=True leaves them out");
   if (window == 0)
     layer.cannot_stream(
@@ -59,6 +67,7 @@ void check_attention_stream(const Layer& layer, const StreamBuild& build, bool c
   if (window > AttentionCache::kMostWindow)
     layer.cannot_stream("it keeps at most % steps, got sliding_window %", {AttentionCache::kMostWindow, window});
   if (return_scores) layer.cannot_stream("return_attention_scores gives a weight for every step of the sequence");
+  return false;
 }
 
 }  // namespace rekur::layers

@@ -22,7 +22,8 @@ inline constexpr Index kAttentionSeed = 16;
 void keep_seed(const Context& run);
 simd::AttentionDropout kept_dropout(const Context& run, float rate);
 
-// Throws Error with the reason where a step at a time is not enough.
-void check_attention_stream(const Layer& layer, const StreamBuild& build, bool causal, Index window, bool return_scores);
+// Whether values and keys are there as a whole; else they come with the queries. Throws Error with the reason where a step at a
+// time is not enough.
+bool check_attention_stream(const Layer& layer, const StreamBuild& build, bool causal, Index window, bool return_scores);
 
 }  // namespace rekur::layers

@@ -15,6 +15,7 @@
 #include "sequence/attention_cache.hpp"
 #include "sequence/attention_run.hpp"
 #include "sequence/attention_spec.hpp"
+#include "sequence/attention_whole.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -121,6 +122,73 @@ class Op final : public StreamOp {
   std::array<std::vector<float>, kParts> biases_;
 };
 
+// Values and keys are whole: they are projected once. In memory: what attention wants, then q and o of the rows, then addresses.
+class WholeOp final : public StreamOp {
+ public:
+  WholeOp(const Settings& s, const Projections& projections, const float* weights, std::size_t key)
+      : attention_({s.heads, s.key_heads, s.dim, s.value_dim, s.scale(), {}}),
+        projections_(projections),
+        key_(key),
+        kernels_(isa::kernels()) {
+    for (std::size_t i = 0; i < kParts; ++i) {
+      const Projection& p = projections_[i];
+      packed_[i].prepare(weights + p.kernel, p.from, p.to, p.to, 1, 1);
+      if (p.bias >= 0) biases_[i].assign(weights + p.bias, weights + p.bias + p.to);
+    }
+  }
+
+  Index memory(Index batch) const override {
+    const Index row = projections_[kQuery].to + projections_[kOutput].from + 2 * kAddress;
+    return attention_.work_size() + element_count({batch, row + 4 * 16});
+  }
+
+  Index whole_floats(Index steps) const override { return attention_.floats(steps); }
+
+  void take_whole(std::span<const float* const> inputs, Index steps, float* to) const override {
+    const auto projected = [&](Part part, const float* x) {
+      std::vector<float> made(static_cast<std::size_t>(element_count({steps, projections_[part].to})));
+      std::vector<const float*> from(static_cast<std::size_t>(steps));
+      std::vector<float*> rows(static_cast<std::size_t>(steps));
+      project(part, steps, x, made.data(), from.data(), rows.data());
+      return made;
+    };
+    const std::vector<float> k = projected(kKey, inputs[key_]), v = projected(kValue, inputs[1]);
+    attention_.pack(steps, k.data(), v.data(), to);
+  }
+
+  void step(const StreamCall& c, int) const noexcept override {
+    float* at = c.memory + attention_.work_size();
+    const auto take = [&](Index floats) { return std::exchange(at, at + aligned(c.batch * floats)); };
+    float* const q = take(projections_[kQuery].to);
+    float* const o = take(projections_[kOutput].from);
+    const float** const from = reinterpret_cast<const float**>(take(kAddress));
+    float** const to = reinterpret_cast<float**>(take(kAddress));
+    project(kQuery, c.batch, c.input(0), q, from, to);
+    attention_.step(c.batch, q, c.whole, o, nullptr, 0, c.memory);
+    project(kOutput, c.batch, o, c.output(), from, to);
+  }
+
+ private:
+  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
+
+  void project(Part part, Index rows, const float* x, float* y, const float** from, float** to) const noexcept {
+    const Projection& p = projections_[part];
+    for (Index row = 0; row < rows; ++row) {
+      from[row] = x + row * p.from;
+      to[row] = y + row * p.to;
+    }
+    const float* const bias = biases_[part].empty() ? nullptr : biases_[part].data();
+    kernels_.gemm(rows, p.to, p.from, from, packed_[part].data(), bias, to, 0, false);
+  }
+
+  WholeAttention attention_;
+  Projections projections_;
+  std::size_t key_;
+  const simd::Kernels& kernels_;
+  std::array<PackedMatrix, kParts> packed_;
+  std::array<std::vector<float>, kParts> biases_;
+};
+
 class MultiHeadAttention final : public Layer {
  public:
   MultiHeadAttention(const std::string& type, const std::string& name, Settings settings)
@@ -217,9 +285,13 @@ class MultiHeadAttention final : public Layer {
 
   MaskedStep masked_step() const override { return MaskedStep::refused; }
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    check_attention_stream(*this, build, s_.causal, s_.window, s_.return_scores);
-    return std::make_unique<Op>(s_, projections_, build.weights, static_cast<int>(build.inputs.size()) - 1);
+    const bool whole = check_attention_stream(*this, build, s_.causal, s_.window, s_.return_scores);
+    const std::size_t key = build.inputs.size() - 1;
+    if (!whole) return std::make_unique<Op>(s_, projections_, build.weights, static_cast<int>(key));
+    if (s_.return_scores) cannot_stream("return_attention_scores gives weights of several heads");
+    return std::make_unique<WholeOp>(s_, projections_, build.weights, key);
   }
+  bool takes_whole(std::size_t input) const override { return input > 0; }
 
  private:
   Projections projections_of(std::span<const TensorSpec> inputs) const {

@@ -68,6 +68,18 @@ struct OptimizerNumbers {
   float lr = 0, scale = 1, beta_1 = 0, beta_2 = 0, epsilon = 0, p = 0, q = 0, r = 0;
 };
 
+#if REKUR_SEQUENCE
+// The `count` greatest numbers of a row, in descending order, of equals the first; and Σ e^(x - largest) of all of it.
+struct RankedRow {
+  Index count;  // at least 1
+  float* values;
+  std::int32_t* places;
+  Index filled = 0;  // how many there are: fewer than `count` of a shorter row, or of one with NaNs
+  float largest = -__builtin_inff();
+  double sum = 0;
+};
+#endif
+
 struct Kernels {
   int width;        // floats in a vector
   int panel;        // columns of a full gemm panel, a multiple of width
@@ -136,6 +148,11 @@ struct Kernels {
   // what rounding took from shift) and inverse = 1 / sqrt(variance + epsilon). moments: [rows][3] for those three, or null.
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* moments, Index rows,
                      Index n);
+
+#if REKUR_SEQUENCE
+  // Takes n more numbers of a row, those from place `first` on.
+  void (*rank)(const float* x, Index n, Index first, RankedRow& row);
+#endif
 
 #if REKUR_EQUATIONS
   // --- equations ---
