@@ -77,6 +77,8 @@ DecodeOptions options_of(const py::dict& given) {
       o.length_penalty = value.cast<float>();
     else if (name == "coverage_penalty")
       o.coverage_penalty = value.cast<float>();
+    else if (name == "mixed")
+      o.mixed = value.cast<float>();
     else if (name == "early_stop")
       o.early_stop = value.cast<bool>();
     else

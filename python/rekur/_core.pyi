@@ -235,7 +235,7 @@ def edit_distances(a: _Ints, a_sizes: _Ints, b: _Ints, b_sizes: _Ints) -> NDArra
     """Of pairs of sequences, whose labels stand one behind the other."""
 
 class Stream:
-    """rekur::Stream. Arrays follow `inputs`, `outputs` and `beginnings`; of several steps one stands after the other."""
+    """rekur::Stream. Arrays follow `inputs`, `outputs` and `beginnings`; of several steps one after the other."""
 
     def __init__(self, model: Model, batch: int = 1, whole: Sequence[str] = ...) -> None: ...
     @property

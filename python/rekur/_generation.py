@@ -25,7 +25,7 @@ def gives_logits(spec: Any) -> bool:
     name = activation.get("name") if isinstance(activation, dict) else activation
     if node["type"] in ("Dense", "Activation", "Conv1D"):
         return name not in ("softmax", "sigmoid")
-    return node["type"] != "Softmax"
+    return bool(node["type"] != "Softmax")
 
 
 def sampling(
@@ -54,7 +54,7 @@ def padded(rows: Sequence[Labels]) -> Labels:
 
 
 def label_rows(value: Any, classes: int, what: str) -> tuple[list[Labels], bool]:
-    """Rows of labels: of an array (B, P), whose rows end at the first -1, or of a list of such; and whether it is one."""
+    """Rows of labels, of an array (B, P), whose rows end at the first -1, or of a list; and whether it is one."""
     single = False
     if isinstance(value, (list, tuple)) and value and not np.isscalar(value[0]) and np.ndim(value[0]) == 1:
         rows = [as_int32(row, f"{what}: row {k}") if len(row) else np.zeros(0, np.int32) for k, row in enumerate(value)]
@@ -167,10 +167,13 @@ def _continued(model: Any, prompt: Any, steps: int, step: Any, output: Any) -> A
     x = prompt[None] if single else prompt
     if tuple(step[1:]) != tuple(output[1:]):
         raise ValueError(
-            f"generate: each output is the next input, and a step of the input is {show(step)}, of the output {show(output)}"
+            f"generate: each output is the next input, but a step of the input is {show(step)}, of the output "
+            f"{show(output)}"
         )
     if x.ndim != len(step) + 1 or x.shape[2:] != tuple(step[1:]) or not x.shape[1]:
-        raise ValueError(f"generate: prompt: expected shape (B, P, {', '.join(map(str, step[1:]))}), got {show(prompt.shape)}")
+        raise ValueError(
+            f"generate: prompt: expected shape (B, P, …) with steps of {show(tuple(step[1:]))}, got {show(prompt.shape)}"
+        )
     if not len(x):
         return np.zeros((0, steps, *step[1:]), np.float32)
     stream = Stream(model, batch=len(x))

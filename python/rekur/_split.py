@@ -100,7 +100,8 @@ def _model(
         body: dict[str, Any] = {k: v for k, v in node.items() if k not in ("inputs", "owner", "name")}
         layers.setdefault(node["owner"], {"type": body.pop("type"), "name": node["owner"], **body})
     found = [
-        {"layer": n["owner"], "name": n["name"], "inputs": [names.get(_plain(r), r) for r in n["inputs"]]} for n in calls
+        {"layer": n["owner"], "name": n["name"], "inputs": [names.get(_plain(r), r) for r in n["inputs"]]}
+        for n in calls
     ]
     made = model_spec(spec["name"], [*entrances, *layers.values()], inputs, outputs, found)
     return _core.Model(dumps(made), {name: (engine, name) for name in layers})

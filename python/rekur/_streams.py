@@ -156,8 +156,8 @@ class Stream:
         """All states by name, (rows, units) each; setting them takes such a dict, of all or of some."""
         flat, found, at = self._core.get_state(), {}, 0
         for name, shape, _ in self._core.states:
-            size = int(np.prod(shape))  # type: ignore[arg-type]
-            found[name] = flat[at : at + size].reshape(shape)  # type: ignore[arg-type]
+            size = int(np.prod(shape))
+            found[name] = flat[at : at + size].reshape(shape)
             at += size
         return found
 
@@ -185,12 +185,16 @@ def beginnings(
     if not isinstance(arrays, Mapping):
         raise TypeError(f"{what}: expected a dict of arrays by input name, got {type(arrays).__name__}")
     if unknown := [name for name in arrays if name not in names]:
-        raise ValueError(f"{what}: '{unknown[0]}' is no input that it begins with; there are {', '.join(names) or 'none'}")
+        raise ValueError(
+            f"{what}: '{unknown[0]}' is no input that it begins with; there are {', '.join(names) or 'none'}"
+        )
     if missing := [name for name in names if name not in arrays]:
         raise ValueError(f"{what}: '{missing[0]}' is missing of what it begins with: {', '.join(names)}")
     given = [as_float32(arrays[name], f"{what}: '{name}'") for name in names]
     for (name, shape, _), array in zip(described, given, strict=True):
-        if array.ndim != len(shape) or any(e not in (None, n) for e, n in zip(shape[1:], array.shape[1:], strict=False)):
+        if array.ndim != len(shape) or any(
+            e not in (None, n) for e, n in zip(shape[1:], array.shape[1:], strict=False)
+        ):
             raise ValueError(f"{what}: '{name}': expected shape {show(shape)}, got {show(array.shape)}")
     ports = [Port(name, tuple(shape), dtype, len(shape) == 3, "") for name, shape, dtype in described]
     if not any(port.timed for port in ports) and lengths is None and mask is None:

@@ -43,6 +43,10 @@ struct DecodeOptions {
   Index beam_width = 1;
   Index top_paths = 1;  // of each row, at most beam_width
   float length_penalty = 0, coverage_penalty = 0;
+  // Above 0 nothing is decoded, but prompts are read to their ends: each label but the first is, with this probability, replaced by
+  // one that is drawn from what the model expects there. Paths are the labels that were read: what a decoder is trained on with
+  // scheduled sampling (Bengio et al., arXiv:1506.03099). For `sample` alone.
+  float mixed = 0;
   // Ends a row when beam_width sequences have ended; else when no other can score more.
   bool early_stop = false;
 };

@@ -36,6 +36,8 @@ void check(const DecodeOptions& o, Index classes, bool attention, bool prompted)
   for (const float penalty : {o.length_penalty, o.coverage_penalty})
     if (!(std::isfinite(penalty) && penalty >= 0))
       throw_error("decode: penalties must be finite and at least 0, got %", {std::to_string(penalty)});
+  if (!(o.mixed >= 0 && o.mixed <= 1)) throw_error("decode: mixed must be from 0 to 1, got %", {std::to_string(o.mixed)});
+  if (o.mixed > 0 && !(o.sample && prompted)) throw_error("decode: mixed is for prompts, and for labels that are drawn");
   if (o.coverage_penalty > 0 && !attention)
     throw_error(
         "decode: coverage_penalty: the model has no output that is known to be the attention paid (DecoderOptions::attention)");

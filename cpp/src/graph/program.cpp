@@ -35,7 +35,12 @@ class RowsOp final : public layers::StreamOp {
 class Compiler {
  public:
   Compiler(const Topology& topology, const Stores& stores, Program& program)
-      : t_(topology), stores_(stores), p_(program), whole_(topology.tensors.size(), -1), begins_(topology.tensors.size(), -1) {}
+      : t_(topology),
+        stores_(stores),
+        p_(program),
+        whole_(topology.tensors.size(), -1),
+        begins_(topology.tensors.size(), -1),
+        constant_(topology.tensors.size(), false) {}
 
   void run() {
     find_whole();
@@ -75,10 +80,12 @@ class Compiler {
       if (whole) whole_[static_cast<std::size_t>(tensor)] = static_cast<int>(p_.beginnings.size());
       begins_[static_cast<std::size_t>(tensor)] = static_cast<int>(p_.beginnings.size());
       p_.beginnings.push_back({{name, input.shape, input.dtype}, whole ? tensor : -1, timed});
+      constant_[static_cast<std::size_t>(tensor)] = whole && !timed;
       p_.has_whole = p_.has_whole || whole;
     }
   }
 
+  bool constant(int tensor) const { return constant_[static_cast<std::size_t>(tensor)] != 0; }
   bool is_whole(int tensor) const { return whole_[static_cast<std::size_t>(tensor)] >= 0; }
   bool is_whole_sequence(int tensor) const {
     return is_whole(tensor) && p_.beginnings[static_cast<std::size_t>(whole_[static_cast<std::size_t>(tensor)])].timed;
@@ -144,7 +151,11 @@ class Compiler {
     const auto outputs =
         std::span(steps_).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
     instruction.layer = node.name;
-    instruction.op = layer.stream({inputs, outputs, stores_[node.store].weights.data() + node.weights_at, p_.single_row, whole});
+    instruction.op = layer.stream({inputs, outputs, stores_[node.store].weights.data() + node.weights_at, p_.single_row, whole,
+                                   !node.inputs.empty() && constant(node.inputs[0])});
+    const bool same = std::all_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) { return constant(tensor); }) &&
+                      node.layer->walk(false) == layers::Walk::none;
+    for (int k = 0; k < node.output_count; ++k) constant_[static_cast<std::size_t>(node.first_output + k)] = same;
     if (instruction.op != nullptr && !inputs.empty() && inputs[0].shape.size() > 2) {
       const Shape& step = inputs[0].shape;
       if (layer.step_axes() == layers::StepAxes::refused || std::find(step.begin() + 1, step.end(), kUnknown) != step.end())
@@ -248,6 +259,7 @@ class Compiler {
   std::vector<layers::TensorSpec> steps_;  // by tensor
   std::vector<int> root_;                  // tensor -> the one whose array it shares
   std::vector<int> whole_, begins_;        // tensor -> which of the beginnings a whole input, or any, is; -1: it steps
+  std::vector<char> constant_;             // by tensor: made of whole vectors alone
   std::vector<int> flags_;                 // time axis -> array
   Index flag_arrays_ = 0;                  // behind those of the tensors
 };

@@ -4,6 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "isa/dispatch.hpp"
+#include "runtime/random.hpp"
+
 namespace rekur::graph {
 
 Index ranked_by(const DecodeOptions& o, Index classes) {
@@ -64,7 +67,8 @@ void Search::take_attention(Sentence& sentence) {
   }
 }
 
-bool Search::sample(Sentence& sentence) {
+// The next label, whose log p is added to the beam's.
+std::int32_t Search::draw(Sentence& sentence) {
   Beam& beam = sentence.beams[0];
   const Sampling& s = options_.sampling;
   const auto row = static_cast<std::uint64_t>(first_ + sentence.number), number = beam.labels.size();
@@ -84,20 +88,45 @@ bool Search::sample(Sentence& sentence) {
     simd::RankedRow ranked{1, &best, &place};
     isa::kernels().rank(logits.data(), labels_.classes(), 0, ranked);
     const std::vector<float> before(logits.begin(), logits.end());
-    std::vector<std::int32_t> history = prompts_[static_cast<std::size_t>(sentence.number)];
-    history.insert(history.end(), beam.labels.begin(), beam.labels.end());
+    std::vector<std::int32_t> history;
+    if (s.repetition_penalty != 1) {
+      history = prompts_[static_cast<std::size_t>(sentence.number)];
+      history.insert(history.end(), beam.labels.begin(), beam.labels.end());
+    }
     label = sampler_.choose(logits, s, history, row, number);
     if (label < 0) refuse(sentence);
     logit = static_cast<double>(before[static_cast<std::size_t>(label)]);
     log_sum = static_cast<double>(ranked.largest) + std::log(ranked.sum);
   }
   beam.log_p += logit - log_sum;
-  beam.next = label;
-  if (label == options_.end) {
+  return label;
+}
+
+bool Search::sample(Sentence& sentence) {
+  Beam& beam = sentence.beams[0];
+  beam.next = draw(sentence);
+  if (beam.next == options_.end) {
     end(sentence, std::move(beam), true);
     return false;
   }
-  beam.labels.push_back(label);
+  beam.labels.push_back(beam.next);
+  return true;
+}
+
+// What is read next, of a prompt that is read to its end: its own label, or one that is drawn.
+bool Search::mix(Sentence& sentence) {
+  const std::vector<std::int32_t>& prompt = prompts_[static_cast<std::size_t>(sentence.number)];
+  Beam& beam = sentence.beams[0];
+  beam.labels.push_back(beam.next);
+  const std::size_t read = beam.labels.size();
+  if (read == prompt.size()) {
+    end(sentence, std::move(beam), false);
+    return false;
+  }
+  constexpr std::uint32_t kStream = 0x6d697865;  // apart from what draws labels
+  const auto row = static_cast<std::uint64_t>(first_ + sentence.number);
+  const bool own = random::Stream(options_.sampling.seed, row, kStream).uniform(read) < static_cast<double>(options_.mixed);
+  beam.next = own ? draw(sentence) : prompt[read];
   return true;
 }
 
@@ -140,6 +169,7 @@ bool Search::widen(Sentence& sentence) {
 
 bool Search::advance(Sentence& sentence) {
   const std::vector<std::int32_t>& prompt = prompts_[static_cast<std::size_t>(sentence.number)];
+  if (options_.mixed > 0) return mix(sentence);
   take_attention(sentence);
   if (++sentence.read < prompt.size()) {  // what the prompt leads to is known
     sentence.beams[0].next = prompt[sentence.read];

@@ -37,6 +37,8 @@ class Search {
   // Its beams after the step; false: the sentence has ended.
   bool advance(Sentence& sentence);
   bool sample(Sentence& sentence);
+  std::int32_t draw(Sentence& sentence);
+  bool mix(Sentence& sentence);
   bool widen(Sentence& sentence);
   void end(Sentence& sentence, Beam&& beam, bool ended);
   bool none_better(const Sentence& sentence) const;

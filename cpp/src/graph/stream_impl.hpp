@@ -174,8 +174,12 @@ struct Stream::Impl {
     rows = count;
     for (std::size_t i = 0; i < arrays.size(); ++i)
       bytes[i] = graph::size_of(program->arrays[i], rows, whole_steps) * static_cast<Index>(sizeof(float));
-    for (auto* const list : {&inputs, &outputs})
-      for (TensorInfo& info : *list) info.shape[0] = rows;
+    for (TensorInfo& info : inputs) info.shape[0] = rows;
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      outputs[k].shape = program->arrays[static_cast<std::size_t>(program->outputs[k])].shape;
+      outputs[k].shape[0] = rows;
+      std::replace(outputs[k].shape.begin(), outputs[k].shape.end(), kUnknown, whole_steps);
+    }
     states.clear();
     state_infos.clear();
     state_size = 0;

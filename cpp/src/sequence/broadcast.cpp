@@ -139,7 +139,7 @@ class Broadcast final : public Layer {
 #endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const override {
-    if (build.inputs[0].time_source != build.outputs[0].time_source)
+    if (build.inputs[0].time_source != build.outputs[0].time_source && !build.constant)
       cannot_stream("it repeats at every step what is not a sequence of these steps");
     const Index wide = features_of(build.inputs[0].shape), n = features_of(build.outputs[0].shape);
     return make_stream_op([wide, n](const StreamCall& c) {

@@ -202,6 +202,8 @@ class Saved(Structure):
             from rekur.data.text import described
 
             saved["tokenizer"] = described(self._tokenizer)
+        if self._seq2seq is not None:
+            saved["seq2seq"] = self._seq2seq
         return saved
 
     def _resume(self, tensors: dict[str, Floats], training: Spec) -> None:

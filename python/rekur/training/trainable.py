@@ -45,6 +45,7 @@ class Trainable(Predicting):
     _stop = False
     _history: History | None = None
     _tokenizer: Any = None
+    _seq2seq: Any = None  # what Seq2Seq says of the model in a file
     _resumed: Resumed | None = None  # set by a callback that restores
     _totals: Totals | None = None  # of the epoch at hand
     _first = 0  # the number of the epoch that a fit began with
