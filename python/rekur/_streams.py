@@ -156,7 +156,7 @@ class Stream:
         """All states by name, (rows, units) each; setting them takes such a dict, of all or of some."""
         flat, found, at = self._core.get_state(), {}, 0
         for name, shape, _ in self._core.states:
-            size = int(np.prod(shape))
+            size = int(np.prod(shape))  # type: ignore[arg-type]
             found[name] = flat[at : at + size].reshape(shape)
             at += size
         return found
