@@ -171,9 +171,8 @@ def _continued(model: Any, prompt: Any, steps: int, step: Any, output: Any) -> A
             f"{show(output)}"
         )
     if x.ndim != len(step) + 1 or x.shape[2:] != tuple(step[1:]) or not x.shape[1]:
-        raise ValueError(
-            f"generate: prompt: expected shape (B, P, …) with steps of {show(tuple(step[1:]))}, got {show(prompt.shape)}"
-        )
+        expected = f"(B, P, …) with steps of {show(tuple(step[1:]))}"
+        raise ValueError(f"generate: prompt: expected shape {expected}, got {show(prompt.shape)}")
     if not len(x):
         return np.zeros((0, steps, *step[1:]), np.float32)
     stream = Stream(model, batch=len(x))
