@@ -205,10 +205,6 @@ void Loop::check(const layers::Context& run) const {
   }
 }
 
-std::unique_ptr<const layers::StreamOp> Loop::stream(const layers::StreamBuild&) const {
-  cannot_stream("its body's layers run on whole inputs, and a stream has no place for a memory that is held for all steps");
-}
-
 std::shared_ptr<Loop::Plans> Loop::plans(std::span<const layers::TensorSpec> inputs, bool training) const {
   constexpr std::size_t kKept = 4;
   std::vector<Shape> shapes = body_shapes(inputs, inputs[0].shape[0]);

@@ -40,7 +40,12 @@ class Loop final : public layers::Layer {
   Index backward_scratch(std::span<const layers::TensorSpec> inputs) const override;
   void backward(const layers::Context& run) const override;
 #endif
-  std::unique_ptr<const layers::StreamOp> stream(const layers::StreamBuild& build) const override;
+  std::unique_ptr<const layers::StreamOp> stream(const layers::StreamBuild& build) const override;  // loop_stream.cpp
+  bool takes_whole(std::size_t input) const override { return input >= steps_ && input < steps_ + constants_; }
+  std::size_t first_initial_state() const override { return steps_ + constants_; }
+  layers::MaskedStep masked_step() const override {
+    return outputs_ > 1 ? layers::MaskedStep::refused : layers::MaskedStep::last_output;
+  }
 
  private:
   // The plans of runs of these shapes, by number of rows.

@@ -34,9 +34,11 @@ class RowsOp final : public layers::StreamOp {
 
 class Compiler {
  public:
-  Compiler(const Topology& topology, const Stores& stores, Program& program)
+  // lent: all weights in the order of the parameters, of a body that is gone through a step at a time; null: those of the stores.
+  Compiler(const Topology& topology, const Stores* stores, const float* lent, Program& program)
       : t_(topology),
         stores_(stores),
+        lent_(lent),
         p_(program),
         whole_(topology.tensors.size(), -1),
         begins_(topology.tensors.size(), -1),
@@ -124,8 +126,8 @@ class Compiler {
         layer.cannot_stream(
             "its initial state is computed by % '%', and a step cannot tell whether it is the first; make it an input of the model",
             {source.layer->type(), source.layer->name()});
-      if (const int input = begins_[static_cast<std::size_t>(node.inputs[i])]; input >= 0)
-        p_.initial.push_back({static_cast<std::size_t>(input), p_.instructions.size(), i - sequences});
+      p_.initial.push_back(
+          {node.inputs[i], begins_[static_cast<std::size_t>(node.inputs[i])], p_.instructions.size(), i - sequences});
     }
     Program::Instruction instruction;
     std::vector<layers::TensorSpec> inputs;
@@ -151,8 +153,11 @@ class Compiler {
     const auto outputs =
         std::span(steps_).subspan(static_cast<std::size_t>(node.first_output), static_cast<std::size_t>(node.output_count));
     instruction.layer = node.name;
-    instruction.op = layer.stream({inputs, outputs, stores_[node.store].weights.data() + node.weights_at, p_.single_row, whole,
-                                   !node.inputs.empty() && constant(node.inputs[0])});
+    // In a body there are no steps but the one, so nothing that is made of it waits for others.
+    const bool constants = lent_ != nullptr || (!node.inputs.empty() && constant(node.inputs[0]));
+    const float* const weights =
+        lent_ != nullptr ? lent_ + node.weights_begin : (*stores_)[node.store].weights.data() + node.weights_at;
+    instruction.op = layer.stream({inputs, outputs, weights, p_.single_row, whole, constants});
     const bool same = std::all_of(node.inputs.begin(), node.inputs.end(), [&](int tensor) { return constant(tensor); }) &&
                       node.layer->walk(false) == layers::Walk::none;
     for (int k = 0; k < node.output_count; ++k) constant_[static_cast<std::size_t>(node.first_output + k)] = same;
@@ -254,7 +259,8 @@ class Compiler {
   }
 
   const Topology& t_;
-  const Stores& stores_;
+  const Stores* stores_;
+  const float* lent_;
   Program& p_;
   std::vector<layers::TensorSpec> steps_;  // by tensor
   std::vector<int> root_;                  // tensor -> the one whose array it shares
@@ -273,9 +279,20 @@ std::shared_ptr<const Program> make_program(const Topology& topology, const Stor
   program->isa = &isa::table();
   program->single_row = single_row;
   program->whole.assign(whole.begin(), whole.end());
-  Compiler(topology, stores, *program).run();
+  Compiler(topology, &stores, nullptr, *program).run();
   return program;
 }
+
+#if REKUR_SEQUENCE
+std::shared_ptr<const Program> make_lent_program(const Topology& topology, const float* weights,
+                                                 std::span<const std::string> whole) {
+  auto program = std::make_shared<Program>();
+  program->isa = &isa::table();
+  program->whole.assign(whole.begin(), whole.end());
+  Compiler(topology, nullptr, weights, *program).run();
+  return program;
+}
+#endif
 
 std::shared_ptr<const Program> Graph::program(bool single_row, std::span<const std::string> whole) const {
   const HeldStores hold(stores_);

@@ -28,9 +28,11 @@ struct Program {
 #endif
   };
 
-  // An input of the model that is the initial state number `state` of an instruction's op.
+  // An input of the model that is the initial state number `state` of an instruction's op. beginning: which of `beginnings` it is;
+  // -1 where it steps, too.
   struct Initial {
-    std::size_t input, instruction, state;
+    int tensor, beginning;
+    std::size_t instruction, state;
   };
 
   // What it was made from.
@@ -51,7 +53,7 @@ struct Program {
     bool timed = false;
   };
   std::vector<Beginning> beginnings;
-  std::vector<Initial> initial;  // `input`: of beginnings
+  std::vector<Initial> initial;
   bool has_whole = false;
   std::vector<std::string> whole;  // what it was made from
 };
@@ -59,5 +61,11 @@ struct Program {
 // whole: inputs of the model that do not step. Throws Error naming the layer that cannot go one step at a time, and why.
 std::shared_ptr<const Program> make_program(const Topology& topology, const Stores& stores, bool single_row,
                                             std::span<const std::string> whole = {});
+
+#if REKUR_SEQUENCE
+// Of a loop's body (graph/loop.hpp), whose layers have these weights, in the order of its parameters.
+std::shared_ptr<const Program> make_lent_program(const Topology& topology, const float* weights,
+                                                 std::span<const std::string> whole);
+#endif
 
 }  // namespace rekur::graph

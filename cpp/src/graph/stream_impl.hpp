@@ -187,6 +187,7 @@ struct Stream::Impl {
       const graph::Program::Instruction& from = program->instructions[i];
       Step& step = steps_[i];
       step.call.batch = rows;
+      step.op->settle(step.call);
       step.states = static_cast<Index>(states.size());
       for (const layers::StreamState& s : from.op->states(rows)) add_state(from.layer, s, step.call.memory);
 #if REKUR_SEQUENCE
@@ -371,6 +372,7 @@ struct Stream::Impl {
   // stream_whole.cpp
   void begin(const Batch& given);
   void select(std::span<const Index> from);
+  void clear();  // the memory of all ops
 #endif
 
   std::shared_ptr<const graph::Program> program;

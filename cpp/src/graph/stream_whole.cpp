@@ -123,6 +123,7 @@ void Stream::Impl::begin(const Batch& given) {
   }
 
   if (rows == 0 || longest != whole_steps) lay_out(longest);
+  clear();
   bind(N);
   turn = 0;
   reset(0, N);
@@ -136,9 +137,17 @@ void Stream::Impl::begin(const Batch& given) {
       std::copy_n(given.inputs[i].f32(), element_count(given.inputs[i].shape),
                   static_cast<float*>(arrays[static_cast<std::size_t>(all[i].array)]));
   for (const graph::Program::Initial& initial : program->initial) {
+    if (initial.beginning < 0) continue;
     const State& s = states[static_cast<std::size_t>(steps_[initial.instruction].states) + initial.state];
-    const float* from = given.inputs[initial.input].f32();
+    const float* from = given.inputs[static_cast<std::size_t>(initial.beginning)].f32();
     for (Index row = 0; row < N; ++row, from += s.units) std::copy_n(from, s.units, s.at[0] + row * s.stride);
+  }
+}
+
+void Stream::Impl::clear() {
+  for (Step& step : steps_) {
+    std::fill_n(step.call.memory, step.memory, 0.0f);
+    std::fill_n(step.call.whole_memory, step.op->whole_memory(batch, whole_steps), 0.0f);
   }
 }
 
@@ -163,10 +172,7 @@ void Stream::Impl::select(std::span<const Index> from) {
   }
   // Where the states of a number of rows stand depends on the number; whatever else stands there was for one step.
   if (count != rows) {
-    for (Step& step : steps_) {
-      std::fill_n(step.call.memory, step.memory, 0.0f);
-      std::fill_n(step.call.whole_memory, step.op->whole_memory(batch, whole_steps), 0.0f);
-    }
+    clear();
     bind(count);
   }
   const float* at = kept.data();

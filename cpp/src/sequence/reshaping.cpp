@@ -55,6 +55,7 @@ class Reshaping : public Layer {
 #endif
 
   std::unique_ptr<const StreamOp> stream(const StreamBuild& build) const final {
+    if (build.constant && repeats()) return nullptr;  // it is there at every step anyway
     if (build.inputs[0].time_source >= 0) cannot_stream("it needs all steps of its input");
     if (build.inputs[0].shape != build.outputs[0].shape || moves()) cannot_stream("its output has other axes than its input");
     return nullptr;
@@ -64,6 +65,7 @@ class Reshaping : public Layer {
   // The shape of a row of the output.
   virtual void append(const Shape& row, Shape& to) const = 0;
   virtual bool moves() const { return false; }
+  virtual bool repeats() const { return false; }
   // Whether features may be as many as steps of something, such as attention's weights, of which only a run will tell: a row of
   // numbers becomes a column of them, and a column a row.
   virtual bool moves_features() const { return false; }
@@ -167,6 +169,7 @@ class RepeatVector final : public Reshaping {
 
  private:
   bool moves() const override { return true; }
+  bool repeats() const override { return true; }
 
   void append(const Shape& row, Shape& to) const override {
     if (row.size() != 1) fail("expected an input of shape (B, F), got rows of shape %", {row});
