@@ -51,8 +51,7 @@ class LoopOp final : public layers::StreamOp {
     for (const TensorInfo& array : program_->arrays) arrays_.emplace_back(array.shape);
     for (const Program::Initial& initial : program_->initial)
       for (std::size_t s = 0; s < states_.size(); ++s)
-        if (program_->beginnings[initial.input].info.name == states_[s].name)
-          own_.push_back({initial.instruction, initial.state, s});
+        if (initial.tensor == states_[s].array) own_.push_back({initial.instruction, initial.state, s});
     for (const Program::Beginning& b : program_->beginnings) {
       const auto input = std::find(given_.begin(), given_.end(), b.array);
       input_of_.push_back(static_cast<std::size_t>(input - given_.begin()));
