@@ -147,6 +147,16 @@ def test_masks_of_whole_inputs_leave_holes():
     stream.begin({"memory": memory, "h": h}, mask={"memory": mask})
     expected = model.predict([x, memory, h], mask={"memory": mask})
     np.testing.assert_array_equal(np.stack([stream.step(x[:, t]) for t in range(3)], axis=1), expected)
+    # What is paid to each step stands where the step does.
+    model = cross("scores")
+    stream = rekur.Stream(model, batch=2, whole=["memory"])
+    stream.begin({"memory": memory, "h": h}, mask={"memory": mask})
+    expected = model.predict([x, memory, h], mask={"memory": mask})
+    for found, right in zip(stream.step(x[:, 0]), expected, strict=True):
+        np.testing.assert_array_equal(found, right[:, 0])
+    stream.select([1, 0])
+    for found, right in zip(stream.step(x[[1, 0], 1]), expected, strict=True):
+        np.testing.assert_array_equal(found, right[[1, 0], 1])
 
 
 def test_a_whole_vector_is_there_at_every_step():
@@ -160,6 +170,27 @@ def test_a_whole_vector_is_there_at_every_step():
     np.testing.assert_array_equal(stream.step(a[:, 0]), expected[:, 0])
     stream.select([2, 0])
     np.testing.assert_array_equal(stream.step(a[[2, 0], 1]), expected[[2, 0], 1])
+
+
+def test_several_steps_together_read_what_is_whole():
+    a = floats(3, 9, 3)
+    for kind in CROSS:
+        model, memory, h = cross(kind), floats(3, 5, 4), floats(3, 4)
+        stream = rekur.Stream(model, batch=3, whole=["memory"])
+        stream.begin({"memory": memory, "h": h})
+        expected, found = model.predict([a, memory, h]), stream.process(a)
+        for y, right in zip(*([v] if isinstance(v, np.ndarray) else v for v in (found, expected)), strict=True):
+            np.testing.assert_array_equal(y, right)
+    x, vector = layers.Input((None, 3), name="x"), layers.Input((3,), name="vector")
+    both = layers.Add()([x, layers.Dense(3, "tanh")(vector)])
+    model = rekur.Model([x, vector], layers.GRU(5, return_sequences=True)(layers.Multiply()([both, vector])), seed=1)
+    v = floats(3, 3)
+    stream = rekur.Stream(model, batch=3, whole=["vector"])
+    stream.begin({"vector": v})
+    expected = model.predict([a, v])
+    np.testing.assert_array_equal(stream.process(a[:, :5]), expected[:, :5])
+    stream.select([2, 1])
+    np.testing.assert_array_equal(stream.process(a[[2, 1], 5:]), expected[[2, 1], 5:])
 
 
 @pytest.mark.parametrize(

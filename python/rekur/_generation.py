@@ -112,6 +112,8 @@ def generate(
         al., arXiv:1909.05858).
     seed : int, optional
         The same seed draws the same labels, whatever the other rows and the threads; by default another one each call.
+        A draw depends on the seed, the row's number and how many labels came before alone: with some of what was drawn
+        added to the prompt, the rest is drawn as it was, and :class:`rekur.Generator` draws the same.
     end : int, optional
         The label that ends a row; it is not among those returned.
     beam_width, length_penalty : int, float
@@ -137,6 +139,11 @@ def generate(
         return _continued(model, as_float32(prompt, "generate: prompt"), steps, shape, outputs[0][1])
     decoder = _core.Decoder(model._engine(), [], gives_logits(model.spec))
     rows, single = label_rows(prompt, decoder.classes, "generate: prompt")
+    if not rows:
+        return np.zeros((0, 0), np.int32)
+    for k, row in enumerate(rows):
+        if not len(row):
+            raise ValueError(f"generate: prompt: row {k} is empty: at least one label comes first")
     options: dict[str, Any] = {"steps": steps, "end": _label(end, decoder.classes, "generate: end")}
     if integer(beam_width, "generate: beam_width") > 1:
         options |= {"beam_width": beam_width, "length_penalty": real(length_penalty, "generate: length_penalty", 0)}
@@ -197,7 +204,7 @@ class Generator:
     batch : int
         Sequences that go side by side.
     seed : int, optional
-        Of what is drawn.
+        Of what is drawn, which is what :func:`rekur.generate` draws with it; after :meth:`reset` the same again.
 
     Examples
     --------

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rekur import _core
 from rekur._generation import gives_logits, label_rows, padded, sampling
-from rekur._random import draw_seed
+from rekur._random import draw_seed, epoch_order
 from rekur._spec import split_reference
 from rekur._split import Halves, halves
 from rekur._validate import boolean, check_suffix, integer, not_negative, real, show
@@ -452,6 +452,7 @@ class _Scheduled(PyDataset):
         self._size = integer(options.pop("batch_size", None) or 32, "fit: batch_size")
         self._shuffled = boolean(options.pop("shuffle", True), "fit: shuffle")
         self._epoch = integer(options.get("initial_epoch", 0), "fit: initial_epoch", 0)
+        self._order = np.arange(len(targets))
         self._seed = draw_seed()
 
     def __len__(self) -> int:
@@ -460,12 +461,14 @@ class _Scheduled(PyDataset):
     def on_epoch_end(self) -> None:
         self._epoch += 1
 
-    def _rows_of(self, index: int) -> NDArray[np.int64]:
-        from rekur._random import epoch_order
+    def begin_pass(self, seed: int, number: int, shuffle: bool) -> "_Scheduled":
+        """The rows in the order in which fit takes those of arrays, and not batches in another one."""
+        if self._shuffled:
+            self._order = epoch_order(seed, number, len(self._targets))
+        return self
 
-        rows = len(self._targets)
-        order = epoch_order(self._owner.model.seed, self._epoch, rows) if self._shuffled else np.arange(rows)
-        return order[index * self._size : (index + 1) * self._size]
+    def _rows_of(self, index: int) -> NDArray[np.int64]:
+        return self._order[index * self._size : (index + 1) * self._size]
 
     def __getitem__(self, index: int) -> Any:
         from rekur.training.batch import Batch

@@ -47,6 +47,29 @@ LabelStream::LabelStream(std::shared_ptr<const Program> program, Index batch, co
     ranks_ = ranks_ && instruction.op->ranks() && instruction.flags < 0;
   }
   ranks_ = ranks_ && found;
+  attending_ = find_attending();
+}
+
+// What attends to whole inputs, of all that the output of attention is made of the last one.
+std::size_t LabelStream::find_attending() const {
+  const Program& of = *stream_.program;
+  if (attention_ < 0) return of.instructions.size();
+  std::vector<int> sought{of.outputs[static_cast<std::size_t>(attention_)]};
+  for (std::size_t i = of.instructions.size(); i-- > 0;) {
+    const Program::Instruction& instruction = of.instructions[i];
+    const auto makes = [&](int array) {
+      return std::find(instruction.outputs.begin(), instruction.outputs.end(), array) != instruction.outputs.end();
+    };
+    if (std::none_of(sought.begin(), sought.end(), makes)) continue;
+    if (!instruction.whole.empty()) return i;
+    sought.insert(sought.end(), instruction.inputs.begin(), instruction.inputs.end());
+  }
+  return of.instructions.size();
+}
+
+Index LabelStream::attended(Index row) const noexcept {
+  if (attending_ >= stream_.steps_.size()) return static_cast<Index>(attention(row).size());
+  return stream_.steps_[attending_].whole[static_cast<std::size_t>(row)].steps;
 }
 
 void LabelStream::make_room(Index ranked) {

@@ -39,20 +39,24 @@ class LabelStream {
   double log_sum(Index row) const noexcept { return log_sums_[static_cast<std::size_t>(row)]; }
   // The attention that the row's last step paid to the steps of the whole input; empty where no output says it.
   std::span<const float> attention(Index row) const noexcept;
+  // How many steps the row has of the whole input; the others, which stand in attention() too, are paid nothing.
+  Index attended(Index row) const noexcept;
 
  private:
   static void check(const Impl& stream, const DecoderOptions& options);
   template <class End>
   void run(std::span<const std::int32_t> labels, const End& end) noexcept;
   void to_logits() noexcept;
+  std::size_t find_attending() const;
   void rank_logits(Index row) noexcept;
 
   Stream::Impl stream_;
   int attention_;
   bool logits_given_, one_hot_;
   Index classes_, ranked_ = 0;
-  std::size_t last_ = 0;  // the instruction that the output is of
-  bool ranks_ = false;    // … which can say what the greatest sums are
+  std::size_t last_ = 0;       // the instruction that the output is of
+  bool ranks_ = false;         // … which can say what the greatest sums are
+  std::size_t attending_ = 0;  // the instruction that the attention is of; none: as many as there are
   std::vector<float> logits_, values_, log_sums_, memory_, attention_paid_, vectors_;
   std::vector<std::int32_t> places_;
   std::vector<Index> filled_;

@@ -125,7 +125,8 @@ class LoopOp final : public layers::StreamOp {
       if (!instruction.whole.empty()) {
         WholeRow* const rows = reinterpret_cast<WholeRow*>(std::exchange(at, at + whole_rows(batch)));
         for (Index row = 0; row < batch; ++row)
-          rows[row] = {call.whole[row].data + before(with_whole, call.whole[row].steps), call.whole[row].steps};
+          rows[row] = {call.whole[row].data + before(with_whole, call.whole[row].steps), call.whole[row].steps,
+                       call.whole[row].places};
         inner.whole = rows;
         ++with_whole;
       }

@@ -8,6 +8,11 @@
 #include "runtime/random.hpp"
 
 namespace rekur::graph {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+}  // namespace
 
 Index ranked_by(const DecodeOptions& o, Index classes) {
   if (o.sample) {
@@ -27,7 +32,7 @@ Search::Search(LabelStream& labels, const DecodeOptions& options, std::span<cons
       sampler_(options.sample ? labels.classes() : 1) {}
 
 void Search::refuse(const Sentence& sentence) const {
-  throw_error("decode: row %: what the model gives for label % is no probability of any class (NaN, or all zero)",
+  throw_error("decode: row %: what the model gives for label % is no probability of any class (NaN, infinite, or all zero)",
               {first_ + sentence.number, sentence.beams[0].labels.size()});
 }
 
@@ -39,8 +44,16 @@ double Search::penalty(std::size_t labels) const {
 void Search::end(Sentence& sentence, Beam&& beam, bool ended) {
   const std::size_t count = beam.labels.size() + (ended ? 1 : 0);
   DecodedPath path{std::move(beam.labels), beam.log_p, beam.log_p / penalty(std::max<std::size_t>(count, 1)), ended};
+  // Steps that the row has not are paid nothing: what those that it has are not paid, either, is counted by their number.
+  constexpr float kLeast = std::numeric_limits<float>::min();
   double covered = 0;
-  for (const float paid : beam.coverage) covered += std::log(std::min(std::max(paid, std::numeric_limits<float>::min()), 1.0f));
+  Index unpaid = beam.coverage.empty() ? 0 : labels_.attended(beam.row);
+  for (const float paid : beam.coverage) {
+    if (!(paid > 0)) continue;
+    covered += std::log(std::min(std::max(paid, kLeast), 1.0f));
+    --unpaid;
+  }
+  if (unpaid > 0) covered += static_cast<double>(unpaid) * std::log(kLeast);
   path.score += static_cast<double>(options_.coverage_penalty) * covered;
   const auto worse = std::upper_bound(sentence.ended.begin(), sentence.ended.end(), path.score,
                                       [](double score, const DecodedPath& other) { return score > other.score; });
@@ -71,14 +84,17 @@ void Search::take_attention(Sentence& sentence) {
 std::int32_t Search::draw(Sentence& sentence) {
   Beam& beam = sentence.beams[0];
   const Sampling& s = options_.sampling;
-  const auto row = static_cast<std::uint64_t>(first_ + sentence.number), number = beam.labels.size();
+  const std::vector<std::int32_t>& prompt = prompts_[static_cast<std::size_t>(sentence.number)];
+  const auto row = static_cast<std::uint64_t>(first_ + sentence.number);
+  // The labels that were read: a sequence that goes on from some of its own labels draws the others as it did.
+  const std::uint64_t number = beam.labels.size() + (options_.mixed > 0 ? 0 : prompt.size());
   std::int32_t label;
   double logit, log_sum;
   if (ranked_) {
     const std::span<const float> values = labels_.values(beam.row);
     const std::span<const std::int32_t> places = labels_.places(beam.row);
     log_sum = labels_.log_sum(beam.row);
-    label = std::isnan(log_sum) ? -1 : sampler_.choose_ranked(values, places, s, row, number);
+    label = !(log_sum < kInfinity) ? -1 : sampler_.choose_ranked(values, places, s, row, number);
     if (label < 0) refuse(sentence);
     logit = static_cast<double>(values[static_cast<std::size_t>(std::find(places.begin(), places.end(), label) - places.begin())]);
   } else {
@@ -90,11 +106,11 @@ std::int32_t Search::draw(Sentence& sentence) {
     const std::vector<float> before(logits.begin(), logits.end());
     std::vector<std::int32_t> history;
     if (s.repetition_penalty != 1) {
-      history = prompts_[static_cast<std::size_t>(sentence.number)];
+      history = prompt;
       history.insert(history.end(), beam.labels.begin(), beam.labels.end());
     }
     label = sampler_.choose(logits, s, history, row, number);
-    if (label < 0) refuse(sentence);
+    if (label < 0 || !(ranked.sum < kInfinity)) refuse(sentence);
     logit = static_cast<double>(before[static_cast<std::size_t>(label)]);
     log_sum = static_cast<double>(ranked.largest) + std::log(ranked.sum);
   }
@@ -140,7 +156,7 @@ bool Search::widen(Sentence& sentence) {
   for (std::size_t b = 0; b < sentence.beams.size(); ++b) {
     const Beam& beam = sentence.beams[b];
     const double log_sum = labels_.log_sum(beam.row);
-    if (std::isnan(log_sum)) refuse(sentence);
+    if (!(log_sum < kInfinity)) refuse(sentence);
     const std::span<const float> values = labels_.values(beam.row);
     for (std::size_t i = 0; i < values.size(); ++i)
       if (values[i] != -std::numeric_limits<float>::infinity())

@@ -47,6 +47,7 @@ struct Stream::Impl {
     float* held_memory = nullptr;
     std::vector<layers::WholeRow> whole;  // by row
     graph::Arena whole_floats;            // what these point into
+    std::vector<std::vector<Index>> whole_places;
 #endif
   };
   struct State {
@@ -331,9 +332,24 @@ struct Stream::Impl {
     turn = 1 - turn;
   }
 
+#if REKUR_SEQUENCE
+  // Vectors that are there as a whole, once for each of `count` steps.
+  void repeat_whole(Index count) noexcept {
+    for (const graph::Program::Beginning& whole : program->beginnings) {
+      if (whole.array < 0 || whole.timed) continue;
+      const auto array = static_cast<std::size_t>(whole.array);
+      char* const first = static_cast<char*>(arrays[array]);
+      for (Index t = 1; t < count; ++t) std::memcpy(first + t * bytes[array], first, static_cast<std::size_t>(bytes[array]));
+    }
+  }
+#endif
+
   // `count` steps, block by block, in each layer by layer.
   void process(const void* const* x, float* const* y, Index count) noexcept {
     const runtime::FlushDenormalsBriefly flush;
+#if REKUR_SEQUENCE
+    repeat_whole(std::min(block, count));
+#endif
     for (Index begin = 0, n; begin < count; begin += n) {
       n = std::min(block, count - begin);
       for (std::size_t i = 0; i < inputs.size(); ++i) {

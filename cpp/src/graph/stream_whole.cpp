@@ -77,6 +77,7 @@ void Stream::Impl::begin(const Batch& given) {
   // What ops make of whole sequences, into memory that takes its place when all is there.
   std::vector<graph::Arena> floats(program->instructions.size());
   std::vector<std::vector<layers::WholeRow>> made(program->instructions.size());
+  std::vector<std::vector<std::vector<Index>>> places(program->instructions.size());
   for (std::size_t k = 0; k < made.size(); ++k) {
     const graph::Program::Instruction& instruction = program->instructions[k];
     if (instruction.whole.empty()) continue;
@@ -91,7 +92,7 @@ void Stream::Impl::begin(const Batch& given) {
         throw_error("stream: '%': expected % steps, as '%' has, got %",
                     {all[static_cast<std::size_t>(i)].info.name, T, all[static_cast<std::size_t>(first)].info.name, other});
     }
-    std::vector<std::vector<Index>> valid;
+    std::vector<std::vector<Index>>& valid = places[k];
     Index size = 0;
     for (Index row = 0; row < N; ++row) {
       valid.push_back(steps[static_cast<std::size_t>(first)].of(row));
@@ -117,7 +118,8 @@ void Stream::Impl::begin(const Batch& given) {
         inputs_of_op[j] = packed[j].data();
       }
       op.take_whole(inputs_of_op, count, to);
-      made[k].push_back({to, count});
+      const bool first_ones = count == 0 || of_row.back() == count - 1;
+      made[k].push_back({to, count, first_ones ? nullptr : of_row.data()});
       to += graph::aligned(op.whole_floats(count));
     }
   }
@@ -130,6 +132,7 @@ void Stream::Impl::begin(const Batch& given) {
   for (std::size_t k = 0; k < made.size(); ++k) {
     steps_[k].whole_floats = std::move(floats[k]);
     steps_[k].whole = std::move(made[k]);
+    steps_[k].whole_places = std::move(places[k]);
     steps_[k].call.whole = steps_[k].whole.data();
   }
   for (std::size_t i = 0; i < all.size(); ++i)

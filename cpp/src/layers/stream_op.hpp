@@ -16,6 +16,7 @@ namespace rekur::layers {
 struct WholeRow {
   const float* data = nullptr;
   Index steps = 0;
+  const Index* places = nullptr;  // where they stand among the input's steps, ascending; null: they are the first ones
 };
 
 // One call of an op. An array stands in the table of the stream's arrays, for which the graph has a number each. Of several steps

@@ -1,6 +1,7 @@
 #include "sequence/attention_whole.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace rekur::layers {
 
@@ -39,6 +40,9 @@ void WholeAttention::step(Index batch, const float* q, const WholeRow* rows, flo
       if (weights == nullptr) continue;
       kernels_.weights({block, &log_sum, &weights, false, work});
       std::fill(weights + steps, weights + room, 0.0f);
+      if (const Index* const places = rows[row].places)  // none stands before where it was packed: the last is moved first
+        for (Index s = steps - 1; s >= 0; --s)
+          if (places[s] != s) weights[places[s]] = std::exchange(weights[s], 0.0f);
       weights += room;
     }
   }

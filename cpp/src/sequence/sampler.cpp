@@ -71,8 +71,8 @@ std::int32_t Sampler::choose_ranked(std::span<const float> values, std::span<con
                                     std::uint64_t row, std::uint64_t number) noexcept {
   if (places.empty() || values[0] == -INFINITY) return -1;
   if (s.temperature == 0) return places[0];
-  for (std::size_t i = 0; i < values.size(); ++i) values_[i] = values[i] / s.temperature;
-  if (!std::isfinite(values_[0])) return places[0];
+  if (!std::isfinite(values[0])) return places[0];
+  for (std::size_t i = 0; i < values.size(); ++i) values_[i] = (values[i] - values[0]) / s.temperature;
   const Index i = nucleus(values_.data(), static_cast<Index>(values.size()), 0, s, uniform(s, row, number));
   return places[static_cast<std::size_t>(i)];
 }
@@ -89,14 +89,14 @@ std::int32_t Sampler::choose(std::span<float> logits, const Sampling& s, std::sp
     }
     for (const std::int32_t label : history) seen_[static_cast<std::size_t>(label)] = 0;
   }
-  const auto scaled = [&](float z) { return s.temperature == 0 ? z : z / s.temperature; };
   float best;
   std::int32_t place = -1;
-  for (float& z : logits) z = scaled(z);
   simd::RankedRow ranked{1, &best, &place};
   isa::kernels().rank(logits.data(), V, 0, ranked);
   if (ranked.filled == 0 || best == -INFINITY || std::isnan(ranked.sum)) return -1;
   if (s.temperature == 0 || !std::isfinite(best)) return place;
+  // The greatest is 0 then, so that none overflows however low the temperature is.
+  for (float& z : logits) z = (z - best) / s.temperature;
   const double u = uniform(s, row, number);
   if (s.top_k == 0 && s.top_p == 1) {
     isa::kernels().softmax(logits.data(), logits.data(), 1, V);
@@ -108,6 +108,12 @@ std::int32_t Sampler::choose(std::span<float> logits, const Sampling& s, std::sp
     const float x = logits[static_cast<std::size_t>(a)], y = logits[static_cast<std::size_t>(b)];
     return x > y || (x == y && a < b);
   };
+  double total = 0;  // of all, where top_p counts them
+  if (s.top_k == 0) {
+    simd::RankedRow scaled{1, &best, &place};
+    isa::kernels().rank(logits.data(), V, 0, scaled);
+    total = scaled.sum;
+  }
   const Index most = s.top_k > 0 ? std::min(s.top_k, V) : V;
   // Few labels make up most of what a network expects: more are put in order only where they are asked for.
   for (Index count = std::min<Index>(most, 64);; count = std::min(most, 8 * count)) {
@@ -115,10 +121,10 @@ std::int32_t Sampler::choose(std::span<float> logits, const Sampling& s, std::sp
     double sum = 0;
     for (Index i = 0; i < count; ++i) {
       values_[static_cast<std::size_t>(i)] = logits[static_cast<std::size_t>(order_[static_cast<std::size_t>(i)])];
-      sum += std::exp(static_cast<double>(values_[static_cast<std::size_t>(i)]) - best);
+      sum += std::exp(static_cast<double>(values_[static_cast<std::size_t>(i)]));
     }
-    if (count < most && (s.top_k > 0 || sum < static_cast<double>(s.top_p) * ranked.sum)) continue;
-    const Index i = nucleus(values_.data(), count, s.top_k > 0 ? 0 : ranked.sum, s, u);
+    if (count < most && (s.top_k > 0 || sum < static_cast<double>(s.top_p) * total)) continue;
+    const Index i = nucleus(values_.data(), count, total, s, u);
     return order_[static_cast<std::size_t>(i)];
   }
 }
