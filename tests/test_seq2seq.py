@@ -1,4 +1,4 @@
-"""rekur.Seq2Seq: beams against a search in Python over what predict says, both sides' lengths, training, files, errors."""
+"""rekur.Seq2Seq: beams against a search in Python over what predict says, lengths of both sides, training, files."""
 
 import itertools
 

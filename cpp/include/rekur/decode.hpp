@@ -21,8 +21,8 @@ namespace rekur {
 
 // How a label is drawn, in this order: logits of labels that there are already are divided by repetition_penalty (multiplied, where
 // they are negative; Keskar et al., arXiv:1909.05858), all are divided by the temperature, and of the top_k greatest those are kept
-// whose probabilities first reach top_p together (Holtzman et al., arXiv:1904.09751). A draw goes by the seed, the
-// row's number and how many labels came before alone: what is drawn behind a prompt of own labels is what was drawn there before.
+// whose probabilities first reach top_p together (Holtzman et al., arXiv:1904.09751). A draw goes by the seed, the row's
+// number and how many labels came before alone: what is drawn behind a prompt of own labels is what was drawn there before.
 struct Sampling {
   float temperature = 1;         // 0: always the most probable label
   Index top_k = 0;               // 0: all
