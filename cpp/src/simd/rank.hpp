@@ -17,17 +17,38 @@ inline void insert_ranked(float value, std::int32_t place, simd::RankedRow& row)
   row.places[i] = place;
 }
 
+// Whether a lane is above the bound.
+REKUR_INLINE bool any_above(Vec v, Vec bound) {
+#if REKUR_VEC_BYTES == 64
+  return _mm512_cmp_ps_mask((__m512)v, (__m512)bound, _CMP_GT_OQ) != 0;
+#elif REKUR_VEC_BYTES == 32
+  return _mm256_movemask_ps((__m256)(v > bound)) != 0;
+#else
+  const IVec above = v > bound;
+  std::int32_t any = 0;
+  for (int lane = 0; lane < kWidth; ++lane) any |= above[lane];
+  return any != 0;
+#endif
+}
+
 inline void rank(const float* x, Index n, Index first, simd::RankedRow& row) {
   constexpr Index kBlock = 64;  // few blocks have a number that counts
+  const Vec lowest = set1(-__builtin_inff());
+  Vec most = lowest;
   for (Index i0 = 0; i0 < n; i0 += kBlock) {
     const Index end = i0 + kBlock < n ? i0 + kBlock : n;
-    const bool full = row.filled == row.count;
-    if (full && row.count > 0 && !(row_maximum(x + i0, end - i0) > row.values[row.count - 1])) continue;
-    for (Index i = i0; i < end; ++i)
+    Vec best = lowest;
+    Index i = i0;
+    for (; i + kWidth <= end; i += kWidth) best = at_least(best, load(x + i));
+    if (i < end) best = at_least(best, fill_beyond(load_partial(x + i, end - i), end - i, -__builtin_inff()));
+    most = at_least(most, best);
+    if (row.filled == row.count && !any_above(best, set1(row.values[row.count - 1]))) continue;
+    for (i = i0; i < end; ++i)
       if (x[i] == x[i] && (row.filled < row.count || x[i] > row.values[row.count - 1]))
         insert_ranked(x[i], static_cast<std::int32_t>(first + i), row);
   }
-  const float largest = row_maximum(x, n);
+  float largest = most[0];
+  for (int lane = 1; lane < kWidth; ++lane) largest = most[lane] > largest ? most[lane] : largest;
   if (largest > row.largest) {
     // -inf - -inf would be no number; nothing has been added up then.
     if (row.sum != 0) row.sum *= __builtin_exp((double)row.largest - (double)largest);

@@ -16,6 +16,7 @@ from rekur.onnx._import.load import load
 from rekur.onnx._metadata import Metadata, Scaling, metadata
 from rekur.onnx._plan import State
 from rekur.onnx._quantize import OutputChange, QuantizeReport, quantize
+from rekur.onnx._seq2seq import Seq2SeqReport, export_seq2seq
 from rekur.onnx._states import States
 from rekur.onnx._verify import OutputDifference, VerifyReport
 from rekur.onnx._weights import QuantizedNode
@@ -31,11 +32,13 @@ __all__ = [
     "QuantizeReport",
     "QuantizedNode",
     "Scaling",
+    "Seq2SeqReport",
     "State",
     "States",
     "VerificationError",
     "VerifyReport",
     "export",
+    "export_seq2seq",
     "load",
     "metadata",
     "quantize",
