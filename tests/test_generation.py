@@ -110,6 +110,41 @@ def test_logits_and_softmax_draw_alike(settings):
     assert (other == drawn[0][:, :1]).mean() > 0.95
 
 
+@pytest.mark.parametrize("kind", ["Average", "Add", "Maximum", "gate"])
+def test_mixtures_of_probabilities_are_known_to_be_some(kind):
+    ids = layers.Input((None,), dtype="int32")
+    h = layers.GRU(7, return_sequences=True)(layers.Embedding(CLASSES, 5)(ids))
+    a, b = (layers.Dense(CLASSES, "softmax")(h) for _ in range(2))
+    if kind == "gate":
+        gate = layers.Dense(1, "sigmoid")(h)
+        other = layers.Rescaling(-1.0, 1.0)(gate)
+        y = layers.Add()([layers.Multiply()([a, gate]), layers.Multiply()([b, other])])
+    else:
+        y = getattr(layers, kind)()([a, b])
+    model = rekur.Model(ids, y, seed=2)
+    model.set_weights([3 * w for w in model.get_weights()])
+    p = model.predict(np.array([[1, 2]]))[0, -1].astype(np.float64)
+    found = rekur.generate(model, [[1, 2]] * 4000, 1, seed=1)[:, 0]
+    np.testing.assert_allclose(np.bincount(found, minlength=CLASSES) / 4000, p / p.sum(), atol=0.04)
+    generator = rekur.Generator(model)
+    generator.read([1, 2])
+    np.testing.assert_allclose(generator.logits[0], np.log(p), atol=1e-5)
+
+
+def test_what_is_said_of_logits_counts():
+    model = model_of("softmax layer", scale=1.0)
+    p = model.predict(np.array([[1, 2]]))[0, -1].astype(np.float64)
+    found = rekur.generate(model, [[1, 2]] * 4000, 1, seed=1, from_logits=True)[:, 0]
+    np.testing.assert_allclose(np.bincount(found, minlength=CLASSES) / 4000, expected_p(p), atol=0.03)
+    generator = rekur.Generator(model, from_logits=True)
+    generator.read([1, 2])
+    np.testing.assert_allclose(generator.logits[0], p, atol=1e-6)
+    with pytest.raises(TypeError, match="generate: from_logits"):
+        rekur.generate(model, [1], 1, from_logits=1)
+    with pytest.raises(TypeError, match="Generator: from_logits"):
+        rekur.Generator(model, from_logits=1)
+
+
 def test_a_penalty_goes_by_all_that_came_before():
     model = model_of(scale=1.0)
     found = rekur.generate(model, [3], CLASSES - 1, temperature=0, repetition_penalty=1e6)

@@ -1,6 +1,8 @@
 """rekur.Seq2Seq: beams against a search in Python over what predict says, lengths of both sides, training, files."""
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -222,6 +224,28 @@ def test_coverage_by_the_name_of_a_layer():
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("kind", ["dot", "general", "concat", "bahdanau"])
+def test_coverage_of_attention_within_the_step(kind):
+    source = layers.Input((None,), dtype="int32", name="source")
+    before = layers.Input((None,), dtype="int32", name="before")
+    x, z = embedded(source, before)
+    memory, h, c = layers.LSTM(7, return_sequences=True, return_state=True)(x)
+    decoder = layers.AttentionRNN(
+        layers.LSTMCell(7), kind, return_sequences=True, return_attention_scores=True, name="decoder"
+    )
+    y, paid = decoder(z, memory, initial_state=[h, c])
+    inner = weighted(rekur.Model([source, before], layers.Dense(CLASSES, "softmax")(y), seed=1), 1)
+    both = rekur.Model([source, before], [*inner.outputs, paid])
+    model = rekur.Seq2Seq(inner, START, END, attention="decoder")
+    x, lengths = sources(3, seed=3)
+    labels, scores = check(model, x, lengths, both, beam_width=3, coverage_penalty=0.7, length_penalty=0.5)
+    holes, mask = np.zeros((3, 12), np.int32), np.zeros((3, 12), bool)
+    holes[:, ::2], mask[:, ::2] = x, np.arange(6) < lengths[:, None]
+    options = {"beam_width": 3, "top_paths": 3, "coverage_penalty": 0.7, "length_penalty": 0.5, "steps": 5}
+    for found, right in zip(model.decode(holes, mask=mask, **options), (labels, scores), strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
 def test_steps_that_are_not_there_are_not_covered():
     """Neither those that pad a row to the longest, nor those that a mask leaves out."""
     model, _ = with_scores()
@@ -317,6 +341,12 @@ def test_rows_depend_on_nothing_but_themselves(kind, restore_threads):
         one, score = model.decode(x[70:71, : lengths[70]], **options)
         np.testing.assert_array_equal(one[:, 0], expected[:, 70, : one.shape[2]])
         np.testing.assert_array_equal(score[0], scores[70])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_source_without_steps(kind):
+    x, _ = sources(3)
+    check(made(kind), x, np.array([0, 3, 6], np.int32), beam_width=2)
 
 
 def test_logits_and_softmax_decode_alike():
@@ -576,7 +606,34 @@ def test_options_reach_the_model():
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_options_reach_the_model_with_scheduled_sampling(shuffle):
+    x, lengths, targets = task()
+    for options in ({"sample_weight": np.linspace(0, 2, 64).astype(np.float32)}, {"class_weight": {END: 3.0}}):
+        options["shuffle"] = shuffle
+        np.testing.assert_array_equal(
+            trained(x, targets, lengths, scheduled_sampling=lambda epoch: 0.0, **options),
+            trained(x, targets, lengths, **options),
+        )
+    mask = np.arange(4) < lengths[:, None]
+    by_mask = trained(x, targets, mask=mask, scheduled_sampling=lambda epoch: 0.0)
+    np.testing.assert_array_equal(by_mask, trained(x, targets, mask=mask))
+    with pytest.raises(ValueError, match="fit: validation_split: with scheduled_sampling"):
+        trained(x, targets, lengths, scheduled_sampling=0.5, validation_split=0.5)
+    with pytest.raises(ValueError, match="fit: sample_weight: expected 64 rows, got 3"):
+        trained(x, targets, lengths, scheduled_sampling=0.5, sample_weight=np.ones(3))
+
+
 # Files.
+
+
+def test_pickled_and_copied():
+    model = made()
+    x, lengths = sources(4)
+    expected = model.decode(x, lengths, beam_width=2)
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+        for found, right in zip(other.decode(x, lengths, beam_width=2), expected, strict=True):
+            np.testing.assert_array_equal(found, right)
 
 
 def test_saved_and_loaded(tmp_path):
@@ -743,6 +800,10 @@ def test_models_of_another_kind():
         ValueError, match="attention: expected a tensor of the model or the name of a layer, got 'what'"
     ):
         rekur.Seq2Seq(good, 0, attention="what")
+    with pytest.raises(ValueError, match="layer 'attention' was made without return_attention_scores=True"):
+        rekur.Seq2Seq(good, 0, attention="attention")
+    with pytest.raises(TypeError, match="Seq2Seq: from_logits"):
+        rekur.Seq2Seq(good, 0, from_logits="yes")
     with pytest.raises(ValueError, match=r"expected one output of shape \(B, T, classes\)"):
         rekur.Seq2Seq(rekur.Model([source, before], [y, z]), 0)
     floats = layers.Input((None, 3), name="floats")

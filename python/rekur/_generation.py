@@ -10,7 +10,7 @@ from rekur import _core
 from rekur._random import draw_seed
 from rekur._spec import nodes, split_reference
 from rekur._streams import Stream, engine_of
-from rekur._validate import as_float32, as_int32, integer, real, show
+from rekur._validate import as_float32, as_int32, boolean, integer, real, show
 
 Labels = NDArray[np.int32]
 
@@ -18,14 +18,27 @@ Labels = NDArray[np.int32]
 def gives_logits(spec: Any) -> bool:
     """Whether the first output is to be read as logits: it does not end in a softmax or another probability."""
     by_name = {node["name"]: node for node in nodes(spec)}
-    node = by_name[split_reference(spec["outputs"][0])[0]]
-    while node["type"] in ("Dropout", "Step", "Reshape"):
-        node = by_name[split_reference(node["inputs"][0])[0]]
+    return _logits(by_name, spec["outputs"][0])
+
+
+def _logits(by_name: dict[str, Any], reference: str) -> bool:
+    node = by_name[split_reference(reference)[0]]
+    # What probabilities are mixed to are some, too.
+    mixes = node["type"] in ("Dropout", "Step", "Reshape", "Add", "Multiply", "Rescaling")
+    if node["type"] == "Lambda":  # Multiply of several shapes, Maximum, Minimum
+        mixes = {operation[0] for operation in node["equations"]["nodes"]} <= {"add", "multiply", "maximum", "minimum"}
+    if mixes:
+        return any(_logits(by_name, ref) for ref in node["inputs"])
     activation = node.get("activation", "linear")
     name = activation.get("name") if isinstance(activation, dict) else activation
     if node["type"] in ("Dense", "Activation", "Conv1D"):
         return name not in ("softmax", "sigmoid")
     return bool(node["type"] != "Softmax")
+
+
+def logits_of(model: Any, said: bool | None, what: str) -> bool:
+    """Whether a model gives logits: as the caller says, or by what it ends in."""
+    return gives_logits(model.spec) if said is None else boolean(said, f"{what}: from_logits")
 
 
 def sampling(
@@ -84,6 +97,7 @@ def generate(
     end: int | None = None,
     beam_width: int = 1,
     length_penalty: float = 0.0,
+    from_logits: bool | None = None,
 ) -> Any:
     """What a model of what comes next goes on with.
 
@@ -118,6 +132,8 @@ def generate(
         The label that ends a row; it is not among those returned.
     beam_width, length_penalty : int, float
         Above 1: no label is drawn, but the most probable sequence looked for (:meth:`rekur.Seq2Seq.decode`).
+    from_logits : bool, optional
+        Whether the model gives logits, not probabilities; by default what does not end in a softmax or sigmoid does.
 
     Returns
     -------
@@ -137,7 +153,7 @@ def generate(
     given = np.asarray(prompt) if not isinstance(prompt, (list, tuple)) else prompt
     if dtype == "float32" and _is_numbers(given):
         return _continued(model, as_float32(prompt, "generate: prompt"), steps, shape, outputs[0][1])
-    decoder = _core.Decoder(model._engine(), [], gives_logits(model.spec))
+    decoder = _core.Decoder(model._engine(), [], logits_of(model, from_logits, "generate"))
     rows, single = label_rows(prompt, decoder.classes, "generate: prompt")
     if not rows:
         return np.zeros((0, 0), np.int32)
@@ -205,6 +221,8 @@ class Generator:
         Sequences that go side by side.
     seed : int, optional
         Of what is drawn, which is what :func:`rekur.generate` draws with it; after :meth:`reset` the same again.
+    from_logits : bool, optional
+        As of :func:`rekur.generate`.
 
     Examples
     --------
@@ -213,11 +231,11 @@ class Generator:
     ...     print(letters[label], end="")
     """
 
-    def __init__(self, model: Any, batch: int = 1, seed: int | None = None) -> None:
+    def __init__(self, model: Any, batch: int = 1, seed: int | None = None, from_logits: bool | None = None) -> None:
         engine = engine_of(model, "Generator")
         self._batch = integer(batch, "Generator: batch")
         self._seed = draw_seed() if seed is None else integer(seed, "Generator: seed", 0)
-        self._core = _core.Generator(engine, self._batch, [], gives_logits(model.spec))
+        self._core = _core.Generator(engine, self._batch, [], logits_of(model, from_logits, "Generator"))
 
     @property
     def classes(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur import _core
-from rekur._generation import gives_logits, label_rows, padded, sampling
+from rekur._generation import label_rows, logits_of, padded, sampling
 from rekur._random import draw_seed, epoch_order
 from rekur._spec import split_reference
 from rekur._split import Halves, halves
@@ -21,6 +21,7 @@ from rekur.training.pydataset import PyDataset
 from rekur.training.steps import make_marks
 
 Labels = NDArray[np.int32]
+_SCORES = "return_attention_scores"
 
 
 class Seq2Seq:
@@ -44,6 +45,8 @@ class Seq2Seq:
     attention : str or tensor, optional
         The attention paid to the source, (B, T, S), by which a coverage penalty goes: a tensor of the model, or the
         name of an attention layer with return_attention_scores=True.
+    from_logits : bool, optional
+        Whether the model gives logits, not probabilities; by default what does not end in a softmax or sigmoid does.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class Seq2Seq:
         end: int | None = None,
         labels: str | None = None,
         attention: Any = None,
+        from_logits: bool | None = None,
     ) -> None:
         if not isinstance(model, Structure):
             raise TypeError(f"Seq2Seq: expected a model, got {model!r}")
@@ -98,8 +102,12 @@ class Seq2Seq:
         self.end = None if end is None else self._checked(end, "end")
         self.model = model
         self._attention = self._attention_of(attention)
+        self._logits = logits_of(model, from_logits, "Seq2Seq")
         self._cut: tuple[_core.Model, Halves] | None = None
         self._decoder: _core.Decoder | None = None  # the last one: its weights are packed
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cut": None, "_decoder": None}
 
     def __repr__(self) -> str:
         return f"<Seq2Seq of {self.model!r}>"
@@ -118,11 +126,14 @@ class Seq2Seq:
             flat = Model(self.model._inputs, [*self.model._outputs, given]).spec
             return str(flat["outputs"][1])
         known = {layer["name"] for layer in self.model.spec["layers"]}
-        if not isinstance(given, str) or split_reference(given)[0] not in known:
+        name = f"{given}.loop" if f"{given}.loop" in known else given  # of an AttentionRNN
+        if not isinstance(given, str) or split_reference(name)[0] not in known:
             raise ValueError(
                 f"Seq2Seq: attention: expected a tensor of the model or the name of a layer, got {given!r}"
             )
-        return given if ":" in given else f"{given}:1"
+        if any(layer.name == given and not getattr(layer, _SCORES, True) for layer in self.model.layers):
+            raise ValueError(f"Seq2Seq: attention: layer '{given}' was made without {_SCORES}=True")
+        return name if ":" in name else f"{name}:1"
 
     # Training: the model's own, of targets.
 
@@ -131,7 +142,7 @@ class Seq2Seq:
         if loss is None:
             from rekur.losses import SparseCategoricalCrossentropy
 
-            loss = SparseCategoricalCrossentropy(from_logits=gives_logits(self.model.spec))
+            loss = SparseCategoricalCrossentropy(from_logits=self._logits)
         self.model.compile(optimizer, loss, **options)
 
     def fit(
@@ -168,6 +179,8 @@ class Seq2Seq:
         if validation_data is not None:
             options["validation_data"] = self._validation(validation_data)
         if callable(scheduled_sampling) or real(scheduled_sampling, "fit: scheduled_sampling", 0, 1) > 0:
+            if options.get("validation_split"):
+                raise ValueError("fit: validation_split: with scheduled_sampling, validation_data is given instead")
             source = _Scheduled(self, inputs, targets, marks, scheduled_sampling, options)
             return self.model.fit(source, workers=0, **options)
         return self.model.fit(inputs, targets, **marks, **options)
@@ -370,7 +383,7 @@ class Seq2Seq:
         cut = self._halves()
         attention = 1 if self._attention is not None else -1
         # Packed weights of these are kept as long as one decoder that has them lives.
-        decoder = _core.Decoder(cut.after, cut.whole, gives_logits(self.model.spec), attention)
+        decoder = _core.Decoder(cut.after, cut.whole, self._logits, attention)
         self._decoder = decoder
         return decoder.decode([given[name] for name, _, _ in decoder.beginnings], masks, prompts, options)
 
@@ -387,6 +400,7 @@ class Seq2Seq:
             "end": self.end,
             "labels": self._labels,
             "attention": self._attention,
+            "from_logits": self._logits,
         }
         self.model.save(filepath, **options)
 
@@ -407,7 +421,7 @@ class Seq2Seq:
         said = model._seq2seq
         if said is None:
             raise ValueError(f"{filepath}: the file's model was not saved by Seq2Seq: it has no start and end label")
-        return cls(model, said["start"], said["end"], said["labels"], said["attention"])
+        return cls(model, said["start"], said["end"], said["labels"], said["attention"], said["from_logits"])
 
     def save_halves(self, before: Any, after: Any) -> None:
         """Write the encoder and the decoder as two ``.safetensors`` files, for a program in C++ (rekur/decode.hpp).
@@ -450,6 +464,10 @@ class _Scheduled(PyDataset):
         self._inputs = dict(zip(names, arrays, strict=True))
         self._marks = marks
         self._size = integer(options.pop("batch_size", None) or 32, "fit: batch_size")
+        weights = options.pop("sample_weight", None)
+        self._weights = None if weights is None else np.asarray(weights)
+        if self._weights is not None and len(self._weights) != len(targets):
+            raise ValueError(f"fit: sample_weight: expected {len(targets)} rows, got {len(self._weights)}")
         self._shuffled = boolean(options.pop("shuffle", True), "fit: shuffle")
         self._epoch = integer(options.get("initial_epoch", 0), "fit: initial_epoch", 0)
         self._order = np.arange(len(targets))
@@ -480,7 +498,8 @@ class _Scheduled(PyDataset):
         rate = real(rate, "fit: scheduled_sampling", 0, 1)
         if rate > 0:
             self._mix(inputs, said, rate, index)
-        return Batch(inputs, self._targets[rows], None, said["lengths"], said.get("mask"), None)
+        weights = None if self._weights is None else self._weights[rows]
+        return Batch(inputs, self._targets[rows], weights, said["lengths"], said.get("mask"), None)
 
     def _mix(self, inputs: dict[str, Any], said: dict[str, Any], rate: float, index: int) -> None:
         """Put labels that the model draws where right ones stood."""

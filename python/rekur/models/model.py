@@ -451,7 +451,9 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options
 
             model._tokenizer = revived(training["tokenizer"])
         if "seq2seq" in training:
-            model._seq2seq = {key: training["seq2seq"][key] for key in ("start", "end", "labels", "attention")}
+            model._seq2seq = {
+                key: training["seq2seq"][key] for key in ("start", "end", "labels", "attention", "from_logits")
+            }
         if compile:
             model._resume(tensors, training)
     except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:
