@@ -366,3 +366,59 @@ def test_resets_and_truncated_training_and_streams_are_refused(rng: np.random.Ge
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match=r"tbptt"):
         model.fit(arrays, floats(rng, 2, 4, 8), tbptt=2, verbose=0)
+
+
+ONNX = {
+    "plain": {},
+    "lengths": {"lengths": True},
+    "masks": {"masks": True},
+}
+
+
+@pytest.mark.parametrize("options", ONNX.values(), ids=ONNX)
+@pytest.mark.parametrize("kind", ["dot sized", "general covered", "concat covered", "bahdanau", "multi_head"])
+@pytest.mark.parametrize("sequences", [True, False])
+def test_onnx_files_are_scans_that_are_verified(
+    tmp_path: Path, kind: str, options: dict[str, bool], sequences: bool
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    from rekur.onnx import export, load
+
+    cells = [L.GRUCell(3), L.RNN(rekur.cells.light_gru, 4)] if kind == "concat covered" else L.LSTMCell(4)
+    layer = L.AttentionRNN(cells, **KINDS[kind], **{**ALL, "return_sequences": sequences}, name="decoder")
+    x, memory = rekur.Input((None, 3), name="x"), rekur.Input((None, 4), name="memory")
+    model = rekur.Model([x, memory], layer(x, memory), seed=2)
+    report = export(model, tmp_path / "m.onnx", **options)
+    assert report.verification is not None and report.verification.cases > 0
+    assert any(node.op_type == "Scan" for node in onnx.load(tmp_path / "m.onnx").graph.node)
+    again = load(tmp_path / "m.onnx")
+    assert again.spec == rekur.Model.from_spec(model.spec).spec
+    for name, w in again.named_weights().items():
+        np.testing.assert_array_equal(w, model.named_weights()[name])
+
+
+def test_onnx_files_of_an_encoder_and_a_decoder(tmp_path: Path) -> None:
+    """Ids, states handed over, lengths of both sides, two decoders of one memory, one of them called twice."""
+    pytest.importorskip("onnx")
+    from rekur.onnx import export
+
+    source, target = (rekur.Input((None,), dtype="int32", name=name) for name in ("source", "target"))
+    memory, h, c = L.LSTM(5, return_sequences=True, return_state=True)(L.Embedding(7, 3)(source))
+    words = L.Embedding(6, 4)(target)
+    y = L.AttentionRNN(L.LSTMCell(5), "general", 6, return_sequences=True)(words, memory, [h, c])
+    twice = L.AttentionRNN(L.GRUCell(5), "bahdanau", 4, return_sequences=True)
+    z = twice(twice(words, memory), memory)
+    model = rekur.Model([source, target], [L.Dense(6, activation="softmax")(y), z], seed=1)
+    for options in ONNX.values():
+        assert export(model, tmp_path / "m.onnx", **options).verification is not None
+
+
+@pytest.mark.parametrize("option", ["streaming", "states"])
+def test_onnx_files_of_steps_are_refused_by_name(tmp_path: Path, option: str) -> None:
+    pytest.importorskip("onnx")
+    from rekur.onnx import ExportError, export
+
+    x, memory = rekur.Input((None, 3), name="x"), rekur.Input((None, 4), name="memory")
+    y = L.AttentionRNN(L.LSTMCell(4), return_sequences=True, name="decoder")(L.GRU(3, return_sequences=True)(x), memory)
+    with pytest.raises(ExportError, match=f"{option}=True: Loop 'decoder.loop': its steps see a memory as a whole"):
+        export(rekur.Model([x, memory], y), tmp_path / "m.onnx", **{option: True})

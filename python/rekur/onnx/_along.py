@@ -171,6 +171,8 @@ def _check(plan: Plan, layer: Layer, axes: Sequence[TimeAxis | None], unit: str,
         refuse("its products are of all time steps of a sequence")
     if kind == "CRF":
         refuse("tags depend on the steps that are still to come; export the model of its input")
+    if kind == "Loop":
+        refuse("its steps see a memory as a whole; a model of one of its steps is exported by itself")
     if kind == "Flip":
         refuse(f"it reads the sequence from its end, which {unit} does not know")
     if kind == "PReLU" and 1 not in layer.get("shared_axes", ()) and axes[0] is not None:

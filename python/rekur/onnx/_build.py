@@ -46,6 +46,19 @@ def build(
             graph.inputs.append((axis.mask, "bool", (BATCH, axis.size)))
     for state in states:
         graph.inputs.append((state.input, "float32", (BATCH, state.units)))
+    emit_layers(graph, plan, tensors)
+    for text in plan.spec["outputs"]:
+        name, index = parse_ref(text)
+        if (name, index) not in tensors:
+            raise ExportError(f"the model's output '{text}' does not exist")
+        graph.output(tensors[name, index], f"{name}:{index}" if index else name)
+    for state in states:
+        graph.output(Tensor(state.output, state.units, batch_major=state.output), state.output)
+    return graph
+
+
+def emit_layers(graph: Graph, plan: Plan, tensors: dict[Ref, Tensor]) -> None:
+    """The nodes of everything the outputs need, of inputs that are in ``tensors``, where outputs are afterwards."""
     for layer in plan.live:
         if layer["type"] == "Input":
             continue
@@ -61,14 +74,6 @@ def build(
             tensors[layer["name"], index] = _laid_out(plan, (layer["name"], index), output)
         follow_lengths(graph, plan, layer)
         add_note(graph, plan, layer, inputs)
-    for text in plan.spec["outputs"]:
-        name, index = parse_ref(text)
-        if (name, index) not in tensors:
-            raise ExportError(f"the model's output '{text}' does not exist")
-        graph.output(tensors[name, index], f"{name}:{index}" if index else name)
-    for state in states:
-        graph.output(Tensor(state.output, state.units, batch_major=state.output), state.output)
-    return graph
 
 
 def _input(plan: Plan, layer: Layer) -> Tensor:

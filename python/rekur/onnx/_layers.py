@@ -20,6 +20,7 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._features import batch_normalization, dot, join_steps, joins_steps, prelu
 from rekur.onnx._fold import fold_time, unfold_time
 from rekur.onnx._graph import FLOAT, Graph, Tensor
+from rekur.onnx._loop import loop
 from rekur.onnx._masks import mask_zero, masking
 from rekur.onnx._matrix import matrix_layer
 from rekur.onnx._parameter import parameter
@@ -299,6 +300,7 @@ LAYERS: dict[str, Rule] = {
     "BatchNormalization": batch_normalization,
     "PReLU": prelu,
     "CRF": crf,
+    "Loop": loop,
     "Parameter": parameter,
     "Broadcast": broadcast,
     "Dot": dot,

@@ -139,10 +139,11 @@ def valid_only(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
     if not mask:
         return list(inputs)
     count = sequences_of(layer)
-    return [_packed(graph, x, mask) for x in inputs[:count]] + list(inputs[count:])
+    return [packed(graph, x, mask) for x in inputs[:count]] + list(inputs[count:])
 
 
-def _packed(graph: Graph, x: Tensor, mask: str) -> Tensor:
+def packed(graph: Graph, x: Tensor, mask: str) -> Tensor:
+    """A sequence with the valid steps in front, in their order, and how many there are as its lengths."""
     assert x.axis is not None
     label = f"{x.label}/of/{mask}"
     steps = step_numbers(graph, mask, mask)
@@ -185,17 +186,11 @@ def spread(graph: Graph, plan: Plan, layer: Layer, value: str, start: str, name:
     zeros = both or core.get("zero_output_for_mask", False)
     reverse = bool(layer.get("reverse", False)) and not zeros
     count = _steps_so_far(graph, mask, reverse)
-    zero, one = (
-        graph.initializer("int64/zero", np.array(0, np.int64)),
-        graph.initializer("int64/one", np.array(1, np.int64)),
-    )
     if reverse:
         total = graph.once("Unsqueeze", [f"{mask}/total", graph.integers(1)], f"{mask}/total/column")
         place, there = count, graph.once("Less", [count, total], f"{mask}/comes")
     else:
-        before = graph.once("Sub", [count, one], f"{mask}/last")
-        place = graph.once("Max", [before, zero], f"{mask}/last/within")
-        there = graph.once("Greater", [count, zero], f"{mask}/came")
+        place, there = _last_valid(graph, mask, count)
     places = graph.once("Unsqueeze", [place, graph.integers(2)], f"{place}/places")
     taken = graph.emit("GatherND", [value, places], f"{name}/taken", batch_dims=1)
     steps = graph.once(
@@ -205,6 +200,26 @@ def spread(graph: Graph, plan: Plan, layer: Layer, value: str, start: str, name:
     if start and not zeros:
         other = graph.emit("Unsqueeze", [start, graph.integers(1)], f"{name}/begin")
     return graph.emit("Where", [steps, taken, other], name)
+
+
+def _last_valid(graph: Graph, mask: str, count: str) -> tuple[str, str]:
+    """(B, T): among the valid steps the last one up to a step, and whether there is one."""
+    zero, one = (
+        graph.initializer("int64/zero", np.array(0, np.int64)),
+        graph.initializer("int64/one", np.array(1, np.int64)),
+    )
+    before = graph.once("Sub", [count, one], f"{mask}/last")
+    place = graph.once("Max", [before, zero], f"{mask}/last/within")
+    return place, graph.once("Greater", [count, zero], f"{mask}/came")
+
+
+def placed(graph: Graph, mask: str, value: str, name: str) -> str:
+    """What (B, T, F) has of valid steps in front at the steps of the mask: at others what was before, first zeros."""
+    place, there = _last_valid(graph, mask, _steps_so_far(graph, mask, False))
+    places = graph.once("Unsqueeze", [place, graph.integers(2)], f"{place}/places")
+    taken = graph.emit("GatherND", [value, places], f"{name}/taken", batch_dims=1)
+    steps = graph.once("Unsqueeze", [there, graph.integers(2)], f"{there}/by_step")
+    return graph.emit("Where", [steps, taken, graph.initializer("float32/zero", np.array(0, np.float32))], name)
 
 
 def zero_where_last_is_none(graph: Graph, plan: Plan, layer: Layer, value: str, name: str) -> str:

@@ -22,8 +22,21 @@ RESHAPING = ("Flatten", "Reshape", "Permute")
 POOLING, RESAMPLING = ("MaxPooling1D", "AveragePooling1D"), ("UpSampling1D", "Cropping1D", "ZeroPadding1D")
 WINDOWED = (*CONVOLUTIONS, *POOLING, *RESAMPLING, *RESHAPING)
 # the types that treat a row by its length
-READ_LENGTHS = (*RECURRENT, "Bidirectional", *IMAGES, *WINDOWED, "Step", "Flip", "Dot", MEAN, MOST, "CRF", *ATTENTION)
-READ_MASKS = (*RECURRENT, "Bidirectional", *IMAGES, MEAN, "CRF", *ATTENTION)  # … by its mask
+READ_LENGTHS = (
+    *RECURRENT,
+    "Bidirectional",
+    *IMAGES,
+    *WINDOWED,
+    "Step",
+    "Flip",
+    "Dot",
+    MEAN,
+    MOST,
+    "CRF",
+    "Loop",
+    *ATTENTION,
+)
+READ_MASKS = (*RECURRENT, "Bidirectional", *IMAGES, MEAN, "CRF", "Loop", *ATTENTION)  # … by its mask
 
 
 def describe(layer: Layer) -> str:
@@ -51,7 +64,7 @@ def sequences_read(layer: Layer) -> list[str]:
     """The inputs of a layer whose lengths it reads."""
     if layer["type"] == "Dot":
         return [text for text, axis in zip(layer["inputs"], layer["axes"], strict=True) if axis == 1]
-    return list(layer["inputs"]) if layer["type"] in ATTENTION else list(layer["inputs"][:1])
+    return list(layer["inputs"]) if layer["type"] in (*ATTENTION, "Loop") else list(layer["inputs"][:1])
 
 
 def has_time_axis(layer: Layer) -> bool:

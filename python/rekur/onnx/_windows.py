@@ -225,6 +225,8 @@ def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     (x,), name, kind = inputs, layer["name"], layer["type"]
     if plan.streaming:  # of rows, the same rows
         return [x]
+    if kind == "Permute" and (x.whole is not None or (x.features == 1 and isinstance(x.shape[1], str))):
+        return [_turned(graph, layer, x)]
     if x.axis is not None or len(x.shape) != 2:
         _sequence(plan, layer, x)
     value, row = kept(graph, x), x.shape[1:]
@@ -250,6 +252,16 @@ def reshaping(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor]) 
     if not isinstance(shape[-1], int):
         raise ExportError(f"{describe(layer)}: expected a known number of steps to make features of")
     return [Tensor(name, shape[-1], batch_major=name)]
+
+
+def _turned(graph: Graph, layer: Layer, x: Tensor) -> Tensor:
+    """A row of numbers, as many as something has steps, as a column of them, or the other way round."""
+    name, value = layer["name"], kept(graph, x) if x.whole is None else graph.batch_major(x)
+    graph.emit("Transpose", [value], name, perm=[0, *layer["dims"]])
+    shape = [x.shape[axis] for axis in layer["dims"]]
+    if isinstance(shape[-1], int):
+        return Tensor(name, shape[-1], batch_major=name)
+    return Tensor(name, 1, batch_major=name, whole=(x.rows, *shape))  # numbers, however many
 
 
 Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.read import Tensors
-from rekur.onnx._import.scan import match_body
+from rekur.onnx._import.scan import match_attributes
 
 DIGIT = 2**22  # places are said by two numbers below this, which float32 has exactly
 MAX_PARAMETER = DIGIT**2
@@ -138,16 +138,5 @@ class Match:
         if len(ours.input) != len(theirs.input) or len(ours.output) != len(theirs.output):
             return None
         pairs = list(zip([*ours.input, *ours.output], [*theirs.input, *theirs.output], strict=True))
-        plain: list[list[bytes]] = []
-        bodies: list[dict[str, Any]] = []
-        for node in (ours, theirs):
-            plain.append(sorted(entry.SerializeToString() for entry in node.attribute if entry.type != 5))
-            bodies.append({entry.name: entry.g for entry in node.attribute if entry.type == 5})
-        if plain[0] != plain[1] or bodies[0].keys() != bodies[1].keys():
-            return None
-        for name, body in bodies[0].items():
-            around = match_body(body, bodies[1][name])
-            if around is None:
-                return None
-            pairs += around.items()
-        return pairs
+        around = match_attributes(ours, theirs)
+        return None if around is None else [*pairs, *around.items()]

@@ -155,6 +155,23 @@ def _matched(expected: Sequence[Any], graph: Any) -> dict[str, str]:
     raise _not_ours()
 
 
+def match_attributes(expected: Any, node: Any) -> dict[str, str] | None:
+    """What bodies among a node's attributes ask of the graph around, as of :func:`match_body`; None: they differ."""
+    plain: list[list[bytes]] = []
+    bodies: list[dict[str, Any]] = []
+    for one in (expected, node):
+        plain.append(sorted(entry.SerializeToString() for entry in one.attribute if entry.type != 5))
+        bodies.append({entry.name: entry.g for entry in one.attribute if entry.type == 5})
+    if plain[0] != plain[1] or bodies[0].keys() != bodies[1].keys():
+        return None
+    found: dict[str, str] = {}
+    for name, body in bodies[0].items():
+        around = match_body(body, bodies[1][name])
+        if around is None or any(found.setdefault(one, other) != other for one, other in around.items()):
+            return None
+    return found
+
+
 def match_body(expected: Any, graph: Any) -> dict[str, str] | None:
     """By the exporter's name of what stands around the body its name here; None: it is another body."""
     names: dict[str, str] = {}
@@ -172,9 +189,10 @@ def match_body(expected: Any, graph: Any) -> dict[str, str] | None:
     for a, b in zip(expected.node, graph.node, strict=True):
         if (a.op_type, a.domain, len(a.input), len(a.output)) != (b.op_type, b.domain, len(b.input), len(b.output)):
             return None
-        if sorted(v.SerializeToString() for v in a.attribute) != sorted(v.SerializeToString() for v in b.attribute):
+        around = match_attributes(a, b)
+        if around is None:
             return None
-        pairs = zip([*a.input, *a.output], [*b.input, *b.output], strict=True)
+        pairs = [*zip([*a.input, *a.output], [*b.input, *b.output], strict=True), *around.items()]
         if not all(alike(one, other) for one, other in pairs):
             return None
     stored = {tensor.name: tensor for tensor in graph.initializer}
