@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from rekur import _core
 from rekur._files import check_writable
-from rekur._generation import gives_logits
 from rekur._spec import ATTENTION, POSITIONS, Spec, dumps, model_spec, nodes, reference
 from rekur._validate import ONNX, boolean, check_suffix, integer
 from rekur.onnx._errors import ExportError, VerificationError
@@ -97,7 +96,7 @@ def export_seq2seq(
         "end": model.end,
         "labels": model._labels,
         "states": states,
-        "logits": gives_logits(model.model.spec),
+        "logits": model._logits,
         "given": [list(pair) for pair in cut.given],
     }
     metadata = {**options.pop("metadata", {}), SEQ2SEQ_KEY: json.dumps(said)}
