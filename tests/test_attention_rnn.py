@@ -250,6 +250,38 @@ def test_training_learns_to_copy(remat: bool) -> None:
     assert losses == stored
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"dropout": 0.4}, {"recurrent_dropout": 0.4}, {"zoneout": 0.4}, {"recurrent_weight_dropout": 0.4}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_a_cell_drops_in_training(rng: np.random.Generator, options: dict[str, float]) -> None:
+    """Gradients are those of the numbers that seed and step draw; a cell's masks are one a sequence."""
+    case = Case(L.LSTMCell(5, **options), **{**KINDS["general"], "return_sequences": True})
+    inputs = [floats(rng, 3, 4, 3), floats(rng, 3, 5, 4)]
+    lengths = [np.array([3, 4, 2], np.int32), None]
+    dy = [floats(rng, *case.engine.predict(inputs, lengths)[0].shape)]
+    y, d_weights, d_inputs = case.engine.gradients(inputs, dy, lengths, 3, 4)
+    again = case.engine.gradients(inputs, dy, lengths, 3, 4)
+    np.testing.assert_array_equal(y[0], again[0][0])
+    assert not np.array_equal(y[0], case.engine.gradients(inputs, dy, lengths, 3, 5)[0][0])
+    assert not np.array_equal(y[0], case.engine.predict(inputs, lengths)[0])
+    weights = case.engine.weights
+    along = {name: floats(rng, *w.shape) for name, w in weights.items()}
+
+    def total(step: float) -> float:
+        case.engine.weights = {name: w + step * along[name] for name, w in weights.items()}
+        return float(np.sum(case.engine.gradients(inputs, dy, lengths, 3, 4)[0][0].astype(np.float64) * dy[0]))
+
+    numeric = (total(3e-3) - total(-3e-3)) / 6e-3
+    exact = sum(float(np.sum(d_weights[name] * along[name])) for name in weights)
+    size = sum(float(np.sum(np.abs(d_weights[name] * along[name]))) for name in weights)
+    assert abs(numeric - exact) < 2e-3 * size
+    if "dropout" in options:  # what is dropped of x has no gradient at any step
+        none = np.all(d_inputs[0] == 0, axis=1)
+        assert 0 < none.sum() < none.size
+
+
 def test_a_model_is_saved_loaded_copied_and_summed_up(tmp_path: Path, rng: np.random.Generator) -> None:
     cells = [L.LSTMCell(4, dropout=0.25, kernel_regularizer="l2"), L.RNN(rekur.cells.light_gru, 6)]
     layer = L.AttentionRNN(cells, "concat", 5, coverage=True, return_sequences=True, name="decoder")

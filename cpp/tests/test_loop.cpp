@@ -88,6 +88,26 @@ TEST_CASE("loop: coverage, a state with the steps of a constant, and states that
 }
 #endif
 
+#if REKUR_TRAINING
+TEST_CASE("loop: a loop in the step of a loop") {
+  // Of each step of x a sequence is made, of which the inner loop keeps a sum that the outer one carries on.
+  const std::string inner = spec(input("z", "[1, 2]") + ", " + input("s", "[1, 2]") +
+                                     R"(, {"type": "Add", "name": "sum", "inputs": ["z", "s"]},
+               {"type": "Dense", "name": "y", "inputs": ["sum"], "units": 2, "activation": "tanh"})",
+                                 R"("z", "s")", R"("y", "sum")");
+  const std::string outer = spec(input("x", "[1, 6]") + ", " + input("s", "[1, 2]") +
+                                     R"(, {"type": "Reshape", "name": "parts", "inputs": ["x"], "target_shape": [3, 2]},
+        {"type": "Loop", "name": "each", "inputs": ["parts", "s"], "states": 1, "return_sequences": true, "return_state": true, "body": )" +
+                                     inner + R"(}, {"type": "Flatten", "name": "y", "inputs": ["each"]})",
+                                 R"("x", "s")", R"("y", "each:1")");
+  Data data;
+  data.add_random({3, 4, 6}, {1, 4, 3});
+  check_gradients(looped(input("x", "[null, 6]"), R"("x")", outer,
+                         R"(, "states": 1, "return_sequences": true, "return_state": true)", R"("loop", "loop:1")"),
+                  data);
+}
+#endif
+
 TEST_CASE("loop: a body of one layer gives what the layer gives over the sequence") {
   const std::string body =
       spec(input("x", "[1, 3]") + ", " + input("h", "[4]") + ", " + input("c", "[4]") +

@@ -68,6 +68,13 @@ void infer(const Topology& topology, Plan& plan) {
   }
 }
 
+Index sum(const std::vector<Item>& items) {
+  Index total = 0;
+  for (const Item& item : items)
+    if (__builtin_add_overflow(total, item.size, &total)) throw_out_of_memory("the arrays of a run do not fit in memory");
+  return total;
+}
+
 class Layout {
  public:
   Layout(const Topology& topology, Plan& plan) : t_(topology), plan_(plan), N_(static_cast<Index>(topology.nodes.size())) {}
@@ -91,7 +98,12 @@ class Layout {
     for (Index i = 0; i < N_; ++i) add_node(i);
     if (plan_.training) add_output_gradients();
     plan_.arena_size = place(items_);
-    if (plan_.lent) plan_.passing_size = place(passing_);
+    if (!plan_.lent) return;
+    place(passing_);
+    // What stands in the same place in turns is counted as if it did not: so fewer rows never take more. What is not used costs
+    // nothing.
+    plan_.arena_size = sum(items_);
+    plan_.passing_size = sum(passing_);
   }
 
  private:

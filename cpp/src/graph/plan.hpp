@@ -35,6 +35,7 @@ struct Plan {
   std::vector<Index> stack_first, stack_last;
   Index arena_size = 0;
   // Of a lent run: what is there in its backward pass alone has an arena of its own, which the next such run may have for its own.
+  // Both sizes are bounds then, which no plan of fewer rows exceeds.
   Index passing_size = 0;
 };
 
