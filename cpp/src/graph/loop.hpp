@@ -48,6 +48,7 @@ class Loop final : public layers::Layer {
   }
 
  private:
+  std::unique_ptr<const layers::StreamOp> stream_by_runs(const layers::StreamBuild& build) const;  // loop_run_op.cpp
   // The plans of runs of these shapes, by number of rows.
   struct Plans;
   struct Places;

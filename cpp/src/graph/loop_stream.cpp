@@ -257,6 +257,8 @@ std::unique_ptr<const layers::StreamOp> Loop::stream(const layers::StreamBuild& 
       cannot_stream("its constant '%' is no input of the stream that is whole", {body_->inputs()[i].name});
     whole.push_back(body_->inputs()[i].name);
   }
+  for (std::size_t s = 0; s < states_; ++s)
+    if (body_input(steps_ + constants_ + s).shape[1] == kUnknown) return stream_by_runs(build);
   std::vector<int> given(t.inputs.begin(), t.inputs.begin() + static_cast<std::ptrdiff_t>(steps_ + constants_)), outputs;
   std::shared_ptr<const Program> program;
   try {
@@ -272,8 +274,6 @@ std::unique_ptr<const layers::StreamOp> Loop::stream(const layers::StreamBuild& 
   for (std::size_t s = 0; s < states_; ++s) {
     const layers::TensorSpec& state = body_input(steps_ + constants_ + s);
     const Index units = RowSize(state.shape).floats;
-    if (RowSize(state.shape).long_as_whole)
-      cannot_stream("its state '%' is as long as a constant", {body_->inputs()[steps_ + constants_ + s].name});
     states.push_back(
         {body_->inputs()[steps_ + constants_ + s].name, t.inputs[steps_ + constants_ + s], program->outputs[outputs_ + s], units});
   }

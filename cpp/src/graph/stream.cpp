@@ -36,6 +36,14 @@ Stream::Stream(const Model& model, const StreamOptions& options) {
   } catch (const std::bad_alloc&) {
     throw_out_of_memory("not enough memory for a stream of % rows", {options.batch});
   }
+#if REKUR_SEQUENCE
+  for (const graph::Program::Instruction& instruction : impl_->program->instructions)
+    if (instruction.op->allocates())
+      throw_error(
+          "'%': cannot go one step at a time: it has a state as long as a whole input, such as coverage, whose step takes "
+          "memory; a Decoder, which Seq2Seq.decode is, goes on with it all the same",
+          {instruction.layer});
+#endif
 }
 
 #if REKUR_SEQUENCE

@@ -96,6 +96,9 @@ class StreamOp {
   virtual Index whole_memory(Index /*batch*/, Index /*steps*/) const { return 0; }
   virtual std::vector<StreamState> whole_states(Index /*batch*/, Index /*steps*/) const { return {}; }
 
+  // Whether a step takes memory: a Stream's must not, a Decoder's may.
+  virtual bool allocates() const { return false; }
+
   // Whether the output is a softmax of sums, or the sums that a loss takes one of. Then a step may end in the sums themselves, or
   // in what is to be known of them without writing them to memory.
   virtual bool ranks() const { return false; }
