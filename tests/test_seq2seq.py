@@ -40,11 +40,11 @@ def heads(source, before):
     return layers.Add()([y, layers.MultiHeadAttention(2, 3, name="attention")(y, memory)])
 
 
-def fed(kind):
+def fed(kind, **more):
     def make(source, before):
         x, z = embedded(source, before)
         memory, h, c = layers.LSTM(7, return_sequences=True, return_state=True, name="encoder")(x)
-        options = {"num_heads": 2, "key_dim": 3} if kind == "multi_head" else {}
+        options = {"num_heads": 2, "key_dim": 3} if kind == "multi_head" else more
         decoder = layers.AttentionRNN(layers.LSTMCell(7), kind, return_sequences=True, name="decoder", **options)
         return decoder(z, memory, initial_state=[h, c])
 
@@ -68,6 +68,8 @@ MODELS = {
     "concat": fed("concat"),
     "bahdanau": fed("bahdanau"),
     "multi_head": fed("multi_head"),
+    "covered": fed("concat", coverage=True),
+    "covered_before": fed("bahdanau", coverage=True),
     "vector": vector,
 }
 
@@ -224,14 +226,15 @@ def test_coverage_by_the_name_of_a_layer():
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("covered", [False, True])
 @pytest.mark.parametrize("kind", ["dot", "general", "concat", "bahdanau"])
-def test_coverage_of_attention_within_the_step(kind):
+def test_coverage_of_attention_within_the_step(kind, covered):
     source = layers.Input((None,), dtype="int32", name="source")
     before = layers.Input((None,), dtype="int32", name="before")
     x, z = embedded(source, before)
     memory, h, c = layers.LSTM(7, return_sequences=True, return_state=True)(x)
     decoder = layers.AttentionRNN(
-        layers.LSTMCell(7), kind, return_sequences=True, return_attention_scores=True, name="decoder"
+        layers.LSTMCell(7), kind, coverage=covered, return_sequences=True, return_attention_scores=True, name="decoder"
     )
     y, paid = decoder(z, memory, initial_state=[h, c])
     inner = weighted(rekur.Model([source, before], layers.Dense(CLASSES, "softmax")(y), seed=1), 1)
@@ -816,3 +819,14 @@ def test_models_of_another_kind():
     independent = layers.Dense(CLASSES)(layers.GRU(4, return_sequences=True)(x))
     with pytest.raises(ValueError, match="does not depend on its input 'before'"):
         rekur.Seq2Seq(rekur.Model([source, before], independent), 0).decode(sources(2)[0])
+
+
+def test_a_stream_whose_step_takes_memory_is_refused():
+    x, memory = layers.Input((None, 3), name="x"), layers.Input((None, 4), name="memory")
+    loop = layers.AttentionRNN(layers.GRUCell(4), "dot", coverage=True, return_sequences=True)
+    keys = layers.Input((None, 4), name="keys")
+    inside = next(n for n in rekur.Model([x, memory], loop(x, memory)).spec["layers"] if n["type"] == "Loop")
+    held = layers.Loop(inside["body"], states=inside["states"], return_sequences=True)
+    model = rekur.Model([x, memory, keys], held([x, memory, keys]))
+    with pytest.raises(ValueError, match="a state as long as a whole input, such as coverage, whose step takes memory"):
+        rekur.Stream(model, whole=["memory", "keys"])
