@@ -41,8 +41,10 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^arm" AND CMAKE_SIZEOF_VOID_P EQUAL 4)
     list(APPEND REKUR_FLAGS_neon -funsafe-math-optimizations -fno-associative-math -fno-reciprocal-math -fsigned-zeros -ftrapping-math)
   endif()
 endif()
-if(NOT REKUR_SANITIZE)
-  # Kernels are useless without it, whatever the build type; only in debug and sanitised builds it would hide errors.
+if(REKUR_SANITIZE)
+  set(optimised -O1)  # more would hide errors, and without any the tests take too long
+else()
+  # Kernels are useless without it, whatever the build type; only in debug builds it would hide errors.
   list(TRANSFORM REKUR_KERNEL_FLAGS REPLACE "(.+)" "$<$<NOT:$<CONFIG:Debug>>:\\1>" OUTPUT_VARIABLE optimised)
 endif()
 foreach(isa IN LISTS REKUR_ISAS)
