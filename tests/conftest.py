@@ -32,6 +32,31 @@ def by_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rekur.onnx._import.load.whole", lambda *_: None)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "isa_in_turn: each set of the test's parameters meets one instruction set, the next one another; "
+        "with --cell-cases all of them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps one instruction set a case of tests marked ``isa_in_turn``; one that is asked for by its id always runs."""
+    if config.getoption("--cell-cases") or any("::" in argument for argument in config.args):
+        return
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("isa_in_turn"):
+            parameters = {**item.callspec.params, "isa": ""}
+            cases.setdefault(f"{item.nodeid.partition('[')[0]} {sorted(parameters.items(), key=str)}", []).append(item)
+    left = [
+        item for k, same in enumerate(cases.values()) for n, item in enumerate(same) if n != (k + k // 7) % len(same)
+    ]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
+
+
 def run_on(name: str) -> Iterator[str]:
     before = _core.isa()
     _core.set_isa(name)

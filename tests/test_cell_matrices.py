@@ -27,6 +27,7 @@ VARIANTS = {
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 
 
+@pytest.mark.isa_in_turn
 @every_variant
 @pytest.mark.parametrize("direction", ["forward", "reverse", "concat"])
 def test_outputs_and_gradients_are_the_equations(isa: str, name: str, direction: str) -> None:

@@ -120,8 +120,10 @@ def test_hyper_parameters_are_no_part_of_what_is_compiled():
 
 
 @needs_compiler
-def test_every_cell_of_the_library_and_random_ones_compiled_here_have_the_interpreters_bits(tmp_path):
+def test_every_cell_of_the_library_and_random_ones_compiled_here_have_the_interpreters_bits(tmp_path, request):
     everything = {**LIBRARY, **RANDOM}
+    if not request.config.getoption("--cell-cases"):
+        everything = dict(list(everything.items())[::2])
 
     def make() -> None:
         for cell in everything.values():

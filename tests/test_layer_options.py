@@ -260,6 +260,7 @@ def dropped(gradients: dict[str, np.ndarray], rate: float) -> dict[str, np.ndarr
     }
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("seed", range(12))
 def test_recurrent_weight_dropout_trains_with_masked_kernels(isa: str, seed: int) -> None:
     """Outputs and gradients of a training step are those of R ⊙ m, in all directions and at all steps."""
@@ -476,6 +477,7 @@ def test_projections_are_what_the_equations_say(isa: str, seed: int) -> None:
     check_bits(Engine(spec, seed, 0.5), inputs, lengths, f"seed {seed}: {spec['layers'][-1]}")
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("seed", range(14))
 def test_gradients_of_projections(isa: str, seed: int) -> None:
     rng = np.random.default_rng([seed, 7])

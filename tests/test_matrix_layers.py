@@ -58,6 +58,7 @@ def test_outputs_and_states_are_the_equations_at_awkward_sizes(
                 assert_close(y, e, 1e-5)
 
 
+@pytest.mark.isa_in_turn
 @every_mode
 @pytest.mark.parametrize("sequences", [True, False], ids=["sequences", "last"])
 @pytest.mark.parametrize("initial", [True, False], ids=["initial", "zeros"])
