@@ -110,6 +110,27 @@ def test_logits_and_softmax_draw_alike(settings):
     assert (other == drawn[0][:, :1]).mean() > 0.95
 
 
+@pytest.mark.parametrize("settings", [{"top_p": 0.8}, {"top_k": 150}, {"top_k": 300, "top_p": 0.9}, {}], ids=str)
+def test_many_classes(settings):
+    """More than are put in order, or computed, at once."""
+    classes, count = 1300, 3000
+    model = model_of(classes=classes, scale=0.8)
+    z = logits_of(model, "logits", [[7, 2]])[0]
+    p = expected_p(z, **settings)
+    found = rekur.generate(model, [[7, 2]] * count, 1, seed=5, **settings)[:, 0]
+    seen = np.bincount(found, minlength=classes)
+    # But for the one that reaches top_p by a rounding or not.
+    assert (seen[p == 0] > 0).sum() <= 1
+    often = count * p >= 5
+    chi2 = ((seen - count * p)[often] ** 2 / (count * p)[often]).sum()
+    assert chi2 <= often.sum() + 5 * np.sqrt(2 * often.sum())
+    rows = np.array([[7, 2], [1200, 900], [513, 1299]])
+    greedy = rekur.generate(model, rows, 4, temperature=0)
+    for _ in range(4):
+        rows = np.concatenate([rows, logits_of(model, "logits", rows).argmax(axis=1)[:, None]], axis=1)
+    np.testing.assert_array_equal(greedy, rows[:, 2:])
+
+
 @pytest.mark.parametrize("kind", ["Average", "Add", "Maximum", "gate"])
 def test_mixtures_of_probabilities_are_known_to_be_some(kind):
     ids = layers.Input((None,), dtype="int32")

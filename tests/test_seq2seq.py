@@ -88,14 +88,16 @@ def made(kind="luong", activation="softmax", seed=3, end=END, scale=3.0, **optio
     return rekur.Seq2Seq(model, START, end, **options)
 
 
-def with_scores(seed=3, scale=3.0):
+def with_scores(seed=3, scale=3.0, sharpness=1.0):
     """One that says what it attends to."""
     source = layers.Input((None,), dtype="int32", name="source")
     before = layers.Input((None,), dtype="int32", name="before")
     x, z = embedded(source, before)
     memory = layers.GRU(7, return_sequences=True, name="encoder")(x)
     y = layers.GRU(7, return_sequences=True, name="decoder")(z)
-    context, paid = layers.Attention(return_attention_scores=True, name="attention")([y, memory])
+    context, paid = layers.Attention(return_attention_scores=True, name="attention")(
+        [layers.Rescaling(sharpness)(y), memory]
+    )
     y = layers.Dense(CLASSES, "softmax", name="output")(layers.Concatenate()([y, context]))
     model = weighted(rekur.Model([source, before], y, seed=seed), seed, scale)
     both = rekur.Model([source, before], [y, paid])
@@ -126,7 +128,9 @@ def looked_up(model, x, length=None, both=None):
 
 
 def penalised(log_p, count, paid, length_penalty, coverage_penalty):
-    covered = 0.0 if paid is None else np.log(np.minimum(np.maximum(paid.sum(axis=0), 1e-38), 1)).sum()
+    covered = (
+        0.0 if paid is None else np.log(np.minimum(np.maximum(paid.sum(axis=0), np.finfo(np.float32).tiny), 1)).sum()
+    )
     return log_p / ((5 + count) / 6) ** length_penalty + coverage_penalty * covered
 
 
@@ -199,6 +203,12 @@ def test_beams_of_every_width(width, options):
     check(made(seed=5, scale=2.0), x, lengths, beam_width=width, **options)
 
 
+def test_a_long_sequence_may_still_be_the_best():
+    """A row is not done while one that goes on could score more at its greatest length."""
+    x, lengths = sources(12, seed=2)
+    check(made(seed=1, scale=4.0), x, lengths, beam_width=2, length_penalty=4.0, steps=12)
+
+
 @pytest.mark.parametrize("width", [1, 2, 4])
 @pytest.mark.parametrize("coverage", [0.1, 1.0])
 def test_coverage(width, coverage):
@@ -212,6 +222,14 @@ def test_coverage(width, coverage):
         without.shape != (got := model.decode(x, lengths, beam_width=4, steps=5, coverage_penalty=5.0)[0]).shape
         or (got != without).any()
     )
+
+
+def test_steps_that_nothing_is_paid_to_count():
+    model, both = with_scores(sharpness=300.0)
+    x, lengths = sources(4, seed=3)
+    paid = both.predict([x, np.zeros((4, 1), np.int32)], lengths={"source": lengths})[1]
+    assert any((row[0, :count] == 0).any() for row, count in zip(paid, lengths, strict=True))
+    check(model, x, lengths, both, beam_width=3, coverage_penalty=0.3)
 
 
 def test_coverage_by_the_name_of_a_layer():

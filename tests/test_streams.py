@@ -172,6 +172,22 @@ def test_a_whole_vector_is_there_at_every_step():
     np.testing.assert_array_equal(stream.step(a[[2, 0], 1]), expected[[2, 0], 1])
 
 
+def test_rows_begin_with_learned_states():
+    x, memory = layers.Input((None, 3), name="x"), layers.Input((None, 4), name="memory")
+    y = layers.LSTM(4, return_sequences=True, learn_initial_state=True)(x)
+    model = rekur.Model([x, memory], layers.Attention()([y, memory]), seed=1)
+    model.set_weights([RNG.normal(size=w.shape) for w in model.get_weights()])
+    stream = rekur.Stream(model, batch=4, whole=["memory"])
+    for rows in (3, 4, 1):
+        a, b = floats(rows, 5, 3), floats(rows, 6, 4)
+        stream.begin({"memory": b})
+        expected = model.predict([a, b])
+        np.testing.assert_array_equal(stream.process(a[:, :3]), expected[:, :3])
+        stream.reset(0)
+        found = stream.process(np.concatenate([a[:1, :2], a[1:, 3:]]))
+        np.testing.assert_array_equal(found, np.concatenate([expected[:1, :2], expected[1:, 3:]]))
+
+
 def test_several_steps_together_read_what_is_whole():
     a = floats(3, 9, 3)
     for kind in CROSS:

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "cell_programs.hpp"
+#include "rekur/decode.hpp"
 #include "rekur/runtime.hpp"
 #include "rekur/stream.hpp"
 
@@ -308,6 +309,41 @@ void check_quiet(const Case& c, const Model& model, Index batch) {
   allocations = locks = 0;
 }
 
+#if REKUR_SEQUENCE
+// Generator's read and next.
+void check_generator(const std::string& last) {
+  Model model(model_of(R"({"type": "Input", "name": "x", "shape": [null], "dtype": "int32"},
+      {"type": "Embedding", "name": "e", "inputs": ["x"], "input_dim": 333, "output_dim": 9},
+      {"type": "GRU", "name": "g", "inputs": ["e"], "units": 21, "return_sequences": true},
+      {"type": "Dense", "name": "y", "inputs": ["g"], "units": 333, "activation": ")" +
+                           last + R"("})",
+                       R"("x")", R"("y")"));
+  std::vector<float> weights(model.weights().size());
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.3f * std::sin(static_cast<float>(i));
+  model.set_weights(weights);
+  for (const Index batch : {1, 3}) {
+    Generator generator(model, batch);
+    std::vector<std::int32_t> labels(static_cast<std::size_t>(batch), 1);
+    long failed = 0;
+    watching = true;
+    for (int i = 0; i < kSteps; ++i) {
+      failed += !generator.read(labels);
+      failed += !generator.next({.seed = 1}, labels);
+      failed += !generator.next({.temperature = 0}, labels);
+      failed += !generator.next({.top_k = 200, .top_p = 0.9f, .repetition_penalty = 1.2f}, labels);
+      failed += !generator.next({.temperature = 2, .top_p = 0.99f}, labels);
+      if (i % 100 == 99) generator.reset();
+    }
+    watching = false;
+    const std::string where = " in a generator, batch " + std::to_string(batch) + ", " + last + ", " + current_isa();
+    expect(failed == 0, std::to_string(failed) + " calls failed" + where);
+    expect(allocations == 0, std::to_string(allocations) + " calls of the allocator" + where);
+    expect(locks == 0, std::to_string(locks) + " locks" + where);
+    allocations = locks = 0;
+  }
+}
+#endif
+
 // --- system calls ---
 
 #if defined(__linux__) && defined(SECCOMP_MODE_FILTER)
@@ -418,6 +454,9 @@ void run_all() {
         ++tried;
       }
     }
+#if REKUR_SEQUENCE
+    for (const std::string last : {"softmax", "linear", "softplus"}) check_generator(last);
+#endif
     for (const std::string layer :
          {R"("type": "LSTM")", R"("type": "GRU")", R"("type": "SimpleRNN")", R"("type": "SimpleRNN", "activation": "linear")"})
       if (kAlone) check_silence(layer, 2.0);
