@@ -25,7 +25,7 @@ MODELS = ROOT / "cpp/examples/models"
 if not PAGE.is_file():
     pytest.skip("no source tree around the tests", allow_module_level=True)
 TEXT = PAGE.read_text(encoding="utf-8")
-HEADERS = ("denormals", "model", "runtime", "static_model", "stream", "train")
+HEADERS = ("decode", "denormals", "model", "runtime", "static_model", "stream", "train")
 
 
 def blocks(language: str) -> list[str]:
