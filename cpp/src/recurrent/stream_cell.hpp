@@ -62,7 +62,7 @@ class StreamCell {
   Index Hp_, Pp_;
   const simd::Kernels* simd_;
   kernels::CellSteps kernels_{};
-  const kernels::Steps* steps_ = nullptr;
+  [[maybe_unused]] const kernels::Steps* steps_ = nullptr;
   kernels::SingleRowSteps single_row_ = nullptr;  // what does the steps instead, if not null
   kernels::SingleRow packed_{};
 #if REKUR_INT8
