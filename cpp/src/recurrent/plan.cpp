@@ -11,6 +11,9 @@ constexpr Index kRowsPerSlice = 4, kRowsPerFarSlice = 24;
 // Multiply-adds a nanosecond of one thread: of a single row, whose weights come from the second-level cache, and of many.
 constexpr double kSingleRowRate = 35, kManyRowsRate = 100;
 
+// Products of eight bits read a quarter of the bytes; LSTM and GRU of 128 units gain nothing by a second thread then.
+constexpr double kInt8Rate = 5;
+
 // Nanoseconds of a step from which on half of them are worth a meeting of two threads.
 constexpr double kWorthMeeting = 400;
 
@@ -47,7 +50,7 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
 
   const Index p = plan.threads, R = static_cast<Index>(runs.size());
   Index rows = 0, units = forward_of(runs[0]).layer->hidden_size();
-  double macs = 0;  // of a step of a row
+  double macs = 0, timed = 0;  // of a step of a row: all, and as many as take so long in float32
   bool whole_rows = false, alone = true;
   for (const Run& run : runs) {
     const auto& r = Engine::impl(*forward_of(run).layer);
@@ -58,14 +61,17 @@ Plan make_plan(std::span<const Run> runs, double work, Index unit_grain) {
     rows = std::max(rows, forward_of(run).B);
     units = std::min(units, r.H);
     const int blocks = r.cell.recurrent_blocks + (r.cell.projects ? 1 : 0);
-    macs = std::max(macs, static_cast<double>(blocks) * static_cast<double>(r.P) * static_cast<double>(r.H));
+    const double of_run = static_cast<double>(blocks) * static_cast<double>(r.P) * static_cast<double>(r.H);
+    const bool int8 = !r.cell.products.empty() && r.int8(r.cell.products[0]);
+    macs = std::max(macs, of_run);
+    timed = std::max(timed, int8 ? of_run / kInt8Rate : of_run);
   }
   plan.slices =
       std::clamp<Index>(rows / (macs > kFarMacs ? kRowsPerFarSlice : kRowsPerSlice), 1, plan.stacked ? p : (p + R - 1) / R);
   const Index tasks = plan.stacked ? plan.slices : R * plan.slices;  // that can be done side by side
   if (tasks < p) {
     const double rows_of_slice = static_cast<double>(rows) / static_cast<double>(plan.slices);
-    const double step = std::max(macs / kSingleRowRate, macs * rows_of_slice / kManyRowsRate);
+    const double step = std::max(timed / kSingleRowRate, timed * rows_of_slice / kManyRowsRate);
     // A wavefront has no meetings in a step, but each core needs all of its layer's weights.
     plan.wavefront = plan.stacked && R % (p / tasks) == 0 && macs <= kNearMacs;
     const auto members = [&](Index most) {
