@@ -2,6 +2,7 @@
 #include "bindings.hpp"
 #include "rekur/decode.hpp"
 #include "rekur/stream.hpp"
+#include "sequence/sampler.hpp"
 
 namespace rekur::bindings {
 namespace {
@@ -122,7 +123,27 @@ DecoderOptions decoder_options(const std::vector<std::string>& whole, bool logit
   return {.whole = whole, .logits = logits, .attention = attention};
 }
 
+// A label of each row of logits (B, V), which has read `number` labels, as a Decoder and a Generator draw it; -1 where none can be.
+Ints draw_labels(const Floats& logits, std::uint64_t number, const py::sequence& history, const py::dict& options) {
+  if (logits.ndim() != 2 || logits.shape(1) < 1) throw py::value_error("logits: expected two axes");
+  const Index B = logits.shape(0), V = logits.shape(1);
+  const std::vector<std::vector<std::int32_t>> before = labels_of(history);
+  if (static_cast<Index>(before.size()) != B) throw py::value_error("history: expected a list a row");
+  for (const auto& row : before)
+    for (const std::int32_t label : row)
+      if (label < 0 || label >= V) throw py::value_error("history: a label is no class");
+  const Sampling sampling = options_of(options).sampling;
+  Ints labels(static_cast<py::ssize_t>(B));
+  sequence::Sampler sampler(V);
+  std::vector<float> own(logits.data(), logits.data() + B * V);
+  for (Index row = 0; row < B; ++row)
+    labels.mutable_data()[row] = sampler.choose({own.data() + row * V, static_cast<std::size_t>(V)}, sampling,
+                                                before[static_cast<std::size_t>(row)], static_cast<std::uint64_t>(row), number);
+  return labels;
+}
+
 void bind_decoder(py::module_& m) {
+  m.def("draw_labels", &draw_labels, py::arg("logits"), py::arg("number"), py::arg("history"), py::arg("options"));
   py::class_<Decoder>(m, "Decoder")
       .def(py::init([](const Model& model, const std::vector<std::string>& whole, bool logits, int attention) {
              return std::make_unique<Decoder>(model, decoder_options(whole, logits, attention));

@@ -452,7 +452,7 @@ def test_many_steps_and_wide_beams():
     assert rekur.generate(model, [1], 10**15, seed=1, end=3).ndim == 1
     assert rekur.generate(model, [1], 3, seed=1, top_k=10**15).shape == (3,)
     assert rekur.generate(model, [1], 2, beam_width=1000).shape == (2,)
-    with pytest.raises((MemoryError, ValueError), match="memory"):
+    with pytest.raises((MemoryError, ValueError), match=r"memory|beam_width must be at most"):
         rekur.generate(model, [1], 2, beam_width=10**15)
 
 

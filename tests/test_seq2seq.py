@@ -848,3 +848,50 @@ def test_a_stream_whose_step_takes_memory_is_refused():
     model = rekur.Model([x, memory, keys], held([x, memory, keys]))
     with pytest.raises(ValueError, match="a state as long as a whole input, such as coverage, whose step takes memory"):
         rekur.Stream(model, whole=["memory", "keys"])
+
+
+@pytest.mark.parametrize("kind", ["covered", "covered_before", "dot"])
+def test_a_sentence_that_ends_leaves_the_others_their_memory(kind):
+    """One ends in the step in which others widen: as many rows as before, and others."""
+    model = made(kind)
+    x, lengths = sources(6, seed=5)
+    prefix = [[], [3, 4, 5], [5, 4, 3], [], [4], [3, 3]]
+    options = {"beam_width": 2, "steps": 4}
+    labels, scores = model.decode(x, lengths, prefix=prefix, **options)
+    for row in range(6):
+        alone = model.decode(x[row : row + 1], lengths[row : row + 1], prefix=prefix[row : row + 1], **options)
+        np.testing.assert_array_equal(alone[1][0], scores[row])
+        np.testing.assert_array_equal(alone[0][0, 0], labels[0, row, : alone[0].shape[2]])
+
+
+def test_decoding_is_in_the_precision_of_compile():
+    model = made("luong")
+    plain = model.decode(*sources(5), steps=5)[1]
+    model.compile(precision="bf16")
+    x, lengths = sources(5)
+    labels, scores = model.decode(x, lengths, steps=5)
+    assert (scores != plain).any()
+    for row in range(5):
+        path = [int(label) for label in labels[0, row] if label >= 0]
+        path += [END] if len(path) < 5 else []
+        p = model.model.predict(
+            [x[row : row + 1], np.array([[START, *path[:-1]]])], lengths={"source": lengths[row : row + 1]}
+        )
+        log_p = np.log(p[0, np.arange(len(path)), path].astype(np.float64)).sum()
+        assert scores[row, 0] == pytest.approx(log_p, abs=1e-4)
+
+
+def test_stateful_layers_and_attention_of_the_encoder_are_refused():
+    source = layers.Input((None,), dtype="int32", name="source", batch_size=2)
+    before = layers.Input((None,), dtype="int32", name="before", batch_size=2)
+    x, z = embedded(source, before)
+    h = layers.GRU(7, stateful=True)(x)
+    y = layers.Dense(CLASSES, "softmax")(layers.GRU(7, return_sequences=True)(z, initial_state=h))
+    model = rekur.Seq2Seq(rekur.Model([source, before], y), START, END)
+    with pytest.raises(ValueError, match="is stateful, and every decoding begins anew"):
+        model.decode(np.zeros((2, 3), int))
+    good = made("luong")
+    inner = good.model
+    wrong = rekur.Seq2Seq(inner, START, END, attention=inner.get_layer("encoder").output[0])
+    with pytest.raises(ValueError, match="does not depend on the labels so far"):
+        wrong.decode(*sources(2))

@@ -259,3 +259,60 @@ def test_mistakes_name_themselves():
         rekur.Stream("model")
     with pytest.raises(ValueError, match="Bidirectional"):
         rekur.Stream(rekur.Sequential([layers.Bidirectional(layers.LSTM(3), input_shape=(None, 2))]))
+
+
+def test_a_whole_input_may_be_an_output():
+    x, vector = layers.Input((None, 3), name="x"), layers.Input((5000,), name="vector")
+    y = layers.GRU(4, return_sequences=True)(x)
+    model = rekur.Model([x, vector], [layers.Dense(2)(y), vector, layers.Dropout(0.5)(vector)], seed=1)
+    a, v = floats(3, 4, 3), floats(3, 5000)
+    stream = rekur.Stream(model, batch=3, whole=["vector"])
+    stream.begin({"vector": v})
+    expected = model.predict([a, v])[0]
+    for t, rows in ((0, [0, 1, 2]), (1, [2, 0, 1]), (2, [1])):
+        stream.select([[0, 1, 2], [2, 0, 1], [2]][t])
+        found = stream.step(a[rows, t])
+        np.testing.assert_array_equal(found[0], expected[rows, t])
+        for copy in found[1:]:
+            np.testing.assert_array_equal(copy, v[rows])
+    memory = layers.Input((None, 4), name="memory")
+    context = layers.Attention()([layers.GRU(4, return_sequences=True)(x), memory])
+    with pytest.raises(ValueError, match="it is an output, and there as a whole"):
+        rekur.Stream(rekur.Model([x, memory], [context, memory]), whole=["memory"])
+
+
+def _two_memories():
+    x, a, b = layers.Input((1, 3)), layers.Input((None, 4)), layers.Input((None, 4))
+    h = layers.Input((4,))
+    y, after = layers.GRU(4, return_sequences=True, return_state=True)(x, initial_state=h)
+    out = layers.Concatenate()([layers.Attention()([y, a]), layers.Attention()([y, b])])
+    body = rekur.Model([x, a, b, h], [out, after])
+    x, a, b = (layers.Input((None, n), name=name) for n, name in ((3, "x"), (4, "a"), (4, "b")))
+    return rekur.Model([x, a, b], layers.Loop(body, states=1, return_sequences=True)([x, a, b]), seed=1)
+
+
+def test_a_loop_over_two_whole_inputs_needs_the_same_steps_of_them():
+    model, x, a, b = _two_memories(), floats(2, 4, 3), floats(2, 5, 4), floats(2, 5, 4)
+    stream = rekur.Stream(model, batch=2, whole=["a", "b"])
+    for lengths in ({}, {"a": np.array([5, 3]), "b": np.array([5, 3])}):
+        stream.begin({"a": a, "b": b}, lengths=lengths)
+        expected = model.predict([x, a, b], lengths=lengths)
+        np.testing.assert_array_equal(stream.process(x), expected)
+    with pytest.raises(ValueError, match=r"'b': row 0 has other steps than 'a', which .* reads with it"):
+        stream.begin({"a": a, "b": b}, lengths={"a": np.array([5, 5]), "b": np.array([2, 3])})
+
+
+def test_a_loop_within_a_loop_is_refused():
+    inner = rekur.Model(*_body_of_gru())
+    x, h = layers.Input((1, 3)), layers.Input((4,))
+    y, after = layers.Loop(inner, states=1, return_sequences=True, return_state=True)([x, h])
+    model_x = layers.Input((None, 3), name="x")
+    outer = layers.Loop(rekur.Model([x, h], [y, after]), states=1, return_sequences=True)(model_x)
+    with pytest.raises(ValueError, match="its body has a loop of its own"):
+        rekur.Stream(rekur.Model(model_x, outer))
+
+
+def _body_of_gru():
+    x, h = layers.Input((1, 3)), layers.Input((4,))
+    y, after = layers.GRU(4, return_sequences=True, return_state=True)(x, initial_state=h)
+    return [x, h], [y, after]

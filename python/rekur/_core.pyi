@@ -269,6 +269,9 @@ class Decoder:
     ) -> list[list[tuple[_Ints, float, float, bool]]]:
         """By row its paths, best first: labels, log p, score, whether it ended."""
 
+def draw_labels(logits: _Floats, number: int, history: Sequence[_Ints], options: Mapping[str, Any]) -> _Ints:
+    """A label of each row (B, V) that has read `number` labels, as a Decoder draws it; -1 where none can be."""
+
 class Generator:
     """rekur::Generator."""
 

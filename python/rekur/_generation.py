@@ -166,7 +166,10 @@ def generate(
     else:
         drawn = sampling(temperature, top_k, top_p, repetition_penalty, seed, "generate")
         options |= {"sample": True, **drawn}
-    found = [paths[0][0] for paths in decoder.decode([], None, rows, options)]
+    begins = [
+        np.zeros((len(rows), *(size or 0 for size in shape[1:])), np.float32) for _, shape, _ in decoder.beginnings
+    ]
+    found = [paths[0][0] for paths in decoder.decode(begins, None, rows, options)]
     return found[0] if single else padded(found)
 
 

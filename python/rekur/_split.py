@@ -77,6 +77,24 @@ def halves(engine: _core.Model, spec: Spec, stepped: str, what: str) -> Halves:
     return Halves(before, after, inputs, given)
 
 
+def in_precision(spec: Spec, precision: str) -> Spec:
+    """The spec with what compile(precision=) says of layers that leave it open written in."""
+    if precision == "float32":
+        return spec
+
+    def said(layer: Spec) -> Spec:
+        found = dict(layer)
+        if layer["type"] in ("SimpleRNN", "LSTM", "GRU", "RNN", "Dense"):
+            found.setdefault("precision", precision)
+        if "layer" in layer:
+            found["layer"] = said(layer["layer"])
+        if "body" in layer:
+            found["body"] = in_precision(layer["body"], precision)
+        return found
+
+    return {**spec, "layers": [said(layer) for layer in spec["layers"]]}
+
+
 def _plain(ref: str) -> str:
     return reference(*split_reference(ref))
 

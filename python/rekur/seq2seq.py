@@ -11,7 +11,7 @@ from rekur import _core
 from rekur._generation import label_rows, logits_of, padded, sampling
 from rekur._random import draw_seed, epoch_order
 from rekur._spec import split_reference
-from rekur._split import Halves, halves
+from rekur._split import Halves, halves, in_precision
 from rekur._validate import boolean, check_suffix, integer, not_negative, real, show
 from rekur.layers.symbolic import SymbolicTensor
 from rekur.models.model import Model
@@ -103,7 +103,7 @@ class Seq2Seq:
         self.model = model
         self._attention = self._attention_of(attention)
         self._logits = logits_of(model, from_logits, "Seq2Seq")
-        self._cut: tuple[_core.Model, Halves] | None = None
+        self._cut: tuple[_core.Model, Halves, str] | None = None
         self._decoder: _core.Decoder | None = None  # the last one: its weights are packed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -245,12 +245,23 @@ class Seq2Seq:
     # Decoding.
 
     def _halves(self) -> Halves:
-        engine = self.model._engine()
-        if self._cut is None or self._cut[0] is not engine:
-            spec = self.model.spec
+        engine, compiled = self.model._engine(), self.model._compiled
+        precision = "float32" if compiled is None else compiled.precision
+        if self._cut is None or self._cut[0] is not engine or self._cut[2] != precision:
+            if states := self.model._flat().states:
+                raise ValueError(
+                    f"Seq2Seq: {states[0].layer!r} is stateful, and every decoding begins anew: make it without that"
+                )
+            spec = in_precision(self.model.spec, precision)
             if self._attention is not None:
                 spec = {**spec, "outputs": [*spec["outputs"], self._attention]}
-            self._cut = (engine, halves(engine, spec, self._labels, "Seq2Seq"))
+            cut = halves(engine, spec, self._labels, "Seq2Seq")
+            if self._attention is not None and len(cut.after.outputs) != 2:
+                raise ValueError(
+                    f"Seq2Seq: attention: '{self._attention}' does not depend on the labels so far: it is no attention "
+                    "that the decoder pays"
+                )
+            self._cut = (engine, cut, precision)
             self._decoder = None
         return self._cut[1]
 
@@ -441,6 +452,8 @@ class Seq2Seq:
         cut = self._halves()
         if cut.before is None:
             raise ValueError("save_halves: all of the model depends on the labels so far; there is no encoder")
+        if os.path.abspath(check_suffix(before, "save_halves")) == os.path.abspath(check_suffix(after, "save_halves")):
+            raise ValueError(f"save_halves: two files are written, and both are to be {os.fspath(before)}")
         for path, core in ((before, cut.before), (after, cut.after)):
             core.save(os.fsencode(check_suffix(path, "save_halves")))
 
@@ -463,7 +476,8 @@ class _Scheduled(PyDataset):
         arrays = make_inputs([inputs[name] for name in names], owner.model._ports()[0])
         self._inputs = dict(zip(names, arrays, strict=True))
         self._marks = marks
-        self._size = integer(options.pop("batch_size", None) or 32, "fit: batch_size")
+        size = options.pop("batch_size", None)
+        self._size = 32 if size is None else integer(size, "fit: batch_size")
         weights = options.pop("sample_weight", None)
         self._weights = None if weights is None else np.asarray(weights)
         if self._weights is not None and len(self._weights) != len(targets):

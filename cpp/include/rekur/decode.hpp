@@ -108,7 +108,7 @@ class REKUR_API Generator {
   // Reads a label of each row. False, and nothing done, for another number of them or one that is no class.
   bool read(std::span<const std::int32_t> labels) noexcept;
   // Draws a label of each row from what the last one led to, and reads it. False, and nothing done, before the first `read`, for
-  // another number of labels, settings out of range, or where an output is no number.
+  // another number of labels, settings out of range, or where an output is no number: then what labels holds is undefined.
   bool next(const Sampling& sampling, std::span<std::int32_t> labels) noexcept;
   // The logits or logarithms of probabilities of what comes next, [batch, classes]; of rows that have read nothing zeros.
   std::span<const float> logits() const noexcept;

@@ -75,7 +75,7 @@ class REKUR_API Stream {
 #if REKUR_SEQUENCE && REKUR_THROWS
   // Sequences begin, as many as `batch` has rows, 1 to the stream's batch, with the arrays of beginnings(); lengths and masks say
   // which steps of a whole sequence there are. Takes memory, and throws Error where something does not fit; nothing is changed
-  // then.
+  // then, but where memory runs out there are no rows until the next `begin`.
   void begin(const Batch& batch);
   // The next step's row i goes on from row rows[i], which may stand there several times or not at all. From now on there are as
   // many rows as it says, 1 to the stream's batch. Takes memory; throws Error for a row that there is not.

@@ -29,6 +29,8 @@ void check(const DecodeOptions& o, Index classes, bool attention, bool prompted)
                 {classes - 1, o.start});
   if (o.end >= classes) throw_error("decode: end: expected a label below %, or -1, got %", {classes, o.end});
   if (o.beam_width < 1) throw_error("decode: beam_width must be at least 1, got %", {o.beam_width});
+  if (o.beam_width > kMostTogether * 1024)
+    throw_error("decode: beam_width must be at most %, got %", {kMostTogether * 1024, o.beam_width});
   if (o.top_paths < 1 || o.top_paths > o.beam_width)
     throw_error("decode: top_paths must be from 1 to the beam width, %, got %", {o.beam_width, o.top_paths});
   if (o.sample && o.beam_width > 1) throw_error("decode: labels are drawn one by one: beam_width must be 1, got %", {o.beam_width});

@@ -11,13 +11,15 @@ void LabelStream::check(const Impl& stream, const DecoderOptions& options) {
     throw_error("decode: expected a model of one input that steps, got %; others may be whole", {stream.inputs.size()});
   const Shape& y = stream.outputs[0].shape;
   if (y.size() != 2) throw_error("decode: expected an output of (B, T, classes), got a step of %", {y});
+  if (y[1] == kUnknown)
+    throw_error("decode: expected an output of as many classes as the model says, got one as long as a whole input");
   const Shape& x = stream.inputs[0].shape;
   const bool ids = stream.inputs[0].dtype == DType::int32;
   if (ids ? x.size() != 1 : x.size() != 2 || x[1] != y[1])
     throw_error("decode: expected ids (B, T) or one-hot vectors of % classes, got a step of '%' of shape %",
                 {y[1], stream.inputs[0].name, x});
   const int outputs = static_cast<int>(stream.outputs.size());
-  if (options.attention >= outputs || options.attention == 0)
+  if (options.attention >= outputs || options.attention == 0 || options.attention < -1)
     throw_error("decode: attention: expected one of the outputs 1 to %, got %", {outputs - 1, options.attention});
   if (options.attention > 0 && stream.outputs[static_cast<std::size_t>(options.attention)].shape.size() != 2)
     throw_error("decode: attention: expected an output of (B, T, steps of a whole input)");

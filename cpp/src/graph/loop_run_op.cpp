@@ -32,13 +32,14 @@ class LoopRunOp final : public layers::StreamOp {
 
   // inputs: of the loop, steps first, as it has them for a batch and one step; states: the last ones of them.
   LoopRunOp(std::unique_ptr<Loop> loop, std::span<const float> weights, std::vector<TensorSpec> inputs, std::vector<Part> constants,
-            std::vector<Part> states, std::size_t steps)
+            std::vector<Part> states, std::size_t steps, std::size_t leader)
       : loop_(std::move(loop)),
         weights_(weights.begin(), weights.end()),
         inputs_(std::move(inputs)),
         constants_(std::move(constants)),
         states_(std::move(states)),
-        steps_(steps) {
+        steps_(steps),
+        leader_(leader) {
     loop_->prepare(weights_.data(), 1, false);
   }
 
@@ -53,6 +54,7 @@ class LoopRunOp final : public layers::StreamOp {
   std::vector<layers::StreamState> states(Index batch) const override { return listed(batch, 0, false); }
   std::vector<layers::StreamState> whole_states(Index batch, Index steps) const override { return listed(batch, steps, true); }
 
+  bool leads(std::size_t input) const override { return input == leader_; }
   Index whole_floats(Index steps) const override {
     Index size = 0;
     for (const Part& part : constants_)
@@ -170,7 +172,7 @@ class LoopRunOp final : public layers::StreamOp {
   std::vector<float> weights_;
   std::vector<TensorSpec> inputs_;
   std::vector<Part> constants_, states_;
-  std::size_t steps_;
+  std::size_t steps_, leader_;  // leader: the input whose rows have lengths
 };
 
 }  // namespace
@@ -200,9 +202,18 @@ std::unique_ptr<const layers::StreamOp> Loop::stream_by_runs(const layers::Strea
 
   if (!std::is_partitioned(states.begin(), states.end(), [](const LoopRunOp::Part& part) { return !part.long_as_whole; }))
     cannot_stream("states that are as long as a constant stand before others");
+  // Attention to another constant than the one whose rows have lengths would not know its own.
+  for (const Node& node : body_->topology().nodes) {
+    if (!node.layer->takes_whole(1) || node.inputs.size() < 2) continue;
+    const int constant = body_->topology().input_of[static_cast<std::size_t>(node.inputs[1])];
+    if (constant >= 0 && static_cast<std::size_t>(constant) != held_)
+      cannot_stream("its body attends to '%' beside '%'",
+                    {body_->inputs()[static_cast<std::size_t>(constant)].name, body_->inputs()[held_].name});
+  }
   loop->infer(inputs);
   const std::span<const float> weights(build.weights, static_cast<std::size_t>(body_->parameter_count()));
-  return std::make_unique<LoopRunOp>(std::move(loop), weights, std::move(inputs), std::move(constants), std::move(states), steps_);
+  return std::make_unique<LoopRunOp>(std::move(loop), weights, std::move(inputs), std::move(constants), std::move(states), steps_,
+                                     held_);
 }
 
 }  // namespace rekur::graph

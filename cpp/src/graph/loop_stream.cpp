@@ -86,6 +86,15 @@ class LoopOp final : public layers::StreamOp {
     }
   }
 
+  bool leads(std::size_t input) const override {
+    for (const Program::Instruction& instruction : program_->instructions)
+      for (std::size_t j = 0; j < instruction.whole.size(); ++j)
+        if (instruction.whole[j] >= 0 && instruction.op->leads(j) &&
+            input_of_[static_cast<std::size_t>(instruction.whole[j])] == input)
+          return true;
+    return false;
+  }
+
   Index whole_floats(Index steps) const override {
     Index size = 0;
     for (const Program::Instruction& instruction : program_->instructions)
@@ -250,6 +259,8 @@ class LoopOp final : public layers::StreamOp {
 
 std::unique_ptr<const layers::StreamOp> Loop::stream(const layers::StreamBuild& build) const {
   const Topology& t = body_->topology();
+  for (const Node& node : t.nodes)
+    if (node.layer->type() == type()) cannot_stream("its body has a loop of its own, '%'", {node.layer->name()});
   std::vector<std::string> whole;
   for (std::size_t i = steps_; i < steps_ + constants_; ++i) {
     const bool timed = body_input(i).has_time();

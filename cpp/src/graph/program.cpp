@@ -56,6 +56,7 @@ class Compiler {
     for (const int tensor : t_.outputs) {
       p_.outputs.push_back(read(tensor));
       p_.output_names.push_back(tensor_name(t_, tensor));
+      if (is_whole_sequence(p_.outputs.back())) node_of(tensor).layer->cannot_stream("it is an output, and there as a whole");
     }
     // An input that is nothing but an initial state gives way to the state.
     for (const int tensor : t_.inputs)
@@ -120,14 +121,14 @@ class Compiler {
   void add(const Node& node) {
     const layers::Layer& layer = *node.layer;
     const std::size_t sequences = std::min(node.inputs.size(), layer.first_initial_state());
+    std::vector<Program::Initial> initial;
     for (std::size_t i = sequences; i < node.inputs.size(); ++i) {
       const Node& source = t_.nodes[static_cast<std::size_t>(t_.producer[static_cast<std::size_t>(node.inputs[i])])];
       if (!source.source)
         layer.cannot_stream(
             "its initial state is computed by % '%', and a step cannot tell whether it is the first; make it an input of the model",
             {source.layer->type(), source.layer->name()});
-      p_.initial.push_back(
-          {node.inputs[i], begins_[static_cast<std::size_t>(node.inputs[i])], p_.instructions.size(), i - sequences});
+      initial.push_back({node.inputs[i], begins_[static_cast<std::size_t>(node.inputs[i])], 0, i - sequences});
     }
     Program::Instruction instruction;
     std::vector<layers::TensorSpec> inputs;
@@ -173,6 +174,10 @@ class Compiler {
     const int own = layer.makes_mask() ? new_flags() : kAll;
     if (own != kAll) instruction.outputs.push_back(own);
 #endif
+    for (Program::Initial& state : initial) {
+      state.instruction = p_.instructions.size();
+      if (instruction.op != nullptr) p_.initial.push_back(state);
+    }
     if (instruction.op != nullptr)
       p_.instructions.push_back(std::move(instruction));
     else
@@ -195,7 +200,8 @@ class Compiler {
     if (layer.masked_step() == layers::MaskedStep::refused) {
       for (const int tensor : node.inputs)
         if (!is_whole_sequence(tensor) && flags_of(t_.tensors[static_cast<std::size_t>(tensor)].time_source) != kAll)
-          layer.cannot_stream("a mask says which of its keys there are; feed a model without the mask the steps there are");
+          layer.cannot_stream(
+              "a mask leaves out some of its keys, or of its own steps; feed a model without the mask the steps there are");
       return;
     }
     instruction.flags = flags_of(node.axis >= 0 ? node.axis : t_.tensors[static_cast<std::size_t>(node.inputs[0])].time_source);

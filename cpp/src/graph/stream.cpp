@@ -62,7 +62,11 @@ void Stream::select(std::span<const Index> rows) {
     throw_error("stream: expected 1 to % rows to go on with, got %", {impl_->batch, rows.size()});
   for (const Index row : rows)
     if (row < 0 || row >= impl_->rows) throw_error("stream: there is no row % among %", {row, impl_->rows});
-  impl_->select(rows);
+  try {
+    impl_->select(rows);
+  } catch (const std::bad_alloc&) {
+    throw_out_of_memory("not enough memory to go on from % rows", {rows.size()});
+  }
 }
 #endif
 

@@ -110,6 +110,7 @@ struct Stream::Impl {
     } catch (...) {
       whole_steps = before;
       rows = 0;
+      plain = false;
       throw;
     }
   }
@@ -131,6 +132,8 @@ struct Stream::Impl {
     std::vector<bool> callers(program->arrays.size(), false);
     for (const auto* const list : {&program->inputs, &program->outputs})
       for (const int array : *list) callers[static_cast<std::size_t>(array)] = true;
+    for (const graph::Program::Beginning& b : program->beginnings)
+      if (b.array >= 0) callers[static_cast<std::size_t>(b.array)] = false;  // it stands here, and is copied where it is an output
     for (std::size_t i = 0; i < callers.size(); ++i) {
       const Index floats = graph::size_of(program->arrays[i], batch, whole_steps);
       array_at.push_back(place(callers[i] ? 0 : element_count({floats, block}) + graph::kRoom));
@@ -263,6 +266,7 @@ struct Stream::Impl {
       inputs.push_back(info(array, program->arrays[static_cast<std::size_t>(array)].name));
     }
     std::vector<int> taken = program->inputs;
+    for (const graph::Program::Beginning& b : program->beginnings) taken.push_back(b.array);
     for (std::size_t k = 0; k < program->outputs.size(); ++k) {
       const int array = program->outputs[k];
       outputs.push_back(info(array, program->output_names[k]));

@@ -83,14 +83,24 @@ void Stream::Impl::begin(const Batch& given) {
     if (instruction.whole.empty()) continue;
     const layers::StreamOp& op = *instruction.op;
     int first = -1;
-    for (const int i : instruction.whole) {
+    for (std::size_t j = 0; j < instruction.whole.size() && first < 0; ++j)
+      if (instruction.whole[j] >= 0 && op.leads(j)) first = instruction.whole[j];
+    if (first < 0) first = *std::max_element(instruction.whole.begin(), instruction.whole.end());
+    for (std::size_t j = 0; j < instruction.whole.size(); ++j) {
+      const int i = instruction.whole[j];
       if (i < 0) continue;
-      if (first < 0) first = i;
+      const std::string &name = all[static_cast<std::size_t>(i)].info.name,
+                        &leader = all[static_cast<std::size_t>(first)].info.name;
       const Index T = given.inputs[static_cast<std::size_t>(first)].shape[1],
                   other = given.inputs[static_cast<std::size_t>(i)].shape[1];
       if (T != other)
-        throw_error("stream: '%': expected % steps, as '%' has, got %",
-                    {all[static_cast<std::size_t>(i)].info.name, T, all[static_cast<std::size_t>(first)].info.name, other});
+        throw_error("stream: '%': expected % steps, as '%' has, which '%' reads with it, got %",
+                    {name, T, leader, instruction.layer, other});
+      for (Index row = 0; op.leads(j) && row < N; ++row)
+        if (steps[static_cast<std::size_t>(i)].of(row) != steps[static_cast<std::size_t>(first)].of(row))
+          throw_error(
+              "stream: '%': row % has other steps than '%', which '%' reads with it; a stream needs the same lengths and masks",
+              {name, row, leader, instruction.layer});
     }
     std::vector<std::vector<Index>>& valid = places[k];
     Index size = 0;
@@ -177,6 +187,8 @@ void Stream::Impl::select(std::span<const Index> from) {
   if (count != rows) {
     clear();
     bind(count);
+  } else {
+    for (Step& step : steps_) step.op->settle(step.call);
   }
   const float* at = kept.data();
   const auto put = [&](float* data, Index units, Index stride) {

@@ -91,6 +91,9 @@ class StreamOp {
   // Of an op with inputs that are whole (StreamBuild::whole): the floats that it keeps of a row of so many steps, and what fills
   // them, before the first step. By input of the op: a row's [steps][F]; null for an input that steps. May allocate, and throw.
   virtual Index whole_floats(Index /*steps*/) const { return 0; }
+  // Whether that input says which steps there are: of attention the values do, whatever is said of the keys. Those that do must
+  // agree.
+  virtual bool leads(std::size_t /*input*/) const { return true; }
   virtual void take_whole(std::span<const float* const> /*inputs*/, Index /*steps*/, float* /*to*/) const {}
   // Memory and states that grow with those steps.
   virtual Index whole_memory(Index /*batch*/, Index /*steps*/) const { return 0; }

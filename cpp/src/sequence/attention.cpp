@@ -48,6 +48,7 @@ class WholeAttentionOp final : public StreamOp {
 
   Index memory(Index) const override { return attention_.work_size(); }
   Index whole_floats(Index steps) const override { return attention_.floats(steps); }
+  bool leads(std::size_t input) const override { return input == 1; }
   void take_whole(std::span<const float* const> inputs, Index steps, float* to) const override {
     attention_.pack(steps, inputs[key_], inputs[1], to);
   }

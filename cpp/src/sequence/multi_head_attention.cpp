@@ -143,6 +143,7 @@ class WholeOp final : public StreamOp {
   }
 
   Index whole_floats(Index steps) const override { return attention_.floats(steps); }
+  bool leads(std::size_t input) const override { return input == 1; }
 
   void take_whole(std::span<const float* const> inputs, Index steps, float* to) const override {
     const auto projected = [&](Part part, const float* x) {

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from rekur.onnx._errors import ExportError, LoadError, QuantizationError, VerificationError
 from rekur.onnx._export import ExportReport, export, verify
+from rekur.onnx._generate import generate
 from rekur.onnx._import.load import load
 from rekur.onnx._metadata import Metadata, Scaling, metadata
 from rekur.onnx._plan import State
@@ -39,6 +40,7 @@ __all__ = [
     "VerifyReport",
     "export",
     "export_seq2seq",
+    "generate",
     "load",
     "metadata",
     "quantize",

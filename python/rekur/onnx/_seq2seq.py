@@ -87,10 +87,18 @@ def export_seq2seq(
     lengths = boolean(lengths, "export_seq2seq: lengths")
     if refused := [key for key in ("streaming", "states", "masks") if options.pop(key, False)]:
         raise ExportError(f"export_seq2seq: {refused[0]}: the decoder has its states as inputs and outputs as it is")
+    if os.path.abspath(paths[0]) == os.path.abspath(paths[1]):
+        raise ExportError(f"export_seq2seq: two files are written, and both are to be {paths[0]}")
     for path in paths:
         check_writable(path)
     cut = model._halves()
     step, states = _with_states(cut.after, model._labels)
+    entrances = {name: shape for name, shape, _ in step.inputs}
+    if lengths and (open_ones := [name for name, _ in states if None in entrances[name][1:]]):
+        raise ExportError(
+            f"export_seq2seq: lengths: the state '{open_ones[0]}' is as long as the source, and has lengths of its own "
+            "in the file; export without lengths, and decode sources of one length together"
+        )
     said = {
         "start": model.start,
         "end": model.end,
@@ -99,8 +107,8 @@ def export_seq2seq(
         "logits": model._logits,
         "given": [list(pair) for pair in cut.given],
     }
-    metadata = {**options.pop("metadata", {}), SEQ2SEQ_KEY: json.dumps(said)}
-    written = [f"{path}.part.onnx" for path in paths]
+    metadata = {**(options.pop("metadata", None) or {}), SEQ2SEQ_KEY: json.dumps(said)}
+    written = [f"{path}.{os.getpid()}-{k}.onnx" for k, path in enumerate(paths)]
     try:
         first = None
         if cut.before is not None:
@@ -197,7 +205,9 @@ def decode_by(
         if node.name.endswith("lengths"):
             given[node.name] = np.ones(rows, np.int32) if node.name.startswith(said["labels"]) else lengths
         elif node.name not in given and node.name != said["labels"]:
-            shape = [rows, *(size if isinstance(size, int) else 0 for size in node.shape[1:])]
+            # A state as long as the source: coverage.
+            longest = max((array.shape[1] for array in given.values() if array.ndim == 3), default=0)
+            shape = [rows, *(size if isinstance(size, int) else longest for size in node.shape[1:])]
             given[node.name] = np.zeros(shape, np.float32)
     labels = np.full((rows, 1), said["start"], np.int32)
     made, margins, ended = [], [], np.zeros(rows, bool)
