@@ -422,10 +422,18 @@ def test_the_model_in_the_header_is_the_model(
     assert done.returncode == 0 and done.stdout == y.tobytes()
 
 
-@pytest.mark.parametrize("example", EXAMPLES[:6], ids=lambda e: e.type)
+@pytest.mark.parametrize(
+    "example", [*EXAMPLES[:6], *[e for e in EXAMPLES if e.type == "Loop"][:1]], ids=lambda e: e.type
+)
 def test_headers_of_layers_compile_without_a_warning(example: Example, tmp_path: Path) -> None:
     library = cpp_tools.library()
     Engine(example.spec()).model.save(str(tmp_path / "m.safetensors"))
     rekur.export_cpp(tmp_path / "m.safetensors", tmp_path / "m.hpp")
     (tmp_path / "main.cpp").write_text('#include "m.hpp"\n')
     library.compile(tmp_path / "main.cpp", tmp_path / "main.o", link=False)
+
+
+def test_every_layer_is_written(tmp_path: Path) -> None:
+    for example in EXAMPLES:
+        Engine(example.spec()).model.save(str(tmp_path / "m.safetensors"))
+        rekur.export_cpp(tmp_path / "m.safetensors", tmp_path / "m.hpp")

@@ -265,7 +265,7 @@ def _parameters(
         layer = layers[group.partition("/")[0]]
         space = "::".join(names[parameters[0][0]][:-1])
         yield f"// {layer['type']} '{group}'\nnamespace {space} {{\n"
-        yield from _sizes(layer.get("layer", layer), dict((name, shape) for name, shape, _ in parameters), group)
+        yield from _sizes(_owner(layer, group), dict((name, shape) for name, shape, _ in parameters), group)
         for name, shape, _ in parameters:
             own = names[name][-1]
             kind, array = (_NUMBER[type], "matrices") if name in rounded else ("float", "weights")
@@ -277,8 +277,16 @@ def _parameters(
         yield f"}}  // namespace {space}\n\n"
 
 
+def _owner(layer: Spec, group: str) -> Spec:
+    """The layer whose parameters these are: the one inside a Bidirectional, or one of a loop's body."""
+    for part in group.split("/")[1:]:
+        if "body" in layer:
+            layer = next(inner for inner in layer["body"]["layers"] if inner["name"] == part)
+    return layer.get("layer", layer)  # type: ignore[no-any-return]
+
+
 def _sizes(layer: dict[str, Any], shapes: dict[str, tuple[int, ...]], group: str) -> Iterator[str]:
-    if f"{group}/kernel" in shapes:
+    if f"{group}/kernel" in shapes and "units" in layer:
         yield f"inline constexpr int features = {shapes[f'{group}/kernel'][0]};\n"
         yield f"inline constexpr int units = {layer['units']};\n"
 

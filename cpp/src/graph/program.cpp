@@ -200,8 +200,10 @@ class Compiler {
     if (layer.masked_step() == layers::MaskedStep::refused) {
       for (const int tensor : node.inputs)
         if (!is_whole_sequence(tensor) && flags_of(t_.tensors[static_cast<std::size_t>(tensor)].time_source) != kAll)
-          layer.cannot_stream(
-              "a mask leaves out some of its keys, or of its own steps; feed a model without the mask the steps there are");
+          layer.cannot_stream(layer.type() != "Loop"
+                                  ? "a mask says which of its keys there are; feed a model without the mask the steps there are"
+                                  : "a mask leaves out some of its steps, and it gives more than one output; feed a model without "
+                                    "the mask the steps there are");
       return;
     }
     instruction.flags = flags_of(node.axis >= 0 ? node.axis : t_.tensors[static_cast<std::size_t>(node.inputs[0])].time_source);
