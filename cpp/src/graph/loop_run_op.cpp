@@ -15,7 +15,6 @@ using layers::RowSteps;
 using layers::StreamCall;
 using layers::TensorSpec;
 
-constexpr Index kNumber = sizeof(Index) / sizeof(float);
 constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // In memory: whether the constants stand in the order of the rows; the states that have one size. In the memory that grows with
