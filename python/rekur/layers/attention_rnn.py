@@ -26,7 +26,7 @@ def _cell(value: Any, what: str) -> Spec:
     if not isinstance(layer, Recurrent):
         raise TypeError(
             f"{what}: expected an LSTMCell, GRUCell or SimpleRNNCell, a recurrent layer whose cell is meant, such as "
-            f"RNN(rekur.cells.light_gru, 32), or a list of them, got {value!r}"
+            f"RNN of one of rekur.cells, or a list of them, got {value!r}"
         )
     for key in ("reverse", "go_backwards", "stateful", "learn_initial_state"):
         if getattr(layer, key, False):
@@ -50,7 +50,7 @@ class AttentionRNN(Layer):
     Parameters
     ----------
     cell : LSTMCell, GRUCell, SimpleRNNCell, recurrent layer, or list of them
-        What is done at each step; of a recurrent layer, such as ``RNN(rekur.cells.light_gru, 32)``, its cell. Of
+        What is done at each step; of a recurrent layer, such as an ``RNN`` of one of ``rekur.cells``, its cell. Of
         several cells each reads what the one before gives, the first one x and what is fed. The options of a cell are
         its own.
     attention : {"dot", "general", "concat", "bahdanau", "multi_head"}
