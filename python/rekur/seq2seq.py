@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur import _core
-from rekur._generation import label_rows, logits_of, padded, sampling
-from rekur._random import draw_seed, epoch_order
+from rekur._generation import Labels, label_rows, logits_of, padded, sampling
 from rekur._spec import split_reference
 from rekur._split import Halves, halves, in_precision
 from rekur._validate import boolean, check_suffix, integer, not_negative, real, show
@@ -17,10 +16,8 @@ from rekur.layers.symbolic import SymbolicTensor
 from rekur.models.model import Model
 from rekur.models.structure import Structure
 from rekur.training.data import make_inputs
-from rekur.training.pydataset import PyDataset
 from rekur.training.steps import make_marks
 
-Labels = NDArray[np.int32]
 _SCORES = "return_attention_scores"
 
 
@@ -167,7 +164,8 @@ class Seq2Seq:
         validation_data : tuple (x, y) or (x, y, lengths), optional
         scheduled_sampling : float, or a function of the epoch
             How probable it is that a step reads what the model draws itself instead of the right label (Bengio et al.,
-            arXiv:1506.03099). Each batch is then decoded before it is trained on, without dropout.
+            arXiv:1506.03099). Each batch is then decoded before it is trained on, without dropout; what is
+            drawn goes by the model's seed.
         **options
             Of :meth:`rekur.Model.fit`: batch_size, epochs, callbacks, ….
 
@@ -181,7 +179,9 @@ class Seq2Seq:
         if callable(scheduled_sampling) or real(scheduled_sampling, "fit: scheduled_sampling", 0, 1) > 0:
             if options.get("validation_split"):
                 raise ValueError("fit: validation_split: with scheduled_sampling, validation_data is given instead")
-            source = _Scheduled(self, inputs, targets, marks, scheduled_sampling, options)
+            from rekur._scheduled import Scheduled
+
+            source = Scheduled(self, inputs, targets, marks, scheduled_sampling, options)
             return self.model.fit(source, workers=0, **options)
         return self.model.fit(inputs, targets, **marks, **options)
 
@@ -456,74 +456,3 @@ class Seq2Seq:
             raise ValueError(f"save_halves: two files are written, and both are to be {os.fspath(before)}")
         for path, core in ((before, cut.before), (after, cut.after)):
             core.save(os.fsencode(check_suffix(path, "save_halves")))
-
-
-class _Scheduled(PyDataset):
-    """Batches whose labels so far are in part the model's own."""
-
-    def __init__(
-        self,
-        owner: Seq2Seq,
-        inputs: dict[str, Any],
-        targets: Labels,
-        marks: dict[str, Any],
-        rate: Any,
-        options: dict[str, Any],
-    ) -> None:
-        super().__init__(workers=0)
-        self._owner, self._targets, self._rate = owner, targets, rate
-        names = [port.name for port in owner.model._ports()[0]]
-        arrays = make_inputs([inputs[name] for name in names], owner.model._ports()[0])
-        self._inputs = dict(zip(names, arrays, strict=True))
-        self._marks = marks
-        size = options.pop("batch_size", None)
-        self._size = 32 if size is None else integer(size, "fit: batch_size")
-        weights = options.pop("sample_weight", None)
-        self._weights = None if weights is None else np.asarray(weights)
-        if self._weights is not None and len(self._weights) != len(targets):
-            raise ValueError(f"fit: sample_weight: expected {len(targets)} rows, got {len(self._weights)}")
-        self._shuffled = boolean(options.pop("shuffle", True), "fit: shuffle")
-        self._epoch = integer(options.get("initial_epoch", 0), "fit: initial_epoch", 0)
-        self._order = np.arange(len(targets))
-        self._seed = draw_seed()
-
-    def __len__(self) -> int:
-        return -(-len(self._targets) // self._size)
-
-    def on_epoch_end(self) -> None:
-        self._epoch += 1
-
-    def begin_pass(self, seed: int, number: int, shuffle: bool) -> "_Scheduled":
-        """The rows in the order in which fit takes those of arrays, and not batches in another one."""
-        if self._shuffled:
-            self._order = epoch_order(seed, number, len(self._targets))
-        return self
-
-    def _rows_of(self, index: int) -> NDArray[np.int64]:
-        return self._order[index * self._size : (index + 1) * self._size]
-
-    def __getitem__(self, index: int) -> Any:
-        from rekur.training.batch import Batch
-
-        rows = self._rows_of(index)
-        inputs = {name: array[rows] for name, array in self._inputs.items()}
-        said = {what: {k: np.asarray(v)[rows] for k, v in given.items()} for what, given in self._marks.items()}
-        rate = self._rate(self._epoch) if callable(self._rate) else self._rate
-        rate = real(rate, "fit: scheduled_sampling", 0, 1)
-        if rate > 0:
-            self._mix(inputs, said, rate, index)
-        weights = None if self._weights is None else self._weights[rows]
-        return Batch(inputs, self._targets[rows], weights, said["lengths"], said.get("mask"), None)
-
-    def _mix(self, inputs: dict[str, Any], said: dict[str, Any], rate: float, index: int) -> None:
-        """Put labels that the model draws where right ones stood."""
-        owner, name = self._owner, self._owner._labels
-        counts = said["lengths"][name]
-        sources = {k: v for k, v in inputs.items() if k != name}
-        lengths = {k: v for k, v in said["lengths"].items() if k != name}
-        given, masks = owner.encode(sources, lengths or None, said.get("mask"))
-        prompts = [row[:count] for row, count in zip(inputs[name], counts, strict=True)]
-        seed = (self._seed + 1_000_003 * self._epoch + index) % 2**63
-        options = {"steps": 1, "sample": True, "seed": seed, "mixed": rate}
-        for row, path in zip(inputs[name], owner._search(given, masks, prompts, options), strict=True):
-            row[: len(path[0][0])] = path[0][0]

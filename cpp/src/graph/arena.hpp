@@ -10,6 +10,9 @@
 
 namespace rekur::graph {
 
+// Whole cache lines.
+constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
+
 // A block of floats, zero when new (used ones come from the pool as they were left).
 class Arena {
  public:

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <exception>
 #include <new>
-#include <optional>
 
 #include "graph/graph.hpp"
 #include "graph/labels.hpp"

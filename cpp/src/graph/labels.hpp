@@ -14,7 +14,7 @@ class LabelStream {
  public:
   using Impl = Stream::Impl;
 
-  // Throws Error for what is no model of labels. It has room for so many numbers of a ranking.
+  // Throws Error for what is no model of labels.
   LabelStream(std::shared_ptr<const Program> program, Index batch, const DecoderOptions& options);
 
   Index classes() const { return classes_; }
@@ -24,11 +24,11 @@ class LabelStream {
   // Room for rankings of so many numbers a row, and for the attention paid to as many steps as there are.
   void make_room(Index ranked);
 
-  // One step of all rows. Then logits() has their outputs: logits, or logarithms of probabilities;
+  // One step of all rows, behind which logits() has their outputs: logits, or logarithms of probabilities …
   void step(std::span<const std::int32_t> labels) noexcept;
   std::span<float> logits(Index row) noexcept { return {logits_.data() + row * classes_, static_cast<std::size_t>(classes_)}; }
   std::span<const float> all_logits() const noexcept { return {logits_.data(), static_cast<std::size_t>(stream_.rows * classes_)}; }
-  // … or ranked() the greatest of them, `count` as make_room was told, and log_sum() ln Σ e^logit.
+  // … or values() and places() the greatest of them, as many as make_room was told, and log_sum() ln Σ e^logit.
   void step_ranked(std::span<const std::int32_t> labels) noexcept;
   std::span<const float> values(Index row) const noexcept {
     return {values_.data() + row * ranked_, static_cast<std::size_t>(filled_[static_cast<std::size_t>(row)])};
@@ -57,7 +57,7 @@ class LabelStream {
   std::size_t last_ = 0;       // the instruction that the output is of
   bool ranks_ = false;         // … which can say what the greatest sums are
   std::size_t attending_ = 0;  // the instruction that the attention is of; none: as many as there are
-  std::vector<float> logits_, values_, log_sums_, memory_, attention_paid_, vectors_;
+  std::vector<float> logits_, values_, log_sums_, memory_, vectors_;
   std::vector<std::int32_t> places_;
   std::vector<Index> filled_;
   std::vector<std::vector<float>> others_;  // outputs that nobody asks for

@@ -10,8 +10,6 @@
 namespace rekur::graph {
 namespace {
 
-Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-
 // Numbers of a row, of one step where a shape has the time as its first axis.
 Index row_size(const Shape& shape) { return element_count(shape) / std::max<Index>(shape[0], 1); }
 

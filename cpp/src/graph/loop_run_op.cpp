@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "graph/arena.hpp"
 #include "graph/loop.hpp"
 #include "layers/stream_op.hpp"
 
@@ -14,8 +15,6 @@ using layers::Context;
 using layers::RowSteps;
 using layers::StreamCall;
 using layers::TensorSpec;
-
-constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // In memory: whether the constants stand in the order of the rows; the states that have one size. In the memory that grows with
 // what is whole: the states that do, the constants, room for states after a step, and the run's own.
@@ -198,7 +197,6 @@ std::unique_ptr<const layers::StreamOp> Loop::stream_by_runs(const layers::Strea
     }
     inputs.push_back(std::move(spec));
   }
-
   if (!std::is_partitioned(states.begin(), states.end(), [](const LoopRunOp::Part& part) { return !part.long_as_whole; }))
     cannot_stream("states that are as long as a constant stand before others");
   // Attention to another constant than the one whose rows have lengths would not know its own.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "graph/arena.hpp"
 #include "graph/loop.hpp"
 #include "graph/program.hpp"
 #include "layers/stream_op.hpp"
@@ -14,7 +15,6 @@ using layers::StreamState;
 using layers::WholeRow;
 
 constexpr Index kAddress = sizeof(void*) / sizeof(float), kNumber = sizeof(Index) / sizeof(float);  // in floats
-constexpr Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // Floats of a row of an array; of one that is as long as what is whole, of a step of it.
 struct RowSize {
@@ -76,9 +76,11 @@ class LoopOp final : public layers::StreamOp {
   // Where the ops' memory and the states in it stand.
   void settle(const StreamCall& call) const override {
     Index* table = reinterpret_cast<Index*>(call.memory);
-    for (const Program::Instruction& instruction : program_->instructions)
-      *table++ = instruction.op->states(call.batch).empty() ? 0 : instruction.op->memory(call.batch),
-      *table++ = aligned(instruction.op->memory(call.batch));
+    for (const Program::Instruction& instruction : program_->instructions) {
+      const Index memory = instruction.op->memory(call.batch);
+      *table++ = instruction.op->states(call.batch).empty() ? 0 : memory;
+      *table++ = aligned(memory);
+    }
     for (const Own& own : own_) {
       const StreamState s = program_->instructions[own.instruction].op->states(call.batch)[own.number];
       *table++ = s.at[0];

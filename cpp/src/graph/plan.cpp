@@ -1,8 +1,9 @@
 #include "graph/plan.hpp"
-#include "io/text.hpp"
 
 #include <algorithm>
 
+#include "graph/arena.hpp"
+#include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "runtime/sort.hpp"
 
@@ -15,8 +16,6 @@ struct Item {
   Index first, last;
   Index* offset;
 };
-
-Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
 
 // Largest first, each at the lowest offset where nothing that lives at the same time stands. Returns the arena's size.
 Index place(const std::vector<Item>& items) {

@@ -18,8 +18,6 @@ namespace rekur {
 
 namespace graph {
 
-inline Index aligned(Index floats) { return (floats + 15) / 16 * 16; }
-
 // Steps that one layer takes before the next one does: so many that the weights of products are read often enough for all of them,
 // and so few that what lies between the layers stays in the second-level cache.
 inline constexpr Index kMostSteps = 32, kBlockFloats = 32 * 1024;

@@ -63,24 +63,51 @@ Projections make_projections(const Settings& s, Index query, Index key, Index va
   return all;
 }
 
-// In memory: the cache, then q, k, v and o of the rows, then addresses.
-class Op final : public StreamOp {
+constexpr Index kAddress = sizeof(void*) / sizeof(float);  // floats that hold an address
+
+// The projections as a stream has them.
+class PackedProjections {
  public:
-  Op(const Settings& s, const Projections& projections, const float* weights, int key)
-      : cache_({s.heads, s.key_heads, s.dim, s.value_dim, s.window, s.scale(), {}}),
-        projections_(projections),
-        key_(key),
-        kernels_(isa::kernels()) {
+  PackedProjections(const Projections& projections, const float* weights) : all_(projections), kernels_(isa::kernels()) {
     for (std::size_t i = 0; i < kParts; ++i) {
-      const Projection& p = projections_[i];
+      const Projection& p = all_[i];
       packed_[i].prepare(weights + p.kernel, p.from, p.to, p.to, 1, 1);
       if (p.bias >= 0) biases_[i].assign(weights + p.bias, weights + p.bias + p.to);
     }
   }
 
+  const Projection& operator[](Part part) const { return all_[part]; }
+
+  // y [rows][to] of x [rows][from]; from, to: room for the addresses of so many rows.
+  void project(Part part, Index rows, const float* x, float* y, const float** from, float** to) const noexcept {
+    const Projection& p = all_[part];
+    for (Index row = 0; row < rows; ++row) {
+      from[row] = x + row * p.from;
+      to[row] = y + row * p.to;
+    }
+    const float* const bias = biases_[part].empty() ? nullptr : biases_[part].data();
+    kernels_.gemm(rows, p.to, p.from, from, packed_[part].data(), bias, to, 0, false);
+  }
+
+ private:
+  Projections all_;
+  const simd::Kernels& kernels_;
+  std::array<PackedMatrix, kParts> packed_;
+  std::array<std::vector<float>, kParts> biases_;
+};
+
+// In memory: the cache, then q, k, v and o of the rows, then addresses.
+class Op final : public StreamOp {
+ public:
+  Op(const Settings& s, const Projections& projections, const float* weights, int key)
+      : cache_({s.heads, s.key_heads, s.dim, s.value_dim, s.window, s.scale(), {}}),
+        projections_(projections, weights),
+        key_(key) {}
+
   Index memory(Index batch) const override {
     Index row = 2 * kAddress;
-    for (std::size_t i = 0; i < kParts; ++i) row += i == kOutput ? projections_[i].from : projections_[i].to;
+    for (const Part part : {kQuery, kKey, kValue}) row += projections_[part].to;
+    row += projections_[kOutput].from;
     return aligned(cache_.memory(batch)) + element_count({batch, row + kParts * 16});
   }
 
@@ -95,15 +122,7 @@ class Op final : public StreamOp {
     float* const o = take(projections_[kOutput].from);
     const float** const from = reinterpret_cast<const float**>(take(kAddress));
     float** const to = reinterpret_cast<float**>(take(kAddress));
-    const auto project = [&](Part part, const float* x, float* y) {
-      const Projection& p = projections_[part];
-      for (Index row = 0; row < c.batch; ++row) {
-        from[row] = x + row * p.from;
-        to[row] = y + row * p.to;
-      }
-      const float* const bias = biases_[part].empty() ? nullptr : biases_[part].data();
-      kernels_.gemm(c.batch, p.to, p.from, from, packed_[part].data(), bias, to, 0, false);
-    };
+    const auto project = [&](Part part, const float* x, float* y) { projections_.project(part, c.batch, x, y, from, to); };
     project(kQuery, c.input(0), q);
     project(kKey, c.input(key_), k);
     project(kValue, c.input(1), v);
@@ -112,30 +131,16 @@ class Op final : public StreamOp {
   }
 
  private:
-  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
-
   AttentionCache cache_;
-  Projections projections_;
+  PackedProjections projections_;
   int key_;
-  const simd::Kernels& kernels_;
-  std::array<PackedMatrix, kParts> packed_;
-  std::array<std::vector<float>, kParts> biases_;
 };
 
 // Values and keys are whole: they are projected once. In memory: what attention wants, then q and o of the rows, then addresses.
 class WholeOp final : public StreamOp {
  public:
   WholeOp(const Settings& s, const Projections& projections, const float* weights, std::size_t key)
-      : attention_({s.heads, s.key_heads, s.dim, s.value_dim, s.scale(), {}}),
-        projections_(projections),
-        key_(key),
-        kernels_(isa::kernels()) {
-    for (std::size_t i = 0; i < kParts; ++i) {
-      const Projection& p = projections_[i];
-      packed_[i].prepare(weights + p.kernel, p.from, p.to, p.to, 1, 1);
-      if (p.bias >= 0) biases_[i].assign(weights + p.bias, weights + p.bias + p.to);
-    }
-  }
+      : attention_({s.heads, s.key_heads, s.dim, s.value_dim, s.scale(), {}}), projections_(projections, weights), key_(key) {}
 
   Index memory(Index batch) const override {
     const Index row = projections_[kQuery].to + projections_[kOutput].from + 2 * kAddress;
@@ -150,7 +155,7 @@ class WholeOp final : public StreamOp {
       std::vector<float> made(static_cast<std::size_t>(element_count({steps, projections_[part].to})));
       std::vector<const float*> from(static_cast<std::size_t>(steps));
       std::vector<float*> rows(static_cast<std::size_t>(steps));
-      project(part, steps, x, made.data(), from.data(), rows.data());
+      projections_.project(part, steps, x, made.data(), from.data(), rows.data());
       return made;
     };
     const std::vector<float> k = projected(kKey, inputs[key_]), v = projected(kValue, inputs[1]);
@@ -164,30 +169,15 @@ class WholeOp final : public StreamOp {
     float* const o = take(projections_[kOutput].from);
     const float** const from = reinterpret_cast<const float**>(take(kAddress));
     float** const to = reinterpret_cast<float**>(take(kAddress));
-    project(kQuery, c.batch, c.input(0), q, from, to);
+    projections_.project(kQuery, c.batch, c.input(0), q, from, to);
     attention_.step(c.batch, q, c.whole, o, nullptr, 0, c.memory);
-    project(kOutput, c.batch, o, c.output(), from, to);
+    projections_.project(kOutput, c.batch, o, c.output(), from, to);
   }
 
  private:
-  static constexpr Index kAddress = sizeof(void*) / sizeof(float);
-
-  void project(Part part, Index rows, const float* x, float* y, const float** from, float** to) const noexcept {
-    const Projection& p = projections_[part];
-    for (Index row = 0; row < rows; ++row) {
-      from[row] = x + row * p.from;
-      to[row] = y + row * p.to;
-    }
-    const float* const bias = biases_[part].empty() ? nullptr : biases_[part].data();
-    kernels_.gemm(rows, p.to, p.from, from, packed_[part].data(), bias, to, 0, false);
-  }
-
   WholeAttention attention_;
-  Projections projections_;
+  PackedProjections projections_;
   std::size_t key_;
-  const simd::Kernels& kernels_;
-  std::array<PackedMatrix, kParts> packed_;
-  std::array<std::vector<float>, kParts> biases_;
 };
 
 class MultiHeadAttention final : public Layer {
