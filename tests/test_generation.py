@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rekur
-from rekur import layers
+from rekur import _core, layers
 
 CLASSES = 11
 KINDS = ("logits", "softmax", "softmax layer", "one-hot", "last", "masked")
@@ -502,3 +502,24 @@ def test_models_of_another_kind():
 def test_mistakes_with_a_generator(action, error, message):
     with pytest.raises(error, match=message):
         action(rekur.Generator(model_of()))
+
+
+def test_rankings_of_many_classes_are_those_of_predict(isa):
+    """Sums come a few hundred at a time: ties go by place, and the greatest may come last."""
+    model = model_of("softmax", classes=2000)
+    weights = model.get_weights()
+    for w in weights[-2:]:
+        w[:] = 0
+    for high, expected in (
+        ({5: 3, 700: 3, 1500: 3}, [5, 700, 1500]),
+        ({5: 3, 700: 3, 1500: 3, 1900: 30}, [1900, 5, 700]),
+    ):
+        for place, value in high.items():
+            weights[-1][place] = value
+        model.set_weights(weights)
+        decoder = _core.Decoder(model._engine(), [], False)
+        options = {"steps": 1, "beam_width": 3, "top_paths": 3}
+        (paths,) = decoder.decode([], None, [np.array([1], np.int32)], options)
+        assert [int(path[0][0]) for path in paths] == expected
+        p = model.predict(np.array([[1]]))[0, -1].astype(np.float64)
+        np.testing.assert_allclose([path[1] for path in paths], np.log(p[expected]), atol=1e-5)
