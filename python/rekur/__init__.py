@@ -44,7 +44,7 @@ from rekur.models import load_model as load
 from rekur.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from rekur import cells, data, debug, onnx, ops, preprocessing, sequences, utils
+    from rekur import cells, convert, data, debug, onnx, ops, preprocessing, sequences, utils
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
     from rekur._generation import Generator, generate
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
-_LAZY = ("cells", "data", "debug", "onnx", "ops", "preprocessing", "sequences", "utils")
+_LAZY = ("cells", "convert", "data", "debug", "onnx", "ops", "preprocessing", "sequences", "utils")
 _FUNCTIONS = {
     "compile_cells": "_compile",
     "CppReport": "_export_cpp",
@@ -97,6 +97,7 @@ __all__ = [
     "cells",
     "compile_cells",
     "constraints",
+    "convert",
     "cpu_info",
     "data",
     "debug",

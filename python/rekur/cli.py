@@ -121,6 +121,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     half.set_defaults(command=_half)
 
+    convert = commands.add_parser(
+        "convert",
+        help="read a model of another program, or write one for it",
+        description="Read a model of Keras, PyTorch, ONNX, … and write it in the form that the other file's ending "
+        "says; rekur's own is .safetensors. docs/convert.md lists the formats and their options. No code of a file is "
+        "run.",
+    )
+    add = convert.add_argument
+    add("source", metavar="IN", help="the file to read")
+    add("target", metavar="OUT", help="the file to write; an older one is replaced")
+    add("--from", dest="read_as", metavar="FORMAT", help="the format of IN (what it begins with says)")
+    add("--to", dest="write_as", metavar="FORMAT", help="the format of OUT (its ending says)")
+    more = "of reading or writing, the value as JSON or text; may be repeated"
+    add("-o", "--option", action="append", default=[], metavar="NAME=VALUE", help=more)
+    convert.set_defaults(command=_convert)
+
     _add_onnx(commands.add_parser("onnx", help="work with ONNX files"))
     return parser
 
@@ -206,6 +222,12 @@ def _summary(options: argparse.Namespace) -> None:
 def _export_cpp(options: argparse.Namespace) -> None:
     export = rekur.export_static if options.static else rekur.export_cpp
     print(export(options.model, options.out, options.namespace, weights=options.weights))
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from rekur.convert import _command
+
+    _command.run(options)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -1,0 +1,168 @@
+"""Parts: what a file of named weights has, and how models are made of them in the order that the caller says."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rekur._validate import did_you_mean
+
+Made = tuple[Any, Sequence[Any]]  # a layer, and the weights that it gets
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recurrent stack, a matrix, a table of embeddings, …, of a file that says no more than that it is there."""
+
+    name: str  # in the file; empty where it has none
+    words: str  # what it is: "LSTM, 3 → 16, 2 layers"
+    make: Callable[..., list[Made]]  # (**options) -> its layers, in order
+    features: int | None  # of its input; None: ids
+    options: tuple[str, ...] = ()  # what ``make`` takes
+    sequence: bool = False  # whether it reads sequences
+    directions: int = 1
+
+
+LAST = "last"  # in ``layers``: the last step of the sequence
+
+
+def only(parts: Mapping[str, Part], options: Mapping[str, Any]) -> list[Any]:
+    """The chain of a file that has one part."""
+    (part,) = parts.values()
+    return [(part.name, dict(options))] if options else [part.name]
+
+
+def ask_for_order(parts: Mapping[str, Part], what: str) -> ValueError:
+    """What is to be said where there are several parts and ``layers`` is not given."""
+    listed = "; ".join(f"'{part.name}' ({part.words})" for part in parts.values())
+    example = ", ".join(repr(name) for name in parts)
+    return ValueError(
+        f"{what}: it holds the weights of {listed}. It does not say in which order they are used and what stands "
+        f"between them: say it by layers=[{example}], with names of activations, 'last' (the last step) and layers of "
+        "rekur between; rekur.convert.load_parts gives each by itself"
+    )
+
+
+def chain(
+    parts: Mapping[str, Part],
+    layers: Iterable[Any],
+    what: str,
+    options: Mapping[str, Any] | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    partial: bool = False,
+) -> Any:
+    """A Sequential of parts, in the order of ``layers``.
+
+    Parameters
+    ----------
+    parts : dict of Part
+    layers : list
+        Names of parts, ``(name, options of the part)``, names of activations, ``"last"``, layers of rekur, and
+        descriptions ``{"class_name": …, "config": …}`` of them.
+    what : str
+        Names the source in errors.
+    options : dict, optional
+        For all parts that take them.
+    input_shape : tuple, optional
+        Of one row; by default that which the first part reads, with any number of steps.
+    partial : bool
+        Whether parts may be left out.
+
+    Raises
+    ------
+    ValueError
+        For a name that is none, a part that is named twice or left out, and parts that do not fit each other.
+    TypeError
+        For an option that the part does not have.
+    """
+    from rekur.layers import Input
+    from rekur.models import Sequential
+
+    if isinstance(layers, (str, bytes)):
+        raise TypeError(f"layers: expected a list of names and layers, got {layers!r}")
+    entries = list(layers)
+    made: list[Made] = []
+    used: list[Part] = []
+    first: Part | None = None
+    for k, entry in enumerate(entries):
+        name, given = (entry[0], dict(entry[1])) if isinstance(entry, tuple) and len(entry) == 2 else (entry, {})
+        if isinstance(name, str) and name in parts:
+            part = parts[name]
+            if part in used:
+                raise ValueError(
+                    f"layers: '{name}' stands there twice, and a chain takes every layer once; make a Model of what "
+                    "rekur.convert.load_parts gives"
+                )
+            used.append(part)
+            first = first if made else part
+            for key in given:
+                if key not in part.options:
+                    raise TypeError(f"layers: '{name}' has no option '{key}'{did_you_mean(key, part.options)}")
+            common = {key: value for key, value in (options or {}).items() if key in part.options}
+            last = part.directions == 1 and "return_sequences" in part.options and entries[k + 1 : k + 2] == [LAST]
+            if last:  # the same, without the steps before
+                common["return_sequences"] = False
+            made += part.make(**{**common, **given})
+        elif given or (isinstance(entry, tuple) and entry):
+            raise ValueError(f"layers: {what} has no part {name!r}{did_you_mean(name, parts)}")
+        elif entry == LAST and made and getattr(made[-1][0], "return_sequences", None) is False:
+            continue
+        else:
+            made.append((_layer(entry, parts, what), ()))
+    if not made:
+        raise ValueError(f"layers: {what}: expected at least one part")
+    if not partial and (left := [part.name for part in parts.values() if part not in used]):
+        raise ValueError(
+            f"layers: {what} also holds {', '.join(repr(name) for name in left)}: name all parts, or say partial=True "
+            "where some are not wanted"
+        )
+    chained = [layer for layer, _ in made]
+    entrance = []
+    if not _is_input(chained[0]):
+        if first is not None:
+            entrance = [_entrance(first, any(part.sequence for part in used), input_shape, Input)]
+        elif input_shape is not None:
+            entrance = [Input(tuple(input_shape))]
+        else:
+            raise ValueError(f"layers: {what}: {chained[0]!r} comes first: say by input_shape= what it reads")
+    model = Sequential([*entrance, *chained])
+    for layer, weights in made:
+        if len(weights):
+            layer.set_weights(list(weights))
+    return model
+
+
+def _entrance(first: Part, steps: bool, shape: Sequence[int | None] | None, make: Any) -> Any:
+    if shape is not None:
+        return make(tuple(shape)) if first.features is not None else make(tuple(shape), dtype="int32")
+    if first.features is None:
+        return make((None,), dtype="int32")
+    return make((None, first.features) if steps else (first.features,))
+
+
+def _is_input(layer: Any) -> bool:
+    from rekur.layers import InputLayer
+
+    return isinstance(getattr(layer, "layer", layer), InputLayer)
+
+
+def _layer(entry: Any, parts: Mapping[str, Part], what: str) -> Any:
+    """A layer without weights of the file."""
+    from rekur import activations
+    from rekur.layers import Activation, Layer, Step
+    from rekur.layers.symbolic import SymbolicTensor
+
+    if isinstance(entry, (Layer, SymbolicTensor)):
+        return entry
+    if isinstance(entry, Mapping):
+        from rekur.models.configs import deserialize
+
+        return deserialize(entry)
+    if entry == LAST:
+        return Step(-1)
+    if isinstance(entry, str):
+        try:
+            return Activation(activations.to_spec(entry, "layers"))
+        except (TypeError, ValueError):
+            hint = did_you_mean(entry, [*parts, LAST])
+            raise ValueError(f"layers: {what} has no part '{entry}', and it is no activation{hint}") from None
+    raise TypeError(f"layers: expected names of parts, activations and layers of rekur, got {entry!r}")

@@ -1,0 +1,155 @@
+"""What is read: a path or an object, with what tells formats apart looked at once."""
+
+import functools
+import io
+import json
+import os
+import zipfile
+from typing import Any
+
+from rekur._model_files import recognise
+
+_TEXT_LIMIT = 1 << 30  # bytes of a JSON text that is read
+
+
+class Source:
+    """A path, or an object in memory, that is to be converted."""
+
+    def __init__(self, given: Any) -> None:
+        self.path: str | None = None
+        self.object: Any = None
+        if isinstance(given, (str, bytes, os.PathLike)):
+            self.path = os.fsdecode(given)
+        elif given is None:
+            raise TypeError("load: expected a path or an object, got None")
+        else:
+            self.object = given
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"'{self.path}'"
+        return f"an object of type {type(self.object).__name__}"
+
+    @property
+    def is_file(self) -> bool:
+        return self.path is not None and not self.is_folder
+
+    @functools.cached_property
+    def is_folder(self) -> bool:
+        return self.path is not None and os.path.isdir(self.path)
+
+    @property
+    def name(self) -> str:
+        """The file's name in lower case; empty for an object."""
+        return "" if self.path is None else os.path.basename(self.path).lower()
+
+    def check_readable(self) -> None:
+        """Raises OSError if it is a path at which nothing can be read."""
+        if self.path is not None and not self.is_folder:
+            with open(self.path, "rb"):
+                pass
+
+    def description(self) -> str:
+        """What it is, as far as that can be told, for an error."""
+        if self.path is None:
+            return f"it is of type {type(self.object).__name__}"
+        if not self.head and not self.is_folder:
+            return "the file is empty"
+        found = recognise(self.path)
+        return "its beginning tells nothing" if found is None else f"it is {found[0]}"
+
+    @functools.cached_property
+    def head(self) -> bytes:
+        """The first bytes of a file."""
+        if not self.is_file:
+            return b""
+        assert self.path is not None
+        with open(self.path, "rb") as file:
+            return file.read(4096)
+
+    def bytes(self, limit: int = _TEXT_LIMIT) -> bytes:
+        """All of a file.
+
+        Raises
+        ------
+        ValueError
+            If it has more than ``limit`` bytes.
+        """
+        assert self.path is not None
+        with open(self.path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise ValueError(f"{self}: it has {size} bytes, more than the {limit} that are read of such a file")
+            return file.read(limit + 1)
+
+    @functools.cached_property
+    def zip_names(self) -> frozenset[str]:
+        """Names of the members of a ZIP archive; none if it is no whole one."""
+        if not self.head.startswith(b"PK"):
+            return frozenset()
+        assert self.path is not None
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return frozenset(archive.namelist())
+        except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+            return frozenset()
+
+    @property
+    def is_hdf5(self) -> bool:
+        return self.head.startswith(b"\x89HDF\r\n\x1a\n")
+
+    @property
+    def is_safetensors(self) -> bool:
+        head = self.head
+        return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
+
+    @functools.cached_property
+    def safetensors_metadata(self) -> dict[str, str]:
+        """``__metadata__`` of a .safetensors file; empty where there is none, or the header is broken."""
+        if not self.is_safetensors:
+            return {}
+        assert self.path is not None
+        with open(self.path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            try:
+                header = json.loads(file.read(size))
+            except (ValueError, RecursionError):
+                return {}
+        found = header.get("__metadata__") if isinstance(header, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    @functools.cached_property
+    def json(self) -> Any:
+        """A JSON text, parsed; a dict in memory as it is; None where it is neither.
+
+        Raises
+        ------
+        ValueError
+            If a text that begins as JSON does not go on so.
+        """
+        if self.path is None:
+            return self.object if isinstance(self.object, dict) else None
+        head = self.head.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not head.startswith((b"{", b"[")) or self.is_safetensors:
+            return None
+        return parse_json(self.bytes(), str(self))
+
+
+def parse_json(text: "bytes | str", what: str) -> Any:
+    """JSON, with errors that name the file.
+
+    Raises
+    ------
+    ValueError
+        For what is no JSON, or nested too deeply.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8-sig")
+        return json.load(io.StringIO(text))
+    except RecursionError:
+        raise ValueError(f"{what}: its JSON is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what}: it begins as JSON and is no UTF-8 text: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{what}: it begins as JSON and is none: {error}") from None
