@@ -26,6 +26,13 @@ py::tuple read(const std::string& path) {
   }();
   py::dict tensors;
   for (const auto& [name, array] : file.tensors) {
+    if (array.type == safetensors::Type::bf16) {  // every such number is a float
+      const auto numbers = safetensors::widened(array, name);
+      py::array_t<float> out(std::vector<py::ssize_t>(array.shape.begin(), array.shape.end()));
+      if (!numbers.empty()) std::memcpy(out.mutable_data(), numbers.data(), numbers.size() * sizeof(float));
+      tensors[py::str(name)] = out;
+      continue;
+    }
     const char* numpy = nullptr;
     for (const DTypeName& t : kTypes)
       if (t.type == array.type) numpy = t.numpy;

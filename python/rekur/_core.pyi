@@ -171,7 +171,7 @@ class Trainer:
     def set_state(self, slots: dict[str, _Floats], iterations: int) -> None: ...
 
 def read_safetensors(path: _Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """(metadata, arrays by name) of any float32/int32/int64/float64 safetensors file."""
+    """(metadata, arrays by name) of any safetensors file whose types NumPy has; bf16 is read as float32."""
 
 def write_safetensors(path: _Path, metadata: dict[str, str], tensors: dict[str, Any]) -> None: ...
 def write_file(path: _Path, data: bytes) -> None:

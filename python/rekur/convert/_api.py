@@ -1,11 +1,11 @@
 """What users call: load, save and what stands beside them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rekur import _files
-from rekur._validate import as_path
+from rekur._validate import as_path, did_you_mean
 from rekur.convert import _parts, _registry
 from rekur.convert._registry import Format
 from rekur.convert._source import Source
@@ -73,21 +73,32 @@ def load(path_or_object: Any, format: str | None = None, **options: Any) -> Any:
     layers: Sequence[Any] | None = options.get("layers")
     parts = entry.parts(source, **own)
     if layers is None:
-        if len(parts) != 1:
+        if len(parts) != 1 and not isinstance(parts, _parts.Chain):
             raise _parts.ask_for_order(parts, str(source))
-        layers = _parts.only(parts, {})
+        layers = list(parts)
     return _parts.chain(
         parts, layers, str(source), own, options.get("input_shape"), bool(options.get("partial", False))
     )
 
 
-def load_parts(path_or_object: Any, format: str | None = None, **options: Any) -> dict[str, Any]:
+def load_parts(
+    path_or_object: Any,
+    format: str | None = None,
+    *,
+    names: Iterable[str] | None = None,
+    each: Mapping[str, Mapping[str, Any]] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """The parts of a file of weights, each as a model, by their names in the file.
 
     Parameters
     ----------
     path_or_object, format
         As of :func:`load`.
+    names : list of str, optional
+        The parts that are wanted; all by default.
+    each : dict, optional
+        By the name of a part its options, as ``layers`` of :func:`load` has them: ``{"table": {"kind": "Embedding"}}``.
     **options
         As of :func:`load`, without those that say how parts go together.
 
@@ -104,8 +115,12 @@ def load_parts(path_or_object: Any, format: str | None = None, **options: Any) -
     if entry.parts is None:
         raise ValueError(f"load_parts: format {entry.name!r} describes whole models: use rekur.convert.load")
     _registry.check_options(entry, options, entry.load_options, "load_parts")
-    parts = entry.parts(source, **options)
-    return {name: _parts.chain({name: part}, [name], str(source), options) for name, part in parts.items()}
+    parts, of = entry.parts(source, **options), dict(each or {})
+    wanted = list(parts) if names is None else list(names)
+    for name in (*of, *wanted):
+        if name not in parts:
+            raise ValueError(f"load_parts: {source} has no part '{name}'{did_you_mean(name, parts)}")
+    return {name: _parts.chain({name: parts[name]}, [(name, dict(of.get(name, {})))], str(source)) for name in wanted}
 
 
 def save(model: Any, path: str | os.PathLike[str], format: str | None = None, **options: Any) -> None:

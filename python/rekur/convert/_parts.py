@@ -16,19 +16,22 @@ class Part:
     name: str  # in the file; empty where it has none
     words: str  # what it is: "LSTM, 3 → 16, 2 layers"
     make: Callable[..., list[Made]]  # (**options) -> its layers, in order
-    features: int | None  # of its input; None: ids
+    features: int | None  # of its input; None: any number
     options: tuple[str, ...] = ()  # what ``make`` takes
     sequence: bool = False  # whether it reads sequences
     directions: int = 1
+    ids: bool = False  # whether its input is ids
+    ids_as: str = ""  # the ``kind`` as which it reads ids
+
+    def reads_ids(self, given: Mapping[str, Any]) -> bool:
+        return self.ids or (self.ids_as != "" and given.get("kind") == self.ids_as)
+
+
+class Chain(dict[str, Part]):
+    """Parts whose order is known: they are used one behind the other."""
 
 
 LAST = "last"  # in ``layers``: the last step of the sequence
-
-
-def only(parts: Mapping[str, Part], options: Mapping[str, Any]) -> list[Any]:
-    """The chain of a file that has one part."""
-    (part,) = parts.values()
-    return [(part.name, dict(options))] if options else [part.name]
 
 
 def ask_for_order(parts: Mapping[str, Part], what: str) -> ValueError:
@@ -82,7 +85,8 @@ def chain(
     entries = list(layers)
     made: list[Made] = []
     used: list[Part] = []
-    first: Part | None = None
+    own: list[Any] = []  # layers of parts
+    ids = False
     for k, entry in enumerate(entries):
         name, given = (entry[0], dict(entry[1])) if isinstance(entry, tuple) and len(entry) == 2 else (entry, {})
         if isinstance(name, str) and name in parts:
@@ -93,7 +97,7 @@ def chain(
                     "rekur.convert.load_parts gives"
                 )
             used.append(part)
-            first = first if made else part
+            ids = ids if made else part.reads_ids(given)
             for key in given:
                 if key not in part.options:
                     raise TypeError(f"layers: '{name}' has no option '{key}'{did_you_mean(key, part.options)}")
@@ -101,7 +105,9 @@ def chain(
             last = part.directions == 1 and "return_sequences" in part.options and entries[k + 1 : k + 2] == [LAST]
             if last:  # the same, without the steps before
                 common["return_sequences"] = False
-            made += part.make(**{**common, **given})
+            fresh = part.make(**{**common, **given})
+            made += fresh
+            own += [layer for layer, _ in fresh]
         elif given or (isinstance(entry, tuple) and entry):
             raise ValueError(f"layers: {what} has no part {name!r}{did_you_mean(name, parts)}")
         elif entry == LAST and made and getattr(made[-1][0], "return_sequences", None) is False:
@@ -118,25 +124,22 @@ def chain(
     chained = [layer for layer, _ in made]
     entrance = []
     if not _is_input(chained[0]):
-        if first is not None:
-            entrance = [_entrance(first, any(part.sequence for part in used), input_shape, Input)]
-        elif input_shape is not None:
-            entrance = [Input(tuple(input_shape))]
+        # Parts of any number of features leave it as it is.
+        features = next((part.features for part in used if part.features is not None), None)
+        if input_shape is not None:
+            shape = tuple(input_shape)
+        elif ids:
+            shape = (None,)
+        elif features is not None and made[0][0] in own:
+            shape = (None, features) if any(part.sequence for part in used) else (features,)
         else:
-            raise ValueError(f"layers: {what}: {chained[0]!r} comes first: say by input_shape= what it reads")
+            raise ValueError(f"layers: {what}: {chained[0]!r} comes first: say by input_shape= what a row of it is")
+        entrance = [Input(shape, dtype="int32") if ids else Input(shape)]
     model = Sequential([*entrance, *chained])
     for layer, weights in made:
         if len(weights):
             layer.set_weights(list(weights))
     return model
-
-
-def _entrance(first: Part, steps: bool, shape: Sequence[int | None] | None, make: Any) -> Any:
-    if shape is not None:
-        return make(tuple(shape)) if first.features is not None else make(tuple(shape), dtype="int32")
-    if first.features is None:
-        return make((None,), dtype="int32")
-    return make((None, first.features) if steps else (first.features,))
 
 
 def _is_input(layer: Any) -> bool:

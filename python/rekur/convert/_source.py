@@ -5,7 +5,10 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from rekur._model_files import recognise
 
@@ -104,8 +107,8 @@ class Source:
         return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000
 
     @functools.cached_property
-    def safetensors_metadata(self) -> dict[str, str]:
-        """``__metadata__`` of a .safetensors file; empty where there is none, or the header is broken."""
+    def _safetensors_header(self) -> dict[str, Any]:
+        """The header of a .safetensors file; empty where it is none, or broken."""
         if not self.is_safetensors:
             return {}
         assert self.path is not None
@@ -115,8 +118,41 @@ class Source:
                 header = json.loads(file.read(size))
             except (ValueError, RecursionError):
                 return {}
-        found = header.get("__metadata__") if isinstance(header, dict) else None
+        return header if isinstance(header, dict) else {}
+
+    @property
+    def safetensors_metadata(self) -> dict[str, str]:
+        """``__metadata__`` of a .safetensors file; empty where there is none."""
+        found = self._safetensors_header.get("__metadata__")
         return found if isinstance(found, dict) else {}
+
+    @property
+    def array_names(self) -> list[str]:
+        """Names of the tensors of a .safetensors file, or of a flat dict of arrays in memory."""
+        if self.path is not None:
+            return [name for name in self._safetensors_header if name != "__metadata__"]
+        if not isinstance(self.object, Mapping) or not all(isinstance(key, str) for key in self.object):
+            return []
+        return list(self.object) if all(hasattr(value, "shape") for value in self.object.values()) else []
+
+    def arrays(self) -> dict[str, Any]:
+        """The tensors of a .safetensors file, or of a flat dict in memory, as NumPy arrays; bf16 as float32.
+
+        Raises
+        ------
+        OSError
+            If the file is broken.
+        ValueError
+            If a type of numbers is one that NumPy lacks.
+        """
+        if self.path is None:
+            return {name: as_array(self.object[name], name) for name in self.array_names}
+        from rekur import _core
+
+        try:
+            return dict(_core.read_safetensors(os.fsencode(self.path))[1])
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
     @functools.cached_property
     def json(self) -> Any:
@@ -133,6 +169,25 @@ class Source:
         if not head.startswith((b"{", b"[")) or self.is_safetensors:
             return None
         return parse_json(self.bytes(), str(self))
+
+
+def as_array(value: Any, what: str) -> Any:
+    """A NumPy array of one of another library's; sixteen bits of torch's kind become float32.
+
+    Raises
+    ------
+    ValueError
+        For a tensor that has no plain array: a quantised, sparse or meta one.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    if type(value).__module__.partition(".")[0] == "torch":
+        try:
+            value = value.detach().cpu()
+            return (value.float() if f"{value.dtype}" in ("torch.bfloat16", "torch.float16") else value).numpy()
+        except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
+            raise ValueError(f"'{what}' is no plain tensor: {error}") from None
+    return np.asarray(value)
 
 
 def parse_json(text: "bytes | str", what: str) -> Any:
