@@ -182,7 +182,7 @@ def as_floats(array: Any, what: str) -> Floats:
         if found.dtype == object or found.dtype.kind not in "fiub":
             raise TypeError(f"numbers of type {found.dtype}")
         with np.errstate(over="ignore"):
-            floats = np.ascontiguousarray(found, np.float32)
+            floats = np.asarray(found, np.float32, order="C")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what}: expected an array of numbers: {error}") from None
     if not np.isfinite(floats).all() and np.isfinite(found.astype(np.float64)).all():

@@ -173,6 +173,7 @@ def layer_with(cell: Any, name: str | None, given: dict[str, Any]) -> Layer | No
         return None
     options = {key: given.pop(key) for key in list(given) if key in OF_ANY_LAYER}
     layer = cell._whole(name, options)
+    layer._by_cell = True
     if given:
         from rekur._keras import arguments
 

@@ -197,6 +197,7 @@ class Recurrent(Directed, CellOptions):
 
     _ruled: ClassVar[dict[str, str]] = {"kernel": "kernel", "recurrent": "recurrent_kernel", "bias": "bias"}
     _cell_object: Any = None  # its cell, as Keras has one
+    _by_cell = False  # whether it was made as the RNN of its cell
 
     _narrows = True
     precision = Setting(optional_precision)

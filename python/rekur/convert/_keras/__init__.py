@@ -1,0 +1,1 @@
+"""Keras's files: configurations and weights, read and written without Keras."""
