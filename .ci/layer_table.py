@@ -25,7 +25,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Along time": (
         "Conv1D", "DepthwiseConv1D", "SeparableConv1D", "Conv1DTranspose", "Conv2D", "MaxPooling1D", "AveragePooling1D",
         "MaxPooling2D", "AveragePooling2D", "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D",
-        "Cropping1D", "ZeroPadding1D", "Step", "Flip", "Attention", "AdditiveAttention", "MultiHeadAttention",
+        "Cropping1D", "ZeroPadding1D", "Padding1D", "Step", "Flip", "Attention", "AdditiveAttention",
+        "MultiHeadAttention",
         "GroupQueryAttention", "PositionEmbedding", "SinePositionEncoding", "RotaryEmbedding", "CRF",
     ),
     "Each step by itself": (

@@ -501,7 +501,7 @@ LAYERS: dict[str, Callable[..., list[Tensor]]] = {
     **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D"), run_conv_lstm),
     **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), run_pooling),
     **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), run_global_pooling),
-    **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D"), run_resampling),
+    **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D", "Padding1D"), run_resampling),
     **dict.fromkeys(("Flatten", "Reshape", "Permute", "RepeatVector"), run_reshaping),
     **dict.fromkeys((*CELLS, "RNN"), run_recurrent),
     "Bidirectional": run_bidirectional,

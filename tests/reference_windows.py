@@ -160,6 +160,16 @@ def run_global_pooling(layer: Spec, weights: Mapping[str, Array], inputs: Sequen
     return [Tensor(y[:, None] if layer.get("keepdims", False) else y)]
 
 
+def _row_padded(layer: Spec, row: Array, length: int) -> Array:
+    """A row with steps before its first and behind its last one, zeros past those."""
+    amounts, mode = tuple(layer["padding"]), layer.get("mode", "constant")
+    made = np.zeros((len(row) + sum(amounts), row.shape[1]), row.dtype)
+    if length:
+        own = {"constant_values": layer.get("value", 0.0)} if mode == "constant" else {}
+        made[: length + sum(amounts)] = np.pad(row[:length], (amounts, (0, 0)), mode, **own)
+    return made
+
+
 def run_resampling(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[Tensor]) -> list[Tensor]:
     (x,), value = inputs, without_padding(inputs[0])
     T, up = value.shape[1], layer.get("size", 2) if layer["type"] == "UpSampling1D" else 1
@@ -173,7 +183,9 @@ def run_resampling(layer: Spec, weights: Mapping[str, Array], inputs: Sequence[T
     elif layer["type"] == "Cropping1D":
         value = value[:, layer["cropping"][0] :][:, : steps_of(T)]
     elif T:
-        value = np.pad(value, ((0, 0), tuple(layer["padding"]), (0, 0)))
+        value = np.stack(
+            [_row_padded(layer, row, T if x.lengths is None else x.lengths[b]) for b, row in enumerate(value)]
+        )
     lengths = x.lengths
     if lengths is not None:
         lengths = np.array(

@@ -87,8 +87,9 @@ def random_case(seed: int) -> Case:
 # Layers along time, which refuse a stream, and by which reason, in cpp/tests/test_stream.cpp.
 OVER_TIME = {
     "Conv1D", "DepthwiseConv1D", "SeparableConv1D", "Conv1DTranspose", "MaxPooling1D", "AveragePooling1D",
-    "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D", "Flatten",
-    "Reshape", "Permute", "RepeatVector", "Concatenate", "PReLU", "Dot", "Masking", "Embedding", "Parameter", "CRF",
+    "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D", "Padding1D",
+    "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "PReLU", "Dot", "Masking", "Embedding",
+    "Parameter", "CRF",
     "ConvLSTM1D", "ConvLSTM2D", "Loop",
 }  # fmt: skip
 

@@ -341,6 +341,12 @@ EXAMPLES = [
     Example({"type": "UpSampling1D", "size": 3}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: 3 * T),
     Example({"type": "Cropping1D", "cropping": [1, 2]}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: max(T - 3, 0)),
     Example({"type": "ZeroPadding1D", "padding": [2, 1]}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: T + 3 if T else 0),
+    *(
+        Example(
+            {"type": "Padding1D", "padding": [2, 1], **how}, [SEQUENCE], WINDOW_WRONG, steps=lambda T: T + 3 if T else 0
+        )
+        for how in ({"mode": "reflect"}, {"mode": "edge"}, {"mode": "wrap"}, {"value": 0.5})
+    ),
     Example({"type": "Flatten"}, [((None, 4, 3), F32)], [[SEQUENCE], *POINTWISE_WRONG]),
     Example({"type": "Reshape", "target_shape": [2, -1]}, [((None, 4, 3), F32)], [[((None, 3, 3), F32)], [SEQUENCE]]),
     Example({"type": "Reshape", "target_shape": [-1, 1]}, [SEQUENCE], POINTWISE_WRONG, steps=lambda T: 3 * T),

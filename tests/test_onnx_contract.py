@@ -27,7 +27,6 @@ NOT_LOADED: dict[str, str] = {
     "Masking": "a mask is made of comparisons and sorted steps, which no layer is",
     "Loop": "a Scan whose body are the nodes of layers is what no layer's nodes alone say",
     "CRF": "two Scans of a chain of tags are what no layer's nodes alone say",
-    "Lambda of several outputs": "the nodes of equations have a note where they make one output",
     "attention with weights": WEIGHTS,
     "four axes": "the import knows (batch, features) and (batch, time, features)",
 }
@@ -49,8 +48,6 @@ def reason(example: Example) -> str | None:
     layer = example.layer
     if layer.get("return_attention_scores", False):
         return NOT_LOADED["attention with weights"]
-    if layer["type"] == "Lambda" and len(layer["equations"]["outputs"]) > 1:
-        return NOT_LOADED["Lambda of several outputs"]
     if any(len(shape) > 3 for shape, _ in example.inputs):
         return NOT_LOADED["four axes"]
     return NOT_LOADED.get(layer["type"])

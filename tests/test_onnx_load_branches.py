@@ -115,7 +115,7 @@ def rated(rng: np.random.Generator) -> onnx.ModelProto:
 def test_a_branch_that_an_input_chooses_names_it_and_says_how_to_choose(
     tmp_path: Path, rng: np.random.Generator
 ) -> None:
-    refuse(rated(rng), tmp_path, r"If node 'if': .* the value of input 'sr'; .*load\(…, constants=\{'sr': …\}\)")
+    refuse(rated(rng), tmp_path, r"If node 'if': .* the value of input 'sr'; .*load\(…, bind=\{'sr': …\}\)")
 
 
 @pytest.mark.parametrize("rate", [16000, 8000])
@@ -131,12 +131,12 @@ def test_constants_fix_the_inputs_that_choose(rate: int, tmp_path: Path, rng: np
 @pytest.mark.parametrize(
     ("constants", "message"),
     [
-        ({"rate": 1}, r"constants: the file has no input 'rate'; it has \['x', 'sr'\]"),
-        ({"sr": [16000]}, r"constants: input 'sr' has shape \(\), got shape \(1,\)"),
-        ({"sr": 0.5}, "constants: input 'sr' is of int64, which 0.5 does not fit"),
-        ({"sr": "16k"}, "constants: input 'sr'"),
-        ({"W": 1.0}, "constants: the file has no input 'W'"),
-        ({"sr": 2**70}, "constants: input 'sr'"),
+        ({"rate": 1}, r"bind: the file has no input 'rate'; it has \['x', 'sr'\]"),
+        ({"sr": [16000]}, r"bind: input 'sr' has shape \(\), got shape \(1,\)"),
+        ({"sr": 0.5}, "bind: input 'sr' is of int64, which 0.5 does not fit"),
+        ({"sr": "16k"}, "bind: input 'sr'"),
+        ({"W": 1.0}, "bind: the file has no input 'W'"),
+        ({"sr": 2**70}, "bind: input 'sr'"),
     ],
     ids=str,
 )
@@ -163,9 +163,7 @@ class Dataset:
 )
 def test_constants_that_are_no_arrays_are_refused_at_once(value: Any, tmp_path: Path, rng: np.random.Generator) -> None:
     onnx.save(rated(rng), tmp_path / "m.onnx")
-    with pytest.raises(
-        (TypeError, ValueError), match=r"constants: input 'sr': (expected an array, got a|1 of 1 values)"
-    ):
+    with pytest.raises((TypeError, ValueError), match=r"bind: input 'sr': (expected an array, got a|1 of 1 values)"):
         rekur.onnx.load(tmp_path / "m.onnx", constants={"sr": value})
 
 
@@ -233,7 +231,7 @@ def test_a_scale_that_is_an_input_says_how_to_fix_it(tmp_path: Path, rng: np.ran
     model = around(LAST, rng, **COMMON)
     model.graph.node.append(node("Mul", ["last", "gain"], ["y"], name="mul"))
     model.graph.input.append(helper.make_tensor_value_info("gain", TensorProto.FLOAT, []))
-    refuse(model, tmp_path, r"Mul node 'mul': input 1 must be a constant, .*load\(…, constants=\{'gain': …\}\)")
+    refuse(model, tmp_path, r"Mul node 'mul': input 1 must be a constant, .*load\(…, bind=\{'gain': …\}\)")
     loaded = rekur.onnx.load(tmp_path / "m.onnx", constants={"gain": 0.5})
     assert loaded.input_names == ["x"]
 
@@ -260,7 +258,7 @@ def test_sorting_of_packed_rows_gets_advice(op: str, tmp_path: Path, rng: np.ran
 
 @pytest.mark.parametrize("start", ["constant", "rows"])
 def test_a_loop_over_cells_gets_advice(start: str, tmp_path: Path, rng: np.random.Generator) -> None:
-    """As PyTorch's two exporters write nn.RNNCell in a loop: the first state is a constant, or folded into one."""
+    """As PyTorch's two exporters write nn.RNNCell in a loop: the first state is a constant, or folded into other rows."""
     made = []
     for k in range(4):
         made.append(node("Gather", ["x", f"i{k}"], [f"x{k}"]))
@@ -271,7 +269,10 @@ def test_a_loop_over_cells_gets_advice(start: str, tmp_path: Path, rng: np.rando
         made.append(node("Tanh", [f"s{k}"], [f"h{k + 1}"]))
     constants = {"W": f32(I, H), "R": f32(H, H), **{f"i{k}": np.int64(k) for k in range(4)}}
     constants |= {"h0": np.zeros((B, H), np.float32)} if start == "constant" else {"b": f32(B, H)}
-    model = model_of(made, {"x": (4, "B", I)}, ["h4"], constants, infer=False)
+    model = model_of(made, {"x": (4, "B", I)}, ["h4"], constants)
+    if start == "constant":
+        assert_as_onnxruntime(model, {"x": f32(4, B, I)})
+        return
     refuse(model, tmp_path, "same weights 4 times: a recurrence .* step by step .* For a loop over nn.LSTMCell")
 
 

@@ -302,10 +302,12 @@ def taken_apart(axes: int = -1, extra: list[onnx.NodeProto] | None = None, root:
     ]
 
 
-def test_a_layer_normalisation_taken_apart_has_one_epsilon(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_layer_normalisation_taken_apart_has_one_epsilon(rng: np.random.Generator) -> None:
+    """With two it is none, but equations all the same."""
     eps = {"eps": np.float32(0.5), "eps2": np.float32(0.001)}
     twice = [node("Add", ["v1", "eps2"], ["v2"])]
-    refuse(around(taken_apart(extra=twice, root="v2"), rng, **COMMON, **eps), tmp_path, "Add node 'v2'")
+    model = around(taken_apart(extra=twice, root="v2"), rng, **COMMON, **eps)
+    assert_as_onnxruntime(model, {"x": floats(rng, T, B, I)})
     assert_as_onnxruntime(around(taken_apart(), rng, **COMMON, **eps), {"x": floats(rng, T, B, I)})
 
 
@@ -321,7 +323,7 @@ def test_a_mean_of_the_transposed_tensor_is_none_of_this_one(tmp_path: Path, rng
     made = taken_apart()
     made.insert(1, node("Transpose", ["seq"], ["turned"], perm=[1, 0, 2]))
     made[2] = node("ReduceMean", ["turned"], ["mean"], axes=[-1])
-    refuse(around(made, rng, **COMMON, eps=np.float32(0.5)), tmp_path, "the moments of different tensors")
+    refuse(around(made, rng, **COMMON, eps=np.float32(0.5)), tmp_path, "is the time axis elsewhere")
 
 
 @pytest.mark.parametrize("axes", [2, 3])

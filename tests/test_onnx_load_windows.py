@@ -74,6 +74,19 @@ LOADED: dict[str, tuple[list[Any], dict[str, Any], list[str]]] = {
         {"s": np.array([1, 1, 3], np.float32)},
         ["UpSampling1D"],
     ),
+    "steps of a number": (
+        [node("Pad", ["x", "p", "one"], ["y"])],
+        {"p": np.array([0, 0, 1, 0, 0, 2]), "one": np.float32(1.5)},
+        ["Padding1D"],
+    ),
+    **{
+        f"steps by {mode}": (
+            [node("Pad", ["x", "p"], ["y"], mode=mode)],
+            {"p": np.array([0, 0, 2, 0, 0, 1])},
+            ["Padding1D"],
+        )
+        for mode in ("reflect", "edge")
+    },
     "steps added": ([node("Pad", ["x", "p"], ["y"])], {"p": np.array([0, 0, 2, 0, 0, 1])}, ["ZeroPadding1D"]),
     "steps cut": ([node("Pad", ["x", "p"], ["y"])], {"p": np.array([0, 0, -2, 0, 0, -1])}, ["Cropping1D"]),
     "slopes": ([node("PRelu", ["x", "a"], ["y"])], {"a": f32(C, 1)}, ["PReLU"]),
@@ -183,15 +196,15 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     ),
     "gaps": ([node("MaxPool", ["x"], ["y"], kernel_shape=[2], dilations=[2])], {}, "gaps"),
     "features added": ([node("Pad", ["x", "p"], ["y"])], {"p": np.array([0, 1, 0, 0, 0, 0])}, "holds no steps"),
-    "steps of ones": (
-        [node("Pad", ["x", "p", "one"], ["y"])],
-        {"p": np.array([0, 0, 1, 0, 0, 0]), "one": np.float32(1)},
-        "adds zeros",
-    ),
-    "reflected": (
-        [node("Pad", ["x", "p"], ["y"], mode="reflect")],
+    "steps mirrored": (
+        [node("Pad", ["x", "p"], ["y"], mode="symmetric")],
         {"p": np.array([0, 0, 1, 0, 0, 0])},
-        "mode is reflect",
+        "mode is 'symmetric'",
+    ),
+    "steps without end": (
+        [node("Pad", ["x", "p", "inf"], ["y"])],
+        {"p": np.array([0, 0, 1, 0, 0, 0]), "inf": np.float32(np.inf)},
+        "one finite number",
     ),
     "linear": (
         [node("Resize", ["x", "", "s"], ["y"], mode="linear")],

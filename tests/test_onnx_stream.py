@@ -170,8 +170,9 @@ def allowed(spec: Mapping[str, Any], *, streaming: bool, lengths: bool = False) 
 # Layers along time: some of their forms go step by step, the others are refused by name.
 OVER_TIME = {
     "Conv1D", "DepthwiseConv1D", "SeparableConv1D", "Conv1DTranspose", "MaxPooling1D", "AveragePooling1D",
-    "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D", "Flatten",
-    "Reshape", "Permute", "RepeatVector", "Concatenate", "PReLU", "Dot", "Masking", "Embedding", "Parameter", "CRF",
+    "GlobalMaxPooling1D", "GlobalAveragePooling1D", "UpSampling1D", "Cropping1D", "ZeroPadding1D", "Padding1D",
+    "Flatten", "Reshape", "Permute", "RepeatVector", "Concatenate", "PReLU", "Dot", "Masking", "Embedding",
+    "Parameter", "CRF",
 }  # fmt: skip
 
 

@@ -208,6 +208,7 @@ for name in ("GlobalMaxPooling1D", "GlobalAveragePooling1D"):
 EXAMPLES["UpSampling1D"] = (layers.UpSampling1D, {"size": 3})
 EXAMPLES["Cropping1D"] = (layers.Cropping1D, {"cropping": (2, 0)})
 EXAMPLES["ZeroPadding1D"] = (layers.ZeroPadding1D, {"padding": (2, 0)})
+EXAMPLES["Padding1D"] = (layers.Padding1D, {"padding": (2, 0), "mode": "edge", "value": 1.0})
 EXAMPLES["Flatten"] = (layers.Flatten, {})
 EXAMPLES["Reshape"] = (lambda: layers.Reshape((20,)), {"target_shape": (2, -1)})
 EXAMPLES["Permute"] = (lambda: layers.Permute((2, 1)), {"dims": (1, 2)})
@@ -280,6 +281,7 @@ EXAMPLES["AttentionRNN"] = (
 
 # What a constructor refuses, by parameter.
 WRONG = {
+    "value": "much",
     "body": 3,
     "steps": 0,
     "states": -1,

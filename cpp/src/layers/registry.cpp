@@ -41,7 +41,7 @@ constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refus
                   make_flatten = refuse_sequence, make_global_average_pooling = refuse_sequence,
                   make_global_max_pooling = refuse_sequence, make_max_pooling = refuse_sequence, make_permute = refuse_sequence,
                   make_repeat_vector = refuse_sequence, make_reshape = refuse_sequence, make_broadcast = refuse_sequence,
-                  make_up_sampling = refuse_sequence, make_zero_padding = refuse_sequence, make_crf = refuse_sequence,
+                  make_up_sampling = refuse_sequence, make_padding = refuse_sequence, make_zero_padding = refuse_sequence, make_crf = refuse_sequence,
                   make_loop = refuse_sequence;
 #endif
 
@@ -92,6 +92,7 @@ constexpr Type kTypes[] = {
     {"MultiHeadAttention", make_multi_head_attention},
     {"Multiply", make_multiply},
     {"PReLU", make_prelu},
+    {"Padding1D", make_padding},
     {"Parameter", make_parameter},
     {"Permute", make_permute},
     {"PositionEmbedding", make_position_embedding},

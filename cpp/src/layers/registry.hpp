@@ -71,6 +71,7 @@ std::unique_ptr<Layer> make_permute(json::Reader&, const std::string& type, cons
 std::unique_ptr<Layer> make_repeat_vector(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_reshape(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_up_sampling(json::Reader&, const std::string& type, const std::string& name);
+std::unique_ptr<Layer> make_padding(json::Reader&, const std::string& type, const std::string& name);
 std::unique_ptr<Layer> make_zero_padding(json::Reader&, const std::string& type, const std::string& name);
 #endif
 std::unique_ptr<Layer> make_layer_normalization(json::Reader&, const std::string& type, const std::string& name);

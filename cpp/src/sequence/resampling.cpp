@@ -1,6 +1,8 @@
-// UpSampling1D, Cropping1D, ZeroPadding1D: steps repeated, taken away, put before and after. y[b, t] = x[b, t / up + shift], zeros
-// where the row has no such step.
+// UpSampling1D, Cropping1D, ZeroPadding1D, Padding1D: steps repeated, taken away, put before and after. y[b, t] = x[b, t / up +
+// shift]; where the row has no such step a number, or a step of the row that the mode of a Padding1D says.
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
@@ -9,9 +11,28 @@
 namespace rekur::layers {
 namespace {
 
+enum class Beyond { number, reflect, edge, wrap };  // what stands before a row's first step and behind its last one
+
 struct Settings {
   Index up = 1, shift = 0, more = 0;  // steps that the output has beyond T · up
+  Beyond beyond = Beyond::number;
+  float value = 0;
 };
+
+// Step `at`, before or behind the L steps of a row, as one of them. Longer paddings go on as they began: reflected back and forth,
+// or around again.
+Index within(Beyond beyond, Index at, Index L) {
+  switch (beyond) {
+    case Beyond::edge: return std::clamp<Index>(at, 0, L - 1);
+    case Beyond::wrap: return (at % L + L) % L;
+    case Beyond::reflect: {
+      const Index period = std::max<Index>(2 * (L - 1), 1), place = (at % period + period) % period;
+      return std::min(place, period - place) % L;
+    }
+    case Beyond::number: break;
+  }
+  return -1;
+}
 
 class Resampling final : public Layer {
  public:
@@ -32,7 +53,7 @@ class Resampling final : public Layer {
     over_steps(run, [&](Index to, Index from, Index n) {
       float* const y = run.outputs[0] + to * n;
       if (from < 0)
-        std::fill_n(y, n, 0.0f);
+        std::fill_n(y, n, from == kPast ? 0.0f : s_.value);
       else
         std::copy_n(run.input() + from * n, n, y);
     });
@@ -55,7 +76,9 @@ class Resampling final : public Layer {
   }
 
  private:
-  // task(step of y, step of x or -1, numbers a step), steps counted through the batch.
+  static constexpr Index kBeyond = -1, kPast = -2;  // no step of x: before or behind the row's; past the row's end in y, too
+
+  // task(step of y, step of x or one of these, numbers a step), steps counted through the batch.
   template <class Task>
   void over_steps(const Context& run, const Task& task) const {
     const Shape &x = run.input_specs[0].shape, &y = run.output_specs[0].shape;
@@ -65,8 +88,11 @@ class Resampling final : public Layer {
       for (Index b = begin; b < end; ++b) {
         const Index limit = steps.mask ? x[1] : steps.length(b);
         for (Index t = 0; t < y[1]; ++t) {
-          const Index from = t / s_.up + s_.shift;
-          task(b * y[1] + t, from >= 0 && from < limit ? b * x[1] + from : -1, n);
+          Index from = t / s_.up + s_.shift;
+          const bool past = limit == 0 || t >= limit + s_.more;
+          if (s_.up == 1 && !past && (from < 0 || from >= limit)) from = within(s_.beyond, from, limit);
+          const bool there = from >= 0 && from < limit;
+          task(b * y[1] + t, there ? b * x[1] + from : past ? kPast : kBeyond, n);
         }
       }
     });
@@ -99,6 +125,23 @@ std::unique_ptr<Layer> make_cropping(json::Reader& spec, const std::string& type
 std::unique_ptr<Layer> make_zero_padding(json::Reader& spec, const std::string& type, const std::string& name) {
   const auto [before, after] = read_pair(spec, "padding");
   return std::make_unique<Resampling>(type, name, Settings{.shift = -before, .more = before + after});
+}
+
+std::unique_ptr<Layer> make_padding(json::Reader& spec, const std::string& type, const std::string& name) {
+  const auto [before, after] = read_pair(spec, "padding");
+  Settings settings{.shift = -before, .more = before + after};
+  const std::string mode = spec.string("mode", "constant");
+  if (mode == "reflect")
+    settings.beyond = Beyond::reflect;
+  else if (mode == "edge")
+    settings.beyond = Beyond::edge;
+  else if (mode == "wrap")
+    settings.beyond = Beyond::wrap;
+  else if (mode != "constant")
+    spec.refuse("mode", "one of constant, reflect, edge, wrap");
+  settings.value = static_cast<float>(spec.number("value", 0));
+  if (!std::isfinite(settings.value)) spec.refuse("value", "a finite number");
+  return std::make_unique<Resampling>(type, name, settings);
 }
 
 }  // namespace rekur::layers

@@ -54,7 +54,16 @@ from rekur.layers.pooling import AveragePooling1D, GlobalAveragePooling1D, Globa
 from rekur.layers.position import PositionEmbedding, RotaryEmbedding, SinePositionEncoding
 from rekur.layers.rectifiers import ELU, Identity, LeakyReLU, PReLU, ReLU, Softmax, UnitNormalization
 from rekur.layers.recurrent import GRU, LSTM, SimpleRNN
-from rekur.layers.reshaping import Cropping1D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, ZeroPadding1D
+from rekur.layers.reshaping import (
+    Cropping1D,
+    Flatten,
+    Padding1D,
+    Permute,
+    RepeatVector,
+    Reshape,
+    UpSampling1D,
+    ZeroPadding1D,
+)
 from rekur.layers.rnn import RNN
 from rekur.layers.scaling import Normalization
 from rekur.layers.selective import SelectiveSSM
@@ -135,6 +144,7 @@ __all__ = [
     "Multiply",
     "Normalization",
     "PReLU",
+    "Padding1D",
     "Parameter",
     "Permute",
     "PositionEmbedding",
@@ -185,7 +195,7 @@ TYPES: dict[str, type[Layer]] = {
         FoldTime, UnfoldTime,
         Conv1D, DepthwiseConv1D, SeparableConv1D, Conv1DTranspose,
         MaxPooling1D, AveragePooling1D, GlobalMaxPooling1D, GlobalAveragePooling1D,
-        UpSampling1D, Cropping1D, ZeroPadding1D, Flatten, Reshape, Permute, RepeatVector,
+        UpSampling1D, Cropping1D, ZeroPadding1D, Padding1D, Flatten, Reshape, Permute, RepeatVector,
         Broadcast, Parameter, Concatenate, Add, Multiply, Subtract, Divide, Lambda,
         Maximum, Minimum, Average, Dot, ReLU, LeakyReLU, ELU, PReLU, Softmax, Identity, UnitNormalization,
         RMSNormalization, BatchNormalization, SpatialDropout1D, GaussianNoise, GaussianDropout, AlphaDropout,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rekur._settings import Setting
-from rekur._validate import integer
+from rekur._validate import integer, one_of, real
 from rekur.layers.base import Layer
 from rekur.layers.convolution import channels_last, size
 
@@ -113,6 +113,41 @@ class ZeroPadding1D(Layer):
         super().__init__(name, options)
         self.data_format = data_format
         self.padding = padding
+
+
+class Padding1D(Layer):
+    """Steps at both ends that are a number, or made of the row's own; a row without steps gets none.
+
+    Parameters
+    ----------
+    padding : int or pair of int
+        Steps at the beginning and at the end.
+    mode : str
+        ``"constant"``: of ``value``; ``"reflect"``: the row mirrored at its first and its last step, which stand there
+        once; ``"edge"``: those two repeated; ``"wrap"``: the row's other end. As in ``numpy.pad``, PyTorch's ``pad``
+        (reflect, replicate, circular) and ONNX's ``Pad``; more steps than the row has go on as they began.
+    value : float
+        Of the mode ``"constant"``.
+
+    Notes
+    -----
+    Input ``(B, T, F)``, output ``(B, T + the sum of padding, F)``. A row with a length ends at its own last step.
+    """
+
+    type = "Padding1D"
+    _keys = ("padding", "mode", "value")
+
+    padding = Setting(_pair)
+    mode = Setting(one_of("constant", "reflect", "edge", "wrap"))
+    value = Setting(real)
+
+    def __init__(
+        self, padding: Any = 1, mode: str = "constant", value: float = 0.0, *, name: str | None = None, **options: Any
+    ) -> None:
+        super().__init__(name, options)
+        self.padding = padding
+        self.mode = mode
+        self.value = value
 
 
 class Flatten(Layer):

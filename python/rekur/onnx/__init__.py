@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from rekur.onnx._errors import ExportError, LoadError, QuantizationError, VerificationError
 from rekur.onnx._export import ExportReport, export, verify
+from rekur.onnx._fronted import Fronted, load_with_front
 from rekur.onnx._generate import generate
 from rekur.onnx._import.load import load
 from rekur.onnx._metadata import Metadata, Scaling, metadata
@@ -25,6 +26,7 @@ from rekur.onnx._weights import QuantizedNode
 __all__ = [
     "ExportError",
     "ExportReport",
+    "Fronted",
     "LoadError",
     "Metadata",
     "OutputChange",
@@ -42,6 +44,7 @@ __all__ = [
     "export_seq2seq",
     "generate",
     "load",
+    "load_with_front",
     "metadata",
     "quantize",
     "verify",

@@ -19,7 +19,7 @@ IMAGES = ("ConvLSTM1D", "ConvLSTM2D")  # recurrent layers whose states are image
 CONVOLUTIONS = ("Conv1D", "DepthwiseConv1D", "Conv1DTranspose")
 RESHAPING = ("Flatten", "Reshape", "Permute")
 # of several steps each: what they have of those past a row's length are zeros
-POOLING, RESAMPLING = ("MaxPooling1D", "AveragePooling1D"), ("UpSampling1D", "Cropping1D", "ZeroPadding1D")
+POOLING, RESAMPLING = ("MaxPooling1D", "AveragePooling1D"), ("UpSampling1D", "Cropping1D", "ZeroPadding1D", "Padding1D")
 WINDOWED = (*CONVOLUTIONS, *POOLING, *RESAMPLING, *RESHAPING)
 # the types that treat a row by its length
 READ_LENGTHS = (
@@ -37,6 +37,12 @@ READ_LENGTHS = (
     *ATTENTION,
 )
 READ_MASKS = (*RECURRENT, "Bidirectional", *IMAGES, MEAN, "CRF", "Loop", *ATTENTION)  # … by its mask
+
+
+def steps_to_pad(layer: Layer) -> int:
+    """The fewest steps that runtimes pad by steps of the sequence itself; 0: any number."""
+    most = max(layer["padding"])
+    return most + (layer["mode"] == "reflect") if layer.get("mode") in ("reflect", "wrap") and most else 0
 
 
 def describe(layer: Layer) -> str:
@@ -166,6 +172,8 @@ class Plan:
             if layer["type"] == "Step":
                 index = layer["index"]
                 steps.append((table.of[parse_ref(layer["inputs"][0])], -index if index < 0 else index + 1))
+            if layer["type"] == "Padding1D" and (needs := steps_to_pad(layer)):
+                steps.append((table.of[parse_ref(layer["inputs"][0])], needs))
             if layer["type"] == "PositionEmbedding":
                 most.append((table.of[parse_ref(layer["inputs"][0])], layer["sequence_length"]))
         bounds = table.bounds(steps, most)

@@ -13,6 +13,7 @@ from rekur.onnx._errors import ExportError
 from rekur.onnx._graph import Graph, Tensor
 from rekur.onnx._lengths import ends, kept, same_windows
 from rekur.onnx._masks import steps_there, within
+from rekur.onnx._padding import padded
 from rekur.onnx._plan import RESHAPING, Layer, Plan, describe
 
 FLOAT = 1  # onnx.TensorProto's
@@ -215,6 +216,8 @@ def resampling(graph: Graph, plan: Plan, layer: Layer, inputs: Sequence[Tensor])
         before, after = layer["cropping"]
         ends = graph.integers(-after if after else _BEYOND)
         graph.emit("Slice", [value, graph.integers(before), ends, graph.integers(1)], name)
+    elif layer["type"] == "Padding1D":
+        padded(graph, layer, x)
     else:
         before, after = layer["padding"]
         graph.emit("Pad", [value, graph.integers(0, before, 0, 0, after, 0)], name)
@@ -268,6 +271,6 @@ Rule = Callable[[Graph, Plan, Layer, Sequence[Tensor]], list[Tensor]]
 WINDOWS: Mapping[str, Rule] = {
     **dict.fromkeys(("MaxPooling1D", "AveragePooling1D"), pooling),
     **dict.fromkeys(("GlobalMaxPooling1D", "GlobalAveragePooling1D"), global_pooling),
-    **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D"), resampling),
+    **dict.fromkeys(("UpSampling1D", "Cropping1D", "ZeroPadding1D", "Padding1D"), resampling),
     **dict.fromkeys((*RESHAPING, "RepeatVector"), reshaping),
 }

@@ -20,6 +20,7 @@ from onnx.backend.base import Backend, BackendRep, Device, DeviceType
 
 from rekur._validate import check_data
 from rekur.onnx._errors import LoadError
+from rekur.onnx._import.inputs import BOOL
 from rekur.onnx._import.interface import to_file, to_model
 from rekur.onnx._import.load import Loaded, build
 from rekur.onnx._import.values import View
@@ -63,15 +64,19 @@ class RekurBackendRep(BackendRep):  # type: ignore[misc]
             if isinstance(view, View):
                 parts = to_model(arrays[name], view, name)
                 for (tensor,), part in zip(view.parts, parts, strict=True):
-                    fed[finished.names[id(tensor.layer)]] = part if view.features else part.astype(np.int32)
+                    fed[finished.names[id(tensor.layer)]] = part.astype(
+                        np.float32 if view.features else np.int32, copy=False
+                    )
             else:
                 lengths.update({source: arrays[name].astype(np.int32) for source in finished.sources.get(name, ())})
         order = [name for name, _, _ in core.inputs]
         rows = [lengths.get(name) for name in order] if lengths else None
         made = dict(zip(finished.spec["outputs"], core.predict([fed[name] for name in order], rows), strict=True))
-        return tuple(
-            to_file([made[ref] for ref in finished.refs[name]], view) for name, view in finished.outputs.items()
-        )
+        types = {value.name: value.type.tensor_type.elem_type for value in self._model.graph.output}
+        arrays_out = {
+            name: to_file([made[ref] for ref in finished.refs[name]], view) for name, view in finished.outputs.items()
+        }
+        return tuple(y.astype(bool) if types.get(name) == BOOL else y for name, y in arrays_out.items())
 
     def _bind(self, arrays: Mapping[str, _Array]) -> Loaded:
         bound: dict[str, _Array] = {}

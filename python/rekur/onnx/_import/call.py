@@ -32,8 +32,7 @@ class NeedsConstant(Refused):
 
     def __init__(self, input: str, what: str) -> None:
         super().__init__(
-            f"{what} must be a constant, it is the graph input '{input}'; "
-            f"load(…, constants={{'{input}': …}}) makes it one"
+            f"{what} must be a constant, it is the graph input '{input}'; load(…, bind={{'{input}': …}}) makes it one"
         )
         self.input = input
 
@@ -41,11 +40,15 @@ class NeedsConstant(Refused):
 # what the attributes of the operators hold; one name means one kind in all of them
 KINDS = {
     **dict.fromkeys(("activations",), "texts"),
-    **dict.fromkeys(("direction", "auto_pad", "coordinate_transformation_mode", "mode", "nearest_mode"), "text"),
+    **dict.fromkeys(
+        ("approximate", "direction", "auto_pad", "coordinate_transformation_mode", "mode", "nearest_mode"), "text"
+    ),
     **dict.fromkeys(("dilations", "kernel_shape", "output_padding", "output_shape", "pads", "strides"), "integers"),
-    **dict.fromkeys(("antialias", "ceil_mode", "count_include_pad", "group"), "an integer"),
+    **dict.fromkeys(("antialias", "ceil_mode", "count_include_pad", "group", "num_groups"), "an integer"),
     **dict.fromkeys(("activation_alpha", "activation_beta"), "numbers"),
-    **dict.fromkeys(("alpha", "beta", "clip", "max", "min", "epsilon", "ratio", "scale", "softcap"), "a number"),
+    **dict.fromkeys(
+        ("alpha", "beta", "clip", "gamma", "max", "min", "epsilon", "ratio", "scale", "softcap"), "a number"
+    ),
     **dict.fromkeys(("is_causal", "kv_num_heads", "q_num_heads"), "an integer"),
     **dict.fromkeys(("qk_matmul_output_mode", "softmax_precision"), "an integer"),
     **dict.fromkeys(("axes", "ends", "perm", "split", "starts", "steps"), "integers"),
@@ -57,7 +60,7 @@ KINDS = {
     **dict.fromkeys(("layout", "linear_before_reset", "noop_with_empty_axes", "num_outputs"), "an integer"),
     **dict.fromkeys(("num_scan_inputs",), "an integer"),
     **dict.fromkeys(("spatial", "start", "stash_type", "to"), "an integer"),
-    **dict.fromkeys(("training_mode", "transA", "transB"), "an integer"),
+    **dict.fromkeys(("batch_axis", "time_axis", "training_mode", "transA", "transB"), "an integer"),
     **dict.fromkeys(("value",), "a tensor"),
 }
 _ONE = {"text": str, "a number": float, "an integer": int, "a tensor": np.ndarray}

@@ -9,10 +9,13 @@ from typing import Any
 
 from rekur._spec import ATTENTION, Spec, model_spec, reference, snake_case
 from rekur.onnx._errors import LoadError
-from rekur.onnx._import.fuse import Uses, fuse
+from rekur.onnx._import.frames import check_rows, framed_view
+from rekur.onnx._import.fuse import fuse
 from rekur.onnx._import.graph import Floats, Graph, Layer
 from rekur.onnx._import.inputs import settle
-from rekur.onnx._import.values import TIME, Dim, Rows, Tensor, View
+from rekur.onnx._import.unrolled import recognise, states_apart
+from rekur.onnx._import.uses import Uses
+from rekur.onnx._import.values import TIME, Dim, Refused, Rows, Tensor, View
 from rekur.onnx._import.walk import Walked
 
 # Layers that stand before the one their node is about: named after it only where the node is of these kinds.
@@ -35,14 +38,32 @@ class Finished:
 def finish(walked: Walked, name: str) -> Finished:
     """Raises LoadError where the layers do not make one model."""
     graph = walked.graph
+    for output, view in walked.outputs.items():
+        try:
+            check_rows(graph, output, view)
+        except Refused as reason:
+            raise LoadError(f"graph output '{output}': {reason}") from None
+    walked.inputs.update(
+        {key: framed_view(graph, view) for key, view in walked.inputs.items() if isinstance(view, View)}
+    )
+    recognise(graph, [piece for view in walked.outputs.values() for part in view.parts for piece in part])
+    graph.settle()
+    resolved = [graph.resolve(piece) for view in walked.outputs.values() for part in view.parts for piece in part]
+    _prune(graph, resolved)
+    states_apart(graph, walked.inputs, resolved)
+    graph.settle()
     ends = {
-        output: [graph.whole(part, (f"graph output '{output}'", "")) for part in view.parts]
+        output: [graph.whole(tuple(map(graph.resolve, part)), (f"graph output '{output}'", "")) for part in view.parts]
         for output, view in walked.outputs.items()
     }
     flat = [tensor for tensors in ends.values() for tensor in tensors]
     axes = _lengths(graph)
     _prune(graph, flat)
     fuse(graph, flat)
+    try:
+        graph.charge()
+    except Refused as reason:
+        raise LoadError(f"the file's layers do not make a model: {reason}{walked.hint}") from None
     uses = Uses(graph, flat)
     for layer in graph.layers:
         if layer.type == "Input":
@@ -99,10 +120,13 @@ def _read_lengths(layer: Layer) -> list[tuple[Tensor, str | None]]:
 
 def _prune(graph: Graph, outputs: list[Tensor]) -> None:
     """Layers that nothing reads, but for inputs, which are the model's interface."""
-    needed = {id(tensor.layer) for tensor in outputs}
-    for layer in reversed(graph.layers):
-        if id(layer) in needed:
-            needed.update(id(tensor.layer) for tensor in layer.inputs)
+    needed: set[int] = set()
+    waiting = [tensor.layer for tensor in outputs]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in needed:
+            needed.add(id(one))
+            waiting += [tensor.layer for tensor in one.inputs]
     graph.layers = [layer for layer in graph.layers if layer.type == "Input" or id(layer) in needed]
     for layer in graph.layers:
         if id(layer.twin) not in needed:

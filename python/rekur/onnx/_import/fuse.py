@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 
 from rekur.onnx._import.attention import take_projections
 from rekur.onnx._import.graph import Graph, Layer
+from rekur.onnx._import.turned import turned
+from rekur.onnx._import.uses import Uses
 from rekur.onnx._import.values import Tensor
 from rekur.onnx._plan import CONVOLUTIONS
 
@@ -18,30 +19,10 @@ MERGES = {"Concatenate": "concat", "Add": "sum", "Multiply": "mul"}
 HALF = {"scale": 0.5, "offset": 0.0}
 
 
-class Uses:
-    """Who reads each tensor."""
-
-    def __init__(self, graph: Graph, outputs: Sequence[Tensor]) -> None:
-        self.readers: dict[int, list[Layer | None]] = defaultdict(list)  # None: the model's outputs
-        for tensor in outputs:
-            self.readers[id(tensor)].append(None)
-        for layer in graph.layers:
-            for tensor in layer.inputs:
-                self.readers[id(tensor)].append(layer)
-
-    def of(self, tensor: Tensor) -> list[Layer | None]:
-        return self.readers.get(id(tensor), [])
-
-    def sole(self, tensor: Tensor) -> Layer | None:
-        """The one layer that reads it, and nothing else does."""
-        readers = self.of(tensor)
-        return readers[0] if len(readers) == 1 else None
-
-
 def fuse(graph: Graph, outputs: Sequence[Tensor]) -> None:
     """Rewrite the layers; outputs: what the model gives."""
     uses = Uses(graph, outputs)
-    gone: set[int] = set()
+    gone = turned(graph, uses)
     for layer in graph.layers:
         if id(layer) in gone:
             continue

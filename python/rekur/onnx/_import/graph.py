@@ -42,6 +42,10 @@ class Budget:
     """Elements that may still be written, as constants or parameters: in proportion to what the file holds."""
 
     left: int
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = self.left
 
     def check(self, shape: Sequence[int]) -> int:
         """How many elements an array of that shape has, which is not made yet."""
@@ -84,6 +88,12 @@ class Graph:
         self.steps: dict[int, tuple[Dim, str]] = {}  # by tensor: of which time axis which node takes one step
         self.windows: list[tuple[Dim, str]] = []  # time axes that a node looks along
         self.products: dict[int, Any] = {}  # views made of products, by their id
+        self.matrices: dict[Any, Any] = {}  # of nodes that share weights: (the file's, what layers have of it)
+        self._charged: set[int] = set()  # arrays that layers share until they are put together
+        self.aliases: dict[int, Tensor] = {}  # by tensor: what is read in its place
+        self.cells: Any = None  # cells.Cells
+        self.framed: list[Any] = []  # rows that are frames of a sequence (frames.Framed)
+        self.kept: list[Any] = []  # tensors whose ids are known by, which must not be given to others
         self._joined: dict[tuple[int, ...], Tensor] = {}
 
     def add(
@@ -100,7 +110,10 @@ class Graph:
         if len(self.layers) >= MAX_LAYERS:
             raise Refused(f"the model would have more than {MAX_LAYERS:,} layers")
         for array in (parameters or {}).values():
-            self.budget.take(array.shape)  # nodes can share weights, layers cannot
+            if id(array) not in self._charged:
+                self.budget.take(array.shape)  # nodes can share weights, layers cannot: see charge
+                self._charged.add(id(array))
+                self.kept.append(array)
         for key, value in (options or {}).items():
             _check_option(key, value)
         kept = {key: np.asarray(array, np.float32, order="C") for key, array in (parameters or {}).items()}
@@ -108,6 +121,25 @@ class Graph:
         layer.output = Tensor(layer, "y", features, inputs[0].dims if dims is None else dims)
         self.layers.append(layer)
         return layer.output
+
+    def resolve(self, tensor: Tensor) -> Tensor:
+        """What is read in the place of a tensor."""
+        while (other := self.aliases.get(id(tensor))) is not None:
+            tensor = other
+        return tensor
+
+    def charge(self) -> None:
+        """Weights that several layers still share are copied for each: all of them are checked against the file."""
+        total = sum(array.size for layer in self.layers for array in layer.parameters.values())
+        if total > self.budget.total:
+            raise Refused(
+                f"layers that share weights would be {total:,} numbers, beyond what the file's own data call for"
+            )
+
+    def settle(self) -> None:
+        """Every layer reads what is to be read in the place of its inputs."""
+        for layer in self.layers:
+            layer.inputs = [self.resolve(tensor) for tensor in layer.inputs]
 
     def whole(self, pieces: tuple[Tensor, ...], at: tuple[str, str]) -> Tensor:
         """The pieces as one tensor."""

@@ -16,10 +16,25 @@ from rekur.onnx._import.graph import Graph
 from rekur.onnx._import.read import MAX_ELEMENTS
 from rekur.onnx._import.recurrent import CELLS
 from rekur.onnx._import.scan import reads_lengths
-from rekur.onnx._import.values import FEATURES, MAX_PARTS, ONE, PARTS, Axis, Dim, Given, Refused, Rows, Tensor, View
+from rekur.onnx._import.values import (
+    FEATURES,
+    MAX_PARTS,
+    ONE,
+    OUTER,
+    PARTS,
+    Axis,
+    Dim,
+    Given,
+    Refused,
+    Rows,
+    Tensor,
+    View,
+)
 
 FLOAT, BOOL, INTEGERS = 1, 9, (6, 7)  # onnx.TensorProto's float32; bool; int32, int64
 DTYPES = {FLOAT: "float32", 6: "int32", 7: "int64"}
+ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Sum")
+POINTWISE = (*ARITHMETIC, "Pad", "Identity", "Dropout", "Cast", "Clip", "Tanh", "Relu", "Abs", "Neg")
 DROPS_NOTHING = frozenset(("Identity", "Cast", "Dropout"))
 
 
@@ -77,6 +92,37 @@ def channels_first(nodes: Sequence[Any]) -> set[str]:
     return found
 
 
+def series(nodes: Sequence[Any], constants: Mapping[str, Sequence[int]]) -> set[str]:
+    """Tensors (batch, time) that convolutions read as sequences of one feature, for which an axis is made before."""
+    makers = {name: node for node in nodes for name in node.output if name}
+    waiting = [(node.input[0], False) for node in nodes if node.op_type in CHANNELS and node.input]
+    seen: set[tuple[str, bool]] = set()
+    while waiting:
+        name, flat = waiting.pop()
+        if not name or (name, flat) in seen:
+            continue
+        seen.add((name, flat))
+        node = makers.get(name)
+        if node is None or isinstance(node, Folded) or not node.input:
+            continue
+        if node.op_type in ("Unsqueeze", "Reshape") and not flat:
+            waiting += [(node.input[0], True)] if _makes_channel(node, constants) else []
+        elif node.op_type in POINTWISE:
+            waiting += [(one, flat) for one in (node.input if node.op_type in ARITHMETIC else node.input[:1])]
+    return {name for name, flat in seen if flat}
+
+
+def _makes_channel(node: Any, constants: Mapping[str, Sequence[int]]) -> bool:
+    """Whether it gives a (batch, time) a second axis for its one feature."""
+    given = next((entry.ints for entry in node.attribute if entry.name == "axes"), None)
+    numbers = constants.get(node.input[1]) if given is None and len(node.input) > 1 else given
+    if numbers is None:
+        return False
+    if node.op_type == "Unsqueeze":
+        return list(numbers) in ([1], [-2])
+    return len(numbers) == 3 and numbers[1] == 1
+
+
 def ids_as_floats(nodes: Sequence[Any]) -> set[str]:
     """Tensors that are read only to be cast to integers: Keras's models take ids as floats."""
     cast = {name for node in nodes if _to_integers(node) for name in node.input}
@@ -102,7 +148,7 @@ def _lengths(node: Any) -> list[tuple[str, Role]]:
         return [(name, Role("lengths")) for name in node.input[len(node.input) - count :] if node.lengths]
     if node.op_type == "Scan":
         return [(name, Role("lengths")) for name in reads_lengths(node)]
-    names = {"Greater": node.input[:1], "GreaterOrEqual": node.input[:1]}
+    names = {"Greater": node.input[:1], "GreaterOrEqual": node.input[:1], "ReverseSequence": node.input[1:2]}
     return [
         (name, Role("lengths")) for name in (node.input[4:5] if node.op_type in CELLS else names.get(node.op_type, ()))
     ]
@@ -128,7 +174,8 @@ def _above(node: Any, role: Role, constants: Mapping[str, Sequence[int]]) -> Ite
     if role.kind in ("sequence", "series"):
         if _makes_features(node, constants):
             role = Role("series")
-        yield from ((name, role) for name in node.input if name)
+        sources = node.input[:1] if node.op_type == "ReverseSequence" else node.input
+        yield from ((name, role) for name in sources if name)
         return
     first = node.input[0] if node.input else ""
     if not first:
@@ -166,9 +213,11 @@ def _makes_features(node: Any, constants: Mapping[str, Sequence[int]]) -> bool:
     return numbers[-1] in (-1, 2) if node.op_type == "Unsqueeze" else len(numbers) == 3 and numbers[-1] == 1
 
 
-def make(graph: Graph, value: Any, role: Role | None, ids: bool, channels: bool = False) -> View | Rows | Given:
+def make(
+    graph: Graph, value: Any, role: Role | None, ids: bool, channels: bool = False, stacks: Sequence[int] = ()
+) -> View | Rows | Given:
     """The symbolic value of a graph input; its Input layers join the graph. ids: whatever its type, it holds ids.
-    channels: of three axes the second one holds the features.
+    channels: of three axes the second one holds the features. stacks: axes of which only single entries are read.
 
     One number, or one truth value, is no input of a model here: what it decides must be decided while loading.
 
@@ -183,20 +232,55 @@ def make(graph: Graph, value: Any, role: Role | None, ids: bool, channels: bool 
     one = not dims or (tensor.elem_type == BOOL and set(dims) == {1})
     if one and value.type.HasField("tensor_type") and tensor.HasField("shape"):
         return Given(inputs=(value.name,))
-    if not value.type.HasField("tensor_type") or tensor.elem_type not in (FLOAT, *INTEGERS):
+    if not value.type.HasField("tensor_type") or tensor.elem_type not in (FLOAT, BOOL, *INTEGERS):
         raise LoadError(
-            f"{what}: element type {tensor.elem_type}; expected float32, or int32 or int64 for ids and lengths"
+            f"{what}: element type {tensor.elem_type}; expected float32, bool, or int32 or int64 for ids and lengths"
         )
     if not tensor.HasField("shape"):
         raise LoadError(f"{what} has no shape; expected one, of symbols where only the data will tell")
     sizes = [_size(dim, what) for dim in tensor.shape.dim]
+    if tensor.elem_type == BOOL:
+        return _truths(graph, value.name, sizes, what)
     if tensor.elem_type in INTEGERS or ids:
         return _integers(graph, value.name, sizes, role, what, DTYPES[tensor.elem_type])
+    if len(sizes) == 4 and len(stacks) == 2:
+        return _two_stacks(graph, value.name, sizes, stacks, what)
     if role is not None and role.kind == "state":
         return _state(graph, value.name, sizes, role, what)
     if len(sizes) == 3 and (channels or (sizes[1] and not sizes[2] and role is None)):
         return _channels(graph, value.name, sizes, what)
     return _sequence(graph, value.name, sizes, role, what)
+
+
+def _truths(graph: Graph, name: str, sizes: list[int | None], what: str) -> View:
+    """(batch), (batch, time) or (batch, time, 1) of true and false: one feature of 1 and 0."""
+    if len(sizes) not in (1, 2) and not (len(sizes) == 3 and sizes[2] == 1):
+        raise LoadError(f"{what}: bool of {len(sizes)} axes; expected (batch), (batch, time) or (batch, time, 1)")
+    shown = _dims(name, sizes[:2])
+    made = _input(graph, name, name, 1, shown)
+    made.boolean = True
+    return View(((made,),), (*shown, *((FEATURES,) if len(sizes) == 3 else ())))
+
+
+def _two_stacks(graph: Graph, name: str, sizes: list[int | None], stacks: Sequence[int], what: str) -> View:
+    """Rows of states along two axes, layers and the states of each, as tf2onnx has them."""
+    first, second = sorted(stacks)
+    batch, last = (k for k in range(4) if k not in stacks)
+    counts, features = (sizes[first], sizes[second]), sizes[last]
+    if None in counts or not features or 0 in counts:
+        raise LoadError(f"{what}: a dimension of a stack of states, or of a state, is not given")
+    outer, inner = (int(count or 0) for count in counts)
+    if outer * inner > MAX_PARTS:
+        raise LoadError(f"{what}: {outer} · {inner} initial states")
+    rows = Dim(f"axis {batch} of '{name}'", sizes[batch])
+    axes: list[Axis] = [rows, rows, rows, rows]
+    axes[last] = FEATURES
+    axes[first], axes[second] = (OUTER if outer > 1 else ONE), (PARTS if inner > 1 else ONE)
+    if outer > 1 and inner == 1:
+        axes[first] = PARTS
+    names = [f"{name}_{k}" for k in range(outer * inner)] if outer * inner > 1 else [name]
+    parts = tuple((_input(graph, own, name, features, [rows]),) for own in names)
+    return View(parts, tuple(axes), outer if outer > 1 and inner > 1 else 1)
 
 
 def _channels(graph: Graph, name: str, sizes: list[int | None], what: str) -> View:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import.values import BATCH, FEATURES, ONE, PARTS, Axis, Dim, Extent, Refused, View, fixed
+from rekur.onnx._import.values import BATCH, FEATURES, ONE, OUTER, PARTS, Axis, Dim, Extent, Refused, View, fixed
 
 Array = NDArray[Any]
 
@@ -38,11 +38,13 @@ def to_model(array: Array, view: View, name: str) -> list[Array]:
     for axis, (extent, size) in enumerate(zip(view.shape, array.shape, strict=True)):
         if not fits(extent, size):
             raise ValueError(f"input '{name}': expected {extent} on axis {axis}, as the file says; got {array.shape}")
-    kept = [_root(axis) for axis in view.axes if axis not in (PARTS, ONE)]
+    kept = [_root(axis) for axis in view.axes if axis not in (PARTS, OUTER, ONE)]
     own = _own_axes(view)
     result = []
     for part in range(len(view.parts)):
-        index = tuple(part if axis == PARTS else 0 if axis == ONE else slice(None) for axis in view.axes)
+        outer, inner = divmod(part, len(view.parts) // view.outer)
+        places = {PARTS: inner, OUTER: outer, ONE: 0}
+        index = tuple(places.get(axis, slice(None)) if isinstance(axis, str) else slice(None) for axis in view.axes)
         chosen = array[index].transpose([kept.index(axis) for axis in own if axis in kept])
         new = tuple(k for k, axis in enumerate(own) if axis not in kept)
         result.append(np.ascontiguousarray(np.expand_dims(chosen, new)))
@@ -51,8 +53,9 @@ def to_model(array: Array, view: View, name: str) -> list[Array]:
 
 def to_file(parts: Sequence[Array], view: View) -> Array:
     """Outputs of the model, one for each part, as one output of the file."""
-    own: list[object] = [PARTS, *_own_axes(view)]
+    own: list[object] = [OUTER, PARTS, *_own_axes(view)]
     stacked = np.stack(parts)
+    stacked = stacked.reshape(view.outer, -1, *stacked.shape[1:])
     flat: list[object] = []
     shape: list[int] = []
     for axis in view.axes:

@@ -55,10 +55,15 @@ def last_features(x: View, call: Call | None = None) -> View:
     raise Refused(f"works on the last axis of {x.describe()}, which does not hold the features")
 
 
-def align(views: Sequence[View]) -> list[View]:
+def align(views: Sequence[View], call: Call | None = None) -> list[View]:
     """All are read elementwise, or stand side by side: their axes are the same ones."""
     if len({len(view.dims) for view in views}) > 1:
-        views = [_as_one_step(view) for view in views]
+        try:
+            views = [_as_one_step(view) for view in views]
+        except Refused:
+            views = [_as_rows(call, view) for view in views] if call is not None else views
+            if len({len(view.dims) for view in views}) > 1:
+                raise
     for view in views[1:]:
         _join(views[0], view)
     return list(views)
@@ -81,6 +86,21 @@ def _as_one_step(view: View) -> View:
     if len(view.dims) == 2 and not hidden:
         raise Refused("one tensor has a time axis and another has none: nothing is broadcast over time")
     return View(tuple(tuple(map(one_step, part)) for part in view.parts), view.axes)
+
+
+def _as_rows(call: Call, view: View) -> View:
+    """A sequence of one step whose time axis the file leaves out, beside a row that no layer makes a sequence of."""
+    hidden = [dim for dim in view.dims if dim.size == 1 and dim not in view.axes]
+    if len(view.dims) != 2 or len(hidden) != 1:
+        return view
+    step = hidden[0]
+    step.mark(TIME)
+    rest = tuple(dim for dim in view.dims if dim.root is not step.root)
+    parts = tuple(
+        tuple(call.graph.add("Step", call.at, [piece], piece.features, {"index": 0}, dims=rest) for piece in part)
+        for part in view.parts
+    )
+    return View(parts, view.axes, view.outer)
 
 
 def _join(one: View, two: View) -> None:

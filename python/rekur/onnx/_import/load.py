@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from rekur.onnx._errors import LoadError
 from rekur.onnx._import.finish import Finished, finish
 from rekur.onnx._import.int8 import narrowed, widen
 from rekur.onnx._import.known import DTYPES
+from rekur.onnx._import.part import Shape, flattened, part_of, sized
 from rekur.onnx._import.read import check_envelope, read_model
 from rekur.onnx._import.values import Refused
-from rekur.onnx._import.walk import walk
+from rekur.onnx._import.walk import branches, walk
 from rekur.onnx._import.whole import whole
 from rekur.onnx._int8 import floating
 from rekur.onnx._metadata import tokenizer_of
@@ -40,6 +41,10 @@ class Loaded:
 def load(
     path: str | os.PathLike[str],
     *,
+    inputs: Iterable[str] | Mapping[str, Shape | None] | None = None,
+    outputs: Iterable[str] | None = None,
+    bind: Mapping[str, Any] | None = None,
+    sizes: Mapping[Any, int] | None = None,
     constants: Mapping[str, Any] | None = None,
     precision: str | None = None,
     seed: int | None = None,
@@ -67,10 +72,20 @@ def load(
     ----------
     path
         The file, of opset 7 or newer. External data is read from the file's own folder only, through no link.
+    inputs, outputs
+        Names of tensors anywhere in the file: the model begins and ends there instead of at the file's own inputs and
+        outputs. A mapping of ``inputs`` gives shapes, None for an axis of any size, of tensors whose shape the file
+        does not tell: ``inputs={"features": (None, None, 80)}``.
+    bind
+        Inputs that are no inputs of the model but have this value once and for all, by their names in the file:
+        ``{"sr": 16000}`` of a model that chooses a branch by the sampling rate. What depends on it alone is computed
+        while loading. Anything that ``numpy.asarray`` takes, of the shape that the file says; it is converted to the
+        file's element type.
+    sizes
+        Axes of inputs that have this size from here on, by their symbols in the file, ``{"sequence": 576}``, or, where
+        they have none, by input and axis: ``{("x", 1): 576}``.
     constants
-        Inputs of the file that are no inputs of the model but have this value once and for all, by their names in the
-        file: ``{"sr": 16000}`` of a model that chooses a branch by the sampling rate. Anything that ``numpy.asarray``
-        takes, of the shape that the file says; it is converted to the file's element type.
+        An older name of ``bind``.
     precision
         ``"float32"``: all layers compute in float32, with the weights that integers of the file stand for. None: those
         whose weights are integers of eight bits there are of eight bits.
@@ -82,31 +97,65 @@ def load(
     LoadError
         The file is damaged, or a node does what no layer can; the message names it. A ``ValueError``.
     ValueError
-        A name in ``constants`` is no input of the file, or its value does not fit; ``precision`` is something else.
+        A name in ``bind`` is no input of the file, or its value does not fit; ``inputs`` or ``outputs`` name no tensor,
+        or not all that is needed; no input has an axis of ``sizes``; ``precision`` is something else.
     TypeError
-        A value in ``constants`` is no array.
+        A value in ``bind`` is no array; ``inputs`` or ``outputs`` are no names.
     OSError
         The file cannot be read.
     """
     source = Path(as_path(path, "load"))
     if precision is not None:
         _FLOAT32(precision, "load: precision")
+    if bind is not None and constants is not None:
+        raise ValueError("load: bind and constants are two names of one thing; give one of them")
+    bind = bind if bind is not None else constants
     narrow = precision is None
     widened = widen(read_model(source), source.parent)
     proto = widened.proto
+    part = inputs is not None or outputs is not None
+    bind = dict(bind or {})
+    if part:
+        proto, bind = _part(proto, source, inputs, outputs, bind, sizes or {})
+    elif sizes:
+        proto = sized(proto, sizes)
     model = None
-    if not constants and (found := whole(proto, source.parent)) is not None:
+    if not bind and not part and not sizes and (found := whole(proto, source.parent)) is not None:
         spec, weights = found
         with suppress(ValueError):  # what its nodes bear out, but makes no model, is read node by node
             model = _model(spec if narrow else floating(spec), weights, seed)
     if model is None:
         scales = widened.scales if narrow else set()
-        model = build(proto, source.parent, _bound(proto, constants or {}), seed, scales).model
+        model = build(proto, source.parent, constants_of(proto, bind), seed, scales).model
     try:
         model.tokenizer = tokenizer_of({entry.key: entry.value for entry in proto.metadata_props})
     except ValueError as error:
         raise LoadError(f"{source}: {error}") from None
     return model
+
+
+def _part(
+    proto: Any,
+    source: Path,
+    inputs: Iterable[str] | Mapping[str, Shape | None] | None,
+    outputs: Iterable[str] | None,
+    bind: Mapping[str, Any],
+    sizes: Mapping[Any, int],
+) -> tuple[Any, dict[str, Any]]:
+    """The part of the file, and what is bound in it; sizes may be of the file's own inputs or of those chosen."""
+    own = {key: size for key, size in sizes.items() if not isinstance(key, tuple) or key[0] in _inputs(proto)}
+    proto = sized(proto, own)
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    known = {name: value for name, value in bind.items() if name in _inputs(proto) - stored}
+    if known:
+        proto = flattened(proto, branches(proto, source.parent, constants_of(proto, known)))
+    proto = part_of(proto, inputs, outputs, bind)
+    left = {name: value for name, value in bind.items() if name not in known or name in _inputs(proto)}
+    return sized(proto, {key: size for key, size in sizes.items() if key not in own}), left
+
+
+def _inputs(proto: Any) -> set[str]:
+    return {value.name for value in proto.graph.input}
 
 
 def _model(spec: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], seed: int | None) -> Model:
@@ -119,31 +168,31 @@ def _model(spec: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], 
     return model
 
 
-def _bound(proto: Any, constants: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def constants_of(proto: Any, bind: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """The constants as the file's inputs have them."""
     inputs = {value.name: value.type.tensor_type for value in proto.graph.input}
     stored = {tensor.name for tensor in proto.graph.initializer}
     result: dict[str, NDArray[Any]] = {}
-    for name, value in constants.items():
+    for name, value in bind.items():
         if name not in inputs or name in stored:
             known = [given for given in inputs if given not in stored]
-            raise ValueError(f"constants: the file has no input {name!r}; it has {known}")
+            raise ValueError(f"bind: the file has no input {name!r}; it has {known}")
         dtype = DTYPES.get(inputs[name].elem_type)
         if dtype is None:
-            raise ValueError(f"constants: input '{name}' has elements of type {inputs[name].elem_type}, not understood")
-        check_data(value, f"constants: input '{name}'")
+            raise ValueError(f"bind: input '{name}' has elements of type {inputs[name].elem_type}, not understood")
+        check_data(value, f"bind: input '{name}'")
         try:
             given = np.asarray(value)
             array = given.astype(dtype)
         except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"constants: input '{name}': {error}") from None
+            raise ValueError(f"bind: input '{name}': {error}") from None
         if np.dtype(dtype).kind in "iub" and (given.dtype.kind not in "iubf" or (array != given).any()):
-            raise ValueError(f"constants: input '{name}' is of {np.dtype(dtype)}, which {value!r} does not fit")
+            raise ValueError(f"bind: input '{name}' is of {np.dtype(dtype)}, which {value!r} does not fit")
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in inputs[name].shape.dim]
         fits = len(sizes) == array.ndim and all(n in (None, m) for n, m in zip(sizes, array.shape, strict=True))
         if inputs[name].HasField("shape") and not fits:
             shown = ", ".join("?" if size is None else str(size) for size in sizes)
-            raise ValueError(f"constants: input '{name}' has shape ({shown}), got shape {array.shape}")
+            raise ValueError(f"bind: input '{name}' has shape ({shown}), got shape {array.shape}")
         result[name] = array
     return result
 

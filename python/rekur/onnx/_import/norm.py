@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rekur.onnx._import.activations import number
+from rekur.onnx._import.arithmetic import Nodes, equations
 from rekur.onnx._import.call import Call, normal_axes, vector
 from rekur.onnx._import.layout import last_features
 from rekur.onnx._import.values import FEATURES, Known, Moment, Refused, Value, View
@@ -25,35 +26,31 @@ def reduce_mean(call: Call) -> Value:
     if not axes or normal_axes(axes, rank) != [rank - 1] or x.axes[-1] != FEATURES or not keep:
         raise Refused("a mean over anything but the features, as part of a layer normalisation; no layer takes means")
     if isinstance(value, Moment):
-        return advance(call)
+        return advance(call) or equations(call, [as_view(call, value)], [["mean", 0]], 1)
     return Moment("mean", x)
 
 
-def advance(call: Call) -> Value:
-    """Sqrt, Reciprocal, ReduceMean: one stage further."""
+def advance(call: Call) -> Value | None:
+    """Sqrt, Reciprocal, ReduceMean: one stage further; None: there is none."""
     value = call.inputs[0]
     stage = STAGES.get((call.op, value.stage)) if isinstance(value, Moment) else None
     if not isinstance(value, Moment) or stage is None:
-        raise Refused("is understood only as part of a layer normalisation")
+        return None
     return Moment(stage, value.x, value.epsilon)
 
 
-def binary(call: Call) -> Value:
-    """Sub, Pow, Mul, Add and Div between the stages."""
+def binary(call: Call) -> Value | None:
+    """Sub, Pow, Mul, Add and Div between the stages; None: it is no part of a layer normalisation."""
     one, two = call.inputs[0], call.inputs[1] if call.has(1) else None
     stages = tuple(v.stage if isinstance(v, Moment) else type(v).__name__ for v in (one, two))
     moments = [v for v in (one, two) if isinstance(v, Moment)]
-    if not moments:
-        raise Refused("is understood only as part of a layer normalisation")
     x = moments[0].x
     views = [v.x for v in moments] + [v for v in (one, two) if isinstance(v, View)]
     if any((v.parts, v.axes) != (x.parts, x.axes) for v in views):
-        raise Refused("mixes the moments of different tensors")
+        return None
     known = next((v.array for v in (one, two) if isinstance(v, Known)), None)
     if known is not None and (known.size != 1 or known.ndim > len(x.axes)):
-        raise Refused(
-            f"a constant of shape {known.shape} in a layer normalisation of {x.describe()}; expected a number"
-        )
+        return None
     match call.op, stages:
         case "Sub", ("View", "mean"):
             return Moment("centred", x)
@@ -67,12 +64,32 @@ def binary(call: Call) -> Value:
             return normalized(call, x, moments[1].epsilon)
         case "Mul", ("centred", "inverse") | ("inverse", "centred"):
             return normalized(call, x, next(m.epsilon for m in moments if m.stage == "inverse"))
-    raise Refused("is not understood here: it is no part of a layer normalisation")
+    return None
+
+
+def as_view(call: Call, value: Moment) -> View:
+    """The stage as a tensor of its own, where no layer normalisation comes of it."""
+    centred: Nodes = [["mean", 0], ["subtract", 0, 1]]
+    squares: Nodes = [*centred, ["multiply", 2, 2]]
+    variance: Nodes = [*squares, ["mean", 3]]
+    more: Nodes = [*variance, ["constant", number(value.epsilon)], ["add", 4, 5]]
+    root: Nodes = [*more, ["sqrt", 6]]
+    stages: dict[str, tuple[Nodes, bool]] = {
+        "mean": ([["mean", 0]], True),
+        "centred": (centred, False),
+        "squares": (squares, False),
+        "variance": (variance, True),
+        "variance and epsilon": (more, True),
+        "deviation": (root, True),
+        "inverse": ([*root, ["constant", 1.0], ["divide", 8, 7]], True),
+    }
+    nodes, of_row = stages[value.stage]
+    return equations(call, [value.x], nodes, 1 if of_row else None)
 
 
 def normalized(call: Call, x: View, epsilon: float) -> View:
     if not epsilon > 0:
-        raise Refused("a layer normalisation without an epsilon")
+        raise Refused(f"a layer normalisation with an epsilon of {epsilon}")
     return call.layer("LayerNormalization", x, x.features, None, epsilon=number(epsilon), center=False, scale=False)
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from rekur.onnx._import.values import TIME, Refused, Tensor
+from rekur.onnx._import.graph import Graph
+from rekur.onnx._import.values import BATCH, TIME, Dim, Refused, Tensor
 
 # Layers that do the same at every step: of a sequence they make a sequence.
 POINTWISE = {
     *("Dense", "Activation", "Dropout", "Concatenate", "Add", "Multiply", "Subtract", "Divide"),
     *("Rescaling", "Affine", "LayerNormalization", "Slice"),
 }
+
+
+def as_steps(graph: Graph, at: tuple[str, str], tensor: Tensor) -> Tensor:
+    """A row as a sequence of one step: what made it works on sequences, too, or a layer makes a step of it."""
+    if len(tensor.dims) == 2 or _is_only_state(tensor):
+        return _sequence(tensor)
+    (batch,) = tensor.dims
+    batch.mark(BATCH)
+    step = Dim(f"the step of {at[0]}", 1)
+    step.mark(TIME)
+    return graph.add("RepeatVector", at, [tensor], tensor.features, {"n": 1}, dims=(batch, step))
 
 
 def one_step(tensor: Tensor) -> Tensor:

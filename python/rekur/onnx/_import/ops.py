@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import import arithmetic, layout, norm, pick, products, rows, windows
+from rekur.onnx._import import arithmetic, layout, logical, norm, pick, products, reduce, rows, windows
 from rekur.onnx._import.activations import ACTIVATIONS, activation, number
 from rekur.onnx._import.attention import attention
-from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
+from rekur.onnx._import.call import Call, describe, normal_axis
+from rekur.onnx._import.constant_rows import are_rows, constant_row, is_row, row_times
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.known import RULES as KNOWN
-from rekur.onnx._import.layout import align, last_features, stays_within
+from rekur.onnx._import.layout import last_features, stays_within
 from rekur.onnx._import.recurrent import recurrent
+from rekur.onnx._import.spread import together
 from rekur.onnx._import.values import FEATURES, Dim, Filled, Known, Moment, Refused, Rows, Scores, Value, View
 
 Rule = Callable[[Call], Value | list[Value]]
@@ -34,18 +36,36 @@ def _dense(call: Call, x: View, kernel: NDArray[Any], bias: NDArray[Any] | None)
     return call.layer("Dense", x, units, parameters, units=units, use_bias=bias is not None)
 
 
-def _gemm(call: Call) -> View:
-    x = last_features(call.view(0))
+def _gemm(call: Call) -> Value:
     alpha, beta = np.float32(call.attribute("alpha", 1.0)), np.float32(call.attribute("beta", 1.0))
+    if (row := constant_row(call)) is not None and not call.flag("transA"):
+        kernel = _shared(call, 1, "B", call.flag("transB"), alpha)
+        bias = call.known(2, "C").reshape(-1) * beta if call.has(2) else np.zeros(1, np.float32)
+        return row_times(call, row, kernel, bias)
+    x = last_features(call.view(0))
     if len(x.axes) != 2 or call.flag("transA"):
         raise Refused(f"A has shape {x.describe()}, transA {call.attribute('transA', 0)}; expected (rows, features)")
-    kernel = call.known(1, "B")
-    kernel = kernel.T if call.flag("transB") else kernel
+    kernel = _shared(call, 1, "B", call.flag("transB"), alpha)
     bias = call.known(2, "C") if call.has(2) else None
-    return _dense(call, x, kernel * alpha, None if bias is None else bias * beta)
+    return _dense(call, x, kernel, None if bias is None else bias * beta)
+
+
+def _shared(call: Call, index: int, what: str, turned: bool, factor: np.float32) -> NDArray[Any]:
+    """A matrix of the file, turned and multiplied once for all nodes that read it."""
+    kernel = call.known(index, what)
+    if kernel.ndim != 2:
+        raise Refused(f"{what} has shape {kernel.shape}; expected a matrix")
+    key = (id(kernel), turned, float(factor))
+    if key not in call.graph.matrices:
+        made = np.asarray((kernel.T if turned else kernel) * factor, order="C")
+        call.graph.matrices[key] = (kernel, made)
+    found: NDArray[Any] = call.graph.matrices[key][1]
+    return found
 
 
 def _matmul(call: Call) -> Value:
+    if (row := constant_row(call)) is not None and isinstance(call.inputs[1], Known):
+        return row_times(call, row, call.known(1), np.zeros(1, np.float32))
     if call.has(0) and isinstance(call.inputs[0], (Known, Filled)):
         raise Refused("a constant times a tensor; only a tensor times a constant is a Dense layer")
     if call.has(1) and isinstance(call.inputs[1], (View, Scores)):
@@ -68,12 +88,16 @@ def _factors(call: Call, x: View, value: Known | Filled) -> NDArray[Any]:
     if array.dtype != np.float32:
         raise Refused(f"the constant is of {array.dtype}; expected float32")
     if isinstance(value, Filled):
+        if value.array.shape[0] == 1 and are_rows(x, value.shape):
+            value = replace(value, shape=(x.shape[0], *value.shape[1:]))
         stays_within(x, value)
     if array.ndim > len(x.axes):
         raise Refused(f"a constant of shape {array.shape} gives {x.describe()} more axes")
     shape = (1,) * (len(x.axes) - array.ndim) + array.shape
+    if isinstance(value, Known) and is_row(x, array):
+        array, shape = array[:1], (1, *shape[1:])
     along = [k for k, size in enumerate(shape) if size != 1]
-    if isinstance(value, Filled) and not value.uniform:
+    if isinstance(value, Filled) and not value.uniform and array.shape[-1] != x.features:
         raise Refused(f"the constant is {describe(value)}")
     if along and (len(along) > 1 or x.axes[along[0]] != FEATURES or shape[along[0]] != x.features):
         raise Refused(f"a constant of shape {array.shape} with {x.describe()}: expected one number, or one a feature")
@@ -106,7 +130,7 @@ def _with_constant(call: Call, x: View, array: NDArray[Any], first: bool) -> Vie
                 return _rescaled(call, x, array, ZERO)
             case "Div" if not first:
                 return _rescaled(call, x, ONE / array, ZERO)
-    raise Refused("a constant divided by a tensor; no layer does that")
+    return arithmetic.constant_over(call, x, array)
 
 
 MERGES = {"Add": "Add", "Mul": "Multiply", "Sub": "Subtract", "Div": "Divide"}
@@ -115,7 +139,11 @@ MERGES = {"Add": "Add", "Mul": "Multiply", "Sub": "Subtract", "Div": "Divide"}
 def _binary(call: Call) -> Value:
     one, two = call.inputs[0], call.inputs[1] if call.has(1) else None
     if isinstance(one, Moment) or isinstance(two, Moment):
-        return norm.binary(call)
+        if (made := norm.binary(call)) is not None:
+            return made
+        return _without_moments(call)
+    if call.op == "Pow":
+        return arithmetic.power(call)
     if isinstance(one, Rows) or isinstance(two, Rows):
         return rows.arithmetic(call)
     if isinstance(one, View) and isinstance(two, View):
@@ -129,14 +157,24 @@ def _binary(call: Call) -> Value:
     return KNOWN[call.op](call)
 
 
+def _without_moments(call: Call) -> Value:
+    """The node on tensors: what stood before it is no layer normalisation."""
+    call.inputs = [norm.as_view(call, value) if isinstance(value, Moment) else value for value in call.inputs]
+    made = RULES[call.op](call)
+    assert not isinstance(made, list)
+    return made
+
+
+def _advanced(call: Call) -> Value:
+    """Sqrt and Reciprocal."""
+    if isinstance(call.inputs[0], Moment):
+        return norm.advance(call) or _without_moments(call)
+    return arithmetic.unary(call) if call.op == "Sqrt" else arithmetic.reciprocal(call)
+
+
 def _merge(call: Call, views: list[View], type: str) -> View:
-    views = align(views)
+    views = together(call, views)
     first = views[0]
-    for view in views[1:]:
-        if first.features != view.features or len(first.parts) != len(view.parts):
-            raise Refused(f"shapes {first.describe()} and {view.describe()}: nothing is broadcast")
-    if first.ids or any(view.ids for view in views):
-        raise Refused("arithmetic on ids")
     made = [
         call.graph.add(type, call.at, [call.whole(view.parts[k]) for view in views], first.features)
         for k in range(len(first.parts))
@@ -162,19 +200,24 @@ def _softmax(call: Call) -> Value:
     x = call.view()
     axis = normal_axis(call.attribute("axis", -1 if call.opset >= 13 else 1), len(x.axes))
     flattens = call.opset < 13 and axis != len(x.axes) - 1
+    if isinstance(x.axes[axis], Dim) and len(x.dims) == 2 and not flattens and not x.ids:
+        return reduce.softmax_of_steps(call, x, axis)
     if x.axes[axis] != FEATURES or flattens:
         raise Refused(f"over axis {axis} of {x.describe()}; expected the features")
     return call.layer("Activation", x, x.features, None, activation="softmax")
 
 
-def _reduce_mean(call: Call) -> Value:
-    """Over the features as part of a layer normalisation, over the steps a layer."""
-    x = call.inputs[0]
-    if isinstance(x, View):
-        axes = normal_axes(call.integers("axes", 1) or [], len(x.axes))
-        if len(axes) == 1 and isinstance(x.axes[axes[0]], Dim):
-            return windows.reduced(call)
-    return norm.reduce_mean(call)
+def _log_softmax(call: Call) -> View:
+    x = call.view()
+    axis = normal_axis(call.attribute("axis", -1 if call.opset >= 13 else 1), len(x.axes))
+    if (
+        isinstance(x.axes[axis], Dim)
+        and len(x.dims) == 2
+        and not x.ids
+        and (call.opset >= 13 or axis == len(x.axes) - 1)
+    ):
+        return reduce.softmax_of_steps(call, x, axis, log=True)
+    return arithmetic.log_softmax(call)
 
 
 def _extreme(call: Call) -> Value:
@@ -216,6 +259,8 @@ def _cast(call: Call) -> Value:
         if value.array.dtype == object and np.dtype(to).kind not in "iu":
             raise Refused(f"sizes cast to {np.dtype(to).name}")
         return value if value.array.dtype == object else Filled(value.array.astype(to), value.shape)
+    if isinstance(value, View) and value.boolean and to in (np.bool_, np.float32, np.int32, np.int64):
+        return value
     integers = isinstance(value, Rows) or (isinstance(value, View) and value.ids)
     if to not in ((np.int32, np.int64) if integers else (np.float32,)):
         raise Refused(
@@ -247,6 +292,17 @@ def _reads_model(rule: Callable[[Call], Value]) -> Callable[[Call], Value]:
     return either
 
 
+def _on_view(rule: Callable[[Call], Value]) -> Callable[[Call], Value]:
+    """The rule for what the model computes; nothing is known of constants."""
+
+    def either(call: Call) -> Value:
+        if not isinstance(call.inputs[0], (View, Moment)):
+            raise Refused(f"of {describe(call.inputs[0])}; expected a tensor that the model computes")
+        return rule(call)
+
+    return either
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("RNN", "LSTM", "GRU"), recurrent),
     "Attention": attention,
@@ -263,7 +319,7 @@ RULES: dict[str, Rule] = {
     "ConvTranspose": windows.transposed,
     **dict.fromkeys(("MaxPool", "AveragePool"), windows.pooling),
     **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool"), windows.global_pooling),
-    "ReduceMax": windows.reduced,
+    **{op: _on_view(reduce.reduce) for op in reduce.ROWS},
     "Pad": windows.pad,
     "Resize": windows.resize,
     "Tile": windows.tile,
@@ -272,10 +328,14 @@ RULES: dict[str, Rule] = {
     "Dropout": _dropout,
     "LayerNormalization": norm.layer_normalization,
     "BatchNormalization": norm.batch_normalization,
-    "ReduceMean": _reduce_mean,
-    "Pow": norm.binary,
-    "Sqrt": _reads_model(norm.advance),
-    "Reciprocal": _reads_model(norm.advance),
+    "Pow": _binary,
+    "Sqrt": _reads_model(_advanced),
+    "Reciprocal": _reads_model(_advanced),
+    "LogSoftmax": _log_softmax,
+    "Gelu": arithmetic.gelu,
+    "HardSwish": arithmetic.hard_swish,
+    "Mish": arithmetic.mish,
+    **dict.fromkeys(("Selu", "Celu"), arithmetic.selu),
     "Transpose": layout.transpose,
     "Reshape": layout.reshape,
     "Flatten": layout.flatten,
@@ -284,16 +344,18 @@ RULES: dict[str, Rule] = {
     "Unsqueeze": rows.through(layout.unsqueeze),
     "Slice": pick.slice_,
     "Split": pick.split,
+    "ReverseSequence": pick.reverse_sequence,
     "Gather": pick.gather,
     "Concat": pick.concat,
     "Identity": _identity,
     "Cast": _cast,
     **dict.fromkeys(("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"), rows.compare),
-    **dict.fromkeys(arithmetic.UNARY, arithmetic.unary),
+    **{op: arithmetic.unary for op in arithmetic.UNARY if op != "Sqrt"},
     **dict.fromkeys(arithmetic.EXTREMES, _extreme),
     "Clip": arithmetic.clip,
     "GatherND": rows.gather,
     "Where": rows.where,
     **{op: KNOWN[op] for op in ("Shape", "Size", "Constant", "ConstantOfShape", "Range", "ReduceProd", "Floor", "Mod")},
-    **{op: KNOWN[op] for op in ("Not", "And", "Or", "Xor")},
+    "Not": _reads_model(logical.negated),
+    **{op: _reads_model(logical.joined) for op in logical.JOINS},
 }

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rekur.onnx._import import unrolled
 from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
+from rekur.onnx._import.constant_rows import with_rows
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.known import known
 from rekur.onnx._import.layout import align, cut, last_features, name, uniform
+from rekur.onnx._import.recurrent import lengths_of
 from rekur.onnx._import.values import (
+    BATCH,
     FEATURES,
     ONE,
+    OUTER,
     PARTS,
     TIME,
     Dim,
@@ -45,8 +52,6 @@ def step(call: Call, tensor: Tensor, dim: Dim, index: int) -> Tensor:
     ends = first if layer.options.get("reverse") else last
     if tensor.port == "y" and layer.states and layer.lengths is None and ends:
         return layer.states["h"]
-    if tensor.layer.type == "Input" and tensor.features == 0:
-        raise Refused("takes one time step of ids")
     made = call.graph.add("Step", call.at, [tensor], tensor.features, {"index": index}, dims=rest)
     call.graph.steps[id(made)] = dim, call.at[0]
     return made
@@ -71,6 +76,25 @@ def _flipped(call: Call, x: View, axis: int) -> View:
     return View(parts, x.axes)
 
 
+def reverse_sequence(call: Call) -> View:
+    """Every row from its end: all of it, or as much as its length says."""
+    x = call.view(0)
+    lengths = call.inputs[1] if call.has(1) else None
+    rank = len(x.axes)
+    time_axis = normal_axis(call.attribute("time_axis", 0), rank)
+    batch_axis = normal_axis(call.attribute("batch_axis", 1), rank)
+    time, batch = x.axes[time_axis], x.axes[batch_axis]
+    if not isinstance(time, Dim) or not isinstance(batch, Dim) or x.ids or time.root is batch.root:
+        raise Refused(f"turns axis {time_axis} of {x.describe()} around, of the rows on axis {batch_axis}")
+    batch.mark(BATCH)
+    name = lengths_of(lengths, time, batch)
+    made = _flipped(call, x, time_axis)
+    for part in made.parts:
+        for piece in part:
+            piece.layer.lengths = name
+    return made
+
+
 def _take(call: Call, value: Value, axis: int, chosen: range) -> Value:
     """Some indices along an axis whose size is a number."""
     if isinstance(value, Known):
@@ -87,6 +111,8 @@ def _take(call: Call, value: Value, axis: int, chosen: range) -> Value:
         raise Refused("takes nothing: a tensor of size 0")
     if kind == ONE:
         return value
+    if OUTER in value.axes and kind in (PARTS, OUTER):
+        return _of_two(value, axis, chosen)
     if kind == PARTS:
         parts = tuple(value.parts[k] for k in chosen)
         axes = value.axes if len(parts) > 1 else (*value.axes[:axis], ONE, *value.axes[axis + 1 :])
@@ -94,6 +120,17 @@ def _take(call: Call, value: Value, axis: int, chosen: range) -> Value:
     if kind == FEATURES and chosen.step == 1:
         return View(tuple(cut(call, part, chosen.start, chosen.stop) for part in value.parts), value.axes)
     raise Refused(f"takes {len(chosen)} of the {name(kind)} axis in another order, which no layer does")
+
+
+def _of_two(value: View, axis: int, chosen: Sequence[int]) -> View:
+    """Some of the parts along one of two axes of them; where that leaves one, the other axis is the only one."""
+    inner = len(value.parts) // value.outer
+    outers, inners = (chosen, range(inner)) if value.axes[axis] == OUTER else (range(value.outer), chosen)
+    parts = tuple(value.parts[o * inner + k] for o in outers for k in inners)
+    if len(chosen) > 1:
+        return View(parts, value.axes, len(outers))
+    axes = [ONE if k == axis else PARTS if kind == OUTER else kind for k, kind in enumerate(value.axes)]
+    return View(parts, tuple(axes))
 
 
 def _bounds(call: Call) -> tuple[list[Extent], list[Extent], list[int] | None, list[int]]:
@@ -171,6 +208,9 @@ def split(call: Call) -> list[Value]:
     shape: Sequence[Extent] = value.array.shape if isinstance(value, Known) else value.shape
     axis = normal_axis(call.attribute("axis", 0), len(shape))
     extent, count = shape[axis], len(call.wanted)
+    time = value.axes[axis] if isinstance(value, View) else None
+    if isinstance(time, Dim) and time.size is not None:
+        extent = time.size
     if not isinstance(extent, int):
         raise Refused(f"splits axis {axis} of ({', '.join(map(str, shape))}), which is no axis of features")
     sizes = call.integers("split", 1)
@@ -186,6 +226,14 @@ def split(call: Call) -> list[Value]:
     if len(sizes) != count or sum(sizes) != extent or min(sizes) < 0:
         raise Refused(f"splits an axis of {extent} into {sizes} for {count} outputs")
     starts = [sum(sizes[:k]) for k in range(count)]
+    if isinstance(time, Dim) and isinstance(value, View):
+        ends = [(s, extent - s - n) for s, n in zip(starts, sizes, strict=True)]
+        return [
+            (_step_view(call, value, axis, s, keep=True) if n == 1 < extent else cropped(call, value, axis, s, rest))
+            if wanted
+            else known(np.zeros(0))
+            for (s, rest), n, wanted in zip(ends, sizes, call.wanted, strict=True)
+        ]
     return [
         _take(call, value, axis, range(s, s + n)) if wanted else known(np.zeros(0))
         for s, n, wanted in zip(starts, sizes, call.wanted, strict=True)
@@ -238,11 +286,20 @@ def _embedding(call: Call, ids: View) -> Value:
         )
     rows, features = table.shape
     options = {"input_dim": rows, "output_dim": features}
-    made = [
-        call.graph.add("Embedding", call.at, [call.whole(part)], features, options, {"embeddings": table})
-        for part in ids.parts
-    ]
+    made = [_looked_up(call, call.whole(part), features, options, table) for part in ids.parts]
     return View(tuple((tensor,) for tensor in made), (*ids.axes, FEATURES))
+
+
+def _looked_up(call: Call, ids: Tensor, features: int, options: dict[str, int], table: NDArray[Any]) -> Tensor:
+    """Rows of the table; of one step of ids the rows of all, and that step of them."""
+    layer = ids.layer
+    if layer.type != "Step":
+        return call.graph.add("Embedding", call.at, [ids], features, options, {"embeddings": table})
+    rows = call.graph.add("Embedding", call.at, [layer.inputs[0]], features, options, {"embeddings": table})
+    made = call.graph.add("Step", call.at, [rows], features, layer.options, dims=ids.dims)
+    if id(ids) in call.graph.steps:
+        call.graph.steps[id(made)] = call.graph.steps[id(ids)]
+    return made
 
 
 def concat(call: Call) -> Value:
@@ -251,6 +308,7 @@ def concat(call: Call) -> Value:
         return KNOWN["Concat"](call)
     if not any(isinstance(value, View) for value in values):
         return _concat_filled(call)
+    values = with_rows(call, values)
     views = [value for value in values if isinstance(value, View)]
     if len(views) < len(values):
         other = next(value for value in values if not isinstance(value, View))
@@ -264,18 +322,31 @@ def concat(call: Call) -> Value:
         if axis < len(view.axes)
     }
     if kinds == {FEATURES}:
-        views = align(views)
+        views = align(views, call)
         joined = (tuple(p for view in views for p in view.parts[k]) for k in range(len(views[0].parts)))
         parts = tuple(pieces if len(pieces) <= MAX_PIECES else (call.whole(pieces),) for pieces in joined)
         return View(parts, views[0].axes)
+    if kinds == {ONE} and all(PARTS in view.axes and OUTER not in view.axes for view in views):
+        return _stacked_again(call, views, axis)
     if kinds <= {ONE, PARTS} and all(PARTS not in view.axes or view.axes[axis] == PARTS for view in views):
         stacked = (*views[0].axes[:axis], ONE, *views[0].axes[axis + 1 :])
         align([view.with_axes((*view.axes[:axis], ONE, *view.axes[axis + 1 :])) for view in views])
         if len({view.features for view in views}) > 1 or len({len(view.dims) for view in views}) > 1:
             raise Refused(f"stacks tensors of shapes {', '.join(view.describe() for view in views)}")
         parts = tuple(part for view in views for part in view.parts)
-        return View(parts, (*stacked[:axis], PARTS if len(parts) > 1 else ONE, *stacked[axis + 1 :]))
+        made = View(parts, (*stacked[:axis], PARTS if len(parts) > 1 else ONE, *stacked[axis + 1 :]))
+        return unrolled.stacked(call.graph, call.at, made, axis)
     return joined_steps(call, views, axis)
+
+
+def _stacked_again(call: Call, views: Sequence[View], axis: int) -> View:
+    """Stacks of parts, stacked along another axis."""
+    align(views, call)
+    first = views[0]
+    if any(view.features != first.features or len(view.parts) != len(first.parts) for view in views):
+        raise Refused(f"stacks tensors of shapes {', '.join(view.describe() for view in views)}")
+    axes = (*first.axes[:axis], OUTER if len(views) > 1 else ONE, *first.axes[axis + 1 :])
+    return View(tuple(part for view in views for part in view.parts), axes, len(views))
 
 
 def _concat_filled(call: Call) -> Value:

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from rekur.onnx._import import logical
 from rekur.onnx._import.activations import number
+from rekur.onnx._import.arithmetic import equations
 from rekur.onnx._import.attention import heads_of
 from rekur.onnx._import.call import Call, describe, normal_axis
 from rekur.onnx._import.graph import Graph, slices_of
+from rekur.onnx._import.onestep import as_steps
 from rekur.onnx._import.values import (
     BATCH,
     FEATURES,
@@ -36,7 +39,7 @@ from rekur.onnx._import.values import (
 At = tuple[str, str]
 # operators that know what a product is; to all others it is a tensor
 MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Mul", "Div", "Identity", "Gather")
-READERS = ("MatMul", "Mul", "Div", "Softmax", "Dropout", "Identity")
+READERS = ("MatMul", "Mul", "Div", "Softmax", "Dropout", "Identity", "Where")
 
 
 def factors(nodes: Sequence[Any], stored: Container[str]) -> set[str]:
@@ -73,7 +76,7 @@ def product_of(call: Call) -> Value:
     """MatMul of two tensors of the model."""
     one, two = call.inputs[0], call.inputs[1]
     if isinstance(one, Scores) and one.weights and isinstance(two, View) and _attends(one, two):
-        return _attention(call, one, two)
+        return _attention(call, one, two) if isinstance(one.query.axes[-2], Dim) else _one_query(call, one, two)
     one, two = (apart(call, value) if isinstance(value, Scores) else value for value in (one, two))
     if not isinstance(one, View) or not isinstance(two, View) or one.ids or two.ids:
         raise Refused(f"the product of {describe(one)} and {describe(two)}")
@@ -105,7 +108,13 @@ def _join(one: Sequence[Axis], two: Sequence[Axis], x: View, y: View) -> None:
 def scaled(call: Call, scores: Scores, other: Value | None, second: bool) -> Value:
     """Mul and Div by a number; else a tensor like others."""
     array = other.array if isinstance(other, (Known, Filled)) else None
-    fits = array is not None and array.dtype == np.float32 and array.size == 1 and array.ndim <= len(scores.axes)
+    fits = (
+        scores.mask is None
+        and array is not None
+        and array.dtype == np.float32
+        and array.size == 1
+        and array.ndim <= len(scores.axes)
+    )
     if not fits or scores.weights or (call.op == "Div" and second) or call.op not in ("Mul", "Div"):
         inputs = [apart(call, value) if isinstance(value, Scores) else value for value in call.inputs]
         return _again(call, inputs)
@@ -132,10 +141,70 @@ def softmax(call: Call, scores: Scores) -> Value:
     return replace(scores, weights=True)
 
 
+def hidden(call: Call, condition: View) -> Value:
+    """Where: scores of steps that a mask hides are a number far below all others."""
+    scores = next(value for value in call.inputs if isinstance(value, Scores))
+    place = next(k for k, value in enumerate(call.inputs) if value is scores)
+    other = call.inputs[3 - place]
+    fill = other.array if isinstance(other, (Known, Filled)) else None
+    if fill is None or fill.dtype != np.float32 or fill.size != 1 or not float(fill.flat[0]) <= logical.DEEP:
+        raise Refused(f"scores that are hidden become {describe(other)}; expected a number of {logical.DEEP:g} or less")
+    if scores.mask is not None or scores.weights:
+        raise Refused("scores that are hidden twice, or behind their softmax")
+    rank, key = len(scores.axes), scores.axes[-1]
+    axes: list[Axis] = [ONE] * (rank - len(condition.axes)) + list(condition.axes)
+    rows = [k for k in range(rank - 1) if axes[k] != ONE]
+    batch = scores.axes[0]
+    fits = len(axes) == rank and isinstance(key, Dim) and isinstance(axes[-1], Dim) and rows in ([0], [])
+    if not fits or not isinstance(batch, Dim) or len(condition.dims) != 2 or condition.features != 1:
+        raise Refused(f"a mask of shape {condition.describe()} of scores; expected (batch, 1, steps of the key)")
+    assert isinstance(key, Dim) and isinstance(axes[-1], Dim) and isinstance(axes[0], Dim)
+    key.join(axes[-1])
+    batch.join(axes[0])
+    if place == 1:  # what is not hidden
+        nodes: list[list[Any]] = [["constant", 1.0], ["subtract", 1, 0]]
+        condition = equations(call, [condition], nodes)
+    return replace(scores, mask=condition, fill=max(float(fill.flat[0]), logical.LEAST))
+
+
+def _with_penalty(call: Call, scores: Scores, sources: list[Tensor]) -> list[Tensor]:
+    """Query and key with one more feature, whose product is 0, or at hidden steps what is added to their scores."""
+    assert scores.mask is not None
+    query, value, key = sources
+    graph, at = call.graph, call.at
+    one = graph.add("Slice", at, [query], 1, {"start": 0, "stop": 1}) if query.features > 1 else query
+    ones = {"equations": {"inputs": ["a"], "nodes": [["constant", 1.0], ["where", 1, 1, 0]], "outputs": [2]}}
+    column = graph.add("Lambda", at, [one], 1, ones)
+    mask = call.whole(scores.mask.parts[0])
+    below = graph.add("Rescaling", at, [mask], 1, {"scale": number(scores.fill), "offset": 0.0})
+    if scores.factor != 1.0:
+        query = graph.add("Rescaling", at, [query], query.features, {"scale": number(scores.factor), "offset": 0.0})
+    return [
+        graph.add("Concatenate", at, [query, column], query.features + 1),
+        value,
+        graph.add("Concatenate", at, [key, below], key.features + 1),
+    ]
+
+
+def _one_query(call: Call, scores: Scores, value: View) -> View:
+    """Attention of one row, whose axis of size 1 is no axis of steps."""
+    query = scores.query
+    made = as_steps(call.graph, call.at, call.whole(query.parts[0]))
+    axes = [made.dims[1] if k == len(query.axes) - 2 else axis for k, axis in enumerate(query.axes)]
+    found = _attention(call, replace(scores, query=View(((made,),), tuple(axes))), value)
+    sequence = call.whole(found.parts[0])
+    rest = tuple(dim for dim in sequence.dims if dim.root is not made.dims[1].root)
+    row = call.graph.add("Step", call.at, [sequence], sequence.features, {"index": 0}, dims=rest)
+    return View(((row,),), (*query.axes[:-1], FEATURES))
+
+
 def _attends(scores: Scores, value: View) -> bool:
     """Whether weights · value is attention: the same steps, and features that scores are of."""
     q, k, v = scores.query.axes, scores.key.axes, value.axes
-    steps = isinstance(q[-2], Dim) and isinstance(k[-1], Dim) and len(v) == len(q) and isinstance(v[-2], Dim)
+    query = isinstance(q[-2], Dim) or (
+        q[-2] == ONE and len(q) == 3 and len(scores.query.dims) == 1 and len(scores.query.parts) == 1
+    )
+    steps = query and isinstance(k[-1], Dim) and len(v) == len(q) and isinstance(v[-2], Dim)
     features = q[-1] == FEATURES and k[-2] == FEATURES and v[-1] == FEATURES
     return steps and features and len(value.parts) == len(scores.query.parts) and not value.ids
 
@@ -164,6 +233,10 @@ def _attention(call: Call, scores: Scores, value: View) -> View:
     dropout = {"dropout": scores.dropout} if scores.dropout else {}
     if sources[1][1] != 1.0:
         raise Refused(f"values times {sources[1][1]} by heads")
+    if scores.mask is not None:
+        if count != 1 or PARTS in query.axes:
+            raise Refused("attention of several heads behind a mask")
+        tensors, factor = _with_penalty(call, replace(scores, factor=factor), tensors), 1.0
     if count == 1 and PARTS not in query.axes:
         options: dict[str, Any] = {**dropout, "use_scale": factor != 1.0}
         parameters = {"scale": np.float32(factor)} if factor != 1.0 else None
@@ -215,6 +288,8 @@ def _view(graph: Graph, at: At, scores: Scores) -> View:
     x = _dot(graph, at, scores.query, scores.key)
     (part,) = x.parts
     tensor = part[0]
+    if scores.mask is not None:
+        raise Refused("scores behind a mask that are no part of an attention")
     if scores.factor != 1.0:
         options: dict[str, Any] = {"scale": number(scores.factor), "offset": 0.0}
         tensor = graph.add("Rescaling", at, [tensor], tensor.features, options)

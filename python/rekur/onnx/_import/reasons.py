@@ -18,14 +18,12 @@ _INT8 = (
 )
 
 REASONS = {
-    "LogSoftmax": "no layer gives log-probabilities; export the model up to its logits, or with a softmax",
     "Loop": _LOOP,
     "Scan": _LOOP,
     "LinearAttention": (
         "it is loaded inside a GatedLinearAttention that rekur exported (with its norm, gate and projections); "
         "the operator alone is no layer here"
     ),
-    "ReverseSequence": "for a layer that reads from the end write direction=reverse",
     **dict.fromkeys(("TopK", "ScatterElements"), _SORTED),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"), _INT8),
     **dict.fromkeys(("DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat"), _INT8),

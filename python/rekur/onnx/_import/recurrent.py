@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._import.activations import chosen, number
 from rekur.onnx._import.call import Call, describe
+from rekur.onnx._import.frames import as_sequence
 from rekur.onnx._import.graph import Layer
 from rekur.onnx._import.onestep import one_step
 from rekur.onnx._import.values import (
@@ -74,6 +75,8 @@ class _Node:
 
 def recurrent(call: Call) -> list[Value]:
     x = call.view(0)
+    if call.attributes.get("layout", 0) == 0:
+        x = as_sequence(call, x)
     kernel = call.known(1, "W")
     recurrent_kernel = call.known(2, "R")
     bias = call.known(3, "B") if call.has(3) else None
@@ -207,7 +210,11 @@ def _weights(
 
 def _lengths(call: Call, time: Dim, batch: Dim) -> str | None:
     """The graph input that holds the lengths; None: all rows are as long as the sequence."""
-    value = call.inputs[4] if call.has(4) else None
+    return lengths_of(call.inputs[4] if call.has(4) else None, time, batch)
+
+
+def lengths_of(value: Value | None, time: Dim, batch: Dim) -> str | None:
+    """The same of a value that a node reads as lengths."""
     if value is None:
         return None
     if isinstance(value, Rows) and value.stage == "lengths" and value.axes == (BATCH,):

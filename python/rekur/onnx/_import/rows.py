@@ -9,12 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from rekur.onnx._import import logical, products
 from rekur.onnx._import.call import Call, describe, normal_axes
 from rekur.onnx._import.graph import Layer
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.layout import align, stays_within
 from rekur.onnx._import.pick import step
-from rekur.onnx._import.values import BATCH, FEATURES, ONE, Dim, Filled, Known, Refused, Rows, Value, View, zeros
+from rekur.onnx._import.values import (
+    BATCH,
+    FEATURES,
+    ONE,
+    Dim,
+    Filled,
+    Known,
+    Refused,
+    Rows,
+    Scores,
+    Value,
+    View,
+    zeros,
+)
 
 # what a node makes of a stage and a number: (operator, stage) → stage
 STAGES = {
@@ -71,6 +85,8 @@ def arithmetic(call: Call) -> Value:
 def compare(call: Call) -> Value:
     if any(isinstance(value, Rows) for value in call.inputs):
         return arithmetic(call)
+    if any(isinstance(value, View) for value in call.inputs):
+        return logical.compared(call)
     if call.op not in KNOWN:
         raise Refused("this operator is understood on the lengths of rows only")
     return KNOWN[call.op](call)
@@ -93,6 +109,10 @@ def gather(call: Call) -> Value:
 
 def where(call: Call) -> Value:
     condition = call.inputs[0] if call.has(0) else None
+    if isinstance(condition, View):
+        if any(isinstance(value, Scores) for value in call.inputs):
+            return products.hidden(call, condition)
+        return logical.chosen(call)
     if not isinstance(condition, Rows):
         return KNOWN["Where"](call)
     _faces_rows(condition, call.view(2 if condition.stage == "empty" else 1))

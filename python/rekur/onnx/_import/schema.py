@@ -17,6 +17,7 @@ from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Row
 NEWEST = 28  # opset: what later ones change in the operators nobody here has read
 
 INTEGERS = frozenset(("tensor(int32)", "tensor(int64)"))
+TRUTHS = INTEGERS | {"tensor(bool)", "tensor(float)"}  # 1 and 0 are the same numbers whatever they were cast to
 _SPECIAL = {"float32": "tensor(float)", "float64": "tensor(double)"}
 
 
@@ -34,7 +35,7 @@ def _types(value: Value) -> frozenset[str] | None:
         case Rows():
             return frozenset((element_type(value.dtype),))
         case View():
-            return None if value.ids else frozenset(("tensor(float)",))
+            return None if value.ids else TRUTHS if value.boolean else frozenset(("tensor(float)",))
         case Moment() | Scores():
             return frozenset(("tensor(float)",))
         case Given():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BATCH, TIME = "batch", "time"
 FEATURES, PARTS, ONE = "features", "parts", "one"
+OUTER = "outer parts"  # a second axis of parts: each of its indices is as many parts as PARTS has
 MAX_FEATURES = 2**31 - 1
 MAX_PARTS = 1024  # tensors in one value; files double them with a few bytes
 _MAX_INT = 2**62
@@ -202,6 +203,7 @@ class Tensor:
     port: str  # "y": the only output, or the sequence; "h", "c": final states
     features: int  # 0: ids
     dims: tuple[Dim, ...]  # which of two is the batch may become known later
+    boolean: bool = False  # 1 for true and 0 for false, in float32
 
 
 Axis: TypeAlias = Dim | tuple[Any, ...] | str  # a tuple of Dim and PARTS: several axes in one, the first one outermost
@@ -217,6 +219,7 @@ class View:
 
     parts: tuple[tuple[Tensor, ...], ...]
     axes: tuple[Axis, ...]
+    outer: int = 1  # the size of the OUTER axis
     features: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -232,6 +235,10 @@ class View:
         return self.features == 0
 
     @property
+    def boolean(self) -> bool:
+        return all(piece.boolean for part in self.parts for piece in part)
+
+    @property
     def dims(self) -> tuple[Dim, ...]:
         return self.parts[0][0].dims
 
@@ -244,10 +251,10 @@ class View:
             return Size(1, (axis,))
         if isinstance(axis, tuple):
             return product(self.extent(one) for one in axis)
-        return {FEATURES: self.features, PARTS: len(self.parts), ONE: 1}[axis]
+        return {FEATURES: self.features, PARTS: len(self.parts) // self.outer, OUTER: self.outer, ONE: 1}[axis]
 
     def with_axes(self, axes: Sequence[Axis]) -> View:
-        return View(self.parts, tuple(axes))
+        return View(self.parts, tuple(axes), self.outer)
 
     def describe(self) -> str:
         """``(time, batch, 8)``"""
@@ -321,6 +328,8 @@ class Scores:
     factor: float = 1.0
     weights: bool = False
     dropout: float = 0.0
+    mask: View | None = None  # (batch, key's steps) of truth values: which of them are hidden
+    fill: float = 0.0  # what their scores are instead
 
 
 Value: TypeAlias = Known | Filled | Rows | View | Moment | Given | Scores

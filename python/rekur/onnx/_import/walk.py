@@ -17,12 +17,14 @@ from rekur.onnx._import import products, reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.fold import Folded, fold, folded
 from rekur.onnx._import.graph import Budget, Graph
+from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.ops import RULES
 from rekur.onnx._import.order import describe as describe_node
 from rekur.onnx._import.order import graphs, ordered, reads
 from rekur.onnx._import.read import Tensors, all_graphs, opset
 from rekur.onnx._import.scan import scan
 from rekur.onnx._import.schema import check_form, check_types
+from rekur.onnx._import.stacks import stacks_of
 from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Scores, Undecided, Value, View
 
 SPARE = 2**20  # elements that any file may make, besides eight times what it holds
@@ -44,6 +46,7 @@ class Walked:
     graph: Graph
     inputs: dict[str, View | Rows] = field(default_factory=dict)
     outputs: dict[str, View] = field(default_factory=dict)
+    hint: str = ""  # of a loop that was written out
 
 
 def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> Walked:
@@ -56,16 +59,24 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     values.made.update({name: Known(np.asarray(array)) for name, array in bound.items()})
     elements = sum(array.size for array in bound.values())
     elements += sum(_count(tensor) for graph in all_graphs(whole) for tensor in graph.initializer)
-    result = Walked(Graph(Budget(SPARE + 8 * elements)))
+    result = Walked(Graph(Budget(SPARE + 8 * elements)), hint=reasons.hint(nodes))
     deep = list(_flat(nodes))
     ids, channels = interface.ids_as_floats(deep), interface.channels_first(deep)
-    found = interface.roles(deep, _short_vectors(deep, values))
+    short = _short_vectors(deep, values)
+    found = interface.roles(deep, short)
+    flat = interface.series(deep, short)
     given: set[str] = set()
     for value in proto.input:
         if value.name not in values.stored and value.name not in bound:
             try:
                 role = found.get(value.name)
-                made = interface.make(result.graph, value, role, value.name in ids, value.name in channels)
+                if value.name in flat and (role is None or role.kind == "sequence"):
+                    role = interface.Role("series")
+                rank = len(value.type.tensor_type.shape.dim)
+                stacks = stacks_of(deep, value.name, rank, short) if rank == 4 else ()
+                made = interface.make(
+                    result.graph, value, role, value.name in ids, value.name in channels, sorted(stacks)
+                )
             except Refused as reason:
                 raise LoadError(f"graph input '{value.name}': {reason}") from None
             values.made[value.name] = made
@@ -83,12 +94,37 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
         if not isinstance(output, View) or output.ids:
             what = "ids" if isinstance(output, View) else describe(output)
             raise LoadError(f"graph output '{value.name}' is {what}; expected a tensor that the model computes")
-        if value.type.tensor_type.elem_type not in (0, interface.FLOAT):
+        own = (0, interface.BOOL) if output.boolean else (0, interface.FLOAT)
+        if value.type.tensor_type.elem_type not in (*own, *((interface.FLOAT,) if output.boolean else ())):
             raise LoadError(
                 f"graph output '{value.name}' says element type {value.type.tensor_type.elem_type}; it is float32"
             )
         result.outputs[value.name] = output
     return result
+
+
+def branches(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    """By the first output of every If whose condition is made of constants: its branch that is taken."""
+    version, tensors = opset(model), Tensors(folder)
+    values = _Values(tensors, model.graph.initializer)
+    values.made.update({name: Known(np.asarray(array)) for name, array in bound.items()})
+    elements = sum(_count(tensor) for tensor in model.graph.initializer)
+    one = _Walk(version, tensors, Graph(Budget(SPARE + 8 * elements)), set(), set())
+    found: dict[str, str] = {}
+    for node in ordered(model.graph):
+        names = [name for name in node.input if name]
+        if node.op_type == "If":
+            if names[0] in values:
+                try:
+                    found[node.output[0]] = "then_branch" if _decided(values.get(names[0])) else "else_branch"
+                except Refused:
+                    continue
+        elif node.op_type in KNOWN and all(name in values for name in names):
+            try:
+                one._node(node, describe_node(node), values, set(node.output))
+            except (Refused, LoadError):
+                continue
+    return found
 
 
 def _check_operators(nodes: Sequence[Any]) -> None:
@@ -241,7 +277,7 @@ def _advice(given: Given) -> str:
     advice = ""
     if given.inputs:
         values = ", ".join(f"'{name}': …" for name in given.inputs)
-        advice += f"; choose by load(…, constants={{{values}}})"
+        advice += f"; choose by load(…, bind={{{values}}})"
     if given.sizes:
         advice += "; PyTorch writes that for squeeze(axis) of a symbolic axis: leave it out, or fix the size"
     return advice
@@ -297,6 +333,7 @@ def _short_vectors(nodes: list[Any], values: _Values) -> dict[str, list[int]]:
                 if entry.name == "value":
                     tensors[node.output[0]] = entry.t
     wanted = {node.input[1] for node in nodes if node.op_type in ("Unsqueeze", "Reshape") and len(node.input) > 1}
+    wanted |= {name for node in nodes if node.op_type == "Slice" for name in node.input[1:]}
     for name in wanted & set(tensors):
         tensor = tensors[name]
         if tensor.data_type == 7 and tensor.data_location == 0 and len(tensor.dims) == 1 and 0 <= tensor.dims[0] <= 8:

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._axes import Change
+from rekur.onnx._import.activations import number
 from rekur.onnx._import.call import Call, normal_axes, vector
+from rekur.onnx._import.onestep import as_steps
 from rekur.onnx._import.values import BATCH, FEATURES, ONE, TIME, Axis, Dim, Extent, Refused, View, fixed, same
 from rekur.onnx._windows import same_pads
 
@@ -28,6 +30,9 @@ def by_channel(call: Call, x: View) -> tuple[View, Dim, Dim]:
         x = x.with_axes([x.axes[0], FEATURES, x.axes[2]])
     if x.axes[1] != FEATURES:
         x = permuted(call, x)
+    if x.axes[2] == ONE and len(x.dims) == 1:
+        made = as_steps(call.graph, call.at, call.whole(x.parts[0]))
+        x = View(((made,),), (x.axes[0], FEATURES, made.dims[1]))
     batch, _, time = x.axes
     if not isinstance(batch, Dim) or not isinstance(time, Dim) or x.axes[1] != FEATURES:
         raise Refused(f"works on (batch, features, time), got {x.describe()}")
@@ -308,21 +313,38 @@ def reduced(call: Call) -> View:
 
 def pad(call: Call) -> View:
     x = call.view(0)
-    if call.attribute("mode", "constant") != "constant":
-        raise Refused(f"mode is {call.attribute('mode')}; a layer adds zeros")
+    mode = call.attribute("mode", "constant")
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise Refused(f"mode is {mode!r:.40}; expected constant, reflect, edge or wrap")
     amounts = call.integers("pads", 1) or []
     call.ignore("value")  # of old opsets; other operators have a tensor of that name
     added = call.known(2, "the value") if call.has(2) else np.asarray(call.attributes.get("value", 0.0))
-    if added.size > 1 or added.dtype.kind != "f" or added.any():
-        raise Refused(f"adds steps of {added.tolist()}; a layer adds zeros")
+    if added.size > 1 or added.dtype.kind != "f" or not np.isfinite(added).all():
+        raise Refused(f"adds steps of {added.tolist()!r:.60}; expected one finite number")
+    filled = float(added.reshape(-1)[0]) if added.size and mode == "constant" else 0.0
     axes = normal_axes(call.integers("axes", 3) or list(range(len(x.axes))), len(x.axes))
     if len(amounts) != 2 * len(axes):
         raise Refused(f"pads are {amounts} for {len(axes)} axes")
     for k, axis in enumerate(axes):
         before, later = amounts[k], amounts[k + len(axes)]
-        x = padded(call, x, axis, max(before, 0), max(later, 0))
+        if max(before, later) > 0 and (mode != "constant" or filled):
+            x = _padded_by(call, x, axis, (max(before, 0), max(later, 0)), mode, filled)
+        else:
+            x = padded(call, x, axis, max(before, 0), max(later, 0))
         x = cropped(call, x, axis, max(-before, 0), max(-later, 0))
     return x
+
+
+def _padded_by(call: Call, x: View, axis: int, amounts: Pads, mode: str, value: float) -> View:
+    """Steps of a number, or made of the sequence's own."""
+    time = x.axes[axis]
+    needs = max(amounts) + (mode == "reflect") if mode in ("reflect", "wrap") else 1
+    if isinstance(time, Dim) and time.size is not None and time.size < needs:
+        raise Refused(f"pads {time.size} steps by {amounts} of their own")
+    options: dict[str, Any] = {"padding": list(amounts), "mode": mode}
+    if mode == "constant":
+        options["value"] = number(value)
+    return along(call, x, axis, "Padding1D", options, Change(1, sum(amounts), 1, 1))
 
 
 def resize(call: Call) -> View:

