@@ -258,7 +258,7 @@ def test_sorting_of_packed_rows_gets_advice(op: str, tmp_path: Path, rng: np.ran
 
 @pytest.mark.parametrize("start", ["constant", "rows"])
 def test_a_loop_over_cells_gets_advice(start: str, tmp_path: Path, rng: np.random.Generator) -> None:
-    """As PyTorch's two exporters write nn.RNNCell in a loop: the first state is a constant, or folded into other rows."""
+    """As PyTorch's exporters write nn.RNNCell in a loop: the first state is a constant, or folded into other rows."""
     made = []
     for k in range(4):
         made.append(node("Gather", ["x", f"i{k}"], [f"x{k}"]))
