@@ -41,8 +41,8 @@ constexpr Factory make_average_pooling = refuse_sequence, make_conv_lstm = refus
                   make_flatten = refuse_sequence, make_global_average_pooling = refuse_sequence,
                   make_global_max_pooling = refuse_sequence, make_max_pooling = refuse_sequence, make_permute = refuse_sequence,
                   make_repeat_vector = refuse_sequence, make_reshape = refuse_sequence, make_broadcast = refuse_sequence,
-                  make_up_sampling = refuse_sequence, make_padding = refuse_sequence, make_zero_padding = refuse_sequence, make_crf = refuse_sequence,
-                  make_loop = refuse_sequence;
+                  make_up_sampling = refuse_sequence, make_padding = refuse_sequence, make_zero_padding = refuse_sequence,
+                  make_crf = refuse_sequence, make_loop = refuse_sequence;
 #endif
 
 constexpr Type kTypes[] = {

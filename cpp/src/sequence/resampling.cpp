@@ -23,13 +23,16 @@ struct Settings {
 // or around again.
 Index within(Beyond beyond, Index at, Index L) {
   switch (beyond) {
-    case Beyond::edge: return std::clamp<Index>(at, 0, L - 1);
-    case Beyond::wrap: return (at % L + L) % L;
+    case Beyond::edge:
+      return std::clamp<Index>(at, 0, L - 1);
+    case Beyond::wrap:
+      return (at % L + L) % L;
     case Beyond::reflect: {
       const Index period = std::max<Index>(2 * (L - 1), 1), place = (at % period + period) % period;
       return std::min(place, period - place) % L;
     }
-    case Beyond::number: break;
+    case Beyond::number:
+      break;
   }
   return -1;
 }
