@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, m) {
   rekur::bindings::bind_static(m);
   rekur::bindings::bind_sequence(m);
   rekur::bindings::bind_stream(m);
+  rekur::bindings::bind_stack(m);
 }

@@ -283,3 +283,89 @@ class Generator:
     def read(self, labels: _Ints) -> bool: ...
     def next(self, options: Mapping[str, Any], batch: int) -> _Ints | None: ...
     def logits(self) -> _Floats: ...
+
+_Rows = tuple[int, int, int]  # the first number's address (0: none), floats from row to row and from step to step
+
+class StackTape:
+    """What a training pass of a Stack leaves: in memory of its own, or at an address on a cache line's border."""
+
+    def __init__(self, memory: int = ..., floats: int = ...) -> None: ...
+    @property
+    def used(self) -> bool: ...
+
+class Stack:
+    """Layers of one cell on float32 memory of another library, told by addresses, in torch's layouts; 0: there is none.
+
+    States are [num_layers·directions, B, width], weights as torch's _flat_weights. x and y have T·B rows, or where
+    batch_sizes (int64 [T]) are given `rows`, packed as torch packs them. masks: by layer but the last, which its
+    outputs' rows are multiplied with, step by step. The caller has looked at all that an address does not say.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        proj_size: int,
+        num_layers: int,
+        bidirectional: bool,
+        bias: bool,
+    ) -> None: ...
+    @property
+    def tape_size(self) -> tuple[int, int]:
+        """Floats of a tape: at most the first times T·B, and the second."""
+
+    def forward(
+        self,
+        threads: int,
+        T: int,
+        B: int,
+        x: _Rows,
+        batch_sizes: int,
+        rows: int,
+        h: int,
+        c: int,
+        weights: Sequence[int],
+        masks: Sequence[int],
+        y: _Rows,
+        hn: int,
+        cn: int,
+        tape: StackTape | None,
+    ) -> None: ...
+    def step(
+        self,
+        threads: int,
+        B: int,
+        x: int,
+        stride: int,
+        h: int,
+        c: int,
+        weights: Sequence[int],
+        hn: int,
+        cn: int,
+        tape: StackTape | None,
+    ) -> None:
+        """`forward` of one step without y, for which each argument counts."""
+
+    def backward(
+        self,
+        tape: StackTape,
+        threads: int,
+        T: int,
+        B: int,
+        x: _Rows,
+        batch_sizes: int,
+        rows: int,
+        h: int,
+        c: int,
+        weights: Sequence[int],
+        masks: Sequence[int],
+        dy: _Rows,
+        dhn: int,
+        dcn: int,
+        dx: _Rows,
+        dh: int,
+        dc: int,
+        d_weights: Sequence[int],
+    ) -> None:
+        """Writes the gradients that have an address."""

@@ -12,6 +12,7 @@
 #include "simd/optimizers.hpp"
 #include "simd/pointwise.hpp"
 #if REKUR_TRAINING
+#include "simd/fingerprint.hpp"
 #include "simd/products_f64.hpp"
 #endif
 #include "simd/transpose.hpp"
@@ -74,6 +75,7 @@ constexpr simd::Kernels make_simd_kernels() {
       .gemm_tn_work = kWorkTn,
       .column_sums = column_sums,
       .column_dots = column_dots,
+      .fingerprint = fingerprint,
       .transpose = transpose,
       .activate_backward = activate_backward,
       .softmax_backward = softmax_backward,

@@ -201,22 +201,28 @@ void LargeProducts::weight_tile(const Lists& l, const Tile& tile, bool accumulat
   // of_records: so are the rows of A.
   const auto product_tn = [&]([[maybe_unused]] bool of_records, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset,
                               float* c, Index ldc) {
+    if (r_.units_first) return k.gemm_tn(N, M, K, b, b_offset, a, a_offset, c, ldc, accumulate, work);
 #if REKUR_BF16
     if (r_.bf16()) return k.gemm_tn_bf16(group, {of_records, true}, M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
 #endif
     k.gemm_tn(M, N, K, a, a_offset, b, b_offset, c, ldc, accumulate, work);
+  };
+  // Where a gradient of so many rows and columns begins to be written; its matrix may have a row a column.
+  const auto place = [&](float* matrix, Index row, Index column, Index rows, Index columns) {
+    return matrix + (r_.units_first ? column * rows + row : row * columns + column);
   };
   const Index from = tile.slot * Hp_ + tile.n0;
   const Index x_to = r_.cell.kernel_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   const Index recurrent_to = r_.cell.recurrent_block[static_cast<std::size_t>(tile.slot)] * r_.H + tile.n0;
   if (tile.product == kKernel) {
     product_tn(false, l.pairs, l.x, r_.input_offset(tile.slot) + tile.m0, l.records, from,
-               b_.d_weights.kernel + tile.m0 * XH + x_to, XH);
+               place(b_.d_weights.kernel, tile.m0, x_to, r_.I, XH), r_.units_first ? r_.I : XH);
   } else if (tile.product >= 0) {
     const Product& product = r_.cell.products[static_cast<std::size_t>(tile.product)];
-    float* const to = product.projects ? b_.d_weights.projection + tile.m0 * r_.P + tile.n0
-                                       : b_.d_weights.recurrent_kernel + tile.m0 * RH + recurrent_to;
-    const Index stride = product.projects ? r_.P : RH;
+    const Index rows = product.projects ? r_.H : r_.rows(product), columns = product.projects ? r_.P : RH;
+    float* const to = product.projects ? place(b_.d_weights.projection, tile.m0, tile.n0, rows, columns)
+                                       : place(b_.d_weights.recurrent_kernel, tile.m0, recurrent_to, rows, columns);
+    const Index stride = r_.units_first ? rows : columns;
     const int s = product.state;
     if (s >= 0)
       product_tn(s > 0, l.state_pairs[s], l.previous[s], tile.m0, l.state_records[s], from, to, stride);

@@ -189,6 +189,58 @@ const float* as_computed(bool int8, Index K, Index N, const float* matrix, [[may
   return matrix;
 }
 
+// --- matrices with a row a unit: what was copied above is transposed, and the other way round ---
+
+// Units [u0, u0 + width) of a slot: `to` has a row of `stride` floats for each of the K numbers that they are products of.
+void transpose_units(Index K, const float* rows, const Columns& columns, Index slot, Index u0, Index stride, float* to) {
+  const Index width = isa::kernels().width, count = std::clamp<Index>(columns.H - u0, 0, width);
+  if (count < width)
+    for (Index k = 0; k < K; ++k) std::fill(to + k * stride + count, to + k * stride + width, 0.0f);
+  if (count > 0) isa::kernels().transpose(count, K, rows + (columns.begin(slot) + u0) * K, K, to, stride);
+}
+
+void pack_rows_of_units(Index K, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width, panel = isa::kernels().panel, N = count * columns.Hp;
+  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
+  runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
+    const Index n0 = p * panel, n1 = std::min(N, n0 + panel);
+    for (Index n = n0; n < n1; n += width)
+      transpose_units(K, rows, columns, n / columns.Hp, n % columns.Hp, n1 - n0, out + n0 * K + (n - n0));
+  });
+}
+
+void pack_steps_of_units(Index K, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width;
+  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(count * columns.Hp);
+  runtime::parallel_tasks(columns.Hp / width, work, [&](Index j) {
+    for (Index slot = 0; slot < count; ++slot)
+      transpose_units(K, rows, columns, slot, j * width, count * width, out + (j * K * count + slot) * width);
+  });
+}
+
+// B[count·Hp][N] as gemm panels, whose rows are those of the matrix.
+void pack_units(Index N, const float* rows, const Columns& columns, int count, float* out) {
+  const Index width = isa::kernels().width, panel = isa::kernels().panel, K = count * columns.Hp;
+  const double work = 4.0 * static_cast<double>(K) * static_cast<double>(N);
+  runtime::parallel_tasks((N + panel - 1) / panel, work, [&](Index p) {
+    const Index n0 = p * panel, present = std::min(panel, N - n0), row = (present + width - 1) / width * width;
+    float* to = out + n0 * K;
+    for (Index slot = 0; slot < count; ++slot)
+      for (Index u = 0; u < columns.Hp; ++u, to += row) {
+        if (u >= columns.H) {
+          std::fill_n(to, row, 0.0f);
+          continue;
+        }
+        const float* const from = rows + (columns.begin(slot) + u) * N + n0;
+        __builtin_prefetch(from + kAhead * N);
+        Index n = 0;
+        for (; n + width <= present; n += width) copy_vector(to + n, from + n, width);
+        std::copy_n(from + n, present - n, to + n);
+        std::fill(to + present, to + row, 0.0f);
+      }
+  });
+}
+
 // A panel, from column n0 on, of the transpose B[count·Hp][N] with N the rows of the user's kernel.
 void transpose_panel(Index N, Index n0, Index row_stride, const float* rows, const Columns& columns, int count, float* to) {
   const Index width = isa::kernels().width, present = std::min<Index>(isa::kernels().panel, N - n0);
@@ -256,6 +308,12 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
       continue;
     }
 #endif
+#if REKUR_TRAINING
+    if (r.units_first) {
+      pack_rows_of_units(r.I, weights.kernel, columns, r.set_count(), to);
+      continue;
+    }
+#endif
     pack_rows(r.I, XH, weights.kernel, columns, r.set_count(), to);
   }
   pack_bias(weights.bias, {cell.kernel_block, cell.x_first, H, Hp}, cell.x_count, input_bias.reserve(X));
@@ -275,13 +333,19 @@ void Packed::fill_forward(const Recurrence::Impl& r, const Weights<const float>&
       continue;
     }
 #endif
-    type[p] = bf16                        ? WeightType::bf16
-              : isa::kernels().half_steps ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
-                                          : WeightType::float32;
+    type[p] = bf16 ? WeightType::bf16
+              : isa::kernels().half_steps && !r.units_first
+                  ? isa::kept_as(floats, {{from, static_cast<std::size_t>(rows * row_stride)}})
+                  : WeightType::float32;
 #if REKUR_BF16
     if (bf16)
       pack_bf16_steps(rows, row_stride, from, columns, product.count,
                       recurrent[p].reserve((rows + 1) / 2 * product.count * columns.Hp));
+    else
+#endif
+#if REKUR_TRAINING
+        if (r.units_first)
+      pack_steps_of_units(rows, from, columns, product.count, recurrent[p].reserve(floats));
     else
 #endif
         if (!isa::kHalves || type[p] == WeightType::float32)
@@ -310,6 +374,14 @@ void Packed::fill_recurrent_transposed(const Recurrence::Impl& r, const Weights<
   const float* recurrent_kernel = nullptr;
   for (std::size_t p = 0; p < cell.products.size(); ++p) {
     const Product& product = cell.products[p];
+    if (r.units_first) {
+      const Columns columns =
+          product.projects ? Columns{kOneBlock, 0, r.P, padded(r.P)} : Columns{cell.recurrent_block, product.first, H, Hp};
+      const Index N = product.projects ? H : r.rows(product);
+      pack_units(N, product.projects ? weights.projection : weights.recurrent_kernel, columns, product.count,
+                 recurrent_transposed[p].reserve(panels_size(product.count * columns.Hp, N)));
+      continue;
+    }
     if (product.projects) {
       const Index Pp = padded(r.P);
       const float* const from = as_computed(r.int8(product), H, r.P, weights.projection, projection);
@@ -329,6 +401,12 @@ void Packed::fill_input_transposed(const Recurrence::Impl& r, const Weights<cons
   const bool bf16 = r.bf16();
   const Index K = r.set_count() * Hp, size = panels_size(bf16 ? (K + 1) / 2 : K, r.I);
   input_transposed.reserve(r.input_sets() * size);
+  if (r.units_first) {
+    for (int set = 0; set < r.input_sets(); ++set)
+      pack_units(r.I, weights.kernel, {cell.kernel_block, cell.x_first + set * r.set_count(), H, Hp}, r.set_count(),
+                 input_transposed.data() + set * size);
+    return;
+  }
   std::vector<float> rounded;
   const float* const kernel = as_computed(r.int8_input(), r.I, cell.kernel_blocks * H, weights.kernel, rounded);
   for (int set = 0; set < r.input_sets(); ++set)

@@ -92,6 +92,17 @@ void Recurrence::set_precision(Precision precision) {
   impl_->precision = precision;
 }
 
+#if REKUR_TRAINING
+void Recurrence::set_units_first(const std::vector<int>& order) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->ready = false;
+  impl_->units_first = true;
+  for (std::vector<int>* blocks : {&impl_->cell.kernel_block, &impl_->cell.recurrent_block})
+    for (int& block : *blocks)
+      if (block >= 0 && !order.empty()) block = order[static_cast<std::size_t>(block)];
+}
+#endif
+
 const Description& Recurrence::description() const { return impl_->cell; }
 Index Recurrence::input_size() const { return impl_->I; }
 Index Recurrence::hidden_size() const { return impl_->H; }

@@ -73,6 +73,7 @@ struct Recurrence::Impl {
   Index I, H, P;
   bool bias, input_by_block = false;
   Precision precision = Precision::float32;  // of products
+  bool units_first = false;                  // matrices have a row a unit (Recurrence::set_units_first)
 
   void set_sizes(Index input_size, Index hidden_size, Index projection_size, bool with_bias);
 

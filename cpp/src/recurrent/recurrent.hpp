@@ -10,6 +10,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "recurrent/description.hpp"
 #include "rekur/detail/cells/cell_info.hpp"
@@ -62,6 +63,13 @@ class Recurrence {
 
   // Of products, to be followed by prepare. In int8 (simd/int8.hpp) the short ones stay float32 all the same.
   void set_precision(Precision precision);
+
+#if REKUR_TRAINING
+  // From now on matrices are given, and their gradients written, with a row a unit: kernel [kernel_blocks·H, I], recurrent_kernel
+  // [recurrent_blocks·H, P], projection [P, H]. order: by block, the one whose place its rows have there; empty: its own. Products
+  // are of float32 then.
+  void set_units_first(const std::vector<int>& order);
+#endif
 
   const Description& description() const;
   Index input_size() const;

@@ -9,11 +9,20 @@
 
 namespace rekur::runtime {
 
+namespace {
+
+thread_local int limit = 0;  // 0: num_threads()
+
+}  // namespace
+
+ThreadLimit::ThreadLimit(int threads) noexcept : before_(limit) { limit = threads; }
+ThreadLimit::~ThreadLimit() { limit = before_; }
+
 int threads_for(double work, Index most) {
 #if REKUR_THREADS
   constexpr double kWorthThreads = 1e5;  // floating-point operations; to call others costs up to a microsecond
   if (most < 2 || work < kWorthThreads || in_team()) return 1;
-  return spare_threads(static_cast<int>(std::min<Index>(most, num_threads())));
+  return spare_threads(static_cast<int>(std::min<Index>(most, limit > 0 ? limit : num_threads())));
 #else
   static_cast<void>(work), static_cast<void>(most);
   return 1;

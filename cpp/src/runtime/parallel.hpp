@@ -19,6 +19,18 @@ void parallel_range(Index n, Index grain, double work, FunctionRef<void(Index, I
 
 inline constexpr Index kAllThreads = 1 << 20;
 
+// As long as it lives, the calling thread's calls use at most so many threads, whatever num_threads() says. At least 1.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads) noexcept;
+  ~ThreadLimit();
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  const int before_;
+};
+
 // Threads worth using for so much work, at most `most`; 1 within a team's work.
 int threads_for(double work, Index most);
 

@@ -178,6 +178,9 @@ struct Kernels {
   // out[n] += Σ_k A[k][a_offset + n] B[k][b_offset + n], or = where it does not accumulate
   void (*column_dots)(Index N, Index K, ConstRows a, Index a_offset, ConstRows b, Index b_offset, float* out, bool accumulate);
 
+  // A number of n floats' bits, which is another where they have changed (simd/fingerprint.hpp).
+  std::uint64_t (*fingerprint)(const float* x, Index n);
+
   // to[c · to_stride + r] = from[r · from_stride + c] for r in [0, rows), c in [0, columns)
   void (*transpose)(Index rows, Index columns, const float* from, Index from_stride, float* to, Index to_stride);
 

@@ -1,0 +1,373 @@
+"""The engine as an operator of torch's, which torch.compile sees from outside only.
+
+An operator is given tensors and plain values, not modules: it finds a stack by what the stack is and where its first
+weight stands. The memory of a training pass is one of its results, so that whoever plans the compiled program owns
+it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rekur import _core
+from rekur.torch import _engine
+from rekur.torch._engine import Call, Engine, Kind, dropout_masks
+
+_MOST_ENGINES = 64
+_engines: OrderedDict[tuple[Kind, int], Engine] = OrderedDict()
+_lock = threading.Lock()
+_LINE = 16  # floats
+
+_GIVEN = (
+    "Tensor x, Tensor? h, Tensor? c, Tensor[] weights, Tensor[] masks, Tensor? batch_sizes, SymInt batch, "
+    "str cell, int[] sizes, bool bidirectional, bool bias, bool batch_first, bool step"
+)
+
+
+def _engine_for(kind: Kind, weight: Tensor) -> Engine:
+    key = (kind, weight.data_ptr())
+    with _lock:
+        engine = _engines.pop(key, None) or Engine(kind)
+        _engines[key] = engine
+        if len(_engines) > _MOST_ENGINES:
+            _engines.popitem(last=False)
+    return engine
+
+
+def _kind(cell: str, sizes: Sequence[int], bidirectional: bool, bias: bool) -> Kind:
+    return Kind(cell, sizes[0], sizes[1], sizes[2], sizes[3], bidirectional, bias)
+
+
+def _on_line(tape: Tensor) -> tuple[int, int]:
+    """Where a cache line begins in it, and the floats from there to the last line, which says whether it is used."""
+    start = (tape.data_ptr() + 63) // 64 * 64
+    return start, (tape.data_ptr() + tape.numel() * 4 - start) // 4 - _LINE
+
+
+def _tape_floats(engine: Engine, steps: Any, rows: Any) -> Any:
+    each, besides = engine.stack.tape_size
+    return steps * rows * each + besides + 2 * _LINE
+
+
+def _recurrence(
+    x: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    weights: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    batch: int,
+    cell: str,
+    sizes: Sequence[int],
+    bidirectional: bool,
+    bias: bool,
+    batch_first: bool,
+    step: bool,
+    training: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights[0])
+    call = Call(engine, batch_first, batch_sizes, step, tuple(masks))
+    x = _engine.dense(x)
+    nothing = x.new_empty(0)
+    tape, memory = None, nothing
+    if training:
+        memory = x.new_empty(_tape_floats(engine, *call.sizes(x)))
+        memory[-1] = 0
+        tape = _core.StackTape(*_on_line(memory))
+    y, hn, cn = _engine.forward(call, x, h, c, weights, tape)
+    return x.new_empty(0) if y is None else y, hn, x.new_empty(0) if cn is None else cn, memory
+
+
+def _recurrence_shapes(
+    x: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    weights: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    batch: int,
+    cell: str,
+    sizes: Sequence[int],
+    bidirectional: bool,
+    bias: bool,
+    batch_first: bool,
+    step: bool,
+    training: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    kind = _kind(cell, sizes, bidirectional, bias)
+    states = (batch,) if step else (kind.num_layers * kind.directions, batch)
+    y = x.new_empty(0) if step else x.new_empty((*x.shape[:-1], kind.width))
+    hn = x.new_empty((*states, kind.proj_size or kind.hidden_size))
+    cn = x.new_empty((*states, kind.hidden_size)) if cell == "lstm" else x.new_empty(0)
+    steps = 1 if step else batch_sizes.size(0) if batch_sizes is not None else x.size(1 if batch_first else 0)
+    return y, hn, cn, x.new_empty(_tape_floats(Engine(kind), steps, batch) if training else 0)
+
+
+def _recurrence_backward(
+    tape: Tensor,
+    arriving: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    x: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    weights: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    batch: int,
+    cell: str,
+    sizes: Sequence[int],
+    bidirectional: bool,
+    bias: bool,
+    batch_first: bool,
+    step: bool,
+) -> list[Tensor]:
+    engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights[0])
+    call = Call(engine, batch_first, batch_sizes, step, tuple(masks))
+    x = _engine.dense(x)
+    if float(tape[-1]) != 0:  # a second time: retain_graph
+        tape = torch.empty_like(tape)
+        _engine.forward(call, x, h, c, weights, _core.StackTape(*_on_line(tape)))
+    used = _core.StackTape(*_on_line(tape))
+    tape[-1] = 1
+    dx, dh, dc, d_weights = _engine.backward(call, x, h, c, weights, used, arriving, wanted)
+    return [x.new_empty(0) if d is None else d for d in (dx, dh, dc, *d_weights)]
+
+
+def _recurrence_backward_shapes(
+    tape: Tensor,
+    arriving: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    x: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    weights: Sequence[Tensor],
+    *_: Any,
+) -> list[Tensor]:
+    inputs = (x, h, c, *weights)
+    return [x.new_empty(t.shape if t is not None and want else 0) for t, want in zip(inputs, wanted, strict=True)]
+
+
+recurrence = torch.library.custom_op(
+    "rekur::recurrence",
+    _recurrence,
+    mutates_args=(),
+    schema=f"({_GIVEN}, bool training) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+recurrence.register_fake(_recurrence_shapes)
+recurrence_backward = torch.library.custom_op(
+    "rekur::recurrence_backward",
+    _recurrence_backward,
+    mutates_args=(),
+    schema=f"(Tensor tape, Tensor?[] arriving, bool[] wanted, {_GIVEN}) -> Tensor[]",
+)
+recurrence_backward.register_fake(_recurrence_backward_shapes)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, h, c, weights, masks, batch_sizes, *plain, _ = inputs
+    ctx.counts = (len(weights), len(masks))
+    ctx.plain = plain
+    ctx.save_for_backward(output[3], x, h, c, batch_sizes, *weights, *masks)
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(output[3])
+
+
+def _gradients(ctx: Any, *arriving: Tensor | None) -> Any:
+    tape, x, h, c, batch_sizes, *rest = ctx.saved_tensors
+    W, M = ctx.counts
+    weights, masks = rest[:W], rest[W:]
+    need = ctx.needs_input_grad
+    of_weights = need[3] if isinstance(need[3], (list, tuple)) else [True] * W
+    wanted = [need[0], h is not None and need[1], c is not None and need[2], *of_weights]
+    lstm, step = ctx.plain[1] == "lstm", ctx.plain[-1]
+    given = [None if step else arriving[0], arriving[1], arriving[2] if lstm else None]
+    found: list[Any] = [None] * len(wanted)
+    if any(d is not None for d in given):
+        found = recurrence_backward(tape, given, wanted, x, h, c, weights, masks, batch_sizes, *ctx.plain)
+        found = [d if want else None for d, want in zip(found, wanted, strict=True)]
+    return (*found[:3], found[3:], [None] * M, *(None for _ in range(2 + len(ctx.plain))))
+
+
+recurrence.register_autograd(_gradients, setup_context=_keep)
+
+
+def _fits(tensors: Sequence[Any]) -> bool:
+    return (
+        all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors) and not torch.compiler.is_exporting()
+    )
+
+
+def _float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if torch.is_autocast_enabled("cpu") and tensor.is_floating_point() else tensor
+
+
+def _training(tensors: Sequence[Any]) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def layer(module: Any, input: Any, hx: Any) -> Any:
+    """A layer's forward pass by the operator; None: it is for torch."""
+    packed = isinstance(input, PackedSequence)
+    x = _float32(input.data if packed else input)
+    lstm = module.mode == "LSTM"
+    states = [] if hx is None else [_float32(s) for s in (hx if lstm else (hx,))]
+    weights = [getattr(module, name) for name in module._flat_weights_names]
+    if x.dim() not in ((2,) if packed else (2, 3)) or not _fits([x, *states, *weights]):
+        return None
+    if x.size(-1) != module.input_size:
+        return None
+    D = 2 if module.bidirectional else 1
+    batched = packed or x.dim() == 3
+    if not batched:
+        if any(s.dim() != 2 for s in states):
+            return None
+        x = x.unsqueeze(0 if module.batch_first else 1)
+        states = [s.unsqueeze(1) for s in states]
+    elif any(s.dim() != 3 for s in states):
+        return None
+    batch_sizes = sorted_indices = unsorted_indices = None
+    if packed:
+        batch_sizes, sorted_indices, unsorted_indices = input.batch_sizes, input.sorted_indices, input.unsorted_indices
+        if sorted_indices is not None:
+            batch = sorted_indices.size(0)
+            states = [s.index_select(1, sorted_indices) for s in states]
+        else:
+            batch = states[0].size(1) if states else int(batch_sizes[0])
+        steps: tuple[Any, ...] = (x.size(0),)
+    else:
+        batch = x.size(0 if module.batch_first else 1)
+        steps = (x.size(1 if module.batch_first else 0), batch)
+        if steps[0] == 0 or batch == 0:
+            return None
+    widths = (module.proj_size or module.hidden_size, module.hidden_size)
+    if any(s.shape != (module.num_layers * D, batch, width) for s, width in zip(states, widths, strict=False)):
+        return None
+    kind = Kind(
+        {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": "rnn_relu"}[module.mode],
+        module.input_size,
+        module.hidden_size,
+        module.proj_size,
+        module.num_layers,
+        D == 2,
+        module.bias,
+    )
+    masks: tuple[Tensor, ...] = ()
+    if module.training and module.dropout > 0 and module.num_layers > 1:
+        masks = dropout_masks(kind, module.dropout, x, steps)
+    h, c = (*states, None, None)[:2]
+    y, hn, cn, _ = recurrence(
+        x, h, c, weights, list(masks), batch_sizes, batch, kind.cell, list(kind[1:5]), kind.bidirectional, kind.bias,
+        module.batch_first and not packed, False, _training([x, *states, *weights]),
+    )  # fmt: skip
+    finals = [hn, cn] if lstm else [hn]
+    if unsorted_indices is not None:
+        finals = [s.index_select(1, unsorted_indices) for s in finals]
+    if not batched:
+        y = y.squeeze(0 if module.batch_first else 1)
+        finals = [s.squeeze(1) for s in finals]
+    if packed:
+        y = PackedSequence(y, batch_sizes, sorted_indices, unsorted_indices)
+    return y, (finals[0], finals[1]) if lstm else finals[0]
+
+
+def cell(module: Any, input: Any, hx: Any) -> Any:
+    """A cell's step by the operator; None: it is for torch."""
+    lstm = module._cell == "lstm"
+    x = _float32(input)
+    states = [] if hx is None else [_float32(s) for s in (hx if lstm else (hx,))]
+    weights = [module.weight_ih, module.weight_hh]
+    if module.bias_ih is not None:
+        weights += [module.bias_ih, module.bias_hh]
+    if x.dim() not in (1, 2) or not _fits([x, *states, *weights]) or x.size(-1) != module.input_size:
+        return None
+    name = module._cell
+    if name == "rnn":
+        if module.nonlinearity not in ("tanh", "relu"):
+            return None
+        name = f"rnn_{module.nonlinearity}"
+    batched = x.dim() == 2
+    if not batched:
+        x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
+    if x.size(0) == 0 or any(s.shape != (x.size(0), module.hidden_size) for s in states):
+        return None
+    h, c = (*states, None, None)[:2]
+    _, hn, cn, _ = recurrence(
+        x, h, c, weights, [], None, x.size(0), name, [module.input_size, module.hidden_size, 0, 1], False,
+        len(weights) > 2, False, True, _training([x, *states, *weights]),
+    )  # fmt: skip
+    finals = [hn, cn] if lstm else [hn]
+    if not batched:
+        finals = [s.squeeze(0) for s in finals]
+    return (finals[0], finals[1]) if lstm else finals[0]
+
+
+# torch.compile refuses to look into instances of torch's LSTM, GRU and RNN unless torch._dynamo.config.allow_rnn is
+# set. That is for modules whose operations it would unroll; ours are one operation. So it is allowed for ours, and
+# for ours alone, when torch._dynamo is there: importing it would take as long as torch.
+_BUILDER = "torch._dynamo.variables.builder"
+
+
+def _allow_ours(builder: ModuleType) -> None:
+    from rekur.torch._layers import EngineMixin
+
+    try:
+        wrap = builder.VariableBuilder.wrap_module
+        patch = sys.modules["torch._dynamo.config"].patch
+    except (AttributeError, KeyError):  # another torch: its own rule stands
+        return
+
+    def wrap_module(self: Any, value: Any) -> Any:
+        if not isinstance(value, EngineMixin):
+            return wrap(self, value)
+        with patch(allow_rnn=True):
+            return wrap(self, value)
+
+    builder.VariableBuilder.wrap_module = wrap_module
+
+
+class _Watch(MetaPathFinder):
+    """Hears when torch._dynamo is imported."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if fullname != _BUILDER:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Then(spec.loader)
+        return spec
+
+
+class _Then(Loader):
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self.loader.exec_module(module)
+        _allow_ours(module)
+
+
+def allow_in_compile() -> None:
+    """Lets torch.compile take modules of ours whole, now or when it comes to be imported."""
+    if (builder := sys.modules.get(_BUILDER)) is not None:
+        _allow_ours(builder)
+    else:
+        sys.meta_path.insert(0, _Watch())
