@@ -8,7 +8,7 @@ What a file says is taken from it; what it does not say and the numbers depend o
 the argument. No code of a file is run. docs/convert.md has the table of formats.
 """
 
-from rekur.convert._api import detect, load, load_parts, save, to_object
+from rekur.convert._api import detect, info, load, load_parts, save, to_object
 from rekur.convert._registry import Format, formats
 
-__all__ = ["Format", "detect", "formats", "load", "load_parts", "save", "to_object"]
+__all__ = ["Format", "detect", "formats", "info", "load", "load_parts", "save", "to_object"]

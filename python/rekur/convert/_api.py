@@ -31,6 +31,23 @@ def detect(path_or_object: Any) -> Format:
     return _registry.recognised(Source(path_or_object))
 
 
+def info(path_or_object: Any, format: str | None = None) -> dict[str, Any]:
+    """What a file says of itself that is no part of the model: its format, sample rate, author, ….
+
+    Parameters
+    ----------
+    path_or_object, format
+        As of :func:`load`.
+
+    Raises
+    ------
+    ValueError, OSError
+        As of :func:`load`.
+    """
+    source, entry = _found(path_or_object, format)
+    return {"format": entry.name, **(entry.info(source) if entry.info is not None else {})}
+
+
 def load(path_or_object: Any, format: str | None = None, **options: Any) -> Any:
     """A model of what another program wrote.
 

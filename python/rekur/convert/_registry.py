@@ -15,7 +15,7 @@ from rekur.convert._parts import Part
 from rekur.convert._source import Source
 
 # In the order of the table.
-_MODULES = ("own", "onnx", "keras_files", "torch_state", "torch_module")
+_MODULES = ("own", "onnx", "keras_files", "torch_state", "torch_module", "rtneural", "guitarml", "nam")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Format:
     parts: Callable[..., dict[str, Part]] | None = None  # (source, **options) -> parts by name
     save: Callable[..., Any] | None = None  # (model, path, **options)
     make: Callable[..., Any] | None = None  # (model, **options) -> object
+    info: Callable[[Source], dict[str, Any]] | None = None  # what a file says of itself beside the model
     # Name -> what it decides, for table and errors; None: whatever the function takes, which checks it.
     load_options: Mapping[str, str] | None = field(default_factory=dict)
     save_options: Mapping[str, str] | None = field(default_factory=dict)

@@ -59,6 +59,8 @@ class Source:
         if not self.head and not self.is_folder:
             return "the file is empty"
         found = recognise(self.path)
+        if found is not None and found[0] == "JSON text":
+            _ = self.json  # which says what is wrong with it
         return "its beginning tells nothing" if found is None else f"it is {found[0]}"
 
     @functools.cached_property
@@ -169,6 +171,14 @@ class Source:
         if not head.startswith((b"{", b"[")) or self.is_safetensors:
             return None
         return parse_json(self.bytes(), str(self))
+
+    @functools.cached_property
+    def json_if_any(self) -> Any:
+        """The same, None where it is broken: for telling formats apart."""
+        try:
+            return self.json
+        except ValueError:
+            return None
 
 
 def as_array(value: Any, what: str) -> Any:
