@@ -125,6 +125,20 @@ def test_a_real_file_loads_whole(case: Case, tmp_path: Path) -> None:
     assert report.verification is not None and report.verification.cases > 0
 
 
+def test_a_reader_of_text_in_images_keeps_its_convolutions(tmp_path: Path) -> None:
+    """A CRNN, whose convolutions over the image stay with onnxruntime."""
+    path = Case("ddddocr", "ddddocr/common.onnx", dict).path()
+    fronted = rekur.onnx.load_with_front(path)
+    assert {layer["type"] for layer in fronted.model.spec["layers"]} == {"Input", "Bidirectional", "Dense"}
+    for width in (64, 160):
+        image = np.abs(f32(1, 1, 64, width)).clip(0, 1)
+        (expected,) = run_onnxruntime(onnx.load(path), {"input1": image})  # (steps, 1, characters)
+        made = fronted.predict(image)
+        largest = float(np.abs(made - expected.swapaxes(0, 1)).max())
+        assert largest <= 1e-5 * max(1.0, float(np.abs(expected).max()))
+    rekur.onnx.export(fronted.model, tmp_path / "again.onnx")
+
+
 def by_engine(loaded: Any, feed: Arrays) -> list[np.ndarray]:
     """The file's outputs, in its layout."""
     finished, core = loaded.finished, loaded.model._engine()

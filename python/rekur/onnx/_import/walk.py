@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
-from rekur.onnx._import import products, reasons
+from rekur.onnx._import import norm, products, reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.fold import Folded, fold, folded
 from rekur.onnx._import.graph import Budget, Graph
@@ -86,9 +86,11 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     _Walk(version, tensors, result.graph, given, products.factors(deep, values.stored)).run(proto, nodes, values)
     for value in proto.output:
         output = values.get(value.name)
-        if isinstance(output, Scores):
+        if isinstance(output, (Scores, Moment)):
+            at = (f"graph output '{value.name}'", "")
+            call = Call("Identity", at, {}, [output], [True], version, result.graph)
             try:
-                output = products.as_view(result.graph, (f"graph output '{value.name}'", ""), output)
+                output = norm.as_view(call, output) if isinstance(output, Moment) else products.apart(call, output)
             except Refused as reason:
                 raise LoadError(f"graph output '{value.name}': {reason}") from None
         if not isinstance(output, View) or output.ids:
