@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import enum
 import os
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,40 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
             convert.load({name: np.zeros(shape) for name, shape in state.items()})
     with pytest.raises(ValueError, match="'a' is no layer that is known here: it has weight_v"):
         convert.load({"a.weight_v": np.zeros(2), "a.weight": np.zeros(2)})
+
+
+class Settings:
+    """What a training program keeps beside the weights."""
+
+    ran = False
+
+    def __init__(self) -> None:
+        self.rate = 0.1
+
+    def __setstate__(self, state: Any) -> None:
+        Settings.ran = True
+
+
+class Enumerated(enum.Enum):
+    ONE = 1
+
+
+def test_checkpoints_of_training_programs(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As Lightning writes them, and so Darts, NeuralForecast and GluonTS: settings are objects of their classes."""
+    torch.manual_seed(4)
+    modules = nn.ModuleDict({"rnn": nn.LSTM(3, 5, 2, batch_first=True), "V": nn.Linear(5, 2)})
+    checkpoint = {
+        "epoch": 4, "state_dict": modules.state_dict(), "hyper_parameters": {"a": Settings(), "b": Enumerated.ONE},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}],
+        "callbacks": {"x": {"y": collections.Counter("aab")}},
+        "train_sample": [np.zeros(3)], "likelihood": Settings(),
+    }  # fmt: skip
+    torch.save(checkpoint, tmp_path / "model.ckpt")
+    assert convert.detect(tmp_path / "model.ckpt").name == "torch"
+    x = _x(rng, 2, 4, 3)
+    want = modules["V"](modules["rnn"](torch.tensor(x))[0])
+    _close(convert.load(tmp_path / "model.ckpt", layers=["rnn", "V"]).predict(x), want)
+    assert not Settings.ran
 
 
 MODELS = {

@@ -35,7 +35,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "onnx": Dialect("ONNX", lstm="iofg", rows=True, biases=2),
     "rtneural": Dialect("RTNeural", reset_after=True),
     "nam": Dialect("Neural Amp Modeler", rows=True, reset_after=True),
-    "mlpack": Dialect("mlpack", lstm="gifo", gru="rzn", rows=True, gru_biases=1, reset_after=True, z_keeps=False),
+    "mlpack": Dialect("mlpack", lstm="gifo", gru="rzn", gru_biases=1, z_keeps=False),
 }
 
 GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}

@@ -15,7 +15,7 @@ from rekur.convert._parts import Part
 from rekur.convert._source import Source
 
 # In the order of the table.
-_MODULES = ("own", "onnx", "keras_files", "torch_state", "torch_module", "rtneural", "guitarml", "nam")
+_MODULES = ("own", "onnx", "keras_files", "torch_state", "torch_module", "rtneural", "guitarml", "nam", "mlpack")
 
 
 @dataclass(frozen=True)

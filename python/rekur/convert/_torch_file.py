@@ -21,23 +21,65 @@ def is_torch_file(source: Source) -> bool:
 _PICKLES = tuple(bytes((0x80, version)) for version in range(2, 6))
 
 
+class Inert:
+    """Stands for a class that a file names beside its tensors (settings, losses, schedules): it does nothing."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        pass
+
+    def extend(self, values: Any) -> None:
+        pass
+
+
 def contents(source: Source) -> Any:
-    """What ``torch.load(weights_only=True)`` gives.
+    """What ``torch.load(weights_only=True)`` gives; an Inert for what is neither tensors nor plain data.
+
+    Checkpoints of training programs (Lightning, Darts, NeuralForecast, GluonTS) hold settings beside the weights, as
+    objects of their classes. torch's reader of weights is told to make an Inert in their place: the classes are not
+    imported, and none of their code is run.
 
     Raises
     ------
     ImportError
         Without torch.
     ValueError
-        If the file is broken, or holds more than tensors and plain data: code, which is not run.
+        If the file is broken, or torch refuses more than the classes that it names.
     """
     torch = needed("torch", "reading files of torch.save")
     import pickle
 
-    try:
+    def read() -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(source.path, map_location="cpu", weights_only=True)
+
+    try:
+        try:
+            return read()
+        except pickle.UnpicklingError as error:
+            refused = error
+        serialization = torch.serialization
+        if not source.zip_names or not hasattr(serialization, "get_unsafe_globals_in_checkpoint"):
+            raise refused
+        named = serialization.get_unsafe_globals_in_checkpoint(source.path)
+        stands = [(type("Inert", (Inert,), {}), name) for name in named]
+        try:
+            with serialization.safe_globals(stands):
+                found = read()
+        except Exception:
+            raise refused from None
+        if not any(True for _ in _places(found, "", _DEEPEST)):
+            raise refused
+        return found
     except pickle.UnpicklingError as error:
         reason = str(error)
         wanted = next((line for line in reason.splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
