@@ -288,11 +288,11 @@ def _npz():
 
 
 FILES = {
-    "m.keras": (_zip("metadata.json", "config.json", "model.weights.h5"), "a model of Keras", "get_weights"),
-    "m.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", "get_weights"),
+    "m.keras": (_zip("metadata.json", "config.json", "model.weights.h5"), "a model of Keras", r"rekur\.convert\.load"),
+    "m.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5", r"rekur\.convert\.load"),
     "m.onnx": (b"\x08\x0a\x12\x07pytorch" + bytes(range(200)), "ONNX model", r"rekur\.onnx\.load"),
     "renamed": (b"\x08\x08\x12\x07pytorch" + bytes(range(200)), "ONNX model", r"rekur\.onnx\.load"),
-    "m.pt": (_zip("archive/data.pkl", "archive/data/0"), "PyTorch", r"rekur\.onnx\.load"),
+    "m.pt": (_zip("archive/data.pkl", "archive/data/0"), "PyTorch", r"rekur\.convert\.load"),
     "old.pt": (pickle.dumps({"a": 1}), "pickle", "any code"),
     "m.tflite": (b"\x1c\0\0\0TFL3" + bytes(50), "TensorFlow Lite", "tf2onnx"),
     "m.npz": (_npz(), "NumPy arrays", "set_weights"),

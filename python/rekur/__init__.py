@@ -44,7 +44,7 @@ from rekur.models import load_model as load
 from rekur.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from rekur import cells, convert, data, debug, onnx, ops, preprocessing, sequences, utils
+    from rekur import cells, convert, data, debug, hub, onnx, ops, preprocessing, sequences, utils
     from rekur import torch as torch  # not in __all__: whoever imports * means PyTorch by that name
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
-_LAZY = ("cells", "convert", "data", "debug", "onnx", "ops", "preprocessing", "sequences", "torch", "utils")
+_LAZY = ("cells", "convert", "data", "debug", "hub", "onnx", "ops", "preprocessing", "sequences", "torch", "utils")
 _FUNCTIONS = {
     "compile_cells": "_compile",
     "CppReport": "_export_cpp",
@@ -107,6 +107,7 @@ __all__ = [
     "fit_readout",
     "generate",
     "get_num_threads",
+    "hub",
     "initializers",
     "isa",
     "layers",

@@ -9,8 +9,10 @@ from rekur import _core
 from rekur._validate import as_path
 
 _CONVERT = "with set_weights of the same model made here (docs/coming-from-keras.md)"
-_KERAS = f"open it in Keras, and hand the arrays of its model.get_weights() over {_CONVERT}"
-_TORCH = "export the model there to ONNX and read that with rekur.onnx.load"
+_KERAS = "rekur.convert.load reads it (docs/convert.md)"
+_TORCH = (
+    "rekur.convert.load reads its weights (docs/convert.md); rekur.onnx.load a whole model that was exported to ONNX"
+)
 _ONNX = ("an ONNX model", "read it with rekur.onnx.load")
 # What a file begins with, what that is, what to do.
 _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
@@ -71,7 +73,10 @@ def instead_of_onnx(data: bytes) -> str:
 
 def _folder(path: str | os.PathLike[str]) -> tuple[str, str]:
     if os.path.exists(os.path.join(os.fsdecode(path), "saved_model.pb")):
-        return "a folder, TensorFlow's SavedModel", "convert it with tf2onnx and read that with rekur.onnx.load"
+        advice = "open it in TensorFlow, model.save('m.keras'), and read that with rekur.convert.load"
+        return "a folder, TensorFlow's SavedModel", f"{advice}; or convert it with tf2onnx for rekur.onnx.load"
+    if os.path.exists(os.path.join(os.fsdecode(path), "model.safetensors")):
+        return "a folder of the Hugging Face hub", "rekur.hub.from_pretrained reads it"
     return "a folder", "give the path of a file in it"
 
 
@@ -132,5 +137,6 @@ def _text(head: bytes) -> tuple[str, str] | None:
     if start.startswith(("<!doctype", "<html", "<?xml")):
         return "a page of HTML or XML", "what was downloaded is not the model"
     if start.startswith("{"):
-        return "JSON text", "rekur.Model.from_spec makes a model, without weights, of the spec of one"
+        advice = "rekur.convert.load reads those of RTNeural, GuitarML and Neural Amp Modeler"
+        return "JSON text", f"{advice}, rekur.Model.from_spec makes a model, without weights, of the spec of one"
     return "a text file", "give the path of the model"

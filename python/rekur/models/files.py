@@ -126,6 +126,25 @@ class Saved(Structure):
         weights = WEIGHT_TYPE(weights, "save_weights: weights")
         self._engine().save(os.fsencode(path), {}, {TRAINING: dumps(self._saved())}, weights)
 
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **options: Any) -> None:
+        """Write the model as a folder of the Hugging Face hub: :func:`rekur.hub.save_pretrained`."""
+        from rekur import hub
+
+        hub.save_pretrained(self, save_directory, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload the model to the Hugging Face hub: :func:`rekur.hub.push_to_hub`."""
+        from rekur import hub
+
+        return hub.push_to_hub(self, repo_id, **options)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **options: Any) -> Any:
+        """A model of a folder or a repository of the Hugging Face hub: :func:`rekur.hub.from_pretrained`."""
+        from rekur import hub
+
+        return hub.from_pretrained(pretrained_model_name_or_path, **options)
+
     def load_weights(
         self,
         filepath: str | os.PathLike[str],

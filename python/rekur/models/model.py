@@ -420,7 +420,8 @@ def _can_be_pickled(metric: object) -> bool:
 def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options: Any) -> Model:
     """A model from a file of :meth:`Model.save`, compiled as it was: training goes on as if it had never stopped.
 
-    With ``compile=False`` it is not compiled.
+    With ``compile=False`` it is not compiled. ``"hf://someone/name"`` is a repository of the Hugging Face hub, as
+    :func:`rekur.hub.from_pretrained` reads it.
 
     A saved Sequential is one again. (Files written before this was so do not say what they were saved from: they give a
     Model; ``Sequential.from_spec(model.spec)`` and ``set_weights`` make a Sequential of it.)
@@ -438,6 +439,10 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options
 
         arguments.check("load_model", "load_model", options, ["filepath", "compile"])
     boolean(compile, "load_model: compile")
+    if isinstance(filepath, str) and filepath.startswith("hf://"):
+        from rekur.hub import from_pretrained
+
+        return from_pretrained(filepath, compile=compile)  # type: ignore[no-any-return]
     core, tensors, metadata = read_model(filepath)
     try:
         training = json.loads(metadata.get(TRAINING, "{}"))
