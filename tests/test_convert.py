@@ -56,6 +56,18 @@ def test_what_is_of_no_format(tmp_path: Path, content: bytes, message: str) -> N
         convert.load(path)
 
 
+def test_folders_and_checkpoints_of_tensorflow(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="it is a folder: give the path of a file in it, which is no"
+    ):
+        convert.load(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "variables.index").write_bytes(b"\0")
+    for path in (tmp_path, tmp_path / "variables.index"):
+        with pytest.raises(ValueError, match=r"open it in TensorFlow and write model\.save\('model\.keras'\) there"):
+            convert.load(path)
+
+
 def test_errors_of_arguments(tmp_path: Path) -> None:
     model = rekur.Sequential([Dense(1, input_shape=(2,))])
     with pytest.raises(FileNotFoundError):

@@ -84,6 +84,24 @@ def test_what_rekur_saves(tmp_path: Path, name: str, ending: str) -> None:
     _close(again.predict(_data(inputs)), want)
 
 
+@pytest.mark.parametrize("name", ["nested", "attention", "frozen", "sequential"])
+def test_models_in_memory(name: str) -> None:
+    keras.utils.clear_session()
+    theirs, inputs = MODELS[name](keras)
+    randomised(theirs)
+    assert convert.detect(theirs).name == "keras"
+    here = convert.load(theirs)
+    _close(here.predict(_data(inputs)), theirs(_data(inputs)))
+    _close(convert.to_object(here, "keras")(_data(inputs)), theirs(_data(inputs)))
+
+
+def test_models_in_memory_that_are_not_built_or_ones_own() -> None:
+    with pytest.raises(ValueError, match="has no weights yet: build it"):
+        convert.load(keras.Sequential([keras.layers.LSTM(2)]))
+    with pytest.raises(ValueError, match="class of its author's"):
+        convert.load(_subclassed())
+
+
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 def test_operations_between_layers(tmp_path: Path, rng: np.random.Generator, ending: str) -> None:
     ops = keras.ops

@@ -145,6 +145,34 @@ def _like_it() -> rekur.Model:
     return rekur.Model(a, [rekur.layers.Add()([Dense(2)(g), s]), c])
 
 
+def test_an_archive_of_keras_2(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Keras 2.12 has the archive with calls as lists, and another name of the groups."""
+    like = rekur.Sequential([LSTM(2, input_shape=(4, 3), return_sequences=True), Dense(1)])
+    weights = [rng.standard_normal(w.shape).astype("float32") for w in like.get_weights()]
+    like.set_weights(weights)
+    layers = [
+        {**_keras2("InputLayer", "in", batch_input_shape=[None, 4, 3], ragged=False), "inbound_nodes": []},
+        {**_keras2("LSTM", "rnn", units=2, return_sequences=True), "inbound_nodes": [[["in", 0, 0, {}]]]},
+        {**_keras2("TimeDistributed", "td", layer={**_keras2("Dense", "d", units=1), "module": "keras.layers"}),
+         "inbound_nodes": [[["rnn", 0, 0, {"mask": None, "training": None}]]]},
+    ]  # fmt: skip
+    for entry in layers:
+        entry["name"], entry["module"], entry["registered_name"] = entry["config"]["name"], "keras.layers", None
+    config = {
+        "module": "keras.src.engine.functional", "class_name": "Functional", "registered_name": "Functional",
+        "config": {"name": "m", "layers": layers, "input_layers": [["in", 0, 0]], "output_layers": [["td", 0, 0]]},
+    }  # fmt: skip
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for place, arrays in (("lstm/cell", weights[:3]), ("time_distributed/layer", weights[3:])):
+            for k, array in enumerate(arrays):
+                file[f"_layer_checkpoint_dependencies/{place}/vars/{k}"] = array
+    members = {"config__json": json.dumps(config), "metadata__json": "{}", "model__weights__h5": buffer.getvalue()}
+    model = convert.load(_archive(tmp_path / "m.keras", **members))
+    x = rng.standard_normal((2, 4, 3)).astype("float32")
+    np.testing.assert_allclose(model.predict(x), like.predict(x), atol=1e-6)
+
+
 def _archive(path: Path, **members: Any) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():

@@ -19,5 +19,5 @@ def needed(package: str, what: str) -> Any:
     except ImportError as error:
         if error.name not in (None, package):
             raise
-        hint = f'pip install "rekur[{_EXTRAS[package]}]"'
+        hint = f'pip install "rekur[{_EXTRAS[package]}]"' if package in _EXTRAS else f"pip install {package}"
         raise ImportError(f"{what} needs {package}: {hint}", name=package) from None

@@ -12,6 +12,8 @@ import numpy as np
 
 from rekur._model_files import recognise
 
+# Their variables are read by TensorFlow alone: there is no library of them without it.
+_TENSORFLOW = "open it in TensorFlow and write model.save('model.keras') there"
 _TEXT_LIMIT = 1 << 30  # bytes of a JSON text that is read
 
 
@@ -56,11 +58,17 @@ class Source:
         """What it is, as far as that can be told, for an error."""
         if self.path is None:
             return f"it is of type {type(self.object).__name__}"
+        if self.name.endswith(".index") or ".data-" in self.name or self.name == "checkpoint":
+            return f"it looks like a part of a checkpoint of TensorFlow: {_TENSORFLOW}"
+        if os.path.exists(os.path.join(self.path, "saved_model.pb")):
+            return f"it is TensorFlow's SavedModel: {_TENSORFLOW}"
         if not self.head and not self.is_folder:
             return "the file is empty"
         found = recognise(self.path)
         if found is not None and found[0] == "JSON text":
             _ = self.json  # which says what is wrong with it
+        if self.is_folder and found is not None:
+            return f"it is {found[0]}: {found[1]}"
         return "its beginning tells nothing" if found is None else f"it is {found[0]}"
 
     @functools.cached_property

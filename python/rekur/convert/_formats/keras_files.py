@@ -9,6 +9,7 @@ from rekur.convert._keras.build import Builder, set_weights
 from rekur.convert._keras.compiled import compile_as
 from rekur.convert._keras.entries import places
 from rekur.convert._keras.write import described, save_archive, save_legacy, save_weights
+from rekur.convert._needs import needed
 from rekur.convert._registry import Format
 from rekur.convert._source import Source, parse_json
 
@@ -16,6 +17,16 @@ _OPTIONS = {
     "custom_objects": "classes of yours, of rekur's layers, by the names that the file has",
     "compile": "whether to compile as the file says (`True`)",
 }
+
+
+def _is_keras(source: Source) -> bool:
+    return _is_object(source) or _is_archive(source)
+
+
+def _is_object(source: Source) -> bool:
+    """Whether it is a model of Keras in memory."""
+    kinds = type(source.object).__mro__ if source.path is None else ()
+    return any(c.__name__ == "Model" and c.__module__.startswith("keras.src.models") for c in kinds)
 
 
 def _is_archive(source: Source) -> bool:
@@ -27,6 +38,8 @@ def _is_whole_hdf5(source: Source) -> bool:
 
 
 def _load_archive(source: Source, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
+    if _is_object(source):
+        return _load_object(source, custom_objects, compile)
     path = _path(source, "keras")
     what = str(source)
     entry = parse_json(stores.member(path, "config.json"), f"{what}: config.json")
@@ -35,6 +48,28 @@ def _load_archive(source: Source, custom_objects: Mapping[str, Any] | None = Non
     compiled = entry.get("compile_config") if isinstance(entry, Mapping) and compile else None
     with stores.opened(stores.weights_of_archive(path), what) as file:
         return _built(entry, stores.Groups, file, what, custom_objects, compiled)
+
+
+def _load_object(source: Source, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
+    """Of the description that the object gives of itself, and its weights."""
+    theirs, what = source.object, str(source)
+    if not theirs.built:
+        raise ValueError(f"{what}: model '{theirs.name}' has no weights yet: build it, or call it on data")
+    entry = parse_json(theirs.to_json(), what)
+    compiled = theirs.get_compile_config() if compile and theirs.compiled else None
+    return _built(entry, lambda file, made, _: stores.Objects(file, made), theirs, what, custom_objects, compiled)
+
+
+def _make(model: Any) -> Any:
+    """A model of Keras in memory."""
+    import os
+    import tempfile
+
+    keras = needed("keras", "making a model of Keras")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        save_archive(model, path)
+        return keras.models.load_model(path)
 
 
 def _load_legacy(source: Source, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
@@ -115,14 +150,15 @@ FORMATS = (
     Format(
         name="keras",
         title="Keras 3",
-        given="`.keras`",
-        recognises=_is_archive,
+        given="`.keras`; a model in memory",
+        recognises=_is_keras,
         reads="Sequential and functional models of the layers that both have, operations of `keras.ops` between them, "
         "models within models, what it was compiled with; not the optimizer's state",
         writes="Sequential and functional models of the layers that Keras has",
         suffixes=(".keras",),
         load=_load_archive,
         save=save_archive,
+        make=_make,
         load_options=_OPTIONS,
         needs="h5py",
         checked="keras",

@@ -148,6 +148,29 @@ class Legacy(Store):
         return [item(group, name, self._what) for name in listed]
 
 
+class Objects(Store):
+    """Of a model of Keras in memory: its layers' own weights."""
+
+    def __init__(self, model: Any, entry: Entry) -> None:
+        self._layers: dict[int, Any] = {}
+        self._add(model, entry)
+
+    def _add(self, model: Any, entry: Entry) -> None:
+        by_name = {layer.name: layer for layer in model.layers}
+        for inner in entry["config"]["layers"]:
+            layer = by_name.get(_name(inner))
+            if layer is None:
+                continue
+            if is_model(inner):
+                self._add(layer, inner)
+            else:
+                self._layers[id(inner)] = layer
+
+    def arrays(self, entry: Entry) -> list[Any]:
+        layer = self._layers.get(id(entry))
+        return [] if layer is None else [np.asarray(array) for array in layer.get_weights()]
+
+
 def _name(entry: Entry) -> str:
     return str(entry.get("name") or entry["config"]["name"])
 
@@ -220,6 +243,8 @@ def read(dataset: Any, shape: tuple[int, ...], what: str) -> Any:
     if tuple(dataset.shape) != shape:
         raise ValueError(f"{what}: expected an array of shape {shape}, got {tuple(dataset.shape)}")
     array = np.asarray(dataset[()])
+    if f"{array.dtype}" == "bfloat16":  # ml_dtypes'
+        array = array.astype(np.float32)
     if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16
         array = (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return as_floats(array, what)
