@@ -57,9 +57,7 @@ def test_what_is_of_no_format(tmp_path: Path, content: bytes, message: str) -> N
 
 
 def test_folders_and_checkpoints_of_tensorflow(tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match="it is a folder: give the path of a file in it, which is no"
-    ):
+    with pytest.raises(ValueError, match="it is a folder: give the path of a file in it, which is no"):
         convert.load(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"")
     (tmp_path / "variables.index").write_bytes(b"\0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -23,6 +24,18 @@ def test_every_format_says_what_it_does(entry: convert.Format) -> None:
     assert (entry.load is None) != (entry.parts is None)
     assert bool(entry.save or entry.make) == bool(entry.writes)
     assert bool(entry.suffixes) <= bool(entry.save)
+
+
+def test_the_code_of_the_page_runs_as_it_stands(tmp_path: pathlib.Path) -> None:
+    page = (pathlib.Path(__file__).parents[1] / "docs" / "convert.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    assert len(blocks) > 4
+    (tmp_path / "page.py").write_text("import warnings\nwarnings.simplefilter('error')\n" + "\n".join(blocks))
+    done = subprocess.run(
+        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(2, 5, 16)\n(2, 3)\n{'format': 'rtneural', 'samplerate': 48000}\n"
 
 
 def test_names_and_endings_are_unique() -> None:

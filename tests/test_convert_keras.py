@@ -340,3 +340,37 @@ def test_initializers_and_rules_come_along(tmp_path: Path) -> None:
     here, want = convert.load(tmp_path / "m.keras").layers[0].config(), layer.config()
     here["recurrent_initializer"] = "orthogonal"  # Keras's with gain=1
     assert here == want
+
+
+def _pairs() -> list[tuple[str, str]]:
+    page = (Path(__file__).parents[1] / "docs" / "coming-from-keras.md").read_text(encoding="utf-8")
+    section = page.split("\n## Files\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `")]
+    return [(left.strip("`"), right.strip("`")) for left, right in rows]
+
+
+@pytest.mark.parametrize(("left", "right"), _pairs())
+def test_the_pairs_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str, right: str) -> None:
+    keras.utils.clear_session()
+    monkeypatch.chdir(tmp_path)
+    there, inputs = MODELS["recurrent"](keras)
+    randomised(there)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        there.save("m.keras")
+        there.save("m.h5")
+        there.save_weights("m.weights.h5")
+        want = there(_data(inputs))
+        spaces = (
+            {"keras": keras, "model": MODELS["recurrent"](keras)[0]},
+            {"rekur": rekur, "model": convert.load("m.keras")},
+        )
+        if "load" in left:
+            spaces[1]["model"] = MODELS["recurrent"](rekur)[0]
+        for code, space in zip((left, right), spaces, strict=True):
+            exec(code, space)
+        written = [path for path in tmp_path.iterdir() if path.name.startswith("n.")]
+        assert len(written) == ("n." in left)
+    if "load" in left:
+        _close(spaces[0]["model"](_data(inputs)), want)
+        _close(spaces[1]["model"].predict(_data(inputs)), want)

@@ -150,7 +150,6 @@ def _is_input(layer: Any) -> bool:
 
 def _layer(entry: Any, parts: Mapping[str, Part], what: str) -> Any:
     """A layer without weights of the file."""
-    from rekur import activations
     from rekur.layers import Activation, Layer, Step
     from rekur.layers.symbolic import SymbolicTensor
 
@@ -164,7 +163,7 @@ def _layer(entry: Any, parts: Mapping[str, Part], what: str) -> Any:
         return Step(-1)
     if isinstance(entry, str):
         try:
-            return Activation(activations.to_spec(entry, "layers"))
+            return Activation(entry)
         except (TypeError, ValueError):
             hint = did_you_mean(entry, [*parts, LAST])
             raise ValueError(f"layers: {what} has no part '{entry}', and it is no activation{hint}") from None
