@@ -141,6 +141,7 @@ def measure(case: Case, seconds: float, rounds: int) -> tuple[float, float]:
     """Seconds a step of torch's module and of ours: the minimum over rounds in turns."""
     use_cores(case.threads)
     torch.set_num_threads(case.threads)
+    rekur.set_num_threads(case.threads)  # counts the cores that there are now
     timed = [run(step_of(case, module)) for module in modules(case)]
     once = []
     for t in timed:

@@ -1,7 +1,10 @@
 // The engine's layers on arrays of another library, told by addresses. python/rekur/torch checks what comes here: shapes, types,
 // strides and that the memory is there.
+#include <dlfcn.h>
+
 #include "bindings.hpp"
 #include "runtime/parallel.hpp"
+#include "runtime/team.hpp"
 #include "stack.hpp"
 
 namespace rekur::bindings {
@@ -10,6 +13,17 @@ namespace {
 using Address = std::uintptr_t;
 using Addresses = std::vector<Address>;
 using Rows = std::tuple<Address, Index, Index>;  // the first number, floats from row to row, from step to step
+
+// torch's own threads, those of OpenMP, where they are to be had: it has them spin between its operations.
+runtime::Crew torchs_threads() {
+  static const runtime::Crew found = [] {
+    runtime::Crew crew;
+    crew.call = reinterpret_cast<decltype(crew.call)>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    crew.number = reinterpret_cast<decltype(crew.number)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
+    return crew;
+  }();
+  return found;
+}
 
 template <class T>
 T* at(Address address) {
@@ -85,6 +99,7 @@ void bind_stack(py::module_& m) {
             float* const final[2] = {at<float>(hn), at<float>(cn)};
             const ReleaseGil release;
             const runtime::ThreadLimit limit(threads);
+            const runtime::WithCrew crew(torchs_threads());
             self.forward(in, strided<float>(y), final, tape);
           },
           py::arg("threads"), py::arg("T"), py::arg("B"), py::arg("x"), py::arg("batch_sizes"), py::arg("rows"), py::arg("h"),
@@ -105,6 +120,7 @@ void bind_stack(py::module_& m) {
             float* const final[2] = {at<float>(hn), at<float>(cn)};
             const ReleaseGil release;
             const runtime::ThreadLimit limit(threads);
+            const runtime::WithCrew crew(torchs_threads());
             self.forward(in, {}, final, tape);
           },
           py::arg("threads"), py::arg("B"), py::arg("x"), py::arg("stride"), py::arg("h"), py::arg("c"), py::arg("weights"),
@@ -127,6 +143,7 @@ void bind_stack(py::module_& m) {
             g.d_weights = all_at<float>(d_weights);
             const ReleaseGil release;
             const runtime::ThreadLimit limit(threads);
+            const runtime::WithCrew crew(torchs_threads());
             self.backward(in, tape, g);
           },
           py::arg("tape"), py::arg("threads"), py::arg("T"), py::arg("B"), py::arg("x"), py::arg("batch_sizes"), py::arg("rows"),

@@ -117,13 +117,46 @@ struct Result {
   std::vector<float> y, h, c, dx, dkernel, drecurrent, dbias, dpeephole, dh0, dc0;
 };
 
-Result engine(const Case& k, const Data& d) {
+// A matrix whose blocks of H columns, with a row a unit, stand in another order.
+std::vector<float> turned(const std::vector<float>& matrix, Index rows, Index H, const std::vector<int>& order, bool back) {
+  const Index columns = static_cast<Index>(matrix.size()) / rows;
+  std::vector<float> result(matrix.size());
+  for (Index row = 0; row < rows; ++row)
+    for (Index column = 0; column < columns; ++column) {
+      const auto here = static_cast<std::size_t>(row * columns + column);
+      const Index unit = order[static_cast<std::size_t>(column / H)] * H + column % H;
+      const auto there = static_cast<std::size_t>(unit * rows + row);
+      if (back)
+        result[here] = matrix[there];
+      else
+        result[there] = matrix[here];
+    }
+  return result;
+}
+
+// units_first: with matrices that have a row a unit, and their blocks from the last to the first.
+Result engine(const Case& k, const Data& d, bool units_first = false) {
   const auto& cell = *recurrent::find_cell(k.cell.c_str());
   const cells::Activations standard{{ActivationKind::sigmoid}, {ActivationKind::tanh}, {ActivationKind::tanh}};
-  const Recurrence layer(cell, standard, k.I, k.H, true);
-  const auto x = rounded(d.x), w = rounded(d.kernel), r = rounded(d.recurrent_kernel), bias = rounded(d.bias),
-             peephole = rounded(d.peephole), h0 = rounded(d.h0), c0 = rounded(d.c0), cy = rounded(d.cy), ch = rounded(d.ch),
-             cc = rounded(d.cc);
+  Recurrence layer(cell, standard, k.I, k.H, true);
+  auto w = rounded(d.kernel), r = rounded(d.recurrent_kernel), bias = rounded(d.bias);
+  std::vector<int> order;
+  for (int block = cell.gates; block-- > 0;) order.push_back(block);
+  const auto biases = [&](const std::vector<float>& given) {
+    std::vector<float> result(given.size());
+    for (std::size_t i = 0; i < given.size(); ++i) {
+      const auto row = i / static_cast<std::size_t>(cell.gates * k.H), unit = i % static_cast<std::size_t>(cell.gates * k.H);
+      const auto H = static_cast<std::size_t>(k.H);
+      result[(row * static_cast<std::size_t>(cell.gates) + static_cast<std::size_t>(order[unit / H])) * H + unit % H] = given[i];
+    }
+    return result;
+  };
+  if (units_first) {
+    layer.set_units_first(order);
+    w = turned(w, k.I, k.H, order, false), r = turned(r, k.H, k.H, order, false), bias = biases(bias);
+  }
+  const auto x = rounded(d.x), peephole = rounded(d.peephole), h0 = rounded(d.h0), c0 = rounded(d.c0), cy = rounded(d.cy),
+             ch = rounded(d.ch), cc = rounded(d.cc);
   Result o;
   const auto like = [](const auto& v) { return std::vector<float>(v.size()); };
   o.y = like(cy), o.h = like(h0), o.c = like(c0), o.dx = like(x), o.dkernel = like(w), o.drecurrent = like(r), o.dbias = like(bias);
@@ -162,6 +195,10 @@ Result engine(const Case& k, const Data& d) {
   b.dx = {o.dx.data(), k.T * k.I, k.I};
   b.d_weights = {o.dkernel.data(), o.drecurrent.data(), o.dbias.data(), cell.peepholes > 0 ? o.dpeephole.data() : nullptr};
   recurrent::backward({&b, 1});
+  if (units_first) {
+    o.dkernel = turned(o.dkernel, k.I, k.H, order, true), o.drecurrent = turned(o.drecurrent, k.H, k.H, order, true);
+    o.dbias = biases(o.dbias);  // the order is its own inverse
+  }
   return o;
 }
 
@@ -229,9 +266,9 @@ void check(const Case& k) {
   if (cell.states > 1) check_close(got.dc0, numeric(k, d, &Data::c0), 2e-5, "d initial c");
 
   const int threads = num_threads();
-  for (const int n : {1, 2, 3}) {
-    set_num_threads(n);
-    const Result again = engine(k, d);
+  for (const int n : {1, 2, 3, 0}) {
+    if (n > 0) set_num_threads(n);
+    const Result again = engine(k, d, n == 0);
     CHECK(again.y == got.y);
     CHECK(again.dx == got.dx);
     CHECK(again.dkernel == got.dkernel);

@@ -293,6 +293,91 @@ TEST_CASE("many short jobs: whoever comes late to one takes nothing of the next"
   }
 }
 
+namespace {
+
+thread_local int crew_number = 0;
+std::atomic<int> crews_called{0};
+unsigned crew_size = 0;  // 0: as asked
+
+void call_crew(void (*fn)(void*), void* data, unsigned threads, unsigned) {
+  ++crews_called;
+  std::vector<std::thread> others;
+  for (unsigned i = 1; i < (crew_size > 0 ? crew_size : threads); ++i)
+    others.emplace_back([=] {
+      crew_number = static_cast<int>(i);
+      fn(data);
+    });
+  fn(data);
+  for (std::thread& other : others) other.join();
+}
+
+}  // namespace
+
+TEST_CASE("threads of others do a job as a team does, also where they are fewer or more than were asked for") {
+  for (const unsigned size : {0u, 1u, 2u, 7u}) {
+    crew_size = size;
+    crews_called = 0;
+    {
+      const runtime::WithCrew crew({call_crew, [] { return crew_number; }});
+      for (const int threads : {1, 2, 3})
+        for (const int members : {1, 3}) {
+          Relay relay(2, members, 40, 37);
+          relay.run(threads, true);
+          CHECK(relay.whole());
+          CHECK(relay.early == 0);
+          CHECK(relay.kept_denormals == 0);
+        }
+    }
+    CHECK(crews_called == 4);
+    Relay(2, 2, 10, 10).run(3, false);
+    CHECK(crews_called == 4);
+  }
+}
+
+TEST_CASE("a limit of threads holds for the calling thread as long as it lives") {
+  const RestoreThreads restore;
+  runtime::allow_any_number_of_threads(true);
+  set_num_threads(8);
+  {
+    const runtime::ThreadLimit limit(3);
+    CHECK(runtime::threads_for(kPlenty, 100) == 3);
+    {
+      const runtime::ThreadLimit inner(1);
+      CHECK(runtime::threads_for(kPlenty, 100) == 1);
+    }
+    CHECK(runtime::threads_for(kPlenty, 100) == 3);
+    std::thread([] { CHECK(runtime::threads_for(kPlenty, 100) == 8); }).join();
+  }
+  CHECK(runtime::threads_for(kPlenty, 100) == 8);
+  runtime::allow_any_number_of_threads(false);
+}
+
+TEST_CASE("a fingerprint is another when any bit of any number is, on every ISA") {
+  const std::string before = current_isa();
+  for (const std::string& isa : available_isas()) {
+    set_isa(isa);
+    const auto& k = isa::kernels();
+    for (const Index n : {1, 15, 16, 17, 63, 64, 65, 200}) {
+      std::vector<float> x(static_cast<std::size_t>(n), 0.0f);
+      std::vector<std::uint64_t> seen{k.fingerprint(x.data(), n), k.fingerprint(x.data(), n - 1)};
+      for (float& value : x) {
+        value = -0.0f;
+        seen.push_back(k.fingerprint(x.data(), n));
+        value = 1e-45f;
+        seen.push_back(k.fingerprint(x.data(), n));
+        value = 0.0f;
+      }
+      for (Index i = 0; i + 1 < n; i += 2) {  // two signs at once, which cancel out in a sum
+        x[static_cast<std::size_t>(i)] = x[static_cast<std::size_t>(i + 1)] = -0.0f;
+        seen.push_back(k.fingerprint(x.data(), n));
+      }
+      std::sort(seen.begin(), seen.end());
+      CHECK(std::adjacent_find(seen.begin(), seen.end()) == seen.end());
+    }
+  }
+  set_isa(before);
+}
+
 TEST_CASE("a team within a team is the thread that asks") {
   std::atomic<int> inner{0}, elsewhere{0};
   runtime::run(2, {.pieces = 4, .piece = [&](Index, int) {

@@ -19,6 +19,7 @@ namespace rekur::runtime {
 namespace {
 
 thread_local bool working_in_team = false;
+thread_local Crew crew;
 
 // Everything on this thread. Nothing that a round may wait for comes after it.
 void run_alone(const Work& work) {
@@ -73,7 +74,7 @@ struct Slot {
   std::atomic<bool> taken{false};
   Team* team = nullptr;
 };
-std::array<Slot, kTeams> slots;
+std::array<Slot, kTeams> slots, crews;  // crews: of threads of others, whose seats nobody is hired for
 
 void dismiss(Team* team) {
   for (int i = 1; team != nullptr && i <= team->workers; ++i) {
@@ -86,9 +87,9 @@ void dismiss(Team* team) {
 }
 
 // A slot with a team of at least so many seats; null if there is none.
-Slot* acquire(int seats) {
+Slot* acquire(std::array<Slot, kTeams>& from, int seats) {
   constexpr int kSeats = 16;
-  for (Slot& slot : slots) {
+  for (Slot& slot : from) {
     if (slot.taken.load(std::memory_order_relaxed) || slot.taken.exchange(true, std::memory_order_acquire)) continue;
     if (slot.team != nullptr && static_cast<int>(slot.team->seats.size()) >= seats) return &slot;
     if (!teams_ended.load(std::memory_order_seq_cst)) {
@@ -151,6 +152,29 @@ std::uint32_t start(Team& team, int threads, const Work& work) {
   return job;
 }
 
+// A job that threads of others do.
+struct CrewJob {
+  Team& team;
+  std::uint32_t job;
+  int threads;
+  int (*number)();
+};
+
+void crew_shift(void* argument) {
+  const CrewJob& its = *static_cast<const CrewJob*>(argument);
+  const int number = its.number();
+  if (number < 0 || number >= its.threads) return;
+  if (number == 0) {
+    work_shift(its.team, its.job, 0);
+    return;
+  }
+  const FlushDenormals flush;
+  working_in_team = true;
+  its.team.seats[static_cast<std::size_t>(number)].clock.store(own_clock(), std::memory_order_relaxed);
+  work_shift(its.team, its.job, number);
+  working_in_team = false;
+}
+
 // Ends the threads when the program ends or the library is unloaded.
 struct End {
   ~End() { end_teams(); }
@@ -163,13 +187,19 @@ struct End {
 void run(int threads, const Work& work) {
   const FlushDenormals flush;
 #if REKUR_THREADS
-  Slot* const slot = threads > 1 && !working_in_team ? acquire(std::max(threads, work.tracks * work.members)) : nullptr;
+  Slot* const slot =
+      threads > 1 && !working_in_team ? acquire(crew ? crews : slots, std::max(threads, work.tracks * work.members)) : nullptr;
   if (slot != nullptr) {
     Team& team = *slot->team;
-    hire(team, threads - 1);
+    if (!crew) hire(team, threads - 1);
     working_in_team = true;
-    const std::uint32_t job = start(team, std::min(threads, team.workers + 1), work);
-    work_shift(team, job, 0);
+    if (crew) {
+      CrewJob job{team, start(team, threads, work), threads, crew.number};
+      crew.call(crew_shift, &job, static_cast<unsigned>(threads), 0);
+    } else {
+      const std::uint32_t job = start(team, std::min(threads, team.workers + 1), work);
+      work_shift(team, job, 0);
+    }
     working_in_team = false;
     slot->taken.store(false, std::memory_order_release);
     return;
@@ -182,19 +212,24 @@ void run(int threads, const Work& work) {
 
 bool in_team() noexcept { return working_in_team; }
 
+WithCrew::WithCrew(const Crew& other) noexcept : before_(crew) { crew = other; }
+WithCrew::~WithCrew() { crew = before_; }
+
 #if REKUR_THREADS
 void end_teams() noexcept {
   teams_ended.store(true, std::memory_order_seq_cst);
   // A call that is under way keeps its threads: this may be its own thread, in a signal's handler that ends the program.
-  for (Slot& slot : slots)
-    if (!slot.taken.exchange(true, std::memory_order_acquire)) dismiss(std::exchange(slot.team, nullptr));
+  for (auto* some : {&slots, &crews})
+    for (Slot& slot : *some)
+      if (!slot.taken.exchange(true, std::memory_order_acquire)) dismiss(std::exchange(slot.team, nullptr));
 }
 
 void forget_teams() noexcept {
-  for (Slot& slot : slots) {
-    slot.team = nullptr;  // its memory is lost: it may be waited for within
-    slot.taken.store(false, std::memory_order_relaxed);
-  }
+  for (auto* some : {&slots, &crews})
+    for (Slot& slot : *some) {
+      slot.team = nullptr;  // its memory is lost: it may be waited for within
+      slot.taken.store(false, std::memory_order_relaxed);
+    }
 }
 #else
 void end_teams() noexcept {}

@@ -38,6 +38,27 @@ struct Work {
 // may throw. Within an item or a piece it is all done by the thread that asks.
 void run(int threads, const Work& work);
 
+// Threads of another library: call does fn(data) on up to so many, the calling one among them, and returns when all are done;
+// number says which of them one is, 0 the caller. OpenMP's GOMP_parallel and omp_get_thread_num are such. Its threads spin for
+// milliseconds after each of their regions: whoever calls the engine between two of them has no core for threads of our own.
+struct Crew {
+  void (*call)(void (*fn)(void*), void* data, unsigned threads, unsigned flags) = nullptr;
+  int (*number)() = nullptr;
+  explicit operator bool() const { return call != nullptr && number != nullptr; }
+};
+
+// As long as it lives, the calling thread's calls are done by such threads instead of a team's own. Of none it changes nothing.
+class WithCrew {
+ public:
+  explicit WithCrew(const Crew& crew) noexcept;
+  ~WithCrew();
+  WithCrew(const WithCrew&) = delete;
+  WithCrew& operator=(const WithCrew&) = delete;
+
+ private:
+  const Crew before_;
+};
+
 // Whether the calling thread is in an item or a piece, or in between.
 bool in_team() noexcept;
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -80,8 +79,9 @@ class _Pass(torch.autograd.Function):
         return tuple(map(torch.from_numpy, outputs))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *arriving: Tensor | None) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError("CellRNN: derivatives of the first order alone: create_graph=True asks for the second")
         _, *given = ctx.saved_tensors
         engine, count = ctx.engine, ctx.count
         gradients = [None if d is None else _array(d) for d in arriving]
