@@ -57,6 +57,7 @@ void bind_static(py::module_& m);
 void bind_sequence(py::module_& m);
 void bind_stream(py::module_& m);
 void bind_stack(py::module_& m);
+void bind_layer_calls(py::module_& m);
 
 // A C-contiguous float32 or int32 array, seen in place; TypeError (naming `what`) for anything else: the extension never converts.
 ConstView view(const py::handle& array, const char* what);

@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m) {
   rekur::bindings::bind_sequence(m);
   rekur::bindings::bind_stream(m);
   rekur::bindings::bind_stack(m);
+  rekur::bindings::bind_layer_calls(m);
 }

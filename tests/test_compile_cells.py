@@ -136,7 +136,7 @@ def test_every_cell_of_the_library_and_random_ones_compiled_here_have_the_interp
     for k, part in enumerate((open_[:half], open_[half:])):
         if part:
             path = tmp_path / f"{k}.so"
-            _compile._compile(_compile._compiler(None), part, path, _compile.COMPILED_AS.get(isa, isa))
+            _compile._compile(_compile.compiler_command(None), part, path, _compile.COMPILED_AS.get(isa, isa))
             assert _compile._load(path)
     assert all(each.compiled for each in open_)
     for name, cell in everything.items():

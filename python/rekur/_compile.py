@@ -136,7 +136,7 @@ def compile_cells(
     with _turn:
         open_ = {each.signature: each for each in equations if not each.compiled}
         ready = len({each.signature for each in equations}) - len(open_)
-        place = _folder(folder)
+        place = cache_folder(folder)
         isa = COMPILED_AS.get(_core.isa(), _core.isa())
         missing = []
         for each in open_.values():
@@ -144,7 +144,7 @@ def compile_cells(
             if not _load(path):
                 missing.append((each, path))
         if missing:
-            command = _compiler(compiler)
+            command = compiler_command(compiler)
             with ThreadPoolExecutor(max(1, min(len(missing), os.cpu_count() or 1))) as pool:
                 list(pool.map(lambda item: _compile(command, [item[0]], item[1], isa), missing))
             for each, path in missing:
@@ -207,7 +207,7 @@ def _input(name: str, features: int) -> dict[str, Any]:
 # --- the cache ---
 
 
-def _folder(given: str | os.PathLike[str] | None) -> Path:
+def cache_folder(given: str | os.PathLike[str] | None) -> Path:
     if given is not None:
         place = Path(given)
     elif os.environ.get("REKUR_CACHE"):
@@ -217,11 +217,11 @@ def _folder(given: str | os.PathLike[str] | None) -> Path:
     place = place.expanduser().absolute()
     place.parent.mkdir(parents=True, exist_ok=True)
     place.mkdir(mode=0o700, exist_ok=True)
-    _ours(place)
+    owned_by_us(place)
     return place
 
 
-def _ours(path: Path) -> None:
+def owned_by_us(path: Path) -> None:
     """What is loaded is executed: nobody else may have written it."""
     found = path.stat()
     if found.st_uid != os.geteuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -252,7 +252,7 @@ def _key(equations: _core.Equations, isa: str) -> str:
 def _load(path: Path) -> bool:
     if not path.is_file():
         return False
-    _ours(path)
+    owned_by_us(path)
     try:
         _core.load_equations(os.fspath(path))
     except OSError:  # of another time or another machine: it is compiled again
@@ -273,15 +273,17 @@ def _source(equations: Sequence[_core.Equations], isa: str) -> str:
     return SOURCE.format(bytes=VECTOR_BYTES[isa], isa=isa, functions=_core.equations_text(equations))
 
 
-def _compiler(given: str | None) -> list[str]:
+INTERPRETS = "the engine interprets the equations, with the same bits"
+
+
+def compiler_command(given: str | None, what: str = "compile_cells", without: str = INTERPRETS) -> list[str]:
     named = given or os.environ.get("CXX")
     command = shlex.split(named) if named else next(([name] for name in COMPILERS if shutil.which(name)), [])
     if command and shutil.which(command[0]):
         return command
     reason = f"'{named}' was not found" if named else f"there is none of {', '.join(COMPILERS)}, and CXX is not set"
     raise RuntimeError(
-        f"compile_cells needs a C++ compiler: {reason}. Without one everything works: the engine interprets the "
-        "equations, with the same bits"
+        f"{what} needs a C++ compiler: {reason}. Without one everything works: {without}"
     )
 
 

@@ -369,3 +369,23 @@ class Stack:
         d_weights: Sequence[int],
     ) -> None:
         """Writes the gradients that have an address."""
+def layer_run(
+    spec: str, weights: Sequence[_Floats], inputs: Sequence[_Floats], steps: _Steps, keep: bool
+) -> tuple[list[_Floats], NDArray[np.uint32] | None]:
+    """A model's outputs with weights of the caller's, and the token of what a training pass kept."""
+
+def layer_back(
+    spec: str,
+    weights: Sequence[_Floats],
+    inputs: Sequence[_Floats],
+    steps: _Steps,
+    token: NDArray[np.uint32],
+    output_gradients: Sequence[_Floats | None],
+    wanted: Sequence[bool],
+) -> list[_Floats]:
+    """Gradients of the wanted ones of weights and inputs. What the token names is used where it is there."""
+
+def set_tape_memory(limit: int) -> None: ...
+def tape_memory() -> int: ...
+def layer_calls_address() -> int:
+    """Of the table that python/rekur/jax/layer_calls.h describes."""
