@@ -282,9 +282,7 @@ def compiler_command(given: str | None, what: str = "compile_cells", without: st
     if command and shutil.which(command[0]):
         return command
     reason = f"'{named}' was not found" if named else f"there is none of {', '.join(COMPILERS)}, and CXX is not set"
-    raise RuntimeError(
-        f"{what} needs a C++ compiler: {reason}. Without one everything works: {without}"
-    )
+    raise RuntimeError(f"{what} needs a C++ compiler: {reason}. Without one everything works: {without}")
 
 
 def _compile(command: list[str], equations: Sequence[_core.Equations], path: Path, isa: str) -> None:

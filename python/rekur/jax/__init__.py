@@ -10,21 +10,29 @@ docs/jax.md says what it costs, and what it refuses.
 try:
     import jax as _jax
 except ImportError as error:
-    raise ImportError("rekur.jax needs jax, which is not installed: pip install 'rekur[jax]'") from error
+    if error.name not in (None, "jax"):  # what jax itself lacks
+        raise
+    raise ImportError('rekur.jax needs jax, which is not installed: pip install "rekur[jax]"', name="jax") from None
 
-from rekur._own import no_attribute
+from rekur.jax._ffi import compile
 from rekur.jax._flax import from_flax, to_flax
 from rekur.jax._layer import gru, init, lstm, rnn, simple_rnn
-from rekur.jax._ffi import compile
 from rekur.jax._memory import set_tape_memory, tape_memory
 
-__all__ = ["compile", "from_flax", "gru", "init", "lstm", "rnn", "set_tape_memory", "simple_rnn", "tape_memory", "to_flax"]
+__all__ = [
+    "compile",
+    "from_flax",
+    "gru",
+    "init",
+    "lstm",
+    "rnn",
+    "set_tape_memory",
+    "simple_rnn",
+    "tape_memory",
+    "to_flax",
+]
 
 del _jax
-
-
-def __getattr__(name: str) -> object:
-    no_attribute(__name__, "function", name)
 
 
 def __dir__() -> list[str]:

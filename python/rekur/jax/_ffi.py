@@ -117,7 +117,9 @@ def _build(path: Path, command: Sequence[str]) -> None:
             raise RuntimeError(f"rekur.jax.compile: {shlex.join(call)}: {error}") from None
         if done.returncode != 0:
             said = "\n".join((done.stderr or done.stdout).strip().splitlines()[:20])
-            raise RuntimeError(f"rekur.jax.compile: the compiler failed ({done.returncode}): {shlex.join(call)}\n{said}")
+            raise RuntimeError(
+                f"rekur.jax.compile: the compiler failed ({done.returncode}): {shlex.join(call)}\n{said}"
+            )
         to.chmod(0o700)
         os.replace(to, path)
 
@@ -126,7 +128,9 @@ def _register(path: Path) -> None:
     try:
         library = ctypes.CDLL(os.fspath(path))
     except OSError as error:
-        raise RuntimeError(f"rekur.jax.compile: '{path}' could not be loaded; delete it and try again: {error}") from None
+        raise RuntimeError(
+            f"rekur.jax.compile: '{path}' could not be loaded; delete it and try again: {error}"
+        ) from None
     if library.rekur_set_calls(ctypes.c_void_p(_core.layer_calls_address())) != 0:
         raise RuntimeError(f"rekur.jax.compile: '{path}' is of another rekur; delete it and try again")
     for name, symbol in ((RUN, library.RekurLayerRun), (BACK, library.RekurLayerBack)):

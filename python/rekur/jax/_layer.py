@@ -319,7 +319,7 @@ def _units(kind: str, cell: Cell | None, params: Params, state: Sequence[Any], o
         return _part(params, "kernel", gates, what)
     if "units" in options:
         return int(options["units"])
-    program = cell.spec(())  if not any(v is None for v in cell.step_inputs.values()) else cell.spec()
+    program = cell.spec(()) if not any(v is None for v in cell.step_inputs.values()) else cell.spec()
     own = sum(len(product) == 2 for product in program["recurrent"])
     if "kernel" in params and program["kernel"]:
         return _part(params, "kernel", len(program["kernel"]), what)
@@ -384,8 +384,8 @@ def _layer(
         raise ValueError(f"{what}: x must have the shape (…, T, F), got {x.shape}")
     order = _Order(x, time_major)
     states = _states(initial_state, 2 if kind == "LSTM" else len(cell.states) if cell else 1, what)
-    units = _units(kind, cell, params, states, options, what)
     named = _steps_of(cell, steps, what)
+    units = _units(kind, cell, params, states, options, what)
     timed = [order.timed(_floats(value, f"{what}: {name}"), f"{what}: {name}", units) for name, value in named.items()]
     widths = tuple((name, int(array.shape[-1])) for name, array in zip(named, timed, strict=True))
     given = lengths is not None, resets is not None
@@ -468,7 +468,8 @@ class _Order:
         if array.shape != self.batch:
             raise ValueError(f"{what} must have the shape {self.batch}, got {array.shape}")
         if not isinstance(array, jax.core.Tracer) and array.size:
-            low, high = int(array.min()), int(array.max())
+            known = np.asarray(array)
+            low, high = int(known.min()), int(known.max())
             if low < 0 or high > self.T:
                 raise ValueError(f"{what} must be between 0 and {self.T}, got {low if low < 0 else high}")
         return array.reshape(self.B).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""One recurrent layer as the engine runs it: what is known of it before data arrives, and calls on arrays of the host."""
+"""One recurrent layer as the engine runs it: what is known of it before data arrives, and calls on the host."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ class Plan:
         made = _core.Model(dumps(_spec(layer, widths, [])))
         self.output_features: list[int] = [int(shape[-1] or 0) for _, shape, _ in made.outputs]
         self.spec = dumps(_spec(layer, widths, self.output_features[1 : 1 + key.states]))
-        self.parameters = [
-            (name.split("/", 1)[1], tuple(shape)) for name, shape in _core.parameter_shapes(self.spec)
-        ]
+        self.parameters = [(name.split("/", 1)[1], tuple(shape)) for name, shape in _core.parameter_shapes(self.spec)]
         self.weights = len(self.parameters)
         self.inputs = len(widths) + key.states
         self.operands = self.weights + self.inputs + key.lengths + key.resets
@@ -111,7 +109,9 @@ def _spec(layer: Spec, widths: Sequence[int], states: Sequence[int]) -> Spec:
     whole = {**layer, "name": "rnn", "return_sequences": True, "return_state": True}
     shapes: list[Any] = [((None, None, width), "float32") for width in widths]
     outputs = len(_core.infer_layer(dumps(whole), shapes))
-    return model_spec("jax", [*inputs, {**whole, "inputs": named}], named, [reference("rnn", k) for k in range(outputs)])
+    return model_spec(
+        "jax", [*inputs, {**whole, "inputs": named}], named, [reference("rnn", k) for k in range(outputs)]
+    )
 
 
 def _input(name: str, *shape: int | None) -> Spec:

@@ -52,21 +52,23 @@ def _like(x: Any, shapes: Sequence[tuple[tuple[Any, ...], Any]]) -> list[Any]:
     return [x.update(shape=shape, dtype=np.dtype(dtype), weak_type=False) for shape, dtype in shapes]
 
 
-@run_p.def_abstract_eval
 def _run_results(*operands: Any, plan: Plan, keep: bool) -> list[Any]:
     x = operands[plan.weights]
     return _like(x, _shapes(plan, x, keep))
 
 
-@tangent_p.def_abstract_eval
 def _tangent_results(*operands: Any, plan: Plan, wanted: Flags) -> list[Any]:
     x = operands[plan.weights]
     return _like(x, _shapes(plan, x, False))
 
 
-@back_p.def_abstract_eval
 def _back_results(*operands: Any, plan: Plan, arrived: Flags, wanted: Flags) -> list[Any]:
     return [_like(operands[k], [(operands[k].shape, np.float32)])[0] for k, there in enumerate(wanted) if there]
+
+
+run_p.def_abstract_eval(_run_results)
+tangent_p.def_abstract_eval(_tangent_results)
+back_p.def_abstract_eval(_back_results)
 
 
 # --- how it is computed: in Python outside of jit; in jit compiled into the program, or by a call back to Python ---
@@ -77,13 +79,11 @@ def _spread(gradients: Sequence[Any], arrived: Flags) -> list[Any]:
     return [next(each) if there else None for there in arrived]
 
 
-@run_p.def_impl
 def _run(*operands: Any, plan: Plan, keep: bool) -> list[Any]:
     weights, rest = operands[: plan.weights], operands[plan.weights :]
     return [jnp.asarray(array) for array in plan.run(weights, rest, keep)]
 
 
-@back_p.def_impl
 def _back(*operands: Any, plan: Plan, arrived: Flags, wanted: Flags) -> list[Any]:
     weights, rest = operands[: plan.weights], operands[plan.weights : plan.operands]
     token, *gradients = operands[plan.operands :]
@@ -148,6 +148,8 @@ def _lower(primitive: Any, function: Any, platform: str | None = None) -> None:
     mlir.register_lowering(primitive, mlir.lower_fun(function, multiple_results=True), platform=platform)
 
 
+run_p.def_impl(_run)
+back_p.def_impl(_back)
 _lower(run_p, _run_by_callback)
 _lower(back_p, _back_by_callback)
 _lower(run_p, _run_on_cpu, "cpu")
@@ -167,7 +169,8 @@ def _forward_mode(*operands: Any, plan: Plan, **parameters: Any) -> Any:
 def _second(primals: Any, tangents: Any, *, plan: Plan, **parameters: Any) -> Any:
     raise NotImplementedError(
         f"rekur.jax: {plan!r} has first derivatives alone, and this asks for a derivative of its gradient; second ones "
-        "are those of a lax.scan of the same cell. jax.lax.stop_gradient of the gradient takes it for a constant"
+        "are those of a lax.scan of the same cell. For a gradient that counts as a constant, give the inner jax.grad "
+        "jax.lax.stop_gradient of its arguments"
     )
 
 
@@ -180,10 +183,9 @@ def _run_jvp(primals: Any, tangents: Any, *, plan: Plan, keep: bool) -> Any:
     count = plan.weights + plan.inputs
     wanted = tuple(type(t) is not ad.Zero for t in tangents[:count])
     given = [t for t, there in zip(tangents, wanted, strict=False) if there]
+    out = [_zero(y) for y in outputs]
     if given:
         out = tangent_p.bind(*primals, token, *given, plan=plan, wanted=wanted)
-    else:
-        out = [_zero(y) for y in outputs]
     if not keep:
         return outputs, out
     return [*outputs, token], [*out, _zero(token)]
