@@ -289,9 +289,9 @@ def test_axes_types_and_resets(way: str) -> None:
         assert not any(np.any(g) for g in jax.tree.leaves(gradient))
 
 
-@rekur.cell
-def timed(x: Any, h: Any, time: Any) -> Any:
-    return {"h": rekur.ops.tanh(x.n + time * h)}
+@rekur.cell(inputs=("time",))
+def timed(x: Any, time: Any, h: Any) -> Any:
+    return rekur.ops.tanh(x.n + time * h)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,14 @@
 import importlib
 from typing import Any
 
-_EXTRAS = {"h5py": "keras", "torch": "torch", "huggingface_hub": "hub"}
+_EXTRAS = {
+    "flax": "flax",
+    "equinox": "equinox",
+    "jax": "jax",
+    "h5py": "keras",
+    "torch": "torch",
+    "huggingface_hub": "hub",
+}
 
 
 def needed(package: str, what: str) -> Any:

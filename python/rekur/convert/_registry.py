@@ -16,6 +16,10 @@ from rekur.convert._source import Source
 
 # In the order of the table.
 _MODULES = ("own", "onnx", "keras_files", "torch_state", "torch_module", "rtneural", "guitarml", "nam", "mlpack")
+_MODULES = (
+    "own", "onnx", "keras_files", "torch_state", "torch_module",
+    "flax_trees", "haiku_trees", "equinox_modules", "haste_state", "onednn_arrays", "packed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
