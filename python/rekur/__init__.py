@@ -57,8 +57,9 @@ if TYPE_CHECKING:
 
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
-_LAZY = ("cells", "convert", "data", "debug", "hub", "onnx", "ops", "preprocessing", "sequences", "torch", "utils")
-_LAZY = ("cells", "convert", "data", "debug", "jax", "onnx", "ops", "preprocessing", "sequences", "utils")
+_LAZY = (
+    "cells", "convert", "data", "debug", "hub", "jax", "onnx", "ops", "preprocessing", "sequences", "torch", "utils",
+)  # fmt: skip
 _FUNCTIONS = {
     "compile_cells": "_compile",
     "CppReport": "_export_cpp",

@@ -369,6 +369,7 @@ class Stack:
         d_weights: Sequence[int],
     ) -> None:
         """Writes the gradients that have an address."""
+
 def layer_run(
     spec: str, weights: Sequence[_Floats], inputs: Sequence[_Floats], steps: _Steps, keep: bool
 ) -> tuple[list[_Floats], NDArray[np.uint32] | None]:

@@ -41,7 +41,6 @@ DIALECTS: Mapping[str, Dialect] = {
     "cudnn": Dialect("cuDNN", gru="rzn", rows=True, biases=2, reset_after=True),
     "haiku": Dialect("Haiku", lstm="igfo", gru_biases=1, z_keeps=False),
     "equinox": Dialect("Equinox", gru="rzn", rows=True, reset_after=True),
-    "mlpack": Dialect("mlpack", lstm="gifo", gru="rzn", rows=True, gru_biases=1, reset_after=True, z_keeps=False),
 }
 
 GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}

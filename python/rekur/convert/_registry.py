@@ -15,10 +15,9 @@ from rekur.convert._parts import Part
 from rekur.convert._source import Source
 
 # In the order of the table.
-_MODULES = ("own", "onnx", "keras_files", "torch_state", "torch_module", "rtneural", "guitarml", "nam", "mlpack")
 _MODULES = (
-    "own", "onnx", "keras_files", "torch_state", "torch_module",
-    "flax_trees", "haiku_trees", "equinox_modules", "haste_state", "onednn_arrays", "packed",
+    "own", "onnx", "keras_files", "torch_state", "torch_module", "flax_trees", "haiku_trees", "equinox_modules",
+    "rtneural", "guitarml", "nam", "mlpack", "haste_state", "onednn_arrays", "packed",
 )  # fmt: skip
 
 
