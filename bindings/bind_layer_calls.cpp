@@ -26,7 +26,8 @@ Held held(const std::string& spec, const py::sequence& weights, const py::sequen
   return h;
 }
 
-py::tuple run(const std::string& spec, const py::sequence& weights, const py::sequence& inputs, const py::object& steps, bool keep) {
+py::tuple run(const std::string& spec, const py::sequence& weights, const py::sequence& inputs, const py::object& steps,
+              bool keep) {
   const Held h = held(spec, weights, inputs, steps);
   std::vector<View> views;
   auto outputs = new_outputs(layer_output_shapes(h.call), views);
@@ -39,9 +40,9 @@ py::tuple run(const std::string& spec, const py::sequence& weights, const py::se
   return py::make_tuple(std::move(outputs), keep ? py::object(token) : py::none());
 }
 
-std::vector<py::object> back(const std::string& spec, const py::sequence& weights, const py::sequence& inputs, const py::object& steps,
-                             const py::array_t<std::uint32_t, py::array::c_style>& token, const py::sequence& output_gradients,
-                             const std::vector<bool>& wanted) {
+std::vector<py::object> back(const std::string& spec, const py::sequence& weights, const py::sequence& inputs,
+                             const py::object& steps, const py::array_t<std::uint32_t, py::array::c_style>& token,
+                             const py::sequence& output_gradients, const std::vector<bool>& wanted) {
   const Held h = held(spec, weights, inputs, steps);
   const std::vector<Shape> shapes = layer_output_shapes(h.call);
   const std::size_t nw = h.call.weights.size(), ni = h.call.batch.inputs.size();
