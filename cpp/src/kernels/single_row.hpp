@@ -16,9 +16,12 @@ using kernels::SingleRow;
 // cells of as many gates are one code, and leave their sums in memory.
 constexpr bool kSharedProducts = kCompact || (kWidth == 4 && kRegisters == 16);
 
-// Panels taken at once: enough sums to hide the latency of fma (two units, four cycles), and no more than that, so that of weights
-// beyond the first-level cache the block read last is still there when the next step begins with it.
-constexpr Index single_row_most(int G) { return G < 3 ? 4 : (8 + G - 1) / G; }
+// Panels taken at once of weights beyond the first-level cache: enough sums to hide the latency of fma (two units, four cycles), and
+// no more than that, so that the block read last is still there when the next step begins with it.
+constexpr Index single_row_far(int G) { return G < 3 ? 4 : (8 + G - 1) / G; }
+
+// … and of nearer ones, where a block of a single panel, left over, would wait for its few sums.
+constexpr Index single_row_most(int G) { return G == 4 && !kSharedProducts ? 3 : single_row_far(G); }
 
 // --- products ---
 
@@ -260,16 +263,17 @@ template <class Cell, class W>
 void single_row_step(const SingleRow& s, const SingleRowInput& x, bool descending, const SingleRowStates& at) {
   constexpr int G = Cell::info.phase[0].count;
   constexpr Index most = single_row_most(G);
-  const bool h_first = descending && !single_row_near(s);
-  if (s.panels <= most)
+  const bool near = single_row_near(s), h_first = descending && !near;
+  const Index at_once = near ? most : single_row_far(G);
+  if (s.panels <= at_once)
     return single_row_panels_of<Cell, W, most>(static_cast<int>(s.panels), s, s.weights, Index{0}, x, h_first, at);
-  const Index blocks = (s.panels + most - 1) / most;
-  for (Index i = 0; i < blocks; ++i) {
-    const Index block = descending ? blocks - 1 - i : i;
-    const Index begin = s.panels * block / blocks;
-    const int count = static_cast<int>(s.panels * (block + 1) / blocks - begin);
+  for (Index done = 0, count; done < s.panels; done += count) {
+    const Index rest = s.panels - done;
+    count = rest <= at_once ? rest : rest < 2 * at_once ? rest / 2 : at_once;
+    const Index begin = descending ? rest - count : done;
     const SingleRowInput input{x.x, x.products ? x.products + begin * G * kWidth : nullptr};
-    single_row_panels_of<Cell, W, most>(count, s, s.weights + begin * s.panel_stride, begin * kWidth, input, h_first, at);
+    single_row_panels_of<Cell, W, most>(static_cast<int>(count), s, s.weights + begin * s.panel_stride, begin * kWidth, input, h_first,
+                                        at);
   }
 }
 
@@ -294,8 +298,9 @@ void single_row_steps(const SingleRow& s, const kernels::SingleRowCall& call) {
     if (s.type == WeightType::bf16) return single_row_steps_of<Cell, Bf16Rows>(s, call);
     if (s.type == WeightType::fp16) return single_row_steps_of<Cell, Fp16Rows>(s, call);
     // Of a small layer one step, where every instruction on the way counts.
-    constexpr Index most = single_row_most(Cell::info.phase[0].count);
-    if (call.count == 1 && s.panels <= most) {
+    constexpr int G = Cell::info.phase[0].count;
+    constexpr Index most = single_row_most(G);
+    if (call.count == 1 && s.panels <= (single_row_near(s) ? most : single_row_far(G))) {
       const SingleRowInput x{call.x, nullptr};
       const SingleRowStates states{call.h[0], call.h[1], call.c, call.y, call.room};
       const bool h_first = call.descending && !single_row_near(s);
