@@ -6,7 +6,7 @@ function(rekur_compile_for_size sources)
   if(REKUR_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL "Debug")
     return()
   endif()
-  set(fast "/src/(recurrent|runtime)/|/graph/(run|graph|arena|store|stream|labels|search)\\.cpp|/sequence/(attention_run|conv_lstm_run|convolution|crf_chain|ctc_decode|ctc_loss|depthwise|edit_distance|sampler|attention_whole)\\.cpp|/layers/(recurrent|merge|stream_op|recurrent_run|recurrent_gradients|dense|dense_products|matrix_heads|selective_ssm|selective_ssm_op|row_products)\\.cpp")
+  set(fast "/src/(recurrent|runtime)/|/equations/code_run\\.cpp|/graph/(run|graph|arena|store|stream|labels|search)\\.cpp|/sequence/(attention_run|conv_lstm_run|convolution|crf_chain|ctc_decode|ctc_loss|depthwise|edit_distance|sampler|attention_whole)\\.cpp|/layers/(recurrent|merge|stream_op|recurrent_run|recurrent_gradients|dense|dense_products|matrix_heads|selective_ssm|selective_ssm_op|row_products)\\.cpp")
   foreach(source IN LISTS sources)
     if(REKUR_COMPACT AND source MATCHES "/io/text\\.cpp")  # the exceptions' own: callers may ask for their type
       set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -frtti)

@@ -70,6 +70,15 @@ class Code {
   // The same once more, a step, with operands that the last run left, moved: none is absent any more.
   void run_again(simd::CompiledCode function, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
                  float* memory) const noexcept;
+  // As many rows run() takes at once: it leaves the operands of inputs, then of outputs, in memory, where they may be moved before
+  // run_again(). Those of what is absent have no step.
+  bool at_once(Index rows, Index features) const { return rows <= block_rows(features); }
+  simd::Operand* operands(Index rows, Index features, float* memory) const {
+    return reinterpret_cast<simd::Operand*>(memory + whole_lines(rows * features) * registers());
+  }
+  void run_again(const simd::Kernels& kernels, Index rows, Index features, float* memory) const noexcept {
+    kernels.interpret(code_.data(), static_cast<Index>(code_.size()), operands(rows, features, memory), rows, features);
+  }
 
 #if REKUR_COMPILED_CELLS
   // These equations as those who write them out see them, and the constants that they count.
@@ -86,6 +95,10 @@ class Code {
 
  private:
   Index block_rows(Index features) const { return features >= kBlock ? 1 : kBlock / features; }
+  static constexpr Index whole_lines(Index floats) {
+    constexpr Index line = 64 / sizeof(float);
+    return (floats + line - 1) / line * line;
+  }
   std::size_t inputs_and_outputs() const { return inputs_ + outputs_; }
   // Arrays of a block's size: for zeros, for what nobody wants, for constants and for values.
   Index registers() const { return static_cast<Index>(constants_.size()) + wide_ + narrow_ + 2; }

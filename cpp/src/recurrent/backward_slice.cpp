@@ -69,12 +69,12 @@ void BackwardSlice::round(Index low, Index high, Index round, int member) {
   const Index n = rounds(low, high), phases = r_.cell.phases;
   if (round >= n) return;
   if (r_.alone()) return steps(low, high, member);
-  const auto call = [&](Index i, auto f) {
+  const auto call = [&](Index i, const auto& f) {
     const auto [step, p] = divide(i, phases);
-    (this->*f)(f_.reverse ? low + step : std::min(high, slice_.steps()) - 1 - step, static_cast<int>(phases - 1 - p), member);
+    f(f_.reverse ? low + step : std::min(high, slice_.steps()) - 1 - step, static_cast<int>(phases - 1 - p), step > 0);
   };
-  if (round > 0) call(round - 1, &BackwardSlice::product);
-  if (round + 1 < n) call(round, &BackwardSlice::kernel);
+  if (round > 0) call(round - 1, [&](Index t, int phase, bool) { product(t, phase, member); });
+  if (round + 1 < n) call(round, [&](Index t, int phase, bool again) { kernel(t, phase, member, 1, again); });
 }
 
 void BackwardSlice::steps(Index low, Index high, int member) {
@@ -86,19 +86,19 @@ void BackwardSlice::steps(Index low, Index high, int member) {
     while (through_time_ && n < most && i + n < count && !begins(time(i + n - 1)) && !begins(time(i + n)) &&
            slice_.active(time(i + n)) == active)
       ++n;
-    kernel_of(time(i), 0, member, n);
+    kernel(time(i), 0, member, n, i > 0);
     product(time(i + n - 1), 0, member);
   }
 }
 
-void BackwardSlice::kernel_of(Index t, int phase, int member, Index count) {
-  equations(t, phase, member, count);
+void BackwardSlice::kernel(Index t, int phase, int member, Index count, bool again) {
+  equations(t, phase, member, count, again);
 #if REKUR_BF16
   if (r_.bf16()) keep(t, phase, count, member);
 #endif
 }
 
-void BackwardSlice::equations(Index t, int phase, int member, [[maybe_unused]] Index count) {
+void BackwardSlice::equations(Index t, int phase, int member, [[maybe_unused]] Index count, [[maybe_unused]] bool again) {
   const Index active = slice_.active(t), own = member * M_;
   const Index ahead = f_.reverse ? t + 1 : t - 1;
   const Units units = units_[member];
@@ -108,7 +108,7 @@ void BackwardSlice::equations(Index t, int phase, int member, [[maybe_unused]] I
 #endif
 #if REKUR_EQUATIONS
   if (r_.projects(phase)) return projection_kernel(t, member);
-  if (r_.program) return program_kernel(t, phase, member, count);
+  if (r_.program) return program_kernel(t, phase, member, count, again);
 #endif
   kernels::StepBackward s{};
   s.rows = active;
@@ -153,11 +153,26 @@ void BackwardSlice::take_for_program(int members, Scratch& scratch) {
   even_ = !f_.lengths && !f_.list && !f_.resets && slice_.even();  // with lengths some rows have a step before them and some not
 }
 
-void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) {
+void BackwardSlice::program_kernel(Index t, int phase, int member, Index count, bool again) {
   const Program& program = *r_.program;
   const Index active = slice_.active(t), own = member * M_;
   const bool with_steps = program.step_inputs() > 0;
   ConstRows step[kMostStepInputs], previous[kMostStates];
+  for (int k = 0; k < r_.cell.states; ++k) previous[k] = previous_[k] + own;
+  const Index begin = units_[member].begin, end = std::min(units_[member].end, r_.H);
+  float* const memory = memory_ + member * memory_size_;
+  // Evenly spaced rows are the same at every step; those of a tape in bf16 stand in one place.
+  if (again && even_ && !through_time_ && !r_.bf16() &&
+      program.backward_again(phase, {.rows = active,
+                                     .H = r_.H,
+                                     .Hp = Hp_,
+                                     .begin = begin,
+                                     .end = end,
+                                     .tape = tape_ + own,
+                                     .previous = previous,
+                                     .kernels = &isa::kernels(),
+                                     .memory = memory}))
+    return;
   Rows d_step[kMostStepInputs];
   Index step_steps[kMostStepInputs], d_step_steps[kMostStepInputs];
   const Index onwards = f_.reverse ? 1 : -1;
@@ -172,7 +187,6 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
     step_steps[i] = onwards * f_.step[i].stride_t;
     d_step_steps[i] = wanted ? onwards * b_.d_step[i].stride_t : 0;
   }
-  for (int k = 0; k < r_.cell.states; ++k) previous[k] = previous_[k] + own;
   ConstRows masks[kMostMasks] = {};
   Index mask_steps[kMostMasks] = {};
   for (int i = 0; i < kMostMasks; ++i) {
@@ -191,8 +205,8 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
   s.rows = active;
   s.H = r_.H;
   s.Hp = Hp_;
-  s.begin = units_[member].begin;
-  s.end = std::min(units_[member].end, r_.H);
+  s.begin = begin;
+  s.end = end;
   s.even = even_;
   s.tape = tape_ + own;
   s.previous = previous;
@@ -207,7 +221,7 @@ void BackwardSlice::program_kernel(Index t, int phase, int member, Index count) 
   s.mask_steps = mask_steps;
   s.d_step = d_step;
   s.kernels = &isa::kernels();
-  s.memory = memory_ + member * memory_size_;
+  s.memory = memory;
   program.backward(phase, s);
 }
 #endif

@@ -34,14 +34,14 @@ class BackwardSlice {
   // which have a step before them.
   void steps(Index low, Index high, int member);
 
-  void kernel(Index t, int phase, int member) { kernel_of(t, phase, member, 1); }
-  // The equations of step t, and of so many together; what a tape in bf16 needs besides.
-  void kernel_of(Index t, int phase, int member, Index count);
-  void equations(Index t, int phase, int member, Index count);
+  // The equations of step t, and of so many together; what a tape in bf16 needs besides. again: the step before in this sweep was this
+  // member's, too.
+  void kernel(Index t, int phase, int member, Index count, bool again);
+  void equations(Index t, int phase, int member, Index count, bool again);
 
 #if REKUR_EQUATIONS
   void take_for_program(int members, Scratch& scratch);
-  void program_kernel(Index t, int phase, int member, Index count);
+  void program_kernel(Index t, int phase, int member, Index count, bool again);
 #endif
 
 #if REKUR_BF16

@@ -5,8 +5,7 @@ namespace rekur::recurrent {
 namespace {
 
 constexpr Index kOperand = sizeof(simd::Operand) / sizeof(float);
-constexpr Index kMade = 16;  // floats: a function a phase
-static_assert((kMostPhases + 1) * sizeof(simd::CompiledCode) <= kMade * sizeof(float));
+constexpr Index kMade = 32;  // floats: what is made, a phase
 
 }  // namespace
 
@@ -17,6 +16,11 @@ void Program::place_operands() {
       Part& part = (*parts)[phase];
       part.phase = phase;
       part.first_operand = count;
+      const auto number = [&](const Stand& s) {
+        return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
+      };
+      part.gathers = std::any_of(part.inputs.begin(), part.inputs.end(), number) ||
+                     std::any_of(part.outputs.begin(), part.outputs.end(), number);
       count += static_cast<Index>(part.inputs.size() + part.outputs.size());
     }
     operands_ = std::max(operands_, count);
@@ -25,16 +29,25 @@ void Program::place_operands() {
 
 Index Program::memory(Index rows, Index H) const {
   Index code = 0;
-  for (const std::vector<Part>* parts : {&inference_, &training_, &backward_})
-    for (const Part& part : *parts) code = std::max(code, part.code.memory(H));
+  for (const std::vector<Part>* parts : {&inference_, &training_, &backward_}) {
+    Index all = 0;
+    for (const Part& part : *parts) all += whole_lines(part.code.memory(H));
+    code = std::max(code, all);
+  }
   return code + whole_lines(operands_ * kOperand) + whole_lines(rows * numbers()) + kMade;
 }
 
 Program::Memory Program::parts_of(float* memory, Index rows) const noexcept {
+  static_assert((kMostPhases + 1) * sizeof(Made) <= kMade * sizeof(float));
   float* const numbers = memory + kMade;
   float* const operands = numbers + whole_lines(rows * this->numbers());
-  return {reinterpret_cast<simd::CompiledCode*>(memory), numbers, reinterpret_cast<simd::Operand*>(operands),
+  return {reinterpret_cast<Made*>(memory), numbers, reinterpret_cast<simd::Operand*>(operands),
           operands + whole_lines(operands_ * kOperand)};
+}
+
+float* Program::code_of(const Part& part, float* code, Index H) const noexcept {
+  for (std::size_t before = 0; before < part.phase; ++before) code += whole_lines((&part - part.phase + before)->code.memory(H));
+  return code;
 }
 
 bool Program::goes_through_time(const simd::Kernels& kernels, bool training) const noexcept {
@@ -50,8 +63,11 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   const Index features = step.end - step.begin;
   if (features <= 0) return;
   const simd::CompiledCode function = part.code.compiled(*step.kernels);
-  const auto [made, numbers, operands, memory] = parts_of(step.memory, step.rows);
-  made[part.phase] = step.even && step.rows > 0 ? function : nullptr;
+  const auto [made, numbers, operands, codes] = parts_of(step.memory, step.rows);
+  float* const memory = code_of(part, codes, step.H);
+  const bool even = step.even && step.rows > 0;
+  made[part.phase] = {even ? function : nullptr,
+                      even && !function && !part.gathers && part.code.at_once(step.rows, features)};
   simd::Operand *const inputs = operands + part.first_operand, *const outputs = inputs + part.inputs.size();
   const auto by_row = [&](const Stand& s) {
     return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
@@ -135,14 +151,31 @@ void Program::forward(int phase, const ProgramForward& step) const noexcept {
   });
 }
 
+template <class Step>
+Program::Left Program::left_by(const Part& part, const Step& step) const noexcept {
+  const auto [all, numbers, operands, codes] = parts_of(step.memory, step.rows);
+  const Made made = all[part.phase];
+  const simd::CompiledCode function = part.code.compiled(*step.kernels);
+  if (made.function != function || (function == nullptr && !made.interpreted)) return {};
+  float* const code = code_of(part, codes, step.H);
+  return {function, function ? operands + part.first_operand : part.code.operands(step.rows, step.end - step.begin, code), code};
+}
+
+template <class Step>
+void Program::run_again(const Part& part, const Left& left, const Step& step) noexcept {
+  const Index features = step.end - step.begin;
+  if (left.function)
+    part.code.run_again(left.function, left.operands, left.operands + part.inputs.size(), step.rows, features, left.code);
+  else
+    part.code.run_again(*step.kernels, step.rows, features, left.code);
+}
+
 bool Program::forward_again(int phase, const ProgramAgain& step) const noexcept {
   const Part& part = (step.training ? training_ : inference_)[static_cast<std::size_t>(phase)];
-  const simd::CompiledCode function = part.code.compiled(*step.kernels);
   if (step.begin >= step.end) return true;
-  const Memory memory = parts_of(step.memory, step.rows);
-  if (function == nullptr || memory.made[part.phase] != function) return false;
-  simd::Operand* operand = memory.operands + part.first_operand;
-  const simd::Operand *const inputs = operand, *const outputs = operand + part.inputs.size();
+  const Left left = left_by(part, step);
+  simd::Operand* operand = left.operands;
+  if (operand == nullptr) return false;
   for (const Stand& s : part.inputs) {
     operand->data =
         s.place == Place::before ? const_cast<float*>(step.before[s.index]) + step.begin : operand->data + operand->step;
@@ -152,7 +185,7 @@ bool Program::forward_again(int phase, const ProgramAgain& step) const noexcept 
     operand->data = s.place == Place::after ? step.after[s.index] + step.begin : operand->data + operand->step;
     ++operand;
   }
-  part.code.run_again(function, inputs, outputs, step.rows, step.end - step.begin, memory.code);
+  run_again(part, left, step);
   return true;
 }
 
@@ -192,15 +225,40 @@ void Program::backward(int phase, const ProgramBackward& step) const noexcept {
         return {};
     }
   });
-  // Units that do not exist get no gradient: the products read them.
-  if (step.begin >= step.end || step.end != step.H || step.H == Hp) return;
+  clear_beyond(part, step, step.steps, step.tape_step);
+}
+
+template <class Step>
+void Program::clear_beyond(const Part& part, const Step& step, Index steps, Index tape_step) noexcept {
+  if (step.begin >= step.end || step.end != step.H || step.H == step.Hp) return;
   for (const Stand& s : part.outputs)
     if (s.place == Place::slot)
-      for (Index t = 0; t < step.steps; ++t)
+      for (Index t = 0; t < steps; ++t)
         for (Index m = 0; m < step.rows; ++m) {
-          float* const slot = step.tape[m] + t * step.tape_step + s.index * Hp;
-          std::fill(slot + step.H, slot + Hp, 0.0f);
+          float* const slot = step.tape[m] + t * tape_step + s.index * step.Hp;
+          std::fill(slot + step.H, slot + step.Hp, 0.0f);
         }
+}
+
+bool Program::backward_again(int phase, const ProgramBackwardAgain& step) const noexcept {
+  const Part& part = backward_[static_cast<std::size_t>(phase)];
+  if (step.begin >= step.end) return true;
+  const Left left = left_by(part, step);
+  simd::Operand* operand = left.operands;
+  if (operand == nullptr) return false;
+  for (const Stand& s : part.inputs) {
+    if (s.place == Place::previous) {
+      const ConstRows rows = step.previous[s.index];
+      *operand = {const_cast<float*>(rows[0]) + step.begin, step.rows > 1 ? rows[1] - rows[0] : 0, operand->step};
+    } else {
+      operand->data += operand->step;
+    }
+    ++operand;
+  }
+  for (std::size_t k = 0; k < part.outputs.size(); ++k, ++operand) operand->data += operand->step;
+  run_again(part, left, step);
+  clear_beyond(part, step, 1, 0);
+  return true;
 }
 #endif
 

@@ -65,11 +65,21 @@ struct ProgramForward {
 
 // The step after one of the same rows and units, where all that is not a state stands as far further as was given there.
 struct ProgramAgain {
-  Index rows;
+  Index rows, H;
   Index begin, end;
   const float* const* before;
   float* const* after;
   bool training;
+  const simd::Kernels* kernels;
+  float* memory;
+};
+
+// The same of a backward pass: all but the states before the step.
+struct ProgramBackwardAgain {
+  Index rows, H, Hp;
+  Index begin, end;
+  Rows tape;
+  const ConstRows* previous;
   const simd::Kernels* kernels;
   float* memory;
 };
@@ -131,6 +141,7 @@ class Program {
     std::vector<Stand> inputs, outputs;
     std::size_t phase = 0;
     Index first_operand = 0;  // of its phases', which all have a place in memory
+    bool gathers = false;     // numbers of rows, which have to be put together for the interpreter
   };
 
   // step_rows: by input of the step, whether it is a number a row. Throws Error where the program is none.
@@ -157,11 +168,11 @@ class Program {
   Index memory(Index rows, Index H) const;
 
   void forward(int phase, const ProgramForward& step) const noexcept;
-  // … where `forward` did this phase of the step before with evenly spaced rows. False: nothing is done, it is for `forward`, since
-  // the equations are interpreted.
+  // … where `forward` did this phase of the step before with evenly spaced rows. False: nothing is done, it is for `forward`.
   bool forward_again(int phase, const ProgramAgain& step) const noexcept;
 #if REKUR_TRAINING
   void backward(int phase, const ProgramBackward& step) const noexcept;
+  bool backward_again(int phase, const ProgramBackwardAgain& step) const noexcept;
 #endif
 
  private:
@@ -178,15 +189,36 @@ class Program {
 
   // Gives each phase's operands a place of their own.
   void place_operands();
-  // What is in a thread's memory: by phase the function that the operands were last found for, or null; numbers of the rows, by
-  // input of the step: these, then their gradients; then those of the record; operands; then the code's.
+  // What a phase's operands were last found for: for a function, or as the interpreter left them.
+  struct Made {
+    simd::CompiledCode function;
+    bool interpreted;
+  };
+  // What is in a thread's memory, by phase; numbers of the rows, by input of the step: these, then their gradients; then those of
+  // the record; operands of functions; then the codes', a phase's behind that of the one before.
   struct Memory {
-    simd::CompiledCode* made;
+    Made* made;
     float* numbers;
     simd::Operand* operands;
     float* code;
   };
   Memory parts_of(float* memory, Index rows) const noexcept;
+  // Of a part's code.
+  float* code_of(const Part& part, float* code, Index H) const noexcept;
+
+  // Where the step before left a part's operands, and its code, to run once more.
+  struct Left {
+    simd::CompiledCode function = nullptr;
+    simd::Operand* operands = nullptr;  // null: nowhere
+    float* code = nullptr;
+  };
+  template <class Step>
+  Left left_by(const Part& part, const Step& step) const noexcept;
+  template <class Step>
+  static void run_again(const Part& part, const Left& left, const Step& step) noexcept;
+  // Units that do not exist get no gradient: the products read them.
+  template <class Step>
+  static void clear_beyond(const Part& part, const Step& step, Index steps, Index tape_step) noexcept;
 
   Description description_;
   std::vector<bool> step_rows_, masks_;
