@@ -16,8 +16,8 @@ using kernels::SingleRow;
 // cells of as many gates are one code, and leave their sums in memory.
 constexpr bool kSharedProducts = kCompact || (kWidth == 4 && kRegisters == 16);
 
-// Panels taken at once of weights beyond the first-level cache: enough sums to hide the latency of fma (two units, four cycles), and
-// no more than that, so that the block read last is still there when the next step begins with it.
+// Panels taken at once of weights beyond the first-level cache: enough sums to hide the latency of fma (two units, four cycles),
+// and no more than that, so that the block read last is still there when the next step begins with it.
 constexpr Index single_row_far(int G) { return G < 3 ? 4 : (8 + G - 1) / G; }
 
 // … and of nearer ones, where a block of a single panel, left over, would wait for its few sums.
@@ -272,8 +272,8 @@ void single_row_step(const SingleRow& s, const SingleRowInput& x, bool descendin
     count = rest <= at_once ? rest : rest < 2 * at_once ? rest / 2 : at_once;
     const Index begin = descending ? rest - count : done;
     const SingleRowInput input{x.x, x.products ? x.products + begin * G * kWidth : nullptr};
-    single_row_panels_of<Cell, W, most>(static_cast<int>(count), s, s.weights + begin * s.panel_stride, begin * kWidth, input, h_first,
-                                        at);
+    single_row_panels_of<Cell, W, most>(static_cast<int>(count), s, s.weights + begin * s.panel_stride, begin * kWidth, input,
+                                        h_first, at);
   }
 }
 

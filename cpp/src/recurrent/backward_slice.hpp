@@ -34,8 +34,8 @@ class BackwardSlice {
   // which have a step before them.
   void steps(Index low, Index high, int member);
 
-  // The equations of step t, and of so many together; what a tape in bf16 needs besides. again: the step before in this sweep was this
-  // member's, too.
+  // The equations of step t, and of so many together; what a tape in bf16 needs besides. again: the step before in this sweep was
+  // this member's, too.
   void kernel(Index t, int phase, int member, Index count, bool again);
   void equations(Index t, int phase, int member, Index count, bool again);
 

@@ -66,8 +66,7 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   const auto [made, numbers, operands, codes] = parts_of(step.memory, step.rows);
   float* const memory = code_of(part, codes, step.H);
   const bool even = step.even && step.rows > 0;
-  made[part.phase] = {even ? function : nullptr,
-                      even && !function && !part.gathers && part.code.at_once(step.rows, features)};
+  made[part.phase] = {even ? function : nullptr, even && !function && !part.gathers && part.code.at_once(step.rows, features)};
   simd::Operand *const inputs = operands + part.first_operand, *const outputs = inputs + part.inputs.size();
   const auto by_row = [&](const Stand& s) {
     return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
