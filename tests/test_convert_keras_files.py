@@ -15,9 +15,25 @@ import pytest
 
 import rekur
 from rekur import cli, convert
+from rekur.convert._keras import probe
 from rekur.layers import GRU, LSTM, Dense, Embedding
 
 h5py = pytest.importorskip("h5py")
+
+
+CHECK = probe.check
+
+
+@pytest.fixture(autouse=True)
+def _without_a_process_for_each_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "check", lambda source, what: None)
+
+
+def test_a_file_is_looked_through_in_a_process_of_its_own(
+    tmp_path: Path, saved: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "check", CHECK)
+    assert convert.load(_archive(tmp_path / "m.keras", **saved)).count_params() == 51
 
 
 def _legacy(path: Path, config: Any, weights: dict[str, list[np.ndarray]], prefix: str = "") -> Path:
@@ -302,6 +318,25 @@ def test_hostile_weights(tmp_path: Path, saved: dict[str, bytes], change: Any, m
         convert.load(tmp_path / "m.weights.h5", into=model)
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", r"crashes the HDF5 library \(signal 11\)"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGXCPU)", "reading it does not come to an end"),
+    ],
+)
+def test_a_file_that_crashes_the_library_that_reads_it(
+    tmp_path: Path, saved: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    monkeypatch.setattr(probe, "_CODE", code)
+    monkeypatch.setattr(probe, "check", CHECK)
+    path = _archive(tmp_path / "m.keras", **saved)
+    (tmp_path / "m.h5").write_bytes(saved["model__weights__h5"])
+    for file in (path, tmp_path / "m.h5"):
+        with pytest.raises(ValueError, match=message):
+            convert.load(file)
 
 
 def test_pickles_in_attributes_are_texts(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def _load(source: Source) -> Any:
         raise ValueError(f"{what}: expected the objects model_data and state_dict")
     data = found["model_data"]
     kind = data.get("unit_type", "LSTM")
-    if data.get("model", "SimpleRNN") != "SimpleRNN" or kind not in _UNITS:
+    if data.get("model", "SimpleRNN") != "SimpleRNN" or not isinstance(kind, str) or kind not in _UNITS:
         raise ValueError(f"{what}: it is a {data.get('model')} of {kind}; SimpleRNN of LSTM, GRU or RNN is read")
     arrays: dict[str, Any] = {}
     for name, values in found["state_dict"].items():

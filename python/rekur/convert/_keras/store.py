@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rekur.convert._dialects import as_floats
+from rekur.convert._keras import probe
 from rekur.convert._keras.entries import Entry, groups, is_model, places, tops
 from rekur.convert._needs import needed
 
@@ -54,6 +55,7 @@ def opened(source: "str | bytes", what: str) -> Iterator[Any]:
         If it is broken.
     """
     h5py = needed("h5py", "reading and writing HDF5 files")
+    probe.check(source, what)
     try:
         file = h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r")
     except OSError as error:
