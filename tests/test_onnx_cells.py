@@ -146,7 +146,7 @@ def test_a_scan_that_is_not_what_it_says_is_refused(tmp_path: Path, change: Any)
     model = onnx.load(tmp_path / "m.onnx")
     change(model)
     onnx.save(model, tmp_path / "changed.onnx")
-    with pytest.raises(LoadError, match="Scan node 'rnn/Scan': a model here has no loops"):
+    with pytest.raises(LoadError, match="Scan node 'rnn/Scan'"):
         rekur.onnx.load(tmp_path / "changed.onnx")
 
 

@@ -11,7 +11,20 @@ import pytest
 
 import rekur.onnx
 from harness import floats
-from onnx_graphs import LAST, SEQUENCE, B, H, I, T, around, assert_as_onnxruntime, f32, model_of, node
+from onnx_graphs import (
+    LAST,
+    SEQUENCE,
+    B,
+    H,
+    I,
+    T,
+    around,
+    assert_as_onnxruntime,
+    f32,
+    model_of,
+    node,
+    recurrent_weights,
+)
 
 pytestmark = pytest.mark.usefixtures("by_nodes")
 AXES = {"time": [0], "features": [-1], "time and features": [0, 2]}
@@ -154,8 +167,6 @@ MASKED: dict[str, list[onnx.NodeProto]] = {
 
 @pytest.mark.parametrize("name", MASKED)
 def test_masks_as_inputs(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
-    from onnx_graphs import recurrent_weights
-
     nodes = [
         node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
         node("GRU", ["t", "W", "R", "B"], ["Y", "Y_h"], hidden_size=H),
@@ -176,8 +187,6 @@ def test_masks_as_inputs(name: str, tmp_path: Path, rng: np.random.Generator) ->
 
 def test_frames_on_the_first_axis_are_steps(tmp_path: Path, rng: np.random.Generator) -> None:
     """As silero-vad's file of sequences: convolutions take frames as rows, the LSTM takes them as steps."""
-    from onnx_graphs import recurrent_weights
-
     nodes = [
         node("Pad", ["x", "p"], ["padded"], mode="reflect"),
         node("Unsqueeze", ["padded", "one"], ["u"]),
@@ -206,7 +215,6 @@ def test_frames_on_the_first_axis_are_steps(tmp_path: Path, rng: np.random.Gener
 
 def test_states_stacked_on_two_axes_are_inputs_of_their_own(tmp_path: Path, rng: np.random.Generator) -> None:
     """As DTLN's files: (1, layers, units, 2) of h and c of every layer, in and out."""
-    from onnx_graphs import recurrent_weights
 
     def cut(layer: int, state: int, name: str) -> list[onnx.NodeProto]:
         return [
@@ -258,3 +266,33 @@ def test_states_stacked_on_two_axes_are_inputs_of_their_own(tmp_path: Path, rng:
     first = loaded.predict([floats(rng, 1, 1, I), *row])
     assert [np.shape(y) for y in first] == [(1, 1, H), *[(1, H)] * 4]
     rekur.onnx.export(loaded, tmp_path / "again.onnx")
+
+
+def test_a_row_is_repeated_at_the_steps_of_a_sequence(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As PyTorch writes expand(-1, y.size(1), -1): how many steps only the data will tell."""
+    nodes = [
+        *LAST,
+        node("Unsqueeze", ["last", "zero"], ["row"]),
+        node("Shape", ["seq"], ["shape"]),
+        node("Expand", ["row", "shape"], ["wide"]),
+        node("Concat", ["seq", "wide"], ["y"], axis=2),
+    ]
+    model = around([*SEQUENCE, *nodes], rng, zero=np.array([0]), one=np.array([1]))
+    for steps in (1, T):
+        assert_as_onnxruntime(model, {"x": floats(rng, steps, B, I)})
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul"])
+@pytest.mark.parametrize("shape", [(T, 1, H), (T, 1, 1)])
+def test_a_table_of_steps_stands_beside_them(op: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    for order in (["seq", "table"], ["table", "seq"]):
+        made = node("GRU", ["x", "W", "R", "B"], ["Y"], hidden_size=H)
+        nodes = [made, *SEQUENCE, node(op, order, ["y"])]
+        held = {**recurrent_weights(rng, "GRU", I, H), "one": np.array([1]), "table": floats(rng, *shape)}
+        assert_as_onnxruntime(model_of(nodes, {"x": (T, "B", I)}, ["y"], held), {"x": floats(rng, T, B, I)})
+
+
+def test_instance_normalization(rng: np.random.Generator) -> None:
+    held = {"scale": floats(rng, 3), "bias": floats(rng, 3)}
+    model = model_of([node("InstanceNormalization", ["x", "scale", "bias"], ["y"])], {"x": ("B", 3, "T")}, ["y"], held)
+    assert_as_onnxruntime(model, {"x": floats(rng, B, 3, T)})

@@ -182,7 +182,7 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
     "two axes": (
         [node("Relu", ["x"], ["r"]), node("Unsqueeze", ["r", "three"], ["u"]), node("Conv", ["u", "w"], ["y"])],
         {"w": f32(4, C, 3, 3), "three": np.array([3])},
-        "one time axis is taken, no more",
+        "along an axis of size 1|one time axis is taken",
     ),
     "pads of pooling": (
         [node("MaxPool", ["x"], ["y"], kernel_shape=[3], strides=[2], pads=[1, 1])],
@@ -269,3 +269,46 @@ def test_lengths_of_rows_that_a_convolution_would_not_see_are_refused(tmp_path: 
     onnx.save(model, tmp_path / "m.onnx")
     with pytest.raises(LoadError, match="Conv node 'c': looks along time where rows have lengths"):
         rekur.onnx.load(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("where", [2, 3])
+@pytest.mark.parametrize("padding", ["VALID", "SAME_UPPER", "NOTSET"])
+def test_layers_of_one_axis_written_over_two(
+    where: int, padding: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """As tf2onnx has Conv1D, a pooling and a bias before an LSTM: an axis of size 1 comes and goes."""
+
+    def both(along: int, one: int) -> list[int]:
+        return [one, along] if where == 2 else [along, one]
+
+    how = {"auto_pad": padding} if padding != "NOTSET" else {"pads": [0, 1, 0, 1] if where == 2 else [1, 0, 1, 0]}
+    perm = [0, 3, 1, 2] if where == 2 else [0, 3, 2, 1]
+    nodes = [
+        node("Unsqueeze", ["x", "one"], ["u"]),
+        node("Transpose", ["u"], ["t"], perm=perm),
+        node("Conv", ["t", "k"], ["c"], kernel_shape=both(3, 1), strides=both(1, 1), dilations=both(1, 1), **how),
+        node("Add", ["c", "bias"], ["d"]),
+        node("Relu", ["d"], ["e"]),
+        node("MaxPool", ["e"], ["f"], kernel_shape=both(2, 1), strides=both(2, 1)),
+        node("Transpose", ["f"], ["g"], perm=[0, 2, 3, 1] if where == 2 else [0, 3, 2, 1]),
+        node("Squeeze", ["g", "one"], ["h"]),
+        node("Transpose", ["h"], ["s"], perm=[1, 0, 2]),
+        node("LSTM", ["s", "W", "R", "B"], ["", "Y_h"], hidden_size=5),
+        node("Squeeze", ["Y_h", "zero"], ["y"]),
+    ]
+    held = {**recurrent_weights(rng, "LSTM", 4, 5), "one": np.array([1]), "zero": np.array([0])}
+    held |= {"k": floats(rng, 4, 3, *both(3, 1)), "bias": floats(rng, 1, 4, 1, 1)}
+    model = model_of(nodes, {"x": ("B", "T", 3)}, ["y"], held)
+    for steps in (6, 9):
+        assert_as_onnxruntime(model, {"x": floats(rng, 2, steps, 3)})
+    onnx.save(model, tmp_path / "m.onnx")
+    loaded = rekur.onnx.load(tmp_path / "m.onnx")
+    assert "Conv1D" in {layer["type"] for layer in loaded.spec["layers"]}
+    rekur.onnx.export(loaded, tmp_path / "again.onnx")
+
+
+def test_a_convolution_over_two_axes_is_refused(rng: np.random.Generator) -> None:
+    held = {"k": floats(rng, 4, 1, 2, 2), "one": np.array([1])}
+    nodes = [node("Unsqueeze", ["x", "one"], ["u"]), node("Conv", ["u", "k"], ["y"], name="c")]
+    with pytest.raises(LoadError, match="Conv node 'c': works over two axes"):
+        rekur.onnx.backend.prepare(model_of(nodes, {"x": ("B", 6, 3)}, ["y"], held))

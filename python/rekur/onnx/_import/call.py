@@ -14,8 +14,11 @@ from rekur.onnx._import.values import (
     Extent,
     Filled,
     Given,
+    Going,
     Known,
+    Listed,
     Moment,
+    Position,
     Refused,
     Rows,
     Scores,
@@ -60,7 +63,7 @@ KINDS = {
     **dict.fromkeys(("layout", "linear_before_reset", "noop_with_empty_axes", "num_outputs"), "an integer"),
     **dict.fromkeys(("num_scan_inputs",), "an integer"),
     **dict.fromkeys(("spatial", "start", "stash_type", "to"), "an integer"),
-    **dict.fromkeys(("batch_axis", "time_axis", "training_mode", "transA", "transB"), "an integer"),
+    **dict.fromkeys(("batch_axis", "new_axis", "time_axis", "training_mode", "transA", "transB"), "an integer"),
     **dict.fromkeys(("value",), "a tensor"),
 }
 _ONE = {"text": str, "a number": float, "an integer": int, "a tensor": np.ndarray}
@@ -181,6 +184,10 @@ def describe(value: Value | None) -> str:
         return f"the {value.stage} of rows, made of the lengths '{value.name}'"
     if isinstance(value, Filled):
         return f"a constant of shape ({', '.join(map(str, value.shape))})"
+    if isinstance(value, (Position, Going)):
+        return "the number of a loop's step" if isinstance(value, Position) else "whether a loop goes on"
+    if isinstance(value, Listed):
+        return "a list of tensors"
     return f"a constant of shape {value.array.shape}"
 
 

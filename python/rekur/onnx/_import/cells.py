@@ -72,7 +72,7 @@ class Cells:
     def of(self, tensor: Tensor) -> list[Cell]:
         """Those that a tensor may be the next state h of: more than one where input and state could change places."""
         if id(tensor) not in self.known:
-            found = _lstm(tensor) or _gru(tensor) or _simple(tensor)
+            found = _of_layer(tensor) or _lstm(tensor) or _gru(tensor) or _simple(tensor)
             for cell in found:
                 cell.x = [(source, self._one(matrix)) for source, matrix in cell.x]
                 cell.recurrent = None if cell.recurrent is None else self._one(cell.recurrent)
@@ -82,6 +82,31 @@ class Cells:
     def _one(self, matrix: Matrix) -> Matrix:
         key = matrix.shape, hashlib.sha256(np.ascontiguousarray(matrix).tobytes()).digest()
         return self.matrices.setdefault(key, matrix)
+
+
+TYPES = ("LSTM", "GRU", "SimpleRNN")
+WEIGHTS = {"kernel", "recurrent_kernel", "bias"}
+
+
+def _of_layer(h: Tensor) -> list[Cell]:
+    """A recurrent node of one step, as a loop over it has it at each."""
+    layer = h.layer
+    x = layer.inputs[0].layer if layer.inputs else None
+    if layer.type not in TYPES or h.port != "h" or layer.lengths or layer.options.get("reverse"):
+        return []
+    if x is None or x.type != "RepeatVector" or x.options["n"] != 1 or not layer.parameters.keys() <= WEIGHTS:
+        return []
+    if len(layer.inputs) != 1 + len(layer.states) or layer.options.get("learn_initial_state"):
+        return []
+    kernel, recurrent = (layer.parameters[key].astype(np.float64) for key in ("kernel", "recurrent_kernel"))
+    gates = kernel.shape[1] * (2 if layer.options.get("reset_after") else 1)
+    held = layer.parameters.get("bias")
+    bias = np.zeros(gates) if held is None else held.astype(np.float64).reshape(-1)
+    options = {key: value for key, value in layer.options.items() if key not in ("units", "use_bias")}
+    starts = [source_of(tensor) for tensor in layer.inputs[1:]]
+    c0 = starts[1] if layer.type == "LSTM" else None
+    source = [(source_of(x.inputs[0]), kernel)]
+    return [Cell(layer.type, h.features, h, layer.states.get("c"), source, starts[0], c0, recurrent, bias, options)]
 
 
 def _lstm(h: Tensor) -> list[Cell]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._import.call import Call
-from rekur.onnx._import.values import FEATURES, TIME, Dim, Filled, Known, Refused, Value, View, same
+from rekur.onnx._import.values import BATCH, FEATURES, TIME, Dim, Filled, Known, Refused, Value, View, same
+from rekur.onnx._import.windows import crosses
 
 
 def constant_row(call: Call) -> tuple[NDArray[Any], tuple[Any, ...]] | None:
@@ -82,3 +83,32 @@ def with_rows(call: Call, values: list[Value | None]) -> list[Value | None]:
         made = call.graph.add("Parameter", call.at, [source], width, {"shape": [width]}, {"value": row})
         found.append(View(((made,),), like.axes))
     return found
+
+
+def beside(call: Call, x: View, value: Known | Filled) -> View | None:
+    """A constant of another row for each step of x, as a table of positions is: the layer's weights beside x."""
+    time = next((axis for axis in x.axes if isinstance(axis, Dim) and axis.size not in (None, 1)), None)
+    array = value.array if isinstance(value, Known) and value.array.dtype == np.float32 else None
+    if array is None or time is None or array.ndim > len(x.axes) or len(x.dims) != 2 or len(x.parts) != 1:
+        return None
+    sizes = (1,) * (len(x.axes) - array.ndim) + array.shape
+    wide = [k for k, size in enumerate(sizes) if size != 1]
+    places = {k: x.axes[k] for k in wide}
+    steps = [k for k, axis in places.items() if isinstance(axis, Dim)]
+    if len(steps) != 1 or places[steps[0]] is not time or sizes[steps[0]] != time.size:
+        return None
+    features = [k for k, axis in places.items() if axis == FEATURES]
+    if len(features) + 1 != len(wide) or any(sizes[k] != x.features for k in features):
+        return None
+    if time.kind == BATCH or not np.isfinite(array).all():
+        return None
+    time.mark(TIME)
+    crosses(call, time)
+    width = x.features if features else 1
+    order = [*steps, *features]
+    rows = array.reshape(sizes).transpose([*order, *(k for k in range(len(sizes)) if k not in order)])
+    whole = call.whole(x.parts[0])
+    options = {"shape": [time.size, width], "beside": True}
+    weights = {"value": np.ascontiguousarray(rows.reshape(time.size, width))}
+    made = call.graph.add("Parameter", call.at, [whole], width, options, weights)
+    return View(((made,),), x.axes)

@@ -13,7 +13,9 @@ from rekur.onnx._import.frames import check_rows, framed_view
 from rekur.onnx._import.fuse import fuse
 from rekur.onnx._import.graph import Floats, Graph, Layer
 from rekur.onnx._import.inputs import settle
-from rekur.onnx._import.unrolled import recognise, states_apart
+from rekur.onnx._import.state_inputs import states_apart
+from rekur.onnx._import.tidy import tidy
+from rekur.onnx._import.unrolled import recognise
 from rekur.onnx._import.uses import Uses
 from rekur.onnx._import.values import TIME, Dim, Refused, Rows, Tensor, View
 from rekur.onnx._import.walk import Walked
@@ -52,6 +54,7 @@ def finish(walked: Walked, name: str) -> Finished:
     _prune(graph, resolved)
     states_apart(graph, walked.inputs, resolved)
     graph.settle()
+    tidy(graph, resolved)
     ends = {
         output: [graph.whole(tuple(map(graph.resolve, part)), (f"graph output '{output}'", "")) for part in view.parts]
         for output, view in walked.outputs.items()

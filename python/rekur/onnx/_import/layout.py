@@ -189,11 +189,45 @@ def expand(call: Call, x: View | Filled) -> Value:
     counts = [b if same(a, 1) and isinstance(b, int) and b > 1 else 1 for a, b in zip(shape, target, strict=True)]
     kept = [(a, b) for a, b, count in zip(shape, target, counts, strict=True) if count == 1]
     repeats = len(kept) < len(counts) and len(shape) == len(x.axes)
+    if not repeats and (made := _beside(call, x, shape, target)) is not None:
+        return made
     if not all(same(b, 1) or same(a, b) for a, b in (kept if repeats else zip(shape, target, strict=True))):
         raise Refused(f"broadcasts a tensor of shape {x.describe()} to ({', '.join(map(str, target))})")
     if repeats:
         return repeated(call, x, counts)
     return _rebuild(x, [None] * (len(shape) - len(x.axes)) + list(range(len(x.axes))))
+
+
+def _beside(call: Call, x: View, shape: Sequence[Extent], target: Sequence[Extent]) -> View | None:
+    """A row at every step of a sequence, whose number of steps only the data will tell."""
+    stretched = [k for k, (a, b) in enumerate(zip(shape, target, strict=True)) if same(a, 1) and not same(b, 1)]
+    extent = target[stretched[0]] if len(stretched) == 1 else None
+    axes = [*[ONE] * (len(shape) - len(x.axes)), *x.axes]
+    if not isinstance(extent, Size) or extent.factor != 1 or len(extent.dims) != 1 or axes[stretched[0]] != ONE:
+        return None
+    others = [(a, b) for k, (a, b) in enumerate(zip(shape, target, strict=True)) if k not in stretched]
+    if not all(same(b, 1) or same(a, b) for a, b in others) or len(x.dims) != 1 or len(x.parts) != 1 or x.ids:
+        return None
+    time = extent.dims[0]
+    like = next(
+        (
+            layer.output
+            for layer in call.graph.layers
+            if len(layer.output.dims) == 2
+            and layer.output.features
+            and time.root in {d.root for d in layer.output.dims}
+        ),
+        None,
+    )
+    if like is None or time.kind == BATCH:
+        return None
+    time.mark(TIME)
+    next(dim for dim in like.dims if dim.root is not time.root).join(x.dims[0])
+    x.dims[0].mark(BATCH)
+    one = call.graph.add("Slice", call.at, [like], 1, {"start": 0, "stop": 1}) if like.features > 1 else like
+    whole = call.whole(x.parts[0])
+    made = call.graph.add("Broadcast", call.at, [whole, one], whole.features, dims=(x.dims[0], time))
+    return View(((made,),), tuple(time if k == stretched[0] else axis for k, axis in enumerate(axes)))
 
 
 @_known_or

@@ -9,17 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.onnx._import import arithmetic, layout, logical, norm, pick, products, reduce, rows, windows
+from rekur.onnx._import import (
+    arithmetic,
+    layout,
+    logical,
+    loop_layers,
+    norm,
+    pick,
+    planar,
+    products,
+    reduce,
+    rows,
+    windows,
+)
 from rekur.onnx._import.activations import ACTIVATIONS, activation, number
 from rekur.onnx._import.attention import attention
 from rekur.onnx._import.call import Call, describe, normal_axis
-from rekur.onnx._import.constant_rows import are_rows, constant_row, is_row, row_times
+from rekur.onnx._import.constant_rows import are_rows, beside, constant_row, is_row, row_times
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.layout import last_features, stays_within
 from rekur.onnx._import.recurrent import recurrent
 from rekur.onnx._import.spread import together
-from rekur.onnx._import.values import FEATURES, Dim, Filled, Known, Moment, Refused, Rows, Scores, Value, View
+from rekur.onnx._import.values import FEATURES, Dim, Filled, Known, Listed, Moment, Refused, Rows, Scores, Value, View
 
 Rule = Callable[[Call], Value | list[Value]]
 
@@ -153,6 +165,8 @@ def _binary(call: Call) -> Value:
             return products.scaled(call, x, other, x is two)
     for x, other, first in ((one, two, False), (two, one, True)):
         if isinstance(x, View) and isinstance(other, (Known, Filled)):
+            if (steps := beside(call, x, other)) is not None:
+                return _merge(call, [steps, x] if first else [x, steps], MERGES[call.op])
             return _with_constant(call, x, _factors(call, x, other), first)
     return KNOWN[call.op](call)
 
@@ -218,6 +232,11 @@ def _log_softmax(call: Call) -> View:
     ):
         return reduce.softmax_of_steps(call, x, axis, log=True)
     return arithmetic.log_softmax(call)
+
+
+def _empty_list(call: Call) -> Value:
+    call.ignore("dtype")
+    return Listed()
 
 
 def _extreme(call: Call) -> Value:
@@ -315,10 +334,10 @@ RULES: dict[str, Rule] = {
         _activation,
     ),
     "PRelu": windows.prelu,
-    "Conv": windows.convolution,
-    "ConvTranspose": windows.transposed,
-    **dict.fromkeys(("MaxPool", "AveragePool"), windows.pooling),
-    **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool"), windows.global_pooling),
+    "Conv": planar.of_one_axis(windows.convolution),
+    "ConvTranspose": planar.of_one_axis(windows.transposed),
+    **dict.fromkeys(("MaxPool", "AveragePool"), planar.of_one_axis(windows.pooling)),
+    **dict.fromkeys(("GlobalMaxPool", "GlobalAveragePool"), planar.of_one_axis(windows.global_pooling)),
     **{op: _on_view(reduce.reduce) for op in reduce.ROWS},
     "Pad": windows.pad,
     "Resize": windows.resize,
@@ -328,6 +347,7 @@ RULES: dict[str, Rule] = {
     "Dropout": _dropout,
     "LayerNormalization": norm.layer_normalization,
     "BatchNormalization": norm.batch_normalization,
+    "InstanceNormalization": reduce.instance_normalization,
     "Pow": _binary,
     "Sqrt": _reads_model(_advanced),
     "Reciprocal": _reads_model(_advanced),
@@ -345,6 +365,8 @@ RULES: dict[str, Rule] = {
     "Slice": pick.slice_,
     "Split": pick.split,
     "ReverseSequence": pick.reverse_sequence,
+    "SequenceEmpty": _empty_list,
+    "ConcatFromSequence": loop_layers.from_list,
     "Gather": pick.gather,
     "Concat": pick.concat,
     "Identity": _identity,

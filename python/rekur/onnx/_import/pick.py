@@ -336,7 +336,7 @@ def concat(call: Call) -> Value:
         parts = tuple(part for view in views for part in view.parts)
         made = View(parts, (*stacked[:axis], PARTS if len(parts) > 1 else ONE, *stacked[axis + 1 :]))
         return unrolled.stacked(call.graph, call.at, made, axis)
-    return joined_steps(call, views, axis)
+    return unrolled.behind_one_another(call.graph, call.at, views, axis) or joined_steps(call, views, axis)
 
 
 def _stacked_again(call: Call, views: Sequence[View], axis: int) -> View:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-_LOOP = "a model here has no loops; write the recurrence as RNN, LSTM or GRU"
 _SORTED = (
     "PyTorch writes it for pack_padded_sequence(enforce_sorted=False): export with enforce_sorted=True (and an example "
     "whose rows are sorted); the loaded model takes rows in any order"
@@ -18,8 +17,6 @@ _INT8 = (
 )
 
 REASONS = {
-    "Loop": _LOOP,
-    "Scan": _LOOP,
     "LinearAttention": (
         "it is loaded inside a GatedLinearAttention that rekur exported (with its norm, gate and projections); "
         "the operator alone is no layer here"

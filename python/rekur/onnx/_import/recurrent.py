@@ -18,7 +18,7 @@ from rekur.onnx._import.activations import chosen, number
 from rekur.onnx._import.call import Call, describe
 from rekur.onnx._import.frames import as_sequence
 from rekur.onnx._import.graph import Layer
-from rekur.onnx._import.onestep import one_step
+from rekur.onnx._import.onestep import as_steps, one_step
 from rekur.onnx._import.values import (
     BATCH,
     FEATURES,
@@ -85,7 +85,7 @@ def recurrent(call: Call) -> list[Value]:
     if len(call.inputs) > limit or len(call.wanted) > 1 + len(CELLS[call.op].states):
         raise Refused(f"{len(call.inputs)} inputs and {len(call.wanted)} outputs")
     node = _attributes(call, recurrent_kernel, peephole is not None)
-    x, time, batch = sequence_of(x, node.batch_first)
+    x, time, batch = sequence_of(x, node.batch_first, call)
     weights = _weights(call, node, x.features, kernel, recurrent_kernel, bias, peephole)
     lengths = _lengths(call, time, batch)
     states = _initial_states(call, node, x, batch)
@@ -138,14 +138,14 @@ def _attributes(call: Call, recurrent_kernel: NDArray[Any], peepholes: bool) -> 
     return _Node(cell, directions[direction], units, layout == 1, options)
 
 
-def sequence_of(x: View, batch_first: bool) -> tuple[View, Dim, Dim]:
-    """x, its time axis and its batch axis, which are known from here on."""
+def sequence_of(x: View, batch_first: bool, call: Call | None = None) -> tuple[View, Dim, Dim]:
+    """x, its time axis and its batch axis, which are known from here on; given the call, rows may become one step."""
     if len(x.axes) != 3 or len(x.parts) != 1 or x.ids:
         raise Refused(f"X is {'ids' if x.ids else 'a tensor'} of shape {x.describe()}; expected 3 axes")
     if x.axes[2] != FEATURES and not (x.axes[2] == ONE and x.features == 1 and FEATURES not in x.axes):
         raise Refused(f"the last axis of X, of shape {x.describe()}, does not hold the features")
     if len(x.dims) == 1:
-        x = View((tuple(one_step(piece) for piece in x.parts[0]),), x.axes)
+        x = View((tuple(_one_step(piece, call) for piece in x.parts[0]),), x.axes)
     shown = [axis.root for axis in x.axes[:2] if isinstance(axis, Dim)]
     left_out = [dim for dim in x.dims if dim.root not in shown and dim.size == 1]
     found: list[Dim] = []
@@ -158,6 +158,15 @@ def sequence_of(x: View, batch_first: bool) -> tuple[View, Dim, Dim]:
         found.append(axis)
     batch, time = found if batch_first else found[::-1]
     return x, time, batch
+
+
+def _one_step(piece: Tensor, call: Call | None) -> Tensor:
+    try:
+        return one_step(piece)
+    except Refused:
+        if call is None:
+            raise
+        return as_steps(call.graph, call.at, piece)
 
 
 def _weights(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from rekur.onnx._import import norm
+from rekur.onnx._import.activations import number
 from rekur.onnx._import.arithmetic import Nodes, equations
-from rekur.onnx._import.call import Call, normal_axes
+from rekur.onnx._import.call import Call, normal_axes, vector
 from rekur.onnx._import.spread import together
 from rekur.onnx._import.values import BATCH, FEATURES, ONE, TIME, Dim, Moment, Refused, Value, View
-from rekur.onnx._import.windows import crosses, over_time
+from rekur.onnx._import.windows import by_channel, crosses, over_time
 
 # over the features of a row
 ROWS: dict[str, Nodes] = {
@@ -108,3 +109,17 @@ def softmax_of_steps(call: Call, x: View, axis: int, log: bool = False) -> View:
     if log:
         return equations(call, together(call, [below, total]), [["log", 1], ["subtract", 0, 2]])
     return equations(call, together(call, [powers, total]), [["divide", 0, 1]])
+
+
+def instance_normalization(call: Call) -> View:
+    """Of each row and feature over its steps: (x − mean) / √(variance + epsilon) · scale + bias."""
+    x, _, _ = by_channel(call, call.view(0))
+    scale, bias = vector(call, 1, "the scale", x.features), vector(call, 2, "the bias", x.features)
+    epsilon = number(call.attribute("epsilon", 1e-5))
+    mean = over_time(call, x, 2, False, True)
+    centred = equations(call, together(call, [x, mean]), [["subtract", 0, 1]])
+    variance = over_time(call, equations(call, [centred], [["multiply", 0, 0]]), 2, False, True)
+    nodes: Nodes = [["constant", epsilon], ["add", 1, 2], ["sqrt", 3], ["divide", 0, 4]]
+    made = equations(call, together(call, [centred, variance]), nodes)
+    scales, offsets = ([number(v) for v in array.tolist()] for array in (scale, bias))
+    return call.layer("Rescaling", made, made.features, None, scale=scales, offset=offsets)

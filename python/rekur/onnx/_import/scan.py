@@ -1,4 +1,4 @@
-"""Scan nodes that our exporter wrote: an RNN layer each. Any other Scan is refused.
+"""Scan nodes that our exporter wrote: an RNN layer each. Any other Scan is looked at by ``loop_layers``.
 
 The node's ``doc_string`` says which cell it is; it is believed where the body that the exporter would make of that cell
 is, but for names, the body that is there.
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._graph import graph_proto
-from rekur.onnx._import import reasons
 from rekur.onnx._import.call import Call, describe
 from rekur.onnx._import.graph import Layer
 from rekur.onnx._import.recurrent import Learned, sequence_of, starts_of, with_learned
@@ -99,8 +98,12 @@ def scan(call: Call, node: Any, get: Callable[[str], Value], makers: Mapping[str
     return result
 
 
+class NotOurs(Refused):
+    """The node is none that our exporter wrote, or was changed: only its equations tell what it is."""
+
+
 def _not_ours() -> Refused:
-    return Refused(reasons.REASONS["Scan"])
+    return NotOurs("its text says another cell than its body computes")
 
 
 def _body(node: Any, version: int) -> Body:

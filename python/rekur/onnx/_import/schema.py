@@ -12,7 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Scores, Value, View
+from rekur.onnx._import.values import (
+    Filled,
+    Given,
+    Going,
+    Known,
+    Listed,
+    Moment,
+    Position,
+    Refused,
+    Rows,
+    Scores,
+    Value,
+    View,
+)
 
 NEWEST = 28  # opset: what later ones change in the operators nobody here has read
 
@@ -38,7 +51,7 @@ def _types(value: Value) -> frozenset[str] | None:
             return None if value.ids else TRUTHS if value.boolean else frozenset(("tensor(float)",))
         case Moment() | Scores():
             return frozenset(("tensor(float)",))
-        case Given():
+        case Given() | Position() | Going() | Listed():
             return None
 
 

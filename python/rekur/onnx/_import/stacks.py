@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rekur.onnx._import.read import Tensors
 from rekur.onnx._import.values import MAX_PARTS
 
 
@@ -37,3 +38,21 @@ def _single_entries(node: Any, rank: int, constants: Mapping[str, Sequence[int]]
         return frozenset()
     pairs = zip(starts, ends, axes, strict=True)
     return frozenset(axis % rank for start, end, axis in pairs if end - start == 1 and -rank <= axis < rank)
+
+
+def short_vectors(nodes: Sequence[Any], stored: Mapping[str, Any], decoder: Tensors) -> dict[str, list[int]]:
+    """Axes and shapes, as inputs of Unsqueeze and Reshape, that are plainly constant."""
+    result: dict[str, list[int]] = {}
+    tensors = dict(stored)
+    for node in nodes:
+        if node.op_type == "Constant" and node.output:
+            for entry in node.attribute:
+                if entry.name == "value":
+                    tensors[node.output[0]] = entry.t
+    wanted = {node.input[1] for node in nodes if node.op_type in ("Unsqueeze", "Reshape") and len(node.input) > 1}
+    wanted |= {name for node in nodes if node.op_type == "Slice" for name in node.input[1:]}
+    for name in wanted & set(tensors):
+        tensor = tensors[name]
+        if tensor.data_type == 7 and tensor.data_location == 0 and len(tensor.dims) == 1 and 0 <= tensor.dims[0] <= 8:
+            result[name] = [int(v) for v in decoder.array(tensor, f"constant '{name}'")]
+    return result

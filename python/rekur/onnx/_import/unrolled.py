@@ -19,11 +19,10 @@ from rekur.onnx._import.graph import Graph, Layer
 from rekur.onnx._import.linear import Matrix, Source, source_of, steps_of, time_of
 from rekur.onnx._import.onestep import as_steps
 from rekur.onnx._import.recurrent import starts_of, with_learned
-from rekur.onnx._import.values import BATCH, PARTS, TIME, Dim, Refused, Rows, Tensor, View
+from rekur.onnx._import.values import BATCH, PARTS, TIME, Dim, Refused, Tensor, View
 
 STATES = {"LSTM": ("h", "c"), "GRU": ("h",), "SimpleRNN": ("h",)}
 MAX_DEPTH = 64
-MAX_STATES = 64  # of one input of the file
 ALIKE = 1e-9  # biases that were added up in another order
 # layers that do the same at every step of a sequence
 POINTWISE = (
@@ -51,6 +50,24 @@ def stacked(graph: Graph, at: tuple[str, str], view: View, axis: int) -> View:
     if made is None or time is None:
         return view
     return View(((made,),), tuple(time if k == axis else kind for k, kind in enumerate(view.axes)))
+
+
+def behind_one_another(graph: Graph, at: tuple[str, str], views: Sequence[View], axis: int) -> View | None:
+    """Sequences of one step each that recurrent nodes of one step give: those of a loop over the node."""
+    states: list[Tensor] = []
+    for view in views:
+        tensor = view.parts[0][0]
+        time = view.axes[axis] if axis < len(view.axes) else None
+        single = len(view.parts) == len(view.parts[0]) == 1 and isinstance(time, Dim) and time.size == 1
+        if not single or tensor.port != "y" or "h" not in tensor.layer.states:
+            return None
+        states.append(tensor.layer.states["h"])
+    made = Lifting(graph, at, len(states)).tensor(states, 0) if len(states) > 1 else None
+    time = time_of(made) if made is not None else None
+    if made is None or time is None:
+        return None
+    axes = [time if k == axis else kind for k, kind in enumerate(views[0].axes)]
+    return View(((made,),), tuple(axes))
 
 
 @dataclass
@@ -245,9 +262,17 @@ def chain_to(graph: Graph, h: Tensor) -> list[Cell] | None:
     best: list[Cell] = []
     for cell in found:
         chain = _behind(cells, cell)
-        if len(chain) > len(best):
+        if not best or (len(chain), _is_given(chain[0])) > (len(best), _is_given(best[0])):
             best = chain
     return best or None
+
+
+def _is_given(cell: Cell) -> bool:
+    """Whether its first state is an input of the model and its inputs are not: where both are as wide, either could be
+    the state, and the numbers are the same.
+    """
+    inputs = [source.tensor.layer.type == "Input" for source, _ in cell.x]
+    return isinstance(cell.h0, Source) and cell.h0.tensor.layer.type == "Input" and not any(inputs)
 
 
 def _behind(cells: Cells, cell: Cell) -> list[Cell]:
@@ -300,7 +325,14 @@ def recognise(graph: Graph, outputs: Sequence[Tensor]) -> None:
         h = layer.output
         if id(layer) not in used or id(h) in graph.aliases or id(h) in gone or not layer.inputs:
             continue
-        chain = chain_to(graph, h) if layer.type in ("Multiply", "Add", "Activation") else None
+        if layer.states and "h" in layer.states and layer.type in STATES:
+            h = layer.states["h"]
+            if id(h) in graph.aliases or id(h) in gone:
+                continue
+            chain = chain_to(graph, h)
+            chain = chain if chain is not None and len(chain) > 1 else None
+        else:
+            chain = chain_to(graph, h) if layer.type in ("Multiply", "Add", "Activation") else None
         if chain is None:
             continue
         at = (layer.node, layer.hint)
@@ -347,46 +379,3 @@ def _row(graph: Graph, at: tuple[str, str], source: Source) -> Tensor:
         return source.tensor
     rest = tuple(dim for dim in source.tensor.dims if dim.kind != TIME)
     return graph.add("Step", at, [source.tensor], source.features, {"index": source.step}, dims=rest)
-
-
-def states_apart(graph: Graph, inputs: dict[str, View | Rows], outputs: Sequence[Tensor]) -> None:
-    """A file's input whose steps are nothing but initial states holds states: as many inputs of the model."""
-    readers: dict[int, list[tuple[Layer, int]]] = {}
-    for layer in graph.layers:
-        for place, tensor in enumerate(layer.inputs):
-            readers.setdefault(id(tensor), []).append((layer, place))
-    given = {id(tensor) for tensor in outputs}
-    for name, view in inputs.items():
-        if not isinstance(view, View) or len(view.parts) != 1 or view.ids or view.boolean:
-            continue
-        source = view.parts[0][0]
-        time = time_of(source)
-        steps = [layer for layer, _ in readers.get(id(source), [])]
-        if time is None or time.size is None or time not in view.axes or id(source) in given or not steps:
-            continue
-        if not 2 <= time.size <= MAX_STATES or not all(_only_starts(step, readers, given) for step in steps):
-            continue
-        inputs[name] = _apart(graph, name, view, time, steps)
-
-
-def _only_starts(step: Layer, readers: dict[int, list[tuple[Layer, int]]], given: set[int]) -> bool:
-    """Whether a layer takes a step of which recurrent layers begin, and nothing else reads it."""
-    found = readers.get(id(step.output), [])
-    begins = all(layer.states and place >= layer.sequences for layer, place in found)
-    return step.type == "Step" and bool(found) and begins and id(step.output) not in given
-
-
-def _apart(graph: Graph, name: str, view: View, time: Dim, steps: Sequence[Layer]) -> View:
-    source, count = view.parts[0][0], time.size or 0
-    rows = tuple(dim for dim in source.dims if dim.root is not time.root)
-    where = graph.layers.index(source.layer)
-    end = len(graph.layers)
-    node = (source.layer.node, "")
-    made = [graph.add("Input", (node[0], f"{name}_{k}"), [], source.features, dims=rows) for k in range(count)]
-    added = graph.layers[end:]
-    graph.layers[end:] = []
-    graph.layers[where : where + 1] = added
-    for step in steps:
-        graph.aliases[id(step.output)] = made[int(step.options["index"])]
-    graph.kept += [step.output for step in steps]
-    return View(tuple((tensor,) for tensor in made), tuple(PARTS if axis is time else axis for axis in view.axes))

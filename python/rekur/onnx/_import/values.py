@@ -7,6 +7,7 @@ Rows         the graph input with the rows' lengths, or what was made of them
 Given        what only the data of a run will tell: a graph input of one number, or whether two sizes are equal
 View         tensors of the model and how the file lays them out
 Moment       a step of a layer normalisation that the exporter took apart
+Position     in the body of a loop the number of the step; Going: whether it goes on; Listed: a list of tensors
 Scores       the product of two tensors of the model: of attention that the exporter took apart, or a Dot
 ===========  ==========================================================================================
 """
@@ -332,7 +333,28 @@ class Scores:
     fill: float = 0.0  # what their scores are instead
 
 
-Value: TypeAlias = Known | Filled | Rows | View | Moment | Given | Scores
+@dataclass(frozen=True)
+class Position:
+    """In the body of a loop: the number of the step, and so much more."""
+
+    offset: int
+
+
+@dataclass(frozen=True)
+class Going:
+    """In the body of a loop, whether it goes on: the number of the step and an offset are below a limit, for each."""
+
+    limits: tuple[tuple[int, Extent], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """A list of tensors: empty, what a step puts into it, or behind a loop (time, …) of all of them."""
+
+    view: View | None = None
+
+
+Value: TypeAlias = Known | Filled | Rows | View | Moment | Given | Scores | Position | Going | Listed
 
 
 def zeros(value: Known | Filled) -> bool:

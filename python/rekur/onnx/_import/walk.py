@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
-from rekur.onnx._import import norm, products, reasons
+from rekur.onnx._import import loop, loop_layers, norm, products, reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.fold import Folded, fold, folded
 from rekur.onnx._import.graph import Budget, Graph
@@ -22,9 +22,9 @@ from rekur.onnx._import.ops import RULES
 from rekur.onnx._import.order import describe as describe_node
 from rekur.onnx._import.order import graphs, ordered, reads
 from rekur.onnx._import.read import Tensors, all_graphs, opset
-from rekur.onnx._import.scan import scan
+from rekur.onnx._import.scan import NotOurs, scan
 from rekur.onnx._import.schema import check_form, check_types
-from rekur.onnx._import.stacks import stacks_of
+from rekur.onnx._import.stacks import short_vectors, stacks_of
 from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Scores, Undecided, Value, View
 
 SPARE = 2**20  # elements that any file may make, besides eight times what it holds
@@ -62,7 +62,7 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     result = Walked(Graph(Budget(SPARE + 8 * elements)), hint=reasons.hint(nodes))
     deep = list(_flat(nodes))
     ids, channels = interface.ids_as_floats(deep), interface.channels_first(deep)
-    short = _short_vectors(deep, values)
+    short = short_vectors(deep, values.stored, tensors)
     found = interface.roles(deep, short)
     flat = interface.series(deep, short)
     given: set[str] = set()
@@ -133,7 +133,9 @@ def _check_operators(nodes: Sequence[Any]) -> None:
     for node in nodes:
         if isinstance(node, Folded):
             continue
-        if node.domain not in ("", "ai.onnx") or (node.op_type not in RULES and node.op_type not in ("If", "Scan")):
+        if node.domain not in ("", "ai.onnx") or (
+            node.op_type not in RULES and node.op_type not in ("If", "Scan", "Loop")
+        ):
             raise LoadError(f"{describe_node(node)}: {reasons.reason(node)}{reasons.hint(nodes)}")
 
 
@@ -172,6 +174,8 @@ class _Walk:
                     self._folded(node, label, values)
                 elif node.op_type == "Scan":
                     self._scan(node, label, values, read, makers)
+                elif node.op_type == "Loop":
+                    self._loop(node, label, values, read)
                 else:
                     self._node(node, label, values, read)
             except NeedsConstant as reason:
@@ -217,11 +221,66 @@ class _Walk:
         )
 
     def _scan(self, node: Any, label: str, values: _Values, read: set[str], makers: Mapping[str, Any]) -> None:
-        for name, value in zip(
-            node.output, scan(self._call(node, label, values, read), node, values.get, makers), strict=True
-        ):
-            if name:
-                values.made[name] = value
+        call = self._call(node, label, values, read)
+        try:
+            made = scan(call, node, values.get, makers)
+        except NotOurs:
+            made = self._scan_of_others(call, node, values)
+        values.made.update({name: value for name, value in zip(node.output, made, strict=True) if name})
+
+    def _loop(self, node: Any, label: str, values: _Values, read: set[str]) -> None:
+        call = self._call(node, label, values, read)
+        body = _body_of(node)
+        count = len(call.inputs) - 2
+        if len(body.input) != count + 2 or len(body.output) != len(node.output) + 1 or len(node.output) < count:
+            raise Refused(f"a body of {len(body.input)} inputs and {len(body.output)} outputs")
+        made = loop_layers.loop(call, count, self._through(body, values))
+        values.made.update({name: value for name, value in zip(node.output, made, strict=True) if name})
+
+    def _scan_of_others(self, call: Call, node: Any, values: _Values) -> list[Value]:
+        body = _body_of(node)
+        scanned = call.attribute("num_scan_inputs", 0)
+        states, given = len(call.inputs) - scanned, len(node.output) - (len(call.inputs) - scanned)
+        sizes = len(body.input) == len(call.inputs) and len(body.output) == len(node.output)
+        if not sizes or not 0 < scanned <= len(call.inputs) or given < 0 or call.opset < 9:
+            raise Refused("its inputs and outputs are not those of its body")
+        lists = [
+            [
+                call.attribute(f"scan_{side}_{what}") or [0] * count
+                for side, count in (("input", scanned), ("output", given))
+            ]
+            for what in ("axes", "directions")
+        ]
+        if [list(map(len, pair)) for pair in lists] != [[scanned, given]] * 2:
+            raise Refused("its axes or directions are not those of its inputs and outputs")
+        axes, turned = ((one, two) for one, two in lists)
+        return loop_layers.scan_any(call, self._through(body, values), states, axes, turned)
+
+    def _through(self, body: Any, outer: _Values) -> loop_layers.Walk:
+        """The body's outputs, given its inputs."""
+
+        def walk(inputs: Mapping[str, Value], made: loop.Loop) -> list[Value]:
+            nodes = ordered(body, outer)
+            inside = _Values(self.tensors, body.initializer, outer)
+            inside.made.update({value.name: inputs[str(k)] for k, value in enumerate(body.input)})
+            read = {name for node in nodes for name in reads(node)} | {value.name for value in body.output}
+            for node in nodes:
+                label = describe_node(node)
+                try:
+                    call = self._call(node, label, inside, read)
+                    value = loop.special(made, call)
+                    if value is not None:
+                        inside.made[node.output[0]] = value
+                        continue
+                    _check_operators([node])
+                    if node.op_type in ("If", "Loop", "Scan"):
+                        raise Refused("is in the body of a loop")
+                    self._node(node, label, inside, read)
+                except Refused as reason:
+                    raise Refused(f"{label} in its body: {reason}") from None
+            return [inside.get(value.name) for value in body.output]
+
+        return walk
 
     def _folded(self, node: Folded, label: str, values: _Values) -> None:
         names = [*node.input, *(name for name, _, _ in node.weights)]
@@ -250,6 +309,13 @@ class _Walk:
         for name, value in zip(node.output, chosen.output, strict=True):
             if name:
                 values.made[name] = inside.get(value.name)
+
+
+def _body_of(node: Any) -> Any:
+    body = next((entry.g for entry in node.attribute if entry.name == "body" and entry.type == 5), None)
+    if body is None:
+        raise Refused("it has no body")
+    return body
 
 
 def _open(call: Call) -> Given | None:
@@ -323,21 +389,3 @@ def _count(tensor: Any) -> int:
         lengths = [entry.value for entry in tensor.external_data if entry.key == "length"]
         return int(lengths[0]) // 4 if lengths and lengths[0].isdecimal() and len(lengths[0]) < 12 else 0
     return len(tensor.raw_data) // 4 + sum(map(len, lists))
-
-
-def _short_vectors(nodes: list[Any], values: _Values) -> dict[str, list[int]]:
-    """Axes and shapes, as inputs of Unsqueeze and Reshape, that are plainly constant."""
-    result: dict[str, list[int]] = {}
-    tensors = dict(values.stored)
-    for node in nodes:
-        if node.op_type == "Constant" and node.output:
-            for entry in node.attribute:
-                if entry.name == "value":
-                    tensors[node.output[0]] = entry.t
-    wanted = {node.input[1] for node in nodes if node.op_type in ("Unsqueeze", "Reshape") and len(node.input) > 1}
-    wanted |= {name for node in nodes if node.op_type == "Slice" for name in node.input[1:]}
-    for name in wanted & set(tensors):
-        tensor = tensors[name]
-        if tensor.data_type == 7 and tensor.data_location == 0 and len(tensor.dims) == 1 and 0 <= tensor.dims[0] <= 8:
-            result[name] = [int(v) for v in values.tensors.array(tensor, f"constant '{name}'")]
-    return result
