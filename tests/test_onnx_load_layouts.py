@@ -70,16 +70,16 @@ def test_one_step_through_a_stack(rng: np.random.Generator) -> None:
     assert_as_onnxruntime(model, {"x": floats(rng, B, I), "h_in": floats(rng, B, H)})
 
 
-def test_a_sequence_made_of_features_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_row_is_a_sequence_of_one_step_to_another_layer(rng: np.random.Generator) -> None:
     made = [
         *LAST,
         node("Unsqueeze", ["last", "zero"], ["X"]),
-        cell("GRU", ["X", "W2", "R", "B"], ["Y2"]),
+        node("GRU", ["X", "W2", "R", "B"], ["Y2"], hidden_size=H),
         node("Squeeze", ["Y2", "one"], ["y"]),
     ]
-    onnx.save(around(made, rng, **COMMON, W2=f32(1, 3 * H, H)), tmp_path / "m.onnx")
-    with pytest.raises(LoadError, match="GRU node 'cell': X has no time axis"):
-        rekur.onnx.load(tmp_path / "m.onnx")
+    model = around(made, rng, **COMMON, W2=f32(1, 3 * H, H))
+    for steps in (1, T):
+        assert_as_onnxruntime(model, {"x": floats(rng, steps, B, I)})
 
 
 def test_one_row_without_a_batch(rng: np.random.Generator) -> None:
