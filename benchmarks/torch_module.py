@@ -164,7 +164,7 @@ def cases(args: argparse.Namespace) -> list[Case]:
     for threads in args.threads:
         for mode in args.modes:
             for what in args.what:
-                for sizes in args.shapes or [shape(s) for s in (CELL_SHAPES if what == "cell" else SETS["published"])]:
+                for sizes in args.shapes or [shape(s) for s in (CELL_SHAPES if what == "cell" else SETS[args.set])]:
                     found += [Case(what, cell, *sizes, mode, threads) for cell in args.cells]
     return found
 
@@ -172,6 +172,7 @@ def cases(args: argparse.Namespace) -> list[Case]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--what", type=listed(str, WHAT), default=",".join(WHAT))
+    parser.add_argument("--set", choices=SETS, default="published", help="shapes of layers, unless --shapes")
     parser.add_argument("--shapes", nargs="+", type=shape, metavar="B,T,I,H")
     parser.add_argument("--cells", type=listed(str, KINDS), default="lstm,gru,rnn")
     parser.add_argument("--modes", type=listed(str, ("infer", "train")), default="infer,train")

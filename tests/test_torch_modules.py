@@ -238,6 +238,8 @@ WRONG: list[Callable[[Any], Any]] = [
     lambda m: type(m)(5, 0),
     lambda m: type(m)(5, 7, colour="red"),
     lambda m: m.load_state_dict({"weight_ih_l0": torch.zeros(3)}),
+    lambda m: (setattr(m, "weight_hh_l0", torch.nn.Parameter(torch.zeros(3, 7))), m(torch.zeros(4, 2, 5))),
+    lambda m: (setattr(m.bias_hh_l0, "data", torch.zeros(2)), m(torch.zeros(4, 2, 5))),
 ]
 
 
@@ -399,7 +401,7 @@ def test_several_threads_use_a_module_at_once() -> None:
     module = ours.LSTM(5, 16, num_layers=2)
     x = torch.randn(7, 3, 5)
     module(x)
-    call = _engine.Call(module._rekur_engine, False, None, False, ())
+    call = _engine.Call(module._rekur_engine, False, None, False, (), 7, 3)
     weights = [[(p.detach() * scale).requires_grad_() for p in module.parameters()] for scale in (1.0, 0.5, 2.0)]
 
     def gradients(i: int) -> list[Any]:

@@ -301,6 +301,17 @@ def test_memory_of_torchs_is_all_that_is_read() -> None:
         wrong = nn.utils.rnn.PackedSequence(packed.data, torch.tensor(sizes))
         with pytest.raises((ValueError, RuntimeError)):
             ours.LSTM(5, 7)(wrong)
+    cell = ours.GRUCell(5, 7)
+    for name, size in (("bias_hh", (3,)), ("weight_hh", (21, 6)), ("weight_ih", (2, 5))):
+        wrong_cell = copy.deepcopy(cell)
+        getattr(wrong_cell, name).data = torch.zeros(size)
+        with pytest.raises(RuntimeError):
+            wrong_cell(torch.zeros(5, 5), torch.zeros(5, 7))
+    sizes, weights = [5, 7, 0, 1], [p.detach() for p in ours.LSTM(5, 7).parameters()]
+    call = (None, None, weights, [], None, 2, "lstm", sizes, False, True, False, False, False)
+    assert torch.ops.rekur.recurrence(torch.zeros(4, 2, 5), *call)[0].shape == (4, 2, 7)
+    with pytest.raises(ValueError, match="rekur::recurrence: the tensors are none of"):
+        torch.ops.rekur.recurrence(torch.zeros(4, 2, 4), *call)
 
 
 def test_rekur_alone_imports_no_torch() -> None:

@@ -51,7 +51,7 @@ class Step(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *arriving: Tensor | None) -> Any:
         x, h, c, *weights = ctx.saved_tensors
-        call = Call(ctx.engine, False, None, True, ())
+        call = Call(ctx.engine, False, None, True, (), 1, x.size(0))
         given = (None, *arriving) if len(arriving) == 2 else (None, *arriving, None)
         tape, ctx.tape = ctx.tape, None
         return (None, *_engine.gradients(call, tape, x, h, c, weights, given, ctx.needs_input_grad[1:]))
@@ -172,6 +172,8 @@ class StepMixin:
         if _peek() is not None or _forward_ad._current_level >= 0 or _is_tracing() or x.layout is not torch.strided:
             return None
         if weights[0].shape != (G * H, I) or weights[1].shape != (G * H, H):
+            return None
+        if len(weights) > 2 and (weights[2].numel() != G * H or weights[3].numel() != G * H):
             return None
         return training, dims == 2, x, h, c, weights
 

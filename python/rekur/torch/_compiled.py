@@ -50,6 +50,39 @@ def _kind(cell: str, sizes: Sequence[int], bidirectional: bool, bias: bool) -> K
     return Kind(cell, sizes[0], sizes[1], sizes[2], sizes[3], bidirectional, bias)
 
 
+def _call(
+    engine: Engine,
+    x: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    weights: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    batch_first: bool,
+    step: bool,
+) -> Call:
+    """An operator may be called by anybody: all that the engine will read must be there."""
+    kind = engine.kind
+    if batch_sizes is not None:
+        T, B = batch_sizes.size(0), int(batch_sizes[0])
+    elif step:
+        T, B = 1, x.size(0)
+    else:
+        T, B = (x.size(1), x.size(0)) if batch_first else (x.size(0), x.size(1))
+    states = kind.num_layers * kind.directions * B
+    rows = x.size(0) if batch_sizes is not None else T * B
+    right = (
+        _engine.fits(engine, x, [s for s in (h, c) if s is not None], weights)
+        and x.numel() == rows * kind.input_size
+        and (h is None or h.numel() == states * (kind.proj_size or kind.hidden_size))
+        and (c is None or c.numel() == states * kind.hidden_size)
+        and all(m.numel() == rows * kind.width and m.dtype is torch.float32 for m in masks)
+    )
+    if not right:
+        raise ValueError(f"rekur::recurrence: the tensors are none of {kind}")
+    return Call(engine, batch_first, batch_sizes, step, tuple(m.contiguous() for m in masks), T, B)
+
+
 def _on_line(tape: Tensor) -> tuple[int, int]:
     """Where a cache line begins in it, and the floats from there to the last line, which says whether it is used."""
     start = (tape.data_ptr() + 63) // 64 * 64
@@ -78,12 +111,12 @@ def _recurrence(
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights[0])
-    call = Call(engine, batch_first, batch_sizes, step, tuple(masks))
+    call = _call(engine, x, h, c, weights, masks, batch_sizes, batch_first, step)
     x = _engine.dense(x)
     nothing = x.new_empty(0)
     tape, memory = None, nothing
     if training:
-        memory = x.new_empty(_tape_floats(engine, *call.sizes(x)))
+        memory = x.new_empty(_tape_floats(engine, call.T, call.B))
         memory[-1] = 0
         tape = _core.StackTape(*_on_line(memory))
     y, hn, cn = _engine.forward(call, x, h, c, weights, tape)
@@ -134,7 +167,7 @@ def _recurrence_backward(
     step: bool,
 ) -> list[Tensor]:
     engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights[0])
-    call = Call(engine, batch_first, batch_sizes, step, tuple(masks))
+    call = _call(engine, x, h, c, weights, masks, batch_sizes, batch_first, step)
     x = _engine.dense(x)
     if float(tape[-1]) != 0:  # a second time: retain_graph
         tape = torch.empty_like(tape)
@@ -263,6 +296,8 @@ def layer(module: Any, input: Any, hx: Any) -> Any:
         D == 2,
         module.bias,
     )
+    if [tuple(w.shape) for w in weights] != [(n, m) if m else (n,) for n, m in kind.shapes()]:
+        return None
     masks: tuple[Tensor, ...] = ()
     if module.training and module.dropout > 0 and module.num_layers > 1:
         masks = dropout_masks(kind, module.dropout, x, steps)
@@ -297,6 +332,9 @@ def cell(module: Any, input: Any, hx: Any) -> Any:
         if module.nonlinearity not in ("tanh", "relu"):
             return None
         name = f"rnn_{module.nonlinearity}"
+    kind = Kind(name, module.input_size, module.hidden_size, 0, 1, False, len(weights) > 2)
+    if [tuple(w.shape) for w in weights] != [(n, m) if m else (n,) for n, m in kind.shapes()]:
+        return None
     batched = x.dim() == 2
     if not batched:
         x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]

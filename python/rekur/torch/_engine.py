@@ -7,7 +7,6 @@ looks at in each call: `Tensor.data`, NumPy arrays and other processes write to 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -41,15 +40,28 @@ class Kind(NamedTuple):
         """Features of the output."""
         return self.directions * (self.proj_size or self.hidden_size)
 
+    def shapes(self) -> list[tuple[int, int]]:
+        """By weight, in torch's order; a bias has 0 columns."""
+        rows = {"lstm": 4, "gru": 3}.get(self.cell, 1) * self.hidden_size
+        found = []
+        for n in range(self.num_layers):
+            for _ in range(self.directions):
+                found += [(rows, self.width if n else self.input_size), (rows, self.proj_size or self.hidden_size)]
+                found += [(rows, 0)] * 2 if self.bias else []
+                found += [(self.proj_size, self.hidden_size)] if self.proj_size else []
+        return found
+
 
 class Engine:
     """A module's stack, made when it is first needed. Copies and pickles of a module get one of their own."""
 
-    __slots__ = ("kind", "stack")
+    __slots__ = ("kind", "sizes", "stack")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.stack = _core.Stack(*kind)
+        # By weight its numbers and its rows: what the engine reads, so it must be there.
+        self.sizes = [(n * (m or 1), n) for n, m in kind.shapes()]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
         return Engine(self.kind)
@@ -58,10 +70,19 @@ class Engine:
         return Engine, (self.kind,)
 
 
-def fits(x: Any, states: Sequence[Any], weights: Sequence[Any]) -> bool:
-    """Whether tensors are the engine's affair: plain, dense, float32, on the CPU, traced or transformed by nobody."""
-    for tensor in (x, *states, *weights):
+def fits(engine: Engine, x: Any, states: Sequence[Any], weights: Sequence[Any]) -> bool:
+    """Whether tensors are the engine's affair: plain, dense, float32, on the CPU, traced or transformed by nobody.
+
+    Shapes are looked at of the weights alone."""
+    for tensor in (x, *states):
         if type(tensor) not in _PLAIN or tensor.dtype is not torch.float32 or not tensor.is_cpu:
+            return False
+    if len(weights) != len(engine.sizes):
+        return False
+    for tensor, (numbers, rows) in zip(weights, engine.sizes):  # noqa: B905 - a keyword would cost
+        if type(tensor) not in _PLAIN or tensor.dtype is not torch.float32 or not tensor.is_cpu:
+            return False
+        if tensor.numel() != numbers or tensor.size(0) != rows:
             return False
     return (
         x.layout is torch.strided
@@ -91,14 +112,8 @@ class Call(NamedTuple):
     batch_sizes: Tensor | None  # of a packed sequence, int64 (T,)
     step: bool  # a cell's: x is (B, I), there is no y, and states are (B, H)
     masks: tuple[Tensor, ...]  # by layer but the last, of its outputs, time first
-
-    def sizes(self, x: Tensor) -> tuple[int, int]:
-        """Steps and rows."""
-        if self.batch_sizes is not None:
-            return self.batch_sizes.size(0), int(self.batch_sizes[0])
-        if self.step:
-            return 1, x.size(0)
-        return (x.size(1), x.size(0)) if self.batch_first else (x.size(0), x.size(1))
+    T: int
+    B: int
 
     def rows(self, tensor: Tensor) -> tuple[int, int, int]:
         """A sequence as the engine takes it: address, floats from row to row, from step to step."""
@@ -114,24 +129,23 @@ class Call(NamedTuple):
     def output(self, x: Tensor) -> Tensor | None:
         return None if self.step else x.new_empty((*x.shape[:-1], self.engine.kind.width))
 
-    def states(self, x: Tensor, B: int) -> tuple[Tensor, Tensor | None]:
+    def states(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         kind = self.engine.kind
-        shape = (B,) if self.step else (kind.num_layers * kind.directions, B)
+        shape = (self.B,) if self.step else (kind.num_layers * kind.directions, self.B)
         h = x.new_empty((*shape, kind.proj_size or kind.hidden_size))
         return h, x.new_empty((*shape, kind.hidden_size)) if kind.cell == "lstm" else None
 
 
 def arguments(call: Call, x: Tensor, h: Tensor | None, c: Tensor | None, weights: Sequence[Tensor]) -> tuple[Any, Any]:
     """What _core.Stack's passes have in common, and the tensors that it points into. All are dense."""
-    T, B = call.sizes(x)
     h = None if h is None else h.contiguous()
     c = None if c is None else c.contiguous()
     batch_sizes = None if call.batch_sizes is None else call.batch_sizes.contiguous()
     weights = [weight.contiguous() for weight in weights]
     given = (
         torch.get_num_threads(),
-        T,
-        B,
+        call.T,
+        call.B,
         call.rows(x),
         0 if batch_sizes is None else batch_sizes.data_ptr(),
         0 if batch_sizes is None else x.size(0),
@@ -149,7 +163,7 @@ def forward(
     """Output and final states of a dense x."""
     given, keep = arguments(call, x, h, c, weights)
     y = call.output(x)
-    hn, cn = call.states(x, given[2])
+    hn, cn = call.states(x)
     passed = (*given, _NONE if y is None else call.rows(y), hn.data_ptr(), 0 if cn is None else cn.data_ptr(), tape)
     call.engine.stack.forward(*passed)
     del keep
@@ -270,8 +284,7 @@ def torch_forward(
             return None, *_VF.lstm_cell(x, (h, zeros if c is None else c), *weights[:2], *biases)
         return None, getattr(_VF, f"{kind.cell}_cell")(x, h, *weights[:2], *biases), None
     D, lstm = kind.directions, kind.cell == "lstm"
-    B = call.sizes(x)[1]
-    shape = (kind.num_layers * D, B)
+    shape = (kind.num_layers * D, call.B)
     h = x.new_zeros((*shape, kind.proj_size or kind.hidden_size)) if h is None else h
     c = x.new_zeros((*shape, kind.hidden_size)) if lstm and c is None else c
     packed = call.batch_sizes is not None
@@ -300,10 +313,10 @@ def run(
     call: Call, x: Tensor, h: Tensor | None, c: Tensor | None, weights: Sequence[Tensor]
 ) -> tuple[Tensor | None, Tensor, Tensor | None]:
     """A call on the engine, which autograd knows of where a gradient may be asked for."""
-    if torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in itertools.chain(weights[:1], (x, h, c), weights[1:])
-    ):
-        return Recurrence.apply(call, x, h, c, *weights)  # type: ignore[no-any-return]
+    if torch.is_grad_enabled():
+        for t in (*weights, x, h, c):
+            if t is not None and t.requires_grad:
+                return Recurrence.apply(call, x, h, c, *weights)  # type: ignore[no-any-return]
     return forward(call, dense(x), h, c, weights, None)
 
 

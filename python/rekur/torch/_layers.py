@@ -59,20 +59,13 @@ class EngineMixin:
         given = self._given(input, hx)
         if given is None:
             return super().forward(input, hx)  # type: ignore[misc]
-        x, h, c, batched, packed, weights = given
-        engine = engine_of(self)
+        engine, x, h, c, T, B, batched, packed, weights = given
         masks: tuple[Tensor, ...] = ()
         if self.training and self.dropout > 0 and self.num_layers > 1:
-            steps = (
-                (x.size(0),)
-                if packed is not None
-                else (x.size(1), x.size(0))
-                if self.batch_first
-                else tuple(x.shape[:2])
-            )
+            steps = (T, B) if packed is None else (x.size(0),)
             masks = dropout_masks(engine.kind, self.dropout, x, steps)
         batch_sizes = None if packed is None else packed.batch_sizes
-        y, hn, cn = run(Call(engine, self.batch_first, batch_sizes, False, masks), x, h, c, weights)
+        y, hn, cn = run(Call(engine, self.batch_first, batch_sizes, False, masks, T, B), x, h, c, weights)
         return self._results(y, hn, cn, batched, packed)
 
     def _results(self: Any, y: Any, hn: Any, cn: Any, batched: bool, packed: PackedSequence | None) -> Any:
@@ -86,7 +79,7 @@ class EngineMixin:
         return y, states
 
     def _given(self: Any, input: Any, hx: Any) -> tuple[Any, ...] | None:
-        """Data, states, whether there is a batch, the packed sequence and the weights; None: it is for torch."""
+        """Engine, data, states, steps, rows, whether there is a batch, the packed sequence, weights; None: for torch."""
         packed = input if isinstance(input, PackedSequence) else None
         x = input if packed is None else packed.data
         lstm = self.mode == "LSTM"
@@ -102,7 +95,8 @@ class EngineMixin:
         if torch._C._is_any_autocast_enabled() and all(isinstance(t, Tensor) for t in (x, *states)):
             x, *rest = map(off_ramp, (x, *states))
             states = tuple(rest)
-        if not fits(x, states, weights):
+        engine = engine_of(self)
+        if not fits(engine, x, states, weights):
             return None
         dims = x.dim()
         if x.numel() == 0 or x.size(-1) != self.input_size:
@@ -111,11 +105,13 @@ class EngineMixin:
         if packed is not None:
             if dims != 2 or packed.batch_sizes.dtype is not torch.int64 or not packed.batch_sizes.is_cpu:
                 return None
-            batch = int(packed.batch_sizes[0])
+            steps, batch = packed.batch_sizes.size(0), int(packed.batch_sizes[0])
         elif dims == 3:
-            batch = x.size(0 if self.batch_first else 1)
+            steps, batch, _ = x.shape
+            if self.batch_first:
+                steps, batch = batch, steps
         elif dims == 2:
-            batched, batch = False, 1
+            batched, steps, batch = False, x.size(0), 1
             x = x.unsqueeze(0 if self.batch_first else 1)
             if any(state.dim() != 2 for state in states):
                 return None
@@ -132,7 +128,7 @@ class EngineMixin:
             if state.shape != (rows, batch, width):
                 return None
         h, c = (*states, None, None)[:2]
-        return x, h, c, batched, packed, weights
+        return engine, x, h, c, steps, batch, batched, packed, weights
 
 
 class LSTM(EngineMixin, torch.nn.LSTM):
