@@ -126,7 +126,7 @@ def test_results_and_gradients_are_torchs(name: str, on_engine: list[int]) -> No
         seed = rnd.randrange(2**30)
         before = len(on_engine)
         mine_results = results(mine, call, tensors, seed)
-        assert len(on_engine) == before + 1
+        assert len(on_engine) == before + (not (name == "RNN" and B == T == 1))  # which is torch's in training
         for got, want in zip(mine_results, results(theirs, call, tensors, seed), strict=True):
             close(got, want)
         for context in (torch.no_grad, torch.inference_mode):

@@ -49,6 +49,12 @@ def off_ramp(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() and tensor.dtype is not torch.float32 else tensor
 
 
+def _one_step(input: Any, width: int) -> bool:
+    """Whether there is one step of one row: in training a simple cell's are few small operations, sooner done by torch."""
+    x = input if isinstance(input, Tensor) else getattr(input, "data", None)
+    return isinstance(x, Tensor) and x.numel() == width
+
+
 class EngineMixin:
     """The forward pass of a layer. What does not fit goes to torch's, in the same words and with the same errors."""
 
@@ -56,6 +62,8 @@ class EngineMixin:
         if torch.compiler.is_compiling():
             found = _compiled.layer(self, input, hx)
             return super().forward(input, hx) if found is None else found  # type: ignore[misc]
+        if self.mode[0] == "R" and torch.is_grad_enabled() and _one_step(input, self.input_size):
+            return super().forward(input, hx)  # type: ignore[misc]
         given = self._given(input, hx)
         if given is None:
             return super().forward(input, hx)  # type: ignore[misc]
@@ -79,7 +87,7 @@ class EngineMixin:
         return y, states
 
     def _given(self: Any, input: Any, hx: Any) -> tuple[Any, ...] | None:
-        """Engine, data, states, steps, rows, whether there is a batch, the packed sequence, weights; None: for torch."""
+        """Engine, data, states, steps, rows, whether there is a batch, the packed sequence, weights; None: torch's."""
         packed = input if isinstance(input, PackedSequence) else None
         x = input if packed is None else packed.data
         lstm = self.mode == "LSTM"
