@@ -2,7 +2,7 @@
 
     python -m benchmarks.torch_module                    # layers, packed layers, cells; 1 and 2 threads: about 25
     minutes python -m benchmarks.torch_module --what packed --cells gru --threads 1 python -m benchmarks.torch_module
-    --what layers --shapes 16,50,64,128 --modes train python -m benchmarks.torch_module --models           # the
+    --what layer --shapes 16,50,64,128 --modes train python -m benchmarks.torch_module --models           # the
     training scripts of examples/torch
 
 A shape is B,T,I,H. Both modules have the same parameters and are given the same tensors. *infer* is a call under
@@ -19,6 +19,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -159,6 +160,32 @@ def measure(case: Case, seconds: float, rounds: int) -> tuple[float, float]:
     return best[0], best[1]
 
 
+def scripts(threads: list[int], rounds: int) -> None:
+    """The training scripts of examples/torch, as they are and with torch's modules: seconds of 50 steps, and losses."""
+    use_cores(len(ALL_CORES))
+    for path in sorted((Path(__file__).parent.parent / "examples" / "torch").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for n in threads:
+            torch.set_num_threads(n)
+            rekur.set_num_threads(n)
+            best: dict[str, float] = {}
+            losses: dict[str, list[float]] = {}
+            for _ in range(rounds):
+                for package in ("torch.nn", "rekur.torch"):
+                    space: dict[str, object] = {"__name__": path.stem}
+                    exec(text.replace("from rekur.torch import", f"from {package} import"), space)
+                    start = time.perf_counter()
+                    found = space["main"](50)
+                    best[package] = min(best.get(package, float("inf")), time.perf_counter() - start)
+                    losses[package] = found if isinstance(found, list) else found[0]
+            apart = float(np.max(np.abs(np.subtract(*losses.values()))))
+            print(
+                f"{path.stem:20} {n}t: torch {best['torch.nn']:.2f} s, ours {best['rekur.torch']:.2f} s, ratio "
+                f"{best['torch.nn'] / best['rekur.torch']:.2f}; losses {losses['torch.nn'][0]:.3f} -> "
+                f"{losses['torch.nn'][-1]:.3f}, at most {apart:.1e} apart"
+            )
+
+
 def cases(args: argparse.Namespace) -> list[Case]:
     found = []
     for threads in args.threads:
@@ -179,8 +206,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=listed(int), default="1,2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="for each of the two, a case")
+    parser.add_argument("--models", action="store_true", help="the scripts of examples/torch instead")
     args = parser.parse_args(argv)
     print(f"rekur {rekur.__version__}, ISA {rekur.isa()}, torch {torch.__version__}")
+    if args.models:
+        scripts(args.threads, args.rounds)
+        return 0
     print(f"{'case':44} {'torch µs':>10} {'ours µs':>10} {'ratio':>6}")
     ratios: dict[Case, float] = {}
     for case in cases(args):

@@ -50,7 +50,7 @@ def off_ramp(tensor: Tensor) -> Tensor:
 
 
 def _one_step(input: Any, width: int) -> bool:
-    """Whether there is one step of one row: in training a simple cell's are few small operations, sooner done by torch."""
+    """Whether there is one step of one row: in training a simple cell's are few operations, sooner done by torch."""
     x = input if isinstance(input, Tensor) else getattr(input, "data", None)
     return isinstance(x, Tensor) and x.numel() == width
 
