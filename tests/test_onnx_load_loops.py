@@ -318,3 +318,11 @@ def test_a_node_of_one_step_unrolled_is_a_layer(tmp_path: Path, rng: np.random.G
     feed = {"x": floats(rng, T, B, I), "h0": floats(rng, 1, B, H), "c0": floats(rng, 1, B, H)}
     assert_as_onnxruntime(model, feed)
     assert [layer["type"] for layer in layers_of(model, tmp_path)] == ["LSTM"]
+
+
+def test_a_loop_that_need_not_begin_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    """steps < 0 is never true, 0 < steps is where there is a step; which of the two it is decides."""
+    model, _ = of_tensorflow(rng, "GRU", "given")
+    less = next(made for made in model.graph.node if made.output[0] == "any")
+    less.input[0], less.input[1] = less.input[1], less.input[0]
+    refused(model, tmp_path, "Loop node 'loop': whether it begins is not known")

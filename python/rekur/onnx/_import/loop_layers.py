@@ -189,14 +189,33 @@ class Layers:
 Walk = Callable[[Mapping[str, Value], "Loop"], list[Value]]
 
 
+def begins(name: str, get: Callable[[str], Value], makers: Mapping[str, Any], depth: int = 0) -> bool:
+    """Whether a loop's condition holds before the first step of a sequence that has one."""
+    value = get(name)
+    if isinstance(value, Known):
+        return value.array.dtype == np.bool_ and bool(value.array.all())
+    node = makers.get(name)
+    if node is None or depth > MAX_DEPTH:
+        return False
+    if node.op_type in ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape"):
+        return begins(node.input[0], get, makers, depth + 1)
+    if node.op_type == "And":
+        return all(begins(one, get, makers, depth + 1) for one in node.input)
+    if node.op_type not in ("Less", "Greater"):
+        return False
+    low, high = node.input if node.op_type == "Less" else reversed(node.input)
+    first, limit = get(low), get(high)
+    if not isinstance(first, Known) or not isinstance(limit, Known) or first.array.size != 1 or limit.array.size != 1:
+        return False
+    number, end = first.array.reshape(-1)[0], limit.array.reshape(-1)[0]
+    if isinstance(number, Size):
+        return False
+    return int(number) <= 0 and end.factor > 0 if isinstance(end, Size) else int(number) < int(end)
+
+
 def loop(call: Call, count: int, walk: Walk) -> list[Value]:
     """count: how many tensors it carries; walk: the body's outputs, given its inputs by their places ("0", "1", …)."""
     limit = call.inputs[0] if call.has(0) else None
-    begins = call.inputs[1] if call.has(1) else None
-    if isinstance(begins, Known) and not begins.array.all():
-        raise Refused("its condition is false before the first step")
-    if isinstance(begins, Given) and begins.inputs:
-        raise Refused(f"whether it begins depends on {begins}")
     starts = call.inputs[2:]
     made = Loop(call.graph, call.at)
     inputs: dict[str, Value] = {"0": Position(0), "1": Known(np.array(True))}

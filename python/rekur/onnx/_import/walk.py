@@ -175,7 +175,7 @@ class _Walk:
                 elif node.op_type == "Scan":
                     self._scan(node, label, values, read, makers)
                 elif node.op_type == "Loop":
-                    self._loop(node, label, values, read)
+                    self._loop(node, label, values, read, makers)
                 else:
                     self._node(node, label, values, read)
             except NeedsConstant as reason:
@@ -228,8 +228,10 @@ class _Walk:
             made = self._scan_of_others(call, node, values)
         values.made.update({name: value for name, value in zip(node.output, made, strict=True) if name})
 
-    def _loop(self, node: Any, label: str, values: _Values, read: set[str]) -> None:
+    def _loop(self, node: Any, label: str, values: _Values, read: set[str], makers: Mapping[str, Any]) -> None:
         call = self._call(node, label, values, read)
+        if len(node.input) > 1 and node.input[1] and not loop_layers.begins(node.input[1], values.get, makers):
+            raise Refused("whether it begins is not known: expected a condition that holds where there is a step")
         body = _body_of(node)
         count = len(call.inputs) - 2
         if len(body.input) != count + 2 or len(body.output) != len(node.output) + 1 or len(node.output) < count:
