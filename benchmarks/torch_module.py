@@ -1,9 +1,9 @@
 """rekur.torch against torch.nn: module against module, in turns inside one process.
 
-    python -m benchmarks.torch_module                    # layers, packed layers, cells; 1 and 2 threads: about 25
-    minutes python -m benchmarks.torch_module --what packed --cells gru --threads 1 python -m benchmarks.torch_module
-    --what layer --shapes 16,50,64,128 --modes train python -m benchmarks.torch_module --models           # the
-    training scripts of examples/torch
+    python -m benchmarks.torch_module             # layers, packed layers, cells; 1 and 2 threads: about 15 minutes
+    python -m benchmarks.torch_module --what packed --cells gru --threads 1 --set regimes
+    python -m benchmarks.torch_module --what layer --shapes 16,50,64,128 --modes train
+    python -m benchmarks.torch_module --models    # the training scripts of examples/torch
 
 A shape is B,T,I,H. Both modules have the same parameters and are given the same tensors. *infer* is a call under
 torch.inference_mode, *train* a call with autograd and its backward pass: gradients of the input and all parameters,
