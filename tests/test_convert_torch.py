@@ -124,6 +124,14 @@ def test_cells(rng: np.random.Generator, kind: str) -> None:
     _close(convert.load(by_name, layers=[("cell", option), "last"]).predict(x), want)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_modules_of_rekur_torch(rng: np.random.Generator, kind: str) -> None:
+    import rekur.torch
+
+    module, x = getattr(rekur.torch, kind)(3, 5, 2, batch_first=True, bidirectional=True), _x(rng, 2, 4, 3)
+    _close(convert.load(module).predict(x), module(torch.tensor(x))[0])
+
+
 class Tagger(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +201,10 @@ def test_sequentials(rng: np.random.Generator) -> None:
     module[3][0].running_mean.uniform_()
     module[3][0].running_var.uniform_(0.5, 2)
     x = _x(rng, 5, 3)
-    _close(convert.load(module).predict(x), module(torch.tensor(x)))
+    here = convert.load(module)
+    _close(here.predict(x), module(torch.tensor(x)))
+    norm = next(layer for layer in here.layers if layer.type == "BatchNormalization")
+    assert norm.momentum == pytest.approx(0.9) and norm.epsilon == 1e-5  # torch's momentum is the other part
     for activation in (nn.ReLU6(), nn.SELU(), nn.SiLU(), nn.Mish(), nn.Hardsigmoid(), nn.Hardswish(), nn.LogSigmoid(),
                        nn.Tanhshrink(), nn.Softsign(), nn.Softplus(), nn.CELU(), nn.GELU("tanh"), nn.Identity(),
                        nn.LogSoftmax(-1), nn.PReLU(4)):  # fmt: skip

@@ -25,9 +25,9 @@ def _is_module(value: Any) -> bool:
 
 
 def _kind(module: Any) -> str:
-    """The name of a class of torch's own; empty for a class of somebody else's."""
+    """The name of a class of torch's own, or of rekur.torch's in its place; empty for a class of somebody else's."""
     cls = type(module)
-    return cls.__name__ if cls.__module__.startswith("torch.nn.") else ""
+    return cls.__name__ if cls.__module__.startswith(("torch.nn.", "rekur.torch")) else ""
 
 
 def _parts(source: Source) -> dict[str, Part]:
