@@ -153,6 +153,44 @@ def by_reference(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> list[np
         return list(ReferenceEvaluator(model).run(None, feed))
 
 
+def in_double(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph on float64, for the reference."""
+    wide = onnx.ModelProto()
+    wide.CopyFrom(model)
+    single, double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+    tensors = [*wide.graph.initializer, *(entry.t for n in wide.graph.node for entry in n.attribute if entry.type == 4)]
+    for tensor in tensors:
+        if tensor.data_type == single:
+            array = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    for value in (*wide.graph.input, *wide.graph.output):
+        if value.type.tensor_type.elem_type == single:
+            value.type.tensor_type.elem_type = double
+    for made in wide.graph.node:
+        for entry in made.attribute:
+            if made.op_type == "Cast" and entry.name == "to" and entry.i == single:
+                entry.i = double
+    del wide.graph.value_info[:]
+    return wide
+
+
+def undetermined(model: onnx.ModelProto, feed: dict[str, np.ndarray], ours: Any, theirs: Any) -> bool:
+    """Whether onnxruntime is no nearer to the numbers of float64 than ours: rounding decides what either has, as in the
+    mean of cubes of numbers whose mean is zero.
+    """
+    if any(y.shape != np.shape(e) for y, e in zip(ours, theirs, strict=True)):
+        return False
+    given = {name: x.astype(np.float64) if x.dtype == np.float32 else x for name, x in feed.items()}
+    try:
+        exact = by_reference(in_double(model), given)
+    except Exception:  # what the reference cannot compute decides nothing
+        return False
+    pairs = [(y, e, x) for y, e, x in zip(ours, theirs, exact, strict=True) if np.asarray(e).size]
+    own = [float(np.abs(y.astype(np.float64) - x).max()) for y, _, x in pairs]
+    other = [float(np.abs(np.asarray(e, np.float64) - x).max()) for _, e, x in pairs]
+    return all(np.isfinite(b) and a <= SLACK * b for a, b in zip(own, other, strict=True))
+
+
 def shaken(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The feed but for a few units in the last place, as ``verify`` does it."""
     rng = np.random.default_rng(0)
@@ -231,7 +269,8 @@ def judge(model: onnx.ModelProto, seed: int) -> tuple[str, str]:
             verdict = "by the reference"
             continue
         fault = distance(actual, expected)
-        if fault and (fault := distance(actual, expected, ours.run(shaken(feed)))):
+        fault = fault and distance(actual, expected, ours.run(shaken(feed)))
+        if fault and not undetermined(model, feed, actual, expected):
             return "wrong", f"{fault} at {sizes}"
         verdict, seen = "equal", ""
     return verdict, seen
