@@ -294,6 +294,33 @@ def test_threads_are_torchs_and_change_no_bit() -> None:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
+def test_checkpointing_and_distributed_training(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = ours.GRU(3, 5, num_layers=2, dropout=0.5)
+    x = torch.randn(4, 2, 3, requires_grad=True)
+    found = []
+    for whole in (True, False):
+        torch.manual_seed(7)
+        module.zero_grad()
+        y = module(x)[0] if whole else torch.utils.checkpoint.checkpoint(lambda x: module(x)[0], x, use_reentrant=False)
+        y.sum().backward()
+        found.append([y, *(p.grad.clone() for p in module.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    if not torch.distributed.is_available():
+        return
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(module.eval())
+        module.zero_grad()
+        wrapped(x)[0].sum().backward()
+        got = [p.grad.clone() for p in module.parameters()]
+        module.zero_grad()
+        module(x)[0].sum().backward()
+        assert all(torch.equal(a, p.grad) for a, p in zip(got, module.parameters(), strict=True))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_memory_of_torchs_is_all_that_is_read() -> None:
     """A packed sequence that was tampered with is an error, not a read beyond its rows."""
     packed = pack_padded_sequence(torch.zeros(4, 2, 5), [4, 2])
