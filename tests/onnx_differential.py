@@ -135,10 +135,12 @@ def _size(symbol: str, sizes: dict[str, int]) -> int:
     return sizes["B"] if low in ("b", "batch", "n", "s0") or low.endswith("batch") else sizes["T"]
 
 
-def by_onnxruntime(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+def by_onnxruntime(model: onnx.ModelProto, feed: dict[str, np.ndarray], optimised: bool = True) -> list[np.ndarray]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if not optimised:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -151,44 +153,6 @@ def by_reference(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> list[np
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return list(ReferenceEvaluator(model).run(None, feed))
-
-
-def in_double(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph on float64, for the reference."""
-    wide = onnx.ModelProto()
-    wide.CopyFrom(model)
-    single, double = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
-    tensors = [*wide.graph.initializer, *(entry.t for n in wide.graph.node for entry in n.attribute if entry.type == 4)]
-    for tensor in tensors:
-        if tensor.data_type == single:
-            array = onnx.numpy_helper.to_array(tensor).astype(np.float64)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    for value in (*wide.graph.input, *wide.graph.output):
-        if value.type.tensor_type.elem_type == single:
-            value.type.tensor_type.elem_type = double
-    for made in wide.graph.node:
-        for entry in made.attribute:
-            if made.op_type == "Cast" and entry.name == "to" and entry.i == single:
-                entry.i = double
-    del wide.graph.value_info[:]
-    return wide
-
-
-def undetermined(model: onnx.ModelProto, feed: dict[str, np.ndarray], ours: Any, theirs: Any) -> bool:
-    """Whether onnxruntime is no nearer to the numbers of float64 than ours: rounding decides what either has, as in the
-    mean of cubes of numbers whose mean is zero.
-    """
-    if any(y.shape != np.shape(e) for y, e in zip(ours, theirs, strict=True)):
-        return False
-    given = {name: x.astype(np.float64) if x.dtype == np.float32 else x for name, x in feed.items()}
-    try:
-        exact = by_reference(in_double(model), given)
-    except Exception:  # what the reference cannot compute decides nothing
-        return False
-    pairs = [(y, e, x) for y, e, x in zip(ours, theirs, exact, strict=True) if np.asarray(e).size]
-    own = [float(np.abs(y.astype(np.float64) - x).max()) for y, _, x in pairs]
-    other = [float(np.abs(np.asarray(e, np.float64) - x).max()) for _, e, x in pairs]
-    return all(np.isfinite(b) and a <= SLACK * b for a, b in zip(own, other, strict=True))
 
 
 def shaken(feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -270,7 +234,10 @@ def judge(model: onnx.ModelProto, seed: int) -> tuple[str, str]:
             continue
         fault = distance(actual, expected)
         fault = fault and distance(actual, expected, ours.run(shaken(feed)))
-        if fault and not undetermined(model, feed, actual, expected):
+        if fault:  # 1.32 fuses a layer normalisation whatever the exponent of its squares is
+            plainly = by_onnxruntime(as_onnxruntime_takes_it(model), feed, False)
+            fault = distance(actual, plainly, ours.run(shaken(feed)))
+        if fault:
             return "wrong", f"{fault} at {sizes}"
         verdict, seen = "equal", ""
     return verdict, seen

@@ -327,6 +327,8 @@ def pad(call: Call) -> View:
         raise Refused(f"pads are {amounts} for {len(axes)} axes")
     for k, axis in enumerate(axes):
         before, later = amounts[k], amounts[k + len(axes)]
+        if mode != "constant" and min(before, later) < 0 < max(before, later):
+            raise Refused(f"pads are {before, later} of mode {mode}: what is cut off and what is repeated is one axis")
         if max(before, later) > 0 and (mode != "constant" or filled):
             x = _padded_by(call, x, axis, (max(before, 0), max(later, 0)), mode, filled)
         else:
