@@ -1,6 +1,9 @@
 // The engine's layers on arrays of another library, told by addresses. python/rekur/torch checks what comes here: shapes, types,
 // strides and that the memory is there.
 #include <dlfcn.h>
+#include <pthread.h>
+
+#include <atomic>
 
 #include "bindings.hpp"
 #include "runtime/parallel.hpp"
@@ -14,6 +17,9 @@ using Address = std::uintptr_t;
 using Addresses = std::vector<Address>;
 using Rows = std::tuple<Address, Index, Index>;  // the first number, floats from row to row, from step to step
 
+// A child of a fork has none of OpenMP's threads, which it would wait for.
+std::atomic<bool> forked{false};
+
 // torch's own threads, those of OpenMP, where they are to be had: it has them spin between its operations.
 runtime::Crew torchs_threads() {
   static const runtime::Crew found = [] {
@@ -22,7 +28,7 @@ runtime::Crew torchs_threads() {
     crew.number = reinterpret_cast<decltype(crew.number)>(dlsym(RTLD_DEFAULT, "omp_get_thread_num"));
     return crew;
   }();
-  return found;
+  return forked.load(std::memory_order_relaxed) ? runtime::Crew() : found;
 }
 
 template <class T>
@@ -77,6 +83,7 @@ StackInputs inputs(const Stack& stack, Index T, Index B, const Rows& x, Address 
 }  // namespace
 
 void bind_stack(py::module_& m) {
+  pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
   py::class_<StackTape>(m, "StackTape")
       .def(py::init([](Address memory, Index floats) { return std::make_unique<StackTape>(at<float>(memory), floats); }),
            py::arg("memory") = 0, py::arg("floats") = 0)

@@ -294,6 +294,21 @@ def test_threads_are_torchs_and_change_no_bit() -> None:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
+def test_a_forked_process_computes_with_threads_of_its_own() -> None:
+    code = """
+import os, signal, torch, rekur.torch
+torch.set_num_threads(2)
+module, x = rekur.torch.LSTM(40, 96), torch.randn(20, 16, 40)
+want = module(x)[0]
+if (child := os.fork()) == 0:
+    signal.alarm(20)  # ends a child that waits for threads which it does not have
+    os._exit(0 if torch.equal(module(x)[0], want) else 1)
+print(os.waitpid(child, 0)[1])
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "0\n", done.stderr
+
+
 def test_checkpointing_and_distributed_training(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = ours.GRU(3, 5, num_layers=2, dropout=0.5)
