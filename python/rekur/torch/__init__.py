@@ -21,7 +21,7 @@ except ImportError as error:
 
 from rekur.torch._accelerate import Accelerated, accelerate
 from rekur.torch._cells import GRUCell, LSTMCell, RNNCell
-from rekur.torch._compiled import allow_in_compile as _allow_in_compile
+from rekur.torch._dynamo import allow_in_compile as _allow_in_compile
 from rekur.torch._layers import GRU, LSTM, RNN
 from rekur.torch._own_cells import CellRNN
 
