@@ -81,6 +81,8 @@ def finish(walked: Walked, name: str) -> Finished:
         for dim in layer.output.dims if layer.type == "Input" else ():
             if lengths := axes.get(dim.root):
                 sources.setdefault(lengths, []).append(names.of[id(layer)])
+    if unread := sorted(set(axes.values()) - set(sources)):
+        raise LoadError(f"the rows' lengths '{unread[0]}' are those of steps that the file makes, not of an input's")
     inputs = [names.of[id(layer)] for layer in graph.layers if layer.type == "Input"]
     entries = [_entry(layer, names) for layer in graph.layers] + names.extra
     spec = model_spec(clean(name) or "model", entries, inputs, [ref for parts in refs.values() for ref in parts])

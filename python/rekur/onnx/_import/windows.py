@@ -325,6 +325,7 @@ def pad(call: Call) -> View:
     axes = normal_axes(call.integers("axes", 3) or list(range(len(x.axes))), len(x.axes))
     if len(amounts) != 2 * len(axes):
         raise Refused(f"pads are {amounts} for {len(axes)} axes")
+    call.budget.check((max(amounts, default=0),))
     for k, axis in enumerate(axes):
         before, later = amounts[k], amounts[k + len(axes)]
         if mode != "constant" and min(before, later) < 0 < max(before, later):
