@@ -309,6 +309,8 @@ def _fix_leading(x: View, target: Sequence[Extent]) -> bool:
     fixed = False
     for axis, extent in zip(x.axes, target, strict=False):
         if isinstance(axis, Dim) and axis.size is None and isinstance(extent, int) and extent > 1:
+            if axis.root.label.startswith("steps of "):  # made by a layer: it would not hold the inputs to it
+                break
             axis.fix(extent)
             fixed = True
         elif extent != -1 and not same(x.extent(axis), extent):
