@@ -234,6 +234,10 @@ def judge(model: onnx.ModelProto, seed: int) -> tuple[str, str]:
             continue
         fault = distance(actual, expected)
         fault = fault and distance(actual, expected, ours.run(shaken(feed)))
+        recurrent = any(made.op_type in ("RNN", "GRU", "LSTM") for made in model.graph.node)
+        if fault and recurrent and any(np.isnan(y).any() for y in actual):
+            seen = "no numbers, which onnxruntime's recurrent nodes make numbers of"  # docs/onnx.md says so
+            continue
         if fault:  # 1.32 fuses a layer normalisation whatever the exponent of its squares is
             plainly = by_onnxruntime(as_onnxruntime_takes_it(model), feed, False)
             fault = distance(actual, plainly, ours.run(shaken(feed)))
