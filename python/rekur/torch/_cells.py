@@ -23,6 +23,7 @@ _float32 = torch.float32
 _get_num_threads = torch.get_num_threads
 _is_grad_enabled = torch.is_grad_enabled
 _peek = torch._C._functorch.peek_interpreter_stack
+_modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing
 _autocast = torch._C._is_any_autocast_enabled
 _forward_ad = torch.autograd.forward_ad
@@ -94,7 +95,7 @@ class StepMixin:
             return super().forward(input, hx) if found is None else found  # type: ignore[misc]
         engine, work, kind = self.__dict__.get("_rekur_engine") or self._engine()
         parameters = self.__dict__["_parameters"]
-        if hx is not None and type(input) is Tensor and input.dim() == 2 and len(parameters) == 4:
+        if hx is not None and type(input) is Tensor and input.dim() == 2 and len(parameters) == 4 and not _autocast():
             rows, grad = input.size(0), _is_grad_enabled()
             most = (_TRAINING if grad else _INFERENCE).get(rows)
             if (most is not None and work >= most) or (grad and kind == "rnn" and rows * work < _TRAINING_RNN):
@@ -105,6 +106,8 @@ class StepMixin:
         if given is None:
             return super().forward(input, hx)  # type: ignore[misc]
         training, batched, x, h, c, weights = given
+        if (len(weights) > 2) is not engine.kind.bias:  # register_parameter, or deleted ones
+            engine = self._engine()[0]
         found = Step.apply(engine, x, h, c, *weights) if training else step(engine, x, h, c, weights, None)
         if not batched:
             found = tuple(s.squeeze(0) for s in found) if self._cell == "lstm" else found.squeeze(0)
@@ -120,7 +123,7 @@ class StepMixin:
         cell = self._cell if self._cell != "rnn" else f"rnn_{self.nonlinearity}"
         if cell not in ("lstm", "gru", "rnn_tanh", "rnn_relu"):  # an unknown nonlinearity, which is an error in forward
             return None, 0, ""
-        kind = Kind(cell, self.input_size, self.hidden_size, 0, 1, False, self._parameters.get("bias_ih") is not None)
+        kind = Kind(cell, self.input_size, self.hidden_size, 0, 1, False, self.bias_ih is not None)
         work = self._gates * self.hidden_size * (self.input_size + self.hidden_size)
         found = self.__dict__["_rekur_engine"] = (Engine(kind), work, self._cell)
         return found
@@ -147,14 +150,16 @@ class StepMixin:
         weights = list(parameters.values())
         if list(parameters) != _NAMES:
             weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
-        if weights[2] is None:
+        if weights[2] is None and weights[3] is None:
             del weights[2:]
         grad = _is_grad_enabled()
         training = False
+        if len(weights) > 2 and (weights[2] is None or weights[3] is None):  # one of them alone: torch knows
+            return None
         for t in (x, h, c, *weights):
             if t is None:
                 continue
-            if type(t) not in _PLAIN or t.dtype is not _float32 or not t.is_cpu:
+            if type(t) not in _PLAIN or t.dtype is not _float32 or not t.is_cpu or t.is_neg():
                 return None
             training = training or (grad and t.requires_grad)
         dims = x.dim()
@@ -169,7 +174,9 @@ class StepMixin:
         if B == 0 or x.size(1) != I or (h is not None and h.shape != shape) or (c is not None and c.shape != shape):
             return None
         G = self._gates
-        if _peek() is not None or _forward_ad._current_level >= 0 or _is_tracing() or x.layout is not torch.strided:
+        if _peek() is not None or _modes() > 0 or _forward_ad._current_level >= 0 or _is_tracing():
+            return None
+        if x.layout is not torch.strided or x.data_ptr() == 0:  # zeros without memory
             return None
         if weights[0].shape != (G * H, I) or weights[1].shape != (G * H, H):
             return None

@@ -318,6 +318,8 @@ def cell(module: Any, input: Any, hx: Any) -> Any:
     x = _float32(input)
     states = [] if hx is None else [_float32(s) for s in (hx if lstm else (hx,))]
     weights = [module.weight_ih, module.weight_hh]
+    if (module.bias_ih is None) != (module.bias_hh is None):
+        return None
     if module.bias_ih is not None:
         weights += [module.bias_ih, module.bias_hh]
     if x.dim() not in (1, 2) or not _fits([x, *states, *weights]) or x.size(-1) != module.input_size:

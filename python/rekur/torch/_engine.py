@@ -17,6 +17,8 @@ from torch.nn import Parameter
 from rekur import _core
 
 _PLAIN = (Tensor, Parameter)
+_peek = torch._C._functorch.peek_interpreter_stack
+_modes = torch._C._len_torch_dispatch_stack
 _NONE = (0, 0, 0)
 
 
@@ -73,20 +75,25 @@ class Engine:
 def fits(engine: Engine, x: Any, states: Sequence[Any], weights: Sequence[Any]) -> bool:
     """Whether tensors are the engine's affair: plain, dense, float32, on the CPU, traced or transformed by nobody.
 
-    Shapes are looked at of the weights alone."""
+    Shapes are looked at of the weights alone. A tensor may stand for other numbers than its memory has: negated ones
+    (`.conj().imag`), or zeros without memory, which as states are what the engine takes for zeros."""
     for tensor in (x, *states):
         if type(tensor) not in _PLAIN or tensor.dtype is not torch.float32 or not tensor.is_cpu:
+            return False
+        if tensor.is_neg():
             return False
     if len(weights) != len(engine.sizes):
         return False
     for tensor, (numbers, rows) in zip(weights, engine.sizes):  # noqa: B905 - a keyword would cost
         if type(tensor) not in _PLAIN or tensor.dtype is not torch.float32 or not tensor.is_cpu:
             return False
-        if tensor.numel() != numbers or tensor.size(0) != rows:
+        if tensor.numel() != numbers or tensor.size(0) != rows or tensor.is_neg():
             return False
     return (
         x.layout is torch.strided
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and _peek() is None
+        and _modes() == 0
+        and x.data_ptr() != 0
         and torch.autograd.forward_ad._current_level < 0
         and not torch._C._is_tracing()
     )
@@ -233,9 +240,9 @@ def gradients(
     wanted: Sequence[bool],
 ) -> Sequence[Tensor | None]:
     """What a Function's backward gives for x, h, c and the weights. tape: None where it has been used."""
-    plain = True
+    plain = _peek() is None and _modes() == 0
     for d in arriving:
-        plain = plain and (d is None or (type(d) is Tensor and d.dtype is torch.float32 and d.is_cpu))
+        plain = plain and (d is None or _is_memory(d))
     if torch.is_grad_enabled() or not plain:
         return by_torch(call, x, h, c, weights, arriving, wanted)
     x = dense(x)
@@ -244,6 +251,13 @@ def gradients(
         forward(call, x, h, c, weights, tape)
     dx, dh, dc, d_weights = backward(call, x, h, c, weights, tape, arriving, wanted)
     return dx, dh, dc, *d_weights
+
+
+def _is_memory(d: Tensor) -> bool:
+    """Whether a gradient's numbers are those of its memory; those in batches have none."""
+    if type(d) is not Tensor or d.dtype is not torch.float32 or not d.is_cpu or d.layout is not torch.strided:
+        return False
+    return torch._C._has_storage(d) and not d.is_neg()
 
 
 def by_torch(
@@ -255,8 +269,14 @@ def by_torch(
     arriving: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """The same gradients by torch's own operations, which can be differentiated once more."""
+    """The same gradients by torch's own operations, which can be differentiated once more.
+
+    They are partial derivatives: by other names, since the tensors themselves may depend on one another (a state that
+    was carried here, a module called on its own output), and autograd would follow those paths, too."""
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
+        x, h, c = (None if t is None else t.view_as(t) for t in (x, h, c))
+        weights = [w.view_as(w) for w in weights]
         outputs = torch_forward(call, x, h, c, weights)
         pairs = [(y, d) for y, d in zip(outputs, arriving, strict=True) if y is not None and d is not None]
         inputs = [t for t, want in zip((x, h, c, *weights), wanted, strict=True) if want]
@@ -264,7 +284,7 @@ def by_torch(
             return [None for _ in wanted]
         found = iter(
             torch.autograd.grad(
-                [y for y, _ in pairs], inputs, [d for _, d in pairs], create_graph=True, allow_unused=True
+                [y for y, _ in pairs], inputs, [d for _, d in pairs], create_graph=again, allow_unused=True
             )
         )
     return [next(found) if want else None for want in wanted]

@@ -12,6 +12,7 @@ from rekur._cell import Cell
 from rekur.torch import _compiled
 from rekur.torch._engine import Call, Engine, Kind, dropout_masks, fits, run
 
+_autocast = torch._C._is_any_autocast_enabled
 _CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": "rnn_relu"}
 
 
@@ -62,7 +63,7 @@ class EngineMixin:
         if torch.compiler.is_compiling():
             found = _compiled.layer(self, input, hx)
             return super().forward(input, hx) if found is None else found  # type: ignore[misc]
-        if self.mode[0] == "R" and torch.is_grad_enabled() and _one_step(input, self.input_size):
+        if self.mode[0] == "R" and torch.is_grad_enabled() and _one_step(input, self.input_size) and not _autocast():
             return super().forward(input, hx)  # type: ignore[misc]
         given = self._given(input, hx)
         if given is None:
@@ -100,7 +101,7 @@ class EngineMixin:
         else:
             return None
         weights = weights_of(self)
-        if torch._C._is_any_autocast_enabled() and all(isinstance(t, Tensor) for t in (x, *states)):
+        if _autocast() and all(isinstance(t, Tensor) for t in (x, *states)):
             x, *rest = map(off_ramp, (x, *states))
             states = tuple(rest)
         engine = engine_of(self)
