@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._files import write_atomic
 from rekur._validate import as_path, check_data
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.interface import to_model
-from rekur.onnx._import.load import build, constants_of
+from rekur.onnx._import.known import DTYPES
+from rekur.onnx._import.load import build, check_mappings, constants_of
 from rekur.onnx._import.order import ordered
-from rekur.onnx._import.part import flattened, part_of, sized
+from rekur.onnx._import.part import flattened, names_of, part_of, sized
 from rekur.onnx._import.read import read_model
 from rekur.onnx._import.values import View
 from rekur.onnx._import.walk import branches
@@ -59,15 +61,15 @@ class Fronted:
         Raises
         ------
         ValueError
-            An input is missing or unknown, or has an axis of size 0.
+            An input is missing or unknown, has another shape than the file says or an axis of size 0, or elements
+            that the file's type does not hold; float64 becomes float32.
         """
         names = [value.name for value in self._front.graph.input]
         given = dict(inputs) if isinstance(inputs, Mapping) else {names[0]: inputs} if len(names) == 1 else None
         if given is None or set(given) != set(names):
             found = sorted(map(str, given)) if given is not None else f"a {type(inputs).__name__}"
             raise ValueError(f"features: expected a dict of the file's inputs {names}, got {found}")
-        for name in names:
-            check_data(given[name], f"input '{name}'")
+        feed = {value.name: _as_declared(given[value.name], value) for value in self._front.graph.input}
         if self._session is None:
             import onnxruntime
 
@@ -75,7 +77,13 @@ class Fronted:
             options.log_severity_level = 3
             data = self._front.SerializeToString()
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        made = run_session(self._session, {name: np.asarray(given[name]) for name in names})
+        try:
+            made = run_session(self._session, feed)
+        except ValueError:
+            raise
+        except Exception as error:  # onnxruntime's, which share no public base
+            shapes = ", ".join(f"'{name}' of shape {array.shape}" for name, array in feed.items())
+            raise ValueError(f"features: onnxruntime does not run the front on {shapes}: {error}") from None
         parts = [
             np.asarray(part, np.float32)
             for name, view, array in zip(self.cut, self._views, made, strict=True)
@@ -89,7 +97,29 @@ class Fronted:
 
     def save_front(self, path: str | os.PathLike[str]) -> None:
         """Write the front as an ONNX file of its own; :func:`export` writes the model behind it."""
-        Path(as_path(path, "save_front")).write_bytes(self._front.SerializeToString())
+        write_atomic(as_path(path, "save_front"), self._front.SerializeToString())
+
+
+def _as_declared(given: Any, value: Any) -> NDArray[Any]:
+    """An input of the front in the file's element type; of a shape that the file allows."""
+    what = f"features: input '{value.name}'"
+    check_data(given, what)
+    array, kind = np.asarray(given), value.type.tensor_type
+    dtype = DTYPES.get(kind.elem_type)
+    if dtype is not None and array.dtype != dtype:
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise ValueError(f"{what}: expected {np.dtype(dtype)}, got {array.dtype}")
+        with np.errstate(over="ignore"):
+            cast = array.astype(dtype)
+        if array.dtype.kind in "iu" and cast.dtype.kind in "iu" and (cast != array).any():
+            raise ValueError(f"{what}: its numbers do not fit into {np.dtype(dtype)}")
+        array = cast
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+    fits = len(sizes) == array.ndim and all(n in (None, m) for n, m in zip(sizes, array.shape, strict=True))
+    if kind.HasField("shape") and not fits:
+        shown = ", ".join("?" if size is None else str(size) for size in sizes)
+        raise ValueError(f"{what}: expected shape ({shown}), got {array.shape}")
+    return array
 
 
 def load_with_front(
@@ -129,13 +159,14 @@ def load_with_front(
         reader.model.compile("adam", "ctc"); reader.model.fit(x, labels)
     """
     source = Path(as_path(path, "load_with_front"))
+    check_mappings(bind, sizes)
     proto = sized(read_model(source), sizes or {})
     bound = constants_of(proto, bind or {})
     if bound:
         proto = flattened(proto, branches(proto, None, bound))
-    names = _first_read(proto) if cut is None else list(cut)
+    names = _first_read(proto) if cut is None else names_of(cut, "cut")
     own = {value.name for value in proto.graph.input}
-    behind = part_of(proto, names, outputs, bound)
+    behind = part_of(proto, names, outputs, bound, "cut")
     left = {name: array for name, array in bound.items() if name in {v.name for v in behind.graph.input}}
     loaded = build(behind, None, left, seed)
     front = part_of(proto, None, names, bound)

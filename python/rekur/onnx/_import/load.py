@@ -110,6 +110,7 @@ def load(
     if bind is not None and constants is not None:
         raise ValueError("load: bind and constants are two names of one thing; give one of them")
     bind = bind if bind is not None else constants
+    check_mappings(bind, sizes)
     narrow = precision is None
     widened = widen(read_model(source), source.parent)
     proto = widened.proto
@@ -132,6 +133,12 @@ def load(
     except ValueError as error:
         raise LoadError(f"{source}: {error}") from None
     return model
+
+
+def check_mappings(bind: Any, sizes: Any) -> None:
+    for word, given, what in (("bind", bind, "inputs and their values"), ("sizes", sizes, "axes and their sizes")):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"load: {word}: expected a dict of {what}, got {given!r:.80}")
 
 
 def _part(

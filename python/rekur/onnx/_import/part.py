@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import.order import describe, graphs, reads
+from rekur.onnx._import.part_sizes import say_by_cut
 
 Shape = Sequence[int | str | None]
 FLOAT = 1  # onnx.TensorProto's
 MAX_RANK = 8
+MAX_NAMES = 12  # in a message
 
 
 def part_of(
@@ -18,8 +21,11 @@ def part_of(
     inputs: Iterable[str] | Mapping[str, Shape | None] | None,
     outputs: Iterable[str] | None,
     bound: Iterable[str] = (),
+    word: str = "inputs",
 ) -> Any:
     """A copy of the model that begins at ``inputs`` and ends at ``outputs``; None keeps the file's own.
+
+    word: what the caller calls ``inputs``, for messages.
 
     Raises
     ------
@@ -33,33 +39,37 @@ def part_of(
     graph = made.graph
     known = _Types(made)
     if outputs is not None:
-        wanted = _names(outputs, "outputs")
+        wanted = names_of(outputs, "outputs")
         known.require(wanted, "outputs")
         _replace(graph.output, [known.value(name, None, "outputs", False) for name in wanted])
     given: list[str] = []
     if inputs is not None:
-        shapes = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(_names(inputs, "inputs"))
-        given = _names(shapes, "inputs")
-        known.require(given, "inputs")
+        shapes = dict(inputs) if isinstance(inputs, Mapping) else dict.fromkeys(names_of(inputs, word))
+        checked = {name: _shape(shape, f"{word}: {name!r}") for name, shape in shapes.items()}
+        given = names_of(shapes, word)
+        known.require(given, word)
         stored = {tensor.name for tensor in graph.initializer}
         if constant := [name for name in given if name in stored]:
-            raise ValueError(f"inputs: {constant[0]!r} is a constant of the file")
-        values = [known.value(name, shapes[name], "inputs", True) for name in given]
+            raise ValueError(f"{word}: {constant[0]!r} is a constant of the file")
+        values = [known.value(name, checked[name], word, True) for name in given]
         own = [value for value in graph.input if value.name not in given]
         for number, node in enumerate(graph.node):
             for place, name in enumerate(node.output):
                 if name in given:
                     node.output[place] = f"{name}/before/{number}"
         _replace(graph.input, [*values, *own])
+    free = {*given, *bound, *(tensor.name for tensor in graph.initializer)}
     needed = _needed(graph)
-    extra = [v.name for v in graph.input if v.name in needed and v.name not in given and v.name not in set(bound)]
-    stored = {tensor.name for tensor in graph.initializer}
-    if inputs is not None and (open_ := [name for name in extra if name not in stored]):
-        raise ValueError(
-            f"inputs: the outputs {[v.name for v in graph.output]} also need {open_}; name them, or bind them"
-        )
+    if inputs is not None and _open(graph, needed, free):
+        say_by_cut(graph, given, _Types(proto).axes)
+        needed = _needed(graph)
+        if open_ := _open(graph, needed, free):
+            raise ValueError(
+                f"{word}: the outputs {[v.name for v in graph.output]} also need {open_}; name them, or bind them"
+                f"{_only_sizes(graph, open_)}"
+            )
     if unread := [name for name in given if name not in needed]:
-        raise ValueError(f"inputs: nothing of the outputs {[v.name for v in graph.output]} is made of {unread[0]!r}")
+        raise ValueError(f"{word}: nothing of the outputs {[v.name for v in graph.output]} is made of {unread[0]!r}")
     _replace(graph.input, [value for value in graph.input if value.name in needed])
     _replace(graph.node, [node for node in graph.node if any(name in needed for name in node.output)])
     return made
@@ -71,8 +81,10 @@ def _replace(field: Any, values: Sequence[Any]) -> None:
     field.extend(kept)
 
 
-def _names(given: Any, what: str) -> list[str]:
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+def names_of(given: Any, what: str) -> list[str]:
+    listed = isinstance(given, Iterable) and not isinstance(given, (str, bytes))
+    given = list(given) if listed else given
+    if not listed or not all(isinstance(name, str) for name in given):
         raise TypeError(f"load: {what}: expected names of tensors, got {given!r:.80}")
     names = list(given)
     if not names or len(set(names)) != len(names):
@@ -80,8 +92,39 @@ def _names(given: Any, what: str) -> list[str]:
     return names
 
 
-def _needed(graph: Any) -> set[str]:
-    """Tensors that the outputs are made of, themselves among them."""
+def _shape(given: Any, what: str) -> list[int | str | None] | None:
+    """A shape that a caller says: sizes, symbols, and None for an axis of any size."""
+    if given is None:
+        return None
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise TypeError(f"{what}: expected a shape, a tuple of sizes and None, got {given!r:.80}")
+    axes = list(given)
+    if len(axes) > MAX_RANK:
+        raise ValueError(f"{what}: a shape of {len(axes)} axes")
+    for axis, size in enumerate(axes):
+        if size is None or isinstance(size, str):
+            continue
+        if isinstance(size, bool) or not hasattr(type(size), "__index__"):
+            raise TypeError(f"{what}: axis {axis}: expected a size or None, got {size!r:.40}")
+        axes[axis] = size = operator.index(size)
+        if not 0 < size < 2**31:
+            raise ValueError(f"{what}: axis {axis}: expected a positive size or None, got {size}")
+    return axes
+
+
+def _open(graph: Any, needed: set[str], free: set[str]) -> list[str]:
+    return [value.name for value in graph.input if value.name in needed and value.name not in free]
+
+
+def _only_sizes(graph: Any, open_: Sequence[str]) -> str:
+    """Said of inputs of which nothing but sizes is needed."""
+    if set(open_) & _needed(graph, "Shape"):
+        return ""
+    return ": only the sizes of what is made of them are read, and the file does not say that these are sizes of inputs"
+
+
+def _needed(graph: Any, without: str = "") -> set[str]:
+    """Tensors that the outputs are made of, themselves among them; not those that nodes of an operator read."""
     makers = {name: node for node in graph.node for name in node.output if name}
     found: set[str] = set()
     waiting = [value.name for value in graph.output]
@@ -91,7 +134,7 @@ def _needed(graph: Any) -> set[str]:
             continue
         found.add(name)
         node = makers.get(name)
-        if node is not None:
+        if node is not None and node.op_type != without:
             waiting += list(reads(node))
     return found
 
@@ -125,13 +168,14 @@ class _Types:
         found = self._all().get(name)
         kind = found.type.tensor_type.elem_type if found is not None else FLOAT
         if shape is not None:
-            if len(shape) > MAX_RANK:
-                raise ValueError(f"{what}: {name!r}: a shape of {len(shape)} axes")
             return onnx.helper.make_tensor_value_info(name, kind or FLOAT, list(shape))
-        if found is not None and found.type.tensor_type.HasField("shape"):
-            return found
-        if (own := self._read_by_layer(name)) is not None:
-            return onnx.helper.make_tensor_value_info(name, kind or FLOAT, own)
+        own = self._read_by_layer(name)
+        if (axes := self.axes(name)) is not None and found is not None:
+            if own is None or len(axes) != 3 or not whole or isinstance(axes[2], int):
+                return found
+            own = [*axes[:2], own[2]]  # behind a Reshape to a size that was computed
+        if own is not None:
+            return onnx.helper.make_tensor_value_info(name, kind or FLOAT, [size or None for size in own])
         if whole:
             raise ValueError(
                 f"{what}: the shape of {name!r} is not known; say it by {what}={{{name!r}: (None, …)}}, with None for "
@@ -139,7 +183,17 @@ class _Types:
             )
         return onnx.helper.make_tensor_value_info(name, kind, None)
 
-    def _read_by_layer(self, name: str) -> list[int | None] | None:
+    def axes(self, name: str) -> list[int | str] | None:
+        """Sizes, symbols, and "" where neither is known."""
+        found = self._all().get(name)
+        if found is None or not found.type.tensor_type.HasField("shape"):
+            return None
+        return [
+            int(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param
+            for dim in found.type.tensor_type.shape.dim
+        ]
+
+    def _read_by_layer(self, name: str) -> list[int | str | None] | None:
         """The shape that a recurrent node wants of what it reads: (time, batch, features of its weights)."""
         graph = self.model.graph
         stored = {tensor.name: tensor for tensor in graph.initializer}
@@ -168,9 +222,13 @@ def _holds(node: Any, name: str) -> bool:
 
 
 def _near(name: str, names: Iterable[str]) -> str:
+    """The name that was meant, or some that there are."""
     from rekur._validate import did_you_mean
 
-    return did_you_mean(name, names)
+    known = sorted(names)
+    if len(known) <= MAX_NAMES or did_you_mean(name, known).startswith("; did"):
+        return did_you_mean(name, known)
+    return f"; of {len(known)} tensors the first are {', '.join(known[:MAX_NAMES])}"
 
 
 def sized(proto: Any, sizes: Mapping[Any, int]) -> Any:
