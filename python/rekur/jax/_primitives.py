@@ -34,8 +34,33 @@ Flags = tuple[bool, ...]
 
 def call(plan: Plan, operands: Sequence[Any]) -> list[Any]:
     """Outputs (B, T, …) and last states (B, …)."""
-    outputs: list[Any] = run_p.bind(*operands, plan=plan, keep=False)
+    outputs: list[Any] = run_p.bind(*_alike(operands), plan=plan, keep=False)
     return outputs
+
+
+def _varying(x: Any) -> tuple[Any, ...]:
+    """Axes of a jax.shard_map's mesh along which x may differ from device to device."""
+    aval = jax.typeof(x)
+    axes = aval.mat.varying if hasattr(aval, "mat") else getattr(aval, "vma", ())
+    return tuple(axes or ())
+
+
+def _alike(operands: Sequence[Any]) -> Sequence[Any]:
+    """Under jax.shard_map all operands vary along the same axes. A weight that was the same on all devices becomes one
+    that may differ, and the transposition of that sums its gradients over the devices."""
+    by_operand = [_varying(x) for x in operands]
+    axes = list(dict.fromkeys(axis for own in by_operand for axis in own))
+    if not axes:
+        return operands
+    found = []
+    for x, own in zip(operands, by_operand, strict=True):
+        lacking = tuple(axis for axis in axes if axis not in own)
+        if lacking and hasattr(jax.lax, "pcast"):
+            x = jax.lax.pcast(x, lacking, to="varying")
+        elif lacking:
+            x = jax.lax.pvary(x, lacking)
+        found.append(x)
+    return found
 
 
 # --- what a call gives ---
