@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
-from rekur.onnx._import import loop, loop_layers, norm, products, reasons
+from rekur.onnx._import import loop, loop_layers, products, reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.fold import Folded, fold, folded
 from rekur.onnx._import.graph import Budget, Graph
@@ -25,6 +25,7 @@ from rekur.onnx._import.read import Tensors, all_graphs, opset
 from rekur.onnx._import.scan import NotOurs, scan
 from rekur.onnx._import.schema import check_form, check_types
 from rekur.onnx._import.stacks import short_vectors, stacks_of
+from rekur.onnx._import.steps_out import finished
 from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Scores, Undecided, Value, View
 
 SPARE = 2**20  # elements that any file may make, besides eight times what it holds
@@ -86,11 +87,11 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     _Walk(version, tensors, result.graph, given, products.factors(deep, values.stored)).run(proto, nodes, values)
     for value in proto.output:
         output = values.get(value.name)
-        if isinstance(output, (Scores, Moment)):
+        if isinstance(output, (Scores, Moment, View)):
             at = (f"graph output '{value.name}'", "")
             call = Call("Identity", at, {}, [output], [True], version, result.graph)
             try:
-                output = norm.as_view(call, output) if isinstance(output, Moment) else products.apart(call, output)
+                output = finished(call, output, result.inputs.values())
             except Refused as reason:
                 raise LoadError(f"graph output '{value.name}': {reason}") from None
         if not isinstance(output, View) or output.ids:
