@@ -381,8 +381,9 @@ int without_system_calls(const Work& work) {
 
 // --- silence ---
 
-// Of the thread, not of the clock: others may have the core meanwhile.
-double seconds(Stream& stream, const std::vector<float>& x) {
+// Of the thread, not of the clock: others may have the core meanwhile. One function for signal and silence: changes of the mode of
+// denormals take 40 ns longer in some places of a program and its stack (Zen 5), which must be the same for both.
+__attribute__((noinline)) double seconds(Stream& stream, const std::vector<float>& x) {
   float y[8];
   const auto now = [] {
     timespec time{};
