@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "bindings.hpp"
@@ -49,6 +50,16 @@ std::vector<T*> all_at(const Addresses& addresses) {
   return list;
 }
 
+std::vector<const float*> weights_at(const Stack& stack, const Addresses& weights) {
+  if (weights.size() != stack.weight_count())
+    throw py::value_error("a stack of layers: expected " + std::to_string(stack.weight_count()) + " weights, got " +
+                          std::to_string(weights.size()));
+  std::vector<const float*> list = all_at<const float>(weights);
+  if (std::find(list.begin(), list.end(), nullptr) != list.end())
+    throw py::value_error("a stack of layers: a weight has no memory");
+  return list;
+}
+
 // rows: of a packed x, all together.
 StackInputs inputs(const Stack& stack, Index T, Index B, const Rows& x, Address batch_sizes, Index rows, Address h, Address c,
                    const Addresses& weights, const Addresses& masks) {
@@ -59,14 +70,11 @@ StackInputs inputs(const Stack& stack, Index T, Index B, const Rows& x, Address 
   in.batch_sizes = at<const std::int64_t>(batch_sizes);
   in.initial[0] = at<const float>(h);
   in.initial[1] = at<const float>(c);
-  in.weights = all_at<const float>(weights);
+  in.weights = weights_at(stack, weights);
   in.masks = all_at<const float>(masks);
-  if (weights.size() != stack.weight_count())
-    throw py::value_error("a stack of layers: expected " + std::to_string(stack.weight_count()) + " weights, got " +
-                          std::to_string(weights.size()));
   if (!masks.empty() && masks.size() + 1 != stack.layers())
     throw py::value_error("a stack of layers: expected a mask for each layer but the last");
-  if (T < 1 || B < 1) throw py::value_error("a stack of layers: no steps, or no rows");
+  if (T < 1 || B < 1 || in.x.data == nullptr) throw py::value_error("a stack of layers: no steps, or no rows");
   if (in.batch_sizes != nullptr) {
     Index before = B;
     for (Index t = 0; t < T; ++t) {
@@ -121,9 +129,8 @@ void bind_stack(py::module_& m) {
             in.x = {at<const float>(x), stride, 0};
             in.initial[0] = at<const float>(h);
             in.initial[1] = at<const float>(c);
-            in.weights = all_at<const float>(weights);
-            if (weights.size() != self.weight_count() || B < 1)
-              throw py::value_error("a stack of layers: not its weights, or no rows");
+            in.weights = weights_at(self, weights);
+            if (B < 1) throw py::value_error("a stack of layers: no rows");
             float* const final[2] = {at<float>(hn), at<float>(cn)};
             const ReleaseGil release;
             const runtime::ThreadLimit limit(threads);

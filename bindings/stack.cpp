@@ -237,6 +237,7 @@ void Stack::forward(const StackInputs& in, Strided<float> y, float* const (&fina
   const Places at = places(in, rows, training);
   StackTape own;
   float* const memory = at.size > 0 ? (training ? *tape : own).take(at.size, pool_) : nullptr;
+  if (training) tape->set_used(false);
   const std::size_t D = sizes_.directions;
   std::vector<Forward> runs;
   Strided<const float> x = in.x;
@@ -273,8 +274,8 @@ void Stack::forward(const StackInputs& in, Strided<float> y, float* const (&fina
 }
 
 void Stack::backward(const StackInputs& in, StackTape& tape, const StackGradients& g) {
-  if (tape.used_) throw Error("a stack's tape has been used: backward consumes it");
-  tape.used_ = true;
+  if (tape.used()) throw Error("a stack's tape has been used: backward consumes it");
+  tape.set_used(true);
   const runtime::Call call;
   const Lock lock = prepare(in);
   const Rows rows(in);

@@ -42,15 +42,20 @@ class Stack;
 class StackTape {
  public:
   StackTape() = default;
-  // In memory of somebody else's, on a cache line's border.
+  // In memory of somebody else's, on a cache line's border. Behind it stands one float more, which says whether the tape is used:
+  // that is known then wherever the memory goes.
   StackTape(float* memory, Index size) : memory_(memory), size_(size) {}
   ~StackTape() { release(); }
   StackTape(const StackTape&) = delete;
   StackTape& operator=(const StackTape&) = delete;
-  bool used() const { return used_; }
+  bool used() const { return memory_ != nullptr ? memory_[size_] != 0.0f : used_; }
 
  private:
   friend class Stack;
+  void set_used(bool used) {
+    used_ = used;
+    if (memory_ != nullptr) memory_[size_] = used ? 1.0f : 0.0f;
+  }
   // Where so many floats stand.
   float* take(Index size, const std::shared_ptr<graph::ArenaPool>& pool);
   void release() {

@@ -352,7 +352,7 @@ def test_memory_of_torchs_is_all_that_is_read() -> None:
     sizes, weights = [5, 7, 0, 1], [p.detach() for p in ours.LSTM(5, 7).parameters()]
     call = (None, None, weights, [], None, 2, "lstm", sizes, False, True, False, False, False)
     assert torch.ops.rekur.recurrence(torch.zeros(4, 2, 5), *call)[0].shape == (4, 2, 7)
-    with pytest.raises(ValueError, match="rekur::recurrence: the tensors are none of"):
+    with pytest.raises(ValueError, match=r"rekur::recurrence: x of shape \(4, 2, 4\) is none of"):
         torch.ops.rekur.recurrence(torch.zeros(4, 2, 4), *call)
 
 

@@ -31,8 +31,10 @@ _GIVEN = (
 )
 
 
-def _engine_for(kind: Kind, weight: Tensor) -> Engine:
-    key = (kind, weight.data_ptr())
+def _engine_for(kind: Kind, weights: Sequence[Tensor]) -> Engine:
+    if not weights:
+        raise ValueError("rekur::recurrence: no weights")
+    key = (kind, weights[0].data_ptr())
     with _lock:
         engine = _engines.pop(key, None) or Engine(kind)
         _engines[key] = engine
@@ -42,6 +44,10 @@ def _engine_for(kind: Kind, weight: Tensor) -> Engine:
 
 
 def _kind(cell: str, sizes: Sequence[int], bidirectional: bool, bias: bool) -> Kind:
+    if cell not in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        raise ValueError(f"rekur::recurrence: unknown cell {cell!r}")
+    if len(sizes) != 4 or min(sizes) < 0 or 0 in (sizes[0], sizes[1], sizes[3]):
+        raise ValueError(f"rekur::recurrence: expected sizes of input, h, projection (or 0) and layers, got {sizes}")
     return Kind(cell, sizes[0], sizes[1], sizes[2], sizes[3], bidirectional, bias)
 
 
@@ -53,33 +59,54 @@ def _call(
     weights: Sequence[Tensor],
     masks: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    batch: int,
     batch_first: bool,
     step: bool,
 ) -> Call:
     """An operator may be called by anybody: all that the engine will read must be there."""
     kind = engine.kind
+    given = (x, *(s for s in (h, c) if s is not None))
+    if not _engine.fits(engine, x, given[1:], weights):
+        raise ValueError(f"rekur::recurrence: expected float32 on the CPU, and weights of {kind}")
+    if step and (kind.num_layers, kind.bidirectional, kind.proj_size, batch_sizes) != (1, False, 0, None):
+        raise ValueError(f"rekur::recurrence: a step is of one layer and direction without projection, got {kind}")
+    if x.dim() != (2 if step or batch_sizes is not None else 3) or x.size(-1) != kind.input_size:
+        raise ValueError(f"rekur::recurrence: x of shape {tuple(x.shape)} is none of {kind}")
     if batch_sizes is not None:
-        T, B = batch_sizes.size(0), int(batch_sizes[0])
+        if batch_sizes.dtype is not torch.int64 or not batch_sizes.is_cpu or batch_sizes.dim() != 1:
+            raise ValueError("rekur::recurrence: batch_sizes must be int64 of one dimension on the CPU")
+        T, B = batch_sizes.size(0), int(batch_sizes[0]) if batch_sizes.numel() else 0
+        batch_first = False
     elif step:
         T, B = 1, x.size(0)
     else:
         T, B = (x.size(1), x.size(0)) if batch_first else (x.size(0), x.size(1))
-    states = kind.num_layers * kind.directions * B
-    rows = x.size(0) if batch_sizes is not None else T * B
-    right = (
-        _engine.fits(engine, x, [s for s in (h, c) if s is not None], weights)
-        and x.numel() == rows * kind.input_size
-        and (h is None or h.numel() == states * (kind.proj_size or kind.hidden_size))
-        and (c is None or c.numel() == states * kind.hidden_size)
-        and all(m.numel() == rows * kind.width and m.dtype is torch.float32 for m in masks)
-    )
-    if not right:
-        raise ValueError(f"rekur::recurrence: the tensors are none of {kind}")
-    return Call(engine, batch_first, batch_sizes, step, tuple(m.contiguous() for m in masks), T, B)
+    if batch != B:
+        raise ValueError(f"rekur::recurrence: batch is {batch}, and the rows are {B}")
+    call = Call(engine, batch_first, batch_sizes, step, tuple(m.contiguous() for m in masks), T, B)
+    _expect("h", h, call.state_shape(kind.proj_size or kind.hidden_size))
+    _expect("c", c, call.state_shape(kind.hidden_size) if kind.cell == "lstm" else None)
+    rows = (x.size(0),) if batch_sizes is not None else (T, B)
+    for m in masks:
+        _expect("masks", m, (*rows, kind.width))
+    return call
+
+
+def _expect(name: str, tensor: Tensor | None, shape: tuple[int, ...] | None) -> None:
+    """shape: None where there must be no tensor."""
+    if tensor is None:
+        return
+    if shape is None or tuple(tensor.shape) != shape or not _engine.is_memory(tensor):
+        wanted = "nothing" if shape is None else f"float32 of shape {shape} on the CPU"
+        raise ValueError(
+            f"rekur::recurrence: {name}: expected {wanted}, got {tensor.dtype} of shape {tuple(tensor.shape)} on "
+            f"{tensor.device}"
+        )
 
 
 def _on_line(tape: Tensor) -> tuple[int, int]:
-    """Where a cache line begins in it, and the floats from there to the last line, which says whether it is used."""
+    """Where a cache line begins in it, and the floats from there to the last line, which begins with whether it is
+    used. The engine writes that there: for torch the tensor is what it was, of the same version."""
     start = (tape.data_ptr() + 63) // 64 * 64
     return start, (tape.data_ptr() + tape.numel() * 4 - start) // 4 - _LINE
 
@@ -105,14 +132,13 @@ def _recurrence(
     step: bool,
     training: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights[0])
-    call = _call(engine, x, h, c, weights, masks, batch_sizes, batch_first, step)
+    engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights)
+    call = _call(engine, x, h, c, weights, masks, batch_sizes, batch, batch_first, step)
     x = _engine.dense(x)
     nothing = x.new_empty(0)
     tape, memory = None, nothing
     if training:
         memory = x.new_empty(_tape_floats(engine, call.T, call.B))
-        memory[-1] = 0
         tape = _core.StackTape(*_on_line(memory))
     y, hn, cn = _engine.forward(call, x, h, c, weights, tape)
     return x.new_empty(0) if y is None else y, hn, x.new_empty(0) if cn is None else cn, memory
@@ -161,15 +187,27 @@ def _recurrence_backward(
     batch_first: bool,
     step: bool,
 ) -> list[Tensor]:
-    engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights[0])
-    call = _call(engine, x, h, c, weights, masks, batch_sizes, batch_first, step)
+    engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights)
+    call = _call(engine, x, h, c, weights, masks, batch_sizes, batch, batch_first, step)
+    kind = engine.kind
+    if len(wanted) != 3 + len(weights) or len(arriving) != 3:
+        raise ValueError("rekur::recurrence_backward: expected three gradients, and what is wanted of each operand")
+    if (
+        tuple(tape.shape) != (_tape_floats(engine, call.T, call.B),)
+        or not _engine.is_memory(tape)
+        or tape.stride(0) != 1
+    ):
+        raise ValueError("rekur::recurrence_backward: the tape is not that of a training pass of these operands")
+    _expect("the output's gradient", arriving[0], None if step else (*x.shape[:-1], kind.width))
+    _expect("h's gradient", arriving[1], call.state_shape(kind.proj_size or kind.hidden_size))
+    _expect("c's gradient", arriving[2], call.state_shape(kind.hidden_size) if cell == "lstm" else None)
     x = _engine.dense(x)
-    if float(tape[-1]) != 0:  # a second time: retain_graph
+    kept = _core.StackTape(*_on_line(tape))
+    if kept.used:  # a second time: retain_graph
         tape = torch.empty_like(tape)
-        _engine.forward(call, x, h, c, weights, _core.StackTape(*_on_line(tape)))
-    used = _core.StackTape(*_on_line(tape))
-    tape[-1] = 1
-    dx, dh, dc, d_weights = _engine.backward(call, x, h, c, weights, used, arriving, wanted)
+        kept = _core.StackTape(*_on_line(tape))
+        _engine.forward(call, x, h, c, weights, kept)
+    dx, dh, dc, d_weights = _engine.backward(call, x, h, c, weights, kept, arriving, wanted)
     return [x.new_empty(0) if d is None else d for d in (dx, dh, dc, *d_weights)]
 
 
@@ -222,7 +260,13 @@ def _gradients(ctx: Any, *arriving: Tensor | None) -> Any:
     lstm, step = ctx.plain[1] == "lstm", ctx.plain[-1]
     given = [None if step else arriving[0], arriving[1], arriving[2] if lstm else None]
     found: list[Any] = [None] * len(wanted)
-    if any(d is not None for d in given):
+    if torch.is_grad_enabled() and type(x) is Tensor:  # create_graph: the second derivative by torch's operations
+        batch, cell, sizes, bidirectional, bias, batch_first, _ = ctx.plain
+        engine = _engine_for(_kind(cell, sizes, bidirectional, bias), weights)
+        T = 1 if step else x.size(1 if batch_first else 0) if batch_sizes is None else batch_sizes.size(0)
+        call = Call(engine, batch_first, batch_sizes, step, tuple(masks), T, batch)
+        found = _engine.by_torch(call, x, h, c, weights, given, wanted)
+    elif any(d is not None for d in given):
         found = recurrence_backward(tape, given, wanted, x, h, c, weights, masks, batch_sizes, *ctx.plain)
         found = [d if want else None for d, want in zip(found, wanted, strict=True)]
     return (*found[:3], found[3:], [None] * M, *(None for _ in range(2 + len(ctx.plain))))

@@ -136,11 +136,14 @@ class Call(NamedTuple):
     def output(self, x: Tensor) -> Tensor | None:
         return None if self.step else x.new_empty((*x.shape[:-1], self.engine.kind.width))
 
+    def state_shape(self, width: int) -> tuple[int, ...]:
+        kind = self.engine.kind
+        return (self.B, width) if self.step else (kind.num_layers * kind.directions, self.B, width)
+
     def states(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         kind = self.engine.kind
-        shape = (self.B,) if self.step else (kind.num_layers * kind.directions, self.B)
-        h = x.new_empty((*shape, kind.proj_size or kind.hidden_size))
-        return h, x.new_empty((*shape, kind.hidden_size)) if kind.cell == "lstm" else None
+        h = x.new_empty(self.state_shape(kind.proj_size or kind.hidden_size))
+        return h, x.new_empty(self.state_shape(kind.hidden_size)) if kind.cell == "lstm" else None
 
 
 def arguments(call: Call, x: Tensor, h: Tensor | None, c: Tensor | None, weights: Sequence[Tensor]) -> tuple[Any, Any]:
@@ -242,7 +245,7 @@ def gradients(
     """What a Function's backward gives for x, h, c and the weights. tape: None where it has been used."""
     plain = _peek() is None and _modes() == 0
     for d in arriving:
-        plain = plain and (d is None or _is_memory(d))
+        plain = plain and (d is None or is_memory(d))
     if torch.is_grad_enabled() or not plain:
         return by_torch(call, x, h, c, weights, arriving, wanted)
     x = dense(x)
@@ -253,8 +256,8 @@ def gradients(
     return dx, dh, dc, *d_weights
 
 
-def _is_memory(d: Tensor) -> bool:
-    """Whether a gradient's numbers are those of its memory; those in batches have none."""
+def is_memory(d: Tensor) -> bool:
+    """Whether a tensor's numbers are those of its memory: gradients in batches have none."""
     if type(d) is not Tensor or d.dtype is not torch.float32 or not d.is_cpu or d.layout is not torch.strided:
         return False
     return torch._C._has_storage(d) and not d.is_neg()
