@@ -1,7 +1,11 @@
+#include <optional>
+#include <string>
+
 #include "bindings.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/equations_spec.hpp"
 #include "runtime/cores.hpp"
+#include "runtime/parallel.hpp"
 #include "runtime/spare.hpp"
 #include "runtime/team.hpp"
 
@@ -33,6 +37,20 @@ Floats activate(const std::string& name, float alpha, float beta, const py::obje
   throw py::value_error("unknown activation '" + name + "'");
 }
 
+// `with ThreadLimit(n):` calls of this thread take at most n threads, whatever set_num_threads says.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads) : threads_(threads) {
+    if (threads < 1) throw py::value_error("ThreadLimit: threads must be at least 1, got " + std::to_string(threads));
+  }
+  void enter() { limit_.emplace(threads_); }
+  void exit(const py::args&) { limit_.reset(); }
+
+ private:
+  int threads_;
+  std::optional<runtime::ThreadLimit> limit_;
+};
+
 }  // namespace
 
 void bind_runtime(py::module_& m) {
@@ -42,6 +60,10 @@ void bind_runtime(py::module_& m) {
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def("cpu_info", &cpu_info);
+  py::class_<ThreadLimit>(m, "ThreadLimit")
+      .def(py::init<int>(), py::arg("threads"))
+      .def("__enter__", &ThreadLimit::enter)
+      .def("__exit__", &ThreadLimit::exit);
   // For the tests: what they cannot have of a machine.
   m.def("_allow_any_number_of_threads", &runtime::allow_any_number_of_threads, py::arg("allow"));
   m.def("_disturb_teams", &runtime::disturb_teams, py::arg("seed"));

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,22 @@ from rekur._cell import as_cell
 
 # Drawn anew in training: of them torch's module knows dropout alone, between layers.
 _DRAWN = ("dropout", "recurrent_dropout", "recurrent_weight_dropout", "zoneout")
+# Options of rekur's layer that say here what something else says, or nothing.
+_ELSEWHERE = {
+    "units": "it is hidden_size here",
+    "use_bias": "it is bias here",
+    "return_sequences": "the output has every step: take output[-1], or hx",
+    "return_state": "the last states are returned always",
+    "stateful": "give the states that a call returns to the next one, as hx",
+    "unroll": "there is nothing to unroll",
+    "zero_output_for_mask": "lengths come by a PackedSequence, which has no other steps",
+    "name": "a module has no name",
+    "input_shape": "it is input_size here",
+    "learn_initial_state": "give a Parameter as hx",
+    "activity_regularizer": "add it to the loss",
+    **{f"{part}_regularizer": "add it to the loss" for part in ("kernel", "recurrent", "bias")},
+    **{f"{part}_constraint": "change the parameters after each step" for part in ("kernel", "recurrent", "bias")},
+}
 
 
 class _Engine:
@@ -30,6 +45,7 @@ class _Engine:
         self.model = _core.Model(spec)
         self.lock = threading.Lock()
         self.flat: NDArray[np.float32] | None = None
+        self.number = 0  # of the weights: a tape is good for those of its own number
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Engine:
         return _Engine(self.spec)
@@ -37,29 +53,24 @@ class _Engine:
     def __reduce__(self) -> tuple[Any, ...]:
         return _Engine, (self.spec,)
 
-    def take(self, weights: Sequence[Tensor]) -> None:
-        flat = torch.cat([w.detach().reshape(-1) for w in weights]).numpy()
+    def take(self, weights: Sequence[Tensor]) -> int:
+        """Their number, which is the last one where they are those that are there."""
+        flat = torch.cat([w.detach().reshape(-1) for w in weights]).resolve_neg().numpy()
         if self.flat is None or self.flat.tobytes() != flat.tobytes():
+            self.flat = None
             self.model.set_weights(flat)
             self.flat = flat
+            self.number += 1
+        return self.number
 
 
-@contextmanager
-def _threads() -> Iterator[None]:
-    """As many threads as torch's for calls in between."""
-    before, now = rekur.num_threads(), torch.get_num_threads()
-    if before == now:
-        yield
-        return
-    rekur.set_num_threads(now)
-    try:
-        yield
-    finally:
-        rekur.set_num_threads(before)
+def _threads() -> _core.ThreadLimit:
+    """As many threads as torch's for calls of this thread in between."""
+    return _core.ThreadLimit(torch.get_num_threads())
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = tensor.detach().contiguous().numpy()
+    array: NDArray[np.float32] = tensor.detach().resolve_neg().contiguous().numpy()
     return array
 
 
@@ -71,7 +82,7 @@ class _Pass(torch.autograd.Function):
         states, weights = given[:count], given[count:]
         inputs = [_array(x), *map(_array, states)]
         with engine.lock, _threads():
-            engine.take(weights)
+            ctx.number = engine.take(weights)
             outputs, ctx.tape = engine.model.forward(inputs, [lengths, *[None] * count])
         ctx.engine, ctx.count, ctx.inputs = engine, count, (lengths, inputs)
         ctx.save_for_backward(x, *given)
@@ -84,11 +95,13 @@ class _Pass(torch.autograd.Function):
             raise RuntimeError("CellRNN: derivatives of the first order alone: create_graph=True asks for the second")
         _, *given = ctx.saved_tensors
         engine, count = ctx.engine, ctx.count
+        if any(d is not None and not torch._C._has_storage(d) for d in arriving):
+            raise RuntimeError("CellRNN: one gradient at a time: is_grads_batched and vectorize give many")
         gradients = [None if d is None else _array(d) for d in arriving]
         with engine.lock, _threads():
-            engine.take(given[count:])
+            number = engine.take(given[count:])
             tape, ctx.tape = ctx.tape, None
-            if tape is None:  # a second time: retain_graph
+            if tape is None or number != ctx.number:  # a second time: retain_graph; or others were there since
                 lengths, inputs = ctx.inputs
                 _, tape = engine.model.forward(inputs, [lengths, *[None] * count])
             flat, found = engine.model.backward(tape, gradients)
@@ -97,6 +110,13 @@ class _Pass(torch.autograd.Function):
             for _, shape, offset in engine.model.parameters
         ]
         return (None, None, None, *map(torch.from_numpy, found), *d_weights)
+
+
+def _check(name: str, tensor: Any) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"CellRNN: {name} must be a torch.Tensor, got {type(tensor).__name__}")
+    if tensor.dtype is not torch.float32 or not tensor.is_cpu:
+        raise ValueError(f"CellRNN: computes in float32 on the CPU, got {name} of {tensor.dtype} on {tensor.device}")
 
 
 class CellRNN(nn.Module):
@@ -139,6 +159,8 @@ class CellRNN(nn.Module):
             raise ValueError(f"dropout must be a number in [0, 1], got {dropout!r}")
         if dtype not in (None, torch.float32) or torch.device(device or "cpu").type != "cpu":
             raise ValueError(f"cells of rekur compute in float32 on the CPU, got dtype {dtype}, device {device}")
+        if said := [name for name in _ELSEWHERE if name in options]:
+            raise ValueError(f"{said[0]}: not an option of a module of torch's: {_ELSEWHERE[said[0]]}")
         if drawn := [name for name in _DRAWN if name in options]:
             raise ValueError(f"{drawn[0]}: not an option of a module of torch's; dropout between layers is")
         self.cell = as_cell(cell, "CellRNN")
@@ -175,6 +197,7 @@ class CellRNN(nn.Module):
             with engine.lock, torch.no_grad():
                 engine.model.initialize(int(torch.randint(2**62, ())))
                 flat = engine.flat = engine.model.get_weights()
+                engine.number += 1
                 for name, (_, shape, offset) in zip(names, engine.model.parameters, strict=True):
                     values = flat[offset : offset + int(np.prod(shape))].reshape(shape)
                     getattr(self, name).copy_(torch.from_numpy(values))
@@ -187,6 +210,9 @@ class CellRNN(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, input: Any, hx: Any = None) -> Any:
         packed = input if isinstance(input, PackedSequence) else None
+        _check("input", input if packed is None else packed.data)
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise RuntimeError("CellRNN: torch.func's transforms (vmap, grad, jvp, …) do not know it")
         lengths = None
         if packed is not None:
             # In the order in which it is packed, which is that of its lengths.
@@ -198,8 +224,6 @@ class CellRNN(nn.Module):
             raise ValueError(
                 f"CellRNN: expected an input of (…, {self.input_size}) in 2 or 3 dimensions, got {tuple(x.shape)}"
             )
-        if x.dtype is not torch.float32 or not x.is_cpu:
-            raise ValueError(f"CellRNN: computes in float32 on the CPU, got {x.dtype} on {x.device}")
         batched = x.dim() == 3
         if not batched:
             x = x.unsqueeze(0)
@@ -210,6 +234,8 @@ class CellRNN(nn.Module):
         finals: list[list[Tensor]] = [[] for _ in range(S)]
         for n, (engine, names) in enumerate(zip(self._engines, self._names, strict=True)):
             weights = [getattr(self, name) for name in names]
+            for name, weight in zip(names, weights, strict=True):
+                _check(name, weight)
             own = [states[s][n * D + d] for d in range(D) for s in range(S)]
             x, *last = _Pass.apply(engine, lengths, D * S, x, *own, *weights)
             for d in range(D):
@@ -227,6 +253,12 @@ class CellRNN(nn.Module):
         states = list(hx) if isinstance(hx, (tuple, list)) else [hx]
         if len(states) != S:
             raise ValueError(f"CellRNN: hx must be {S} states ({', '.join(self.cell.states)}), got {len(states)}")
+        for name, state in zip(self.cell.states, states, strict=True):
+            _check(f"state {name}", state)
+            if not batched and state.dim() != 2:
+                raise ValueError(
+                    f"CellRNN: state {name}: expected 2 dimensions, as of the input, got {tuple(state.shape)}"
+                )
         if not batched:
             states = [s.unsqueeze(1) for s in states]
         for name, state in zip(self.cell.states, states, strict=True):
