@@ -17,13 +17,17 @@ from rekur.onnx._import.values import (
     Going,
     Known,
     Listed,
+    Masked,
     Moment,
     Position,
     Refused,
+    RowMask,
     Rows,
     Scores,
     Size,
+    Steps,
     Tensor,
+    Total,
     Value,
     View,
     fixed,
@@ -188,6 +192,14 @@ def describe(value: Value | None) -> str:
         return "the number of a loop's step" if isinstance(value, Position) else "whether a loop goes on"
     if isinstance(value, Listed):
         return "a list of tensors"
+    if isinstance(value, Steps):
+        return f"the numbers of the steps of {value.dim.label}"
+    if isinstance(value, RowMask):
+        return f"a mask of rows' steps, made of the lengths '{value.name}'"
+    if isinstance(value, Masked):
+        return f"a tensor that is {value.fill:g} behind the rows' ends, by the lengths '{value.name}'"
+    if isinstance(value, Total):
+        return f"a sum of the steps of rows with the lengths '{value.name}'"
     return f"a constant of shape {value.array.shape}"
 
 

@@ -110,7 +110,8 @@ def _lengths(graph: Graph) -> dict[Dim, str]:
         if found.get(dim.root):
             raise LoadError(
                 f"{node}: looks along time where rows have lengths; the file's padding would come in, which a model "
-                "here leaves out"
+                "here leaves out. Taken are a sum over the steps divided by the lengths, and a maximum and a softmax "
+                "over steps behind a mask made of the lengths"
             )
     return {dim: lengths for dim, lengths in found.items() if lengths}
 

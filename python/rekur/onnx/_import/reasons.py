@@ -17,6 +17,9 @@ _INT8 = (
 )
 
 REASONS = {
+    "GatherElements": (
+        "PyTorch writes it for Tensor.gather; where that takes each row's own last step, take the final state h_n"
+    ),
     "LinearAttention": (
         "it is loaded inside a GatedLinearAttention that rekur exported (with its norm, gate and projections); "
         "the operator alone is no layer here"

@@ -77,15 +77,16 @@ def _holds_features(x: View, axis: int) -> bool:
     return x.axes[axis] == FEATURES
 
 
-def summed(call: Call, x: View, axis: int) -> View:
-    """The sum of all steps: the product of ones and x along them."""
+def summed(call: Call, x: View, axis: int, zeros: bool = False) -> View:
+    """The sum of all steps: the product of ones and x along them. zeros: behind a row's end x is zero here, too."""
     time = x.axes[axis]
     rest = [dim for dim in x.dims if isinstance(time, Dim) and dim.root is not time.root]
     if not isinstance(time, Dim) or len(rest) != 1 or len(x.parts) != 1:
         raise Refused(f"sums axis {axis} of {x.describe()}; expected the steps of a sequence of rows")
     time.mark(TIME)
     rest[0].mark(BATCH)
-    crosses(call, time)
+    if not zeros:
+        crosses(call, time)
     whole = call.whole(x.parts[0])
     one = whole
     if whole.features > 1:

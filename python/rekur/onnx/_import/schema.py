@@ -18,11 +18,15 @@ from rekur.onnx._import.values import (
     Going,
     Known,
     Listed,
+    Masked,
     Moment,
     Position,
     Refused,
+    RowMask,
     Rows,
     Scores,
+    Steps,
+    Total,
     Value,
     View,
 )
@@ -49,9 +53,9 @@ def _types(value: Value) -> frozenset[str] | None:
             return frozenset((element_type(value.dtype),))
         case View():
             return None if value.ids else TRUTHS if value.boolean else frozenset(("tensor(float)",))
-        case Moment() | Scores():
+        case Moment() | Scores() | Masked() | Total():
             return frozenset(("tensor(float)",))
-        case Given() | Position() | Going() | Listed():
+        case Given() | Position() | Going() | Listed() | Steps() | RowMask():
             return None
 
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rekur.onnx._import import norm, products
+from rekur.onnx._import import masked, norm, products
 from rekur.onnx._import.call import Call
-from rekur.onnx._import.values import BATCH, FEATURES, PARTS, TIME, Dim, Moment, Scores, Tensor, Value, View
+from rekur.onnx._import.values import (
+    BATCH,
+    FEATURES,
+    PARTS,
+    TIME,
+    Dim,
+    Masked,
+    Moment,
+    Scores,
+    Tensor,
+    Total,
+    Value,
+    View,
+)
 
 
-def finished(call: Call, output: Scores | Moment | View, inputs: Iterable[Value]) -> View:
+def finished(call: Call, output: Scores | Moment | View | Masked | Total, inputs: Iterable[Value]) -> View:
     """What a graph output is as a tensor of the model."""
+    if isinstance(output, (Masked, Total)):
+        output = masked.plain(call, output)
     if isinstance(output, Moment):
         return norm.as_view(call, output)
     return as_sequence(call, products.apart(call, output) if isinstance(output, Scores) else output, inputs)

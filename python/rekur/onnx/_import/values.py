@@ -8,6 +8,8 @@ Given        what only the data of a run will tell: a graph input of one number,
 View         tensors of the model and how the file lays them out
 Moment       a step of a layer normalisation that the exporter took apart
 Position     in the body of a loop the number of the step; Going: whether it goes on; Listed: a list of tensors
+Steps        the numbers of a sequence's steps; RowMask: which of them there are, by the rows' lengths; Masked: a
+             tensor behind such a mask; Total: its sum over the steps
 Scores       the product of two tensors of the model: of attention that the exporter took apart, or a Dot
 ===========  ==========================================================================================
 """
@@ -354,7 +356,60 @@ class Listed:
     view: View | None = None
 
 
-Value: TypeAlias = Known | Filled | Rows | View | Moment | Given | Scores | Position | Going | Listed
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """0, 1, … for each step of a time axis, whose number only the data will tell."""
+
+    dim: Dim
+    axes: tuple[str, ...] = (TIME,)  # and ONE around it
+
+
+@dataclass(frozen=True, eq=False)
+class RowMask:
+    """Which steps there are by the rows' lengths; not ``inside``: which there are not."""
+
+    name: str  # of the lengths
+    steps: Dim | int  # the time axis, or how many steps the file counts
+    inside: bool
+    axes: tuple[str, ...]  # BATCH, TIME, and ONE around them
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """x at the steps that there are, ``fill`` behind a row's end; ``share``: divided by the row's number of steps."""
+
+    x: View
+    name: str  # of the lengths
+    fill: float
+    share: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Total:
+    """The sum of the steps of x that there are."""
+
+    x: View
+    name: str  # of the lengths
+    axis: int  # the time axis of x
+    keep: bool  # as an axis of size 1
+
+
+Value: TypeAlias = (
+    Known
+    | Filled
+    | Rows
+    | View
+    | Moment
+    | Given
+    | Scores
+    | Position
+    | Going
+    | Listed
+    | Steps
+    | RowMask
+    | Masked
+    | Total
+)
 
 
 def zeros(value: Known | Filled) -> bool:

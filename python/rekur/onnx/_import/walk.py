@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rekur.onnx._errors import LoadError
 from rekur.onnx._import import inputs as interface
-from rekur.onnx._import import loop, loop_layers, products, reasons
+from rekur.onnx._import import loop, loop_layers, masked, products, reasons
 from rekur.onnx._import.call import Call, NeedsConstant, describe
 from rekur.onnx._import.fold import Folded, fold, folded
 from rekur.onnx._import.graph import Budget, Graph
@@ -26,7 +26,20 @@ from rekur.onnx._import.scan import NotOurs, scan
 from rekur.onnx._import.schema import check_form, check_types
 from rekur.onnx._import.stacks import short_vectors, stacks_of
 from rekur.onnx._import.steps_out import finished
-from rekur.onnx._import.values import Filled, Given, Known, Moment, Refused, Rows, Scores, Undecided, Value, View
+from rekur.onnx._import.values import (
+    Filled,
+    Given,
+    Known,
+    Masked,
+    Moment,
+    Refused,
+    Rows,
+    Scores,
+    Total,
+    Undecided,
+    Value,
+    View,
+)
 
 SPARE = 2**20  # elements that any file may make, besides eight times what it holds
 OWN = re.compile(r"/time_major$")  # our exporter's suffix
@@ -87,7 +100,7 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     _Walk(version, tensors, result.graph, given, products.factors(deep, values.stored)).run(proto, nodes, values)
     for value in proto.output:
         output = values.get(value.name)
-        if isinstance(output, (Scores, Moment, View)):
+        if isinstance(output, (Scores, Moment, View, Masked, Total)):
             at = (f"graph output '{value.name}'", "")
             call = Call("Identity", at, {}, [output], [True], version, result.graph)
             try:
@@ -191,7 +204,7 @@ class _Walk:
             check_types(node, self.version, call.inputs)
         made: Value | list[Value]
         try:
-            made = _open(call) or RULES[node.op_type](products.taken_apart(call))
+            made = _open(call) or masked.masked(call) or RULES[node.op_type](products.taken_apart(call))
         except Undecided as reason:
             made = Given(sizes=reason.labels)
         if not constants:

@@ -276,13 +276,14 @@ def pooling(call: Call) -> View:
     return _result(call, x, after(call, time, change), type, x.features, options, None)
 
 
-def over_time(call: Call, x: View, axis: int, largest: bool, keep: bool) -> View:
-    """The mean or the largest of all steps."""
+def over_time(call: Call, x: View, axis: int, largest: bool, keep: bool, lengths: str | None = None) -> View:
+    """The mean or the largest of all steps; with the rows' lengths: of those that there are."""
     time = x.axes[axis]
     if not isinstance(time, Dim) or x.ids:
         raise Refused(f"is of axis {axis} of {x.describe()}, which holds no steps")
     time.mark(TIME)
-    crosses(call, time)
+    if lengths is None:
+        crosses(call, time)
     type = "GlobalMaxPooling1D" if largest else "GlobalAveragePooling1D"
     parts = []
     for part in x.parts:
@@ -291,7 +292,9 @@ def over_time(call: Call, x: View, axis: int, largest: bool, keep: bool) -> View
         if len(rest) != 1 or len(whole.dims) != 2:
             raise Refused(f"is of axis {axis} of {x.describe()}; expected a sequence of rows")
         rest[0].mark(BATCH)
-        parts.append((call.graph.add(type, call.at, [whole], whole.features, dims=rest),))
+        made = call.graph.add(type, call.at, [whole], whole.features, dims=rest)
+        made.layer.lengths = lengths
+        parts.append((made,))
     return View(tuple(parts), (*x.axes[:axis], *((ONE,) if keep else ()), *x.axes[axis + 1 :]))
 
 
