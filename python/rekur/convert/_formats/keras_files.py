@@ -123,7 +123,7 @@ def _load_weights(source: Source, into: Any = None) -> Any:
             f"{what}: it has weights alone, without the model: make the model here, of layers of the same settings, "
             f"and give into=model{'' if into is None else f', got {into!r}'}; a .keras file says both"
         )
-    entry, layers = described(into)
+    entry, layers = described(into, masks=False)
     path = _path(source, "keras-weights")
     opened: AbstractContextManager[Any] = stores.opened(
         stores.weights_of_archive(path) if _is_archive(source) else path, what

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from rekur.convert._keras.entries import Entry, class_of, is_model, is_operation, snake
-from rekur.convert._keras.masks import Masks
+from rekur.convert._keras.dropping import changes_of, with_mask_of
+from rekur.convert._keras.entries import Entry, class_of, ends, is_model, is_operation, shifted, snake, starts_at_1
+from rekur.convert._keras.mask_values import history
+from rekur.convert._keras.masks import is_mask_key, mask_operations
 from rekur.convert._keras.store import Store, read
 
 _RENAMED = {"GroupedQueryAttention": "GroupQueryAttention", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
@@ -27,7 +29,7 @@ class Builder:
         self.made: list[tuple[Entry, Any]] = []  # layers, with weights or without, that are no models
         self._same: dict[str, Any] = {}
         self._told = False
-        self._unmasked: set[str] = set()
+        self._masking: Any = None
 
     def model(self, entry: Entry) -> Any:
         """A Sequential or a Model.
@@ -37,13 +39,21 @@ class Builder:
         ValueError
             For what is not there here, by name.
         """
+        if self._masking is None:
+            self._masking = changes_of(entry, self._what)
         return (self._sequential if entry["class_name"] == "Sequential" else self._functional)(entry)
 
     def _sequential(self, entry: Entry) -> Any:
+        from rekur.layers import Cropping1D
         from rekur.models import Sequential
 
         config = entry["config"]
-        made = Sequential([self._member(inner) for inner in config["layers"]], name=config.get("name"))
+        listed: list[Any] = []
+        for inner in config["layers"]:
+            if (id(inner), 0) in self._masking:
+                listed.append(Cropping1D(0))  # which drops the mask
+            listed.append(self._member(inner))
+        made = Sequential(listed, name=config.get("name"))
         if not made._is_ready() and (shape := config.get("build_input_shape")) is not None:
             made.build(shape)
         if config.get("trainable") is False:
@@ -57,33 +67,37 @@ class Builder:
         entries = {
             str(inner["name"] if "name" in inner else inner["config"]["name"]): inner for inner in config["layers"]
         }
-        masks = Masks(entries, self._what)
+        masks = mask_operations(entries)
+        later = {name for name, inner in entries.items() if starts_at_1(name, inner, entries)}
         members: dict[str, Any] = {}
         tensors: dict[tuple[str, int, int], Any] = {}
         waiting: list[tuple[str, int, Any]] = []
         for name, inner in entries.items():
-            if masks.is_mask(name):
+            if name in masks:
                 continue
             member: Any = None if is_operation(inner) else self._member(inner)
             members[name] = member
             if inner["class_name"] == "InputLayer":
                 tensors[name, 0, 0] = member.tensor
-            waiting += [(name, k, node) for k, node in enumerate(inner.get("inbound_nodes", ()))]
+            waiting += [(name, k, shifted(node, later)) for k, node in enumerate(inner.get("inbound_nodes", ()))]
         while waiting:
             left = []
             for name, number, node in waiting:
-                arguments, options = self._call(entries[name], node, masks)
-                if not all(place in tensors for place in _places((arguments, options))):
+                arguments, options = self._call(entries[name], node, entries)
+                masking = self._masking.get((id(entries[name]), number), {})
+                needed = [*_places((arguments, options)), *(place for place in masking.values() if place is not None)]
+                if not all(place in tensors for place in needed):
                     left.append((name, number, node))
                     continue
-                given = _filled((arguments, options), tensors)
+                changed = {at: with_mask_of(tensors[at], tensors.get(other)) for at, other in masking.items()}
+                given = _filled((arguments, options), {**tensors, **changed} if changed else tensors)
                 self._connect(name, number, entries[name], members[name], given, tensors)
             if len(left) == len(waiting):
                 names = ", ".join(f"'{name}'" for name, *_ in left[:8])
                 raise ValueError(f"{self._what}: the calls of {names} read what nothing gives")
             waiting = left
-        begins, ends = (_ends(config[key], tensors, self._what) for key in ("input_layers", "output_layers"))
-        made = Model(begins, ends, name=config.get("name"))
+        outer = [_ends(ends(entry, config[key]), tensors, self._what) for key in ("input_layers", "output_layers")]
+        made = Model(outer[0], outer[1], name=config.get("name"))
         if config.get("trainable") is False:
             made.trainable = False
         return made
@@ -114,8 +128,9 @@ class Builder:
 
     # Calls: Keras 3 has arguments, Keras 2 a list of places with options behind.
 
-    def _call(self, entry: Entry, node: Any, masks: Masks) -> tuple[list[Any], dict[str, Any]]:
-        if isinstance(node, Mapping):
+    def _call(self, entry: Entry, node: Any, names: Mapping[str, Entry]) -> tuple[list[Any], dict[str, Any]]:
+        legacy = not isinstance(node, Mapping)
+        if not legacy:
             arguments, options = list(node.get("args", ())), dict(node.get("kwargs", {}))
         else:
             listed = [node] if node and isinstance(node[0], str) else list(node)
@@ -126,26 +141,17 @@ class Builder:
             if len(places) > 1 and not several:
                 options["initial_state"] = places[1:]
         options = {k: v for k, v in options.items() if v is not None and not (k == "training" and v is False)}
-        masked = False
-        for key in list(options):
-            if key == "mask" or (key.endswith("_mask") and key not in ("attention_mask", "use_causal_mask")):
-                masks.check(entry, key, options.pop(key))
-                masked = True
-        if isinstance(node, Mapping) and not masked and "initial_state" in options and masks.reach(entry):
-            self._tell_of_mask(entry)
-        return [_plain(value, masks.names) for value in arguments], {
-            key: _plain(value, masks.names) for key, value in options.items()
+        for key in [key for key in options if is_mask_key(key)]:
+            if legacy:
+                layer = entry.get("name") or entry["config"].get("name")
+                raise ValueError(
+                    f"{self._what}: the call of '{layer}' is given {key}= by hand; here masks come with the tensors, "
+                    "from Masking and Embedding(mask_zero=True), or with mask= of predict"
+                )
+            del options[key]  # changes_of has compared it with the one that comes with the tensors
+        return [_plain(value, names) for value in arguments], {
+            key: _plain(value, names) for key, value in options.items()
         }
-
-    def _tell_of_mask(self, entry: Entry) -> None:
-        name = str(entry.get("name") or entry["config"].get("name"))
-        if name not in self._unmasked:
-            self._unmasked.add(name)
-            warnings.warn(
-                f"{self._what}: '{name}' is called with initial states, and Keras 3 gives such a call no mask, while "
-                "here the mask acts: outputs of steps that are masked differ, and the last state where they end a row",
-                stacklevel=6,
-            )
 
     # Layers.
 
@@ -324,9 +330,8 @@ def _ends(given: Any, tensors: Mapping[Any, Any], what: str) -> Any:
     """Inputs or outputs of a model; one without a list around it is Keras's spelling."""
     if isinstance(given, Mapping):
         return {key: _ends(value, tensors, what)[0] for key, value in given.items()}
-    listed = [given] if given and isinstance(given[0], str) else list(given)
     try:
-        return [tensors[str(name), int(number), int(index)] for name, number, index, *_ in listed]
+        return [tensors[place] for place in history(given)]
     except KeyError as error:
         raise ValueError(f"{what}: the model begins or ends at {error}, which there is not") from None
 

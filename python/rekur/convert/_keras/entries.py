@@ -16,6 +16,8 @@ _HEADS = {
     "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
     "GroupedQueryAttention": ("_query_dense", "_key_dense", "_value_dense", "_output_dense"),
 }
+# Operations that have a type of numbers among their settings.
+_TYPED = ("ZerosLike", "OnesLike", "FullLike", "Cast", "ConvertToTensor")
 # What Keras's configurations call a class, and what its weights' groups are named after.
 _CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}
 
@@ -34,6 +36,7 @@ def is_operation(entry: Entry) -> bool:
         return str(module).startswith(("keras.src.ops", "keras.ops"))
     config = entry.get("config", {})
     own = not {"trainable", "dtype", "batch_input_shape", "batch_shape"} & set(config)
+    own = own or (entry.get("class_name") in _TYPED and "trainable" not in config)
     nodes = entry.get("inbound_nodes") or [None]
     return own and isinstance(nodes[0], Mapping) and entry.get("class_name") != "InputLayer"
 
@@ -109,3 +112,52 @@ def _cell(cell: Entry) -> list[tuple[str, int | None]]:
         (f"cells/{_unique(inner['class_name'], counts)}", 2 + bool(inner["config"].get("use_bias", True)))
         for inner in config["cells"]
     ]
+
+
+def first_call(model: Entry, name: str) -> int:
+    """The number that the first call of a layer has among the outputs of a functional model.
+
+    A functional model within one begins to count at 1: it was called once when it was made.
+    """
+    for entry in model["config"]["layers"]:
+        if str(entry.get("name") or entry["config"].get("name")) == name:
+            return 1 if entry.get("class_name") in ("Functional", "Model") else 0
+    return 0
+
+
+def ends(model: Entry, given: Any) -> Any:
+    """Inputs or outputs of a functional model, with calls counted from 0."""
+    if isinstance(given, Mapping):
+        return {key: ends(model, value) for key, value in given.items()}
+    if isinstance(given, (list, tuple)):
+        if len(given) >= 3 and isinstance(given[0], str):
+            return [given[0], max(int(given[1]) - first_call(model, given[0]), 0), *given[2:]]
+        return [ends(model, value) for value in given]
+    return given
+
+
+def starts_at_1(name: str, entry: Entry, entries: Mapping[str, Entry]) -> bool:
+    """Whether calls of a layer are counted from 1: those of functional models are in Keras 2."""
+    nodes = entry.get("inbound_nodes") or ()
+    if not is_model(entry) or not nodes or isinstance(nodes[0], Mapping):
+        return False
+    every = (place for e in entries.values() for place in _legacy_places(e.get("inbound_nodes", ())))
+    read = {place[1] for place in every if place[0] == name}
+    return len(nodes) in read and 0 not in read
+
+
+def shifted(node: Any, later: set[str]) -> Any:
+    """A node of Keras 2 with calls counted from 0."""
+    if not later or not isinstance(node, (list, tuple)):
+        return node
+    if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
+        return [node[0], node[1] - (node[0] in later), *node[2:]]
+    return [shifted(value, later) for value in node]
+
+
+def _legacy_places(node: Any) -> list[Any]:
+    if isinstance(node, (list, tuple)):
+        if len(node) >= 3 and isinstance(node[0], str) and isinstance(node[1], int):
+            return [node]
+        return [place for value in node for place in _legacy_places(value)]
+    return []

@@ -10,6 +10,7 @@ from typing import Any
 from rekur import _files
 from rekur.convert._keras.describe import CALL_OPTIONS, Unknown, entry, entry_of
 from rekur.convert._keras.entries import Entry, groups, is_model, places
+from rekur.convert._keras.giving import give_masks
 from rekur.convert._needs import needed
 
 _VERSION = "3.8.0"  # of Keras, whose form it is
@@ -21,7 +22,7 @@ _LISTS = ("Concatenate", "Add", "Multiply", "Subtract", "Maximum", "Minimum", "A
 Layers = dict[int, Any]  # by the id of an entry its layer
 
 
-def described(model: Any) -> tuple[dict[str, Any], Layers]:
+def described(model: Any, masks: bool = True) -> tuple[dict[str, Any], Layers]:
     """Keras's entry of a model, and the layers of the entries within.
 
     Raises
@@ -31,6 +32,8 @@ def described(model: Any) -> tuple[dict[str, Any], Layers]:
     """
     layers: Layers = {}
     made = _model(model, layers)
+    if masks:
+        made = _with_masks(made, model, layers)
     stateful = next((layer for layer in layers.values() if getattr(layer, "stateful", False)), None)
     if stateful is not None and any(tensor.layer.batch_size is None for tensor in model._inputs):
         raise Unknown(
@@ -38,6 +41,19 @@ def described(model: Any) -> tuple[dict[str, Any], Layers]:
             "with Input(batch_shape=…)"
         )
     return made, layers
+
+
+def _with_masks(made: dict[str, Any], model: Any, layers: Layers) -> dict[str, Any]:
+    """The same, each call with the mask that it gets here."""
+    if made["class_name"] == "Sequential":
+        try:
+            give_masks(made)
+            return made
+        except Unknown:  # a call of a functional model may be given one
+            layers.clear()
+            made = _functional(model, layers)
+    give_masks(made)
+    return made
 
 
 def _model(model: Any, layers: Layers) -> dict[str, Any]:
@@ -116,6 +132,9 @@ def _functional(model: Any, layers: Layers) -> dict[str, Any]:
         "input_layers": [history[t] for t in model._inputs],
         "output_layers": [history[model._cuts.get(t, t)] for t in model._outputs],
     }
+    # Keras counts the calls of a functional model within from 1 where the outer one ends.
+    inner = {made["name"] for made in listed if made["class_name"] == "Functional"}
+    config["output_layers"] = [[n, k + (n in inner), index] for n, k, index in config["output_layers"]]
     for key in ("input_layers", "output_layers"):
         if len(config[key]) == 1:
             (config[key],) = config[key]
@@ -218,7 +237,7 @@ def _hdf5(write: Any) -> bytes:
 
 def save_weights(model: Any, path: str) -> None:
     """``.weights.h5``, which ``load_weights`` of the same model in Keras reads."""
-    made, layers = described(model)
+    made, layers = described(model, masks=False)
     _files.write_atomic(path, _hdf5(lambda file: _write_groups(file, made, layers)))
 
 
