@@ -85,6 +85,7 @@ void bind_layer_calls(py::module_& m) {
         py::arg("output_gradients"), py::arg("wanted"));
   m.def("set_tape_memory", &set_tape_memory, py::arg("limit"));
   m.def("tape_memory", &tape_memory);
+  m.def("_idle_memory", &idle_memory);  // for the tests
   m.def("layer_calls_address", [] { return reinterpret_cast<std::uintptr_t>(&layer_calls()); });
 }
 

@@ -3,73 +3,73 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <random>
-#include <unordered_map>
 #include <utility>
 
 namespace rekur::bindings {
 namespace {
 
-constexpr std::size_t kIdle = 16;     // engines of a layer that wait for the next call
-constexpr std::size_t kLayers = 512;  // layers whose engines wait
+// Engines that wait for their next call: so many, of so many bytes together, but one of any size.
+constexpr std::size_t kIdle = 256;
+constexpr std::uint64_t kIdleBytes = std::uint64_t{256} << 20;
 
-struct Engine {
-  explicit Engine(const std::string& spec) : model(spec), flat(model.weight_count()) {}
+std::vector<Shape> input_shapes(const Batch& batch) {
+  std::vector<Shape> shapes;
+  for (const ConstView& x : batch.inputs) shapes.push_back(x.shape);
+  return shapes;
+}
+
+// A call has one of its own, since its weights are the call's.
+class Engine {
+ public:
+  explicit Engine(std::string of) : model(of), flat(model.weight_count()), spec(std::move(of)) {}
+
+  // Of a run; the engine keeps the most that one has taken.
+  std::uint64_t run_memory(const Batch& batch, bool training) {
+    std::vector<Shape> shapes = input_shapes(batch);
+    if (last_run_ == 0 || training != last_training_ || shapes != last_shapes_) {
+      last_run_ = model.run_memory(shapes, training);
+      last_shapes_ = std::move(shapes);
+      last_training_ = training;
+      most_run_ = std::max(most_run_, last_run_);
+    }
+    return last_run_;
+  }
+  // The weights as they came and as the model has them, packed for the forward pass and for the backward pass.
+  std::uint64_t weight_bytes() const { return 4 * sizeof(float) * flat.size(); }
+  std::uint64_t bytes() const { return weight_bytes() + most_run_; }
 
   Model model;
   std::vector<float> flat;
-};
-
-// All engines of a spec. A call has one of its own, since its weights are the call's.
-class Layer {
- public:
-  explicit Layer(std::string spec) : spec_(std::move(spec)) {}
-
-  const std::string& spec() const { return spec_; }
-
-  std::unique_ptr<Engine> take() {
-    {
-      const std::lock_guard lock(turn_);
-      if (!idle_.empty()) {
-        auto engine = std::move(idle_.back());
-        idle_.pop_back();
-        return engine;
-      }
-    }
-    return std::make_unique<Engine>(spec_);
-  }
-
-  void give_back(std::unique_ptr<Engine> engine) {
-    const std::lock_guard lock(turn_);
-    if (idle_.size() < kIdle) idle_.push_back(std::move(engine));
-  }
+  const std::string spec;
 
  private:
-  std::string spec_;
-  std::mutex turn_;
-  std::vector<std::unique_ptr<Engine>> idle_;
+  std::uint64_t last_run_ = 0, most_run_ = 0;
+  std::vector<Shape> last_shapes_;
+  bool last_training_ = false;
 };
 
-// An engine for the length of a call.
+using Engines = std::list<std::unique_ptr<Engine>>;
+
+// An engine for the length of a call, or for as long as what it keeps is waited for.
 class Lease {
  public:
-  explicit Lease(std::shared_ptr<Layer> layer) : layer_(std::move(layer)), engine_(layer_->take()) {}
-  Lease(std::shared_ptr<Layer> layer, std::unique_ptr<Engine> engine) : layer_(std::move(layer)), engine_(std::move(engine)) {}
-  ~Lease() {
-    if (engine_) layer_->give_back(std::move(engine_));
-  }
+  explicit Lease(const std::string& spec);
+  ~Lease();
   Lease(Lease&&) = default;
   Lease& operator=(Lease&&) = delete;
 
-  Model& model() { return engine_->model; }
-  std::vector<float>& flat() { return engine_->flat; }
-  const Layer& layer() const { return *layer_; }
+  Engine& engine() { return *engine_.front(); }
+  const Engine& engine() const { return *engine_.front(); }
+  Model& model() { return engine().model; }
+  std::vector<float>& flat() { return engine().flat; }
 
  private:
-  std::shared_ptr<Layer> layer_;
-  std::unique_ptr<Engine> engine_;
+  Engines engine_;  // one, or none where it has been moved from
 };
 
 // A batch whose arrays are its own: those of a framework are gone when its call ends.
@@ -91,6 +91,13 @@ struct OwnBatch {
       resets = flags.back();
     }
   }
+  std::uint64_t bytes() const {
+    std::uint64_t sum = 0;
+    for (const auto& list : floats) sum += list.size() * sizeof(float);
+    for (const auto& list : ints) sum += list.size() * sizeof(std::int32_t);
+    for (const auto& list : flags) sum += list.size();
+    return sum;
+  }
   OwnBatch(const OwnBatch&) = delete;
   OwnBatch& operator=(const OwnBatch&) = delete;
 
@@ -111,8 +118,9 @@ struct Kept {
 // Never destroyed: a framework's threads may still run when the program ends.
 struct Store {
   std::mutex turn;
-  std::unordered_map<std::string, std::shared_ptr<Layer>> layers;
-  std::list<Kept> kept;  // the oldest first
+  std::list<Kept> kept;  // the oldest first, as of those that wait
+  Engines idle;
+  std::uint64_t idle_bytes = 0;
   std::uint64_t limit = std::uint64_t{1} << 30, used = 0;
   std::uint32_t nonce = std::random_device{}() | 1;  // the token of another process finds nothing
   std::uint32_t next = 0;
@@ -123,12 +131,31 @@ Store& store() {
   return *only;
 }
 
-std::shared_ptr<Layer> layer_of(const std::string& spec) {
+Lease::Lease(const std::string& spec) {
   Store& s = store();
+  {
+    const std::lock_guard lock(s.turn);
+    const auto found = std::find_if(s.idle.rbegin(), s.idle.rend(), [&](const auto& e) { return e->spec == spec; });
+    if (found != s.idle.rend()) {
+      s.idle_bytes -= (*found)->bytes();
+      engine_.splice(engine_.end(), s.idle, std::next(found).base());
+      return;
+    }
+  }
+  engine_.push_back(std::make_unique<Engine>(spec));
+}
+
+Lease::~Lease() {
+  if (engine_.empty()) return;
+  Store& s = store();
+  Engines out;  // to be destroyed where no lock is held
   const std::lock_guard lock(s.turn);
-  if (const auto found = s.layers.find(spec); found != s.layers.end()) return found->second;
-  if (s.layers.size() >= kLayers) s.layers.erase(s.layers.begin());
-  return s.layers[spec] = std::make_shared<Layer>(spec);
+  s.idle_bytes += engine().bytes();
+  s.idle.splice(s.idle.end(), engine_);
+  while (s.idle.size() > 1 && (s.idle.size() > kIdle || s.idle_bytes > kIdleBytes)) {
+    s.idle_bytes -= s.idle.front()->bytes();
+    out.splice(out.end(), s.idle, s.idle.begin());
+  }
 }
 
 void set_weights(Lease& lease, std::span<const ConstView> weights) {
@@ -143,12 +170,6 @@ void set_weights(Lease& lease, std::span<const ConstView> weights) {
   if (at != flat.size())
     throw Error("weights: expected " + std::to_string(flat.size()) + " numbers in all, got " + std::to_string(at));
   lease.model().set_weights(flat);
-}
-
-std::vector<Shape> input_shapes(const Batch& batch) {
-  std::vector<Shape> shapes;
-  for (const ConstView& x : batch.inputs) shapes.push_back(x.shape);
-  return shapes;
 }
 
 // What makes room for so many bytes; to be destroyed where no lock is held.
@@ -167,7 +188,7 @@ std::list<Kept> taken(const std::uint32_t* token, const std::string& spec) {
   const std::lock_guard lock(s.turn);
   if (token == nullptr || token[0] != s.nonce) return out;
   const auto found = std::find_if(s.kept.begin(), s.kept.end(), [&](const Kept& k) { return k.number == token[1]; });
-  if (found == s.kept.end() || found->lease.layer().spec() != spec) return out;
+  if (found == s.kept.end() || found->lease.engine().spec != spec) return out;
   s.used -= found->bytes;
   out.splice(out.end(), s.kept, found);
   return out;
@@ -195,12 +216,12 @@ bool same(const Batch& a, const Batch& b) {
 }  // namespace
 
 std::vector<Shape> layer_output_shapes(const LayerCall& call) {
-  Lease lease(layer_of(call.spec));
+  Lease lease(call.spec);
   return lease.model().output_shapes(input_shapes(call.batch));
 }
 
 void layer_run(const LayerCall& call, std::span<const View> outputs, std::uint32_t* token) {
-  Lease lease(layer_of(call.spec));
+  Lease lease(call.spec);
   set_weights(lease, call.weights);
   Store& s = store();
   if (token != nullptr) token[0] = token[1] = 0;
@@ -209,19 +230,23 @@ void layer_run(const LayerCall& call, std::span<const View> outputs, std::uint32
     const std::lock_guard lock(s.turn);
     limit = s.limit;
   }
-  if (limit > 0) bytes = lease.model().run_memory(input_shapes(call.batch), true);
+  if (limit > 0) bytes = lease.engine().run_memory(call.batch, true) + lease.engine().weight_bytes();
   if (limit == 0 || bytes > limit) {
+    lease.engine().run_memory(call.batch, false);
     lease.model().predict(call.batch, outputs);
     return;
   }
   auto batch = std::make_unique<OwnBatch>(call.batch);
+  bytes += batch->bytes();
   Tape tape = lease.model().forward(batch->batch, outputs);
-  std::list<Kept> old;
+  std::list<Kept> old, now;
+  now.push_back({0, bytes, std::move(lease), std::move(batch), std::move(tape)});
   const std::lock_guard lock(s.turn);
+  if (bytes > s.limit) return;
   old = make_room(s, bytes);
   token[0] = s.nonce;
-  token[1] = s.next++;
-  s.kept.push_back({token[1], bytes, std::move(lease), std::move(batch), std::move(tape)});
+  token[1] = now.front().number = s.next++;
+  s.kept.splice(s.kept.end(), now);
   s.used += bytes;
 }
 
@@ -233,7 +258,7 @@ void layer_back(const LayerCall& call, const std::uint32_t* token, std::span<con
     backward(k.lease, std::move(k.tape), output_gradients, call.weights, weight_gradients, input_gradients);
     return;
   }
-  Lease lease(layer_of(call.spec));
+  Lease lease(call.spec);
   set_weights(lease, call.weights);
   std::vector<std::vector<float>> unread;
   std::vector<View> outputs;
@@ -241,6 +266,7 @@ void layer_back(const LayerCall& call, const std::uint32_t* token, std::span<con
     unread.emplace_back(static_cast<std::size_t>(element_count(shape)));
     outputs.push_back({unread.back().data(), shape});
   }
+  lease.engine().run_memory(call.batch, true);
   Tape tape = lease.model().forward(call.batch, outputs);
   backward(lease, std::move(tape), output_gradients, call.weights, weight_gradients, input_gradients);
 }
@@ -248,15 +274,28 @@ void layer_back(const LayerCall& call, const std::uint32_t* token, std::span<con
 void set_tape_memory(std::uint64_t limit) {
   Store& s = store();
   std::list<Kept> old;
+  {
+    const std::lock_guard lock(s.turn);
+    s.limit = limit;
+    old = make_room(s, 0);
+  }
+  old.clear();  // whose engines wait now
+  Engines idle;
   const std::lock_guard lock(s.turn);
-  s.limit = limit;
-  old = make_room(s, 0);
+  idle.swap(s.idle);
+  s.idle_bytes = 0;
 }
 
 std::uint64_t tape_memory() {
   Store& s = store();
   const std::lock_guard lock(s.turn);
   return s.used;
+}
+
+std::uint64_t idle_memory() {
+  Store& s = store();
+  const std::lock_guard lock(s.turn);
+  return s.idle_bytes;
 }
 
 namespace {

@@ -26,9 +26,11 @@ void layer_run(const LayerCall& call, std::span<const View> outputs, std::uint32
 void layer_back(const LayerCall& call, const std::uint32_t* token, std::span<const ConstView> output_gradients,
                 std::span<float* const> weight_gradients, std::span<const View> input_gradients);
 
-// Bytes that may be kept, of all layers together, and that are.
+// Bytes that may be kept, of all layers together, and that are; setting them drops the engines that wait for a next call, whose
+// bytes are idle_memory().
 void set_tape_memory(std::uint64_t limit);
 std::uint64_t tape_memory();
+std::uint64_t idle_memory();
 
 const rekur_layer_calls& layer_calls();
 

@@ -14,7 +14,11 @@ def set_tape_memory(size: int) -> None:
     """How many bytes may be kept between forward and backward passes, of all layers together; 1 GiB at first.
 
     A backward pass whose forward pass was not kept runs it again: about a third more time, the same numbers. With 0
-    that is so always. Where the limit is met, what is oldest goes first.
+    that is so always. Where the limit is met, what is oldest goes first. What is kept of a call is what its pass
+    computed, copies of its inputs, and its weights as the engine has packed them, as four copies of them.
+
+    Beside that, engines wait for the next call of their layers, with weights and working memory: up to 256 MiB of them
+    together, or the one that was used last. This drops those that wait now.
 
     Parameters
     ----------
