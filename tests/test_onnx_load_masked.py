@@ -98,6 +98,16 @@ SCORES = [
     node("Softmax", ["f"], ["w"], axis=1),
 ]
 POOLED = [*SCORES, node("Mul", ["w", "s"], ["p"]), over("ReduceSum", "p", "y")]
+PENALTY = [  # as a number added to the scores: (1 − mask) · −1e9
+    node("Cast", ["mask3"], ["mf"], to=FLOAT),
+    node("Sub", ["unit", "mf"], ["no"]),
+    node("Mul", ["no", "deep"], ["p"]),
+    node("MatMul", ["s", "k"], ["a"]),
+    node("Add", ["a", "p"], ["f"]),
+    node("Softmax", ["f"], ["w"], axis=1),
+    node("Mul", ["w", "s"], ["ws"]),
+    over("ReduceSum", "ws", "y"),
+]
 PRODUCT = [*SCORES, node("Transpose", ["w"], ["wt"], perm=[0, 2, 1]), node("MatMul", ["wt", "s"], ["y"])]
 
 
@@ -118,6 +128,7 @@ PRODUCT = [*SCORES, node("Transpose", ["w"], ["wt"], perm=[0, 2, 1]), node("MatM
         ([*counted(), *HIDDEN, over("ReduceMax", "f", "y", 1)], "mixed"),
         ([*counted(compare="GreaterOrEqual"), *OUTSIDE], "mixed"),
         ([*counted(), *POOLED], "mixed"),
+        ([*counted(), *PENALTY], "mixed"),
         ([*counted(), *PRODUCT], "short"),
         ([*counted(), node("Where", ["mask3", "s", "nought"], ["y"])], "short"),  # it is zero there anyway
     ],
@@ -157,6 +168,7 @@ def test_the_model_is_trained_and_exported(rng: np.random.Generator, tmp_path: P
         ([*counted(1), *MEAN], "count from 1 with the lengths; expected 0 for Less"),
         ([*counted(), *MASKED_SUM[:-1], over("ReduceMean", "mm", "y")], "divided by the lengths, in a maximum"),
         ([*counted(), *MASKED_SUM[:-1], over("ReduceMax", "mm", "y")], "divided by the lengths, in a maximum"),
+        ([*counted(), *PENALTY[:3], node("Mul", ["p", "s"], ["y"])], "a mask of rows' steps"),
         ([*counted()[:3], node("Mul", ["range", "zero_"], ["y"])], "the numbers of the steps of .*final state h_n"),
         ([*counted()[:3], node("GatherElements", ["s", "range"], ["y"])], "Tensor.gather; .*final state h_n"),
     ],

@@ -120,6 +120,10 @@ def _special(call: Call) -> Value | None:
         return _moved(call, one)
     if call.op in MOVES and isinstance(one, Masked):
         return _moved_tensor(call, one)
+    if any(isinstance(value, RowMask) and value.penalty for value in call.inputs):
+        return _penalised(call, one, two) or _penalised(call, two, one) if call.op == "Add" else None
+    if call.op == "Sub" and isinstance(two, RowMask) and _constant(one) == 1:
+        return replace(two, inside=not two.inside)
     if call.op == "Cast" and isinstance(one, (Steps, RowMask)):
         to = DTYPES.get(call.attribute("to"))
         call.ignore("saturate", "round_mode")
@@ -241,7 +245,17 @@ def _chosen(call: Call, mask: RowMask) -> Masked | None:
     return Masked(x, mask.name, fill)
 
 
-def _multiplied(call: Call, one: Value | None, two: Value | None) -> Masked | None:
+def _penalised(call: Call, x: Value | None, mask: Value | None) -> Masked | None:
+    """Scores with so low a number added behind a row's end that nothing is left of them."""
+    if not isinstance(mask, RowMask) or mask.inside or not isinstance(x, View) or x.ids or not _faces(call, mask, x):
+        return None
+    return Masked(x, mask.name, mask.penalty)
+
+
+def _multiplied(call: Call, one: Value | None, two: Value | None) -> Masked | RowMask | None:
+    if isinstance(one, RowMask) and not one.inside:
+        factor = _constant(two)
+        return replace(one, penalty=factor) if factor is not None and DEEP >= factor > -np.inf else None
     if isinstance(one, RowMask) and one.inside:
         if isinstance(two, View) and not two.ids and _faces(call, one, two):
             return Masked(two, one.name, 0.0)

@@ -372,6 +372,7 @@ class RowMask:
     steps: Dim | int  # the time axis, or how many steps the file counts
     inside: bool
     axes: tuple[str, ...]  # BATCH, TIME, and ONE around them
+    penalty: float = 0.0  # if not 0: this number where the mask is true, 0 elsewhere, to be added to scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from rekur.onnx._import.scan import NotOurs, scan
 from rekur.onnx._import.schema import check_form, check_types
 from rekur.onnx._import.stacks import short_vectors, stacks_of
 from rekur.onnx._import.steps_out import finished
+from rekur.onnx._import.stored import Values, count
 from rekur.onnx._import.values import (
     Filled,
     Given,
@@ -69,10 +70,10 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
     whole, proto = model.graph, fold(model.graph, version, tensors)
     nodes = ordered(proto)
     _check_operators(nodes)
-    values = _Values(tensors, proto.initializer)
+    values = Values(tensors, proto.initializer)
     values.made.update({name: Known(np.asarray(array)) for name, array in bound.items()})
     elements = sum(array.size for array in bound.values())
-    elements += sum(_count(tensor) for graph in all_graphs(whole) for tensor in graph.initializer)
+    elements += sum(count(tensor) for graph in all_graphs(whole) for tensor in graph.initializer)
     result = Walked(Graph(Budget(SPARE + 8 * elements)), hint=reasons.hint(nodes))
     deep = list(_flat(nodes))
     ids, channels = interface.ids_as_floats(deep), interface.channels_first(deep)
@@ -122,9 +123,9 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
 def branches(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> dict[str, str]:
     """By the first output of every If whose condition is made of constants: its branch that is taken."""
     version, tensors = opset(model), Tensors(folder)
-    values = _Values(tensors, model.graph.initializer)
+    values = Values(tensors, model.graph.initializer)
     values.made.update({name: Known(np.asarray(array)) for name, array in bound.items()})
-    elements = sum(_count(tensor) for tensor in model.graph.initializer)
+    elements = sum(count(tensor) for tensor in model.graph.initializer)
     one = _Walk(version, tensors, Graph(Budget(SPARE + 8 * elements)), set(), set())
     found: dict[str, str] = {}
     for node in ordered(model.graph):
@@ -176,7 +177,7 @@ class _Walk:
     given: set[str]  # the inputs of the file
     multiplied: set[str]  # tensors that products of two computed ones are made of
 
-    def run(self, proto: Any, nodes: Sequence[Any], values: _Values) -> None:
+    def run(self, proto: Any, nodes: Sequence[Any], values: Values) -> None:
         read = {name for node in nodes for name in reads(node)} | {value.name for value in proto.output}
         makers = {name: node for node in nodes for name in node.output}
         for node in nodes:
@@ -197,7 +198,7 @@ class _Walk:
             except Refused as reason:
                 raise LoadError(f"{label}: {reason}{reasons.hint(nodes)}") from None
 
-    def _node(self, node: Any, label: str, values: _Values, read: set[str]) -> None:
+    def _node(self, node: Any, label: str, values: Values, read: set[str]) -> None:
         call = self._call(node, label, values, read)
         constants = all(value is None or isinstance(value, (Known, Filled)) for value in call.inputs)
         if constants:
@@ -220,7 +221,7 @@ class _Walk:
         if any(call.wanted[len(outputs) :]):
             raise Refused(f"output {len(outputs)} is read; it has {len(outputs)}")
 
-    def _call(self, node: Any, label: str, values: _Values, read: set[str]) -> Call:
+    def _call(self, node: Any, label: str, values: Values, read: set[str]) -> Call:
         check_form(node, self.version)
         return Call(
             op=node.op_type,
@@ -234,7 +235,7 @@ class _Walk:
             interface={k: name for k, name in enumerate(node.input) if name in self.given},
         )
 
-    def _scan(self, node: Any, label: str, values: _Values, read: set[str], makers: Mapping[str, Any]) -> None:
+    def _scan(self, node: Any, label: str, values: Values, read: set[str], makers: Mapping[str, Any]) -> None:
         call = self._call(node, label, values, read)
         try:
             made = scan(call, node, values.get, makers)
@@ -242,7 +243,7 @@ class _Walk:
             made = self._scan_of_others(call, node, values)
         values.made.update({name: value for name, value in zip(node.output, made, strict=True) if name})
 
-    def _loop(self, node: Any, label: str, values: _Values, read: set[str], makers: Mapping[str, Any]) -> None:
+    def _loop(self, node: Any, label: str, values: Values, read: set[str], makers: Mapping[str, Any]) -> None:
         call = self._call(node, label, values, read)
         if len(node.input) > 1 and node.input[1] and not loop_layers.begins(node.input[1], values.get, makers):
             raise Refused("whether it begins is not known: expected a condition that holds where there is a step")
@@ -253,7 +254,7 @@ class _Walk:
         made = loop_layers.loop(call, count, self._through(body, values))
         values.made.update({name: value for name, value in zip(node.output, made, strict=True) if name})
 
-    def _scan_of_others(self, call: Call, node: Any, values: _Values) -> list[Value]:
+    def _scan_of_others(self, call: Call, node: Any, values: Values) -> list[Value]:
         body = _body_of(node)
         scanned = call.attribute("num_scan_inputs", 0)
         states, given = len(call.inputs) - scanned, len(node.output) - (len(call.inputs) - scanned)
@@ -272,12 +273,12 @@ class _Walk:
         axes, turned = ((one, two) for one, two in lists)
         return loop_layers.scan_any(call, self._through(body, values), states, axes, turned)
 
-    def _through(self, body: Any, outer: _Values) -> loop_layers.Walk:
+    def _through(self, body: Any, outer: Values) -> loop_layers.Walk:
         """The body's outputs, given its inputs."""
 
         def walk(inputs: Mapping[str, Value], made: loop.Loop) -> list[Value]:
             nodes = ordered(body, outer)
-            inside = _Values(self.tensors, body.initializer, outer)
+            inside = Values(self.tensors, body.initializer, outer)
             inside.made.update({value.name: inputs[str(k)] for k, value in enumerate(body.input)})
             read = {name for node in nodes for name in reads(node)} | {value.name for value in body.output}
             for node in nodes:
@@ -298,14 +299,14 @@ class _Walk:
 
         return walk
 
-    def _folded(self, node: Folded, label: str, values: _Values) -> None:
+    def _folded(self, node: Folded, label: str, values: Values) -> None:
         names = [*node.input, *(name for name, _, _ in node.weights)]
         call = Call(
             node.op_type, (label, hint(node)), {}, [values.get(name) for name in names], [], self.version, self.graph
         )
         values.made.update(zip(node.output, folded(call, node), strict=True))
 
-    def _branch(self, node: Any, label: str, values: _Values) -> None:
+    def _branch(self, node: Any, label: str, values: Values) -> None:
         """An If whose condition is known: the nodes of that branch, as if they stood here."""
         check_form(node, self.version)
         branches = {entry.name: entry.g for entry in node.attribute if entry.type == 5}
@@ -320,7 +321,7 @@ class _Walk:
         chosen = branches["then_branch" if _decided(values.get(node.input[0])) else "else_branch"]
         nodes = ordered(chosen, values)
         _check_operators(nodes)
-        inside = _Values(self.tensors, chosen.initializer, values)
+        inside = Values(self.tensors, chosen.initializer, values)
         self.run(chosen, nodes, inside)
         for name, value in zip(node.output, chosen.output, strict=True):
             if name:
@@ -376,32 +377,3 @@ def hint(node: Any) -> str:
     if re.fullmatch(rf"{re.escape(node.op_type)}(_+\d+)?", parts[-1]):
         parts.pop()
     return "_".join(parts)
-
-
-class _Values:
-    """Values by name; initialisers are decoded when they are first read. outer: of the graph around a branch."""
-
-    def __init__(self, tensors: Tensors, stored: Iterable[Any], outer: _Values | None = None) -> None:
-        self.tensors = tensors
-        self.stored = {tensor.name: tensor for tensor in stored}
-        self.outer = outer
-        self.made: dict[str, Value] = {}
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.made or name in self.stored or (self.outer is not None and name in self.outer)
-
-    def get(self, name: str) -> Value:
-        if name not in self.made:
-            if name not in self.stored and self.outer is not None:
-                return self.outer.get(name)
-            self.made[name] = Known(self.tensors.array(self.stored[name], f"initialiser '{name}'"))
-        return self.made[name]
-
-
-def _count(tensor: Any) -> int:
-    """Elements that the file holds of a tensor; what is outside is checked against its file when it is read."""
-    lists = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
-    if tensor.data_location == 1:
-        lengths = [entry.value for entry in tensor.external_data if entry.key == "length"]
-        return int(lengths[0]) // 4 if lengths and lengths[0].isdecimal() and len(lengths[0]) < 12 else 0
-    return len(tensor.raw_data) // 4 + sum(map(len, lists))
