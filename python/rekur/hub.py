@@ -8,6 +8,7 @@ Folders need no package; what goes over the network is huggingface_hub's, the ex
 ``model.save`` writes and holds all of the model; config.json repeats what it is for readers that look there.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -59,8 +60,15 @@ def save_pretrained(
     folder = as_path(save_directory, "save_pretrained: save_directory")
     card = model_card(model, repo_id=repo_id, license=license, language=language, tags=tags, description=description)
     config = json.dumps(_config(model), indent=2) + "\n"
+    there = os.path.isdir(folder)
     os.makedirs(folder, exist_ok=True)
-    model.save(os.path.join(folder, WEIGHTS), weights=weights)
+    try:
+        model.save(os.path.join(folder, WEIGHTS), weights=weights)
+    except BaseException:
+        if not there:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        raise
     _files.write_atomic(os.path.join(folder, CONFIG), config.encode())
     if not os.path.exists(os.path.join(folder, CARD)):
         _files.write_atomic(os.path.join(folder, CARD), card.encode())
@@ -206,6 +214,8 @@ def model_card(
     description : str
         A paragraph of yours.
     """
+    if isinstance(tags, (str, bytes)):
+        raise TypeError(f"tags: expected a list of texts, got {tags!r}")
     given = [language] if isinstance(language, str) else list(language or ())
     head: dict[str, Any] = {
         "library_name": _LIBRARY,

@@ -126,6 +126,11 @@ def numbers(values: Any, shape: Sequence[int], what: str) -> Any:
         array = np.asarray(values, dtype=None)
     except ValueError as error:
         raise ValueError(f"{what}: expected an array of shape {tuple(shape)}: {error}") from None
+    if array.dtype.kind in "iu":  # as JSON writes 0 and 1
+        array = array.astype(np.float64)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        place = "".join(f"[{k}]" for k in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{what}{place}: expected a finite number, got {array[~np.isfinite(array)][0]}")
     found = as_floats(array, what)
     if found.shape != tuple(shape):
         raise ValueError(f"{what}: expected an array of shape {tuple(shape)}, got {found.shape}")

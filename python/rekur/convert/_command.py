@@ -29,8 +29,11 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"neither {entry.name!r} nor {target.name!r} has an option '{key}'")
         for taken in takers:
             taken[key] = value
-    model = load(options.source, entry.name, **reading)
-    save(model, options.target, target.name, **writing)
+    try:
+        model = load(options.source, entry.name, **reading)
+        save(model, options.target, target.name, **writing)
+    except TypeError as error:  # what a value of an option is not
+        raise ValueError(str(error)) from None
     print(f"{options.source}: {entry.title}, {len(model.layers)} layers, {model.count_params()} parameters")
     print(f"{options.target}: {target.title}, {os.path.getsize(options.target)} bytes")
 
@@ -42,5 +45,9 @@ def _option(text: str) -> tuple[str, Any]:
         raise ValueError(f"--option: expected NAME=VALUE, got {text!r}")
     try:
         return name, json.loads(value)
-    except ValueError:
+    except RecursionError:
+        raise ValueError(f"--option {name}: its JSON is nested too deeply") from None
+    except ValueError as error:
+        if value.lstrip()[:1] in ("[", "{"):
+            raise ValueError(f"--option {name}: its value begins as JSON and is none: {error}") from None
         return name, value

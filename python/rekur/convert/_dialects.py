@@ -180,12 +180,13 @@ def as_floats(array: Any, what: str) -> Floats:
     Raises
     ------
     ValueError
-        If it holds no numbers, or one that float32 cannot hold.
+        If it holds no floating-point numbers (integers are quantised weights, whose scales are elsewhere), or one that float32 cannot hold.
     """
     try:
         found = np.asarray(array)
-        if found.dtype == object or found.dtype.kind not in "fiub":
-            raise TypeError(f"numbers of type {found.dtype}")
+        whole = "iu" if isinstance(array, (list, tuple, int)) else ""  # written so in a text
+        if found.dtype.kind not in f"f{whole}":
+            raise TypeError(f"floating-point numbers are needed, here are some of type {found.dtype}")
         with np.errstate(over="ignore"):
             floats = np.asarray(found, np.float32, order="C")
     except (TypeError, ValueError) as error:

@@ -82,13 +82,19 @@ def chain(
 
     if isinstance(layers, (str, bytes)):
         raise TypeError(f"layers: expected a list of names and layers, got {layers!r}")
+    if not isinstance(layers, Iterable) or isinstance(layers, Mapping):
+        raise TypeError(f"layers: expected a list of names and layers, got {layers!r}")
     entries = list(layers)
     made: list[Made] = []
     used: list[Part] = []
     own: list[Any] = []  # layers of parts
     ids = False
     for k, entry in enumerate(entries):
-        name, given = (entry[0], dict(entry[1])) if isinstance(entry, tuple) and len(entry) == 2 else (entry, {})
+        name, given = entry, {}
+        if isinstance(entry, (tuple, list)):
+            if len(entry) != 2 or not isinstance(entry[0], str) or not isinstance(entry[1], Mapping):
+                raise TypeError(f"layers: expected (name, {{…}}) of a part and its options, got {entry!r}")
+            name, given = entry[0], dict(entry[1])
         if isinstance(name, str) and name in parts:
             part = parts[name]
             if part in used:
@@ -108,7 +114,7 @@ def chain(
             fresh = part.make(**{**common, **given})
             made += fresh
             own += [layer for layer, _ in fresh]
-        elif given or (isinstance(entry, tuple) and entry):
+        elif isinstance(entry, (tuple, list)):
             raise ValueError(f"layers: {what} has no part {name!r}{did_you_mean(name, parts)}")
         elif entry == LAST and made and getattr(made[-1][0], "return_sequences", None) is False:
             continue
@@ -127,6 +133,8 @@ def chain(
         # Parts of any number of features leave it as it is.
         features = next((part.features for part in used if part.features is not None), None)
         if input_shape is not None:
+            if not isinstance(input_shape, (list, tuple)):
+                raise TypeError(f"input_shape: expected that of a row, such as (None, 3), got {input_shape!r}")
             shape = tuple(input_shape)
         elif ids:
             shape = (None,)

@@ -1,7 +1,6 @@
 """What is read: a path or an object, with what tells formats apart looked at once."""
 
 import functools
-import io
 import json
 import os
 import zipfile
@@ -208,6 +207,15 @@ def as_array(value: Any, what: str) -> Any:
     return np.asarray(value)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands twice in an object")
+    return found
+
+
 def parse_json(text: "bytes | str", what: str) -> Any:
     """JSON, with errors that name the file.
 
@@ -219,7 +227,7 @@ def parse_json(text: "bytes | str", what: str) -> Any:
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig")
-        return json.load(io.StringIO(text))
+        return json.loads(text, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError(f"{what}: its JSON is nested too deeply") from None
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ from rekur.convert._dialects import Cell, as_floats
 from rekur.convert._parts import Made, Part
 from rekur.convert._recurrent import _label, single, stack
 
-_LEAF = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(\d+)(_reverse)?)?")
+_LEAF = re.compile(r"(weight|bias)_(ih|hh|hr)(?:_l(0|[1-9]\d{0,3})(_reverse)?)?")
 _IDLE = {"num_batches_tracked"}
 _BY_BLOCKS = {4: "LSTM", 3: "GRU", 1: "SimpleRNN"}
 
@@ -53,10 +53,13 @@ def _part(name: str, leaves: dict[str, Any], what: str) -> Part:
 
 
 def _unknown(name: str, leaves: Arrays, shapes: Mapping[str, Any], what: str) -> Part:
-    listed = ", ".join(f"{leaf} {shape}" for leaf, shape in shapes.items())
+    listed = ", ".join(f"{leaf[:80]} {shape}" for leaf, shape in shapes.items())
+    hint = ""
+    if set(shapes) == {"weight"}:
+        hint = "; a PReLU is layers.PReLU among `layers`, with partial=True, and its weight is set by set_weights"
 
     def make() -> list[Made]:
-        raise ValueError(f"{what}: '{name}' is no layer that is known here: it has {listed}")
+        raise ValueError(f"{what}: '{name}' is no layer that is known here: it has {listed}{hint}")
 
     return Part(name, f"unknown: {listed}", make, None)
 
@@ -66,14 +69,18 @@ def _unknown(name: str, leaves: Arrays, shapes: Mapping[str, Any], what: str) ->
 
 def _recurrent(name: str, leaves: dict[str, Any], what: str) -> Part:
     found: dict[tuple[int, bool], dict[str, Any]] = {}
-    cell = False
+    cells: set[bool] = set()
     for leaf, array in leaves.items():
         match = _LEAF.fullmatch(leaf)
         if match is None:
-            raise ValueError(f"{what}: '{name}' has tensors of a recurrent layer, and '{leaf}', which is none of it")
+            raise ValueError(
+                f"{what}: '{name}' has tensors of a recurrent layer, and '{leaf[:80]}', which is none of it"
+            )
         part, side, layer, backward = match.groups()
-        cell = cell or layer is None
+        cells.add(layer is None)
         found.setdefault((int(layer or 0), bool(backward)), {})[f"{part}_{side}"] = array
+    if len(cells) > 1:
+        raise ValueError(f"{what}: '{name}' has tensors of a layer (weight_ih_l0) and of a cell (weight_ih)")
     layers = max(layer for layer, _ in found) + 1
     directions = 1 + any(backward for _, backward in found)
     if len(found) != layers * directions:
@@ -81,11 +88,23 @@ def _recurrent(name: str, leaves: dict[str, Any], what: str) -> Part:
             f"{what}: '{name}': expected tensors of {layers} layers in {directions} directions, got those of "
             + ", ".join(f"l{layer}{'_reverse' * backward}" for layer, backward in sorted(found))
         )
+    every = {leaf for arrays in found.values() for leaf in arrays}
+    every |= {f"bias_{side}" for side in ("ih", "hh") if any(leaf.startswith("bias_") for leaf in every)}
+    missing = [
+        leaf + ("" if True in cells else f"_l{layer}{'_reverse' * backward}")
+        for (layer, backward), arrays in sorted(found.items())
+        for leaf in sorted(every - arrays.keys())
+    ]
+    if missing:
+        raise ValueError(
+            f"{what}: '{name}': tensors are missing: {', '.join(missing[:8])}; torch has them for all layers and "
+            "directions, or for none"
+        )
     kinds = {_kind(name, arrays, what) for arrays in found.values()}
     if len(kinds) != 1:
         raise ValueError(f"{what}: '{name}': its layers are of several kinds: {', '.join(sorted(kinds))}")
-    cells = [[_cell(found[layer, backward]) for backward in (False, True)[:directions]] for layer in range(layers)]
-    return stack(name, kinds.pop(), "torch", cells, what)
+    rows = [[_cell(found[layer, backward]) for backward in (False, True)[:directions]] for layer in range(layers)]
+    return stack(name, kinds.pop(), "torch", rows, what)
 
 
 def _cell(arrays: Arrays) -> Cell:

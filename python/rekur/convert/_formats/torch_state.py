@@ -22,6 +22,9 @@ def _recognises(source: Source) -> bool:
 
 
 def _parts(source: Source, key: str | None = None, prefix: str = "") -> dict[str, Part]:
+    for name, given in (("key", key), ("prefix", prefix)):
+        if given is not None and not isinstance(given, str):
+            raise TypeError(f"{source}: {name}: expected a text, got {given!r}")
     if source.path is not None and not source.is_safetensors:
         found = state_dict(contents(source), str(source), key)
         arrays = {name: as_array(tensor, name) for name, tensor in found.items()}
