@@ -180,7 +180,8 @@ def as_floats(array: Any, what: str) -> Floats:
     Raises
     ------
     ValueError
-        If it holds no floating-point numbers (integers are quantised weights, whose scales are elsewhere), or one that float32 cannot hold.
+        If it holds no floating-point numbers (integers are quantised weights, whose scales are elsewhere), or
+        one that float32 cannot hold.
     """
     try:
         found = np.asarray(array)
