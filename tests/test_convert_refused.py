@@ -48,7 +48,7 @@ def test_numbers_of_layers_that_are_none(other: str) -> None:
 
 
 def test_a_cell_beside_a_layer() -> None:
-    with pytest.raises(ValueError, match="tensors of a layer .* and of a cell"):
+    with pytest.raises(ValueError, match=r"tensors of a layer .* and of a cell"):
         convert.load({**_lstm(), "weight_ih": _lstm()["weight_ih_l0"]})
 
 
@@ -60,7 +60,7 @@ def test_integers_are_no_weights(dtype: str) -> None:
 
 
 def _rtneural(weight: str) -> str:
-    layer = '{"type": "dense", "activation": "", "shape": [null, null, 1], "weights": [[[%s]], [1]]}' % weight
+    layer = f'{{"type": "dense", "activation": "", "shape": [null, null, 1], "weights": [[[{weight}]], [1]]}}'
     return f'{{"in_shape": [null, null, 1], "layers": [{layer}]}}'
 
 
