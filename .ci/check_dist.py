@@ -15,11 +15,14 @@ def main(folder: Path) -> None:
     assert any(name.startswith("rekur/_core.") and name.endswith(".so") for name in inside), "no extension"
     assert any(name.endswith("/LICENSE") for name in inside), "no licence"
     strangers = [name for name in inside if not name.startswith(("rekur/", "rekur-"))]
-    # Headers are those alone that rekur.compile_cells compiles with.
+    # C++ is that alone which rekur.compile_cells and rekur.jax.compile compile where they run.
     headers = "rekur/_compile_include/"
+    of_jax = ["rekur/jax/_ffi.cpp", "rekur/jax/layer_calls.h"]
     assert f"{headers}simd/compiled.hpp" in inside, f"{wheel.name} lacks what equations are compiled with"
+    assert not set(of_jax) - set(inside), f"{wheel.name} lacks what JAX's calls are compiled from"
     built = (".cpp", ".hpp", ".h", ".a", ".cmake", ".pc", ".pyc")
-    strangers += [name for name in inside if name.endswith(built) and not name.startswith(headers)]
+    known = [name for name in inside if name.startswith(headers) or name in of_jax]
+    strangers += [name for name in inside if name.endswith(built) and name not in known]
     assert not strangers, f"{wheel.name} holds {strangers}"
     with tarfile.open(sdist) as archive:
         source = {name.partition("/")[2] for name in archive.getnames()}
