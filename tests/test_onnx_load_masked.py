@@ -45,7 +45,12 @@ def counted(begin: int = 0, compare: str = "Less", turned: bool = False, time_ma
 
 
 def packed(
-    rng: np.random.Generator, nodes: list[Any], time_major: bool = False, opset: int = 17, op: str = "LSTM"
+    rng: np.random.Generator,
+    nodes: list[Any],
+    time_major: bool = False,
+    opset: int = 17,
+    op: str = "LSTM",
+    more: dict[str, Any] | None = None,
 ) -> onnx.ModelProto:
     """Behind a layer that reads lengths: its sequence ``s`` (B, T, H), or (T, B, H); the nodes make ``y``."""
     made = [
@@ -62,7 +67,7 @@ def packed(
     read = {name for each in made for name in each.input}
     steps = T if "arange1" in read else "T"
     given: dict[str, Any] = {"x": (steps, "B", I) if time_major else ("B", steps, I), "lengths": ("int32", ("B",))}
-    return model_of(made, given, ["y"], {k: v for k, v in held.items() if k in read}, opset)
+    return model_of(made, given | (more or {}), ["y"], {k: v for k, v in held.items() if k in read}, opset)
 
 
 def over(op: str, source: str, made: str, keep: int = 0, axis: int = 1, opset: int = 17) -> Any:
@@ -180,3 +185,19 @@ def test_what_no_layer_does_is_refused(
     onnx.save(model, tmp_path / "refused.onnx")
     with pytest.raises(rekur.onnx.LoadError, match=message):
         rekur.onnx.load(tmp_path / "refused.onnx")
+
+
+def test_a_mask_gives_lengths_to_a_sequence_that_no_layer_reads_them_of(rng: np.random.Generator) -> None:
+    nodes = [
+        node("Shape", ["z"], ["shape"]),
+        *counted()[1:],
+        node("Cast", ["mask3"], ["mf"], to=FLOAT),
+        node("Mul", ["z", "mf"], ["mm"]),
+        over("ReduceSum", "mm", "sum"),
+        *BY_LENGTHS[1:3],
+        node("Div", ["sum", "nf"], ["mean"]),
+        over("ReduceSum", "s", "whole"),
+        node("Add", ["mean", "whole"], ["y"]),
+    ]
+    feed = {"x": floats(rng, B, T, I), "z": floats(rng, B, T + 2, H), "lengths": LENGTHS["mixed"]}
+    assert_as_onnxruntime(packed(rng, nodes, more={"z": ("B", "S", H)}), feed)
