@@ -231,3 +231,43 @@ def test_under_autocast_what_goes_out_is_float32_whatever_the_sizes(grad: bool) 
             for steps in (1, 4):
                 layer = ours.RNN(3, hidden)
                 assert layer(torch.ones(steps, 1, 3, dtype=torch.bfloat16))[0].dtype is torch.float32
+
+
+# --- what is saved for backward ---
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN", "LSTMCell"])
+def test_hooks_of_saved_tensors_see_all_that_is_kept(name: str) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    options = {"num_layers": 2, "dropout": 0.5} if name in LAYERS else {}
+    theirs, mine = pair(name, 3, 40, **options)
+    x = torch.randn(*((5, 2) if name in LAYERS else (2,)), 3, requires_grad=True)
+    found = []
+    for q in (theirs, mine):
+        leaves = [x, *q.parameters()]
+        for reentrant in (None, False, True):
+            torch.manual_seed(2)
+            y = first(q(x) if reentrant is None else checkpoint(lambda x, q=q: q(x), x, use_reentrant=reentrant))
+            if reentrant is True:
+                q.zero_grad()
+                x.grad = None
+                y.pow(2).sum().backward()
+                found.append([t.grad.clone() for t in leaves])
+                continue
+            once = torch.autograd.grad(y.pow(2).sum(), leaves, retain_graph=True)
+            found.append(list(once))
+            if reentrant is False and q is mine:
+                assert y.grad_fn.tape is None
+    for got in found[1:]:
+        for a, b in zip(got, found[0], strict=True):
+            close(a, b)
+    moved = []
+    torch.manual_seed(2)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: moved.append(t.shape) or t.clone(), lambda t: t):
+        y = first(mine(x))
+    assert y.grad_fn.tape is None
+    if name in LAYERS:
+        assert (5, 2, 40) in [tuple(shape) for shape in moved]  # the dropout's mask
+    for a, b in zip(torch.autograd.grad(y.pow(2).sum(), [x, *mine.parameters()]), found[0], strict=True):
+        close(a, b)

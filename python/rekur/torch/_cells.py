@@ -12,7 +12,6 @@ import torch
 from torch import _VF, Tensor
 from torch.nn import Parameter
 
-from rekur import _core
 from rekur.torch import _compiled, _engine
 from rekur.torch._engine import Call, Engine, Kind
 from rekur.torch._layers import off_ramp
@@ -43,7 +42,7 @@ class Step(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, engine: Engine, x: Tensor, h: Tensor | None, c: Tensor | None, *weights: Tensor) -> Any:
-        ctx.tape = tape = _core.StackTape()
+        ctx.tape = tape = _engine.new_tape()
         ctx.engine = engine
         ctx.save_for_backward(x, h, c, *weights)
         ctx.set_materialize_grads(False)

@@ -19,6 +19,7 @@ from rekur import _core
 _PLAIN = (Tensor, Parameter)
 _peek = torch._C._functorch.peek_interpreter_stack
 _modes = torch._C._len_torch_dispatch_stack
+_hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _NONE = (0, 0, 0)
 
 
@@ -213,23 +214,31 @@ def backward(
     return dx, dh, dc, d_weights
 
 
+def new_tape() -> _core.StackTape | None:
+    """None where somebody has a say in what is saved for backward (checkpoint, saved_tensors_hooks, save_on_cpu): a
+    tape is no tensor, so nobody could drop it or move it. The backward pass computes it again then."""
+    return _core.StackTape() if _hooks(True) is None else None
+
+
 class Recurrence(torch.autograd.Function):
     """A call of the engine that autograd knows."""
 
     @staticmethod
     def forward(ctx: Any, call: Call, x: Tensor, h: Tensor | None, c: Tensor | None, *weights: Tensor) -> Any:
-        tape = _core.StackTape()
+        ctx.tape = tape = new_tape()
         y, hn, cn = forward(call, dense(x), h, c, weights, tape)
-        ctx.call, ctx.tape = call, tape
-        ctx.save_for_backward(x, h, c, *weights)
+        ctx.call, ctx.count = call._replace(masks=()), len(weights)
+        ctx.save_for_backward(x, h, c, *weights, *call.masks)
         ctx.set_materialize_grads(False)
         return y, hn, cn
 
     @staticmethod
     def backward(ctx: Any, *arriving: Tensor | None) -> Any:
-        x, h, c, *weights = ctx.saved_tensors
+        x, h, c, *rest = ctx.saved_tensors
+        weights, masks = rest[: ctx.count], tuple(rest[ctx.count :])
+        call = ctx.call._replace(masks=masks) if masks else ctx.call
         tape, ctx.tape = ctx.tape, None
-        return (None, *gradients(ctx.call, tape, x, h, c, weights, arriving, ctx.needs_input_grad[1:]))
+        return (None, *gradients(call, tape, x, h, c, weights, arriving, ctx.needs_input_grad[1:]))
 
 
 def gradients(
@@ -242,14 +251,16 @@ def gradients(
     arriving: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> Sequence[Tensor | None]:
-    """What a Function's backward gives for x, h, c and the weights. tape: None where it has been used."""
+    """What a Function's backward gives for x, h, c and the weights. tape: None where it has been used or not kept."""
     plain = _peek() is None and _modes() == 0
     for d in arriving:
         plain = plain and (d is None or is_memory(d))
+    if tape is None and plain:  # what is saved may have gone through somebody's hands
+        plain = fits(call.engine, x, [s for s in (h, c) if s is not None], weights) and all(map(is_memory, call.masks))
     if torch.is_grad_enabled() or not plain:
         return by_torch(call, x, h, c, weights, arriving, wanted)
     x = dense(x)
-    if tape is None:  # a second time: retain_graph
+    if tape is None:  # a second time: retain_graph; or it was not kept
         tape = _core.StackTape()
         forward(call, x, h, c, weights, tape)
     dx, dh, dc, d_weights = backward(call, x, h, c, weights, tape, arriving, wanted)
