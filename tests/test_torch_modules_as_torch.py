@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import rekur  # noqa: E402
 import rekur.torch as ours  # noqa: E402
 
 LAYERS = ("LSTM", "GRU", "RNN")
@@ -177,6 +178,40 @@ def test_gradients_in_batches(name: str) -> None:
         call: Callable[[Any], Any] = lambda x, q=q: first(q(x)).sum(0)  # noqa: E731
         found.append(torch.autograd.functional.jacobian(call, x.detach(), vectorize=True))
     close(found[1], found[0])
+
+
+class Model(torch.nn.Module):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.LSTM(3, 4)
+        self.cell = torch.nn.GRUCell(4, 40)
+
+    def forward(self, x: Any, h: Any) -> Any:
+        y, _ = self.layer(x)
+        return self.cell(y[-1], h)
+
+
+def test_symbolic_trace_calls_the_modules_as_it_calls_torchs() -> None:
+    model = Model()
+    before = torch.fx.symbolic_trace(model)
+    x, h = torch.randn(5, 2, 3), torch.randn(2, 40)
+    want = model(x, h)
+    ours.accelerate(model)
+    after = torch.fx.symbolic_trace(model)
+    before.graph.eliminate_dead_code()
+    after.graph.eliminate_dead_code()
+    assert str(after.graph) == str(before.graph) and type(after.layer) is ours.LSTM
+    close(after(x, h), want)
+    own = torch.nn.Sequential(ours.RNN(rekur.cells.min_gru, 3, 4))
+    close(first(torch.fx.symbolic_trace(own)(x)), first(own(x)))
+
+
+def test_scripting_is_refused_with_words() -> None:
+    model = Model()
+    ours.accelerate(model)
+    for module in (model, ours.GRU(3, 4), ours.RNNCell(3, 4), ours.RNN(rekur.cells.min_gru, 3, 4)):
+        with pytest.raises(RuntimeError, match=r"rekur\.torch\.\w+: torch.jit.script runs without Python"):
+            torch.jit.script(module)
 
 
 # --- biases, autocast ---

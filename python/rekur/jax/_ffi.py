@@ -47,8 +47,8 @@ def compile(*, folder: str | os.PathLike[str] | None = None, compiler: str | Non
     Returns
     -------
     str
-        The path of what was loaded. A first call takes some seconds; the headers are those of the installed jax, and
-        another jax is another file.
+        The path of what was loaded; where that was done before, of that, whatever the folder. A first call takes some
+        seconds; the headers are those of the installed jax, and another jax is another file.
 
     Raises
     ------
@@ -58,9 +58,9 @@ def compile(*, folder: str | os.PathLike[str] | None = None, compiler: str | Non
         If the folder is another user's or others may write to it.
     """
     with _turn:
-        path = _compile.cache_folder(folder) / f"jax-{_key()}.so"
         if _loaded:
-            return os.fspath(path)
+            return os.fspath(_loaded[0]._name)
+        path = _compile.cache_folder(folder) / f"jax-{_key()}.so"
         if not path.is_file():
             _build(path, _compile.compiler_command(compiler, "rekur.jax.compile", WITHOUT))
         _compile.owned_by_us(path)

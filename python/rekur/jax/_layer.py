@@ -292,15 +292,25 @@ def _plan_of(key: Key) -> Plan:
     return Plan(key, json.loads(key.layer))
 
 
-def _frozen(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Options in a form that can be looked up; what cannot is as JSON has it."""
-    return tuple(sorted((name, _hashable(value)) for name, value in options.items()))
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return _Frozen(value)
-    return value
+def _settled(options: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Options as values that can be looked up: they are part of the layer, not data."""
+    found = {}
+    for name, value in options.items():
+        if isinstance(value, jax.core.Tracer):
+            raise TypeError(f"{what}: option '{name}' is traced, and must be known when the layer is: {value}")
+        if isinstance(value, (jax.Array, np.ndarray)) and value.ndim == 0:
+            value = value.item()
+        if isinstance(value, Mapping):
+            value = _Frozen(value)
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"{what}: option '{name}' must be a name, a number, a truth value or an object, got "
+                f"{type(value).__name__}: {value!r}"
+            ) from None
+        found[name] = value
+    return found
 
 
 class _Frozen(dict[str, Any]):
@@ -357,6 +367,7 @@ def _layer(
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     what = f"rekur.jax.rnn of {cell.name}" if cell else f"rekur.jax.{next(k for k, v in _NAMES.items() if v == kind)}"
     _known(kind, cell, options, what)
+    options = _settled(options, what)
     if not isinstance(params, Mapping):
         raise TypeError(f"{what}: params must be a dict of arrays by name, got {type(params).__name__}")
     reverse, time_major = boolean(reverse, f"{what}: reverse"), boolean(time_major, f"{what}: time_major")
@@ -373,7 +384,9 @@ def _layer(
     ]
     widths = tuple((name, int(array.shape[-1])) for name, array in zip(named, timed, strict=True))
     given = lengths is not None, resets is not None
-    plan = _plan(kind, cell, units, _frozen(options), reverse, int(x.shape[-1]), widths, len(states), *given)
+    plan = _plan(
+        kind, cell, units, tuple(sorted(options.items())), reverse, int(x.shape[-1]), widths, len(states), *given
+    )
     operands = [*_arguments.weights(plan, params, what), order.rows(x).astype(jnp.float32), *timed]
     for k, (state, size) in enumerate(zip(states, plan.output_features[1:], strict=False)):
         operands.append(order.state(state, size, f"{what}: initial_state[{k}]"))

@@ -15,6 +15,7 @@ from torch.nn import Parameter
 from rekur.torch import _compiled, _engine
 from rekur.torch._engine import Call, Engine, Kind
 from rekur.torch._layers import off_ramp
+from rekur.torch._traced import NotScripted, leaf
 
 _PLAIN = (Tensor, Parameter)
 _NAMES = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
@@ -82,7 +83,7 @@ def step(engine: Engine, x: Tensor, h: Tensor | None, c: Tensor | None, weights:
     return hn if cn is None else (hn, cn)
 
 
-class StepMixin:
+class StepMixin(NotScripted):
     """The forward pass of a cell. What does not fit goes to torch's, in the same words and with the same errors."""
 
     _cell: str
@@ -103,7 +104,8 @@ class StepMixin:
                     return self._torch_step(input, hx, *parameters.values())
         given = None if engine is None else self._given(input, hx)
         if given is None:
-            return super().forward(input, hx)  # type: ignore[misc]
+            found = leaf(self, input, hx)
+            return super().forward(input, hx) if found is None else found  # type: ignore[misc]
         training, batched, x, h, c, weights = given
         if (len(weights) > 2) is not engine.kind.bias:  # register_parameter, or deleted ones
             engine = self._engine()[0]

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rekur._cell import Cell
 from rekur.torch import _compiled
 from rekur.torch._engine import Call, Engine, Kind, dropout_masks, fits, run
+from rekur.torch._traced import NotScripted, leaf
 
 _autocast = torch._C._is_any_autocast_enabled
 _CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": "rnn_relu"}
@@ -56,7 +57,7 @@ def _one_step(input: Any, width: int) -> bool:
     return isinstance(x, Tensor) and x.numel() == width
 
 
-class EngineMixin:
+class EngineMixin(NotScripted):
     """The forward pass of a layer. What does not fit goes to torch's, in the same words and with the same errors."""
 
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
@@ -67,7 +68,8 @@ class EngineMixin:
             return super().forward(input, hx)  # type: ignore[misc]
         given = self._given(input, hx)
         if given is None:
-            return super().forward(input, hx)  # type: ignore[misc]
+            found = leaf(self, input, hx)
+            return super().forward(input, hx) if found is None else found  # type: ignore[misc]
         engine, x, h, c, T, B, batched, packed, weights = given
         masks: tuple[Tensor, ...] = ()
         if self.training and self.dropout > 0 and self.num_layers > 1:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 import rekur
 from rekur import _core, layers
 from rekur._cell import as_cell
+from rekur.torch._traced import NotScripted, leaf
 
 # Drawn anew in training: of them torch's module knows dropout alone, between layers.
 _DRAWN = ("dropout", "recurrent_dropout", "recurrent_weight_dropout", "zoneout")
@@ -119,7 +120,7 @@ def _check(name: str, tensor: Any) -> None:
         raise ValueError(f"CellRNN: computes in float32 on the CPU, got {name} of {tensor.dtype} on {tensor.device}")
 
 
-class CellRNN(nn.Module):
+class CellRNN(NotScripted, nn.Module):
     """Layers of a cell of rekur's, used as torch's RNN is.
 
     CellRNN(cell, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0, bidirectional=False,
@@ -209,6 +210,8 @@ class CellRNN(nn.Module):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, input: Any, hx: Any = None) -> Any:
+        if type(input) is not Tensor and (found := leaf(self, input, hx)) is not None:
+            return found
         packed = input if isinstance(input, PackedSequence) else None
         _check("input", input if packed is None else packed.data)
         if torch._C._functorch.peek_interpreter_stack() is not None:
