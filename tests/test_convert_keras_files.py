@@ -226,7 +226,7 @@ def _nested(depth: int) -> bytes:
         (_nested(300), "nested too deeply|TimeDistributed"),
         (json.dumps({"class_name": "Sequential", "config": {"layers": [
             _keras2("InputLayer", "i", batch_shape=[None, 3]), _keras2("Dense", "d", units=10**15)]}}).encode(),
-         "too large|memory|units|numbers"),
+         "too large|memory|units|numbers|expected an array"),
         (json.dumps({"class_name": "Sequential", "config": {"layers": [
             _keras2("InputLayer", "i", batch_shape=[None, 3]), _keras2("Dense", "d", unitz=1, units=1)]}}).encode(),
          "no argument 'unitz'; did you mean 'units'"),

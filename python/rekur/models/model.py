@@ -80,6 +80,8 @@ class Model(Saved):
         "weights": "get_weights gives the arrays, set_weights takes them, and assign of each of the weights sets it",
     }
 
+    _keys: list[str] | None = None  # of the outputs, where they were given as a dict
+
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, seed: int | None = None, **options: Any
     ) -> None:
@@ -97,6 +99,7 @@ class Model(Saved):
         if isinstance(inputs, Mapping):
             inputs = list(inputs.values())
         if isinstance(outputs, Mapping):
+            self._keys = list(outputs)
             outputs = [own.named(tensor, key) for key, tensor in outputs.items()]
         self._inputs, self._cuts = cut(symbolic(inputs, "Model: inputs"))
         self._outputs = symbolic(flattened(outputs), "Model: outputs")

@@ -16,6 +16,7 @@ from rekur.convert._source import Source, parse_json
 _OPTIONS = {
     "custom_objects": "classes of yours, of rekur's layers, by the names that the file has",
     "compile": "whether to compile as the file says (`True`)",
+    "partial": "whether the file may have weights that the model has no layer for",
 }
 
 
@@ -37,7 +38,9 @@ def _is_whole_hdf5(source: Source) -> bool:
     return source.is_hdf5 and not source.name.endswith(".weights.h5")
 
 
-def _load_archive(source: Source, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
+def _load_archive(
+    source: Source, custom_objects: Mapping[str, Any] | None = None, compile: bool = True, partial: bool = False
+) -> Any:
     if _is_object(source):
         return _load_object(source, custom_objects, compile)
     path = _path(source, "keras")
@@ -47,7 +50,7 @@ def _load_archive(source: Source, custom_objects: Mapping[str, Any] | None = Non
         raise ValueError(f"{what}: its weights are no HDF5 file: save it with weights_format='h5'")
     compiled = entry.get("compile_config") if isinstance(entry, Mapping) and compile else None
     with stores.opened(stores.weights_of_archive(path), what) as file:
-        return _built(entry, stores.Groups, file, what, custom_objects, compiled)
+        return _built(entry, stores.Groups, file, what, custom_objects, compiled, partial)
 
 
 def _load_object(source: Source, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
@@ -72,7 +75,9 @@ def _make(model: Any) -> Any:
         return keras.models.load_model(path)
 
 
-def _load_legacy(source: Source, custom_objects: Mapping[str, Any] | None = None, compile: bool = True) -> Any:
+def _load_legacy(
+    source: Source, custom_objects: Mapping[str, Any] | None = None, compile: bool = True, partial: bool = False
+) -> Any:
     what = str(source)
     with stores.opened(_path(source, "keras-h5"), what) as file:
         texts = stores.compiled_text(file)
@@ -84,10 +89,10 @@ def _load_legacy(source: Source, custom_objects: Mapping[str, Any] | None = None
         entry = parse_json(texts["model_config"], f"{what}: model_config")
         text = texts["training_config"] if compile else None
         compiled = None if text is None else parse_json(text, f"{what}: training_config")
-        return _built(entry, stores.Legacy, file, what, custom_objects, compiled)
+        return _built(entry, stores.Legacy, file, what, custom_objects, compiled, partial)
 
 
-def _built(entry: Any, kind: Any, file: Any, what: str, custom: Any, compiled: Any) -> Any:
+def _built(entry: Any, kind: Any, file: Any, what: str, custom: Any, compiled: Any, partial: bool = False) -> Any:
     if not isinstance(entry, Mapping) or not {"class_name", "config"} <= entry.keys():
         raise ValueError(f"{what}: it has no description of a model")
     if isinstance(entry["config"], list):  # of Keras's first versions
@@ -102,7 +107,7 @@ def _built(entry: Any, kind: Any, file: Any, what: str, custom: Any, compiled: A
         builder = Builder(what, found, custom)
         model = builder.model(entry)
         model._engine()
-        set_weights(builder.made, found, what)
+        set_weights(builder.made, found, what, bool(partial))
     except RecursionError:
         raise ValueError(f"{what}: its layers are nested too deeply") from None
     except (KeyError, IndexError, AttributeError) as error:
@@ -114,7 +119,7 @@ def _built(entry: Any, kind: Any, file: Any, what: str, custom: Any, compiled: A
     return model
 
 
-def _load_weights(source: Source, into: Any = None) -> Any:
+def _load_weights(source: Source, into: Any = None, partial: bool = False) -> Any:
     from rekur.models import Model
 
     what = str(source)
@@ -133,7 +138,7 @@ def _load_weights(source: Source, into: Any = None) -> Any:
         store = kind(file, entry, what)
         before = into.get_weights()
         try:
-            set_weights([(inner, layers[id(inner)]) for inner, _ in places(entry)], store, what)
+            set_weights([(inner, layers[id(inner)]) for inner, _ in places(entry)], store, what, bool(partial))
         except BaseException:
             into.set_weights(before)
             raise
@@ -187,7 +192,7 @@ FORMATS = (
         suffixes=(".weights.h5",),
         load=_load_weights,
         save=save_weights,
-        load_options={"into": "the model that takes the weights"},
+        load_options={"into": "the model that takes the weights", "partial": _OPTIONS["partial"]},
         needs="h5py",
         checked="keras",
     ),

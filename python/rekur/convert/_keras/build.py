@@ -11,6 +11,7 @@ from rekur.convert._keras.dropping import changes_of, with_mask_of
 from rekur.convert._keras.entries import Entry, class_of, ends, is_model, is_operation, shifted, snake, starts_at_1
 from rekur.convert._keras.mask_values import history
 from rekur.convert._keras.masks import is_mask_key, mask_operations
+from rekur.convert._keras.sizes import check_sizes
 from rekur.convert._keras.store import Store, read
 
 _RENAMED = {"GroupedQueryAttention": "GroupQueryAttention", "CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
@@ -18,6 +19,7 @@ _CUDNN: dict[str, dict[str, Any]] = {
     "CuDNNLSTM": {"recurrent_activation": "sigmoid", "activation": "tanh"},
     "CuDNNGRU": {"recurrent_activation": "sigmoid", "activation": "tanh", "reset_after": True},
 }
+_IDLE = ("unroll", "implementation", "build_config")
 _HALVES = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
 
 
@@ -168,7 +170,10 @@ class Builder:
             return self.model(entry)
         from rekur.models.configs import deserialize
 
-        made = deserialize(self._prepared(entry), self._custom)
+        prepared = self._prepared(entry)
+        if self._store is not None:
+            check_sizes(entry, self._store, self._what)
+        made = deserialize(prepared, self._custom)
         self.made.append((entry, made))
         return made
 
@@ -204,7 +209,7 @@ class Builder:
                 "the model by Keras 3, where it is one of keras.ops"
             )
         # How Keras computes, not what.
-        given = {k: v for k, v in entry["config"].items() if k not in ("unroll", "implementation", "build_config")}
+        given = {k: v for k, v in entry["config"].items() if k not in _IDLE}
         config = {key: self._value(key, value, name) for key, value in given.items()}
         if cls == "Embedding":
             config.pop("input_length", None)  # the input says it
@@ -336,13 +341,13 @@ def _ends(given: Any, tensors: Mapping[Any, Any], what: str) -> Any:
         raise ValueError(f"{what}: the model begins or ends at {error}, which there is not") from None
 
 
-def set_weights(made: Sequence[tuple[Entry, Any]], store: Store, what: str) -> None:
-    """Weights of a file, into the layers made of its entries.
+def set_weights(made: Sequence[tuple[Entry, Any]], store: Store, what: str, partial: bool = False) -> None:
+    """Weights of a file, into the layers made of its entries; ``partial``: it may have more.
 
     Raises
     ------
     ValueError
-        If a layer's weights are missing or of other shapes.
+        If a layer's weights are missing or of other shapes, or there are more.
     """
     done: set[int] = set()
     for entry, layer in made:
@@ -362,6 +367,8 @@ def set_weights(made: Sequence[tuple[Entry, Any]], store: Store, what: str) -> N
         if len(arrays) != len(shapes):
             raise ValueError(f"{name}: expected {len(shapes)} arrays, got {len(arrays)}")
         layer.set_weights([read(array, shape, name) for array, shape in zip(arrays, shapes, strict=True)])
+    if not partial:
+        store.check_all_read([entry for entry, layer in made if layer.type == "Normalization"])
 
 
 def _of_cudnn(cls: str, arrays: Sequence[Any], shapes: Sequence[tuple[int, ...]], what: str) -> list[Any]:

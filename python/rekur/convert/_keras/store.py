@@ -2,8 +2,9 @@
 
 import io
 import os
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from rekur.convert._dialects import as_floats
 from rekur.convert._keras import probe
-from rekur.convert._keras.entries import Entry, groups, is_model, places, tops
+from rekur.convert._keras.entries import Entry, class_of, groups, is_model, tops
 from rekur.convert._needs import needed
 
 # A member of an archive that is larger, and so much larger than what is stored of it, is no model.
@@ -80,16 +81,65 @@ class Store:
         """Whether the file has no weights of a layer or model that it has elsewhere already."""
         return False
 
+    def check_all_read(self, idle: Sequence[Entry]) -> None:
+        """Refuse weights that no layer has taken; ``idle`` are entries whose weights count for nothing here."""
+
 
 class Groups(Store):
     """Of Keras 3: groups named after classes and attributes."""
 
     def __init__(self, file: Any, model: Entry, what: str) -> None:
         self._file, self._what = file, what
-        self._places = {id(entry): place for entry, place in places(model)}
+        self._read: set[str] = set()
         # The first files of that form have another name for what is `layers` now.
         self._old = "_layer_checkpoint_dependencies" in file and "layers" not in file
-        self._models = dict(_models(model, ""))
+        self._models: dict[int, str] = {}
+        self._places: dict[int, str] = {}
+        self._find(model, "", "")
+
+    def _find(self, model: Entry, ours: str, theirs: str) -> None:
+        """Where the file has a model's layers: by their names where it has the same, else by their order."""
+        classes: dict[str, list[tuple[Entry, str]]] = {}
+        for entry, place in tops(model, ours):
+            classes.setdefault(class_of(entry), []).append((entry, theirs + place[len(ours) :]))
+        for listed in classes.values():
+            names = [_name(entry) for entry, _ in listed]
+            there = [self._named(place) for _, place in listed]
+            found = dict(zip(there, (place for _, place in listed), strict=True))
+            by_name = len(found) == len(listed) and set(found) == set(names)
+            if not by_name:
+                self._check_names(names, there)
+            for (entry, place), name in zip(listed, names, strict=True):
+                at = found[name] if by_name else place
+                self._places[id(entry)] = at
+                if is_model(entry):
+                    self._models[id(entry)] = at
+                    self._find(entry, at, at)
+
+    def _named(self, place: str) -> str | None:
+        """The name of the layer whose weights are at a place."""
+        node = item(self._file, self._spelt(f"{place}vars"), self._what)
+        return None if node is None else text(node, "name")
+
+    def _check_names(self, ours: Sequence[str], theirs: Sequence[str | None]) -> None:
+        for name, there in zip(ours, theirs, strict=True):
+            # Names that were given, not counted.
+            if there is not None and there != name and there in ours and not re.search(r"(^|_)\d+$", there):
+                raise ValueError(
+                    f"{self._what}: it has the weights of '{there}' where the model has '{name}', and other names "
+                    "differ: give the model's layers the names they have in the file"
+                )
+
+    def check_all_read(self, idle: Sequence[Entry]) -> None:
+        if self._old or "layers" not in self._file:
+            return
+        without = tuple(f"layers/{self._places[id(e)].removeprefix('layers/')}" for e in idle if id(e) in self._places)
+        left = [
+            name
+            for name in _datasets(self._file["layers"], "layers")
+            if name not in self._read and not name.startswith(without) and "seed_generator" not in name
+        ]
+        _refuse_left(left, self._what)
 
     def lacks(self, entry: Entry) -> bool:
         place = self._models.get(id(entry)) or self._places.get(id(entry))
@@ -111,15 +161,32 @@ class Groups(Store):
             if count is not None and len(names) < count:
                 raise ValueError(f"{self._what}: '{place}': expected {count} arrays, got {len(names)}")
             found += [item(node, name, self._what) for name in names[:count]]
+            self._read |= {f"{place}/{name}" for name in names[:count]}
         return found
 
 
-def _models(model: Entry, place: str) -> Iterator[tuple[int, str]]:
-    """Models within, by the ids of their entries."""
-    for entry, inner in tops(model, place):
-        if is_model(entry):
-            yield id(entry), inner
-            yield from _models(entry, inner)
+def _datasets(node: Any, place: str) -> Iterator[str]:
+    """The names of the datasets in a group of this very file."""
+    h5py = needed("h5py", "reading HDF5 files")
+    waiting, seen = [(node, place)], set()
+    while waiting:
+        here, name = waiting.pop()
+        if isinstance(here, h5py.Dataset):
+            yield name
+        elif isinstance(here, h5py.Group) and here.id not in seen:
+            seen.add(here.id)
+            for key in here:
+                if isinstance(here.get(key, getlink=True), h5py.HardLink):
+                    waiting.append((here[key], f"{name}/{key}"))
+
+
+def _refuse_left(left: Sequence[str], what: str) -> None:
+    if left:
+        more = f" and {len(left) - 6} more" if len(left) > 6 else ""
+        raise ValueError(
+            f"{what}: it also has weights that the model has no layer for: {', '.join(sorted(left)[:6])}{more}; say "
+            "partial=True where they are not wanted"
+        )
 
 
 class Legacy(Store):
@@ -130,6 +197,7 @@ class Legacy(Store):
         self._root = item(file, "model_weights", what) if "model_weights" in file else file
         if self._root is None:
             raise ValueError(f"{what}: there is no group 'model_weights' in it")
+        self._read: set[str] = set()
         self._owners: dict[int, tuple[Entry, tuple[str, ...]]] = {}
         for top in model["config"]["layers"]:
             if is_model(top):
@@ -145,9 +213,20 @@ class Legacy(Store):
             return []
         listed = texts(group, "weight_names")
         if names:  # of a model within: those whose name says so
-            wanted = names[-1]
-            listed = [name for name in listed if wanted in name.split("/")[:-1]]
+            listed = _of_path(listed, names)
+        self._read |= {f"{_name(top)}/{name}" for name in listed}
         return [item(group, name, self._what) for name in listed]
+
+    def check_all_read(self, idle: Sequence[Entry]) -> None:
+        without = tuple(f"{_name(self._owners[id(e)][0])}/" for e in idle if id(e) in self._owners)
+        left = [
+            name
+            for key in self._root
+            if key not in ("optimizer_weights", "top_level_model_weights")
+            for name in _datasets(self._root[key], key)
+            if name not in self._read and not name.startswith(without) and "seed" not in name.rpartition("/")[2]
+        ]
+        _refuse_left(left, self._what)
 
 
 class Objects(Store):
@@ -175,6 +254,24 @@ class Objects(Store):
 
 def _name(entry: Entry) -> str:
     return str(entry.get("name") or entry["config"]["name"])
+
+
+def _of_path(listed: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The weights of a layer of models within, by the names of these and its own.
+
+    A weight's name has those of all models around it, or of the innermost, or the layer's own alone, by the version of
+    Keras: the longest of these that any name has.
+    """
+    for k in range(len(names)):
+        path = list(names[k:])
+        found = [
+            name
+            for name in listed
+            if any(name.split("/")[j : j + len(path)] == path for j in range(name.count("/") - len(path) + 1))
+        ]
+        if found:
+            return found
+    return []
 
 
 def _within(model: Entry, names: tuple[str, ...]) -> Iterator[tuple[Entry, tuple[str, ...]]]:

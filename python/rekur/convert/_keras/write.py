@@ -4,12 +4,12 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rekur import _files
 from rekur.convert._keras.describe import CALL_OPTIONS, Unknown, entry, entry_of
-from rekur.convert._keras.entries import Entry, groups, is_model, places
+from rekur.convert._keras.entries import Entry, groups, is_model, is_operation, places
 from rekur.convert._keras.giving import give_masks
 from rekur.convert._needs import needed
 
@@ -235,9 +235,23 @@ def _hdf5(write: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _in_order(model: Any) -> Any:
+    """The model with the order of layers that its twin in Keras has, where outputs of a dict are sorted by key."""
+    from rekur.models import Model
+
+    if not getattr(model, "_keys", None) or model._cuts:
+        return model
+    ends = []
+    for key, tensor in sorted(zip(model._keys, model._outputs, strict=True), key=lambda pair: str(pair[0])):
+        # The layer that gives an output the name of its key is here alone.
+        named = tensor.layer.type == "Activation" and tensor.layer.name == key
+        ends.append(tensor._call.inputs[0] if named else tensor)
+    return Model(list(model._inputs), ends) if len(set(ends)) == len(ends) else model
+
+
 def save_weights(model: Any, path: str) -> None:
     """``.weights.h5``, which ``load_weights`` of the same model in Keras reads."""
-    made, layers = described(model, masks=False)
+    made, layers = described(_in_order(model), masks=False)
     _files.write_atomic(path, _hdf5(lambda file: _write_groups(file, made, layers)))
 
 
@@ -289,17 +303,27 @@ def save_legacy(model: Any, path: str) -> None:
 
 def _named_weights(made: Entry, layers: Layers) -> list[tuple[str, Any]]:
     """Of a layer or a model within: what is trained, then what is not, as Keras reads them."""
-    leaves = [inner for inner, _ in places(made)] if is_model(made) else [made]
+    leaves = list(_paths(made, ()))
     trained: list[tuple[str, Any]] = []
     fixed: list[tuple[str, Any]] = []
-    for leaf in leaves:
+    for path, leaf in leaves:
         layer = layers.get(id(leaf))
         arrays = _arrays(leaf, layer)
         kept = [weight.trainable for weight in layer.weights] if arrays and layer is not None else []
         for k, (array, of) in enumerate(zip(arrays, kept, strict=True)):
-            place = f"{made['config']['name']}/{leaf['config']['name']}" if is_model(made) else leaf["config"]["name"]
-            (trained if of else fixed).append((f"{place}/{k}", array))
+            (trained if of else fixed).append((f"{'/'.join(path)}/{k}", array))
     return trained + fixed
+
+
+def _paths(made: Entry, around: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Entry]]:
+    """The layers of a model within, by the names of the models around them and their own."""
+    path = (*around, str(made["config"]["name"]))
+    if not is_model(made):
+        yield path, made
+        return
+    for inner in made["config"]["layers"]:
+        if not is_operation(inner):
+            yield from _paths(inner, path)
 
 
 def _texts(group: Any, name: str, listed: Sequence[str]) -> None:
