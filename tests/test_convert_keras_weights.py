@@ -148,3 +148,15 @@ def test_sizes_that_the_file_does_not_have(tmp_path: Path, units: int) -> None:
     with pytest.raises(ValueError, match=rf"'bidirectional.*expected an array of shape \(any, {4 * units}\)"):
         convert.load(path)
     assert time.perf_counter() - begun < 5
+
+
+def test_layers_as_activations(tmp_path: Path, rng: np.random.Generator) -> None:
+    la = keras.layers
+    layers = [la.Dense(3, activation=la.LeakyReLU(negative_slope=0.1)), la.Dense(2, activation=la.ELU(alpha=0.7))]
+    model = _randomised(keras.Sequential([keras.Input((T, F)), *layers]))
+    model.save(tmp_path / "m.keras")
+    x = rng.standard_normal((2, T, F)).astype("float32")
+    np.testing.assert_allclose(convert.load(tmp_path / "m.keras").predict(x), model.predict(x, verbose=0), atol=1e-5)
+    keras.Sequential([keras.Input((T, F)), la.LSTM(2, seed=1)]).save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match=r"m\.keras.*seed"):
+        convert.load(tmp_path / "m.keras")

@@ -114,6 +114,10 @@ def _built(entry: Any, kind: Any, file: Any, what: str, custom: Any, compiled: A
         raise ValueError(f"{what}: its description of a model is broken: {type(error).__name__} {error}") from None
     except TypeError as error:
         raise ValueError(f"{what}: {error}") from None
+    except ValueError as error:
+        if what in str(error):
+            raise
+        raise ValueError(f"{what}: {error}") from None
     if isinstance(compiled, Mapping):
         compile_as(model, compiled, what)
     return model

@@ -228,6 +228,10 @@ class Builder:
                 if is_model(value):
                     raise ValueError(f"{self._what}: layer '{layer}': there is no model within a layer here")
                 return self._prepared(value)
+            if key.endswith("activation") and cls in ("LeakyReLU", "ELU"):  # layers, which Keras takes there, too
+                alpha = value["config"].get("negative_slope" if cls == "LeakyReLU" else "alpha")
+                name = "leaky_relu" if cls == "LeakyReLU" else "elu"
+                return name if alpha is None else {"name": name, "alpha": float(alpha)}
             if cls == "function" or cls == "__lambda__":
                 raise ValueError(
                     f"{self._what}: layer '{layer}': {key} is the function {value['config']!r} of its author's, and no "
