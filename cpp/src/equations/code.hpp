@@ -76,9 +76,7 @@ class Code {
   simd::Operand* operands(Index rows, Index features, float* memory) const {
     return reinterpret_cast<simd::Operand*>(memory + whole_lines(rows * features) * registers());
   }
-  void run_again(const simd::Kernels& kernels, Index rows, Index features, float* memory) const noexcept {
-    kernels.interpret(code_.data(), static_cast<Index>(code_.size()), operands(rows, features, memory), rows, features);
-  }
+  void run_again(const simd::Kernels& kernels, Index rows, Index features, float* memory) const noexcept;
 
 #if REKUR_COMPILED_CELLS
   // These equations as those who write them out see them, and the constants that they count.

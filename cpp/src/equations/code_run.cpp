@@ -37,6 +37,10 @@ void Code::run_again(simd::CompiledCode function, const simd::Operand* inputs, c
 #endif
 }
 
+void Code::run_again(const simd::Kernels& kernels, Index rows, Index features, float* memory) const noexcept {
+  kernels.interpret(code_.data(), static_cast<Index>(code_.size()), operands(rows, features, memory), rows, features);
+}
+
 void Code::run(const simd::Kernels& kernels, const simd::Operand* inputs, const simd::Operand* outputs, Index rows, Index features,
                float* memory) const noexcept {
   if (rows <= 0) return;
