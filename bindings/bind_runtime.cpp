@@ -44,7 +44,7 @@ class ThreadLimit {
     if (threads < 1) throw py::value_error("ThreadLimit: threads must be at least 1, got " + std::to_string(threads));
   }
   void enter() { limit_.emplace(threads_); }
-  void exit(const py::args&) { limit_.reset(); }
+  void exit(const py::object& /*type*/, const py::object& /*error*/, const py::object& /*traceback*/) { limit_.reset(); }
 
  private:
   int threads_;
@@ -63,7 +63,7 @@ void bind_runtime(py::module_& m) {
   py::class_<ThreadLimit>(m, "ThreadLimit")
       .def(py::init<int>(), py::arg("threads"))
       .def("__enter__", &ThreadLimit::enter)
-      .def("__exit__", &ThreadLimit::exit);
+      .def("__exit__", &ThreadLimit::exit, py::arg("type"), py::arg("error"), py::arg("traceback"));
   // For the tests: what they cannot have of a machine.
   m.def("_allow_any_number_of_threads", &runtime::allow_any_number_of_threads, py::arg("allow"));
   m.def("_disturb_teams", &runtime::disturb_teams, py::arg("seed"));
