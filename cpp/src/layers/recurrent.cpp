@@ -58,6 +58,7 @@ std::vector<ParamSpec> RecurrentLayer::parameters(std::span<const TensorSpec> in
 }
 
 void RecurrentLayer::build(std::span<const TensorSpec> inputs) {
+  for (const ParamSpec& parameter : parameters(inputs)) parameter_size(*this, parameter);  // refuses what no memory holds
   weights_.place(features_of(inputs[0].shape), given(inputs.size()));
   inference_ = form(inputs, false);
 #if REKUR_EQUATIONS && REKUR_TRAINING
