@@ -229,8 +229,7 @@ def model_card(
         lines += [description.strip(), ""]
     parameters, count = f"{model.count_params():,}", len(model.layers)
     lines += [
-        f"A recurrent network of rekur, of {parameters} parameters in {count} "
-        f"{'layer' if count == 1 else 'layers'}.",
+        f"A recurrent network of rekur, of {parameters} parameters in {count} {'layer' if count == 1 else 'layers'}.",
         "",
         "| | name | shape | numbers |",
         "|---|---|---|---|",
