@@ -9,29 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur.onnx._import import values
 from rekur.onnx._import.graph import Budget, Graph
-from rekur.onnx._import.values import (
-    Extent,
-    Filled,
-    Given,
-    Going,
-    Known,
-    Listed,
-    Masked,
-    Moment,
-    Position,
-    Refused,
-    RowMask,
-    Rows,
-    Scores,
-    Size,
-    Steps,
-    Tensor,
-    Total,
-    Value,
-    View,
-    fixed,
-)
+from rekur.onnx._import.values import Extent, Known, Refused, Size, Tensor, Value, View, fixed
 
 
 class NeedsConstant(Refused):
@@ -174,33 +154,37 @@ class Call:
 
 
 def describe(value: Value | None) -> str:
-    if value is None:
-        return "absent"
-    if isinstance(value, View):
-        return f"a tensor of shape {value.describe()}"
-    if isinstance(value, Moment):
-        return f"the {value.stage} of a layer normalisation"
-    if isinstance(value, Scores):
-        return f"{'the weights' if value.weights else 'a product'} of two tensors that the model computes"
-    if isinstance(value, Given):
-        return f"known only when the model runs: it depends on {value}"
-    if isinstance(value, Rows):
-        return f"the {value.stage} of rows, made of the lengths '{value.name}'"
-    if isinstance(value, Filled):
-        return f"a constant of shape ({', '.join(map(str, value.shape))})"
-    if isinstance(value, (Position, Going)):
-        return "the number of a loop's step" if isinstance(value, Position) else "whether a loop goes on"
-    if isinstance(value, Listed):
-        return "a list of tensors"
-    if isinstance(value, Steps):
-        return f"the numbers of the steps of {value.dim.label}"
-    if isinstance(value, RowMask):
-        return f"a mask of rows' steps, made of the lengths '{value.name}'"
-    if isinstance(value, Masked):
-        return f"a tensor that is {value.fill:g} behind the rows' ends, by the lengths '{value.name}'"
-    if isinstance(value, Total):
-        return f"a sum of the steps of rows with the lengths '{value.name}'"
-    return f"a constant of shape {value.array.shape}"
+    match value:
+        case None:
+            return "absent"
+        case View():
+            return f"a tensor of shape {value.describe()}"
+        case Known():
+            return f"a constant of shape {value.array.shape}"
+        case values.Filled(shape=shape):
+            return f"a constant of shape ({', '.join(map(str, shape))})"
+        case values.Moment(stage=stage):
+            return f"the {stage} of a layer normalisation"
+        case values.Scores(weights=weights):
+            return f"{'the weights' if weights else 'a product'} of two tensors that the model computes"
+        case values.Given():
+            return f"known only when the model runs: it depends on {value}"
+        case values.Rows(stage=stage, name=name):
+            return f"the {stage} of rows, made of the lengths '{name}'"
+        case values.Position():
+            return "the number of a loop's step"
+        case values.Going():
+            return "whether a loop goes on"
+        case values.Listed():
+            return "a list of tensors"
+        case values.Steps(dim=dim):
+            return f"the numbers of the steps of {dim.label}"
+        case values.RowMask(name=name):
+            return f"a mask of rows' steps, made of the lengths '{name}'"
+        case values.Masked(fill=fill, name=name):
+            return f"a tensor that is {fill:g} behind the rows' ends, by the lengths '{name}'"
+        case values.Total(name=name):
+            return f"a sum of the steps of rows with the lengths '{name}'"
 
 
 def normal_axis(axis: int, rank: int) -> int:

@@ -12,24 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from rekur.onnx._import.values import (
-    Filled,
-    Given,
-    Going,
-    Known,
-    Listed,
-    Masked,
-    Moment,
-    Position,
-    Refused,
-    RowMask,
-    Rows,
-    Scores,
-    Steps,
-    Total,
-    Value,
-    View,
-)
+from rekur.onnx._import import values
+from rekur.onnx._import.values import Refused, Value
 
 NEWEST = 28  # opset: what later ones change in the operators nobody here has read
 
@@ -47,15 +31,15 @@ def element_type(dtype: Any) -> str:
 def _types(value: Value) -> frozenset[str] | None:
     """The element types that the value may have in the file; None: any."""
     match value:
-        case Known() | Filled():
+        case values.Known() | values.Filled():
             return INTEGERS if value.array.dtype == object else frozenset((element_type(value.array.dtype),))
-        case Rows():
+        case values.Rows():
             return frozenset((element_type(value.dtype),))
-        case View():
+        case values.View():
             return None if value.ids else TRUTHS if value.boolean else frozenset(("tensor(float)",))
-        case Moment() | Scores() | Masked() | Total():
+        case values.Moment() | values.Scores() | values.Masked() | values.Total():
             return frozenset(("tensor(float)",))
-        case Given() | Position() | Going() | Listed() | Steps() | RowMask():
+        case values.Given() | values.Position() | values.Going() | values.Listed() | values.Steps() | values.RowMask():
             return None
 
 
