@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rekur.onnx._import.linear import Linear, Matrix, Source, linear, numbers, source_of
+from rekur.onnx._import.recurrent import STATES
 from rekur.onnx._import.values import Tensor
 
 ZERO_ONE = ({"scale": -1.0, "offset": 1.0},)  # 1 − x
@@ -84,7 +85,6 @@ class Cells:
         return self.matrices.setdefault(key, matrix)
 
 
-TYPES = ("LSTM", "GRU", "SimpleRNN")
 WEIGHTS = {"kernel", "recurrent_kernel", "bias"}
 
 
@@ -92,7 +92,7 @@ def _of_layer(h: Tensor) -> list[Cell]:
     """A recurrent node of one step, as a loop over it has it at each."""
     layer = h.layer
     x = layer.inputs[0].layer if layer.inputs else None
-    if layer.type not in TYPES or h.port != "h" or layer.lengths or layer.options.get("reverse"):
+    if layer.type not in STATES or h.port != "h" or layer.lengths or layer.options.get("reverse"):
         return []
     if x is None or x.type != "RepeatVector" or x.options["n"] != 1 or not layer.parameters.keys() <= WEIGHTS:
         return []
@@ -150,8 +150,7 @@ def _assembled(
     bias = np.concatenate([gate.bias for gate in known])
 
     def matrix(source: Source) -> Matrix:
-        blocks = [gate.of(source) for gate in known]
-        return np.hstack([np.zeros((source.features, units)) if block is None else block for block in blocks])
+        return _side_by_side(source, units, [gate.of(source) for gate in known])
 
     found = []
     for state in [source for source in sources.values() if source.features == units]:
@@ -162,6 +161,11 @@ def _assembled(
         rest = [(source, matrix(source)) for source in sources.values()]
         found.append(Cell(type, units, h, c, rest, None, c0, None, bias, dict(options)))
     return found
+
+
+def _side_by_side(source: Source, units: int, blocks: Sequence[Matrix | None]) -> Matrix:
+    """The matrices of a source's gates; None: the gate does not read it."""
+    return np.hstack([np.zeros((source.features, units)) if block is None else block for block in blocks])
 
 
 def _gru(h: Tensor) -> list[Cell]:
@@ -220,7 +224,6 @@ def _reset_after(
     h: Tensor, z: Linear, candidate: Tensor, before: Tensor | Matrix, options: dict[str, Any]
 ) -> Cell | None:
     """n = φ(x W + r⊙(h₀ R + b))."""
-    units = h.features
     for plain, product in terms(candidate):
         of_x = linear(plain)
         for gate, inner in factors(product):
@@ -239,7 +242,7 @@ def _reset_after(
                 if isinstance(inner, Tensor):
                     continue
                 row = inner
-            return _gru_cell(h, (z, reset, of_x), state, before, block, (units, row), options)
+            return _gru_cell(h, (z, reset, of_x), state, before, block, row, options)
     return None
 
 
@@ -276,7 +279,7 @@ def _gru_cell(
     state: Source | None,
     before: Tensor | Matrix,
     block: Matrix | None,
-    after: tuple[int, Matrix] | None,
+    after: Matrix | None,
     options: dict[str, Any],
 ) -> Cell | None:
     units = h.features
@@ -288,19 +291,15 @@ def _gru_cell(
     if not inputs:
         return None
 
-    def matrix(source: Source, blocks: Sequence[Matrix | None]) -> Matrix:
-        return np.hstack([np.zeros((source.features, units)) if b is None else b for b in blocks])
+    def blocks(source: Source) -> list[Matrix | None]:
+        return [gate.of(source) if gate is not None else None for gate in gates]
 
-    of = [[gate.of(source) if gate is not None else None for gate in gates] for source in inputs]
-    x = [(source, matrix(source, blocks)) for source, blocks in zip(inputs, of, strict=True)]
-    recurrent = None
-    if state is not None:
-        own = [gate.of(state) if gate is not None else None for gate in gates[:2]]
-        recurrent = matrix(state, [*own, block])
+    x = [(source, _side_by_side(source, units, blocks(source))) for source in inputs]
+    recurrent = None if state is None else _side_by_side(state, units, [*blocks(state)[:2], block])
     biases = [np.zeros(units) if gate is None else gate.bias for gate in gates]
     bias = np.concatenate(biases)
     if after is not None:
-        bias = np.concatenate([bias, np.zeros(2 * units), after[1]])
+        bias = np.concatenate([bias, np.zeros(2 * units), after])
     options = {**options, "reset_after": after is not None}
     if gates[1] is None:
         options["unknown"] = slice(units, 2 * units)

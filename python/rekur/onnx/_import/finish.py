@@ -17,7 +17,7 @@ from rekur.onnx._import.state_inputs import states_apart
 from rekur.onnx._import.tidy import tidy
 from rekur.onnx._import.unrolled import recognise
 from rekur.onnx._import.uses import Uses
-from rekur.onnx._import.values import TIME, Dim, Refused, Rows, Tensor, View
+from rekur.onnx._import.values import Dim, Refused, Rows, Tensor, View
 from rekur.onnx._import.walk import Walked
 
 # Layers that stand before the one their node is about: named after it only where the node is of these kinds.
@@ -42,7 +42,7 @@ def finish(walked: Walked, name: str) -> Finished:
     graph = walked.graph
     for output, view in walked.outputs.items():
         try:
-            check_rows(graph, output, view)
+            check_rows(graph, view)
         except Refused as reason:
             raise LoadError(f"graph output '{output}': {reason}") from None
     walked.inputs.update(
@@ -97,7 +97,8 @@ def _lengths(graph: Graph) -> dict[Dim, str]:
     found: dict[Dim, str | None] = {}
     for layer in graph.layers:
         for tensor, lengths in _read_lengths(layer):
-            time = next(dim.root for dim in tensor.dims if dim.kind == TIME)
+            assert tensor.time is not None
+            time = tensor.time.root
             if found.setdefault(time, lengths) != lengths:
                 raise LoadError(
                     f"{layer.node}: the rows' lengths are {lengths or 'absent'}, another layer on the same time axis "

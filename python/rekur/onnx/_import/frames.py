@@ -104,7 +104,7 @@ def framed_view(graph: Graph, view: View) -> View:
     return view
 
 
-def check_rows(graph: Graph, name: str, view: View) -> None:
+def check_rows(graph: Graph, view: View) -> None:
     """An output of frames that are rows would be one of other rows than the model's.
 
     Raises

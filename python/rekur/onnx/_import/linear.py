@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.onnx._import.graph import Layer
-from rekur.onnx._import.values import TIME, Dim, Tensor
+from rekur.onnx._import.values import Tensor
 
 Matrix: TypeAlias = NDArray[np.float64]
 MAX_DEPTH = 16
@@ -96,12 +96,7 @@ def source_of(tensor: Tensor) -> Source:
 
 def steps_of(sequence: Tensor) -> int | None:
     """How many steps it has, where that is known."""
-    time = time_of(sequence)
-    return None if time is None else time.size
-
-
-def time_of(sequence: Tensor) -> Dim | None:
-    return next((dim for dim in sequence.dims if dim.kind == TIME), None)
+    return None if sequence.time is None else sequence.time.size
 
 
 def _step(layer: Layer, depth: int) -> Linear | None:

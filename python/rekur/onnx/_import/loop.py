@@ -7,8 +7,9 @@ sequence it reads and one for every state before it. Then it must be cells, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -184,3 +185,27 @@ def steps_of(limit: Value | None, condition: Value | None) -> list[Extent]:
     elif not (isinstance(condition, Known) and condition.array.dtype == np.bool_ and condition.array.all()):
         raise Refused(f"whether it goes on is {describe(condition)}; a model here has loops over steps alone")
     return found
+
+
+def begins(name: str, get: Callable[[str], Value], makers: Mapping[str, Any], depth: int = 0) -> bool:
+    """Whether a loop's condition holds before the first step of a sequence that has one."""
+    value = get(name)
+    if isinstance(value, Known):
+        return value.array.dtype == np.bool_ and bool(value.array.all())
+    node = makers.get(name)
+    if node is None or depth > MAX_DEPTH:
+        return False
+    if node.op_type in KEEPS:
+        return begins(node.input[0], get, makers, depth + 1)
+    if node.op_type == "And":
+        return all(begins(one, get, makers, depth + 1) for one in node.input)
+    if node.op_type not in ("Less", "Greater"):
+        return False
+    low, high = node.input if node.op_type == "Less" else reversed(node.input)
+    first, limit = get(low), get(high)
+    if not isinstance(first, Known) or not isinstance(limit, Known) or first.array.size != 1 or limit.array.size != 1:
+        return False
+    number, end = first.array.reshape(-1)[0], limit.array.reshape(-1)[0]
+    if isinstance(number, Size):
+        return False
+    return int(number) <= 0 and end.factor > 0 if isinstance(end, Size) else int(number) < int(end)

@@ -11,7 +11,7 @@ import numpy as np
 from rekur.onnx._import.call import Call, describe, normal_axis
 from rekur.onnx._import.cells import Cell
 from rekur.onnx._import.graph import Layer
-from rekur.onnx._import.linear import Source, time_of
+from rekur.onnx._import.linear import Source
 from rekur.onnx._import.loop import Loop, steps_of
 from rekur.onnx._import.unrolled import POINTWISE, cells_of, recurrent
 from rekur.onnx._import.values import (
@@ -137,7 +137,7 @@ class Layers:
         return np.broadcast_to(rows[0].astype(np.float64), (source.tensor.features,))
 
     def _same_steps(self, whole: Tensor) -> None:
-        time = time_of(whole)
+        time = whole.time
         assert time is not None
         if self.time is not None:
             self.time.join(time)
@@ -170,7 +170,7 @@ class Layers:
         if len(view.parts) != 1:
             raise Refused("gives more than one tensor side by side at every step")
         made = self.sequence(self.loop.graph.whole(view.parts[0], self.loop.at))
-        time = time_of(made)
+        time = made.time
         assert time is not None
         return View(((made,),), (time, *view.axes))
 
@@ -187,30 +187,6 @@ class Layers:
 
 
 Walk = Callable[[Mapping[str, Value], "Loop"], list[Value]]
-
-
-def begins(name: str, get: Callable[[str], Value], makers: Mapping[str, Any], depth: int = 0) -> bool:
-    """Whether a loop's condition holds before the first step of a sequence that has one."""
-    value = get(name)
-    if isinstance(value, Known):
-        return value.array.dtype == np.bool_ and bool(value.array.all())
-    node = makers.get(name)
-    if node is None or depth > MAX_DEPTH:
-        return False
-    if node.op_type in ("Identity", "Cast", "Squeeze", "Unsqueeze", "Reshape"):
-        return begins(node.input[0], get, makers, depth + 1)
-    if node.op_type == "And":
-        return all(begins(one, get, makers, depth + 1) for one in node.input)
-    if node.op_type not in ("Less", "Greater"):
-        return False
-    low, high = node.input if node.op_type == "Less" else reversed(node.input)
-    first, limit = get(low), get(high)
-    if not isinstance(first, Known) or not isinstance(limit, Known) or first.array.size != 1 or limit.array.size != 1:
-        return False
-    number, end = first.array.reshape(-1)[0], limit.array.reshape(-1)[0]
-    if isinstance(number, Size):
-        return False
-    return int(number) <= 0 and end.factor > 0 if isinstance(end, Size) else int(number) < int(end)
 
 
 def loop(call: Call, count: int, walk: Walk) -> list[Value]:

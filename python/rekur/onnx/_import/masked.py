@@ -18,6 +18,7 @@ from rekur.onnx._import.arithmetic import equations
 from rekur.onnx._import.call import Call, describe, normal_axes, normal_axis
 from rekur.onnx._import.known import DTYPES
 from rekur.onnx._import.logical import DEEP
+from rekur.onnx._import.recurrent import STATES
 from rekur.onnx._import.reduce import summed
 from rekur.onnx._import.spread import together
 from rekur.onnx._import.values import (
@@ -45,7 +46,6 @@ COUNT = "count"  # a stage of Rows: the lengths as float32
 # operator → whether the numbers of the steps, on its left, are below the lengths, and from which number they count
 COMPARED = {"Less": (True, 0), "LessOrEqual": (True, 1), "GreaterOrEqual": (False, 0), "Greater": (False, 1)}
 TURNED = {"Less": "Greater", "Greater": "Less", "LessOrEqual": "GreaterOrEqual", "GreaterOrEqual": "LessOrEqual"}
-CELLS = ("SimpleRNN", "LSTM", "GRU")
 MOVES = ("Transpose", "Unsqueeze", "Squeeze", "Reshape", "Identity", "Dropout")
 
 
@@ -93,7 +93,7 @@ def plain(call: Call, value: Masked | Total) -> View:
 def zero_behind(x: View) -> str | None:
     """The lengths behind which a tensor is zero in the file and here: what recurrent layers that read them give."""
     pieces = [piece for part in x.parts for piece in part]
-    names = {piece.layer.lengths if piece.layer.type in CELLS and piece.port == "y" else None for piece in pieces}
+    names = {piece.layer.lengths if piece.layer.type in STATES and piece.port == "y" else None for piece in pieces}
     return names.pop() if len(names) == 1 else None
 
 
@@ -208,7 +208,7 @@ def _moved_tensor(call: Call, value: Masked) -> Masked | None:
     return replace(value, x=made) if isinstance(made, View) else None
 
 
-def _faces(call: Call, mask: RowMask, x: View) -> bool:
+def _faces(mask: RowMask, x: View) -> bool:
     """Whether the mask's axes, counted from the last, are the rows and the steps of x; they are joined."""
     if len(mask.axes) > len(x.axes):
         return False
@@ -240,14 +240,14 @@ def _constant(value: Value | None) -> float | None:
 def _chosen(call: Call, mask: RowMask) -> Masked | None:
     x, other = (call.inputs[1], call.inputs[2]) if mask.inside else (call.inputs[2], call.inputs[1])
     fill = _constant(other)
-    if not isinstance(x, View) or x.ids or fill is None or not _faces(call, mask, x):
+    if not isinstance(x, View) or x.ids or fill is None or not _faces(mask, x):
         return None
     return Masked(x, mask.name, fill)
 
 
 def _penalised(call: Call, x: Value | None, mask: Value | None) -> Masked | None:
     """Scores with so low a number added behind a row's end that nothing is left of them."""
-    if not isinstance(mask, RowMask) or mask.inside or not isinstance(x, View) or x.ids or not _faces(call, mask, x):
+    if not isinstance(mask, RowMask) or mask.inside or not isinstance(x, View) or x.ids or not _faces(mask, x):
         return None
     return Masked(x, mask.name, mask.penalty)
 
@@ -257,9 +257,9 @@ def _multiplied(call: Call, one: Value | None, two: Value | None) -> Masked | Ro
         factor = _constant(two)
         return replace(one, penalty=factor) if factor is not None and DEEP >= factor > -np.inf else None
     if isinstance(one, RowMask) and one.inside:
-        if isinstance(two, View) and not two.ids and _faces(call, one, two):
+        if isinstance(two, View) and not two.ids and _faces(one, two):
             return Masked(two, one.name, 0.0)
-        if isinstance(two, Masked) and not two.fill and two.name == one.name and _faces(call, one, two.x):
+        if isinstance(two, Masked) and not two.fill and two.name == one.name and _faces(one, two.x):
             return two
         return None
     if not isinstance(one, Masked) or one.fill:

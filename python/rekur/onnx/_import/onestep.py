@@ -56,7 +56,8 @@ def _is_only_state(tensor: Tensor) -> bool:
     layer = tensor.layer
     if tensor.port not in ("h", "last") or not layer.states:
         return False
-    return any(dim.kind == TIME and dim.size == 1 for dim in layer.inputs[0].dims)
+    time = layer.inputs[0].time
+    return time is not None and time.size == 1
 
 
 def _sequence(tensor: Tensor) -> Tensor:

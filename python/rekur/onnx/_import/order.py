@@ -91,3 +91,12 @@ def _walk(graph: Any, given: set[str], made: dict[str, int], outer: Container[st
             if made[name] not in done:
                 waiting.append(made[name])
     return result
+
+
+def handed_on(branch: Any, node: Any) -> Iterator[Any]:
+    """Identity nodes by which an If's outputs are what its branch gives."""
+    import onnx
+
+    for inner, outer in zip(branch.output, node.output, strict=False):
+        if outer and inner.name != outer:
+            yield onnx.NodeProto(op_type="Identity", input=[inner.name], output=[outer])

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rekur.onnx._errors import LoadError
-from rekur.onnx._import.order import describe, graphs, reads
+from rekur.onnx._import.order import describe, graphs, handed_on, reads
 from rekur.onnx._import.part_sizes import say_by_cut
+from rekur.onnx._import.recurrent import CELLS
 
 Shape = Sequence[int | str | None]
 FLOAT = 1  # onnx.TensorProto's
@@ -198,7 +199,7 @@ class _Types:
         graph = self.model.graph
         stored = {tensor.name: tensor for tensor in graph.initializer}
         for node in graph.node:
-            if node.op_type in ("RNN", "GRU", "LSTM") and len(node.input) > 2 and node.input[0] == name:
+            if node.op_type in CELLS and len(node.input) > 2 and node.input[0] == name:
                 weights = stored.get(node.input[1])
                 if weights is not None and len(weights.dims) == 3:
                     return [None, None, int(weights.dims[2])]
@@ -284,8 +285,6 @@ def flattened(proto: Any, taken: Mapping[str, str]) -> Any:
     made.CopyFrom(proto)
     nodes: list[Any] = []
     stored: list[Any] = []
-    import onnx
-
     for node in proto.graph.node:
         branch = taken.get(node.output[0]) if node.op_type == "If" and node.output else None
         graph = next((entry.g for entry in node.attribute if entry.name == branch), None)
@@ -294,9 +293,7 @@ def flattened(proto: Any, taken: Mapping[str, str]) -> Any:
             continue
         nodes += graph.node
         stored += graph.initializer
-        for inner, outer in zip(graph.output, node.output, strict=False):
-            if outer and inner.name != outer:
-                nodes.append(onnx.NodeProto(op_type="Identity", input=[inner.name], output=[outer]))
+        nodes += handed_on(graph, node)
     names = [name for node in nodes for name in node.output if name]
     names += [tensor.name for tensor in (*proto.graph.initializer, *stored)]
     if len(set(names)) != len(names):

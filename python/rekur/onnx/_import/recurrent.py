@@ -58,6 +58,7 @@ CELLS = {
     # ours z, r, n; ONNX z, r, h
     "GRU": Cell("GRU", (0, 1, 2), ("h",), resets=True),
 }
+STATES = {cell.type: cell.states for cell in CELLS.values()}  # by the layers' types
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 COUPLED = (0, 3, 1)  # input_forget: ours i, g, o; the forget gate's block is not used
 
@@ -371,7 +372,8 @@ def _constant_states(node: _Node, name: str, value: Known | Filled, where: int) 
 
 def _computed(call: Call, node: _Node, row: NDArray[Any], x: View) -> Tensor:
     """A constant state before one that is given: the bias of a Dense on zeros made of the input's first step."""
-    time = next(d for d in x.dims if d.kind == TIME)
+    time = x.parts[0][0].time
+    assert time is not None
     source = call.whole(x.parts[0])
     rest = tuple(d for d in source.dims if d.root is not time.root)
     first = call.graph.add("Step", call.at, [source], source.features, {"index": 0}, dims=rest)

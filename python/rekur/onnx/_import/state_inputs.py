@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rekur.onnx._import.graph import Graph, Layer
-from rekur.onnx._import.linear import time_of
 from rekur.onnx._import.values import PARTS, Dim, Rows, Tensor, View
 
 MAX_STATES = 64  # of one input of the file
@@ -22,7 +21,7 @@ def states_apart(graph: Graph, inputs: dict[str, View | Rows], outputs: Sequence
         if not isinstance(view, View) or len(view.parts) != 1 or view.ids or view.boolean:
             continue
         source = view.parts[0][0]
-        time = time_of(source)
+        time = source.time
         steps = [layer for layer, _ in readers.get(id(source), [])]
         if time is None or time.size is None or time not in view.axes or id(source) in given or not steps:
             continue

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rekur.onnx._import.graph import Graph, Layer
 from rekur.onnx._import.onestep import POINTWISE
 from rekur.onnx._import.uses import Uses
-from rekur.onnx._import.values import TIME, Dim, Tensor
+from rekur.onnx._import.values import Tensor
 
 
 def tidy(graph: Graph, outputs: Sequence[Tensor]) -> None:
@@ -29,7 +29,7 @@ def tidy(graph: Graph, outputs: Sequence[Tensor]) -> None:
 
 def _row_of(layer: Layer) -> Tensor | None:
     """What a layer makes a sequence of one step of; None: it does something else."""
-    time = next((dim for dim in layer.output.dims if dim.kind == TIME), None)
+    time = layer.output.time
     if time is None or time.size != 1 or not layer.inputs or len(layer.inputs[0].dims) != 1:
         return None
     repeats = layer.type == "RepeatVector" and layer.options["n"] == 1
@@ -52,7 +52,7 @@ def _single(row: Tensor) -> bool:
 
 
 def _one(tensor: Tensor) -> bool:
-    return any(dim.kind == TIME and dim.size == 1 for dim in tensor.dims)
+    return tensor.time is not None and tensor.time.size == 1
 
 
 def _as_step(row: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def _as_step(row: Tensor) -> Tensor:
         return row.layer.output
     layer = row.layer
     layer.inputs = [_as_step(one) for one in layer.inputs]
-    times: list[Dim] = [dim for one in layer.inputs for dim in one.dims if dim.kind == TIME]
+    times = [one.time for one in layer.inputs if one.time is not None]
     for time in times[1:]:
         times[0].join(time)
     row.dims = layer.inputs[0].dims

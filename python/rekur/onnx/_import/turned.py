@@ -5,9 +5,9 @@ here recurrent layers of the other direction; two of both directions on one sequ
 from __future__ import annotations
 
 from rekur.onnx._import.graph import Graph, Layer
+from rekur.onnx._import.recurrent import STATES
 from rekur.onnx._import.uses import Uses
 
-RECURRENT = ("LSTM", "GRU", "SimpleRNN")
 MERGES = ("Concatenate", "Add", "Multiply")
 
 
@@ -15,9 +15,9 @@ def turned(graph: Graph, uses: Uses) -> set[int]:
     """The layers that are gone by it, by their ids."""
     gone: set[int] = set()
     for layer in graph.layers:
-        if layer.type in RECURRENT and layer.twin is None and layer.inputs[0].layer.type == "Flip":
+        if layer.type in STATES and layer.twin is None and layer.inputs[0].layer.type == "Flip":
             gone |= _reversed(layer, uses)
-    _paired(graph, uses, gone)
+    _paired(graph, gone)
     return gone
 
 
@@ -48,14 +48,14 @@ def _reversed(layer: Layer, uses: Uses) -> set[int]:
     return gone
 
 
-def _paired(graph: Graph, uses: Uses, gone: set[int]) -> None:
+def _paired(graph: Graph, gone: set[int]) -> None:
     """Forward and backward layers of one sequence, side by side in a merge: twins, as of one node."""
     for merge in graph.layers:
         if merge.type not in MERGES or len(merge.inputs) != 2:
             continue
         one, two = (tensor.layer for tensor in merge.inputs)
         alone = all(layer.type == one.type and layer.twin is None and id(layer) not in gone for layer in (one, two))
-        if one is two or one.type not in RECURRENT or not alone or one.lengths != two.lengths:
+        if one is two or one.type not in STATES or not alone or one.lengths != two.lengths:
             continue
         if one.inputs[0] is not two.inputs[0] or one.options.get("reverse") or not two.options.get("reverse"):
             continue

@@ -14,21 +14,18 @@ from typing import Any
 
 import numpy as np
 
+from rekur.onnx._import import onestep
 from rekur.onnx._import.cells import Cell, Cells
 from rekur.onnx._import.graph import Graph, Layer
-from rekur.onnx._import.linear import Matrix, Source, source_of, steps_of, time_of
+from rekur.onnx._import.linear import Matrix, Source, source_of, steps_of
 from rekur.onnx._import.onestep import as_steps
-from rekur.onnx._import.recurrent import starts_of, with_learned
+from rekur.onnx._import.recurrent import STATES, starts_of, with_learned
 from rekur.onnx._import.values import BATCH, PARTS, TIME, Dim, Refused, Tensor, View
 
-STATES = {"LSTM": ("h", "c"), "GRU": ("h",), "SimpleRNN": ("h",)}
 MAX_DEPTH = 64
 ALIKE = 1e-9  # biases that were added up in another order
 # layers that do the same at every step of a sequence
-POINTWISE = (
-    *("Dense", "Activation", "Dropout", "Add", "Multiply", "Subtract", "Divide", "Rescaling", "Affine", "Lambda"),
-    *("LayerNormalization", "Slice", "Concatenate"),
-)
+POINTWISE = {*onestep.POINTWISE, "Lambda"}
 
 
 def stacked(graph: Graph, at: tuple[str, str], view: View, axis: int) -> View:
@@ -46,7 +43,7 @@ def stacked(graph: Graph, at: tuple[str, str], view: View, axis: int) -> View:
         made = Lifting(graph, at, len(tensors)).tensor(tensors[::-1], 0)
         if made is not None:
             made = graph.add("Flip", at, [made], made.features, {}, dims=made.dims)
-    time = time_of(made) if made is not None else None
+    time = made.time if made is not None else None
     if made is None or time is None:
         return view
     return View(((made,),), tuple(time if k == axis else kind for k, kind in enumerate(view.axes)))
@@ -63,7 +60,7 @@ def behind_one_another(graph: Graph, at: tuple[str, str], views: Sequence[View],
             return None
         states.append(tensor.layer.states["h"])
     made = Lifting(graph, at, len(states)).tensor(states, 0) if len(states) > 1 else None
-    time = time_of(made) if made is not None else None
+    time = made.time if made is not None else None
     if made is None or time is None:
         return None
     axes = [time if k == axis else kind for k, kind in enumerate(views[0].axes)]
@@ -147,10 +144,9 @@ class Lifting:
             if below is None:
                 return None
             inputs.append(below)
-        if len({time_of(tensor).root for tensor in inputs if time_of(tensor)}) > 1:  # type: ignore[union-attr]
-            times = [time for tensor in inputs if (time := time_of(tensor)) is not None]
-            for time in times[1:]:
-                times[0].join(time)
+        times = [tensor.time for tensor in inputs if tensor.time is not None]
+        for time in times[1:]:
+            times[0].join(time)
         made = self.graph.add(
             first.type, self.at, inputs, parts[0].features, first.options, first.parameters, dims=inputs[0].dims
         )
@@ -173,7 +169,7 @@ class Lifting:
             if whole is None:
                 return None
             inputs.append(whole)
-        times = [time for tensor in inputs if (time := time_of(tensor)) is not None]
+        times = [tensor.time for tensor in inputs if tensor.time is not None]
         if len(times) != len(inputs) or any(steps_of(tensor) != self.steps for tensor in inputs):
             return None
         for time in times[1:]:
@@ -320,14 +316,13 @@ def _close(one: Matrix, two: Matrix) -> bool:
 def recognise(graph: Graph, outputs: Sequence[Tensor]) -> None:
     """The cells that are left once the whole file was walked; outputs: what the file gives."""
     used = _needed(graph, outputs)
-    gone: set[int] = set()
     for layer in list(reversed(graph.layers)):
         h = layer.output
-        if id(layer) not in used or id(h) in graph.aliases or id(h) in gone or not layer.inputs:
+        if id(layer) not in used or id(h) in graph.aliases or not layer.inputs:
             continue
         if layer.states and "h" in layer.states and layer.type in STATES:
             h = layer.states["h"]
-            if id(h) in graph.aliases or id(h) in gone:
+            if id(h) in graph.aliases:
                 continue
             chain = chain_to(graph, h)
             chain = chain if chain is not None and len(chain) > 1 else None
@@ -336,9 +331,8 @@ def recognise(graph: Graph, outputs: Sequence[Tensor]) -> None:
         if chain is None:
             continue
         at = (layer.node, layer.hint)
-        if len(chain) > 1 and Lifting(graph, at, len(chain)).layer(chain, 0) is not None:
-            gone |= {id(cell.h) for cell in chain}
-        elif chain[-1].type != "SimpleRNN":
+        made = Lifting(graph, at, len(chain)).layer(chain, 0) if len(chain) > 1 else None
+        if made is None and chain[-1].type != "SimpleRNN":
             _one_step(graph, at, chain[-1])
 
 

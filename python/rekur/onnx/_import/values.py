@@ -208,6 +208,11 @@ class Tensor:
     dims: tuple[Dim, ...]  # which of two is the batch may become known later
     boolean: bool = False  # 1 for true and 0 for false, in float32
 
+    @property
+    def time(self) -> Dim | None:
+        """Its time axis, as far as one is known to be that."""
+        return next((dim for dim in self.dims if dim.kind == TIME), None)
+
 
 Axis: TypeAlias = Dim | tuple[Any, ...] | str  # a tuple of Dim and PARTS: several axes in one, the first one outermost
 

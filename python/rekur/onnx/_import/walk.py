@@ -20,7 +20,7 @@ from rekur.onnx._import.graph import Budget, Graph
 from rekur.onnx._import.known import RULES as KNOWN
 from rekur.onnx._import.ops import RULES
 from rekur.onnx._import.order import describe as describe_node
-from rekur.onnx._import.order import graphs, ordered, reads
+from rekur.onnx._import.order import graphs, handed_on, ordered, reads
 from rekur.onnx._import.read import Tensors, all_graphs, opset
 from rekur.onnx._import.scan import NotOurs, scan
 from rekur.onnx._import.schema import check_form, check_types
@@ -111,8 +111,7 @@ def walk(model: Any, folder: Path | None, bound: Mapping[str, NDArray[Any]]) -> 
         if not isinstance(output, View) or output.ids:
             what = "ids" if isinstance(output, View) else describe(output)
             raise LoadError(f"graph output '{value.name}' is {what}; expected a tensor that the model computes")
-        own = (0, interface.BOOL) if output.boolean else (0, interface.FLOAT)
-        if value.type.tensor_type.elem_type not in (*own, *((interface.FLOAT,) if output.boolean else ())):
+        if value.type.tensor_type.elem_type not in (0, interface.FLOAT, *([interface.BOOL] if output.boolean else [])):
             raise LoadError(
                 f"graph output '{value.name}' says element type {value.type.tensor_type.elem_type}; it is float32"
             )
@@ -156,15 +155,11 @@ def _check_operators(nodes: Sequence[Any]) -> None:
 
 def _flat(nodes: Iterable[Any]) -> Iterator[Any]:
     """The nodes, those of an If's branches too; what a branch gives is handed on to what the If gives."""
-    import onnx
-
     for node in nodes:
         yield node
         for graph in graphs(node) if node.op_type == "If" else ():
             yield from _flat(graph.node)
-            for inner, outer in zip(graph.output, node.output, strict=False):
-                if outer and inner.name != outer:
-                    yield onnx.NodeProto(op_type="Identity", input=[inner.name], output=[outer])
+            yield from handed_on(graph, node)
 
 
 @dataclass
@@ -184,7 +179,7 @@ class _Walk:
             label = describe_node(node)
             try:
                 if node.op_type == "If":
-                    self._branch(node, label, values)
+                    self._branch(node, values)
                 elif isinstance(node, Folded):
                     self._folded(node, label, values)
                 elif node.op_type == "Scan":
@@ -245,7 +240,7 @@ class _Walk:
 
     def _loop(self, node: Any, label: str, values: Values, read: set[str], makers: Mapping[str, Any]) -> None:
         call = self._call(node, label, values, read)
-        if len(node.input) > 1 and node.input[1] and not loop_layers.begins(node.input[1], values.get, makers):
+        if len(node.input) > 1 and node.input[1] and not loop.begins(node.input[1], values.get, makers):
             raise Refused("whether it begins is not known: expected a condition that holds where there is a step")
         body = _body_of(node)
         count = len(call.inputs) - 2
@@ -306,7 +301,7 @@ class _Walk:
         )
         values.made.update(zip(node.output, folded(call, node), strict=True))
 
-    def _branch(self, node: Any, label: str, values: Values) -> None:
+    def _branch(self, node: Any, values: Values) -> None:
         """An If whose condition is known: the nodes of that branch, as if they stood here."""
         check_form(node, self.version)
         branches = {entry.name: entry.g for entry in node.attribute if entry.type == 5}

@@ -303,17 +303,6 @@ def global_pooling(call: Call) -> View:
     return over_time(call, x, 2, call.op == "GlobalMaxPool", True)
 
 
-def reduced(call: Call) -> View:
-    """ReduceMax, and ReduceMean of anything but features: over the steps."""
-    x, axes = call.view(0), call.integers("axes", 1)
-    keep = call.flag("keepdims", 1)
-    call.ignore("noop_with_empty_axes")
-    found = normal_axes(axes or [], len(x.axes))
-    if len(found) != 1:
-        raise Refused(f"over axes {axes} of {x.describe()}; expected that of the steps")
-    return over_time(call, x, found[0], call.op == "ReduceMax", keep)
-
-
 def pad(call: Call) -> View:
     x = call.view(0)
     mode = call.attribute("mode", "constant")
