@@ -21,6 +21,7 @@ _peek = torch._C._functorch.peek_interpreter_stack
 _modes = torch._C._len_torch_dispatch_stack
 _hooks = torch._C._autograd._top_saved_tensors_default_hooks
 _NONE = (0, 0, 0)
+_CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": "rnn_relu"}
 
 
 class Kind(NamedTuple):
@@ -53,6 +54,19 @@ class Kind(NamedTuple):
                 found += [(rows, 0)] * 2 if self.bias else []
                 found += [(self.proj_size, self.hidden_size)] if self.proj_size else []
         return found
+
+
+def kind_of(module: Any) -> Kind:
+    """Of a layer of torch's, as it is now."""
+    return Kind(
+        _CELLS[module.mode],
+        module.input_size,
+        module.hidden_size,
+        module.proj_size,
+        module.num_layers,
+        bool(module.bidirectional),
+        module.bias,
+    )
 
 
 class Engine:

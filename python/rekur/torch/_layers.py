@@ -10,23 +10,10 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rekur._cell import Cell
 from rekur.torch import _compiled
-from rekur.torch._engine import Call, Engine, Kind, dropout_masks, fits, run
+from rekur.torch._engine import Call, Engine, dropout_masks, fits, kind_of, run
 from rekur.torch._traced import NotScripted, leaf
 
 _autocast = torch._C._is_any_autocast_enabled
-_CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN_TANH": "rnn_tanh", "RNN_RELU": "rnn_relu"}
-
-
-def kind_of(module: Any) -> Kind:
-    return Kind(
-        _CELLS[module.mode],
-        module.input_size,
-        module.hidden_size,
-        module.proj_size,
-        module.num_layers,
-        bool(module.bidirectional),
-        module.bias,
-    )
 
 
 def engine_of(module: Any) -> Engine:
