@@ -266,7 +266,6 @@ class ForwardSlice {
       return;
     }
     if (again && program.forward_again(phase, {.rows = active,
-                                               .H = r_.H,
                                                .begin = begin,
                                                .end = std::min(end, r_.H),
                                                .before = before,

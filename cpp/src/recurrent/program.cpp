@@ -5,7 +5,7 @@ namespace rekur::recurrent {
 namespace {
 
 constexpr Index kOperand = sizeof(simd::Operand) / sizeof(float);
-constexpr Index kMade = 32;  // floats: what is made, a phase
+constexpr Index kLeft = 32;  // floats: what is left, by phase
 
 }  // namespace
 
@@ -16,9 +16,7 @@ void Program::place_operands() {
       Part& part = (*parts)[phase];
       part.phase = phase;
       part.first_operand = count;
-      const auto number = [&](const Stand& s) {
-        return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
-      };
+      const auto number = [&](const Stand& s) { return by_row(s); };
       part.gathers = std::any_of(part.inputs.begin(), part.inputs.end(), number) ||
                      std::any_of(part.outputs.begin(), part.outputs.end(), number);
       count += static_cast<Index>(part.inputs.size() + part.outputs.size());
@@ -34,14 +32,14 @@ Index Program::memory(Index rows, Index H) const {
     for (const Part& part : *parts) all += whole_lines(part.code.memory(H));
     code = std::max(code, all);
   }
-  return code + whole_lines(operands_ * kOperand) + whole_lines(rows * numbers()) + kMade;
+  return code + whole_lines(operands_ * kOperand) + whole_lines(rows * numbers()) + kLeft;
 }
 
 Program::Memory Program::parts_of(float* memory, Index rows) const noexcept {
-  static_assert((kMostPhases + 1) * sizeof(Made) <= kMade * sizeof(float));
-  float* const numbers = memory + kMade;
+  static_assert((kMostPhases + 1) * sizeof(Left) <= kLeft * sizeof(float));
+  float* const numbers = memory + kLeft;
   float* const operands = numbers + whole_lines(rows * this->numbers());
-  return {reinterpret_cast<Made*>(memory), numbers, reinterpret_cast<simd::Operand*>(operands),
+  return {reinterpret_cast<Left*>(memory), numbers, reinterpret_cast<simd::Operand*>(operands),
           operands + whole_lines(operands_ * kOperand)};
 }
 
@@ -63,14 +61,16 @@ void Program::run(const Part& part, const Step& step, const Find& find) const no
   const Index features = step.end - step.begin;
   if (features <= 0) return;
   const simd::CompiledCode function = part.code.compiled(*step.kernels);
-  const auto [made, numbers, operands, codes] = parts_of(step.memory, step.rows);
+  const auto [left, numbers, operands, codes] = parts_of(step.memory, step.rows);
   float* const memory = code_of(part, codes, step.H);
-  const bool even = step.even && step.rows > 0;
-  made[part.phase] = {even ? function : nullptr, even && !function && !part.gathers && part.code.at_once(step.rows, features)};
   simd::Operand *const inputs = operands + part.first_operand, *const outputs = inputs + part.inputs.size();
-  const auto by_row = [&](const Stand& s) {
-    return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
-  };
+  left[part.phase] = {function, nullptr, memory};
+  if (step.even && step.rows > 0) {
+    if (function)
+      left[part.phase].operands = inputs;
+    else if (!part.gathers && part.code.at_once(step.rows, features))
+      left[part.phase].operands = part.code.operands(step.rows, features, memory);
+  }
   const auto numbers_of = [&, of = numbers](const Stand& s) {
     const Index set = s.place == Place::number ? 2 * step_inputs() + s.index : 2 * s.index + (s.place == Place::d_step ? 1 : 0);
     return of + set * step.rows;
@@ -151,13 +151,9 @@ void Program::forward(int phase, const ProgramForward& step) const noexcept {
 }
 
 template <class Step>
-Program::Left Program::left_by(const Part& part, const Step& step) const noexcept {
-  const auto [all, numbers, operands, codes] = parts_of(step.memory, step.rows);
-  const Made made = all[part.phase];
-  const simd::CompiledCode function = part.code.compiled(*step.kernels);
-  if (made.function != function || (function == nullptr && !made.interpreted)) return {};
-  float* const code = code_of(part, codes, step.H);
-  return {function, function ? operands + part.first_operand : part.code.operands(step.rows, step.end - step.begin, code), code};
+Program::Left Program::left_by(const Part& part, const Step& step) noexcept {
+  const Left left = reinterpret_cast<const Left*>(step.memory)[part.phase];
+  return left.function == part.code.compiled(*step.kernels) ? left : Left{};
 }
 
 template <class Step>

@@ -65,7 +65,7 @@ struct ProgramForward {
 
 // The step after one of the same rows and units, where all that is not a state stands as far further as was given there.
 struct ProgramAgain {
-  Index rows, H;
+  Index rows;
   Index begin, end;
   const float* const* before;
   float* const* after;
@@ -180,6 +180,10 @@ class Program {
 
   // Of rows, that a part may read or make: those of inputs of the step, their gradients, and the record's.
   Index numbers() const { return 2 * step_inputs() + description_.numbers; }
+  // Whether it is a number a row.
+  bool by_row(const Stand& s) const {
+    return s.place == Place::number || ((s.place == Place::step || s.place == Place::d_step) && step_by_row(s.index));
+  }
   static Rows step_gradient(const ProgramForward&, int) { return nullptr; }
   static Rows step_gradient(const ProgramBackward& step, int input) { return step.d_step[input]; }
   // find(stand, listed, dense): where it is, by the functions for rows given by their addresses and for rows that follow one
@@ -189,15 +193,17 @@ class Program {
 
   // Gives each phase's operands a place of their own.
   void place_operands();
-  // What a phase's operands were last found for: for a function, or as the interpreter left them.
-  struct Made {
+  // What a step leaves of a phase, to run once more: its operands, those of a function or, where that is null, as the interpreter
+  // has them, and the code's memory.
+  struct Left {
     simd::CompiledCode function;
-    bool interpreted;
+    simd::Operand* operands;  // null: it cannot run again
+    float* code;
   };
-  // What is in a thread's memory, by phase; numbers of the rows, by input of the step: these, then their gradients; then those of
-  // the record; operands of functions; then the codes', a phase's behind that of the one before.
+  // What is in a thread's memory: what is left, by phase; numbers of the rows, by input of the step: these, then their gradients;
+  // then those of the record; operands of functions; then the codes', a phase's behind that of the one before.
   struct Memory {
-    Made* made;
+    Left* left;
     float* numbers;
     simd::Operand* operands;
     float* code;
@@ -206,14 +212,9 @@ class Program {
   // Of a part's code.
   float* code_of(const Part& part, float* code, Index H) const noexcept;
 
-  // Where the step before left a part's operands, and its code, to run once more.
-  struct Left {
-    simd::CompiledCode function = nullptr;
-    simd::Operand* operands = nullptr;  // null: nowhere
-    float* code = nullptr;
-  };
+  // What the step before left; operands are null where it is for `run`.
   template <class Step>
-  Left left_by(const Part& part, const Step& step) const noexcept;
+  static Left left_by(const Part& part, const Step& step) noexcept;
   template <class Step>
   static void run_again(const Part& part, const Left& left, const Step& step) noexcept;
   // Units that do not exist get no gradient: the products read them.
