@@ -1,12 +1,8 @@
 """The table of docs/convert.md, made from the formats: `python .ci/convert_table.py` writes it, `--check` compares."""
 
-import pathlib
-import sys
+from pages import write_or_check
 
 from rekur.convert import Format, formats
-
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "convert.md"
-BEGIN, END = "<!-- made by .ci/convert_table.py: begin -->", "<!-- end -->"
 
 
 def _options(entry: Format) -> list[str]:
@@ -34,19 +30,5 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Write the table, or compare it."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    made = f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
-    if "--check" in sys.argv:
-        if made != page:
-            print("docs/convert.md is not what the formats say: run python .ci/convert_table.py", file=sys.stderr)
-        return int(made != page)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(write_or_check("convert.md", "convert_table.py", table(), "the formats say"))

@@ -5,18 +5,15 @@ time axis from the engine, which is asked with a small model of each layer.
 """
 
 import inspect
-import pathlib
 import re
-import sys
 from typing import Any
 
 import numpy as np
+from pages import write_or_check
 
 import rekur
 from rekur import layers as L
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "layers.md"
-BEGIN, END = "<!-- made by .ci/layer_table.py: begin -->", "<!-- end -->"
 GROUPS: dict[str, tuple[str, ...]] = {
     "Recurrence": (
         "SimpleRNN", "LSTM", "GRU", "RNN", "Bidirectional", "SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells",
@@ -162,19 +159,5 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Write the table, or compare it."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    after = rest.split(END)[1]
-    made = f"{before}{BEGIN}\n\n{table()}\n{END}{after}"
-    if "--check" in sys.argv:
-        if made != page:
-            print("docs/layers.md is not what the code says: run python .ci/layer_table.py", file=sys.stderr)
-        return int(made != page)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(write_or_check("layers.md", "layer_table.py", table(), "the code says"))

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import rekur
+from keras_models import MODELS, randomised
 from rekur import convert
+from rekur.convert._formats import keras_files
 from rekur.convert._keras import probe
 
 os.environ.setdefault("KERAS_BACKEND", "numpy")
@@ -148,6 +150,17 @@ def test_sizes_that_the_file_does_not_have(tmp_path: Path, units: int) -> None:
     with pytest.raises(ValueError, match=rf"'bidirectional.*expected an array of shape \(any, {4 * units}\)"):
         convert.load(path)
     assert time.perf_counter() - begun < 5
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_weights_are_drawn_that_the_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    model = randomised(MODELS[name](rekur)[0])
+    convert.save(model, path := tmp_path / "m.keras")
+    # What is made of the same layers later is drawn.
+    again = rekur.models.clone_model(convert.load(path)).named_weights()
+    assert all(weight.any() for key, weight in again.items() if key.endswith("kernel"))
+    monkeypatch.setattr(keras_files, "set_weights", lambda *_: None)
+    assert not any(weight.any() for weight in convert.load(path).get_weights())
 
 
 def test_layers_as_activations(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from rekur import _files
 from rekur.convert._dialects import as_floats
+from rekur.convert._parts import Made
 from rekur.convert._plain import demand_plain
 from rekur.convert._source import Source
 
@@ -22,8 +23,16 @@ class Effect(NamedTuple):
     gain_out: float = 1.0
 
 
-def model_of(layers: Sequence[Any], features: int, skip: int = 0, gain_in: float = 1.0, gain_out: float = 1.0) -> Any:
-    """A Sequential, or a Model where the input is added to the output."""
+def model_of(made: Sequence[Made], features: int, skip: int = 0, gain_in: float = 1.0, gain_out: float = 1.0) -> Any:
+    """A Sequential of layers with their weights, or a Model where the input is added to the output."""
+    from rekur.models.given import give
+
+    model = _connected([layer for layer, _ in made], features, skip, gain_in, gain_out)
+    give((layer, weights) for layer, weights in made if len(weights))
+    return model
+
+
+def _connected(layers: Sequence[Any], features: int, skip: int, gain_in: float, gain_out: float) -> Any:
     from rekur.layers import Add, Input, Rescaling, Slice
     from rekur.models import Model, Sequential
 

@@ -79,10 +79,9 @@ def chain(
     """
     from rekur.layers import Input
     from rekur.models import Sequential
+    from rekur.models.given import give
 
-    if isinstance(layers, (str, bytes)):
-        raise TypeError(f"layers: expected a list of names and layers, got {layers!r}")
-    if not isinstance(layers, Iterable) or isinstance(layers, Mapping):
+    if not isinstance(layers, Iterable) or isinstance(layers, (str, bytes, Mapping)):
         raise TypeError(f"layers: expected a list of names and layers, got {layers!r}")
     entries = list(layers)
     made: list[Made] = []
@@ -144,9 +143,7 @@ def chain(
             raise ValueError(f"layers: {what}: {chained[0]!r} comes first: say by input_shape= what a row of it is")
         entrance = [Input(shape, dtype="int32") if ids else Input(shape)]
     model = Sequential([*entrance, *chained])
-    for layer, weights in made:
-        if len(weights):
-            layer.set_weights(list(weights))
+    give((layer, list(weights)) for layer, weights in made if len(weights))
     return model
 
 

@@ -94,6 +94,7 @@ class Layer(Guarded, Weighted):
     _home: "Structure | None" = None  # the first model that it became a part of: the engine has its weights from there
     _auto_named = False  # by that model
     _initial_weights: list[Any] | None = None
+    _drawn = True  # False while whoever makes it has all of its weights: the engine draws none
     _parts: "Parts | None" = None  # the layers that it is put together of, where the engine has no such layer
     _trainable = True
     _lr_scale = 1.0

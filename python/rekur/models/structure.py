@@ -186,7 +186,9 @@ class Structure(Trainable, Weighted):
             elif self._before is not None and layer in self._before[1]:
                 shared[name] = (self._before[0], self._before[1][layer])
         core = _core.Model(dumps(self._make_spec()), shared)
-        core.initialize(self.seed, [p for p, _, _ in core.parameters if p.partition("/")[0] in shared])
+        given = [leaf for layer in layers_within(self) if not layer._drawn for leaf in layer._leaves() or [layer]]
+        keep = {*shared, *(flat.layers.get(leaf) for leaf in given)}
+        core.initialize(self.seed, [p for p, _, _ in core.parameters if p.partition("/")[0] in keep])
         self._native, self._described, self._bound, self._before = core, None, None, None
         self._pushed, self._watched, self._quick = {}, None, None
         for layer in layers_within(self):
@@ -459,23 +461,27 @@ class Structure(Trainable, Weighted):
 
     def _set_weights(self, weights: Any, layers: Sequence[str] | None, what: str) -> None:
         """Those of some of the engine's layers; None: of all."""
-        engine = self._engine()
-        flat = engine.get_weights()
-        named = unflatten(engine, flat)
-        if layers is not None:
-            named = {name: into for name, into in named.items() if name.partition("/")[0] in layers}
+        self._assign(self._checked(weights, layers, what))
+
+    def _checked(self, weights: Any, layers: Sequence[str] | None, what: str) -> dict[str, Floats]:
+        """The same by name, of the shapes that they are to have."""
+        shapes = {
+            name: tuple(shape)
+            for name, shape, _ in self._engine().parameters
+            if layers is None or name.partition("/")[0] in layers
+        }
         if isinstance(weights, np.ndarray) and weights.dtype == object:
             weights = list(weights)  # of arrays of several shapes
         if not isinstance(weights, Sequence) or isinstance(weights, (str, bytes)):
-            raise TypeError(f"{what}: weights must be a list of {len(named)} arrays, got {type(weights).__name__}")
-        if len(weights) != len(named):
-            raise ValueError(f"{what} has {len(named)} weights, got {len(weights)}")
-        for (name, into), array in zip(named.items(), weights, strict=True):
-            values = as_numeric(array, name)
-            if values.shape != into.shape:
-                raise ValueError(f"{what}: expected '{name}' of shape {show(into.shape)}, got {show(values.shape)}")
-            into[...] = values
-        engine.set_weights(flat)
+            raise TypeError(f"{what}: weights must be a list of {len(shapes)} arrays, got {type(weights).__name__}")
+        if len(weights) != len(shapes):
+            raise ValueError(f"{what} has {len(shapes)} weights, got {len(weights)}")
+        named: dict[str, Floats] = {}
+        for (name, shape), array in zip(shapes.items(), weights, strict=True):
+            values = named[name] = as_numeric(array, name)
+            if values.shape != shape:
+                raise ValueError(f"{what}: expected '{name}' of shape {show(shape)}, got {show(values.shape)}")
+        return named
 
     def count_params(self) -> int:
         """Number of parameters."""

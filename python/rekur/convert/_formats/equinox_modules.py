@@ -15,8 +15,6 @@ from rekur.convert._recurrent import single, stack
 from rekur.convert._registry import Format
 from rekur.convert._source import Source
 
-_NPY = b"\x93NUMPY"
-
 
 def _is_module(value: Any) -> bool:
     return any(c.__name__ == "Module" and c.__module__.startswith("equinox") for c in type(value).__mro__)

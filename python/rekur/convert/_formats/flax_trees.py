@@ -46,8 +46,7 @@ def _is_leaf(value: Any) -> bool:
 
 def _tree(source: Source) -> Mapping[Any, Any]:
     if source.path is not None:
-        flax = needed("flax", "reading files of flax.serialization")
-        del flax
+        needed("flax", "reading files of flax.serialization")
         from flax import serialization
 
         try:
@@ -188,7 +187,7 @@ FORMAT = Format(
     recognises=_recognises,
     reads="`nn.RNN` of LSTMCell, OptimizedLSTMCell, GRUCell, SimpleCell with their default activations, Dense, Embed, "
     'LayerNorm; the second direction of linen\'s Bidirectional is said by `(name, {"backward": other})`',
-    writes="recurrent layers, Dense, Embedding, LayerNormalization: a tree, `.msgpack`",
+    writes="recurrent layers, Dense, Embedding, LayerNormalization; also a tree",
     suffixes=(".msgpack",),
     parts=_parts,
     save=_save,

@@ -53,13 +53,8 @@ def _load(source: Source) -> Any:
     assert rec.features is not None
     if skip > rec.features:
         raise ValueError(f"{what}: skip {skip} of {rec.features} features of the input")
-    layers = chained.layers
-    weights = [layer.get_weights() for layer in layers]
-    fresh = [type(layer).from_config(layer.get_config()) for layer in layers]
-    model = model_of(fresh, rec.features, skip)
-    for layer, own in zip(fresh, weights, strict=True):
-        layer.set_weights(own)
-    return model
+    fresh = [(type(layer).from_config(layer.get_config()), layer.get_weights()) for layer in chained.layers]
+    return model_of(fresh, rec.features, skip)
 
 
 def _made(model: Any) -> dict[str, Any]:

@@ -132,6 +132,7 @@ def _load_weights(source: Source, into: Any = None, partial: bool = False) -> An
             f"{what}: it has weights alone, without the model: make the model here, of layers of the same settings, "
             f"and give into=model{'' if into is None else f', got {into!r}'}; a .keras file says both"
         )
+    into._engine()  # whose weights stay where the file is refused
     entry, layers = described(into, masks=False)
     path = _path(source, "keras-weights")
     opened: AbstractContextManager[Any] = stores.opened(
@@ -139,13 +140,8 @@ def _load_weights(source: Source, into: Any = None, partial: bool = False) -> An
     )
     with opened as file:
         kind: Any = stores.Legacy if stores.is_legacy(file) else stores.Groups
-        store = kind(file, entry, what)
-        before = into.get_weights()
-        try:
-            set_weights([(inner, layers[id(inner)]) for inner, _ in places(entry)], store, what, bool(partial))
-        except BaseException:
-            into.set_weights(before)
-            raise
+        made = [(inner, layers[id(inner)]) for inner, _ in places(entry)]
+        set_weights(made, kind(file, entry, what), what, bool(partial))
     return into
 
 

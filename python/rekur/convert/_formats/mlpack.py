@@ -7,6 +7,7 @@ import numpy as np
 
 from rekur.convert._audio import effect_of
 from rekur.convert._dialects import DIALECTS, Cell, as_floats, from_rekur, to_rekur
+from rekur.convert._parts import Made
 from rekur.convert._plain import demand_plain
 from rekur.convert._registry import Format
 from rekur.convert._source import Source
@@ -45,20 +46,17 @@ def _load(
 
     from rekur.layers import Input
     from rekur.models import Sequential
+    from rekur.models.given import give
 
-    layers: list[Any] = []
-    weights: list[list[Any]] = []
+    made: list[Made] = []
     width = features
     for entry in network:
-        made, width = _layer(entry, width, take, reset_after, what)
-        layers.append(made[0])
-        weights.append(made[1])
+        layer, width = _layer(entry, width, take, reset_after, what)
+        made.append(layer)
     if place != flat.size:
         raise ValueError(f"{what}: the network has {place} parameters, and here are {flat.size}")
-    model = Sequential([Input((None, features)), *layers])
-    for layer, arrays in zip(layers, weights, strict=True):
-        if arrays:
-            layer.set_weights(arrays)
+    model = Sequential([Input((None, features)), *(layer for layer, _ in made)])
+    give((layer, arrays) for layer, arrays in made if arrays)
     return model
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from rekur.convert._audio import contents, count, demand_recurrent, effect_of, model_of, numbers, write, written
 from rekur.convert._dialects import Cell, from_rekur, to_rekur
+from rekur.convert._parts import Made
 from rekur.convert._registry import Format
 from rekur.convert._source import Source
 
@@ -51,21 +52,16 @@ def _load(source: Source) -> Any:
         array, place = flat[place:end].reshape(shape), end
         return array
 
-    layers: list[Any] = []
-    weights: list[Any] = []
+    made: list[Made] = []
     for k, width in enumerate(widths):
         matrix, bias = take(4 * units, width + units), take(4 * units)
         h, c = take(units), take(units)
         begins = bool(np.any(h) or np.any(c))
         cell = Cell(matrix[:, :width], matrix[:, width:], bias)
-        layers.append(LSTM(units, return_sequences=True, learn_initial_state=begins))
-        weights.append([*to_rekur("nam", "LSTM", cell, f"{what}: layer {k}"), *([h, c] if begins else [])])
-    layers.append(Dense(outputs))
-    weights.append([take(outputs, units).T, take(outputs)])
-    model = model_of(layers, features)
-    for layer, arrays in zip(layers, weights, strict=True):
-        layer.set_weights(arrays)
-    return model
+        layer = LSTM(units, return_sequences=True, learn_initial_state=begins)
+        made.append((layer, [*to_rekur("nam", "LSTM", cell, f"{what}: layer {k}"), *([h, c] if begins else [])]))
+    made.append((Dense(outputs), [take(outputs, units).T, take(outputs)]))
+    return model_of(made, features)
 
 
 def _made(model: Any, sample_rate: float | None = None, metadata: Any = None) -> dict[str, Any]:

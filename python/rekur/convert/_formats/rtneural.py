@@ -17,6 +17,7 @@ from rekur.convert._audio import (
     written,
 )  # fmt: skip
 from rekur.convert._dialects import Cell, from_rekur, to_rekur
+from rekur.convert._parts import Made
 from rekur.convert._plain import activation_name
 from rekur.convert._registry import Format
 from rekur.convert._source import Source
@@ -36,25 +37,16 @@ def _load(source: Source) -> Any:
     if not _recognises(source):
         raise ValueError(f"{what}: expected in_shape and a list of layers")
     features = _last(found["in_shape"], f"{what}: in_shape")
-    layers: list[Any] = []
-    weights: list[Any] = []
+    made: list[Made] = []
     width = features
     for k, entry in enumerate(found["layers"]):
         where = f"{what}: layer {k}"
         if not isinstance(entry, Mapping) or "type" not in entry:
             raise ValueError(f"{where}: expected an object with a type, got {entry!r}")
-        made = _layer(entry, width, f"{where} ({entry['type']})")
-        for layer, arrays in made:
-            layers.append(layer)
-            weights.append(arrays)
+        made.append(_layer(entry, width, f"{where} ({entry['type']})"))
         width = _last(entry["shape"], f"{where}: shape") if "shape" in entry else width
-    model = model_of(
-        layers, features, count(found, "in_skip", what, 0, 0), _decibels(found, "in_gain"), _decibels(found, "out_gain")
-    )
-    for layer, arrays in zip(layers, weights, strict=True):
-        if arrays:
-            layer.set_weights(arrays)
-    return model
+    skip = count(found, "in_skip", what, 0, 0)
+    return model_of(made, features, skip, _decibels(found, "in_gain"), _decibels(found, "out_gain"))
 
 
 def _last(shape: Any, what: str) -> int:
@@ -77,7 +69,7 @@ def _activation(entry: Mapping[str, Any], what: str) -> str:
     return str(name)
 
 
-def _layer(entry: Mapping[str, Any], width: int, what: str) -> list[tuple[Any, list[Any]]]:
+def _layer(entry: Mapping[str, Any], width: int, what: str) -> Made:
     """A layer of rekur and its weights, of an entry that reads so many features."""
     from rekur.layers import GRU, LSTM, Activation, BatchNormalization, Conv1D, Dense, PReLU
 
@@ -85,11 +77,11 @@ def _layer(entry: Mapping[str, Any], width: int, what: str) -> list[tuple[Any, l
     if not isinstance(given, list):
         raise ValueError(f"{what}: weights: expected a list, got {given!r}")
     if kind == "activation":
-        return [(Activation(_activation(entry, what)), [])]
+        return Activation(_activation(entry, what)), []
     out = _last(entry.get("shape"), f"{what}: shape")
     if kind in ("dense", "time-distributed-dense"):
         arrays = _arrays(given, what, (width, out), (out,), optional=1)
-        return [(Dense(out, activation=_activation(entry, what), use_bias=len(arrays) > 1), arrays)]
+        return Dense(out, activation=_activation(entry, what), use_bias=len(arrays) > 1), arrays
     if kind == "conv1d":
         size, dilation = (_only(entry, key, what) for key in ("kernel_size", "dilation"))
         groups = count(entry, "groups", what, default=1)
@@ -99,7 +91,7 @@ def _layer(entry: Mapping[str, Any], width: int, what: str) -> list[tuple[Any, l
         layer = Conv1D(
             out, size, padding="causal", dilation_rate=dilation, groups=groups, activation=_activation(entry, what)
         )
-        return [(layer, arrays)]
+        return layer, arrays
     if kind in ("lstm", "gru"):
         if _activation(entry, what) not in ("linear", "tanh"):
             raise ValueError(f"{what}: RTNeural's has tanh, whatever the file says: it says {entry['activation']!r}")
@@ -108,17 +100,17 @@ def _layer(entry: Mapping[str, Any], width: int, what: str) -> list[tuple[Any, l
         kernel, recurrent, biases = _arrays(given, what, (width, blocks * out), (out, blocks * out), bias)
         cell = Cell(kernel, recurrent, biases) if kind == "lstm" else Cell(kernel, recurrent, *biases)
         made = (LSTM if kind == "lstm" else GRU)(out, return_sequences=True)
-        return [(made, to_rekur("rtneural", kind.upper(), cell, what))]
+        return made, to_rekur("rtneural", kind.upper(), cell, what)
     if kind == "prelu":
         (alpha,) = _arrays(given, what, (1, width if np.size(given[0]) != 1 else 1) if given else (1, width))
-        return [(PReLU(shared_axes=[1]), [np.broadcast_to(alpha, (1, width)).copy()])]
+        return PReLU(shared_axes=[1]), [np.broadcast_to(alpha, (1, width)).copy()]
     if kind == "batchnorm":
         affine = len(given) == 4
         arrays = _arrays(given, what, *[(width,)] * (4 if affine else 2))
         epsilon = entry.get("epsilon")
         if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)):
             raise ValueError(f"{what}: epsilon: expected a number, got {epsilon!r}")
-        return [(BatchNormalization(epsilon=float(epsilon), center=affine, scale=affine), arrays)]
+        return BatchNormalization(epsilon=float(epsilon), center=affine, scale=affine), arrays
     raise ValueError(f"{what}: there is no such layer here")
 
 
@@ -145,14 +137,7 @@ def _made(model: Any, sample_rate: float | None = None, metadata: Any = None) ->
     found: dict[str, Any] = {"in_shape": [None, None, effect.features], "layers": []}
     width = effect.features
     for layer in effect.layers:
-        if layer.type in (
-            "Dropout",
-            "SpatialDropout1D",
-            "GaussianNoise",
-            "GaussianDropout",
-            "AlphaDropout",
-            "Identity",
-        ):
+        if layer.type in _IDLE:
             continue
         entry, width = _entry(layer, width)
         found["layers"].append({**entry, "shape": [None, None, width]})

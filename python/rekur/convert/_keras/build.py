@@ -174,6 +174,7 @@ class Builder:
         if self._store is not None:
             check_sizes(entry, self._store, self._what)
         made = deserialize(prepared, self._custom)
+        made._drawn = self._store is None
         self.made.append((entry, made))
         return made
 
@@ -351,28 +352,30 @@ def set_weights(made: Sequence[tuple[Entry, Any]], store: Store, what: str, part
     Raises
     ------
     ValueError
-        If a layer's weights are missing or of other shapes, or there are more.
+        If a layer's weights are missing or of other shapes, or there are more; nothing is changed then.
     """
-    done: set[int] = set()
+    from rekur.models.given import give
+
+    found: dict[Any, list[Any]] = {}
     for entry, layer in made:
         if entry["class_name"] == "InputLayer" or layer.type == "Normalization":
             continue
-        if id(layer) in done and store.lacks(entry):
+        if layer in found and store.lacks(entry):
             continue  # of two models within, whose weights the file has once
-        done.add(id(layer))
         shapes = [tuple(weight.shape) for weight in layer.weights]
         if not shapes:
             continue
         arrays = store.arrays(entry)
         name = f"{what}: weights of '{layer.name}' ({class_of(entry)})"
         if str(entry["class_name"]).startswith("CuDNN"):
-            layer.set_weights(_of_cudnn(str(entry["class_name"]), arrays, shapes, name))
+            found[layer] = _of_cudnn(str(entry["class_name"]), arrays, shapes, name)
             continue
         if len(arrays) != len(shapes):
             raise ValueError(f"{name}: expected {len(shapes)} arrays, got {len(arrays)}")
-        layer.set_weights([read(array, shape, name) for array, shape in zip(arrays, shapes, strict=True)])
+        found[layer] = [read(array, shape, name) for array, shape in zip(arrays, shapes, strict=True)]
     if not partial:
         store.check_all_read([entry for entry, layer in made if layer.type == "Normalization"])
+    give(found.items())
 
 
 def _of_cudnn(cls: str, arrays: Sequence[Any], shapes: Sequence[tuple[int, ...]], what: str) -> list[Any]:

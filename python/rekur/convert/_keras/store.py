@@ -1,7 +1,6 @@
 """Weights of a file of Keras, in HDF5: only what is asked for is read, and nothing outside of the file."""
 
 import io
-import os
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -357,10 +356,6 @@ def weights_of_archive(path: str) -> bytes:
 def is_legacy(file: Any) -> bool:
     """Whether a file of weights is of Keras 2's form."""
     return "model_weights" in file or "layer_names" in file.attrs or "layer_names0" in file.attrs
-
-
-def size_of(path: str) -> int:
-    return os.path.getsize(path)
 
 
 def compiled_text(file: Any) -> Mapping[str, str | None]:
