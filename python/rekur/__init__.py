@@ -44,7 +44,7 @@ from rekur.models import load_model as load
 from rekur.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from rekur import cells, convert, data, debug, hub, onnx, ops, preprocessing, sequences, utils
+    from rekur import cells, convert, data, debug, hub, onnx, ops, preprocessing, sequences, tasks, utils
     from rekur import torch as torch  # not in __all__: whoever imports * means PyTorch by that name
     from rekur._compile import compile_cells
     from rekur._export_cpp import CppReport, export_cpp
@@ -58,7 +58,8 @@ if TYPE_CHECKING:
 get_num_threads = num_threads
 # Imported when first used: they bring in packages that take time, or few need them.
 _LAZY = (
-    "cells", "convert", "data", "debug", "hub", "jax", "onnx", "ops", "preprocessing", "sequences", "torch", "utils",
+    "cells", "convert", "data", "debug", "hub", "jax", "onnx", "ops", "preprocessing", "sequences", "tasks", "torch",
+    "utils",
 )  # fmt: skip
 _FUNCTIONS = {
     "compile_cells": "_compile",
@@ -129,6 +130,7 @@ __all__ = [
     "set_isa",
     "set_num_threads",
     "set_random_seed",
+    "tasks",
     "utils",
 ]
 

@@ -38,12 +38,18 @@ def read_model(path: str | os.PathLike[str]) -> tuple[_core.Model, dict[str, Any
     try:
         return _core.load(os.fsencode(path))
     except OSError as error:
-        found = recognise(path)
+        found = recognise(path) or _task(path)
         if found is None:
             raise
         name = os.fsdecode(path)
         text = f"cannot read '{name}': it is {found[0]}, not a model of rekur: {found[1]}"
         raise (OSError(text) if error.errno is None else type(error)(error.errno, text)) from None
+
+
+def _task(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+    from rekur.tasks._file import is_task  # which reads models
+
+    return ("a fitted estimator", "rekur.tasks.load reads it") if is_task(path) else None
 
 
 def recognise(path: str | os.PathLike[str]) -> tuple[str, str] | None:

@@ -420,6 +420,26 @@ def _can_be_pickled(metric: object) -> bool:
     return True
 
 
+def revived(core: _core.Model, saved: Mapping[str, Any]) -> Model:
+    """The Python side of an engine's model, with what a file says beside the spec.
+
+    Raises
+    ------
+    KeyError, TypeError, AttributeError, IndexError, ValueError
+        If that is not valid.
+    """
+    kind = class_named(saved.get("model_class", "Model"))
+    model = kind._of_core(core, saved.get("model_seed"), saved.get("model_tree"))
+    if "tokenizer" in saved:
+        from rekur.data.text import revived as revived_tokenizer
+
+        model._tokenizer = revived_tokenizer(saved["tokenizer"])
+    if "seq2seq" in saved:
+        parts = ("start", "end", "labels", "attention", "from_logits")
+        model._seq2seq = {key: saved["seq2seq"][key] for key in parts}
+    return model
+
+
 def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options: Any) -> Model:
     """A model from a file of :meth:`Model.save`, compiled as it was: training goes on as if it had never stopped.
 
@@ -451,17 +471,7 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True, **options
         training = json.loads(metadata.get(TRAINING, "{}"))
         if not isinstance(training, dict):
             raise TypeError(f"expected an object, got {training!r}")
-        model = class_named(training.get("model_class", "Model"))._of_core(
-            core, training.get("model_seed"), training.get("model_tree")
-        )
-        if "tokenizer" in training:
-            from rekur.data.text import revived
-
-            model._tokenizer = revived(training["tokenizer"])
-        if "seq2seq" in training:
-            model._seq2seq = {
-                key: training["seq2seq"][key] for key in ("start", "end", "labels", "attention", "from_logits")
-            }
+        model = revived(core, training)
         if compile:
             model._resume(tensors, training)
     except (KeyError, TypeError, AttributeError, IndexError, json.JSONDecodeError) as error:

@@ -1,0 +1,32 @@
+"""Estimators: from a table of numbers, or texts, to a deployed model, in scikit-learn's words.
+
+:class:`Forecaster`, :class:`SequenceClassifier`, :class:`SequenceRegressor`, :class:`SequenceTagger`,
+:class:`AnomalyDetector`, :class:`TextGenerator`, :class:`TextClassifier`, :class:`Translator`. Each is seeded, saves as
+one file with everything in it, exports ONNX with its preprocessing, and explains itself by ``summary()`` and
+``plot()``. :func:`load` reads the file of any of them. They need none of scikit-learn, pandas and matplotlib;
+``plot`` asks for the last, and where the others are installed their frames, pipelines and searches take part.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rekur._own import no_attribute
+from rekur.tasks._estimator import Estimator, NotFittedError, load
+
+if TYPE_CHECKING:
+    pass
+
+# Where each class stands; imported when first used.
+_CLASSES: dict[str, str] = {}
+
+__all__ = ["Estimator", "NotFittedError", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CLASSES:
+        return getattr(importlib.import_module(f"rekur.tasks.{_CLASSES[name]}"), name)
+    no_attribute(__name__, "estimator", name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_CLASSES})
