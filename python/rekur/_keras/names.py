@@ -131,6 +131,8 @@ _KINDS = {
     "optimizer": _OPTIMIZERS,
     "callback": _CALLBACKS,
     "cell": {},
+    "estimator": {},
+    "picture": {},
     "model": _MODELS,
     "top": _TOP,
 }

@@ -14,15 +14,18 @@ from rekur._own import no_attribute
 from rekur.tasks._estimator import Estimator, NotFittedError, load
 
 if TYPE_CHECKING:
-    pass
+    from rekur.tasks import report
 
 # Where each class stands; imported when first used.
 _CLASSES: dict[str, str] = {}
+_MODULES = ("report",)
 
-__all__ = ["Estimator", "NotFittedError", "load"]
+__all__ = ["Estimator", "NotFittedError", "load", "report"]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"rekur.tasks.{name}")
     if name in _CLASSES:
         return getattr(importlib.import_module(f"rekur.tasks.{_CLASSES[name]}"), name)
     no_attribute(__name__, "estimator", name)
