@@ -1,0 +1,600 @@
+"""From a table to series: rows to their series, times to steps, columns to arrays."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.tasks import _steps, _zones
+from rekur.tasks._grid import Floats, check_aggregate, on_grid
+from rekur.tasks._roles import Roles, as_names, find_roles, time_column
+from rekur.tasks._series import Layout, Series, SeriesSet
+from rekur.tasks._tables import Column, Name, Table, read_table
+from rekur.tasks._timeline import Timeline, parse_freq, seasons_of
+from rekur.tasks._zones import DAY, HOUR, Integers
+
+_MOST_STEPS = 5_000_000
+
+
+def read(
+    data: object, *, time: Any, target: Any, series: Any, past: Any, future: Any, static: Any, freq: Any,
+    time_zone: str | None, aggregate: Any, day_first: bool | None,
+) -> SeriesSet:  # fmt: skip
+    """As :func:`rekur.tasks._series.read_series` without ``like``."""
+    aggregate = check_aggregate(aggregate)
+    if time_zone is not None:
+        _zones.check_zone(time_zone)
+    step = None if freq is None else parse_freq(freq)
+    if (listed := _list_of_series(data)) is not None:
+        _refuse_columns("a list of arrays", time=time, series=series, past=past, future=future, static=static)
+        return _of_list(listed, target, step)
+    notes: list[str] = []
+    table = read_table(data, day_first=day_first)
+    if table.rows == 0:
+        raise ValueError("data: the table has no rows")
+    roles = find_roles(table, time, target, series, past, future, static, notes)
+    stamps = time_column(table, roles.time)
+    layout = Layout(
+        table.kind, roles.time, bool(roles.time) and roles.time[0] not in table.names,
+        stamps.zone if stamps is not None else None, roles.series, aggregate, day_first,
+    )  # fmt: skip
+    categories = _categories(table, roles)
+    names = (roles.target, roles.past, roles.future, roles.static)
+    empty = SeriesSet([], Timeline(), *names, categories, notes, layout)
+    return _build(table, stamps, empty, step, time_zone, True)
+
+
+def read_like(data: object, like: SeriesSet) -> SeriesSet:
+    """New data with the columns, step, zone and categories of a set."""
+    empty = dataclasses.replace(like, series=[], notes=[])
+    if (listed := _list_of_series(data)) is not None:
+        if like.past or like.future or like.static or like.layout.time:
+            raise ValueError("data: expected a table with the columns of the training data, got a list of arrays")
+        arrays = [_rows(array, number) for number, array in enumerate(listed)]
+        _check_widths(arrays, len(like.target))
+        made = [_plain(number, array, like.timeline) for number, array in enumerate(arrays)]
+        return dataclasses.replace(empty, series=_observed(made, like.timeline, empty.notes))
+    table = read_table(data, day_first=like.layout.day_first)
+    _check_rows(table, like, like.target)
+    return _build(table, _times_like(table, like), empty, like.timeline, like.timeline.time_zone, False)
+
+
+def with_future(known: SeriesSet, data: object) -> SeriesSet:
+    """As :meth:`rekur.tasks._series.SeriesSet.with_future`."""
+    if not known.future:
+        raise ValueError("future: no columns were said to be known ahead; name them with future=")
+    if (table := _table_of_future(data, known)).rows == 0:
+        raise ValueError("future: the table has no rows")
+    _check_rows(table, known, [])
+    notes: list[str] = []
+    line = known.timeline
+    stamps = _times_like(table, known)
+    codes, ids, kept = _groups(table, known.layout.series, stamps, notes)
+    values = _matrix(table, known.future, known, notes)
+    made, reached = [], False
+    by_id = {name: code for code, name in enumerate(ids)}
+    for series in known.series:
+        begin, end = int(line.ordinal(series.start)), known.end(series)
+        rows = kept[codes[kept] == by_id[series.id]] if series.id in by_id else kept[:0]
+        if stamps is None:
+            ahead = values[rows]
+        else:
+            ordinals, order = _ordered(stamps, rows, line, notes, series.id)
+            after = ordinals >= end
+            ahead = np.full((0, len(known.future)), np.nan)
+            if after.any():
+                chosen = rows[order][after]
+                rules = _rules(known, known.future, False)
+                _check_span(ordinals[after], series.id, line, len(rows))
+                block = on_grid(ordinals[after], values[chosen], rules)
+                gap = int(ordinals[after][0]) - end
+                ahead = np.concatenate([np.full((gap, block.shape[1]), np.nan), block])
+        if len(ahead):
+            reached = True
+            filled = np.concatenate([series.future[: end - begin], ahead])
+            old = series.future[end - begin :]
+            keep = min(len(old), len(ahead))
+            part = filled[end - begin : end - begin + keep]
+            part[np.isnan(part)] = old[:keep][np.isnan(part)]
+            filled = np.concatenate([filled, old[keep:]])
+            series = dataclasses.replace(series, future=filled)
+        made.append(series)
+    if not reached:
+        raise ValueError("future: no row lies beyond the end of the series; the first must follow the last target")
+    return dataclasses.replace(known, series=made, notes=[*known.notes, *notes])
+
+
+def _table_of_future(data: object, known: SeriesSet) -> Table:
+    table = read_table(data, day_first=known.layout.day_first)
+    if table.kind == "array" and len(table.names) == len(known.future) and known.layout.kind != "array":
+        columns = [table.at(place) for place in range(len(table.names))]
+        renamed = [dataclasses.replace(c, name=name) for c, name in zip(columns, known.future, strict=True)]
+        return Table(list(known.future), table.rows, "dict", lambda place: renamed[place])
+    if table.kind == "array" and known.layout.kind == "array" and len(table.names) == len(known.future):
+        columns = [table.at(place) for place in range(len(table.names))]
+        return Table(list(known.future), table.rows, "array", lambda place: columns[place])
+    return table
+
+
+def _list_of_series(data: object) -> list[Any] | None:
+    """Many series given as a list of arrays; None if it is something else."""
+    if not isinstance(data, (list, tuple)) or not len(data):
+        return None
+    if not all(isinstance(one, (np.ndarray, list, tuple)) or hasattr(one, "__array__") for one in data):
+        return None
+    if any(isinstance(one, (float, int, np.generic, str)) or np.ndim(one) == 0 for one in data):
+        return None
+    return list(data)
+
+
+def _refuse_columns(what: str, **named: Any) -> None:
+    for name, value in named.items():
+        if as_names(value, name):
+            raise ValueError(f"{name}: {what} has no columns with names; give a frame or a dict of columns")
+
+
+def _of_list(arrays: list[Any], target: Any, step: Timeline | None) -> SeriesSet:
+    if step is not None and step.unit != "number":
+        raise ValueError("freq: a list of arrays has no times; give a frame with a column of times")
+    blocks = [_rows(array, number) for number, array in enumerate(arrays)]
+    width = blocks[0].shape[1]
+    _check_widths(blocks, width)
+    names = as_names(target, "target") or list(range(width))
+    if len(names) != width:
+        raise ValueError(f"target: expected {width} names, one a column, got {names}")
+    notes: list[str] = []
+    line = step or Timeline()
+    made = _observed([_plain(number, block, line) for number, block in enumerate(blocks)], line, notes)
+    return SeriesSet(made, line, names, [], [], [], {}, notes, Layout("list"))
+
+
+def _rows(array: Any, number: int) -> Floats:
+    try:
+        if isinstance(array, np.ma.MaskedArray):
+            block = np.where(np.ma.getmaskarray(array), np.nan, array.data.astype(np.float64))
+        else:
+            block = np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"data: series {number}: expected numbers") from None
+    if block.ndim not in (1, 2):
+        raise ValueError(f"data: series {number}: expected (steps,) or (steps, columns), got shape {block.shape}")
+    block = block.reshape(len(block), -1) if block.size else block.reshape(0, block.shape[1] if block.ndim == 2 else 1)
+    return np.where(np.isinf(block), np.nan, block)
+
+
+def _check_widths(blocks: list[Floats], width: int) -> None:
+    for number, block in enumerate(blocks):
+        if block.shape[1] != width:
+            raise ValueError(f"data: series {number} has {block.shape[1]} columns, expected {width}")
+
+
+def _plain(number: int, block: Floats, line: Timeline) -> Series:
+    none = np.zeros((len(block), 0))
+    return Series(number, line.time(0), block, none, none, np.zeros(0))
+
+
+def _check_rows(table: Table, like: SeriesSet, target: list[Name]) -> None:
+    """The columns of the training data are there."""
+    if table.rows == 0:
+        raise ValueError("data: the table has no rows")
+    needed: list[tuple[str, Any]] = [("target", target), ("past", like.past if target else []), ("future", like.future)]
+    needed += [("static", like.static if target else []), ("series", [like.layout.series])]
+    for role, names in needed:
+        for name in names:
+            if name is not None:
+                try:
+                    table.column(name)
+                except ValueError as error:
+                    raise ValueError(f"{role}: {error}") from None
+
+
+def _times_like(table: Table, like: SeriesSet) -> Column | None:
+    names = like.layout.time
+    if not names:
+        return None
+    if table.index is not None and (like.layout.index or (names[0] not in table.names)):
+        table.index = dataclasses.replace(table.index, name=names[0])
+    if all(name in table.names for name in names) or table.index is not None:
+        stamps = time_column(table, names)
+    else:
+        raise ValueError(f"time: there is no column {names[0]!r} as in the training data")
+    if stamps is not None and (stamps.kind == "time") != like.timeline.calendar:
+        raise ValueError(f"time: column {names[0]!r} holds {stamps.kind}s, unlike that of the training data")
+    return stamps
+
+
+def _build(
+    table: Table, stamps: Column | None, empty: SeriesSet, step: Timeline | None, time_zone: str | None, fresh: bool
+) -> SeriesSet:
+    """The series of a table, whose columns, step and zone are known (or to be found: ``fresh``)."""
+    notes = list(empty.notes)
+    if stamps is not None and stamps.times is not None and fresh:
+        notes += stamps.times.notes
+    codes, ids, kept = _groups(table, empty.layout.series, stamps, notes)
+    if fresh:
+        line, stamps = _timeline(stamps, codes, kept, len(ids), step, time_zone, notes)
+    else:
+        assert step is not None
+        line = step
+        if stamps is not None and stamps.kind == "time":
+            stamps = _in_utc(stamps, line.time_zone, codes, kept, notes)
+    columns = [*empty.target, *empty.past, *empty.future]
+    values = _matrix(table, columns, empty, notes)
+    rules = [*_rules(empty, empty.target, True), *_rules(empty, [*empty.past, *empty.future], False)]
+    static = _matrix(table, empty.static, empty, notes)
+    order = kept[np.argsort(codes[kept], kind="stable")]
+    bounds = np.searchsorted(codes[order], np.arange(len(ids) + 1))
+    counts: dict[str, Any] = {}
+    made = []
+    for code, name in enumerate(ids):
+        rows = order[bounds[code] : bounds[code + 1]]
+        made.append(_one(name, rows, stamps, line, values, rules, static, empty, counts, table))
+    _say(counts, line, empty, len(ids), notes)
+    if table.notes:
+        notes = [*table.notes, *notes]
+    made = _observed(made, line, notes, empty.future)
+    if fresh:
+        season, seasons = seasons_of(line, max(len(series) for series in made))
+        line = dataclasses.replace(line, season=season, seasons=seasons)
+        _say_clocks(stamps, line, made, notes)
+    return dataclasses.replace(empty, series=made, timeline=line, notes=notes)
+
+
+def _groups(
+    table: Table, column: Name | None, stamps: Column | None, notes: list[str]
+) -> tuple[Integers, list[str | int | None], Integers]:
+    """The number of each row's series, the series' names, and the rows that have both a time and a series."""
+    keep = np.ones(table.rows, bool)
+    if stamps is not None:
+        missing = stamps.times.missing if stamps.times is not None else ~np.isfinite(stamps.numbers())
+        if missing.all():
+            raise ValueError(f"time: column {stamps.name!r} holds no time at all")
+        if missing.any():
+            first = int(np.argmax(missing))
+            notes.append(f"{_rows_are(missing.sum())} without a time (the first: {table.where(first)}): left out")
+            keep &= ~missing
+    if column is None:
+        return np.zeros(table.rows, np.int64), [None], np.flatnonzero(keep)
+    values = table.column(column)
+    labels: list[Any]
+    if values.kind == "number" and np.isfinite(np.asarray(values.values, np.float64)).all():
+        numbers = values.numbers()
+        labels = [int(v) for v in values.values] if (numbers == np.floor(numbers)).all() else values.texts()
+    else:
+        labels = values.texts()
+    gone = np.array([label is None for label in labels])
+    if gone.any():
+        first = int(np.argmax(gone))
+        notes.append(
+            f"{_rows_are(gone.sum())} without a value in {column!r} (the first: {table.where(first)}): left out"
+        )
+        keep &= ~gone
+    if not keep.any():
+        raise ValueError(f"series: column {column!r} holds no value")
+    seen: dict[Any, int] = {}
+    codes = np.array([seen.setdefault(label, len(seen)) if ok else -1 for label, ok in zip(labels, keep, strict=True)])
+    return codes, list(seen), np.flatnonzero(keep)
+
+
+def _rows_are(count: Any) -> str:
+    return "1 row stands" if count == 1 else f"{count} rows stand"
+
+
+def _timeline(
+    stamps: Column | None, codes: Integers, kept: Integers, count: int, step: Timeline | None, time_zone: str | None,
+    notes: list[str],
+) -> tuple[Timeline, Column | None]:  # fmt: skip
+    """The timeline of a fresh set, and its times in UTC."""
+    if stamps is None or stamps.kind != "time":
+        if step is not None and step.calendar:
+            what = "each row is a step" if stamps is None else f"time ({stamps.name!r}) is a plain number"
+            raise ValueError(f"freq: {step.step} is a step of dates, but {what}; name a column of dates by time=")
+        if time_zone is not None:
+            raise ValueError("time_zone: there are no dates in the data that could be in a zone")
+        if stamps is None:
+            return step or Timeline(), None
+        line = step or _steps.find_number_steps(_split(stamps.numbers(), codes, kept, count), notes)
+        return line, stamps
+    if step is not None and not step.calendar:
+        raise ValueError(f"freq: {step.size:g} is a step of plain numbers, but {stamps.name!r} holds dates")
+    zone = time_zone or stamps.zone
+    times = stamps.times
+    assert times is not None
+    if times.aware and zone is None:
+        zone = "UTC"
+        found = " and ".join(_zones.fixed_zone(offset) for offset in (times.offsets[0], times.offsets[-1]))
+        if len(times.offsets) > 1:
+            notes.append(
+                f"the offsets from UTC in {stamps.name!r} change between {found}: days and hours are those of UTC; "
+                "time_zone names the zone whose clocks count"
+            )
+    stamps = _in_utc(stamps, zone, codes, kept, notes)
+    groups = _split(stamps.values, codes, kept, count)
+    if step is None:
+        return _steps.find_steps(groups, zone, times.form, notes), stamps
+    return _steps.fit_phase(step, groups, zone), stamps
+
+
+def _split(values: NDArray[Any], codes: Integers, kept: Integers, count: int) -> list[NDArray[Any]]:
+    """Values of the rows of each series, ascending."""
+    order = kept[np.lexsort((values[kept], codes[kept]))]
+    bounds = np.searchsorted(codes[order], np.arange(count + 1))
+    return [values[order[bounds[code] : bounds[code + 1]]] for code in range(count)]
+
+
+def _in_utc(stamps: Column, zone: str | None, codes: Integers, kept: Integers, notes: list[str]) -> Column:
+    """Times in UTC: those without a zone are local times of ``zone``."""
+    assert stamps.times is not None
+    if stamps.times.aware or zone is None:
+        return stamps
+    first, second, skipped = _zones.to_utc(zone, stamps.values)
+    values = first.copy()
+    ambiguous = np.flatnonzero(first != second)
+    ambiguous = ambiguous[np.isin(ambiguous, kept)]
+    if ambiguous.size:
+        values[ambiguous] = _second_passing(stamps.values, codes, ambiguous, first, second)
+        later = int((values[ambiguous] == second[ambiguous]).sum())
+        notes.append(
+            f"{ambiguous.size} times lie in an hour that {zone} has twice: by the order of the rows, {later} of them "
+            "are taken for the second one"
+        )
+    skipped = skipped[kept]
+    if skipped.any():
+        example = stamps.values[kept][int(np.argmax(skipped))].astype("M8[ns]").astype("M8[s]")
+        notes.append(
+            f"{int(skipped.sum())} times do not exist in {zone} ({example}, for one: the clocks skip it): "
+            "they are moved behind the change"
+        )
+    return dataclasses.replace(stamps, values=values)
+
+
+def _second_passing(local: Integers, codes: Integers, rows: Integers, first: Integers, second: Integers) -> Integers:
+    """Of a repeated hour's rows: those whose local time stood before already in their series are of the second."""
+    result = first[rows].copy()
+    direction = {}
+    for code in np.unique(codes[rows]):
+        own = local[codes == code]
+        direction[int(code)] = bool(own[0] > own[-1])
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault((int(codes[row]), int(local[row])), []).append(place)
+    for (code, _), found in places.items():
+        half = (len(found) + 1) // 2
+        late = found[: len(found) - half] if direction[code] else found[half:]
+        result[late] = second[rows[late]]
+    return np.asarray(result)
+
+
+def _categories(table: Table, roles: Roles) -> dict[Name, list[str]]:
+    found = {}
+    for name in (*roles.past, *roles.future, *roles.static):
+        column = table.column(name)
+        if column.kind == "text":
+            try:
+                column.numbers()
+            except ValueError:
+                found[name] = sorted({str(value) for value in column.values if value is not None})
+        elif column.kind == "time":
+            raise ValueError(f"column {name!r} holds times; as a covariate give numbers or texts made of them")
+    return found
+
+
+def _matrix(table: Table, names: list[Name], known: SeriesSet, notes: list[str]) -> Floats:
+    """Columns as numbers side by side, texts as their codes."""
+    matrix = np.full((table.rows, len(names)), np.nan)
+    for place, name in enumerate(names):
+        column = table.column(name)
+        role = "target" if name in known.target else "past, future or static"
+        if name in known.categories:
+            matrix[:, place] = _coded(column, name, known.categories[name], notes)
+            continue
+        try:
+            values = table.numbers(name)
+        except ValueError as error:
+            raise ValueError(f"{role}: {error}") from None
+        if (infinite := np.isinf(values)).any():
+            notes.append(f"{int(infinite.sum())} infinite values in {name!r} are taken for missing")
+            values = np.where(infinite, np.nan, values)
+        matrix[:, place] = values
+    return matrix
+
+
+def _coded(column: Column, name: Name, known: list[str], notes: list[str]) -> Floats:
+    codes = {text: float(code) for code, text in enumerate(known)}
+    texts = column.texts()
+    unknown = sorted({text for text in texts if text is not None and text not in codes})
+    if unknown:
+        listed = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
+        notes.append(f"{name!r} holds what training did not have ({listed}): all of it counts as one unknown kind")
+    return np.array([codes.get(text, float(len(known))) if text is not None else float(len(known)) for text in texts])
+
+
+def _rules(known: SeriesSet, names: list[Name], targets: bool) -> list[str]:
+    aggregate = known.layout.aggregate
+    rules = []
+    for name in names:
+        usual = "last" if name in known.categories else "mean"
+        if isinstance(aggregate, dict):
+            rules.append(aggregate.get(name, usual))
+        else:
+            rules.append(str(aggregate) if targets else usual)
+    return rules
+
+
+def _ordered(stamps: Column, rows: Integers, line: Timeline, notes: list[str], name: Any) -> tuple[Integers, Integers]:
+    """Ordinals of rows, ascending, and the order that makes them so."""
+    values = stamps.values[rows]
+    order = np.argsort(values, kind="stable")
+    ordinals = line.ordinal(values[order].astype("M8[ns]") if line.calendar else values[order])
+    return np.maximum.accumulate(ordinals) if len(ordinals) else ordinals, order
+
+
+def _check_span(ordinals: Integers, name: Any, line: Timeline, rows: int) -> None:
+    steps = int(ordinals[-1]) - int(ordinals[0]) + 1
+    if steps > max(_MOST_STEPS, 50 * rows) or (steps > 100_000 and steps > 1000 * rows):
+        first, last = line.time(int(ordinals[0])), line.time(int(ordinals[-1]))
+        which = "the series" if name is None else f"series {name!r}"
+        raise ValueError(
+            f"time: {which} goes from {first} to {last}, {steps} steps of {line.step} for {rows} rows: "
+            "is a time wrong? freq gives longer steps"
+        )
+
+
+def _one(
+    name: Any, rows: Integers, stamps: Column | None, line: Timeline, values: Floats, rules: list[str], static: Floats,
+    empty: SeriesSet, counts: dict[str, Any], table: Table,
+) -> Series:  # fmt: skip
+    """One series of its rows."""
+    if stamps is None:
+        block, first = values[rows], 0
+    else:
+        ordinals, order = _ordered(stamps, rows, line, [], name)
+        _count_rows(counts, stamps.values[rows][order], ordinals, order, name)
+        _check_span(ordinals, name, line, len(rows))
+        block, first = on_grid(ordinals, values[rows[order]], rules), int(ordinals[0])
+    wide, narrow = len(empty.target), len(empty.past)
+    future = block[:, wide + narrow :]
+    for place, column in enumerate(empty.future):
+        if column in empty.categories:
+            future[np.isnan(future[:, place]), place] = len(empty.categories[column])
+    past = block[:, wide : wide + narrow]
+    for place, column in enumerate(empty.past):
+        if column in empty.categories:
+            past[np.isnan(past[:, place]), place] = len(empty.categories[column])
+    fixed = np.full(len(empty.static), np.nan)
+    for place, column in enumerate(empty.static):
+        own = static[rows, place]
+        own = own[~np.isnan(own)]
+        if own.size and (own != own[0]).any():
+            which = "the table" if name is None else f"series {name!r}"
+            row = int(rows[int(np.argmax(static[rows, place] != own[0]))])
+            raise ValueError(
+                f"static: column {column!r} changes within {which} ({table.where(row)}): name it past or future"
+            )
+        if own.size:
+            fixed[place] = own[0]
+    return Series(name, line.time(first), block[:, :wide], past, future, fixed)
+
+
+def _count_rows(counts: dict[str, Any], times: NDArray[Any], ordinals: Integers, order: Integers, name: Any) -> None:
+    """What is to be said of a series' rows."""
+
+    def add(what: str, number: int, example: Any = None) -> None:
+        if number:
+            total, series, old = counts.get(what, (0, 0, example))
+            counts[what] = (total + int(number), series + 1, old)
+
+    if len(order) and (order[1:] < order[:-1]).any():
+        add("unsorted", 1)
+    same = times[1:] == times[:-1]
+    add("same", same.sum(), times[1:][same][0] if same.any() else None)
+    steps = np.diff(ordinals)
+    add("within", ((steps == 0) & ~same).sum())
+    gaps = steps > 1
+    if gaps.any():
+        place = int(np.argmax(steps))
+        size = int(steps.max()) - 1
+        counts["longest"] = max(counts.get("longest", (0, 0)), (size, int(ordinals[place])))
+        add("gaps", (steps[gaps] - 1).sum())
+        counts["holes"] = counts.get("holes", 0) + int(gaps.sum())
+
+
+def _say(counts: dict[str, Any], line: Timeline, empty: SeriesSet, series: int, notes: list[str]) -> None:
+    rule = empty.layout.aggregate
+    rule = f"the {rule}" if isinstance(rule, str) else "what aggregate says"
+
+    def among(number: int) -> str:
+        return "" if series == 1 else f" (in {number} of {series} series)"
+
+    if "unsorted" in counts:
+        notes.append(f"the rows are not in order of time{among(counts['unsorted'][1])}: they are sorted")
+    if "same" in counts:
+        number, where, example = counts["same"]
+        shown = _shown(line, example)
+        verb = "row has" if number == 1 else "rows have"
+        notes.append(f"{number} {verb} a time that is there already ({shown}, for one){among(where)}: {rule} is taken")
+    if "within" in counts:
+        number, where, _ = counts["within"]
+        notes.append(f"{number} rows share a step of {line.step} with the row before{among(where)}: {rule} is taken")
+    if "gaps" in counts:
+        number, where, _ = counts["gaps"]
+        size, after = counts["longest"]
+        holes = counts["holes"]
+        steps = "1 step is" if number == 1 else f"{number} steps are"
+        places = "1 place" if holes == 1 else f"{holes} places"
+        notes.append(
+            f"{steps} missing at {places}{among(where)}, "
+            f"the longest gap of {size} after {_shown(line, line.time(after))}"
+        )
+
+
+def _shown(line: Timeline, moment: Any) -> str:
+    """A time in local words."""
+    if not line.calendar:
+        return f"{moment:g}" if isinstance(moment, float) else str(moment)
+    utc = np.atleast_1d(np.asarray(moment).astype("M8[ns]").astype(np.int64))
+    local = _zones.to_local(line.time_zone, utc)[0].astype("M8[ns]")
+    text = str(np.datetime_as_string(local, unit="auto")).replace("T", " ")
+    return text if len(text) != 13 else f"{text}:00"
+
+
+def _observed(series: list[Series], line: Timeline, notes: list[str], future: list[Name] | None = None) -> list[Series]:
+    """Series cut to their observed targets; what lies beyond the last is the future."""
+    made, empty, ahead, early = [], [], [], 0
+    for one in series:
+        present = np.flatnonzero(~np.isnan(one.target).all(axis=1))
+        if not present.size:
+            empty.append(one.id)
+            continue
+        first, last = int(present[0]), int(present[-1]) + 1
+        early += first > 0
+        rest = one.future[first:]
+        if len(one.target) > last:
+            ahead.append(len(one.target) - last)
+        if not future:
+            rest = rest[: last - first]
+        else:
+            known = np.flatnonzero(~np.isnan(rest).all(axis=1))
+            rest = rest[: max(last - first, int(known[-1]) + 1 if known.size else 0)]
+        start = line.time(int(line.ordinal(one.start)) + first) if first else one.start
+        made.append(Series(one.id, start, one.target[first:last], one.past[first:last], rest, one.static))
+    if not made:
+        raise ValueError("target: no value of it is there: all are missing")
+    if empty:
+        listed = ", ".join(map(repr, empty[:5])) + (", …" if len(empty) > 5 else "")
+        notes.append(f"{len(empty)} series have no value of the target and are left out: {listed}")
+    if ahead:
+        what = "they are the future to forecast" if future else "they are left out"
+        many = f"{max(ahead)}" if len(ahead) == 1 else f"up to {max(ahead)}"
+        notes.append(f"the target ends before the table does, by {many} steps: {what}")
+    if early:
+        which = "the target begins" if len(series) == 1 else f"in {early} series the target begins"
+        notes.append(f"{which} later than the table does: the rows before are left out")
+    return made
+
+
+def _say_clocks(stamps: Column | None, line: Timeline, series: list[Series], notes: list[str]) -> None:
+    """Times without a zone in which one hour of a Sunday is missing come from clocks that change."""
+    if stamps is None or line.unit != "fixed" or line.time_zone is not None or HOUR % int(line.size) != 0:
+        return
+    found = []
+    for one in series[:20]:
+        first = int(line.ordinal(one.start))
+        gone = np.asarray(np.isnan(one.target).all(axis=1))
+        begin = np.flatnonzero(gone & ~np.r_[False, gone[:-1]])
+        end = np.flatnonzero(gone & ~np.r_[gone[1:], False])
+        lasting = (end - begin + 1) * int(line.size) == HOUR
+        moments = line.time(first + begin[lasting]).astype("M8[s]") if lasting.any() else np.zeros(0, "M8[s]")
+        seconds = moments.astype(np.int64)
+        sunday = (seconds // 86400 + 4) % 7 == 0
+        month = moments.astype("M8[M]").astype(np.int64) % 12 + 1
+        hours = seconds // 3600 % 24
+        found += moments[sunday & (hours <= 3) & np.isin(month, (3, 4, 9, 10))].tolist()
+    years = {moment.year for moment in found}
+    length = max(len(one) for one in series) * int(line.size)
+    if found and len(found) <= 2 * len(years) * min(len(series), 20) and length / (366 * DAY) <= 2 * len(years):
+        notes.append(
+            f"the hour of {found[0]:%Y-%m-%d %H:%M} is missing, as where clocks are put forward: if these are local "
+            "times, time_zone='…' counts the hours right"
+        )
