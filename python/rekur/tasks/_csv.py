@@ -9,13 +9,11 @@ import lzma
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rekur.tasks._dates import is_missing
-
-Cells = list["str | None"]
 
 _MARKS = (",", ";", "\t", "|")
 _MOST_BYTES = 4 << 30
@@ -25,10 +23,10 @@ _NUMBER = re.compile(r"[-+−]?[$€£]?\s?\d[\d.,'\s  ]*(?:e[-+]?\d+)?\s?[%€$
 
 @dataclass
 class Rows:
-    """A file's columns as texts, None where nothing stands, and the line on which each row begins."""
+    """A file's columns of texts as they stand there, and the line on which each row begins."""
 
     names: list[str]
-    columns: list[Cells]
+    columns: list[Sequence[str]]
     lines: list[int]
     separator: str
     notes: list[str] = field(default_factory=list)
@@ -51,36 +49,31 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
     name = Path(path).name
     notes: list[str] = []
     text = _text(path, name, notes)
-    lines = text.splitlines()
+    head = [line.rstrip("\n") for line in itertools.islice(io.StringIO(text), 1000)]
     skipped = 0
-    while skipped < len(lines) and (not lines[skipped].strip() or lines[skipped].lstrip().startswith("#")):
+    while skipped < len(head) and (not head[skipped].strip() or head[skipped].lstrip().startswith("#")):
         skipped += 1
-    comments = sum(line.lstrip().startswith("#") for line in lines[:skipped])
-    if skipped == len(lines):
+    if skipped == len(head):
         raise ValueError(f"'{name}' is empty: it has no line with a header or a row")
-    if comments:
-        notes.append(f"the first {comments} lines of '{name}' begin with '#' and are passed over")
-    separator = _separator(lines[skipped : skipped + 100])
-    body = "\n".join(lines[skipped:]) if skipped else text
-    del lines, text
-    records = _records(body, separator, skipped, name)
-    line, first = next(records)
-    second = next(records, None)
-    names, has_header = _header(first, second[1] if second else None, notes)
-    rows: list[list[str]] = []
-    numbers: list[int] = []
-    begin: list[tuple[int, list[str]]] = [] if has_header else [(line, first)]
-    begin += [second] if second else []
-    for line, row in itertools.chain(begin, records):
-        if len(row) != len(names):
-            row = _fitted(row, names, line, name, skipped + 1)
-        rows.append(row)
-        numbers.append(line)
-    if rows and len(rows[0]) == len(names) and names and not names[-1] and all(not row[-1].strip() for row in rows):
+    if comments := sum(bool(line.strip()) for line in head[:skipped]):
+        which = "first line" if comments == 1 else f"first {comments} lines"
+        notes.append(f"the {which} of '{name}', beginning with '#', {'is' if comments == 1 else 'are'} passed over")
+    separator = _separator(head[skipped : skipped + 100])
+    rows, lines = _records(text, separator, skipped, name)
+    names, has_header = _header(rows[0], rows[1] if len(rows) > 1 else None, notes)
+    header = lines[0]
+    if has_header:
+        del rows[0], lines[0]
+    if set(map(len, rows)) - {len(names)}:
+        rows = [
+            row if len(row) == len(names) else _fitted(row, names, line, name, header)
+            for line, row in zip(lines, rows, strict=True)
+        ]
+    if rows and not names[-1] and not any(row[-1].strip() for row in rows):
         names = names[:-1]  # a separator at the end of every line
         rows = [row[:-1] for row in rows]
-    columns = [_cells(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
-    return Rows(_named(names, notes), columns, numbers, separator, notes)
+    columns: list[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [() for _ in names]
+    return Rows(_named(names, notes), columns, lines, separator, notes)
 
 
 def _text(path: str | os.PathLike[str], name: str, notes: list[str]) -> str:
@@ -143,22 +136,26 @@ def _split(lines: list[str], mark: str) -> Iterator[list[str]]:
                       delimiter=mark, skipinitialspace=True)  # fmt: skip
 
 
-def _records(body: str, mark: str, skipped: int, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line on which each begins; blank lines are passed over."""
-    source = io.StringIO(body, newline="")
-    lines: Iterator[str] = (line.strip() + "\n" for line in source) if mark == " " else source
-    reader = csv.reader(lines, delimiter=mark, skipinitialspace=True, strict=True)
-    while True:
-        begin = skipped + reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            what = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
-            raise ValueError(f"'{name}', line {begin}: {what}") from None
-        if row and (len(row) > 1 or row[0].strip()):
-            yield begin, row
+def _records(text: str, mark: str, skipped: int, name: str) -> tuple[list[list[str]], list[int]]:
+    """Rows from the header on, and the line on which each begins; blank lines are passed over."""
+    source = io.StringIO(text, newline="")
+    for _ in range(skipped):
+        next(source)
+    stream: Iterator[str] = (line.strip() + "\n" for line in source) if mark == " " else source
+    reader = csv.reader(stream, delimiter=mark, skipinitialspace=True, strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    begin = skipped + 1
+    try:
+        for row in reader:
+            if len(row) > 1 or (row and (row[0].strip() or not row[0])):  # [""] is a quoted cell, no blank line
+                rows.append(row)
+                lines.append(begin)
+            begin = skipped + reader.line_num + 1
+    except csv.Error as error:
+        what = "a quote is opened and never closed" if "unexpected end" in str(error) else str(error)
+        raise ValueError(f"'{name}', line {begin}: {what}") from None
+    return rows, lines
 
 
 def _header(first: list[str], second: list[str] | None, notes: list[str]) -> tuple[list[str], bool]:
@@ -190,10 +187,6 @@ def _fitted(row: list[str], names: list[str], line: int, name: str, header: int)
         f"'{name}', line {line}: {fields} where the header (line {header}) has {len(names)}; "
         "is the file cut off, or a field with the separator in it not quoted?"
     )
-
-
-def _cells(column: tuple[str, ...]) -> Cells:
-    return [None if is_missing(cell) else cell.strip() for cell in column]
 
 
 def _named(names: list[str], notes: list[str]) -> list[str]:

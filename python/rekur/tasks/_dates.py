@@ -64,6 +64,9 @@ class NotTimes(ValueError):
 
 
 def is_missing(text: str) -> bool:
+    """Whether a text says that nothing is there: empty, NA, NaN, null, None, ``?``, …"""
+    if len(text) > 8 and not text[0].isspace():
+        return False
     return text.strip().lower() in MISSING
 
 

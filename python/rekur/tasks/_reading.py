@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.tasks import _steps, _zones
+from rekur.tasks._columns import Column, Name
 from rekur.tasks._grid import Floats, check_aggregate, on_grid
 from rekur.tasks._roles import Roles, as_names, find_roles, time_column
+from rekur.tasks._seasons import seasons_of, seen_season
 from rekur.tasks._series import Layout, Series, SeriesSet
-from rekur.tasks._tables import Column, Name, Table, read_table
-from rekur.tasks._timeline import Timeline, parse_freq, seasons_of
+from rekur.tasks._tables import Table, read_table
+from rekur.tasks._timeline import Timeline, parse_freq
 from rekur.tasks._zones import DAY, HOUR, Integers
 
 _MOST_STEPS = 5_000_000
@@ -146,6 +148,7 @@ def _of_list(arrays: list[Any], target: Any, step: Timeline | None) -> SeriesSet
     notes: list[str] = []
     line = step or Timeline()
     made = _observed([_plain(number, block, line) for number, block in enumerate(blocks)], line, notes)
+    line = _with_seasons(line, made, notes)
     return SeriesSet(made, line, names, [], [], [], {}, notes, Layout("list"))
 
 
@@ -235,8 +238,7 @@ def _build(
         notes = [*table.notes, *notes]
     made = _observed(made, line, notes, empty.future)
     if fresh:
-        season, seasons = seasons_of(line, max(len(series) for series in made))
-        line = dataclasses.replace(line, season=season, seasons=seasons)
+        line = _with_seasons(line, made, notes)
         _say_clocks(stamps, line, made, notes)
     return dataclasses.replace(empty, series=made, timeline=line, notes=notes)
 
@@ -572,6 +574,16 @@ def _observed(series: list[Series], line: Timeline, notes: list[str], future: li
         which = "the target begins" if len(series) == 1 else f"in {early} series the target begins"
         notes.append(f"{which} later than the table does: the rows before are left out")
     return made
+
+
+def _with_seasons(line: Timeline, series: list[Series], notes: list[str]) -> Timeline:
+    season, seasons = seasons_of(line, max(len(one) for one in series))
+    if not seasons and (line.unit == "number" or (line.unit == "months" and line.size == 12)):
+        season = seen_season([one.target for one in series])
+        if season > 1:
+            seasons = [season]
+            notes.append(f"the values repeat after {season} steps, which is taken for their season")
+    return dataclasses.replace(line, season=season, seasons=seasons)
 
 
 def _say_clocks(stamps: Column | None, line: Timeline, series: list[Series], notes: list[str]) -> None:

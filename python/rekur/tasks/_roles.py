@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from rekur.tasks._columns import Column, Name
 from rekur.tasks._dates import NotTimes, look_like_times, parse_times
-from rekur.tasks._tables import Column, Name, Table
+from rekur.tasks._tables import Table
 
 Names: TypeAlias = "Name | Sequence[Name] | None"
 

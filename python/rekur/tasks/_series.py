@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur.tasks._tables import Kind, Name
+from rekur.tasks._columns import Name
+from rekur.tasks._tables import Kind
 from rekur.tasks._timeline import Stamp, Timeline
 
 Floats = NDArray[np.float64]
@@ -137,9 +138,9 @@ class SeriesSet:
         pandas.DataFrame, polars.DataFrame, dict, ndarray or list of ndarray
             Times are in the zone, or naive, as they came; arrays and lists have no times.
         """
-        from rekur.tasks import _frames
+        from rekur.tasks import _results
 
-        return _frames.build(self, values, names, first, kind)
+        return _results.build(self, values, names, first, kind)
 
     def state(self) -> dict[str, Any]:
         """All but the series, as a tree of plain values for a file."""

@@ -76,15 +76,16 @@ def fit_phase(line: Timeline, times: Sequence[Integers], zone: str | None) -> Ti
         clock = local % DAY
         return dataclasses.replace(line, phase=int(clock[0])) if (clock == clock[0]).all() else line
     if line.unit == "months":
-        if line.within == 0 and middle >= 28 * DAY - 2 * HOUR:
-            found = _on_months([local], int(line.size), zone)
-            return line if found.within < 0 and (local.astype("M8[ns]").astype("M8[D]") == 0).all() else found
-        return line
+        if middle < 28 * DAY - 2 * HOUR:
+            return line
+        found = _on_months([local], int(line.size), zone)
+        return found if line.within == 0 or found.within < 0 else line
     size = int(line.size)
     if middle < size * 0.75 and size >= DAY:
         return line
     phase, nearest = _phase(local if line.unit == "civil" else every, size)
-    if size == 7 * DAY and line.phase != 4 * DAY:  # a weekday was said, other than Monday, where weeks begin
+    # A weekday that was said, other than Monday, where weeks begin, stays.
+    if size == 7 * DAY and line.phase != 4 * DAY and phase // DAY != line.phase // DAY:
         return line
     return dataclasses.replace(line, phase=phase, nearest=nearest)
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rekur.tasks import _zones
-from rekur.tasks._zones import DAY, HOUR, SECOND, Integers
+from rekur.tasks._zones import DAY, HOUR, MINUTE, SECOND, Integers
 
 Unit: TypeAlias = Literal["fixed", "civil", "business", "months", "number"]
 Stamp: TypeAlias = np.datetime64 | int | float
 
-MINUTE = 60 * SECOND
 _UNITS = {
     "ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": SECOND, "sec": SECOND, "second": SECOND, "min": MINUTE,
     "minute": MINUTE, "t": MINUTE, "h": HOUR, "hour": HOUR, "d": DAY, "day": DAY, "w": 7 * DAY, "week": 7 * DAY,
@@ -247,40 +245,6 @@ def _nanoseconds(size: int, message: str) -> Timeline:
     return Timeline("civil" if _positive(size, message) % DAY == 0 else "fixed", size)
 
 
-def seasons_of(line: Timeline, longest: int) -> tuple[int, list[int]]:
-    """The main season and all seasons, in steps, that a step suggests; only those that stand twice in the data."""
-    if line.unit == "number":
-        return 1, []
-    if line.unit == "business":
-        candidates = [(5, True), (261, False)]
-    elif line.unit == "months":
-        candidates = [(12 // int(line.size), True)] if 12 % int(line.size) == 0 else []
-    else:
-        size = int(line.size)
-        lengths: tuple[tuple[int, bool], ...] = (
-            (MINUTE, False),
-            (HOUR, False),
-            (DAY, True),
-            (7 * DAY, True),
-            (int(365.25 * DAY), False),
-        )
-        if size < MINUTE:
-            lengths = ((MINUTE, True), (HOUR, True), *lengths[2:])
-        elif size < HOUR:
-            lengths = ((HOUR, True), *lengths[2:])
-        candidates = [
-            (round(length / size), main) for length, main in lengths if length >= 2 * size
-            and (length % size == 0 or length > 40 * size)
-        ]  # fmt: skip
-    fitting = [(steps, main) for steps, main in candidates if steps > 1 and 2 * steps <= longest]
-    seasons = [steps for steps, _ in fitting]
-    day = round(DAY / line.size) if line.unit in ("fixed", "civil") else 0
-    if day in seasons:
-        return day, seasons
-    mains = [steps for steps, main in fitting if main]
-    return (mains[-1] if mains else seasons[-1] if seasons else 1), seasons
-
-
 def span(nanoseconds: int) -> str:
     """A length of time in words."""
     for name, length in (("week", 7 * DAY), ("day", DAY), ("hour", HOUR), ("minute", MINUTE), ("second", SECOND)):
@@ -293,8 +257,3 @@ def span(nanoseconds: int) -> str:
 
 def _count(number: int, name: str) -> str:
     return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def stamps(values: NDArray[Any]) -> NDArray[np.datetime64]:
-    """Nanoseconds as datetime64[ns]."""
-    return values.astype("M8[ns]")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 
 SECOND = 1_000_000_000
-HOUR = 3600 * SECOND
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 _FIXED = re.compile(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?(\d{2}))?")
@@ -36,7 +37,7 @@ def fixed_zone(offset: int) -> str:
     """The name of the zone that is always ``offset`` nanoseconds ahead of UTC."""
     if offset == 0:
         return "UTC"
-    minutes = abs(offset) // (60 * SECOND)
+    minutes = abs(offset) // (MINUTE)
     return f"{'-' if offset < 0 else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
 
 

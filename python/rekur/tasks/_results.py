@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.tasks import _zones
-from rekur.tasks._tables import Kind, Name
+from rekur.tasks._columns import Name
+from rekur.tasks._tables import Kind
 
 if TYPE_CHECKING:
     from rekur.tasks._series import SeriesSet
