@@ -149,7 +149,7 @@ def table() -> str:
     if missing := sorted(there - known):
         raise SystemExit(f"give a group in .ci/layer_table.py to {', '.join(missing)}")
     for group, names in GROUPS.items():
-        lines += [f"### {group}", "", "| layer | what it is | arguments | time axis | mask |", "|---|---|---|---|---|"]
+        lines += [f"## {group}", "", "| layer | what it is | arguments | time axis | mask |", "|---|---|---|---|---|"]
         for name in names:
             if name not in there:
                 continue

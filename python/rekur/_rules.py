@@ -23,6 +23,7 @@ class Rule(Value):
             refuse_methods(cls, cls._what, "__call__")
 
     def to_spec(self) -> dict[str, Any]:
+        """The spec's form: the name and the constructor's arguments."""
         return {"name": self.name, **self.get_config()}
 
     def get_config(self) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class ParametricActivation(Value):
         super().__init__(**{key: real(value, f"{self.name}: {key}") for key, value in parameters.items()})
 
     def config(self) -> dict[str, Any]:
+        """The spec's form: the name and the parameters."""
         return {"name": self.name, **self.parameters}
 
     def __repr__(self) -> str:

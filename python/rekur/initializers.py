@@ -33,6 +33,7 @@ class Initializer(Value):
         refuse_methods(cls, "initializer", "__call__")
 
     def to_spec(self) -> str | dict[str, Any]:
+        """The spec's form: the name, with parameters if it has any."""
         return {"name": self.name, **self.parameters} if self.parameters else self.name
 
     def get_config(self) -> dict[str, Any]:

@@ -193,6 +193,7 @@ class Loss(Value):
         return "any"
 
     def config(self) -> dict[str, Any]:
+        """The engine's form: the name and the parameters."""
         if type(self)._is_own():
             raise TypeError(f"{self!r} is recorded when a model is compiled with it, and has no form of its own")
         return {"name": self.name, **self.parameters}

@@ -39,6 +39,7 @@ class Equations(Loss):
         return np.asarray(values_of(self._config, y_true[..., None] if y_true.ndim < y_pred.ndim else y_true, y_pred))
 
     def check_target(self, features: int, what: str) -> None:
+        """Raises ValueError, beginning with ``what``, for a target of so many features that lacks some asked for."""
         from rekur._losses.equations import check_target
 
         check_target(self._config, features, what)

@@ -133,6 +133,7 @@ class Metric(Guarded):
         return False
 
     def reset_state(self) -> None:
+        """Forget what was gathered; called before each pass over data."""
         self._sum = 0.0
         self._weight = 0.0
         for gathered in vars(self).get("_numbers", ()):
@@ -202,6 +203,7 @@ class Metric(Guarded):
         return self._sum / self._weight if self._weight else 0.0
 
     def config(self) -> dict[str, Any]:
+        """What a file keeps of it: its type, name and parameters."""
         return {"type": self.default_name, "name": self.name}
 
     def __repr__(self) -> str:

@@ -53,9 +53,11 @@ class Callback(Guarded):
         return {k: v for k, v in vars(self).items() if k not in ("model", "params", "_beside")}
 
     def set_model(self, model: "Model") -> None:
+        """Called first, with the model at work, which becomes the attribute ``model``."""
         self.model = model
 
     def set_params(self, params: Mapping[str, Any]) -> None:
+        """Called first, with what the call is: see the attribute ``params``."""
         self.params = params
 
     def get_state(self) -> dict[str, Any]:
@@ -73,27 +75,55 @@ class Callback(Guarded):
         for name, value in state.items():
             setattr(self, name, value)
 
-    def on_train_begin(self, logs: Logs | None = None) -> None: ...
-    def on_train_end(self, logs: Logs | None = None) -> None: ...
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
-    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Called when a fit begins."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Called when a fit ends, with the logs of its last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called before the first batch of an epoch; the first epoch is 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called behind an epoch and its validation, with the means of both."""
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called by ``on_train_batch_begin``."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called by ``on_train_batch_end``."""
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch of a fit; the first of an epoch is 0."""
         self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called behind a batch of a fit, with the means of the epoch so far."""
         self.on_batch_end(batch, logs)
 
-    def on_test_begin(self, logs: Logs | None = None) -> None: ...
-    def on_test_end(self, logs: Logs | None = None) -> None: ...
-    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
-    def on_predict_end(self, logs: Logs | None = None) -> None: ...
-    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
-    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Called when an evaluation or a validation begins."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Called when an evaluation or a validation ends, with its means."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch of an evaluation or a validation."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called behind a batch of an evaluation or a validation, with the means so far."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Called when a prediction begins."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Called when a prediction ends."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before a batch of a prediction."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called behind a batch of a prediction, with ``outputs``."""
 
 
 def verbosity(value: object, what: str) -> int:

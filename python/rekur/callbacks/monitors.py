@@ -114,11 +114,13 @@ class Monitor(Callback):
         return f"{type(self).__name__}: there is no '{self.monitor}' to monitor{hint}"
 
     def value(self, logs: Logs | None) -> float:
+        """What is monitored, of an epoch's logs; ValueError where they lack it."""
         if logs is None or self.monitor not in logs:
             raise ValueError(self._missing(logs or {}))
         return float(logs[self.monitor])
 
     def better(self, value: float, than: float) -> bool:
+        """Whether a value is better than another by more than ``min_delta``."""
         return value > than + self.min_delta if self.larger else value < than - self.min_delta
 
     @property

@@ -342,6 +342,7 @@ class TextVectorization(Guarded):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "TextVectorization":
+        """The one that :meth:`get_config` described."""
         return cls(**config)
 
 

@@ -1,8 +1,8 @@
 """Recurrent layers for JAX, computed by rekur's engine: pure functions of parameters, under jit, grad and vmap.
 
-params = rekur.jax.init("lstm", 0, features=8, units=32)
-y, (h, c) = rekur.jax.lstm(params, x)                      # x (B, T, 8), y (B, T, 32)
-gradient = jax.grad(lambda params: rekur.jax.lstm(params, x)[0].sum())(params)
+    params = rekur.jax.init("lstm", 0, features=8, units=32)
+    y, (h, c) = rekur.jax.lstm(params, x)                      # x (B, T, 8), y (B, T, 32)
+    gradient = jax.grad(lambda params: rekur.jax.lstm(params, x)[0].sum())(params)
 
 docs/jax.md says what it costs, and what it refuses.
 """

@@ -42,6 +42,7 @@ class States:
     states: tuple[State, ...]
 
     def to_json(self) -> str:
+        """The text that an exported file's metadata holds."""
         return json.dumps(asdict(self))
 
     @staticmethod

@@ -90,6 +90,7 @@ class StepMixin(NotScripted):
     _gates: int
 
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
+        """As torch's module of that name: what ``module(input, hx)`` calls."""
         if torch.compiler.is_compiling():
             found = _compiled.cell(self, input, hx)
             return super().forward(input, hx) if found is None else found  # type: ignore[misc]

@@ -48,6 +48,7 @@ class EngineMixin(NotScripted):
     """The forward pass of a layer. What does not fit goes to torch's, in the same words and with the same errors."""
 
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
+        """As torch's module of that name: what ``module(input, hx)`` calls."""
         if torch.compiler.is_compiling():
             found = _compiled.layer(self, input, hx)
             return super().forward(input, hx) if found is None else found  # type: ignore[misc]

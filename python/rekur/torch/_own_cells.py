@@ -204,6 +204,7 @@ class CellRNN(NotScripted, nn.Module):
                     getattr(self, name).copy_(torch.from_numpy(values))
 
     def extra_repr(self) -> str:
+        """What ``print(module)`` says of it, as torch asks for it."""
         text = f"{self.cell.name}, {self.input_size}, {self.hidden_size}"
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         return text + "".join(f", {n}={getattr(self, n)}" for n, usual in defaults.items() if getattr(self, n) != usual)

@@ -1,0 +1,56 @@
+"""The documentation site: ``python docs/conf/build.py [OUT]`` builds it into build/site/html.
+
+It fails for any warning, and for what check.py finds. Needs rekur with its docs extra. The sources are put together in
+a folder beside the pages that are built: the repository's files where they stand, so that a link from page to page is
+right here as on GitHub, and the pages that are made: the API reference (reference.py).
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from check import problems
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "docs" / "conf"
+
+
+def stage(source: Path) -> None:
+    """A copy of the repository's files, with the start page at its top; made pages come into its docs/."""
+    shutil.rmtree(source, ignore_errors=True)
+    left_out = shutil.ignore_patterns("build", "dist", "node_modules", ".*", "__pycache__", "*.so", "conf", "tests")
+    shutil.copytree(ROOT, source, ignore=left_out)
+    shutil.copy(CONF / "index.md", source)
+
+
+def build(source: Path, out: Path, jobs: str) -> int:
+    """Run Sphinx; 0 where nothing was wrong."""
+    from sphinx.cmd.build import main
+
+    shutil.rmtree(out, ignore_errors=True)
+    doctrees = source.parent / "doctrees"
+    shutil.rmtree(doctrees, ignore_errors=True)
+    return main(
+        ["-q", "-W", "--keep-going", "-n", "-j", jobs, "-c", str(CONF), "-d", str(doctrees), str(source), str(out)]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "out", nargs="?", type=Path, default=ROOT / "build" / "site" / "html", help="folder for the pages"
+    )
+    parser.add_argument("--jobs", default="auto", help="processes (as many as cores)")
+    options = parser.parse_args()
+    source = options.out.resolve().parent / "source"
+    stage(source)
+    failed = build(source, options.out.resolve(), options.jobs)
+    wrong = list(problems(options.out))
+    print(*wrong, sep="\n", file=sys.stderr)
+    return int(bool(failed or wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
