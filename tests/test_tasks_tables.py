@@ -3,7 +3,9 @@
 import bz2
 import datetime
 import gzip
+import os
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -366,6 +368,14 @@ def test_as_pandas_reads_random_tables(tmp_path):
             np.testing.assert_array_equal(found.column(name).numbers(), frame[name].to_numpy(float))
 
 
-def test_lines_of_a_file_are_counted_as_editors_do(tmp_path):
-    rows = read_rows(write(tmp_path, "#c\na,b\n\n1,2\n3,4\n"))
+def test_a_pipe_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_text(PLAIN))
+    writer.start()
+    assert read_table(tmp_path / "pipe").rows == 3
+    writer.join()
+
+
+def test_lines_of_a_file_are_counted_as_editors_do():
+    rows = read_rows(b"#c\na,b\n\n1,2\n3,4\n", "x")
     assert rows.lines == [4, 5]

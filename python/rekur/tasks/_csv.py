@@ -32,23 +32,21 @@ class Rows:
     notes: list[str] = field(default_factory=list)
 
 
-def read_rows(path: str | os.PathLike[str]) -> Rows:
-    """Read a file of rows of fields, its separator, encoding and header found out.
+def read_rows(data: bytes, name: str) -> Rows:
+    """The rows of fields of a file's bytes, its separator, encoding and header found out.
 
     Fields may be quoted by ``"``, the separator is one of comma, semicolon, tab, ``|`` and blanks. gzip, bzip2 and xz
-    are unpacked. Blank lines, and lines before the header that begin with ``#``, are passed over.
+    are unpacked. Blank lines, and lines before the header that begin with ``#``, are passed over. ``name`` is the
+    file's, for messages.
 
     Raises
     ------
     ValueError
         If the file is no text, is empty, or a line has more or fewer fields than the header; the message has the
         number of the line.
-    OSError
-        If it cannot be read.
     """
-    name = Path(path).name
     notes: list[str] = []
-    text = _text(path, name, notes)
+    text = _text(data, name, notes)
     head = [line.rstrip("\n") for line in itertools.islice(io.StringIO(text), 1000)]
     skipped = 0
     while skipped < len(head) and (not head[skipped].strip() or head[skipped].lstrip().startswith("#")):
@@ -76,21 +74,33 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
     return Rows(_named(names, notes), columns, lines, separator, notes)
 
 
-def _text(path: str | os.PathLike[str], name: str, notes: list[str]) -> str:
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """All of a file, which may be a pipe.
+
+    Raises
+    ------
+    ValueError
+        If it is larger than what a table in text may be.
+    OSError
+        If it cannot be read.
+    """
     with open(path, "rb") as file:
-        head = file.read(8)
-    opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
-    try:
-        if opener is None:
-            with open(path, "rb") as file:
-                data = file.read(_MOST_BYTES + 1)
-        else:
-            with opener(path, "rb") as packed:
-                data = packed.read(_MOST_BYTES + 1)
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"'{name}' cannot be unpacked: it is cut off or damaged ({error})") from None
+        data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
-        raise ValueError(f"'{name}' is larger than {_MOST_BYTES >> 30} GiB: give its columns as arrays")
+        raise ValueError(f"'{Path(path).name}' is larger than {_MOST_BYTES >> 30} GiB: give its columns as arrays")
+    return data
+
+
+def _text(data: bytes, name: str, notes: list[str]) -> str:
+    opener = next((opener for magic, opener in _OPENERS if data.startswith(magic)), None)
+    if opener is not None:
+        try:
+            with opener(io.BytesIO(data), "rb") as packed:
+                data = packed.read(_MOST_BYTES + 1)
+        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            raise ValueError(f"'{name}' cannot be unpacked: it is cut off or damaged ({error})") from None
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"'{name}' is unpacked larger than {_MOST_BYTES >> 30} GiB: give its columns as arrays")
     for magic, what in ((b"PK\x03\x04", "an Excel or zip file"), (b"\xd0\xcf\x11\xe0", "an old Excel file"),
                         (b"%PDF", "a PDF file"), (b"SQLite", "a database"), (b"\x89HDF", "an HDF5 file")):  # fmt: skip
         if data.startswith(magic):

@@ -47,6 +47,24 @@ def read(
     return _build(table, stamps, empty, step, time_zone, True)
 
 
+def check_like(known: SeriesSet, like: SeriesSet | None) -> SeriesSet:
+    """A set that was read already, if its columns and steps are those of ``like``.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    if like is not None:
+        for name in ("target", "past", "future", "static", "categories"):
+            if getattr(known, name) != getattr(like, name):
+                raise ValueError(f"data: {name}: expected {getattr(like, name)}, got {getattr(known, name)}")
+        step, other = known.timeline, like.timeline
+        if (step.unit, step.size, step.time_zone) != (other.unit, other.size, other.time_zone):
+            raise ValueError(f"data: expected steps of {other.step}, got {step.step}")
+    return known
+
+
 def read_like(data: object, like: SeriesSet) -> SeriesSet:
     """New data with the columns, step, zone and categories of a set."""
     empty = dataclasses.replace(like, series=[], notes=[])

@@ -195,7 +195,8 @@ def read_series(
     ----------
     data : frame, dict, array, list of arrays, path
         A pandas or polars frame (or series), an Arrow table, a dict of columns, an array of (steps,) or (steps,
-        columns), the path of a CSV or Parquet file; or a list of arrays (stepsᵢ,): many series.
+        columns), the path of a CSV or Parquet file; or a list of arrays (stepsᵢ,): many series. A SeriesSet comes back
+        as it is.
     time : name, or several, optional
         Column of times: of dates, texts of dates, numbers. A date and its time of day in two columns are named
         together. None: found out; a frame's index is looked at first. Without any, each row is a step.
@@ -233,6 +234,8 @@ def read_series(
     """
     from rekur.tasks import _reading  # which builds what stands above
 
+    if isinstance(data, SeriesSet):
+        return _reading.check_like(data, like)
     if like is not None:
         return _reading.read_like(data, like)
     return _reading.read(

@@ -3,6 +3,7 @@
 Everything that is unusual in one becomes a sentence in the notes.
 """
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -158,13 +159,13 @@ def _table(data: object) -> Table:
 
 
 def _of_file(path: Path) -> Table:
-    with open(path, "rb") as file:
-        head = file.read(6)
-    if head.startswith(b"PAR1") or head == b"ARROW1":
-        table = _of_parquet(path, arrow=head == b"ARROW1")
+    data = _csv.read_bytes(path)
+    if data.startswith((b"PAR1", b"ARROW1")):
+        table = _of_columnar(data, path.name)
         table.kind, table.file = "file", path.name
         return table
-    rows = _csv.read_rows(path)
+    rows = _csv.read_rows(data, path.name)
+    del data
     mark = decimal_mark(rows.columns, rows.separator)
     notes = list(rows.notes)
 
@@ -177,9 +178,11 @@ def _of_file(path: Path) -> Table:
     return Table(list(rows.names), len(rows.lines), "file", reader, notes, None, rows.lines, path.name)
 
 
-def _of_parquet(path: Path, arrow: bool) -> Table:
+def _of_columnar(data: bytes, name: str) -> Table:
+    """A Parquet or Arrow file, which polars reads, or pandas with pyarrow."""
     from rekur.tasks import _dataframes
 
+    arrow = data.startswith(b"ARROW1")
     what = "an Arrow" if arrow else "a Parquet"
     try:
         import polars
@@ -187,19 +190,17 @@ def _of_parquet(path: Path, arrow: bool) -> Table:
         polars = None
     try:
         if polars is not None:
-            return _dataframes.of_polars(polars.read_ipc(path) if arrow else polars.read_parquet(path))
+            return _dataframes.of_polars((polars.read_ipc if arrow else polars.read_parquet)(io.BytesIO(data)))
         import pandas
 
-        return _dataframes.of_pandas(pandas.read_feather(path) if arrow else pandas.read_parquet(path))
+        return _dataframes.of_pandas((pandas.read_feather if arrow else pandas.read_parquet)(io.BytesIO(data)))
     except ImportError:
         raise ImportError(
-            f"'{path.name}' is {what} file, which polars reads, or pandas with pyarrow: "
-            'pip install "rekur[polars]"', name="polars",
-        ) from None  # fmt: skip
-    except OSError:
-        raise
+            f"'{name}' is {what} file, which polars reads, or pandas with pyarrow: pip install \"rekur[polars]\"",
+            name="polars",
+        ) from None
     except Exception as error:  # a damaged file raises many kinds, those of a reader's own among them
-        raise ValueError(f"'{path.name}' is {what} file that cannot be read: {error}") from None
+        raise ValueError(f"'{name}' is {what} file that cannot be read: {error}") from None
 
 
 def _of_columns(columns: dict[Any, Any], kind: Kind) -> Table:
