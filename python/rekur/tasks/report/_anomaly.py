@@ -215,8 +215,8 @@ def plot_tail(
             axes.set_xlim(0, end)
             axes.set_ylim(0, end)
         axes.text(
-            0.03, 0.96, f"shape {shape:.3g}, scale {scale:.3g}, {n} excesses", transform=axes.transAxes, va="top",
-            fontsize=9, color=SOFT,
+            0.98, 0.04, f"shape {shape:.3g}, scale {scale:.3g}\n{n} excesses", transform=axes.transAxes, va="bottom",
+            ha="right", fontsize=9, color=SOFT,
         )  # fmt: skip
         axes.set_aspect("equal", adjustable="box")
         fewer_ticks(axes, x=5, y=5)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rekur.tasks.report._canvas import NARROW_WIDTH, canvas, dress, is_narrow, name_lines, styled, vector
+from rekur.tasks.report._canvas import NARROW_WIDTH, canvas, dress, is_narrow, name_lines, plain, styled, vector
 from rekur.tasks.report._palette import INK, MODEL, RULE, SOFT, line
 
 if TYPE_CHECKING:
@@ -201,15 +201,15 @@ def plot_reliability(
         if len(ends) > 1:
             name_lines(upper, [(t, e, a) for t, e, a in ends], beside=False)
         elif ends:
-            upper.text(0.97, 0.05, ends[0][0], ha="right", color=INK, fontsize=9, transform=upper.transAxes)
+            upper.text(0.97, 0.05, plain(ends[0][0]), ha="right", color=INK, fontsize=9, transform=upper.transAxes)
         dress(lower, y="number of answers", x="confidence in the answer")
         width = 1 / bins / max(len(found), 1)
         for i, (*_, count, _error) in enumerate(found.values()):
             style = line(i)
-            lower.bar(
-                np.arange(bins) / bins + i * width, count, width=width * 0.9, align="edge", color=style.colour,
-                alpha=0.6, edgecolor=style.colour, hatch="" if i == 0 else "////", linewidth=0.6,
-            )  # fmt: skip
+            place = {"x": np.arange(bins) / bins + i * width, "height": count, "width": width * 0.9, "align": "edge"}
+            lower.bar(**place, color=style.colour, alpha=0.65 if i == 0 else 0.3, linewidth=0)
+            if i:
+                lower.bar(**place, facecolor="none", edgecolor=style.colour, hatch="////", linewidth=0.6)
         lower.set_xlim(-0.01, 1.01)
         lower.yaxis.set_major_locator(_few())
         if not is_narrow(figure) and found:

@@ -217,7 +217,8 @@ def time_axis(axes: "Axes", times: NDArray[Any], time_zone: str | None = None, n
                 f"matplotlib's epoch is {get_epoch()}, {offset} days from 1970: pictures of times need 1970"
             )
         place = zone(time_zone)
-        locator = AutoDateLocator(tz=place, minticks=3, maxticks=4 if narrow else 8)
+        # With fewer there are spans that no interval of the locator's fits.
+        locator = AutoDateLocator(tz=place, minticks=2 if narrow else 3, maxticks=5 if narrow else 8)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=place))
         if time_zone and not name:

@@ -251,3 +251,47 @@ def _two_dimensional(sequence: Any, name: str) -> NDArray[np.float64]:
         raise ValueError(f"{name}: expected (steps,) or (steps, features), not the shape {array.shape}")
     result: NDArray[np.float64] = array
     return result
+
+
+def plot_agreement(
+    truth: ArrayLike,
+    predicted: ArrayLike,
+    *,
+    name: str = "",
+    title: str = "",
+    figure: "Figure | None" = None,
+) -> "Figure":
+    """Answers of a regressor against the truth: on the diagonal they are right.
+
+    Parameters
+    ----------
+    truth, predicted
+        (N,); above 2000 an even part of them is drawn, with the largest errors.
+    name
+        Of what is told, with its unit.
+    """
+    true = vector(truth, "truth")
+    answers = vector(predicted, "predicted", len(true))
+    known = np.isfinite(true) & np.isfinite(answers)
+    true, answers = true[known], answers[known]
+    if len(true) > 2000:
+        worst = np.argsort(-np.abs(true - answers), kind="stable")[:200]
+        kept = np.unique(np.r_[np.linspace(0, len(true) - 1, 1800).astype(int), worst])
+        true, answers = true[kept], answers[kept]
+    with styled():
+        figure = canvas(figure, (4.6, 4.3), (NARROW_WIDTH, 3.8), title)
+        axes = figure.subplots()
+        dress(axes, y=f"answered: {name}" if name else "answered", x="true", grid="both")
+        if len(true):
+            low, high = float(min(true.min(), answers.min())), float(max(true.max(), answers.max()))
+            room = 0.04 * (high - low) or 1.0
+            axes.plot([low, high], [low, high], color=RULE, linewidth=1, linestyle=(0, (4, 3)))
+            axes.plot(
+                true, answers, linestyle="none", marker="o", markersize=4 if len(true) < 400 else 2.6, color=MODEL,
+                markeredgewidth=0, alpha=0.75 if len(true) < 400 else 0.45,
+            )  # fmt: skip
+            axes.set_xlim(low - room, high + room)
+            axes.set_ylim(low - room, high + room)
+        axes.set_aspect("equal", adjustable="box")
+        fewer_ticks(axes, x=5, y=5)
+    return figure

@@ -217,7 +217,7 @@ def _few_dates(axes: "Axes", times: NDArray[Any]) -> None:
     """In a small panel there is room for three dates."""
     locator = axes.xaxis.get_major_locator()
     if np.issubdtype(times.dtype, np.datetime64):
-        locator.minticks, locator.maxticks = 2, dict.fromkeys(locator.maxticks, 4)
+        locator.minticks, locator.maxticks = 2, dict.fromkeys(locator.maxticks, 5)
     else:
         fewer_ticks(axes, x=4, whole=True)
 
@@ -332,10 +332,12 @@ def plot_split(
                 if part is None:
                     continue
                 begin, end = positions(np.asarray(part))
-                artists[text] = axes.barh(
-                    row, end - begin, left=begin, height=0.62, facecolor=(*_rgb(colour), alpha), hatch=hatch,
-                    edgecolor=colour, linewidth=0.6,
-                )  # fmt: skip
+                place = {"y": row, "width": end - begin, "left": begin, "height": 0.62}
+                artists[text] = axes.barh(**place, color=colour, alpha=alpha, linewidth=0)
+                if hatch:
+                    # A bar of its own: SVG fills what is hatched with the full colour.
+                    over = axes.barh(**place, facecolor="none", edgecolor=colour, hatch=hatch, linewidth=0.6)
+                    artists[text] = (artists[text], over)
         axes.set_ylim(len(kept) - 0.4, -0.6)
         if count > 1:
             axes.set_yticks(range(len(kept)), [str(i + 1) for i in kept])
@@ -347,10 +349,6 @@ def plot_split(
         ordered = [text for text in kinds if text in artists]
         legend_below(figure, {text: artists[text] for text in ordered})
     return figure
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
 
 
 def describe_forecast(

@@ -152,7 +152,12 @@ def plot_attention(
 
         rows, columns = array.shape
         width, height = float(np.clip(1.2 + 0.3 * columns, 2.6, 9)), float(np.clip(1.0 + 0.3 * rows, 2.0, 11))
-        figure = canvas(figure, (width, height), (width, height) if columns > 20 else None, title)
+        hand = (
+            (NARROW_WIDTH, 0.8 + (NARROW_WIDTH - 0.6) * rows / columns)
+            if columns <= 20 and width > NARROW_WIDTH
+            else None
+        )
+        figure = canvas(figure, (width, height), hand or (width, height), title)
         axes = figure.subplots()
         dress(axes, grid="")
         shown = np.nan_to_num(np.clip(array, 0, 1))
