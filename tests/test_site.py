@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import http.server
 import os
+import re
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ if not CONF.is_dir():
     pytest.skip("no source tree around the tests", allow_module_level=True)
 sys.path.insert(0, str(CONF))
 import check  # noqa: E402
+import speed  # noqa: E402
+import tutorials  # noqa: E402
 
 import reference  # noqa: E402
 
@@ -110,6 +114,93 @@ def test_descriptions_of_parameters_are_no_code() -> None:
     assert reference.docstring(lines) == lines
 
 
+# ---- tutorials ----
+
+PAGE = """# A page
+
+```python
+import matplotlib.pyplot as plt
+print("error 0.123, of 100 rows")
+figure = plt.figure()
+```
+
+```text
+error 0.12, of 101 rows
+```
+
+<!-- figure: A curve -->
+
+```sh
+echo written > file; cat file
+```
+
+```python
+print(open("file").read().strip(), end="")
+```
+
+```text
+written
+```
+
+The end.
+"""
+
+
+@pytest.fixture
+def tutorial(tmp_path: Path) -> Path:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "page.md").write_text(PAGE, encoding="utf-8")
+    return tmp_path / "page.md"
+
+
+def test_a_tutorial_runs_and_its_figures_come_into_the_page(tutorial: Path, tmp_path: Path) -> None:
+    outcome = tutorials.run(tutorial, tmp_path)
+    assert outcome.problems == []
+    assert outcome.printed == ["error 0.123, of 100 rows\n", "written\n", "written"]
+    shown = tutorials.with_figures(PAGE, outcome)
+    for name, theme in (("page-1.svg", "light"), ("page-1-dark.svg", "dark")):
+        assert f"```{{image}} figures/{name}\n:alt: A curve\n:class: only-{theme}\n```" in shown
+        assert (tmp_path / name).read_text(encoding="utf-8").startswith("<?xml")
+    text = tutorials.written(PAGE, outcome)
+    assert "```text\nerror 0.123, of 100 rows\n```" in text
+    assert "cat file\n```\n\n```text\nwritten\n```" in text
+    assert text.endswith("The end.\n") and tutorials.written(text, outcome) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("error 0.12,", "error 0.19,", "the page says"),
+        ("of 101 rows", "of 101 columns", "the page says"),
+        ("written\n```\n\nThe", "written\nmore\n```\n\nThe", "lines"),
+        ("figure = plt.figure()\n", "", "made no figure"),
+        ("cat file", "cat no_file", "no_file"),
+        ('print("error', 'print(1 / 0, "error', "ZeroDivisionError"),
+    ],
+)
+def test_faults_of_tutorials(tutorial: Path, tmp_path: Path, before: str, after: str, expected: str) -> None:
+    assert before in PAGE
+    tutorial.write_text(PAGE.replace(before, after), encoding="utf-8")
+    problems = tutorials.run(tutorial, tmp_path).problems
+    assert expected in " ".join(problems)
+
+
+# ---- how fast ----
+
+
+def test_the_tables_of_times_are_those_that_were_measured() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "speed_table.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_snippet_that_measures_a_shape_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/speed.md").read_text(encoding="utf-8"), re.M | re.S)
+    exec(compile(code.replace("seconds=1.0", "seconds=0.01"), "docs/speed.md", "exec"), {})
+    assert re.fullmatch(r"predict \d+\.\d\d ms\ntraining step \d+\.\d\d ms\n", capsys.readouterr().out)
+
+
 # ---- the site itself ----
 
 
@@ -136,7 +227,7 @@ def host() -> Iterator[str]:
 
 @pytest.mark.parametrize("width", [1400, 420])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["index.html", "docs/api/rekur.layers-recurrence.html"])
+@pytest.mark.parametrize("path", ["index.html", "docs/api/rekur.layers-recurrence.html", "docs/speed.html"])
 def test_pages_render(page: Chromium, host: str, path: str, scheme: str, width: int) -> None:
     page.prefer(color_scheme=scheme)
     page.open(f"{host}/{path}", width=width)
@@ -152,6 +243,21 @@ def test_the_start_page_leads_to_every_page(page: Chromium, host: str) -> None:
     linked = page.evaluate("[...document.querySelectorAll('.sidebar-tree a')].map(a => a.href)")
     for source in sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "tutorials").glob("*.md")):
         assert f"{host}/{source.relative_to(ROOT).with_suffix('.html').as_posix()}" in linked
+
+
+def test_the_form_of_times_meets_a_measured_shape(page: Chromium, host: str) -> None:
+    page.open(f"{host}/docs/speed.html")
+    measured = next(c for c in speed.cases() if (c.cell, c.mode, c.B, c.T, c.H) == ("LSTM", "infer", 64, 25, 512))
+    for key in ("B", "T", "I", "H"):
+        page.evaluate(f"document.querySelector('#speed [name={key}]').value = {getattr(measured, key)}")
+    page.evaluate("document.querySelector('#speed').dispatchEvent(new Event('input'))")
+    value, unit = page.evaluate("document.querySelector('#speed tr:nth-child(2) td:nth-child(3)').innerText").split()
+    assert unit == "ms"
+    assert float(value) == pytest.approx(measured.us / 1000, rel=0.15)
+    page.evaluate("document.querySelector('#speed [name=B]').value = 0")
+    page.evaluate("document.querySelector('#speed').dispatchEvent(new Event('input'))")
+    assert "from 1 on" in page.evaluate("document.querySelector('#speed output').innerText")
+    assert page.problems == []
 
 
 def test_the_search_finds_a_name_and_a_word(page: Chromium, host: str) -> None:

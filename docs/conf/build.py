@@ -2,15 +2,19 @@
 
 It fails for any warning, and for what check.py finds. Needs rekur with its docs extra. The sources are put together in
 a folder beside the pages that are built: the repository's files where they stand, so that a link from page to page is
-right here as on GitHub, and the pages that are made: the API reference (reference.py).
+right here as on GitHub, and what is made: the API reference (reference.py), the tutorials, which are run, with their
+figures (tutorials.py), the form of docs/speed.md (speed.py).
 """
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import speed
+import tutorials
 from check import problems
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +29,21 @@ def stage(source: Path) -> None:
     shutil.copy(CONF / "index.md", source)
 
 
-def build(source: Path, out: Path, jobs: str) -> int:
+def make(source: Path, jobs: int) -> list[str]:
+    """The pages with parts that are made: figures of the tutorials, which are run, and the form of docs/speed.md."""
+    page = source / "docs" / "speed.md"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace(speed.FORM, speed.form()), encoding="utf-8")
+    wrong = []
+    for outcome in tutorials.run_all(tutorials.pages(), source / "docs" / "tutorials" / "figures", jobs):
+        print(f"{outcome.page.name}: {outcome.seconds:.0f} s", flush=True)
+        wrong += outcome.problems
+        page = source / "docs" / "tutorials" / outcome.page.name
+        page.write_text(tutorials.with_figures(page.read_text(encoding="utf-8"), outcome), encoding="utf-8")
+    return wrong
+
+
+def build(source: Path, out: Path, jobs: int) -> int:
     """Run Sphinx; 0 where nothing was wrong."""
     from sphinx.cmd.build import main
 
@@ -33,7 +51,7 @@ def build(source: Path, out: Path, jobs: str) -> int:
     doctrees = source.parent / "doctrees"
     shutil.rmtree(doctrees, ignore_errors=True)
     return main(
-        ["-q", "-W", "--keep-going", "-n", "-j", jobs, "-c", str(CONF), "-d", str(doctrees), str(source), str(out)]
+        ["-q", "-W", "--keep-going", "-n", "-j", str(jobs), "-c", str(CONF), "-d", str(doctrees), str(source), str(out)]
     )
 
 
@@ -42,12 +60,13 @@ def main() -> int:
     parser.add_argument(
         "out", nargs="?", type=Path, default=ROOT / "build" / "site" / "html", help="folder for the pages"
     )
-    parser.add_argument("--jobs", default="auto", help="processes (as many as cores)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (as many as cores)")
     options = parser.parse_args()
     source = options.out.resolve().parent / "source"
     stage(source)
+    wrong = make(source, options.jobs)
     failed = build(source, options.out.resolve(), options.jobs)
-    wrong = list(problems(options.out))
+    wrong += problems(options.out)
     print(*wrong, sep="\n", file=sys.stderr)
     return int(bool(failed or wrong))
 
