@@ -250,10 +250,20 @@ def name_lines(axes: "Axes", names: Sequence[tuple[str, float, Any]], *, beside:
     logarithmic = axes.get_yscale() == "log"
     span = (np.log(high) - np.log(low)) if logarithmic else (high - low)
     wanted = [((np.log(end) - np.log(low)) if logarithmic else (end - low)) / (span or 1) for _, end, _ in names]
-    height = axes.bbox.height / axes.figure.dpi
+    from matplotlib.lines import Line2D
+
+    height, width = axes.bbox.height / axes.figure.dpi, axes.bbox.width / axes.figure.dpi
+    sample = 0.3 / width  # so much of the line stands before its name, which is read without colour, too
     for place, (text, _, artist) in zip(spread(wanted, 0.19 / max(height, 0.5)), names, strict=True):
+        if isinstance(artist, Line2D):
+            piece = Line2D([], [])
+            piece.update_from(artist)
+            piece.set(
+                data=([1.012, 1.012 + sample], [place, place]), marker="", transform=axes.transAxes, clip_on=False
+            )
+            axes.add_artist(piece)
         axes.text(
-            1.012, place, plain(text, 34), transform=axes.transAxes, fontsize=9, va="center", ha="left",
+            1.012 + 1.25 * sample, place, plain(text, 34), transform=axes.transAxes, fontsize=9, va="center", ha="left",
             color=_colour_of(artist), fontweight="bold" if text == names[0][0] else "normal",
         )  # fmt: skip
 

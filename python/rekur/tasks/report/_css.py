@@ -143,7 +143,6 @@ section{border:0;padding:0;margin:0 0 1.2rem;background:none}
 figure,table,pre,.figures,.remark-box{break-inside:avoid}
 h2,h3,.caption{break-after:avoid}
 .scroll{overflow:visible}
-details::details-content{content-visibility:visible;block-size:auto}
 svg.wide{display:block!important}
 svg.narrow{display:none!important}
 a{color:inherit;text-decoration:none}
