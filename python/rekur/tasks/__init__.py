@@ -15,12 +15,21 @@ from rekur.tasks._estimator import Estimator, NotFittedError, load
 
 if TYPE_CHECKING:
     from rekur.tasks import report
+    from rekur.tasks.text import TextGenerator
 
 # Where each class stands; imported when first used.
-_CLASSES: dict[str, str] = {}
+_CLASSES: dict[str, str] = {
+    "TextGenerator": "text",
+}
 _MODULES = ("report",)
 
-__all__ = ["Estimator", "NotFittedError", "load", "report"]
+__all__ = [
+    "Estimator",
+    "NotFittedError",
+    "TextGenerator",
+    "load",
+    "report",
+]
 
 
 def __getattr__(name: str) -> Any:

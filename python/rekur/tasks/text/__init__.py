@@ -1,0 +1,5 @@
+"""Estimators of texts: one that writes, one that tells classes apart, one that translates."""
+
+from rekur.tasks.text.generator import TextGenerator
+
+__all__ = ["TextGenerator"]

@@ -1,0 +1,63 @@
+"""What estimators of texts understood and learned, as lines of text."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rekur.tasks.text.generator import TextGenerator
+
+_TOKENS = {"character": "characters", "word": "words", "byte_pairs": "byte pairs"}
+
+
+def lines_of(rows: list[tuple[str, str]]) -> str:
+    """Names and what they stand for, one a line."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in rows)
+
+
+def cell_name(cell: Any) -> str:
+    return cell if isinstance(cell, str) else type(cell).__name__
+
+
+def of_network(model: Any) -> str:
+    """A network in a line."""
+    kinds = [type(layer).__name__ for layer in model.layers if type(layer).__name__ not in ("InputLayer", "Dropout")]
+    return f"{' → '.join(kinds)}, {model.count_params():,} parameters"
+
+
+def of_vocabulary(state: dict[str, Any]) -> str:
+    tokens = state["tokens"]
+    shown = " ".join(repr(token)[1:-1] if token != " " else "␣" for token in tokens[:12])
+    if state["level"] == "byte_pairs":
+        return f"{len(tokens):,} byte pairs"
+    return f"{len(tokens):,} {_TOKENS[state['level']]}: {shown}{' …' if len(tokens) > 12 else ''}"
+
+
+def of_generator(estimator: "TextGenerator") -> str:
+    """The lines of a generator."""
+    estimator._check_fitted()
+    said, state, held = estimator.trained_on_, estimator.vocabulary_, estimator.held_out_
+    kind = _TOKENS[state["level"]]
+    count = "one text" if estimator.through_ else f"{said['texts']:,} texts"
+    rows = [
+        ("TextGenerator", f"of {kind}"),
+        ("read", f"{count}, {said['characters']:,} characters, {said['tokens']:,} {kind}"),
+        ("vocabulary", of_vocabulary(state)),
+    ]
+    if estimator.unknown_:
+        rows.append(("unknown", f"{estimator.unknown_:,} {kind} of the texts are in no vocabulary of this size"))
+    rows.append(("network", of_network(estimator.models_[0])))
+    history = estimator.history_
+    if held is None:
+        rows.append(("trained", f"{len(history['loss'])} epochs, {history['loss'][-1] / math.log(2):.3f} bits a token"))
+    else:
+        best = min(range(len(history["val_loss"])), key=history["val_loss"].__getitem__)
+        rows.append(("trained", f"{len(history['loss'])} epochs, the weights are those of epoch {best + 1}"))
+        rows.append(
+            (
+                "held out",
+                f"the last {held['characters']:,} characters: {held['bits_per_character']:.3f} bits per character, "
+                f"perplexity {held['perplexity']:.2f} a token",
+            )
+        )
+    return lines_of(rows)

@@ -1,0 +1,222 @@
+"""TextGenerator: what it learns, writes and says, and what it does with texts that are none."""
+
+import copy
+import itertools
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rekur
+from rekur.tasks import TextGenerator, load
+
+RHYME = "the cat sat on the mat. the dog sat on the log. the cat saw the dog. "
+TINY: dict[str, Any] = {"units": 24, "window": 16, "batch_size": 8, "epochs": 12, "learning_rate": 0.03}
+
+
+@pytest.fixture(scope="module")
+def writer() -> TextGenerator:
+    return TextGenerator(random_state=1, **TINY).fit(RHYME * 60)
+
+
+def test_a_rhyme_is_learned_and_goes_on(writer, capsys):
+    assert writer.generate(RHYME + "the cat sat", 14, temperature=0) == " on the mat. t"
+    assert writer.held_out_["bits_per_character"] < 0.5 and writer.held_out_["characters"] == 207
+    assert writer.bits_per_character(RHYME) < 1 < writer.bits_per_character("the dog the dog on on mat")
+    assert writer.score(RHYME) == -writer.bits_per_character(RHYME)
+    text = writer.summary()
+    assert capsys.readouterr().out.strip() == text
+    for part in ("TextGenerator", "4,140 characters", "15 characters: ␣ t", "LSTM", "held out", "bits per character"):
+        assert part in text
+
+
+def test_what_is_drawn_goes_by_the_seed(writer):
+    several = writer.generate(["the ", "a dog"], 30, seed=3, n=2, temperature=1.0)
+    assert [len(row) for row in several] == [2, 2] and all(len(t) == 30 for row in several for t in row)
+    assert several == writer.generate(["the ", "a dog"], 30, seed=3, n=2, temperature=1.0)
+    assert several[0][0] == writer.generate("the ", 30, seed=3, temperature=1.0)
+    assert several[0][0] == "".join(writer.stream("the ", 30, seed=3, temperature=1.0))
+    assert writer.generate("the ", 30, seed=4, temperature=1.5) != several[0][0]
+    begin = "".join(itertools.islice(writer.stream(seed=1), 5))
+    assert begin == writer.generate("", 5, seed=1)
+    assert writer.generate([], 5) == []
+    again = TextGenerator(random_state=1, **TINY).fit(RHYME * 60)
+    assert again.generate("the ", 30, seed=3) == writer.generate("the ", 30, seed=3)
+
+
+def test_bits_are_the_networks(writer):
+    tokens, bits = writer.surprise("the cat")
+    assert tokens == list("the cat")
+    ids = writer._vocabulary.encode("the cat")
+    logits = writer.models_[0].predict(np.concatenate([[0], ids])[None, :-1], verbose=0)[0].astype(np.float64)
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    np.testing.assert_allclose(bits, -np.log2(p[np.arange(7), ids]), rtol=1e-4, atol=1e-5)
+    assert writer.bits_per_character("the cat") == pytest.approx(bits.mean())
+    assert writer.perplexity("the cat") == pytest.approx(2 ** bits.mean())
+    long = RHYME * 60
+    assert len(writer.surprise(long)[1]) == len(long)
+
+
+def test_what_was_never_read(writer):
+    with pytest.warns(UserWarning, match=r"prompt: it has never read 'X', 'é'; each is taken for an unknown character"):
+        assert len(writer.generate("XéX the ", 10, seed=1)) == 10
+    with pytest.warns(UserWarning, match="X: 2 of 6 tokens never stood in what was learned, and are not counted"):
+        bits = writer.bits_per_character("the Xé")
+    assert 0 < bits < 10
+    with pytest.warns(UserWarning, match="are not counted"), pytest.raises(ValueError, match="none of its tokens"):
+        writer.score("é")
+    drawn = "".join(writer.generate("", 200, n=3, seed=2, temperature=3.0))
+    assert set(drawn) <= set(RHYME)  # neither what is unknown nor an end is ever written
+
+
+def test_texts_with_ends(tmp_path):
+    texts = ["red green blue", "red green black"] * 80
+    writer = TextGenerator(random_state=2, validation_fraction=0.1, **TINY).fit(texts)
+    assert set(writer.generate("", 100, n=8, seed=1, temperature=0.5)) <= set(texts)
+    assert writer.generate("red green b", 100, temperature=0) in ("lue", "lack")
+    assert "".join(writer.stream("red ", seed=1, temperature=0)) in ("green blue", "green black")
+    assert not writer.through_ and writer.trained_on_["texts"] == 160
+    assert writer.held_out_["tokens"] == writer.held_out_["characters"] + 16  # an end each
+    same, spread = writer.diversity(["a b c d"] * 3), writer.diversity(["a b c", "d e f"])
+    assert same["distinct_1"] == pytest.approx(1 / 3) and same["alike"] == 1
+    assert spread["distinct_1"] == 1 and spread["alike"] == 0 and math.isnan(writer.diversity(["a"])["distinct_4"])
+
+
+@pytest.mark.parametrize("level", ["word", "byte_pairs"])
+def test_words_and_byte_pairs(level):
+    text = "The Köln café, isn't it?\n" + RHYME.capitalize() * 40
+    writer = TextGenerator(level, random_state=1, **{**TINY, "epochs": 60}).fit(text)
+    assert writer._vocabulary.decode(writer._vocabulary.encode(text)) == text
+    assert writer.generate("the cat sat on", 30, temperature=0).lower().startswith(" the mat. the dog sat")
+    assert "".join(writer.stream("the", 20, seed=5)) == writer.generate("the", 20, seed=5)
+    assert 0 < writer.bits_per_character(RHYME) < 2
+    unknown = TextGenerator("word", max_tokens=6, random_state=1, **TINY).fit(text)
+    assert len(unknown.vocabulary_["tokens"]) == 6 and unknown.unknown_ > 0
+    assert "\N{REPLACEMENT CHARACTER}" not in unknown.generate("", 200, seed=1, temperature=1.0)
+    assert "in no vocabulary of this size" in unknown.summary()
+
+
+def test_a_file_is_read(tmp_path):
+    path = tmp_path / "rhyme.txt"
+    path.write_text(RHYME * 20, encoding="utf-8")
+    options = {**TINY, "epochs": 1}
+    writer = TextGenerator(random_state=1, **options).fit(path)
+    assert writer.generate("the", 9, seed=1) == TextGenerator(random_state=1, **options).fit(RHYME * 20).generate(
+        "the", 9, seed=1
+    )
+    with pytest.raises(ValueError, match=r"is the name of a file: pass pathlib\.Path"):
+        TextGenerator().fit(str(path))
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ValueError, match="no UTF-8 text"):
+        TextGenerator().fit(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="is empty"):
+        TextGenerator().fit(path)
+    with pytest.raises(OSError):
+        TextGenerator().fit(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize("way", ["file", "pickle", "copy"])
+def test_it_comes_back(writer, tmp_path, way):
+    if way == "file":
+        writer.save(tmp_path / "writer.safetensors")
+        other = load(tmp_path / "writer.safetensors")
+    else:
+        other = pickle.loads(pickle.dumps(writer)) if way == "pickle" else copy.deepcopy(writer)
+    assert type(other) is TextGenerator and other.get_params() == writer.get_params()
+    assert other.generate("the ", 30, seed=3) == writer.generate("the ", 30, seed=3)
+    assert other.held_out_ == writer.held_out_ and other.summary() == writer.summary()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "got None"),
+        (3, "expected texts, a list of str, got 3"),
+        ("", "the text is empty"),
+        ([], "expected 1 text or more, got 0"),
+        (["", ""], "all 2 texts are empty"),
+        (["a", None], r"X\[1\]: expected a text, a str, got None: a missing text"),
+        (["a", float("nan")], r"X\[1\]: .*missing"),
+        (["a", 3], r"X\[1\]: expected a text, a str, got 3"),
+        ({"a": "b"}, "got a dict"),
+        (np.array([["a", "b"]]), r"shape \(1, 2\)"),
+        ("a", "1 token to learn from"),
+    ],
+)
+def test_what_is_no_text(given, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        TextGenerator(epochs=1).fit(given)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"level": "letters"}, {"units": 0}, {"units": ()}, {"cell": "lstn"}, {"cell": 3}, {"embedding": 0},
+        {"dropout": 1.0}, {"epochs": 0}, {"batch_size": 0}, {"window": 1}, {"learning_rate": 0}, {"patience": 0},
+        {"validation_fraction": 1.0}, {"validation_fraction": -0.1}, {"max_tokens": 0}, {"min_count": 0},
+        {"precision": "fp8"}, {"random_state": -1}, {"verbose": -1},
+        {"level": "byte_pairs", "max_tokens": 100},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_out_of_range_are_named(setting):
+    name = list(setting)[-1]
+    with pytest.raises((TypeError, ValueError), match=f"TextGenerator: {name}"):
+        TextGenerator(**setting).fit(RHYME)
+
+
+def test_settings_make_a_difference():
+    made = TextGenerator(
+        "character", units=(8, 6), cell="gru", embedding=5, dropout=0.2, epochs=2, batch_size=2, window=10,
+        validation_fraction=0, max_tokens=10, precision="bf16", random_state=np.random.default_rng(1),
+    ).fit(RHYME * 3)  # fmt: skip
+    shapes = [w.shape for w in made.models_[0].get_weights()]
+    assert shapes[0] == (12, 5) and shapes[-1] == (12,)
+    assert made.held_out_ is None and "val_loss" not in made.history_ and len(made.history_["loss"]) == 2
+    assert [type(layer).__name__ for layer in made.models_[0].layers].count("GRU") == 2
+    with pytest.raises(rekur.tasks.NotFittedError):
+        TextGenerator().generate("a")
+    with pytest.raises(ValueError, match="length"):
+        made.generate("the", 0)
+    with pytest.raises(ValueError, match="temperature"):
+        made.generate("the", 3, temperature=-1)
+    with pytest.raises((TypeError, ValueError), match="prompt"):
+        made.generate(3)
+    with pytest.raises(ValueError, match=r"prompt\[1\]"):
+        made.generate(["a", None])
+
+
+def test_pictures(writer):
+    pytest.importorskip("matplotlib")
+    assert writer.plot().axes and writer.plot("the cat").axes
+
+
+def test_scikit_learn_takes_it():
+    base = pytest.importorskip("sklearn.base")
+    checks = pytest.importorskip("sklearn.utils.estimator_checks")
+    assert base.clone(TextGenerator(units=7)).units == 7
+    checks.check_estimator(TextGenerator(units=4, epochs=1), on_fail="raise")
+
+
+def test_series_of_frames():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    options = {**TINY, "epochs": 1, "random_state": 1}
+    texts = ["red green", "red blue"] * 8
+    right = TextGenerator(**options).fit(texts).generate("r", 8, seed=1)
+    for given in (pandas.Series(texts), polars.Series(texts), np.array(texts), pandas.DataFrame({"a": texts})):
+        assert TextGenerator(**options).fit(given).generate("r", 8, seed=1) == right
+    with pytest.raises(ValueError, match=r"X\[1\]: .*missing"):
+        TextGenerator().fit(pandas.Series(["a", None]))
+
+
+def test_what_a_file_may_hold(writer, tmp_path: Path):
+    for broken in ({"tokens": ["a", "a"]}, {"tokens": ["ab"]}, {"level": "x"}):
+        other = copy.deepcopy(writer)
+        other.vocabulary_ = {**other.vocabulary_, **broken}
+        other.save(tmp_path / "w.safetensors")
+        with pytest.raises(ValueError):
+            load(tmp_path / "w.safetensors").generate("a", 1)
