@@ -15,16 +15,19 @@ from rekur.tasks._estimator import Estimator, NotFittedError, load
 
 if TYPE_CHECKING:
     from rekur.tasks import report
+    from rekur.tasks.forecasting import Forecaster
     from rekur.tasks.text import TextGenerator
 
 # Where each class stands; imported when first used.
 _CLASSES: dict[str, str] = {
+    "Forecaster": "forecasting",
     "TextGenerator": "text",
 }
 _MODULES = ("report",)
 
 __all__ = [
     "Estimator",
+    "Forecaster",
     "NotFittedError",
     "TextGenerator",
     "load",

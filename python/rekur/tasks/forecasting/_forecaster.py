@@ -1,0 +1,428 @@
+"""Forecaster: from a table of series to forecasts with bands."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur._validate import real
+from rekur.tasks._estimator import Estimator
+from rekur.tasks._series import SeriesSet, read_series
+from rekur.tasks.forecasting import _settings, _tail, _training, scores
+from rekur.tasks.forecasting._backtest import Backtest, rolling_error, run_backtest
+from rekur.tasks.forecasting._plan import Plan, make_plan
+from rekur.tasks.forecasting._results import between, given_back, interval_names
+from rekur.tasks.forecasting._settings import WHO
+from rekur.tasks.forecasting._supervised import Supervised
+from rekur.tasks.forecasting._windows import WindowArrays
+
+Self = TypeVar("Self", bound="Forecaster")
+Doubles = NDArray[np.float64]
+
+
+class Forecaster(Estimator):
+    """Forecasts of one series or many, with bands, by a recurrent network.
+
+    Parameters
+    ----------
+    horizon : int
+        Steps ahead that are forecast.
+    time, target, series : names of columns, optional
+        Of times; of what is forecast (several: a list); of what tells many series in one table apart. Found out by
+        default: see :func:`rekur.tasks.read_series`.
+    past, future, static : names of columns
+        Covariates known up to now (such as a measured wind), known ahead (holidays, prices that are set, a weather
+        forecast), and constant for a series. Texts become categories.
+    freq : str, number or timedelta, optional
+        The step; found out by default.
+    time_zone : str, optional
+        IANA name, for times without a zone, and for hours, days and daylight saving.
+    aggregate : str or dict
+        How rows within one step become one value: "mean", "sum", …
+    context : int, optional
+        Steps that a forecast looks back. By default some seasons and twice the horizon, about 200 at most.
+    season : int, optional
+        Steps of the main season, 1: none. By default what the step suggests (24 of hours, 7 of days, 12 of months, …).
+    output : {"quantiles", "point", "mean"}
+        "quantiles": ``quantiles`` of each step, of which the median is the forecast. "point": the median alone.
+        "mean": the mean alone (trained by squared errors).
+    quantiles : sequence of float
+        Between 0 and 1. Mirrored ones, such as 0.1 and 0.9, bound a band. The median is always among them.
+    calibrate : bool
+        Whether bands are made wider or narrower, step by step, so that they hold as often as they say on the windows
+        held back (conformalised quantile regression).
+    units : int or tuple of int
+        Of the recurrent layers of the encoder, and of the decoder.
+    cell : str or cell
+        "gru", "lstm", or any of :mod:`rekur.cells`.
+    dropout : float
+        Behind the recurrent layers, in training.
+    epochs : int
+        At most.
+    batch_size : int
+        Windows of a training step.
+    windows_per_epoch : int
+        At most so many windows are an epoch; the next one goes on with others.
+    learning_rate : float
+    validation_fraction : float
+        The last part in time of each series is held back: training stops when forecasts of it no longer become better,
+        and it says how wide bands are. At least one horizon, where a series has that.
+    patience : int, optional
+        Epochs without a better forecast of what is held back before training ends; None: all epochs are done.
+    ensemble : int
+        So many networks of different seeds; forecasts are the mean of theirs, quantile by quantile.
+    random_state : int, RandomState, Generator or None
+        The same int gives the same bits, for any number of threads.
+    verbose : int
+        1: a bar with the remaining time, on a terminal.
+
+    Attributes
+    ----------
+    models_ : list of rekur.Model
+        Raw windows in, quantiles out: scaling, gaps, calendar and calibration are layers of them.
+    plan_, description_ : dict
+        What the networks look at, and how the data were read.
+    quantiles_ : list of float
+    history_ : list of dict
+        Losses by epoch, of each network.
+    naive_errors_ : ndarray of shape (series, targets)
+        By which MASE divides.
+    notes_ : list of str
+        What was unusual in the data.
+    n_features_in_ : int
+        Columns of ``X``, where ``y`` was given.
+
+    Notes
+    -----
+    The network is an encoder and a decoder (Cho et al., arXiv:1406.1078, as in Wen et al., A Multi-Horizon Quantile
+    Recurrent Forecaster, arXiv:1711.11053) that sees each window from its last value in units of its own moves, and
+    corrects the value of a season ago plus a linear map of the window (Zeng et al., arXiv:2205.13504).
+
+    Examples
+    --------
+    >>> model = Forecaster(24, time="date", target="load").fit("load.csv")
+    >>> model.predict()  # the next 24 hours
+    >>> model.predict_interval(coverage=0.8)
+    >>> model.predict("load_until_today.csv")
+    """
+
+    _kind = "forecaster"
+
+    def __init__(
+        self,
+        horizon: int = 1,
+        *,
+        time: Any = None,
+        target: Any = None,
+        series: Any = None,
+        past: Any = (),
+        future: Any = (),
+        static: Any = (),
+        freq: Any = None,
+        time_zone: str | None = None,
+        aggregate: Any = "mean",
+        context: int | None = None,
+        season: int | None = None,
+        output: str = "quantiles",
+        quantiles: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        calibrate: bool = True,
+        units: Any = 32,
+        cell: Any = "gru",
+        dropout: float = 0.0,
+        epochs: int = 60,
+        batch_size: int = 64,
+        windows_per_epoch: int = 6400,
+        learning_rate: float = 0.003,
+        validation_fraction: float = 0.15,
+        patience: int | None = 6,
+        ensemble: int = 1,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.horizon = horizon
+        self.time = time
+        self.target = target
+        self.series = series
+        self.past = past
+        self.future = future
+        self.static = static
+        self.freq = freq
+        self.time_zone = time_zone
+        self.aggregate = aggregate
+        self.context = context
+        self.season = season
+        self.output = output
+        self.quantiles = quantiles
+        self.calibrate = calibrate
+        self.units = units
+        self.cell = cell
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.windows_per_epoch = windows_per_epoch
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.ensemble = ensemble
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # Learning.
+
+    def fit(self: Self, X: Any, y: Any = None) -> Self:
+        """Learn from series.
+
+        Parameters
+        ----------
+        X : frame, dict, array, list of arrays, path
+            A table with the targets, rows in time: see :func:`rekur.tasks.read_series`. None, where ``y`` is all.
+        y : array_like of shape (T,) or (T, K), optional
+            scikit-learn's form: the targets, beside which ``X`` (T, F) holds covariates that are known ahead.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the parameter or the column, what was expected and what came.
+        """
+        settings = _settings.check(self)
+        self._forget()
+        supervised = None if y is None else Supervised.of(X, y)
+        self._fit_series(self._read(X) if supervised is None else supervised.read(), settings)
+        if supervised is not None:
+            self.n_features_in_ = supervised.features
+            if supervised.names is not None:
+                self.feature_names_in_ = np.asarray(supervised.names, object)
+        return self
+
+    def _fit_series(self, known: SeriesSet, settings: _settings.Settings) -> None:
+        plan = make_plan(known, settings.horizon, settings.context, settings.season)
+        trained = _training.train(known, plan, settings, self._seeds(settings.ensemble))
+        self._learn(known, plan, settings, trained)
+
+    def _read(self, data: Any) -> SeriesSet:
+        names = ("time", "target", "series", "past", "future", "static", "freq", "time_zone", "aggregate")
+        return read_series(data, **{name: getattr(self, name) for name in names})
+
+    def _learn(self, known: SeriesSet, plan: Plan, settings: Any, trained: Any) -> None:
+        self.models_ = trained.models
+        self.history_ = trained.histories
+        self.plan_ = plan.state()
+        self.quantiles_ = settings.quantiles
+        self.description_ = known.state()
+        self.notes_ = list(known.notes)
+        self.tail_ = _tail.tail_of(known, plan)
+        self.naive_errors_ = np.asarray(
+            [[scores.naive_error(s.target[:, k], plan.season) for k in range(plan.targets)] for s in known.series]
+        )
+        self.sizes_ = {
+            "series": len(known),
+            "steps": sum(len(series) for series in known.series),
+            "missing": int(sum(np.isnan(series.target).sum() for series in known.series)),
+            "training": len(trained.parts.training),
+            "held_back": len(trained.parts.validation),
+        }
+
+    # What was learned, as objects; made when first used, and again after a load.
+
+    @property
+    def _plan(self) -> Plan:
+        found = vars(self).get("_plan_cache")
+        if found is None or found[0] is not self.plan_:
+            found = self._plan_cache = (self.plan_, Plan.of_state(self.plan_))
+        plan: Plan = found[1]
+        return plan
+
+    @property
+    def _ends(self) -> SeriesSet:
+        """The ends of the series that were trained on."""
+        found = vars(self).get("_ends_cache")
+        if found is None or found[0] is not self.tail_:
+            like = SeriesSet.of_state(self.description_)
+            found = self._ends_cache = (self.tail_, _tail.series_of(self.tail_, like))
+        ends: SeriesSet = found[1]
+        return ends
+
+    # Forecasts.
+
+    def _series_to_forecast(self, X: Any, future: Any) -> SeriesSet:
+        """The series whose ends are forecast from: those of ``X``, or those that were trained on."""
+        self._check_fitted()
+        known = self._ends
+        if X is not None:
+            known = read_series(X, like=known.without_series())
+            if not known.series:
+                raise ValueError(f"{WHO}: predict: X has no series")
+        if future is not None:
+            known = known.with_future(future)
+        return known
+
+    def _ahead(self, known: SeriesSet) -> Doubles:
+        """Quantiles beyond the ends of series: (N, H, K, Q)."""
+        plan = self._plan
+        arrays = WindowArrays(_cut_to(known, plan.context), plan)
+        found = _training.mean_of(self.models_, arrays.inputs(arrays.last()))
+        return found.reshape(len(known), plan.horizon, plan.targets, len(self.quantiles_))
+
+    def predict(self, X: Any = None, future: Any = None) -> Any:
+        """The forecast of the next ``horizon`` steps: the median, or with ``output="mean"`` the mean.
+
+        Parameters
+        ----------
+        X : table, optional
+            New data as ``fit`` took it, up to the step from which to forecast; series that were not trained on, too.
+            None: forecasts follow the training data. Where ``fit`` was given ``y``: the covariates (n, F) of the n
+            steps after the training data; forecasts of all of them come back, (n,).
+        future : table, optional
+            The known-ahead covariates of the steps to come, with times and series as in the data.
+
+        Returns
+        -------
+        The kind of table that the data came as, with times and targets (and series); of arrays (H,) or (H, K), of
+        several series (N, H) or (N, H, K); of a list a list.
+        """
+        self._check_fitted()
+        if "n_features_in_" in vars(self):
+            return self._predict_rows(X)
+        known = self._series_to_forecast(X, future)
+        return given_back(known, self._ahead(known)[..., self._middle : self._middle + 1], [""])
+
+    @property
+    def _middle(self) -> int:
+        return int(self.quantiles_.index(0.5))
+
+    def predict_quantiles(self, X: Any = None, future: Any = None, quantiles: Sequence[float] | None = None) -> Any:
+        """Quantiles of the next steps.
+
+        Parameters
+        ----------
+        X, future : as of :meth:`predict`
+        quantiles : sequence of Q floats, optional
+            By default those of the parameter ``quantiles``. Others are found between them.
+
+        Returns
+        -------
+        A table with a column for each target and quantile, ``load 0.1``; of arrays (…, Q).
+        """
+        self._check_has_quantiles("predict_quantiles")
+        known = self._series_to_forecast(X, future)
+        wanted = self.quantiles if quantiles is None else quantiles
+        levels = [real(q, "predict_quantiles: quantiles", 0, 1) for q in wanted]
+        found = self._ahead(known) @ between(self.quantiles_, levels, "predict_quantiles")
+        return given_back(known, found, [f" {q:g}" for q in levels])
+
+    def predict_interval(self, X: Any = None, future: Any = None, coverage: float = 0.8) -> Any:
+        """The forecast, and a band that the next values lie in with probability ``coverage``, step by step.
+
+        Parameters
+        ----------
+        X, future : as of :meth:`predict`
+        coverage : float
+            Between 0 and 1.
+
+        Returns
+        -------
+        A table with ``load``, ``load-lo-80`` and ``load-hi-80``; of arrays (…, 3): forecast, lower, upper bound.
+        """
+        self._check_has_quantiles("predict_interval")
+        share = real(coverage, "predict_interval: coverage", 0, 1)
+        known = self._series_to_forecast(X, future)
+        levels = [0.5, 0.5 - share / 2, 0.5 + share / 2]
+        found = self._ahead(known) @ between(self.quantiles_, levels, "predict_interval")
+        return given_back(known, found, ["", *interval_names(share)])
+
+    def backtest(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        folds: int = 5,
+        stride: int | None = None,
+        refit: bool | int = False,
+        baselines: Sequence[str] | str = "auto",
+    ) -> Backtest:
+        """How good forecasts would have been: made at points of the past, beside what came and beside baselines.
+
+        This estimator stays as it is; copies of it are fitted, each on what lies before its forecasts alone.
+
+        Parameters
+        ----------
+        X, y : as of :meth:`fit`
+        folds : int
+            How many forecasts of ``horizon`` steps each series gets, the last of which ends where the series ends.
+        stride : int, optional
+            Steps from one to the next; by default the horizon.
+        refit : bool or int
+            False: one fit, on what precedes the first forecast; the later ones see the values up to their own
+            beginnings. True: a fit before each. k: a fit before every k-th.
+        baselines : sequence of str, or "auto"
+            Of "naive", "seasonal naive", "AutoETS" and "AutoARIMA" (the last two with statsforecast). "auto": the first
+            two, and the others where statsforecast is installed and they take no longer than about a minute.
+
+        Returns
+        -------
+        Backtest
+
+        Raises
+        ------
+        ValueError
+            If no series is long enough.
+        """
+        settings = _settings.check(self)
+        known = self._read(X) if y is None else Supervised.of(X, y).read()
+        return run_backtest(self, known, settings, folds, stride, refit, baselines)
+
+    def score(self, X: Any = None, y: Any = None) -> float:
+        """Minus the mean absolute scaled error (larger is better) of forecasts of data that were not trained on.
+
+        Parameters
+        ----------
+        X : table
+            Data behind the training data: forecasts of ``horizon`` steps follow one another through it, each from the
+            values before it. Where ``fit`` was given ``y``: the covariates of the steps after the training data.
+        y : array_like, optional
+            In the latter case the values of these steps, forecast at once.
+        """
+        self._check_fitted()
+        return _score(self, X, y)
+
+    def _check_has_quantiles(self, what: str) -> None:
+        self._check_fitted()
+        if len(self.quantiles_) < 2:
+            raise ValueError(f"{WHO}: {what}: output={self.output!r} gives points alone; fit with output='quantiles'")
+
+    def _predict_rows(self, X: Any) -> Any:
+        """scikit-learn's form: as many steps as X has rows, block by block where they are more than the horizon."""
+        from rekur.tasks.forecasting._supervised import predict_rows
+
+        return predict_rows(self, X)
+
+
+def _score(model: Forecaster, X: Any, y: Any) -> float:
+    plan = model._plan
+    if y is not None:
+        actual = np.asarray(y, np.float64)
+        told = np.asarray(model.predict(X), np.float64).reshape(actual.shape)
+        errors = np.nanmean(np.abs(actual - told).reshape(len(actual), -1), axis=0)
+        return -float(np.nanmean(errors / model.naive_errors_[0]))
+    known = _tail.joined(model._ends, model._series_to_forecast(X, None))
+    begins = [_behind(model._ends, series, known) for series in known.series]
+    return -rolling_error(model, known, begins, plan.horizon)
+
+
+def _behind(ends: SeriesSet, series: Any, known: SeriesSet) -> int:
+    """At which of its steps a series goes beyond what was trained on; its own first step, if it was not."""
+    old = next((one for one in ends.series if one.id == series.id), None)
+    return 0 if old is None else max(ends.end(old) - int(known.timeline.ordinal(series.start)), 0)
+
+
+def _cut_to(known: SeriesSet, context: int) -> SeriesSet:
+    """The last steps of each series: what forecasts look at."""
+    if all(len(series) <= context for series in known.series):
+        return known
+    return dataclasses.replace(known, series=[_tail._cut(known, series, context) for series in known.series])

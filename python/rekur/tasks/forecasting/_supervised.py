@@ -1,0 +1,107 @@
+"""scikit-learn's form of data: covariates X (T, F), known ahead, beside targets y."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rekur._validate import as_numeric
+from rekur.tasks._series import SeriesSet, read_series
+from rekur.tasks.forecasting._settings import WHO
+
+if TYPE_CHECKING:
+    from rekur.tasks.forecasting._forecaster import Forecaster
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """The two as arrays."""
+
+    x: Any  # (T, F)
+    y: Any  # (T, K)
+    flat: bool  # whether y had no axis of targets
+    names: list[str] | None  # of X's columns, where they are texts
+
+    @property
+    def features(self) -> int:
+        return int(self.x.shape[1])
+
+    @staticmethod
+    def of(X: Any, y: Any) -> "Supervised":
+        """From what ``fit`` was given."""
+        targets = np.asarray(as_numeric(y, f"{WHO}: y"), np.float64)
+        if targets.ndim not in (1, 2) or not targets.size:
+            raise ValueError(f"{WHO}: y must have shape (T,) or (T, K), got {targets.shape}")
+        flat = targets.ndim == 1
+        targets = targets[:, None] if flat else targets
+        x = np.zeros((len(targets), 0)) if X is None else covariates(X)
+        if len(x) != len(targets):
+            raise ValueError(f"{WHO}: X and y must have the same number of rows, got {len(x)} and {len(targets)}")
+        return Supervised(x, targets, flat, _names(X))
+
+    def read(self) -> SeriesSet:
+        """One series whose steps are the rows."""
+        columns = {f"y{k}": self.y[:, k] for k in range(self.y.shape[1])}
+        columns.update({f"x{k}": self.x[:, k] for k in range(self.features)})
+        return read_series(
+            columns,
+            target=[f"y{k}" for k in range(self.y.shape[1])],
+            future=[f"x{k}" for k in range(self.features)],
+        )
+
+
+def covariates(X: Any) -> Any:
+    """X as numbers of shape (n, F)."""
+    x = np.asarray(as_numeric(X, f"{WHO}: X"), np.float64)
+    if x.ndim != 2:
+        raise ValueError(f"{WHO}: Expected 2D array, got {x.ndim}D array instead: X must have shape (rows, features)")
+    return x
+
+
+def _names(X: Any) -> list[str] | None:
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        return None
+    names = list(columns)
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def predict_rows(model: "Forecaster", X: Any) -> Any:
+    """Forecasts of the steps whose covariates are the rows of X, which follow the training data.
+
+    Where they are more than the horizon, forecasts go on from forecasts.
+    """
+    ends, plan = model._ends, model._plan
+    if X is None:
+        rows, x = plan.horizon, np.full((plan.horizon, 0), np.nan)
+        if model.n_features_in_:
+            raise ValueError(f"{WHO}: predict: X must hold the covariates of the steps to come, got None")
+    else:
+        x = covariates(X)
+        rows = len(x)
+    if x.shape[1] != model.n_features_in_:
+        raise ValueError(
+            f"X has {x.shape[1]} features, but {WHO} is expecting {model.n_features_in_} features as input"
+        )
+    series = ends.series[0]
+    found: list[Any] = []
+    done = 0
+    while done < rows:
+        ahead = np.concatenate([series.future[: len(series)], x[done:]])
+        known = dataclasses.replace(ends, series=[dataclasses.replace(series, future=ahead)])
+        block = model._ahead(known)[0, :, :, model._middle]
+        found.append(block[: rows - done])
+        done += len(block)
+        series = dataclasses.replace(
+            series,
+            target=np.concatenate([series.target, block]),
+            past=np.concatenate([series.past, np.full((len(block), series.past.shape[1]), np.nan)]),
+            future=_padded(ahead, len(series) + len(block)),
+        )
+    told = np.concatenate(found) if found else np.zeros((0, plan.targets))
+    return told[:, 0] if plan.targets == 1 else told
+
+
+def _padded(rows: Any, count: int) -> Any:
+    return np.pad(rows, ((0, max(count - len(rows), 0)), (0, 0)), constant_values=np.nan)

@@ -1,0 +1,94 @@
+"""The ends of the series that a forecaster was trained on: what forecasts without new data begin with."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from rekur.tasks._series import Series, SeriesSet
+from rekur.tasks.forecasting._plan import Plan
+
+
+def tail_of(known: SeriesSet, plan: Plan) -> dict[str, Any]:
+    """The last steps of every series as a tree of plain values and arrays."""
+    kept = [_cut(known, series, plan.context) for series in known.series]
+    return {
+        "ids": [series.id for series in kept],
+        "starts": np.asarray([int(known.timeline.ordinal(series.start)) for series in kept], np.int64),
+        "lengths": np.asarray([len(series) for series in kept], np.int64),
+        "ahead": np.asarray([series.extra if plan.future.names else 0 for series in kept], np.int64),
+        "target": np.concatenate([series.target for series in kept]),
+        "past": np.concatenate([series.past for series in kept]),
+        "future": np.concatenate([series.future for series in kept]),
+        "static": np.asarray([series.static for series in kept], np.float64),
+    }
+
+
+def series_of(tail: dict[str, Any], like: SeriesSet) -> SeriesSet:
+    """The series that :func:`tail_of` kept, as a set like the one they came from.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit together.
+    """
+    lengths = [int(n) for n in tail["lengths"]]
+    ends = np.cumsum(lengths)
+    ahead = np.cumsum(np.asarray(lengths) + np.asarray(tail["ahead"]))
+    if len(tail["target"]) != ends[-1] or len(tail["past"]) != ends[-1] or len(tail["ids"]) != len(lengths):
+        raise ValueError("the ends of the series are not whole")
+    made = []
+    for number, length in enumerate(lengths):
+        rows = slice(int(ends[number]) - length, int(ends[number]))
+        known = slice(int(ahead[number]) - length - int(tail["ahead"][number]), int(ahead[number]))
+        future = tail["future"][known] if len(like.future) else np.zeros((length, 0))
+        start = like.timeline.time(int(tail["starts"][number]))
+        made.append(
+            Series(tail["ids"][number], start, tail["target"][rows], tail["past"][rows], future, tail["static"][number])
+        )
+    return dataclasses.replace(like, series=made)
+
+
+def _cut(known: SeriesSet, series: Series, steps: int) -> Series:
+    """The last steps of a series."""
+    gone = max(len(series) - steps, 0)
+    if not gone:
+        return series
+    start = known.timeline.time(int(known.timeline.ordinal(series.start)) + gone)
+    return dataclasses.replace(
+        series, start=start, target=series.target[gone:], past=series.past[gone:], future=series.future[gone:]
+    )
+
+
+def joined(before: SeriesSet, after: SeriesSet) -> SeriesSet:
+    """New data behind the ends that were kept, for the series that have both; a series without is as it is.
+
+    Where both have a step, the new data are taken. Steps between that neither has are missing.
+    """
+    line = before.timeline
+    kept = {series.id: series for series in before.series}
+    made = []
+    for series in after.series:
+        old = kept.get(series.id)
+        if old is None:
+            made.append(series)
+            continue
+        begin, new = int(line.ordinal(old.start)), int(line.ordinal(series.start))
+        if new <= begin:
+            made.append(series)
+            continue
+        made.append(_behind(old, series, new - begin))
+    return dataclasses.replace(after, series=made)
+
+
+def _behind(old: Series, new: Series, at: int) -> Series:
+    """``new`` put at step ``at`` of ``old``."""
+
+    def put(first: Any, second: Any) -> Any:
+        head = first[:at]
+        gap = np.full((at - len(head), first.shape[1]), np.nan)
+        return np.concatenate([head, gap, second])
+
+    return dataclasses.replace(
+        old, target=put(old.target, new.target), past=put(old.past, new.past), future=put(old.future, new.future)
+    )
