@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur.tasks._columns import Name
 from rekur.tasks._front import Statistics, statistics
 from rekur.tasks._series import SeriesSet
-from rekur.tasks._tables import Name
 from rekur.tasks._timeline import Timeline
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -157,11 +157,12 @@ def _columns(known: SeriesSet, kind: str) -> Columns:
 
 
 def _least_scales(known: SeriesSet) -> list[float]:
-    """A fiftieth of the least deviation of a series that moves at all; 1 where none does."""
+    """A fiftieth of the least deviation of a series that moves; where none does a thousandth of its values."""
     found = []
     for place in range(len(known.target)):
         deviations = [float(np.nanstd(series.target[:, place])) for series in known.series
                       if np.isfinite(series.target[:, place]).any()]  # fmt: skip
         moving = [d for d in deviations if d > 0]
-        found.append(0.02 * min(moving) if moving else 1.0)
+        size = max((float(np.nanmax(np.abs(s.target[:, place]), initial=0.0)) for s in known.series), default=0.0)
+        found.append(0.02 * min(moving) if moving else max(1e-3 * size, 1e-6))
     return found
