@@ -47,6 +47,11 @@ def load(tmp_path):
     return write(tmp_path / "load.csv", {"date": times, "load": values, "id": range(240)})
 
 
+def needs(name, method="fit"):
+    if not hasattr(getattr(tasks, name, None), method):
+        pytest.skip(f"there is no {name}.{method}")
+
+
 QUICK = ("--epochs", 1, "--units", 4, "--no-report")
 
 
@@ -73,6 +78,7 @@ def test_help_and_wrong_lines(command, capsys):
 
 
 def test_forecast(load, tmp_path, capsys):
+    needs("Forecaster", "export_onnx")
     pytest.importorskip("matplotlib")
     out = tmp_path / "out"
     command = (
@@ -202,6 +208,7 @@ def steps(count=24, label=None):
 
 
 def test_classify_sequences_of_steps(tmp_path, capsys):
+    needs("SequenceClassifier", "export_onnx")
     data, out = write(tmp_path / "steps.csv", steps()), tmp_path / "out"
     said = run(capsys, "classify", data, "--epochs", 30, "--out", out, "--test-share", 0.25, "--no-report").out
     for part in ("2 classes in 'label': down (12), up (12)", "sequences of 5 to 7 steps", "told apart by 'seq'",
@@ -224,7 +231,8 @@ def test_classify_sequences_of_steps(tmp_path, capsys):
     assert "'x': expected numbers, got 'many' (line 2 of 'wrong.csv')" in error
 
 
-def test_classify_rows_numbers_and_steps(tmp_path, capsys):
+def test_classify_rows_and_numbers(tmp_path, capsys):
+    needs("SequenceRegressor")
     rng = np.random.default_rng(0)
     wide = {"class": [0, 1] * 15, **{f"t{n}": np.round(rng.normal(size=30) + np.tile([0, 3], 15), 3) for n in range(6)}}
     wide["t5"][::3] = np.nan  # some sequences are shorter
@@ -239,8 +247,7 @@ def test_classify_rows_numbers_and_steps(tmp_path, capsys):
 
 
 def test_classify_labels_of_steps(tmp_path, capsys):
-    if not hasattr(tasks, "SequenceTagger"):
-        pytest.skip("no tagger")
+    needs("SequenceTagger")
     data = write(tmp_path / "steps.csv", steps(label=lambda number, t: "even" if t % 2 == 0 else "odd"))
     out = tmp_path / "out"
     said = run(
@@ -254,8 +261,7 @@ def test_classify_labels_of_steps(tmp_path, capsys):
 
 
 def test_classify_texts(tmp_path, capsys):
-    if not hasattr(tasks, "TextClassifier"):
-        pytest.skip("no classifier of texts")
+    needs("TextClassifier")
     texts = ["rain and wind again", "sun all day long", "cold rain, dark sky", "warm sun and beach"] * 10
     data = write(tmp_path / "texts.csv", {"what": texts, "topic": ["bad", "good"] * 20})
     out = tmp_path / "out"
@@ -286,6 +292,7 @@ def test_classify_that_cannot_be(tmp_path, capsys, arguments, message):
 
 
 def test_detect(tmp_path, capsys):
+    needs("AnomalyDetector", "export_onnx")
     pytest.importorskip("matplotlib")
     rng = np.random.default_rng(0)
     values = np.sin(np.arange(600) / 5) + rng.normal(0, 0.05, 600)

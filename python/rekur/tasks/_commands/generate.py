@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     tell.notes(notes)
     folder = Folder(options.out, _FILES, options.overwrite)
     given = {name: getattr(options, name) for name in ("units", "cell", "epochs") if getattr(options, name) is not None}
-    writer = TextGenerator(
+    writer: Any = TextGenerator(
         _LEVELS[options.level], random_state=options.seed, verbose=0 if options.quiet else 1, **given
     )
     begin = time.monotonic()
