@@ -15,17 +15,20 @@ from rekur.tasks._estimator import Estimator, NotFittedError, load
 
 if TYPE_CHECKING:
     from rekur.tasks import report
+    from rekur.tasks.anomalies import AnomalyDetector
     from rekur.tasks.forecasting import Forecaster
     from rekur.tasks.text import TextGenerator
 
 # Where each class stands; imported when first used.
 _CLASSES: dict[str, str] = {
+    "AnomalyDetector": "anomalies",
     "Forecaster": "forecasting",
     "TextGenerator": "text",
 }
 _MODULES = ("report",)
 
 __all__ = [
+    "AnomalyDetector",
     "Estimator",
     "Forecaster",
     "NotFittedError",

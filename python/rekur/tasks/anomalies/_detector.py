@@ -1,0 +1,318 @@
+"""``AnomalyDetector``: steps of series that are unlike those it was trained on."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rekur.tasks._estimator import Estimator
+from rekur.tasks.anomalies import _inputs, _settings
+from rekur.tasks.anomalies._alarms import Alarm, stretches
+from rekur.tasks.anomalies._graph import Floats
+from rekur.tasks.anomalies._inputs import Given, given_back
+from rekur.tasks.anomalies._tail import Tail
+from rekur.tasks.anomalies._training import Fitting, learn
+
+_WHO = "AnomalyDetector"
+
+
+class AnomalyDetector(Estimator):
+    """Finds steps of a time series that are unlike those it was trained on.
+
+    ``fit`` learns from series that are normal, or nearly; rows are time steps, columns channels. Every step gets a
+    score from what came up to it, so that the same numbers are there live (:meth:`stream`), in C++ and in ONNX. A step
+    is an alarm where the score exceeds a threshold that extreme value theory sets for a wished rate of false alarms.
+
+    Parameters
+    ----------
+    method : {"auto", "forecast", "reconstruction", "nearest"}, or several of them
+        What the score is made of; see Notes. "auto" is "forecast" and "nearest" together.
+    window : int, optional
+        Steps of a window, by default 32 (fewer for short series): what "nearest" and "reconstruction" compare, and how
+        many steps come before the first score. The first ``window`` scores of a series are the lowest that there are.
+    horizon : int
+        How many steps ahead "forecast" looks: a step is compared with what each of so many steps before said of it.
+    season : int, optional
+        Steps of a season, such as 24 for hours of a day: "forecast" then also reads what was one season ago.
+    smoothing : int, optional
+        Steps that errors of "forecast" and "reconstruction" are averaged over, by default 16 (fewer for short series).
+        1 answers soonest and sees single steps best.
+    false_alarms : float
+        Wished false alarms a step, on data like the training data: 1e-4 is one in ten thousand steps. An alarm is a
+        stretch of steps.
+    contamination : float, optional
+        Instead of ``false_alarms``: the part of the training data's steps that the threshold makes alarms.
+    units : int or tuple of int
+        Of the recurrent layers.
+    cell : str or rekur cell
+        "gru", "lstm", "simple_rnn", or a name in :mod:`rekur.cells`.
+    latent : int
+        Numbers that "reconstruction" keeps of a window.
+    prototypes : int
+        At most so many windows a channel are kept by "nearest".
+    dropout : float
+    epochs : int, optional
+        By default as many as make some 600 updates.
+    batch_size : int
+    learning_rate : float
+        At first; it falls to 0 along half a cosine.
+    validation_fraction : float
+        The last part in time of the training data: what is usual is measured there, and training stops early on it.
+    patience : int, optional
+        Epochs without progress on that part until training stops (None: it goes on to the end).
+    ensemble : int
+        Networks from different seeds whose errors are averaged.
+    random_state : int, RandomState, Generator or None
+    verbose : {0, 1}
+
+    Attributes
+    ----------
+    models_ : list of rekur.Model
+        One model that is the whole detector: raw values (B, T, F) to ``score`` (B, T, 1) and ``contributions``
+        (B, T, F).
+    offset_ : float
+        ``score_samples`` below it are outliers; −``threshold_``.
+    threshold_ : float
+        Scores above it are alarms.
+    tail_ : dict
+        The fitted generalised Pareto distribution: level, rate, shape, scale, count, highest, apart.
+    left_out_ : list of (series, first, end)
+        Stretches of the training data that stand out so far that nothing was learned from them.
+    history_ : list of dict
+        Losses by epoch, one dict a network.
+    n_features_in_, feature_names_in_
+        As scikit-learn's.
+
+    Notes
+    -----
+    *Score*: errors are divided by what is usual for their channel; the score is the mean over methods of
+    log(1 + mean over channels), less its median, in robust standard deviations (1.4826 × the median absolute one):
+    0 is usual. It depends on a step and those before it alone. A missing value (NaN) adds nothing to it.
+
+    *"forecast"* is the squared error of a recurrent network's forecasts. It finds what comes unexpected: spikes, noise,
+    breaks. What is smooth and can be foretold from the steps just before is not found by it, however odd its shape:
+    on the UCR anomaly archive, one-step forecasts of LSTMAD reach a VUS-PR of 0.02 (TSB-AD). *"nearest"* is a window
+    score, the distance of the last window to the nearest of the training data's typical windows (centres of k-means).
+    It finds odd shapes and levels, and needs no likeness to be learned. *"reconstruction"* is another: a recurrent
+    autoencoder keeps ``latent`` numbers of what it has read and has to give the last window back.
+
+    *Training data with anomalies*: stretches that the rest makes all but impossible are found, left out, and the
+    detector is trained again without them (``left_out_``). Extreme values do not move means and deviations.
+
+    *Threshold*: peaks over a level are fitted by a generalised Pareto distribution (of what happens together, the
+    highest score), so that it may lie beyond anything seen. It means nothing any more where data cease to be like the
+    training data.
+
+    Examples
+    --------
+    >>> detector = AnomalyDetector(random_state=0).fit(normal)  # (T,) or (T, F), or a list of such series
+    >>> detector.alarms(new)
+    [Alarm(start=4187, end=4203, peak=4199, score=31.2, channel=0)]
+    """
+
+    _kind = "anomaly_detector"
+    _estimator_type = "outlier_detector"
+
+    #: scikit-learn's checks that do not hold of this estimator, and why.
+    expected_failed_checks: ClassVar[dict[str, str]] = {
+        "check_methods_sample_order_invariance": "rows are time steps: their order is what a detector looks at",
+        "check_methods_subset_invariance": "rows are time steps: a score depends on the steps before it",
+        "check_outliers_train": "unless contamination says how many, alarms are as rare as false_alarms",
+        "check_outliers_fit_predict": "unless contamination says how many, alarms are as rare as false_alarms",
+        "check_fit1d": "a series of one channel may be given as an array of one axis",
+    }
+
+    def __init__(
+        self,
+        method: Any = "auto",
+        *,
+        window: int | None = None,
+        horizon: int = 1,
+        season: int | None = None,
+        smoothing: int | None = None,
+        false_alarms: float = 1e-4,
+        contamination: float | None = None,
+        units: Any = 32,
+        cell: Any = "gru",
+        latent: int = 8,
+        prototypes: int = 128,
+        dropout: float = 0.0,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        learning_rate: float = 5e-3,
+        validation_fraction: float = 0.2,
+        patience: int | None = None,
+        ensemble: int = 1,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.method = method
+        self.window = window
+        self.horizon = horizon
+        self.season = season
+        self.smoothing = smoothing
+        self.false_alarms = false_alarms
+        self.contamination = contamination
+        self.units = units
+        self.cell = cell
+        self.latent = latent
+        self.prototypes = prototypes
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.ensemble = ensemble
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> "AnomalyDetector":
+        """Learn what is normal.
+
+        Parameters
+        ----------
+        X : array_like of shape (T, F) or (T,), a frame, or a list of these
+            One series, or many of the same channels. NaN stands for a missing value.
+        y : ignored
+
+        Raises
+        ------
+        ValueError, TypeError
+            For parameters or data that cannot be, naming them.
+        """
+        _settings.check_training(self, _WHO)
+        given = _inputs.read(X, _WHO, least=_settings.LEAST_STEPS)
+        longest = max(len(piece) for piece in given.series)
+        design = _settings.design(self, _WHO, longest)
+        _refuse_all_missing(given)
+        self._forget()
+        fitting = Fitting(
+            seeds=self._seeds(self.ensemble),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            validation_fraction=self.validation_fraction,
+            patience=self.patience,
+            verbose=self.verbose,
+            who=_WHO,
+        )
+        learned = learn(given.series, design, fitting)
+        self.n_features_in_ = given.features
+        if given.names is not None:
+            self.feature_names_in_ = given.names
+        self.models_ = [learned.model]
+        self.history_ = learned.histories
+        self.tail_ = vars(learned.tail) | {}
+        self.left_out_ = [list(place) for place in learned.left_out]
+        self.design_ = {
+            "methods": list(design.methods), "window": design.window, "smoothing": design.smoothing,
+            "horizon": design.horizon, "season": design.season,
+        }  # fmt: skip
+        self.scales_ = learned.scales
+        if self.contamination is None:
+            threshold = learned.tail.threshold(self.false_alarms)
+        else:
+            scores = np.concatenate([self._score(piece) for piece in given.series])
+            threshold = float(np.percentile(scores, 100 * (1 - self.contamination)))
+        # A number of float32, so that scores compare with it in the engine, in C++ and in ONNX as they do here.
+        self.threshold_ = float(np.float32(threshold))
+        self.offset_ = -self.threshold_
+        return self
+
+    @property
+    def _tail(self) -> Tail:
+        return Tail(**self.tail_)
+
+    def _read(self, X: Any) -> Given:
+        self._check_fitted()
+        return _inputs.read(X, _WHO, like=self)
+
+    def _outputs(self, piece: Floats) -> list[NDArray[np.float32]]:
+        found: Any = self.models_[0].predict(np.asarray(piece, np.float32)[None], verbose=0)
+        return [np.asarray(part[0]) for part in found]
+
+    def _score(self, piece: Floats) -> Floats:
+        return np.asarray(self._outputs(piece)[0][:, 0], np.float64)
+
+    def score_samples(self, X: Any) -> Any:
+        """Minus the score of each step: the lower, the more unusual.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        float64 ndarray of shape (T,), or a list of them where a list came
+            Numbers of float32; those of a stream, C++ and ONNX.
+        """
+        given = self._read(X)
+        return given_back([-self._score(piece) for piece in given.series], given.many)
+
+    def decision_function(self, X: Any) -> Any:
+        """``score_samples`` less ``offset_``: below 0 is an alarm."""
+        given = self._read(X)
+        return given_back([-self._score(piece) - self.offset_ for piece in given.series], given.many)
+
+    def predict(self, X: Any) -> Any:
+        """−1 where a step is an alarm, +1 where it is not, of shape (T,); a list of them where a list came."""
+        given = self._read(X)
+        found = [np.where(self._score(piece) > self.threshold_, -1, 1) for piece in given.series]
+        return given_back(found, given.many)
+
+    def fit_predict(self, X: Any, y: Any = None) -> Any:
+        """``fit(X)``, then ``predict(X)``."""
+        return self.fit(X).predict(X)
+
+    def contributions(self, X: Any) -> Any:
+        """How unusual each channel is by itself.
+
+        Returns
+        -------
+        float64 ndarray of shape (T, F), or a list of them
+            The mean over methods of log(1 + error / what is usual for the channel): log 2 ≈ 0.7 is usual.
+        """
+        given = self._read(X)
+        found = [np.asarray(self._outputs(piece)[1], np.float64) for piece in given.series]
+        return given_back(found, given.many)
+
+    def alarms(self, X: Any, *, threshold: float | None = None, gap: int | None = None) -> Any:
+        """Alarms as stretches of steps.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+        threshold : float, optional
+            By default ``threshold_``.
+        gap : int, optional
+            Stretches with at most so many steps between them are one alarm; by default what counts as one peak where
+            the threshold was found.
+
+        Returns
+        -------
+        list of Alarm, in time order; a list of such lists where a list of series came
+        """
+        given = self._read(X)
+        limit = self.threshold_ if threshold is None else float(threshold)
+        apart = int(self.tail_["apart"]) - 1 if gap is None else int(gap)
+        names = getattr(self, "feature_names_in_", None)
+        found = []
+        for piece in given.series:
+            score, parts = self._outputs(piece)
+            alarms = []
+            for first, end in stretches(score[:, 0] > limit, apart):
+                peak = first + int(np.argmax(score[first:end, 0]))
+                channel = int(np.argmax(parts[first]))
+                named = channel if names is None else names[channel]
+                alarms.append(Alarm(first, end, peak, float(score[peak, 0]), named))
+            found.append(alarms)
+        return given_back(found, given.many)  # type: ignore[arg-type]
+
+
+def _refuse_all_missing(given: Given) -> None:
+    rows = np.concatenate(given.series)
+    if (gone := np.isnan(rows).all(axis=0)).any():
+        channel = int(np.argmax(gone))
+        name = repr(given.names[channel]) if given.names is not None else channel
+        raise ValueError(f"X: every value of channel {name} is missing")
