@@ -111,6 +111,8 @@ def column_of_values(name: Name, values: Any) -> Column:
 
 def column_of_objects(name: Name, objects: Sequence[Any]) -> Column:
     """A column of Python's own values: texts, numbers, dates, None."""
+    if all(type(value) is str for value in objects):
+        return column_of_texts(name, objects)[0]
     values = [None if _absent(value) else value for value in objects]
     present = [value for value in values if value is not None]
     kinds = {type(value) for value in present}
@@ -127,6 +129,10 @@ def column_of_objects(name: Name, objects: Sequence[Any]) -> Column:
         return Column(name, "number", numbers)
     if all(issubclass(kind, (datetime.date, np.datetime64)) for kind in kinds):
         return _column_of_dates(name, values)
+    if all(issubclass(kind, datetime.timedelta) for kind in kinds):
+        return Column(name, "number", np.array([np.nan if v is None else v.total_seconds() for v in values]))
+    if all(kind.__name__ == "Period" for kind in kinds):  # pandas' own
+        return _column_of_dates(name, [v and v.to_timestamp() for v in values])
     if all(issubclass(kind, str) for kind in kinds):
         return column_of_texts(name, values)[0]
     if all(issubclass(kind, (str, bytes, bool, int, float, np.number, np.bool_)) for kind in kinds):
@@ -210,7 +216,8 @@ def column_of_texts(name: Name, texts: Sequence[str | None], mark: str | None = 
     """
     if mark != "," and (plain := plain_numbers(texts)) is not None:
         return Column(name, "number", plain), ""
-    missing = np.array([text is None or _dates.is_missing(text) for text in texts], bool)
+    absent = {text for text in set(texts) if text is None or _dates.is_missing(text)}
+    missing = np.array([text in absent for text in texts], bool) if absent else np.zeros(len(texts), bool)
     present = [text for text, gone in zip(texts, missing, strict=True) if not gone and text is not None]
     if not present:
         return Column(name, "number", np.full(len(texts), np.nan)), ""

@@ -56,7 +56,7 @@ def parse_numbers(texts: Sequence[str], mark: str | None = None) -> tuple[NDArra
     """
     if mark != "," and (plain := plain_numbers(texts)) is not None:
         return plain, ""
-    if any(_NAME.fullmatch(text) for text in texts):
+    if any(text.lstrip()[:1] == "0" and _NAME.fullmatch(text) for text in texts):
         return None  # 007 is a name
     if len(texts) > 50 and parse_numbers(texts[:50], mark) is None:
         return None  # most columns of texts are told from their first ones
