@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -362,3 +366,18 @@ def test_a_report_without_matplotlib_is_refused_early(load, tmp_path, capsys, mo
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     error = run(capsys, "forecast", load, "--out", tmp_path / "o", expected=1).err
     assert 'pip install "rekur[tasks]"' in error and "--no-report" in error and not (tmp_path / "o").exists()
+
+
+def test_the_page_of_the_commands_names_options_that_there_are():
+    page = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text()
+    lines = [line.strip() for line in page.splitlines() if line.startswith("    rekur ")]
+    assert len(lines) > 4
+    for line in lines:
+        assert cli._parser().parse_args(shlex.split(line)[1:]).command
+    parsers = cli._parser()._subparsers._group_actions[0].choices
+    known = set()
+    for name in ("forecast", "classify", "detect", "generate", "predict"):
+        with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+            parsers[name].parse_args(["--help"])
+        known |= set(parsers[name]._option_string_actions)
+    assert set(re.findall(r"--[a-z][a-z-]+", page)) <= known
