@@ -16,6 +16,7 @@ from rekur.tasks._estimator import Estimator, NotFittedError, load
 if TYPE_CHECKING:
     from rekur.tasks import report
     from rekur.tasks.anomalies import AnomalyDetector
+    from rekur.tasks.classification import SequenceClassifier
     from rekur.tasks.forecasting import Forecaster
     from rekur.tasks.text import TextGenerator
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _CLASSES: dict[str, str] = {
     "AnomalyDetector": "anomalies",
     "Forecaster": "forecasting",
+    "SequenceClassifier": "classification",
     "TextGenerator": "text",
 }
 _MODULES = ("report",)
@@ -32,6 +34,7 @@ __all__ = [
     "Estimator",
     "Forecaster",
     "NotFittedError",
+    "SequenceClassifier",
     "TextGenerator",
     "load",
     "report",

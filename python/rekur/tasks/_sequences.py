@@ -83,10 +83,10 @@ def read_sequences(given: Any, what: str = "X", *, like: Any = None, least: int 
 def _read(given: Any, what: str) -> Sequences:
     if isinstance(given, Sequences):
         return given
-    if given is None or isinstance(given, (str, bytes, Mapping)):
-        raise TypeError(f"{what}: expected sequences of numbers, got {_kind(given)}")
     if hasattr(given, "tocsr") or type(given).__module__.startswith("scipy.sparse"):
         raise TypeError(f"{what}: Sparse data was passed, but dense data is required. Use '.toarray()' to convert it.")
+    if given is None or isinstance(given, (str, bytes, Mapping)):
+        raise TypeError(f"{what}: expected sequences of numbers, got {_kind(given)}")
     if _is_frame(given):
         return _of_array(_frame_values(given, what), what, table=True, names=_frame_names(given))
     if isinstance(given, np.ndarray):

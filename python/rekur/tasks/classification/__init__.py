@@ -1,0 +1,3 @@
+"""Sequences and what they are: classes, numbers, tags."""
+
+from rekur.tasks.classification._classifier import SequenceClassifier as SequenceClassifier

@@ -1,0 +1,393 @@
+"""Classes of sequences: networks, calibrated probabilities, deployment."""
+
+import os
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rekur
+from rekur import layers
+from rekur._validate import did_you_mean, real
+from rekur.tasks._front import Statistics
+from rekur.tasks._sequences import Sequences
+from rekur.tasks.classification import _networks as networks
+from rekur.tasks.classification import _onnx as onnx
+from rekur.tasks.classification._calibration import METHODS, calibration_error, log_loss, softmax
+from rekur.tasks.classification._supervised import Floats, Supervised, calibrated_layer, folds, front, split
+from rekur.tasks.classification._targets import class_weights, distinct, read_labels, read_weights
+
+Self = TypeVar("Self", bound="SequenceClassifier")
+_FOLDS = 3  # of a calibration where no sequences are held out
+
+
+class SequenceClassifier(Supervised):
+    """Classify sequences of numbers: of one or several channels, of any lengths, with values missing.
+
+    >>> classifier = rekur.tasks.SequenceClassifier(random_state=0)
+    >>> classifier.fit(sequences, labels)  # a list of arrays (steps, channels), and a label each
+    >>> classifier.predict(others)
+    >>> classifier.save("walks.safetensors")
+
+    Values go in as they are: the network's first layers bring channels to mean 0 and deviation 1, and tell it where
+    values are missing (NaN). Probabilities come from a network, or from the mean of several.
+
+    Parameters
+    ----------
+    network : str
+        "cnn_rnn" (which "auto" is): convolutions, and a recurrent layer that reads what they find. "rnn": recurrent
+        layers alone. "rnn_fcn": both side by side, LSTM-FCN with ``cell="lstm"`` (Karim et al., arXiv:1709.05206;
+        with several channels squeeze-and-excite blocks, arXiv:1801.04503), whose recurrent layer reads the steps one
+        after another here, so that sequences may be of any length. "gru", "lstm", "cnn_gru", "cnn_lstm", "gru_fcn" and
+        "lstm_fcn" are these with their cell.
+    cell : str or rekur cell, optional
+        "gru" by default, "lstm", another of :mod:`rekur.cells` by name, or a cell of one's own.
+    units : int or tuple of int, optional
+        Of the recurrent layers, one on the other. By default (64,), behind or beside convolutions (32,) or (8,).
+    filters : tuple of int, optional
+        Of the convolutions, by default (64, 128, 64), of "rnn_fcn" (128, 256, 128).
+    dropout : float, optional
+        From 0 to below 1, in training. By default 0.2, 0 and 0.8 for the three forms.
+    causal : bool
+        The network reads forwards alone, so that :meth:`stream` gives probabilities after every step.
+    epochs : int, optional
+        By default as many as make about 500 steps of training, at least 10.
+    batch_size : int, optional
+        16 by default, 64 from 1000 sequences on.
+    learning_rate : float
+        The highest one: it rises to that in the first third of the steps and then falls (one cycle).
+    label_smoothing : float
+        What part of each label's probability is spread over all classes in training, from 0 to below 1.
+    validation_fraction : float, optional
+        What part of the sequences is held out, of each class alike, for early stopping and calibration. By default
+        0.1 from 400 sequences on, else none, since few are needed for training; they are drawn from ``random_state``.
+    patience : int, optional
+        Training stops after so many epochs in which the held-out loss has not fallen, and the best epoch's weights are
+        kept. By default a quarter of the epochs.
+    class_weight : None, "balanced" or dict of label to number
+        What each class counts in training.
+    calibrate : "auto", "temperature", "vector" or None
+        Scaling of the scores so that probabilities say how often they are right: by one number, or by a scale and an
+        offset for each class, fitted on the sequences held out; where none are, by cross-validation in 3 folds, whose
+        networks are trained beside the others. "auto": by temperature where sequences are held out, else not.
+    ensemble : int
+        Networks, from as many seeds, whose scores are averaged.
+    random_state : None, int, numpy RandomState or Generator
+        With an int, the same data give the same bits.
+    verbose : int
+        1: a progress bar with the time that remains, on a terminal.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+        The labels, sorted.
+    models_ : list of rekur.Model
+        The networks: raw sequences (B, T, F) to scores (B, C).
+    history_ : list of dict
+        Losses and accuracies of each network, epoch by epoch.
+    calibration_ : dict
+        ``method``, ``scale`` and ``offset`` of the scores, and ``log_loss`` and ``error`` (expected calibration error)
+        ``before`` and ``after``, where it was fitted.
+    channels_, n_features_in_ : int
+        ``n_features_in_`` is the number of columns where X was a table, else the number of channels.
+
+    Notes
+    -----
+    The order of the sequences does not matter, and a sequence that comes twice with its label is one of weight 2.
+    """
+
+    _kind = "sequence_classifier"
+    _estimator_type = "classifier"
+
+    classes_: NDArray[Any]
+    calibration_: dict[str, Any]
+
+    def __init__(
+        self,
+        network: Any = "auto",
+        *,
+        cell: Any = None,
+        units: Any = None,
+        filters: Any = None,
+        dropout: Any = None,
+        causal: Any = False,
+        epochs: Any = None,
+        batch_size: Any = None,
+        learning_rate: Any = 5e-3,
+        label_smoothing: Any = 0.0,
+        validation_fraction: Any = None,
+        patience: Any = None,
+        class_weight: Any = None,
+        calibrate: Any = "auto",
+        ensemble: Any = 1,
+        random_state: Any = None,
+        verbose: Any = 0,
+    ) -> None:
+        self.network = network
+        self.cell = cell
+        self.units = units
+        self.filters = filters
+        self.dropout = dropout
+        self.causal = causal
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.label_smoothing = label_smoothing
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.class_weight = class_weight
+        self.calibrate = calibrate
+        self.ensemble = ensemble
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self: Self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on sequences and their labels.
+
+        Parameters
+        ----------
+        X : array of shape (N, T) or (N, T, F), frame, or list of N arrays (Tᵢ,) or (Tᵢ, F)
+            Of one channel, or of F. NaN stands for a missing value.
+        y : array_like of shape (N,)
+            Labels: texts, integers, bools.
+        sample_weight : array_like of shape (N,), optional
+            What each sequence counts; 0: it is not there.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For what is not so, or parameters that are not.
+        """
+        who = type(self).__name__
+        sequences = self._read(X)
+        labels = read_labels(y, len(sequences), who)
+        weights = read_weights(sample_weight, len(sequences), who)
+        classes, places = np.unique(labels[weights > 0], return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"{who}: y holds one class, {classes.tolist()[0]!r}; at least two classes are needed")
+        whole = np.zeros(len(labels), np.intp)
+        whole[weights > 0] = places.ravel()
+        rows, counts = distinct(sequences, whole, weights)
+        settings = self._settings(sequences.take(rows))
+        smoothing = real(self.label_smoothing, f"{who}: label_smoothing", 0.0, 1.0)
+        if smoothing == 1.0:
+            raise ValueError(f"{who}: label_smoothing must be below 1, got 1")
+        if self.calibrate not in (None, "auto", *METHODS):
+            known = ["auto", *METHODS]
+            raise ValueError(
+                f"{who}: calibrate {self.calibrate!r} is unknown, and not None{did_you_mean(self.calibrate, known)}"
+            )
+        made = self._architecture(sequences)
+        of_class = class_weights(self.class_weight, classes, whole[rows], counts, who)
+        counts = counts * of_class[whole[rows]]
+        if not counts.any():
+            raise ValueError(f"{who}: class_weight leaves nothing to learn from")
+        counts /= counts.mean()
+        seeds = self._seeds(settings["ensemble"])
+
+        self._forget()
+        self._remember(sequences)
+        self.classes_ = classes
+        taken, aims = sequences.take(rows), whole[rows]
+        self.front_ = front(taken)
+        self.architecture_ = {**made._asdict(), "cell": networks.cell_name(made.cell)}
+        self.calibration_ = {"method": None}
+        train, held = split(len(rows), settings["fraction"], seeds[0], aims)
+        parts = [(taken.take(part), aims[part], counts[part]) for part in (train, held)]
+        if not parts[1][2].any():
+            train, parts = np.arange(len(rows)), [(taken, aims, counts)]
+        self._remember_training(sequences, len(train), len(rows) - len(train))
+        validation = parts[1] if len(parts) > 1 else None
+        self.models_, self.history_ = self._train(
+            made, self._known(), len(classes), seeds, parts[0], validation, settings
+        )
+        self._calibrate(made, self._known(), seeds, (taken, aims, counts), validation, settings)
+        self._assemble()
+        return self
+
+    def _loss(self) -> Any:
+        return rekur.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def _metrics(self) -> list[Any]:
+        return ["accuracy"]
+
+    def _calibrate(
+        self,
+        made: networks.Architecture,
+        known: Statistics,
+        seeds: list[int],
+        everything: tuple[Sequences, NDArray[Any], Floats],
+        validation: tuple[Sequences, NDArray[Any], Floats] | None,
+        settings: dict[str, Any],
+    ) -> None:
+        method = self.calibrate
+        if method == "auto":
+            method = "temperature" if validation is not None else None
+        if method is None:
+            return
+        if validation is not None:
+            sequences, labels, weights = validation
+            scores = self._mean_scores(self.models_, sequences)
+        else:
+            sequences, labels, weights = everything
+            scores = np.zeros((len(labels), len(self.classes_)))
+            place = folds(len(labels), min(_FOLDS, len(labels)), seeds[0], labels)
+            for fold in np.unique(place):
+                inside, outside = np.flatnonzero(place != fold), np.flatnonzero(place == fold)
+                part = (sequences.take(inside), labels[inside], weights[inside])
+                title = f"{type(self).__name__}, calibration {fold + 1} of {place.max() + 1}"
+                models, _ = self._train(made, known, scores.shape[1], seeds, part, None, settings, title)
+                scores[outside] = self._mean_scores(models, sequences.take(outside))
+        found = METHODS[method](scores, labels, weights)
+        self.calibration_ = {"method": method, "scale": found.scale, "offset": found.offset, "sequences": len(labels)}
+        for name, values in (("before", scores), ("after", found(scores))):
+            self.calibration_[name] = {
+                "log_loss": log_loss(values, labels, weights),
+                "error": calibration_error(softmax(values), labels),
+            }
+
+    def _mean_scores(self, models: list[rekur.Model], sequences: Sequences) -> Floats:
+        model = networks.ensemble(models, sequences.features)
+        return np.asarray(model.predict(sequences.values, lengths=sequences.lengths, verbose=0), np.float64)
+
+    def _behind(self, scores: Any) -> Any:
+        if self.calibration_["method"] is None:
+            return scores
+        return calibrated_layer(self.calibration_["scale"], self.calibration_["offset"])(scores)
+
+    def _final(self, scores: Any) -> Any:
+        return layers.Activation("softmax", name="probabilities")(scores)
+
+    def decision_function(self, X: Any) -> Floats:
+        """Scores of the classes, whose softmax are the probabilities.
+
+        Returns
+        -------
+        ndarray of shape (N, C); of two classes (N,), how far the second is above the first
+        """
+        scores = self._scores(X).astype(np.float64)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Probabilities of the classes, in the order of ``classes_``: (N, C)."""
+        return softmax(self._scores(X))
+
+    def predict_log_proba(self, X: Any) -> Floats:
+        """Their logarithms: (N, C)."""
+        scores = self._scores(X).astype(np.float64)
+        scores -= scores.max(axis=1, keepdims=True)
+        found: Floats = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return found
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most probable label of each sequence: (N,), of the type of ``classes_``."""
+        places = self._scores(X).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[places]
+        return found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of sequences whose label is right, each weighed by ``sample_weight``."""
+        found = self.predict(X)
+        labels = read_labels(y, len(found), type(self).__name__)
+        weights = read_weights(sample_weight, len(found), type(self).__name__)
+        return float(np.average(found == labels, weights=weights))
+
+    def _told(self) -> list[str]:
+        lines = super()._told()
+        names = ", ".join(str(label) for label in self.classes_[:12].tolist())
+        lines.insert(1, f"classes   {len(self.classes_)}: {names}{', …' if len(self.classes_) > 12 else ''}")
+        found = self.calibration_
+        if found["method"] is None:
+            lines.append("scores    not calibrated: no sequences were held out" if self.calibrate else "scores    as they are")
+        else:
+            before, after = found["before"], found["after"]
+            lines.append(
+                f"scores    calibrated by {found['method']} on {found['sequences']} sequences: log loss "
+                f"{before['log_loss']:.4g} → {after['log_loss']:.4g}, calibration error {before['error']:.3g} → "
+                f"{after['error']:.3g}"
+            )
+        return lines
+
+    def plot(self, X: Any = None, y: Any = None, *, title: str = "") -> Any:
+        """What the classifier takes for what, and how far its probabilities can be trusted; without data: its training.
+
+        Parameters
+        ----------
+        X, y : sequences and their labels, optional
+            Of which it has learned nothing.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib, which ``pip install "rekur[tasks]"`` brings.
+        """
+        self._check_fitted()
+        if X is None and y is None:
+            from rekur.tasks.report import plot_training
+
+            return plot_training(self.history_, title=title)
+        if X is None or y is None:
+            raise ValueError(f"{type(self).__name__}: plot takes X and y, or neither")
+        probabilities = self.predict_proba(X)
+        labels = read_labels(y, len(probabilities), type(self).__name__)
+        names = np.unique(np.concatenate([self.classes_, labels]))
+        answers = self.classes_[probabilities.argmax(axis=1)]
+        counts = np.zeros((len(names), len(names)), int)
+        np.add.at(counts, (np.searchsorted(names, labels), np.searchsorted(names, answers)), 1)
+        from rekur.tasks.report import plot_confusion, plot_reliability
+        from rekur.tasks.report._canvas import canvas, styled
+
+        right = answers == labels
+        with styled():
+            figure = canvas(None, (10.4, 5.4), None, title or f"{right.sum()} of {len(right)} right ({right.mean():.1%})")
+            left, other = figure.subfigures(1, 2, width_ratios=(1.2, 1))
+            plot_confusion(counts, names.tolist(), figure=left)
+            plot_reliability((probabilities.max(axis=1), right), figure=other)
+        return figure
+
+    def export_onnx(self, path: str | os.PathLike[str], *, lengths: bool | None = None, **options: Any) -> Any:
+        """Write one ONNX file: raw sequences in, labels and probabilities out.
+
+        Inputs: ``X`` float (batch, time, channels), or (batch, columns) if X was a table; ``lengths`` int32 (batch,),
+        the steps that each sequence has. Outputs: ``label`` (batch,), of strings, int64, double or bool as
+        ``classes_`` has it, and ``probabilities`` (batch, C). Scaling, missing values (NaN), the mean of an ensemble
+        and calibration are in the graph.
+
+        Parameters
+        ----------
+        path : str or path
+        lengths : bool, optional
+            Whether the file has that input, which every run must then give. By default if X was ragged.
+        **options
+            Of :func:`rekur.onnx.export`, such as ``opset``.
+
+        Returns
+        -------
+        rekur.onnx.ExportReport
+
+        Raises
+        ------
+        RuntimeError
+            If onnxruntime does not give what :meth:`predict_proba` gives, to 1e-5: nothing is written.
+        """
+        model = self._deployed()
+
+        def expected(x: NDArray[Any], counts: NDArray[Any] | None) -> dict[str, NDArray[Any]]:
+            given = Sequences(x, counts)
+            return {"probabilities": self.predict_proba(given), "label": self.predict(given)}
+
+        return onnx.write(
+            path,
+            model,
+            known=self._known(),
+            table=self.n_features_in_ if self.table_ else None,
+            lengths=self.ragged_ if lengths is None else bool(lengths),
+            output="probabilities",
+            labels=self.classes_,
+            expected=expected,
+            options=options,
+        )

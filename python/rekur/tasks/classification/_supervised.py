@@ -1,0 +1,344 @@
+"""What classifier and regressor of sequences share: settings, data, training, one model of all networks."""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rekur
+from rekur import layers
+from rekur._validate import integer, real
+from rekur.models import Model
+from rekur.tasks._estimator import Estimator
+from rekur.tasks._fitting import fit_networks
+from rekur.tasks._front import Statistics, statistics
+from rekur.tasks._sequences import Sequences, read_sequences
+from rekur.tasks.classification import _networks as networks
+
+Floats = NDArray[np.float64]
+_STEPS = 500  # of training, where epochs are not said
+_MANY = 400  # sequences from which on some are held out, where that is not said
+_HELD_OUT = 0.1
+_ROWS = 128  # of a prediction at a time
+
+
+class Supervised(Estimator):
+    """Base of :class:`SequenceClassifier` and :class:`SequenceRegressor`.
+
+    A derived class says what targets are (``_fit_targets``) and how networks are trained for them (``_loss``).
+    """
+
+    network: Any
+    cell: Any
+    units: Any
+    filters: Any
+    dropout: Any
+    causal: Any
+    epochs: Any
+    batch_size: Any
+    learning_rate: Any
+    validation_fraction: Any
+    patience: Any
+    ensemble: Any
+    random_state: Any
+    verbose: Any
+
+    models_: list[Model]
+    channels_: int
+    table_: bool
+    ragged_: bool
+    n_features_in_: int
+    front_: dict[str, Any]
+    architecture_: dict[str, Any]
+    history_: list[dict[str, list[float]]]
+    training_: dict[str, Any]
+
+    # Fitting.
+
+    def _read(self, X: Any) -> Sequences:
+        return read_sequences(X)
+
+    def _remember(self, sequences: Sequences) -> None:
+        """What is known of the data's form."""
+        self.channels_ = sequences.features
+        self.table_ = sequences.table
+        self.ragged_ = sequences.lengths is not None
+        self.n_features_in_ = sequences.n_features_in()
+        if sequences.names is not None:
+            self.feature_names_in_ = sequences.names
+
+    def _remember_training(self, sequences: Sequences, trained: int, held_out: int) -> None:
+        counts = sequences.lengths if sequences.lengths is not None else np.array([sequences.values.shape[1]])
+        self.training_ = {
+            "sequences": len(sequences),
+            "steps": [int(counts.min()), int(counts.max())],
+            "learned_from": trained,
+            "held_out": held_out,
+        }
+
+    def _settings(self, sequences: Sequences) -> dict[str, Any]:
+        """The parameters, checked, as numbers."""
+        who = type(self).__name__
+        rows = len(sequences)
+        batch = self.batch_size
+        batch = min(rows, 16 if rows < 1000 else 64) if batch is None else integer(batch, f"{who}: batch_size")
+        fraction = self.validation_fraction
+        if fraction is None:
+            fraction = _HELD_OUT if rows >= _MANY else 0.0
+        fraction = real(fraction, f"{who}: validation_fraction", 0.0, 1.0)
+        if fraction == 1.0:
+            raise ValueError(f"{who}: validation_fraction must be below 1, got 1")
+        patience = self.patience if self.patience is None else integer(self.patience, f"{who}: patience")
+        epochs = self.epochs if self.epochs is None else integer(self.epochs, f"{who}: epochs")
+        if not isinstance(self.causal, (bool, np.bool_)):
+            raise TypeError(f"{who}: causal must be True or False, got {self.causal!r}")
+        if isinstance(self.verbose, (str, float)) or self.verbose not in (0, 1):
+            raise ValueError(f"{who}: verbose must be 0 or 1, got {self.verbose!r}")
+        rate = real(self.learning_rate, f"{who}: learning_rate", 0.0)
+        if rate == 0.0:
+            raise ValueError(f"{who}: learning_rate must be above 0, got 0")
+        return {
+            "batch": batch,
+            "fraction": fraction,
+            "patience": patience,
+            "epochs": epochs,
+            "rate": rate,
+            "ensemble": integer(self.ensemble, f"{who}: ensemble"),
+            "verbose": int(self.verbose),
+        }
+
+    def _architecture(self, sequences: Sequences) -> networks.Architecture:
+        steps = sequences.values.shape[1]
+        if sequences.lengths is not None:
+            steps = int(np.median(sequences.lengths))
+        return networks.architecture(
+            type(self).__name__,
+            network=self.network,
+            cell=self.cell,
+            units=self.units,
+            filters=self.filters,
+            dropout=self.dropout,
+            causal=self.causal,
+            channels=sequences.features,
+            steps=steps,
+        )
+
+    def _train(
+        self,
+        made: networks.Architecture,
+        known: Statistics,
+        outputs: int,
+        seeds: list[int],
+        training: tuple[Sequences, NDArray[Any], Floats],
+        validation: tuple[Sequences, NDArray[Any], Floats] | None,
+        settings: Mapping[str, Any],
+        title: str | None = None,
+    ) -> tuple[list[Model], list[dict[str, list[float]]]]:
+        """Networks trained from seeds on (sequences, targets, weights)."""
+        sequences, targets, weights = training
+        batch = min(settings["batch"], len(sequences))
+        steps = -(-len(sequences) // batch)
+        epochs = settings["epochs"] or max(10, round(_STEPS / steps))
+        total = max(2, epochs * steps)
+
+        def build(seed: int) -> Model:
+            model = networks.network(made, known, outputs, seed)
+            rate = rekur.optimizers.schedules.OneCycle(settings["rate"], total)
+            model.compile(rekur.optimizers.AdamW(rate, weight_decay=1e-2), self._loss(), metrics=self._metrics())
+            return model
+
+        data = {"x": sequences.values, "y": targets, "sample_weight": weights, "lengths": sequences.lengths}
+        held_out = None
+        if validation is not None:
+            rows, aims, counts = validation
+            held_out = {"x": rows.values, "y": aims, "sample_weight": counts, "lengths": rows.lengths}
+        patience = settings["patience"]
+        if validation is not None and patience is None:
+            patience = max(5, epochs // 4)
+        found, histories = fit_networks(
+            build,
+            seeds,
+            data,
+            epochs=epochs,
+            who=type(self).__name__,
+            batch_size=batch,
+            validation=held_out,
+            patience=patience,
+            verbose=settings["verbose"],
+            steps=steps,
+            title=title,
+        )
+        bare = []
+        for n, model in enumerate(found, 1):  # without the optimiser and its state, which no file needs
+            other = networks.network(made, known, outputs, model.seed, f"network_{n}")
+            other.set_weights(model.get_weights())
+            bare.append(other)
+        return bare, histories
+
+    def _loss(self) -> Any:
+        raise NotImplementedError
+
+    def _metrics(self) -> list[Any]:
+        return []
+
+    def _known(self) -> Statistics:
+        return Statistics(**self.front_)
+
+    # What was learned, as one model.
+
+    def _behind(self, scores: Any) -> Any:
+        """What comes behind the mean of the networks' scores, as layers."""
+        return scores
+
+    def _final(self, scores: Any) -> Any:
+        """What the deployed model has behind that."""
+        return scores
+
+    def _deployed(self) -> Model:
+        """Raw sequences in, final answers out, as one model."""
+        self._check_fitted()
+        return networks.ensemble(self.models_, self.channels_, lambda y: self._final(self._behind(y)))
+
+    def _scores(self, X: Any) -> NDArray[np.float32]:
+        """What the networks give together, (N, outputs)."""
+        self._check_fitted()
+        sequences = read_sequences(X, like=self)
+        model = vars(self).get("_whole_cache")
+        if model is None:
+            model = self._assemble()
+        found: NDArray[np.float32] = model.predict(
+            sequences.values, lengths=sequences.lengths, batch_size=_ROWS, verbose=0
+        )
+        return found
+
+    def _assemble(self) -> Model:
+        model = networks.ensemble(self.models_, self.channels_, self._behind)
+        self._whole_cache = model
+        return model
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        super()._restore(state)
+        self._assemble()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.__sklearn_is_fitted__():
+            self._assemble()
+
+    # What it is.
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print what was understood of the data, and what was learned.
+
+        Parameters
+        ----------
+        print_fn : function of a str
+            Called with the whole text.
+        """
+        self._check_fitted()
+        print_fn("\n".join([repr(self), *(f"  {line}" for line in self._told())]))
+
+    def _told(self) -> list[str]:
+        """The lines of :meth:`summary`."""
+        seen, known = self.training_, self._known()
+        channels = f"{self.channels_} channel{'' if self.channels_ == 1 else 's'}"
+        shortest, longest = seen["steps"]
+        steps = f"{longest} steps" if shortest == longest else f"{shortest} to {longest} steps"
+        lines = [f"data      {seen['sequences']} sequences of {channels}, {steps}"]
+        if missing := int(known.missing.sum()):
+            lines.append(f"missing   values of {missing} of the channels; the network is told where")
+        if seen["learned_from"] + seen["held_out"] < seen["sequences"]:
+            lines.append("alike     sequences that are the same with the same target are one, with their weights summed")
+        held = f", {seen['held_out']} held out" if seen["held_out"] else ""
+        lines.append(f"training  on {seen['learned_from']} sequences{held}")
+        made = networks.Architecture(**self.architecture_)
+        count = sum(int(np.size(weight)) for weight in self.models_[0].get_weights())
+        several = f", the mean of {len(self.models_)}" if len(self.models_) > 1 else ""
+        lines.append(f"network   {networks.described(made)}: {count:,} weights{several}")
+        epochs = [len(history["loss"]) for history in self.history_]
+        losses = [min(history.get("val_loss", history["loss"])) for history in self.history_]
+        what = "least held-out loss" if "val_loss" in self.history_[0] else "least loss"
+        lines.append(
+            f"epochs    {', '.join(map(str, epochs))}; {what} {', '.join(f'{loss:.4g}' for loss in losses)}"
+        )
+        return lines
+
+    # Deployment.
+
+    def stream(self, batch: int = 1) -> Any:
+        """Answers after every step of sequences that come step by step: a :class:`rekur.Stream` of raw values.
+
+        Parameters
+        ----------
+        batch : int
+            Sequences side by side.
+
+        Raises
+        ------
+        ValueError
+            If the network was not fitted with ``causal=True``: what comes later would change what was said.
+        """
+        model = self._deployed()
+        if not self.architecture_["causal"]:
+            raise ValueError(
+                f"{type(self).__name__}: this network reads sequences in both directions, so it answers when they have "
+                "ended; fit with causal=True for a stream"
+            )
+        return rekur.Stream(model, batch)
+
+    def export_cpp(self, path: str | os.PathLike[str], namespace: str | None = None, **options: Any) -> Any:
+        """Write the fitted network as a C++ header: :func:`rekur.export_cpp`; raw values in, answers out.
+
+        Returns
+        -------
+        rekur.CppReport
+        """
+        return rekur.export_cpp(self._deployed(), path, namespace, **options)
+
+
+def split(
+    rows: int, fraction: float, seed: int, labels: NDArray[Any] | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows to train on and rows held out, each in order; with labels of each class about the same share.
+
+    At least one row of each class, and one in all, stays for training.
+    """
+    generator = np.random.default_rng(seed)
+    held = np.zeros(rows, bool)
+    if labels is None:
+        held[generator.permutation(rows)[: min(rows - 1, math.ceil(rows * fraction))]] = True
+    else:
+        classes, counts = np.unique(labels, return_counts=True)
+        # The largest remainders get what rounding leaves, so that the whole is the fraction of the whole.
+        wanted = counts * fraction
+        taken = np.floor(wanted).astype(int)
+        short = round(rows * fraction) - taken.sum()
+        taken[np.argsort(taken - wanted, kind="stable")[: max(0, short)]] += 1
+        for label, count in zip(classes, np.minimum(taken, counts - 1), strict=True):
+            held[generator.permutation(np.flatnonzero(labels == label))[:count]] = True
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def folds(rows: int, count: int, seed: int, labels: NDArray[Any] | None = None) -> NDArray[np.intp]:
+    """The fold of each row; of each class about as many rows in every fold."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(rows)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+    place = np.empty(rows, np.intp)
+    place[order] = np.arange(rows) % count
+    return place
+
+
+def calibrated_layer(scale: Any, offset: Any) -> layers.Layer:
+    """Scores z become z · scale + offset."""
+    return layers.Rescaling(np.asarray(scale).tolist(), np.asarray(offset).tolist(), name="calibrated")
+
+
+def front(sequences: Sequences) -> dict[str, Any]:
+    """What the layers in front know of the channels, as plain values."""
+    known = statistics(sequences.values, sequences.lengths)
+    return {"mean": known.mean, "deviation": known.deviation, "missing": known.missing}
