@@ -206,7 +206,12 @@ class SequenceClassifier(Supervised):
         return self
 
     def _loss(self) -> Any:
+        if self.label_smoothing:
+            return rekur.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=float(self.label_smoothing))
         return rekur.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def _aims(self, targets: NDArray[Any]) -> NDArray[Any]:
+        return np.eye(len(self.classes_), dtype=np.float32)[targets] if self.label_smoothing else targets
 
     def _metrics(self) -> list[Any]:
         return ["accuracy"]
@@ -298,7 +303,9 @@ class SequenceClassifier(Supervised):
         lines.insert(1, f"classes   {len(self.classes_)}: {names}{', …' if len(self.classes_) > 12 else ''}")
         found = self.calibration_
         if found["method"] is None:
-            lines.append("scores    not calibrated: no sequences were held out" if self.calibrate else "scores    as they are")
+            lines.append(
+                "scores    not calibrated: no sequences were held out" if self.calibrate else "scores    as they are"
+            )
         else:
             before, after = found["before"], found["after"]
             lines.append(
@@ -343,7 +350,9 @@ class SequenceClassifier(Supervised):
 
         right = answers == labels
         with styled():
-            figure = canvas(None, (10.4, 5.4), None, title or f"{right.sum()} of {len(right)} right ({right.mean():.1%})")
+            figure = canvas(
+                None, (10.4, 5.4), None, title or f"{right.sum()} of {len(right)} right ({right.mean():.1%})"
+            )
             left, other = figure.subfigures(1, 2, width_ratios=(1.2, 1))
             plot_confusion(counts, names.tolist(), figure=left)
             plot_reliability((probabilities.max(axis=1), right), figure=other)

@@ -150,11 +150,11 @@ class Supervised(Estimator):
             model.compile(rekur.optimizers.AdamW(rate, weight_decay=1e-2), self._loss(), metrics=self._metrics())
             return model
 
-        data = {"x": sequences.values, "y": targets, "sample_weight": weights, "lengths": sequences.lengths}
+        data = {"x": sequences.values, "y": self._aims(targets), "sample_weight": weights, "lengths": sequences.lengths}
         held_out = None
         if validation is not None:
             rows, aims, counts = validation
-            held_out = {"x": rows.values, "y": aims, "sample_weight": counts, "lengths": rows.lengths}
+            held_out = {"x": rows.values, "y": self._aims(aims), "sample_weight": counts, "lengths": rows.lengths}
         patience = settings["patience"]
         if validation is not None and patience is None:
             patience = max(5, epochs // 4)
@@ -180,6 +180,10 @@ class Supervised(Estimator):
 
     def _loss(self) -> Any:
         raise NotImplementedError
+
+    def _aims(self, targets: NDArray[Any]) -> NDArray[Any]:
+        """Targets as the loss takes them."""
+        return targets
 
     def _metrics(self) -> list[Any]:
         return []
@@ -251,7 +255,7 @@ class Supervised(Estimator):
         if missing := int(known.missing.sum()):
             lines.append(f"missing   values of {missing} of the channels; the network is told where")
         if seen["learned_from"] + seen["held_out"] < seen["sequences"]:
-            lines.append("alike     sequences that are the same with the same target are one, with their weights summed")
+            lines.append("alike     sequences that come several times with one target are one, their weights summed")
         held = f", {seen['held_out']} held out" if seen["held_out"] else ""
         lines.append(f"training  on {seen['learned_from']} sequences{held}")
         made = networks.Architecture(**self.architecture_)
@@ -261,9 +265,7 @@ class Supervised(Estimator):
         epochs = [len(history["loss"]) for history in self.history_]
         losses = [min(history.get("val_loss", history["loss"])) for history in self.history_]
         what = "least held-out loss" if "val_loss" in self.history_[0] else "least loss"
-        lines.append(
-            f"epochs    {', '.join(map(str, epochs))}; {what} {', '.join(f'{loss:.4g}' for loss in losses)}"
-        )
+        lines.append(f"epochs    {', '.join(map(str, epochs))}; {what} {', '.join(f'{loss:.4g}' for loss in losses)}")
         return lines
 
     # Deployment.
