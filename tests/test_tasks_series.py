@@ -230,6 +230,17 @@ def test_sensor_steps():
     assert said(read_series({"t": loose.astype("M8[ns]"), "y": np.arange(3000.0)}), "irregular", "freq")
 
 
+@pytest.mark.parametrize(("rate", "size"), [(64, 15_625_000), (30, 33_333_333), (7, 142_857_143)])
+def test_steps_of_stamps_that_were_rounded(rate, size):
+    times = np.datetime64("2024-01-01T00:04:40", "ms") + (np.arange(5000) * 1000 // rate).astype("m8[ms]")
+    found = read_series({"t": times, "y": np.arange(5000.0)})
+    assert found.timeline.size == size and len(found.series[0]) == 5000
+    np.testing.assert_array_equal(found.series[0].target[:, 0], np.arange(5000))
+    with_gap = np.delete(np.arange(5000), slice(1000, 1100))
+    found = read_series({"t": times[with_gap], "y": with_gap * 1.0})
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(found.series[0].target[:, 0])), np.arange(1000, 1100))
+
+
 @pytest.mark.parametrize("rule", ["mean", "sum", "median", "min", "max", "first", "last"])
 def test_rows_of_one_step_are_brought_together_as_pandas_does(rule):
     pandas = pytest.importorskip("pandas")

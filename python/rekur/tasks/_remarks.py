@@ -36,7 +36,8 @@ def count_rows(counts: dict[str, Any], times: NDArray[Any], ordinals: Integers, 
 
 def say_rows(counts: dict[str, Any], line: Timeline, empty: SeriesSet, series: int, notes: list[str]) -> None:
     rule = empty.layout.aggregate
-    rule = f"the {rule}" if isinstance(rule, str) else "what aggregate says"
+    rules = {rule.get(name, "mean") for name in empty.target} if isinstance(rule, dict) else {rule}
+    rule = f"the {rules.pop()}" if len(rules) == 1 else "what aggregate says"
 
     def among(number: int) -> str:
         return "" if series == 1 else f" (in {number} of {series} series)"

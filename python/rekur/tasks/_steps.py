@@ -197,12 +197,29 @@ def _days(times: Sequence[Integers], zone: str | None, notes: list[str]) -> Time
 def _step_of(differences: Integers) -> tuple[int, bool]:
     """The step that most differences have, rounded where clocks jitter, and whether it is regular."""
     mode, share = _mode(differences)
+    if share < 0.95 and (rounded := _rounded_step(differences)) is not None:
+        return rounded, True
     step = mode if share >= 0.5 else int(np.median(differences))
     nice = int(_NICE[np.abs(np.log(_NICE / step)).argmin()])
     close = np.abs(differences - nice) <= nice * 0.1
     if abs(step - nice) <= 0.01 * nice or (share < 0.5 and close.mean() >= 0.5):
         return nice, share >= 0.5 or bool(close.mean() >= 0.8)
     return (step, True) if share >= 0.5 else (nice, False)
+
+
+def _rounded_step(differences: Integers) -> int | None:
+    """The step of stamps that were rounded, such as 15 and 16 ms of 64 Hz; None where that is not what they show."""
+    unit = int(np.gcd.reduce(differences))
+    small = differences[differences <= 1.5 * np.median(differences)]
+    step = float(small.mean())
+    if small.size < 20 or small.size < 0.5 * differences.size or step < 4 * unit or np.ptp(small) != unit:
+        return None
+    if abs(step / unit - round(step / unit)) < 0.01:
+        return None  # a whole number of units, from which single stamps deviate
+    rate = SECOND / step
+    if rate > 1 and abs(SECOND / round(rate) - step) * small.size < 0.25 * step:
+        step = SECOND / round(rate)  # so many in a second
+    return round(step)
 
 
 def _phase(values: Integers, step: int) -> tuple[int, bool]:

@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import importlib
 import time
 from typing import Any
 
@@ -225,7 +224,8 @@ class Scored:
 
 def _measures(found: Scored, labels: list[NDArray[np.bool_]], ends: list[int]) -> dict[str, float]:
     """How well known anomalies behind the training data are found; of all steps, if there are none."""
-    measured = importlib.import_module("rekur.tasks.anomalies")
+    from rekur.tasks.anomalies import range_precision_recall, vus_pr
+
     rest = [label[end:] for label, end in zip(labels, ends, strict=True)]
     scores = [one[end:] for one, end in zip(found.scores, ends, strict=True)]
     if not np.concatenate(rest).any():
@@ -233,8 +233,8 @@ def _measures(found: Scored, labels: list[NDArray[np.bool_]], ends: list[int]) -
     true, score = np.concatenate(rest), np.concatenate(scores)
     measures: dict[str, float] = {}
     if true.any() and not true.all():
-        measures["VUS-PR"] = measured.vus_pr(true, np.nan_to_num(score))
-        precision, recall, f1 = measured.range_precision_recall(true, score > found.threshold)
+        measures["VUS-PR"] = vus_pr(true, np.nan_to_num(score))
+        precision, recall, f1 = range_precision_recall(true, score > found.threshold)
         measures.update({"precision of ranges": precision, "recall of ranges": recall, "F1 of ranges": f1})
     return measures
 
