@@ -14,7 +14,7 @@ import rekur
 from rekur.tasks import TextGenerator, load
 
 RHYME = "the cat sat on the mat. the dog sat on the log. the cat saw the dog. "
-TINY: dict[str, Any] = {"units": 24, "window": 16, "batch_size": 8, "epochs": 12, "learning_rate": 0.03}
+TINY: dict[str, Any] = {"units": 32, "window": 16, "batch_size": 8, "epochs": 20, "learning_rate": 0.03}
 
 
 @pytest.fixture(scope="module")

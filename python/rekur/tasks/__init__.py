@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from rekur.tasks.anomalies import AnomalyDetector
     from rekur.tasks.classification import SequenceClassifier
     from rekur.tasks.forecasting import Forecaster
-    from rekur.tasks.text import TextGenerator
+    from rekur.tasks.text import TextClassifier, TextGenerator
 
 # Where each class stands; imported when first used.
 _CLASSES: dict[str, str] = {
     "AnomalyDetector": "anomalies",
     "Forecaster": "forecasting",
     "SequenceClassifier": "classification",
+    "TextClassifier": "text",
     "TextGenerator": "text",
 }
 _MODULES = ("report",)
@@ -35,6 +36,7 @@ __all__ = [
     "Forecaster",
     "NotFittedError",
     "SequenceClassifier",
+    "TextClassifier",
     "TextGenerator",
     "load",
     "report",

@@ -1,5 +1,6 @@
 """Estimators of texts: one that writes, one that tells classes apart, one that translates."""
 
+from rekur.tasks.text.classifier import TextClassifier
 from rekur.tasks.text.generator import TextGenerator
 
-__all__ = ["TextGenerator"]
+__all__ = ["TextClassifier", "TextGenerator"]

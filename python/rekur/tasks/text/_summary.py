@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rekur.tasks.text.classifier import TextClassifier
     from rekur.tasks.text.generator import TextGenerator
 
 _TOKENS = {"character": "characters", "word": "words", "byte_pairs": "byte pairs"}
@@ -58,6 +59,40 @@ def of_generator(estimator: "TextGenerator") -> str:
                 "held out",
                 f"the last {held['characters']:,} characters: {held['bits_per_character']:.3f} bits per character, "
                 f"perplexity {held['perplexity']:.2f} a token",
+            )
+        )
+    return lines_of(rows)
+
+
+def of_classifier(estimator: "TextClassifier") -> str:
+    """The lines of a classifier."""
+    estimator._check_fitted()
+    said, held = estimator.trained_on_, estimator.held_out_
+    names = [str(label) for label in estimator.classes_.tolist()]
+    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    several = "a text may have several; " if estimator.multilabel_ else ""
+    rows = [
+        ("TextClassifier", f"by {' and '.join(f'{level}s' for level in estimator.vocabularies_)}"),
+        ("read", f"{said['texts']:,} texts, {said['held_out']:,} of them held out"),
+        ("classes", f"{len(names)}: {several}{shown}"),
+    ]
+    if said["empty"]:
+        rows.append(("empty", f"{said['empty']:,} texts say nothing"))
+    if said["longer"]:
+        limits = " or ".join(f"{length} {level}s" for level, length in estimator.lengths_.items())
+        rows.append(("longer", f"{said['longer']:,} texts have more than {limits}; what is behind is not read"))
+    rows += [("vocabulary", of_vocabulary(state)) for state in estimator.vocabularies_.values()]
+    count = len(estimator.models_)
+    rows.append(("network", f"{'' if count == 1 else f'{count} of '}{of_network(estimator.models_[0])}"))
+    epochs = [len(history["loss"]) for history in estimator.history_]
+    rows.append(("trained", f"{', '.join(map(str, epochs))} epochs"))
+    if held is not None:
+        warm = ", ".join(f"{value:.2f}" for value in estimator.temperatures_)
+        rows.append(
+            (
+                "held out",
+                f"{held['accuracy']:.1%} right, log loss {held['log_loss']:.3f}, calibration error "
+                f"{held['calibration_error']:.3f} (temperature {warm})",
             )
         )
     return lines_of(rows)
