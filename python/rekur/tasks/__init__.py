@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rekur.tasks.anomalies import AnomalyDetector
     from rekur.tasks.classification import SequenceClassifier
     from rekur.tasks.forecasting import Forecaster
-    from rekur.tasks.text import TextClassifier, TextGenerator
+    from rekur.tasks.text import TextClassifier, TextGenerator, Translator
 
 # Where each class stands; imported when first used.
 _CLASSES: dict[str, str] = {
@@ -27,6 +27,7 @@ _CLASSES: dict[str, str] = {
     "SequenceClassifier": "classification",
     "TextClassifier": "text",
     "TextGenerator": "text",
+    "Translator": "text",
 }
 _MODULES = ("report",)
 
@@ -38,6 +39,7 @@ __all__ = [
     "SequenceClassifier",
     "TextClassifier",
     "TextGenerator",
+    "Translator",
     "load",
     "report",
 ]

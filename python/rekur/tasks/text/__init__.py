@@ -2,5 +2,6 @@
 
 from rekur.tasks.text.classifier import TextClassifier
 from rekur.tasks.text.generator import TextGenerator
+from rekur.tasks.text.translator import Alignment, Translation, Translator
 
-__all__ = ["TextClassifier", "TextGenerator"]
+__all__ = ["Alignment", "TextClassifier", "TextGenerator", "Translation", "Translator"]

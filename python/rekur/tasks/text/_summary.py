@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rekur.tasks.text.classifier import TextClassifier
     from rekur.tasks.text.generator import TextGenerator
+    from rekur.tasks.text.translator import Translator
 
 _TOKENS = {"character": "characters", "word": "words", "byte_pairs": "byte pairs"}
 
@@ -93,6 +94,35 @@ def of_classifier(estimator: "TextClassifier") -> str:
                 "held out",
                 f"{held['accuracy']:.1%} right, log loss {held['log_loss']:.3f}, calibration error "
                 f"{held['calibration_error']:.3f} (temperature {warm})",
+            )
+        )
+    return lines_of(rows)
+
+
+def of_translator(estimator: "Translator") -> str:
+    """The lines of a translator."""
+    estimator._check_fitted()
+    said, held, history = estimator.trained_on_, estimator.held_out_, estimator.history_
+    source, target = estimator.source_vocabulary_, estimator.target_vocabulary_
+    rows = [
+        ("Translator", f"{_TOKENS[source['level']]} to {_TOKENS[target['level']]}"),
+        ("read", f"{said['pairs']:,} pairs, {said['source']:,} characters to {said['target']:,}"),
+        ("source", of_vocabulary(source)),
+        ("target", of_vocabulary(target)),
+    ]
+    for side in ("source", "target"):
+        if said[f"unknown_{side}"]:
+            rows.append(("unknown", f"{said[f'unknown_{side}']:,} {side}s have tokens that are not in the vocabulary"))
+    rows.append(("network", of_network(estimator.models_[0])))
+    losses = history.get("val_loss", history["loss"])
+    best = min(range(len(losses)), key=losses.__getitem__) + 1 if held is not None else len(losses)
+    rows.append(("trained", f"{len(losses)} epochs, the weights are those of epoch {best}"))
+    if held is not None:
+        rows.append(
+            (
+                "held out",
+                f"{held['pairs']:,} pairs: {held['exact']:.1%} exactly right, character error rate "
+                f"{held['character_error_rate']:.2%}",
             )
         )
     return lines_of(rows)

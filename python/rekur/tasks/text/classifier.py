@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import rekur
 from rekur import initializers, layers
 from rekur._validate import boolean, integer
+from rekur.callbacks import Callback
 from rekur.models import Model
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._fitting import fit_networks
@@ -27,7 +28,8 @@ _LEVELS = ("word", "character", "both")
 _LONGEST = {"word": 256, "character": 1024}  # tokens that are read of a text
 _SIZES = {"word": 20_000, "character": 1_000}
 _UPDATES, _FEWEST, _MOST = 2000, 5, 60  # steps of training that ``epochs=None`` aims at, and its epochs
-_SPREAD = 0.3  # of the numbers that stand for a token, at first
+# Of the numbers that stand for a token, at first: words that are hardly ever met are to say nothing.
+_SPREAD = {"word": 0.05, "character": 0.5}
 _LEAST_HELD = 10  # texts; of fewer there is nothing to be learned about a network
 _TOGETHER = 256  # texts that are classified at once
 
@@ -230,6 +232,8 @@ class TextClassifier(Estimator):
             if not uniform and weights[kept].any():
                 validation["sample_weight"] = weights[kept].astype(np.float32)
 
+        warm = calibrate and validation is not None
+
         def build(seed: int) -> Model:
             model = _network(sizes_of, len(classes), width, units, self.cell, dropout, seed)
             loss: Any = rekur.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -249,6 +253,7 @@ class TextClassifier(Estimator):
             patience=patience,
             verbose=verbose,
             steps=steps,
+            callbacks=[_Warm(self, [encoded[row] for row in kept], targets[kept], multilabel)] if warm else [],
         )
         self.held_out_ = None
         self.temperatures_ = [1.0] * len(seeds)
@@ -550,7 +555,7 @@ def _network(
     for level, size in tokens.items():
         ids = layers.Input((None,), dtype="int32", name=level)
         inputs.append(ids)
-        table = initializers.RandomNormal(stddev=_SPREAD)
+        table = initializers.RandomNormal(stddev=_SPREAD[level])
         if level == "word":
             x = layers.Embedding(size, width, embeddings_initializer=table, name="words")(ids)
             x = layers.SpatialDropout1D(dropout, name="words_dropout")(x)
@@ -574,13 +579,35 @@ def _sigmoid(logits: NDArray[Any]) -> Floats:
     return found
 
 
+class _Warm(Callback):
+    """Makes ``val_loss`` the held-out loss of calibrated probabilities.
+
+    A network that goes on learning becomes too sure before it stops to tell more: calibrated, it has gained.
+    """
+
+    def __init__(
+        self, estimator: TextClassifier, rows: list[tuple[Ids, ...]], targets: NDArray[Any], multilabel: bool
+    ) -> None:
+        self._estimator, self._rows, self._targets, self._multilabel = estimator, rows, targets, multilabel
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logits = self._estimator._logits(self.model, self._rows)
+        if np.isfinite(logits).all():
+            scores, labels = _as_classes(logits, self._targets, self._multilabel)
+            logs["val_loss"] = log_loss(temperature(scores, labels)(scores), labels)
+
+
+def _as_classes(logits: NDArray[Any], targets: NDArray[Any], multilabel: bool) -> tuple[Floats, NDArray[Any]]:
+    """Scores and labels of single classes: of several labels each column is two classes, it is not and it is."""
+    scores = np.asarray(logits, np.float64)
+    if not multilabel:
+        return scores, targets
+    return np.stack([np.zeros(scores.size), scores.ravel()], axis=1), targets.ravel()
+
+
 def _cool(model: Model, logits: NDArray[Any], targets: NDArray[Any], multilabel: bool) -> float:
     """Divide what a network gives by the temperature that suits held-out texts best; which it was."""
-    scores, labels = np.asarray(logits, np.float64), targets
-    if multilabel:  # each column is two classes: it is not, it is
-        scores = np.stack([np.zeros(scores.size), scores.ravel()], axis=1)
-        labels = targets.ravel()
-    scale = float(temperature(scores, labels).scale[0])
+    scale = float(temperature(*_as_classes(logits, targets, multilabel)).scale[0])
     weights = model.get_weights()
     weights[-2], weights[-1] = weights[-2] * np.float32(scale), weights[-1] * np.float32(scale)
     model.set_weights(weights)
