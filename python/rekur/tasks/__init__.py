@@ -16,7 +16,7 @@ from rekur.tasks._estimator import Estimator, NotFittedError, load
 if TYPE_CHECKING:
     from rekur.tasks import report
     from rekur.tasks.anomalies import AnomalyDetector
-    from rekur.tasks.classification import SequenceClassifier
+    from rekur.tasks.classification import SequenceClassifier, SequenceRegressor
     from rekur.tasks.forecasting import Forecaster
     from rekur.tasks.text import TextClassifier, TextGenerator, Translator
 
@@ -26,6 +26,7 @@ _CLASSES: dict[str, str] = {
     "Forecaster": "forecasting",
     "SequenceClassifier": "classification",
     "TextClassifier": "text",
+    "SequenceRegressor": "classification",
     "TextGenerator": "text",
     "Translator": "text",
 }
@@ -37,6 +38,7 @@ __all__ = [
     "Forecaster",
     "NotFittedError",
     "SequenceClassifier",
+    "SequenceRegressor",
     "TextClassifier",
     "TextGenerator",
     "Translator",

@@ -1,3 +1,4 @@
 """Sequences and what they are: classes, numbers, tags."""
 
 from rekur.tasks.classification._classifier import SequenceClassifier as SequenceClassifier
+from rekur.tasks.classification._regressor import SequenceRegressor as SequenceRegressor

@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 import rekur
 from rekur import layers
 from rekur._validate import did_you_mean, real
-from rekur.tasks._front import Statistics
-from rekur.tasks._sequences import Sequences
-from rekur.tasks.classification import _networks as networks
+from rekur.tasks._sequences import Sequences, read_sequences
 from rekur.tasks.classification import _onnx as onnx
 from rekur.tasks.classification._calibration import METHODS, calibration_error, log_loss, softmax
-from rekur.tasks.classification._supervised import Floats, Supervised, calibrated_layer, folds, front, split
+from rekur.tasks.classification._supervised import Floats, Supervised
 from rekur.tasks.classification._targets import class_weights, distinct, read_labels, read_weights
 
 Self = TypeVar("Self", bound="SequenceClassifier")
-_FOLDS = 3  # of a calibration where no sequences are held out
 
 
 class SequenceClassifier(Supervised):
@@ -159,7 +156,7 @@ class SequenceClassifier(Supervised):
             For what is not so, or parameters that are not.
         """
         who = type(self).__name__
-        sequences = self._read(X)
+        sequences = read_sequences(X)
         labels = read_labels(y, len(sequences), who)
         weights = read_weights(sample_weight, len(sequences), who)
         classes, places = np.unique(labels[weights > 0], return_inverse=True)
@@ -182,26 +179,18 @@ class SequenceClassifier(Supervised):
         counts = counts * of_class[whole[rows]]
         if not counts.any():
             raise ValueError(f"{who}: class_weight leaves nothing to learn from")
-        counts /= counts.mean()
-        seeds = self._seeds(settings["ensemble"])
 
         self._forget()
         self._remember(sequences)
         self.classes_ = classes
-        taken, aims = sequences.take(rows), whole[rows]
-        self.front_ = front(taken)
-        self.architecture_ = {**made._asdict(), "cell": networks.cell_name(made.cell)}
         self.calibration_ = {"method": None}
-        train, held = split(len(rows), settings["fraction"], seeds[0], aims)
-        parts = [(taken.take(part), aims[part], counts[part]) for part in (train, held)]
-        if not parts[1][2].any():
-            train, parts = np.arange(len(rows)), [(taken, aims, counts)]
-        self._remember_training(sequences, len(train), len(rows) - len(train))
-        validation = parts[1] if len(parts) > 1 else None
-        self.models_, self.history_ = self._train(
-            made, self._known(), len(classes), seeds, parts[0], validation, settings
-        )
-        self._calibrate(made, self._known(), seeds, (taken, aims, counts), validation, settings)
+        aims = whole[rows]
+        lesson = self._learn(sequences, rows, aims, counts, len(classes), settings, made, aims)
+        method = self.calibrate
+        if method == "auto":
+            method = "temperature" if lesson.validation is not None else None
+        if method is not None:
+            self._calibrate(method, *self._held_out_scores(lesson))
         self._assemble()
         return self
 
@@ -216,33 +205,7 @@ class SequenceClassifier(Supervised):
     def _metrics(self) -> list[Any]:
         return ["accuracy"]
 
-    def _calibrate(
-        self,
-        made: networks.Architecture,
-        known: Statistics,
-        seeds: list[int],
-        everything: tuple[Sequences, NDArray[Any], Floats],
-        validation: tuple[Sequences, NDArray[Any], Floats] | None,
-        settings: dict[str, Any],
-    ) -> None:
-        method = self.calibrate
-        if method == "auto":
-            method = "temperature" if validation is not None else None
-        if method is None:
-            return
-        if validation is not None:
-            sequences, labels, weights = validation
-            scores = self._mean_scores(self.models_, sequences)
-        else:
-            sequences, labels, weights = everything
-            scores = np.zeros((len(labels), len(self.classes_)))
-            place = folds(len(labels), min(_FOLDS, len(labels)), seeds[0], labels)
-            for fold in np.unique(place):
-                inside, outside = np.flatnonzero(place != fold), np.flatnonzero(place == fold)
-                part = (sequences.take(inside), labels[inside], weights[inside])
-                title = f"{type(self).__name__}, calibration {fold + 1} of {place.max() + 1}"
-                models, _ = self._train(made, known, scores.shape[1], seeds, part, None, settings, title)
-                scores[outside] = self._mean_scores(models, sequences.take(outside))
+    def _calibrate(self, method: str, scores: Floats, labels: NDArray[Any], weights: Floats) -> None:
         found = METHODS[method](scores, labels, weights)
         self.calibration_ = {"method": method, "scale": found.scale, "offset": found.offset, "sequences": len(labels)}
         for name, values in (("before", scores), ("after", found(scores))):
@@ -251,14 +214,11 @@ class SequenceClassifier(Supervised):
                 "error": calibration_error(softmax(values), labels),
             }
 
-    def _mean_scores(self, models: list[rekur.Model], sequences: Sequences) -> Floats:
-        model = networks.ensemble(models, sequences.features)
-        return np.asarray(model.predict(sequences.values, lengths=sequences.lengths, verbose=0), np.float64)
-
     def _behind(self, scores: Any) -> Any:
         if self.calibration_["method"] is None:
             return scores
-        return calibrated_layer(self.calibration_["scale"], self.calibration_["offset"])(scores)
+        scale, offset = self.calibration_["scale"].tolist(), self.calibration_["offset"].tolist()
+        return layers.Rescaling(scale, offset, name="calibrated")(scores)
 
     def _final(self, scores: Any) -> Any:
         return layers.Activation("softmax", name="probabilities")(scores)

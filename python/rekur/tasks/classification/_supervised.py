@@ -3,13 +3,12 @@
 import math
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import rekur
-from rekur import layers
 from rekur._validate import integer, real
 from rekur.models import Model
 from rekur.tasks._estimator import Estimator
@@ -22,7 +21,23 @@ Floats = NDArray[np.float64]
 _STEPS = 500  # of training, where epochs are not said
 _MANY = 400  # sequences from which on some are held out, where that is not said
 _HELD_OUT = 0.1
+_FOLDS = 3  # of what needs sequences held out where none are
 _ROWS = 128  # of a prediction at a time
+
+
+Part = tuple[Sequences, NDArray[Any], Floats]  # sequences, targets and what each counts
+
+
+class Lesson(NamedTuple):
+    """What networks were trained with, to train others beside them."""
+
+    made: networks.Architecture
+    outputs: int
+    seeds: list[int]
+    settings: dict[str, Any]
+    everything: Part
+    validation: Part | None
+    labels: NDArray[Any] | None
 
 
 class Supervised(Estimator):
@@ -58,8 +73,8 @@ class Supervised(Estimator):
 
     # Fitting.
 
-    def _read(self, X: Any) -> Sequences:
-        return read_sequences(X)
+    def __sklearn_is_fitted__(self) -> bool:
+        return "models_" in vars(self)  # a fit that was broken off leaves none
 
     def _remember(self, sequences: Sequences) -> None:
         """What is known of the data's form."""
@@ -69,15 +84,6 @@ class Supervised(Estimator):
         self.n_features_in_ = sequences.n_features_in()
         if sequences.names is not None:
             self.feature_names_in_ = sequences.names
-
-    def _remember_training(self, sequences: Sequences, trained: int, held_out: int) -> None:
-        counts = sequences.lengths if sequences.lengths is not None else np.array([sequences.values.shape[1]])
-        self.training_ = {
-            "sequences": len(sequences),
-            "steps": [int(counts.min()), int(counts.max())],
-            "learned_from": trained,
-            "held_out": held_out,
-        }
 
     def _settings(self, sequences: Sequences) -> dict[str, Any]:
         """The parameters, checked, as numbers."""
@@ -126,18 +132,75 @@ class Supervised(Estimator):
             steps=steps,
         )
 
-    def _train(
+    def _learn(
         self,
-        made: networks.Architecture,
-        known: Statistics,
+        sequences: Sequences,
+        rows: NDArray[Any],
+        targets: NDArray[Any],
+        counts: Floats,
         outputs: int,
-        seeds: list[int],
-        training: tuple[Sequences, NDArray[Any], Floats],
-        validation: tuple[Sequences, NDArray[Any], Floats] | None,
         settings: Mapping[str, Any],
-        title: str | None = None,
+        made: networks.Architecture,
+        labels: NDArray[Any] | None = None,
+    ) -> "Lesson":
+        """Train the networks on some rows of the sequences; with labels, of each are held out alike.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (M,)
+            Of the sequences that are given.
+        targets, counts, labels : ndarray of shape (M, …)
+            Of these rows.
+        """
+        seeds = self._seeds(settings["ensemble"])
+        taken = sequences.take(rows)
+        self.front_ = front(taken)
+        self.architecture_ = {**made._asdict(), "cell": networks.cell_name(made.cell)}
+        train, held = split(len(rows), settings["fraction"], seeds[0], labels)
+        everything: Part = (taken, targets, counts / counts.mean())
+        if not counts[train].any() or not counts[held].any():
+            train, held = np.arange(len(rows)), held[:0]
+        parts: list[Part] = [(taken.take(part), targets[part], everything[2][part]) for part in (train, held)]
+        validation = parts[1] if len(held) else None
+        used = sequences.lengths if sequences.lengths is not None else np.array([sequences.values.shape[1]])
+        self.training_ = {
+            "sequences": len(sequences),
+            "steps": [int(used.min()), int(used.max())],
+            "learned_from": len(train),
+            "held_out": len(held),
+        }
+        lesson = Lesson(made, outputs, seeds, dict(settings), everything, validation, labels)
+        self.models_, self.history_ = self._train(lesson, parts[0], validation)
+        return lesson
+
+    def _held_out_scores(self, lesson: "Lesson") -> tuple[Floats, NDArray[Any], Floats]:
+        """Scores of sequences that the networks have not learned from, (M, outputs), their targets and weights.
+
+        Of those held out; where none are, of all, each by networks trained for it on the other folds.
+        """
+        if lesson.validation is not None:
+            sequences, targets, weights = lesson.validation
+            return self._mean_scores(self.models_, sequences), targets, weights
+        sequences, targets, weights = lesson.everything
+        scores = np.zeros((len(targets), lesson.outputs))
+        place = folds(len(targets), min(_FOLDS, len(targets)), lesson.seeds[0], lesson.labels)
+        for fold in np.unique(place):
+            inside, outside = np.flatnonzero(place != fold), np.flatnonzero(place == fold)
+            part = (sequences.take(inside), targets[inside], weights[inside])
+            title = f"{type(self).__name__}, calibration {fold + 1} of {place.max() + 1}"
+            models, _ = self._train(lesson, part, None, title)
+            scores[outside] = self._mean_scores(models, sequences.take(outside))
+        return scores, targets, weights
+
+    def _mean_scores(self, models: list[Model], sequences: Sequences) -> Floats:
+        model = networks.ensemble(models, sequences.features)
+        return np.asarray(model.predict(sequences.values, lengths=sequences.lengths, verbose=0), np.float64)
+
+    def _train(
+        self, lesson: "Lesson", training: "Part", validation: "Part | None", title: str | None = None
     ) -> tuple[list[Model], list[dict[str, list[float]]]]:
         """Networks trained from seeds on (sequences, targets, weights)."""
+        made, known, outputs, settings = lesson.made, self._known(), lesson.outputs, lesson.settings
         sequences, targets, weights = training
         batch = min(settings["batch"], len(sequences))
         steps = -(-len(sequences) // batch)
@@ -160,7 +223,7 @@ class Supervised(Estimator):
             patience = max(5, epochs // 4)
         found, histories = fit_networks(
             build,
-            seeds,
+            lesson.seeds,
             data,
             epochs=epochs,
             who=type(self).__name__,
@@ -333,11 +396,6 @@ def folds(rows: int, count: int, seed: int, labels: NDArray[Any] | None = None) 
     place = np.empty(rows, np.intp)
     place[order] = np.arange(rows) % count
     return place
-
-
-def calibrated_layer(scale: Any, offset: Any) -> layers.Layer:
-    """Scores z become z · scale + offset."""
-    return layers.Rescaling(np.asarray(scale).tolist(), np.asarray(offset).tolist(), name="calibrated")
 
 
 def front(sequences: Sequences) -> dict[str, Any]:

@@ -107,13 +107,6 @@ def read_numbers(y: Any, count: int, who: str) -> tuple[Floats, bool]:
     if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
         raise ValueError(f"{who}: y: expected shape (N,) or (N, targets), got {array.shape}")
     _check_count(array, count, who)
-    if array.ndim == 2 and array.shape[1] == 1:
-        warnings.warn(
-            "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), "
-            "for example using ravel().",
-            conversion_warning(),
-            stacklevel=3,
-        )
     flat = array.ndim == 1
     return array.astype(np.float64).reshape(count, -1), flat
 
