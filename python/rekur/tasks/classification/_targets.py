@@ -100,7 +100,7 @@ def read_numbers(y: Any, count: int, who: str) -> tuple[Floats, bool]:
         try:
             array = array.astype(np.float64)
         except (TypeError, ValueError):
-            raise ValueError(f"{who}: y: expected numbers, got {array.ravel()[0]!r:.60}") from None
+            raise ValueError(f"{who}: y: expected numbers, got {array.ravel().tolist()[0]!r:.60}") from None
     _check_finite(array, who)
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{who}: y: expected numbers, got an array of {array.dtype}")
