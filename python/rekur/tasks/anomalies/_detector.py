@@ -1,15 +1,19 @@
 """``AnomalyDetector``: steps of series that are unlike those it was trained on."""
 
+import os
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+import rekur
+from rekur._validate import integer, real
 from rekur.tasks._estimator import Estimator
-from rekur.tasks.anomalies import _inputs, _settings
+from rekur.tasks.anomalies import _export, _inputs, _settings, _summary
 from rekur.tasks.anomalies._alarms import Alarm, stretches
 from rekur.tasks.anomalies._graph import Floats
 from rekur.tasks.anomalies._inputs import Given, given_back
+from rekur.tasks.anomalies._stream import DetectorStream
 from rekur.tasks.anomalies._tail import Tail
 from rekur.tasks.anomalies._training import Fitting, learn
 
@@ -75,9 +79,11 @@ class AnomalyDetector(Estimator):
     threshold_ : float
         Scores above it are alarms.
     tail_ : dict
-        The fitted generalised Pareto distribution: level, rate, shape, scale, count, highest, apart.
+        The fitted generalised Pareto distribution: level, rate, shape, scale, count, highest, apart, excesses.
     left_out_ : list of (series, first, end)
         Stretches of the training data that stand out so far that nothing was learned from them.
+    notes_ : list of str
+        What was unusual about the training data.
     history_ : list of dict
         Losses by epoch, one dict a network.
     n_features_in_, feature_names_in_
@@ -205,19 +211,20 @@ class AnomalyDetector(Estimator):
         self.history_ = learned.histories
         self.tail_ = vars(learned.tail) | {}
         self.left_out_ = [list(place) for place in learned.left_out]
-        self.design_ = {
+        self.design_: dict[str, Any] = {
             "methods": list(design.methods), "window": design.window, "smoothing": design.smoothing,
             "horizon": design.horizon, "season": design.season,
         }  # fmt: skip
         self.scales_ = learned.scales
+        self.mean_, self.deviation_ = learned.known.mean, learned.known.deviation
+        self.notes_ = _notes(given, learned.left_out)
+        self.steps_ = [len(piece) for piece in given.series]
         if self.contamination is None:
             threshold = learned.tail.threshold(self.false_alarms)
         else:
             scores = np.concatenate([self._score(piece) for piece in given.series])
             threshold = float(np.percentile(scores, 100 * (1 - self.contamination)))
-        # A number of float32, so that scores compare with it in the engine, in C++ and in ONNX as they do here.
-        self.threshold_ = float(np.float32(threshold))
-        self.offset_ = -self.threshold_
+        self._set_threshold(threshold)
         return self
 
     @property
@@ -294,20 +301,179 @@ class AnomalyDetector(Estimator):
         list of Alarm, in time order; a list of such lists where a list of series came
         """
         given = self._read(X)
-        limit = self.threshold_ if threshold is None else float(threshold)
-        apart = int(self.tail_["apart"]) - 1 if gap is None else int(gap)
-        names = getattr(self, "feature_names_in_", None)
-        found = []
-        for piece in given.series:
-            score, parts = self._outputs(piece)
-            alarms = []
-            for first, end in stretches(score[:, 0] > limit, apart):
-                peak = first + int(np.argmax(score[first:end, 0]))
-                channel = int(np.argmax(parts[first]))
-                named = channel if names is None else names[channel]
-                alarms.append(Alarm(first, end, peak, float(score[peak, 0]), named))
-            found.append(alarms)
+        found = [self._alarms(piece, threshold, gap) for piece in given.series]
         return given_back(found, given.many)  # type: ignore[arg-type]
+
+    def _alarms(self, piece: Floats, threshold: float | None, gap: int | None) -> list[Alarm]:
+        limit = self.threshold_ if threshold is None else real(threshold, f"{_WHO}: threshold")
+        apart = int(self.tail_["apart"]) - 1 if gap is None else integer(gap, f"{_WHO}: gap", 0)
+        names = getattr(self, "feature_names_in_", None)
+        score, parts = self._outputs(piece)
+        alarms = []
+        for first, end in stretches(score[:, 0] > limit, apart):
+            peak = first + int(np.argmax(score[first:end, 0]))
+            channel = int(np.argmax(parts[first]))
+            named = channel if names is None else names[channel]
+            alarms.append(Alarm(first, end, peak, float(score[peak, 0]), named))
+        return alarms
+
+    def set_false_alarms(self, rate: float) -> "AnomalyDetector":
+        """Move the threshold to another wished rate of false alarms a step, without training.
+
+        Parameters
+        ----------
+        rate : float
+            As ``false_alarms``, whose place it takes; ``contamination`` is None from then on.
+        """
+        self._check_fitted()
+        wished = _settings.per_step(rate, _WHO)
+        self.false_alarms, self.contamination = rate, None
+        self._set_threshold(self._tail.threshold(wished))
+        return self
+
+    def _set_threshold(self, threshold: float) -> None:
+        # A number of float32, so that scores compare with it in the engine, in C++ and in ONNX as they do here.
+        self.threshold_ = float(np.float32(threshold))
+        self.offset_ = -self.threshold_
+
+    def stream(
+        self,
+        *,
+        rows: int = 1,
+        adapt: str | None = None,
+        depth: int = 500,
+        normal: Any = None,
+        false_alarms: float | None = None,
+    ) -> DetectorStream:
+        """The detector live: one step a call, with the bits of ``score_samples``.
+
+        Parameters
+        ----------
+        rows : int
+            Series that go side by side.
+        adapt : {None, "spot", "dspot"}
+            None: the threshold is ``threshold_``. "spot": it learns from every step that is no alarm. "dspot": scores
+            are compared with the mean of the last ``depth`` that were none, for data whose noise changes slowly.
+        depth : int
+            Of "dspot".
+        normal : as X in :meth:`fit`
+            Data without anomalies, which "dspot" begins with.
+        false_alarms : float, optional
+            The rate that the adapting threshold keeps, by default ``false_alarms``.
+
+        Examples
+        --------
+        >>> live = detector.stream()
+        >>> for x in readings:
+        ...     score, alarm, channel = live.update(x)
+        """
+        self._check_fitted()
+        if false_alarms is not None:
+            false_alarms = _settings.per_step(false_alarms, f"{_WHO}: stream")
+        return DetectorStream(self, rows, adapt, depth, normal, false_alarms)
+
+    def export_onnx(self, path: str | os.PathLike[str], *, streaming: bool = False, **options: Any) -> Any:
+        """Write the detector as one ONNX file: raw values in, scores and alarms out.
+
+        Input ``values`` (batch, time, F), NaN where missing; outputs ``score`` (batch, time, 1), ``alarm`` (…, 1), 1
+        where the score exceeds the threshold, else 0, and ``contributions`` (batch, time, F). Nothing is written
+        unless onnxruntime agrees with the detector, on data like the training data, on anomalies and missing values.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in ``.onnx``.
+        streaming : bool
+            One time step: (batch, F) to (batch, 1), with states as inputs and outputs (docs/onnx.md).
+        **options
+            Of :func:`rekur.onnx.export`: opset, states, doc, metadata.
+
+        Returns
+        -------
+        rekur.onnx.ExportReport
+        """
+        self._check_fitted()
+        return _export.onnx(self, path, {"streaming": streaming, **options})
+
+    def export_cpp(
+        self, path: str | os.PathLike[str], namespace: str | None = None, *, static: bool = False, **options: Any
+    ) -> Any:
+        """Write the detector as one C++ header, whose stream takes raw values and gives the bits of this one.
+
+        A step takes F numbers (NaN where missing) and gives ``score`` (1), ``alarm`` (1: 1 or 0) and ``contributions``
+        (F).
+
+        Parameters
+        ----------
+        path : str or path
+        namespace : str, optional
+            By default the file's name.
+        static : bool
+            False: as :func:`rekur.export_cpp`, a program links the library and makes a ``rekur::Stream`` of
+            ``NAMESPACE::model()``. True: as :func:`rekur.export_static`, ``NAMESPACE::Model`` needs nothing but the
+            header.
+        **options
+            Of these functions.
+        """
+        self._check_fitted()
+        write = rekur.export_static if static else rekur.export_cpp
+        return write(_export.deployed(self), path, namespace, **options)
+
+    def summary(self) -> None:
+        """Print what was understood and learned."""
+        self._check_fitted()
+        print("\n".join(_summary.lines(self)))
+
+    def plot(self, X: Any, *, labels: Any = None, times: Any = None, title: str = "") -> Any:
+        """Values with alarms, and scores with the threshold.
+
+        Parameters
+        ----------
+        X : array_like of shape (T, F) or (T,), or a frame
+            One series; of a frame whose index are times, these are the axis.
+        labels : array_like of shape (T,), optional
+            Known anomalies, 1 or True.
+        times : array_like of shape (T,), optional
+        title : str
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            ``pip install "rekur[tasks]"`` has matplotlib.
+        """
+        from rekur.tasks import report
+
+        given = self._read(X)
+        if given.many:
+            raise ValueError("X: expected one series to plot, got a list")
+        (piece,) = given.series
+        names = getattr(self, "feature_names_in_", None)
+        return report.plot_anomalies(
+            piece, self._score(piece), threshold=self.threshold_, labels=labels,
+            alarms=[(alarm.start, alarm.end) for alarm in self._alarms(piece, None, None)],
+            times=_inputs.times_of(X) if times is None else times,
+            features=None if names is None else [str(name) for name in names], title=title,
+        )  # fmt: skip
+
+    def plot_threshold(self) -> Any:
+        """How well the generalised Pareto distribution fits the highest scores of the training data."""
+        from rekur.tasks import report
+
+        self._check_fitted()
+        return report.plot_tail(self.tail_["excesses"], self.tail_["shape"], self.tail_["scale"])
+
+
+def _notes(given: Given, left_out: list[tuple[int, int, int]]) -> list[str]:
+    """Sentences on what is unusual about the training data."""
+    notes = []
+    missing = sum(int(np.isnan(piece).sum()) for piece in given.series)
+    if missing:
+        total = sum(piece.size for piece in given.series)
+        notes.append(f"{missing:,} of {total:,} values are missing; they add nothing to scores.")
+    for number, first, end in left_out:
+        where = f"Steps {first:,} to {end - 1:,}" + (f" of series {number}" if given.many else "")
+        notes.append(f"{where} stand out of the training data so far that nothing was learned from them.")
+    return notes
 
 
 def _refuse_all_missing(given: Given) -> None:

@@ -116,3 +116,14 @@ def _one(item: Any, place: str) -> tuple[Floats, NDArray[Any] | None]:
 def given_back(pieces: Sequence[NDArray[Any]], many: bool) -> Any:
     """Results as the series came: a list of them, or one."""
     return list(pieces) if many else pieces[0]
+
+
+def times_of(item: Any) -> Any:
+    """The times of a pandas frame's index, in UTC; None where there are none."""
+    index: Any = getattr(item, "index", None)
+    if type(index).__name__ == "PeriodIndex":
+        index = index.to_timestamp()
+    if type(index).__name__ != "DatetimeIndex":
+        return None
+    naive = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)
+    return naive.to_numpy()

@@ -147,7 +147,8 @@ class Tail:
     """What is known of the highest scores: how often peaks exceed ``level``, and how far.
 
     ``rate``: peaks a step; ``shape`` ξ ≥ 0 and ``scale`` σ of their excesses, of ``count`` peaks; ``highest`` of all
-    scores; ``apart``: of scores fewer steps from one another, the highest alone is a peak.
+    scores; ``apart``: of scores fewer steps from one another, the highest alone is a peak; ``excesses`` (count,): the
+    peaks less the level.
     """
 
     level: float
@@ -157,6 +158,7 @@ class Tail:
     count: int
     highest: float
     apart: int
+    excesses: Floats
 
     @classmethod
     def of(cls, pieces: list[Floats], apart: int, quantile: float | None = None) -> "Tail":
@@ -173,7 +175,7 @@ class Tail:
         """
         all_scores = np.concatenate([piece[np.isfinite(piece)] for piece in pieces] or [np.zeros(0)])
         if len(all_scores) == 0:
-            return cls(0.0, 0.0, 0.0, 1.0, 0, 0.0, apart)
+            return cls(0.0, 0.0, 0.0, 1.0, 0, 0.0, apart, np.zeros(0))
         best: Tail | None = None
         for part in (0.98, 0.95, 0.9, 0.8, 0.7, 0.5) if quantile is None else (quantile,):
             level = float(np.quantile(all_scores, part))
@@ -182,13 +184,13 @@ class Tail:
             if len(excesses) >= 2 and (best is None or len(excesses) > best.count):
                 shape, scale = open_ended(excesses)
                 rate = len(excesses) / len(all_scores)
-                best = cls(level, rate, shape, scale, len(excesses), float(all_scores.max()), apart)
+                best = cls(level, rate, shape, scale, len(excesses), float(all_scores.max()), apart, excesses)
             if best is not None and best.count >= _ENOUGH:
                 break
         if best is None:  # a single score, or all alike
             top = float(all_scores.max())
             spread = float(np.std(all_scores)) or abs(top) * 1e-3 or 1e-3
-            best = cls(top, 1 / len(all_scores), 0.0, spread, 0, top, apart)
+            best = cls(top, 1 / len(all_scores), 0.0, spread, 0, top, apart, np.zeros(0))
         return best
 
     def threshold(self, rate: float) -> float:

@@ -47,6 +47,7 @@ class Learned:
     tail: Tail
     scales: Floats
     histories: list[dict[str, list[float]]]
+    known: Known
     left_out: list[Place]  # what training data are not learned from
 
 
@@ -88,7 +89,7 @@ def learn(series: list[Floats], design: Design, fitting: Fitting) -> Learned:
         for number, first, end in more:
             scores[number][first:end] = np.nan
         tail = Tail.of(scores, tail.apart)
-    return Learned(found.model, scores, tail, found.scales, found.histories, _united(places + more))
+    return Learned(found.model, scores, tail, found.scales, found.histories, again, _united(places + more))
 
 
 def _widened(places: list[Place], series: list[Floats], margin: int) -> list[Place]:
@@ -149,7 +150,7 @@ def _learn(series: list[Floats], known: Known, design: Design, fitting: Fitting)
         values[np.isnan(piece).all(axis=1)] = np.nan
     apart = max(design.window, design.smoothing)
     model = network.scorer(scales, centre, spread)
-    return Learned(model, scores, Tail.of(scores, apart), scales, histories, [])
+    return Learned(model, scores, Tail.of(scores, apart), scales, histories, known, [])
 
 
 def _prototypes(scaled: list[Floats], channel: int, design: Design, rng: np.random.Generator) -> Floats:
