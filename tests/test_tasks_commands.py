@@ -161,6 +161,16 @@ def test_forecast_quietly_of_many_series_with_covariates(tmp_path, capsys):
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "predictions.csv", "backtest.csv"}
 
 
+def test_names_with_commas_in_them(tmp_path, capsys):
+    data = write(tmp_path / "odd.csv", {"when": range(1, 31), "load, MW": range(30), "other": range(30)})
+    arguments = ("--horizon", 2, "--no-onnx", "--folds", 0, *QUICK)
+    run(capsys, "forecast", data, "--target", "load, MW", "--out", tmp_path / "a", *arguments)
+    assert list(read(tmp_path / "a" / "predictions.csv"))[1:] == ["load, MW", "load, MW-lo-80", "load, MW-hi-80"]
+    said = run(capsys, "forecast", data, "--target", "when,other", "--out", tmp_path / "b", *arguments).out
+    assert "'when', 'other'" in said and "test     none" in said
+    assert "with commas between" in run(capsys, "forecast", data, "--target", "when,", *arguments, expected=1).err
+
+
 def test_forecast_says_what_it_guesses(tmp_path, capsys):
     data = write(tmp_path / "few.csv", {"value": [1, 2, 4, 3, 5, 6, 8, 7] * 2})
     said = run(capsys, "forecast", data, "--out", tmp_path / "out", "--no-onnx", *QUICK).out

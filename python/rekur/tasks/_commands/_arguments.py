@@ -8,14 +8,6 @@ from rekur.tasks._grid import AGGREGATES
 _DATA = "CSV (any separator, plain or packed) or Parquet"
 
 
-def names(text: str) -> list[str]:
-    """Names with commas between them."""
-    found = [name.strip() for name in text.split(",")]
-    if not all(found):
-        raise argparse.ArgumentTypeError(f"expected names with commas between them, got {text!r}")
-    return found
-
-
 def natural(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"expected a whole number of 0 or more, got {text!r}")
@@ -84,14 +76,12 @@ def _training(parser: argparse.ArgumentParser, ensemble: bool = True) -> None:
 def _reading(parser: argparse.ArgumentParser, target: str, past: bool) -> None:
     group = parser.add_argument_group("columns", "What is not said is found out, and said.")
     add = group.add_argument
-    add("--time", type=names, metavar="COL[,COL]", help="when; a date and its time of day may stand in two columns")
-    add("--target", type=names, metavar="COL[,COL]", help=target)
+    add("--time", metavar="COL[,COL]", help="when; a date and its time of day may stand in two columns")
+    add("--target", metavar="COL[,COL]", help=target)
     add("--series", metavar="COL", help="which series a row belongs to, where the table holds many")
     if past:
         add(
             "--past",
-            type=names,
-            default=[],
             metavar="COLS",
             help="known up to now alone, such as a measurement beside it",
         )
@@ -120,8 +110,8 @@ def forecast(parser: argparse.ArgumentParser) -> None:
     _reading(parser, "what to forecast", past=True)
     group = parser.add_argument_group("more columns")
     add = group.add_argument
-    add("--future", type=names, default=[], metavar="COLS", help="known ahead, such as holidays or set prices")
-    add("--static", type=names, default=[], metavar="COLS", help="constant for a series, such as its region")
+    add("--future", metavar="COLS", help="known ahead, such as holidays or set prices")
+    add("--static", metavar="COLS", help="constant for a series, such as its region")
     group = parser.add_argument_group("forecasts")
     add = group.add_argument
     add("--output", metavar="KIND", help="quantiles (default), point, mean, or a distribution such as student_t")
@@ -146,8 +136,8 @@ def classify(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--label", metavar="COL", help="what to tell")
     add("--sequence", metavar="COL", help="which sequence a row belongs to, where rows are steps")
-    add("--time", type=names, metavar="COL[,COL]", help="orders the steps of a sequence (the order of the rows)")
-    add("--features", type=names, metavar="COLS", help="what to tell it from (all other columns)")
+    add("--time", metavar="COL[,COL]", help="orders the steps of a sequence (the order of the rows)")
+    add("--features", metavar="COLS", help="what to tell it from (all other columns)")
     add("--text", metavar="COL", help="the column of texts, where it is these that are classified")
     add("--kind", choices=("auto", "classes", "numbers", "steps", "texts"), default="auto",
         help="classes or numbers of sequences, classes of steps, or classes of texts (auto)")  # fmt: skip

@@ -93,7 +93,7 @@ def find_layout(
         sequence = _guess_sequence(table, label, taken | set(features or []), kind, notes)
         taken.add(sequence)
     free = [name for name in table.names if name not in taken]
-    if kind == "texts" or (sequence is None and features is None and not _numbers(table, free)):
+    if kind == "texts" or (sequence is None and not features and not _numbers(table, free)):
         return _text_layout(table, label, text, free, notes)
     if sequence is not None and not times:
         times = _guess_time(table, free, notes)

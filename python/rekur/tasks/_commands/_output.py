@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rekur._files import check_writable, write_atomic
+from rekur.tasks._tables import Table
 
 _WIDTH = 100
 
@@ -93,6 +94,16 @@ def listed(names: Iterable[Any], most: int = 8) -> str:
     """Names with commas between, the first of many."""
     names = [str(name) for name in names]
     return ", ".join(names[:most]) + (f", … ({len(names)})" if len(names) > most else "")
+
+
+def named(table: Table, text: str | None) -> list[str]:
+    """Columns that an option names: one, whatever its name, or several with commas between them."""
+    if text is None or text in table:
+        return [] if text is None else [text]
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise ValueError(f"expected names of columns with commas between them, got {text!r}")
+    return found
 
 
 class Folder:

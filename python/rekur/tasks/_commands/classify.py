@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur.tasks._commands._examples import Examples, Layout, find_layout, read_examples, split
-from rekur.tasks._commands._output import Folder, Teller, check_pictures, counted, listed, percent
+from rekur.tasks._commands._output import Folder, Teller, check_pictures, counted, listed, named, percent, sentence
 from rekur.tasks._tables import read_table
 
 _FILES = ("model.safetensors", "model.onnx", "predictions.csv", "report.html")
@@ -32,7 +32,14 @@ def run(options: argparse.Namespace) -> None:
     notes: list[str] = []
     table = read_table(options.data)
     layout = find_layout(
-        table, options.label, options.sequence, options.time, options.features, options.text, options.kind, notes
+        table,
+        options.label,
+        options.sequence,
+        named(table, options.time),
+        named(table, options.features),
+        options.text,
+        options.kind,
+        notes,
     )
     examples = read_examples(table, layout, notes)
     trained, tested, how = _parts(options, layout, examples, notes)
@@ -49,7 +56,12 @@ def run(options: argparse.Namespace) -> None:
     estimator.save(folder.file("model.safetensors"))
     if options.onnx:
         estimator.export_onnx(folder.file("model.onnx"))
-    report: dict[str, Any] = {"name": str(layout.label), "data": facts, "notes": notes, "history": estimator.history_}
+    report: dict[str, Any] = {
+        "name": str(layout.label),
+        "data": facts,
+        "notes": list(map(sentence, notes)),
+        "history": estimator.history_,
+    }
     if tested is not None:
         answers = Answers(estimator, layout, tested)
         folder.csv("predictions.csv", answers.columns())

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from rekur.tasks._columns import Column
 from rekur.tasks._commands import _series_facts
-from rekur.tasks._commands._output import Folder, Teller, check_pictures, counted, listed, number, percent
+from rekur.tasks._commands._output import (
+    Folder,
+    Teller,
+    check_pictures,
+    counted,
+    listed,
+    named,
+    number,
+    percent,
+    sentence,
+)
 from rekur.tasks._dates import NotTimes, parse_times
 from rekur.tasks._series import Series, SeriesSet, read_series
 from rekur.tasks._tables import Table, read_table
@@ -65,15 +75,16 @@ def _read(options: argparse.Namespace) -> tuple[SeriesSet, list[NDArray[np.bool_
     """The series, and where it is known to be unusual, step by step."""
     table = read_table(options.data, day_first=options.day_first)
     notes: list[str] = []
+    times, targets = named(table, options.time), named(table, options.target)
     if options.labels is None:
-        options.labels = _guess_labels(table, {options.series, *(options.time or []), *(options.target or [])}, notes)
+        options.labels = _guess_labels(table, {options.series, *times, *targets}, notes)
     aggregate: Any = options.aggregate
     if options.labels is not None:
         _check_labels(table.column(options.labels))
         others = [name for name in table.names if name != options.labels]
         aggregate = {**dict.fromkeys(others, options.aggregate), options.labels: "max"}
     known = read_series(
-        table, time=options.time, target=options.target, series=options.series,
+        table, time=times, target=targets, series=options.series,
         past=[] if options.labels is None else [options.labels], freq=options.freq, time_zone=options.time_zone,
         aggregate=aggregate, day_first=options.day_first,
     )  # fmt: skip
@@ -266,7 +277,7 @@ def _write_report(
         times=known.timeline.times(series.start, len(series)), time_zone=known.timeline.time_zone,
         features=[str(name) for name in known.target],
         measures={"this model": measures} if measures else None,
-        data=facts, notes=known.notes, history=detector.history_, remarks=remarks,
+        data=facts, notes=list(map(sentence, known.notes)), history=detector.history_, remarks=remarks,
         card=report.card_of(detector, files=folder.written, seconds=seconds),
     )  # fmt: skip
     folder.report(made)

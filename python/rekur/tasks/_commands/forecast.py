@@ -10,7 +10,17 @@ import numpy as np
 
 from rekur.tasks._commands import _series_facts
 from rekur.tasks._commands._forecasts import bands, predictions
-from rekur.tasks._commands._output import Folder, Teller, check_pictures, counted, listed, number, percent
+from rekur.tasks._commands._output import (
+    Folder,
+    Teller,
+    check_pictures,
+    counted,
+    listed,
+    named,
+    number,
+    percent,
+    sentence,
+)
 from rekur.tasks._series import Series, SeriesSet, read_series
 from rekur.tasks._tables import read_table
 
@@ -74,10 +84,11 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _read(options: argparse.Namespace) -> SeriesSet:
+    table = read_table(options.data, day_first=options.day_first)
     known = read_series(
-        read_table(options.data, day_first=options.day_first),
-        time=options.time, target=options.target, series=options.series, past=options.past, future=options.future,
-        static=options.static, freq=_freq(options.freq), time_zone=options.time_zone, aggregate=options.aggregate,
+        table, time=named(table, options.time), target=named(table, options.target), series=options.series,
+        past=named(table, options.past), future=named(table, options.future), static=named(table, options.static),
+        freq=_freq(options.freq), time_zone=options.time_zone, aggregate=options.aggregate,
         day_first=options.day_first,
     )  # fmt: skip
     if options.season is not None:
@@ -225,8 +236,9 @@ def _write_report(
     line = known.timeline
     series = known.series[0]
     name = str(known.target[0]) if series.id is None else f"{known.target[0]} of {series.id}"
+    notes = [*known.notes, *(backtest.notes if backtest is not None else [])]
     content: dict[str, Any] = {
-        "name": name, "data": facts, "notes": [*known.notes, *(backtest.notes if backtest is not None else [])],
+        "name": name, "data": facts, "notes": list(map(sentence, notes)),
         "history": model.history_, "time_zone": line.time_zone, "step": _series_facts.step_word(line),
         "forecast": _window(model, known, series, horizon),
         "card": report.card_of(model, files=folder.written, seconds=seconds),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rekur._files import write_atomic
-from rekur.tasks._commands._output import Folder, Teller, check_pictures, counted
+from rekur.tasks._commands._output import Folder, Teller, check_pictures, counted, sentence
 from rekur.tasks._tables import read_table
 
 _FILES = ("model.safetensors", "model.onnx", "samples.txt", "report.html")
@@ -118,7 +118,7 @@ def _write_report(
         name=options.text.name,
         bits=None if held is None else held["bits_per_character"],
         samples=[(how, text) for text in written],
-        data=facts, notes=notes, history=writer.history_,
+        data=facts, notes=list(map(sentence, notes)), history=writer.history_,
         card=report.card_of(writer, files=folder.written, seconds=seconds),
     )  # fmt: skip
     folder.report(made)
