@@ -1,6 +1,6 @@
 """Forecasts: :class:`Forecaster`, scores, baselines, calibration."""
 
-from rekur.tasks.forecasting import baselines, conformal, scores
+from rekur.tasks.forecasting import baselines, conformal, distributions, scores
 from rekur.tasks.forecasting._forecaster import Forecaster
 
-__all__ = ["Forecaster", "baselines", "conformal", "scores"]
+__all__ = ["Forecaster", "baselines", "conformal", "distributions", "scores"]

@@ -1,7 +1,7 @@
 """Backtests: forecasts at points of the past, beside what came and beside baselines."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rekur._validate import integer, optional_integer
 from rekur.tasks._series import Series, SeriesSet
-from rekur.tasks.forecasting import _training, baselines, scores
+from rekur.tasks.forecasting import baselines, scores
 from rekur.tasks.forecasting._settings import WHO, Settings
 from rekur.tasks.forecasting._windows import Split, WindowArrays
 
@@ -152,8 +152,17 @@ class Backtest:
             list(blocks), names=names, first=self.origin.tolist(), kind="dict" if kind in ("array", "list") else kind
         )
 
-    def summary(self) -> str:
-        """The scores as a table of text."""
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print the scores as a table.
+
+        Parameters
+        ----------
+        print_fn : function of a str
+            Called with the whole text.
+        """
+        print_fn(str(self))
+
+    def __str__(self) -> str:
         found = self.scores()
         keys = [k for k in ("mase", "smape", "scaled_crps", "coverage", "width") if k in found[_OURS]]
         titles = {
@@ -255,6 +264,7 @@ def run_backtest(
     if not usable.all():
         notes.append(f"{int((~usable).sum())} forecasts were left out: their series are too short before them.")
     fitted: Forecaster | None = None
+    levels = settings.quantiles
     fits, found, splits = 0, [], []
     for fold in range(first, count):
         some = np.flatnonzero(usable[:, fold])
@@ -264,24 +274,24 @@ def run_backtest(
             fitted._fit_series(dataclasses.replace(known, series=cut), settings)
             fits += 1
         split = Split(some, begins[some, fold])
-        found.append(_forecast(fitted, known, split))
+        found.append(_forecast(fitted, known, split, levels))
         splits.append(split)
     assert fitted is not None
     places = Split(np.concatenate([s.series for s in splits]), np.concatenate([s.origin for s in splits]))
     order = np.lexsort((places.origin, places.series))
     places = places.some(order)
     ours = np.concatenate(found)[order]
-    middle = fitted._middle
+    middle = levels.index(0.5)
     actual = np.stack([_actual(known.series[k], t, horizon) for k, t in _pairs(places)])
     ends = {int(k): int(begins[k, np.flatnonzero(usable[k])[0]]) for k in np.unique(places.series)}
     season = fitted._plan.season
     scale = np.asarray([_scales(known.series[k], ends[k], season) for k in places.series.tolist()])
     results = {_OURS: Forecasts(ours[..., middle], ours)}
     for name in _chosen(wanted, known, places, season, notes):
-        results[name] = _baseline(name, known, places, horizon, season, fitted.quantiles_)
+        results[name] = _baseline(name, known, places, horizon, season, levels)
     starts = [int(known.timeline.ordinal(known.series[k].start)) + t for k, t in _pairs(places)]
     return Backtest(
-        actual, results, list(fitted.quantiles_), places.series, np.asarray(starts, np.int64), scale, known, fits, notes
+        actual, results, list(levels), places.series, np.asarray(starts, np.int64), scale, known, fits, notes
     )
 
 
@@ -299,12 +309,10 @@ def _scales(series: Series, end: int, season: int) -> list[float]:
     return [value if value > 0 else float("nan") for value in found]
 
 
-def _forecast(fitted: "Forecaster", known: SeriesSet, split: Split) -> Doubles:
+def _forecast(fitted: "Forecaster", known: SeriesSet, split: Split, levels: Sequence[float]) -> Doubles:
     """Quantiles of windows anywhere in series: (n, H, K, Q)."""
-    plan = fitted._plan
-    arrays = WindowArrays(known, plan)
-    raw = _training.mean_of(fitted.models_, arrays.inputs(split))
-    return raw.reshape(len(split), plan.horizon, plan.targets, len(fitted.quantiles_))
+    arrays = WindowArrays(known, fitted._plan)
+    return fitted._told(arrays.inputs(split), levels, "backtest")
 
 
 def rolling_error(model: "Forecaster", known: SeriesSet, begins: Sequence[int], horizon: int) -> float:
@@ -317,7 +325,7 @@ def rolling_error(model: "Forecaster", known: SeriesSet, begins: Sequence[int], 
     if not series:
         raise ValueError(f"{WHO}: score: X has no step behind the training data")
     split = Split(np.asarray(series), np.asarray(origin))
-    told = _forecast(model, known, split)[..., model._middle]
+    told = _forecast(model, known, split, [0.5])[..., 0]
     actual = np.stack([_actual(known.series[k], t, horizon) for k, t in _pairs(split)])
     scale = _scale_by_id(model, known)[split.series]
     return _mean(scores.mae(actual, told, axis=1) / scale)

@@ -1,22 +1,25 @@
 """Forecaster: from a table of series to forecasts with bands."""
 
 import dataclasses
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._validate import real
+from rekur._validate import integer, real
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._series import SeriesSet, read_series
-from rekur.tasks.forecasting import _settings, _tail, _training, scores
+from rekur.tasks.forecasting import _calibration, _settings, _tail, _training, scores
 from rekur.tasks.forecasting._backtest import Backtest, rolling_error, run_backtest
+from rekur.tasks.forecasting._calibration import quantiles_of
 from rekur.tasks.forecasting._plan import Plan, make_plan
 from rekur.tasks.forecasting._results import between, given_back, interval_names
 from rekur.tasks.forecasting._settings import WHO
 from rekur.tasks.forecasting._supervised import Supervised
 from rekur.tasks.forecasting._windows import WindowArrays
+from rekur.tasks.forecasting.distributions import FAMILIES, Family
 
 Self = TypeVar("Self", bound="Forecaster")
 Doubles = NDArray[np.float64]
@@ -45,14 +48,16 @@ class Forecaster(Estimator):
         Steps that a forecast looks back. By default some seasons and twice the horizon, about 200 at most.
     season : int, optional
         Steps of the main season, 1: none. By default what the step suggests (24 of hours, 7 of days, 12 of months, …).
-    output : {"quantiles", "point", "mean"}
-        "quantiles": ``quantiles`` of each step, of which the median is the forecast. "point": the median alone.
-        "mean": the mean alone (trained by squared errors).
+    output : str
+        What is learned of each step. "quantiles": ``quantiles``, of which the median is the forecast. "point": the
+        median alone. "mean": the mean alone (trained by squared errors). Or a distribution, trained by its likelihood:
+        "normal", "student_t" (heavy tails), "laplace"; "lognormal" of values above 0; "negative_binomial" and "poisson"
+        of counts.
     quantiles : sequence of float
         Between 0 and 1. Mirrored ones, such as 0.1 and 0.9, bound a band. The median is always among them.
     calibrate : bool
         Whether bands are made wider or narrower, step by step, so that they hold as often as they say on the windows
-        held back (conformalised quantile regression).
+        held back (conformalised quantile regression; the width of a distribution is multiplied).
     units : int or tuple of int
         Of the recurrent layers of the encoder, and of the decoder.
     cell : str or cell
@@ -206,6 +211,8 @@ class Forecaster(Estimator):
         self._learn(known, plan, settings, trained)
 
     def _read(self, data: Any) -> SeriesSet:
+        if isinstance(data, SeriesSet):
+            return data
         names = ("time", "target", "series", "past", "future", "static", "freq", "time_zone", "aggregate")
         return read_series(data, **{name: getattr(self, name) for name in names})
 
@@ -213,7 +220,9 @@ class Forecaster(Estimator):
         self.models_ = trained.models
         self.history_ = trained.histories
         self.plan_ = plan.state()
+        self.output_ = settings.output
         self.quantiles_ = settings.quantiles
+        self.dependence_ = trained.dependence
         self.description_ = known.state()
         self.notes_ = list(known.notes)
         self.tail_ = _tail.tail_of(known, plan)
@@ -227,6 +236,7 @@ class Forecaster(Estimator):
             "training": len(trained.parts.training),
             "held_back": len(trained.parts.validation),
         }
+        assert self._plan and self._ends  # made now rather than by the first forecast
 
     # What was learned, as objects; made when first used, and again after a load.
 
@@ -255,22 +265,34 @@ class Forecaster(Estimator):
         self._check_fitted()
         known = self._ends
         if X is not None:
-            known = read_series(X, like=known.without_series())
+            known = X if isinstance(X, SeriesSet) else read_series(X, like=known.without_series())
             if not known.series:
                 raise ValueError(f"{WHO}: predict: X has no series")
         if future is not None:
             known = known.with_future(future)
         return known
 
-    def _ahead(self, known: SeriesSet) -> Doubles:
+    @property
+    def _family(self) -> Family | None:
+        """Of distributions, where the output is one."""
+        return FAMILIES.get(self.output_)
+
+    def _told(self, inputs: dict[str, NDArray[Any]], levels: Sequence[float], what: str) -> Doubles:
+        """Quantiles of windows, (n, H, K, Q)."""
+        family = self._family
+        found = quantiles_of(self.models_, inputs, self._plan.targets, family, levels)
+        if family is not None or (len(levels) == len(self.quantiles_) and np.allclose(levels, self.quantiles_)):
+            return found
+        return np.asarray(found @ between(self.quantiles_, levels, what))
+
+    def _ahead(self, known: SeriesSet, levels: Sequence[float], what: str) -> Doubles:
         """Quantiles beyond the ends of series: (N, H, K, Q)."""
         plan = self._plan
         arrays = WindowArrays(_cut_to(known, plan.context), plan)
-        found = _training.mean_of(self.models_, arrays.inputs(arrays.last()))
-        return found.reshape(len(known), plan.horizon, plan.targets, len(self.quantiles_))
+        return self._told(arrays.inputs(arrays.last()), levels, what)
 
     def predict(self, X: Any = None, future: Any = None) -> Any:
-        """The forecast of the next ``horizon`` steps: the median, or with ``output="mean"`` the mean.
+        """The forecast of the next ``horizon`` steps: the median (with ``output="mean"`` the mean).
 
         Parameters
         ----------
@@ -290,11 +312,7 @@ class Forecaster(Estimator):
         if "n_features_in_" in vars(self):
             return self._predict_rows(X)
         known = self._series_to_forecast(X, future)
-        return given_back(known, self._ahead(known)[..., self._middle : self._middle + 1], [""])
-
-    @property
-    def _middle(self) -> int:
-        return int(self.quantiles_.index(0.5))
+        return given_back(known, self._ahead(known, [0.5], "predict"), [""])
 
     def predict_quantiles(self, X: Any = None, future: Any = None, quantiles: Sequence[float] | None = None) -> Any:
         """Quantiles of the next steps.
@@ -313,7 +331,7 @@ class Forecaster(Estimator):
         known = self._series_to_forecast(X, future)
         wanted = self.quantiles if quantiles is None else quantiles
         levels = [real(q, "predict_quantiles: quantiles", 0, 1) for q in wanted]
-        found = self._ahead(known) @ between(self.quantiles_, levels, "predict_quantiles")
+        found = self._ahead(known, levels, "predict_quantiles")
         return given_back(known, found, [f" {q:g}" for q in levels])
 
     def predict_interval(self, X: Any = None, future: Any = None, coverage: float = 0.8) -> Any:
@@ -333,8 +351,42 @@ class Forecaster(Estimator):
         share = real(coverage, "predict_interval: coverage", 0, 1)
         known = self._series_to_forecast(X, future)
         levels = [0.5, 0.5 - share / 2, 0.5 + share / 2]
-        found = self._ahead(known) @ between(self.quantiles_, levels, "predict_interval")
+        found = self._ahead(known, levels, "predict_interval")
         return given_back(known, found, ["", *interval_names(share)])
+
+    def sample(self, n: int = 100, X: Any = None, future: Any = None, random_state: Any = None) -> Any:
+        """Paths that the next steps may take: draws from the forecast distribution of all steps together.
+
+        Each step's values are distributed as :meth:`predict_quantiles` says; steps go together as the errors of
+        forecasts of the windows held back did (a normal copula: correlations of their normal scores). Sums and maxima
+        over the horizon are those of paths.
+
+        Parameters
+        ----------
+        n : int
+            How many paths.
+        X, future : as of :meth:`predict`
+        random_state : int, Generator, RandomState or None
+            Of the draws.
+
+        Returns
+        -------
+        A table with a column for each target and path, ``load path 1``; of arrays (…, n).
+        """
+        self._check_has_quantiles("sample")
+        count = integer(n, "sample: n")
+        known = self._series_to_forecast(X, future)
+        family = self._family
+        levels = _calibration.levels_of(family, self.quantiles_)
+        told = self._ahead(known, levels, "sample")
+        rng = _generator(random_state)
+        drawn = _calibration.draw_scores(self.dependence_, count, told.shape[:3], rng)
+        paths = _calibration.values_at(drawn, told, levels)
+        if family is not None and family.counts:
+            paths = np.maximum(np.round(paths), 0.0)
+        elif family is not None and family.positive:
+            paths = np.maximum(paths, 0.0)
+        return given_back(known, np.moveaxis(paths, 0, -1), [f" path {k + 1}" for k in range(count)])
 
     def backtest(
         self,
@@ -391,9 +443,95 @@ class Forecaster(Estimator):
         self._check_fitted()
         return _score(self, X, y)
 
+    # What it is.
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print what was understood of the data, and what was learned.
+
+        Parameters
+        ----------
+        print_fn : function of a str
+            Called with the whole text.
+        """
+        from rekur.tasks.forecasting._explained import lines
+
+        self._check_fitted()
+        print_fn("\n".join([repr(self), *(f"  {line}" for line in lines(self))]))
+
+    def plot(self, X: Any = None, future: Any = None, *, figure: Any = None) -> Any:
+        """The forecast beside the end of the series, with its bands: a matplotlib Figure.
+
+        Parameters
+        ----------
+        X, future : as of :meth:`predict`
+        figure : matplotlib Figure, optional
+            To draw into.
+        """
+        from rekur.tasks.forecasting._explained import picture
+
+        known = self._series_to_forecast(X, future)
+        return picture(self, known, figure)
+
+    # Elsewhere.
+
+    def export_onnx(self, filepath: str | os.PathLike[str], *, verify: bool = True) -> list[str]:
+        """Write one ONNX file that takes raw values, times and texts and gives forecasts.
+
+        Inputs: ``target`` (batch, context, targets), NaN where missing; ``past`` (batch, context, columns), ``future``
+        (batch, context + horizon, columns) and ``static`` (batch, columns), those of them that are numbers, and each
+        column of texts by itself as ``future NAME`` (batch, context + horizon) of strings; ``time`` int64 (batch,
+        context + horizon), local time in seconds since 1970 (where time is no date, the number of each step), if
+        calendar features are used. Outputs: ``forecast`` (batch, horizon, targets) and ``quantiles`` (…, quantiles).
+        Of counts there are ``parameters`` (…, n) instead, those of several networks one after another. The file's
+        metadata ``rekur.forecaster`` says all that in JSON.
+
+        Parameters
+        ----------
+        filepath : str or path
+        verify : bool
+            Run the file in onnxruntime, and compare it with the engine, before it is written.
+
+        Returns
+        -------
+        list of str
+            The names of the outputs.
+
+        Raises
+        ------
+        RuntimeError
+            If the file would differ from the engine.
+        OSError
+            If it cannot be written.
+        """
+        from rekur.tasks.forecasting._export import export_onnx
+
+        self._check_fitted()
+        return export_onnx(self, filepath, verify)
+
+    def export_cpp(self, filepath: str | os.PathLike[str], **options: Any) -> Any:
+        """Write the network as a C++ header: raw windows in, quantiles or parameters out, as ``models_[0]`` has them.
+
+        Parameters
+        ----------
+        filepath : str or path
+        options
+            Of :func:`rekur.export_cpp`.
+
+        Raises
+        ------
+        ValueError
+            For an ensemble, whose networks are exported one by one from ``models_``.
+        """
+        import rekur
+
+        self._check_fitted()
+        if len(self.models_) > 1:
+            raise ValueError(f"{WHO}: export_cpp: there are {len(self.models_)} networks; export each of models_")
+        return rekur.export_cpp(self.models_[0], filepath, **options)
+
     def _check_has_quantiles(self, what: str) -> None:
         self._check_fitted()
-        if len(self.quantiles_) < 2:
+        if len(self.quantiles_) < 2 and self._family is None:
             raise ValueError(f"{WHO}: {what}: output={self.output!r} gives points alone; fit with output='quantiles'")
 
     def _predict_rows(self, X: Any) -> Any:
@@ -401,6 +539,14 @@ class Forecaster(Estimator):
         from rekur.tasks.forecasting._supervised import predict_rows
 
         return predict_rows(self, X)
+
+
+def _generator(given: Any) -> np.random.Generator:
+    if isinstance(given, np.random.Generator):
+        return given
+    if isinstance(given, np.random.RandomState):
+        return np.random.default_rng(given.randint(0, 2**31 - 1))
+    return np.random.default_rng(None if given is None else integer(given, "sample: random_state", 0))
 
 
 def _score(model: Forecaster, X: Any, y: Any) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rekur import ops
+from rekur.tasks.forecasting.distributions import Family
 
 Loss = Callable[[Any, Any], Any]
 
@@ -42,6 +43,24 @@ def squared(targets: int) -> Loss:
         return total / targets
 
     return squared_loss
+
+
+def likelihood(family: Family, targets: int) -> Loss:
+    """−log of the likelihood of a family of distributions, the mean over the series that are there."""
+
+    def likelihood_loss(y_true: Any, y_pred: Any) -> Any:
+        total: Any = 0.0
+        count, first = family.count, targets * family.count
+        for k in range(targets):
+            value, there = y_true[..., k : k + 1], y_true[..., targets + k : targets + k + 1]
+            location = y_pred[..., first + k : first + k + 1]
+            scale = y_pred[..., first + targets + k : first + targets + k + 1]
+            head = [y_pred[..., k * count + j : k * count + j + 1] for j in range(count)]
+            loss = _one(family.loss(value, head, location, scale) * there)
+            total = loss if k == 0 else total + loss
+        return total / targets
+
+    return likelihood_loss
 
 
 def _one(x: Any) -> Any:

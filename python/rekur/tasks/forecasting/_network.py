@@ -20,6 +20,7 @@ from rekur._validate import did_you_mean
 from rekur.models import Model
 from rekur.tasks._front import standardised
 from rekur.tasks.forecasting._plan import Columns, Plan
+from rekur.tasks.forecasting.distributions import Family
 
 _PLACE = 4  # numbers that say which step ahead it is, learned
 _NAMED: dict[str, Any] = {"gru": layers.GRU, "lstm": layers.LSTM, "simple_rnn": layers.SimpleRNN}
@@ -269,6 +270,23 @@ def quantile_networks(plan: Plan, count: int, options: dict[str, Any], seed: int
     moved = monotone(head + offset(head), plan.targets, count)
     raw = moved * spread_over(window.scale, count) + spread_over(window.location, count)
     return Networks(training, Model(list(given.values()), raw, seed=seed))
+
+
+def family_networks(plan: Plan, family: Family, options: dict[str, Any], seed: int) -> Networks:
+    """Networks whose head has the numbers of a family of distributions; ``raw`` gives its parameters."""
+    given, count = inputs_of(plan), family.count
+    window = window_of(given["target"], plan.least_scale)
+    head = head_of(plan, window, given, count, [0], options)
+    training = Model(list(given.values()), _with_scale(head, window, plan.horizon), seed=seed)
+    factor = layers.Parameter((plan.horizon, plan.targets), "ones", beside=True, name="calibration")
+    factor.trainable = False
+    factors = factor(head)
+    found: list[Any] = []
+    for k in range(plan.targets):
+        numbers = [head[..., k * count + j : k * count + j + 1] for j in range(count)]
+        own = slice(k, k + 1)
+        found += family.network(numbers, window.location[..., own], window.scale[..., own], factors[..., own])
+    return Networks(training, Model(list(given.values()), _joined(found, "parameters"), seed=seed))
 
 
 def spread_over(x: Any, count: int) -> Any:

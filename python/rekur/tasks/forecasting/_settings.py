@@ -8,9 +8,10 @@ import numpy as np
 
 from rekur._validate import boolean, did_you_mean, integer, optional_integer, real
 from rekur.tasks.forecasting._network import recurrent_layer
+from rekur.tasks.forecasting.distributions import FAMILIES, Family
 
 WHO = "Forecaster"
-OUTPUTS = ("quantiles", "point", "mean")
+OUTPUTS = ("quantiles", "point", "mean", *FAMILIES)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Settings:
     verbose: int
 
     @property
+    def family(self) -> Family | None:
+        """Of distributions, where the output is one."""
+        return FAMILIES.get(self.output)
+
+    @property
     def options(self) -> dict[str, Any]:
         """Of the network."""
         return {"units": self.units, "cell": self.cell, "dropout": self.dropout}
@@ -54,9 +60,9 @@ def check(given: Any) -> Settings:
         return f"{WHO}: {parameter}"
 
     output = given.output
-    if not isinstance(output, str) or output not in known_outputs():
-        hint = did_you_mean(output, known_outputs()) if isinstance(output, str) else ""
-        raise ValueError(f"{name('output')} must be one of {', '.join(known_outputs())}, got {output!r}{hint}")
+    if not isinstance(output, str) or output not in OUTPUTS:
+        hint = did_you_mean(output, OUTPUTS) if isinstance(output, str) else ""
+        raise ValueError(f"{name('output')} must be one of {', '.join(OUTPUTS)}, got {output!r}{hint}")
     share = real(given.validation_fraction, name("validation_fraction"), 0, 1)
     if share >= 1:
         raise ValueError(f"{name('validation_fraction')} must be below 1, got {given.validation_fraction!r}")
@@ -86,11 +92,6 @@ def check(given: Any) -> Settings:
         ensemble=integer(given.ensemble, name("ensemble")),
         verbose=integer(given.verbose, name("verbose"), 0),
     )
-
-
-def known_outputs() -> tuple[str, ...]:
-    """What ``output`` may be."""
-    return OUTPUTS
 
 
 def sizes(value: Any, what: str) -> tuple[int, ...]:

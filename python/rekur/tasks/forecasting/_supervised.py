@@ -30,7 +30,7 @@ class Supervised:
     @staticmethod
     def of(X: Any, y: Any) -> "Supervised":
         """From what ``fit`` was given."""
-        targets = np.asarray(as_numeric(y, f"{WHO}: y"), np.float64)
+        targets = numbers(y, "y")
         if targets.ndim not in (1, 2) or not targets.size:
             raise ValueError(f"{WHO}: y must have shape (T,) or (T, K), got {targets.shape}")
         flat = targets.ndim == 1
@@ -38,6 +38,8 @@ class Supervised:
         x = np.zeros((len(targets), 0)) if X is None else covariates(X)
         if len(x) != len(targets):
             raise ValueError(f"{WHO}: X and y must have the same number of rows, got {len(x)} and {len(targets)}")
+        if len(targets) < 2:
+            raise ValueError(f"{WHO}: one sample (n_samples=1) has nothing that comes after it; give at least 2 rows")
         return Supervised(x, targets, flat, _names(X))
 
     def read(self) -> SeriesSet:
@@ -51,11 +53,36 @@ class Supervised:
         )
 
 
+def numbers(given: Any, name: str) -> Any:
+    """An array of numbers in float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what is sparse, complex, or no numbers.
+    """
+    if hasattr(given, "tocsr") or type(given).__module__.startswith("scipy.sparse"):
+        raise TypeError(f"{WHO}: {name}: sparse input is not supported; give a dense array")
+    array: Any = np.asarray(given)
+    if array.dtype.kind == "c":
+        raise ValueError(f"{WHO}: {name}: Complex data not supported")
+    if array.dtype == object:
+        return array.astype(np.float64)
+    return np.asarray(as_numeric(given, f"{WHO}: {name}"), np.float64)
+
+
 def covariates(X: Any) -> Any:
     """X as numbers of shape (n, F)."""
-    x = np.asarray(as_numeric(X, f"{WHO}: X"), np.float64)
+    x = numbers(X, "X")
     if x.ndim != 2:
-        raise ValueError(f"{WHO}: Expected 2D array, got {x.ndim}D array instead: X must have shape (rows, features)")
+        raise ValueError(
+            f"{WHO}: Expected 2D array, got {x.ndim}D array instead: X must have shape (rows, features). Reshape your "
+            "data by .reshape(-1, 1) where it has a single feature"
+        )
+    if not x.shape[0]:
+        raise ValueError(f"{WHO}: Found array with 0 sample(s) (shape={x.shape}) while a minimum of 1 is required.")
+    if not x.shape[1]:
+        raise ValueError(f"{WHO}: Found array with 0 feature(s) (shape={x.shape}) while a minimum of 1 is required.")
     return x
 
 
@@ -90,7 +117,7 @@ def predict_rows(model: "Forecaster", X: Any) -> Any:
     while done < rows:
         ahead = np.concatenate([series.future[: len(series)], x[done:]])
         known = dataclasses.replace(ends, series=[dataclasses.replace(series, future=ahead)])
-        block = model._ahead(known)[0, :, :, model._middle]
+        block = model._ahead(known, [0.5], "predict")[0, :, :, 0]
         found.append(block[: rows - done])
         done += len(block)
         series = dataclasses.replace(

@@ -1,7 +1,6 @@
 """How a forecaster's networks are trained: windows, early stopping on the last part in time, calibration."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,8 @@ from rekur.models import Model
 from rekur.optimizers import Adam
 from rekur.tasks._fitting import fit_networks
 from rekur.tasks._series import SeriesSet
-from rekur.tasks.forecasting import _losses, conformal
-from rekur.tasks.forecasting._network import Networks, quantile_networks
+from rekur.tasks.forecasting import _calibration, _losses
+from rekur.tasks.forecasting._network import Networks, family_networks, quantile_networks
 from rekur.tasks.forecasting._plan import Plan
 from rekur.tasks.forecasting._settings import WHO, Settings
 from rekur.tasks.forecasting._windows import Parts, Split, WindowArrays, WindowRows, split_in_time, spread_evenly
@@ -28,6 +27,7 @@ class Trained:
     models: list[Model]  # raw windows in, forecasts out; one a seed
     histories: list[dict[str, list[float]]]
     parts: Parts
+    dependence: NDArray[np.float64]  # how errors of steps ahead go together: correlations of their normal scores
 
 
 def train(known: SeriesSet, plan: Plan, settings: Settings, seeds: list[int]) -> Trained:
@@ -38,6 +38,9 @@ def train(known: SeriesSet, plan: Plan, settings: Settings, seeds: list[int]) ->
     ValueError
         If no series is long enough for a window and a step ahead.
     """
+    if settings.family is not None:
+        for series in known.series:
+            settings.family.check(series.target, WHO)
     arrays = WindowArrays(known, plan)
     least = min(_LEAST_SEEN, max(max(len(one) for one in known.series) - 1, 1))
     parts = split_in_time(arrays, settings.validation_fraction, least)
@@ -51,9 +54,7 @@ def train(known: SeriesSet, plan: Plan, settings: Settings, seeds: list[int]) ->
     made: dict[int, Networks] = {}
 
     def build(seed: int) -> Model:
-        networks = quantile_networks(plan, len(settings.quantiles), settings.options, seed)
-        targets = plan.targets
-        loss = _losses.squared(targets) if settings.output == "mean" else _losses.pinball(settings.quantiles, targets)
+        networks, loss = _network_of(plan, settings, seed)
         networks.training.compile(Adam(settings.learning_rate, clipnorm=_CLIP), loss, seed=seed)
         made[id(networks.training)] = networks
         return networks.training
@@ -74,9 +75,14 @@ def train(known: SeriesSet, plan: Plan, settings: Settings, seeds: list[int]) ->
         steps=steps,
     )
     raw = [made[id(model)].raw for model in models]
-    if settings.calibrate and len(settings.quantiles) > 1 and len(held):
-        calibrate(raw, arrays, held.some(spread_evenly(len(held), _MOST_CALIBRATED)), plan, settings.quantiles)
-    return Trained(raw, histories, parts)
+    some = held.some(spread_evenly(len(held), _MOST_CALIBRATED))
+    if settings.calibrate and len(some):
+        if settings.family is not None:
+            _calibration.widen(raw, arrays, some, settings.family)
+        elif len(settings.quantiles) > 1:
+            _calibration.move(raw, arrays, some, settings.quantiles)
+    known_best = some if len(some) else parts.training.some(spread_evenly(len(parts.training), _MOST_VALIDATED))
+    return Trained(raw, histories, parts, _calibration.dependence(raw, arrays, known_best, settings))
 
 
 def epochs_of(training: Split, batch: int, most: int) -> tuple[Split, int]:
@@ -93,30 +99,11 @@ def epochs_of(training: Split, batch: int, most: int) -> tuple[Split, int]:
     return training.some(np.argsort(training.origin, kind="stable")[len(training) - kept :]), steps
 
 
-def mean_of(models: list[Model], inputs: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """The mean of what networks give, quantile by quantile."""
-    total: Any = 0.0
-    for model in models:
-        total = total + np.asarray(model.predict(inputs, batch_size=256), np.float64)
-    return np.asarray(total / len(models))
-
-
-def calibrate(models: list[Model], arrays: WindowArrays, held: Split, plan: Plan, quantiles: list[float]) -> None:
-    """Set the networks' calibration layers so that bands hold on windows held back, in units of a window's scale."""
-    inputs, count = arrays.inputs(held), len(quantiles)
-    for model in models:
-        model.get_layer("calibration").set_weights([np.zeros((plan.horizon, plan.targets * count), np.float32)])
-    found = mean_of(models, inputs).reshape(len(held), plan.horizon, plan.targets, count)
-    actual = np.asarray(arrays.targets(held), np.float64)
-    scale = scales(models[0], inputs)
-    errors = (actual[..., None] - found) / scale[:, None, :, None]
-    moved = [conformal.offsets(errors[:, :, k], quantiles) for k in range(plan.targets)]
-    weights = np.concatenate(moved, axis=1).astype(np.float32)
-    for model in models:
-        model.get_layer("calibration").set_weights([weights])
-
-
-def scales(model: Model, inputs: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
-    """The scale of windows as the network sees it, (n, K)."""
-    part = Model(model.inputs, model.get_layer("window.scale").output)
-    return np.asarray(part.predict(inputs, batch_size=256), np.float64)[:, 0]
+def _network_of(plan: Plan, settings: Settings, seed: int) -> tuple[Networks, _losses.Loss]:
+    if settings.family is not None:
+        networks = family_networks(plan, settings.family, settings.options, seed)
+        return networks, _losses.likelihood(settings.family, plan.targets)
+    networks = quantile_networks(plan, len(settings.quantiles), settings.options, seed)
+    if settings.output == "mean":
+        return networks, _losses.squared(plan.targets)
+    return networks, _losses.pinball(settings.quantiles, plan.targets)

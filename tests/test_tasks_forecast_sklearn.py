@@ -1,0 +1,111 @@
+"""Forecaster in scikit-learn: searches, pipelines, clones, its estimator checks; what it says and shows of itself."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from rekur.tasks import Forecaster
+
+sklearn = pytest.importorskip("sklearn")
+RNG = np.random.default_rng(2)
+QUICK = {"epochs": 2, "units": 4, "context": 12, "random_state": 0, "batch_size": 32}
+X = RNG.normal(size=(160, 2))
+Y = 10 + 3 * X[:, 0] + 0.1 * RNG.normal(size=160)
+
+
+def test_clone_and_parameters():
+    from sklearn.base import clone
+
+    model = Forecaster(3, units=5).fit(Y[:60])
+    other = clone(model)
+    assert other.get_params() == model.get_params() and not other.__sklearn_is_fitted__()
+    assert other.set_params(units=7).units == 7
+    assert repr(other) == "Forecaster(horizon=3, units=7)"
+
+
+def test_grid_search_over_rows_in_time():
+    from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+
+    search = GridSearchCV(
+        Forecaster(20, **QUICK), {"learning_rate": [1e-5, 0.02], "epochs": [25]}, cv=TimeSeriesSplit(2, test_size=20)
+    )
+    search.fit(X, Y)
+    assert search.best_params_["learning_rate"] == 0.02
+    assert search.predict(X[:30]).shape == (30,)  # more than the horizon: forecasts go on from forecasts
+
+
+def test_grid_search_over_a_table():
+    from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"load": Y}, index=pandas.date_range("2024-01-01", periods=160, freq="D"))
+    search = GridSearchCV(Forecaster(5, **QUICK), {"cell": ["gru", "lstm"]}, cv=TimeSeriesSplit(2, test_size=20))
+    search.fit(frame)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert len(search.best_estimator_.predict()) == 5
+
+
+def test_pipeline():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), Forecaster(10, **{**QUICK, "epochs": 40, "learning_rate": 0.02}))
+    told = model.fit(X[:-10], Y[:-10]).predict(X[-10:])
+    assert told.shape == (10,)
+    assert np.abs(told - Y[-10:]).mean() < 0.6 * np.abs(Y[-10:] - Y[-11]).mean()
+
+
+def test_score_is_minus_mase():
+    model = Forecaster(4, **QUICK).fit(Y[:100])
+    told = [model.predict(Y[: 100 + k]) for k in range(0, 12, 4)]
+    error = np.mean([np.abs(t - Y[100 + k : 104 + k]).mean() for t, k in zip(told, range(0, 12, 4), strict=True)])
+    scale = np.abs(np.diff(Y[:100])).mean()
+    assert model.score(Y[:112]) == pytest.approx(-error / scale, rel=1e-5)
+    with pytest.raises(ValueError, match="no step behind the training data"):
+        model.score(Y[:100])
+    rows = Forecaster(4, **QUICK).fit(X[:100], Y[:100])
+    assert rows.score(X[100:104], Y[100:104]) == pytest.approx(
+        -np.abs(rows.predict(X[100:104]) - Y[100:104]).mean() / scale, rel=1e-6
+    )
+
+
+# What cannot hold where rows are time: predict(X) tells the steps after those of fit, whatever rows X has.
+_ROWS_ARE_TIME = "rows are steps in time: forecasts follow the training data and one another"
+EXPECTED = {
+    "check_methods_subset_invariance": _ROWS_ARE_TIME,
+    "check_methods_sample_order_invariance": _ROWS_ARE_TIME,
+}
+
+
+def test_check_estimator():
+    from sklearn.utils.estimator_checks import check_estimator
+
+    model = Forecaster(2, epochs=1, units=2, context=4, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it derives from no class of scikit-learn, which it need not
+        results = check_estimator(model, expected_failed_checks=EXPECTED, on_fail=None, on_skip=None)
+    failed = [r for r in results if r["status"] == "failed"]
+    assert not failed, [(r["check_name"], r["exception"]) for r in failed]
+
+
+def test_summary_says_what_was_understood():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"load": Y, "kind": ["a", "b"] * 80},
+        index=pandas.date_range("2024-01-01", periods=160, freq="h", tz="Asia/Tokyo"),
+    )
+    frame.iloc[3:5, 0] = np.nan
+    model = Forecaster(3, target="load", future="kind", **QUICK).fit(frame)
+    told = []
+    model.summary(told.append)
+    for words in ("1 series, 160 steps of 1 hour, Asia/Tokyo", "load, 3 steps ahead", "2 values", "kind", "12 steps"):
+        assert words in told[0]
+
+
+def test_pictures():
+    pytest.importorskip("matplotlib")
+    model = Forecaster(3, **QUICK).fit([Y[:80], 5 * Y[:90]])
+    figure = model.plot()
+    assert len(figure.axes) >= 2
+    assert model.backtest([Y[:80], 5 * Y[:90]], folds=2).plot().axes
