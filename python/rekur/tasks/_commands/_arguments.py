@@ -20,8 +20,10 @@ def positive(text: str) -> int:
     return number
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    return tuple(positive(part.strip()) for part in text.split(","))
+def sizes(text: str) -> int | tuple[int, ...]:
+    """A number, or several with commas between them."""
+    found = tuple(positive(part.strip()) for part in text.split(","))
+    return found[0] if len(found) == 1 else found
 
 
 def share(text: str) -> float:

@@ -131,6 +131,7 @@ class Folder:
         for name in names:
             check_writable(path / name)
         self.written: list[Path] = []
+        self._failed = ""
 
     def file(self, name: str) -> Path:
         """A path in it, which is listed as written."""
@@ -138,6 +139,30 @@ class Folder:
         if path not in self.written:
             self.written.append(path)
         return path
+
+    def onnx(self, estimator: Any) -> None:
+        """Write the ONNX file; where that cannot be, the rest is written, and :meth:`finish` says why it is missing."""
+        if not hasattr(estimator, "export_onnx"):
+            self._failed = f"a {type(estimator).__name__} has no form in ONNX"
+            return
+        try:
+            estimator.export_onnx(self.path / "model.onnx")
+        except (ValueError, NotImplementedError) as error:
+            self._failed = str(error)
+        else:
+            self.file("model.onnx")
+
+    def finish(self, tell: "Teller") -> None:
+        """Say what was written.
+
+        Raises
+        ------
+        ValueError
+            If the ONNX file was to be written and could not be.
+        """
+        tell.files(self.path, self.written)
+        if self._failed:
+            raise ValueError(f"model.onnx is not written: {self._failed} (--no-onnx does without)")
 
     def report(self, made: Any) -> None:
         """Write a report, and its pictures into a folder of their own."""

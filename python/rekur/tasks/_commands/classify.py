@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     estimator.columns_ = layout.state()
     estimator.save(folder.file("model.safetensors"))
     if options.onnx:
-        estimator.export_onnx(folder.file("model.onnx"))
+        folder.onnx(estimator)
     report: dict[str, Any] = {
         "name": str(layout.label),
         "data": facts,
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
         report.update(answers.report())
     if options.report:
         _write_report(estimator, layout, folder, report, seconds, tested is not None)
-    tell.files(folder.path, folder.written)
+    folder.finish(tell)
 
 
 def _parts(

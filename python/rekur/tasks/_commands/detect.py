@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     detector.columns_ = known.state()
     detector.save(folder.file("model.safetensors"))
     if options.onnx:
-        detector.export_onnx(folder.file("model.onnx"))
+        folder.onnx(detector)
     found = Scored(detector, known)
     columns = found.columns()
     if labels is not None:
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         _tell_measures(tell, measures)
     if options.report:
         _write_report(detector, known, found, labels, measures, facts, folder, seconds)
-    tell.files(folder.path, folder.written)
+    folder.finish(tell)
 
 
 def _read(options: argparse.Namespace) -> tuple[SeriesSet, list[NDArray[np.bool_]] | None]:

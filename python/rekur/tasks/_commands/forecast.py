@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
     seconds = time.monotonic() - begin
     model.save(folder.file("model.safetensors"))
     if options.onnx:
-        model.export_onnx(folder.file("model.onnx"))
+        folder.onnx(model)
     ahead = _need_future(known, horizon)
     columns = predictions(model, known, options.coverage)
     folder.csv("predictions.csv", columns)
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
         known = dataclasses.replace(known, notes=[*known.notes, ahead])
     if options.report:
         _write_report(model, known, backtest, facts, folder, seconds, horizon)
-    tell.files(folder.path, folder.written)
+    folder.finish(tell)
 
 
 def _read(options: argparse.Namespace) -> SeriesSet:

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     seconds = time.monotonic() - begin
     writer.save(folder.file("model.safetensors"))
     if options.onnx:
-        writer.export_onnx(folder.file("model.onnx"))
+        folder.onnx(writer)
     samples = writer.generate(
         options.prompt, options.length, temperature=options.temperature, seed=options.seed, n=options.samples
     )
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         tell.line(f"  | {line}")
     if options.report:
         _write_report(options, writer, facts, notes, written, folder, seconds)
-    tell.files(folder.path, folder.written)
+    folder.finish(tell)
 
 
 def _read(options: argparse.Namespace, notes: list[str]) -> tuple[Any, list[tuple[str, str]]]:
