@@ -253,3 +253,41 @@ def test_series_of_frames(topics):
         assert topics.predict(given).tolist() == right
     with pytest.raises(ValueError, match=r"X\[1\]: .*missing"):
         topics.predict(pandas.Series(["a", None]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "tokens"), [({}, False), ({}, True), ({"level": "both", "ensemble": 2}, False)], ids=str
+)
+def test_texts_in_and_labels_out_in_onnx(tmp_path, setting, tokens):
+    ort = pytest.importorskip("onnxruntime")
+    made = TextClassifier(**{**TINY, "epochs": 2, **setting}).fit(X, Y)
+    report = made.export_onnx(tmp_path / "topics.onnx", tokens=tokens)
+    assert report.inputs[0][:2] == ("words" if tokens else "text", "string") and "label" in str(report)
+    session = ort.InferenceSession(str(tmp_path / "topics.onnx"), providers=["CPUExecutionProvider"])
+    texts = [*X_TEST[:40], "", "THE Spade, isn't it?", "日本 zzz\x0b\x1c q́"]
+    feed = {"text": np.array(texts, object)}
+    if tokens:
+        rows = [made.tokens(text)["word"] for text in texts]
+        feed = {"words": np.array([row + [""] * (40 - len(row)) for row in rows], object)}
+        domains = {entry.domain for entry in pytest.importorskip("onnx").load(tmp_path / "topics.onnx").opset_import}
+        assert domains == {"", "ai.onnx.ml"}
+    label, probabilities = session.run(["label", "probabilities"], feed)
+    assert label.tolist() == made.predict(texts).tolist()
+    np.testing.assert_allclose(probabilities, made.predict_proba(texts), atol=1e-5)
+
+
+def test_labels_of_other_kinds_in_onnx(tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    options = {**TINY, "epochs": 1}
+    for labels in ((Y == "garden").astype(np.int64) * 7, Y == "garden", np.stack([Y == "garden", Y != "garden"], 1)):
+        made = TextClassifier(**options).fit(X, labels)
+        made.export_onnx(tmp_path / "topics.onnx")
+        session = ort.InferenceSession(str(tmp_path / "topics.onnx"), providers=["CPUExecutionProvider"])
+        label = session.run(["label"], {"text": np.array(X_TEST[:9], object)})[0]
+        assert label.tolist() == made.predict(X_TEST[:9]).tolist() and label.dtype == made.predict(X_TEST[:9]).dtype
+    with pytest.raises(ValueError, match=r"\.onnx"):
+        made.export_onnx(tmp_path / "topics.safetensors")
+    with pytest.raises(TypeError, match="tokens"):
+        made.export_onnx(tmp_path / "topics.onnx", tokens="yes")
+    with pytest.raises(NotFittedError):
+        TextClassifier().export_onnx(tmp_path / "topics.onnx")

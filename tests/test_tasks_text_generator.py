@@ -2,14 +2,17 @@
 
 import copy
 import itertools
+import json
 import math
 import pickle
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import cpp_tools
 import rekur
 from rekur.tasks import TextGenerator, load
 
@@ -220,3 +223,106 @@ def test_what_a_file_may_hold(writer, tmp_path: Path):
         other.save(tmp_path / "w.safetensors")
         with pytest.raises(ValueError):
             load(tmp_path / "w.safetensors").generate("a", 1)
+
+
+# Elsewhere.
+
+
+def _session(path: Path) -> Any:
+    ort = pytest.importorskip("onnxruntime")
+    return ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("kind", ["one text", "texts with ends", "byte pairs"])
+def test_a_step_in_onnx_writes_the_same(tmp_path, kind):
+    level = "byte_pairs" if kind == "byte pairs" else "character"
+    given = ["red green blue é", "red green black"] * 40 if kind == "texts with ends" else RHYME * 20 + "é日"
+    writer = TextGenerator(level, random_state=1, **{**TINY, "epochs": 6}).fit(given)
+    path = tmp_path / "writer.onnx"
+    report = writer.export_onnx(path)
+    assert {name: dtype for name, dtype, _ in report.inputs}["token"] == "string"
+    session = _session(path)
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said["ends"]) is (kind == "texts with ends")
+    pairs = json.loads(said["states"])
+    sizes = {value.name: value.shape[1:] for value in session.get_inputs()}
+    states = {before: np.zeros((1, *sizes[before]), np.float32) for before, _ in pairs}
+    names = [value.name for value in session.get_outputs()]
+
+    def after(token: str) -> str:
+        feed = {"token": np.array([token], object), "temperature": np.array(0, np.float32), "draw": np.float32([0.5])}
+        found = dict(zip(names, session.run(None, {**feed, **states}), strict=True))
+        states.update({before: found[later] for before, later in pairs})
+        return str(found["next"][0])
+
+    begin = "red" if kind == "texts with ends" else "the"
+    for token in [*([""] if kind == "texts with ends" else []), *writer._vocabulary.split(begin)]:
+        following = after(token)
+    written = []
+    while following and len(written) < 12:
+        written.append(following)
+        following = after(following)
+    text = "".join(written).encode("latin-1").decode() if level == "byte_pairs" else "".join(written)
+    assert text == writer.generate(begin, 12, temperature=0)
+
+
+def test_what_onnx_draws_is_as_often_as_it_is_probable(writer, tmp_path):
+    writer.export_onnx(tmp_path / "w.onnx")
+    session = _session(tmp_path / "w.onnx")
+    sizes = {v.name: v.shape[1:] for v in session.get_inputs()}
+    pairs = json.loads(session.get_modelmeta().custom_metadata_map["states"])
+    draws = (np.arange(2000) / 2000).astype(np.float32)
+    states = {before: np.zeros((2000, *sizes[before]), np.float32) for before, _ in pairs}
+    feed = {"token": np.full(2000, " ", object), "temperature": np.array(2.0, np.float32), "draw": draws, **states}
+    drawn, probabilities = session.run(["next", "probabilities"], feed)
+    tokens = json.loads(session.get_modelmeta().custom_metadata_map["tokens"])
+    shares = np.array([np.mean(drawn == token) for token in tokens])
+    np.testing.assert_allclose(shares, probabilities[0], atol=2e-3)
+    assert shares[:2].tolist() == [0, 0]
+
+
+def test_labels_in_onnx_are_those_of_generate(writer, tmp_path):
+    pytest.importorskip("onnxruntime")
+    writer.export_onnx(tmp_path / "w.onnx", strings=False)
+    prompt = writer._vocabulary.encode("the cat")
+    labels = rekur.onnx.generate(tmp_path / "w.onnx", prompt, 20, temperature=0.7, seed=5)
+    assert writer._vocabulary.decode(labels) == writer.generate("the cat", 20, seed=5)
+    said = _session(tmp_path / "w.onnx").get_modelmeta().custom_metadata_map
+    assert json.loads(said["vocabulary"])["tokens"][2:] == writer.vocabulary_["tokens"]
+    with pytest.raises(ValueError, match=r"\.onnx"):
+        writer.export_onnx(tmp_path / "w.safetensors")
+    with pytest.raises(TypeError, match="strings"):
+        writer.export_onnx(tmp_path / "w.onnx", strings=2)
+
+
+PROGRAM = """
+#include <cstdio>
+#include <rekur/decode.hpp>
+#include "writer.hpp"
+
+int main() {
+  const rekur::Model network = writer::model();
+  rekur::Generator generator(network);
+  for (const char* c = "the "; *c != 0; ++c) {
+    const std::int32_t label = writer::label({c, 1});
+    if (label < 2 || !generator.read({&label, 1})) return 1;
+  }
+  if (writer::label("?") != 1 || writer::ends) return 2;
+  for (int i = 0; i < 30; ++i) {
+    std::int32_t label;
+    if (!generator.next({.temperature = 0.7f, .seed = 3}, {&label, 1})) return 3;
+    std::printf("%.*s", static_cast<int>(writer::tokens[label].size()), writer::tokens[label].data());
+  }
+}
+"""
+
+
+def test_a_header_of_cpp_writes_the_same(writer, tmp_path):
+    writer.export_cpp(tmp_path / "writer.hpp")
+    text = (tmp_path / "writer.hpp").read_text()
+    assert '{" ", 1},' in text and "tokens[]" in text and "#include <string_view>" in text
+    library = cpp_tools.library()
+    (tmp_path / "main.cpp").write_text(PROGRAM)
+    library.compile(tmp_path / "main.cpp", tmp_path / "main", link=True)
+    ran = subprocess.run([tmp_path / "main"], capture_output=True, check=True, text=True, timeout=60)
+    assert ran.stdout == writer.generate("the ", 30, seed=3)

@@ -78,6 +78,9 @@ class Vocabulary:
                     self.ids.setdefault(form, k)
             for form, token in self.forms.items():
                 self.ids.setdefault(form, own[token])
+        if spaces and level == "word":  # a word at the beginning is the word that stands behind a space
+            for token, k in own.items():
+                self.ids.setdefault(token[1:] if token[0] == " " and len(token) > 1 else f" {token}", k)
         self._known: dict[str, list[int]] = {}  # pieces of byte pairs that were met
         self._points: Any = None
         if level == "character":

@@ -442,6 +442,46 @@ class TextClassifier(Estimator):
             told[label] = [(word, means[word]) for word in best[:n] if means[word] > 0]
         return told
 
+    # Elsewhere.
+
+    def export_onnx(self, path: Any, *, tokens: bool = False, **options: Any) -> Any:
+        """Write one ONNX file: texts in, labels and probabilities out.
+
+        Its input ``text`` is a tensor of strings, (B,); its outputs are ``label`` (B,) and ``probabilities`` (B, C).
+
+        Parameters
+        ----------
+        path : str or path
+        tokens : bool
+            False: onnxruntime's operator Tokenizer takes texts apart, for which ONNX itself has none. True: standard
+            operators alone; the inputs are ``words`` and ``characters``, tensors of strings (B, T) with "" behind the
+            end, as :meth:`tokens` makes them, for a runtime without that operator.
+        **options
+            Of :func:`rekur.onnx.export`: opset, tolerance, ….
+
+        Returns
+        -------
+        rekur.onnx.ExportReport
+
+        Raises
+        ------
+        rekur.onnx.VerificationError
+            If onnxruntime gives something else than predict. Then nothing is written.
+        """
+        from rekur.tasks.text._onnx_classifier import write_classifier
+
+        self._check_fitted()
+        return write_classifier(self, path, boolean(tokens, f"{_WHO}: tokens"), options)
+
+    def tokens(self, text: str) -> dict[str, list[str]]:
+        """The tokens of a text by level, as they are read: what a file with ``tokens=True`` is fed with.
+
+        A word is letters, digits and combining marks, with apostrophes between them; any other sign is one by itself.
+        """
+        self._check_fitted()
+        text = read_texts([text], f"{_WHO}: text")[0]
+        return {level: v.split(text)[: self.lengths_[level]] for level, v in self._vocabularies.items()}
+
     # What was learned, to read and to see.
 
     def summary(self) -> str:

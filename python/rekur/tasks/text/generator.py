@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import rekur
 from rekur import initializers, layers
 from rekur._random import draw_seed
-from rekur._validate import integer, one_of
+from rekur._validate import boolean, integer, one_of
 from rekur.models import Model
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._fitting import fit_networks
@@ -460,6 +460,80 @@ class TextGenerator(Estimator):
                 shares.append(len(own & others) / len(own))
         found["alike"] = float(np.mean(shares)) if shares else math.nan
         return found
+
+    # Elsewhere.
+
+    def export_onnx(self, path: Any, *, strings: bool = True, **options: Any) -> Any:
+        """Write one step as an ONNX file, its states as inputs and outputs.
+
+        Parameters
+        ----------
+        path : str or path
+        strings : bool
+            True: tokens as they are written. Inputs: ``token`` (B,) of strings ("" begins a text), ``temperature``, a
+            number, ``draw`` (B,), a random number from 0 to 1 (1 excluded) each, and the states; outputs: ``next``
+            (B,), the token that comes next, ``probabilities`` (B, tokens), and the states. False: labels, for
+            :func:`rekur.onnx.generate`, which draws as :meth:`generate` does.
+        **options
+            Of :func:`rekur.onnx.export`: opset, tolerance, ….
+
+        Returns
+        -------
+        rekur.onnx.ExportReport
+
+        Raises
+        ------
+        rekur.onnx.VerificationError
+            If onnxruntime computes something else. Then nothing is written.
+
+        Notes
+        -----
+        The metadata name the ``states`` (pairs of an input and the output that is its next value; zeros at first), the
+        ``tokens`` by label, what they are (``level``) and whether a text ``ends`` where "" comes next. The loop:
+
+        >>> session = onnxruntime.InferenceSession("writer.onnx")
+        >>> pairs = json.loads(session.get_modelmeta().custom_metadata_map["states"])
+        >>> sizes = {value.name: value.shape[1:] for value in session.get_inputs()}
+        >>> states = {before: np.zeros((1, *sizes[before]), np.float32) for before, _ in pairs}
+        >>> names, token, waiting = [value.name for value in session.get_outputs()], "", list("The ")
+        >>> for _ in range(200):
+        ...     feed = {"token": np.array([token], object), "temperature": np.array(0.7, np.float32),
+        ...             "draw": np.random.random(1).astype(np.float32), **states}
+        ...     found = dict(zip(names, session.run(None, feed)))
+        ...     states = {before: found[after] for before, after in pairs}
+        ...     token = waiting.pop(0) if waiting else found["next"][0]
+        ...     print(token, end="")
+        """
+        from rekur.tasks.text._onnx_generator import write_generator
+
+        self._check_fitted()
+        return write_generator(self, path, boolean(strings, f"{_WHO}: strings"), dict(options))
+
+    def export_cpp(self, path: Any, namespace: str | None = None) -> Any:
+        """Write a C++ header: the network as of :func:`rekur.export_cpp`, for ``rekur::Generator``, and its tokens.
+
+        Parameters
+        ----------
+        path : str or path
+        namespace : str, optional
+            By default the file's name.
+
+        Notes
+        -----
+        In the namespace stand ``model()``, ``tokens`` (a ``std::string_view`` a label), ``label(token)`` and ``ends``:
+
+            const rekur::Model network = writer::model();
+            rekur::Generator generator(network);
+            std::int32_t label = writer::label("T");
+            generator.read({&label, 1});
+            while (generator.next({.temperature = 0.7f, .seed = 1}, {&label, 1})) std::cout << writer::tokens[label];
+
+        Of one seed it writes what :meth:`generate` writes.
+        """
+        from rekur.tasks.text._cpp import write_header
+
+        self._check_fitted()
+        return write_header(self, path, namespace)
 
     # What was learned, to read and to see.
 
