@@ -148,6 +148,28 @@ def _parser() -> argparse.ArgumentParser:
     add("-o", "--option", action="append", default=[], metavar="NAME=VALUE", help=more)
     convert.set_defaults(command=_convert)
 
+    serve = commands.add_parser(
+        "serve",
+        help="answer over HTTP with a model of rekur.tasks",
+        description="Serve a model over HTTP: typed JSON, streams that remember, and a page to try it. From this "
+        "machine only, unless --host says otherwise. Ctrl-C ends it.",
+    )
+    add = serve.add_argument
+    add("model", metavar="MODEL", help="a .safetensors file written by save of an estimator of rekur.tasks")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1: this machine only)")
+    add("--port", type=_natural, default=8000, metavar="N", help="0: one that is free (8000)")
+    add("--name", metavar="NAME", help="what the model is called (the file's name)")
+    add(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name that it is called by; may be repeated"
+    )
+    add("--max-body", type=_positive, default=8_000_000, metavar="BYTES", help="of a request (8000000)")
+    add("--max-seconds", type=_positive, default=30, metavar="S", help="that an answer may take (30)")
+    add("--max-requests", type=_positive, default=64, metavar="N", help="under way at the same time (64)")
+    add("--max-streams", type=_positive, default=64, metavar="N", help="open at the same time (64)")
+    add("--max-idle", type=_positive, default=600, metavar="S", help="after which a stream is closed (600)")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    serve.set_defaults(command=_serve)
+
     _add_onnx(commands.add_parser("onnx", help="work with ONNX files"))
     for name, text in _TASKS.items():
         # The arguments of these are made, and their modules imported, when one of them is called.
@@ -247,6 +269,29 @@ def _info(options: argparse.Namespace) -> None:
     for name in ("numpy", "onnx", "onnxruntime", "tqdm"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             print(f"{name}: {importlib.metadata.version(name)}")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from rekur.tasks.serve import Limits, serve
+
+    if options.port > 65535:
+        raise ValueError(f"--port: expected at most 65535, got {options.port}")
+    limits = Limits(
+        body=options.max_body,
+        seconds=options.max_seconds,
+        requests=options.max_requests,
+        sessions=options.max_streams,
+        idle=options.max_idle,
+    )
+    serve(
+        options.model,
+        host=options.host,
+        port=options.port,
+        limits=limits,
+        name=options.name,
+        hosts=tuple(options.allow_host),
+        quiet=options.quiet,
+    )
 
 
 def _summary(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from rekur._own import no_attribute
 from rekur.tasks._estimator import Estimator, NotFittedError, load
 
 if TYPE_CHECKING:
-    from rekur.tasks import report
+    from rekur.tasks import report, serve
     from rekur.tasks.anomalies import AnomalyDetector
     from rekur.tasks.classification import SequenceClassifier, SequenceRegressor
     from rekur.tasks.forecasting import Forecaster
@@ -30,7 +30,7 @@ _CLASSES: dict[str, str] = {
     "TextGenerator": "text",
     "Translator": "text",
 }
-_MODULES = ("report",)
+_MODULES = ("report", "serve")
 
 __all__ = [
     "AnomalyDetector",
@@ -44,6 +44,7 @@ __all__ = [
     "Translator",
     "load",
     "report",
+    "serve",
 ]
 
 

@@ -154,7 +154,7 @@ def _use(estimator: Any, paths: Sequence[Path]) -> dict[str, str]:
             use["Python"] = (
                 "import rekur.tasks\n\n"
                 f"model = rekur.tasks.load({name!r})\n"
-                f"print(model.summary())\n"
+                "model.summary()\n"
                 f"answers = model.{method}({argument})"
             )
             use["Command line"] = f"rekur predict {_quoted(name)} new_data.csv\nrekur serve {_quoted(name)}"
@@ -202,7 +202,9 @@ def card_section(card: Card) -> Section:
     """The last part of a report."""
     facts: list[tuple[str, Any]] = [("Estimator", card.estimator)]
     if card.network:
-        facts.append(("Network", " → ".join(line.partition(":")[0] for line in card.network)))
+        # Layers that learn: the others, which only rearrange, stand below.
+        trained = [line.partition(":")[0] for line in card.network if ":" in line] or list(card.network)
+        facts.append(("Network", " → ".join(trained)))
     if card.parameters is not None:
         networks = f", in each of {card.members} networks" if card.members > 1 else ""
         facts.append(("Parameters", f"{number(card.parameters)}{networks}"))

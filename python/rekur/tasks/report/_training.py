@@ -20,7 +20,7 @@ from rekur.tasks.report._canvas import (
     vector,
     width_of,
 )
-from rekur.tasks.report._palette import INK, LINES, MODEL, RULE, SOFT, line
+from rekur.tasks.report._palette import INK, LINES, MODEL, PAPER, RULE, SOFT, line
 from rekur.tasks.report._thin import thin
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def plot_training(
                     axes.annotate(
                         f"kept: epoch {best + 1}", (best + 1, loss[best]), xytext=(0, 11), fontsize=9, color=INK,
                         textcoords="offset points", ha="right" if best + 1 > 0.7 * len(loss) else "left",
+                        bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}, zorder=6,
                     )  # fmt: skip
         if np.isfinite(lowest) and lowest > 0 and highest > 30 * lowest:
             axes.set_yscale("log")
