@@ -8,7 +8,7 @@ import pytest
 
 import rekur
 from rekur.tasks import AnomalyDetector, load
-from rekur.tasks.anomalies import Alarm
+from rekur.tasks.anomalies import Alarm, vus_pr
 
 QUICK: dict[str, Any] = {"units": 8, "epochs": 4, "prototypes": 32, "random_state": 0}
 
@@ -170,6 +170,67 @@ def test_frames_give_names(fitted):
         detector.predict(pandas.DataFrame(new, columns=["valve", "pump"]))
 
 
+def with_times(values, start="2024-03-29", zone="Europe/Berlin"):
+    pandas = pytest.importorskip("pandas")
+    index = pandas.date_range(start, periods=len(values), freq="h", tz=zone)
+    return pandas.DataFrame(values, columns=["pump", "valve"], index=index)
+
+
+def test_frames_with_times_have_gaps_filled():
+    pandas = pytest.importorskip("pandas")
+    detector = AnomalyDetector(**QUICK, false_alarms="1/month").fit(with_times(beats(1500, 2)))
+    np.testing.assert_allclose(detector.false_alarms_, 1 / 730.5, rtol=1e-3)
+    new = beats(300, 2, seed=1)
+    new[200:220, 1] = 10
+    frame = with_times(new, "2024-10-25")  # through the change of clocks
+    whole = detector.score_samples(frame)
+    assert isinstance(whole, pandas.Series) and whole.index.equals(frame.index)
+    np.testing.assert_array_equal(
+        whole.to_numpy(), detector.score_samples(pandas.DataFrame(new, columns=["pump", "valve"]))
+    )
+    gone = [*range(50, 58), 120]
+    holes = new.copy()
+    holes[gone] = np.nan
+    fewer = frame.drop(frame.index[gone])
+    scores = detector.score_samples(fewer)
+    assert scores.index.equals(fewer.index)
+    expected = detector.score_samples(pandas.DataFrame(holes, columns=["pump", "valve"]))
+    np.testing.assert_array_equal(scores, np.delete(expected, gone))
+    turned = fewer.iloc[::-1]
+    np.testing.assert_array_equal(detector.score_samples(turned), scores[::-1])
+    assert set(detector.predict(fewer)) == {-1, 1} and detector.contributions(fewer).shape == (291, 2)
+    (alarm,) = detector.set_false_alarms("1 per year").alarms(fewer)
+    assert frame.index[199] <= alarm.start <= alarm.peak <= alarm.end <= frame.index[250] and alarm.channel == "valve"
+    assert detector.hindsight_scores(fewer).idxmax() in frame.index[180:225]
+
+
+def test_times_may_be_a_column():
+    polars = pytest.importorskip("polars")
+    values = beats(800, 2)
+    times = np.datetime64("2024-01-01", "us") + np.arange(800) * np.timedelta64(5, "m")
+    table = polars.DataFrame({"when": times, "pump": values[:, 0], "valve": values[:, 1]})
+    detector = AnomalyDetector("nearest", time="when", false_alarms="1/week", **QUICK).fit(table)
+    assert detector.feature_names_in_.tolist() == ["pump", "valve"]
+    np.testing.assert_allclose(detector.false_alarms_, 1 / 2016, rtol=1e-6)
+    scores = detector.score_samples(table.filter(polars.int_range(800) != 400))
+    assert isinstance(scores, np.ndarray) and len(scores) == 799
+    with pytest.raises(ValueError, match="there is no column 'when'"):
+        detector.predict(table.drop("when"))
+    with pytest.raises(ValueError, match="what came is no frame"):
+        detector.predict(values)
+
+
+def test_hindsight_is_where_the_anomaly_is(fitted):
+    new = beats(600, 2, seed=4)
+    new[300:330] = 10
+    scores, back = -fitted.score_samples(new), fitted.hindsight_scores(new)
+    window = fitted.design_["window"]
+    np.testing.assert_allclose(back[250], scores[250 : 250 + window].mean())
+    np.testing.assert_allclose(back[-1], scores[-1])
+    true = np.arange(600) // 30 == 10
+    assert vus_pr(true, back, 20) > vus_pr(true, scores, 20)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -188,6 +249,8 @@ def test_frames_give_names(fitted):
         ({"contamination": 0}, "contamination"),
         ({"false_alarms": 0}, "false_alarms"),
         ({"false_alarms": 2}, "false_alarms"),
+        ({"false_alarms": "1/day"}, "false_alarms: '1/day' is for data with times"),
+        ({"false_alarms": "often"}, "false_alarms: expected a number of alarms a step, or text"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"validation_fraction": 1}, "validation_fraction"),
         ({"ensemble": 0}, "ensemble"),

@@ -1,5 +1,6 @@
 """``AnomalyDetector``: steps of series that are unlike those it was trained on."""
 
+import dataclasses
 import os
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from rekur.tasks._estimator import Estimator
 from rekur.tasks.anomalies import _export, _inputs, _settings, _summary
 from rekur.tasks.anomalies._alarms import Alarm, stretches
 from rekur.tasks.anomalies._graph import Floats
-from rekur.tasks.anomalies._inputs import Given, given_back
+from rekur.tasks.anomalies._inputs import Given
 from rekur.tasks.anomalies._stream import DetectorStream
 from rekur.tasks.anomalies._tail import Tail
 from rekur.tasks.anomalies._training import Fitting, learn
@@ -41,9 +42,9 @@ class AnomalyDetector(Estimator):
     smoothing : int, optional
         Steps that errors of "forecast" and "reconstruction" are averaged over, by default 16 (fewer for short series).
         1 answers soonest and sees single steps best.
-    false_alarms : float
-        Wished false alarms a step, on data like the training data: 1e-4 is one in ten thousand steps. An alarm is a
-        stretch of steps.
+    false_alarms : float or str
+        Wished false alarms a step, on data like the training data: 1e-4 is one in ten thousand steps. Of frames with
+        times also "1/day", "2 per week", "1/month". An alarm is a stretch of steps.
     contamination : float, optional
         Instead of ``false_alarms``: the part of the training data's steps that the threshold makes alarms.
     units : int or tuple of int
@@ -66,6 +67,11 @@ class AnomalyDetector(Estimator):
         Epochs without progress on that part until training stops (None: it goes on to the end).
     ensemble : int
         Networks from different seeds whose errors are averaged.
+    time : name, optional
+        A frame's column of times. A pandas frame whose index are times needs none.
+    freq : str, optional
+        The step of frames with times, such as "h", "15min", "D"; else it is found out. Rows are put on a grid of such
+        steps: what lies within a step is averaged, a step without a row is a missing value.
     random_state : int, RandomState, Generator or None
     verbose : {0, 1}
 
@@ -136,7 +142,7 @@ class AnomalyDetector(Estimator):
         horizon: int = 1,
         season: int | None = None,
         smoothing: int | None = None,
-        false_alarms: float = 1e-4,
+        false_alarms: Any = 1e-4,
         contamination: float | None = None,
         units: Any = 32,
         cell: Any = "gru",
@@ -149,6 +155,8 @@ class AnomalyDetector(Estimator):
         validation_fraction: float = 0.2,
         patience: int | None = None,
         ensemble: int = 1,
+        time: Any = None,
+        freq: Any = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -170,6 +178,8 @@ class AnomalyDetector(Estimator):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.ensemble = ensemble
+        self.time = time
+        self.freq = freq
         self.random_state = random_state
         self.verbose = verbose
 
@@ -188,7 +198,9 @@ class AnomalyDetector(Estimator):
             For parameters or data that cannot be, naming them.
         """
         _settings.check_training(self, _WHO)
-        given = _inputs.read(X, _WHO, least=_settings.LEAST_STEPS)
+        given = _inputs.read(X, _WHO, least=_settings.LEAST_STEPS, time=self.time, freq=self.freq)
+        seconds = given.placed[0].seconds if given.placed[0] is not None else None
+        wished = _settings.per_step(self.false_alarms, seconds, _WHO)
         longest = max(len(piece) for piece in given.series)
         design = _settings.design(self, _WHO, longest)
         _refuse_all_missing(given)
@@ -218,9 +230,12 @@ class AnomalyDetector(Estimator):
         self.scales_ = learned.scales
         self.mean_, self.deviation_ = learned.known.mean, learned.known.deviation
         self.notes_ = _notes(given, learned.left_out)
+        self.timeline_ = given.timeline
+        self.step_seconds_ = seconds
+        self.false_alarms_ = wished
         self.steps_ = [len(piece) for piece in given.series]
         if self.contamination is None:
-            threshold = learned.tail.threshold(self.false_alarms)
+            threshold = learned.tail.threshold(wished)
         else:
             scores = np.concatenate([self._score(piece) for piece in given.series])
             threshold = float(np.percentile(scores, 100 * (1 - self.contamination)))
@@ -233,7 +248,7 @@ class AnomalyDetector(Estimator):
 
     def _read(self, X: Any) -> Given:
         self._check_fitted()
-        return _inputs.read(X, _WHO, like=self)
+        return _inputs.read(X, _WHO, like=self, time=self.time)
 
     def _outputs(self, piece: Floats) -> list[NDArray[np.float32]]:
         found: Any = self.models_[0].predict(np.asarray(piece, np.float32)[None], verbose=0)
@@ -252,25 +267,42 @@ class AnomalyDetector(Estimator):
         Returns
         -------
         float64 ndarray of shape (T,), or a list of them where a list came
-            Numbers of float32; those of a stream, C++ and ONNX.
+            Numbers of float32; those of a stream, C++ and ONNX. Of a pandas frame whose index are times a Series with
+            that index, as from the other methods.
         """
         given = self._read(X)
-        return given_back([-self._score(piece) for piece in given.series], given.many)
+        return given.back([-self._score(piece) for piece in given.series])
 
     def decision_function(self, X: Any) -> Any:
         """``score_samples`` less ``offset_``: below 0 is an alarm."""
         given = self._read(X)
-        return given_back([-self._score(piece) - self.offset_ for piece in given.series], given.many)
+        return given.back([-self._score(piece) - self.offset_ for piece in given.series])
 
     def predict(self, X: Any) -> Any:
         """−1 where a step is an alarm, +1 where it is not, of shape (T,); a list of them where a list came."""
         given = self._read(X)
         found = [np.where(self._score(piece) > self.threshold_, -1, 1) for piece in given.series]
-        return given_back(found, given.many)
+        return given.back(found)
 
     def fit_predict(self, X: Any, y: Any = None) -> Any:
         """``fit(X)``, then ``predict(X)``."""
         return self.fit(X).predict(X)
+
+    def hindsight_scores(self, X: Any) -> Any:
+        """How unusual each step is when looked back at: the mean of the scores of the ``window`` steps from it on.
+
+        A score says of the last window, or of the errors of the last steps, that they are unusual; it rises behind the
+        beginning of an anomaly and falls behind its end. This puts it where the anomaly is. It is for reports and
+        comparisons (its VUS-PR is higher): it is not there live, and the threshold is not made for it.
+
+        Returns
+        -------
+        float64 ndarray of shape (T,), or a list of them
+            The higher, the more unusual.
+        """
+        given = self._read(X)
+        window = int(self.design_["window"])
+        return given.back([_ahead(self._score(piece), window) for piece in given.series])
 
     def contributions(self, X: Any) -> Any:
         """How unusual each channel is by itself.
@@ -282,7 +314,7 @@ class AnomalyDetector(Estimator):
         """
         given = self._read(X)
         found = [np.asarray(self._outputs(piece)[1], np.float64) for piece in given.series]
-        return given_back(found, given.many)
+        return given.back(found)
 
     def alarms(self, X: Any, *, threshold: float | None = None, gap: int | None = None) -> Any:
         """Alarms as stretches of steps.
@@ -302,7 +334,15 @@ class AnomalyDetector(Estimator):
         """
         given = self._read(X)
         found = [self._alarms(piece, threshold, gap) for piece in given.series]
-        return given_back(found, given.many)  # type: ignore[arg-type]
+        for place, alarms in zip(given.placed, found, strict=True):
+            if place is not None:
+                alarms[:] = [
+                    dataclasses.replace(
+                        each, start=place.time(each.start), end=place.time(each.end - 1), peak=place.time(each.peak)
+                    )
+                    for each in alarms
+                ]
+        return found if given.many else found[0]
 
     def _alarms(self, piece: Floats, threshold: float | None, gap: int | None) -> list[Alarm]:
         limit = self.threshold_ if threshold is None else real(threshold, f"{_WHO}: threshold")
@@ -317,17 +357,17 @@ class AnomalyDetector(Estimator):
             alarms.append(Alarm(first, end, peak, float(score[peak, 0]), named))
         return alarms
 
-    def set_false_alarms(self, rate: float) -> "AnomalyDetector":
+    def set_false_alarms(self, rate: Any) -> "AnomalyDetector":
         """Move the threshold to another wished rate of false alarms a step, without training.
 
         Parameters
         ----------
-        rate : float
+        rate : float or str
             As ``false_alarms``, whose place it takes; ``contamination`` is None from then on.
         """
         self._check_fitted()
-        wished = _settings.per_step(rate, _WHO)
-        self.false_alarms, self.contamination = rate, None
+        wished = _settings.per_step(rate, self.step_seconds_, _WHO)
+        self.false_alarms, self.contamination, self.false_alarms_ = rate, None, wished
         self._set_threshold(self._tail.threshold(wished))
         return self
 
@@ -343,7 +383,7 @@ class AnomalyDetector(Estimator):
         adapt: str | None = None,
         depth: int = 500,
         normal: Any = None,
-        false_alarms: float | None = None,
+        false_alarms: Any = None,
     ) -> DetectorStream:
         """The detector live: one step a call, with the bits of ``score_samples``.
 
@@ -358,7 +398,7 @@ class AnomalyDetector(Estimator):
             Of "dspot".
         normal : as X in :meth:`fit`
             Data without anomalies, which "dspot" begins with.
-        false_alarms : float, optional
+        false_alarms : float or str, optional
             The rate that the adapting threshold keeps, by default ``false_alarms``.
 
         Examples
@@ -369,7 +409,7 @@ class AnomalyDetector(Estimator):
         """
         self._check_fitted()
         if false_alarms is not None:
-            false_alarms = _settings.per_step(false_alarms, f"{_WHO}: stream")
+            false_alarms = _settings.per_step(false_alarms, self.step_seconds_, f"{_WHO}: stream")
         return DetectorStream(self, rows, adapt, depth, normal, false_alarms)
 
     def export_onnx(self, path: str | os.PathLike[str], *, streaming: bool = False, **options: Any) -> Any:
@@ -451,7 +491,7 @@ class AnomalyDetector(Estimator):
         return report.plot_anomalies(
             piece, self._score(piece), threshold=self.threshold_, labels=labels,
             alarms=[(alarm.start, alarm.end) for alarm in self._alarms(piece, None, None)],
-            times=_inputs.times_of(X) if times is None else times,
+            times=_inputs.times_of(given) if times is None else times,
             features=None if names is None else [str(name) for name in names], title=title,
         )  # fmt: skip
 
@@ -463,9 +503,16 @@ class AnomalyDetector(Estimator):
         return report.plot_tail(self.tail_["excesses"], self.tail_["shape"], self.tail_["scale"])
 
 
+def _ahead(scores: Floats, steps: int) -> Floats:
+    """Means of each score and those behind it, ``steps`` in all or as many as there are."""
+    total = np.concatenate([[0.0], np.cumsum(scores)])
+    ends = np.minimum(np.arange(len(scores)) + steps, len(scores))
+    return np.asarray((total[ends] - total[:-1]) / (ends - np.arange(len(scores))))
+
+
 def _notes(given: Given, left_out: list[tuple[int, int, int]]) -> list[str]:
     """Sentences on what is unusual about the training data."""
-    notes = []
+    notes = list(given.notes)
     missing = sum(int(np.isnan(piece).sum()) for piece in given.series)
     if missing:
         total = sum(piece.size for piece in given.series)

@@ -9,24 +9,39 @@ from numpy.typing import NDArray
 
 from rekur._validate import check_mask
 from rekur.tasks._sequences import _as_floats, _check_finite, _frame_names, _frame_values, _is_frame, check_names
+from rekur.tasks._series import SeriesSet
+from rekur.tasks.anomalies._times import Placed, has_times
+from rekur.tasks.anomalies._times import place as place_on_grid
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Given:
-    """Series (Tᵢ, F) in float64, NaN where missing, and whether there was a list of them."""
+    """Series (Tᵢ, F) in float64 of regular steps, NaN where missing, and whether there was a list of them."""
 
     series: list[Floats]
     many: bool
     names: NDArray[Any] | None
+    placed: list[Placed | None]  # where rows have times
+    timeline: dict[str, Any] | None  # and the state of the set that they were read as
+    notes: list[str]
 
     @property
     def features(self) -> int:
         return int(self.series[0].shape[1])
 
+    def back(self, found: Sequence[Any]) -> Any:
+        """Results by step as the rows came: with their index where that is of times; a list, or one."""
+        pieces = [
+            piece if place is None else place.rows(piece) for piece, place in zip(found, self.placed, strict=True)
+        ]
+        return pieces if self.many else pieces[0]
 
-def read(given: Any, who: str, what: str = "X", *, like: Any = None, least: int = 1) -> Given:
+
+def read(
+    given: Any, who: str, what: str = "X", *, like: Any = None, least: int = 1, time: Any = None, freq: Any = None
+) -> Given:
     """One series or a list of them.
 
     Parameters
@@ -38,16 +53,24 @@ def read(given: Any, who: str, what: str = "X", *, like: Any = None, least: int 
         A fitted one, whose ``n_features_in_`` and ``feature_names_in_`` what is given must have.
     least : int
         Steps that there must be at least.
+    time : name, optional
+        A frame's column of times.
+    freq : optional
+        The step, else found out.
     """
     many = _is_list_of_series(given)
     items = list(given) if many else [given]
     if not items:
         raise ValueError(f"{what}: expected at least one series, got an empty list")
     series: list[Floats] = []
+    placed: list[Placed | None] = []
+    notes: list[str] = []
     names = None
+    timeline = getattr(like, "timeline_", None)
     for number, item in enumerate(items):
         place = f"{what}: series {number}" if many else what
-        array, names = _one(item, place)
+        columns = _channels(item, time, place)
+        array, names = _one(item if columns is None else columns, place)
         if series and array.shape[1] != series[0].shape[1]:
             raise ValueError(f"{place}: it has {array.shape[1]} channels, the first one has {series[0].shape[1]}")
         if like is not None:
@@ -62,14 +85,40 @@ def read(given: Any, who: str, what: str = "X", *, like: Any = None, least: int 
                     f"{place}: X has {array.shape[1]} features, but {who} is expecting {like.n_features_in_} features "
                     "as input"
                 )
+        on_grid = None
+        if _is_frame(item) and has_times(item, time) and (like is None or timeline is not None):
+            on_grid, known = _placed(item, columns, time, freq, timeline, place)
+            array = on_grid.values
+            if like is None:
+                timeline = timeline or known.state()  # of several series the first one's steps are all theirs
+            notes += known.notes if not many else [f"Series {number}: {note}" for note in known.notes]
         series.append(array)
+        placed.append(on_grid)
     longest = max(len(array) for array in series)
     if longest < least:
         raise ValueError(
             f"{what}: Found array with {longest} sample(s) while a minimum of {least} is required by {who}: rows are "
             f"time steps, and n_samples={longest} are too few to learn from"
         )
-    return Given(series, many, names)
+    return Given(series, many, names, placed, timeline, notes)
+
+
+def _channels(item: Any, time: Any, place: str) -> Any:
+    """A frame without its column of times; None where there is none."""
+    if time is None or not _is_frame(item):
+        if time is not None:
+            raise ValueError(f"{place}: time={time!r} names a column, but what came is no frame")
+        return None
+    if time not in list(item.columns):
+        raise ValueError(f"{place}: there is no column {time!r}, which time= names")
+    return item.drop(columns=[time]) if hasattr(item, "iloc") else item.drop(time)
+
+
+def _placed(item: Any, channels: Any, time: Any, freq: Any, timeline: Any, place: str) -> tuple[Placed, SeriesSet]:
+    try:
+        return place_on_grid(item, list((item if channels is None else channels).columns), time, freq, timeline)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{place}: {error}") from None
 
 
 def _is_list_of_series(given: Any) -> bool:
@@ -113,17 +162,9 @@ def _one(item: Any, place: str) -> tuple[Floats, NDArray[Any] | None]:
     return np.asarray(array, np.float64), names
 
 
-def given_back(pieces: Sequence[NDArray[Any]], many: bool) -> Any:
-    """Results as the series came: a list of them, or one."""
-    return list(pieces) if many else pieces[0]
-
-
-def times_of(item: Any) -> Any:
-    """The times of a pandas frame's index, in UTC; None where there are none."""
-    index: Any = getattr(item, "index", None)
-    if type(index).__name__ == "PeriodIndex":
-        index = index.to_timestamp()
-    if type(index).__name__ != "DatetimeIndex":
+def times_of(given: Given) -> Any:
+    """The times of the steps of the only series, in UTC; None where there are none."""
+    (place,) = given.placed
+    if place is None:
         return None
-    naive = index if index.tz is None else index.tz_convert("UTC").tz_localize(None)
-    return naive.to_numpy()
+    return place.timeline.time(place.first + np.arange(len(place.values)))

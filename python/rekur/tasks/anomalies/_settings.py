@@ -5,6 +5,7 @@ from typing import Any
 from rekur import cells, layers
 from rekur._validate import did_you_mean, integer, rate, real, share
 from rekur.tasks.anomalies._networks import Design
+from rekur.tasks.anomalies._times import per_step as rate_of_text
 
 METHODS = ("forecast", "reconstruction", "nearest")
 _WINDOW = 32
@@ -98,14 +99,13 @@ def check_training(estimator: Any, who: str) -> None:
         part = real(estimator.contamination, f"{who}: contamination")
         if not 0 < part <= 0.5:
             raise ValueError(f"{who}: contamination: expected a number above 0 and at most 0.5, got {part!r}")
-    per_step(estimator.false_alarms, who)
     if estimator.verbose not in (0, 1):
         raise ValueError(f"{who}: verbose: expected 0 or 1, got {estimator.verbose!r}")
 
 
-def per_step(given: Any, who: str) -> float:
-    """False alarms a step."""
-    wished = real(given, f"{who}: false_alarms")
+def per_step(given: Any, seconds: float | None, who: str) -> float:
+    """False alarms a step, of a number or of text such as "1/day" where a step has so many seconds."""
+    wished = rate_of_text(given, seconds, who) if isinstance(given, str) else real(given, f"{who}: false_alarms")
     if not 0 < wished < 1:
         raise ValueError(f"{who}: false_alarms: expected alarms a step, above 0 and below 1, got {given!r}")
     return wished

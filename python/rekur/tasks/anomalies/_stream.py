@@ -45,7 +45,7 @@ class DetectorStream:
             if normal is not None or rate is not None:
                 raise ValueError(f"{who}: normal and false_alarms are for adapt='spot' and 'dspot'")
         else:
-            wished = detector.false_alarms if rate is None else rate
+            wished = detector.false_alarms_ if rate is None else rate
             scores = None
             if normal is not None:
                 found = detector.score_samples(normal)

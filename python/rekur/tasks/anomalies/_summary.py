@@ -31,7 +31,7 @@ def lines(detector: "AnomalyDetector") -> list[str]:
     fitted = f"shape {tail['shape']:.2f}, scale {tail['scale']:.3g}"
     rows.append(("tail", f"{tail['count']} peaks above {tail['level']:.3g}: {fitted}"))
     how = (
-        f"one false alarm in {1 / detector.false_alarms:,.0f} steps wished"
+        f"one false alarm in {1 / detector.false_alarms_:,.0f} steps wished"
         if detector.contamination is None
         else f"{detector.contamination:.1%} of the training data's steps exceed it"
     )
