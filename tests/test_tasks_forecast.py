@@ -128,6 +128,15 @@ def test_past_covariates_and_several_targets():
     assert back.by_step("mae")["rekur"][0] < 0.5 * back.by_step("mae")["naive"][0]
 
 
+def test_a_table_of_many_targets_and_many_quantiles():
+    table = {f"y{k}": RNG.normal(k, 1, size=60) for k in range(14)}
+    told = Forecaster(3, quantiles=[k / 40 for k in range(1, 40)], **{**QUICK, "epochs": 4}).fit(table).predict()
+    means = np.array([told[f"y{k}"].mean() for k in range(14)])
+    np.testing.assert_allclose(means, np.arange(14), atol=1.6)
+    model = Forecaster(3, output="normal", **QUICK).fit(table)
+    assert model.sample(5)["y13 path 5"].shape == (3,)
+
+
 def test_points_and_means():
     skew = RNG.exponential(size=800)
     means = {}
@@ -160,7 +169,7 @@ def test_early_stopping_is_on_the_last_part():
     options = {"epochs": 2, "units": 4, "context": 24, "random_state": 0}
     one, other = (Forecaster(4, **options).fit(data) for data in (DAILY, late))
     assert one.sizes_["held_back"] == 90 and one.sizes_["training"] == 510 - 4 - 3 + 1
-    assert one.history_[0]["loss"] == pytest.approx(other.history_[0]["loss"], rel=1e-6)
+    assert one.history_[0]["loss"] == pytest.approx(other.history_[0]["loss"], rel=0.01)
     assert one.history_[0]["val_loss"][0] < other.history_[0]["val_loss"][0]
     stopped = Forecaster(4, **{**options, "epochs": 200, "learning_rate": 0.02, "patience": 2}).fit(
         RNG.normal(size=150)
@@ -207,7 +216,7 @@ def test_backtest_scores_and_tables():
     np.testing.assert_allclose(table["y"], back.actual.ravel())
     told = []
     back.summary(told.append)
-    assert "MASE" in told[0] and "seasonal naive" in told[0]
+    assert "MASE" in told[0] and "seasonal naive" in told[0] and repr(back) == told[0]
     assert back.by_step("coverage")["rekur"].shape == (6,)
 
 

@@ -23,15 +23,18 @@ _SLOW = ("AutoETS", "AutoARIMA")
 _SMALL = 200_000  # values · season · forecasts that statsforecast does in about a minute
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Forecasts:
     """What one method forecast: of n windows points (n, H, K), and quantiles (n, H, K, Q)."""
 
     point: Doubles
     quantiles: Doubles
 
+    def __repr__(self) -> str:
+        return f"<Forecasts of {self.point.shape[0]} windows, {self.point.shape[1]} steps>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Backtest:
     """Forecasts at points of the past.
 
@@ -162,7 +165,7 @@ class Backtest:
         """
         print_fn(str(self))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         found = self.scores()
         keys = [k for k in ("mase", "smape", "scaled_crps", "coverage", "width") if k in found[_OURS]]
         titles = {

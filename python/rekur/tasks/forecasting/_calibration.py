@@ -51,9 +51,9 @@ def move(models: list[Model], arrays: WindowArrays, held: Split, quantiles: list
     plan, inputs = arrays.plan, arrays.inputs(held)
     found = quantiles_of(models, inputs, plan.targets, None, quantiles)
     errors = (_actual(arrays, held)[..., None] - found) / scales(models[0], inputs)[:, None, :, None]
-    moved = [conformal.offsets(errors[:, :, k], quantiles) for k in range(plan.targets)]
+    moved = np.stack([conformal.offsets(errors[:, :, k], quantiles) for k in range(plan.targets)], axis=1)
     for model in models:
-        model.get_layer("calibration").set_weights([np.concatenate(moved, axis=1).astype(np.float32)])
+        model.get_layer("calibration").set_weights([moved.reshape(-1, len(quantiles)).astype(np.float32)])
 
 
 def widen(models: list[Model], arrays: WindowArrays, held: Split, family: Family) -> None:
@@ -77,7 +77,7 @@ def widen(models: list[Model], arrays: WindowArrays, held: Split, family: Family
         middle = 0.5 * (low + high)
         holds = _holds(_inside(told, actual, family, np.exp(middle)))
         low, high = np.where(holds, low, middle), np.where(holds, middle, high)
-    weights = np.exp(high).astype(np.float32)
+    weights = np.exp(high).astype(np.float32).reshape(-1, 1)
     for model in models:
         model.get_layer("calibration").set_weights([weights])
 

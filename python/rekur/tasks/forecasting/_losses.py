@@ -1,8 +1,7 @@
 """What networks of forecasts are trained to make small: functions of rows in :mod:`rekur.ops`.
 
-The target of a step is (2 K,): the values of K series, zeros where they are missing, then 1 where they are there and 0
-where not. The output of a step is what the head gives, K · n numbers, the n of a series together, then the location
-and the scale of the window, K each.
+A row is one step of one target. Its target is (2,): the value, 0 where it is missing, then 1 where it is there and 0
+where not. Its output is what the head gives, n numbers, then the location and the scale of the window.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,49 +15,38 @@ from rekur.tasks.forecasting.distributions import Family
 Loss = Callable[[Any, Any], Any]
 
 
-def pinball(quantiles: Sequence[float], targets: int) -> Loss:
+def pinball(quantiles: Sequence[float]) -> Loss:
     """The mean pinball loss of the quantiles, in units of the window's scale."""
     levels = np.asarray(quantiles, np.float64)
     count = len(levels)
 
     def quantile_loss(y_true: Any, y_pred: Any) -> Any:
-        total: Any = 0.0
-        for k, (z, there, head) in enumerate(_scaled(y_true, y_pred, targets, count)):
-            e = z - head
-            loss = ops.mean(ops.maximum(levels * e, (levels - 1.0) * e), axis=-1) * _one(there)
-            total = loss if k == 0 else total + loss
-        return total / targets
+        z, there = _scaled(y_true, y_pred, count)
+        e = z - y_pred[..., :count]
+        return ops.mean(ops.maximum(levels * e, (levels - 1.0) * e), axis=-1) * _one(there)
 
     return quantile_loss
 
 
-def squared(targets: int) -> Loss:
-    """The mean squared error, in units of the window's scale."""
+def squared() -> Loss:
+    """The squared error, in units of the window's scale."""
 
     def squared_loss(y_true: Any, y_pred: Any) -> Any:
-        total: Any = 0.0
-        for k, (z, there, head) in enumerate(_scaled(y_true, y_pred, targets, 1)):
-            loss = ops.mean(ops.square(z - head), axis=-1) * _one(there)
-            total = loss if k == 0 else total + loss
-        return total / targets
+        z, there = _scaled(y_true, y_pred, 1)
+        return _one(ops.square(z - y_pred[..., :1]) * there)
 
     return squared_loss
 
 
-def likelihood(family: Family, targets: int) -> Loss:
-    """−log of the likelihood of a family of distributions, the mean over the series that are there."""
+def likelihood(family: Family) -> Loss:
+    """−log of the likelihood of a family of distributions."""
+    count = family.count
 
     def likelihood_loss(y_true: Any, y_pred: Any) -> Any:
-        total: Any = 0.0
-        count, first = family.count, targets * family.count
-        for k in range(targets):
-            value, there = y_true[..., k : k + 1], y_true[..., targets + k : targets + k + 1]
-            location = y_pred[..., first + k : first + k + 1]
-            scale = y_pred[..., first + targets + k : first + targets + k + 1]
-            head = [y_pred[..., k * count + j : k * count + j + 1] for j in range(count)]
-            loss = _one(family.loss(value, head, location, scale) * there)
-            total = loss if k == 0 else total + loss
-        return total / targets
+        value, there = y_true[..., :1], y_true[..., 1:2]
+        location, scale = y_pred[..., count : count + 1], y_pred[..., count + 1 : count + 2]
+        head = [y_pred[..., j : j + 1] for j in range(count)]
+        return _one(family.loss(value, head, location, scale) * there)
 
     return likelihood_loss
 
@@ -68,13 +56,8 @@ def _one(x: Any) -> Any:
     return ops.mean(x, axis=-1)
 
 
-def _scaled(y_true: Any, y_pred: Any, targets: int, count: int) -> list[tuple[Any, Any, Any]]:
-    """Of each series: the target in units of its window, whether it is there, the head's numbers."""
-    found = []
-    for k in range(targets):
-        value, there = y_true[..., k : k + 1], y_true[..., targets + k : targets + k + 1]
-        first = targets * count
-        location = y_pred[..., first + k : first + k + 1]
-        scale = y_pred[..., first + targets + k : first + targets + k + 1]
-        found.append(((value - location) / scale * there, there, y_pred[..., k * count : (k + 1) * count]))
-    return found
+def _scaled(y_true: Any, y_pred: Any, count: int) -> tuple[Any, Any]:
+    """The value in units of its window, and whether it is there."""
+    value, there = y_true[..., :1], y_true[..., 1:2]
+    location, scale = y_pred[..., count : count + 1], y_pred[..., count + 1 : count + 2]
+    return (value - location) / scale * there, there

@@ -69,8 +69,12 @@ def recurrent_layer(cell: Any, units: int, **options: Any) -> Any:
     return layers.RNN(cell, units, **options)
 
 
-def window_of(target: Any, least: Sequence[float]) -> Window:
-    """A raw target (B, L, K) as a window in its own units."""
+def window_of(target: Any, least: Sequence[float], distance: int) -> Window:
+    """A raw target (B, L, K) as a window in its own units.
+
+    The scale is the mean of how far neighbouring values differ and of how far values ``distance`` steps apart do, and a
+    tenth of the deviation.
+    """
     flags = layers.Lambda(_there_or_nan, name="window.flags")(target)
     both = layers.Concatenate(name="window.both")([target, flags])
     count = target.shape[-1]
@@ -82,15 +86,23 @@ def window_of(target: Any, least: Sequence[float]) -> Window:
     away = (filled - mean) * seen
     deviation = ops.sqrt(layers.GlobalAveragePooling1D(keepdims=True)(away * away) / share)
     size = layers.GlobalAveragePooling1D(keepdims=True)(ops.abs(filled)) / share
-    moves = ops.abs(filled[:, 1:] - filled[:, :-1]) * seen[:, :-1]
-    moved = layers.GlobalAveragePooling1D(keepdims=True)(moves)
-    moved = moved / (layers.GlobalAveragePooling1D(keepdims=True)(seen[:, :-1]) + 1e-9)
+    moved = _moved(filled, seen, 1)
+    if distance > 1:
+        moved = 0.5 * moved + 0.5 * _moved(filled, seen, distance)
     floor = [float(value) for value in least]
     moves_by = layers.Rescaling([1.0 / value for value in floor])(moved + 0.1 * deviation + 1e-4 * size)
     scale = layers.Rescaling(floor, name="window.scale")(ops.maximum(moves_by, 1.0))
     values = (filled - location) / scale * seen
     missing = layers.Lambda(_is_missing, name="window.missing")(target)
     return Window(values, missing, location, scale)
+
+
+def _moved(filled: Any, seen: Any, distance: int) -> Any:
+    """The mean difference of values so many steps apart, (B, 1, K)."""
+    there = seen[:, :-distance]
+    away = ops.abs(filled[:, distance:] - filled[:, :-distance]) * there
+    mean = layers.GlobalAveragePooling1D(keepdims=True)(away)
+    return mean / (layers.GlobalAveragePooling1D(keepdims=True)(there) + 1e-9)
 
 
 def _there_or_nan(x: Any) -> Any:
@@ -212,7 +224,7 @@ def spread(x: Any, count: int, located: Sequence[int]) -> Any:
 def head_of(
     plan: Plan, window: Window, given: dict[str, Any], count: int, located: Sequence[int], options: dict[str, Any]
 ) -> Any:
-    """The head's numbers, (B, H, K · count), in the window's units."""
+    """The head's numbers, (B, H · K, count), in the window's units."""
     behind, ahead = _known(plan, given)
     encoded = layers.Concatenate(name="encoder.input")([window.values, window.missing, *behind])
     lags = [seasonal(window.values, lag, plan.horizon) for lag in plan.lags]
@@ -235,26 +247,44 @@ def head_of(
     told = layers.Dense(plan.targets * count, name="head")(layers.Concatenate(name="decoder.all")([y, steps]))
     base = linear(window.values, plan.horizon)
     if plan.season in plan.lags:
-        base = base + lags[plan.lags.index(plan.season)]
-    return told + spread(base, count, located)
+        base = base + layers.Rescaling(plan.season_weight, name="season")(lags[plan.lags.index(plan.season)])
+    return by_target(told + spread(base, count, located), count)
 
 
-def monotone(x: Any, targets: int, count: int) -> Any:
+def by_target(x: Any, count: int) -> Any:
+    """(B, H, K · count) as (B, H · K, count): a row for each step and target, so that equations see one target."""
+    steps, features = x.shape[1:]
+    return x if features == count else layers.Reshape((steps * features // count, count))(x)
+
+
+def by_step(x: Any, targets: int) -> Any:
+    """The inverse of :func:`by_target`: (B, H, K · count)."""
+    if targets == 1:
+        return x
+    rows, count = x.shape[1:]
+    return layers.Reshape((rows // targets, targets * count))(x)
+
+
+def each(x: Any, horizon: int) -> Any:
+    """Of a window, (B, 1, K), as a row for each step and target: (B, H · K, 1)."""
+    targets = x.shape[-1]
+    flat = layers.RepeatVector(horizon)(layers.Reshape((targets,))(x))
+    return by_target(flat, 1)
+
+
+def monotone(x: Any, count: int) -> Any:
     """Quantiles that do not cross: from the middle out, each at least (at most) as large as the one before it."""
     if count == 1:
         return x
 
     def in_order(values: Any) -> Any:
-        found = []
-        for k in range(targets):
-            own = [values[..., k * count + j : k * count + j + 1] for j in range(count)]
-            middle = (count - 1) // 2
-            for j in range(middle + 1, count):
-                own[j] = ops.maximum(own[j], own[j - 1])
-            for j in range(middle - 1, -1, -1):
-                own[j] = ops.minimum(own[j], own[j + 1])
-            found += own
-        return ops.concatenate(found, axis=-1)
+        own = [values[..., j : j + 1] for j in range(count)]
+        middle = (count - 1) // 2
+        for j in range(middle + 1, count):
+            own[j] = ops.maximum(own[j], own[j - 1])
+        for j in range(middle - 1, -1, -1):
+            own[j] = ops.minimum(own[j], own[j + 1])
+        return ops.concatenate(own, axis=-1)
 
     return layers.Lambda(in_order, name="in_order")(x)
 
@@ -262,39 +292,29 @@ def monotone(x: Any, targets: int, count: int) -> Any:
 def quantile_networks(plan: Plan, count: int, options: dict[str, Any], seed: int) -> Networks:
     """Networks whose head has ``count`` quantiles, or points, a series."""
     given = inputs_of(plan)
-    window = window_of(given["target"], plan.least_scale)
+    window = window_of(given["target"], plan.least_scale, plan.distance)
     head = head_of(plan, window, given, count, range(count), options)
     training = Model(list(given.values()), _with_scale(head, window, plan.horizon), seed=seed)
-    offset = layers.Parameter((plan.horizon, plan.targets * count), "zeros", beside=True, name="calibration")
+    offset = layers.Parameter((plan.horizon * plan.targets, count), "zeros", beside=True, name="calibration")
     offset.trainable = False
-    moved = monotone(head + offset(head), plan.targets, count)
-    raw = moved * spread_over(window.scale, count) + spread_over(window.location, count)
-    return Networks(training, Model(list(given.values()), raw, seed=seed))
+    moved = monotone(head + offset(head), count)
+    raw = moved * each(window.scale, plan.horizon) + each(window.location, plan.horizon)
+    return Networks(training, Model(list(given.values()), by_step(raw, plan.targets), seed=seed))
 
 
 def family_networks(plan: Plan, family: Family, options: dict[str, Any], seed: int) -> Networks:
     """Networks whose head has the numbers of a family of distributions; ``raw`` gives its parameters."""
     given, count = inputs_of(plan), family.count
-    window = window_of(given["target"], plan.least_scale)
+    window = window_of(given["target"], plan.least_scale, plan.distance)
     head = head_of(plan, window, given, count, [0], options)
     training = Model(list(given.values()), _with_scale(head, window, plan.horizon), seed=seed)
-    factor = layers.Parameter((plan.horizon, plan.targets), "ones", beside=True, name="calibration")
+    factor = layers.Parameter((plan.horizon * plan.targets, 1), "ones", beside=True, name="calibration")
     factor.trainable = False
-    factors = factor(head)
-    found: list[Any] = []
-    for k in range(plan.targets):
-        numbers = [head[..., k * count + j : k * count + j + 1] for j in range(count)]
-        own = slice(k, k + 1)
-        found += family.network(numbers, window.location[..., own], window.scale[..., own], factors[..., own])
-    return Networks(training, Model(list(given.values()), _joined(found, "parameters"), seed=seed))
-
-
-def spread_over(x: Any, count: int) -> Any:
-    """(B, 1, K) as (B, 1, K · count)."""
-    return spread(x, count, range(count))
+    numbers = [head[..., j : j + 1] for j in range(count)]
+    location, scale = each(window.location, plan.horizon), each(window.scale, plan.horizon)
+    found = _joined(family.network(numbers, location, scale, factor(head)), "parameters")
+    return Networks(training, Model(list(given.values()), by_step(found, plan.targets), seed=seed))
 
 
 def _with_scale(head: Any, window: Window, horizon: int) -> Any:
-    both = layers.Concatenate(name="window.both_scales")([window.location, window.scale])
-    flat = layers.RepeatVector(horizon)(layers.Reshape((both.shape[-1],))(both))
-    return layers.Concatenate(name="with_scale")([head, flat])
+    return layers.Concatenate(name="with_scale")([head, each(window.location, horizon), each(window.scale, horizon)])

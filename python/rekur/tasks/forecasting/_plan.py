@@ -19,6 +19,7 @@ _PERIODS = {HOUR: "hour", DAY: "day", WEEK: "week", YEAR: "year"}
 _USUAL, _LONGEST = 200, 400  # steps of a context that nobody chose: what is usual, and what a long season may take
 _FEW = 24  # steps of context where there is no season
 _ONCE_SEEN = 2.5  # so many of a period must be in the data for its phase to say something of the next one
+_WEIGHED = 2000  # forecasts of a series by which the season is weighed
 _TIMES_LAGGED = 2  # values of so many seasons ago stand beside each step ahead
 
 
@@ -58,6 +59,8 @@ class Plan:
     future: Columns
     static: Columns
     least_scale: list[float]  # of each target: what a window's scale is at least
+    distance: int = 1  # steps apart of the values whose differences say how far a window moves, beside neighbours'
+    season_weight: float = 1.0  # how much of the value of a season ago, 0: of the last value, forecasts begin with
 
     def state(self) -> dict[str, Any]:
         """As a tree of plain values."""
@@ -99,8 +102,36 @@ def make_plan(known: SeriesSet, horizon: int, context: int | None, season: int |
     return Plan(
         horizon, length, targets, main, lags, periods, line.calendar,
         _columns(known, "past"), _columns(known, "future"), _columns(known, "static"),
-        _least_scales(known),
+        _least_scales(known), _distance(main, horizon, length),
+        _season_weight(known, main, length, horizon) if main in lags else 0.0,
     )  # fmt: skip
+
+
+def _distance(season: int, horizon: int, context: int) -> int:
+    """A season, or the horizon, where the context has two of them."""
+    return next((steps for steps in (season, horizon) if 1 < steps <= context // 2), 1)
+
+
+def _season_weight(known: SeriesSet, season: int, context: int, horizon: int) -> float:
+    """w with which last + w (a season ago − last) is nearest to what came, by squares of changes, from 0 to 1."""
+    upper = lower = 0.0
+    ahead = np.arange(horizon) % season
+    for series in known.series:
+        origins = np.arange(max(season, 1), len(series) - horizon + 1)
+        origins = origins[:: max(len(origins) // _WEIGHED, 1)]
+        if not len(origins):
+            continue
+        for k in range(series.target.shape[1]):
+            y = series.target[:, k]
+            last = y[origins - 1][:, None]
+            before = y[origins[:, None] - season + ahead] - last
+            came = y[origins[:, None] + np.arange(horizon)] - last
+            there = np.isfinite(before) & np.isfinite(came)
+            size = float(np.mean(before[there] ** 2)) if there.any() else 0.0
+            if size > 0:  # every series counts alike
+                upper += float(np.sum(before[there] * came[there])) / size
+                lower += float(np.sum(before[there] ** 2)) / size
+    return float(np.clip(upper / lower, 0.0, 1.0)) if lower > 0 else 1.0
 
 
 def _context(horizon: int, seasons: Sequence[int], longest: int) -> int:

@@ -102,8 +102,8 @@ def epochs_of(training: Split, batch: int, most: int) -> tuple[Split, int]:
 def _network_of(plan: Plan, settings: Settings, seed: int) -> tuple[Networks, _losses.Loss]:
     if settings.family is not None:
         networks = family_networks(plan, settings.family, settings.options, seed)
-        return networks, _losses.likelihood(settings.family, plan.targets)
+        return networks, _losses.likelihood(settings.family)
     networks = quantile_networks(plan, len(settings.quantiles), settings.options, seed)
     if settings.output == "mean":
-        return networks, _losses.squared(plan.targets)
-    return networks, _losses.pinball(settings.quantiles, plan.targets)
+        return networks, _losses.squared()
+    return networks, _losses.pinball(settings.quantiles)

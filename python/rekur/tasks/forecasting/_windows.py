@@ -148,7 +148,7 @@ class WindowRows(RowSource):
         some = self.chosen.some(index)
         wanted = self.arrays.targets(some)
         there = np.isfinite(wanted)
-        y = np.concatenate([np.where(there, wanted, 0.0), there], axis=-1).astype(np.float32)
+        y = np.stack([np.where(there, wanted, 0.0), there], axis=-1).astype(np.float32).reshape(len(wanted), -1, 2)
         return Batch(self.arrays.inputs(some), y)
 
 
