@@ -16,7 +16,7 @@ from rekur.tasks._estimator import Estimator, NotFittedError, load
 if TYPE_CHECKING:
     from rekur.tasks import report, serve
     from rekur.tasks.anomalies import AnomalyDetector
-    from rekur.tasks.classification import SequenceClassifier, SequenceRegressor
+    from rekur.tasks.classification import SequenceClassifier, SequenceRegressor, SequenceTagger
     from rekur.tasks.forecasting import Forecaster
     from rekur.tasks.text import TextClassifier, TextGenerator, Translator
 
@@ -27,6 +27,7 @@ _CLASSES: dict[str, str] = {
     "SequenceClassifier": "classification",
     "TextClassifier": "text",
     "SequenceRegressor": "classification",
+    "SequenceTagger": "classification",
     "TextGenerator": "text",
     "Translator": "text",
 }
@@ -39,6 +40,7 @@ __all__ = [
     "NotFittedError",
     "SequenceClassifier",
     "SequenceRegressor",
+    "SequenceTagger",
     "TextClassifier",
     "TextGenerator",
     "Translator",

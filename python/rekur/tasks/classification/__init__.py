@@ -2,3 +2,4 @@
 
 from rekur.tasks.classification._classifier import SequenceClassifier as SequenceClassifier
 from rekur.tasks.classification._regressor import SequenceRegressor as SequenceRegressor
+from rekur.tasks.classification._tagger import SequenceTagger as SequenceTagger

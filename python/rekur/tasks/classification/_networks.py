@@ -134,6 +134,17 @@ def features(x: Any, made: Architecture) -> Any:
     return layers.Concatenate(name="features")([mean, read])
 
 
+def each_step(x: Any, made: Architecture) -> Any:
+    """Convolutions, if there are any, and recurrent layers over them: (B, T, K)."""
+    x = _convolutions(x, made)
+    for n, units in enumerate(made.units, 1):
+        layer = recurrent_layer(made.cell, units, "network", return_sequences=True, name=f"recurrent_{n}")
+        x = (layer if made.causal else layers.Bidirectional(layer, name=f"both_{n}"))(x)
+        if n < len(made.units) and made.dropout:
+            x = layers.Dropout(made.dropout, name=f"between_{n}")(x)
+    return x
+
+
 def _convolutions(x: Any, made: Architecture) -> Any:
     padding = "causal" if made.causal else "same"
     for n, (count, kernel) in enumerate(zip(made.filters, made.kernels, strict=True), 1):

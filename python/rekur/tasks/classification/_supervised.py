@@ -86,35 +86,11 @@ class Supervised(Estimator):
             self.feature_names_in_ = sequences.names
 
     def _settings(self, sequences: Sequences) -> dict[str, Any]:
-        """The parameters, checked, as numbers."""
+        """The parameters of training, checked."""
         who = type(self).__name__
-        rows = len(sequences)
-        batch = self.batch_size
-        batch = min(rows, 16 if rows < 1000 else 64) if batch is None else integer(batch, f"{who}: batch_size")
-        fraction = self.validation_fraction
-        if fraction is None:
-            fraction = _HELD_OUT if rows >= _MANY else 0.0
-        fraction = real(fraction, f"{who}: validation_fraction", 0.0, 1.0)
-        if fraction == 1.0:
-            raise ValueError(f"{who}: validation_fraction must be below 1, got 1")
-        patience = self.patience if self.patience is None else integer(self.patience, f"{who}: patience")
-        epochs = self.epochs if self.epochs is None else integer(self.epochs, f"{who}: epochs")
         if not isinstance(self.causal, (bool, np.bool_)):
             raise TypeError(f"{who}: causal must be True or False, got {self.causal!r}")
-        if isinstance(self.verbose, (str, float)) or self.verbose not in (0, 1):
-            raise ValueError(f"{who}: verbose must be 0 or 1, got {self.verbose!r}")
-        rate = real(self.learning_rate, f"{who}: learning_rate", 0.0)
-        if rate == 0.0:
-            raise ValueError(f"{who}: learning_rate must be above 0, got 0")
-        return {
-            "batch": batch,
-            "fraction": fraction,
-            "patience": patience,
-            "epochs": epochs,
-            "rate": rate,
-            "ensemble": integer(self.ensemble, f"{who}: ensemble"),
-            "verbose": int(self.verbose),
-        }
+        return check_training(self, len(sequences), 64)
 
     def _architecture(self, sequences: Sequences) -> networks.Architecture:
         steps = sequences.values.shape[1]
@@ -362,6 +338,45 @@ class Supervised(Estimator):
         rekur.CppReport
         """
         return rekur.export_cpp(self._deployed(), path, namespace, **options)
+
+
+def check_training(estimator: Any, rows: int, batch: int) -> dict[str, Any]:
+    """The parameters of an estimator's training as numbers, for so many sequences.
+
+    Parameters
+    ----------
+    batch : int
+        The size of batches from 1000 sequences on, where the estimator does not say it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the estimator and the parameter.
+    """
+    who = type(estimator).__name__
+    size = estimator.batch_size
+    size = min(rows, 16 if rows < 1000 else batch) if size is None else integer(size, f"{who}: batch_size")
+    fraction = estimator.validation_fraction
+    if fraction is None:
+        fraction = _HELD_OUT if rows >= _MANY else 0.0
+    fraction = real(fraction, f"{who}: validation_fraction", 0.0, 1.0)
+    if fraction == 1.0:
+        raise ValueError(f"{who}: validation_fraction must be below 1, got 1")
+    patience, epochs = estimator.patience, estimator.epochs
+    if isinstance(estimator.verbose, (str, float)) or estimator.verbose not in (0, 1):
+        raise ValueError(f"{who}: verbose must be 0 or 1, got {estimator.verbose!r}")
+    rate = real(estimator.learning_rate, f"{who}: learning_rate", 0.0)
+    if rate == 0.0:
+        raise ValueError(f"{who}: learning_rate must be above 0, got 0")
+    return {
+        "batch": size,
+        "fraction": fraction,
+        "patience": patience if patience is None else integer(patience, f"{who}: patience"),
+        "epochs": epochs if epochs is None else integer(epochs, f"{who}: epochs"),
+        "rate": rate,
+        "ensemble": integer(estimator.ensemble, f"{who}: ensemble"),
+        "verbose": int(estimator.verbose),
+    }
 
 
 def split(
