@@ -1,6 +1,7 @@
 """Translator: what it learns and writes, where it looks, and what it does with pairs that are none."""
 
 import copy
+import json
 import pickle
 from typing import Any
 
@@ -179,3 +180,54 @@ def test_scikit_learn_takes_it():
     check_estimator(made.set_params(validation_fraction=0), on_fail="raise")
     search = GridSearchCV(made, {"units": [4, 6]}, cv=2).fit(np.array(X[:20], object), np.array(Y[:20], object))
     assert search.predict(X[:3]).shape == (3,)
+
+
+# Elsewhere.
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_texts_in_and_texts_out_in_onnx(translator, tmp_path, tokens):
+    ort = pytest.importorskip("onnxruntime")
+    report = translator.export_onnx(tmp_path / "dates.onnx", tokens=tokens)
+    assert [name for name, _, _ in report.outputs] == ["translation"] and report.opset == 20
+    session = ort.InferenceSession(str(tmp_path / "dates.onnx"), providers=["CPUExecutionProvider"])
+    feed = {"text": np.array(X_TEST, object)}
+    if tokens:
+        rows = [list(text) for text in X_TEST]
+        feed = {"characters": np.array([row + [""] * (9 - len(row)) for row in rows], object)}
+    (found,) = session.run(None, feed)
+    assert found.tolist() == translator.translate(X_TEST, beam_width=1)
+    assert np.mean(found == np.array(Y_TEST, object)) > 0.9
+
+
+def test_names_are_copied_in_onnx(tmp_path):
+    ort = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    rows = [(f"n{a}", f"n{b}") for a, b in rng.integers(0, 200, (500, 2))]
+    sources = [f"{a} and {b}" for a, b in rows]
+    targets = [f"{b}, then {a}" for a, b in rows]
+    made = Translator("word", units=24, embedding=16, epochs=14, min_count=2, random_state=1).fit(sources, targets)
+    made.export_onnx(tmp_path / "names.onnx")
+    session = ort.InferenceSession(str(tmp_path / "names.onnx"), providers=["CPUExecutionProvider"])
+    texts = ["Quag and Thwump", "n1 and Ärö", "one two three four five six seven eight nine ten"]
+    (found,) = session.run(None, {"text": np.array(texts, object)})
+    assert found.tolist() == made.translate(texts, beam_width=1)
+    assert found[0] == "Thwump, then Quag"
+
+
+def test_an_encoder_and_a_decoder_in_onnx(translator, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    report = translator.export_onnx(tmp_path / "encoder.onnx", tmp_path / "decoder.onnx")
+    assert report.decoded == 5
+    kept = {entry.key: entry.value for entry in onnx.load(tmp_path / "decoder.onnx").metadata_props}
+    said = json.loads(kept["vocabulary"])
+    assert said["target"]["tokens"][:2] == ["", "\N{REPLACEMENT CHARACTER}"] and said["source"]["ids"]["J"] >= 2
+    with pytest.raises(ValueError, match="tokens=True is of one file"):
+        translator.export_onnx(tmp_path / "e.onnx", tmp_path / "d.onnx", tokens=True)
+    pairs = Translator("byte_pairs", **{**TINY, "epochs": 1}).fit(X, Y)
+    with pytest.raises(ValueError, match="byte pairs are bytes"):
+        pairs.export_onnx(tmp_path / "p.onnx")
+    pairs.export_onnx(tmp_path / "e.onnx", tmp_path / "d.onnx")
+    with pytest.raises(ValueError, match="opset 20"):
+        translator.export_onnx(tmp_path / "p.onnx", opset=17)
+    assert not (tmp_path / "p.onnx").exists()

@@ -32,7 +32,8 @@ def check_path(path: Any, what: str = "export_onnx") -> str:
 class Builder:
     """A graph that is put together: own nodes, and whole exported files among them."""
 
-    def __init__(self, opset: int) -> None:
+    def __init__(self, opset: int, prefix: str = "task") -> None:
+        self._prefix = prefix
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.inputs: list[Any] = []
@@ -41,7 +42,7 @@ class Builder:
 
     def _name(self, what: str) -> str:
         self._count[what] += 1
-        return f"task/{what}_{self._count[what]}"
+        return f"{self._prefix}/{what}_{self._count[what]}"
 
     def node(self, op: str, *inputs: str, domain: str = "", outputs: int = 1, **attributes: Any) -> Any:
         """Add a node; the name of its output, or the names of several."""
@@ -104,9 +105,11 @@ class Builder:
 
     def part(self, proto: Any, prefix: str, given: Mapping[str, str]) -> dict[str, str]:
         """Add an exported file, its inputs fed by tensors; what its outputs are called now."""
-        from onnx import compose, helper
+        from onnx import GraphProto, helper
 
-        graph = compose.add_prefix_graph(proto.graph, prefix)
+        graph = GraphProto()
+        graph.CopyFrom(proto.graph)
+        _rename(graph, prefix)
         for value in proto.graph.input:
             self.nodes.append(helper.make_node("Identity", [given[value.name]], [prefix + value.name]))
         self.nodes.extend(graph.node)
@@ -135,6 +138,19 @@ class Builder:
                                       for key, value in {"rekur.task": kind, **metadata}.items()})  # fmt: skip
         onnx.checker.check_model(made)
         return made
+
+
+def _rename(graph: Any, prefix: str) -> None:
+    """Put a prefix before every name of a graph, and of those within it, which may read what is around them."""
+    for entry in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        entry.name = prefix + entry.name
+    for node in graph.node:
+        node.name = prefix + node.name
+        node.input[:] = [prefix + name if name else name for name in node.input]
+        node.output[:] = [prefix + name if name else name for name in node.output]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, prefix)
 
 
 def exported(model: Model, options: Mapping[str, Any], **more: Any) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ _WHO = "TextClassifier"
 _LEVELS = ("word", "character", "both")
 _LONGEST = {"word": 256, "character": 1024}  # tokens that are read of a text
 _SIZES = {"word": 20_000, "character": 1_000}
-_UPDATES, _FEWEST, _MOST = 2000, 5, 60  # steps of training that ``epochs=None`` aims at, and its epochs
+_UPDATES, _FEWEST, _MOST = 1000, 5, 60  # steps of training that ``epochs=None`` aims at, and its epochs
 # Of the numbers that stand for a token, at first: words that are hardly ever met are to say nothing.
 _SPREAD = {"word": 0.05, "character": 0.5}
 _LEAST_HELD = 10  # texts; of fewer there is nothing to be learned about a network
@@ -55,7 +55,7 @@ class TextClassifier(Estimator):
     dropout : float
         Share of the numbers between layers that are left out in training.
     epochs : int, optional
-        At most. By default as many as make some 2000 steps of training, from 5 to 60.
+        At most. By default as many as make some 1000 steps of training, from 5 to 60.
     batch_size : int
     learning_rate : float
         The highest: it rises to it at the beginning and then falls along a cosine.
@@ -120,8 +120,8 @@ class TextClassifier(Estimator):
         embedding: int = 64,
         dropout: float = 0.5,
         epochs: int | None = None,
-        batch_size: int = 32,
-        learning_rate: float = 0.003,
+        batch_size: int = 64,
+        learning_rate: float = 0.006,
         validation_fraction: float = 0.1,
         patience: int = 3,
         max_tokens: int | None = None,

@@ -372,12 +372,11 @@ class Translator(Estimator):
 
     def _translated(self, texts: list[str], count: int, width: int) -> list[list[Translation]]:
         source, target, decoder, _ = self._parts
-        _, penalty, most, copies = self._writing()
+        _, penalty, _, copies = self._writing()
         ids = [self._encode(source, target, text, "")[0] for text in texts]
         x, lengths = padded(ids)
-        steps = most or (3 * self.longest_ + 1) // 2 + 2
         labels, scores = decoder.decode(
-            x, lengths=lengths, steps=steps, beam_width=width, top_paths=count, length_penalty=penalty
+            x, lengths=lengths, steps=self._most(), beam_width=width, top_paths=count, length_penalty=penalty
         )
         found: list[list[Translation]] = []
         for row, text in enumerate(texts):
@@ -386,6 +385,22 @@ class Translator(Estimator):
             made = zip(paths, scores[row], strict=True)
             found.append([Translation(_text(target, path, unknown), float(s)) for path, s in made if np.isfinite(s)])
         return found
+
+    def _most(self) -> int:
+        """The tokens that it writes at most, the end included."""
+        return self._writing()[2] or (3 * self.longest_ + 1) // 2 + 2
+
+    def _margin(self, text: str) -> float:
+        """How far ahead of the second the most probable token was, at the least, along a greedy translation."""
+        source, target, decoder, _ = self._parts
+        ids = self._encode(source, target, text, "")[0]
+        labels, _ = decoder.decode(ids[None], steps=self._most())
+        written = labels[0, 0][labels[0, 0] >= 0]
+        logits = self.models_[0].predict(
+            [ids[None], np.concatenate([[MARK], written])[None].astype(np.int32)], verbose=0
+        )
+        ordered = np.sort(logits[0], axis=-1)
+        return float((ordered[:, -1] - ordered[:, -2]).min())
 
     def _weights(self, ids: Ids, written: Ids) -> NDArray[np.float32]:
         """The attention at each written token: (written, read)."""
@@ -467,6 +482,47 @@ class Translator(Estimator):
         if not len(written):
             return Alignment(read, [], np.zeros((0, len(read)), np.float32))
         return Alignment(read, tokens, self._weights(ids, written))
+
+    # Elsewhere.
+
+    def export_onnx(self, path: Any, decoder: Any = None, *, tokens: bool = False, **options: Any) -> Any:
+        """Write one ONNX file, texts in and translations out; or an encoder and a decoder, for a loop of one's own.
+
+        Parameters
+        ----------
+        path : str or path
+            Of the file, whose input is ``text`` (B,) and whose output is ``translation`` (B,), tensors of strings. It
+            takes the most probable token at each step, as ``translate(…, beam_width=1)`` does. With ``decoder`` the
+            encoder's.
+        decoder : str or path, optional
+            Of the decoder: then two files of labels are written (:func:`rekur.onnx.export_seq2seq`), whose metadata
+            ``vocabulary`` says which label is which token.
+        tokens : bool
+            Of one file. False: onnxruntime's operator Tokenizer takes texts apart. True: standard operators alone; the
+            input is ``characters`` or ``words``, (B, S) with "" behind the end.
+        **options
+            Of :func:`rekur.onnx.export`; opset is 20 or above for one file.
+
+        Returns
+        -------
+        rekur.onnx.ExportReport or Seq2SeqReport
+
+        Raises
+        ------
+        rekur.onnx.ExportError
+            For texts of byte pairs in one file.
+        rekur.onnx.VerificationError
+            If onnxruntime writes something else. Then nothing is written.
+        """
+        from rekur.tasks.text import _onnx_translator
+
+        self._check_fitted()
+        tokens = boolean(tokens, f"{_WHO}: tokens")
+        if decoder is None:
+            return _onnx_translator.write_translator(self, path, tokens, dict(options))
+        if tokens:
+            raise ValueError(f"{_WHO}: tokens=True is of one file; an encoder and a decoder take and give labels")
+        return _onnx_translator.write_halves(self, path, decoder, dict(options))
 
     # What was learned, to read and to see.
 
