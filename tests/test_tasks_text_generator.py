@@ -326,3 +326,9 @@ def test_a_header_of_cpp_writes_the_same(writer, tmp_path):
     library.compile(tmp_path / "main.cpp", tmp_path / "main", link=True)
     ran = subprocess.run([tmp_path / "main"], capture_output=True, check=True, text=True, timeout=60)
     assert ran.stdout == writer.generate("the ", 30, seed=3)
+
+
+def test_a_file_scores_as_what_was_trained_in_bf16(tmp_path):
+    made = TextGenerator(random_state=1, **{**TINY, "epochs": 2, "precision": "bf16"}).fit(RHYME * 20)
+    made.save(tmp_path / "w.safetensors")
+    assert load(tmp_path / "w.safetensors").score(RHYME) == made.score(RHYME)

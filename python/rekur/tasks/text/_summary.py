@@ -29,7 +29,8 @@ def of_network(model: Any) -> str:
 
 def of_vocabulary(state: dict[str, Any]) -> str:
     tokens = state["tokens"]
-    shown = " ".join(repr(token)[1:-1] if token != " " else "␣" for token in tokens[:12])
+    first = [t for t in tokens if state["level"] != "word" or t.strip(" ")[:1].isalnum()][:12]
+    shown = " ".join("␣" if token == " " else repr(token.strip(" "))[1:-1] for token in first)
     if state["level"] == "byte_pairs":
         return f"{len(tokens):,} byte pairs"
     return f"{len(tokens):,} {_TOKENS[state['level']]}: {shown}{' …' if len(tokens) > 12 else ''}"

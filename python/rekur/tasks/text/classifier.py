@@ -7,14 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rekur
-from rekur import initializers, layers
 from rekur._validate import boolean, integer
-from rekur.callbacks import Callback
 from rekur.models import Model
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._fitting import fit_networks
-from rekur.tasks.classification._calibration import calibration_error, log_loss, softmax, temperature
+from rekur.tasks.classification._calibration import softmax
 from rekur.tasks.classification._targets import class_weights, read_labels, read_weights
+from rekur.tasks.text._classifying import Warm, as_targets, cool, measured, network, read_targets, sigmoid, split_rows
 from rekur.tasks.text._settings import below_one, falling_adam, level_of, optional, positive, recurrent_layer
 from rekur.tasks.text._texts import read_texts
 from rekur.tasks.text._vocabulary import Ids, Vocabulary, padded, pattern
@@ -28,9 +27,6 @@ _LEVELS = ("word", "character", "both")
 _LONGEST = {"word": 256, "character": 1024}  # tokens that are read of a text
 _SIZES = {"word": 20_000, "character": 1_000}
 _UPDATES, _FEWEST, _MOST = 1000, 5, 60  # steps of training that ``epochs=None`` aims at, and its epochs
-# Of the numbers that stand for a token, at first: words that are hardly ever met are to say nothing.
-_SPREAD = {"word": 0.05, "character": 0.5}
-_LEAST_HELD = 10  # texts; of fewer there is nothing to be learned about a network
 _TOGETHER = 256  # texts that are classified at once
 
 
@@ -195,14 +191,14 @@ class TextClassifier(Estimator):
         if not any(text.strip() for text in texts):
             raise ValueError(f"{_WHO}: X: all {len(texts)} texts are empty")
         weights = read_weights(sample_weight, len(texts), _WHO)
-        classes, targets, multilabel = _targets(y, len(texts))
+        classes, targets, multilabel = read_targets(y, len(texts))
         if multilabel and self.class_weight is not None:
             raise ValueError(f"{_WHO}: class_weight is for one label a text; where y is (N, C), give sample_weight")
         if not multilabel:
             weights = weights * class_weights(self.class_weight, classes, targets, weights, _WHO)[targets]
         self._forget()
         rng = np.random.default_rng(seeds[0])
-        learned, kept = _held_out(targets, held, multilabel, rng)
+        learned, kept = split_rows(targets, held, multilabel, rng)
         least = least or (2 if len(learned) >= 1000 else 1)
         vocabularies = {
             each: Vocabulary.learn(
@@ -224,18 +220,18 @@ class TextClassifier(Estimator):
         epochs = epochs or min(max(-(-_UPDATES // steps), _FEWEST), _MOST)
         weights = weights * (len(learned) / weights[learned].sum()) if weights[learned].any() else weights
         uniform = bool((weights == weights[0]).all())
-        data |= {"y": _as_targets(targets[learned], multilabel)}
+        data |= {"y": as_targets(targets[learned], multilabel)}
         data |= {} if uniform else {"sample_weight": weights[learned].astype(np.float32)}
         validation: dict[str, Any] | None = None
         if len(kept):
-            validation = {**self._arrays([encoded[row] for row in kept]), "y": _as_targets(targets[kept], multilabel)}
+            validation = {**self._arrays([encoded[row] for row in kept]), "y": as_targets(targets[kept], multilabel)}
             if not uniform and weights[kept].any():
                 validation["sample_weight"] = weights[kept].astype(np.float32)
 
         warm = calibrate and validation is not None
 
         def build(seed: int) -> Model:
-            model = _network(sizes_of, len(classes), width, units, self.cell, dropout, seed)
+            model = network(sizes_of, len(classes), width, units, self.cell, dropout, seed)
             loss: Any = rekur.losses.SparseCategoricalCrossentropy(from_logits=True)
             if multilabel:
                 loss = rekur.losses.BinaryCrossentropy(from_logits=True)
@@ -253,7 +249,7 @@ class TextClassifier(Estimator):
             patience=patience,
             verbose=verbose,
             steps=steps,
-            callbacks=[_Warm(self, [encoded[row] for row in kept], targets[kept], multilabel)] if warm else [],
+            callbacks=[Warm(self, [encoded[row] for row in kept], targets[kept], multilabel)] if warm else [],
         )
         self.held_out_ = None
         self.temperatures_ = [1.0] * len(seeds)
@@ -261,8 +257,8 @@ class TextClassifier(Estimator):
             rows = [encoded[row] for row in kept]
             if calibrate:
                 for number, model in enumerate(self.models_):
-                    self.temperatures_[number] = _cool(model, self._logits(model, rows), targets[kept], multilabel)
-            self.held_out_ = _measured(self._probabilities(rows), targets[kept], multilabel)
+                    self.temperatures_[number] = cool(model, self._logits(model, rows), targets[kept], multilabel)
+            self.held_out_ = measured(self._probabilities(rows), targets[kept], multilabel)
         self.trained_on_ = {
             "texts": len(texts),
             "empty": sum(not text.strip() for text in texts),
@@ -325,7 +321,7 @@ class TextClassifier(Estimator):
         found = np.zeros((len(encoded), len(self.classes_)))
         for model in self.models_:
             logits = self._logits(model, encoded)
-            found += _sigmoid(logits) if self.multilabel_ else softmax(logits)
+            found += sigmoid(logits) if self.multilabel_ else softmax(logits)
         return found / len(self.models_)
 
     def predict_proba(self, X: Any) -> Floats:
@@ -518,7 +514,7 @@ class TextClassifier(Estimator):
                 raise ValueError(f"{_WHO}: plot: no texts were held out: give X and y")
         else:
             texts = read_texts(X, f"{_WHO}: X")
-            told = _measured(self.predict_proba(texts), self._places(y, len(texts)), self.multilabel_)
+            told = measured(self.predict_proba(texts), self._places(y, len(texts)), self.multilabel_)
         if kind == "reliability":
             right = np.asarray(told["labels"]) == np.asarray(told["predicted"])
             return report.plot_reliability((np.asarray(told["confidence"]), right), figure=figure)
@@ -539,135 +535,3 @@ class TextClassifier(Estimator):
             if label not in known:
                 raise ValueError(f"{_WHO}: y[{row}]: the label {label!r} is none of classes_")
         return np.array([known[label] for label in labels.tolist()], np.int64)
-
-
-def _targets(y: Any, count: int) -> tuple[NDArray[Any], NDArray[Any], bool]:
-    """The classes, each text's as places in them or (N, C) of 0 and 1, and whether it is the latter."""
-    shape = np.shape(y) if not hasattr(y, "shape") else tuple(y.shape)
-    if len(shape) == 2 and shape[1] > 1:
-        given = np.asarray(y)
-        if given.dtype.kind not in "biuf" or not np.isin(given, (0, 1)).all():
-            raise ValueError(f"{_WHO}: y: of shape {shape} it is to have a column of 0 and 1 for each class")
-        if len(given) != count:
-            raise ValueError(
-                f"{_WHO}: Found input variables with inconsistent numbers of samples: [{count}, {len(given)}]"
-            )
-        return np.arange(shape[1]), given.astype(np.int64), True
-    labels = read_labels(y, count, _WHO)
-    classes, places = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"{_WHO}: Classifier can't train when only one class is present: {classes.tolist()[0]!r}")
-    return classes, places.ravel(), False
-
-
-def _as_targets(targets: NDArray[Any], multilabel: bool) -> NDArray[Any]:
-    return targets.astype(np.float32 if multilabel else np.int32)
-
-
-def _held_out(
-    targets: NDArray[Any], share: float, multilabel: bool, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows to learn from and rows held out: of each class its share, at least one stays to be learned from."""
-    count = len(targets)
-    if share * count < _LEAST_HELD:
-        return np.arange(count), np.arange(0)
-    if multilabel:
-        order = rng.permutation(count)
-        at = round(share * count)
-        return np.sort(order[at:]), np.sort(order[:at])
-    kept: list[int] = []
-    owed = 0.0  # what rounding has left, so that the whole share comes out
-    for label in range(int(targets.max()) + 1):
-        rows = rng.permutation(np.flatnonzero(targets == label))
-        owed += share * len(rows)
-        taken = min(int(owed), len(rows) - 1)
-        owed -= taken
-        kept += rows[:taken].tolist()
-    held = np.zeros(count, bool)
-    held[kept] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def _network(
-    tokens: dict[str, int], classes: int, width: int, units: int, cell: Any, dropout: float, seed: int
-) -> Model:
-    inputs, parts = [], []
-    for level, size in tokens.items():
-        ids = layers.Input((None,), dtype="int32", name=level)
-        inputs.append(ids)
-        table = initializers.RandomNormal(stddev=_SPREAD[level])
-        if level == "word":
-            x = layers.Embedding(size, width, embeddings_initializer=table, name="words")(ids)
-            x = layers.SpatialDropout1D(dropout, name="words_dropout")(x)
-            parts.append(layers.GlobalAveragePooling1D(name="words_mean")(x))
-        else:
-            x = layers.Embedding(size, width // 2 or 1, embeddings_initializer=table, name="characters")(ids)
-            x = layers.Conv1D(2 * units, 5, padding="same", activation="relu", name="letters")(x)
-            x = layers.MaxPooling1D(3, padding="same", name="syllables")(x)
-            x = layers.Dropout(0.5 * dropout, name="characters_dropout")(x)
-        layer = recurrent_layer(cell, units, _WHO, return_sequences=True, name=f"{level}_{units}")
-        x = layers.Bidirectional(layer, name=f"{level}_recurrent")(x)
-        parts += [layers.GlobalMaxPooling1D(name=f"{level}_largest")(x)]
-        parts += [layers.GlobalAveragePooling1D(name=f"{level}_mean")(x)]
-    x = layers.Concatenate(name="features")(parts)
-    x = layers.Dropout(dropout, name="features_dropout")(x)
-    return Model(inputs, layers.Dense(classes, name="logits")(x), seed=seed)
-
-
-def _sigmoid(logits: NDArray[Any]) -> Floats:
-    found: Floats = 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float64), -700, 700)))
-    return found
-
-
-class _Warm(Callback):
-    """Makes ``val_loss`` the held-out loss of calibrated probabilities.
-
-    A network that goes on learning becomes too sure before it stops to tell more: calibrated, it has gained.
-    """
-
-    def __init__(
-        self, estimator: TextClassifier, rows: list[tuple[Ids, ...]], targets: NDArray[Any], multilabel: bool
-    ) -> None:
-        self._estimator, self._rows, self._targets, self._multilabel = estimator, rows, targets, multilabel
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logits = self._estimator._logits(self.model, self._rows)
-        if np.isfinite(logits).all():
-            scores, labels = _as_classes(logits, self._targets, self._multilabel)
-            logs["val_loss"] = log_loss(temperature(scores, labels)(scores), labels)
-
-
-def _as_classes(logits: NDArray[Any], targets: NDArray[Any], multilabel: bool) -> tuple[Floats, NDArray[Any]]:
-    """Scores and labels of single classes: of several labels each column is two classes, it is not and it is."""
-    scores = np.asarray(logits, np.float64)
-    if not multilabel:
-        return scores, targets
-    return np.stack([np.zeros(scores.size), scores.ravel()], axis=1), targets.ravel()
-
-
-def _cool(model: Model, logits: NDArray[Any], targets: NDArray[Any], multilabel: bool) -> float:
-    """Divide what a network gives by the temperature that suits held-out texts best; which it was."""
-    scale = float(temperature(*_as_classes(logits, targets, multilabel)).scale[0])
-    weights = model.get_weights()
-    weights[-2], weights[-1] = weights[-2] * np.float32(scale), weights[-1] * np.float32(scale)
-    model.set_weights(weights)
-    return 1 / scale
-
-
-def _measured(probabilities: Floats, targets: NDArray[Any], multilabel: bool) -> dict[str, Any]:
-    """What probabilities were worth."""
-    if multilabel:
-        labels = targets.ravel()
-        both = np.stack([1 - probabilities.ravel(), probabilities.ravel()], axis=1)
-        right = float(((probabilities >= 0.5) == targets).all(axis=1).mean())
-    else:
-        labels, both = targets, probabilities
-        right = float((probabilities.argmax(axis=1) == targets).mean())
-    return {
-        "labels": labels.astype(np.int64),
-        "predicted": both.argmax(axis=1).astype(np.int64),
-        "confidence": both.max(axis=1),
-        "accuracy": right,
-        "log_loss": log_loss(np.log(np.maximum(both, 1e-300)), labels),
-        "calibration_error": calibration_error(both, labels),
-    }

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rekur
-from rekur import initializers, layers
 from rekur._random import draw_seed
 from rekur._validate import boolean, integer, one_of
 from rekur.models import Model
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._fitting import fit_networks
+from rekur.tasks.text._generating import arranged, befriend_unknown, named, network, split_texts
 from rekur.tasks.text._settings import below_one, falling_adam, level_of, optional, positive, recurrent_layer, sizes
 from rekur.tasks.text._texts import read_corpus, read_texts
-from rekur.tasks.text._vocabulary import FIRST, MARK, UNKNOWN, Ids, Pieces, Vocabulary
+from rekur.tasks.text._vocabulary import MARK, UNKNOWN, Ids, Pieces, Vocabulary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _WHO = "TextGenerator"
 _NEVER = -1e4  # a logit of what is never written
 _UPDATES, _FEWEST, _MOST = 3000, 6, 100  # steps of training that ``epochs=None`` aims at, and its epochs
-_SPREAD = 1.0  # of the numbers that stand for a token, at first: the usual 0.05 learns nothing for hundreds of steps
 _PIECE = 2048  # tokens that are scored at once
 
 
@@ -176,16 +175,16 @@ class TextGenerator(Estimator):
         self._forget()
         vocabulary = Vocabulary.learn(texts, level, size=most, least=least, spaces=True)
         encoded = [vocabulary.encode(text) for text in texts]
-        learned, tail = _split(encoded, held, through)
+        learned, tail = split_texts(encoded, held, through)
         count = sum(map(len, learned)) + len(learned) - through
         if count < 2:
             raise ValueError(f"{_WHO}: X: {count} token to learn from, 2 or more are needed")
-        data, windows = _arranged(learned, through, rows, window)
+        data, windows = arranged(learned, through, rows, window)
         epochs = epochs or min(max(-(-_UPDATES // windows), _FEWEST), _MOST)
-        validation = _arranged(tail, through, rows, window)[0] if sum(map(len, tail)) else None
+        validation = arranged(tail, through, rows, window)[0] if sum(map(len, tail)) else None
 
         def build(seed: int) -> Model:
-            model = _network(len(vocabulary), width, units, self.cell, dropout, seed)
+            model = network(len(vocabulary), width, units, self.cell, dropout, seed)
             loss = rekur.losses.SparseCategoricalCrossentropy(from_logits=True)
             model.compile(falling_adam(rate, windows * epochs), loss, precision=precision)
             return model
@@ -202,7 +201,10 @@ class TextGenerator(Estimator):
             verbose=integer(self.verbose, f"{_WHO}: verbose", 0),
             steps=windows,
         )
-        _befriend_unknown(models[0], learned)
+        befriend_unknown(models[0], learned)
+        if precision != "float32":  # it writes in float32, as it will from a file
+            rounded, models = models[0], [rekur.models.clone_model(models[0])]
+            models[0].set_weights(rounded.get_weights())
         self.vocabulary_ = vocabulary.state()
         self.models_, self.history_, self.through_ = models, histories[0], through
         characters = sum(map(len, texts))
@@ -345,7 +347,7 @@ class TextGenerator(Estimator):
         if unknown := vocabulary.unknown(text):
             shown = ", ".join(repr(token) for token in unknown[:8]) + (", …" if len(unknown) > 8 else "")
             warnings.warn(
-                f"{_WHO}: prompt: it has never read {shown}; each is taken for an unknown {_named(vocabulary)}",
+                f"{_WHO}: prompt: it has never read {shown}; each is taken for an unknown {named(vocabulary)}",
                 stacklevel=3,
             )
         # One text has one beginning, and is read from many places: a prompt is one of them.
@@ -561,75 +563,5 @@ class TextGenerator(Estimator):
             tokens, bits = self.surprise(text)
             return report.plot_surprise(tokens, bits, title="bits by token", figure=figure)
         curves = {key: np.array(values) / math.log(2) for key, values in self.history_.items()}
-        title = f"bits per {_named(self._vocabulary)}, of {self.trained_on_['characters']:,} characters"
+        title = f"bits per {named(self._vocabulary)}, of {self.trained_on_['characters']:,} characters"
         return report.plot_training(curves, names={"val_loss": "held out"}, title=title, figure=figure)
-
-
-def _named(vocabulary: Vocabulary) -> str:
-    return {"character": "character", "word": "word", "byte_pairs": "token"}[vocabulary.level]
-
-
-def _split(encoded: list[Ids], held: float, through: bool) -> tuple[list[Ids], list[Ids]]:
-    """What is learned from, and the end that is held out."""
-    total = sum(map(len, encoded))
-    if not held or total < 20:
-        return encoded, []
-    if through:
-        at = len(encoded[0]) - max(1, round(held * total))
-        return [encoded[0][:at]], [encoded[0][at:]]
-    if len(encoded) < 2:
-        return encoded, []
-    kept, count = len(encoded), 0
-    while kept > 1 and count < held * total:
-        kept -= 1
-        count += len(encoded[kept])
-    return encoded[:kept], encoded[kept:]
-
-
-def _arranged(texts: list[Ids], through: bool, rows: int, window: int) -> tuple[dict[str, Any], int]:
-    """Texts as rows that are read side by side, each from where the one before ended; and windows of an epoch."""
-    parts: list[Any] = []
-    for ids in texts:
-        parts += [[MARK], ids]
-    if not through:
-        parts.append([MARK])
-    whole = np.concatenate(parts).astype(np.int32)
-    count = len(whole) - 1
-    rows = max(1, min(rows, count // (8 * window)))
-    steps = -(-count // rows)
-    lengths = np.full(rows, steps, np.int32)
-    x, y = np.zeros((rows, steps), np.int32), np.zeros((rows, steps), np.int32)
-    for k in range(rows):
-        begin = min(k * steps, count)
-        end = min(begin + steps, count)
-        lengths[k] = end - begin
-        x[k, : end - begin], y[k, : end - begin] = whole[begin:end], whole[begin + 1 : end + 1]
-    return {"x": x, "y": y, "lengths": lengths}, -(-steps // window)
-
-
-def _network(tokens: int, width: int, units: tuple[int, ...], cell: Any, dropout: float, seed: int) -> Model:
-    ids = layers.Input((None,), dtype="int32", name="tokens")
-    table = initializers.RandomNormal(stddev=_SPREAD)
-    x = layers.Embedding(tokens, width, embeddings_initializer=table, name="embedding")(ids)
-    for k, size in enumerate(units):
-        if dropout:
-            x = layers.Dropout(dropout, name=f"dropout_{k}")(x)
-        x = recurrent_layer(cell, size, _WHO, return_sequences=True, name=f"recurrent_{k}")(x)
-    if dropout:
-        x = layers.Dropout(dropout, name="dropout")(x)
-    return Model(ids, layers.Dense(tokens, name="logits")(x), seed=seed)
-
-
-def _befriend_unknown(model: Model, learned: list[Ids]) -> None:
-    """Give what is not known the mean of what is, where it never stood in a text: its numbers were never trained."""
-    counts = np.bincount(np.concatenate(learned), minlength=2)
-    if counts[UNKNOWN]:
-        return
-    weights = model.get_weights()
-    table = weights[0].copy()
-    seen = counts[: len(table)].astype(np.float64)
-    seen = np.pad(seen, (0, len(table) - len(seen)))
-    seen[:FIRST] = 0
-    table[UNKNOWN] = (seen[:, None] * table).sum(axis=0) / seen.sum()
-    weights[0] = table
-    model.set_weights(weights)

@@ -1,49 +1,29 @@
 """``Translator``: from one text to another, by a network that looks back at what it has read."""
 
-from collections import Counter
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import rekur
-from rekur import initializers, layers, metrics
+from rekur import metrics
 from rekur._validate import boolean, integer, not_negative
 from rekur.models import Model
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._fitting import fit_networks
 from rekur.tasks.text._settings import below_one, falling_adam, level_of, optional, positive, recurrent_layer
 from rekur.tasks.text._texts import read_texts
-from rekur.tasks.text._vocabulary import MARK, UNKNOWN, UNKNOWN_TEXT, Ids, Pieces, Vocabulary, padded
+from rekur.tasks.text._translating import Alignment, Rare, Translation, network, text_of
+from rekur.tasks.text._vocabulary import MARK, UNKNOWN, Ids, Vocabulary, padded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WHO = "Translator"
 _UPDATES, _FEWEST, _MOST = 2000, 4, 100  # steps of training that ``epochs=None`` aims at, and its epochs
-_SPREAD = 0.5  # of the numbers that stand for a token, at first
 _LEAST_HELD = 8  # pairs; of fewer there is nothing to be learned about a network
 _COPIES = 8  # unknown tokens of a source that can be written
-_RARE, _HIDDEN = (
-    10,
-    0.2,
-)  # words that come no more often are taken for unknown in this share of the pairs that copy them
 _TOGETHER = 128  # texts that are translated at once
-
-
-class Translation(NamedTuple):
-    """A text that was written, and the logarithm of its probability, by which translations are ranked."""
-
-    text: str
-    score: float
-
-
-class Alignment(NamedTuple):
-    """Where a translator looked: ``weights`` (written, read), each row the attention paid at one written token."""
-
-    source: list[str]
-    written: list[str]
-    weights: NDArray[np.float32]
 
 
 class Translator(Estimator):
@@ -238,15 +218,15 @@ class Translator(Estimator):
         epochs = epochs or min(max(-(-_UPDATES // steps), _FEWEST), _MOST)
 
         def build(seed: int) -> Model:
-            model = _network(made, width, units, self.cell, self.attention, dropout, seed)
+            model = network(made, width, units, self.cell, self.attention, dropout, seed)
             loss = rekur.losses.SparseCategoricalCrossentropy(from_logits=True)
             model.compile(falling_adam(rate, steps * epochs), loss)
             return model
 
         rows = rekur.Seq2Seq(build(0), MARK, MARK)
-        rare = _Rare(source, [sources[row] for row in learned], seeds[0]) if copies else None
+        rare = Rare(source, [sources[row] for row in learned], seeds[0]) if copies else None
 
-        def arranged(which: NDArray[np.intp], rare: "_Rare | None" = None) -> dict[str, Any]:
+        def arranged(which: NDArray[np.intp], rare: Rare | None = None) -> dict[str, Any]:
             pairs = [self._encode(source, target, sources[row], targets[row], rare) for row in which]
             x, lengths = padded([pair[0] for pair in pairs])
             inputs, labels, marks = rows._rows(x, [pair[1] for pair in pairs], lengths, None)
@@ -280,7 +260,7 @@ class Translator(Estimator):
         return self
 
     def _encode(
-        self, source: Vocabulary, target: Vocabulary, text: str, wanted: str, rare: "_Rare | None" = None
+        self, source: Vocabulary, target: Vocabulary, text: str, wanted: str, rare: Rare | None = None
     ) -> tuple[Ids, Ids]:
         """The ids of a pair; unknown tokens are numbered, and those of the target are the numbers of the source's."""
         read, written = source.encode(text), target.encode(wanted)
@@ -383,7 +363,7 @@ class Translator(Estimator):
             unknown = [source.split(text)[at] for at in np.flatnonzero(ids[row] >= len(source))] if copies else []
             paths = [labels[path, row][labels[path, row] >= 0] for path in range(count)]
             made = zip(paths, scores[row], strict=True)
-            found.append([Translation(_text(target, path, unknown), float(s)) for path, s in made if np.isfinite(s)])
+            found.append([Translation(text_of(target, path, unknown), float(s)) for path, s in made if np.isfinite(s)])
         return found
 
     def _most(self) -> int:
@@ -553,69 +533,3 @@ class Translator(Estimator):
             return report.plot_training(self.history_, names={"val_loss": "held out"}, figure=figure)
         found = self.alignment(text, translation)
         return report.plot_attention(found.weights, found.source, found.written, figure=figure)
-
-
-class _Rare:
-    """Rare words that a pair copies, taken for unknown now and then, so that copying is learned."""
-
-    def __init__(self, source: Vocabulary, texts: list[str], seed: int) -> None:
-        counts = Counter(token for text in texts for token in source.split(text)) if source.level == "word" else {}
-        self._rare = {token for token, count in counts.items() if count <= _RARE}
-        self._rng = np.random.default_rng(seed)
-
-    def hide(self, tokens: list[str], wishes: list[str], read: Ids, written: Ids) -> None:
-        """Make some words of both sides unknown, in place."""
-        wanted = {wish.lstrip(" ") for wish in wishes}
-        hidden = {token for token in dict.fromkeys(tokens) if token in self._rare and token in wanted}
-        hidden = {token for token in sorted(hidden) if self._rng.random() < _HIDDEN}
-        if hidden:
-            read[[at for at, token in enumerate(tokens) if token in hidden]] = UNKNOWN
-            written[[at for at, wish in enumerate(wishes) if wish.lstrip(" ") in hidden]] = UNKNOWN
-
-
-def _text(target: Vocabulary, written: Ids, unknown: list[str]) -> str:
-    """The text of what was written, with the unknown tokens of the source where they are meant."""
-    pieces, found = Pieces(target), []
-    for k, label in enumerate(written.tolist()):
-        number = label - len(target)
-        if number < 0:
-            found.append(pieces.add(label))
-        elif number < len(unknown):
-            found.append(f" {unknown[number]}" if target.level == "word" and k else unknown[number])
-        else:
-            found.append(UNKNOWN_TEXT)
-    return "".join([*found, pieces.end()])
-
-
-def _network(
-    tokens: dict[str, int], width: int, units: int, cell: Any, attention: str, dropout: float, seed: int
-) -> Model:
-    table = initializers.RandomNormal(stddev=_SPREAD)
-    source = layers.Input((None,), dtype="int32", name="source")
-    written = layers.Input((None,), dtype="int32", name="written")
-    x = layers.Embedding(tokens["source"], width, embeddings_initializer=table, name="source_tokens")(source)
-    x = layers.Dropout(dropout, name="source_dropout")(x) if dropout else x
-    half = -(-units // 2)
-    one_way = recurrent_layer(cell, half, _WHO, return_sequences=True, return_state=True, name="encoder_cell")
-    memory, *ends = layers.Bidirectional(one_way, name="encoder")(x)
-    memory = layers.Dropout(dropout, name="memory_dropout")(memory) if dropout else memory
-    count = len(ends) // 2
-    begins = [
-        layers.Concatenate(name=f"bridge_{k}")([ends[k], ends[count + k]])
-        for k in range(count)
-        if len(ends[k].shape) == 2
-    ]
-    size = 2 * half
-    decoder = layers.AttentionRNN(
-        recurrent_layer(cell, size, _WHO),
-        attention,
-        attention_size=size,
-        return_sequences=True,
-        return_attention_scores=True,
-        name="decoder",
-    )
-    z = layers.Embedding(tokens["target"], width, embeddings_initializer=table, name="target_tokens")(written)
-    z = layers.Dropout(dropout, name="target_dropout")(z) if dropout else z
-    z, _ = decoder(z, memory, initial_state=begins if len(begins) == count else None)
-    z = layers.Dropout(dropout, name="dropout")(z) if dropout else z
-    return Model([source, written], layers.Dense(tokens["target"], name="logits")(z), seed=seed)
