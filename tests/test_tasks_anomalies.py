@@ -65,6 +65,12 @@ def test_scores_are_of_the_past_alone(fitted):
     assert (whole[: window - 1] == whole[0]).all() and whole[0] == whole.max()
 
 
+def test_long_series_take_little_memory_and_have_the_same_bits(fitted):
+    new = beats(9000, 2, seed=2)
+    scores = fitted.score_samples(new)  # a stream
+    np.testing.assert_array_equal(scores[:4000], fitted.score_samples(new[:4000]))  # a whole sequence
+
+
 def test_seeds_are_bits(fitted):
     new = beats(300, 2, seed=2)
     again = AnomalyDetector(**QUICK).fit(beats(1500, 2))

@@ -14,6 +14,7 @@ from rekur.tasks.anomalies import _export, _inputs, _settings, _summary
 from rekur.tasks.anomalies._alarms import Alarm, stretches
 from rekur.tasks.anomalies._graph import Floats
 from rekur.tasks.anomalies._inputs import Given
+from rekur.tasks.anomalies._networks import outputs
 from rekur.tasks.anomalies._stream import DetectorStream
 from rekur.tasks.anomalies._tail import Tail
 from rekur.tasks.anomalies._training import Fitting, learn
@@ -251,8 +252,7 @@ class AnomalyDetector(Estimator):
         return _inputs.read(X, _WHO, like=self, time=self.time)
 
     def _outputs(self, piece: Floats) -> list[NDArray[np.float32]]:
-        found: Any = self.models_[0].predict(np.asarray(piece, np.float32)[None], verbose=0)
-        return [np.asarray(part[0]) for part in found]
+        return outputs(self.models_[0], piece)
 
     def _score(self, piece: Floats) -> Floats:
         return np.asarray(self._outputs(piece)[0][:, 0], np.float64)

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+import rekur
 from rekur import layers, ops
 from rekur.models import Model
 from rekur.tasks.anomalies._graph import Floats, Front, Known, Parts
 
-_TAPS = 32  # values of a window that a reconstruction gives
+TAPS = 32  # values of a window that a reconstruction gives
+_LONG = 4096  # steps
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Network:
     def _reconstruction(self) -> Any:
         """The last window as a few numbers that the recurrence keeps of it say it was, less what it was."""
         parts, front, design = self.parts, self.front, self.design
-        number = min(_TAPS, design.window)
+        number = min(TAPS, design.window)
         apart = max(1, (design.window - 1) // max(number - 1, 1))
         code = layers.Dense(design.latent, name=parts.name("code"))(self._recurrent(front.read()))
         wide = layers.Dense(max(2 * design.latent, 32), activation="relu", name=parts.name("decode"))(code)
@@ -168,3 +171,16 @@ def level(errors: Floats, scales: Floats, methods: int) -> Floats:
     """How far beyond the usual errors (T, methods · F) are: the mean over methods of log(1 + mean over channels)."""
     relative = (errors / scales).reshape(len(errors), methods, -1)
     return np.asarray(np.log1p(relative.mean(axis=2)).mean(axis=1))
+
+
+def outputs(model: Model, values: Floats) -> list[NDArray[np.float32]]:
+    """A model's outputs for one series (T, F): (T, …) each.
+
+    For long ones a stream, which has the same bits and needs no memory for what lies between.
+    """
+    given = np.asarray(values, np.float32)
+    if len(given) > _LONG:
+        found: Any = rekur.Stream(model).process(given)
+        return found if isinstance(found, list) else [found]
+    found = model.predict(given[None], verbose=0)
+    return [part[0] for part in (found if isinstance(found, list) else [found])]

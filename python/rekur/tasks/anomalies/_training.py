@@ -11,7 +11,7 @@ from rekur.optimizers.schedules import CosineDecay
 from rekur.tasks._fitting import fit_networks
 from rekur.tasks._front import statistics
 from rekur.tasks.anomalies._graph import Floats, Known
-from rekur.tasks.anomalies._networks import Design, Network, level
+from rekur.tasks.anomalies._networks import TAPS, Design, Network, level, outputs
 from rekur.tasks.anomalies._prototypes import prototypes, windows_of
 from rekur.tasks.anomalies._tail import Tail, peak_places
 
@@ -122,7 +122,7 @@ def _learn(series: list[Floats], known: Known, design: Design, fitting: Fitting)
         else:
             histories += _train(network, method, series, cuts, fitting)
     raw = network.raw()
-    errors = [run(raw, piece) for piece in series]
+    errors = [np.asarray(outputs(raw, piece)[0], np.float64) for piece in series]
     counted = max(design.warm(method) for method in design.methods)
     early, late = [], []
     for piece, found, cut in zip(series, errors, cuts, strict=True):
@@ -169,12 +169,6 @@ def _usual(errors: Floats, known: Known) -> Floats:
     return np.asarray(np.maximum(mean, 1e-8))
 
 
-def run(model: Model, values: Floats) -> Floats:
-    """The only output of a model for one series: (T, …)."""
-    found = model.predict(np.asarray(values, np.float32)[None], verbose=0)
-    return np.asarray(found[0], np.float64)
-
-
 def _train(
     network: Network, method: str, series: list[Floats], cuts: list[int], fitting: Fitting
 ) -> list[dict[str, list[float]]]:
@@ -193,7 +187,7 @@ def _train(
         model.compile(optimizer=Adam(rate, clipnorm=1.0), loss="mse")
         return model
 
-    width = network.channels * (network.design.horizon if method == "forecast" else _width(network))
+    width = network.channels * (network.design.horizon if method == "forecast" else min(TAPS, network.design.window))
     validation = None
     if ends:
         held = _chunks(ends, warm)
@@ -212,12 +206,6 @@ def _train(
         title=f"{fitting.who}: {method}",
     )
     return histories
-
-
-def _width(network: Network) -> int:
-    from rekur.tasks.anomalies._networks import _TAPS
-
-    return min(_TAPS, network.design.window)
 
 
 def _chunks(pieces: list[Floats], warm: int) -> NDArray[np.float32]:
