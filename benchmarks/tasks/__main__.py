@@ -46,7 +46,14 @@ KINDS = {
     "anomalies": Kind(
         "signals",
         ("anomaly_ours", "anomaly_baselines", "anomaly_peers"),
-        (("found", 2, 1), ("all found", 2, 1), ("VUS-PR", 3, 1), ("AP", 3, 1), ("alarms", 1, -1)),
+        (
+            ("found", 2, 1),
+            ("all found", 2, 1),
+            ("VUS-PR", 3, 1),
+            ("AP", 3, 1),
+            ("caught", 2, 1),
+            ("false alarms", 1, -1),
+        ),
     ),
     "text": Kind(
         "texts",

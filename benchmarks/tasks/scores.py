@@ -122,6 +122,20 @@ def anomaly_scores(task: AnomalyTask, score: Array) -> dict[str, float]:
     }
 
 
+def alarm_scores(task: AnomalyTask, alarms: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """Share of the anomalies that an alarm (first step, step after the last) meets, and how many alarms meet none.
+
+    A period of slack, since a score of windows may speak up until its window has left the anomaly.
+    """
+
+    def meet(alarm: tuple[int, int], window: tuple[int, int]) -> bool:
+        return alarm[0] < window[1] + task.period and alarm[1] > window[0]
+
+    false = sum(not any(meet(alarm, window) for window in task.windows) for alarm in alarms)
+    caught = [any(meet(alarm, window) for alarm in alarms) for window in task.windows]
+    return {**({"caught": float(np.mean(caught))} if caught else {}), "false alarms": float(false)}
+
+
 def accuracy(truth: Sequence[str] | NDArray[np.str_], answer: Sequence[str] | NDArray[np.str_]) -> float:
     """Share of right answers."""
     return float(np.mean(np.asarray(truth).astype(str) == np.asarray(answer).astype(str)))
