@@ -18,6 +18,7 @@ from benchmarks.tasks import __main__ as program  # noqa: E402
 from benchmarks.tasks import (  # noqa: E402
     anomaly_baselines,
     forecast_baselines,
+    forecast_ours,
     labelled,
     scores,
     series,
@@ -106,6 +107,38 @@ def test_naive_forecasts(waves):
     good, bad = measure(seasonal, waves, 0), measure(last, waves, 0)
     assert not good.failed and not bad.failed and good.scores["MASE"] < bad.scores["MASE"] / 5
     assert good.scores["80 %"] > 50
+
+
+def test_every_origin_gets_its_own_forecast(waves):
+    """A model that says how many rows it was given, whatever order its table comes back in."""
+
+    class Counting:
+        def __init__(self):
+            self.plan_ = {"context": 60}  # so that histories differ in length
+
+        def predict_quantiles(self, table, quantiles):
+            names, count = np.unique(table["series"], return_counts=True)
+            last = {name: table["time"][table["series"] == name].max() for name in names}
+            rows = [(name, step, n) for name, n in zip(names, count, strict=True) for step in range(waves.horizon)]
+            rows = [rows[k] for k in np.random.default_rng(0).permutation(len(rows))]
+            out = {"series": [name for name, _, _ in rows]}
+            out["time"] = np.array([last[name] + np.timedelta64(step + 1, "D") for name, step, _ in rows])
+            for level in quantiles:
+                out[f"value {level:g}"] = [n + 0.1 * step + level for _, step, n in rows]
+            return out
+
+    for one, answer in zip(waves.series, forecast_ours.quantiles(waves, Counting()), strict=True):
+        expected = np.array(one.origins)[:, None, None] + 0.1 * np.arange(4)[:, None] + np.array(scores.LEVELS)
+        np.testing.assert_allclose(answer, expected)
+
+
+def test_alarms_meet_anomalies():
+    labels = np.zeros(1000, np.int64)
+    labels[300:320] = labels[700:740] = 1
+    task = signals.AnomalyTask("a", "A", "made", np.zeros((10, 1)), np.zeros((1000, 1)), labels, 20)
+    met = scores.alarm_scores(task, [(325, 330), (339, 345), (100, 110), (680, 700), (600, 605)])
+    assert met == {"caught": 0.5 + 0.0, "false alarms": 3.0}
+    assert scores.alarm_scores(task, [(325, 330), (690, 720)]) == {"caught": 1.0, "false alarms": 0.0}
 
 
 def test_anomaly_scores():
@@ -239,6 +272,22 @@ def test_table_takes_means_over_seeds():
     rival = Result("a", "y", BASELINE, 0, {"MASE": 2.5}, 0.1, 0.001)
     text = table("T", [*runs, rival], [("MASE", 2, -1), ("never", 1, 1)])
     assert "| x | **2.00 ± 1.41** | 2.0 s | 1.0 s | 2 |" in text and "| y | 2.50 |" in text and "never" not in text
+
+
+def test_times_of_a_busy_machine_stand_in_brackets():
+    runs = [Result("a", "x", PEER, seed, {"AP": 0.5}, 10.0, 1.0, load=load) for seed, load in enumerate((9.0, 8.0))]
+    assert "| (10 s) | (1.0 s) | 2 |" in table("T", runs, [("AP", 2, 1)])
+    runs.append(Result("a", "x", PEER, 2, {"AP": 0.5}, 2.0, 0.2, load=1.5))
+    assert "| 2.0 s | 0.2 s | 3 |" in table("T", runs, [("AP", 2, 1)])
+
+
+def test_latency_is_printed(capsys):
+    from benchmarks.tasks import latency
+
+    arguments = ["--only", "anomalies", "--no-peers", "--seconds", "0.02", "--rounds", "1"]
+    assert latency.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "AnomalyDetector.stream, a step | 0." in said and "import rekur.tasks" in said
 
 
 def test_program_keeps_what_it_ran(tmp_path, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -106,13 +107,18 @@ def _gluonts(task: ForecastTask, seed: int, clock: Clock) -> dict[str, float]:
         return ListDataset(items, freq=freq)
 
     freq = {"MS": "M", "YS": "Y", "W-SAT": "W-FRI"}.get(task.freq, task.freq)  # of a period, not of a time
-    with quiet():
+    with quiet(), tempfile.TemporaryDirectory() as folder:
         lightning.seed_everything(seed)
         torch.manual_seed(seed)
         estimator = DeepAREstimator(
             freq=freq,
             prediction_length=task.horizon,
-            trainer_kwargs={"enable_progress_bar": False, "logger": False, "enable_model_summary": False},
+            trainer_kwargs={
+                "enable_progress_bar": False,
+                "logger": False,
+                "enable_model_summary": False,
+                "default_root_dir": folder,  # its checkpoints
+            },
         )
         train = entries([(one, one.origins[0]) for one in task.series])
         with clock.fitting():

@@ -18,12 +18,18 @@ def _figure(values: list[float], digits: int) -> str:
     return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-def _seconds(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
+QUIET = 3.0  # load average at the start of a run, above which its times say nothing
+
+
+def _seconds(runs: list[Result], name: str) -> str:
+    """Median of the runs on a quiet machine; where there is none, of all, in brackets."""
+    quiet = [one for one in runs if one.load is None or one.load <= QUIET]
+    known = [getattr(one, name) for one in quiet or runs if getattr(one, name) is not None]
     if not known:
         return "–"
     value = float(np.median(known))
-    return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms"
+    text = f"{value:.0f} s" if value >= 10 else f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms"
+    return text if quiet else f"({text})"
 
 
 def table(title: str, results: Sequence[Result], scores: Sequence[tuple[str, int, int]]) -> str:
@@ -53,9 +59,9 @@ def table(title: str, results: Sequence[Result], scores: Sequence[tuple[str, int
                 if round(means[name, score], digits) == round(best, digits):
                     cell = f"**{cell}**"
             cells.append(cell)
-        timed = [[one.fit_seconds for one in good], [one.predict_seconds for one in good]]
+        timed = [_seconds(good, "fit_seconds"), _seconds(good, "predict_seconds")]
         count = str(len(good)) if groups[name][0].kind != PUBLISHED else "–"
-        lines.append(f"| {name} | {' | '.join([*cells, *map(_seconds, timed), count])} |")
+        lines.append(f"| {name} | {' | '.join([*cells, *timed, count])} |")
     failures = dict.fromkeys((one.contender, one.failed) for one in results if one.failed)
     lines += ["", *(f"{name} failed: {why}" for name, why in failures)] if failures else []
     return "\n".join([*lines, ""])
