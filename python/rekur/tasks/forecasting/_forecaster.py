@@ -236,7 +236,8 @@ class Forecaster(Estimator):
             "training": len(trained.parts.training),
             "held_back": len(trained.parts.validation),
         }
-        assert self._plan and self._ends  # made now rather than by the first forecast
+        # Made now rather than by the first forecast.
+        self._inputs_cache = (self._ends, _last_windows(self._ends, self._plan))
 
     # What was learned, as objects; made when first used, and again after a load.
 
@@ -265,6 +266,9 @@ class Forecaster(Estimator):
         self._check_fitted()
         known = self._ends
         if X is not None:
+            plain = _tail.of_array(X, known, self._plan.context)
+            if plain is not None:
+                return plain
             known = X if isinstance(X, SeriesSet) else read_series(X, like=known.without_series())
             if not known.series:
                 raise ValueError(f"{WHO}: predict: X has no series")
@@ -287,9 +291,12 @@ class Forecaster(Estimator):
 
     def _ahead(self, known: SeriesSet, levels: Sequence[float], what: str) -> Doubles:
         """Quantiles beyond the ends of series: (N, H, K, Q)."""
-        plan = self._plan
-        arrays = WindowArrays(_cut_to(known, plan.context), plan)
-        return self._told(arrays.inputs(arrays.last()), levels, what)
+        if known is self._ends:  # nothing new: its windows are made once
+            made = vars(self).get("_inputs_cache")
+            if made is None or made[0] is not known:
+                made = self._inputs_cache = (known, _last_windows(known, self._plan))
+            return self._told(made[1], levels, what)
+        return self._told(_last_windows(known, self._plan), levels, what)
 
     def predict(self, X: Any = None, future: Any = None) -> Any:
         """The forecast of the next ``horizon`` steps: the median (with ``output="mean"`` the mean).
@@ -565,6 +572,12 @@ def _behind(ends: SeriesSet, series: Any, known: SeriesSet) -> int:
     """At which of its steps a series goes beyond what was trained on; its own first step, if it was not."""
     old = next((one for one in ends.series if one.id == series.id), None)
     return 0 if old is None else max(ends.end(old) - int(known.timeline.ordinal(series.start)), 0)
+
+
+def _last_windows(known: SeriesSet, plan: Plan) -> dict[str, NDArray[Any]]:
+    """What networks take to forecast from the ends of series."""
+    arrays = WindowArrays(_cut_to(known, plan.context), plan)
+    return arrays.inputs(arrays.last())
 
 
 def _cut_to(known: SeriesSet, context: int) -> SeriesSet:

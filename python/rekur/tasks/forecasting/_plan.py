@@ -108,7 +108,9 @@ def make_plan(known: SeriesSet, horizon: int, context: int | None, season: int |
 
 
 def _distance(season: int, horizon: int, context: int) -> int:
-    """A season, or the horizon, where the context has two of them."""
+    """A season, or the horizon, where the context has two of them; 1 where nothing has a season."""
+    if season == 1:
+        return 1
     return next((steps for steps in (season, horizon) if 1 < steps <= context // 2), 1)
 
 
@@ -139,7 +141,7 @@ def _context(horizon: int, seasons: Sequence[int], longest: int) -> int:
     wanted = max(2 * horizon, _FEW if not seasons else 0)
     for season in seasons:
         whole = -(-horizon // season) * season
-        for steps in (4 * season, 2 * season, season + whole, season):
+        for steps in (7 * season, 4 * season, 2 * season, season + whole, season):
             if steps <= _USUAL or (steps < 2 * season and steps <= _LONGEST):
                 wanted = max(wanted, steps)
                 break

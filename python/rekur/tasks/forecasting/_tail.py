@@ -60,6 +60,24 @@ def _cut(known: SeriesSet, series: Series, steps: int) -> Series:
     )
 
 
+def of_array(X: Any, like: SeriesSet, steps: int) -> SeriesSet | None:
+    """The last steps of a plain array as :func:`rekur.tasks._series.read_series` reads it, in microseconds; else None.
+
+    It is for one target without covariates and times, whose first and last values are there.
+    """
+    if type(X) is not np.ndarray or X.ndim != 1 or X.dtype != np.float64 or len(X) < 2:
+        return None
+    if like.layout.kind != "array" or len(like.target) != 1 or like.past or like.future or like.static:
+        return None
+    if not (np.isfinite(X[0]) and np.isfinite(X[-1])) or like.layout.time or like.timeline.unit != "number":
+        return None
+    gone = max(len(X) - steps, 0)
+    target = X[gone:, None]
+    none = np.zeros((len(target), 0))
+    one = Series(like.series[0].id, like.timeline.time(gone), target, none, none, np.zeros(0))
+    return dataclasses.replace(like, series=[one], notes=[])
+
+
 def joined(before: SeriesSet, after: SeriesSet) -> SeriesSet:
     """New data behind the ends that were kept, for the series that have both; a series without is as it is.
 

@@ -21,8 +21,8 @@ def phases(known: SeriesSet, plan: Plan, start: Any, steps: int) -> Floats:
         return np.zeros((steps, 0), np.float32)
     line = known.timeline
     counted = line.local(start, steps) if plan.calendar else line.ordinal(start) + np.arange(steps)
-    found = [(counted % period).astype(np.float64) / period for period in plan.periods]
-    return np.stack(found, axis=1).astype(np.float32)
+    periods = np.asarray(plan.periods)
+    return np.asarray((counted[:, None] % periods) / periods.astype(np.float64), np.float32)
 
 
 def start_before(known: SeriesSet, series: Series, steps: int) -> Any:
@@ -60,7 +60,7 @@ class WindowArrays:
             firsts.append(at)
             blocks.append(block)
             at += len(block)
-        self.values = np.concatenate(blocks)
+        self.values = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         self.first = np.asarray(firsts, np.int64)
         statics = [series.static for series in known.series]
         self.static = np.asarray(statics, np.float32).reshape(len(statics), len(plan.static.names))
@@ -117,19 +117,20 @@ def split_columns(plan: Plan, window: Floats, static: Floats, context: int) -> d
 
 def _block(known: SeriesSet, plan: Plan, series: Series) -> Floats:
     """The rows of one series: L missing ones, its own, H ahead of which the targets are missing."""
-    before, after, length = plan.context, plan.horizon, len(series)
-    columns: list[NDArray[Any]] = [
-        np.pad(series.target, ((before, after), (0, 0)), constant_values=np.nan),
-        np.pad(series.past, ((before, after), (0, 0)), constant_values=np.nan),
-        _ahead(series.future, before, length + after),
-        phases(known, plan, start_before(known, series, before), before + length + after),
-    ]
-    return np.concatenate(columns, axis=1).astype(np.float32)
-
-
-def _ahead(future: NDArray[np.float64], before: int, steps: int) -> NDArray[np.float64]:
-    kept = future[:steps]
-    return np.pad(kept, ((before, steps - len(kept)), (0, 0)), constant_values=np.nan)
+    before, length = plan.context, len(series)
+    rows = before + length + plan.horizon
+    targets, past, future = plan.targets, len(plan.past.names), len(plan.future.names)
+    first = targets + past + future
+    block = np.full((rows, first + len(plan.periods)), np.nan, np.float32)
+    block[before : before + length, :targets] = series.target
+    if past:
+        block[before : before + length, targets : targets + past] = series.past
+    if future:
+        ahead = series.future[: length + plan.horizon]
+        block[before : before + len(ahead), targets + past : first] = ahead
+    if plan.periods:
+        block[:, first:] = phases(known, plan, start_before(known, series, before), rows)
+    return block
 
 
 class WindowRows(RowSource):
