@@ -51,11 +51,6 @@ def load(tmp_path):
     return write(tmp_path / "load.csv", {"date": times, "load": values, "id": range(240)})
 
 
-def needs(name, method="fit"):
-    if not hasattr(getattr(tasks, name, None), method):
-        pytest.skip(f"there is no {name}.{method}")
-
-
 QUICK = ("--epochs", 1, "--units", 4, "--no-report")
 
 
@@ -84,16 +79,15 @@ def test_help_and_wrong_lines(command, capsys):
 def test_forecast(load, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     out = tmp_path / "out"
-    written = ["model.onnx"] if hasattr(tasks.Forecaster, "export_onnx") else []
     command = ["forecast", load, "--target", "load", "--horizon", 12, "--epochs", 1, "--units", 4, "--folds", 2]
-    command += ["--out", out, *([] if written else ["--no-onnx"])]
+    command += ["--out", out]
     said = run(capsys, *command).out
     for part in ("'date', in steps of 1 hour, 2024-03-25 to 2024-04-03 23:00", "24 steps (1 day)",
                  "12 steps (12 hours)", "2 forecasts of 12 steps, from 2024-04-03 on", "seasonal naive", "MASE",
                  "the next 6 steps"):  # fmt: skip
         assert part in said, part
     names = {path.name for path in out.iterdir()}
-    assert names == {"model.safetensors", "predictions.csv", "backtest.csv", "report.html", "pictures", *written}
+    assert names == {"model.safetensors", "predictions.csv", "backtest.csv", "report.html", "pictures", "model.onnx"}
     assert all(path.stat().st_size > 1000 for path in (out / "pictures").iterdir())
     found = read(out / "predictions.csv")
     assert list(found) == ["date", "load", "load-lo-80", "load-hi-80"]
@@ -108,7 +102,7 @@ def test_forecast(load, tmp_path, capsys):
     assert "load" in html and "seasonal naive" in html and "<script" not in html
 
     # A second run does not replace the first one, unless it is told to; the same seed gives the same bits.
-    kept = ["predictions.csv", "backtest.csv", *written]
+    kept = ["predictions.csv", "backtest.csv", "model.onnx"]
     before = [(out / name).read_bytes() for name in kept]
     assert "earlier run" in run(capsys, *command, expected=1).err
     run(capsys, *command, "--overwrite", "--quiet", "--no-report")
@@ -209,7 +203,6 @@ def steps(count=24, label=None):
 
 
 def test_classify_sequences_of_steps(tmp_path, capsys):
-    needs("SequenceClassifier", "export_onnx")
     data, out = write(tmp_path / "steps.csv", steps()), tmp_path / "out"
     said = run(capsys, "classify", data, "--epochs", 30, "--out", out, "--test-share", 0.25, "--no-report").out
     for part in ("2 classes in 'label': down (12), up (12)", "sequences of 5 to 7 steps", "told apart by 'seq'",
@@ -233,7 +226,6 @@ def test_classify_sequences_of_steps(tmp_path, capsys):
 
 
 def test_classify_rows_and_numbers(tmp_path, capsys):
-    needs("SequenceRegressor")
     rng = np.random.default_rng(0)
     wide = {"class": [0, 1] * 15, **{f"t{n}": np.round(rng.normal(size=30) + np.tile([0, 3], 15), 3) for n in range(6)}}
     wide["t5"][::3] = np.nan  # some sequences are shorter
@@ -248,7 +240,6 @@ def test_classify_rows_and_numbers(tmp_path, capsys):
 
 
 def test_classify_labels_of_steps(tmp_path, capsys):
-    needs("SequenceTagger")
     data = write(tmp_path / "steps.csv", steps(label=lambda number, t: "even" if t % 2 == 0 else "odd"))
     out = tmp_path / "out"
     said = run(
@@ -262,7 +253,6 @@ def test_classify_labels_of_steps(tmp_path, capsys):
 
 
 def test_classify_texts(tmp_path, capsys):
-    needs("TextClassifier")
     texts = ["rain and wind again", "sun all day long", "cold rain, dark sky", "warm sun and beach"] * 10
     data = write(tmp_path / "texts.csv", {"what": texts, "topic": ["bad", "good"] * 20})
     out = tmp_path / "out"
@@ -293,7 +283,6 @@ def test_classify_that_cannot_be(tmp_path, capsys, arguments, message):
 
 
 def test_detect(tmp_path, capsys):
-    needs("AnomalyDetector", "export_onnx")
     pytest.importorskip("matplotlib")
     rng = np.random.default_rng(0)
     values = np.sin(np.arange(600) / 5) + rng.normal(0, 0.05, 600)

@@ -531,3 +531,17 @@ def test_series_are_what_the_names_say():
     assert series.future.shape == (2, 0) and series.static.shape == (0,)
     with pytest.raises(ValueError, match="plain number"):
         Timeline().local(0, 3)
+
+
+def test_what_was_understood_is_told():
+    days = [f"2024-01-{day:02d}" for day in (1, 2, 3, 5)]
+    found = read_series(
+        {"day": days, "id": ["a"] * 4, "y": [1.0, 2, 3, 4], "kind": ["b"] * 4}, series="id", past="kind"
+    )
+    assert repr(found) == "SeriesSet(1 series, 5 steps of 1 day, target=['y'])"
+    assert repr(found.series[0]) == "Series('a', 2024-01-01T00:00:00.000000000, 5 steps, 1 target, 1 past)"
+    told = found.summary()
+    assert "'day', in steps of 1 day, 2024-01-01 to 2024-01-05, no time zone" in told and "'kind' (1 category)" in told
+    assert "1 series by 'id', of 5 steps, 1 of them with a missing value" in told
+    assert "- 1 step is missing, after 2024-01-03." in told
+    assert "no series" in found.without_series().summary()

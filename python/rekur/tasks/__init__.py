@@ -3,8 +3,9 @@
 :class:`Forecaster`, :class:`SequenceClassifier`, :class:`SequenceRegressor`, :class:`SequenceTagger`,
 :class:`AnomalyDetector`, :class:`TextGenerator`, :class:`TextClassifier`, :class:`Translator`. Each is seeded, saves as
 one file with everything in it, exports ONNX with its preprocessing, and explains itself by ``summary()`` and
-``plot()``. :func:`load` reads the file of any of them. They need none of scikit-learn, pandas and matplotlib;
-``plot`` asks for the last, and where the others are installed their frames, pipelines and searches take part.
+``plot()``. :func:`load` reads the file of any of them, and :func:`read_series` shows how a table is understood. They
+need none of scikit-learn, pandas and matplotlib; ``plot`` asks for the last, and where the others are installed their
+frames, pipelines and searches take part.
 """
 
 import importlib
@@ -15,6 +16,8 @@ from rekur.tasks._estimator import Estimator, NotFittedError, load
 
 if TYPE_CHECKING:
     from rekur.tasks import report, serve
+    from rekur.tasks._series import Series, SeriesSet, read_series
+    from rekur.tasks._timeline import Timeline
     from rekur.tasks.anomalies import AnomalyDetector
     from rekur.tasks.classification import SequenceClassifier, SequenceRegressor, SequenceTagger
     from rekur.tasks.forecasting import Forecaster
@@ -30,6 +33,10 @@ _CLASSES: dict[str, str] = {
     "SequenceTagger": "classification",
     "TextGenerator": "text",
     "Translator": "text",
+    "Series": "_series",
+    "SeriesSet": "_series",
+    "Timeline": "_timeline",
+    "read_series": "_series",
 }
 _MODULES = ("report", "serve")
 
@@ -41,10 +48,14 @@ __all__ = [
     "SequenceClassifier",
     "SequenceRegressor",
     "SequenceTagger",
+    "Series",
+    "SeriesSet",
     "TextClassifier",
     "TextGenerator",
+    "Timeline",
     "Translator",
     "load",
+    "read_series",
     "report",
     "serve",
 ]

@@ -18,7 +18,7 @@ from rekur.tasks._timeline import Stamp, Timeline
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Series:
     """One series of regular steps, in time order.
 
@@ -38,6 +38,11 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def __repr__(self) -> str:
+        sizes = {"past": self.past.shape[1], "future": self.future.shape[1], "static": len(self.static)}
+        columns = "".join(f", {count} {name}" for name, count in sizes.items() if count)
+        return f"Series({self.id!r}, {self.start}, {len(self):,} steps, {self.target.shape[1]} target{columns})"
 
     @property
     def extra(self) -> int:
@@ -62,7 +67,7 @@ class Layout:
     day_first: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SeriesSet:
     """Series with one timeline and the same columns.
 
@@ -83,6 +88,18 @@ class SeriesSet:
 
     def __len__(self) -> int:
         return len(self.series)
+
+    def __repr__(self) -> str:
+        total = sum(len(series) for series in self.series)
+        return f"SeriesSet({len(self)} series, {total:,} steps of {self.timeline.step}, target={self.target})"
+
+    def summary(self) -> str:
+        """What was understood: time, target, covariates, series, seasons, and the notes; a line each."""
+        from rekur.tasks import _facts
+
+        if not self.series:
+            return f"no series; steps of {self.timeline.step}, target {self.target}"
+        return _facts.summary(self)
 
     @property
     def ids(self) -> list[str | int | None]:

@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import numpy as np
 
 from rekur._files import check_writable, write_atomic
 from rekur.tasks._tables import Table
+from rekur.tasks._words import counted as counted
+from rekur.tasks._words import listed as listed
+from rekur.tasks._words import sentence as sentence
 
 _WIDTH = 100
 
@@ -64,12 +67,6 @@ def warn(text: str) -> None:
     print(f"rekur: {text}", file=sys.stderr)
 
 
-def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) else f"{text}."
-
-
 def number(value: Any) -> str:
     """Four digits of a number; a dash for none."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
@@ -81,19 +78,6 @@ def number(value: Any) -> str:
 
 def percent(share: float) -> str:
     return "-" if np.isnan(share) else f"{100 * share:.1f} %"
-
-
-def counted(count: int, thing: str) -> str:
-    """``1 step``, ``8,759 steps``, ``2 series``, ``3 classes``, ``4 categories``."""
-    plural = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}es" if thing.endswith("ss") else f"{thing}s"
-    plural = thing if thing == "series" else plural
-    return f"{count:,} {thing if count == 1 else plural}"
-
-
-def listed(names: Iterable[Any], most: int = 8) -> str:
-    """Names with commas between, the first of many."""
-    names = [str(name) for name in names]
-    return ", ".join(names[:most]) + (f", … ({len(names)})" if len(names) > most else "")
 
 
 def named(table: Table, text: str | None) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur.tasks import _facts
 from rekur.tasks._columns import Column
-from rekur.tasks._commands import _series_facts
 from rekur.tasks._commands._output import (
     Folder,
     Teller,
@@ -42,8 +42,8 @@ def run(options: argparse.Namespace) -> None:
     check_pictures(options.report)
     known, labels = _read(options)
     ends = [_end_of_training(options, known, series) for series in known.series]
-    facts = _series_facts.of(known, options.data)
-    facts += _facts(options, known, ends, labels)
+    facts = _facts.of(known)
+    facts += _more_facts(options, known, ends, labels)
     tell.facts(options.data.name, facts)
     tell.notes(known.notes)
     folder = Folder(options.out, _FILES, options.overwrite)
@@ -142,13 +142,13 @@ def _end_of_training(options: argparse.Namespace, known: SeriesSet, series: Seri
     return min(count, len(series))
 
 
-def _facts(
+def _more_facts(
     options: argparse.Namespace, known: SeriesSet, ends: list[int], labels: list[NDArray[np.bool_]] | None
 ) -> list[tuple[str, str]]:
     total = sum(len(series) for series in known.series)
     first = known.series[0]
     until = known.timeline.time(known.end(first) - len(first) + min(ends[0], len(first)) - 1)
-    where = "" if len(known) > 1 else f", to {_series_facts.shown(known, until)}"
+    where = "" if len(known) > 1 else f", to {_facts.shown(known, until)}"
     facts = [("training", f"the first {counted(sum(ends), 'step')} of {total:,}{where}; all are scored")]
     if labels is not None:
         steps = int(sum(label.sum() for label in labels))
@@ -188,7 +188,7 @@ class Scored:
         if known.layout.series is not None:
             columns[str(known.layout.series)] = [series.id for series in known.series for _ in range(len(series))]
         times = [known.timeline.times(series.start, len(series)) for series in known.series]
-        columns[_series_facts.time_name(known)] = _series_facts.written(known, np.concatenate(times))
+        columns[_facts.time_name(known)] = _facts.written(known, np.concatenate(times))
         for place, name in enumerate(known.target):
             columns[str(name)] = np.concatenate([series.target[:, place] for series in known.series])
         columns["score"] = np.concatenate(self.scores)
@@ -208,7 +208,7 @@ class Scored:
                 steps = first + np.array([alarm.start, max(alarm.end - 1, alarm.start), alarm.peak])
                 if known.layout.series is not None:
                     columns[str(known.layout.series)].append(series.id)
-                texts = _series_facts.written(known, known.timeline.time(steps))
+                texts = _facts.written(known, known.timeline.time(steps))
                 for name, text in zip(("from", "to", "peak"), texts, strict=True):
                     columns[name].append(text)
                 columns["score"].append(alarm.score)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rekur.tasks._commands import _series_facts
+from rekur.tasks import _facts
 from rekur.tasks._commands._forecasts import bands, predictions
 from rekur.tasks._commands._output import (
     Folder,
@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> None:
             f"has, {longest}"
         )
     line = known.timeline
-    facts = _series_facts.of(known, options.data)
-    facts.append(("horizon", _series_facts.steps(line, horizon) + ("" if options.horizon else ", since none is said")))
+    facts = _facts.of(known)
+    facts.append(("horizon", _facts.steps(line, horizon) + ("" if options.horizon else ", since none is said")))
     if folds:
         facts.append(("test", _test_fact(known, horizon, folds)))
     else:
@@ -125,7 +125,7 @@ def _test_fact(known: SeriesSet, horizon: int, folds: int) -> str:
     longest = max(known.series, key=len)
     first = known.timeline.time(known.end(longest) - folds * horizon)
     return (
-        f"{counted(folds, 'forecast')} of {counted(horizon, 'step')}, from {_series_facts.shown(known, first)} on, by "
+        f"{counted(folds, 'forecast')} of {counted(horizon, 'step')}, from {_facts.shown(known, first)} on, by "
         "a network trained on what is before; then another is trained on all"
     )
 
@@ -204,7 +204,7 @@ def _backtest_columns(backtest: Any) -> dict[str, Any]:
     if known.layout.series is not None:
         columns[str(known.layout.series)] = [known.ids[k] for k in backtest.series.tolist() for _ in range(steps)]
     ordinals = (backtest.origin[:, None] + np.arange(steps)).ravel()
-    columns[_series_facts.time_name(known)] = _series_facts.written(known, known.timeline.time(ordinals))
+    columns[_facts.time_name(known)] = _facts.written(known, known.timeline.time(ordinals))
     columns["step"] = list(range(1, steps + 1)) * len(backtest.series)
     for place, target in enumerate(known.target):
         columns[str(target)] = backtest.actual[..., place].ravel()
@@ -239,7 +239,7 @@ def _write_report(
     notes = [*known.notes, *(backtest.notes if backtest is not None else [])]
     content: dict[str, Any] = {
         "name": name, "data": facts, "notes": list(map(sentence, notes)),
-        "history": model.history_, "time_zone": line.time_zone, "step": _series_facts.step_word(line),
+        "history": model.history_, "time_zone": line.time_zone, "step": _facts.step_word(line),
         "forecast": _window(model, known, series, horizon),
         "card": report.card_of(model, files=folder.written, seconds=seconds),
     }  # fmt: skip

@@ -12,7 +12,7 @@ from rekur.tasks._commands import classify, detect
 from rekur.tasks._commands._examples import Layout, read_examples
 from rekur.tasks._commands._forecasts import predictions
 from rekur.tasks._commands._output import csv_text, sentence
-from rekur.tasks._commands._series_facts import shown
+from rekur.tasks._facts import shown
 from rekur.tasks._series import SeriesSet, read_series
 from rekur.tasks._tables import read_table
 

@@ -1,18 +1,17 @@
 """What was understood of series, in words."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rekur.tasks import _results
-from rekur.tasks._commands._output import counted, listed
 from rekur.tasks._remarks import shown as shown_of
 from rekur.tasks._series import SeriesSet
 from rekur.tasks._timeline import Timeline, span
+from rekur.tasks._words import counted, listed, sentence
 
 
-def of(known: SeriesSet, path: Path) -> list[tuple[str, str]]:
+def of(known: SeriesSet) -> list[tuple[str, str]]:
     """Names and sentences: time, target, covariates, series, season."""
     line, layout = known.timeline, known.layout
     starts = [line.ordinal(series.start) for series in known.series]
@@ -49,6 +48,14 @@ def of(known: SeriesSet, path: Path) -> list[tuple[str, str]]:
     else:
         facts.append(("season", "none"))
     return facts
+
+
+def summary(known: SeriesSet) -> str:
+    """Facts and notes as a text."""
+    facts = of(known)
+    width = max(len(name) for name, _ in facts)
+    lines = [f"{name:<{width}}  {value}" for name, value in facts]
+    return "\n".join(lines + [f"- {sentence(note)}" for note in known.notes])
 
 
 def steps(line: Timeline, count: int) -> str:
