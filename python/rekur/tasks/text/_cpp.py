@@ -1,11 +1,12 @@
 """A generator of texts as a C++ header: the network, and its tokens."""
 
-import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rekur
-from rekur._files import write_atomic
+from rekur._files import check_writable, write_atomic
+from rekur._validate import as_path
 
 if TYPE_CHECKING:
     from rekur.tasks.text.generator import TextGenerator
@@ -30,9 +31,12 @@ constexpr int label(::std::string_view token) noexcept {{
 
 def write_header(estimator: "TextGenerator", path: Any, namespace: str | None) -> Any:
     """The header of ``rekur.export_cpp`` with the vocabulary in it."""
-    report = rekur.export_cpp(estimator._writer, path, namespace)
-    target = os.fspath(path)
-    text = Path(target).read_text(encoding="utf-8")
+    target = as_path(path, "export_cpp")
+    check_writable(target)
+    with tempfile.TemporaryDirectory() as folder:  # the header appears whole or not at all
+        first = Path(folder) / Path(target).name
+        report = rekur.export_cpp(estimator._writer, first, namespace)
+        text = first.read_text(encoding="utf-8")
     vocabulary = estimator._vocabulary
     tokens = [vocabulary.token(k) for k in range(len(vocabulary))]
     encoding = "latin-1" if vocabulary.level == "byte_pairs" else "utf-8"
@@ -49,7 +53,7 @@ def write_header(estimator: "TextGenerator", path: Any, namespace: str | None) -
     head = head.replace("#include <cstddef>\n", "#include <cstddef>\n#include <string_view>\n", 1)
     content = (head + block + found + tail).encode()
     write_atomic(target, content)
-    report.file_size = len(content)
+    report.path, report.file_size = Path(target), len(content)
     return report
 
 

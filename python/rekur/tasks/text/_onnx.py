@@ -132,7 +132,8 @@ class Builder:
         graph = helper.make_graph(self.nodes, kind, self.inputs, self.outputs, self.initializers, doc_string=doc)
         versions = {"": self.opset, ML: 2, RUNTIME: 1}
         opsets = [helper.make_opsetid(domain, versions.get(domain, 1)) for domain in sorted(self._domains)]
-        made = helper.make_model(graph, opset_imports=opsets, ir_version=8 if self.opset < 20 else 9)
+        version = max(8, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=version)
         made.producer_name = "rekur"
         helper.set_model_props(made, {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
                                       for key, value in {"rekur.task": kind, **metadata}.items()})  # fmt: skip

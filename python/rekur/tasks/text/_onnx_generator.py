@@ -44,7 +44,7 @@ def write_generator(estimator: "TextGenerator", path: Any, strings: bool, option
     heat = builder.node("Max", "temperature", builder.constant(np.float32(_COLDEST)))
     probabilities = builder.node("Softmax", builder.node("Div", found["logits"], heat), axis=1)
     sums = builder.node("CumSum", probabilities, builder.constant(np.int64(1)))
-    last = builder.node("ReduceMax", sums, axes=[1], keepdims=1)
+    last = builder.node("Slice", sums, *(builder.constant(np.array([k])) for k in (len(tokens) - 1, len(tokens), 1)))
     column = builder.node("Unsqueeze", "draw", builder.constant(np.array([1])))
     below = builder.node("LessOrEqual", sums, builder.node("Mul", last, column))
     axis = builder.constant(np.array([1]))

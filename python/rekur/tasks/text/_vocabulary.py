@@ -15,6 +15,7 @@ from rekur.data import byte_pairs
 Ids = NDArray[np.int32]
 MARK, UNKNOWN, FIRST = 0, 1, 2  # the ids of a text's beginning and end, of what is not known, and of the first token
 LEVELS = ("character", "word", "byte_pairs")
+_BROKEN = re.compile("[\ud800-\udfff]")  # halves of characters, which no file holds
 UNKNOWN_TEXT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -124,14 +125,15 @@ class Vocabulary:
                 counts[_lowered(token)] += count
         else:
             counts = seen
-        kept = sorted((token for token, count in counts.items() if count >= least), key=lambda t: (-counts[t], t))
+        kept = [token for token, count in counts.items() if count >= least and not _BROKEN.search(token)]
+        kept.sort(key=lambda token: (-counts[token], token))
         kept = kept[:size]
         if lower:
             known = set(kept)
             for token in seen:
                 small = _lowered(token)
                 made = (small, small.capitalize(), small.upper(), small.title())
-                if small in known and token not in made:
+                if small in known and token not in made and not _BROKEN.search(token):
                     forms[token] = small
         return cls(level, kept, lower, spaces, dict(sorted(forms.items())))
 

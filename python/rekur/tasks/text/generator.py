@@ -293,7 +293,9 @@ class TextGenerator(Estimator):
         several = not isinstance(prompt, str)
         prompts = read_texts(prompt, f"{_WHO}: prompt", least=0) if several else [prompt]
         times = 1 if n is None else integer(n, f"{_WHO}: n")
-        rows = [self._prompt(text) for text in prompts for _ in range(times)]
+        rows: list[Ids] = []
+        for text in prompts:
+            rows += [self._prompt(text)] * times
         if not rows:
             return []
         found = rekur.generate(
