@@ -50,7 +50,7 @@ class SequenceClassifier(Supervised):
     epochs : int, optional
         By default as many as make about 500 steps of training, at least 10.
     batch_size : int, optional
-        16 by default, 64 from 1000 sequences on.
+        About 16 by default, 64 from 1000 sequences on, so that batches are of about one size.
     learning_rate : float
         The highest one: it rises to that in the first third of the steps and then falls (one cycle).
     label_smoothing : float
@@ -165,7 +165,7 @@ class SequenceClassifier(Supervised):
         whole = np.zeros(len(labels), np.intp)
         whole[weights > 0] = places.ravel()
         rows, counts = distinct(sequences, whole, weights)
-        settings = self._settings(sequences.take(rows))
+        settings = self._settings(len(rows))
         smoothing = real(self.label_smoothing, f"{who}: label_smoothing", 0.0, 1.0)
         if smoothing == 1.0:
             raise ValueError(f"{who}: label_smoothing must be below 1, got 1")

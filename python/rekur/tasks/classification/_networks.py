@@ -37,7 +37,7 @@ class Architecture(NamedTuple):
     kernels: tuple[int, ...]
     squeeze: bool  # squeeze-and-excite blocks behind convolutions
     shorten: int  # so many steps are averaged into one before anything reads them
-    pool: int  # so many steps are averaged into one between convolutions and recurrence
+    pool: int  # so many steps are averaged into one before recurrence reads them
     dropout: float
     causal: bool
 
@@ -82,7 +82,7 @@ def architecture(
     if dropout == 1.0:
         raise ValueError(f"{who}: dropout must be below 1, got 1")
     shorten = 1 if causal or form == "rnn" else max(1, steps // _LONGEST)
-    pool = 1 if causal or form != "cnn_rnn" else max(1, min(8, steps // shorten // _POOLED))
+    pool = 1 if causal or form == "rnn" else max(1, min(8, steps // shorten // _POOLED))
     kernels = tuple(_KERNELS[min(n, len(_KERNELS) - 1)] for n in range(len(filters)))
     squeeze = form == "rnn_fcn" and channels > 1 and not causal
     return Architecture(form, cell, units, filters, kernels, squeeze, shorten, pool, dropout, bool(causal))
@@ -127,7 +127,8 @@ def features(x: Any, made: Architecture) -> Any:
         if made.causal:
             return read
         return layers.Concatenate(name="features")([layers.GlobalAveragePooling1D(name="mean")(h), read])
-    read = _recurrent(x, made, mean=False)
+    pooled = layers.AveragePooling1D(made.pool, padding="same", name="pool")(x) if made.pool > 1 else x
+    read = _recurrent(pooled, made, mean=False)
     read = layers.Dropout(made.dropout, name="drop")(read) if made.dropout else read
     h = _convolutions(x, made)  # a causal network has its last step, since the mean over all needs those to come
     mean = layers.Step(-1, name="last")(h) if made.causal else layers.GlobalAveragePooling1D(name="mean")(h)

@@ -130,7 +130,7 @@ class SequenceRegressor(Supervised):
         if self.calibrate not in ("auto", True, False):
             raise ValueError(f"{who}: calibrate must be 'auto', True or False, got {self.calibrate!r}")
         rows, counts = distinct(sequences, numbers, weights)
-        settings = self._settings(sequences.take(rows))
+        settings = self._settings(len(rows))
         made = self._architecture(sequences)
 
         self._forget()

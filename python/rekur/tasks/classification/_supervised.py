@@ -85,12 +85,12 @@ class Supervised(Estimator):
         if sequences.names is not None:
             self.feature_names_in_ = sequences.names
 
-    def _settings(self, sequences: Sequences) -> dict[str, Any]:
+    def _settings(self, rows: int) -> dict[str, Any]:
         """The parameters of training, checked."""
         who = type(self).__name__
         if not isinstance(self.causal, (bool, np.bool_)):
             raise TypeError(f"{who}: causal must be True or False, got {self.causal!r}")
-        return check_training(self, len(sequences), 64)
+        return check_training(self, rows, 64)
 
     def _architecture(self, sequences: Sequences) -> networks.Architecture:
         steps = sequences.values.shape[1]
@@ -355,7 +355,10 @@ def check_training(estimator: Any, rows: int, batch: int) -> dict[str, Any]:
     """
     who = type(estimator).__name__
     size = estimator.batch_size
-    size = min(rows, 16 if rows < 1000 else batch) if size is None else integer(size, f"{who}: batch_size")
+    if size is None:  # batches of about one size: statistics of a last one of few rows would be noise
+        size = 16 if rows < 1000 else batch
+        size = -(-rows // -(-rows // size))
+    size = integer(size, f"{who}: batch_size")
     fraction = estimator.validation_fraction
     if fraction is None:
         fraction = _HELD_OUT if rows >= _MANY else 0.0

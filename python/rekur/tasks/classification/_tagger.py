@@ -63,7 +63,7 @@ class SequenceTagger(Estimator):
     epochs : int, optional
         By default as many as make about 800 steps of training, at least 5.
     batch_size : int, optional
-        16 by default, 32 from 1000 sequences on.
+        About 16 by default, 32 from 1000 sequences on, so that batches are of about one size.
     learning_rate : float
         The highest one, of one cycle.
     validation_fraction : float, optional
