@@ -100,8 +100,8 @@ def check_values(known: SeriesSet, settings: Settings) -> None:
             raise ValueError(f"{WHO}: target {name!r} has no value: all are missing")
         if largest > _LARGEST:
             raise ValueError(
-                f"{WHO}: target {name!r} has values of {largest:.3g}, which single precision cannot square; divide them "
-                f"by a number, so that they are at most {_LARGEST:g}"
+                f"{WHO}: target {name!r} has values of {largest:.3g}, which single precision cannot square; divide "
+                f"them by a number, so that they are at most {_LARGEST:g}"
             )
         if settings.family is not None:
             for one in values:
