@@ -256,7 +256,7 @@ def test_series_of_frames(topics):
 
 
 @pytest.mark.parametrize(
-    ("setting", "tokens"), [({}, False), ({}, True), ({"level": "both", "ensemble": 2}, False)], ids=str
+    ("setting", "tokens"), [({"max_length": 5}, False), ({}, True), ({"level": "both", "ensemble": 2}, False)], ids=str
 )
 def test_texts_in_and_labels_out_in_onnx(tmp_path, setting, tokens):
     ort = pytest.importorskip("onnxruntime")
