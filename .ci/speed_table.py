@@ -11,8 +11,6 @@ from pages import write_or_check
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "conf"))
 import speed
 
-COLUMNS = ((speed.ZEN5, 1), (speed.ZEN5, 2), (speed.ZEN4, 1))
-
 
 def written(us: float) -> str:
     """A time with two or three digits and its unit."""
@@ -23,7 +21,7 @@ def written(us: float) -> str:
 def tables() -> str:
     found = {(c.machine, c.threads, c.cell, c.mode, (c.B, c.T, c.I, c.H)): c.us for c in speed.cases()}
     shapes = sorted({key[4] for key in found}, key=lambda shape: (shape[3], shape[0], shape[1]))
-    columns = [column for column in COLUMNS if any(key[:2] == column for key in found)]
+    columns = sorted({key[:2] for key in found})
     parts = []
     for cell, name in (("LSTM", "LSTM"), ("GRU", "GRU"), ("RNN", "SimpleRNN")):
         heads = [f"{machine.split(', ')[1]}, {threads} thread{'s' * (threads > 1)}" for machine, threads in columns]

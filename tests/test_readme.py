@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,9 @@ PAGES = (
     "docs/training.md",
     "docs/embedding.md",
     "docs/precision.md",
+    "docs/speed.md",
+    *(f"docs/tutorials/{name}.md" for name in ("forecast", "many-series", "classify", "anomalies", "generate")),
+    "docs/tutorials/translate.md",
     "cpp/examples/README.md",
     "examples/browser/README.md",
 )
@@ -54,6 +58,16 @@ def test_the_ten_lines_run_as_they_are(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "largest |difference|" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"wave.safetensors", "wave.onnx"}
+
+
+def test_the_commands_at_the_top_are_commands() -> None:
+    from rekur import cli
+
+    (block,) = re.findall(r"^```console\n(.*?)^```$", read("README.md"), re.M | re.S)
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "rekur"
+        assert callable(cli._parser().parse_args(arguments).command)
 
 
 @pytest.mark.parametrize("page", PAGES)

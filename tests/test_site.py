@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+import cpp_tools
+import rekur
 from chromium import Chromium
 from web_tools import chromium
 
@@ -183,6 +185,16 @@ def test_faults_of_tutorials(tutorial: Path, tmp_path: Path, before: str, after:
     tutorial.write_text(PAGE.replace(before, after), encoding="utf-8")
     problems = tutorials.run(tutorial, tmp_path).problems
     assert expected in " ".join(problems)
+
+
+def test_the_cpp_of_the_tutorial_compiles(tmp_path: Path) -> None:
+    found = cpp_tools.library()
+    (code,) = re.findall(r"^```cpp\n(.*?)^```$", (ROOT / "docs/tutorials/deploy.md").read_text("utf-8"), re.M | re.S)
+    x = rekur.Input((None, 1))
+    model = rekur.Model(x, [rekur.layers.Dense(1)(x) for _ in range(3)])
+    rekur.export_cpp(model, tmp_path / "vibration.hpp", "vibration")
+    (tmp_path / "watch.cpp").write_text(code + "int main() { return Watch()(1.0f); }\n", encoding="utf-8")
+    found.compile(tmp_path / "watch.cpp", tmp_path / "watch.o", link=False)
 
 
 # ---- how fast ----

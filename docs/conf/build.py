@@ -26,16 +26,21 @@ def stage(source: Path) -> None:
     shutil.rmtree(source, ignore_errors=True)
     left_out = shutil.ignore_patterns("build", "dist", "node_modules", ".*", "__pycache__", "*.so", "conf", "tests")
     shutil.copytree(ROOT, source, ignore=left_out)
-    shutil.copy(CONF / "index.md", source)
+    start = (CONF / "index.md").read_text(encoding="utf-8")
+    pages = (page.relative_to(ROOT).as_posix() for page in (*ROOT.glob("docs/*.md"), *ROOT.glob("docs/tutorials/*.md")))
+    further = [page for page in sorted(pages) if page not in start]  # of whom nobody has said where they belong
+    if further:
+        start += "\n".join(["", "```{toctree}", ":hidden:", ":caption: Further pages", "", *further, "```", ""])
+    (source / "index.md").write_text(start, encoding="utf-8")
 
 
-def make(source: Path, jobs: int) -> list[str]:
+def make(source: Path, listed: list[Path], jobs: int) -> list[str]:
     """The pages with parts that are made: figures of the tutorials, which are run, and the form of docs/speed.md."""
     page = source / "docs" / "speed.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace(speed.FORM, speed.form()), encoding="utf-8")
     wrong = []
-    for outcome in tutorials.run_all(tutorials.pages(), source / "docs" / "tutorials" / "figures", jobs):
+    for outcome in tutorials.run_all(listed, source / "docs" / "tutorials" / "figures", jobs):
         print(f"{outcome.page.name}: {outcome.seconds:.0f} s", flush=True)
         wrong += outcome.problems
         page = source / "docs" / "tutorials" / outcome.page.name
@@ -61,10 +66,11 @@ def main() -> int:
         "out", nargs="?", type=Path, default=ROOT / "build" / "site" / "html", help="folder for the pages"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (as many as cores)")
+    parser.add_argument("--no-tutorials", action="store_true", help="pages of tutorials without running them")
     options = parser.parse_args()
     source = options.out.resolve().parent / "source"
     stage(source)
-    wrong = make(source, options.jobs)
+    wrong = make(source, [] if options.no_tutorials else tutorials.pages(), options.jobs)
     failed = build(source, options.out.resolve(), options.jobs)
     wrong += problems(options.out)
     print(*wrong, sep="\n", file=sys.stderr)

@@ -18,8 +18,8 @@ from typing import Any
 
 # In the order of the contents: title of the group → modules.
 MODULES: dict[str, tuple[str, ...]] = {
-    "Models and tasks": ("rekur", "rekur.tasks", "rekur.tasks.report", "rekur.models", "rekur.seq2seq",
-                         "rekur.hub"),
+    "Models and tasks": ("rekur", "rekur.tasks", "rekur.tasks.report", "rekur.tasks.serve", "rekur.models",
+                         "rekur.seq2seq", "rekur.hub"),
     "Layers": ("rekur.layers", "rekur.cells", "rekur.activations", "rekur.initializers", "rekur.regularizers",
                "rekur.constraints"),
     "Training": ("rekur.losses", "rekur.metrics", "rekur.optimizers", "rekur.optimizers.schedules", "rekur.callbacks",
@@ -91,6 +91,25 @@ class Reference:
                 if home is not None:
                     return ".".join([home, *parts[depth + 1 :]])
             return None
+        return None
+
+    def exists(self, target: str, module: str | None, cls: str | None) -> bool:
+        """Whether a name that is described nowhere is one all the same: a private one, a field, or one of the module in
+        which the class that speaks of it is written."""
+        speaker = f"{module}.{cls}"
+        written = getattr(self.value(speaker), "__module__", None) if cls else None
+        paths = (target, f"{speaker}.{target}", f"{module}.{target}", f"{written}.{target}")
+        return any(self.value(path) is not None for path in paths)
+
+    def value(self, target: str) -> Any:
+        parts = target.split(".")
+        for cut in range(len(parts), 0, -1):
+            found: Any = _module(".".join(parts[:cut]))
+            if found is not None:
+                for part in parts[cut:]:
+                    fields = getattr(found, "__dataclass_fields__", {})
+                    found = getattr(found, part, fields.get(part))
+                return found
         return None
 
     def members(self, cls: type, full: str) -> Iterator[tuple[str, str]]:
@@ -398,8 +417,9 @@ def setup(app: Any) -> dict[str, Any]:
                 from sphinx.util.nodes import make_refnode
 
                 return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, home)
-        words = not re.fullmatch(r"[\w.]+", target)  # a type in words, such as "dict of str to list"
-        if words or target.partition(".")[0] in _OUTSIDE:
+        # Types of attributes are words ("ndarray of shape (T,)"), of which Sphinx makes references; roles are literals.
+        words = not isinstance(content, nodes.literal)
+        if words or target.partition(".")[0] in _OUTSIDE or state["reference"].exists(target, module, cls):
             return nodes.inline("", "", content)
         return None
 

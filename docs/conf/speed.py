@@ -31,15 +31,10 @@ def cases() -> list[Case]:
     """Those of whole sequences, in the order of docs/performance.md."""
     found = []
     text = (DOCS / "performance.md").read_text(encoding="utf-8").partition("## Every case")[2]
-    wide, _, narrow = text.partition("### On a Zen 4")
-    for cells in _rows(wide):
-        shape = map(int, cells[2].split(","))
-        B, T, I, H = shape
+    for cells in _rows(text):
+        B, T, I, H = map(int, cells[2].split(","))
         for threads, column in ((1, 3), (2, 10)):
             found.append(Case(ZEN5, cells[0], cells[1], threads, B, T, I, H, _number(cells[column])))
-    for cells in _rows(narrow):
-        B, T, I, H = map(int, cells[2].split(","))
-        found.append(Case(ZEN4, cells[0], cells[1], 1, B, T, I, H, _number(cells[3])))
     return found
 
 

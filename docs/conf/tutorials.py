@@ -4,9 +4,10 @@
     python docs/conf/tutorials.py --write [PAGE…]    # puts what they print into the page
 
 A ```python block is executed, all of a page in one namespace; a ```sh block is run by bash in the same folder, which is
-empty at first. Where a ```text block follows, it must be what was printed: words as they are, numbers within a sixth,
-since instruction sets differ in the last bits and training carries that on. ``<!-- figure: what it shows -->`` stands
-where the site shows the figure that the block before it has made; pages on GitHub are read without.
+empty at first; what is not run is ```console. Where a ```text block follows, it must be what was printed: words as they
+are, numbers within a sixth, since instruction sets differ in the last bits and training carries that on; what is
+```text varies, such as sampled letters, is not compared. ``<!-- figure: what it shows -->`` stands where the site shows
+the figure that the block before it has made; pages on GitHub are read without.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FOLDER = Path(__file__).parents[1] / "tutorials"
 SECONDS = 180  # of one page, on a machine that does other things as well
 NEAR = 1 / 6
 _PART = re.compile(
-    r"^```(?P<kind>python|sh)\n(?P<code>.*?)^```\n(?:\n^```text\n(?P<said>.*?)^```\n)?"
+    r"^```(?P<kind>python|sh)\n(?P<code>.*?)^```\n(?:\n^```text(?P<varies> varies)?\n(?P<said>.*?)^```\n)?"
     r"(?:\n?<!-- figure: (?P<alt>.*?) -->)?",
     re.M | re.S,
 )
@@ -41,6 +42,7 @@ class Part:
     kind: str
     code: str
     said: str | None
+    varies: bool
     alt: str | None
     line: int
     end: int
@@ -67,7 +69,7 @@ def parts(text: str) -> list[Part]:
     for match in _PART.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
         end = match.end("code") + len("```\n")
-        found.append(Part(match["kind"], match["code"], match["said"], match["alt"], line, end))
+        found.append(Part(match["kind"], match["code"], match["said"], bool(match["varies"]), match["alt"], line, end))
     return found
 
 
@@ -82,10 +84,14 @@ def run(page: Path, figures: Path) -> Outcome:
             "parts": [[part.kind, part.code, part.line, part.alt is not None] for part in listed],
             "answer": str(Path(folder) / "answer.json"),
         }
-        work = Path(folder) / "work"
+        work, programs = Path(folder) / "work", Path(folder) / "bin"
         work.mkdir()
+        programs.mkdir()
+        command = programs / "rekur"  # that of this Python, installed or not
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rekur "$@"\n', encoding="utf-8")
+        command.chmod(0o755)
         environment = {
-            **os.environ, "MPLBACKEND": "agg", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            **os.environ, "MPLBACKEND": "agg", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "100", "PYTHONHASHSEED": "0",
         }  # fmt: skip
         if "PYTHONPATH" in environment:
@@ -108,7 +114,7 @@ def run(page: Path, figures: Path) -> Outcome:
     outcome.seconds = time.perf_counter() - begin
     for k, printed in enumerate(outcome.printed):
         part = listed[k]
-        if part.said is not None and (difference := differs(part.said, printed)):
+        if part.said is not None and not part.varies and (difference := differs(part.said, printed)):
             outcome.problems.append(f"{page.name}:{part.line}: {difference}")
         if part.alt is not None and not outcome.figures.get(k):
             outcome.problems.append(f"{page.name}:{part.line}: made no figure")
@@ -169,11 +175,11 @@ def written(text: str, outcome: Outcome) -> str:
     out, end = [], 0
     for part, printed in zip(parts(text), outcome.printed, strict=False):
         out.append(text[end : part.end])
-        end = part.end
+        end, mark = part.end, " varies" if part.varies else ""
         if part.said is not None:
-            end += len(f"\n```text\n{part.said}```\n")
+            end += len(f"\n```text{mark}\n{part.said}```\n")
         if printed.strip():
-            out.append(f"\n```text\n{printed.rstrip()}\n```\n")
+            out.append(f"\n```text{mark}\n{printed.rstrip()}\n```\n")
     return "".join([*out, text[end:]])
 
 
