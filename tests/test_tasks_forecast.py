@@ -259,6 +259,15 @@ def test_data_that_do_not_do_are_refused(fitted):
         Forecaster(6, **QUICK).backtest(DAILY[:9], folds=3)
     with pytest.raises(ValueError, match="no columns were said to be known ahead"):
         fitted.predict(future=DAILY)
+    with pytest.raises(ValueError, match="target 'b' has no value: all are missing"):
+        Forecaster(2, target=["a", "b"], **QUICK).fit({"a": DAILY[:50], "b": np.full(50, np.nan)})
+    with pytest.raises(ValueError, match="which single precision cannot square"):
+        Forecaster(2, **QUICK).fit(1e30 * DAILY[:50])
+    with pytest.raises(ValueError, match="quantiles must be numbers between 0 and 1, got none"):
+        fitted.predict_quantiles(quantiles=[])
+    assert any("subtract a constant" in note for note in Forecaster(2, **QUICK).fit(DAILY[:50] + 1e7).notes_)
+    for rows in (2, 3, 5):
+        assert np.isfinite(Forecaster(3, epochs=1, units=2).fit(DAILY[:rows]).predict()).all()
     constant = Forecaster(2, **QUICK).fit(np.full(80, 3.0))
     np.testing.assert_allclose(constant.predict(), 3.0, atol=0.2)
     short = Forecaster(5, **QUICK).fit([DAILY[:7], DAILY[:9]])

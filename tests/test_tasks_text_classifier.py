@@ -256,7 +256,7 @@ def test_series_of_frames(topics):
 
 
 @pytest.mark.parametrize(
-    ("setting", "tokens"), [({}, False), ({}, True), ({"level": "both", "ensemble": 2}, False)], ids=str
+    ("setting", "tokens"), [({"max_length": 5}, False), ({}, True), ({"level": "both", "ensemble": 2}, False)], ids=str
 )
 def test_texts_in_and_labels_out_in_onnx(tmp_path, setting, tokens):
     ort = pytest.importorskip("onnxruntime")
@@ -291,3 +291,15 @@ def test_labels_of_other_kinds_in_onnx(tmp_path):
         made.export_onnx(tmp_path / "topics.onnx", tokens="yes")
     with pytest.raises(NotFittedError):
         TextClassifier().export_onnx(tmp_path / "topics.onnx")
+
+
+def test_each_class_has_its_share_held_out():
+    from rekur.tasks.text._classifying import split_rows
+
+    targets = np.repeat([0, 1, 2, 3], [100, 50, 9, 1])
+    learned, held = split_rows(targets, 0.2, False, np.random.default_rng(0))
+    assert sorted([*learned, *held]) == list(range(160)) and len(held) == 31
+    assert np.bincount(targets[held], minlength=4).tolist() == [20, 10, 1, 0]
+    assert len(split_rows(targets, 0.01, False, np.random.default_rng(0))[1]) == 0
+    learned, held = split_rows(np.eye(4, dtype=int)[targets], 0.2, True, np.random.default_rng(0))
+    assert len(held) == 32 and not set(learned) & set(held)

@@ -332,3 +332,29 @@ def test_a_file_scores_as_what_was_trained_in_bf16(tmp_path):
     made = TextGenerator(random_state=1, **{**TINY, "epochs": 2, "precision": "bf16"}).fit(RHYME * 20)
     made.save(tmp_path / "w.safetensors")
     assert load(tmp_path / "w.safetensors").score(RHYME) == made.score(RHYME)
+
+
+def test_what_is_unknown_is_the_mean_of_what_is_known(writer):
+    table = writer.models_[0].get_weights()[0]
+    learned = RHYME * 60
+    ids = writer._vocabulary.encode(learned[: len(learned) - writer.held_out_["tokens"]])
+    np.testing.assert_allclose(table[1], table[ids].mean(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_go_on_where_others_end():
+    from rekur.tasks.text._generating import arranged, split_texts
+
+    ids = np.arange(2, 1000, dtype=np.int32)
+    data, windows = arranged([ids], True, 4, 16)
+    x, y, lengths = data["x"], data["y"], data["lengths"]
+    read = np.concatenate([row[:n] for row, n in zip(x, lengths, strict=True)])
+    said = np.concatenate([row[:n] for row, n in zip(y, lengths, strict=True)])
+    np.testing.assert_array_equal(read, [0, *ids[:-1]])
+    np.testing.assert_array_equal(said, ids)
+    assert x.shape == (4, 250) and windows == 16
+    data, _ = arranged([ids[:3], ids[3:5]], False, 4, 16)
+    assert data["x"].tolist() == [[0, 2, 3, 4, 0, 5, 6]] and data["y"].tolist() == [[2, 3, 4, 0, 5, 6, 0]]
+    learned, tail = split_texts([ids], 0.1, True)
+    assert len(learned[0]) == 898 and tail[0][0] == 900
+    learned, tail = split_texts([ids[:50], ids[50:60], ids[60:100]], 0.1, False)
+    assert [len(part) for part in learned] == [50, 10] and len(tail) == 1

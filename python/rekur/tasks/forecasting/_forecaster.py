@@ -224,7 +224,7 @@ class Forecaster(Estimator):
         self.quantiles_ = settings.quantiles
         self.dependence_ = trained.dependence
         self.description_ = known.state()
-        self.notes_ = list(known.notes)
+        self.notes_ = [*known.notes, *_rounding(known)]
         self.tail_ = _tail.tail_of(known, plan)
         self.naive_errors_ = np.asarray(
             [[scores.naive_error(s.target[:, k], plan.season) for k in range(plan.targets)] for s in known.series]
@@ -338,6 +338,8 @@ class Forecaster(Estimator):
         known = self._series_to_forecast(X, future)
         wanted = self.quantiles if quantiles is None else quantiles
         levels = [real(q, "predict_quantiles: quantiles", 0, 1) for q in wanted]
+        if not levels:
+            raise ValueError(f"{WHO}: predict_quantiles: quantiles must be numbers between 0 and 1, got none")
         found = self._ahead(known, levels, "predict_quantiles")
         return given_back(known, found, [f" {q:g}" for q in levels])
 
@@ -572,6 +574,19 @@ def _behind(ends: SeriesSet, series: Any, known: SeriesSet) -> int:
     """At which of its steps a series goes beyond what was trained on; its own first step, if it was not."""
     old = next((one for one in ends.series if one.id == series.id), None)
     return 0 if old is None else max(ends.end(old) - int(known.timeline.ordinal(series.start)), 0)
+
+
+def _rounding(known: SeriesSet) -> list[str]:
+    """A sentence for each target whose changes single precision hardly sees."""
+    told = []
+    for k, name in enumerate(known.target):
+        for series in known.series:
+            y = series.target[:, k]
+            y = y[np.isfinite(y)]
+            if len(y) and 0 < np.std(y) < 1e-5 * np.max(np.abs(y)):
+                told.append(f"{name} changes little beside its size, and networks see 7 digits: subtract a constant.")
+                break
+    return told
 
 
 def _last_windows(known: SeriesSet, plan: Plan) -> dict[str, NDArray[Any]]:

@@ -17,6 +17,7 @@ from rekur.tasks.forecasting._windows import Parts, Split, WindowArrays, WindowR
 
 _MOST_VALIDATED, _MOST_CALIBRATED = 2000, 4000  # windows held back that are looked at, evenly spread
 _CLIP = 1.0  # the norm of a gradient at most
+_LARGEST = 1e18  # of values: squares of float32 end at 3e38
 _LEAST_SEEN = 3  # values of each target that a window must have behind it, where the series are that long
 
 
@@ -38,9 +39,7 @@ def train(known: SeriesSet, plan: Plan, settings: Settings, seeds: list[int]) ->
     ValueError
         If no series is long enough for a window and a step ahead.
     """
-    if settings.family is not None:
-        for series in known.series:
-            settings.family.check(series.target, WHO)
+    check_values(known, settings)
     arrays = WindowArrays(known, plan)
     least = min(_LEAST_SEEN, max(max(len(one) for one in known.series) - 1, 1))
     parts = split_in_time(arrays, settings.validation_fraction, least)
@@ -49,7 +48,8 @@ def train(known: SeriesSet, plan: Plan, settings: Settings, seeds: list[int]) ->
     if not len(parts.training):
         longest = max(len(series) for series in known.series)
         raise ValueError(
-            f"{WHO}: no series has a value to forecast behind one that is known; the longest one has {longest} steps"
+            f"{WHO}: no series has a value to forecast behind one of each target that is known; the longest one has "
+            f"{longest} step{'' if longest == 1 else 's'}"
         )
     made: dict[int, Networks] = {}
 
@@ -83,6 +83,29 @@ def train(known: SeriesSet, plan: Plan, settings: Settings, seeds: list[int]) ->
             _calibration.move(raw, arrays, some, settings.quantiles)
     known_best = some if len(some) else parts.training.some(spread_evenly(len(parts.training), _MOST_VALIDATED))
     return Trained(raw, histories, parts, _calibration.dependence(raw, arrays, known_best, settings))
+
+
+def check_values(known: SeriesSet, settings: Settings) -> None:
+    """Refuse targets that no network can learn from.
+
+    Raises
+    ------
+    ValueError
+        Naming the target.
+    """
+    for k, name in enumerate(known.target):
+        values = [series.target[:, k] for series in known.series]
+        largest = max((float(np.nanmax(np.abs(v), initial=0.0)) for v in values if np.isfinite(v).any()), default=None)
+        if largest is None:
+            raise ValueError(f"{WHO}: target {name!r} has no value: all are missing")
+        if largest > _LARGEST:
+            raise ValueError(
+                f"{WHO}: target {name!r} has values of {largest:.3g}, which single precision cannot square; divide "
+                f"them by a number, so that they are at most {_LARGEST:g}"
+            )
+        if settings.family is not None:
+            for one in values:
+                settings.family.check(one, f"{WHO}: target {name!r}")
 
 
 def epochs_of(training: Split, batch: int, most: int) -> tuple[Split, int]:

@@ -164,7 +164,7 @@ class Parts:
 def split_in_time(arrays: WindowArrays, share: float, least: int = 1) -> Parts:
     """Windows whose forecasts lie in the last ``share`` of their series are held back; those across the border go.
 
-    A series too short to hold a forecast back and still train trains, where another one is long enough to validate.
+    Where no series is long enough to hold a forecast back, those that reach over the border train, or all do.
 
     Parameters
     ----------
@@ -183,6 +183,8 @@ def split_in_time(arrays: WindowArrays, share: float, least: int = 1) -> Parts:
     early = everything.origin + horizon <= cut
     if not early.any():  # no series is that long: forecasts that end behind the border train on what is before it
         early = everything.origin < cut
+    if not early.any():
+        early, late = np.ones(len(cut), bool), np.zeros(len(cut), bool)
     return Parts(everything.some(np.flatnonzero(early)), everything.some(np.flatnonzero(late)))
 
 

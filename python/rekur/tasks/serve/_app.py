@@ -100,8 +100,7 @@ def create_app(estimator: Any, *, name: str = "model", limits: Limits | None = N
         return problem(error.status_code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(Exception)
-    async def _(_request: Any, error: Exception) -> Any:
-        _LOG.error("a request failed", exc_info=error)
+    async def _(_request: Any, error: Exception) -> Any:  # the server logs it
         return problem(500, "an error of the service itself; its log says more")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)

@@ -160,6 +160,7 @@ button{font:inherit;font-weight:600;color:var(--paper);background:var(--series1)
 border-radius:8px;padding:.5rem 1.1rem;cursor:pointer}
 button#live{color:var(--link);background:none}
 button:disabled{opacity:.6;cursor:default}
+#table .short{white-space:nowrap}
 #state{color:var(--soft)}
 #problem{border-left:4px solid var(--alarm);background:var(--mark);padding:.6rem 1rem;border-radius:0 8px 8px 0;
 overflow-wrap:anywhere;margin:.8rem 0}

@@ -138,7 +138,7 @@
 
   // lines: [{name, x, y, style, dash, width}], bands: [{name, x, low, high, opacity}], spans: [[from, to]], labels: of x.
   function draw(title, panels, labels) {
-    const wide = $("answer").clientWidth || 700, left = 52, right = 14, each = 210, gap = 34;
+    const wide = Math.min($("answer").clientWidth || 700, 960), left = 52, right = 14, each = 210, gap = 34;
     const height = panels.length * (each + gap) + 26;
     const svg = node("svg", { viewBox: `0 0 ${wide} ${height}`, role: "img", "aria-label": title });
     const all = panels.flatMap((p) => [...p.lines, ...(p.bands || [])]);
@@ -180,7 +180,7 @@
         }));
       }
     });
-    const base = height - 6, count = Math.max(2, Math.floor(wide / 190));
+    const base = height - 6, count = Math.max(1, Math.floor(wide / 190));
     const last = labels.length - 1;
     for (let i = 0; i <= count; i++) {
       const at = Math.round((i * last) / count);
@@ -197,10 +197,14 @@
 
   function showTable(names, rows) {
     const made = element("table"), head = element("tr"), body = element("tbody");
-    names.forEach((n) => { const th = element("th", n); th.scope = "col"; head.append(th); });
+    names.forEach((n, j) => {
+      const th = element("th", n, rows.some((r) => typeof r[j] === "number") ? "n" : "");
+      th.scope = "col";
+      head.append(th);
+    });
     for (const row of rows.slice(0, 500)) {
       const tr = element("tr");
-      row.forEach((v) => tr.append(element("td", shown(v), typeof v === "number" ? "n" : "")));
+      row.forEach((v) => tr.append(element("td", shown(v), typeof v === "number" ? "n" : shown(v).length < 24 ? "short" : "")));
       body.append(tr);
     }
     const thead = element("thead");
@@ -211,7 +215,7 @@
     $("table").hidden = false;
   }
 
-  const clock = (v) => (typeof v === "string" ? v.replace("T", " ").replace(/:00(\.0+)?([+-]\d\d:\d\d|Z)?$/, "") : String(v));
+  const clock = (v) => (typeof v === "string" ? v.replace("T", " ").replace(/(\d\d:\d\d):00(\.0+)?([+-]\d\d:\d\d|Z)?$/, "$1") : String(v));
 
   function showForecast(body, answer) {
     const names = Object.keys(answer.columns), columns = answer.columns;

@@ -69,7 +69,8 @@ def _verify(estimator: "TextClassifier", made: Any, tokens: bool) -> None:
 
     session = session_of(made)
     texts = trial_texts(list(estimator._vocabularies.values()))
-    for some in (texts, texts[:1], texts[5:6]):
+    longest = max(estimator.lengths_.values())
+    for some in (texts, texts[:1], texts[5:6], [" ".join(texts[3:9]) * (1 + longest // 50)]):
         feed: dict[str, Any] = {"text": np.array(some, dtype=object)}
         if tokens:
             feed = {
