@@ -12,4 +12,5 @@ def test_the_blocks_run_one_after_the_other(capsys):
     for block in BLOCKS:
         exec(compile(block, "docs/texts.md", "exec"), space)
     printed = capsys.readouterr().out.splitlines()
-    assert printed == [line.rpartition("  # ")[2] for block in BLOCKS for line in block.splitlines() if "print(" in line]
+    lines = [line for block in BLOCKS for line in block.splitlines() if "print(" in line]
+    assert printed == [line.rpartition("  # ")[2] for line in lines]
