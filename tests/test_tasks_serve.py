@@ -208,6 +208,56 @@ def test_scores_are_the_detectors_and_so_are_streams(detector: Any) -> None:
         assert missing.status_code == 200
 
 
+def test_steps_are_tagged() -> None:
+    words = [["Ada", "lives", "here"], ["London", "is", "far"], ["she", "knows", "Ada", "well"]] * 8
+    tags = [["name", "o", "o"], ["name", "o", "o"], ["o", "o", "name", "o"]] * 8
+    tagger = rekur.tasks.SequenceTagger(units=8, embedding=8, epochs=2, random_state=0).fit(words, tags)
+    with client(tagger) as made:
+        answer = made.post("/v1/predict", json={"sequences": words[:3]}).json()
+        assert answer == {"tags": tagger.predict(words[:3]), "classes": tagger.classes_.tolist()}
+        assert "tokens" in made.get("/v1/model").json()["why_no_streams"]
+        refused(made.post("/v1/predict", json={"sequences": [[1.0]]}), 422, "expected a text", "/sequences/0/0")
+        refused(made.post("/v1/predict", json={"sequences": [["a"], []]}), 422, "one token", "/sequences/1")
+        assert made.get("/").status_code == 200
+    sequences = waves(20)[0]
+    labels = [["up" if step > 0 else "down" for step in sequence[:, 0]] for sequence in sequences]
+    settings = {"units": 8, "epochs": 2, "random_state": 0, "crf": False, "causal": True}
+    tagger = rekur.tasks.SequenceTagger(**settings).fit(sequences, labels)
+    with client(tagger) as made:
+        answer = made.post("/v1/predict", json={"sequences": [s.tolist() for s in sequences[:2]]}).json()
+        assert answer["tags"] == tagger.predict(sequences[:2])
+        steps = made.post("/v1/streams", json={}).json()["steps"]
+        assert made.post(steps, json={"values": sequences[0].tolist()}).json()["labels"] == answer["tags"][0]
+
+
+def test_forecasters_of_all_kinds() -> None:
+    hours = np.arange(200)
+    settings = {"horizon": 3, "units": 4, "epochs": 1, "random_state": 0}
+    series = np.sin(hours / 3)
+    points = rekur.tasks.Forecaster(output="point", **settings).fit(series)
+    with client(points) as made:
+        answer = made.post("/v1/predict", json={"data": series[:90].tolist()}).json()
+        assert answer["columns"] == {"step": [1, 2, 3], "y": [float(v) for v in points.predict(series[:90])]}
+        refused(made.post("/v1/predict", json={"quantiles": [0.5]}), 422, "without quantiles", "/quantiles")
+        steps = made.post("/v1/streams", json={"data": series[:89].tolist()}).json()["steps"]
+        pushed = made.post(steps, json={"rows": {"values": [float(series[89])]}}).json()
+        assert pushed["columns"]["y"] == answer["columns"]["y"]
+    many = rekur.tasks.Forecaster(output="normal", **settings).fit([series, np.cos(hours[:100] / 4)])
+    with client(many) as made:
+        answer = made.post("/v1/predict", json={"quantiles": [0.25]}).json()["columns"]
+        assert answer["series"] == [0, 0, 0, 1, 1, 1] and answer["step"] == [1, 2, 3] * 2
+        assert answer["y"] == [float(v) for part in many.predict() for v in part]
+        assert answer["y 0.25"] == [
+            float(v) for part in many.predict_quantiles(quantiles=[0.25]) for v in np.ravel(part)
+        ]
+    rows = np.c_[np.sin(hours / 5), np.cos(hours / 5)]
+    supervised = rekur.tasks.Forecaster(**settings).fit(rows, series)
+    with client(supervised) as made:
+        # Fitted on (X, y): the data are the covariates of the steps to come.
+        answer = made.post("/v1/predict", json={"data": rows[:3].tolist()})
+        assert answer.json()["columns"]["y"] == [float(v) for v in supervised.predict(rows[:3])]
+
+
 def test_texts_are_classified_and_translated() -> None:
     texts = ["good day", "fine day", "bad night", "dark night"] * 6
     labels = ["up", "up", "down", "down"] * 6

@@ -102,17 +102,23 @@ class Forecasts(Adapter):
         return schemas.ForecastResponse(columns=columns, targets=names, quantiles=found)
 
     def _has_quantiles(self) -> bool:
-        return bool(getattr(self.estimator, "quantiles_", None)) and hasattr(self.estimator, "predict_quantiles")
+        if hasattr(self.estimator, "n_features_in_"):  # fitted on (X, y): points for rows of covariates
+            return False
+        try:
+            self.estimator._check_has_quantiles("serve")
+        except ValueError:
+            return False
+        return True
+
+    def _known(self, what: str) -> list[str]:
+        """Columns of a role, as they were found when the model learned."""
+        return [str(name) for name in (self.estimator.description_.get(what) or ())]
 
     def _targets(self) -> list[str]:
-        known = getattr(self.estimator, "series_", None)
-        named = getattr(known, "target", None)
-        if named is None and isinstance(known, dict):
-            named = known.get("target")
-        if not named:
-            target = getattr(self.estimator, "target", None)
-            named = [target] if isinstance(target, str) else list(target or ())
-        return [str(name) for name in named] or ["y"]
+        names = self.estimator.description_["target"]
+        if all(isinstance(name, str) for name in names):
+            return list(names)
+        return ["y"] if len(names) == 1 else [f"y{name}" for name in names]
 
     def _data(self, data: Any) -> Any:
         if data is None or isinstance(data, dict):
@@ -147,11 +153,11 @@ class Forecasts(Adapter):
         found: dict[str, Any] = {"targets": self._targets(), "horizon": int(model.horizon)}
         if self._has_quantiles():
             found["quantiles"] = [float(q) for q in model.quantiles]
-        for name in ("time", "past", "future", "static"):
-            value = getattr(model, name, None)
-            if value is not None and len(value):
-                found[name] = [value] if isinstance(value, str) else [str(v) for v in value]
-        return found
+        layout = model.description_["layout"]
+        found["time"] = [str(name) for name in layout.get("time") or ()]
+        found["series"] = [str(layout["series"])] if layout.get("series") is not None else []
+        found.update({name: self._known(name) for name in ("past", "future", "static")})
+        return {name: value for name, value in found.items() if value != []}
 
 
 def _typed(values: list[Any]) -> Any:
@@ -267,7 +273,7 @@ def labels_of(estimator: Any, data: Any, field: str) -> Any:
 
 
 class _LiveClasses(Live):
-    def __init__(self, adapter: Classes) -> None:
+    def __init__(self, adapter: Adapter) -> None:
         self._adapter, self._stream = adapter, adapter.estimator.stream()
 
     def push(self, request: Any) -> Any:
@@ -302,15 +308,35 @@ class _LiveNumbers(Live):
 
 
 class Tagger(Sequences):
-    Response = schemas.Tags
+    """Of tokens, which are texts, or of numbers."""
 
-    def _why_no_stream(self) -> str | None:
-        return "the best labels of a sequence are known when all of it is"
+    Response = schemas.Tags
+    Push, Result = schemas.PushSteps, schemas.StepLabels
+
+    def __init__(self, estimator: Any, limits: Limits) -> None:
+        self._tokens = getattr(estimator, "vocabulary_", None) is not None
+        super().__init__(estimator, limits)
+        if self._tokens:
+            self.task, self.Request = "tokens", schemas.TokensRequest  # type: ignore[misc]
 
     def predict(self, request: Any) -> Any:
-        arrays = self._arrays(request)
-        tags = refused("sequences", lambda: self.estimator.predict(arrays))
-        return schemas.Tags(tags=[plain(np.asarray(each)) for each in tags])
+        if self._tokens:
+            for i, sequence in enumerate(request.sequences):
+                if not sequence:
+                    where = f"sequences/{i}"
+                    raise Problem(422, f"/{where}: expected one token at least, not an empty list", field=where)
+                check_texts(sequence, self.limits, f"sequences/{i}")
+            given: Any = request.sequences
+        else:
+            given = self._arrays(request)
+        tags = refused("sequences", lambda: self.estimator.predict(given))
+        return schemas.Tags(tags=[plain(np.asarray(each)) for each in tags], classes=plain(self.estimator.classes_))
+
+    def open(self, begin: Any) -> Live:
+        return _LiveClasses(self)
+
+    def example(self) -> str:
+        return "" if self._tokens else super().example()
 
 
 class Anomalies(Adapter):
@@ -406,12 +432,12 @@ class Translations(Adapter):
         return schemas.Texts(texts=[str(text) for text in refused("texts", lambda: method(texts))])
 
 
-def check_texts(texts: list[str], limits: Limits) -> list[str]:
+def check_texts(texts: list[str], limits: Limits, field: str = "texts") -> list[str]:
     """Texts of whole characters, not too many of them."""
     if sum(map(len, texts)) + len(texts) > limits.values:
-        raise Problem(413, f"/texts: expected at most {limits.values} characters", field="texts")
+        raise Problem(413, f"/{field}: expected at most {limits.values} characters", field=field)
     for i, text in enumerate(texts):
-        check_text(text, f"texts/{i}")
+        check_text(text, f"{field}/{i}")
     return list(texts)
 
 

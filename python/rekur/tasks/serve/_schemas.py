@@ -86,8 +86,15 @@ class Numbers(Model):
     values: list[float | None] | list[list[float | None]] = Field(description="The answer for each sequence")
 
 
+class TokensRequest(Model):
+    sequences: Annotated[list[Annotated[list[StrictStr], FIRST]], FIRST] = Field(
+        min_length=1, description="One or several sequences of tokens"
+    )
+
+
 class Tags(Model):
     tags: list[list[Cell]] = Field(description="A label for each step of each sequence")
+    classes: list[Cell] = Field(description="All labels")
 
 
 class SeriesRequest(Model):

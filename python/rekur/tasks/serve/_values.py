@@ -63,6 +63,11 @@ def columns_of(table: Any, names: list[str]) -> dict[str, list[Any]]:
         return {str(name): _column(table[name]) for name in table.columns}
     if hasattr(table, "to_dict") and hasattr(table, "columns"):
         return {str(name): _column(values) for name, values in table.to_dict(as_series=False).items()}
+    if isinstance(table, list):  # several series without names
+        parts = [columns_of(part, names) for part in table]
+        joined = {"series": [i for i, part in enumerate(parts) for _ in part["step"]]}
+        joined.update({name: [v for part in parts for v in part[name]] for name in ("step", *names)})
+        return joined
     array = np.asarray(table, np.float64)
     array = array.reshape(len(array), -1)
     found: dict[str, list[Any]] = {"step": list(range(1, len(array) + 1))}

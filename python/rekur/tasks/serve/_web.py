@@ -15,6 +15,7 @@ _SCRIPT = Path(__file__).with_name("page.js")
 _TITLES = {
     "forecast": "A forecast",
     "sequences": "An answer for a sequence",
+    "tokens": "Tags of a sequence of words",
     "anomalies": "Scores of a series",
     "texts": "An answer for a text",
     "translate": "A translation",
@@ -26,6 +27,7 @@ _HELP = {
     "sequences": "A line a step, the channels' values between commas; an empty value is missing. An empty line begins "
     "another sequence.",
     "anomalies": "A line a step, the channels' values between commas; an empty value is missing.",
+    "tokens": "A line a sequence, blanks between its words.",
     "texts": "A line a text.",
     "translate": "A line a text.",
     "write": "What the text begins with.",
@@ -46,7 +48,7 @@ def page(name: str, card: dict[str, Any], adapter: Any) -> tuple[str, str]:
     facts = [("Estimator", card["estimator"]), ("Network", " → ".join(trained))]
     if card["parameters"] is not None:
         facts.append(("Parameters", number(card["parameters"])))
-    for key in ("targets", "time", "past", "future", "static", "horizon", "channels", "classes", "threshold"):
+    for key in ("targets", "time", "series", "past", "future", "static", "horizon", "channels", "classes", "threshold"):
         value = card.get(key)
         if value is not None and value != []:
             shown = (
@@ -103,7 +105,7 @@ def page(name: str, card: dict[str, Any], adapter: Any) -> tuple[str, str]:
 
 def _fields(task: str, adapter: Any) -> str:
     example = escape(adapter.example())
-    kind = "text" if task in ("texts", "translate", "write") else "numbers"
+    kind = "text" if task in ("tokens", "texts", "translate", "write") else "numbers"
     fields = [
         f'<p><label for="input">{"Text" if kind == "text" else "Data"}</label>'
         f'<span class="note" id="input-help">{escape(_HELP[task])}</span>'

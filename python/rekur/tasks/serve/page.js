@@ -72,6 +72,7 @@
     }
     if (task === "anomalies") return { series: flat(steps(text.trim(), "Data")) };
     if (task === "write") return { prompt: text, length: Number($("length").value), ...writing() };
+    if (task === "tokens") return { sequences: lines(text).map((line) => line.split(/\s+/)) };
     return { texts: lines(text) };
   }
 
@@ -283,7 +284,13 @@
     if (task === "forecast") showForecast(body, answer);
     else if (task === "anomalies") showScores(body, answer);
     else if (answer.labels) showLabels(answer);
-    else if (answer.tags) answer.tags.forEach((tags) => $("words").append(element("p", tags.join(" "))));
+    else if (answer.tags) {
+      const rows = answer.tags.flatMap((tags, i) => tags.map((tag, j) => {
+        const step = body.sequences[i][j];
+        return [i + 1, task === "tokens" ? step : j + 1, String(tag)];
+      }));
+      showTable(["Sequence", task === "tokens" ? "Word" : "Step", "Tag"], rows);
+    }
     else if (answer.values) showTable(["Sequence", "Answer"], answer.values.map((v, i) => [i + 1, Array.isArray(v) ? v.map(shown).join(", ") : v]));
     else if (answer.texts) showTable(["Text", "Translation"], answer.texts.map((t, i) => [body.texts[i], t]));
     else $("words").append(element("span", body.prompt, "given"), element("span", answer.text));
