@@ -254,8 +254,9 @@ def test_forecasters_of_all_kinds() -> None:
     supervised = rekur.tasks.Forecaster(**settings).fit(rows, series)
     with client(supervised) as made:
         # Fitted on (X, y): the data are the covariates of the steps to come.
-        answer = made.post("/v1/predict", json={"data": rows[:3].tolist()})
-        assert answer.json()["columns"]["y"] == [float(v) for v in supervised.predict(rows[:3])]
+        answer = made.post("/v1/predict", json={"data": rows[:3].tolist()}).json()
+        (target,) = answer["targets"]
+        assert answer["columns"][target] == [float(v) for v in supervised.predict(rows[:3])]
 
 
 def test_texts_are_classified_and_translated() -> None:
