@@ -23,9 +23,9 @@ _NAMES = {"word": "words", "character": "characters"}
 
 def write_classifier(estimator: "TextClassifier", path: Any, tokens: bool, options: dict[str, Any]) -> Any:
     """Export, verify against predict in onnxruntime, and only then write."""
+    target = check_path(path)
     from onnx import TensorProto, helper
 
-    target = check_path(path)
     vocabularies = estimator._vocabularies
     builder = Builder(int(options.get("opset", 17)))
     feeds: dict[str, str] = {}

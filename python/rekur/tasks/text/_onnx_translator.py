@@ -25,12 +25,12 @@ _OPSET = 20  # the first with an operator that joins texts
 
 def write_translator(estimator: "Translator", path: Any, tokens: bool, options: dict[str, Any]) -> Any:
     """Export, verify whole translations in onnxruntime, and only then write."""
+    target = check_path(path)
     import onnx
     from onnx import TensorProto
 
-    import rekur.onnx  # an extra
+    import rekur.onnx
 
-    target = check_path(path)
     source, written, decoder, _ = estimator._parts
     if "byte_pairs" in (source.level, written.level):
         raise rekur.onnx.ExportError(
@@ -206,7 +206,8 @@ def _verify(estimator: "Translator", made: Any, name: str, tokens: bool) -> None
 
 def write_halves(estimator: "Translator", encoder: Any, decoder: Any, options: dict[str, Any]) -> Any:
     """An encoder and a decoder of labels, as of ``rekur.onnx.export_seq2seq``, with the tokens in their metadata."""
-    import rekur.onnx  # an extra
+    check_path(encoder)
+    import rekur.onnx
 
     source, written, network, _ = estimator._parts
     said = {

@@ -443,7 +443,8 @@ class TextClassifier(Estimator):
     def export_onnx(self, path: Any, *, tokens: bool = False, **options: Any) -> Any:
         """Write one ONNX file: texts in, labels and probabilities out.
 
-        Its input ``text`` is a tensor of strings, (B,); its outputs are ``label`` (B,) and ``probabilities`` (B, C).
+        Its input ``text`` is a tensor of strings, (B,), one at least; its outputs are ``label`` (B,) and
+        ``probabilities`` (B, C).
 
         Parameters
         ----------

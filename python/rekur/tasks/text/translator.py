@@ -471,8 +471,8 @@ class Translator(Estimator):
         Parameters
         ----------
         path : str or path
-            Of the file, whose input is ``text`` (B,) and whose output is ``translation`` (B,), tensors of strings. It
-            takes the most probable token at each step, as ``translate(…, beam_width=1)`` does. With ``decoder`` the
+            Of the file, whose input is ``text`` (B,), one at least, and whose output is ``translation`` (B,), strings.
+            It takes the most probable token at each step, as ``translate(…, beam_width=1)`` does. With ``decoder`` the
             encoder's.
         decoder : str or path, optional
             Of the decoder: then two files of labels are written (:func:`rekur.onnx.export_seq2seq`), whose metadata
