@@ -270,9 +270,15 @@ def test_numbers_for_people() -> None:
     for value, text in numbers.items():
         assert number(value) == text
     assert number(None) == "–" and number(True) == "yes" and number(np.float32(0.5)) == "0.500"
-    assert (
-        percent(0.8304) == "83.0\u202f%" and percent(0.99999) == "> 99.9\u202f%" and percent(0.0006) == "0.060\u202f%"
-    )
+    shares = {
+        0.8304: "83.0\u202f%",
+        0.99999: "> 99.9\u202f%",
+        0.0006: "0.060\u202f%",
+        1.0: "100\u202f%",
+        0.0: "0\u202f%",
+    }
+    assert {share: percent(share) for share in shares} == shares
+    assert percent(None) == percent(float("nan")) == "–"
     assert size(999) == "999\u202fB" and size(1_310_000) == "1.31\u202fMB"
     assert (
         duration(0.00123) == "1.23\u202fms"

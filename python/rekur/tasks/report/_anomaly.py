@@ -117,7 +117,7 @@ def plot_anomalies(
             text = (
                 features[f] if features is not None and f < len(features) else ("" if strips == 1 else f"feature {f}")
             )
-            dress(axes, y=f"{name}: {text}" if name and text else text or name)
+            dress(axes, y=text or name)
             for begin, end in truth:
                 entries["known anomaly"] = axes.axvspan(
                     begin, end, facecolor="none", edgecolor=LINES[2].colour, hatch="////", linewidth=0, alpha=0.75

@@ -170,7 +170,9 @@ def _examples(
     return [
         Picture(
             lambda: plot_sequences(arrays, labels, features=features),
-            "Mistakes first, then right answers",
+            "Right answers, the least sure first"
+            if all(right[i] for i in chosen)
+            else "Mistakes first, then right answers",
             " ".join(f"{k + 1}: {label}." for k, label in enumerate(labels)),
             "Above each, the answer and its confidence." if sure is not None else "Above each, the answer.",
         )

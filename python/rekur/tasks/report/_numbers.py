@@ -50,7 +50,9 @@ def percent(share: Any, digits: int = 3) -> str:
     """A share of one as percent: ``83.1 %``; 1 − 1e-9 is not rounded to all."""
     if share is None or share is np.ma.masked or math.isnan(float(share)):
         return MISSING
-    if 0 < abs(float(share)) < 0.01:
+    if float(share) in (0, 1):
+        return f"{100 * float(share):.0f}\u202f%"
+    if abs(float(share)) < 0.01:
         return f"{number(100 * float(share), max(digits - 1, 1))}\u202f%"
     text = f"{100 * float(share):.{max(digits - 2, 0)}f}"
     if float(text) == 100 and float(share) < 1:

@@ -83,6 +83,7 @@ def plot_training(
                     )  # fmt: skip
         if np.isfinite(lowest) and lowest > 0 and highest > 30 * lowest:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         fewer_ticks(axes, x=5 if is_narrow(figure) else 10, whole=True)
         name_lines(axes, ends)
     return figure
