@@ -132,7 +132,7 @@ class Builder:
         graph = helper.make_graph(self.nodes, kind, self.inputs, self.outputs, self.initializers, doc_string=doc)
         versions = {"": self.opset, ML: 2, RUNTIME: 1}
         opsets = [helper.make_opsetid(domain, versions.get(domain, 1)) for domain in sorted(self._domains)]
-        version = max(8, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
+        version = max(8, helper.find_min_ir_version_for([entry for entry in opsets if not entry.domain]))
         made = helper.make_model(graph, opset_imports=opsets, ir_version=version)
         made.producer_name = "rekur"
         helper.set_model_props(made, {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
