@@ -263,22 +263,22 @@ def test_a_failure_is_a_result():
     result = measure(Contender("broken", PEER, run), task, 3)
     assert result.failed == "RuntimeError: no" and result.seed == 3
     text = table("Title", [result, Result("a", "whole", BASELINE, 0, {"AP": 0.5}, 1.0, 0.02)], [("AP", 2, 1)])
-    assert "| broken | – | – | – | 0 |" in text and "broken failed: RuntimeError: no" in text
-    assert "| whole | **0.50** | 1.0 s | 20.0 ms | 1 |" in text
+    assert "| broken | – | – | – | – | 0 |" in text and "broken failed: RuntimeError: no" in text
+    assert "| whole | **0.50** | 1.0 s | – | 20.0 ms | 1 |" in text
 
 
 def test_table_takes_means_over_seeds():
     runs = [Result("a", "x", PEER, seed, {"MASE": value}, 2.0, 1.0) for seed, value in enumerate((1.0, 3.0))]
     rival = Result("a", "y", BASELINE, 0, {"MASE": 2.5}, 0.1, 0.001)
     text = table("T", [*runs, rival], [("MASE", 2, -1), ("never", 1, 1)])
-    assert "| x | **2.00 ± 1.41** | 2.0 s | 1.0 s | 2 |" in text and "| y | 2.50 |" in text and "never" not in text
+    assert "| x | **2.00 ± 1.41** | 2.0 s | – | 1.0 s | 2 |" in text and "| y | 2.50 |" in text and "never" not in text
 
 
 def test_times_of_a_busy_machine_stand_in_brackets():
-    runs = [Result("a", "x", PEER, seed, {"AP": 0.5}, 10.0, 1.0, load=load) for seed, load in enumerate((9.0, 8.0))]
-    assert "| (10 s) | (1.0 s) | 2 |" in table("T", runs, [("AP", 2, 1)])
-    runs.append(Result("a", "x", PEER, 2, {"AP": 0.5}, 2.0, 0.2, load=1.5))
-    assert "| 2.0 s | 0.2 s | 3 |" in table("T", runs, [("AP", 2, 1)])
+    runs = [Result("a", "x", PEER, seed, {"AP": 0.5}, 10.0, 1.0, 4.0, load) for seed, load in enumerate((9.0, 8.0))]
+    assert "| (10 s) | 4.0 s | (1.0 s) | 2 |" in table("T", runs, [("AP", 2, 1)])
+    runs.append(Result("a", "x", PEER, 2, {"AP": 0.5}, 2.0, 0.2, 3.0, 1.5))
+    assert "| 2.0 s | 3.0 s | 0.2 s | 3 |" in table("T", runs, [("AP", 2, 1)])
 
 
 def test_latency_is_printed(capsys):

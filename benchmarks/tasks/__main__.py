@@ -38,7 +38,7 @@ KINDS = {
     "forecasting": Kind(
         "series",
         ("forecast_ours", "forecast_baselines", "forecast_peers"),
-        (("MASE", 3, -1), ("sMAPE", 1, -1), ("CRPS", 3, -1), ("80 %", 1, 0)),
+        (("MASE", 3, -1), ("sMAPE", 2, -1), ("CRPS", 3, -1), ("80 %", 1, 0)),
     ),
     "classification": Kind(
         "labelled", ("classify_ours", "classify_baselines", "classify_peers"), (("accuracy", 4, 1),)
@@ -143,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, kind in names.items():
         if not given.only or name in given.only or kind in given.only:
             one(name, KINDS[kind], kept, which, given.words, given.seeds, given.again, given.show)
+    versions = {name: version for result in kept.results for name, version in result.versions.items()}
+    if versions:
+        print("Versions: " + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
     return 0
 
 

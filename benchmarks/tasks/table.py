@@ -28,8 +28,10 @@ def _seconds(runs: list[Result], name: str) -> str:
     if not known:
         return "–"
     value = float(np.median(known))
+    if value < 5e-5:
+        return "–"
     text = f"{value:.0f} s" if value >= 10 else f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms"
-    return text if quiet else f"({text})"
+    return text if quiet or name == "cpu_seconds" else f"({text})"
 
 
 def table(title: str, results: Sequence[Result], scores: Sequence[tuple[str, int, int]]) -> str:
@@ -45,8 +47,12 @@ def table(title: str, results: Sequence[Result], scores: Sequence[tuple[str, int
         for score, _, _ in columns
         if any(score in one.scores for one in runs)
     }
-    lines = [f"### {title}", "", f"| | {' | '.join(name for name, _, _ in columns)} | fit | predict | runs |"]
-    lines.append("|---" + "|--:" * (len(columns) + 3) + "|")
+    lines = [
+        f"### {title}",
+        "",
+        f"| | {' | '.join(name for name, _, _ in columns)} | fit | processor | predict | runs |",
+    ]
+    lines.append("|---" + "|--:" * (len(columns) + 4) + "|")
     for name in groups:
         good = whole[name]
         cells = []
@@ -59,7 +65,7 @@ def table(title: str, results: Sequence[Result], scores: Sequence[tuple[str, int
                 if round(means[name, score], digits) == round(best, digits):
                     cell = f"**{cell}**"
             cells.append(cell)
-        timed = [_seconds(good, "fit_seconds"), _seconds(good, "predict_seconds")]
+        timed = [_seconds(good, name) for name in ("fit_seconds", "cpu_seconds", "predict_seconds")]
         count = str(len(good)) if groups[name][0].kind != PUBLISHED else "–"
         lines.append(f"| {name} | {' | '.join([*cells, *timed, count])} |")
     failures = dict.fromkeys((one.contender, one.failed) for one in results if one.failed)
