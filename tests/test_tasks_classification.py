@@ -107,8 +107,8 @@ def test_smoothed_labels_make_probabilities_flatter():
 
 def test_class_weights_count():
     x, y = waves(30)
-    usual = SequenceClassifier(**SMALL, epochs=4).fit(x, y)
-    heavy = SequenceClassifier(**SMALL, epochs=4, class_weight={"slow": 50.0}).fit(x, y)
+    usual = SequenceClassifier(**SMALL, epochs=15).fit(x, y)
+    heavy = SequenceClassifier(**SMALL, epochs=15, class_weight={"slow": 50.0}).fit(x, y)
     assert heavy.predict_proba(x)[:, 2].mean() > usual.predict_proba(x)[:, 2].mean() + 0.1
     with pytest.raises(ValueError, match="class_weight has the label 'quick', which y has not"):
         SequenceClassifier(class_weight={"quick": 1}).fit(x, y)

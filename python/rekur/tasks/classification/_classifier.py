@@ -32,23 +32,23 @@ class SequenceClassifier(Supervised):
     Parameters
     ----------
     network : str
-        "cnn_rnn" (which "auto" is): convolutions, and a recurrent layer that reads what they find. "rnn": recurrent
-        layers alone. "rnn_fcn": both side by side, LSTM-FCN with ``cell="lstm"`` (Karim et al., arXiv:1709.05206;
-        with several channels squeeze-and-excite blocks, arXiv:1801.04503), whose recurrent layer reads the steps one
-        after another here, so that sequences may be of any length. "gru", "lstm", "cnn_gru", "cnn_lstm", "gru_fcn" and
-        "lstm_fcn" are these with their cell.
+        "rnn_fcn" (which "auto" is): a recurrent layer, and beside it convolutions whose means over time count (Karim et
+        al., arXiv:1709.05206; with several channels squeeze-and-excite blocks, arXiv:1801.04503). It reads the steps
+        one after another, where the paper reads a whole channel at once, so that sequences may be of any length.
+        "cnn_rnn": a recurrent layer that reads what convolutions find. "rnn": recurrent layers alone. "gru", "lstm",
+        "cnn_gru", "cnn_lstm", "gru_fcn" are these with their cell; "lstm_fcn" has the paper's sizes, too.
     cell : str or rekur cell, optional
         "gru" by default, "lstm", another of :mod:`rekur.cells` by name, or a cell of one's own.
     units : int or tuple of int, optional
-        Of the recurrent layers, one on the other. By default (64,), behind or beside convolutions (32,) or (8,).
+        Of the recurrent layers, one on the other. By default 64, with convolutions 32, of "lstm_fcn" 8.
     filters : tuple of int, optional
-        Of the convolutions, by default (64, 128, 64), of "rnn_fcn" (128, 256, 128).
+        Of the convolutions, by default (64, 128, 64), of "lstm_fcn" (128, 256, 128).
     dropout : float, optional
-        From 0 to below 1, in training. By default 0.2, 0 and 0.8 for the three forms.
+        From 0 to below 1, in training. By default 0, of "rnn" 0.2, of "lstm_fcn" 0.8.
     causal : bool
         The network reads forwards alone, so that :meth:`stream` gives probabilities after every step.
     epochs : int, optional
-        By default as many as make about 500 steps of training, at least 10.
+        By default as many as make about 800 steps of training, at least 10.
     batch_size : int, optional
         About 16 by default, 64 from 1000 sequences on, so that batches are of about one size.
     learning_rate : float
@@ -110,7 +110,7 @@ class SequenceClassifier(Supervised):
         causal: Any = False,
         epochs: Any = None,
         batch_size: Any = None,
-        learning_rate: Any = 5e-3,
+        learning_rate: Any = 3e-3,
         label_smoothing: Any = 0.0,
         validation_fraction: Any = None,
         patience: Any = None,

@@ -11,7 +11,7 @@ from rekur.tasks._front import Statistics, standardised
 
 # What each name stands for: the form, and the cell that the name holds.
 FORMS: dict[str, tuple[str, str | None]] = {
-    "auto": ("cnn_rnn", None),
+    "auto": ("rnn_fcn", None),
     "rnn": ("rnn", None),
     "gru": ("rnn", "gru"),
     "lstm": ("rnn", "lstm"),
@@ -70,14 +70,15 @@ def architecture(
         raise ValueError(f"{who}: network={network!r} says its cell, and cell={cell!r} is another; leave one out")
     cell = cell if cell is not None else named or "gru"
     recurrent_layer(cell, 1, who)  # an unknown one is told now
-    usual_units = {"rnn": (64,), "cnn_rnn": (32,), "rnn_fcn": (8,)}[form]
-    usual_filters = {"rnn": (), "cnn_rnn": (64, 128, 64), "rnn_fcn": (128, 256, 128)}[form]
+    published = network == "lstm_fcn"  # whose sizes are those of its paper
+    usual_units = {"rnn": (64,), "cnn_rnn": (32,), "rnn_fcn": (8,) if published else (32,)}[form]
+    usual_filters = () if form == "rnn" else (128, 256, 128) if published else (64, 128, 64)
     if filters is not None and form == "rnn":
         raise ValueError(f"{who}: filters are of convolutions, which network={network!r} has none of")
     units = usual_units if units is None else sizes(units, f"{who}: units")
     filters = usual_filters if filters is None else sizes(filters, f"{who}: filters")
     if dropout is None:
-        dropout = {"rnn": 0.2, "cnn_rnn": 0.0, "rnn_fcn": 0.8}[form]
+        dropout = 0.2 if form == "rnn" else 0.8 if published else 0.0
     dropout = real(dropout, f"{who}: dropout", 0.0, 1.0)
     if dropout == 1.0:
         raise ValueError(f"{who}: dropout must be below 1, got 1")

@@ -75,7 +75,7 @@ class SequenceRegressor(Supervised):
         loss: Any = "squared_error",
         epochs: Any = None,
         batch_size: Any = None,
-        learning_rate: Any = 5e-3,
+        learning_rate: Any = 3e-3,
         validation_fraction: Any = None,
         patience: Any = None,
         calibrate: Any = "auto",

@@ -18,7 +18,7 @@ from rekur.tasks._sequences import Sequences, read_sequences
 from rekur.tasks.classification import _networks as networks
 
 Floats = NDArray[np.float64]
-_STEPS = 500  # of training, where epochs are not said
+_STEPS = 800  # of training, where epochs are not said
 _MANY = 400  # sequences from which on some are held out, where that is not said
 _HELD_OUT = 0.1
 _FOLDS = 3  # of what needs sequences held out where none are
