@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from rekur import cli, tasks
+from rekur.tasks._commands._examples import Layout, find_layout, read_examples, split
+from rekur.tasks._tables import read_table
 
 
 def write(path: Path, columns: dict, separator: str = ",") -> Path:
@@ -225,6 +227,21 @@ def test_classify_sequences_of_steps(tmp_path, capsys):
     assert "'x': expected numbers, got 'many' (line 2 of 'wrong.csv')" in error
 
 
+def test_examples_of_a_table():
+    notes: list[str] = []
+    table = read_table({"id": [2, 1, 2, 1, 2], "t": [3, 1, 1, 2, 2], "x": [23.0, 11, 21, np.nan, 22],
+                        "c": list("babab"), "y": ["u", "v", "u", None, "u"]})  # fmt: skip
+    layout = find_layout(table, "y", None, None, None, None, "auto", notes)
+    assert (layout.form, layout.kind, layout.sequence, layout.time) == ("steps", "classes", "id", ["t"])
+    assert layout.channels == ["x", "c=a", "c=b"] and Layout.of_state(layout.state()) == layout
+    found = read_examples(table, layout, notes)
+    assert found.ids == ["2", "1"] and found.labels == ["u", "v"]
+    np.testing.assert_array_equal(found.sequences[0], [[21, 0, 1], [22, 0, 1], [23, 0, 1]])
+    np.testing.assert_array_equal(found.sequences[1], [[11, 1, 0], [np.nan, 1, 0]])
+    train, test = split(found, 0.5, 0, alike=True)
+    assert len(train) == 2 and len(test) == 0  # of a class with one sequence none is held out
+
+
 def test_classify_rows_and_numbers(tmp_path, capsys):
     rng = np.random.default_rng(0)
     wide = {"class": [0, 1] * 15, **{f"t{n}": np.round(rng.normal(size=30) + np.tile([0, 3], 15), 3) for n in range(6)}}
@@ -300,6 +317,7 @@ def test_detect(tmp_path, capsys):
     found = read(out / "predictions.csv")
     assert list(found) == ["time", "temp", "score", "alarm", "anomaly"] and len(found["time"]) == 600
     assert 500 <= int(np.nanargmax(np.array(found["score"], float))) <= 520
+    assert found["anomaly"] == [str(mark) for mark in marks] and "6 steps marked by 'anomaly'" in said
     alarms = read(out / "alarms.csv")
     assert any(
         a <= "2024-04-14 20:00:00" <= b or a[:10] == "2024-04-14"

@@ -255,6 +255,13 @@ def test_rows_of_one_step_are_brought_together_as_pandas_does(rule):
     assert said(found, "not in order of time") and said(found, f"the {rule} is taken")
 
 
+@pytest.mark.parametrize("rule", ["mean", "sum", "median", "min", "max", "first", "last"])
+def test_a_step_whose_rows_are_all_missing_is_missing(rule):
+    data = {"ds": ["2024-01-01", "2024-01-02", "2024-01-02", "2024-01-03"], "y": [1.0, np.nan, np.nan, 3.0]}
+    found = read_series(data, freq="D", aggregate=rule)
+    np.testing.assert_array_equal(found.series[0].target[:, 0], [1, np.nan, 3])
+
+
 def test_aggregates_by_column():
     data = {"ds": ["2024-01-01", "2024-01-01", "2024-01-02"], "y": [1.0, 2, 3], "p": [1.0, 3, 5], "k": ["a", "b", "a"]}
     found = read_series(data, target="y", past=["p", "k"], aggregate={"y": "sum"})

@@ -241,8 +241,8 @@ def _guess_sequence(table: Table, label: Name, taken: set[Any], kind: str, notes
         ids = table.column(name).texts()
         groups: dict[Any, set[Any]] = {}
         for one, what in zip(ids, labels, strict=True):
-            groups.setdefault(one, set()).add(what)
-        if len(groups) <= 0.5 * len(ids) and (kind == "steps" or all(len(found) == 1 for found in groups.values())):
+            groups.setdefault(one, set()).update([] if what is None else [what])
+        if len(groups) <= 0.5 * len(ids) and (kind == "steps" or all(len(found) <= 1 for found in groups.values())):
             notes.append(f"column {name!r} is taken to say which sequence a row belongs to")
             return name
     return None
