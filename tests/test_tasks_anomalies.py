@@ -223,7 +223,9 @@ def test_times_may_be_a_column():
     with pytest.raises(ValueError, match="there is no column 'when'"):
         detector.predict(table.drop("when"))
     with pytest.raises(ValueError, match="what came is no frame"):
-        detector.predict(values)
+        AnomalyDetector("nearest", time="when", **QUICK).fit(values)
+    with pytest.warns(UserWarning, match="feature names"):
+        np.testing.assert_array_equal(detector.score_samples(values), detector.score_samples(table))
 
 
 def test_hindsight_is_where_the_anomaly_is(fitted):

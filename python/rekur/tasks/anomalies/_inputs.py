@@ -69,7 +69,7 @@ def read(
     timeline = getattr(like, "timeline_", None)
     for number, item in enumerate(items):
         place = f"{what}: series {number}" if many else what
-        columns = _channels(item, time, place)
+        columns = _channels(item, time, place, fresh=like is None)
         array, names = _one(item if columns is None else columns, place)
         if series and array.shape[1] != series[0].shape[1]:
             raise ValueError(f"{place}: it has {array.shape[1]} channels, the first one has {series[0].shape[1]}")
@@ -103,10 +103,10 @@ def read(
     return Given(series, many, names, placed, timeline, notes)
 
 
-def _channels(item: Any, time: Any, place: str) -> Any:
-    """A frame without its column of times; None where there is none."""
+def _channels(item: Any, time: Any, place: str, fresh: bool) -> Any:
+    """A frame without its column of times; None where there is none: new data may be plain steps."""
     if time is None or not _is_frame(item):
-        if time is not None:
+        if time is not None and fresh:
             raise ValueError(f"{place}: time={time!r} names a column, but what came is no frame")
         return None
     if time not in list(item.columns):
