@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Doubles = NDArray[np.float64]
 _OURS = "rekur"
+_SHOWN = 4  # forecasts in one picture
 _SLOW = ("AutoETS", "AutoARIMA")
 _SMALL = 200_000  # values · season · forecasts that statsforecast does in about a minute
 
@@ -185,13 +186,15 @@ class Backtest:
         return "\n".join(lines)
 
     def plot(self, figure: Any = None) -> Any:
-        """The last forecast of some series beside what came: a matplotlib Figure."""
+        """The last forecasts beside what came, of one series or of several: a matplotlib Figure."""
         from rekur.tasks import report
 
-        shown = []
-        for number in np.unique(self.series)[:4]:
-            at = int(np.flatnonzero(self.series == number)[-1])
-            shown.append(self._window(at))
+        numbers = np.unique(self.series)
+        if len(numbers) == 1:
+            shown = [dataclasses.replace(self._window(at), label=f"forecast {at + 1} of {len(self.series)}")
+                     for at in range(max(len(self.series) - _SHOWN, 0), len(self.series))]  # fmt: skip
+        else:
+            shown = [self._window(int(np.flatnonzero(self.series == number)[-1])) for number in numbers[:_SHOWN]]
         return report.plot_windows(
             shown, time_zone=self.known.timeline.time_zone, name=str(self.known.target[0]), figure=figure
         )

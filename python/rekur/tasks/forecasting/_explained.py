@@ -100,4 +100,10 @@ def picture(model: "Forecaster", known: SeriesSet, figure: Any) -> Any:
             )
     title = f"Forecast of {_count(plan.horizon, 'step')}"
     name = str(known.target[0]) if plan.targets == 1 else ""
+    if len(shown) == 1:
+        one = shown[0]
+        return report.plot_forecast(
+            one.forecast, history=one.history, quantiles=one.quantiles, times=one.times,
+            history_times=one.history_times, time_zone=line.time_zone, name=name, title=title, figure=figure,
+        )  # fmt: skip
     return report.plot_windows(shown, time_zone=line.time_zone, name=name, title=title, figure=figure)
