@@ -322,6 +322,36 @@ def test_a_report_says_when_the_model_is_worse() -> None:
     )
 
 
+def test_levels_of_texts() -> None:
+    rng = np.random.default_rng(0)
+    text = "".join(rng.choice(list("abcd"), 4000))
+    levels = report.text_levels(text[:3000], text[3000:])
+    assert abs(levels["single characters"] - 2) < 0.02  # four characters, equally frequent
+    assert 2 < levels["xz"] < 2.6
+    again = report.text_levels("a whole sentence that comes again. " * 40, "a whole sentence that comes again. " * 4)
+    assert again["xz"] < 1 < again["single characters"]
+    page = report.text_report(name="x", bits=1.5, levels=levels, surprise=(list("ab"), [1.0, 3.0]), samples=[("", "y")])
+    assert "1.50 bits per character" in page.summary and "xz" in page.html()
+    with pytest.raises(ValueError, match="unseen: expected a text"):
+        report.text_levels("a", "")
+
+
+def test_a_card_tells_how_a_model_is_used(tmp_path: Path) -> None:
+    import rekur.tasks
+
+    model = rekur.tasks.TextGenerator(units=4, embedding=2, epochs=1, window=8, batch_size=2, random_state=3)
+    model.fit("abcab" * 20)
+    path = tmp_path / "it's.safetensors"
+    model.save(path)
+    card = report.card_of(model, files=[path, tmp_path / "none.onnx"], seconds=2.0)
+    assert card.parameters == model.models_[0].count_params() and card.settings["random_state"] == 3
+    assert [(name, count) for name, count, _ in card.files] == [(path.name, path.stat().st_size)]
+    namespace: dict[str, object] = {}
+    code = card.use["Python"].replace(repr(path.name), repr(str(path))).replace("200", "5")
+    exec(code, namespace)  # the lines to copy run
+    assert len(str(namespace["text"])) == 5
+
+
 def test_pictures_as_files(tmp_path: Path) -> None:
     picture = report.Picture(PICTURES["error_by_step"], "Errors", "An example")
     for kind, begin in (("png", b"\x89PNG"), ("svg", b"<svg"), ("pdf", b"%PDF")):

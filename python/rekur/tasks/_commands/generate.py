@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     for line in written[0][:600].splitlines():
         tell.line(f"  | {line}")
     if options.report:
-        _write_report(options, writer, facts, notes, written, folder, seconds)
+        _write_report(options, writer, text, facts, notes, written, folder, seconds)
     folder.finish(tell)
 
 
@@ -105,8 +105,8 @@ def _text(path: Path, notes: list[str]) -> str:
 
 
 def _write_report(
-    options: argparse.Namespace, writer: Any, facts: list[tuple[str, str]], notes: list[str], written: list[str],
-    folder: Folder, seconds: float,
+    options: argparse.Namespace, writer: Any, text: Any, facts: list[tuple[str, str]], notes: list[str],
+    written: list[str], folder: Folder, seconds: float,
 ) -> None:  # fmt: skip
     from rekur.tasks import report
 
@@ -114,10 +114,15 @@ def _write_report(
         f"temperature {options.temperature:g}"
     )  # fmt: skip
     held = writer.held_out_
+    more: dict[str, Any] = {}
+    if held is not None and isinstance(text, str):
+        # One text: its end was held out.
+        unseen = text[len(text) - held["characters"] :]
+        more = {"levels": report.text_levels(text[: -len(unseen)], unseen), "surprise": writer.surprise(unseen[:1500])}
     made = report.text_report(
         name=options.text.name,
         bits=None if held is None else held["bits_per_character"],
-        samples=[(how, text) for text in written],
+        samples=[(how, sample) for sample in written], **more,
         data=facts, notes=list(map(sentence, notes)), history=writer.history_,
         card=report.card_of(writer, files=folder.written, seconds=seconds),
     )  # fmt: skip

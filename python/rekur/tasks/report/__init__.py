@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from rekur.tasks.report._forecast_report import best_median_worst, forecast_report
     from rekur.tasks.report._forecasts import Fold, Window, plot_error_by_step, plot_forecast, plot_split, plot_windows
-    from rekur.tasks.report._text_report import text_report, translation_report
+    from rekur.tasks.report._text_report import text_levels, text_report, translation_report
     from rekur.tasks.report._training import plot_attention, plot_bits, plot_surprise, plot_training
 
 # Where each name stands; imported when first used.
@@ -81,6 +81,7 @@ _PLACES = {
     "plot_training": "_training",
     "plot_windows": "_forecasts",
     "regression_report": "_class_report",
+    "text_levels": "_text_report",
     "text_report": "_text_report",
     "translation_report": "_text_report",
 }
@@ -124,6 +125,7 @@ __all__ = [
     "plot_training",
     "plot_windows",
     "regression_report",
+    "text_levels",
     "text_report",
     "translation_report",
 ]

@@ -62,6 +62,7 @@ _FILES = {
     ".hpp": "the model as C++",
     ".h": "the model as C++",
     ".csv": "a table",
+    ".txt": "a text",
     ".parquet": "a table",
     ".html": "this report",
     ".png": "a picture",
@@ -146,18 +147,20 @@ def _count(part: Any) -> int | None:
 def _use(estimator: Any, paths: Sequence[Path]) -> dict[str, str]:
     """Lines to copy for each file."""
     use: dict[str, str] = {}
-    method = next((m for m in ("predict", "generate", "translate") if hasattr(estimator, m)), "predict")
+    call = {
+        "Forecaster": "forecast = model.predict()",
+        "TextGenerator": 'text = model.generate("How it begins", 200)',
+        "Translator": "translations = model.translate(texts)",
+        "TextClassifier": "labels = model.predict(texts)",
+        "AnomalyDetector": "scores = model.score_samples(new_data)  # the lower, the more unusual",
+    }.get(type(estimator).__name__, "answers = model.predict(new_data)")
+    written = type(estimator).__name__ == "TextGenerator"
     for path in paths:
         name = path.name
         if path.suffix == ".safetensors":
-            argument = "" if type(estimator).__name__ == "Forecaster" else "new_data"
-            use["Python"] = (
-                "import rekur.tasks\n\n"
-                f"model = rekur.tasks.load({name!r})\n"
-                "model.summary()\n"
-                f"answers = model.{method}({argument})"
-            )
-            use["Command line"] = f"rekur predict {_quoted(name)} new_data.csv\nrekur serve {_quoted(name)}"
+            use["Python"] = f"import rekur.tasks\n\nmodel = rekur.tasks.load({name!r})\nmodel.summary()\n{call}"
+            predict = "" if written else f"rekur predict {_quoted(name)} new_data.csv\n"
+            use["Command line"] = f"{predict}rekur serve {_quoted(name)}"
         elif path.suffix == ".onnx":
             use["ONNX"] = _onnx_use(path)
         elif path.suffix in (".hpp", ".h"):

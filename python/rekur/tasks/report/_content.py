@@ -148,10 +148,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines to copy."""
+    """Lines to copy, or a text as it was written.
+
+    Attributes
+    ----------
+    text, title
+        What stands there, and above it.
+    wrap
+        Long lines are broken; otherwise they scroll.
+    """
 
     text: str
     title: str = ""
+    wrap: bool = False
 
 
 @dataclass(frozen=True)

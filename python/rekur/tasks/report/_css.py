@@ -107,6 +107,7 @@ dl.facts dd{margin:0;overflow-wrap:anywhere;unicode-bidi:isolate}
 max-width:46rem;margin:.8rem 0;overflow-wrap:anywhere}
 pre{background:var(--desk);border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem;overflow-x:auto;
 margin:.4rem 0;font:.85rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
+pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
 details{margin:.75rem 0 0}
 summary{cursor:pointer;color:var(--soft);font-size:.9rem}
 summary:hover{color:var(--ink)}

@@ -134,7 +134,8 @@ def _part(part: Content, names: _Names) -> str:
         return _figures(part.items)
     if isinstance(part, Code):
         title = f"<h3>{escape(part.title, 200)}</h3>" if part.title else ""
-        return f'{title}<pre tabindex="0"><code>{escape(part.text)}</code></pre>'
+        kind = ' class="wrap"' if part.wrap else ""
+        return f'{title}<pre tabindex="0"{kind}><code>{escape(part.text)}</code></pre>'
     if isinstance(part, Remark):
         return f'<p class="remark-box">{escape(part.text)}</p>'
     if isinstance(part, Marked):

@@ -1,5 +1,8 @@
 """Reports of text generators and translators."""
 
+import collections
+import lzma
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +15,33 @@ from rekur.tasks.report._class_report import _common, _training_figure
 from rekur.tasks.report._content import Code, Content, Marked, Picture, Remark, Report, Section, Table
 from rekur.tasks.report._numbers import number, percent, plural
 from rekur.tasks.report._training import plot_attention, plot_bits
+
+
+def text_levels(learned: str, unseen: str) -> dict[str, float]:
+    """Bits per character that simple methods need for a text, after another that they have read: beside a model's.
+
+    Parameters
+    ----------
+    learned, unseen
+        The text before, and the one that is written down. Neither may be empty.
+
+    Returns
+    -------
+    dict
+        "single characters": by their frequencies in the first text, each counted once more (Laplace's rule). "xz": how
+        much longer the compressed whole is than the compressed first text.
+    """
+    for name, text in (("learned", learned), ("unseen", unseen)):
+        if not text:
+            raise ValueError(f"{name}: expected a text, not an empty one")
+    counts = collections.Counter(learned)
+    kinds = len(counts.keys() | set(unseen))
+    total = len(learned) + kinds
+    single = sum(-math.log2((counts[c] + 1) / total) for c in unseen) / len(unseen)
+    before, whole = (
+        len(lzma.compress(text.encode("utf-8", "replace"), preset=9)) for text in (learned, learned + unseen)
+    )
+    return {"xz": 8 * (whole - before) / len(unseen), "single characters": single}
 
 
 def text_report(
@@ -80,7 +110,7 @@ def text_report(
         sections.append(
             Section(
                 "What it writes",
-                [part for told, text in samples for part in (Code(text, told or "Without a beginning"),)],
+                [part for told, text in samples for part in (Code(text, told or "Without a beginning", wrap=True),)],
             )
         )
     if surprise is not None:
