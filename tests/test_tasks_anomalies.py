@@ -210,6 +210,16 @@ def test_frames_with_times_have_gaps_filled():
     assert detector.hindsight_scores(fewer).idxmax() in frame.index[180:225]
 
 
+def test_a_pandas_series_with_times():
+    pandas = pytest.importorskip("pandas")
+    values = pandas.Series(beats(400)[:, 0], index=pandas.date_range("2024", periods=400, freq="min"))
+    detector = AnomalyDetector("nearest", false_alarms="1/week", **QUICK).fit(values)
+    assert detector.n_features_in_ == 1 and not hasattr(detector, "feature_names_in_")
+    scores = detector.score_samples(values.drop(values.index[200]))
+    assert isinstance(scores, pandas.Series) and len(scores) == 399
+    np.testing.assert_array_equal(scores[:200], detector.score_samples(values.to_numpy())[:200])
+
+
 def test_times_may_be_a_column():
     polars = pytest.importorskip("polars")
     values = beats(800, 2)

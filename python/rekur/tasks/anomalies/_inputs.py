@@ -69,6 +69,7 @@ def read(
     timeline = getattr(like, "timeline_", None)
     for number, item in enumerate(items):
         place = f"{what}: series {number}" if many else what
+        item = _framed(item)
         columns = _channels(item, time, place, fresh=like is None)
         array, names = _one(item if columns is None else columns, place)
         if series and array.shape[1] != series[0].shape[1]:
@@ -101,6 +102,13 @@ def read(
             f"time steps, and n_samples={longest} are too few to learn from"
         )
     return Given(series, many, names, placed, timeline, notes)
+
+
+def _framed(item: Any) -> Any:
+    """A pandas series whose index are times as a frame of one column; anything else as it is."""
+    if hasattr(item, "to_frame") and not hasattr(item, "columns") and has_times(item, None):
+        return item.to_frame(0 if item.name is None else item.name)
+    return item
 
 
 def _channels(item: Any, time: Any, place: str, fresh: bool) -> Any:
