@@ -1,7 +1,7 @@
 """Backtests: forecasts at points of the past, beside what came and beside baselines."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,18 +86,18 @@ class Backtest:
         y, scale = self.actual, self.scale
         error = scores.mae(y, one.point, axis=1)
         found = {
-            "mase": _mean(error / scale),
+            "mase": mean_of_known(error / scale),
             "smape": scores.smape(y, one.point),
-            "mae": _mean(error),
+            "mae": mean_of_known(error),
             "rmse": scores.rmse(y, one.point),
         }
         if one.quantiles.shape[-1] > 1:
             crps = scores.crps(y, one.quantiles, self.quantiles, axis=1)
-            found["crps"], found["scaled_crps"] = _mean(crps), _mean(crps / scale)
+            found["crps"], found["scaled_crps"] = mean_of_known(crps), mean_of_known(crps / scale)
             low, high = self._bounds(one, coverage)
             if low is not None:
                 found["coverage"] = scores.coverage(y, low, high)
-                found["width"] = _mean(scores.width(low, high, axis=1) / scale)
+                found["width"] = mean_of_known(scores.width(low, high, axis=1) / scale)
         return found
 
     def _bounds(self, one: Forecasts, coverage: float) -> tuple[Any, Any]:
@@ -129,7 +129,7 @@ class Backtest:
             values = np.where(np.isfinite(self.actual), inside, np.nan)
         else:
             raise ValueError(f"by_step: measure must be mase, mae, crps, scaled_crps or coverage, got {measure!r}")
-        return np.asarray([_mean(values[:, step]) for step in range(values.shape[1])])
+        return np.asarray([mean_of_known(values[:, step]) for step in range(values.shape[1])])
 
     def frame(self) -> Any:
         """All forecasts as a table: fold, times and series, the actual values, points and quantiles of each method."""
@@ -231,7 +231,7 @@ def _cell(key: str, value: float) -> str:
     return f"{100 * value:.1f} %" if key == "coverage" else f"{value:.2f}" if key == "smape" else f"{value:.3f}"
 
 
-def _mean(values: Any) -> float:
+def mean_of_known(values: Any) -> float:
     there = np.isfinite(values)
     return float(np.mean(np.asarray(values)[there])) if there.any() else float("nan")
 
@@ -280,7 +280,7 @@ def run_backtest(
             fitted._fit_series(dataclasses.replace(known, series=cut), settings)
             fits += 1
         split = Split(some, begins[some, fold])
-        found.append(_forecast(fitted, known, split, levels))
+        found.append(forecast_of(fitted, known, split, levels))
         splits.append(split)
     assert fitted is not None
     places = Split(np.concatenate([s.series for s in splits]), np.concatenate([s.origin for s in splits]))
@@ -288,60 +288,37 @@ def run_backtest(
     places = places.some(order)
     ours = np.concatenate(found)[order]
     middle = levels.index(0.5)
-    actual = np.stack([_actual(known.series[k], t, horizon) for k, t in _pairs(places)])
+    actual = np.stack([actual_of(known.series[k], t, horizon) for k, t in pairs_of(places)])
     ends = {int(k): int(begins[k, np.flatnonzero(usable[k])[0]]) for k in np.unique(places.series)}
     season = fitted._plan.season
-    scale = np.asarray([_scales(known.series[k], ends[k], season) for k in places.series.tolist()])
+    scale = np.asarray([scales_of(known.series[k], ends[k], season) for k in places.series.tolist()])
     results = {_OURS: Forecasts(ours[..., middle], ours)}
     for name in _chosen(wanted, known, places, season, notes):
         results[name] = _baseline(name, known, places, horizon, season, levels)
-    starts = [int(known.timeline.ordinal(known.series[k].start)) + t for k, t in _pairs(places)]
+    starts = [int(known.timeline.ordinal(known.series[k].start)) + t for k, t in pairs_of(places)]
     return Backtest(
         actual, results, list(levels), places.series, np.asarray(starts, np.int64), scale, known, fits, notes
     )
 
 
-def _pairs(places: Split) -> list[tuple[int, int]]:
+def pairs_of(places: Split) -> list[tuple[int, int]]:
     return list(zip(places.series.tolist(), places.origin.tolist(), strict=True))
 
 
-def _actual(series: Series, at: int, horizon: int) -> Doubles:
+def actual_of(series: Series, at: int, horizon: int) -> Doubles:
     ahead = series.target[at : at + horizon]
     return np.pad(ahead, ((0, horizon - len(ahead)), (0, 0)), constant_values=np.nan)
 
 
-def _scales(series: Series, end: int, season: int) -> list[float]:
+def scales_of(series: Series, end: int, season: int) -> list[float]:
     found = [scores.naive_error(series.target[:end, k], season) for k in range(series.target.shape[1])]
     return [value if value > 0 else float("nan") for value in found]
 
 
-def _forecast(fitted: "Forecaster", known: SeriesSet, split: Split, levels: Sequence[float]) -> Doubles:
+def forecast_of(fitted: "Forecaster", known: SeriesSet, split: Split, levels: Sequence[float]) -> Doubles:
     """Quantiles of windows anywhere in series: (n, H, K, Q)."""
     arrays = WindowArrays(known, fitted._plan)
     return fitted._told(arrays.inputs(split), levels, "backtest")
-
-
-def rolling_error(model: "Forecaster", known: SeriesSet, begins: Sequence[int], horizon: int) -> float:
-    """The mean absolute scaled error of forecasts that follow one another from a step of each series to its end."""
-    series, origin = [], []
-    for number, (one, begin) in enumerate(zip(known.series, begins, strict=True)):
-        for at in range(max(begin, 1), len(one), horizon):
-            series.append(number)
-            origin.append(at)
-    if not series:
-        raise ValueError(f"{WHO}: score: X has no step behind the training data")
-    split = Split(np.asarray(series), np.asarray(origin))
-    told = _forecast(model, known, split, [0.5])[..., 0]
-    actual = np.stack([_actual(known.series[k], t, horizon) for k, t in _pairs(split)])
-    scale = _scale_by_id(model, known)[split.series]
-    return _mean(scores.mae(actual, told, axis=1) / scale)
-
-
-def _scale_by_id(model: "Forecaster", known: SeriesSet) -> Doubles:
-    trained: Mapping[Any, Doubles] = dict(zip(model._ends.ids, model.naive_errors_, strict=True))
-    return np.asarray(
-        [trained.get(one.id, np.asarray(_scales(one, len(one), model._plan.season))) for one in known.series]
-    )
 
 
 def _chosen(wanted: Sequence[str] | str, known: SeriesSet, places: Split, season: int, notes: list[str]) -> list[str]:
@@ -360,7 +337,7 @@ def _baseline(
     name: str, known: SeriesSet, places: Split, horizon: int, season: int, quantiles: list[float]
 ) -> Forecasts:
     points, bands = [], []
-    for k, t in _pairs(places):
+    for k, t in pairs_of(places):
         target = known.series[k].target[:t]
         told = [baselines.forecast(name, target[:, j], horizon, season, quantiles) for j in range(target.shape[1])]
         points.append(np.stack([point for point, _ in told], axis=1))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rekur._validate import integer
 from rekur.models import Model
 from rekur.tasks.forecasting import conformal
 from rekur.tasks.forecasting._settings import Settings
@@ -231,3 +232,12 @@ def draw_scores(correlations: Doubles, count: int, shape: tuple[int, int, int], 
     size = len(correlations)
     drawn = rng.standard_normal((count * series * (horizon * targets // size), size)) @ root.T
     return np.asarray(np.moveaxis(drawn.reshape(count, series, targets, horizon), 2, 3))
+
+
+def generator(given: Any) -> np.random.Generator:
+    """NumPy's generator of an int, a RandomState, a Generator or None."""
+    if isinstance(given, np.random.Generator):
+        return given
+    if isinstance(given, np.random.RandomState):
+        return np.random.default_rng(given.randint(0, 2**31 - 1))
+    return np.random.default_rng(None if given is None else integer(given, "sample: random_state", 0))

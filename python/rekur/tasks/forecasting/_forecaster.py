@@ -1,6 +1,5 @@
 """Forecaster: from a table of series to forecasts with bands."""
 
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,13 +11,13 @@ from rekur._validate import integer, real
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._series import SeriesSet, read_series
 from rekur.tasks.forecasting import _calibration, _settings, _tail, _training, scores
-from rekur.tasks.forecasting._backtest import Backtest, rolling_error, run_backtest
+from rekur.tasks.forecasting._backtest import Backtest, run_backtest
 from rekur.tasks.forecasting._calibration import quantiles_of
 from rekur.tasks.forecasting._plan import Plan, make_plan
 from rekur.tasks.forecasting._results import between, given_back, interval_names
+from rekur.tasks.forecasting._scored import score
 from rekur.tasks.forecasting._settings import WHO
 from rekur.tasks.forecasting._supervised import Supervised
-from rekur.tasks.forecasting._windows import WindowArrays
 from rekur.tasks.forecasting.distributions import FAMILIES, Family
 
 Self = TypeVar("Self", bound="Forecaster")
@@ -224,7 +223,7 @@ class Forecaster(Estimator):
         self.quantiles_ = settings.quantiles
         self.dependence_ = trained.dependence
         self.description_ = known.state()
-        self.notes_ = [*known.notes, *_rounding(known)]
+        self.notes_ = [*known.notes, *_tail.rounding(known)]
         self.tail_ = _tail.tail_of(known, plan)
         self.naive_errors_ = np.asarray(
             [[scores.naive_error(s.target[:, k], plan.season) for k in range(plan.targets)] for s in known.series]
@@ -237,7 +236,7 @@ class Forecaster(Estimator):
             "held_back": len(trained.parts.validation),
         }
         # Made now rather than by the first forecast.
-        self._inputs_cache = (self._ends, _last_windows(self._ends, self._plan))
+        self._inputs_cache = (self._ends, _tail.last_windows(self._ends, self._plan))
 
     # What was learned, as objects; made when first used, and again after a load.
 
@@ -294,9 +293,9 @@ class Forecaster(Estimator):
         if known is self._ends:  # nothing new: its windows are made once
             made = vars(self).get("_inputs_cache")
             if made is None or made[0] is not known:
-                made = self._inputs_cache = (known, _last_windows(known, self._plan))
+                made = self._inputs_cache = (known, _tail.last_windows(known, self._plan))
             return self._told(made[1], levels, what)
-        return self._told(_last_windows(known, self._plan), levels, what)
+        return self._told(_tail.last_windows(known, self._plan), levels, what)
 
     def predict(self, X: Any = None, future: Any = None) -> Any:
         """The forecast of the next ``horizon`` steps: the median (with ``output="mean"`` the mean).
@@ -388,7 +387,7 @@ class Forecaster(Estimator):
         family = self._family
         levels = _calibration.levels_of(family, self.quantiles_)
         told = self._ahead(known, levels, "sample")
-        rng = _generator(random_state)
+        rng = _calibration.generator(random_state)
         drawn = _calibration.draw_scores(self.dependence_, count, told.shape[:3], rng)
         paths = _calibration.values_at(drawn, told, levels)
         if family is not None and family.counts:
@@ -450,7 +449,7 @@ class Forecaster(Estimator):
             In the latter case the values of these steps, forecast at once.
         """
         self._check_fitted()
-        return _score(self, X, y)
+        return score(self, X, y)
 
     # What it is.
 
@@ -548,55 +547,3 @@ class Forecaster(Estimator):
         from rekur.tasks.forecasting._supervised import predict_rows
 
         return predict_rows(self, X)
-
-
-def _generator(given: Any) -> np.random.Generator:
-    if isinstance(given, np.random.Generator):
-        return given
-    if isinstance(given, np.random.RandomState):
-        return np.random.default_rng(given.randint(0, 2**31 - 1))
-    return np.random.default_rng(None if given is None else integer(given, "sample: random_state", 0))
-
-
-def _score(model: Forecaster, X: Any, y: Any) -> float:
-    plan = model._plan
-    if y is not None:
-        actual = np.asarray(y, np.float64)
-        told = np.asarray(model.predict(X), np.float64).reshape(actual.shape)
-        errors = np.nanmean(np.abs(actual - told).reshape(len(actual), -1), axis=0)
-        return -float(np.nanmean(errors / model.naive_errors_[0]))
-    known = _tail.joined(model._ends, model._series_to_forecast(X, None))
-    begins = [_behind(model._ends, series, known) for series in known.series]
-    return -rolling_error(model, known, begins, plan.horizon)
-
-
-def _behind(ends: SeriesSet, series: Any, known: SeriesSet) -> int:
-    """At which of its steps a series goes beyond what was trained on; its own first step, if it was not."""
-    old = next((one for one in ends.series if one.id == series.id), None)
-    return 0 if old is None else max(ends.end(old) - int(known.timeline.ordinal(series.start)), 0)
-
-
-def _rounding(known: SeriesSet) -> list[str]:
-    """A sentence for each target whose changes single precision hardly sees."""
-    told = []
-    for k, name in enumerate(known.target):
-        for series in known.series:
-            y = series.target[:, k]
-            y = y[np.isfinite(y)]
-            if len(y) and 0 < np.std(y) < 1e-5 * np.max(np.abs(y)):
-                told.append(f"{name} changes little beside its size, and networks see 7 digits: subtract a constant.")
-                break
-    return told
-
-
-def _last_windows(known: SeriesSet, plan: Plan) -> dict[str, NDArray[Any]]:
-    """What networks take to forecast from the ends of series."""
-    arrays = WindowArrays(_cut_to(known, plan.context), plan)
-    return arrays.inputs(arrays.last())
-
-
-def _cut_to(known: SeriesSet, context: int) -> SeriesSet:
-    """The last steps of each series: what forecasts look at."""
-    if all(len(series) <= context for series in known.series):
-        return known
-    return dataclasses.replace(known, series=[_tail._cut(known, series, context) for series in known.series])

@@ -4,9 +4,11 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rekur.tasks._series import Series, SeriesSet
 from rekur.tasks.forecasting._plan import Plan
+from rekur.tasks.forecasting._windows import WindowArrays
 
 
 def tail_of(known: SeriesSet, plan: Plan) -> dict[str, Any]:
@@ -110,3 +112,29 @@ def _behind(old: Series, new: Series, at: int) -> Series:
     return dataclasses.replace(
         old, target=put(old.target, new.target), past=put(old.past, new.past), future=put(old.future, new.future)
     )
+
+
+def last_windows(known: SeriesSet, plan: Plan) -> dict[str, NDArray[Any]]:
+    """What networks take to forecast from the ends of series."""
+    arrays = WindowArrays(cut_to(known, plan.context), plan)
+    return arrays.inputs(arrays.last())
+
+
+def cut_to(known: SeriesSet, context: int) -> SeriesSet:
+    """The last steps of each series: what forecasts look at."""
+    if all(len(series) <= context for series in known.series):
+        return known
+    return dataclasses.replace(known, series=[_cut(known, series, context) for series in known.series])
+
+
+def rounding(known: SeriesSet) -> list[str]:
+    """A sentence for each target whose changes single precision hardly sees."""
+    told = []
+    for k, name in enumerate(known.target):
+        for series in known.series:
+            y = series.target[:, k]
+            y = y[np.isfinite(y)]
+            if len(y) and 0 < np.std(y) < 1e-5 * np.max(np.abs(y)):
+                told.append(f"{name} changes little beside its size, and networks see 7 digits: subtract a constant.")
+                break
+    return told
