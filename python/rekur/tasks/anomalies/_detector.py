@@ -109,6 +109,10 @@ class AnomalyDetector(Estimator):
     It finds odd shapes and levels, and needs no likeness to be learned. *"reconstruction"* is another: a recurrent
     autoencoder keeps ``latent`` numbers of what it has read and has to give the last window back.
 
+    docs/tasks.md has both beside simpler methods: where the signal's period is known and nothing has to be said live,
+    the distance of a window's shape to the nearest one of the training data places anomalies more exactly than this
+    detector does (:meth:`hindsight_scores` comes near).
+
     *Training data with anomalies*: stretches that the rest makes all but impossible are found, left out, and the
     detector is trained again without them (``left_out_``). Extreme values do not move means and deviations.
 
