@@ -332,6 +332,8 @@ def test_levels_of_texts() -> None:
     assert again["xz"] < 1 < again["single characters"]
     page = report.text_report(name="x", bits=1.5, levels=levels, surprise=(list("ab"), [1.0, 3.0]), samples=[("", "y")])
     assert "1.50 bits per character" in page.summary and "xz" in page.html()
+    assert "which is better" not in page.summary
+    assert "which is better: train longer" in report.text_report(name="x", bits=3.0, levels=levels).summary
     with pytest.raises(ValueError, match="unseen: expected a text"):
         report.text_levels("a", "")
 

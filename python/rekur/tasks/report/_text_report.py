@@ -134,7 +134,10 @@ def text_report(
         rival = min((levels or {}).items(), key=lambda pair: pair[1], default=None)
         figures.append((unit.capitalize(), number(bits), f"{rival[0]}: {number(rival[1])}" if rival else ""))
         summary = f"On text that it had not seen, the model needs {number(bits)} {unit}"
-        summary += f"; {rival[0]} needs {number(rival[1])}." if rival else "."
+        if rival:
+            worse = ", which is better: train longer, or on more text" if rival[1] < bits else ""
+            summary += f"; {rival[0]} needs {number(rival[1])}{worse}"
+        summary += "."
     return Report(title or f"Text like {name}", sections, "Text report", summary, [*figures, *_training_figure(card)])
 
 
