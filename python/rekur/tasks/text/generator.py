@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _WHO = "TextGenerator"
 _NEVER = -1e4  # a logit of what is never written
-_UPDATES, _FEWEST, _MOST = 3000, 6, 100  # steps of training that ``epochs=None`` aims at, and its epochs
+_UPDATES, _FEWEST, _MOST = 1000, 5, 100  # steps of training that ``epochs=None`` aims at, and its epochs
 _PIECE = 2048  # tokens that are scored at once
 
 
@@ -50,7 +50,7 @@ class TextGenerator(Estimator):
     dropout : float
         Share of the numbers between layers that are left out in training.
     epochs : int, optional
-        At most. By default as many as make some 3000 steps of training, from 6 to 100.
+        At most. By default as many as make some 1000 steps of training, from 5 to 100.
     batch_size : int
         Places of the text that are read side by side; fewer where the text is short.
     window : int
