@@ -36,6 +36,7 @@ class AnomalyDetector(Estimator):
     window : int, optional
         Steps of a window, by default 32 (fewer for short series): what "nearest" and "reconstruction" compare, and how
         many steps come before the first score. The first ``window`` scores of a series are the lowest that there are.
+        That something fails to happen is seen by a window that is longer than the usual pause.
     horizon : int
         How many steps ahead "forecast" looks: a step is compared with what each of so many steps before said of it.
     season : int, optional
