@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import importlib.util
 import os
 import re
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,12 +28,19 @@ ROOT = Path(__file__).parent.parent
 CONF = ROOT / "docs" / "conf"
 if not CONF.is_dir():
     pytest.skip("no source tree around the tests", allow_module_level=True)
-sys.path.insert(0, str(CONF))
-import check  # noqa: E402
-import speed  # noqa: E402
-import tutorials  # noqa: E402
 
-import reference  # noqa: E402
+
+def _of_site(name: str) -> ModuleType:
+    """A module of docs/conf, whatever else has its name here: tests have a reference.py of their own."""
+    spec = importlib.util.spec_from_file_location(f"site_{name}", CONF / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+check, speed, tutorials, reference = map(_of_site, ("check", "speed", "tutorials", "reference"))
 
 SITE = os.environ.get("REKUR_SITE")
 
