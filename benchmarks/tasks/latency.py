@@ -47,9 +47,11 @@ def forecasting(peers: bool) -> Calls:
     }
     if peers and not Contender("", "", lambda a, b, c: {}, ("neuralforecast",)).missing():
         import pandas
+        import torch
         from neuralforecast import NeuralForecast
         from neuralforecast.models import LSTM
 
+        torch.set_num_threads(1)
         frame = pandas.DataFrame({"unique_id": "a", "ds": times.astype("datetime64[ns]"), "y": values})
         with quiet():
             options = {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
@@ -91,8 +93,10 @@ def classification(peers: bool) -> Calls:
         "rekur SequenceClassifier.predict": lambda: model.predict(one),
     }
     if peers and not Contender("", "", lambda a, b, c: {}, ("sktime", "torch")).missing():
+        import torch
         from sktime.classification.deep_learning.lstmfcn import LSTMFCNClassifierTorch
 
+        torch.set_num_threads(1)
         theirs = LSTMFCNClassifierTorch(num_epochs=1, random_state=0)
         theirs.fit(sequences.transpose(0, 2, 1).astype(float), labels)
         theirs_one = one.transpose(0, 2, 1).astype(float)

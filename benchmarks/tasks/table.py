@@ -18,7 +18,7 @@ def _figure(values: list[float], digits: int) -> str:
     return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-QUIET = 3.0  # load average at the start of a run, above which its times say nothing
+QUIET = 4.0  # load average at the start of a run, above which its times say nothing
 
 
 def _seconds(runs: list[Result], name: str) -> str:
