@@ -529,6 +529,8 @@ def test_other_objects_are_refused() -> None:
         create_app(rekur.tasks.TextGenerator())
     with pytest.raises(ValueError, match="Limits: seconds"):
         Limits(seconds=0)
+    with pytest.raises(ValueError, match="Limits: idle: expected a finite number above 0, not inf"):
+        Limits(idle=float("inf"))
     assert pointer(["a/b", "c~d", 3]) == "/a~1b/c~0d/3"
 
 

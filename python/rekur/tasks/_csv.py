@@ -201,14 +201,20 @@ def _fitted(row: list[str], names: list[str], line: int, name: str, header: int)
 
 def _named(names: list[str], notes: list[str]) -> list[str]:
     """Names that differ from each other: an empty one becomes column_3, a second ``x`` becomes x.1."""
-    result: list[str] = []
+    taken = set()
+    following: dict[str, int] = {}
+    result, renamed = [], []
     for number, name in enumerate(names, 1):
-        new = name or f"column_{number}"
-        count = 0
-        while new in result:
-            count += 1
-            new = f"{name}.{count}"
-        if count:
-            notes.append(f"column '{name}' stands twice: the one at place {number} is called '{new}'")
+        base = new = name or f"column_{number}"
+        if new in taken:
+            count = following.get(base, 1)
+            while (new := f"{base}.{count}") in taken:
+                count += 1
+            following[base] = count + 1
+            renamed.append(f"column '{name}' stands twice: the one at place {number} is called '{new}'")
+        taken.add(new)
         result.append(new)
+    if renamed:
+        more = f" (and {len(renamed) - 1} more of columns whose name was taken)" if len(renamed) > 1 else ""
+        notes.append(renamed[0] + more)
     return result

@@ -41,6 +41,7 @@ _CLOCKED = ("day", "compact", "either", "named", "american", "yearfirst")
 _FORMS = {name: re.compile(form + (_CLOCK if name in _CLOCKED else "")) for name, form in _DATES.items()}
 _FIELDS = ("year", "month", "day", "hour", "minute", "second", "nano", "offset", "first", "other", "digits")
 _NONE = -(2**62)
+_LONGEST = 64  # characters; the forms would take quadratic time on the blanks of a long text
 
 
 @dataclass
@@ -73,7 +74,7 @@ def is_missing(text: str) -> bool:
 def look_like_times(texts: Sequence[str | None]) -> bool:
     """Whether every text that is there is a date; numbers alone are none."""
     present = [text.strip().lower() for text in texts if text is not None]
-    if not present or any(re.fullmatch(r"[-+]?\d*[.,]?\d*(?:e[-+]?\d+)?", text) for text in present[:50]):
+    if not present or any(re.fullmatch(r"[-+]?\d*(?:[.,]\d*)?(?:e[-+]?\d+)?", text) for text in present[:50]):
         return False
     return all(_match(text) is not None for text in present[:50])
 
@@ -152,7 +153,7 @@ def _fields(distinct: list[str], name: str, row_of: Callable[[int], int]) -> tup
 def _uniform(distinct: list[str]) -> tuple[dict[str, Integers], str] | None:
     """The same for many texts of one length with digits in the same places: without a step of Python for each."""
     length = len(distinct[0])
-    if len(distinct) < 64 or any(len(text) != length for text in distinct):
+    if len(distinct) < 64 or length > _LONGEST or any(len(text) != length for text in distinct):
         return None
     letters = np.array(distinct, f"U{length}").view(np.uint32).reshape(len(distinct), length).astype(np.int64)
     digit = (letters >= 48) & (letters <= 57)
@@ -194,6 +195,8 @@ def _uniform(distinct: list[str]) -> tuple[dict[str, Integers], str] | None:
 
 
 def _match(text: str) -> tuple[str, list[int]] | None:
+    if len(text) > _LONGEST:
+        return None
     for kind, form in _FORMS.items():
         found = form.fullmatch(text)
         if found is not None and (fields := _read(kind, found.groupdict())) is not None:

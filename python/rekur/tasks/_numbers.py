@@ -44,7 +44,7 @@ def plain_numbers(texts: Sequence[Any]) -> NDArray[Any] | None:
     elif all(text.strip().lstrip("+-").isdigit() for text in texts):
         try:
             return np.array([int(text) for text in texts], np.int64)
-        except OverflowError:
+        except (OverflowError, ValueError):  # Python reads no integer of more than 4300 digits
             return numbers
     return numbers
 

@@ -1,5 +1,6 @@
 """How much a service gives to whoever asks."""
 
+import math
 from dataclasses import dataclass, fields
 
 
@@ -36,5 +37,5 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-                raise ValueError(f"Limits: {field.name}: expected a number above 0, not {value!r}")
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
+                raise ValueError(f"Limits: {field.name}: expected a finite number above 0, not {value!r}")
