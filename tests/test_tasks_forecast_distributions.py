@@ -204,6 +204,17 @@ def test_calibration_makes_a_distribution_as_wide_as_errors_are():
     assert abs(back.scores()["rekur"]["coverage"] - 0.8) < 0.08
 
 
+def test_a_target_of_which_nothing_is_held_back_keeps_its_width():
+    y = RNG.normal(size=(300, 2))
+    y[150:, 1] = np.nan  # and the last 120 steps are held back
+    options = {"output": "normal", "epochs": 1, "units": 4, "context": 160, "random_state": 0}
+    model = Forecaster(3, validation_fraction=0.4, **options).fit(y)
+    plain = Forecaster(3, validation_fraction=0.4, calibrate=False, **options).fit(y)
+    ratio = np.diff(model.predict_interval()[..., 1:]) / np.diff(plain.predict_interval()[..., 1:])
+    np.testing.assert_allclose(ratio[:, 1], 1.0, rtol=1e-5)
+    assert (np.abs(ratio[:, 0] - 1) > 1e-3).all()
+
+
 def test_values_that_a_family_has_not_are_refused():
     with pytest.raises(ValueError, match="is of values above 0, got -1"):
         Forecaster(2, output="lognormal").fit([1.0, 2.0, -1.0, 2.0, 3.0])

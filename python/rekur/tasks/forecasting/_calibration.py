@@ -61,7 +61,7 @@ def widen(models: list[Model], arrays: WindowArrays, held: Split, family: Family
     """Set the networks' calibration layers: by what the width of each step's distribution is multiplied.
 
     It is the factor at which the band of 80 % holds as many of the values held back, of this step and its neighbours
-    where they are few.
+    where they are few. Where no value of a target was held back, its width stays as the network tells it.
     """
     if family.count == 1:
         return  # there is no width beside the mean
@@ -78,6 +78,7 @@ def widen(models: list[Model], arrays: WindowArrays, held: Split, family: Family
         middle = 0.5 * (low + high)
         holds = _holds(_inside(told, actual, family, np.exp(middle)))
         low, high = np.where(holds, low, middle), np.where(holds, middle, high)
+    high = np.where(np.isfinite(actual).any(axis=(0, 1)), high, 0.0)  # nothing is known of it: the factor is 1
     weights = np.exp(high).astype(np.float32).reshape(-1, 1)
     for model in models:
         model.get_layer("calibration").set_weights([weights])
