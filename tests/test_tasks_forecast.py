@@ -198,6 +198,29 @@ def test_backtest_sees_nothing_of_the_future():
     np.testing.assert_allclose(alone.predict(), clean.forecasts["rekur"].point[0, :, 0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("repeats", [True, False])
+def test_backtest_finds_the_season_in_what_came_before_alone(repeats):
+    """A season that the whole series shows, or hides, is not that of the steps before the first forecast."""
+    calm, daily = np.random.default_rng(5).normal(size=200), DAILY[:200] - 20
+    before, after = (daily, 100 * calm) if repeats else (calm, 100 * daily)
+    whole = np.concatenate([before, after])
+    model = Forecaster(10, **QUICK)
+    short = model.backtest(np.concatenate([before, after[:10]]), folds=1)
+    first = model.backtest(whole, folds=20)
+    assert first.origin[0] == short.origin[0] == 200
+    for name in ("rekur", "naive", "seasonal naive"):
+        np.testing.assert_array_equal(first.forecasts[name].point[0], short.forecasts[name].point[0])
+    np.testing.assert_array_equal(first.scale[0], short.scale[0])
+    lag = 24 if repeats else 1
+    assert first.scale[0, 0] == pytest.approx(np.abs(before[lag:] - before[:-lag]).mean())
+    # Fitted again later, the scale and the baseline of the first forecast stay what they were.
+    again = model.backtest(whole, folds=20, refit=15)
+    np.testing.assert_array_equal(again.scale, first.scale)
+    np.testing.assert_array_equal(
+        again.forecasts["seasonal naive"].point[0], short.forecasts["seasonal naive"].point[0]
+    )
+
+
 def test_backtest_scores_and_tables():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"y": DAILY}, index=pandas.date_range("2024-01-01", periods=600, freq="h"))

@@ -12,7 +12,7 @@ from rekur.tasks._columns import Column, Name
 from rekur.tasks._grid import Floats, check_aggregate, on_grid
 from rekur.tasks._remarks import count_rows, say_rows
 from rekur.tasks._roles import as_names, find_roles, time_column
-from rekur.tasks._seasons import seasons_of, seen_season
+from rekur.tasks._seasons import with_seasons
 from rekur.tasks._series import Layout, Series, SeriesSet
 from rekur.tasks._tables import Table, read_table
 from rekur.tasks._timeline import Timeline, parse_freq
@@ -437,10 +437,7 @@ def _observed(series: list[Series], line: Timeline, notes: list[str], future: li
 
 
 def _with_seasons(line: Timeline, series: list[Series], notes: list[str]) -> Timeline:
-    season, seasons = seasons_of(line, max(len(one) for one in series))
-    if not seasons and (line.unit == "number" or (line.unit == "months" and line.size == 12)):
-        season = seen_season([one.target for one in series])
-        if season > 1:
-            seasons = [season]
-            notes.append(f"the values repeat after {season} steps, which is taken for their season")
-    return dataclasses.replace(line, season=season, seasons=seasons)
+    line, seen = with_seasons(line, [one.target for one in series])
+    if seen:
+        notes.append(f"the values repeat after {line.season} steps, which is taken for their season")
+    return line

@@ -1,5 +1,6 @@
 """The seasons of series: those that the calendar gives a step, and what the values show where it gives none."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,6 +46,32 @@ def seasons_of(line: Timeline, longest: int) -> tuple[int, list[int]]:
         return day, seasons
     mains = [steps for steps, main in fitting if main]
     return (mains[-1] if mains else seasons[-1] if seasons else 1), seasons
+
+
+def with_seasons(line: Timeline, targets: Sequence[Floats]) -> tuple[Timeline, bool]:
+    """The timeline with its seasons, and whether the values showed them, since the calendar gives the step none.
+
+    Parameters
+    ----------
+    line : Timeline
+    targets : sequence of arrays (T, K)
+        Of all series; nothing else of them is looked at.
+    """
+    season, seasons = seasons_of(line, max(len(one) for one in targets))
+    seen = False
+    if not seasons and (line.unit == "number" or (line.unit == "months" and line.size == 12)):
+        season = seen_season(targets)
+        seen = season > 1
+        seasons = [season] if seen else []
+    return dataclasses.replace(line, season=season, seasons=seasons), seen
+
+
+def seasons_before(line: Timeline, targets: Sequence[Floats], before: Sequence[Floats]) -> Timeline:
+    """The timeline with the seasons of series as they were earlier, so that nothing later is known.
+
+    Seasons that somebody set, which are not those that ``targets`` give, stay.
+    """
+    return with_seasons(line, before)[0] if with_seasons(line, targets)[0] == line else line
 
 
 def seen_season(targets: Sequence[Floats]) -> int:

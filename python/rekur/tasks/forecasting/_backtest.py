@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rekur._validate import integer, optional_integer
+from rekur.tasks._seasons import seasons_before
 from rekur.tasks._series import Series, SeriesSet
 from rekur.tasks.forecasting import baselines, scores
 from rekur.tasks.forecasting._settings import WHO, Settings
@@ -243,6 +244,12 @@ def cut_at(series: Series, steps: int, horizon: int) -> Series:
     )
 
 
+def _earlier(known: SeriesSet, cut: list[Series]) -> SeriesSet:
+    """A set of series as they were, with the seasons that they showed then."""
+    line = seasons_before(known.timeline, [one.target for one in known.series], [one.target for one in cut])
+    return dataclasses.replace(known, series=cut, timeline=line)
+
+
 def run_backtest(
     model: "Forecaster",
     known: SeriesSet,
@@ -271,18 +278,18 @@ def run_backtest(
         notes.append(f"{int((~usable).sum())} forecasts were left out: their series are too short before them.")
     fitted: Forecaster | None = None
     levels = settings.quantiles
-    fits, found, splits = 0, [], []
+    fits, found, splits, seen = 0, [], [], []
     for fold in range(first, count):
         some = np.flatnonzero(usable[:, fold])
         if fitted is None or (fold - first) % every == 0:
             cut = [cut_at(known.series[k], int(begins[k, fold]), horizon) for k in some]
             fitted = type(model)(**model.get_params(deep=False))
-            fitted._fit_series(dataclasses.replace(known, series=cut), settings)
+            fitted._fit_series(_earlier(known, cut), settings)
             fits += 1
         split = Split(some, begins[some, fold])
         found.append(forecast_of(fitted, known, split, levels))
         splits.append(split)
-    assert fitted is not None
+        seen.append(np.full(len(split), fitted._plan.season))
     places = Split(np.concatenate([s.series for s in splits]), np.concatenate([s.origin for s in splits]))
     order = np.lexsort((places.origin, places.series))
     places = places.some(order)
@@ -290,10 +297,11 @@ def run_backtest(
     middle = levels.index(0.5)
     actual = np.stack([actual_of(known.series[k], t, horizon) for k, t in pairs_of(places)])
     ends = {int(k): int(begins[k, np.flatnonzero(usable[k])[0]]) for k in np.unique(places.series)}
-    season = fitted._plan.season
-    scale = np.asarray([scales_of(known.series[k], ends[k], season) for k in places.series.tolist()])
+    season = np.concatenate(seen)[order].tolist()  # of each window, as it was known before it
+    first_season = dict(reversed(list(zip(places.series.tolist(), season, strict=True))))
+    scale = np.asarray([scales_of(known.series[k], ends[k], first_season[k]) for k in places.series.tolist()])
     results = {_OURS: Forecasts(ours[..., middle], ours)}
-    for name in _chosen(wanted, known, places, season, notes):
+    for name in _chosen(wanted, known, places, max(season), notes):
         results[name] = _baseline(name, known, places, horizon, season, levels)
     starts = [int(known.timeline.ordinal(known.series[k].start)) + t for k, t in pairs_of(places)]
     return Backtest(
@@ -334,12 +342,12 @@ def _chosen(wanted: Sequence[str] | str, known: SeriesSet, places: Split, season
 
 
 def _baseline(
-    name: str, known: SeriesSet, places: Split, horizon: int, season: int, quantiles: list[float]
+    name: str, known: SeriesSet, places: Split, horizon: int, season: list[int], quantiles: list[float]
 ) -> Forecasts:
     points, bands = [], []
-    for k, t in pairs_of(places):
+    for (k, t), steps in zip(pairs_of(places), season, strict=True):
         target = known.series[k].target[:t]
-        told = [baselines.forecast(name, target[:, j], horizon, season, quantiles) for j in range(target.shape[1])]
+        told = [baselines.forecast(name, target[:, j], horizon, steps, quantiles) for j in range(target.shape[1])]
         points.append(np.stack([point for point, _ in told], axis=1))
         bands.append(np.stack([band for _, band in told], axis=1))
     return Forecasts(np.stack(points), np.stack(bands))
