@@ -79,6 +79,26 @@ def test_the_split_is_in_time_and_leaves_nothing_across():
     assert _windows.spread_evenly(10, 4).tolist() == [0, 3, 6, 9]
 
 
+def test_short_series_train_on_nothing_that_is_held_back():
+    """No series has a whole horizon before its border: targets from the border on are hidden."""
+    known = read_series([RNG.normal(size=12), RNG.normal(size=9)])
+    arrays = _windows.WindowArrays(known, make_plan(known, 10, 4, None))
+    parts = _windows.split_in_time(arrays, 0.25)
+    border = np.array([8, 5])
+    assert len(parts.training) and (parts.training.origin < border[parts.training.series]).all()
+    assert (parts.validation.origin >= border[parts.validation.series]).all() and parts.validation.ends is None
+    came = arrays.targets(parts.training)[..., 0]
+    for row, (k, t) in enumerate(zip(parts.training.series, parts.training.origin, strict=True)):
+        steps = border[k] - t
+        expected = known.series[k].target[t : border[k], 0].astype(np.float32)
+        np.testing.assert_array_equal(came[row, :steps], expected)
+        assert np.isnan(came[row, steps:]).all()
+    order = np.arange(len(parts.training))[::-1]
+    np.testing.assert_array_equal(arrays.targets(parts.training.some(order))[..., 0], came[order])
+    rows = _windows.WindowRows(arrays, parts.training).take(order)
+    np.testing.assert_array_equal(rows.y[..., 1], np.isfinite(came[order]))
+
+
 def test_a_window_in_its_own_units():
     """Against NumPy: gaps hold the last value, the scale is that of moves, nothing is seen before the first value."""
     import rekur

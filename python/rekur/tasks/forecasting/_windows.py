@@ -1,6 +1,5 @@
 """Windows of many series: where they stand in one array, read a batch at a time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,17 +31,21 @@ def start_before(known: SeriesSet, series: Series, steps: int) -> Any:
 
 @dataclass(frozen=True)
 class Split:
-    """Windows of one use: in which series, and at which of its steps the forecast begins."""
+    """Windows of one use: in which series, and at which of its steps the forecast begins.
+
+    ``ends`` has, for each window, the step of its series from which on its targets are not to be known; None: all are.
+    """
 
     series: Places
     origin: Places
+    ends: Places | None = None
 
     def __len__(self) -> int:
         return len(self.series)
 
     def some(self, places: Any) -> "Split":
         """Those at some places."""
-        return Split(self.series[places], self.origin[places])
+        return Split(self.series[places], self.origin[places], None if self.ends is None else self.ends[places])
 
 
 class WindowArrays:
@@ -77,7 +80,11 @@ class WindowArrays:
         """What comes, NaN where it is missing or not known: (B, H, K)."""
         plan = self.plan
         begin = self.first[chosen.series] + chosen.origin + plan.context
-        return self.values[begin[:, None] + np.arange(plan.horizon), : plan.targets]
+        ahead = np.arange(plan.horizon)
+        found = self.values[begin[:, None] + ahead, : plan.targets]
+        if chosen.ends is not None:
+            found[chosen.origin[:, None] + ahead >= chosen.ends[:, None]] = np.nan
+        return found
 
     def origins(self, least: int = 1) -> Split:
         """All windows with a value in the context and one ahead: at least ``least`` values of a target behind."""
@@ -181,11 +188,14 @@ def split_in_time(arrays: WindowArrays, share: float, least: int = 1) -> Parts:
     cut = border[everything.series]
     late = everything.origin >= cut
     early = everything.origin + horizon <= cut
+    training = everything.some(np.flatnonzero(early))
     if not early.any():  # no series is that long: forecasts that end behind the border train on what is before it
-        early = everything.origin < cut
-    if not early.any():
-        early, late = np.ones(len(cut), bool), np.zeros(len(cut), bool)
-    return Parts(everything.some(np.flatnonzero(early)), everything.some(np.flatnonzero(late)))
+        over = everything.some(np.flatnonzero(everything.origin < cut))
+        training = Split(over.series, over.origin, border[over.series])
+        training = training.some(np.flatnonzero(np.isfinite(arrays.targets(training)).any(axis=(1, 2))))
+    if not len(training):
+        training, late = everything, np.zeros(len(cut), bool)
+    return Parts(training, everything.some(np.flatnonzero(late)))
 
 
 def spread_evenly(count: int, most: int) -> Places:
@@ -193,8 +203,3 @@ def spread_evenly(count: int, most: int) -> Places:
     if count <= most:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, most).astype(np.int64))
-
-
-def ordinals_ahead(known: SeriesSet, series: Sequence[Series]) -> list[int]:
-    """The numbers of the first steps after the ends of some series."""
-    return [known.end(one) for one in series]
