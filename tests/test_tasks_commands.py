@@ -395,3 +395,63 @@ def test_what_has_no_onnx_is_said_when_all_else_is_written(load, tmp_path, capsy
     captured = run(capsys, "detect", load, "--target", "load", "--out", tmp_path / "o", *QUICK, expected=1)
     assert "model.onnx is not written: no such operator" in captured.err
     assert (tmp_path / "o" / "predictions.csv").exists() and not (tmp_path / "o" / "model.onnx").exists()
+
+
+# What an option says is done, or refused.
+
+
+def _texts(folder: Path) -> Path:
+    body = ["a very good film", "a bad film", "good", "bad and dull"] * 6
+    return write(folder / "t.csv", {"body": body, "stars": [5, 1, 4, 2] * 6, "label": ["yes", "no"] * 12})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--text", "body", "--kind", "classes"], "is not of texts"),
+        (["--text", "body", "--kind", "numbers"], "is not of texts"),
+        (["--kind", "texts", "--features", "stars"], "texts are classified by themselves"),
+        (["--text", "body", "--sequence", "stars"], "texts are classified by themselves"),
+        (["--text", "body", "--time", "stars"], "texts are classified by themselves"),
+    ],
+)
+def test_classify_refuses_what_does_not_go_with_texts(capsys, tmp_path, options, message):
+    out = tmp_path / "out"
+    said = run(capsys, "classify", _texts(tmp_path), "--label", "label", *options, "--out", out, expected=1)
+    assert message in said.err and not out.exists()
+
+
+def test_classify_knows_before_training_what_it_cannot_be_tested_on(capsys, tmp_path):
+    other = write(tmp_path / "o.csv", {"body": ["good", "bad"], "stars": [5, 1], "label": ["yes", "maybe"]})
+    out = tmp_path / "out"
+    options = ["--label", "label", "--text", "body", "--test", other, "--out", out]
+    error = run(capsys, "classify", _texts(tmp_path), *options, expected=1).err
+    assert "labels that are not in the training data: maybe" in error and not out.exists()
+
+
+def test_what_an_earlier_run_wrote_does_not_stand_beside_another_model(capsys, tmp_path):
+    data, out = _texts(tmp_path), tmp_path / "out"
+    options = ["classify", data, "--label", "label", "--text", "body", "--epochs", 1, "--out", out]
+    run(capsys, *options)
+    assert (out / "model.onnx").exists() and (out / "predictions.csv").exists()
+    said = run(capsys, *options, "--overwrite", "--no-onnx", "--test-share", 0).out
+    assert "there are no predictions, and no report" in said
+    assert [path.name for path in out.rglob("*") if path.is_file()] == ["model.safetensors"]
+
+
+def test_a_share_of_nothing_and_bands_of_points_are_refused(capsys, tmp_path):
+    data = write(tmp_path / "d.csv", {"y": np.sin(np.arange(60) / 3).round(4).tolist()})
+    with pytest.raises(SystemExit):
+        cli.main(["detect", str(data), "--train-share", "0"])
+    assert "expected a share above 0" in capsys.readouterr().err
+    options = ["--output", "point", "--coverage", 0.5, "--horizon", 3, "--out", tmp_path / "out"]
+    assert "coverage: 'point' has no bands" in run(capsys, "forecast", data, *options, expected=1).err
+
+
+def test_detect_says_which_steps_it_is_measured_on_and_counts_rows(capsys, tmp_path):
+    hours = [f"2024-01-{1 + k // 24:02d} {k % 24:02d}:00" for k in range(300)]
+    marks = [int(20 <= k < 24) for k in range(300)]
+    data = write(tmp_path / "d.csv", {"t": hours, "y": np.sin(np.arange(300) / 4).round(4).tolist(), "anomaly": marks})
+    options = ["--epochs", 1, "--window", 8, "--no-onnx", "--no-report", "--out", tmp_path / "out"]
+    said = run(capsys, "detect", data, "--train-until", 250, *options).out
+    assert "on all steps, those trained on too" in said and "250 steps of 300" in said

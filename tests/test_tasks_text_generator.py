@@ -358,3 +358,13 @@ def test_rows_go_on_where_others_end():
     assert len(learned[0]) == 898 and tail[0][0] == 900
     learned, tail = split_texts([ids[:50], ids[50:60], ids[60:100]], 0.1, False)
     assert [len(part) for part in learned] == [50, 10] and len(tail) == 1
+
+
+def test_unknown_words_make_no_text_cheaper() -> None:
+    rng = np.random.default_rng(0)
+    words = [f"word{k}" for k in rng.integers(0, 12, 600)]
+    model = TextGenerator(level="word", units=8, epochs=2, random_state=1).fit(" ".join(words))
+    known = " ".join(words[:40])
+    with pytest.warns(UserWarning, match="never stood"):
+        more = model.bits_per_character(known + " " + " ".join(f"unheard-of-{k}" for k in range(40)))
+    assert more == pytest.approx(model.bits_per_character(known), rel=0.3)

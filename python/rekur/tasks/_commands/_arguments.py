@@ -37,6 +37,14 @@ def share(text: str) -> float:
     return number
 
 
+def part(text: str) -> float:
+    """A number above 0 and below 1."""
+    number = share(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("expected a share above 0 and below 1, as 0.5, got '0'")
+    return number
+
+
 def _number(text: str) -> float:
     try:
         number = float(text)
@@ -118,7 +126,7 @@ def forecast(parser: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("--output", metavar="KIND", help="quantiles (default), point, mean, or a distribution such as student_t")
     add("--quantiles", type=_fractions, metavar="Q[,Q]", help="which, as 0.05,0.5,0.95 (0.1 to 0.9)")
-    add("--coverage", type=_fractions, default=[0.8], metavar="C", help="of the band in predictions.csv (0.8)")
+    add("--coverage", type=_fractions, metavar="C", help="of the band in predictions.csv (0.8)")
     add("--context", type=positive, metavar="N", help="steps that a forecast looks back")
     add("--season", type=positive, metavar="N", help="steps of the main season (what the step suggests)")
     add("--folds", type=natural, metavar="N", help="forecasts of the back-test; 0: no back-test (up to 10)")
@@ -164,8 +172,8 @@ def detect(parser: argparse.ArgumentParser) -> None:
         metavar="COL",
         help="known anomalies, 0 or 1 (a column called anomaly or label): it is tested on them",
     )
-    add("--train-share", type=share, default=0.5, metavar="S", help="the first part, from which it learns (0.5)")
-    add("--train-until", metavar="TIME", help="the same as a time, or a number of rows")
+    add("--train-share", type=part, default=0.5, metavar="S", help="the first part, from which it learns (0.5)")
+    add("--train-until", metavar="TIME", help="the same as a time, or a number of rows (a year of the table is a year)")
     methods = ("auto", "forecast", "nearest", "reconstruction")
     add("--method", choices=methods, help="what the score is made of (auto: forecast and nearest)")
     add("--window", type=positive, metavar="N", help="steps of a window that is compared")

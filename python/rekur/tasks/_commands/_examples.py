@@ -81,6 +81,10 @@ def find_layout(
         If a column does not exist, or what is to be told, or from what, cannot be found out.
     """
     times: list[Name] = list(time or [])
+    if text is not None and kind not in ("auto", "texts"):
+        raise ValueError(f"kind: {kind!r} is not of texts: --text goes with --kind texts, or auto")
+    if (text is not None or kind == "texts") and (sequence is not None or features or times):
+        raise ValueError("text: texts are classified by themselves, without --sequence, --features and --time")
     for name in [label, sequence, text, *(features or []), *times]:
         if name is not None:
             table.column(name)

@@ -104,7 +104,7 @@ class Folder:
     """
 
     def __init__(self, path: Path, names: Sequence[str], overwrite: bool) -> None:
-        self.path = path
+        self.path, self._names = path, names
         there = [name for name in names if (path / name).exists()]
         if there and not overwrite:
             raise ValueError(
@@ -137,13 +137,16 @@ class Folder:
             self.file("model.onnx")
 
     def finish(self, tell: "Teller") -> None:
-        """Say what was written.
+        """Say what was written; what an earlier run wrote, and this one did not, is of another model and goes.
 
         Raises
         ------
         ValueError
             If the ONNX file was to be written and could not be.
         """
+        for old in [*(self.path / name for name in self._names), *(self.path / "pictures").glob("*.png")]:
+            if old not in self.written:
+                old.unlink(missing_ok=True)
         tell.files(self.path, self.written)
         if self._failed:
             raise ValueError(f"model.onnx is not written: {self._failed} (--no-onnx does without)")

@@ -81,14 +81,35 @@ def _parts(
         table = read_table(options.test)
         tested = read_examples(table, layout, other)
         notes += [f"{options.test.name}: {note}" for note in (*table.notes, *other)]
+        _check_labels(layout, examples, tested)
         return examples, tested, f"those of {options.test.name}"
     if options.test_share == 0 or len(examples) < 5:
         if options.test_share:
-            notes.append("there are too few sequences to hold some out: nothing is tested")
-        return examples, None, "none"
+            notes.append("there are too few sequences to hold some out")
+        return _nothing_held_out(examples, notes)
     train, test = split(examples, options.test_share, options.seed, layout.kind in ("classes", "texts"))
+    if not len(test):
+        notes.append("every class is there once: none can be held out")
+        return _nothing_held_out(examples, notes)
     how = f"drawn by seed {options.seed}" + (", of each class alike" if layout.kind in ("classes", "texts") else "")
     return examples.some(train), examples.some(test), how
+
+
+def _nothing_held_out(examples: Examples, notes: list[str]) -> tuple[Examples, None, str]:
+    notes.append("nothing is held out: there are no predictions, and no report")
+    return examples, None, "none"
+
+
+def _check_labels(layout: Layout, trained: Examples, tested: Examples) -> None:
+    """Refuse to be tested on what was never learned, before training."""
+    if layout.kind == "numbers":
+        return
+    known, asked = (
+        set(np.concatenate(part.labels).tolist() if layout.kind == "steps" else np.asarray(part.labels).tolist())
+        for part in (trained, tested)
+    )
+    if new := sorted(asked - known, key=str):
+        raise ValueError(f"test: labels that are not in the training data: {listed([str(label) for label in new])}")
 
 
 def _facts(
@@ -226,9 +247,9 @@ def _write_report(
 ) -> None:
     from rekur.tasks import report
 
-    card = report.card_of(estimator, files=folder.written, seconds=seconds)
     if not tested:
         return  # there is nothing to report on: no answers on anything that was not trained on
+    card = report.card_of(estimator, files=folder.written, seconds=seconds)
     if layout.kind == "numbers":
         made = report.regression_report(card=card, **content)
     else:

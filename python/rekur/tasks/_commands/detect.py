@@ -64,8 +64,8 @@ def run(options: argparse.Namespace) -> None:
     found.tell(tell)
     measures = None
     if labels is not None:
-        measures = _measures(found, labels, ends)
-        _tell_measures(tell, measures)
+        measures, apart = _measures(found, labels, ends)
+        _tell_measures(tell, measures, apart)
     if options.report:
         _write_report(detector, known, found, labels, measures, facts, folder, seconds)
     folder.finish(tell)
@@ -118,12 +118,21 @@ def _check_labels(column: Column) -> None:
         raise ValueError(f"labels: column {column.name!r}: expected 0 and 1, or true and false, got {shown}")
 
 
+def _looks_like_a_date(text: str, known: SeriesSet, series: Series) -> bool:
+    """Whether digits are a year that the series has, or a date without marks, rather than a number of rows."""
+    if len(text) == 8:
+        return True
+    times = known.timeline.times(series.start, len(series))
+    years = times[[0, -1]].astype("M8[Y]").astype(int) + 1970
+    return len(text) == 4 and bool(years[0] <= int(text) <= years[1])
+
+
 def _end_of_training(options: argparse.Namespace, known: SeriesSet, series: Series) -> int:
     """How many steps of a series are trained on."""
     if options.train_until is None:
-        return max(round(options.train_share * len(series)), 1) if options.train_share else len(series)
+        return max(round(options.train_share * len(series)), 1)
     text = options.train_until
-    if text.isdigit() and not (known.timeline.calendar and len(text) in (4, 8)):
+    if text.isdigit() and not (known.timeline.calendar and _looks_like_a_date(text, known, series)):
         count = int(text)
     elif known.timeline.calendar:
         try:
@@ -233,13 +242,14 @@ class Scored:
             tell.line(f"  … the highest {len(order)} of {count}; alarms.csv has all")
 
 
-def _measures(found: Scored, labels: list[NDArray[np.bool_]], ends: list[int]) -> dict[str, float]:
-    """How well known anomalies behind the training data are found; of all steps, if there are none."""
+def _measures(found: Scored, labels: list[NDArray[np.bool_]], ends: list[int]) -> tuple[dict[str, float], bool]:
+    """How well known anomalies behind the training data are found; of all steps, if there are none, which is told."""
     from rekur.tasks.anomalies import range_precision_recall, vus_pr
 
     rest = [label[end:] for label, end in zip(labels, ends, strict=True)]
     scores = [one[end:] for one, end in zip(found.scores, ends, strict=True)]
-    if not np.concatenate(rest).any():
+    apart = bool(np.concatenate(rest).any())
+    if not apart:
         rest, scores = labels, found.scores
     true, score = np.concatenate(rest), np.concatenate(scores)
     measures: dict[str, float] = {}
@@ -247,14 +257,15 @@ def _measures(found: Scored, labels: list[NDArray[np.bool_]], ends: list[int]) -
         measures["VUS-PR"] = vus_pr(true, np.nan_to_num(score))
         precision, recall, f1 = range_precision_recall(true, score > found.threshold)
         measures.update({"precision of ranges": precision, "recall of ranges": recall, "F1 of ranges": f1})
-    return measures
+    return measures, apart
 
 
-def _tell_measures(tell: Teller, measures: dict[str, float]) -> None:
+def _tell_measures(tell: Teller, measures: dict[str, float], apart: bool) -> None:
     if not measures:
         tell.notes(["nothing is marked as an anomaly, or all of it: nothing can be measured"])
         return
-    tell.table(["on steps not trained on", *measures], [["this model", *[percent(v) if k != "VUS-PR" else number(v)
+    which = "on steps not trained on" if apart else "on all steps, those trained on too"
+    tell.table([which, *measures], [["this model", *[percent(v) if k != "VUS-PR" else number(v)
                                                                           for k, v in measures.items()]]])  # fmt: skip
 
 

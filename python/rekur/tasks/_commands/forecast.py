@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
     if options.onnx:
         folder.onnx(model)
     ahead = _need_future(known, horizon)
-    columns = predictions(model, known, options.coverage)
+    columns = predictions(model, known, options.coverage or [0.8])
     folder.csv("predictions.csv", columns)
     _tell_forecast(tell, known, columns, horizon)
     if ahead:
@@ -145,12 +145,14 @@ def _forecaster(options: argparse.Namespace, known: SeriesSet, horizon: int) -> 
     from rekur.tasks import Forecaster
 
     layout = known.layout
+    if options.coverage and options.output in ("point", "mean"):
+        raise ValueError(f"coverage: {options.output!r} has no bands: leave --coverage out, or --output")
     named = ("output", "quantiles", "context", "season", "units", "cell", "epochs", "ensemble")
     given = {name: getattr(options, name) for name in named if getattr(options, name) is not None}
     if "quantiles" in given or given.get("output", "quantiles") == "quantiles":
         # The bounds of the bands that are asked for are trained, not guessed from others.
         usual = given.get("quantiles") or Forecaster._parameters()["quantiles"].default
-        bounds = {0.5 + side * share / 2 for share in options.coverage for side in (-1, 1)}
+        bounds = {0.5 + side * share / 2 for share in options.coverage or [0.8] for side in (-1, 1)}
         given["quantiles"] = tuple(sorted({round(float(q), 6) for q in {*usual, *bounds}}))
     return Forecaster(
         horizon,

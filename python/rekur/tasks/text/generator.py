@@ -400,13 +400,15 @@ class TextGenerator(Estimator):
         texts, through = read_corpus(X, f"{_WHO}: {what}")
         bits, tokens, characters, left = 0.0, 0, 0, 0
         for text in texts:
-            each = self._bits(vocabulary.encode(text), not through and not self.through_)
+            ids = vocabulary.encode(text)
+            each = self._bits(ids, not through and not self.through_)
             there = ~np.isnan(each)
             bits, tokens = bits + float(each[there].sum()), tokens + int(there.sum())
             left += int(len(each) - there.sum())
-            characters += len(text)
+            # What is unknown is one character, whatever stood there: that it was unknown is all that the bits tell.
+            characters += len(vocabulary.decode(ids))
         if left:
-            characters -= left if vocabulary.level == "character" else 0
+            characters -= left
             warnings.warn(
                 f"{_WHO}: {what}: {left} of {tokens + left} tokens never stood in what was learned, and are not "
                 "counted",
