@@ -105,8 +105,8 @@ def _check_labels(layout: Layout, trained: Examples, tested: Examples) -> None:
     if layout.kind == "numbers":
         return
     known, asked = (
-        set(np.concatenate(part.labels).tolist() if layout.kind == "steps" else np.asarray(part.labels).tolist())
-        for part in (trained, tested)
+        set(np.concatenate(labels).tolist() if layout.kind == "steps" else np.asarray(labels).tolist())
+        for labels in (trained.labels or [], tested.labels or [])
     )
     if new := sorted(asked - known, key=str):
         raise ValueError(f"test: labels that are not in the training data: {listed([str(label) for label in new])}")
