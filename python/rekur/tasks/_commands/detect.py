@@ -130,7 +130,8 @@ def _looks_like_a_date(text: str, known: SeriesSet, series: Series) -> bool:
 def _end_of_training(options: argparse.Namespace, known: SeriesSet, series: Series) -> int:
     """How many steps of a series are trained on."""
     if options.train_until is None:
-        return max(int(round(float(options.train_share) * len(series))), 1)
+        trained: float = options.train_share * len(series)
+        return max(round(trained), 1)
     text = options.train_until
     if text.isdigit() and not (known.timeline.calendar and _looks_like_a_date(text, known, series)):
         count = int(text)
