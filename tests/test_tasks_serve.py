@@ -393,7 +393,7 @@ TABLES: list[tuple[Any, str, str]] = [
     ({}, "one column", "/data"),
     ({"other": [1.0, 2.0]}, "", "/data"),
     ({"date": ["2024-01-01"], "load": [[1.0]]}, "", "/data/load/0"),
-    ({"date": ["2024-01-01"], "load": [10**400]}, "", "/data"),
+    ({"date": ["2024-01-01"], "load": [10**400]}, "", "/data/load/0"),
     ({"date": ["0001-01-01T00:00", "9999-12-31T23:00"], "load": [1.0, 2.0]}, "", "/data"),
     ([], "one step", "/data"),
     ([[1.0], [1.0, 2.0]], "expected 1 values", "/data/1"),

@@ -120,6 +120,24 @@ class Forecasts(Adapter):
             return list(names)
         return ["y"] if len(names) == 1 else [f"y{name}" for name in names]
 
+    def _is_unnamed(self) -> bool:
+        """Whether the model learned from an array, whose columns have numbers."""
+        return not any(isinstance(name, str) for name in self.estimator.description_["target"])
+
+    def _row_names(self) -> list[str]:
+        """Names of the values of a row, where a row of numbers can be one of the model's table; else none."""
+        known = self.estimator.description_
+        others = [name for role in ("past", "future", "static") for name in known.get(role) or ()]
+        layout = known["layout"]
+        if layout.get("time") or layout.get("series") is not None or (others and not self._is_unnamed()):
+            return []
+        if len(known["target"]) == 1 and not others:
+            return ["values"]
+        if not self._is_unnamed():
+            return self._targets()
+        names = {name: f"y{name}" for name in [*known["target"], *others]}
+        return [names[name] for name in sorted(names)]
+
     def _data(self, data: Any) -> Any:
         if data is None or isinstance(data, dict):
             return self._columns(data, "data")
@@ -143,7 +161,7 @@ class Forecasts(Adapter):
             raise Problem(422, f"/{field}: expected one row at least", field=field)
         if first * len(columns) > self.limits.values:
             raise Problem(413, f"/{field}: expected at most {self.limits.values} cells", field=field)
-        return {name: _typed(values) for name, values in columns.items()}
+        return {name: _typed(values, f"{field}/{name}") for name, values in columns.items()}
 
     def open(self, begin: Any) -> Live:
         return _LiveForecast(self, begin.data)
@@ -160,14 +178,18 @@ class Forecasts(Adapter):
         return {name: value for name, value in found.items() if value != []}
 
 
-def _typed(values: list[Any]) -> Any:
+def _typed(values: list[Any], field: str) -> Any:
     """A column as an array of numbers where all are numbers; texts and times are left to the reader of tables."""
+    for i, value in enumerate(values):
+        if isinstance(value, (int, float)) and not -_LARGEST <= value <= _LARGEST:
+            where = f"{field}/{i}"
+            raise Problem(422, f"/{where}: a number is too large: it is beyond the range of float32", field=where)
     if all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values):
-        try:
-            return np.array([np.nan if value is None else value for value in values], np.float64)
-        except OverflowError:
-            return [None if value is None else float("nan") if abs(value) > 1e300 else value for value in values]
+        return np.array([np.nan if value is None else value for value in values], np.float64)
     return values
+
+
+_LARGEST = 3 * 10**38
 
 
 class _LiveForecast(Live):
@@ -179,19 +201,31 @@ class _LiveForecast(Live):
         self._adapter = adapter
         self._columns: dict[str, list[Any]] = {}
         if isinstance(data, list):
-            data = {"values": data}
+            data = self._named(data)
         if data is not None:
             self._columns = {name: list(values) for name, values in adapter_checked(adapter, data, "data").items()}
+
+    def _named(self, data: list[Any]) -> dict[str, Any]:
+        """Rows, or values of one channel, as the columns that rows pushed later have."""
+        array = steps(data, None, "data", self._adapter.limits.values)
+        names = self._adapter._row_names()
+        if len(names) != array.shape[1]:
+            what = f"rows of {names}, not of {array.shape[1]} values" if names else "an object of the table's columns"
+            raise Problem(422, f"/data: expected {what}", field="data")
+        return {name: plain(column) for name, column in zip(names, array.T, strict=True)}
 
     def push(self, request: Any) -> Any:
         rows = adapter_checked(self._adapter, request.rows, "rows")
         if self._columns and set(rows) != set(self._columns):
             raise Problem(422, f"/rows: expected the columns {sorted(self._columns)}, not {sorted(rows)}", field="rows")
         joined = {name: ([*self._columns.get(name, []), *values])[-self._MOST_ROWS :] for name, values in rows.items()}
+        data = self._adapter._columns(joined, "rows")
+        names = self._adapter._row_names()
         if set(joined) == {"values"} and "values" not in self._adapter._targets():
             data = self._adapter._data(joined["values"])
-        else:
-            data = self._adapter._columns(joined, "rows")
+        elif self._adapter._is_unnamed() and set(joined) == set(names):
+            data = steps([list(row) for row in zip(*(joined[name] for name in names), strict=True)], None, "rows",
+                         self._adapter.limits.values)  # fmt: skip
         answer = self._adapter._forecast(data, None, None)
         self._columns = joined  # only rows that were understood are kept
         return answer
@@ -215,6 +249,7 @@ class Sequences(Adapter):
         for i, sequence in enumerate(request.sequences):
             arrays.append(steps(sequence, channels, f"sequences/{i}", most))
             most -= arrays[-1].size
+        _check_padded([array.size for array in arrays], self.limits, "sequences")
         if getattr(self.estimator, "table_", False):
             # Fitted on the rows of a table: that is what comes again.
             width = len(arrays[0])
@@ -326,6 +361,9 @@ class Tagger(Sequences):
                     where = f"sequences/{i}"
                     raise Problem(422, f"/{where}: expected one token at least, not an empty list", field=where)
                 check_texts(sequence, self.limits, f"sequences/{i}")
+            _check_padded(list(map(len, request.sequences)), self.limits, "sequences")
+            if sum(len(token) + 1 for sequence in request.sequences for token in sequence) > self.limits.values:
+                raise Problem(413, f"/sequences: expected at most {self.limits.values} characters", field="sequences")
             given: Any = request.sequences
         else:
             given = self._arrays(request)
@@ -438,7 +476,23 @@ def check_texts(texts: list[str], limits: Limits, field: str = "texts") -> list[
         raise Problem(413, f"/{field}: expected at most {limits.values} characters", field=field)
     for i, text in enumerate(texts):
         check_text(text, f"{field}/{i}")
+    _check_padded(list(map(len, texts)), limits, field)
     return list(texts)
+
+
+# Sequences are computed together, as long as the longest: what is added to the shorter ones may be so many times more.
+_PADDED = 4
+
+
+def _check_padded(sizes: list[int], limits: Limits, field: str) -> None:
+    """Sequences that are not too large when all are as long as the longest."""
+    if len(sizes) * max(sizes) > _PADDED * limits.values:
+        raise Problem(
+            413,
+            f"/{field}: {len(sizes)} of them, each as long as the longest ({max(sizes)}), are more than "
+            f"{_PADDED * limits.values} values: send long ones and short ones apart",
+            field=field,
+        )
 
 
 def check_text(text: str, field: str) -> str:

@@ -93,7 +93,7 @@ def create_app(estimator: Any, *, name: str = "model", limits: Limits | None = N
 
     @app.exception_handler(RequestValidationError)
     async def _(_request: Any, error: RequestValidationError) -> Any:
-        return problem(*_problems.of_validation(error.errors()))
+        return problem(*_problems.of_validation([{**one, "loc": one["loc"][1:]} for one in error.errors()]))
 
     @app.exception_handler(HTTPException)
     async def _(_request: Any, error: HTTPException) -> Any:

@@ -59,14 +59,16 @@ def pointer(path: Sequence[Any]) -> str:
 
 
 # What pydantic puts into paths for the branches of a union.
-_BRANCHES = {"body", "flat", "rows", "table", "series", "nothing"}
+_BRANCHES = {"<flat>", "<rows>", "<table>", "<nothing>"}
 
 
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> tuple[int, str, list[dict[str, str]]]:
     """Status, detail and fields of pydantic's errors, the first ten of them."""
-    found = []
+    found: list[dict[str, str]] = []
     for error in list(errors)[:10]:
-        path = [part for part in error.get("loc", ()) if part not in _BRANCHES and not _is_type(part)]
+        path = [part for part in error.get("loc", ()) if part not in _BRANCHES]
+        if len(path) > 1 and _is_type(path[-1]) and (isinstance(path[-2], int) or path[-1] == "[key]"):
+            del path[-1]  # of a cell, which is in a list: a column may have a type's name
         if error.get("type") == "json_invalid":
             return 400, f"The body is no JSON: {error.get('ctx', {}).get('error', error.get('msg', ''))}"[:300], []
         found.append({"pointer": pointer(path), "detail": _told(error)[:300]})

@@ -22,16 +22,16 @@ Cell: TypeAlias = StrictBool | StrictInt | Finite | StrictStr | None
 
 def _form(value: Any) -> str:
     if value is None:
-        return "nothing"
+        return "<nothing>"
     if isinstance(value, dict):
-        return "table"
-    return "rows" if isinstance(value, list) and value and isinstance(value[0], list) else "flat"
+        return "<table>"
+    return "<rows>" if isinstance(value, list) and value and isinstance(value[0], list) else "<flat>"
 
 
 Flat: TypeAlias = Annotated[list[Number], FIRST]
 Rows: TypeAlias = Annotated[list[Flat], FIRST]
 Series: TypeAlias = Annotated[
-    Annotated[Flat, Tag("flat")] | Annotated[Rows, Tag("rows")],
+    Annotated[Flat, Tag("<flat>")] | Annotated[Rows, Tag("<rows>")],
     Discriminator(_form),
     Field(description="Steps of one channel, or a list of the channels' values for each step"),
 ]
@@ -40,10 +40,10 @@ Columns: TypeAlias = Annotated[
     Field(description="A table: its columns by name, all of the same length. Times are texts in ISO 8601"),
 ]
 Data: TypeAlias = Annotated[
-    Annotated[Columns, Tag("table")]
-    | Annotated[Flat, Tag("flat")]
-    | Annotated[Rows, Tag("rows")]
-    | Annotated[None, Tag("nothing")],
+    Annotated[Columns, Tag("<table>")]
+    | Annotated[Flat, Tag("<flat>")]
+    | Annotated[Rows, Tag("<rows>")]
+    | Annotated[None, Tag("<nothing>")],
     Discriminator(_form),
 ]
 
