@@ -148,6 +148,10 @@ def test_ranges_are_tatbuls():
     front = range_precision_recall(true, found, alpha=0, bias="front")[1]
     np.testing.assert_allclose(front, ((3 + 1) / 10 / 2) / 2)
     assert range_precision_recall(true, true)[2] == 1 and range_precision_recall(true, 0 * true) == (0, 0, 0)
+    # predict's +1 everywhere is no alarm; bools say that all steps are.
+    assert range_precision_recall(true, np.ones(10, int)) == range_precision_recall(true, np.ones(10)) == (0, 0, 0)
+    assert range_precision_recall(true, -np.ones(10, int)) == range_precision_recall(true, np.ones(10, bool))
+    assert range_precision_recall(true, np.ones(10, bool))[1] == 1
 
 
 @pytest.mark.parametrize(

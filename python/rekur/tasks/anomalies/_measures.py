@@ -62,7 +62,9 @@ def range_precision_recall(
     Parameters
     ----------
     y_true, y_pred : array_like of shape (T,)
-        1, True or −1 where a step is anomalous, or an alarm.
+        1, True or −1 where a step is anomalous, or an alarm. Numbers without a 0 among them are read as ``predict``
+        gives them: −1 is an alarm and +1 is none, so that ones alone are no alarm. Where every step may be anomalous,
+        give bools.
     alpha : float
         What finding an anomaly at all counts in its recall; 1 − ``alpha`` is for how much of it is found. An anomaly
         that several alarms share counts less: the found part is divided by their number.
@@ -117,11 +119,12 @@ def _weights(length: int, bias: str) -> Floats:
 
 
 def _flags(given: Any, what: str) -> NDArray[np.bool_]:
+    """Where a step is anomalous. Ones alone are what ``predict`` gives where nothing is, unless −1 could not be there."""
     array = np.asarray(given)
     if array.ndim != 1:
         raise ValueError(f"{what}: expected shape (T,), got {array.shape}")
     kinds = set(np.unique(array).tolist())
-    if kinds <= {0, 1}:
+    if kinds <= {0, 1} and (array.dtype.kind in "bu" or 0 in kinds):
         return array.astype(bool)
     if kinds <= {-1, 1}:
         return np.asarray(array == -1)
