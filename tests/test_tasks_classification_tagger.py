@@ -60,6 +60,16 @@ def test_names_are_found_by_word_and_by_how_they_are_written(names):
     assert names.vocabulary_["ADA"] == names.vocabulary_["ada"] == names.vocabulary_["Ada"]
 
 
+def test_a_tag_is_right_as_a_whole(names):
+    x, _ = sentences(6, 1)
+    found = names.predict(x)
+    assert names.score(x, found) == 1.0
+    assert names.score(x, [[tag[:1] for tag in row] for row in found]) == pytest.approx(
+        np.mean([tag == "O" for row in found for tag in row])
+    )
+    assert names.score(x, [[0] * len(row) for row in x]) == 0.0
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"crf": False}, {"crf": False, "causal": True, "filters": (6,)}, {"cell": "lstm"}]
 )

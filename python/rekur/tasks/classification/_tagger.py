@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from operator import eq
 from typing import Any, TypeVar
 
 import numpy as np
@@ -402,12 +403,15 @@ class SequenceTagger(Estimator):
         return found
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of steps whose tag is right; a sequence's steps are weighed by its ``sample_weight``."""
+        """The share of steps whose tag is right; a sequence's steps are weighed by its ``sample_weight``.
+
+        A tag that is not among those that were learned is wrong, and so is a number where tags are texts.
+        """
         answers = self.predict(X)
         lengths = np.array([len(row) for row in answers])
         truth = read_tags(y, lengths, type(self).__name__)
         weights = read_weights(sample_weight, len(answers), type(self).__name__)
-        right = np.array([np.sum(np.asarray(a, dtype=t.dtype) == t) for a, t in zip(answers, truth, strict=True)])
+        right = np.array([sum(map(eq, a, t.tolist())) for a, t in zip(answers, truth, strict=True)])
         return float((weights * right).sum() / (weights * lengths).sum())
 
     def evaluate(self, X: Any, y: Any) -> dict[str, Any]:
