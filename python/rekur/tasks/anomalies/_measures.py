@@ -119,7 +119,7 @@ def _weights(length: int, bias: str) -> Floats:
 
 
 def _flags(given: Any, what: str) -> NDArray[np.bool_]:
-    """Where a step is anomalous. Ones alone are what ``predict`` gives where nothing is, unless −1 could not be there."""
+    """Where a step is anomalous; of ones alone, which ``predict`` gives where nothing is, nowhere."""
     array = np.asarray(given)
     if array.ndim != 1:
         raise ValueError(f"{what}: expected shape (T,), got {array.shape}")
