@@ -143,6 +143,22 @@ def test_calibration_by_folds():
     assert len(set(made.calibration_["scale"])) == 1 and not made.calibration_["offset"].any()
 
 
+@pytest.mark.parametrize("fraction", [0.4, 0.0])
+def test_calibration_leaves_class_weights_out(fraction):
+    def levels(n: int, seed: int) -> tuple[Any, Any]:
+        rng = np.random.default_rng(seed)
+        y = (rng.uniform(size=n) < 0.1).astype(int)
+        return rng.normal(size=(n, 6)) + 0.5 * y[:, None], y
+
+    x, y = levels(400, 0)
+    options: dict[str, Any] = {**SMALL, "class_weight": "balanced", "validation_fraction": fraction, "epochs": 4}
+    made = SequenceClassifier(**options, calibrate="vector").fit(x, y)
+    new, _ = levels(1000, 1)
+    assert SequenceClassifier(**options, calibrate=None).fit(x, y).predict_proba(new)[:, 1].mean() > 0.25
+    assert made.predict_proba(new)[:, 1].mean() == pytest.approx(0.1, abs=0.04)
+    assert made.calibration_["after"]["log_loss"] < made.calibration_["before"]["log_loss"] - 0.1
+
+
 # Calibration by itself, against scores whose temperature is known.
 
 

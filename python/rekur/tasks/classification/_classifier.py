@@ -62,7 +62,7 @@ class SequenceClassifier(Supervised):
         Training stops after so many epochs in which the held-out loss has not fallen, and the best epoch's weights are
         kept. By default a quarter of the epochs.
     class_weight : None, "balanced" or dict of label to number
-        What each class counts in training.
+        What each class counts in training. Calibration leaves it out: probabilities are those of the data as they are.
     calibrate : "auto", "temperature", "vector" or None
         Scaling of the scores so that probabilities say how often they are right: by one number, or by a scale and an
         offset for each class, fitted on the sequences held out; where none are, by cross-validation in 3 folds, whose
@@ -176,8 +176,8 @@ class SequenceClassifier(Supervised):
             )
         made = self._architecture(sequences)
         of_class = class_weights(self.class_weight, classes, whole[rows], counts, who)
-        counts = counts * of_class[whole[rows]]
-        if not counts.any():
+        learned = counts * of_class[whole[rows]]
+        if not learned.any():
             raise ValueError(f"{who}: class_weight leaves nothing to learn from")
 
         self._forget()
@@ -185,12 +185,14 @@ class SequenceClassifier(Supervised):
         self.classes_ = classes
         self.calibration_ = {"method": None}
         aims = whole[rows]
-        lesson = self._learn(sequences, rows, aims, counts, len(classes), settings, made, aims)
+        lesson = self._learn(sequences, rows, aims, learned, len(classes), settings, made, aims)
         method = self.calibrate
         if method == "auto":
             method = "temperature" if lesson.validation is not None else None
         if method is not None:
-            self._calibrate(method, *self._held_out_scores(lesson))
+            # Class weights are for training alone: probabilities are to be those of the data as they are.
+            scores, truth, places = self._held_out_scores(lesson)
+            self._calibrate(method, scores, truth, counts[places])
         self._assemble()
         return self
 

@@ -37,6 +37,7 @@ class Lesson(NamedTuple):
     settings: dict[str, Any]
     everything: Part
     validation: Part | None
+    held: NDArray[Any]  # places of the validation's rows among all
     labels: NDArray[Any] | None
 
 
@@ -145,18 +146,18 @@ class Supervised(Estimator):
             "learned_from": len(train),
             "held_out": len(held),
         }
-        lesson = Lesson(made, outputs, seeds, dict(settings), everything, validation, labels)
+        lesson = Lesson(made, outputs, seeds, dict(settings), everything, validation, held, labels)
         self.models_, self.history_ = self._train(lesson, parts[0], validation)
         return lesson
 
-    def _held_out_scores(self, lesson: "Lesson") -> tuple[Floats, NDArray[Any], Floats]:
-        """Scores of sequences that the networks have not learned from, (M, outputs), their targets and weights.
+    def _held_out_scores(self, lesson: "Lesson") -> tuple[Floats, NDArray[Any], NDArray[Any]]:
+        """Scores of sequences that the networks have not learned from, (M, outputs), their targets and their places.
 
         Of those held out; where none are, of all, each by networks trained for it on the other folds.
         """
         if lesson.validation is not None:
-            sequences, targets, weights = lesson.validation
-            return self._mean_scores(self.models_, sequences), targets, weights
+            sequences, targets, _ = lesson.validation
+            return self._mean_scores(self.models_, sequences), targets, lesson.held
         sequences, targets, weights = lesson.everything
         scores = np.zeros((len(targets), lesson.outputs))
         place = folds(len(targets), min(_FOLDS, len(targets)), lesson.seeds[0], lesson.labels)
@@ -166,7 +167,7 @@ class Supervised(Estimator):
             title = f"{type(self).__name__}, calibration {fold + 1} of {place.max() + 1}"
             models, _ = self._train(lesson, part, None, title)
             scores[outside] = self._mean_scores(models, sequences.take(outside))
-        return scores, targets, weights
+        return scores, targets, np.arange(len(targets))
 
     def _mean_scores(self, models: list[Model], sequences: Sequences) -> Floats:
         model = networks.ensemble(models, sequences.features)
