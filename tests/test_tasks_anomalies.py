@@ -257,6 +257,11 @@ def test_hindsight_is_where_the_anomaly_is(fitted):
         ({"method": ("nearest", "nearest")}, "method: the same method twice"),
         ({"window": 1}, "window"),
         ({"window": 1000}, "window: 1000 steps, but the longest series has 200"),
+        ({"window": 160}, "window: 160 steps, but 160 of the 200 steps .* are trained on .*: at most 159"),
+        ({"window": 161, "method": "nearest"}, "window: 161 steps, .*: at most 160"),
+        ({"horizon": 161}, "horizon: 161 steps, .*: at most 160"),
+        ({"horizon": 111, "season": 50}, "horizon: 111 steps, .*: at most 110 beside a season of 50"),
+        ({"season": 95, "validation_fraction": 0.6}, "season: 95 steps, .*: at most 79 beside a horizon of 1"),
         ({"season": 150}, "season: 150 steps"),
         ({"horizon": 0}, "horizon"),
         ({"smoothing": 0}, "smoothing"),
@@ -281,6 +286,26 @@ def test_hindsight_is_where_the_anomaly_is(fitted):
 def test_parameters_that_cannot_be(change, message):
     with pytest.raises((ValueError, TypeError), match=f"AnomalyDetector: {message}"):
         AnomalyDetector(**{**QUICK, **change}).fit(beats(200))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "nearest", "window": 24},
+        {"method": "reconstruction", "window": 23},
+        {"method": "forecast", "horizon": 24},
+        {"method": "forecast", "horizon": 14, "season": 10},
+        {"validation_fraction": 0.9},
+    ],
+)
+def test_the_longest_that_are_allowed_are_trained(change):
+    detector = AnomalyDetector(**{**QUICK, "epochs": 1, **change}).fit(beats(30))
+    assert np.isfinite(detector.score_samples(beats(60))).all()
+
+
+def test_too_little_to_train_on():
+    with pytest.raises(ValueError, match=r"validation_fraction: 0.9 leaves too little: 1 of the 8 steps"):
+        AnomalyDetector(**QUICK, validation_fraction=0.9).fit(beats(8))
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,24 @@ def recurrent_layer(cell: Any, who: str) -> Any:
 
 
 def design(estimator: Any, who: str, steps: int) -> Design:
-    """The settings for training data whose longest series has so many steps."""
+    """The settings for training data whose longest series has so many steps; :func:`check_training` comes before."""
     units = estimator.units
     stack = tuple(units) if isinstance(units, (list, tuple)) else (units,)
     if not stack:
         raise ValueError(f"{who}: units: expected at least one recurrent layer, got {units!r}")
     stack = tuple(integer(each, f"{who}: units") for each in stack)
+    chosen = methods(estimator.method, who)
+    trained = steps - int(steps * estimator.validation_fraction)
+    # Of a window that is only compared all steps may be trained on; a network needs one step behind it.
+    most = trained if chosen == ("nearest",) else trained - 1
+    part = (
+        f"{trained} of the {steps} steps of the longest series are trained on (validation_fraction holds out the rest)"
+    )
     window = estimator.window
+    if most < 2:
+        raise ValueError(f"{who}: validation_fraction: {estimator.validation_fraction!r} leaves too little: {part}")
     if window is None:
-        window = max(2, min(_WINDOW, steps // 8))
+        window = max(2, min(_WINDOW, steps // 8, most))
     else:
         window = integer(window, f"{who}: window", 2)
         if window > steps:
@@ -61,15 +70,24 @@ def design(estimator: Any, who: str, steps: int) -> Design:
     season = 0 if estimator.season is None else integer(estimator.season, f"{who}: season", 1)
     if 2 * season > steps:
         raise ValueError(f"{who}: season: {season} steps, but the longest series has {steps}: two seasons are needed")
+    if window > most:
+        raise ValueError(f"{who}: window: {window} steps, but {part}: at most {most}")
+    horizon = integer(estimator.horizon, f"{who}: horizon")
+    if "forecast" in chosen and season + horizon > trained:
+        name, given, other, beside = "horizon", horizon, "season", season
+        if season >= trained:
+            name, given, other, beside = "season", season, "horizon", horizon
+        at_most = f"at most {max(trained - beside, 0)}" + (f" beside a {other} of {beside}" if beside else "")
+        raise ValueError(f"{who}: {name}: {given} steps, but {part}: {at_most}")
     smoothing = estimator.smoothing
     smoothing = max(1, min(_SMOOTHING, steps // 8)) if smoothing is None else integer(smoothing, f"{who}: smoothing")
     return Design(
-        methods=methods(estimator.method, who),
+        methods=chosen,
         units=stack,
         cell=recurrent_layer(estimator.cell, who),
         dropout=rate(estimator.dropout, f"{who}: dropout"),
         window=window,
-        horizon=integer(estimator.horizon, f"{who}: horizon"),
+        horizon=horizon,
         season=season,
         smoothing=smoothing,
         latent=integer(estimator.latent, f"{who}: latent"),
