@@ -33,7 +33,24 @@ def new() -> Any:
     values = beats(260, 2, seed=5)
     values[150:175, 0] = 10
     values[100:110] = np.nan
+    values[230, 1], values[231, 0] = 3e38, -3e38
     return values
+
+
+def test_what_is_endlessly_far_is_an_alarm(fitted, new):
+    scores = fitted.score_samples(new)
+    assert np.isfinite(scores).all() and (fitted.predict(new)[230:232] == -1).all()
+    wild = np.array(new, np.float32)
+    wild[230, 1], wild[231, 0] = np.inf, -np.inf  # which C++ and ONNX may get
+    np.testing.assert_array_equal(-fitted.models_[0].predict(wild[None], verbose=0)[0][0, :, 0], scores)
+    live = fitted.stream()
+    for x in new[:40]:
+        live.update(x)
+    with pytest.raises(ValueError, match="AnomalyDetector: update: Input contains infinity"):
+        live.update([10.0, np.inf])
+    with pytest.raises(ValueError, match="AnomalyDetector: process: Input contains infinity or a value too large"):
+        live.process([[10.0, 1e300]])
+    assert live.update(new[40]).score == -scores[40]  # nothing has stepped
 
 
 def test_a_stream_has_the_bits_of_the_whole(fitted, new):

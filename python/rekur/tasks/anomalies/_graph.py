@@ -14,6 +14,7 @@ import rekur
 from rekur import layers, ops
 from rekur.models import Model
 
+_FARTHEST = 1e6  # deviations from the mean that any value counts as at most: squares and their sums stay in float32
 _REACH = 1.5  # how far an input may reach into a network, in parts of how far training data did
 
 Floats = NDArray[np.float64]
@@ -127,9 +128,11 @@ class Known(NamedTuple):
 class Front:
     """Raw values standardised, which of them are there, and for how long there have been any.
 
-    ``values``: standardised, 0 where missing; ``held``: what networks read, where a missing value is the last one that
-    was there, and no value is further out than ``_REACH`` times what training data were: what no training step has seen
-    the like of must not throw a network off for longer than it lasts; ``present``: 1, or 0 where missing.
+    ``values``: standardised, 0 where missing, and at most ``_FARTHEST`` from 0, so that a score is a number whatever
+    comes: of infinity, which C++ and ONNX take, a very high one, never NaN, which no threshold would see; ``held``:
+    what networks read, where a missing value is the last one that was there, and no value is further out than
+    ``_REACH`` times what training data were: what no training step has seen the like of must not throw a network off
+    for longer than it lasts; ``present``: 1, or 0 where missing.
     """
 
     def __init__(self, parts: Parts, x: Any, known: Known) -> None:
@@ -137,7 +140,10 @@ class Front:
         variance = np.asarray(known.deviation, np.float64) ** 2
         scaled = layers.Normalization(mean=known.mean.tolist(), variance=variance.tolist(), name=parts.name("scale"))(x)
         self.present = parts.pointwise(lambda v: ops.where(ops.isnan(v), 0.0, 1.0), x, what="present")
-        self.values = parts.pointwise(lambda v: ops.where(ops.isnan(v), 0.0, v), scaled, what="fill")
+        filled = parts.pointwise(lambda v: ops.where(ops.isnan(v), 0.0, v), scaled, what="fill")
+        self.values = parts.pointwise(
+            lambda v: ops.minimum(ops.maximum(v, -_FARTHEST), _FARTHEST), filled, what="farthest"
+        )
         limit = np.maximum(known.reach, 1.0) * _REACH
         inside = layers.Rescaling((1 / limit).tolist(), name=parts.name("shrink"))(scaled)
         held = layers.RNN(_hold, len(known.mean), return_sequences=True, name=parts.name("hold"))(inside)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rekur._streams import Stream
 from rekur._validate import integer
+from rekur.tasks._sequences import _check_finite
 from rekur.tasks.anomalies._spot import Spot, spot_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ class Verdict(NamedTuple):
     score: Any
     alarm: Any
     channel: Any
+
+
+def _numbers(given: Any, what: str) -> NDArray[np.float32]:
+    """As float32; what that cannot hold is refused, as ``score_samples`` does."""
+    array = np.asarray(given)
+    if array.dtype.kind not in "biuf":
+        array = np.asarray(array, np.float64)
+    _check_finite(array, f"AnomalyDetector: {what}")
+    return np.asarray(array, np.float32)
 
 
 class DetectorStream:
@@ -75,8 +85,13 @@ class DetectorStream:
         -------
         Verdict
             score, alarm, channel.
+
+        Raises
+        ------
+        ValueError
+            For infinity, as from ``score_samples``; nothing has stepped then.
         """
-        given = np.asarray(x, np.float32)
+        given = _numbers(x, "update")
         single = self.rows == 1 and given.ndim < 2
         if given.size == self.rows * self._channels:
             given = given.reshape(self.rows, self._channels)
@@ -107,8 +122,13 @@ class DetectorStream:
         -------
         Verdict
             Of arrays of shape (T,), or (rows, T).
+
+        Raises
+        ------
+        ValueError
+            For infinity, as from ``score_samples``; nothing has stepped then.
         """
-        given = np.asarray(X, np.float32)
+        given = _numbers(X, "process")
         single = self.rows == 1 and given.ndim < 3
         if given.ndim == 1:
             given = given[:, None]
