@@ -1,6 +1,7 @@
 """rekur.tasks.Forecaster: what it learns, what it gives, in which form, and what it refuses."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -113,7 +114,25 @@ def test_covariates_known_ahead_are_used():
     assert np.abs(told["sales"] - sales[-7:]).mean() < 1.5
     turned = frame[["busy", "kind"]][-7:].assign(busy=1 - busy[-7:])
     assert np.abs(model.predict(future=turned)["sales"] - told["sales"]).mean() > 4
-    assert np.isfinite(model.predict()["sales"]).all()  # what is ahead is not known: it is missing
+    with pytest.warns(UserWarning, match="'busy', 'kind' known ahead are missing for 7"):
+        assert np.isfinite(model.predict()["sales"]).all()  # what is ahead is not known: it is missing
+
+
+def test_covariates_to_come_that_are_missing_are_told():
+    data = {"y": DAILY[:100], "price": RNG.normal(size=100), "wind": RNG.normal(size=100)}
+    model = Forecaster(6, target="y", future=["price", "wind"], **QUICK).fit(data)
+    for name in ("predict", "predict_quantiles", "predict_interval", "sample"):
+        with pytest.warns(UserWarning, match="'price', 'wind' known ahead are missing for 6 of the 6 steps") as told:
+            getattr(model, name)()
+        assert told[0].filename == __file__
+    ahead = {"price": np.ones(6), "wind": np.ones(6)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(future=ahead)
+        model.score({name: np.concatenate([column, column[:8]]) for name, column in data.items()})
+        Forecaster(6, **QUICK).fit(DAILY[:100]).predict()
+    with pytest.warns(UserWarning, match="missing for 4 of the 6 steps"):
+        model.predict(future={name: column[:2] for name, column in ahead.items()})
 
 
 def test_past_covariates_and_several_targets():

@@ -70,6 +70,36 @@ def test_score_is_minus_mase():
     )
 
 
+def test_bands_paths_and_pictures_take_the_covariates_to_come():
+    model = Forecaster(6, **{**QUICK, "epochs": 20, "learning_rate": 0.02}).fit(X[:150], Y[:150])
+    ahead, other = X[150:156], X[150:156] + 2
+    told = model.predict(ahead)
+    np.testing.assert_allclose(model.predict_quantiles(ahead)[:, 4], told, rtol=1e-6)
+    np.testing.assert_allclose(model.predict_interval(ahead)[:, 0], told, rtol=1e-6)
+    assert np.abs(model.predict_quantiles(other)[:, 4] - told).max() > 0.1
+    paths = model.sample(400, ahead, random_state=0)
+    assert paths.shape == (6, 400) and np.abs(np.median(paths, axis=1) - told).max() < 0.5
+    assert model.predict_quantiles(ahead[:2]).shape == (2, 9) and model.sample(3, ahead[:2]).shape == (2, 3)
+    np.testing.assert_allclose(model.predict_quantiles(ahead[:2])[:, 4], model.predict(ahead[:2]), rtol=1e-6)
+    for name in ("predict", "predict_quantiles", "predict_interval", "sample", "plot"):
+        method = getattr(model, name)
+        with pytest.raises(ValueError, match=f"{name}: X must hold the covariates of the steps to come, got None"):
+            method()
+        with pytest.raises(ValueError, match=f"{name}: fit was given y"):
+            method(X=ahead, future=ahead)
+        with pytest.raises(ValueError, match="X has 3 features, but Forecaster is expecting 2"):
+            method(X=np.zeros((6, 3)))
+        if name != "predict":
+            with pytest.raises(ValueError, match=f"{name}: X must have at most 6 rows, the horizon, .* got 7"):
+                method(X=X[150:157])
+    with pytest.raises(ValueError, match="score: fit was given y"):
+        model.score(ahead)
+    plain = Forecaster(3, **QUICK).fit(None, Y)
+    assert plain.predict_quantiles().shape == (3, 9) and plain.sample(4).shape == (3, 4)
+    pytest.importorskip("matplotlib")
+    assert model.plot(ahead).axes and model.plot(ahead[:2]).axes and plain.plot().axes
+
+
 # What cannot hold where rows are time: predict(X) tells the steps after those of fit, whatever rows X has.
 _ROWS_ARE_TIME = "rows are steps in time: forecasts follow the training data and one another"
 EXPECTED = {

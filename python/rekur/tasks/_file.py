@@ -145,13 +145,15 @@ class _Reader:
         raise ValueError(f"unknown kind of value {kind!r}")
 
     def _model(self, value: Mapping[str, Any]) -> Model:
-        core = _core.Model(json.dumps(value["spec"]))
+        spec = json.dumps(value["spec"])
+        for parameter, shape in _core.parameter_shapes(spec):  # before a model of any size is made
+            stored = self._tensors[f"{value['name']}/{parameter}"]
+            if stored.shape != tuple(shape) or stored.dtype != np.float32:
+                raise ValueError(f"weight '{parameter}' is {stored.dtype} of shape {stored.shape}, not {tuple(shape)}")
+        core = _core.Model(spec)
         flat = core.get_weights()
         for parameter, array in unflatten(core, flat).items():
-            stored = self._tensors[f"{value['name']}/{parameter}"]
-            if stored.shape != array.shape or stored.dtype != np.float32:
-                raise ValueError(f"weight '{parameter}' is {stored.dtype} of shape {stored.shape}, not {array.shape}")
-            array[...] = stored
+            array[...] = self._tensors[f"{value['name']}/{parameter}"]
         core.set_weights(flat)
         return revived(core, value["saved"])
 
@@ -188,7 +190,9 @@ def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
         state = _Reader(tensors).get(content["state"])
         if not isinstance(state, dict):
             raise TypeError("the state is no object")
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RecursionError) as error:
+    except (
+        KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError, RecursionError, MemoryError
+    ) as error:  # fmt: skip
         reason = error if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError) else repr(error)
         raise ValueError(f"'{path}': not a valid estimator: {reason}") from None
     return kind, state
@@ -197,10 +201,15 @@ def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
 def is_task(path: str | os.PathLike[str]) -> bool:
     """Whether a file says of itself that it holds an estimator; its beginning alone is read."""
     try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            return False
         with open(path, "rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            return 2 <= size <= 100_000_000 and f'"{KEY}"'.encode() in file.read(size)
-    except OSError:
+            if not 2 <= size <= min(100_000_000, os.fstat(file.fileno()).st_size - 8):
+                return False
+            header = json.loads(file.read(size))
+        return isinstance(header, dict) and KEY in (header.get("__metadata__") or ())
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 

@@ -20,6 +20,7 @@ from rekur.tasks._values import categories_of, matrix, rules_of
 from rekur.tasks._zones import Integers
 
 _MOST_STEPS = 5_000_000
+_MOST_CELLS = 20_000_000  # of all series of a small table
 
 
 def read(
@@ -96,6 +97,7 @@ def with_future(known: SeriesSet, data: object) -> SeriesSet:
     codes, ids, kept = _groups(table, known.layout.series, stamps, notes)
     values = matrix(table, known.future, known, notes)
     made, reached = [], False
+    spans = _Span(line, table.rows, len(known.future))
     by_id = {name: code for code, name in enumerate(ids)}
     for series in known.series:
         begin, end = int(line.ordinal(series.start)), known.end(series)
@@ -109,7 +111,7 @@ def with_future(known: SeriesSet, data: object) -> SeriesSet:
             if after.any():
                 chosen = rows[order][after]
                 rules = rules_of(known, known.future, False)
-                _check_span(ordinals[after], series.id, line, len(rows))
+                spans.check(end, int(ordinals[-1]), series.id, len(rows))
                 block = on_grid(ordinals[after], values[chosen], rules)
                 gap = int(ordinals[after][0]) - end
                 ahead = np.concatenate([np.full((gap, block.shape[1]), np.nan), block])
@@ -251,9 +253,10 @@ def _build(
     bounds = np.searchsorted(codes[order], np.arange(len(ids) + 1))
     counts: dict[str, Any] = {}
     made = []
+    spans = _Span(line, table.rows, len(columns))
     for code, name in enumerate(ids):
         rows = order[bounds[code] : bounds[code + 1]]
-        made.append(_one(name, rows, stamps, line, values, rules, static, empty, counts, table))
+        made.append(_one(name, rows, stamps, line, values, rules, static, empty, counts, table, spans))
     say_rows(counts, line, empty, len(ids), notes)
     if table.notes:
         notes = [*table.notes, *notes]
@@ -354,20 +357,41 @@ def _ordered(stamps: Column, rows: Integers, line: Timeline, notes: list[str], n
     return np.maximum.accumulate(ordinals) if len(ordinals) else ordinals, order
 
 
-def _check_span(ordinals: Integers, name: Any, line: Timeline, rows: int) -> None:
-    steps = int(ordinals[-1]) - int(ordinals[0]) + 1
-    if steps > max(_MOST_STEPS, 50 * rows) or (steps > 100_000 and steps > 1000 * rows):
-        first, last = line.time(int(ordinals[0])), line.time(int(ordinals[-1]))
+class _Span:
+    """Bounds the grids of a table's series, each and together, by the table's rows."""
+
+    def __init__(self, line: Timeline, rows: int, columns: int) -> None:
+        self._line, self._rows, self._columns = line, rows, max(columns, 1)
+        self._cells = 0
+
+    def check(self, first: int, last: int, name: Any, rows: int) -> None:
+        """Count a series of ``rows`` rows whose steps go from ``first`` to ``last``.
+
+        Raises
+        ------
+        ValueError
+            If they are too many.
+        """
+        steps, line = last - first + 1, self._line
+        begin_end = f"from {line.time(first)} to {line.time(last)}"
         which = "the series" if name is None else f"series {name!r}"
-        raise ValueError(
-            f"time: {which} goes from {first} to {last}, {steps} steps of {line.step} for {rows} rows: "
-            "is a time wrong? freq gives longer steps"
-        )
+        if steps > max(_MOST_STEPS, 50 * rows) or (steps > 100_000 and steps > 1000 * rows):
+            raise ValueError(
+                f"time: {which} goes {begin_end}, {steps} steps of {line.step} for {rows} rows: "
+                "is a time wrong? freq gives longer steps"
+            )
+        self._cells += steps * self._columns
+        if self._cells > max(_MOST_CELLS, 50 * self._rows * self._columns):
+            raise ValueError(
+                f"time: the series have more than {self._cells - 1} values on steps of {line.step} for {self._rows} "
+                f"rows of {self._columns} columns (the last, {which}, goes {begin_end}): "
+                "is a time wrong? freq gives longer steps"
+            )
 
 
 def _one(
     name: Any, rows: Integers, stamps: Column | None, line: Timeline, values: Floats, rules: list[str], static: Floats,
-    empty: SeriesSet, counts: dict[str, Any], table: Table,
+    empty: SeriesSet, counts: dict[str, Any], table: Table, spans: _Span,
 ) -> Series:  # fmt: skip
     """One series of its rows."""
     if stamps is None:
@@ -375,7 +399,7 @@ def _one(
     else:
         ordinals, order = _ordered(stamps, rows, line, [], name)
         count_rows(counts, stamps.values[rows][order], ordinals, order, name)
-        _check_span(ordinals, name, line, len(rows))
+        spans.check(int(ordinals[0]), int(ordinals[-1]), name, len(rows))
         block, first = on_grid(ordinals, values[rows[order]], rules), int(ordinals[0])
     wide, narrow = len(empty.target), len(empty.past)
     future = block[:, wide + narrow :]

@@ -92,9 +92,11 @@ def fit_phase(line: Timeline, times: Sequence[Integers], zone: str | None) -> Ti
 
 def find_number_steps(times: Sequence[np.ndarray], notes: list[str]) -> Timeline:
     """The timeline of plain numbers, ascending in each series."""
+    every = np.concatenate(list(times)) if times else np.zeros(0)
+    if not (near := np.abs(every) < 2.0**62).all():
+        raise ValueError(f"time: {every[np.argmin(near)]:g} is too far: numbers of times are below 2**62")
     differences = np.concatenate([np.diff(series) for series in times] or [np.zeros(0)])
     differences = differences[differences > 0][:_MOST]
-    every = np.concatenate(list(times)) if times else np.zeros(0)
     whole = every.dtype.kind in "iu" or bool((every == np.floor(every)).all())
     if differences.size == 0:
         return Timeline("number", 1, 0)

@@ -20,6 +20,7 @@ _UNITS = {
 _MONTHS = {"m": 1, "month": 1, "q": 3, "quarter": 3, "y": 12, "a": 12, "year": 12}
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTH_NAMES = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_FARTHEST = 2.0**62  # steps, so that differences of two of them are int64 too
 _FREQ = re.compile(r"\s*(\d*)\s*([A-Za-zµ]+)(?:-([A-Za-z]{3}))?\s*")
 
 
@@ -101,10 +102,20 @@ class Timeline:
         return f"{size}ns"
 
     def ordinal(self, times: Any) -> Any:
-        """Numbers of the steps in which ``times`` lie: int64, an int for a single time."""
+        """Numbers of the steps in which ``times`` lie: int64, an int for a single time.
+
+        Raises
+        ------
+        ValueError
+            If a time is a number so far away that its step has no number.
+        """
         if self.unit == "number":
             values = (np.asarray(times, np.float64) - self.phase) / self.size
-            steps = np.floor(values + (0.5 if self.nearest else 1e-6)).astype(np.int64)
+            values = np.floor(values + (0.5 if self.nearest else 1e-6))
+            if not (near := np.abs(values) < _FARTHEST).all():
+                wrong = np.ravel(times)[np.argmin(near)]
+                raise ValueError(f"time: {wrong:g} is too far: it is beyond 2**62 steps of {self.step}")
+            steps = values.astype(np.int64)
         else:
             steps = self._ordinal(np.asarray(times, "M8[ns]").astype(np.int64))
         return int(steps) if steps.ndim == 0 else steps
