@@ -77,7 +77,8 @@ def picture(model: "Forecaster", known: SeriesSet, figure: Any) -> Any:
     plan, line = model._plan, known.timeline
     has_bands = len(model.quantiles_) > 1 or model._family is not None
     levels = list(model.quantiles_)
-    told = model._ahead(known, levels, "plot")
+    told = model._forecast(known, levels, "plot")
+    steps = told.shape[1]
     shown: list[report.Window] = []
     middle = levels.index(0.5)
     for number, series in enumerate(known.series[:_MOST_SHOWN]):
@@ -93,12 +94,12 @@ def picture(model: "Forecaster", known: SeriesSet, figure: Any) -> Any:
                     told[number, :, k, middle],
                     history=series.target[len(series) - kept :, k],
                     quantiles={q: told[number, :, k, place] for place, q in enumerate(levels)} if has_bands else {},
-                    times=line.time(end + np.arange(plan.horizon)),
+                    times=line.time(end + np.arange(steps)),
                     history_times=line.time(end - kept + np.arange(kept)),
                     label=label,
                 )
             )
-    title = f"Forecast of {_count(plan.horizon, 'step')}"
+    title = f"Forecast of {_count(steps, 'step')}"
     name = str(known.target[0]) if plan.targets == 1 else ""
     if len(shown) == 1:
         one = shown[0]

@@ -1,6 +1,7 @@
 """Forecaster: from a table of series to forecasts with bands."""
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from rekur._validate import integer, real
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._series import SeriesSet, read_series
-from rekur.tasks.forecasting import _calibration, _settings, _tail, _training, scores
+from rekur.tasks.forecasting import _calibration, _settings, _supervised, _tail, _training, scores
 from rekur.tasks.forecasting._backtest import Backtest, run_backtest
 from rekur.tasks.forecasting._calibration import quantiles_of
 from rekur.tasks.forecasting._plan import Plan, make_plan
@@ -260,9 +261,19 @@ class Forecaster(Estimator):
 
     # Forecasts.
 
-    def _series_to_forecast(self, X: Any, future: Any) -> SeriesSet:
-        """The series whose ends are forecast from: those of ``X``, or those that were trained on."""
+    def _series_to_forecast(self, X: Any, future: Any, what: str) -> SeriesSet:
+        """The series whose ends are forecast from: those of ``X``, or those that were trained on.
+
+        Where ``fit`` was given ``y``, those that were trained on, with ``X`` as what is known ahead of them.
+        """
         self._check_fitted()
+        if "n_features_in_" in vars(self):
+            return _supervised.ahead_of(self, X, future, what)
+        known = self._series_of(X, future)
+        self._warn_of_missing(known)
+        return known
+
+    def _series_of(self, X: Any, future: Any) -> SeriesSet:
         known = self._ends
         if X is not None:
             plain = _tail.of_array(X, known, self._plan.context)
@@ -274,6 +285,29 @@ class Forecaster(Estimator):
         if future is not None:
             known = known.with_future(future)
         return known
+
+    def _warn_of_missing(self, known: SeriesSet) -> None:
+        """Tell that covariates which the network learned to look at ahead are not there."""
+        names, horizon = self._plan.future.names, self._plan.horizon
+        if not names:
+            return
+        lacking = []
+        for series in known.series:
+            ahead = series.future[len(series) : len(series) + horizon]
+            lacking.append(horizon - int(np.isfinite(ahead).any(axis=1).sum()))
+        if any(lacking):
+            of = f" of {sum(map(bool, lacking))} of {len(lacking)} series" if len(lacking) > 1 else ""
+            warnings.warn(
+                f"{WHO}: {', '.join(map(repr, names))} known ahead are missing for {max(lacking)} of the {horizon} "
+                f"steps to come{of}; forecasts are made without them there. Give them in future=.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _forecast(self, known: SeriesSet, levels: Sequence[float], what: str) -> Doubles:
+        """As :meth:`_ahead`, of as many steps as covariates were given in scikit-learn's form."""
+        found = self._ahead(known, levels, what)
+        return found[:, : known.series[0].extra] if vars(self).get("n_features_in_") else found
 
     @property
     def _family(self) -> Family | None:
@@ -307,7 +341,8 @@ class Forecaster(Estimator):
             None: forecasts follow the training data. Where ``fit`` was given ``y``: the covariates (n, F) of the n
             steps after the training data; forecasts of all of them come back, (n,).
         future : table, optional
-            The known-ahead covariates of the steps to come, with times and series as in the data.
+            The known-ahead covariates of the steps to come, with times and series as in the data. Where steps lack them
+            there is a UserWarning. Not where ``fit`` was given ``y``.
 
         Returns
         -------
@@ -316,8 +351,8 @@ class Forecaster(Estimator):
         """
         self._check_fitted()
         if "n_features_in_" in vars(self):
-            return self._predict_rows(X)
-        known = self._series_to_forecast(X, future)
+            return _supervised.predict_rows(self, X, future)
+        known = self._series_to_forecast(X, future, "predict")
         return given_back(known, self._ahead(known, [0.5], "predict"), [""])
 
     def predict_quantiles(self, X: Any = None, future: Any = None, quantiles: Sequence[float] | None = None) -> Any:
@@ -326,6 +361,7 @@ class Forecaster(Estimator):
         Parameters
         ----------
         X, future : as of :meth:`predict`
+            Covariates in scikit-learn's form have at most ``horizon`` rows; so have the others below.
         quantiles : sequence of Q floats, optional
             By default those of the parameter ``quantiles``. Others are found between them.
 
@@ -334,12 +370,12 @@ class Forecaster(Estimator):
         A table with a column for each target and quantile, ``load 0.1``; of arrays (…, Q).
         """
         self._check_has_quantiles("predict_quantiles")
-        known = self._series_to_forecast(X, future)
+        known = self._series_to_forecast(X, future, "predict_quantiles")
         wanted = self.quantiles if quantiles is None else quantiles
         levels = [real(q, "predict_quantiles: quantiles", 0, 1) for q in wanted]
         if not levels:
             raise ValueError(f"{WHO}: predict_quantiles: quantiles must be numbers between 0 and 1, got none")
-        found = self._ahead(known, levels, "predict_quantiles")
+        found = self._forecast(known, levels, "predict_quantiles")
         return given_back(known, found, [f" {q:g}" for q in levels])
 
     def predict_interval(self, X: Any = None, future: Any = None, coverage: float = 0.8) -> Any:
@@ -357,9 +393,9 @@ class Forecaster(Estimator):
         """
         self._check_has_quantiles("predict_interval")
         share = real(coverage, "predict_interval: coverage", 0, 1)
-        known = self._series_to_forecast(X, future)
+        known = self._series_to_forecast(X, future, "predict_interval")
         levels = [0.5, 0.5 - share / 2, 0.5 + share / 2]
-        found = self._ahead(known, levels, "predict_interval")
+        found = self._forecast(known, levels, "predict_interval")
         return given_back(known, found, ["", *interval_names(share)])
 
     def sample(self, n: int = 100, X: Any = None, future: Any = None, random_state: Any = None) -> Any:
@@ -383,7 +419,7 @@ class Forecaster(Estimator):
         """
         self._check_has_quantiles("sample")
         count = integer(n, "sample: n")
-        known = self._series_to_forecast(X, future)
+        known = self._series_to_forecast(X, future, "sample")
         family = self._family
         levels = _calibration.levels_of(family, self.quantiles_)
         told = self._ahead(known, levels, "sample")
@@ -394,6 +430,8 @@ class Forecaster(Estimator):
             paths = np.maximum(np.round(paths), 0.0)
         elif family is not None and family.positive:
             paths = np.maximum(paths, 0.0)
+        if vars(self).get("n_features_in_"):
+            paths = paths[:, :, : known.series[0].extra]
         return given_back(known, np.moveaxis(paths, 0, -1), [f" path {k + 1}" for k in range(count)])
 
     def backtest(
@@ -477,7 +515,7 @@ class Forecaster(Estimator):
         """
         from rekur.tasks.forecasting._explained import picture
 
-        known = self._series_to_forecast(X, future)
+        known = self._series_to_forecast(X, future, "plot")
         return picture(self, known, figure)
 
     # Elsewhere.
@@ -541,9 +579,3 @@ class Forecaster(Estimator):
         self._check_fitted()
         if len(self.quantiles_) < 2 and self._family is None:
             raise ValueError(f"{WHO}: {what}: output={self.output!r} gives points alone; fit with output='quantiles'")
-
-    def _predict_rows(self, X: Any) -> Any:
-        """scikit-learn's form: as many steps as X has rows, block by block where they are more than the horizon."""
-        from rekur.tasks.forecasting._supervised import predict_rows
-
-        return predict_rows(self, X)

@@ -26,7 +26,9 @@ def score(model: "Forecaster", X: Any, y: Any) -> float:
         told = np.asarray(model.predict(X), np.float64).reshape(actual.shape)
         errors = np.nanmean(np.abs(actual - told).reshape(len(actual), -1), axis=0)
         return -float(np.nanmean(errors / model.naive_errors_[0]))
-    known = _tail.joined(model._ends, model._series_to_forecast(X, None))
+    if "n_features_in_" in vars(model):
+        raise ValueError(f"{WHO}: score: fit was given y: give the values of the steps of X as y, got None")
+    known = _tail.joined(model._ends, model._series_of(X, None))
     begins = [_behind(model._ends, series, known) for series in known.series]
     return -rolling_error(model, known, begins, plan.horizon)
 

@@ -94,23 +94,47 @@ def _names(X: Any) -> list[str] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
-def predict_rows(model: "Forecaster", X: Any) -> Any:
+def ahead_of(model: "Forecaster", X: Any, future: Any, what: str) -> SeriesSet:
+    """The training data with the rows of X as the covariates of the steps behind them, at most a horizon."""
+    x, horizon = _checked(model, X, future, what), model._plan.horizon
+    if len(x) > horizon:
+        raise ValueError(
+            f"{WHO}: {what}: X must have at most {horizon} rows, the horizon, since what lies beyond it has no "
+            f"distribution, got {len(x)}; predict alone goes on from its own forecasts"
+        )
+    ends = model._ends
+    layout = dataclasses.replace(ends.layout, kind="array")
+    if not model.n_features_in_:
+        return dataclasses.replace(ends, layout=layout)
+    series = ends.series[0]
+    series = dataclasses.replace(series, future=np.concatenate([series.future[: len(series)], x]))
+    return dataclasses.replace(ends, series=[series], layout=layout)
+
+
+def _checked(model: "Forecaster", X: Any, future: Any, what: str) -> Any:
+    """X as the covariates (n, F) of the next steps; of a horizon without any, where ``fit`` had none."""
+    if future is not None:
+        raise ValueError(f"{WHO}: {what}: fit was given y: the covariates of the steps to come are X, not future")
+    if X is None:
+        if model.n_features_in_:
+            raise ValueError(f"{WHO}: {what}: X must hold the covariates of the steps to come, got None")
+        return np.zeros((model._plan.horizon, 0))
+    x = covariates(X)
+    if x.shape[1] != model.n_features_in_:
+        raise ValueError(
+            f"X has {x.shape[1]} features, but {WHO} is expecting {model.n_features_in_} features as input"
+        )
+    return x
+
+
+def predict_rows(model: "Forecaster", X: Any, future: Any = None) -> Any:
     """Forecasts of the steps whose covariates are the rows of X, which follow the training data.
 
     Where they are more than the horizon, forecasts go on from forecasts.
     """
     ends, plan = model._ends, model._plan
-    if X is None:
-        rows, x = plan.horizon, np.full((plan.horizon, 0), np.nan)
-        if model.n_features_in_:
-            raise ValueError(f"{WHO}: predict: X must hold the covariates of the steps to come, got None")
-    else:
-        x = covariates(X)
-        rows = len(x)
-    if x.shape[1] != model.n_features_in_:
-        raise ValueError(
-            f"X has {x.shape[1]} features, but {WHO} is expecting {model.n_features_in_} features as input"
-        )
+    x = _checked(model, X, future, "predict")
+    rows = len(x)
     series = ends.series[0]
     found: list[Any] = []
     done = 0
