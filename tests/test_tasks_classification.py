@@ -96,6 +96,16 @@ def test_weights_are_rows_several_times():
     assert (unweighted.predict_proba(x) != weighted.predict_proba(x)).any()
 
 
+def test_a_weight_of_nothing_is_not_there():
+    x, y = waves(30)
+    long = [np.zeros((400, 1))] * 40  # would move the median, by which networks pool
+    weights = np.repeat([1.0, 0.0], [30, 40])
+    one = SequenceClassifier(**SMALL, epochs=1).fit(x, y)
+    two = SequenceClassifier(**SMALL, epochs=1).fit(x + long, [*y, *["slow"] * 40], weights)
+    assert one.architecture_ == two.architecture_
+    np.testing.assert_array_equal(one.predict_proba(x), two.predict_proba(x))
+
+
 def test_smoothed_labels_make_probabilities_flatter():
     x, y = waves(30)
     sure = SequenceClassifier(**SMALL, epochs=60, learning_rate=0.03).fit(x, y).predict_proba(x).max(axis=1)

@@ -174,7 +174,7 @@ class SequenceClassifier(Supervised):
             raise ValueError(
                 f"{who}: calibrate {self.calibrate!r} is unknown, and not None{did_you_mean(self.calibrate, known)}"
             )
-        made = self._architecture(sequences)
+        made = self._architecture(sequences, weights)
         of_class = class_weights(self.class_weight, classes, whole[rows], counts, who)
         learned = counts * of_class[whole[rows]]
         if not learned.any():

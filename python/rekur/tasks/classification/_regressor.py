@@ -125,13 +125,16 @@ class SequenceRegressor(Supervised):
         sequences = read_sequences(X)
         numbers, flat = read_numbers(y, len(sequences), who)
         weights = read_weights(sample_weight, len(sequences), who)
+        if not isinstance(self.loss, str):
+            raise TypeError(f"{who}: loss must be one of {sorted(_LOSSES)}, got {self.loss!r:.60}")
         if self.loss not in _LOSSES:
             raise ValueError(f"{who}: loss {self.loss!r} is unknown{did_you_mean(self.loss, _LOSSES)}")
-        if self.calibrate not in ("auto", True, False):
-            raise ValueError(f"{who}: calibrate must be 'auto', True or False, got {self.calibrate!r}")
+        automatic = isinstance(self.calibrate, str) and self.calibrate == "auto"
+        if not automatic and not isinstance(self.calibrate, (bool, np.bool_)):
+            raise ValueError(f"{who}: calibrate must be 'auto', True or False, got {self.calibrate!r:.60}")
         rows, counts = distinct(sequences, numbers, weights)
         settings = self._settings(len(rows))
-        made = self._architecture(sequences)
+        made = self._architecture(sequences, weights)
 
         self._forget()
         self._remember(sequences)

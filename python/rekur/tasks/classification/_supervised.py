@@ -93,10 +93,11 @@ class Supervised(Estimator):
             raise TypeError(f"{who}: causal must be True or False, got {self.causal!r}")
         return check_training(self, rows, 64)
 
-    def _architecture(self, sequences: Sequences) -> networks.Architecture:
+    def _architecture(self, sequences: Sequences, weights: Floats) -> networks.Architecture:
+        """For the sequences that count anything: a weight of 0 is as if a sequence were not there."""
         steps = sequences.values.shape[1]
         if sequences.lengths is not None:
-            steps = int(np.median(sequences.lengths))
+            steps = int(np.median(sequences.lengths[weights > 0]))
         return networks.architecture(
             type(self).__name__,
             network=self.network,
