@@ -183,6 +183,14 @@ def test_parameters_that_are_none():
         SequenceRegressor(loss="mse").fit(x, y)
     with pytest.raises(ValueError, match="calibrate must be 'auto', True or False"):
         SequenceRegressor(calibrate="vector").fit(x, y)
+    for calibrate in (1, 0, np.array([True]), []):
+        with pytest.raises(ValueError, match="calibrate must be 'auto', True or False"):
+            SequenceRegressor(calibrate=calibrate).fit(x, y)
+    for loss in ([], None, np.array(["huber"])):
+        with pytest.raises(TypeError, match="loss must be one of"):
+            SequenceRegressor(loss=loss).fit(x, y)
+    made = SequenceRegressor(**SMALL, epochs=1, calibrate=np.True_).fit(x, y)
+    assert made.residuals_ is not None and len(made.residuals_) == 8
     with pytest.raises(NotFittedError):
         SequenceRegressor().predict(x)
     with pytest.raises(NotFittedError):

@@ -146,7 +146,7 @@ class SequenceRegressor(Supervised):
         scaled = ((aims - mean) / deviation).astype(np.float32)
         lesson = self._learn(sequences, rows, scaled, counts, aims.shape[1], settings, made)
         self.residuals_ = None
-        if self.calibrate is True or (self.calibrate == "auto" and lesson.validation is not None):
+        if lesson.validation is not None if automatic else self.calibrate:
             scores, truth, _ = self._held_out_scores(lesson)
             self.residuals_ = (truth - scores) * deviation
         self._assemble()
@@ -174,7 +174,9 @@ class SequenceRegressor(Supervised):
 
         Split conformal prediction (Lei et al., JASA 2018): the prediction, less and more the error that ⌈(M + 1) ·
         coverage⌉ of the M kept errors do not exceed. For sequences that are drawn like those, the number lies within
-        with at least that probability, whatever the network.
+        with nearly that probability. It would be at least that if the network had no part in the M errors; but training
+        stops early where those held out are told best, and errors of cross-validation are those of other networks, of
+        fewer sequences. Weights of sequences, other than 0, and how often one is there, count nothing here.
 
         Parameters
         ----------
