@@ -39,6 +39,16 @@ def test_quantiles_and_intervals_go_together(fitted):
         fitted.predict_interval(coverage=0.95)
 
 
+@pytest.mark.parametrize("output", ["quantiles", "normal"])
+def test_bands_without_bounds_are_refused(fitted, output):
+    model = fitted if output == "quantiles" else Forecaster(3, output=output, **QUICK).fit(DAILY[:200])
+    for level in (0, 1, -0.1, 1.5):
+        with pytest.raises(ValueError, match=f"quantiles must be above 0 and below 1, got {level}"):
+            model.predict_quantiles(quantiles=[0.5, level])
+        with pytest.raises(ValueError, match=f"coverage must be above 0 and below 1, got {level}"):
+            model.predict_interval(coverage=level)
+
+
 def test_new_data_are_forecast_from_their_end(fitted):
     assert np.array_equal(fitted.predict(DAILY[:-12]), fitted.predict())
     moved = fitted.predict(DAILY)

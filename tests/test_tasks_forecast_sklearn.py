@@ -62,12 +62,27 @@ def test_score_is_minus_mase():
     error = np.mean([np.abs(t - Y[100 + k : 104 + k]).mean() for t, k in zip(told, range(0, 12, 4), strict=True)])
     scale = np.abs(np.diff(Y[:100])).mean()
     assert model.score(Y[:112]) == pytest.approx(-error / scale, rel=1e-5)
-    with pytest.raises(ValueError, match="no step behind the training data"):
-        model.score(Y[:100])
+    for given in (Y[:100], Y[100:112]):
+        with pytest.raises(ValueError, match="no step behind the training data; without times it must hold"):
+            model.score(given)
     rows = Forecaster(4, **QUICK).fit(X[:100], Y[:100])
     assert rows.score(X[100:104], Y[100:104]) == pytest.approx(
         -np.abs(rows.predict(X[100:104]) - Y[100:104]).mean() / scale, rel=1e-6
     )
+
+
+def test_score_leaves_out_a_target_that_never_changed():
+    flat = np.stack([Y[:100], np.full(100, 7.0)], axis=1)
+    ahead = np.stack([Y[100:104], np.full(4, 8.0)], axis=1)
+    model = Forecaster(4, **QUICK).fit(X[:100], flat)
+    error = np.abs(model.predict(X[100:104])[:, 0] - Y[100:104]).mean()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.score(X[100:104], ahead) == pytest.approx(-error / np.abs(np.diff(Y[:100])).mean())
+        table = Forecaster(4, **QUICK).fit(flat)
+        assert np.isfinite(table.score(np.concatenate([flat, ahead])))
+        constant = Forecaster(4, **QUICK).fit(X[:100], flat[:, 1])
+        assert np.isnan(constant.score(X[100:104], ahead[:, 1]))
 
 
 def test_bands_paths_and_pictures_take_the_covariates_to_come():

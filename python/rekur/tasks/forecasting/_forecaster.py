@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rekur._validate import integer, real
+from rekur._validate import integer
 from rekur.tasks._estimator import Estimator
 from rekur.tasks._series import SeriesSet, read_series
 from rekur.tasks.forecasting import _calibration, _settings, _supervised, _tail, _training, scores
@@ -363,7 +363,7 @@ class Forecaster(Estimator):
         X, future : as of :meth:`predict`
             Covariates in scikit-learn's form have at most ``horizon`` rows; so have the others below.
         quantiles : sequence of Q floats, optional
-            By default those of the parameter ``quantiles``. Others are found between them.
+            Above 0 and below 1. By default those of the parameter ``quantiles``. Others are found between them.
 
         Returns
         -------
@@ -372,7 +372,7 @@ class Forecaster(Estimator):
         self._check_has_quantiles("predict_quantiles")
         known = self._series_to_forecast(X, future, "predict_quantiles")
         wanted = self.quantiles if quantiles is None else quantiles
-        levels = [real(q, "predict_quantiles: quantiles", 0, 1) for q in wanted]
+        levels = [_settings.level(q, f"{WHO}: predict_quantiles: quantiles") for q in wanted]
         if not levels:
             raise ValueError(f"{WHO}: predict_quantiles: quantiles must be numbers between 0 and 1, got none")
         found = self._forecast(known, levels, "predict_quantiles")
@@ -385,14 +385,14 @@ class Forecaster(Estimator):
         ----------
         X, future : as of :meth:`predict`
         coverage : float
-            Between 0 and 1.
+            Above 0 and below 1.
 
         Returns
         -------
         A table with ``load``, ``load-lo-80`` and ``load-hi-80``; of arrays (…, 3): forecast, lower, upper bound.
         """
         self._check_has_quantiles("predict_interval")
-        share = real(coverage, "predict_interval: coverage", 0, 1)
+        share = _settings.level(coverage, f"{WHO}: predict_interval: coverage")
         known = self._series_to_forecast(X, future, "predict_interval")
         levels = [0.5, 0.5 - share / 2, 0.5 + share / 2]
         found = self._forecast(known, levels, "predict_interval")
@@ -482,7 +482,9 @@ class Forecaster(Estimator):
         ----------
         X : table
             Data behind the training data: forecasts of ``horizon`` steps follow one another through it, each from the
-            values before it. Where ``fit`` was given ``y``: the covariates of the steps after the training data.
+            values before it. Rows without times, such as arrays, must hold the training data too, from their first
+            row on, for nothing else says where they end. Where ``fit`` was given ``y``: the covariates of
+            the steps after the training data.
         y : array_like, optional
             In the latter case the values of these steps, forecast at once.
         """

@@ -19,13 +19,14 @@ Doubles = NDArray[np.float64]
 
 
 def score(model: "Forecaster", X: Any, y: Any) -> float:
-    """As :meth:`rekur.tasks.Forecaster.score`."""
+    """As :meth:`rekur.tasks.Forecaster.score`: arrays without times hold the training data too."""
     plan = model._plan
     if y is not None:
         actual = np.asarray(y, np.float64)
         told = np.asarray(model.predict(X), np.float64).reshape(actual.shape)
-        errors = np.nanmean(np.abs(actual - told).reshape(len(actual), -1), axis=0)
-        return -float(np.nanmean(errors / model.naive_errors_[0]))
+        errors = np.abs(actual - told).reshape(len(actual), -1)
+        by_target = np.asarray([mean_of_known(errors[:, k]) for k in range(errors.shape[1])])
+        return -mean_of_known(by_target / _usable(model.naive_errors_[0]))
     if "n_features_in_" in vars(model):
         raise ValueError(f"{WHO}: score: fit was given y: give the values of the steps of X as y, got None")
     known = _tail.joined(model._ends, model._series_of(X, None))
@@ -47,12 +48,19 @@ def rolling_error(model: "Forecaster", known: SeriesSet, begins: Sequence[int], 
             series.append(number)
             origin.append(at)
     if not series:
-        raise ValueError(f"{WHO}: score: X has no step behind the training data")
+        untimed = not known.layout.time and not known.layout.index
+        hint = "; without times it must hold the training data too, and then go on" if untimed else ""
+        raise ValueError(f"{WHO}: score: X has no step behind the training data{hint}")
     split = Split(np.asarray(series), np.asarray(origin))
     told = forecast_of(model, known, split, [0.5])[..., 0]
     actual = np.stack([actual_of(known.series[k], t, horizon) for k, t in pairs_of(split)])
-    scale = _scale_by_id(model, known)[split.series]
+    scale = _usable(_scale_by_id(model, known))[split.series]
     return mean_of_known(scores.mae(actual, told, axis=1) / scale)
+
+
+def _usable(scale: Doubles) -> Doubles:
+    """Scales, NaN for those of 0, by which nothing can be divided."""
+    return np.where(scale > 0, scale, np.nan)
 
 
 def _scale_by_id(model: "Forecaster", known: SeriesSet) -> Doubles:

@@ -112,3 +112,11 @@ def levels(value: Sequence[float], what: str) -> list[float]:
     if not np.ndim(value) or not len(value) or not all(0 < q < 1 for q in found):
         raise ValueError(f"{what} must be numbers between 0 and 1, got {value!r}")
     return found
+
+
+def level(value: Any, what: str) -> float:
+    """A level of a quantile, or a coverage: between 0 and 1, neither of them, since they would have no bound."""
+    number = real(value, what)
+    if not 0 < number < 1:
+        raise ValueError(f"{what} must be above 0 and below 1, got {value!r}")
+    return number
