@@ -357,3 +357,29 @@ def test_before_fit():
     for call in ("predict", "score_samples", "decision_function", "alarms", "contributions"):
         with pytest.raises(rekur.tasks.NotFittedError):
             getattr(AnomalyDetector(), call)(np.zeros((20, 1)))
+
+
+def test_an_ensembles_error_is_the_mean_of_its_members():
+    detector = AnomalyDetector("forecast", ensemble=3, smoothing=1, **QUICK).fit(beats(800))
+    mean = next(layer for layer in detector.models_[0].layers if layer.name.startswith("ensemble"))
+    seen = rekur.Model(detector.models_[0].inputs, [mean.input, mean.output])
+    members, averaged = seen.predict(beats(200, seed=1)[None].astype(np.float32), verbose=0)
+    assert members.shape == (1, 200, 3) and np.ptp(members[0, 100:], axis=1).max() > 0  # three networks, not one thrice
+    np.testing.assert_allclose(averaged[..., 0], members.mean(axis=-1), rtol=1e-5, atol=1e-7)
+
+
+def test_a_season_is_read():
+    """Days that resemble the day before and nothing else: only who reads the last season can say what comes."""
+    rng = np.random.default_rng(0)
+    days = [rng.normal(size=24)]
+    for _ in range(80):
+        days.append(0.98 * days[-1] + 0.2 * rng.normal(size=24))
+    series = np.concatenate(days)[:, None]
+    common = {**QUICK, "epochs": 8, "smoothing": 1, "window": 24}
+    blind = AnomalyDetector("forecast", **common).fit(series[:1600])
+    seasonal = AnomalyDetector("forecast", season=24, **common).fit(series[:1600])
+    assert seasonal.scales_[0] < 0.3 * blind.scales_[0]
+    new = series[1600:].copy()
+    new[200] = -new[176] - 3 * np.sign(new[176])  # nothing that is far from all values, but far from yesterday's
+    assert np.argmax(-seasonal.score_samples(new)) in (200, 224)
+    assert seasonal.predict(new)[200] == -1 and blind.predict(new)[200] == 1

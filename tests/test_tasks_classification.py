@@ -153,6 +153,18 @@ def test_calibration_by_folds():
     assert len(set(made.calibration_["scale"])) == 1 and not made.calibration_["offset"].any()
 
 
+def test_calibration_by_folds_is_of_networks_that_have_not_seen_the_sequence():
+    """Labels that mean nothing: a network learns some by heart, and who asks it about these believes it."""
+    x, _ = waves(60)
+    y = np.random.default_rng(3).integers(0, 2, 60)
+    made = SequenceClassifier("lstm", units=24, dropout=0.0, epochs=60, learning_rate=0.02, random_state=1)
+    own = made.set_params(calibrate=None).fit(x, y).predict_proba(x)[np.arange(60), y]
+    assert -np.log(own).mean() < np.log(2) - 0.05
+    made.set_params(calibrate="temperature").fit(x, y)
+    assert made.calibration_["before"]["log_loss"] > np.log(2) + 0.1
+    assert made.predict_proba(waves(60, seed=9)[0]).max(axis=1).mean() < 0.53
+
+
 @pytest.mark.parametrize("fraction", [0.4, 0.0])
 def test_calibration_leaves_class_weights_out(fraction):
     def levels(n: int, seed: int) -> tuple[Any, Any]:
@@ -170,6 +182,21 @@ def test_calibration_leaves_class_weights_out(fraction):
 
 
 # Calibration by itself, against scores whose temperature is known.
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_class_is_turned_round(seed):
+    """Scores that by chance say the opposite of their labels are worth nothing: they are not read the other way."""
+    optimize = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(seed)
+    scores, labels = rng.normal(size=(40, 3)), rng.integers(0, 3, 40)
+    scores[np.arange(40), labels] -= 1.0
+    found = calibration.vector(scores, labels)
+    np.testing.assert_allclose(found.scale, 0.05, atol=1e-6)
+    # The least loss that there is with such scales: the offsets are those of a search of its own.
+    offsets = optimize.minimize(lambda b: calibration.log_loss(0.05 * scores + [0, *b], labels), [0.0, 0.0]).x
+    best = calibration.log_loss(0.05 * scores + [0, *offsets], labels)
+    assert calibration.log_loss(found(scores), labels) < best + 2e-3
 
 
 @pytest.mark.parametrize("hotter", [0.3, 1.0, 4.0])

@@ -74,7 +74,11 @@ def temperature(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any
 
 
 def vector(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any] | None = None) -> Calibration:
-    """A scale and an offset for each class: Newton's method, pulled a little towards the temperature."""
+    """A scale and an offset for each class: Newton's method, pulled a little towards the temperature.
+
+    No scale falls below that of the highest temperature: where few rows tell nothing of a class, or by chance the
+    opposite, its scores lose their weight and never turn round.
+    """
     scores = np.asarray(scores, np.float64)
     rows, classes = scores.shape
     weights = np.ones(rows) if weights is None else np.asarray(weights, np.float64)
@@ -85,6 +89,7 @@ def vector(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any] | N
     pull = np.concatenate([np.full(classes, _PULL * classes * spread), np.full(classes, _PULL * classes)])
     aims = _aims(labels, classes)
     given = start.copy()
+    least = np.concatenate([np.full(classes, 1.0 / _HOTTEST), np.full(classes, -np.inf)])
 
     def loss(values: Floats) -> float:
         scaled = scores * values[:classes] + values[classes:]
@@ -103,13 +108,15 @@ def vector(scores: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any] | N
         for row, left in ((0, scores), (classes, np.ones_like(scores))):
             for column, right in ((0, scores), (classes, np.ones_like(scores))):
                 hessian[row + place, column + place] += (weights[:, None] * p * left * right).sum(axis=0)
-        change = np.linalg.solve(hessian, slope)
+        free = (given > least + 1e-6) | (slope < 0)  # a scale at its bound moves only away from it
+        change = np.zeros_like(given)
+        change[free] = np.linalg.solve(hessian[np.ix_(free, free)], slope[free])
         size = 1.0
-        while size > 1e-6 and loss(given - size * change) > now:
+        while size > 1e-6 and loss(np.maximum(given - size * change, least)) > now:
             size /= 2
         if size <= 1e-6:
             break
-        given = given - size * change
+        given = np.maximum(given - size * change, least)
         before, now = now, loss(given)
         if before - now < 1e-9 * rows:
             break
