@@ -225,14 +225,16 @@ def test_nam(tmp_path: Path, depth: int, units: int, features: int, outputs: int
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("architecture",), "WaveNet", "architecture is 'WaveNet', which is no recurrent network"),
-        (("weights",), [1.0], "weights: expected a list of 70 numbers, got 1"),
-        (("weights",), None, "weights: expected a list of 70 numbers, got None"),
+        (("architecture",), "CatLSTM", "architecture is 'CatLSTM'; LSTM, WaveNet, ConvNet, Linear and"),
+        (("weights",), [1.0], "weights: expected a list of at least 48 numbers, got 1"),
+        (("weights",), [1.0] * 71, "weights: expected a list of 70 numbers, got 71"),
+        (("weights",), None, "weights: expected a list of numbers, got None"),
         (("weights",), ["a"] * 70, "weights: expected an array of numbers"),
         (("config",), 3, "config: expected an object, got 3"),
         (("config", "hidden_size"), -3, "hidden_size: expected a whole number of at least 1, got -3"),
         (("config", "num_layers"), 10**12, "weights: expected a list"),
-        (("config", "hidden_size"), 10**9, "weights: expected a list"),
+        (("config", "hidden_size"), 10**9, "hidden_size: expected at most 65536, got 1000000000"),
+        (("config", "hidden_size"), 50000, "weights: expected a list of at least"),
     ],
 )
 def test_broken_files_of_nam(path: Any, value: Any, message: str) -> None:

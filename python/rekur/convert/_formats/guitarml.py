@@ -112,5 +112,5 @@ FORMAT = Format(
     save=_save,
     make=_made,
     info=_info,
-    checked="torch",
+    checked="torch; outputs of RTNeural",
 )

@@ -1,17 +1,22 @@
-"""Neural Amp Modeler's files, of its LSTM."""
+"""Neural Amp Modeler's files: LSTM, WaveNet, ConvNet, Linear."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from rekur.convert._audio import contents, count, demand_recurrent, effect_of, model_of, numbers, write, written
+from rekur.convert._audio import Effect, contents, count, demand_recurrent, effect_of, model_of, write, written
 from rekur.convert._dialects import Cell, from_rekur, to_rekur
+from rekur.convert._nam.convnet import convnet, linear
+from rekur.convert._nam.network import Network, Weights, width
+from rekur.convert._nam.wavenet import wavenet
+from rekur.convert._nam.writing import Written, convnet_of, wavenet_of
 from rekur.convert._parts import Made
 from rekur.convert._registry import Format
 from rekur.convert._source import Source
 
 _WHO = "Neural Amp Modeler's LSTM"
+_WAVENET = "Neural Amp Modeler's WaveNet"
 _VERSION = "0.5.4"
 _KEYS = {"architecture", "config", "weights"}
 
@@ -21,51 +26,120 @@ def _recognises(source: Source) -> bool:
 
 
 def _load(source: Source) -> Any:
+    from rekur.models.given import give
+
+    found, what = contents(source, "nam"), str(source)
+    if not found.keys() >= _KEYS:
+        raise ValueError(f"{what}: expected an object with {', '.join(sorted(_KEYS))}")
+    found = _full_size(found, what)
+    if found["architecture"] == "LSTM":
+        return _lstm(found, what)
+    network = Network(what)
+    x, y = _graph(network, found, what)
+    from rekur.models import Model
+
+    model = Model(x, y)
+    give((layer, weights) for layer, weights in network.made if len(weights))
+    return model
+
+
+def _full_size(found: Mapping[str, Any], what: str) -> Mapping[str, Any]:
+    """Of a container of models of several sizes the last one, which is the whole."""
+    while found["architecture"] == "SlimmableContainer":
+        listed = found["config"].get("submodels") if isinstance(found["config"], Mapping) else None
+        entry = listed[-1] if isinstance(listed, list) and listed else None
+        model = entry.get("model") if isinstance(entry, Mapping) else None
+        if not isinstance(model, Mapping) or not model.keys() >= _KEYS:
+            raise ValueError(f"{what}: config: submodels: expected a list of objects with a model, got {listed!r:.80}")
+        found = model
+    return found
+
+
+def _graph(network: Network, found: Mapping[str, Any], what: str, x: Any = None) -> tuple[Any, Any]:
+    """Input and output of a network without recurrence."""
+    from rekur.layers import Input
+
+    kind, config = found["architecture"], found["config"]
+    if kind not in ("WaveNet", "ConvNet", "Linear"):
+        raise ValueError(
+            f"{what}: its architecture is {kind!r:.80}; LSTM, WaveNet, ConvNet, Linear and SlimmableContainer are read"
+        )
+    if not isinstance(config, Mapping):
+        raise ValueError(f"{what}: config: expected an object, got {config!r:.80}")
+    features = width(config, "in_channels", f"{what}: config", 1)
+    x = Input((None, features)) if x is None else x
+    if x.shape[-1] != features:
+        raise ValueError(f"{what}: config: in_channels: expected {x.shape[-1]}, got {features}")
+    weights = Weights(found["weights"], what)
+    if kind == "WaveNet":
+        y = wavenet(network, x, config, weights, _condition(network, config, what, x))
+    else:
+        y = (convnet if kind == "ConvNet" else linear)(network, x, config, weights)
+    weights.finish()
+    return x, y
+
+
+def _condition(network: Network, config: Mapping[str, Any], what: str, x: Any) -> Any:
+    """What the layers see besides: the input, or what a network of its own makes of it."""
+    found = config.get("condition_dsp")
+    if found is None:
+        return x
+    where = f"{what}: config: condition_dsp"
+    if not isinstance(found, Mapping) or not found.keys() >= _KEYS:
+        raise ValueError(f"{where}: expected an object with {', '.join(sorted(_KEYS))}")
+    inner = Network(where, f"{network.prefix}condition_")
+    _, y = _graph(inner, found, where, x)
+    network.made += inner.made
+    return y
+
+
+def _lstm(found: Mapping[str, Any], what: str) -> Any:
     """LSTM layers with the states that the file begins with, and a head.
 
     The weights are one list: of each layer the matrix (4H, I + H) of x and h by rows, i, f, g, o; the bias; h; c. Then
     the head's matrix by rows, and its bias.
     """
-    found, what = contents(source, "nam"), str(source)
-    if not found.keys() >= _KEYS or found["architecture"] != "LSTM":
-        raise ValueError(
-            f"{what}: its architecture is {found.get('architecture')!r}, which is no recurrent network; LSTM is read"
-        )
     config = found["config"]
     if not isinstance(config, Mapping):
         raise ValueError(f"{what}: config: expected an object, got {config!r}")
-    features, units = count(config, "input_size", what), count(config, "hidden_size", what)
-    depth, outputs = count(config, "num_layers", what), count(config, "out_channels", what, default=1)
-    widths = [features] + [units] * (depth - 1) if depth < 1 << 16 else []
-    size = sum(4 * units * (width + units) + 6 * units for width in widths) + outputs * (units + 1)
-    if not isinstance(found["weights"], list) or len(found["weights"]) != size or not widths:
-        came = len(found["weights"]) if isinstance(found["weights"], list) else found["weights"]
-        raise ValueError(f"{what}: weights: expected a list of {size} numbers, got {came!r}")
-    flat = numbers(found["weights"], (size,), f"{what}: weights")
+    features, units = width(config, "input_size", what), width(config, "hidden_size", what)
+    depth, outputs = count(config, "num_layers", what), width(config, "out_channels", what, 1)
     from rekur.layers import LSTM, Dense
 
-    place = 0
-
-    def take(*shape: int) -> Any:
-        nonlocal place
-        end = place + int(np.prod(shape))
-        array, place = flat[place:end].reshape(shape), end
-        return array
-
+    weights = Weights(found["weights"], what)
     made: list[Made] = []
-    for k, width in enumerate(widths):
-        matrix, bias = take(4 * units, width + units), take(4 * units)
-        h, c = take(units), take(units)
+    for k in range(depth):
+        seen = units if k else features
+        matrix, bias = weights.take(4 * units, seen + units), weights.take(4 * units)
+        h, c = weights.take(units), weights.take(units)
         begins = bool(np.any(h) or np.any(c))
-        cell = Cell(matrix[:, :width], matrix[:, width:], bias)
+        cell = Cell(matrix[:, :seen], matrix[:, seen:], bias)
         layer = LSTM(units, return_sequences=True, learn_initial_state=begins)
         made.append((layer, [*to_rekur("nam", "LSTM", cell, f"{what}: layer {k}"), *([h, c] if begins else [])]))
-    made.append((Dense(outputs), [take(outputs, units).T, take(outputs)]))
+    made.append((Dense(outputs), [weights.take(outputs, units).T, weights.take(outputs)]))
+    weights.finish()
     return model_of(made, features)
 
 
 def _made(model: Any, sample_rate: float | None = None, metadata: Any = None) -> dict[str, Any]:
-    effect = effect_of(model, _WHO)
+    types = {layer.type for layer in model.layers if hasattr(layer, "type")}
+    if "Conv1D" in types and {"Add", "Multiply"} & types and "LSTM" not in types:
+        if len(model.inputs) != 1 or len(model.outputs) != 1 or any(not hasattr(one, "type") for one in model.layers):
+            raise ValueError(f"{_WAVENET} has models of one input and one output, and none within")
+        made = wavenet_of(model)
+    elif "Conv1D" in types and "LSTM" not in types:
+        made = convnet_of(effect_of(model, "Neural Amp Modeler"))
+    else:
+        made = _lstm_of(effect_of(model, _WHO))
+    version, architecture, config, arrays = made
+    flat = np.concatenate([np.asarray(array, np.float32).reshape(-1) for array in arrays])
+    found = {"version": version, "architecture": architecture, "config": config, "weights": written(flat)}
+    if sample_rate is not None:
+        found["sample_rate"] = sample_rate
+    return {**found, **({"metadata": dict(metadata)} if metadata else {})}
+
+
+def _lstm_of(effect: Effect) -> Written:
     *stack, head = effect.layers or [None]
     if effect.skip or effect.gain_in != 1 or effect.gain_out != 1:
         raise ValueError(f"{_WHO} has no gains, and does not add the input to the output")
@@ -89,11 +163,7 @@ def _made(model: Any, sample_rate: float | None = None, metadata: Any = None) ->
         config["out_channels"] = head.units
     if effect.features != 1:
         config["in_channels"] = effect.features
-    flat = np.concatenate([np.asarray(part, np.float32).reshape(-1) for part in parts])
-    found = {"version": _VERSION, "architecture": "LSTM", "config": config, "weights": written(flat)}
-    if sample_rate is not None:
-        found["sample_rate"] = sample_rate
-    return {**found, **({"metadata": dict(metadata)} if metadata else {})}
+    return _VERSION, "LSTM", config, parts
 
 
 def _save(model: Any, path: str, sample_rate: float | None = None, metadata: Any = None) -> None:
@@ -108,15 +178,16 @@ def _info(source: Source) -> dict[str, Any]:
 FORMAT = Format(
     name="nam",
     title="Neural Amp Modeler",
-    given="`.nam` of its LSTM; its JSON object",
+    given="`.nam`; its JSON object",
     recognises=_recognises,
-    reads="LSTM layers, the states that they begin with as `learn_initial_state`, the head",
-    writes="LSTM layers of one size and a Dense",
+    reads="LSTM with the states that it begins with as `learn_initial_state`; WaveNet with gates, FiLM, groups, heads, "
+    "a network of its condition; ConvNet; Linear; of a `SlimmableContainer` the largest",
+    writes="LSTM layers of one size and a Dense; WaveNets without FiLM and a network of the condition; ConvNet; Linear",
     suffixes=(".nam",),
     load=_load,
     save=_save,
     make=_made,
     info=_info,
     save_options={"sample_rate": "of the signal, in Hz", "metadata": "a dict for the file's `metadata`"},
-    checked="the equations of its engine, by hand",
+    checked="outputs of its engine",
 )

@@ -230,5 +230,5 @@ FORMAT = Format(
     make=_made,
     info=_info,
     save_options={"sample_rate": "of the signal, in Hz", "metadata": "a dict for the file's `metadata`"},
-    checked="Keras, whose layouts they are; by hand",
+    checked="Keras, whose layouts they are; outputs of its engine",
 )

@@ -1,0 +1,46 @@
+"""Neural Amp Modeler's ConvNet, a chain of convolutions of two taps, and its Linear, one of many."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rekur.convert._audio import count
+from rekur.convert._nam.network import LONGEST, Network, Product, Weights, flag, known, width
+
+
+def convnet(network: Network, x: Any, config: Mapping[str, Any], weights: Weights) -> Any:
+    """Its output."""
+    from rekur.layers import BatchNormalization
+
+    what = f"{network.what}: config"
+    known(config, ("channels", "dilations", "batchnorm", "activation", "groups", "in_channels", "out_channels"), what)
+    channels, out = width(config, "channels", what), width(config, "out_channels", what, 1)
+    normed, groups = flag(config, "batchnorm", what), count(config, "groups", what, default=1)
+    dilations = config.get("dilations")
+    if not isinstance(dilations, list) or not dilations:
+        raise ValueError(f"{what}: dilations: expected a list of at least one, got {dilations!r:.80}")
+    for k, dilation in enumerate(dilations):
+        step = count({"dilations": dilation}, "dilations", what)
+        product = weights.product(int(x.shape[-1]), channels, f"block{k}", 2, not normed, groups)
+        x = network.product(x, product, f"block{k}_conv", step)
+        if normed:
+            mean, variance, gamma, beta = (weights.take(channels) for _ in range(4))
+            epsilon = float(weights.take())
+            if epsilon < 0 or (variance < 0).any():
+                raise ValueError(f"{network.what}: block{k}: expected variances and an epsilon that are not negative")
+            layer = BatchNormalization(epsilon=epsilon, name=f"block{k}_norm")
+            x = network.call(layer, x, [gamma, beta, mean, variance])
+        x = network.activation(x, config.get("activation"), f"block{k}_activation", "config: activation")
+    return network.product(x, weights.product(channels, out, "head"), "head")
+
+
+def linear(network: Network, x: Any, config: Mapping[str, Any], weights: Weights) -> Any:
+    """Its output."""
+    what = f"{network.what}: config"
+    known(config, ("receptive_field", "bias", "in_channels", "out_channels", "implementation"), what)
+    size, biased = count(config, "receptive_field", what), flag(config, "bias", what)
+    if x.shape[-1] != 1 or count(config, "out_channels", what, default=1) != 1:
+        raise ValueError(f"{what}: Linear of one channel is read")
+    if size > LONGEST:
+        raise ValueError(f"{what}: receptive_field: expected at most {LONGEST}, got {size}")
+    response = weights.take(1, 1, size)[:, :, ::-1]  # its first number is of the step at hand
+    return network.product(x, Product(response, weights.take(1) if biased else None), "linear")
