@@ -3,7 +3,8 @@
 What the owners' engines make of them stands in ``audio_vectors.npz`` (``KEPT`` of the 48000 steps, float32):
 
 - NeuralAmpModelerCore, commit daae2d0b482a5fe876258caf3fdfe177044b6295 (files of version 0.7.0), blocks of 512 steps,
-  not warmed up (``SetPrewarmOnReset(false)``), with tanh and not its approximation but where a file says Fasttanh;
+  warmed up as by default (``Reset``), but LSTMs not, which begin with the states of their files
+  (``SetPrewarmOnReset(false)``); with tanh and not its approximation but where a file says Fasttanh;
 - RTNeural, commit 1fb1f075a5d66e85bfc8f488c3f3626840cb3a1d, its run-time API, over Eigen; ``rtneural_chain`` over the
   standard library, since Eigen wants parts of a convolution in groups aligned. ``json_parser`` for its own files; for
   GuitarML's, as the Proteus plug-in has it, ``torch_helpers`` for the layers, and the input added where ``skip`` says.

@@ -25,7 +25,7 @@ def _recognises(source: Source) -> bool:
     return isinstance(found := source.json_if_any, Mapping) and found.keys() >= _KEYS
 
 
-def _load(source: Source) -> Any:
+def _load(source: Source, settled: bool = True) -> Any:
     from rekur.models.given import give
 
     found, what = contents(source, "nam"), str(source)
@@ -34,11 +34,13 @@ def _load(source: Source) -> Any:
     found = _full_size(found, what)
     if found["architecture"] == "LSTM":
         return _lstm(found, what)
-    network = Network(what)
-    x, y = _graph(network, found, what)
+    if not isinstance(settled, bool):
+        raise TypeError(f"settled: expected True or False, got {settled!r}")
+    network = Network(what, settled)
+    x, y = _graph(network, found)
     from rekur.models import Model
 
-    model = Model(x, y)
+    model = Model(x, network.end(y))
     give((layer, weights) for layer, weights in network.made if len(weights))
     return model
 
@@ -55,11 +57,9 @@ def _full_size(found: Mapping[str, Any], what: str) -> Mapping[str, Any]:
     return found
 
 
-def _graph(network: Network, found: Mapping[str, Any], what: str, x: Any = None) -> tuple[Any, Any]:
+def _graph(network: Network, found: Mapping[str, Any], x: Any = None) -> tuple[Any, Any]:
     """Input and output of a network without recurrence."""
-    from rekur.layers import Input
-
-    kind, config = found["architecture"], found["config"]
+    kind, config, what = found["architecture"], found["config"], network.what
     if kind not in ("WaveNet", "ConvNet", "Linear"):
         raise ValueError(
             f"{what}: its architecture is {kind!r:.80}; LSTM, WaveNet, ConvNet, Linear and SlimmableContainer are read"
@@ -67,30 +67,27 @@ def _graph(network: Network, found: Mapping[str, Any], what: str, x: Any = None)
     if not isinstance(config, Mapping):
         raise ValueError(f"{what}: config: expected an object, got {config!r:.80}")
     features = width(config, "in_channels", f"{what}: config", 1)
-    x = Input((None, features)) if x is None else x
+    x = network.input(features) if x is None else x
     if x.shape[-1] != features:
         raise ValueError(f"{what}: config: in_channels: expected {x.shape[-1]}, got {features}")
     weights = Weights(found["weights"], what)
     if kind == "WaveNet":
-        y = wavenet(network, x, config, weights, _condition(network, config, what, x))
+        y = wavenet(network, x, config, weights, _condition(network, config, x))
     else:
         y = (convnet if kind == "ConvNet" else linear)(network, x, config, weights)
     weights.finish()
     return x, y
 
 
-def _condition(network: Network, config: Mapping[str, Any], what: str, x: Any) -> Any:
+def _condition(network: Network, config: Mapping[str, Any], x: Any) -> Any:
     """What the layers see besides: the input, or what a network of its own makes of it."""
     found = config.get("condition_dsp")
     if found is None:
         return x
-    where = f"{what}: config: condition_dsp"
+    where = f"{network.what}: config: condition_dsp"
     if not isinstance(found, Mapping) or not found.keys() >= _KEYS:
         raise ValueError(f"{where}: expected an object with {', '.join(sorted(_KEYS))}")
-    inner = Network(where, f"{network.prefix}condition_")
-    _, y = _graph(inner, found, where, x)
-    network.made += inner.made
-    return y
+    return _graph(network.within(where, "condition_"), found, x)[1]
 
 
 def _lstm(found: Mapping[str, Any], what: str) -> Any:
@@ -188,6 +185,10 @@ FORMAT = Format(
     save=_save,
     make=_made,
     info=_info,
+    load_options={
+        "settled": "whether a network without recurrence begins as after long silence, as its engine has it warmed up "
+        "(`True`), or with zeros before the first step"
+    },
     save_options={"sample_rate": "of the signal, in Hz", "metadata": "a dict for the file's `metadata`"},
     checked="outputs of its engine",
 )

@@ -1,13 +1,14 @@
 """Neural Amp Modeler's activations, as layers; those that rekur has no name for are equations."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from rekur.convert._audio import numbers
 
-# Written by their first name.
+Function = Callable[[Any], Any]
+
 NAMED = {
     "Tanh": "tanh",
     "ReLU": "relu",
@@ -67,8 +68,30 @@ def bounds_of(activation: Mapping[str, Any]) -> dict[str, float]:
     return {"min_val": nodes[0][1], "max_val": nodes[6][1], "min_slope": nodes[3][1], "max_slope": nodes[9][1]}
 
 
-def activation_layer(given: Any, channels: int, name: str, what: str) -> tuple[Any, list[Any]]:
-    """A layer of rekur, and its weights, of what a file says: a name, or an object with a type and parameters.
+def _leaky(slope: Any) -> Function:
+    return lambda v: np.where(v > 0, v, slope * v)
+
+
+def _fast_tanh(v: Any) -> Any:
+    a, x2 = np.abs(v), v * v
+    return v * (_A + _A * a + (_B + _C * a) * x2) / (_D + (_D + x2) * np.abs(v + _E * v * a))
+
+
+_FUNCTIONS: Mapping[str, Function] = {
+    "Tanh": np.tanh,
+    "ReLU": lambda v: np.maximum(v, 0),
+    "Sigmoid": lambda v: 1 / (1 + np.exp(-v)),
+    "SiLU": lambda v: v / (1 + np.exp(-v)),
+    "Hardtanh": lambda v: np.clip(v, -1, 1),
+    "Hardswish": lambda v: v * np.clip(v / 6 + 0.5, 0, 1),
+    "Softsign": lambda v: v / (1 + np.abs(v)),
+    "Fasttanh": _fast_tanh,
+}
+
+
+def activation_layer(given: Any, channels: int, name: str, what: str) -> tuple[Any, list[Any], Function]:
+    """A layer of rekur, its weights, and its function of float64, of what a file says: a name, or an object with a type
+    and parameters.
 
     Raises
     ------
@@ -80,7 +103,7 @@ def activation_layer(given: Any, channels: int, name: str, what: str) -> tuple[A
     parameters: Mapping[str, Any] = given if isinstance(given, Mapping) else {"type": given}
     kind = parameters.get("type")
     kind = "LeakyHardtanh" if kind == "LeakyHardTanh" else kind
-    if not isinstance(kind, str) or kind not in (*NAMED, "Fasttanh", *_PARAMETERS):
+    if not isinstance(kind, str) or kind not in (*_FUNCTIONS, *_PARAMETERS):
         raise ValueError(f"{what}: there is no such activation here: {kind!r:.80}")
     for key in parameters:
         if key != "type" and key not in _PARAMETERS.get(kind, ()):
@@ -89,19 +112,21 @@ def activation_layer(given: Any, channels: int, name: str, what: str) -> tuple[A
     def number(key: str, default: float) -> float:
         return float(numbers(parameters.get(key, default), (), f"{what}: {key}"))
 
-    if kind in NAMED:
-        return Activation(NAMED[kind], name=name), []
-    if kind == "Fasttanh":
-        return Activation(FAST_TANH, name=name), []
+    if kind in _FUNCTIONS:
+        return Activation(NAMED.get(kind, FAST_TANH), name=name), [], _FUNCTIONS[kind]
     if kind == "LeakyHardtanh":
-        low, high, low_slope, high_slope = (number(key, default) for key, default in _BOUNDS.items())
+        low, high, below, above = (number(key, default) for key, default in _BOUNDS.items())
         if low > high:
             raise ValueError(f"{what}: min_val {low} is above max_val {high}")
-        return Activation(leaky_hard_tanh(low, high, low_slope, high_slope), name=name), []
+
+        def bounded(v: Any) -> Any:
+            return np.where(v < low, (v - low) * below + low, np.where(v > high, (v - high) * above + high, v))
+
+        return Activation(leaky_hard_tanh(low, high, below, above), name=name), [], bounded
     if kind == "PReLU" and "negative_slope" not in parameters and "negative_slopes" in parameters:
         slopes = numbers(parameters["negative_slopes"], (channels,), f"{what}: negative_slopes")
-        return PReLU(shared_axes=[1], name=name), [slopes.reshape(1, -1)]
+        return PReLU(shared_axes=[1], name=name), [slopes.reshape(1, -1)], _leaky(slopes.astype(float))
     slope = number("negative_slope", _SLOPE)
     if slope < 0:
-        return PReLU(shared_axes=[1], name=name), [np.full((1, channels), slope, np.float32)]
-    return Activation({"name": "leaky_relu", "alpha": slope}, name=name), []
+        return PReLU(shared_axes=[1], name=name), [np.full((1, channels), slope, np.float32)], _leaky(slope)
+    return Activation({"name": "leaky_relu", "alpha": slope}, name=name), [], _leaky(slope)

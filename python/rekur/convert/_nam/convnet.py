@@ -9,8 +9,6 @@ from rekur.convert._nam.network import LONGEST, Network, Product, Weights, flag,
 
 def convnet(network: Network, x: Any, config: Mapping[str, Any], weights: Weights) -> Any:
     """Its output."""
-    from rekur.layers import BatchNormalization
-
     what = f"{network.what}: config"
     known(config, ("channels", "dilations", "batchnorm", "activation", "groups", "in_channels", "out_channels"), what)
     channels, out = width(config, "channels", what), width(config, "out_channels", what, 1)
@@ -21,14 +19,9 @@ def convnet(network: Network, x: Any, config: Mapping[str, Any], weights: Weight
     for k, dilation in enumerate(dilations):
         step = count({"dilations": dilation}, "dilations", what)
         product = weights.product(int(x.shape[-1]), channels, f"block{k}", 2, not normed, groups)
-        x = network.product(x, product, f"block{k}_conv", step)
+        x = network.product(x, product, f"block{k}_conv", step, added=normed)
         if normed:
-            mean, variance, gamma, beta = (weights.take(channels) for _ in range(4))
-            epsilon = float(weights.take())
-            if epsilon < 0 or (variance < 0).any():
-                raise ValueError(f"{network.what}: block{k}: expected variances and an epsilon that are not negative")
-            layer = BatchNormalization(epsilon=epsilon, name=f"block{k}_norm")
-            x = network.call(layer, x, [gamma, beta, mean, variance])
+            x = network.normalised(x, weights, f"block{k}_norm")
         x = network.activation(x, config.get("activation"), f"block{k}_activation", "config: activation")
     return network.product(x, weights.product(channels, out, "head"), "head")
 

@@ -67,61 +67,154 @@ class Weights:
 
 
 class Network:
-    """Layers that are called as the file is read, and their weights."""
+    """Layers that are called as the file is read, and their weights.
 
-    def __init__(self, what: str, prefix: str = "") -> None:
+    A network that has heard silence for long is at rest: every tensor has a value. Settled, it begins there and not
+    with zeros: what a convolution reads is the tensor less its value at rest, so that the zeros before the first step
+    stand for it, and biases make up for that. Where no bias can, a layer that adds an offset does.
+    """
+
+    def __init__(self, what: str, settled: bool, prefix: str = "") -> None:
         self.what = what
+        self.settled = settled
         self.prefix = prefix  # of the names of its layers
         self.made: list[Made] = []
+        self.rest: dict[Any, Any] = {}  # by tensor: its value at rest, float64
+        self._less: dict[Any, Any] = {}  # what was subtracted of it
 
-    def call(self, layer: Any, inputs: Any, weights: Sequence[Any] = ()) -> Any:
+    def input(self, features: int) -> Any:
+        """What it reads, at rest silence."""
+        from rekur.layers import Input
+
+        x = Input((None, features))
+        self.rest[x] = self._less[x] = np.zeros(features)
+        return x
+
+    def within(self, what: str, prefix: str) -> "Network":
+        """A network of the same model, with other names."""
+        inner = Network(what, self.settled, f"{self.prefix}{prefix}")
+        inner.made, inner.rest, inner._less = self.made, self.rest, self._less
+        return inner
+
+    def _call(self, layer: Any, inputs: Any, rest: Any, less: Any, weights: Sequence[Any] = ()) -> Any:
         if self.prefix:
             layer.name = f"{self.prefix}{layer.name}"
         self.made.append((layer, weights))
-        return layer(inputs)
+        y = layer(inputs)
+        self.rest[y], self._less[y] = rest, less
+        return y
 
-    def product(self, x: Any, product: Product, name: str, dilation: int = 1) -> Any:
-        """A Dense, or where steps before are seen or channels stand in groups a causal convolution."""
+    def _moved(self, x: Any, less: Any, name: str) -> Any:
+        """The same tensor with something else subtracted."""
+        from rekur.layers import Rescaling
+
+        offset = self._less[x] - less
+        if not offset.any():
+            return x
+        layer = Rescaling(1.0, self._floats(offset, name).astype(float).tolist(), name=f"{name}_offset")
+        return self._call(layer, x, self.rest[x], less)
+
+    def _floats(self, values: Any, name: str) -> Any:
+        with np.errstate(over="ignore"):
+            found = np.asarray(values, np.float32)
+        if not np.isfinite(found).all():
+            raise ValueError(f"{self.what}: {name}: at rest, after silence, it is not finite: settled=False leaves it")
+        return found
+
+    def _whole(self, x: Any, name: str) -> Any:
+        return self._moved(x, np.zeros_like(self._less[x]), name)
+
+    def product(self, x: Any, product: Product, name: str, dilation: int = 1, added: bool = False) -> Any:
+        """A Dense, or where steps before are seen or channels stand in groups a causal convolution.
+
+        ``added``: the result is added to another tensor, no more, so it may be without what it is at rest.
+        """
         from rekur.layers import Conv1D, Dense
 
         kernel, bias, groups = product
         out, _, size = kernel.shape
+        if size > 1 and self.settled:
+            x = self._moved(x, self.rest[x], name)
+        plain = np.zeros(out) if bias is None else np.asarray(bias, float)
+        rest, reached = _at_rest(product, self.rest[x]) + plain, _at_rest(product, self._less[x])
+        less = np.zeros(out)
+        if bias is None and (size == 1 or added):
+            less = reached
+        elif reached.any() or (added and self.settled):
+            less = rest if added and self.settled else less
+            bias = self._floats(plain + reached - less, name)
         biases = [] if bias is None else [bias]
         if size == 1 and groups == 1:
-            return self.call(Dense(out, use_bias=bias is not None, name=name), x, [kernel[:, :, 0].T, *biases])
+            dense = Dense(out, use_bias=bias is not None, name=name)
+            return self._call(dense, x, rest, less, [kernel[:, :, 0].T, *biases])
         if (size - 1) * dilation > LONGEST:
-            raise ValueError(
-                f"{self.what}: {name} looks back {(size - 1) * dilation} steps, at most {LONGEST} are read"
-            )
+            raise ValueError(f"{self.what}: {name} looks back {(size - 1) * dilation} steps, more than {LONGEST}")
         layer = Conv1D(
             out, size, padding="causal", dilation_rate=dilation if size > 1 else 1, groups=groups,
             use_bias=bias is not None, name=name,
         )  # fmt: skip
-        return self.call(layer, x, [kernel.transpose(2, 1, 0), *biases])
+        return self._call(layer, x, rest, less, [kernel.transpose(2, 1, 0), *biases])
+
+    def normalised(self, x: Any, weights: "Weights", name: str) -> Any:
+        """By statistics that the file has."""
+        from rekur.layers import BatchNormalization
+
+        channels = int(x.shape[-1])
+        mean, variance, gamma, beta = (weights.take(channels) for _ in range(4))
+        epsilon = float(weights.take())
+        if epsilon < 0 or (variance < 0).any():
+            raise ValueError(f"{self.what}: {name}: expected variances and an epsilon that are not negative")
+        rest = gamma * (self.rest[x] - mean) / np.sqrt(variance.astype(float) + epsilon) + beta
+        if (less := self._less[x]).any():
+            mean = self._floats(mean - less, name)
+        layer = BatchNormalization(epsilon=epsilon, name=name)
+        return self._call(layer, x, rest, np.zeros(channels), [gamma, beta, mean, variance])
 
     def activation(self, x: Any, given: Any, name: str, what: str) -> Any:
-        layer, weights = activation_layer(given, x.shape[-1], name, f"{self.what}: {what}")
-        return self.call(layer, x, weights)
+        x = self._whole(x, name)
+        layer, weights, function = activation_layer(given, int(x.shape[-1]), name, f"{self.what}: {what}")
+        with np.errstate(over="ignore"):
+            rest = function(self.rest[x])
+        return self._call(layer, x, rest, np.zeros_like(rest), weights)
 
     def add(self, name: str, *tensors: Any) -> Any:
         from rekur.layers import Add
 
-        return self.call(Add(name=name), list(tensors))
+        rest, less = (sum(values[t] for t in tensors) for values in (self.rest, self._less))
+        return self._call(Add(name=name), list(tensors), rest, less)
 
-    def multiply(self, name: str, *tensors: Any) -> Any:
+    def subtract(self, name: str, first: Any, second: Any) -> Any:
+        from rekur.layers import Subtract
+
+        rest, less = (values[first] - values[second] for values in (self.rest, self._less))
+        return self._call(Subtract(name=name), [first, second], rest, less)
+
+    def multiply(self, name: str, first: Any, second: Any) -> Any:
         from rekur.layers import Multiply
 
-        return self.call(Multiply(name=name), list(tensors))
+        first, second = self._whole(first, name), self._whole(second, name)
+        rest = self.rest[first] * self.rest[second]
+        return self._call(Multiply(name=name), [first, second], rest, np.zeros_like(rest))
 
     def cut(self, x: Any, start: int, stop: int, name: str) -> Any:
         from rekur.layers import Slice
 
-        return self.call(Slice(start, stop, name=name), x)
+        return self._call(Slice(start, stop, name=name), x, self.rest[x][start:stop], self._less[x][start:stop])
 
     def scaled(self, x: Any, scale: float, name: str) -> Any:
         from rekur.layers import Rescaling
 
-        return self.call(Rescaling(scale, name=name), x)
+        return self._call(Rescaling(scale, name=name), x, self.rest[x] * scale, self._less[x] * scale)
+
+    def end(self, x: Any) -> Any:
+        """The output."""
+        return self._whole(x, "output")
+
+
+def _at_rest(product: Product, value: Any) -> Any:
+    """A product of steps that are all alike, without the bias."""
+    kernel = product.kernel.astype(float).sum(axis=2).reshape(product.groups, -1, product.kernel.shape[1])
+    return np.einsum("goi,gi->go", kernel, value.reshape(product.groups, -1)).reshape(-1)
 
 
 def width(config: Mapping[str, Any], key: str, what: str, default: int | None = None) -> int:

@@ -224,15 +224,15 @@ def _layer(
         head = film("head1x1_post_film", network.product(z, to_head, f"{name}_to_head"))
     if last or residual is None:
         return x, head
-    handed = network.product(z, residual, f"{name}_residual")
-    if mode == "blended":  # in other modes the engine reads its weights and leaves it out
+    # In other modes the engine reads the weights of the FiLM and leaves it out.
+    modulated = mode == "blended" and "layer1x1_post_film" in films
+    handed = network.product(z, residual, f"{name}_residual", added=not modulated)
+    if modulated:
         handed = film("layer1x1_post_film", handed)
     return network.add(f"{name}_output", x, handed), head
 
 
 def _activated(network: Network, array: _Array, k: int, z: Any, name: str) -> Any:
-    from rekur.layers import Subtract
-
     def activation(x: Any, given: Any, label: str) -> Any:
         return network.activation(x, given, f"{name}_{label}", f"config: {name}: {label}")
 
@@ -245,7 +245,7 @@ def _activated(network: Network, array: _Array, k: int, z: Any, name: str) -> An
     if array.modes[k] == "gated":
         return network.multiply(f"{name}_gated", after, gate)
     # gate⊙after + (1 − gate)⊙before
-    change = network.call(Subtract(name=f"{name}_change"), [after, before])
+    change = network.subtract(f"{name}_change", after, before)
     return network.add(f"{name}_blended", before, network.multiply(f"{name}_part", gate, change))
 
 

@@ -70,6 +70,7 @@ class _Reader:
     def __init__(self, model: Any) -> None:
         self.calls = {t: call for call in model._order for t in call.outputs}
         self.input = model.inputs[0]
+        self.offsets: dict[Any, Any] = {}  # by convolution: what is added to what it reads, zeros before it left out
 
     def layer(self, tensor: Any) -> Any:
         return self.calls[tensor].layer
@@ -91,6 +92,9 @@ class _Reader:
         _demand_plain(layer, WHO, ("padding", "dilation_rate", "groups", "use_bias"))
         if layer.padding != "causal" and layer.kernel_size != 1:
             raise ValueError(f"layer '{layer.name}': {WHO} has convolutions of padding='causal'")
+        if self.layer(before).type == "Rescaling" and is_offset(self.layer(before)):
+            self.offsets[layer] = np.asarray(self.layer(before).offset, float)
+            (before,) = self.inputs(before, "Rescaling")
         return layer, before
 
     def term(self, tensor: Any) -> _Layer:
@@ -161,13 +165,27 @@ def _dilation(layer: Any) -> int:
     return 1 if layer.type == "Dense" else int(layer.dilation_rate)
 
 
-def _numbers(layer: Any, bias: bool) -> list[Any]:
+def is_offset(layer: Any) -> bool:
+    """Whether a Rescaling adds and no more, as before convolutions of networks that begin settled."""
+    return bool(np.all(np.asarray(layer.scale) == 1) and np.any(np.asarray(layer.offset) != 0))
+
+
+def _reached(layer: Any, offset: Any) -> Any:
+    """What a convolution makes of an offset of all that it reads."""
+    kernel = layer.get_weights()[0].astype(float).sum(axis=0)
+    inner, out = kernel.shape
+    offset = np.broadcast_to(offset, (inner * layer.groups,)).reshape(layer.groups, inner)
+    return np.einsum("gi,igo->go", offset, kernel.reshape(inner, layer.groups, out // layer.groups)).reshape(-1)
+
+
+def _numbers(layer: Any, bias: bool, offset: Any = None) -> list[Any]:
     """Of each output, of each of its inputs the taps; then biases."""
     kernel, *biases = layer.get_weights()
     kernel = kernel.reshape(1, *kernel.shape) if kernel.ndim == 2 else kernel
     found = [kernel.transpose(2, 1, 0)]
     if bias:
-        found.append(biases[0] if biases else np.zeros(_out(layer), np.float32))
+        values = biases[0] if biases else np.zeros(_out(layer), np.float32)
+        found.append(values if offset is None else np.float32(values + _reached(layer, offset)))
     return found
 
 
@@ -212,7 +230,7 @@ def wavenet_of(model: Any) -> Written:
     if post:
         config["head"] = _post(post)
     for layer, _ in post:
-        after += _numbers(layer, True)
+        after += _numbers(layer, True, read.offsets.get(layer))
     new = post or any({"head", "kernel_sizes", "gating_mode", "layer1x1", "head1x1", "bottleneck"} & entry.keys()
                       or not isinstance(entry["activation"], str) for entry in arrays)  # fmt: skip
     weights = [array for found in numbers for array in found] + after + [np.float32(scale)]
@@ -287,13 +305,14 @@ def _array(read: _Reader, tensor: Any, handed: Any) -> tuple[dict[str, Any], lis
     _say_heads(entry, head, [one.to_head for one in layers], same)
     numbers = _numbers(rechannel, False)
     for one, residual in zip(layers, residuals, strict=True):
-        numbers += [*_numbers(one.conv, True), *_numbers(one.mixin, False)]
+        numbers += [*_numbers(one.conv, True, read.offsets.get(one.conv)), *_numbers(one.mixin, False)]
         if residual is None:  # what nobody reads
             numbers += [np.zeros(channels * (inner // handing + 1), np.float32)]
         else:
             numbers += _numbers(residual, True)
         numbers += [] if one.to_head is None else _numbers(one.to_head, True)
-    return entry, numbers + _numbers(head, bool(head.use_bias)), rest[0] if rest else None, before
+    numbers += _numbers(head, bool(head.use_bias), read.offsets.get(head))
+    return entry, numbers, rest[0] if rest else None, before
 
 
 def _is_sum(read: _Reader, total: Any) -> bool:
@@ -363,7 +382,8 @@ def convnet_of(effect: Effect) -> Written:
     dilations, activations, numbers = [], [], []
     convs, norms = [], []
     while layers:
-        conv = layers.pop(0)
+        offset = layers.pop(0).offset if layers[0].type == "Rescaling" and is_offset(layers[0]) else None
+        conv = layers.pop(0) if layers else head
         if conv.type != "Conv1D":
             raise ValueError(f"{who} has a convolution where the model has '{conv.name}' ({conv.type})")
         _demand_plain(conv, who, ("padding", "dilation_rate", "groups", "use_bias"))
@@ -377,8 +397,8 @@ def convnet_of(effect: Effect) -> Written:
         norms.append(norm)
         dilations.append(conv.dilation_rate)
         activations.append(activation_of(layers.pop(0)))
-        numbers += _numbers(conv, norm is None)
-        numbers += [] if norm is None else _statistics(norm)
+        numbers += _numbers(conv, norm is None, offset)
+        numbers += [] if norm is None else _statistics(norm, None if offset is None else _reached(conv, offset))
     if len({(c.filters, c.groups) for c in convs}) != 1 or len({n is None for n in norms}) != 1:
         raise ValueError(f"layer '{convs[0].name}': {who} has blocks that are alike but for their dilation")
     if any(one != activations[0] for one in activations):
@@ -395,9 +415,12 @@ def convnet_of(effect: Effect) -> Written:
     return _OLD if isinstance(activations[0], str) else _NEW, "ConvNet", config, numbers + _numbers(head, True)
 
 
-def _statistics(norm: Any) -> list[Any]:
+def _statistics(norm: Any, reached: Any) -> list[Any]:
+    """``reached``: what an offset adds to what is normalised."""
     channels = norm.get_weights()[0].shape[0]
     weights = norm.get_weights()
     gamma = weights.pop(0) if norm.scale else np.ones(channels, np.float32)
     beta = weights.pop(0) if norm.center else np.zeros(channels, np.float32)
-    return [*weights, gamma, beta, np.float32(norm.epsilon)]
+    mean, variance = weights
+    mean = mean if reached is None else np.float32(mean - reached)
+    return [mean, variance, gamma, beta, np.float32(norm.epsilon)]
