@@ -1,4 +1,5 @@
 #include "api/c_call.hpp"
+#include "runtime/locks.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -6,7 +7,7 @@
 namespace rekur::api {
 namespace {
 
-constinit thread_local Status last_failure;
+constinit REKUR_THREAD_LOCAL Status last_failure;
 
 constexpr bool same(Code a, rekur_code b) { return static_cast<int>(a) == static_cast<int>(b); }
 static_assert(same(Code::ok, REKUR_OK) && same(Code::invalid_argument, REKUR_INVALID_ARGUMENT) && same(Code::io, REKUR_IO) &&

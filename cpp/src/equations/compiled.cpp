@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include "equations/text.hpp"
 #include "io/text.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::equations {
 namespace {
@@ -18,7 +18,7 @@ class Registry {
  public:
   std::shared_ptr<const Compiled> entry(Listing listing) {
     std::string signature = listing.signature();
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     std::weak_ptr<Compiled>& known = entries_[signature];
     std::shared_ptr<Compiled> entry = known.lock();
     if (entry) return entry;
@@ -43,7 +43,7 @@ class Registry {
     const auto name = std::find(std::begin(kNames), std::end(kNames), std::string_view(table.isa));
     if (name == std::end(kNames)) throw_error("compiled equations: unknown instruction set '%'", {table.isa});
     const auto isa = name - std::begin(kNames);
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     for (int i = 0; i < table.count; ++i) {
       const auto [at, added] = functions_[isa].emplace(table.signatures[i], table.functions[i]);
       if (!added) continue;
@@ -55,7 +55,7 @@ class Registry {
   }
 
   std::vector<std::shared_ptr<const Compiled>> all() {
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     std::vector<std::shared_ptr<const Compiled>> found;
     for (const auto& [signature, entry] : entries_)
       if (std::shared_ptr<const Compiled> alive = entry.lock()) found.push_back(std::move(alive));
@@ -63,7 +63,7 @@ class Registry {
   }
 
  private:
-  std::mutex mutex_;
+  runtime::Mutex mutex_;
   std::map<std::string, std::weak_ptr<Compiled>, std::less<>> entries_;
   std::map<std::string, simd::CompiledCode, std::less<>> functions_[kInstructionSets];
   std::size_t sweep_at_ = 256;
@@ -74,7 +74,7 @@ Registry& registry() {
   return *registry;
 }
 
-thread_local Listener* listening = nullptr;
+REKUR_THREAD_LOCAL Listener* listening = nullptr;
 
 }  // namespace
 
@@ -92,7 +92,7 @@ std::vector<std::shared_ptr<const Compiled>> all_equations() { return registry()
 Listener::Listener() : before_(std::exchange(listening, this)) {}
 Listener::~Listener() { listening = before_; }
 
-std::atomic<bool> compiled_in_use{true};
+runtime::Atomic<bool> compiled_in_use{true};
 
 void use_compiled(bool use) { compiled_in_use.store(use, std::memory_order_relaxed); }
 

@@ -4,13 +4,13 @@
 // looks its own up once; functions that are loaded later are found by the codes that there are.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "equations/listing.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::equations {
 
@@ -19,7 +19,7 @@ inline constexpr int kInstructionSets = 4;  // by simd::Kernels::number
 struct Compiled {
   Listing listing;
   std::string signature;
-  std::atomic<simd::CompiledCode> function[kInstructionSets] = {};
+  runtime::Atomic<simd::CompiledCode> function[kInstructionSets] = {};
 };
 
 // The entry of these equations, the same for all that have them.
@@ -45,7 +45,7 @@ class Listener {
 };
 
 // Whether functions are used where there are any: for tests and benchmarks.
-extern std::atomic<bool> compiled_in_use;
+extern runtime::Atomic<bool> compiled_in_use;
 void use_compiled(bool use);
 
 // The equations' functions as C++, with their signatures: what a table is made of, in the words of simd/compiled.hpp.

@@ -1,5 +1,6 @@
 #include "graph/arena.hpp"
 #include "io/text.hpp"
+#include "runtime/locks.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -49,7 +50,7 @@ Arena& Arena::operator=(Arena&& other) noexcept {
 
 Arena ArenaPool::take(Index floats) {
   {
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     auto best = kept_.end();
     for (auto it = kept_.begin(); it != kept_.end(); ++it) {
       if (it->size() >= floats && (best == kept_.end() || it->size() < best->size())) best = it;
@@ -63,7 +64,7 @@ Arena ArenaPool::take(Index floats) {
   try {
     return Arena(floats, "the arrays of a run");
   } catch (const Error&) {
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     kept_.clear();  // smaller blocks may have been in the way
   }
   return Arena(floats, "the arrays of a run");
@@ -71,7 +72,7 @@ Arena ArenaPool::take(Index floats) {
 
 void ArenaPool::give(Arena arena) {
   if (arena.data() == nullptr) return;
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   kept_.push_back(std::move(arena));
   if (kept_.size() <= kKept) return;
   kept_.erase(std::min_element(kept_.begin(), kept_.end(), [](const Arena& a, const Arena& b) { return a.size() < b.size(); }));

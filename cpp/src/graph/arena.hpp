@@ -2,11 +2,11 @@
 // of them anew.
 #pragma once
 
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "rekur/tensor.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
@@ -39,7 +39,7 @@ class ArenaPool {
 
  private:
   static constexpr std::size_t kKept = 4;  // blocks kept; more runs at once than this allocate
-  std::mutex mutex_;
+  runtime::Mutex mutex_;
   std::vector<Arena> kept_;
 };
 

@@ -1,6 +1,5 @@
 // Spec → graph.
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/registry.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/sort.hpp"
 
 namespace rekur::graph {
@@ -314,7 +314,7 @@ void check_ruled(const layers::Layer& layer, const char* key, const std::vector<
 #endif
 
 std::uint64_t next_id() {
-  static std::atomic<std::uint64_t> last{0};
+  static runtime::Atomic<std::uint64_t> last{0};
   return ++last;
 }
 

@@ -6,6 +6,7 @@
 
 #include "graph/check.hpp"
 #include "isa/dispatch.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -110,7 +111,7 @@ void Graph::check_options(const RunOptions& options, const Plan& plan) const {
 // What Model::predict is about to ask for, too: shapes that a plan has been made for are not inferred again.
 std::shared_ptr<const Plan> Graph::any_plan(const std::vector<Shape>& inputs) const {
   {
-    const std::lock_guard lock(plans_mutex_);
+    const runtime::Guard lock(plans_mutex_);
     for (const std::shared_ptr<const Plan>& plan : plans_)
       if (plan->input_shapes == inputs) return plan;
   }
@@ -120,7 +121,7 @@ std::shared_ptr<const Plan> Graph::any_plan(const std::vector<Shape>& inputs) co
 std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool training, bool remat) const {
   constexpr std::size_t kKept = 8;
   {
-    const std::lock_guard lock(plans_mutex_);
+    const runtime::Guard lock(plans_mutex_);
     for (auto it = plans_.begin(); it != plans_.end(); ++it) {
       const Plan& kept = **it;
       if (kept.training != training || kept.remat != remat || kept.epoch != isa::epoch() || kept.input_shapes != inputs) continue;
@@ -129,7 +130,7 @@ std::shared_ptr<const Plan> Graph::plan(const std::vector<Shape>& inputs, bool t
     }
   }
   std::shared_ptr<const Plan> made = make_plan(topology_, inputs, training, remat);
-  const std::lock_guard lock(plans_mutex_);
+  const runtime::Guard lock(plans_mutex_);
   plans_.insert(plans_.begin(), made);
   if (plans_.size() > kKept) plans_.pop_back();
   return made;

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "layers/layer.hpp"
 #include "rekur/model.hpp"
 #include "runtime/function_ref.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
@@ -253,15 +253,15 @@ class Graph {
   Stores stores_;
   std::vector<Segment> segments_;
 #if REKUR_TRAINING
-  mutable std::mutex trained_mutex_;
+  mutable runtime::Mutex trained_mutex_;
   std::shared_ptr<const Trained> trained_;
 #endif
   std::uint64_t id_;
   std::shared_ptr<ArenaPool> pool_;
   Precision precision_ = Precision::float32;  // of layers that leave it open
-  mutable std::mutex plans_mutex_;
+  mutable runtime::Mutex plans_mutex_;
   mutable std::vector<std::shared_ptr<const Plan>> plans_;  // the last few used, latest first
-  mutable std::mutex programs_mutex_;
+  mutable runtime::Mutex programs_mutex_;
   mutable std::vector<std::weak_ptr<const Program>> programs_;
 };
 

@@ -8,6 +8,7 @@
 #include "isa/dispatch.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -209,7 +210,7 @@ std::shared_ptr<Loop::Plans> Loop::plans(std::span<const layers::TensorSpec> inp
   constexpr std::size_t kKept = 4;
   std::vector<Shape> shapes = body_shapes(inputs, inputs[0].shape[0]);
   {
-    const std::lock_guard lock(plans_mutex_);
+    const runtime::Guard lock(plans_mutex_);
     for (auto it = plans_.begin(); it != plans_.end(); ++it) {
       const Plan& kept = *(*it)->whole;
       if (kept.training != training || kept.epoch != isa::epoch() || kept.input_shapes != shapes) continue;
@@ -219,7 +220,7 @@ std::shared_ptr<Loop::Plans> Loop::plans(std::span<const layers::TensorSpec> inp
   }
   auto made = std::make_shared<Plans>();
   made->whole = make_lent_plan(body_->topology(), shapes, training);
-  const std::lock_guard lock(plans_mutex_);
+  const runtime::Guard lock(plans_mutex_);
   plans_.insert(plans_.begin(), made);
   if (plans_.size() > kKept) plans_.pop_back();
   return made;
@@ -228,7 +229,7 @@ std::shared_ptr<Loop::Plans> Loop::plans(std::span<const layers::TensorSpec> inp
 #if REKUR_TRAINING
 void Loop::compute_in(Precision precision) {
   body_->compute_in(precision);
-  const std::lock_guard lock(plans_mutex_);
+  const runtime::Guard lock(plans_mutex_);
   plans_.clear();
 }
 #endif

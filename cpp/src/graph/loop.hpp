@@ -9,10 +9,10 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "graph/graph.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
@@ -69,7 +69,7 @@ class Loop final : public layers::Layer {
   std::size_t steps_, constants_, states_, outputs_;  // how many there are
   std::size_t held_;                                  // the first constant with a time axis; kNone
   static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
-  mutable std::mutex plans_mutex_;
+  mutable runtime::Mutex plans_mutex_;
   mutable std::vector<std::shared_ptr<Plans>> plans_;  // the last few used, latest first
 };
 

@@ -2,15 +2,15 @@
 #pragma once
 
 #include <map>
-#include <mutex>
 
 #include "graph/loop.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
 struct Loop::Plans {
   std::shared_ptr<const Plan> whole;                     // of all rows
-  std::mutex mutex;                                      // of those below
+  runtime::Mutex mutex;                                  // of those below
   std::map<Index, std::shared_ptr<const Plan>> by_rows;  // of fewer
 
   std::shared_ptr<const Plan> of(const Topology& topology, Index rows);

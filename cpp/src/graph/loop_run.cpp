@@ -5,6 +5,7 @@
 #include "graph/loop_pass.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/sort.hpp"
 
 namespace rekur::graph {
@@ -19,7 +20,7 @@ void copy_row(const float* from, float* to, Index n) { std::memcpy(to, from, sta
 
 std::shared_ptr<const Plan> Loop::Plans::of(const Topology& topology, Index rows) {
   if (rows == whole->input_shapes[0][0]) return whole;
-  const std::lock_guard lock(mutex);
+  const runtime::Guard lock(mutex);
   std::shared_ptr<const Plan>& plan = by_rows[rows];
   if (plan == nullptr) {
     std::vector<Shape> shapes = whole->input_shapes;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "graph/graph.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 namespace {
@@ -304,7 +305,7 @@ std::shared_ptr<const Program> make_lent_program(const Topology& topology, const
 
 std::shared_ptr<const Program> Graph::program(bool single_row, std::span<const std::string> whole) const {
   const HeldStores hold(stores_);
-  const std::lock_guard lock(programs_mutex_);
+  const runtime::Guard lock(programs_mutex_);
   std::erase_if(programs_, [](const auto& program) { return program.expired(); });
   for (const std::weak_ptr<const Program>& known : programs_) {
     std::shared_ptr<const Program> program = known.lock();

@@ -1,9 +1,10 @@
 #include "graph/store.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
 std::uint64_t Store::next_id() {
-  static std::atomic<std::uint64_t> last{0};
+  static runtime::Atomic<std::uint64_t> last{0};
   return ++last;
 }
 

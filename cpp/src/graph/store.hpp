@@ -1,15 +1,13 @@
 // Where parameters stand: a flat buffer that belongs to the graph it was made for, and to all graphs that share layers with it.
 #pragma once
 
-#include <atomic>
 #include <memory>
-#include <mutex>
-#include <shared_mutex>
 #include <span>
 #include <vector>
 
 #include "graph/arena.hpp"
 #include "runtime/calls.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
@@ -17,19 +15,19 @@ namespace rekur::graph {
 class Turns {
  public:
   void begin(bool writing) {
-    const std::lock_guard turn(next_);
+    const runtime::Guard turn(next_);
     writing ? mutex_.lock() : mutex_.lock_shared();
   }
   void end(bool writing) { writing ? mutex_.unlock() : mutex_.unlock_shared(); }
 
  private:
-  std::mutex next_;
-  std::shared_mutex mutex_;
+  runtime::Mutex next_;
+  runtime::SharedMutex mutex_;
 };
 
 struct Store {
   Arena weights;  // 64-byte aligned
-  std::atomic<std::uint64_t> version{1};
+  runtime::Atomic<std::uint64_t> version{1};
   Turns turns;  // for the weights, their version and what layers pack
   const std::uint64_t id = next_id();
 

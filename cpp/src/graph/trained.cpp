@@ -6,11 +6,12 @@
 #include "io/json.hpp"
 #include "io/suggest.hpp"
 #include "io/text.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::graph {
 
 std::shared_ptr<const Trained> Graph::trained() const {
-  const std::lock_guard lock(trained_mutex_);
+  const runtime::Guard lock(trained_mutex_);
   return trained_;
 }
 
@@ -20,10 +21,10 @@ void Graph::compute_in(Precision precision) {
   if (precision == precision_) return;
   precision_ = precision;
   ++stores_.own().version;  // tapes of before have other records
-  const std::lock_guard lock(programs_mutex_);
+  const runtime::Guard lock(programs_mutex_);
   programs_.clear();  // streams that are to come are of the new precision; those there are keep theirs
   for (const Node& node : topology_.nodes) node.layer->compute_in(precision);
-  const std::lock_guard plans(plans_mutex_);
+  const runtime::Guard plans(plans_mutex_);
   plans_.clear();  // a tape is as large as its precision says
 }
 
@@ -37,7 +38,7 @@ void Graph::set_trained(const std::string& layer, bool trained, float rate) {
     throw_error("model: layer '%': expected a multiple of the learning rate from 0 to 3.4e38, got %",
                 {layer, json::describe(json::Value(static_cast<double>(rate)))});
   const runtime::Call call;
-  const std::lock_guard lock(trained_mutex_);
+  const runtime::Guard lock(trained_mutex_);
   auto changed = std::make_shared<Trained>(*trained_);
   const auto owner = static_cast<std::size_t>(found - topology_.owners.begin());
   changed->owner[owner] = trained;

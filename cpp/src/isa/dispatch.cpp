@@ -6,9 +6,7 @@
 #endif
 #include "io/text.hpp"
 
-#include <atomic>
 #include <cstdlib>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -22,6 +20,7 @@
 
 #include "rekur/runtime.hpp"
 #include "runtime/calls.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::isa {
 
@@ -154,13 +153,13 @@ void add_compiled_cells() {
 void add_compiled_cells() {}
 #endif
 
-std::atomic<const Table*> current{nullptr};
-std::atomic<std::uint64_t> current_epoch{1};
-std::mutex choosing;
+runtime::Atomic<const Table*> current{nullptr};
+runtime::Atomic<std::uint64_t> current_epoch{1};
+runtime::Mutex choosing;
 
 const Table& choose() {
   const runtime::Call call;
-  const std::lock_guard lock(choosing);
+  const runtime::Guard lock(choosing);
   add_compiled_cells();
   if (const Table* chosen = current.load(std::memory_order_acquire)) return *chosen;
   const char* wanted = std::getenv("REKUR_ISA");
@@ -202,7 +201,7 @@ std::vector<std::string> available_isas() {
 void set_isa(const std::string& name) {
   const isa::Table& table = isa::find(name, "set_isa");
   const runtime::Call call;
-  const std::lock_guard lock(isa::choosing);
+  const runtime::Guard lock(isa::choosing);
   isa::add_compiled_cells();
   isa::current.store(&table, std::memory_order_release);
   isa::current_epoch.fetch_add(1, std::memory_order_acq_rel);

@@ -2,19 +2,22 @@
 
 #ifndef REKUR_FLOAT_PANELS
 
-#include <unistd.h>
-
 #include <bit>
 
 #include "isa/dispatch.hpp"
 #include "rekur/detail/half.hpp"
+#include "runtime/locks.hpp"
+
+#if defined(__linux__)
+#include <unistd.h>
+#endif
 
 namespace rekur::isa {
 namespace {
 
 Index first_cache() {
   long size = 0;
-#ifdef _SC_LEVEL1_DCACHE_SIZE
+#if defined(__linux__) && defined(_SC_LEVEL1_DCACHE_SIZE)
   size = ::sysconf(_SC_LEVEL1_DCACHE_SIZE);
 #endif
   return size > 0 ? size : 32 * 1024;
@@ -22,7 +25,7 @@ Index first_cache() {
 
 }  // namespace
 
-std::atomic<Index> bytes_at_hand{first_cache()};
+runtime::Atomic<Index> bytes_at_hand{first_cache()};
 
 WeightType kept_as(Index floats, std::initializer_list<std::span<const float>> matrices) {
   const Index at_hand = bytes_at_hand.load(std::memory_order_relaxed), bytes = floats * static_cast<Index>(sizeof(float));

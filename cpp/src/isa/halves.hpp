@@ -1,11 +1,11 @@
 // Which weights are packed in sixteen bits.
 #pragma once
 
-#include <atomic>
 #include <initializer_list>
 #include <span>
 
 #include "rekur/tensor.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::isa {
 
@@ -26,7 +26,7 @@ WeightType kept_as(Index floats, std::initializer_list<std::span<const float>> m
 
 // Bytes that are at hand for the next step: the size of the first-level data cache. For tests: 0, and everything is kept so; or
 // more than there can be, and nothing is.
-extern std::atomic<Index> bytes_at_hand;
+extern runtime::Atomic<Index> bytes_at_hand;
 
 #endif
 

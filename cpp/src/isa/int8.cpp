@@ -4,6 +4,7 @@
 
 #include "isa/amx.hpp"
 #include "isa/dispatch.hpp"
+#include "runtime/locks.hpp"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -38,7 +39,7 @@ bool has_four(int width) {
 
 }  // namespace
 
-std::atomic<bool> four_together{true};
+runtime::Atomic<bool> four_together{true};
 
 Index int8_group() {
   if (!four_together.load(std::memory_order_relaxed) || !has_four(kernels().width)) return 2;

@@ -1,10 +1,9 @@
 // Products of eight bits: where they are worth it, and how this machine takes them.
 #pragma once
 
-#include <atomic>
-
 #include "rekur/detail/int8_scale.hpp"
 #include "rekur/tensor.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::isa {
 
@@ -18,7 +17,7 @@ inline constexpr bool takes_int8(Index K, Index N) { return REKUR_INT8 && detail
 Index int8_group();
 
 // For tests: false, and it is 2. To be followed by set_isa, since packed weights remember.
-extern std::atomic<bool> four_together;
+extern runtime::Atomic<bool> four_together;
 
 #else
 

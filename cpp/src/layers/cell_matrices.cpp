@@ -1,4 +1,5 @@
 #include "layers/cell_matrices.hpp"
+#include "runtime/locks.hpp"
 
 #include <algorithm>
 
@@ -76,7 +77,7 @@ void share_kernel_gradient(const RecurrentSettings& s, const float* whole, float
 #endif
 
 const float* AssembledKernel::prepare(const RecurrentSettings& s, const float* own, const float* matrices, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   if (version != version_ || values_.empty()) {
     values_.resize(static_cast<std::size_t>(whole_kernel_size(s)));
     assemble_kernel(s, own, matrices, values_.data());

@@ -3,10 +3,10 @@
 // is put together here, and whose gradients are taken apart.
 #pragma once
 
-#include <mutex>
 #include <vector>
 
 #include "layers/recurrent_settings.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::layers {
 
@@ -32,7 +32,7 @@ class AssembledKernel {
   const float* data() const { return values_.data(); }
 
  private:
-  std::mutex mutex_;
+  runtime::Mutex mutex_;
   std::vector<float> values_;
   std::uint64_t version_ = 0;
 };

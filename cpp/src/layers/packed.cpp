@@ -6,6 +6,7 @@
 #include "isa/bf16.hpp"
 #include "isa/dispatch.hpp"
 #include "isa/int8.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/parallel.hpp"
 #include "simd/pack.hpp"
 
@@ -27,7 +28,7 @@ float* PackedMatrix::begin(Index size, std::uint64_t version) {
 }
 
 void PackedMatrix::prepare(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   const simd::Kernels& kernels = isa::kernels();
   float* const packed = begin(simd::packed_size(kernels, K, N), version);
   if (packed == nullptr) return;
@@ -39,7 +40,7 @@ void PackedMatrix::prepare(const float* source, Index K, Index N, Index stride_k
 }
 
 void PackedMatrix::prepare_half(WeightType type, const float* source, Index K, Index N, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   const Index width = isa::kernels().width, panel = isa::kernels().panel, lines = (K + 1) / 2;
   const Index size = simd::packed_size(isa::kernels(), lines, N);
   float* const packed = begin(size, version);
@@ -56,7 +57,7 @@ void PackedMatrix::prepare_half(WeightType type, const float* source, Index K, I
 
 #if REKUR_BF16
 void PackedMatrix::prepare_bf16(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   const simd::Kernels& kernels = isa::kernels();
   const Index pairs = (K + 1) / 2, panel = kernels.panel;
   float* const packed = begin(simd::packed_size(kernels, pairs, N), version);
@@ -77,7 +78,7 @@ void PackedMatrix::prepare_bf16(const float* source, Index K, Index N, Index str
 #endif
 
 void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index stride_k, Index stride_n, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   const Index stride = (K + 15) / 16 * 16;
   float* const packed = begin(N * stride, version);
   for (Index n = 0; packed != nullptr && n < N; ++n)
@@ -86,7 +87,7 @@ void PackedMatrix::prepare_dots(const float* source, Index K, Index N, Index str
 
 #if REKUR_INT8
 void PackedMatrix::prepare_int8(const float* source, Index K, Index N, Index stride_k, const float* bias, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   const Index width = isa::kernels().width, group = isa::int8_group();
   float* const packed = begin(simd::int8_size(width, K, N), version);
   if (packed == nullptr) return;
@@ -102,7 +103,7 @@ void PackedMatrix::prepare_int8(const float* source, Index K, Index N, Index str
 const float* PackedMatrix::columns(Index n) const { return data_ + n / width_ * vector_; }
 
 void RoundedMatrix::prepare(const float* source, Index K, Index N, std::uint64_t version) {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   if (!data_.empty() && version_ == version) return;
   data_.assign(source, source + K * N);
   constexpr Index kColumns = 64;  // of a task

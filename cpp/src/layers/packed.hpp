@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 #include "rekur/tensor.hpp"
+#include "runtime/locks.hpp"
 #include "simd/kernels.hpp"
 
 namespace rekur::layers {
@@ -43,7 +43,7 @@ class PackedMatrix {
   // Room for so many floats; null if this version is there already. To be called, and filled, under the mutex.
   float* begin(Index size, std::uint64_t version);
 
-  std::mutex mutex_;
+  runtime::Mutex mutex_;
   std::vector<float> storage_;
   float* data_ = nullptr;  // in storage_, on a cache line's border
   std::uint64_t version_ = 0, epoch_ = 0;
@@ -63,7 +63,7 @@ class RoundedMatrix {
   const float* data() const { return data_.data(); }
 
  private:
-  std::mutex mutex_;
+  runtime::Mutex mutex_;
   std::vector<float> data_;
   std::uint64_t version_ = 0;
 };

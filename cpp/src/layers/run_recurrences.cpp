@@ -1,4 +1,5 @@
 #include "layers/run_recurrences.hpp"
+#include "runtime/locks.hpp"
 
 #if REKUR_TRAINING
 
@@ -8,14 +9,14 @@
 namespace rekur::layers {
 
 std::uint64_t RunRecurrences::new_run() const {
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   return ++runs_;
 }
 
 RunRecurrences::Lease RunRecurrences::find(std::uint64_t run) const {
   Lease lease;
   lease.from_ = this;
-  const std::lock_guard lock(mutex_);
+  const runtime::Guard lock(mutex_);
   if (free_.empty()) return lease;
   auto found = std::find_if(free_.begin(), free_.end(), [&](const auto& held) { return held->run == run; });
   if (found == free_.end()) found = free_.begin();  // the one longest unused: its run may be over
@@ -26,7 +27,7 @@ RunRecurrences::Lease RunRecurrences::find(std::uint64_t run) const {
 
 RunRecurrences::Lease::~Lease() {
   if (!held_) return;
-  const std::lock_guard lock(from_->mutex_);
+  const runtime::Guard lock(from_->mutex_);
   try {
     from_->free_.push_back(std::move(held_));
   } catch (const std::bad_alloc&) {  // they are made anew where they are wanted

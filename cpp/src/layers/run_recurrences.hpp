@@ -4,10 +4,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "recurrent/recurrent.hpp"
+#include "runtime/locks.hpp"
 
 #if REKUR_TRAINING
 
@@ -41,7 +41,7 @@ class RunRecurrences {
 
   // Forgets those that nobody has.
   void clear() const {
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     free_.clear();
   }
 
@@ -60,7 +60,7 @@ class RunRecurrences {
  private:
   Lease find(std::uint64_t run) const;
 
-  mutable std::mutex mutex_;
+  mutable runtime::Mutex mutex_;
   mutable std::uint64_t runs_ = 0;
   mutable std::vector<std::unique_ptr<Lease::Held>> free_;
 };

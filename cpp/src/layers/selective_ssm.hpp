@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "isa/dispatch.hpp"
 #include "layers/layer.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::layers {
 
@@ -71,7 +71,7 @@ struct SelectiveWeights {
 class SelectiveDecays {
  public:
   void prepare(const float* A_log, Index count, std::uint64_t version) {
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     if (version == version_ && !values_.empty()) return;
     values_.resize(static_cast<std::size_t>(count));
     std::transform(A_log, A_log + count, values_.begin(), [](float a) { return -std::exp(a); });
@@ -80,7 +80,7 @@ class SelectiveDecays {
   const float* data() const { return values_.data(); }
 
  private:
-  std::mutex mutex_;
+  runtime::Mutex mutex_;
   std::vector<float> values_;
   std::uint64_t version_ = 0;
 };

@@ -1,5 +1,4 @@
 // The forward pass: for each slice, chunk by chunk, the input projection of some time steps and then those steps.
-#include <atomic>
 #include <cstring>
 
 #include "isa/dispatch.hpp"
@@ -7,6 +6,7 @@
 #include "recurrent/step_records.hpp"
 #include "recurrent/windows.hpp"
 #include "rekur/denormals.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -417,8 +417,8 @@ class ForwardCall {
       : plan_(plan), R_(static_cast<Index>(runs.size())), groups_(plan, R_, scratch) {
     const Index tasks = R_ * plan.slices;
     tasks_ = scratch.take<ForwardSlice>(tasks).data();
-    progress_ = scratch.take<std::atomic<Index>>(plan.wavefront ? tasks : 0).data();
-    for (Index i = 0; plan.wavefront && i < tasks; ++i) new (&progress_[i]) std::atomic<Index>(0);
+    progress_ = scratch.take<runtime::Atomic<Index>>(plan.wavefront ? tasks : 0).data();
+    for (Index i = 0; plan.wavefront && i < tasks; ++i) new (&progress_[i]) runtime::Atomic<Index>(0);
     source_ = scratch.take<Index>(R_).data();
     depth_ = scratch.take<Index>(R_).data();
     for (Index r = 0; r < R_; ++r) {
@@ -470,8 +470,8 @@ class ForwardCall {
   const Groups groups_;
   Index phases_ = 0, meetings_ = 1;  // meetings_: rounds of a chunk
   ForwardSlice* tasks_;
-  std::atomic<Index>* progress_;  // chunks done of the tasks, in a wavefront
-  Index *source_, *depth_;        // of a run in a wavefront: the run that it reads, or -1; how many stand before it
+  runtime::Atomic<Index>* progress_;  // chunks done of the tasks, in a wavefront
+  Index *source_, *depth_;            // of a run in a wavefront: the run that it reads, or -1; how many stand before it
 };
 
 }  // namespace

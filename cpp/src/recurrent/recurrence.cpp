@@ -7,6 +7,7 @@
 #include "isa/dispatch.hpp"
 #include "recurrent/plan.hpp"
 #include "recurrent/windows.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::recurrent {
 namespace {
@@ -87,14 +88,14 @@ Recurrence::Recurrence(Recurrence&&) noexcept = default;
 Recurrence& Recurrence::operator=(Recurrence&&) noexcept = default;
 
 void Recurrence::set_precision(Precision precision) {
-  const std::lock_guard lock(impl_->mutex);
+  const runtime::Guard lock(impl_->mutex);
   impl_->ready = impl_->ready && impl_->precision == precision;
   impl_->precision = precision;
 }
 
 #if REKUR_TRAINING
 void Recurrence::set_units_first(const std::vector<int>& order) {
-  const std::lock_guard lock(impl_->mutex);
+  const runtime::Guard lock(impl_->mutex);
   impl_->ready = false;
   impl_->units_first = true;
   for (std::vector<int>* blocks : {&impl_->cell.kernel_block, &impl_->cell.recurrent_block})
@@ -110,7 +111,7 @@ Index Recurrence::state_width(int state) const { return impl_->width(state); }
 
 void Recurrence::prepare(const Weights<const float>& weights, std::uint64_t version) const {
   const Impl& r = *impl_;
-  const std::lock_guard lock(r.mutex);
+  const runtime::Guard lock(r.mutex);
   if (r.ready && r.version == version && r.epoch == isa::epoch()) return;
   r.ready = r.recurrent_transposed_ready = r.input_transposed_ready = false;
   r.packed.fill_forward(r, weights);
@@ -121,7 +122,7 @@ void Recurrence::prepare(const Weights<const float>& weights, std::uint64_t vers
 
 #if REKUR_TRAINING
 void Recurrence::Impl::prepare_backward(const Weights<const float>& weights, bool through_h, bool to_input) const {
-  const std::lock_guard lock(mutex);
+  const runtime::Guard lock(mutex);
   if (through_h && !recurrent_transposed_ready) {
     packed.fill_recurrent_transposed(*this, weights);
     recurrent_transposed_ready = true;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "kernels/steps.hpp"
 #include "recurrent/program.hpp"
 #include "recurrent/recurrent.hpp"
+#include "runtime/locks.hpp"
 #include "simd/pack.hpp"
 
 namespace rekur::recurrent {
@@ -90,7 +90,7 @@ struct Recurrence::Impl {
   // Whether a phase is the projection, which has no equations and makes the first state alone.
   bool projects(int phase) const { return cell.projects && phase + 1 == cell.phases; }
 
-  mutable std::mutex mutex;
+  mutable runtime::Mutex mutex;
   mutable Packed packed;
   mutable std::uint64_t version = 0, epoch = 0;
   mutable bool ready = false, recurrent_transposed_ready = false, input_transposed_ready = false;

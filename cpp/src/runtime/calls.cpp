@@ -1,36 +1,41 @@
 #include "runtime/calls.hpp"
 
-#include <atomic>
-#include <chrono>
-#include <thread>
-
 #include "io/text.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/team.hpp"
 
+#if REKUR_SYSTEM_THREADS
+#include <chrono>
+#include <thread>
 #if __has_include(<pthread.h>)
+#define REKUR_FORKS 1
 #include <pthread.h>
+#endif
 #endif
 
 namespace rekur::runtime {
 namespace {
 
-constexpr std::chrono::seconds kLongestWait{10};
-constexpr std::chrono::microseconds kGlance{50};
-
 // Calls under way, and forks, kFork each: one number, so that entering is one operation.
 constexpr int kFork = 1 << 20;
-std::atomic<int> under_way{0};
-std::atomic<bool> torn{false};  // this process was forked in the middle of a call
-thread_local int depth = 0;     // calls within calls of this thread
+Atomic<int> under_way{0};
+Atomic<bool> torn{false};          // this process was forked in the middle of a call
+REKUR_THREAD_LOCAL int depth = 0;  // calls within calls of this thread
+
+#if REKUR_SYSTEM_THREADS
+constexpr std::chrono::microseconds kGlance{50};
+#endif
 
 void enter() noexcept {
   if (depth++ > 0) return;
   int calls = under_way.load(std::memory_order_relaxed);
   do {  // never counted while a fork is under way: a child would take that for a call that it was forked in
+#if REKUR_SYSTEM_THREADS
     while (calls >= kFork) {
       std::this_thread::sleep_for(kGlance);
       calls = under_way.load(std::memory_order_relaxed);
     }
+#endif
   } while (!under_way.compare_exchange_weak(calls, calls + 1, std::memory_order_acquire, std::memory_order_relaxed));
 }
 
@@ -38,7 +43,9 @@ void leave() noexcept {
   if (--depth == 0) under_way.fetch_sub(1, std::memory_order_release);
 }
 
-#if __has_include(<pthread.h>)
+#if REKUR_FORKS
+constexpr std::chrono::seconds kLongestWait{10};
+
 int own() { return depth > 0 ? 1 : 0; }
 
 void before_fork() {

@@ -1,31 +1,37 @@
 #include "runtime/cores.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-#include <thread>
 
+#include "runtime/locks.hpp"
+#include "runtime/team.hpp"
+
+#if REKUR_SYSTEM_THREADS
+#include <thread>
+#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
-#include "runtime/team.hpp"
-
 namespace rekur::runtime {
 namespace {
 
-std::atomic<int> known_cores{0};
+Atomic<int> known_cores{0};
 
 int cores_of_mask() {
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
+#if REKUR_SYSTEM_THREADS
   return static_cast<int>(std::thread::hardware_concurrency());
+#else
+  return 1;
+#endif
 }
 
 #if defined(__linux__)

@@ -2,6 +2,8 @@
 // Ctrl-C); without that nothing is asked.
 #pragma once
 
+#include "runtime/locks.hpp"
+
 namespace rekur::runtime {
 
 // While it lives, check_interrupt() on this thread calls `check`, which throws to end the computation.
@@ -15,7 +17,7 @@ class InterruptCheck {
  private:
   friend void check_interrupt();
   static void (*&current() noexcept)() {
-    thread_local void (*check)() = nullptr;
+    REKUR_THREAD_LOCAL void (*check)() = nullptr;
     return check;
   }
 

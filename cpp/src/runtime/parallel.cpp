@@ -4,6 +4,7 @@
 
 #include "rekur/denormals.hpp"
 #include "rekur/runtime.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/spare.hpp"
 #include "runtime/team.hpp"
 
@@ -11,7 +12,7 @@ namespace rekur::runtime {
 
 namespace {
 
-thread_local int limit = 0;  // 0: num_threads()
+REKUR_THREAD_LOCAL int limit = 0;  // 0: num_threads()
 
 }  // namespace
 

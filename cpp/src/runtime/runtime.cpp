@@ -1,7 +1,6 @@
 #include "rekur/runtime.hpp"
 #include "io/text.hpp"
 
-#include <atomic>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +9,7 @@
 
 #include "rekur/tensor.hpp"
 #include "runtime/cores.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/team.hpp"
 
 namespace rekur {
@@ -38,10 +38,11 @@ int initial_threads() {
   return runtime::usable_cores();
 }
 
-std::atomic<int> threads{0};  // 0: not known yet
+runtime::Atomic<int> threads{0};  // 0: not known yet
 
 std::string processor_model() {
   std::string model = "unknown processor";
+#if defined(__linux__)
   std::FILE* const file = std::fopen("/proc/cpuinfo", "re");
   if (file == nullptr) return model;
   char line[256];
@@ -52,6 +53,7 @@ std::string processor_model() {
     break;
   }
   std::fclose(file);
+#endif
   return model;
 }
 

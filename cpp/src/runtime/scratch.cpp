@@ -1,9 +1,10 @@
 #include "runtime/scratch.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur {
 namespace {
 
-thread_local Scratch thread_scratch;
+REKUR_THREAD_LOCAL Scratch thread_scratch;
 
 }  // namespace
 

@@ -1,13 +1,16 @@
 #include "runtime/spare.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 
 #include "runtime/calls.hpp"
 #include "runtime/cores.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/team.hpp"
+
+#if REKUR_SYSTEM_THREADS
+#include <chrono>
+#endif
 
 namespace rekur::runtime {
 namespace {
@@ -19,11 +22,15 @@ constexpr std::int64_t kTimes = 30;
 // Nanoseconds lost, if it is not the caller who waited: until the core that the other thread left alone takes it over.
 constexpr std::int64_t kUsual = 1'000'000;
 
-std::atomic<int> limit{kMostThreads};
-std::atomic<std::int64_t> until{0};  // of the limit
-std::atomic<bool> any_number{false};
+Atomic<int> limit{kMostThreads};
+Atomic<std::int64_t> until{0};  // of the limit
+Atomic<bool> any_number{false};
 
+#if REKUR_SYSTEM_THREADS
 std::int64_t now() { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
+#else
+std::int64_t now() { return 0; }  // nobody waits
+#endif
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 #include "runtime/team.hpp"
 
 #include "rekur/denormals.hpp"
+#include "runtime/locks.hpp"
 
 #if REKUR_THREADS
 #include <pthread.h>
@@ -18,8 +19,8 @@
 namespace rekur::runtime {
 namespace {
 
-thread_local bool working_in_team = false;
-thread_local Crew crew;
+REKUR_THREAD_LOCAL bool working_in_team = false;
+REKUR_THREAD_LOCAL Crew crew;
 
 // Everything on this thread. Nothing that a round may wait for comes after it.
 void run_alone(const Work& work) {
@@ -71,7 +72,8 @@ void* sit(void* argument) {
 // One team for each call that is under way.
 constexpr int kTeams = 16;
 struct Slot {
-  std::atomic<bool> taken{false};
+  // No bool: exchanging a byte takes a library of its own on RISC-V (g++ 12).
+  std::atomic<std::uint32_t> taken{0};
   Team* team = nullptr;
 };
 std::array<Slot, kTeams> slots, crews;  // crews: of threads of others, whose seats nobody is hired for
@@ -90,7 +92,7 @@ void dismiss(Team* team) {
 Slot* acquire(std::array<Slot, kTeams>& from, int seats) {
   constexpr int kSeats = 16;
   for (Slot& slot : from) {
-    if (slot.taken.load(std::memory_order_relaxed) || slot.taken.exchange(true, std::memory_order_acquire)) continue;
+    if (slot.taken.load(std::memory_order_relaxed) != 0 || slot.taken.exchange(1, std::memory_order_acquire) != 0) continue;
     if (slot.team != nullptr && static_cast<int>(slot.team->seats.size()) >= seats) return &slot;
     if (!teams_ended.load(std::memory_order_seq_cst)) {
       dismiss(std::exchange(slot.team, nullptr));
@@ -100,7 +102,7 @@ Slot* acquire(std::array<Slot, kTeams>& from, int seats) {
       } catch (const std::bad_alloc&) {  // then without
       }
     }
-    slot.taken.store(false, std::memory_order_release);
+    slot.taken.store(0, std::memory_order_release);
     return nullptr;
   }
   return nullptr;
@@ -201,7 +203,7 @@ void run(int threads, const Work& work) {
       work_shift(team, job, 0);
     }
     working_in_team = false;
-    slot->taken.store(false, std::memory_order_release);
+    slot->taken.store(0, std::memory_order_release);
     return;
   }
 #else
@@ -221,14 +223,14 @@ void end_teams() noexcept {
   // A call that is under way keeps its threads: this may be its own thread, in a signal's handler that ends the program.
   for (auto* some : {&slots, &crews})
     for (Slot& slot : *some)
-      if (!slot.taken.exchange(true, std::memory_order_acquire)) dismiss(std::exchange(slot.team, nullptr));
+      if (slot.taken.exchange(1, std::memory_order_acquire) == 0) dismiss(std::exchange(slot.team, nullptr));
 }
 
 void forget_teams() noexcept {
   for (auto* some : {&slots, &crews})
     for (Slot& slot : *some) {
       slot.team = nullptr;  // its memory is lost: it may be waited for within
-      slot.taken.store(false, std::memory_order_relaxed);
+      slot.taken.store(0, std::memory_order_relaxed);
     }
 }
 #else

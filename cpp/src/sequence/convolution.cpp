@@ -5,6 +5,7 @@
 
 #include "isa/dispatch.hpp"
 #include "layers/elementwise.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
 #include "simd/pack.hpp"
@@ -197,7 +198,7 @@ std::array<Convolution::Phase, kSpace> Convolution::phase(Index number) const {
 }
 
 void Convolution::prepare_gather(const float* kernel, std::uint64_t version) const {
-  const std::lock_guard lock(gathering_.mutex);
+  const runtime::Guard lock(gathering_.mutex);
   const Index K = taps() * (large_channels / groups), N = small_channels / groups;
   auto& parts = gathering_.parts;
   while (parts.size() < static_cast<std::size_t>(groups)) parts.push_back(std::make_unique<PackedMatrix>());
@@ -206,7 +207,7 @@ void Convolution::prepare_gather(const float* kernel, std::uint64_t version) con
 
 #if REKUR_INT8
 void Convolution::prepare_gather_int8(const float* kernel, const float* bias, std::uint64_t version) const {
-  const std::lock_guard lock(narrow_.mutex);
+  const runtime::Guard lock(narrow_.mutex);
   const Index K = taps() * (large_channels / groups), N = small_channels / groups;
   auto& parts = narrow_.parts;
   while (parts.size() < static_cast<std::size_t>(groups)) parts.push_back(std::make_unique<PackedMatrix>());
@@ -216,7 +217,7 @@ void Convolution::prepare_gather_int8(const float* kernel, const float* bias, st
 #endif
 
 void Convolution::prepare_scatter(const float* kernel, std::uint64_t version) const {
-  const std::lock_guard lock(scattering_.mutex);
+  const runtime::Guard lock(scattering_.mutex);
   const std::uint64_t epoch = isa::epoch();
   auto& parts = scattering_.parts;
   if (!parts.empty() && scattering_.version == version && scattering_.epoch == epoch) return;

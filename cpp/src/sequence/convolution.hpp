@@ -12,11 +12,11 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "layers/layer.hpp"
 #include "layers/packed.hpp"
+#include "runtime/locks.hpp"
 #include "simd/kernels.hpp"
 
 namespace rekur::layers {
@@ -106,7 +106,7 @@ class Convolution {
 
   // Matrices that are packed together, again when the weights or the ISA have changed.
   struct Packed {
-    std::mutex mutex;
+    runtime::Mutex mutex;
     std::vector<std::unique_ptr<PackedMatrix>> parts;
     std::uint64_t version = 0, epoch = 0;
   };

@@ -1,13 +1,13 @@
 #include "sequence/crf_chain.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <new>
 
 #include "rekur/denormals.hpp"
 #include "runtime/calls.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/parallel.hpp"
 #include "sequence/log_sums.hpp"
 
@@ -127,7 +127,7 @@ template <class Each>
 void over_blocks(const Chain& chain, const ChainBatch& batch, Each&& each) {
   const runtime::Call call;
   const FlushDenormals flush;
-  std::atomic<bool> failed = false;
+  runtime::Atomic<bool> failed = false;
   const Index rows = rows_a_block(batch.B), blocks = (batch.B + rows - 1) / rows;
   runtime::parallel_tasks(blocks, work_of(chain, batch), [&](Index block) {
     try {

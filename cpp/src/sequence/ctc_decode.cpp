@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <new>
 #include <utility>
@@ -7,6 +6,7 @@
 
 #include "rekur/denormals.hpp"
 #include "runtime/calls.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/parallel.hpp"
 #include "sequence/ctc.hpp"
 #include "sequence/log_sums.hpp"
@@ -216,7 +216,7 @@ void ctc_beam(const CtcDecoding& what, const CtcBeam& beam, std::int32_t* labels
   const runtime::Call call;
   const FlushDenormals flush;
   const double each = 20.0 * static_cast<double>(what.T * what.C) * static_cast<double>(beam.width);
-  std::atomic<bool> failed = false;  // a task must not throw
+  runtime::Atomic<bool> failed = false;  // a task must not throw
   runtime::parallel_tasks(what.B, each * static_cast<double>(what.B), [&](Index b) {
     try {
       Search(what, beam).run(b, labels, values);

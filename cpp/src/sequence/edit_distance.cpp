@@ -1,12 +1,12 @@
 #include "sequence/edit_distance.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <new>
 #include <numeric>
 #include <vector>
 
 #include "runtime/calls.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/parallel.hpp"
 
 namespace rekur::sequence {
@@ -43,7 +43,7 @@ void edit_distances(const std::int32_t* a, const std::int32_t* a_sizes, const st
     q += b_sizes[i];
     work += 3.0 * static_cast<double>(a_sizes[i]) * static_cast<double>(b_sizes[i]);
   }
-  std::atomic<bool> failed = false;  // a task must not throw
+  runtime::Atomic<bool> failed = false;  // a task must not throw
   runtime::parallel_tasks(count, work, [&](Index i) {
     try {
       const auto k = static_cast<std::size_t>(i);

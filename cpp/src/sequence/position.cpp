@@ -7,12 +7,12 @@
 #include <cmath>
 #include <limits>
 #include <memory>
-#include <mutex>
 
 #include "layers/activation_spec.hpp"
 #include "layers/elementwise.hpp"
 #include "layers/registry.hpp"
 #include "layers/stream_op.hpp"
+#include "runtime/locks.hpp"
 
 namespace rekur::layers {
 namespace {
@@ -193,7 +193,7 @@ class Position final : public Layer {
   // F numbers of each of the first T steps. Those computed stay for the next call.
   Steps steps(const Context& run, const Sizes& z) const {
     if (s_.kind == Kind::learned) return {nullptr, run.weights};
-    const std::lock_guard lock(mutex_);
+    const runtime::Guard lock(mutex_);
     const auto size = static_cast<std::size_t>(z.T * z.F);
     if (table_ == nullptr || table_->size() < size || features_ != z.F) {
       auto made = std::make_shared<std::vector<float>>(size);
@@ -206,7 +206,7 @@ class Position final : public Layer {
   }
 
   Settings s_;
-  mutable std::mutex mutex_;
+  mutable runtime::Mutex mutex_;
   mutable Table table_;
   mutable Index features_ = 0;
 };

@@ -8,6 +8,7 @@
 #include "io/text.hpp"
 #include "isa/dispatch.hpp"
 #include "layers/equations_spec.hpp"
+#include "runtime/locks.hpp"
 #include "runtime/parallel.hpp"
 #include "runtime/scratch.hpp"
 
@@ -147,7 +148,7 @@ std::shared_ptr<const EquationsLoss::Plan> EquationsLoss::make_plan(Index output
 }
 
 void EquationsLoss::check(Index output, std::optional<Index> target, const std::string& where) const {
-  const std::lock_guard lock(turn_);
+  const runtime::Guard lock(turn_);
   if (latest_ && target && latest_->output == output && latest_->target == *target) return;
   std::shared_ptr<const Plan> made = make_plan(output, target, where);
   if (target) latest_ = std::move(made);
@@ -155,7 +156,7 @@ void EquationsLoss::check(Index output, std::optional<Index> target, const std::
 
 std::shared_ptr<const EquationsLoss::Plan> EquationsLoss::plan(Index output, Index target) const {
   {
-    const std::lock_guard lock(turn_);
+    const runtime::Guard lock(turn_);
     if (latest_ && latest_->output == output && latest_->target == target) return latest_;
   }
   return make_plan(output, target, "");

@@ -10,12 +10,12 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "equations/code.hpp"
+#include "runtime/locks.hpp"
 #include "train/pairs.hpp"
 
 namespace rekur::json {
@@ -78,7 +78,7 @@ class EquationsLoss {
   std::string label_;
   equations::Equations f_;
   std::vector<Input> inputs_;
-  mutable std::mutex turn_;
+  mutable runtime::Mutex turn_;
   mutable std::shared_ptr<const Plan> latest_;  // most models see targets of one width
 };
 

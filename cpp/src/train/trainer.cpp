@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "rekur/denormals.hpp"
 #include "rekur/train.hpp"
 #include "runtime/calls.hpp"
+#include "runtime/locks.hpp"
 #include "train/clipping.hpp"
 #include "train/losses.hpp"
 #include "train/optimizers.hpp"
@@ -23,7 +23,7 @@ constexpr const char* kSlotPrefix = "optimizer/";
 constexpr std::uint64_t kMostIterations = std::uint64_t{1} << 53;  // what JSON and a double hold; more steps than anybody takes
 
 // The trainer whose step this thread is in, while a loss of the caller's own runs: it has the turn already.
-thread_local const void* own_loss_of = nullptr;
+REKUR_THREAD_LOCAL const void* own_loss_of = nullptr;
 
 // What is minimised at one output of the model.
 struct Objective {
@@ -117,11 +117,11 @@ struct Trainer::Impl {
   train::Updates updates;
   train::Regularizers regularizers;
   std::vector<float> observed = {};  // of the batch of a step
-  std::mutex turn = {};              // what a step changes: gradients, optimiser, iterations
+  runtime::Mutex turn = {};          // what a step changes: gradients, optimiser, iterations
 
-  std::unique_lock<std::mutex> take_turn() {
+  runtime::UniqueLock take_turn() {
     if (own_loss_of == this) throw_error("trainer: it was called by a loss that it is computing");
-    return std::unique_lock(turn);
+    return runtime::UniqueLock(turn);
   }
 
   // Everything about a call that does not take a run to check.
@@ -288,7 +288,7 @@ StepResult Trainer::step(const Batch& batch, const Targets& targets, std::span<c
   const runtime::Call call;
   const FlushDenormals flush;
   Impl& self = this->self();
-  const std::unique_lock turn = self.take_turn();
+  const runtime::UniqueLock turn = self.take_turn();
   self.check(batch, targets, outputs);
   self.updates.follow(self.optimizer);
   const graph::Trained& trained = self.updates.trained();
@@ -309,7 +309,7 @@ void Trainer::apply_gradients(std::span<const float> gradients) {
   const runtime::Call call;
   const FlushDenormals flush;
   Impl& self = this->self();
-  const std::unique_lock turn = self.take_turn();
+  const runtime::UniqueLock turn = self.take_turn();
   if (gradients.size() != self.gradients.size())
     throw_error("gradients: expected % values, one per parameter, got %", {self.gradients.size(), gradients.size()});
   self.updates.follow(self.optimizer);
@@ -335,7 +335,7 @@ StepResult Trainer::evaluate(const Batch& batch, const Targets& targets, std::sp
 double Trainer::learning_rate() const noexcept {
   if (impl_ == nullptr) return 0;
   const runtime::QuietCall call;
-  const std::unique_lock turn = call && own_loss_of != impl_.get() ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
+  const runtime::UniqueLock turn = call && own_loss_of != impl_.get() ? runtime::UniqueLock(impl_->turn) : runtime::UniqueLock();
   return impl_->optimizer.learning_rate();
 }
 
@@ -354,41 +354,41 @@ void Trainer::set_optimizer(const std::string& config_json) {
   reader.finish();
   check_excluded(*self.graph, hyper);
   const runtime::Call call;
-  const std::unique_lock turn = self.take_turn();
+  const runtime::UniqueLock turn = self.take_turn();
   self.optimizer.set_hyperparameters(hyper);
   self.clipping = clipping;
 }
 
 void Trainer::set_remat(bool remat) {
   const runtime::Call call;
-  const std::unique_lock turn = self().take_turn();
+  const runtime::UniqueLock turn = self().take_turn();
   impl_->remat = remat;
 }
 
 void Trainer::finalize() {
   const runtime::Call call;
   Impl& self = this->self();
-  const std::unique_lock turn = self.take_turn();
+  const runtime::UniqueLock turn = self.take_turn();
   self.updates.follow(self.optimizer);
   self.updates.finalize(*self.graph, self.optimizer);
 }
 
 void Trainer::set_learning_rate(double rate) {
   const runtime::Call call;
-  const std::unique_lock turn = self().take_turn();
+  const runtime::UniqueLock turn = self().take_turn();
   impl_->optimizer.set_learning_rate(rate);
 }
 
 std::uint64_t Trainer::iterations() const noexcept {
   if (impl_ == nullptr) return 0;
   const runtime::QuietCall call;
-  const std::unique_lock turn = call && own_loss_of != impl_.get() ? std::unique_lock(impl_->turn) : std::unique_lock<std::mutex>();
+  const runtime::UniqueLock turn = call && own_loss_of != impl_.get() ? runtime::UniqueLock(impl_->turn) : runtime::UniqueLock();
   return impl_->iterations;
 }
 
 std::map<std::string, Tensor> Trainer::state() const {
   const runtime::Call call;
-  const std::unique_lock turn = self().take_turn();
+  const runtime::UniqueLock turn = self().take_turn();
   std::map<std::string, Tensor> state;
   for (const train::Slot& slot : impl_->optimizer.slots()) {
     state[kSlotPrefix + slot.name] = {{impl_->graph->parameter_count()}, impl_->updates.spread(slot.values)};
@@ -398,7 +398,7 @@ std::map<std::string, Tensor> Trainer::state() const {
 
 void Trainer::set_state(const std::map<std::string, Tensor>& slots, std::uint64_t iterations) {
   const runtime::Call call;
-  const std::unique_lock turn = self().take_turn();
+  const runtime::UniqueLock turn = self().take_turn();
   std::vector<train::Slot>& own = impl_->optimizer.slots();
   if (iterations > kMostIterations)
     throw_error("optimizer state: expected iterations up to %, got %", {kMostIterations, std::to_string(iterations)});

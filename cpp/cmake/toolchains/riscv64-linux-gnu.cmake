@@ -1,0 +1,10 @@
+# 64-bit RISC-V (rv64gc) by Debian's cross compiler (g++-riscv64-linux-gnu); tests run under qemu-user where it is installed.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR riscv64)
+set(CMAKE_C_COMPILER riscv64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER riscv64-linux-gnu-g++)
+find_program(REKUR_QEMU_RISCV64 qemu-riscv64)
+mark_as_advanced(REKUR_QEMU_RISCV64)
+if(REKUR_QEMU_RISCV64)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${REKUR_QEMU_RISCV64} -L /usr/riscv64-linux-gnu)
+endif()
