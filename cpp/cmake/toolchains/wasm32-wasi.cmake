@@ -1,0 +1,18 @@
+# WebAssembly with vectors of 128 bits, by clang and Debian's packages (lld, wasi-libc, libc++-dev-wasm32, libc++abi-dev-wasm32,
+# libclang-rt-dev-wasm32); programs run in Node 20.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR wasm32)
+set(CMAKE_C_COMPILER clang)
+set(CMAKE_CXX_COMPILER clang++)
+set(CMAKE_C_COMPILER_TARGET wasm32-wasi)
+set(CMAKE_CXX_COMPILER_TARGET wasm32-wasi)
+set(CMAKE_C_FLAGS_INIT -msimd128)
+set(CMAKE_CXX_FLAGS_INIT "-msimd128 -fwasm-exceptions")
+set(CMAKE_EXECUTABLE_SUFFIX .wasm)
+set(CMAKE_EXECUTABLE_SUFFIX_C .wasm)
+set(CMAKE_EXECUTABLE_SUFFIX_CXX .wasm)
+find_program(REKUR_NODE node)
+mark_as_advanced(REKUR_NODE)
+if(REKUR_NODE)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${REKUR_NODE} --no-warnings ${CMAKE_CURRENT_LIST_DIR}/../../wasm/run.mjs)
+endif()
