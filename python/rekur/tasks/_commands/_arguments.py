@@ -62,6 +62,25 @@ def _fractions(text: str) -> list[float]:
     return found
 
 
+def _listed(text: str) -> list[str]:
+    found = [part.strip() for part in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"expected names with commas between them, got {text!r}")
+    return found
+
+
+def _inputs(text: str) -> tuple[str | None, list[str]]:
+    name, equals, columns = text.partition("=")
+    return (name.strip(), _listed(columns)) if equals else (None, _listed(text))
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not slash or not 1 <= positive(number) <= positive(count):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, as 1/4, got {text!r}")
+    return int(number), int(count)
+
+
 def _out(parser: argparse.ArgumentParser, folder: str) -> None:
     group = parser.add_argument_group("what is written")
     add = group.add_argument
@@ -206,11 +225,13 @@ def predict(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Apply a model that one of the other commands (or save of an estimator) wrote. A forecaster forecasts what "
         "follows DATA; a classifier tells the labels of its sequences or texts, a detector scores it, and a generator "
-        "goes on with each of its texts."
+        "goes on with each of its texts. Data larger than memory: a folder of Parquet or Arrow files, with -o DIR "
+        "(docs/bulk.md)."
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="model.safetensors")
     parser.add_argument("data", type=Path, nargs="?", metavar="DATA",
-                        help=f"{_DATA}; a forecaster can do without: what follows its training data")  # fmt: skip
+                        help=f"{_DATA}; a forecaster can do without: what follows its training data; in bulk a folder "
+                        "or a pattern, too")  # fmt: skip
     add = parser.add_argument
     add("--future-data", type=Path, metavar="FILE", help="of a forecaster: what is known ahead of the steps to come")
     add("--coverage", type=_fractions, metavar="C[,C]", help="of a forecaster: bands (0.8)")
@@ -219,6 +240,19 @@ def predict(parser: argparse.ArgumentParser) -> None:
     add("--length", type=positive, metavar="N", help="of a generator: how much it writes (200)")
     add("--temperature", type=_number, metavar="T", help="of a generator (0.8)")
     add("--seed", type=natural, metavar="N", help="of a generator (0)")
-    add("-o", "--out", type=Path, metavar="FILE", help="where to write CSV (the terminal)")
-    add("--overwrite", action="store_true", help="replace FILE if it is there")
+    add("-o", "--out", metavar="FILE|DIR/", help="where to write CSV (the terminal); in bulk the folder of parts")
+    add("--overwrite", action="store_true", help="replace FILE, or the parts of an earlier run, if it is there")
     add("--quiet", action="store_true", help="no remarks beside the predictions")
+    group = parser.add_argument_group(
+        "bulk", "Parts in a folder; a run that was broken off goes on. DATA is a folder or pattern, or DIR ends in /."
+    )
+    add = group.add_argument
+    add("--bulk", action="store_true", help="in bulk, whatever DATA and DIR look like")
+    add("--keep", type=_listed, metavar="COL[,COL]", help="columns of the data that stand beside the answers")
+    add("--batch", type=positive, metavar="N", help="rows at a time (1024); the answers do not depend on it")
+    add("--part-rows", type=positive, metavar="N", help="about how many rows a part is of (100000)")
+    add("--shard", type=_shard, metavar="I/N", help="the I-th of N shares, for machines that share no locks")
+    add("--columns", type=_inputs, action="append", metavar="[INPUT=]COL[,COL]",
+        help="of a model that does not know its columns; may be repeated")  # fmt: skip
+    add("--key", metavar="COL", help="of such a model: which sequence or series a row belongs to")
+    add("--time", type=_listed, metavar="COL[,COL]", help="of such a model: orders the steps of a sequence")

@@ -1,8 +1,11 @@
 """``rekur predict``: a model that was written, applied to new data."""
 
 import argparse
+import glob
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,10 @@ def run(options: argparse.Namespace) -> None:
     """
     from rekur import tasks
 
+    if _is_bulk(options):
+        _bulk(options)
+        return
+    options.out = None if options.out is None else Path(options.out)
     if options.out is not None:
         if options.out.exists() and not options.overwrite:
             raise ValueError(f"'{options.out}' is there already: name another file, or replace it with --overwrite")
@@ -46,6 +53,68 @@ def run(options: argparse.Namespace) -> None:
         sys.stdout.write(text)
     else:
         write_atomic(options.out, text.encode())
+
+
+_BULK = ("keep", "batch", "part_rows", "shard", "columns", "key", "time")
+_NOT_BULK = ("future_data", "text", "length", "temperature", "seed")
+
+
+def _is_bulk(options: argparse.Namespace) -> bool:
+    """Whether parts are to be written: it is said, or the data or the place are of that form.
+
+    Raises
+    ------
+    ValueError
+        For options of bulk where there is none.
+    """
+    out, data = options.out, options.data
+    folder = data is not None and (data.is_dir() or (glob.has_magic(str(data)) and not data.exists()))
+    place = out is not None and (out.endswith(("/", os.sep)) or os.path.isdir(out))
+    if options.bulk or folder or (place and data is not None):
+        return True
+    for name in _BULK:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} is of bulk prediction: -o DIR/, or --bulk, asks for it")
+    return False
+
+
+def _bulk(options: argparse.Namespace) -> None:
+    from rekur import bulk
+
+    if options.data is None or options.out is None:
+        raise ValueError("bulk prediction needs DATA, and -o DIR for the parts")
+    for name in _NOT_BULK:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')}: there is no such thing in bulk prediction")
+    bulk.predict(
+        options.model,
+        options.data,
+        options.out,
+        columns=_columns_of(options.columns),
+        key=options.key,
+        time=options.time,
+        keep=options.keep or (),
+        coverage=options.coverage,
+        quantiles=options.quantiles,
+        batch_size=options.batch or 1024,
+        unit_rows=options.part_rows or 100_000,
+        shard=options.shard,
+        overwrite=options.overwrite,
+        verbose=0 if options.quiet else 1,
+    )
+
+
+def _columns_of(given: list[tuple[str | None, list[str]]] | None) -> Any:
+    """Names of columns; a dict of them where inputs are named."""
+    if given is None:
+        return None
+    if all(name is None for name, _ in given):
+        return [column for _, columns in given for column in columns]
+    if any(name is None for name, _ in given):
+        raise ValueError("--columns: name the input of all, as INPUT=COL,COL, or of none")
+    if len({name for name, _ in given}) < len(given):
+        raise ValueError("--columns: an input is named twice")
+    return {name: columns for name, columns in given}
 
 
 _OF = {

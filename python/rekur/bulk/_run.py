@@ -1,0 +1,465 @@
+"""A run: the plan, the parts that are missing, and, when all are there, that every row was counted once."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rekur
+from rekur._files import check_writable, write_atomic
+from rekur._validate import integer
+from rekur.bulk import _model, _reading, _source, _writing
+from rekur.bulk._answers import Answerer, names_of
+from rekur.bulk._arrow import import_pyarrow
+from rekur.bulk._claims import FOLDER as CLAIMS
+from rekur.bulk._claims import Claim
+from rekur.bulk._plan import MANIFEST, Plan, Unit
+from rekur.bulk._reading import Rows
+from rekur.bulk._report import Report, Unfinished
+from rekur.bulk._source import Source
+from rekur.training.progress import _is_watched
+
+SUCCESS = "_SUCCESS"
+_MOST_FAILURES = 20  # of parts, after which the others would hardly fare better
+_AT_A_TIME = 20_000_000  # hashes of keys that are compared with each other
+_PATIENCE = 0.3  # seconds between looks at what other processes have done
+
+
+def predict(
+    model: Any,
+    source: Any,
+    out: str | os.PathLike[str],
+    *,
+    columns: Any = None,
+    key: str | None = None,
+    time: Any = None,
+    keep: Any = (),
+    coverage: Sequence[float] | None = None,
+    quantiles: Sequence[float] | None = None,
+    batch_size: int = 1024,
+    unit_rows: int = 100_000,
+    shard: tuple[int, int] | None = None,
+    overwrite: bool = False,
+    verbose: int = 1,
+) -> Report:
+    """Apply a model to a data set of any size, in parts that are each made once.
+
+    The folder gets ``part-….parquet``, in the order of the data, ``_manifest.json`` with the plan, and in the end
+    ``_SUCCESS``. A run that was broken off, whatever way, goes on where it was when it is started again. Several
+    processes may work on one folder at the same time. Answers have the bits of the estimator's ``predict``.
+
+    Parameters
+    ----------
+    model : path, estimator of rekur.tasks, or Model
+        A SequenceClassifier, SequenceRegressor or TextClassifier answers each row, or each sequence; a SequenceTagger
+        each step; an AnomalyDetector scores each row; a Forecaster forecasts what follows each series. A model of
+        layers gives its outputs for each row.
+    source : path, pattern, list of paths, URI or pyarrow.dataset.Dataset
+        Parquet or Arrow files, or folders of them. ``year=2024`` in a path is a column.
+    out : path
+        A folder on a local (or mounted) file system; it is made if need be.
+    columns : str, list of str, or dict, optional
+        What the model reads, if it does not know that itself: columns of numbers (a row's are the steps of a
+        sequence, or the values of an input), or of lists (each a sequence; several are channels), one of texts. Of a
+        model with several inputs a dict of them.
+    key : str, optional
+        Rows are steps: the column that says which sequence or series a row belongs to. Rows of one key stand together.
+        Models that know it need it not.
+    time : str or list of str, optional
+        With ``key``: what orders the steps (the order of the rows).
+    keep : str or list of str
+        Columns of the data that stand beside the answers; of a sequence or series its first row's.
+    coverage, quantiles : list of float, optional
+        Of a Forecaster: bands (0.8), or quantiles instead.
+    batch_size : int
+        Rows read and answered at a time. The answers do not depend on it.
+    unit_rows : int
+        About how many rows a part is of; a row group is never parted, nor a group of one key.
+    shard : (int, int), optional
+        (I, N): make the I-th of N shares of the parts, I from 1 on. For machines that share no locks.
+    overwrite : bool
+        Begin anew where the folder holds predictions of another model, of other data or settings, or old ones.
+    verbose : int
+        1: a bar with the remaining time on a terminal, and a line at the end. 0: nothing.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    Unfinished
+        If some parts could not be made: a file that is damaged, a value that is no number. The others are there.
+    ValueError
+        If the folder holds predictions of something else, which is said; if columns are missing; if the rows of a key
+        do not stand together.
+    OSError
+        If the folder cannot be written, or the disk is full.
+    ImportError
+        If pyarrow is not installed.
+    """
+    import_pyarrow()
+    begin = _now()
+    batch_size, unit_rows = integer(batch_size, "batch_size"), integer(unit_rows, "unit_rows")
+    kept = names_of(keep, "keep") if keep else []
+    if key is not None and not isinstance(key, str):
+        raise ValueError(f"key: expected the name of a column, got {key!r}")
+    share = _share(shard)
+    folder = Path(out)
+    _refuse_inside(source, folder)
+    asked, described = _model.load(model)
+    files = _source.find(source)
+    files.inspect()
+    schema = files.schema
+    answerer = _model.answerer(
+        asked, schema, columns=columns, key=key, time=time, coverage=coverage, quantiles=quantiles
+    )
+    _check_columns(files, answerer, kept)
+    settings = {**answerer.described, "keep": kept, "unit_rows": unit_rows, "whole_files": _whole(answerer)}
+    now = Plan.make(described, json.loads(json.dumps(settings)), files, unit_rows, _whole(answerer))
+    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder / MANIFEST)
+    with _planned(folder, now, files, overwrite) as plan:
+        parts = _Parts(folder, plan, answerer, files, kept, schema, batch_size)
+        made = _Progress(sum(file.rows for file in files.files), verbose)
+        try:
+            parts.make(share, made)
+        finally:
+            made.close()
+        report = parts.report(begin)
+        if parts.failures:
+            raise Unfinished(parts.failures, report)
+        if report.complete:
+            parts.check()
+            _succeed(folder, plan, report)
+    if verbose:
+        print(report, file=sys.stderr, flush=True)
+    return report
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+def _share(shard: Any) -> tuple[int, int]:
+    if shard is None:
+        return 1, 1
+    if not isinstance(shard, (tuple, list)) or len(shard) != 2:
+        raise ValueError(f"shard: expected (I, N), such as (1, 4), got {shard!r}")
+    number, count = integer(shard[0], "shard: I"), integer(shard[1], "shard: N")
+    if number > count:
+        raise ValueError(f"shard: expected I from 1 to N, got ({number}, {count})")
+    return number, count
+
+
+def _whole(answerer: Answerer) -> bool:
+    return answerer.grouped and answerer.key is None
+
+
+def _refuse_inside(source: Any, folder: Path) -> None:
+    """The parts are no data of theirs."""
+    if isinstance(source, (str, os.PathLike)) and "://" not in str(source) and Path(source).is_dir():
+        inside, outside = folder.resolve(), Path(source).resolve()
+        if inside == outside or outside in inside.parents:
+            raise ValueError(f"out: '{folder}' lies in the data's folder '{source}': name another one")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out: '{folder}' is a file; expected a folder, or the name of a new one")
+
+
+def _check_columns(source: Source, answerer: Answerer, keep: Sequence[str]) -> None:
+    """Every file has the columns, before any work."""
+    needed = list(dict.fromkeys([*answerer.needs, *keep]))
+    for file in source.files:
+        if file.error is not None:
+            continue
+        names = source.schema_of(file).names
+        for name in needed:
+            if names.count(name) != 1:
+                what = "keep: " if name not in answerer.needs else "columns: "
+                known = ", ".join(map(repr, names[:20])) + (", …" if len(names) > 20 else "")
+                many = f"{names.count(name)} columns" if name in names else "no column"
+                raise ValueError(f"{what}'{file.name}' has {many} {name!r}; its columns are {known or 'none'}")
+
+
+@contextlib.contextmanager
+def _planned(folder: Path, now: Plan, source: Source, overwrite: bool) -> Iterator[Plan]:
+    """The plan in force, while this process works by it."""
+    planning = Claim.take(folder, "plan", wait=True)
+    assert planning is not None
+    working = None
+    try:
+        with planning:
+            alone = Claim.take(folder, "work")
+            plan = None if overwrite else Plan.read(folder)
+            if overwrite and alone is None:
+                raise ValueError(f"'{folder}': another process is writing there: overwrite when it has ended")
+            if plan is None:
+                if not overwrite and (old := next(folder.glob("part-*.parquet"), None)) is not None:
+                    raise ValueError(f"'{folder}' holds '{old.name}' without a plan: name another folder, or overwrite")
+                _clear(folder)
+                plan = now
+                plan.write(folder)
+            else:
+                before = json.dumps(plan.state())
+                done = {unit.name: True for unit in plan.units if _said(folder, plan, unit) is not None}
+                plan.go_on(now, source, done, folder)
+                if json.dumps(plan.state()) != before:
+                    if alone is None:
+                        raise ValueError(
+                            f"'{folder}': files have changed, and another process is writing there by the old plan: "
+                            "try again when it has ended"
+                        )
+                    plan.write(folder)
+            if alone is not None:
+                alone.share()
+                working = alone
+            else:
+                working = Claim.take(folder, "work", shared=True, wait=True)
+        yield plan
+    finally:
+        if working is not None:
+            working.release()
+        last = Claim.take(folder, "work")
+        if last is not None:  # nobody else works there
+            last.release(remove=True)
+            with contextlib.suppress(OSError):
+                os.rmdir(folder / CLAIMS)
+
+
+def _clear(folder: Path) -> None:
+    """What an earlier run has written goes, its plan last."""
+    for pattern in (SUCCESS, "part-*.parquet", ".part-*.parquet.*.tmp", MANIFEST):
+        for old in folder.glob(pattern):
+            old.unlink(missing_ok=True)
+
+
+def _identity(plan: Plan) -> str:
+    """What parts say they are of: the model, and the settings."""
+    import hashlib
+
+    text = json.dumps([plan.model, plan.settings], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _said(folder: Path, plan: Plan, unit: Unit) -> dict[str, Any] | None:
+    return _writing.said_by(folder / unit.name, _identity(plan))
+
+
+class _Parts:
+    """The parts of a plan, and the making of those that are missing."""
+
+    def __init__(
+        self, folder: Path, plan: Plan, answerer: Answerer, source: Source, keep: list[str], schema: Any, size: int
+    ) -> None:
+        self._folder, self._plan, self._answerer, self._source = folder, plan, answerer, source
+        self._keep, self._size = keep, size
+        self._schema = _writing.schema_of(answerer, schema, keep)
+        self._columns = list(dict.fromkeys([*answerer.needs, *keep]))
+        self._said: dict[str, dict[str, Any]] = {}
+        self._written = 0
+        self.failures: dict[str, str] = {}
+
+    def make(self, share: tuple[int, int], progress: "_Progress") -> None:
+        """Make what is missing of a share; wait for what other processes have begun, and take over if they end."""
+        number, count = share
+        left = [unit for place, unit in enumerate(self._plan.units) if place % count == number - 1]
+        while left:
+            waiting = []
+            for unit in left:
+                if self._is_there(unit, progress):
+                    continue
+                claim = Claim.take(self._folder, unit.name)
+                if claim is None:
+                    waiting.append(unit)
+                    continue
+                with claim:
+                    if not self._is_there(unit, progress):
+                        self._try(unit, progress)
+                if len(self.failures) >= _MOST_FAILURES:
+                    return
+            if len(waiting) == len(left):
+                time.sleep(_PATIENCE)
+            left = waiting
+
+    def _is_there(self, unit: Unit, progress: "_Progress") -> bool:
+        said = _said(self._folder, self._plan, unit)
+        if said is None:
+            return False
+        if unit.name not in self._said:
+            self._said[unit.name] = said
+            progress.skip(int(said["rows_in"]))
+        return True
+
+    def _try(self, unit: Unit, progress: "_Progress") -> None:
+        before = progress.count
+        try:
+            self._make(unit, progress)
+        except _writing.Failed:
+            raise
+        except (ValueError, TypeError) as error:
+            progress.back(before)
+            self.failures[unit.name] = _with_files(str(error), unit, self._source)
+
+    def _make(self, unit: Unit, progress: "_Progress") -> None:
+        part = _writing.Part(self._folder, unit.name, self._schema, self._source)
+        try:
+            for rows in self._rows(unit):
+                part.add(rows, self._answerer.answer(rows), self._answerer, self._keep)
+                progress.add(len(rows))
+        except BaseException:
+            part.drop()
+            raise
+        more = {"plan": _identity(self._plan), "unit": unit.name, "isa": rekur.isa()}
+        self._said[unit.name] = part.finish(more)
+        self._written += 1
+
+    def _rows(self, unit: Unit) -> Iterator[Rows]:
+        answerer, source = self._answerer, self._source
+        if not answerer.grouped:
+            return _reading.rows_of(source, unit, self._columns, self._size)
+        if answerer.key is None:
+            return _reading.files_of(source, unit, self._columns, self._size)
+        return _reading.groups_of(source, unit, self._columns, answerer.key, self._size)
+
+    def report(self, begin: float) -> Report:
+        """What stands in the folder now."""
+        for unit in self._plan.units:
+            if unit.name not in self._said and (said := _said(self._folder, self._plan, unit)) is not None:
+                self._said[unit.name] = said
+        said_all = self._said.values()
+        notes = [f"- {note}" for note in self._answerer.notes]
+        sets = sorted({str(said.get("isa")) for said in said_all})
+        if len(sets) > 1:
+            notes.append(
+                f"- Parts were made with different instruction sets ({', '.join(sets)}): last digits may differ"
+            )
+        return Report(
+            folder=self._folder,
+            rows_in=sum(int(said["rows_in"]) for said in said_all),
+            rows_out=sum(int(said["rows_out"]) for said in said_all),
+            untold=sum(int(said["untold"]) for said in said_all),
+            files=len(self._source.files),
+            parts=len(self._plan.units),
+            written=self._written,
+            missing=len(self._plan.units) - len(self._said),
+            seconds=_now() - begin,
+            notes=notes,
+        )
+
+    def check(self) -> None:
+        """Every row of every file is in one part, and keys stand together.
+
+        Raises
+        ------
+        ValueError
+            If not, saying which.
+        """
+        covered: dict[int, list[list[int]]] = {}
+        for unit in self._plan.units:
+            for file, first, end in self._said[unit.name]["segments"]:
+                covered.setdefault(file, []).append([first, end])
+        for number, file in enumerate(self._source.files):
+            at = 0
+            for first, end in sorted(covered.get(number, [])):
+                if first != at:
+                    break
+                at = end
+            if at != file.rows:
+                raise ValueError(
+                    f"'{self._folder}': the parts do not have each row of '{file.name}' once, from row {at} on: files "
+                    "have changed between runs; begin anew with overwrite"
+                )
+        if self._answerer.grouped and self._answerer.key is not None:
+            self._check_keys(self._answerer.key)
+
+    def _check_keys(self, key: str) -> None:
+        paths = [self._folder / unit.name for unit in self._plan.units]
+        total = sum(int(said["groups"]) for said in self._said.values())
+        buckets = max(1, -(-total // _AT_A_TIME))
+        for bucket in range(buckets):
+            found = [
+                hashes[hashes.view(np.uint64) % np.uint64(buckets) == bucket]
+                for path in paths
+                for hashes in _writing.hashes_of(path, key)
+            ]
+            values = np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+            if (values[1:] == values[:-1]).any():
+                self._refuse_repeated(paths, key)
+
+    def _refuse_repeated(self, paths: list[Path], key: str) -> None:
+        """Name a key that comes back; hashes may also be the same by chance."""
+        seen: dict[Any, tuple[str, int]] = {}
+        for path in paths:
+            for keys, files, rows in _writing.keys_of(path, key, places=True):
+                for value, file, row in zip(keys.to_pylist(), files.to_pylist(), rows.to_pylist(), strict=True):
+                    if value in seen:
+                        raise ValueError(_reading.comes_back(key, value, *seen[value], file, row))
+                    seen[value] = (file, row)
+
+
+def _with_files(text: str, unit: Unit, source: Source) -> str:
+    """A message with the file that it is of, if it does not say it."""
+    names = [source.files[number].name for number in unit.files]
+    if any(f"'{name}'" in text for name in names):
+        return text
+    return f"'{names[0]}'{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {text}"
+
+
+class _Progress:
+    """A bar over the rows of all files."""
+
+    def __init__(self, total: int, verbose: int) -> None:
+        self.count = 0
+        self._bar: Any = None
+        if verbose and _is_watched(sys.stderr):
+            from tqdm import tqdm
+
+            form = "{desc} {percentage:3.0f}% {bar:20} [{elapsed}<{remaining}] {n_fmt} of {total_fmt} rows"
+            self._bar = tqdm(
+                total=total, desc="predict", bar_format=form, file=sys.stderr, leave=False, unit_scale=True
+            )
+
+    def add(self, rows: int) -> None:
+        self.count += rows
+        if self._bar is not None:
+            self._bar.update(rows)
+
+    def skip(self, rows: int) -> None:
+        """Rows that were there already: they do not tell how long the others take."""
+        self.count += rows
+        if self._bar is not None:
+            self._bar.initial += rows
+            self._bar.n += rows
+            self._bar.refresh()
+
+    def back(self, count: int) -> None:
+        if self._bar is not None:
+            self._bar.n -= self.count - count
+            self._bar.refresh()
+        self.count = count
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _succeed(folder: Path, plan: Plan, report: Report) -> None:
+    """Say that all is there."""
+    said = {
+        "rows_in": report.rows_in,
+        "rows_out": report.rows_out,
+        "untold": report.untold,
+        "files": report.files,
+        "parts": report.parts,
+        "model": plan.model,
+        "settings": plan.settings,
+    }
+    text = json.dumps(said, indent=1, ensure_ascii=False)
+    if not (folder / SUCCESS).exists() or (folder / SUCCESS).read_text(encoding="utf-8") != text + "\n":
+        write_atomic(folder / SUCCESS, (text + "\n").encode())
